@@ -1,0 +1,111 @@
+# certsync: `make` builds, `make demo` shows it, `make test` proves it, `make install` installs it.
+#   V=1 shows the commands · SANITIZE=1 builds with AddressSanitizer and UBSan · DESTDIR and PREFIX as usual
+
+CC ?= cc
+PKG_CONFIG ?= pkg-config
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+LIBEXEC ?= $(PREFIX)/lib/certsync
+MANDIR ?= $(PREFIX)/share/man
+VERSION := 0.1.0
+
+B := build$(if $(SANITIZE),/sanitize)
+$(if $(V),,.SILENT:)
+
+CFLAGS ?= -O2 -g
+CPPFLAGS += -D_GNU_SOURCE -DCERTSYNC_VERSION='"$(VERSION)"' -I.
+CFLAGS += -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wformat=2 -Wpointer-arith -fPIE -fstack-protector-strong -fno-strict-aliasing
+LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+ifdef SANITIZE
+CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LDFLAGS += -fsanitize=address,undefined
+else
+CPPFLAGS += -D_FORTIFY_SOURCE=2
+endif
+
+# What each program links, by DESIGN section 2. The library is an archive: a program gets what it names.
+pkg = $(shell $(PKG_CONFIG) --$(1) $(2))
+CRYPTO := libcrypto
+TLS := libssl libcrypto
+PACKAGES := libssl libcrypto libcjson libevent libconfuse libcurl libssh
+
+PROGRAMS := certsync certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
+HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
+
+HUB_ROOT := hub/root.c hub/watch.c hub/authorized_keys.c
+HUB_SHARED := hub/config.c hub/request.c
+AGENT_ROOT := agent/root.c agent/install.c agent/journal.c agent/service.c agent/identity.c
+AGENT_SHARED := agent/config.c agent/request.c
+
+certsync_SRC := $(filter-out $(HUB_ROOT) hub/gate.c,$(wildcard hub/*.c))
+certsync_PKG := $(TLS) libcjson libevent libconfuse libcurl
+certsync-gate_SRC := hub/gate.c
+certsync-hub-root_SRC := $(HUB_ROOT) $(HUB_SHARED)
+certsync-hub-root_PKG := libconfuse
+certsync-hub-root_LIBS := -linotifytools
+certsync-agent_SRC := $(filter-out $(AGENT_ROOT) agent/link.c,$(wildcard agent/*.c))
+certsync-agent_PKG := $(TLS) libcjson libevent libconfuse
+certsync-agent-root_SRC := $(AGENT_ROOT) $(AGENT_SHARED)
+certsync-agent-root_PKG := $(CRYPTO) libconfuse
+certsync-link_SRC := agent/link.c
+certsync-link_PKG := libssh
+
+ALL_SRC := $(wildcard lib/*.c hub/*.c agent/*.c hooks/*.c)
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+
+.PHONY: all test unit e2e demo install clean deps
+all: $(PROGRAMS:%=$(B)/bin/%) $(HOOKS:%=$(B)/bin/hooks/%)
+
+$(B)/obj/%.o: %.c
+	mkdir -p $(@D)
+	echo "  CC    $<"
+	$(CC) $(CPPFLAGS) $(call pkg,cflags,$(PACKAGES)) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/libcertsync.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard lib/*.c))
+	rm -f $@
+	$(AR) rcs $@ $^
+
+define program
+$(B)/bin/$(1): $$(patsubst %.c,$(B)/obj/%.o,$$($(1)_SRC)) $(B)/libcertsync.a
+	mkdir -p $$(@D)
+	echo "  LINK  $(1)"
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$($(1)_PKG),$$(call pkg,libs,$$($(1)_PKG))) $$($(1)_LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+$(B)/bin/hooks/haproxy: $(B)/obj/hooks/haproxy.o $(B)/libcertsync.a
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(CRYPTO))
+$(B)/bin/hooks/%: hooks/%
+	mkdir -p $(@D)
+	install -m 755 $< $@
+
+# A unit test links every module that has no main, so that it can reach what it tests.
+MAINS := hub/main.c hub/root.c hub/gate.c agent/main.c agent/root.c agent/link.c hooks/haproxy.c
+UNIT_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS) lib/% hub/watch.c,$(ALL_SRC)))
+$(B)/libunits.a: $(UNIT_OBJ)
+	rm -f $@
+	$(AR) rcs $@ $^
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunits.a $(B)/libcertsync.a
+	mkdir -p $(@D)
+	echo "  LINK  $*"
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libunits.a $(B)/libcertsync.a \
+		$(call pkg,libs,cmocka $(TLS) libcjson libevent libconfuse libcurl)
+
+unit: all $(UNIT)
+	for t in $(UNIT); do echo "$$t"; $$t || exit 1; done
+
+install: all
+	install -d $(DESTDIR)$(LIBEXEC)/hooks $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(PROGRAMS:%=$(B)/bin/%) $(DESTDIR)$(LIBEXEC)
+	install -m 755 $(HOOKS:%=$(B)/bin/hooks/%) $(DESTDIR)$(LIBEXEC)/hooks
+	ln -sf ../lib/certsync/certsync $(DESTDIR)$(PREFIX)/bin/certsync
+	ln -sf ../lib/certsync/certsync-agent $(DESTDIR)$(PREFIX)/bin/certsync-agent
+	ln -sf ../lib/certsync/certsync-hub-root $(DESTDIR)$(PREFIX)/sbin/certsync-hub-root
+	ln -sf ../lib/certsync/certsync-agent-root $(DESTDIR)$(PREFIX)/sbin/certsync-agent-root
+
+clean:
+	rm -rf build
+
+-include $(shell find build -name '*.d' 2>/dev/null)

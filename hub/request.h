@@ -1,0 +1,55 @@
+/* What passes between the hub's daemon and certsync-hub-root, over a socketpair that is the daemon's
+ * descriptor 3. The root half does two things and believes nothing: which directories it reads comes from its
+ * own reading of hub.conf, and each field of authorized_keys is held against its alphabet.
+ *
+ * daemon to root, FRAME_RECORD: HUB_REQUEST_SCAN, HUB_REQUEST_KEYS.
+ * root to daemon, FRAME_FILES: the regular files *.pem *.key *.crt *.cer of one watched directory, label = the
+ * certificate's name; sent at start, after each event (coalesced over 100 ms), every scan interval and when
+ * asked. An unreadable directory: a FRAME_RECORD reply HUB_REQUEST_SCAN that is not ok. A keys request is
+ * answered by a reply.
+ */
+#ifndef CERTSYNC_HUB_REQUEST_H
+#define CERTSYNC_HUB_REQUEST_H
+
+#include "lib/buf.h"
+#include "lib/error.h"
+#include "lib/name.h"
+
+#include <stdbool.h>
+
+enum hub_request_op {
+	HUB_REQUEST_SCAN = 1, /* read this certificate's watched directory now */
+	HUB_REQUEST_KEYS,     /* write authorized_keys: one line an agent; lines of others are kept */
+};
+
+enum { HUB_KEYS_MAX = 4096, HUB_KEY_TEXT_MAX = 800 };
+
+struct hub_key {
+	char agent[NAME_AGENT_MAX];
+	char key[HUB_KEY_TEXT_MAX]; /* "ssh-ed25519 AAAA…": type and base64, no comment, no options */
+};
+
+struct hub_request {
+	enum hub_request_op op;
+	char certificate[NAME_CERTIFICATE_MAX]; /* scan */
+	struct hub_key *keys;                   /* keys; owned after decode */
+	size_t key_count;
+};
+
+struct hub_reply {
+	enum hub_request_op op;
+	char certificate[NAME_CERTIFICATE_MAX];
+	bool ok;
+	char text[1024]; /* the reason when not ok */
+};
+
+int hub_request_encode(const struct hub_request *r, struct buf *out);
+int hub_request_decode(const uint8_t *data, size_t len, struct hub_request *ret, struct error *err);
+void hub_request_release(struct hub_request *r);
+int hub_reply_encode(const struct hub_reply *r, struct buf *out);
+int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, struct error *err);
+
+/* Whether `key` is one line "type base64" of a key type that sshd takes and nothing else. */
+bool hub_key_is_valid(const char *key);
+
+#endif

@@ -1,0 +1,67 @@
+/* Where the hub keeps what must not be lost: the one interface, and the one implementation, in files.
+ *
+ *   STATE/lock                                     held for the life of the daemon
+ *   STATE/certificates/NAME/REVISION/              privkey.pem fullchain.pem manifest.json (a second pair:
+ *                                                  privkey-2.pem fullchain-2.pem)
+ *   STATE/certificates/NAME/current -> REVISION
+ *   STATE/records/KIND/NAME/FILE                   small private records: accounts, pending orders, agents
+ *
+ * All files are 0600, all directories 0700. Every write is durable when the call returns. Nothing here is ever
+ * overwritten or removed but records: the store keeps every revision that it had.
+ */
+#ifndef CERTSYNC_HUB_STORE_H
+#define CERTSYNC_HUB_STORE_H
+
+#include "lib/buf.h"
+#include "lib/chain.h"
+#include "lib/error.h"
+#include "lib/name.h"
+#include "lib/revision.h"
+
+#include <stdbool.h>
+
+struct store;
+
+/* Makes what is missing, removes what an interrupted write left, and takes the lock: ERROR_USAGE when another
+ * hub holds it. */
+struct store *store_open(const char *state, struct error *err);
+void store_close(struct store *s);
+
+enum { STORE_PAIRS_MAX = 2 };
+
+struct manifest {
+	struct revision revision;
+	uint8_t digest[CHAIN_SHA256_SIZE];
+	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* of the first leaf */
+	int64_t not_before, not_after;
+	int64_t published;  /* when */
+	char source[16];    /* "acme", "watch", "import", "rollback" */
+	char reason[128];   /* why, for `history` */
+	char **names;       /* SANs of the first leaf; owned */
+	size_t name_count;
+	uint16_t flags;     /* enum bundle_flag */
+};
+void manifest_release(struct manifest *m);
+#define auto_manifest __attribute__((cleanup(manifest_release)))
+
+/* Writes the pairs as the next revision and makes it current. `meta` gives source, reason and flags; the rest of it is
+ * filled in. `*ret_revision` is the new one. */
+int store_publish(struct store *s, const char *certificate, const struct chain *pairs, size_t pair_count,
+	const struct manifest *meta, struct revision *ret_revision, struct error *err);
+
+/* 1 and the manifest, 0 when nothing has been published yet, -1 on an error (a broken manifest). */
+int store_current(struct store *s, const char *certificate, struct manifest *ret, struct error *err);
+
+/* The content of a revision, its digest held against the manifest's. ret_pairs are the caller's to release. */
+int store_load(struct store *s, const char *certificate, struct revision revision,
+	struct chain ret_pairs[STORE_PAIRS_MAX], size_t *ret_count, struct manifest *ret_manifest,
+	struct error *err);
+
+/* Small records. KIND, NAME and FILE are plain file names. store_get: 1 found (appended), 0 absent, -1. */
+int store_put(struct store *s, const char *kind, const char *name, const char *file, const void *data, size_t len,
+	struct error *err);
+int store_get(struct store *s, const char *kind, const char *name, const char *file, struct buf *out,
+	struct error *err);
+int store_drop(struct store *s, const char *kind, const char *name, struct error *err); /* the whole NAME */
+
+#endif

@@ -1,0 +1,23 @@
+/* An operator's command asking a daemon over its control socket: one JSON request, perhaps one FILES frame
+ * behind it, then JSON answers until one is final.
+ *
+ * Request: {"command": "push", …}. Answers: {"event": "progress", …} any number of times, at the end
+ * {"event": "result", "exit": 0…4, …}; "error": text in a result says what went wrong and what to do.
+ */
+#ifndef CERTSYNC_ASK_H
+#define CERTSYNC_ASK_H
+
+#include "lib/buf.h"
+#include "lib/error.h"
+#include "lib/files.h"
+#include "lib/json.h"
+
+/* Called for every answer, the final one included. */
+typedef void ask_answer(const cJSON *answer, void *context);
+
+/* Returns the result's exit code, or -1 when the daemon cannot be reached or ends in the middle (the caller
+ * exits 4). `files` may be NULL. */
+int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer,
+	void *context, struct error *err);
+
+#endif

@@ -1,0 +1,68 @@
+/* A revision's content on its way to one agent: fixed header, sealed content, signature.
+ *
+ *  offset size
+ *       0    4  magic "CSB1"
+ *       4    2  version, 1
+ *       6    2  flags
+ *       8   32  recipient: SHA-256 of the agent's sealing public key
+ *      40    4  epoch
+ *      44    4  number
+ *      48   32  digest of the content (chain_digest over all pairs)
+ *      80    8  not_after of the first leaf, seconds since 1970
+ *      88  256  certificate's name, padded with NULs
+ *     344    4  length of what is sealed (enc, ciphertext, tag)
+ *     348       sealed: HPKE, info "certsync bundle 1", aad = bytes 0..347, plaintext u8 pairs then chain DER
+ *     end   64  Ed25519 signature by the hub over everything before it
+ *
+ * bundle_open checks, in this order, length and magic, recipient, signature; only then is anything parsed.
+ */
+#ifndef CERTSYNC_BUNDLE_H
+#define CERTSYNC_BUNDLE_H
+
+#include "lib/chain.h"
+#include "lib/name.h"
+#include "lib/revision.h"
+#include "lib/seal.h"
+
+enum {
+	BUNDLE_HEADER_SIZE = 348,
+	BUNDLE_MAX = 256 * 1024,
+	BUNDLE_PAIRS_MAX = 2,
+	BUNDLE_SIGNERS_MAX = 8,
+};
+
+enum bundle_flag {
+	BUNDLE_MAY_EXPIRE_SOONER = 1, /* the operator said so at the hub */
+	BUNDLE_ROLLBACK = 2,          /* old content as a new revision */
+};
+
+struct bundle {
+	char certificate[NAME_CERTIFICATE_MAX];
+	struct revision revision;
+	uint16_t flags;
+	uint8_t digest[CHAIN_SHA256_SIZE];
+	int64_t not_after;
+	struct chain pairs[BUNDLE_PAIRS_MAX]; /* owned */
+	size_t pair_count;
+};
+
+void bundle_release(struct bundle *b);
+#define auto_bundle __attribute__((cleanup(bundle_release)))
+
+/* Seals and signs; appends to `out`. digest and not_after are computed from the pairs. */
+int bundle_seal(const struct bundle *b, const uint8_t recipient[SEAL_KEY_SIZE],
+	const uint8_t sign_private[SEAL_KEY_SIZE], struct buf *out, struct error *err);
+
+struct bundle_keys {
+	uint8_t seal_private[SEAL_KEY_SIZE];
+	uint8_t seal_public[SEAL_KEY_SIZE];
+	uint8_t signers[BUNDLE_SIGNERS_MAX][SEAL_KEY_SIZE]; /* pinned hub keys */
+	size_t signer_count;
+};
+
+/* ERROR_UNTRUSTED with the rule (recipient, signature, seal, digest) as the first word. On success the
+ * content's digest equals the header's; whether to accept it is lib/verify's. */
+int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
+	struct error *err);
+
+#endif
