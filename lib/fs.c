@@ -1,0 +1,258 @@
+#include "lib/fs.h"
+#include "lib/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int fs_read(int dirfd, const char *path, bool follow, struct buf *out, struct error *err)
+{
+	/* O_NONBLOCK: a FIFO must not stop us before fstat can refuse it. */
+	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (follow ? 0 : O_NOFOLLOW);
+	auto_close int fd = openat(dirfd, path, flags);
+	struct stat st;
+	if (fd < 0)
+		return error_errno(err, "cannot open %s", path);
+	if (fstat(fd, &st) < 0)
+		return error_errno(err, "cannot look at %s", path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, ERROR_PERMANENT, "%s is not a regular file", path);
+	for (;;) {
+		size_t room = out->max - out->len;
+		uint8_t probe[1];
+		uint8_t *at = room ? buf_reserve(out, room < 16384 ? room : 16384) : probe;
+		ssize_t got = read(fd, at, room ? (room < 16384 ? room : 16384) : 1);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_errno(err, "cannot read %s", path);
+		if (got == 0)
+			return 0;
+		if (!room)
+			return error_set(err, ERROR_PERMANENT, "%s is longer than %zu bytes", path, out->max);
+		buf_added(out, (size_t)got);
+	}
+}
+
+/* Directory part of `path` opened, file part in *ret_name (borrowed from path). */
+static int open_parent(int dirfd, const char *path, const char **ret_name, struct error *err)
+{
+	const char *slash = strrchr(path, '/');
+	*ret_name = slash ? slash + 1 : path;
+	auto_free char *parent = !slash ? mem_strdup(".") : slash == path ? mem_strdup("/") :
+		mem_strndup(path, (size_t)(slash - path));
+	int fd = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(err, "cannot open the directory %s", parent);
+	return fd;
+}
+
+static void temporary_name(const char *name, char *out, size_t size)
+{
+	uint64_t number = 0;
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		abort();
+	/* A leading dot: HAProxy passes such names over in a crt directory. */
+	snprintf(out, size, FS_TEMPORARY "%.100s.%08x", name, (unsigned)number);
+}
+
+static int write_all(int fd, const uint8_t *data, size_t len)
+{
+	while (len) {
+		ssize_t put = write(fd, data, len);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -1;
+		data += put;
+		len -= (size_t)put;
+	}
+	return 0;
+}
+
+static int fill(int fd, const void *data, size_t len, struct fs_owner owner)
+{
+	if (write_all(fd, data, len) < 0)
+		return -1;
+	bool given = owner.uid != (uid_t)-1 || owner.gid != (gid_t)-1;
+	if (given && fchown(fd, owner.uid, owner.gid) < 0)
+		return -1;
+	if (fchmod(fd, owner.mode) < 0)
+		return -1;
+	return fsync(fd);
+}
+
+int fs_write(int dirfd, const char *path, const void *data, size_t len, struct fs_owner owner,
+	struct error *err)
+{
+	const char *name;
+	auto_close int parent = open_parent(dirfd, path, &name, err);
+	if (parent < 0)
+		return error_wrap(err, "cannot write %s", path);
+	char temporary[NAME_MAX];
+	temporary_name(name, temporary, sizeof(temporary));
+	auto_close int fd =
+		openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_errno(err, "cannot write %s: cannot create a file beside it", path);
+	if (fill(fd, data, len, owner) < 0 || renameat(parent, temporary, parent, name) < 0) {
+		error_errno(err, "cannot write %s", path);
+		unlinkat(parent, temporary, 0);
+		return -1;
+	}
+	if (fs_sync_directory(parent, err) < 0)
+		return error_wrap(err, "cannot write %s", path);
+	return 0;
+}
+
+int fs_link(int dirfd, const char *path, const char *target, struct error *err)
+{
+	const char *name;
+	auto_close int parent = open_parent(dirfd, path, &name, err);
+	if (parent < 0)
+		return error_wrap(err, "cannot link %s", path);
+	char temporary[NAME_MAX];
+	temporary_name(name, temporary, sizeof(temporary));
+	if (symlinkat(target, parent, temporary) < 0)
+		return error_errno(err, "cannot link %s", path);
+	if (renameat(parent, temporary, parent, name) < 0) {
+		error_errno(err, "cannot link %s", path);
+		unlinkat(parent, temporary, 0);
+		return -1;
+	}
+	if (fs_sync_directory(parent, err) < 0)
+		return error_wrap(err, "cannot link %s", path);
+	return 0;
+}
+
+/* Makes one directory; a new one is made durable in its parent. */
+static int make_one(const char *path, mode_t mode, struct error *err)
+{
+	if (mkdir(path, mode) == 0) {
+		const char *name;
+		auto_close int parent = open_parent(AT_FDCWD, path, &name, err);
+		return parent < 0 ? -1 : fs_sync_directory(parent, err);
+	}
+	struct stat st;
+	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	if (errno == EEXIST)
+		errno = ENOTDIR;
+	return error_errno(err, "cannot make the directory %s", path);
+}
+
+int fs_make_directories(const char *path, mode_t mode, struct error *err)
+{
+	auto_free char *copy = mem_strdup(path);
+	for (char *p = copy + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (make_one(copy, mode, err) < 0)
+			return -1;
+		*p = '/';
+	}
+	return make_one(copy, mode, err);
+}
+
+int fs_open_directory(int dirfd, const char *path, struct error *err)
+{
+	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(err, "cannot open the directory %s", path);
+	return fd;
+}
+
+int fs_sync_directory(int dirfd, struct error *err)
+{
+	if (fsync(dirfd) < 0)
+		return error_errno(err, "cannot sync a directory");
+	return 0;
+}
+
+static int remove_contents(int fd, struct error *err);
+
+static int remove_entry(int dirfd, const char *name, struct error *err)
+{
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return error_errno(err, "cannot remove %s", name);
+	auto_close int sub = fs_open_directory(dirfd, name, err);
+	if (sub < 0 || remove_contents(sub, err) < 0)
+		return -1;
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
+		return error_errno(err, "cannot remove the directory %s", name);
+	return 0;
+}
+
+static int remove_contents(int fd, struct error *err)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	if (!dir) {
+		error_errno(err, "cannot list a directory");
+		if (copy >= 0)
+			close(copy);
+		return -1;
+	}
+	int result = 0;
+	struct dirent *entry;
+	while (result == 0 && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			result = remove_entry(fd, entry->d_name, err);
+	closedir(dir);
+	return result;
+}
+
+int fs_remove_tree(int dirfd, const char *path, struct error *err)
+{
+	const char *name;
+	auto_close int parent = open_parent(dirfd, path, &name, err);
+	if (parent < 0)
+		return err->kind == ERROR_PERMANENT && errno == ENOENT ? 0 : -1;
+	if (remove_entry(parent, name, err) < 0)
+		return error_wrap(err, "cannot remove %s", path);
+	return fs_sync_directory(parent, err);
+}
+
+void fs_sweep(int dirfd)
+{
+	int copy = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	if (!dir) {
+		if (copy >= 0)
+			close(copy);
+		return;
+	}
+	rewinddir(dir);
+	struct dirent *entry;
+	while ((entry = readdir(dir)))
+		if (strncmp(entry->d_name, FS_TEMPORARY, strlen(FS_TEMPORARY)) == 0)
+			unlinkat(dirfd, entry->d_name, 0);
+	closedir(dir);
+}
+
+const char *fs_program_directory(void)
+{
+	static char path[PATH_MAX];
+	if (!path[0]) {
+		char self[PATH_MAX];
+		ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+		if (len <= 0) {
+			fputs("certsync: /proc is not mounted: mount it, then start again\n", stderr);
+			abort();
+		}
+		self[len] = '\0';
+		snprintf(path, sizeof(path), "%s", dirname(self));
+	}
+	return path;
+}
