@@ -39,7 +39,7 @@ const char *proc_status_text(int wait_status);
 /* For the whole program, at its start: no core dump, no ptrace, umask 077. */
 void proc_harden(void);
 
-/* Non-blocking or blocking, close-on-exec pair of connected sockets. */
+/* A pair of connected Unix stream sockets, blocking and close-on-exec. */
 int proc_socketpair(int ret_pair[2], struct error *err);
 
 #endif
