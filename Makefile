@@ -74,7 +74,7 @@ $(B)/bin/$(1): $$(patsubst %.c,$(B)/obj/%.o,$$($(1)_SRC)) $(B)/libcertsync.a
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-$(B)/bin/hooks/haproxy: $(B)/obj/hooks/haproxy.o $(B)/libcertsync.a
+$(B)/bin/hooks/haproxy: $(patsubst %.c,$(B)/obj/%.o,$(wildcard hooks/*.c)) $(B)/libcertsync.a
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(CRYPTO))
 $(B)/bin/hooks/%: hooks/%
