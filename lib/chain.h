@@ -34,8 +34,9 @@ int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...)
 
 /* Parses PEM: certificates in `certificates_pem`, leaf first, one key in `key_pem` (NULL, 0: none; both may
  * be the same combined text). Refused: no certificate, more than CHAIN_CERTIFICATES_MAX, an encrypted key,
- * two keys, a private key in the chain when a separate key is given, a NUL byte, over CHAIN_PEM_MAX. Prose
- * between blocks is passed over. Does not judge: that is lib/verify. */
+ * two keys, a private key among the certificates unless the same text is given as key_pem, a TRUSTED
+ * CERTIFICATE, a NUL byte, over CHAIN_PEM_MAX. Prose between blocks is passed over, and so are certificates in
+ * a separate key_pem. Does not judge: that is lib/verify. */
 int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const void *key_pem, size_t key_len,
 	struct chain *ret, struct error *err);
 
