@@ -15,9 +15,11 @@ struct schedule_state {
 	uint64_t jitter;               /* a random number, drawn once per certificate and revision */
 };
 
-/* Wall clock at which the next order is due; <= now means now. Backoff after failures: 1 min doubling to 6 h,
- * with jitter of a quarter, never sooner than retry_after. A last_failure in the future (the clock was set
- * back) counts as now. */
+/* Wall clock at which the next order is due; <= now means now. A third of the lifetime always passes first,
+ * whatever renew_before says, and the jitter moves a renewal sooner by up to a twentieth of what would be left.
+ * Backoff after failures: 1 min doubling to 6 h, with up to a quarter more as jitter, never sooner than
+ * retry_after. A last_failure that lies further ahead than that wait (the clock was set back) is not believed:
+ * it would be waited for until then. */
 int64_t schedule_due(const struct schedule_state *s, int64_t now);
 
 #endif

@@ -1,0 +1,15 @@
+/* The operator's commands of certsync: each asks the daemon over its control socket and shows the answers.
+ */
+#ifndef CERTSYNC_HUB_COMMANDS_H
+#define CERTSYNC_HUB_COMMANDS_H
+
+#include "lib/cli.h"
+
+int command_status(const struct cli_line *line);
+int command_push(const struct cli_line *line);
+int command_renew(const struct cli_line *line);
+int command_import(const struct cli_line *line);
+int command_agent_add(const struct cli_line *line);
+int command_config(const struct cli_line *line);
+
+#endif

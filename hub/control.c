@@ -1,0 +1,475 @@
+#include "hub/control.h"
+#include "hub/enroll.h"
+#include "hub/fleet.h"
+#include "hub/publish.h"
+#include "hub/renewal.h"
+#include "hub/status.h"
+#include "lib/bundle.h"
+#include "lib/cli.h"
+#include "lib/clock.h"
+#include "lib/files.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONTROL_NAMES_MAX = 256, CONTROL_STATE_UNTOLD = -1 };
+
+/* A certificate that a client follows. */
+struct followed {
+	struct rollout *rollout;
+	int *told;        /* each agent's state as the client knows it */
+	bool renewing;    /* wait for the order first */
+	char step[128];   /* of the order, as the client knows it */
+};
+
+struct client {
+	struct client *next;
+	struct hub *hub;
+	struct conn *conn;
+	uid_t uid;
+	struct event *check; /* looks, from the loop, whether there is news */
+	struct followed *followed;
+	size_t followed_count;
+	char agents[CONTROL_NAMES_MAX][NAME_AGENT_MAX]; /* those asked for; none: all */
+	size_t agent_count;
+	char import[NAME_CERTIFICATE_MAX]; /* waits for the files of this certificate */
+	bool may_expire_sooner;
+	bool awaits_keys; /* agent-add waits for the root half */
+};
+
+static void client_free(struct client *c)
+{
+	for (struct client **at = &c->hub->clients; *at; at = &(*at)->next) {
+		if (*at == c) {
+			*at = c->next;
+			break;
+		}
+	}
+	for (size_t i = 0; i < c->followed_count; i++)
+		free(c->followed[i].told);
+	free(c->followed);
+	event_free(c->check);
+	conn_free(c->conn);
+	free(c);
+}
+
+void control_close_all(struct hub *hub)
+{
+	while (hub->clients)
+		client_free(hub->clients);
+}
+
+/* Answers. */
+
+/* Takes the object over. */
+static void send_json(struct client *c, cJSON *o)
+{
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+	if (json_print(o, &text) < 0)
+		log_event(LOG_LEVEL_ERROR, "control", "error=\"an answer of over %d bytes was not sent\"", FRAME_MESSAGE_MAX);
+	else
+		conn_send(c->conn, FRAME_MESSAGE, text.data, text.len);
+	cJSON_Delete(o);
+}
+
+static void finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "event", "result");
+	cJSON_AddNumberToObject(o, "exit", exit_code);
+	if (key)
+		cJSON_AddStringToObject(o, key, text);
+	send_json(c, o);
+	conn_finish(c->conn);
+}
+
+static void refuse(struct client *c, enum cli_exit exit_code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void refuse(struct client *c, enum cli_exit exit_code, const char *fmt, ...)
+{
+	char text[ERROR_MESSAGE_MAX];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	text_clean(text, 0);
+	finish(c, exit_code, "error", text);
+}
+
+/* Following. */
+
+static bool addresses(const struct client *c, const struct rollout_agent *a)
+{
+	for (size_t i = 0; i < c->agent_count; i++)
+		if (strcmp(c->agents[i], a->name) == 0)
+			return true;
+	return c->agent_count == 0;
+}
+
+static void follow(struct client *c, struct rollout *r, bool renewing)
+{
+	c->followed = mem_grow(c->followed, c->followed_count + 1, sizeof(*c->followed));
+	struct followed *f = &c->followed[c->followed_count++];
+	*f = (struct followed){.rollout = r, .renewing = renewing, .told = mem_array(r->agent_count, sizeof(int))};
+	for (size_t i = 0; i < r->agent_count; i++)
+		f->told[i] = CONTROL_STATE_UNTOLD;
+	event_active(c->check, 0, 0);
+}
+
+static void tell_agents(struct client *c, struct followed *f, const char *event)
+{
+	for (size_t i = 0; i < f->rollout->agent_count; i++) {
+		const struct rollout_agent *a = &f->rollout->agents[i];
+		bool final = strcmp(event, "agent") == 0;
+		if (!addresses(c, a) || (!final && f->told[i] == (int)a->state))
+			continue;
+		f->told[i] = (int)a->state;
+		cJSON *o = status_agent(c->hub, f->rollout, a);
+		cJSON_ReplaceItemInObjectCaseSensitive(o, "event", cJSON_CreateString(event));
+		send_json(c, o);
+	}
+}
+
+/* The order before the rollout. True while it runs. */
+static bool tell_renewal(struct client *c, struct followed *f, const char **ret_error)
+{
+	struct renewal_status status;
+	if (!f->renewing)
+		return false;
+	renewal_status(renewal_find(c->hub, f->rollout->certificate), &status);
+	if (!status.running) {
+		f->renewing = false;
+		if (status.error[0])
+			*ret_error = status.error;
+		return false;
+	}
+	if (strcmp(f->step, status.step) != 0) {
+		snprintf(f->step, sizeof(f->step), "%s", status.step);
+		cJSON *o = cJSON_CreateObject();
+		cJSON_AddStringToObject(o, "event", "order");
+		cJSON_AddStringToObject(o, "certificate", f->rollout->certificate);
+		cJSON_AddStringToObject(o, "step", f->step);
+		send_json(c, o);
+	}
+	return true;
+}
+
+static bool is_busy(const struct client *c, const struct followed *f)
+{
+	for (size_t i = 0; i < f->rollout->agent_count; i++)
+		if (addresses(c, &f->rollout->agents[i]) &&
+			rollout_busy(f->rollout, &f->rollout->agents[i], clock_wall()))
+			return true;
+	return false;
+}
+
+static bool has_converged(const struct client *c, const struct followed *f)
+{
+	for (size_t i = 0; i < f->rollout->agent_count; i++)
+		if (addresses(c, &f->rollout->agents[i]) && f->rollout->agents[i].state != ROLLOUT_VERIFIED)
+			return false;
+	return !revision_is_placeholder(f->rollout->desired);
+}
+
+static void on_check(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct client *c = context;
+	const char *error = NULL;
+	bool busy = false, converged = true;
+	for (size_t i = 0; i < c->followed_count; i++) {
+		struct followed *f = &c->followed[i];
+		bool renewing = tell_renewal(c, f, &error);
+		if (!renewing)
+			tell_agents(c, f, "progress");
+		busy = busy || renewing || is_busy(c, f);
+		converged = converged && has_converged(c, f);
+	}
+	if (error) {
+		refuse(c, CLI_FAILED, "%s", error);
+		return;
+	}
+	if (busy)
+		return;
+	for (size_t i = 0; i < c->followed_count; i++)
+		tell_agents(c, &c->followed[i], "agent");
+	finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, NULL, NULL);
+}
+
+void control_changed(struct hub *hub, const struct rollout *r)
+{
+	for (struct client *c = hub->clients; c; c = c->next)
+		for (size_t i = 0; i < c->followed_count; i++)
+			if (c->followed[i].rollout == r)
+				event_active(c->check, 0, 0);
+}
+
+/* Requests. */
+
+static bool flag(const cJSON *request, const char *key)
+{
+	return cJSON_IsTrue(json_get(request, key));
+}
+
+static void do_status(struct client *c, const cJSON *request)
+{
+	(void)request;
+	bool converged = true;
+	for (size_t i = 0; i < fleet_count(c->hub); i++) {
+		const struct rollout *r = fleet_at(c->hub, i);
+		send_json(c, status_certificate(c->hub, r));
+		for (size_t k = 0; k < r->agent_count; k++)
+			send_json(c, status_agent(c->hub, r, &r->agents[k]));
+		converged = converged && rollout_converged(r);
+	}
+	finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, c->hub->root_error[0] ? "warning" : NULL, c->hub->root_error);
+}
+
+/* "agents" into the client's filter. */
+static int take_agents(struct client *c, const cJSON *request, struct error *err)
+{
+	const cJSON *element;
+	const cJSON *agents = json_get(request, "agents");
+	if (!agents)
+		return 0;
+	agents = json_array(request, "agents", CONTROL_NAMES_MAX, err);
+	if (!agents)
+		return -1;
+	cJSON_ArrayForEach(element, agents)
+	{
+		const char *name = json_element(element, NAME_AGENT_MAX - 1, err);
+		if (!name)
+			return -1;
+		if (!hub_config_agent(c->hub->config, name))
+			return error_set(err, ERROR_USAGE, "hub.conf has no agent \"%s\"", name);
+		snprintf(c->agents[c->agent_count++], NAME_AGENT_MAX, "%s", name);
+	}
+	return 0;
+}
+
+/* "certificates" (none: all) into a list of rollouts. */
+static int take_certificates(struct client *c, const cJSON *request, struct rollout ***ret, size_t *ret_count,
+	struct error *err)
+{
+	auto_free struct rollout **list = mem_array(fleet_count(c->hub) + CONTROL_NAMES_MAX, sizeof(struct rollout *));
+	size_t count = 0;
+	const cJSON *element;
+	const cJSON *names = json_array(request, "certificates", CONTROL_NAMES_MAX, err);
+	if (!names)
+		return -1;
+	cJSON_ArrayForEach(element, names)
+	{
+		const char *name = json_element(element, NAME_CERTIFICATE_MAX - 1, err);
+		if (!name)
+			return -1;
+		list[count] = fleet_find(c->hub, name);
+		if (!list[count++])
+			return error_set(err, ERROR_USAGE, "hub.conf has no certificate \"%s\"", name);
+	}
+	for (size_t i = 0; count == 0 && i < fleet_count(c->hub); i++)
+		list[i] = fleet_at(c->hub, i);
+	*ret_count = count ? count : fleet_count(c->hub);
+	*ret = steal(list);
+	return 0;
+}
+
+static void push_one(struct client *c, struct rollout *r, const cJSON *request)
+{
+	bool force = flag(request, "force");
+	if (flag(request, "proceed"))
+		fleet_proceed(c->hub, r);
+	if (c->agent_count == 0)
+		fleet_retry(c->hub, r, NULL, force);
+	for (size_t i = 0; i < c->agent_count; i++)
+		fleet_retry(c->hub, r, c->agents[i], force);
+	follow(c, r, false);
+}
+
+static void do_push(struct client *c, const cJSON *request)
+{
+	struct error err;
+	auto_free struct rollout **list = NULL;
+	size_t count;
+	if (take_agents(c, request, &err) < 0 || take_certificates(c, request, &list, &count, &err) < 0) {
+		refuse(c, CLI_USAGE, "%s", err.message);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		push_one(c, list[i], request);
+	if (count == 0)
+		refuse(c, CLI_USAGE, "hub.conf has no certificate");
+}
+
+static void do_renew(struct client *c, const cJSON *request)
+{
+	struct error err;
+	auto_free struct rollout **list = NULL;
+	size_t count;
+	if (take_certificates(c, request, &list, &count, &err) < 0) {
+		refuse(c, CLI_USAGE, "%s", err.message);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (!renewal_find(c->hub, list[i]->certificate)) {
+			refuse(c, CLI_USAGE, "%s is not an ACME certificate: whoever writes it renews it (for a watched one, "
+				"certsync follows by itself)", list[i]->certificate);
+			return;
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		renewal_now(renewal_find(c->hub, list[i]->certificate));
+		follow(c, list[i], true);
+	}
+}
+
+static void do_import(struct client *c, const cJSON *request)
+{
+	struct error err;
+	const char *name = json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err);
+	if (!name) {
+		refuse(c, CLI_USAGE, "%s", err.message);
+		return;
+	}
+	if (!hub_config_certificate(c->hub->config, name)) {
+		refuse(c, CLI_USAGE, "hub.conf has no certificate \"%s\": add it there first", name);
+		return;
+	}
+	c->may_expire_sooner = flag(request, "may_expire_sooner");
+	snprintf(c->import, sizeof(c->import), "%s", name);
+}
+
+static int import_files(struct client *c, const struct files *files, struct error *err)
+{
+	const struct hub_certificate *certificate = hub_config_certificate(c->hub->config, c->import);
+	struct manifest meta = {.source = "import", .flags = c->may_expire_sooner ? BUNDLE_MAY_EXPIRE_SOONER : 0};
+	struct revision revision;
+	bool unchanged;
+	auto_chain struct chain chain = {0};
+	int key = files_find(files, "key"), text = files_find(files, "chain");
+	if (key < 0 || text < 0)
+		return error_set(err, ERROR_USAGE, "the request came without a key and a chain");
+	snprintf(meta.reason, sizeof(meta.reason), "by uid %u", (unsigned)c->uid);
+	if (chain_parse_pem(files->file[text].data, files->file[text].len, files->file[key].data, files->file[key].len,
+			&chain, err) < 0 || chain_order(&chain, err) < 0)
+		return -1;
+	return publish(c->hub, certificate, &chain, 1, &meta, &revision, &unchanged, err);
+}
+
+static void take_import(struct client *c, const struct frame *frame)
+{
+	struct error err;
+	struct files files;
+	if (files_decode(frame->data, frame->len, &files, &err) < 0 || import_files(c, &files, &err) < 0) {
+		refuse(c, CLI_FAILED, "%s: not imported: %s", c->import, err.message);
+		return;
+	}
+	follow(c, fleet_find(c->hub, c->import), false);
+	c->import[0] = '\0';
+}
+
+static void finish_enrolment(struct client *c)
+{
+	struct error err;
+	auto_buf struct buf line = BUF_INIT(8192);
+	if (enroll_hub_line(c->hub, &line, &err) < 0)
+		refuse(c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
+	else
+		finish(c, CLI_DONE, "line", buf_text(&line));
+}
+
+static void do_agent_add(struct client *c, const cJSON *request)
+{
+	struct error err;
+	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, &err);
+	const char *key = name ? json_string(request, "key", 2048, &err) : NULL;
+	if (!key || enroll_add(c->hub, name, key, &err) < 0) {
+		refuse(c, CLI_USAGE, "%s", err.message);
+		return;
+	}
+	if (c->hub->root)
+		c->awaits_keys = true;
+	else
+		finish_enrolment(c);
+}
+
+void control_keys_written(struct hub *hub, bool ok, const char *text)
+{
+	snprintf(hub->root_error, sizeof(hub->root_error), "%s", ok ? "" : text);
+	for (struct client *c = hub->clients; c; c = c->next) {
+		if (!c->awaits_keys)
+			continue;
+		c->awaits_keys = false;
+		if (ok)
+			finish_enrolment(c);
+		else
+			refuse(c, CLI_FAILED, "the agent is added, but its key could not be written for sshd: %s", text);
+	}
+}
+
+static const struct {
+	const char *command;
+	void (*run)(struct client *c, const cJSON *request);
+} commands[] = {
+	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", do_import},
+	{"agent-add", do_agent_add},
+};
+
+static void take_request(struct client *c, const struct frame *frame)
+{
+	struct error err;
+	auto_json cJSON *request = json_parse(frame->data, frame->len, &err);
+	const char *command = request ? json_string(request, "command", 32, &err) : NULL;
+	if (!command) {
+		refuse(c, CLI_USAGE, "%s", err.message);
+		return;
+	}
+	for (size_t i = 0; i < COUNT(commands); i++) {
+		if (strcmp(commands[i].command, command) != 0)
+			continue;
+		log_event(LOG_LEVEL_INFO, "command", "command=%s uid=%u", command, (unsigned)c->uid);
+		commands[i].run(c, request);
+		return;
+	}
+	refuse(c, CLI_USAGE, "this hub (%s) knows no command \"%s\"", CERTSYNC_VERSION, command);
+}
+
+static void on_frame(struct conn *conn, const struct frame *frame, void *context)
+{
+	(void)conn;
+	struct client *c = context;
+	if (frame->type == FRAME_FILES && c->import[0])
+		take_import(c, frame);
+	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->import[0] && !c->awaits_keys)
+		take_request(c, frame);
+	else
+		refuse(c, CLI_USAGE, "one request at a time");
+}
+
+static void on_closed(struct conn *conn, const struct error *err, void *context)
+{
+	(void)conn;
+	(void)err;
+	client_free(context);
+}
+
+static const struct conn_handler client_handler = {on_frame, on_closed};
+
+void control_accept(int fd, uid_t uid, void *context)
+{
+	struct hub *hub = context;
+	struct client *c = mem_alloc(sizeof(*c));
+	c->hub = hub;
+	c->uid = uid;
+	c->next = hub->clients;
+	hub->clients = c;
+	c->conn = conn_new(hub->base, fd, FRAMES_LOCAL, &client_handler, c);
+	c->check = event_new(hub->base, -1, 0, on_check, c);
+	if (!c->check)
+		abort();
+}

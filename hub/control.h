@@ -1,0 +1,24 @@
+/* The operator's side: requests over the control socket (lib/ask.h), answered at once or followed until what they
+ * asked for has come to an end.
+ *
+ *   status                                            → "certificate" …, "agent" …, "result"
+ *   push   certificates[], agents[], force, proceed   → "progress" …, "agent" …, "result"
+ *   renew  certificates[]                             → the same, the order first
+ *   import certificate, may_expire_sooner; then FILES → the same, once published
+ *   agent-add name, key                               → "result" with "line"
+ */
+#ifndef CERTSYNC_HUB_CONTROL_H
+#define CERTSYNC_HUB_CONTROL_H
+
+#include "hub/hub.h"
+#include "hub/rollout.h"
+
+void control_accept(int fd, uid_t uid, void *context); /* listener_accept; context is the hub */
+void control_close_all(struct hub *hub);
+
+/* Something about this certificate has changed: whoever follows it is told. */
+void control_changed(struct hub *hub, const struct rollout *r);
+/* The root half has answered: authorized_keys is written, or why it is not. */
+void control_keys_written(struct hub *hub, bool ok, const char *text);
+
+#endif

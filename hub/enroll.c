@@ -1,0 +1,161 @@
+#include "hub/enroll.h"
+#include "lib/clock.h"
+#include "lib/fs.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ENROLL_RECORD_MAX = 8192 };
+
+/* "x25519:BASE64" or plain BASE64 into 32 bytes. */
+static int parse_key(const char *text, uint8_t ret[SEAL_KEY_SIZE], struct error *err)
+{
+	auto_buf struct buf raw = BUF_INIT(64);
+	if (base64_decode(text, &raw, err) < 0)
+		return -1;
+	if (raw.len != SEAL_KEY_SIZE)
+		return error_set(err, ERROR_USAGE, "the sealing key has %zu bytes, not %d", raw.len, SEAL_KEY_SIZE);
+	memcpy(ret, raw.data, SEAL_KEY_SIZE);
+	return 0;
+}
+
+/* The record: encoder and decoder. */
+
+static int record_encode(const struct enrolment *e, struct buf *out)
+{
+	auto_buf struct buf seal = BUF_INIT(64);
+	auto_json cJSON *o = cJSON_CreateObject();
+	base64_encode(e->seal, SEAL_KEY_SIZE, &seal);
+	cJSON_AddStringToObject(o, "ssh", e->ssh);
+	cJSON_AddStringToObject(o, "seal", buf_text(&seal));
+	cJSON_AddNumberToObject(o, "added", (double)e->added);
+	return json_print(o, out);
+}
+
+static int record_decode(const struct buf *text, struct enrolment *ret, struct error *err)
+{
+	auto_json cJSON *o = json_parse(text->data, text->len, err);
+	const char *ssh = o ? json_string(o, "ssh", sizeof(ret->ssh) - 1, err) : NULL;
+	const char *seal_key = ssh ? json_string(o, "seal", 64, err) : NULL;
+	if (!seal_key || parse_key(seal_key, ret->seal, err) < 0)
+		return -1;
+	if (!hub_key_is_valid(ssh))
+		return error_set(err, ERROR_PERMANENT, "ssh: is not a public key");
+	snprintf(ret->ssh, sizeof(ret->ssh), "%s", ssh);
+	return json_i64(o, "added", &ret->added, err);
+}
+
+int enroll_find(struct hub *hub, const char *agent, struct enrolment *ret, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(ENROLL_RECORD_MAX);
+	int found = store_get(hub->store, "agents", agent, "agent.json", &text, err);
+	if (found <= 0)
+		return found;
+	if (record_decode(&text, ret, err) < 0)
+		return error_wrap(err, "the keys of agent %s in the store", agent);
+	return 1;
+}
+
+/* certsync-agent:1 ssh-ed25519 BASE64 x25519:BASE64 */
+static int parse_identity(const char *line, struct enrolment *ret, struct error *err)
+{
+	char type[64], key[HUB_KEY_TEXT_MAX], seal_key[128], rest[2];
+	static const char form[] = "certsync-agent:1 TYPE KEY x25519:KEY, as `certsync-agent identity` prints it";
+	if (sscanf(line, "certsync-agent:1 %63s %799s x25519:%127s %1s", type, key, seal_key, rest) != 3)
+		return error_set(err, ERROR_USAGE, "this is not the line of an agent (%s)", form);
+	if (snprintf(ret->ssh, sizeof(ret->ssh), "%s %s", type, key) >= (int)sizeof(ret->ssh) ||
+		!hub_key_is_valid(ret->ssh))
+		return error_set(err, ERROR_USAGE, "\"%s …\" is not an SSH public key that is taken here (%s)", type, form);
+	return parse_key(seal_key, ret->seal, err);
+}
+
+int enroll_add(struct hub *hub, const char *agent, const char *identity, struct error *err)
+{
+	struct enrolment e = {.added = clock_wall()};
+	auto_buf struct buf text = BUF_INIT(ENROLL_RECORD_MAX);
+	if (!hub_config_agent(hub->config, agent))
+		return error_set(err, ERROR_USAGE,
+			"%s has no section agent \"%s\": add it, tell the hub (SIGHUP to certsync-hub-root), then try again",
+			hub->config_path, agent);
+	if (parse_identity(identity, &e, err) < 0)
+		return -1;
+	if (record_encode(&e, &text) < 0)
+		return error_set(err, ERROR_USAGE, "the keys are too long");
+	if (store_put(hub->store, "agents", agent, "agent.json", text.data, text.len, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s", agent);
+	enroll_send_keys(hub);
+	return 0;
+}
+
+void enroll_send_keys(struct hub *hub)
+{
+	struct error err;
+	struct hub_request request = {.op = HUB_REQUEST_KEYS};
+	struct hub_key *keys = mem_array(hub->config->agent_count, sizeof(*keys));
+	for (size_t i = 0; i < hub->config->agent_count; i++) {
+		struct enrolment e;
+		const char *name = hub->config->agents[i].name;
+		int found = enroll_find(hub, name, &e, &err);
+		if (found < 0)
+			log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err.message);
+		if (found <= 0)
+			continue;
+		snprintf(keys[request.key_count].agent, sizeof(keys->agent), "%s", name);
+		snprintf(keys[request.key_count].key, sizeof(keys->key), "%s", e.ssh);
+		request.key_count++;
+	}
+	request.keys = keys;
+	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
+	if (!hub->root)
+		log_event(LOG_LEVEL_WARNING, "enroll", "error=\"started without certsync-hub-root: authorized_keys is not written\"");
+	else if (hub_request_encode(&request, &record) < 0)
+		log_event(LOG_LEVEL_ERROR, "enroll", "error=\"too many keys for one request: authorized_keys is not written\"");
+	else
+		conn_send(hub->root, FRAME_RECORD, record.data, record.len);
+	free(keys);
+}
+
+/* The line that an agent pins. */
+
+/* "SHA256:…" of a public key file of sshd, as ssh-keygen -l prints it: base64 without padding. */
+static int add_fingerprint(const char *path, struct buf *out, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(16 * 1024);
+	auto_buf struct buf blob = BUF_INIT(16 * 1024);
+	auto_buf struct buf hash = BUF_INIT(64);
+	uint8_t digest[32];
+	if (fs_read(AT_FDCWD, path, true, &text, err) < 0)
+		return -1;
+	char *save_at = NULL;
+	auto_free char *copy = mem_strdup(buf_text(&text));
+	const char *type = strtok_r(copy, " \t\n", &save_at);
+	const char *key = type ? strtok_r(NULL, " \t\n", &save_at) : NULL;
+	if (!key || base64_decode(key, &blob, err) < 0)
+		return error_set(err, ERROR_USAGE, "%s is not a public key file of sshd", path);
+	if (sha256(blob.data, blob.len, digest) < 0)
+		return error_set(err, ERROR_RETRY, "cannot hash %s", path);
+	base64_encode(digest, sizeof(digest), &hash);
+	while (hash.len && hash.data[hash.len - 1] == '=')
+		hash.len--;
+	return buf_addf(out, " host=SHA256:%s", buf_text(&hash));
+}
+
+int enroll_hub_line(struct hub *hub, struct buf *out, struct error *err)
+{
+	auto_buf struct buf signer = BUF_INIT(64);
+	if (!hub->config->ssh)
+		return error_set(err, ERROR_USAGE, "%s has no `ssh`: how do agents reach this hub? For example "
+			"ssh = \"certsync-gate@hub.example.org:22\"", hub->config_path);
+	base64_encode(hub->sign_public, SEAL_KEY_SIZE, &signer);
+	buf_addf(out, "certsync-hub:1 ssh://%s sign=ed25519:%s", hub->config->ssh, buf_text(&signer));
+	for (char **path = hub->config->host_keys; path && *path; path++)
+		if (add_fingerprint(*path, out, err) < 0)
+			return error_wrap(err, "host_keys");
+	return 0;
+}

@@ -1,0 +1,44 @@
+/* The daemon's state, shared by its modules. One thread, one loop: nothing here blocks on a network.
+ *
+ * Who owns what: daemon.c makes and frees all of it; each module below owns what hangs on its own pointer.
+ */
+#ifndef CERTSYNC_HUB_HUB_H
+#define CERTSYNC_HUB_HUB_H
+
+#include "hub/challenge.h"
+#include "hub/config.h"
+#include "hub/store.h"
+#include "lib/conn.h"
+#include "lib/listener.h"
+#include "lib/seal.h"
+#include "lib/verify.h"
+
+#include <event2/event.h>
+
+struct fleet;
+struct session;
+struct renewal;
+struct source;
+struct client;
+
+struct hub {
+	struct event_base *base;
+	const char *config_path;
+	struct hub_config *config;
+	struct store *store;
+	struct anchors *anchors;
+	struct challenge *challenge;
+	struct conn *root; /* to certsync-hub-root; NULL when started without one */
+	struct listener *gate, *local, *control;
+	uid_t gate_uid, local_uid;
+	uint8_t sign_private[SEAL_KEY_SIZE], sign_public[SEAL_KEY_SIZE];
+
+	struct fleet *fleet;       /* hub/fleet.h: a rollout per certificate */
+	struct session *sessions;  /* hub/session.h: a list */
+	struct renewal *renewals;  /* hub/renewal.h: a list, one per ACME certificate */
+	struct source *sources;    /* hub/source.h: a list, one per watched certificate */
+	struct client *clients;    /* hub/control.h: a list */
+	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */
+};
+
+#endif

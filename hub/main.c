@@ -1,0 +1,66 @@
+#include "hub/acme.h"
+#include "hub/commands.h"
+#include "hub/daemon.h"
+#include "lib/cli.h"
+#include "lib/proc.h"
+
+#include <string.h>
+
+static int run_hub(const struct cli_line *line)
+{
+	return daemon_run(line->config);
+}
+
+static int run_worker(const struct cli_line *line)
+{
+	if (strcmp(line->plain[0], "acme") == 0)
+		return acme_worker();
+	return cli_fail(CLI_USAGE, "unknown worker %s", line->plain[0]);
+}
+
+static const struct cli_option json_option[] = {
+	{"--json", NULL, "one JSON object instead of a table"},
+	{NULL, NULL, NULL},
+};
+
+static const struct cli_option push_options[] = {
+	{"--agent", "NAME", "only this agent (may be given more than once)"},
+	{"--force", NULL, "repeat the activation where it is verified already"},
+	{"--proceed", NULL, "go on without agents that failed at staging"},
+	{"--json", NULL, "one JSON object instead of progress and a table"},
+	{NULL, NULL, NULL},
+};
+
+static const struct cli_option import_options[] = {
+	{"--key", "FILE", "the private key (PEM, not encrypted)"},
+	{"--chain", "FILE", "the certificate, then its issuers (PEM)"},
+	{"--may-expire-sooner", NULL, "take it although the present one lasts longer"},
+	{"--json", NULL, "one JSON object instead of progress and a table"},
+	{NULL, NULL, NULL},
+};
+
+static const struct cli_option agent_add_options[] = {
+	{"--key", "LINE", "what certsync-agent identity printed there; -: from standard input"},
+	{NULL, NULL, NULL},
+};
+
+static const struct cli_command commands[] = {
+	{"status", "", "what every agent serves and what is under way", json_option, 0, 0, false, command_status},
+	{"push", "[CERTIFICATE…]", "bring the desired revision to every agent, and wait", push_options, 0, -1, false,
+		command_push},
+	{"renew", "[CERTIFICATE…]", "order a new certificate now, then push it", json_option, 0, -1, false, command_renew},
+	{"import", "CERTIFICATE", "publish a key and chain of your own", import_options, 1, 1, false, command_import},
+	{"agent add", "NAME", "take an agent's keys; prints the line for certsync-agent join", agent_add_options, 1, 1,
+		false, command_agent_add},
+	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},
+	{"hub", "", "run the daemon (certsync-hub-root starts it)", NULL, 0, 0, false, run_hub},
+	{"worker", "KIND", "one job for the daemon", NULL, 1, 1, true, run_worker},
+	{NULL, NULL, NULL, NULL, 0, 0, false, NULL},
+};
+
+int main(int argc, char **argv)
+{
+	proc_harden();
+	return cli_main("certsync", "every TLS endpoint presents the same certificate", "/etc/certsync/hub.conf", commands,
+		argc, argv);
+}

@@ -1,0 +1,51 @@
+#include "hub/publish.h"
+#include "hub/fleet.h"
+#include "lib/bundle.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+#include <string.h>
+
+static int judge(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
+	const struct manifest *meta, int64_t replaces, struct error *err)
+{
+	struct verify_policy policy = {
+		.anchors = hub->anchors,
+		.now = clock_wall(),
+		.required = (const char *const *)(void *)certificate->names,
+		.replaces_not_after = replaces,
+		.may_expire_sooner = meta->flags & BUNDLE_MAY_EXPIRE_SOONER,
+	};
+	for (size_t i = 0; i < count; i++)
+		if (verify_chain(&pairs[i], &policy, err) < 0)
+			return error_wrap(err, "%s", certificate->name);
+	return 0;
+}
+
+int publish(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
+	const struct manifest *meta, struct revision *ret, bool *ret_unchanged, struct error *err)
+{
+	uint8_t digest[CHAIN_SHA256_SIZE];
+	char text[REVISION_TEXT_MAX];
+	auto_manifest struct manifest old = {0};
+	auto_manifest struct manifest now = {0};
+	int had = store_current(hub->store, certificate->name, &old, err);
+	if (had < 0)
+		return -1;
+	chain_digest(pairs, count, digest);
+	*ret_unchanged = had && memcmp(digest, old.digest, sizeof(digest)) == 0;
+	if (*ret_unchanged) {
+		*ret = old.revision;
+		return 0;
+	}
+	if (judge(hub, certificate, pairs, count, meta, had ? old.not_after : 0, err) < 0)
+		return -1;
+	if (store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_NOTICE, "published", "certificate=%s revision=%s source=%s", certificate->name,
+		revision_text(*ret, text), meta->source);
+	if (store_current(hub->store, certificate->name, &now, err) < 0)
+		return -1;
+	fleet_publish(hub, certificate->name, &now, had ? &old : NULL);
+	return 0;
+}

@@ -1,0 +1,149 @@
+/* How one certificate's desired revision gets to every agent that is assigned to it: a pure state machine. Events
+ * and the clock go in, messages to send come out; no I/O, no memory of its own beyond the struct.
+ *
+ * An agent goes   idle → offered → staged → activating → installed → verified
+ * or to           failed(step, reason), from where it is offered the revision again after a backoff.
+ *
+ * `immediate`: each agent goes through on its own.
+ * `together`: an agent that has staged waits at the barrier until every agent of the barrier has staged (or has the
+ * revision already); then all activate. The barrier is every assigned agent seen within ROLLOUT_SEEN. It opens
+ *   - when all of them have staged;
+ *   - without those that are away, slow or silent, stage_timeout after the publish, unless one *failed* at staging;
+ *   - in spite of a failure at staging: proceed_after the publish, or when the old certificate has under a sixth of its life left, or
+ *     when the operator says so (rollout_proceed).
+ * Once open it stays open for the revision: who comes later passes on its own.
+ *
+ * After a failed activation no further agent begins to activate (`stopped`) until that agent is verified, or until the same
+ * three reasons hold that open the barrier in spite of a failure. The failed one itself is retried.
+ *
+ * Decided cases
+ *   - A publish in the middle of a rollout supersedes it: each agent starts anew with the new revision, whatever it was doing; answers to
+ *     the old attempts are stale. An agent's root half finishes or undoes what it had begun.
+ *   - An agent that is lost keeps its place (failed attempts are not counted for it); at its next hello its inventory decides.
+ *   - An agent that reports the desired revision with the desired digest is verified: its root half commits only what was seen served.
+ *   - An agent that reports the desired revision with another digest, or a higher high-water mark, is `ahead`: this hub was restored from
+ *     a backup or is not the one that the agent knew. Nothing is offered to it, and it never converges by itself.
+ *   - Attempts are numbers that only grow, also over a restart of the hub (they begin at the clock). A stale answer changes nothing.
+ */
+#ifndef CERTSYNC_HUB_ROLLOUT_H
+#define CERTSYNC_HUB_ROLLOUT_H
+
+#include "hub/config.h"
+#include "lib/message.h"
+#include "lib/revision.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	ROLLOUT_SEEN = 24 * 3600,     /* who was seen within it, the barrier waits for */
+	ROLLOUT_BACKOFF_MIN = 30,     /* seconds after the first failure, doubling */
+	ROLLOUT_BACKOFF_MAX = 3600,
+};
+
+enum rollout_state {
+	ROLLOUT_IDLE = 0,   /* nothing under way: not connected, or about to be offered the revision */
+	ROLLOUT_OFFERED,    /* fetching, verifying, staging */
+	ROLLOUT_STAGED,     /* durable there and its services' tests pass; waits for the barrier */
+	ROLLOUT_ACTIVATING,
+	ROLLOUT_INSTALLED,  /* services reloaded; being probed */
+	ROLLOUT_VERIFIED,   /* seen served on every port */
+	ROLLOUT_FAILED,
+	ROLLOUT_AHEAD,
+};
+const char *rollout_state_name(enum rollout_state state);
+
+struct rollout_agent {
+	char name[NAME_AGENT_MAX];
+	bool connected;
+	int64_t last_seen; /* wall clock; 0 never */
+	enum rollout_state state;
+	int64_t since;     /* when `state` began */
+	int64_t deadline;  /* of offered, activating, installed; 0 none */
+	uint32_t attempt;
+	bool force;        /* the next attempt runs the hooks even if the revision is there */
+	bool stopped;      /* verified as `installed (stopped)` */
+	bool rolled_back;  /* failed, and the old files are back */
+	uint32_t failures; /* in a row */
+	int64_t next_try;  /* failed: when it is offered again */
+	bool failed_staging; /* failed, and before anything was switched: what closes the barrier */
+	struct revision served, high_water; /* as reported last */
+	char fingerprint[CHAIN_HEX_MAX];
+	uint32_t stage_ms, activate_ms; /* what the steps took there, of the last attempt */
+	/* The last failure; kept until the next success. */
+	char step[32];
+	char text[MESSAGE_TEXT_MAX];
+	char *output; /* owned; NULL: none */
+	/* The last probes reported. */
+	struct message_probe *probes; /* owned */
+	size_t probe_count;
+	int64_t probed;
+};
+
+struct rollout {
+	char certificate[NAME_CERTIFICATE_MAX];
+	enum rollout_policy policy;
+	int64_t stage_timeout, activate_timeout, proceed_after; /* seconds */
+	struct revision desired; /* (0, 0): nothing published yet */
+	char digest[CHAIN_HEX_MAX];
+	int64_t started;         /* of the desired revision's rollout */
+	int64_t old_not_before, old_not_after; /* of what it replaces; 0: nothing */
+	bool open;               /* the barrier is */
+	bool proceed;            /* the operator said so, for this revision */
+	uint32_t attempt;        /* the last one given out */
+	struct rollout_agent *agents; /* owned */
+	size_t agent_count;
+};
+
+enum rollout_action_type { ROLLOUT_SEND_OFFER, ROLLOUT_SEND_ACTIVATE };
+struct rollout_action {
+	enum rollout_action_type type;
+	struct rollout_agent *agent; /* borrowed; its attempt and force are those to send */
+};
+/* What an event brings: filled by each call below, at most one action an agent. */
+struct rollout_actions {
+	struct rollout_action *action; /* owned */
+	size_t count;
+};
+void rollout_actions_release(struct rollout_actions *a);
+#define auto_actions __attribute__((cleanup(rollout_actions_release)))
+
+void rollout_init(struct rollout *r, const struct hub_certificate *certificate);
+void rollout_release(struct rollout *r);
+struct rollout_agent *rollout_add_agent(struct rollout *r, const char *name);
+struct rollout_agent *rollout_find(struct rollout *r, const char *name); /* NULL when not assigned */
+
+/* What is desired from now on. `resumed`: a restarted hub goes on with it, started, open and proceed being set. */
+struct rollout_content {
+	struct revision revision;
+	char digest[CHAIN_HEX_MAX];
+	int64_t old_not_before, old_not_after;
+};
+void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now,
+	struct rollout_actions *out);
+void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open,
+	bool proceed);
+
+/* MESSAGE_INVENTORY of an agent that has just said hello. */
+void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct message *inventory, int64_t now,
+	struct rollout_actions *out);
+void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out);
+/* staged, installed, verified, failed, probed. False: the attempt was stale (or the state unfit) and nothing changed. */
+bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now,
+	struct rollout_actions *out);
+/* Whether this agent may fetch this revision in this attempt. */
+bool rollout_may_fetch(const struct rollout *r, const struct rollout_agent *a, const struct message *m);
+/* Ends a backoff (push, or a pull of the agent); `force` repeats the activation even where it is verified. */
+void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64_t now,
+	struct rollout_actions *out);
+void rollout_proceed(struct rollout *r, int64_t now, struct rollout_actions *out);
+/* Time has passed: time-outs, ends of backoffs, the barrier's. */
+void rollout_tick(struct rollout *r, int64_t now, struct rollout_actions *out);
+/* When rollout_tick is next of use; INT64_MAX: only an event changes anything. */
+int64_t rollout_next(const struct rollout *r, int64_t now);
+
+/* Something is under way with this agent (or it waits at a barrier that something under way may open). */
+bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+bool rollout_converged(const struct rollout *r); /* every assigned agent is verified */
+
+#endif

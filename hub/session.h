@@ -1,0 +1,24 @@
+/* One agent's connection, through the gate or the local socket. Who it is comes from the forced command's argument
+ * or from the peer's uid, never from a message.
+ */
+#ifndef CERTSYNC_HUB_SESSION_H
+#define CERTSYNC_HUB_SESSION_H
+
+#include "hub/hub.h"
+#include "lib/message.h"
+
+enum { SESSION_SILENCE = 90 }; /* seconds without a frame until the peer counts as gone */
+
+/* listener_accept handlers; `context` is the hub. */
+void session_accept_gate(int fd, uid_t uid, void *context);
+void session_accept_local(int fd, uid_t uid, void *context);
+void session_close_all(struct hub *hub);
+
+struct session *session_find(struct hub *hub, const char *agent); /* that has said hello; or NULL */
+const char *session_agent(const struct session *s);
+const char *session_version(const struct session *s);
+int64_t session_skew(const struct session *s); /* the agent's clock minus ours, at hello, in seconds */
+void session_send(struct session *s, const struct message *m);
+void session_send_bundle(struct session *s, const void *data, size_t len);
+
+#endif

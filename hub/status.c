@@ -1,0 +1,134 @@
+#include "hub/status.h"
+#include "hub/fleet.h"
+#include "hub/renewal.h"
+#include "hub/session.h"
+#include "hub/source.h"
+#include "lib/clock.h"
+
+#include <stdlib.h>
+
+/* Times travel as text that people and programs read alike; "" for never. */
+static void add_time(cJSON *o, const char *key, int64_t when)
+{
+	char text[CLOCK_TEXT_MAX];
+	cJSON_AddStringToObject(o, key, when ? clock_text(when, text) : "");
+}
+
+static void add_revision(cJSON *o, const char *key, struct revision r)
+{
+	char text[REVISION_TEXT_MAX];
+	cJSON_AddStringToObject(o, key, revision_text(r, text));
+}
+
+static void add_current(struct hub *hub, const struct rollout *r, cJSON *o)
+{
+	struct error err;
+	char hex[CHAIN_HEX_MAX];
+	auto_manifest struct manifest m = {0};
+	int had = store_current(hub->store, r->certificate, &m, &err);
+	if (had < 0)
+		cJSON_AddStringToObject(o, "store_error", err.message);
+	if (had <= 0)
+		return;
+	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m.fingerprint, hex));
+	add_time(o, "not_before", m.not_before);
+	add_time(o, "not_after", m.not_after);
+	add_time(o, "published", m.published);
+	cJSON_AddStringToObject(o, "source", m.source);
+	cJSON_AddStringToObject(o, "reason", m.reason);
+	cJSON *names = cJSON_AddArrayToObject(o, "names");
+	for (size_t i = 0; i < m.name_count; i++)
+		cJSON_AddItemToArray(names, cJSON_CreateString(m.names[i]));
+}
+
+static void add_renewal(const struct renewal *renewal, cJSON *o)
+{
+	struct renewal_status status;
+	renewal_status(renewal, &status);
+	cJSON *item = cJSON_AddObjectToObject(o, "renewal");
+	cJSON_AddBoolToObject(item, "running", status.running);
+	cJSON_AddStringToObject(item, "step", status.running ? status.step : "");
+	cJSON_AddNumberToObject(item, "failures", status.failures);
+	cJSON_AddStringToObject(item, "error", status.error);
+	add_time(item, "due", status.due);
+}
+
+static void add_source(const struct source *source, cJSON *o)
+{
+	cJSON *item = cJSON_AddObjectToObject(o, "watch");
+	add_time(item, "read", source_seen(source));
+	cJSON_AddStringToObject(item, "error", source_trouble(source));
+}
+
+cJSON *status_certificate(struct hub *hub, const struct rollout *r)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "event", "certificate");
+	cJSON_AddStringToObject(o, "certificate", r->certificate);
+	add_revision(o, "revision", r->desired);
+	cJSON_AddBoolToObject(o, "converged", rollout_converged(r));
+	cJSON_AddStringToObject(o, "rollout", r->policy == ROLLOUT_TOGETHER ? "together" : "immediate");
+	cJSON_AddBoolToObject(o, "barrier_open", r->open);
+	add_current(hub, r, o);
+	const struct renewal *renewal = renewal_find(hub, r->certificate);
+	if (renewal)
+		add_renewal(renewal, o);
+	const struct source *source = source_find(hub, r->certificate);
+	if (source)
+		add_source(source, o);
+	return o;
+}
+
+static void add_probes(const struct rollout_agent *a, cJSON *o)
+{
+	cJSON *probes = cJSON_AddArrayToObject(o, "probes");
+	for (size_t i = 0; i < a->probe_count; i++) {
+		const struct message_probe *p = &a->probes[i];
+		cJSON *item = cJSON_CreateObject();
+		cJSON_AddStringToObject(item, "endpoint", p->endpoint);
+		cJSON_AddStringToObject(item, "service", p->service);
+		cJSON_AddBoolToObject(item, "served", p->served);
+		cJSON_AddBoolToObject(item, "match", p->match);
+		cJSON_AddBoolToObject(item, "stopped", p->stopped);
+		cJSON_AddStringToObject(item, "fingerprint", p->fingerprint);
+		cJSON_AddStringToObject(item, "text", p->text);
+		cJSON_AddNumberToObject(item, "milliseconds", p->milliseconds);
+		cJSON_AddItemToArray(probes, item);
+	}
+	add_time(o, "probed", a->probed);
+}
+
+static void add_failure(const struct rollout_agent *a, cJSON *o)
+{
+	cJSON_AddNumberToObject(o, "failures", a->failures);
+	cJSON_AddStringToObject(o, "step", a->step);
+	cJSON_AddStringToObject(o, "error", a->text);
+	cJSON_AddStringToObject(o, "output", a->output ? a->output : "");
+	cJSON_AddBoolToObject(o, "rolled_back", a->rolled_back);
+	add_time(o, "next_try", a->next_try);
+}
+
+cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollout_agent *a)
+{
+	cJSON *o = cJSON_CreateObject();
+	const struct session *session = session_find(hub, a->name);
+	cJSON_AddStringToObject(o, "event", "agent");
+	cJSON_AddStringToObject(o, "certificate", r->certificate);
+	cJSON_AddStringToObject(o, "agent", a->name);
+	cJSON_AddBoolToObject(o, "connected", session != NULL);
+	cJSON_AddStringToObject(o, "version", session ? session_version(session) : "");
+	cJSON_AddNumberToObject(o, "clock_skew", session ? (double)session_skew(session) : 0);
+	add_time(o, "last_seen", session ? clock_wall() : a->last_seen);
+	cJSON_AddStringToObject(o, "state", rollout_state_name(a->state));
+	cJSON_AddBoolToObject(o, "stopped", a->stopped);
+	add_time(o, "since", a->since);
+	add_revision(o, "desired", r->desired);
+	add_revision(o, "served", a->served);
+	add_revision(o, "high_water", a->high_water);
+	cJSON_AddStringToObject(o, "fingerprint", a->fingerprint);
+	cJSON_AddNumberToObject(o, "stage_ms", a->stage_ms);
+	cJSON_AddNumberToObject(o, "activate_ms", a->activate_ms);
+	add_failure(a, o);
+	add_probes(a, o);
+	return o;
+}

@@ -1,0 +1,14 @@
+/* What `certsync status` shows, as JSON: one answer per certificate, one per agent in it.
+ */
+#ifndef CERTSYNC_HUB_STATUS_H
+#define CERTSYNC_HUB_STATUS_H
+
+#include "hub/hub.h"
+#include "hub/rollout.h"
+#include "lib/json.h"
+
+/* Owned by the caller. "event" is "certificate" or "agent". */
+cJSON *status_certificate(struct hub *hub, const struct rollout *r);
+cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollout_agent *a);
+
+#endif
