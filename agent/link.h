@@ -1,0 +1,29 @@
+/* certsync-link: one SSH connection to the hub's gate account, relayed to a socketpair. The agent's child; a
+ * new one is started for each attempt, and it is the only program that links libssh.
+ *
+ *   certsync-link --user USER --host HOST --port PORT --key FILE --pins FILE [--timeout SECONDS]
+ *
+ * Descriptor 0 is the socketpair to the agent, both ways; descriptor 2 takes lines of text. On descriptor 0
+ * the hub's stream simply starts (the hub answers `hello`): nothing says "ready". What the far side's program
+ * writes to its standard error appears as lines "certsync-link: USER@HOST:PORT says: …", the first 2 KiB of
+ * it. The last line before any exit but 0 is the reason: what, where, why, what to do.
+ *
+ * Ends by itself when descriptor 0 ends. --timeout (30) counts until the stream starts.
+ * The pins file: a fingerprint "SHA256:…" a line, as ssh-keygen -l prints it; # begins a comment. No other
+ * file of ssh's is read, none is written.
+ */
+#ifndef CERTSYNC_AGENT_LINK_H
+#define CERTSYNC_AGENT_LINK_H
+
+enum link_exit {
+	LINK_DONE = 0,         /* descriptor 0 ended, or the hub closed the stream in good order */
+	LINK_USAGE = 2,        /* arguments, key file or pins file: a person has to mend it */
+	LINK_UNREACHABLE = 10, /* cannot connect, or the connection or the far side's program broke: retry */
+	LINK_UNPINNED = 11,    /* the host key is not one of the pins: retry slowly, alert */
+	LINK_DENIED = 12,      /* the login was refused: retry slowly, each try counts for fail2ban */
+	LINK_PROTOCOL = 13,    /* no common algorithms, no channel, and the like */
+};
+
+enum { LINK_TIMEOUT_DEFAULT = 30 };
+
+#endif
