@@ -5,6 +5,11 @@
  * option and silently takes the last of two scalars. A loader describes its options with cfg_opt_t as usual,
  * parses with config_parse and then reads, calling config_fault for whatever it finds wrong; faults are kept
  * in the order of their lines.
+ *
+ * config_parse itself records a fault for a key that is given twice in one section, for a second section
+ * without a title, and for a second section with the same title where the option has CFGF_NO_TITLE_DUPES
+ * (without that flag both sections are kept). Lists can be appended to with +=. An option without a default
+ * is declared CFGF_NODEFAULT.
  */
 #ifndef CERTSYNC_CONFIG_H
 #define CERTSYNC_CONFIG_H
@@ -32,7 +37,7 @@ size_t config_fault_count(const struct config *c);
 void config_faults(struct config *c, struct buf *out);
 bool config_has(cfg_t *section, const char *key); /* given in the file */
 
-/* "90s", "15m", "24h", "7d", "0s" → seconds; ranges in seconds. Faults are recorded; then `fallback`. */
+/* "90s", "15m", "24h", "7d", "0s" → seconds; ranges in seconds. Faults are recorded; then `low`. */
 int64_t config_duration(struct config *c, cfg_t *section, const char *key, int64_t low, int64_t high);
 /* The same syntax for others to use. */
 bool duration_parse(const char *text, int64_t *ret_seconds);
@@ -40,5 +45,28 @@ bool duration_parse(const char *text, int64_t *ret_seconds);
 /* Copies a string list into a NULL-terminated array (owned: strings and array). */
 char **config_list(cfg_t *section, const char *key);
 void config_list_free(char **list);
+
+/* A copy of a string option (owned); NULL when it was not given and has no default. An empty one is a fault. */
+char *config_string(struct config *c, cfg_t *section, const char *key);
+/* The same, and a fault unless it is an absolute path without "//", "." and "..". */
+char *config_path(struct config *c, cfg_t *section, const char *key);
+bool config_is_path(const char *text);
+/* Faults when this machine does not have the user or group, looked up only when running as root: nobody else
+ * can become another user anyway. NULL is passed over. */
+void config_check_user(struct config *c, cfg_t *section, const char *key, const char *user);
+void config_check_group(struct config *c, cfg_t *section, const char *key, const char *group);
+/* Without libevent: whether it has the shape of an endpoint (lib/probe.h), ADDRESS:PORT[/PROTOCOL][+proxy]. */
+bool config_is_endpoint(const char *text);
+/* Whether it is user@host[:port], the host being a DNS name, an IPv4 address or an IPv6 one in brackets. */
+bool config_is_ssh(const char *text);
+
+/* Writing a configuration, a line each: tabs, key, value in quotes. A NULL value is passed over. */
+void config_put(struct buf *out, int tabs, const char *key, const char *value);
+void config_put_list(struct buf *out, int tabs, const char *key, char *const *list);
+void config_put_bool(struct buf *out, int tabs, const char *key, bool value);
+void config_put_duration(struct buf *out, int tabs, const char *key, int64_t seconds);
+/* key "title" {, and its end. */
+void config_put_section(struct buf *out, int tabs, const char *key, const char *title);
+void config_put_end(struct buf *out, int tabs);
 
 #endif

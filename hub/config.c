@@ -1,0 +1,425 @@
+#include "hub/config.h"
+#include "lib/config.h"
+#include "lib/mem.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
+
+static const char *const key_types[] = {"ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"};
+static const char *const rollouts[] = {[ROLLOUT_TOGETHER] = "together", [ROLLOUT_IMMEDIATE] = "immediate"};
+
+static cfg_opt_t acme_options[] = {
+	CFG_STR("directory", NULL, CFGF_NODEFAULT),
+	CFG_STR_LIST("contact", NULL, CFGF_NODEFAULT),
+	CFG_BOOL("agree_tos", cfg_false, CFGF_NONE),
+	CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+	CFG_END(),
+};
+
+static cfg_opt_t certificate_options[] = {
+	CFG_STR("acme", NULL, CFGF_NODEFAULT),
+	CFG_STR("watch", NULL, CFGF_NODEFAULT),
+	CFG_STR_LIST("names", NULL, CFGF_NODEFAULT),
+	CFG_STR("key", "ecdsa-p256", CFGF_NONE),
+	CFG_STR("rollout", "together", CFGF_NONE),
+	CFG_STR("stage_timeout", "10m", CFGF_NONE),
+	CFG_STR("activate_timeout", "5m", CFGF_NONE),
+	CFG_STR("proceed_after", "24h", CFGF_NONE),
+	CFG_STR("renew_before", "0s", CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t agent_options[] = {
+	CFG_STR_LIST("certificates", NULL, CFGF_NODEFAULT),
+	CFG_BOOL("local", cfg_false, CFGF_NONE),
+	CFG_STR("away_after", "24h", CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t hub_options[] = {
+	CFG_STR("ssh", NULL, CFGF_NODEFAULT),
+	CFG_STR_LIST("host_keys", NULL, CFGF_NODEFAULT),
+	CFG_STR("state", "/var/lib/certsync-hub", CFGF_NONE),
+	CFG_STR("run", "/run/certsync-hub", CFGF_NONE),
+	CFG_STR("http", "127.0.0.1:8402", CFGF_NONE),
+	CFG_STR("anchors", NULL, CFGF_NODEFAULT),
+	CFG_STR("user", "certsync-hub", CFGF_NONE),
+	CFG_STR("gate_user", "certsync-gate", CFGF_NONE),
+	CFG_STR("local_user", "certsync-agent", CFGF_NONE),
+	CFG_STR("admin_group", "certsync-admin", CFGF_NONE),
+	CFG_STR("authorized_keys", "/var/lib/certsync-gate/.ssh/authorized_keys", CFGF_NONE),
+	CFG_STR("scan_interval", "10m", CFGF_NONE),
+	CFG_SEC("acme", acme_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+	CFG_SEC("certificate", certificate_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+	CFG_SEC("agent", agent_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+	CFG_END(),
+};
+
+static bool is_loopback(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	if (!colon || strpbrk(text, "/+") || !config_is_endpoint(text))
+		return false;
+	auto_free char *host = mem_strndup(text, (size_t)(colon - text));
+	return strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+}
+
+/* "https://host[:port][/path]" in printable ASCII. */
+static bool is_https_url(const char *text)
+{
+	static const char scheme[] = "https://";
+	if (strncmp(text, scheme, strlen(scheme)) != 0)
+		return false;
+	const char *host = text + strlen(scheme);
+	for (const char *p = text; *p; p++)
+		if (*p <= ' ' || *p >= 0x7f || strchr("\"<>\\^`{|}", *p))
+			return false;
+	return strcspn(host, ":/?#@") > 0 && !memchr(host, '@', strcspn(host, "/?#"));
+}
+
+static int word_index(const char *word, const char *const *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(word, words[i]) == 0)
+			return (int)i;
+	return -1;
+}
+
+static void read_acme(struct config *c, cfg_t *section, struct hub_acme *ret)
+{
+	ret->name = mem_strdup(cfg_title(section));
+	ret->directory = config_string(c, section, "directory");
+	ret->contact = config_list(section, "contact");
+	ret->agree_tos = cfg_getbool(section, "agree_tos");
+	ret->ca_file = config_path(c, section, "ca_file");
+	if (ret->ca_file && access(ret->ca_file, R_OK) < 0)
+		config_fault(c, section, "ca_file", "ca_file: %s: %s", ret->ca_file, strerror(errno));
+	if (!name_is_agent(ret->name))
+		config_fault(c, section, NULL, "acme \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins "
+			"with a letter or digit", ret->name, NAME_AGENT_MAX - 1);
+	if (!ret->directory)
+		config_fault(c, section, NULL, "acme \"%s\": directory is missing: the CA documents its https URL", ret->name);
+	else if (!is_https_url(ret->directory))
+		config_fault(c, section, "directory", "directory: %s is not an https URL", ret->directory);
+	if (!ret->agree_tos)
+		config_fault(c, section, "agree_tos", "acme \"%s\": the CA issues only to those who agree to its terms of "
+			"service: read them and write agree_tos = true", ret->name);
+	for (size_t i = 0; ret->contact[i]; i++)
+		if (strncmp(ret->contact[i], "mailto:", 7) != 0 || !strchr(ret->contact[i], '@'))
+			config_fault(c, section, "contact", "contact: %s is not of the form mailto:name@domain",
+				ret->contact[i]);
+}
+
+static const struct hub_acme *find_acme(const struct hub_config *h, const char *name)
+{
+	for (size_t i = 0; i < h->acme_count; i++)
+		if (strcmp(h->acmes[i].name, name) == 0)
+			return &h->acmes[i];
+	return NULL;
+}
+
+/* Only root must see the directory: the root half reads it, and other users may not even reach it. */
+static void check_watch(struct config *c, cfg_t *section, const char *path)
+{
+	struct stat st;
+	if (!path || path[0] != '/')
+		return;
+	if (stat(path, &st) == 0) {
+		if (!S_ISDIR(st.st_mode))
+			config_fault(c, section, "watch", "watch: %s is not a directory: name the one that holds the files", path);
+	} else if (geteuid() == 0 || errno == ENOENT || errno == ENOTDIR) {
+		config_fault(c, section, "watch", "watch: the directory %s cannot be reached: %s: create it first", path,
+			strerror(errno));
+	}
+}
+
+static void read_source(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
+{
+	ret->watch = config_path(c, section, "watch");
+	check_watch(c, section, ret->watch);
+	const char *acme = cfg_getstr(section, "acme");
+	if (acme && ret->watch)
+		config_fault(c, section, "watch", "certificate \"%s\" has both acme and watch: only one may be its source",
+			ret->name);
+	if (!acme)
+		return;
+	ret->acme = find_acme(h, acme);
+	if (!ret->acme)
+		config_fault(c, section, "acme", "acme: there is no section acme \"%s\"", acme);
+}
+
+static void read_names(struct config *c, cfg_t *section, struct hub_certificate *ret)
+{
+	ret->names = config_list(section, "names");
+	if (!ret->names[0]) {
+		config_list_free(ret->names);
+		ret->names = mem_array(2, sizeof(*ret->names));
+		ret->names[0] = mem_strdup(ret->name);
+	}
+	for (size_t i = 0; ret->names[i]; i++) {
+		if (!name_is_dns(ret->names[i], true))
+			config_fault(c, section, "names", "names: \"%s\" is not a DNS name", ret->names[i]);
+		else if (ret->acme && ret->names[i][0] == '*')
+			config_fault(c, section, "names", "names: %s: a CA does not issue wildcards by http-01, and no other "
+				"challenge is known here: list the names", ret->names[i]);
+		for (size_t k = 0; k < i; k++)
+			if (strcasecmp(ret->names[i], ret->names[k]) == 0)
+				config_fault(c, section, "names", "names: %s is listed twice", ret->names[i]);
+	}
+}
+
+static void read_rollout(struct config *c, cfg_t *section, struct hub_certificate *ret)
+{
+	const char *word = cfg_getstr(section, "rollout");
+	int rollout = word_index(word, rollouts, COUNT(rollouts));
+	if (rollout < 0)
+		config_fault(c, section, "rollout", "rollout: \"%s\" is neither \"together\" nor \"immediate\"", word);
+	ret->rollout = rollout < 0 ? ROLLOUT_TOGETHER : (enum rollout_policy)rollout;
+	ret->stage_timeout = config_duration(c, section, "stage_timeout", 1, DAY);
+	ret->activate_timeout = config_duration(c, section, "activate_timeout", 5, HOUR);
+	ret->proceed_after = config_duration(c, section, "proceed_after", 0, 30 * DAY);
+	ret->renew_before = config_duration(c, section, "renew_before", 0, 365 * DAY);
+}
+
+static void read_certificate(struct config *c, cfg_t *section, const struct hub_config *h,
+	struct hub_certificate *ret)
+{
+	ret->name = mem_strdup(cfg_title(section));
+	if (!name_is_certificate(ret->name))
+		config_fault(c, section, NULL, "certificate \"%s\": the name is a host name in lower case: a-z 0-9 - _, with "
+			"dots between", ret->name);
+	read_source(c, section, h, ret);
+	read_names(c, section, ret);
+	read_rollout(c, section, ret);
+	ret->key_type = config_string(c, section, "key");
+	if (word_index(ret->key_type, key_types, COUNT(key_types)) < 0)
+		config_fault(c, section, "key", "key: \"%s\" is not one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096",
+			ret->key_type);
+}
+
+static int grant_compare(const void *left, const void *right)
+{
+	const struct hub_certificate *const *a = left, *const *b = right;
+	return *a < *b ? -1 : *a > *b;
+}
+
+static void read_grants(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_agent *ret)
+{
+	unsigned count = cfg_size(section, "certificates");
+	size_t used = 0;
+	ret->certificates = mem_array(count + 1, sizeof(*ret->certificates));
+	for (unsigned i = 0; i < count; i++) {
+		const char *name = cfg_getnstr(section, "certificates", i);
+		ret->certificates[used] = hub_config_certificate(h, name);
+		if (ret->certificates[used])
+			used++;
+		else
+			config_fault(c, section, "certificates", "certificates: there is no section certificate \"%s\"", name);
+	}
+	qsort(ret->certificates, used, sizeof(*ret->certificates), grant_compare);
+	for (size_t i = 1; i < used; i++)
+		if (ret->certificates[i] == ret->certificates[i - 1])
+			config_fault(c, section, "certificates", "certificates: %s is listed twice", ret->certificates[i]->name);
+}
+
+static void read_agent(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_agent *ret)
+{
+	ret->name = mem_strdup(cfg_title(section));
+	ret->local = cfg_getbool(section, "local");
+	ret->away_after = config_duration(c, section, "away_after", MINUTE, 366 * DAY);
+	if (!name_is_agent(ret->name))
+		config_fault(c, section, NULL, "agent \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins "
+			"with a letter or digit", ret->name, NAME_AGENT_MAX - 1);
+	read_grants(c, section, h, ret);
+}
+
+/* The existing public host keys of this machine's sshd. */
+static char **default_host_keys(void)
+{
+	glob_t found;
+	if (glob("/etc/ssh/ssh_host_*_key.pub", 0, NULL, &found) != 0)
+		return mem_array(1, sizeof(char *));
+	char **list = mem_array(found.gl_pathc + 1, sizeof(*list));
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		list[i] = mem_strdup(found.gl_pathv[i]);
+	globfree(&found);
+	return list;
+}
+
+static void read_ssh(struct config *c, cfg_t *root, struct hub_config *h)
+{
+	h->ssh = config_string(c, root, "ssh");
+	h->host_keys = config_has(root, "host_keys") ? config_list(root, "host_keys") : default_host_keys();
+	if (h->ssh && *h->ssh && !config_is_ssh(h->ssh))
+		config_fault(c, root, "ssh", "ssh: \"%s\" is not of the form user@host or user@host:port", h->ssh);
+	for (size_t i = 0; h->host_keys[i]; i++) {
+		if (h->host_keys[i][0] != '/')
+			config_fault(c, root, "host_keys", "host_keys: %s is not an absolute path", h->host_keys[i]);
+		else if (access(h->host_keys[i], R_OK) < 0)
+			config_fault(c, root, "host_keys", "host_keys: %s: %s: name the public key files of the sshd that agents "
+				"reach", h->host_keys[i], strerror(errno));
+	}
+}
+
+static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
+{
+	read_ssh(c, root, h);
+	h->state = config_path(c, root, "state");
+	h->run = config_path(c, root, "run");
+	h->anchors = config_path(c, root, "anchors");
+	h->authorized_keys = config_path(c, root, "authorized_keys");
+	h->http = config_string(c, root, "http");
+	h->user = config_string(c, root, "user");
+	h->gate_user = config_string(c, root, "gate_user");
+	h->local_user = config_string(c, root, "local_user");
+	h->admin_group = config_string(c, root, "admin_group");
+	h->scan_interval = config_duration(c, root, "scan_interval", 1, DAY);
+	if (!is_loopback(h->http))
+		config_fault(c, root, "http", "http: \"%s\" is not a loopback address with a port, like 127.0.0.1:8402 or "
+			"[::1]:8402: HAProxy is the door to the world", h->http);
+	/* sun_path has 108 bytes. */
+	if (strlen(h->run) > 90)
+		config_fault(c, root, "run", "run: %s is too long for the sockets in it: 90 bytes at most", h->run);
+	if (h->anchors && access(h->anchors, R_OK) < 0)
+		config_fault(c, root, "anchors", "anchors: %s: %s", h->anchors, strerror(errno));
+}
+
+static int certificate_compare(const void *left, const void *right)
+{
+	const struct hub_certificate *a = left, *b = right;
+	return strcmp(a->name, b->name);
+}
+
+static int agent_compare(const void *left, const void *right)
+{
+	const struct hub_agent *a = left, *b = right;
+	return strcmp(a->name, b->name);
+}
+
+static void read_sections(struct config *c, cfg_t *root, struct hub_config *h)
+{
+	unsigned acmes = cfg_size(root, "acme"), certificates = cfg_size(root, "certificate");
+	unsigned agents = cfg_size(root, "agent");
+	h->acmes = mem_array(acmes, sizeof(*h->acmes));
+	h->certificates = mem_array(certificates, sizeof(*h->certificates));
+	h->agents = mem_array(agents, sizeof(*h->agents));
+	for (; h->acme_count < acmes; h->acme_count++)
+		read_acme(c, cfg_getnsec(root, "acme", (unsigned)h->acme_count), &h->acmes[h->acme_count]);
+	cfg_opt_t *opt = cfg_getopt(root, "certificate");
+	for (; h->certificate_count < certificates; h->certificate_count++)
+		read_certificate(c, cfg_opt_getnsec(opt, (unsigned)h->certificate_count), h,
+			&h->certificates[h->certificate_count]);
+	qsort(h->certificates, certificates, sizeof(*h->certificates), certificate_compare);
+	opt = cfg_getopt(root, "agent");
+	for (; h->agent_count < agents; h->agent_count++)
+		read_agent(c, cfg_opt_getnsec(opt, (unsigned)h->agent_count), h, &h->agents[h->agent_count]);
+}
+
+/* What only holds for all agents together. */
+static void check_agents(struct config *c, cfg_t *root, const struct hub_config *h)
+{
+	const char *local = NULL;
+	size_t remote = 0;
+	for (unsigned i = 0; i < h->agent_count; i++) {
+		cfg_t *section = cfg_getnsec(root, "agent", i);
+		remote += !h->agents[i].local;
+		if (!h->agents[i].local)
+			continue;
+		if (local)
+			config_fault(c, section, "local", "agent \"%s\" is local, and so is \"%s\": only one agent can run on the "
+				"hub's own node", h->agents[i].name, local);
+		local = h->agents[i].name;
+	}
+	config_check_user(c, root, "user", h->user);
+	config_check_group(c, root, "admin_group", h->admin_group);
+	if (remote)
+		config_check_user(c, root, "gate_user", h->gate_user);
+	if (local)
+		config_check_user(c, root, "local_user", h->local_user);
+}
+
+struct hub_config *hub_config_load(const char *path, struct buf *faults)
+{
+	struct error err;
+	struct config *c = config_parse(path, NULL, hub_options, &err);
+	if (!c) {
+		buf_addf(faults, "%s\n", err.message);
+		return NULL;
+	}
+	struct hub_config *h = mem_alloc(sizeof(*h));
+	h->path = mem_strdup(path);
+	read_globals(c, config_root(c), h);
+	read_sections(c, config_root(c), h);
+	check_agents(c, config_root(c), h);
+	qsort(h->agents, h->agent_count, sizeof(*h->agents), agent_compare);
+	if (config_fault_count(c)) {
+		config_faults(c, faults);
+		hub_config_free(h);
+		h = NULL;
+	}
+	config_free(c);
+	return h;
+}
+
+static void free_sections(struct hub_config *h)
+{
+	for (size_t i = 0; i < h->acme_count; i++) {
+		free(h->acmes[i].name);
+		free(h->acmes[i].directory);
+		free(h->acmes[i].ca_file);
+		config_list_free(h->acmes[i].contact);
+	}
+	for (size_t i = 0; i < h->certificate_count; i++) {
+		free(h->certificates[i].name);
+		free(h->certificates[i].watch);
+		free(h->certificates[i].key_type);
+		config_list_free(h->certificates[i].names);
+	}
+	for (size_t i = 0; i < h->agent_count; i++) {
+		free(h->agents[i].name);
+		free(h->agents[i].certificates);
+	}
+	free(h->acmes);
+	free(h->certificates);
+	free(h->agents);
+}
+
+void hub_config_free(struct hub_config *h)
+{
+	if (!h)
+		return;
+	free_sections(h);
+	char *const texts[] = {h->path, h->ssh, h->state, h->run, h->http, h->anchors, h->user, h->gate_user,
+		h->local_user, h->admin_group, h->authorized_keys};
+	for (size_t i = 0; i < COUNT(texts); i++)
+		free(texts[i]);
+	config_list_free(h->host_keys);
+	free(h);
+}
+
+const struct hub_certificate *hub_config_certificate(const struct hub_config *c, const char *name)
+{
+	const struct hub_certificate wanted = {.name = (char *)(uintptr_t)name};
+	return bsearch(&wanted, c->certificates, c->certificate_count, sizeof(wanted), certificate_compare);
+}
+
+const struct hub_agent *hub_config_agent(const struct hub_config *c, const char *name)
+{
+	const struct hub_agent wanted = {.name = (char *)(uintptr_t)name};
+	return bsearch(&wanted, c->agents, c->agent_count, sizeof(wanted), agent_compare);
+}
+
+bool hub_agent_has(const struct hub_agent *a, const char *certificate)
+{
+	for (size_t i = 0; a->certificates[i]; i++)
+		if (strcmp(a->certificates[i]->name, certificate) == 0)
+			return true;
+	return false;
+}

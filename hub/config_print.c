@@ -1,0 +1,70 @@
+#include "hub/config.h"
+#include "lib/config.h"
+#include "lib/mem.h"
+
+static void print_globals(const struct hub_config *h, struct buf *out)
+{
+	config_put(out, 0, "ssh", h->ssh);
+	config_put_list(out, 0, "host_keys", h->host_keys);
+	config_put(out, 0, "state", h->state);
+	config_put(out, 0, "run", h->run);
+	config_put(out, 0, "http", h->http);
+	config_put(out, 0, "anchors", h->anchors);
+	config_put(out, 0, "user", h->user);
+	config_put(out, 0, "gate_user", h->gate_user);
+	config_put(out, 0, "local_user", h->local_user);
+	config_put(out, 0, "admin_group", h->admin_group);
+	config_put(out, 0, "authorized_keys", h->authorized_keys);
+	config_put_duration(out, 0, "scan_interval", h->scan_interval);
+}
+
+static void print_acme(const struct hub_acme *a, struct buf *out)
+{
+	config_put_section(out, 0, "acme", a->name);
+	config_put(out, 1, "directory", a->directory);
+	config_put_list(out, 1, "contact", a->contact);
+	config_put_bool(out, 1, "agree_tos", a->agree_tos);
+	config_put(out, 1, "ca_file", a->ca_file);
+	config_put_end(out, 0);
+}
+
+static void print_certificate(const struct hub_certificate *certificate, struct buf *out)
+{
+	config_put_section(out, 0, "certificate", certificate->name);
+	config_put(out, 1, "acme", certificate->acme ? certificate->acme->name : NULL);
+	config_put(out, 1, "watch", certificate->watch);
+	config_put_list(out, 1, "names", certificate->names);
+	config_put(out, 1, "key", certificate->key_type);
+	config_put(out, 1, "rollout", certificate->rollout == ROLLOUT_TOGETHER ? "together" : "immediate");
+	config_put_duration(out, 1, "stage_timeout", certificate->stage_timeout);
+	config_put_duration(out, 1, "activate_timeout", certificate->activate_timeout);
+	config_put_duration(out, 1, "proceed_after", certificate->proceed_after);
+	config_put_duration(out, 1, "renew_before", certificate->renew_before);
+	config_put_end(out, 0);
+}
+
+static void print_agent(const struct hub_agent *a, struct buf *out)
+{
+	size_t count = 0;
+	while (a->certificates[count])
+		count++;
+	auto_free char **names = mem_array(count + 1, sizeof(*names));
+	for (size_t i = 0; i < count; i++)
+		names[i] = a->certificates[i]->name;
+	config_put_section(out, 0, "agent", a->name);
+	config_put_list(out, 1, "certificates", names);
+	config_put_bool(out, 1, "local", a->local);
+	config_put_duration(out, 1, "away_after", a->away_after);
+	config_put_end(out, 0);
+}
+
+void hub_config_print(const struct hub_config *c, struct buf *out)
+{
+	print_globals(c, out);
+	for (size_t i = 0; i < c->acme_count; i++)
+		print_acme(&c->acmes[i], out);
+	for (size_t i = 0; i < c->certificate_count; i++)
+		print_certificate(&c->certificates[i], out);
+	for (size_t i = 0; i < c->agent_count; i++)
+		print_agent(&c->agents[i], out);
+}

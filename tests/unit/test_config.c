@@ -1,0 +1,412 @@
+/* What an administrator writes into hub.conf and agent.conf, and what they are told about it. */
+#include "agent/config.h"
+#include "hub/config.h"
+#include "lib/config.h"
+#include "lib/fs.h"
+#include "lib/mem.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* Users that exist everywhere, since root is told about missing ones. */
+#define HUB_HEAD \
+	"user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
+#define AGENT_HEAD "user = root admin_group = root\nhub = \"ssh://gate@hub.domain.pl\"\n"
+
+static char directory[] = "/tmp/certsync-test-XXXXXX";
+static char *path;
+
+static int make_directory(void **state)
+{
+	(void)state;
+	if (!mkdtemp(directory))
+		return -1;
+	path = mem_printf("%s/file.conf", directory);
+	return 0;
+}
+
+static int remove_directory(void **state)
+{
+	(void)state;
+	struct error err;
+	free(path);
+	return fs_remove_tree(AT_FDCWD, directory, &err);
+}
+
+static void write_file(const char *text)
+{
+	struct error err;
+	if (fs_write(AT_FDCWD, path, text, strlen(text), FS_PRIVATE, &err) < 0)
+		fail_msg("%s", err.message);
+}
+
+/* The faults with the file's own path cut off, so that a line reads "12: message". */
+static char *without_path(struct buf *faults)
+{
+	char *text = mem_strdup(buf_text(faults)), *to = text;
+	size_t len = strlen(path);
+	for (const char *from = text; *from;) {
+		if (strncmp(from, path, len) == 0 && from[len] == ':')
+			from += len + 1;
+		while (*from && *from != '\n')
+			*to++ = *from++;
+		if (*from)
+			*to++ = *from++;
+	}
+	*to = '\0';
+	return text;
+}
+
+static struct hub_config *load_hub(const char *text, char **ret_faults)
+{
+	auto_buf struct buf faults = BUF_INIT(65536);
+	write_file(text);
+	struct hub_config *h = hub_config_load(path, &faults);
+	*ret_faults = without_path(&faults);
+	return h;
+}
+
+static struct agent_config *load_agent(const char *text, char **ret_faults)
+{
+	auto_buf struct buf faults = BUF_INIT(65536);
+	write_file(text);
+	struct agent_config *a = agent_config_load(path, &faults);
+	*ret_faults = without_path(&faults);
+	return a;
+}
+
+static void expect_hub_faults(const char *text, const char *expected)
+{
+	auto_free char *faults = NULL;
+	struct hub_config *h = load_hub(text, &faults);
+	assert_string_equal(faults, expected);
+	assert_null(h);
+}
+
+static void expect_agent_faults(const char *text, const char *expected)
+{
+	auto_free char *faults = NULL;
+	struct agent_config *a = load_agent(text, &faults);
+	assert_string_equal(faults, expected);
+	assert_null(a);
+}
+
+/* One line of hub.conf whose fault begins like this. */
+static void expect_hub_fault(const char *text, const char *beginning)
+{
+	auto_free char *whole = mem_printf(HUB_HEAD "%s\n", text);
+	auto_free char *faults = NULL;
+	struct hub_config *h = load_hub(whole, &faults);
+	assert_null(h);
+	if (strncmp(faults, beginning, strlen(beginning)) != 0 || strchr(faults, '\n')[1])
+		fail_msg("expected one fault \"%s…\", got: %s", beginning, faults);
+}
+
+static void hub_example_is_read(void **state)
+{
+	(void)state;
+	auto_free char *faults = NULL;
+	struct hub_config *h = load_hub(HUB_HEAD
+		"ssh = \"certsync-gate@haproxy.domain.pl:22\"      # how agents reach this hub\n"
+		"acme \"letsencrypt\" {\n"
+		"	directory = \"https://acme-v02.api.letsencrypt.org/directory\"\n"
+		"	contact   = {\"mailto:hostmaster@domain.pl\"}\n"
+		"	agree_tos = true\n"
+		"}\n"
+		"certificate \"mail.domain.pl\" {\n"
+		"	acme    = \"letsencrypt\"\n"
+		"	names   = {\"mail.domain.pl\", \"smtp.domain.pl\"}\n"
+		"	rollout = \"immediate\"\n"
+		"}\n"
+		"certificate \"a.domain.pl\" { stage_timeout = 90s }\n"
+		"agent \"haproxy\" { certificates = {\"mail.domain.pl\", \"a.domain.pl\"}  local = true }\n"
+		"agent \"backup1\" { certificates = {\"mail.domain.pl\"}  away_after = \"7d\" }\n", &faults);
+	assert_string_equal(faults, "");
+	assert_non_null(h);
+	const struct hub_certificate *mail = hub_config_certificate(h, "mail.domain.pl");
+	assert_non_null(mail);
+	assert_string_equal(mail->acme->directory, "https://acme-v02.api.letsencrypt.org/directory");
+	assert_string_equal(mail->names[1], "smtp.domain.pl");
+	assert_null(mail->names[2]);
+	assert_int_equal(mail->rollout, ROLLOUT_IMMEDIATE);
+	assert_int_equal(mail->stage_timeout, 600);
+	assert_int_equal(mail->proceed_after, 86400);
+	const struct hub_certificate *other = hub_config_certificate(h, "a.domain.pl");
+	assert_int_equal(other->stage_timeout, 90);
+	assert_string_equal(other->names[0], "a.domain.pl");
+	assert_null(other->acme);
+	const struct hub_agent *haproxy = hub_config_agent(h, "haproxy");
+	assert_true(haproxy->local && hub_agent_has(haproxy, "a.domain.pl"));
+	assert_false(hub_agent_has(hub_config_agent(h, "backup1"), "a.domain.pl"));
+	assert_int_equal(hub_config_agent(h, "backup1")->away_after, 7 * 86400);
+	assert_null(hub_config_agent(h, "nobody"));
+	assert_string_equal(h->state, "/var/lib/certsync-hub");
+	assert_int_equal(h->scan_interval, 600);
+	hub_config_free(h);
+}
+
+static void what_is_printed_reads_back_the_same(void **state)
+{
+	(void)state;
+	auto_free char *faults = NULL;
+	auto_buf struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
+	struct hub_config *h = load_hub(HUB_HEAD "ssh = 'gate@hub'\n"
+		"acme le { directory = \"https://ca.example/\\\\\\\"dir\" agree_tos = yes }\n", &faults);
+	assert_null(h); /* a URL with a quote is none, but the quote was read */
+	free(faults);
+	h = load_hub(HUB_HEAD "acme le { directory = https://ca.example/dir agree_tos = yes }\n"
+		"certificate x.pl { acme = le key = rsa-2048 renew_before = 36h proceed_after = 0s}\n"
+		"agent m { certificates = x.pl away_after = 90m }\n", &faults);
+	assert_string_equal(faults, "");
+	hub_config_print(h, &first);
+	hub_config_free(h);
+	free(faults);
+	assert_non_null(strstr(buf_text(&first), "\trenew_before = \"36h\"\n"));
+	assert_non_null(strstr(buf_text(&first), "http = \"127.0.0.1:8402\"\n"));
+	h = load_hub(buf_text(&first), &faults);
+	assert_string_equal(faults, "");
+	hub_config_print(h, &second);
+	hub_config_free(h);
+	assert_string_equal(buf_text(&first), buf_text(&second));
+}
+
+static void agent_example_is_read_and_printed(void **state)
+{
+	(void)state;
+	auto_free char *faults = NULL, *again = NULL;
+	auto_buf struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
+	struct agent_config *a = load_agent(AGENT_HEAD
+		"hub += {\"ssh://gate@[2001:db8::1]:2222\", 'unix:///run/certsync-hub/local.sock'}\n"
+		"certificate \"mail.domain.pl\" {\n"
+		"	allow = {\"*.domain.pl\"}\n"
+		"	service \"postfix\" { probe = {\"127.0.0.1:25\", \"[::1]:10025/smtp+proxy\"} sni = mx.domain.pl }\n"
+		"	service \"courier\" {\n"
+		"		probe = none\n"
+		"		hook = /usr/local/bin/reload\n"
+		"		file \"/etc/courier/imapd.pem\" { content = \"combined\" group = root mode = \"0640\" }\n"
+		"	}\n"
+		"}\n", &faults);
+	assert_string_equal(faults, "");
+	assert_int_equal(a->hub_count, 3);
+	assert_string_equal(a->hubs[0].user, "gate");
+	assert_string_equal(a->hubs[0].host, "hub.domain.pl");
+	assert_int_equal(a->hubs[0].port, 22);
+	assert_string_equal(a->hubs[1].host, "2001:db8::1");
+	assert_int_equal(a->hubs[1].port, 2222);
+	assert_string_equal(a->hubs[2].path, "/run/certsync-hub/local.sock");
+	const struct agent_certificate *mail = agent_config_certificate(a, "mail.domain.pl");
+	assert_int_equal(mail->service_count, 2);
+	assert_string_equal(mail->services[0].probe[1], "[::1]:10025/smtp+proxy");
+	assert_string_equal(mail->services[0].sni, "mx.domain.pl");
+	assert_non_null(strstr(mail->services[0].hook, "/hooks/postfix"));
+	assert_null(mail->services[1].probe[0]);
+	assert_string_equal(mail->services[1].sni, "mail.domain.pl");
+	assert_int_equal(mail->services[1].files[0].mode, 0640);
+	agent_config_print(a, &first);
+	agent_config_free(a);
+	a = load_agent(buf_text(&first), &again);
+	assert_string_equal(again, "");
+	agent_config_print(a, &second);
+	agent_config_free(a);
+	assert_string_equal(buf_text(&first), buf_text(&second));
+}
+
+static void every_fault_of_meaning_comes_in_one_run_with_its_line(void **state)
+{
+	(void)state;
+	expect_hub_faults("user = root gate_user = root local_user = root admin_group = root host_keys = {}\n" /* 1 */
+		"ssh = \"gate@hub\" # a comment moves no line\n"
+		"/* nor does\n"
+		"   this one */ http = \"0.0.0.0:80\"\n"
+		"// nor this\n"
+		"state = relative\n" /* 6 */
+		"ssh = \"nobody\"\n"
+		"acme \"le\" {\n"
+		"	directory = \"http://ca.example/dir\"\n"
+		"}\n" /* 10 */
+		"certificate\n"
+		"  \"Mail.domain.pl\" {\n"
+		"	acme = \"le\"\n"
+		"	watch = \"certs\"\n"
+		"	rollout = \"later\"\n" /* 15 */
+		"	stage_timeout = \"10\"\n"
+		"	activate_timeout = \"2h\"\n"
+		"}\n"
+		"certificate \"x.pl\" { key = dsa acme = \"other\" }\n"
+		"certificate \"x.pl\" { names = {\"a b\"} }\n" /* 20 */
+		"agent \"a\" { certificates = {\"x.pl\", \"y.pl\"} local = true }\n"
+		"agent \"-b\" { local = true\n"
+		"	away_after = \"soon\" }\n",
+		"4: http: \"0.0.0.0:80\" is not a loopback address with a port, like 127.0.0.1:8402 or [::1]:8402: HAProxy is "
+		"the door to the world\n"
+		"6: state: relative is not an absolute path without \"//\", \".\" and \"..\"\n"
+		"7: ssh is given twice, first in line 2\n"
+		"7: ssh: \"nobody\" is not of the form user@host or user@host:port\n"
+		"8: acme \"le\": the CA issues only to those who agree to its terms of service: read them and write "
+		"agree_tos = true\n"
+		"9: directory: http://ca.example/dir is not an https URL\n"
+		"12: certificate \"Mail.domain.pl\": the name is a host name in lower case: a-z 0-9 - _, with dots between\n"
+		"14: watch: certs is not an absolute path without \"//\", \".\" and \"..\"\n"
+		"14: certificate \"Mail.domain.pl\" has both acme and watch: only one may be its source\n"
+		"15: rollout: \"later\" is neither \"together\" nor \"immediate\"\n"
+		"16: stage_timeout: \"10\" is not a duration: write a number and one of s m h d, like \"90s\" or \"24h\"\n"
+		"17: activate_timeout: \"2h\" is outside of \"5s\" to \"1h\"\n"
+		"19: acme: there is no section acme \"other\"\n"
+		"19: key: \"dsa\" is not one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096\n"
+		"20: certificate \"x.pl\" is given twice, first in line 19\n"
+		"20: names: \"a b\" is not a DNS name\n"
+		"21: certificates: there is no section certificate \"y.pl\"\n"
+		"22: agent \"-b\": the name may have a-z 0-9 . _ -, up to 63 of them, and begins with a letter or digit\n"
+		"22: agent \"-b\" is local, and so is \"a\": only one agent can run on the hub's own node\n"
+		"23: away_after: \"soon\" is not a duration: write a number and one of s m h d, like \"90s\" or \"24h\"\n");
+}
+
+static void single_faults_of_the_hub_are_named(void **state)
+{
+	(void)state;
+	expect_hub_fault("certificate x.pl { watch = /nonexistent/certs }",
+		"2: watch: the directory /nonexistent/certs cannot be reached: No such file or directory: create it first");
+	expect_hub_fault("certificate x.pl { watch = /etc/passwd }", "2: watch: /etc/passwd is not a directory");
+	expect_hub_fault("acme le { directory = https://ca/dir agree_tos = true }\n"
+			 "certificate x.pl { acme = le names = {\"*.x.pl\"} }",
+		"3: names: *.x.pl: a CA does not issue wildcards by http-01");
+	expect_hub_fault("agent a { }\nagent a { }", "3: agent \"a\" is given twice, first in line 2");
+	expect_hub_fault("acme le { agree_tos = true }", "2: acme \"le\": directory is missing");
+	expect_hub_fault("certificate x.pl {}\nagent a { certificates = {x.pl, x.pl} }",
+		"3: certificates: x.pl is listed twice");
+	expect_hub_fault("host_keys += /nonexistent.pub", "2: host_keys: /nonexistent.pub: No such file");
+	expect_hub_fault("http = \"[::1]:0\"", "2: http: \"[::1]:0\" is not a loopback address");
+	expect_hub_fault("ssh = \"\"", "2: ssh is empty");
+}
+
+static void root_is_told_of_users_that_do_not_exist(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	expect_hub_faults("host_keys = {} user = root local_user = nobody-like-this gate_user = nobody-like-this\n"
+			  "admin_group = no-group-like-this\nagent a { local = true }\n",
+		"1: local_user: there is no user nobody-like-this on this machine: create it (adduser --system), or name "
+		"another\n"
+		"2: admin_group: there is no group no-group-like-this on this machine: create it (addgroup --system), or "
+		"name another\n");
+}
+
+static void faults_of_the_agent_are_named(void **state)
+{
+	(void)state;
+	expect_agent_faults("user = root admin_group = root\n"
+		"certificate \"mail.domain.pl\" {\n"
+		"	service \"Postfix\" { probe = {\"localhost:25\", \"127.0.0.1:99999\", \"127.0.0.1:25/ftp\"} }\n"
+		"	service \"dovecot\" { timeout = \"0s\" }\n"
+		"	service \"exim4\" { probe = {}\n"
+		"		file \"etc/x.pem\" { content = \"key\" mode = \"640\" }\n"
+		"		file \"/etc/y.pem\" { content = \"combined\" mode = \"0644\" }\n"
+		"	}\n"
+		"	service \"nginx\" { probe = none file \"/etc/y.pem\" { content = cert mode = \"rw\" } }\n"
+		"}\n",
+		"1: hub is missing: say where the hub is, as `certsync agent add` prints it: "
+		"hub = {\"ssh://certsync-gate@haproxy.domain.pl:22\"}\n"
+		"2: certificate \"mail.domain.pl\": allow is missing: list the names that the hub may put into it, like "
+		"{\"*.domain.pl\"}; * is one label\n"
+		"3: service \"Postfix\": the name is its hook's file name: a-z 0-9 . _ -, up to 63, beginning with a letter or "
+		"digit\n"
+		"3: probe: \"localhost:25\" is not ADDRESS:PORT, perhaps with /tls, /smtp, /imap, /pop3 or /sieve and then "
+		"+proxy, like \"127.0.0.1:10025+proxy\"\n"
+		"3: probe: \"127.0.0.1:99999\" is not ADDRESS:PORT, perhaps with /tls, /smtp, /imap, /pop3 or /sieve and then "
+		"+proxy, like \"127.0.0.1:10025+proxy\"\n"
+		"3: probe: \"127.0.0.1:25/ftp\" is not ADDRESS:PORT, perhaps with /tls, /smtp, /imap, /pop3 or /sieve and "
+		"then +proxy, like \"127.0.0.1:10025+proxy\"\n"
+		"4: timeout: \"0s\" is outside of \"1s\" to \"1h\"\n"
+		"4: service \"dovecot\": probe is missing: list the ports where it serves the certificate, like "
+		"{\"127.0.0.1:993\"}, or write probe = none\n"
+		"5: service \"exim4\": probe is missing: list the ports where it serves the certificate, like "
+		"{\"127.0.0.1:993\"}, or write probe = none\n"
+		"6: file \"etc/x.pem\": not the absolute path of a file, without \"//\", \".\" and \"..\"\n"
+		"6: content: \"key\" is not one of privkey, cert, chain, fullchain, combined\n"
+		"7: mode: \"0644\" would give the private key in /etc/y.pem to every user: take \"0640\" and a group\n"
+		"9: mode: \"rw\" is not an octal mode like \"0640\"\n"
+		"9: file \"/etc/y.pem\" is written by another section too, in line 7\n");
+}
+
+static void syntax_stops_at_its_first_fault(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text, *expected;
+	} cases[] = {
+		{"# one\n# two\nnonsense = 1\nmore nonsense\n", "3: no such option 'nonsense'\n"},
+		{"ssh = \"${HOME}\"\n", "1: ${…} is not expanded here: write the value itself\n"},
+		{"# ${HOME}\nstate = ${HOME}\n", "2: ${…} is not expanded here: write the value itself\n"},
+		{"ssh = \"open\nstate = \"/x\"\n", "1: the text that begins with \" is not closed on its line\n"},
+		{"/* a\nb */ /* c\n", "2: the comment that begins here is never closed with */\n"},
+		{"agent a {\n\n", "1: the { of this line is never closed\n"},
+		{"agent a { certificates = {x, y }\n\n", "1: the { of this line is never closed\n"},
+		{"\n}\n", "2: this } closes nothing\n"},
+		{"ssh = a\tstate /x\n", "1: missing equal sign after option 'state'\n"},
+		{"agent a { local = perhaps }\n", "1: invalid boolean value for option 'local'\n"},
+		{"agent a { names = {*.x.pl} }\n",
+			"1: what contains more than letters, digits and _-./:@[]%~ must stand in quotes\n"},
+		{"ssh = \"a\\tb\"\n", "1: in this text \\ may only stand before \" or another \\\n"},
+		{"ssh += x\n", "1: attempt to append to non-list option 'ssh'\n"},
+		{"ssh = \"a\001b\"\n", "1: a control character stands in a text\n"},
+		{"= x\n", "1: there is no key in front of the =\n"},
+		{"certificate|key = x\n", "1: what contains more than letters, digits and _-./:@[]%~ must stand in quotes\n"},
+		{"ssh = {a}\n", "1: unexpected token '{'\n"},
+	};
+	for (size_t i = 0; i < COUNT(cases); i++)
+		expect_hub_faults(cases[i].text, cases[i].expected);
+	/* Nothing of a broken file may stay in libconfuse for the next one. */
+	auto_free char *faults = NULL;
+	struct hub_config *h = load_hub(HUB_HEAD "ssh = a@b\n", &faults);
+	assert_string_equal(faults, "");
+	assert_string_equal(h->ssh, "a@b");
+	hub_config_free(h);
+}
+
+static void a_missing_file_is_named(void **state)
+{
+	(void)state;
+	auto_buf struct buf faults = BUF_INIT(65536);
+	assert_null(hub_config_load("/nonexistent/hub.conf", &faults));
+	assert_string_equal(buf_text(&faults), "cannot open /nonexistent/hub.conf: No such file or directory\n");
+}
+
+static void durations_have_one_unit(void **state)
+{
+	(void)state;
+	int64_t seconds = -1;
+	assert_true(duration_parse("0s", &seconds));
+	assert_int_equal(seconds, 0);
+	assert_true(duration_parse("15m", &seconds));
+	assert_int_equal(seconds, 900);
+	assert_true(duration_parse("7d", &seconds));
+	assert_int_equal(seconds, 604800);
+	static const char *const wrong[] = {"", "s", "10", "1h30m", "-1s", "1 s", "1S", "1000000000s", "1w"};
+	for (size_t i = 0; i < COUNT(wrong); i++)
+		assert_false(duration_parse(wrong[i], &seconds));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hub_example_is_read),
+		cmocka_unit_test(what_is_printed_reads_back_the_same),
+		cmocka_unit_test(agent_example_is_read_and_printed),
+		cmocka_unit_test(every_fault_of_meaning_comes_in_one_run_with_its_line),
+		cmocka_unit_test(single_faults_of_the_hub_are_named),
+		cmocka_unit_test(root_is_told_of_users_that_do_not_exist),
+		cmocka_unit_test(faults_of_the_agent_are_named),
+		cmocka_unit_test(syntax_stops_at_its_first_fault),
+		cmocka_unit_test(a_missing_file_is_named),
+		cmocka_unit_test(durations_have_one_unit),
+	};
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
