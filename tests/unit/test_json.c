@@ -1,0 +1,97 @@
+/* JSON of strangers: what cJSON would let through must not get in. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/json.h"
+#include "lib/mem.h"
+
+static void refuse(const char *text, const char *reason)
+{
+	struct error err = {0};
+	auto_json cJSON *o = json_parse(text, strlen(text), &err);
+	assert_null(o);
+	assert_non_null(strstr(err.message, reason));
+}
+
+static void what_cjson_takes_and_we_do_not(void **state)
+{
+	(void)state;
+	refuse("{\"a\":1,\"a\":2}", "stands twice");
+	refuse("{\"a\":1,\"A\":2}", "stands twice");
+	refuse("{\"x\":{\"b\":1,\"B\":2}}", "stands twice");
+	refuse("{\"x\":[{\"b\":1,\"b\":2}]}", "stands twice");
+	refuse("{} {}", "behind the object");
+	refuse("{}x", "behind the object");
+	refuse("[]", "not an object");
+	refuse("\"text\"", "not an object");
+	refuse("", "not an object");
+	refuse("{\"a\":", "not an object");
+	refuse("{\"a\":\"x\\u0000y\"}", "u0000");
+	refuse("<html>no</html>", "not an object");
+}
+
+static void a_nul_byte_is_refused(void **state)
+{
+	(void)state;
+	struct error err;
+	static const char text[] = "{\"a\":\"x\0y\"}";
+	assert_null(json_parse(text, sizeof(text) - 1, &err));
+	assert_non_null(strstr(err.message, "NUL"));
+}
+
+static void depth_is_bounded_before_anything_recurses(void **state)
+{
+	(void)state;
+	auto_buf struct buf b = BUF_INIT(1024 * 1024);
+	buf_addf(&b, "{\"a\":");
+	for (int i = 0; i < 100000; i++)
+		buf_add(&b, "[", 1);
+	refuse(buf_text(&b), "nested deeper");
+	/* Brackets in a string are text. */
+	struct error err;
+	static const char fine[] = "{\"a\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[\"}";
+	auto_json cJSON *o = json_parse(fine, sizeof(fine) - 1, &err);
+	assert_non_null(o);
+}
+
+static void readers_name_the_member_and_the_fault(void **state)
+{
+	(void)state;
+	struct error err;
+	uint32_t u;
+	int64_t i;
+	static const char text[] = "{\"n\":1.5,\"big\":1e300,\"neg\":-1,\"s\":\"abc\",\"over\":2147483648,\"ok\":2147483647}";
+	auto_json cJSON *o = json_parse(text, sizeof(text) - 1, &err);
+	assert_non_null(o);
+	assert_int_equal(json_u32(o, "n", &u, &err), -1);
+	assert_string_equal(err.message, "n: is not a whole number");
+	assert_int_equal(json_i64(o, "big", &i, &err), -1);
+	assert_int_equal(json_u32(o, "neg", &u, &err), -1);
+	assert_int_equal(json_u32(o, "over", &u, &err), -1);
+	assert_string_equal(err.message, "over: 2147483648 is out of range");
+	assert_int_equal(json_u32(o, "ok", &u, &err), 0);
+	assert_int_equal(u, 2147483647);
+	assert_null(json_string(o, "s", 2, &err));
+	assert_string_equal(err.message, "s: is longer than 2 bytes");
+	assert_null(json_string(o, "S", 10, &err));
+	assert_string_equal(err.message, "S: is missing");
+	assert_null(json_string(o, "n", 10, &err));
+	assert_string_equal(err.message, "n: is not a string");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_cjson_takes_and_we_do_not),
+		cmocka_unit_test(a_nul_byte_is_refused),
+		cmocka_unit_test(depth_is_bounded_before_anything_recurses),
+		cmocka_unit_test(readers_name_the_member_and_the_fault),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,151 @@
+/* The messages of the protocol: each comes back as it went, and a bad one names its fault. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/frame.h"
+#include "lib/mem.h"
+#include "lib/message.h"
+
+#define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static struct message full(enum message_type type)
+{
+	struct message m = {.type = type, .protocol = 1, .clock = 1800000000, .count = 3, .revision = {2, 7}, .attempt = 41,
+		.not_before = 1, .not_after = 4102444800, .high_water = {2, 8}, .staged = {2, 9}, .stopped = true,
+		.may_expire_sooner = true, .rollback = true, .force = true, .timeout = 300, .milliseconds = 12,
+		.rolled_back = true, .permanent = true};
+	strcpy(m.version, "0.1.0");
+	strcpy(m.instance, "00112233445566778899aabbccddeeff");
+	strcpy(m.name, "backup1");
+	strcpy(m.certificate, "mail.domain.pl");
+	strcpy(m.digest, HEX);
+	strcpy(m.fingerprint, HEX);
+	strcpy(m.step, "reload");
+	strcpy(m.text, "it \"said\" no");
+	strcpy(m.output, "line one\nline two");
+	message_add_name(&m, "mail.domain.pl");
+	message_add_name(&m, "*.domain.pl");
+	struct message_probe *p = message_add_probe(&m);
+	strcpy(p->endpoint, "127.0.0.1:25");
+	strcpy(p->service, "postfix");
+	strcpy(p->fingerprint, HEX);
+	p->served = p->match = true;
+	p->milliseconds = 9;
+	return m;
+}
+
+/* Encoding what was decoded gives the same text: nothing is lost or changed on the way, for every message. */
+static void each_message_comes_back_as_it_went(void **state)
+{
+	(void)state;
+	for (int type = MESSAGE_HELLO; type <= MESSAGE_ERROR; type++) {
+		struct error err;
+		auto_message struct message m = full((enum message_type)type);
+		auto_message struct message back = {0};
+		auto_buf struct buf first = BUF_INIT(FRAME_MESSAGE_MAX);
+		auto_buf struct buf second = BUF_INIT(FRAME_MESSAGE_MAX);
+		message_encode(&m, &first);
+		assert_int_equal(message_decode(first.data, first.len, &back, &err), 0);
+		assert_int_equal(back.type, type);
+		message_encode(&back, &second);
+		assert_string_equal(buf_text(&first), buf_text(&second));
+	}
+}
+
+static void some_fields_of_a_failure(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_message struct message m = full(MESSAGE_FAILED);
+	auto_message struct message back = {0};
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+	message_encode(&m, &text);
+	assert_int_equal(message_decode(text.data, text.len, &back, &err), 0);
+	assert_string_equal(back.step, "reload");
+	assert_string_equal(back.output, "line one\nline two");
+	assert_true(back.rolled_back);
+	assert_int_equal(back.attempt, 41);
+}
+
+static void the_largest_messages_fit_a_frame(void **state)
+{
+	(void)state;
+	auto_message struct message m = full(MESSAGE_FAILED);
+	auto_message struct message v = full(MESSAGE_VERIFIED);
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+	memset(m.output, '"', sizeof(m.output) - 1);
+	memset(m.text, '\\', sizeof(m.text) - 1);
+	message_encode(&m, &text);
+	assert_in_range(text.len, 2 * sizeof(m.output), FRAME_MESSAGE_MAX);
+	buf_reset(&text);
+	struct message_probe *p;
+	while ((p = message_add_probe(&v))) {
+		*p = v.probes[0];
+		memset(p->text, '"', sizeof(p->text) - 1);
+		memset(p->endpoint, 'x', sizeof(p->endpoint) - 1);
+	}
+	message_encode(&v, &text);
+	assert_int_equal(v.probe_count, MESSAGE_PROBES_MAX);
+}
+
+static void refuse(const char *text, const char *reason)
+{
+	struct error err = {0};
+	auto_message struct message m = {0};
+	assert_int_equal(message_decode(text, strlen(text), &m, &err), -1);
+	if (!strstr(err.message, reason))
+		fail_msg("\"%s\" does not contain \"%s\"", err.message, reason);
+}
+
+static void a_bad_message_names_its_fault(void **state)
+{
+	(void)state;
+	refuse("{\"type\":\"surprise\"}", "unknown message \"surprise\"");
+	refuse("{\"x\":1}", "type: is missing");
+	refuse("{\"type\":\"fetch\"}", "fetch: certificate: is missing");
+	refuse("{\"type\":\"fetch\",\"certificate\":\"../etc\",\"revision\":\"1.1\",\"attempt\":1}", "outside the alphabet");
+	refuse("{\"type\":\"fetch\",\"certificate\":\"a.b\",\"revision\":\"1.01\",\"attempt\":1}", "is not a revision");
+	refuse("{\"type\":\"fetch\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":-1}", "out of range");
+	refuse("{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\",\"instance\":\"zz\",\"clock\":1,\"count\":1}", "instance");
+	refuse("{\"type\":\"probed\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":1,\"probes\":[1]}", "not an object");
+}
+
+static void text_of_a_peer_cannot_steer_a_terminal(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_message struct message m = {0};
+	static const char text[] = "{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u001b[2Jb\\u009bc\"}";
+	assert_int_equal(message_decode(text, strlen(text), &m, &err), 0);
+	assert_null(strchr(m.text, 0x1b));
+	assert_string_equal(m.text, "a?[2Jb??c");
+}
+
+static void unknown_members_are_passed_over(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_message struct message m = {0};
+	static const char text[] = "{\"type\":\"ping\",\"new_in_version_9\":[1,{\"a\":2}]}";
+	assert_int_equal(message_decode(text, strlen(text), &m, &err), 0);
+	assert_int_equal(m.type, MESSAGE_PING);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_message_comes_back_as_it_went),
+		cmocka_unit_test(some_fields_of_a_failure),
+		cmocka_unit_test(the_largest_messages_fit_a_frame),
+		cmocka_unit_test(a_bad_message_names_its_fault),
+		cmocka_unit_test(text_of_a_peer_cannot_steer_a_terminal),
+		cmocka_unit_test(unknown_members_are_passed_over),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,111 @@
+/* Names, patterns, revisions and texts: the alphabets that keep strangers out of paths and terminals. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/error.h"
+#include "lib/name.h"
+#include "lib/revision.h"
+
+static void a_certificate_name_can_be_a_directory(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"mail.domain.pl", "a", "xn--bcher-kva.example", "_dmarc.a.b", "1.2.3"};
+	static const char *const bad[] = {"", ".", "..", "../x", "a/b", "a..b", ".a", "a.", "-a", "a-", "a-.b", "A.b", "*.a",
+		"a b", "a\nb", "$(id)", "ä.pl"};
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(name_is_certificate(good[i]));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(name_is_certificate(bad[i]));
+	char longest[300];
+	memset(longest, 'a', sizeof(longest));
+	longest[63] = '\0';
+	assert_true(name_is_certificate(longest));
+	longest[63] = 'a';
+	longest[64] = '\0';
+	assert_false(name_is_certificate(longest));
+}
+
+static void an_agent_name_can_stand_in_authorized_keys(void **state)
+{
+	(void)state;
+	assert_true(name_is_agent("backup1"));
+	assert_true(name_is_agent("mail-2.dc_1"));
+	assert_false(name_is_agent(""));
+	assert_false(name_is_agent("-x"));
+	assert_false(name_is_agent(".x"));
+	assert_false(name_is_agent("a\"b"));
+	assert_false(name_is_agent("a b"));
+	assert_false(name_is_agent("Mail"));
+}
+
+static void a_star_stands_for_exactly_one_label(void **state)
+{
+	(void)state;
+	assert_true(name_covers("*.domain.pl", "mail.domain.pl"));
+	assert_true(name_covers("*.Domain.pl", "MAIL.domain.PL"));
+	assert_true(name_covers("mail.domain.pl", "mail.domain.pl"));
+	assert_false(name_covers("*.domain.pl", "domain.pl"));
+	assert_false(name_covers("*.domain.pl", "a.mail.domain.pl"));
+	assert_false(name_covers("*.domain.pl", ".domain.pl"));
+	assert_false(name_covers("*", "mail"));
+	assert_false(name_covers("mail.domain.pl", "*.domain.pl"));
+	assert_true(name_covers("*.domain.pl", "*.domain.pl"));
+	assert_false(name_covers("*.pl", "*.domain.pl"));
+}
+
+static void a_revision_has_one_spelling(void **state)
+{
+	(void)state;
+	struct revision r;
+	char text[REVISION_TEXT_MAX];
+	assert_true(revision_parse("0.0", &r));
+	assert_true(revision_is_placeholder(r));
+	assert_true(revision_parse("1.2147483647", &r));
+	assert_string_equal(revision_text(r, text), "1.2147483647");
+	static const char *const bad[] = {"", "1", "1.", ".1", "1.2.3", "01.2", "1.02", "+1.2", "1.-2", " 1.2", "1.2 ",
+		"1.2147483648", "99999999999999999999.1", "current"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(revision_parse(bad[i], &r));
+	assert_true(revision_compare((struct revision){2, 1}, (struct revision){1, 9}) > 0);
+	assert_true(revision_compare((struct revision){1, 1}, (struct revision){1, 9}) < 0);
+}
+
+static void text_is_cleaned_and_utf8_kept(void **state)
+{
+	(void)state;
+	char text[] = "zażółć\x1b[0m\r\nnext\t\xff\xc0\xaf\xed\xa0\x80 end";
+	text_clean(text, 0);
+	assert_string_equal(text, "zażółć?[0m  next ?" "?" "?" "?" "?" "? end");
+	char lines[] = "a\nb\rc";
+	text_clean(lines, 1);
+	assert_string_equal(lines, "a\nb c");
+}
+
+static void an_error_gains_context_and_keeps_its_kind(void **state)
+{
+	(void)state;
+	struct error err;
+	assert_int_equal(error_set(&err, ERROR_UNTRUSTED, "inner %d", 7), -1);
+	assert_int_equal(error_wrap(&err, "outer"), -1);
+	assert_string_equal(err.message, "outer: inner 7");
+	assert_int_equal(err.kind, ERROR_UNTRUSTED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_certificate_name_can_be_a_directory),
+		cmocka_unit_test(an_agent_name_can_stand_in_authorized_keys),
+		cmocka_unit_test(a_star_stands_for_exactly_one_label),
+		cmocka_unit_test(a_revision_has_one_spelling),
+		cmocka_unit_test(text_is_cleaned_and_utf8_kept),
+		cmocka_unit_test(an_error_gains_context_and_keeps_its_kind),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

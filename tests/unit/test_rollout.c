@@ -1,0 +1,369 @@
+/* The rollout's state machine, driven by hand: a fleet of three, a clock, and what each sees. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hub/rollout.h"
+#include "lib/mem.h"
+
+enum { START = 1800000000, DAY = 86400 };
+
+static const char digest_old[] = "00000000000000000000000000000000000000000000000000000000000000aa";
+static const char digest_new[] = "00000000000000000000000000000000000000000000000000000000000000bb";
+
+struct fleet_of_three {
+	struct rollout r;
+	struct rollout_agent *a, *b, *c;
+	int64_t now;
+	size_t offers, activations; /* sent by the last event */
+};
+
+static void count(struct fleet_of_three *f, struct rollout_actions *actions)
+{
+	f->offers = f->activations = 0;
+	for (size_t i = 0; i < actions->count; i++) {
+		f->offers += actions->action[i].type == ROLLOUT_SEND_OFFER;
+		f->activations += actions->action[i].type == ROLLOUT_SEND_ACTIVATE;
+	}
+	rollout_actions_release(actions);
+}
+
+static void hello(struct fleet_of_three *f, struct rollout_agent *a, struct revision served, const char *digest)
+{
+	struct rollout_actions actions = {0};
+	struct message m = {.type = MESSAGE_INVENTORY, .revision = served, .high_water = served};
+	strcpy(m.digest, digest);
+	rollout_hello(&f->r, a, &m, f->now, &actions);
+	count(f, &actions);
+}
+
+static void publish(struct fleet_of_three *f, uint32_t number, const char *digest)
+{
+	struct rollout_actions actions = {0};
+	struct rollout_content content = {.revision = {1, number}, .old_not_before = START - 10 * DAY,
+		.old_not_after = START + 80 * DAY};
+	strcpy(content.digest, digest);
+	rollout_publish(&f->r, &content, f->now, &actions);
+	count(f, &actions);
+}
+
+static bool answer(struct fleet_of_three *f, struct rollout_agent *a, enum message_type type)
+{
+	struct rollout_actions actions = {0};
+	struct message m = {.type = type, .revision = f->r.desired, .attempt = a->attempt};
+	strcpy(m.step, "test");
+	strcpy(m.text, "it said no");
+	bool taken = rollout_answer(&f->r, a, &m, f->now, &actions);
+	count(f, &actions);
+	return taken;
+}
+
+static void tick(struct fleet_of_three *f, int64_t seconds)
+{
+	struct rollout_actions actions = {0};
+	f->now += seconds;
+	rollout_tick(&f->r, f->now, &actions);
+	count(f, &actions);
+}
+
+static void lost(struct fleet_of_three *f, struct rollout_agent *a)
+{
+	struct rollout_actions actions = {0};
+	rollout_lost(&f->r, a, f->now, &actions);
+	count(f, &actions);
+}
+
+/* Three agents that serve revision 1.1, and 1.2 published. */
+static void begin(struct fleet_of_three *f, enum rollout_policy policy)
+{
+	char name[] = "mail.domain.pl";
+	struct hub_certificate certificate = {.name = name, .rollout = policy, .stage_timeout = 600,
+		.activate_timeout = 300, .proceed_after = DAY};
+	memset(f, 0, sizeof(*f));
+	f->now = START;
+	rollout_init(&f->r, &certificate);
+	rollout_add_agent(&f->r, "a");
+	rollout_add_agent(&f->r, "b");
+	rollout_add_agent(&f->r, "c");
+	f->a = rollout_find(&f->r, "a");
+	f->b = rollout_find(&f->r, "b");
+	f->c = rollout_find(&f->r, "c");
+	publish(f, 1, digest_old);
+	hello(f, f->a, (struct revision){1, 1}, digest_old);
+	hello(f, f->b, (struct revision){1, 1}, digest_old);
+	hello(f, f->c, (struct revision){1, 1}, digest_old);
+	assert_true(rollout_converged(&f->r));
+	publish(f, 2, digest_new);
+	assert_int_equal(f->offers, 3);
+}
+
+static void nobody_activates_before_all_have_staged(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	assert_true(answer(&f, f.a, MESSAGE_STAGED));
+	assert_int_equal(f.activations, 0);
+	assert_true(answer(&f, f.b, MESSAGE_STAGED));
+	assert_int_equal(f.activations, 0);
+	assert_true(answer(&f, f.c, MESSAGE_STAGED));
+	assert_int_equal(f.activations, 3);
+	assert_true(answer(&f, f.a, MESSAGE_INSTALLED));
+	assert_true(answer(&f, f.a, MESSAGE_VERIFIED));
+	assert_true(answer(&f, f.b, MESSAGE_VERIFIED));
+	assert_false(rollout_converged(&f.r));
+	assert_true(answer(&f, f.c, MESSAGE_VERIFIED));
+	assert_true(rollout_converged(&f.r));
+	rollout_release(&f.r);
+}
+
+static void immediate_lets_each_go_on_its_own(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	assert_true(answer(&f, f.a, MESSAGE_STAGED));
+	assert_int_equal(f.activations, 1);
+	rollout_release(&f.r);
+}
+
+static void one_that_is_away_is_waited_for_until_stage_timeout(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	lost(&f, f.c);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 0);
+	assert_int_equal(rollout_next(&f.r, f.now), START + 600);
+	tick(&f, 599);
+	assert_int_equal(f.activations, 0);
+	tick(&f, 1);
+	assert_int_equal(f.activations, 2);
+	/* It comes back and passes the open barrier on its own. */
+	hello(&f, f.c, (struct revision){1, 1}, digest_old);
+	assert_int_equal(f.offers, 1);
+	answer(&f, f.c, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 1);
+	rollout_release(&f.r);
+}
+
+static void one_not_seen_for_a_day_is_not_waited_for(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	lost(&f, f.c);
+	f.c->last_seen = f.now - ROLLOUT_SEEN - 1;
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 2);
+	rollout_release(&f.r);
+}
+
+static void a_failure_at_staging_halts_everybody_until_proceed_after(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	assert_true(answer(&f, f.c, MESSAGE_FAILED));
+	assert_int_equal(f.c->state, ROLLOUT_FAILED);
+	assert_string_equal(f.c->text, "it said no");
+	assert_false(rollout_busy(&f.r, f.a, f.now));
+	/* Retried after its backoff, it fails again each time; nobody goes on. */
+	for (int64_t spent = 0; spent < DAY - 7200; spent += 1800) {
+		tick(&f, 1800);
+		assert_int_equal(f.activations, 0);
+		if (f.c->state == ROLLOUT_OFFERED)
+			answer(&f, f.c, MESSAGE_FAILED);
+	}
+	tick(&f, 7200);
+	assert_int_equal(f.activations, 2);
+	rollout_release(&f.r);
+}
+
+static void the_operator_may_proceed_without_it(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	struct rollout_actions actions = {0};
+	begin(&f, ROLLOUT_TOGETHER);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	answer(&f, f.c, MESSAGE_FAILED);
+	rollout_proceed(&f.r, f.now, &actions);
+	count(&f, &actions);
+	assert_int_equal(f.activations, 2);
+	/* Mended, it converges by itself. */
+	tick(&f, ROLLOUT_BACKOFF_MIN);
+	assert_int_equal(f.offers, 1);
+	answer(&f, f.c, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 1);
+	rollout_release(&f.r);
+}
+
+static void the_old_one_near_its_end_is_reason_enough(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	answer(&f, f.c, MESSAGE_FAILED);
+	f.r.old_not_after = f.now + 10 * DAY; /* of a life of 20: half left */
+	tick(&f, 700);
+	assert_int_equal(f.activations, 0);
+	f.r.old_not_before = f.now - 80 * DAY; /* of 90: under a sixth */
+	tick(&f, 1);
+	assert_int_equal(f.activations, 2);
+	rollout_release(&f.r);
+}
+
+static void a_failed_activation_stops_those_that_have_not_begun(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	lost(&f, f.c);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	tick(&f, 600);
+	assert_int_equal(f.activations, 2);
+	answer(&f, f.a, MESSAGE_FAILED);
+	answer(&f, f.b, MESSAGE_VERIFIED);
+	hello(&f, f.c, (struct revision){1, 1}, digest_old);
+	answer(&f, f.c, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 0);
+	/* The failed one is retried, and its success frees the others. */
+	tick(&f, ROLLOUT_BACKOFF_MIN);
+	answer(&f, f.a, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 1);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	assert_int_equal(f.activations, 1);
+	assert_int_equal(f.c->state, ROLLOUT_ACTIVATING);
+	rollout_release(&f.r);
+}
+
+static void a_stale_answer_changes_nothing(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	uint32_t before = f.a->attempt;
+	publish(&f, 3, digest_old);
+	assert_true(f.a->attempt > before);
+	struct message m = {.type = MESSAGE_STAGED, .revision = f.r.desired, .attempt = before};
+	struct rollout_actions actions = {0};
+	assert_false(rollout_answer(&f.r, f.a, &m, f.now, &actions));
+	assert_int_equal(f.a->state, ROLLOUT_OFFERED);
+	m.attempt = f.a->attempt;
+	m.revision.number = 2;
+	assert_false(rollout_answer(&f.r, f.a, &m, f.now, &actions));
+	assert_int_equal(f.a->state, ROLLOUT_OFFERED);
+	rollout_release(&f.r);
+}
+
+static void an_agent_that_is_ahead_is_named_and_left_alone(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	lost(&f, f.a);
+	hello(&f, f.a, (struct revision){1, 9}, digest_old);
+	assert_int_equal(f.a->state, ROLLOUT_AHEAD);
+	assert_int_equal(f.offers, 0);
+	assert_non_null(strstr(f.a->text, "1.9"));
+	/* The same revision with another content is another hub's too. */
+	lost(&f, f.b);
+	hello(&f, f.b, (struct revision){1, 2}, digest_old);
+	assert_int_equal(f.b->state, ROLLOUT_AHEAD);
+	rollout_release(&f.r);
+}
+
+static void silence_after_an_offer_is_a_failure_with_backoff(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	tick(&f, 600);
+	assert_int_equal(f.a->state, ROLLOUT_FAILED);
+	assert_string_equal(f.a->step, "stage");
+	assert_int_equal(f.offers, 0);
+	tick(&f, ROLLOUT_BACKOFF_MIN);
+	assert_int_equal(f.offers, 3);
+	rollout_release(&f.r);
+}
+
+static void force_repeats_the_activation(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	struct rollout_actions actions = {0};
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	rollout_retry(&f.r, f.a, true, f.now, &actions);
+	count(&f, &actions);
+	assert_int_equal(f.offers, 1);
+	assert_true(f.a->force);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	assert_false(f.a->force);
+	rollout_release(&f.r);
+}
+
+static void a_restarted_hub_goes_on_behind_an_open_barrier(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	struct rollout_content content = {.revision = {1, 2}};
+	begin(&f, ROLLOUT_TOGETHER);
+	strcpy(content.digest, digest_new);
+	struct rollout restarted;
+	char name[] = "mail.domain.pl";
+	struct hub_certificate certificate = {.name = name, .rollout = ROLLOUT_TOGETHER, .stage_timeout = 600,
+		.activate_timeout = 300, .proceed_after = DAY};
+	rollout_release(&f.r);
+	rollout_init(&restarted, &certificate);
+	rollout_add_agent(&restarted, "a");
+	rollout_add_agent(&restarted, "b");
+	rollout_resume(&restarted, &content, START, false, false);
+	f.r = restarted;
+	f.a = rollout_find(&f.r, "a");
+	f.b = rollout_find(&f.r, "b");
+	f.a->last_seen = f.b->last_seen = START;
+	hello(&f, f.a, (struct revision){1, 1}, digest_old);
+	answer(&f, f.a, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 0); /* b was seen today */
+	hello(&f, f.b, (struct revision){1, 2}, digest_new); /* and has passed the barrier already */
+	assert_int_equal(f.activations, 1);
+	rollout_release(&f.r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nobody_activates_before_all_have_staged),
+		cmocka_unit_test(immediate_lets_each_go_on_its_own),
+		cmocka_unit_test(one_that_is_away_is_waited_for_until_stage_timeout),
+		cmocka_unit_test(one_not_seen_for_a_day_is_not_waited_for),
+		cmocka_unit_test(a_failure_at_staging_halts_everybody_until_proceed_after),
+		cmocka_unit_test(the_operator_may_proceed_without_it),
+		cmocka_unit_test(the_old_one_near_its_end_is_reason_enough),
+		cmocka_unit_test(a_failed_activation_stops_those_that_have_not_begun),
+		cmocka_unit_test(a_stale_answer_changes_nothing),
+		cmocka_unit_test(an_agent_that_is_ahead_is_named_and_left_alone),
+		cmocka_unit_test(silence_after_an_offer_is_a_failure_with_backoff),
+		cmocka_unit_test(force_repeats_the_activation),
+		cmocka_unit_test(a_restarted_hub_goes_on_behind_an_open_barrier),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
