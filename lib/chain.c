@@ -230,6 +230,16 @@ int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const
 	return 0;
 }
 
+EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err)
+{
+	auto_chain struct chain c = {0};
+	if (parse_text("private key", pem, len, WANT_KEY, &c, err) < 0)
+		return NULL;
+	if (!c.key)
+		error_set(err, ERROR_PERMANENT, "private key: no private key in %zu bytes of PEM", len);
+	return steal(c.key);
+}
+
 /* ---- order ---- */
 
 static const char *subject_text(const X509 *certificate, char *text, size_t size)

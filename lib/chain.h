@@ -40,6 +40,9 @@ int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...)
 int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const void *key_pem, size_t key_len,
 	struct chain *ret, struct error *err);
 
+/* A private key that stands alone, by the same rules. Owned by the caller; NULL with the reason. */
+EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err);
+
 /* Puts `rest` into issuer order and drops duplicates; what does not belong to the leaf is an error (the
  * second certificate must have issued the first, and so on). A self-signed root at the end is dropped. */
 int chain_order(struct chain *c, struct error *err);

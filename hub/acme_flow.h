@@ -1,0 +1,28 @@
+/* What the parts of the ACME client share: one job under way. See hub/acme.c.
+ */
+#ifndef CERTSYNC_HUB_ACME_FLOW_H
+#define CERTSYNC_HUB_ACME_FLOW_H
+
+#include "hub/acme_client.h"
+#include "hub/acme_talk.h"
+
+struct acme {
+	struct talk talk;
+	struct acme_job job;
+	struct acme_client client;
+	EVP_PKEY *key;                /* for the certificate; borrowed from job.key */
+	char order_url[HTTP_URL_MAX]; /* empty: there is no order */
+	cJSON *order;                 /* owned: the order as it was last seen */
+	int64_t deadline;             /* monotonic, milliseconds */
+	bool resumed;                 /* the order is from an earlier run */
+	bool gone;                    /* set with an error: this order will not come to a certificate any more */
+};
+
+/* Waits before asking again: as long as the last answer said, else a moment that grows with `tries`. ERROR_RETRY
+ * when that would be past the deadline: the order stays and is resumed. `what` is what is being waited for. */
+int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err);
+
+/* Brings every authorization of a->order to `valid`, answering http-01 challenges. */
+int acme_authorize(struct acme *a, struct error *err);
+
+#endif
