@@ -29,6 +29,7 @@ struct wish {
 	const char *key_type; /* NULL: ecdsa-p256; also "rsa-1024", "ed25519" */
 	EVP_PKEY *key;        /* borrowed; NULL: a new one */
 	bool authority;
+	bool bare;        /* without key identifiers: names alone tell issuers apart */
 	int64_t from, to; /* 0, 0: a day ago to 90 days ahead of ISSUE_NOW */
 };
 
@@ -58,8 +59,10 @@ static inline void issue_extensions(const struct wish *w, X509 *certificate, X50
 		w->authority ? "critical,CA:TRUE" : "critical,CA:FALSE");
 	issue_extension(certificate, issuer, NID_key_usage,
 		w->authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
-	issue_extension(certificate, issuer, NID_subject_key_identifier, "hash");
-	issue_extension(certificate, issuer, NID_authority_key_identifier, "keyid");
+	if (!w->bare) {
+		issue_extension(certificate, issuer, NID_subject_key_identifier, "hash");
+		issue_extension(certificate, issuer, NID_authority_key_identifier, "keyid");
+	}
 	if (w->usage ? *w->usage : !w->authority)
 		issue_extension(certificate, issuer, NID_ext_key_usage, w->usage ? w->usage : "serverAuth");
 	if (w->san)

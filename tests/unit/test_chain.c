@@ -333,12 +333,18 @@ static void a_stranger_in_the_chain_is_refused(void **state)
 static void an_issuer_by_name_alone_is_refused(void **state)
 {
 	(void)state;
-	struct issued impostor =
-		issue((struct wish){.subject = "Middle", .issuer = &root, .authority = true});
-	const struct issued *rest[] = {&impostor};
-	auto_chain struct chain c = issued_chain(&leaf, rest, 1);
-	assert_int_equal(chain_order(&c, &err), -1);
-	issued_release(&impostor);
+	for (int bare = 0; bare < 2; bare++) {
+		struct wish w = {.subject = "Issuer", .issuer = &root, .authority = true, .bare = bare};
+		struct issued issuer = issue(w), impostor = issue(w);
+		struct issued end = issue((struct wish){.subject = "x", .issuer = &issuer, .bare = bare});
+		const struct issued *rest[] = {&impostor};
+		auto_chain struct chain c = issued_chain(&end, rest, 1);
+		assert_int_equal(chain_order(&c, &err), -1);
+		assert_non_null(strstr(err.message, "/CN=Issuer issued none"));
+		issued_release(&issuer);
+		issued_release(&impostor);
+		issued_release(&end);
+	}
 }
 
 static void a_gap_in_the_chain_is_refused(void **state)
