@@ -35,7 +35,8 @@ HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
 
 HUB_ROOT := hub/root.c hub/watch.c hub/authorized_keys.c
 HUB_SHARED := hub/config.c hub/request.c
-AGENT_ROOT := agent/root.c agent/install.c agent/journal.c agent/service.c agent/identity.c
+AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c journal.c keeper.c pin.c places.c \
+	service.c set.c step.c watch.c)
 AGENT_SHARED := agent/config.c agent/request.c
 
 certsync_SRC := $(filter-out $(HUB_ROOT) hub/gate.c,$(wildcard hub/*.c))
@@ -54,7 +55,7 @@ certsync-link_PKG := libssh
 ALL_SRC := $(wildcard lib/*.c hub/*.c agent/*.c hooks/*.c)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: all test unit e2e demo install clean deps
+.PHONY: all deps demo demo-stop test unit e2e install clean
 all: $(PROGRAMS:%=$(B)/bin/%) $(HOOKS:%=$(B)/bin/hooks/%)
 
 $(B)/obj/%.o: %.c
@@ -81,6 +82,12 @@ $(B)/bin/hooks/%: hooks/%
 	mkdir -p $(@D)
 	install -m 755 $< $@
 
+# What end-to-end stories use beside the programs.
+$(B)/tests/%: $(B)/obj/tests/%.o $(B)/libcertsync.a
+	mkdir -p $(@D)
+	echo "  LINK  $*"
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libevent)
+
 # A unit test links every module that has no main, so that it can reach what it tests.
 MAINS := hub/main.c hub/root.c hub/gate.c agent/main.c agent/root.c agent/link.c hooks/haproxy.c
 UNIT_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS) lib/% hub/watch.c,$(ALL_SRC)))
@@ -96,6 +103,19 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunits.a $(B)/libcertsync.a
 unit: all $(UNIT)
 	for t in $(UNIT); do echo "$$t"; $$t || exit 1; done
 
+# These install what is missing first (as root; else they say how), so what is built is built by a make of its own.
+deps:
+	packaging/install-packages
+demo:
+	MAKE='$(MAKE)' KEEP='$(KEEP)' examples/demo/demo.sh
+demo-stop:
+	examples/demo/demo.sh stop
+test: deps
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory e2e
+e2e: all
+	CERTSYNC_BUILD='$(abspath $(B))' prove --timer tests/e2e
+
 install: all
 	install -d $(DESTDIR)$(LIBEXEC)/hooks $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(PROGRAMS:%=$(B)/bin/%) $(DESTDIR)$(LIBEXEC)
@@ -108,4 +128,4 @@ install: all
 clean:
 	rm -rf build
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154,SC2016 # sourced; the rest of each is in the other
 # The topology as network namespaces, for examples/demo/demo.sh and tests/e2e to source. Needs root.
 #
 # A node is a network namespace cs-NODE with an address of its own on one bridge (in a namespace too, cs-net), and a first
@@ -38,7 +39,8 @@ topology_hosts() {
 topology_lock() {
 	mkdir -p "$TOPOLOGY_STATE"
 	exec 9>>"$TOPOLOGY_STATE/lock"
-	if ! flock --nonblock 9; then
+	# The one before may just have removed the file that we opened.
+	if ! flock --nonblock 9 || ! [ "$TOPOLOGY_STATE/lock" -ef /proc/self/fd/9 ]; then
 		echo "the topology is running already (or is kept); end it with: make demo-stop" >&2
 		return 1
 	fi
@@ -132,7 +134,7 @@ topology_attach() {
 
 # A process number is only believed while that process is in the node's network namespace.
 node_lives() {
-	[ -n "${topology_pid[$1]-}" ] && [ "$(ip netns identify "${topology_pid[$1]}" 2>/dev/null)" = "cs-$1" ]
+	[ -n "${topology_pid[${1:-none}]-}" ] && [ "$(ip netns identify "${topology_pid[$1]}" 2>/dev/null)" = "cs-$1" ]
 }
 
 topology_remove() {
