@@ -1,0 +1,41 @@
+/* When to try the hub again: full-jitter exponential backoff over one or several hubs in turn, and what
+ * fail2ban forgives. Pure: clock (monotonic milliseconds) and random number are parameters.
+ */
+#ifndef CERTSYNC_AGENT_BACKOFF_H
+#define CERTSYNC_AGENT_BACKOFF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	BACKOFF_FIRST = 1000,         /* ms: the window of the first try again */
+	BACKOFF_LAST = 300000,        /* ms: the widest window */
+	BACKOFF_DENIED = 200000,      /* ms: never sooner after a login that was refused … */
+	BACKOFF_DENIED_SPAN = 600000, /* … and never more than BACKOFF_DENIED_MOST of them in this time, */
+	BACKOFF_DENIED_MOST = 3,      /* not even for a person: Debian's filter bans at five in ten minutes */
+	BACKOFF_HUBS_MAX = 8,
+};
+
+struct backoff {
+	size_t hubs;
+	size_t hub;        /* the one to try next */
+	uint32_t failures; /* in a row */
+	struct {
+		int64_t denied[BACKOFF_DENIED_MOST]; /* the newest first */
+		size_t count;
+	} record[BACKOFF_HUBS_MAX];
+};
+
+void backoff_init(struct backoff *b, size_t hubs);
+/* The hub tried last failed; `denied`: it refused the login. The next one's turn comes. */
+void backoff_failed(struct backoff *b, int denied, int64_t now);
+/* It let us in: what it refused before is forgotten. */
+void backoff_welcomed(struct backoff *b);
+/* The connection has lasted: the next failure is the first. */
+void backoff_lasted(struct backoff *b);
+/* How long to wait before trying b->hub. */
+int64_t backoff_delay(const struct backoff *b, int64_t now, uint32_t random);
+/* The same when a person asks: 0, but for the limit of refused logins. */
+int64_t backoff_delay_at_once(const struct backoff *b, int64_t now);
+
+#endif

@@ -1,0 +1,254 @@
+#include "agent/commands.h"
+#include "agent/config.h"
+#include "lib/ask.h"
+#include "lib/fs.h"
+#include "lib/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FAULTS_MAX = 64 * 1024, CONFIG_TEXT_MAX = 1024 * 1024, PULL_SECONDS = 120 };
+
+/* What has been answered. */
+struct answers {
+	bool json;
+	cJSON *hub, *certificates, *result; /* owned */
+};
+
+static const char *text_of(const cJSON *o, const char *key)
+{
+	const cJSON *value = o ? json_get(o, key) : NULL;
+	return cJSON_IsString(value) ? value->valuestring : "";
+}
+
+static bool is_true(const cJSON *o, const char *key)
+{
+	return cJSON_IsTrue(json_get(o, key));
+}
+
+/* Showing. */
+
+static void print_hub(const cJSON *hub)
+{
+	const char *name = text_of(hub, "name");
+	printf("hub %s  %s since %s%s%s\n", text_of(hub, "hub"), text_of(hub, "state"), text_of(hub, "since"),
+		name[0] ? ", this agent is " : "", name);
+	if (text_of(hub, "failure")[0])
+		printf("  %s  %s\n", text_of(hub, "failed_at"), text_of(hub, "failure"));
+	if (text_of(hub, "next_try")[0])
+		printf("  next try %s; `certsync-agent pull` tries at once\n", text_of(hub, "next_try"));
+}
+
+static void print_indented(const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+		printf("      | %.*s\n", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static const char *probe_result(const cJSON *probe)
+{
+	if (is_true(probe, "match"))
+		return "serves it";
+	return text_of(probe, "text");
+}
+
+static void print_probes(const cJSON *certificate)
+{
+	static const char *const header[] = {"  ENDPOINT", "SERVICE", "SHA-256", "RESULT"};
+	const cJSON *probes = json_get(certificate, "probes");
+	const cJSON *probe;
+	if (cJSON_GetArraySize(probes) == 0)
+		return;
+	struct cli_table *table = cli_table_new(COUNT(header), header);
+	cJSON_ArrayForEach(probe, probes)
+	{
+		auto_free char *endpoint = mem_printf("  %s", text_of(probe, "endpoint"));
+		auto_free char *fingerprint = mem_printf("%.16s", text_of(probe, "fingerprint"));
+		const char *const cells[] = {endpoint, text_of(probe, "service"), fingerprint, probe_result(probe)};
+		cli_table_row(table, cells);
+	}
+	cli_table_print(table);
+}
+
+static void print_certificate(const cJSON *certificate)
+{
+	const cJSON *failure = json_get(certificate, "failure");
+	const char *staged = text_of(certificate, "staged");
+	const char *expires = text_of(certificate, "not_after");
+	printf("%s  revision %s  %s%s%s%s%s\n  SHA-256 %s\n", text_of(certificate, "certificate"),
+		text_of(certificate, "revision"), text_of(certificate, "state"), expires[0] ? "  expires " : "", expires,
+		strcmp(staged, "0.0") != 0 ? "  staged " : "", strcmp(staged, "0.0") != 0 ? staged : "",
+		text_of(certificate, "fingerprint"));
+	if (failure) {
+		printf("  %s  revision %s failed at %s%s: %s\n", text_of(failure, "at"), text_of(failure, "revision"),
+			text_of(failure, "step"), is_true(failure, "rolled_back") ? " (the old files are back)" : "",
+			text_of(failure, "text"));
+		print_indented(text_of(failure, "output"));
+	}
+	print_probes(certificate);
+}
+
+static void print_progress(const cJSON *answer)
+{
+	const char *certificate = text_of(answer, "certificate");
+	printf("%s%s%s %s\n", certificate, certificate[0] ? "  " : "", text_of(answer, "what"), text_of(answer, "text"));
+	fflush(stdout);
+}
+
+static void print_json(struct answers *a)
+{
+	auto_json cJSON *all = cJSON_CreateObject();
+	if (a->hub)
+		cJSON_AddItemToObject(all, "hub", steal(a->hub));
+	cJSON_AddItemToObject(all, "certificates", steal(a->certificates));
+	cJSON_AddItemReferenceToObject(all, "exit", cJSON_GetObjectItemCaseSensitive(a->result, "exit"));
+	if (text_of(a->result, "error")[0])
+		cJSON_AddStringToObject(all, "error", text_of(a->result, "error"));
+	char *text = cJSON_Print(all);
+	puts(text ? text : "{}");
+	cJSON_free(text);
+}
+
+static void print_all(struct answers *a)
+{
+	const cJSON *certificate;
+	if (a->json) {
+		print_json(a);
+		return;
+	}
+	if (a->hub)
+		print_hub(a->hub);
+	cJSON_ArrayForEach(certificate, a->certificates)
+		print_certificate(certificate);
+}
+
+/* Asking. */
+
+static void on_answer(const cJSON *answer, void *context)
+{
+	struct answers *a = context;
+	const char *event = text_of(answer, "event");
+	if (strcmp(event, "hub") == 0)
+		a->hub = cJSON_Duplicate(answer, true);
+	else if (strcmp(event, "certificate") == 0)
+		cJSON_AddItemToArray(a->certificates, cJSON_Duplicate(answer, true));
+	else if (strcmp(event, "result") == 0)
+		a->result = cJSON_Duplicate(answer, true);
+	else if (!a->json)
+		print_progress(answer);
+}
+
+static struct agent_config *load_config(const struct cli_line *line)
+{
+	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
+	struct agent_config *config = agent_config_load(line->config, &faults);
+	if (!config)
+		fputs(buf_text(&faults), stderr);
+	return config;
+}
+
+static int ask_agent(const struct cli_line *line, const cJSON *request)
+{
+	struct error err;
+	struct answers answers = {.json = cli_has(line, "--json"), .certificates = cJSON_CreateArray()};
+	struct agent_config *config = load_config(line);
+	if (!config)
+		return CLI_USAGE;
+	auto_free char *path = mem_printf("%s/control.sock", config->run);
+	agent_config_free(config);
+	int result = ask(path, request, NULL, on_answer, &answers, &err);
+	if (result < 0)
+		result = cli_fail(CLI_UNREACHABLE, "the agent's daemon does not answer: %s: is certsync-agent-root running?",
+			err.message);
+	else
+		print_all(&answers);
+	if (!answers.json && text_of(answers.result, "error")[0])
+		cli_fail(CLI_FAILED, "%s", text_of(answers.result, "error"));
+	cJSON_Delete(answers.hub);
+	cJSON_Delete(answers.certificates);
+	cJSON_Delete(answers.result);
+	return result;
+}
+
+int command_agent_status(const struct cli_line *line)
+{
+	auto_json cJSON *request = cJSON_CreateObject();
+	cJSON_AddStringToObject(request, "command", "status");
+	return ask_agent(line, request);
+}
+
+int command_agent_pull(const struct cli_line *line)
+{
+	auto_json cJSON *request = cJSON_CreateObject();
+	const char *wait = cli_value(line, "--wait", 0);
+	char *end = NULL;
+	unsigned long seconds = wait ? strtoul(wait, &end, 10) : PULL_SECONDS;
+	if (wait && (*wait < '0' || *wait > '9' || *end || seconds < 1 || seconds > 3600))
+		return cli_fail(CLI_USAGE, "--wait %s: a number of seconds from 1 to 3600 is needed", wait);
+	cJSON_AddStringToObject(request, "command", "pull");
+	cJSON_AddNumberToObject(request, "seconds", (double)seconds);
+	cJSON *names = cJSON_AddArrayToObject(request, "certificates");
+	for (int i = 0; i < line->plain_count; i++)
+		cJSON_AddItemToArray(names, cJSON_CreateString(line->plain[i]));
+	return ask_agent(line, request);
+}
+
+int command_agent_config(const struct cli_line *line)
+{
+	auto_buf struct buf text = BUF_INIT(CONFIG_TEXT_MAX);
+	struct agent_config *config = load_config(line);
+	if (!config)
+		return CLI_USAGE;
+	agent_config_print(config, &text);
+	agent_config_free(config);
+	fputs(buf_text(&text), stdout);
+	return CLI_DONE;
+}
+
+/* Going on as the root half's program. */
+
+static int become_root_half(const struct cli_line *line, const char *command, const char *option)
+{
+	auto_free char *program = mem_printf("%s/certsync-agent-root", fs_program_directory());
+	const char *const argv[] = {program, command, "-c", line->config, option, NULL};
+	execv(program, (char *const *)(uintptr_t)argv);
+	return cli_fail(CLI_FAILED, "cannot start %s: %s", program, strerror(errno));
+}
+
+int command_agent_identity(const struct cli_line *line)
+{
+	return become_root_half(line, "identity", NULL);
+}
+
+/* Whether `path`, or what stands above it while it is missing, can be written by us. */
+static bool is_writable(const char *path)
+{
+	auto_free char *at = mem_strdup(path);
+	while (access(at, F_OK) < 0 && errno == ENOENT) {
+		char *slash = strrchr(at, '/');
+		if (!slash || slash == at)
+			return access("/", W_OK) == 0;
+		*slash = '\0';
+	}
+	return access(at, W_OK) == 0;
+}
+
+int command_agent_join(const struct cli_line *line)
+{
+	struct agent_config *config = load_config(line);
+	if (!config)
+		return CLI_USAGE;
+	auto_free char *pins = mem_printf("%s/pins", config->directory);
+	agent_config_free(config);
+	if (!is_writable(pins))
+		return cli_fail(CLI_USAGE, "join writes %s, which needs root: run it again with sudo", pins);
+	if (isatty(STDIN_FILENO))
+		fprintf(stderr, "paste the line that `certsync agent add` printed on the hub, then press Ctrl-D:\n");
+	return become_root_half(line, "pin", cli_has(line, "--replace") ? "--replace" : NULL);
+}
