@@ -175,8 +175,23 @@ static int take_key(const struct block *b, struct chain *c, struct error *err)
 
 enum { WANT_CERTIFICATES = 1, WANT_KEY = 2 };
 
-static int parse_text(
-	const char *what, const void *pem, size_t len, unsigned want, struct chain *c, struct error *err)
+static int take_block(const struct block *b, unsigned want, struct chain *c, struct error *err)
+{
+	if (strcmp(b->name, PEM_STRING_X509_TRUSTED) == 0)
+		return error_set(err, ERROR_PERMANENT,
+			"a TRUSTED CERTIFICATE: write it with openssl x509 without -trustout");
+	if (block_is_certificate(b))
+		return want & WANT_CERTIFICATES ? take_certificate(b, c, err) : 0;
+	if (!block_is_key(b))
+		return 0;
+	if (want & WANT_KEY)
+		return take_key(b, c, err);
+	return error_set(err, ERROR_PERMANENT,
+		"a private key among the certificates: remove it there, it belongs into its own file");
+}
+
+static int parse_text(const char *what, const void *pem, size_t len, unsigned want, struct chain *c,
+	struct error *err)
 {
 	if (len > CHAIN_PEM_MAX)
 		return error_set(err, ERROR_PERMANENT, "%s: %zu bytes of PEM, at most %d are read", what, len,
@@ -191,17 +206,7 @@ static int parse_text(
 		int found = block_next(bio, &b, err);
 		if (found == 0)
 			return 0;
-		if (found > 0 && block_is_certificate(&b))
-			found = want & WANT_CERTIFICATES ? take_certificate(&b, c, err) : 0;
-		else if (found > 0 && strcmp(b.name, PEM_STRING_X509_TRUSTED) == 0)
-			found = error_set(err, ERROR_PERMANENT,
-				"a TRUSTED CERTIFICATE: write it with openssl x509 without -trustout");
-		else if (found > 0 && block_is_key(&b))
-			found = want & WANT_KEY ? take_key(&b, c, err)
-						: error_set(err, ERROR_PERMANENT,
-							  "a private key among the certificates: remove it "
-							  "there, it belongs into its own file");
-		if (found < 0)
+		if (found < 0 || take_block(&b, want, c, err) < 0)
 			return error_wrap(err, "%s", what);
 	}
 }
