@@ -4,7 +4,6 @@
 #include "lib/json.h"
 #include "lib/mem.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -52,31 +51,26 @@ static int open_below(int dirfd, const char *name, struct error *err)
 static void sweep_certificate(int certificates, const char *name)
 {
 	struct error err;
-	int fd = fs_open_directory(certificates, name, &err);
+	auto_close int fd = fs_open_directory(certificates, name, &err);
 	if (fd < 0)
 		return;
 	fs_sweep(fd);
-	DIR *dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
+	DIR *dir = fs_list(fd, &err);
+	if (!dir)
 		return;
-	}
 	const struct dirent *entry;
 	while ((entry = readdir(dir)))
 		if (strncmp(entry->d_name, STORE_UNFINISHED, strlen(STORE_UNFINISHED)) == 0)
-			fs_remove_tree(dirfd(dir), entry->d_name, &err);
+			fs_remove_tree(fd, entry->d_name, &err);
 	closedir(dir);
 }
 
 static void sweep(int certificates)
 {
-	int copy = openat(certificates, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir) {
-		if (copy >= 0)
-			close(copy);
+	struct error ignored;
+	DIR *dir = fs_list(certificates, &ignored);
+	if (!dir)
 		return;
-	}
 	const struct dirent *entry;
 	while ((entry = readdir(dir)))
 		if (entry->d_name[0] != '.')
@@ -249,16 +243,12 @@ static int write_set(int dir, const struct chain *pairs, size_t count, const str
 
 /* The newest revision that has a directory, current or not: a publish that was killed before `current` moved must
  * not see its number given out again. */
-static struct revision newest(int dirfd_of_certificate)
+static int find_newest(int certificate, struct revision *ret, struct error *err)
 {
 	struct revision best = {0, 0};
-	int copy = openat(dirfd_of_certificate, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir) {
-		if (copy >= 0)
-			close(copy);
-		return best;
-	}
+	DIR *dir = fs_list(certificate, err);
+	if (!dir)
+		return -1;
 	const struct dirent *entry;
 	while ((entry = readdir(dir))) {
 		struct revision r;
@@ -266,7 +256,8 @@ static struct revision newest(int dirfd_of_certificate)
 			best = r;
 	}
 	closedir(dir);
-	return best;
+	*ret = best;
+	return 0;
 }
 
 static struct revision next_revision(struct revision r)
@@ -322,7 +313,9 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 	if (dir < 0)
 		return error_wrap(err, "store");
 	auto_manifest struct manifest m = {0};
-	if (fill_manifest(pairs, pair_count, meta, next_revision(newest(dir)), &m, err) < 0)
+	struct revision newest;
+	if (find_newest(dir, &newest, err) < 0 ||
+		fill_manifest(pairs, pair_count, meta, next_revision(newest), &m, err) < 0)
 		return error_wrap(err, "store");
 	if (publish_in(dir, pairs, pair_count, &m, err) < 0)
 		return error_wrap(err, "store: certificate %s", certificate);

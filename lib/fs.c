@@ -1,7 +1,6 @@
 #include "lib/fs.h"
 #include "lib/mem.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -178,6 +177,19 @@ int fs_sync_directory(int dirfd, struct error *err)
 	return 0;
 }
 
+DIR *fs_list(int dirfd, struct error *err)
+{
+	/* Not a duplicate: that would share its position. */
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		error_errno(err, "cannot list a directory");
+		if (fd >= 0)
+			close(fd);
+	}
+	return dir;
+}
+
 static int remove_contents(int fd, struct error *err);
 
 static int remove_entry(int dirfd, const char *name, struct error *err)
@@ -196,16 +208,11 @@ static int remove_entry(int dirfd, const char *name, struct error *err)
 
 static int remove_contents(int fd, struct error *err)
 {
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir) {
-		error_errno(err, "cannot list a directory");
-		if (copy >= 0)
-			close(copy);
+	DIR *dir = fs_list(fd, err);
+	if (!dir)
 		return -1;
-	}
 	int result = 0;
-	struct dirent *entry;
+	const struct dirent *entry;
 	while (result == 0 && (entry = readdir(dir)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			result = remove_entry(fd, entry->d_name, err);
@@ -226,15 +233,11 @@ int fs_remove_tree(int dirfd, const char *path, struct error *err)
 
 void fs_sweep(int dirfd)
 {
-	int copy = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir) {
-		if (copy >= 0)
-			close(copy);
+	struct error ignored;
+	DIR *dir = fs_list(dirfd, &ignored);
+	if (!dir)
 		return;
-	}
-	rewinddir(dir);
-	struct dirent *entry;
+	const struct dirent *entry;
 	while ((entry = readdir(dir)))
 		if (strncmp(entry->d_name, FS_TEMPORARY, strlen(FS_TEMPORARY)) == 0)
 			unlinkat(dirfd, entry->d_name, 0);

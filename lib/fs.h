@@ -9,6 +9,7 @@
 #include "lib/buf.h"
 #include "lib/error.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -41,6 +42,8 @@ int fs_make_directories(const char *path, mode_t mode, struct error *err);
 
 int fs_open_directory(int dirfd, const char *path, struct error *err); /* descriptor or -1; O_NOFOLLOW */
 int fs_sync_directory(int dirfd, struct error *err);
+/* A listing from the start, whatever was read through `dirfd` before; for closedir. NULL on error. */
+DIR *fs_list(int dirfd, struct error *err);
 
 /* Removes a directory with everything in it, never leaving it through a link. A missing one is success. */
 int fs_remove_tree(int dirfd, const char *path, struct error *err);

@@ -1,0 +1,267 @@
+/* Files that must survive, and the store that is made of them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hub/store.h"
+#include "lib/fs.h"
+#include "lib/mem.h"
+#include "tests/unit/issue.h"
+
+static char place[64];
+
+static int make_place(void **state)
+{
+	(void)state;
+	strcpy(place, "/tmp/certsync-test-XXXXXX");
+	return mkdtemp(place) ? 0 : -1;
+}
+
+static int remove_place(void **state)
+{
+	(void)state;
+	struct error err;
+	return fs_remove_tree(AT_FDCWD, place, &err);
+}
+
+static char *in_place(const char *name)
+{
+	return mem_printf("%s/%s", place, name);
+}
+
+static size_t entries(const char *path)
+{
+	auto_free char *command = mem_printf("ls -A '%s' | wc -l", path);
+	FILE *pipe = popen(command, "r");
+	size_t count = 0;
+	assert_int_equal(fscanf(pipe, "%zu", &count), 1);
+	pclose(pipe);
+	return count;
+}
+
+static void a_file_is_replaced_whole_with_its_mode(void **state)
+{
+	(void)state;
+	struct error err;
+	struct stat st;
+	auto_free char *path = in_place("file");
+	auto_buf struct buf text = BUF_INIT(100);
+	assert_int_equal(fs_write(AT_FDCWD, path, "old", 3, FS_PUBLIC, &err), 0);
+	assert_int_equal(fs_write(AT_FDCWD, path, "newer", 5, FS_PRIVATE, &err), 0);
+	assert_int_equal(fs_read(AT_FDCWD, path, false, &text, &err), 0);
+	assert_string_equal(buf_text(&text), "newer");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(entries(place), 1);
+}
+
+static void a_failed_write_leaves_nothing_and_changes_nothing(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_free char *directory = in_place("directory");
+	auto_free char *inside = in_place("directory/inside");
+	assert_int_equal(mkdir(directory, 0755), 0);
+	assert_int_equal(fs_write(AT_FDCWD, inside, "x", 1, FS_PUBLIC, &err), 0);
+	/* The target is a directory that is not empty: rename refuses. */
+	assert_int_equal(fs_write(AT_FDCWD, directory, "x", 1, FS_PUBLIC, &err), -1);
+	assert_int_equal(entries(place), 1);
+	assert_int_equal(entries(directory), 1);
+}
+
+static void what_is_no_regular_file_is_not_read(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_buf struct buf text = BUF_INIT(100);
+	auto_free char *fifo = in_place("fifo");
+	auto_free char *link = in_place("link");
+	auto_free char *file = in_place("file");
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(fs_read(AT_FDCWD, fifo, true, &text, &err), -1);
+	assert_non_null(strstr(err.message, "not a regular file"));
+	assert_int_equal(fs_write(AT_FDCWD, file, "text", 4, FS_PUBLIC, &err), 0);
+	assert_int_equal(symlink("file", link), 0);
+	assert_int_equal(fs_read(AT_FDCWD, link, false, &text, &err), -1);
+	assert_int_equal(fs_read(AT_FDCWD, link, true, &text, &err), 0);
+	text.max = 7;
+	assert_int_equal(fs_read(AT_FDCWD, file, false, &text, &err), -1);
+	assert_non_null(strstr(err.message, "longer than"));
+}
+
+static void a_tree_is_removed_without_leaving_it(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_free char *outside = in_place("outside");
+	auto_free char *tree = in_place("tree");
+	auto_free char *deep = in_place("tree/a/b");
+	auto_free char *link = in_place("tree/a/link");
+	assert_int_equal(fs_make_directories(deep, 0755, &err), 0);
+	assert_int_equal(fs_make_directories(outside, 0755, &err), 0);
+	assert_int_equal(symlink("../../outside", link), 0);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, tree, &err), 0);
+	assert_int_equal(access(tree, F_OK), -1);
+	assert_int_equal(access(outside, F_OK), 0);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, tree, &err), 0);
+}
+
+/* The store. */
+
+static struct chain test_chain(const char *name)
+{
+	auto_free char *san = mem_printf("DNS:%s", name);
+	struct issued leaf = issue((struct wish){.subject = name, .san = san});
+	struct chain c = issued_chain(&leaf, NULL, 0);
+	issued_release(&leaf);
+	return c;
+}
+
+static struct store *open_store(void)
+{
+	struct error err;
+	struct store *s = store_open(place, &err);
+	if (!s)
+		fail_msg("%s", err.message);
+	return s;
+}
+
+static struct revision publish(struct store *s, const struct chain *c)
+{
+	struct error err;
+	struct revision r;
+	struct manifest meta = {.source = "import", .reason = "test", .flags = 1};
+	if (store_publish(s, "mail.domain.pl", c, 1, &meta, &r, &err) < 0)
+		fail_msg("%s", err.message);
+	return r;
+}
+
+static void a_second_hub_is_refused(void **state)
+{
+	(void)state;
+	struct error err;
+	struct store *first = open_store();
+	assert_null(store_open(place, &err));
+	assert_int_equal(err.kind, ERROR_USAGE);
+	assert_non_null(strstr(err.message, "another hub"));
+	store_close(first);
+	store_close(open_store());
+}
+
+static void what_is_published_is_loaded_and_every_revision_kept(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_chain struct chain c = test_chain("mail.domain.pl");
+	auto_chain struct chain d = test_chain("mail.domain.pl");
+	auto_manifest struct manifest m = {0};
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count;
+	struct store *s = open_store();
+	assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), 0);
+	struct revision first = publish(s, &c);
+	struct revision second = publish(s, &d);
+	assert_int_equal(first.epoch, 1);
+	assert_int_equal(first.number, 1);
+	assert_true(revision_compare(second, first) > 0);
+	assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), 1);
+	assert_int_equal(revision_compare(m.revision, second), 0);
+	assert_string_equal(m.source, "import");
+	assert_string_equal(m.names[0], "mail.domain.pl");
+	manifest_release(&m);
+	assert_int_equal(store_load(s, "mail.domain.pl", first, pairs, &count, &m, &err), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(X509_cmp(pairs[0].leaf, c.leaf), 0);
+	assert_int_equal(EVP_PKEY_eq(pairs[0].key, c.key), 1);
+	chain_release(&pairs[0]);
+	store_close(s);
+}
+
+static void a_publish_that_was_cut_short_never_gives_its_number_out_again(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_chain struct chain c = test_chain("mail.domain.pl");
+	auto_manifest struct manifest m = {0};
+	auto_free char *unfinished = in_place("certificates/mail.domain.pl/.unfinished-1.2");
+	auto_free char *complete = in_place("certificates/mail.domain.pl/1.5");
+	struct store *s = open_store();
+	publish(s, &c);
+	assert_int_equal(mkdir(unfinished, 0700), 0);
+	assert_int_equal(mkdir(complete, 0700), 0); /* renamed, and killed before `current` moved */
+	store_close(s);
+	s = open_store();
+	assert_int_equal(access(unfinished, F_OK), -1);
+	assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), 1);
+	assert_int_equal(m.revision.number, 1);
+	assert_int_equal(publish(s, &c).number, 6);
+	store_close(s);
+}
+
+static void a_changed_file_is_noticed(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_chain struct chain c = test_chain("mail.domain.pl");
+	auto_chain struct chain other = test_chain("mail.domain.pl");
+	auto_manifest struct manifest m = {0};
+	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count;
+	auto_free char *path = in_place("certificates/mail.domain.pl/1.1/fullchain.pem");
+	struct store *s = open_store();
+	struct revision r = publish(s, &c);
+	assert_int_equal(chain_write_pem(&other, CHAIN_LEAF, &pem, &err), 0);
+	assert_int_equal(fs_write(AT_FDCWD, path, pem.data, pem.len, FS_PRIVATE, &err), 0);
+	assert_int_equal(store_load(s, "mail.domain.pl", r, pairs, &count, &m, &err), -1);
+	assert_non_null(strstr(err.message, "digest"));
+	store_close(s);
+}
+
+static void records_are_put_got_and_dropped(void **state)
+{
+	(void)state;
+	struct error err;
+	struct stat st;
+	auto_buf struct buf text = BUF_INIT(100);
+	auto_free char *path = in_place("records/acme/letsencrypt/account.key");
+	struct store *s = open_store();
+	assert_int_equal(store_get(s, "acme", "letsencrypt", "account.key", &text, &err), 0);
+	assert_int_equal(store_drop(s, "acme", "letsencrypt", &err), 0);
+	assert_int_equal(store_put(s, "acme", "letsencrypt", "account.key", "secret", 6, &err), 0);
+	assert_int_equal(store_get(s, "acme", "letsencrypt", "account.key", &text, &err), 1);
+	assert_string_equal(buf_text(&text), "secret");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(store_drop(s, "acme", "letsencrypt", &err), 0);
+	assert_int_equal(store_get(s, "acme", "letsencrypt", "account.key", &text, &err), 0);
+	store_close(s);
+}
+
+#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_PLACE(a_file_is_replaced_whole_with_its_mode),
+		IN_PLACE(a_failed_write_leaves_nothing_and_changes_nothing),
+		IN_PLACE(what_is_no_regular_file_is_not_read),
+		IN_PLACE(a_tree_is_removed_without_leaving_it),
+		IN_PLACE(a_second_hub_is_refused),
+		IN_PLACE(what_is_published_is_loaded_and_every_revision_kept),
+		IN_PLACE(a_publish_that_was_cut_short_never_gives_its_number_out_again),
+		IN_PLACE(a_changed_file_is_noticed),
+		IN_PLACE(records_are_put_got_and_dropped),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
