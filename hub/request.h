@@ -22,7 +22,8 @@ enum hub_request_op {
 	HUB_REQUEST_KEYS,     /* write authorized_keys: one line an agent; lines of others are kept */
 };
 
-enum { HUB_KEYS_MAX = 4096, HUB_KEY_TEXT_MAX = 800 };
+/* HUB_KEYS_PER_RECORD keys always fit into one FRAME_RECORD. */
+enum { HUB_KEYS_MAX = 4096, HUB_KEY_TEXT_MAX = 800, HUB_KEYS_PER_RECORD = 64 };
 
 struct hub_key {
 	char agent[NAME_AGENT_MAX];
@@ -34,6 +35,7 @@ struct hub_request {
 	char certificate[NAME_CERTIFICATE_MAX]; /* scan */
 	struct hub_key *keys;                   /* keys; owned after decode */
 	size_t key_count;
+	bool more; /* keys: the next request goes on with the list; it is written, and answered, after the last */
 };
 
 struct hub_reply {

@@ -1,0 +1,119 @@
+/* The gate account's authorized_keys: ours rewritten, the administrator's left alone. */
+#include "hub/authorized_keys.h"
+#include "lib/fs.h"
+#include "lib/mem.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define KEY_A "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
+#define KEY_B "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICAfHh0cGxoZGBcWFRQTEhEQDw4NDAsKCQgHBgUEAwIB"
+
+static const struct hub_key two[] = {{"mail", KEY_A}, {"backup1", KEY_B}};
+
+static void lines_of_others_stay_in_front_of_ours(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_buf struct buf out = BUF_INIT(8192);
+	assert_int_equal(authorized_keys_render("# mine\n"
+		"# certsync:comment\n"
+		"restrict,command=\"gone\" " KEY_A " certsync:gone\n"
+		"ssh-ed25519 AAAA admin@desk\n"
+		"\n"
+		"restrict,command=\"mail\" " KEY_B " certsync:mail  \r\n"
+		"ssh-rsa AAAA no newline at the end", two, 2, &out, &err), 0);
+	assert_string_equal(buf_text(&out), "# mine\n"
+		"# certsync:comment\n"
+		"ssh-ed25519 AAAA admin@desk\n"
+		"\n"
+		"ssh-rsa AAAA no newline at the end\n"
+		"restrict,command=\"backup1\" " KEY_B " certsync:backup1\n"
+		"restrict,command=\"mail\" " KEY_A " certsync:mail\n");
+}
+
+static void one_key_for_two_agents_is_refused(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_buf struct buf out = BUF_INIT(8192);
+	const struct hub_key cloned[] = {{"mail", KEY_A}, {"backup1", KEY_B}, {"clone", KEY_A}};
+	assert_int_equal(authorized_keys_render("", cloned, 3, &out, &err), -1);
+	assert_non_null(strstr(err.message, "have the same SSH key"));
+	const struct hub_key doubled[] = {{"mail", KEY_A}, {"mail", KEY_B}};
+	assert_int_equal(authorized_keys_render("", doubled, 2, &out, &err), -1);
+	assert_string_equal(err.message, "the agent mail is listed twice");
+}
+
+static void file_and_directories_are_made_as_sshd_wants_them(void **state)
+{
+	(void)state;
+	char directory[] = "/tmp/certsync-test-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	auto_free char *path = mem_printf("%s/gate/.ssh/authorized_keys", directory);
+	auto_free char *parent = mem_printf("%s/gate/.ssh", directory);
+	struct error err;
+	struct stat st;
+	assert_int_equal(authorized_keys_write(path, two, 2, &err), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0644);
+	assert_int_equal(st.st_uid, geteuid());
+	assert_int_equal(stat(parent, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, directory, &err), 0);
+}
+
+static void an_unchanged_file_is_not_written_again(void **state)
+{
+	(void)state;
+	char directory[] = "/tmp/certsync-test-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	auto_free char *path = mem_printf("%s/authorized_keys", directory);
+	struct error err;
+	struct stat first, second;
+	assert_int_equal(authorized_keys_write(path, two, 2, &err), 0);
+	assert_int_equal(stat(path, &first), 0);
+	assert_int_equal(authorized_keys_write(path, two, 2, &err), 0);
+	assert_int_equal(stat(path, &second), 0);
+	assert_int_equal(first.st_ino, second.st_ino);
+	assert_int_equal(authorized_keys_write(path, two, 1, &err), 0);
+	assert_int_equal(stat(path, &second), 0);
+	assert_int_not_equal(first.st_ino, second.st_ino);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, directory, &err), 0);
+}
+
+static void a_directory_that_others_may_write_is_refused(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip(); /* sshd asks it of root's files alone */
+	char directory[] = "/tmp/certsync-test-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	auto_free char *path = mem_printf("%s/authorized_keys", directory);
+	struct error err;
+	assert_int_equal(chmod(directory, 0775), 0);
+	assert_int_equal(authorized_keys_write(path, two, 2, &err), -1);
+	assert_non_null(strstr(err.message, "is not root's alone to write"));
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, directory, &err), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines_of_others_stay_in_front_of_ours),
+		cmocka_unit_test(one_key_for_two_agents_is_refused),
+		cmocka_unit_test(file_and_directories_are_made_as_sshd_wants_them),
+		cmocka_unit_test(an_unchanged_file_is_not_written_again),
+		cmocka_unit_test(a_directory_that_others_may_write_is_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,147 @@
+/* What the hub's daemon and its root half say to each other, and what the root half refuses to believe. */
+#include "hub/request.h"
+#include "lib/frame.h"
+#include "lib/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ED25519 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
+
+static void a_scan_comes_back_as_it_went(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
+	const struct hub_request scan = {.op = HUB_REQUEST_SCAN, .certificate = "mail.domain.pl"};
+	struct hub_request back;
+	assert_int_equal(hub_request_encode(&scan, &out), 0);
+	assert_int_equal(hub_request_decode(out.data, out.len, &back, &err), 0);
+	assert_int_equal(back.op, HUB_REQUEST_SCAN);
+	assert_string_equal(back.certificate, "mail.domain.pl");
+	hub_request_release(&back);
+}
+
+static void a_full_record_of_keys_fits_a_frame(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
+	struct hub_key keys[HUB_KEYS_PER_RECORD];
+	for (size_t i = 0; i < COUNT(keys); i++) {
+		/* As long as names and keys get. */
+		snprintf(keys[i].agent, sizeof(keys[i].agent), "%063zu", i);
+		memset(keys[i].key, 'k', sizeof(keys[i].key) - 1);
+		keys[i].key[sizeof(keys[i].key) - 1] = '\0';
+	}
+	const struct hub_request longest = {
+		.op = HUB_REQUEST_KEYS, .keys = keys, .key_count = HUB_KEYS_PER_RECORD, .more = true};
+	assert_int_equal(hub_request_encode(&longest, &out), 0);
+	buf_reset(&out);
+	for (size_t i = 0; i < COUNT(keys); i++)
+		snprintf(keys[i].key, sizeof(keys[i].key), "%s", ED25519);
+	assert_int_equal(hub_request_encode(&longest, &out), 0);
+	struct hub_request back;
+	assert_int_equal(hub_request_decode(out.data, out.len, &back, &err), 0);
+	assert_int_equal(back.key_count, HUB_KEYS_PER_RECORD);
+	assert_true(back.more);
+	assert_string_equal(back.keys[63].agent, keys[63].agent);
+	assert_string_equal(back.keys[63].key, ED25519);
+	hub_request_release(&back);
+}
+
+static void expect_refused(const struct hub_request *request, const char *reason)
+{
+	struct error err;
+	struct hub_request back;
+	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
+	assert_int_equal(hub_request_encode(request, &out), 0);
+	assert_int_equal(hub_request_decode(out.data, out.len, &back, &err), -1);
+	assert_string_equal(err.message, reason);
+	assert_null(back.keys);
+}
+
+static void names_and_keys_outside_their_alphabets_are_refused(void **state)
+{
+	(void)state;
+	struct hub_key key = {"a\",command=\"sh", ED25519};
+	struct hub_request keys = {.op = HUB_REQUEST_KEYS, .keys = &key, .key_count = 1};
+	expect_refused(&keys, "keys: \"a\",command=\"sh\" is not an agent's name");
+	snprintf(key.agent, sizeof(key.agent), "mail");
+	snprintf(key.key, sizeof(key.key), "%s\nssh-ed25519 AAAA", ED25519);
+	expect_refused(&keys, "keys: what is given for mail is not one SSH public key");
+	const struct hub_request scan = {.op = HUB_REQUEST_SCAN, .certificate = "../../etc"};
+	expect_refused(&scan, "scan: not a certificate's name");
+}
+
+static void every_cut_and_every_tail_is_refused(void **state)
+{
+	(void)state;
+	struct error err;
+	struct hub_request back;
+	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
+	struct hub_key key = {"mail", ED25519};
+	const struct hub_request keys = {.op = HUB_REQUEST_KEYS, .keys = &key, .key_count = 1};
+	assert_int_equal(hub_request_encode(&keys, &out), 0);
+	for (size_t len = 0; len < out.len; len++)
+		assert_int_equal(hub_request_decode(out.data, len, &back, &err), -1);
+	buf_put_u8(&out, 0);
+	assert_int_equal(hub_request_decode(out.data, out.len, &back, &err), -1);
+	const uint8_t unknown[] = {9};
+	assert_int_equal(hub_request_decode(unknown, sizeof(unknown), &back, &err), -1);
+	assert_string_equal(err.message, "unknown request 9");
+}
+
+static void replies_come_back_as_they_went(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
+	const struct hub_reply reply = {.op = HUB_REQUEST_SCAN, .certificate = "x.pl", .text = "no such directory"};
+	struct hub_reply back;
+	assert_int_equal(hub_reply_encode(&reply, &out), 0);
+	assert_int_equal(hub_reply_decode(out.data, out.len, &back, &err), 0);
+	assert_false(back.ok);
+	assert_string_equal(back.certificate, "x.pl");
+	assert_string_equal(back.text, "no such directory");
+	for (size_t len = 0; len < out.len; len++)
+		assert_int_equal(hub_reply_decode(out.data, len, &back, &err), -1);
+}
+
+static void a_key_is_one_type_and_its_own_base64(void **state)
+{
+	(void)state;
+	assert_true(hub_key_is_valid(ED25519));
+	assert_true(hub_key_is_valid("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEez"
+				     "OmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="));
+	static const char *const wrong[] = {
+		"", "ssh-ed25519", "ssh-ed25519 ", "AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
+		ED25519 " comment", ED25519 "\n", "command=\"sh\" " ED25519,
+		/* another type than the key's own, a short key, something behind it, a bit set in the padding */
+		"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
+		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAHwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gAAAA",
+		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+		"ssh-dss AAAAB3NzaC1kc3MAAAAA", "ssh-ed25519 ====",
+	};
+	for (size_t i = 0; i < COUNT(wrong); i++)
+		if (hub_key_is_valid(wrong[i]))
+			fail_msg("taken for a key: %s", wrong[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_scan_comes_back_as_it_went),
+		cmocka_unit_test(a_full_record_of_keys_fits_a_frame),
+		cmocka_unit_test(names_and_keys_outside_their_alphabets_are_refused),
+		cmocka_unit_test(every_cut_and_every_tail_is_refused),
+		cmocka_unit_test(replies_come_back_as_they_went),
+		cmocka_unit_test(a_key_is_one_type_and_its_own_base64),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
