@@ -82,12 +82,6 @@ $(B)/bin/hooks/%: hooks/%
 	mkdir -p $(@D)
 	install -m 755 $< $@
 
-# What end-to-end stories use beside the programs.
-$(B)/tests/%: $(B)/obj/tests/%.o $(B)/libcertsync.a
-	mkdir -p $(@D)
-	echo "  LINK  $*"
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libevent)
-
 # A unit test links every module that has no main, so that it can reach what it tests.
 MAINS := hub/main.c hub/root.c hub/gate.c agent/main.c agent/root.c agent/link.c hooks/haproxy.c
 UNIT_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS) lib/% hub/watch.c,$(ALL_SRC)))
@@ -99,6 +93,13 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunits.a $(B)/libcertsync.a
 	echo "  LINK  $*"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libunits.a $(B)/libcertsync.a \
 		$(call pkg,libs,cmocka $(TLS) libcjson libevent libconfuse libcurl)
+
+# What end-to-end stories use beside the programs.
+TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/*_tool.c))
+$(B)/tests/%: $(B)/obj/tests/%.o $(B)/libunits.a $(B)/libcertsync.a
+	mkdir -p $(@D)
+	echo "  LINK  $*"
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl)
 
 unit: all $(UNIT)
 	for t in $(UNIT); do echo "$$t"; $$t || exit 1; done
@@ -113,8 +114,8 @@ demo-stop:
 test: deps
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
-e2e: all
-	CERTSYNC_BUILD='$(abspath $(B))' prove --timer tests/e2e
+e2e: all $(TOOLS)
+	CERTSYNC_BIN='$(abspath $(B))/bin' prove --timer tests/e2e
 
 install: all
 	install -d $(DESTDIR)$(LIBEXEC)/hooks $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
