@@ -260,13 +260,22 @@ static bool is_plain_text(struct probe *p, char *text, size_t size)
 	return text[0] != TLS_HANDSHAKE && text[0] != TLS_ALERT;
 }
 
+static enum need fail_text(struct probe *p, const char *text)
+{
+	const char *what = p->endpoint.protocol == PROBE_TLS
+				   ? "plain text where TLS was expected, is it a port for STARTTLS?"
+				   : "text before the handshake";
+	return fail(p, PROBE_PROTOCOL, ERROR_PERMANENT, *text ? "%s: \"%s\"" : "%s", what, text);
+}
+
 static enum need fail_handshake(struct probe *p, int rc, int code)
 {
-	p->result.state = PROBE_PROTOCOL;
 	if (SSL_get_error(p->ssl, rc) == SSL_ERROR_SYSCALL && code)
 		return fail_errno(p, code);
-	const char *hint = proxy_hint(p);
-	openssl_error(&p->result.error, ERROR_RETRY, "the TLS handshake failed%s", hint);
+	/* The text came so fast that OpenSSL took it before it could be looked at. */
+	if (!p->answered && ERR_GET_REASON(ERR_peek_error()) == SSL_R_WRONG_VERSION_NUMBER)
+		return fail_text(p, "");
+	openssl_error(&p->result.error, ERROR_RETRY, "the TLS handshake failed%s", proxy_hint(p));
 	return NEED_NOTHING;
 }
 
@@ -288,11 +297,7 @@ static enum need phase_handshake(struct probe *p)
 {
 	char text[128];
 	if (is_plain_text(p, text, sizeof(text)))
-		return fail(p, PROBE_PROTOCOL, ERROR_PERMANENT,
-			p->endpoint.protocol == PROBE_TLS ? "answers in plain text where TLS was expected: "
-							    "\"%s\"; is it a port for STARTTLS?"
-							  : "text before the handshake: \"%s\"",
-			text);
+		return fail_text(p, text);
 	enum need need;
 	ERR_clear_error();
 	errno = 0;

@@ -264,13 +264,14 @@ enum starttls_state starttls_feed(struct starttls *s, const void *data, size_t l
 	size_t taken = 0;
 	while (taken < len && s->state == STARTTLS_MORE)
 		take_byte(s, bytes[taken++], send);
-	if (s->state != STARTTLS_READY || taken == len)
+	/* What was to be sent and was not tells of answers that came before their questions. */
+	if (s->state != STARTTLS_READY || (taken == len && send->len == 0))
 		return s->state;
 	error_set(&s->reason, ERROR_PERMANENT,
-		"text before the handshake: %zu bytes behind the answer to STARTTLS, which something in "
+		"text before the handshake: %zu bytes more than the answer to STARTTLS, which something in "
 		"between may "
 		"have put there",
-		len - taken);
+		send->len ? len : len - taken);
 	finish(s, STARTTLS_REFUSED);
 	return s->state;
 }

@@ -55,8 +55,8 @@ void starttls_begin(struct starttls *s, enum probe_protocol protocol, const char
 void starttls_leave(struct starttls *s, enum probe_protocol protocol, bool greeting, struct buf *send);
 
 /* Feeds bytes of the server; appends what to send (never more than STARTTLS_SEND_MAX in one dialogue). Bytes
- * behind the answer to STARTTLS are "text before the handshake": refused, since whoever stood in between may
- * have put them there. */
+ * behind the answer to STARTTLS, and an answer that comes before STARTTLS was sent, are "text before the
+ * handshake": refused, since whoever stood in between may have put them there. */
 enum starttls_state starttls_feed(struct starttls *s, const void *data, size_t len, struct buf *send);
 /* The server closed: STARTTLS_OVER while leaving, else STARTTLS_REFUSED. */
 enum starttls_state starttls_closed(struct starttls *s);

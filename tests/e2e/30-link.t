@@ -168,6 +168,7 @@ END {
 	$? = $status;
 }
 
+$SIG{PIPE} = 'IGNORE';
 my $ed25519 = key('host_ed25519', 'ed25519');
 my $ecdsa = key('host_ecdsa', 'ecdsa');
 my $other = key('other', 'ed25519');

@@ -1,0 +1,406 @@
+#include "lib/starttls.h"
+#include "lib/endpoint.h"
+#include "lib/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <netinet/in.h>
+
+/* A conversation: feeds what the server says, whole or a byte a time, and checks what was sent in answer. */
+static struct starttls talk;
+static struct buf sent;
+
+static void begin(enum probe_protocol protocol)
+{
+	buf_release(&sent);
+	sent = BUF_INIT(STARTTLS_SEND_MAX);
+	starttls_begin(&talk, protocol, "[127.0.0.1]");
+}
+
+static void leave(enum probe_protocol protocol, bool greeting)
+{
+	buf_release(&sent);
+	sent = BUF_INIT(STARTTLS_SEND_MAX);
+	starttls_leave(&talk, protocol, greeting, &sent);
+}
+
+static void assert_says(enum starttls_state state, const char *answer)
+{
+	assert_string_equal(buf_text(&sent), answer);
+	assert_int_equal(talk.state, state);
+	buf_reset(&sent);
+}
+
+static void hear(const char *text, enum starttls_state state, const char *answer)
+{
+	assert_int_equal(starttls_feed(&talk, text, strlen(text), &sent), state);
+	assert_says(state, answer);
+}
+
+static void drip(const char *text, enum starttls_state state, const char *answer)
+{
+	for (const char *at = text; *at; at++)
+		starttls_feed(&talk, at, 1, &sent);
+	assert_says(state, answer);
+}
+
+static void assert_reason(const char *part)
+{
+	if (!strstr(talk.reason.message, part))
+		fail_msg("\"%s\" does not say \"%s\"", talk.reason.message, part);
+}
+
+static void smtp_reaches_tls(void **state)
+{
+	(void)state;
+	for (int bytewise = 0; bytewise < 2; bytewise++) {
+		void (*say)(const char *, enum starttls_state, const char *) = bytewise ? drip : hear;
+		begin(PROBE_SMTP);
+		say("220-mail.domain.pl ESMTP\r\n220-wait for it\r\n", STARTTLS_MORE, "");
+		say("220 ready\r\n", STARTTLS_MORE, "EHLO [127.0.0.1]\r\n");
+		say("250-mail.domain.pl\r\n250-SIZE 1\r\n250-starttls\r\n250 HELP\r\n", STARTTLS_MORE,
+			"STARTTLS\r\n");
+		say("220 2.0.0 Ready to start TLS\r\n", STARTTLS_READY, "");
+	}
+}
+
+static void a_keyword_that_only_begins_like_it_is_not_starttls(void **state)
+{
+	(void)state;
+	begin(PROBE_SMTP);
+	hear("220 x\r\n", STARTTLS_MORE, "EHLO [127.0.0.1]\r\n");
+	hear("250-mail\r\n250-STARTTLSX\r\n250 SIZE STARTTLS\r\n", STARTTLS_MORE, "QUIT\r\n");
+	assert_reason("does not offer STARTTLS");
+}
+
+static void smtp_without_starttls_is_left_politely(void **state)
+{
+	(void)state;
+	begin(PROBE_SMTP);
+	hear("220 x\r\n", STARTTLS_MORE, "EHLO [127.0.0.1]\r\n");
+	hear("250-x\r\n250 SIZE\r\n", STARTTLS_MORE, "QUIT\r\n");
+	hear("221 bye\r\n", STARTTLS_REFUSED, "");
+	assert_reason("does not offer STARTTLS");
+	assert_int_equal(talk.reason.kind, ERROR_PERMANENT);
+}
+
+static void a_refusal_is_told_in_the_servers_words(void **state)
+{
+	(void)state;
+	begin(PROBE_SMTP);
+	hear("554 5.7.1 \033[31mno\r\n", STARTTLS_MORE, "QUIT\r\n");
+	assert_int_equal(starttls_closed(&talk), STARTTLS_REFUSED);
+	assert_reason("\"554 5.7.1 ?[31mno\" (waiting for the greeting)");
+	begin(PROBE_SMTP);
+	hear("220 x\r\n", STARTTLS_MORE, "EHLO [127.0.0.1]\r\n");
+	hear("250 STARTTLS\r\n", STARTTLS_MORE, "STARTTLS\r\n");
+	hear("454 4.7.0 TLS not available\r\n", STARTTLS_MORE, "QUIT\r\n");
+	hear("221 bye\r\n", STARTTLS_REFUSED, "");
+	assert_reason("454 4.7.0 TLS not available");
+}
+
+static void who_says_goodbye_gets_no_quit(void **state)
+{
+	(void)state;
+	begin(PROBE_SMTP);
+	hear("421 too busy\r\n", STARTTLS_REFUSED, "");
+	assert_reason("says goodbye: \"421 too busy\"");
+	begin(PROBE_IMAP);
+	hear("* BYE overloaded\r\n", STARTTLS_REFUSED, "");
+	begin(PROBE_POP3);
+	hear("-ERR go away\r\n", STARTTLS_REFUSED, "");
+	begin(PROBE_SIEVE);
+	hear("BYE \"go away\"\r\n", STARTTLS_REFUSED, "");
+}
+
+static void imap_reaches_tls(void **state)
+{
+	(void)state;
+	begin(PROBE_IMAP);
+	drip("* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n", STARTTLS_MORE, "certsync STARTTLS\r\n");
+	drip("* CAPABILITY IMAP4rev1\r\ncertsync OK Begin TLS\r\n", STARTTLS_READY, "");
+	begin(PROBE_IMAP);
+	hear("* OK ready\r\n", STARTTLS_MORE, "certsync STARTTLS\r\n");
+	hear("certsync BAD no TLS\r\n", STARTTLS_MORE, "certsync LOGOUT\r\n");
+	hear("* BYE\r\n", STARTTLS_MORE, "");
+	hear("certsync OK\r\n", STARTTLS_REFUSED, "");
+	assert_reason("certsync BAD no TLS");
+}
+
+static void imap_that_is_logged_in_already_cannot_start_tls(void **state)
+{
+	(void)state;
+	begin(PROBE_IMAP);
+	hear("* PREAUTH hello root\r\n", STARTTLS_MORE, "certsync LOGOUT\r\n");
+	assert_reason("PREAUTH");
+}
+
+static void pop3_reaches_tls(void **state)
+{
+	(void)state;
+	begin(PROBE_POP3);
+	drip("+OK ready\r\n", STARTTLS_MORE, "STLS\r\n");
+	drip("+OK Begin TLS\r\n", STARTTLS_READY, "");
+	begin(PROBE_POP3);
+	hear("+OK ready\r\n", STARTTLS_MORE, "STLS\r\n");
+	hear("-ERR no\r\n", STARTTLS_MORE, "QUIT\r\n");
+	hear("+OK bye\r\n", STARTTLS_REFUSED, "");
+	assert_reason("-ERR no");
+}
+
+static void sieve_reaches_tls(void **state)
+{
+	(void)state;
+	begin(PROBE_SIEVE);
+	drip("\"IMPLEMENTATION\" \"x\"\r\n\"STARTTLS\"\r\nOK \"ready\"\r\n", STARTTLS_MORE, "STARTTLS\r\n");
+	drip("OK \"Begin\"\r\n", STARTTLS_READY, "");
+	begin(PROBE_SIEVE);
+	hear("\"IMPLEMENTATION\" \"x\"\r\nOK\r\n", STARTTLS_MORE, "LOGOUT\r\n");
+	hear("OK\r\n", STARTTLS_REFUSED, "");
+	assert_reason("does not offer STARTTLS");
+}
+
+static void tls_at_once_needs_no_words(void **state)
+{
+	(void)state;
+	begin(PROBE_TLS);
+	assert_says(STARTTLS_READY, "");
+}
+
+static void text_behind_the_answer_is_refused(void **state)
+{
+	(void)state;
+	begin(PROBE_SMTP);
+	hear("220 x\r\n", STARTTLS_MORE, "EHLO [127.0.0.1]\r\n");
+	hear("250 STARTTLS\r\n", STARTTLS_MORE, "STARTTLS\r\n");
+	hear("220 go\r\n250 injected\r\n", STARTTLS_REFUSED, "");
+	assert_reason("text before the handshake: 14 bytes");
+	begin(PROBE_IMAP);
+	hear("* OK\r\n", STARTTLS_MORE, "certsync STARTTLS\r\n");
+	hear("certsync OK go\r\n*", STARTTLS_REFUSED, "");
+	begin(PROBE_POP3);
+	hear("+OK\r\n", STARTTLS_MORE, "STLS\r\n");
+	hear("+OK\r\n\n", STARTTLS_REFUSED, "");
+	/* Nothing behind it, but it came before the question. */
+	begin(PROBE_POP3);
+	hear("+OK\r\n+OK\r\n", STARTTLS_REFUSED, "STLS\r\n");
+	assert_reason("text before the handshake");
+}
+
+static void another_protocol_is_named_and_gets_no_answer(void **state)
+{
+	(void)state;
+	static const enum probe_protocol protocols[] = {PROBE_SMTP, PROBE_IMAP, PROBE_POP3, PROBE_SIEVE};
+	for (size_t i = 0; i < COUNT(protocols); i++) {
+		begin(protocols[i]);
+		hear("SSH-2.0-OpenSSH_9.2\r\n", STARTTLS_REFUSED, "");
+		assert_reason("is not what answers: \"SSH-2.0-OpenSSH_9.2\"");
+		assert_reason(starttls_protocol_name(protocols[i]));
+	}
+	begin(PROBE_SMTP);
+	hear("22\r\n", STARTTLS_REFUSED, "");
+	begin(PROBE_SMTP);
+	hear("\r\n", STARTTLS_REFUSED, "");
+}
+
+static void an_endless_line_or_answer_ends(void **state)
+{
+	(void)state;
+	begin(PROBE_SMTP);
+	size_t fed = 0;
+	while (talk.state == STARTTLS_MORE && fed < 100000)
+		fed++, starttls_feed(&talk, "x", 1, &sent);
+	assert_int_equal(fed, STARTTLS_LINE_MAX);
+	assert_says(STARTTLS_REFUSED, "");
+	assert_reason("does not stop talking");
+	begin(PROBE_SMTP);
+	for (fed = 0; talk.state == STARTTLS_MORE && fed < 100000; fed += 6)
+		starttls_feed(&talk, "220-x\n", 6, &sent);
+	assert_in_range(fed, STARTTLS_STEP_MAX, STARTTLS_STEP_MAX + 6);
+	assert_says(STARTTLS_REFUSED, "");
+}
+
+static void a_long_dialogue_never_outgrows_the_send_buffer(void **state)
+{
+	(void)state;
+	/* All the server's lines at once, before we have sent anything. */
+	begin(PROBE_SMTP);
+	hear("220 x\r\n250 STARTTLS\r\n454 no\r\n221 x\r\n", STARTTLS_REFUSED,
+		"EHLO [127.0.0.1]\r\nSTARTTLS\r\nQUIT\r\n");
+}
+
+static void a_server_that_closes_is_told_with_the_step(void **state)
+{
+	(void)state;
+	begin(PROBE_IMAP);
+	assert_int_equal(starttls_closed(&talk), STARTTLS_REFUSED);
+	assert_reason("closed (waiting for the greeting)");
+	assert_int_equal(talk.reason.kind, ERROR_RETRY);
+	begin(PROBE_POP3);
+	hear("+OK\r\n", STARTTLS_MORE, "STLS\r\n");
+	assert_int_equal(starttls_closed(&talk), STARTTLS_REFUSED);
+	assert_reason("STLS");
+}
+
+static void leaving_inside_tls(void **state)
+{
+	(void)state;
+	leave(PROBE_SMTP, false);
+	assert_says(STARTTLS_MORE, "QUIT\r\n");
+	hear("221 2.0.0 Bye\r\n", STARTTLS_OVER, "");
+	leave(PROBE_SMTP, true);
+	assert_says(STARTTLS_MORE, "");
+	hear("220-a\r\n220 b\r\n", STARTTLS_MORE, "QUIT\r\n");
+	hear("500 what?\r\n", STARTTLS_OVER, "");
+	leave(PROBE_IMAP, true);
+	hear("* PREAUTH hello\r\n", STARTTLS_MORE, "certsync LOGOUT\r\n");
+	hear("* BYE Logging out\r\ncertsync OK done\r\n", STARTTLS_OVER, "");
+	leave(PROBE_SIEVE, true);
+	hear("\"IMPLEMENTATION\" \"x\"\r\nOK\r\n", STARTTLS_MORE, "LOGOUT\r\n");
+	assert_int_equal(starttls_closed(&talk), STARTTLS_OVER);
+	leave(PROBE_TLS, true);
+	assert_says(STARTTLS_OVER, "");
+	leave(PROBE_POP3, true);
+	hear("garbage\r\n", STARTTLS_OVER, "");
+}
+
+/* ---- endpoints ---- */
+
+static struct endpoint parsed(const char *text)
+{
+	struct endpoint e;
+	struct error err;
+	if (endpoint_parse(text, &e, &err) < 0)
+		fail_msg("%s", err.message);
+	return e;
+}
+
+static void the_protocol_follows_from_the_port(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		enum probe_protocol protocol, inner;
+		bool proxy;
+	} cases[] = {
+		{"127.0.0.1:25", PROBE_SMTP, PROBE_SMTP, false},
+		{"127.0.0.1:587", PROBE_SMTP, PROBE_SMTP, false},
+		{"127.0.0.1:110", PROBE_POP3, PROBE_POP3, false},
+		{"127.0.0.1:143", PROBE_IMAP, PROBE_IMAP, false},
+		{"127.0.0.1:4190", PROBE_SIEVE, PROBE_SIEVE, false},
+		{"[::1]:993", PROBE_TLS, PROBE_IMAP, false},
+		{"127.0.0.1:995", PROBE_TLS, PROBE_POP3, false},
+		{"127.0.0.1:465", PROBE_TLS, PROBE_SMTP, false},
+		{"127.0.0.1:443", PROBE_TLS, PROBE_TLS, false},
+		{"127.0.0.1:8443", PROBE_TLS, PROBE_TLS, false},
+		{"127.0.0.1:10000", PROBE_TLS, PROBE_TLS, false},
+		{"127.0.0.1:10025+proxy", PROBE_SMTP, PROBE_SMTP, true},
+		{"127.0.0.1:10587", PROBE_SMTP, PROBE_SMTP, false},
+		{"127.0.0.1:10110+proxy", PROBE_POP3, PROBE_POP3, true},
+		{"127.0.0.1:10143+proxy", PROBE_IMAP, PROBE_IMAP, true},
+		{"127.0.0.1:10993+proxy", PROBE_TLS, PROBE_IMAP, true},
+		{"127.0.0.1:2525/smtp", PROBE_SMTP, PROBE_SMTP, false},
+		{"127.0.0.1:25/tls+proxy", PROBE_TLS, PROBE_TLS, true},
+		{"127.0.0.1:4650/smtps", PROBE_TLS, PROBE_SMTP, false},
+	};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct endpoint e = parsed(cases[i].text);
+		assert_string_equal(e.text, cases[i].text);
+		assert_int_equal(e.protocol, cases[i].protocol);
+		assert_int_equal(e.inner, cases[i].inner);
+		assert_int_equal(e.proxy, cases[i].proxy);
+	}
+}
+
+static void an_address_is_taken_as_written(void **state)
+{
+	(void)state;
+	struct endpoint e = parsed("[fd00::5]:65535");
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&e.address;
+	char text[INET6_ADDRSTRLEN];
+	assert_int_equal(e.address.ss_family, AF_INET6);
+	assert_int_equal(e.address_len, sizeof(*v6));
+	assert_string_equal(inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text)), "fd00::5");
+	assert_int_equal(ntohs(v6->sin6_port), 65535);
+	e = parsed("10.0.0.4:1");
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&e.address;
+	assert_int_equal(e.address.ss_family, AF_INET);
+	assert_int_equal(ntohl(v4->sin_addr.s_addr), 0x0a000004);
+	assert_int_equal(ntohs(v4->sin_port), 1);
+}
+
+static void a_wrong_endpoint_is_named(void **state)
+{
+	(void)state;
+	static const char *const wrong[][2] = {
+		{"", "not ADDRESS:PORT"},
+		{"127.0.0.1", "not ADDRESS:PORT"},
+		{"::1:25", "not ADDRESS:PORT"},
+		{"[::1:25", "not ADDRESS:PORT"},
+		{"[127.0.0.1]:25", "not ADDRESS:PORT"},
+		{"127.0.0.1:0", "from 1 to 65535"},
+		{"127.0.0.1:65536", "from 1 to 65535"},
+		{"127.0.0.1:", "from 1 to 65535"},
+		{"127.0.0.1:-1", "from 1 to 65535"},
+		{"127.0.0.1:25x", "from 1 to 65535"},
+		{"127.0.0.1:000025", "from 1 to 65535"},
+		{"localhost:25", "names are not resolved here"},
+		{"127.1:25", "not an IP address"},
+		{"[fe80::g]:25", "not an IP address"},
+		{"127.0.0.1:25/ftp", "\"ftp\" is not known"},
+		{"127.0.0.1:25/", "\"\" is not known"},
+		{"127.0.0.1:25+prox", "only +proxy is"},
+		{"127.0.0.1:25+proxy+proxy", "only +proxy is"},
+		{"127.0.0.1:25+proxy/smtp", "only +proxy is"},
+		{"127.0.0.1:"
+		 "255555555555555555555555555555555555555555555555555555555555555555555555555555555555555555"
+		 "5555",
+			"longer than"},
+	};
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		struct endpoint e;
+		struct error err;
+		assert_int_equal(endpoint_parse(wrong[i][0], &e, &err), -1);
+		assert_int_equal(err.kind, ERROR_USAGE);
+		if (!strstr(err.message, wrong[i][1]))
+			fail_msg("\"%s\" does not say \"%s\"", err.message, wrong[i][1]);
+	}
+}
+
+static int end(void **state)
+{
+	(void)state;
+	buf_release(&sent);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(smtp_reaches_tls),
+		cmocka_unit_test(a_keyword_that_only_begins_like_it_is_not_starttls),
+		cmocka_unit_test(smtp_without_starttls_is_left_politely),
+		cmocka_unit_test(a_refusal_is_told_in_the_servers_words),
+		cmocka_unit_test(who_says_goodbye_gets_no_quit),
+		cmocka_unit_test(imap_reaches_tls),
+		cmocka_unit_test(imap_that_is_logged_in_already_cannot_start_tls),
+		cmocka_unit_test(pop3_reaches_tls),
+		cmocka_unit_test(sieve_reaches_tls),
+		cmocka_unit_test(tls_at_once_needs_no_words),
+		cmocka_unit_test(text_behind_the_answer_is_refused),
+		cmocka_unit_test(another_protocol_is_named_and_gets_no_answer),
+		cmocka_unit_test(an_endless_line_or_answer_ends),
+		cmocka_unit_test(a_long_dialogue_never_outgrows_the_send_buffer),
+		cmocka_unit_test(a_server_that_closes_is_told_with_the_step),
+		cmocka_unit_test(leaving_inside_tls),
+		cmocka_unit_test(the_protocol_follows_from_the_port),
+		cmocka_unit_test(an_address_is_taken_as_written),
+		cmocka_unit_test(a_wrong_endpoint_is_named),
+	};
+	return cmocka_run_group_tests(tests, NULL, end);
+}
