@@ -1,0 +1,266 @@
+#include "agent/keeper.h"
+#include "agent/step.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#include <string.h>
+
+int keeper_open(struct keeper *k, const struct agent_config *config, const struct agent_certificate *certificate,
+	int root_state, int stop_fd, struct error *err)
+{
+	struct keeper keeper = {
+		.config = config,
+		.certificate = certificate,
+		.root_state = root_state,
+		.stop_fd = stop_fd,
+	};
+	if (install_open(config, certificate, &keeper.install, err) < 0)
+		return error_wrap(err, "certificate %s", certificate->name);
+	memcpy(keeper.journal.certificate, certificate->name, strlen(certificate->name) + 1);
+	*k = keeper;
+	return 0;
+}
+
+void keeper_close(struct keeper *k)
+{
+	install_close(&k->install);
+}
+
+bool keeper_is_pending(const struct keeper *k)
+{
+	return journal_entry_is_set(&k->journal.pending);
+}
+
+const struct journal_entry *keeper_wanted(const struct keeper *k)
+{
+	return keeper_is_pending(k) ? &k->journal.pending : &k->journal.served;
+}
+
+int keeper_save(struct keeper *k, struct error *err)
+{
+	return journal_write(k->root_state, &k->journal, err);
+}
+
+int keeper_read(const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
+{
+	auto_set struct set s = {0};
+	if (set_read(k->install.archive, entry->revision, &s, err) < 0)
+		return -1;
+	if (!journal_entry_same(entry, &s.entry)) {
+		char text[REVISION_TEXT_MAX];
+		return error_set(err, ERROR_PERMANENT, "revision %s in the archive has another content than was staged",
+			revision_text(entry->revision, text));
+	}
+	*ret = s;
+	s = (struct set){0};
+	return 0;
+}
+
+static int place_set(struct keeper *k, const struct set *s, enum keeper_effort effort, struct error *err)
+{
+	struct error later;
+	bool placeholder = revision_is_placeholder(s->entry.revision);
+	int files = install_files(&k->install, s, placeholder ? INSTALL_MISSING : INSTALL_DIFFERING, err);
+	if (files < 0 && effort == KEEPER_STRICT)
+		return -1;
+	int switched = install_switch(&k->install, s->entry.revision, files < 0 ? &later : err);
+	return files < 0 || switched < 0 ? -1 : files + switched;
+}
+
+int keeper_place(struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err)
+{
+	auto_set struct set s = {0};
+	if (keeper_read(k, entry, &s, err) < 0)
+		return -1;
+	return place_set(k, &s, effort, err);
+}
+
+void keeper_prune(struct keeper *k)
+{
+	const struct journal *j = &k->journal;
+	const struct journal_entry *const kept[] = {&j->served, &j->staged, &j->pending, &j->previous};
+	struct revision keep[COUNT(kept)];
+	size_t count = 0;
+	struct error err;
+	for (size_t i = 0; i < COUNT(kept); i++)
+		if (journal_entry_is_set(kept[i]))
+			keep[count++] = kept[i]->revision;
+	if (install_prune(&k->install, keep, count, &err) < 0)
+		log_event(LOG_LEVEL_WARNING, "prune", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
+}
+
+/* The best there is to serve: what live/ points at, else the newest that is valid, else the newest. */
+static int choose_set(struct keeper *k, struct set *ret)
+{
+	struct revision live;
+	struct error ignored;
+	if (install_live(&k->install, &live, &ignored) == 1 && set_read(k->install.archive, live, ret, &ignored) == 0)
+		return 1;
+	if (install_newest(&k->install, clock_wall(), ret))
+		return 1;
+	return install_newest(&k->install, 0, ret);
+}
+
+static int make_placeholder(struct keeper *k, struct set *ret, struct error *err)
+{
+	auto_set struct set s = {0};
+	if (set_placeholder(k->certificate->name, clock_wall(), &s, err) < 0 ||
+		set_write(k->install.archive, &s, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_NOTICE, "placeholder", "certificate=%s text=\"no certificate has come yet\"",
+		k->certificate->name);
+	*ret = s;
+	s = (struct set){0};
+	return 0;
+}
+
+/* Served again from what is there; high_water is left alone unless it is unknown. */
+static int rebuild(struct keeper *k, struct error *err)
+{
+	auto_set struct set s = {0};
+	auto_set struct set newest = {0};
+	struct journal *j = &k->journal;
+	if (!choose_set(k, &s) && make_placeholder(k, &s, err) < 0)
+		return -1;
+	struct journal_entry high_water = j->high_water;
+	if (!journal_entry_is_set(&high_water))
+		high_water = install_newest(&k->install, 0, &newest) ? newest.entry : s.entry;
+	*j = (struct journal){.served = s.entry, .high_water = high_water};
+	memcpy(j->certificate, k->certificate->name, strlen(k->certificate->name) + 1);
+	return keeper_save(k, err);
+}
+
+static bool is_whole(const struct keeper *k, const struct journal_entry *entry, struct error *err)
+{
+	auto_set struct set s = {0};
+	return keeper_read(k, entry, &s, err) == 0;
+}
+
+static int rebuild_for(struct keeper *k, const struct error *why, struct error *err)
+{
+	char text[REVISION_TEXT_MAX];
+	if (rebuild(k, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_ERROR, "rebuilt", "certificate=%s served=%s error=\"%s\"", k->certificate->name,
+		revision_text(k->journal.served.revision, text), why->message);
+	return 0;
+}
+
+static int load(struct keeper *k, struct error *err)
+{
+	struct error damage;
+	int found = journal_read(k->root_state, k->certificate->name, &k->journal, &damage);
+	if (found == 0)
+		return rebuild(k, err);
+	return found < 0 ? rebuild_for(k, &damage, err) : 0;
+}
+
+/* A clock that was set back must not keep a pending revision for longer than it could have asked for. */
+static void arm(struct keeper *k)
+{
+	struct error damage;
+	int64_t left = k->journal.deadline - clock_wall();
+	if (left > STEP_TIMEOUT_MAX)
+		left = STEP_TIMEOUT_MAX;
+	if (!is_whole(k, &k->journal.pending, &damage))
+		left = 0;
+	k->undo_at_ms = clock_monotonic_ms() + (left > 0 ? left * 1000 : 0);
+}
+
+int keeper_start(struct keeper *k, struct error *err)
+{
+	struct error damage;
+	install_sweep(&k->install);
+	if (load(k, err) < 0)
+		return error_wrap(err, "certificate %s", k->certificate->name);
+	if (keeper_is_pending(k)) {
+		arm(k);
+		keeper_tick(k);
+	}
+	if (!keeper_is_pending(k) && !is_whole(k, &k->journal.served, &damage) && rebuild_for(k, &damage, err) < 0)
+		return error_wrap(err, "certificate %s", k->certificate->name);
+	k->ready = true;
+	keeper_repair(k);
+	keeper_prune(k);
+	return 0;
+}
+
+int64_t keeper_due(const struct keeper *k)
+{
+	if (!keeper_is_pending(k))
+		return -1;
+	int64_t left = k->undo_at_ms - clock_monotonic_ms();
+	return left > 0 ? left : 0;
+}
+
+void keeper_tick(struct keeper *k)
+{
+	if (keeper_due(k) != 0)
+		return;
+	struct reply *reply = mem_alloc(sizeof(*reply));
+	char revision[REVISION_TEXT_MAX];
+	revision_text(k->journal.pending.revision, revision);
+	log_event(LOG_LEVEL_WARNING, "deadline", "certificate=%s revision=%s text=\"not committed in time: undone\"",
+		k->certificate->name, revision);
+	step_undo(k, reply);
+	if (!reply->ok)
+		log_event(LOG_LEVEL_ERROR, "undo", "certificate=%s revision=%s error=\"%s\" output=\"%s\"",
+			k->certificate->name, revision, reply->text, reply->output);
+	reply_release(reply);
+	mem_free_cleanup(&reply);
+}
+
+int keeper_repair(struct keeper *k)
+{
+	struct error err;
+	/* While an undo is due the wanted revision is the one to leave. */
+	if (keeper_due(k) == 0)
+		return 0;
+	const struct journal_entry *wanted = keeper_wanted(k);
+	char revision[REVISION_TEXT_MAX];
+	revision_text(wanted->revision, revision);
+	auto_set struct set s = {0};
+	if (keeper_read(k, wanted, &s, &err) < 0) {
+		if (!k->drifted)
+			log_event(LOG_LEVEL_ERROR, "drift", "certificate=%s revision=%s error=\"%s: nothing is repaired "
+				"from it; push the certificate again\"", k->certificate->name, revision, err.message);
+		k->drifted = true;
+		return -1;
+	}
+	k->drifted = false;
+	int changed = place_set(k, &s, KEEPER_ALL, &err);
+	if (changed < 0)
+		log_event(LOG_LEVEL_ERROR, "repair", "certificate=%s revision=%s error=\"%s\"", k->certificate->name,
+			revision, err.message);
+	else if (changed > 0)
+		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d", k->certificate->name, revision,
+			changed);
+	return changed;
+}
+
+static uint32_t seconds_left(const struct keeper *k)
+{
+	int64_t due = keeper_due(k);
+	return due < 0 ? 0 : (uint32_t)((due + 999) / 1000);
+}
+
+void keeper_inventory(const struct keeper *k, struct inventory *ret)
+{
+	const struct journal *j = &k->journal;
+	*ret = (struct inventory){
+		.served = j->served.revision,
+		.high_water = j->high_water.revision,
+		.staged = j->staged.revision,
+		.pending = j->pending.revision,
+		.not_before = j->served.not_before,
+		.not_after = j->served.not_after,
+		.pending_seconds = seconds_left(k),
+	};
+	memcpy(ret->certificate, k->certificate->name, strlen(k->certificate->name) + 1);
+	if (!revision_is_placeholder(j->served.revision))
+		memcpy(ret->digest, j->served.digest, sizeof(ret->digest));
+	memcpy(ret->fingerprint, keeper_wanted(k)->fingerprint, sizeof(ret->fingerprint));
+	memcpy(ret->staged_fingerprint, j->staged.fingerprint, sizeof(ret->staged_fingerprint));
+	memcpy(ret->staged_digest, j->staged.digest, sizeof(ret->staged_digest));
+}

@@ -1,0 +1,252 @@
+#include "agent/pin.h"
+#include "lib/fs.h"
+#include "lib/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char pin_word[] = "certsync-hub:1";
+static const char host_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+enum { HOST_FINGERPRINT_LENGTH = 43 }; /* SHA-256 in base64 without its padding */
+
+/* The hub's line. */
+
+static bool is_signer(const char *text)
+{
+	auto_buf struct buf key = BUF_INIT(SEAL_KEY_SIZE);
+	struct error ignored;
+	return base64_decode(text, &key, &ignored) == 0 && key.len == SEAL_KEY_SIZE;
+}
+
+static bool is_host_key(const char *text)
+{
+	static const char prefix[] = "SHA256:";
+	if (strncmp(text, prefix, strlen(prefix)) != 0)
+		return false;
+	text += strlen(prefix);
+	return strlen(text) == HOST_FINGERPRINT_LENGTH && strspn(text, host_alphabet) == HOST_FINGERPRINT_LENGTH;
+}
+
+static bool is_port(const char *text)
+{
+	size_t len = strspn(text, "0123456789");
+	return len >= 1 && len <= 5 && !text[len] && atoi(text) >= 1 && atoi(text) <= 65535;
+}
+
+static bool is_host(const char *text, size_t len)
+{
+	char host[256];
+	if (!len || len >= sizeof(host))
+		return false;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	if (host[0] == '[')
+		return len > 2 && host[len - 1] == ']' && strspn(host + 1, "0123456789abcdefABCDEF:.") == len - 2;
+	return name_is_dns(host, false);
+}
+
+static bool is_ssh_url(const char *text)
+{
+	static const char prefix[] = "ssh://";
+	if (strncmp(text, prefix, strlen(prefix)) != 0)
+		return false;
+	text += strlen(prefix);
+	size_t user = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-.");
+	if (!user || text[0] == '-' || text[user] != '@')
+		return false;
+	text += user + 1;
+	size_t host = text[0] == '[' ? strcspn(text, "]") + 1 : strcspn(text, ":");
+	if (host > strlen(text) || !is_host(text, host))
+		return false;
+	return !text[host] || (text[host] == ':' && is_port(text + host + 1));
+}
+
+static bool is_socket_url(const char *text)
+{
+	return strncmp(text, "unix:///", 8) == 0 && text[8];
+}
+
+static int add_field(struct pin *pin, const char *field, struct error *err)
+{
+	static const char sign_key[] = "sign=ed25519:", host_key[] = "host=";
+	if (strncmp(field, sign_key, strlen(sign_key)) == 0) {
+		const char *text = field + strlen(sign_key);
+		if (!is_signer(text))
+			return error_set(err, ERROR_USAGE, "%.80s: is not 32 bytes in base64", field);
+		if (pin->signer_count == BUNDLE_SIGNERS_MAX)
+			return error_set(err, ERROR_USAGE, "more than %d sign= fields", BUNDLE_SIGNERS_MAX);
+		snprintf(pin->signers[pin->signer_count++], PIN_TEXT_MAX, "%s", text);
+		return 0;
+	}
+	if (strncmp(field, host_key, strlen(host_key)) == 0) {
+		const char *text = field + strlen(host_key);
+		if (!is_host_key(text))
+			return error_set(err, ERROR_USAGE, "%.80s: is not a fingerprint as ssh-keygen -l prints it", field);
+		if (pin->host_count == PIN_HOSTS_MAX)
+			return error_set(err, ERROR_USAGE, "more than %d host= fields", PIN_HOSTS_MAX);
+		snprintf(pin->hosts[pin->host_count++], PIN_TEXT_MAX, "%s", text);
+		return 0;
+	}
+	return error_set(err, ERROR_USAGE, "%.80s: unknown field", field);
+}
+
+static int parse_fields(char *text, struct pin *pin, struct error *err)
+{
+	char *rest = NULL;
+	const char *word = strtok_r(text, " \t", &rest);
+	if (!word || strcmp(word, pin_word) != 0)
+		return error_set(err, ERROR_USAGE, "it does not begin with \"%s\"", pin_word);
+	const char *url = strtok_r(NULL, " \t", &rest);
+	if (!url || strlen(url) >= PIN_URL_MAX || (!is_ssh_url(url) && !is_socket_url(url)))
+		return error_set(err, ERROR_USAGE, "%.80s: is not ssh://user@host[:port]", url ? url : "");
+	snprintf(pin->url, sizeof(pin->url), "%s", url);
+	for (const char *field = strtok_r(NULL, " \t", &rest); field; field = strtok_r(NULL, " \t", &rest))
+		if (add_field(pin, field, err) < 0)
+			return -1;
+	if (!pin->signer_count)
+		return error_set(err, ERROR_USAGE, "it has no sign= field");
+	if (!pin->host_count && is_ssh_url(pin->url))
+		return error_set(err, ERROR_USAGE, "it has no host= field");
+	return 0;
+}
+
+int pin_parse(const char *text, struct pin *ret, struct error *err)
+{
+	struct pin pin = {0};
+	while (*text == '\n' || *text == '\r')
+		text++;
+	size_t len = strcspn(text, "\r\n");
+	if (text[len + strspn(text + len, " \t\r\n")])
+		return error_set(err, ERROR_USAGE, "the hub's line: there is more than one line");
+	auto_free char *line = mem_strndup(text, len);
+	if (parse_fields(line, &pin, err) < 0)
+		return error_wrap(err, "the hub's line (`certsync agent add` prints it)");
+	*ret = pin;
+	return 0;
+}
+
+/* The two files. */
+
+static char *pins_path(const char *directory, const char *file)
+{
+	return mem_printf("%s/pins/%s", directory, file);
+}
+
+/* Calls take(line) for each line that is neither empty nor a comment. */
+static int each_line(struct buf *file, int (*take)(const char *line, void *context, struct error *err),
+	void *context, struct error *err)
+{
+	auto_free char *copy = mem_strdup(buf_text(file));
+	char *rest = NULL;
+	for (char *line = strtok_r(copy, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		line += strspn(line, " \t");
+		line[strcspn(line, " \t\r#")] = '\0';
+		if (*line && take(line, context, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+struct comparison {
+	const char (*wanted)[PIN_TEXT_MAX];
+	size_t count;
+	size_t found;
+	bool differs;
+};
+
+static int compare_line(const char *line, void *context, struct error *err)
+{
+	struct comparison *c = context;
+	(void)err;
+	bool known = false;
+	for (size_t i = 0; i < c->count; i++)
+		known = known || strcmp(c->wanted[i], line) == 0;
+	c->differs = c->differs || !known;
+	c->found++;
+	return 0;
+}
+
+/* 1 the file says the same, 0 it is not there or says nothing, -1 it says something else. */
+static int compare_file(const char *path, const char (*wanted)[PIN_TEXT_MAX], size_t count)
+{
+	auto_buf struct buf file = BUF_INIT(64 * 1024);
+	struct error ignored;
+	struct comparison c = {.wanted = wanted, .count = count};
+	if (fs_read(AT_FDCWD, path, false, &file, &ignored) < 0)
+		return access(path, F_OK) < 0 && errno == ENOENT ? 0 : -1;
+	each_line(&file, compare_line, &c, &ignored);
+	if (c.found == 0)
+		return 0;
+	return !c.differs && c.found == count ? 1 : -1;
+}
+
+static int check_same(const char *path, const char *what, const char (*wanted)[PIN_TEXT_MAX], size_t count,
+	struct error *err)
+{
+	if (compare_file(path, wanted, count) >= 0)
+		return 0;
+	return error_set(err, ERROR_USAGE,
+		"%s has other %s than this line: nothing was changed. If the hub really has new ones, give --replace", path, what);
+}
+
+static int write_lines(const char *path, const char *comment, const char (*lines)[PIN_TEXT_MAX], size_t count,
+	struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(8192);
+	buf_addf(&text, "# %s\n", comment);
+	for (size_t i = 0; i < count; i++)
+		buf_addf(&text, "%s\n", lines[i]);
+	return fs_write(AT_FDCWD, path, text.data, text.len, FS_PUBLIC, err);
+}
+
+int pin_write(const struct agent_config *config, const struct pin *pin, bool replace, struct error *err)
+{
+	auto_free char *directory = mem_printf("%s/pins", config->directory);
+	auto_free char *hub_keys = pins_path(config->directory, "hub_keys");
+	auto_free char *host_keys = pins_path(config->directory, "host_keys");
+	if (!replace && (check_same(hub_keys, "signing keys", pin->signers, pin->signer_count, err) < 0 ||
+				check_same(host_keys, "host keys", pin->hosts, pin->host_count, err) < 0))
+		return -1;
+	mode_t before = umask(022);
+	int made = fs_make_directories(directory, 0755, err);
+	umask(before);
+	if (made < 0)
+		return -1;
+	/* The host keys first: what is pinned half-way opens no bundle yet. */
+	if (write_lines(host_keys, "SSH host keys of the hub", pin->hosts, pin->host_count, err) < 0)
+		return -1;
+	return write_lines(hub_keys, "Ed25519 keys of the hub: they sign bundles", pin->signers, pin->signer_count, err);
+}
+
+static int add_signer(const char *line, void *context, struct error *err)
+{
+	struct bundle_keys *keys = context;
+	auto_buf struct buf key = BUF_INIT(SEAL_KEY_SIZE);
+	struct error why;
+	if (keys->signer_count == BUNDLE_SIGNERS_MAX)
+		return error_set(err, ERROR_PERMANENT, "more than %d keys", BUNDLE_SIGNERS_MAX);
+	if (base64_decode(line, &key, &why) < 0 || key.len != SEAL_KEY_SIZE)
+		return error_set(err, ERROR_PERMANENT, "%.60s is not 32 bytes in base64", line);
+	memcpy(keys->signers[keys->signer_count++], key.data, SEAL_KEY_SIZE);
+	return 0;
+}
+
+int pin_signers(const char *directory, struct bundle_keys *ret, struct error *err)
+{
+	auto_free char *path = pins_path(directory, "hub_keys");
+	auto_buf struct buf file = BUF_INIT(64 * 1024);
+	ret->signer_count = 0;
+	if (fs_read(AT_FDCWD, path, false, &file, err) < 0)
+		return error_wrap(err, "no hub is pinned: run certsync-agent join with the line that `certsync agent add` prints");
+	if (each_line(&file, add_signer, ret, err) < 0)
+		return error_wrap(err, "%s", path);
+	if (!ret->signer_count)
+		return error_set(err, ERROR_PERMANENT, "%s names no key", path);
+	return 0;
+}

@@ -1,0 +1,66 @@
+#include "agent/places.h"
+#include "lib/fs.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int open_place(const char *path, mode_t mode, const struct proc_user *owner, struct error *err)
+{
+	/* Parents are readable to all (umask is 077 otherwise), the place itself gets its mode below. */
+	mode_t before = umask(022);
+	int made = fs_make_directories(path, 0755, err);
+	umask(before);
+	int fd = made < 0 ? -1 : fs_open_directory(AT_FDCWD, path, err);
+	if (fd < 0)
+		return -1;
+	struct stat st;
+	if (fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode && (!owner || st.st_uid == owner->uid))
+		return fd;
+	if (fchmod(fd, mode) == 0 && (!owner || fchown(fd, owner->uid, owner->gid) == 0))
+		return fd;
+	error_errno(err, "cannot give the directory %s its owner and mode", path);
+	close(fd);
+	return -1;
+}
+
+static int open_places(const struct agent_config *config, struct places *p, struct error *err)
+{
+	const struct proc_user root = {.uid = 0, .gid = 0};
+	const struct proc_user *user = p->has_user ? &p->user : NULL;
+	p->root_state = open_place(config->root_state, 0700, p->has_user ? &root : NULL, err);
+	if (p->root_state < 0)
+		return -1;
+	p->state = open_place(config->state, 0700, user, err);
+	if (p->state < 0)
+		return -1;
+	p->run = open_place(config->run, 0755, user, err);
+	return p->run < 0 ? -1 : 0;
+}
+
+int places_open(const struct agent_config *config, struct places *ret, struct error *err)
+{
+	struct places p = {.root_state = -1, .state = -1, .run = -1, .has_user = geteuid() == 0};
+	if (p.has_user && proc_user_find(config->user, &p.user, err) < 0)
+		return error_wrap(err, "%s: user", config->path);
+	if (open_places(config, &p, err) < 0) {
+		places_close(&p);
+		return -1;
+	}
+	*ret = p;
+	return 0;
+}
+
+static void close_place(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void places_close(struct places *p)
+{
+	close_place(&p->root_state);
+	close_place(&p->state);
+	close_place(&p->run);
+}

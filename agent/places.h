@@ -1,0 +1,21 @@
+/* The directories that the root half makes for itself and for the agent's daemon, with their owners.
+ */
+#ifndef CERTSYNC_AGENT_PLACES_H
+#define CERTSYNC_AGENT_PLACES_H
+
+#include "agent/config.h"
+#include "lib/proc.h"
+
+struct places {
+	int root_state; /* ROOT_STATE, 0700 */
+	int state;      /* STATE, 0700, the agent's user's */
+	int run;        /* RUN, 0755, the agent's user's */
+	bool has_user;  /* started as root: `user` is the agent's */
+	struct proc_user user;
+};
+
+/* Makes what is missing and corrects owner and mode. Without root all stays the caller's. */
+int places_open(const struct agent_config *config, struct places *ret, struct error *err);
+void places_close(struct places *p);
+
+#endif

@@ -1,0 +1,519 @@
+/* certsync-agent-root: the only part of an agent that opens bundles, writes keys and runs hooks. It believes
+ * nothing that its child says, and works through its requests in order.
+ */
+#include "agent/child.h"
+#include "agent/guard.h"
+#include "agent/identity.h"
+#include "agent/keeper.h"
+#include "agent/pin.h"
+#include "agent/places.h"
+#include "agent/step.h"
+#include "lib/cli.h"
+#include "lib/clock.h"
+#include "lib/fs.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char default_config[] = "/etc/certsync/agent.conf";
+
+struct root {
+	const char *config_path;
+	struct agent_config *config;
+	struct places places;
+	struct identity identity;
+	uint8_t instance[REQUEST_INSTANCE_SIZE];
+	struct keeper *keepers;
+	size_t keeper_count;
+	struct guard guard;
+	struct child child;
+	int lock;
+	int stop_fd;   /* SIGTERM, SIGINT: readable until the end, so that hooks see it too */
+	int reload_fd; /* SIGHUP */
+};
+
+/* ---- starting ---- */
+
+static struct agent_config *load_config(const char *path)
+{
+	auto_buf struct buf faults = BUF_INIT(256 * 1024);
+	struct agent_config *config = agent_config_load(path, &faults);
+	if (!config)
+		fputs(buf_text(&faults), stderr);
+	return config;
+}
+
+static int signal_fd(const int *numbers, size_t count)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < count; i++)
+		sigaddset(&set, numbers[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		abort();
+	return fd;
+}
+
+/* The identity of this run of the machine: it survives our restart, not a reboot, and a copy of the machine's
+ * disk does not have it. */
+static int load_instance(struct root *r, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(64);
+	struct error ignored;
+	struct fs_owner owner = FS_PUBLIC;
+	bool found = fs_read(r->places.run, "instance", false, &text, &ignored) == 0 &&
+		text.len == 2 * REQUEST_INSTANCE_SIZE + 1;
+	for (size_t i = 0; found && i < REQUEST_INSTANCE_SIZE; i++) {
+		char pair[3] = {buf_text(&text)[2 * i], buf_text(&text)[2 * i + 1], '\0'};
+		found = strspn(pair, "0123456789abcdef") == 2;
+		r->instance[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	if (found)
+		return 0;
+	if (getrandom(r->instance, sizeof(r->instance), 0) != sizeof(r->instance))
+		return error_errno(err, "no random bytes");
+	buf_reset(&text);
+	for (size_t i = 0; i < REQUEST_INSTANCE_SIZE; i++)
+		buf_addf(&text, "%02x", r->instance[i]);
+	buf_addf(&text, "\n");
+	return fs_write(r->places.run, "instance", text.data, text.len, owner, err);
+}
+
+static int lock_state(struct root *r, struct error *err)
+{
+	r->lock = openat(r->places.root_state, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (r->lock < 0)
+		return error_errno(err, "cannot open the lock in %s", r->config->root_state);
+	if (flock(r->lock, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, ERROR_PERMANENT, "another certsync-agent-root works on %s: end it first",
+			r->config->root_state);
+	return 0;
+}
+
+/* A certificate that cannot be started now is tried again by the guard; the others are not held up. */
+static int open_keepers(const struct agent_config *config, const struct root *r, struct keeper **ret, struct error *err)
+{
+	struct keeper *keepers = mem_array(config->certificate_count, sizeof(*keepers));
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		if (keeper_open(&keepers[i], config, &config->certificates[i], r->places.root_state, r->stop_fd, err) == 0)
+			continue;
+		while (i-- > 0)
+			keeper_close(&keepers[i]);
+		free(keepers);
+		return -1;
+	}
+	*ret = keepers;
+	return 0;
+}
+
+static void close_keepers(struct root *r)
+{
+	for (size_t i = 0; i < r->keeper_count; i++)
+		keeper_close(&r->keepers[i]);
+	free(r->keepers);
+	r->keepers = NULL;
+	r->keeper_count = 0;
+}
+
+static void start_keepers(struct root *r)
+{
+	for (size_t i = 0; i < r->keeper_count; i++) {
+		struct error err;
+		if (keeper_start(&r->keepers[i], &err) < 0)
+			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
+	}
+	guard_arm(&r->guard, r->keepers, r->keeper_count);
+}
+
+static int start(struct root *r, struct error *err)
+{
+	static const int stop[] = {SIGTERM, SIGINT}, reload[] = {SIGHUP};
+	r->stop_fd = signal_fd(stop, COUNT(stop));
+	r->reload_fd = signal_fd(reload, COUNT(reload));
+	signal(SIGPIPE, SIG_IGN);
+	if (places_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 || load_instance(r, err) < 0 ||
+		identity_load(&r->places, &r->identity, err) < 0 || open_keepers(r->config, r, &r->keepers, err) < 0)
+		return -1;
+	r->keeper_count = r->config->certificate_count;
+	guard_init(&r->guard);
+	child_init(&r->child, r->config_path, r->places.has_user ? &r->places.user : NULL);
+	return 0;
+}
+
+/* ---- SIGHUP: all or nothing ---- */
+
+static bool same_places(const struct agent_config *a, const struct agent_config *b)
+{
+	return strcmp(a->directory, b->directory) == 0 && strcmp(a->state, b->state) == 0 &&
+		strcmp(a->root_state, b->root_state) == 0 && strcmp(a->run, b->run) == 0 &&
+		strcmp(a->user, b->user) == 0;
+}
+
+static void reload_config(struct root *r)
+{
+	struct error err;
+	struct keeper *keepers;
+	struct agent_config *config = load_config(r->config_path);
+	if (config && !same_places(config, r->config)) {
+		log_event(LOG_LEVEL_ERROR, "reload", "error=\"directories or user changed: restart certsync-agent-root\"");
+		agent_config_free(config);
+		return;
+	}
+	if (!config || open_keepers(config, r, &keepers, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\" text=\"the configuration before it stays\"",
+			config ? err.message : "the configuration has faults");
+		agent_config_free(config);
+		return;
+	}
+	close_keepers(r);
+	agent_config_free(r->config);
+	r->config = config;
+	r->keepers = keepers;
+	r->keeper_count = config->certificate_count;
+	start_keepers(r);
+	child_signal(&r->child, SIGHUP);
+	log_event(LOG_LEVEL_NOTICE, "reload", "certificates=%zu", r->keeper_count);
+}
+
+/* ---- requests ---- */
+
+static struct keeper *find_keeper(struct root *r, const char *certificate)
+{
+	for (size_t i = 0; i < r->keeper_count; i++)
+		if (r->keepers[i].ready && strcmp(r->keepers[i].certificate->name, certificate) == 0)
+			return &r->keepers[i];
+	return NULL;
+}
+
+static void refuse(struct reply *reply, const char *step, const struct error *err)
+{
+	reply->permanent = err->kind == ERROR_UNTRUSTED;
+	reply->rolled_back = true;
+	snprintf(reply->step, sizeof(reply->step), "%s", step);
+	snprintf(reply->text, sizeof(reply->text), "%s", err->message);
+}
+
+static int open_bundle(const struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
+{
+	struct bundle_keys keys = {0};
+	memcpy(keys.seal_private, r->identity.seal_private, sizeof(keys.seal_private));
+	memcpy(keys.seal_public, r->identity.seal_public, sizeof(keys.seal_public));
+	int result = pin_signers(r->config->directory, &keys, err);
+	if (result == 0)
+		result = bundle_open(frame->data, frame->len, &keys, ret, err);
+	explicit_bzero(&keys, sizeof(keys));
+	return result;
+}
+
+static void stage(struct root *r, const struct frame *frame, struct reply *reply)
+{
+	auto_bundle struct bundle b = {0};
+	struct error err;
+	reply->op = REQUEST_STAGE;
+	if (open_bundle(r, frame, &b, &err) < 0) {
+		refuse(reply, "verify", &err);
+		return;
+	}
+	memcpy(reply->certificate, b.certificate, sizeof(reply->certificate));
+	reply->revision = b.revision;
+	struct keeper *k = find_keeper(r, b.certificate);
+	if (!k) {
+		error_set(&err, ERROR_UNTRUSTED, "allow: agent.conf of this node has no certificate \"%s\"", b.certificate);
+		refuse(reply, "verify", &err);
+		return;
+	}
+	struct anchors *anchors = anchors_load(r->config->anchors, &err);
+	if (anchors)
+		step_stage(k, &b, anchors, reply);
+	else
+		refuse(reply, "verify", &err);
+	anchors_free(anchors);
+}
+
+static void take_inventory(const struct root *r, struct reply *reply)
+{
+	memcpy(reply->instance, r->instance, sizeof(reply->instance));
+	reply->inventory = mem_array(REQUEST_CERTIFICATES_MAX, sizeof(*reply->inventory));
+	for (size_t i = 0; i < r->keeper_count && reply->inventory_count < REQUEST_CERTIFICATES_MAX; i++)
+		if (r->keepers[i].ready)
+			keeper_inventory(&r->keepers[i], &reply->inventory[reply->inventory_count++]);
+	reply->ok = true;
+}
+
+static int take_request(struct root *r, const struct frame *frame, struct reply *reply, struct error *err)
+{
+	struct request request;
+	if (request_decode(frame->data, frame->len, &request, err) < 0)
+		return -1;
+	reply->op = request.op;
+	memcpy(reply->certificate, request.certificate, sizeof(reply->certificate));
+	reply->revision = request.revision;
+	if (request.op == REQUEST_INVENTORY) {
+		take_inventory(r, reply);
+		return 0;
+	}
+	struct keeper *k = find_keeper(r, request.certificate);
+	if (k) {
+		step_request(k, &request, reply);
+		return 0;
+	}
+	error_set(err, ERROR_PERMANENT, "agent.conf of this node has no certificate \"%s\"", request.certificate);
+	refuse(reply, "request", err);
+	return 0;
+}
+
+static void log_reply(const struct reply *reply)
+{
+	static const char *const names[] = {
+		"", "inventory", "stage", "test", "activate", "reload", "running", "commit", "undo"};
+	char revision[REVISION_TEXT_MAX];
+	if (reply->op == REQUEST_INVENTORY || (reply->op == REQUEST_RUNNING && reply->ok))
+		return;
+	revision_text(reply->revision, revision);
+	if (reply->ok)
+		log_event(LOG_LEVEL_INFO, names[reply->op], "certificate=%s revision=%s", reply->certificate, revision);
+	else
+		log_event(LOG_LEVEL_ERROR, names[reply->op], "certificate=%s revision=%s step=%s error=\"%s\" output=\"%s\"",
+			reply->certificate, revision, reply->step, reply->text, reply->output);
+}
+
+static int answer(struct root *r, const struct frame *frame, struct error *err)
+{
+	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
+	auto_free struct reply *reply = mem_alloc(sizeof(*reply));
+	int result = 0;
+	if (frame->type == FRAME_BUNDLE)
+		stage(r, frame, reply);
+	else
+		result = take_request(r, frame, reply, err);
+	if (result == 0) {
+		log_reply(reply);
+		if (reply->op != REQUEST_INVENTORY && reply->op != REQUEST_RUNNING)
+			guard_arm(&r->guard, r->keepers, r->keeper_count);
+		result = reply_encode(reply, &out) < 0 ? error_set(err, ERROR_PERMANENT, "a reply is too long") :
+							 frame_send(r->child.stream.fd, FRAME_RECORD, out.data, out.len, err);
+	}
+	reply_release(reply);
+	return result;
+}
+
+static void serve_child(struct root *r)
+{
+	struct error err;
+	struct frame frame;
+	int got = frame_fill(&r->child.stream, &err);
+	while (got > 0) {
+		int found = frame_next(&r->child.stream, &frame, &err);
+		if (found == 0)
+			return;
+		got = found > 0 && answer(r, &frame, &err) == 0 ? 1 : -1;
+	}
+	child_ended(&r->child, got < 0 ? err.message : "it closed its socket");
+}
+
+/* ---- the loop ---- */
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return b < 0 || (a >= 0 && a < b) ? a : b;
+}
+
+static int next_due(const struct root *r)
+{
+	int64_t due = sooner(guard_due(&r->guard), child_due(&r->child));
+	for (size_t i = 0; i < r->keeper_count; i++)
+		if (r->keepers[i].ready)
+			due = sooner(keeper_due(&r->keepers[i]), due);
+	return (int)due;
+}
+
+static void tick(struct root *r)
+{
+	child_tick(&r->child);
+	for (size_t i = 0; i < r->keeper_count; i++) {
+		if (!r->keepers[i].ready || keeper_due(&r->keepers[i]) != 0)
+			continue;
+		keeper_tick(&r->keepers[i]);
+		guard_arm(&r->guard, r->keepers, r->keeper_count);
+	}
+	guard_tick(&r->guard, r->keepers, r->keeper_count);
+}
+
+static void loop(struct root *r)
+{
+	for (;;) {
+		tick(r);
+		struct pollfd fds[] = {
+			{.fd = r->stop_fd, .events = POLLIN},
+			{.fd = r->reload_fd, .events = POLLIN},
+			{.fd = guard_fd(&r->guard), .events = POLLIN},
+			{.fd = r->child.stream.fd, .events = POLLIN},
+			{.fd = r->child.pidfd, .events = POLLIN},
+		};
+		if (poll(fds, COUNT(fds), next_due(r)) < 0)
+			continue;
+		if (fds[0].revents)
+			return;
+		if (fds[2].revents)
+			guard_event(&r->guard);
+		if (fds[3].revents)
+			serve_child(r);
+		else if (fds[4].revents)
+			child_ended(&r->child, NULL);
+		if (fds[1].revents) {
+			struct signalfd_siginfo info;
+			while (read(r->reload_fd, &info, sizeof(info)) > 0)
+				;
+			reload_config(r);
+		}
+	}
+}
+
+static int run(const struct cli_line *line)
+{
+	struct root r = {.config_path = line->config, .lock = -1};
+	struct error err;
+	log_open("certsync-agent-root");
+	r.config = load_config(line->config);
+	if (!r.config)
+		return CLI_USAGE;
+	if (start(&r, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
+		return err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED;
+	}
+	log_event(LOG_LEVEL_NOTICE, "start", "version=%s certificates=%zu", CERTSYNC_VERSION, r.keeper_count);
+	start_keepers(&r);
+	loop(&r);
+	child_stop(&r.child);
+	guard_release(&r.guard);
+	close_keepers(&r);
+	places_close(&r.places);
+	identity_release(&r.identity);
+	agent_config_free(r.config);
+	close(r.lock);
+	close(r.stop_fd);
+	close(r.reload_fd);
+	log_event(LOG_LEVEL_NOTICE, "stop", "text=\"told to end\"");
+	return CLI_DONE;
+}
+
+/* ---- identity and pin ---- */
+
+static int print_identity(const struct cli_line *line)
+{
+	struct places places;
+	auto_identity struct identity identity = {0};
+	auto_buf struct buf text = BUF_INIT(512);
+	struct error err;
+	struct agent_config *config = load_config(line->config);
+	if (!config)
+		return CLI_USAGE;
+	int result = places_open(config, &places, &err);
+	if (result == 0) {
+		result = identity_load(&places, &identity, &err);
+		places_close(&places);
+	}
+	agent_config_free(config);
+	if (result < 0)
+		return cli_fail(err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+	identity_line(&identity, &text);
+	fputs(buf_text(&text), stdout);
+	return CLI_DONE;
+}
+
+static int read_line(struct buf *out, struct error *err)
+{
+	for (;;) {
+		uint8_t *room = buf_reserve(out, 512);
+		if (!room)
+			return error_set(err, ERROR_USAGE, "standard input is longer than a hub's line");
+		ssize_t got = read(STDIN_FILENO, room, 512);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_errno(err, "cannot read standard input");
+		if (got == 0)
+			return 0;
+		buf_added(out, (size_t)got);
+	}
+}
+
+static void tell_pinned(const struct agent_config *config, const struct pin *pin)
+{
+	bool known = false;
+	for (size_t i = 0; i < pin->signer_count; i++)
+		printf("pinned the hub's signing key ed25519:%s\n", pin->signers[i]);
+	for (size_t i = 0; i < pin->host_count; i++)
+		printf("pinned the SSH host key %s\n", pin->hosts[i]);
+	for (size_t i = 0; i < config->hub_count; i++)
+		known = known || strcmp(config->hubs[i].text, pin->url) == 0;
+	if (!known)
+		printf("%s does not name this hub yet: put hub = {\"%s\"} there\n", config->path, pin->url);
+}
+
+static int pin_hub(const struct cli_line *line)
+{
+	auto_buf struct buf text = BUF_INIT(PIN_LINE_MAX);
+	struct error err;
+	struct pin pin;
+	struct agent_config *config = load_config(line->config);
+	if (!config)
+		return CLI_USAGE;
+	int result = read_line(&text, &err);
+	if (result == 0 && memchr(text.data ? text.data : (const uint8_t *)"", '\0', text.len))
+		result = error_set(&err, ERROR_USAGE, "the hub's line contains a NUL byte");
+	if (result == 0)
+		result = pin_parse(buf_text(&text), &pin, &err);
+	if (result == 0)
+		result = pin_write(config, &pin, cli_has(line, "--replace"), &err);
+	if (result == 0)
+		tell_pinned(config, &pin);
+	agent_config_free(config);
+	return result == 0 ? CLI_DONE : cli_fail(err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+}
+
+static const struct cli_option pin_options[] = {
+	{"--replace", NULL, "replace other keys that are pinned already"},
+	{0},
+};
+
+static const struct cli_command commands[] = {
+	{"run", "", "supervise certsync-agent and do what needs root (without a command, too)", NULL, 0, 0, false, run},
+	{"identity", "", "print this agent's public keys as one line, making them when there are none", NULL, 0, 0, false,
+		print_identity},
+	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false, pin_hub},
+	{0},
+};
+
+/* `certsync-agent-root [-c FILE]` is what the unit starts. */
+static bool names_command(int argc, char **argv)
+{
+	return argc > 1 && (argv[1][0] != '-' || strcmp(argv[1], "-c") != 0);
+}
+
+int main(int argc, char **argv)
+{
+	const char *with_run[8] = {argv[0], "run"};
+	proc_harden();
+	if (names_command(argc, argv) || argc > 6)
+		return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config, commands, argc,
+			argv);
+	for (int i = 1; i < argc; i++)
+		with_run[i + 1] = argv[i];
+	return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config, commands, argc + 1,
+		(char **)(uintptr_t)with_run);
+}

@@ -1,0 +1,39 @@
+/* Running a service's hook: the one function that does (DESIGN section 8).
+ *
+ * A hook gets one argument, an environment of its own and no standard input. It has its service's `timeout`;
+ * then its whole process group is killed. What it prints on both outputs is read to the end, but only the
+ * last 8 KiB are kept. Once the hook itself has ended, what it left running in the background is neither
+ * waited for nor killed: a restarted service may be among it.
+ */
+#ifndef CERTSYNC_AGENT_SERVICE_H
+#define CERTSYNC_AGENT_SERVICE_H
+
+#include "agent/config.h"
+#include "agent/journal.h"
+#include "agent/request.h"
+
+struct service_call {
+	const struct agent_service *service;
+	const char *hooks; /* the directory of the hooks */
+	const char *certificate;
+	const struct journal_entry *entry; /* which revision CERTSYNC_REVISION and _SHA256 tell */
+	const char *directory;             /* CERTSYNC_DIR: where its set is to be found */
+	int stop_fd; /* readable: the caller is to end; the hook is killed then. -1: none */
+};
+
+struct service_result {
+	int exit_code;    /* of a hook that ended by itself; else -1 */
+	bool interrupted; /* stop_fd became readable */
+	char output[REQUEST_OUTPUT_MAX]; /* cleaned; may have lines */
+};
+
+enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */
+
+/* 0: it exited, with whatever code. -1: it could not be started, was killed, or ran past its deadline. */
+int service_run(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
+/* The same, a code other than 0 being an error that says so. */
+int service_check(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
+/* 1 running, 0 stopped, -1 cannot be told (the caller treats it as running and says so). */
+int service_running(const struct service_call *call, struct service_result *ret, struct error *err);
+
+#endif

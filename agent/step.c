@@ -1,0 +1,449 @@
+#include "agent/step.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_entry(const struct journal_entry *e, struct revision r)
+{
+	return journal_entry_is_set(e) && revision_compare(e->revision, r) == 0;
+}
+
+/* Not ok, with the reason. Old files count as back whenever nothing new is installed. */
+static void refuse(const struct keeper *k, struct reply *reply, const char *step, const struct error *err)
+{
+	reply->ok = false;
+	reply->permanent = err->kind == ERROR_UNTRUSTED;
+	reply->rolled_back = !keeper_is_pending(k);
+	snprintf(reply->step, sizeof(reply->step), "%s", step);
+	snprintf(reply->text, sizeof(reply->text), "%s", err->message);
+}
+
+static void refuse_revision(const struct keeper *k, struct reply *reply, const char *step, const char *needed)
+{
+	struct error err;
+	char asked[REVISION_TEXT_MAX], staged[REVISION_TEXT_MAX], pending[REVISION_TEXT_MAX], served[REVISION_TEXT_MAX];
+	error_set(&err, ERROR_PERMANENT, "revision %s is not %s (staged %s, pending %s, served %s)",
+		revision_text(reply->revision, asked), needed, revision_text(k->journal.staged.revision, staged),
+		revision_text(k->journal.pending.revision, pending), revision_text(k->journal.served.revision, served));
+	refuse(k, reply, step, &err);
+}
+
+/* Stage. */
+
+static int verify(const struct keeper *k, const struct bundle *b, const struct anchors *anchors, struct error *err)
+{
+	const struct journal_entry *served = &k->journal.served, *high_water = &k->journal.high_water;
+	int64_t now = clock_wall();
+	bool replaces = !revision_is_placeholder(served->revision) && served->not_after > now;
+	const struct verify_policy policy = {
+		.anchors = anchors,
+		.now = now,
+		.allow = (const char *const *)k->certificate->allow,
+		.replaces_not_after = replaces ? served->not_after : 0,
+		.may_expire_sooner = b->flags & (BUNDLE_MAY_EXPIRE_SOONER | BUNDLE_ROLLBACK),
+	};
+	if (verify_revision(b->revision, b->digest, high_water->revision, high_water->digest, err) < 0)
+		return -1;
+	for (size_t i = 0; i < b->pair_count; i++)
+		if (verify_chain(&b->pairs[i], &policy, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* A retry finds its set in the archive already; one that was changed there is written anew. */
+static int archive(struct keeper *k, const struct set *s, struct error *err)
+{
+	auto_set struct set found = {0};
+	struct error ignored;
+	if (keeper_read(k, &s->entry, &found, &ignored) == 0)
+		return 0;
+	return set_write(k->install.archive, s, err);
+}
+
+static int remember_staged(struct keeper *k, const struct set *s, struct error *err)
+{
+	struct journal before = k->journal;
+	if (!journal_entry_same(&k->journal.served, &s->entry))
+		k->journal.staged = s->entry;
+	k->journal.high_water = s->entry;
+	if (keeper_save(k, err) == 0)
+		return 0;
+	k->journal = before;
+	return -1;
+}
+
+void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchors, struct reply *reply)
+{
+	auto_set struct set s = {0};
+	struct error err;
+	if (verify(k, b, anchors, &err) < 0 || set_make(b->revision, b->pairs, b->pair_count, &s, &err) < 0) {
+		refuse(k, reply, "verify", &err);
+		return;
+	}
+	if (archive(k, &s, &err) < 0 || remember_staged(k, &s, &err) < 0) {
+		refuse(k, reply, "stage", &err);
+		return;
+	}
+	keeper_repair(k);
+	keeper_prune(k);
+	reply->ok = true;
+}
+
+/* Hooks. */
+
+static char *live_directory(const struct keeper *k)
+{
+	return mem_printf("%s/live/%s", k->config->directory, k->certificate->name);
+}
+
+static char *archive_directory(const struct keeper *k, struct revision r)
+{
+	char text[REVISION_TEXT_MAX];
+	return mem_printf("%s/archive/%s/%s", k->config->directory, k->certificate->name, revision_text(r, text));
+}
+
+static struct service_call call_for(const struct keeper *k, size_t service, const struct journal_entry *entry,
+	const char *directory)
+{
+	return (struct service_call){
+		.service = &k->certificate->services[service],
+		.hooks = k->config->hooks,
+		.certificate = k->certificate->name,
+		.entry = entry,
+		.directory = directory,
+		.stop_fd = k->stop_fd,
+	};
+}
+
+static void keep_output(struct reply *reply, const struct service_result *result)
+{
+	snprintf(reply->output, sizeof(reply->output), "%s", result->output);
+}
+
+static void add_stopped(struct reply *reply, const char *service)
+{
+	if (reply->stopped_count < REQUEST_SERVICES_MAX)
+		snprintf(reply->stopped[reply->stopped_count++], NAME_SERVICE_MAX, "%s", service);
+}
+
+/* What cannot be told counts as running, and is said. */
+static bool is_stopped(const struct service_call *call, struct reply *reply)
+{
+	struct service_result *result = mem_alloc(sizeof(*result));
+	struct error err;
+	int running = service_running(call, result, &err);
+	if (running < 0 && !result->interrupted)
+		log_event(LOG_LEVEL_WARNING, "running", "certificate=%s service=%s error=\"%s\" output=\"%s\"",
+			call->certificate, call->service->name, err.message, result->output);
+	if (running == 0)
+		add_stopped(reply, call->service->name);
+	mem_free_cleanup(&result);
+	return running == 0;
+}
+
+/* Each running service's `reload`. `all`: go on after a failure (an undo). 0, -1 with the first failure, and
+ * *ret_interrupted when the program is to end. */
+static int reload_services(struct keeper *k, const struct journal_entry *entry, bool all, struct reply *reply,
+	bool *ret_interrupted, struct error *err)
+{
+	auto_free char *directory = live_directory(k);
+	auto_free struct service_result *result = mem_alloc(sizeof(*result));
+	struct error later;
+	bool failed = false;
+	*ret_interrupted = false;
+	for (size_t i = 0; i < k->certificate->service_count && !*ret_interrupted && (all || !failed); i++) {
+		const struct service_call call = call_for(k, i, entry, directory);
+		if (is_stopped(&call, reply) || service_check(&call, "reload", result, failed ? &later : err) == 0)
+			continue;
+		*ret_interrupted = result->interrupted;
+		if (!failed)
+			keep_output(reply, result);
+		failed = true;
+	}
+	return failed ? -1 : 0;
+}
+
+static void step_test(struct keeper *k, struct reply *reply)
+{
+	const struct journal *j = &k->journal;
+	const struct journal_entry *entry = is_entry(&j->staged, reply->revision) ? &j->staged :
+		is_entry(&j->pending, reply->revision)                            ? &j->pending :
+		is_entry(&j->served, reply->revision)                             ? &j->served :
+										    NULL;
+	if (!entry) {
+		refuse_revision(k, reply, "test", "the staged one");
+		return;
+	}
+	auto_free char *directory = archive_directory(k, entry->revision);
+	auto_free struct service_result *result = mem_alloc(sizeof(*result));
+	struct error err;
+	for (size_t i = 0; i < k->certificate->service_count; i++) {
+		const struct service_call call = call_for(k, i, entry, directory);
+		if (service_check(&call, "test", result, &err) == 0)
+			continue;
+		refuse(k, reply, "test", &err);
+		keep_output(reply, result);
+		return;
+	}
+	reply->ok = true;
+}
+
+static void step_reload(struct keeper *k, struct reply *reply)
+{
+	const struct journal_entry *wanted = keeper_wanted(k);
+	struct error err;
+	bool interrupted;
+	if (!is_entry(wanted, reply->revision)) {
+		refuse_revision(k, reply, "reload", "activated");
+		return;
+	}
+	if (reload_services(k, wanted, false, reply, &interrupted, &err) < 0)
+		refuse(k, reply, "reload", &err);
+	else
+		reply->ok = true;
+}
+
+static void step_running(struct keeper *k, struct reply *reply)
+{
+	auto_free char *directory = live_directory(k);
+	for (size_t i = 0; i < k->certificate->service_count; i++) {
+		const struct service_call call = call_for(k, i, keeper_wanted(k), directory);
+		is_stopped(&call, reply);
+	}
+	reply->ok = true;
+}
+
+/* Undo. */
+
+static bool can_put_back(const struct keeper *k, struct error *err)
+{
+	const struct journal_entry *previous = &k->journal.previous;
+	auto_set struct set s = {0};
+	if (!journal_entry_is_set(previous) || revision_is_placeholder(previous->revision)) {
+		error_set(err, ERROR_PERMANENT, "there is no predecessor but the placeholder");
+		return false;
+	}
+	if (previous->not_after <= clock_wall()) {
+		error_set(err, ERROR_PERMANENT, "the predecessor has expired");
+		return false;
+	}
+	return keeper_read(k, previous, &s, err) == 0;
+}
+
+static void end_pending(struct journal *j, bool keep_new)
+{
+	if (keep_new) {
+		j->served = j->pending;
+		if (journal_entry_same(&j->staged, &j->served))
+			j->staged = (struct journal_entry){0};
+	}
+	j->pending = j->previous = (struct journal_entry){0};
+	j->deadline = 0;
+}
+
+static int save_ended(struct keeper *k, bool keep_new, struct error *err)
+{
+	struct journal before = k->journal;
+	end_pending(&k->journal, keep_new);
+	if (keeper_save(k, err) == 0)
+		return 0;
+	k->journal = before;
+	return -1;
+}
+
+/* The new files stay, all of them: a first activation that failed half-way is completed. */
+static void keep_new(struct keeper *k, const struct error *why, struct reply *reply)
+{
+	struct error err;
+	if (keeper_place(k, &k->journal.pending, KEEPER_ALL, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "activate", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
+	if (save_ended(k, true, &err) < 0)
+		k->undo_at_ms = clock_monotonic_ms() + STEP_RETRY_MS;
+	else
+		error_set(&err, ERROR_PERMANENT, "%s: the new files stay", why->message);
+	refuse(k, reply, "undo", &err);
+	reply->rolled_back = false;
+}
+
+static bool is_live(const struct keeper *k, struct revision revision)
+{
+	struct revision live;
+	struct error ignored;
+	return install_live(&k->install, &live, &ignored) == 1 && revision_compare(live, revision) == 0;
+}
+
+static void undo_later(struct keeper *k, struct reply *reply, const struct error *err, bool back)
+{
+	k->undo_at_ms = clock_monotonic_ms() + STEP_RETRY_MS;
+	refuse(k, reply, "undo", err);
+	reply->rolled_back = back;
+}
+
+/* A file of a service's own that cannot be written does not keep the rest from going back; keeper_repair goes on
+ * trying it. */
+static void put_back(struct keeper *k, bool reload, struct reply *reply)
+{
+	struct error err, files, hook;
+	bool interrupted = false, reloaded = true;
+	const struct journal_entry previous = k->journal.previous;
+	bool placed = keeper_place(k, &previous, KEEPER_ALL, &files) >= 0;
+	if (!is_live(k, previous.revision)) {
+		undo_later(k, reply, &files, false);
+		return;
+	}
+	if (reload)
+		reloaded = reload_services(k, &previous, true, reply, &interrupted, &hook) == 0;
+	/* Interrupted: the journal still says that an undo is due, so the next start resumes it. */
+	if (interrupted || save_ended(k, false, &err) < 0) {
+		undo_later(k, reply, interrupted ? &hook : &err, true);
+		return;
+	}
+	if (!placed)
+		refuse(k, reply, "undo", &files);
+	else if (!reloaded)
+		refuse(k, reply, "undo", &hook);
+	else
+		reply->ok = true;
+	reply->rolled_back = true;
+}
+
+static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
+{
+	struct error err, why;
+	int64_t now = clock_wall();
+	if (k->journal.deadline > now) {
+		/* Due from now on, also for whoever starts after a crash. Should this not reach the disk, the old
+		 * deadline stands there. */
+		k->journal.deadline = now;
+		if (keeper_save(k, &err) < 0)
+			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
+	}
+	if (can_put_back(k, &why))
+		put_back(k, reload, reply);
+	else
+		keep_new(k, &why, reply);
+}
+
+void step_undo(struct keeper *k, struct reply *reply)
+{
+	if (!keeper_is_pending(k)) {
+		reply->ok = true;
+		reply->rolled_back = true;
+		return;
+	}
+	undo_pending(k, true, reply);
+}
+
+/* Activate and commit. */
+
+static int journal_pending(struct keeper *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
+{
+	struct journal before = k->journal;
+	int64_t seconds = timeout > STEP_TIMEOUT_MAX ? STEP_TIMEOUT_MAX : timeout ? timeout : 1;
+	if (!keeper_is_pending(k))
+		k->journal.previous = k->journal.served;
+	k->journal.pending = *entry;
+	k->journal.deadline = clock_wall() + seconds;
+	if (keeper_save(k, err) < 0) {
+		k->journal = before;
+		return -1;
+	}
+	k->undo_at_ms = clock_monotonic_ms() + seconds * 1000;
+	return 0;
+}
+
+/* Nothing was reloaded yet, so nothing is on the way back. */
+static void fail_activation(struct keeper *k, struct reply *reply, struct error *err)
+{
+	auto_free struct reply *undone = mem_alloc(sizeof(*undone));
+	undo_pending(k, false, undone);
+	if (!undone->rolled_back) {
+		const struct error why = *err;
+		error_set(err, why.kind, "%s; %s", why.message, undone->text);
+	}
+	refuse(k, reply, "activate", err);
+	reply->rolled_back = undone->rolled_back;
+}
+
+static void step_activate(struct keeper *k, const struct request *request, struct reply *reply)
+{
+	struct journal *j = &k->journal;
+	struct error err;
+	bool again = is_entry(&j->pending, request->revision);
+	if (!again && !keeper_is_pending(k) && is_entry(&j->served, request->revision)) {
+		/* Installed and committed already: what was asked for holds, and nothing is pending. */
+		if (keeper_place(k, &j->served, KEEPER_STRICT, &err) < 0)
+			refuse(k, reply, "activate", &err);
+		else
+			reply->ok = true;
+		return;
+	}
+	if (!again && !is_entry(&j->staged, request->revision)) {
+		refuse_revision(k, reply, "activate", "staged");
+		return;
+	}
+	const struct journal_entry entry = again ? j->pending : j->staged;
+	if (journal_pending(k, &entry, request->timeout, &err) < 0)
+		refuse(k, reply, "activate", &err);
+	else if (keeper_place(k, &j->pending, KEEPER_STRICT, &err) < 0)
+		fail_activation(k, reply, &err);
+	else
+		reply->ok = true;
+}
+
+static void step_commit(struct keeper *k, struct reply *reply)
+{
+	struct error err;
+	if (!keeper_is_pending(k) && is_entry(&k->journal.served, reply->revision)) {
+		reply->ok = true;
+		return;
+	}
+	if (!is_entry(&k->journal.pending, reply->revision)) {
+		refuse_revision(k, reply, "commit", "pending: without a commit in time it has been undone");
+		return;
+	}
+	if (save_ended(k, true, &err) < 0) {
+		refuse(k, reply, "commit", &err);
+		return;
+	}
+	keeper_prune(k);
+	reply->ok = true;
+}
+
+static void step_undo_revision(struct keeper *k, struct reply *reply)
+{
+	if (keeper_is_pending(k) && !is_entry(&k->journal.pending, reply->revision))
+		refuse_revision(k, reply, "undo", "pending");
+	else
+		step_undo(k, reply);
+}
+
+void step_request(struct keeper *k, const struct request *request, struct reply *reply)
+{
+	switch (request->op) {
+	case REQUEST_TEST:
+		step_test(k, reply);
+		break;
+	case REQUEST_ACTIVATE:
+		step_activate(k, request, reply);
+		break;
+	case REQUEST_RELOAD:
+		step_reload(k, reply);
+		break;
+	case REQUEST_RUNNING:
+		step_running(k, reply);
+		break;
+	case REQUEST_COMMIT:
+		step_commit(k, reply);
+		break;
+	case REQUEST_UNDO:
+		step_undo_revision(k, reply);
+		break;
+	case REQUEST_INVENTORY:
+	case REQUEST_STAGE:
+		break; /* the caller's */
+	}
+}

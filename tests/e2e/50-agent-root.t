@@ -1,0 +1,582 @@
+#!/usr/bin/perl
+# certsync-agent-root, driven by a double of its daemon (tests/root_tool.c): each step of an installation, what
+# must come of failures, and kill -9 between and inside the steps. Run as root it gives the daemon to the user
+# nobody; without root the same stories hold with the rights that there are.
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use Digest::SHA qw(sha256_hex);
+use File::Copy qw(copy);
+use File::Path qw(make_path);
+use File::Temp qw(tempdir);
+use IO::Socket::UNIX;
+use POSIX qw(:sys_wait_h);
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
+my $tool = abs_path($ENV{CERTSYNC_ROOT_TOOL} // "$bin/../tests/root_tool");
+my $top = tempdir('certsync-root.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $top;
+my $name = 'mail.domain.pl';
+my @started;
+END { local $?; kill 'KILL', $_ for @started }
+
+# ---- certificates ----
+
+sub write_file {
+	my ($path, $text, $mode) = @_;
+	open my $file, '>', $path or die "$path: $!";
+	print $file $text;
+	close $file or die "$path: $!";
+	chmod $mode, $path if defined $mode;
+}
+
+sub read_file {
+	my ($path) = @_;
+	open my $file, '<:raw', $path or return '';
+	local $/;
+	return <$file> // '';
+}
+
+sub openssl {
+	my @arguments = @_;
+	system("openssl @arguments >>$top/openssl.log 2>&1") == 0 or die "openssl @arguments: " . read_file("$top/openssl.log");
+}
+
+openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj '/CN=test CA'",
+	"-keyout $top/ca.key -out $top/ca.pem");
+
+# A key, its certificate and the CA in one PEM. Valid for `days`; key "rsa" or an elliptic curve.
+sub pair {
+	my ($file, %wish) = @_;
+	my $key = $wish{rsa} ? '-newkey rsa:2048' : '-newkey ec -pkeyopt ec_paramgen_curve:P-256';
+	my $names = $wish{names} // "DNS:$name";
+	write_file("$top/ext", "subjectAltName=$names\nextendedKeyUsage=serverAuth\n");
+	openssl("req $key -nodes -subj /CN=x -keyout $top/$file.key -out $top/$file.csr");
+	openssl("x509 -req -in $top/$file.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial",
+		'-days', $wish{days} // 20, "-extfile $top/ext -out $top/$file.crt");
+	write_file("$top/$file.pem", join '', map { read_file("$top/$_") } "$file.key", "$file.crt");
+	return "$top/$file.pem";
+}
+
+sub fingerprint {
+	my ($path) = @_;
+	my $der = `openssl x509 -in $path -outform der 2>>$top/openssl.log`;
+	return sha256_hex($der);
+}
+
+# ---- a node ----
+
+my $nodes = 0;
+
+sub node {
+	my (%wish) = @_;
+	my $dir = "$top/node" . ++$nodes;
+	make_path("$dir/$_") for qw(bin hooks etc own run control);
+	copy("$bin/certsync-agent-root", "$dir/bin/") and copy($tool, "$dir/bin/certsync-agent") or die $!;
+	chmod 0755, glob "$dir/bin/*";
+	my $hook = <<"HOOK";
+#!/bin/sh
+echo "\$CERTSYNC_SERVICE \$1 \$CERTSYNC_REVISION \$CERTSYNC_DIR" >>$dir/hooks.log
+if [ -e $dir/control/\$CERTSYNC_SERVICE.\$1 ]; then . $dir/control/\$CERTSYNC_SERVICE.\$1; fi
+HOOK
+	write_file("$dir/hooks/$_", $hook, 0755) for qw(one two);
+	my $user = $< == 0 ? 'nobody' : getpwuid $<;
+	my $group = getgrgid($< == 0 ? (getpwnam 'nobody')[3] : $();
+	my $timeout = $wish{timeout} // '5s';
+	write_file("$dir/agent.conf", <<"CONF");
+hub = {"ssh://certsync-gate\@haproxy.domain.pl:22"}
+directory = "$dir/etc"
+state = "$dir/state"
+root_state = "$dir/root"
+run = "$dir/run"
+hooks = "$dir/hooks"
+user = "$user"
+admin_group = "$group"
+anchors = "$top/ca.pem"
+certificate "$name" {
+	allow = {"*.domain.pl"}
+	service "one" {
+		probe = {"127.0.0.1:25"}
+		timeout = "$timeout"
+		file "$dir/own/one.pem" { content = "combined" mode = "0640" }
+	}
+	service "two" { probe = {"127.0.0.1:993"} timeout = "$timeout" }
+}
+CONF
+	my $self = {dir => $dir, next => 1};
+	my $line = `$dir/bin/certsync-agent-root identity -c $dir/agent.conf`;
+	($self->{seal}) = $line =~ /^certsync-agent:1 ssh-ed25519 \S+ x25519:(\S+)\n$/ or die "identity: $line";
+	chomp(my $signer = `$tool hub $dir/sign.key`);
+	$self->{signer} = $signer;
+	pin($self, 'hub') == 0 or die 'pin';
+	start($self);
+	return $self;
+}
+
+sub pin {
+	my ($node, undef, @options) = @_;
+	open my $pin, '|-', "$node->{dir}/bin/certsync-agent-root pin -c $node->{dir}/agent.conf @options >/dev/null 2>$node->{dir}/pin.log"
+		or die $!;
+	print $pin "certsync-hub:1 ssh://certsync-gate\@haproxy.domain.pl:22 sign=ed25519:$node->{signer} "
+		. "host=SHA256:" . ('A' x 43) . "\n";
+	close $pin;
+	return $? >> 8;
+}
+
+sub start {
+	my ($node) = @_;
+	unlink "$node->{dir}/run/tool.sock";
+	my $pid = fork // die $!;
+	if ($pid == 0) {
+		open STDERR, '>>', "$node->{dir}/log" or die $!;
+		exec "$node->{dir}/bin/certsync-agent-root", '-c', "$node->{dir}/agent.conf" or die $!;
+	}
+	push @started, $pid;
+	$node->{pid} = $pid;
+	wait_for(sub { connect_tool($node) }) or diag(read_file("$node->{dir}/log")), die 'certsync-agent-root does not answer';
+}
+
+sub stop {
+	my ($node, $signal) = @_;
+	kill $signal, $node->{pid} or return;
+	my $until = time + 10;
+	while (waitpid($node->{pid}, WNOHANG) == 0) {
+		die "$signal does not end it" if time > $until;
+		sleep 0.005;
+	}
+	@started = grep { $_ != $node->{pid} } @started;
+	return $?;
+}
+
+sub restart { my ($node, $signal) = @_; stop($node, $signal // 'KILL'); start($node) }
+
+sub connect_tool {
+	my ($node) = @_;
+	return $node->{socket} = IO::Socket::UNIX->new(Peer => "$node->{dir}/run/tool.sock");
+}
+
+sub wait_for {
+	my ($what) = @_;
+	for (my $until = time + 15; time < $until; sleep 0.01) {
+		my $result = $what->();
+		return $result if $result;
+	}
+	return;
+}
+
+# ---- agent/request.h, from the other side ----
+
+my %op = (inventory => 1, stage => 2, test => 3, activate => 4, reload => 5, running => 6, commit => 7, undo => 8);
+
+sub send_frame {
+	my ($node, $type, $payload) = @_;
+	$node->{socket}->syswrite(pack('N C', length($payload) + 1, $type) . $payload);
+}
+
+sub take { my ($socket, $len) = @_; my $data = ''; while (length $data < $len) { sysread($socket, $data, $len - length $data, length $data) or return } return $data }
+
+sub revision { my ($epoch, $number) = @_; return "$epoch.$number" }
+
+sub receive {
+	my ($node) = @_;
+	my $head = take($node->{socket}, 5) // return;
+	my ($len, $type) = unpack 'N C', $head;
+	my $rest = take($node->{socket}, $len - 1) // return;
+	my %reply;
+	(@reply{qw(op certificate)}, my ($epoch, $number), @reply{qw(ok permanent rolled_back step text output)}, my $count, $rest)
+		= unpack 'C N/a N N C C C N/a N/a N/a C a*', $rest;
+	$reply{revision} = revision($epoch, $number);
+	for (1 .. $count) { (my $stopped, $rest) = unpack 'N/a a*', $rest; push @{$reply{stopped}}, $stopped }
+	(@reply{qw(instance)}, $count, $rest) = unpack 'H32 C a*', $rest;
+	for (1 .. $count) {
+		my %i;
+		my @r;
+		($i{certificate}, @r[0 .. 7], @i{qw(digest fingerprint staged_fingerprint staged_digest not_before not_after seconds)}, $rest)
+			= unpack 'N/a N8 H64 H64 H64 H64 Q> Q> N a*', $rest;
+		@i{qw(served high_water staged pending)} = map { revision(@r[2 * $_, 2 * $_ + 1]) } 0 .. 3;
+		$reply{inventory}{$i{certificate}} = \%i;
+	}
+	die 'bytes behind the reply' if length $rest;
+	return \%reply;
+}
+
+sub ask {
+	my ($node, $what, $revision, $timeout) = @_;
+	my ($epoch, $number) = split /\./, $revision // '0.0';
+	send_frame($node, 4, pack 'C N/a* N N N', $op{$what}, $what eq 'inventory' ? '' : $name, $epoch, $number, $timeout // 60);
+	return receive($node);
+}
+
+sub bundle {
+	my ($node, $revision, $pem, %wish) = @_;
+	my ($epoch, $number) = split /\./, $revision;
+	my $key = $wish{sign} // "$node->{dir}/sign.key";
+	my $recipient = $wish{recipient} // $node->{seal};
+	my $certificate = $wish{certificate} // $name;
+	my $flags = $wish{flags} // 0;
+	return scalar `$tool bundle $key $recipient $certificate $epoch $number $flags $pem`;
+}
+
+sub stage {
+	my ($node, $revision, $pem, %wish) = @_;
+	send_frame($node, 2, $wish{raw} // bundle($node, $revision, $pem, %wish));
+	return receive($node);
+}
+
+sub inventory { my ($node) = @_; return ask($node, 'inventory')->{inventory}{$name} }
+
+sub install {
+	my ($node, $revision, $pem) = @_;
+	for my $reply (stage($node, $revision, $pem), map { ask($node, $_, $revision) } qw(test activate reload commit)) {
+		return $reply unless $reply->{ok};
+	}
+	return;
+}
+
+# What stands on the disk: live/'s revision, and whether all files are wholly this PEM's.
+sub live { my ($node) = @_; return (readlink("$node->{dir}/etc/live/$name") // '') =~ m{/([0-9.]+)$} ? $1 : undef }
+
+sub serves {
+	my ($node, $pem) = @_;
+	my $want = fingerprint($pem);
+	for my $file (map({ "$node->{dir}/etc/live/$name/$_.pem" } qw(cert fullchain combined haproxy)), "$node->{dir}/own/one.pem") {
+		return "$file" unless fingerprint($file) eq $want;
+	}
+	return 'all';
+}
+
+sub control { my ($node, $hook, $code) = @_; my $path = "$node->{dir}/control/$hook"; defined $code ? write_file($path, "$code\n", 0644) : unlink $path }
+
+sub hooks_run {
+	my ($node) = @_;
+	my $log = read_file("$node->{dir}/hooks.log");
+	write_file("$node->{dir}/hooks.log", '');
+	return join ' ', map { my @w = split; "$w[0]:$w[1]:$w[2]" } split /\n/, $log;
+}
+
+my ($a, $b, $c) = map { pair($_) } qw(a b c);
+
+# ---- the stories ----
+
+subtest 'a placeholder where there is nothing, so that a service can start' => sub {
+	my $node = node();
+	is(live($node), '0.0', 'live/ points at it');
+	my $i = inventory($node);
+	is($i->{served}, '0.0', 'served');
+	is($i->{digest}, '0' x 64, 'its digest is not told');
+	like(`openssl x509 -in $node->{dir}/etc/live/$name/combined.pem -noout -subject -ext subjectAltName`,
+		qr/certsync placeholder.*DNS:\Q$name\E/s, 'subject and name');
+	is((stat "$node->{dir}/own/one.pem")[2] & 07777, 0640, 'own file with its mode');
+	is((stat "$node->{dir}/etc/live/$name/privkey.pem")[2] & 07777, 0600, 'key');
+	my $before = read_file("$node->{dir}/own/one.pem");
+	restart($node, 'TERM');
+	is(read_file("$node->{dir}/own/one.pem"), $before, 'made once');
+	stop($node, 'TERM');
+};
+
+subtest 'stage, test, activate, reload, commit' => sub {
+	my $node = node();
+	my $reply = stage($node, '1.1', $a);
+	ok($reply->{ok}, 'staged') or diag($reply->{text});
+	is("$reply->{certificate} $reply->{revision}", "$name 1.1", 'and named');
+	is(live($node), '0.0', 'live/ has not moved');
+	my $i = inventory($node);
+	is("$i->{staged} $i->{high_water} $i->{served}", '1.1 1.1 0.0', 'inventory');
+	is($i->{staged_fingerprint}, fingerprint($a), 'staged leaf');
+	ok(ask($node, 'test', '1.1')->{ok}, 'tested');
+	like(read_file("$node->{dir}/hooks.log"), qr{^one test 1\.1 \Q$node->{dir}\E/etc/archive/\Q$name\E/1\.1$}m, 'with the staged set');
+	ok(!ask($node, 'reload', '1.1')->{ok}, 'no reload of what is not installed');
+	hooks_run($node);
+	$reply = ask($node, 'activate', '1.1');
+	ok($reply->{ok}, 'activated') or diag($reply->{text});
+	is(serves($node, $a), 'all', 'every file is the new one');
+	$i = inventory($node);
+	is("$i->{pending} $i->{served}", '1.1 0.0', 'pending');
+	cmp_ok($i->{seconds}, '>', 50, 'seconds left');
+	is($i->{fingerprint}, fingerprint($a), 'leaf of live/');
+	ok(ask($node, 'activate', '1.1')->{ok}, 'activated again is no fault');
+	ok(ask($node, 'reload', '1.1')->{ok}, 'reloaded');
+	is(hooks_run($node), 'one:running:1.1 one:reload:1.1 two:running:1.1 two:reload:1.1', 'in their order');
+	ok(ask($node, 'commit', '1.1')->{ok}, 'committed');
+	ok(ask($node, 'commit', '1.1')->{ok}, 'committed again is no fault');
+	$i = inventory($node);
+	is("$i->{served} $i->{pending} $i->{staged}", '1.1 0.0 0.0', 'served');
+	is(install($node, '1.2', $b), undef, 'the next one');
+	is(serves($node, $b), 'all', 'is everywhere');
+	stop($node, 'TERM');
+};
+
+subtest 'undo puts the old one back and reloads' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	ok($_->{ok}) for stage($node, '1.2', $b), ask($node, 'activate', '1.2');
+	is(serves($node, $b), 'all', 'new');
+	hooks_run($node);
+	my $reply = ask($node, 'undo', '1.2');
+	ok($reply->{ok} && $reply->{rolled_back}, 'undone') or diag($reply->{text});
+	is(serves($node, $a), 'all', 'old files');
+	is(hooks_run($node), 'one:running:1.1 one:reload:1.1 two:running:1.1 two:reload:1.1', 'reloaded with the old');
+	my $i = inventory($node);
+	is("$i->{served} $i->{pending} $i->{staged}", '1.1 0.0 1.2', 'still staged, to be tried again');
+	ok(ask($node, 'undo', '1.2')->{ok}, 'undone again is no fault');
+	ok(!ask($node, 'commit', '1.2')->{ok}, 'too late to commit');
+	ok(ask($node, 'activate', '1.2')->{ok} && ask($node, 'commit', '1.2')->{ok}, 'a second try');
+	is(serves($node, $b), 'all', 'succeeds');
+	stop($node, 'TERM');
+};
+
+subtest 'no commit by the deadline' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	stage($node, '1.2', $b);
+	ok(ask($node, 'activate', '1.2', 1)->{ok}, 'activated for one second');
+	ok(wait_for(sub { serves($node, $a) eq 'all' && inventory($node)->{pending} eq '0.0' }), 'undone by itself');
+	like(read_file("$node->{dir}/log"), qr/event=deadline .*revision=1\.2/, 'and logged');
+	ok(ask($node, 'activate', '1.2', 1)->{ok}, 'once more');
+	stop($node, 'KILL');
+	sleep 1.5; # the deadline is on the wall clock, and must pass while nobody watches it
+	start($node);
+	is(serves($node, $a), 'all', 'undone at the start');
+	stop($node, 'TERM');
+};
+
+subtest 'the first revision is never undone to the placeholder' => sub {
+	my $node = node();
+	stage($node, '1.1', $a);
+	ask($node, 'activate', '1.1');
+	my $reply = ask($node, 'undo', '1.1');
+	ok(!$reply->{ok} && !$reply->{rolled_back}, 'not rolled back');
+	like($reply->{text}, qr/placeholder.*new files stay/, 'says so');
+	is(serves($node, $a), 'all', 'the new files stay');
+	is(inventory($node)->{served}, '1.1', 'and are what is served');
+	stop($node, 'TERM');
+};
+
+subtest 'a hook that fails, and one that is stopped' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	stage($node, '1.2', $b);
+	control($node, 'two.test', 'echo syntax error in line 7 >&2; exit 5');
+	my $reply = ask($node, 'test', '1.2');
+	ok(!$reply->{ok} && $reply->{rolled_back}, 'test fails, nothing was changed');
+	is("$reply->{step} $reply->{output}", "test syntax error in line 7\n", 'with its output');
+	like($reply->{text}, qr/two.*exited 5/, 'and its name');
+	control($node, 'two.test');
+	control($node, 'one.running', 'exit 3');
+	ask($node, 'activate', '1.2');
+	$reply = ask($node, 'reload', '1.2');
+	ok($reply->{ok}, 'a stopped service is no failure');
+	is_deeply($reply->{stopped}, ['one'], 'and is listed');
+	is_deeply(ask($node, 'running', '1.2')->{stopped}, ['one'], 'running says so too');
+	control($node, 'two.reload', 'exit 1');
+	$reply = ask($node, 'reload', '1.2');
+	ok(!$reply->{ok} && !$reply->{rolled_back}, 'a failed reload waits for the undo');
+	$reply = ask($node, 'undo', '1.2');
+	ok(!$reply->{ok} && $reply->{rolled_back}, 'whose own reload fails too: the old files are back');
+	is(serves($node, $a), 'all', 'all of them');
+	control($node, 'two.reload', 'sleep 60');
+	ask($node, 'activate', '1.2');
+	my $start = time;
+	$reply = ask($node, 'reload', '1.2');
+	like($reply->{text}, qr/killed after 5 seconds/, 'a hook that hangs');
+	cmp_ok(time - $start, '<', 10, 'is ended');
+	stop($node, 'TERM');
+};
+
+subtest 'bundles that must be refused' => sub {
+	my $node = node();
+	my $other = node();
+	install($node, '1.2', $a);
+	my %refused = (
+		'signature' => [stage($node, '1.3', $b, sign => "$other->{dir}/sign.key"), 'of another hub'],
+		'recipient' => [stage($node, '1.3', $b, recipient => $other->{seal}), 'sealed to another agent'],
+		'revision' => [stage($node, '1.1', $b), 'older'],
+		'digest' => [stage($node, '1.2', $b), 'the same revision with another content'],
+		'allow' => [stage($node, '1.3', pair('evil', names => 'DNS:www.bank.example')), 'names that are not allowed'],
+		'sooner' => [stage($node, '1.3', pair('short', days => 3)), 'expires sooner'],
+	);
+	for my $rule (sort keys %refused) {
+		my ($reply, $what) = @{$refused{$rule}};
+		ok(!$reply->{ok} && $reply->{permanent}, $what);
+		like($reply->{text}, qr/\b$rule:/, "rule $rule");
+	}
+	my $raw = bundle($node, '1.3', $b);
+	substr($raw, 500, 1) ^= "\x01";
+	ok(!stage($node, '1.3', $b, raw => $raw)->{ok}, 'one bit changed');
+	ok(!stage($node, '1.3', $b, raw => substr($raw, 0, 200))->{ok}, 'cut short');
+	ok(!stage($node, '1.1', $b, certificate => 'other.domain.pl')->{ok}, 'a certificate that is not configured');
+	my $i = inventory($node);
+	is("$i->{served} $i->{high_water} $i->{staged}", '1.2 1.2 0.0', 'nothing has changed');
+	is(serves($node, $a), 'all', 'the old one is served');
+	ok(stage($node, '1.3', "$top/short.pem", flags => 1)->{ok}, 'sooner when the hub says so');
+	ok(stage($node, '1.2', $a)->{ok} == 0, 'after which the older one is refused');
+	ok(stage($node, '1.3', "$top/short.pem", flags => 1)->{ok}, 'and the same is a retry');
+	stop($_, 'TERM') for $node, $other;
+};
+
+subtest 'two pairs' => sub {
+	my $node = node();
+	my $rsa = pair('rsa', rsa => 1);
+	is(install($node, '1.1', "$a $rsa"), undef, 'installed');
+	my $dir = "$node->{dir}/etc/live/$name";
+	is(fingerprint("$dir/haproxy.pem.ecdsa"), fingerprint($a), 'ECDSA');
+	is(fingerprint("$dir/haproxy.pem.rsa"), fingerprint($rsa), 'RSA');
+	ok(!-e "$dir/haproxy.pem", 'no haproxy.pem');
+	is(() = read_file("$dir/combined-all.pem") =~ /BEGIN PRIVATE KEY/g, 2, 'both in combined-all.pem');
+	restart($node);
+	is(inventory($node)->{served}, '1.1', 'recognised after a restart');
+	like(stage($node, '1.2', "$a $b")->{text}, qr/key-type/, 'two of one type are refused');
+	stop($node, 'TERM');
+};
+
+subtest 'kill -9 after each step' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	restart($node);
+	is(serves($node, $a), 'all', 'after commit');
+	stage($node, '1.2', $b);
+	restart($node);
+	is(inventory($node)->{staged}, '1.2', 'after stage: still staged');
+	ok(ask($node, 'test', '1.2')->{ok}, 'test');
+	restart($node);
+	ask($node, 'activate', '1.2');
+	restart($node);
+	my $i = inventory($node);
+	is("$i->{pending} $i->{served}", '1.2 1.1', 'after activate: still pending');
+	cmp_ok($i->{seconds}, '>', 40, 'with its time left');
+	is(serves($node, $b), 'all', 'new files');
+	ask($node, 'reload', '1.2');
+	restart($node);
+	ok(ask($node, 'commit', '1.2')->{ok}, 'after reload: can be committed');
+	restart($node);
+	is(inventory($node)->{served}, '1.2', 'after commit: served');
+	stage($node, '1.3', $c);
+	ask($node, 'activate', '1.3');
+	ask($node, 'undo', '1.3');
+	restart($node);
+	is(serves($node, $b), 'all', 'after undo');
+	stop($node, 'TERM');
+};
+
+# Sends a request, waits until the hook has begun, and returns without its reply.
+sub hang_in {
+	my ($node, $hook, $what, $revision) = @_;
+	unlink "$node->{dir}/begun";
+	control($node, $hook, ": >$node->{dir}/begun; sleep 30");
+	my ($epoch, $number) = split /\./, $revision;
+	send_frame($node, 4, pack 'C N/a* N N N', $op{$what}, $name, $epoch, $number, 60);
+	ok(wait_for(sub { -e "$node->{dir}/begun" }), "$what is inside its hook");
+}
+
+subtest 'ended inside a hook' => sub {
+	my $node = node(timeout => '20s');
+	install($node, '1.1', $a);
+	stage($node, '1.2', $b);
+	ask($node, 'activate', '1.2');
+	hang_in($node, 'one.reload', 'reload', '1.2');
+	my $start = time;
+	stop($node, 'TERM');
+	cmp_ok(time - $start, '<', 5, 'SIGTERM ends the hook and the program');
+	control($node, 'one.reload');
+	start($node);
+	is(inventory($node)->{pending}, '1.2', 'the revision is still pending');
+	hang_in($node, 'one.reload', 'undo', '1.2');
+	stop($node, 'KILL');
+	control($node, 'one.reload');
+	hooks_run($node);
+	start($node);
+	is(serves($node, $a), 'all', 'an undo that was killed is completed at the start');
+	like(hooks_run($node), qr/one:reload:1\.1.*two:reload:1\.1/, 'with its reloads');
+	is(inventory($node)->{pending}, '0.0', 'nothing is pending');
+	stop($node, 'TERM');
+};
+
+subtest 'a damaged journal is rebuilt' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	install($node, '1.2', $b);
+	stage($node, '1.3', $c);
+	my $journal = "$node->{dir}/root/$name.journal";
+	my $whole = read_file($journal);
+	my %damage = (
+		'cut short' => substr($whole, 0, 300),
+		'one bit flipped' => do { my $t = $whole; substr($t, 300, 1) ^= "\x04"; $t },
+		'empty' => '',
+	);
+	for my $what (sort keys %damage) {
+		stop($node, 'KILL');
+		write_file($journal, $damage{$what});
+		write_file("$node->{dir}/log", '');
+		start($node);
+		my $i = inventory($node);
+		is("$i->{served} $i->{high_water}", '1.2 1.3', "$what: served and high-water mark are known again");
+		like(read_file("$node->{dir}/log"), qr/event=rebuilt/, 'and it is said');
+	}
+	stop($node, 'KILL');
+	unlink $journal;
+	start($node);
+	is(inventory($node)->{served}, '1.2', 'removed: the same');
+	is(serves($node, $b), 'all', 'the service has not noticed');
+	stop($node, 'TERM');
+};
+
+subtest 'installed files that somebody changes' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	my $own = "$node->{dir}/own/one.pem";
+	write_file($own, "something else\n");
+	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'an own file is written anew');
+	unlink $own;
+	symlink '/etc/passwd', $own;
+	my $passwd = read_file('/etc/passwd');
+	ok(wait_for(sub { !-l $own && serves($node, $a) eq 'all' }), 'a symlink in its place is replaced');
+	is(read_file('/etc/passwd'), $passwd, 'and not followed');
+	unlink "$node->{dir}/etc/live/$name";
+	ok(wait_for(sub { (live($node) // '') eq '1.1' }), 'the live link too');
+	stop($node, 'TERM');
+	rename "$node->{dir}/own", "$node->{dir}/real" and symlink 'real', "$node->{dir}/own" or die $!;
+	write_file("$node->{dir}/real/one.pem", "theirs\n");
+	start($node);
+	is(read_file("$node->{dir}/real/one.pem"), "theirs\n", 'a directory that became a symlink is not entered');
+	like(read_file("$node->{dir}/log"), qr/own on the way is a symbolic link/, 'and this is said');
+	stop($node, 'TERM');
+};
+
+subtest 'a damaged set in the archive is sent again' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	write_file("$node->{dir}/etc/archive/$name/1.1/cert.pem", "x\n");
+	ok(wait_for(sub { read_file("$node->{dir}/log") =~ /event=drift/ }), 'noticed');
+	ok(stage($node, '1.1', $a)->{ok}, 'the same revision is taken as a retry');
+	is(serves($node, $a), 'all', 'and whole again');
+	stop($node, 'TERM');
+};
+
+subtest 'pins and restarts of the daemon' => sub {
+	my $node = node();
+	is(pin($node, 'again'), 0, 'the same line again is no fault');
+	chomp(my $foreign = `$tool hub $node->{dir}/other.key`);
+	my $mine = $node->{signer};
+	$node->{signer} = $foreign;
+	is(pin($node, 'other'), 2, 'another key is refused');
+	like(read_file("$node->{dir}/pin.log"), qr/--replace/, 'and says how');
+	like(read_file("$node->{dir}/etc/pins/hub_keys"), qr/^\Q$mine\E$/m, 'the pin has not changed');
+	is(pin($node, 'other', '--replace'), 0, 'replaced when told to');
+	ok(stage($node, '1.1', $a, sign => "$node->{dir}/other.key")->{ok}, 'without a restart');
+	is((stat "$node->{dir}/etc/pins/hub_keys")[2] & 07777, 0644, 'readable to the daemon');
+	my $instance = ask($node, 'inventory')->{instance};
+	restart($node);
+	is(ask($node, 'inventory')->{instance}, $instance, 'the instance survives a restart of the root half');
+	send_frame($node, 4, 'nonsense');
+	$node->{socket}->close;
+	sleep 0.2 until connect_tool($node) && eval { inventory($node) };
+	pass('a daemon that talks nonsense is started again');
+	my $second = system("$node->{dir}/bin/certsync-agent-root -c $node->{dir}/agent.conf 2>$node->{dir}/second.log");
+	isnt($second, 0, 'a second root half on the same state');
+	like(read_file("$node->{dir}/second.log"), qr/another certsync-agent-root/, 'is refused');
+	stop($node, 'TERM');
+};
+
+done_testing;
