@@ -156,6 +156,14 @@ static bool want_missing(struct transaction *t)
 	return any;
 }
 
+static void judge(struct message_probe *p, const char *expected)
+{
+	p->match = p->served && strcmp(p->fingerprint, expected) == 0;
+	if (p->served && !p->match)
+		snprintf(p->text, sizeof(p->text), "serves another certificate, %.16s…, not %.16s…", p->fingerprint,
+			expected);
+}
+
 static void record(struct transaction *t, const struct message_probe *seen, int64_t now)
 {
 	for (size_t i = 0; i < t->probe_count; i++) {
@@ -166,10 +174,7 @@ static void record(struct transaction *t, const struct message_probe *seen, int6
 		p->milliseconds = seen[i].milliseconds;
 		memcpy(p->fingerprint, seen[i].fingerprint, sizeof(p->fingerprint));
 		memcpy(p->text, seen[i].text, sizeof(p->text));
-		p->match = p->served && strcmp(p->fingerprint, t->expected) == 0;
-		if (p->served && !p->match)
-			snprintf(p->text, sizeof(p->text), "serves another certificate, %.16s…, not %.16s…",
-				p->fingerprint, t->expected);
+		judge(p, t->expected);
 	}
 	t->probed_at = now;
 }
