@@ -125,7 +125,8 @@ static const struct hub_acme *find_acme(const struct hub_config *h, const char *
 	return NULL;
 }
 
-/* Only root must see the directory: the root half reads it, and other users may not even reach it. */
+/* Only root must see the directory: the root half reads it, and other users may not even reach it. It may come
+ * later: certbot makes it with the first certificate, and would take another name if it were there before. */
 static void check_watch(struct config *c, cfg_t *section, const char *path)
 {
 	struct stat st;
@@ -134,9 +135,8 @@ static void check_watch(struct config *c, cfg_t *section, const char *path)
 	if (stat(path, &st) == 0) {
 		if (!S_ISDIR(st.st_mode))
 			config_fault(c, section, "watch", "watch: %s is not a directory: name the one that holds the files", path);
-	} else if (geteuid() == 0 || errno == ENOENT || errno == ENOTDIR) {
-		config_fault(c, section, "watch", "watch: the directory %s cannot be reached: %s: create it first", path,
-			strerror(errno));
+	} else if (errno != ENOENT && (geteuid() == 0 || errno == ENOTDIR)) {
+		config_fault(c, section, "watch", "watch: the directory %s cannot be reached: %s", path, strerror(errno));
 	}
 }
 

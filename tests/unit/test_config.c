@@ -271,8 +271,8 @@ static void every_fault_of_meaning_comes_in_one_run_with_its_line(void **state)
 static void single_faults_of_the_hub_are_named(void **state)
 {
 	(void)state;
-	expect_hub_fault("certificate x.pl { watch = /nonexistent/certs }",
-		"2: watch: the directory /nonexistent/certs cannot be reached: No such file or directory: create it first");
+	expect_hub_fault("certificate x.pl { watch = /etc/passwd/certs }",
+		"2: watch: the directory /etc/passwd/certs cannot be reached: Not a directory");
 	expect_hub_fault("certificate x.pl { watch = /etc/passwd }", "2: watch: /etc/passwd is not a directory");
 	expect_hub_fault("acme le { directory = https://ca/dir agree_tos = true }\n"
 			 "certificate x.pl { acme = le names = {\"*.x.pl\"} }",
