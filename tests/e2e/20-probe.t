@@ -1,0 +1,180 @@
+#!/usr/bin/perl
+# Probes of a real Postfix and a real Dovecot, with and without the PROXY protocol, and what those two write into
+# their logs about it: nothing that fail2ban counts but what cannot be helped. The servers run in namespaces of
+# their own, with files of their own; they end with the script.
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use File::Temp qw(tempdir);
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
+my $tool = abs_path($ENV{CERTSYNC_PROBE_TOOL} // "$bin/../tests/probe_tool");
+plan skip_all => 'namespaces need root' if $<;
+plan skip_all => 'Postfix and Dovecot are not installed' unless -x '/usr/sbin/postfix' && -x '/usr/sbin/dovecot';
+
+if (!$ENV{PROBE_INSIDE}) {
+	$ENV{PROBE_INSIDE} = 1;
+	my $self = abs_path($0);
+	exec qw(unshare --mount --net --pid --fork --kill-child --mount-proc), $^X, $self;
+	die "unshare: $!";
+}
+
+sub run {
+	system(@_) == 0 or BAIL_OUT("@_ ended with status $?");
+}
+
+sub write_file {
+	my ($path, $text) = @_;
+	open my $file, '>', $path or die "$path: $!";
+	print $file $text;
+	close $file or die "$path: $!";
+}
+
+sub read_file {
+	my ($path) = @_;
+	open my $file, '<', $path or return '';
+	local $/;
+	return <$file> // '';
+}
+
+# True as soon as the condition is, false after ten seconds.
+sub eventually {
+	my ($condition) = @_;
+	my $until = time + 10;
+	while (time < $until) {
+		return 1 if $condition->();
+		sleep 0.05;
+	}
+	return 0;
+}
+
+sub listening {
+	my %wanted = map { sprintf('%04X', $_) => 1 } @_;
+	for (map { split /\n/, read_file("/proc/net/$_") } qw(tcp tcp6)) {
+		delete $wanted{$1} if /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A /;
+	}
+	return !%wanted;
+}
+
+# ---- files and accounts of our own ----
+
+my $dir = tempdir('certsync-probe.XXXXXX', TMPDIR => 1, CLEANUP => 0);
+END { run('sh', '-c', 'umount -l "$0" && rmdir "$0"', $dir) if $dir && $ENV{PROBE_INSIDE} }
+run(qw(mount -t tmpfs -o mode=755 tmpfs), $dir);
+run('cp', '-a', '/etc', "$dir/etc");
+run(qw(mount --bind), "$dir/etc", '/etc');
+run(qw(mount -t tmpfs -o mode=755 tmpfs), $_)
+	for grep { -d } qw(/run /var/log /var/spool/postfix /var/lib/postfix /var/lib/dovecot);
+run(qw(ip link set lo up));
+for my $name (qw(postfix postdrop dovecot dovenull)) {
+	getgrnam $name or run('groupadd', '--system', $name);
+	next if $name eq 'postdrop' || getpwnam $name;
+	run('useradd', '--system', '--gid', $name, '--no-create-home', '--home-dir', '/nonexistent', $name);
+}
+run(qw(chown postfix:postfix /var/lib/postfix));
+
+my $pem = "$dir/combined.pem";
+run('sh', '-c', "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=mail.domain.pl " .
+	"-addext subjectAltName=DNS:mail.domain.pl -keyout $dir/key -out $dir/cert 2>$dir/errors && cat $dir/key $dir/cert >$pem");
+my $fingerprint = lc((split /=/, `openssl x509 -in $pem -noout -fingerprint -sha256`)[1] =~ s/[:\s]//gr);
+
+unlink glob '/etc/postfix/*.cf';
+write_file('/etc/postfix/main.cf', <<"CONF");
+compatibility_level = 3.6
+maillog_file = /var/log/mail.log
+myhostname = mail.domain.pl
+mydestination =
+alias_maps =
+alias_database =
+inet_interfaces = 127.0.0.1, ::1
+smtpd_tls_chain_files = $pem
+smtpd_tls_security_level = may
+CONF
+write_file('/etc/postfix/master.cf', <<'CONF');
+smtp       inet  n  -  n  -     -  smtpd
+smtps      inet  n  -  n  -     -  smtpd -o smtpd_tls_wrappermode=yes
+submission inet  n  -  n  -     -  smtpd -o smtpd_tls_security_level=encrypt
+10025      inet  n  -  n  -     -  smtpd -o smtpd_upstream_proxy_protocol=haproxy
+cleanup    unix  n  -  n  -     0  cleanup
+qmgr       unix  n  -  n  300   1  qmgr
+tlsmgr     unix  -  -  n  1000? 1  tlsmgr
+rewrite    unix  -  -  n  -     -  trivial-rewrite
+proxymap   unix  -  -  n  -     -  proxymap
+anvil      unix  -  -  n  -     1  anvil
+postlog    unix-dgram n - n -   1  postlogd
+CONF
+write_file("$dir/dovecot.conf", <<"CONF");
+protocols = imap pop3
+listen = 127.0.0.1, ::1
+log_path = /var/log/dovecot.log
+base_dir = /run/dovecot
+state_dir = /var/lib/dovecot
+ssl = yes
+ssl_cert = <$pem
+ssl_key = <$pem
+haproxy_trusted_networks = 127.0.0.0/8
+passdb {
+  driver = static
+}
+service imap-login {
+  inet_listener imap_haproxy {
+    port = 10143
+    haproxy = yes
+  }
+}
+service pop3-login {
+  inet_listener pop3_haproxy {
+    port = 10110
+    haproxy = yes
+  }
+}
+CONF
+run('sh', '-c', "postfix start >$dir/postfix.out 2>&1 || { cat $dir/postfix.out >&2; exit 1; }");
+run('dovecot', '-c', "$dir/dovecot.conf");
+eventually(sub { listening(25, 465, 587, 10025, 110, 143, 993, 995, 10110, 10143) })
+	or BAIL_OUT('the servers do not listen: ' . read_file('/var/log/mail.log') . read_file('/var/log/dovecot.log'));
+
+# ---- the stories ----
+
+# Endpoint => what the probe said.
+sub probe {
+	my ($timeout, @endpoints) = @_;
+	my %said = map { /^(\S+) (.*)$/ ? ($1 => $2) : () } split /\n/, `$tool -t $timeout @endpoints 2>&1`;
+	return \%said;
+}
+
+my @smtp = qw(127.0.0.1:25 [::1]:25 127.0.0.1:465 127.0.0.1:587 127.0.0.1:10025+proxy);
+my @mailbox = qw(127.0.0.1:110 127.0.0.1:143 [::1]:143 127.0.0.1:993 127.0.0.1:995 127.0.0.1:10110+proxy
+	127.0.0.1:10143+proxy);
+my $said = probe(10000, @smtp, @mailbox);
+like($said->{$_}, qr/^served $fingerprint 1 \d+$/, "$_ is served") for @smtp, @mailbox;
+
+my $log = '/var/log/mail.log';
+ok(eventually(sub { (() = read_file($log) =~ /disconnect from/g) == @smtp }), 'Postfix has seen each of them go');
+my @gone = read_file($log) =~ /(disconnect from .*)/g;
+is(scalar(grep { /ehlo=1 starttls=1 quit=1 commands=3$/ } @gone), 4, 'with EHLO, STARTTLS and QUIT');
+is(scalar(grep { / quit=1 commands=1$/ } @gone), 1, 'on 465 with QUIT alone');
+unlike(read_file($log), qr/lost connection|SSL_accept|timeout|pipelining|warning|error|fatal/, 'and has nothing to complain of');
+
+$log = '/var/log/dovecot.log';
+ok(eventually(sub { (() = read_file($log) =~ /-login: .*user=/g) == @mailbox }), 'Dovecot has seen each of them go');
+# Dovecot writes "no auth attempts" even of who logs out; who hangs up would be "Connection closed" besides.
+my @logins = read_file($log) =~ /(-login: .*)/g;
+is(scalar(grep { /Aborted login by logging out .*, TLS,/ } @logins), scalar @mailbox, 'logging out inside TLS');
+unlike(read_file($log), qr/Connection closed|TLS handshaking|Error|Warning/, 'and has nothing to complain of');
+
+# What an administrator sees who has forgotten +proxy, or written it where it does not belong.
+$said = probe(1500, qw(127.0.0.1:10025 127.0.0.1:10143 127.0.0.1:25+proxy 127.0.0.1:993+proxy 127.0.0.1:143/tls
+	127.0.0.1:993/imap));
+like($said->{'127.0.0.1:10025'}, qr/^timeout .*\(waiting for the greeting\); .*write \+proxy/, 'Postfix stalls without the header');
+like($said->{'127.0.0.1:10143'}, qr/^(timeout|protocol) .*write \+proxy/, 'Dovecot too');
+unlike($said->{$_}, qr/^served/, "$_ is not served") for '127.0.0.1:25+proxy', '127.0.0.1:993+proxy', '127.0.0.1:993/imap';
+like($said->{'127.0.0.1:143/tls'}, qr/^protocol plain text where TLS was expected.*"\* OK/, 'a port for STARTTLS');
+diag(map { "$_ $said->{$_}\n" } sort keys %$said) if $ENV{PROBE_SHOW};
+
+run('sh', '-c', "postfix stop 2>$dir/postfix.out && doveadm -c $dir/dovecot.conf stop");
+$said = probe(5000, qw(127.0.0.1:25 127.0.0.1:993));
+like($said->{$_}, qr/^refused nothing listens there/, "$_ is dead when its server is stopped") for qw(127.0.0.1:25 127.0.0.1:993);
+done_testing;
