@@ -2,6 +2,7 @@
 #include "lib/fs.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,7 +16,8 @@ static int open_place(const char *path, mode_t mode, const struct proc_user *own
 	if (fd < 0)
 		return -1;
 	struct stat st;
-	if (fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode && (!owner || st.st_uid == owner->uid))
+	if (fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode &&
+		(!owner || (st.st_uid == owner->uid && st.st_gid == owner->gid)))
 		return fd;
 	if (fchmod(fd, mode) == 0 && (!owner || fchown(fd, owner->uid, owner->gid) == 0))
 		return fd;
@@ -34,7 +36,13 @@ static int open_places(const struct agent_config *config, struct places *p, stru
 	p->state = open_place(config->state, 0700, user, err);
 	if (p->state < 0)
 		return -1;
-	p->run = open_place(config->run, 0755, user, err);
+	/* The control socket takes its group from the directory: the daemon is not in that group, which may
+	 * more than it. */
+	struct proc_user operators = p->user;
+	const struct group *group = p->has_user ? getgrnam(config->admin_group) : NULL;
+	if (group)
+		operators.gid = group->gr_gid;
+	p->run = open_place(config->run, group ? 02755 : 0755, group ? &operators : user, err);
 	return p->run < 0 ? -1 : 0;
 }
 
