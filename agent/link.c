@@ -532,8 +532,11 @@ static int link_relay(struct link *l)
 	int status = ssh_channel_get_exit_status(l->channel);
 	if (status == 0)
 		return LINK_DONE;
+	if (status < 0)
+		return fail(l, LINK_UNREACHABLE,
+			"the hub's gate ended without an exit status: it was killed, or sshd was");
 	return fail(l, LINK_UNREACHABLE,
-		"the hub's gate ended with exit status %d; see the hub's log, and whether it runs", status);
+		"the hub's gate ended with exit status %d; does the hub run? See its log", status);
 }
 
 /* ---- the program ---- */
