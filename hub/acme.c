@@ -2,8 +2,8 @@
  *
  * The dialogue with the daemon (hub/order.c), frames of lib/frame on descriptors 0 and 1. Messages are JSON
  * objects with an "event"; whatever contains a key is a FILES frame, told by its label. `>` the daemon says,
- * `<` the worker says. Where an answer stands, the worker goes no further without it: the daemon gives it when
- * what it was handed is on disk, its directory synced.
+ * `<` the worker says. Where an answer stands, the worker goes no further without it: the daemon gives it
+ * when what it was handed is on disk, its directory synced.
  *
  *   > job            certificate, names[], key_type, directory, contact[], agree_tos, and where there is one
  *                    ca_file, account_url, order_url
@@ -22,8 +22,8 @@
  *   < FILES "issued"  fullchain.pem, or
  *   < failed         kind (retry, permanent, untrusted, usage), text, retry_after (seconds, 0: not said)
  *
- * A daemon that cannot do its part kills the worker. A worker that is killed loses nothing: what it cannot make
- * again is in the store, and the next one goes on from the order's state at the server.
+ * A daemon that cannot do its part kills the worker. A worker that is killed loses nothing: what it cannot
+ * make again is in the store, and the next one goes on from the order's state at the server.
  */
 #include "hub/acme.h"
 #include "hub/acme_flow.h"
@@ -37,10 +37,12 @@
 #include <string.h>
 
 enum {
-	PATIENCE_MS = (ACME_JOB_SECONDS - 60) * 1000, /* what has begun by then ends before the daemon's deadline */
+	PATIENCE_MS =
+		(ACME_JOB_SECONDS - 60) * 1000, /* what has begun by then ends before the daemon's deadline */
 	POLL_FIRST_MS = 100,
 	POLL_LAST_MS = 5000,
-	STEPS_MAX = 16, /* pending, ready, processing, valid: an order that goes round in circles is stopped */
+	STEPS_MAX =
+		16, /* pending, ready, processing, valid: an order that goes round in circles is stopped */
 	STATUS_MAX = 32,
 	CSR_MAX = 48 * 1024,
 };
@@ -53,8 +55,10 @@ int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *er
 	else if (tries < 6)
 		ms = (int64_t)POLL_FIRST_MS << tries;
 	if (clock_monotonic_ms() + ms > a->deadline)
-		return error_set(err, ERROR_RETRY, "%s: the server is not done after %d minutes: the order is kept and "
-			"will be looked at again", what, ACME_JOB_SECONDS / 60);
+		return error_set(err, ERROR_RETRY,
+			"%s: the server is not done after %d minutes: the order is kept and "
+			"will be looked at again",
+			what, ACME_JOB_SECONDS / 60);
 	return talk_pause(&a->talk, ms, err);
 }
 
@@ -75,11 +79,15 @@ static int may_register(const struct acme *a, struct error *err)
 {
 	const struct acme_client *c = &a->client;
 	if (c->wants_external_account)
-		return error_set(err, ERROR_PERMANENT, "%s: takes only accounts bound to one made elsewhere, which is not "
-			"supported yet: choose another authority", a->job.directory);
+		return error_set(err, ERROR_PERMANENT,
+			"%s: takes only accounts bound to one made elsewhere, which is not "
+			"supported yet: choose another authority",
+			a->job.directory);
 	if (c->terms[0] && !a->job.agree_tos)
-		return error_set(err, ERROR_PERMANENT, "the authority's terms of service are at %s: read them, then set "
-			"agree_tos = true in the acme section", c->terms);
+		return error_set(err, ERROR_PERMANENT,
+			"the authority's terms of service are at %s: read them, then set "
+			"agree_tos = true in the acme section",
+			c->terms);
 	return 0;
 }
 
@@ -109,8 +117,8 @@ static int account_register(struct acme *a, struct error *err)
 	if (!status)
 		return -1;
 	if (strcmp(status, "valid") != 0)
-		return error_set(err, ERROR_PERMANENT, "the account %s is %s: move its records away to make another", url,
-			status);
+		return error_set(err, ERROR_PERMANENT,
+			"the account %s is %s: move its records away to make another", url, status);
 	snprintf(a->client.kid, sizeof(a->client.kid), "%s", url);
 	return talk_account(&a->talk, a->client.kid, err);
 }
@@ -264,7 +272,8 @@ static bool is_stale(const struct acme *a, const struct chain *chain)
 static int check_certificate(struct acme *a, struct chain *chain, struct error *err)
 {
 	if (X509_check_private_key(chain->leaf, a->key) != 1)
-		return openssl_error(err, ERROR_UNTRUSTED, "key-match: the server's certificate is for another key");
+		return openssl_error(
+			err, ERROR_UNTRUSTED, "key-match: the server's certificate is for another key");
 	if (chain_order(chain, err) < 0)
 		return -1;
 	if (!is_stale(a, chain))
@@ -285,8 +294,8 @@ static int download(struct acme *a, struct error *err)
 	if (acme_post(&a->client, url, NULL, type, err) < 0)
 		return -1;
 	if (strcmp(r->content_type, type) != 0)
-		return error_set(err, ERROR_RETRY, "%s: answered %ld with %s instead of a certificate", url, r->status,
-			r->content_type[0] ? r->content_type : "no type");
+		return error_set(err, ERROR_RETRY, "%s: answered %ld with %s instead of a certificate", url,
+			r->status, r->content_type[0] ? r->content_type : "no type");
 	if (chain_parse_pem(r->body.data, r->body.len, NULL, 0, &chain, err) < 0 ||
 		check_certificate(a, &chain, err) < 0)
 		return error_wrap(err, "%s", url);
@@ -318,7 +327,8 @@ static int order_follow(struct acme *a, struct error *err)
 		else if (strcmp(status, "invalid") == 0)
 			result = on_invalid(a, err);
 		else
-			result = error_set(err, ERROR_RETRY, "%s: unknown status \"%s\"", a->order_url, status);
+			result = error_set(
+				err, ERROR_RETRY, "%s: unknown status \"%s\"", a->order_url, status);
 		if (result < 0)
 			return -1;
 	}

@@ -27,8 +27,8 @@ static const cJSON *http01_of(const cJSON *authorization, struct error *err)
 			return challenge;
 		buf_addf(&offered, "%s%s", offered.len ? ", " : "", type ? type : "?");
 	}
-	error_set(err, ERROR_PERMANENT, "the server does not offer http-01 for %s, only %s", name_of(authorization),
-		offered.len ? buf_text(&offered) : "nothing");
+	error_set(err, ERROR_PERMANENT, "the server does not offer http-01 for %s, only %s",
+		name_of(authorization), offered.len ? buf_text(&offered) : "nothing");
 	return NULL;
 }
 
@@ -66,8 +66,10 @@ static int answer(struct acme *a, const cJSON *authorization, struct error *err)
 static int fail(struct acme *a, const cJSON *authorization, const char *status, struct error *err)
 {
 	const cJSON *challenge, *problem = NULL;
-	cJSON_ArrayForEach(challenge, json_get(authorization, "challenges")) if (!problem) problem =
-		json_get(challenge, "error");
+	cJSON_ArrayForEach(challenge, json_get(authorization, "challenges"))
+	{
+		problem = problem ? problem : json_get(challenge, "error");
+	}
 	a->gone = true;
 	if (problem) {
 		auto_free char *where = mem_printf("challenge %s", name_of(authorization));

@@ -14,7 +14,8 @@ const char *acme_url(const cJSON *object, const char *key, struct error *err)
 	const char *url = json_string(object, key, HTTP_URL_MAX - 1, err);
 	if (!url || http_url_is_good(url))
 		return url;
-	error_set(err, ERROR_PERMANENT, "%s: the server gave \"%.200s\", which is not a URL of https", key, url);
+	error_set(err, ERROR_PERMANENT, "%s: the server gave \"%.200s\", which is not a URL of https", key,
+		url);
 	return NULL;
 }
 
@@ -22,18 +23,21 @@ const char *acme_location(const struct acme_client *c, struct error *err)
 {
 	if (http_url_is_good(c->answer.location))
 		return c->answer.location;
-	error_set(err, ERROR_RETRY, "the server gave no Location that is a URL of https (\"%.200s\")", c->answer.location);
+	error_set(err, ERROR_RETRY, "the server gave no Location that is a URL of https (\"%.200s\")",
+		c->answer.location);
 	return NULL;
 }
 
 static bool is_problem(const struct http_response *r)
 {
-	return strcmp(r->content_type, "application/problem+json") == 0 || strcmp(r->content_type, "application/json") == 0;
+	return strcmp(r->content_type, "application/problem+json") == 0 ||
+	       strcmp(r->content_type, "application/json") == 0;
 }
 
 static enum error_kind kind_of_status(long status)
 {
-	return status >= 500 || status == 429 || status == 408 || status < 400 ? ERROR_RETRY : ERROR_PERMANENT;
+	return status >= 500 || status == 429 || status == 408 || status < 400 ? ERROR_RETRY
+									       : ERROR_PERMANENT;
 }
 
 /* An answer that is none of ACME's: a proxy's page, a maintenance notice. Its beginning says what it is. */
@@ -41,10 +45,12 @@ static int fail_strange(const struct http_response *r, const char *url, struct e
 {
 	size_t len = r->body.len < EXCERPT_MAX ? r->body.len : EXCERPT_MAX;
 	if (r->status >= 300 && r->status < 400)
-		return error_set(err, ERROR_RETRY, "%s: answered %ld, a redirect to \"%.200s\", which is not followed", url,
-			r->status, r->location);
-	return error_set(err, kind_of_status(r->status), "%s: answered %ld with %s, which is not ACME: \"%.*s\"", url,
-		r->status, r->content_type[0] ? r->content_type : "no type", (int)len,
+		return error_set(err, ERROR_RETRY,
+			"%s: answered %ld, a redirect to \"%.200s\", which is not followed", url, r->status,
+			r->location);
+	return error_set(err, kind_of_status(r->status),
+		"%s: answered %ld with %s, which is not ACME: \"%.*s\"", url, r->status,
+		r->content_type[0] ? r->content_type : "no type", (int)len,
 		r->body.len ? (const char *)r->body.data : "");
 }
 
@@ -101,12 +107,13 @@ static int get_nonce(struct acme_client *c, struct error *err)
 	if (c->answer.status >= 400)
 		return fail_strange(&c->answer, c->new_nonce, err);
 	if (!c->nonce[0])
-		return error_set(err, ERROR_RETRY, "%s: answered %ld without a nonce", c->new_nonce, c->answer.status);
+		return error_set(
+			err, ERROR_RETRY, "%s: answered %ld without a nonce", c->new_nonce, c->answer.status);
 	return 0;
 }
 
-static int post_once(struct acme_client *c, const char *url, const char *payload, const char *accept,
-	struct error *err)
+static int post_once(
+	struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err)
 {
 	auto_buf struct buf body = BUF_INIT(JWS_MAX);
 	if (get_nonce(c, err) < 0)
@@ -128,7 +135,8 @@ static int post_once(struct acme_client *c, const char *url, const char *payload
 	return c->answer.status >= 200 && c->answer.status < 300 ? 0 : fail_status(c, url, err);
 }
 
-int acme_post(struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err)
+int acme_post(
+	struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err)
 {
 	for (int i = 0; i < ACME_NONCE_TRIES; i++) {
 		if (post_once(c, url, payload, accept, err) == 0)
@@ -170,7 +178,8 @@ static int take_directory(struct acme_client *c, const cJSON *directory, struct 
 
 int acme_client_open(struct acme_client *c, const char *directory, const char *ca_file, struct error *err)
 {
-	const struct http_request request = {.method = HTTP_GET, .url = directory, .accept = "application/json"};
+	const struct http_request request = {
+		.method = HTTP_GET, .url = directory, .accept = "application/json"};
 	c->answer.body = BUF_INIT(HTTP_BODY_MAX);
 	c->http = http_new(ca_file, err);
 	if (!c->http || send_request(c, &request, err) < 0)

@@ -75,8 +75,8 @@ int acme_problem(const cJSON *problem, const char *where, char *ret_type, struct
 	const char *type = short_type(problem);
 	if (ret_type)
 		snprintf(ret_type, ACME_PROBLEM_MAX, "%s", type);
-	if (buf_addf(&text, "%s: %s%s", type[0] ? type : "no type given", text_of(problem, "detail"), what_next(type)) <
-		0)
+	if (buf_addf(&text, "%s: %s%s", type[0] ? type : "no type given", text_of(problem, "detail"),
+		    what_next(type)) < 0)
 		buf_addf(&text, "a problem document of more than %zu bytes", text.max);
 	add_subproblems(problem, &text);
 	return error_set(err, kind_of(type), "%s: %s", where, buf_text(&text));

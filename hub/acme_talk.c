@@ -35,7 +35,8 @@ static int receive(struct talk *t, enum frame_type type, struct frame *ret, stru
 	if (found == 0)
 		return error_set(err, ERROR_PERMANENT, "the daemon has gone");
 	if (found > 0 && ret->type != type)
-		return error_set(err, ERROR_PERMANENT, "the daemon sent a frame of type %d out of turn", ret->type);
+		return error_set(
+			err, ERROR_PERMANENT, "the daemon sent a frame of type %d out of turn", ret->type);
 	return found < 0 ? -1 : 0;
 }
 
@@ -72,7 +73,8 @@ static int send_files(struct talk *t, const struct files *files, struct error *e
 {
 	auto_buf struct buf bytes = BUF_INIT(FRAME_FILES_MAX);
 	if (files_encode(files, &bytes) < 0)
-		return error_set(err, ERROR_PERMANENT, "%s: more than %d bytes of files", files->label, FRAME_FILES_MAX);
+		return error_set(err, ERROR_PERMANENT, "%s: more than %d bytes of files", files->label,
+			FRAME_FILES_MAX);
 	return frame_send(t->out, FRAME_FILES, bytes.data, bytes.len, err);
 }
 
@@ -143,7 +145,8 @@ int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 	ret->message = receive_message(t, "job", err);
 	if (!ret->message || take_job(ret, err) < 0)
 		return -1;
-	if (receive(t, FRAME_FILES, &frame, err) < 0 || files_decode(frame.data, frame.len, &files, err) < 0 ||
+	if (receive(t, FRAME_FILES, &frame, err) < 0 ||
+		files_decode(frame.data, frame.len, &files, err) < 0 ||
 		take_key(&files, "account.key", &ret->account_key, err) < 0 ||
 		take_key(&files, "privkey.pem", &ret->key, err) < 0)
 		return -1;
@@ -173,7 +176,8 @@ int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err)
 	EVP_PKEY *kept = NULL;
 	if (key_to_pem(*key, &pem, err) < 0 || files_add(&files, "account.key", pem.data, pem.len) < 0 ||
 		send_files(t, &files, err) < 0 || receive(t, FRAME_FILES, &frame, err) < 0 ||
-		files_decode(frame.data, frame.len, &files, err) < 0 || take_key(&files, "account.key", &kept, err) < 0)
+		files_decode(frame.data, frame.len, &files, err) < 0 ||
+		take_key(&files, "account.key", &kept, err) < 0)
 		return -1;
 	if (!kept)
 		return error_set(err, ERROR_PERMANENT, "the daemon did not keep the account key");

@@ -4,7 +4,6 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/http.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -16,8 +15,9 @@ enum {
 	CHALLENGE_TOKENS_MAX = 4096,
 	CHALLENGE_TOKEN_MAX = 256,
 	CHALLENGE_VISITS_MAX = 256,
+	CHALLENGE_BACKLOG = 1024, /* those beyond the cap wait in the kernel */
 	CHALLENGE_SECONDS = 5,
-	CHALLENGE_HEADERS_MAX = 8192,
+	CHALLENGE_REQUEST_MAX = 8192,
 };
 
 static const char prefix[] = "/.well-known/acme-challenge/";
@@ -26,8 +26,8 @@ struct token {
 	char *token, *authorization;
 };
 
-/* One connection. evhttp's own time-out begins anew with every byte and it has no cap, so each connection has
- * a reference to its bufferevent here until it is closed or its time is over. */
+/* One connection: one request, one answer. Not evhttp's: its time-out begins anew with every byte, it has no
+ * cap on connections, and it says nothing of those that end before there was a request. */
 struct visit {
 	struct challenge *challenge;
 	struct visit *previous, *next;
@@ -37,15 +37,20 @@ struct visit {
 
 struct challenge {
 	struct event_base *base;
-	struct evhttp *http;
-	struct evconnlistener *listener; /* evhttp's */
+	struct evconnlistener *listener;
 	struct token *tokens;
 	size_t token_count;
 	struct visit *visits;
 	size_t visit_count;
 };
 
-/* ---- connections ---- */
+static struct token *find(const struct challenge *c, const char *token)
+{
+	for (size_t i = 0; i < c->token_count; i++)
+		if (strcmp(c->tokens[i].token, token) == 0)
+			return &c->tokens[i];
+	return NULL;
+}
 
 static void visit_free(struct visit *v)
 {
@@ -57,100 +62,118 @@ static void visit_free(struct visit *v)
 	if (v->next)
 		v->next->previous = v->previous;
 	event_free(v->deadline);
-	bufferevent_decref(v->stream);
+	bufferevent_free(v->stream);
 	free(v);
 	if (c->visit_count-- == CHALLENGE_VISITS_MAX)
 		evconnlistener_enable(c->listener);
 }
 
-/* evhttp takes its callbacks off a bufferevent that it has done with. */
-static bool visit_is_open(const struct visit *v)
-{
-	bufferevent_event_cb on_event = NULL;
-	bufferevent_getcb(v->stream, NULL, NULL, &on_event, NULL);
-	return on_event != NULL;
-}
+/* ---- answers ---- */
 
 static void on_deadline(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	struct visit *v = context;
-	if (visit_is_open(v))
-		bufferevent_trigger_event(v->stream, BEV_EVENT_TIMEOUT | BEV_EVENT_READING, 0);
-	visit_free(v);
+	visit_free(context);
 }
 
-/* Closed before its time. */
-static void on_closed(struct evhttp_connection *connection, void *context)
+static void on_event(struct bufferevent *stream, short what, void *context)
 {
-	struct challenge *c = context;
-	const struct bufferevent *stream = evhttp_connection_get_bufferevent(connection);
-	for (struct visit *v = c->visits; v; v = v->next)
-		if (v->stream == stream) {
-			visit_free(v);
-			return;
-		}
+	(void)stream;
+	(void)what;
+	visit_free(context);
 }
 
-/* Called by evhttp for each connection that it takes. */
-static struct bufferevent *on_visit(struct event_base *base, void *context)
+static void on_written(struct bufferevent *stream, void *context)
+{
+	(void)stream;
+	visit_free(context);
+}
+
+static void reply(struct visit *v, const char *status, const char *body)
+{
+	bufferevent_disable(v->stream, EV_READ);
+	bufferevent_setcb(v->stream, NULL, on_written, on_event, v);
+	evbuffer_add_printf(bufferevent_get_output(v->stream),
+		"HTTP/1.1 %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %zu\r\n"
+		"Connection: close\r\n\r\n%s",
+		status, strlen(body), body);
+}
+
+/* `line` is "GET PATH HTTP/1.x" and becomes PATH. NULL for anything else, with its status where it
+ * is not 400. */
+static char *request_path(char *line, const char **ret_status)
+{
+	char *path = strchr(line, ' ');
+	char *version = path ? strrchr(path + 1, ' ') : NULL;
+	if (!version || strncmp(version, " HTTP/1.", 8) != 0)
+		return NULL;
+	*path++ = *version = '\0';
+	*ret_status = "405 Method Not Allowed\r\nAllow: GET";
+	return strcmp(line, "GET") == 0 ? path : NULL;
+}
+
+/* Once the header is complete; nothing in it but its first line matters. */
+static void on_read(struct bufferevent *stream, void *context)
+{
+	struct visit *v = context;
+	struct evbuffer *in = bufferevent_get_input(stream);
+	const char *status = "400 Bad Request";
+	if (evbuffer_search(in, "\r\n\r\n", 4, NULL).pos < 0) {
+		if (evbuffer_get_length(in) >= CHALLENGE_REQUEST_MAX)
+			reply(v, "431 Request Header Fields Too Large", "");
+		return;
+	}
+	char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF_STRICT);
+	const char *path = line ? request_path(line, &status) : NULL;
+	const struct token *found = NULL;
+	if (path && strncmp(path, prefix, sizeof(prefix) - 1) == 0)
+		found = find(v->challenge, path + sizeof(prefix) - 1);
+	if (found)
+		reply(v, "200 OK", found->authorization);
+	else
+		reply(v, path ? "404 Not Found" : status, "");
+	free(line);
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
+	int peer_len, void *context)
 {
 	static const struct timeval seconds = {.tv_sec = CHALLENGE_SECONDS};
 	struct challenge *c = context;
 	struct visit *v = mem_alloc(sizeof(*v));
+	(void)peer;
+	(void)peer_len;
 	v->challenge = c;
-	/* Without BEV_OPT_CLOSE_ON_FREE: evhttp then closes the descriptor itself, whoever holds a reference. */
-	v->stream = bufferevent_socket_new(base, -1, 0);
-	v->deadline = evtimer_new(base, on_deadline, v);
+	v->stream = bufferevent_socket_new(c->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	v->deadline = evtimer_new(c->base, on_deadline, v);
 	if (!v->stream || !v->deadline || evtimer_add(v->deadline, &seconds) < 0)
 		abort();
-	bufferevent_incref(v->stream);
+	bufferevent_setwatermark(v->stream, EV_READ, 0, CHALLENGE_REQUEST_MAX);
+	bufferevent_setcb(v->stream, on_read, NULL, on_event, v);
+	bufferevent_enable(v->stream, EV_READ);
 	v->next = c->visits;
 	if (v->next)
 		v->next->previous = v;
 	c->visits = v;
 	if (++c->visit_count == CHALLENGE_VISITS_MAX)
-		evconnlistener_disable(c->listener);
-	return v->stream;
-}
-
-/* ---- answers ---- */
-
-static struct token *find(const struct challenge *c, const char *token)
-{
-	for (size_t i = 0; i < c->token_count; i++)
-		if (strcmp(c->tokens[i].token, token) == 0)
-			return &c->tokens[i];
-	return NULL;
-}
-
-static const struct token *asked_for(const struct challenge *c, struct evhttp_request *request)
-{
-	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
-	const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
-	if (!path || strncmp(path, prefix, sizeof(prefix) - 1) != 0)
-		return NULL;
-	return find(c, path + sizeof(prefix) - 1);
-}
-
-static void on_request(struct evhttp_request *request, void *context)
-{
-	struct challenge *c = context;
-	struct evhttp_connection *connection = evhttp_request_get_connection(request);
-	struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
-	evhttp_connection_set_closecb(connection, on_closed, c);
-	evhttp_add_header(headers, "Connection", "close");
-	evhttp_add_header(headers, "Content-Type", "application/octet-stream");
-	const struct token *found = asked_for(c, request);
-	struct evbuffer *body = evbuffer_new();
-	if (!body || evbuffer_add_printf(body, "%s", found ? found->authorization : "") < 0)
-		abort();
-	evhttp_send_reply(request, found ? HTTP_OK : HTTP_NOTFOUND, found ? "OK" : "Not Found", body);
-	evbuffer_free(body);
+		evconnlistener_disable(listener);
 }
 
 /* ---- the responder ---- */
+
+/* libevent refuses ":0" and takes an address without a port; here it is the other way round. */
+static bool parse_address(const char *address, struct sockaddr_storage *ret, int *len)
+{
+	const char *colon = strrchr(address, ':');
+	bool any_port = colon && strcmp(colon, ":0") == 0;
+	auto_free char *text =
+		any_port ? mem_strndup(address, (size_t)(colon - address)) : mem_strdup(address);
+	if (evutil_parse_sockaddr_port(text, (struct sockaddr *)ret, len) < 0)
+		return false;
+	/* The port stands at the same place in both families. */
+	return (((const struct sockaddr_in *)ret)->sin_port == 0) == any_port;
+}
 
 static bool is_loopback(const struct sockaddr_storage *address)
 {
@@ -163,16 +186,17 @@ static int listen_at(struct challenge *c, const char *address, struct error *err
 {
 	struct sockaddr_storage where;
 	int len = sizeof(where);
-	if (evutil_parse_sockaddr_port(address, (struct sockaddr *)&where, &len) < 0)
-		return error_set(err, ERROR_USAGE, "%s: not an address with a port, as in 127.0.0.1:8402", address);
+	if (!parse_address(address, &where, &len))
+		return error_set(
+			err, ERROR_USAGE, "%s: not an address with a port, as in 127.0.0.1:8402", address);
 	if (!is_loopback(&where))
-		return error_set(err, ERROR_USAGE, "%s: not a loopback address: HAProxy stands in front", address);
-	c->listener = evconnlistener_new_bind(c->base, NULL, NULL,
-		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, -1, (struct sockaddr *)&where, len);
+		return error_set(
+			err, ERROR_USAGE, "%s: not a loopback address: HAProxy stands in front", address);
+	c->listener = evconnlistener_new_bind(c->base, on_accept, c,
+		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, CHALLENGE_BACKLOG,
+		(struct sockaddr *)&where, len);
 	if (!c->listener)
 		return error_errno(err, "cannot listen at %s for http-01", address);
-	if (!evhttp_bind_listener(c->http, c->listener))
-		abort();
 	return 0;
 }
 
@@ -180,15 +204,6 @@ struct challenge *challenge_new(struct event_base *base, const char *address, st
 {
 	struct challenge *c = mem_alloc(sizeof(*c));
 	c->base = base;
-	c->http = evhttp_new(base);
-	if (!c->http)
-		abort();
-	evhttp_set_max_headers_size(c->http, CHALLENGE_HEADERS_MAX);
-	evhttp_set_max_body_size(c->http, 0);
-	evhttp_set_allowed_methods(c->http, EVHTTP_REQ_GET);
-	evhttp_set_timeout(c->http, CHALLENGE_SECONDS);
-	evhttp_set_bevcb(c->http, on_visit, c);
-	evhttp_set_gencb(c->http, on_request, c);
 	if (listen_at(c, address, err) == 0)
 		return c;
 	challenge_free(c);
@@ -216,11 +231,10 @@ void challenge_free(struct challenge *c)
 {
 	if (!c)
 		return;
-	/* Connections first: those that are closed with evhttp tell on_closed of it. */
-	struct evhttp *http = steal(c->http);
 	while (c->visits)
 		visit_free(c->visits);
-	evhttp_free(http);
+	if (c->listener)
+		evconnlistener_free(c->listener);
 	for (size_t i = 0; i < c->token_count; i++)
 		token_release(&c->tokens[i]);
 	free(c->tokens);
@@ -231,13 +245,16 @@ int challenge_add(struct challenge *c, const char *token, const char *authorizat
 {
 	size_t len = strcspn(authorization, ".");
 	if (!base64url_is(token, CHALLENGE_TOKEN_MAX))
-		return error_set(err, ERROR_PERMANENT, "the challenge's token \"%.80s\" is not base64url", token);
+		return error_set(
+			err, ERROR_PERMANENT, "the challenge's token \"%.80s\" is not base64url", token);
 	if (len != strlen(token) || strncmp(authorization, token, len) != 0 || !authorization[len] ||
 		!base64url_is(authorization + len + 1, CHALLENGE_TOKEN_MAX))
-		return error_set(err, ERROR_PERMANENT, "the key authorization does not belong to the token %s", token);
+		return error_set(
+			err, ERROR_PERMANENT, "the key authorization does not belong to the token %s", token);
 	challenge_remove(c, token);
 	if (c->token_count == CHALLENGE_TOKENS_MAX)
-		return error_set(err, ERROR_RETRY, "%d challenges are being answered already", CHALLENGE_TOKENS_MAX);
+		return error_set(
+			err, ERROR_RETRY, "%d challenges are being answered already", CHALLENGE_TOKENS_MAX);
 	c->tokens = mem_grow(c->tokens, c->token_count + 1, sizeof(*c->tokens));
 	c->tokens[c->token_count++] = (struct token){mem_strdup(token), mem_strdup(authorization)};
 	return 0;

@@ -150,7 +150,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 
 /* ---- the handle ---- */
 
-/* OpenSSL reads a directory of hashed anchors one by one as it needs them; Debian's bundle costs 20 ms to load. */
+/* OpenSSL reads a directory of hashed anchors one by one as it needs them; Debian's bundle costs 20 ms to
+ * load. */
 static bool set_anchors(CURL *curl, const char *ca_file)
 {
 	return curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
@@ -253,14 +254,17 @@ static int fail(const struct http *h, CURLcode code, const char *url, struct err
 		return error_set(err, ERROR_RETRY, "%s: %s", url, h->refused);
 	if (code == CURLE_PEER_FAILED_VERIFICATION)
 		return error_set(err, ERROR_UNTRUSTED,
-			"%s: the server's certificate is not trusted (%s): if it is a private authority, set ca_file", url,
-			reason);
+			"%s: the server's certificate is not trusted (%s): if it is a private authority, set "
+			"ca_file",
+			url, reason);
 	if (code == CURLE_SSL_CACERT_BADFILE)
-		return error_set(err, ERROR_PERMANENT, "%s: the trust anchors cannot be read: %s", url, reason);
+		return error_set(
+			err, ERROR_PERMANENT, "%s: the trust anchors cannot be read: %s", url, reason);
 	return error_set(err, ERROR_RETRY, "%s: %s", url, reason);
 }
 
-int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
+int http_send(
+	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
 {
 	http_response_release(ret);
 	if (!http_url_is_good(request->url))

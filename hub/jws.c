@@ -60,8 +60,10 @@ int jws_jwk(const EVP_PKEY *key, struct buf *out, struct error *err)
 	char curve[32] = "";
 	size_t before = out->len;
 	EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, curve, sizeof(curve), NULL);
-	if (strcmp(curve, "prime256v1") == 0 && buf_addf(out, "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"") == 0 &&
-		add_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X, out) == 0 && buf_addf(out, "\",\"y\":\"") == 0 &&
+	if (strcmp(curve, "prime256v1") == 0 &&
+		buf_addf(out, "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"") == 0 &&
+		add_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X, out) == 0 &&
+		buf_addf(out, "\",\"y\":\"") == 0 &&
 		add_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_Y, out) == 0 && buf_addf(out, "\"}") == 0)
 		return 0;
 	out->len = before;
@@ -88,7 +90,8 @@ static int fixed_signature(const uint8_t *der, size_t len, uint8_t ret[2 * COORD
 	ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, (long)len);
 	int result = -1;
 	if (signature && BN_bn2binpad(ECDSA_SIG_get0_r(signature), ret, COORDINATE_SIZE) == COORDINATE_SIZE &&
-		BN_bn2binpad(ECDSA_SIG_get0_s(signature), ret + COORDINATE_SIZE, COORDINATE_SIZE) == COORDINATE_SIZE)
+		BN_bn2binpad(ECDSA_SIG_get0_s(signature), ret + COORDINATE_SIZE, COORDINATE_SIZE) ==
+			COORDINATE_SIZE)
 		result = 0;
 	ECDSA_SIG_free(signature);
 	return result;
@@ -110,7 +113,8 @@ static int es256(EVP_PKEY *key, const struct buf *input, struct buf *out, struct
 	return base64url_encode(fixed, sizeof(fixed), out);
 }
 
-static int add_protected(const EVP_PKEY *key, const struct jws_header *header, struct buf *out, struct error *err)
+static int add_protected(
+	const EVP_PKEY *key, const struct jws_header *header, struct buf *out, struct error *err)
 {
 	auto_buf struct buf jwk = BUF_INIT(512);
 	auto_buf struct buf text = BUF_INIT(JWS_MAX);
@@ -145,6 +149,7 @@ int jws_sign(EVP_PKEY *key, const struct jws_header *header, const char *payload
 		return -1;
 	if (buf_addf(out, "{\"protected\":\"%.*s\",\"payload\":\"%s\",\"signature\":\"%s\"}", (int)dot,
 		    buf_text(&input), buf_text(&input) + dot + 1, buf_text(&signature)) < 0)
-		return error_set(err, ERROR_PERMANENT, "a signed request does not fit into %zu bytes", out->max);
+		return error_set(
+			err, ERROR_PERMANENT, "a signed request does not fit into %zu bytes", out->max);
 	return 0;
 }

@@ -21,7 +21,7 @@ struct order {
 	struct worker *worker;
 	char *certificate; /* copies, since the configuration may be read again meanwhile */
 	char *account;
-	cJSON *record; /* order.json without its url: what the order is for */
+	cJSON *record;            /* order.json without its url: what the order is for */
 	char *tokens[TOKENS_MAX]; /* being served */
 	size_t token_count;
 };
@@ -101,18 +101,23 @@ static const char *text_of(const cJSON *record, const char *key)
 static bool is_for(const cJSON *stored, const cJSON *wanted)
 {
 	const cJSON *member;
-	cJSON_ArrayForEach(member, wanted) if (!cJSON_Compare(json_get(stored, member->string), member, true)) return false;
+	cJSON_ArrayForEach(member, wanted)
+	{
+		if (!cJSON_Compare(json_get(stored, member->string), member, true))
+			return false;
+	}
 	return true;
 }
 
 /* ---- the job ---- */
 
-static int add_file(struct order *o, const char *kind, const char *name, const char *file, struct buf *content,
-	struct files *files, struct error *err)
+static int add_file(struct order *o, const char *kind, const char *name, const char *file,
+	struct buf *content, struct files *files, struct error *err)
 {
 	int found = store_get(o->store, kind, name, file, content, err);
 	if (found > 0 && files_add(files, file, content->data, content->len) < 0)
-		return error_set(err, ERROR_PERMANENT, "store: record %s/%s: %s is too long", kind, name, file);
+		return error_set(
+			err, ERROR_PERMANENT, "store: record %s/%s: %s is too long", kind, name, file);
 	return found;
 }
 
@@ -124,7 +129,8 @@ static int add_account(struct order *o, cJSON *job, struct buf *key, struct file
 		return found;
 	if (record_get(o->store, accounts, o->account, "account.json", &record, err) < 0)
 		return -1;
-	/* Another directory under the same name in the configuration: the key is kept, the account is made there. */
+	/* Another directory under the same name in the configuration: the key is kept, the account is made
+	 * there. */
 	if (record && strcmp(text_of(record, "directory"), text_of(o->record, "directory")) == 0)
 		cJSON_AddStringToObject(job, "account_url", text_of(record, "url"));
 	return 0;
@@ -204,8 +210,8 @@ static int keep_account_key(struct order *o, const struct files *files, struct e
 	if (found < 0)
 		return -1;
 	if (!found) {
-		if (store_put(o->store, accounts, o->account, "account.key", files->file[at].data, files->file[at].len,
-			    err) < 0)
+		if (store_put(o->store, accounts, o->account, "account.key", files->file[at].data,
+			    files->file[at].len, err) < 0)
 			return -1;
 		files_add(&answer, "account.key", files->file[at].data, files->file[at].len);
 	}
@@ -223,8 +229,8 @@ static int keep_order(struct order *o, const struct files *files, struct error *
 	auto_free char *text = mem_strndup((const char *)files->file[url].data, files->file[url].len);
 	auto_json cJSON *record = cJSON_Duplicate(o->record, true);
 	cJSON_AddStringToObject(record, "url", text);
-	if (store_put(o->store, orders, o->certificate, "privkey.pem", files->file[key].data, files->file[key].len,
-		    err) < 0 ||
+	if (store_put(o->store, orders, o->certificate, "privkey.pem", files->file[key].data,
+		    files->file[key].len, err) < 0 ||
 		record_put(o->store, orders, o->certificate, "order.json", record, err) < 0)
 		return -1;
 	say_kept(o);
@@ -237,11 +243,14 @@ static int read_issued(struct order *o, const struct files *files, struct chain 
 	int at = need_file(files, "fullchain.pem", err);
 	int found = at < 0 ? -1 : store_get(o->store, orders, o->certificate, "privkey.pem", &key, err);
 	if (found == 0)
-		return error_set(err, ERROR_PERMANENT, "store: record orders/%s: privkey.pem has gone", o->certificate);
-	if (found < 0 || chain_parse_pem(files->file[at].data, files->file[at].len, key.data, key.len, ret, err) < 0)
+		return error_set(err, ERROR_PERMANENT, "store: record orders/%s: privkey.pem has gone",
+			o->certificate);
+	if (found < 0 ||
+		chain_parse_pem(files->file[at].data, files->file[at].len, key.data, key.len, ret, err) < 0)
 		return -1;
 	if (X509_check_private_key(ret->leaf, ret->key) != 1)
-		return openssl_error(err, ERROR_UNTRUSTED, "key-match: the certificate is not for the stored key");
+		return openssl_error(
+			err, ERROR_UNTRUSTED, "key-match: the certificate is not for the stored key");
 	return 0;
 }
 
@@ -312,7 +321,8 @@ static int on_challenge(struct order *o, const cJSON *message, struct error *err
 	if (!authorization)
 		return -1;
 	if (o->token_count == TOKENS_MAX)
-		return error_set(err, ERROR_PERMANENT, "the server wants more than %d challenges answered", TOKENS_MAX);
+		return error_set(err, ERROR_PERMANENT, "the server wants more than %d challenges answered",
+			TOKENS_MAX);
 	if (challenge_add(o->challenge, token, authorization, err) < 0)
 		return -1;
 	o->tokens[o->token_count++] = mem_strdup(token);

@@ -85,7 +85,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	struct worker *w = context;
 	struct error err;
-	error_set(&err, ERROR_RETRY, "the worker did not finish within %d seconds and was killed", w->timeout_s);
+	error_set(&err, ERROR_RETRY, "the worker did not finish within %d seconds and was killed",
+		w->timeout_s);
 	note(w, &err);
 	kill_group(w);
 }
@@ -119,7 +120,8 @@ static void watch(struct worker *w, struct event_base *base)
 	const struct timeval deadline = {.tv_sec = w->timeout_s};
 	w->exited = event_new(base, w->pidfd, EV_READ, on_exited, w);
 	w->deadline = evtimer_new(base, on_deadline, w);
-	if (!w->exited || !w->deadline || event_add(w->exited, NULL) < 0 || evtimer_add(w->deadline, &deadline) < 0)
+	if (!w->exited || !w->deadline || event_add(w->exited, NULL) < 0 ||
+		evtimer_add(w->deadline, &deadline) < 0)
 		abort();
 }
 
