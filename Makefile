@@ -33,10 +33,10 @@ PACKAGES := libssl libcrypto libcjson libevent libconfuse libcurl libssh
 PROGRAMS := certsync certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
 HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
 
-HUB_ROOT := hub/root.c hub/watch.c hub/authorized_keys.c
+HUB_ROOT := hub/root.c hub/supervisor.c hub/watchlist.c hub/watch.c hub/scan.c hub/authorized_keys.c
 HUB_SHARED := hub/config.c hub/request.c
 AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c journal.c keeper.c pin.c places.c \
-	service.c set.c step.c watch.c)
+	service.c set.c setup.c step.c watch.c)
 AGENT_SHARED := agent/config.c agent/request.c
 
 certsync_SRC := $(filter-out $(HUB_ROOT) hub/gate.c,$(wildcard hub/*.c))

@@ -2,6 +2,9 @@
 #include "lib/fs.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
 #include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,4 +74,31 @@ void places_close(struct places *p)
 	close_place(&p->root_state);
 	close_place(&p->state);
 	close_place(&p->run);
+}
+
+static bool parse_instance(struct buf *text, uint8_t ret[REQUEST_INSTANCE_SIZE])
+{
+	const char *hex = buf_text(text);
+	if (text->len != 2 * REQUEST_INSTANCE_SIZE + 1 || strspn(hex, "0123456789abcdef") != 2 * REQUEST_INSTANCE_SIZE)
+		return false;
+	for (size_t i = 0; i < REQUEST_INSTANCE_SIZE; i++) {
+		const char pair[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+		ret[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return true;
+}
+
+int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(64);
+	struct error ignored;
+	if (fs_read(p->run, "instance", false, &text, &ignored) == 0 && parse_instance(&text, ret))
+		return 0;
+	if (getrandom(ret, REQUEST_INSTANCE_SIZE, 0) != REQUEST_INSTANCE_SIZE)
+		return error_errno(err, "no random bytes");
+	buf_reset(&text);
+	for (size_t i = 0; i < REQUEST_INSTANCE_SIZE; i++)
+		buf_addf(&text, "%02x", ret[i]);
+	buf_addf(&text, "\n");
+	return fs_write(p->run, "instance", text.data, text.len, FS_PUBLIC, err);
 }

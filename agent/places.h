@@ -4,6 +4,7 @@
 #define CERTSYNC_AGENT_PLACES_H
 
 #include "agent/config.h"
+#include "agent/request.h"
 #include "lib/proc.h"
 
 struct places {
@@ -17,5 +18,9 @@ struct places {
 /* Makes what is missing and corrects owner and mode. Without root all stays the caller's. */
 int places_open(const struct agent_config *config, struct places *ret, struct error *err);
 void places_close(struct places *p);
+
+/* RUN/instance: 16 random bytes that outlive the root half and not a reboot. A machine cloned from another's disk
+ * has its own. */
+int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err);
 
 #endif

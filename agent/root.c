@@ -7,14 +7,12 @@
 #include "agent/keeper.h"
 #include "agent/pin.h"
 #include "agent/places.h"
+#include "agent/setup.h"
 #include "agent/step.h"
 #include "lib/cli.h"
-#include "lib/clock.h"
-#include "lib/fs.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,9 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char default_config[] = "/etc/certsync/agent.conf";
@@ -46,15 +42,6 @@ struct root {
 
 /* ---- starting ---- */
 
-static struct agent_config *load_config(const char *path)
-{
-	auto_buf struct buf faults = BUF_INIT(256 * 1024);
-	struct agent_config *config = agent_config_load(path, &faults);
-	if (!config)
-		fputs(buf_text(&faults), stderr);
-	return config;
-}
-
 static int signal_fd(const int *numbers, size_t count)
 {
 	sigset_t set;
@@ -66,31 +53,6 @@ static int signal_fd(const int *numbers, size_t count)
 	if (fd < 0)
 		abort();
 	return fd;
-}
-
-/* The identity of this run of the machine: it survives our restart, not a reboot, and a copy of the machine's
- * disk does not have it. */
-static int load_instance(struct root *r, struct error *err)
-{
-	auto_buf struct buf text = BUF_INIT(64);
-	struct error ignored;
-	struct fs_owner owner = FS_PUBLIC;
-	bool found = fs_read(r->places.run, "instance", false, &text, &ignored) == 0 &&
-		text.len == 2 * REQUEST_INSTANCE_SIZE + 1;
-	for (size_t i = 0; found && i < REQUEST_INSTANCE_SIZE; i++) {
-		char pair[3] = {buf_text(&text)[2 * i], buf_text(&text)[2 * i + 1], '\0'};
-		found = strspn(pair, "0123456789abcdef") == 2;
-		r->instance[i] = (uint8_t)strtoul(pair, NULL, 16);
-	}
-	if (found)
-		return 0;
-	if (getrandom(r->instance, sizeof(r->instance), 0) != sizeof(r->instance))
-		return error_errno(err, "no random bytes");
-	buf_reset(&text);
-	for (size_t i = 0; i < REQUEST_INSTANCE_SIZE; i++)
-		buf_addf(&text, "%02x", r->instance[i]);
-	buf_addf(&text, "\n");
-	return fs_write(r->places.run, "instance", text.data, text.len, owner, err);
 }
 
 static int lock_state(struct root *r, struct error *err)
@@ -145,7 +107,7 @@ static int start(struct root *r, struct error *err)
 	r->stop_fd = signal_fd(stop, COUNT(stop));
 	r->reload_fd = signal_fd(reload, COUNT(reload));
 	signal(SIGPIPE, SIG_IGN);
-	if (places_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 || load_instance(r, err) < 0 ||
+	if (places_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 || places_instance(&r->places, r->instance, err) < 0 ||
 		identity_load(&r->places, &r->identity, err) < 0 || open_keepers(r->config, r, &r->keepers, err) < 0)
 		return -1;
 	r->keeper_count = r->config->certificate_count;
@@ -163,11 +125,11 @@ static bool same_places(const struct agent_config *a, const struct agent_config 
 		strcmp(a->user, b->user) == 0;
 }
 
-static void reload_config(struct root *r)
+static void resetup_load(struct root *r)
 {
 	struct error err;
 	struct keeper *keepers;
-	struct agent_config *config = load_config(r->config_path);
+	struct agent_config *config = setup_load(r->config_path);
 	if (config && !same_places(config, r->config)) {
 		log_event(LOG_LEVEL_ERROR, "reload", "error=\"directories or user changed: restart certsync-agent-root\"");
 		agent_config_free(config);
@@ -378,7 +340,7 @@ static void loop(struct root *r)
 			struct signalfd_siginfo info;
 			while (read(r->reload_fd, &info, sizeof(info)) > 0)
 				;
-			reload_config(r);
+			resetup_load(r);
 		}
 	}
 }
@@ -388,7 +350,7 @@ static int run(const struct cli_line *line)
 	struct root r = {.config_path = line->config, .lock = -1};
 	struct error err;
 	log_open("certsync-agent-root");
-	r.config = load_config(line->config);
+	r.config = setup_load(line->config);
 	if (!r.config)
 		return CLI_USAGE;
 	if (start(&r, &err) < 0) {
@@ -411,80 +373,7 @@ static int run(const struct cli_line *line)
 	return CLI_DONE;
 }
 
-/* ---- identity and pin ---- */
-
-static int print_identity(const struct cli_line *line)
-{
-	struct places places;
-	auto_identity struct identity identity = {0};
-	auto_buf struct buf text = BUF_INIT(512);
-	struct error err;
-	struct agent_config *config = load_config(line->config);
-	if (!config)
-		return CLI_USAGE;
-	int result = places_open(config, &places, &err);
-	if (result == 0) {
-		result = identity_load(&places, &identity, &err);
-		places_close(&places);
-	}
-	agent_config_free(config);
-	if (result < 0)
-		return cli_fail(err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
-	identity_line(&identity, &text);
-	fputs(buf_text(&text), stdout);
-	return CLI_DONE;
-}
-
-static int read_line(struct buf *out, struct error *err)
-{
-	for (;;) {
-		uint8_t *room = buf_reserve(out, 512);
-		if (!room)
-			return error_set(err, ERROR_USAGE, "standard input is longer than a hub's line");
-		ssize_t got = read(STDIN_FILENO, room, 512);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_errno(err, "cannot read standard input");
-		if (got == 0)
-			return 0;
-		buf_added(out, (size_t)got);
-	}
-}
-
-static void tell_pinned(const struct agent_config *config, const struct pin *pin)
-{
-	bool known = false;
-	for (size_t i = 0; i < pin->signer_count; i++)
-		printf("pinned the hub's signing key ed25519:%s\n", pin->signers[i]);
-	for (size_t i = 0; i < pin->host_count; i++)
-		printf("pinned the SSH host key %s\n", pin->hosts[i]);
-	for (size_t i = 0; i < config->hub_count; i++)
-		known = known || strcmp(config->hubs[i].text, pin->url) == 0;
-	if (!known)
-		printf("%s does not name this hub yet: put hub = {\"%s\"} there\n", config->path, pin->url);
-}
-
-static int pin_hub(const struct cli_line *line)
-{
-	auto_buf struct buf text = BUF_INIT(PIN_LINE_MAX);
-	struct error err;
-	struct pin pin;
-	struct agent_config *config = load_config(line->config);
-	if (!config)
-		return CLI_USAGE;
-	int result = read_line(&text, &err);
-	if (result == 0 && memchr(text.data ? text.data : (const uint8_t *)"", '\0', text.len))
-		result = error_set(&err, ERROR_USAGE, "the hub's line contains a NUL byte");
-	if (result == 0)
-		result = pin_parse(buf_text(&text), &pin, &err);
-	if (result == 0)
-		result = pin_write(config, &pin, cli_has(line, "--replace"), &err);
-	if (result == 0)
-		tell_pinned(config, &pin);
-	agent_config_free(config);
-	return result == 0 ? CLI_DONE : cli_fail(err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
-}
+/* ---- the command line ---- */
 
 static const struct cli_option pin_options[] = {
 	{"--replace", NULL, "replace other keys that are pinned already"},
@@ -494,8 +383,8 @@ static const struct cli_option pin_options[] = {
 static const struct cli_command commands[] = {
 	{"run", "", "supervise certsync-agent and do what needs root (without a command, too)", NULL, 0, 0, false, run},
 	{"identity", "", "print this agent's public keys as one line, making them when there are none", NULL, 0, 0, false,
-		print_identity},
-	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false, pin_hub},
+		setup_identity},
+	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false, setup_pin},
 	{0},
 };
 

@@ -1,0 +1,196 @@
+/* Hooks that do what hooks must not do. */
+#include "agent/service.h"
+#include "lib/clock.h"
+#include "tests/unit/scratch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+
+static const struct journal_entry entry = {.revision = {1, 7}, .fingerprint = {0xab}};
+
+static int run(const struct scratch *s, const char *script, int timeout, int stop_fd, struct service_result *ret,
+	struct error *err)
+{
+	auto_free char *text = mem_printf("#!/bin/sh\n%s\n", script);
+	scratch_write(s, "hook", text, 0755);
+	const struct agent_service service = {.name = (char[]){"hook"}, .timeout = timeout};
+	const struct service_call call = {
+		.service = &service,
+		.hooks = s->path,
+		.certificate = "mail.domain.pl",
+		.entry = &entry,
+		.directory = "/etc/certsync/live/mail.domain.pl",
+		.stop_fd = stop_fd,
+	};
+	*err = (struct error){0};
+	return service_check(&call, "test", ret, err);
+}
+
+static void it_gets_its_verb_and_its_environment_and_nothing_else(void **state)
+{
+	struct service_result r;
+	struct error err;
+	setenv("SECRET_OF_THE_PARENT", "x", 1);
+	assert_int_equal(run(*state, "echo \"$#:$1\"; env | sort; read line || echo no input", 5, -1, &r, &err), 0);
+	assert_memory_equal(r.output, "1:test\n", 7);
+	assert_null(strstr(r.output, "SECRET"));
+	assert_non_null(strstr(r.output, "CERTSYNC_CERTIFICATE=mail.domain.pl\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_COMBINED=/etc/certsync/live/mail.domain.pl/combined.pem\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_DIR=/etc/certsync/live/mail.domain.pl\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_FULLCHAIN=/etc/certsync/live/mail.domain.pl/fullchain.pem\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_PRIVKEY=/etc/certsync/live/mail.domain.pl/privkey.pem\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_REVISION=1.7\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_SERVICE=hook\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_SHA256=ab00"));
+	assert_non_null(strstr(r.output, "no input\n"));
+}
+
+static void its_exit_code_and_both_outputs_are_told(void **state)
+{
+	struct service_result r;
+	struct error err;
+	assert_int_equal(run(*state, "echo out; echo err >&2; exit 75", 5, -1, &r, &err), -1);
+	assert_int_equal(r.exit_code, 75);
+	assert_non_null(strstr(err.message, "hook test: exited 75"));
+	assert_string_equal(r.output, "out\nerr\n");
+}
+
+static void running_tells_running_stopped_and_neither(void **state)
+{
+	const struct scratch *s = *state;
+	const int expected[][2] = {{0, 1}, {3, 0}, {1, -1}};
+	const struct agent_service service = {.name = (char[]){"hook"}, .timeout = 5};
+	const struct service_call call = {
+		.service = &service, .hooks = s->path, .certificate = "a", .entry = &entry, .directory = "/", .stop_fd = -1};
+	for (size_t i = 0; i < COUNT(expected); i++) {
+		struct service_result r;
+		struct error err;
+		auto_free char *text = mem_printf("#!/bin/sh\n[ \"$1\" = running ] || exit 9\nexit %d\n", expected[i][0]);
+		scratch_write(s, "hook", text, 0755);
+		assert_int_equal(service_running(&call, &r, &err), expected[i][1]);
+	}
+}
+
+static bool is_gone(pid_t pid)
+{
+	auto_close int fd = pidfd_open(pid, 0);
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+	return fd < 0 ? errno == ESRCH : poll(&end, 1, 10000) == 1;
+}
+
+static pid_t pid_in(const struct scratch *s, const char *name)
+{
+	auto_buf struct buf text = BUF_INIT(64);
+	return (pid_t)atol(scratch_read(s, name, &text));
+}
+
+static void one_that_hangs_is_killed_with_its_children(void **state)
+{
+	const struct scratch *s = *state;
+	struct service_result r;
+	struct error err;
+	int64_t start = clock_monotonic_ms();
+	auto_free char *script = mem_printf("echo before; sleep 60 & echo $! >%s/child; sleep 60", s->path);
+	assert_int_equal(run(s, script, 1, -1, &r, &err), -1);
+	assert_true(clock_monotonic_ms() - start < 10000);
+	assert_non_null(strstr(err.message, "killed after 1 seconds"));
+	assert_string_equal(r.output, "before\n");
+	assert_true(is_gone(pid_in(s, "child")));
+}
+
+static void a_grandchild_that_keeps_the_pipe_is_not_waited_for(void **state)
+{
+	const struct scratch *s = *state;
+	struct service_result r;
+	struct error err;
+	int64_t start = clock_monotonic_ms();
+	auto_free char *script = mem_printf("sleep 60 & echo $! >%s/child; echo done", s->path);
+	assert_int_equal(run(s, script, 30, -1, &r, &err), 0);
+	assert_true(clock_monotonic_ms() - start < 10000);
+	assert_string_equal(r.output, "done\n");
+	/* A service that the hook has started goes on. */
+	pid_t child = pid_in(s, "child");
+	assert_int_equal(kill(child, 0), 0);
+	kill(child, SIGKILL);
+}
+
+static void a_hundred_megabytes_neither_block_nor_stay(void **state)
+{
+	struct service_result r;
+	struct error err;
+	assert_int_equal(
+		run(*state, "head -c 100000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1", 60, -1, &r, &err), -1);
+	assert_int_equal(r.exit_code, 1);
+	size_t len = strlen(r.output);
+	assert_true(len < sizeof(r.output) && len > 8000);
+	assert_string_equal(r.output + len - 8, "the end\n");
+	assert_non_null(strstr(r.output, "bytes before this are not kept]\n"));
+}
+
+static void what_it_prints_is_cleaned(void **state)
+{
+	struct service_result r;
+	struct error err;
+	assert_int_equal(run(*state, "printf 'a\\033[31mb\\000c\\377d\\r\\n'", 5, -1, &r, &err), 0);
+	assert_string_equal(r.output, "a?[31mb?c?d \n");
+}
+
+static void a_missing_or_unusable_hook_is_named(void **state)
+{
+	const struct scratch *s = *state;
+	auto_free char *path = scratch_path(s, "absent");
+	struct agent_service service = {.name = (char[]){"absent"}, .timeout = 5};
+	const struct service_call call = {
+		.service = &service, .hooks = s->path, .certificate = "a", .entry = &entry, .directory = "/", .stop_fd = -1};
+	struct service_result r;
+	struct error err;
+	assert_int_equal(service_run(&call, "test", &r, &err), -1);
+	assert_non_null(strstr(err.message, path));
+	scratch_write(s, "absent", "#!/bin/sh\n", 0644);
+	assert_int_equal(service_run(&call, "test", &r, &err), -1);
+	assert_non_null(strstr(err.message, path));
+	assert_non_null(strstr(err.message, "Permission denied"));
+	scratch_write(s, "elsewhere", "#!/bin/sh\nexit 0\n", 0755);
+	service.hook = scratch_path(s, "elsewhere");
+	assert_int_equal(service_run(&call, "test", &r, &err), 0);
+	free(service.hook);
+}
+
+static void the_end_of_the_program_ends_it_too(void **state)
+{
+	struct service_result r;
+	struct error err;
+	int ends[2];
+	int64_t start = clock_monotonic_ms();
+	assert_int_equal(pipe(ends), 0);
+	/* The hook itself gives the sign, so that it has begun for certain. */
+	auto_free char *script = mem_printf("echo x >/proc/%d/fd/%d; sleep 60", (int)getpid(), ends[1]);
+	assert_int_equal(run(*state, script, 30, ends[0], &r, &err), -1);
+	assert_true(r.interrupted);
+	assert_true(clock_monotonic_ms() - start < 10000);
+	assert_int_equal(run(*state, "echo started", 30, ends[0], &r, &err), -1);
+	assert_true(r.interrupted);
+	assert_string_equal(r.output, "");
+	close(ends[0]);
+	close(ends[1]);
+}
+
+#define STORY(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		STORY(it_gets_its_verb_and_its_environment_and_nothing_else),
+		STORY(its_exit_code_and_both_outputs_are_told),
+		STORY(running_tells_running_stopped_and_neither),
+		STORY(one_that_hangs_is_killed_with_its_children),
+		STORY(a_grandchild_that_keeps_the_pipe_is_not_waited_for),
+		STORY(a_hundred_megabytes_neither_block_nor_stay),
+		STORY(what_it_prints_is_cleaned),
+		STORY(a_missing_or_unusable_hook_is_named),
+		STORY(the_end_of_the_program_ends_it_too),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
