@@ -22,7 +22,9 @@ void backoff_failed(struct backoff *b, int denied, int64_t now)
 
 void backoff_welcomed(struct backoff *b)
 {
+	uint32_t most = BACKOFF_WELCOMED * (uint32_t)b->hubs;
 	b->record[b->hub].count = 0;
+	b->failures = b->failures < most ? b->failures : most;
 }
 
 void backoff_lasted(struct backoff *b)

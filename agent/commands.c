@@ -80,9 +80,11 @@ static void print_certificate(const cJSON *certificate)
 {
 	const cJSON *failure = json_get(certificate, "failure");
 	const char *staged = text_of(certificate, "staged");
-	const char *expires = text_of(certificate, "not_after");
-	printf("%s  revision %s  %s%s%s%s%s\n  SHA-256 %s\n", text_of(certificate, "certificate"),
-		text_of(certificate, "revision"), text_of(certificate, "state"), expires[0] ? "  expires " : "", expires,
+	bool placeholder = strcmp(text_of(certificate, "revision"), "0.0") == 0;
+	printf("%s  %s%s  %s%s%s%s%s\n  SHA-256 %s\n", text_of(certificate, "certificate"),
+		placeholder ? "no certificate yet, self-signed placeholder" : "revision ",
+		placeholder ? "" : text_of(certificate, "revision"), text_of(certificate, "state"),
+		placeholder ? "" : "  expires ", placeholder ? "" : text_of(certificate, "not_after"),
 		strcmp(staged, "0.0") != 0 ? "  staged " : "", strcmp(staged, "0.0") != 0 ? staged : "",
 		text_of(certificate, "fingerprint"));
 	if (failure) {

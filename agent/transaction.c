@@ -595,7 +595,8 @@ static void reply_undo(struct transaction *t, const struct reply *r, int64_t now
 	if (r->ok)
 		take_stopped(t, r);
 	else
-		add_to_failure(t, "putting the old files back failed", r->text, r->output);
+		add_to_failure(t, r->rolled_back ? "the old files are back, but" : "putting the old files back failed",
+			r->text, r->output);
 	t->switched = false;
 	done(t, now);
 }

@@ -175,11 +175,15 @@ const struct transaction *ward_transaction(const struct ward *w)
 void ward_message(struct ward *w, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
-	bool taken = m->type == MESSAGE_PROBE ? transaction_inspect(&w->transaction, m->attempt, clock_monotonic_ms())
-					      : transaction_take(&w->transaction, m, clock_monotonic_ms());
-	log_event(LOG_LEVEL_INFO, taken ? message_type_name(m->type) : "dropped",
-		"certificate=%s revision=%s attempt=%u message=%s", m->certificate, revision_text(m->revision, revision),
-		m->attempt, message_type_name(m->type));
+	int64_t now = clock_monotonic_ms();
+	log_event(LOG_LEVEL_INFO, message_type_name(m->type), "certificate=%s revision=%s attempt=%u", m->certificate,
+		revision_text(m->revision, revision), m->attempt);
+	bool taken = m->type == MESSAGE_PROBE ? transaction_inspect(&w->transaction, m->attempt, now)
+					      : transaction_take(&w->transaction, m, now);
+	if (!taken)
+		log_event(LOG_LEVEL_INFO, "dropped", "certificate=%s message=%s attempt=%u reason=\"%s\"", m->certificate,
+			message_type_name(m->type), m->attempt,
+			m->type == MESSAGE_PROBE ? "what is under way probes anyhow" : "stale");
 }
 
 void ward_bundle(struct ward *w, const uint8_t *data, size_t len)

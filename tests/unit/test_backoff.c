@@ -25,6 +25,20 @@ static void the_window_doubles_to_five_minutes(void **state)
 	assert_int_equal(backoff_delay(&b, 0, 1001), 0);
 }
 
+static void a_hub_that_welcomes_and_closes_is_met_every_few_seconds(void **state)
+{
+	(void)state;
+	struct backoff b;
+	backoff_init(&b, 1);
+	for (int i = 0; i < 20; i++)
+		backoff_failed(&b, 0, 0);
+	assert_int_equal(backoff_delay(&b, 0, 300000), 300000);
+	backoff_welcomed(&b);
+	backoff_failed(&b, 0, 0);
+	assert_int_equal(backoff_delay(&b, 0, 4000), 4000);
+	assert_int_equal(backoff_delay(&b, 0, 4001), 0);
+}
+
 static void hubs_take_turns_before_the_window_grows(void **state)
 {
 	(void)state;
@@ -90,6 +104,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_window_doubles_to_five_minutes),
+		cmocka_unit_test(a_hub_that_welcomes_and_closes_is_met_every_few_seconds),
 		cmocka_unit_test(hubs_take_turns_before_the_window_grows),
 		cmocka_unit_test(a_refused_login_is_tried_three_times_in_ten_minutes_at_most),
 		cmocka_unit_test(a_person_may_hurry_it_but_not_into_a_ban),

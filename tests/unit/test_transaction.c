@@ -543,6 +543,20 @@ static void an_undo_that_fails_too_tells_both_outputs(void **state)
 	assert_string_equal(transaction_state_name(&n->t), "failed");
 }
 
+static void old_files_whose_reload_fails_are_told_as_back(void **state)
+{
+	(void)state;
+	struct node *n = staged();
+	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
+	n->fails = REQUEST_RELOAD;
+	pump_to(n, "undo");
+	n->fails = REQUEST_UNDO;
+	n->root_rolls_back = true;
+	pump(n);
+	assert_non_null(strstr(n->told.text, "it failed; the old files are back, but: it failed"));
+	assert_true(n->told.rolled_back);
+}
+
 static void a_first_activation_that_fails_keeps_the_new_files(void **state)
 {
 	(void)state;
@@ -789,6 +803,7 @@ int main(void)
 		cmocka_unit_test(all_services_stopped_needs_no_probe),
 		cmocka_unit_test(a_root_half_that_undid_it_is_not_asked_to),
 		cmocka_unit_test(an_undo_that_fails_too_tells_both_outputs),
+		cmocka_unit_test(old_files_whose_reload_fails_are_told_as_back),
 		cmocka_unit_test(a_first_activation_that_fails_keeps_the_new_files),
 		cmocka_unit_test(the_same_content_is_only_renumbered),
 		cmocka_unit_test(force_runs_the_hooks_of_what_is_served),
