@@ -76,7 +76,8 @@ static const char *agent_detail(const cJSON *agent, char *out, size_t size)
 		snprintf(out, size, "%s%s: %s%s", connected ? "" : "away; ", text_of(agent, "step"), error,
 			is_true(agent, "rolled_back") ? "; the old certificate is back" : "");
 	else if (!connected)
-		snprintf(out, size, "away since %s", text_of(agent, "last_seen")[0] ? text_of(agent, "last_seen") : "ever");
+		snprintf(out, size, "%s%s", text_of(agent, "last_seen")[0] ? "away since " : "never seen",
+			text_of(agent, "last_seen"));
 	else if (number_of(agent, "activate_ms") > 0)
 		snprintf(out, size, "staged in %.0f ms, activated in %.0f ms", number_of(agent, "stage_ms"),
 			number_of(agent, "activate_ms"));

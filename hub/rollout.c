@@ -203,6 +203,7 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 			time_out(a, now);
 		if (offer_is_due(r, a, now)) {
 			a->attempt = next_attempt(r, now);
+			a->stage_ms = a->activate_ms = 0;
 			enter(a, ROLLOUT_OFFERED, now, now + r->stage_timeout);
 			act(out, ROLLOUT_SEND_OFFER, a);
 		}
