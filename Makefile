@@ -95,6 +95,10 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunits.a $(B)/libcertsync.a
 		$(call pkg,libs,cmocka $(TLS) libcjson libevent libconfuse libcurl)
 
 # What end-to-end stories use beside the programs.
+$(B)/tests/%.so: tests/%.c
+	mkdir -p $(@D)
+	echo "  LINK  $*.so"
+	$(CC) -D_GNU_SOURCE -std=c11 -Wall -Wextra -Werror -O2 -fPIC -shared -o $@ $<
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/*_tool.c))
 $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libunits.a $(B)/libcertsync.a
 	mkdir -p $(@D)
@@ -114,7 +118,7 @@ demo-stop:
 test: deps
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
-e2e: all $(TOOLS)
+e2e: all $(TOOLS) $(B)/tests/kill_at.so
 	CERTSYNC_BIN='$(abspath $(B))/bin' prove --timer tests/e2e
 
 install: all

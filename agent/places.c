@@ -76,6 +76,13 @@ void places_close(struct places *p)
 	close_place(&p->run);
 }
 
+void places_sweep(const struct places *p)
+{
+	fs_sweep(p->root_state);
+	fs_sweep(p->state);
+	fs_sweep(p->run);
+}
+
 static bool parse_instance(struct buf *text, uint8_t ret[REQUEST_INSTANCE_SIZE])
 {
 	const char *hex = buf_text(text);

@@ -18,6 +18,8 @@ struct places {
 /* Makes what is missing and corrects owner and mode. Without root all stays the caller's. */
 int places_open(const struct agent_config *config, struct places *ret, struct error *err);
 void places_close(struct places *p);
+/* Removes what interrupted writes left there. */
+void places_sweep(const struct places *p);
 
 /* RUN/instance: 16 random bytes that outlive the root half and not a reboot. A machine cloned from another's disk
  * has its own. */

@@ -111,6 +111,7 @@ static int start(struct root *r, struct error *err)
 		identity_load(&r->places, &r->identity, err) < 0 || open_keepers(r->config, r, &r->keepers, err) < 0)
 		return -1;
 	r->keeper_count = r->config->certificate_count;
+	places_sweep(&r->places);
 	guard_init(&r->guard);
 	child_init(&r->child, r->config_path, r->places.has_user ? &r->places.user : NULL);
 	return 0;
