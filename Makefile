@@ -129,6 +129,7 @@ install: all
 	ln -sf ../lib/certsync/certsync-agent $(DESTDIR)$(PREFIX)/bin/certsync-agent
 	ln -sf ../lib/certsync/certsync-hub-root $(DESTDIR)$(PREFIX)/sbin/certsync-hub-root
 	ln -sf ../lib/certsync/certsync-agent-root $(DESTDIR)$(PREFIX)/sbin/certsync-agent-root
+	for section in 1 5 7; do install -D -m 644 -t $(DESTDIR)$(MANDIR)/man$$section man/*.$$section || exit 1; done
 
 clean:
 	rm -rf build
