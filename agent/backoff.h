@@ -11,7 +11,7 @@ enum {
 	BACKOFF_FIRST = 1000,         /* ms: the window of the first try again */
 	BACKOFF_LAST = 300000,        /* ms: the widest window */
 	BACKOFF_WELCOMED = 2,         /* rounds of failures that a welcome leaves standing at most */
-	BACKOFF_DENIED = 200000,      /* ms: never sooner after a login that was refused … */
+	BACKOFF_DENIED = 200000,      /* ms: never sooner after a login that failed … */
 	BACKOFF_DENIED_SPAN = 600000, /* … and never more than BACKOFF_DENIED_MOST of them in this time, */
 	BACKOFF_DENIED_MOST = 3,      /* not even for a person: Debian's filter bans at five in ten minutes */
 	BACKOFF_HUBS_MAX = 8,
@@ -28,7 +28,8 @@ struct backoff {
 };
 
 void backoff_init(struct backoff *b, size_t hubs);
-/* The hub tried last failed; `denied`: it refused the login. The next one's turn comes. */
+/* The hub tried last failed; `denied`: there was no login (it was refused, or the host key was). The next one's
+ * turn comes. */
 void backoff_failed(struct backoff *b, int denied, int64_t now);
 /* It let us in: what it refused before is forgotten, and a hub that is being restarted again and again is found
  * within seconds; the window stays wide enough for one that closes at once. */

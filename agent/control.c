@@ -201,6 +201,7 @@ static void do_pull(struct client *c, const cJSON *request)
 {
 	struct error err;
 	uint32_t seconds;
+	char when[CLOCK_TEXT_MAX];
 	struct session_status status;
 	if (choose_wards(c, request, &err) < 0 || json_u32(request, "seconds", &seconds, &err) < 0) {
 		finish(c, CLI_USAGE, err.message);
@@ -217,9 +218,9 @@ static void do_pull(struct client *c, const cJSON *request)
 		return;
 	}
 	session_status(c->site->session, &status);
-	auto_free char *text = mem_printf("the hub has refused this agent's login three times in ten minutes; one more "
-					  "could have this address banned, so the next try waits: %s",
-		status.failure);
+	auto_free char *text = mem_printf("three logins have failed in ten minutes, and more could have this address "
+					  "banned: the next try is at %s: %s",
+		clock_text(status.next_try, when), status.failure);
 	finish(c, CLI_UNREACHABLE, text);
 }
 

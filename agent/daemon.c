@@ -14,10 +14,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024, RELOAD_RETRY = 1 };
+enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024 };
 
 struct agent {
-	struct site site;
+	struct site site; /* the first member: on_told gets from it to the rest */
 	struct agent_config *next; /* read at SIGHUP, to be put to work when no files are switched */
 	struct event *probes;      /* every probe_interval */
 	struct event *reload;
@@ -107,9 +107,16 @@ static void on_lost(bool was_ready, void *context)
 
 static const struct session_handler session_handler = {on_greet, on_welcome, on_message, on_bundle, on_pong, on_lost};
 
+static void reload_soon(struct agent *a)
+{
+	if (a->next)
+		event_active(a->reload, 0, 0);
+}
+
 static void on_told(struct site *site, struct ward *ward, const struct message *m)
 {
 	control_told(site, ward, m);
+	reload_soon((struct agent *)site);
 }
 
 /* What follows from the configuration. */
@@ -164,6 +171,7 @@ static void on_inventory(const struct reply *reply, void *context)
 	session_start(site->session);
 	log_event(LOG_LEVEL_NOTICE, "started", "version=%s certificates=%zu hubs=%zu", CERTSYNC_VERSION, site->ward_count,
 		site->config->hub_count);
+	reload_soon(a);
 }
 
 static void open_configured(struct agent *a)
@@ -194,11 +202,8 @@ static void on_reload(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct agent *a = context;
-	const struct timeval later = {RELOAD_RETRY, 0};
-	if (!a->site.session || any_switched(&a->site)) {
-		event_add(a->reload, &later);
-		return;
-	}
+	if (!a->next || !a->site.session || any_switched(&a->site))
+		return; /* reload_soon follows */
 	if (strcmp(a->next->run, a->site.config->run) != 0)
 		log_event(LOG_LEVEL_WARNING, "reload", "reason=\"run changes only at a restart\"");
 	control_interrupt(&a->site);
@@ -221,7 +226,7 @@ static void read_again(struct agent *a)
 	}
 	agent_config_free(a->next);
 	a->next = config;
-	event_active(a->reload, 0, 0);
+	reload_soon(a);
 }
 
 /* Life. */

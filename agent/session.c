@@ -133,7 +133,8 @@ static void on_tunnel_ended(int exit_code, const char *reason, void *context)
 {
 	struct session *s = context;
 	s->tunnel_over = true;
-	s->denied = exit_code == LINK_DENIED;
+	/* fail2ban's aggressive filters count both: a refused login and a client that leaves before it. */
+	s->denied = exit_code == LINK_DENIED || exit_code == LINK_UNPINNED;
 	if (exit_code != LINK_DONE)
 		give_reason(s, reason);
 	if (exit_code == LINK_UNPINNED)

@@ -58,13 +58,13 @@ static void begin(struct transaction *t, const struct transaction_order *order, 
 /* Whose leaf the probes are held against: what live/ points at, or what the order is about to put there. */
 static void expect_live(struct transaction *t)
 {
-	chain_hex(t->have.fingerprint, t->expected);
+	chain_hex(t->have.fingerprint, t->view.expected);
 }
 
 static void expect_target(struct transaction *t)
 {
 	bool staged = revision_compare(t->have.staged, t->order.revision) == 0;
-	chain_hex(staged ? t->have.staged_fingerprint : t->have.fingerprint, t->expected);
+	chain_hex(staged ? t->have.staged_fingerprint : t->have.fingerprint, t->view.expected);
 }
 
 /* Telling the hub. */
@@ -73,15 +73,9 @@ static void message_for(const struct transaction *t, enum message_type type, int
 {
 	*m = (struct message){.type = type, .revision = t->order.revision, .attempt = t->order.attempt};
 	snprintf(m->certificate, sizeof(m->certificate), "%s", t->certificate);
-	snprintf(m->fingerprint, sizeof(m->fingerprint), "%s", t->expected);
+	snprintf(m->fingerprint, sizeof(m->fingerprint), "%s", t->view.expected);
 	m->milliseconds = (uint32_t)(now - t->started);
 	m->stopped = t->stopped;
-}
-
-static void add_probes(const struct transaction *t, struct message *m)
-{
-	for (size_t i = 0; i < t->probe_count; i++)
-		*message_add_probe(m) = t->probe[i];
 }
 
 static void tell_step(struct transaction *t, enum message_type type, enum transaction_state state, int64_t now)
@@ -90,7 +84,7 @@ static void tell_step(struct transaction *t, enum message_type type, enum transa
 	expect_target(t);
 	message_for(t, type, now, &m);
 	if (type == MESSAGE_VERIFIED)
-		add_probes(t, &m);
+		view_add_to(&t->view, &m);
 	t->state = state;
 	t->io->tell(&m, t->context);
 }
@@ -101,7 +95,7 @@ static void tell_probed(struct transaction *t, int64_t now)
 	message_for(t, MESSAGE_PROBED, now, &m);
 	m.revision = t->have.served;
 	m.attempt = t->inspection;
-	add_probes(t, &m);
+	view_add_to(&t->view, &m);
 	t->io->tell(&m, t->context);
 }
 
@@ -128,86 +122,6 @@ static void tell_failed(struct transaction *t, int64_t now)
 
 /* Probes. */
 
-/* Wants the endpoints of running services. False when there is none. */
-static bool want_running(struct transaction *t)
-{
-	bool any = false;
-	for (size_t i = 0; i < t->probe_count; i++) {
-		struct message_probe *p = &t->probe[i];
-		t->wanted[i] = !p->stopped;
-		any = any || t->wanted[i];
-		if (!p->stopped)
-			continue;
-		p->served = p->match = false;
-		p->fingerprint[0] = '\0';
-		snprintf(p->text, sizeof(p->text), "its service is stopped");
-	}
-	return any;
-}
-
-/* Wants what answered before the switch and does not serve the expected leaf. False when there is none. */
-static bool want_missing(struct transaction *t)
-{
-	bool any = false;
-	for (size_t i = 0; i < t->probe_count; i++) {
-		t->wanted[i] = t->alive[i] && !t->probe[i].stopped && !t->probe[i].match;
-		any = any || t->wanted[i];
-	}
-	return any;
-}
-
-static void judge(struct message_probe *p, const char *expected)
-{
-	p->match = p->served && strcmp(p->fingerprint, expected) == 0;
-	if (p->served && !p->match)
-		snprintf(p->text, sizeof(p->text), "serves another certificate, %.16s…, not %.16s…", p->fingerprint,
-			expected);
-}
-
-static void record(struct transaction *t, const struct message_probe *seen, int64_t now)
-{
-	for (size_t i = 0; i < t->probe_count; i++) {
-		struct message_probe *p = &t->probe[i];
-		if (!t->wanted[i])
-			continue;
-		p->served = seen[i].served;
-		p->milliseconds = seen[i].milliseconds;
-		memcpy(p->fingerprint, seen[i].fingerprint, sizeof(p->fingerprint));
-		memcpy(p->text, seen[i].text, sizeof(p->text));
-		judge(p, t->expected);
-	}
-	t->probed_at = now;
-}
-
-/* "127.0.0.1:993 (dovecot): connection refused; 127.0.0.1:143 …" of the endpoints still wanted. */
-static void describe_missing(const struct transaction *t, char *text, size_t size)
-{
-	size_t used = 0;
-	text[0] = '\0';
-	for (size_t i = 0; i < t->probe_count && used < size; i++) {
-		const struct message_probe *p = &t->probe[i];
-		if (t->wanted[i])
-			used += (size_t)snprintf(text + used, size - used, "%s%s (%s): %s", used ? "; " : "",
-				p->endpoint, p->service, p->text);
-	}
-}
-
-static bool any_mismatch(const struct transaction *t)
-{
-	for (size_t i = 0; i < t->probe_count; i++)
-		if (!t->probe[i].stopped && t->probe[i].served && !t->probe[i].match)
-			return true;
-	return false;
-}
-
-static bool all_match(const struct transaction *t)
-{
-	for (size_t i = 0; i < t->probe_count; i++)
-		if (!t->probe[i].stopped && !t->probe[i].match)
-			return false;
-	return true;
-}
-
 /* The time for probing, which nests in the root half's deadline. Returns whether there is anything to probe. */
 static bool probe_begin(struct transaction *t, int64_t longest, int64_t now)
 {
@@ -215,9 +129,7 @@ static bool probe_begin(struct transaction *t, int64_t longest, int64_t now)
 	t->probe_ends = now + longest;
 	if (t->switched && t->probe_ends > t->switch_ends - COMMIT_SHARE)
 		t->probe_ends = t->switch_ends - COMMIT_SHARE;
-	for (size_t i = 0; i < t->probe_count; i++)
-		t->probe[i].match = false;
-	return want_running(t);
+	return view_want_running(&t->view);
 }
 
 /* Walking. */
@@ -251,7 +163,7 @@ static bool do_at_once(struct transaction *t, int64_t now)
 		tell_step(t, MESSAGE_VERIFIED, TRANSACTION_VERIFIED, now);
 		return true;
 	case PROBED:
-		if (t->state == TRANSACTION_INSTALLED && all_match(t))
+		if (t->state == TRANSACTION_INSTALLED && view_all_match(&t->view))
 			t->state = TRANSACTION_VERIFIED;
 		tell_probed(t, now);
 		return true;
@@ -273,7 +185,7 @@ static bool start_probes(struct transaction *t, int64_t now)
 		expect_live(t);
 	if (!probe_begin(t, until ? PROBE_LONGEST : PROBE_UNDONE, now))
 		return false;
-	t->io->probe(t->wanted, t->context);
+	t->io->probe(t->view.wanted, t->context);
 	return true;
 }
 
@@ -329,7 +241,7 @@ static void walk(struct transaction *t, int64_t now)
 {
 	for (; t->way[t->at] != END; t->at++) {
 		if (t->way[t->at] == CONFIRM) {
-			if (!any_mismatch(t))
+			if (!view_any_mismatch(&t->view))
 				continue;
 			t->way = way_force;
 			t->at = 0;
@@ -454,8 +366,7 @@ static void begin(struct transaction *t, const struct transaction_order *order, 
 	t->order = *order;
 	t->started = now;
 	t->switched = t->undone = false;
-	for (size_t i = 0; i < t->probe_count; i++)
-		t->alive[i] = true;
+	view_all_alive(&t->view);
 	if (order->activate)
 		begin_activate(t, now);
 	else
@@ -470,17 +381,6 @@ void transaction_init(struct transaction *t, const char *certificate, const stru
 	snprintf(t->certificate, sizeof(t->certificate), "%s", certificate);
 }
 
-bool transaction_add_endpoint(struct transaction *t, const char *endpoint, const char *service)
-{
-	if (t->probe_count == MESSAGE_PROBES_MAX)
-		return false;
-	struct message_probe *p = &t->probe[t->probe_count++];
-	snprintf(p->endpoint, sizeof(p->endpoint), "%s", endpoint);
-	snprintf(p->service, sizeof(p->service), "%s", service);
-	snprintf(p->text, sizeof(p->text), "not probed yet");
-	return true;
-}
-
 /* Where it stands when nothing is going on. */
 static enum transaction_state state_at_rest(const struct transaction *t)
 {
@@ -490,7 +390,7 @@ static enum transaction_state state_at_rest(const struct transaction *t)
 		return TRANSACTION_STAGED;
 	if (revision_is_placeholder(t->have.served))
 		return TRANSACTION_IDLE;
-	return t->probed_at && all_match(t) ? TRANSACTION_VERIFIED : TRANSACTION_INSTALLED;
+	return t->view.probed_at && view_all_match(&t->view) ? TRANSACTION_VERIFIED : TRANSACTION_INSTALLED;
 }
 
 void transaction_start(struct transaction *t, const struct inventory *have, int64_t now)
@@ -560,13 +460,11 @@ void transaction_fetched(struct transaction *t, const uint8_t *bundle, size_t le
 
 static void take_stopped(struct transaction *t, const struct reply *r)
 {
+	const char *stopped[REQUEST_SERVICES_MAX];
+	for (size_t i = 0; i < r->stopped_count; i++)
+		stopped[i] = r->stopped[i];
 	t->stopped = r->stopped_count > 0;
-	for (size_t i = 0; i < t->probe_count; i++) {
-		t->probe[i].stopped = false;
-		for (size_t k = 0; k < r->stopped_count; k++)
-			if (strcmp(t->probe[i].service, r->stopped[k]) == 0)
-				t->probe[i].stopped = true;
-	}
+	view_set_stopped(&t->view, stopped, r->stopped_count);
 }
 
 static void take_inventory(struct transaction *t, const struct reply *r)
@@ -655,7 +553,7 @@ static void wait_or_give_up(struct transaction *t, int64_t now)
 		t->probe_delay = t->probe_delay * 2 < PROBE_LAST_DELAY ? t->probe_delay * 2 : PROBE_LAST_DELAY;
 		return;
 	}
-	describe_missing(t, missing, sizeof(missing));
+	view_describe_wanted(&t->view, missing, sizeof(missing));
 	if (t->way[t->at] == PROBE_UNTIL) {
 		fail(t, "probe", missing, NULL, now);
 		return;
@@ -669,11 +567,10 @@ void transaction_probed(struct transaction *t, const struct message_probe *seen,
 	enum step step = t->way ? (enum step)t->way[t->at] : END;
 	if (!is_probe_step(step))
 		return;
-	record(t, seen, now);
+	view_record(&t->view, seen, now);
 	if (step == PROBE_BEFORE)
-		for (size_t i = 0; i < t->probe_count; i++)
-			t->alive[i] = t->probe[i].served;
-	if ((step == PROBE_UNTIL || step == PROBE_AFTER) && want_missing(t))
+		view_note_alive(&t->view);
+	if ((step == PROBE_UNTIL || step == PROBE_AFTER) && view_want_missing(&t->view))
 		wait_or_give_up(t, now);
 	else
 		done(t, now);
@@ -682,7 +579,7 @@ void transaction_probed(struct transaction *t, const struct message_probe *seen,
 void transaction_waited(struct transaction *t)
 {
 	if (t->way && is_probe_step(t->way[t->at]))
-		t->io->probe(t->wanted, t->context);
+		t->io->probe(t->view.wanted, t->context);
 }
 
 bool transaction_rests(const struct transaction *t)

@@ -10,6 +10,7 @@
 #define CERTSYNC_AGENT_TRANSACTION_H
 
 #include "agent/request.h"
+#include "agent/view.h"
 #include "lib/message.h"
 
 #include <stdbool.h>
@@ -59,16 +60,14 @@ struct transaction_failure {
 	bool rolled_back, permanent;
 };
 
-/* All fields are for reading only. */
+/* All fields are for reading only, but that endpoints are added to the view. */
 struct transaction {
 	char certificate[NAME_CERTIFICATE_MAX];
 	enum transaction_state state;
 	struct inventory have;           /* what the root half said last */
 	struct transaction_order order;  /* the one being carried out, or the last */
 	struct transaction_failure failure; /* of the newest order that failed; cleared by the next success */
-	struct message_probe probe[MESSAGE_PROBES_MAX]; /* endpoint and service fixed; the rest as seen last */
-	size_t probe_count;
-	int64_t probed_at; /* 0: never */
+	struct view view;
 	bool stopped;      /* some service was not running when asked last */
 
 	/* inside */
@@ -83,18 +82,13 @@ struct transaction {
 	bool switched;        /* the root half has (perhaps) switched the files and not yet committed */
 	bool undone;          /* it was, before the failure */
 	int64_t switch_ends;  /* when the root half undoes it by itself */
-	char expected[CHAIN_HEX_MAX]; /* the leaf that probes wait for */
-	bool alive[MESSAGE_PROBES_MAX]; /* answered before the switch */
-	bool wanted[MESSAGE_PROBES_MAX];
 	int64_t probe_ends;
 	int64_t probe_delay;
 };
 
-/* `now` is the monotonic clock in milliseconds, everywhere. */
+/* `now` is the monotonic clock in milliseconds, everywhere. The endpoints are then added to `view`. */
 void transaction_init(struct transaction *t, const char *certificate, const struct transaction_io *io,
 	void *context);
-/* Adds an endpoint that is probed; false at MESSAGE_PROBES_MAX. */
-bool transaction_add_endpoint(struct transaction *t, const char *endpoint, const char *service);
 
 /* At the start, with what the root half has: finishes a switch that was interrupted (or undoes it). */
 void transaction_start(struct transaction *t, const struct inventory *have, int64_t now);
@@ -109,7 +103,7 @@ void transaction_lost(struct transaction *t);
 
 void transaction_fetched(struct transaction *t, const uint8_t *bundle, size_t len);
 void transaction_reply(struct transaction *t, const struct reply *reply, int64_t now);
-/* `seen` has probe_count elements, of which the wanted ones are read: served, fingerprint, text, milliseconds. */
+/* `seen` has view.count elements, of which the wanted ones are read: served, fingerprint, text, milliseconds. */
 void transaction_probed(struct transaction *t, const struct message_probe *seen, int64_t now);
 void transaction_waited(struct transaction *t);
 

@@ -23,8 +23,8 @@ static void log_probes(struct ward *w)
 {
 	const struct transaction *t = &w->transaction;
 	bool unserved = false;
-	for (size_t i = 0; i < t->probe_count; i++) {
-		const struct message_probe *p = &t->probe[i];
+	for (size_t i = 0; i < t->view.count; i++) {
+		const struct message_probe *p = &t->view.probe[i];
 		if (p->match || p->stopped)
 			continue;
 		unserved = true;
@@ -141,7 +141,7 @@ struct ward *ward_new(struct site *site, const struct agent_certificate *certifi
 	w->prober = prober_new(site->base, certificate, site->config->probe_timeout, on_probed, w);
 	transaction_init(&w->transaction, certificate->name, &io, w);
 	for (size_t i = 0; i < prober_count(w->prober); i++)
-		transaction_add_endpoint(&w->transaction, prober_endpoint(w->prober, i), prober_service(w->prober, i));
+		view_add(&w->transaction.view, prober_endpoint(w->prober, i), prober_service(w->prober, i));
 	if (!revision_is_placeholder(have->pending))
 		log_event(LOG_LEVEL_NOTICE, "resume", "certificate=%s seconds_left=%u reason=\"an activation was interrupted\"",
 			certificate->name, have->pending_seconds);
@@ -194,7 +194,7 @@ void ward_bundle(struct ward *w, const uint8_t *data, size_t len)
 void ward_welcome(struct ward *w)
 {
 	/* A hub that has just started does not know what is served here; a look is only taken when none was. */
-	if (w->transaction.probed_at && transaction_rests(&w->transaction))
+	if (w->transaction.view.probed_at && transaction_rests(&w->transaction))
 		transaction_tell_probes(&w->transaction, clock_monotonic_ms());
 	else
 		ward_inspect(w);
@@ -239,19 +239,11 @@ void ward_inventory(const struct ward *w, struct message *ret)
 		chain_hex(have->fingerprint, ret->fingerprint);
 }
 
-static bool all_served(const struct transaction *t)
-{
-	for (size_t i = 0; i < t->probe_count; i++)
-		if (!t->probe[i].match && !t->probe[i].stopped)
-			return false;
-	return true;
-}
-
 bool ward_converged(const struct ward *w)
 {
 	const struct transaction *t = &w->transaction;
 	return !revision_is_placeholder(t->have.served) && !t->failure.at && revision_is_placeholder(t->have.staged) &&
-		revision_is_placeholder(t->have.pending) && all_served(t);
+		revision_is_placeholder(t->have.pending) && view_all_match(&t->view);
 }
 
 static void add_revision(cJSON *o, const char *key, struct revision r)
@@ -284,8 +276,8 @@ static void add_failure(const struct ward *w, cJSON *o)
 static void add_probes(const struct transaction *t, cJSON *o)
 {
 	cJSON *probes = cJSON_AddArrayToObject(o, "probes");
-	for (size_t i = 0; i < t->probe_count; i++) {
-		const struct message_probe *p = &t->probe[i];
+	for (size_t i = 0; i < t->view.count; i++) {
+		const struct message_probe *p = &t->view.probe[i];
 		cJSON *probe = cJSON_CreateObject();
 		cJSON_AddItemToArray(probes, probe);
 		cJSON_AddStringToObject(probe, "endpoint", p->endpoint);

@@ -301,9 +301,9 @@ static void set_up(struct node *n)
 	memset(n->serves, 'o', PORTS);
 	memset(n->serves_after_reload, 'n', PORTS);
 	transaction_init(&n->t, NAME, &io, n);
-	transaction_add_endpoint(&n->t, "127.0.0.1:25", "postfix");
-	transaction_add_endpoint(&n->t, "127.0.0.1:993", "dovecot");
-	transaction_add_endpoint(&n->t, "127.0.0.1:995", "dovecot");
+	view_add(&n->t.view, "127.0.0.1:25", "postfix");
+	view_add(&n->t.view, "127.0.0.1:993", "dovecot");
+	view_add(&n->t.view, "127.0.0.1:995", "dovecot");
 }
 
 static struct node *ready(void)
@@ -337,7 +337,7 @@ static void a_renewal_goes_through(void **state)
 	assert_int_equal(n->told.attempt, 5);
 	assert_int_equal(n->told.fingerprint[0], '6'); /* 'n' is 0x6e */
 	for (int i = 0; i < PORTS; i++)
-		assert_true(n->t.probe[i].match);
+		assert_true(n->t.view.probe[i].match);
 	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
 }
 
@@ -465,9 +465,9 @@ static void a_port_that_was_dead_before_is_told_and_no_reason(void **state)
 	pump(n);
 	assert_string_equal(n->trace,
 		"running probe activate test reload !installed probe commit look !verified");
-	assert_false(n->t.probe[POP3].served);
-	assert_string_equal(n->t.probe[POP3].text, "connection refused");
-	assert_true(n->t.probe[SMTP].match);
+	assert_false(n->t.view.probe[POP3].served);
+	assert_string_equal(n->t.view.probe[POP3].text, "connection refused");
+	assert_true(n->t.view.probe[SMTP].match);
 }
 
 static void a_stopped_service_gets_its_files_and_is_not_probed(void **state)
@@ -483,7 +483,7 @@ static void a_stopped_service_gets_its_files_and_is_not_probed(void **state)
 	pump(n);
 	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
 	assert_true(n->told.stopped);
-	assert_true(n->t.probe[IMAP].stopped);
+	assert_true(n->t.view.probe[IMAP].stopped);
 	assert_string_equal(transaction_state_name(&n->t), "installed (stopped)");
 
 	/* It is started, with the new files: the next look finds it. */
@@ -493,7 +493,7 @@ static void a_stopped_service_gets_its_files_and_is_not_probed(void **state)
 	assert_true(transaction_inspect(&n->t, 0, n->now));
 	pump(n);
 	assert_string_equal(n->trace, "running probe !probed");
-	assert_true(n->t.probe[IMAP].match);
+	assert_true(n->t.view.probe[IMAP].match);
 	assert_false(n->told.stopped);
 	assert_string_equal(transaction_state_name(&n->t), "verified");
 }
@@ -502,7 +502,7 @@ static void all_services_stopped_needs_no_probe(void **state)
 {
 	(void)state;
 	struct node *n = ready();
-	n->t.probe_count = 1;
+	n->t.view.count = 1;
 	n->stopped = "postfix";
 	n->serves[SMTP] = 0;
 	stage_new(n);
@@ -750,7 +750,7 @@ static void a_resumed_switch_ends_before_the_root_half_s_deadline(void **state)
 	(void)state;
 	struct node *n = interrupted();
 	transaction_init(&n->t, NAME, &io, n);
-	transaction_add_endpoint(&n->t, "127.0.0.1:25", "postfix");
+	view_add(&n->t.view, "127.0.0.1:25", "postfix");
 	n->have.pending_seconds = 12;
 	n->serves_after_reload[SMTP] = 'o';
 	n->waits = NOTHING;
@@ -782,8 +782,8 @@ static void a_look_tells_what_is_served(void **state)
 	assert_string_equal(n->trace, "running probe !probed");
 	assert_int_equal(n->told.attempt, 9);
 	assert_int_equal(revision_compare(n->told.revision, OLD), 0);
-	assert_true(n->t.probe[SMTP].match);
-	assert_false(n->t.probe[POP3].match);
+	assert_true(n->t.view.probe[SMTP].match);
+	assert_false(n->t.view.probe[POP3].match);
 	assert_int_equal(n->t.state, TRANSACTION_INSTALLED); /* not seen served everywhere: not verified */
 }
 
