@@ -18,7 +18,11 @@ enum { CHILD_WAIT_MIN_MS = 1000, CHILD_WAIT_MAX_MS = 30000, CHILD_STOP_MS = 5000
 
 void child_init(struct child *c, const char *config_path, const struct proc_user *user)
 {
-	*c = (struct child){.config_path = config_path, .user = user, .pid = -1, .pidfd = -1, .wait_ms = CHILD_WAIT_MIN_MS};
+	*c = (struct child){.config_path = config_path,
+		.user = user,
+		.pid = -1,
+		.pidfd = -1,
+		.wait_ms = CHILD_WAIT_MIN_MS};
 	c->stream.fd = -1;
 }
 
@@ -41,7 +45,8 @@ static pid_t spawn(const struct child *c, int socket, struct error *err)
 	auto_free char *path = mem_printf("%s/certsync-agent", fs_program_directory());
 	const char *const argv[] = {path, "run", "-c", c->config_path, NULL};
 	/* Under systemd, its lines go to the journal as ours do. */
-	auto_free char *journal = mem_printf("JOURNAL_STREAM=%s", getenv("JOURNAL_STREAM") ? getenv("JOURNAL_STREAM") : "");
+	auto_free char *journal =
+		mem_printf("JOURNAL_STREAM=%s", getenv("JOURNAL_STREAM") ? getenv("JOURNAL_STREAM") : "");
 	const char *const envp[] = {PROC_PATH, getenv("JOURNAL_STREAM") ? journal : NULL, NULL};
 	const struct proc_spec spec = {
 		.argv = argv,
@@ -119,8 +124,9 @@ void child_ended(struct child *c, const char *why)
 	if (clock_monotonic_ms() - c->started_ms > 2 * CHILD_WAIT_MAX_MS)
 		c->wait_ms = CHILD_WAIT_MIN_MS;
 	int status = reap(c);
-	log_event(LOG_LEVEL_WARNING, "child", "error=\"certsync-agent %s%s%s\" text=\"started again in %lld ms\"",
-		proc_status_text(status), why ? ": " : "", why ? why : "", (long long)c->wait_ms);
+	log_event(LOG_LEVEL_WARNING, "child",
+		"error=\"certsync-agent %s%s%s\" text=\"started again in %lld ms\"", proc_status_text(status),
+		why ? ": " : "", why ? why : "", (long long)c->wait_ms);
 	start_later(c);
 }
 

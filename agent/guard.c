@@ -15,7 +15,8 @@ enum {
 
 void guard_init(struct guard *g)
 {
-	*g = (struct guard){.check_at_ms = clock_monotonic_ms() + GUARD_INTERVAL_MS, .gap_ms = GUARD_GAP_MIN_MS};
+	*g = (struct guard){
+		.check_at_ms = clock_monotonic_ms() + GUARD_INTERVAL_MS, .gap_ms = GUARD_GAP_MIN_MS};
 }
 
 void guard_release(struct guard *g)
@@ -32,13 +33,15 @@ static void add(struct guard *g, const char *directory, const char *name)
 	if (watch_add(g->watch, directory, name, &err) == 0 || err.kind == ERROR_PERMANENT || g->complained)
 		return;
 	g->complained = true;
-	log_event(LOG_LEVEL_WARNING, "watch", "error=\"%s\" text=\"changes are found every 15 minutes only\"", err.message);
+	log_event(LOG_LEVEL_WARNING, "watch", "error=\"%s\" text=\"changes are found every 15 minutes only\"",
+		err.message);
 }
 
 static void add_file(struct guard *g, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	auto_free char *directory = slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+	auto_free char *directory =
+		slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
 	add(g, directory, slash + 1);
 }
 
@@ -89,6 +92,11 @@ void guard_event(struct guard *g)
 {
 	if (g->watch && watch_read(g->watch))
 		check_within(g, g->gap_ms);
+}
+
+void guard_check_soon(struct guard *g)
+{
+	check_within(g, GUARD_RETRY_MS);
 }
 
 int64_t guard_due(const struct guard *g)

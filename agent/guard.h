@@ -1,8 +1,8 @@
-/* Keeping installed files as they were installed: watches on them, and checks after events, after failures and
- * every quarter of an hour, since an event can be missed.
+/* Keeping installed files as they were installed: watches on them, and checks after events, after failures
+ * and every quarter of an hour, since an event can be missed.
  *
- * A check that follows a repair waits longer each time, so that two programs that disagree about a file do not
- * rewrite it all day.
+ * A check that follows a repair waits longer each time, so that two programs that disagree about a file do
+ * not rewrite it all day.
  */
 #ifndef CERTSYNC_AGENT_GUARD_H
 #define CERTSYNC_AGENT_GUARD_H
@@ -27,6 +27,8 @@ void guard_arm(struct guard *g, const struct keeper *keepers, size_t count);
 int guard_fd(const struct guard *g);
 void guard_event(struct guard *g);
 
+/* Has the next check come within a minute: something could not be started or put right. */
+void guard_check_soon(struct guard *g);
 int64_t guard_due(const struct guard *g); /* milliseconds until guard_tick has something to do */
 void guard_tick(struct guard *g, struct keeper *keepers, size_t count);
 

@@ -29,7 +29,8 @@ static bool is_missing(int directory, const char *name)
 }
 
 /* Writes `text` unless it stands there already. */
-static int keep_file(int directory, const char *name, struct buf *text, struct fs_owner owner, struct error *err)
+static int keep_file(
+	int directory, const char *name, struct buf *text, struct fs_owner owner, struct error *err)
 {
 	auto_buf struct buf found = BUF_INIT(SSH_FILE_MAX);
 	struct error ignored;
@@ -48,7 +49,8 @@ static int read_seal_key(int directory, struct identity *i, struct error *err)
 		return -1;
 	if (raw.len != SEAL_KEY_SIZE)
 		return error_set(err, ERROR_PERMANENT,
-			"seal.key has %zu bytes instead of %d: restore it, or remove it and add this agent to the hub again",
+			"seal.key has %zu bytes instead of %d: restore it, or remove it and add this agent "
+			"to the hub again",
 			raw.len, SEAL_KEY_SIZE);
 	memcpy(i->seal_private, raw.data, SEAL_KEY_SIZE);
 	return seal_public(i->seal_private, i->seal_public, err);
@@ -78,7 +80,8 @@ static void put_public(struct buf *out, const uint8_t public_key[SEAL_KEY_SIZE])
 	buf_put_bytes(out, public_key, SEAL_KEY_SIZE);
 }
 
-static void put_private(struct buf *out, const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE])
+static void put_private(
+	struct buf *out, const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE])
 {
 	auto_buf struct buf both = BUF_INIT(2 * SEAL_KEY_SIZE);
 	uint32_t check = 0;
@@ -108,7 +111,8 @@ static int put_wrapped(struct buf *out, const struct buf *raw)
 	return 0;
 }
 
-static int encode_ssh_key(const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE], struct buf *out)
+static int encode_ssh_key(
+	const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE], struct buf *out)
 {
 	auto_buf struct buf raw = BUF_INIT(1024);
 	auto_buf struct buf public_blob = BUF_INIT(128);
@@ -153,7 +157,8 @@ static int read_public(const struct buf *raw, uint8_t ret[SEAL_KEY_SIZE])
 	read_bytes(&r, 256, &len);
 	uint32_t count = read_u32(&r);
 	const uint8_t *blob = read_bytes(&r, 256, &len);
-	if (r.failed || memcmp(magic, ssh_magic, sizeof(ssh_magic)) != 0 || strcmp(cipher, "none") != 0 || count != 1)
+	if (r.failed || memcmp(magic, ssh_magic, sizeof(ssh_magic)) != 0 || strcmp(cipher, "none") != 0 ||
+		count != 1)
 		return -1;
 	struct reader inner = READER(blob, len);
 	read_string(&inner, type, sizeof(type));
@@ -175,12 +180,14 @@ static int read_ssh_key(int directory, uint8_t ret_public[SEAL_KEY_SIZE], struct
 	if (unwrap(&file, &text) < 0 || base64_decode(buf_text(&text), &raw, &ignored) < 0 ||
 		read_public(&raw, ret_public) < 0)
 		return error_set(err, ERROR_PERMANENT,
-			"id_ed25519 is not an Ed25519 key in OpenSSH's form without a passphrase: restore it, or remove it "
+			"id_ed25519 is not an Ed25519 key in OpenSSH's form without a passphrase: restore "
+			"it, or remove it "
 			"and add this agent to the hub again");
 	return 0;
 }
 
-static int make_ssh_key(int directory, struct fs_owner owner, uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
+static int make_ssh_key(
+	int directory, struct fs_owner owner, uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
 {
 	uint8_t seed[SEAL_KEY_SIZE];
 	auto_buf struct buf file = BUF_INIT(SSH_FILE_MAX);
@@ -202,8 +209,9 @@ static int load_ssh_key(const struct places *places, struct identity *i, struct 
 		owner.uid = places->user.uid;
 		owner.gid = places->user.gid;
 	}
-	int found = is_missing(places->state, "id_ed25519") ? make_ssh_key(places->state, owner, public_key, err) :
-								read_ssh_key(places->state, public_key, err);
+	int found = is_missing(places->state, "id_ed25519")
+			    ? make_ssh_key(places->state, owner, public_key, err)
+			    : read_ssh_key(places->state, public_key, err);
 	if (found < 0)
 		return -1;
 	put_public(&blob, public_key);

@@ -65,7 +65,8 @@ int install_live(const struct install *i, struct revision *ret, struct error *er
 	if (len < 0 && errno == ENOENT)
 		return 0;
 	if (len < 0)
-		return error_errno(err, "live/%s is not a symbolic link: move it away, certsync makes its own",
+		return error_errno(err,
+			"live/%s is not a symbolic link: move it away, certsync makes its own",
 			i->certificate->name);
 	target[len] = '\0';
 	const char *slash = strrchr(target, '/');
@@ -98,8 +99,9 @@ static int step_into(int *fd, const char *component, const char *path, struct er
 	int next = openat(*fd, component, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (next < 0 && (errno == ELOOP || errno == ENOTDIR))
 		return error_set(err, ERROR_PERMANENT,
-			"%s: %s on the way is a symbolic link or no directory: name the real directory in agent.conf", path,
-			component);
+			"%s: %s on the way is a symbolic link or no directory: name the real directory in "
+			"agent.conf",
+			path, component);
 	if (next < 0)
 		return error_errno(err, "%s: cannot open the directory %s on the way", path, component);
 	close(*fd);
@@ -128,7 +130,8 @@ static int find_group(const char *name, gid_t *ret, struct error *err)
 {
 	const struct group *entry = getgrnam(name);
 	if (!entry)
-		return error_set(err, ERROR_USAGE, "there is no group %s on this machine: create it, or configure another", name);
+		return error_set(err, ERROR_USAGE,
+			"there is no group %s on this machine: create it, or configure another", name);
 	*ret = entry->gr_gid;
 	return 0;
 }
@@ -145,7 +148,8 @@ static int file_owner(const struct agent_file *f, struct fs_owner *ret, struct e
 		const struct passwd *entry = getpwnam(f->owner);
 		if (!entry)
 			return error_set(err, ERROR_USAGE,
-				"there is no user %s on this machine: create it, or configure another", f->owner);
+				"there is no user %s on this machine: create it, or configure another",
+				f->owner);
 		ret->uid = entry->pw_uid;
 	}
 	return f->group ? find_group(f->group, &ret->gid, err) : 0;
@@ -158,7 +162,7 @@ static bool stat_matches(int directory, const char *name, const struct fs_owner 
 	if (!*ret_exists || !S_ISREG(st.st_mode) || st.st_nlink != 1 || (st.st_mode & 07777) != owner->mode)
 		return false;
 	return (owner->uid == (uid_t)-1 || st.st_uid == owner->uid) &&
-		(owner->gid == (gid_t)-1 || st.st_gid == owner->gid);
+	       (owner->gid == (gid_t)-1 || st.st_gid == owner->gid);
 }
 
 static bool content_matches(int directory, const char *name, const struct buf *pem)
@@ -166,12 +170,12 @@ static bool content_matches(int directory, const char *name, const struct buf *p
 	auto_buf struct buf found = BUF_INIT(INSTALL_FILE_MAX);
 	struct error ignored;
 	return fs_read(directory, name, false, &found, &ignored) == 0 && found.len == pem->len &&
-		(!found.len || memcmp(found.data, pem->data, found.len) == 0);
+	       (!found.len || memcmp(found.data, pem->data, found.len) == 0);
 }
 
 /* 1 differed (and was written, unless only looked at), 0 was right already. */
-static int install_file(const struct agent_file *f, const struct set *s, enum install_which which,
-	struct error *err)
+static int install_file(
+	const struct agent_file *f, const struct set *s, enum install_which which, struct error *err)
 {
 	const struct set_file *content = set_content(s, f->content);
 	const char *name;
@@ -182,7 +186,8 @@ static int install_file(const struct agent_file *f, const struct set *s, enum in
 	auto_close int directory = install_open_parent(f->path, &name, err);
 	if (directory < 0 || file_owner(f, &owner, err) < 0)
 		return -1;
-	bool right = stat_matches(directory, name, &owner, &exists) && content_matches(directory, name, &content->pem);
+	bool right = stat_matches(directory, name, &owner, &exists) &&
+		     content_matches(directory, name, &content->pem);
 	if (right || (exists && which == INSTALL_MISSING))
 		return 0;
 	if (which == INSTALL_LOOK)
@@ -290,7 +295,8 @@ void install_sweep(const struct install *i)
 		const struct agent_service *service = &i->certificate->services[k];
 		for (size_t n = 0; n < service->file_count; n++) {
 			const char *name;
-			auto_close int directory = install_open_parent(service->files[n].path, &name, &ignored);
+			auto_close int directory =
+				install_open_parent(service->files[n].path, &name, &ignored);
 			if (directory >= 0)
 				fs_sweep(directory);
 		}

@@ -1,4 +1,5 @@
-/* Where a set is put: the symlink live/NAME and the copies that services need elsewhere (`file` in agent.conf).
+/* Where a set is put: the symlink live/NAME and the copies that services need elsewhere (`file` in
+ * agent.conf).
  *
  * Every call changes only what differs from what it should be, so each can be repeated after a crash, and is
  * used for repairs as well as for installing.

@@ -46,7 +46,8 @@ struct journal {
 };
 
 bool journal_entry_is_set(const struct journal_entry *e);
-bool journal_entry_same(const struct journal_entry *a, const struct journal_entry *b); /* revision and content */
+/* Both are set, with one revision and one content. */
+bool journal_entry_same(const struct journal_entry *a, const struct journal_entry *b);
 
 /* 1 read, 0 there is none, -1 it is there but cut short, changed, or another certificate's: *err says which
  * and *ret is untouched. `directory` is ROOT_STATE. */

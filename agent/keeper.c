@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-int keeper_open(struct keeper *k, const struct agent_config *config, const struct agent_certificate *certificate,
-	int root_state, int stop_fd, struct error *err)
+int keeper_open(struct keeper *k, const struct agent_config *config,
+	const struct agent_certificate *certificate, int root_state, int stop_fd, struct error *err)
 {
 	struct keeper keeper = {
 		.config = config,
@@ -49,7 +49,8 @@ int keeper_read(const struct keeper *k, const struct journal_entry *entry, struc
 		return -1;
 	if (!journal_entry_same(entry, &s.entry)) {
 		char text[REVISION_TEXT_MAX];
-		return error_set(err, ERROR_PERMANENT, "revision %s in the archive has another content than was staged",
+		return error_set(err, ERROR_PERMANENT,
+			"revision %s in the archive has another content than was staged",
 			revision_text(entry->revision, text));
 	}
 	*ret = s;
@@ -68,7 +69,8 @@ static int place_set(struct keeper *k, const struct set *s, enum keeper_effort e
 	return files < 0 || switched < 0 ? -1 : files + switched;
 }
 
-int keeper_place(struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err)
+int keeper_place(
+	struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err)
 {
 	auto_set struct set s = {0};
 	if (keeper_read(k, entry, &s, err) < 0)
@@ -87,7 +89,8 @@ void keeper_prune(struct keeper *k)
 		if (journal_entry_is_set(kept[i]))
 			keep[count++] = kept[i]->revision;
 	if (install_prune(&k->install, keep, count, &err) < 0)
-		log_event(LOG_LEVEL_WARNING, "prune", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
+		log_event(LOG_LEVEL_WARNING, "prune", "certificate=%s error=\"%s\"", k->certificate->name,
+			err.message);
 }
 
 /* The best there is to serve: what live/ points at, else the newest that is valid, else the newest. */
@@ -95,7 +98,8 @@ static int choose_set(struct keeper *k, struct set *ret)
 {
 	struct revision live;
 	struct error ignored;
-	if (install_live(&k->install, &live, &ignored) == 1 && set_read(k->install.archive, live, ret, &ignored) == 0)
+	if (install_live(&k->install, &live, &ignored) == 1 &&
+		set_read(k->install.archive, live, ret, &ignored) == 0)
 		return 1;
 	if (install_newest(&k->install, clock_wall(), ret))
 		return 1;
@@ -178,7 +182,8 @@ int keeper_start(struct keeper *k, struct error *err)
 		arm(k);
 		keeper_tick(k);
 	}
-	if (!keeper_is_pending(k) && !is_whole(k, &k->journal.served, &damage) && rebuild_for(k, &damage, err) < 0)
+	if (!keeper_is_pending(k) && !is_whole(k, &k->journal.served, &damage) &&
+		rebuild_for(k, &damage, err) < 0)
 		return error_wrap(err, "certificate %s", k->certificate->name);
 	k->ready = true;
 	keeper_repair(k);
@@ -201,8 +206,9 @@ void keeper_tick(struct keeper *k)
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	char revision[REVISION_TEXT_MAX];
 	revision_text(k->journal.pending.revision, revision);
-	log_event(LOG_LEVEL_WARNING, "deadline", "certificate=%s revision=%s text=\"not committed in time: undone\"",
-		k->certificate->name, revision);
+	log_event(LOG_LEVEL_WARNING, "deadline",
+		"certificate=%s revision=%s text=\"not committed in time: undone\"", k->certificate->name,
+		revision);
 	step_undo(k, reply);
 	if (!reply->ok)
 		log_event(LOG_LEVEL_ERROR, "undo", "certificate=%s revision=%s error=\"%s\" output=\"%s\"",
@@ -223,19 +229,21 @@ int keeper_repair(struct keeper *k)
 	auto_set struct set s = {0};
 	if (keeper_read(k, wanted, &s, &err) < 0) {
 		if (!k->drifted)
-			log_event(LOG_LEVEL_ERROR, "drift", "certificate=%s revision=%s error=\"%s: nothing is repaired "
-				"from it; push the certificate again\"", k->certificate->name, revision, err.message);
+			log_event(LOG_LEVEL_ERROR, "drift",
+				"certificate=%s revision=%s error=\"%s: nothing is repaired "
+				"from it; push the certificate again\"",
+				k->certificate->name, revision, err.message);
 		k->drifted = true;
 		return -1;
 	}
 	k->drifted = false;
 	int changed = place_set(k, &s, KEEPER_ALL, &err);
 	if (changed < 0)
-		log_event(LOG_LEVEL_ERROR, "repair", "certificate=%s revision=%s error=\"%s\"", k->certificate->name,
-			revision, err.message);
+		log_event(LOG_LEVEL_ERROR, "repair", "certificate=%s revision=%s error=\"%s\"",
+			k->certificate->name, revision, err.message);
 	else if (changed > 0)
-		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d", k->certificate->name, revision,
-			changed);
+		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d",
+			k->certificate->name, revision, changed);
 	return changed;
 }
 

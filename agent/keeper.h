@@ -14,8 +14,8 @@
 struct keeper {
 	const struct agent_config *config;           /* borrowed */
 	const struct agent_certificate *certificate; /* borrowed */
-	int root_state; /* borrowed: directory of the journals */
-	int stop_fd;    /* borrowed: ends a running hook (agent/service.h) */
+	int root_state;                              /* borrowed: directory of the journals */
+	int stop_fd;                                 /* borrowed: ends a running hook (agent/service.h) */
 	struct install install;
 	struct journal journal;
 	int64_t undo_at_ms; /* monotonic; when pending is undone; meaningless without pending */
@@ -23,13 +23,13 @@ struct keeper {
 	bool drifted;       /* the archive's own set was changed: said once */
 };
 
-int keeper_open(struct keeper *k, const struct agent_config *config, const struct agent_certificate *certificate,
-	int root_state, int stop_fd, struct error *err);
+int keeper_open(struct keeper *k, const struct agent_config *config,
+	const struct agent_certificate *certificate, int root_state, int stop_fd, struct error *err);
 void keeper_close(struct keeper *k);
 
 /* Reads the journal (a damaged one is logged and rebuilt from live/ and the archive), makes a placeholder
- * where there is nothing, undoes what is overdue and repairs what a crash left between two steps. Logs. May be
- * called again after a failure; until it has succeeded nothing else may be called but keeper_close. */
+ * where there is nothing, undoes what is overdue and repairs what a crash left between two steps. Logs. May
+ * be called again after a failure; until it has succeeded nothing else may be called but keeper_close. */
 int keeper_start(struct keeper *k, struct error *err);
 
 const struct journal_entry *keeper_wanted(const struct keeper *k);
@@ -44,14 +44,16 @@ int keeper_repair(struct keeper *k);
 void keeper_inventory(const struct keeper *k, struct inventory *ret);
 
 /* For agent/step.c. The set of an entry from the archive, with the entry's content or an error. */
-int keeper_read(const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err);
+int keeper_read(
+	const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err);
 enum keeper_effort {
 	KEEPER_STRICT, /* the symlink is not switched unless every own file is right */
 	KEEPER_ALL,    /* whatever can be put right is */
 };
 /* Own files, then the symlink, so that they are this entry's. Returns how many were changed, or -1 with the
  * first failure. */
-int keeper_place(struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err);
+int keeper_place(
+	struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err);
 int keeper_save(struct keeper *k, struct error *err);
 /* Removes what nobody needs from the archive; a failure is logged and no more. */
 void keeper_prune(struct keeper *k);

@@ -30,7 +30,8 @@ static bool is_host_key(const char *text)
 	if (strncmp(text, prefix, strlen(prefix)) != 0)
 		return false;
 	text += strlen(prefix);
-	return strlen(text) == HOST_FINGERPRINT_LENGTH && strspn(text, host_alphabet) == HOST_FINGERPRINT_LENGTH;
+	return strlen(text) == HOST_FINGERPRINT_LENGTH &&
+	       strspn(text, host_alphabet) == HOST_FINGERPRINT_LENGTH;
 }
 
 static bool is_port(const char *text)
@@ -47,7 +48,8 @@ static bool is_host(const char *text, size_t len)
 	memcpy(host, text, len);
 	host[len] = '\0';
 	if (host[0] == '[')
-		return len > 2 && host[len - 1] == ']' && strspn(host + 1, "0123456789abcdefABCDEF:.") == len - 2;
+		return len > 2 && host[len - 1] == ']' &&
+		       strspn(host + 1, "0123456789abcdefABCDEF:.") == len - 2;
 	return name_is_dns(host, false);
 }
 
@@ -87,7 +89,8 @@ static int add_field(struct pin *pin, const char *field, struct error *err)
 	if (strncmp(field, host_key, strlen(host_key)) == 0) {
 		const char *text = field + strlen(host_key);
 		if (!is_host_key(text))
-			return error_set(err, ERROR_USAGE, "%.80s: is not a fingerprint as ssh-keygen -l prints it", field);
+			return error_set(err, ERROR_USAGE,
+				"%.80s: is not a fingerprint as ssh-keygen -l prints it", field);
 		if (pin->host_count == PIN_HOSTS_MAX)
 			return error_set(err, ERROR_USAGE, "more than %d host= fields", PIN_HOSTS_MAX);
 		snprintf(pin->hosts[pin->host_count++], PIN_TEXT_MAX, "%s", text);
@@ -192,7 +195,9 @@ static int check_same(const char *path, const char *what, const char (*wanted)[P
 	if (compare_file(path, wanted, count) >= 0)
 		return 0;
 	return error_set(err, ERROR_USAGE,
-		"%s has other %s than this line: nothing was changed. If the hub really has new ones, give --replace", path, what);
+		"%s has other %s than this line: nothing was changed. If the hub really has new ones, give "
+		"--replace",
+		path, what);
 }
 
 static int write_lines(const char *path, const char *comment, const char (*lines)[PIN_TEXT_MAX], size_t count,
@@ -221,7 +226,8 @@ int pin_write(const struct agent_config *config, const struct pin *pin, bool rep
 	/* The host keys first: what is pinned half-way opens no bundle yet. */
 	if (write_lines(host_keys, "SSH host keys of the hub", pin->hosts, pin->host_count, err) < 0)
 		return -1;
-	return write_lines(hub_keys, "Ed25519 keys of the hub: they sign bundles", pin->signers, pin->signer_count, err);
+	return write_lines(
+		hub_keys, "Ed25519 keys of the hub: they sign bundles", pin->signers, pin->signer_count, err);
 }
 
 static int add_signer(const char *line, void *context, struct error *err)
@@ -243,7 +249,8 @@ int pin_signers(const char *directory, struct bundle_keys *ret, struct error *er
 	auto_buf struct buf file = BUF_INIT(64 * 1024);
 	ret->signer_count = 0;
 	if (fs_read(AT_FDCWD, path, false, &file, err) < 0)
-		return error_wrap(err, "no hub is pinned: run certsync-agent join with the line that `certsync agent add` prints");
+		return error_wrap(err, "no hub is pinned: run certsync-agent join with the line that "
+				       "`certsync agent add` prints");
 	if (each_line(&file, add_signer, ret, err) < 0)
 		return error_wrap(err, "%s", path);
 	if (!ret->signer_count)

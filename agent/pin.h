@@ -9,8 +9,8 @@
 
 enum { PIN_HOSTS_MAX = 16, PIN_TEXT_MAX = 64, PIN_URL_MAX = 320, PIN_LINE_MAX = 4096 };
 
-/* The hub's line: "certsync-hub:1 ssh://user@host[:port] sign=ed25519:BASE64 host=SHA256:…", any number of sign=
- * and host=. For the hub's own node "unix:///path" stands instead of ssh://, and needs no host=. */
+/* The hub's line: "certsync-hub:1 ssh://user@host[:port] sign=ed25519:BASE64 host=SHA256:…", any number of
+ * sign= and host=. For the hub's own node "unix:///path" stands instead of ssh://, and needs no host=. */
 struct pin {
 	char url[PIN_URL_MAX];
 	char signers[BUNDLE_SIGNERS_MAX][PIN_TEXT_MAX]; /* BASE64 */

@@ -10,8 +10,8 @@
 struct places {
 	int root_state; /* ROOT_STATE, 0700 */
 	int state;      /* STATE, 0700, the agent's user's */
-	int run;        /* RUN, the agent's user's; 02755 with the admin group, which the socket in it inherits */
-	bool has_user;  /* started as root: `user` is the agent's */
+	int run; /* RUN, the agent's user's; 02755 with the admin group, which the socket in it inherits */
+	bool has_user; /* started as root: `user` is the agent's */
 	struct proc_user user;
 };
 
@@ -21,8 +21,8 @@ void places_close(struct places *p);
 /* Removes what interrupted writes left there. */
 void places_sweep(const struct places *p);
 
-/* RUN/instance: 16 random bytes that outlive the root half and not a reboot. A machine cloned from another's disk
- * has its own. */
+/* RUN/instance: 16 random bytes that outlive the root half and not a reboot. A machine cloned from another's
+ * disk has its own. */
 int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err);
 
 #endif

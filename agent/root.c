@@ -61,17 +61,19 @@ static int lock_state(struct root *r, struct error *err)
 	if (r->lock < 0)
 		return error_errno(err, "cannot open the lock in %s", r->config->root_state);
 	if (flock(r->lock, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, ERROR_PERMANENT, "another certsync-agent-root works on %s: end it first",
-			r->config->root_state);
+		return error_set(err, ERROR_PERMANENT,
+			"another certsync-agent-root works on %s: end it first", r->config->root_state);
 	return 0;
 }
 
 /* A certificate that cannot be started now is tried again by the guard; the others are not held up. */
-static int open_keepers(const struct agent_config *config, const struct root *r, struct keeper **ret, struct error *err)
+static int open_keepers(
+	const struct agent_config *config, const struct root *r, struct keeper **ret, struct error *err)
 {
 	struct keeper *keepers = mem_array(config->certificate_count, sizeof(*keepers));
 	for (size_t i = 0; i < config->certificate_count; i++) {
-		if (keeper_open(&keepers[i], config, &config->certificates[i], r->places.root_state, r->stop_fd, err) == 0)
+		if (keeper_open(&keepers[i], config, &config->certificates[i], r->places.root_state,
+			    r->stop_fd, err) == 0)
 			continue;
 		while (i-- > 0)
 			keeper_close(&keepers[i]);
@@ -99,6 +101,7 @@ static void start_keepers(struct root *r)
 			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 	}
 	guard_arm(&r->guard, r->keepers, r->keeper_count);
+	guard_check_soon(&r->guard);
 }
 
 static int start(struct root *r, struct error *err)
@@ -107,8 +110,10 @@ static int start(struct root *r, struct error *err)
 	r->stop_fd = signal_fd(stop, COUNT(stop));
 	r->reload_fd = signal_fd(reload, COUNT(reload));
 	signal(SIGPIPE, SIG_IGN);
-	if (places_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 || places_instance(&r->places, r->instance, err) < 0 ||
-		identity_load(&r->places, &r->identity, err) < 0 || open_keepers(r->config, r, &r->keepers, err) < 0)
+	if (places_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 ||
+		places_instance(&r->places, r->instance, err) < 0 ||
+		identity_load(&r->places, &r->identity, err) < 0 ||
+		open_keepers(r->config, r, &r->keepers, err) < 0)
 		return -1;
 	r->keeper_count = r->config->certificate_count;
 	places_sweep(&r->places);
@@ -122,8 +127,8 @@ static int start(struct root *r, struct error *err)
 static bool same_places(const struct agent_config *a, const struct agent_config *b)
 {
 	return strcmp(a->directory, b->directory) == 0 && strcmp(a->state, b->state) == 0 &&
-		strcmp(a->root_state, b->root_state) == 0 && strcmp(a->run, b->run) == 0 &&
-		strcmp(a->user, b->user) == 0;
+	       strcmp(a->root_state, b->root_state) == 0 && strcmp(a->run, b->run) == 0 &&
+	       strcmp(a->user, b->user) == 0;
 }
 
 static void resetup_load(struct root *r)
@@ -132,12 +137,14 @@ static void resetup_load(struct root *r)
 	struct keeper *keepers;
 	struct agent_config *config = setup_load(r->config_path);
 	if (config && !same_places(config, r->config)) {
-		log_event(LOG_LEVEL_ERROR, "reload", "error=\"directories or user changed: restart certsync-agent-root\"");
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"error=\"directories or user changed: restart certsync-agent-root\"");
 		agent_config_free(config);
 		return;
 	}
 	if (!config || open_keepers(config, r, &keepers, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\" text=\"the configuration before it stays\"",
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"error=\"%s\" text=\"the configuration before it stays\"",
 			config ? err.message : "the configuration has faults");
 		agent_config_free(config);
 		return;
@@ -195,7 +202,8 @@ static void stage(struct root *r, const struct frame *frame, struct reply *reply
 	reply->revision = b.revision;
 	struct keeper *k = find_keeper(r, b.certificate);
 	if (!k) {
-		error_set(&err, ERROR_UNTRUSTED, "allow: agent.conf of this node has no certificate \"%s\"", b.certificate);
+		error_set(&err, ERROR_UNTRUSTED, "allow: agent.conf of this node has no certificate \"%s\"",
+			b.certificate);
 		refuse(reply, "verify", &err);
 		return;
 	}
@@ -234,7 +242,8 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 		step_request(k, &request, reply);
 		return 0;
 	}
-	error_set(err, ERROR_PERMANENT, "agent.conf of this node has no certificate \"%s\"", request.certificate);
+	error_set(err, ERROR_PERMANENT, "agent.conf of this node has no certificate \"%s\"",
+		request.certificate);
 	refuse(reply, "request", err);
 	return 0;
 }
@@ -248,10 +257,12 @@ static void log_reply(const struct reply *reply)
 		return;
 	revision_text(reply->revision, revision);
 	if (reply->ok)
-		log_event(LOG_LEVEL_INFO, names[reply->op], "certificate=%s revision=%s", reply->certificate, revision);
+		log_event(LOG_LEVEL_INFO, names[reply->op], "certificate=%s revision=%s", reply->certificate,
+			revision);
 	else
-		log_event(LOG_LEVEL_ERROR, names[reply->op], "certificate=%s revision=%s step=%s error=\"%s\" output=\"%s\"",
-			reply->certificate, revision, reply->step, reply->text, reply->output);
+		log_event(LOG_LEVEL_ERROR, names[reply->op],
+			"certificate=%s revision=%s step=%s error=\"%s\" output=\"%s\"", reply->certificate,
+			revision, reply->step, reply->text, reply->output);
 }
 
 static int answer(struct root *r, const struct frame *frame, struct error *err)
@@ -267,8 +278,9 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 		log_reply(reply);
 		if (reply->op != REQUEST_INVENTORY && reply->op != REQUEST_RUNNING)
 			guard_arm(&r->guard, r->keepers, r->keeper_count);
-		result = reply_encode(reply, &out) < 0 ? error_set(err, ERROR_PERMANENT, "a reply is too long") :
-							 frame_send(r->child.stream.fd, FRAME_RECORD, out.data, out.len, err);
+		result = reply_encode(reply, &out) < 0
+				 ? error_set(err, ERROR_PERMANENT, "a reply is too long")
+				 : frame_send(r->child.stream.fd, FRAME_RECORD, out.data, out.len, err);
 	}
 	reply_release(reply);
 	return result;
@@ -382,10 +394,12 @@ static const struct cli_option pin_options[] = {
 };
 
 static const struct cli_command commands[] = {
-	{"run", "", "supervise certsync-agent and do what needs root (without a command, too)", NULL, 0, 0, false, run},
-	{"identity", "", "print this agent's public keys as one line, making them when there are none", NULL, 0, 0, false,
-		setup_identity},
-	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false, setup_pin},
+	{"run", "", "supervise certsync-agent and do what needs root (without a command, too)", NULL, 0, 0,
+		false, run},
+	{"identity", "", "print this agent's public keys as one line, making them when there are none", NULL,
+		0, 0, false, setup_identity},
+	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false,
+		setup_pin},
 	{0},
 };
 
@@ -400,10 +414,10 @@ int main(int argc, char **argv)
 	const char *with_run[8] = {argv[0], "run"};
 	proc_harden();
 	if (names_command(argc, argv) || argc > 6)
-		return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config, commands, argc,
-			argv);
+		return cli_main("certsync-agent-root", "the half of an agent that runs as root",
+			default_config, commands, argc, argv);
 	for (int i = 1; i < argc; i++)
 		with_run[i + 1] = argv[i];
-	return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config, commands, argc + 1,
-		(char **)(uintptr_t)with_run);
+	return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config,
+		commands, argc + 1, (char **)(uintptr_t)with_run);
 }

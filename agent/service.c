@@ -155,8 +155,8 @@ static void tell_output(struct run *r, char output[REQUEST_OUTPUT_MAX])
 	text_clean(output, 1);
 }
 
-static int run_to_end(struct run *r, const struct service_call *call, const char *verb, struct service_result *ret,
-	struct error *err)
+static int run_to_end(struct run *r, const struct service_call *call, const char *verb,
+	struct service_result *ret, struct error *err)
 {
 	enum run_end end = wait_for_end(r);
 	if (end != RUN_EXITED)
@@ -165,12 +165,15 @@ static int run_to_end(struct run *r, const struct service_call *call, const char
 	tell_output(r, ret->output);
 	ret->interrupted = end == RUN_STOPPED;
 	if (end == RUN_STOPPED)
-		return error_set(err, ERROR_RETRY, "hook %s %s: interrupted, the program is to end", call->service->name, verb);
+		return error_set(err, ERROR_RETRY, "hook %s %s: interrupted, the program is to end",
+			call->service->name, verb);
 	if (end == RUN_LATE)
-		return error_set(err, ERROR_RETRY, "hook %s %s: killed after %lld seconds: raise `timeout` if it needs longer",
+		return error_set(err, ERROR_RETRY,
+			"hook %s %s: killed after %lld seconds: raise `timeout` if it needs longer",
 			call->service->name, verb, (long long)call->service->timeout);
 	if (!WIFEXITED(status))
-		return error_set(err, ERROR_RETRY, "hook %s %s: %s", call->service->name, verb, proc_status_text(status));
+		return error_set(err, ERROR_RETRY, "hook %s %s: %s", call->service->name, verb,
+			proc_status_text(status));
 	ret->exit_code = WEXITSTATUS(status);
 	return 0;
 }
@@ -181,18 +184,20 @@ static bool must_stop(int stop_fd)
 	return poll(&fd, 1, 0) > 0;
 }
 
-int service_run(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err)
+int service_run(
+	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err)
 {
 	int output[2];
 	*ret = (struct service_result){.exit_code = -1};
 	if (must_stop(call->stop_fd)) {
 		ret->interrupted = true;
-		return error_set(err, ERROR_RETRY, "hook %s %s: not started, the program is to end", call->service->name,
-			verb);
+		return error_set(err, ERROR_RETRY, "hook %s %s: not started, the program is to end",
+			call->service->name, verb);
 	}
 	if (pipe2(output, O_CLOEXEC) < 0)
 		return error_errno(err, "hook %s %s", call->service->name, verb);
-	struct run r = {.pidfd = -1, .output = output[0], .stop_fd = call->stop_fd, .tail = BUF_INIT(TAIL_MAX)};
+	struct run r = {
+		.pidfd = -1, .output = output[0], .stop_fd = call->stop_fd, .tail = BUF_INIT(TAIL_MAX)};
 	r.deadline_ms = clock_monotonic_ms() + call->service->timeout * 1000;
 	/* Only our end: the hook's must block, or what it prints would be lost. */
 	fcntl(r.output, F_SETFL, O_NONBLOCK);
@@ -212,12 +217,14 @@ int service_run(const struct service_call *call, const char *verb, struct servic
 	return result;
 }
 
-int service_check(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err)
+int service_check(
+	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err)
 {
 	if (service_run(call, verb, ret, err) < 0)
 		return -1;
 	if (ret->exit_code != 0)
-		return error_set(err, ERROR_RETRY, "hook %s %s: exited %d", call->service->name, verb, ret->exit_code);
+		return error_set(
+			err, ERROR_RETRY, "hook %s %s: exited %d", call->service->name, verb, ret->exit_code);
 	return 0;
 }
 
@@ -229,6 +236,7 @@ int service_running(const struct service_call *call, struct service_result *ret,
 		return 1;
 	if (ret->exit_code == SERVICE_STOPPED)
 		return 0;
-	return error_set(err, ERROR_RETRY, "hook %s running: exited %d, which is neither 0 (running) nor 3 (stopped)",
+	return error_set(err, ERROR_RETRY,
+		"hook %s running: exited %d, which is neither 0 (running) nor 3 (stopped)",
 		call->service->name, ret->exit_code);
 }

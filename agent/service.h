@@ -22,17 +22,19 @@ struct service_call {
 };
 
 struct service_result {
-	int exit_code;    /* of a hook that ended by itself; else -1 */
-	bool interrupted; /* stop_fd became readable */
+	int exit_code;                   /* of a hook that ended by itself; else -1 */
+	bool interrupted;                /* stop_fd became readable */
 	char output[REQUEST_OUTPUT_MAX]; /* cleaned; may have lines */
 };
 
 enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */
 
 /* 0: it exited, with whatever code. -1: it could not be started, was killed, or ran past its deadline. */
-int service_run(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
+int service_run(
+	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
 /* The same, a code other than 0 being an error that says so. */
-int service_check(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
+int service_check(
+	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
 /* 1 running, 0 stopped, -1 cannot be told (the caller treats it as running and says so). */
 int service_running(const struct service_call *call, struct service_result *ret, struct error *err);
 

@@ -30,7 +30,8 @@ static struct set_file *add_file(struct set *s, const char *name, bool private)
 	return f;
 }
 
-static int add_parts(struct set *s, const char *name, const struct chain *pair, unsigned parts, struct error *err)
+static int add_parts(
+	struct set *s, const char *name, const struct chain *pair, unsigned parts, struct error *err)
 {
 	struct set_file *f = add_file(s, name, parts & CHAIN_KEY);
 	return chain_write_pem(pair, parts, &f->pem, err);
@@ -67,7 +68,8 @@ static int make_files(struct set *s, struct error *err)
 	if (s->pair_count == 1)
 		return add_parts(s, "haproxy.pem", first, whole, err);
 	if (is_rsa(first) == is_rsa(second))
-		return error_set(err, ERROR_UNTRUSTED, "key-type: two pairs of one key type: one ECDSA and one RSA are served together");
+		return error_set(err, ERROR_UNTRUSTED,
+			"key-type: two pairs of one key type: one ECDSA and one RSA are served together");
 	if (add_parts(s, haproxy_name(first), first, whole, err) < 0 ||
 		add_parts(s, haproxy_name(second), second, whole, err) < 0 ||
 		add_parts(s, "combined-all.pem", first, whole, err) < 0)
@@ -98,7 +100,8 @@ int set_make(struct revision revision, struct chain *pairs, size_t count, struct
 	}
 	for (size_t i = 0; i < s.pair_count; i++)
 		if (!s.pairs[i].key || X509_check_private_key(s.pairs[i].leaf, s.pairs[i].key) != 1)
-			return openssl_error(err, ERROR_UNTRUSTED, "key-match: the private key is not the certificate's");
+			return openssl_error(
+				err, ERROR_UNTRUSTED, "key-match: the private key is not the certificate's");
 	if (!s.pair_count)
 		return error_set(err, ERROR_UNTRUSTED, "chain: there is no certificate");
 	if (make_files(&s, err) < 0 || describe(&s, revision, err) < 0)
@@ -122,16 +125,18 @@ static int add_extension(X509 *leaf, int nid, const char *value)
 static int sign_placeholder(X509 *leaf, EVP_PKEY *key, const char *certificate, int64_t now)
 {
 	static const unsigned char subject[] = "certsync placeholder";
-	/* The serial is the time, so that one made anew is another certificate for whoever remembers the first. */
+	/* The serial is the time, so that one made anew is another certificate for whoever remembers the
+	 * first. */
 	auto_free char *names = mem_printf("DNS:%s", certificate);
 	X509_NAME *name = X509_get_subject_name(leaf);
 	bool ok = X509_set_version(leaf, X509_VERSION_3) == 1 &&
-		ASN1_INTEGER_set_int64(X509_get_serialNumber(leaf), now) == 1 &&
-		ASN1_TIME_set(X509_getm_notBefore(leaf), (time_t)(now - 3600)) &&
-		ASN1_TIME_set(X509_getm_notAfter(leaf), (time_t)(now + PLACEHOLDER_SECONDS)) &&
-		X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, subject, -1, -1, 0) == 1 &&
-		X509_set_issuer_name(leaf, name) == 1 && X509_set_pubkey(leaf, key) == 1 &&
-		add_extension(leaf, NID_subject_alt_name, names) == 0 && X509_sign(leaf, key, EVP_sha256()) > 0;
+		  ASN1_INTEGER_set_int64(X509_get_serialNumber(leaf), now) == 1 &&
+		  ASN1_TIME_set(X509_getm_notBefore(leaf), (time_t)(now - 3600)) &&
+		  ASN1_TIME_set(X509_getm_notAfter(leaf), (time_t)(now + PLACEHOLDER_SECONDS)) &&
+		  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, subject, -1, -1, 0) == 1 &&
+		  X509_set_issuer_name(leaf, name) == 1 && X509_set_pubkey(leaf, key) == 1 &&
+		  add_extension(leaf, NID_subject_alt_name, names) == 0 &&
+		  X509_sign(leaf, key, EVP_sha256()) > 0;
 	return ok ? 0 : -1;
 }
 
@@ -179,7 +184,8 @@ static int write_files(int directory, const struct set *s, struct error *err)
 static int move_into_place(int directory, const char *name, struct error *err)
 {
 	if (renameat2(directory, set_temporary, directory, name, RENAME_NOREPLACE) < 0) {
-		if (errno != EEXIST || renameat2(directory, set_temporary, directory, name, RENAME_EXCHANGE) < 0)
+		if (errno != EEXIST ||
+			renameat2(directory, set_temporary, directory, name, RENAME_EXCHANGE) < 0)
 			return error_errno(err, "cannot move a set to its place");
 		if (fs_remove_tree(directory, set_temporary, err) < 0)
 			return -1;
@@ -242,7 +248,7 @@ int set_read(int directory, struct revision revision, struct set *ret, struct er
 	revision_text(revision, name);
 	auto_close int fd = fs_open_directory(directory, name, err);
 	bool ok = fd >= 0 && read_pairs(fd, pairs, &count, err) == 0 &&
-		set_make(revision, pairs, count, &s, err) == 0 && compare_files(fd, &s, err) == 0;
+		  set_make(revision, pairs, count, &s, err) == 0 && compare_files(fd, &s, err) == 0;
 	for (size_t i = 0; i < BUNDLE_PAIRS_MAX; i++)
 		chain_release(&pairs[i]);
 	if (!ok)

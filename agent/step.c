@@ -11,11 +11,14 @@ static bool is_entry(const struct journal_entry *e, struct revision r)
 	return journal_entry_is_set(e) && revision_compare(e->revision, r) == 0;
 }
 
-/* Not ok, with the reason. Old files count as back whenever nothing new is installed. */
+/* Not ok, with the reason. The old files count as back whenever nothing new is installed. */
 static void refuse(const struct keeper *k, struct reply *reply, const char *step, const struct error *err)
 {
+	static const char validity[] = "validity:";
+	/* A clock that is wrong now may be right later: that verdict is not final. */
+	bool of_the_clock = strncmp(err->message, validity, strlen(validity)) == 0;
 	reply->ok = false;
-	reply->permanent = err->kind == ERROR_UNTRUSTED;
+	reply->permanent = err->kind == ERROR_UNTRUSTED && !of_the_clock;
 	reply->rolled_back = !keeper_is_pending(k);
 	snprintf(reply->step, sizeof(reply->step), "%s", step);
 	snprintf(reply->text, sizeof(reply->text), "%s", err->message);
@@ -24,16 +27,20 @@ static void refuse(const struct keeper *k, struct reply *reply, const char *step
 static void refuse_revision(const struct keeper *k, struct reply *reply, const char *step, const char *needed)
 {
 	struct error err;
-	char asked[REVISION_TEXT_MAX], staged[REVISION_TEXT_MAX], pending[REVISION_TEXT_MAX], served[REVISION_TEXT_MAX];
+	char asked[REVISION_TEXT_MAX], staged[REVISION_TEXT_MAX], pending[REVISION_TEXT_MAX],
+		served[REVISION_TEXT_MAX];
 	error_set(&err, ERROR_PERMANENT, "revision %s is not %s (staged %s, pending %s, served %s)",
-		revision_text(reply->revision, asked), needed, revision_text(k->journal.staged.revision, staged),
-		revision_text(k->journal.pending.revision, pending), revision_text(k->journal.served.revision, served));
+		revision_text(reply->revision, asked), needed,
+		revision_text(k->journal.staged.revision, staged),
+		revision_text(k->journal.pending.revision, pending),
+		revision_text(k->journal.served.revision, served));
 	refuse(k, reply, step, &err);
 }
 
 /* Stage. */
 
-static int verify(const struct keeper *k, const struct bundle *b, const struct anchors *anchors, struct error *err)
+static int verify(
+	const struct keeper *k, const struct bundle *b, const struct anchors *anchors, struct error *err)
 {
 	const struct journal_entry *served = &k->journal.served, *high_water = &k->journal.high_water;
 	int64_t now = clock_wall();
@@ -102,11 +109,12 @@ static char *live_directory(const struct keeper *k)
 static char *archive_directory(const struct keeper *k, struct revision r)
 {
 	char text[REVISION_TEXT_MAX];
-	return mem_printf("%s/archive/%s/%s", k->config->directory, k->certificate->name, revision_text(r, text));
+	return mem_printf(
+		"%s/archive/%s/%s", k->config->directory, k->certificate->name, revision_text(r, text));
 }
 
-static struct service_call call_for(const struct keeper *k, size_t service, const struct journal_entry *entry,
-	const char *directory)
+static struct service_call call_for(
+	const struct keeper *k, size_t service, const struct journal_entry *entry, const char *directory)
 {
 	return (struct service_call){
 		.service = &k->certificate->services[service],
@@ -136,8 +144,9 @@ static bool is_stopped(const struct service_call *call, struct reply *reply)
 	struct error err;
 	int running = service_running(call, result, &err);
 	if (running < 0 && !result->interrupted)
-		log_event(LOG_LEVEL_WARNING, "running", "certificate=%s service=%s error=\"%s\" output=\"%s\"",
-			call->certificate, call->service->name, err.message, result->output);
+		log_event(LOG_LEVEL_WARNING, "running",
+			"certificate=%s service=%s error=\"%s\" output=\"%s\"", call->certificate,
+			call->service->name, err.message, result->output);
 	if (running == 0)
 		add_stopped(reply, call->service->name);
 	mem_free_cleanup(&result);
@@ -156,7 +165,8 @@ static int reload_services(struct keeper *k, const struct journal_entry *entry, 
 	*ret_interrupted = false;
 	for (size_t i = 0; i < k->certificate->service_count && !*ret_interrupted && (all || !failed); i++) {
 		const struct service_call call = call_for(k, i, entry, directory);
-		if (is_stopped(&call, reply) || service_check(&call, "reload", result, failed ? &later : err) == 0)
+		if (is_stopped(&call, reply) ||
+			service_check(&call, "reload", result, failed ? &later : err) == 0)
 			continue;
 		*ret_interrupted = result->interrupted;
 		if (!failed)
@@ -166,13 +176,19 @@ static int reload_services(struct keeper *k, const struct journal_entry *entry, 
 	return failed ? -1 : 0;
 }
 
+/* The entry of a revision that is in the archive: staged, pending or served; NULL. */
+static const struct journal_entry *find_entry(const struct journal *j, struct revision revision)
+{
+	const struct journal_entry *const entries[] = {&j->staged, &j->pending, &j->served};
+	for (size_t i = 0; i < COUNT(entries); i++)
+		if (is_entry(entries[i], revision))
+			return entries[i];
+	return NULL;
+}
+
 static void step_test(struct keeper *k, struct reply *reply)
 {
-	const struct journal *j = &k->journal;
-	const struct journal_entry *entry = is_entry(&j->staged, reply->revision) ? &j->staged :
-		is_entry(&j->pending, reply->revision)                            ? &j->pending :
-		is_entry(&j->served, reply->revision)                             ? &j->served :
-										    NULL;
+	const struct journal_entry *entry = find_entry(&k->journal, reply->revision);
 	if (!entry) {
 		refuse_revision(k, reply, "test", "the staged one");
 		return;
@@ -259,7 +275,8 @@ static void keep_new(struct keeper *k, const struct error *why, struct reply *re
 {
 	struct error err;
 	if (keeper_place(k, &k->journal.pending, KEEPER_ALL, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "activate", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
+		log_event(LOG_LEVEL_ERROR, "activate", "certificate=%s error=\"%s\"", k->certificate->name,
+			err.message);
 	if (save_ended(k, true, &err) < 0)
 		k->undo_at_ms = clock_monotonic_ms() + STEP_RETRY_MS;
 	else
@@ -282,8 +299,8 @@ static void undo_later(struct keeper *k, struct reply *reply, const struct error
 	reply->rolled_back = back;
 }
 
-/* A file of a service's own that cannot be written does not keep the rest from going back; keeper_repair goes on
- * trying it. */
+/* A file of a service's own that cannot be written does not keep the rest from going back; keeper_repair goes
+ * on trying it. */
 static void put_back(struct keeper *k, bool reload, struct reply *reply)
 {
 	struct error err, files, hook;
@@ -315,11 +332,12 @@ static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
 	struct error err, why;
 	int64_t now = clock_wall();
 	if (k->journal.deadline > now) {
-		/* Due from now on, also for whoever starts after a crash. Should this not reach the disk, the old
-		 * deadline stands there. */
+		/* Due from now on, also for whoever starts after a crash. Should this not reach the disk, the
+		 * old deadline stands there. */
 		k->journal.deadline = now;
 		if (keeper_save(k, &err) < 0)
-			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
+			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"",
+				k->certificate->name, err.message);
 	}
 	if (can_put_back(k, &why))
 		put_back(k, reload, reply);
@@ -339,7 +357,8 @@ void step_undo(struct keeper *k, struct reply *reply)
 
 /* Activate and commit. */
 
-static int journal_pending(struct keeper *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
+static int journal_pending(
+	struct keeper *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
 {
 	struct journal before = k->journal;
 	int64_t seconds = timeout > STEP_TIMEOUT_MAX ? STEP_TIMEOUT_MAX : timeout ? timeout : 1;

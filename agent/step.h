@@ -7,8 +7,8 @@
  *   activate  journalled as pending with its deadline and what an undo puts back; own files; the symlink
  *   reload    each running service's `reload` hook; stopped ones are listed
  *   commit    pending becomes served
- *   undo      previous files, `reload` hooks, journal. What is absent, expired or the placeholder is never put
- *             back: then the new files stay and become served, and the reply (not ok, not rolled back) says so
+ *   undo      previous files, `reload` hooks, journal. What is absent, expired or the placeholder is never
+ *             put back: the new files stay and become served, and the reply (not ok, not rolled back) says so
  */
 #ifndef CERTSYNC_AGENT_STEP_H
 #define CERTSYNC_AGENT_STEP_H
@@ -19,7 +19,7 @@
 
 enum { STEP_TIMEOUT_MAX = 3600, STEP_RETRY_MS = 30000 };
 
-/* `b` has been opened (its signature is a pinned hub's) and names this certificate; its pairs are taken over. */
+/* `b` has been opened (the signature is a pinned hub's) and names this certificate; its pairs are taken. */
 void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchors, struct reply *reply);
 /* TEST, ACTIVATE, RELOAD, RUNNING, COMMIT, UNDO. */
 void step_request(struct keeper *k, const struct request *request, struct reply *reply);

@@ -1,8 +1,8 @@
 /* Noticing that somebody else changes installed files: inotify(7) in the root half's poll loop.
  *
- * Directories are watched, since a file is replaced by renaming. What changed is not told, only that something
- * with a watched name did: the caller compares contents. A directory that goes away or an overflowing queue
- * counts as a change; the caller then makes its watches anew.
+ * Directories are watched, since a file is replaced by renaming. What changed is not told, only that
+ * something with a watched name did: the caller compares contents. A directory that goes away or an
+ * overflowing queue counts as a change; the caller then makes its watches anew.
  */
 #ifndef CERTSYNC_AGENT_WATCH_H
 #define CERTSYNC_AGENT_WATCH_H

@@ -1,5 +1,5 @@
-/* Preloaded into a program (LD_PRELOAD): ends it with SIGKILL just before its KILL_AT-th call that changes a file.
- * With KILL_COUNT=FILE it writes at the end how many such calls there were.
+/* Preloaded into a program (LD_PRELOAD): ends it with SIGKILL just before its KILL_AT-th call that changes a
+ * file. With KILL_COUNT=FILE it writes at the end how many such calls there were.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -50,7 +50,8 @@ STEP(int, fchmod, (int fd, mode_t mode), (fd, mode))
 STEP(int, mkdirat, (int dir, const char *path, mode_t mode), (dir, path, mode))
 STEP(int, unlinkat, (int dir, const char *path, int flags), (dir, path, flags))
 STEP(int, symlinkat, (const char *target, int dir, const char *path), (target, dir, path))
-STEP(int, renameat, (int from_dir, const char *from, int to_dir, const char *to), (from_dir, from, to_dir, to))
+STEP(int, renameat, (int from_dir, const char *from, int to_dir, const char *to),
+	(from_dir, from, to_dir, to))
 STEP(int, renameat2, (int from_dir, const char *from, int to_dir, const char *to, unsigned flags),
 	(from_dir, from, to_dir, to, flags))
 STEP(ssize_t, write, (int fd, const void *data, size_t len), (fd, data, len))

@@ -1,10 +1,10 @@
-/* A double: it plays certsync-agent for certsync-agent-root, so that a story can speak to the root half alone.
+/* A double: it plays certsync-agent for certsync-agent-root, so that a story can speak to the root half
+ * alone.
  *
- *   root_tool run -c FILE   installed as `certsync-agent`: relays bytes between descriptor 3, where the root half
- *                           is, and whoever connects to run/tool.sock beside FILE, one at a time
- *   root_tool hub FILE      makes a hub's signing key, writes it to FILE, prints the public half in base64
- *   root_tool bundle SIGNKEY RECIPIENT NAME EPOCH NUMBER FLAGS PEM…
- *                           writes a bundle to standard output; each PEM holds a key and its chain
+ *   root_tool run -c FILE   installed as `certsync-agent`: relays bytes between descriptor 3, where the root
+ * half is, and whoever connects to run/tool.sock beside FILE, one at a time root_tool hub FILE      makes a
+ * hub's signing key, writes it to FILE, prints the public half in base64 root_tool bundle SIGNKEY RECIPIENT
+ * NAME EPOCH NUMBER FLAGS PEM… writes a bundle to standard output; each PEM holds a key and its chain
  */
 #include "lib/bundle.h"
 #include "lib/fs.h"
@@ -125,7 +125,8 @@ static int make_bundle(char **argv, int argc)
 	b.revision.epoch = (uint32_t)strtoul(argv[3], NULL, 10);
 	b.revision.number = (uint32_t)strtoul(argv[4], NULL, 10);
 	b.flags = (uint16_t)strtoul(argv[5], NULL, 10);
-	if (fs_read(AT_FDCWD, argv[0], false, &sign_key, &err) < 0 || base64_decode(argv[1], &recipient, &err) < 0 ||
+	if (fs_read(AT_FDCWD, argv[0], false, &sign_key, &err) < 0 ||
+		base64_decode(argv[1], &recipient, &err) < 0 ||
 		read_pairs(&b, argv + 6, argc - 6, &err) < 0 ||
 		bundle_seal(&b, recipient.data, sign_key.data, &out, &err) < 0)
 		return fail(&err);

@@ -10,8 +10,8 @@
 
 static const struct journal_entry entry = {.revision = {1, 7}, .fingerprint = {0xab}};
 
-static int run(const struct scratch *s, const char *script, int timeout, int stop_fd, struct service_result *ret,
-	struct error *err)
+static int run(const struct scratch *s, const char *script, int timeout, int stop_fd,
+	struct service_result *ret, struct error *err)
 {
 	auto_free char *text = mem_printf("#!/bin/sh\n%s\n", script);
 	scratch_write(s, "hook", text, 0755);
@@ -33,13 +33,16 @@ static void it_gets_its_verb_and_its_environment_and_nothing_else(void **state)
 	struct service_result r;
 	struct error err;
 	setenv("SECRET_OF_THE_PARENT", "x", 1);
-	assert_int_equal(run(*state, "echo \"$#:$1\"; env | sort; read line || echo no input", 5, -1, &r, &err), 0);
+	assert_int_equal(
+		run(*state, "echo \"$#:$1\"; env | sort; read line || echo no input", 5, -1, &r, &err), 0);
 	assert_memory_equal(r.output, "1:test\n", 7);
 	assert_null(strstr(r.output, "SECRET"));
 	assert_non_null(strstr(r.output, "CERTSYNC_CERTIFICATE=mail.domain.pl\n"));
-	assert_non_null(strstr(r.output, "CERTSYNC_COMBINED=/etc/certsync/live/mail.domain.pl/combined.pem\n"));
+	assert_non_null(
+		strstr(r.output, "CERTSYNC_COMBINED=/etc/certsync/live/mail.domain.pl/combined.pem\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_DIR=/etc/certsync/live/mail.domain.pl\n"));
-	assert_non_null(strstr(r.output, "CERTSYNC_FULLCHAIN=/etc/certsync/live/mail.domain.pl/fullchain.pem\n"));
+	assert_non_null(
+		strstr(r.output, "CERTSYNC_FULLCHAIN=/etc/certsync/live/mail.domain.pl/fullchain.pem\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_PRIVKEY=/etc/certsync/live/mail.domain.pl/privkey.pem\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_REVISION=1.7\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_SERVICE=hook\n"));
@@ -62,12 +65,17 @@ static void running_tells_running_stopped_and_neither(void **state)
 	const struct scratch *s = *state;
 	const int expected[][2] = {{0, 1}, {3, 0}, {1, -1}};
 	const struct agent_service service = {.name = (char[]){"hook"}, .timeout = 5};
-	const struct service_call call = {
-		.service = &service, .hooks = s->path, .certificate = "a", .entry = &entry, .directory = "/", .stop_fd = -1};
+	const struct service_call call = {.service = &service,
+		.hooks = s->path,
+		.certificate = "a",
+		.entry = &entry,
+		.directory = "/",
+		.stop_fd = -1};
 	for (size_t i = 0; i < COUNT(expected); i++) {
 		struct service_result r;
 		struct error err;
-		auto_free char *text = mem_printf("#!/bin/sh\n[ \"$1\" = running ] || exit 9\nexit %d\n", expected[i][0]);
+		auto_free char *text =
+			mem_printf("#!/bin/sh\n[ \"$1\" = running ] || exit 9\nexit %d\n", expected[i][0]);
 		scratch_write(s, "hook", text, 0755);
 		assert_int_equal(service_running(&call, &r, &err), expected[i][1]);
 	}
@@ -120,8 +128,9 @@ static void a_hundred_megabytes_neither_block_nor_stay(void **state)
 {
 	struct service_result r;
 	struct error err;
-	assert_int_equal(
-		run(*state, "head -c 100000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1", 60, -1, &r, &err), -1);
+	assert_int_equal(run(*state, "head -c 100000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1",
+				 60, -1, &r, &err),
+		-1);
 	assert_int_equal(r.exit_code, 1);
 	size_t len = strlen(r.output);
 	assert_true(len < sizeof(r.output) && len > 8000);
@@ -142,8 +151,12 @@ static void a_missing_or_unusable_hook_is_named(void **state)
 	const struct scratch *s = *state;
 	auto_free char *path = scratch_path(s, "absent");
 	struct agent_service service = {.name = (char[]){"absent"}, .timeout = 5};
-	const struct service_call call = {
-		.service = &service, .hooks = s->path, .certificate = "a", .entry = &entry, .directory = "/", .stop_fd = -1};
+	const struct service_call call = {.service = &service,
+		.hooks = s->path,
+		.certificate = "a",
+		.entry = &entry,
+		.directory = "/",
+		.stop_fd = -1};
 	struct service_result r;
 	struct error err;
 	assert_int_equal(service_run(&call, "test", &r, &err), -1);
