@@ -28,11 +28,11 @@ struct backoff {
 };
 
 void backoff_init(struct backoff *b, size_t hubs);
-/* The hub tried last failed; `denied`: there was no login (it was refused, or the host key was). The next one's
- * turn comes. */
+/* The hub tried last failed; `denied`: there was no login (it was refused, or the host key was). The next
+ * one's turn comes. */
 void backoff_failed(struct backoff *b, int denied, int64_t now);
-/* It let us in: what it refused before is forgotten, and a hub that is being restarted again and again is found
- * within seconds; the window stays wide enough for one that closes at once. */
+/* It let us in: what it refused before is forgotten, and a hub that is being restarted again and again is
+ * found within seconds; the window stays wide enough for one that closes at once. */
 void backoff_welcomed(struct backoff *b);
 /* The connection has lasted: the next failure is the first. */
 void backoff_lasted(struct backoff *b);

@@ -70,7 +70,8 @@ static void print_probes(const cJSON *certificate)
 	{
 		auto_free char *endpoint = mem_printf("  %s", text_of(probe, "endpoint"));
 		auto_free char *fingerprint = mem_printf("%.16s", text_of(probe, "fingerprint"));
-		const char *const cells[] = {endpoint, text_of(probe, "service"), fingerprint, probe_result(probe)};
+		const char *const cells[] = {
+			endpoint, text_of(probe, "service"), fingerprint, probe_result(probe)};
 		cli_table_row(table, cells);
 	}
 	cli_table_print(table);
@@ -88,8 +89,9 @@ static void print_certificate(const cJSON *certificate)
 		strcmp(staged, "0.0") != 0 ? "  staged " : "", strcmp(staged, "0.0") != 0 ? staged : "",
 		text_of(certificate, "fingerprint"));
 	if (failure) {
-		printf("  %s  revision %s failed at %s%s: %s\n", text_of(failure, "at"), text_of(failure, "revision"),
-			text_of(failure, "step"), is_true(failure, "rolled_back") ? " (the old files are back)" : "",
+		printf("  %s  revision %s failed at %s%s: %s\n", text_of(failure, "at"),
+			text_of(failure, "revision"), text_of(failure, "step"),
+			is_true(failure, "rolled_back") ? " (the old files are back)" : "",
 			text_of(failure, "text"));
 		print_indented(text_of(failure, "output"));
 	}
@@ -99,7 +101,8 @@ static void print_certificate(const cJSON *certificate)
 static void print_progress(const cJSON *answer)
 {
 	const char *certificate = text_of(answer, "certificate");
-	printf("%s%s%s %s\n", certificate, certificate[0] ? "  " : "", text_of(answer, "what"), text_of(answer, "text"));
+	printf("%s%s%s %s\n", certificate, certificate[0] ? "  " : "", text_of(answer, "what"),
+		text_of(answer, "text"));
 	fflush(stdout);
 }
 
@@ -126,8 +129,7 @@ static void print_all(struct answers *a)
 	}
 	if (a->hub)
 		print_hub(a->hub);
-	cJSON_ArrayForEach(certificate, a->certificates)
-		print_certificate(certificate);
+	cJSON_ArrayForEach(certificate, a->certificates) print_certificate(certificate);
 }
 
 /* Asking. */
@@ -166,7 +168,8 @@ static int ask_agent(const struct cli_line *line, const cJSON *request)
 	agent_config_free(config);
 	int result = ask(path, request, NULL, on_answer, &answers, &err);
 	if (result < 0)
-		result = cli_fail(CLI_UNREACHABLE, "the agent's daemon does not answer: %s: is certsync-agent-root running?",
+		result = cli_fail(CLI_UNREACHABLE,
+			"the agent's daemon does not answer: %s: is certsync-agent-root running?",
 			err.message);
 	else
 		print_all(&answers);
@@ -251,6 +254,7 @@ int command_agent_join(const struct cli_line *line)
 	if (!is_writable(pins))
 		return cli_fail(CLI_USAGE, "join writes %s, which needs root: run it again with sudo", pins);
 	if (isatty(STDIN_FILENO))
-		fprintf(stderr, "paste the line that `certsync agent add` printed on the hub, then press Ctrl-D:\n");
+		fprintf(stderr,
+			"paste the line that `certsync agent add` printed on the hub, then press Ctrl-D:\n");
 	return become_root_half(line, "pin", cli_has(line, "--replace") ? "--replace" : NULL);
 }

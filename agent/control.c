@@ -56,7 +56,8 @@ static void answer(struct client *c, cJSON *o)
 {
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
 	if (json_print(o, &text) < 0)
-		log_event(LOG_LEVEL_ERROR, "control", "error=\"an answer of over %d bytes was not sent\"", FRAME_MESSAGE_MAX);
+		log_event(LOG_LEVEL_ERROR, "control", "error=\"an answer of over %d bytes was not sent\"",
+			FRAME_MESSAGE_MAX);
 	else
 		conn_send(c->conn, FRAME_MESSAGE, text.data, text.len);
 	cJSON_Delete(o);
@@ -103,7 +104,11 @@ static void do_status(struct client *c)
 		answer(c, ward_status(site->wards[i]));
 		converged = converged && ward_converged(site->wards[i]);
 	}
-	finish(c, !converged ? CLI_UNCONVERGED : session_is_ready(site->session) ? CLI_DONE : CLI_UNREACHABLE, NULL);
+	finish(c,
+		!converged                        ? CLI_UNCONVERGED
+		: session_is_ready(site->session) ? CLI_DONE
+						  : CLI_UNREACHABLE,
+		NULL);
 }
 
 /* Pull. */
@@ -170,7 +175,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	if (!c->ponged)
 		finish(c, CLI_UNREACHABLE, "the hub has not answered in time: see `certsync-agent status`");
 	else
-		finish_pull(c, "not finished in time: what is staged waits for the other agents (see `certsync status` on the hub)");
+		finish_pull(c, "not finished in time: what is staged waits for the other agents (see "
+			       "`certsync status` on the hub)");
 }
 
 static int choose_wards(struct client *c, const cJSON *request, struct error *err)
@@ -218,9 +224,10 @@ static void do_pull(struct client *c, const cJSON *request)
 		return;
 	}
 	session_status(c->site->session, &status);
-	auto_free char *text = mem_printf("three logins have failed in ten minutes, and more could have this address "
-					  "banned: the next try is at %s: %s",
-		clock_text(status.next_try, when), status.failure);
+	auto_free char *text =
+		mem_printf("three logins have failed in ten minutes, and more could have this address "
+			   "banned: the next try is at %s: %s",
+			clock_text(status.next_try, when), status.failure);
 	finish(c, CLI_UNREACHABLE, text);
 }
 
@@ -244,7 +251,8 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 	else if (strcmp(command, "pull") == 0)
 		do_pull(c, request);
 	else
-		finish(c, CLI_USAGE, "the running agent does not know this command: was it upgraded without a restart?");
+		finish(c, CLI_USAGE,
+			"the running agent does not know this command: was it upgraded without a restart?");
 }
 
 static void on_closed(struct conn *conn, const struct error *err, void *context)
@@ -278,7 +286,8 @@ static gid_t admin_gid(const struct site *site)
 	const struct group *group = getgrnam(site->config->admin_group);
 	if (group)
 		return group->gr_gid;
-	log_event(LOG_LEVEL_WARNING, "control", "reason=\"there is no group %s: only this user may use the control socket\"",
+	log_event(LOG_LEVEL_WARNING, "control",
+		"reason=\"there is no group %s: only this user may use the control socket\"",
 		site->config->admin_group);
 	return (gid_t)-1;
 }

@@ -4,8 +4,8 @@
  *   pull  certificates[], seconds     → "progress" …, "certificate" …, "result"
  *
  * `pull` connects at once if need be, asks the hub for what is due and follows it until it has ended: exit 0
- * when all is as it should be, 1 when something failed, 3 when it is still under way after `seconds` (or waits
- * for other agents), 4 when there is no hub.
+ * when all is as it should be, 1 when something failed, 3 when it is still under way after `seconds` (or
+ * waits for other agents), 4 when there is no hub.
  */
 #ifndef CERTSYNC_AGENT_CONTROL_H
 #define CERTSYNC_AGENT_CONTROL_H

@@ -17,7 +17,7 @@
 enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024 };
 
 struct agent {
-	struct site site; /* the first member: on_told gets from it to the rest */
+	struct site site;          /* the first member: on_told gets from it to the rest */
 	struct agent_config *next; /* read at SIGHUP, to be put to work when no files are switched */
 	struct event *probes;      /* every probe_interval */
 	struct event *reload;
@@ -44,7 +44,9 @@ static void on_greet(void *context)
 {
 	struct agent *a = context;
 	struct site *site = &a->site;
-	struct message hello = {.type = MESSAGE_HELLO, .protocol = MESSAGE_PROTOCOL, .clock = clock_wall(),
+	struct message hello = {.type = MESSAGE_HELLO,
+		.protocol = MESSAGE_PROTOCOL,
+		.clock = clock_wall(),
 		.count = (uint32_t)site->ward_count};
 	snprintf(hello.version, sizeof(hello.version), "%s", CERTSYNC_VERSION);
 	snprintf(hello.instance, sizeof(hello.instance), "%s", site->instance);
@@ -73,11 +75,13 @@ static void on_message(const struct message *m, void *context)
 		ward_message(ward, m);
 		return;
 	}
-	struct message failed = {.type = MESSAGE_FAILED, .revision = m->revision, .attempt = m->attempt, .permanent = true};
+	struct message failed = {
+		.type = MESSAGE_FAILED, .revision = m->revision, .attempt = m->attempt, .permanent = true};
 	snprintf(failed.certificate, sizeof(failed.certificate), "%s", m->certificate);
 	snprintf(failed.step, sizeof(failed.step), "verify");
 	snprintf(failed.text, sizeof(failed.text),
-		"agent.conf there has no section certificate \"%s\": add it, then SIGHUP certsync-agent-root", m->certificate);
+		"agent.conf there has no section certificate \"%s\": add it, then SIGHUP certsync-agent-root",
+		m->certificate);
 	log_event(LOG_LEVEL_WARNING, "refused", "certificate=%s reason=\"%s\"", m->certificate, failed.text);
 	if (m->type != MESSAGE_PROBE)
 		session_tell(a->site.session, &failed);
@@ -105,7 +109,8 @@ static void on_lost(bool was_ready, void *context)
 	control_hub_failed(&a->site);
 }
 
-static const struct session_handler session_handler = {on_greet, on_welcome, on_message, on_bundle, on_pong, on_lost};
+static const struct session_handler session_handler = {
+	on_greet, on_welcome, on_message, on_bundle, on_pong, on_lost};
 
 static void reload_soon(struct agent *a)
 {
@@ -169,8 +174,8 @@ static void on_inventory(const struct reply *reply, void *context)
 	}
 	arm_probes(a);
 	session_start(site->session);
-	log_event(LOG_LEVEL_NOTICE, "started", "version=%s certificates=%zu hubs=%zu", CERTSYNC_VERSION, site->ward_count,
-		site->config->hub_count);
+	log_event(LOG_LEVEL_NOTICE, "started", "version=%s certificates=%zu hubs=%zu", CERTSYNC_VERSION,
+		site->ward_count, site->config->hub_count);
 	reload_soon(a);
 }
 
@@ -211,7 +216,8 @@ static void on_reload(evutil_socket_t fd, short what, void *context)
 	agent_config_free(a->site.config);
 	a->site.config = a->next;
 	a->next = NULL;
-	log_event(LOG_LEVEL_NOTICE, "reload", "result=done certificates=%zu", a->site.config->certificate_count);
+	log_event(LOG_LEVEL_NOTICE, "reload", "result=done certificates=%zu",
+		a->site.config->certificate_count);
 	open_configured(a);
 }
 
@@ -221,7 +227,8 @@ static void read_again(struct agent *a)
 	struct agent_config *config = agent_config_load(a->site.config_path, &faults);
 	if (!config) {
 		log_faults(&faults);
-		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"result=refused reason=\"the running configuration stays\"");
 		return;
 	}
 	agent_config_free(a->next);
@@ -304,7 +311,8 @@ int agent_run(const char *config_path)
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct agent a = {.site = {.config_path = config_path, .told = on_told}};
 	if (fstat(ROOT_FD, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return cli_fail(CLI_USAGE, "`run` is started by certsync-agent-root, which it needs on descriptor 3: start that");
+		return cli_fail(CLI_USAGE, "`run` is started by certsync-agent-root, which it needs on "
+					   "descriptor 3: start that");
 	log_open("certsync-agent");
 	signal(SIGPIPE, SIG_IGN);
 	a.site.config = agent_config_load(config_path, &faults);

@@ -82,8 +82,8 @@ static void on_closed(struct conn *c, const struct error *err, void *context)
 
 static const struct conn_handler handler = {on_frame, on_closed};
 
-struct rootlink *rootlink_new(struct event_base *base, int fd,
-	void (*ended)(const struct error *err, void *context), void *context)
+struct rootlink *rootlink_new(
+	struct event_base *base, int fd, void (*ended)(const struct error *err, void *context), void *context)
 {
 	struct rootlink *r = mem_alloc(sizeof(*r));
 	r->last = &r->first;
@@ -104,7 +104,8 @@ void rootlink_free(struct rootlink *r)
 	free(r);
 }
 
-static struct asked *queue(struct rootlink *r, enum frame_type type, size_t max, rootlink_reply *reply, void *context)
+static struct asked *queue(
+	struct rootlink *r, enum frame_type type, size_t max, rootlink_reply *reply, void *context)
 {
 	struct asked *a = mem_alloc(sizeof(*a));
 	a->type = type;
@@ -130,7 +131,8 @@ void rootlink_ask(struct rootlink *r, const struct request *request, rootlink_re
 	queued(r, a);
 }
 
-void rootlink_stage(struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context)
+void rootlink_stage(
+	struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context)
 {
 	struct asked *a = queue(r, FRAME_BUNDLE, FRAME_BUNDLE_MAX, reply, context);
 	if (buf_add(&a->payload, bundle, len) < 0)

@@ -21,7 +21,8 @@ void rootlink_free(struct rootlink *r);
 
 void rootlink_ask(struct rootlink *r, const struct request *request, rootlink_reply *reply, void *context);
 /* The bundle is copied. */
-void rootlink_stage(struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context);
+void rootlink_stage(
+	struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context);
 /* Requests with this context are no longer answered (what is outstanding is carried out all the same). */
 void rootlink_forget(struct rootlink *r, const void *context);
 

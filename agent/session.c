@@ -38,10 +38,10 @@ struct session {
 	struct tunnel *tunnel;
 	bool tunnel_over;
 	bool denied;
-	struct event *timer;       /* the next attempt, or the welcome's deadline, or the next ping */
-	struct event *deadline;    /* of the pong */
+	struct event *timer;    /* the next attempt, or the welcome's deadline, or the next ping */
+	struct event *deadline; /* of the pong */
 	struct event *bundle_late;
-	struct event *leave;       /* of a link that does not end */
+	struct event *leave;             /* of a link that does not end */
 	struct fetch fetch[FETCHES_MAX]; /* the first is outstanding */
 	size_t fetch_count;
 	char name[NAME_AGENT_MAX];
@@ -101,7 +101,8 @@ static void finish(struct session *s)
 	event_del(s->bundle_late);
 	event_del(s->leave);
 	s->fetch_count = 0;
-	snprintf(s->failure, sizeof(s->failure), "%s", s->reason[0] ? s->reason : "the hub closed the connection");
+	snprintf(s->failure, sizeof(s->failure), "%s",
+		s->reason[0] ? s->reason : "the hub closed the connection");
 	s->failed_at = clock_wall();
 	log_event(was_ready ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, was_ready ? "hub-lost" : "hub-failed",
 		"hub=%s reason=\"%s\"", hub_text(s), s->failure);
@@ -193,7 +194,9 @@ static void take_welcome(struct session *s, const struct message *m)
 		return;
 	}
 	if (m->protocol < 1 || m->protocol > MESSAGE_PROTOCOL) {
-		refuse(s, "version", "the hub chose a protocol that this agent does not speak: upgrade the older of the two");
+		refuse(s, "version",
+			"the hub chose a protocol that this agent does not speak: upgrade the older of the "
+			"two");
 		return;
 	}
 	set_state(s, READY);
@@ -202,11 +205,12 @@ static void take_welcome(struct session *s, const struct message *m)
 	snprintf(s->name, sizeof(s->name), "%s", m->name);
 	backoff_welcomed(&s->backoff);
 	arm(s->timer, SESSION_PING * 1000);
-	log_event(LOG_LEVEL_NOTICE, "hub-connected", "hub=%s name=%s version=%s skew=%" PRId64 "s", hub_text(s), m->name,
-		m->version, skew);
+	log_event(LOG_LEVEL_NOTICE, "hub-connected", "hub=%s name=%s version=%s skew=%" PRId64 "s",
+		hub_text(s), m->name, m->version, skew);
 	if (skew > SKEW_MAX || skew < -SKEW_MAX)
-		log_event(LOG_LEVEL_WARNING, "clock-skew", "hub=%s skew=%" PRId64 "s advice=\"set the clock of one of the two\"",
-			hub_text(s), skew);
+		log_event(LOG_LEVEL_WARNING, "clock-skew",
+			"hub=%s skew=%" PRId64 "s advice=\"set the clock of one of the two\"", hub_text(s),
+			skew);
 	s->handler->welcome(m, s->context);
 }
 
@@ -221,8 +225,8 @@ static void take_message(struct session *s, const struct message *m)
 		take_welcome(s, m);
 	} else if (s->state == READY && m->type == MESSAGE_PONG) {
 		s->handler->pong(s->context);
-	} else if (s->state == READY && (m->type == MESSAGE_OFFER || m->type == MESSAGE_ACTIVATE ||
-						m->type == MESSAGE_PROBE)) {
+	} else if (s->state == READY &&
+		   (m->type == MESSAGE_OFFER || m->type == MESSAGE_ACTIVATE || m->type == MESSAGE_PROBE)) {
 		s->handler->message(m, s->context);
 	} else {
 		snprintf(text, sizeof(text), "an agent does not take %s%s", message_type_name(m->type),
@@ -279,7 +283,8 @@ void session_forget_fetch(struct session *s, const char *certificate)
 		send_fetch(s);
 }
 
-/* Certificate and revision as its clear header tells (lib/bundle.h); believed for no more than the routing. */
+/* Certificate and revision as its clear header tells (lib/bundle.h); believed for no more than the routing.
+ */
 static int bundle_subject(const struct frame *frame, struct fetch *ret)
 {
 	struct reader r = READER(frame->data, frame->len);
@@ -306,8 +311,9 @@ static void take_bundle(struct session *s, const struct frame *frame)
 	if (!s->fetch_count || strcmp(f->certificate, subject.certificate) != 0 ||
 		revision_compare(f->revision, subject.revision) != 0) {
 		/* Of an offer that a newer one has replaced meanwhile. */
-		log_event(LOG_LEVEL_INFO, "bundle-dropped", "certificate=%s revision=%s reason=\"nobody waits for it\"",
-			subject.certificate, revision_text(subject.revision, revision));
+		log_event(LOG_LEVEL_INFO, "bundle-dropped",
+			"certificate=%s revision=%s reason=\"nobody waits for it\"", subject.certificate,
+			revision_text(subject.revision, revision));
 		return;
 	}
 	session_forget_fetch(s, subject.certificate);
@@ -450,6 +456,11 @@ bool session_is_ready(const struct session *s)
 void session_status(const struct session *s, struct session_status *ret)
 {
 	static const char *const states[] = {"waiting", "connecting", "connected"};
-	*ret = (struct session_status){.state = states[s->state], .hub = hub_text(s), .name = s->name, .since = s->since,
-		.next_try = s->next_try, .failure = s->failure, .failed_at = s->failed_at};
+	*ret = (struct session_status){.state = states[s->state],
+		.hub = hub_text(s),
+		.name = s->name,
+		.since = s->since,
+		.next_try = s->next_try,
+		.failure = s->failure,
+		.failed_at = s->failed_at};
 }

@@ -1,6 +1,6 @@
-/* The connection to the hub: kept up for ever, over SSH (a certsync-link child) or the hub's local socket, several
- * hubs in turn, with full-jitter backoff. Speaks the agent's side of lib/message.h: pings, keeps one fetch
- * outstanding, answers nonsense with an error that names it and closes.
+/* The connection to the hub: kept up for ever, over SSH (a certsync-link child) or the hub's local socket,
+ * several hubs in turn, with full-jitter backoff. Speaks the agent's side of lib/message.h: pings, keeps one
+ * fetch outstanding, answers nonsense with an error that names it and closes.
  */
 #ifndef CERTSYNC_AGENT_SESSION_H
 #define CERTSYNC_AGENT_SESSION_H
@@ -12,11 +12,11 @@
 #include <stdbool.h>
 
 enum {
-	SESSION_PING = 70,       /* s between two pings */
-	SESSION_PONG = 15,       /* s until the hub counts as gone */
-	SESSION_WELCOME = 45,    /* s from the start of an attempt */
-	SESSION_BUNDLE = 60,     /* s from a fetch to its bundle */
-	SESSION_LASTED = 60,     /* s after which a connection counts as good: the backoff begins anew */
+	SESSION_PING = 70,    /* s between two pings */
+	SESSION_PONG = 15,    /* s until the hub counts as gone */
+	SESSION_WELCOME = 45, /* s from the start of an attempt */
+	SESSION_BUNDLE = 60,  /* s from a fetch to its bundle */
+	SESSION_LASTED = 60,  /* s after which a connection counts as good: the backoff begins anew */
 };
 
 struct session;
@@ -54,13 +54,13 @@ void session_ping(struct session *s);
 bool session_is_ready(const struct session *s);
 
 struct session_status {
-	const char *state; /* "connected", "connecting", "waiting" */
-	const char *hub;   /* its address, as configured */
-	const char *name;  /* what the hub calls this agent; empty before the first welcome */
-	int64_t since;     /* wall clock: when the state began */
-	int64_t next_try;  /* wall clock; 0 unless waiting */
+	const char *state;   /* "connected", "connecting", "waiting" */
+	const char *hub;     /* its address, as configured */
+	const char *name;    /* what the hub calls this agent; empty before the first welcome */
+	int64_t since;       /* wall clock: when the state began */
+	int64_t next_try;    /* wall clock; 0 unless waiting */
 	const char *failure; /* of the last connection or attempt; empty: none since the last welcome */
-	int64_t failed_at; /* wall clock */
+	int64_t failed_at;   /* wall clock */
 };
 void session_status(const struct session *s, struct session_status *ret); /* borrowed */
 

@@ -1,10 +1,10 @@
-/* One certificate's way to a revision on this node, as a machine without I/O: orders of the hub, replies of the
- * root half, results of probes and the clock come in as calls; what is to be done next goes out through struct
- * transaction_io.
+/* One certificate's way to a revision on this node, as a machine without I/O: orders of the hub, replies of
+ * the root half, results of probes and the clock come in as calls; what is to be done next goes out through
+ * struct transaction_io.
  *
- * A way is a list of steps, walked one at a time; at most one thing is outstanding. An order that comes in the
- * middle waits until the way has ended, and the newest wins. Once the files are switched, nothing that the hub
- * does stops the way: it ends in commit or undo.
+ * A way is a list of steps, walked one at a time; at most one thing is outstanding. An order that comes in
+ * the middle waits until the way has ended, and the newest wins. Once the files are switched, nothing that
+ * the hub does stops the way: it ends in commit or undo.
  */
 #ifndef CERTSYNC_AGENT_TRANSACTION_H
 #define CERTSYNC_AGENT_TRANSACTION_H
@@ -17,13 +17,13 @@
 #include <stdint.h>
 
 enum transaction_state {
-	TRANSACTION_IDLE,      /* nothing but the placeholder */
-	TRANSACTION_OFFERED,   /* a bundle is being fetched, staged, tested */
+	TRANSACTION_IDLE,    /* nothing but the placeholder */
+	TRANSACTION_OFFERED, /* a bundle is being fetched, staged, tested */
 	TRANSACTION_STAGED,
 	TRANSACTION_ACTIVATING,
 	TRANSACTION_INSTALLED, /* switched and reloaded, or found so at the start; not yet seen served */
 	TRANSACTION_VERIFIED,
-	TRANSACTION_FAILED,    /* the newest order failed; see `rolled_back` in the failure */
+	TRANSACTION_FAILED, /* the newest order failed; see `rolled_back` in the failure */
 };
 
 struct transaction_io {
@@ -64,31 +64,31 @@ struct transaction_failure {
 struct transaction {
 	char certificate[NAME_CERTIFICATE_MAX];
 	enum transaction_state state;
-	struct inventory have;           /* what the root half said last */
-	struct transaction_order order;  /* the one being carried out, or the last */
+	struct inventory have;              /* what the root half said last */
+	struct transaction_order order;     /* the one being carried out, or the last */
 	struct transaction_failure failure; /* of the newest order that failed; cleared by the next success */
 	struct view view;
-	bool stopped;      /* some service was not running when asked last */
+	bool stopped; /* some service was not running when asked last */
 
 	/* inside */
 	const struct transaction_io *io;
 	void *context;
-	const uint8_t *way;   /* the steps being walked; NULL at rest */
-	size_t at;            /* which of them */
+	const uint8_t *way;            /* the steps being walked; NULL at rest */
+	size_t at;                     /* which of them */
 	struct transaction_order next; /* revision (0, 0): none */
-	uint64_t seen;        /* the newest attempt of this session, offer before activate */
-	int64_t started;      /* when the order was taken */
-	uint32_t inspection;  /* attempt of the hub's `probe`; 0: the agent's own */
-	bool switched;        /* the root half has (perhaps) switched the files and not yet committed */
-	bool undone;          /* it was, before the failure */
-	int64_t switch_ends;  /* when the root half undoes it by itself */
+	uint64_t seen;                 /* the newest attempt of this session, offer before activate */
+	int64_t started;               /* when the order was taken */
+	uint32_t inspection;           /* attempt of the hub's `probe`; 0: the agent's own */
+	bool switched;       /* the root half has (perhaps) switched the files and not yet committed */
+	bool undone;         /* it was, before the failure */
+	int64_t switch_ends; /* when the root half undoes it by itself */
 	int64_t probe_ends;
 	int64_t probe_delay;
 };
 
 /* `now` is the monotonic clock in milliseconds, everywhere. The endpoints are then added to `view`. */
-void transaction_init(struct transaction *t, const char *certificate, const struct transaction_io *io,
-	void *context);
+void transaction_init(
+	struct transaction *t, const char *certificate, const struct transaction_io *io, void *context);
 
 /* At the start, with what the root half has: finishes a switch that was interrupted (or undoes it). */
 void transaction_start(struct transaction *t, const struct inventory *have, int64_t now);
@@ -103,7 +103,8 @@ void transaction_lost(struct transaction *t);
 
 void transaction_fetched(struct transaction *t, const uint8_t *bundle, size_t len);
 void transaction_reply(struct transaction *t, const struct reply *reply, int64_t now);
-/* `seen` has view.count elements, of which the wanted ones are read: served, fingerprint, text, milliseconds. */
+/* `seen` has view.count elements, of which the wanted ones are read: served, fingerprint, text, milliseconds.
+ */
 void transaction_probed(struct transaction *t, const struct message_probe *seen, int64_t now);
 void transaction_waited(struct transaction *t);
 

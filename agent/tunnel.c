@@ -93,15 +93,15 @@ static pid_t spawn(const struct agent_config *config, const struct agent_hub *hu
 	auto_free char *key = mem_printf("%s/id_ed25519", config->state);
 	auto_free char *pins = mem_printf("%s/pins/host_keys", config->directory);
 	snprintf(port, sizeof(port), "%u", hub->port);
-	const char *argv[] = {program, "--user", hub->user, "--host", hub->host, "--port", port, "--key", key, "--pins",
-		pins, NULL};
+	const char *argv[] = {program, "--user", hub->user, "--host", hub->host, "--port", port, "--key", key,
+		"--pins", pins, NULL};
 	const struct proc_spec spec = {
 		.argv = argv, .in = stream, .out = -1, .err = text, .extra = -1, .die_with_parent = true};
 	return proc_spawn(&spec, err);
 }
 
-struct tunnel *tunnel_start(struct event_base *base, const struct agent_config *config, const struct agent_hub *hub,
-	tunnel_ended *ended, void *context, int *ret_fd, struct error *err)
+struct tunnel *tunnel_start(struct event_base *base, const struct agent_config *config,
+	const struct agent_hub *hub, tunnel_ended *ended, void *context, int *ret_fd, struct error *err)
 {
 	int pair[2], text[2];
 	if (proc_socketpair(pair, err) < 0)

@@ -54,8 +54,8 @@ static void judge(struct message_probe *p, const char *expected)
 {
 	p->match = p->served && strcmp(p->fingerprint, expected) == 0;
 	if (p->served && !p->match)
-		snprintf(p->text, sizeof(p->text), "serves another certificate, %.16s…, not %.16s…", p->fingerprint,
-			expected);
+		snprintf(p->text, sizeof(p->text), "serves another certificate, %.16s…, not %.16s…",
+			p->fingerprint, expected);
 }
 
 void view_record(struct view *v, const struct message_probe *seen, int64_t now)

@@ -1,4 +1,5 @@
-/* What is served at a certificate's endpoints, as probes saw it last, held against the leaf that is expected. Pure.
+/* What is served at a certificate's endpoints, as probes saw it last, held against the leaf that is expected.
+ * Pure.
  */
 #ifndef CERTSYNC_AGENT_VIEW_H
 #define CERTSYNC_AGENT_VIEW_H
@@ -10,12 +11,13 @@
 #include <stdint.h>
 
 struct view {
-	struct message_probe probe[MESSAGE_PROBES_MAX]; /* endpoint and service fixed; the rest as seen last */
+	struct message_probe
+		probe[MESSAGE_PROBES_MAX]; /* endpoint and service fixed; the rest as seen last */
 	size_t count;
-	int64_t probed_at;              /* monotonic; 0: never */
-	char expected[CHAIN_HEX_MAX];   /* the leaf that should be served; set by the owner before a round */
+	int64_t probed_at;               /* monotonic; 0: never */
+	char expected[CHAIN_HEX_MAX];    /* the leaf that should be served; set by the owner before a round */
 	bool wanted[MESSAGE_PROBES_MAX]; /* what the round under way probes */
-	bool alive[MESSAGE_PROBES_MAX]; /* answered before the switch: only those are waited for */
+	bool alive[MESSAGE_PROBES_MAX];  /* answered before the switch: only those are waited for */
 };
 
 /* False at MESSAGE_PROBES_MAX. */

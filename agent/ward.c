@@ -29,11 +29,13 @@ static void log_probes(struct ward *w)
 			continue;
 		unserved = true;
 		if (!w->unserved)
-			log_event(LOG_LEVEL_WARNING, "probe", "certificate=%s endpoint=%s service=%s reason=\"%s\"", t->certificate,
+			log_event(LOG_LEVEL_WARNING, "probe",
+				"certificate=%s endpoint=%s service=%s reason=\"%s\"", t->certificate,
 				p->endpoint, p->service, p->text);
 	}
 	if (w->unserved && !unserved)
-		log_event(LOG_LEVEL_NOTICE, "probe", "certificate=%s result=\"served everywhere again\"", t->certificate);
+		log_event(LOG_LEVEL_NOTICE, "probe", "certificate=%s result=\"served everywhere again\"",
+			t->certificate);
 	w->unserved = unserved;
 }
 
@@ -47,11 +49,14 @@ static void log_message(struct ward *w, const struct message *m)
 		return;
 	if (m->type == MESSAGE_FAILED)
 		log_event(LOG_LEVEL_ERROR, "failed",
-			"certificate=%s revision=%s attempt=%u step=%s rolled_back=%s reason=\"%s\" output=\"%.1000s\"", m->certificate,
-			revision, m->attempt, m->step, m->rolled_back ? "yes" : "no", m->text, m->output);
+			"certificate=%s revision=%s attempt=%u step=%s rolled_back=%s reason=\"%s\" "
+			"output=\"%.1000s\"",
+			m->certificate, revision, m->attempt, m->step, m->rolled_back ? "yes" : "no", m->text,
+			m->output);
 	else
-		log_event(LOG_LEVEL_NOTICE, message_type_name(m->type), "certificate=%s revision=%s attempt=%u stopped=%s ms=%u",
-			m->certificate, revision, m->attempt, m->stopped ? "yes" : "no", m->milliseconds);
+		log_event(LOG_LEVEL_NOTICE, message_type_name(m->type),
+			"certificate=%s revision=%s attempt=%u stopped=%s ms=%u", m->certificate, revision,
+			m->attempt, m->stopped ? "yes" : "no", m->milliseconds);
 }
 
 static void on_tell(const struct message *m, void *context)
@@ -131,7 +136,8 @@ static const struct transaction_io io = {on_tell, on_fetch, on_stage, on_ask, on
 
 /* Life. */
 
-struct ward *ward_new(struct site *site, const struct agent_certificate *certificate, const struct inventory *have)
+struct ward *ward_new(
+	struct site *site, const struct agent_certificate *certificate, const struct inventory *have)
 {
 	struct ward *w = mem_alloc(sizeof(*w));
 	w->site = site;
@@ -143,7 +149,8 @@ struct ward *ward_new(struct site *site, const struct agent_certificate *certifi
 	for (size_t i = 0; i < prober_count(w->prober); i++)
 		view_add(&w->transaction.view, prober_endpoint(w->prober, i), prober_service(w->prober, i));
 	if (!revision_is_placeholder(have->pending))
-		log_event(LOG_LEVEL_NOTICE, "resume", "certificate=%s seconds_left=%u reason=\"an activation was interrupted\"",
+		log_event(LOG_LEVEL_NOTICE, "resume",
+			"certificate=%s seconds_left=%u reason=\"an activation was interrupted\"",
 			certificate->name, have->pending_seconds);
 	transaction_start(&w->transaction, have, clock_monotonic_ms());
 	ward_inspect(w);
@@ -176,13 +183,13 @@ void ward_message(struct ward *w, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
 	int64_t now = clock_monotonic_ms();
-	log_event(LOG_LEVEL_INFO, message_type_name(m->type), "certificate=%s revision=%s attempt=%u", m->certificate,
-		revision_text(m->revision, revision), m->attempt);
+	log_event(LOG_LEVEL_INFO, message_type_name(m->type), "certificate=%s revision=%s attempt=%u",
+		m->certificate, revision_text(m->revision, revision), m->attempt);
 	bool taken = m->type == MESSAGE_PROBE ? transaction_inspect(&w->transaction, m->attempt, now)
 					      : transaction_take(&w->transaction, m, now);
 	if (!taken)
-		log_event(LOG_LEVEL_INFO, "dropped", "certificate=%s message=%s attempt=%u reason=\"%s\"", m->certificate,
-			message_type_name(m->type), m->attempt,
+		log_event(LOG_LEVEL_INFO, "dropped", "certificate=%s message=%s attempt=%u reason=\"%s\"",
+			m->certificate, message_type_name(m->type), m->attempt,
 			m->type == MESSAGE_PROBE ? "what is under way probes anyhow" : "stale");
 }
 
@@ -193,7 +200,8 @@ void ward_bundle(struct ward *w, const uint8_t *data, size_t len)
 
 void ward_welcome(struct ward *w)
 {
-	/* A hub that has just started does not know what is served here; a look is only taken when none was. */
+	/* A hub that has just started does not know what is served here; a look is only taken when none was.
+	 */
 	if (w->transaction.view.probed_at && transaction_rests(&w->transaction))
 		transaction_tell_probes(&w->transaction, clock_monotonic_ms());
 	else
@@ -229,8 +237,12 @@ static bool has_bytes(const uint8_t sha256[CHAIN_SHA256_SIZE])
 void ward_inventory(const struct ward *w, struct message *ret)
 {
 	const struct inventory *have = &w->transaction.have;
-	*ret = (struct message){.type = MESSAGE_INVENTORY, .revision = have->served, .high_water = have->high_water,
-		.staged = have->staged, .not_before = have->not_before, .not_after = have->not_after,
+	*ret = (struct message){.type = MESSAGE_INVENTORY,
+		.revision = have->served,
+		.high_water = have->high_water,
+		.staged = have->staged,
+		.not_before = have->not_before,
+		.not_after = have->not_after,
 		.stopped = w->transaction.stopped};
 	snprintf(ret->certificate, sizeof(ret->certificate), "%s", w->transaction.certificate);
 	if (has_bytes(have->digest))
@@ -242,8 +254,9 @@ void ward_inventory(const struct ward *w, struct message *ret)
 bool ward_converged(const struct ward *w)
 {
 	const struct transaction *t = &w->transaction;
-	return !revision_is_placeholder(t->have.served) && !t->failure.at && revision_is_placeholder(t->have.staged) &&
-		revision_is_placeholder(t->have.pending) && view_all_match(&t->view);
+	return !revision_is_placeholder(t->have.served) && !t->failure.at &&
+	       revision_is_placeholder(t->have.staged) && revision_is_placeholder(t->have.pending) &&
+	       view_all_match(&t->view);
 }
 
 static void add_revision(cJSON *o, const char *key, struct revision r)

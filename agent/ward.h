@@ -8,7 +8,8 @@
 #include "lib/json.h"
 
 /* With what the root half has; finishes what was interrupted. */
-struct ward *ward_new(struct site *site, const struct agent_certificate *certificate, const struct inventory *have);
+struct ward *ward_new(
+	struct site *site, const struct agent_certificate *certificate, const struct inventory *have);
 /* Drops what it is about: what is switched is left to the root half and the next start. */
 void ward_free(struct ward *w);
 
@@ -30,7 +31,8 @@ void ward_pull(struct ward *w);
 void ward_inventory(const struct ward *w, struct message *ret);
 /* For `status`: an object {"event": "certificate", …}, the caller's. */
 cJSON *ward_status(const struct ward *w);
-/* Whether all is as it should be: a revision committed, nothing failed, every running service seen serving it. */
+/* Whether all is as it should be: a revision committed, nothing failed, every running service seen serving
+ * it. */
 bool ward_converged(const struct ward *w);
 
 #endif

@@ -1,5 +1,5 @@
-/* The transaction, driven on a node that is only a model: a root half that keeps its books, two services with three
- * ports, a hub that listens, and a clock. Whatever the transaction does is one word of the trace.
+/* The transaction, driven on a node that is only a model: a root half that keeps its books, two services with
+ * three ports, a hub that listens, and a clock. Whatever the transaction does is one word of the trace.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,10 +36,10 @@ struct node {
 	struct inventory have;
 	struct revision bundle; /* what the hub sends */
 	uint8_t bundle_leaf;
-	enum request_op fails;  /* answered with a failure; 0: none */
-	bool root_rolls_back;   /* … and has put the old files back by itself */
-	bool undo_keeps;        /* an undo finds nothing that could be put back */
-	const char *stopped;    /* a service */
+	enum request_op fails; /* answered with a failure; 0: none */
+	bool root_rolls_back;  /* … and has put the old files back by itself */
+	bool undo_keeps;       /* an undo finds nothing that could be put back */
+	const char *stopped;   /* a service */
 
 	/* the ports: the first byte of the leaf that is served; 0: dead */
 	uint8_t serves[PORTS];
@@ -84,9 +84,12 @@ static void on_stage(const uint8_t *bundle, size_t len, void *context)
 
 static void on_ask(enum request_op op, struct revision revision, uint32_t timeout, void *context)
 {
-	static const char *const names[] = {
-		[REQUEST_INVENTORY] = "look", [REQUEST_TEST] = "test", [REQUEST_ACTIVATE] = "activate",
-		[REQUEST_RELOAD] = "reload", [REQUEST_RUNNING] = "running", [REQUEST_COMMIT] = "commit",
+	static const char *const names[] = {[REQUEST_INVENTORY] = "look",
+		[REQUEST_TEST] = "test",
+		[REQUEST_ACTIVATE] = "activate",
+		[REQUEST_RELOAD] = "reload",
+		[REQUEST_RUNNING] = "running",
+		[REQUEST_COMMIT] = "commit",
 		[REQUEST_UNDO] = "undo"};
 	struct node *n = context;
 	assert_int_equal(n->waits, NOTHING);
@@ -263,9 +266,11 @@ static void pump_to(struct node *n, const char *last)
 
 /* Orders. */
 
-static void order(struct node *n, enum message_type type, struct revision revision, uint32_t attempt, uint8_t leaf)
+static void order(
+	struct node *n, enum message_type type, struct revision revision, uint32_t attempt, uint8_t leaf)
 {
-	struct message m = {.type = type, .certificate = NAME, .revision = revision, .attempt = attempt, .timeout = 120};
+	struct message m = {
+		.type = type, .certificate = NAME, .revision = revision, .attempt = attempt, .timeout = 120};
 	uint8_t digest[CHAIN_SHA256_SIZE];
 	memset(digest, leaf, sizeof(digest));
 	if (type == MESSAGE_OFFER)
@@ -330,8 +335,8 @@ static void a_renewal_goes_through(void **state)
 	struct node *n = staged();
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
 	pump(n);
-	assert_string_equal(n->trace,
-		"running probe activate test reload !installed probe commit look !verified");
+	assert_string_equal(
+		n->trace, "running probe activate test reload !installed probe commit look !verified");
 	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
 	assert_int_equal(n->told_probes, PORTS);
 	assert_int_equal(n->told.attempt, 5);
@@ -358,8 +363,8 @@ static void probes_wait_until_a_slow_reload_shows(void **state)
 	pump_to(n, "!installed probe");
 	n->rounds_until_reload = 4;
 	pump(n);
-	assert_string_equal(n->trace,
-		"running probe activate test reload !installed probe probe probe probe probe commit look !verified");
+	assert_string_equal(n->trace, "running probe activate test reload !installed probe probe probe probe "
+				      "probe commit look !verified");
 }
 
 static void what_fails_at_staging_changes_nothing(void **state)
@@ -410,7 +415,9 @@ static void what_fails_after_the_switch_is_put_back(void **state)
 		{REQUEST_ACTIVATE, "running probe activate undo look probe !failed", "activate"},
 		{REQUEST_TEST, "running probe activate test undo look probe !failed", "test"},
 		{REQUEST_RELOAD, "running probe activate test reload undo look probe !failed", "reload"},
-		{REQUEST_COMMIT, "running probe activate test reload !installed probe commit undo look probe !failed", "commit"},
+		{REQUEST_COMMIT,
+			"running probe activate test reload !installed probe commit undo look probe !failed",
+			"commit"},
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct node *n = staged();
@@ -463,8 +470,8 @@ static void a_port_that_was_dead_before_is_told_and_no_reason(void **state)
 	n->serves[POP3] = n->serves_after_reload[POP3] = 0;
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
 	pump(n);
-	assert_string_equal(n->trace,
-		"running probe activate test reload !installed probe commit look !verified");
+	assert_string_equal(
+		n->trace, "running probe activate test reload !installed probe commit look !verified");
 	assert_false(n->t.view.probe[POP3].served);
 	assert_string_equal(n->t.view.probe[POP3].text, "connection refused");
 	assert_true(n->t.view.probe[SMTP].match);
@@ -538,7 +545,8 @@ static void an_undo_that_fails_too_tells_both_outputs(void **state)
 	n->fails = REQUEST_UNDO;
 	pump(n);
 	assert_non_null(strstr(n->told.text, "it failed; putting the old files back failed: it failed"));
-	assert_non_null(strstr(n->told.output, "printed by the hook\n\nputting the old files back failed:\nprinted by"));
+	assert_non_null(strstr(
+		n->told.output, "printed by the hook\n\nputting the old files back failed:\nprinted by"));
 	assert_false(n->told.rolled_back);
 	assert_string_equal(transaction_state_name(&n->t), "failed");
 }
@@ -592,7 +600,8 @@ static void force_runs_the_hooks_of_what_is_served(void **state)
 	pump(n);
 	assert_string_equal(n->trace, "!staged");
 	memset(n->serves_after_reload, 'o', PORTS);
-	struct message m = {.type = MESSAGE_ACTIVATE, .revision = OLD, .attempt = 5, .force = true, .timeout = 60};
+	struct message m = {
+		.type = MESSAGE_ACTIVATE, .revision = OLD, .attempt = 5, .force = true, .timeout = 60};
 	n->trace[0] = '\0';
 	assert_true(transaction_take(&n->t, &m, n->now));
 	pump(n);
