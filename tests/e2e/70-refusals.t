@@ -181,4 +181,5 @@ ok($story->until('refusal', sub { ($story->state_of('here')->{error} // '') =~ /
 	'its bundle is refused by its signature') or diag(($story->certsync('status'))[1] . $story->log('here'));
 is($story->installed('here'), $later, 'and nothing is installed');
 
+$story->ends_clean;
 done_testing;

@@ -85,4 +85,5 @@ diag(sprintf('%d kills; the longest until all had converged again: %.1f s', $rou
 my @revisions = map { m{/1\.(\d+)\z} ? $1 : () } glob "$top/hub/certificates/$Story::name/1.*";
 ok(@revisions >= $rounds, 'the store has kept every revision');
 
+$story->ends_clean;
 done_testing;

@@ -131,6 +131,15 @@ sub child {
 	return undef;
 }
 
+# Ends all and looks for what a sanitizer had to say.
+sub ends_clean {
+	my ($self) = @_;
+	my @logs = keys %{$self->{started}};
+	$self->stop($_) for @logs;
+	my @findings = grep { /Sanitizer|runtime error/ } map { split /\n/, $self->log($_) } @logs;
+	is_deeply(\@findings, [], 'no sanitizer has found anything');
+}
+
 # ---- hub ----
 
 sub hub_conf {
