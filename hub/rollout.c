@@ -370,6 +370,10 @@ bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct mes
 	a->last_seen = now;
 	if (m->type == MESSAGE_PROBED) {
 		take_probes(a, m, now);
+		/* A standby that has taken over, or gone back. */
+		a->stopped = false;
+		for (size_t i = 0; i < a->probe_count; i++)
+			a->stopped = a->stopped || a->probes[i].stopped;
 		return true;
 	}
 	if (m->attempt != a->attempt || revision_compare(m->revision, r->desired) != 0 || !take_answer(r, a, m, now))

@@ -320,6 +320,25 @@ static void force_repeats_the_activation(void **state)
 	rollout_release(&f.r);
 }
 
+static void a_standby_that_is_started_is_no_longer_stopped(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	struct rollout_actions actions = {0};
+	begin(&f, ROLLOUT_IMMEDIATE);
+	f.a->stopped = true;
+	struct message m = {.type = MESSAGE_PROBED, .revision = f.r.desired};
+	message_add_probe(&m)->stopped = true;
+	assert_true(rollout_answer(&f.r, f.a, &m, f.now, &actions));
+	assert_true(f.a->stopped);
+	m.probes[0].stopped = false;
+	assert_true(rollout_answer(&f.r, f.a, &m, f.now, &actions));
+	assert_false(f.a->stopped);
+	assert_int_equal(f.a->probe_count, 1);
+	message_release(&m);
+	rollout_release(&f.r);
+}
+
 static void a_restarted_hub_goes_on_behind_an_open_barrier(void **state)
 {
 	(void)state;
@@ -363,6 +382,7 @@ int main(void)
 		cmocka_unit_test(an_agent_that_is_ahead_is_named_and_left_alone),
 		cmocka_unit_test(silence_after_an_offer_is_a_failure_with_backoff),
 		cmocka_unit_test(force_repeats_the_activation),
+		cmocka_unit_test(a_standby_that_is_started_is_no_longer_stopped),
 		cmocka_unit_test(a_restarted_hub_goes_on_behind_an_open_barrier),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
