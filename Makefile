@@ -118,7 +118,7 @@ demo-stop:
 test: deps
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
-e2e: all $(TOOLS) $(B)/tests/kill_at.so
+e2e: all $(TOOLS) $(B)/tests/fault_at.so
 	CERTSYNC_BIN='$(abspath $(B))/bin' prove --timer tests/e2e
 
 install: all
