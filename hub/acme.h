@@ -1,5 +1,5 @@
-/* The ACME client (RFC 8555), which runs in a worker: it talks to the server and tells the daemon what to keep,
- * and stores nothing itself. The dialogue with hub/order.c is specified at the top of hub/acme.c.
+/* The ACME client (RFC 8555), which runs in a worker: it talks to the server and tells the daemon what to
+ * keep, and stores nothing itself. The dialogue with hub/order.c is specified at the top of hub/acme.c.
  */
 #ifndef CERTSYNC_HUB_ACME_H
 #define CERTSYNC_HUB_ACME_H

@@ -37,7 +37,8 @@ void acme_client_release(struct acme_client *c);
 /* Signs and sends; `payload` NULL is a POST-as-GET. Without a kid the public key stands in the request. The
  * body of the answer is c->answer.body. On -1 c->answer.status is 0 when there was no whole answer; `problem`
  * and answer.retry_after are what the server gave with its refusal. */
-int acme_post(struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err);
+int acme_post(
+	struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err);
 /* The same, the answer being one JSON object: owned, NULL on failure. */
 cJSON *acme_post_json(struct acme_client *c, const char *url, const char *payload, struct error *err);
 
@@ -47,7 +48,8 @@ const char *acme_url(const cJSON *object, const char *key, struct error *err);
 const char *acme_location(const struct acme_client *c, struct error *err);
 
 /* Fills `err` from a problem document (RFC 7807, subproblems of RFC 8555 section 6.7.1), "where" in front.
- * `problem` may be NULL or anything at all. Its type goes to ret_type (ACME_PROBLEM_MAX), unless NULL. Returns -1. */
+ * `problem` may be NULL or anything at all. Its type goes to ret_type (ACME_PROBLEM_MAX), unless NULL.
+ * Returns -1. */
 int acme_problem(const cJSON *problem, const char *where, char *ret_type, struct error *err);
 
 #endif

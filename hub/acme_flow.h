@@ -15,11 +15,12 @@ struct acme {
 	cJSON *order;                 /* owned: the order as it was last seen */
 	int64_t deadline;             /* monotonic, milliseconds */
 	bool resumed;                 /* the order is from an earlier run */
-	bool gone;                    /* set with an error: this order will not come to a certificate any more */
+	bool gone; /* set with an error: this order will not come to a certificate any more */
 };
 
-/* Waits before asking again: as long as the last answer said, else a moment that grows with `tries`. ERROR_RETRY
- * when that would be past the deadline: the order stays and is resumed. `what` is what is being waited for. */
+/* Waits before asking again: as long as the last answer said, else a moment that grows with `tries`.
+ * ERROR_RETRY when that would be past the deadline: the order stays and is resumed. `what` is what is being
+ * waited for. */
 int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err);
 
 /* Brings every authorization of a->order to `valid`, answering http-01 challenges. */

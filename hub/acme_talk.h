@@ -40,7 +40,8 @@ int talk_job(struct talk *t, struct acme_job *ret, struct error *err);
 void talk_progress(struct talk *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Each returns 0 only when the daemon has it on disk (or serves it). */
-/* Offers a new account key; what comes back in its place is the one that is kept, another if there was one. */
+/* Offers a new account key; what comes back in its place is the one that is kept, another if there was one.
+ */
 int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err);
 int talk_account(struct talk *t, const char *url, struct error *err);
 int talk_order(struct talk *t, const char *url, EVP_PKEY *key, struct error *err);

@@ -37,7 +37,7 @@ struct http_response {
 	char nonce[HTTP_NONCE_MAX];       /* Replay-Nonce, when it is base64url; else empty */
 	char location[HTTP_URL_MAX];      /* as sent; judge it with http_url_is_good */
 	char alternate[HTTP_URL_MAX];     /* first Link with rel="alternate" */
-	int64_t retry_after; /* seconds, 1 … HTTP_RETRY_AFTER_MAX; 0: the server did not say */
+	int64_t retry_after;              /* seconds, 1 … HTTP_RETRY_AFTER_MAX; 0: the server did not say */
 };
 
 void http_response_release(struct http_response *r);
@@ -49,10 +49,11 @@ struct http;
 struct http *http_new(const char *ca_file, struct error *err);
 void http_free(struct http *h); /* NULL is allowed */
 
-/* 0 with whatever status the server answered, a 404 too; -1 when there is no whole answer: ERROR_UNTRUSTED when
- * its certificate was refused, ERROR_PERMANENT for a URL that is not https, else ERROR_RETRY. `ret` is released
- * first, so that one may be used again and again. */
-int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
+/* 0 with whatever status the server answered, a 404 too; -1 when there is no whole answer: ERROR_UNTRUSTED
+ * when its certificate was refused, ERROR_PERMANENT for a URL that is not https, else ERROR_RETRY. `ret` is
+ * released first, so that one may be used again and again. */
+int http_send(
+	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
 
 /* https, printable, not too long, without a user's name in it. */
 bool http_url_is_good(const char *url);
