@@ -18,7 +18,8 @@ static bool is_ours(const char *line, size_t len)
 	size_t word = len;
 	while (word && line[word - 1] != ' ' && line[word - 1] != '\t')
 		word--;
-	return word > 0 && line[0] != '#' && len - word > strlen(mark) && memcmp(line + word, mark, strlen(mark)) == 0;
+	return word > 0 && line[0] != '#' && len - word > strlen(mark) &&
+	       memcmp(line + word, mark, strlen(mark)) == 0;
 }
 
 static int keep_foreign(const char *old, struct buf *out)
@@ -49,17 +50,20 @@ static int check_unique(const struct hub_key **keys, size_t count, struct error 
 	qsort(keys, count, sizeof(*keys), by_key);
 	for (size_t i = 1; i < count; i++)
 		if (by_key(&keys[i - 1], &keys[i]) == 0)
-			return error_set(err, ERROR_PERMANENT, "the agents %s and %s have the same SSH key: sshd could not tell "
-				"them apart; make a new one on the node that was cloned", keys[i - 1]->agent, keys[i]->agent);
+			return error_set(err, ERROR_PERMANENT,
+				"the agents %s and %s have the same SSH key: sshd could not tell "
+				"them apart; make a new one on the node that was cloned",
+				keys[i - 1]->agent, keys[i]->agent);
 	qsort(keys, count, sizeof(*keys), by_agent);
 	for (size_t i = 1; i < count; i++)
 		if (by_agent(&keys[i - 1], &keys[i]) == 0)
-			return error_set(err, ERROR_PERMANENT, "the agent %s is listed twice", keys[i]->agent);
+			return error_set(
+				err, ERROR_PERMANENT, "the agent %s is listed twice", keys[i]->agent);
 	return 0;
 }
 
-int authorized_keys_render(const char *old, const struct hub_key *keys, size_t count, struct buf *out,
-	struct error *err)
+int authorized_keys_render(
+	const char *old, const struct hub_key *keys, size_t count, struct buf *out, struct error *err)
 {
 	auto_free const struct hub_key **sorted = mem_array(count, sizeof(*sorted));
 	for (size_t i = 0; i < count; i++)
@@ -68,10 +72,11 @@ int authorized_keys_render(const char *old, const struct hub_key *keys, size_t c
 		return -1;
 	int result = keep_foreign(old, out);
 	for (size_t i = 0; i < count && result == 0; i++)
-		result = buf_addf(out, "restrict,command=\"%s\" %s %s%s\n", sorted[i]->agent, sorted[i]->key, mark,
-			sorted[i]->agent);
+		result = buf_addf(out, "restrict,command=\"%s\" %s %s%s\n", sorted[i]->agent, sorted[i]->key,
+			mark, sorted[i]->agent);
 	if (result < 0)
-		return error_set(err, ERROR_PERMANENT, "authorized_keys would be longer than %zu bytes", out->max);
+		return error_set(
+			err, ERROR_PERMANENT, "authorized_keys would be longer than %zu bytes", out->max);
 	return 0;
 }
 
@@ -86,8 +91,10 @@ static int check_parents(const char *path, struct error *err)
 		if (stat(parent, &st) < 0)
 			return error_errno(err, "cannot look at %s", parent);
 		if (st.st_uid != 0 || ((st.st_mode & 022) && !(st.st_mode & S_ISVTX)))
-			return error_set(err, ERROR_PERMANENT, "%s is not root's alone to write, and sshd would refuse what is in "
-				"it: chown root:root %s; chmod go-w %s", parent, parent, parent);
+			return error_set(err, ERROR_PERMANENT,
+				"%s is not root's alone to write, and sshd would refuse what is in "
+				"it: chown root:root %s; chmod go-w %s",
+				parent, parent, parent);
 	}
 	return 0;
 }

@@ -14,13 +14,14 @@
 
 enum { AUTHORIZED_KEYS_MAX = 8 * 1024 * 1024 };
 
-/* Pure: appends the new contents, given the old. -1: an agent twice, or one key for two agents (sshd would take
- * the first and give the second agent the wrong name), or over the maximum of `out`. */
-int authorized_keys_render(const char *old, const struct hub_key *keys, size_t count, struct buf *out,
-	struct error *err);
+/* Pure: appends the new contents, given the old. -1: an agent twice, or one key for two agents (sshd would
+ * take the first and give the second agent the wrong name), or over the maximum of `out`. */
+int authorized_keys_render(
+	const char *old, const struct hub_key *keys, size_t count, struct buf *out, struct error *err);
 
-/* Rewrites the file at `path` unless it says the same already. As root, file and missing parent directories become
- * root's, 0644 and 0755, which is what sshd asks for; a file or parent that anybody else could replace is an error. */
+/* Rewrites the file at `path` unless it says the same already. As root, file and missing parent directories
+ * become root's, 0644 and 0755, which is what sshd asks for; a file or parent that anybody else could replace
+ * is an error. */
 int authorized_keys_write(const char *path, const struct hub_key *keys, size_t count, struct error *err);
 
 #endif

@@ -162,8 +162,9 @@ static void harden(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* `certsync-gate NAME`; as a login shell `-certsync-gate -c NAME`; in tests `certsync-gate --socket PATH NAME`,
- * which nothing that sshd runs for the account can become, since a shell gets its command behind -c. */
+/* `certsync-gate NAME`; as a login shell `-certsync-gate -c NAME`; in tests `certsync-gate --socket PATH
+ * NAME`, which nothing that sshd runs for the account can become, since a shell gets its command behind -c.
+ */
 int main(int argc, char **argv)
 {
 	const char *path = GATE_SOCKET, *name = NULL;

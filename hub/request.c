@@ -101,10 +101,11 @@ static int decode_keys(struct reader *in, struct hub_request *ret, struct error 
 		if (in->failed)
 			return error_set(err, ERROR_PERMANENT, "keys: cut short");
 		if (!name_is_agent(key->agent))
-			return error_set(err, ERROR_PERMANENT, "keys: \"%s\" is not an agent's name", key->agent);
+			return error_set(
+				err, ERROR_PERMANENT, "keys: \"%s\" is not an agent's name", key->agent);
 		if (!hub_key_is_valid(key->key))
-			return error_set(err, ERROR_PERMANENT, "keys: what is given for %s is not one SSH public key",
-				key->agent);
+			return error_set(err, ERROR_PERMANENT,
+				"keys: what is given for %s is not one SSH public key", key->agent);
 	}
 	return 0;
 }
@@ -155,7 +156,8 @@ int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, str
 	unsigned ok = read_u8(&in);
 	read_string(&in, ret->text, sizeof(ret->text));
 	if (!read_done(&in) || ok > 1 || (ret->op != HUB_REQUEST_SCAN && ret->op != HUB_REQUEST_KEYS))
-		return error_set(err, ERROR_PERMANENT, "a reply of the root half is not in the form of hub/request.h");
+		return error_set(
+			err, ERROR_PERMANENT, "a reply of the root half is not in the form of hub/request.h");
 	ret->ok = ok;
 	return 0;
 }

@@ -1,5 +1,6 @@
-/* certsync-hub-root: hands the bytes found in watched directories to the hub's daemon, rewrites the gate account's
- * authorized_keys, and keeps the daemon running. It parses nothing but hub.conf and the daemon's records.
+/* certsync-hub-root: hands the bytes found in watched directories to the hub's daemon, rewrites the gate
+ * account's authorized_keys, and keeps the daemon running. It parses nothing but hub.conf and the daemon's
+ * records.
  */
 #include "hub/authorized_keys.h"
 #include "hub/config.h"
@@ -54,8 +55,9 @@ static int own_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, st
 	if (fstat(fd, &st) < 0)
 		return error_errno(err, "cannot look at %s", path);
 	if (uid != (uid_t)-1 && st.st_uid != uid && st.st_uid != 0)
-		return error_set(err, ERROR_USAGE, "%s belongs to another user already (%u): chown it, or configure another",
-			path, (unsigned)st.st_uid);
+		return error_set(err, ERROR_USAGE,
+			"%s belongs to another user already (%u): chown it, or configure another", path,
+			(unsigned)st.st_uid);
 	if (uid != (uid_t)-1 && (st.st_uid != uid || st.st_gid != gid) && fchown(fd, uid, gid) < 0)
 		return error_errno(err, "cannot give %s its owner", path);
 	if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
@@ -67,13 +69,13 @@ static int own_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, st
 static int make_directories(const struct root *r, struct error *err)
 {
 	const struct proc_user *user = &r->daemon.user;
-	if (!r->daemon.has_user)
-		return own_directory(r->config->run, 0755, (uid_t)-1, (gid_t)-1, err) < 0 ? -1 :
-			own_directory(r->config->state, 0700, (uid_t)-1, (gid_t)-1, err);
-	const struct group *group = getgrnam(r->config->admin_group);
-	if (own_directory(r->config->run, group ? 02755 : 0755, user->uid, group ? group->gr_gid : user->gid, err) < 0)
+	const struct group *group = r->daemon.has_user ? getgrnam(r->config->admin_group) : NULL;
+	const uid_t uid = r->daemon.has_user ? user->uid : (uid_t)-1;
+	const gid_t gid = r->daemon.has_user ? user->gid : (gid_t)-1;
+	const mode_t mode = group ? 02755 : 0755;
+	if (own_directory(r->config->run, mode, uid, group ? group->gr_gid : gid, err) < 0)
 		return -1;
-	return own_directory(r->config->state, 0700, user->uid, user->gid, err);
+	return own_directory(r->config->state, 0700, uid, gid, err);
 }
 
 static int take_config(struct root *r, struct hub_config *config, struct error *err)
@@ -109,7 +111,8 @@ static void reload(struct root *r)
 	struct hub_config *config = hub_config_load(r->config_path, &faults);
 	if (!config) {
 		log_faults(&faults);
-		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"result=refused reason=\"the running configuration stays\"");
 		return;
 	}
 	if (take_config(r, config, &err) < 0) {
@@ -127,8 +130,8 @@ static int check_keys(const struct root *r, struct error *err)
 {
 	for (size_t i = 0; i < r->key_count; i++)
 		if (!hub_config_agent(r->config, r->keys[i].agent))
-			return error_set(err, ERROR_PERMANENT, "%s has no section agent \"%s\"", r->config_path,
-				r->keys[i].agent);
+			return error_set(err, ERROR_PERMANENT, "%s has no section agent \"%s\"",
+				r->config_path, r->keys[i].agent);
 	return 0;
 }
 
@@ -144,8 +147,8 @@ static void take_keys(struct root *r, const struct hub_request *request)
 		r->key_count = total;
 		if (request->more)
 			return;
-		reply.ok = check_keys(r, &err) == 0 &&
-			authorized_keys_write(r->config->authorized_keys, r->keys, r->key_count, &err) == 0;
+		reply.ok = check_keys(r, &err) == 0 && authorized_keys_write(r->config->authorized_keys,
+							       r->keys, r->key_count, &err) == 0;
 	} else {
 		reply.ok = error_set(&err, ERROR_PERMANENT, "more than %d agents", HUB_KEYS_MAX) == 0;
 	}
@@ -170,8 +173,8 @@ static void take_request(const struct hub_request *request, void *context)
 	}
 	struct hub_reply reply = {.op = HUB_REQUEST_SCAN};
 	snprintf(reply.certificate, sizeof(reply.certificate), "%s", request->certificate);
-	snprintf(reply.text, sizeof(reply.text), "%s does not say watch for certificate \"%s\"", r->config_path,
-		request->certificate);
+	snprintf(reply.text, sizeof(reply.text), "%s does not say watch for certificate \"%s\"",
+		r->config_path, request->certificate);
 	supervisor_reply(&r->daemon, &reply);
 }
 
@@ -183,9 +186,10 @@ static void send_item(struct root *r, struct watchlist_item *item)
 	item->due = INT64_MAX;
 	int result = scan_directory(item->directory, item->certificate, &scan, &err);
 	if (result == 0 && files_encode(&scan.files, &payload) < 0)
-		result = error_set(&err, ERROR_PERMANENT, "watched directory %s: its *.pem, *.key, *.crt and *.cer are more "
-			"than %d bytes together: watch a directory of this certificate alone", item->directory,
-			FRAME_FILES_MAX);
+		result = error_set(&err, ERROR_PERMANENT,
+			"watched directory %s: its *.pem, *.key, *.crt and *.cer are more "
+			"than %d bytes together: watch a directory of this certificate alone",
+			item->directory, FRAME_FILES_MAX);
 	if (result == 0) {
 		supervisor_send(&r->daemon, FRAME_FILES, payload.data, payload.len);
 		return;
@@ -299,7 +303,8 @@ static int run(const char *config_path)
 	auto_free char *program = mem_printf("%s/certsync", fs_program_directory());
 	auto_free char *self = mem_printf("%s/certsync-hub-root", fs_program_directory());
 	const char *const argv[] = {program, "hub", "-c", config_path, NULL};
-	struct root r = {.config_path = config_path, .signals = -1, .config = hub_config_load(config_path, &faults)};
+	struct root r = {
+		.config_path = config_path, .signals = -1, .config = hub_config_load(config_path, &faults)};
 	if (!r.config) {
 		fputs(buf_text(&faults), stderr);
 		return EXIT_USAGE;
@@ -308,7 +313,8 @@ static int run(const char *config_path)
 	watchlist_init(&r.watched, self);
 	int result;
 	if (start(&r, &err) == 0) {
-		log_event(LOG_LEVEL_NOTICE, "started", "version=%s watched=%zu", CERTSYNC_VERSION, r.watched.count);
+		log_event(LOG_LEVEL_NOTICE, "started", "version=%s watched=%zu", CERTSYNC_VERSION,
+			r.watched.count);
 		result = serve(&r);
 	} else {
 		fprintf(stderr, "certsync-hub-root: %s\n", err.message);
@@ -337,7 +343,9 @@ int main(int argc, char **argv)
 	if (version)
 		printf("certsync-hub-root %s\n", CERTSYNC_VERSION);
 	else
-		fputs("usage: certsync-hub-root [-c FILE]\nRuns certsync hub, reads watched directories for it and writes "
-		      "authorized_keys.\nFILE is /etc/certsync/hub.conf unless given.\n", help ? stdout : stderr);
+		fputs("usage: certsync-hub-root [-c FILE]\nRuns certsync hub, reads watched directories for "
+		      "it and writes "
+		      "authorized_keys.\nFILE is /etc/certsync/hub.conf unless given.\n",
+			help ? stdout : stderr);
 	return version || help ? EXIT_DONE : EXIT_USAGE;
 }

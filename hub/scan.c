@@ -67,7 +67,8 @@ static int take_rights(struct rights rights, struct error *err)
 	setfsuid(rights.uid);
 	/* They report what was before; only a second call tells whether the first one worked. */
 	if (setfsuid((uid_t)-1) != (int)rights.uid || setfsgid((gid_t)-1) != (int)rights.gid)
-		return error_set(err, ERROR_PERMANENT, "cannot take the rights of user %u", (unsigned)rights.uid);
+		return error_set(
+			err, ERROR_PERMANENT, "cannot take the rights of user %u", (unsigned)rights.uid);
 	return 0;
 }
 
@@ -136,8 +137,10 @@ static int read_all(const char *directory, struct scan *ret, struct error *err)
 	size_t count = list_names(dirfd, names, err);
 	int result = err->kind == ERROR_NONE ? 0 : -1;
 	if (count > FILES_MAX)
-		result = error_set(err, ERROR_PERMANENT, "it holds more than %d files *.pem *.key *.crt *.cer: watch a "
-			"directory of this certificate alone", FILES_MAX);
+		result = error_set(err, ERROR_PERMANENT,
+			"it holds more than %d files *.pem *.key *.crt *.cer: watch a "
+			"directory of this certificate alone",
+			FILES_MAX);
 	for (size_t i = 0; i < count; i++) {
 		if (result == 0)
 			result = read_one(dirfd, names[i], ret, err);

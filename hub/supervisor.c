@@ -50,8 +50,14 @@ static int start(struct supervisor *s, struct error *err)
 	int ends[2];
 	if (proc_socketpair(ends, err) < 0)
 		return -1;
-	const struct proc_spec spec = {.argv = s->argv, .envp = environment(), .user = s->has_user ? &s->user : NULL,
-		.in = -1, .out = -1, .err = PROC_INHERIT, .extra = ends[1], .die_with_parent = true};
+	const struct proc_spec spec = {.argv = s->argv,
+		.envp = environment(),
+		.user = s->has_user ? &s->user : NULL,
+		.in = -1,
+		.out = -1,
+		.err = PROC_INHERIT,
+		.extra = ends[1],
+		.die_with_parent = true};
 	auto_close int ours = ends[0];
 	auto_close int theirs = ends[1];
 	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
@@ -85,7 +91,8 @@ bool supervisor_tick(struct supervisor *s, int64_t now)
 		log_event(LOG_LEVEL_NOTICE, "daemon", "pid=%d result=started", (int)s->pid);
 		return true;
 	}
-	log_event(LOG_LEVEL_ERROR, "daemon", "error=\"%s\" again_ms=%lld", err.message, (long long)s->backoff);
+	log_event(
+		LOG_LEVEL_ERROR, "daemon", "error=\"%s\" again_ms=%lld", err.message, (long long)s->backoff);
 	start_later(s, now);
 	return false;
 }
@@ -109,7 +116,8 @@ void supervisor_send(struct supervisor *s, enum frame_type type, const void *dat
 	if (frame_encode(&s->out, type, data, len) == 0)
 		return;
 	/* Requests are only read while there is room, so this is a daemon that asks and does not listen. */
-	log_event(LOG_LEVEL_ERROR, "daemon", "pid=%d error=\"it does not read what it asked for\"", (int)s->pid);
+	log_event(LOG_LEVEL_ERROR, "daemon", "pid=%d error=\"it does not read what it asked for\"",
+		(int)s->pid);
 	kill(s->pid, SIGKILL);
 	disconnect(s);
 }
@@ -159,7 +167,8 @@ static int take_requests(struct supervisor *s, supervisor_request *request, void
 	return filled;
 }
 
-void supervisor_io(struct supervisor *s, short revents, int64_t now, supervisor_request *request, void *context)
+void supervisor_io(
+	struct supervisor *s, short revents, int64_t now, supervisor_request *request, void *context)
 {
 	struct error err;
 	if (s->fd < 0)
@@ -173,7 +182,8 @@ void supervisor_io(struct supervisor *s, short revents, int64_t now, supervisor_
 		return;
 	int result = take_requests(s, request, context, &err);
 	if (result < 0) {
-		log_event(LOG_LEVEL_ERROR, "daemon", "pid=%d error=\"%s\" result=killed", (int)s->pid, err.message);
+		log_event(LOG_LEVEL_ERROR, "daemon", "pid=%d error=\"%s\" result=killed", (int)s->pid,
+			err.message);
 		kill(s->pid, SIGKILL);
 	} else if (result == 0) {
 		supervisor_stop(s, now);

@@ -29,7 +29,8 @@ struct supervisor {
 void supervisor_init(struct supervisor *s, const char *const *argv);
 void supervisor_release(struct supervisor *s);
 
-/* Starts it when that is due, kills it when it was told to end and has not. Logs. True when it was started. */
+/* Starts it when that is due, kills it when it was told to end and has not. Logs. True when it was started.
+ */
 bool supervisor_tick(struct supervisor *s, int64_t now);
 int64_t supervisor_due(const struct supervisor *s); /* the next tick's time; INT64_MAX: none */
 
@@ -42,7 +43,8 @@ void supervisor_reply(struct supervisor *s, const struct hub_reply *reply);
  * daemon that sends anything else is killed. */
 short supervisor_events(const struct supervisor *s);
 typedef void supervisor_request(const struct hub_request *request, void *context);
-void supervisor_io(struct supervisor *s, short revents, int64_t now, supervisor_request *request, void *context);
+void supervisor_io(
+	struct supervisor *s, short revents, int64_t now, supervisor_request *request, void *context);
 
 /* Reaps it if it has ended. Logs. */
 void supervisor_reap(struct supervisor *s, int64_t now);

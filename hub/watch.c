@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const int interesting = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
-	IN_DELETE_SELF | IN_MOVE_SELF;
+static const int interesting = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_TO | IN_MOVED_FROM |
+			       IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF;
 
 /* A directory with an inotify watch on it. */
 struct place {
@@ -49,8 +49,9 @@ static long find_place(struct watcher *w, const char *path)
 	if (!inotifytools_watch_file(path, interesting)) {
 		int code = inotifytools_error();
 		if (code != ENOENT && code != ENOTDIR)
-			log_event(LOG_LEVEL_WARNING, "watch", "directory=%s error=\"%s%s\" result=\"only read every scan_interval\"",
-				path, strerror(code),
+			log_event(LOG_LEVEL_WARNING, "watch",
+				"directory=%s error=\"%s%s\" result=\"only read every scan_interval\"", path,
+				strerror(code),
 				code == ENOSPC ? ": raise the sysctl fs.inotify.max_user_watches" : "");
 		return -1;
 	}
@@ -65,7 +66,7 @@ static long find_place(struct watcher *w, const char *path)
 static bool same_link(const struct link *l, size_t place, size_t index, const char *name)
 {
 	return l->place == place && l->index == index &&
-		(l->name && name ? strcmp(l->name, name) == 0 : l->name == name);
+	       (l->name && name ? strcmp(l->name, name) == 0 : l->name == name);
 }
 
 /* `directory` is any path to it; it is watched at the inode that it leads to now. */
@@ -142,7 +143,8 @@ static void tell(unsigned value)
 /* Returns false when the watches are to be made anew. */
 static bool handle(struct watcher *w, const struct inotify_event *event)
 {
-	if (event->wd < 0 || (event->mask & (IN_Q_OVERFLOW | IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)))
+	if (event->wd < 0 ||
+		(event->mask & (IN_Q_OVERFLOW | IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)))
 		return false;
 	const char *name = event->len ? event->name : "";
 	const bool content_only = !(event->mask & (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE));
@@ -164,7 +166,8 @@ int watch_main(char *const *directories, size_t count)
 {
 	struct watcher w = {.directories = directories, .count = count};
 	if (!inotifytools_initialize()) {
-		log_event(LOG_LEVEL_ERROR, "watch", "error=\"inotify does not start: %s\"", strerror(inotifytools_error()));
+		log_event(LOG_LEVEL_ERROR, "watch", "error=\"inotify does not start: %s\"",
+			strerror(inotifytools_error()));
 		return 1;
 	}
 	for (size_t i = 0; i < count; i++)
@@ -178,8 +181,8 @@ int watch_main(char *const *directories, size_t count)
 	return 1;
 }
 
-pid_t watch_start(const char *program, const char *const *directories, size_t count, int *ret_fd,
-	struct error *err)
+pid_t watch_start(
+	const char *program, const char *const *directories, size_t count, int *ret_fd, struct error *err)
 {
 	int ends[2];
 	auto_free const char **argv = mem_array(count + 3, sizeof(*argv));
@@ -188,8 +191,12 @@ pid_t watch_start(const char *program, const char *const *directories, size_t co
 	memcpy(argv + 2, directories, count * sizeof(*argv));
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot start the watcher");
-	const struct proc_spec spec = {
-		.argv = argv, .in = -1, .out = ends[1], .err = PROC_INHERIT, .extra = -1, .die_with_parent = true};
+	const struct proc_spec spec = {.argv = argv,
+		.in = -1,
+		.out = ends[1],
+		.err = PROC_INHERIT,
+		.extra = -1,
+		.die_with_parent = true};
 	pid_t pid = proc_spawn(&spec, err);
 	close(ends[1]);
 	if (pid < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {

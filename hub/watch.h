@@ -1,5 +1,5 @@
-/* The watcher: a child of certsync-hub-root that blocks in libinotifytools (which has no descriptor to wait on)
- * and writes the index of each directory where something has changed to a pipe, as two bytes, big-endian.
+/* The watcher: a child of certsync-hub-root that blocks in libinotifytools (which has no descriptor to wait
+ * on) and writes the index of each directory where something has changed to a pipe, as two bytes, big-endian.
  *
  * What can be replaced is watched from outside too: a directory from the one around it, the target of a
  * symbolic link in it (certbot's archive/) in its own directory. When a watch may no longer be where its path
@@ -22,10 +22,10 @@ enum {
 
 #define WATCH_ARGUMENT "--watch"
 
-/* Starts `program --watch DIRECTORY…`, whose main must call watch_main. *ret_fd (non-blocking, the caller's)
- * is where it writes. */
-pid_t watch_start(const char *program, const char *const *directories, size_t count, int *ret_fd,
-	struct error *err);
+/* Starts `program --watch DIRECTORY…`, whose main must call watch_main. *ret_fd is where it writes: the
+ * caller's, non-blocking. */
+pid_t watch_start(
+	const char *program, const char *const *directories, size_t count, int *ret_fd, struct error *err);
 
 /* The child's body, on its standard output. Returns the exit code: 0 when it is to be started again. */
 int watch_main(char *const *directories, size_t count);

@@ -46,7 +46,8 @@ void watchlist_load(struct watchlist *w, const struct hub_config *config, int64_
 	for (size_t i = 0; i < config->certificate_count && w->count < WATCH_MAX; i++) {
 		const struct hub_certificate *certificate = &config->certificates[i];
 		if (certificate->watch)
-			w->items[w->count++] = (struct watchlist_item){certificate->name, certificate->watch, now};
+			w->items[w->count++] =
+				(struct watchlist_item){certificate->name, certificate->watch, now};
 	}
 	w->interval = config->scan_interval * 1000;
 	w->periodic_at = now + w->interval;
@@ -134,7 +135,8 @@ void watchlist_reap(struct watchlist *w, int64_t now)
 		w->backoff = BACKOFF_MIN;
 	const bool anew = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	log_event(anew ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "watch", "result=\"%s\" again_ms=%lld",
-		anew ? "a directory was moved or replaced, or too much happened at once" : proc_status_text(status),
+		anew ? "a directory was moved or replaced, or too much happened at once"
+		     : proc_status_text(status),
 		(long long)w->backoff);
 	w->start_at = now + w->backoff;
 	w->backoff = w->backoff * 2 > BACKOFF_MAX ? BACKOFF_MAX : w->backoff * 2;

@@ -1,7 +1,7 @@
 /* The watched directories of hub.conf: which are to be read now. Owns the watcher process (hub/watch.h).
  *
- * A directory is due 100 ms after its first event, all of them when the watcher is armed, at each scan interval
- * (which also makes the watches anew, in case a path leads elsewhere now), and when the daemon asks.
+ * A directory is due 100 ms after its first event, all of them when the watcher is armed, at each scan
+ * interval (which also makes the watches anew, in case a path leads elsewhere now), and when the daemon asks.
  */
 #ifndef CERTSYNC_HUB_WATCHLIST_H
 #define CERTSYNC_HUB_WATCHLIST_H
@@ -17,7 +17,7 @@ struct watchlist_item {
 };
 
 struct watchlist {
-	const char *program; /* borrowed: what watch_start starts */
+	const char *program;          /* borrowed: what watch_start starts */
 	struct watchlist_item *items; /* sorted by certificate */
 	size_t count;
 	int64_t interval, periodic_at;

@@ -25,19 +25,21 @@ static void lines_of_others_stay_in_front_of_ours(void **state)
 	struct error err;
 	auto_buf struct buf out = BUF_INIT(8192);
 	assert_int_equal(authorized_keys_render("# mine\n"
-		"# certsync:comment\n"
-		"restrict,command=\"gone\" " KEY_A " certsync:gone\n"
-		"ssh-ed25519 AAAA admin@desk\n"
-		"\n"
-		"restrict,command=\"mail\" " KEY_B " certsync:mail  \r\n"
-		"ssh-rsa AAAA no newline at the end", two, 2, &out, &err), 0);
+						"# certsync:comment\n"
+						"restrict,command=\"gone\" " KEY_A " certsync:gone\n"
+						"ssh-ed25519 AAAA admin@desk\n"
+						"\n"
+						"restrict,command=\"mail\" " KEY_B " certsync:mail  \r\n"
+						"ssh-rsa AAAA no newline at the end",
+				 two, 2, &out, &err),
+		0);
 	assert_string_equal(buf_text(&out), "# mine\n"
-		"# certsync:comment\n"
-		"ssh-ed25519 AAAA admin@desk\n"
-		"\n"
-		"ssh-rsa AAAA no newline at the end\n"
-		"restrict,command=\"backup1\" " KEY_B " certsync:backup1\n"
-		"restrict,command=\"mail\" " KEY_A " certsync:mail\n");
+					    "# certsync:comment\n"
+					    "ssh-ed25519 AAAA admin@desk\n"
+					    "\n"
+					    "ssh-rsa AAAA no newline at the end\n"
+					    "restrict,command=\"backup1\" " KEY_B " certsync:backup1\n"
+					    "restrict,command=\"mail\" " KEY_A " certsync:mail\n");
 }
 
 static void one_key_for_two_agents_is_refused(void **state)

@@ -101,7 +101,8 @@ static void replies_come_back_as_they_went(void **state)
 	(void)state;
 	struct error err;
 	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
-	const struct hub_reply reply = {.op = HUB_REQUEST_SCAN, .certificate = "x.pl", .text = "no such directory"};
+	const struct hub_reply reply = {
+		.op = HUB_REQUEST_SCAN, .certificate = "x.pl", .text = "no such directory"};
 	struct hub_reply back;
 	assert_int_equal(hub_reply_encode(&reply, &out), 0);
 	assert_int_equal(hub_reply_decode(out.data, out.len, &back, &err), 0);
@@ -116,17 +117,25 @@ static void a_key_is_one_type_and_its_own_base64(void **state)
 {
 	(void)state;
 	assert_true(hub_key_is_valid(ED25519));
-	assert_true(hub_key_is_valid("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEez"
-				     "OmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="));
+	assert_true(hub_key_is_valid(
+		"ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEez"
+		"OmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="));
 	static const char *const wrong[] = {
-		"", "ssh-ed25519", "ssh-ed25519 ", "AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
-		ED25519 " comment", ED25519 "\n", "command=\"sh\" " ED25519,
-		/* another type than the key's own, a short key, something behind it, a bit set in the padding */
+		"",
+		"ssh-ed25519",
+		"ssh-ed25519 ",
+		"AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
+		ED25519 " comment",
+		ED25519 "\n",
+		"command=\"sh\" " ED25519,
+		/* another type than the key's own, a short key, something behind it, a bit set in the padding
+		 */
 		"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
 		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAHwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gAAAA",
 		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-		"ssh-dss AAAAB3NzaC1kc3MAAAAA", "ssh-ed25519 ====",
+		"ssh-dss AAAAB3NzaC1kc3MAAAAA",
+		"ssh-ed25519 ====",
 	};
 	for (size_t i = 0; i < COUNT(wrong); i++)
 		if (hub_key_is_valid(wrong[i]))
