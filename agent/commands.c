@@ -157,15 +157,23 @@ static struct agent_config *load_config(const struct cli_line *line)
 	return config;
 }
 
+static char *control_path(const struct cli_line *line)
+{
+	if (cli_config_is_hidden(line))
+		return mem_strdup(AGENT_RUN_DEFAULT "/control.sock");
+	struct agent_config *config = load_config(line);
+	char *path = config ? mem_printf("%s/control.sock", config->run) : NULL;
+	agent_config_free(config);
+	return path;
+}
+
 static int ask_agent(const struct cli_line *line, const cJSON *request)
 {
 	struct error err;
 	struct answers answers = {.json = cli_has(line, "--json"), .certificates = cJSON_CreateArray()};
-	struct agent_config *config = load_config(line);
-	if (!config)
+	auto_free char *path = control_path(line);
+	if (!path)
 		return CLI_USAGE;
-	auto_free char *path = mem_printf("%s/control.sock", config->run);
-	agent_config_free(config);
 	int result = ask(path, request, NULL, on_answer, &answers, &err);
 	if (result < 0)
 		result = cli_fail(CLI_UNREACHABLE,

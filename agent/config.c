@@ -1,5 +1,6 @@
 #include "agent/config.h"
 #include "lib/config.h"
+#include "lib/endpoint.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
 
@@ -76,15 +77,16 @@ static void read_hub(struct config *c, cfg_t *root, const char *text, struct age
 	else if (strncmp(text, local, strlen(local)) == 0 && text[strlen(local)] == '/' && strlen(text) < 108)
 		ret->path = mem_strdup(text + strlen(local));
 	else
-		config_fault(c, root, "hub", "hub: \"%s\" is neither ssh://user@host[:port] nor unix:///path/of/local.sock",
-			text);
+		config_fault(c, root, "hub",
+			"hub: \"%s\" is neither ssh://user@host[:port] nor unix:///path/of/local.sock", text);
 }
 
 static void read_hubs(struct config *c, cfg_t *root, struct agent_config *a)
 {
 	size_t count = cfg_size(root, "hub");
 	if (count == 0)
-		config_fault(c, root, "hub", "hub is missing: say where the hub is, as `certsync agent add` prints it: "
+		config_fault(c, root, "hub",
+			"hub is missing: say where the hub is, as `certsync agent add` prints it: "
 			"hub = {\"ssh://certsync-gate@haproxy.domain.pl:22\"}");
 	a->hubs = mem_array(count, sizeof(*a->hubs));
 	for (; a->hub_count < count; a->hub_count++)
@@ -121,19 +123,25 @@ static void read_file(struct config *c, cfg_t *section, struct agent_file *ret)
 	ret->owner = config_string(c, section, "owner");
 	ret->group = config_string(c, section, "group");
 	if (!config_is_path(ret->path) || ret->path[strlen(ret->path) - 1] == '/')
-		config_fault(c, section, NULL, "file \"%s\": not the absolute path of a file, without \"//\", \".\" and \"..\"",
+		config_fault(c, section, NULL,
+			"file \"%s\": not the absolute path of a file, without \"//\", \".\" and \"..\"",
 			ret->path);
 	if (!ret->content)
-		config_fault(c, section, NULL, "file \"%s\": content is missing: one of privkey, cert, chain, fullchain, "
-			"combined", ret->path);
+		config_fault(c, section, NULL,
+			"file \"%s\": content is missing: one of privkey, cert, chain, fullchain, "
+			"combined",
+			ret->path);
 	else if (!is_content(ret->content))
-		config_fault(c, section, "content", "content: \"%s\" is not one of privkey, cert, chain, fullchain, combined",
+		config_fault(c, section, "content",
+			"content: \"%s\" is not one of privkey, cert, chain, fullchain, combined",
 			ret->content);
 	if (!read_mode(mode, &ret->mode))
 		config_fault(c, section, "mode", "mode: \"%s\" is not an octal mode like \"0640\"", mode);
 	else if (ret->content && holds_key(ret->content) && (ret->mode & 0007))
-		config_fault(c, section, "mode", "mode: \"%s\" would give the private key in %s to every user: take \"0640\" "
-			"and a group", mode, ret->path);
+		config_fault(c, section, "mode",
+			"mode: \"%s\" would give the private key in %s to every user: take \"0640\" "
+			"and a group",
+			mode, ret->path);
 	config_check_user(c, section, "owner", ret->owner);
 	config_check_group(c, section, "group", ret->group);
 }
@@ -142,18 +150,22 @@ static void read_probe(struct config *c, cfg_t *section, struct agent_service *r
 {
 	ret->probe = config_list(section, "probe");
 	if (!ret->probe[0]) {
-		config_fault(c, section, "probe", "service \"%s\": probe is missing: list the ports where it serves the "
-			"certificate, like {\"127.0.0.1:993\"}, or write probe = none", ret->name);
+		config_fault(c, section, "probe",
+			"service \"%s\": probe is missing: list the ports where it serves the "
+			"certificate, like {\"127.0.0.1:993\"}, or write probe = none",
+			ret->name);
 		return;
 	}
 	if (strcmp(ret->probe[0], "none") == 0 && !ret->probe[1]) {
 		free(steal(ret->probe[0]));
 		return;
 	}
-	for (size_t i = 0; ret->probe[i]; i++)
-		if (!config_is_endpoint(ret->probe[i]))
-			config_fault(c, section, "probe", "probe: \"%s\" is not ADDRESS:PORT, perhaps with /tls, /smtp, /imap, "
-				"/pop3 or /sieve and then +proxy, like \"127.0.0.1:10025+proxy\"", ret->probe[i]);
+	for (size_t i = 0; ret->probe[i]; i++) {
+		struct endpoint ignored;
+		struct error err;
+		if (endpoint_parse(ret->probe[i], &ignored, &err) < 0)
+			config_fault(c, section, "probe", "probe: %s", err.message);
+	}
 }
 
 static void read_service(struct config *c, cfg_t *section, const struct agent_config *a,
@@ -165,8 +177,10 @@ static void read_service(struct config *c, cfg_t *section, const struct agent_co
 	ret->sni = config_string(c, section, "sni");
 	ret->timeout = config_duration(c, section, "timeout", 1, HOUR);
 	if (!name_is_service(ret->name))
-		config_fault(c, section, NULL, "service \"%s\": the name is its hook's file name: a-z 0-9 . _ -, up to %d, "
-			"beginning with a letter or digit", ret->name, NAME_SERVICE_MAX - 1);
+		config_fault(c, section, NULL,
+			"service \"%s\": the name is its hook's file name: a-z 0-9 . _ -, up to %d, "
+			"beginning with a letter or digit",
+			ret->name, NAME_SERVICE_MAX - 1);
 	if (!ret->hook)
 		ret->hook = mem_printf("%s/%s", a->hooks, ret->name);
 	if (!ret->sni)
@@ -178,24 +192,29 @@ static void read_service(struct config *c, cfg_t *section, const struct agent_co
 	size_t count = cfg_size(section, "file");
 	ret->files = mem_array(count, sizeof(*ret->files));
 	for (; ret->file_count < count; ret->file_count++)
-		read_file(c, cfg_getnsec(section, "file", (unsigned)ret->file_count), &ret->files[ret->file_count]);
+		read_file(c, cfg_getnsec(section, "file", (unsigned)ret->file_count),
+			&ret->files[ret->file_count]);
 }
 
-static void read_certificate(struct config *c, cfg_t *section, const struct agent_config *a,
-	struct agent_certificate *ret)
+static void read_certificate(
+	struct config *c, cfg_t *section, const struct agent_config *a, struct agent_certificate *ret)
 {
 	ret->name = mem_strdup(cfg_title(section));
 	ret->allow = config_list(section, "allow");
 	if (!name_is_certificate(ret->name))
-		config_fault(c, section, NULL, "certificate \"%s\": the name is a host name in lower case: a-z 0-9 - _, with "
-			"dots between", ret->name);
+		config_fault(c, section, NULL,
+			"certificate \"%s\": the name is a host name in lower case: a-z 0-9 - _, with "
+			"dots between",
+			ret->name);
 	if (!ret->allow[0])
-		config_fault(c, section, "allow", "certificate \"%s\": allow is missing: list the names that the hub may put "
-			"into it, like {\"*.domain.pl\"}; * is one label", ret->name);
+		config_fault(c, section, "allow",
+			"certificate \"%s\": allow is missing: list the names that the hub may put "
+			"into it, like {\"*.domain.pl\"}; * is one label",
+			ret->name);
 	for (size_t i = 0; ret->allow[i]; i++)
 		if (!name_is_dns(ret->allow[i], true))
-			config_fault(c, section, "allow", "allow: \"%s\" is neither a DNS name nor *. in front of one",
-				ret->allow[i]);
+			config_fault(c, section, "allow",
+				"allow: \"%s\" is neither a DNS name nor *. in front of one", ret->allow[i]);
 	size_t count = cfg_size(section, "service");
 	ret->services = mem_array(count, sizeof(*ret->services));
 	for (; ret->service_count < count; ret->service_count++)
@@ -220,7 +239,8 @@ static void read_globals(struct config *c, cfg_t *root, struct agent_config *a)
 		a->hooks = mem_printf("%s/hooks", fs_program_directory());
 	/* sun_path has 108 bytes. */
 	if (strlen(a->run) > 90)
-		config_fault(c, root, "run", "run: %s is too long for the socket in it: 90 bytes at most", a->run);
+		config_fault(
+			c, root, "run", "run: %s is too long for the socket in it: 90 bytes at most", a->run);
 	if (a->anchors && access(a->anchors, R_OK) < 0)
 		config_fault(c, root, "anchors", "anchors: %s: %s", a->anchors, strerror(errno));
 	config_check_user(c, root, "user", a->user);
@@ -265,8 +285,9 @@ static void check_files(struct config *c, cfg_t *root)
 	qsort(files, count, sizeof(*files), owned_compare);
 	for (size_t i = 1; i < count; i++)
 		if (strcmp(files[i].path, files[i - 1].path) == 0)
-			config_fault(c, files[i].section, NULL, "file \"%s\" is written by another section too, in line %d",
-				files[i].path, files[i - 1].section->line);
+			config_fault(c, files[i].section, NULL,
+				"file \"%s\" is written by another section too, in line %d", files[i].path,
+				files[i - 1].section->line);
 }
 
 static void read_certificates(struct config *c, cfg_t *root, struct agent_config *a)
@@ -339,8 +360,8 @@ void agent_config_free(struct agent_config *a)
 		free(a->hubs[i].host);
 	}
 	free(a->hubs);
-	char *const texts[] = {
-		a->path, a->directory, a->state, a->root_state, a->run, a->hooks, a->user, a->admin_group, a->anchors};
+	char *const texts[] = {a->path, a->directory, a->state, a->root_state, a->run, a->hooks, a->user,
+		a->admin_group, a->anchors};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		free(texts[i]);
 	free(a);

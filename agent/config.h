@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Where the control socket is for an operator who may not read agent.conf. */
+#define AGENT_RUN_DEFAULT "/run/certsync-agent"
+
 /* A copy that a service needs elsewhere. */
 struct agent_file {
 	char *path;    /* absolute */

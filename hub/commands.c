@@ -76,8 +76,8 @@ static const char *agent_detail(const cJSON *agent, char *out, size_t size)
 		snprintf(out, size, "%s%s: %s%s", connected ? "" : "away; ", text_of(agent, "step"), error,
 			is_true(agent, "rolled_back") ? "; the old certificate is back" : "");
 	else if (!connected)
-		snprintf(out, size, "%s%s", text_of(agent, "last_seen")[0] ? "away since " : "never seen",
-			text_of(agent, "last_seen"));
+		snprintf(out, size, "%s%s%s", text_of(agent, "last_seen")[0] ? "away since " : "never seen",
+			text_of(agent, "last_seen"), is_true(agent, "overdue") ? ", longer than its away_after" : "");
 	else if (number_of(agent, "activate_ms") > 0)
 		snprintf(out, size, "staged in %.0f ms, activated in %.0f ms", number_of(agent, "stage_ms"),
 			number_of(agent, "activate_ms"));
@@ -218,6 +218,8 @@ static void print_json(struct answers *a)
 
 static char *control_path(const struct cli_line *line, int *ret_exit)
 {
+	if (cli_config_is_hidden(line))
+		return mem_strdup(HUB_RUN_DEFAULT "/control.sock");
 	auto_buf struct buf faults = BUF_INIT(COMMAND_FAULTS_MAX);
 	struct hub_config *config = hub_config_load(line->config, &faults);
 	if (!config) {

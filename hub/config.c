@@ -1,4 +1,5 @@
 #include "hub/config.h"
+#include "lib/endpoint.h"
 #include "lib/config.h"
 #include "lib/mem.h"
 
@@ -64,11 +65,11 @@ static cfg_opt_t hub_options[] = {
 
 static bool is_loopback(const char *text)
 {
-	const char *colon = strrchr(text, ':');
-	if (!colon || strpbrk(text, "/+") || !config_is_endpoint(text))
+	struct endpoint ignored;
+	struct error err;
+	if (strpbrk(text, "/+") || endpoint_parse(text, &ignored, &err) < 0)
 		return false;
-	auto_free char *host = mem_strndup(text, (size_t)(colon - text));
-	return strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+	return strncmp(text, "127.", 4) == 0 || strncmp(text, "[::1]", 5) == 0;
 }
 
 /* "https://host[:port][/path]" in printable ASCII. */
@@ -102,19 +103,24 @@ static void read_acme(struct config *c, cfg_t *section, struct hub_acme *ret)
 	if (ret->ca_file && access(ret->ca_file, R_OK) < 0)
 		config_fault(c, section, "ca_file", "ca_file: %s: %s", ret->ca_file, strerror(errno));
 	if (!name_is_agent(ret->name))
-		config_fault(c, section, NULL, "acme \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins "
-			"with a letter or digit", ret->name, NAME_AGENT_MAX - 1);
+		config_fault(c, section, NULL,
+			"acme \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins "
+			"with a letter or digit",
+			ret->name, NAME_AGENT_MAX - 1);
 	if (!ret->directory)
-		config_fault(c, section, NULL, "acme \"%s\": directory is missing: the CA documents its https URL", ret->name);
+		config_fault(c, section, NULL,
+			"acme \"%s\": directory is missing: the CA documents its https URL", ret->name);
 	else if (!is_https_url(ret->directory))
 		config_fault(c, section, "directory", "directory: %s is not an https URL", ret->directory);
 	if (!ret->agree_tos)
-		config_fault(c, section, "agree_tos", "acme \"%s\": the CA issues only to those who agree to its terms of "
-			"service: read them and write agree_tos = true", ret->name);
+		config_fault(c, section, "agree_tos",
+			"acme \"%s\": the CA issues only to those who agree to its terms of "
+			"service: read them and write agree_tos = true",
+			ret->name);
 	for (size_t i = 0; ret->contact[i]; i++)
 		if (strncmp(ret->contact[i], "mailto:", 7) != 0 || !strchr(ret->contact[i], '@'))
-			config_fault(c, section, "contact", "contact: %s is not of the form mailto:name@domain",
-				ret->contact[i]);
+			config_fault(c, section, "contact",
+				"contact: %s is not of the form mailto:name@domain", ret->contact[i]);
 }
 
 static const struct hub_acme *find_acme(const struct hub_config *h, const char *name)
@@ -125,8 +131,9 @@ static const struct hub_acme *find_acme(const struct hub_config *h, const char *
 	return NULL;
 }
 
-/* Only root must see the directory: the root half reads it, and other users may not even reach it. It may come
- * later: certbot makes it with the first certificate, and would take another name if it were there before. */
+/* Only root must see the directory: the root half reads it, and other users may not even reach it. It may
+ * come later: certbot makes it with the first certificate, and would take another name if it were there
+ * before. */
 static void check_watch(struct config *c, cfg_t *section, const char *path)
 {
 	struct stat st;
@@ -134,20 +141,23 @@ static void check_watch(struct config *c, cfg_t *section, const char *path)
 		return;
 	if (stat(path, &st) == 0) {
 		if (!S_ISDIR(st.st_mode))
-			config_fault(c, section, "watch", "watch: %s is not a directory: name the one that holds the files", path);
+			config_fault(c, section, "watch",
+				"watch: %s is not a directory: name the one that holds the files", path);
 	} else if (errno != ENOENT && (geteuid() == 0 || errno == ENOTDIR)) {
-		config_fault(c, section, "watch", "watch: the directory %s cannot be reached: %s", path, strerror(errno));
+		config_fault(c, section, "watch", "watch: the directory %s cannot be reached: %s", path,
+			strerror(errno));
 	}
 }
 
-static void read_source(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
+static void read_source(
+	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
 {
 	ret->watch = config_path(c, section, "watch");
 	check_watch(c, section, ret->watch);
 	const char *acme = cfg_getstr(section, "acme");
 	if (acme && ret->watch)
-		config_fault(c, section, "watch", "certificate \"%s\" has both acme and watch: only one may be its source",
-			ret->name);
+		config_fault(c, section, "watch",
+			"certificate \"%s\" has both acme and watch: only one may be its source", ret->name);
 	if (!acme)
 		return;
 	ret->acme = find_acme(h, acme);
@@ -167,8 +177,10 @@ static void read_names(struct config *c, cfg_t *section, struct hub_certificate 
 		if (!name_is_dns(ret->names[i], true))
 			config_fault(c, section, "names", "names: \"%s\" is not a DNS name", ret->names[i]);
 		else if (ret->acme && ret->names[i][0] == '*')
-			config_fault(c, section, "names", "names: %s: a CA does not issue wildcards by http-01, and no other "
-				"challenge is known here: list the names", ret->names[i]);
+			config_fault(c, section, "names",
+				"names: %s: a CA does not issue wildcards by http-01, and no other "
+				"challenge is known here: list the names",
+				ret->names[i]);
 		for (size_t k = 0; k < i; k++)
 			if (strcasecmp(ret->names[i], ret->names[k]) == 0)
 				config_fault(c, section, "names", "names: %s is listed twice", ret->names[i]);
@@ -180,27 +192,32 @@ static void read_rollout(struct config *c, cfg_t *section, struct hub_certificat
 	const char *word = cfg_getstr(section, "rollout");
 	int rollout = word_index(word, rollouts, COUNT(rollouts));
 	if (rollout < 0)
-		config_fault(c, section, "rollout", "rollout: \"%s\" is neither \"together\" nor \"immediate\"", word);
+		config_fault(c, section, "rollout",
+			"rollout: \"%s\" is neither \"together\" nor \"immediate\"", word);
 	ret->rollout = rollout < 0 ? ROLLOUT_TOGETHER : (enum rollout_policy)rollout;
 	ret->stage_timeout = config_duration(c, section, "stage_timeout", 1, DAY);
-	ret->activate_timeout = config_duration(c, section, "activate_timeout", 5, HOUR);
+	ret->activate_timeout =
+		config_duration(c, section, "activate_timeout", HUB_ACTIVATE_TIMEOUT_MIN, HOUR);
 	ret->proceed_after = config_duration(c, section, "proceed_after", 0, 30 * DAY);
 	ret->renew_before = config_duration(c, section, "renew_before", 0, 365 * DAY);
 }
 
-static void read_certificate(struct config *c, cfg_t *section, const struct hub_config *h,
-	struct hub_certificate *ret)
+static void read_certificate(
+	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
 {
 	ret->name = mem_strdup(cfg_title(section));
 	if (!name_is_certificate(ret->name))
-		config_fault(c, section, NULL, "certificate \"%s\": the name is a host name in lower case: a-z 0-9 - _, with "
-			"dots between", ret->name);
+		config_fault(c, section, NULL,
+			"certificate \"%s\": the name is a host name in lower case: a-z 0-9 - _, with "
+			"dots between",
+			ret->name);
 	read_source(c, section, h, ret);
 	read_names(c, section, ret);
 	read_rollout(c, section, ret);
 	ret->key_type = config_string(c, section, "key");
 	if (word_index(ret->key_type, key_types, COUNT(key_types)) < 0)
-		config_fault(c, section, "key", "key: \"%s\" is not one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096",
+		config_fault(c, section, "key",
+			"key: \"%s\" is not one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096",
 			ret->key_type);
 }
 
@@ -221,12 +238,14 @@ static void read_grants(struct config *c, cfg_t *section, const struct hub_confi
 		if (ret->certificates[used])
 			used++;
 		else
-			config_fault(c, section, "certificates", "certificates: there is no section certificate \"%s\"", name);
+			config_fault(c, section, "certificates",
+				"certificates: there is no section certificate \"%s\"", name);
 	}
 	qsort(ret->certificates, used, sizeof(*ret->certificates), grant_compare);
 	for (size_t i = 1; i < used; i++)
 		if (ret->certificates[i] == ret->certificates[i - 1])
-			config_fault(c, section, "certificates", "certificates: %s is listed twice", ret->certificates[i]->name);
+			config_fault(c, section, "certificates", "certificates: %s is listed twice",
+				ret->certificates[i]->name);
 }
 
 static void read_agent(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_agent *ret)
@@ -235,8 +254,10 @@ static void read_agent(struct config *c, cfg_t *section, const struct hub_config
 	ret->local = cfg_getbool(section, "local");
 	ret->away_after = config_duration(c, section, "away_after", MINUTE, 366 * DAY);
 	if (!name_is_agent(ret->name))
-		config_fault(c, section, NULL, "agent \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins "
-			"with a letter or digit", ret->name, NAME_AGENT_MAX - 1);
+		config_fault(c, section, NULL,
+			"agent \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins "
+			"with a letter or digit",
+			ret->name, NAME_AGENT_MAX - 1);
 	read_grants(c, section, h, ret);
 }
 
@@ -258,13 +279,17 @@ static void read_ssh(struct config *c, cfg_t *root, struct hub_config *h)
 	h->ssh = config_string(c, root, "ssh");
 	h->host_keys = config_has(root, "host_keys") ? config_list(root, "host_keys") : default_host_keys();
 	if (h->ssh && *h->ssh && !config_is_ssh(h->ssh))
-		config_fault(c, root, "ssh", "ssh: \"%s\" is not of the form user@host or user@host:port", h->ssh);
+		config_fault(
+			c, root, "ssh", "ssh: \"%s\" is not of the form user@host or user@host:port", h->ssh);
 	for (size_t i = 0; h->host_keys[i]; i++) {
 		if (h->host_keys[i][0] != '/')
-			config_fault(c, root, "host_keys", "host_keys: %s is not an absolute path", h->host_keys[i]);
+			config_fault(c, root, "host_keys", "host_keys: %s is not an absolute path",
+				h->host_keys[i]);
 		else if (access(h->host_keys[i], R_OK) < 0)
-			config_fault(c, root, "host_keys", "host_keys: %s: %s: name the public key files of the sshd that agents "
-				"reach", h->host_keys[i], strerror(errno));
+			config_fault(c, root, "host_keys",
+				"host_keys: %s: %s: name the public key files of the sshd that agents "
+				"reach",
+				h->host_keys[i], strerror(errno));
 	}
 }
 
@@ -282,11 +307,14 @@ static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
 	h->admin_group = config_string(c, root, "admin_group");
 	h->scan_interval = config_duration(c, root, "scan_interval", 1, DAY);
 	if (!is_loopback(h->http))
-		config_fault(c, root, "http", "http: \"%s\" is not a loopback address with a port, like 127.0.0.1:8402 or "
-			"[::1]:8402: HAProxy is the door to the world", h->http);
+		config_fault(c, root, "http",
+			"http: \"%s\" is not a loopback address with a port, like 127.0.0.1:8402 or "
+			"[::1]:8402: HAProxy is the door to the world",
+			h->http);
 	/* sun_path has 108 bytes. */
 	if (strlen(h->run) > 90)
-		config_fault(c, root, "run", "run: %s is too long for the sockets in it: 90 bytes at most", h->run);
+		config_fault(c, root, "run", "run: %s is too long for the sockets in it: 90 bytes at most",
+			h->run);
 	if (h->anchors && access(h->anchors, R_OK) < 0)
 		config_fault(c, root, "anchors", "anchors: %s: %s", h->anchors, strerror(errno));
 }
@@ -333,8 +361,10 @@ static void check_agents(struct config *c, cfg_t *root, const struct hub_config 
 		if (!h->agents[i].local)
 			continue;
 		if (local)
-			config_fault(c, section, "local", "agent \"%s\" is local, and so is \"%s\": only one agent can run on the "
-				"hub's own node", h->agents[i].name, local);
+			config_fault(c, section, "local",
+				"agent \"%s\" is local, and so is \"%s\": only one agent can run on the "
+				"hub's own node",
+				h->agents[i].name, local);
 		local = h->agents[i].name;
 	}
 	config_check_user(c, root, "user", h->user);

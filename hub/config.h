@@ -9,6 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Where the control socket is for an operator who may not read hub.conf. */
+#define HUB_RUN_DEFAULT "/run/certsync-hub"
+
+/* Less, and the deadlines would no longer nest: an agent gives its root half at least 30 of these seconds. */
+enum { HUB_ACTIVATE_TIMEOUT_MIN = 45 };
+
 enum rollout_policy { ROLLOUT_TOGETHER, ROLLOUT_IMMEDIATE };
 
 struct hub_acme {

@@ -108,6 +108,13 @@ static void add_failure(const struct rollout_agent *a, cJSON *o)
 	add_time(o, "next_try", a->next_try);
 }
 
+/* Away for longer than its configuration calls normal. */
+static bool is_overdue(const struct hub *hub, const struct rollout_agent *a)
+{
+	const struct hub_agent *configured = hub_config_agent(hub->config, a->name);
+	return configured && a->last_seen && clock_wall() - a->last_seen > configured->away_after;
+}
+
 cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollout_agent *a)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -118,6 +125,7 @@ cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollo
 	cJSON_AddBoolToObject(o, "connected", session != NULL);
 	cJSON_AddStringToObject(o, "version", session ? session_version(session) : "");
 	cJSON_AddNumberToObject(o, "clock_skew", session ? (double)session_skew(session) : 0);
+	cJSON_AddBoolToObject(o, "overdue", !session && is_overdue(hub, a));
 	add_time(o, "last_seen", session ? clock_wall() : a->last_seen);
 	cJSON_AddStringToObject(o, "state", rollout_state_name(a->state));
 	cJSON_AddBoolToObject(o, "stopped", a->stopped);

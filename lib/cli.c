@@ -1,10 +1,12 @@
 #include "lib/cli.h"
 #include "lib/mem.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *cli_program = "certsync";
 
@@ -198,6 +200,11 @@ const char *cli_value(const struct cli_line *line, const char *option, int nth)
 		if (strcmp(line->option[i].name, option) == 0 && nth-- == 0)
 			return line->option[i].value;
 	return NULL;
+}
+
+bool cli_config_is_hidden(const struct cli_line *line)
+{
+	return access(line->config, R_OK) < 0 && errno == EACCES;
 }
 
 struct cli_table {

@@ -50,6 +50,9 @@ int cli_main(const char *program, const char *about, const char *default_config,
 bool cli_has(const struct cli_line *line, const char *option);
 const char *cli_value(const struct cli_line *line, const char *option, int nth); /* NULL when absent */
 
+/* The configuration is there and the caller may not read it: an operator, who finds the daemon's socket at its usual place. */
+bool cli_config_is_hidden(const struct cli_line *line);
+
 /* A table on standard output: columns as wide as their widest cell, last column free. */
 struct cli_table;
 struct cli_table *cli_table_new(int columns, const char *const *header);

@@ -55,8 +55,6 @@ bool config_is_path(const char *text);
  * can become another user anyway. NULL is passed over. */
 void config_check_user(struct config *c, cfg_t *section, const char *key, const char *user);
 void config_check_group(struct config *c, cfg_t *section, const char *key, const char *group);
-/* Without libevent: whether it has the shape of an endpoint (lib/probe.h), ADDRESS:PORT[/PROTOCOL][+proxy]. */
-bool config_is_endpoint(const char *text);
 /* Whether it is user@host[:port], the host being a DNS name, an IPv4 address or an IPv6 one in brackets. */
 bool config_is_ssh(const char *text);
 

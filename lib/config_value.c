@@ -51,8 +51,10 @@ int64_t config_duration(struct config *c, cfg_t *section, const char *key, int64
 	const char *text = cfg_getstr(section, key);
 	int64_t seconds;
 	if (!text || !duration_parse(text, &seconds)) {
-		config_fault(c, section, key, "%s: \"%s\" is not a duration: write a number and one of s m h d, "
-			"like \"90s\" or \"24h\"", key, text ? text : "");
+		config_fault(c, section, key,
+			"%s: \"%s\" is not a duration: write a number and one of s m h d, "
+			"like \"90s\" or \"24h\"",
+			key, text ? text : "");
 		return low;
 	}
 	if (seconds >= low && seconds <= high)
@@ -109,7 +111,8 @@ char *config_path(struct config *c, cfg_t *section, const char *key)
 		return path;
 	size_t len = strlen(path);
 	if (!config_is_path(path))
-		config_fault(c, section, key, "%s: %s is not an absolute path without \"//\", \".\" and \"..\"", key, path);
+		config_fault(c, section, key,
+			"%s: %s is not an absolute path without \"//\", \".\" and \"..\"", key, path);
 	else if (len > 1 && path[len - 1] == '/')
 		path[len - 1] = '\0';
 	return path;
@@ -118,15 +121,19 @@ char *config_path(struct config *c, cfg_t *section, const char *key)
 void config_check_user(struct config *c, cfg_t *section, const char *key, const char *user)
 {
 	if (user && *user && geteuid() == 0 && !getpwnam(user))
-		config_fault(c, section, key, "%s: there is no user %s on this machine: create it (adduser --system), "
-			"or name another", key, user);
+		config_fault(c, section, key,
+			"%s: there is no user %s on this machine: create it (adduser --system), "
+			"or name another",
+			key, user);
 }
 
 void config_check_group(struct config *c, cfg_t *section, const char *key, const char *group)
 {
 	if (group && *group && geteuid() == 0 && !getgrnam(group))
-		config_fault(c, section, key, "%s: there is no group %s on this machine: create it (addgroup --system), "
-			"or name another", key, group);
+		config_fault(c, section, key,
+			"%s: there is no group %s on this machine: create it (addgroup --system), "
+			"or name another",
+			key, group);
 }
 
 static bool is_port(const char *text, size_t len)
@@ -152,23 +159,6 @@ static bool is_address(const char *text, size_t len)
 		return false;
 	memcpy(address, text, len);
 	return inet_pton(six ? AF_INET6 : AF_INET, address, &ignored) == 1;
-}
-
-bool config_is_endpoint(const char *text)
-{
-	static const char *const protocols[] = {"tls", "smtp", "imap", "pop3", "sieve"};
-	const char *plus = strchr(text, '+');
-	size_t len = plus ? (size_t)(plus - text) : strlen(text);
-	if (plus && strcmp(plus, "+proxy") != 0)
-		return false;
-	const char *slash = memchr(text, '/', len);
-	size_t head = slash ? (size_t)(slash - text) : len;
-	bool known = !slash;
-	for (size_t i = 0; i < COUNT(protocols) && !known; i++)
-		known = len - head - 1 == strlen(protocols[i]) && memcmp(slash + 1, protocols[i], len - head - 1) == 0;
-	const char *colon = memrchr(text, ':', head);
-	return known && colon && is_address(text, (size_t)(colon - text)) &&
-		is_port(colon + 1, head - (size_t)(colon + 1 - text));
 }
 
 bool config_is_ssh(const char *text)

@@ -16,8 +16,7 @@
 #include <cmocka.h>
 
 /* Users that exist everywhere, since root is told about missing ones. */
-#define HUB_HEAD \
-	"user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
+#define HUB_HEAD "user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
 #define AGENT_HEAD "user = root admin_group = root\nhub = \"ssh://gate@hub.domain.pl\"\n"
 
 static char directory[] = "/tmp/certsync-test-XXXXXX";
@@ -127,7 +126,8 @@ static void hub_example_is_read(void **state)
 		"}\n"
 		"certificate \"a.domain.pl\" { stage_timeout = 90s }\n"
 		"agent \"haproxy\" { certificates = {\"mail.domain.pl\", \"a.domain.pl\"}  local = true }\n"
-		"agent \"backup1\" { certificates = {\"mail.domain.pl\"}  away_after = \"7d\" }\n", &faults);
+		"agent \"backup1\" { certificates = {\"mail.domain.pl\"}  away_after = \"7d\" }\n",
+		&faults);
 	assert_string_equal(faults, "");
 	assert_non_null(h);
 	const struct hub_certificate *mail = hub_config_certificate(h, "mail.domain.pl");
@@ -157,13 +157,17 @@ static void what_is_printed_reads_back_the_same(void **state)
 	(void)state;
 	auto_free char *faults = NULL;
 	auto_buf struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
-	struct hub_config *h = load_hub(HUB_HEAD "ssh = 'gate@hub'\n"
-		"acme le { directory = \"https://ca.example/\\\\\\\"dir\" agree_tos = yes }\n", &faults);
+	struct hub_config *h = load_hub(HUB_HEAD
+		"ssh = 'gate@hub'\n"
+		"acme le { directory = \"https://ca.example/\\\\\\\"dir\" agree_tos = yes }\n",
+		&faults);
 	assert_null(h); /* a URL with a quote is none, but the quote was read */
 	free(faults);
-	h = load_hub(HUB_HEAD "acme le { directory = https://ca.example/dir agree_tos = yes }\n"
+	h = load_hub(HUB_HEAD
+		"acme le { directory = https://ca.example/dir agree_tos = yes }\n"
 		"certificate x.pl { acme = le key = rsa-2048 renew_before = 36h proceed_after = 0s}\n"
-		"agent m { certificates = x.pl away_after = 90m }\n", &faults);
+		"agent m { certificates = x.pl away_after = 90m }\n",
+		&faults);
 	assert_string_equal(faults, "");
 	hub_config_print(h, &first);
 	hub_config_free(h);
@@ -186,13 +190,16 @@ static void agent_example_is_read_and_printed(void **state)
 		"hub += {\"ssh://gate@[2001:db8::1]:2222\", 'unix:///run/certsync-hub/local.sock'}\n"
 		"certificate \"mail.domain.pl\" {\n"
 		"	allow = {\"*.domain.pl\"}\n"
-		"	service \"postfix\" { probe = {\"127.0.0.1:25\", \"[::1]:10025/smtp+proxy\"} sni = mx.domain.pl }\n"
+		"	service \"postfix\" { probe = {\"127.0.0.1:25\", \"[::1]:10025/smtp+proxy\"} sni = "
+		"mx.domain.pl }\n"
 		"	service \"courier\" {\n"
 		"		probe = none\n"
 		"		hook = /usr/local/bin/reload\n"
-		"		file \"/etc/courier/imapd.pem\" { content = \"combined\" group = root mode = \"0640\" }\n"
+		"		file \"/etc/courier/imapd.pem\" { content = \"combined\" group = root mode = "
+		"\"0640\" }\n"
 		"	}\n"
-		"}\n", &faults);
+		"}\n",
+		&faults);
 	assert_string_equal(faults, "");
 	assert_int_equal(a->hub_count, 3);
 	assert_string_equal(a->hubs[0].user, "gate");
@@ -221,7 +228,8 @@ static void agent_example_is_read_and_printed(void **state)
 static void every_fault_of_meaning_comes_in_one_run_with_its_line(void **state)
 {
 	(void)state;
-	expect_hub_faults("user = root gate_user = root local_user = root admin_group = root host_keys = {}\n" /* 1 */
+	expect_hub_faults(
+		"user = root gate_user = root local_user = root admin_group = root host_keys = {}\n" /* 1 */
 		"ssh = \"gate@hub\" # a comment moves no line\n"
 		"/* nor does\n"
 		"   this one */ http = \"0.0.0.0:80\"\n"
@@ -244,28 +252,34 @@ static void every_fault_of_meaning_comes_in_one_run_with_its_line(void **state)
 		"agent \"a\" { certificates = {\"x.pl\", \"y.pl\"} local = true }\n"
 		"agent \"-b\" { local = true\n"
 		"	away_after = \"soon\" }\n",
-		"4: http: \"0.0.0.0:80\" is not a loopback address with a port, like 127.0.0.1:8402 or [::1]:8402: HAProxy is "
+		"4: http: \"0.0.0.0:80\" is not a loopback address with a port, like 127.0.0.1:8402 or "
+		"[::1]:8402: HAProxy is "
 		"the door to the world\n"
 		"6: state: relative is not an absolute path without \"//\", \".\" and \"..\"\n"
 		"7: ssh is given twice, first in line 2\n"
 		"7: ssh: \"nobody\" is not of the form user@host or user@host:port\n"
-		"8: acme \"le\": the CA issues only to those who agree to its terms of service: read them and write "
+		"8: acme \"le\": the CA issues only to those who agree to its terms of service: read them "
+		"and write "
 		"agree_tos = true\n"
 		"9: directory: http://ca.example/dir is not an https URL\n"
-		"12: certificate \"Mail.domain.pl\": the name is a host name in lower case: a-z 0-9 - _, with dots between\n"
+		"12: certificate \"Mail.domain.pl\": the name is a host name in lower case: a-z 0-9 - _, "
+		"with dots between\n"
 		"14: watch: certs is not an absolute path without \"//\", \".\" and \"..\"\n"
 		"14: certificate \"Mail.domain.pl\" has both acme and watch: only one may be its source\n"
 		"15: rollout: \"later\" is neither \"together\" nor \"immediate\"\n"
-		"16: stage_timeout: \"10\" is not a duration: write a number and one of s m h d, like \"90s\" or \"24h\"\n"
-		"17: activate_timeout: \"2h\" is outside of \"5s\" to \"1h\"\n"
+		"16: stage_timeout: \"10\" is not a duration: write a number and one of s m h d, like "
+		"\"90s\" or \"24h\"\n"
+		"17: activate_timeout: \"2h\" is outside of \"45s\" to \"1h\"\n"
 		"19: acme: there is no section acme \"other\"\n"
 		"19: key: \"dsa\" is not one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096\n"
 		"20: certificate \"x.pl\" is given twice, first in line 19\n"
 		"20: names: \"a b\" is not a DNS name\n"
 		"21: certificates: there is no section certificate \"y.pl\"\n"
-		"22: agent \"-b\": the name may have a-z 0-9 . _ -, up to 63 of them, and begins with a letter or digit\n"
+		"22: agent \"-b\": the name may have a-z 0-9 . _ -, up to 63 of them, and begins with a "
+		"letter or digit\n"
 		"22: agent \"-b\" is local, and so is \"a\": only one agent can run on the hub's own node\n"
-		"23: away_after: \"soon\" is not a duration: write a number and one of s m h d, like \"90s\" or \"24h\"\n");
+		"23: away_after: \"soon\" is not a duration: write a number and one of s m h d, like \"90s\" "
+		"or \"24h\"\n");
 }
 
 static void single_faults_of_the_hub_are_named(void **state)
@@ -273,7 +287,8 @@ static void single_faults_of_the_hub_are_named(void **state)
 	(void)state;
 	expect_hub_fault("certificate x.pl { watch = /etc/passwd/certs }",
 		"2: watch: the directory /etc/passwd/certs cannot be reached: Not a directory");
-	expect_hub_fault("certificate x.pl { watch = /etc/passwd }", "2: watch: /etc/passwd is not a directory");
+	expect_hub_fault(
+		"certificate x.pl { watch = /etc/passwd }", "2: watch: /etc/passwd is not a directory");
 	expect_hub_fault("acme le { directory = https://ca/dir agree_tos = true }\n"
 			 "certificate x.pl { acme = le names = {\"*.x.pl\"} }",
 		"3: names: *.x.pl: a CA does not issue wildcards by http-01");
@@ -291,11 +306,14 @@ static void root_is_told_of_users_that_do_not_exist(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	expect_hub_faults("host_keys = {} user = root local_user = nobody-like-this gate_user = nobody-like-this\n"
-			  "admin_group = no-group-like-this\nagent a { local = true }\n",
-		"1: local_user: there is no user nobody-like-this on this machine: create it (adduser --system), or name "
+	expect_hub_faults(
+		"host_keys = {} user = root local_user = nobody-like-this gate_user = nobody-like-this\n"
+		"admin_group = no-group-like-this\nagent a { local = true }\n",
+		"1: local_user: there is no user nobody-like-this on this machine: create it (adduser "
+		"--system), or name "
 		"another\n"
-		"2: admin_group: there is no group no-group-like-this on this machine: create it (addgroup --system), or "
+		"2: admin_group: there is no group no-group-like-this on this machine: create it (addgroup "
+		"--system), or "
 		"name another\n");
 }
 
@@ -303,35 +321,41 @@ static void faults_of_the_agent_are_named(void **state)
 {
 	(void)state;
 	expect_agent_faults("user = root admin_group = root\n"
-		"certificate \"mail.domain.pl\" {\n"
-		"	service \"Postfix\" { probe = {\"localhost:25\", \"127.0.0.1:99999\", \"127.0.0.1:25/ftp\"} }\n"
-		"	service \"dovecot\" { timeout = \"0s\" }\n"
-		"	service \"exim4\" { probe = {}\n"
-		"		file \"etc/x.pem\" { content = \"key\" mode = \"640\" }\n"
-		"		file \"/etc/y.pem\" { content = \"combined\" mode = \"0644\" }\n"
-		"	}\n"
-		"	service \"nginx\" { probe = none file \"/etc/y.pem\" { content = cert mode = \"rw\" } }\n"
-		"}\n",
+			    "certificate \"mail.domain.pl\" {\n"
+			    "	service \"Postfix\" { probe = {\"localhost:25\", \"127.0.0.1:99999\", "
+			    "\"127.0.0.1:25/ftp\"} }\n"
+			    "	service \"dovecot\" { timeout = \"0s\" }\n"
+			    "	service \"exim4\" { probe = {}\n"
+			    "		file \"etc/x.pem\" { content = \"key\" mode = \"640\" }\n"
+			    "		file \"/etc/y.pem\" { content = \"combined\" mode = \"0644\" }\n"
+			    "	}\n"
+			    "	service \"nginx\" { probe = none file \"/etc/y.pem\" { content = cert mode = "
+			    "\"rw\" } }\n"
+			    "}\n",
 		"1: hub is missing: say where the hub is, as `certsync agent add` prints it: "
 		"hub = {\"ssh://certsync-gate@haproxy.domain.pl:22\"}\n"
-		"2: certificate \"mail.domain.pl\": allow is missing: list the names that the hub may put into it, like "
+		"2: certificate \"mail.domain.pl\": allow is missing: list the names that the hub may put "
+		"into it, like "
 		"{\"*.domain.pl\"}; * is one label\n"
-		"3: service \"Postfix\": the name is its hook's file name: a-z 0-9 . _ -, up to 63, beginning with a letter or "
+		"3: service \"Postfix\": the name is its hook's file name: a-z 0-9 . _ -, up to 63, "
+		"beginning with a letter or "
 		"digit\n"
-		"3: probe: \"localhost:25\" is not ADDRESS:PORT, perhaps with /tls, /smtp, /imap, /pop3 or /sieve and then "
-		"+proxy, like \"127.0.0.1:10025+proxy\"\n"
-		"3: probe: \"127.0.0.1:99999\" is not ADDRESS:PORT, perhaps with /tls, /smtp, /imap, /pop3 or /sieve and then "
-		"+proxy, like \"127.0.0.1:10025+proxy\"\n"
-		"3: probe: \"127.0.0.1:25/ftp\" is not ADDRESS:PORT, perhaps with /tls, /smtp, /imap, /pop3 or /sieve and "
-		"then +proxy, like \"127.0.0.1:10025+proxy\"\n"
+		"3: probe: endpoint \"localhost:25\": \"localhost\" is not an IP address; names are not "
+		"resolved here\n"
+		"3: probe: endpoint \"127.0.0.1:99999\": the port must be a number from 1 to 65535\n"
+		"3: probe: endpoint \"127.0.0.1:25/ftp\": protocol \"ftp\" is not known; known are smtp imap pop3 sieve "
+		"(STARTTLS), smtps imaps pop3s tls (TLS at once)\n"
 		"4: timeout: \"0s\" is outside of \"1s\" to \"1h\"\n"
-		"4: service \"dovecot\": probe is missing: list the ports where it serves the certificate, like "
+		"4: service \"dovecot\": probe is missing: list the ports where it serves the certificate, "
+		"like "
 		"{\"127.0.0.1:993\"}, or write probe = none\n"
-		"5: service \"exim4\": probe is missing: list the ports where it serves the certificate, like "
+		"5: service \"exim4\": probe is missing: list the ports where it serves the certificate, "
+		"like "
 		"{\"127.0.0.1:993\"}, or write probe = none\n"
 		"6: file \"etc/x.pem\": not the absolute path of a file, without \"//\", \".\" and \"..\"\n"
 		"6: content: \"key\" is not one of privkey, cert, chain, fullchain, combined\n"
-		"7: mode: \"0644\" would give the private key in /etc/y.pem to every user: take \"0640\" and a group\n"
+		"7: mode: \"0644\" would give the private key in /etc/y.pem to every user: take \"0640\" and "
+		"a group\n"
 		"9: mode: \"rw\" is not an octal mode like \"0640\"\n"
 		"9: file \"/etc/y.pem\" is written by another section too, in line 7\n");
 }
@@ -345,7 +369,8 @@ static void syntax_stops_at_its_first_fault(void **state)
 		{"# one\n# two\nnonsense = 1\nmore nonsense\n", "3: no such option 'nonsense'\n"},
 		{"ssh = \"${HOME}\"\n", "1: ${…} is not expanded here: write the value itself\n"},
 		{"# ${HOME}\nstate = ${HOME}\n", "2: ${…} is not expanded here: write the value itself\n"},
-		{"ssh = \"open\nstate = \"/x\"\n", "1: the text that begins with \" is not closed on its line\n"},
+		{"ssh = \"open\nstate = \"/x\"\n",
+			"1: the text that begins with \" is not closed on its line\n"},
 		{"/* a\nb */ /* c\n", "2: the comment that begins here is never closed with */\n"},
 		{"agent a {\n\n", "1: the { of this line is never closed\n"},
 		{"agent a { certificates = {x, y }\n\n", "1: the { of this line is never closed\n"},
@@ -358,7 +383,8 @@ static void syntax_stops_at_its_first_fault(void **state)
 		{"ssh += x\n", "1: attempt to append to non-list option 'ssh'\n"},
 		{"ssh = \"a\001b\"\n", "1: a control character stands in a text\n"},
 		{"= x\n", "1: there is no key in front of the =\n"},
-		{"certificate|key = x\n", "1: what contains more than letters, digits and _-./:@[]%~ must stand in quotes\n"},
+		{"certificate|key = x\n",
+			"1: what contains more than letters, digits and _-./:@[]%~ must stand in quotes\n"},
 		{"ssh = {a}\n", "1: unexpected token '{'\n"},
 	};
 	for (size_t i = 0; i < COUNT(cases); i++)
@@ -376,7 +402,8 @@ static void a_missing_file_is_named(void **state)
 	(void)state;
 	auto_buf struct buf faults = BUF_INIT(65536);
 	assert_null(hub_config_load("/nonexistent/hub.conf", &faults));
-	assert_string_equal(buf_text(&faults), "cannot open /nonexistent/hub.conf: No such file or directory\n");
+	assert_string_equal(
+		buf_text(&faults), "cannot open /nonexistent/hub.conf: No such file or directory\n");
 }
 
 static void durations_have_one_unit(void **state)
