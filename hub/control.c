@@ -38,7 +38,8 @@ struct client {
 	size_t agent_count;
 	char import[NAME_CERTIFICATE_MAX]; /* waits for the files of this certificate */
 	bool may_expire_sooner;
-	bool awaits_keys; /* agent-add waits for the root half */
+	char enrolled[NAME_AGENT_MAX]; /* agent-add */
+	bool awaits_keys;              /* it waits for the root half */
 };
 
 static void client_free(struct client *c)
@@ -377,7 +378,7 @@ static void finish_enrolment(struct client *c)
 {
 	struct error err;
 	auto_buf struct buf line = BUF_INIT(8192);
-	if (enroll_hub_line(c->hub, &line, &err) < 0)
+	if (enroll_hub_line(c->hub, c->enrolled, &line, &err) < 0)
 		refuse(c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
 	else
 		finish(c, CLI_DONE, "line", buf_text(&line));
@@ -392,6 +393,7 @@ static void do_agent_add(struct client *c, const cJSON *request)
 		refuse(c, CLI_USAGE, "%s", err.message);
 		return;
 	}
+	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
 	if (c->hub->root)
 		c->awaits_keys = true;
 	else

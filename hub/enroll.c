@@ -146,13 +146,18 @@ static int add_fingerprint(const char *path, struct buf *out, struct error *err)
 	return buf_addf(out, " host=SHA256:%s", buf_text(&hash));
 }
 
-int enroll_hub_line(struct hub *hub, struct buf *out, struct error *err)
+int enroll_hub_line(struct hub *hub, const char *agent, struct buf *out, struct error *err)
 {
 	auto_buf struct buf signer = BUF_INIT(64);
+	const struct hub_agent *configured = hub_config_agent(hub->config, agent);
+	base64_encode(hub->sign_public, SEAL_KEY_SIZE, &signer);
+	if (configured && configured->local) {
+		buf_addf(out, "certsync-hub:1 unix://%s/local.sock sign=ed25519:%s", hub->config->run, buf_text(&signer));
+		return 0;
+	}
 	if (!hub->config->ssh)
 		return error_set(err, ERROR_USAGE, "%s has no `ssh`: how do agents reach this hub? For example "
 			"ssh = \"certsync-gate@hub.example.org:22\"", hub->config_path);
-	base64_encode(hub->sign_public, SEAL_KEY_SIZE, &signer);
 	buf_addf(out, "certsync-hub:1 ssh://%s sign=ed25519:%s", hub->config->ssh, buf_text(&signer));
 	for (char **path = hub->config->host_keys; path && *path; path++)
 		if (add_fingerprint(*path, out, err) < 0)

@@ -17,8 +17,8 @@ struct enrolment {
 int enroll_find(struct hub *hub, const char *agent, struct enrolment *ret, struct error *err);
 /* Takes the identity line that `certsync-agent identity` printed. */
 int enroll_add(struct hub *hub, const char *agent, const char *identity, struct error *err);
-/* Writes the hub's line for `certsync-agent join` (its form: man/certsync-protocol.7). */
-int enroll_hub_line(struct hub *hub, struct buf *out, struct error *err);
+/* Writes the hub's line for this agent's `certsync-agent join` (its form: man/certsync-protocol.7). */
+int enroll_hub_line(struct hub *hub, const char *agent, struct buf *out, struct error *err);
 /* Sends every enrolled agent's key of the configuration to the root half. */
 void enroll_send_keys(struct hub *hub);
 
