@@ -18,11 +18,19 @@ struct fault {
 	char *text; /* owned */
 };
 
+/* A section that has been read, taken out of libconfuse's hands until all is read: it would compare each new
+ * title with all before it, and let the new section replace the one of the same title. */
+struct kept {
+	cfg_opt_t *opt;
+	cfg_value_t *value; /* NULL: a section without a title stays where it is */
+};
+
 struct config {
 	char *path;
 	cfg_t *root;
 	struct config_scan scan;
-	cfg_t **sections; /* by their index in `scan`; NULL until closed */
+	cfg_t **sections;  /* by their index in `scan`; NULL until closed */
+	struct kept *kept; /* in the order of `scan.closing` */
 	size_t closed;
 	struct fault *faults;
 	size_t fault_count;
@@ -31,19 +39,6 @@ struct config {
 
 /* libconfuse's callbacks have no context, and its scanner is one for the process anyway. */
 static struct config *parsing;
-
-/* An earlier section of the same title would be replaced by libconfuse: while it parses, titles bear a mark
- * that no title of the file can have. */
-static const char title_mark = '\001';
-
-static void mark_title(cfg_t *section)
-{
-	if (!section->title)
-		return;
-	char *marked = mem_printf("%c%s", title_mark, section->title);
-	free(section->title);
-	section->title = marked;
-}
 
 static void add_fault(struct config *c, int line, const char *text)
 {
@@ -70,11 +65,15 @@ static int section_closed(cfg_t *parent, cfg_opt_t *opt)
 	cfg_t *section = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 	if (c->closed == c->scan.section_count)
 		return -1;
+	struct kept *kept = &c->kept[c->closed];
 	int index = c->scan.closing[c->closed++];
 	bool seen = !section->title && section_index(c, section) != CONFIG_SCAN_ROOT;
 	c->sections[index] = section;
 	section->line = c->scan.section_lines[index];
-	mark_title(section);
+	if (section->title) {
+		*kept = (struct kept){opt, opt->values[opt->nvalues - 1]};
+		opt->nvalues--;
+	}
 	if (seen) {
 		auto_free char *text = mem_printf("%s is given twice", opt->name);
 		add_fault(c, section->line, text);
@@ -101,6 +100,17 @@ static void syntax_error(cfg_t *section, const char *fmt, va_list args)
 		error_set(parsing->err, ERROR_USAGE, "%s:%d: %s", parsing->path, section->line, text);
 }
 
+static void give_back(struct config *c)
+{
+	for (size_t i = 0; i < c->closed; i++) {
+		cfg_opt_t *opt = c->kept[i].opt;
+		if (!c->kept[i].value)
+			continue;
+		opt->values = mem_grow(opt->values, opt->nvalues + 1, sizeof(*opt->values));
+		opt->values[opt->nvalues++] = c->kept[i].value;
+	}
+}
+
 static int parse(struct config *c, cfg_opt_t *options, struct error *err)
 {
 	c->root = cfg_init(options, CFGF_NONE);
@@ -113,6 +123,7 @@ static int parse(struct config *c, cfg_opt_t *options, struct error *err)
 	parsing = c;
 	int result = cfg_parse_buf(c->root, c->scan.text);
 	parsing = NULL;
+	give_back(c);
 	if (result == CFG_SUCCESS)
 		return 0;
 	if (err->kind == ERROR_NONE)
@@ -163,18 +174,13 @@ static void check_titles(struct config *c, cfg_opt_t *opt)
 	}
 }
 
-/* Takes the marks off the titles and looks for equal ones. */
-static void finish_sections(struct config *c, cfg_t *section)
+static void check_all_titles(struct config *c, cfg_t *section)
 {
 	for (cfg_opt_t *opt = section->opts; opt->name; opt++) {
 		if (opt->type != CFGT_SEC)
 			continue;
-		for (unsigned i = 0; i < cfg_opt_size(opt); i++) {
-			cfg_t *inner = cfg_opt_getnsec(opt, i);
-			if (inner->title && inner->title[0] == title_mark)
-				memmove(inner->title, inner->title + 1, strlen(inner->title));
-			finish_sections(c, inner);
-		}
+		for (unsigned i = 0; i < cfg_opt_size(opt); i++)
+			check_all_titles(c, cfg_opt_getnsec(opt, i));
 		if (opt->flags & CFGF_NO_TITLE_DUPES)
 			check_titles(c, opt);
 	}
@@ -193,12 +199,13 @@ struct config *config_parse(const char *path, const char *text, cfg_opt_t *optio
 		return NULL;
 	}
 	c->sections = mem_array(c->scan.section_count, sizeof(*c->sections));
+	c->kept = mem_array(c->scan.section_count, sizeof(*c->kept));
 	if (parse(c, options, err) < 0) {
 		config_free(c);
 		return NULL;
 	}
 	check_twice(c);
-	finish_sections(c, c->root);
+	check_all_titles(c, c->root);
 	return c;
 }
 
@@ -210,6 +217,7 @@ void config_free(struct config *c)
 		free(c->faults[i].text);
 	free(c->faults);
 	free(c->sections);
+	free(c->kept);
 	if (c->root)
 		cfg_free(c->root);
 	config_scan_release(&c->scan);
