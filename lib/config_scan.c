@@ -88,7 +88,8 @@ static int string(struct scanner *s)
 	for (; text[s->at] != quote; s->at++) {
 		const char *p = text + s->at;
 		if (s->at >= s->len || *p == '\n')
-			return fault(s, s->line, "the text that begins with %c is not closed on its line", quote);
+			return fault(
+				s, s->line, "the text that begins with %c is not closed on its line", quote);
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			return fault(s, s->line, "a control character stands in a text");
 		if (p[0] == '$' && p[1] == '{')
@@ -96,7 +97,8 @@ static int string(struct scanner *s)
 		if (*p != '\\')
 			continue;
 		if (p[1] != quote && p[1] != '\\')
-			return fault(s, s->line, "in this text \\ may only stand before %c or another \\", quote);
+			return fault(
+				s, s->line, "in this text \\ may only stand before %c or another \\", quote);
 		s->at++;
 	}
 	s->at++;
@@ -114,7 +116,8 @@ static int word(struct scanner *s)
 	if (text[s->at] == '$' && text[s->at + 1] == '{')
 		return fault(s, s->line, "${…} is not expanded here: write the value itself");
 	if (s->at < s->len && !strchr(" #\"'\t\n\r={}()+,", text[s->at]))
-		return fault(s, s->line, "what contains more than letters, digits and _-./:@[]%%~ must stand in quotes");
+		return fault(s, s->line,
+			"what contains more than letters, digits and _-./:@[]%%~ must stand in quotes");
 	took(s, TOKEN_WORD, start);
 	return 0;
 }

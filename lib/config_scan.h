@@ -18,7 +18,7 @@ enum { CONFIG_SCAN_ROOT = -1, CONFIG_SCAN_DEPTH = 8, CONFIG_SCAN_KEY_MAX = 32 };
 /* `key = …` or `key += …`. */
 struct config_assignment {
 	char key[CONFIG_SCAN_KEY_MAX];
-	int section;  /* index of the section around it, or CONFIG_SCAN_ROOT */
+	int section; /* index of the section around it, or CONFIG_SCAN_ROOT */
 	int line;
 	int previous; /* index of the one before it in the same section, or -1 */
 	bool append;
@@ -31,8 +31,8 @@ struct config_scan {
 	int *section_lines; /* owned: where each section began, in the order in which they begin */
 	int *closing;       /* owned: the sections' indices in the order in which they end */
 	size_t section_count;
-	int root_last;      /* index of the last assignment outside of sections, or -1 */
-	int *section_last;  /* owned: the last one in each section, or -1 */
+	int root_last;     /* index of the last assignment outside of sections, or -1 */
+	int *section_last; /* owned: the last one in each section, or -1 */
 };
 
 /* ERROR_USAGE with "path:line: …" at the first fault. */
