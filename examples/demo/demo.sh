@@ -177,6 +177,7 @@ show() {
 	agents_join
 	stage "waiting until every endpoint has been seen serving mail.domain.pl"
 	wait_until 120 "mail.domain.pl to be verified everywhere" converged mail.domain.pl
+	wait_until 60 "HAProxy to find the mail servers" every_door_answers
 	stage "asking every address and port from cs-client"
 	endpoints | look >"$work/before"
 	stage "renewing: certsync renew mail.domain.pl"

@@ -62,9 +62,11 @@ listening() {
 }
 
 mail_servers_up() {
-	node_do "$1" postmap -F hash:/etc/postfix/sni
-	node_do "$1" postfix start 2>/dev/null
-	node_do "$1" dovecot
+	# Daemons that they leave must not hold our standard output.
+	node_do "$1" sh -c 'postmap -F hash:/etc/postfix/sni && postfix start && dovecot' >>"$topology_scratch/$1.log" 2>&1 || {
+		tail "$topology_scratch/$1.log" >&2
+		return 1
+	}
 	wait_until 20 "Postfix and Dovecot in cs-$1" listening "$1" 25 110 143 465 587 993 995 10025 10110 10143 10587
 }
 
@@ -93,8 +95,9 @@ agents_join() {
 	done
 }
 
+# Exit 3 says that not all has converged, which is what we ask for.
 hub_status() {
-	node_do haproxy certsync status --json
+	node_do haproxy certsync status --json || [ $? -eq 3 ]
 }
 
 # Whether every agent has been seen serving (or has installed, its services being stopped) the current revision.
@@ -106,7 +109,7 @@ converged() {
 
 # The fingerprint that the hub wants to be served, as `served` writes it.
 wanted() {
-	hub_status | jq -r --arg certificate "$1" '.certificates[] | select(.certificate == $certificate).fingerprint // "-"' | tr a-f A-F
+	hub_status | jq -r --arg certificate "$1" '(.certificates[] | select(.certificate == $certificate) | .fingerprint) // "-"' | tr a-f A-F
 }
 
 # What a client in cs-client is served.
@@ -126,6 +129,18 @@ endpoints() {
 			echo "$name $port"
 		done
 	done
+}
+
+# Whether all of the lines "ADDRESS PORT" serve this certificate's name something; HAProxy's checks need a moment.
+all_answer() {
+	local address port
+	while read -r address port; do
+		[ "$(served "$address" "$port" mail.domain.pl)" != - ] || return 1
+	done
+}
+
+every_door_answers() {
+	endpoints haproxy | all_answer
 }
 
 # certbot, a stranger to certsync, gets or renews watched.domain.pl in the hub's node.

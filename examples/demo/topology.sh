@@ -97,6 +97,7 @@ topology_node() {
 	setsid ip netns exec "cs-$name" unshare --mount --propagation private --pid --uts --ipc --fork --kill-child \
 		"$TOPOLOGY_SOURCE/node/init" "$topology_scratch/$name" "cs-$name" "$files" \
 		3>"$topology_scratch/$name.ready" {fd}>&- </dev/null >"$topology_scratch/$name.log" 2>&1 &
+	disown
 	if ! read -r -t 60 -u "$fd" pid; then
 		echo "the node cs-$name did not come up:" >&2
 		cat "$topology_scratch/$name.log" >&2
@@ -186,7 +187,7 @@ node_write() {
 }
 
 wait_until() {
-	local seconds=$1 what=$2 pause=0.05 end=$((SECONDS + $1))
+	local seconds=$1 what=$2 pause=0.1 end=$((SECONDS + $1))
 	shift 2
 	until "$@"; do
 		if ((SECONDS >= end)); then
