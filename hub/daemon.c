@@ -109,12 +109,12 @@ static void take_reply(struct hub *hub, const struct frame *frame)
 		log_event(LOG_LEVEL_ERROR, "root", "error=\"%s\"", err.message);
 		return;
 	}
-	if (!reply.ok)
-		log_event(LOG_LEVEL_ERROR, "root", "request=%s error=\"%s\"", reply.op == HUB_REQUEST_KEYS ? "keys" : "scan",
-			reply.text);
-	if (reply.op == HUB_REQUEST_KEYS)
+	if (reply.op == HUB_REQUEST_KEYS) {
+		if (!reply.ok)
+			log_event(LOG_LEVEL_ERROR, "root", "request=keys error=\"%s\"", reply.text);
 		control_keys_written(hub, reply.ok, reply.text);
-	else if (!reply.ok)
+	}
+	if (reply.op == HUB_REQUEST_SCAN && !reply.ok)
 		source_unreadable(hub, reply.certificate, reply.text);
 }
 

@@ -93,11 +93,10 @@ int enroll_add(struct hub *hub, const char *agent, const char *identity, struct 
 	return 0;
 }
 
-void enroll_send_keys(struct hub *hub)
+static size_t collect_keys(struct hub *hub, struct hub_key *keys)
 {
 	struct error err;
-	struct hub_request request = {.op = HUB_REQUEST_KEYS};
-	struct hub_key *keys = mem_array(hub->config->agent_count, sizeof(*keys));
+	size_t count = 0;
 	for (size_t i = 0; i < hub->config->agent_count; i++) {
 		struct enrolment e;
 		const char *name = hub->config->agents[i].name;
@@ -106,19 +105,32 @@ void enroll_send_keys(struct hub *hub)
 			log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err.message);
 		if (found <= 0)
 			continue;
-		snprintf(keys[request.key_count].agent, sizeof(keys->agent), "%s", name);
-		snprintf(keys[request.key_count].key, sizeof(keys->key), "%s", e.ssh);
-		request.key_count++;
+		snprintf(keys[count].agent, sizeof(keys->agent), "%s", name);
+		snprintf(keys[count].key, sizeof(keys->key), "%s", e.ssh);
+		count++;
 	}
-	request.keys = keys;
-	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
-	if (!hub->root)
+	return count;
+}
+
+void enroll_send_keys(struct hub *hub)
+{
+	if (!hub->root) {
 		log_event(LOG_LEVEL_WARNING, "enroll", "error=\"started without certsync-hub-root: authorized_keys is not written\"");
-	else if (hub_request_encode(&request, &record) < 0)
-		log_event(LOG_LEVEL_ERROR, "enroll", "error=\"too many keys for one request: authorized_keys is not written\"");
-	else
+		return;
+	}
+	auto_free struct hub_key *keys = mem_array(hub->config->agent_count, sizeof(*keys));
+	size_t count = collect_keys(hub, keys), sent = 0;
+	do {
+		struct hub_request request = {.op = HUB_REQUEST_KEYS, .keys = keys + sent, .key_count = count - sent};
+		auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
+		if (request.key_count > HUB_KEYS_PER_RECORD)
+			request.key_count = HUB_KEYS_PER_RECORD;
+		sent += request.key_count;
+		request.more = sent < count;
+		if (hub_request_encode(&request, &record) < 0)
+			abort(); /* each field is bounded */
 		conn_send(hub->root, FRAME_RECORD, record.data, record.len);
-	free(keys);
+	} while (sent < count);
 }
 
 /* The line that an agent pins. */

@@ -148,8 +148,9 @@ static int on_issued(const char *certificate, const struct chain *chain, void *c
 		succeed(r);
 	}
 	changed(r);
-	/* What the rules refused will be refused again: only trouble with the store is worth keeping the order. */
-	return result < 0 && err.kind != ERROR_UNTRUSTED ? -1 : 0;
+	/* Refused: the order stays (N2), so that the next try judges the same certificate again. Ordering anew each time
+	 * would spend the CA's limit of duplicates while, say, an anchor is missing here. */
+	return result;
 }
 
 static void on_failed(const char *certificate, const struct error *err, int64_t retry_after, void *context)

@@ -195,8 +195,28 @@ static bool offer_is_due(const struct rollout *r, const struct rollout_agent *a,
 	return a->state == ROLLOUT_IDLE || (a->state == ROLLOUT_FAILED && now >= a->next_try);
 }
 
+static void not_after(int64_t *when, int64_t latest)
+{
+	if (*when > latest)
+		*when = latest;
+}
+
+/* The wall clock may have been set back: nothing has happened in the future, and nobody waits longer than asked to. */
+static void mend_clock(struct rollout *r, int64_t now)
+{
+	not_after(&r->started, now);
+	for (size_t i = 0; i < r->agent_count; i++) {
+		struct rollout_agent *a = &r->agents[i];
+		not_after(&a->since, now);
+		not_after(&a->last_seen, now);
+		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
+		not_after(&a->deadline, now + (a->state == ROLLOUT_OFFERED ? r->stage_timeout : r->activate_timeout));
+	}
+}
+
 static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 {
+	mend_clock(r, now);
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
 		if (a->deadline && now >= a->deadline)

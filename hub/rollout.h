@@ -23,6 +23,7 @@
  *   - An agent that reports the desired revision with the desired digest is verified: its root half commits only what was seen served.
  *   - An agent that reports the desired revision with another digest, or a higher high-water mark, is `ahead`: this hub was restored from
  *     a backup or is not the one that the agent knew. Nothing is offered to it, and it never converges by itself.
+ *   - A clock that is set back shortens every wait to at most its full length; one that is set forward ends waits early.
  *   - Attempts are numbers that only grow, also over a restart of the hub (they begin at the clock). A stale answer changes nothing.
  */
 #ifndef CERTSYNC_HUB_ROLLOUT_H
