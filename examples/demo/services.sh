@@ -102,9 +102,12 @@ hub_status() {
 
 # Whether every agent has been seen serving (or has installed, its services being stopped) the current revision.
 converged() {
-	hub_status 2>/dev/null | jq -e --arg certificate "$1" '
+	local status
+	# jq takes no input at all for a yes.
+	status=$(hub_status 2>/dev/null) && [ -n "$status" ] && jq -e --arg certificate "$1" '
 		any(.certificates[]; .certificate == $certificate and .converged and .fingerprint) and
-		all(.agents[] | select(.certificate == $certificate); .state == "verified" and .served == .desired)' >/dev/null
+		all(.agents[] | select(.certificate == $certificate); .state == "verified" and .served == .desired)' \
+		<<<"$status" >/dev/null
 }
 
 # The fingerprint that the hub wants to be served, as `served` writes it.
