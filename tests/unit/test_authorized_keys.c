@@ -58,7 +58,7 @@ static void one_key_for_two_agents_is_refused(void **state)
 static void file_and_directories_are_made_as_sshd_wants_them(void **state)
 {
 	(void)state;
-	char directory[] = "/tmp/certsync-test-XXXXXX";
+	char directory[] = P_tmpdir "/certsync-test-XXXXXX";
 	assert_non_null(mkdtemp(directory));
 	auto_free char *path = mem_printf("%s/gate/.ssh/authorized_keys", directory);
 	auto_free char *parent = mem_printf("%s/gate/.ssh", directory);
@@ -76,7 +76,7 @@ static void file_and_directories_are_made_as_sshd_wants_them(void **state)
 static void an_unchanged_file_is_not_written_again(void **state)
 {
 	(void)state;
-	char directory[] = "/tmp/certsync-test-XXXXXX";
+	char directory[] = P_tmpdir "/certsync-test-XXXXXX";
 	assert_non_null(mkdtemp(directory));
 	auto_free char *path = mem_printf("%s/authorized_keys", directory);
 	struct error err;
@@ -97,7 +97,7 @@ static void a_directory_that_others_may_write_is_refused(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip(); /* sshd asks it of root's files alone */
-	char directory[] = "/tmp/certsync-test-XXXXXX";
+	char directory[] = P_tmpdir "/certsync-test-XXXXXX";
 	assert_non_null(mkdtemp(directory));
 	auto_free char *path = mem_printf("%s/authorized_keys", directory);
 	struct error err;

@@ -19,7 +19,7 @@
 #define HUB_HEAD "user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
 #define AGENT_HEAD "user = root admin_group = root\nhub = \"ssh://gate@hub.domain.pl\"\n"
 
-static char directory[] = "/tmp/certsync-test-XXXXXX";
+static char directory[] = P_tmpdir "/certsync-test-XXXXXX";
 static char *path;
 
 static int make_directory(void **state)

@@ -19,7 +19,7 @@ static char directory[64];
 static int make_directory(void **state)
 {
 	(void)state;
-	snprintf(directory, sizeof(directory), "/tmp/certsync-test-XXXXXX");
+	snprintf(directory, sizeof(directory), P_tmpdir "/certsync-test-XXXXXX");
 	return mkdtemp(directory) ? 0 : -1;
 }
 

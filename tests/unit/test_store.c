@@ -17,27 +17,7 @@
 #include "lib/fs.h"
 #include "lib/mem.h"
 #include "tests/unit/issue.h"
-
-static char place[64];
-
-static int make_place(void **state)
-{
-	(void)state;
-	strcpy(place, "/tmp/certsync-test-XXXXXX");
-	return mkdtemp(place) ? 0 : -1;
-}
-
-static int remove_place(void **state)
-{
-	(void)state;
-	struct error err;
-	return fs_remove_tree(AT_FDCWD, place, &err);
-}
-
-static char *in_place(const char *name)
-{
-	return mem_printf("%s/%s", place, name);
-}
+#include "tests/unit/scratch.h"
 
 static size_t entries(const char *path)
 {
@@ -51,10 +31,9 @@ static size_t entries(const char *path)
 
 static void a_file_is_replaced_whole_with_its_mode(void **state)
 {
-	(void)state;
 	struct error err;
 	struct stat st;
-	auto_free char *path = in_place("file");
+	auto_free char *path = scratch_path(*state, "file");
 	auto_buf struct buf text = BUF_INIT(100);
 	assert_int_equal(fs_write(AT_FDCWD, path, "old", 3, FS_PUBLIC, &err), 0);
 	assert_int_equal(fs_write(AT_FDCWD, path, "newer", 5, FS_PRIVATE, &err), 0);
@@ -62,31 +41,29 @@ static void a_file_is_replaced_whole_with_its_mode(void **state)
 	assert_string_equal(buf_text(&text), "newer");
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_int_equal(entries(place), 1);
+	assert_int_equal(entries(((struct scratch *)*state)->path), 1);
 }
 
 static void a_failed_write_leaves_nothing_and_changes_nothing(void **state)
 {
-	(void)state;
 	struct error err;
-	auto_free char *directory = in_place("directory");
-	auto_free char *inside = in_place("directory/inside");
+	auto_free char *directory = scratch_path(*state, "directory");
+	auto_free char *inside = scratch_path(*state, "directory/inside");
 	assert_int_equal(mkdir(directory, 0755), 0);
 	assert_int_equal(fs_write(AT_FDCWD, inside, "x", 1, FS_PUBLIC, &err), 0);
 	/* The target is a directory that is not empty: rename refuses. */
 	assert_int_equal(fs_write(AT_FDCWD, directory, "x", 1, FS_PUBLIC, &err), -1);
-	assert_int_equal(entries(place), 1);
+	assert_int_equal(entries(((struct scratch *)*state)->path), 1);
 	assert_int_equal(entries(directory), 1);
 }
 
 static void what_is_no_regular_file_is_not_read(void **state)
 {
-	(void)state;
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(100);
-	auto_free char *fifo = in_place("fifo");
-	auto_free char *link = in_place("link");
-	auto_free char *file = in_place("file");
+	auto_free char *fifo = scratch_path(*state, "fifo");
+	auto_free char *link = scratch_path(*state, "link");
+	auto_free char *file = scratch_path(*state, "file");
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	assert_int_equal(fs_read(AT_FDCWD, fifo, true, &text, &err), -1);
 	assert_non_null(strstr(err.message, "not a regular file"));
@@ -101,12 +78,11 @@ static void what_is_no_regular_file_is_not_read(void **state)
 
 static void a_tree_is_removed_without_leaving_it(void **state)
 {
-	(void)state;
 	struct error err;
-	auto_free char *outside = in_place("outside");
-	auto_free char *tree = in_place("tree");
-	auto_free char *deep = in_place("tree/a/b");
-	auto_free char *link = in_place("tree/a/link");
+	auto_free char *outside = scratch_path(*state, "outside");
+	auto_free char *tree = scratch_path(*state, "tree");
+	auto_free char *deep = scratch_path(*state, "tree/a/b");
+	auto_free char *link = scratch_path(*state, "tree/a/link");
 	assert_int_equal(fs_make_directories(deep, 0755, &err), 0);
 	assert_int_equal(fs_make_directories(outside, 0755, &err), 0);
 	assert_int_equal(symlink("../../outside", link), 0);
@@ -127,10 +103,10 @@ static struct chain test_chain(const char *name)
 	return c;
 }
 
-static struct store *open_store(void)
+static struct store *open_store(const struct scratch *scratch)
 {
 	struct error err;
-	struct store *s = store_open(place, &err);
+	struct store *s = store_open(scratch->path, &err);
 	if (!s)
 		fail_msg("%s", err.message);
 	return s;
@@ -148,26 +124,24 @@ static struct revision publish(struct store *s, const struct chain *c)
 
 static void a_second_hub_is_refused(void **state)
 {
-	(void)state;
 	struct error err;
-	struct store *first = open_store();
-	assert_null(store_open(place, &err));
+	struct store *first = open_store(*state);
+	assert_null(store_open(((struct scratch *)*state)->path, &err));
 	assert_int_equal(err.kind, ERROR_USAGE);
 	assert_non_null(strstr(err.message, "another hub"));
 	store_close(first);
-	store_close(open_store());
+	store_close(open_store(*state));
 }
 
 static void what_is_published_is_loaded_and_every_revision_kept(void **state)
 {
-	(void)state;
 	struct error err;
 	auto_chain struct chain c = test_chain("mail.domain.pl");
 	auto_chain struct chain d = test_chain("mail.domain.pl");
 	auto_manifest struct manifest m = {0};
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	size_t count;
-	struct store *s = open_store();
+	struct store *s = open_store(*state);
 	assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), 0);
 	struct revision first = publish(s, &c);
 	struct revision second = publish(s, &d);
@@ -189,18 +163,17 @@ static void what_is_published_is_loaded_and_every_revision_kept(void **state)
 
 static void a_publish_that_was_cut_short_never_gives_its_number_out_again(void **state)
 {
-	(void)state;
 	struct error err;
 	auto_chain struct chain c = test_chain("mail.domain.pl");
 	auto_manifest struct manifest m = {0};
-	auto_free char *unfinished = in_place("certificates/mail.domain.pl/.unfinished-1.2");
-	auto_free char *complete = in_place("certificates/mail.domain.pl/1.5");
-	struct store *s = open_store();
+	auto_free char *unfinished = scratch_path(*state, "certificates/mail.domain.pl/.unfinished-1.2");
+	auto_free char *complete = scratch_path(*state, "certificates/mail.domain.pl/1.5");
+	struct store *s = open_store(*state);
 	publish(s, &c);
 	assert_int_equal(mkdir(unfinished, 0700), 0);
 	assert_int_equal(mkdir(complete, 0700), 0); /* renamed, and killed before `current` moved */
 	store_close(s);
-	s = open_store();
+	s = open_store(*state);
 	assert_int_equal(access(unfinished, F_OK), -1);
 	assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), 1);
 	assert_int_equal(m.revision.number, 1);
@@ -210,7 +183,6 @@ static void a_publish_that_was_cut_short_never_gives_its_number_out_again(void *
 
 static void a_changed_file_is_noticed(void **state)
 {
-	(void)state;
 	struct error err;
 	auto_chain struct chain c = test_chain("mail.domain.pl");
 	auto_chain struct chain other = test_chain("mail.domain.pl");
@@ -218,8 +190,8 @@ static void a_changed_file_is_noticed(void **state)
 	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	size_t count;
-	auto_free char *path = in_place("certificates/mail.domain.pl/1.1/fullchain.pem");
-	struct store *s = open_store();
+	auto_free char *path = scratch_path(*state, "certificates/mail.domain.pl/1.1/fullchain.pem");
+	struct store *s = open_store(*state);
 	struct revision r = publish(s, &c);
 	assert_int_equal(chain_write_pem(&other, CHAIN_LEAF, &pem, &err), 0);
 	assert_int_equal(fs_write(AT_FDCWD, path, pem.data, pem.len, FS_PRIVATE, &err), 0);
@@ -230,12 +202,11 @@ static void a_changed_file_is_noticed(void **state)
 
 static void records_are_put_got_and_dropped(void **state)
 {
-	(void)state;
 	struct error err;
 	struct stat st;
 	auto_buf struct buf text = BUF_INIT(100);
-	auto_free char *path = in_place("records/acme/letsencrypt/account.key");
-	struct store *s = open_store();
+	auto_free char *path = scratch_path(*state, "records/acme/letsencrypt/account.key");
+	struct store *s = open_store(*state);
 	assert_int_equal(store_get(s, "acme", "letsencrypt", "account.key", &text, &err), 0);
 	assert_int_equal(store_drop(s, "acme", "letsencrypt", &err), 0);
 	assert_int_equal(store_put(s, "acme", "letsencrypt", "account.key", "secret", 6, &err), 0);
@@ -248,7 +219,7 @@ static void records_are_put_got_and_dropped(void **state)
 	store_close(s);
 }
 
-#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
+#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 
 int main(void)
 {
