@@ -38,11 +38,13 @@ need_root() {
 finish() {
 	local status=$?
 	trap '' INT TERM HUP
-	trap - ERR
+	set +e
+	# We may have been interrupted inside of a redirection.
+	exec >&7 2>&8
 	if [ -n "$work" ]; then
 		# shellcheck disable=SC2046 # one number a word
-		[ -z "$(jobs -p)" ] || kill $(jobs -p) 2>/dev/null || :
-		[ "$status" -eq 0 ] || [ -n "$kept" ] || show_failure
+		[ -z "$(jobs -p)" ] || kill $(jobs -p)
+		[ "$status" -eq 0 ] || [ "$status" -gt 128 ] || show_failure
 		rm -rf "$work"
 		rm -f "$TOPOLOGY_STATE/pid"
 		[ -n "$kept" ] || { topology_down && stage "everything is removed"; }
@@ -56,9 +58,9 @@ show_failure() {
 	echo "the demo failed; what the programs say:" >&2
 	for name in $AGENT_NODES; do
 		node_lives "$name" || continue
-		node_do "$name" sh -c 'tail -n 12 -v /var/log/certsync-*.log' >&2 || :
+		node_do "$name" sh -c 'tail -n 12 -v /var/log/certsync-*.log' >&2
 	done
-	! node_lives haproxy || node_do haproxy certsync status >&2 || :
+	! node_lives haproxy || node_do haproxy certsync status >&2
 }
 
 build() {
@@ -194,6 +196,7 @@ show() {
 start() {
 	need_root demo
 	topology_lock || exit 1
+	exec 7>&1 8>&2
 	trap finish EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM

@@ -35,7 +35,8 @@ topology_hosts() {
 	HOSTS
 }
 
-# The lock is held by descriptor 9, which the nodes' outer processes inherit: it stays taken while any node lives.
+# The lock is held by descriptor 9, which the nodes' outer processes inherit: it stays taken while any node lives. Descriptors 7
+# and 8 are the caller's, and no node gets them.
 topology_lock() {
 	mkdir -p "$TOPOLOGY_STATE"
 	exec 9>>"$TOPOLOGY_STATE/lock"
@@ -96,7 +97,7 @@ topology_node() {
 	exec {fd}<>"$topology_scratch/$name.ready"
 	setsid ip netns exec "cs-$name" unshare --mount --propagation private --pid --uts --ipc --fork --kill-child \
 		"$TOPOLOGY_SOURCE/node/init" "$topology_scratch/$name" "cs-$name" "$files" \
-		3>"$topology_scratch/$name.ready" {fd}>&- </dev/null >"$topology_scratch/$name.log" 2>&1 &
+		3>"$topology_scratch/$name.ready" {fd}>&- 7>&- 8>&- </dev/null >"$topology_scratch/$name.log" 2>&1 &
 	disown
 	if ! read -r -t 60 -u "$fd" pid; then
 		echo "the node cs-$name did not come up:" >&2
@@ -171,7 +172,7 @@ node_do() {
 	local name=$1
 	shift
 	nsenter --target "${topology_pid[$name]}" --mount --uts --ipc --net --pid --root --wd \
-		env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" HOME=/root "$@" 9>&-
+		env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" HOME=/root "$@" 7>&- 8>&- 9>&-
 }
 
 node_start() {
