@@ -43,7 +43,7 @@ finish() {
 	exec >&7 2>&8
 	if [ -n "$work" ]; then
 		# shellcheck disable=SC2046 # one number a word
-		[ -z "$(jobs -p)" ] || kill $(jobs -p)
+		[ -z "$(jobs -pr)" ] || kill $(jobs -pr)
 		[ "$status" -eq 0 ] || [ "$status" -gt 128 ] || show_failure
 		rm -rf "$work"
 		rm -f "$TOPOLOGY_STATE/pid"

@@ -139,15 +139,26 @@ node_lives() {
 	[ -n "${topology_pid[${1:-none}]-}" ] && [ "$(ip netns identify "${topology_pid[$1]}" 2>/dev/null)" = "cs-$1" ]
 }
 
-topology_remove() {
+# The outer process of a node is found by the path that only it was given; the node's first process dies with it.
+topology_outer() {
+	pgrep -f "^unshare .*/node/init $topology_scratch/" || [ $? -eq 1 ]
+}
+
+topology_is_quiet() {
 	local name
+	[ -z "$(topology_outer)" ] || return 1
+	for name in "${!topology_pid[@]}"; do
+		! node_lives "$name" || return 1
+	done
+}
+
+topology_remove() {
+	local name pid
 	topology_attach
-	for name in "${!topology_pid[@]}"; do
-		! node_lives "$name" || kill -KILL "${topology_pid[$name]}"
+	for pid in $(topology_outer); do
+		kill -KILL "$pid"
 	done
-	for name in "${!topology_pid[@]}"; do
-		wait_until 20 "the end of cs-$name" node_is_gone "$name"
-	done
+	wait_until 20 "the end of the nodes" topology_is_quiet
 	for name in net $TOPOLOGY_NODES; do
 		[ ! -e "/run/netns/cs-$name" ] || ip netns delete "cs-$name"
 		[ ! -e "/etc/netns/cs-$name/hosts" ] || rm "/etc/netns/cs-$name/hosts"
@@ -156,10 +167,6 @@ topology_remove() {
 	[ ! -d /etc/netns ] || rmdir --ignore-fail-on-non-empty /etc/netns
 	rm -rf --one-file-system "$topology_scratch"
 	rm -f "$TOPOLOGY_STATE/scratch" "$TOPOLOGY_STATE/nodes"
-}
-
-node_is_gone() {
-	! node_lives "$1"
 }
 
 topology_down() {
