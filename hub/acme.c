@@ -150,7 +150,8 @@ static int refresh(struct acme *a, struct error *err)
 	if (take_order(a, acme_post_json(&a->client, a->order_url, NULL, err)) == 0)
 		return 0;
 	long status = a->client.answer.status;
-	a->gone = status == 404 || status == 410 || status == 403;
+	/* Only the ACME server's own word: a proxy's 404 must not cost a finalised order. */
+	a->gone = a->client.problem[0] && (status == 404 || status == 410 || status == 403);
 	return -1;
 }
 

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTROL_NAMES_MAX = 256, CONTROL_STATE_UNTOLD = -1 };
+enum { CONTROL_OUTPUT_MAX = 64 * 1024 * 1024, CONTROL_NAMES_MAX = 256, CONTROL_STATE_UNTOLD = -1 };
 
 /* A certificate that a client follows. */
 struct followed {
@@ -31,6 +31,7 @@ struct client {
 	struct hub *hub;
 	struct conn *conn;
 	uid_t uid;
+	char error[ERROR_MESSAGE_MAX]; /* why an order failed that it waits for */
 	struct event *check; /* looks, from the loop, whether there is news */
 	struct followed *followed;
 	size_t followed_count;
@@ -100,6 +101,19 @@ static void refuse(struct client *c, enum cli_exit exit_code, const char *fmt, .
 	va_end(args);
 	text_clean(text, 0);
 	finish(c, exit_code, "error", text);
+}
+
+void control_end_all(struct hub *hub, const char *reason)
+{
+	for (struct client *c = hub->clients; c; c = c->next) {
+		for (size_t i = 0; i < c->followed_count; i++)
+			free(c->followed[i].told);
+		c->followed_count = 0;
+		c->import[0] = '\0';
+		c->awaits_keys = false;
+		event_del(c->check);
+		refuse(c, CLI_FAILED, "%s", reason);
+	}
 }
 
 /* Following. */
@@ -192,15 +206,23 @@ static void on_check(evutil_socket_t fd, short what, void *context)
 		busy = busy || renewing || is_busy(c, f);
 		converged = converged && has_converged(c, f);
 	}
-	if (error) {
-		refuse(c, CLI_FAILED, "%s", error);
-		return;
-	}
+	if (error)
+		snprintf(c->error, sizeof(c->error), "%s", error);
 	if (busy)
 		return;
+	if (c->error[0]) {
+		refuse(c, CLI_FAILED, "%s", c->error);
+		return;
+	}
 	for (size_t i = 0; i < c->followed_count; i++)
 		tell_agents(c, &c->followed[i], "agent");
-	finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, NULL, NULL);
+	if (converged)
+		finish(c, CLI_DONE, NULL, NULL);
+	else if (revision_is_placeholder(c->followed[0].rollout->desired))
+		refuse(c, CLI_UNCONVERGED, "%s: nothing has been published yet (certsync status says why)",
+			c->followed[0].rollout->certificate);
+	else
+		finish(c, CLI_UNCONVERGED, NULL, NULL);
 }
 
 void control_changed(struct hub *hub, const struct rollout *r)
@@ -311,11 +333,18 @@ static void do_renew(struct client *c, const cJSON *request)
 {
 	struct error err;
 	auto_free struct rollout **list = NULL;
-	size_t count;
+	size_t count, kept = 0;
 	if (take_certificates(c, request, &list, &count, &err) < 0) {
 		refuse(c, CLI_USAGE, "%s", err.message);
 		return;
 	}
+	bool all = cJSON_GetArraySize(json_get(request, "certificates")) == 0;
+	for (size_t i = 0; i < count; i++)
+		if (!all || renewal_find(c->hub, list[i]->certificate))
+			list[kept++] = list[i];
+	count = kept;
+	if (count == 0)
+		refuse(c, CLI_USAGE, "hub.conf has no ACME certificate");
 	for (size_t i = 0; i < count; i++) {
 		if (!renewal_find(c->hub, list[i]->certificate)) {
 			refuse(c, CLI_USAGE, "%s is not an ACME certificate: whoever writes it renews it (for a watched one, "
@@ -456,7 +485,8 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 static void on_closed(struct conn *conn, const struct error *err, void *context)
 {
 	(void)conn;
-	(void)err;
+	if (err->kind != ERROR_NONE)
+		log_event(LOG_LEVEL_WARNING, "control", "error=\"%s\"", err->message);
 	client_free(context);
 }
 
@@ -471,6 +501,8 @@ void control_accept(int fd, uid_t uid, void *context)
 	c->next = hub->clients;
 	hub->clients = c;
 	c->conn = conn_new(hub->base, fd, FRAMES_LOCAL, &client_handler, c);
+	/* Ten thousand certificates have a long answer, and an operator's terminal may be slow. */
+	conn_allow_output(c->conn, CONTROL_OUTPUT_MAX);
 	c->check = event_new(hub->base, -1, 0, on_check, c);
 	if (!c->check)
 		abort();

@@ -15,6 +15,8 @@
 
 void control_accept(int fd, uid_t uid, void *context); /* listener_accept; context is the hub */
 void control_close_all(struct hub *hub);
+/* Answers every request that is under way with this reason; their connections end by themselves. */
+void control_end_all(struct hub *hub, const char *reason);
 
 /* Something about this certificate has changed: whoever follows it is told. */
 void control_changed(struct hub *hub, const struct rollout *r);

@@ -34,8 +34,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	hub->anchors = anchors_load(hub->config->anchors, err);
 	if (!hub->anchors)
 		return error_wrap(err, "anchors");
-	if (fleet_open(hub, err) < 0)
-		return -1;
+	fleet_open(hub);
 	renewal_open(hub);
 	source_open(hub);
 	if (hub->root)
@@ -45,7 +44,7 @@ static int open_configured(struct hub *hub, struct error *err)
 
 static void close_configured(struct hub *hub)
 {
-	control_close_all(hub);
+	control_end_all(hub, "the hub has read its configuration again or ends: what was begun goes on, ask again");
 	session_close_all(hub);
 	source_close(hub);
 	renewal_close(hub);
@@ -65,7 +64,9 @@ static void log_faults(struct buf *faults)
 /* Where files and sockets are is decided once. */
 static bool same_places(const struct hub_config *a, const struct hub_config *b)
 {
-	return strcmp(a->state, b->state) == 0 && strcmp(a->run, b->run) == 0 && strcmp(a->http, b->http) == 0;
+	return strcmp(a->state, b->state) == 0 && strcmp(a->run, b->run) == 0 && strcmp(a->http, b->http) == 0 &&
+		strcmp(a->gate_user, b->gate_user) == 0 && strcmp(a->local_user, b->local_user) == 0 &&
+		strcmp(a->admin_group, b->admin_group) == 0;
 }
 
 static void reload(struct hub *hub)
@@ -79,7 +80,7 @@ static void reload(struct hub *hub)
 		return;
 	}
 	if (!same_places(config, hub->config))
-		log_event(LOG_LEVEL_WARNING, "reload", "reason=\"state, run and http change only at a restart\"");
+		log_event(LOG_LEVEL_WARNING, "reload", "reason=\"state, run, http, users and group change only at a restart\"");
 	struct hub_config *old = hub->config;
 	close_configured(hub);
 	hub->config = config;
@@ -214,6 +215,7 @@ static int open_all(struct hub *hub, struct error *err)
 static void close_all(struct hub *hub)
 {
 	close_configured(hub);
+	control_close_all(hub);
 	listener_free(hub->gate);
 	listener_free(hub->local);
 	listener_free(hub->control);

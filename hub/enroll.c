@@ -74,6 +74,22 @@ static int parse_identity(const char *line, struct enrolment *ret, struct error 
 	return parse_key(seal_key, ret->seal, err);
 }
 
+/* Two agents with one key could not be told apart, and sshd would take them for the first. */
+static int check_unique(struct hub *hub, const char *agent, const struct enrolment *e, struct error *err)
+{
+	for (size_t i = 0; i < hub->config->agent_count; i++) {
+		struct enrolment other;
+		struct error ignored;
+		const char *name = hub->config->agents[i].name;
+		if (strcmp(name, agent) == 0 || enroll_find(hub, name, &other, &ignored) <= 0)
+			continue;
+		if (strcmp(other.ssh, e->ssh) == 0 || memcmp(other.seal, e->seal, sizeof(e->seal)) == 0)
+			return error_set(err, ERROR_USAGE, "agent %s has this key already: is this line of another node, or of a clone?",
+				name);
+	}
+	return 0;
+}
+
 int enroll_add(struct hub *hub, const char *agent, const char *identity, struct error *err)
 {
 	struct enrolment e = {.added = clock_wall()};
@@ -83,6 +99,8 @@ int enroll_add(struct hub *hub, const char *agent, const char *identity, struct 
 			"%s has no section agent \"%s\": add it, tell the hub (SIGHUP to certsync-hub-root), then try again",
 			hub->config_path, agent);
 	if (parse_identity(identity, &e, err) < 0)
+		return -1;
+	if (check_unique(hub, agent, &e, err) < 0)
 		return -1;
 	if (record_encode(&e, &text) < 0)
 		return error_set(err, ERROR_USAGE, "the keys are too long");

@@ -18,13 +18,17 @@ enum { FLEET_RECORD_MAX = 1024 * 1024, FLEET_WAKE_MAX = 3600 };
 struct fleet_item {
 	struct rollout rollout;
 	enum rollout_state *logged; /* each agent's state when it was last written to the log */
+	struct buf saved;           /* its record as it is on disk; empty: not known */
 	bool was_open;
+	bool stale;                 /* only when agents were last seen has changed since */
+	bool broken;                /* its store cannot be read: the record there is left alone */
 };
 
 struct fleet {
 	struct fleet_item *items;
 	size_t count;
 	struct event *timer;
+	int64_t wake_at; /* when the timer is set for; 0: it is not */
 };
 
 size_t fleet_count(const struct hub *hub)
@@ -51,6 +55,44 @@ struct rollout *fleet_find(struct hub *hub, const char *certificate)
 	return item ? &item->rollout : NULL;
 }
 
+/* What a restarted hub must know of an agent: encoder and decoder. */
+
+static cJSON *place_encode(const struct rollout_agent *a)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddNumberToObject(o, "last_seen", (double)a->last_seen);
+	cJSON_AddBoolToObject(o, "failed", a->state == ROLLOUT_FAILED);
+	cJSON_AddBoolToObject(o, "failed_staging", a->failed_staging);
+	cJSON_AddBoolToObject(o, "failed_activation", a->failed_activation);
+	cJSON_AddBoolToObject(o, "rolled_back", a->rolled_back);
+	cJSON_AddNumberToObject(o, "failures", a->failures);
+	cJSON_AddNumberToObject(o, "next_try", (double)a->next_try);
+	cJSON_AddStringToObject(o, "step", a->step);
+	cJSON_AddStringToObject(o, "text", a->text);
+	return o;
+}
+
+static int place_decode(const cJSON *o, struct rollout_agent *a, bool with_failure, struct error *err)
+{
+	bool failed = false;
+	if (json_i64(o, "last_seen", &a->last_seen, err) < 0)
+		return -1;
+	if (!with_failure)
+		return 0;
+	const char *step = json_string(o, "step", sizeof(a->step) - 1, err);
+	const char *text = step ? json_string(o, "text", sizeof(a->text) - 1, err) : NULL;
+	if (!text || json_bool(o, "failed", &failed, err) < 0 ||
+		json_bool(o, "failed_staging", &a->failed_staging, err) < 0 ||
+		json_bool(o, "failed_activation", &a->failed_activation, err) < 0 ||
+		json_bool(o, "rolled_back", &a->rolled_back, err) < 0 ||
+		json_u32(o, "failures", &a->failures, err) < 0 || json_i64(o, "next_try", &a->next_try, err) < 0)
+		return -1;
+	snprintf(a->step, sizeof(a->step), "%s", step);
+	snprintf(a->text, sizeof(a->text), "%s", text);
+	a->state = failed ? ROLLOUT_FAILED : ROLLOUT_IDLE;
+	return 0;
+}
+
 /* The record: encoder and decoder. */
 
 static void record_encode(const struct rollout *r, struct buf *out)
@@ -63,9 +105,9 @@ static void record_encode(const struct rollout *r, struct buf *out)
 	cJSON_AddBoolToObject(o, "proceed", r->proceed);
 	cJSON_AddNumberToObject(o, "old_not_before", (double)r->old_not_before);
 	cJSON_AddNumberToObject(o, "old_not_after", (double)r->old_not_after);
-	cJSON *seen = cJSON_AddObjectToObject(o, "seen");
+	cJSON *agents = cJSON_AddObjectToObject(o, "agents");
 	for (size_t i = 0; i < r->agent_count; i++)
-		cJSON_AddNumberToObject(seen, r->agents[i].name, (double)r->agents[i].last_seen);
+		cJSON_AddItemToObject(agents, r->agents[i].name, place_encode(&r->agents[i]));
 	if (json_print(o, out) < 0)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"its rollout's record is too long\"",
 			r->certificate);
@@ -77,18 +119,22 @@ struct record {
 	bool open, proceed;
 };
 
-static int record_decode(const cJSON *o, struct rollout *r, struct record *ret, struct error *err)
+/* Failures are taken over only when they are of the revision that is desired now. */
+static int record_decode(const cJSON *o, struct rollout *r, struct revision desired, struct record *ret,
+	struct error *err)
 {
-	struct error ignored;
 	const char *revision = json_string(o, "revision", REVISION_TEXT_MAX, err);
-	const cJSON *seen = revision ? json_object(o, "seen", err) : NULL;
-	if (!seen)
+	const cJSON *agents = revision ? json_object(o, "agents", err) : NULL;
+	if (!agents)
 		return -1;
 	if (!revision_parse(revision, &ret->revision))
 		return error_set(err, ERROR_PERMANENT, "revision: \"%s\" is none", revision);
-	for (size_t i = 0; i < r->agent_count; i++)
-		if (json_i64(seen, r->agents[i].name, &r->agents[i].last_seen, &ignored) < 0)
-			r->agents[i].last_seen = 0;
+	bool same = revision_compare(ret->revision, desired) == 0;
+	for (size_t i = 0; i < r->agent_count; i++) {
+		const cJSON *place = json_get(agents, r->agents[i].name);
+		if (place && place_decode(place, &r->agents[i], same, err) < 0)
+			return error_wrap(err, "agent %s", r->agents[i].name);
+	}
 	if (json_i64(o, "started", &ret->started, err) < 0 ||
 		json_i64(o, "old_not_before", &ret->old_not_before, err) < 0 ||
 		json_i64(o, "old_not_after", &ret->old_not_after, err) < 0 ||
@@ -97,41 +143,57 @@ static int record_decode(const cJSON *o, struct rollout *r, struct record *ret, 
 	return json_bool(o, "proceed", &ret->proceed, err);
 }
 
-static void save(struct hub *hub, const struct rollout *r)
+/* Writes the record if it has changed. */
+static void save(struct hub *hub, struct fleet_item *item)
 {
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
-	record_encode(r, &text);
-	if (store_put(hub->store, "rollouts", r->certificate, "state.json", text.data, text.len, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate, err.message);
+	item->stale = false;
+	if (item->broken || revision_is_placeholder(item->rollout.desired))
+		return;
+	record_encode(&item->rollout, &text);
+	if (text.len == item->saved.len && memcmp(text.data, item->saved.data, text.len) == 0)
+		return;
+	if (store_put(hub->store, "rollouts", item->rollout.certificate, "state.json", text.data, text.len, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", item->rollout.certificate, err.message);
+		return;
+	}
+	buf_reset(&item->saved);
+	buf_add(&item->saved, text.data, text.len);
 }
 
 /* -1 only when the record is there and cannot be read; then the rollout begins anew, which loses nothing. */
-static int restore(struct hub *hub, struct rollout *r, struct record *ret, struct error *err)
+static int restore(struct hub *hub, struct rollout *r, struct revision desired, struct record *ret,
+	struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
 	int got = store_get(hub->store, "rollouts", r->certificate, "state.json", &text, err);
 	if (got <= 0)
 		return got;
 	auto_json cJSON *o = json_parse(text.data, text.len, err);
-	if (!o || record_decode(o, r, ret, err) < 0)
+	if (!o || record_decode(o, r, desired, ret, err) < 0)
 		return error_wrap(err, "the record of %s's rollout", r->certificate);
 	return 1;
 }
 
 /* What every event ends with: send, log, wake. */
 
-static void fill_offer(const struct rollout *r, const struct manifest *m, struct message *offer)
+static int fill_offer(struct hub *hub, const struct rollout *r, struct message *offer, struct error *err)
 {
 	char hex[CHAIN_HEX_MAX];
+	auto_manifest struct manifest m = {0};
+	int found = store_manifest(hub->store, r->certificate, r->desired, &m, err);
+	if (found <= 0)
+		return found < 0 ? -1 : error_set(err, ERROR_PERMANENT, "the store has no such revision any more");
 	snprintf(offer->digest, sizeof(offer->digest), "%s", r->digest);
-	snprintf(offer->fingerprint, sizeof(offer->fingerprint), "%s", chain_hex(m->fingerprint, hex));
-	offer->not_before = m->not_before;
-	offer->not_after = m->not_after;
-	offer->may_expire_sooner = m->flags & BUNDLE_MAY_EXPIRE_SOONER;
-	offer->rollback = m->flags & BUNDLE_ROLLBACK;
-	for (size_t i = 0; i < m->name_count; i++)
-		message_add_name(offer, m->names[i]);
+	snprintf(offer->fingerprint, sizeof(offer->fingerprint), "%s", chain_hex(m.fingerprint, hex));
+	offer->not_before = m.not_before;
+	offer->not_after = m.not_after;
+	offer->may_expire_sooner = m.flags & BUNDLE_MAY_EXPIRE_SOONER;
+	offer->rollback = m.flags & BUNDLE_ROLLBACK;
+	for (size_t i = 0; i < m.name_count; i++)
+		message_add_name(offer, m.names[i]);
+	return 0;
 }
 
 static int send_action(struct hub *hub, const struct rollout *r, const struct rollout_action *action,
@@ -143,16 +205,11 @@ static int send_action(struct hub *hub, const struct rollout *r, const struct ro
 		return error_set(err, ERROR_RETRY, "agent %s is not connected", a->name);
 	auto_message struct message m = {.revision = r->desired, .attempt = a->attempt, .force = a->force};
 	snprintf(m.certificate, sizeof(m.certificate), "%s", r->certificate);
-	if (action->type == ROLLOUT_SEND_ACTIVATE) {
-		m.type = MESSAGE_ACTIVATE;
-		m.timeout = (uint32_t)r->activate_timeout;
-	} else {
-		auto_manifest struct manifest manifest = {0};
-		if (store_current(hub->store, r->certificate, &manifest, err) < 0)
-			return -1;
-		m.type = MESSAGE_OFFER;
-		fill_offer(r, &manifest, &m);
-	}
+	if (action->type == ROLLOUT_SEND_OFFER && fill_offer(hub, r, &m, err) < 0)
+		return -1;
+	m.type = action->type == ROLLOUT_SEND_OFFER ? MESSAGE_OFFER :
+		action->type == ROLLOUT_SEND_ACTIVATE ? MESSAGE_ACTIVATE : MESSAGE_PROBE;
+	m.timeout = (uint32_t)r->activate_timeout;
 	session_send(session, &m);
 	return 0;
 }
@@ -170,43 +227,53 @@ static void log_change(const struct rollout *r, const struct rollout_agent *a)
 			revision_text(r->desired, text), a->name, rollout_state_name(a->state), a->stage_ms, a->activate_ms);
 }
 
-static void log_changes(struct hub *hub, struct fleet_item *item)
+static void log_changes(struct fleet_item *item)
 {
-	struct rollout *r = &item->rollout;
+	const struct rollout *r = &item->rollout;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		if (item->logged[i] == r->agents[i].state)
 			continue;
 		item->logged[i] = r->agents[i].state;
 		log_change(r, &r->agents[i]);
 	}
-	if (item->was_open != r->open) {
-		item->was_open = r->open;
-		save(hub, r);
-	}
 }
 
-static void wake_later(struct hub *hub)
+/* Sets the timer unless it is set for sooner. */
+static void wake_at(struct fleet *fleet, int64_t when, int64_t now)
 {
-	int64_t now = clock_wall();
-	int64_t next = now + FLEET_WAKE_MAX; /* the wall clock may be set: look again now and then */
-	for (size_t i = 0; i < hub->fleet->count; i++) {
-		int64_t when = rollout_next(&hub->fleet->items[i].rollout, now);
-		next = when < next ? when : next;
-	}
-	const struct timeval delay = {next > now ? next - now : 1, 0};
-	event_add(hub->fleet->timer, &delay);
+	const struct timeval delay = {when > now ? when - now : 1, 0};
+	if (fleet->wake_at && fleet->wake_at <= when)
+		return;
+	fleet->wake_at = when;
+	event_add(fleet->timer, &delay);
+}
+
+/* What decides anything: who may activate. Kept before it is acted upon. */
+static bool decides(const struct fleet_item *item)
+{
+	const struct rollout *r = &item->rollout;
+	for (size_t i = 0; i < r->agent_count; i++)
+		if (item->logged[i] != r->agents[i].state &&
+			(item->logged[i] == ROLLOUT_FAILED || r->agents[i].state == ROLLOUT_FAILED))
+			return true;
+	return item->was_open != r->open;
 }
 
 static void settle(struct hub *hub, struct fleet_item *item, const struct rollout_actions *actions)
 {
 	struct error err;
+	int64_t now = clock_wall();
+	item->stale = true;
+	if (decides(item))
+		save(hub, item);
+	item->was_open = item->rollout.open;
 	for (size_t i = 0; i < actions->count; i++)
 		if (send_action(hub, &item->rollout, &actions->action[i], &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s agent=%s error=\"%s\"", item->rollout.certificate,
 				actions->action[i].agent->name, err.message);
-	log_changes(hub, item);
+	log_changes(item);
 	control_changed(hub, &item->rollout);
-	wake_later(hub);
+	wake_at(hub->fleet, rollout_next(&item->rollout, now), now);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -214,12 +281,24 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct hub *hub = context;
-	for (size_t i = 0; i < hub->fleet->count; i++) {
-		struct fleet_item *item = &hub->fleet->items[i];
+	struct fleet *fleet = hub->fleet;
+	int64_t now = clock_wall();
+	fleet->wake_at = 0;
+	for (size_t i = 0; i < fleet->count; i++) {
+		struct fleet_item *item = &fleet->items[i];
+		int64_t next = rollout_next(&item->rollout, now);
+		if (item->stale)
+			save(hub, item);
+		if (next > now) {
+			wake_at(fleet, next, now);
+			continue;
+		}
 		auto_actions struct rollout_actions actions = {0};
-		rollout_tick(&item->rollout, clock_wall(), &actions);
+		rollout_tick(&item->rollout, now, &actions);
 		settle(hub, item, &actions);
 	}
+	/* The wall clock may be set: look again within the hour. */
+	wake_at(fleet, now + FLEET_WAKE_MAX, now);
 }
 
 /* Opening. */
@@ -227,24 +306,32 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 static int load_content(struct hub *hub, const char *certificate, struct rollout_content *ret, struct error *err)
 {
 	char hex[CHAIN_HEX_MAX];
+	struct error ignored;
 	auto_manifest struct manifest m = {0};
+	auto_manifest struct manifest old = {0};
 	int had = store_current(hub->store, certificate, &m, err);
 	if (had <= 0)
 		return had;
 	*ret = (struct rollout_content){.revision = m.revision};
 	snprintf(ret->digest, sizeof(ret->digest), "%s", chain_hex(m.digest, hex));
+	struct revision before = {m.revision.epoch, m.revision.number - 1};
+	if (store_manifest(hub->store, certificate, before, &old, &ignored) > 0) {
+		ret->old_not_before = old.not_before;
+		ret->old_not_after = old.not_after;
+	}
 	return 1;
 }
 
-static int resume(struct hub *hub, struct rollout *r, struct error *err)
+static int resume(struct hub *hub, struct fleet_item *item, struct error *err)
 {
+	struct rollout *r = &item->rollout;
 	struct rollout_content content;
 	struct record record = {0};
 	struct error broken;
 	int had = load_content(hub, r->certificate, &content, err);
 	if (had <= 0)
 		return had;
-	int restored = restore(hub, r, &record, &broken);
+	int restored = restore(hub, r, content.revision, &record, &broken);
 	if (restored < 0)
 		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", r->certificate, broken.message);
 	if (restored > 0 && revision_compare(record.revision, content.revision) == 0) {
@@ -256,25 +343,30 @@ static int resume(struct hub *hub, struct rollout *r, struct error *err)
 	/* The hub was ended between the publish and its record: the rollout begins now. */
 	auto_actions struct rollout_actions actions = {0};
 	rollout_publish(r, &content, clock_wall(), &actions);
-	save(hub, r);
+	save(hub, item);
 	return 0;
 }
 
-static int open_item(struct hub *hub, struct fleet_item *item, const struct hub_certificate *certificate,
-	struct error *err)
+/* A certificate whose store is damaged is shown as such; the others go on. */
+static void open_item(struct hub *hub, struct fleet_item *item, const struct hub_certificate *certificate)
 {
+	struct error err;
+	item->saved = BUF_INIT(FLEET_RECORD_MAX);
 	rollout_init(&item->rollout, certificate);
 	for (size_t i = 0; i < hub->config->agent_count; i++)
 		if (hub_agent_has(&hub->config->agents[i], certificate->name))
 			rollout_add_agent(&item->rollout, hub->config->agents[i].name);
 	item->logged = mem_array(item->rollout.agent_count, sizeof(*item->logged));
-	if (resume(hub, &item->rollout, err) < 0)
-		return error_wrap(err, "certificate %s", certificate->name);
+	if (resume(hub, item, &err) < 0) {
+		item->broken = true;
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate->name, err.message);
+	}
 	item->was_open = item->rollout.open;
-	return 0;
+	for (size_t i = 0; i < item->rollout.agent_count; i++)
+		item->logged[i] = item->rollout.agents[i].state;
 }
 
-int fleet_open(struct hub *hub, struct error *err)
+void fleet_open(struct hub *hub)
 {
 	struct fleet *fleet = mem_alloc(sizeof(*fleet));
 	hub->fleet = fleet;
@@ -284,10 +376,8 @@ int fleet_open(struct hub *hub, struct error *err)
 	if (!fleet->timer)
 		abort();
 	for (size_t i = 0; i < fleet->count; i++)
-		if (open_item(hub, &fleet->items[i], &hub->config->certificates[i], err) < 0)
-			return -1;
-	wake_later(hub);
-	return 0;
+		open_item(hub, &fleet->items[i], &hub->config->certificates[i]);
+	wake_at(fleet, clock_wall() + FLEET_WAKE_MAX, clock_wall());
 }
 
 void fleet_close(struct hub *hub)
@@ -296,8 +386,9 @@ void fleet_close(struct hub *hub)
 	if (!fleet)
 		return;
 	for (size_t i = 0; i < fleet->count; i++) {
-		if (fleet->items[i].rollout.certificate[0])
-			save(hub, &fleet->items[i].rollout);
+		if (fleet->items[i].stale)
+			save(hub, &fleet->items[i]);
+		buf_release(&fleet->items[i].saved);
 		rollout_release(&fleet->items[i].rollout);
 		free(fleet->items[i].logged);
 	}
@@ -321,8 +412,9 @@ void fleet_publish(struct hub *hub, const char *certificate, const struct manife
 		content.old_not_before = old->not_before;
 		content.old_not_after = old->not_after;
 	}
+	item->broken = false;
 	rollout_publish(&item->rollout, &content, clock_wall(), &actions);
-	save(hub, &item->rollout);
+	save(hub, item);
 	settle(hub, item, &actions);
 }
 
@@ -412,6 +504,7 @@ void fleet_fetch(struct hub *hub, struct session *session, const struct message 
 		return;
 	}
 	auto_buf struct buf bundle = BUF_INIT(BUNDLE_MAX);
+	a->fetched = true;
 	if (seal_for(hub, &item->rollout, agent, &bundle, &err) == 0) {
 		session_send_bundle(session, bundle.data, bundle.len);
 		return;
@@ -434,7 +527,6 @@ void fleet_lost(struct hub *hub, const char *agent)
 		auto_actions struct rollout_actions actions = {0};
 		rollout_lost(&item->rollout, a, clock_wall(), &actions);
 		settle(hub, item, &actions);
-		save(hub, &item->rollout);
 	}
 }
 
@@ -453,6 +545,6 @@ void fleet_proceed(struct hub *hub, struct rollout *r)
 	struct fleet_item *item = find_item(hub, r->certificate);
 	auto_actions struct rollout_actions actions = {0};
 	rollout_proceed(r, clock_wall(), &actions);
-	save(hub, r);
+	save(hub, item);
 	settle(hub, item, &actions);
 }

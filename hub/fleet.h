@@ -2,7 +2,8 @@
  * hub/rollout, decisions are kept in the store, each change of state is one line in the log.
  *
  * Record in the store: kind "rollouts", NAME of the certificate: state.json (revision, started, open, proceed, what it
- * replaced, when each agent was last seen).
+ * replaced; of each agent when it was last seen and what had failed there). A change that decides anything is on disk
+ * before it is acted upon; when agents were last seen is written with the next such change, or within the hour.
  */
 #ifndef CERTSYNC_HUB_FLEET_H
 #define CERTSYNC_HUB_FLEET_H
@@ -13,7 +14,7 @@
 struct fleet;
 
 /* Builds the rollouts of the configuration and resumes them from the store. */
-int fleet_open(struct hub *hub, struct error *err);
+void fleet_open(struct hub *hub);
 void fleet_close(struct hub *hub);
 
 size_t fleet_count(const struct hub *hub);

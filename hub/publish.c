@@ -22,6 +22,22 @@ static int judge(struct hub *hub, const struct hub_certificate *certificate, con
 	return 0;
 }
 
+/* The files of the current revision are what its manifest says. */
+static bool is_sound(struct hub *hub, const char *certificate, const struct manifest *current)
+{
+	struct error err;
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count = 0;
+	auto_manifest struct manifest m = {0};
+	if (store_load(hub->store, certificate, current->revision, pairs, &count, &m, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate, err.message);
+		return false;
+	}
+	while (count > 0)
+		chain_release(&pairs[--count]);
+	return true;
+}
+
 int publish(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
 	const struct manifest *meta, struct revision *ret, bool *ret_unchanged, struct error *err)
 {
@@ -31,11 +47,15 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 	auto_manifest struct manifest now = {0};
 	int had = store_current(hub->store, certificate->name, &old, err);
 	if (had < 0)
-		return -1;
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate->name, err->message);
+	had = had > 0;
 	chain_digest(pairs, count, digest);
-	*ret_unchanged = had && memcmp(digest, old.digest, sizeof(digest)) == 0;
+	*ret_unchanged = had && memcmp(digest, old.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
 	if (*ret_unchanged) {
 		*ret = old.revision;
+		/* It may have been stored, and the end of that have failed. */
+		if (revision_compare(fleet_find(hub, certificate->name)->desired, old.revision) != 0)
+			fleet_publish(hub, certificate->name, &old, NULL);
 		return 0;
 	}
 	if (judge(hub, certificate, pairs, count, meta, had ? old.not_after : 0, err) < 0)

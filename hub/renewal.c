@@ -25,6 +25,7 @@ struct renewal {
 	struct schedule_state state;
 	char step[128];
 	char error[ERROR_MESSAGE_MAX];
+	bool refused; /* by the gate to publish, for what the certificate is: its order is kept, unless an operator orders anew */
 };
 
 /* The record: encoder and decoder. */
@@ -141,6 +142,7 @@ static int on_issued(const char *certificate, const struct chain *chain, void *c
 	snprintf(meta.reason, sizeof(meta.reason), "%.100s", r->certificate->acme->name);
 	r->order = NULL;
 	int result = publish(r->hub, r->certificate, chain, 1, &meta, &revision, &unchanged, &err);
+	r->refused = result < 0 && err.kind == ERROR_UNTRUSTED;
 	if (result < 0) {
 		error_wrap(&err, "issued, but not published");
 		fail(r, &err, 0);
@@ -163,15 +165,23 @@ static void on_failed(const char *certificate, const struct error *err, int64_t 
 
 static const struct order_handler order_handler = {on_progress, on_issued, on_failed};
 
+static void start(struct renewal *r)
+{
+	struct error err;
+	snprintf(r->step, sizeof(r->step), "starting");
+	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->certificate, &order_handler, r->hub, &err);
+	if (!r->order)
+		fail(r, &err, 0);
+}
+
 void renewal_now(struct renewal *r)
 {
 	struct error err;
 	if (r->order)
 		return;
-	snprintf(r->step, sizeof(r->step), "starting");
-	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->certificate, &order_handler, r->hub, &err);
-	if (!r->order)
-		fail(r, &err, 0);
+	if (r->refused && store_drop(r->hub->store, "orders", r->certificate->name, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+	start(r);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -182,7 +192,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	if (r->order)
 		return;
 	if (schedule_due(&r->state, clock_wall()) <= clock_wall())
-		renewal_now(r);
+		start(r);
 	else
 		wake_later(r);
 }

@@ -13,7 +13,7 @@ const char *rollout_state_name(enum rollout_state state)
 	static const char *const names[] = {
 		[ROLLOUT_IDLE] = "waiting", [ROLLOUT_OFFERED] = "offered", [ROLLOUT_STAGED] = "staged",
 		[ROLLOUT_ACTIVATING] = "activating", [ROLLOUT_INSTALLED] = "installed",
-		[ROLLOUT_VERIFIED] = "verified", [ROLLOUT_FAILED] = "failed", [ROLLOUT_AHEAD] = "ahead",
+		[ROLLOUT_VERIFIED] = "verified", [ROLLOUT_UNVERIFIED] = "unverified", [ROLLOUT_FAILED] = "failed", [ROLLOUT_AHEAD] = "ahead",
 	};
 	return names[state];
 }
@@ -73,7 +73,21 @@ static void act(struct rollout_actions *out, enum rollout_action_type type, stru
 
 static bool under_way(const struct rollout_agent *a)
 {
-	return a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_INSTALLED;
+	return a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_INSTALLED ||
+		(a->state == ROLLOUT_UNVERIFIED && a->deadline);
+}
+
+/* The desired revision is committed there. */
+static bool has_passed(const struct rollout_agent *a)
+{
+	return a->state == ROLLOUT_VERIFIED || a->state == ROLLOUT_UNVERIFIED;
+}
+
+/* Asks for what is served there; verified when it is the desired one everywhere. */
+static void probe(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	enter(a, ROLLOUT_UNVERIFIED, now, now + ROLLOUT_PROBE_TIMEOUT);
+	act(out, ROLLOUT_SEND_PROBE, a);
 }
 
 /* Failures. */
@@ -88,7 +102,10 @@ static int64_t backoff(uint32_t failures, bool permanent)
 
 static void fail(struct rollout_agent *a, const char *step, const char *text, bool permanent, int64_t now)
 {
-	a->failed_staging = a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_STAGED;
+	if (a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_STAGED)
+		a->failed_staging = true;
+	if (a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_INSTALLED)
+		a->failed_activation = true;
 	a->failures++;
 	a->next_try = now + backoff(a->failures, permanent);
 	snprintf(a->step, sizeof(a->step), "%s", step);
@@ -103,7 +120,7 @@ static void forget_failure(struct rollout_agent *a)
 {
 	a->failures = 0;
 	a->next_try = 0;
-	a->failed_staging = a->rolled_back = false;
+	a->failed_staging = a->failed_activation = a->rolled_back = false;
 	a->step[0] = a->text[0] = '\0';
 	free(a->output);
 	a->output = NULL;
@@ -112,6 +129,12 @@ static void forget_failure(struct rollout_agent *a)
 static void time_out(struct rollout_agent *a, int64_t now)
 {
 	char text[128];
+	if (a->state == ROLLOUT_UNVERIFIED) {
+		snprintf(a->step, sizeof(a->step), "probe");
+		snprintf(a->text, sizeof(a->text), "the agent did not say what its ports serve: see the log of certsync-agent there");
+		a->deadline = 0;
+		return;
+	}
 	const char *step = a->state == ROLLOUT_OFFERED ? "stage" : a->state == ROLLOUT_ACTIVATING ? "activate" : "probe";
 	snprintf(text, sizeof(text), "no answer within %lld seconds: see the log of certsync-agent there",
 		(long long)(a->deadline - a->since));
@@ -145,7 +168,7 @@ static bool barrier_opens(const struct rollout *r, int64_t now)
 		const struct rollout_agent *a = &r->agents[i];
 		if (!in_barrier(a, now) || a->state == ROLLOUT_AHEAD)
 			continue;
-		if (a->state != ROLLOUT_STAGED && a->state != ROLLOUT_VERIFIED)
+		if (a->state != ROLLOUT_STAGED && !has_passed(a))
 			complete = false;
 		if (a->failed_staging)
 			failed = true;
@@ -161,7 +184,7 @@ static bool barrier_opens(const struct rollout *r, int64_t now)
 static bool activation_failed(const struct rollout *r)
 {
 	for (size_t i = 0; i < r->agent_count; i++)
-		if (r->agents[i].failures && !r->agents[i].failed_staging && r->agents[i].state != ROLLOUT_VERIFIED)
+		if (r->agents[i].failed_activation)
 			return true;
 	return false;
 }
@@ -173,7 +196,7 @@ static bool may_activate(const struct rollout *r, const struct rollout_agent *a,
 	if (!r->open)
 		return false;
 	/* A retry of the one that failed is no further activation. */
-	return a->failures > 0 || !activation_failed(r) || must_go_on(r, now);
+	return a->failed_activation || !activation_failed(r) || must_go_on(r, now);
 }
 
 /* The rest of the machine: what is due now. Every event ends here. */
@@ -210,7 +233,8 @@ static void mend_clock(struct rollout *r, int64_t now)
 		not_after(&a->since, now);
 		not_after(&a->last_seen, now);
 		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
-		not_after(&a->deadline, now + (a->state == ROLLOUT_OFFERED ? r->stage_timeout : r->activate_timeout));
+		not_after(&a->deadline, now + (a->state == ROLLOUT_OFFERED ? r->stage_timeout :
+			a->state == ROLLOUT_UNVERIFIED ? ROLLOUT_PROBE_TIMEOUT : r->activate_timeout));
 	}
 }
 
@@ -224,6 +248,7 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 		if (offer_is_due(r, a, now)) {
 			a->attempt = next_attempt(r, now);
 			a->stage_ms = a->activate_ms = 0;
+			a->fetched = false;
 			enter(a, ROLLOUT_OFFERED, now, now + r->stage_timeout);
 			act(out, ROLLOUT_SEND_OFFER, a);
 		}
@@ -247,6 +272,16 @@ static void set_content(struct rollout *r, const struct rollout_content *content
 	r->old_not_after = content->old_not_after;
 }
 
+static void say_ahead(const struct rollout *r, struct rollout_agent *a)
+{
+	char has[REVISION_TEXT_MAX], wanted[REVISION_TEXT_MAX];
+	snprintf(a->step, sizeof(a->step), "revision");
+	snprintf(a->text, sizeof(a->text),
+		"the agent has had revision %s, this hub wants %s: was the hub restored from an older backup? Nothing is "
+		"changed there until this hub publishes a newer revision",
+		revision_text(a->high_water, has), revision_text(r->desired, wanted));
+}
+
 void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now,
 	struct rollout_actions *out)
 {
@@ -257,7 +292,9 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 		struct rollout_agent *a = &r->agents[i];
 		forget_failure(a);
 		a->force = false;
-		if (a->state != ROLLOUT_AHEAD || revision_compare(r->desired, a->high_water) > 0)
+		if (a->state == ROLLOUT_AHEAD && revision_compare(r->desired, a->high_water) <= 0)
+			say_ahead(r, a);
+		else
 			enter(a, ROLLOUT_IDLE, now, 0);
 	}
 	advance(r, now, out);
@@ -285,16 +322,6 @@ static bool is_ahead(const struct rollout *r, const struct message *inventory)
 		strcmp(inventory->digest, r->digest) != 0;
 }
 
-static void say_ahead(const struct rollout *r, struct rollout_agent *a)
-{
-	char has[REVISION_TEXT_MAX], wanted[REVISION_TEXT_MAX];
-	snprintf(a->step, sizeof(a->step), "revision");
-	snprintf(a->text, sizeof(a->text),
-		"the agent has had revision %s, this hub wants %s: was the hub restored from an older backup? Nothing is "
-		"changed there until this hub publishes a newer revision",
-		revision_text(a->high_water, has), revision_text(r->desired, wanted));
-}
-
 void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct message *inventory, int64_t now,
 	struct rollout_actions *out)
 {
@@ -305,9 +332,8 @@ void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct mess
 	snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", inventory->fingerprint);
 	if (has_desired(r, inventory) && !a->force) {
 		a->stopped = inventory->stopped;
-		forget_failure(a);
-		if (a->state != ROLLOUT_VERIFIED)
-			enter(a, ROLLOUT_VERIFIED, now, 0);
+		a->failed_staging = a->failed_activation = false;
+		probe(a, now, out);
 		/* Somebody has passed the barrier: a hub that was killed before it had noted that must not close it. */
 		r->open = true;
 	} else if (is_ahead(r, inventory)) {
@@ -323,7 +349,9 @@ void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struc
 {
 	a->connected = false;
 	a->last_seen = now;
-	if (under_way(a) || a->state == ROLLOUT_STAGED)
+	if (a->state == ROLLOUT_UNVERIFIED)
+		a->deadline = 0;
+	else if (under_way(a) || a->state == ROLLOUT_STAGED)
 		enter(a, ROLLOUT_IDLE, now, 0);
 	advance(r, now, out);
 }
@@ -336,6 +364,49 @@ static void take_probes(struct rollout_agent *a, const struct message *m, int64_
 		memcpy(a->probes, m->probes, m->probe_count * sizeof(*a->probes));
 	a->probe_count = m->probe_count;
 	a->probed = now;
+}
+
+/* The first endpoint of the last probes that does not show the desired certificate; NULL when all that run do. */
+static const struct message_probe *find_bad_probe(const struct rollout_agent *a)
+{
+	for (size_t i = 0; i < a->probe_count; i++)
+		if (!a->probes[i].match && !a->probes[i].stopped)
+			return &a->probes[i];
+	return NULL;
+}
+
+/* Committed there: what do its probes say? */
+static void judge_probes(struct rollout_agent *a, int64_t now)
+{
+	const struct message_probe *bad = find_bad_probe(a);
+	if (!bad) {
+		forget_failure(a);
+		if (a->state != ROLLOUT_VERIFIED)
+			enter(a, ROLLOUT_VERIFIED, now, 0);
+		a->deadline = 0;
+		return;
+	}
+	if (bad->served) {
+		fail(a, "drift", "", false, now);
+		snprintf(a->text, sizeof(a->text), "%s of %s serves another certificate (SHA-256 %s): the activation is repeated",
+			bad->endpoint, bad->service, bad->fingerprint);
+		a->force = true;
+		return;
+	}
+	snprintf(a->step, sizeof(a->step), "probe");
+	snprintf(a->text, sizeof(a->text), "%s of %s: %s", bad->endpoint, bad->service, bad->text);
+	enter(a, ROLLOUT_UNVERIFIED, now, 0);
+}
+
+/* What an agent says of its own ports outside of an activation. */
+static void look_at_probes(const struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now)
+{
+	take_probes(a, m, now);
+	a->stopped = false; /* a standby may have taken over, or gone back */
+	for (size_t i = 0; i < a->probe_count; i++)
+		a->stopped = a->stopped || a->probes[i].stopped;
+	if (has_passed(a) && revision_compare(m->revision, r->desired) == 0)
+		judge_probes(a, now);
 }
 
 static void take_failure(struct rollout_agent *a, const struct message *m, int64_t now)
@@ -372,7 +443,7 @@ static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct
 		snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", m->fingerprint);
 		take_probes(a, m, now);
 		forget_failure(a);
-		enter(a, ROLLOUT_VERIFIED, now, 0);
+		judge_probes(a, now);
 		return true;
 	case MESSAGE_FAILED:
 		if (!under_way(a) && a->state != ROLLOUT_STAGED)
@@ -389,11 +460,8 @@ bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct mes
 {
 	a->last_seen = now;
 	if (m->type == MESSAGE_PROBED) {
-		take_probes(a, m, now);
-		/* A standby that has taken over, or gone back. */
-		a->stopped = false;
-		for (size_t i = 0; i < a->probe_count; i++)
-			a->stopped = a->stopped || a->probes[i].stopped;
+		look_at_probes(r, a, m, now);
+		advance(r, now, out);
 		return true;
 	}
 	if (m->attempt != a->attempt || revision_compare(m->revision, r->desired) != 0 || !take_answer(r, a, m, now))
@@ -404,7 +472,7 @@ bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct mes
 
 bool rollout_may_fetch(const struct rollout *r, const struct rollout_agent *a, const struct message *m)
 {
-	return a->state == ROLLOUT_OFFERED && m->attempt == a->attempt &&
+	return a->state == ROLLOUT_OFFERED && !a->fetched && m->attempt == a->attempt &&
 		revision_compare(m->revision, r->desired) == 0;
 }
 
@@ -413,8 +481,10 @@ void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64
 	a->force = a->force || force;
 	if (a->state == ROLLOUT_FAILED)
 		a->next_try = now;
-	if (force && a->state == ROLLOUT_VERIFIED)
+	if (force && has_passed(a))
 		enter(a, ROLLOUT_IDLE, now, 0);
+	else if (a->state == ROLLOUT_UNVERIFIED && a->connected)
+		probe(a, now, out);
 	advance(r, now, out);
 }
 

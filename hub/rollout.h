@@ -2,7 +2,8 @@
  * and the clock go in, messages to send come out; no I/O, no memory of its own beyond the struct.
  *
  * An agent goes   idle → offered → staged → activating → installed → verified
- * or to           failed(step, reason), from where it is offered the revision again after a backoff.
+ * or to           failed(step, reason), from where it is offered the revision again after a backoff,
+ * or, installed and committed there, to unverified: some port has not been seen serving it.
  *
  * `immediate`: each agent goes through on its own.
  * `together`: an agent that has staged waits at the barrier until every agent of the barrier has staged (or has the
@@ -19,10 +20,15 @@
  * Decided cases
  *   - A publish in the middle of a rollout supersedes it: each agent starts anew with the new revision, whatever it was doing; answers to
  *     the old attempts are stale. An agent's root half finishes or undoes what it had begun.
+ *   - A restarted hub knows who had failed, and where: it restores what rollout_agent says of that.
  *   - An agent that is lost keeps its place (failed attempts are not counted for it); at its next hello its inventory decides.
- *   - An agent that reports the desired revision with the desired digest is verified: its root half commits only what was seen served.
+ *   - An agent that reports the desired revision with the desired digest has passed the barrier; it is unverified until it
+ *     has answered a `probe`: a service may have been restarted on an old file meanwhile.
+ *   - A port that was dead before an activation is no reason to roll it back, and no reason to call it verified: unverified.
  *   - An agent that reports the desired revision with another digest, or a higher high-water mark, is `ahead`: this hub was restored from
  *     a backup or is not the one that the agent knew. Nothing is offered to it, and it never converges by itself.
+ *   - A probe that finds another certificate served where this one was verified (a daemon with the old one in memory) is a
+ *     failure too: the activation is repeated, hooks and all, after the backoff. A port that does not answer is shown, no more.
  *   - A clock that is set back shortens every wait to at most its full length; one that is set forward ends waits early.
  *   - Attempts are numbers that only grow, also over a restart of the hub (they begin at the clock). A stale answer changes nothing.
  */
@@ -40,6 +46,7 @@ enum {
 	ROLLOUT_SEEN = 24 * 3600,     /* who was seen within it, the barrier waits for */
 	ROLLOUT_BACKOFF_MIN = 30,     /* seconds after the first failure, doubling */
 	ROLLOUT_BACKOFF_MAX = 3600,
+	ROLLOUT_PROBE_TIMEOUT = 90,   /* seconds for the answer to a `probe` */
 };
 
 enum rollout_state {
@@ -49,6 +56,7 @@ enum rollout_state {
 	ROLLOUT_ACTIVATING,
 	ROLLOUT_INSTALLED,  /* services reloaded; being probed */
 	ROLLOUT_VERIFIED,   /* seen served on every port */
+	ROLLOUT_UNVERIFIED, /* committed there, but not seen served on every port; while it has a deadline, a probe is under way */
 	ROLLOUT_FAILED,
 	ROLLOUT_AHEAD,
 };
@@ -60,14 +68,16 @@ struct rollout_agent {
 	int64_t last_seen; /* wall clock; 0 never */
 	enum rollout_state state;
 	int64_t since;     /* when `state` began */
-	int64_t deadline;  /* of offered, activating, installed; 0 none */
+	int64_t deadline;  /* of offered, activating, installed, and of a probe; 0 none */
 	uint32_t attempt;
 	bool force;        /* the next attempt runs the hooks even if the revision is there */
 	bool stopped;      /* verified as `installed (stopped)` */
 	bool rolled_back;  /* failed, and the old files are back */
 	uint32_t failures; /* in a row */
 	int64_t next_try;  /* failed: when it is offered again */
-	bool failed_staging; /* failed, and before anything was switched: what closes the barrier */
+	bool failed_staging;    /* failed before anything was switched: closes the barrier, until it has staged */
+	bool failed_activation; /* failed after that: stops those that have not begun, until it is verified */
+	bool fetched;           /* its bundle has been sent in this attempt */
 	struct revision served, high_water; /* as reported last */
 	char fingerprint[CHAIN_HEX_MAX];
 	uint32_t stage_ms, activate_ms; /* what the steps took there, of the last attempt */
@@ -96,7 +106,7 @@ struct rollout {
 	size_t agent_count;
 };
 
-enum rollout_action_type { ROLLOUT_SEND_OFFER, ROLLOUT_SEND_ACTIVATE };
+enum rollout_action_type { ROLLOUT_SEND_OFFER, ROLLOUT_SEND_ACTIVATE, ROLLOUT_SEND_PROBE };
 struct rollout_action {
 	enum rollout_action_type type;
 	struct rollout_agent *agent; /* borrowed; its attempt and force are those to send */
@@ -132,7 +142,7 @@ void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struc
 /* staged, installed, verified, failed, probed. False: the attempt was stale (or the state unfit) and nothing changed. */
 bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now,
 	struct rollout_actions *out);
-/* Whether this agent may fetch this revision in this attempt. */
+/* Whether this agent may fetch this revision in this attempt: once. */
 bool rollout_may_fetch(const struct rollout *r, const struct rollout_agent *a, const struct message *m);
 /* Ends a backoff (push, or a pull of the agent); `force` repeats the activation even where it is verified. */
 void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64_t now,

@@ -237,8 +237,11 @@ static int tick(struct root *r)
 {
 	int64_t now = clock_monotonic_ms();
 	if (!r->stopping || r->daemon.pid) {
-		if (supervisor_tick(&r->daemon, now))
+		if (supervisor_tick(&r->daemon, now)) {
+			/* A new daemon: what the old one had begun to say is void. */
+			r->key_count = 0;
 			watchlist_all(&r->watched, now);
+		}
 	}
 	watchlist_tick(&r->watched, now);
 	struct watchlist_item *first = supervisor_is_idle(&r->daemon) ? watchlist_first(&r->watched) : NULL;

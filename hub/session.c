@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SESSION_HELLO_SECONDS = 15 };
+enum { SESSION_HELLO_SECONDS = 15, SESSION_PER_AGENT = 4 };
 
 struct session {
 	struct session *next;
@@ -138,7 +138,6 @@ static bool take_place(struct session *s)
 			s->name);
 		return false;
 	}
-	other->hello = false; /* its end is not the agent's */
 	session_end(other, "replaced by a new connection");
 	return true;
 }
@@ -254,14 +253,27 @@ static void on_silence(evutil_socket_t fd, short what, void *context)
 
 static const struct conn_handler session_handler = {on_frame, on_closed};
 
+static int count_of(const struct hub *hub, const char *name)
+{
+	int count = 0;
+	for (const struct session *s = hub->sessions; s; s = s->next)
+		count += strcmp(s->name, name) == 0;
+	return count;
+}
+
 /* The name is known: from here on frames. */
 static void session_begin(struct session *s)
 {
 	const struct hub_agent *agent = hub_config_agent(s->hub->config, s->name);
+	if (count_of(s->hub, s->name) > SESSION_PER_AGENT) {
+		session_end(s, "this agent has too many connections");
+		return;
+	}
 	s->conn = conn_new(s->hub->base, s->fd, FRAMES_NETWORK, &session_handler, s);
 	s->heard = clock_monotonic_ms();
 	if (!agent)
-		session_refuse(s, "unknown", "hub.conf has no section agent \"%s\": add it there, then SIGHUP", s->name);
+		session_refuse(s, "unknown", "hub.conf has no section agent \"%s\": add it there, then send SIGHUP to certsync-hub-root",
+			s->name);
 }
 
 static void on_prefix(evutil_socket_t fd, short what, void *context)
@@ -346,7 +358,12 @@ void session_accept_local(int fd, uid_t uid, void *context)
 	if (!admitted(uid, hub->local_uid, fd, "local"))
 		return;
 	const struct hub_agent *agent = local_agent(hub->config);
+	if (!agent) {
+		log_event(LOG_LEVEL_WARNING, "refused", "socket=local reason=\"no agent in hub.conf has local = true\"");
+		close(fd);
+		return;
+	}
 	struct session *s = session_new(hub, fd);
-	snprintf(s->name, sizeof(s->name), "%s", agent ? agent->name : "local");
+	snprintf(s->name, sizeof(s->name), "%s", agent->name);
 	session_begin(s);
 }

@@ -2,9 +2,26 @@
 #include "lib/fs.h"
 #include "lib/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
+
+static bool holds_something(const char *state, const char *below)
+{
+	struct error ignored;
+	auto_free char *path = mem_printf("%s/%s", state, below);
+	auto_close int fd = fs_open_directory(AT_FDCWD, path, &ignored);
+	DIR *dir = fd < 0 ? NULL : fs_list(fd, &ignored);
+	bool found = false;
+	const struct dirent *entry;
+	while (dir && (entry = readdir(dir)))
+		found = found || entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return found;
+}
 
 static int make(const char *path, uint8_t ret_private[SEAL_KEY_SIZE], struct error *err)
 {
@@ -21,7 +38,11 @@ int signer_open(const char *state, uint8_t ret_private[SEAL_KEY_SIZE], uint8_t r
 	auto_free char *path = mem_printf("%s/sign.key", directory);
 	if (fs_make_directories(directory, 0700, err) < 0)
 		return -1;
-	if (access(path, F_OK) < 0) {
+	if (access(path, F_OK) < 0 && errno == ENOENT) {
+		if (holds_something(state, "certificates") || holds_something(state, "records/agents"))
+			return error_set(err, ERROR_PERMANENT,
+				"%s is missing, but %s holds certificates or agents: restore it from the same backup (with a new key "
+				"every agent would have to join again)", path, state);
 		if (make(path, ret_private, err) < 0)
 			return error_wrap(err, "cannot make the signing key");
 		return sign_public(ret_private, ret_public, err);

@@ -6,7 +6,8 @@
 #include "lib/error.h"
 #include "lib/seal.h"
 
-/* Reads it, or makes it where there is none. A damaged one is an error: a new key would cut every agent off. */
+/* Reads it, or makes it in a new store. A damaged one, or one missing from a store in use, is an error: a new key would
+ * cut every agent off. */
 int signer_open(const char *state, uint8_t ret_private[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE],
 	struct error *err);
 

@@ -37,14 +37,13 @@ void manifest_release(struct manifest *m)
 
 static int open_below(int dirfd, const char *name, struct error *err)
 {
-	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(dirfd, name, 0700) == 0) {
+		if (fs_sync_directory(dirfd, err) < 0)
+			return -1;
+	} else if (errno != EEXIST) {
 		return error_errno(err, "cannot make the directory %s", name);
-	int fd = fs_open_directory(dirfd, name, err);
-	if (fd >= 0 && fs_sync_directory(dirfd, err) < 0) {
-		close(fd);
-		return -1;
 	}
-	return fd;
+	return fs_open_directory(dirfd, name, err);
 }
 
 /* What a killed publish left: its directory under an unfinished name, or the temporary link. */
@@ -65,17 +64,34 @@ static void sweep_certificate(int certificates, const char *name)
 	closedir(dir);
 }
 
-static void sweep(int certificates)
+/* Calls `visit` for each entry that does not begin with a dot. */
+static void for_each(int parent, void (*visit)(int parent, const char *name))
 {
 	struct error ignored;
-	DIR *dir = fs_list(certificates, &ignored);
+	DIR *dir = fs_list(parent, &ignored);
 	if (!dir)
 		return;
 	const struct dirent *entry;
 	while ((entry = readdir(dir)))
 		if (entry->d_name[0] != '.')
-			sweep_certificate(certificates, entry->d_name);
+			visit(parent, entry->d_name);
 	closedir(dir);
+}
+
+static void sweep_record(int kind, const char *name)
+{
+	struct error ignored;
+	auto_close int fd = fs_open_directory(kind, name, &ignored);
+	if (fd >= 0)
+		fs_sweep(fd);
+}
+
+static void sweep_kind(int records, const char *kind)
+{
+	struct error ignored;
+	auto_close int fd = fs_open_directory(records, kind, &ignored);
+	if (fd >= 0)
+		for_each(fd, sweep_record);
 }
 
 static int take_lock(struct store *s, const char *state, struct error *err)
@@ -106,7 +122,8 @@ struct store *store_open(const char *state, struct error *err)
 	s->records = open_below(s->directory, "records", err);
 	if (s->records < 0)
 		goto failed;
-	sweep(s->certificates);
+	for_each(s->certificates, sweep_certificate);
+	for_each(s->records, sweep_kind);
 	return s;
 failed:
 	error_wrap(err, "store %s", state);
@@ -333,6 +350,16 @@ static int read_manifest(struct store *s, const char *certificate, const char *r
 	if (fs_read(s->certificates, path, false, &text, err) < 0 || manifest_decode(&text, ret, err) < 0)
 		return error_wrap(err, "store: %s", path);
 	return 0;
+}
+
+int store_manifest(struct store *s, const char *certificate, struct revision revision, struct manifest *ret,
+	struct error *err)
+{
+	char text[REVISION_TEXT_MAX];
+	auto_free char *path = mem_printf("%s/%s", certificate, revision_text(revision, text));
+	if (faccessat(s->certificates, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 0;
+	return read_manifest(s, certificate, text, ret, err) < 0 ? -1 : 1;
 }
 
 int store_current(struct store *s, const char *certificate, struct manifest *ret, struct error *err)

@@ -52,6 +52,10 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 /* 1 and the manifest, 0 when nothing has been published yet, -1 on an error (a broken manifest). */
 int store_current(struct store *s, const char *certificate, struct manifest *ret, struct error *err);
 
+/* The manifest of any revision; 0 when there is none. */
+int store_manifest(struct store *s, const char *certificate, struct revision revision, struct manifest *ret,
+	struct error *err);
+
 /* The content of a revision, its digest held against the manifest's. ret_pairs are the caller's to release. */
 int store_load(struct store *s, const char *certificate, struct revision revision,
 	struct chain ret_pairs[STORE_PAIRS_MAX], size_t *ret_count, struct manifest *ret_manifest,

@@ -169,7 +169,7 @@ void conn_send(struct conn *c, enum frame_type type, const void *data, size_t le
 {
 	if (c->closed || c->finishing)
 		return;
-	if (len > FRAME_BUNDLE_MAX || c->out.len + len + FRAME_HEADER_SIZE > CONN_OUTPUT_MAX) {
+	if (len > FRAME_BUNDLE_MAX || c->out.len + len + FRAME_HEADER_SIZE > c->out.max) {
 		error_set(&c->error, ERROR_RETRY, "output-cap: the peer does not read: %zu bytes wait for it", c->out.len);
 		fail_later(c);
 		return;
@@ -180,6 +180,11 @@ void conn_send(struct conn *c, enum frame_type type, const void *data, size_t le
 		return;
 	}
 	event_add(c->writable, NULL);
+}
+
+void conn_allow_output(struct conn *c, size_t max)
+{
+	c->out.max = max;
 }
 
 void conn_finish(struct conn *c)

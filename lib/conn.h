@@ -26,6 +26,8 @@ void conn_free(struct conn *c); /* closes; no callback. NULL is allowed */
 /* Queues a frame. A peer that does not read is cut off at the output cap (1 MiB): `closed` is then called
  * from the loop. */
 void conn_send(struct conn *c, enum frame_type type, const void *data, size_t len);
+/* Another output cap, for a peer that is trusted to read in its own time. */
+void conn_allow_output(struct conn *c, size_t max);
 /* Ends the stream once what is queued has been sent; `closed` follows. */
 void conn_finish(struct conn *c);
 int conn_fd(const struct conn *c);

@@ -1,6 +1,8 @@
 #include "lib/json.h"
+#include "lib/mem.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -42,16 +44,32 @@ static int scan(const char *text, size_t len, struct error *err)
 }
 
 /* Duplicate names, whatever their case: who reads the first and who reads the last would disagree. */
+static int compare_names(const void *a, const void *b)
+{
+	return strcasecmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted, since a peer chooses how many there are. */
+static int check_object(const cJSON *object, struct error *err)
+{
+	size_t count = (size_t)cJSON_GetArraySize(object), n = 0;
+	auto_free const char **names = mem_array(count, sizeof(*names));
+	for (const cJSON *member = object->child; member; member = member->next)
+		names[n++] = member->string;
+	qsort(names, n, sizeof(*names), compare_names);
+	for (size_t i = 1; i < n; i++)
+		if (strcasecmp(names[i - 1], names[i]) == 0)
+			return error_set(err, ERROR_PERMANENT, "JSON: \"%s\" stands twice", names[i]);
+	return 0;
+}
+
 static int check_names(const cJSON *value, struct error *err)
 {
-	for (const cJSON *a = value->child; a; a = a->next) {
-		if (cJSON_IsObject(value))
-			for (const cJSON *b = a->next; b; b = b->next)
-				if (strcasecmp(a->string, b->string) == 0)
-					return error_set(err, ERROR_PERMANENT, "JSON: \"%s\" stands twice", a->string);
-		if (check_names(a, err) < 0)
+	if (cJSON_IsObject(value) && check_object(value, err) < 0)
+		return -1;
+	for (const cJSON *member = value->child; member; member = member->next)
+		if (check_names(member, err) < 0)
 			return -1;
-	}
 	return 0;
 }
 

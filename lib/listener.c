@@ -15,6 +15,7 @@ struct listener {
 	int fd;
 	char *path;
 	struct event *event;
+	struct event *pause; /* no descriptor was free: not looked at for a second, or the loop would spin */
 	listener_accept *accept;
 	void *context;
 };
@@ -49,8 +50,13 @@ static void on_connection(evutil_socket_t listening, short what, void *context)
 	(void)what;
 	struct listener *l = context;
 	int fd = accept4((int)listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		const struct timeval second = {1, 0};
+		event_del(l->event);
+		event_add(l->pause, &second);
+	}
 	if (fd < 0)
-		return; /* the client has gone, or no descriptor is free: it stays in the queue */
+		return;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
@@ -58,6 +64,14 @@ static void on_connection(evutil_socket_t listening, short what, void *context)
 		return;
 	}
 	l->accept(fd, peer.uid, l->context);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct listener *l = context;
+	event_add(l->event, NULL);
 }
 
 /* The file is bound under another name and renamed: nobody can connect before it has its mode and group. */
@@ -101,7 +115,8 @@ struct listener *listener_new(struct event_base *base, const char *path, mode_t 
 	l->accept = accept;
 	l->context = context;
 	l->event = event_new(base, l->fd, EV_READ | EV_PERSIST, on_connection, l);
-	if (!l->event || event_add(l->event, NULL) < 0)
+	l->pause = event_new(base, -1, 0, on_pause_over, l);
+	if (!l->event || !l->pause || event_add(l->event, NULL) < 0)
 		abort();
 	return l;
 }
@@ -111,6 +126,7 @@ void listener_free(struct listener *l)
 	if (!l)
 		return;
 	event_free(l->event);
+	event_free(l->pause);
 	close(l->fd);
 	unlink(l->path);
 	free(l->path);

@@ -154,6 +154,7 @@ void proc_harden(void)
 	const struct rlimit none = {0, 0};
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
+	signal(SIGPIPE, SIG_IGN);
 	umask(077);
 }
 

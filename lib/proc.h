@@ -36,7 +36,7 @@ pid_t proc_spawn(const struct proc_spec *spec, struct error *err);
 /* "exited 3", "killed by signal 9 (Killed)": for messages. Static storage. */
 const char *proc_status_text(int wait_status);
 
-/* For the whole program, at its start: no core dump, no ptrace, umask 077. */
+/* For the whole program, at its start: no core dump, no ptrace, umask 077, no SIGPIPE. */
 void proc_harden(void);
 
 /* A pair of connected Unix stream sockets, blocking and close-on-exec. */

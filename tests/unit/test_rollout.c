@@ -20,15 +20,16 @@ struct fleet_of_three {
 	struct rollout r;
 	struct rollout_agent *a, *b, *c;
 	int64_t now;
-	size_t offers, activations; /* sent by the last event */
+	size_t offers, activations, probes; /* sent by the last event */
 };
 
 static void count(struct fleet_of_three *f, struct rollout_actions *actions)
 {
-	f->offers = f->activations = 0;
+	f->offers = f->activations = f->probes = 0;
 	for (size_t i = 0; i < actions->count; i++) {
 		f->offers += actions->action[i].type == ROLLOUT_SEND_OFFER;
 		f->activations += actions->action[i].type == ROLLOUT_SEND_ACTIVATE;
+		f->probes += actions->action[i].type == ROLLOUT_SEND_PROBE;
 	}
 	rollout_actions_release(actions);
 }
@@ -78,6 +79,20 @@ static void lost(struct fleet_of_three *f, struct rollout_agent *a)
 	count(f, &actions);
 }
 
+/* One endpoint, and what it was seen serving. */
+static void probed(struct fleet_of_three *f, struct rollout_agent *a, bool served, bool match)
+{
+	struct rollout_actions actions = {0};
+	struct message m = {.type = MESSAGE_PROBED, .revision = f->r.desired};
+	struct message_probe *p = message_add_probe(&m);
+	strcpy(p->endpoint, "127.0.0.1:993");
+	p->served = served;
+	p->match = match;
+	assert_true(rollout_answer(&f->r, a, &m, f->now, &actions));
+	count(f, &actions);
+	message_release(&m);
+}
+
 /* Three agents that serve revision 1.1, and 1.2 published. */
 static void begin(struct fleet_of_three *f, enum rollout_policy policy)
 {
@@ -97,6 +112,10 @@ static void begin(struct fleet_of_three *f, enum rollout_policy policy)
 	hello(f, f->a, (struct revision){1, 1}, digest_old);
 	hello(f, f->b, (struct revision){1, 1}, digest_old);
 	hello(f, f->c, (struct revision){1, 1}, digest_old);
+	assert_false(rollout_converged(&f->r));
+	probed(f, f->a, true, true);
+	probed(f, f->b, true, true);
+	probed(f, f->c, true, true);
 	assert_true(rollout_converged(&f->r));
 	publish(f, 2, digest_new);
 	assert_int_equal(f->offers, 3);
@@ -320,6 +339,62 @@ static void force_repeats_the_activation(void **state)
 	rollout_release(&f.r);
 }
 
+static void what_is_committed_is_verified_only_when_seen(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	lost(&f, f.a);
+	hello(&f, f.a, (struct revision){1, 2}, digest_new);
+	assert_int_equal(f.probes, 1);
+	assert_int_equal(f.a->state, ROLLOUT_UNVERIFIED);
+	assert_true(rollout_busy(&f.r, f.a, f.now));
+	probed(&f, f.a, false, false);
+	assert_int_equal(f.a->state, ROLLOUT_UNVERIFIED);
+	assert_false(rollout_busy(&f.r, f.a, f.now));
+	assert_non_null(strstr(f.a->text, "127.0.0.1:993"));
+	probed(&f, f.a, true, true);
+	assert_int_equal(f.a->state, ROLLOUT_VERIFIED);
+	rollout_release(&f.r);
+}
+
+static void a_daemon_with_the_old_one_in_memory_is_activated_again(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	assert_int_equal(f.a->state, ROLLOUT_VERIFIED);
+	probed(&f, f.a, true, false);
+	assert_int_equal(f.a->state, ROLLOUT_FAILED);
+	assert_string_equal(f.a->step, "drift");
+	tick(&f, ROLLOUT_BACKOFF_MIN);
+	assert_int_equal(f.offers, 1);
+	assert_true(f.a->force);
+	rollout_release(&f.r);
+}
+
+static void a_failure_at_the_retry_does_not_lift_the_stop(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	lost(&f, f.c);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	tick(&f, 600);
+	answer(&f, f.b, MESSAGE_VERIFIED);
+	answer(&f, f.a, MESSAGE_FAILED); /* at its activation */
+	hello(&f, f.c, (struct revision){1, 1}, digest_old);
+	answer(&f, f.c, MESSAGE_STAGED);
+	tick(&f, ROLLOUT_BACKOFF_MIN);
+	answer(&f, f.a, MESSAGE_FAILED); /* and now at staging */
+	assert_int_equal(f.activations, 0);
+	assert_int_equal(f.c->state, ROLLOUT_STAGED);
+	rollout_release(&f.r);
+}
+
 static void a_standby_that_is_started_is_no_longer_stopped(void **state)
 {
 	(void)state;
@@ -382,6 +457,9 @@ int main(void)
 		cmocka_unit_test(an_agent_that_is_ahead_is_named_and_left_alone),
 		cmocka_unit_test(silence_after_an_offer_is_a_failure_with_backoff),
 		cmocka_unit_test(force_repeats_the_activation),
+		cmocka_unit_test(what_is_committed_is_verified_only_when_seen),
+		cmocka_unit_test(a_daemon_with_the_old_one_in_memory_is_activated_again),
+		cmocka_unit_test(a_failure_at_the_retry_does_not_lift_the_stop),
 		cmocka_unit_test(a_standby_that_is_started_is_no_longer_stopped),
 		cmocka_unit_test(a_restarted_hub_goes_on_behind_an_open_barrier),
 	};

@@ -44,6 +44,7 @@ struct history {
 	struct node nodes[AGENTS_MAX];
 	size_t count;
 	uint32_t published;
+	bool calm;   /* nothing fails any more */
 	bool opened; /* the barrier was seen open for this revision */
 };
 
@@ -81,7 +82,7 @@ static void check_barrier(struct history *h)
 		const struct rollout_agent *a = &h->r.agents[i];
 		bool seen = a->connected || (a->last_seen && h->now - a->last_seen <= ROLLOUT_SEEN);
 		bool ready = a->state == ROLLOUT_STAGED || a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_VERIFIED ||
-			a->state == ROLLOUT_AHEAD;
+			a->state == ROLLOUT_UNVERIFIED || a->state == ROLLOUT_AHEAD;
 		if (seen && !ready && !late && !h->r.proceed)
 			fail_msg("the barrier opened before agent %s had staged", a->name);
 	}
@@ -185,6 +186,19 @@ static void activate(struct history *h, size_t i, const struct order *order)
 		tell(h, i, MESSAGE_VERIFIED, order, "");
 }
 
+/* Now and then one of its services has been restarted on another file, or does not answer. */
+static void say_what_is_served(struct history *h, size_t i)
+{
+	struct rollout_actions actions = {0};
+	struct message m = {.type = MESSAGE_PROBED, .revision = h->nodes[i].served};
+	struct message_probe *p = message_add_probe(&m);
+	p->served = h->calm || draw(h, 10) != 0;
+	p->match = h->calm || (p->served && draw(h, 10) != 0);
+	rollout_answer(&h->r, &h->r.agents[i], &m, h->now, &actions);
+	take_actions(h, &actions);
+	message_release(&m);
+}
+
 /* An agent deals with the oldest thing that it was sent, if it is still about what it was sent last. */
 static void work(struct history *h, size_t i)
 {
@@ -198,6 +212,8 @@ static void work(struct history *h, size_t i)
 			return; /* superseded */
 	if (order.type == ROLLOUT_SEND_OFFER)
 		stage(h, i, &order);
+	else if (order.type == ROLLOUT_SEND_PROBE)
+		say_what_is_served(h, i);
 	else
 		activate(h, i, &order);
 }
@@ -305,6 +321,7 @@ static void describe(struct history *h)
 /* The faults are over: how long until all have converged? Driven only by what the machine asks for. */
 static void converge(struct history *h)
 {
+	h->calm = true;
 	if (h->published == 0)
 		publish(h);
 	for (size_t i = 0; i < h->count; i++) {
@@ -325,7 +342,11 @@ static void converge(struct history *h)
 			working = working || h->nodes[i].queued || !h->nodes[i].up;
 		if (working)
 			continue;
+		for (size_t i = 0; i < h->count; i++)
+			say_what_is_served(h, i); /* as every agent does at its interval */
 		int64_t next = rollout_next(&h->r, h->now);
+		if (rollout_converged(&h->r))
+			break;
 		if (next > end) {
 			describe(h);
 			fail_msg("not converged within %d seconds", BOUND);
