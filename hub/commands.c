@@ -106,6 +106,9 @@ static void print_agents(const struct answers *a, const char *certificate)
 	cli_table_print(table);
 	cJSON_ArrayForEach(agent, a->agents)
 	{
+		if (strcmp(text_of(agent, "certificate"), certificate) == 0 && text_of(agent, "rival")[0])
+			printf("    another machine tried to connect as %s at %s and was refused: a clone?\n", text_of(agent, "agent"),
+				text_of(agent, "rival"));
 		if (strcmp(text_of(agent, "certificate"), certificate) != 0 || !text_of(agent, "output")[0])
 			continue;
 		printf("    output of %s on %s:\n", text_of(agent, "step"), text_of(agent, "agent"));

@@ -25,6 +25,7 @@ struct session {
 	char instance[33];
 	char version[32];
 	int64_t skew;
+	int64_t rival; /* when another machine was refused in this one's favour; 0 never */
 	uint32_t inventories; /* still to come */
 	int64_t heard;        /* monotonic ms */
 };
@@ -37,6 +38,11 @@ const char *session_agent(const struct session *s)
 const char *session_version(const struct session *s)
 {
 	return s->version;
+}
+
+int64_t session_rival(const struct session *s)
+{
+	return s->rival;
 }
 
 int64_t session_skew(const struct session *s)
@@ -132,6 +138,7 @@ static bool take_place(struct session *s)
 		return true;
 	bool alive = clock_monotonic_ms() - other->heard < SESSION_SILENCE * 1000;
 	if (strcmp(other->instance, s->instance) != 0 && alive) {
+		other->rival = clock_wall();
 		session_refuse(s, "twice",
 			"another machine is connected as agent %s: is this a clone? Give one of them a name and keys of its own "
 			"(certsync-agent identity there, certsync agent add here)",

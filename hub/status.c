@@ -125,6 +125,7 @@ cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollo
 	cJSON_AddBoolToObject(o, "connected", session != NULL);
 	cJSON_AddStringToObject(o, "version", session ? session_version(session) : "");
 	cJSON_AddNumberToObject(o, "clock_skew", session ? (double)session_skew(session) : 0);
+	add_time(o, "rival", session ? session_rival(session) : 0);
 	cJSON_AddBoolToObject(o, "overdue", !session && is_overdue(hub, a));
 	add_time(o, "last_seen", session ? clock_wall() : a->last_seen);
 	cJSON_AddStringToObject(o, "state", rollout_state_name(a->state));

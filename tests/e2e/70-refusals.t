@@ -181,5 +181,42 @@ ok($story->until('refusal', sub { ($story->state_of('here')->{error} // '') =~ /
 	'its bundle is refused by its signature') or diag(($story->certsync('status'))[1] . $story->log('here'));
 is($story->installed('here'), $later, 'and nothing is installed');
 
+# ---- a CA that is down ----
+
+my $lonely = Story->new;
+my $certificates = "acme \"down\" { directory = \"https://127.0.0.1:1/dir\" agree_tos = true }\n"
+	. "certificate \"$Story::name\" { acme = \"down\" }\n";
+ok($lonely->hub(certificates => $certificates, agents => ['here', 'twin']), 'a hub whose CA is down');
+my $shown;
+ok($lonely->until('failure', sub { $shown = ($lonely->certsync('status'))[1]; $shown =~ /renewal failed/ }),
+	'status says that the order failed') or diag($lonely->log('hub'));
+like($shown, qr/127\.0\.0\.1/, 'with the reason') or diag($shown);
+like($shown, qr/next try \d{4}-/, 'and when it is tried again');
+($exit, $text) = $lonely->certsync('renew');
+is($exit, 1, 'renew fails') or diag($text);
+$lonely->pair('own');
+is(($lonely->import('own'))[0], 3, 'import works all the same');
+$lonely->stop('hub');
+ok($lonely->hub(certificates => $certificates, agents => ['here', 'twin']), 'the hub is started again');
+like(($lonely->certsync('status'))[1], qr/renewal failed [2-9]/, 'and has not forgotten');
+
+# ---- the same agent twice: the first stays, the second is told why not, and status names it ----
+
+my $one = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
+$one->syswrite("\x04twin$hello");
+ok($lonely->until('twin', sub { $lonely->log('hub') =~ /connected agent=twin/ }), 'an agent is connected');
+my $two = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
+$two->syswrite("\x04twin" . ($hello =~ s/0{32}/1 x 32/er));
+$two->sysread(my $answer, 65536);
+like($answer, qr/another machine is connected as agent twin/, 'another machine with its name is refused');
+is($lonely->state_of('twin')->{connected}, JSON::PP::true(), 'the first one stays');
+like(($lonely->certsync('status'))[1], qr/another machine tried to connect as twin/, 'and status names the clone');
+my $same = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
+$same->syswrite("\x04twin$hello");
+ok($lonely->until('replaced', sub { $lonely->log('hub') =~ /replaced by a new connection/ }),
+	'the same machine replaces its old connection');
+close $_ for $one, $two, $same;
+
+$lonely->ends_clean;
 $story->ends_clean;
 done_testing;
