@@ -303,6 +303,15 @@ int command_renew(const struct cli_line *line)
 	return ask_hub(line, request, NULL, print_outcome);
 }
 
+int command_rollback(const struct cli_line *line)
+{
+	cJSON *request = new_request("rollback");
+	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
+	if (line->plain_count > 1)
+		cJSON_AddStringToObject(request, "revision", line->plain[1]);
+	return ask_hub(line, request, NULL, print_outcome);
+}
+
 int command_import(const struct cli_line *line)
 {
 	struct error err;

@@ -5,6 +5,7 @@
  *   push   certificates[], agents[], force, proceed   → "progress" …, "agent" …, "result"
  *   renew  certificates[]                             → the same, the order first
  *   import certificate, may_expire_sooner; then FILES → the same, once published
+ *   rollback certificate, revision (optional)         → the same: old content as a new revision
  *   agent-add name, key                               → "result" with "line"
  */
 #ifndef CERTSYNC_HUB_CONTROL_H

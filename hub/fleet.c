@@ -312,7 +312,7 @@ static int load_content(struct hub *hub, const char *certificate, struct rollout
 	int had = store_current(hub->store, certificate, &m, err);
 	if (had <= 0)
 		return had;
-	*ret = (struct rollout_content){.revision = m.revision};
+	*ret = (struct rollout_content){.revision = m.revision, .immediate = m.flags & BUNDLE_ROLLBACK};
 	snprintf(ret->digest, sizeof(ret->digest), "%s", chain_hex(m.digest, hex));
 	struct revision before = {m.revision.epoch, m.revision.number - 1};
 	if (store_manifest(hub->store, certificate, before, &old, &ignored) > 0) {
@@ -406,7 +406,8 @@ void fleet_publish(struct hub *hub, const char *certificate, const struct manife
 	char hex[CHAIN_HEX_MAX];
 	struct fleet_item *item = find_item(hub, certificate);
 	auto_actions struct rollout_actions actions = {0};
-	struct rollout_content content = {.revision = now_desired->revision};
+	struct rollout_content content = {.revision = now_desired->revision,
+		.immediate = now_desired->flags & BUNDLE_ROLLBACK};
 	snprintf(content.digest, sizeof(content.digest), "%s", chain_hex(now_desired->digest, hex));
 	if (old) {
 		content.old_not_before = old->not_before;

@@ -191,7 +191,7 @@ static bool activation_failed(const struct rollout *r)
 
 static bool may_activate(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	if (r->policy == ROLLOUT_IMMEDIATE)
+	if (r->policy == ROLLOUT_IMMEDIATE || r->immediate)
 		return true;
 	if (!r->open)
 		return false;
@@ -270,6 +270,7 @@ static void set_content(struct rollout *r, const struct rollout_content *content
 	snprintf(r->digest, sizeof(r->digest), "%s", content->digest);
 	r->old_not_before = content->old_not_before;
 	r->old_not_after = content->old_not_after;
+	r->immediate = content->immediate;
 }
 
 static void say_ahead(const struct rollout *r, struct rollout_agent *a)

@@ -5,7 +5,7 @@
  * or to           failed(step, reason), from where it is offered the revision again after a backoff,
  * or, installed and committed there, to unverified: some port has not been seen serving it.
  *
- * `immediate`: each agent goes through on its own.
+ * `immediate`: each agent goes through on its own. A rollback always does.
  * `together`: an agent that has staged waits at the barrier until every agent of the barrier has staged (or has the
  * revision already); then all activate. The barrier is every assigned agent seen within ROLLOUT_SEEN. It opens
  *   - when all of them have staged;
@@ -99,6 +99,7 @@ struct rollout {
 	char digest[CHAIN_HEX_MAX];
 	int64_t started;         /* of the desired revision's rollout */
 	int64_t old_not_before, old_not_after; /* of what it replaces; 0: nothing */
+	bool immediate;          /* this revision is rolled out so, whatever the policy says */
 	bool open;               /* the barrier is */
 	bool proceed;            /* the operator said so, for this revision */
 	uint32_t attempt;        /* the last one given out */
@@ -129,6 +130,7 @@ struct rollout_content {
 	struct revision revision;
 	char digest[CHAIN_HEX_MAX];
 	int64_t old_not_before, old_not_after;
+	bool immediate; /* a rollback: whatever the policy says */
 };
 void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now,
 	struct rollout_actions *out);

@@ -379,6 +379,31 @@ int store_current(struct store *s, const char *certificate, struct manifest *ret
 	return read_manifest(s, certificate, target, ret, err) < 0 ? -1 : 1;
 }
 
+int store_previous(struct store *s, const char *certificate, struct revision before,
+	const uint8_t digest[CHAIN_SHA256_SIZE], struct revision *ret, struct error *err)
+{
+	auto_close int dir = fs_open_directory(s->certificates, certificate, err);
+	DIR *list = dir < 0 ? NULL : fs_list(dir, err);
+	if (!list)
+		return error_wrap(err, "store: %s", certificate);
+	bool found = false;
+	const struct dirent *entry;
+	while ((entry = readdir(list))) {
+		struct revision r;
+		struct error ignored;
+		auto_manifest struct manifest m = {0};
+		if (!revision_parse(entry->d_name, &r) || revision_compare(r, before) >= 0 ||
+			(found && revision_compare(r, *ret) < 0) ||
+			read_manifest(s, certificate, entry->d_name, &m, &ignored) < 0 ||
+			memcmp(m.digest, digest, sizeof(m.digest)) == 0)
+			continue;
+		*ret = r;
+		found = true;
+	}
+	closedir(list);
+	return found;
+}
+
 static int load_pair(struct store *s, const char *set, size_t pair, struct chain *ret, struct error *err)
 {
 	char file[64];

@@ -56,6 +56,10 @@ int store_current(struct store *s, const char *certificate, struct manifest *ret
 int store_manifest(struct store *s, const char *certificate, struct revision revision, struct manifest *ret,
 	struct error *err);
 
+/* The newest revision older than `before` whose content differs from `digest`: 1, or 0 when there is none. */
+int store_previous(struct store *s, const char *certificate, struct revision before,
+	const uint8_t digest[CHAIN_SHA256_SIZE], struct revision *ret, struct error *err);
+
 /* The content of a revision, its digest held against the manifest's. ret_pairs are the caller's to release. */
 int store_load(struct store *s, const char *certificate, struct revision revision,
 	struct chain ret_pairs[STORE_PAIRS_MAX], size_t *ret_count, struct manifest *ret_manifest,

@@ -162,6 +162,29 @@ static bool handle(struct watcher *w, const struct inotify_event *event)
 	return true;
 }
 
+static void release(struct watcher *w)
+{
+	for (size_t i = 0; i < w->place_count; i++)
+		free(w->places[i].path);
+	for (size_t i = 0; i < w->link_count; i++)
+		free(w->links[i].name);
+	free(w->places);
+	free(w->links);
+}
+
+static int watch(struct watcher *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		add_directory(w, i);
+	tell(WATCH_ARMED);
+	const struct inotify_event *event;
+	while ((event = inotifytools_next_event(-1)))
+		if (!handle(w, event))
+			return 0;
+	log_event(LOG_LEVEL_ERROR, "watch", "error=\"%s\"", strerror(inotifytools_error()));
+	return 1;
+}
+
 int watch_main(char *const *directories, size_t count)
 {
 	struct watcher w = {.directories = directories, .count = count};
@@ -170,15 +193,9 @@ int watch_main(char *const *directories, size_t count)
 			strerror(inotifytools_error()));
 		return 1;
 	}
-	for (size_t i = 0; i < count; i++)
-		add_directory(&w, i);
-	tell(WATCH_ARMED);
-	const struct inotify_event *event;
-	while ((event = inotifytools_next_event(-1)))
-		if (!handle(&w, event))
-			return 0;
-	log_event(LOG_LEVEL_ERROR, "watch", "error=\"%s\"", strerror(inotifytools_error()));
-	return 1;
+	int result = watch(&w);
+	release(&w);
+	return result;
 }
 
 pid_t watch_start(
