@@ -120,22 +120,24 @@ ok "the agent's user cannot read a TLS key" keyless
 
 # ---- kill -9 while a renewal is under way ----
 
+# killed NODE PATTERN [STATE]: in a renewal, once the mail agent is in STATE (or past it, when that went by unseen).
 killed() {
-	local node=$1 pattern=$2 pid before
+	local node=$1 pattern=$2 state=${3:-offered} pid before renewal
 	before=$(revision mail.domain.pl)
 	node_do haproxy timeout 180 certsync renew mail.domain.pl >/dev/null 2>&1 &
-	# In the middle: when some agent has been offered the new revision, or at the latest when all have it.
-	wait_until 60 "a new revision" newer_than "$before" || return 1
+	renewal=$!
+	wait_until 60 "the agent to be $state" under_way "$before" "$state" || return 1
 	for pid in $(pids "$node" "$pattern"); do
 		node_do "$node" kill -KILL "$pid" || return 1
 	done
-	wait $!
+	wait "$renewal"
 	wait_until 120 "convergence" converged mail.domain.pl && everywhere mail.domain.pl
 }
 
-newer_than() {
+under_way() {
 	local now
-	now=$(revision mail.domain.pl) && [ -n "$now" ] && [ "$now" != "$1" ]
+	now=$(revision mail.domain.pl) && [ -n "$now" ] && [ "$now" != "$1" ] || return 1
+	[[ $(agent_field mail.domain.pl mail state) =~ ^($2|activating|installed|verified)$ ]]
 }
 
 ok "kill -9 of the hub in a renewal: all converges" killed haproxy "certsync hub"
@@ -143,7 +145,9 @@ ok "kill -9 of the hub's root half: all converges" killed haproxy certsync-hub-r
 ok "kill -9 of every gate: all converges" killed haproxy certsync-gate
 ok "kill -9 of sshd's children: all converges" killed haproxy "sshd: certsync-gate.*"
 ok "kill -9 of an agent: all converges" killed mail "certsync-agent run"
+ok "kill -9 of an agent that activates: all converges" killed mail "certsync-agent run" activating
 ok "kill -9 of its root half: all converges" killed mail certsync-agent-root
+ok "kill -9 of a root half that activates: all converges" killed mail certsync-agent-root activating
 ok "kill -9 of its link: all converges" killed mail certsync-link
 ok "kill -9 of the agent beside the hub: all converges" killed haproxy "certsync-agent run"
 ok "kill -9 of the root half beside the hub: all converges" killed haproxy certsync-agent-root
@@ -156,5 +160,32 @@ standby_differs() {
 }
 is "the standby's servers come up with mail.domain.pl of today" "$(standby_differs mail.domain.pl)" ""
 is "and with watched.domain.pl" "$(standby_differs watched.domain.pl)" ""
+
+# ---- the end ----
+
+root_halves="certsync-hub-root certsync-agent-root"
+stop_all() {
+	local name program
+	for name in $AGENT_NODES; do
+		for program in $root_halves; do
+			node_do "$name" pkill -TERM -f "^/bin/bash /usr/local/lib/node/supervise $program " || [ $? -eq 1 ]
+		done
+	done
+}
+all_ended() {
+	local name
+	for name in $AGENT_NODES; do
+		! node_do "$name" pgrep -f '^(/usr/lib/certsync/)?certsync' || return 1
+	done
+}
+stop_all
+ok "TERM of the root halves ends all of it" wait_until 30 "the end of all programs" all_ended
+reports() {
+	local name
+	for name in $AGENT_NODES; do
+		node_do "$name" sh -c 'sed -n "/ERROR: .*Sanitizer/,/SUMMARY/p; /runtime error/p" /var/log/certsync-*.log'
+	done
+}
+is "no program has reported a fault of its own" "$(reports)" ""
 
 done_testing
