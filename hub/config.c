@@ -33,6 +33,8 @@ static cfg_opt_t certificate_options[] = {
 	CFG_STR("stage_timeout", "10m", CFGF_NONE),
 	CFG_STR("activate_timeout", "5m", CFGF_NONE),
 	CFG_STR("proceed_after", "24h", CFGF_NONE),
+	CFG_STR_LIST("canary", NULL, CFGF_NODEFAULT),
+	CFG_STR("soak", "5m", CFGF_NONE),
 	CFG_STR("renew_before", "0s", CFGF_NONE),
 	CFG_END(),
 };
@@ -200,6 +202,8 @@ static void read_rollout(struct config *c, cfg_t *section, struct hub_certificat
 		config_duration(c, section, "activate_timeout", HUB_ACTIVATE_TIMEOUT_MIN, HOUR);
 	ret->proceed_after = config_duration(c, section, "proceed_after", 0, 30 * DAY);
 	ret->renew_before = config_duration(c, section, "renew_before", 0, 365 * DAY);
+	ret->canary = config_list(section, "canary");
+	ret->soak = config_duration(c, section, "soak", 0, 30 * DAY);
 }
 
 static void read_certificate(
@@ -350,6 +354,23 @@ static void read_sections(struct config *c, cfg_t *root, struct hub_config *h)
 		read_agent(c, cfg_opt_getnsec(opt, (unsigned)h->agent_count), h, &h->agents[h->agent_count]);
 }
 
+/* A canary that gets no certificate would hold the others for proceed_after. */
+static void check_canaries(struct config *c, cfg_t *root, const struct hub_config *h)
+{
+	for (unsigned i = 0; i < cfg_size(root, "certificate"); i++) {
+		cfg_t *section = cfg_getnsec(root, "certificate", i);
+		for (unsigned k = 0; k < cfg_size(section, "canary"); k++) {
+			const char *name = cfg_getnstr(section, "canary", k);
+			const struct hub_agent *a = NULL;
+			for (size_t n = 0; n < h->agent_count; n++)
+				if (strcmp(h->agents[n].name, name) == 0)
+					a = &h->agents[n];
+			if (!a || !hub_agent_has(a, cfg_title(section)))
+				config_fault(c, section, "canary", "canary: no agent \"%s\" is assigned this certificate", name);
+		}
+	}
+}
+
 /* What only holds for all agents together. */
 static void check_agents(struct config *c, cfg_t *root, const struct hub_config *h)
 {
@@ -388,6 +409,7 @@ struct hub_config *hub_config_load(const char *path, struct buf *faults)
 	read_globals(c, config_root(c), h);
 	read_sections(c, config_root(c), h);
 	check_agents(c, config_root(c), h);
+	check_canaries(c, config_root(c), h);
 	qsort(h->agents, h->agent_count, sizeof(*h->agents), agent_compare);
 	if (config_fault_count(c)) {
 		config_faults(c, faults);
@@ -411,6 +433,7 @@ static void free_sections(struct hub_config *h)
 		free(h->certificates[i].watch);
 		free(h->certificates[i].key_type);
 		config_list_free(h->certificates[i].names);
+		config_list_free(h->certificates[i].canary);
 	}
 	for (size_t i = 0; i < h->agent_count; i++) {
 		free(h->agents[i].name);

@@ -32,6 +32,8 @@ struct hub_certificate {
 	char **names;                /* required SANs; the name itself when none are given */
 	char *key_type;              /* "ecdsa-p256" … for ACME */
 	enum rollout_policy rollout;
+	char **canary; /* agents that go first; may be empty */
+	int64_t soak;  /* seconds for which they are verified before the others follow */
 	int64_t stage_timeout, activate_timeout, proceed_after; /* seconds */
 	int64_t renew_before; /* seconds before expiry; 0: by lifetime (a third left, half under ten days) */
 };

@@ -39,6 +39,8 @@ static void print_certificate(const struct hub_certificate *certificate, struct 
 	config_put_duration(out, 1, "stage_timeout", certificate->stage_timeout);
 	config_put_duration(out, 1, "activate_timeout", certificate->activate_timeout);
 	config_put_duration(out, 1, "proceed_after", certificate->proceed_after);
+	config_put_list(out, 1, "canary", certificate->canary);
+	config_put_duration(out, 1, "soak", certificate->soak);
 	config_put_duration(out, 1, "renew_before", certificate->renew_before);
 	config_put_end(out, 0);
 }

@@ -347,6 +347,14 @@ static int resume(struct hub *hub, struct fleet_item *item, struct error *err)
 	return 0;
 }
 
+static bool is_canary(const struct hub_certificate *certificate, const char *agent)
+{
+	for (char **name = certificate->canary; name && *name; name++)
+		if (strcmp(*name, agent) == 0)
+			return true;
+	return false;
+}
+
 /* A certificate whose store is damaged is shown as such; the others go on. */
 static void open_item(struct hub *hub, struct fleet_item *item, const struct hub_certificate *certificate)
 {
@@ -355,7 +363,8 @@ static void open_item(struct hub *hub, struct fleet_item *item, const struct hub
 	rollout_init(&item->rollout, certificate);
 	for (size_t i = 0; i < hub->config->agent_count; i++)
 		if (hub_agent_has(&hub->config->agents[i], certificate->name))
-			rollout_add_agent(&item->rollout, hub->config->agents[i].name);
+			rollout_add_agent(&item->rollout, hub->config->agents[i].name,
+				is_canary(certificate, hub->config->agents[i].name));
 	item->logged = mem_array(item->rollout.agent_count, sizeof(*item->logged));
 	if (resume(hub, item, &err) < 0) {
 		item->broken = true;

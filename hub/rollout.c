@@ -27,7 +27,8 @@ void rollout_actions_release(struct rollout_actions *a)
 void rollout_init(struct rollout *r, const struct hub_certificate *certificate)
 {
 	*r = (struct rollout){.policy = certificate->rollout, .stage_timeout = certificate->stage_timeout,
-		.activate_timeout = certificate->activate_timeout, .proceed_after = certificate->proceed_after};
+		.activate_timeout = certificate->activate_timeout, .proceed_after = certificate->proceed_after,
+		.soak = certificate->soak};
 	snprintf(r->certificate, sizeof(r->certificate), "%s", certificate->name);
 }
 
@@ -41,11 +42,11 @@ void rollout_release(struct rollout *r)
 	*r = (struct rollout){0};
 }
 
-struct rollout_agent *rollout_add_agent(struct rollout *r, const char *name)
+struct rollout_agent *rollout_add_agent(struct rollout *r, const char *name, bool canary)
 {
 	r->agents = mem_grow(r->agents, r->agent_count + 1, sizeof(*r->agents));
 	struct rollout_agent *a = &r->agents[r->agent_count++];
-	*a = (struct rollout_agent){0};
+	*a = (struct rollout_agent){.canary = canary};
 	snprintf(a->name, sizeof(a->name), "%s", name);
 	return a;
 }
@@ -189,9 +190,28 @@ static bool activation_failed(const struct rollout *r)
 	return false;
 }
 
+/* When the canaries have soaked; INT64_MAX: some canary is not verified; now or earlier: there is none to wait for. */
+static int64_t soaked_at(const struct rollout *r)
+{
+	int64_t when = 0;
+	for (size_t i = 0; i < r->agent_count; i++) {
+		const struct rollout_agent *a = &r->agents[i];
+		if (!a->canary)
+			continue;
+		if (a->state != ROLLOUT_VERIFIED)
+			return INT64_MAX;
+		when = a->since + r->soak > when ? a->since + r->soak : when;
+	}
+	return when;
+}
+
 static bool may_activate(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	if (r->policy == ROLLOUT_IMMEDIATE || r->immediate)
+	if (r->immediate)
+		return true;
+	if (!a->canary && now < soaked_at(r) && !must_go_on(r, now))
+		return false;
+	if (r->policy == ROLLOUT_IMMEDIATE)
 		return true;
 	if (!r->open)
 		return false;
@@ -530,6 +550,8 @@ int64_t rollout_next(const struct rollout *r, int64_t now)
 			sooner(&best, r->started + r->stage_timeout);
 		if (goes_on_at(r) > now)
 			sooner(&best, goes_on_at(r));
+		if (soaked_at(r) > now)
+			sooner(&best, soaked_at(r));
 	}
 	return best;
 }
@@ -547,6 +569,8 @@ bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_
 	for (size_t i = 0; i < r->agent_count; i++)
 		if (r->agents[i].failures && in_barrier(&r->agents[i], now))
 			return false;
+	if (!a->canary && soaked_at(r) != INT64_MAX && now < soaked_at(r))
+		return true;
 	return now - r->started < r->stage_timeout;
 }
 

@@ -14,6 +14,9 @@
  *     when the operator says so (rollout_proceed).
  * Once open it stays open for the revision: who comes later passes on its own.
  *
+ * Agents that are canaries activate before all others, who wait until each canary has been verified for `soak` seconds. A
+ * canary that fails or is away holds the others like a failure at staging does: no longer than the three reasons above.
+ *
  * After a failed activation no further agent begins to activate (`stopped`) until that agent is verified, or until the same
  * three reasons hold that open the barrier in spite of a failure. The failed one itself is retried.
  *
@@ -64,6 +67,7 @@ const char *rollout_state_name(enum rollout_state state);
 
 struct rollout_agent {
 	char name[NAME_AGENT_MAX];
+	bool canary;
 	bool connected;
 	int64_t last_seen; /* wall clock; 0 never */
 	enum rollout_state state;
@@ -95,6 +99,7 @@ struct rollout {
 	char certificate[NAME_CERTIFICATE_MAX];
 	enum rollout_policy policy;
 	int64_t stage_timeout, activate_timeout, proceed_after; /* seconds */
+	int64_t soak; /* seconds */
 	struct revision desired; /* (0, 0): nothing published yet */
 	char digest[CHAIN_HEX_MAX];
 	int64_t started;         /* of the desired revision's rollout */
@@ -122,7 +127,7 @@ void rollout_actions_release(struct rollout_actions *a);
 
 void rollout_init(struct rollout *r, const struct hub_certificate *certificate);
 void rollout_release(struct rollout *r);
-struct rollout_agent *rollout_add_agent(struct rollout *r, const char *name);
+struct rollout_agent *rollout_add_agent(struct rollout *r, const char *name, bool canary);
 struct rollout_agent *rollout_find(struct rollout *r, const char *name); /* NULL when not assigned */
 
 /* What is desired from now on. `resumed`: a restarted hub goes on with it, started, open and proceed being set. */

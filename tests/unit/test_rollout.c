@@ -102,9 +102,9 @@ static void begin(struct fleet_of_three *f, enum rollout_policy policy)
 	memset(f, 0, sizeof(*f));
 	f->now = START;
 	rollout_init(&f->r, &certificate);
-	rollout_add_agent(&f->r, "a");
-	rollout_add_agent(&f->r, "b");
-	rollout_add_agent(&f->r, "c");
+	rollout_add_agent(&f->r, "a", false);
+	rollout_add_agent(&f->r, "b", false);
+	rollout_add_agent(&f->r, "c", false);
 	f->a = rollout_find(&f->r, "a");
 	f->b = rollout_find(&f->r, "b");
 	f->c = rollout_find(&f->r, "c");
@@ -395,6 +395,49 @@ static void a_failure_at_the_retry_does_not_lift_the_stop(void **state)
 	rollout_release(&f.r);
 }
 
+static void canaries_go_first_and_soak(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	f.a->canary = true;
+	f.r.soak = 300;
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 0); /* the barrier holds for canaries too */
+	answer(&f, f.c, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 1);
+	assert_int_equal(f.a->state, ROLLOUT_ACTIVATING);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	assert_int_equal(f.activations, 0);
+	assert_true(rollout_busy(&f.r, f.b, f.now));
+	assert_int_equal(rollout_next(&f.r, f.now), f.now + 300);
+	tick(&f, 299);
+	assert_int_equal(f.activations, 0);
+	tick(&f, 1);
+	assert_int_equal(f.activations, 2);
+	rollout_release(&f.r);
+}
+
+static void a_canary_that_fails_stops_the_others(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	f.a->canary = true;
+	answer(&f, f.b, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 0);
+	answer(&f, f.a, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 1);
+	answer(&f, f.a, MESSAGE_FAILED);
+	assert_int_equal(f.activations, 0);
+	assert_int_equal(f.b->state, ROLLOUT_STAGED);
+	/* But never until the old one expires. */
+	tick(&f, DAY);
+	assert_int_equal(f.b->state, ROLLOUT_ACTIVATING);
+	rollout_release(&f.r);
+}
+
 static void a_standby_that_is_started_is_no_longer_stopped(void **state)
 {
 	(void)state;
@@ -427,8 +470,8 @@ static void a_restarted_hub_goes_on_behind_an_open_barrier(void **state)
 		.activate_timeout = 300, .proceed_after = DAY};
 	rollout_release(&f.r);
 	rollout_init(&restarted, &certificate);
-	rollout_add_agent(&restarted, "a");
-	rollout_add_agent(&restarted, "b");
+	rollout_add_agent(&restarted, "a", false);
+	rollout_add_agent(&restarted, "b", false);
 	rollout_resume(&restarted, &content, START, false, false);
 	f.r = restarted;
 	f.a = rollout_find(&f.r, "a");
@@ -460,6 +503,8 @@ int main(void)
 		cmocka_unit_test(what_is_committed_is_verified_only_when_seen),
 		cmocka_unit_test(a_daemon_with_the_old_one_in_memory_is_activated_again),
 		cmocka_unit_test(a_failure_at_the_retry_does_not_lift_the_stop),
+		cmocka_unit_test(canaries_go_first_and_soak),
+		cmocka_unit_test(a_canary_that_fails_stops_the_others),
 		cmocka_unit_test(a_standby_that_is_started_is_no_longer_stopped),
 		cmocka_unit_test(a_restarted_hub_goes_on_behind_an_open_barrier),
 	};

@@ -17,9 +17,9 @@
 
 enum {
 	HISTORIES = 4000, STEPS = 150, AGENTS_MAX = 5, QUEUE_MAX = 64,
-	STAGE_TIMEOUT = 600, ACTIVATE_TIMEOUT = 300, PROCEED_AFTER = 86400,
+	STAGE_TIMEOUT = 600, ACTIVATE_TIMEOUT = 300, PROCEED_AFTER = 86400, SOAK = 300,
 	/* When nothing fails any more: the longest backoff, a full staging, the barrier's wait, a full activation. */
-	BOUND = ROLLOUT_BACKOFF_MAX + 3 * STAGE_TIMEOUT + 2 * ACTIVATE_TIMEOUT,
+	BOUND = ROLLOUT_BACKOFF_MAX + 3 * STAGE_TIMEOUT + 2 * ACTIVATE_TIMEOUT + SOAK,
 };
 
 struct order { /* what the hub sent and the agent has not dealt with yet */
@@ -42,7 +42,7 @@ struct history {
 	struct rollout r;
 	enum rollout_policy policy;
 	struct node nodes[AGENTS_MAX];
-	size_t count;
+	size_t count, canaries;
 	uint32_t published;
 	bool calm;   /* nothing fails any more */
 	bool opened; /* the barrier was seen open for this revision */
@@ -88,6 +88,18 @@ static void check_barrier(struct history *h)
 	}
 }
 
+/* Nobody else begins before the canaries have soaked, but for the reasons that end every wait. */
+static void check_canaries(struct history *h)
+{
+	bool must = h->r.proceed || h->now - h->r.started >= PROCEED_AFTER ||
+		h->r.old_not_after - h->now < (h->r.old_not_after - h->r.old_not_before) / 6;
+	for (size_t i = 0; i < h->canaries && !must; i++) {
+		const struct rollout_agent *a = &h->r.agents[i];
+		if (a->state != ROLLOUT_VERIFIED || h->now - a->since < SOAK)
+			fail_msg("an agent began before the canary %s had soaked", a->name);
+	}
+}
+
 static void take_actions(struct history *h, struct rollout_actions *actions)
 {
 	for (size_t i = 0; i < actions->count; i++) {
@@ -98,6 +110,8 @@ static void take_actions(struct history *h, struct rollout_actions *actions)
 		for (size_t k = 0; k < i; k++)
 			assert_ptr_not_equal(actions->action[k].agent, a); /* one action an agent */
 		assert_true(node->up);
+		if (actions->action[i].type == ROLLOUT_SEND_ACTIVATE && !a->canary)
+			check_canaries(h);
 		if (node->queued < QUEUE_MAX)
 			node->queue[node->queued++] = (struct order){actions->action[i].type, h->r.desired, a->attempt};
 	}
@@ -235,12 +249,12 @@ static void build(struct history *h)
 {
 	static char name[] = "mail.domain.pl";
 	struct hub_certificate certificate = {.name = name, .rollout = h->policy, .stage_timeout = STAGE_TIMEOUT,
-		.activate_timeout = ACTIVATE_TIMEOUT, .proceed_after = PROCEED_AFTER};
+		.activate_timeout = ACTIVATE_TIMEOUT, .proceed_after = PROCEED_AFTER, .soak = SOAK};
 	rollout_init(&h->r, &certificate);
 	for (size_t i = 0; i < h->count; i++) {
 		char agent[NAME_AGENT_MAX];
 		snprintf(agent, sizeof(agent), "n%zu", i);
-		rollout_add_agent(&h->r, agent);
+		rollout_add_agent(&h->r, agent, i < h->canaries);
 	}
 }
 
@@ -361,6 +375,7 @@ static void live(uint64_t seed)
 {
 	struct history h = {.random = seed * 2654435761u + 88172645463325252u, .now = 1800000000};
 	h.count = 1 + draw(&h, AGENTS_MAX);
+	h.canaries = draw(&h, 3) ? 0 : draw(&h, (uint32_t)h.count + 1);
 	h.policy = draw(&h, 3) ? ROLLOUT_TOGETHER : ROLLOUT_IMMEDIATE;
 	build(&h);
 	for (int step = 0; step < STEPS; step++)
