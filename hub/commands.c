@@ -16,13 +16,14 @@ enum { COMMAND_FAULTS_MAX = 64 * 1024, COMMAND_OUTPUT_MAX = 1024 * 1024, COMMAND
 /* What has been answered so far. */
 struct answers {
 	bool json, live; /* live: progress is shown as it comes */
-	cJSON *certificates, *agents, *result; /* owned */
+	cJSON *certificates, *agents, *revisions, *result; /* owned */
 };
 
 static void answers_release(struct answers *a)
 {
 	cJSON_Delete(a->certificates);
 	cJSON_Delete(a->agents);
+	cJSON_Delete(a->revisions);
 	cJSON_Delete(a->result);
 }
 
@@ -195,6 +196,8 @@ static void on_answer(const cJSON *answer, void *context)
 		cJSON_AddItemToArray(a->certificates, cJSON_Duplicate(answer, true));
 	else if (strcmp(event, "agent") == 0)
 		cJSON_AddItemToArray(a->agents, cJSON_Duplicate(answer, true));
+	else if (strcmp(event, "revision") == 0)
+		cJSON_AddItemToArray(a->revisions, cJSON_Duplicate(answer, true));
 	else if (strcmp(event, "result") == 0)
 		a->result = cJSON_Duplicate(answer, true);
 	else if (strcmp(event, "progress") == 0 && a->live && !a->json)
@@ -209,6 +212,8 @@ static void print_json(struct answers *a)
 	auto_json cJSON *all = cJSON_CreateObject();
 	cJSON_AddItemToObject(all, "certificates", steal(a->certificates));
 	cJSON_AddItemToObject(all, "agents", steal(a->agents));
+	if (cJSON_GetArraySize(a->revisions))
+		cJSON_AddItemToObject(all, "revisions", steal(a->revisions));
 	cJSON_AddNumberToObject(all, "exit", number_of(a->result, "exit"));
 	if (text_of(a->result, "error")[0])
 		cJSON_AddStringToObject(all, "error", text_of(a->result, "error"));
@@ -248,6 +253,7 @@ static int ask_hub(const struct cli_line *line, cJSON *request, const struct fil
 		return exit_code;
 	a.certificates = cJSON_CreateArray();
 	a.agents = cJSON_CreateArray();
+	a.revisions = cJSON_CreateArray();
 	exit_code = ask(path, owned, files, on_answer, &a, &err);
 	if (exit_code < 0) {
 		exit_code = cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are "
@@ -310,6 +316,31 @@ int command_rollback(const struct cli_line *line)
 	if (line->plain_count > 1)
 		cJSON_AddStringToObject(request, "revision", line->plain[1]);
 	return ask_hub(line, request, NULL, print_outcome);
+}
+
+static void print_history(const struct answers *a)
+{
+	static const char *const header[] = {"REVISION", "PUBLISHED", "EXPIRES", "FROM", "SHA-256", "WHY"};
+	struct cli_table *table = cli_table_new(COUNT(header), header);
+	const cJSON *revision;
+	cJSON_ArrayForEach(revision, a->revisions)
+	{
+		char fingerprint[17];
+		snprintf(fingerprint, sizeof(fingerprint), "%.16s", text_of(revision, "fingerprint"));
+		auto_free char *number = mem_printf("%s%s", text_of(revision, "revision"), is_true(revision, "current") ? " *" : "");
+		const char *why = text_of(revision, "store_error")[0] ? text_of(revision, "store_error") : text_of(revision, "reason");
+		const char *const cells[] = {number, text_of(revision, "published"), text_of(revision, "not_after"),
+			text_of(revision, "source"), fingerprint, why};
+		cli_table_row(table, cells);
+	}
+	cli_table_print(table);
+}
+
+int command_history(const struct cli_line *line)
+{
+	cJSON *request = new_request("history");
+	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
+	return ask_hub(line, request, NULL, print_history);
 }
 
 int command_import(const struct cli_line *line)

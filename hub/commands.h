@@ -9,6 +9,7 @@ int command_status(const struct cli_line *line);
 int command_push(const struct cli_line *line);
 int command_renew(const struct cli_line *line);
 int command_rollback(const struct cli_line *line);
+int command_history(const struct cli_line *line);
 int command_import(const struct cli_line *line);
 int command_agent_add(const struct cli_line *line);
 int command_config(const struct cli_line *line);

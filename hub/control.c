@@ -457,6 +457,25 @@ static void do_rollback(struct client *c, const cJSON *request)
 		follow(c, fleet_find(c->hub, json_get(request, "certificate")->valuestring), false);
 }
 
+static void do_history(struct client *c, const cJSON *request)
+{
+	struct error err;
+	auto_free struct revision *revisions = NULL;
+	size_t count;
+	const char *name = json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err);
+	if (!name || !hub_config_certificate(c->hub->config, name)) {
+		refuse(c, CLI_USAGE, "hub.conf has no certificate \"%s\"", name ? name : "");
+		return;
+	}
+	if (store_revisions(c->hub->store, name, &revisions, &count, &err) < 0) {
+		refuse(c, CLI_FAILED, "%s", err.message);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		send_json(c, status_revision(c->hub, name, revisions[i]));
+	finish(c, CLI_DONE, NULL, NULL);
+}
+
 static void finish_enrolment(struct client *c)
 {
 	struct error err;
@@ -502,7 +521,7 @@ static const struct {
 	void (*run)(struct client *c, const cJSON *request);
 } commands[] = {
 	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", do_import},
-	{"rollback", do_rollback}, {"agent-add", do_agent_add},
+	{"rollback", do_rollback}, {"history", do_history}, {"agent-add", do_agent_add},
 };
 
 static void take_request(struct client *c, const struct frame *frame)

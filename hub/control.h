@@ -6,6 +6,7 @@
  *   renew  certificates[]                             → the same, the order first
  *   import certificate, may_expire_sooner; then FILES → the same, once published
  *   rollback certificate, revision (optional)         → the same: old content as a new revision
+ *   history certificate                               → "revision" …, oldest first, "result"
  *   agent-add name, key                               → "result" with "line"
  */
 #ifndef CERTSYNC_HUB_CONTROL_H

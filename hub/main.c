@@ -49,6 +49,8 @@ static const struct cli_command commands[] = {
 	{"push", "[CERTIFICATE…]", "bring the desired revision to every agent, and wait", push_options, 0, -1, false,
 		command_push},
 	{"renew", "[CERTIFICATE…]", "order a new certificate now, then push it", json_option, 0, -1, false, command_renew},
+	{"history", "CERTIFICATE", "every revision: where it came from, when, and why", json_option, 1, 1, false,
+		command_history},
 	{"rollback", "CERTIFICATE [REVISION]", "publish old content as a new revision, at once on every agent", json_option, 1,
 		2, false, command_rollback},
 	{"import", "CERTIFICATE", "publish a key and chain of your own", import_options, 1, 1, false, command_import},

@@ -20,25 +20,46 @@ static void add_revision(cJSON *o, const char *key, struct revision r)
 	cJSON_AddStringToObject(o, key, revision_text(r, text));
 }
 
+static void add_manifest(const struct manifest *m, cJSON *o)
+{
+	char hex[CHAIN_HEX_MAX];
+	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m->fingerprint, hex));
+	add_time(o, "not_before", m->not_before);
+	add_time(o, "not_after", m->not_after);
+	add_time(o, "published", m->published);
+	cJSON_AddStringToObject(o, "source", m->source);
+	cJSON_AddStringToObject(o, "reason", m->reason);
+	cJSON *names = cJSON_AddArrayToObject(o, "names");
+	for (size_t i = 0; i < m->name_count; i++)
+		cJSON_AddItemToArray(names, cJSON_CreateString(m->names[i]));
+}
+
 static void add_current(struct hub *hub, const struct rollout *r, cJSON *o)
 {
 	struct error err;
-	char hex[CHAIN_HEX_MAX];
 	auto_manifest struct manifest m = {0};
 	int had = store_current(hub->store, r->certificate, &m, &err);
 	if (had < 0)
 		cJSON_AddStringToObject(o, "store_error", err.message);
-	if (had <= 0)
-		return;
-	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m.fingerprint, hex));
-	add_time(o, "not_before", m.not_before);
-	add_time(o, "not_after", m.not_after);
-	add_time(o, "published", m.published);
-	cJSON_AddStringToObject(o, "source", m.source);
-	cJSON_AddStringToObject(o, "reason", m.reason);
-	cJSON *names = cJSON_AddArrayToObject(o, "names");
-	for (size_t i = 0; i < m.name_count; i++)
-		cJSON_AddItemToArray(names, cJSON_CreateString(m.names[i]));
+	if (had > 0)
+		add_manifest(&m, o);
+}
+
+cJSON *status_revision(struct hub *hub, const char *certificate, struct revision r)
+{
+	struct error err;
+	auto_manifest struct manifest m = {0};
+	cJSON *o = cJSON_CreateObject();
+	const struct rollout *rollout = fleet_find(hub, certificate);
+	cJSON_AddStringToObject(o, "event", "revision");
+	cJSON_AddStringToObject(o, "certificate", certificate);
+	add_revision(o, "revision", r);
+	cJSON_AddBoolToObject(o, "current", rollout && revision_compare(rollout->desired, r) == 0);
+	if (store_manifest(hub->store, certificate, r, &m, &err) < 0)
+		cJSON_AddStringToObject(o, "store_error", err.message);
+	else
+		add_manifest(&m, o);
+	return o;
 }
 
 static void add_renewal(const struct renewal *renewal, cJSON *o)

@@ -258,25 +258,6 @@ static int write_set(int dir, const struct chain *pairs, size_t count, const str
 	return fs_write(dir, "manifest.json", text.data, text.len, FS_PRIVATE, err);
 }
 
-/* The newest revision that has a directory, current or not: a publish that was killed before `current` moved must
- * not see its number given out again. */
-static int find_newest(int certificate, struct revision *ret, struct error *err)
-{
-	struct revision best = {0, 0};
-	DIR *dir = fs_list(certificate, err);
-	if (!dir)
-		return -1;
-	const struct dirent *entry;
-	while ((entry = readdir(dir))) {
-		struct revision r;
-		if (revision_parse(entry->d_name, &r) && revision_compare(r, best) > 0)
-			best = r;
-	}
-	closedir(dir);
-	*ret = best;
-	return 0;
-}
-
 static struct revision next_revision(struct revision r)
 {
 	return r.epoch == 0 ? (struct revision){1, 1} : (struct revision){r.epoch, r.number + 1};
@@ -330,9 +311,12 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 	if (dir < 0)
 		return error_wrap(err, "store");
 	auto_manifest struct manifest m = {0};
-	struct revision newest;
-	if (find_newest(dir, &newest, err) < 0 ||
-		fill_manifest(pairs, pair_count, meta, next_revision(newest), &m, err) < 0)
+	auto_free struct revision *revisions = NULL;
+	size_t count;
+	/* Beside `current`: a publish that was killed before it moved must not see its number given out again. */
+	if (store_revisions(s, certificate, &revisions, &count, err) < 0 ||
+		fill_manifest(pairs, pair_count, meta,
+			next_revision(count ? revisions[count - 1] : (struct revision){0, 0}), &m, err) < 0)
 		return error_wrap(err, "store");
 	if (publish_in(dir, pairs, pair_count, &m, err) < 0)
 		return error_wrap(err, "store: certificate %s", certificate);
@@ -379,29 +363,58 @@ int store_current(struct store *s, const char *certificate, struct manifest *ret
 	return read_manifest(s, certificate, target, ret, err) < 0 ? -1 : 1;
 }
 
-int store_previous(struct store *s, const char *certificate, struct revision before,
-	const uint8_t digest[CHAIN_SHA256_SIZE], struct revision *ret, struct error *err)
+static int compare_revisions(const void *a, const void *b)
 {
+	return revision_compare(*(const struct revision *)a, *(const struct revision *)b);
+}
+
+int store_revisions(struct store *s, const char *certificate, struct revision **ret, size_t *ret_count,
+	struct error *err)
+{
+	struct revision *revisions = NULL;
+	size_t count = 0;
+	*ret = NULL;
+	*ret_count = 0;
+	if (faccessat(s->certificates, certificate, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 0;
 	auto_close int dir = fs_open_directory(s->certificates, certificate, err);
 	DIR *list = dir < 0 ? NULL : fs_list(dir, err);
 	if (!list)
 		return error_wrap(err, "store: %s", certificate);
-	bool found = false;
 	const struct dirent *entry;
 	while ((entry = readdir(list))) {
 		struct revision r;
-		struct error ignored;
-		auto_manifest struct manifest m = {0};
-		if (!revision_parse(entry->d_name, &r) || revision_compare(r, before) >= 0 ||
-			(found && revision_compare(r, *ret) < 0) ||
-			read_manifest(s, certificate, entry->d_name, &m, &ignored) < 0 ||
-			memcmp(m.digest, digest, sizeof(m.digest)) == 0)
+		if (!revision_parse(entry->d_name, &r))
 			continue;
-		*ret = r;
-		found = true;
+		revisions = mem_grow(revisions, count + 1, sizeof(*revisions));
+		revisions[count++] = r;
 	}
 	closedir(list);
-	return found;
+	if (count)
+		qsort(revisions, count, sizeof(*revisions), compare_revisions);
+	*ret = revisions;
+	*ret_count = count;
+	return 0;
+}
+
+int store_previous(struct store *s, const char *certificate, struct revision before,
+	const uint8_t digest[CHAIN_SHA256_SIZE], struct revision *ret, struct error *err)
+{
+	auto_free struct revision *revisions = NULL;
+	size_t count;
+	if (store_revisions(s, certificate, &revisions, &count, err) < 0)
+		return -1;
+	while (count-- > 0) {
+		struct error ignored;
+		auto_manifest struct manifest m = {0};
+		if (revision_compare(revisions[count], before) >= 0 ||
+			store_manifest(s, certificate, revisions[count], &m, &ignored) <= 0 ||
+			memcmp(m.digest, digest, sizeof(m.digest)) == 0)
+			continue;
+		*ret = revisions[count];
+		return 1;
+	}
+	return 0;
 }
 
 static int load_pair(struct store *s, const char *set, size_t pair, struct chain *ret, struct error *err)

@@ -60,6 +60,10 @@ int store_manifest(struct store *s, const char *certificate, struct revision rev
 int store_previous(struct store *s, const char *certificate, struct revision before,
 	const uint8_t digest[CHAIN_SHA256_SIZE], struct revision *ret, struct error *err);
 
+/* Every revision that is there, oldest first; owned by the caller. -1 on an error; 0 with *ret_count 0 when there is none. */
+int store_revisions(struct store *s, const char *certificate, struct revision **ret, size_t *ret_count,
+	struct error *err);
+
 /* The content of a revision, its digest held against the manifest's. ret_pairs are the caller's to release. */
 int store_load(struct store *s, const char *certificate, struct revision revision,
 	struct chain ret_pairs[STORE_PAIRS_MAX], size_t *ret_count, struct manifest *ret_manifest,

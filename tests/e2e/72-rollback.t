@@ -52,5 +52,14 @@ is($exit, 0, 'rollback ends, although the service is still broken') or diag($tex
 is($story->state_of('here')->{served}, '1.6', 'the content is renumbered');
 unlike(Story::read_file("$top/called"), qr/test|reload/, 'and no hook was asked to test or to reload');
 
+($exit, $text) = $story->certsync('history', $Story::name);
+is($exit, 0, 'history');
+my @lines = split /\n/, $text;
+is(@lines, 7, 'has every revision');
+like($lines[1], qr/^1\.1 .* import .* by uid/, 'the first was imported');
+like($lines[3], qr/^1\.3 .* rollback .* to 1\.1 by uid/, 'the third went back to it');
+like($lines[6], qr/^1\.6 \*/, 'the last is the desired one');
+is(($story->certsync('history', 'other.domain.pl'))[0], 2, 'of a certificate that nobody configured there is none');
+
 $story->ends_clean;
 done_testing;
