@@ -252,6 +252,8 @@ int install_newest(const struct install *i, int64_t now, struct set *ret)
 	auto_free struct revision *list = list_revisions(i, &count, &ignored);
 	for (size_t k = 0; list && k < count; k++) {
 		auto_set struct set s = {0};
+		if (now && revision_is_placeholder(list[k]))
+			continue;
 		if (set_read(i->archive, list[k], &s, &ignored) < 0 || (now && s.entry.not_after <= now))
 			continue;
 		*ret = s;

@@ -37,7 +37,8 @@ enum install_which {
  * others from being written. Returns how many differed, or -1 with the first failure. */
 int install_files(const struct install *i, const struct set *s, enum install_which which, struct error *err);
 
-/* The newest whole revision in the archive that is valid at `now` (0: whenever): 1, 0 there is none. */
+/* The newest whole revision in the archive that is valid at `now` (0: whenever): 1, 0 there is none. The
+ * placeholder only with `now` 0, and then as the oldest of all. */
 int install_newest(const struct install *i, int64_t now, struct set *ret);
 
 /* Removes all but the newest three revisions and those in `keep`. */

@@ -42,7 +42,8 @@ int keeper_save(struct keeper *k, struct error *err)
 	return journal_write(k->root_state, &k->journal, err);
 }
 
-int keeper_read(const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
+static int read_whole(
+	const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
 {
 	auto_set struct set s = {0};
 	if (set_read(k->install.archive, entry->revision, &s, err) < 0)
@@ -56,6 +57,33 @@ int keeper_read(const struct keeper *k, const struct journal_entry *entry, struc
 	*ret = s;
 	s = (struct set){0};
 	return 0;
+}
+
+/* What could be read although the archive's files are not as they were written. */
+static enum keeper_found write_anew(const struct keeper *k, const struct set *s, const struct error *why)
+{
+	struct error err;
+	char revision[REVISION_TEXT_MAX];
+	revision_text(s->entry.revision, revision);
+	if (set_write(k->install.archive, s, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "restore", "certificate=%s revision=%s error=\"%s\" text=\"%s\"",
+			k->certificate->name, revision, err.message, why->message);
+		return KEEPER_BROKEN;
+	}
+	log_event(LOG_LEVEL_WARNING, "restore",
+		"certificate=%s revision=%s reason=\"%s\" text=\"written anew from what was left of it\"",
+		k->certificate->name, revision, why->message);
+	return KEEPER_RESTORED;
+}
+
+int keeper_read(const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
+{
+	struct error ignored;
+	if (read_whole(k, entry, ret, err) == 0)
+		return KEEPER_WHOLE;
+	if (set_recover(k->install.archive, entry, ret, &ignored) < 0)
+		return -1;
+	return write_anew(k, ret, err);
 }
 
 static int place_set(struct keeper *k, const struct set *s, enum keeper_effort effort, struct error *err)
@@ -73,8 +101,12 @@ int keeper_place(
 	struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err)
 {
 	auto_set struct set s = {0};
-	if (keeper_read(k, entry, &s, err) < 0)
+	int found = keeper_read(k, entry, &s, err);
+	if (found < 0)
 		return -1;
+	if (found == KEEPER_BROKEN && effort == KEEPER_STRICT)
+		return error_set(err, ERROR_RETRY,
+			"the set in the archive was changed, and cannot be written anew now");
 	return place_set(k, &s, effort, err);
 }
 
@@ -93,13 +125,26 @@ void keeper_prune(struct keeper *k)
 			err.message);
 }
 
+/* What live/ points at, also when one of its files was changed and nothing is known of what was in it. */
+static bool read_live(struct keeper *k, struct set *ret)
+{
+	struct revision live;
+	struct error why, ignored;
+	if (install_live(&k->install, &live, &ignored) != 1)
+		return false;
+	if (set_read(k->install.archive, live, ret, &why) == 0)
+		return true;
+	if (journal_entry_is_set(&k->journal.served) ||
+		set_agreed(k->install.archive, live, ret, &ignored) < 0)
+		return false;
+	write_anew(k, ret, &why);
+	return true;
+}
+
 /* The best there is to serve: what live/ points at, else the newest that is valid, else the newest. */
 static int choose_set(struct keeper *k, struct set *ret)
 {
-	struct revision live;
-	struct error ignored;
-	if (install_live(&k->install, &live, &ignored) == 1 &&
-		set_read(k->install.archive, live, ret, &ignored) == 0)
+	if (read_live(k, ret))
 		return 1;
 	if (install_newest(&k->install, clock_wall(), ret))
 		return 1;
@@ -128,8 +173,11 @@ static int rebuild(struct keeper *k, struct error *err)
 	if (!choose_set(k, &s) && make_placeholder(k, &s, err) < 0)
 		return -1;
 	struct journal_entry high_water = j->high_water;
-	if (!journal_entry_is_set(&high_water))
+	if (!journal_entry_is_set(&high_water)) {
 		high_water = install_newest(&k->install, 0, &newest) ? newest.entry : s.entry;
+		if (revision_compare(high_water.revision, s.entry.revision) < 0)
+			high_water = s.entry;
+	}
 	*j = (struct journal){.served = s.entry, .high_water = high_water};
 	memcpy(j->certificate, k->certificate->name, strlen(k->certificate->name) + 1);
 	return keeper_save(k, err);
@@ -138,7 +186,7 @@ static int rebuild(struct keeper *k, struct error *err)
 static bool is_whole(const struct keeper *k, const struct journal_entry *entry, struct error *err)
 {
 	auto_set struct set s = {0};
-	return keeper_read(k, entry, &s, err) == 0;
+	return keeper_read(k, entry, &s, err) >= 0;
 }
 
 static int rebuild_for(struct keeper *k, const struct error *why, struct error *err)
@@ -227,7 +275,8 @@ int keeper_repair(struct keeper *k)
 	char revision[REVISION_TEXT_MAX];
 	revision_text(wanted->revision, revision);
 	auto_set struct set s = {0};
-	if (keeper_read(k, wanted, &s, &err) < 0) {
+	int found = keeper_read(k, wanted, &s, &err);
+	if (found < 0) {
 		if (!k->drifted)
 			log_event(LOG_LEVEL_ERROR, "drift",
 				"certificate=%s revision=%s error=\"%s: nothing is repaired "
@@ -244,7 +293,9 @@ int keeper_repair(struct keeper *k)
 	else if (changed > 0)
 		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d",
 			k->certificate->name, revision, changed);
-	return changed;
+	if (changed < 0 || found == KEEPER_BROKEN)
+		return -1;
+	return changed + (found == KEEPER_RESTORED);
 }
 
 static uint32_t seconds_left(const struct keeper *k)

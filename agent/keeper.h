@@ -20,7 +20,7 @@ struct keeper {
 	struct journal journal;
 	int64_t undo_at_ms; /* monotonic; when pending is undone; meaningless without pending */
 	bool ready;         /* keeper_start has succeeded */
-	bool drifted;       /* the archive's own set was changed: said once */
+	bool drifted;       /* the archive's own set was changed beyond repair: said once */
 };
 
 int keeper_open(struct keeper *k, const struct agent_config *config,
@@ -43,7 +43,13 @@ void keeper_tick(struct keeper *k);
 int keeper_repair(struct keeper *k);
 void keeper_inventory(const struct keeper *k, struct inventory *ret);
 
-/* For agent/step.c. The set of an entry from the archive, with the entry's content or an error. */
+/* For agent/step.c. The set of an entry from the archive, with the entry's content or an error. When somebody
+ * has changed files of it, and what is left still has that content, it is written anew, and this logged. */
+enum keeper_found {
+	KEEPER_WHOLE,
+	KEEPER_RESTORED, /* written anew */
+	KEEPER_BROKEN,   /* read from what is left; writing it anew failed */
+};
 int keeper_read(
 	const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err);
 enum keeper_effort {

@@ -187,7 +187,9 @@ static int move_into_place(int directory, const char *name, struct error *err)
 		if (errno != EEXIST ||
 			renameat2(directory, set_temporary, directory, name, RENAME_EXCHANGE) < 0)
 			return error_errno(err, "cannot move a set to its place");
-		if (fs_remove_tree(directory, set_temporary, err) < 0)
+		/* The name must be the new set's on the disk before the old one is taken apart. */
+		if (fs_sync_directory(directory, err) < 0 ||
+			fs_remove_tree(directory, set_temporary, err) < 0)
 			return -1;
 	}
 	return fs_sync_directory(directory, err);
@@ -256,6 +258,114 @@ int set_read(int directory, struct revision revision, struct set *ret, struct er
 	*ret = s;
 	s = (struct set){0};
 	return 0;
+}
+
+/* Made whole again. Each pair stands in a set several times: any whole copy will do. */
+
+struct copy {
+	const char *certificates, *key;
+};
+
+static const struct copy first_copies[] = {
+	{"combined.pem", "combined.pem"},
+	{"haproxy.pem", "haproxy.pem"},
+	{"haproxy.pem.ecdsa", "haproxy.pem.ecdsa"},
+	{"haproxy.pem.rsa", "haproxy.pem.rsa"},
+	{"fullchain.pem", "privkey.pem"},
+	{"combined.pem", "privkey.pem"},
+	{"fullchain.pem", "combined.pem"},
+};
+static const struct copy second_copies[] = {
+	{"haproxy.pem.rsa", "haproxy.pem.rsa"},
+	{"haproxy.pem.ecdsa", "haproxy.pem.ecdsa"},
+};
+
+static bool read_copy(int fd, const struct copy *copy, struct chain *ret)
+{
+	auto_buf struct buf certificates = BUF_INIT(CHAIN_PEM_MAX);
+	auto_buf struct buf key = BUF_INIT(CHAIN_PEM_MAX);
+	struct error ignored;
+	const struct buf *first = &certificates, *second = &key;
+	if (fs_read(fd, copy->certificates, false, &certificates, &ignored) < 0)
+		return false;
+	if (strcmp(copy->certificates, copy->key) == 0)
+		second = first;
+	else if (fs_read(fd, copy->key, false, &key, &ignored) < 0)
+		return false;
+	return chain_parse_pem(first->data, first->len, second->data, second->len, ret, &ignored) == 0;
+}
+
+/* A set of the first copy and, unless it is NULL, the second, if both can be read and belong together. */
+static bool make_from(int fd, struct revision revision, const struct copy *first, const struct copy *second,
+	struct set *ret)
+{
+	struct chain pairs[BUNDLE_PAIRS_MAX] = {0};
+	struct error ignored;
+	bool made = read_copy(fd, first, &pairs[0]) && (!second || read_copy(fd, second, &pairs[1])) &&
+		    set_make(revision, pairs, second ? 2 : 1, ret, &ignored) == 0;
+	for (size_t i = 0; i < BUNDLE_PAIRS_MAX; i++)
+		chain_release(&pairs[i]);
+	return made;
+}
+
+static bool recover_from(int fd, const struct journal_entry *entry, const struct copy *first,
+	const struct copy *second, struct set *ret)
+{
+	auto_set struct set s = {0};
+	if (!make_from(fd, entry->revision, first, second, &s) || !journal_entry_same(entry, &s.entry))
+		return false;
+	*ret = s;
+	s = (struct set){0};
+	return true;
+}
+
+int set_recover(int directory, const struct journal_entry *entry, struct set *ret, struct error *err)
+{
+	char name[REVISION_TEXT_MAX];
+	auto_close int fd = fs_open_directory(directory, revision_text(entry->revision, name), err);
+	if (fd < 0)
+		return -1;
+	for (size_t i = 0; i < COUNT(first_copies); i++) {
+		if (recover_from(fd, entry, &first_copies[i], NULL, ret))
+			return 0;
+		for (size_t k = 0; k < COUNT(second_copies); k++)
+			if (recover_from(fd, entry, &first_copies[i], &second_copies[k], ret))
+				return 0;
+	}
+	return error_set(err, ERROR_PERMANENT,
+		"revision %s in the archive was changed, and no file of it still holds what was staged",
+		name);
+}
+
+/* How many pairs the set had, by what is left of it. */
+static const struct copy *guess_second(int fd, const struct set *first)
+{
+	const char *other = is_rsa(&first->pairs[0]) ? "haproxy.pem.ecdsa" : "haproxy.pem.rsa";
+	for (size_t i = 0; i < COUNT(second_copies); i++)
+		if (strcmp(second_copies[i].key, other) == 0 && faccessat(fd, other, F_OK, 0) == 0)
+			return &second_copies[i];
+	return NULL;
+}
+
+int set_agreed(int directory, struct revision revision, struct set *ret, struct error *err)
+{
+	char name[REVISION_TEXT_MAX];
+	auto_close int fd = fs_open_directory(directory, revision_text(revision, name), err);
+	for (size_t i = 0; fd >= 0 && i < COUNT(first_copies); i++) {
+		auto_set struct set a = {0};
+		if (!make_from(fd, revision, &first_copies[i], NULL, &a))
+			continue;
+		for (size_t k = i + 1; k < COUNT(first_copies); k++) {
+			auto_set struct set b = {0};
+			if (make_from(fd, revision, &first_copies[k], NULL, &b) &&
+				journal_entry_same(&a.entry, &b.entry) &&
+				make_from(fd, revision, &first_copies[i], guess_second(fd, &a), ret))
+				return 0;
+		}
+	}
+	return fd < 0 ? -1
+		      : error_set(err, ERROR_PERMANENT, "no two files of revision %s in the archive agree",
+				name);
 }
 
 const struct set_file *set_content(const struct set *s, const char *content)

@@ -43,6 +43,12 @@ int set_placeholder(const char *certificate, int64_t now, struct set *ret, struc
 int set_write(int directory, const struct set *s, struct error *err);
 int set_read(int directory, struct revision revision, struct set *ret, struct error *err);
 
+/* A set that set_read refuses, because somebody has changed a file of it, from the files that are left:
+ * set_recover when it is known what was in it, set_agreed when nobody knows, from two files that say the
+ * same. Nothing is written: set_write makes it whole. */
+int set_recover(int directory, const struct journal_entry *entry, struct set *ret, struct error *err);
+int set_agreed(int directory, struct revision revision, struct set *ret, struct error *err);
+
 /* The file for `content` of agent.conf: "privkey", "cert", "chain", "fullchain", "combined", "combined-all"
  * (the same as combined when there is one pair). NULL: there is no such content. */
 const struct set_file *set_content(const struct set *s, const char *content);

@@ -65,7 +65,8 @@ static int archive(struct keeper *k, const struct set *s, struct error *err)
 {
 	auto_set struct set found = {0};
 	struct error ignored;
-	if (keeper_read(k, &s->entry, &found, &ignored) == 0)
+	int read = keeper_read(k, &s->entry, &found, &ignored);
+	if (read == KEEPER_WHOLE || read == KEEPER_RESTORED)
 		return 0;
 	return set_write(k->install.archive, s, err);
 }
@@ -246,7 +247,7 @@ static bool can_put_back(const struct keeper *k, struct error *err)
 		error_set(err, ERROR_PERMANENT, "the predecessor has expired");
 		return false;
 	}
-	return keeper_read(k, previous, &s, err) == 0;
+	return keeper_read(k, previous, &s, err) >= 0;
 }
 
 static void end_pending(struct journal *j, bool keep_new)

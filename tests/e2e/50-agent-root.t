@@ -299,10 +299,25 @@ subtest 'installed files that somebody changes' => sub {
 	stop($node, 'TERM');
 };
 
-subtest 'a damaged set in the archive is sent again' => sub {
+subtest 'a set in the archive that somebody changes' => sub {
 	my $node = node();
 	install($node, '1.1', $a);
-	write_file("$node->{dir}/etc/archive/$name/1.1/cert.pem", "x\n");
+	install($node, '1.2', $b);
+	my $set = "$node->{dir}/etc/archive/$name/1.2";
+	write_file("$set/$_.pem", "x\n"), ok(wait_for(sub { serves($node, $b) eq 'all' }), "$_.pem is written anew")
+		for qw(combined cert);
+	stop($node, 'TERM');
+	write_file("$set/combined.pem", read_file("$set/combined.pem") =~ s/A/B/r);
+	start($node);
+	is(inventory($node)->{served}, '1.2', 'one letter is no reason to go back to an older one');
+	is(serves($node, $b), 'all', 'and is put right at the start');
+	stop($node, 'TERM');
+};
+
+subtest 'a set of which nothing is left is sent again' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	write_file("$node->{dir}/etc/archive/$name/1.1/$_.pem", "x\n") for qw(privkey cert fullchain haproxy combined);
 	ok(wait_for(sub { read_file("$node->{dir}/log") =~ /event=drift/ }), 'noticed');
 	ok(stage($node, '1.1', $a)->{ok}, 'the same revision is taken as a retry');
 	is(serves($node, $a), 'all', 'and whole again');

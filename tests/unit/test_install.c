@@ -129,6 +129,76 @@ static void any_change_in_the_archive_is_noticed(void **state)
 	}
 }
 
+static void check_recovered(const struct node *n, const struct set *s)
+{
+	struct set known = {0}, agreed = {0};
+	struct error err;
+	assert_int_equal(set_recover(n->install.archive, &s->entry, &known, &err), 0);
+	assert_true(journal_entry_same(&known.entry, &s->entry));
+	assert_int_equal(set_agreed(n->install.archive, s->entry.revision, &agreed, &err), 0);
+	assert_true(journal_entry_same(&agreed.entry, &s->entry));
+	assert_int_equal(agreed.file_count, s->file_count);
+	set_release(&known);
+	set_release(&agreed);
+}
+
+static void any_one_file_that_is_changed_or_lost_is_known_from_the_others(void **state)
+{
+	const struct node *n = *state;
+	for (int types = 0; types < 2; types++) {
+		auto_set struct set s = make_set(1, types ? "rsa-2048" : NULL);
+		for (size_t i = 0; i < s.file_count; i++) {
+			auto_free char *path = mem_printf("archive/%s/1.1/%s", name, s.files[i].name);
+			/* The second pair has one file that a set is read from. */
+			if (strcmp(s.files[i].name, "haproxy.pem.rsa") == 0)
+				continue;
+			write_set(n, &s);
+			scratch_write(n->scratch, path, "x", 0600);
+			check_recovered(n, &s);
+			assert_int_equal(unlinkat(n->scratch->fd, path, 0), 0);
+			check_recovered(n, &s);
+		}
+	}
+}
+
+static void another_content_is_not_taken_for_what_was_there(void **state)
+{
+	const struct node *n = *state;
+	auto_set struct set s = make_set(1, NULL);
+	auto_set struct set other = make_set(1, NULL);
+	auto_set struct set got = {0};
+	struct error err;
+	write_set(n, &other);
+	assert_int_equal(set_recover(n->install.archive, &s.entry, &got, &err), -1);
+	assert_non_null(strstr(err.message, "no file of it still holds"));
+	assert_int_equal(set_recover(n->install.archive, &other.entry, &got, &err), 0);
+	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/haproxy.pem", "x", 0600);
+	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/fullchain.pem", "x", 0600);
+	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/privkey.pem", "x", 0600);
+	set_release(&got);
+	assert_int_equal(set_agreed(n->install.archive, s.entry.revision, &got, &err), -1);
+}
+
+static void a_placeholder_is_the_newest_only_when_nothing_else_is_there(void **state)
+{
+	const struct node *n = *state;
+	auto_set struct set placeholder = {0};
+	auto_set struct set old = make_set(1, NULL);
+	struct set found = {0};
+	struct error err;
+	int64_t late = ISSUE_NOW + 1000 * ISSUE_DAY; /* the old one has expired, the placeholder not */
+	assert_int_equal(set_placeholder(name, ISSUE_NOW, &placeholder, &err), 0);
+	write_set(n, &placeholder);
+	assert_int_equal(install_newest(&n->install, late, &found), 0);
+	assert_int_equal(install_newest(&n->install, 0, &found), 1);
+	set_release(&found);
+	write_set(n, &old);
+	assert_int_equal(install_newest(&n->install, late, &found), 0);
+	assert_int_equal(install_newest(&n->install, 0, &found), 1);
+	assert_int_equal(found.entry.revision.number, 1);
+	set_release(&found);
+}
+
 static void a_foreign_key_or_two_of_one_type_make_no_set(void **state)
 {
 	(void)state;
@@ -298,6 +368,9 @@ int main(void)
 		STORY(a_set_is_written_and_read_again),
 		STORY(two_pairs_are_laid_out_for_haproxy_and_postfix),
 		STORY(any_change_in_the_archive_is_noticed),
+		STORY(any_one_file_that_is_changed_or_lost_is_known_from_the_others),
+		STORY(another_content_is_not_taken_for_what_was_there),
+		STORY(a_placeholder_is_the_newest_only_when_nothing_else_is_there),
 		STORY(a_foreign_key_or_two_of_one_type_make_no_set),
 		STORY(the_link_is_switched_and_read),
 		STORY(an_own_file_gets_its_content_and_mode),

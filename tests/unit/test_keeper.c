@@ -1,0 +1,185 @@
+/* A certificate on a node whose files somebody changes, and whose disk fails in the wrong moment. */
+#include "agent/keeper.h"
+#include "agent/step.h"
+#include "lib/clock.h"
+#include "tests/unit/issue.h"
+#include "tests/unit/scratch.h"
+
+static const char name[] = "mail.domain.pl";
+
+struct node {
+	struct scratch *scratch;
+	struct agent_config config;
+	struct agent_certificate certificate;
+	struct keeper keeper;
+	int root_state;
+};
+
+static void open_keeper(struct node *n)
+{
+	struct error err;
+	assert_int_equal(keeper_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
+	assert_int_equal(keeper_start(&n->keeper, &err), 0);
+}
+
+static int setup(void **state)
+{
+	void *scratch;
+	if (scratch_setup(&scratch) < 0)
+		return -1;
+	struct node *n = mem_alloc(sizeof(*n));
+	n->scratch = scratch;
+	mkdirat(n->scratch->fd, "root", 0700);
+	n->root_state = openat(n->scratch->fd, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	n->certificate.name = mem_strdup(name);
+	n->config.directory = mem_strdup(n->scratch->path);
+	*state = n;
+	open_keeper(n);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct node *n = *state;
+	void *scratch = n->scratch;
+	keeper_close(&n->keeper);
+	close(n->root_state);
+	free(n->certificate.name);
+	free(n->config.directory);
+	free(n);
+	return scratch_teardown(&scratch);
+}
+
+static void restart(struct node *n)
+{
+	keeper_close(&n->keeper);
+	open_keeper(n);
+}
+
+static bool ask(struct node *n, enum request_op op, uint32_t number)
+{
+	const struct request request = {.op = op, .revision = {1, number}, .timeout = 60};
+	struct reply *reply = mem_alloc(sizeof(*reply));
+	reply->op = op;
+	reply->revision = request.revision;
+	step_request(&n->keeper, &request, reply);
+	bool ok = reply->ok;
+	mem_free_cleanup(&reply);
+	return ok;
+}
+
+/* Staged as step_stage leaves it, without a bundle; valid for so many days from now. */
+static void stage(struct node *n, uint32_t number, int days)
+{
+	int64_t now = clock_wall();
+	struct issued leaf = issue((struct wish){.subject = name,
+		.san = "DNS:mail.domain.pl",
+		.from = now - 30 * ISSUE_DAY,
+		.to = now + days * ISSUE_DAY});
+	struct chain pair = issued_chain(&leaf, NULL, 0);
+	auto_set struct set s = {0};
+	struct error err;
+	assert_int_equal(set_make((struct revision){1, number}, &pair, 1, &s, &err), 0);
+	assert_int_equal(set_write(n->keeper.install.archive, &s, &err), 0);
+	n->keeper.journal.staged = n->keeper.journal.high_water = s.entry;
+	assert_int_equal(keeper_save(&n->keeper, &err), 0);
+	issued_release(&leaf);
+}
+
+static void install(struct node *n, uint32_t number, int days)
+{
+	stage(n, number, days);
+	assert_true(ask(n, REQUEST_ACTIVATE, number));
+	assert_true(ask(n, REQUEST_COMMIT, number));
+}
+
+static void damage(const struct node *n, const char *file)
+{
+	auto_free char *path = mem_printf("archive/%s/1.2/%s", name, file);
+	scratch_write(n->scratch, path, "x", 0600);
+}
+
+static uint32_t live(const struct node *n)
+{
+	struct revision revision;
+	struct error err;
+	assert_int_equal(install_live(&n->keeper.install, &revision, &err), 1);
+	return revision.number;
+}
+
+static void check_whole(const struct node *n, uint32_t number)
+{
+	auto_set struct set s = {0};
+	struct error err;
+	const struct journal_entry *served = &n->keeper.journal.served;
+	assert_int_equal(served->revision.number, number);
+	assert_int_equal(live(n), number);
+	assert_int_equal(set_read(n->keeper.install.archive, served->revision, &s, &err), 0);
+	assert_true(journal_entry_same(&s.entry, served));
+}
+
+static const char *const files[] = {
+	"privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem", "haproxy.pem"};
+
+static void one_changed_file_never_takes_a_revision_back(void **state)
+{
+	struct node *n = *state;
+	install(n, 1, 20);
+	install(n, 2, 20);
+	for (size_t i = 0; i < COUNT(files); i++) {
+		damage(n, files[i]);
+		restart(n);
+		check_whole(n, 2);
+	}
+}
+
+static void it_is_written_anew_while_running_too(void **state)
+{
+	struct node *n = *state;
+	install(n, 1, 20);
+	install(n, 2, 20);
+	for (size_t i = 0; i < COUNT(files); i++) {
+		damage(n, files[i]);
+		assert_int_equal(keeper_repair(&n->keeper), 1);
+		check_whole(n, 2);
+		assert_int_equal(keeper_repair(&n->keeper), 0);
+	}
+}
+
+static void a_lost_journal_beside_a_changed_file_takes_nothing_back(void **state)
+{
+	struct node *n = *state;
+	install(n, 1, 20);
+	install(n, 2, 20);
+	damage(n, "combined.pem");
+	assert_int_equal(unlinkat(n->root_state, "mail.domain.pl.journal", 0), 0);
+	restart(n);
+	check_whole(n, 2);
+	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
+}
+
+static void an_expired_certificate_is_not_displaced_by_the_placeholder(void **state)
+{
+	struct node *n = *state;
+	install(n, 1, -1);
+	install(n, 2, -1);
+	for (size_t i = 0; i < COUNT(files); i++)
+		damage(n, files[i]);
+	restart(n);
+	/* Nothing is left of the newest: the one before it, expired as it is. */
+	check_whole(n, 1);
+	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
+}
+
+#define STORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		STORY(one_changed_file_never_takes_a_revision_back),
+		STORY(it_is_written_anew_while_running_too),
+		STORY(a_lost_journal_beside_a_changed_file_takes_nothing_back),
+		STORY(an_expired_certificate_is_not_displaced_by_the_placeholder),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
