@@ -1,0 +1,233 @@
+#include "hub/check.h"
+#include "lib/mem.h"
+#include "tests/unit/issue.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static struct issued root, middle, leaf;
+static struct anchors *anchors;
+
+static int make_world(void **state)
+{
+	(void)state;
+	struct error err;
+	char path[] = P_tmpdir "/certsync-test-XXXXXX";
+	struct wish authority = {.subject = "Root", .authority = true, .from = ISSUE_NOW - 400 * ISSUE_DAY};
+	authority.to = ISSUE_NOW + 400 * ISSUE_DAY;
+	root = issue(authority);
+	authority.subject = "Middle";
+	authority.issuer = &root;
+	middle = issue(authority);
+	leaf = issue((struct wish){.subject = "x", .issuer = &middle, .san = "DNS:mail.domain.pl,IP:10.0.0.1"});
+	auto_chain struct chain c = issued_chain(&root, NULL, 0);
+	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
+	assert_int_equal(chain_write_pem(&c, CHAIN_LEAF, &pem, &err), 0);
+	int fd = mkstemp(path);
+	assert_int_equal(write(fd, pem.data, pem.len), pem.len);
+	assert_int_equal(close(fd), 0);
+	anchors = anchors_load(path, &err);
+	unlink(path);
+	return anchors ? 0 : -1;
+}
+
+static int free_world(void **state)
+{
+	(void)state;
+	anchors_free(anchors);
+	issued_release(&root);
+	issued_release(&middle);
+	issued_release(&leaf);
+	return 0;
+}
+
+static struct check_policy policy(void)
+{
+	return (struct check_policy){.anchors = anchors, .now = ISSUE_NOW, .name = "mail.domain.pl"};
+}
+
+static struct check judge(const struct issued *which, const struct issued *behind, struct check_policy p)
+{
+	struct check c;
+	const struct issued *rest[] = {behind};
+	auto_chain struct chain chain = issued_chain(which, rest, behind ? 1 : 0);
+	struct probe_result result = {.state = PROBE_SERVED, .leaf = chain.leaf, .rest = chain.rest};
+	chain_fingerprint(chain.leaf, result.fingerprint);
+	check_judge(&result, &p, &c);
+	return c;
+}
+
+static void assert_verdict(struct check c, enum check_verdict verdict, const char *reason, const char *advice)
+{
+	if (c.verdict != verdict || !strstr(c.reason, reason) || !strstr(c.advice, advice))
+		fail_msg("%s: %s: %s", check_verdict_text(c.verdict), c.reason, c.advice);
+	if (verdict != CHECK_OK && (!c.reason[0] || !c.advice[0]))
+		fail_msg("%s without a reason or advice", check_verdict_text(verdict));
+	check_release(&c);
+}
+
+static struct check judge_wish(struct wish w, struct check_policy p)
+{
+	w.subject = "x";
+	w.issuer = &middle;
+	w.san = w.san ? w.san : "DNS:mail.domain.pl";
+	struct issued one = issue(w);
+	struct check c = judge(&one, &middle, p);
+	issued_release(&one);
+	return c;
+}
+
+static void a_sound_certificate_is_ok(void **state)
+{
+	(void)state;
+	struct check c = judge(&leaf, &middle, policy());
+	assert_string_equal(c.reason, "");
+	assert_string_equal(c.advice, "");
+	assert_true(c.served && c.name_match && c.trusted && c.chain_complete && !c.expects);
+	assert_int_equal(c.days_left, 90);
+	assert_int_equal(c.sent, 2);
+	assert_string_equal(c.facts.issuer, "Middle");
+	assert_verdict(c, CHECK_OK, "", "");
+	struct check_policy p = policy();
+	p.name = "10.0.0.1";
+	assert_verdict(judge(&leaf, &middle, p), CHECK_OK, "", "");
+}
+
+static void expiring_goes_by_lifetime_or_by_days(void **state)
+{
+	(void)state;
+	struct check_policy p = policy();
+	p.now = ISSUE_NOW + 73 * ISSUE_DAY; /* of 91 days a fifth is 18.2 */
+	assert_verdict(judge(&leaf, &middle, p), CHECK_EXPIRING, "expires at", "renew");
+	p.now = ISSUE_NOW + 71 * ISSUE_DAY;
+	assert_verdict(judge(&leaf, &middle, p), CHECK_OK, "", "");
+	p.expiring_before = 20 * ISSUE_DAY;
+	assert_verdict(judge(&leaf, &middle, p), CHECK_EXPIRING, "expires at", "renew");
+	assert_int_equal(check_expiring_before(0, 6 * ISSUE_DAY), 6 * ISSUE_DAY / 5);
+	assert_int_equal(check_expiring_before(0, 398 * ISSUE_DAY), 21 * ISSUE_DAY);
+}
+
+static void outside_of_its_life_it_is_untrusted(void **state)
+{
+	(void)state;
+	struct wish past = {.from = ISSUE_NOW - 9 * ISSUE_DAY, .to = ISSUE_NOW - 2 * ISSUE_DAY - 1};
+	struct check c = judge_wish(past, policy());
+	assert_int_equal(c.days_left, -3);
+	assert_true(c.chain_complete && c.name_match);
+	assert_verdict(c, CHECK_UNTRUSTED, "expired at 2027-01-13T07:59:59Z", "renew");
+	struct check_policy p = policy();
+	p.now = ISSUE_NOW - 2 * ISSUE_DAY;
+	assert_verdict(judge(&leaf, &middle, p), CHECK_UNTRUSTED, "not valid before", "clocks");
+	p.now = ISSUE_NOW + 90 * ISSUE_DAY;
+	assert_verdict(judge(&leaf, &middle, p), CHECK_UNTRUSTED, "expired at", "renew");
+}
+
+static void a_foreign_name_is_untrusted(void **state)
+{
+	(void)state;
+	struct check_policy p = policy();
+	p.name = "smtp.domain.pl";
+	struct check c = judge(&leaf, &middle, p);
+	assert_false(c.name_match || c.trusted);
+	assert_true(c.chain_complete);
+	assert_verdict(c, CHECK_UNTRUSTED, "smtp.domain.pl is not among its names: mail.domain.pl", "issued for smtp.domain.pl");
+	p.name = "10.0.0.2";
+	assert_verdict(judge(&leaf, &middle, p), CHECK_UNTRUSTED, "10.0.0.2 is not among", "");
+	p.name = "a.b.domain.pl";
+	assert_verdict(judge_wish((struct wish){.san = "DNS:*.domain.pl"}, p), CHECK_UNTRUSTED, "not among", "");
+	p.name = "b.domain.pl";
+	assert_verdict(judge_wish((struct wish){.san = "DNS:*.domain.pl"}, p), CHECK_OK, "", "");
+}
+
+static void a_missing_intermediate_is_named(void **state)
+{
+	(void)state;
+	struct check c = judge(&leaf, NULL, policy());
+	assert_false(c.chain_complete || c.trusted);
+	assert_int_equal(c.sent, 1);
+	assert_verdict(c, CHECK_UNTRUSTED, "incomplete: /CN=Middle was not sent", "fullchain.pem");
+}
+
+static void roots_that_nobody_knows(void **state)
+{
+	(void)state;
+	struct issued own = issue((struct wish){.subject = "x", .san = "DNS:mail.domain.pl"});
+	assert_verdict(judge(&own, NULL, policy()), CHECK_UNTRUSTED, "self-signed", "authority");
+	struct issued other = issue((struct wish){.subject = "Other Root", .authority = true});
+	struct issued its = issue((struct wish){.subject = "x", .issuer = &other, .san = "DNS:mail.domain.pl"});
+	struct check c = judge(&its, &other, policy());
+	assert_true(c.chain_complete);
+	assert_verdict(c, CHECK_UNTRUSTED, "root /CN=Other Root is not trusted", "--anchors");
+	issued_release(&own);
+	issued_release(&other);
+	issued_release(&its);
+}
+
+static void a_purpose_that_clients_refuse(void **state)
+{
+	(void)state;
+	assert_verdict(judge_wish((struct wish){.usage = "clientAuth"}, policy()), CHECK_UNTRUSTED, "purpose: ", "issued");
+}
+
+static void the_expected_one_and_another(void **state)
+{
+	(void)state;
+	uint8_t wanted[CHAIN_SHA256_SIZE];
+	struct check_policy p = policy();
+	p.expected = wanted;
+	p.certificate = "mail.domain.pl";
+	chain_fingerprint(leaf.certificate, wanted);
+	struct check c = judge(&leaf, &middle, p);
+	assert_true(c.expects && c.match);
+	assert_verdict(c, CHECK_OK, "", "");
+	wanted[0] ^= 1;
+	c = judge(&leaf, &middle, p);
+	assert_true(c.trusted && !c.match);
+	assert_verdict(c, CHECK_MISMATCH, "wanted is", "certsync push mail.domain.pl");
+}
+
+static void the_worst_fault_is_the_verdict_and_all_are_named(void **state)
+{
+	(void)state;
+	uint8_t wanted[CHAIN_SHA256_SIZE] = {0};
+	struct check_policy p = policy();
+	p.expected = wanted;
+	p.now = ISSUE_NOW + 80 * ISSUE_DAY;
+	assert_verdict(judge(&leaf, &middle, p), CHECK_MISMATCH, "expires at", "push");
+	struct check c = judge(&leaf, NULL, p);
+	assert_non_null(strstr(c.reason, "expires at"));
+	assert_non_null(strstr(c.reason, "wanted is"));
+	assert_verdict(c, CHECK_UNTRUSTED, "incomplete", "fullchain.pem");
+}
+
+static void what_cannot_be_judged_is_never_ok(void **state)
+{
+	(void)state;
+	static const enum probe_state states[] = {PROBE_REFUSED, PROBE_TIMEOUT, PROBE_PROTOCOL};
+	struct check_policy p = policy();
+	for (size_t i = 0; i < COUNT(states); i++) {
+		struct check c;
+		struct probe_result result = {.state = states[i]};
+		error_set(&result.error, ERROR_RETRY, "nothing listens there");
+		check_judge(&result, &p, &c);
+		assert_false(c.served || c.trusted || c.match);
+		assert_verdict(c, CHECK_UNREACHABLE, "nothing listens there", "");
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_sound_certificate_is_ok),
+		cmocka_unit_test(expiring_goes_by_lifetime_or_by_days),
+		cmocka_unit_test(outside_of_its_life_it_is_untrusted),
+		cmocka_unit_test(a_foreign_name_is_untrusted),
+		cmocka_unit_test(a_missing_intermediate_is_named),
+		cmocka_unit_test(roots_that_nobody_knows),
+		cmocka_unit_test(a_purpose_that_clients_refuse),
+		cmocka_unit_test(the_expected_one_and_another),
+		cmocka_unit_test(the_worst_fault_is_the_verdict_and_all_are_named),
+		cmocka_unit_test(what_cannot_be_judged_is_never_ok),
+	};
+	return cmocka_run_group_tests(tests, make_world, free_world);
+}
