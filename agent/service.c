@@ -132,15 +132,19 @@ static enum run_end wait_for_end(struct run *r)
 	}
 }
 
-static int reap(struct run *r)
+/* How it ended, or -1: that cannot be known. */
+static int reap(struct run *r, int *ret_status, struct error *err)
 {
-	int status = 0;
-	while (waitpid(r->pid, &status, 0) < 0 && errno == EINTR)
-		;
+	pid_t reaped;
+	do
+		reaped = waitpid(r->pid, ret_status, 0);
+	while (reaped < 0 && errno == EINTR);
+	if (reaped < 0)
+		error_errno(err, "its exit code cannot be had");
 	/* What is in the pipe was written before; a grandchild that goes on writing is not read for ever. */
 	for (int i = 0; r->output >= 0 && i < 16 && drain_once(r); i++)
 		;
-	return status;
+	return reaped < 0 ? -1 : 0;
 }
 
 static void tell_output(struct run *r, char output[REQUEST_OUTPUT_MAX])
@@ -161,7 +165,8 @@ static int run_to_end(struct run *r, const struct service_call *call, const char
 	enum run_end end = wait_for_end(r);
 	if (end != RUN_EXITED)
 		kill(-r->pid, SIGKILL);
-	int status = reap(r);
+	int status = 0;
+	int reaped = reap(r, &status, err);
 	tell_output(r, ret->output);
 	ret->interrupted = end == RUN_STOPPED;
 	if (end == RUN_STOPPED)
@@ -171,6 +176,8 @@ static int run_to_end(struct run *r, const struct service_call *call, const char
 		return error_set(err, ERROR_RETRY,
 			"hook %s %s: killed after %lld seconds: raise `timeout` if it needs longer",
 			call->service->name, verb, (long long)call->service->timeout);
+	if (reaped < 0)
+		return error_wrap(err, "hook %s %s", call->service->name, verb);
 	if (!WIFEXITED(status))
 		return error_set(err, ERROR_RETRY, "hook %s %s: %s", call->service->name, verb,
 			proc_status_text(status));

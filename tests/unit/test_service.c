@@ -138,6 +138,18 @@ static void a_hundred_megabytes_neither_block_nor_stay(void **state)
 	assert_non_null(strstr(r.output, "bytes before this are not kept]\n"));
 }
 
+static void an_exit_code_that_cannot_be_had_is_no_success(void **state)
+{
+	struct service_result r;
+	struct error err;
+	signal(SIGCHLD, SIG_IGN);
+	assert_int_equal(run(*state, "exit 0", 5, -1, &r, &err), -1);
+	assert_non_null(strstr(err.message, "hook test: its exit code cannot be had"));
+	assert_int_equal(r.exit_code, -1);
+	signal(SIGCHLD, SIG_DFL);
+	assert_int_equal(run(*state, "exit 0", 5, -1, &r, &err), 0);
+}
+
 static void what_it_prints_is_cleaned(void **state)
 {
 	struct service_result r;
@@ -201,6 +213,7 @@ int main(void)
 		STORY(one_that_hangs_is_killed_with_its_children),
 		STORY(a_grandchild_that_keeps_the_pipe_is_not_waited_for),
 		STORY(a_hundred_megabytes_neither_block_nor_stay),
+		STORY(an_exit_code_that_cannot_be_had_is_no_success),
 		STORY(what_it_prints_is_cleaned),
 		STORY(a_missing_or_unusable_hook_is_named),
 		STORY(the_end_of_the_program_ends_it_too),
