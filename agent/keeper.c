@@ -34,7 +34,9 @@ bool keeper_is_pending(const struct keeper *k)
 
 const struct journal_entry *keeper_wanted(const struct keeper *k)
 {
-	return keeper_is_pending(k) ? &k->journal.pending : &k->journal.served;
+	if (!keeper_is_pending(k))
+		return &k->journal.served;
+	return k->undoing ? &k->journal.previous : &k->journal.pending;
 }
 
 int keeper_save(struct keeper *k, struct error *err)
@@ -215,24 +217,34 @@ static void arm(struct keeper *k)
 	int64_t left = k->journal.deadline - clock_wall();
 	if (left > STEP_TIMEOUT_MAX)
 		left = STEP_TIMEOUT_MAX;
-	if (!is_whole(k, &k->journal.pending, &damage))
+	if (k->undoing || !is_whole(k, &k->journal.pending, &damage))
 		left = 0;
 	k->undo_at_ms = clock_monotonic_ms() + (left > 0 ? left * 1000 : 0);
 }
 
-int keeper_start(struct keeper *k, struct error *err)
+static int start(struct keeper *k, struct error *err)
 {
 	struct error damage;
 	install_sweep(&k->install);
 	if (load(k, err) < 0)
-		return error_wrap(err, "certificate %s", k->certificate->name);
+		return -1;
+	k->undoing = k->undoing && keeper_is_pending(k);
 	if (keeper_is_pending(k)) {
 		arm(k);
 		keeper_tick(k);
 	}
-	if (!keeper_is_pending(k) && !is_whole(k, &k->journal.served, &damage) &&
-		rebuild_for(k, &damage, err) < 0)
-		return error_wrap(err, "certificate %s", k->certificate->name);
+	if (keeper_is_pending(k) || is_whole(k, &k->journal.served, &damage))
+		return 0;
+	return rebuild_for(k, &damage, err);
+}
+
+int keeper_start(struct keeper *k, struct error *err)
+{
+	if (start(k, err) < 0) {
+		error_wrap(err, "certificate %s", k->certificate->name);
+		k->fault = *err;
+		return -1;
+	}
 	k->ready = true;
 	keeper_repair(k);
 	keeper_prune(k);
@@ -268,8 +280,8 @@ void keeper_tick(struct keeper *k)
 int keeper_repair(struct keeper *k)
 {
 	struct error err;
-	/* While an undo is due the wanted revision is the one to leave. */
-	if (keeper_due(k) == 0)
+	/* What an undo is about is its own: it is due, or tried again soon. */
+	if (keeper_due(k) == 0 || k->undoing)
 		return 0;
 	const struct journal_entry *wanted = keeper_wanted(k);
 	char revision[REVISION_TEXT_MAX];

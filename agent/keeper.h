@@ -1,6 +1,7 @@
 /* One certificate as it stands on this node: its journal, its sets in the archive, and what is installed.
  *
- * At every instant exactly one revision is wanted: `pending` of the journal if there is one, else `served`.
+ * At every instant exactly one revision is wanted: `pending` of the journal if there is one (`previous` once
+ * it is being undone), else `served`.
  * keeper_start and keeper_repair make what is installed agree with it; agent/step.h changes it.
  */
 #ifndef CERTSYNC_AGENT_KEEPER_H
@@ -20,6 +21,10 @@ struct keeper {
 	struct journal journal;
 	int64_t undo_at_ms; /* monotonic; when pending is undone; meaningless without pending */
 	bool ready;         /* keeper_start has succeeded */
+	/* The previous files are going back, or are back, and the journal does not say so yet: only the undo
+	 * goes on. */
+	bool undoing;
+	struct error fault; /* why it is not ready */
 	bool drifted;       /* the archive's own set was changed beyond repair: said once */
 };
 

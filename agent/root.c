@@ -122,6 +122,14 @@ static int start(struct root *r, struct error *err)
 	return 0;
 }
 
+static struct keeper *find_keeper(struct root *r, const char *certificate)
+{
+	for (size_t i = 0; i < r->keeper_count; i++)
+		if (strcmp(r->keepers[i].certificate->name, certificate) == 0)
+			return &r->keepers[i];
+	return NULL;
+}
+
 /* ---- SIGHUP: all or nothing ---- */
 
 static bool same_places(const struct agent_config *a, const struct agent_config *b)
@@ -129,6 +137,15 @@ static bool same_places(const struct agent_config *a, const struct agent_config 
 	return strcmp(a->directory, b->directory) == 0 && strcmp(a->state, b->state) == 0 &&
 	       strcmp(a->root_state, b->root_state) == 0 && strcmp(a->run, b->run) == 0 &&
 	       strcmp(a->user, b->user) == 0;
+}
+
+/* An undo that the journal does not know of must not be forgotten. */
+static void keep_undoing(struct root *r, struct keeper *keepers, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct keeper *before = find_keeper(r, keepers[i].certificate->name);
+		keepers[i].undoing = before && before->undoing;
+	}
 }
 
 static void resetup_load(struct root *r)
@@ -149,6 +166,7 @@ static void resetup_load(struct root *r)
 		agent_config_free(config);
 		return;
 	}
+	keep_undoing(r, keepers, config->certificate_count);
 	close_keepers(r);
 	agent_config_free(r->config);
 	r->config = config;
@@ -161,11 +179,20 @@ static void resetup_load(struct root *r)
 
 /* ---- requests ---- */
 
-static struct keeper *find_keeper(struct root *r, const char *certificate)
+/* NULL with the reason: of kind `unknown` when agent.conf has no such certificate, else one that passes. */
+static struct keeper *ready_keeper(
+	struct root *r, const char *certificate, enum error_kind unknown, struct error *err)
 {
-	for (size_t i = 0; i < r->keeper_count; i++)
-		if (r->keepers[i].ready && strcmp(r->keepers[i].certificate->name, certificate) == 0)
-			return &r->keepers[i];
+	struct keeper *k = find_keeper(r, certificate);
+	if (k && k->ready)
+		return k;
+	if (k)
+		error_set(err, ERROR_RETRY,
+			"it could not be started on this node and is tried again every minute: %s",
+			k->fault.message);
+	else
+		error_set(err, unknown, "%sagent.conf of this node has no certificate \"%s\"",
+			unknown == ERROR_UNTRUSTED ? "allow: " : "", certificate);
 	return NULL;
 }
 
@@ -200,10 +227,8 @@ static void stage(struct root *r, const struct frame *frame, struct reply *reply
 	}
 	memcpy(reply->certificate, b.certificate, sizeof(reply->certificate));
 	reply->revision = b.revision;
-	struct keeper *k = find_keeper(r, b.certificate);
+	struct keeper *k = ready_keeper(r, b.certificate, ERROR_UNTRUSTED, &err);
 	if (!k) {
-		error_set(&err, ERROR_UNTRUSTED, "allow: agent.conf of this node has no certificate \"%s\"",
-			b.certificate);
 		refuse(reply, "verify", &err);
 		return;
 	}
@@ -237,14 +262,11 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 		take_inventory(r, reply);
 		return 0;
 	}
-	struct keeper *k = find_keeper(r, request.certificate);
-	if (k) {
+	struct keeper *k = ready_keeper(r, request.certificate, ERROR_PERMANENT, err);
+	if (k)
 		step_request(k, &request, reply);
-		return 0;
-	}
-	error_set(err, ERROR_PERMANENT, "agent.conf of this node has no certificate \"%s\"",
-		request.certificate);
-	refuse(reply, "request", err);
+	else
+		refuse(reply, "request", err);
 	return 0;
 }
 

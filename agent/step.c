@@ -265,8 +265,10 @@ static int save_ended(struct keeper *k, bool keep_new, struct error *err)
 {
 	struct journal before = k->journal;
 	end_pending(&k->journal, keep_new);
-	if (keeper_save(k, err) == 0)
+	if (keeper_save(k, err) == 0) {
+		k->undoing = false;
 		return 0;
+	}
 	k->journal = before;
 	return -1;
 }
@@ -307,6 +309,7 @@ static void put_back(struct keeper *k, bool reload, struct reply *reply)
 	struct error err, files, hook;
 	bool interrupted = false, reloaded = true;
 	const struct journal_entry previous = k->journal.previous;
+	k->undoing = true;
 	bool placed = keeper_place(k, &previous, KEEPER_ALL, &files) >= 0;
 	if (!is_live(k, previous.revision)) {
 		undo_later(k, reply, &files, false);
@@ -340,10 +343,12 @@ static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
 			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"",
 				k->certificate->name, err.message);
 	}
-	if (can_put_back(k, &why))
+	if (can_put_back(k, &why)) {
 		put_back(k, reload, reply);
-	else
-		keep_new(k, &why, reply);
+		return;
+	}
+	k->undoing = false;
+	keep_new(k, &why, reply);
 }
 
 void step_undo(struct keeper *k, struct reply *reply)
@@ -372,6 +377,7 @@ static int journal_pending(
 		return -1;
 	}
 	k->undo_at_ms = clock_monotonic_ms() + seconds * 1000;
+	k->undoing = false;
 	return 0;
 }
 
@@ -421,7 +427,7 @@ static void step_commit(struct keeper *k, struct reply *reply)
 		reply->ok = true;
 		return;
 	}
-	if (!is_entry(&k->journal.pending, reply->revision)) {
+	if (k->undoing || !is_entry(&k->journal.pending, reply->revision)) {
 		refuse_revision(k, reply, "commit", "pending: without a commit in time it has been undone");
 		return;
 	}

@@ -139,6 +139,35 @@ subtest 'a hook that fails, and one that is stopped' => sub {
 	stop($node, 'TERM');
 };
 
+subtest 'started by a program that ignores SIGCHLD' => sub {
+	my $node = node();
+	stop($node, 'TERM');
+	$node->{ignore_chld} = 1;
+	start($node);
+	stage($node, '1.1', $a);
+	control($node, 'two.test', 'exit 5');
+	like(ask($node, 'test', '1.1')->{text}, qr/two.*exited 5/, 'the exit codes of hooks are known all the same');
+	stop($node, 'TERM');
+};
+
+subtest 'a certificate that cannot be started is refused for the time being' => sub {
+	my $node = node();
+	stop($node, 'TERM');
+	my $journal = "$node->{dir}/root/$name.journal";
+	rename $journal, "$journal.away" and mkdir $journal or die $!;
+	start($node);
+	for my $reply (stage($node, '1.1', $a), ask($node, 'test', '1.1')) {
+		ok(!$reply->{ok} && !$reply->{permanent}, 'refused, not for ever');
+		like($reply->{text}, qr/could not be started.*\Q$name\E\.journal/, 'with the reason');
+	}
+	rmdir $journal or die $!;
+	unlink "$node->{dir}/run/tool.sock";
+	kill 'HUP', $node->{pid};
+	ok(wait_for(sub { connect_tool($node) }), 'read again, and the daemon too');
+	ok(stage($node, '1.1', $a)->{ok}, 'taken as soon as it can be');
+	stop($node, 'TERM');
+};
+
 subtest 'bundles that must be refused' => sub {
 	my $node = node();
 	my $other = node();

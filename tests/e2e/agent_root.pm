@@ -128,6 +128,7 @@ sub launch {
 	my $pid = fork // die $!;
 	if ($pid == 0) {
 		open STDERR, '>>', "$node->{dir}/log" or die $!;
+		$SIG{CHLD} = 'IGNORE' if $node->{ignore_chld};
 		exec "$node->{dir}/bin/certsync-agent-root", '-c', "$node->{dir}/agent.conf" or die $!;
 	}
 	push @started, $pid;

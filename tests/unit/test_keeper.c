@@ -171,6 +171,74 @@ static void an_expired_certificate_is_not_displaced_by_the_placeholder(void **st
 	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
 }
 
+/* A directory that is no more, so that nothing can be written there. */
+static int unwritable(const struct node *n)
+{
+	mkdirat(n->scratch->fd, "gone", 0700);
+	int fd = openat(n->scratch->fd, "gone", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(unlinkat(n->scratch->fd, "gone", AT_REMOVEDIR), 0);
+	return fd;
+}
+
+static void an_undo_that_cannot_be_recorded_is_not_reversed(void **state)
+{
+	struct node *n = *state;
+	install(n, 1, 20);
+	stage(n, 2, 20);
+	assert_true(ask(n, REQUEST_ACTIVATE, 2));
+	n->keeper.root_state = unwritable(n);
+	assert_false(ask(n, REQUEST_UNDO, 2));
+	assert_int_equal(live(n), 1);
+	assert_int_equal(keeper_repair(&n->keeper), 0);
+	assert_int_equal(live(n), 1);
+	assert_in_range(keeper_due(&n->keeper), 1, STEP_RETRY_MS);
+	assert_int_equal(keeper_wanted(&n->keeper)->revision.number, 1);
+	assert_false(ask(n, REQUEST_COMMIT, 2));
+	assert_false(ask(n, REQUEST_RELOAD, 2));
+	close(n->keeper.root_state);
+	n->keeper.root_state = n->root_state;
+	/* The disk is there again: the next try ends it. */
+	n->keeper.undo_at_ms = clock_monotonic_ms();
+	keeper_tick(&n->keeper);
+	assert_false(n->keeper.undoing || keeper_is_pending(&n->keeper));
+	check_whole(n, 1);
+	assert_true(ask(n, REQUEST_ACTIVATE, 2));
+	assert_true(ask(n, REQUEST_COMMIT, 2));
+	check_whole(n, 2);
+}
+
+static void a_new_activation_ends_an_undo_that_could_not_be_recorded(void **state)
+{
+	struct node *n = *state;
+	install(n, 1, 20);
+	stage(n, 2, 20);
+	assert_true(ask(n, REQUEST_ACTIVATE, 2));
+	n->keeper.root_state = unwritable(n);
+	assert_false(ask(n, REQUEST_UNDO, 2));
+	close(n->keeper.root_state);
+	n->keeper.root_state = n->root_state;
+	assert_true(ask(n, REQUEST_ACTIVATE, 2));
+	assert_int_equal(live(n), 2);
+	assert_int_equal(keeper_repair(&n->keeper), 0);
+	assert_true(ask(n, REQUEST_COMMIT, 2));
+	check_whole(n, 2);
+}
+
+static void why_it_is_not_ready_is_kept(void **state)
+{
+	struct node *n = *state;
+	struct error err;
+	n->keeper.ready = false;
+	n->keeper.root_state = unwritable(n);
+	assert_int_equal(keeper_start(&n->keeper, &err), -1);
+	assert_false(n->keeper.ready);
+	assert_string_equal(n->keeper.fault.message, err.message);
+	close(n->keeper.root_state);
+	n->keeper.root_state = n->root_state;
+	assert_int_equal(keeper_start(&n->keeper, &err), 0);
+	assert_true(n->keeper.ready);
+}
+
 #define STORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -180,6 +248,9 @@ int main(void)
 		STORY(it_is_written_anew_while_running_too),
 		STORY(a_lost_journal_beside_a_changed_file_takes_nothing_back),
 		STORY(an_expired_certificate_is_not_displaced_by_the_placeholder),
+		STORY(an_undo_that_cannot_be_recorded_is_not_reversed),
+		STORY(a_new_activation_ends_an_undo_that_could_not_be_recorded),
+		STORY(why_it_is_not_ready_is_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
