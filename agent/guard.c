@@ -60,22 +60,6 @@ static void add_keeper(struct guard *g, const struct keeper *k)
 			add_file(g, k->certificate->services[i].files[n].path);
 }
 
-void guard_arm(struct guard *g, const struct keeper *keepers, size_t count)
-{
-	struct error err;
-	watch_free(g->watch);
-	g->watch = watch_new(&err);
-	if (!g->watch) {
-		if (!g->complained)
-			log_event(LOG_LEVEL_WARNING, "watch", "error=\"%s\"", err.message);
-		g->complained = true;
-		return;
-	}
-	for (size_t i = 0; i < count; i++)
-		if (keepers[i].ready)
-			add_keeper(g, &keepers[i]);
-}
-
 int guard_fd(const struct guard *g)
 {
 	return g->watch ? watch_fd(g->watch) : -1;
@@ -92,6 +76,24 @@ void guard_event(struct guard *g)
 {
 	if (g->watch && watch_read(g->watch))
 		check_within(g, g->gap_ms);
+}
+
+void guard_arm(struct guard *g, const struct keeper *keepers, size_t count)
+{
+	struct error err;
+	/* What has happened up to now was seen by the old watches alone. */
+	guard_event(g);
+	watch_free(g->watch);
+	g->watch = watch_new(&err);
+	if (!g->watch) {
+		if (!g->complained)
+			log_event(LOG_LEVEL_WARNING, "watch", "error=\"%s\"", err.message);
+		g->complained = true;
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (keepers[i].ready)
+			add_keeper(g, &keepers[i]);
 }
 
 void guard_check_soon(struct guard *g)
@@ -118,9 +120,9 @@ void guard_tick(struct guard *g, struct keeper *keepers, size_t count)
 		return;
 	if (now_ms - g->repaired_at_ms > GUARD_QUIET_MS)
 		g->gap_ms = GUARD_GAP_MIN_MS;
-	g->check_at_ms = now_ms + GUARD_INTERVAL_MS;
 	/* Before the files are looked at: what changes after that makes an event. */
 	guard_arm(g, keepers, count);
+	g->check_at_ms = now_ms + GUARD_INTERVAL_MS;
 	for (size_t i = 0; i < count; i++) {
 		struct error err;
 		struct keeper *k = &keepers[i];
