@@ -310,6 +310,32 @@ int keeper_repair(struct keeper *k)
 	return changed + (found == KEEPER_RESTORED);
 }
 
+/* Enough for a person who tries something out, and for orders that come in a row. */
+static const struct {
+	const char *what;
+	int64_t interval_ms, burst;
+} paces[KEEPER_HOOKS] = {
+	[KEEPER_RUNNING] = {"running", 1000, 30},
+	[KEEPER_TEST] = {"test", 15000, 20},
+	[KEEPER_ACTIVATE] = {"activate", 15000, 20}, /* runs none, but its undo does */
+	[KEEPER_RELOAD] = {"reload", 15000, 20},
+};
+
+int keeper_may_run(struct keeper *k, enum keeper_hook hook, int64_t now_ms, struct error *err)
+{
+	int64_t interval = paces[hook].interval_ms, burst = paces[hook].burst;
+	int64_t from = k->paced_ms[hook] > now_ms ? k->paced_ms[hook] : now_ms;
+	int64_t wait = from + interval - burst * interval - now_ms;
+	if (wait > 0)
+		return error_set(err, ERROR_RETRY,
+			"too often: %s of %s was asked for over %lld times in a row, and then runs once in "
+			"%lld s: try again in %lld s",
+			paces[hook].what, k->certificate->name, (long long)burst, (long long)interval / 1000,
+			(long long)(wait + 999) / 1000);
+	k->paced_ms[hook] = from + interval;
+	return 0;
+}
+
 static uint32_t seconds_left(const struct keeper *k)
 {
 	int64_t due = keeper_due(k);

@@ -12,6 +12,9 @@
 #include "agent/request.h"
 #include "agent/service.h"
 
+/* How often the daemon may have hooks run: a burst, then one in each interval (keeper_may_run). */
+enum keeper_hook { KEEPER_RUNNING, KEEPER_TEST, KEEPER_ACTIVATE, KEEPER_RELOAD, KEEPER_HOOKS };
+
 struct keeper {
 	const struct agent_config *config;           /* borrowed */
 	const struct agent_certificate *certificate; /* borrowed */
@@ -24,6 +27,7 @@ struct keeper {
 	/* The previous files are going back, or are back, and the journal does not say so yet: only the undo
 	 * goes on. */
 	bool undoing;
+	int64_t paced_ms[KEEPER_HOOKS]; /* monotonic; up to when its runs are used up */
 	struct error fault; /* why it is not ready */
 	bool drifted;       /* the archive's own set was changed beyond repair: said once */
 };
@@ -47,6 +51,11 @@ void keeper_tick(struct keeper *k);
  * something could not be put right. */
 int keeper_repair(struct keeper *k);
 void keeper_inventory(const struct keeper *k, struct inventory *ret);
+
+/* Whether a request that has hooks run may do so now, which is then counted. Else -1 with when it may again:
+ * whoever has taken over the daemon must not be able to reload a mail server in a loop. What the root half
+ * does by itself is not counted. */
+int keeper_may_run(struct keeper *k, enum keeper_hook hook, int64_t now_ms, struct error *err);
 
 /* For agent/step.c. The set of an entry from the archive, with the entry's content or an error. When somebody
  * has changed files of it, and what is left still has that content, it is written anew, and this logged. */

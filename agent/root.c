@@ -10,6 +10,7 @@
 #include "agent/setup.h"
 #include "agent/step.h"
 #include "lib/cli.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -23,6 +24,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+enum { IDENTIFY_RETRY_MS = 30000 };
+
 static const char default_config[] = "/etc/certsync/agent.conf";
 
 struct root {
@@ -30,11 +33,14 @@ struct root {
 	struct agent_config *config;
 	struct places places;
 	struct identity identity;
+	bool identified;
+	int64_t identify_at_ms; /* monotonic; when it is tried again */
 	uint8_t instance[REQUEST_INSTANCE_SIZE];
 	struct keeper *keepers;
 	size_t keeper_count;
 	struct guard guard;
 	struct child child;
+	bool waiting; /* there may be a request of the child's that was read already */
 	int lock;
 	int stop_fd;   /* SIGTERM, SIGINT: readable until the end, so that hooks see it too */
 	int reload_fd; /* SIGHUP */
@@ -104,6 +110,21 @@ static void start_keepers(struct root *r)
 	guard_check_soon(&r->guard);
 }
 
+/* Without its keys no child is started, since it could do nothing; what is installed does not wait for them.
+ */
+static void identify(struct root *r)
+{
+	struct error err;
+	r->identified = places_instance(&r->places, r->instance, &err) == 0 &&
+			identity_load(&r->places, &r->identity, &err) == 0;
+	if (r->identified)
+		return;
+	r->identify_at_ms = clock_monotonic_ms() + IDENTIFY_RETRY_MS;
+	log_event(LOG_LEVEL_ERROR, "identity",
+		"error=\"%s\" text=\"certsync-agent is not started without it; tried again in %d s\"",
+		err.message, IDENTIFY_RETRY_MS / 1000);
+}
+
 static int start(struct root *r, struct error *err)
 {
 	static const int stop[] = {SIGTERM, SIGINT}, reload[] = {SIGHUP};
@@ -111,8 +132,6 @@ static int start(struct root *r, struct error *err)
 	r->reload_fd = signal_fd(reload, COUNT(reload));
 	signal(SIGPIPE, SIG_IGN);
 	if (places_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 ||
-		places_instance(&r->places, r->instance, err) < 0 ||
-		identity_load(&r->places, &r->identity, err) < 0 ||
 		open_keepers(r->config, r, &r->keepers, err) < 0)
 		return -1;
 	r->keeper_count = r->config->certificate_count;
@@ -308,18 +327,20 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 	return result;
 }
 
-static void serve_child(struct root *r)
+/* One request at most, so that what is due by the clock comes in between. */
+static void serve_child(struct root *r, bool readable)
 {
 	struct error err;
 	struct frame frame;
-	int got = frame_fill(&r->child.stream, &err);
-	while (got > 0) {
-		int found = frame_next(&r->child.stream, &frame, &err);
-		if (found == 0)
-			return;
-		got = found > 0 && answer(r, &frame, &err) == 0 ? 1 : -1;
+	int got = 1, found = frame_next(&r->child.stream, &frame, &err);
+	if (found == 0 && readable) {
+		got = frame_fill(&r->child.stream, &err);
+		found = got > 0 ? frame_next(&r->child.stream, &frame, &err) : got;
 	}
-	child_ended(&r->child, got < 0 ? err.message : "it closed its socket");
+	r->waiting = found > 0 && answer(r, &frame, &err) == 0;
+	if (r->waiting || (found == 0 && got > 0))
+		return;
+	child_ended(&r->child, got == 0 ? "it closed its socket" : err.message);
 }
 
 /* ---- the loop ---- */
@@ -329,9 +350,17 @@ static int64_t sooner(int64_t a, int64_t b)
 	return b < 0 || (a >= 0 && a < b) ? a : b;
 }
 
+static int64_t start_due(const struct root *r)
+{
+	if (r->identified)
+		return child_due(&r->child);
+	int64_t left = r->identify_at_ms - clock_monotonic_ms();
+	return left > 0 ? left : 0;
+}
+
 static int next_due(const struct root *r)
 {
-	int64_t due = sooner(guard_due(&r->guard), child_due(&r->child));
+	int64_t due = sooner(guard_due(&r->guard), start_due(r));
 	for (size_t i = 0; i < r->keeper_count; i++)
 		if (r->keepers[i].ready)
 			due = sooner(keeper_due(&r->keepers[i]), due);
@@ -340,7 +369,10 @@ static int next_due(const struct root *r)
 
 static void tick(struct root *r)
 {
-	child_tick(&r->child);
+	if (!r->identified && start_due(r) == 0)
+		identify(r);
+	if (r->identified)
+		child_tick(&r->child);
 	for (size_t i = 0; i < r->keeper_count; i++) {
 		if (!r->keepers[i].ready || keeper_due(&r->keepers[i]) != 0)
 			continue;
@@ -361,14 +393,14 @@ static void loop(struct root *r)
 			{.fd = r->child.stream.fd, .events = POLLIN},
 			{.fd = r->child.pidfd, .events = POLLIN},
 		};
-		if (poll(fds, COUNT(fds), next_due(r)) < 0)
+		if (poll(fds, COUNT(fds), r->waiting ? 0 : next_due(r)) < 0)
 			continue;
 		if (fds[0].revents)
 			return;
 		if (fds[2].revents)
 			guard_event(&r->guard);
-		if (fds[3].revents)
-			serve_child(r);
+		if (fds[3].revents || r->waiting)
+			serve_child(r, fds[3].revents);
 		else if (fds[4].revents)
 			child_ended(&r->child, NULL);
 		if (fds[1].revents) {

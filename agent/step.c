@@ -447,8 +447,32 @@ static void step_undo_revision(struct keeper *k, struct reply *reply)
 		step_undo(k, reply);
 }
 
+static bool may_run(struct keeper *k, enum request_op op, struct reply *reply)
+{
+	static const struct {
+		enum request_op op;
+		enum keeper_hook hook;
+		const char *step;
+	} paced[] = {
+		{REQUEST_TEST, KEEPER_TEST, "test"},
+		{REQUEST_ACTIVATE, KEEPER_ACTIVATE, "activate"},
+		{REQUEST_RELOAD, KEEPER_RELOAD, "reload"},
+		{REQUEST_RUNNING, KEEPER_RUNNING, "running"},
+	};
+	struct error err;
+	for (size_t i = 0; i < COUNT(paced); i++) {
+		if (paced[i].op != op || keeper_may_run(k, paced[i].hook, clock_monotonic_ms(), &err) == 0)
+			continue;
+		refuse(k, reply, paced[i].step, &err);
+		return false;
+	}
+	return true;
+}
+
 void step_request(struct keeper *k, const struct request *request, struct reply *reply)
 {
+	if (!may_run(k, request->op, reply))
+		return;
 	switch (request->op) {
 	case REQUEST_TEST:
 		step_test(k, reply);

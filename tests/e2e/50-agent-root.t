@@ -96,6 +96,56 @@ subtest 'no commit by the deadline' => sub {
 	stop($node, 'TERM');
 };
 
+subtest 'a daemon that asks without end does not hold up the deadline' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	stage($node, '1.2', $b);
+	control($node, 'one.running', 'sleep 0.3');
+	ok(ask($node, 'activate', '1.2', 1)->{ok}, 'activated for one second');
+	hooks_run($node);
+	my $request = pack 'C N/a* N N N', $op{running}, $name, 1, 2, 0;
+	$node->{socket}->syswrite(pack('N C a*', length($request) + 1, 4, $request) x 25);
+	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'undone');
+	my $asked = () = hooks_run($node) =~ /one:running:1\.2/g;
+	cmp_ok($asked, '<', 20, "after $asked of 25 requests");
+	control($node, 'one.running');
+	ok(receive($node), 'the rest is answered too') for 1 .. 25;
+	stop($node, 'TERM');
+};
+
+subtest 'a daemon that reloads in a loop is told to wait' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	hooks_run($node);
+	my ($reply, $asked) = (undef, 0);
+	do { $reply = ask($node, 'reload', '1.1'); $asked++ } while $reply->{ok} && $asked < 200;
+	like($reply->{text}, qr/^too often: reload of \Q$name\E .*try again in \d+ s/, "after $asked reloads");
+	ok(!$reply->{permanent}, 'and may come again');
+	my $ran = () = hooks_run($node) =~ /one:reload/g;
+	is($ran, $asked - 1, 'no hook has run for what was refused');
+	stop($node, 'TERM');
+};
+
+subtest 'keys of the daemon that it has spoilt hold up nothing but itself' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	stage($node, '1.2', $b);
+	ask($node, 'activate', '1.2', 1);
+	stop($node, 'KILL');
+	my $key = read_file("$node->{dir}/state/id_ed25519");
+	write_file("$node->{dir}/state/id_ed25519", "garbage\n");
+	sleep 1.5; # the deadline is on the wall clock, and must pass while nobody watches it
+	launch($node);
+	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'what was pending is undone');
+	ok(wait_for(sub { read_file("$node->{dir}/log") =~ /event=identity .*id_ed25519 is not/ }), 'it is said');
+	ok(!has_ended($node), 'and the root half goes on');
+	stop($node, 'TERM');
+	write_file("$node->{dir}/state/id_ed25519", $key);
+	start($node);
+	is(inventory($node)->{served}, '1.1', 'with the key restored the daemon comes too');
+	stop($node, 'TERM');
+};
+
 subtest 'the first revision is never undone to the placeholder' => sub {
 	my $node = node();
 	stage($node, '1.1', $a);

@@ -1,4 +1,5 @@
 /* A certificate on a node whose files somebody changes, and whose disk fails in the wrong moment. */
+#include "agent/guard.h"
 #include "agent/keeper.h"
 #include "agent/step.h"
 #include "lib/clock.h"
@@ -239,6 +240,68 @@ static void why_it_is_not_ready_is_kept(void **state)
 	assert_true(n->keeper.ready);
 }
 
+static void hooks_that_are_asked_for_in_a_loop_are_refused_for_a_while(void **state)
+{
+	struct node *n = *state;
+	struct error err;
+	int64_t now = 5000000;
+	int runs = 0;
+	while (keeper_may_run(&n->keeper, KEEPER_RELOAD, now, &err) == 0 && runs < 1000)
+		runs++;
+	assert_in_range(runs, 10, 30);
+	assert_int_equal(err.kind, ERROR_RETRY);
+	assert_memory_equal(err.message, "too often: reload of mail.domain.pl", 35);
+	assert_non_null(strstr(err.message, "try again in 15 s"));
+	/* Other hooks have their own. */
+	assert_int_equal(keeper_may_run(&n->keeper, KEEPER_TEST, now, &err), 0);
+	assert_int_equal(keeper_may_run(&n->keeper, KEEPER_RELOAD, now + 14999, &err), -1);
+	assert_int_equal(keeper_may_run(&n->keeper, KEEPER_RELOAD, now + 15000, &err), 0);
+	assert_int_equal(keeper_may_run(&n->keeper, KEEPER_RELOAD, now + 15000, &err), -1);
+	int later = 0;
+	while (keeper_may_run(&n->keeper, KEEPER_RELOAD, now + 3600000, &err) == 0 && later < 1000)
+		later++;
+	assert_int_equal(later, runs);
+}
+
+static void a_request_in_a_loop_is_told_to_wait(void **state)
+{
+	struct node *n = *state;
+	const struct request request = {.op = REQUEST_RELOAD, .revision = {1, 1}};
+	struct reply *reply = mem_alloc(sizeof(*reply));
+	install(n, 1, 20);
+	do {
+		memset(reply, 0, sizeof(*reply));
+		reply->revision = request.revision;
+		step_request(&n->keeper, &request, reply);
+	} while (reply->ok);
+	assert_false(reply->permanent);
+	assert_string_equal(reply->step, "reload");
+	assert_memory_equal(reply->text, "too often:", 10);
+	mem_free_cleanup(&reply);
+	/* An undo is never refused for that. */
+	stage(n, 2, 20);
+	assert_true(ask(n, REQUEST_ACTIVATE, 2));
+	assert_true(ask(n, REQUEST_UNDO, 2));
+}
+
+static void what_happened_before_the_watches_are_made_anew_counts(void **state)
+{
+	struct node *n = *state;
+	struct guard guard;
+	install(n, 1, 20);
+	guard_init(&guard);
+	guard_arm(&guard, &n->keeper, 1);
+	guard_arm(&guard, &n->keeper, 1);
+	assert_true(guard_due(&guard) > 60000);
+	assert_int_equal(unlinkat(n->keeper.install.live, name, 0), 0);
+	guard_arm(&guard, &n->keeper, 1);
+	assert_in_range(guard_due(&guard), 0, 1000);
+	guard.check_at_ms = 0;
+	guard_tick(&guard, &n->keeper, 1);
+	assert_int_equal(live(n), 1);
+	guard_release(&guard);
+}
+
 #define STORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -250,6 +313,9 @@ int main(void)
 		STORY(an_expired_certificate_is_not_displaced_by_the_placeholder),
 		STORY(an_undo_that_cannot_be_recorded_is_not_reversed),
 		STORY(a_new_activation_ends_an_undo_that_could_not_be_recorded),
+		STORY(hooks_that_are_asked_for_in_a_loop_are_refused_for_a_while),
+		STORY(a_request_in_a_loop_is_told_to_wait),
+		STORY(what_happened_before_the_watches_are_made_anew_counts),
 		STORY(why_it_is_not_ready_is_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
