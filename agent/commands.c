@@ -95,6 +95,8 @@ static void print_certificate(const cJSON *certificate)
 			text_of(failure, "text"));
 		print_indented(text_of(failure, "output"));
 	}
+	if (text_of(certificate, "unverified")[0])
+		printf("  unverified  %s\n", text_of(certificate, "unverified"));
 	print_probes(certificate);
 }
 

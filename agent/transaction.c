@@ -46,7 +46,7 @@ static const uint8_t way_activate[] = {
 	RUNNING, PROBE_BEFORE, ACTIVATE, TEST, RELOAD, INSTALLED, PROBE_UNTIL, COMMIT, LOOK, VERIFIED, END};
 static const uint8_t way_renumber[] = {ACTIVATE, INSTALLED, COMMIT, LOOK, RUNNING, PROBE_ONCE, VERIFIED, END};
 static const uint8_t way_resume[] = {
-	RUNNING, TEST, RELOAD, INSTALLED, PROBE_UNTIL, COMMIT, LOOK, VERIFIED, END};
+	RUNNING, PROBE_BEFORE, TEST, RELOAD, INSTALLED, PROBE_UNTIL, COMMIT, LOOK, VERIFIED, END};
 static const uint8_t way_force[] = {
 	RUNNING, PROBE_BEFORE, TEST, RELOAD, INSTALLED, PROBE_UNTIL, VERIFIED, END};
 static const uint8_t way_confirm[] = {RUNNING, PROBE_ONCE, CONFIRM, VERIFIED, END};
@@ -56,6 +56,7 @@ static const uint8_t way_undone[] = {LOOK, PROBE_AFTER, FAILED, END};
 static const uint8_t way_refused[] = {LOOK, FAILED, END};
 
 static void begin(struct transaction *t, const struct transaction_order *order, int64_t now);
+static void go(struct transaction *t, const uint8_t *way, int64_t now);
 
 /* Whose leaf the probes are held against: what live/ points at, or what the order is about to put there. */
 static void expect_live(struct transaction *t)
@@ -152,6 +153,13 @@ static void ask_activate(struct transaction *t, int64_t now)
 	ask(t, REQUEST_ACTIVATE, timeout);
 }
 
+/* What the last look makes of what is installed: also of a port that was dead before and did not stop the
+ * way. */
+static enum transaction_state seen_state(const struct transaction *t)
+{
+	return view_all_match(&t->view) ? TRANSACTION_VERIFIED : TRANSACTION_UNVERIFIED;
+}
+
 /* Does what has no answer to wait for. True: the step is done. */
 static bool do_at_once(struct transaction *t, int64_t now)
 {
@@ -164,11 +172,12 @@ static bool do_at_once(struct transaction *t, int64_t now)
 		return true;
 	case VERIFIED:
 		t->failure = (struct transaction_failure){0};
-		tell_step(t, MESSAGE_VERIFIED, TRANSACTION_VERIFIED, now);
+		tell_step(t, MESSAGE_VERIFIED, seen_state(t), now);
 		return true;
 	case PROBED:
-		if (t->state == TRANSACTION_INSTALLED && view_all_match(&t->view))
-			t->state = TRANSACTION_VERIFIED;
+		if (t->state == TRANSACTION_INSTALLED || t->state == TRANSACTION_VERIFIED ||
+			t->state == TRANSACTION_UNVERIFIED)
+			t->state = seen_state(t);
 		tell_probed(t, now);
 		return true;
 	case FAILED:
@@ -236,8 +245,13 @@ static void rest(struct transaction *t, int64_t now)
 	struct transaction_order next = t->next;
 	t->way = NULL;
 	t->next = (struct transaction_order){0};
-	if (!revision_is_placeholder(next.revision))
+	if (!revision_is_placeholder(next.revision)) {
 		begin(t, &next, now);
+	} else if (t->owed) {
+		t->inspection = t->owed;
+		t->owed = 0;
+		go(t, way_inspect, now);
+	}
 }
 
 /* Walks on until something is outstanding or the way has ended. */
@@ -401,7 +415,7 @@ static enum transaction_state state_at_rest(const struct transaction *t)
 		return TRANSACTION_STAGED;
 	if (revision_is_placeholder(t->have.served))
 		return TRANSACTION_IDLE;
-	return t->view.probed_at && view_all_match(&t->view) ? TRANSACTION_VERIFIED : TRANSACTION_INSTALLED;
+	return t->view.probed_at ? seen_state(t) : TRANSACTION_INSTALLED;
 }
 
 void transaction_start(struct transaction *t, const struct inventory *have, int64_t now)
@@ -431,6 +445,8 @@ bool transaction_take(struct transaction *t, const struct message *m, int64_t no
 	t->seen = sequence;
 	if (t->way && may_be_left(t, &order)) {
 		t->io->cancel(t->context);
+		if (t->way == way_inspect && t->inspection)
+			t->owed = t->inspection;
 		t->way = NULL;
 	}
 	if (t->way)
@@ -442,8 +458,14 @@ bool transaction_take(struct transaction *t, const struct message *m, int64_t no
 
 bool transaction_inspect(struct transaction *t, uint32_t attempt, int64_t now)
 {
-	if (t->way)
-		return false;
+	if (t->way == way_inspect && attempt) {
+		t->inspection = attempt;
+		return true;
+	}
+	if (t->way) {
+		t->owed = attempt ? attempt : t->owed;
+		return attempt != 0;
+	}
 	t->inspection = attempt;
 	go(t, way_inspect, now);
 	return true;
@@ -452,7 +474,7 @@ bool transaction_inspect(struct transaction *t, uint32_t attempt, int64_t now)
 void transaction_lost(struct transaction *t)
 {
 	t->seen = 0;
-	t->inspection = 0;
+	t->inspection = t->owed = 0;
 	t->order.attempt = 0;
 	t->next = (struct transaction_order){0};
 	if (!t->way || t->way[t->at] != FETCH)
@@ -581,8 +603,9 @@ void transaction_probed(struct transaction *t, const struct message_probe *seen,
 	if (!is_probe_step(step))
 		return;
 	view_record(&t->view, seen, now);
-	if (step == PROBE_BEFORE)
-		view_note_alive(&t->view);
+	if (step == PROBE_BEFORE && !view_note_alive(&t->view) && t->way == way_resume)
+		/* Perhaps it is what was interrupted that has silenced them. */
+		view_all_alive(&t->view);
 	if ((step == PROBE_UNTIL || step == PROBE_AFTER) && view_want_missing(&t->view))
 		wait_or_give_up(t, now);
 	else
@@ -607,8 +630,8 @@ bool transaction_is_switched(const struct transaction *t)
 
 const char *transaction_state_name(const struct transaction *t)
 {
-	static const char *const names[] = {
-		"waiting", "offered", "staged", "activating", "installed", "verified", "failed"};
+	static const char *const names[] = {"waiting", "offered", "staged", "activating", "installed",
+		"verified", "unverified", "failed"};
 	if (t->state == TRANSACTION_FAILED && t->failure.rolled_back)
 		return "rolled back";
 	if (t->stopped && (t->state == TRANSACTION_INSTALLED || t->state == TRANSACTION_VERIFIED))

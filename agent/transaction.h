@@ -23,6 +23,7 @@ enum transaction_state {
 	TRANSACTION_ACTIVATING,
 	TRANSACTION_INSTALLED, /* switched and reloaded, or found so at the start; not yet seen served */
 	TRANSACTION_VERIFIED,
+	TRANSACTION_UNVERIFIED, /* it was looked at, and some running service does not serve it */
 	TRANSACTION_FAILED, /* the newest order failed; see `rolled_back` in the failure */
 };
 
@@ -79,6 +80,7 @@ struct transaction {
 	uint64_t seen;                 /* the newest attempt of this session, offer before activate */
 	int64_t started;               /* when the order was taken */
 	uint32_t inspection;           /* attempt of the hub's `probe`; 0: the agent's own */
+	uint32_t owed;                 /* attempt of a `probe` that waits for the way to end; 0: none */
 	bool switched;       /* the root half has (perhaps) switched the files and not yet committed */
 	bool undone;         /* it was, before the failure */
 	int64_t switch_ends; /* when the root half undoes it by itself */
@@ -94,7 +96,8 @@ void transaction_init(
 void transaction_start(struct transaction *t, const struct inventory *have, int64_t now);
 /* An offer or activate. False when it is stale or a repetition and was dropped. */
 bool transaction_take(struct transaction *t, const struct message *m, int64_t now);
-/* Looks at what is served and tells `probed`. False when a way is being walked: that one tells itself. */
+/* Looks at what is served and tells `probed`. While something else goes on, an attempt of the hub's waits for
+ * its end and is answered then; without one (0) nothing is done: false. */
 bool transaction_inspect(struct transaction *t, uint32_t attempt, int64_t now);
 /* Tells what was seen last, again: to a hub that is new to it. */
 void transaction_tell_probes(struct transaction *t, int64_t now);

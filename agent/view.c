@@ -73,10 +73,14 @@ void view_record(struct view *v, const struct message_probe *seen, int64_t now)
 	v->probed_at = now;
 }
 
-void view_note_alive(struct view *v)
+bool view_note_alive(struct view *v)
 {
-	for (size_t i = 0; i < v->count; i++)
+	bool any = false;
+	for (size_t i = 0; i < v->count; i++) {
 		v->alive[i] = v->probe[i].served;
+		any = any || v->alive[i];
+	}
+	return any;
 }
 
 void view_all_alive(struct view *v)
@@ -101,16 +105,29 @@ bool view_any_mismatch(const struct view *v)
 	return false;
 }
 
-void view_describe_wanted(const struct view *v, char *text, size_t size)
+static void describe(const struct view *v, const bool *chosen, char *text, size_t size)
 {
 	size_t used = 0;
 	text[0] = '\0';
 	for (size_t i = 0; i < v->count && used < size; i++) {
 		const struct message_probe *p = &v->probe[i];
-		if (v->wanted[i])
+		if (chosen[i])
 			used += (size_t)snprintf(text + used, size - used, "%s%s (%s): %s", used ? "; " : "",
 				p->endpoint, p->service, p->text);
 	}
+}
+
+void view_describe_wanted(const struct view *v, char *text, size_t size)
+{
+	describe(v, v->wanted, text, size);
+}
+
+void view_describe_unserved(const struct view *v, char *text, size_t size)
+{
+	bool unserved[MESSAGE_PROBES_MAX];
+	for (size_t i = 0; i < v->count; i++)
+		unserved[i] = !v->probe[i].stopped && !v->probe[i].match;
+	describe(v, unserved, text, size);
 }
 
 void view_add_to(const struct view *v, struct message *m)

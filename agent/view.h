@@ -31,13 +31,15 @@ bool view_want_missing(struct view *v); /* of those, what was alive and does not
 
 /* Takes in a round: one element for each endpoint, of which the wanted ones are read. */
 void view_record(struct view *v, const struct message_probe *seen, int64_t now);
-void view_note_alive(struct view *v); /* as seen last */
+bool view_note_alive(struct view *v); /* as seen last; whether there is one */
 void view_all_alive(struct view *v);  /* nothing is known of before */
 
 bool view_all_match(const struct view *v);    /* every endpoint of a running service serves it */
 bool view_any_mismatch(const struct view *v); /* one serves something else */
 /* "127.0.0.1:993 (dovecot): connection refused; …" of what is still wanted. */
 void view_describe_wanted(const struct view *v, char *text, size_t size);
+/* The same of every endpoint of a running service that does not serve the expected leaf; empty: none. */
+void view_describe_unserved(const struct view *v, char *text, size_t size);
 void view_add_to(const struct view *v, struct message *m);
 
 #endif

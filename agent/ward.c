@@ -185,12 +185,11 @@ void ward_message(struct ward *w, const struct message *m)
 	int64_t now = clock_monotonic_ms();
 	log_event(LOG_LEVEL_INFO, message_type_name(m->type), "certificate=%s revision=%s attempt=%u",
 		m->certificate, revision_text(m->revision, revision), m->attempt);
-	bool taken = m->type == MESSAGE_PROBE ? transaction_inspect(&w->transaction, m->attempt, now)
-					      : transaction_take(&w->transaction, m, now);
-	if (!taken)
-		log_event(LOG_LEVEL_INFO, "dropped", "certificate=%s message=%s attempt=%u reason=\"%s\"",
-			m->certificate, message_type_name(m->type), m->attempt,
-			m->type == MESSAGE_PROBE ? "what is under way probes anyhow" : "stale");
+	if (m->type == MESSAGE_PROBE)
+		transaction_inspect(&w->transaction, m->attempt, now);
+	else if (!transaction_take(&w->transaction, m, now))
+		log_event(LOG_LEVEL_INFO, "dropped", "certificate=%s message=%s attempt=%u reason=stale",
+			m->certificate, message_type_name(m->type), m->attempt);
 }
 
 void ward_bundle(struct ward *w, const uint8_t *data, size_t len)
@@ -286,6 +285,17 @@ static void add_failure(const struct ward *w, cJSON *o)
 	cJSON_AddBoolToObject(failure, "rolled_back", f->rolled_back);
 }
 
+/* Where it is not served, beside the state that says so. */
+static void add_unserved(const struct transaction *t, cJSON *o)
+{
+	char text[MESSAGE_TEXT_MAX];
+	if (t->state != TRANSACTION_UNVERIFIED)
+		return;
+	view_describe_unserved(&t->view, text, sizeof(text));
+	text_clean(text, 0);
+	cJSON_AddStringToObject(o, "unverified", text);
+}
+
 static void add_probes(const struct transaction *t, cJSON *o)
 {
 	cJSON *probes = cJSON_AddArrayToObject(o, "probes");
@@ -320,6 +330,7 @@ cJSON *ward_status(const struct ward *w)
 	cJSON_AddStringToObject(o, "fingerprint", m.fingerprint);
 	add_time(o, "not_after", m.not_after);
 	add_failure(w, o);
+	add_unserved(t, o);
 	add_probes(t, o);
 	return o;
 }

@@ -146,6 +146,7 @@ static void a_port_that_was_dead_before_is_told_and_no_reason(void **state)
 		n->trace, "running probe activate test reload !installed probe commit look !verified");
 	assert_false(n->t.view.probe[POP3].served);
 	assert_string_equal(n->t.view.probe[POP3].text, "connection refused");
+	assert_string_equal(transaction_state_name(&n->t), "unverified");
 	assert_true(n->t.view.probe[SMTP].match);
 }
 
@@ -411,7 +412,7 @@ static void a_restarted_agent_finishes_what_is_pending(void **state)
 	(void)state;
 	struct node *n = interrupted();
 	pump(n);
-	assert_string_equal(n->trace, "running test reload !installed probe commit look !verified");
+	assert_string_equal(n->trace, "running probe test reload !installed probe commit look !verified");
 	assert_int_equal(n->told.attempt, 0);
 	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
 }
@@ -424,6 +425,28 @@ static void a_restarted_agent_undoes_what_it_cannot_finish(void **state)
 	pump(n);
 	assert_non_null(strstr(n->trace, "undo look probe"));
 	assert_string_equal(transaction_state_name(&n->t), "rolled back");
+}
+
+static void a_restarted_agent_does_not_wait_for_ports_that_are_dead(void **state)
+{
+	(void)state;
+	struct node *n = interrupted();
+	n->serves[POP3] = n->serves_after_reload[POP3] = 0;
+	pump(n);
+	assert_string_equal(n->trace, "running probe test reload !installed probe commit look !verified");
+	assert_string_equal(transaction_state_name(&n->t), "unverified");
+	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
+}
+
+static void a_restarted_agent_that_finds_all_ports_dead_waits_for_them(void **state)
+{
+	(void)state;
+	struct node *n = interrupted();
+	memset(n->serves, 0, PORTS);
+	n->serves_after_reload[POP3] = 0;
+	pump(n);
+	assert_non_null(strstr(n->trace, "undo look"));
+	assert_string_equal(n->t.failure.step, "probe");
 }
 
 static void a_resumed_switch_ends_before_the_root_half_s_deadline(void **state)
@@ -465,7 +488,76 @@ static void a_look_tells_what_is_served(void **state)
 	assert_int_equal(revision_compare(n->told.revision, OLD), 0);
 	assert_true(n->t.view.probe[SMTP].match);
 	assert_false(n->t.view.probe[POP3].match);
-	assert_int_equal(n->t.state, TRANSACTION_INSTALLED); /* not seen served everywhere: not verified */
+	assert_string_equal(transaction_state_name(&n->t), "unverified");
+}
+
+static void what_is_no_longer_served_is_no_longer_verified(void **state)
+{
+	(void)state;
+	char text[MESSAGE_TEXT_MAX];
+	struct node *n = staged();
+	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
+	pump(n);
+	assert_string_equal(transaction_state_name(&n->t), "verified");
+	n->serves[IMAP] = 'o';
+	n->serves[SMTP] = 0;
+	assert_true(transaction_inspect(&n->t, 0, n->now));
+	pump(n);
+	assert_string_equal(transaction_state_name(&n->t), "unverified");
+	view_describe_unserved(&n->t.view, text, sizeof(text));
+	assert_non_null(strstr(text, "127.0.0.1:25 (postfix): connection refused"));
+	assert_non_null(strstr(text, "127.0.0.1:993 (dovecot): serves another certificate"));
+	assert_null(strstr(text, ":995"));
+	memset(n->serves, 'n', PORTS);
+	assert_true(transaction_inspect(&n->t, 0, n->now));
+	pump(n);
+	assert_string_equal(transaction_state_name(&n->t), "verified");
+}
+
+static void a_probe_is_always_answered(void **state)
+{
+	(void)state;
+	struct node *n = ready();
+	/* In the middle of the agent's own look: that one answers. */
+	assert_true(transaction_inspect(&n->t, 0, n->now));
+	assert_true(transaction_inspect(&n->t, 7, n->now));
+	pump(n);
+	assert_string_equal(n->trace, "running probe !probed");
+	assert_int_equal(n->told.attempt, 7);
+	/* In the middle of a way: after it. */
+	order(n, MESSAGE_OFFER, NEW, 8, 'n');
+	pump_to(n, "stage");
+	assert_true(transaction_inspect(&n->t, 9, n->now));
+	assert_false(transaction_inspect(&n->t, 0, n->now));
+	pump(n);
+	assert_string_equal(n->trace, "fetch stage look test !staged running probe !probed");
+	assert_int_equal(n->told.attempt, 9);
+	/* Cancelled by an order: after that. */
+	assert_true(transaction_inspect(&n->t, 10, n->now));
+	pump_to(n, "running probe");
+	order(n, MESSAGE_ACTIVATE, NEW, 11, 'n');
+	pump(n);
+	assert_non_null(strstr(n->trace, "look !verified running probe !probed"));
+	assert_int_equal(n->told.attempt, 10);
+	/* Nobody waits for the answer any more. */
+	order(n, MESSAGE_OFFER, (struct revision){1, 9}, 12, 'm');
+	assert_true(transaction_inspect(&n->t, 13, n->now));
+	transaction_lost(&n->t);
+	assert_true(transaction_rests(&n->t));
+	assert_null(strstr(n->trace, "!probed"));
+}
+
+static void a_probe_of_what_has_no_endpoint_is_answered(void **state)
+{
+	(void)state;
+	struct node *n = ready();
+	n->t.view.count = 0;
+	assert_true(transaction_inspect(&n->t, 3, n->now));
+	pump(n);
+	assert_string_equal(n->trace, "running !probed");
+	assert_int_equal(n->told_probes, 0);
+	assert_int_equal(n->told.attempt, 3);
+	assert_string_equal(transaction_state_name(&n->t), "verified");
 }
 
 int main(void)
@@ -501,6 +593,11 @@ int main(void)
 		cmocka_unit_test(a_restarted_agent_undoes_what_it_cannot_finish),
 		cmocka_unit_test(a_resumed_switch_ends_before_the_root_half_s_deadline),
 		cmocka_unit_test(an_order_interrupts_a_look),
+		cmocka_unit_test(a_restarted_agent_does_not_wait_for_ports_that_are_dead),
+		cmocka_unit_test(a_restarted_agent_that_finds_all_ports_dead_waits_for_them),
+		cmocka_unit_test(what_is_no_longer_served_is_no_longer_verified),
+		cmocka_unit_test(a_probe_is_always_answered),
+		cmocka_unit_test(a_probe_of_what_has_no_endpoint_is_answered),
 		cmocka_unit_test(a_look_tells_what_is_served),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
