@@ -3,6 +3,7 @@
 #include "lib/mem.h"
 #include "lib/name.h"
 
+#include <errno.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +54,9 @@ static void judge_unreachable(const struct probe_result *r, struct check *c)
 		[PROBE_PROTOCOL] = "look at the TLS settings of the service; if the port speaks another protocol, "
 				   "write it behind a slash, as in :993/imaps",
 	};
-	add_fault(c, CHECK_UNREACHABLE, r->error.message, advice[r->state]);
+	bool no_route = strstr(r->error.message, strerror(ENETUNREACH)) != NULL;
+	add_fault(c, CHECK_UNREACHABLE, r->error.message,
+		no_route ? "this machine has no route there (perhaps no IPv6): check from another one" : advice[r->state]);
 }
 
 /* ---- time ---- */
@@ -173,8 +176,11 @@ static void judge_chain(struct check *c, const struct probe_result *r, const str
 	int64_t when = p->now < f->not_before ? f->not_before : p->now < f->not_after ? p->now : f->not_after - 1;
 	X509 *last = last_issuer(r->leaf, r->rest);
 	c->chain_complete = X509_self_signed(last, 0) == 1;
-	if (!f->name_count)
+	if (!f->name_count) { /* lib/verify looks no further; this much is seen without it */
+		if (last == r->leaf && c->chain_complete)
+			judge_refusal(c, r->leaf, last, NULL);
 		return;
+	}
 	if (verify_served(r->leaf, r->rest, f->names[0], p->anchors, when, &err) == 0)
 		c->chain_complete = true;
 	else

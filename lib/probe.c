@@ -214,6 +214,7 @@ static enum need phase_connect(struct probe *p)
 		code = errno;
 	if (code)
 		return fail_errno(p, code);
+	p->result.connected = true;
 	char helo[64];
 	own_literal(p, helo, sizeof(helo));
 	starttls_begin(&p->talk, p->endpoint.protocol, helo);

@@ -27,6 +27,7 @@ struct probe_result {
 	STACK_OF(X509) *rest; /* borrowed; as sent, may be empty */
 	uint8_t fingerprint[CHAIN_SHA256_SIZE];
 	int64_t milliseconds; /* until the handshake was complete */
+	bool connected;       /* somebody listens there, whatever came of it */
 };
 
 struct probe;

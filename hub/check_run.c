@@ -1,0 +1,314 @@
+#include "hub/check_run.h"
+#include "lib/clock.h"
+#include "lib/mem.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what to look at ---- */
+
+static int add_port(struct check_host *h, const char *port, struct error *err)
+{
+	char text[ENDPOINT_TEXT_MAX];
+	struct check_port *p = &h->ports[h->port_count];
+	if (strlen(port) >= sizeof(p->text))
+		return error_set(err, ERROR_USAGE, "%s: \"%.40s\" is no port", h->name, port);
+	/* Any address does: the port and the way to TLS are what is read here. */
+	snprintf(text, sizeof(text), "0.0.0.0:%s", port);
+	if (endpoint_parse(text, &p->model, err) < 0) {
+		auto_free char *why = mem_strdup(err->message);
+		const char *behind = strstr(why, "\": "); /* that address is nobody's business */
+		return error_set(err, ERROR_USAGE, "%s:%s: %s", h->name, port, behind ? behind + 3 : "write HOST:PORT/PROTOCOL");
+	}
+	strcpy(p->text, port);
+	h->port_count++;
+	return 0;
+}
+
+/* The ports at which a mail server or its web front is usually reached. */
+static int add_known_ports(struct check_host *h, struct error *err)
+{
+	static const char *const known[] = {"25", "110", "143", "443", "465", "587", "993", "995"};
+	h->guessed = true;
+	for (size_t i = 0; i < COUNT(known); i++)
+		if (add_port(h, known[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static bool is_address(const char *text)
+{
+	unsigned char bytes[16];
+	return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+int check_host_parse(const char *text, struct check_host *ret, struct error *err)
+{
+	struct check_host h = {0};
+	const char *name = text, *end = strrchr(text, ':'), *port = NULL;
+	size_t len = strlen(text);
+	if (text[0] == '[' && strchr(text, ']')) {
+		name = text + 1;
+		len = strcspn(name, "]");
+		port = name[len + 1] == ':' ? name + len + 2 : NULL;
+		if (!port && name[len + 1])
+			return error_set(err, ERROR_USAGE, "%.100s: write [ADDRESS]:PORT", text);
+	} else if (end && !is_address(text)) {
+		len = (size_t)(end - text);
+		port = end + 1;
+	}
+	if (len == 0 || len >= sizeof(h.name))
+		return error_set(err, ERROR_USAGE, "%.100s: write HOST, HOST:PORT or HOST:PORT/PROTOCOL", text);
+	memcpy(h.name, name, len);
+	if (h.name[len - 1] == '.') /* a name from the root: certificates and SNI do without the dot */
+		h.name[len - 1] = '\0';
+	if (!is_address(h.name) && !name_is_dns(h.name, false))
+		return error_set(err, ERROR_USAGE, "%.100s is neither a host name nor an address: write HOST, HOST:PORT or "
+			"HOST:PORT/PROTOCOL", h.name);
+	if ((port ? add_port(&h, port, err) : add_known_ports(&h, err)) < 0)
+		return -1;
+	*ret = h;
+	return 0;
+}
+
+/* ---- addresses ---- */
+
+static struct check_row *add_row(struct check_run *run, const struct check_host *host)
+{
+	run->rows = mem_grow(run->rows, run->row_count + 1, sizeof(*run->rows));
+	struct check_row *row = &run->rows[run->row_count++];
+	*row = (struct check_row){.host = host};
+	return row;
+}
+
+static void add_endpoint(struct check_run *run, const struct check_host *host, size_t port, const struct addrinfo *at)
+{
+	char address[INET6_ADDRSTRLEN + 20];
+	struct check_row *row = add_row(run, host);
+	uint16_t number = ((const struct sockaddr_in *)&host->ports[port].model.address)->sin_port;
+	row->port = port;
+	row->endpoint = host->ports[port].model;
+	memcpy(&row->endpoint.address, at->ai_addr, at->ai_addrlen);
+	row->endpoint.address_len = at->ai_addrlen;
+	if (at->ai_family == AF_INET6)
+		((struct sockaddr_in6 *)&row->endpoint.address)->sin6_port = number;
+	else
+		((struct sockaddr_in *)&row->endpoint.address)->sin_port = number;
+	getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST);
+	snprintf(row->endpoint.text, sizeof(row->endpoint.text), at->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s", address,
+		host->ports[port].text);
+}
+
+static size_t add_addresses(struct check_run *run, const struct check_host *host, const struct addrinfo *list)
+{
+	size_t count = 0;
+	for (const struct addrinfo *at = list; at && count < CHECK_ADDRESSES_MAX; at = at->ai_next) {
+		if (at->ai_family != AF_INET && at->ai_family != AF_INET6)
+			continue;
+		for (size_t i = 0; i < host->port_count; i++)
+			add_endpoint(run, host, i, at);
+		count++;
+	}
+	return count;
+}
+
+static void add_nameless(struct check_run *run, const struct check_host *host, const char *why)
+{
+	auto_free char *reason = mem_printf("%s has no address: %s", host->name, why);
+	check_unreachable(&add_row(run, host)->check, reason, "correct the name or its DNS records, or give --at ADDRESS");
+}
+
+static const struct addrinfo numeric = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+static const struct addrinfo by_name = {.ai_socktype = SOCK_STREAM};
+
+static int use_given(struct check_run *run, struct error *err)
+{
+	for (size_t i = 0; i < run->host_count; i++)
+		for (size_t k = 0; run->at[k]; k++) {
+			struct addrinfo *list = NULL;
+			if (getaddrinfo(run->at[k], NULL, &numeric, &list) != 0)
+				return error_set(err, ERROR_USAGE, "--at %s is not an IP address", run->at[k]);
+			add_addresses(run, &run->hosts[i], list);
+			freeaddrinfo(list);
+		}
+	return 0;
+}
+
+/* Requests that are not over by the deadline are left to their threads: the command ends soon. */
+struct questions {
+	struct gaicb *all, **list;
+	size_t count;
+};
+
+static void await_names(struct questions *q, int timeout_ms)
+{
+	int64_t deadline = clock_monotonic_ms() + timeout_ms;
+	for (;;) {
+		size_t open = 0;
+		for (size_t i = 0; i < q->count; i++)
+			open += gai_error(&q->all[i]) == EAI_INPROGRESS;
+		int64_t left = deadline - clock_monotonic_ms();
+		if (!open || left <= 0)
+			return;
+		struct timespec wait = {.tv_sec = (time_t)(left / 1000), .tv_nsec = (long)(left % 1000 * 1000000)};
+		gai_suspend((const struct gaicb *const *)q->list, (int)q->count, &wait);
+		for (size_t i = 0; i < q->count; i++) /* what is answered is not waited for again */
+			if (q->list[i] && gai_error(q->list[i]) != EAI_INPROGRESS)
+				q->list[i] = NULL;
+	}
+}
+
+static void ask_names(struct check_run *run)
+{
+	static struct questions q; /* stays for the threads */
+	q.count = run->host_count;
+	q.all = mem_array(q.count, sizeof(*q.all));
+	q.list = mem_array(q.count, sizeof(struct gaicb *));
+	for (size_t i = 0; i < q.count; i++) {
+		q.all[i] = (struct gaicb){.ar_name = run->hosts[i].name, .ar_request = &by_name};
+		q.list[i] = &q.all[i];
+	}
+	int failed = getaddrinfo_a(GAI_NOWAIT, q.list, (int)q.count, NULL);
+	if (!failed)
+		await_names(&q, run->timeout_ms);
+	for (size_t i = 0; i < q.count; i++) {
+		int code = failed ? failed : gai_error(&q.all[i]);
+		if (code == EAI_INPROGRESS)
+			add_nameless(run, &run->hosts[i], "the resolver has not answered in time");
+		else if (code)
+			add_nameless(run, &run->hosts[i], gai_strerror(code));
+		else if (add_addresses(run, &run->hosts[i], q.all[i].ar_result) == 0)
+			add_nameless(run, &run->hosts[i], "none of IPv4 or IPv6");
+		if (!code)
+			freeaddrinfo(q.all[i].ar_result);
+	}
+}
+
+/* ---- probes ---- */
+
+struct round {
+	struct check_run *run;
+	struct event_base *base;
+	size_t next;
+};
+
+struct shot {
+	struct round *round;
+	struct check_row *row;
+};
+
+static void start_next(struct round *round);
+
+static void on_probed(void *context, const struct probe_result *result)
+{
+	auto_free struct shot *shot = context;
+	const struct check_run *run = shot->round->run;
+	const struct check_host *host = shot->row->host;
+	struct check_policy policy = {
+		.anchors = run->anchors,
+		.now = run->now,
+		.name = host->name,
+		.expected = host->expects ? host->expected : NULL,
+		.certificate = host->certificate[0] ? host->certificate : NULL,
+		.expiring_before = run->expiring_before,
+	};
+	shot->row->connected = result->connected;
+	check_judge(result, &policy, &shot->row->check);
+	start_next(shot->round);
+}
+
+static void start_next(struct round *round)
+{
+	struct check_run *run = round->run;
+	while (round->next < run->row_count && !run->rows[round->next].endpoint.text[0])
+		round->next++;
+	if (round->next == run->row_count)
+		return;
+	struct shot *shot = mem_alloc(sizeof(*shot));
+	shot->round = round;
+	shot->row = &run->rows[round->next++];
+	probe_start(round->base, &shot->row->endpoint, shot->row->host->name, run->timeout_ms, on_probed, shot);
+}
+
+static void probe_all(struct check_run *run)
+{
+	struct round round = {.run = run, .base = event_base_new()};
+	if (!round.base)
+		abort();
+	for (size_t i = 0; i < CHECK_AT_ONCE; i++)
+		start_next(&round);
+	event_base_dispatch(round.base);
+	event_base_free(round.base);
+}
+
+/* ---- ports that nobody asked for ---- */
+
+static bool same_port(const struct check_row *a, const struct check_row *b)
+{
+	return a->host == b->host && a->port == b->port;
+}
+
+/* A port that one address of a name answers and another does not is a fault; one that none answers is not. */
+static bool is_missed(const struct check_run *run, const struct check_row *row)
+{
+	for (size_t i = 0; i < run->row_count; i++)
+		if (run->rows[i].connected && same_port(&run->rows[i], row))
+			return true;
+	return false;
+}
+
+/* Drops the rows of guessed ports that are closed everywhere; a host of which nothing is left keeps one row. */
+static void drop_closed(struct check_run *run)
+{
+	size_t kept = 0;
+	bool *keep = mem_array(run->row_count + 1, sizeof(*keep));
+	for (size_t i = 0; i < run->row_count; i++)
+		keep[i] = !run->rows[i].host->guessed || !run->rows[i].endpoint.text[0] || is_missed(run, &run->rows[i]);
+	for (size_t i = 0, some = 0; i < run->row_count; i++) {
+		const struct check_host *host = run->rows[i].host;
+		bool last = i + 1 == run->row_count || run->rows[i + 1].host != host;
+		some += keep[i];
+		if (last && !some) {
+			keep[i] = true;
+			check_release(&run->rows[i].check);
+			check_unreachable(&run->rows[i].check, "no address answers on any of the ports 25, 110, 143, 443, 465, 587, "
+				"993, 995", "start the service, correct the firewall or the address, or say the port");
+			run->rows[i].endpoint.text[0] = '\0';
+		}
+		some = last ? 0 : some;
+	}
+	for (size_t i = 0; i < run->row_count; i++) {
+		if (keep[i])
+			run->rows[kept++] = run->rows[i];
+		else
+			check_release(&run->rows[i].check);
+	}
+	run->row_count = kept;
+	free(keep);
+}
+
+int check_run(struct check_run *run, struct error *err)
+{
+	if (run->at[0]) {
+		if (use_given(run, err) < 0)
+			return -1;
+	} else if (run->host_count) {
+		ask_names(run);
+	}
+	probe_all(run);
+	drop_closed(run);
+	return 0;
+}
+
+void check_run_release(struct check_run *run)
+{
+	for (size_t i = 0; i < run->row_count; i++)
+		check_release(&run->rows[i].check);
+	free(run->rows);
+	run->rows = NULL;
+	run->row_count = 0;
+}
