@@ -28,6 +28,8 @@ report() {
 	fi
 	tests_failed=$((tests_failed + 1))
 	echo "not ok $tests_run - $2"
+	# On standard error, which prove shows whether it was asked for details or not.
+	note "failed: $2" >&2
 }
 
 ok() {
@@ -35,19 +37,19 @@ ok() {
 	shift
 	output=$("$@" 2>&1) || status=$?
 	report "$status" "$text"
-	[ "$status" -eq 0 ] || note "exit $status: ${output:-no output}"
+	[ "$status" -eq 0 ] || note "exit $status: ${output:-no output}" >&2
 }
 
 is() {
 	[ "$2" = "$3" ] && report 0 "$1" && return
 	report 1 "$1"
-	note "got:      $2"
-	note "expected: $3"
+	note "got:      $2" >&2
+	note "expected: $3" >&2
 }
 
 done_testing() {
 	echo "1..$tests_run"
-	[ "$tests_failed" -eq 0 ] || [ -z "$topology_scratch" ] || topology_logs
+	[ "$tests_failed" -eq 0 ] || [ -z "$topology_scratch" ] || topology_logs >&2
 	[ "$tests_failed" -eq 0 ]
 }
 
@@ -57,7 +59,7 @@ skip_all() {
 }
 
 bail_out() {
-	topology_logs
+	topology_logs >&2
 	echo "Bail out!  $*"
 	exit 1
 }
@@ -97,7 +99,7 @@ topology_begin() {
 	trap 'exit 129' HUP
 	stage_programs
 	{ topology_up "$stage" && ca_up && agents_up && servers_up && hub_up && agents_join; } >"$stage/log" 2>&1 || {
-		note "$(cat "$stage/log")"
+		note "$(cat "$stage/log")" >&2
 		bail_out "the topology did not come up"
 	}
 }
