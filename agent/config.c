@@ -1,8 +1,10 @@
 #include "agent/config.h"
+#include "agent/request.h"
 #include "lib/config.h"
 #include "lib/endpoint.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
+#include "lib/message.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -196,6 +198,21 @@ static void read_service(struct config *c, cfg_t *section, const struct agent_co
 			&ret->files[ret->file_count]);
 }
 
+/* What one message or reply has room for: more would be left out in silence. */
+static void check_counts(struct config *c, cfg_t *section, const struct agent_certificate *certificate)
+{
+	size_t probes = 0;
+	if (certificate->service_count > REQUEST_SERVICES_MAX)
+		config_fault(c, section, NULL, "certificate \"%s\": %zu services: %d at most",
+			certificate->name, certificate->service_count, REQUEST_SERVICES_MAX);
+	for (size_t i = 0; i < certificate->service_count; i++)
+		for (size_t k = 0; certificate->services[i].probe[k]; k++)
+			probes++;
+	if (probes > MESSAGE_PROBES_MAX)
+		config_fault(c, section, NULL, "certificate \"%s\": %zu endpoints to probe: %d at most",
+			certificate->name, probes, MESSAGE_PROBES_MAX);
+}
+
 static void read_certificate(
 	struct config *c, cfg_t *section, const struct agent_config *a, struct agent_certificate *ret)
 {
@@ -220,6 +237,7 @@ static void read_certificate(
 	for (; ret->service_count < count; ret->service_count++)
 		read_service(c, cfg_getnsec(section, "service", (unsigned)ret->service_count), a, ret->name,
 			&ret->services[ret->service_count]);
+	check_counts(c, section, ret);
 }
 
 static void read_globals(struct config *c, cfg_t *root, struct agent_config *a)
@@ -293,6 +311,9 @@ static void check_files(struct config *c, cfg_t *root)
 static void read_certificates(struct config *c, cfg_t *root, struct agent_config *a)
 {
 	size_t count = cfg_size(root, "certificate");
+	if (count > REQUEST_CERTIFICATES_MAX)
+		config_fault(c, cfg_getnsec(root, "certificate", REQUEST_CERTIFICATES_MAX), NULL,
+			"%zu certificates: %d at most on one node", count, REQUEST_CERTIFICATES_MAX);
 	a->certificates = mem_array(count, sizeof(*a->certificates));
 	for (; a->certificate_count < count; a->certificate_count++)
 		read_certificate(c, cfg_getnsec(root, "certificate", (unsigned)a->certificate_count), a,

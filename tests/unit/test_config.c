@@ -317,6 +317,48 @@ static void root_is_told_of_users_that_do_not_exist(void **state)
 		"name another\n");
 }
 
+/* So many sections or words in a row, each with its number. */
+static char *repeated(const char *before, const char *each, int count, const char *after)
+{
+	auto_buf struct buf text = BUF_INIT(65536);
+	buf_addf(&text, "%s", before);
+	for (int i = 0; i < count; i++) {
+		const char *mark = strchr(each, '#');
+		buf_addf(&text, "%.*s%d%s", (int)(mark - each), each, i + 1, mark + 1);
+	}
+	buf_addf(&text, "%s", after);
+	return mem_strdup(buf_text(&text));
+}
+
+static void more_than_an_agent_can_tell_is_a_fault(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *before, *each, *after, *fault;
+		int most;
+	} cases[] = {
+		{AGENT_HEAD, "certificate c#.pl { allow = \"c.pl\" }\n", "",
+			"67: 65 certificates: 64 at most on one node\n", 64},
+		{AGENT_HEAD "certificate c.pl {\nallow = \"c.pl\"\n", "service s# { probe = none }\n", "}\n",
+			"3: certificate \"c.pl\": 17 services: 16 at most\n", 16},
+		{AGENT_HEAD "certificate c.pl {\nallow = \"c.pl\"\nservice s { probe = {\"127.0.0.1:1\"",
+			", \"127.0.0.1:10#\"", "} } }\n",
+			"3: certificate \"c.pl\": 65 endpoints to probe: 64 at most\n", 63},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		auto_free char *faults = NULL;
+		auto_free char *most =
+			repeated(cases[i].before, cases[i].each, cases[i].most, cases[i].after);
+		auto_free char *over =
+			repeated(cases[i].before, cases[i].each, cases[i].most + 1, cases[i].after);
+		struct agent_config *a = load_agent(most, &faults);
+		assert_string_equal(faults, "");
+		assert_non_null(a);
+		agent_config_free(a);
+		expect_agent_faults(over, cases[i].fault);
+	}
+}
+
 static void faults_of_the_agent_are_named(void **state)
 {
 	(void)state;
@@ -430,6 +472,7 @@ int main(void)
 		cmocka_unit_test(every_fault_of_meaning_comes_in_one_run_with_its_line),
 		cmocka_unit_test(single_faults_of_the_hub_are_named),
 		cmocka_unit_test(root_is_told_of_users_that_do_not_exist),
+		cmocka_unit_test(more_than_an_agent_can_tell_is_a_fault),
 		cmocka_unit_test(faults_of_the_agent_are_named),
 		cmocka_unit_test(syntax_stops_at_its_first_fault),
 		cmocka_unit_test(a_missing_file_is_named),
