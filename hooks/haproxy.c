@@ -15,13 +15,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define LOCK_NAME ".haproxy.lock"
 
 enum { EXIT_STOPPED = 3 };
 
@@ -69,17 +74,39 @@ static int check(const struct instance *i)
 	return -1;
 }
 
+/* Absolute, with no "//", "/./" or "/../" in it, nor one of them at its end. */
+static bool is_plain(const char *name)
+{
+	if (*name != '/')
+		return false;
+	while (*name) {
+		size_t len = strcspn(++name, "/");
+		if (len == 0 || (len <= 2 && strncmp(name, "..", len) == 0))
+			return false;
+		name += len;
+	}
+	return true;
+}
+
+static bool same_directory(const char *a, const char *b)
+{
+	struct stat left, right;
+	return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_ino == right.st_ino &&
+	       left.st_dev == right.st_dev;
+}
+
 /* Whether the file that HAProxy loaded under this name is one of the certificate's: it lies in its directory,
  * or it is a copy that the new leaf has just been written to. */
 static bool is_ours(const char *name, const char *directory, const char *leaf_pem)
 {
-	size_t len = strlen(directory);
-	if (strncmp(name, directory, len) == 0 && name[len] == '/')
+	if (!is_plain(name))
+		return false;
+	auto_free char *parent = mem_strndup(name, (size_t)(strrchr(name, '/') - name));
+	if (same_directory(parent, directory))
 		return true;
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT(CHAIN_PEM_MAX);
-	return name[0] == '/' && fs_read(AT_FDCWD, name, true, &text, &ignored) == 0 &&
-	       strstr(buf_text(&text), leaf_pem);
+	return fs_read(AT_FDCWD, name, true, &text, &ignored) == 0 && strstr(buf_text(&text), leaf_pem);
 }
 
 /* Replaces what is loaded from one file by what the file holds now. */
@@ -99,16 +126,25 @@ static int replace(const char *socket_path, const char *name, const char *key_fi
 	return runtime_replace(socket_path, name, &chain, err);
 }
 
-/* One writer at a time, or the second would silently replace the first one's transaction. */
-static int lock(const char *socket_path, struct error *err)
+/* One writer at a time, or the second would silently replace the first one's transaction. The lock is beside
+ * the certificates, where nobody can put another file in its place or hold it. */
+static int lock(const char *certificate, struct error *err)
 {
-	auto_free char *path = mem_printf("%s.certsync-lock", socket_path);
-	auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	struct stat st;
+	auto_free char *name = mem_strdup(certificate);
+	/* By name: live/NAME is a link into the archive. */
+	const char *parent = dirname(name);
+	auto_close int directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0 || fstat(directory, &st) < 0)
+		return error_errno(err, "cannot open %s", parent);
+	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)))
+		return error_set(err, ERROR_PERMANENT, "others can write to %s", parent);
+	auto_close int fd = openat(directory, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return error_errno(err, "cannot open %s", path);
+		return error_errno(err, "cannot open %s/%s", parent, LOCK_NAME);
 	while (flock(fd, LOCK_EX) < 0)
 		if (errno != EINTR)
-			return error_errno(err, "cannot lock %s", path);
+			return error_errno(err, "cannot lock %s/%s", parent, LOCK_NAME);
 	return steal_fd(&fd);
 }
 
@@ -124,7 +160,7 @@ static int update(const struct instance *i, const struct content *content, struc
 	char socket_path[INSTANCE_SOCKET_PATH_MAX];
 	auto_buf struct buf listing = BUF_INIT(RUNTIME_LISTING_MAX);
 	instance_socket(i, socket_path);
-	auto_close int locked = lock(socket_path, err);
+	auto_close int locked = lock(content->directory, err);
 	if (locked < 0 || runtime_files(socket_path, &listing, err) < 0)
 		return -1;
 	size_t replaced = 0;
@@ -150,13 +186,12 @@ static int reload(const struct instance *i, const struct error *reason)
 	fflush(stdout);
 	if (!i->master) {
 		fprintf(stderr,
-			"haproxy: process %d has no master to reload it: start HAProxy with -W (or -Ws), or "
-			"give its "
-			"stats socket `level admin`\n",
+			"haproxy: process %d has no master to reload it: start HAProxy as root with -W (or "
+			"-Ws), or give its stats socket `level admin`\n",
 			(int)i->pid);
 		return -1;
 	}
-	if (kill(i->pid, SIGUSR2) == 0)
+	if (pidfd_send_signal(i->proc, SIGUSR2, NULL, 0) == 0)
 		return 0;
 	fprintf(stderr, "haproxy: cannot signal the master %d: %s\n", (int)i->pid, strerror(errno));
 	return -1;
@@ -189,57 +224,78 @@ static int content_read(struct content *ret)
 	return 0;
 }
 
-static int verb_test(const struct instance *instances, size_t count)
+static int verb_test(const struct instances *all)
 {
 	const struct instance standard = {.configs = {(char[]){INSTANCE_CONFIG}}, .config_count = 1};
 	int result = 0;
-	for (size_t k = 0; k < count; k++)
-		result |= check(&instances[k]);
-	if (count == 0 && access(INSTANCE_CONFIG, F_OK) == 0)
+	for (size_t k = 0; k < all->count; k++)
+		result |= check(&all->items[k]);
+	if (all->count == 0 && access(INSTANCE_CONFIG, F_OK) == 0)
 		result = check(&standard);
 	return result ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int verb_reload(const struct instance *instances, size_t count)
+static int verb_reload(const struct instances *all)
 {
 	struct content content = {0};
 	int result = 0;
-	if (count == 0) {
-		fprintf(stderr, "haproxy: no HAProxy runs here\n");
+	if (all->count == 0) {
+		fprintf(stderr, "haproxy: no HAProxy runs here that could be reloaded\n");
 		return EXIT_FAILURE;
 	}
 	if (content_read(&content) < 0)
 		return EXIT_FAILURE;
-	for (size_t k = 0; k < count; k++) {
+	for (size_t k = 0; k < all->count; k++) {
 		struct error err;
-		if (update(&instances[k], &content, &err) < 0)
-			result |= reload(&instances[k], &err);
+		if (update(&all->items[k], &content, &err) < 0)
+			result |= reload(&all->items[k], &err);
 	}
 	free(content.leaf_pem);
 	return result ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int verb_running(const struct instance *instances, size_t count)
+static int verb_running(const struct instances *all)
 {
-	(void)instances;
-	return count ? EXIT_SUCCESS : EXIT_STOPPED;
+	if (all->count)
+		return EXIT_SUCCESS;
+	return all->hidden ? EXIT_FAILURE : EXIT_STOPPED;
+}
+
+/* What was passed over may be what the administrator has in mind. */
+static void tell(const struct instances *all)
+{
+	if (all->hidden == INSTANCE_SOME)
+		fprintf(stderr,
+			"haproxy: /proc does not show all processes to user %d: run this hook as root\n",
+			(int)geteuid());
+	else if (all->hidden)
+		fprintf(stderr,
+			"haproxy: process %d cannot be looked at by user %d: run this hook as root or as "
+			"that "
+			"process's user\n",
+			(int)all->hidden, (int)geteuid());
+	if (all->doubted)
+		fprintf(stderr,
+			"haproxy: process %d of user %d is left alone, since its configuration is not root's "
+			"alone: if it is to be served, give this service that user in agent.conf\n",
+			(int)all->doubted, (int)all->doubted_uid);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
-		int (*run)(const struct instance *instances, size_t count);
+		int (*run)(const struct instances *all);
 	} verbs[] = {{"test", verb_test}, {"reload", verb_reload}, {"running", verb_running}};
-	struct instance instances[INSTANCE_MAX];
+	struct instances all;
 	proc_harden();
 	for (size_t v = 0; argc == 2 && v < COUNT(verbs); v++) {
 		if (strcmp(argv[1], verbs[v].name) != 0)
 			continue;
-		size_t count = instance_find(instances);
-		int result = verbs[v].run(instances, count);
-		for (size_t k = 0; k < count; k++)
-			instance_release(&instances[k]);
+		instances_find(&all);
+		tell(&all);
+		int result = verbs[v].run(&all);
+		instances_release(&all);
 		return result;
 	}
 	fprintf(stderr, "usage: haproxy test|reload|running\n");

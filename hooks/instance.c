@@ -1,84 +1,29 @@
 #include "hooks/instance.h"
+#include "hooks/process.h"
 #include "lib/buf.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#define INSTANCE_NAME "haproxy"
 
 enum { CONFIG_FILE_MAX = 4 * 1024 * 1024, WORDS_MAX = 32 };
 
-/* What must be known of each process before an instance can be told from its workers. */
-struct process {
-	pid_t pid, parent;
-	unsigned long long started;
-};
-
-enum { PROCESSES_MAX = 256 };
-
-static void proc_path(char path[64], pid_t pid, const char *file)
+static void instance_release(struct instance *i)
 {
-	snprintf(path, 64, "/proc/%d/%s", (int)pid, file);
-}
-
-/* Whether /proc/PID/FILE is for this process what /proc/self/FILE is for us; false where it cannot be looked
- * at. */
-static bool same(pid_t pid, const char *file)
-{
-	struct stat ours, theirs;
-	char path[64], own[64];
-	proc_path(path, pid, file);
-	proc_path(own, getpid(), file);
-	return stat(own, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino &&
-	       ours.st_dev == theirs.st_dev;
-}
-
-/* A container's HAProxy is not ours to serve, and this hook is called haproxy too. */
-static bool is_candidate(pid_t pid)
-{
-	return same(pid, "ns/pid") && !same(pid, "exe");
-}
-
-static bool process_read(pid_t pid, struct process *ret)
-{
-	char path[64];
-	struct error err;
-	auto_buf struct buf stat = BUF_INIT(4096);
-	proc_path(path, pid, "stat");
-	if (fs_read(AT_FDCWD, path, false, &stat, &err) < 0)
-		return false;
-	const char *text = buf_text(&stat), *name = strchr(text, '('), *end = strrchr(text, ')');
-	if (!name || !end || strncmp(name, "(haproxy)", 9) != 0)
-		return false;
-	char state;
-	int parent;
-	unsigned long long started;
-	if (sscanf(end + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-		    &state, &parent, &started) != 3)
-		return false;
-	*ret = (struct process){pid, parent, started};
-	return state != 'Z' && is_candidate(pid);
-}
-
-static size_t processes_read(struct process *ret)
-{
-	size_t count = 0;
-	DIR *proc = opendir("/proc");
-	const struct dirent *entry;
-	while (proc && count < PROCESSES_MAX && (entry = readdir(proc))) {
-		int pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
-		if (pid > 0 && process_read(pid, &ret[count]))
-			count++;
-	}
-	if (proc)
-		closedir(proc);
-	return count;
+	for (size_t k = 0; k < i->config_count; k++)
+		free(i->configs[k]);
+	free(i->directory);
+	if (i->proc >= 0)
+		close(i->proc);
+	*i = (struct instance){.proc = -1};
 }
 
 static void add_config(struct instance *i, const char *path)
@@ -87,21 +32,17 @@ static void add_config(struct instance *i, const char *path)
 		i->configs[i->config_count++] = mem_strdup(path);
 }
 
-/* haproxy [-f FILE…] [-C DIR] [-W|-Ws] … [-- FILE…]: an option that takes a value has it as the next word. */
-static void read_arguments(struct instance *i)
+/* haproxy [-f FILE…] [-C DIR] [-W|-Ws] … [-- FILE…]: an option that takes a value has it as the next word.
+ * False for `haproxy -c`, which only looks at a configuration, and without one: such serves nobody. */
+static bool read_arguments(struct instance *i, const char *word, const char *end)
 {
-	char path[64];
-	struct error err;
-	auto_buf struct buf line = BUF_INIT(64 * 1024);
-	proc_path(path, i->pid, "cmdline");
-	if (fs_read(AT_FDCWD, path, false, &line, &err) < 0)
-		return;
-	const char *word = buf_text(&line), *end = word + line.len;
 	bool files = false;
 	for (word += strlen(word) + 1; word < end; word += strlen(word) + 1) {
 		const char *next = word + strlen(word) + 1;
 		if (files)
 			add_config(i, word);
+		else if (strcmp(word, "-c") == 0)
+			return false;
 		else if (strcmp(word, "--") == 0)
 			files = true;
 		else if (strncmp(word, "-W", 2) == 0)
@@ -111,12 +52,62 @@ static void read_arguments(struct instance *i)
 		else if (strcmp(word, "-C") == 0 && next < end && !i->directory)
 			i->directory = mem_strdup(word = next);
 	}
+	return i->config_count > 0;
 }
 
+/* It has gone to -C before it reads its files. */
+static void make_absolute(struct instance *i)
+{
+	char base[PATH_MAX];
+	ssize_t len = readlinkat(i->proc, "cwd", base, sizeof(base) - 1);
+	base[len < 0 ? 0 : len] = '\0';
+	if (i->directory && i->directory[0] == '/')
+		snprintf(base, sizeof(base), "%s", i->directory);
+	for (size_t k = 0; k < i->config_count; k++) {
+		auto_free char *path = i->configs[k];
+		i->configs[k] = path[0] == '/' ? steal(path) : mem_printf("%s/%s", base, path);
+	}
+	if (i->directory && i->directory[0] != '/') {
+		free(i->directory);
+		i->directory = mem_strdup(base);
+	}
+}
+
+/* Whether only root can have written what it was started with. */
+static bool files_are_roots(const struct instance *i)
+{
+	for (size_t k = 0; k < i->config_count; k++)
+		if (!process_path_is_roots(i->configs[k]))
+			return false;
+	return !i->directory || process_path_is_roots(i->directory);
+}
+
+static enum process_answer judge(const struct process *p, struct instance *i, bool *ret_doubted)
+{
+	struct process now;
+	auto_buf struct buf words = BUF_INIT(64 * 1024);
+	enum process_answer answer = process_words(i->proc, &words);
+	*ret_doubted = answer == PROCESS_HIDDEN && !p->trusted;
+	if (answer != PROCESS_YES)
+		return *ret_doubted ? PROCESS_NO : answer;
+	if (!read_arguments(i, buf_text(&words), buf_text(&words) + words.len))
+		return PROCESS_NO;
+	make_absolute(i);
+	*ret_doubted = !p->trusted && !files_are_roots(i);
+	answer = *ret_doubted ? PROCESS_NO : process_is_here(i->proc, p);
+	/* Once more, behind what was read: it may have become another program of another user in between. */
+	if (answer == PROCESS_YES)
+		answer = process_read(i->proc, p->pid, INSTANCE_NAME, &now);
+	if (answer == PROCESS_YES && (now.started != p->started || now.trusted != p->trusted))
+		return PROCESS_NO;
+	return answer;
+}
+
+/* A process of root's is nobody else's worker. */
 static bool has_parent(const struct process *p, const struct process *all, size_t count)
 {
 	for (size_t k = 0; k < count; k++)
-		if (all[k].pid == p->parent)
+		if (all[k].pid == p->parent && (all[k].trusted || !p->trusted))
 			return true;
 	return false;
 }
@@ -131,44 +122,66 @@ static bool same_configs(const struct instance *a, const struct instance *b)
 	return true;
 }
 
-static int newest_first(const void *a, const void *b)
+/* Without a master, one that still serves its last connections has the same files as its successor. */
+static bool is_known(const struct instances *found, const struct instance *i)
+{
+	for (size_t k = 0; k < found->count; k++)
+		if (same_configs(&found->items[k], i))
+			return true;
+	return false;
+}
+
+/* Nobody else's process comes before root's, or it would stand in its place. */
+static int trusted_and_newest_first(const void *a, const void *b)
 {
 	const struct process *left = a, *right = b;
+	if (left->trusted != right->trusted)
+		return left->trusted ? -1 : 1;
 	return (left->started < right->started) - (left->started > right->started);
 }
 
-size_t instance_find(struct instance *ret)
+static void consider_process(
+	const struct process *p, const struct process *all, size_t processes, struct instances *ret)
 {
-	struct process all[PROCESSES_MAX];
-	size_t processes = processes_read(all), count = 0;
-	qsort(all, processes, sizeof(all[0]), newest_first);
-	for (size_t k = 0; k < processes && count < INSTANCE_MAX; k++) {
-		if (has_parent(&all[k], all, processes))
-			continue;
-		struct instance *i = &ret[count];
-		*i = (struct instance){.pid = all[k].pid};
-		read_arguments(i);
-		for (size_t n = 0; n < processes; n++)
-			i->master = i->master || all[n].parent == i->pid;
-		/* Without a master, one that still serves its last connections has the same files as its
-		 * successor. */
-		bool old = false;
-		for (size_t n = 0; n < count; n++)
-			old = old || same_configs(&ret[n], i);
-		if (old)
-			instance_release(i);
-		else
-			count++;
+	struct instance i = {.pid = p->pid, .proc = process_open(p->pid)};
+	bool doubted = false;
+	enum process_answer answer = i.proc >= 0 ? judge(p, &i, &doubted) : PROCESS_NO;
+	for (size_t n = 0; n < processes; n++)
+		i.master = i.master || all[n].parent == i.pid;
+	/* A signal is for what root has started. */
+	i.master = i.master && p->trusted;
+	if (answer == PROCESS_HIDDEN)
+		ret->hidden = p->pid;
+	if (doubted && !ret->doubted) {
+		ret->doubted = p->pid;
+		ret->doubted_uid = p->uid;
 	}
-	return count;
+	if (answer == PROCESS_YES && !is_known(ret, &i))
+		ret->items[ret->count++] = i;
+	else
+		instance_release(&i);
 }
 
-void instance_release(struct instance *i)
+void instances_find(struct instances *ret)
 {
-	for (size_t k = 0; k < i->config_count; k++)
-		free(i->configs[k]);
-	free(i->directory);
-	*i = (struct instance){0};
+	struct process *all;
+	size_t processes;
+	*ret = (struct instances){0};
+	if (process_list(INSTANCE_NAME, &all, &processes) == PROCESS_HIDDEN)
+		ret->hidden = INSTANCE_SOME;
+	if (processes)
+		qsort(all, processes, sizeof(all[0]), trusted_and_newest_first);
+	for (size_t k = 0; k < processes && ret->count < INSTANCE_MAX; k++)
+		if (!has_parent(&all[k], all, processes))
+			consider_process(&all[k], all, processes, ret);
+	free(all);
+}
+
+void instances_release(struct instances *list)
+{
+	for (size_t k = 0; k < list->count; k++)
+		instance_release(&list->items[k]);
+	list->count = 0;
 }
 
 /* Cuts a line of HAProxy's configuration into its words, in place: quotes, backslashes, comments. */
@@ -259,14 +272,7 @@ static void consider(const char *path, struct socket_choice *best)
 void instance_socket(const struct instance *i, char path[INSTANCE_SOCKET_PATH_MAX])
 {
 	struct socket_choice best = {0};
-	for (size_t k = 0; k < i->config_count; k++) {
-		bool relative = i->configs[k][0] != '/';
-		auto_free char *from = relative && i->directory ? mem_strdup(i->directory)
-				       : relative               ? mem_printf("/proc/%d/cwd", (int)i->pid)
-								: mem_strdup("");
-		auto_free char *file =
-			relative ? mem_printf("%s/%s", from, i->configs[k]) : mem_strdup(i->configs[k]);
-		consider(file, &best);
-	}
+	for (size_t k = 0; k < i->config_count; k++)
+		consider(i->configs[k], &best);
 	snprintf(path, INSTANCE_SOCKET_PATH_MAX, "%s", best.path[0] ? best.path : INSTANCE_SOCKET);
 }

@@ -11,6 +11,20 @@
 
 enum { TIMEOUT_SECONDS = 10, REPLY_MAX = 64 * 1024, SHA1_HEX_MAX = 41 };
 
+/* Who listens there is about to be sent a private key: root, or whoever runs this. The kernel has kept the
+ * listener's user as of listen(), which HAProxy calls before it gives up root's rights. */
+static int check_listener(int fd, const char *path, struct error *err)
+{
+	struct ucred listener;
+	socklen_t len = sizeof(listener);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &len) < 0)
+		return error_errno(err, "cannot tell who listens at %s", path);
+	if (listener.uid == 0 || listener.uid == geteuid())
+		return 0;
+	return error_set(err, ERROR_UNTRUSTED, "user %d listens at %s, whom no key is sent to",
+		(int)listener.uid, path);
+}
+
 static int connect_to(const char *path, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -24,6 +38,8 @@ static int connect_to(const char *path, struct error *err)
 		return error_errno(err, "cannot make a socket");
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return error_errno(err, "cannot connect to HAProxy's stats socket %s", path);
+	if (check_listener(fd, path, err) < 0)
+		return -1;
 	return steal_fd(&fd);
 }
 

@@ -1,0 +1,325 @@
+#!/usr/bin/perl
+# The hooks on a node where other users have processes, too: a real HAProxy is served, what somebody else has started
+# under its name is neither parsed, nor written to, nor signalled, and "stopped" is said only of what surely is.
+# Everything runs in namespaces of its own (processes, mounts, network), which end with the script.
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use FindBin;
+use lib $FindBin::Bin;
+use File::Copy qw(copy);
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use POSIX qw(:sys_wait_h :signal_h setuid setgid);
+use Story;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+if (($ENV{CERTSYNC_HOOKS_INSIDE} // '') ne '1') {
+	plan skip_all => 'processes of several users need root' if $> != 0;
+	plan skip_all => 'no haproxy here' if !-x '/usr/sbin/haproxy';
+	my @unshare = qw(unshare --pid --fork --kill-child --mount --mount-proc --net);
+	plan skip_all => 'no namespaces can be made here' if system("@unshare true 2>/dev/null") != 0;
+	($ENV{CERTSYNC_HOOKS_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
+	exec @unshare, $^X, abs_path($0);
+}
+
+# A place whose parents are root's alone, unlike those of a temporary directory.
+my $top = '/mnt';
+my ($nobody, $stranger) = (scalar getpwnam 'nobody', scalar getpwnam 'daemon');
+system('ip link set lo up && mount -t tmpfs -o mode=755 none /mnt && mount -t tmpfs -o mode=755 none /run') == 0 or die;
+mkdir "$top/$_" or die for qw(hooks live archive empty nobody bin run);
+chown $nobody, -1, "$top/nobody";
+copy($_, "$top/hooks/") or die for glob "$Story::bin/hooks/*";
+chmod 0755, glob "$top/hooks/*";
+my ($cfg, $socket) = ("$top/haproxy.cfg", "$top/run/admin.sock");
+my %children;
+
+sub read_file { Story::read_file(@_) }
+
+# ---- certificates as the agent installs them ----
+
+sub openssl {
+	my ($words) = @_;
+	my $out = `openssl $words 2>$top/openssl.log`;
+	return $? == 0 ? $out : die "openssl $words: " . read_file("$top/openssl.log");
+}
+
+my $number = 0;
+
+sub install {
+	my $set = "$top/archive/" . ++$number;
+	mkdir $set or die;
+	openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=mail.domain.pl "
+			. "-keyout $set/privkey.pem -out $set/fullchain.pem");
+	Story::write_file("$set/haproxy.pem", read_file("$set/fullchain.pem") . read_file("$set/privkey.pem"), 0600);
+	unlink "$top/live/new";
+	symlink "../archive/$number", "$top/live/new" or die;
+	rename "$top/live/new", "$top/live/mail" or die;
+	return openssl("x509 -noout -fingerprint -sha256 -in $set/fullchain.pem");
+}
+
+sub served {
+	my ($port) = @_;
+	my $pem = `openssl s_client -connect 127.0.0.1:$port </dev/null 2>/dev/null`;
+	Story::write_file("$top/served.pem", $pem);
+	return $pem =~ /BEGIN CERT/ ? openssl("x509 -noout -fingerprint -sha256 -in $top/served.pem") : 'nothing';
+}
+
+# ---- processes ----
+
+sub until_true {
+	my ($what, $condition) = @_;
+	for (my $end = time + 10; time < $end; sleep 0.02) {
+		return 1 if $condition->();
+	}
+	return fail("waited for $what");
+}
+
+sub as_user {
+	my ($uid) = @_;
+	return if !$uid;
+	$) = "$uid $uid";
+	setgid($uid);
+	setuid($uid) or die "setuid: $!";
+}
+
+# Starts @words as a user and waits until it has become a process of that name.
+sub start {
+	my ($uid, @words) = @_;
+	defined(my $pid = fork) or die;
+	if (!$pid) {
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', $uid ? '/dev/null' : "$top/log";
+		open STDERR, '>&', \*STDOUT;
+		as_user($uid);
+		exec @words or POSIX::_exit(127);
+	}
+	$children{$pid} = 1;
+	my ($name) = $words[$words[0] eq 'chroot' ? 2 : 0] =~ /([^\/]+)$/;
+	until_true("$name to be started", sub { read_file("/proc/$pid/comm") eq "$name\n" });
+	return $pid;
+}
+
+sub stop {
+	for my $pid (@_) {
+		kill 'KILL', $pid;
+		waitpid $pid, 0;
+		delete $children{$pid};
+	}
+}
+
+sub hook {
+	my ($service, $verb, $uid) = @_;
+	my $pid = open(my $output, '-|') // die;
+	if (!$pid) {
+		open STDERR, '>&', \*STDOUT;
+		as_user($uid);
+		%ENV = (PATH => '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', CERTSYNC_DIR => "$top/live/mail",
+			CERTSYNC_FULLCHAIN => "$top/live/mail/fullchain.pem", CERTSYNC_PRIVKEY => "$top/live/mail/privkey.pem");
+		chdir '/';
+		exec "$top/hooks/$service", $verb or POSIX::_exit(127);
+	}
+	my $text = do { local $/; <$output> } // '';
+	close $output;
+	return ($? >> 8, $text);
+}
+
+sub says {
+	my ($what, $service, $verb, $uid, $exit, $like) = @_;
+	my ($got, $text) = hook($service, $verb, $uid);
+	is($got, $exit, $what) or diag($text);
+	like($text, $like, "$what: it says so") if $like;
+	return $text;
+}
+
+# ---- a real HAProxy: a master of root's, its worker nobody's ----
+
+sub configure {
+	my ($path, @global) = @_;
+	Story::write_file($path, join "\n", 'global', "\tstats socket $socket mode 600 level admin", @global, 'defaults', "\tmode http",
+		"\ttimeout client 5s", "\ttimeout server 5s", "\ttimeout connect 5s", 'frontend own',
+		"\tbind 127.0.0.1:8443 ssl crt $top/live/mail/haproxy.pem", 'frontend other',
+		"\tbind 127.0.0.1:9443 ssl crt $top/live/mail/../../other.pem", 'frontend devious',
+		"\tbind 127.0.0.1:7443 ssl crt $top/live/../live/mail/haproxy.pem", '');
+}
+
+sub start_haproxy {
+	my $pid = start(0, '/usr/sbin/haproxy', @_);
+	until_true('HAProxy to serve', sub { IO::Socket::INET->new('127.0.0.1:8443') });
+	return $pid;
+}
+
+my $first = install();
+copy("$top/live/mail/haproxy.pem", "$top/other.pem") or die;
+configure($cfg, "\tuser nobody", "\tchroot $top/empty");
+says('without any HAProxy it is stopped', 'haproxy', 'running', 0, 3);
+my $master = start_haproxy('-W', '-f', $cfg);
+my $worker = sub { read_file("/proc/$master/task/$master/children") =~ s/ //gr };
+my $its_user = sub { read_file("/proc/$_[0]/status") =~ /^Uid:\s+(\d+)\s+\1\s+\1\s/m ? $1 : 'mixed' };
+ok(until_true('a worker', sub { $worker->() && $its_user->($worker->()) eq $nobody }), 'its worker is nobody\'s');
+my $first_worker = $worker->();
+says('it runs', 'haproxy', 'running', 0, 0);
+
+# ---- what nobody has started under that name ----
+
+Story::write_file("$top/nobody/evil.lua", "local f = io.open('$top/nobody/executed', 'w') f:write('yes') f:close()\n");
+Story::write_file("$top/nobody/evil.cfg", "global\n\tlua-load $top/nobody/evil.lua\n\tstats socket $top/nobody/fake.sock level admin\n"
+		. "\tstats socket $socket level user\n");
+Story::write_file("$top/nobody/fake.pl", <<'PERL');
+use IO::Socket::UNIX;
+my ($path, $log) = @ARGV;
+$SIG{PIPE} = 'IGNORE';
+unlink $path;
+my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 5) or die;
+chmod 0777, $path;
+open my $file, '>>', $log or die;
+$file->autoflush;
+while (my $client = $listener->accept) {
+	$client->sysread(my $bytes, 65536);
+	print $file $bytes;
+	print $client "# filename\n/mnt/live/mail/haproxy.pem\n";
+	close $client;
+}
+PERL
+copy($^X, "$top/nobody/haproxy") && copy($^X, "$top/bin/haproxy") or die;
+chmod 0755, "$top/nobody/haproxy", "$top/bin/haproxy";
+chown $nobody, -1, "$top/nobody/haproxy";
+my @fake = ("$top/nobody/fake.pl", "$top/nobody/fake.sock", "$top/nobody/received", '-W', '-f', "$top/nobody/evil.cfg");
+my @same = ('-e', '$SIG{USR2} = sub { open my $f, ">", "/mnt/nobody/signalled" }; sleep 1 while 1', '-W', '-f', $cfg);
+
+# Root's user with nobody's words: a setuid program that waits, as su does while it asks for a password.
+mkdir "$top/bin/lent" or die;
+copy('/usr/bin/tail', "$top/bin/lent/haproxy") or die;
+chmod 04755, "$top/bin/lent/haproxy";
+my @lent = ("$top/bin/lent/haproxy", '-f', "$top/nobody/evil.cfg");
+
+# Root of another system, as in a container whose processes are seen here: its files have the names of ours.
+mkdir "$top/jail" or die;
+for my $name (grep { -d } qw(/usr /bin /lib /lib64)) {
+	mkdir "$top/jail$name" or die;
+	system('mount', '--bind', $name, "$top/jail$name") == 0 or die;
+}
+mkdir "$top/jail/mnt" or die;
+copy("$top/nobody/evil.cfg", "$top/jail$cfg") && copy('/usr/bin/tail', "$top/jail/haproxy") or die;
+chmod 0755, "$top/jail/haproxy";
+my @jailed = ('chroot', "$top/jail", '/haproxy', '-f', $cfg);
+
+sub is_untouched {
+	my ($what) = @_;
+	ok(!-e "$top/nobody/executed", "$what: no code of theirs is run");
+	ok(!-s "$top/nobody/received", "$what: their socket receives nothing");
+	is_deeply([glob "$top/nobody/*lock* $top/run/*lock*"], [], "$what: no lock is made beside a socket");
+}
+
+my @others = (start($nobody, "$top/nobody/haproxy", @fake), start($nobody, "$top/bin/haproxy", @same),
+	start($nobody, @lent), start(0, @lent), start(0, @jailed));
+until_true('the fake socket', sub { -S "$top/nobody/fake.sock" });
+like(read_file("/proc/$others[2]/status"), qr/^Uid:\s+$nobody\s+0\s+0\s+0$/m, 'a setuid process is root but for its real user');
+my $second = install();
+says('the configuration of root\'s HAProxy is tested', 'haproxy', 'test', 0, 0, qr/process \d+ of user $nobody is left alone/);
+my $text = says('root\'s HAProxy is updated', 'haproxy', 'reload', 0, 0, qr/haproxy\.pem replaced in process $master over \Q$socket\E/);
+is(served(8443), $second, 'it serves the new certificate');
+is_untouched('beside a fake');
+unlike($text, qr/\Q\/..\E/, 'a name with .. in it is none of the certificate\'s');
+is(served($_), $first, "what it leads to is served as before on $_") for 9443, 7443;
+is($worker->(), $first_worker, 'there was no reload');
+
+# ---- the socket is another's ----
+
+chown $nobody, -1, "$top/run";
+rename $socket, "$socket.aside" or die;
+my $usurper = start($nobody, "$top/nobody/haproxy", "$top/nobody/fake.pl", $socket, "$top/nobody/received");
+until_true('the other\'s socket', sub { IO::Socket::UNIX->new($socket) });
+Story::write_file("$top/nobody/received", '');
+my $third = install();
+says('an other\'s listener at the socket: a reload instead', 'haproxy', 'reload', 0, 0, qr/user $nobody listens at \Q$socket\E/);
+is_untouched('a socket of nobody\'s');
+ok(!-e "$top/nobody/signalled", 'nobody\'s process is not told to reload');
+until_true('the reload', sub { served(8443) eq $third });
+is(served(8443), $third, 'the master has reloaded');
+stop($usurper);
+
+# ---- looked at by who may not ----
+
+says('a user who may not look says unknown', 'haproxy', 'running', $stranger, 1, qr/cannot be looked at by user $stranger/);
+says('a user who may not look reloads nothing', 'haproxy', 'reload', $stranger, 1);
+
+# ---- nothing but fakes ----
+
+stop($master);
+stop($others[1]);
+until_true('the end of HAProxy', sub { !IO::Socket::INET->new('127.0.0.1:8443') });
+unlink $socket;
+says('fakes alone are no service', 'haproxy', 'running', 0, 3, qr/is left alone/);
+says('and nothing to reload', 'haproxy', 'reload', 0, 1);
+is_untouched('fakes alone');
+
+# ---- without a master: only with files that are root's alone ----
+
+chown 0, -1, "$top/run";
+my $single = start_haproxy('-f', $cfg);
+ok(until_true('its user', sub { $its_user->($single) eq $nobody }), 'one without a master is nobody\'s');
+my $fourth = install();
+says('started with root\'s files it runs', 'haproxy', 'running', 0, 0);
+says('and is updated', 'haproxy', 'reload', 0, 0, qr/replaced in process $single over/);
+is(served(8443), $fourth, 'it serves what is new');
+for my $writable ([$cfg, 0666, 0644], [$top, 0777, 0755]) {
+	my ($path, $open, $closed) = @$writable;
+	chmod $open, $path;
+	says("with $path writable by others it is left alone", 'haproxy', 'running', 0, 3, qr/process \d+ of user $nobody is left alone/);
+	chmod $closed, $path;
+}
+symlink $cfg, "$top/nobody/link.cfg";
+my $linked = start($nobody, "$top/bin/haproxy", @same[0, 1], '-f', "$top/nobody/link.cfg");
+unlike(says('a link of theirs to it is no proof', 'haproxy', 'reload', 0, 0, qr/replaced in process $single over/), qr/process $linked over/,
+	'only root\'s is served');
+stop($single, $linked, @others[0, 2 .. 4]);
+
+# ---- the hooks that are scripts ----
+
+# Each is a stand-in of the right name: what is tested is whom the hook believes.
+sub scripted {
+	my ($service, $process, $file) = @_;
+	my $dir = $file =~ s/\/[^\/]+$//r;
+	copy('/usr/bin/tail', "$top/bin/$process") or die;
+	chmod 0755, "$top/bin/$process";
+	says("$service without a pid file is stopped", $service, 'running', 0, 3);
+	my $roots = start(0, "$top/bin/$process", '-f', '/dev/null');
+	Story::write_file($file, "$roots\n", 0600);
+	says("$service runs", $service, 'running', 0, 0);
+	says("$service whose pid file a user cannot read is unknown", $service, 'running', $nobody, 1, qr/./);
+	chmod 0700, $dir if $dir ne '/run';
+	says("$service whose pid file a user cannot find is unknown", $service, 'running', $nobody, 1, qr/./);
+	chmod 0755, $dir;
+	chown $nobody, -1, $file;
+	says("$service with a pid file of nobody's is unknown", $service, 'running', 0, 1, qr/\Q$file\E is user ${nobody}'s/);
+	chown 0, -1, $file;
+	stop($roots);
+	says("$service has ended", $service, 'running', 0, 3);
+	my $nobodys = start($nobody, "$top/bin/$process", '-f', '/dev/null');
+	Story::write_file($file, "$nobodys\n");
+	says("$service of nobody's is not the master", $service, 'running', 0, 3, qr/process $nobodys is user ${nobody}'s/);
+	stop($nobodys);
+	unlink $file;
+}
+
+SKIP: {
+	skip 'no dovecot here', 1 if !-x '/usr/bin/doveconf';
+	mkdir '/run/dovecot';
+	scripted('dovecot', 'dovecot', '/run/dovecot/master.pid');
+}
+SKIP: {
+	skip 'no nginx here', 1 if !-x '/usr/sbin/nginx';
+	scripted('nginx', 'nginx', '/run/nginx.pid');
+}
+SKIP: {
+	my $queue = `postconf -xh queue_directory 2>/dev/null`;
+	chomp $queue;
+	skip 'no postfix here', 1 if $queue eq '' || !-d "$queue/pid";
+	system('mount', '-t', 'tmpfs', '-o', 'mode=755', 'none', "$queue/pid") == 0 or die;
+	scripted('postfix', 'master', "$queue/pid/master.pid");
+}
+
+stop(keys %children);
+done_testing();
