@@ -39,15 +39,31 @@ static void refuse_revision(const struct keeper *k, struct reply *reply, const c
 
 /* Stage. */
 
+/* The names that clients of this node ask for: what is probed must cover them. NULL-terminated, the names
+ * borrowed. */
+static const char **required_names(const struct agent_certificate *certificate)
+{
+	const char **names = mem_array(certificate->service_count + 1, sizeof(*names));
+	size_t count = 0;
+	for (size_t i = 0; i < certificate->service_count; i++) {
+		const struct agent_service *service = &certificate->services[i];
+		if (service->probe && service->probe[0])
+			names[count++] = service->sni ? service->sni : certificate->name;
+	}
+	return names;
+}
+
 static int verify(
 	const struct keeper *k, const struct bundle *b, const struct anchors *anchors, struct error *err)
 {
 	const struct journal_entry *served = &k->journal.served, *high_water = &k->journal.high_water;
+	auto_free const char **required = required_names(k->certificate);
 	int64_t now = clock_wall();
 	bool replaces = !revision_is_placeholder(served->revision) && served->not_after > now;
 	const struct verify_policy policy = {
 		.anchors = anchors,
 		.now = now,
+		.required = required,
 		.allow = (const char *const *)k->certificate->allow,
 		.replaces_not_after = replaces ? served->not_after : 0,
 		.may_expire_sooner = b->flags & (BUNDLE_MAY_EXPIRE_SOONER | BUNDLE_ROLLBACK),

@@ -227,7 +227,8 @@ subtest 'bundles that must be refused' => sub {
 		'recipient' => [stage($node, '1.3', $b, recipient => $other->{seal}), 'sealed to another agent'],
 		'revision' => [stage($node, '1.1', $b), 'older'],
 		'digest' => [stage($node, '1.2', $b), 'the same revision with another content'],
-		'allow' => [stage($node, '1.3', pair('evil', names => 'DNS:www.bank.example')), 'names that are not allowed'],
+		'allow' => [stage($node, '1.3', pair('evil', names => "DNS:$name,DNS:www.bank.example")), 'names that are not allowed'],
+		'names' => [stage($node, '1.3', pair('part', names => 'DNS:www.domain.pl')), 'not for the name that is probed'],
 		'sooner' => [stage($node, '1.3', pair('short', days => 3)), 'expires sooner'],
 	);
 	for my $rule (sort keys %refused) {
