@@ -150,7 +150,7 @@ const char *json_element(const cJSON *element, size_t max_len, struct error *err
 
 int json_i64(const cJSON *object, const char *key, int64_t *ret, struct error *err)
 {
-	const double exact = 9007199254740992.0; /* 2^53 */
+	const double exact = 999999999999999.0; /* cJSON prints 15 digits; a double would hold 2^53 */
 	const cJSON *value = need(object, key, err);
 	if (!value)
 		return -1;

@@ -23,7 +23,7 @@ int json_print(const cJSON *object, struct buf *out);               /* compact; 
  * key is matched exactly. Strings are borrowed from the object. */
 const char *json_string(const cJSON *object, const char *key, size_t max_len, struct error *err); /* or NULL */
 int json_u32(const cJSON *object, const char *key, uint32_t *ret, struct error *err);
-int json_i64(const cJSON *object, const char *key, int64_t *ret, struct error *err); /* exact up to 2^53 */
+int json_i64(const cJSON *object, const char *key, int64_t *ret, struct error *err); /* up to 15 digits: exact both ways */
 int json_bool(const cJSON *object, const char *key, bool *ret, struct error *err);
 const cJSON *json_array(const cJSON *object, const char *key, int max_count, struct error *err);
 const cJSON *json_object(const cJSON *object, const char *key, struct error *err);

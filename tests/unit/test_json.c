@@ -85,6 +85,25 @@ static void readers_name_the_member_and_the_fault(void **state)
 	assert_string_equal(err.message, "n: is not a string");
 }
 
+/* cJSON prints 15 digits: 2^53 - 1 would come back as another number, and 2^53 + 1 is taken for 2^53. */
+static void an_integer_is_what_it_was_when_it_comes_back(void **state)
+{
+	static const char largest[] = "{\"n\":999999999999999,\"over\":1000000000000000,\"odd\":9007199254740991}";
+	struct error err;
+	int64_t n = 0;
+	auto_buf struct buf text = BUF_INIT(200);
+	(void)state;
+	auto_json cJSON *o = json_parse(largest, strlen(largest), &err);
+	assert_non_null(o);
+	assert_int_equal(json_i64(o, "over", &n, &err), -1);
+	assert_int_equal(json_i64(o, "odd", &n, &err), -1);
+	assert_int_equal(json_print(o, &text), 0);
+	auto_json cJSON *again = json_parse(text.data, text.len, &err);
+	assert_non_null(again);
+	assert_int_equal(json_i64(again, "n", &n, &err), 0);
+	assert_true(n == 999999999999999);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -92,6 +111,7 @@ int main(void)
 		cmocka_unit_test(a_nul_byte_is_refused),
 		cmocka_unit_test(depth_is_bounded_before_anything_recurses),
 		cmocka_unit_test(readers_name_the_member_and_the_fault),
+		cmocka_unit_test(an_integer_is_what_it_was_when_it_comes_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
