@@ -23,6 +23,9 @@ LDFLAGS += -fsanitize=address,undefined
 else
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 endif
+ifdef LIBFUZZER
+CFLAGS += -fsanitize=fuzzer-no-link -w
+endif
 
 # What each program links, by DESIGN section 2. The library is an archive: a program gets what it names.
 pkg = $(shell $(PKG_CONFIG) --$(1) $(2))
@@ -55,7 +58,7 @@ certsync-link_PKG := libssh
 ALL_SRC := $(wildcard lib/*.c hub/*.c agent/*.c hooks/*.c)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: all deps demo demo-stop test unit e2e install clean
+.PHONY: all deps demo demo-stop test unit e2e fuzz install clean
 all: $(PROGRAMS:%=$(B)/bin/%) $(HOOKS:%=$(B)/bin/hooks/%)
 
 $(B)/obj/%.o: %.c
@@ -105,8 +108,29 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libunits.a $(B)/libcertsync.a
 	echo "  LINK  $*"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl)
 
-unit: all $(UNIT)
+# Fuzz targets: with replay.c each runs the inputs of its corpus, as part of `unit`; with libFuzzer, `make fuzz`.
+FUZZ_NAMES := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
+FUZZ := $(FUZZ_NAMES:%=$(B)/fuzz/%)
+FUZZ_MAIN := $(if $(LIBFUZZER),-fsanitize=fuzzer,$(B)/obj/tests/fuzz/replay.o)
+$(FUZZ): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(B)/libunits.a $(B)/libcertsync.a
+	mkdir -p $(@D)
+	echo "  LINK  fuzz/$*"
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(B)/libunits.a $(B)/libcertsync.a \
+		$(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl)
+
+unit: all $(UNIT) $(FUZZ)
 	for t in $(UNIT); do echo "$$t"; $$t || exit 1; done
+	for t in $(FUZZ_NAMES); do $(B)/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
+
+# make fuzz TIME=60 [TARGETS="frame chain"]: that many seconds for each target, under ASan and UBSan. Needs the Debian packages
+# clang and libclang-rt-14-dev. What it finds new stays in $(B)/libfuzzer/corpus; what breaks a target, in $(B)/libfuzzer.
+TIME ?= 60
+fuzz:
+	command -v clang >/dev/null || { echo 'make fuzz needs clang: apt-get install clang libclang-rt-14-dev' >&2; exit 1; }
+	$(MAKE) --no-print-directory B=$(B)/libfuzzer CC=clang SANITIZE=1 LIBFUZZER=1 fuzz-targets
+	TIME='$(TIME)' tests/fuzz/campaign $(B)/libfuzzer $(or $(TARGETS),$(FUZZ_NAMES))
+.PHONY: fuzz-targets
+fuzz-targets: $(FUZZ)
 
 # These install what is missing first (as root; else they say how), so what is built is built by a make of its own.
 deps:

@@ -1,0 +1,175 @@
+/* A whole dialogue of the ACME worker with a server that is not believed. First byte: 1 there is an account, 2 there
+ * is a stored order. Then the server's answers, a NUL between two: "200", header lines, an empty line, the body.
+ * When they are over, the connection is. */
+#include "hub/http.h"
+#define http_send fuzz_network_send
+#define http_new fuzz_network_new
+#define http_free fuzz_network_free
+int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
+struct http *http_new(const char *ca_file, struct error *err);
+void http_free(struct http *h);
+#include "hub/http.c"
+#undef http_send
+#undef http_new
+#undef http_free
+#include "hub/acme.c"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/pair.h"
+
+static const uint8_t *reply_at;
+static size_t reply_left;
+static int stored;
+
+/* The server. */
+
+struct http *http_new(const char *ca_file, struct error *err)
+{
+	static struct http h;
+	(void)ca_file, (void)err;
+	return &h;
+}
+
+void http_free(struct http *h)
+{
+	(void)h;
+}
+
+static void answer_from(char *text, size_t len, struct http *h, struct http_response *ret)
+{
+	char *at = text, *end = text + len, *line_end;
+	ret->status = strtol(at, &at, 10);
+	while (at < end && (line_end = memchr(at, '\n', (size_t)(end - at)))) {
+		bool empty = line_end == at;
+		if (!empty)
+			on_header(at, 1, (size_t)(line_end - at) + 1, h);
+		at = line_end + 1;
+		if (empty && at > text + 5)
+			break;
+	}
+	if (at < end)
+		on_body(at, 1, (size_t)(end - at), h);
+}
+
+int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
+{
+	http_response_release(ret);
+	FUZZ_CHECK(url_is_good(request->url));
+	if (!reply_left)
+		return error_set(err, ERROR_RETRY, "%s: it has hung up", request->url);
+	const uint8_t *end = memchr(reply_at, '\0', reply_left);
+	size_t len = end ? (size_t)(end - reply_at) : reply_left;
+	auto_free char *text = mem_strndup((const char *)reply_at, len);
+	*h = (struct http){.response = ret};
+	answer_from(text, len, h, ret);
+	if (h->retry_after[0])
+		ret->retry_after = http_retry_after(h->retry_after, h->date > 0 ? h->date : 1800000000);
+	reply_at += len + (end != NULL);
+	reply_left -= len + (end != NULL);
+	return 0;
+}
+
+/* The daemon, which agrees to everything. */
+
+void talk_init(struct talk *t)
+{
+	(void)t;
+}
+
+void talk_release(struct talk *t)
+{
+	(void)t;
+}
+
+void acme_job_release(struct acme_job *j)
+{
+	chain_free_pkey(&j->account_key);
+	chain_free_pkey(&j->key);
+}
+
+int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
+{
+	(void)t;
+	*ret = (struct acme_job){.certificate = "mail.domain.pl", .directory = "https://ca/dir", .key_type = "ecdsa-p256",
+		.names = {"mail.domain.pl"}, .name_count = 1, .agree_tos = true};
+	ret->account_key = chain_parse_key(fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
+	ret->account_url = stored & 1 ? "https://ca/account/1" : NULL;
+	if (stored & 2) {
+		ret->order_url = "https://ca/order/1";
+		ret->key = ret->account_key;
+		EVP_PKEY_up_ref(ret->key);
+	}
+	return ret->account_key ? 0 : -1;
+}
+
+void talk_progress(struct talk *t, const char *fmt, ...)
+{
+	(void)t, (void)fmt;
+}
+
+int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err)
+{
+	(void)t, (void)key, (void)err;
+	return 0;
+}
+
+int talk_account(struct talk *t, const char *url, struct error *err)
+{
+	(void)t, (void)err;
+	FUZZ_CHECK(url_is_good(url));
+	return 0;
+}
+
+int talk_order(struct talk *t, const char *url, EVP_PKEY *key, struct error *err)
+{
+	(void)t, (void)err;
+	FUZZ_CHECK(url_is_good(url) && key);
+	return 0;
+}
+
+int talk_gone(struct talk *t, const char *reason, struct error *err)
+{
+	(void)t, (void)err;
+	FUZZ_CHECK(reason[0]);
+	return 0;
+}
+
+int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err)
+{
+	(void)t, (void)err;
+	FUZZ_CHECK(base64url_is(token, 1024) && !strncmp(authorization, token, strlen(token)));
+	return 0;
+}
+
+int talk_issued(struct talk *t, const struct chain *chain, struct error *err)
+{
+	(void)t, (void)err;
+	FUZZ_CHECK(chain->leaf);
+	return 0;
+}
+
+void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after)
+{
+	(void)t;
+	FUZZ_CHECK(failure->kind != ERROR_NONE && failure->message[0]);
+	for (const char *c = failure->message; *c; c++)
+		FUZZ_CHECK((unsigned char)*c >= ' ' && *c != 0x7f);
+	FUZZ_CHECK(retry_after >= 0 && retry_after <= HTTP_RETRY_AFTER_MAX);
+}
+
+int talk_pause(struct talk *t, int64_t milliseconds, struct error *err)
+{
+	(void)t, (void)err;
+	FUZZ_CHECK(milliseconds > 0);
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!size)
+		return 0;
+	stored = data[0];
+	reply_at = data + 1;
+	reply_left = size - 1;
+	acme_worker();
+	return 0;
+}
