@@ -102,8 +102,10 @@ static int read_config(struct job *j, bool needed, char **ret_anchors, struct er
 			"with --expect a SHA-256", j->line->config);
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct hub_config *config = hub_config_load(j->line->config, &faults);
-	if (!config)
-		return error_set(err, ERROR_USAGE, "%s", buf_text(&faults));
+	if (!config) {
+		const char *text = buf_text(&faults);
+		return error_set(err, ERROR_USAGE, "%.*s", (int)strcspn(text, "\n"), text);
+	}
 	j->socket = mem_printf("%s/control.sock", config->run);
 	*ret_anchors = config->anchors ? mem_strdup(config->anchors) : NULL;
 	hub_config_free(config);

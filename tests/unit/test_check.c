@@ -114,7 +114,13 @@ static void outside_of_its_life_it_is_untrusted(void **state)
 	struct check c = judge_wish(past, policy());
 	assert_int_equal(c.days_left, -3);
 	assert_true(c.chain_complete && c.name_match);
-	assert_verdict(c, CHECK_UNTRUSTED, "expired at 2027-01-13T07:59:59Z", "renew");
+	assert_string_equal(c.reason, "expired at 2027-01-13T07:59:59Z");
+	assert_verdict(c, CHECK_UNTRUSTED, "expired at", "renew");
+	struct wish ancient = {.from = ISSUE_NOW - 900 * ISSUE_DAY, .to = ISSUE_NOW - 800 * ISSUE_DAY};
+	c = judge_wish(ancient, policy()); /* its authorities are younger */
+	assert_true(c.chain_complete);
+	assert_string_equal(c.reason, "expired at 2024-11-06T08:00:00Z");
+	check_release(&c);
 	struct check_policy p = policy();
 	p.now = ISSUE_NOW - 2 * ISSUE_DAY;
 	assert_verdict(judge(&leaf, &middle, p), CHECK_UNTRUSTED, "not valid before", "clocks");
