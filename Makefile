@@ -33,7 +33,7 @@ CRYPTO := libcrypto
 TLS := libssl libcrypto
 PACKAGES := libssl libcrypto libcjson libevent libconfuse libcurl libssh
 
-PROGRAMS := certsync certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
+PROGRAMS := certsync certsync-worker certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
 HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
 
 HUB_ROOT := hub/root.c hub/supervisor.c hub/watchlist.c hub/watch.c hub/scan.c hub/authorized_keys.c
@@ -42,8 +42,11 @@ AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c jou
 	service.c set.c setup.c step.c watch.c)
 AGENT_SHARED := agent/config.c agent/request.c
 
-certsync_SRC := $(filter-out $(HUB_ROOT) hub/gate.c,$(wildcard hub/*.c))
-certsync_PKG := $(TLS) libcjson libevent libconfuse libcurl
+HUB_WORKER := hub/worker_main.c hub/csr.c hub/http.c $(filter hub/acme%,$(wildcard hub/*.c))
+certsync_SRC := $(filter-out $(HUB_ROOT) $(HUB_WORKER) hub/gate.c,$(wildcard hub/*.c))
+certsync_PKG := $(TLS) libcjson libevent libconfuse
+certsync-worker_SRC := $(HUB_WORKER) hub/jws.c hub/url.c
+certsync-worker_PKG := $(CRYPTO) libcjson libcurl
 certsync-gate_SRC := hub/gate.c
 certsync-hub-root_SRC := $(HUB_ROOT) $(HUB_SHARED)
 certsync-hub-root_PKG := libconfuse
@@ -86,7 +89,7 @@ $(B)/bin/hooks/%: hooks/%
 	install -m 755 $< $@
 
 # A unit test links every module that has no main, so that it can reach what it tests.
-MAINS := hub/main.c hub/root.c hub/gate.c agent/main.c agent/root.c agent/link.c hooks/haproxy.c
+MAINS := hub/main.c hub/worker_main.c hub/root.c hub/gate.c agent/main.c agent/root.c agent/link.c hooks/haproxy.c
 UNIT_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS) lib/% hub/watch.c,$(ALL_SRC)))
 $(B)/libunits.a: $(UNIT_OBJ)
 	rm -f $@

@@ -128,7 +128,7 @@ static int account(struct acme *a, struct error *err)
 	talk_progress(&a->talk, "account");
 	if (account_key(a, err) < 0)
 		return -1;
-	if (!a->job.account_url || !http_url_is_good(a->job.account_url))
+	if (!a->job.account_url || !url_is_good(a->job.account_url))
 		return account_register(a, err);
 	snprintf(a->client.kid, sizeof(a->client.kid), "%s", a->job.account_url);
 	return 0;

@@ -6,7 +6,7 @@
 
 enum { ACME_JOB_SECONDS = 600 }; /* then the daemon kills the worker */
 
-/* The body of `certsync worker acme`: one job on descriptors 0 and 1. Returns the exit code. */
+/* The body of `certsync-worker acme`: one job on descriptors 0 and 1. Returns the exit code. */
 int acme_worker(void);
 
 #endif

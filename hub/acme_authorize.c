@@ -118,7 +118,7 @@ int acme_authorize(struct acme *a, struct error *err)
 		return -1;
 	cJSON_ArrayForEach(element, list)
 	{
-		urls[count] = json_element(element, HTTP_URL_MAX - 1, err);
+		urls[count] = json_element(element, URL_MAX - 1, err);
 		if (!urls[count])
 			return error_wrap(err, "authorizations");
 		int started = begin(a, urls[count], err);

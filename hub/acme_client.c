@@ -11,8 +11,8 @@ enum { EXCERPT_MAX = 160 };
 
 const char *acme_url(const cJSON *object, const char *key, struct error *err)
 {
-	const char *url = json_string(object, key, HTTP_URL_MAX - 1, err);
-	if (!url || http_url_is_good(url))
+	const char *url = json_string(object, key, URL_MAX - 1, err);
+	if (!url || url_is_good(url))
 		return url;
 	error_set(err, ERROR_PERMANENT, "%s: the server gave \"%.200s\", which is not a URL of https", key,
 		url);
@@ -21,7 +21,7 @@ const char *acme_url(const cJSON *object, const char *key, struct error *err)
 
 const char *acme_location(const struct acme_client *c, struct error *err)
 {
-	if (http_url_is_good(c->answer.location))
+	if (url_is_good(c->answer.location))
 		return c->answer.location;
 	error_set(err, ERROR_RETRY, "the server gave no Location that is a URL of https (\"%.200s\")",
 		c->answer.location);
@@ -154,12 +154,12 @@ cJSON *acme_post_json(struct acme_client *c, const char *url, const char *payloa
 
 /* ---- the directory ---- */
 
-static int take_url(const cJSON *directory, const char *key, char ret[HTTP_URL_MAX], struct error *err)
+static int take_url(const cJSON *directory, const char *key, char ret[URL_MAX], struct error *err)
 {
 	const char *url = acme_url(directory, key, err);
 	if (!url)
 		return -1;
-	snprintf(ret, HTTP_URL_MAX, "%s", url);
+	snprintf(ret, URL_MAX, "%s", url);
 	return 0;
 }
 

@@ -19,9 +19,9 @@ enum {
 struct acme_client {
 	struct http *http;
 	EVP_PKEY *key;          /* the account's; borrowed */
-	char kid[HTTP_URL_MAX]; /* the account's URL; empty: not known yet */
-	char new_nonce[HTTP_URL_MAX], new_account[HTTP_URL_MAX], new_order[HTTP_URL_MAX];
-	char terms[HTTP_URL_MAX];    /* of service; empty: there are none */
+	char kid[URL_MAX]; /* the account's URL; empty: not known yet */
+	char new_nonce[URL_MAX], new_account[URL_MAX], new_order[URL_MAX];
+	char terms[URL_MAX];    /* of service; empty: there are none */
 	bool wants_external_account; /* the server takes only accounts bound to one of its own */
 	char nonce[HTTP_NONCE_MAX];  /* for the next request; empty: ask for one */
 

@@ -11,7 +11,7 @@ struct acme {
 	struct acme_job job;
 	struct acme_client client;
 	EVP_PKEY *key;                /* for the certificate; borrowed from job.key */
-	char order_url[HTTP_URL_MAX]; /* empty: there is no order */
+	char order_url[URL_MAX]; /* empty: there is no order */
 	cJSON *order;                 /* owned: the order as it was last seen */
 	int64_t deadline;             /* monotonic, milliseconds */
 	bool resumed;                 /* the order is from an earlier run */

@@ -54,20 +54,6 @@ int64_t http_retry_after(const char *value, int64_t now)
 	return date == (time_t)-1 ? 0 : clamp_retry((int64_t)date - now);
 }
 
-bool http_url_is_good(const char *url)
-{
-	static const char scheme[] = "https://";
-	size_t len = strlen(url);
-	if (len >= HTTP_URL_MAX || strncasecmp(url, scheme, sizeof(scheme) - 1) != 0)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (url[i] <= ' ' || url[i] >= 0x7f || strchr("\"<>\\^`{|}", url[i]))
-			return false;
-	const char *host = url + sizeof(scheme) - 1;
-	size_t host_len = strcspn(host, "/?#");
-	return host_len > 0 && !memchr(host, '@', host_len);
-}
-
 /* ---- headers ---- */
 
 static void take_text(char *to, size_t size, const char *value)
@@ -267,7 +253,7 @@ int http_send(
 	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
 {
 	http_response_release(ret);
-	if (!http_url_is_good(request->url))
+	if (!url_is_good(request->url))
 		return error_set(err, ERROR_PERMANENT, "%.200s: not a URL of https", request->url);
 	h->response = ret;
 	h->header_bytes = 0;

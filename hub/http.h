@@ -4,6 +4,7 @@
 #ifndef CERTSYNC_HUB_HTTP_H
 #define CERTSYNC_HUB_HTTP_H
 
+#include "hub/url.h"
 #include "lib/buf.h"
 #include "lib/error.h"
 
@@ -13,7 +14,6 @@
 enum {
 	HTTP_BODY_MAX = 256 * 1024,
 	HTTP_HEADERS_MAX = 64 * 1024,
-	HTTP_URL_MAX = 2048, /* with the NUL, as below */
 	HTTP_NONCE_MAX = 512,
 	HTTP_TYPE_MAX = 128,
 	HTTP_RETRY_AFTER_MAX = 24 * 3600,
@@ -35,8 +35,8 @@ struct http_response {
 	struct buf body;
 	char content_type[HTTP_TYPE_MAX]; /* lower case, without parameters */
 	char nonce[HTTP_NONCE_MAX];       /* Replay-Nonce, when it is base64url; else empty */
-	char location[HTTP_URL_MAX];      /* as sent; judge it with http_url_is_good */
-	char alternate[HTTP_URL_MAX];     /* first Link with rel="alternate" */
+	char location[URL_MAX];      /* as sent; judge it with url_is_good */
+	char alternate[URL_MAX];     /* first Link with rel="alternate" */
 	int64_t retry_after;              /* seconds, 1 … HTTP_RETRY_AFTER_MAX; 0: the server did not say */
 };
 
@@ -54,9 +54,6 @@ void http_free(struct http *h); /* NULL is allowed */
  * released first, so that one may be used again and again. */
 int http_send(
 	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
-
-/* https, printable, not too long, without a user's name in it. */
-bool http_url_is_good(const char *url);
 
 /* The value of a Retry-After header, in seconds or as a date, as http_response.retry_after. `now` is the
  * server's own idea of the time where it gives one, so that a wrong clock here does not matter. */

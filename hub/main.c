@@ -1,22 +1,12 @@
-#include "hub/acme.h"
 #include "hub/check_command.h"
 #include "hub/commands.h"
 #include "hub/daemon.h"
 #include "lib/cli.h"
 #include "lib/proc.h"
 
-#include <string.h>
-
 static int run_hub(const struct cli_line *line)
 {
 	return daemon_run(line->config);
-}
-
-static int run_worker(const struct cli_line *line)
-{
-	if (strcmp(line->plain[0], "acme") == 0)
-		return acme_worker();
-	return cli_fail(CLI_USAGE, "unknown worker %s", line->plain[0]);
 }
 
 static const struct cli_option json_option[] = {
@@ -61,7 +51,6 @@ static const struct cli_command commands[] = {
 		false, command_agent_add},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},
 	{"hub", "", "run the daemon (certsync-hub-root starts it)", NULL, 0, 0, false, run_hub},
-	{"worker", "KIND", "one job for the daemon", NULL, 1, 1, true, run_worker},
 	{NULL, NULL, NULL, NULL, 0, 0, false, NULL},
 };
 

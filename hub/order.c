@@ -1,6 +1,6 @@
 #include "hub/order.h"
 #include "hub/acme.h"
-#include "hub/http.h"
+#include "hub/url.h"
 #include "hub/worker.h"
 #include "lib/files.h"
 #include "lib/json.h"
@@ -143,7 +143,7 @@ static int add_order(struct order *o, cJSON *job, struct buf *key, struct files 
 	int found = record_get(o->store, orders, o->certificate, "order.json", &record, err);
 	if (found < 0)
 		return -1;
-	if (found && is_for(record, o->record) && http_url_is_good(text_of(record, "url")))
+	if (found && is_for(record, o->record) && url_is_good(text_of(record, "url")))
 		found = add_file(o, orders, o->certificate, "privkey.pem", key, files, err);
 	else
 		found = 0;
@@ -293,7 +293,7 @@ static int on_progress(struct order *o, const cJSON *message, struct error *err)
 
 static int on_account(struct order *o, const cJSON *message, struct error *err)
 {
-	const char *url = json_string(message, "url", HTTP_URL_MAX, err);
+	const char *url = json_string(message, "url", URL_MAX, err);
 	auto_json cJSON *record = cJSON_CreateObject();
 	if (!url)
 		return -1;

@@ -93,8 +93,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 
 static int spawn(struct worker *w, const char *kind, int child_fd, struct error *err)
 {
-	auto_free char *program = mem_printf("%s/certsync", fs_program_directory());
-	const char *const argv[] = {program, "worker", kind, NULL};
+	auto_free char *program = mem_printf("%s/certsync-worker", fs_program_directory());
+	const char *const argv[] = {program, kind, NULL};
 	const struct proc_spec spec = {
 		.argv = argv,
 		.in = child_fd,

@@ -1,4 +1,4 @@
-/* A worker: a child `certsync worker KIND` that does one slow or risky job for the daemon, speaking lib/frame
+/* A worker: a child `certsync-worker KIND` that does one slow or risky job for the daemon, speaking lib/frame
  * on its standard input and output (FRAMES_LOCAL), killed with its process group at its deadline.
  */
 #ifndef CERTSYNC_HUB_WORKER_H

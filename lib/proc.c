@@ -155,6 +155,7 @@ void proc_harden(void)
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL); /* ignored by whoever started us, it would leave nothing to wait for */
 	umask(077);
 }
 

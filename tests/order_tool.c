@@ -1,5 +1,5 @@
 /* What the daemon does for one certificate, alone: opens a store, serves http-01, runs one ACME order with
- * `certsync worker acme` from the directory that it stands in, prints what happens and ends.
+ * `certsync-worker acme` from the directory that it stands in, prints what happens and ends.
  *
  *   order_tool STATE HTTP-ADDRESS DIRECTORY-URL CA-FILE KILL-AT NAME…
  *

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# An ACME order from the account to the stored certificate: order_start of the daemon and `certsync worker acme`,
+# An ACME order from the account to the stored certificate: order_start of the daemon and `certsync-worker acme`,
 # against the real Pebble where it can play the part, and against a double that lies (ca_double.py) where not.
 use strict;
 use warnings;
@@ -44,10 +44,10 @@ sub openssl {
 
 # The tool looks for the worker beside itself.
 mkdir "$top/bin";
-for ("$bin/certsync", $tool) {
+for ("$bin/certsync-worker", $tool) {
 	copy($_, "$top/bin/") or die "$_: $!";
 }
-chmod 0755, "$top/bin/certsync", "$top/bin/order_tool";
+chmod 0755, "$top/bin/certsync-worker", "$top/bin/order_tool";
 
 # The authority of the servers' own TLS.
 my $new = 'req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes';

@@ -69,15 +69,15 @@ static void only_plain_https_is_a_good_url(void **state)
 		"gopher://ca.example/",
 	};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		assert_true(http_url_is_good(good[i]));
+		assert_true(url_is_good(good[i]));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_false(http_url_is_good(bad[i]));
-	char longest[HTTP_URL_MAX + 1] = "https://ca.example/";
+		assert_false(url_is_good(bad[i]));
+	char longest[URL_MAX + 1] = "https://ca.example/";
 	memset(longest + strlen(longest), 'a', sizeof(longest) - strlen(longest));
-	longest[HTTP_URL_MAX] = '\0';
-	assert_false(http_url_is_good(longest));
-	longest[HTTP_URL_MAX - 1] = '\0';
-	assert_true(http_url_is_good(longest));
+	longest[URL_MAX] = '\0';
+	assert_false(url_is_good(longest));
+	longest[URL_MAX - 1] = '\0';
+	assert_true(url_is_good(longest));
 }
 
 static void a_bad_url_is_never_asked(void **state)
