@@ -53,7 +53,7 @@ static void answer_from(char *text, size_t len, struct http *h, struct http_resp
 int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
 {
 	http_response_release(ret);
-	FUZZ_CHECK(http_url_is_good(request->url));
+	FUZZ_CHECK(url_is_good(request->url));
 	if (!reply_left)
 		return error_set(err, ERROR_RETRY, "%s: it has hung up", request->url);
 	const uint8_t *end = memchr(reply_at, '\0', reply_left);
@@ -115,14 +115,14 @@ int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err)
 int talk_account(struct talk *t, const char *url, struct error *err)
 {
 	(void)t, (void)err;
-	FUZZ_CHECK(http_url_is_good(url));
+	FUZZ_CHECK(url_is_good(url));
 	return 0;
 }
 
 int talk_order(struct talk *t, const char *url, EVP_PKEY *key, struct error *err)
 {
 	(void)t, (void)err;
-	FUZZ_CHECK(http_url_is_good(url) && key);
+	FUZZ_CHECK(url_is_good(url) && key);
 	return 0;
 }
 
