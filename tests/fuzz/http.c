@@ -6,9 +6,9 @@ static void judge(const struct http *h)
 {
 	const struct http_response *r = h->response;
 	FUZZ_CHECK(!r->nonce[0] || base64url_is(r->nonce, HTTP_NONCE_MAX));
-	if (http_url_is_good(r->location))
+	if (url_is_good(r->location))
 		FUZZ_CHECK(!strpbrk(r->location, " \r\n\t\"<>"));
-	http_url_is_good(r->alternate);
+	url_is_good(r->alternate);
 	int64_t wait = http_retry_after(h->retry_after, h->date);
 	FUZZ_CHECK(wait >= 0 && wait <= HTTP_RETRY_AFTER_MAX);
 }
