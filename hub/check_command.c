@@ -20,6 +20,7 @@ const struct cli_option check_options[] = {
 	{"--anchors", "FILE", "trust these roots (PEM) instead of hub.conf's or the system's"},
 	{"--days", "N", "expiring: fewer left than these, instead of a fifth of its life, 21 at most"},
 	{"--timeout", "SECONDS", "for each endpoint: 10"},
+	{"--both-keys", NULL, "the RSA and the ECDSA certificate each (a server with one logs a failed handshake)"},
 	{"--json", NULL, "one JSON object instead of a table"},
 	{"--nagios", NULL, "one line, and the exit codes of Nagios's plugins"},
 	{NULL, NULL, NULL},
@@ -242,6 +243,7 @@ static int prepare(struct job *j, struct check_run *run, struct error *err)
 		return -1;
 	}
 	*run = (struct check_run){.anchors = j->anchors, .now = clock_wall(), .expiring_before = days * DAY, .at = j->at,
+		.both_keys = cli_has(j->line, "--both-keys"),
 		.timeout_ms = (int)timeout * 1000};
 	return add_hosts(j, expect, err);
 }

@@ -217,6 +217,7 @@ static void on_probed(void *context, const struct probe_result *result)
 		.expiring_before = run->expiring_before,
 	};
 	shot->row->connected = result->connected;
+	shot->row->probed = true;
 	check_judge(result, &policy, &shot->row->check);
 	start_next(shot->round);
 }
@@ -224,14 +225,16 @@ static void on_probed(void *context, const struct probe_result *result)
 static void start_next(struct round *round)
 {
 	struct check_run *run = round->run;
-	while (round->next < run->row_count && !run->rows[round->next].endpoint.text[0])
+	while (round->next < run->row_count &&
+		(run->rows[round->next].probed || !run->rows[round->next].endpoint.text[0]))
 		round->next++;
 	if (round->next == run->row_count)
 		return;
 	struct shot *shot = mem_alloc(sizeof(*shot));
 	shot->round = round;
 	shot->row = &run->rows[round->next++];
-	probe_start(round->base, &shot->row->endpoint, shot->row->host->name, run->timeout_ms, on_probed, shot);
+	probe_start_key(round->base, &shot->row->endpoint, shot->row->host->name, shot->row->key, run->timeout_ms, on_probed,
+		shot);
 }
 
 static void probe_all(struct check_run *run)
@@ -291,6 +294,45 @@ static void drop_closed(struct check_run *run)
 	free(keep);
 }
 
+/* ---- the other certificate of a pair ---- */
+
+static enum probe_key other_key(const struct check *c)
+{
+	if (!c->served)
+		return PROBE_ANY_KEY;
+	return strncmp(c->facts.key_type, "rsa-", 4) == 0	? PROBE_ECDSA_KEY
+	       : strncmp(c->facts.key_type, "ecdsa-", 6) == 0 ? PROBE_RSA_KEY
+							      : PROBE_ANY_KEY;
+}
+
+/* A second row behind each that was served, which stays if it has shown another certificate. */
+static void probe_other_keys(struct check_run *run)
+{
+	struct check_row *rows = mem_array(2 * run->row_count + 1, sizeof(*rows));
+	size_t count = 0, kept = 0;
+	for (size_t i = 0; i < run->row_count; i++) {
+		const struct check_row *row = &run->rows[i];
+		enum probe_key key = other_key(&row->check);
+		rows[count++] = *row;
+		if (key != PROBE_ANY_KEY)
+			rows[count++] = (struct check_row){
+				.host = row->host, .endpoint = row->endpoint, .port = row->port, .key = key};
+	}
+	free(run->rows);
+	run->rows = rows;
+	run->row_count = count;
+	probe_all(run);
+	for (size_t i = 0; i < count; i++) {
+		bool other = rows[i].key == PROBE_ANY_KEY || (rows[i].check.served &&
+			memcmp(rows[i].check.facts.fingerprint, rows[kept - 1].check.facts.fingerprint, CHAIN_SHA256_SIZE) != 0);
+		if (other)
+			rows[kept++] = rows[i];
+		else
+			check_release(&rows[i].check);
+	}
+	run->row_count = kept;
+}
+
 int check_run(struct check_run *run, struct error *err)
 {
 	if (run->at[0]) {
@@ -301,6 +343,8 @@ int check_run(struct check_run *run, struct error *err)
 	}
 	probe_all(run);
 	drop_closed(run);
+	if (run->both_keys)
+		probe_other_keys(run);
 	return 0;
 }
 

@@ -37,7 +37,8 @@ struct check_row {
 	const struct check_host *host; /* borrowed */
 	struct endpoint endpoint;      /* text "": the name has no address */
 	size_t port;                   /* which of the host's */
-	bool connected;
+	enum probe_key key;            /* the only kind that was asked for; any at first */
+	bool connected, probed;
 	struct check check; /* owned */
 };
 
@@ -45,6 +46,7 @@ struct check_run {
 	const struct anchors *anchors;
 	int64_t now, expiring_before; /* as in struct check_policy */
 	const char *const *at;        /* addresses instead of what DNS says; NULL-terminated; may be empty */
+	bool both_keys;               /* a second probe for the kind of key that was not served: a row if there is one */
 	int timeout_ms;               /* of one probe, and of the asking for names */
 	const struct check_host *hosts;
 	size_t host_count;

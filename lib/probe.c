@@ -29,6 +29,7 @@ enum need { NEED_NEXT, NEED_READ, NEED_WRITE, NEED_NOTHING };
 struct probe {
 	struct endpoint endpoint;
 	char *sni;
+	enum probe_key key;
 	int timeout_ms;
 	int64_t started;
 	int fd;
@@ -226,6 +227,18 @@ static enum need phase_connect(struct probe *p)
 	return NEED_NEXT;
 }
 
+/* The signatures (TLS 1.2 and later) and the ciphers (up to TLS 1.2) of one kind of key; for RSA PKCS #1 beside PSS. */
+static bool restrict_key(SSL *ssl, enum probe_key key)
+{
+	static const char rsa[] = "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:"
+				  "RSA+SHA512:RSA+SHA1";
+	static const char ecdsa[] = "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ECDSA+SHA1";
+	if (key == PROBE_ANY_KEY)
+		return true;
+	return SSL_set1_sigalgs_list(ssl, key == PROBE_RSA_KEY ? rsa : ecdsa) == 1 &&
+	       SSL_set_cipher_list(ssl, key == PROBE_RSA_KEY ? "aRSA:@SECLEVEL=0" : "aECDSA:@SECLEVEL=0") == 1;
+}
+
 static enum need phase_dialogue(struct probe *p)
 {
 	enum need need = converse(p);
@@ -236,7 +249,8 @@ static enum need phase_dialogue(struct probe *p)
 	if (need != NEED_NEXT)
 		return need;
 	p->ssl = SSL_new(shared_context());
-	if (!p->ssl || SSL_set_fd(p->ssl, p->fd) != 1 || SSL_set_tlsext_host_name(p->ssl, p->sni) != 1) {
+	if (!p->ssl || SSL_set_fd(p->ssl, p->fd) != 1 || SSL_set_tlsext_host_name(p->ssl, p->sni) != 1 ||
+		!restrict_key(p->ssl, p->key)) {
 		openssl_error(
 			&p->result.error, ERROR_PERMANENT, "cannot begin TLS with the name \"%s\"", p->sni);
 		p->result.state = PROBE_PROTOCOL;
@@ -434,9 +448,16 @@ static void probe_connect(struct probe *p, struct event_base *base)
 struct probe *probe_start(struct event_base *base, const struct endpoint *endpoint, const char *sni,
 	int timeout_ms, probe_done *done, void *context)
 {
+	return probe_start_key(base, endpoint, sni, PROBE_ANY_KEY, timeout_ms, done, context);
+}
+
+struct probe *probe_start_key(struct event_base *base, const struct endpoint *endpoint, const char *sni,
+	enum probe_key key, int timeout_ms, probe_done *done, void *context)
+{
 	struct probe *p = mem_alloc(sizeof(*p));
 	p->endpoint = *endpoint;
 	p->sni = mem_strdup(sni);
+	p->key = key;
 	p->timeout_ms = timeout_ms;
 	p->started = clock_monotonic_ms();
 	p->send = BUF_INIT(STARTTLS_SEND_MAX);

@@ -38,6 +38,11 @@ typedef void probe_done(void *context, const struct probe_result *result);
  * during the polite end does not undo PROBE_SERVED. */
 struct probe *probe_start(struct event_base *base, const struct endpoint *endpoint, const char *sni,
 	int timeout_ms, probe_done *done, void *context);
+/* The same for a client that takes one kind of key alone, so that both certificates of a pair are seen. A server
+ * that has none of that kind fails the handshake. */
+enum probe_key { PROBE_ANY_KEY, PROBE_RSA_KEY, PROBE_ECDSA_KEY };
+struct probe *probe_start_key(struct event_base *base, const struct endpoint *endpoint, const char *sni,
+	enum probe_key key, int timeout_ms, probe_done *done, void *context);
 /* Ends it early without a callback. Not from inside `done`. */
 void probe_cancel(struct probe *p);
 

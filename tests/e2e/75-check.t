@@ -216,6 +216,25 @@ SKIP: {
 	unlike(`TERM=xterm NO_COLOR=1 script -qec '$command' /dev/null`, qr/\e/, 'but for NO_COLOR');
 }
 
+# ---- a pair ----
+
+Story::write_file("$top/ext", "subjectAltName=DNS:$name\nextendedKeyUsage=serverAuth\n");
+$story->openssl("req -newkey rsa:2048 -nodes -subj /CN=x -keyout $top/rsa.key -out $top/rsa.csr");
+$story->openssl("x509 -req -in $top/rsa.csr -CA $top/middle.pem -CAkey $top/middle.key -CAcreateserial -days 3 -extfile $top/ext -out $top/rsa.crt");
+serve(pair => 'sound', '-cert_chain', "$top/middle.pem", '-dcert', "$top/rsa.crt", '-dkey', "$top/rsa.key", '-dcert_chain', "$top/middle.pem");
+serve(old => 'sound', '-cert_chain', "$top/middle.pem", '-dcert', "$top/rsa.crt", '-dkey', "$top/rsa.key", '-dcert_chain', "$top/middle.pem", '-tls1_2');
+serve(rsa => 'rsa');
+for my $what ('pair', 'old', 'rsa') {
+	$story->until("$what listens", sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{$what}) });
+}
+for (['pair', 'ecdsa-p256', 'rsa-2048'], ['old', 'ecdsa-p256', 'rsa-2048'], ['rsa', 'rsa-2048'], ['sound', 'ecdsa-p256']) {
+	my ($what, @keys) = @$_;
+	($exit, $text) = check("$name:$port{$what}", "--at 127.0.0.1 --anchors $top/ca.pem --days 1 --both-keys --json");
+	is($exit, 0, "both keys: $what is ok") or diag($text);
+	is_deeply([sort map { $_->{key_type} } @{decode_json($text)->{checks}}], \@keys, "$what: @keys");
+}
+is(verdict('pair', '--both-keys')->{verdict}, 'ok', 'the first of a pair is well');
+
 # ---- Nagios ----
 
 for (['sound', 0, 'OK'], ['expiring', 1, 'WARNING'], ['expired', 2, 'CRITICAL'], ['dead', 2, 'CRITICAL']) {
