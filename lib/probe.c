@@ -84,7 +84,8 @@ static enum need fail(struct probe *p, enum probe_state state, enum error_kind k
 static const char *proxy_hint(const struct probe *p)
 {
 	bool silent = p->phase == PHASE_HANDSHAKE
-			      ? p->endpoint.protocol == PROBE_TLS && !p->answered
+			      ? p->endpoint.protocol == PROBE_TLS && !p->answered &&
+					BIO_number_read(SSL_get_rbio(p->ssl)) == 0
 			      : p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING;
 	if (!silent)
 		return "";
@@ -264,7 +265,8 @@ static enum need phase_dialogue(struct probe *p)
  * as the text that it is. */
 static bool is_plain_text(struct probe *p, char *text, size_t size)
 {
-	if (p->answered)
+	/* Once OpenSSL has read, what comes next may be the middle of a record. */
+	if (p->answered || BIO_number_read(SSL_get_rbio(p->ssl)) > 0)
 		return false;
 	ssize_t got = recv(p->fd, text, size - 1, MSG_PEEK);
 	if (got <= 0)

@@ -272,6 +272,26 @@ $count{$_->{verdict}}++ for @{decode_json($text)->{checks}};
 is_deeply(\%count, {ok => 100, unreachable => 100}, 'two hundred, each with its own verdict');
 ok($took < 10, sprintf('at once: %.1f s, not 100 times 2', $took));
 
+# A server so fast that its answer comes in pieces while the handshake reads.
+SKIP: {
+	skip 'nginx is not installed', 1 if !-x '/usr/sbin/nginx';
+	$port{fast} = Story::free_port();
+	Story::write_file("$top/both.pem", Story::read_file("$top/sound.crt") . Story::read_file("$top/middle.pem"));
+	Story::write_file("$top/nginx.conf", <<"CONF");
+pid $top/nginx.pid; error_log $top/nginx.err; daemon off; master_process off;
+events { worker_connections 2000; }
+http { access_log off; server { listen 127.0.0.1:$port{fast} ssl; ssl_certificate $top/both.pem; ssl_certificate_key $top/sound.key; } }
+CONF
+	$story->start('nginx', '/usr/sbin/nginx', '-c', "$top/nginx.conf", '-e', "$top/nginx.err");
+	$story->until('nginx', sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{fast}) });
+	my @wrong;
+	for (1 .. 10) {
+		($exit, $text) = check((map { "$name:$port{fast}" } 1 .. 250), "--at 127.0.0.1 --anchors $top/ca.pem --nagios");
+		push @wrong, $text if $exit;
+	}
+	is_deeply(\@wrong, [], 'ten times two hundred and fifty of a fast one, all ok');
+}
+
 # ---- ports that nobody asked for ----
 
 SKIP: {
