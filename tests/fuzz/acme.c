@@ -1,11 +1,12 @@
-/* A whole dialogue of the ACME worker with a server that is not believed. First byte: 1 there is an account, 2 there
- * is a stored order. Then the server's answers, a NUL between two: "200", header lines, an empty line, the body.
- * When they are over, the connection is. */
+/* A whole dialogue of the ACME worker with a server that is not believed. First byte: 1 there is an account,
+ * 2 there is a stored order. Then the server's answers, a NUL between two: "200", header lines, an empty
+ * line, the body. When they are over, the connection is. */
 #include "hub/http.h"
 #define http_send fuzz_network_send
 #define http_new fuzz_network_new
 #define http_free fuzz_network_free
-int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
+int http_send(
+	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
 struct http *http_new(const char *ca_file, struct error *err);
 void http_free(struct http *h);
 #include "hub/http.c"
@@ -50,7 +51,8 @@ static void answer_from(char *text, size_t len, struct http *h, struct http_resp
 		on_body(at, 1, (size_t)(end - at), h);
 }
 
-int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
+int http_send(
+	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
 {
 	http_response_release(ret);
 	FUZZ_CHECK(url_is_good(request->url));
@@ -89,9 +91,14 @@ void acme_job_release(struct acme_job *j)
 int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 {
 	(void)t;
-	*ret = (struct acme_job){.certificate = "mail.domain.pl", .directory = "https://ca/dir", .key_type = "ecdsa-p256",
-		.names = {"mail.domain.pl"}, .name_count = 1, .agree_tos = true};
-	ret->account_key = chain_parse_key(fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
+	*ret = (struct acme_job){.certificate = "mail.domain.pl",
+		.directory = "https://ca/dir",
+		.key_type = "ecdsa-p256",
+		.names = {"mail.domain.pl"},
+		.name_count = 1,
+		.agree_tos = true};
+	ret->account_key =
+		chain_parse_key(fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
 	ret->account_url = stored & 1 ? "https://ca/account/1" : NULL;
 	if (stored & 2) {
 		ret->order_url = "https://ca/order/1";

@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct error err;
 	struct frame f;
-	for (long took; (took = frame_decode(data, size, FRAMES_NETWORK, &f, &err)) > 0; data += took, size -= (size_t)took)
+	for (long took; (took = frame_decode(data, size, FRAMES_NETWORK, &f, &err)) > 0;
+		data += took, size -= (size_t)took)
 		if (f.type == FRAME_MESSAGE)
 			take_message(&f);
 	return 0;

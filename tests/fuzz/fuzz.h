@@ -1,6 +1,6 @@
-/* A fuzz target: bytes of a peer or of a file go in, nothing but a result comes out. Each file here is one; it
- * includes the .c file whose static parser it calls, where there is no other way in. `make fuzz` builds them with
- * libFuzzer, `make unit` with replay.c, which runs the corpus.
+/* A fuzz target: bytes of a peer or of a file go in, nothing but a result comes out. Each file here is one;
+ * it includes the .c file whose static parser it calls, where there is no other way in. `make fuzz` builds
+ * them with libFuzzer, `make unit` with replay.c, which runs the corpus.
  */
 #ifndef CERTSYNC_FUZZ_H
 #define CERTSYNC_FUZZ_H

@@ -1,4 +1,5 @@
-/* The root half's record of one certificate, its SHA-256 being put right (or the rest would never be reached). */
+/* The root half's record of one certificate, its SHA-256 being put right (or the rest would never be
+ * reached). */
 #include "agent/journal.c"
 #include "tests/fuzz/fuzz.h"
 
@@ -13,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == JOURNAL_SIZE && sha256(in.data, JOURNAL_SUM_AT, in.data + JOURNAL_SUM_AT) == 0) {
 		FUZZ_CHECK(check(&in, &err) == 0);
 		if (decode(&in, "mail.domain.pl", &j, &err) == 0)
-			FUZZ_CHECK(!journal_entry_same(&j.pending, &j.served) || journal_entry_is_set(&j.served));
+			FUZZ_CHECK(!journal_entry_same(&j.pending, &j.served) ||
+				   journal_entry_is_set(&j.served));
 	}
 	return 0;
 }

@@ -1,5 +1,5 @@
-/* A sequence of messages of agents, one a line, on their way into a hub's rollout: the first byte of a line says
- * which agent it is and what else happens. */
+/* A sequence of messages of agents, one a line, on their way into a hub's rollout: the first byte of a line
+ * says which agent it is and what else happens. */
 #include "hub/rollout.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -50,8 +50,11 @@ static int64_t line(struct rollout *r, const uint8_t *data, size_t len, int64_t 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct hub_certificate certificate = {.name = (char[]){"a.pl"}, .stage_timeout = 600,
-		.activate_timeout = 300, .proceed_after = 86400, .soak = 60};
+	const struct hub_certificate certificate = {.name = (char[]){"a.pl"},
+		.stage_timeout = 600,
+		.activate_timeout = 300,
+		.proceed_after = 86400,
+		.soak = 60};
 	struct rollout_content content = {.revision = {1, 2}, .old_not_before = 1, .old_not_after = 1 << 30};
 	auto_actions struct rollout_actions actions = {0};
 	struct rollout r;

@@ -5,7 +5,8 @@
 static void go_on(struct rollout *r, const struct record *record)
 {
 	const struct rollout_content content = {.revision = record->revision,
-		.old_not_before = record->old_not_before, .old_not_after = record->old_not_after};
+		.old_not_before = record->old_not_before,
+		.old_not_after = record->old_not_after};
 	auto_actions struct rollout_actions actions = {0};
 	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
 	struct error err;
@@ -21,8 +22,10 @@ static void go_on(struct rollout *r, const struct record *record)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct hub_certificate certificate = {.name = (char[]){"a.pl"}, .stage_timeout = 600,
-		.activate_timeout = 300, .proceed_after = 86400};
+	const struct hub_certificate certificate = {.name = (char[]){"a.pl"},
+		.stage_timeout = 600,
+		.activate_timeout = 300,
+		.proceed_after = 86400};
 	struct error err;
 	struct record record = {0};
 	struct rollout r;

@@ -1,5 +1,5 @@
-/* What a mail server says on the way to TLS and on the way out. First byte: protocol, whether we are leaving, and
- * the size of the pieces that it comes in. */
+/* What a mail server says on the way to TLS and on the way out. First byte: protocol, whether we are leaving,
+ * and the size of the pieces that it comes in. */
 #include "lib/starttls.h"
 #include "tests/fuzz/fuzz.h"
 
