@@ -55,7 +55,8 @@ int http_send(
 	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
 {
 	http_response_release(ret);
-	FUZZ_CHECK(url_is_good(request->url));
+	if (!url_is_good(request->url)) /* as the real one does */
+		return error_set(err, ERROR_PERMANENT, "%.200s: not a URL of https", request->url);
 	if (!reply_left)
 		return error_set(err, ERROR_RETRY, "%s: it has hung up", request->url);
 	const uint8_t *end = memchr(reply_at, '\0', reply_left);
