@@ -13,6 +13,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/notify.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -426,6 +427,7 @@ static int run(const struct cli_line *line)
 	}
 	log_event(LOG_LEVEL_NOTICE, "start", "version=%s certificates=%zu", CERTSYNC_VERSION, r.keeper_count);
 	start_keepers(&r);
+	notify_manager("READY=1");
 	loop(&r);
 	child_stop(&r.child);
 	guard_release(&r.guard);

@@ -13,6 +13,7 @@
 #include "lib/fs.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/notify.h"
 #include "lib/proc.h"
 
 #include <errno.h>
@@ -318,6 +319,7 @@ static int run(const char *config_path)
 	if (start(&r, &err) == 0) {
 		log_event(LOG_LEVEL_NOTICE, "started", "version=%s watched=%zu", CERTSYNC_VERSION,
 			r.watched.count);
+		notify_manager("READY=1");
 		result = serve(&r);
 	} else {
 		fprintf(stderr, "certsync-hub-root: %s\n", err.message);
