@@ -31,6 +31,7 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, FAULTS_MAX = 64 * 1024 };
 
 struct root {
+	bool ready; /* the service manager has been told */
 	const char *config_path;
 	struct hub_config *config;
 	struct supervisor daemon;
@@ -163,6 +164,10 @@ static void take_keys(struct root *r, const struct hub_request *request)
 static void take_request(const struct hub_request *request, void *context)
 {
 	struct root *r = context;
+	/* The daemon asks when its sockets are open: who starts the unit may then use them. */
+	if (!r->ready)
+		notify_manager("READY=1");
+	r->ready = true;
 	if (request->op == HUB_REQUEST_KEYS) {
 		take_keys(r, request);
 		return;
@@ -319,7 +324,6 @@ static int run(const char *config_path)
 	if (start(&r, &err) == 0) {
 		log_event(LOG_LEVEL_NOTICE, "started", "version=%s watched=%zu", CERTSYNC_VERSION,
 			r.watched.count);
-		notify_manager("READY=1");
 		result = serve(&r);
 	} else {
 		fprintf(stderr, "certsync-hub-root: %s\n", err.message);
