@@ -310,15 +310,15 @@ int keeper_repair(struct keeper *k)
 	return changed + (found == KEEPER_RESTORED);
 }
 
-/* Enough for a person who tries something out, and for orders that come in a row. */
+/* Enough for a hundred renewals in a row, each of which tests twice. */
 static const struct {
 	const char *what;
 	int64_t interval_ms, burst;
 } paces[KEEPER_HOOKS] = {
-	[KEEPER_RUNNING] = {"running", 1000, 30},
-	[KEEPER_TEST] = {"test", 15000, 20},
-	[KEEPER_ACTIVATE] = {"activate", 15000, 20}, /* runs none, but its undo does */
-	[KEEPER_RELOAD] = {"reload", 15000, 20},
+	[KEEPER_RUNNING] = {"running", 1000, 240},
+	[KEEPER_TEST] = {"test", 2500, 240},
+	[KEEPER_ACTIVATE] = {"activate", 5000, 120}, /* runs none, but its undo does */
+	[KEEPER_RELOAD] = {"reload", 5000, 120},
 };
 
 int keeper_may_run(struct keeper *k, enum keeper_hook hook, int64_t now_ms, struct error *err)
