@@ -1,6 +1,6 @@
-#include "hub/config.h"
+#include "hub/config_sections.h"
 #include "lib/endpoint.h"
-#include "lib/config.h"
+#include "lib/fs.h"
 #include "lib/mem.h"
 
 #include <errno.h>
@@ -11,16 +11,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
-
-static const char *const key_types[] = {"ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"};
-static const char *const rollouts[] = {[ROLLOUT_TOGETHER] = "together", [ROLLOUT_IMMEDIATE] = "immediate"};
+enum { MINUTE = 60, DAY = 86400 };
 
 static cfg_opt_t acme_options[] = {
 	CFG_STR("directory", NULL, CFGF_NODEFAULT),
 	CFG_STR_LIST("contact", NULL, CFGF_NODEFAULT),
 	CFG_BOOL("agree_tos", cfg_false, CFGF_NONE),
 	CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+	CFG_STR("eab_kid", NULL, CFGF_NODEFAULT),
+	CFG_STR("eab_hmac", NULL, CFGF_NODEFAULT),
+	CFG_BOOL("ari", cfg_true, CFGF_NONE),
 	CFG_END(),
 };
 
@@ -28,13 +28,25 @@ static cfg_opt_t certificate_options[] = {
 	CFG_STR("acme", NULL, CFGF_NODEFAULT),
 	CFG_STR("watch", NULL, CFGF_NODEFAULT),
 	CFG_STR_LIST("names", NULL, CFGF_NODEFAULT),
-	CFG_STR("key", "ecdsa-p256", CFGF_NONE),
+	CFG_STR_LIST("key", NULL, CFGF_NODEFAULT),
+	CFG_BOOL("reuse_key", cfg_false, CFGF_NONE),
+	CFG_BOOL("next_key", cfg_false, CFGF_NONE),
+	CFG_BOOL("must_staple", cfg_false, CFGF_NONE),
+	CFG_STR("profile", NULL, CFGF_NODEFAULT),
+	CFG_STR("preferred_chain", NULL, CFGF_NODEFAULT),
+	CFG_STR("challenge", "http-01", CFGF_NONE),
+	CFG_STR("dns_hook", NULL, CFGF_NODEFAULT),
+	CFG_STR("dns_config", NULL, CFGF_NODEFAULT),
+	CFG_STR("dns_timeout", "10m", CFGF_NONE),
+	CFG_STR("preflight", "warn", CFGF_NONE),
 	CFG_STR("rollout", "together", CFGF_NONE),
 	CFG_STR("stage_timeout", "10m", CFGF_NONE),
 	CFG_STR("activate_timeout", "5m", CFGF_NONE),
 	CFG_STR("proceed_after", "24h", CFGF_NONE),
 	CFG_STR_LIST("canary", NULL, CFGF_NODEFAULT),
 	CFG_STR("soak", "5m", CFGF_NONE),
+	CFG_STR("on_failure", "stop", CFGF_NONE),
+	CFG_STR_LIST("window", NULL, CFGF_NODEFAULT),
 	CFG_STR("renew_before", "0s", CFGF_NONE),
 	CFG_END(),
 };
@@ -58,6 +70,8 @@ static cfg_opt_t hub_options[] = {
 	CFG_STR("local_user", "certsync-agent", CFGF_NONE),
 	CFG_STR("admin_group", "certsync-admin", CFGF_NONE),
 	CFG_STR("authorized_keys", "/var/lib/certsync-gate/.ssh/authorized_keys", CFGF_NONE),
+	CFG_STR_LIST("resolvers", NULL, CFGF_NODEFAULT),
+	CFG_STR("hooks", NULL, CFGF_NODEFAULT),
 	CFG_STR("scan_interval", "10m", CFGF_NONE),
 	CFG_SEC("acme", acme_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_SEC("certificate", certificate_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -72,157 +86,6 @@ static bool is_loopback(const char *text)
 	if (strpbrk(text, "/+") || endpoint_parse(text, &ignored, &err) < 0)
 		return false;
 	return strncmp(text, "127.", 4) == 0 || strncmp(text, "[::1]", 5) == 0;
-}
-
-/* "https://host[:port][/path]" in printable ASCII. */
-static bool is_https_url(const char *text)
-{
-	static const char scheme[] = "https://";
-	if (strncmp(text, scheme, strlen(scheme)) != 0)
-		return false;
-	const char *host = text + strlen(scheme);
-	for (const char *p = text; *p; p++)
-		if (*p <= ' ' || *p >= 0x7f || strchr("\"<>\\^`{|}", *p))
-			return false;
-	return strcspn(host, ":/?#@") > 0 && !memchr(host, '@', strcspn(host, "/?#"));
-}
-
-static int word_index(const char *word, const char *const *words, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(word, words[i]) == 0)
-			return (int)i;
-	return -1;
-}
-
-static void read_acme(struct config *c, cfg_t *section, struct hub_acme *ret)
-{
-	ret->name = mem_strdup(cfg_title(section));
-	ret->directory = config_string(c, section, "directory");
-	ret->contact = config_list(section, "contact");
-	ret->agree_tos = cfg_getbool(section, "agree_tos");
-	ret->ca_file = config_path(c, section, "ca_file");
-	if (ret->ca_file && access(ret->ca_file, R_OK) < 0)
-		config_fault(c, section, "ca_file", "ca_file: %s: %s", ret->ca_file, strerror(errno));
-	if (!name_is_agent(ret->name))
-		config_fault(c, section, NULL,
-			"acme \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins "
-			"with a letter or digit",
-			ret->name, NAME_AGENT_MAX - 1);
-	if (!ret->directory)
-		config_fault(c, section, NULL,
-			"acme \"%s\": directory is missing: the CA documents its https URL", ret->name);
-	else if (!is_https_url(ret->directory))
-		config_fault(c, section, "directory", "directory: %s is not an https URL", ret->directory);
-	if (!ret->agree_tos)
-		config_fault(c, section, "agree_tos",
-			"acme \"%s\": the CA issues only to those who agree to its terms of "
-			"service: read them and write agree_tos = true",
-			ret->name);
-	for (size_t i = 0; ret->contact[i]; i++)
-		if (strncmp(ret->contact[i], "mailto:", 7) != 0 || !strchr(ret->contact[i], '@'))
-			config_fault(c, section, "contact",
-				"contact: %s is not of the form mailto:name@domain", ret->contact[i]);
-}
-
-static const struct hub_acme *find_acme(const struct hub_config *h, const char *name)
-{
-	for (size_t i = 0; i < h->acme_count; i++)
-		if (strcmp(h->acmes[i].name, name) == 0)
-			return &h->acmes[i];
-	return NULL;
-}
-
-/* Only root must see the directory: the root half reads it, and other users may not even reach it. It may
- * come later: certbot makes it with the first certificate, and would take another name if it were there
- * before. */
-static void check_watch(struct config *c, cfg_t *section, const char *path)
-{
-	struct stat st;
-	if (!path || path[0] != '/')
-		return;
-	if (stat(path, &st) == 0) {
-		if (!S_ISDIR(st.st_mode))
-			config_fault(c, section, "watch",
-				"watch: %s is not a directory: name the one that holds the files", path);
-	} else if (errno != ENOENT && (geteuid() == 0 || errno == ENOTDIR)) {
-		config_fault(c, section, "watch", "watch: the directory %s cannot be reached: %s", path,
-			strerror(errno));
-	}
-}
-
-static void read_source(
-	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
-{
-	ret->watch = config_path(c, section, "watch");
-	check_watch(c, section, ret->watch);
-	const char *acme = cfg_getstr(section, "acme");
-	if (acme && ret->watch)
-		config_fault(c, section, "watch",
-			"certificate \"%s\" has both acme and watch: only one may be its source", ret->name);
-	if (!acme)
-		return;
-	ret->acme = find_acme(h, acme);
-	if (!ret->acme)
-		config_fault(c, section, "acme", "acme: there is no section acme \"%s\"", acme);
-}
-
-static void read_names(struct config *c, cfg_t *section, struct hub_certificate *ret)
-{
-	ret->names = config_list(section, "names");
-	if (!ret->names[0]) {
-		config_list_free(ret->names);
-		ret->names = mem_array(2, sizeof(*ret->names));
-		ret->names[0] = mem_strdup(ret->name);
-	}
-	for (size_t i = 0; ret->names[i]; i++) {
-		if (!name_is_dns(ret->names[i], true))
-			config_fault(c, section, "names", "names: \"%s\" is not a DNS name", ret->names[i]);
-		else if (ret->acme && ret->names[i][0] == '*')
-			config_fault(c, section, "names",
-				"names: %s: a CA does not issue wildcards by http-01, and no other "
-				"challenge is known here: list the names",
-				ret->names[i]);
-		for (size_t k = 0; k < i; k++)
-			if (strcasecmp(ret->names[i], ret->names[k]) == 0)
-				config_fault(c, section, "names", "names: %s is listed twice", ret->names[i]);
-	}
-}
-
-static void read_rollout(struct config *c, cfg_t *section, struct hub_certificate *ret)
-{
-	const char *word = cfg_getstr(section, "rollout");
-	int rollout = word_index(word, rollouts, COUNT(rollouts));
-	if (rollout < 0)
-		config_fault(c, section, "rollout",
-			"rollout: \"%s\" is neither \"together\" nor \"immediate\"", word);
-	ret->rollout = rollout < 0 ? ROLLOUT_TOGETHER : (enum rollout_policy)rollout;
-	ret->stage_timeout = config_duration(c, section, "stage_timeout", 1, DAY);
-	ret->activate_timeout =
-		config_duration(c, section, "activate_timeout", HUB_ACTIVATE_TIMEOUT_MIN, HOUR);
-	ret->proceed_after = config_duration(c, section, "proceed_after", 0, 30 * DAY);
-	ret->renew_before = config_duration(c, section, "renew_before", 0, 365 * DAY);
-	ret->canary = config_list(section, "canary");
-	ret->soak = config_duration(c, section, "soak", 0, 30 * DAY);
-}
-
-static void read_certificate(
-	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
-{
-	ret->name = mem_strdup(cfg_title(section));
-	if (!name_is_certificate(ret->name))
-		config_fault(c, section, NULL,
-			"certificate \"%s\": the name is a host name in lower case: a-z 0-9 - _, with "
-			"dots between",
-			ret->name);
-	read_source(c, section, h, ret);
-	read_names(c, section, ret);
-	read_rollout(c, section, ret);
-	ret->key_type = config_string(c, section, "key");
-	if (word_index(ret->key_type, key_types, COUNT(key_types)) < 0)
-		config_fault(c, section, "key",
-			"key: \"%s\" is not one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096",
-			ret->key_type);
 }
 
 static int grant_compare(const void *left, const void *right)
@@ -297,6 +160,21 @@ static void read_ssh(struct config *c, cfg_t *root, struct hub_config *h)
 	}
 }
 
+static void read_resolvers(struct config *c, cfg_t *root, struct hub_config *h)
+{
+	h->resolvers = config_list(root, "resolvers");
+	for (size_t i = 0; h->resolvers[i]; i++) {
+		struct endpoint ignored;
+		struct error err;
+		auto_free char *with_port = mem_printf(strchr(h->resolvers[i], ':') ? "%s" : "%s:53", h->resolvers[i]);
+		if (strspn(h->resolvers[i], "0123456789abcdefABCDEF.:[]") != strlen(h->resolvers[i]) ||
+			endpoint_parse(with_port, &ignored, &err) < 0)
+			config_fault(c, root, "resolvers",
+				"resolvers: \"%s\" is not an address, like 192.0.2.1, 192.0.2.1:53 or [2001:db8::1]:53",
+				h->resolvers[i]);
+	}
+}
+
 static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
 {
 	read_ssh(c, root, h);
@@ -309,6 +187,10 @@ static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
 	h->gate_user = config_string(c, root, "gate_user");
 	h->local_user = config_string(c, root, "local_user");
 	h->admin_group = config_string(c, root, "admin_group");
+	read_resolvers(c, root, h);
+	h->hooks = config_path(c, root, "hooks");
+	if (!h->hooks)
+		h->hooks = mem_printf("%s/hooks", fs_program_directory());
 	h->scan_interval = config_duration(c, root, "scan_interval", 1, DAY);
 	if (!is_loopback(h->http))
 		config_fault(c, root, "http",
@@ -343,10 +225,10 @@ static void read_sections(struct config *c, cfg_t *root, struct hub_config *h)
 	h->certificates = mem_array(certificates, sizeof(*h->certificates));
 	h->agents = mem_array(agents, sizeof(*h->agents));
 	for (; h->acme_count < acmes; h->acme_count++)
-		read_acme(c, cfg_getnsec(root, "acme", (unsigned)h->acme_count), &h->acmes[h->acme_count]);
+		config_read_acme(c, cfg_getnsec(root, "acme", (unsigned)h->acme_count), &h->acmes[h->acme_count]);
 	cfg_opt_t *opt = cfg_getopt(root, "certificate");
 	for (; h->certificate_count < certificates; h->certificate_count++)
-		read_certificate(c, cfg_opt_getnsec(opt, (unsigned)h->certificate_count), h,
+		config_read_certificate(c, cfg_opt_getnsec(opt, (unsigned)h->certificate_count), h,
 			&h->certificates[h->certificate_count]);
 	qsort(h->certificates, certificates, sizeof(*h->certificates), certificate_compare);
 	opt = cfg_getopt(root, "agent");
@@ -426,14 +308,12 @@ static void free_sections(struct hub_config *h)
 		free(h->acmes[i].name);
 		free(h->acmes[i].directory);
 		free(h->acmes[i].ca_file);
+		free(h->acmes[i].eab_kid);
+		free(h->acmes[i].eab_hmac);
 		config_list_free(h->acmes[i].contact);
 	}
 	for (size_t i = 0; i < h->certificate_count; i++) {
-		free(h->certificates[i].name);
-		free(h->certificates[i].watch);
-		free(h->certificates[i].key_type);
-		config_list_free(h->certificates[i].names);
-		config_list_free(h->certificates[i].canary);
+		config_release_certificate(&h->certificates[i]);
 	}
 	for (size_t i = 0; i < h->agent_count; i++) {
 		free(h->agents[i].name);
@@ -450,10 +330,11 @@ void hub_config_free(struct hub_config *h)
 		return;
 	free_sections(h);
 	char *const texts[] = {h->path, h->ssh, h->state, h->run, h->http, h->anchors, h->user, h->gate_user,
-		h->local_user, h->admin_group, h->authorized_keys};
+		h->local_user, h->admin_group, h->authorized_keys, h->hooks};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		free(texts[i]);
 	config_list_free(h->host_keys);
+	config_list_free(h->resolvers);
 	free(h);
 }
 

@@ -16,6 +16,8 @@
 enum { HUB_ACTIVATE_TIMEOUT_MIN = 45 };
 
 enum rollout_policy { ROLLOUT_TOGETHER, ROLLOUT_IMMEDIATE };
+enum rollout_on_failure { ROLLOUT_STOP, ROLLOUT_ROLLBACK_ALL };
+enum hub_preflight { HUB_PREFLIGHT_WARN, HUB_PREFLIGHT_REQUIRE, HUB_PREFLIGHT_OFF };
 
 struct hub_acme {
 	char *name;
@@ -23,6 +25,14 @@ struct hub_acme {
 	char **contact;
 	bool agree_tos;
 	char *ca_file; /* trust anchors for the directory's own TLS; NULL: the system's */
+	char *eab_kid;  /* external account binding (RFC 8555 section 7.3.4): the key's identifier; NULL: none */
+	char *eab_hmac; /* the path of the file with the key itself, base64url; NULL: none */
+	bool ari;       /* ask when to renew (RFC 9773) where the server says that it can tell */
+};
+
+/* When activations may begin: minutes after midnight, local time; `to` before `from` crosses midnight. */
+struct hub_window {
+	uint16_t from, to;
 };
 
 struct hub_certificate {
@@ -31,10 +41,22 @@ struct hub_certificate {
 	char *watch;                 /* a directory */
 	char **names;                /* required SANs; the name itself when none are given */
 	char *key_type;              /* "ecdsa-p256" … for ACME */
+	char *second_key_type;       /* of the second pair, of the other algorithm; NULL: one pair */
+	bool reuse_key;              /* renew with the key that is there */
+	bool next_key;               /* make the key of the next renewal ahead, and show its digest */
+	char *profile;               /* of the order; NULL: the CA's default */
+	char *preferred_chain;       /* common name of the topmost issuer, or "sha256:" and the digest of the root; NULL */
+	char *dns_hook;              /* absolute path: dns-01 by this hook; NULL: http-01 */
+	char *dns_config;            /* handed to the hook as CERTSYNC_DNS_CONFIG; NULL: the hook's default */
+	int64_t dns_timeout;         /* seconds until every authoritative server shows a record */
+	enum hub_preflight preflight;
 	enum rollout_policy rollout;
 	char **canary; /* agents that go first; may be empty */
 	int64_t soak;  /* seconds for which they are verified before the others follow */
 	int64_t stage_timeout, activate_timeout, proceed_after; /* seconds */
+	enum rollout_on_failure on_failure;
+	struct hub_window *windows; /* owned; none: at any time */
+	size_t window_count;
 	int64_t renew_before; /* seconds before expiry; 0: by lifetime (a third left, half under ten days) */
 };
 
@@ -54,6 +76,8 @@ struct hub_config {
 	char *anchors;      /* trust anchors for what is published; NULL: the system's */
 	char *user, *gate_user, *local_user, *admin_group;
 	char *authorized_keys;
+	char **resolvers; /* "address" or "address:port" that workers ask; empty: the system's */
+	char *hooks;      /* the directory of the hooks that come with certsync */
 	int64_t scan_interval; /* seconds between two readings of each watched directory */
 	struct hub_acme *acmes;
 	size_t acme_count;

@@ -2,6 +2,8 @@
 #include "lib/config.h"
 #include "lib/mem.h"
 
+#include <stdlib.h>
+
 static void print_globals(const struct hub_config *h, struct buf *out)
 {
 	config_put(out, 0, "ssh", h->ssh);
@@ -15,6 +17,8 @@ static void print_globals(const struct hub_config *h, struct buf *out)
 	config_put(out, 0, "local_user", h->local_user);
 	config_put(out, 0, "admin_group", h->admin_group);
 	config_put(out, 0, "authorized_keys", h->authorized_keys);
+	config_put_list(out, 0, "resolvers", h->resolvers);
+	config_put(out, 0, "hooks", h->hooks);
 	config_put_duration(out, 0, "scan_interval", h->scan_interval);
 }
 
@@ -25,7 +29,40 @@ static void print_acme(const struct hub_acme *a, struct buf *out)
 	config_put_list(out, 1, "contact", a->contact);
 	config_put_bool(out, 1, "agree_tos", a->agree_tos);
 	config_put(out, 1, "ca_file", a->ca_file);
+	config_put(out, 1, "eab_kid", a->eab_kid);
+	config_put(out, 1, "eab_hmac", a->eab_hmac);
+	config_put_bool(out, 1, "ari", a->ari);
 	config_put_end(out, 0);
+}
+
+/* What only a certificate with acme has. */
+static void print_order(const struct hub_certificate *c, struct buf *out)
+{
+	static const char *const preflights[] = {
+		[HUB_PREFLIGHT_WARN] = "warn", [HUB_PREFLIGHT_REQUIRE] = "require", [HUB_PREFLIGHT_OFF] = "off"};
+	char *const keys[] = {c->key_type, c->second_key_type, NULL};
+	config_put_list(out, 1, "key", keys);
+	config_put_bool(out, 1, "reuse_key", c->reuse_key);
+	config_put_bool(out, 1, "next_key", c->next_key);
+	config_put(out, 1, "profile", c->profile);
+	config_put(out, 1, "preferred_chain", c->preferred_chain);
+	config_put(out, 1, "challenge", c->dns_hook ? "dns-01" : "http-01");
+	config_put(out, 1, "dns_hook", c->dns_hook);
+	config_put(out, 1, "dns_config", c->dns_config);
+	config_put_duration(out, 1, "dns_timeout", c->dns_timeout);
+	config_put(out, 1, "preflight", preflights[c->preflight]);
+	config_put_duration(out, 1, "renew_before", c->renew_before);
+}
+
+static void print_windows(const struct hub_certificate *c, struct buf *out)
+{
+	auto_free char **texts = mem_array(c->window_count + 1, sizeof(*texts));
+	for (size_t i = 0; i < c->window_count; i++)
+		texts[i] = mem_printf("%02u:%02u-%02u:%02u", c->windows[i].from / 60, c->windows[i].from % 60,
+			c->windows[i].to / 60, c->windows[i].to % 60);
+	config_put_list(out, 1, "window", texts);
+	for (size_t i = 0; i < c->window_count; i++)
+		free(texts[i]);
 }
 
 static void print_certificate(const struct hub_certificate *certificate, struct buf *out)
@@ -34,14 +71,16 @@ static void print_certificate(const struct hub_certificate *certificate, struct 
 	config_put(out, 1, "acme", certificate->acme ? certificate->acme->name : NULL);
 	config_put(out, 1, "watch", certificate->watch);
 	config_put_list(out, 1, "names", certificate->names);
-	config_put(out, 1, "key", certificate->key_type);
+	if (certificate->acme)
+		print_order(certificate, out);
 	config_put(out, 1, "rollout", certificate->rollout == ROLLOUT_TOGETHER ? "together" : "immediate");
 	config_put_duration(out, 1, "stage_timeout", certificate->stage_timeout);
 	config_put_duration(out, 1, "activate_timeout", certificate->activate_timeout);
 	config_put_duration(out, 1, "proceed_after", certificate->proceed_after);
 	config_put_list(out, 1, "canary", certificate->canary);
 	config_put_duration(out, 1, "soak", certificate->soak);
-	config_put_duration(out, 1, "renew_before", certificate->renew_before);
+	config_put(out, 1, "on_failure", certificate->on_failure == ROLLOUT_STOP ? "stop" : "rollback_all");
+	print_windows(certificate, out);
 	config_put_end(out, 0);
 }
 

@@ -71,7 +71,8 @@ static int run(struct tool *t, char **argv, char **names, struct error *err)
 {
 	static const struct order_handler handler = {on_progress, on_issued, on_failed};
 	char *contact[] = {NULL};
-	const struct hub_acme acme = {"test", argv[3], contact, true, argv[4]};
+	const struct hub_acme acme = {
+		.name = "test", .directory = argv[3], .contact = contact, .agree_tos = true, .ca_file = argv[4]};
 	const struct hub_certificate certificate = {
 		.name = names[0], .acme = &acme, .names = names, .key_type = "ecdsa-p256"};
 	struct challenge *challenge = NULL;

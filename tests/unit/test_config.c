@@ -152,6 +152,45 @@ static void hub_example_is_read(void **state)
 	hub_config_free(h);
 }
 
+static void an_order_is_described(void **state)
+{
+	(void)state;
+	auto_free char *faults = NULL;
+	struct hub_config *h = load_hub(HUB_HEAD
+		"hooks = /usr/bin\n"
+		"resolvers = {\"127.0.0.1\", \"[::1]:5353\"}\n"
+		"acme le { directory = https://ca.example/dir agree_tos = yes ari = no }\n"
+		"certificate x.pl {\n"
+		"	acme = le\n"
+		"	names = {\"x.pl\", \"*.x.pl\"}\n"
+		"	key = {\"rsa-2048\", \"ecdsa-p384\"}\n"
+		"	challenge = dns-01 dns_hook = env dns_config = /etc/dns.conf\n"
+		"	profile = shortlived preferred_chain = \"ISRG Root X1\"\n"
+		"	window = {\"03:00-05:00\", \"22:30-00:15\"} on_failure = rollback_all\n"
+		"}\n",
+		&faults);
+	assert_string_equal(faults, "");
+	const struct hub_certificate *c = hub_config_certificate(h, "x.pl");
+	assert_false(c->acme->ari);
+	assert_string_equal(c->key_type, "rsa-2048");
+	assert_string_equal(c->second_key_type, "ecdsa-p384");
+	assert_string_equal(c->dns_hook, "/usr/bin/env");
+	assert_int_equal(c->on_failure, ROLLOUT_ROLLBACK_ALL);
+	assert_int_equal(c->window_count, 2);
+	assert_int_equal(c->windows[1].from, 22 * 60 + 30);
+	assert_int_equal(c->windows[1].to, 15);
+	assert_int_equal(c->preflight, HUB_PREFLIGHT_WARN);
+	auto_buf struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
+	hub_config_print(h, &first);
+	hub_config_free(h);
+	free(faults);
+	h = load_hub(buf_text(&first), &faults);
+	assert_string_equal(faults, "");
+	hub_config_print(h, &second);
+	assert_string_equal(buf_text(&first), buf_text(&second));
+	hub_config_free(h);
+}
+
 static void what_is_printed_reads_back_the_same(void **state)
 {
 	(void)state;
@@ -266,7 +305,7 @@ static void every_fault_of_meaning_comes_in_one_run_with_its_line(void **state)
 		"with dots between\n"
 		"14: watch: certs is not an absolute path without \"//\", \".\" and \"..\"\n"
 		"14: certificate \"Mail.domain.pl\" has both acme and watch: only one may be its source\n"
-		"15: rollout: \"later\" is neither \"together\" nor \"immediate\"\n"
+		"15: rollout: \"later\" is not one of together, immediate\n"
 		"16: stage_timeout: \"10\" is not a duration: write a number and one of s m h d, like "
 		"\"90s\" or \"24h\"\n"
 		"17: activate_timeout: \"2h\" is outside of \"45s\" to \"1h\"\n"
@@ -292,6 +331,12 @@ static void single_faults_of_the_hub_are_named(void **state)
 	expect_hub_fault("acme le { directory = https://ca/dir agree_tos = true }\n"
 			 "certificate x.pl { acme = le names = {\"*.x.pl\"} }",
 		"3: names: *.x.pl: a CA does not issue wildcards by http-01");
+	expect_hub_fault("acme le { directory = https://ca.example/dir agree_tos = yes eab_kid = k }", "2: acme \"le\": eab_kid and eab_hmac");
+	expect_hub_fault("certificate x.pl { must_staple = yes }", "2: must_staple: CAs have ended OCSP");
+	expect_hub_fault("certificate x.pl { key = rsa-2048 }", "2: key: it is for a certificate with acme");
+	expect_hub_fault("certificate x.pl { window = {\"03:00-25:00\"} }", "2: window: \"03:00-25:00\" is not");
+	expect_hub_fault("certificate x.pl { on_failure = never }", "2: on_failure: \"never\" is not one of");
+	expect_hub_fault("resolvers = {\"dns.example\"}", "2: resolvers: \"dns.example\" is not an address");
 	expect_hub_fault("agent a { }\nagent a { }", "3: agent \"a\" is given twice, first in line 2");
 	expect_hub_fault("acme le { agree_tos = true }", "2: acme \"le\": directory is missing");
 	expect_hub_fault("certificate x.pl {}\nagent a { certificates = {x.pl, x.pl} }",
@@ -467,6 +512,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hub_example_is_read),
+		cmocka_unit_test(an_order_is_described),
 		cmocka_unit_test(what_is_printed_reads_back_the_same),
 		cmocka_unit_test(agent_example_is_read_and_printed),
 		cmocka_unit_test(every_fault_of_meaning_comes_in_one_run_with_its_line),
