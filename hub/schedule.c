@@ -1,5 +1,7 @@
 #include "hub/schedule.h"
 
+#include <stdbool.h>
+
 enum {
 	HOUR = 3600,
 	DAY = 24 * HOUR,
@@ -7,6 +9,7 @@ enum {
 	BACKOFF_FIRST = 60,
 	BACKOFF_LAST = 6 * HOUR,
 	RETRY_AFTER_MAX = DAY,
+	REPLACED_AGAIN = HOUR,
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -25,42 +28,85 @@ static int64_t spread(uint64_t jitter, int64_t span)
 	return (int64_t)(jitter % ((uint64_t)span + 1));
 }
 
-/* How long before its end a certificate is renewed. What was configured for 90 days must not make one of 160
- * hours due as soon as it is issued, so a third of each life is always used. */
-static int64_t renew_before(const struct schedule_state *s)
+/* What was configured for 90 days must not make one of 160 hours due as soon as it is issued, so a third of each life
+ * is always used. */
+int64_t schedule_renew_before(int64_t lifetime, int64_t configured)
 {
-	int64_t lifetime = s->not_after - s->not_before;
-	if (s->renew_before > 0)
-		return smaller(s->renew_before, lifetime - lifetime / 3);
+	if (configured > 0)
+		return smaller(configured, lifetime - lifetime / 3);
 	return lifetime < SHORT_LIFETIME ? lifetime / 2 : lifetime / 3;
 }
 
 /* Sooner by up to a twentieth, so that what was issued together is not renewed together. */
-static int64_t renewal_due(const struct schedule_state *s, int64_t now)
+static int64_t due_by_rule(const struct schedule_state *s)
 {
-	if (s->not_after <= s->not_before)
-		return now;
-	int64_t before = renew_before(s);
+	int64_t before = schedule_renew_before(s->not_after - s->not_before, s->renew_before);
 	return s->not_after - before - spread(s->jitter, before / 20);
 }
 
-static int64_t backoff(const struct schedule_state *s)
+/* A publication that lies ahead (the clock was set back) holds nothing up. */
+static int64_t due_by_advice(const struct schedule_state *s, int64_t now)
+{
+	return s->published > now ? s->advised : larger(s->advised, s->published + REPLACED_AGAIN);
+}
+
+static bool follows_advice(const struct schedule_state *s, int64_t now)
+{
+	return s->advised && (!s->renew_before || due_by_advice(s, now) <= due_by_rule(s));
+}
+
+static bool is_missing(const struct schedule_state *s)
+{
+	return s->not_after <= s->not_before;
+}
+
+static int64_t renewal_due(const struct schedule_state *s, int64_t now)
+{
+	if (is_missing(s))
+		return now;
+	return follows_advice(s, now) ? due_by_advice(s, now) : due_by_rule(s);
+}
+
+static int64_t doubling(uint32_t failures)
 {
 	int64_t delay = BACKOFF_FIRST;
-	for (uint32_t i = 1; i < s->failures && delay < BACKOFF_LAST; i++)
+	for (uint32_t i = 1; i < failures && delay < BACKOFF_LAST; i++)
 		delay *= 2;
-	delay = smaller(delay, BACKOFF_LAST);
-	delay = larger(delay, smaller(s->retry_after, RETRY_AFTER_MAX));
-	return delay + spread(s->jitter >> (s->failures % 32), delay / 4);
+	return smaller(delay, BACKOFF_LAST);
+}
+
+static int64_t with_jitter(int64_t delay, uint32_t failures, uint64_t jitter)
+{
+	return delay + spread(jitter >> (failures % 32), delay / 4);
+}
+
+/* When the backoff ends; 0: there is none. */
+static int64_t backoff_end(const struct schedule_state *s, int64_t now)
+{
+	if (!s->failures || !s->last_failure)
+		return 0;
+	int64_t delay = larger(doubling(s->failures), smaller(s->retry_after, RETRY_AFTER_MAX));
+	delay = with_jitter(delay, s->failures, s->jitter);
+	return s->last_failure > now + delay ? 0 : s->last_failure + delay;
 }
 
 int64_t schedule_due(const struct schedule_state *s, int64_t now)
 {
-	int64_t due = renewal_due(s, now);
-	if (!s->failures || !s->last_failure)
-		return due;
-	int64_t delay = backoff(s);
-	if (s->last_failure > now + delay)
-		return due;
-	return larger(due, s->last_failure + delay);
+	return larger(renewal_due(s, now), backoff_end(s, now));
+}
+
+const char *schedule_basis(const struct schedule_state *s, int64_t now)
+{
+	if (backoff_end(s, now) > renewal_due(s, now))
+		return "backoff";
+	if (is_missing(s))
+		return "missing";
+	if (follows_advice(s, now))
+		return "ari";
+	return s->renew_before ? "renew_before" : "rule";
+}
+
+int64_t schedule_retry(uint32_t failures, int64_t last, uint64_t jitter)
+{
+	return failures ? last + with_jitter(doubling(failures), failures, jitter) : last;
 }

@@ -143,6 +143,79 @@ static void a_clock_set_forward_keeps_the_backoff(void **state)
 	assert_int_equal(schedule_due(&s, now), now + 480);
 }
 
+/* 2026-01-15 12:00:00 UTC and what follows from it, in dates that can be looked up. */
+static void the_three_lifetimes_of_today_by_their_dates(void **state)
+{
+	(void)state;
+	const int64_t noon = 1768478400;
+	static const struct {
+		int64_t lifetime, due;
+	} rows[] = {
+		{160 * HOUR, 1768766400}, /* expires 2026-01-22 04:00; due 2026-01-18 20:00 */
+		{45 * DAY, 1771070400},   /* expires 2026-03-01 12:00; due 2026-02-14 12:00 */
+		{90 * DAY, 1773662400},   /* expires 2026-04-15 12:00; due 2026-03-16 12:00 */
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct schedule_state s = {.not_before = noon, .not_after = noon + rows[i].lifetime};
+		assert_int_equal(schedule_due(&s, noon), rows[i].due);
+		assert_string_equal(schedule_basis(&s, noon), "rule");
+	}
+}
+
+static void the_authoritys_advice_comes_first(void **state)
+{
+	(void)state;
+	struct schedule_state s = issued(90 * DAY);
+	s.published = START;
+	s.advised = START + 70 * DAY;
+	assert_int_equal(schedule_due(&s, START + DAY), START + 70 * DAY);
+	assert_string_equal(schedule_basis(&s, START + DAY), "ari");
+	s.advised = START + 10 * DAY;
+	assert_int_equal(schedule_due(&s, START + DAY), START + 10 * DAY);
+}
+
+static void a_configured_renew_before_that_is_sooner_counts(void **state)
+{
+	(void)state;
+	struct schedule_state s = issued(90 * DAY);
+	s.published = START;
+	s.advised = START + 70 * DAY;
+	s.renew_before = 40 * DAY;
+	assert_int_equal(schedule_due(&s, START + DAY), START + 50 * DAY);
+	assert_string_equal(schedule_basis(&s, START + DAY), "renew_before");
+	s.advised = START + 2 * DAY;
+	assert_int_equal(schedule_due(&s, START + DAY), START + 2 * DAY);
+	assert_string_equal(schedule_basis(&s, START + DAY), "ari");
+}
+
+static void advice_in_the_past_means_now_but_once_an_hour(void **state)
+{
+	(void)state;
+	struct schedule_state s = issued(90 * DAY);
+	s.advised = START - 5 * DAY;
+	s.published = START;
+	assert_true(schedule_due(&s, START + 3 * DAY) <= START + 3 * DAY);
+	int64_t now = START + 3 * DAY;
+	s.published = now; /* replaced, and the advice still says the same */
+	assert_int_equal(schedule_due(&s, now), now + HOUR);
+	assert_true(schedule_due(&s, now + HOUR) <= now + HOUR);
+	s.published = now + 90 * DAY; /* the clock was set back */
+	assert_true(schedule_due(&s, now) <= now);
+}
+
+static void backoff_holds_advice_back(void **state)
+{
+	(void)state;
+	struct schedule_state s = issued(90 * DAY);
+	s.advised = START;
+	s.published = START - DAY;
+	s.failures = 1;
+	s.last_failure = START + DAY;
+	s.retry_after = 2 * HOUR;
+	assert_int_equal(schedule_due(&s, START + DAY), START + DAY + 2 * HOUR);
+	assert_string_equal(schedule_basis(&s, START + DAY), "backoff");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +232,11 @@ int main(void)
 		cmocka_unit_test(a_clock_set_back_does_not_stop_the_retries),
 		cmocka_unit_test(a_clock_set_back_renews_nothing),
 		cmocka_unit_test(a_clock_set_forward_keeps_the_backoff),
+		cmocka_unit_test(the_three_lifetimes_of_today_by_their_dates),
+		cmocka_unit_test(the_authoritys_advice_comes_first),
+		cmocka_unit_test(a_configured_renew_before_that_is_sooner_counts),
+		cmocka_unit_test(advice_in_the_past_means_now_but_once_an_hour),
+		cmocka_unit_test(backoff_holds_advice_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
