@@ -1,9 +1,5 @@
-/* Running a service's hook: the one function that does (DESIGN section 8).
- *
- * A hook gets one argument, an environment of its own and no standard input. It has its service's `timeout`;
- * then its whole process group is killed. What it prints on both outputs is read to the end, but only the
- * last 8 KiB are kept. Once the hook itself has ended, what it left running in the background is neither
- * waited for nor killed: a restarted service may be among it.
+/* Running a service's hook, by lib/hook: one argument, the verb, its service's `timeout`, and what DESIGN
+ * section 8 puts into its environment.
  */
 #ifndef CERTSYNC_AGENT_SERVICE_H
 #define CERTSYNC_AGENT_SERVICE_H
@@ -11,6 +7,7 @@
 #include "agent/config.h"
 #include "agent/journal.h"
 #include "agent/request.h"
+#include "lib/hook.h"
 
 struct service_call {
 	const struct agent_service *service;
@@ -24,7 +21,7 @@ struct service_call {
 struct service_result {
 	int exit_code;                   /* of a hook that ended by itself; else -1 */
 	bool interrupted;                /* stop_fd became readable */
-	char output[REQUEST_OUTPUT_MAX]; /* cleaned; may have lines */
+	char output[HOOK_OUTPUT_MAX];    /* cleaned; may have lines */
 };
 
 enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */
