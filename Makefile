@@ -36,8 +36,8 @@ PACKAGES := libssl libcrypto libcjson libevent libconfuse libcurl libssh
 PROGRAMS := certsync certsync-worker certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
 HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
 
-HUB_ROOT := hub/root.c hub/supervisor.c hub/watchlist.c hub/watch.c hub/scan.c hub/authorized_keys.c
-HUB_SHARED := hub/config.c hub/config_sections.c hub/request.c
+HUB_ROOT := hub/root.c hub/supervisor.c hub/watchlist.c hub/watch.c hub/authorized_keys.c
+HUB_SHARED := hub/config.c hub/config_sections.c hub/request.c hub/scan.c
 AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c journal.c keeper.c pin.c places.c \
 	service.c set.c setup.c step.c watch.c)
 AGENT_SHARED := agent/config.c agent/request.c

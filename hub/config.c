@@ -26,7 +26,7 @@ static cfg_opt_t acme_options[] = {
 
 static cfg_opt_t certificate_options[] = {
 	CFG_STR("acme", NULL, CFGF_NODEFAULT),
-	CFG_STR("watch", NULL, CFGF_NODEFAULT),
+	CFG_STR_LIST("watch", NULL, CFGF_NODEFAULT),
 	CFG_STR_LIST("names", NULL, CFGF_NODEFAULT),
 	CFG_STR_LIST("key", NULL, CFGF_NODEFAULT),
 	CFG_BOOL("reuse_key", cfg_false, CFGF_NONE),

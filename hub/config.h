@@ -38,7 +38,7 @@ struct hub_window {
 struct hub_certificate {
 	char *name;
 	const struct hub_acme *acme; /* at most one of acme and watch */
-	char *watch;                 /* a directory */
+	char **watch;                /* directories and files (hub/scan.h), NULL-terminated; empty: not watched */
 	char **names;                /* required SANs; the name itself when none are given */
 	char *key_type;              /* "ecdsa-p256" … for ACME */
 	char *second_key_type;       /* of the second pair, of the other algorithm; NULL: one pair */
@@ -78,7 +78,7 @@ struct hub_config {
 	char *authorized_keys;
 	char **resolvers; /* "address" or "address:port" that workers ask; empty: the system's */
 	char *hooks;      /* the directory of the hooks that come with certsync */
-	int64_t scan_interval; /* seconds between two readings of each watched directory */
+	int64_t scan_interval; /* seconds between two readings of each watched path */
 	struct hub_acme *acmes;
 	size_t acme_count;
 	struct hub_certificate *certificates;

@@ -69,7 +69,8 @@ static void print_certificate(const struct hub_certificate *certificate, struct 
 {
 	config_put_section(out, 0, "certificate", certificate->name);
 	config_put(out, 1, "acme", certificate->acme ? certificate->acme->name : NULL);
-	config_put(out, 1, "watch", certificate->watch);
+	if (certificate->watch[0])
+		config_put_list(out, 1, "watch", certificate->watch);
 	config_put_list(out, 1, "names", certificate->names);
 	if (certificate->acme)
 		print_order(certificate, out);

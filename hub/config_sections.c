@@ -1,4 +1,5 @@
 #include "hub/config_sections.h"
+#include "hub/scan.h"
 #include "lib/mem.h"
 
 #include <ctype.h>
@@ -102,31 +103,39 @@ static const struct hub_acme *find_acme(const struct hub_config *h, const char *
 	return NULL;
 }
 
-/* Only root must see the directory: the root half reads it, and other users may not even reach it. It may
- * come later: certbot makes it with the first certificate, and would take another name if it were there
- * before. */
-static void check_watch(struct config *c, cfg_t *section, const char *path)
+/* Whether it can be read is judged as root alone: the root half reads it, and other users may not even reach
+ * it. It may come later: certbot makes it with the first certificate, and would take another name if it were
+ * there before. */
+static void check_watch(struct config *c, cfg_t *section, char *const *paths)
 {
-	struct stat st;
-	if (!path || path[0] != '/')
-		return;
-	if (stat(path, &st) == 0) {
-		if (!S_ISDIR(st.st_mode))
+	size_t count = 0;
+	for (; paths[count]; count++) {
+		struct error err;
+		char *path = paths[count];
+		const size_t len = strlen(path);
+		if (len > 1 && path[len - 1] == '/')
+			path[len - 1] = '\0';
+		if (!config_is_path(path))
 			config_fault(c, section, "watch",
-				"watch: %s is not a directory: name the one that holds the files", path);
-	} else if (errno != ENOENT && (geteuid() == 0 || errno == ENOTDIR)) {
-		config_fault(c, section, "watch", "watch: the directory %s cannot be reached: %s", path,
-			strerror(errno));
+				"watch: %s is not an absolute path without \"//\", \".\" and \"..\"", path);
+		else if (scan_check(path, &err) < 0)
+			config_fault(c, section, "watch", "watch: %s %s", path, err.message);
+		for (size_t i = 0; i < count; i++)
+			if (strcmp(path, paths[i]) == 0)
+				config_fault(c, section, "watch", "watch: %s is listed twice", path);
 	}
+	if (count > SCAN_PATHS_MAX)
+		config_fault(c, section, "watch", "watch: %zu paths, at most %d are watched for one certificate", count,
+			SCAN_PATHS_MAX);
 }
 
 static void read_source(
 	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
 {
-	ret->watch = config_path(c, section, "watch");
+	ret->watch = config_list(section, "watch");
 	check_watch(c, section, ret->watch);
 	const char *acme = cfg_getstr(section, "acme");
-	if (acme && ret->watch)
+	if (acme && ret->watch[0])
 		config_fault(c, section, "watch",
 			"certificate \"%s\" has both acme and watch: only one may be its source", ret->name);
 	if (!acme)
@@ -285,11 +294,12 @@ void config_read_certificate(
 
 void config_release_certificate(struct hub_certificate *c)
 {
-	char *const texts[] = {c->name, c->watch, c->key_type, c->second_key_type, c->profile, c->preferred_chain,
+	char *const texts[] = {c->name, c->key_type, c->second_key_type, c->profile, c->preferred_chain,
 		c->dns_hook, c->dns_config};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		free(texts[i]);
 	config_list_free(c->names);
+	config_list_free(c->watch);
 	config_list_free(c->canary);
 	free(c->windows);
 }

@@ -114,9 +114,11 @@ static void take_reply(struct hub *hub, const struct frame *frame)
 		if (!reply.ok)
 			log_event(LOG_LEVEL_ERROR, "root", "request=keys error=\"%s\"", reply.text);
 		control_keys_written(hub, reply.ok, reply.text);
-	}
-	if (reply.op == HUB_REQUEST_SCAN && !reply.ok)
+	} else if (reply.ok) {
+		source_left_out(hub, reply.certificate, reply.text);
+	} else {
 		source_unreadable(hub, reply.certificate, reply.text);
+	}
 }
 
 static void on_root_frame(struct conn *c, const struct frame *frame, void *context)

@@ -1,12 +1,12 @@
 /* What passes between the hub's daemon and certsync-hub-root, over a socketpair that is the daemon's
- * descriptor 3. The root half does two things and believes nothing: which directories it reads comes from its
+ * descriptor 3. The root half does two things and believes nothing: which paths it reads comes from its
  * own reading of hub.conf, and each field of authorized_keys is held against its alphabet.
  *
  * daemon to root, FRAME_RECORD: HUB_REQUEST_SCAN, HUB_REQUEST_KEYS.
- * root to daemon, FRAME_FILES: the regular files *.pem *.key *.crt *.cer of one watched directory, label = the
+ * root to daemon, FRAME_FILES: the files found at one certificate's watched paths (hub/scan.h), label = the
  * certificate's name; sent at start, after each event (coalesced over 100 ms), every scan interval and when
- * asked. An unreadable directory: a FRAME_RECORD reply HUB_REQUEST_SCAN that is not ok. A keys request is
- * answered by a reply.
+ * asked. Just before it, when there were too many files, a FRAME_RECORD reply HUB_REQUEST_SCAN that is ok and says
+ * so. An unreadable path: such a reply alone, not ok. A keys request is answered by a reply.
  */
 #ifndef CERTSYNC_HUB_REQUEST_H
 #define CERTSYNC_HUB_REQUEST_H
@@ -18,7 +18,7 @@
 #include <stdbool.h>
 
 enum hub_request_op {
-	HUB_REQUEST_SCAN = 1, /* read this certificate's watched directory now */
+	HUB_REQUEST_SCAN = 1, /* read this certificate's watched paths now */
 	HUB_REQUEST_KEYS,     /* write authorized_keys: one line an agent; lines of others are kept */
 };
 

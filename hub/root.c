@@ -1,4 +1,4 @@
-/* certsync-hub-root: hands the bytes found in watched directories to the hub's daemon, rewrites the gate
+/* certsync-hub-root: hands the bytes found at watched paths to the hub's daemon, rewrites the gate
  * account's authorized_keys, and keeps the daemon running. It parses nothing but hub.conf and the daemon's
  * records.
  */
@@ -21,6 +21,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,20 @@ static void take_keys(struct root *r, const struct hub_request *request)
 	supervisor_reply(&r->daemon, &reply);
 }
 
+static void send_scan_reply(struct root *r, const char *certificate, bool ok, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static void send_scan_reply(struct root *r, const char *certificate, bool ok, const char *fmt, ...)
+{
+	struct hub_reply reply = {.op = HUB_REQUEST_SCAN, .ok = ok};
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(reply.text, sizeof(reply.text), fmt, args);
+	va_end(args);
+	snprintf(reply.certificate, sizeof(reply.certificate), "%s", certificate);
+	supervisor_reply(&r->daemon, &reply);
+}
+
 static void take_request(const struct hub_request *request, void *context)
 {
 	struct root *r = context;
@@ -177,11 +192,8 @@ static void take_request(const struct hub_request *request, void *context)
 		item->due = clock_monotonic_ms();
 		return;
 	}
-	struct hub_reply reply = {.op = HUB_REQUEST_SCAN};
-	snprintf(reply.certificate, sizeof(reply.certificate), "%s", request->certificate);
-	snprintf(reply.text, sizeof(reply.text), "%s does not say watch for certificate \"%s\"",
-		r->config_path, request->certificate);
-	supervisor_reply(&r->daemon, &reply);
+	send_scan_reply(r, request->certificate, false, "%s does not say watch for certificate \"%s\"", r->config_path,
+		request->certificate);
 }
 
 static void send_item(struct root *r, struct watchlist_item *item)
@@ -189,21 +201,24 @@ static void send_item(struct root *r, struct watchlist_item *item)
 	struct error err;
 	auto_scan struct scan scan;
 	auto_buf struct buf payload = BUF_INIT(FRAME_FILES_MAX);
+	const char *name = item->certificate->name;
 	item->due = INT64_MAX;
-	int result = scan_directory(item->directory, item->certificate, &scan, &err);
+	int result = scan_paths((const char *const *)item->certificate->watch, name,
+		(const char *const *)item->certificate->names, &scan, &err);
 	if (result == 0 && files_encode(&scan.files, &payload) < 0)
 		result = error_set(&err, ERROR_PERMANENT,
-			"watched directory %s: its *.pem, *.key, *.crt and *.cer are more "
-			"than %d bytes together: watch a directory of this certificate alone",
-			item->directory, FRAME_FILES_MAX);
-	if (result == 0) {
-		supervisor_send(&r->daemon, FRAME_FILES, payload.data, payload.len);
+			"watched path %s: the files to read are more than %d bytes together: name the "
+			"certificate's own files in watch",
+			item->certificate->watch[0], FRAME_FILES_MAX);
+	if (result < 0) {
+		send_scan_reply(r, name, false, "%s", err.message);
 		return;
 	}
-	struct hub_reply reply = {.op = HUB_REQUEST_SCAN};
-	snprintf(reply.certificate, sizeof(reply.certificate), "%s", item->certificate);
-	snprintf(reply.text, sizeof(reply.text), "%s", err.message);
-	supervisor_reply(&r->daemon, &reply);
+	if (scan.left_out)
+		send_scan_reply(r, name, true,
+			"%zu more files there were not read: name the certificate's own files in watch",
+			scan.left_out);
+	supervisor_send(&r->daemon, FRAME_FILES, payload.data, payload.len);
 }
 
 /* The loop. */

@@ -1,6 +1,7 @@
 #include "hub/source.h"
 #include "hub/control.h"
 #include "hub/fleet.h"
+#include "hub/pairing.h"
 #include "hub/publish.h"
 #include "hub/request.h"
 #include "lib/clock.h"
@@ -19,6 +20,7 @@ struct source {
 	uint8_t last[CHAIN_SHA256_SIZE]; /* of the bytes handed over last */
 	bool judged;                     /* those have been settled and dealt with */
 	int64_t read_at;
+	char left_out[256]; /* of the reading that is under way */
 	char trouble[ERROR_MESSAGE_MAX];
 };
 
@@ -35,52 +37,9 @@ static void say(struct source *s, enum log_level level, const char *fmt, ...)
 	if (strcmp(text, s->trouble) == 0)
 		return;
 	memcpy(s->trouble, text, sizeof(s->trouble));
-	log_event(level, "watch", "certificate=%s directory=\"%s\" reason=\"%s\"", s->certificate->name,
-		s->certificate->watch, s->trouble);
+	log_event(level, "watch", "certificate=%s path=\"%s\" reason=\"%s\"", s->certificate->name,
+		s->certificate->watch[0], s->trouble);
 	control_changed(s->hub, fleet_find(s->hub, s->certificate->name));
-}
-
-/* Which of the files belong together. */
-
-static bool has_key_for(const struct files *files, size_t chain_file, size_t key_file, struct chain *ret)
-{
-	struct error err;
-	struct chain c = {0};
-	if (chain_parse_pem(files->file[chain_file].data, files->file[chain_file].len, files->file[key_file].data,
-			files->file[key_file].len, &c, &err) < 0)
-		return false;
-	if (!c.key || EVP_PKEY_eq(c.key, X509_get0_pubkey(c.leaf)) != 1 || chain_order(&c, &err) < 0) {
-		chain_release(&c);
-		return false;
-	}
-	*ret = c;
-	return true;
-}
-
-/* The newest leaf with the longest chain among all pairs of a certificate file and a key file: finds privkey.pem and
- * fullchain.pem beside cert.pem and chain.pem, and whatever other clients call theirs. */
-static bool find_pair(const struct files *files, struct chain *ret)
-{
-	bool found = false;
-	for (size_t i = 0; i < files->count; i++) {
-		for (size_t k = 0; k < files->count; k++) {
-			struct chain c = {0};
-			if (!has_key_for(files, i, k, &c))
-				continue;
-			int days = 0, seconds = 0;
-			if (found)
-				ASN1_TIME_diff(&days, &seconds, X509_get0_notAfter(ret->leaf), X509_get0_notAfter(c.leaf));
-			bool newer = days > 0 || seconds > 0, same = days == 0 && seconds == 0;
-			if (!found || newer || (same && sk_X509_num(c.rest) > sk_X509_num(ret->rest))) {
-				chain_release(ret);
-				*ret = c;
-				found = true;
-			} else {
-				chain_release(&c);
-			}
-		}
-	}
-	return found;
 }
 
 /* The record of what was last seen there. */
@@ -100,30 +59,79 @@ static void note_seen(struct source *s, const char *hex)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", s->certificate->name, err.message);
 }
 
+/* Of two pairs that were published one is there no more, and seems to be under way. */
+static bool misses_a_pair(struct source *s, const struct pairing *p)
+{
+	struct error err;
+	struct chain old[STORE_PAIRS_MAX] = {0};
+	size_t count = 0;
+	bool missing = false;
+	auto_manifest struct manifest current = {0};
+	auto_manifest struct manifest ignored = {0};
+	if (p->count != 1 || store_current(s->hub->store, s->certificate->name, &current, &err) <= 0 ||
+		store_load(s->hub->store, s->certificate->name, current.revision, old, &count, &ignored, &err) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		enum pairing_kind kind = pairing_kind(old[i].leaf);
+		missing = missing || (kind != pairing_kind(p->pairs[0].leaf) && p->half_way[kind]);
+		chain_release(&old[i]);
+	}
+	return missing;
+}
+
+static bool is_waiting(struct source *s, const struct files *files, const struct pairing *p)
+{
+	const char *left_out = s->left_out[0] ? "; " : "", *damage = p->damage[0] ? "; " : "";
+	if (misses_a_pair(s, p))
+		say(s, LOG_LEVEL_WARNING,
+			"waiting: of two pairs, ECDSA and RSA, one is incomplete%s%s: when it is complete, or gone, this goes on",
+			damage, p->damage);
+	else if (p->count == 0)
+		say(s, LOG_LEVEL_WARNING,
+			"waiting: none of the %zu files there is a private key that matches a certificate chain among "
+			"them%s%.300s%s%s",
+			files->count, damage, p->damage, left_out, s->left_out);
+	else
+		return false;
+	return true;
+}
+
+/* The path of a file that the root half named by its path's number. */
+static void describe(const struct source *s, const char *file, char *text, size_t size)
+{
+	char *end;
+	unsigned long number = strtoul(file, &end, 10);
+	const char *name = *end == '/' ? end + 1 : end, *path = s->certificate->watch[0];
+	for (size_t i = 0; s->certificate->watch[i]; i++)
+		path = i == number ? s->certificate->watch[i] : path;
+	const char *base = strrchr(path, '/');
+	if (base && strcmp(base + 1, name) == 0) /* the path itself is a file */
+		snprintf(text, size, "%s", path);
+	else
+		snprintf(text, size, "%s/%s", path, name);
+}
+
 /* The bytes have been the same twice: what do they hold? */
 static void judge(struct source *s, const struct files *files)
 {
-	auto_chain struct chain c = {0};
+	auto_pairing struct pairing p = {0};
 	uint8_t digest[CHAIN_SHA256_SIZE];
 	char hex[CHAIN_HEX_MAX];
 	struct manifest meta = {.source = "watch"};
 	struct revision revision;
 	struct error err;
 	bool unchanged;
-	if (!find_pair(files, &c)) {
-		say(s, LOG_LEVEL_WARNING,
-			"waiting: none of the %zu files there is a private key that matches a certificate chain among them",
-			files->count);
+	pairing_find(files, (const char *const *)s->certificate->names, clock_wall(), &p);
+	if (is_waiting(s, files, &p))
 		return;
-	}
-	chain_digest(&c, 1, digest);
+	chain_digest(p.pairs, p.count, digest);
 	if (seen_before(s, chain_hex(digest, hex))) {
 		s->trouble[0] = '\0';
 		return;
 	}
-	snprintf(meta.reason, sizeof(meta.reason), "%.120s", s->certificate->watch);
-	if (publish(s->hub, s->certificate, &c, 1, &meta, &revision, &unchanged, &err) < 0) {
-		say(s, LOG_LEVEL_ERROR, "refused: %s", err.message);
+	describe(s, p.file, meta.reason, sizeof(meta.reason));
+	if (publish(s->hub, s->certificate, p.pairs, p.count, &meta, &revision, &unchanged, &err) < 0) {
+		say(s, LOG_LEVEL_ERROR, "refused: %s: %s%s%s", meta.reason, err.message, s->left_out[0] ? "; " : "", s->left_out);
 		return;
 	}
 	s->trouble[0] = '\0';
@@ -138,13 +146,10 @@ static void hash_files(const struct files *files, uint8_t ret[CHAIN_SHA256_SIZE]
 		abort();
 }
 
-void source_files(struct hub *hub, const struct files *files)
+static void take_files(struct source *s, const struct files *files)
 {
 	const struct timeval second = {1, 0};
 	uint8_t hash[CHAIN_SHA256_SIZE];
-	struct source *s = source_find(hub, files->label);
-	if (!s)
-		return;
 	s->read_at = clock_wall();
 	hash_files(files, hash);
 	if (memcmp(hash, s->last, sizeof(hash)) == 0) {
@@ -157,6 +162,22 @@ void source_files(struct hub *hub, const struct files *files)
 	memcpy(s->last, hash, sizeof(hash));
 	s->judged = false;
 	event_add(s->timer, &second);
+}
+
+void source_files(struct hub *hub, const struct files *files)
+{
+	struct source *s = source_find(hub, files->label);
+	if (!s)
+		return;
+	take_files(s, files);
+	s->left_out[0] = '\0';
+}
+
+void source_left_out(struct hub *hub, const char *certificate, const char *text)
+{
+	struct source *s = source_find(hub, certificate);
+	if (s)
+		snprintf(s->left_out, sizeof(s->left_out), "%s", text);
 }
 
 void source_unreadable(struct hub *hub, const char *certificate, const char *reason)
@@ -181,7 +202,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 void source_open(struct hub *hub)
 {
 	for (size_t i = 0; i < hub->config->certificate_count; i++) {
-		if (!hub->config->certificates[i].watch)
+		if (!hub->config->certificates[i].watch[0])
 			continue;
 		struct source *s = mem_alloc(sizeof(*s));
 		s->next = hub->sources;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const int interesting = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_TO | IN_MOVED_FROM |
@@ -26,13 +27,13 @@ struct place {
 /* What an event there means: of any name, or of `name` only. */
 struct link {
 	size_t place;
-	size_t index;    /* of the configured directory */
+	size_t index;    /* of the configured path */
 	char *name;      /* NULL: any */
 	bool structural; /* the watches are to be made anew */
 };
 
 struct watcher {
-	char *const *directories;
+	char *const *paths;
 	size_t count;
 	struct place *places;
 	size_t place_count;
@@ -102,16 +103,21 @@ static void follow_link(struct watcher *w, const char *directory, const char *na
 	add_link(w, target[0] ? target : "/", index, slash + 1, false);
 }
 
+/* A configured path is a directory with links in it, or itself a link to a file. */
 static void follow_links(struct watcher *w, size_t index)
 {
-	DIR *dir = opendir(w->directories[index]);
+	const char *path = w->paths[index], *slash = strrchr(path, '/');
+	DIR *dir = opendir(path);
 	struct dirent *entry;
-	if (!dir)
-		return;
-	while ((entry = readdir(dir)))
+	if (!dir && slash) {
+		auto_free char *around = mem_printf("%.*s", (int)(slash - path), path);
+		follow_link(w, around, slash + 1, index);
+	}
+	while (dir && (entry = readdir(dir)))
 		if (entry->d_type == DT_LNK)
-			follow_link(w, w->directories[index], entry->d_name, index);
-	closedir(dir);
+			follow_link(w, path, entry->d_name, index);
+	if (dir)
+		closedir(dir);
 }
 
 /* Watches the nearest directory around `path` that exists, for the name that leads on to it. */
@@ -125,10 +131,25 @@ static void add_outside(struct watcher *w, const char *path, size_t index)
 	}
 }
 
-static void add_directory(struct watcher *w, size_t index)
+/* A file is watched by its name in its directory, which may be replaced as well. */
+static void add_file(struct watcher *w, size_t index)
 {
-	add_outside(w, w->directories[index], index);
-	if (add_link(w, w->directories[index], index, NULL, false) == 0)
+	const char *path = w->paths[index], *slash = strrchr(path, '/');
+	auto_free char *around = mem_printf("%.*s", slash == path ? 1 : (int)(slash - path), path);
+	add_outside(w, around, index);
+	add_link(w, around, index, slash + 1, false);
+	follow_links(w, index);
+}
+
+static void add_path(struct watcher *w, size_t index)
+{
+	struct stat st;
+	if (stat(w->paths[index], &st) == 0 && !S_ISDIR(st.st_mode)) {
+		add_file(w, index);
+		return;
+	}
+	add_outside(w, w->paths[index], index);
+	if (add_link(w, w->paths[index], index, NULL, false) == 0)
 		follow_links(w, index);
 }
 
@@ -156,7 +177,7 @@ static bool handle(struct watcher *w, const struct inotify_event *event)
 		if (link.structural && !content_only)
 			return false;
 		tell((unsigned)link.index);
-		if (!link.name && !content_only)
+		if (!content_only)
 			follow_links(w, link.index);
 	}
 	return true;
@@ -175,7 +196,7 @@ static void release(struct watcher *w)
 static int watch(struct watcher *w)
 {
 	for (size_t i = 0; i < w->count; i++)
-		add_directory(w, i);
+		add_path(w, i);
 	tell(WATCH_ARMED);
 	const struct inotify_event *event;
 	while ((event = inotifytools_next_event(-1)))
@@ -185,9 +206,9 @@ static int watch(struct watcher *w)
 	return 1;
 }
 
-int watch_main(char *const *directories, size_t count)
+int watch_main(char *const *paths, size_t count)
 {
-	struct watcher w = {.directories = directories, .count = count};
+	struct watcher w = {.paths = paths, .count = count};
 	if (!inotifytools_initialize()) {
 		log_event(LOG_LEVEL_ERROR, "watch", "error=\"inotify does not start: %s\"",
 			strerror(inotifytools_error()));
@@ -199,13 +220,13 @@ int watch_main(char *const *directories, size_t count)
 }
 
 pid_t watch_start(
-	const char *program, const char *const *directories, size_t count, int *ret_fd, struct error *err)
+	const char *program, const char *const *paths, size_t count, int *ret_fd, struct error *err)
 {
 	int ends[2];
 	auto_free const char **argv = mem_array(count + 3, sizeof(*argv));
 	argv[0] = program;
 	argv[1] = WATCH_ARGUMENT;
-	memcpy(argv + 2, directories, count * sizeof(*argv));
+	memcpy(argv + 2, paths, count * sizeof(*argv));
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot start the watcher");
 	const struct proc_spec spec = {.argv = argv,

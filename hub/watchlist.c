@@ -36,19 +36,31 @@ void watchlist_release(struct watchlist *w)
 {
 	end_watcher(w);
 	free(steal(w->items));
-	w->count = 0;
+	free(steal(w->owners));
+	w->count = w->path_count = 0;
+}
+
+static void add_item(struct watchlist *w, const struct hub_certificate *certificate, int64_t now)
+{
+	size_t paths = 0;
+	while (certificate->watch[paths])
+		paths++;
+	/* One that is not watched is still read at each scan interval. */
+	if (w->path_count + paths <= WATCH_MAX) {
+		w->owners = mem_grow(w->owners, w->path_count + paths, sizeof(*w->owners));
+		for (size_t i = 0; i < paths; i++)
+			w->owners[w->path_count++] = w->count;
+	}
+	w->items[w->count++] = (struct watchlist_item){certificate, now};
 }
 
 void watchlist_load(struct watchlist *w, const struct hub_config *config, int64_t now)
 {
 	watchlist_release(w);
 	w->items = mem_array(config->certificate_count, sizeof(*w->items));
-	for (size_t i = 0; i < config->certificate_count && w->count < WATCH_MAX; i++) {
-		const struct hub_certificate *certificate = &config->certificates[i];
-		if (certificate->watch)
-			w->items[w->count++] =
-				(struct watchlist_item){certificate->name, certificate->watch, now};
-	}
+	for (size_t i = 0; i < config->certificate_count; i++)
+		if (config->certificates[i].watch[0])
+			add_item(w, &config->certificates[i], now);
 	w->interval = config->scan_interval * 1000;
 	w->periodic_at = now + w->interval;
 	w->start_at = now;
@@ -57,11 +69,13 @@ void watchlist_load(struct watchlist *w, const struct hub_config *config, int64_
 static void start_watcher(struct watchlist *w, int64_t now)
 {
 	struct error err;
-	auto_free const char **directories = mem_array(w->count, sizeof(*directories));
-	for (size_t i = 0; i < w->count; i++)
-		directories[i] = w->items[i].directory;
+	auto_free const char **paths = mem_array(w->path_count, sizeof(*paths));
+	for (size_t i = 0, k = 0; i < w->path_count; i++) {
+		k = i > 0 && w->owners[i] == w->owners[i - 1] ? k + 1 : 0;
+		paths[i] = w->items[w->owners[i]].certificate->watch[k];
+	}
 	w->started_at = now;
-	pid_t pid = watch_start(w->program, directories, w->count, &w->fd, &err);
+	pid_t pid = watch_start(w->program, paths, w->path_count, &w->fd, &err);
 	if (pid > 0) {
 		w->pid = pid;
 		return;
@@ -98,8 +112,8 @@ static void take_record(struct watchlist *w, unsigned value, int64_t now)
 		watchlist_all(w, now);
 		return;
 	}
-	if (value < w->count && w->items[value].due > now + COALESCE)
-		w->items[value].due = now + COALESCE;
+	if (value < w->path_count && w->items[w->owners[value]].due > now + COALESCE)
+		w->items[w->owners[value]].due = now + COALESCE;
 }
 
 void watchlist_io(struct watchlist *w, int64_t now)
@@ -151,16 +165,14 @@ struct watchlist_item *watchlist_first(struct watchlist *w)
 	return first;
 }
 
-static int item_compare(const void *left, const void *right)
+static int item_compare(const void *name, const void *item)
 {
-	const struct watchlist_item *a = left, *b = right;
-	return strcmp(a->certificate, b->certificate);
+	return strcmp(name, ((const struct watchlist_item *)item)->certificate->name);
 }
 
 struct watchlist_item *watchlist_find(struct watchlist *w, const char *certificate)
 {
-	const struct watchlist_item wanted = {.certificate = certificate};
-	return bsearch(&wanted, w->items, w->count, sizeof(wanted), item_compare);
+	return w->count ? bsearch(certificate, w->items, w->count, sizeof(*w->items), item_compare) : NULL;
 }
 
 void watchlist_all(struct watchlist *w, int64_t due)

@@ -1,6 +1,6 @@
-/* The watched directories of hub.conf: which are to be read now. Owns the watcher process (hub/watch.h).
+/* The watched certificates of hub.conf: which are to be read now. Owns the watcher process (hub/watch.h).
  *
- * A directory is due 100 ms after its first event, all of them when the watcher is armed, at each scan
+ * One is due 100 ms after the first event at a path of its own, all of them when the watcher is armed, at each scan
  * interval (which also makes the watches anew, in case a path leads elsewhere now), and when the daemon asks.
  */
 #ifndef CERTSYNC_HUB_WATCHLIST_H
@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 struct watchlist_item {
-	const char *certificate, *directory; /* borrowed from the configuration */
+	const struct hub_certificate *certificate; /* borrowed from the configuration */
 	int64_t due; /* monotonic milliseconds, as all times here; INT64_MAX: not due */
 };
 
@@ -20,6 +20,8 @@ struct watchlist {
 	const char *program;          /* borrowed: what watch_start starts */
 	struct watchlist_item *items; /* sorted by certificate */
 	size_t count;
+	size_t *owners; /* the index of the item of each path that the watcher was given */
+	size_t path_count;
 	int64_t interval, periodic_at;
 	pid_t pid; /* of the watcher; 0: does not run */
 	int fd;    /* where it writes; -1 */
@@ -30,7 +32,7 @@ struct watchlist {
 
 void watchlist_init(struct watchlist *w, const char *program);
 void watchlist_release(struct watchlist *w); /* ends the watcher */
-/* Takes the directories from `config`, which must live until the next load or release. */
+/* Takes the paths from `config`, which must live until the next load or release. */
 void watchlist_load(struct watchlist *w, const struct hub_config *config, int64_t now);
 
 /* Starts the watcher when that is due. Logs. */

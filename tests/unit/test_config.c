@@ -325,9 +325,9 @@ static void single_faults_of_the_hub_are_named(void **state)
 {
 	(void)state;
 	expect_hub_fault("certificate x.pl { watch = /etc/passwd/certs }",
-		"2: watch: the directory /etc/passwd/certs cannot be reached: Not a directory");
+		"2: watch: /etc/passwd/certs cannot be reached: Not a directory");
 	expect_hub_fault(
-		"certificate x.pl { watch = /etc/passwd }", "2: watch: /etc/passwd is not a directory");
+		"certificate x.pl { watch = /dev/null }", "2: watch: /dev/null is neither a directory nor a file");
 	expect_hub_fault("acme le { directory = https://ca/dir agree_tos = true }\n"
 			 "certificate x.pl { acme = le names = {\"*.x.pl\"} }",
 		"3: names: *.x.pl: a CA does not issue wildcards by http-01");
