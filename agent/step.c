@@ -60,7 +60,7 @@ static int verify(
 	auto_free const char **required = required_names(k->certificate);
 	int64_t now = clock_wall();
 	bool replaces = !revision_is_placeholder(served->revision) && served->not_after > now;
-	const struct verify_policy policy = {
+	struct verify_policy policy = {
 		.anchors = anchors,
 		.now = now,
 		.required = required,
@@ -70,9 +70,11 @@ static int verify(
 	};
 	if (verify_revision(b->revision, b->digest, high_water->revision, high_water->digest, err) < 0)
 		return -1;
-	for (size_t i = 0; i < b->pair_count; i++)
+	for (size_t i = 0; i < b->pair_count; i++) {
 		if (verify_chain(&b->pairs[i], &policy, err) < 0)
 			return -1;
+		policy.replaces_not_after = 0; /* served->not_after is the first pair's; a second one is renewed on its own */
+	}
 	return 0;
 }
 

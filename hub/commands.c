@@ -343,19 +343,37 @@ int command_history(const struct cli_line *line)
 	return ask_hub(line, request, NULL, print_history);
 }
 
+/* The nth --key and --chain, as files of these names. 1, or 0 when they were not given, or -1. */
+static int add_pair(const struct cli_line *line, int nth, struct buf *key, struct buf *chain, struct files *files)
+{
+	static const char *const names[][2] = {{"key", "chain"}, {"key-2", "chain-2"}};
+	struct error err;
+	const char *key_path = cli_value(line, "--key", nth), *chain_path = cli_value(line, "--chain", nth);
+	if (!key_path && !chain_path)
+		return 0;
+	if (!key_path || !chain_path || cli_value(line, "--key", COUNT(names)) || cli_value(line, "--chain", COUNT(names))) {
+		cli_fail(CLI_USAGE, "give --key FILE and --chain FILE once, or both twice for an ECDSA and an RSA pair");
+		return -1;
+	}
+	if (fs_read(AT_FDCWD, key_path, true, key, &err) < 0 || fs_read(AT_FDCWD, chain_path, true, chain, &err) < 0) {
+		cli_fail(CLI_USAGE, "%s", err.message);
+		return -1;
+	}
+	if (files_add(files, names[nth][0], key->data, key->len) < 0 ||
+		files_add(files, names[nth][1], chain->data, chain->len) < 0)
+		abort(); /* read with the same limits */
+	return 1;
+}
+
 int command_import(const struct cli_line *line)
 {
-	struct error err;
 	struct files files = {.label = "import"};
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
-	auto_buf struct buf chain = BUF_INIT(FILES_FILE_MAX);
-	const char *key_path = cli_value(line, "--key", 0), *chain_path = cli_value(line, "--chain", 0);
-	if (!key_path || !chain_path)
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), chain = BUF_INIT(FILES_FILE_MAX);
+	auto_buf struct buf second_key = BUF_INIT(FILES_FILE_MAX), second_chain = BUF_INIT(FILES_FILE_MAX);
+	if (!cli_value(line, "--key", 0) || !cli_value(line, "--chain", 0))
 		return cli_fail(CLI_USAGE, "import needs --key FILE and --chain FILE (the leaf first, then its issuers)");
-	if (fs_read(AT_FDCWD, key_path, true, &key, &err) < 0 || fs_read(AT_FDCWD, chain_path, true, &chain, &err) < 0)
-		return cli_fail(CLI_USAGE, "%s", err.message);
-	files_add(&files, "key", key.data, key.len);
-	files_add(&files, "chain", chain.data, chain.len);
+	if (add_pair(line, 0, &key, &chain, &files) < 0 || add_pair(line, 1, &second_key, &second_chain, &files) < 0)
+		return CLI_USAGE;
 	cJSON *request = new_request("import");
 	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
 	cJSON_AddBoolToObject(request, "may_expire_sooner", cli_has(line, "--may-expire-sooner"));

@@ -1,6 +1,7 @@
 #include "hub/control.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
+#include "hub/pairing.h"
 #include "hub/publish.h"
 #include "hub/renewal.h"
 #include "hub/status.h"
@@ -374,21 +375,47 @@ static void do_import(struct client *c, const cJSON *request)
 	snprintf(c->import, sizeof(c->import), "%s", name);
 }
 
+/* The pair of the files "key" and "chain", or with `ending` of another one. 1, or 0 when it is not there, or -1. */
+static int import_pair(const struct files *files, const char *ending, struct chain *ret, struct error *err)
+{
+	char key_name[16], chain_name[16];
+	snprintf(key_name, sizeof(key_name), "key%s", ending);
+	snprintf(chain_name, sizeof(chain_name), "chain%s", ending);
+	int key = files_find(files, key_name), text = files_find(files, chain_name);
+	if (key < 0 || text < 0)
+		return 0;
+	if (chain_parse_pem(files->file[text].data, files->file[text].len, files->file[key].data, files->file[key].len,
+			ret, err) < 0 || chain_order(ret, err) < 0)
+		return -1;
+	return 1;
+}
+
+static int import_pairs(const struct files *files, struct chain pairs[STORE_PAIRS_MAX], struct error *err)
+{
+	if (import_pair(files, "", &pairs[0], err) <= 0)
+		return err->kind != ERROR_NONE ? -1 : error_set(err, ERROR_USAGE, "the request came without a key and a chain");
+	int second = import_pair(files, "-2", &pairs[1], err);
+	if (second <= 0)
+		return second < 0 ? error_wrap(err, "the second pair") : 1;
+	if (pairing_kind(pairs[0].leaf) == pairing_kind(pairs[1].leaf))
+		return error_set(err, ERROR_USAGE, "two pairs of one kind: a certificate has an ECDSA and an RSA pair, or one");
+	return 2;
+}
+
 static int import_files(struct client *c, const struct files *files, struct error *err)
 {
 	const struct hub_certificate *certificate = hub_config_certificate(c->hub->config, c->import);
 	struct manifest meta = {.source = "import", .flags = c->may_expire_sooner ? BUNDLE_MAY_EXPIRE_SOONER : 0};
 	struct revision revision;
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	bool unchanged;
-	auto_chain struct chain chain = {0};
-	int key = files_find(files, "key"), text = files_find(files, "chain");
-	if (key < 0 || text < 0)
-		return error_set(err, ERROR_USAGE, "the request came without a key and a chain");
 	snprintf(meta.reason, sizeof(meta.reason), "by uid %u", (unsigned)c->uid);
-	if (chain_parse_pem(files->file[text].data, files->file[text].len, files->file[key].data, files->file[key].len,
-			&chain, err) < 0 || chain_order(&chain, err) < 0)
-		return -1;
-	return publish(c->hub, certificate, &chain, 1, &meta, &revision, &unchanged, err);
+	*err = (struct error){.kind = ERROR_NONE};
+	int count = import_pairs(files, pairs, err);
+	int result = count < 0 ? -1 : publish(c->hub, certificate, pairs, (size_t)count, &meta, &revision, &unchanged, err);
+	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)
+		chain_release(&pairs[i]);
+	return result;
 }
 
 static void take_import(struct client *c, const struct frame *frame)

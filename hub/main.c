@@ -23,7 +23,7 @@ static const struct cli_option push_options[] = {
 };
 
 static const struct cli_option import_options[] = {
-	{"--key", "FILE", "the private key (PEM, not encrypted)"},
+	{"--key", "FILE", "the private key (PEM, not encrypted); both twice: an ECDSA and an RSA pair"},
 	{"--chain", "FILE", "the certificate, then its issuers (PEM)"},
 	{"--may-expire-sooner", NULL, "take it although the present one lasts longer"},
 	{"--json", NULL, "one JSON object instead of progress and a table"},

@@ -16,9 +16,11 @@ static int judge(struct hub *hub, const struct hub_certificate *certificate, con
 		.replaces_not_after = replaces,
 		.may_expire_sooner = meta->flags & BUNDLE_MAY_EXPIRE_SOONER,
 	};
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		if (verify_chain(&pairs[i], &policy, err) < 0)
 			return -1;
+		policy.replaces_not_after = 0; /* what was recorded is the first pair's; a second one is renewed on its own */
+	}
 	return 0;
 }
 
