@@ -6,7 +6,7 @@
  * when what it was handed is on disk, its directory synced.
  *
  *   > job            certificate, names[], key_type, directory, contact[], agree_tos, and where there is one
- *                    ca_file, account_url, order_url
+ *                    ca_file, account_url, order_url, resolvers[], dns (hook, config, timeout), dns_leftovers[]
  *   > FILES "keys"   what is kept already: account.key; privkey.pem with an order_url
  *   < progress       step: a word or two for `status`
  *   < FILES "account"  account.key, made because none came, before the account exists
@@ -19,6 +19,8 @@
  *     > kept
  *   < challenge      token, authorization
  *     > kept         it is being served
+ *   < dns            records[]: name, value, target, hook, config: written from now on; those left out are removed
+ *     > kept
  *   < FILES "issued"  fullchain.pem, or
  *   < failed         kind (retry, permanent, untrusted, usage), text, retry_after (seconds, 0: not said)
  *

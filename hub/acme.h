@@ -4,7 +4,8 @@
 #ifndef CERTSYNC_HUB_ACME_H
 #define CERTSYNC_HUB_ACME_H
 
-enum { ACME_JOB_SECONDS = 600 }; /* then the daemon kills the worker */
+/* Then the daemon kills the worker. By dns-01 its hooks have as much again, and the wait dns_timeout. */
+enum { ACME_JOB_SECONDS = 600, ACME_DNS_HOOKS_SECONDS = 600 };
 
 /* The body of `certsync-worker acme`: one job on descriptors 0 and 1. Returns the exit code. */
 int acme_worker(void);

@@ -218,6 +218,13 @@ int talk_challenge(struct talk *t, const char *token, const char *authorization,
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
 }
 
+int talk_dns(struct talk *t, const cJSON *records, struct error *err)
+{
+	auto_json cJSON *message = event_new_message("dns");
+	cJSON_AddItemToObject(message, "records", cJSON_Duplicate(records, true));
+	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
+}
+
 /* ---- the last word ---- */
 
 int talk_issued(struct talk *t, const struct chain *chain, struct error *err)

@@ -1,5 +1,6 @@
 #include "hub/order.h"
 #include "hub/acme.h"
+#include "hub/order_dns.h"
 #include "hub/url.h"
 #include "hub/worker.h"
 #include "lib/files.h"
@@ -330,6 +331,14 @@ static int on_challenge(struct order *o, const cJSON *message, struct error *err
 	return 0;
 }
 
+static int on_dns(struct order *o, const cJSON *message, struct error *err)
+{
+	if (order_dns_keep(o->store, o->certificate, message, err) < 0)
+		return -1;
+	say_kept(o);
+	return 0;
+}
+
 static int on_failed(struct order *o, const cJSON *message, struct error *err)
 {
 	static const struct {
@@ -365,6 +374,7 @@ static int on_message(struct order *o, const struct frame *frame, struct error *
 		{"account", on_account},
 		{"gone", on_gone},
 		{"challenge", on_challenge},
+		{"dns", on_dns},
 		{"failed", on_failed},
 	};
 	auto_json cJSON *message = json_parse(frame->data, frame->len, err);
@@ -399,7 +409,7 @@ static void on_ended(struct worker *w, const struct error *err, void *context)
 /* ---- */
 
 struct order *order_start(struct event_base *base, struct store *store, struct challenge *challenge,
-	const struct hub_certificate *certificate, const struct order_handler *handler, void *context,
+	char *const *resolvers, const struct hub_certificate *certificate, const struct order_handler *handler, void *context,
 	struct error *err)
 {
 	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
@@ -412,7 +422,10 @@ struct order *order_start(struct event_base *base, struct store *store, struct c
 	o->certificate = mem_strdup(certificate->name);
 	o->account = mem_strdup(certificate->acme->name);
 	o->record = record_new(certificate);
-	o->worker = worker_start(base, "acme", ACME_JOB_SECONDS, &worker_handler, o, err);
+	cJSON_AddItemToObject(job, "resolvers", text_list(resolvers));
+	if (order_dns_job(store, certificate, job, err) == 0)
+		o->worker = worker_start(base, "acme", ACME_JOB_SECONDS + order_dns_seconds(certificate),
+			&worker_handler, o, err);
 	if (o->worker && send_job(o, job, err) == 0)
 		return o;
 	error_wrap(err, "order of %s", certificate->name);

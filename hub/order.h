@@ -3,7 +3,8 @@
  * challenge.
  *
  * Records in the store: kind "acme", NAME of the account: account.key (PKCS#8 PEM), account.json (its URL);
- * kind "orders", NAME of the certificate: privkey.pem, order.json (order URL, account, names). A stored order
+ * kind "orders", NAME of the certificate: privkey.pem, order.json (order URL, account, names); kind "dns" is
+ * hub/order_dns's. A stored order
  * is resumed, never doubled (N4).
  */
 #ifndef CERTSYNC_HUB_ORDER_H
@@ -31,10 +32,10 @@ struct order_handler {
 	void (*failed)(const char *certificate, const struct error *err, int64_t retry_after, void *context);
 };
 
-/* Starts at once; the handler is only called from the loop. NULL with the reason when it cannot even start.
+/* `resolvers` as in struct hub_config. Starts at once; the handler is only called from the loop. NULL with the reason when it cannot even start.
  */
 struct order *order_start(struct event_base *base, struct store *store, struct challenge *challenge,
-	const struct hub_certificate *certificate, const struct order_handler *handler, void *context,
+	char *const *resolvers, const struct hub_certificate *certificate, const struct order_handler *handler, void *context,
 	struct error *err);
 /* Kills the worker; no callback. */
 void order_cancel(struct order *o);

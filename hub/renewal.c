@@ -169,7 +169,8 @@ static void start(struct renewal *r)
 {
 	struct error err;
 	snprintf(r->step, sizeof(r->step), "starting");
-	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->certificate, &order_handler, r->hub, &err);
+	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->hub->config->resolvers,
+		r->certificate, &order_handler, r->hub, &err);
 	if (!r->order)
 		fail(r, &err, 0);
 }

@@ -81,7 +81,7 @@ static int run(struct tool *t, char **argv, char **names, struct error *err)
 	if (t->store)
 		challenge = challenge_new(t->base, argv[2], err);
 	if (challenge)
-		order = order_start(t->base, t->store, challenge, &certificate, &handler, t, err);
+		order = order_start(t->base, t->store, challenge, NULL, &certificate, &handler, t, err);
 	if (order)
 		event_base_dispatch(t->base);
 	challenge_free(challenge);
