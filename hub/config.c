@@ -21,6 +21,7 @@ static cfg_opt_t acme_options[] = {
 	CFG_STR("eab_kid", NULL, CFGF_NODEFAULT),
 	CFG_STR("eab_hmac", NULL, CFGF_NODEFAULT),
 	CFG_BOOL("ari", cfg_true, CFGF_NONE),
+	CFG_BOOL("limits", cfg_true, CFGF_NONE),
 	CFG_END(),
 };
 

@@ -28,6 +28,7 @@ struct hub_acme {
 	char *eab_kid;  /* external account binding (RFC 8555 section 7.3.4): the key's identifier; NULL: none */
 	char *eab_hmac; /* the path of the file with the key itself, base64url; NULL: none */
 	bool ari;       /* ask when to renew (RFC 9773) where the server says that it can tell */
+	bool limits;    /* stop before the limits that public authorities have (hub/limits.h) */
 };
 
 /* When activations may begin: minutes after midnight, local time; `to` before `from` crosses midnight. */

@@ -32,6 +32,7 @@ static void print_acme(const struct hub_acme *a, struct buf *out)
 	config_put(out, 1, "eab_kid", a->eab_kid);
 	config_put(out, 1, "eab_hmac", a->eab_hmac);
 	config_put_bool(out, 1, "ari", a->ari);
+	config_put_bool(out, 1, "limits", a->limits);
 	config_put_end(out, 0);
 }
 

@@ -1,4 +1,5 @@
 #include "hub/config_sections.h"
+#include "hub/lint.h"
 #include "hub/scan.h"
 #include "lib/mem.h"
 
@@ -73,6 +74,7 @@ void config_read_acme(struct config *c, cfg_t *section, struct hub_acme *ret)
 	if (ret->ca_file && access(ret->ca_file, R_OK) < 0)
 		config_fault(c, section, "ca_file", "ca_file: %s: %s", ret->ca_file, strerror(errno));
 	ret->ari = cfg_getbool(section, "ari");
+	ret->limits = cfg_getbool(section, "limits");
 	read_binding(c, section, ret);
 	if (!name_is_agent(ret->name))
 		config_fault(c, section, NULL,
@@ -277,6 +279,17 @@ static void read_order(struct config *c, cfg_t *section, const struct hub_config
 			config_fault(c, section, only[i], "%s: it is for a certificate with acme", only[i]);
 }
 
+/* What a profile's lifetime cannot afford; of other lifetimes `status` tells once they are known. */
+static void check_lifetime(
+	struct config *c, cfg_t *section, const struct hub_config *h, const struct hub_certificate *certificate)
+{
+	struct lint_fault faults[LINT_FAULTS_MAX];
+	int64_t lifetime = lint_profile_lifetime(certificate->profile);
+	size_t count = lifetime ? lint_lifetime(certificate, h->scan_interval, lifetime, faults) : 0;
+	for (size_t i = 0; i < count; i++)
+		config_fault(c, section, config_has(section, faults[i].key) ? faults[i].key : NULL, "%s", faults[i].text);
+}
+
 void config_read_certificate(
 	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
 {
@@ -290,6 +303,7 @@ void config_read_certificate(
 	read_order(c, section, h, ret);
 	read_names(c, section, ret);
 	read_rollout(c, section, ret);
+	check_lifetime(c, section, h, ret);
 }
 
 void config_release_certificate(struct hub_certificate *c)
