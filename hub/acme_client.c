@@ -168,6 +168,9 @@ static int take_directory(struct acme_client *c, const cJSON *directory, struct 
 	const cJSON *meta = json_get(directory, "meta");
 	struct error ignored;
 	take_url(meta, "termsOfService", c->terms, &ignored);
+	take_url(directory, "renewalInfo", c->renewal_info, &ignored);
+	take_url(directory, "keyChange", c->key_change, &ignored);
+	take_url(directory, "revokeCert", c->revoke_cert, &ignored);
 	c->wants_external_account = cJSON_IsTrue(json_get(meta, "externalAccountRequired"));
 	if (take_url(directory, "newNonce", c->new_nonce, err) < 0 ||
 		take_url(directory, "newAccount", c->new_account, err) < 0 ||

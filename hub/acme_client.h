@@ -21,6 +21,7 @@ struct acme_client {
 	EVP_PKEY *key;          /* the account's; borrowed */
 	char kid[URL_MAX]; /* the account's URL; empty: not known yet */
 	char new_nonce[URL_MAX], new_account[URL_MAX], new_order[URL_MAX];
+	char renewal_info[URL_MAX], key_change[URL_MAX], revoke_cert[URL_MAX]; /* empty: not offered */
 	char terms[URL_MAX];    /* of service; empty: there are none */
 	bool wants_external_account; /* the server takes only accounts bound to one of its own */
 	char nonce[HTTP_NONCE_MAX];  /* for the next request; empty: ask for one */

@@ -127,7 +127,8 @@ static int add_protected(
 			return -1;
 		cJSON_AddRawToObject(object, "jwk", buf_text(&jwk));
 	}
-	cJSON_AddStringToObject(object, "nonce", header->nonce);
+	if (header->nonce)
+		cJSON_AddStringToObject(object, "nonce", header->nonce);
 	cJSON_AddStringToObject(object, "url", header->url);
 	if (json_print(object, &text) < 0 || base64url_encode(text.data, text.len, out) < 0)
 		return error_set(err, ERROR_PERMANENT, "the header of a request is too long");

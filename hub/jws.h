@@ -23,7 +23,7 @@ int jws_thumbprint(const EVP_PKEY *key, char ret[JWS_THUMBPRINT_MAX], struct err
 
 struct jws_header {
 	const char *kid; /* the account's URL; NULL: the public key itself stands in the header */
-	const char *nonce;
+	const char *nonce; /* NULL: none, inside of a key change */
 	const char *url;
 };
 
