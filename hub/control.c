@@ -4,6 +4,7 @@
 #include "hub/pairing.h"
 #include "hub/publish.h"
 #include "hub/renewal.h"
+#include "hub/rollback.h"
 #include "hub/status.h"
 #include "lib/bundle.h"
 #include "lib/cli.h"
@@ -430,49 +431,19 @@ static void take_import(struct client *c, const struct frame *frame)
 	c->import[0] = '\0';
 }
 
-/* Which revision's content to go back to: the one asked for, or the newest that differs from what is current. */
-static int choose_old(struct client *c, const cJSON *request, const struct manifest *current, struct revision *ret,
-	struct error *err)
-{
-	const char *name = json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, err);
-	const cJSON *asked = json_get(request, "revision");
-	if (!asked) {
-		int found = store_previous(c->hub->store, name, current->revision, current->digest, ret, err);
-		return found > 0 ? 0 : found < 0 ? -1 :
-			error_set(err, ERROR_USAGE, "%s: there is no earlier revision with another content", name);
-	}
-	if (!cJSON_IsString(asked) || !revision_parse(asked->valuestring, ret))
-		return error_set(err, ERROR_USAGE, "a revision is written like 1.7 (certsync status shows the current one)");
-	if (revision_compare(*ret, current->revision) >= 0)
-		return error_set(err, ERROR_USAGE, "%s: revision %s is not older than the current one", name, asked->valuestring);
-	return 0;
-}
-
 static int roll_back(struct client *c, const cJSON *request, struct error *err)
 {
-	char text[REVISION_TEXT_MAX];
-	struct manifest meta = {.source = "rollback", .flags = BUNDLE_ROLLBACK | BUNDLE_MAY_EXPIRE_SOONER};
-	struct chain pairs[STORE_PAIRS_MAX] = {0};
-	size_t count = 0;
-	bool unchanged;
-	struct revision old, made;
-	auto_manifest struct manifest current = {0};
-	auto_manifest struct manifest ignored = {0};
+	char why[64];
+	struct revision old;
 	const char *name = json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, err);
 	const struct hub_certificate *certificate = name ? hub_config_certificate(c->hub->config, name) : NULL;
+	const cJSON *asked = json_get(request, "revision");
 	if (!certificate)
 		return error_set(err, ERROR_USAGE, "hub.conf has no certificate \"%s\"", name ? name : "");
-	int had = store_current(c->hub->store, name, &current, err);
-	if (had <= 0)
-		return had < 0 ? -1 : error_set(err, ERROR_USAGE, "%s: nothing has been published yet", name);
-	if (choose_old(c, request, &current, &old, err) < 0 ||
-		store_load(c->hub->store, name, old, pairs, &count, &ignored, err) < 0)
-		return -1;
-	snprintf(meta.reason, sizeof(meta.reason), "to %s by uid %u", revision_text(old, text), (unsigned)c->uid);
-	int result = publish(c->hub, certificate, pairs, count, &meta, &made, &unchanged, err);
-	while (count > 0)
-		chain_release(&pairs[--count]);
-	return result < 0 ? error_wrap(err, "revision %s", text) : 0;
+	if (asked && (!cJSON_IsString(asked) || !revision_parse(asked->valuestring, &old)))
+		return error_set(err, ERROR_USAGE, "a revision is written like 1.7 (certsync status shows the current one)");
+	snprintf(why, sizeof(why), "by uid %u", (unsigned)c->uid);
+	return rollback(c->hub, certificate, asked ? &old : NULL, why, err);
 }
 
 static void do_rollback(struct client *c, const cJSON *request)

@@ -68,6 +68,7 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 		revision_text(*ret, text), meta->source);
 	if (store_current(hub->store, certificate->name, &now, err) < 0)
 		return -1;
+	now.urgent = meta->urgent;
 	fleet_publish(hub, certificate->name, &now, had ? &old : NULL);
 	return 0;
 }

@@ -40,6 +40,7 @@ struct manifest {
 	char **names;       /* SANs of the first leaf; owned */
 	size_t name_count;
 	uint16_t flags;     /* enum bundle_flag */
+	bool urgent;        /* of a publish alone, not stored: what it replaces was revoked, or the CA wants it replaced now */
 };
 void manifest_release(struct manifest *m);
 #define auto_manifest __attribute__((cleanup(manifest_release)))
