@@ -31,7 +31,7 @@ endif
 pkg = $(shell $(PKG_CONFIG) --$(1) $(2))
 CRYPTO := libcrypto
 TLS := libssl libcrypto
-PACKAGES := libssl libcrypto libcjson libevent libconfuse libcurl libssh
+PACKAGES := libssl libcrypto libcjson libevent libconfuse libcurl libssh ldns
 
 PROGRAMS := certsync certsync-worker certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
 HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
@@ -46,7 +46,7 @@ HUB_WORKER := hub/worker_main.c hub/csr.c hub/http.c $(filter hub/acme%,$(wildca
 certsync_SRC := $(filter-out $(HUB_ROOT) $(HUB_WORKER) hub/gate.c,$(wildcard hub/*.c))
 certsync_PKG := $(TLS) libcjson libevent libconfuse
 certsync-worker_SRC := $(HUB_WORKER) hub/jws.c hub/url.c hub/ari.c
-certsync-worker_PKG := $(CRYPTO) libcjson libcurl
+certsync-worker_PKG := $(CRYPTO) libcjson libcurl ldns
 certsync-gate_SRC := hub/gate.c
 certsync-hub-root_SRC := $(HUB_ROOT) $(HUB_SHARED)
 certsync-hub-root_PKG := libconfuse
@@ -98,7 +98,7 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunits.a $(B)/libcertsync.a
 	mkdir -p $(@D)
 	echo "  LINK  $*"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libunits.a $(B)/libcertsync.a \
-		$(call pkg,libs,cmocka $(TLS) libcjson libevent libconfuse libcurl)
+		$(call pkg,libs,cmocka $(TLS) libcjson libevent libconfuse libcurl ldns)
 
 # What end-to-end stories use beside the programs.
 $(B)/tests/%.so: tests/%.c
@@ -109,7 +109,7 @@ TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/*_tool.c))
 $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libunits.a $(B)/libcertsync.a
 	mkdir -p $(@D)
 	echo "  LINK  $*"
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
 
 # Fuzz targets: with replay.c each runs the inputs of its corpus, as part of `unit`; with libFuzzer, `make fuzz`.
 FUZZ_NAMES := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
@@ -119,7 +119,7 @@ $(FUZZ): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(B)/
 	mkdir -p $(@D)
 	echo "  LINK  fuzz/$*"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(B)/libunits.a $(B)/libcertsync.a \
-		$(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl)
+		$(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
 
 unit: all $(UNIT) $(FUZZ)
 	for t in $(UNIT); do echo "$$t"; $$t || exit 1; done
