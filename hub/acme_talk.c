@@ -225,6 +225,29 @@ int talk_dns(struct talk *t, const cJSON *records, struct error *err)
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
 }
 
+/* ---- other kinds ---- */
+
+cJSON *talk_receive(struct talk *t, const char *event, struct error *err)
+{
+	return receive_message(t, event, err);
+}
+
+int talk_receive_files(struct talk *t, struct files *ret, struct error *err)
+{
+	struct frame frame;
+	return receive(t, FRAME_FILES, &frame, err) < 0 ? -1 : files_decode(frame.data, frame.len, ret, err);
+}
+
+int talk_key(const struct files *files, const char *name, EVP_PKEY **ret, struct error *err)
+{
+	return take_key(files, name, ret, err);
+}
+
+int talk_send(struct talk *t, const cJSON *message, struct error *err)
+{
+	return send_message(t, message, err);
+}
+
 /* ---- the last word ---- */
 
 int talk_issued(struct talk *t, const struct chain *chain, struct error *err)

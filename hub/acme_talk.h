@@ -6,6 +6,7 @@
 
 #include "lib/chain.h"
 #include "lib/error.h"
+#include "lib/files.h"
 #include "lib/frame.h"
 #include "lib/json.h"
 
@@ -49,6 +50,13 @@ int talk_gone(struct talk *t, const char *reason, struct error *err);
 int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err);
 /* The records of dns-01 that stand, or may, from now on; the array is the caller's. */
 int talk_dns(struct talk *t, const cJSON *records, struct error *err);
+
+/* For workers of other kinds: the one message that is due, owned, NULL with the reason; the files behind it (they borrow
+ * from the stream); one message out, with its "event" in it. */
+cJSON *talk_receive(struct talk *t, const char *event, struct error *err);
+int talk_receive_files(struct talk *t, struct files *ret, struct error *err);
+int talk_key(const struct files *files, const char *name, EVP_PKEY **ret, struct error *err); /* NULL: not among them */
+int talk_send(struct talk *t, const cJSON *message, struct error *err);
 
 /* The last word: one of these. */
 int talk_issued(struct talk *t, const struct chain *chain, struct error *err);

@@ -184,6 +184,7 @@ void ari_answer(struct ari_record *r, const struct ari_window *w, int64_t not_be
 int ari_encode(const struct ari_record *r, struct buf *out)
 {
 	auto_json cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "leaf", r->leaf);
 	cJSON_AddStringToObject(o, "id", r->id);
 	cJSON_AddNumberToObject(o, "start", (double)r->window.start);
 	cJSON_AddNumberToObject(o, "end", (double)r->window.end);
@@ -199,13 +200,15 @@ int ari_decode(const void *text, size_t len, struct ari_record *ret, struct erro
 {
 	struct ari_record r = {.id = ""};
 	auto_json cJSON *o = json_parse(text, len, err);
-	const char *id = o ? json_string(o, "id", ARI_ID_MAX - 1, err) : NULL;
+	const char *leaf = o ? json_string(o, "leaf", sizeof(r.leaf) - 1, err) : NULL;
+	const char *id = leaf ? json_string(o, "id", ARI_ID_MAX - 1, err) : NULL;
 	const char *page = id ? json_string(o, "explanation", ARI_URL_MAX - 1, err) : NULL;
 	const char *trouble = page ? json_string(o, "trouble", ERROR_MESSAGE_MAX - 1, err) : NULL;
 	if (!trouble || json_i64(o, "start", &r.window.start, err) < 0 || json_i64(o, "end", &r.window.end, err) < 0 ||
 		json_i64(o, "moment", &r.moment, err) < 0 || json_i64(o, "next", &r.next, err) < 0 ||
 		json_u32(o, "failures", &r.failures, err) < 0)
 		return -1;
+	snprintf(r.leaf, sizeof(r.leaf), "%s", leaf);
 	snprintf(r.id, sizeof(r.id), "%s", id);
 	snprintf(r.window.explanation, sizeof(r.window.explanation), "%s", page);
 	snprintf(r.trouble, sizeof(r.trouble), "%s", trouble);

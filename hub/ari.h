@@ -45,6 +45,7 @@ int64_t ari_ask_after(int64_t retry_after);
 
 /* What is known of one certificate, as it is kept. */
 struct ari_record {
+	char leaf[65];       /* the certificate's fingerprint in hex: of another one nothing is known yet */
 	char id[ARI_ID_MAX]; /* "": not asked yet, or it has none */
 	struct ari_window window; /* 0, 0: the server has not given one */
 	int64_t moment;      /* drawn from the window; 0: the rule of thirds holds */

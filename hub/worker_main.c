@@ -2,16 +2,30 @@
  * mapped here and not in the daemon, which lives for months.
  */
 #include "hub/acme.h"
+#include "hub/acme_info.h"
+#include "lib/mem.h"
 #include "lib/proc.h"
 
 #include <stdio.h>
 #include <string.h>
 
+static const struct {
+	const char *kind;
+	int (*run)(void);
+} kinds[] = {
+	{"acme", acme_worker},
+	{"info", acme_info_worker},
+};
+
 int main(int argc, char **argv)
 {
 	proc_harden();
-	if (argc == 2 && strcmp(argv[1], "acme") == 0)
-		return acme_worker();
-	fputs("usage: certsync-worker KIND, by certsync hub alone; it knows: acme\n", stderr);
+	for (size_t i = 0; argc == 2 && i < COUNT(kinds); i++)
+		if (strcmp(argv[1], kinds[i].kind) == 0)
+			return kinds[i].run();
+	fputs("usage: certsync-worker KIND, by certsync hub alone; it knows:", stderr);
+	for (size_t i = 0; i < COUNT(kinds); i++)
+		fprintf(stderr, " %s", kinds[i].kind);
+	fputs("\n", stderr);
 	return 2;
 }
