@@ -18,6 +18,7 @@
 struct fleet;
 struct session;
 struct renewal;
+struct advisor;
 struct source;
 struct client;
 
@@ -36,6 +37,7 @@ struct hub {
 	struct fleet *fleet;       /* hub/fleet.h: a rollout per certificate */
 	struct session *sessions;  /* hub/session.h: a list */
 	struct renewal *renewals;  /* hub/renewal.h: a list, one per ACME certificate */
+	struct advisor *advisors;  /* hub/advice.h: a list, one per authority that is asked when to renew */
 	struct source *sources;    /* hub/source.h: a list, one per watched certificate */
 	struct client *clients;    /* hub/control.h: a list */
 	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */
