@@ -28,6 +28,7 @@
  * make again is in the store, and the next one goes on from the order's state at the server.
  */
 #include "hub/acme.h"
+#include "hub/acme_dns.h"
 #include "hub/acme_flow.h"
 #include "hub/csr.h"
 #include "hub/jws.h"
@@ -302,6 +303,7 @@ static int download(struct acme *a, struct error *err)
 	if (chain_parse_pem(r->body.data, r->body.len, NULL, 0, &chain, err) < 0 ||
 		check_certificate(a, &chain, err) < 0)
 		return error_wrap(err, "%s", url);
+	acme_dns_clean(a);
 	return talk_issued(&a->talk, &chain, err);
 }
 
@@ -359,7 +361,7 @@ static int order_run(struct acme *a, struct error *err)
 
 static int run(struct acme *a, struct error *err)
 {
-	if (talk_job(&a->talk, &a->job, err) < 0)
+	if (talk_job(&a->talk, &a->job, err) < 0 || acme_dns_open(a, err) < 0)
 		return -1;
 	talk_progress(&a->talk, "directory");
 	if (acme_client_open(&a->client, a->job.directory, a->job.ca_file, err) < 0)
@@ -377,6 +379,7 @@ int acme_worker(void)
 	int result = run(&a, &err);
 	if (result < 0)
 		talk_failed(&a.talk, &err, a.client.answer.retry_after);
+	acme_dns_close(&a);
 	cJSON_Delete(a.order);
 	acme_client_release(&a.client);
 	acme_job_release(&a.job);

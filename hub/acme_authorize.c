@@ -1,9 +1,11 @@
+#include "hub/acme_dns.h"
 #include "hub/acme_flow.h"
 #include "hub/jws.h"
 #include "lib/mem.h"
 #include "lib/name.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { AUTHORIZATIONS_MAX = 2 * ACME_NAMES_MAX, TOKEN_MAX = 256, STATUS_MAX = 32 };
@@ -14,7 +16,13 @@ static const char *name_of(const cJSON *authorization)
 	return cJSON_IsString(value) && name_is_dns(value->valuestring, false) ? value->valuestring : "?";
 }
 
-static const cJSON *http01_of(const cJSON *authorization, struct error *err)
+/* An authorization that is not valid yet. */
+struct pending {
+	const char *url; /* borrowed from the order */
+	char *challenge; /* owned: the URL that the server is to be told of; NULL: it has been told */
+};
+
+static const cJSON *find_challenge(const cJSON *authorization, const char *wanted, struct error *err)
 {
 	auto_buf struct buf offered = BUF_INIT(512);
 	const cJSON *list = json_array(authorization, "challenges", 32, err), *challenge;
@@ -23,17 +31,17 @@ static const cJSON *http01_of(const cJSON *authorization, struct error *err)
 	cJSON_ArrayForEach(challenge, list)
 	{
 		const char *type = json_string(challenge, "type", STATUS_MAX, err);
-		if (type && strcmp(type, "http-01") == 0)
+		if (type && strcmp(type, wanted) == 0)
 			return challenge;
 		buf_addf(&offered, "%s%s", offered.len ? ", " : "", type ? type : "?");
 	}
-	error_set(err, ERROR_PERMANENT, "the server does not offer http-01 for %s, only %s",
+	error_set(err, ERROR_PERMANENT, "the server does not offer %s for %s, only %s", wanted,
 		name_of(authorization), offered.len ? buf_text(&offered) : "nothing");
 	return NULL;
 }
 
-/* Has the daemon serve the answer. */
-static int serve(struct acme *a, const cJSON *challenge, struct error *err)
+/* Has the daemon serve the answer, or keeps it for the DNS. */
+static int prepare(struct acme *a, const cJSON *authorization, const cJSON *challenge, struct error *err)
 {
 	char thumbprint[JWS_THUMBPRINT_MAX];
 	const char *token = json_string(challenge, "token", TOKEN_MAX, err);
@@ -41,24 +49,37 @@ static int serve(struct acme *a, const cJSON *challenge, struct error *err)
 		return -1;
 	if (!base64url_is(token, TOKEN_MAX))
 		return error_set(err, ERROR_PERMANENT, "the server's token \"%s\" is not base64url", token);
-	auto_free char *authorization = mem_printf("%s.%s", token, thumbprint);
-	return talk_challenge(&a->talk, token, authorization, err);
+	auto_free char *answer = mem_printf("%s.%s", token, thumbprint);
+	if (!acme_dns_is_on(a))
+		return talk_challenge(&a->talk, token, answer, err);
+	const char *name = name_of(authorization);
+	if (name[0] == '?')
+		return error_set(err, ERROR_PERMANENT, "the server's authorization is not for a name");
+	return acme_dns_add(a, name, answer, err);
 }
 
-static int answer(struct acme *a, const cJSON *authorization, struct error *err)
+static int begin_pending(struct acme *a, const cJSON *authorization, struct pending *p, struct error *err)
 {
-	const cJSON *challenge = http01_of(authorization, err);
+	const char *type = acme_dns_is_on(a) ? "dns-01" : "http-01";
+	const cJSON *challenge = find_challenge(authorization, type, err);
 	const char *url = challenge ? acme_url(challenge, "url", err) : NULL;
 	const char *status = url ? json_string(challenge, "status", STATUS_MAX, err) : NULL;
 	if (!status)
 		return -1;
 	talk_progress(&a->talk, "challenge %s", name_of(authorization));
-	if (serve(a, challenge, err) < 0)
+	if (prepare(a, authorization, challenge, err) < 0)
 		return -1;
 	/* In an order that is resumed the server may have been told already. */
-	if (strcmp(status, "pending") != 0)
+	if (strcmp(status, "pending") == 0)
+		p->challenge = mem_strdup(url);
+	return 0;
+}
+
+static int tell_server(struct acme *a, const struct pending *p, struct error *err)
+{
+	if (!p->challenge)
 		return 0;
-	auto_json cJSON *accepted = acme_post_json(&a->client, url, "{}", err);
+	auto_json cJSON *accepted = acme_post_json(&a->client, p->challenge, "{}", err);
 	return accepted ? 0 : -1;
 }
 
@@ -89,11 +110,11 @@ static int judge(struct acme *a, const cJSON *authorization, struct error *err)
 	return strcmp(status, "pending") == 0 ? 0 : fail(a, authorization, status, err);
 }
 
-static int begin(struct acme *a, const char *url, struct error *err)
+static int begin(struct acme *a, struct pending *p, struct error *err)
 {
-	auto_json cJSON *authorization = acme_post_json(&a->client, url, NULL, err);
+	auto_json cJSON *authorization = acme_post_json(&a->client, p->url, NULL, err);
 	int state = authorization ? judge(a, authorization, err) : -1;
-	return state == 0 ? answer(a, authorization, err) : state;
+	return state == 0 ? begin_pending(a, authorization, p, err) : state;
 }
 
 static int finish(struct acme *a, const char *url, struct error *err)
@@ -109,25 +130,45 @@ static int finish(struct acme *a, const char *url, struct error *err)
 	}
 }
 
-int acme_authorize(struct acme *a, struct error *err)
+static int begin_all(struct acme *a, struct pending *pending, size_t *ret_count, struct error *err)
 {
-	const char *urls[AUTHORIZATIONS_MAX];
-	size_t count = 0;
 	const cJSON *list = json_array(a->order, "authorizations", AUTHORIZATIONS_MAX, err), *element;
 	if (!list)
 		return -1;
 	cJSON_ArrayForEach(element, list)
 	{
-		urls[count] = json_element(element, URL_MAX - 1, err);
-		if (!urls[count])
+		struct pending *p = &pending[*ret_count];
+		p->url = json_element(element, URL_MAX - 1, err);
+		if (!p->url)
 			return error_wrap(err, "authorizations");
-		int started = begin(a, urls[count], err);
+		int started = begin(a, p, err);
 		if (started < 0)
 			return -1;
-		count += started == 0; /* valid already: nothing to wait for */
+		*ret_count += started == 0; /* valid already: nothing to wait for */
 	}
-	for (size_t i = 0; i < count; i++)
-		if (finish(a, urls[i], err) < 0)
+	return 0;
+}
+
+static int authorize(struct acme *a, struct pending *pending, size_t *ret_count, struct error *err)
+{
+	if (begin_all(a, pending, ret_count, err) < 0 || acme_dns_present(a, err) < 0)
+		return -1;
+	for (size_t i = 0; i < *ret_count; i++)
+		if (tell_server(a, &pending[i], err) < 0)
+			return -1;
+	for (size_t i = 0; i < *ret_count; i++)
+		if (finish(a, pending[i].url, err) < 0)
 			return -1;
 	return 0;
+}
+
+int acme_authorize(struct acme *a, struct error *err)
+{
+	struct pending pending[AUTHORIZATIONS_MAX] = {0};
+	size_t count = 0;
+	int result = authorize(a, pending, &count, err);
+	acme_dns_clean(a);
+	for (size_t i = 0; i < count; i++)
+		free(pending[i].challenge);
+	return result;
 }

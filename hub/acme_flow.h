@@ -15,6 +15,7 @@ struct acme {
 	cJSON *order;                 /* owned: the order as it was last seen */
 	int64_t deadline;             /* monotonic, milliseconds */
 	bool resumed;                 /* the order is from an earlier run */
+	struct acme_dns *dns;         /* owned; see hub/acme_dns.h */
 	bool gone; /* set with an error: this order will not come to a certificate any more */
 };
 
@@ -23,7 +24,7 @@ struct acme {
  * waited for. */
 int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err);
 
-/* Brings every authorization of a->order to `valid`, answering http-01 challenges. */
+/* Brings every authorization of a->order to `valid`, answering http-01 or dns-01 challenges. */
 int acme_authorize(struct acme *a, struct error *err);
 
 #endif
