@@ -263,8 +263,8 @@ static int on_issued(struct order *o, const struct files *files, struct error *e
 	if (read_issued(o, files, &chain, err) < 0)
 		return -1;
 	worker_free(steal(o->worker));
-	if (o->handler->issued(o->certificate, &chain, o->context) == 0)
-		store_drop(o->store, orders, o->certificate, &ignored);
+	if (o->handler->issued(o->certificate, &chain, 1, o->context) == 0)
+		order_forget(o->store, o->certificate, &ignored);
 	order_free(o);
 	return 0;
 }
@@ -409,8 +409,8 @@ static void on_ended(struct worker *w, const struct error *err, void *context)
 /* ---- */
 
 struct order *order_start(struct event_base *base, struct store *store, struct challenge *challenge,
-	char *const *resolvers, const struct hub_certificate *certificate, const struct order_handler *handler, void *context,
-	struct error *err)
+	const struct hub_certificate *certificate, const struct order_options *options,
+	const struct order_handler *handler, void *context, struct error *err)
 {
 	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
 	auto_json cJSON *job = job_new(certificate);
@@ -422,7 +422,7 @@ struct order *order_start(struct event_base *base, struct store *store, struct c
 	o->certificate = mem_strdup(certificate->name);
 	o->account = mem_strdup(certificate->acme->name);
 	o->record = record_new(certificate);
-	cJSON_AddItemToObject(job, "resolvers", text_list(resolvers));
+	cJSON_AddItemToObject(job, "resolvers", text_list(options->resolvers));
 	if (order_dns_job(store, certificate, job, err) == 0)
 		o->worker = worker_start(base, "acme", ACME_JOB_SECONDS + order_dns_seconds(certificate),
 			&worker_handler, o, err);
@@ -436,4 +436,17 @@ struct order *order_start(struct event_base *base, struct store *store, struct c
 void order_cancel(struct order *o)
 {
 	order_free(o);
+}
+
+int order_forget(struct store *store, const char *certificate, struct error *err)
+{
+	return store_drop(store, orders, certificate, err);
+}
+
+int order_next_keys(struct store *store, const char *certificate, uint8_t ret[STORE_PAIRS_MAX][CHAIN_SHA256_SIZE],
+	size_t *ret_count, struct error *err)
+{
+	(void)store, (void)certificate, (void)ret, (void)err;
+	*ret_count = 0;
+	return 0;
 }

@@ -132,7 +132,7 @@ static void on_progress(const char *certificate, const char *step, void *context
 	changed(r);
 }
 
-static int on_issued(const char *certificate, const struct chain *chain, void *context)
+static int on_issued(const char *certificate, const struct chain *pairs, size_t count, void *context)
 {
 	struct renewal *r = of(context, certificate);
 	struct manifest meta = {.source = "acme"};
@@ -141,7 +141,7 @@ static int on_issued(const char *certificate, const struct chain *chain, void *c
 	bool unchanged;
 	snprintf(meta.reason, sizeof(meta.reason), "%.100s", r->certificate->acme->name);
 	r->order = NULL;
-	int result = publish(r->hub, r->certificate, chain, 1, &meta, &revision, &unchanged, &err);
+	int result = publish(r->hub, r->certificate, pairs, count, &meta, &revision, &unchanged, &err);
 	r->refused = result < 0 && err.kind == ERROR_UNTRUSTED;
 	if (result < 0) {
 		error_wrap(&err, "issued, but not published");
@@ -163,14 +163,22 @@ static void on_failed(const char *certificate, const struct error *err, int64_t 
 	changed(r);
 }
 
-static const struct order_handler order_handler = {on_progress, on_issued, on_failed};
+static void on_warning(const char *certificate, const char *text, void *context)
+{
+	(void)context;
+	log_event(LOG_LEVEL_WARNING, "order", "certificate=%s warning=\"%s\"", certificate, text);
+}
+
+static const struct order_handler order_handler = {on_progress, on_issued, on_failed, on_warning};
 
 static void start(struct renewal *r)
 {
 	struct error err;
 	snprintf(r->step, sizeof(r->step), "starting");
-	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->hub->config->resolvers,
-		r->certificate, &order_handler, r->hub, &err);
+	const struct order_options options = {
+		.resolvers = r->hub->config->resolvers, .anchors = r->hub->config->anchors};
+	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->certificate, &options, &order_handler,
+		r->hub, &err);
 	if (!r->order)
 		fail(r, &err, 0);
 }
@@ -180,7 +188,7 @@ void renewal_now(struct renewal *r)
 	struct error err;
 	if (r->order)
 		return;
-	if (r->refused && store_drop(r->hub->store, "orders", r->certificate->name, &err) < 0)
+	if (r->refused && order_forget(r->hub->store, r->certificate->name, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
 	start(r);
 }

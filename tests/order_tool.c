@@ -33,7 +33,7 @@ static void on_progress(const char *certificate, const char *step, void *context
 		raise(SIGKILL);
 }
 
-static int on_issued(const char *certificate, const struct chain *chain, void *context)
+static int on_issued(const char *certificate, const struct chain *pairs, size_t count, void *context)
 {
 	struct tool *t = context;
 	const struct manifest meta = {.source = "acme", .reason = "order_tool"};
@@ -41,8 +41,8 @@ static int on_issued(const char *certificate, const struct chain *chain, void *c
 	struct revision revision;
 	struct error err;
 	event_base_loopbreak(t->base);
-	if (store_publish(t->store, certificate, chain, 1, &meta, &revision, &err) < 0 ||
-		chain_facts(chain->leaf, &facts, &err) < 0) {
+	if (store_publish(t->store, certificate, pairs, count, &meta, &revision, &err) < 0 ||
+		chain_facts(pairs->leaf, &facts, &err) < 0) {
 		printf("failed publish 0 %s\n", err.message);
 		return -1;
 	}
@@ -69,7 +69,8 @@ static void on_failed(const char *certificate, const struct error *err, int64_t 
 
 static int run(struct tool *t, char **argv, char **names, struct error *err)
 {
-	static const struct order_handler handler = {on_progress, on_issued, on_failed};
+	static const struct order_handler handler = {on_progress, on_issued, on_failed, NULL};
+	const struct order_options options = {.anchors = argv[4]};
 	char *contact[] = {NULL};
 	const struct hub_acme acme = {
 		.name = "test", .directory = argv[3], .contact = contact, .agree_tos = true, .ca_file = argv[4]};
@@ -81,7 +82,7 @@ static int run(struct tool *t, char **argv, char **names, struct error *err)
 	if (t->store)
 		challenge = challenge_new(t->base, argv[2], err);
 	if (challenge)
-		order = order_start(t->base, t->store, challenge, NULL, &certificate, &handler, t, err);
+		order = order_start(t->base, t->store, challenge, &certificate, &options, &handler, t, err);
 	if (order)
 		event_base_dispatch(t->base);
 	challenge_free(challenge);
