@@ -93,16 +93,20 @@ sub waits_with {
 
 # ---- the clients ----
 
-my %client = (
-	certbot => sub { $pebble->certbot('certbot.domain.pl', '--key-type', 'ecdsa', '-d', 'certbot.domain.pl') },
-	ecdsa => sub { $pebble->certbot('both.domain.pl', '--key-type', 'ecdsa', '-d', 'both.domain.pl') },
-	rsa => sub { $pebble->certbot('both.domain.pl-rsa', '--key-type', 'rsa', '-d', 'both.domain.pl') },
-	lego => sub { $pebble->lego('lego', $_[0], 'lego.domain.pl') },
-	other => sub { $pebble->lego('lego', $_[0], 'other.domain.pl', 'lego.domain.pl.other.domain.pl') },
-	bare => sub { $pebble->lego('bare', $_[0], '--bare', 'bare.domain.pl') },
-	dehydrated => sub { $pebble->dehydrated('dehydrated.domain.pl') },
-	uacme => sub { $pebble->uacme('uacme.domain.pl') },
-);
+# Side by side, one after the other where they share a directory. VERB is run or renew.
+sub clients {
+	my ($verb) = @_;
+	$pebble->all(
+		sub { $pebble->certbot('certbot.domain.pl', $verb, '--key-type', 'ecdsa', '-d', 'certbot.domain.pl') },
+		sub {
+			$pebble->lego('lego', $verb, 'lego.domain.pl');
+			$pebble->lego('lego', $verb, 'other.domain.pl', 'lego.domain.pl.other.domain.pl');
+		},
+		sub { $pebble->lego('bare', $verb, '--bare', 'bare.domain.pl') },
+		sub { $pebble->dehydrated('dehydrated.domain.pl') },
+		sub { $pebble->uacme('uacme.domain.pl') },
+	);
+}
 
 my %written = (
 	'certbot.domain.pl' => "$top/letsencrypt/live/certbot.domain.pl/cert.pem",
@@ -113,6 +117,9 @@ my %written = (
 	'uacme.domain.pl' => "$top/uacme/uacme.domain.pl/cert.pem",
 );
 
+# These are there before; the clients make theirs.
+make_path(map { "$top/$_" } qw(acme.sh/acmesh.domain.pl_ecc plain keys combined/1 combined/2 chunks));
+symlink '1', "$top/combined/current";
 configure();
 $pebble->prepare_clients;
 $story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
@@ -123,7 +130,7 @@ $story->start_agent('here');
 
 my %first;
 subtest 'what each client obtains is installed on the agent' => sub {
-	$client{$_}->('run') for qw(certbot ecdsa rsa lego other bare dehydrated uacme);
+	clients('run');
 	for my $certificate (sort keys %written) {
 		$first{$certificate} = arrives($certificate, $written{$certificate});
 		is(revision($certificate), '1.1', 'once');
@@ -133,6 +140,8 @@ subtest 'what each client obtains is installed on the agent' => sub {
 };
 
 subtest 'two paths with an ECDSA and an RSA certificate are two pairs' => sub {
+	$pebble->certbot('both.domain.pl', 'run', '--key-type', 'ecdsa', '-d', 'both.domain.pl');
+	$pebble->certbot('both.domain.pl-rsa', 'run', '--key-type', 'rsa', '-d', 'both.domain.pl');
 	my %want = map { $_ => $story->fingerprint("$top/letsencrypt/live/both.domain.pl$_/cert.pem") } '', '-rsa';
 	my %have;
 	my $arrived = $story->until('both pairs', sub {
@@ -141,7 +150,7 @@ subtest 'two paths with an ECDSA and an RSA certificate are two pairs' => sub {
 	});
 	ok($arrived, 'both are there') or diag $story->log('hub');
 	my $revision = revision('both.domain.pl');
-	$client{rsa}->('renew');
+	$pebble->certbot('both.domain.pl-rsa', 'renew');
 	$want{'-rsa'} = $story->fingerprint("$top/letsencrypt/live/both.domain.pl-rsa/cert.pem");
 	$arrived = $story->until('RSA renewed', sub { installed('both.domain.pl', 'haproxy.pem.rsa') eq $want{'-rsa'} });
 	ok($arrived, 'one is renewed alone') or diag $story->log('hub');
@@ -151,7 +160,7 @@ subtest 'two paths with an ECDSA and an RSA certificate are two pairs' => sub {
 
 subtest 'what each client renews is installed on the agent' => sub {
 	$pebble->second_after("$top/uacme/private/uacme.domain.pl/key.pem"); # uacme names its old files by the second
-	$client{$_}->('renew') for qw(certbot lego other bare dehydrated uacme);
+	clients('renew');
 	for my $certificate (sort keys %written) {
 		my $now = arrives($certificate, $written{$certificate});
 		isnt($now, $first{$certificate}, 'it is another one');
@@ -164,16 +173,16 @@ subtest 'a directory of many domains, and one of many old files' => sub {
 	for my $number (1 .. 30) {
 		system('cp', "$certificates/other.domain.pl.$_", "$certificates/n$number.domain.pl.$_") for qw(crt key);
 	}
-	$client{lego}->('renew');
+	$pebble->lego('lego', 'renew', 'lego.domain.pl');
 	arrives('lego.domain.pl', $written{'lego.domain.pl'});
 	is(revision('lego.domain.pl'), '1.3', 'once');
-	for my $number (1 .. 40) {
+	for my $number (1 .. 10) {
 		my $old = 1600000000 + $number;
 		my $dir = "$top/dehydrated/certs/dehydrated.domain.pl";
 		Story::write_file("$dir/$_-$old.pem", "an old file\n") for qw(cert chain fullchain privkey);
 		utime $old, $old, map { "$dir/$_-$old.pem" } qw(cert chain fullchain privkey);
 	}
-	$client{dehydrated}->('renew');
+	$pebble->dehydrated('dehydrated.domain.pl');
 	arrives('dehydrated.domain.pl', $written{'dehydrated.domain.pl'});
 };
 
@@ -182,7 +191,6 @@ subtest 'a directory of many domains, and one of many old files' => sub {
 sub acme_sh {
 	my ($from, $key_too) = @_;
 	my $dir = "$top/acme.sh/acmesh.domain.pl_ecc";
-	make_path($dir);
 	Story::write_file("$dir/acmesh.domain.pl.$_", "Le_Domain='acmesh.domain.pl'\n") for qw(conf csr.conf);
 	system('cp', "$top/$from.key", "$dir/acmesh.domain.pl.key") if $key_too;
 	$story->openssl("ecparam -name prime256v1 -genkey -noout -out $dir/acmesh.domain.pl.key.next");
@@ -203,7 +211,6 @@ subtest 'the layout of acme.sh' => sub {
 # ---- a person ----
 
 subtest 'files that are named one by one, the chain in a file of its own' => sub {
-	make_path("$top/plain", "$top/keys");
 	$story->pair("plain$_", names => 'DNS:plain.domain.pl', days => 20 + $_) for 1 .. 2;
 	system('cp', "$top/plain1.crt", "$top/plain/plain.crt");
 	system('cp', "$top/plain1.key", "$top/keys/plain.key");
@@ -220,11 +227,7 @@ subtest 'files that are named one by one, the chain in a file of its own' => sub
 
 subtest 'one combined file behind a link that is swapped' => sub {
 	$story->pair("combined$_", names => 'DNS:combined.domain.pl', days => 20 + $_) for 1 .. 2;
-	for (1 .. 2) {
-		make_path("$top/combined/$_");
-		system("cat $top/combined$_.key $top/combined$_.crt >'$top/combined/$_/all in one'");
-	}
-	symlink '1', "$top/combined/current";
+	system("cat $top/combined$_.key $top/combined$_.crt >'$top/combined/$_/all in one'") for 1 .. 2;
 	arrives('combined.domain.pl', "$top/combined1.crt");
 	symlink '2', "$top/combined/next";
 	rename "$top/combined/next", "$top/combined/current";
@@ -234,7 +237,6 @@ subtest 'one combined file behind a link that is swapped' => sub {
 
 subtest 'what is caught half-way is waited for, what is wrong is refused, the old one goes on' => sub {
 	my ($dir, $name) = ("$top/chunks", 'chunks.domain.pl');
-	make_path($dir);
 	$story->pair("chunks$_", names => 'DNS:chunks.domain.pl', days => 20 + $_) for 1 .. 3;
 	$story->pair('foreign', names => 'DNS:foreign.domain.pl', days => 25);
 	$story->pair('sooner', names => 'DNS:chunks.domain.pl', days => 10);

@@ -3,11 +3,11 @@
 #
 #   my $pebble = Pebble->new($story);       runs until the story ends
 #   $pebble->orders                         how many orders it has made
-#   $pebble->certbot(LINEAGE, OPTIONS…)     obtains, or renews; below $top/letsencrypt
+#   $pebble->certbot(LINEAGE, VERB, …)      obtains or renews, below $top/letsencrypt
 package Pebble;
 use strict;
 use warnings;
-use IO::Socket::INET;
+use POSIX ();
 use Time::HiRes qw(time);
 
 sub new {
@@ -72,18 +72,34 @@ CONF
 	$self->_uacme('new');
 }
 
+# All at once; a failure of one is a failure.
+sub all {
+	my ($self, @jobs) = @_;
+	my $failed = 0;
+	my @pids = map {
+		my $pid = fork // die $!;
+		if ($pid == 0) {
+			eval { $_->(); 1 } or do { print STDERR $@; POSIX::_exit(1) };
+			POSIX::_exit(0);
+		}
+		$pid;
+	} @jobs;
+	waitpid($_, 0), $failed ||= $? for @pids;
+	die "a client has failed\n" if $failed;
+}
+
+# VERB is run or renew.
 sub certbot {
-	my ($self, $lineage, @options) = @_;
+	my ($self, $lineage, $verb, @options) = @_;
 	my $top = $self->{top};
 	local $ENV{REQUESTS_CA_BUNDLE} = "$top/api-ca.pem";
-	my @verb = @options ? ('certonly', '--cert-name', $lineage, @options, qw(--manual --preferred-challenges http
-		--manual-auth-hook true --agree-tos --register-unsafely-without-email --server), $self->{directory})
-		: ('renew', '--cert-name', $lineage);
-	$self->run('certbot', 'certbot', @verb, qw(--force-renewal --non-interactive --no-random-sleep-on-renew),
+	my @words = $verb eq 'run' ? ('certonly', @options, qw(--manual --preferred-challenges http --manual-auth-hook true
+		--agree-tos --register-unsafely-without-email --server), $self->{directory}) : ('renew', '--no-random-sleep-on-renew');
+	$self->run('certbot', 'certbot', @words, qw(--force-renewal --non-interactive --cert-name), $lineage,
 		map { ("--$_-dir", "$top/letsencrypt" . ($_ eq 'config' ? '' : "/$_")) } qw(config work logs));
 }
 
-# VERB is run or renew; --bare: the certificate without its issuer.
+# --bare: the certificate without its issuer.
 sub lego {
 	my ($self, $path, $verb, @domains) = @_;
 	my $top = $self->{top};
