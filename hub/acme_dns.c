@@ -177,10 +177,12 @@ static int call(struct acme *a, const struct dns_record *r, const char *verb, in
 		result->end == HOOK_NOT_STARTED ? "is it there and executable?" : last_words(result->output));
 }
 
-static int64_t seconds_until(int64_t deadline_ms)
+/* What one call of the hook may take. */
+static int64_t seconds_until(int64_t deadline_ms, const struct acme_dns *d)
 {
 	int64_t left = (deadline_ms - clock_monotonic_ms()) / 1000;
-	return left < ACME_DNS_HOOK_SECONDS ? left : ACME_DNS_HOOK_SECONDS;
+	int64_t most = d->hook && d->timeout < ACME_DNS_HOOK_SECONDS ? d->timeout : ACME_DNS_HOOK_SECONDS;
+	return left < most ? left : most;
 }
 
 /* Removes the records that are wanted, or those that are not. */
@@ -191,7 +193,7 @@ static void clean(struct acme *a, bool wanted)
 	int64_t deadline = clock_monotonic_ms() + ACME_DNS_CLEAN_SECONDS * 1000;
 	size_t before = d->count;
 	for (size_t i = 0; i < d->count;) {
-		int64_t seconds = seconds_until(deadline);
+		int64_t seconds = seconds_until(deadline, d);
 		if (d->records[i].wanted != wanted || seconds <= 0) {
 			i++;
 			continue;
@@ -259,7 +261,7 @@ static int write_all(struct acme *a, struct error *err)
 	const struct acme_dns *d = a->dns;
 	int64_t deadline = clock_monotonic_ms() + (ACME_DNS_HOOKS_SECONDS - 2 * ACME_DNS_CLEAN_SECONDS) * 1000;
 	for (size_t i = 0; i < d->count; i++) {
-		int64_t seconds = seconds_until(deadline);
+		int64_t seconds = seconds_until(deadline, d);
 		if (!d->records[i].wanted)
 			continue;
 		if (seconds <= 0)

@@ -8,7 +8,7 @@
 
 enum {
 	ACME_DNS_RECORDS_MAX = 256,
-	ACME_DNS_HOOK_SECONDS = 60,  /* for one call */
+	ACME_DNS_HOOK_SECONDS = 60,  /* for one call, or dns_timeout when that is less */
 	ACME_DNS_CLEAN_SECONDS = 60, /* for all removals together: what is late is left over for the next order */
 };
 

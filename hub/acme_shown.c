@@ -164,7 +164,9 @@ static void tell_left_out(struct acme *a, const struct shown *s)
 	char text[LOOKUP_NAME_MAX + 2 * LOOKUP_TEXT_MAX];
 	for (size_t i = 0; i < s->count; i++)
 		for (size_t n = 0; n < s->sights[i].zone.server_count; n++) {
-			if (s->sights[i].views[n].view == LOOKUP_SHOWN)
+			/* Once for a wildcard and its base name. */
+			if (s->sights[i].views[n].view == LOOKUP_SHOWN ||
+				(i && strcmp(s->sights[i].zone.apex, s->sights[i - 1].zone.apex) == 0))
 				continue;
 			server_text(&s->sights[i], n, text, sizeof(text));
 			talk_progress(&a->talk, "dns goes on without %s", text);

@@ -1,0 +1,58 @@
+# A real Pebble in a network namespace of its own, where every port is free: 53 and 80 among them.
+#
+#   Authority::own_network()            runs the story again inside a new namespace with nothing but loopback
+#   my $ca = Authority->new($story)     the CA's own TLS certificate; its other files are beside the story's
+#   $ca->start(dns => '127.0.0.3:53')   Pebble at 127.0.0.1:14000, asking this name server; http-01 goes to port 80
+#   $ca->section()                      the acme section of hub.conf for it, named "pebble"
+#   $ca->told()                         how often a challenge was said to be ready
+package Authority;
+use strict;
+use warnings;
+use IO::Socket::INET;
+use Story;
+use Test::More;
+
+sub own_network {
+	if (!$ENV{CERTSYNC_OWN_NETWORK}) {
+		local $ENV{CERTSYNC_OWN_NETWORK} = 1;
+		my @unshare = ('unshare', '--net', $> ? '--map-root-user' : ());
+		system(@unshare, 'true') == 0 or plan(skip_all => 'no network namespace can be made here: it needs root');
+		exec @unshare, $^X, (map { "-I$_" } @INC), $0, @ARGV or die "unshare: $!";
+	}
+	# Some servers listen only at addresses that an interface has.
+	my @commands = ('link set lo up', map { "address add 127.0.0.$_/8 dev lo" } 2, 3);
+	system("ip $_") == 0 or die "ip $_ failed" for @commands;
+}
+
+sub new {
+	my ($class, $story) = @_;
+	my $top = $story->top;
+	my $self = bless {story => $story}, $class;
+	$story->openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=acme",
+		"-addext subjectAltName=IP:127.0.0.1 -keyout $top/api.key -out $top/api.pem");
+	Story::write_file("$top/pebble.json", qq({"pebble": {"listenAddress": "127.0.0.1:14000",
+		"managementListenAddress": "127.0.0.1:15000", "certificate": "$top/api.pem", "privateKey": "$top/api.key",
+		"httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountBindingRequired": false}}));
+	return $self;
+}
+
+sub start {
+	my ($self, %wish) = @_;
+	my ($story, $top) = ($self->{story}, $self->{story}->top);
+	local @ENV{qw(PEBBLE_VA_NOSLEEP PEBBLE_WFE_NONCEREJECT PEBBLE_AUTHZREUSE)} = (1, 0, 0);
+	$story->start('pebble', 'pebble', '-config', "$top/pebble.json", '-dnsserver', $wish{dns});
+	$story->until('Pebble', sub { IO::Socket::INET->new('127.0.0.1:15000') && IO::Socket::INET->new('127.0.0.1:14000') })
+		or die 'Pebble does not come up: ' . $story->log('pebble');
+	# The story's trust anchors are Pebble's root from here on.
+	system("curl -s --cacert $top/api.pem -o $top/ca.pem https://127.0.0.1:15000/roots/0") == 0 or die 'no root of Pebble';
+}
+
+sub section {
+	my ($self) = @_;
+	my $top = $self->{story}->top;
+	return qq(acme "pebble" { directory = "https://127.0.0.1:14000/dir" agree_tos = true ca_file = "$top/api.pem" }\n);
+}
+
+sub told { return scalar(() = $_[0]{story}->log('pebble') =~ m{POST /chalZ/}g) }
+
+1;
