@@ -59,6 +59,29 @@ static cfg_opt_t agent_options[] = {
 	CFG_END(),
 };
 
+static cfg_opt_t endpoint_options[] = {
+	CFG_STR_LIST("ports", NULL, CFGF_NODEFAULT),
+	CFG_STR_LIST("at", NULL, CFGF_NODEFAULT),
+	CFG_STR("certificate", NULL, CFGF_NODEFAULT),
+	CFG_STR("interval", "15m", CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t alert_options[] = {
+	CFG_STR_LIST("email", NULL, CFGF_NODEFAULT),
+	CFG_STR("smtp", "smtp://127.0.0.1:25", CFGF_NONE),
+	CFG_STR("from", NULL, CFGF_NODEFAULT),
+	CFG_STR("smtp_user", NULL, CFGF_NODEFAULT),
+	CFG_STR("smtp_password", NULL, CFGF_NODEFAULT),
+	CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+	CFG_STR_LIST("webhook", NULL, CFGF_NODEFAULT),
+	CFG_STR("command", NULL, CFGF_NODEFAULT),
+	CFG_STR("for", "5m", CFGF_NONE),
+	CFG_STR("repeat", "24h", CFGF_NONE),
+	CFG_STR("expiring", "0s", CFGF_NONE),
+	CFG_END(),
+};
+
 static cfg_opt_t hub_options[] = {
 	CFG_STR("ssh", NULL, CFGF_NODEFAULT),
 	CFG_STR_LIST("host_keys", NULL, CFGF_NODEFAULT),
@@ -74,13 +97,16 @@ static cfg_opt_t hub_options[] = {
 	CFG_STR_LIST("resolvers", NULL, CFGF_NODEFAULT),
 	CFG_STR("hooks", NULL, CFGF_NODEFAULT),
 	CFG_STR("scan_interval", "10m", CFGF_NONE),
+	CFG_STR("page", NULL, CFGF_NODEFAULT),
+	CFG_SEC("alert", alert_options, CFGF_NONE),
+	CFG_SEC("endpoint", endpoint_options, CFGF_MULTI | CFGF_TITLE),
 	CFG_SEC("acme", acme_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_SEC("certificate", certificate_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_SEC("agent", agent_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_END(),
 };
 
-static bool is_loopback(const char *text)
+bool config_is_loopback(const char *text)
 {
 	struct endpoint ignored;
 	struct error err;
@@ -193,7 +219,7 @@ static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
 	if (!h->hooks)
 		h->hooks = mem_printf("%s/hooks", fs_program_directory());
 	h->scan_interval = config_duration(c, root, "scan_interval", 1, DAY);
-	if (!is_loopback(h->http))
+	if (!config_is_loopback(h->http))
 		config_fault(c, root, "http",
 			"http: \"%s\" is not a loopback address with a port, like 127.0.0.1:8402 or "
 			"[::1]:8402: HAProxy is the door to the world",
@@ -293,6 +319,7 @@ struct hub_config *hub_config_load(const char *path, struct buf *faults)
 	read_sections(c, config_root(c), h);
 	check_agents(c, config_root(c), h);
 	check_canaries(c, config_root(c), h);
+	config_read_checks(c, config_root(c), h);
 	qsort(h->agents, h->agent_count, sizeof(*h->agents), agent_compare);
 	if (config_fault_count(c)) {
 		config_faults(c, faults);
@@ -313,9 +340,9 @@ static void free_sections(struct hub_config *h)
 		free(h->acmes[i].eab_hmac);
 		config_list_free(h->acmes[i].contact);
 	}
-	for (size_t i = 0; i < h->certificate_count; i++) {
+	for (size_t i = 0; i < h->certificate_count; i++)
 		config_release_certificate(&h->certificates[i]);
-	}
+	config_release_checks(h);
 	for (size_t i = 0; i < h->agent_count; i++) {
 		free(h->agents[i].name);
 		free(h->agents[i].certificates);

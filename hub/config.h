@@ -68,6 +68,29 @@ struct hub_agent {
 	int64_t away_after;
 };
 
+/* What the hub checks by itself, from outside. Several may have one name. */
+struct hub_endpoint {
+	char *name;    /* asked of DNS, sent as SNI, to be covered */
+	char **ports;  /* as `certsync check` takes them: "993", "8443/tls", "10025+proxy" */
+	char **at;     /* addresses instead of what DNS says; may be empty */
+	const struct hub_certificate *certificate; /* expected there; NULL: any that is good */
+	int64_t interval; /* seconds */
+};
+
+/* How a person is told. */
+struct hub_alert {
+	char **email;         /* recipients; empty: no mail */
+	char *smtp;           /* "smtp://127.0.0.1:25", "smtps://…"; NULL unless there are recipients */
+	char *from;
+	char *smtp_user, *smtp_password; /* the password: a file's path; NULL: no authentication */
+	char *ca_file;        /* trust anchors for smtp and webhooks; NULL: the system's */
+	char **webhook;       /* URLs */
+	char *command;        /* absolute path of an executable; NULL */
+	int64_t hold;         /* seconds for which a condition holds before it is told */
+	int64_t repeat;       /* seconds between two tellings of what still holds; 0: once */
+	int64_t expiring;     /* seconds left under which a certificate is expiring; 0: by its lifetime */
+};
+
 struct hub_config {
 	char *path;
 	char *ssh;          /* "certsync-gate@haproxy.domain.pl:22" */
@@ -80,6 +103,10 @@ struct hub_config {
 	char **resolvers; /* "address" or "address:port" that workers ask; empty: the system's */
 	char *hooks;      /* the directory of the hooks that come with certsync */
 	int64_t scan_interval; /* seconds between two readings of each watched path */
+	char *page;       /* "127.0.0.1:8403": status page and metrics; a loopback address; NULL: none */
+	struct hub_alert alert;
+	struct hub_endpoint *endpoints;
+	size_t endpoint_count;
 	struct hub_acme *acmes;
 	size_t acme_count;
 	struct hub_certificate *certificates;

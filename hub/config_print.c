@@ -20,6 +20,7 @@ static void print_globals(const struct hub_config *h, struct buf *out)
 	config_put_list(out, 0, "resolvers", h->resolvers);
 	config_put(out, 0, "hooks", h->hooks);
 	config_put_duration(out, 0, "scan_interval", h->scan_interval);
+	config_put(out, 0, "page", h->page);
 }
 
 static void print_acme(const struct hub_acme *a, struct buf *out)
@@ -86,6 +87,33 @@ static void print_certificate(const struct hub_certificate *certificate, struct 
 	config_put_end(out, 0);
 }
 
+static void print_alert(const struct hub_alert *a, struct buf *out)
+{
+	config_put_section(out, 0, "alert", NULL);
+	config_put_list(out, 1, "email", a->email);
+	config_put(out, 1, "smtp", a->smtp);
+	config_put(out, 1, "from", a->from);
+	config_put(out, 1, "smtp_user", a->smtp_user);
+	config_put(out, 1, "smtp_password", a->smtp_password);
+	config_put(out, 1, "ca_file", a->ca_file);
+	config_put_list(out, 1, "webhook", a->webhook);
+	config_put(out, 1, "command", a->command);
+	config_put_duration(out, 1, "for", a->hold);
+	config_put_duration(out, 1, "repeat", a->repeat);
+	config_put_duration(out, 1, "expiring", a->expiring);
+	config_put_end(out, 0);
+}
+
+static void print_endpoint(const struct hub_endpoint *e, struct buf *out)
+{
+	config_put_section(out, 0, "endpoint", e->name);
+	config_put_list(out, 1, "ports", e->ports);
+	config_put_list(out, 1, "at", e->at);
+	config_put(out, 1, "certificate", e->certificate ? e->certificate->name : NULL);
+	config_put_duration(out, 1, "interval", e->interval);
+	config_put_end(out, 0);
+}
+
 static void print_agent(const struct hub_agent *a, struct buf *out)
 {
 	size_t count = 0;
@@ -104,10 +132,13 @@ static void print_agent(const struct hub_agent *a, struct buf *out)
 void hub_config_print(const struct hub_config *c, struct buf *out)
 {
 	print_globals(c, out);
+	print_alert(&c->alert, out);
 	for (size_t i = 0; i < c->acme_count; i++)
 		print_acme(&c->acmes[i], out);
 	for (size_t i = 0; i < c->certificate_count; i++)
 		print_certificate(&c->certificates[i], out);
 	for (size_t i = 0; i < c->agent_count; i++)
 		print_agent(&c->agents[i], out);
+	for (size_t i = 0; i < c->endpoint_count; i++)
+		print_endpoint(&c->endpoints[i], out);
 }

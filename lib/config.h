@@ -63,7 +63,7 @@ void config_put(struct buf *out, int tabs, const char *key, const char *value);
 void config_put_list(struct buf *out, int tabs, const char *key, char *const *list);
 void config_put_bool(struct buf *out, int tabs, const char *key, bool value);
 void config_put_duration(struct buf *out, int tabs, const char *key, int64_t seconds);
-/* key "title" {, and its end. */
+/* key "title" { (NULL: no title), and its end. */
 void config_put_section(struct buf *out, int tabs, const char *key, const char *title);
 void config_put_end(struct buf *out, int tabs);
 

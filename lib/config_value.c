@@ -233,8 +233,11 @@ void config_put_section(struct buf *out, int tabs, const char *key, const char *
 	while (tabs-- > 0)
 		buf_put_u8(out, '\t');
 	buf_addf(out, "%s ", key);
-	put_quoted(out, title);
-	buf_add(out, " {\n", 3);
+	if (title) {
+		put_quoted(out, title);
+		buf_put_u8(out, ' ');
+	}
+	buf_add(out, "{\n", 2);
 }
 
 void config_put_end(struct buf *out, int tabs)

@@ -191,6 +191,44 @@ static void an_order_is_described(void **state)
 	hub_config_free(h);
 }
 
+static void checks_and_alerts_are_described(void **state)
+{
+	(void)state;
+	auto_free char *faults = NULL;
+	struct hub_config *h = load_hub(HUB_HEAD
+		"page = 127.0.0.1:8403\n"
+		"certificate mail.x.pl { names = {\"mail.x.pl\", \"smtp.x.pl\"} }\n"
+		"endpoint smtp.x.pl { ports = {25, 993} interval = 1m }\n"
+		"endpoint smtp.x.pl { ports = {\"10025+proxy\"} at = {10.0.0.4, \"2001:db8::1\"} }\n"
+		"alert {\n"
+		"	email = {hostmaster@x.pl} from = certsync@x.pl\n"
+		"	webhook = {\"https://chat.x.pl/hooks/certsync\"}\n"
+		"	expiring = 21d for = 0s\n"
+		"}\n",
+		&faults);
+	assert_string_equal(faults, "");
+	assert_int_equal(h->endpoint_count, 2);
+	assert_string_equal(h->endpoints[1].certificate->name, "mail.x.pl");
+	assert_string_equal(h->endpoints[1].at[1], "2001:db8::1");
+	assert_int_equal(h->endpoints[0].interval, 60);
+	assert_string_equal(h->alert.smtp, "smtp://127.0.0.1:25");
+	assert_int_equal(h->alert.expiring, 21 * 86400);
+	auto_buf struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
+	hub_config_print(h, &first);
+	hub_config_free(h);
+	free(faults);
+	h = load_hub(buf_text(&first), &faults);
+	assert_string_equal(faults, "");
+	hub_config_print(h, &second);
+	assert_string_equal(buf_text(&first), buf_text(&second));
+	hub_config_free(h);
+	expect_hub_fault("endpoint x.pl { ports = {notaport} }", "2: ports: \"notaport\"");
+	expect_hub_fault("endpoint x.pl { ports = {25} at = {host.x.pl} }", "2: at: \"host.x.pl\" is not an address");
+	expect_hub_fault("alert { email = {someone@x.pl} }", "2: email: from is missing");
+	expect_hub_fault("alert { webhook = {\"ftp://x.pl/\"} }", "2: webhook: \"ftp://x.pl/\" is not");
+	expect_hub_fault("page = 0.0.0.0:80", "2: page: \"0.0.0.0:80\" is not a loopback address");
+}
+
 static void what_is_printed_reads_back_the_same(void **state)
 {
 	(void)state;
@@ -513,6 +551,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hub_example_is_read),
 		cmocka_unit_test(an_order_is_described),
+		cmocka_unit_test(checks_and_alerts_are_described),
 		cmocka_unit_test(what_is_printed_reads_back_the_same),
 		cmocka_unit_test(agent_example_is_read_and_printed),
 		cmocka_unit_test(every_fault_of_meaning_comes_in_one_run_with_its_line),
