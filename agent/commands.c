@@ -95,6 +95,8 @@ static void print_certificate(const cJSON *certificate)
 			text_of(failure, "text"));
 		print_indented(text_of(failure, "output"));
 	}
+	if (text_of(certificate, "held_until")[0])
+		printf("  held until %s: nothing is put right here\n", text_of(certificate, "held_until"));
 	if (text_of(certificate, "unverified")[0])
 		printf("  unverified  %s\n", text_of(certificate, "unverified"));
 	print_probes(certificate);

@@ -83,7 +83,7 @@ static void on_message(const struct message *m, void *context)
 		"agent.conf there has no section certificate \"%s\": add it, then SIGHUP certsync-agent-root",
 		m->certificate);
 	log_event(LOG_LEVEL_WARNING, "refused", "certificate=%s reason=\"%s\"", m->certificate, failed.text);
-	if (m->type != MESSAGE_PROBE)
+	if (m->type != MESSAGE_PROBE && m->type != MESSAGE_HOLD)
 		session_tell(a->site.session, &failed);
 }
 
@@ -238,13 +238,18 @@ static void read_again(struct agent *a)
 
 /* Life. */
 
+static void inspect_all(struct agent *a)
+{
+	for (size_t i = 0; i < a->site.ward_count; i++)
+		ward_inspect(a->site.wards[i]);
+}
+
 static void on_probes(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
 	struct agent *a = context;
-	for (size_t i = 0; i < a->site.ward_count; i++)
-		ward_inspect(a->site.wards[i]);
+	inspect_all(a);
 	arm_probes(a);
 }
 
@@ -254,6 +259,8 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 	struct agent *a = context;
 	if (number == SIGHUP)
 		read_again(a);
+	else if (number == SIGUSR1)
+		inspect_all(a);
 	else
 		stop(a, CLI_DONE);
 }
@@ -286,7 +293,8 @@ static void serve(struct agent *a)
 
 static int serve_with_events(struct agent *a)
 {
-	static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
+	/* SIGUSR1: the root half has put files right, so what is served may be something else too. */
+	static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
 	struct event *signals[COUNT(numbers)];
 	for (size_t i = 0; i < COUNT(numbers); i++) {
 		signals[i] = evsignal_new(a->site.base, numbers[i], on_signal, a);

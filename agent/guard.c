@@ -101,6 +101,11 @@ void guard_check_soon(struct guard *g)
 	check_within(g, GUARD_RETRY_MS);
 }
 
+void guard_check_now(struct guard *g)
+{
+	check_within(g, 0);
+}
+
 int64_t guard_due(const struct guard *g)
 {
 	int64_t left = g->check_at_ms - clock_monotonic_ms();
@@ -113,11 +118,12 @@ static void slow_down(struct guard *g, int64_t now_ms)
 	g->repaired_at_ms = now_ms;
 }
 
-void guard_tick(struct guard *g, struct keeper *keepers, size_t count)
+bool guard_tick(struct guard *g, struct keeper *keepers, size_t count)
 {
+	bool repaired = false;
 	int64_t now_ms = clock_monotonic_ms();
 	if (now_ms < g->check_at_ms)
-		return;
+		return false;
 	if (now_ms - g->repaired_at_ms > GUARD_QUIET_MS)
 		g->gap_ms = GUARD_GAP_MIN_MS;
 	/* Before the files are looked at: what changes after that makes an event. */
@@ -129,9 +135,14 @@ void guard_tick(struct guard *g, struct keeper *keepers, size_t count)
 		if (!k->ready && keeper_start(k, &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 		int changed = k->ready ? keeper_repair(k) : -1;
+		/* What was changed during a hold is put right as soon as it ends. */
+		if (k->ready && keeper_held(k) > 0)
+			check_within(g, keeper_held(k) + GUARD_GAP_MIN_MS);
+		repaired = repaired || changed > 0;
 		if (changed > 0)
 			slow_down(g, now_ms);
 		else if (changed < 0)
 			check_within(g, GUARD_RETRY_MS);
 	}
+	return repaired;
 }

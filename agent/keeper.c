@@ -277,11 +277,28 @@ void keeper_tick(struct keeper *k)
 	mem_free_cleanup(&reply);
 }
 
+int64_t keeper_held(const struct keeper *k)
+{
+	int64_t left = k->held_until_ms ? k->held_until_ms - clock_monotonic_ms() : 0;
+	return left > 0 ? left : 0;
+}
+
+void keeper_hold(struct keeper *k, uint32_t seconds)
+{
+	bool was_held = keeper_held(k) > 0;
+	k->held_until_ms = seconds ? clock_monotonic_ms() + (int64_t)seconds * 1000 : 0;
+	if (seconds)
+		log_event(LOG_LEVEL_NOTICE, "hold", "certificate=%s seconds=%u text=\"nothing is put right meanwhile\"",
+			k->certificate->name, seconds);
+	else if (was_held)
+		log_event(LOG_LEVEL_NOTICE, "hold", "certificate=%s text=\"it has ended\"", k->certificate->name);
+}
+
 int keeper_repair(struct keeper *k)
 {
 	struct error err;
 	/* What an undo is about is its own: it is due, or tried again soon. */
-	if (keeper_due(k) == 0 || k->undoing)
+	if (keeper_due(k) == 0 || k->undoing || keeper_held(k) > 0)
 		return 0;
 	const struct journal_entry *wanted = keeper_wanted(k);
 	char revision[REVISION_TEXT_MAX];
@@ -305,6 +322,8 @@ int keeper_repair(struct keeper *k)
 	else if (changed > 0)
 		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d",
 			k->certificate->name, revision, changed);
+	if (changed > 0 || found == KEEPER_RESTORED)
+		k->repaired = clock_wall();
 	if (changed < 0 || found == KEEPER_BROKEN)
 		return -1;
 	return changed + (found == KEEPER_RESTORED);
@@ -353,6 +372,7 @@ void keeper_inventory(const struct keeper *k, struct inventory *ret)
 		.not_before = j->served.not_before,
 		.not_after = j->served.not_after,
 		.pending_seconds = seconds_left(k),
+		.held_seconds = (uint32_t)((keeper_held(k) + 999) / 1000),
 	};
 	memcpy(ret->certificate, k->certificate->name, strlen(k->certificate->name) + 1);
 	if (!revision_is_placeholder(j->served.revision))

@@ -30,6 +30,8 @@ struct keeper {
 	int64_t paced_ms[KEEPER_HOOKS]; /* monotonic; up to when its runs are used up */
 	struct error fault; /* why it is not ready */
 	bool drifted;       /* the archive's own set was changed beyond repair: said once */
+	int64_t held_until_ms; /* monotonic; until then nothing is put right: a person is at work; 0: not held */
+	int64_t repaired;      /* wall clock; when files were last put right; 0: not yet */
 };
 
 int keeper_open(struct keeper *k, const struct agent_config *config,
@@ -47,8 +49,12 @@ bool keeper_is_pending(const struct keeper *k);
 int64_t keeper_due(const struct keeper *k);
 /* Undoes what was not committed by its deadline. Logs. */
 void keeper_tick(struct keeper *k);
+/* For so long nothing is put right; 0: from now on again. Logs. */
+void keeper_hold(struct keeper *k, uint32_t seconds);
+/* Milliseconds until the hold ends; 0: not held. */
+int64_t keeper_held(const struct keeper *k);
 /* Rewrites what differs from the wanted revision. Logs what it did. Returns how many were changed, -1 when
- * something could not be put right. */
+ * something could not be put right. Does nothing while it is held. */
 int keeper_repair(struct keeper *k);
 void keeper_inventory(const struct keeper *k, struct inventory *ret);
 

@@ -37,7 +37,7 @@ static bool read_flag(struct reader *r)
 static enum request_op read_op(struct reader *r)
 {
 	uint8_t op = read_u8(r);
-	if (op < REQUEST_INVENTORY || op > REQUEST_UNDO)
+	if (op < REQUEST_INVENTORY || op > REQUEST_HOLD)
 		r->failed = true;
 	return (enum request_op)op;
 }
@@ -85,7 +85,8 @@ static bool put_inventory(struct buf *out, const struct inventory *i)
 	       buf_add(out, i->staged_fingerprint, sizeof(i->staged_fingerprint)) == 0 &&
 	       buf_add(out, i->staged_digest, sizeof(i->staged_digest)) == 0 &&
 	       buf_put_u64(out, (uint64_t)i->not_before) == 0 &&
-	       buf_put_u64(out, (uint64_t)i->not_after) == 0 && buf_put_u32(out, i->pending_seconds) == 0;
+	       buf_put_u64(out, (uint64_t)i->not_after) == 0 && buf_put_u32(out, i->pending_seconds) == 0 &&
+	       buf_put_u32(out, i->held_seconds) == 0;
 }
 
 static void read_inventory(struct reader *r, struct inventory *i)
@@ -102,6 +103,7 @@ static void read_inventory(struct reader *r, struct inventory *i)
 	i->not_before = (int64_t)read_u64(r);
 	i->not_after = (int64_t)read_u64(r);
 	i->pending_seconds = read_u32(r);
+	i->held_seconds = read_u32(r);
 }
 
 int reply_encode(const struct reply *r, struct buf *out)
@@ -113,7 +115,7 @@ int reply_encode(const struct reply *r, struct buf *out)
 		  buf_put_string(out, r->output) == 0 && buf_put_u8(out, (uint8_t)r->stopped_count) == 0;
 	for (size_t i = 0; ok && i < r->stopped_count; i++)
 		ok = buf_put_string(out, r->stopped[i]) == 0;
-	ok = ok && buf_add(out, r->instance, sizeof(r->instance)) == 0 &&
+	ok = ok && buf_put_u64(out, (uint64_t)r->repaired) == 0 && buf_add(out, r->instance, sizeof(r->instance)) == 0 &&
 	     buf_put_u8(out, (uint8_t)r->inventory_count) == 0;
 	for (size_t i = 0; ok && i < r->inventory_count; i++)
 		ok = put_inventory(out, &r->inventory[i]);
@@ -158,6 +160,7 @@ int reply_decode(const uint8_t *data, size_t len, struct reply *ret, struct erro
 	read_string(&r, reply.text, sizeof(reply.text));
 	read_string(&r, reply.output, sizeof(reply.output));
 	read_stopped(&r, &reply);
+	reply.repaired = (int64_t)read_u64(&r);
 	read_fixed(&r, reply.instance, sizeof(reply.instance));
 	read_inventories(&r, &reply);
 	if (!read_done(&r)) {

@@ -25,13 +25,15 @@ enum request_op {
 	REQUEST_RUNNING,  /* each service's `running` hook: which are stopped */
 	REQUEST_COMMIT,   /* the new leaf was seen served: keep it */
 	REQUEST_UNDO,     /* old files back, then `reload` */
+	REQUEST_HOLD,     /* put nothing right for `timeout` seconds, on the root half's clock: a person is at work; 0 ends it */
 };
 
 struct request {
 	enum request_op op;
 	char certificate[NAME_CERTIFICATE_MAX];
 	struct revision revision; /* which one this is about; refused if it is not the staged or pending one */
-	uint32_t timeout;         /* activate: seconds until the root half undoes by itself; capped at 3600 */
+	uint32_t timeout;         /* activate: seconds until the root half undoes by itself; capped at 3600.
+				   * hold: at most REQUEST_HOLD_MAX, else refused */
 };
 
 enum {
@@ -40,6 +42,7 @@ enum {
 	REQUEST_TEXT_MAX = 1024,
 	REQUEST_OUTPUT_MAX = 8192,
 	REQUEST_INSTANCE_SIZE = 16,
+	REQUEST_HOLD_MAX = 7 * 86400,
 };
 
 struct inventory {
@@ -54,6 +57,7 @@ struct inventory {
 	uint8_t staged_digest[CHAIN_SHA256_SIZE];
 	int64_t not_before, not_after;          /* of served */
 	uint32_t pending_seconds;               /* until the root half undoes it */
+	uint32_t held_seconds;                  /* until a hold ends; 0: none */
 };
 
 struct reply {
@@ -69,6 +73,7 @@ struct reply {
 	/* running, reload, undo: services that are stopped */
 	char stopped[REQUEST_SERVICES_MAX][NAME_SERVICE_MAX];
 	size_t stopped_count;
+	int64_t repaired; /* running: when installed files were last put right, wall clock; 0: not since the root half began */
 	/* inventory */
 	uint8_t instance[REQUEST_INSTANCE_SIZE];
 	struct inventory *inventory; /* owned */

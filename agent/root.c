@@ -165,6 +165,8 @@ static void keep_undoing(struct root *r, struct keeper *keepers, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		const struct keeper *before = find_keeper(r, keepers[i].certificate->name);
 		keepers[i].undoing = before && before->undoing;
+		keepers[i].held_until_ms = before ? before->held_until_ms : 0;
+		keepers[i].repaired = before ? before->repaired : 0;
 	}
 }
 
@@ -287,13 +289,15 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 		step_request(k, &request, reply);
 	else
 		refuse(reply, "request", err);
+	if (request.op == REQUEST_HOLD)
+		guard_check_now(&r->guard);
 	return 0;
 }
 
 static void log_reply(const struct reply *reply)
 {
 	static const char *const names[] = {
-		"", "inventory", "stage", "test", "activate", "reload", "running", "commit", "undo"};
+		"", "inventory", "stage", "test", "activate", "reload", "running", "commit", "undo", "hold"};
 	char revision[REVISION_TEXT_MAX];
 	if (reply->op == REQUEST_INVENTORY || (reply->op == REQUEST_RUNNING && reply->ok))
 		return;
@@ -312,6 +316,7 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
 	auto_free struct reply *reply = mem_alloc(sizeof(*reply));
 	int result = 0;
+	r->child.heard = true;
 	if (frame->type == FRAME_BUNDLE)
 		stage(r, frame, reply);
 	else
@@ -380,7 +385,9 @@ static void tick(struct root *r)
 		keeper_tick(&r->keepers[i]);
 		guard_arm(&r->guard, r->keepers, r->keeper_count);
 	}
-	guard_tick(&r->guard, r->keepers, r->keeper_count);
+	/* The agent looks at its ports then, and tells the hub. */
+	if (guard_tick(&r->guard, r->keepers, r->keeper_count) && r->child.heard)
+		child_signal(&r->child, SIGUSR1);
 }
 
 static void loop(struct root *r)

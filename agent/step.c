@@ -248,6 +248,19 @@ static void step_running(struct keeper *k, struct reply *reply)
 		const struct service_call call = call_for(k, i, keeper_wanted(k), directory);
 		is_stopped(&call, reply);
 	}
+	reply->repaired = k->repaired;
+	reply->ok = true;
+}
+
+static void step_hold(struct keeper *k, const struct request *request, struct reply *reply)
+{
+	struct error err;
+	if (request->timeout > REQUEST_HOLD_MAX) {
+		error_set(&err, ERROR_PERMANENT, "a hold of %u s is too long", request->timeout);
+		refuse(k, reply, "hold", &err);
+		return;
+	}
+	keeper_hold(k, request->timeout);
 	reply->ok = true;
 }
 
@@ -509,6 +522,9 @@ void step_request(struct keeper *k, const struct request *request, struct reply 
 		break;
 	case REQUEST_UNDO:
 		step_undo_revision(k, reply);
+		break;
+	case REQUEST_HOLD:
+		step_hold(k, request, reply);
 		break;
 	case REQUEST_INVENTORY:
 	case REQUEST_STAGE:

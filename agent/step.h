@@ -7,6 +7,7 @@
  *   activate  journalled as pending with its deadline and what an undo puts back; own files; the symlink
  *   reload    each running service's `reload` hook; stopped ones are listed
  *   commit    pending becomes served
+ *   hold      keeper_repair does nothing for a while; kept in memory alone
  *   undo      previous files, `reload` hooks, journal. What is absent, expired or the placeholder is never
  *             put back: the new files stay and become served, and the reply (not ok, not rolled back) says so
  */
@@ -21,7 +22,7 @@ enum { STEP_TIMEOUT_MAX = 3600, STEP_RETRY_MS = 30000 };
 
 /* `b` has been opened (the signature is a pinned hub's) and names this certificate; its pairs are taken. */
 void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchors, struct reply *reply);
-/* TEST, ACTIVATE, RELOAD, RUNNING, COMMIT, UNDO. */
+/* TEST, ACTIVATE, RELOAD, RUNNING, COMMIT, UNDO, HOLD. */
 void step_request(struct keeper *k, const struct request *request, struct reply *reply);
 /* Undoes whatever is pending. */
 void step_undo(struct keeper *k, struct reply *reply);

@@ -99,6 +99,7 @@ static void tell_probed(struct transaction *t, int64_t now)
 	message_for(t, MESSAGE_PROBED, now, &m);
 	m.revision = t->have.served;
 	m.attempt = t->inspection;
+	m.repaired = t->repaired;
 	view_add_to(&t->view, &m);
 	t->io->tell(&m, t->context);
 }
@@ -497,6 +498,7 @@ static void take_stopped(struct transaction *t, const struct reply *r)
 	for (size_t i = 0; i < r->stopped_count; i++)
 		stopped[i] = r->stopped[i];
 	t->stopped = r->stopped_count > 0;
+	t->repaired = r->repaired ? r->repaired : t->repaired;
 	view_set_stopped(&t->view, stopped, r->stopped_count);
 }
 

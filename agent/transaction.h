@@ -70,6 +70,7 @@ struct transaction {
 	struct transaction_failure failure; /* of the newest order that failed; cleared by the next success */
 	struct view view;
 	bool stopped; /* some service was not running when asked last */
+	int64_t repaired; /* when the root half last put files right, as it said; wall clock, 0: not yet */
 
 	/* inside */
 	const struct transaction_io *io;

@@ -14,6 +14,7 @@ struct ward {
 	struct prober *prober;
 	struct event *timer;
 	int64_t failed_at; /* wall clock, for people */
+	int64_t held_until_ms; /* monotonic; a person is at work; 0: nobody */
 	bool unserved;     /* the last probes found an endpoint that does not serve it: said once */
 };
 
@@ -141,6 +142,7 @@ struct ward *ward_new(
 {
 	struct ward *w = mem_alloc(sizeof(*w));
 	w->site = site;
+	w->held_until_ms = have->held_seconds ? clock_monotonic_ms() + (int64_t)have->held_seconds * 1000 : 0;
 	w->timer = event_new(site->base, -1, 0, on_timer, w);
 	if (!w->timer)
 		abort();
@@ -179,13 +181,37 @@ const struct transaction *ward_transaction(const struct ward *w)
 
 /* The hub. */
 
+static void on_held(const struct reply *reply, void *context)
+{
+	struct ward *w = context;
+	if (!reply->ok)
+		log_event(LOG_LEVEL_ERROR, "hold", "certificate=%s error=\"%s\"", w->transaction.certificate, reply->text);
+}
+
+/* The root half is what would repair: it counts on a clock of its own. */
+static void hold(struct ward *w, uint32_t seconds, int64_t now)
+{
+	struct request request = {.op = REQUEST_HOLD, .timeout = seconds};
+	w->held_until_ms = seconds ? now + (int64_t)seconds * 1000 : 0;
+	snprintf(request.certificate, sizeof(request.certificate), "%s", w->transaction.certificate);
+	rootlink_ask(w->site->root, &request, on_held, w);
+}
+
+static int64_t held_ms(const struct ward *w)
+{
+	int64_t left = w->held_until_ms ? w->held_until_ms - clock_monotonic_ms() : 0;
+	return left > 0 ? left : 0;
+}
+
 void ward_message(struct ward *w, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
 	int64_t now = clock_monotonic_ms();
 	log_event(LOG_LEVEL_INFO, message_type_name(m->type), "certificate=%s revision=%s attempt=%u",
 		m->certificate, revision_text(m->revision, revision), m->attempt);
-	if (m->type == MESSAGE_PROBE)
+	if (m->type == MESSAGE_HOLD)
+		hold(w, m->seconds, now);
+	else if (m->type == MESSAGE_PROBE)
 		transaction_inspect(&w->transaction, m->attempt, now);
 	else if (!transaction_take(&w->transaction, m, now))
 		log_event(LOG_LEVEL_INFO, "dropped", "certificate=%s message=%s attempt=%u reason=stale",
@@ -242,7 +268,8 @@ void ward_inventory(const struct ward *w, struct message *ret)
 		.staged = have->staged,
 		.not_before = have->not_before,
 		.not_after = have->not_after,
-		.stopped = w->transaction.stopped};
+		.stopped = w->transaction.stopped,
+		.held = held_ms(w) > 0};
 	snprintf(ret->certificate, sizeof(ret->certificate), "%s", w->transaction.certificate);
 	if (has_bytes(have->digest))
 		chain_hex(have->digest, ret->digest);
@@ -329,6 +356,7 @@ cJSON *ward_status(const struct ward *w)
 	add_revision(o, "staged", m.staged);
 	cJSON_AddStringToObject(o, "fingerprint", m.fingerprint);
 	add_time(o, "not_after", m.not_after);
+	add_time(o, "held_until", held_ms(w) ? clock_wall() + held_ms(w) / 1000 : 0);
 	add_failure(w, o);
 	add_unserved(t, o);
 	add_probes(t, o);

@@ -16,7 +16,7 @@ void ward_free(struct ward *w);
 const char *ward_name(const struct ward *w);
 const struct transaction *ward_transaction(const struct ward *w);
 
-/* From the hub: offer, activate, probe; a bundle; welcome; the end of the connection. */
+/* From the hub: offer, activate, probe, hold; a bundle; welcome; the end of the connection. */
 void ward_message(struct ward *w, const struct message *m);
 void ward_bundle(struct ward *w, const uint8_t *data, size_t len);
 void ward_welcome(struct ward *w);

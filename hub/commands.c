@@ -73,18 +73,33 @@ static const char *agent_detail(const cJSON *agent, char *out, size_t size)
 {
 	bool connected = is_true(agent, "connected");
 	const char *error = text_of(agent, "error");
-	if (error[0])
+	if (text_of(agent, "held_until")[0])
+		snprintf(out, size, "until %s%s%s", text_of(agent, "held_until"), connected ? "" : "; away",
+			text_of(agent, "danger")[0] ? "; DANGER, see below" : "");
+	else if (error[0])
 		snprintf(out, size, "%s%s: %s%s", connected ? "" : "away; ", text_of(agent, "step"), error,
 			is_true(agent, "rolled_back") ? "; the old certificate is back" : "");
 	else if (!connected)
 		snprintf(out, size, "%s%s%s", text_of(agent, "last_seen")[0] ? "away since " : "never seen",
 			text_of(agent, "last_seen"), is_true(agent, "overdue") ? ", longer than its away_after" : "");
+	else if (text_of(agent, "waits_for")[0])
+		snprintf(out, size, "waits for %s", text_of(agent, "waits_for"));
 	else if (number_of(agent, "activate_ms") > 0)
 		snprintf(out, size, "staged in %.0f ms, activated in %.0f ms", number_of(agent, "stage_ms"),
 			number_of(agent, "activate_ms"));
 	else
 		out[0] = '\0';
 	return out;
+}
+
+/* What the table has no room for. */
+static void print_agent_notes(const cJSON *agent)
+{
+	if (text_of(agent, "danger")[0])
+		printf("    DANGER: %s is held: %s\n", text_of(agent, "agent"), text_of(agent, "danger"));
+	if (text_of(agent, "drifted")[0])
+		printf("    %s has drifted %.0f time%s, last %s: %s\n", text_of(agent, "agent"), number_of(agent, "drifts"),
+			number_of(agent, "drifts") == 1 ? "" : "s", text_of(agent, "drifted"), text_of(agent, "drift"));
 }
 
 static void print_agents(const struct answers *a, const char *certificate)
@@ -107,6 +122,8 @@ static void print_agents(const struct answers *a, const char *certificate)
 	cli_table_print(table);
 	cJSON_ArrayForEach(agent, a->agents)
 	{
+		if (strcmp(text_of(agent, "certificate"), certificate) == 0)
+			print_agent_notes(agent);
 		if (strcmp(text_of(agent, "certificate"), certificate) == 0 && text_of(agent, "rival")[0])
 			printf("    another machine tried to connect as %s at %s and was refused: a clone?\n", text_of(agent, "agent"),
 				text_of(agent, "rival"));
@@ -164,6 +181,8 @@ static void print_certificates(const struct answers *a)
 				is_true(certificate, "converged") ? "converged" : "NOT converged", text_of(certificate, "fingerprint"));
 		else
 			printf("%s  nothing published yet\n", name);
+		if (text_of(certificate, "not_rolled_back")[0])
+			printf("  NOT rolled back, although an activation failed: %s\n", text_of(certificate, "not_rolled_back"));
 		print_source(certificate);
 		print_agents(a, name);
 		print_bad_probes(a, name);

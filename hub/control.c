@@ -1,6 +1,7 @@
 #include "hub/control.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
+#include "hub/hold.h"
 #include "hub/pairing.h"
 #include "hub/publish.h"
 #include "hub/renewal.h"
@@ -188,7 +189,7 @@ static bool is_busy(const struct client *c, const struct followed *f)
 static bool has_converged(const struct client *c, const struct followed *f)
 {
 	for (size_t i = 0; i < f->rollout->agent_count; i++)
-		if (addresses(c, &f->rollout->agents[i]) && f->rollout->agents[i].state != ROLLOUT_VERIFIED)
+		if (addresses(c, &f->rollout->agents[i]) && !rollout_agent_converged(&f->rollout->agents[i]))
 			return false;
 	return !revision_is_placeholder(f->rollout->desired);
 }
@@ -474,6 +475,28 @@ static void do_history(struct client *c, const cJSON *request)
 	finish(c, CLI_DONE, NULL, NULL);
 }
 
+static void do_hold(struct client *c, const cJSON *request)
+{
+	struct error err;
+	uint32_t seconds;
+	const cJSON *name = json_get(request, "certificate");
+	const char *agent = json_string(request, "agent", NAME_AGENT_MAX - 1, &err);
+	const char *certificate = agent && name ? json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err) : NULL;
+	if (!agent || (name && !certificate) || json_u32(request, "seconds", &seconds, &err) < 0 ||
+		hold_set(c->hub, agent, certificate, seconds, &err) < 0) {
+		refuse(c, err.kind == ERROR_RETRY ? CLI_FAILED : CLI_USAGE, "%s", err.message);
+		return;
+	}
+	for (size_t i = 0; i < fleet_count(c->hub); i++) {
+		struct rollout *r = fleet_at(c->hub, i);
+		struct rollout_agent *a = rollout_find(r, agent);
+		if (a && (!certificate || strcmp(r->certificate, certificate) == 0))
+			send_json(c, status_agent(c->hub, r, a));
+	}
+	finish(c, CLI_DONE, hold_is_unknown_to(c->hub, agent) ? "warning" : NULL,
+		"the agent there is older than holds: files are still put right there until it is upgraded");
+}
+
 static void finish_enrolment(struct client *c)
 {
 	struct error err;
@@ -520,6 +543,7 @@ static const struct {
 } commands[] = {
 	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", do_import},
 	{"rollback", do_rollback}, {"history", do_history}, {"agent-add", do_agent_add},
+	{"hold", do_hold},
 };
 
 static void take_request(struct client *c, const struct frame *frame)

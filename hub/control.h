@@ -7,6 +7,7 @@
  *   import certificate, may_expire_sooner; then FILES → the same, once published
  *   rollback certificate, revision (optional)         → the same: old content as a new revision
  *   history certificate                               → "revision" …, oldest first, "result"
+ *   hold   agent, certificate (optional), seconds (0 ends) → "agent" …, "result"
  *   agent-add name, key                               → "result" with "line"
  */
 #ifndef CERTSYNC_HUB_CONTROL_H

@@ -1,7 +1,10 @@
 #include "hub/fleet.h"
 #include "hub/control.h"
 #include "hub/enroll.h"
+#include "hub/hold.h"
+#include "hub/rollback.h"
 #include "hub/session.h"
+#include "hub/window.h"
 #include "lib/bundle.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -18,10 +21,14 @@ enum { FLEET_RECORD_MAX = 1024 * 1024, FLEET_WAKE_MAX = 3600 };
 struct fleet_item {
 	struct rollout rollout;
 	enum rollout_state *logged; /* each agent's state when it was last written to the log */
+	uint32_t *drifts;           /* the same of its drifts */
+	bool told_no_rollback;
 	struct buf saved;           /* its record as it is on disk; empty: not known */
 	bool was_open;
 	bool stale;                 /* only when agents were last seen has changed since */
 	bool broken;                /* its store cannot be read: the record there is left alone */
+	struct hub *hub;
+	struct event *roll_back;    /* publishes the old content again, from the loop */
 };
 
 struct fleet {
@@ -69,16 +76,37 @@ static cJSON *place_encode(const struct rollout_agent *a)
 	cJSON_AddNumberToObject(o, "next_try", (double)a->next_try);
 	cJSON_AddStringToObject(o, "step", a->step);
 	cJSON_AddStringToObject(o, "text", a->text);
+	cJSON_AddBoolToObject(o, "passed", a->passed);
+	cJSON_AddNumberToObject(o, "drifts", a->drifts);
+	cJSON_AddNumberToObject(o, "drifts_in_row", a->drifts_in_row);
+	cJSON_AddNumberToObject(o, "drifted", (double)a->drifted);
+	cJSON_AddNumberToObject(o, "repaired", (double)a->repaired);
+	cJSON_AddStringToObject(o, "drift", a->drift);
 	return o;
+}
+
+/* Of the record of an older version, where there was nothing to tell. */
+static int drift_decode(const cJSON *o, struct rollout_agent *a, struct error *err)
+{
+	if (!json_get(o, "drifts"))
+		return 0;
+	const char *drift = json_string(o, "drift", sizeof(a->drift) - 1, err);
+	if (!drift || json_u32(o, "drifts", &a->drifts, err) < 0 ||
+		json_u32(o, "drifts_in_row", &a->drifts_in_row, err) < 0 || json_i64(o, "drifted", &a->drifted, err) < 0)
+		return -1;
+	snprintf(a->drift, sizeof(a->drift), "%s", drift);
+	return json_i64(o, "repaired", &a->repaired, err);
 }
 
 static int place_decode(const cJSON *o, struct rollout_agent *a, bool with_failure, struct error *err)
 {
 	bool failed = false;
-	if (json_i64(o, "last_seen", &a->last_seen, err) < 0)
+	if (json_i64(o, "last_seen", &a->last_seen, err) < 0 || drift_decode(o, a, err) < 0)
 		return -1;
 	if (!with_failure)
 		return 0;
+	if (json_get(o, "passed") && json_bool(o, "passed", &a->passed, err) < 0)
+		return -1;
 	const char *step = json_string(o, "step", sizeof(a->step) - 1, err);
 	const char *text = step ? json_string(o, "text", sizeof(a->text) - 1, err) : NULL;
 	if (!text || json_bool(o, "failed", &failed, err) < 0 ||
@@ -103,6 +131,8 @@ static void record_encode(const struct rollout *r, struct buf *out)
 	cJSON_AddNumberToObject(o, "started", (double)r->started);
 	cJSON_AddBoolToObject(o, "open", r->open);
 	cJSON_AddBoolToObject(o, "proceed", r->proceed);
+	cJSON_AddBoolToObject(o, "urgent", r->urgent);
+	cJSON_AddStringToObject(o, "old", revision_text(r->old, text));
 	cJSON_AddNumberToObject(o, "old_not_before", (double)r->old_not_before);
 	cJSON_AddNumberToObject(o, "old_not_after", (double)r->old_not_after);
 	cJSON *agents = cJSON_AddObjectToObject(o, "agents");
@@ -114,10 +144,23 @@ static void record_encode(const struct rollout *r, struct buf *out)
 }
 
 struct record {
-	struct revision revision;
+	struct revision revision, old;
 	int64_t started, old_not_before, old_not_after;
-	bool open, proceed;
+	bool open, proceed, urgent;
 };
+
+/* What the record of an older version lacks. */
+static int added_decode(const cJSON *o, struct record *ret, struct error *err)
+{
+	if (!json_get(o, "old"))
+		return 0;
+	const char *old = json_string(o, "old", REVISION_TEXT_MAX, err);
+	if (!old)
+		return -1;
+	if (!revision_parse(old, &ret->old))
+		return error_set(err, ERROR_PERMANENT, "old: \"%s\" is no revision", old);
+	return json_bool(o, "urgent", &ret->urgent, err);
+}
 
 /* Failures are taken over only when they are of the revision that is desired now. */
 static int record_decode(const cJSON *o, struct rollout *r, struct revision desired, struct record *ret,
@@ -138,7 +181,7 @@ static int record_decode(const cJSON *o, struct rollout *r, struct revision desi
 	if (json_i64(o, "started", &ret->started, err) < 0 ||
 		json_i64(o, "old_not_before", &ret->old_not_before, err) < 0 ||
 		json_i64(o, "old_not_after", &ret->old_not_after, err) < 0 ||
-		json_bool(o, "open", &ret->open, err) < 0)
+		json_bool(o, "open", &ret->open, err) < 0 || added_decode(o, ret, err) < 0)
 		return -1;
 	return json_bool(o, "proceed", &ret->proceed, err);
 }
@@ -227,15 +270,30 @@ static void log_change(const struct rollout *r, const struct rollout_agent *a)
 			revision_text(r->desired, text), a->name, rollout_state_name(a->state), a->stage_ms, a->activate_ms);
 }
 
+static void log_rollback(struct fleet_item *item)
+{
+	const struct rollout *r = &item->rollout;
+	if (r->no_rollback[0] && !item->told_no_rollback)
+		log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s on_failure=rollback_all reason=\"not rolled back: %s\"",
+			r->certificate, r->no_rollback);
+	item->told_no_rollback = r->no_rollback[0];
+}
+
 static void log_changes(struct fleet_item *item)
 {
 	const struct rollout *r = &item->rollout;
 	for (size_t i = 0; i < r->agent_count; i++) {
-		if (item->logged[i] == r->agents[i].state)
+		const struct rollout_agent *a = &r->agents[i];
+		if (item->drifts[i] != a->drifts)
+			log_event(LOG_LEVEL_WARNING, "drift", "certificate=%s agent=%s times=%u reason=\"%s\"", r->certificate, a->name,
+				a->drifts, a->drift);
+		item->drifts[i] = a->drifts;
+		if (item->logged[i] == a->state)
 			continue;
-		item->logged[i] = r->agents[i].state;
-		log_change(r, &r->agents[i]);
+		item->logged[i] = a->state;
+		log_change(r, a);
 	}
+	log_rollback(item);
 }
 
 /* Sets the timer unless it is set for sooner. */
@@ -267,6 +325,8 @@ static void settle(struct hub *hub, struct fleet_item *item, const struct rollou
 	if (decides(item))
 		save(hub, item);
 	item->was_open = item->rollout.open;
+	if (actions->roll_back)
+		event_active(item->roll_back, 0, 0);
 	for (size_t i = 0; i < actions->count; i++)
 		if (send_action(hub, &item->rollout, &actions->action[i], &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s agent=%s error=\"%s\"", item->rollout.certificate,
@@ -274,6 +334,35 @@ static void settle(struct hub *hub, struct fleet_item *item, const struct rollou
 	log_changes(item);
 	control_changed(hub, &item->rollout);
 	wake_at(hub->fleet, rollout_next(&item->rollout, now), now);
+}
+
+static bool still_wanted(struct fleet_item *item)
+{
+	auto_actions struct rollout_actions actions = {0};
+	rollout_tick(&item->rollout, clock_wall(), &actions);
+	bool wanted = actions.roll_back;
+	actions.roll_back = false;
+	settle(item->hub, item, &actions);
+	return wanted;
+}
+
+/* An agent has failed, and all go back: in a turn of the loop of its own, since publishing comes back here. */
+static void on_roll_back(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct error err;
+	struct fleet_item *item = context;
+	struct rollout *r = &item->rollout;
+	if (!still_wanted(item))
+		return;
+	const struct hub_certificate *certificate = hub_config_certificate(item->hub->config, r->certificate);
+	const struct revision old = r->old;
+	if (rollback(item->hub, certificate, &old, "because an activation failed", &err) == 0)
+		return;
+	rollout_no_rollback(r, err.message, clock_wall());
+	auto_actions struct rollout_actions none = {0};
+	settle(item->hub, item, &none);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -316,6 +405,7 @@ static int load_content(struct hub *hub, const char *certificate, struct rollout
 	snprintf(ret->digest, sizeof(ret->digest), "%s", chain_hex(m.digest, hex));
 	struct revision before = {m.revision.epoch, m.revision.number - 1};
 	if (store_manifest(hub->store, certificate, before, &old, &ignored) > 0) {
+		ret->old = old.revision;
 		ret->old_not_before = old.not_before;
 		ret->old_not_after = old.not_after;
 	}
@@ -335,6 +425,8 @@ static int resume(struct hub *hub, struct fleet_item *item, struct error *err)
 	if (restored < 0)
 		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", r->certificate, broken.message);
 	if (restored > 0 && revision_compare(record.revision, content.revision) == 0) {
+		content.old = record.old;
+		content.urgent = record.urgent;
 		content.old_not_before = record.old_not_before;
 		content.old_not_after = record.old_not_after;
 		rollout_resume(r, &content, record.started, record.open, record.proceed);
@@ -360,19 +452,30 @@ static void open_item(struct hub *hub, struct fleet_item *item, const struct hub
 {
 	struct error err;
 	item->saved = BUF_INIT(FLEET_RECORD_MAX);
+	item->hub = hub;
+	item->roll_back = event_new(hub->base, -1, 0, on_roll_back, item);
+	if (!item->roll_back)
+		abort();
 	rollout_init(&item->rollout, certificate);
+	item->rollout.local_minute = window_local_minute;
 	for (size_t i = 0; i < hub->config->agent_count; i++)
 		if (hub_agent_has(&hub->config->agents[i], certificate->name))
 			rollout_add_agent(&item->rollout, hub->config->agents[i].name,
 				is_canary(certificate, hub->config->agents[i].name));
 	item->logged = mem_array(item->rollout.agent_count, sizeof(*item->logged));
+	item->drifts = mem_array(item->rollout.agent_count, sizeof(*item->drifts));
 	if (resume(hub, item, &err) < 0) {
 		item->broken = true;
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate->name, err.message);
 	}
 	item->was_open = item->rollout.open;
-	for (size_t i = 0; i < item->rollout.agent_count; i++)
+	hold_restore(hub, &item->rollout);
+	for (size_t i = 0; i < item->rollout.agent_count; i++) {
 		item->logged[i] = item->rollout.agents[i].state;
+		item->drifts[i] = item->rollout.agents[i].drifts;
+	}
+	int64_t now = clock_wall();
+	wake_at(hub->fleet, rollout_next(&item->rollout, now), now);
 }
 
 void fleet_open(struct hub *hub)
@@ -400,6 +503,8 @@ void fleet_close(struct hub *hub)
 		buf_release(&fleet->items[i].saved);
 		rollout_release(&fleet->items[i].rollout);
 		free(fleet->items[i].logged);
+		free(fleet->items[i].drifts);
+		event_free(fleet->items[i].roll_back);
 	}
 	free(fleet->items);
 	event_free(fleet->timer);
@@ -416,9 +521,10 @@ void fleet_publish(struct hub *hub, const char *certificate, const struct manife
 	struct fleet_item *item = find_item(hub, certificate);
 	auto_actions struct rollout_actions actions = {0};
 	struct rollout_content content = {.revision = now_desired->revision,
-		.immediate = now_desired->flags & BUNDLE_ROLLBACK};
+		.immediate = now_desired->flags & BUNDLE_ROLLBACK, .urgent = now_desired->urgent};
 	snprintf(content.digest, sizeof(content.digest), "%s", chain_hex(now_desired->digest, hex));
 	if (old) {
+		content.old = old->revision;
 		content.old_not_before = old->not_before;
 		content.old_not_after = old->not_after;
 	}
@@ -449,6 +555,9 @@ void fleet_inventory(struct hub *hub, const char *agent, const struct message *i
 		return;
 	auto_actions struct rollout_actions actions = {0};
 	rollout_hello(&item->rollout, a, inventory, clock_wall(), &actions);
+	/* Before what is offered. */
+	if (a->held_until || inventory->held)
+		hold_tell(hub, &item->rollout, a);
 	settle(hub, item, &actions);
 }
 
@@ -547,6 +656,15 @@ void fleet_retry(struct hub *hub, struct rollout *r, const char *agent, bool for
 	for (size_t i = 0; i < r->agent_count; i++)
 		if (!agent || strcmp(r->agents[i].name, agent) == 0)
 			rollout_retry(r, &r->agents[i], force, clock_wall(), &actions);
+	settle(hub, item, &actions);
+}
+
+void fleet_hold(struct hub *hub, struct rollout *r, struct rollout_agent *a, int64_t until)
+{
+	struct fleet_item *item = find_item(hub, r->certificate);
+	auto_actions struct rollout_actions actions = {0};
+	rollout_hold(r, a, until, clock_wall(), &actions);
+	hold_tell(hub, r, a);
 	settle(hub, item, &actions);
 }
 

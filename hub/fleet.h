@@ -2,7 +2,7 @@
  * hub/rollout, decisions are kept in the store, each change of state is one line in the log.
  *
  * Record in the store: kind "rollouts", NAME of the certificate: state.json (revision, started, open, proceed, what it
- * replaced; of each agent when it was last seen and what had failed there). A change that decides anything is on disk
+ * replaced; of each agent when it was last seen, what had failed there, and what had drifted). A change that decides anything is on disk
  * before it is acted upon; when agents were last seen is written with the next such change, or within the hour.
  */
 #ifndef CERTSYNC_HUB_FLEET_H
@@ -35,5 +35,7 @@ void fleet_lost(struct hub *hub, const char *agent);
 /* From an operator or a pull. `agent` NULL: every one. */
 void fleet_retry(struct hub *hub, struct rollout *r, const char *agent, bool force);
 void fleet_proceed(struct hub *hub, struct rollout *r);
+/* Until then nothing is begun there, and the agent is told so; 0 ends it. Not kept: hub/hold.h does that. */
+void fleet_hold(struct hub *hub, struct rollout *r, struct rollout_agent *a, int64_t until);
 
 #endif

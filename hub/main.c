@@ -1,6 +1,7 @@
 #include "hub/check_command.h"
 #include "hub/commands.h"
 #include "hub/daemon.h"
+#include "hub/hold_command.h"
 #include "lib/cli.h"
 #include "lib/proc.h"
 
@@ -45,6 +46,8 @@ static const struct cli_command commands[] = {
 	{"rollback", "CERTIFICATE [REVISION]", "publish old content as a new revision, at once on every agent", json_option, 1,
 		2, false, command_rollback},
 	{"import", "CERTIFICATE", "publish a key and chain of your own", import_options, 1, 1, false, command_import},
+	{"hold", "AGENT [CERTIFICATE]", "let an agent alone while a person works there", hold_options, 1, 2, false,
+		command_hold},
 	{"check", "[HOST[:PORT[/PROTOCOL]]…]", "what clients see at every address of these names, and what to do",
 		check_options, 0, -1, false, command_check},
 	{"agent add", "NAME", "take an agent's keys; prints the line for certsync-agent join", agent_add_options, 1, 1,

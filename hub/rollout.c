@@ -1,6 +1,8 @@
 #include "hub/rollout.h"
+#include "hub/rollout_gate.h"
 #include "lib/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +30,8 @@ void rollout_init(struct rollout *r, const struct hub_certificate *certificate)
 {
 	*r = (struct rollout){.policy = certificate->rollout, .stage_timeout = certificate->stage_timeout,
 		.activate_timeout = certificate->activate_timeout, .proceed_after = certificate->proceed_after,
-		.soak = certificate->soak};
+		.soak = certificate->soak, .on_failure = certificate->on_failure, .windows = certificate->windows,
+		.window_count = certificate->window_count};
 	snprintf(r->certificate, sizeof(r->certificate), "%s", certificate->name);
 }
 
@@ -72,23 +75,41 @@ static void act(struct rollout_actions *out, enum rollout_action_type type, stru
 	out->action[out->count++] = (struct rollout_action){type, a};
 }
 
+const char *rollout_agent_state(const struct rollout_agent *a)
+{
+	return a->held_until ? "held" : rollout_state_name(a->state);
+}
+
+const char *rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+{
+	return a->state == ROLLOUT_STAGED ? gate_reason(r, a, now) : NULL;
+}
+
 static bool under_way(const struct rollout_agent *a)
 {
 	return a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_INSTALLED ||
 		(a->state == ROLLOUT_UNVERIFIED && a->deadline);
 }
 
-/* The desired revision is committed there. */
-static bool has_passed(const struct rollout_agent *a)
-{
-	return a->state == ROLLOUT_VERIFIED || a->state == ROLLOUT_UNVERIFIED;
-}
-
 /* Asks for what is served there; verified when it is the desired one everywhere. */
 static void probe(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
 {
+	a->looked = now;
 	enter(a, ROLLOUT_UNVERIFIED, now, now + ROLLOUT_PROBE_TIMEOUT);
 	act(out, ROLLOUT_SEND_PROBE, a);
+}
+
+/* The same, of one that is what it was until it has answered. */
+static void look(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	a->looked = now;
+	a->deadline = now + ROLLOUT_PROBE_TIMEOUT;
+	act(out, ROLLOUT_SEND_PROBE, a);
+}
+
+static bool look_is_due(const struct rollout_agent *a, int64_t now)
+{
+	return gate_has_passed(a) && a->connected && !a->held_until && !a->deadline && now - a->looked >= ROLLOUT_LOOK;
 }
 
 /* Failures. */
@@ -127,96 +148,44 @@ static void forget_failure(struct rollout_agent *a)
 	a->output = NULL;
 }
 
+/* Something there has changed behind our back. */
+static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ...)
+{
+	va_list args;
+	if (now - a->drifted >= ROLLOUT_DRIFT_QUIET)
+		a->drifts_in_row = 0;
+	a->drifts++;
+	a->drifts_in_row++;
+	a->drifted = now;
+	va_start(args, fmt);
+	vsnprintf(a->drift, sizeof(a->drift), fmt, args);
+	va_end(args);
+	text_clean(a->drift, 0);
+}
+
+/* What drifts again and again is repaired ever more rarely, though each repair succeeds. */
+static void fail_by_drift(struct rollout_agent *a, int64_t now)
+{
+	if (a->failures + 1 < a->drifts_in_row)
+		a->failures = a->drifts_in_row - 1;
+	fail(a, "drift", a->drift, false, now);
+}
+
 static void time_out(struct rollout_agent *a, int64_t now)
 {
 	char text[128];
-	if (a->state == ROLLOUT_UNVERIFIED) {
+	if (gate_has_passed(a)) {
+		enter(a, ROLLOUT_UNVERIFIED, now, 0);
 		snprintf(a->step, sizeof(a->step), "probe");
 		snprintf(a->text, sizeof(a->text), "the agent did not say what its ports serve: see the log of certsync-agent there");
-		a->deadline = 0;
 		return;
 	}
 	const char *step = a->state == ROLLOUT_OFFERED ? "stage" : a->state == ROLLOUT_ACTIVATING ? "activate" : "probe";
 	snprintf(text, sizeof(text), "no answer within %lld seconds: see the log of certsync-agent there",
 		(long long)(a->deadline - a->since));
 	fail(a, step, text, false, now);
-}
-
-/* The barrier. */
-
-static bool old_one_is_nearly_over(const struct rollout *r, int64_t now)
-{
-	if (!r->old_not_after)
-		return true; /* there is none: nothing is gained by waiting */
-	return r->old_not_after - now < (r->old_not_after - r->old_not_before) / 6;
-}
-
-/* In spite of a failure somewhere. */
-static bool must_go_on(const struct rollout *r, int64_t now)
-{
-	return r->proceed || now - r->started >= r->proceed_after || old_one_is_nearly_over(r, now);
-}
-
-static bool in_barrier(const struct rollout_agent *a, int64_t now)
-{
-	return a->connected || (a->last_seen && now - a->last_seen <= ROLLOUT_SEEN);
-}
-
-static bool barrier_opens(const struct rollout *r, int64_t now)
-{
-	bool complete = true, failed = false;
-	for (size_t i = 0; i < r->agent_count; i++) {
-		const struct rollout_agent *a = &r->agents[i];
-		if (!in_barrier(a, now) || a->state == ROLLOUT_AHEAD)
-			continue;
-		if (a->state != ROLLOUT_STAGED && !has_passed(a))
-			complete = false;
-		if (a->failed_staging)
-			failed = true;
-	}
-	if (complete)
-		return true;
-	if (failed)
-		return must_go_on(r, now) && (r->proceed || now - r->started >= r->stage_timeout);
-	return now - r->started >= r->stage_timeout;
-}
-
-/* Some agent failed after its files were switched, and has not got over it. */
-static bool activation_failed(const struct rollout *r)
-{
-	for (size_t i = 0; i < r->agent_count; i++)
-		if (r->agents[i].failed_activation)
-			return true;
-	return false;
-}
-
-/* When the canaries have soaked; INT64_MAX: some canary is not verified; now or earlier: there is none to wait for. */
-static int64_t soaked_at(const struct rollout *r)
-{
-	int64_t when = 0;
-	for (size_t i = 0; i < r->agent_count; i++) {
-		const struct rollout_agent *a = &r->agents[i];
-		if (!a->canary)
-			continue;
-		if (a->state != ROLLOUT_VERIFIED)
-			return INT64_MAX;
-		when = a->since + r->soak > when ? a->since + r->soak : when;
-	}
-	return when;
-}
-
-static bool may_activate(const struct rollout *r, const struct rollout_agent *a, int64_t now)
-{
-	if (r->immediate)
-		return true;
-	if (!a->canary && now < soaked_at(r) && !must_go_on(r, now))
-		return false;
-	if (r->policy == ROLLOUT_IMMEDIATE)
-		return true;
-	if (!r->open)
-		return false;
-	/* A retry of the one that failed is no further activation. */
-	return a->failed_activation || !activation_failed(r) || must_go_on(r, now);
 }
 
 /* The rest of the machine: what is due now. Every event ends here. */
@@ -233,7 +202,7 @@ static uint32_t next_attempt(struct rollout *r, int64_t now)
 
 static bool offer_is_due(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	if (!a->connected || revision_is_placeholder(r->desired))
+	if (!a->connected || a->held_until || revision_is_placeholder(r->desired))
 		return false;
 	return a->state == ROLLOUT_IDLE || (a->state == ROLLOUT_FAILED && now >= a->next_try);
 }
@@ -248,49 +217,123 @@ static void not_after(int64_t *when, int64_t latest)
 static void mend_clock(struct rollout *r, int64_t now)
 {
 	not_after(&r->started, now);
+	not_after(&r->rollback_retry, now + ROLLOUT_BACKOFF_MAX);
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
 		not_after(&a->since, now);
 		not_after(&a->last_seen, now);
+		not_after(&a->looked, now);
+		not_after(&a->drifted, now);
 		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
+		not_after(&a->held_until, now + MESSAGE_HOLD_MAX);
 		not_after(&a->deadline, now + (a->state == ROLLOUT_OFFERED ? r->stage_timeout :
-			a->state == ROLLOUT_UNVERIFIED ? ROLLOUT_PROBE_TIMEOUT : r->activate_timeout));
+			gate_has_passed(a) ? ROLLOUT_PROBE_TIMEOUT : r->activate_timeout));
 	}
+}
+
+static void end_hold(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	a->held_until = 0;
+	if (gate_has_passed(a) && a->connected && !a->deadline)
+		probe(a, now, out);
+}
+
+/* What the clock brings for one agent, and its next offer. */
+static void advance_agent(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	if (a->held_until && now >= a->held_until)
+		end_hold(a, now, out);
+	if (a->deadline && now >= a->deadline)
+		time_out(a, now);
+	if (look_is_due(a, now))
+		look(a, now, out);
+	if (!offer_is_due(r, a, now))
+		return;
+	a->attempt = next_attempt(r, now);
+	a->stage_ms = a->activate_ms = 0;
+	a->fetched = false;
+	enter(a, ROLLOUT_OFFERED, now, now + r->stage_timeout);
+	act(out, ROLLOUT_SEND_OFFER, a);
+}
+
+static void ask_for_rollback(struct rollout *r, int64_t now, struct rollout_actions *out)
+{
+	const char *refusal;
+	if (!gate_wants_rollback(r, now, &refusal)) {
+		r->no_rollback[0] = '\0';
+		return;
+	}
+	if (refusal)
+		snprintf(r->no_rollback, sizeof(r->no_rollback), "%s", refusal);
+	else if (now >= r->rollback_retry)
+		out->roll_back = true;
 }
 
 static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 {
 	mend_clock(r, now);
-	for (size_t i = 0; i < r->agent_count; i++) {
-		struct rollout_agent *a = &r->agents[i];
-		if (a->deadline && now >= a->deadline)
-			time_out(a, now);
-		if (offer_is_due(r, a, now)) {
-			a->attempt = next_attempt(r, now);
-			a->stage_ms = a->activate_ms = 0;
-			a->fetched = false;
-			enter(a, ROLLOUT_OFFERED, now, now + r->stage_timeout);
-			act(out, ROLLOUT_SEND_OFFER, a);
-		}
-	}
-	if (!r->open && !revision_is_placeholder(r->desired) && barrier_opens(r, now))
+	for (size_t i = 0; i < r->agent_count; i++)
+		advance_agent(r, &r->agents[i], now, out);
+	ask_for_rollback(r, now, out);
+	if (!r->open && !revision_is_placeholder(r->desired) && gate_barrier_opens(r, now))
 		r->open = true;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
-		if (a->state != ROLLOUT_STAGED || !a->connected || !may_activate(r, a, now))
+		if (a->state != ROLLOUT_STAGED || !a->connected || out->roll_back || !gate_may_activate(r, a, now))
 			continue;
 		enter(a, ROLLOUT_ACTIVATING, now, now + r->activate_timeout);
 		act(out, ROLLOUT_SEND_ACTIVATE, a);
 	}
 }
 
+void rollout_no_rollback(struct rollout *r, const char *reason, int64_t now)
+{
+	snprintf(r->no_rollback, sizeof(r->no_rollback), "%s", reason);
+	text_clean(r->no_rollback, 0);
+	r->rollback_retry = now + ROLLOUT_BACKOFF_MAX;
+}
+
+void rollout_hold(struct rollout *r, struct rollout_agent *a, int64_t until, int64_t now, struct rollout_actions *out)
+{
+	bool was_held = a->held_until;
+	if (until > now)
+		a->held_until = until;
+	else if (was_held)
+		end_hold(a, now, out);
+	advance(r, now, out);
+}
+
+/* Whether some agent of the barrier still serves what the desired revision replaces: it stays "the old one" for the next. A
+ * rollback went back to what is good. */
+static bool keeps_old(const struct rollout *r, int64_t now)
+{
+	bool waits = false, any_passed = false;
+	if (revision_is_placeholder(r->desired) || r->immediate)
+		return false;
+	for (size_t i = 0; i < r->agent_count; i++) {
+		const struct rollout_agent *a = &r->agents[i];
+		any_passed = any_passed || a->passed;
+		if (gate_awaits(a, now) && a->state != ROLLOUT_FAILED && !a->passed)
+			waits = true;
+	}
+	return waits && (r->old_not_after || !any_passed);
+}
+
 static void set_content(struct rollout *r, const struct rollout_content *content)
 {
 	r->desired = content->revision;
 	snprintf(r->digest, sizeof(r->digest), "%s", content->digest);
+	r->immediate = content->immediate;
+	r->urgent = content->urgent;
+	r->no_rollback[0] = '\0';
+	r->rollback_retry = 0;
+}
+
+static void set_old(struct rollout *r, const struct rollout_content *content)
+{
+	r->old = content->old;
 	r->old_not_before = content->old_not_before;
 	r->old_not_after = content->old_not_after;
-	r->immediate = content->immediate;
 }
 
 static void say_ahead(const struct rollout *r, struct rollout_agent *a)
@@ -303,16 +346,25 @@ static void say_ahead(const struct rollout *r, struct rollout_agent *a)
 		revision_text(a->high_water, has), revision_text(r->desired, wanted));
 }
 
+static void go_ahead(const struct rollout *r, struct rollout_agent *a, struct revision has, int64_t now)
+{
+	a->high_water = has;
+	say_ahead(r, a);
+	enter(a, ROLLOUT_AHEAD, now, 0);
+}
+
 void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now,
 	struct rollout_actions *out)
 {
+	if (!keeps_old(r, now))
+		set_old(r, content);
 	set_content(r, content);
 	r->started = now;
 	r->open = r->proceed = false;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
 		forget_failure(a);
-		a->force = false;
+		a->force = a->passed = false;
 		if (a->state == ROLLOUT_AHEAD && revision_compare(r->desired, a->high_water) <= 0)
 			say_ahead(r, a);
 		else
@@ -323,6 +375,7 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 
 void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open, bool proceed)
 {
+	set_old(r, content);
 	set_content(r, content);
 	r->started = started;
 	r->open = open;
@@ -343,23 +396,45 @@ static bool is_ahead(const struct rollout *r, const struct message *inventory)
 		strcmp(inventory->digest, r->digest) != 0;
 }
 
+/* The desired revision was there, and is not any more. */
+static void lose_revision(struct rollout *r, struct rollout_agent *a, struct revision has, int64_t now, bool at_once)
+{
+	char text[REVISION_TEXT_MAX];
+	note_drift(a, now, "it has revision %s although it had the desired one", revision_text(has, text));
+	a->served = has;
+	r->open = true;
+	if (at_once && a->drifts_in_row == 1)
+		enter(a, ROLLOUT_IDLE, now, 0);
+	else
+		fail_by_drift(a, now);
+}
+
+static void take_inventory(struct rollout_agent *a, const struct message *inventory)
+{
+	a->served = inventory->revision;
+	a->high_water = inventory->high_water;
+	a->served_not_before = inventory->not_before;
+	a->served_not_after = inventory->not_after;
+	snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", inventory->fingerprint);
+}
+
 void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct message *inventory, int64_t now,
 	struct rollout_actions *out)
 {
 	a->connected = true;
 	a->last_seen = now;
-	a->served = inventory->revision;
-	a->high_water = inventory->high_water;
-	snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", inventory->fingerprint);
+	take_inventory(a, inventory);
 	if (has_desired(r, inventory) && !a->force) {
 		a->stopped = inventory->stopped;
+		a->passed = true;
 		a->failed_staging = a->failed_activation = false;
 		probe(a, now, out);
 		/* Somebody has passed the barrier: a hub that was killed before it had noted that must not close it. */
 		r->open = true;
 	} else if (is_ahead(r, inventory)) {
-		say_ahead(r, a);
-		enter(a, ROLLOUT_AHEAD, now, 0);
+		go_ahead(r, a, inventory->high_water, now);
+	} else if (a->passed && gate_has_passed(a)) {
+		lose_revision(r, a, inventory->revision, now, true);
 	} else if (a->state != ROLLOUT_FAILED) {
 		enter(a, ROLLOUT_IDLE, now, 0);
 	}
@@ -370,7 +445,7 @@ void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struc
 {
 	a->connected = false;
 	a->last_seen = now;
-	if (a->state == ROLLOUT_UNVERIFIED)
+	if (gate_has_passed(a))
 		a->deadline = 0;
 	else if (under_way(a) || a->state == ROLLOUT_STAGED)
 		enter(a, ROLLOUT_IDLE, now, 0);
@@ -384,7 +459,7 @@ static void take_probes(struct rollout_agent *a, const struct message *m, int64_
 	if (m->probe_count)
 		memcpy(a->probes, m->probes, m->probe_count * sizeof(*a->probes));
 	a->probe_count = m->probe_count;
-	a->probed = now;
+	a->probed = a->looked = now;
 }
 
 /* The first endpoint of the last probes that does not show the desired certificate; NULL when all that run do. */
@@ -408,9 +483,9 @@ static void judge_probes(struct rollout_agent *a, int64_t now)
 		return;
 	}
 	if (bad->served) {
-		fail(a, "drift", "", false, now);
-		snprintf(a->text, sizeof(a->text), "%s of %s serves another certificate (SHA-256 %s): the activation is repeated",
+		note_drift(a, now, "%s of %s serves another certificate (SHA-256 %.16s…): the activation is repeated",
 			bad->endpoint, bad->service, bad->fingerprint);
+		fail_by_drift(a, now);
 		a->force = true;
 		return;
 	}
@@ -420,13 +495,24 @@ static void judge_probes(struct rollout_agent *a, int64_t now)
 }
 
 /* What an agent says of its own ports outside of an activation. */
-static void look_at_probes(const struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now)
+static void look_at_probes(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now)
 {
 	take_probes(a, m, now);
 	a->stopped = false; /* a standby may have taken over, or gone back */
 	for (size_t i = 0; i < a->probe_count; i++)
 		a->stopped = a->stopped || a->probes[i].stopped;
-	if (has_passed(a) && revision_compare(m->revision, r->desired) == 0)
+	if (m->repaired && m->repaired != a->repaired && !a->held_until) {
+		a->repaired = m->repaired;
+		note_drift(a, now, "installed files had been changed, and were put right");
+	}
+	if (!gate_has_passed(a))
+		return;
+	a->deadline = 0;
+	if (revision_compare(m->revision, r->desired) > 0)
+		go_ahead(r, a, m->revision, now);
+	else if (revision_compare(m->revision, r->desired) < 0)
+		lose_revision(r, a, m->revision, now, false);
+	else if (!a->held_until)
 		judge_probes(a, now);
 }
 
@@ -461,6 +547,7 @@ static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct
 		a->served = r->desired;
 		a->stopped = m->stopped;
 		a->force = false;
+		a->passed = true;
 		snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", m->fingerprint);
 		take_probes(a, m, now);
 		forget_failure(a);
@@ -502,9 +589,9 @@ void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64
 	a->force = a->force || force;
 	if (a->state == ROLLOUT_FAILED)
 		a->next_try = now;
-	if (force && has_passed(a))
+	if (force && gate_has_passed(a))
 		enter(a, ROLLOUT_IDLE, now, 0);
-	else if (a->state == ROLLOUT_UNVERIFIED && a->connected)
+	else if (a->state == ROLLOUT_UNVERIFIED && a->connected && !a->held_until)
 		probe(a, now, out);
 	advance(r, now, out);
 }
@@ -526,58 +613,72 @@ static void sooner(int64_t *best, int64_t when)
 		*best = when;
 }
 
-/* When must_go_on becomes true by itself. */
-static int64_t goes_on_at(const struct rollout *r)
+static int64_t agent_next(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	int64_t when = r->started + r->proceed_after;
-	if (r->old_not_after)
-		sooner(&when, r->old_not_after - (r->old_not_after - r->old_not_before) / 6 + 1);
-	return when;
+	int64_t best = INT64_MAX;
+	if (a->held_until)
+		sooner(&best, a->held_until);
+	if (a->deadline)
+		sooner(&best, a->deadline);
+	if (a->state == ROLLOUT_FAILED && a->connected && !a->held_until)
+		sooner(&best, a->next_try);
+	if (gate_has_passed(a) && a->connected && !a->held_until && !a->deadline)
+		sooner(&best, a->looked + ROLLOUT_LOOK);
+	if (a->state == ROLLOUT_STAGED)
+		sooner(&best, gate_next(r, a, now));
+	return best;
 }
 
 int64_t rollout_next(const struct rollout *r, int64_t now)
 {
+	const char *refusal;
 	int64_t best = INT64_MAX;
-	for (size_t i = 0; i < r->agent_count; i++) {
-		const struct rollout_agent *a = &r->agents[i];
-		if (a->deadline)
-			sooner(&best, a->deadline);
-		if (a->state == ROLLOUT_FAILED && a->connected)
-			sooner(&best, a->next_try);
-		if (a->state != ROLLOUT_STAGED)
-			continue;
-		if (r->started + r->stage_timeout > now)
-			sooner(&best, r->started + r->stage_timeout);
-		if (goes_on_at(r) > now)
-			sooner(&best, goes_on_at(r));
-		if (soaked_at(r) > now)
-			sooner(&best, soaked_at(r));
-	}
+	for (size_t i = 0; i < r->agent_count; i++)
+		sooner(&best, agent_next(r, &r->agents[i], now));
+	if (gate_wants_rollback(r, now, &refusal) && !refusal)
+		sooner(&best, r->rollback_retry > now ? r->rollback_retry : now);
 	return best;
+}
+
+static bool any_under_way(const struct rollout *r)
+{
+	for (size_t i = 0; i < r->agent_count; i++)
+		if (under_way(&r->agents[i]))
+			return true;
+	return false;
+}
+
+static bool any_awaited_has_failed(const struct rollout *r, int64_t now)
+{
+	for (size_t i = 0; i < r->agent_count; i++)
+		if (r->agents[i].failures && gate_awaits(&r->agents[i], now))
+			return true;
+	return false;
 }
 
 bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
 	if (under_way(a))
 		return true;
-	if (a->state != ROLLOUT_STAGED)
+	if (a->state != ROLLOUT_STAGED || a->held_until || gate_waits_for_window(r, a, now))
 		return false;
 	/* At the barrier: something under way elsewhere, or stage_timeout, may open it; a failure will not. */
-	for (size_t i = 0; i < r->agent_count; i++)
-		if (under_way(&r->agents[i]))
-			return true;
-	for (size_t i = 0; i < r->agent_count; i++)
-		if (r->agents[i].failures && in_barrier(&r->agents[i], now))
-			return false;
-	if (!a->canary && soaked_at(r) != INT64_MAX && now < soaked_at(r))
+	if (any_under_way(r))
 		return true;
-	return now - r->started < r->stage_timeout;
+	if (any_awaited_has_failed(r, now))
+		return false;
+	return gate_is_soaking(r, a, now) || now - r->started < r->stage_timeout;
+}
+
+bool rollout_agent_converged(const struct rollout_agent *a)
+{
+	return a->state == ROLLOUT_VERIFIED && !a->held_until;
 }
 
 bool rollout_converged(const struct rollout *r)
 {
 	for (size_t i = 0; i < r->agent_count; i++)
-		if (r->agents[i].state != ROLLOUT_VERIFIED)
+		if (!rollout_agent_converged(&r->agents[i]))
 			return false;
 	return !revision_is_placeholder(r->desired);
 }

@@ -24,6 +24,7 @@ struct session {
 	bool hello;                /* said, and accepted */
 	char instance[33];
 	char version[32];
+	uint32_t protocol;
 	int64_t skew;
 	int64_t rival; /* when another machine was refused in this one's favour; 0 never */
 	uint32_t inventories; /* still to come */
@@ -38,6 +39,11 @@ const char *session_agent(const struct session *s)
 const char *session_version(const struct session *s)
 {
 	return s->version;
+}
+
+uint32_t session_protocol(const struct session *s)
+{
+	return s->protocol;
 }
 
 int64_t session_rival(const struct session *s)
@@ -170,8 +176,8 @@ static void take_hello(struct session *s, const struct message *m)
 	log_event(LOG_LEVEL_INFO, "connected", "agent=%s version=%s certificates=%u skew=%llds", s->name, s->version,
 		m->count, (long long)s->skew);
 	/* The lower of the two versions is spoken from here on. */
-	struct message welcome = {.type = MESSAGE_WELCOME,
-		.protocol = m->protocol < MESSAGE_PROTOCOL ? m->protocol : MESSAGE_PROTOCOL, .clock = clock_wall()};
+	s->protocol = m->protocol < MESSAGE_PROTOCOL ? m->protocol : MESSAGE_PROTOCOL;
+	struct message welcome = {.type = MESSAGE_WELCOME, .protocol = s->protocol, .clock = clock_wall()};
 	snprintf(welcome.version, sizeof(welcome.version), "%s", CERTSYNC_VERSION);
 	snprintf(welcome.name, sizeof(welcome.name), "%s", s->name);
 	session_send(s, &welcome);

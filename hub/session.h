@@ -17,6 +17,7 @@ void session_close_all(struct hub *hub);
 struct session *session_find(struct hub *hub, const char *agent); /* that has said hello; or NULL */
 const char *session_agent(const struct session *s);
 const char *session_version(const struct session *s);
+uint32_t session_protocol(const struct session *s); /* the one that is spoken with it */
 int64_t session_rival(const struct session *s); /* when another machine last tried to be this agent; 0 never */
 int64_t session_skew(const struct session *s); /* the agent's clock minus ours, at hello, in seconds */
 void session_send(struct session *s, const struct message *m);

@@ -4,6 +4,7 @@
 #include "hub/session.h"
 #include "hub/source.h"
 #include "lib/clock.h"
+#include "lib/mem.h"
 
 #include <stdlib.h>
 
@@ -90,6 +91,7 @@ cJSON *status_certificate(struct hub *hub, const struct rollout *r)
 	cJSON_AddBoolToObject(o, "converged", rollout_converged(r));
 	cJSON_AddStringToObject(o, "rollout", r->policy == ROLLOUT_TOGETHER ? "together" : "immediate");
 	cJSON_AddBoolToObject(o, "barrier_open", r->open);
+	cJSON_AddStringToObject(o, "not_rolled_back", r->no_rollback);
 	add_current(hub, r, o);
 	const struct renewal *renewal = renewal_find(hub, r->certificate);
 	if (renewal)
@@ -129,6 +131,35 @@ static void add_failure(const struct rollout_agent *a, cJSON *o)
 	add_time(o, "next_try", a->next_try);
 }
 
+/* What had changed there behind our back. */
+static void add_drift(const struct rollout_agent *a, cJSON *o)
+{
+	cJSON_AddNumberToObject(o, "drifts", a->drifts);
+	add_time(o, "drifted", a->drifted);
+	cJSON_AddStringToObject(o, "drift", a->drift);
+}
+
+/* The certificate that it serves is over before its hold is, or nearly so, and the renewal waits for that: nobody must overlook it. */
+static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a)
+{
+	int64_t life = a->served_not_after - a->served_not_before, soon = clock_wall() + life / 6;
+	if (!a->held_until || !a->served_not_after || revision_compare(a->served, r->desired) == 0)
+		return false;
+	return a->served_not_after < a->held_until || a->served_not_after < soon;
+}
+
+/* What it waits for, and what that endangers. */
+static void add_waiting(const struct rollout *r, const struct rollout_agent *a, cJSON *o)
+{
+	char when[CLOCK_TEXT_MAX];
+	const char *what = rollout_waits_for(r, a, clock_wall());
+	cJSON_AddStringToObject(o, "waits_for", what ? what : "");
+	add_time(o, "held_until", a->held_until);
+	auto_free char *danger = is_in_danger(r, a) ? mem_printf("what it serves expires %s, and the renewal waits for the end of "
+		"the hold: certsync hold %s %s --end", clock_text(a->served_not_after, when), a->name, r->certificate) : NULL;
+	cJSON_AddStringToObject(o, "danger", danger ? danger : "");
+}
+
 /* Away for longer than its configuration calls normal. */
 static bool is_overdue(const struct hub *hub, const struct rollout_agent *a)
 {
@@ -149,7 +180,8 @@ cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollo
 	add_time(o, "rival", session ? session_rival(session) : 0);
 	cJSON_AddBoolToObject(o, "overdue", !session && is_overdue(hub, a));
 	add_time(o, "last_seen", session ? clock_wall() : a->last_seen);
-	cJSON_AddStringToObject(o, "state", rollout_state_name(a->state));
+	cJSON_AddStringToObject(o, "state", rollout_agent_state(a));
+	add_waiting(r, a, o);
 	cJSON_AddBoolToObject(o, "stopped", a->stopped);
 	add_time(o, "since", a->since);
 	add_revision(o, "desired", r->desired);
@@ -159,6 +191,7 @@ cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollo
 	cJSON_AddNumberToObject(o, "stage_ms", a->stage_ms);
 	cJSON_AddNumberToObject(o, "activate_ms", a->activate_ms);
 	add_failure(a, o);
+	add_drift(a, o);
 	add_probes(a, o);
 	return o;
 }

@@ -178,6 +178,7 @@ static void put_inventory(const struct message *m, cJSON *o)
 	put_revision(o, "high_water", m->high_water);
 	put_revision(o, "staged", m->staged);
 	cJSON_AddBoolToObject(o, "stopped", m->stopped);
+	cJSON_AddBoolToObject(o, "held", m->held);
 }
 
 static int take_inventory(const cJSON *o, struct message *m, struct error *err)
@@ -185,6 +186,9 @@ static int take_inventory(const cJSON *o, struct message *m, struct error *err)
 	if (take_subject(o, m, err) < 0 || take_content(o, m, err) < 0 ||
 		take_revision(o, "high_water", &m->high_water, err) < 0 ||
 		take_revision(o, "staged", &m->staged, err) < 0)
+		return -1;
+	/* Protocol 1 has no holds. */
+	if (json_get(o, "held") && json_bool(o, "held", &m->held, err) < 0)
 		return -1;
 	return json_bool(o, "stopped", &m->stopped, err);
 }
@@ -340,11 +344,30 @@ static void put_probed(const struct message *m, cJSON *o)
 {
 	put_subject(m, o);
 	put_probes(m, o);
+	put_number(o, "repaired", m->repaired);
 }
 
 static int take_probed(const cJSON *o, struct message *m, struct error *err)
 {
+	/* Protocol 1 does not tell it. */
+	if (json_get(o, "repaired") && json_i64(o, "repaired", &m->repaired, err) < 0)
+		return -1;
 	return take_subject(o, m, err) < 0 ? -1 : take_probes(o, m, err);
+}
+
+static void put_hold(const struct message *m, cJSON *o)
+{
+	put_subject(m, o);
+	put_number(o, "seconds", m->seconds);
+}
+
+static int take_hold(const cJSON *o, struct message *m, struct error *err)
+{
+	if (take_subject(o, m, err) < 0 || json_u32(o, "seconds", &m->seconds, err) < 0)
+		return -1;
+	if (m->seconds > MESSAGE_HOLD_MAX)
+		return error_set(err, ERROR_PERMANENT, "seconds: a hold lasts %d at most", MESSAGE_HOLD_MAX);
+	return 0;
 }
 
 static void put_nothing(const struct message *m, cJSON *o)
@@ -391,6 +414,7 @@ static const struct {
 	{MESSAGE_VERIFIED, "verified", put_verified, take_verified},
 	{MESSAGE_FAILED, "failed", put_failed, take_failed},
 	{MESSAGE_PROBE, "probe", put_subject, take_subject},
+	{MESSAGE_HOLD, "hold", put_hold, take_hold},
 	{MESSAGE_PROBED, "probed", put_probed, take_probed},
 	{MESSAGE_PULL, "pull", put_subject, take_subject},
 	{MESSAGE_PING, "ping", put_nothing, take_nothing},

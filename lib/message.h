@@ -1,7 +1,7 @@
 /* The messages between hub and agent: JSON in FRAME_MESSAGE (man/certsync-protocol.7 is the specification).
  *
  * The agent begins with `hello` and one `inventory` per certificate of its configuration; the hub answers
- * `welcome`. Then the hub sends offer, activate, probe; the agent fetch, staged, installed, verified, failed,
+ * `welcome`. Then the hub sends offer, activate, probe, hold; the agent fetch, staged, installed, verified, failed,
  * probed, pull; either side error. Only the agent pings. Each but hello, welcome, ping, pong and error names
  * certificate, revision and attempt; whoever receives a stale attempt drops it.
  */
@@ -16,7 +16,14 @@
 
 #include <stdbool.h>
 
-enum { MESSAGE_PROTOCOL = 1, MESSAGE_PROBES_MAX = 64, MESSAGE_TEXT_MAX = 1024, MESSAGE_OUTPUT_MAX = 8192 };
+enum {
+	MESSAGE_PROTOCOL = 2,
+	MESSAGE_PROTOCOL_HOLD = 2, /* the first that has `hold`: to an older agent it would be an unknown message */
+	MESSAGE_HOLD_MAX = 7 * 86400, /* seconds */
+	MESSAGE_PROBES_MAX = 64,
+	MESSAGE_TEXT_MAX = 1024,
+	MESSAGE_OUTPUT_MAX = 8192,
+};
 
 enum message_type {
 	MESSAGE_HELLO = 1,
@@ -30,6 +37,7 @@ enum message_type {
 	MESSAGE_VERIFIED,
 	MESSAGE_FAILED,
 	MESSAGE_PROBE,
+	MESSAGE_HOLD, /* repair nothing of this certificate for so long: a person is at work */
 	MESSAGE_PROBED,
 	MESSAGE_PULL, /* the agent asks for what is due; passes no barrier */
 	MESSAGE_PING,
@@ -74,12 +82,15 @@ struct message {
 	struct revision high_water; /* newest ever taken */
 	struct revision staged;     /* (0,0): nothing staged beyond `revision` */
 	bool stopped;               /* inventory, verified: some service is stopped: `installed (stopped)` */
+	bool held;                  /* inventory: nothing is repaired there now (false where the sender knows no hold) */
 
 	/* offer */
 	bool may_expire_sooner, rollback;
 	bool force; /* activate: run the hooks even if this revision is installed already */
 	/* activate */
 	uint32_t timeout; /* seconds until the hub gives the attempt up */
+	/* hold */
+	uint32_t seconds; /* from now; 0 ends it; MESSAGE_HOLD_MAX at most */
 
 	/* staged, installed, verified, failed */
 	uint32_t milliseconds; /* what the step took */
@@ -93,6 +104,7 @@ struct message {
 	/* verified, probed */
 	struct message_probe *probes; /* owned */
 	size_t probe_count;
+	int64_t repaired; /* probed: when installed files were last put right, by the agent's clock; 0: not since its root half began */
 };
 
 void message_release(struct message *m);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,8 @@ static void relay(int peer)
 
 static int play(const char *config)
 {
+	/* What the daemon would look at its ports for. */
+	signal(SIGUSR1, SIG_IGN);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	auto_free char *copy = mem_strdup(config);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/run/tool.sock", dirname(copy));

@@ -379,6 +379,46 @@ subtest 'installed files that somebody changes' => sub {
 	stop($node, 'TERM');
 };
 
+subtest 'a person at work is let alone' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	my $own = "$node->{dir}/own/one.pem";
+	ok(!ask($node, 'hold', '1.1', 7 * 86400 + 1)->{ok}, 'a hold of over a week is refused');
+	ok(ask($node, 'hold', '1.1', 3600)->{ok}, 'a hold');
+	is(inventory($node)->{held}, 3600, 'is known');
+	write_file($own, "mine for now\n");
+	unlink "$node->{dir}/run/tool.sock";
+	kill 'HUP', $node->{pid};
+	ok(wait_for(sub { connect_tool($node) }), 'the configuration is read again');
+	is(inventory($node)->{held} > 3590, 1, 'and it is still known');
+	ask($node, 'running', '1.1') for 1 .. 3;
+	is(read_file($own), "mine for now\n", 'nothing is put right meanwhile');
+	ok(ask($node, 'hold', '1.1', 0)->{ok}, 'its end');
+	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'what was changed is put right at once');
+	ok(ask($node, 'running', '1.1')->{repaired} > 0, 'and this is told');
+	ok(ask($node, 'hold', '1.1', 1)->{ok}, 'a short hold');
+	write_file($own, "mine again\n");
+	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'ends by itself');
+	stop($node, 'TERM');
+};
+
+subtest 'a file that is changed without end' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	my $own = "$node->{dir}/own/one.pem";
+	my $until = time + 4;
+	while (time < $until) {
+		write_file($own, "mine\n");
+		sleep 0.01;
+	}
+	my $repairs = () = read_file("$node->{dir}/log") =~ /event=repair /g;
+	cmp_ok($repairs, '>=', 2, 'is put right');
+	cmp_ok($repairs, '<=', 4, 'ever more rarely: a few times in four seconds') or diag($repairs);
+	my $reloads = () = read_file("$node->{dir}/hooks.log") =~ / reload /g;
+	is($reloads, 2, 'and no service is reloaded for it');
+	stop($node, 'TERM');
+};
+
 subtest 'a set in the archive that somebody changes' => sub {
 	my $node = node();
 	install($node, '1.1', $a);

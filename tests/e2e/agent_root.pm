@@ -181,7 +181,8 @@ sub wait_for {
 
 # ---- agent/request.h, from the other side ----
 
-our %op = (inventory => 1, stage => 2, test => 3, activate => 4, reload => 5, running => 6, commit => 7, undo => 8);
+our %op = (inventory => 1, stage => 2, test => 3, activate => 4, reload => 5, running => 6, commit => 7, undo => 8,
+	hold => 9);
 
 sub send_frame {
 	my ($node, $type, $payload) = @_;
@@ -202,12 +203,12 @@ sub receive {
 		= unpack 'C N/a N N C C C N/a N/a N/a C a*', $rest;
 	$reply{revision} = revision($epoch, $number);
 	for (1 .. $count) { (my $stopped, $rest) = unpack 'N/a a*', $rest; push @{$reply{stopped}}, $stopped }
-	(@reply{qw(instance)}, $count, $rest) = unpack 'H32 C a*', $rest;
+	(@reply{qw(repaired instance)}, $count, $rest) = unpack 'Q> H32 C a*', $rest;
 	for (1 .. $count) {
 		my %i;
 		my @r;
-		($i{certificate}, @r[0 .. 7], @i{qw(digest fingerprint staged_fingerprint staged_digest not_before not_after seconds)}, $rest)
-			= unpack 'N/a N8 H64 H64 H64 H64 Q> Q> N a*', $rest;
+		($i{certificate}, @r[0 .. 7], @i{qw(digest fingerprint staged_fingerprint staged_digest not_before not_after seconds held)}, $rest)
+			= unpack 'N/a N8 H64 H64 H64 H64 Q> Q> N N a*', $rest;
 		@i{qw(served high_water staged pending)} = map { revision(@r[2 * $_, 2 * $_ + 1]) } 0 .. 3;
 		$reply{inventory}{$i{certificate}} = \%i;
 	}

@@ -1,0 +1,119 @@
+#include "hub/hold_command.h"
+#include "hub/config.h"
+#include "lib/ask.h"
+#include "lib/config.h"
+#include "lib/mem.h"
+#include "lib/message.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HOLD_FAULTS_MAX = 64 * 1024 };
+
+const struct cli_option hold_options[] = {
+	{"--for", "TIME", "how long, 1s to 7d, like 4h; then everything goes on by itself"},
+	{"--end", NULL, "now: what waits is done, and what was changed is put right"},
+	{"--json", NULL, "one JSON object instead of a table"},
+	{NULL, NULL, NULL},
+};
+
+static const char *text_of(const cJSON *o, const char *key)
+{
+	const cJSON *value = json_get(o, key);
+	return cJSON_IsString(value) ? value->valuestring : "";
+}
+
+/* 0 seconds: it ends. */
+static int read_time(const struct cli_line *line, int64_t *ret)
+{
+	const char *time = cli_value(line, "--for", 0);
+	if (!time == !cli_has(line, "--end"))
+		return cli_fail(CLI_USAGE, "hold takes --for TIME or --end");
+	*ret = 0;
+	if (time && (!duration_parse(time, ret) || *ret < 1 || *ret > MESSAGE_HOLD_MAX))
+		return cli_fail(CLI_USAGE, "--for: \"%s\" is not a time from 1s to 7d, like 4h: a hold that is forgotten must end", time);
+	return CLI_DONE;
+}
+
+static char *control_path(const struct cli_line *line)
+{
+	if (cli_config_is_hidden(line))
+		return mem_strdup(HUB_RUN_DEFAULT "/control.sock");
+	auto_buf struct buf faults = BUF_INIT(HOLD_FAULTS_MAX);
+	struct hub_config *config = hub_config_load(line->config, &faults);
+	if (!config) {
+		fputs(buf_text(&faults), stderr);
+		return NULL;
+	}
+	char *path = mem_printf("%s/control.sock", config->run);
+	hub_config_free(config);
+	return path;
+}
+
+static void on_answer(const cJSON *answer, void *context)
+{
+	cJSON *all = context;
+	if (strcmp(text_of(answer, "event"), "agent") == 0) {
+		cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(all, "agents"), cJSON_Duplicate(answer, true));
+		return;
+	}
+	static const char *const kept[] = {"exit", "error", "warning"};
+	for (size_t i = 0; i < COUNT(kept); i++)
+		if (json_get(answer, kept[i]))
+			cJSON_AddItemToObject(all, kept[i], cJSON_Duplicate(json_get(answer, kept[i]), true));
+}
+
+static void show(const cJSON *all)
+{
+	const cJSON *agent;
+	cJSON_ArrayForEach(agent, json_get(all, "agents"))
+	{
+		const char *until = text_of(agent, "held_until");
+		printf("%s  %s  %s%s\n", text_of(agent, "certificate"), text_of(agent, "agent"), until[0] ? "held until " : "not held",
+			until);
+		if (text_of(agent, "danger")[0])
+			printf("  DANGER: %s\n", text_of(agent, "danger"));
+	}
+	if (text_of(all, "warning")[0])
+		fprintf(stderr, "certsync: warning: %s\n", text_of(all, "warning"));
+	if (text_of(all, "error")[0])
+		cli_fail(CLI_FAILED, "%s", text_of(all, "error"));
+}
+
+static cJSON *new_request(const struct cli_line *line, int64_t seconds)
+{
+	cJSON *request = cJSON_CreateObject();
+	cJSON_AddStringToObject(request, "command", "hold");
+	cJSON_AddStringToObject(request, "agent", line->plain[0]);
+	if (line->plain_count > 1)
+		cJSON_AddStringToObject(request, "certificate", line->plain[1]);
+	cJSON_AddNumberToObject(request, "seconds", (double)seconds);
+	return request;
+}
+
+int command_hold(const struct cli_line *line)
+{
+	struct error err;
+	int64_t seconds;
+	if (read_time(line, &seconds) != CLI_DONE)
+		return CLI_USAGE;
+	auto_free char *path = control_path(line);
+	if (!path)
+		return CLI_USAGE;
+	auto_json cJSON *request = new_request(line, seconds);
+	auto_json cJSON *all = cJSON_CreateObject();
+	cJSON_AddArrayToObject(all, "agents");
+	int exit_code = ask(path, request, NULL, on_answer, all, &err);
+	if (exit_code < 0)
+		return cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are you in the "
+			"group that may use it?", err.message);
+	if (!cli_has(line, "--json")) {
+		show(all);
+		return exit_code;
+	}
+	char *text = cJSON_Print(all);
+	puts(text ? text : "{}");
+	cJSON_free(text);
+	return exit_code;
+}
