@@ -1,11 +1,22 @@
 # shellcheck shell=sh # sourced by the hooks that are scripts
 # Whether a service's master process runs, by its pid file. Root believes only root's files and processes; another user
-# believes its own, too.
+# believes its own, too. A hook whose service runs as a user of its own says so first: service_users="courier".
 #
 #   say TEXT…                where failures are shown
+#   readable_by USERS FILE   whether each of them can read it; else says so. Only root can tell: anybody else says yes
 #   master_runs FILE NAME    0 it runs · 3 it surely does not · 1 that cannot be told, and why has been said
 
 say() { echo "${0##*/}: $*" >&2; }
+
+readable_by() {
+	[ -e "$2" ] || { say "$2 is configured and not there"; return 1; }
+	[ "$(id -u)" -eq 0 ] || return 0
+	for user in $1; do
+		setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups test -r "$2" && continue
+		say "user $user cannot read $2: give it owner, group and mode in agent.conf"
+		return 1
+	done
+}
 
 # Surely not there, as opposed to where we may not look.
 absent() {
@@ -16,7 +27,11 @@ absent() {
 }
 
 believed() {
-	[ "$1" -eq 0 ] || [ "$1" -eq "$(id -u)" ]
+	[ "$1" -ne 0 ] && [ "$1" -ne "$(id -u)" ] || return 0
+	for own in ${service_users-}; do
+		[ "$(id -u "$own" 2>/dev/null)" != "$1" ] || return 0
+	done
+	return 1
 }
 
 # The four users of a process, or nothing when it has gone.
