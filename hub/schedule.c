@@ -10,6 +10,7 @@ enum {
 	BACKOFF_LAST = 6 * HOUR,
 	RETRY_AFTER_MAX = DAY,
 	REPLACED_AGAIN = HOUR,
+	UNDONE_AGAIN = DAY,
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -40,14 +41,21 @@ int64_t schedule_renew_before(int64_t lifetime, int64_t configured)
 /* Sooner by up to a twentieth, so that what was issued together is not renewed together. */
 static int64_t due_by_rule(const struct schedule_state *s)
 {
-	int64_t before = schedule_renew_before(s->not_after - s->not_before, s->renew_before);
-	return s->not_after - before - spread(s->jitter, before / 20);
+	int64_t life = s->not_after - s->not_before;
+	int64_t before = schedule_renew_before(life, s->renew_before);
+	int64_t due = s->not_after - before - spread(s->jitter, before / 20);
+	if (!s->gone_back)
+		return due;
+	int64_t later = larger(s->not_after - life / 3, s->published + UNDONE_AGAIN);
+	return larger(due, smaller(later, s->not_after - life / 6));
 }
 
 /* A publication that lies ahead (the clock was set back) holds nothing up. */
 static int64_t due_by_advice(const struct schedule_state *s, int64_t now)
 {
-	return s->published > now ? s->advised : larger(s->advised, s->published + REPLACED_AGAIN);
+	if (s->published > now)
+		return s->advised;
+	return larger(s->advised, s->published + (s->gone_back ? UNDONE_AGAIN : REPLACED_AGAIN));
 }
 
 static bool follows_advice(const struct schedule_state *s, int64_t now)

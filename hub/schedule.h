@@ -4,6 +4,7 @@
 #ifndef CERTSYNC_HUB_SCHEDULE_H
 #define CERTSYNC_HUB_SCHEDULE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct schedule_state {
@@ -11,6 +12,7 @@ struct schedule_state {
 	int64_t renew_before;          /* configured; 0: a third of the lifetime left, half under ten days */
 	int64_t advised;               /* a moment in the window that the authority suggests (hub/ari.h); 0 none */
 	int64_t published;             /* when the current revision was published; 0 none */
+	bool gone_back;                /* the current revision is a rollback */
 	uint32_t failures;             /* in a row */
 	int64_t last_failure;          /* wall clock; 0 none */
 	int64_t retry_after;           /* seconds that the server asked for at the last failure; 0 none */
@@ -23,6 +25,8 @@ struct schedule_state {
  * and no loop.
  * Without advice, the rule: a third of the lifetime always passes first, whatever renew_before says, and the jitter
  * moves a renewal sooner by up to a twentieth of what would be left.
+ * What was gone back to waits longer, or the renewal would undo the rollback: a day from then, and by the rule until a third of
+ * its life is left (under that, a failed rollout rolls nobody back); but not until under a sixth is left.
  * Backoff after failures: 1 min doubling to 6 h, with up to a quarter more as jitter, never sooner than
  * retry_after. A last_failure that lies further ahead than that wait (the clock was set back) is not believed:
  * it would be waited for until then. */

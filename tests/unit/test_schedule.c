@@ -216,6 +216,24 @@ static void backoff_holds_advice_back(void **state)
 	assert_string_equal(schedule_basis(&s, START + DAY), "backoff");
 }
 
+/* Else each renewal that on_failure rolls back would order the next, as fast as it fails. */
+static void what_was_gone_back_to_is_not_renewed_at_once(void **state)
+{
+	(void)state;
+	struct schedule_state s = issued(90 * DAY);
+	s.gone_back = true;
+	s.renew_before = 59 * DAY;
+	s.published = START + 40 * DAY;
+	assert_int_equal(schedule_due(&s, s.published), START + 60 * DAY);
+	s.published = START + 65 * DAY;
+	assert_int_equal(schedule_due(&s, s.published), s.published + DAY);
+	s.advised = START + 60 * DAY;
+	assert_int_equal(schedule_due(&s, s.published), s.published + DAY);
+	s.advised = 0;
+	s.published = START + 74 * DAY + DAY / 2;
+	assert_int_equal(schedule_due(&s, s.published), START + 75 * DAY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -237,6 +255,7 @@ int main(void)
 		cmocka_unit_test(a_configured_renew_before_that_is_sooner_counts),
 		cmocka_unit_test(advice_in_the_past_means_now_but_once_an_hour),
 		cmocka_unit_test(backoff_holds_advice_back),
+		cmocka_unit_test(what_was_gone_back_to_is_not_renewed_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
