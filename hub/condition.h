@@ -8,6 +8,9 @@
 #ifndef CERTSYNC_HUB_CONDITION_H
 #define CERTSYNC_HUB_CONDITION_H
 
+#include "lib/error.h"
+#include "lib/json.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,5 +52,48 @@ void conditions_release(struct conditions *c);
 /* The same kind and subject twice in a round: the first stays. */
 void conditions_add(struct conditions *c, enum condition_kind kind, bool critical, const char *subject, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+
+/* What is known of one from round to round. Wall clock. */
+struct condition_entry {
+	enum condition_kind kind;
+	bool critical;
+	bool told_critical; /* what it was when it was told */
+	char *subject, *text; /* owned */
+	int64_t since; /* when it began */
+	int64_t told;  /* when it was told last; 0: not yet */
+};
+struct condition_book {
+	struct condition_entry *entries; /* owned; by kind and subject */
+	size_t count;
+};
+void condition_book_release(struct condition_book *b);
+/* The record: encoder and decoder. Faults leave an empty book. */
+cJSON *condition_book_encode(const struct condition_book *b); /* the caller's */
+int condition_book_decode(const cJSON *record, struct condition_book *ret, struct error *err);
+
+enum condition_event { CONDITION_RAISED, CONDITION_WORSE, CONDITION_REPEATED, CONDITION_RESOLVED };
+struct condition_told {
+	enum condition_event event;
+	struct condition_entry entry; /* owned */
+	int64_t lasted; /* seconds so far */
+};
+struct condition_notice {
+	struct condition_told *told; /* owned; those that are resolved come last */
+	size_t count;
+};
+void condition_notice_release(struct condition_notice *n);
+#define auto_notice __attribute__((cleanup(condition_notice_release)))
+
+struct condition_policy {
+	int64_t hold, repeat; /* seconds; repeat 0: told once */
+};
+enum { CONDITION_GROUP = 60 }; /* what would be told within these seconds is told along */
+
+/* Takes one round; `out` gets what is to be told now (nothing: count 0). True when the book has changed. A clock that was set back
+ * makes nobody wait longer than the policy says. */
+bool condition_round(struct condition_book *b, const struct conditions *seen, const struct condition_policy *policy,
+	int64_t now, struct condition_notice *out);
+/* When a round is of use though nothing changes: the next telling; INT64_MAX: none. */
+int64_t condition_next(const struct condition_book *b, const struct condition_policy *policy);
 
 #endif
