@@ -227,6 +227,8 @@ static int list_files(int dirfd, const char *const *names, struct share share, s
 	if (list_names(dirfd, names, ret, err) < 0)
 		return -1;
 	size_t all = ret->count;
+	if (!all)
+		return 0;
 	for (size_t i = 0; i < all && !any_named; i++)
 		any_named = ret->items[i].named;
 	if (all > share.files && any_named)

@@ -14,7 +14,7 @@ sub new {
 	my ($class, $story) = @_;
 	my $top = $story->top;
 	my ($api, $management, $http, $tls, $dns) = map { Story::free_port() } 1 .. 5;
-	my $self = bless {story => $story, top => $top, directory => "https://127.0.0.1:$api/dir", http => $http}, $class;
+	my $self = bless {story => $story, top => $top, directory => "https://127.0.0.1:$api/dir"}, $class;
 	Story::write_file("$top/ext", "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n");
 	$story->openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=pebble -keyout $top/api.key -out $top/api.csr");
 	$story->openssl("x509 -req -in $top/api.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 20 -extfile $top/ext",
@@ -103,11 +103,12 @@ sub certbot {
 sub lego {
 	my ($self, $path, $verb, @domains) = @_;
 	my $top = $self->{top};
+	my $port = Story::free_port(); # where nobody asks
 	my @bare = grep { $_ eq '--bare' } @domains;
 	@domains = grep { $_ ne '--bare' } @domains;
 	local $ENV{LEGO_CA_CERTIFICATES} = "$top/api-ca.pem";
 	$self->run('lego', 'lego', '--server', $self->{directory}, '--accept-tos', '--email', 'hostmaster@domain.pl', '--path',
-		"$top/$path", '--http', '--http.port', "127.0.0.1:$self->{http}", (map { ('--domains', $_) } @domains), $verb,
+		"$top/$path", '--http', '--http.port', "127.0.0.1:$port", (map { ('--domains', $_) } @domains), $verb,
 		$verb eq 'renew' ? ('--days', 99999, '--no-random-sleep') : (), @bare ? '--no-bundle' : ());
 }
 

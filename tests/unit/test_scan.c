@@ -199,6 +199,15 @@ static void a_missing_path_is_named(void **state)
 	assert_int_equal(scan_check("/nonexistent/live", &err), 0);
 }
 
+static void an_empty_directory_has_nothing(void **state)
+{
+	(void)state;
+	auto_scan struct scan scan;
+	make_scan(&scan);
+	assert_int_equal(scan.files.count, 0);
+	assert_int_equal(scan.left_out, 0);
+}
+
 static void what_is_neither_file_nor_directory_is_no_path_to_watch(void **state)
 {
 	(void)state;
@@ -252,6 +261,7 @@ int main(void)
 		TEST(big_files_do_not_crowd_out_small_ones),
 		TEST(several_paths_are_read_in_their_order),
 		TEST(a_missing_path_is_named),
+		TEST(an_empty_directory_has_nothing),
 		TEST(what_is_neither_file_nor_directory_is_no_path_to_watch),
 		TEST(a_directory_that_its_owner_may_not_read_is_told),
 		TEST(what_the_owner_may_not_read_is_not_read_for_him),
