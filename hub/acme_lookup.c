@@ -390,3 +390,28 @@ enum lookup_view lookup_txt(
 	snprintf(ret_text, LOOKUP_TEXT_MAX, "%s", why);
 	return LOOKUP_SILENT;
 }
+
+/* ---- the addresses of a host ---- */
+
+static int take_addresses(const struct lookup *l, const ldns_rdf *name, ldns_rr_type type, char (*ret)[LOOKUP_ADDRESS_MAX],
+	size_t max, size_t *count, struct error *err)
+{
+	auto_pkt ldns_pkt *answer = ask(l, name, type, err);
+	const ldns_rr_list *list = answer ? ldns_pkt_answer(answer) : NULL;
+	for (size_t i = 0; list && i < ldns_rr_list_rr_count(list) && *count < max; i++) {
+		const ldns_rr *rr = ldns_rr_list_rr(list, i);
+		if (ldns_rr_get_type(rr) == type && ldns_rr_rd_count(rr) > 0)
+			print_rdf(ldns_rr_rdf(rr, 0), ret[(*count)++], LOOKUP_ADDRESS_MAX);
+	}
+	return answer ? 0 : -1;
+}
+
+int lookup_addresses(const struct lookup *l, const char *name, char (*ret)[LOOKUP_ADDRESS_MAX], size_t max, size_t *ret_count,
+	struct error *err)
+{
+	auto_rdf ldns_rdf *parsed = parse_name(name, err);
+	*ret_count = 0;
+	if (!parsed || take_addresses(l, parsed, LDNS_RR_TYPE_A, ret, max, ret_count, err) < 0)
+		return -1;
+	return take_addresses(l, parsed, LDNS_RR_TYPE_AAAA, ret, max, ret_count, err);
+}

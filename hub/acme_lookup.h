@@ -53,6 +53,11 @@ int lookup_target(const struct lookup *l, const char *name, char ret[LOOKUP_NAME
 /* The zone that holds `name`, with every address of every server. The caller releases it. */
 int lookup_zone(const struct lookup *l, const char *name, struct lookup_zone *ret, struct error *err);
 
+/* The addresses of a host, IPv4 first, at most `max` of them, by whatever CNAMEs the resolver follows. 0 with none: the DNS
+ * gives none. */
+int lookup_addresses(const struct lookup *l, const char *name, char (*ret)[LOOKUP_ADDRESS_MAX], size_t max, size_t *ret_count,
+	struct error *err);
+
 /* Asks this server alone, without recursion. ret_text: what it said, for people. */
 enum lookup_view lookup_txt(
 	const struct lookup_server *server, const char *name, const char *value, char ret_text[LOOKUP_TEXT_MAX]);

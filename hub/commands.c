@@ -1,4 +1,5 @@
 #include "hub/commands.h"
+#include "hub/renewal_show.h"
 #include "hub/config.h"
 #include "lib/ask.h"
 #include "lib/fs.h"
@@ -163,6 +164,9 @@ static void print_source(const cJSON *certificate)
 			text_of(renewal, "error"), text_of(renewal, "due"));
 	else if (renewal)
 		printf("  next renewal %s\n", text_of(renewal, "due"));
+	if (renewal)
+		show_renewal(renewal);
+	show_warnings(certificate);
 	if (watch && text_of(watch, "error")[0])
 		printf("  watched directory: %s\n", text_of(watch, "error"));
 	if (text_of(certificate, "store_error")[0])
@@ -290,6 +294,26 @@ static int ask_hub(const struct cli_line *line, cJSON *request, const struct fil
 	return exit_code;
 }
 
+int command_follow(const struct cli_line *line, cJSON *request)
+{
+	return ask_hub(line, request, NULL, print_outcome);
+}
+
+int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context)
+{
+	struct error err;
+	auto_json cJSON *owned = request;
+	int exit_code = CLI_USAGE;
+	auto_free char *path = control_path(line, &exit_code);
+	if (!path)
+		return exit_code;
+	exit_code = ask(path, owned, NULL, answer, context, &err);
+	if (exit_code < 0)
+		return cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are "
+			"you in the group that may use it?", err.message);
+	return exit_code;
+}
+
 static cJSON *new_request(const char *command)
 {
 	cJSON *request = cJSON_CreateObject();
@@ -325,6 +349,7 @@ int command_renew(const struct cli_line *line)
 {
 	cJSON *request = new_request("renew");
 	add_certificates(request, line);
+	cJSON_AddBoolToObject(request, "force", cli_has(line, "--force"));
 	return ask_hub(line, request, NULL, print_outcome);
 }
 

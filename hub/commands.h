@@ -3,6 +3,7 @@
 #ifndef CERTSYNC_HUB_COMMANDS_H
 #define CERTSYNC_HUB_COMMANDS_H
 
+#include "lib/ask.h"
 #include "lib/cli.h"
 
 int command_status(const struct cli_line *line);
@@ -13,5 +14,10 @@ int command_history(const struct cli_line *line);
 int command_import(const struct cli_line *line);
 int command_agent_add(const struct cli_line *line);
 int command_config(const struct cli_line *line);
+
+/* For commands of other modules; both take the request over and return the exit code. The answers as `push` shows them: */
+int command_follow(const struct cli_line *line, cJSON *request);
+/* or each to `answer`, the final one included. */
+int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);
 
 #endif

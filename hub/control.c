@@ -1,4 +1,5 @@
 #include "hub/control.h"
+#include "hub/control_account.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
 #include "hub/hold.h"
@@ -43,8 +44,28 @@ struct client {
 	char import[NAME_CERTIFICATE_MAX]; /* waits for the files of this certificate */
 	bool may_expire_sooner;
 	char enrolled[NAME_AGENT_MAX]; /* agent-add */
+	void (*gone)(void *context);   /* it waits for something of another module: told when the client ends */
+	void *gone_context;
 	bool awaits_keys;              /* it waits for the root half */
 };
+
+void client_wait(struct client *c, void (*gone)(void *context), void *context)
+{
+	if (c->gone)
+		c->gone(c->gone_context);
+	c->gone = gone;
+	c->gone_context = context;
+}
+
+void client_done(struct client *c)
+{
+	c->gone = NULL;
+}
+
+struct hub *client_hub(const struct client *c)
+{
+	return c->hub;
+}
 
 static void client_free(struct client *c)
 {
@@ -57,6 +78,7 @@ static void client_free(struct client *c)
 	for (size_t i = 0; i < c->followed_count; i++)
 		free(c->followed[i].told);
 	free(c->followed);
+	client_wait(c, NULL, NULL);
 	event_free(c->check);
 	conn_free(c->conn);
 	free(c);
@@ -70,8 +92,7 @@ void control_close_all(struct hub *hub)
 
 /* Answers. */
 
-/* Takes the object over. */
-static void send_json(struct client *c, cJSON *o)
+void client_say(struct client *c, cJSON *o)
 {
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
 	if (json_print(o, &text) < 0)
@@ -81,7 +102,12 @@ static void send_json(struct client *c, cJSON *o)
 	cJSON_Delete(o);
 }
 
-static void finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text)
+static void send_json(struct client *c, cJSON *o)
+{
+	client_say(c, o);
+}
+
+void client_finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text)
 {
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "event", "result");
@@ -90,6 +116,11 @@ static void finish(struct client *c, enum cli_exit exit_code, const char *key, c
 		cJSON_AddStringToObject(o, key, text);
 	send_json(c, o);
 	conn_finish(c->conn);
+}
+
+static void finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text)
+{
+	client_finish(c, exit_code, key, text);
 }
 
 static void refuse(struct client *c, enum cli_exit exit_code, const char *fmt, ...)
@@ -114,6 +145,7 @@ void control_end_all(struct hub *hub, const char *reason)
 		c->followed_count = 0;
 		c->import[0] = '\0';
 		c->awaits_keys = false;
+		client_wait(c, NULL, NULL);
 		event_del(c->check);
 		refuse(c, CLI_FAILED, "%s", reason);
 	}
@@ -137,6 +169,11 @@ static void follow(struct client *c, struct rollout *r, bool renewing)
 	for (size_t i = 0; i < r->agent_count; i++)
 		f->told[i] = CONTROL_STATE_UNTOLD;
 	event_active(c->check, 0, 0);
+}
+
+void client_follow(struct client *c, struct rollout *r, bool renewing)
+{
+	follow(c, r, renewing);
 }
 
 static void tell_agents(struct client *c, struct followed *f, const char *event)
@@ -356,8 +393,13 @@ static void do_renew(struct client *c, const cJSON *request)
 		}
 	}
 	for (size_t i = 0; i < count; i++) {
-		renewal_now(renewal_find(c->hub, list[i]->certificate));
-		follow(c, list[i], true);
+		/* Those that may be ordered go on, and the answer says which was not. */
+		bool begun = renewal_now(renewal_find(c->hub, list[i]->certificate), flag(request, "force"), &err) == 0;
+		if (!begun) {
+			error_wrap(&err, "%s", list[i]->certificate);
+			snprintf(c->error, sizeof(c->error), "%s", err.message);
+		}
+		follow(c, list[i], begun);
 	}
 }
 
@@ -543,6 +585,7 @@ static const struct {
 } commands[] = {
 	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", do_import},
 	{"rollback", do_rollback}, {"history", do_history}, {"agent-add", do_agent_add},
+	{"account", control_account}, {"revoke", control_revoke},
 	{"hold", do_hold},
 };
 
@@ -571,7 +614,7 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 	struct client *c = context;
 	if (frame->type == FRAME_FILES && c->import[0])
 		take_import(c, frame);
-	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->import[0] && !c->awaits_keys)
+	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->import[0] && !c->awaits_keys && !c->gone)
 		take_request(c, frame);
 	else
 		refuse(c, CLI_USAGE, "one request at a time");

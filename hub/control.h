@@ -3,18 +3,21 @@
  *
  *   status                                            → "certificate" …, "agent" …, "result"
  *   push   certificates[], agents[], force, proceed   → "progress" …, "agent" …, "result"
- *   renew  certificates[]                             → the same, the order first
+ *   renew  certificates[], force                      → the same, the order first
  *   import certificate, may_expire_sooner; then FILES → the same, once published
  *   rollback certificate, revision (optional)         → the same: old content as a new revision
  *   history certificate                               → "revision" …, oldest first, "result"
  *   hold   agent, certificate (optional), seconds (0 ends) → "agent" …, "result"
  *   agent-add name, key                               → "result" with "line"
+ *   account, revoke                                   hub/control_account.h
  */
 #ifndef CERTSYNC_HUB_CONTROL_H
 #define CERTSYNC_HUB_CONTROL_H
 
 #include "hub/hub.h"
 #include "hub/rollout.h"
+#include "lib/cli.h"
+#include "lib/json.h"
 
 void control_accept(int fd, uid_t uid, void *context); /* listener_accept; context is the hub */
 void control_close_all(struct hub *hub);
@@ -25,5 +28,14 @@ void control_end_all(struct hub *hub, const char *reason);
 void control_changed(struct hub *hub, const struct rollout *r);
 /* The root half has answered: authorized_keys is written, or why it is not. */
 void control_keys_written(struct hub *hub, bool ok, const char *text);
+
+/* For the modules that answer requests of their own. */
+struct hub *client_hub(const struct client *c);
+void client_say(struct client *c, cJSON *o); /* takes it over */
+void client_finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text); /* key may be NULL */
+void client_follow(struct client *c, struct rollout *r, bool renewing); /* until it has converged, the order first */
+/* It waits for something that goes on without it: `gone` is called should the client end before client_done. */
+void client_wait(struct client *c, void (*gone)(void *context), void *context);
+void client_done(struct client *c);
 
 #endif

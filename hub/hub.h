@@ -19,6 +19,7 @@ struct fleet;
 struct session;
 struct renewal;
 struct advisor;
+struct account;
 struct source;
 struct client;
 
@@ -38,6 +39,7 @@ struct hub {
 	struct session *sessions;  /* hub/session.h: a list */
 	struct renewal *renewals;  /* hub/renewal.h: a list, one per ACME certificate */
 	struct advisor *advisors;  /* hub/advice.h: a list, one per authority that is asked when to renew */
+	struct account *accounts;  /* hub/account.h: a list, what is being done to accounts */
 	struct source *sources;    /* hub/source.h: a list, one per watched certificate */
 	struct client *clients;    /* hub/control.h: a list */
 	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */

@@ -1,4 +1,5 @@
 #include "hub/check_command.h"
+#include "hub/account_command.h"
 #include "hub/commands.h"
 #include "hub/daemon.h"
 #include "hub/hold_command.h"
@@ -23,6 +24,12 @@ static const struct cli_option push_options[] = {
 	{NULL, NULL, NULL},
 };
 
+static const struct cli_option renew_options[] = {
+	{"--force", NULL, "over what the authority said, and over its limits"},
+	{"--json", NULL, "one JSON object instead of progress and a table"},
+	{NULL, NULL, NULL},
+};
+
 static const struct cli_option import_options[] = {
 	{"--key", "FILE", "the private key (PEM, not encrypted); both twice: an ECDSA and an RSA pair"},
 	{"--chain", "FILE", "the certificate, then its issuers (PEM)"},
@@ -40,7 +47,13 @@ static const struct cli_command commands[] = {
 	{"status", "", "what every agent serves and what is under way", json_option, 0, 0, false, command_status},
 	{"push", "[CERTIFICATE…]", "bring the desired revision to every agent, and wait", push_options, 0, -1, false,
 		command_push},
-	{"renew", "[CERTIFICATE…]", "order a new certificate now, then push it", json_option, 0, -1, false, command_renew},
+	{"renew", "[CERTIFICATE…]", "order a new certificate now, then push it", renew_options, 0, -1, false, command_renew},
+	{"revoke", "CERTIFICATE", "revoke it at its authority, and replace it at once", revoke_options, 1, 1, false,
+		command_revoke},
+	{"account show", "[NAME…]", "accounts at authorities: URL, key, contact", json_option, 0, -1, false,
+		command_account_show},
+	{"account rollover", "NAME", "give an account a new key", NULL, 1, 1, false, command_account_rollover},
+	{"account deactivate", "NAME", "end an account for good", NULL, 1, 1, false, command_account_deactivate},
 	{"history", "CERTIFICATE", "every revision: where it came from, when, and why", json_option, 1, 1, false,
 		command_history},
 	{"rollback", "CERTIFICATE [REVISION]", "publish old content as a new revision, at once on every agent", json_option, 1,

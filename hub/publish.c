@@ -1,5 +1,7 @@
 #include "hub/publish.h"
 #include "hub/fleet.h"
+#include "hub/renewal.h"
+#include "hub/revoked.h"
 #include "lib/bundle.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -60,7 +62,8 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 			fleet_publish(hub, certificate->name, &old, NULL);
 		return 0;
 	}
-	if (judge(hub, certificate, pairs, count, meta, had ? old.not_after : 0, err) < 0)
+	if (revoked_check(hub->store, certificate->name, pairs, count, err) < 0 ||
+		judge(hub, certificate, pairs, count, meta, had ? old.not_after : 0, err) < 0)
 		return -1;
 	if (store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
 		return -1;
@@ -70,5 +73,6 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 		return -1;
 	now.urgent = meta->urgent;
 	fleet_publish(hub, certificate->name, &now, had ? &old : NULL);
+	renewal_published(hub, certificate->name);
 	return 0;
 }

@@ -1,10 +1,16 @@
 #include "hub/renewal.h"
+#include "hub/account.h"
+#include "hub/advice.h"
 #include "hub/control.h"
 #include "hub/fleet.h"
+#include "hub/limits.h"
 #include "hub/order.h"
+#include "hub/preflight.h"
 #include "hub/publish.h"
+#include "hub/revoked.h"
 #include "hub/schedule.h"
 #include "lib/clock.h"
+#include "lib/files.h"
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -20,13 +26,27 @@ struct renewal {
 	struct renewal *next;
 	struct hub *hub;
 	const struct hub_certificate *certificate;
-	struct order *order; /* NULL: none runs */
+	/* What runs: one of these, or none. */
+	struct account *account;
+	struct preflight *preflight;
+	struct order *order;
 	struct event *timer;
+	struct advice *advice; /* NULL: nobody is asked */
 	struct schedule_state state;
 	char step[128];
 	char error[ERROR_MESSAGE_MAX];
+	char held[ERROR_MESSAGE_MAX]; /* by the authority's limits, until then */
+	int64_t held_until;
+	cJSON *findings; /* owned: of the last preflight */
 	bool refused; /* by the gate to publish, for what the certificate is: its order is kept, unless an operator orders anew */
+	bool new_key; /* the one in use must not be used again */
+	bool revoked; /* the current certificate was, from here */
 };
+
+static bool is_running(const struct renewal *r)
+{
+	return r->account || r->preflight || r->order;
+}
 
 /* The record: encoder and decoder. */
 
@@ -39,6 +59,7 @@ static void save(const struct renewal *r)
 	cJSON_AddNumberToObject(o, "last_failure", (double)r->state.last_failure);
 	cJSON_AddNumberToObject(o, "retry_after", (double)r->state.retry_after);
 	cJSON_AddStringToObject(o, "error", r->error);
+	cJSON_AddBoolToObject(o, "new_key", r->new_key);
 	if (json_print(o, &text) < 0 || store_put(r->hub->store, "renewals", r->certificate->name, "state.json",
 						text.data, text.len, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"cannot keep the state of its renewal\"",
@@ -57,6 +78,7 @@ static int restore(struct renewal *r, struct error *err)
 		json_i64(o, "last_failure", &r->state.last_failure, err) < 0)
 		return -1;
 	snprintf(r->error, sizeof(r->error), "%s", reason);
+	r->new_key = cJSON_IsTrue(json_get(o, "new_key"));
 	return json_i64(o, "retry_after", &r->state.retry_after, err);
 }
 
@@ -66,22 +88,43 @@ static void draw_jitter(struct renewal *r)
 		abort();
 }
 
+static void take_advice(struct renewal *r)
+{
+	r->state.advised = r->advice ? advice_record(r->advice)->moment : 0;
+}
+
 /* What is published decides when the next one is due. */
 static void look_at_current(struct renewal *r)
 {
 	struct error err;
+	struct revoked how;
 	auto_manifest struct manifest m = {0};
 	int had = store_current(r->hub->store, r->certificate->name, &m, &err);
 	if (had < 0)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
 	r->state.not_before = had > 0 ? m.not_before : 0;
 	r->state.not_after = had > 0 ? m.not_after : 0;
+	r->state.published = had > 0 ? m.published : 0;
+	r->state.gone_back = had > 0 && strcmp(m.source, "rollback") == 0;
+	r->revoked = had > 0 && revoked_find(r->hub->store, r->certificate->name, m.fingerprint, &how);
+	advice_current(r->advice, had > 0 ? &m : NULL);
+	take_advice(r);
+}
+
+/* A revoked one is of no use to anybody: there is nothing to wait for but a backoff. */
+static int64_t due(const struct renewal *r, int64_t now)
+{
+	struct schedule_state s = r->state;
+	if (r->revoked)
+		s.not_before = s.not_after = 0;
+	int64_t when = schedule_due(&s, now);
+	return r->held_until > when ? r->held_until : when;
 }
 
 static void wake_later(struct renewal *r)
 {
 	int64_t now = clock_wall();
-	int64_t wait = schedule_due(&r->state, now) - now;
+	int64_t wait = due(r, now) - now;
 	/* The wall clock may be set in between: look again within the hour. */
 	wait = wait < 0 ? 0 : wait > RENEWAL_WAKE_MAX ? RENEWAL_WAKE_MAX : wait;
 	const struct timeval delay = {wait, 0};
@@ -93,6 +136,7 @@ static void succeed(struct renewal *r)
 	r->state.failures = 0;
 	r->state.last_failure = r->state.retry_after = 0;
 	r->error[0] = '\0';
+	r->new_key = false;
 	draw_jitter(r);
 	look_at_current(r);
 	save(r);
@@ -109,14 +153,7 @@ static void fail(struct renewal *r, const struct error *err, int64_t retry_after
 	save(r);
 	wake_later(r);
 	log_event(LOG_LEVEL_ERROR, "renewal", "certificate=%s failures=%u next=%s error=\"%s\"", r->certificate->name,
-		r->state.failures, clock_text(schedule_due(&r->state, clock_wall()), when), err->message);
-}
-
-/* An order's events. */
-
-static struct renewal *of(void *context, const char *certificate)
-{
-	return renewal_find(context, certificate);
+		r->state.failures, clock_text(due(r, clock_wall()), when), err->message);
 }
 
 static void changed(struct renewal *r)
@@ -124,23 +161,55 @@ static void changed(struct renewal *r)
 	control_changed(r->hub, fleet_find(r->hub, r->certificate->name));
 }
 
+static void progress(struct renewal *r, const char *step)
+{
+	snprintf(r->step, sizeof(r->step), "%s", step);
+	log_event(LOG_LEVEL_INFO, "order", "certificate=%s step=\"%s\"", r->certificate->name, step);
+	changed(r);
+}
+
+/* ---- an order's events ---- */
+
+static struct renewal *of(void *context, const char *certificate)
+{
+	return renewal_find(context, certificate);
+}
+
 static void on_progress(const char *certificate, const char *step, void *context)
 {
-	struct renewal *r = of(context, certificate);
-	snprintf(r->step, sizeof(r->step), "%s", step);
-	log_event(LOG_LEVEL_INFO, "order", "certificate=%s step=\"%s\"", certificate, step);
-	changed(r);
+	progress(of(context, certificate), step);
+}
+
+static void count_issued(struct renewal *r, size_t pairs)
+{
+	struct error err;
+	while (pairs-- > 0)
+		if (limits_issued(r->hub->store, r->certificate->acme, r->certificate->names, clock_wall(), &err) < 0)
+			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+}
+
+/* What was revoked, here or (its authority wants it replaced at once) elsewhere, must not wait for a window. */
+static bool is_urgent(const struct renewal *r)
+{
+	struct schedule_state rule = r->state;
+	rule.advised = 0;
+	rule.failures = 0;
+	int64_t now = clock_wall();
+	return r->revoked || r->new_key ||
+	       (r->advice && r->state.advised && advice_record(r->advice)->window.end <= now && schedule_due(&rule, now) > now);
 }
 
 static int on_issued(const char *certificate, const struct chain *pairs, size_t count, void *context)
 {
 	struct renewal *r = of(context, certificate);
-	struct manifest meta = {.source = "acme"};
+	struct manifest meta = {.source = "acme", .urgent = is_urgent(r)};
 	struct revision revision;
 	struct error err;
 	bool unchanged;
 	snprintf(meta.reason, sizeof(meta.reason), "%.100s", r->certificate->acme->name);
 	r->order = NULL;
+	if (!r->refused)
+		count_issued(r, count);
 	int result = publish(r->hub, r->certificate, pairs, count, &meta, &revision, &unchanged, &err);
 	r->refused = result < 0 && err.kind == ERROR_UNTRUSTED;
 	if (result < 0) {
@@ -171,26 +240,199 @@ static void on_warning(const char *certificate, const char *text, void *context)
 
 static const struct order_handler order_handler = {on_progress, on_issued, on_failed, on_warning};
 
-static void start(struct renewal *r)
+/* ---- the way to an order ---- */
+
+/* The identifiers of what is replaced, where this authority issued it. */
+static size_t find_replaced(struct renewal *r, char ids[STORE_PAIRS_MAX][ARI_ID_MAX])
+{
+	struct error ignored;
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count = 0, found = 0;
+	auto_manifest struct manifest m = {0}, content = {0};
+	if (!r->certificate->acme->ari || store_current(r->hub->store, r->certificate->name, &m, &ignored) <= 0 ||
+		strcmp(m.source, "acme") != 0 || strcmp(m.reason, r->certificate->acme->name) != 0 ||
+		store_load(r->hub->store, r->certificate->name, m.revision, pairs, &count, &content, &ignored) < 0)
+		return 0;
+	while (found < count && ari_id(pairs[found].leaf, ids[found], &ignored) == 0)
+		found++;
+	while (count > 0)
+		chain_release(&pairs[--count]);
+	return found;
+}
+
+static void start_order(struct renewal *r)
 {
 	struct error err;
+	char ids[STORE_PAIRS_MAX][ARI_ID_MAX];
+	struct order_options options = {.resolvers = r->hub->config->resolvers, .anchors = r->hub->config->anchors,
+		.new_key = r->new_key};
+	size_t count = find_replaced(r, ids);
+	for (size_t i = 0; i < count; i++)
+		options.replaces[i] = ids[i];
 	snprintf(r->step, sizeof(r->step), "starting");
-	const struct order_options options = {
-		.resolvers = r->hub->config->resolvers, .anchors = r->hub->config->anchors};
 	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->certificate, &options, &order_handler,
 		r->hub, &err);
 	if (!r->order)
 		fail(r, &err, 0);
 }
 
-void renewal_now(struct renewal *r)
+static void on_preflight(cJSON *findings, size_t bad, const struct error *why, void *context)
+{
+	struct renewal *r = context;
+	bool required = r->certificate->preflight == HUB_PREFLIGHT_REQUIRE;
+	char text[ERROR_MESSAGE_MAX];
+	struct error err = *why;
+	r->preflight = NULL;
+	cJSON_Delete(r->findings);
+	r->findings = findings;
+	if (findings) {
+		preflight_text(findings, text, sizeof(text));
+		error_set(&err, ERROR_RETRY, "preflight: %s", text);
+	}
+	if (findings && !bad) {
+		start_order(r);
+	} else if (required) {
+		error_wrap(&err, "no order was made");
+		fail(r, &err, 0);
+	} else {
+		log_event(LOG_LEVEL_WARNING, "preflight", "certificate=%s reason=\"%s\"", r->certificate->name, err.message);
+		start_order(r);
+	}
+	changed(r);
+}
+
+static void start_preflight(struct renewal *r)
 {
 	struct error err;
-	if (r->order)
+	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->dns_hook) {
+		start_order(r);
 		return;
-	if (r->refused && order_forget(r->hub->store, r->certificate->name, &err) < 0)
+	}
+	progress(r, "preflight");
+	r->preflight = preflight_start(r->hub, r->certificate, on_preflight, r, &err);
+	if (!r->preflight)
+		on_preflight(NULL, 0, &err, r);
+}
+
+/* What could not be brought up to date is no reason to let a certificate expire. */
+static void on_account(const struct error *err, void *context)
+{
+	struct renewal *r = context;
+	r->account = NULL;
+	if (err->kind != ERROR_NONE)
+		log_event(LOG_LEVEL_WARNING, "account", "account=%s error=\"%s\"", r->certificate->acme->name, err->message);
+	start_preflight(r);
+}
+
+static bool has_stored_order(struct renewal *r)
+{
+	struct error ignored;
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) != 0;
+}
+
+static void start(struct renewal *r)
+{
+	struct error err;
+	r->held[0] = '\0';
+	r->held_until = 0;
+	if (has_stored_order(r)) {
+		start_order(r);
+		return;
+	}
+	if (account_needs_upkeep(r->hub, r->certificate->acme)) {
+		progress(r, "account");
+		r->account = account_upkeep(r->hub, r->certificate->acme, on_account, r, &err);
+		if (!r->account)
+			on_account(&err, r);
+		return;
+	}
+	start_preflight(r);
+}
+
+/* ---- what may hold it ---- */
+
+/* True: the authority would refuse it. Then `held` says so, until when it does. */
+static bool is_held(struct renewal *r)
+{
+	struct error err;
+	int64_t until;
+	int64_t now = clock_wall();
+	if (!r->certificate->acme->limits || has_stored_order(r) ||
+		limits_check(r->hub->store, r->certificate->acme, r->certificate->names,
+			r->state.not_after - r->state.not_before, now, &until, &err) == 0)
+		return false;
+	if (!until) {
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+		return false;
+	}
+	r->held_until = until;
+	snprintf(r->held, sizeof(r->held), "%s", err.message);
+	log_event(LOG_LEVEL_ERROR, "limits", "certificate=%s reason=\"%s\"", r->certificate->name, err.message);
+	return true;
+}
+
+/* The authority asked to be left alone, and the time is not over. */
+static int check_retry_after(const struct renewal *r, struct error *err)
+{
+	char when[CLOCK_TEXT_MAX];
+	int64_t now = clock_wall(), until = r->state.last_failure + r->state.retry_after;
+	if (!r->state.retry_after || r->state.last_failure > now || until <= now)
+		return 0;
+	return error_set(err, ERROR_RETRY,
+		"no order was made: %s asked to be left alone until %s (%s). certsync renew --force orders all the same",
+		r->certificate->acme->name, clock_text(until, when), r->error);
+}
+
+int renewal_now(struct renewal *r, bool force, struct error *err)
+{
+	struct error ignored;
+	if (is_running(r))
+		return 0;
+	if (!force && check_retry_after(r, err) < 0)
+		return -1;
+	if (!force && is_held(r)) {
+		wake_later(r);
+		return error_set(err, ERROR_RETRY, "%s", r->held);
+	}
+	if (r->refused && order_forget(r->hub->store, r->certificate->name, &ignored) < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, ignored.message);
 	start(r);
+	return 0;
+}
+
+void renewal_replace(struct renewal *r, bool new_key)
+{
+	struct error err;
+	look_at_current(r);
+	r->new_key = r->new_key || new_key;
+	save(r);
+	if (new_key) {
+		/* An order under way may be for the key that is not wanted any more. */
+		order_cancel(steal(r->order));
+		if (order_forget(r->hub->store, r->certificate->name, &err) < 0)
+			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+	}
+	renewal_now(r, true, &err);
+}
+
+void renewal_published(struct hub *hub, const char *certificate)
+{
+	struct renewal *r = renewal_find(hub, certificate);
+	if (!r)
+		return;
+	look_at_current(r);
+	if (!is_running(r))
+		wake_later(r);
+}
+
+static void on_advice(void *context)
+{
+	struct renewal *r = context;
+	take_advice(r);
+	if (!is_running(r))
+		wake_later(r);
+	changed(r);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -198,12 +440,12 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct renewal *r = context;
-	if (r->order)
+	if (is_running(r))
 		return;
-	if (schedule_due(&r->state, clock_wall()) <= clock_wall())
-		start(r);
-	else
+	if (due(r, clock_wall()) > clock_wall() || is_held(r))
 		wake_later(r);
+	else
+		start(r);
 }
 
 static void open_one(struct hub *hub, const struct hub_certificate *certificate)
@@ -222,6 +464,7 @@ static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 		r->state = (struct schedule_state){0};
 	}
 	r->state.renew_before = certificate->renew_before;
+	r->advice = advice_new(hub, certificate, on_advice, r);
 	draw_jitter(r);
 	look_at_current(r);
 	wake_later(r);
@@ -241,9 +484,14 @@ void renewal_close(struct hub *hub)
 		hub->renewals = r->next;
 		if (r->order)
 			order_cancel(r->order);
+		account_cancel(r->account);
+		preflight_cancel(r->preflight);
+		advice_free(r->advice);
+		cJSON_Delete(r->findings);
 		event_free(r->timer);
 		free(r);
 	}
+	account_close(hub);
 }
 
 struct renewal *renewal_find(struct hub *hub, const char *certificate)
@@ -254,8 +502,26 @@ struct renewal *renewal_find(struct hub *hub, const char *certificate)
 	return NULL;
 }
 
+const char *renewal_busy(struct hub *hub, const struct hub_acme *acme)
+{
+	for (const struct renewal *r = hub->renewals; r; r = r->next)
+		if (r->certificate->acme == acme && is_running(r))
+			return r->certificate->name;
+	return NULL;
+}
+
 void renewal_status(const struct renewal *r, struct renewal_status *ret)
 {
-	*ret = (struct renewal_status){.running = r->order != NULL, .step = r->step, .error = r->error,
-		.failures = r->state.failures, .due = schedule_due(&r->state, clock_wall())};
+	int64_t now = clock_wall();
+	*ret = (struct renewal_status){
+		.running = is_running(r),
+		.step = r->step,
+		.error = r->error,
+		.held = r->held_until > now ? r->held : "",
+		.basis = r->held_until > now ? "limits" : r->revoked ? "revoked" : schedule_basis(&r->state, now),
+		.failures = r->state.failures,
+		.due = due(r, now),
+		.ari = r->advice ? advice_record(r->advice) : NULL,
+		.preflight = r->findings,
+	};
 }

@@ -1,15 +1,29 @@
 #include "hub/rollback.h"
 #include "hub/publish.h"
+#include "hub/revoked.h"
 #include "lib/bundle.h"
 
 #include <stdio.h>
+
+static bool was_revoked(struct hub *hub, const char *name, struct revision r)
+{
+	struct error ignored;
+	struct revoked how;
+	auto_manifest struct manifest m = {0};
+	return store_manifest(hub->store, name, r, &m, &ignored) > 0 &&
+	       revoked_find(hub->store, name, m.fingerprint, &how);
+}
 
 static int choose(struct hub *hub, const char *name, const struct manifest *current, const struct revision *asked,
 	struct revision *ret, struct error *err)
 {
 	char text[REVISION_TEXT_MAX];
 	if (!asked) {
-		int found = store_previous(hub->store, name, current->revision, current->digest, ret, err);
+		*ret = current->revision;
+		int found;
+		do
+			found = store_previous(hub->store, name, *ret, current->digest, ret, err);
+		while (found > 0 && was_revoked(hub, name, *ret));
 		return found > 0 ? 0 : found < 0 ? -1 :
 			error_set(err, ERROR_USAGE, "%s: there is no earlier revision with another content", name);
 	}

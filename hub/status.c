@@ -1,5 +1,6 @@
 #include "hub/status.h"
 #include "hub/fleet.h"
+#include "hub/lint.h"
 #include "hub/renewal.h"
 #include "hub/session.h"
 #include "hub/source.h"
@@ -63,6 +64,32 @@ cJSON *status_revision(struct hub *hub, const char *certificate, struct revision
 	return o;
 }
 
+static void add_advice(const struct ari_record *r, cJSON *item)
+{
+	cJSON *advice = cJSON_AddObjectToObject(item, "advice");
+	add_time(advice, "start", r->window.start);
+	add_time(advice, "end", r->window.end);
+	add_time(advice, "moment", r->moment);
+	cJSON_AddStringToObject(advice, "explanation", r->window.explanation);
+	add_time(advice, "asked_again", r->next);
+	cJSON_AddStringToObject(advice, "error", r->trouble);
+}
+
+/* Settings that its lifetime cannot afford. */
+static void add_warnings(struct hub *hub, const char *name, cJSON *o)
+{
+	struct error ignored;
+	struct lint_fault faults[LINT_FAULTS_MAX];
+	auto_manifest struct manifest m = {0};
+	const struct hub_certificate *certificate = hub_config_certificate(hub->config, name);
+	cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
+	if (!certificate || store_current(hub->store, name, &m, &ignored) <= 0)
+		return;
+	size_t count = lint_lifetime(certificate, hub->config->scan_interval, m.not_after - m.not_before, faults);
+	for (size_t i = 0; i < count; i++)
+		cJSON_AddItemToArray(warnings, cJSON_CreateString(faults[i].text));
+}
+
 static void add_renewal(const struct renewal *renewal, cJSON *o)
 {
 	struct renewal_status status;
@@ -72,7 +99,13 @@ static void add_renewal(const struct renewal *renewal, cJSON *o)
 	cJSON_AddStringToObject(item, "step", status.running ? status.step : "");
 	cJSON_AddNumberToObject(item, "failures", status.failures);
 	cJSON_AddStringToObject(item, "error", status.error);
+	cJSON_AddStringToObject(item, "held", status.held);
+	cJSON_AddStringToObject(item, "basis", status.basis);
 	add_time(item, "due", status.due);
+	if (status.ari)
+		add_advice(status.ari, item);
+	if (status.preflight)
+		cJSON_AddItemToObject(item, "preflight", cJSON_Duplicate(status.preflight, true));
 }
 
 static void add_source(const struct source *source, cJSON *o)
@@ -94,6 +127,7 @@ cJSON *status_certificate(struct hub *hub, const struct rollout *r)
 	cJSON_AddStringToObject(o, "not_rolled_back", r->no_rollback);
 	add_current(hub, r, o);
 	const struct renewal *renewal = renewal_find(hub, r->certificate);
+	add_warnings(hub, r->certificate, o);
 	if (renewal)
 		add_renewal(renewal, o);
 	const struct source *source = source_find(hub, r->certificate);

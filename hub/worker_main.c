@@ -2,7 +2,9 @@
  * mapped here and not in the daemon, which lives for months.
  */
 #include "hub/acme.h"
+#include "hub/acme_account.h"
 #include "hub/acme_info.h"
+#include "hub/acme_preflight.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
 
@@ -15,6 +17,8 @@ static const struct {
 } kinds[] = {
 	{"acme", acme_worker},
 	{"info", acme_info_worker},
+	{"preflight", acme_preflight_worker},
+	{"account", acme_account_worker},
 };
 
 int main(int argc, char **argv)
