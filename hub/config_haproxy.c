@@ -21,7 +21,7 @@ const struct cli_option config_haproxy_options[] = {
 static void print_frontend(void)
 {
 	printf("# Where a frontend has port 80 already, put the lines from acl to the end of this frontend into it, as its first.\n"
-	       "# A redirect to https there goes behind them, with: unless certsync_challenge\n"
+	       "# A redirect to https there needs: unless certsync_challenge\n"
 	       "\n"
 	       "frontend certsync_challenge\n"
 	       "\tmode http\n"

@@ -5,6 +5,7 @@
 #   $ca->start(dns => '127.0.0.3:53')   Pebble at 127.0.0.1:14000, asking this name server; http-01 goes to port 80
 #   $ca->section()                      the acme section of hub.conf for it, named "pebble"
 #   $ca->told()                         how often a challenge was said to be ready
+#   $ca->names(%addresses)              a name server at 127.0.0.1:8053 that knows these names, for `dns`
 package Authority;
 use strict;
 use warnings;
@@ -20,7 +21,7 @@ sub own_network {
 		exec @unshare, $^X, (map { "-I$_" } @INC), $0, @ARGV or die "unshare: $!";
 	}
 	# Some servers listen only at addresses that an interface has.
-	my @commands = ('link set lo up', map { "address add 127.0.0.$_/8 dev lo" } 2, 3);
+	my @commands = ('link set lo up', map { "address add 127.0.0.$_/8 dev lo" } 2, 3, 11, 12);
 	system("ip $_") == 0 or die "ip $_ failed" for @commands;
 }
 
@@ -51,6 +52,19 @@ sub section {
 	my ($self) = @_;
 	my $top = $self->{story}->top;
 	return qq(acme "pebble" { directory = "https://127.0.0.1:14000/dir" agree_tos = true ca_file = "$top/api.pem" }\n);
+}
+
+sub names {
+	my ($self, %addresses) = @_;
+	my $story = $self->{story};
+	$story->start('names', 'pebble-challtestsrv', '-http01', '', '-https01', '', '-tlsalpn01', '', '-dns01', '127.0.0.1:8053',
+		'-management', '127.0.0.1:8055', '-defaultIPv4', '', '-defaultIPv6', '');
+	$story->until('names', sub { IO::Socket::INET->new('127.0.0.1:8055') }) or die $story->log('names');
+	for my $name (keys %addresses) {
+		my $list = join ', ', map { "\"$_\"" } @{$addresses{$name}};
+		system('curl', '-sf', '-d', "{\"host\": \"$name\", \"addresses\": [$list]}", 'http://127.0.0.1:8055/add-a') == 0
+			or die "add-a $name";
+	}
 }
 
 sub told { return scalar(() = $_[0]{story}->log('pebble') =~ m{POST /chalZ/}g) }
