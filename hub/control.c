@@ -8,6 +8,7 @@
 #include "hub/renewal.h"
 #include "hub/rollback.h"
 #include "hub/status.h"
+#include "hub/thumbprint.h"
 #include "lib/bundle.h"
 #include "lib/cli.h"
 #include "lib/clock.h"
@@ -539,6 +540,24 @@ static void do_hold(struct client *c, const cJSON *request)
 		"the agent there is older than holds: files are still put right there until it is upgraded");
 }
 
+static void do_thumbprint(struct client *c, const cJSON *request)
+{
+	struct error err;
+	struct thumbprint found;
+	const cJSON *account = json_get(request, "account");
+	if (thumbprint_find(c->hub->config, c->hub->store, cJSON_IsString(account) ? account->valuestring : NULL, &found, &err) < 0) {
+		refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+		return;
+	}
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "event", "result");
+	cJSON_AddNumberToObject(o, "exit", CLI_DONE);
+	cJSON_AddStringToObject(o, "account", found.account);
+	cJSON_AddStringToObject(o, "thumbprint", found.text);
+	send_json(c, o);
+	conn_finish(c->conn);
+}
+
 static void finish_enrolment(struct client *c)
 {
 	struct error err;
@@ -585,6 +604,7 @@ static const struct {
 } commands[] = {
 	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", do_import},
 	{"rollback", do_rollback}, {"history", do_history}, {"agent-add", do_agent_add},
+	{"thumbprint", do_thumbprint},
 	{"account", control_account}, {"revoke", control_revoke},
 	{"hold", do_hold},
 };

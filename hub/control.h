@@ -8,6 +8,7 @@
  *   rollback certificate, revision (optional)         → the same: old content as a new revision
  *   history certificate                               → "revision" …, oldest first, "result"
  *   hold   agent, certificate (optional), seconds (0 ends) → "agent" …, "result"
+ *   thumbprint account (optional)                    → "result" with "account" and "thumbprint" of its key
  *   agent-add name, key                               → "result" with "line"
  *   account, revoke                                   hub/control_account.h
  */

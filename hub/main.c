@@ -1,6 +1,7 @@
 #include "hub/check_command.h"
 #include "hub/account_command.h"
 #include "hub/commands.h"
+#include "hub/config_haproxy.h"
 #include "hub/daemon.h"
 #include "hub/hold_command.h"
 #include "lib/cli.h"
@@ -65,6 +66,7 @@ static const struct cli_command commands[] = {
 		check_options, 0, -1, false, command_check},
 	{"agent add", "NAME", "take an agent's keys; prints the line for certsync-agent join", agent_add_options, 1, 1,
 		false, command_agent_add},
+	{"config haproxy", "", "print what HAProxy needs for http-01", config_haproxy_options, 0, 0, false, command_config_haproxy},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},
 	{"hub", "", "run the daemon (certsync-hub-root starts it)", NULL, 0, 0, false, run_hub},
 	{NULL, NULL, NULL, NULL, 0, 0, false, NULL},
