@@ -34,7 +34,7 @@ static int64_t wait_for_activations(struct fleet_of_three *f, int64_t longest)
 		int64_t next = rollout_next(&f->r, f->now);
 		assert_true(next > f->now && turns < 10000);
 		tick(f, next - f->now);
-		if (f->probes)
+		if (f->probes && !f->activations)
 			probed(f, f->a, true, true);
 	}
 	return f->now - begun;
