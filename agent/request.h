@@ -69,7 +69,7 @@ struct reply {
 	bool rolled_back; /* not ok: the old files are back (or were never gone) */
 	char step[32];    /* not ok: verify, stage, test, activate, reload, commit, undo */
 	char text[REQUEST_TEXT_MAX];     /* the reason */
-	char output[REQUEST_OUTPUT_MAX]; /* of the hook that failed */
+	char output[REQUEST_OUTPUT_MAX]; /* of the hook that failed; reload and undo, ok: of all that said something */
 	/* running, reload, undo: services that are stopped */
 	char stopped[REQUEST_SERVICES_MAX][NAME_SERVICE_MAX];
 	size_t stopped_count;

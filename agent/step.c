@@ -150,6 +150,15 @@ static void keep_output(struct reply *reply, const struct service_result *result
 	snprintf(reply->output, sizeof(reply->output), "%s", result->output);
 }
 
+/* What a hook said that succeeded: shown should its service then be seen serving something else. */
+static void add_output(struct reply *reply, const char *service, const struct service_result *result)
+{
+	size_t used = strlen(reply->output);
+	if (result->output[0])
+		snprintf(reply->output + used, sizeof(reply->output) - used, "%s%s: %s", used ? "\n" : "", service,
+			result->output);
+}
+
 static void add_stopped(struct reply *reply, const char *service)
 {
 	if (reply->stopped_count < REQUEST_SERVICES_MAX)
@@ -184,9 +193,13 @@ static int reload_services(struct keeper *k, const struct journal_entry *entry, 
 	*ret_interrupted = false;
 	for (size_t i = 0; i < k->certificate->service_count && !*ret_interrupted && (all || !failed); i++) {
 		const struct service_call call = call_for(k, i, entry, directory);
-		if (is_stopped(&call, reply) ||
-			service_check(&call, "reload", result, failed ? &later : err) == 0)
+		if (is_stopped(&call, reply))
 			continue;
+		if (service_check(&call, "reload", result, failed ? &later : err) == 0) {
+			if (!failed)
+				add_output(reply, call.service->name, result);
+			continue;
+		}
 		*ret_interrupted = result->interrupted;
 		if (!failed)
 			keep_output(reply, result);

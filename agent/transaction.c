@@ -305,7 +305,7 @@ static void fail(
 	*f = (struct transaction_failure){.at = now, .revision = t->order.revision};
 	snprintf(f->step, sizeof(f->step), "%s", r && r->step[0] ? r->step : step);
 	snprintf(f->text, sizeof(f->text), "%s", text);
-	snprintf(f->output, sizeof(f->output), "%s", r ? r->output : "");
+	snprintf(f->output, sizeof(f->output), "%s", r ? r->output : t->switched ? t->reloaded : "");
 	clean_failure(f);
 	f->permanent = r && r->permanent;
 	t->undone = t->switched;
@@ -314,17 +314,23 @@ static void fail(
 	go(t, t->switched ? way_undo : t->undone ? way_undone : way_refused, now);
 }
 
+static void add_output(struct transaction *t, const char *what, const char *output)
+{
+	struct transaction_failure *f = &t->failure;
+	size_t used = strlen(f->output);
+	if (*output)
+		snprintf(f->output + used, sizeof(f->output) - used, "%s%s:\n%s", used ? "\n" : "", what,
+			output);
+	clean_failure(f);
+}
+
 /* What went wrong after the failure belongs to it: both texts, both outputs. */
 static void add_to_failure(struct transaction *t, const char *what, const char *text, const char *output)
 {
 	struct transaction_failure *f = &t->failure;
 	size_t used = strlen(f->text);
 	snprintf(f->text + used, sizeof(f->text) - used, "; %s: %s", what, text);
-	used = strlen(f->output);
-	if (*output)
-		snprintf(f->output + used, sizeof(f->output) - used, "%s%s:\n%s", used ? "\n" : "", what,
-			output);
-	clean_failure(f);
+	add_output(t, what, output);
 }
 
 static struct transaction_order order_of(const struct message *m)
@@ -525,12 +531,14 @@ static void reply_stage(struct transaction *t, const struct reply *r, int64_t no
 
 static void reply_undo(struct transaction *t, const struct reply *r, int64_t now)
 {
-	if (r->ok)
+	if (r->ok) {
 		take_stopped(t, r);
-	else
+		add_output(t, "when the old files were put back", r->output);
+	} else {
 		add_to_failure(t,
 			r->rolled_back ? "the old files are back, but" : "putting the old files back failed",
 			r->text, r->output);
+	}
 	t->switched = false;
 	done(t, now);
 }
@@ -562,9 +570,11 @@ void transaction_reply(struct transaction *t, const struct reply *r, int64_t now
 		reply_or_fail(t, "test", r, now);
 		break;
 	case ACTIVATE:
+		t->reloaded[0] = '\0';
 		reply_or_fail(t, "activate", r, now);
 		break;
 	case RELOAD:
+		snprintf(t->reloaded, sizeof(t->reloaded), "%.*s", (int)sizeof(t->reloaded) - 1, r->output);
 		if (r->ok)
 			take_stopped(t, r);
 		reply_or_fail(t, "reload", r, now);

@@ -84,6 +84,7 @@ struct transaction {
 	uint32_t owed;                 /* attempt of a `probe` that waits for the way to end; 0: none */
 	bool switched;       /* the root half has (perhaps) switched the files and not yet committed */
 	bool undone;         /* it was, before the failure */
+	char reloaded[MESSAGE_OUTPUT_MAX / 2]; /* what the hooks of the reload said */
 	int64_t switch_ends; /* when the root half undoes it by itself */
 	int64_t probe_ends;
 	int64_t probe_delay;

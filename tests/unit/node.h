@@ -41,6 +41,7 @@ struct node {
 	uint8_t bundle_leaf;
 	enum request_op fails; /* answered with a failure; 0: none */
 	bool root_rolls_back;  /* … and has put the old files back by itself */
+	const char *undo_says; /* its hooks, though they succeed */
 	bool undo_keeps;       /* an undo finds nothing that could be put back */
 	const char *stopped;   /* a service */
 
@@ -166,6 +167,7 @@ static void do_request(struct node *n, struct reply *r)
 		break;
 	case REQUEST_RELOAD:
 		memcpy(n->serves, n->serves_after_reload, sizeof(n->serves));
+		snprintf(r->output, sizeof(r->output), "dovecot: so it says\n");
 		break;
 	case REQUEST_COMMIT:
 		assert_int_equal(revision_compare(n->asked.revision, n->have.pending), 0);
@@ -178,6 +180,7 @@ static void do_request(struct node *n, struct reply *r)
 			break;
 		}
 		n->have.pending = (struct revision){0};
+		snprintf(r->output, sizeof(r->output), "%s", n->undo_says ? n->undo_says : "");
 		memset(n->have.fingerprint, 'o', CHAIN_SHA256_SIZE);
 		for (int i = 0; i < PORTS; i++)
 			n->serves[i] = n->serves[i] ? 'o' : 0;

@@ -117,8 +117,22 @@ static void a_reload_that_exits_0_and_shows_nothing_is_put_back(void **state)
 	assert_string_equal(n->told.step, "probe");
 	assert_non_null(strstr(n->told.text, "127.0.0.1:993 (dovecot): serves another certificate"));
 	assert_null(strstr(n->told.text, ":995"));
+	assert_string_equal(n->told.output, "dovecot: so it says\n");
 	assert_true(n->told.rolled_back);
 	assert_in_range(n->now - before, 30000, 40000);
+}
+
+static void both_outputs_are_told_though_the_hooks_succeeded(void **state)
+{
+	(void)state;
+	struct node *n = staged();
+	n->serves_after_reload[IMAP] = 'o';
+	n->undo_says = "dovecot: and again\n";
+	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
+	pump(n);
+	assert_string_equal(n->told.step, "probe");
+	assert_non_null(strstr(n->told.output, "dovecot: so it says\n"));
+	assert_non_null(strstr(n->told.output, "when the old files were put back:\ndovecot: and again\n"));
 }
 
 static void a_port_that_the_reload_killed_is_a_reason(void **state)
@@ -570,6 +584,7 @@ int main(void)
 		cmocka_unit_test(a_bundle_of_another_revision_is_refused),
 		cmocka_unit_test(what_fails_after_the_switch_is_put_back),
 		cmocka_unit_test(a_reload_that_exits_0_and_shows_nothing_is_put_back),
+		cmocka_unit_test(both_outputs_are_told_though_the_hooks_succeeded),
 		cmocka_unit_test(a_port_that_the_reload_killed_is_a_reason),
 		cmocka_unit_test(a_port_that_was_dead_before_is_told_and_no_reason),
 		cmocka_unit_test(a_stopped_service_gets_its_files_and_is_not_probed),
