@@ -81,6 +81,8 @@ sub revision {
 	return readlink("$top/hub/certificates/$certificate/current") // '';
 }
 
+sub next_of { return $_[0] =~ s/(\d+)$/$1 + 1/er }
+
 # Quotes inside a reason are escaped.
 sub trouble {
 	my ($certificate, $why) = @_;
@@ -98,7 +100,11 @@ sub waits_with {
 sub clients {
 	my ($verb) = @_;
 	$pebble->all(
-		sub { $pebble->certbot('certbot.domain.pl', $verb, '--key-type', 'ecdsa', '-d', 'certbot.domain.pl') },
+		sub {
+			$pebble->certbot('certbot.domain.pl', $verb, '--key-type', 'ecdsa', '-d', 'certbot.domain.pl');
+			$pebble->certbot('both.domain.pl', $verb, '--key-type', 'ecdsa', '-d', 'both.domain.pl') if $verb eq 'run';
+			$pebble->certbot('both.domain.pl-rsa', $verb, '--key-type', 'rsa', '-d', 'both.domain.pl');
+		},
 		sub {
 			$pebble->lego('lego', $verb, 'lego.domain.pl');
 			$pebble->lego('lego', $verb, 'other.domain.pl', 'lego.domain.pl.other.domain.pl');
@@ -142,26 +148,32 @@ subtest 'what each client obtains is installed on the agent' => sub {
 		'a certificate that lego wrote without its issuer was completed from .issuer.crt');
 };
 
-subtest 'two paths with an ECDSA and an RSA certificate are two pairs' => sub {
-	$pebble->certbot('both.domain.pl', 'run', '--key-type', 'ecdsa', '-d', 'both.domain.pl');
-	$pebble->certbot('both.domain.pl-rsa', 'run', '--key-type', 'rsa', '-d', 'both.domain.pl');
-	my %want = map { $_ => $story->fingerprint("$top/letsencrypt/live/both.domain.pl$_/cert.pem") } '', '-rsa';
-	my %have;
-	my $arrived = $story->until('both pairs', sub {
-		%have = map { $_ => installed('both.domain.pl', "haproxy.pem.$_") } qw(ecdsa rsa);
-		$have{ecdsa} eq $want{''} && $have{rsa} eq $want{'-rsa'};
+sub both_arrive {
+	my ($certificate, $ecdsa, $rsa, $what) = @_;
+	my @want = map { $story->fingerprint($_) } $ecdsa, $rsa;
+	my $arrived = $story->until($what, sub {
+		installed($certificate, 'haproxy.pem.ecdsa') eq $want[0] && installed($certificate, 'haproxy.pem.rsa') eq $want[1];
 	});
-	ok($arrived, 'both are there') or diag $story->log('hub');
-	my $revision = revision('both.domain.pl');
-	$pebble->certbot('both.domain.pl-rsa', 'renew');
-	$want{'-rsa'} = $story->fingerprint("$top/letsencrypt/live/both.domain.pl-rsa/cert.pem");
-	$arrived = $story->until('RSA renewed', sub { installed('both.domain.pl', 'haproxy.pem.rsa') eq $want{'-rsa'} });
-	ok($arrived, 'one is renewed alone') or diag $story->log('hub');
-	is(installed('both.domain.pl', 'haproxy.pem.ecdsa'), $want{''}, 'and the other stays');
-	is(revision('both.domain.pl'), $revision =~ s/(\d+)$/$1 + 1/er, 'as one more revision');
+	ok($arrived, $what) or diag $story->log('hub');
+	return revision($certificate);
+}
+
+my @both = map { "$top/letsencrypt/live/both.domain.pl$_/cert.pem" } '', '-rsa';
+my $revision;
+subtest 'two paths with an ECDSA and an RSA certificate are two pairs' => sub {
+	$revision = both_arrive('both.domain.pl', @both, 'both are there');
 };
 
-subtest 'what each client renews is installed on the agent' => sub {
+subtest 'what each client renews is installed on the agent, from a directory of many domains, and of many old files' => sub {
+	my $lego = "$top/lego/certificates";
+	for my $number (1 .. 30) {
+		system('cp', "$lego/other.domain.pl.$_", "$lego/n$number.domain.pl.$_") for qw(crt key);
+	}
+	for my $old (map { 1600000000 + $_ } 1 .. 10) {
+		my @files = map { "$top/dehydrated/certs/dehydrated.domain.pl/$_-$old.pem" } qw(cert chain fullchain privkey);
+		Story::write_file($_, "an old file\n") for @files;
+		utime $old, $old, @files;
+	}
 	$pebble->second_after("$top/uacme/private/uacme.domain.pl/key.pem"); # uacme names its old files by the second
 	clients('renew');
 	for my $certificate (sort keys %written) {
@@ -169,24 +181,8 @@ subtest 'what each client renews is installed on the agent' => sub {
 		isnt($now, $first{$certificate}, 'it is another one');
 		is(revision($certificate), '1.2', 'once');
 	}
-};
-
-subtest 'a directory of many domains, and one of many old files' => sub {
-	my $certificates = "$top/lego/certificates";
-	for my $number (1 .. 30) {
-		system('cp', "$certificates/other.domain.pl.$_", "$certificates/n$number.domain.pl.$_") for qw(crt key);
-	}
-	$pebble->lego('lego', 'renew', 'lego.domain.pl');
-	arrives('lego.domain.pl', $written{'lego.domain.pl'});
-	is(revision('lego.domain.pl'), '1.3', 'once');
-	for my $number (1 .. 10) {
-		my $old = 1600000000 + $number;
-		my $dir = "$top/dehydrated/certs/dehydrated.domain.pl";
-		Story::write_file("$dir/$_-$old.pem", "an old file\n") for qw(cert chain fullchain privkey);
-		utime $old, $old, map { "$dir/$_-$old.pem" } qw(cert chain fullchain privkey);
-	}
-	$pebble->dehydrated('dehydrated.domain.pl');
-	arrives('dehydrated.domain.pl', $written{'dehydrated.domain.pl'});
+	is(both_arrive('both.domain.pl', @both, 'of two pairs one is renewed, the other stays'), next_of($revision),
+		'as one more revision');
 };
 
 # ---- acme.sh: a double of what it leaves, in the order in which it writes (it is not in Debian 12) ----
@@ -265,6 +261,9 @@ subtest 'what is caught half-way is waited for, what is wrong is refused, the ol
 	$story->openssl("pkey -in $top/chunks3.key -aes128 -passout pass:x -out $dir/chunks2.key");
 	system("cp $top/chunks3.crt $dir/chunks2.crt");
 	waits_with($name, 'waiting: .*chunks2.key: .*encrypted', 'a key with a passphrase is named');
+	Story::write_file("$dir/junk$_.crt", "nothing of concern\n") for 1 .. 30;
+	waits_with($name, 'waiting: none of the 24 files.*; 8 more files there were not read: name the certificate.s own files',
+		'files that crowd out the others are told');
 };
 
 subtest 'of two pairs, one that is being replaced is waited for' => sub {
@@ -275,21 +274,13 @@ subtest 'of two pairs, one that is being replaced is waited for' => sub {
 		$story->openssl("x509 -req -in $top/rsa$_.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 21",
 			"-extfile $top/ext -out $top/rsa$_.crt");
 	}
-	my $both = sub {
-		my ($ecdsa, $rsa) = map { $story->fingerprint("$top/$_.crt") } @_;
-		return $story->until('both', sub {
-			installed($name, 'haproxy.pem.ecdsa') eq $ecdsa && installed($name, 'haproxy.pem.rsa') eq $rsa;
-		});
-	};
 	system("cp $top/rsa1.key $dir/rsa/key.pem; cp $top/rsa1.crt $dir/rsa/cert.pem");
 	system("cp $top/twice1.key $dir/ecdsa/key.pem; cp $top/twice1.crt $dir/ecdsa/cert.pem");
-	ok($both->('twice1', 'rsa1'), 'both are there');
-	my $revision = revision($name);
+	my $before = both_arrive($name, "$top/twice1.crt", "$top/rsa1.crt", 'both are there');
 	system("cp $top/rsa2.key $dir/rsa/key.pem");
 	waits_with($name, 'waiting: of two pairs, ECDSA and RSA, one is incomplete', 'a new RSA key without its certificate');
 	system("cp $top/twice2.key $dir/ecdsa/key.pem; cp $top/twice2.crt $dir/ecdsa/cert.pem; cp $top/rsa2.crt $dir/rsa/cert.pem");
-	ok($both->('twice2', 'rsa2'), 'both are replaced');
-	is(revision($name), $revision =~ s/(\d+)$/$1 + 1/er, 'by one more revision');
+	is(both_arrive($name, "$top/twice2.crt", "$top/rsa2.crt", 'both are replaced'), next_of($before), 'by one more revision');
 };
 
 subtest 'a path that cannot be read is a fault of the configuration' => sub {
