@@ -70,7 +70,10 @@ sub begin_name_servers {
 		Story::write_file("$top/primary/$zone", "\$TTL 60\n\@ SOA ns1 hostmaster 1 3600 3600 86400 60\n"
 			. "\@ NS ns1\n\@ NS ns2\nns1 A 127.0.0.2\nns2 A 127.0.0.3\n$zones{$zone}");
 		my $notify = $zone eq 'slow.pl' ? 'no' : 'yes';
-		$primary .= qq(zone "$zone" { type primary; file "$zone"; allow-update { key hook; }; notify $notify; };\n);
+		# What certsync-hub.conf(5) recommends.
+		my $update = $zone eq 'domain.pl' ? 'update-policy { grant hook name _acme-challenge.domain.pl TXT; }'
+			: 'allow-update { key hook; }';
+		$primary .= qq(zone "$zone" { type primary; file "$zone"; $update; notify $notify; };\n);
 		$secondary .= qq(zone "$zone" { type secondary; file "$zone"; primaries { 127.0.0.2; }; };\n) if $zone ne 'lame.pl';
 	}
 	name_server('primary', '127.0.0.2', $primary);

@@ -1,0 +1,25 @@
+/* What an authoritative server answered, as the wait for dns-01 judges it. The packet itself is parsed by ldns. */
+#include "hub/acme_lookup.c"
+#include "tests/fuzz/fuzz.h"
+
+#define VALUE "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	auto_rdf ldns_rdf *name = ldns_dname_new_frm_str("_acme-challenge.domain.pl.");
+	char text[LOOKUP_TEXT_MAX], target[LOOKUP_NAME_MAX];
+	ldns_pkt *parsed = NULL;
+	if (ldns_wire2pkt(&parsed, data, size) != LDNS_STATUS_OK)
+		return 0;
+	auto_pkt ldns_pkt *answer = parsed;
+	enum lookup_view view = lookup_judge(answer, name, VALUE, text);
+	FUZZ_CHECK(memchr(text, '\0', sizeof(text)) && text[0]);
+	FUZZ_CHECK(view == LOOKUP_SHOWN || view == LOOKUP_ABSENT || view == LOOKUP_SILENT);
+	/* Nothing is believed that is an error or not the server's own word. */
+	if (view == LOOKUP_SHOWN)
+		FUZZ_CHECK(ldns_pkt_aa(answer) && ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR);
+	const ldns_rr *cname = find_rr(answer, name, LDNS_RR_TYPE_CNAME);
+	if (cname)
+		print_rdf(ldns_rr_rdf(cname, 0), target, sizeof(target));
+	return 0;
+}
