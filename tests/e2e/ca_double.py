@@ -5,6 +5,7 @@ real server does is Pebble's part of the story.
     ca_double.py LIE CERTIFICATE KEY CA-CERTIFICATE CA-KEY SCRATCH
 
 Prints "ready PORT" when it listens on 127.0.0.1, then a line for each request. Every other answer is the ordinary one.
+Where SCRATCH/ari.json is, it tells when to renew (RFC 9773): with that file's content, and the Retry-After in SCRATCH/ari.retry.
 """
 import base64
 import http.server
@@ -22,6 +23,7 @@ URN = "urn:ietf:params:acme:error:"
 lock = threading.Lock()
 orders = []  # each: {"status", "names", "authorized", "certificate"}
 nonces = 0
+account_key = None  # the JWK that holds the account; the double checks no signature, but believes who says what
 
 
 def read(path):
@@ -33,12 +35,19 @@ def openssl(*words):
     return subprocess.run(["openssl", *words], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 
+def decode(text):
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) or b"{}")
+
+
 def sign(csr):
     request = os.path.join(SCRATCH, "request.der")
     with open(request, "wb") as file:
         file.write(csr)
+    extensions = os.path.join(SCRATCH, "extensions")
+    with open(extensions, "w") as file:
+        file.write("authorityKeyIdentifier=keyid\n")
     return openssl("x509", "-req", "-inform", "DER", "-in", request, "-CA", CA_CERTIFICATE, "-CAkey", CA_KEY,
-                   "-CAcreateserial", "-days", "30", "-copy_extensions", "copy")
+                   "-CAcreateserial", "-days", "30", "-copy_extensions", "copy", "-extfile", extensions)
 
 
 def foreign():
@@ -66,6 +75,9 @@ def deep():
 def directory():
     d = {"newNonce": BASE + "/nonce", "newAccount": BASE + "/account", "newOrder": BASE + "/order",
          "meta": {"termsOfService": BASE + "/terms"}}
+    d.update(keyChange=BASE + "/key-change", revokeCert=BASE + "/revoke")
+    if os.path.exists(os.path.join(SCRATCH, "ari.json")):
+        d["renewalInfo"] = BASE + "/renewal-info"
     if LIE == "http-url":
         d["newOrder"] = BASE.replace("https", "http") + "/order"
     if LIE == "file-url":
@@ -185,16 +197,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.lies_at_once():
             return
         payload = {}
+        if self.path.startswith("/renewal-info/"):
+            self.renewal_info()
+            return
         if self.command == "POST":
             encoded = json.loads(body)["payload"]
+            self.protected = decode(json.loads(body)["protected"])
             payload = json.loads(base64.urlsafe_b64decode(encoded + "==") or b"{}")
             if LIE == "bad-nonce":
                 self.problem(400, "badNonce", "never")
                 return
         words = self.path.strip("/").split("/")
         with_number = [int(words[1])] if len(words) > 1 else []
-        action = getattr(self, "on_" + words[0], None)
-        if not action or (with_number and with_number[0] >= len(orders)):
+        action = getattr(self, "on_" + words[0].replace("-", "_"), None)
+        if not action or (with_number and words[0] != "accounts" and with_number[0] >= len(orders)):
             self.problem(404, "malformed", "there is no such thing")
         else:
             action(payload, *with_number)
@@ -207,7 +223,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def on_nonce(self, _payload):
         self.say(200, "text/plain", b"")
 
-    def on_account(self, _payload):
+    def renewal_info(self):
+        retry = os.path.join(SCRATCH, "ari.retry")
+        headers = {"Retry_After": read(retry).decode().strip()} if os.path.exists(retry) else {}
+        self.say(200, "application/json", read(os.path.join(SCRATCH, "ari.json")), **headers)
+
+    def on_accounts(self, payload, _number):
+        print("account", json.dumps(payload, sort_keys=True), flush=True)
+        self.json({"status": payload.get("status", "valid")})
+
+    def on_key_change(self, payload):
+        global account_key
+        inner = decode(payload["payload"])
+        if inner["oldKey"] != account_key:
+            self.problem(403, "unauthorized", "that is not the account's key")
+            return
+        account_key = decode(payload["protected"])["jwk"]
+        if LIE == "lost-key-change":
+            self.cut()
+            return
+        self.json({"status": "valid"})
+
+    def on_revoke(self, payload):
+        print("revoke", payload["reason"], "kid" if "kid" in self.protected else "jwk", flush=True)
+        self.say(200, "text/plain", b"")
+
+    def on_account(self, payload):
+        global account_key
+        if payload.get("onlyReturnExisting") and self.protected.get("jwk") != account_key:
+            self.problem(400, "accountDoesNotExist", "no account has this key")
+            return
+        account_key = self.protected["jwk"]
         if LIE == "user-action":
             self.problem(403, "userActionRequired", "agree to the new terms at https://ca.example/terms")
         else:
@@ -235,6 +281,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.new_order(payload)
 
     def new_order(self, payload):
+        if "replaces" in payload:
+            print("replaces", payload["replaces"], flush=True)
         ready = LIE == "no-authorizations"
         orders.append({"status": "ready" if ready else "pending", "authorized": ready, "tried": False, "seen": False,
                        "names": [i["value"] for i in payload["identifiers"]], "certificate": b""})
