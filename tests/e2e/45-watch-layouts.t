@@ -20,6 +20,8 @@ my $pebble = Pebble->new($story);
 my %watch = (
 	'certbot.domain.pl' => {paths => ["$top/letsencrypt/live/certbot.domain.pl"]},
 	'archive.domain.pl' => {paths => ["$top/letsencrypt/archive/certbot.domain.pl"], names => 'certbot.domain.pl'},
+	'links.domain.pl' => {paths => [map { "$top/letsencrypt/live/certbot.domain.pl/$_.pem" } qw(fullchain privkey)],
+		names => 'certbot.domain.pl'},
 	'both.domain.pl' => {paths => [map { "$top/letsencrypt/live/both.domain.pl$_" } '', '-rsa']},
 	'lego.domain.pl' => {paths => ["$top/lego/certificates"]},
 	'bare.domain.pl' => {paths => ["$top/bare/certificates"]},
@@ -118,6 +120,7 @@ sub clients {
 my %written = (
 	'certbot.domain.pl' => "$top/letsencrypt/live/certbot.domain.pl/cert.pem",
 	'archive.domain.pl' => "$top/letsencrypt/live/certbot.domain.pl/cert.pem",
+	'links.domain.pl' => "$top/letsencrypt/live/certbot.domain.pl/cert.pem",
 	'lego.domain.pl' => "$top/lego/certificates/lego.domain.pl.crt",
 	'bare.domain.pl' => "$top/bare/certificates/bare.domain.pl.crt",
 	'dehydrated.domain.pl' => "$top/dehydrated/certs/dehydrated.domain.pl/cert.pem",
