@@ -17,6 +17,7 @@
  *     > kept         it is dropped
  *   < FILES "order"  privkey.pem, url: the key was made before the order, and the order is new
  *     > kept
+ *   < invalid        name: its authorization has failed
  *   < challenge      token, authorization
  *     > kept         it is being served
  *   < dns            records[]: name, value, target, hook, config: written from now on; those left out are removed

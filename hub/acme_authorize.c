@@ -92,6 +92,8 @@ static int fail(struct acme *a, const cJSON *authorization, const char *status, 
 		problem = problem ? problem : json_get(challenge, "error");
 	}
 	a->gone = true;
+	if (strcmp(status, "invalid") == 0)
+		talk_invalid(&a->talk, name_of(authorization));
 	if (problem) {
 		auto_free char *where = mem_printf("challenge %s", name_of(authorization));
 		return acme_problem(problem, where, NULL, err);

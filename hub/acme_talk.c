@@ -225,6 +225,14 @@ int talk_dns(struct talk *t, const cJSON *records, struct error *err)
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
 }
 
+void talk_invalid(struct talk *t, const char *name)
+{
+	struct error ignored;
+	auto_json cJSON *message = event_new_message("invalid");
+	cJSON_AddStringToObject(message, "name", name);
+	send_message(t, message, &ignored);
+}
+
 /* ---- other kinds ---- */
 
 cJSON *talk_receive(struct talk *t, const char *event, struct error *err)

@@ -48,6 +48,8 @@ int talk_account(struct talk *t, const char *url, struct error *err);
 int talk_order(struct talk *t, const char *url, EVP_PKEY *key, struct error *err);
 int talk_gone(struct talk *t, const char *reason, struct error *err);
 int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err);
+/* The authorization of this name has failed: authorities count that. No answer is waited for. */
+void talk_invalid(struct talk *t, const char *name);
 /* The records of dns-01 that stand, or may, from now on; the array is the caller's. */
 int talk_dns(struct talk *t, const cJSON *records, struct error *err);
 

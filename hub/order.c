@@ -315,6 +315,16 @@ static int on_gone(struct order *o, const cJSON *message, struct error *err)
 	return 0;
 }
 
+static int on_invalid(struct order *o, const cJSON *message, struct error *err)
+{
+	const char *name = json_string(message, "name", 253, err);
+	if (!name)
+		return -1;
+	if (o->handler->invalid)
+		o->handler->invalid(o->certificate, name, o->context);
+	return 0;
+}
+
 static int on_challenge(struct order *o, const cJSON *message, struct error *err)
 {
 	const char *token = json_string(message, "token", 512, err);
@@ -374,6 +384,7 @@ static int on_message(struct order *o, const struct frame *frame, struct error *
 		{"account", on_account},
 		{"gone", on_gone},
 		{"challenge", on_challenge},
+		{"invalid", on_invalid},
 		{"dns", on_dns},
 		{"failed", on_failed},
 	};

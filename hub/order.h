@@ -33,6 +33,8 @@ struct order_handler {
 	void (*failed)(const char *certificate, const struct error *err, int64_t retry_after, void *context);
 	/* Something that a person should know, though the order goes on. NULL: nobody is told. */
 	void (*warning)(const char *certificate, const char *text, void *context);
+	/* The authorization of a name has failed, which authorities count; `failed` follows. NULL: nobody is told. */
+	void (*invalid)(const char *certificate, const char *name, void *context);
 };
 
 /* Of one order, beside the configuration. All borrowed, for the call alone. */

@@ -238,7 +238,16 @@ static void on_warning(const char *certificate, const char *text, void *context)
 	log_event(LOG_LEVEL_WARNING, "order", "certificate=%s warning=\"%s\"", certificate, text);
 }
 
-static const struct order_handler order_handler = {on_progress, on_issued, on_failed, on_warning};
+static void on_invalid(const char *certificate, const char *name, void *context)
+{
+	struct renewal *r = of(context, certificate);
+	struct error err;
+	if (limits_failed(r->hub->store, r->certificate->acme, name, clock_wall(), &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate, err.message);
+}
+
+static const struct order_handler order_handler = {.progress = on_progress, .issued = on_issued, .failed = on_failed,
+	.invalid = on_invalid, .warning = on_warning};
 
 /* ---- the way to an order ---- */
 

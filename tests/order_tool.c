@@ -69,7 +69,7 @@ static void on_failed(const char *certificate, const struct error *err, int64_t 
 
 static int run(struct tool *t, char **argv, char **names, struct error *err)
 {
-	static const struct order_handler handler = {on_progress, on_issued, on_failed, NULL};
+	static const struct order_handler handler = {on_progress, on_issued, on_failed, NULL, NULL};
 	const struct order_options options = {.anchors = argv[4]};
 	char *contact[] = {NULL};
 	const struct hub_acme acme = {

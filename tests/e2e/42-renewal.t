@@ -241,7 +241,8 @@ acme "double" { directory = "https://127.0.0.1:$port/directory" agree_tos = true
 certificate "$name" { acme = "double" preflight = "off" }
 CONF
 	$other->start('hub', "$Story::bin/certsync-hub-root", '-c', "$other->{top}/hub.conf");
-	return until_revision($other, '1.1');
+	return $lie !~ /^(rate-limited|validation-fails)$/ ? until_revision($other, '1.1') :
+		$other->until('a failure', sub { certificate($other)->{renewal}{failures} });
 }
 
 sub date { return strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $_[0]) }
@@ -295,6 +296,34 @@ subtest 'a window that cannot be meant leaves the rule of thirds' => sub {
 	ok($other->until('an answer', sub { renewal()->{advice}{error} }), 'asked');
 	is(renewal()->{basis}, 'rule', 'the rule holds');
 	like(($other->certsync('status'))[1], qr/advice is not followed: the authority's window ends before it starts/, 'status says why');
+};
+
+subtest 'an authority that asks to be left alone is, over restarts' => sub {
+	ok(double('rate-limited'), 'refused');
+	my $orders = sub { scalar(() = $other->log('double') =~ /^POST \/order$/mg) };
+	my $due = renewal()->{due};
+	ok($due ge date(time + $day - 60), "a day, as it said ($due)");
+	ok(restart($other), 'a restart');
+	cmp_ok(renewal()->{due}, 'ge', date(time + $day - 60), 'keeps it');
+	my ($exit, $text) = $other->certsync('renew');
+	is($exit, 1, 'renew is refused');
+	like($text, qr/double asked to be left alone until \S+Z \(.*rateLimited: too many/, 'with what the authority said');
+	is($orders->(), 1, 'it was asked once');
+	($exit, $text) = $other->certsync('renew', '--force');
+	is($orders->(), 2, 'force asks');
+	is(renewal()->{failures}, 2, 'and is told again');
+};
+
+subtest 'a name that cannot be validated is not tried without an end' => sub {
+	ok(double('validation-fails'), 'refused');
+	for (2 .. 5) {
+		my ($exit, $text) = $other->certsync('renew');
+		like($text, qr/Connection refused/, "tried ($_)");
+	}
+	my ($exit, $text) = $other->certsync('renew');
+	is($exit, 1, 'the sixth time');
+	like($text, qr/double could not validate \Q$name\E 5 times within an hour.*free again/, 'it waits');
+	like(($other->certsync('status'))[1], qr/held: no order was made/, 'status says so');
 };
 
 subtest 'the answer to a change of keys is lost: the account is not' => sub {
