@@ -3,16 +3,24 @@
 # believes its own, too. A hook whose service runs as a user of its own says so first: service_users="courier".
 #
 #   say TEXT…                where failures are shown
+#   as_user USER COMMAND…    runs it as that user, if we are root; else as we are
 #   readable_by USERS FILE   whether each of them can read it; else says so. Only root can tell: anybody else says yes
 #   master_runs FILE NAME    0 it runs · 3 it surely does not · 1 that cannot be told, and why has been said
 
 say() { echo "${0##*/}: $*" >&2; }
 
+as_user() {
+	user=$1
+	shift
+	[ "$(id -u)" -eq 0 ] || { "$@"; return; }
+	setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups "$@"
+}
+
 readable_by() {
 	[ -e "$2" ] || { say "$2 is configured and not there"; return 1; }
 	[ "$(id -u)" -eq 0 ] || return 0
 	for user in $1; do
-		setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups test -r "$2" && continue
+		as_user "$user" test -r "$2" && continue
 		say "user $user cannot read $2: give it owner, group and mode in agent.conf"
 		return 1
 	done
