@@ -168,7 +168,7 @@ static void print_source(const cJSON *certificate)
 		show_renewal(renewal);
 	show_warnings(certificate);
 	if (watch && text_of(watch, "error")[0])
-		printf("  watched directory: %s\n", text_of(watch, "error"));
+		printf("  watch: %s\n", text_of(watch, "error"));
 	if (text_of(certificate, "store_error")[0])
 		printf("  store: %s\n", text_of(certificate, "store_error"));
 }

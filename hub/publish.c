@@ -1,5 +1,6 @@
 #include "hub/publish.h"
 #include "hub/fleet.h"
+#include "hub/pairing.h"
 #include "hub/renewal.h"
 #include "hub/revoked.h"
 #include "lib/bundle.h"
@@ -8,20 +9,42 @@
 
 #include <string.h>
 
+/* When the pair of this kind ends in the revision that is to be replaced; 0 when it has none. */
+static int64_t end_of(struct hub *hub, const char *certificate, const struct manifest *old, enum pairing_kind kind)
+{
+	struct error err;
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count = 0;
+	int64_t end = 0;
+	auto_manifest struct manifest ignored = {0};
+	if (!old || store_load(hub->store, certificate, old->revision, pairs, &count, &ignored, &err) < 0)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		struct chain_facts facts;
+		if (pairing_kind(pairs[i].leaf) == kind && chain_facts(pairs[i].leaf, &facts, &err) == 0) {
+			end = facts.not_after;
+			chain_facts_release(&facts);
+		}
+		chain_release(&pairs[i]);
+	}
+	return end;
+}
+
 static int judge(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
-	const struct manifest *meta, int64_t replaces, struct error *err)
+	const struct manifest *meta, const struct manifest *old, struct error *err)
 {
 	struct verify_policy policy = {
 		.anchors = hub->anchors,
 		.now = clock_wall(),
 		.required = (const char *const *)(void *)certificate->names,
-		.replaces_not_after = replaces,
+		.replaces_not_after = old ? old->not_after : 0, /* of its first pair, and agents know no other */
 		.may_expire_sooner = meta->flags & BUNDLE_MAY_EXPIRE_SOONER,
 	};
 	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			policy.replaces_not_after = end_of(hub, certificate->name, old, pairing_kind(pairs[i].leaf));
 		if (verify_chain(&pairs[i], &policy, err) < 0)
 			return -1;
-		policy.replaces_not_after = 0; /* what was recorded is the first pair's; a second one is renewed on its own */
 	}
 	return 0;
 }
@@ -63,7 +86,7 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 		return 0;
 	}
 	if (revoked_check(hub->store, certificate->name, pairs, count, err) < 0 ||
-		judge(hub, certificate, pairs, count, meta, had ? old.not_after : 0, err) < 0)
+		judge(hub, certificate, pairs, count, meta, had ? &old : NULL, err) < 0)
 		return -1;
 	if (store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
 		return -1;

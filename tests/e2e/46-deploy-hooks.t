@@ -132,6 +132,11 @@ subtest 'an ECDSA and an RSA pair by hand are one revision' => sub {
 	is($code, 0, 'imported') or diag $output;
 	my $dir = "$top/here/etc/live/$name";
 	is($story->fingerprint("$dir/haproxy.pem.$_"), $story->fingerprint("$top/$_.crt"), "the agent has the $_ one") for qw(ecdsa rsa);
+	$story->openssl("x509 -req -in $top/rsa.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 2000 -extfile $top/ext",
+		"-out $top/sooner.crt");
+	($code, $output) = $story->import('ecdsa', '--key', "$top/rsa.key", '--chain', "$top/sooner.crt");
+	is($code, 1, 'one whose RSA certificate ends sooner than the present one is refused');
+	like($output, qr/sooner: the certificate expires at/, 'with the rule');
 	($code, $output) = $story->import('ecdsa', '--key', "$top/a1.key", '--chain', "$top/a1.crt");
 	is($code, 1, 'two of one kind are refused');
 	like($output, qr/two pairs of one kind/, 'with the reason');

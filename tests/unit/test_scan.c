@@ -1,4 +1,4 @@
-/* What is handed over from a watched directory. */
+/* What is handed over from watched paths. */
 #include "hub/scan.h"
 #include "lib/frame.h"
 #include "lib/fs.h"
