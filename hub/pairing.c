@@ -69,11 +69,12 @@ static void note_damage(struct pairing *ret, const char *name, const struct erro
 {
 	const char *slash = strchr(name, '/');
 	if (!ret->damage[0])
-		snprintf(ret->damage, sizeof(ret->damage), "%.255s: %.700s", slash ? slash + 1 : name, err->message);
+		snprintf(ret->damage, sizeof(ret->damage), "%.255s: %.700s", slash ? slash + 1 : name,
+			err->message);
 }
 
-static void read_part(const struct files *files, size_t i, const char *const *names, int64_t now, struct part *p,
-	struct pairing *ret)
+static void read_part(const struct files *files, size_t i, const char *const *names, int64_t now,
+	struct part *p, struct pairing *ret)
 {
 	struct error err;
 	const void *text = files->file[i].data;
@@ -102,7 +103,7 @@ static bool is_issuer(X509 *issuer, X509 *subject)
 {
 	EVP_PKEY *key = X509_get0_pubkey(issuer);
 	return key && X509_check_issued(issuer, subject) == X509_V_OK && X509_verify(subject, key) == 1 &&
-		X509_self_signed(issuer, 0) != 1;
+	       X509_self_signed(issuer, 0) != 1;
 }
 
 static X509 *find_issuer(const struct part *parts, size_t count, X509 *subject)

@@ -192,8 +192,8 @@ static void take_request(const struct hub_request *request, void *context)
 		item->due = clock_monotonic_ms();
 		return;
 	}
-	send_scan_reply(r, request->certificate, false, "%s does not say watch for certificate \"%s\"", r->config_path,
-		request->certificate);
+	send_scan_reply(r, request->certificate, false, "%s does not say watch for certificate \"%s\"",
+		r->config_path, request->certificate);
 }
 
 static void send_item(struct root *r, struct watchlist_item *item)

@@ -142,7 +142,8 @@ static int list_names(int dirfd, const char *const *names, struct listing *ret, 
 		if (!is_candidate(entry->d_name))
 			continue;
 		if ((ret->count & (ret->count - 1)) == 0)
-			ret->items = mem_grow(ret->items, ret->count ? 2 * ret->count : 1, sizeof(*ret->items));
+			ret->items =
+				mem_grow(ret->items, ret->count ? 2 * ret->count : 1, sizeof(*ret->items));
 		ret->items[ret->count++] = (struct candidate){
 			.name = mem_strdup(entry->d_name), .named = is_named(entry->d_name, names)};
 	}
@@ -220,8 +221,8 @@ static void keep_fitting(struct listing *l, struct share share)
 }
 
 /* The files to read, sorted by name; the others are counted. */
-static int list_files(int dirfd, const char *const *names, struct share share, struct listing *ret, size_t *ret_left_out,
-	struct error *err)
+static int list_files(int dirfd, const char *const *names, struct share share, struct listing *ret,
+	size_t *ret_left_out, struct error *err)
 {
 	bool any_named = false;
 	if (list_names(dirfd, names, ret, err) < 0)
@@ -254,8 +255,8 @@ static int read_one(int dirfd, const char *path, const char *name, struct scan *
 	return files_add(&ret->files, name, content->data, content->len);
 }
 
-static int read_directory(int dirfd, size_t number, const char *const *names, struct share share, struct scan *ret,
-	struct error *err)
+static int read_directory(int dirfd, size_t number, const char *const *names, struct share share,
+	struct scan *ret, struct error *err)
 {
 	struct listing list = {0};
 	int result = list_files(dirfd, names, share, &list, &ret->left_out, err);
@@ -274,8 +275,8 @@ static int read_directory(int dirfd, size_t number, const char *const *names, st
 	return result;
 }
 
-static int read_path(const char *path, size_t number, const char *const *names, struct share share, struct scan *ret,
-	struct error *err)
+static int read_path(const char *path, size_t number, const char *const *names, struct share share,
+	struct scan *ret, struct error *err)
 {
 	char name[FILES_NAME_MAX];
 	auto_close int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -288,8 +289,8 @@ static int read_path(const char *path, size_t number, const char *const *names, 
 	return read_one(AT_FDCWD, path, name, ret, err);
 }
 
-static int scan_path(const char *path, size_t number, const char *const *names, struct share share, struct scan *ret,
-	struct error *err)
+static int scan_path(const char *path, size_t number, const char *const *names, struct share share,
+	struct scan *ret, struct error *err)
 {
 	const bool root = geteuid() == 0;
 	struct rights rights = {0, 0};
@@ -326,7 +327,9 @@ static int check_type(const char *path, struct error *err)
 {
 	struct stat st;
 	if (stat(path, &st) < 0)
-		return errno == ENOENT || (errno == EACCES && geteuid() != 0) ? 0 : error_errno(err, "cannot be reached");
+		return errno == ENOENT || (errno == EACCES && geteuid() != 0)
+			       ? 0
+			       : error_errno(err, "cannot be reached");
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 		return error_set(err, ERROR_USAGE, "is neither a directory nor a file");
 	return 1;
@@ -346,7 +349,9 @@ int scan_check(const char *path, struct error *err)
 	if (fd >= 0)
 		return 0;
 	errno = code;
-	return rights.uid ? error_errno(err, "cannot be read by user %u, to whom a part of the path belongs, so not for him",
+	return rights.uid ? error_errno(err,
+				    "cannot be read by user %u, to whom a part of the path belongs, so not "
+				    "for him",
 				    (unsigned)rights.uid)
 			  : error_errno(err, "cannot be opened");
 }

@@ -12,8 +12,12 @@ static struct buf texts[FILES_MAX];
 
 static struct issued make_leaf(const char *san, const char *key_type, int64_t from_day, int64_t to_day)
 {
-	return issue((struct wish){.subject = "leaf", .issuer = &middle, .san = san, .key_type = key_type,
-		.from = ISSUE_NOW + from_day * ISSUE_DAY, .to = ISSUE_NOW + to_day * ISSUE_DAY});
+	return issue((struct wish){.subject = "leaf",
+		.issuer = &middle,
+		.san = san,
+		.key_type = key_type,
+		.from = ISSUE_NOW + from_day * ISSUE_DAY,
+		.to = ISSUE_NOW + to_day * ISSUE_DAY});
 }
 
 static int make_all(void **state)
@@ -216,7 +220,8 @@ static void a_file_cut_short_is_named(void **state)
 	cut(30);
 	find(&p);
 	assert_int_equal(p.count, 0);
-	assert_non_null(strstr(p.damage, "fullchain.pem: certificates: the PEM text is damaged or cut short"));
+	assert_non_null(
+		strstr(p.damage, "fullchain.pem: certificates: the PEM text is damaged or cut short"));
 	assert_true(p.half_way[PAIRING_RSA]);
 }
 

@@ -118,10 +118,11 @@ static void of_many_domains_those_with_the_certificates_names_are_read(void **st
 {
 	(void)state;
 	auto_scan struct scan scan;
-	static const char *const expected[] = {
-		"0/_.domain.pl.crt", "0/mail.domain.pl.crt", "0/mail.domain.pl.issuer.crt", "0/mail.domain.pl.key"};
+	static const char *const expected[] = {"0/_.domain.pl.crt", "0/mail.domain.pl.crt",
+		"0/mail.domain.pl.issuer.crt", "0/mail.domain.pl.key"};
 	for (int i = 0; i < 100; i++) {
-		auto_free char *crt = mem_printf("www%d.domain.pl.crt", i), *key = mem_printf("www%d.domain.pl.key", i);
+		auto_free char *crt = mem_printf("www%d.domain.pl.crt", i),
+			       *key = mem_printf("www%d.domain.pl.key", i);
 		put(crt, "x", 1);
 		put(key, "x", 1);
 	}
@@ -176,7 +177,8 @@ static void several_paths_are_read_in_their_order(void **state)
 	struct error err;
 	auto_scan struct scan scan;
 	static const char *const expected[] = {"0/cert.pem", "1/the key", "2/cert.pem"};
-	auto_free char *inner = mem_printf("%s/inner", directory), *file = mem_printf("%s/the key", directory);
+	auto_free char *inner = mem_printf("%s/inner", directory),
+		       *file = mem_printf("%s/the key", directory);
 	const char *const paths[] = {inner, file, directory, NULL};
 	assert_int_equal(mkdir(inner, 0700), 0);
 	put("cert.pem", "outer", 5);
@@ -229,8 +231,9 @@ static void a_directory_that_its_owner_may_not_read_is_told(void **state)
 	assert_int_equal(chown(directory, 65534, 65534), 0);
 	assert_int_equal(scan_check(directory, &err), 0);
 	assert_int_equal(scan_check(inner, &err), -1);
-	assert_string_equal(err.message, "cannot be read by user 65534, to whom a part of the path belongs, so not for him: "
-					 "Permission denied");
+	assert_string_equal(err.message,
+		"cannot be read by user 65534, to whom a part of the path belongs, so not for him: "
+		"Permission denied");
 	put("own.txt", "x", 1); /* and we are ourselves again */
 }
 
