@@ -296,6 +296,9 @@ static struct account *begin(struct account *a, struct error *err)
 bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme)
 {
 	char url[2048];
+	for (const struct account *a = hub->accounts; a; a = a->next)
+		if (a->acme == acme)
+			return false;
 	account_url(hub, acme, url, sizeof(url));
 	return url[0] && (has_next_key(hub, acme) || contact_differs(hub, acme));
 }

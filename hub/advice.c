@@ -31,6 +31,7 @@ struct advisor {
 	const struct hub_acme *acme;
 	struct advice *list;
 	struct event *timer;
+	int64_t planned; /* when the timer is to fire; 0: not set */
 	struct errand *errand; /* NULL: nothing is being asked */
 };
 
@@ -70,15 +71,31 @@ static bool can_be_asked(const struct advice *a)
 	return a->current.not_after > 0;
 }
 
+static void plan(struct advisor *v, int64_t when)
+{
+	/* The wall clock may be set in between: look again within the hour. */
+	int64_t wait = when - clock_wall();
+	const struct timeval delay = {wait < 0 ? 0 : wait > ADVICE_WAKE_MAX ? ADVICE_WAKE_MAX : wait, 1000};
+	v->planned = when;
+	event_add(v->timer, &delay);
+}
+
+/* Sooner than planned, if it must be: not every certificate is looked at for the sake of one. */
+static void wake_for(const struct advice *a)
+{
+	struct advisor *v = a->advisor;
+	if (!v->errand && can_be_asked(a) && (!v->planned || a->record.next < v->planned))
+		plan(v, a->record.next);
+}
+
 static void wake_later(struct advisor *v)
 {
-	int64_t now = clock_wall(), next = now + ADVICE_WAKE_MAX;
+	int64_t next = clock_wall() + ADVICE_WAKE_MAX;
 	for (const struct advice *a = v->list; a; a = a->next)
 		if (can_be_asked(a) && a->record.next < next)
 			next = a->record.next;
-	const struct timeval delay = {next > now ? next - now : 0, 1000};
 	if (!v->errand)
-		event_add(v->timer, &delay);
+		plan(v, next);
 }
 
 /* A clock that was set back must not put the question off for as long. */
@@ -238,18 +255,11 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct advisor *v = context;
+	v->planned = 0;
 	if (v->errand)
 		return;
 	ask(v);
 	wake_later(v);
-}
-
-void advice_ask(struct advice *a)
-{
-	if (!a)
-		return;
-	a->record.next = clock_wall();
-	wake_later(a->advisor);
 }
 
 /* ---- life ---- */
@@ -330,7 +340,7 @@ void advice_current(struct advice *a, const struct manifest *current)
 		if (leaf[0])
 			save(a);
 	}
-	wake_later(a->advisor);
+	wake_for(a);
 }
 
 const struct ari_record *advice_record(const struct advice *a)

@@ -19,8 +19,6 @@ void advice_free(struct advice *a); /* NULL is allowed */
 
 /* What is current now; NULL: nothing. Another certificate than before is asked for soon. */
 void advice_current(struct advice *a, const struct manifest *current);
-/* Asks now, whenever it was due: after a revocation. */
-void advice_ask(struct advice *a);
 
 const struct ari_record *advice_record(const struct advice *a);
 

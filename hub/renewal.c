@@ -310,10 +310,17 @@ static void on_preflight(cJSON *findings, size_t bad, const struct error *why, v
 	changed(r);
 }
 
+static bool has_stored_order(struct renewal *r)
+{
+	struct error ignored;
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) != 0;
+}
+
 static void start_preflight(struct renewal *r)
 {
 	struct error err;
-	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->dns_hook) {
+	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->dns_hook || has_stored_order(r)) {
 		start_order(r);
 		return;
 	}
@@ -333,22 +340,11 @@ static void on_account(const struct error *err, void *context)
 	start_preflight(r);
 }
 
-static bool has_stored_order(struct renewal *r)
-{
-	struct error ignored;
-	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
-	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) != 0;
-}
-
 static void start(struct renewal *r)
 {
 	struct error err;
 	r->held[0] = '\0';
 	r->held_until = 0;
-	if (has_stored_order(r)) {
-		start_order(r);
-		return;
-	}
 	if (account_needs_upkeep(r->hub, r->certificate->acme)) {
 		progress(r, "account");
 		r->account = account_upkeep(r->hub, r->certificate->acme, on_account, r, &err);

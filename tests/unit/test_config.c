@@ -370,6 +370,9 @@ static void single_faults_of_the_hub_are_named(void **state)
 			 "certificate x.pl { acme = le names = {\"*.x.pl\"} }",
 		"3: names: *.x.pl: a CA does not issue wildcards by http-01");
 	expect_hub_fault("acme le { directory = https://ca.example/dir agree_tos = yes eab_kid = k }", "2: acme \"le\": eab_kid and eab_hmac");
+	expect_hub_fault("acme le { directory = https://ca.example/dir agree_tos = yes }\n"
+			 "certificate x.pl {\nacme = le\nprofile = shortlived\nrenew_before = 30d }",
+		"6: renew_before: 30d0h is more than two thirds of a certificate of 6d16h");
 	expect_hub_fault("certificate x.pl { must_staple = yes }", "2: must_staple: CAs have ended OCSP");
 	expect_hub_fault("certificate x.pl { key = rsa-2048 }", "2: key: it is for a certificate with acme");
 	expect_hub_fault("certificate x.pl { window = {\"03:00-25:00\"} }", "2: window: \"03:00-25:00\" is not");
