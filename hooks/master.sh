@@ -57,6 +57,8 @@ process_runs() {
 		return 1
 	fi
 	[ "$name" = "$2" ] || return 3
+	# It has ended; nobody has asked how.
+	! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null || return 3
 	for user in $users; do
 		believed "$user" || { say "process $1 is user $user's and not the service's master"; return 3; }
 	done
