@@ -76,7 +76,7 @@ sub section {
 	my $preflight = $wish{preflight} // 'require';
 	my $acme = $ca->section =~ s/agree_tos/contact = {"$contact"} agree_tos/r;
 	return qq(resolvers = {"127.0.0.1:8053"}\n$acme)
-		. qq(certificate "$name" { acme = "pebble" preflight = "$preflight" }\n);
+		. qq(certificate "$name" { acme = "pebble" preflight = "$preflight" renew_before = "1d" }\n);
 }
 
 # .11 is the door that leads to the hub; .12 another web server; .13 nobody; .14 sends on to TLS; .15 to where no CA goes.
@@ -142,6 +142,8 @@ subtest 'a warning lets the order go on; addresses that all lead here need none'
 	my ($exit, $text) = $story->certsync('renew');
 	is($exit, 0, 'ordered') or diag $text . $story->log('hub');
 	ok(until_revision($story, '1.1'), 'published');
+	like(($story->certsync('status'))[1], qr/warning: renew_before: 1d\S* leaves a certificate of \d+d\S* less than a twentieth/,
+		'what its lifetime cannot afford is said, now that it is known');
 	is_deeply([grep { !$_->{ok} } @{certificate($story)->{renewal}{preflight}}], [], 'nothing to warn of');
 };
 

@@ -141,6 +141,12 @@ int talk_gone(struct talk *t, const char *reason, struct error *err)
 	return 0;
 }
 
+void talk_invalid(struct talk *t, const char *name)
+{
+	(void)t;
+	FUZZ_CHECK(name[0]);
+}
+
 int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err)
 {
 	(void)t, (void)err;
