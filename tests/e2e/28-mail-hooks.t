@@ -16,7 +16,7 @@ use Time::HiRes qw(time);
 if (($ENV{CERTSYNC_MAIL_INSIDE} // '') ne '1') {
 	plan skip_all => 'users and namespaces need root' if $> != 0;
 	($ENV{CERTSYNC_MAIL_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec "$FindBin::Bin/with-packages", 'exim4-daemon-light / courier-imap courier-pop courier-mta / ucspi-tcp', $^X, abs_path($0)
+	exec "$FindBin::Bin/with-packages", 'exim4-daemon-light ucspi-tcp / courier-imap courier-pop courier-mta', $^X, abs_path($0)
 		or die "with-packages: $!";
 }
 
