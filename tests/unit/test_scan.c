@@ -252,6 +252,26 @@ static void what_the_owner_may_not_read_is_not_read_for_him(void **state)
 	put("own.txt", "x", 1);
 }
 
+static void a_file_is_read_with_the_rights_of_who_made_the_link_to_it(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip(); /* only root has more rights than the owner */
+	struct error err;
+	auto_scan struct scan scan;
+	auto_free char *link = mem_printf("%s/his.key", directory);
+	const char *const paths[] = {link, NULL};
+	put("root.key", "secret", 6);
+	assert_int_equal(chmod(directory, 0755), 0);
+	assert_int_equal(symlink("root.key", link), 0);
+	assert_int_equal(scan_paths(paths, "x.pl", names, &scan, &err), 0);
+	scan_release(&scan);
+	assert_int_equal(lchown(link, 65534, 65534), 0);
+	assert_int_equal(scan_paths(paths, "x.pl", names, &scan, &err), -1);
+	assert_non_null(strstr(err.message, "his.key: Permission denied"));
+	assert_int_equal(scan_check(link, &err), -1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
 
 int main(void)
@@ -268,6 +288,7 @@ int main(void)
 		TEST(what_is_neither_file_nor_directory_is_no_path_to_watch),
 		TEST(a_directory_that_its_owner_may_not_read_is_told),
 		TEST(what_the_owner_may_not_read_is_not_read_for_him),
+		TEST(a_file_is_read_with_the_rights_of_who_made_the_link_to_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
