@@ -401,7 +401,8 @@ static int load_content(struct hub *hub, const char *certificate, struct rollout
 	int had = store_current(hub->store, certificate, &m, err);
 	if (had <= 0)
 		return had;
-	*ret = (struct rollout_content){.revision = m.revision, .immediate = m.flags & BUNDLE_ROLLBACK};
+	*ret = (struct rollout_content){.revision = m.revision, .not_before = m.not_before, .not_after = m.not_after,
+		.immediate = m.flags & BUNDLE_ROLLBACK};
 	snprintf(ret->digest, sizeof(ret->digest), "%s", chain_hex(m.digest, hex));
 	struct revision before = {m.revision.epoch, m.revision.number - 1};
 	if (store_manifest(hub->store, certificate, before, &old, &ignored) > 0) {
@@ -520,7 +521,8 @@ void fleet_publish(struct hub *hub, const char *certificate, const struct manife
 	char hex[CHAIN_HEX_MAX];
 	struct fleet_item *item = find_item(hub, certificate);
 	auto_actions struct rollout_actions actions = {0};
-	struct rollout_content content = {.revision = now_desired->revision,
+	struct rollout_content content = {.revision = now_desired->revision, .not_before = now_desired->not_before,
+		.not_after = now_desired->not_after,
 		.immediate = now_desired->flags & BUNDLE_ROLLBACK, .urgent = now_desired->urgent};
 	snprintf(content.digest, sizeof(content.digest), "%s", chain_hex(now_desired->digest, hex));
 	if (old) {

@@ -225,7 +225,7 @@ static void mend_clock(struct rollout *r, int64_t now)
 		not_after(&a->looked, now);
 		not_after(&a->drifted, now);
 		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
-		not_after(&a->held_until, now + MESSAGE_HOLD_MAX);
+		not_after(&a->held_until, now + a->held_for);
 		not_after(&a->deadline, now + (a->state == ROLLOUT_OFFERED ? r->stage_timeout :
 			gate_has_passed(a) ? ROLLOUT_PROBE_TIMEOUT : r->activate_timeout));
 	}
@@ -296,10 +296,12 @@ void rollout_no_rollback(struct rollout *r, const char *reason, int64_t now)
 void rollout_hold(struct rollout *r, struct rollout_agent *a, int64_t until, int64_t now, struct rollout_actions *out)
 {
 	bool was_held = a->held_until;
-	if (until > now)
-		a->held_until = until;
-	else if (was_held)
+	if (until > now) {
+		a->held_for = until - now < MESSAGE_HOLD_MAX ? until - now : MESSAGE_HOLD_MAX;
+		a->held_until = now + a->held_for;
+	} else if (was_held) {
 		end_hold(a, now, out);
+	}
 	advance(r, now, out);
 }
 
@@ -323,6 +325,8 @@ static void set_content(struct rollout *r, const struct rollout_content *content
 {
 	r->desired = content->revision;
 	snprintf(r->digest, sizeof(r->digest), "%s", content->digest);
+	r->not_before = content->not_before;
+	r->not_after = content->not_after;
 	r->immediate = content->immediate;
 	r->urgent = content->urgent;
 	r->no_rollback[0] = '\0';
@@ -402,6 +406,7 @@ static void lose_revision(struct rollout *r, struct rollout_agent *a, struct rev
 	char text[REVISION_TEXT_MAX];
 	note_drift(a, now, "it has revision %s although it had the desired one", revision_text(has, text));
 	a->served = has;
+	a->served_not_before = a->served_not_after = 0;
 	r->open = true;
 	if (at_once && a->drifts_in_row == 1)
 		enter(a, ROLLOUT_IDLE, now, 0);
@@ -435,6 +440,8 @@ void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct mess
 		go_ahead(r, a, inventory->high_water, now);
 	} else if (a->passed && gate_has_passed(a)) {
 		lose_revision(r, a, inventory->revision, now, true);
+		a->served_not_before = inventory->not_before;
+		a->served_not_after = inventory->not_after;
 	} else if (a->state != ROLLOUT_FAILED) {
 		enter(a, ROLLOUT_IDLE, now, 0);
 	}
@@ -545,6 +552,8 @@ static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct
 			return false;
 		a->activate_ms = m->milliseconds;
 		a->served = r->desired;
+		a->served_not_before = r->not_before;
+		a->served_not_after = r->not_after;
 		a->stopped = m->stopped;
 		a->force = false;
 		a->passed = true;

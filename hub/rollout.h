@@ -115,6 +115,7 @@ struct rollout_agent {
 	bool fetched;           /* its bundle has been sent in this attempt */
 	bool passed;            /* it has had the desired revision committed, and may have lost it since */
 	int64_t held_until;     /* wall clock; 0: not held */
+	int64_t held_for;       /* seconds: how far ahead that was */
 	struct revision served, high_water; /* as reported last */
 	int64_t served_not_before, served_not_after; /* 0: not known */
 	char fingerprint[CHAIN_HEX_MAX];
@@ -146,6 +147,7 @@ struct rollout {
 	int (*local_minute)(int64_t wall); /* minutes after midnight (hub/window.h); NULL: UTC */
 	struct revision desired; /* (0, 0): nothing published yet */
 	char digest[CHAIN_HEX_MAX];
+	int64_t not_before, not_after; /* of it; 0: not known */
 	int64_t started;         /* of the desired revision's rollout */
 	struct revision old;     /* what it replaces, and what a rollback goes back to; (0, 0): nothing */
 	int64_t old_not_before, old_not_after; /* of that; 0: nothing */
@@ -183,6 +185,7 @@ struct rollout_agent *rollout_find(struct rollout *r, const char *name); /* NULL
 struct rollout_content {
 	struct revision revision;
 	char digest[CHAIN_HEX_MAX];
+	int64_t not_before, not_after;
 	struct revision old; /* of a publish: the one before; resumed: as it was */
 	int64_t old_not_before, old_not_after;
 	bool immediate; /* a rollback: whatever the policy says */

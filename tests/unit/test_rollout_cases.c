@@ -129,6 +129,26 @@ static void one_whose_own_certificate_is_over_does_not_wait(void **state)
 	rollout_release(&f.r);
 }
 
+static void one_that_has_got_a_new_certificate_waits_again(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin_with_windows(&f, ROLLOUT_IMMEDIATE);
+	struct rollout_content content = content_of(3, digest_third);
+	content.not_before = f.now;
+	content.not_after = f.now + 90 * DAY;
+	publish_content(&f, &content);
+	f.b->served_not_before = f.now - 91 * DAY;
+	f.b->served_not_after = f.now - DAY;
+	answer(&f, f.b, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 1);
+	answer(&f, f.b, MESSAGE_VERIFIED);
+	publish(&f, 4, digest_new);
+	answer(&f, f.b, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 0);
+	rollout_release(&f.r);
+}
+
 /* A clock that skips 02:00-03:00 in the night after START, and one that has that hour twice. */
 static int64_t change_at; /* when it is 02:00 for the first time */
 static int spring(int64_t wall)
@@ -603,6 +623,7 @@ int main(void)
 		cmocka_unit_test(canaries_obey_the_window_too),
 		cmocka_unit_test(what_cannot_wait_goes_through_the_window),
 		cmocka_unit_test(one_whose_own_certificate_is_over_does_not_wait),
+		cmocka_unit_test(one_that_has_got_a_new_certificate_waits_again),
 		cmocka_unit_test(windows_on_the_days_when_the_clock_is_changed),
 		cmocka_unit_test(a_window_over_midnight),
 		cmocka_unit_test(a_failed_activation_sends_everybody_back),

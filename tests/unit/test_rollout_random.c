@@ -1,6 +1,8 @@
-/* Thousands of random histories of a simulated fleet: publishes, losses, restarts of the hub, failures, old answers told
- * again, jumps of the clock. What must hold in each of them is checked at every step, and when the faults stop, everything
- * converges within a bound. A failing history prints its seed; CERTSYNC_SEED=N runs that one alone.
+/* Thousands of random histories of a simulated fleet: publishes, losses, restarts of the hub with agents that join and leave,
+ * failures, drift, restored disks, holds, windows, canaries, rollbacks by policy, old answers told again, jumps of the clock and of
+ * the time zone. What must hold in each of them is checked at every step, from books that are kept here and not from the machine's
+ * own; and when the faults stop, everything converges within a bound. A failing history prints its seed; CERTSYNC_SEED=N runs that
+ * one alone, CERTSYNC_SEEDS=N the first N.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,11 +15,12 @@
 #include <cmocka.h>
 
 #include "hub/rollout.h"
+#include "hub/window.h"
 #include "lib/mem.h"
 
 enum {
-	HISTORIES = 4000, STEPS = 150, AGENTS_MAX = 5, QUEUE_MAX = 64,
-	STAGE_TIMEOUT = 600, ACTIVATE_TIMEOUT = 300, PROCEED_AFTER = 86400, SOAK = 300,
+	HISTORIES = 20000, STEPS = 150, AGENTS_MAX = 5, QUEUE_MAX = 64, REVISIONS_MAX = STEPS * 2 + 16,
+	STAGE_TIMEOUT = 600, ACTIVATE_TIMEOUT = 300, PROCEED_AFTER = 86400, SOAK = 300, DAY = 86400, HOLD = 4 * 3600,
 	/* When nothing fails any more: the longest backoff, a full staging, the barrier's wait, a full activation. */
 	BOUND = ROLLOUT_BACKOFF_MAX + 3 * STAGE_TIMEOUT + 2 * ACTIVATE_TIMEOUT + SOAK,
 };
@@ -34,19 +37,47 @@ struct node {
 	struct order queue[QUEUE_MAX];
 	size_t queued;
 	struct message old; /* an answer once given, to be told again */
+	int64_t repaired;
+
+	/* The books. */
+	int64_t seen, held_until, held_for;
+	uint32_t served_told;    /* what the hub knows that it serves */
+	uint32_t staged, passed; /* the newest revision that the hub was told of */
+	uint32_t failed_first;   /* at whose activation it failed without ever having had it */
+	uint32_t activated;      /* the revision that it was told to activate last … */
+	int64_t activated_at;    /* … and when; 0: something since then excuses another one */
+	int64_t told_at;         /* the same, without excuses */
+};
+
+/* What was published, and when. */
+struct book {
+	uint32_t content;
+	int64_t not_before, not_after;
+	bool rollback, urgent;
 };
 
 struct history {
 	uint64_t random;
-	int64_t now;
+	int64_t now, started;
 	struct rollout r;
-	enum rollout_policy policy;
+	struct hub_window window;
+	struct hub_certificate certificate;
 	struct node nodes[AGENTS_MAX];
+	struct book books[REVISIONS_MAX];
 	size_t count, canaries;
 	uint32_t published;
+	uint32_t rolled_back; /* the revision that was rolled back last */
 	bool calm;   /* nothing fails any more */
-	bool opened; /* the barrier was seen open for this revision */
+	bool opened; /* somebody has passed, or all have staged */
+	bool proceed, roll_back;
 };
+
+static int64_t zone; /* seconds east of Greenwich */
+
+static int minute_of(int64_t wall)
+{
+	return (int)((wall + zone) / 60 % 1440);
+}
 
 static uint32_t draw(struct history *h, uint32_t below)
 {
@@ -56,94 +87,262 @@ static uint32_t draw(struct history *h, uint32_t below)
 	return (uint32_t)(h->random >> 33) % below;
 }
 
-/* A revision's digest is its number: two contents never share one. */
-static void digest_of(struct revision r, char text[CHAIN_HEX_MAX])
+static void digest_of(const struct history *h, struct revision r, char text[CHAIN_HEX_MAX])
 {
-	snprintf(text, CHAIN_HEX_MAX, "%064u", r.number);
+	snprintf(text, CHAIN_HEX_MAX, "%064u", r.number < REVISIONS_MAX ? h->books[r.number].content : r.number);
 }
 
-static struct rollout_content content_of(struct history *h)
+static const struct book *current(const struct history *h)
 {
-	struct rollout_content content = {.revision = {1, h->published}, .old_not_before = h->now - 10 * 86400,
-		.old_not_after = h->now + 80 * 86400};
-	digest_of(content.revision, content.digest);
-	return content;
+	return &h->books[h->published];
+}
+
+static bool is_nearly_over(const struct book *b, int64_t now, int part)
+{
+	return b->not_after - now < (b->not_after - b->not_before) / part;
 }
 
 /* Invariants. */
 
-static void check_barrier(struct history *h)
+static int64_t age(const struct history *h)
 {
-	if (h->policy != ROLLOUT_TOGETHER || h->opened || !h->r.open)
-		return;
-	h->opened = true;
-	bool late = h->now - h->r.started >= STAGE_TIMEOUT;
-	for (size_t i = 0; i < h->count; i++) {
-		const struct rollout_agent *a = &h->r.agents[i];
-		bool seen = a->connected || (a->last_seen && h->now - a->last_seen <= ROLLOUT_SEEN);
-		bool ready = a->state == ROLLOUT_STAGED || a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_VERIFIED ||
-			a->state == ROLLOUT_UNVERIFIED || a->state == ROLLOUT_AHEAD;
-		if (seen && !ready && !late && !h->r.proceed)
-			fail_msg("the barrier opened before agent %s had staged", a->name);
-	}
+	return h->now - h->started;
+}
+
+static bool is_awaited(const struct history *h, size_t i)
+{
+	const struct node *n = &h->nodes[i];
+	return !n->held_until && (n->up || (n->seen && h->now - n->seen <= ROLLOUT_SEEN)) &&
+		h->r.agents[i].state != ROLLOUT_AHEAD;
+}
+
+/* Each one that is waited for has staged; or their time is over. */
+static void note_barrier(struct history *h)
+{
+	bool all = true;
+	for (size_t i = 0; i < h->count; i++)
+		if (is_awaited(h, i) && h->nodes[i].staged != h->published && h->nodes[i].passed != h->published)
+			all = false;
+	h->opened = h->opened || all || age(h) >= STAGE_TIMEOUT || h->proceed;
+}
+
+static bool must_go_on(const struct history *h)
+{
+	return h->proceed || age(h) >= PROCEED_AFTER || (current(h)->urgent && age(h) >= STAGE_TIMEOUT) || !h->r.old_not_after ||
+		h->r.old_not_after - h->now < (h->r.old_not_after - h->r.old_not_before) / 6;
 }
 
 /* Nobody else begins before the canaries have soaked, but for the reasons that end every wait. */
 static void check_canaries(struct history *h)
 {
-	bool must = h->r.proceed || h->now - h->r.started >= PROCEED_AFTER ||
-		h->r.old_not_after - h->now < (h->r.old_not_after - h->r.old_not_before) / 6;
-	for (size_t i = 0; i < h->canaries && !must; i++) {
+	for (size_t i = 0; i < h->canaries && !must_go_on(h); i++) {
 		const struct rollout_agent *a = &h->r.agents[i];
-		if (a->state != ROLLOUT_VERIFIED || h->now - a->since < SOAK)
+		if (h->nodes[i].passed != h->published || a->state != ROLLOUT_VERIFIED || h->now - a->since < SOAK)
 			fail_msg("an agent began before the canary %s had soaked", a->name);
 	}
 }
 
+static bool in_window(const struct history *h)
+{
+	int minute = minute_of(h->now);
+	return !h->certificate.window_count || (minute >= h->window.from && minute < h->window.to);
+}
+
+static void check_window(const struct history *h, const struct node *n)
+{
+	uint32_t served = n->served_told;
+	bool needs_none = served == 0 || served == h->published || h->proceed || current(h)->urgent;
+	if (!needs_none && served < REVISIONS_MAX)
+		needs_none = is_nearly_over(&h->books[served], h->now, 6);
+	if (!in_window(h) && !needs_none && !must_go_on(h))
+		fail_msg("an activation began outside of the window, at minute %d", minute_of(h->now));
+	if (!in_window(h) && !needs_none && age(h) >= PROCEED_AFTER && h->r.old_not_after - h->now >= (h->r.old_not_after -
+		h->r.old_not_before) / 6 && h->r.old_not_after)
+		fail_msg("proceed_after is no reason to pass the window");
+}
+
+/* Nobody is reloaded in a tight loop: between two activations of one revision there is a backoff, but for a new connection. */
+static void check_pace(struct history *h, struct node *n)
+{
+	if (n->activated == h->published && n->activated_at && h->now - n->activated_at < ROLLOUT_BACKOFF_MIN)
+		fail_msg("activated again after %lld s", (long long)(h->now - n->activated_at));
+	n->activated = h->published;
+	n->activated_at = n->told_at = h->now;
+}
+
+static void check_activation(struct history *h, struct rollout_agent *a, struct node *n)
+{
+	check_pace(h, n);
+	if (n->staged != h->published)
+		fail_msg("%s was told to activate what it has not staged", a->name);
+	if (current(h)->rollback)
+		return;
+	check_window(h, n);
+	if (h->certificate.rollout == ROLLOUT_TOGETHER && !h->opened)
+		fail_msg("%s began before all that are waited for had staged", a->name);
+	if (!a->canary)
+		check_canaries(h);
+}
+
+static void check_action(struct history *h, const struct rollout_action *action)
+{
+	struct rollout_agent *a = action->agent;
+	struct node *n = &h->nodes[a - h->r.agents];
+	assert_true(n->up);
+	assert_int_equal(h->r.desired.number, h->published); /* there is one desired revision */
+	if (n->held_until && action->type != ROLLOUT_SEND_PROBE)
+		fail_msg("%s is held, and was sent an order", a->name);
+	if (action->type == ROLLOUT_SEND_ACTIVATE)
+		check_activation(h, a, n);
+}
+
+static void check_rollback(struct history *h)
+{
+	bool failed = false;
+	const struct book *old = &h->books[h->r.old.number];
+	for (size_t i = 0; i < h->count; i++)
+		failed = failed || h->nodes[i].failed_first == h->published;
+	if (h->certificate.on_failure != ROLLOUT_ROLLBACK_ALL || current(h)->rollback || h->proceed)
+		fail_msg("a rollback was asked for, and must not be");
+	if (!failed)
+		fail_msg("a rollback was asked for, and nobody had failed at its first activation");
+	if (!h->r.old.number || is_nearly_over(old, h->now, 3) || current(h)->urgent)
+		fail_msg("a rollback was asked for to what is not good any more");
+	assert_true(h->rolled_back != h->published); /* once a revision */
+}
+
+/* After proceed_after, a staged agent waits for nothing but its window. */
+static void check_nobody_waits(struct history *h)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		const struct rollout_agent *a = &h->r.agents[i];
+		if (a->state == ROLLOUT_STAGED && h->nodes[i].up && !h->nodes[i].held_until && in_window(h) &&
+			age(h) >= PROCEED_AFTER && !h->roll_back)
+			fail_msg("%s waits although proceed_after has passed", a->name);
+	}
+	/* What the machine asks to be woken for lies ahead, else it would spin. */
+	if (!h->roll_back && rollout_next(&h->r, h->now) <= h->now)
+		fail_msg("the machine asks to be woken in the past");
+}
+
+static void set_books(struct history *h)
+{
+	h->started = h->started < h->now ? h->started : h->now;
+	for (size_t i = 0; i < h->count; i++) {
+		struct node *n = &h->nodes[i];
+		n->seen = n->up || n->seen > h->now ? h->now : n->seen;
+		/* Silence is a failure too. */
+		if (n->activated == h->published && h->now - n->told_at >= ACTIVATE_TIMEOUT && n->passed != h->published)
+			n->failed_first = h->published;
+		n->told_at = n->told_at < h->now ? n->told_at : h->now;
+		n->held_until = h->now >= n->held_until ? 0 : n->held_until;
+		if (n->held_until > h->now + n->held_for)
+			n->held_until = h->now + n->held_for;
+	}
+	note_barrier(h);
+}
+
 static void take_actions(struct history *h, struct rollout_actions *actions)
 {
+	set_books(h);
 	for (size_t i = 0; i < actions->count; i++) {
 		struct rollout_agent *a = actions->action[i].agent;
 		struct node *node = &h->nodes[a - h->r.agents];
-		if (actions->action[i].type == ROLLOUT_SEND_ACTIVATE && h->policy == ROLLOUT_TOGETHER)
-			assert_true(h->r.open);
 		for (size_t k = 0; k < i; k++)
 			assert_ptr_not_equal(actions->action[k].agent, a); /* one action an agent */
-		assert_true(node->up);
-		if (actions->action[i].type == ROLLOUT_SEND_ACTIVATE && !a->canary)
-			check_canaries(h);
+		check_action(h, &actions->action[i]);
 		if (node->queued < QUEUE_MAX)
 			node->queue[node->queued++] = (struct order){actions->action[i].type, h->r.desired, a->attempt};
 	}
-	check_barrier(h);
+	h->roll_back = h->roll_back || actions->roll_back;
+	if (actions->roll_back)
+		check_rollback(h);
+	check_nobody_waits(h);
 	rollout_actions_release(actions);
 }
 
 /* Events. */
 
-static void publish(struct history *h)
+static struct rollout_content content_of(struct history *h, uint32_t old)
+{
+	struct rollout_content content = {.revision = {1, h->published}, .old = {1, old}, .immediate = current(h)->rollback,
+		.urgent = current(h)->urgent, .not_before = current(h)->not_before, .not_after = current(h)->not_after};
+	if (old) {
+		content.old_not_before = h->books[old].not_before;
+		content.old_not_after = h->books[old].not_after;
+	} else {
+		content.old.epoch = 0;
+	}
+	digest_of(h, content.revision, content.digest);
+	return content;
+}
+
+static void publish_book(struct history *h, struct book book)
 {
 	struct rollout_actions actions = {0};
-	h->published++;
-	h->opened = false;
-	struct rollout_content content = content_of(h);
+	if (h->published + 1 == REVISIONS_MAX)
+		return;
+	h->books[++h->published] = book;
+	h->opened = h->proceed = h->roll_back = false;
+	h->started = h->now;
+	struct rollout_content content = content_of(h, h->published - 1);
 	rollout_publish(&h->r, &content, h->now, &actions);
 	take_actions(h, &actions);
+}
+
+static void publish(struct history *h)
+{
+	int64_t left = draw(h, 4) ? 80 : draw(h, 90) + 1;
+	publish_book(h, (struct book){.content = h->published + 1, .not_before = h->now - (90 - left) * DAY,
+		.not_after = h->now + left * DAY, .urgent = draw(h, 20) == 0});
+}
+
+/* As the daemon does: the old content as a new revision; now and then that fails. */
+static void roll_back(struct history *h)
+{
+	struct rollout_actions actions = {0};
+	if (!h->roll_back)
+		return;
+	h->roll_back = false;
+	rollout_tick(&h->r, h->now, &actions);
+	take_actions(h, &actions);
+	if (!h->roll_back)
+		return; /* meanwhile nobody wants it any more */
+	if (!h->calm && draw(h, 4) == 0) {
+		rollout_no_rollback(&h->r, "no space left", h->now);
+		h->roll_back = false;
+		return;
+	}
+	struct book old = h->books[h->r.old.number];
+	old.rollback = true;
+	old.urgent = false;
+	if (old.content == current(h)->content)
+		fail_msg("a rollback to what is desired already");
+	h->rolled_back = h->published;
+	publish_book(h, old);
 }
 
 static void connect_node(struct history *h, size_t i)
 {
 	struct rollout_actions actions = {0};
-	struct node *node = &h->nodes[i];
-	struct message m = {.type = MESSAGE_INVENTORY, .revision = node->served, .high_water = node->high_water};
-	if (node->up)
+	struct node *n = &h->nodes[i];
+	struct message m = {.type = MESSAGE_INVENTORY, .revision = n->served, .high_water = n->high_water};
+	if (n->up)
 		return;
-	digest_of(node->served, m.digest);
-	node->up = true;
-	node->queued = 0;
+	if (n->served.number < REVISIONS_MAX) {
+		m.not_before = h->books[n->served.number].not_before;
+		m.not_after = h->books[n->served.number].not_after;
+	}
+	digest_of(h, n->served, m.digest);
+	n->up = true;
+	n->queued = 0;
+	n->served_told = n->served.number;
+	n->activated_at = 0;
+	if (n->served.number == h->published && h->published) {
+		n->passed = h->published;
+		h->opened = true; /* somebody who has it proves that the barrier was open */
+	}
 	rollout_hello(&h->r, &h->r.agents[i], &m, h->now, &actions);
-	/* Somebody who has it proves that the barrier was open. */
-	h->opened = h->opened || h->r.open;
 	take_actions(h, &actions);
 }
 
@@ -153,8 +352,20 @@ static void disconnect_node(struct history *h, size_t i)
 	if (!h->nodes[i].up)
 		return;
 	h->nodes[i].up = false;
+	h->nodes[i].seen = h->now;
 	rollout_lost(&h->r, &h->r.agents[i], h->now, &actions);
 	take_actions(h, &actions);
+}
+
+static void note_told(struct history *h, size_t i, enum message_type type, const struct order *order, bool taken)
+{
+	struct node *n = &h->nodes[i];
+	if (!taken || order->revision.number != h->published)
+		return;
+	if (type == MESSAGE_STAGED)
+		n->staged = h->published;
+	if (type == MESSAGE_VERIFIED)
+		n->passed = n->served_told = h->published;
 }
 
 static void tell(struct history *h, size_t i, enum message_type type, const struct order *order, const char *step)
@@ -163,40 +374,49 @@ static void tell(struct history *h, size_t i, enum message_type type, const stru
 	struct message m = {.type = type, .revision = order->revision, .attempt = order->attempt};
 	snprintf(m.step, sizeof(m.step), "%s", step);
 	h->nodes[i].old = m;
-	rollout_answer(&h->r, &h->r.agents[i], &m, h->now, &actions);
+	if (type == MESSAGE_FAILED && order->type == ROLLOUT_SEND_ACTIVATE && h->nodes[i].passed != order->revision.number)
+		h->nodes[i].failed_first = order->revision.number;
+	bool taken = rollout_answer(&h->r, &h->r.agents[i], &m, h->now, &actions);
+	note_told(h, i, type, order, taken);
 	take_actions(h, &actions);
+}
+
+static bool is_same_content(const struct history *h, uint32_t a, uint32_t b)
+{
+	return a < REVISIONS_MAX && b < REVISIONS_MAX && h->books[a].content == h->books[b].content;
 }
 
 static void stage(struct history *h, size_t i, const struct order *order)
 {
-	struct node *node = &h->nodes[i];
-	if (node->test_broken) {
+	struct node *n = &h->nodes[i];
+	if (revision_compare(order->revision, n->high_water) < 0)
+		fail_msg("revision 1.%u was offered to one that has had 1.%u", order->revision.number, n->high_water.number);
+	/* What is served already is renumbered, and no hook runs. */
+	if (n->test_broken && !is_same_content(h, order->revision.number, n->served.number)) {
 		tell(h, i, MESSAGE_FAILED, order, "test");
 		return;
 	}
-	if (revision_compare(order->revision, node->high_water) < 0)
-		fail_msg("revision 1.%u was offered to one that has had 1.%u", order->revision.number, node->high_water.number);
-	node->high_water = order->revision;
+	n->high_water = order->revision;
 	tell(h, i, MESSAGE_STAGED, order, "");
 }
 
 static void activate(struct history *h, size_t i, const struct order *order)
 {
-	struct node *node = &h->nodes[i];
-	if (node->reload_broken) {
+	struct node *n = &h->nodes[i];
+	if (n->reload_broken && !is_same_content(h, order->revision.number, n->served.number)) {
 		tell(h, i, MESSAGE_FAILED, order, "reload");
 		return;
 	}
-	if (revision_compare(order->revision, node->served) < 0)
-		fail_msg("agent %zu went back to revision 1.%u from 1.%u", i, order->revision.number, node->served.number);
-	node->served = order->revision;
+	if (revision_compare(order->revision, n->served) < 0)
+		fail_msg("agent %zu went back to revision 1.%u from 1.%u", i, order->revision.number, n->served.number);
+	n->served = order->revision;
 	/* The connection may break between what is done and what is told. */
-	if (draw(h, 10) == 0) {
+	if (!h->calm && draw(h, 10) == 0) {
 		disconnect_node(h, i);
 		return;
 	}
 	tell(h, i, MESSAGE_INSTALLED, order, "");
-	if (node->up)
+	if (n->up)
 		tell(h, i, MESSAGE_VERIFIED, order, "");
 }
 
@@ -204,10 +424,15 @@ static void activate(struct history *h, size_t i, const struct order *order)
 static void say_what_is_served(struct history *h, size_t i)
 {
 	struct rollout_actions actions = {0};
-	struct message m = {.type = MESSAGE_PROBED, .revision = h->nodes[i].served};
+	struct node *n = &h->nodes[i];
+	if (!h->calm && draw(h, 10) == 0)
+		n->repaired = h->now;
+	struct message m = {.type = MESSAGE_PROBED, .revision = n->served, .repaired = n->repaired};
 	struct message_probe *p = message_add_probe(&m);
 	p->served = h->calm || draw(h, 10) != 0;
 	p->match = h->calm || (p->served && draw(h, 10) != 0);
+	if (h->r.agents[i].state == ROLLOUT_VERIFIED || h->r.agents[i].state == ROLLOUT_UNVERIFIED)
+		n->served_told = n->served.number;
 	rollout_answer(&h->r, &h->r.agents[i], &m, h->now, &actions);
 	take_actions(h, &actions);
 	message_release(&m);
@@ -216,13 +441,13 @@ static void say_what_is_served(struct history *h, size_t i)
 /* An agent deals with the oldest thing that it was sent, if it is still about what it was sent last. */
 static void work(struct history *h, size_t i)
 {
-	struct node *node = &h->nodes[i];
-	if (!node->up || node->queued == 0)
+	struct node *n = &h->nodes[i];
+	if (!n->up || n->queued == 0)
 		return;
-	struct order order = node->queue[0];
-	memmove(node->queue, node->queue + 1, --node->queued * sizeof(order));
-	for (size_t k = 0; k < node->queued; k++)
-		if (node->queue[k].attempt > order.attempt)
+	struct order order = n->queue[0];
+	memmove(n->queue, n->queue + 1, --n->queued * sizeof(order));
+	for (size_t k = 0; k < n->queued; k++)
+		if (n->queue[k].attempt > order.attempt)
 			return; /* superseded */
 	if (order.type == ROLLOUT_SEND_OFFER)
 		stage(h, i, &order);
@@ -245,12 +470,33 @@ static void tell_old(struct history *h, size_t i)
 	take_actions(h, &actions);
 }
 
+static void hold(struct history *h, size_t i)
+{
+	struct rollout_actions actions = {0};
+	struct node *n = &h->nodes[i];
+	n->held_until = n->held_until ? 0 : h->now + HOLD;
+	n->held_for = HOLD;
+	rollout_hold(&h->r, &h->r.agents[i], n->held_until, h->now, &actions);
+	take_actions(h, &actions);
+}
+
+/* Its disk is put back to what it was: also what it has had. */
+static void restore_disk(struct history *h, size_t i)
+{
+	struct node *n = &h->nodes[i];
+	if (draw(h, 4) || n->queued || n->served.number == 0)
+		return;
+	n->served.number = draw(h, n->served.number + 1);
+	n->served.epoch = n->served.number > 0;
+	n->high_water = n->served;
+	if (n->staged == h->published && n->high_water.number < n->staged)
+		disconnect_node(h, i); /* whoever puts disks back ends the agent meanwhile */
+}
+
 static void build(struct history *h)
 {
-	static char name[] = "mail.domain.pl";
-	struct hub_certificate certificate = {.name = name, .rollout = h->policy, .stage_timeout = STAGE_TIMEOUT,
-		.activate_timeout = ACTIVATE_TIMEOUT, .proceed_after = PROCEED_AFTER, .soak = SOAK};
-	rollout_init(&h->r, &certificate);
+	rollout_init(&h->r, &h->certificate);
+	h->r.local_minute = minute_of;
 	for (size_t i = 0; i < h->count; i++) {
 		char agent[NAME_AGENT_MAX];
 		snprintf(agent, sizeof(agent), "n%zu", i);
@@ -258,19 +504,63 @@ static void build(struct history *h)
 	}
 }
 
-/* The hub ends and begins again: what the store keeps is kept, all connections are gone. */
+/* What the store keeps of an agent (hub/fleet.c). */
+static void keep_place(const struct rollout_agent *old, struct rollout_agent *a)
+{
+	a->state = old->state == ROLLOUT_FAILED ? ROLLOUT_FAILED : ROLLOUT_IDLE;
+	a->failed_staging = old->failed_staging;
+	a->failed_activation = old->failed_activation;
+	a->failures = old->failures;
+	a->next_try = old->next_try;
+	a->passed = old->passed;
+	a->drifts = old->drifts;
+	a->drifts_in_row = old->drifts_in_row;
+	a->drifted = old->drifted;
+	a->repaired = old->repaired;
+}
+
+static void forget_node(struct history *h, size_t i)
+{
+	struct node *n = &h->nodes[i];
+	n->seen = n->held_until = 0;
+	n->staged = n->passed = n->failed_first = 0;
+}
+
+/* The hub ends and begins again, perhaps with an agent more or less: what the store keeps is kept, all connections are gone. */
 static void restart_hub(struct history *h)
 {
 	struct rollout old = h->r;
-	build(h);
+	struct rollout_actions actions = {0};
+	size_t before = h->count;
 	for (size_t i = 0; i < h->count; i++) {
-		h->r.agents[i].last_seen = old.agents[i].connected ? h->now : old.agents[i].last_seen;
+		h->nodes[i].seen = h->nodes[i].up ? h->now : h->nodes[i].seen;
 		h->nodes[i].up = false;
 		h->nodes[i].queued = 0;
 	}
-	struct rollout_content content = content_of(h);
+	if (draw(h, 4) == 0 && h->count < AGENTS_MAX)
+		forget_node(h, h->count++);
+	else if (draw(h, 4) == 0 && h->count > 1 && h->count > h->canaries)
+		h->count--;
+	build(h);
+	for (size_t i = 0; i < h->count && i < before; i++) {
+		h->r.agents[i].last_seen = h->nodes[i].seen;
+		keep_place(&old.agents[i], &h->r.agents[i]);
+	}
+	struct rollout_content content = content_of(h, 0);
+	content.old = old.old;
+	content.old_not_before = old.old_not_before;
+	content.old_not_after = old.old_not_after;
 	if (h->published)
 		rollout_resume(&h->r, &content, old.started, old.open, old.proceed);
+	for (size_t i = 0; i < h->count; i++)
+		if (h->nodes[i].held_until > h->now) {
+			h->nodes[i].held_for = h->nodes[i].held_until - h->now;
+			rollout_hold(&h->r, &h->r.agents[i], h->nodes[i].held_until, h->now, &actions);
+		}
+	h->opened = h->opened || h->r.open;
+	rollout_actions_release(&actions);
+	rollout_tick(&h->r, h->now, &actions);
+	take_actions(h, &actions);
 	rollout_release(&old);
 }
 
@@ -278,14 +568,29 @@ static void pass_time(struct history *h, int64_t seconds)
 {
 	struct rollout_actions actions = {0};
 	h->now += seconds;
+	for (size_t i = 0; i < h->count && seconds < 0; i++)
+		h->nodes[i].activated_at = 0;
 	rollout_tick(&h->r, h->now, &actions);
+	take_actions(h, &actions);
+}
+
+static void push(struct history *h, size_t i)
+{
+	struct rollout_actions actions = {0};
+	h->nodes[i].activated_at = 0;
+	if (draw(h, 4)) {
+		rollout_retry(&h->r, &h->r.agents[i], draw(h, 2), h->now, &actions);
+	} else if (h->published) {
+		h->proceed = true;
+		rollout_proceed(&h->r, h->now, &actions);
+	}
 	take_actions(h, &actions);
 }
 
 static void happen(struct history *h)
 {
 	size_t i = draw(h, (uint32_t)h->count);
-	switch (draw(h, 16)) {
+	switch (draw(h, 22)) {
 	case 0:
 		publish(h);
 		break;
@@ -309,11 +614,34 @@ static void happen(struct history *h)
 		tell_old(h, i);
 		break;
 	case 8:
-		pass_time(h, draw(h, 20) ? draw(h, 900) : draw(h, 4 * 86400)); /* forwards… */
+		pass_time(h, draw(h, 20) ? draw(h, 900) : draw(h, 4 * DAY)); /* forwards… */
 		break;
 	case 9:
 		if (draw(h, 10) == 0)
-			pass_time(h, -(int64_t)draw(h, 2 * 86400)); /* …and sometimes back */
+			pass_time(h, -(int64_t)draw(h, 2 * DAY)); /* …and sometimes back */
+		break;
+	case 10:
+		if (draw(h, 3) == 0)
+			hold(h, i);
+		break;
+	case 11:
+		if (draw(h, 3) == 0)
+			push(h, i);
+		break;
+	case 12:
+		restore_disk(h, i);
+		break;
+	case 13:
+		if (h->nodes[i].up)
+			say_what_is_served(h, i);
+		break;
+	case 14:
+		zone = (int64_t)draw(h, 3) * 3600;
+		pass_time(h, 1);
+		break;
+	case 15:
+	case 16:
+		roll_back(h);
 		break;
 	default:
 		work(h, i);
@@ -322,13 +650,28 @@ static void happen(struct history *h)
 
 static void describe(struct history *h)
 {
-	print_message("policy %d, revision 1.%u, %lld s old, barrier %s\n", h->policy, h->published,
-		(long long)(h->now - h->r.started), h->r.open ? "open" : "closed");
+	print_message("policy %d, revision 1.%u, %lld s old, barrier %s, minute %d\n", h->certificate.rollout, h->published,
+		(long long)(h->now - h->r.started), h->r.open ? "open" : "closed", minute_of(h->now));
 	for (size_t i = 0; i < h->count; i++) {
 		const struct rollout_agent *a = &h->r.agents[i];
 		print_message("%s %s, failures %u, staging %d, next try in %lld s, deadline in %lld s; serves 1.%u, had 1.%u\n",
-			a->name, rollout_state_name(a->state), a->failures, a->failed_staging, (long long)(a->next_try - h->now),
+			a->name, rollout_agent_state(a), a->failures, a->failed_staging, (long long)(a->next_try - h->now),
 			(long long)(a->deadline - h->now), h->nodes[i].served.number, h->nodes[i].high_water.number);
+	}
+}
+
+/* All that can be done without time passing. */
+static void settle(struct history *h)
+{
+	for (bool working = true; working;) {
+		working = false;
+		for (size_t i = 0; i < h->count; i++) {
+			connect_node(h, i);
+			while (h->nodes[i].queued)
+				work(h, i), working = true;
+		}
+		if (h->roll_back)
+			roll_back(h), working = true;
 	}
 }
 
@@ -338,32 +681,21 @@ static void converge(struct history *h)
 	h->calm = true;
 	if (h->published == 0)
 		publish(h);
-	for (size_t i = 0; i < h->count; i++) {
+	for (size_t i = 0; i < h->count; i++)
 		h->nodes[i].test_broken = h->nodes[i].reload_broken = false;
-		connect_node(h, i);
-	}
-	int64_t end = h->now + BOUND;
-	while (!rollout_converged(&h->r)) {
-		for (size_t i = 0; i < h->count; i++) {
-			connect_node(h, i);
-			while (h->nodes[i].queued)
-				work(h, i);
-		}
-		if (rollout_converged(&h->r))
-			break;
-		bool working = false;
-		for (size_t i = 0; i < h->count; i++)
-			working = working || h->nodes[i].queued || !h->nodes[i].up;
-		if (working)
-			continue;
+	/* Holds end by themselves, a window comes within a day. */
+	int64_t end = h->now + BOUND + HOLD + (h->certificate.window_count ? DAY + BOUND : 0);
+	for (;;) {
+		settle(h);
 		for (size_t i = 0; i < h->count; i++)
 			say_what_is_served(h, i); /* as every agent does at its interval */
-		int64_t next = rollout_next(&h->r, h->now);
+		settle(h);
 		if (rollout_converged(&h->r))
 			break;
+		int64_t next = rollout_next(&h->r, h->now);
 		if (next > end) {
 			describe(h);
-			fail_msg("not converged within %d seconds", BOUND);
+			fail_msg("not converged within %lld seconds", (long long)(end - h->started));
 		}
 		pass_time(h, next > h->now ? next - h->now : 1);
 	}
@@ -373,15 +705,22 @@ static void converge(struct history *h)
 
 static void live(uint64_t seed)
 {
-	struct history h = {.random = seed * 2654435761u + 88172645463325252u, .now = 1800000000};
-	h.count = 1 + draw(&h, AGENTS_MAX);
-	h.canaries = draw(&h, 3) ? 0 : draw(&h, (uint32_t)h.count + 1);
-	h.policy = draw(&h, 3) ? ROLLOUT_TOGETHER : ROLLOUT_IMMEDIATE;
-	build(&h);
+	static char name[] = "mail.domain.pl";
+	auto_free struct history *h = mem_alloc(sizeof(*h));
+	h->random = seed * 2654435761u + 88172645463325252u;
+	h->now = 1800000000;
+	zone = 0;
+	h->count = 1 + draw(h, AGENTS_MAX);
+	h->canaries = draw(h, 3) ? 0 : draw(h, (uint32_t)h->count + 1);
+	h->window = (struct hub_window){180, (uint16_t)(draw(h, 2) ? 300 : 190)};
+	h->certificate = (struct hub_certificate){.name = name, .rollout = draw(h, 3) ? ROLLOUT_TOGETHER : ROLLOUT_IMMEDIATE,
+		.stage_timeout = STAGE_TIMEOUT, .activate_timeout = ACTIVATE_TIMEOUT, .proceed_after = PROCEED_AFTER, .soak = SOAK,
+		.on_failure = draw(h, 2) ? ROLLOUT_STOP : ROLLOUT_ROLLBACK_ALL, .windows = &h->window, .window_count = draw(h, 3) == 0};
+	build(h);
 	for (int step = 0; step < STEPS; step++)
-		happen(&h);
-	converge(&h);
-	rollout_release(&h.r);
+		happen(h);
+	converge(h);
+	rollout_release(&h->r);
 }
 
 static uint64_t running; /* the seed of the history that is being lived; 0: none */
@@ -391,7 +730,8 @@ static void every_history_holds_and_converges(void **state)
 	(void)state;
 	const char *given = getenv("CERTSYNC_SEED");
 	uint64_t first = given ? strtoull(given, NULL, 10) : 1;
-	uint64_t last = given ? first : HISTORIES;
+	const char *many = getenv("CERTSYNC_SEEDS");
+	uint64_t last = given ? first : many ? strtoull(many, NULL, 10) : HISTORIES;
 	for (uint64_t seed = first; seed <= last; seed++) {
 		running = seed;
 		live(seed);
