@@ -18,7 +18,7 @@ static const char *name_of(const cJSON *authorization)
 
 /* An authorization that is not valid yet. */
 struct pending {
-	const char *url; /* borrowed from the order */
+	char *url;       /* owned */
 	char *challenge; /* owned: the URL that the server is to be told of; NULL: it has been told */
 };
 
@@ -119,16 +119,34 @@ static int begin(struct acme *a, struct pending *p, struct error *err)
 	return state == 0 ? begin_pending(a, authorization, p, err) : state;
 }
 
-static int finish(struct acme *a, const char *url, struct error *err)
+/* Whether any of them has failed, and why. */
+static int look_at_each(struct acme *a, const struct pending *pending, size_t count, struct error *err)
 {
-	for (unsigned tries = 0;; tries++) {
-		auto_json cJSON *authorization = acme_post_json(&a->client, url, NULL, err);
-		int state = authorization ? judge(a, authorization, err) : -1;
-		if (state != 0)
-			return state;
-		auto_free char *what = mem_printf("validation of %s", name_of(authorization));
-		if (acme_wait(a, tries, what, err) < 0)
+	for (size_t i = 0; i < count; i++) {
+		auto_json cJSON *authorization = acme_post_json(&a->client, pending[i].url, NULL, err);
+		if (!authorization || judge(a, authorization, err) < 0)
 			return -1;
+	}
+	return 0;
+}
+
+/* The order tells of all its authorizations at once: asking each of them would be a request a name and round. They are
+ * asked when it says no, and now and then, should a server leave the order as it was when one has failed. */
+static int finish(struct acme *a, const struct pending *pending, size_t count, struct error *err)
+{
+	auto_free char *what = mem_printf("validation of %zu name%s", count, count == 1 ? "" : "s");
+	for (unsigned tries = 0;; tries++) {
+		if (acme_wait(a, tries, what, err) < 0 || acme_refresh(a, err) < 0)
+			return -1;
+		const char *status = json_string(a->order, "status", STATUS_MAX, err);
+		bool waits = status && strcmp(status, "pending") == 0;
+		if (!status)
+			return -1;
+		if ((strcmp(status, "invalid") == 0 || (waits && tries % 4 == 3)) &&
+			look_at_each(a, pending, count, err) < 0)
+			return -1;
+		if (!waits)
+			return 0;
 	}
 }
 
@@ -140,9 +158,11 @@ static int begin_all(struct acme *a, struct pending *pending, size_t *ret_count,
 	cJSON_ArrayForEach(element, list)
 	{
 		struct pending *p = &pending[*ret_count];
-		p->url = json_element(element, URL_MAX - 1, err);
-		if (!p->url)
+		const char *url = json_element(element, URL_MAX - 1, err);
+		if (!url)
 			return error_wrap(err, "authorizations");
+		free(p->url);
+		p->url = mem_strdup(url);
 		int started = begin(a, p, err);
 		if (started < 0)
 			return -1;
@@ -158,10 +178,7 @@ static int authorize(struct acme *a, struct pending *pending, size_t *ret_count,
 	for (size_t i = 0; i < *ret_count; i++)
 		if (tell_server(a, &pending[i], err) < 0)
 			return -1;
-	for (size_t i = 0; i < *ret_count; i++)
-		if (finish(a, pending[i].url, err) < 0)
-			return -1;
-	return 0;
+	return *ret_count ? finish(a, pending, *ret_count, err) : acme_refresh(a, err);
 }
 
 int acme_authorize(struct acme *a, struct error *err)
@@ -170,7 +187,9 @@ int acme_authorize(struct acme *a, struct error *err)
 	size_t count = 0;
 	int result = authorize(a, pending, &count, err);
 	acme_dns_clean(a);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < COUNT(pending); i++) {
+		free(pending[i].url);
 		free(pending[i].challenge);
+	}
 	return result;
 }

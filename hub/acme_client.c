@@ -88,6 +88,7 @@ static cJSON *parse_answer(const struct acme_client *c, const char *url, struct 
 static int send_request(struct acme_client *c, const struct http_request *request, struct error *err)
 {
 	c->problem[0] = '\0';
+	c->requests++;
 	if (http_send(c->http, request, &c->answer, err) < 0) {
 		c->answer.status = 0;
 		return -1;
@@ -171,6 +172,7 @@ static int take_directory(struct acme_client *c, const cJSON *directory, struct 
 	take_url(directory, "renewalInfo", c->renewal_info, &ignored);
 	take_url(directory, "keyChange", c->key_change, &ignored);
 	take_url(directory, "revokeCert", c->revoke_cert, &ignored);
+	c->profiles = cJSON_Duplicate(json_get(meta, "profiles"), true);
 	c->wants_external_account = cJSON_IsTrue(json_get(meta, "externalAccountRequired"));
 	if (take_url(directory, "newNonce", c->new_nonce, err) < 0 ||
 		take_url(directory, "newAccount", c->new_account, err) < 0 ||
@@ -198,6 +200,7 @@ int acme_client_open(struct acme_client *c, const char *directory, const char *c
 void acme_client_release(struct acme_client *c)
 {
 	http_free(c->http);
+	cJSON_Delete(c->profiles);
 	http_response_release(&c->answer);
 	*c = (struct acme_client){0};
 }

@@ -23,6 +23,8 @@ struct acme_client {
 	char new_nonce[URL_MAX], new_account[URL_MAX], new_order[URL_MAX];
 	char renewal_info[URL_MAX], key_change[URL_MAX], revoke_cert[URL_MAX]; /* empty: not offered */
 	char terms[URL_MAX];    /* of service; empty: there are none */
+	cJSON *profiles;        /* owned: the directory's, by name; NULL: it has none */
+	unsigned requests;      /* sent so far */
 	bool wants_external_account; /* the server takes only accounts bound to one of its own */
 	char nonce[HTTP_NONCE_MAX];  /* for the next request; empty: ask for one */
 

@@ -10,8 +10,9 @@ struct acme {
 	struct talk talk;
 	struct acme_job job;
 	struct acme_client client;
-	EVP_PKEY *key;                /* for the certificate; borrowed from job.key */
-	char order_url[URL_MAX]; /* empty: there is no order */
+	struct acme_pair *pair;       /* the one that is being ordered */
+	size_t pair_number;
+	char order_url[URL_MAX];      /* empty: there is no order */
 	cJSON *order;                 /* owned: the order as it was last seen */
 	int64_t deadline;             /* monotonic, milliseconds */
 	bool resumed;                 /* the order is from an earlier run */
@@ -24,7 +25,21 @@ struct acme {
  * waited for. */
 int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err);
 
-/* Brings every authorization of a->order to `valid`, answering http-01 or dns-01 challenges. */
+/* hub/acme_register.c: the account that is kept, or a new one. */
+int acme_account(struct acme *a, struct error *err);
+/* Makes the account, or finds the one that this key has already. */
+int acme_register(struct acme *a, struct error *err);
+
+/* hub/acme_order.c: the order of a->pair, from its beginning or wherever it is, to talk_issued. */
+int acme_order(struct acme *a, struct error *err);
+/* Asks for a->order anew. */
+int acme_refresh(struct acme *a, struct error *err);
+
+/* hub/acme_certificate.c: the certificate of a->order, judged and handed over. */
+int acme_download(struct acme *a, struct error *err);
+
+/* hub/acme_authorize.c. Brings every authorization of a->order to `valid`, answering http-01 or dns-01 challenges;
+ * a->order is as it was last seen then. */
 int acme_authorize(struct acme *a, struct error *err);
 
 #endif

@@ -29,6 +29,7 @@ static enum error_kind kind_of(const char *type)
 		"badSignatureAlgorithm",
 		"externalAccountRequired",
 		"invalidContact",
+		"invalidProfile",
 		"malformed",
 		"rejectedIdentifier",
 		"unsupportedContact",
@@ -46,9 +47,11 @@ static const char *what_next(const char *type)
 	if (strcmp(type, "userActionRequired") == 0)
 		return ": open the URL that it names";
 	if (strcmp(type, "externalAccountRequired") == 0)
-		return ": this authority wants an account made elsewhere, which is not supported yet";
+		return ": set eab_kid and eab_hmac in the acme section to what this authority gave you";
 	if (strcmp(type, "invalidContact") == 0 || strcmp(type, "unsupportedContact") == 0)
 		return ": correct contact in the acme section";
+	if (strcmp(type, "invalidProfile") == 0)
+		return ": correct profile in the certificate section";
 	return "";
 }
 

@@ -22,7 +22,11 @@ void talk_release(struct talk *t)
 void acme_job_release(struct acme_job *j)
 {
 	chain_free_pkey(&j->account_key);
-	chain_free_pkey(&j->key);
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++) {
+		chain_free_pkey(&j->pairs[i].key);
+		chain_free_pkey(&j->pairs[i].made);
+	}
+	buf_release(&j->eab_hmac);
 	cJSON_Delete(j->message);
 	*j = (struct acme_job){0};
 }
@@ -113,19 +117,39 @@ static int take_list(const cJSON *message, const char *key, const char **list, i
 	return 0;
 }
 
+static int take_pairs(struct acme_job *j, struct error *err)
+{
+	const cJSON *array = json_array(j->message, "pairs", ACME_PAIRS_MAX, err), *element;
+	if (!array)
+		return -1;
+	cJSON_ArrayForEach(element, array)
+	{
+		struct acme_pair *pair = &j->pairs[j->pair_count++];
+		pair->key_type = json_string(element, "key_type", 32, err);
+		pair->order_url = optional(element, "order_url");
+		pair->replaces = optional(element, "replaces");
+		if (!pair->key_type)
+			return error_wrap(err, "pairs");
+	}
+	return j->pair_count ? 0 : error_set(err, ERROR_PERMANENT, "pairs: there is none");
+}
+
 static int take_job(struct acme_job *j, struct error *err)
 {
 	const cJSON *m = j->message;
 	j->certificate = json_string(m, "certificate", 253, err);
 	j->directory = j->certificate ? json_string(m, "directory", 2000, err) : NULL;
-	j->key_type = j->directory ? json_string(m, "key_type", 32, err) : NULL;
-	if (!j->key_type || json_bool(m, "agree_tos", &j->agree_tos, err) < 0 ||
+	if (!j->directory || json_bool(m, "agree_tos", &j->agree_tos, err) < 0 ||
+		json_bool(m, "next_key", &j->next_key, err) < 0 || take_pairs(j, err) < 0 ||
 		take_list(m, "names", j->names, ACME_NAMES_MAX, &j->name_count, err) < 0 ||
 		take_list(m, "contact", j->contact, ACME_CONTACTS_MAX, &j->contact_count, err) < 0)
 		return -1;
 	j->ca_file = optional(m, "ca_file");
 	j->account_url = optional(m, "account_url");
-	j->order_url = optional(m, "order_url");
+	j->profile = optional(m, "profile");
+	j->preferred_chain = optional(m, "preferred_chain");
+	j->anchors = optional(m, "anchors");
+	j->eab_kid = optional(m, "eab_kid");
 	return 0;
 }
 
@@ -138,6 +162,26 @@ static int take_key(const struct files *files, const char *name, EVP_PKEY **ret,
 	return *ret ? 0 : error_wrap(err, "%s in the store", name);
 }
 
+static int take_pair_keys(const struct files *files, struct acme_job *j, struct error *err)
+{
+	for (size_t i = 0; i < j->pair_count; i++) {
+		auto_free char *key = mem_printf("privkey%s.pem", acme_suffix(i));
+		auto_free char *made = mem_printf("made%s.pem", acme_suffix(i));
+		if (take_key(files, key, &j->pairs[i].key, err) < 0 ||
+			take_key(files, made, &j->pairs[i].made, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void take_binding(const struct files *files, struct acme_job *j)
+{
+	int at = files_find(files, "eab.hmac");
+	j->eab_hmac = BUF_INIT(FILES_FILE_MAX);
+	if (at >= 0)
+		buf_add(&j->eab_hmac, files->file[at].data, files->file[at].len);
+}
+
 int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 {
 	struct frame frame;
@@ -147,10 +191,18 @@ int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 		return -1;
 	if (receive(t, FRAME_FILES, &frame, err) < 0 ||
 		files_decode(frame.data, frame.len, &files, err) < 0 ||
-		take_key(&files, "account.key", &ret->account_key, err) < 0 ||
-		take_key(&files, "privkey.pem", &ret->key, err) < 0)
+		take_key(&files, "account.key", &ret->account_key, err) < 0 || take_pair_keys(&files, ret, err) < 0)
 		return -1;
+	take_binding(&files, ret);
 	return 0;
+}
+
+void talk_warning(struct talk *t, const char *text)
+{
+	struct error ignored;
+	auto_json cJSON *message = event_new_message("warning");
+	cJSON_AddStringToObject(message, "text", text);
+	send_message(t, message, &ignored);
 }
 
 void talk_progress(struct talk *t, const char *fmt, ...)
@@ -193,19 +245,32 @@ int talk_account(struct talk *t, const char *url, struct error *err)
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
 }
 
-int talk_order(struct talk *t, const char *url, EVP_PKEY *key, struct error *err)
+int talk_order(struct talk *t, size_t pair, const char *url, EVP_PKEY *key, struct error *err)
 {
 	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
-	struct files files = {.label = "order"};
+	struct files files = {0};
+	snprintf(files.label, sizeof(files.label), "order%s", acme_suffix(pair));
 	if (key_to_pem(key, &pem, err) < 0 || files_add(&files, "privkey.pem", pem.data, pem.len) < 0 ||
 		files_add(&files, "url", url, strlen(url)) < 0 || send_files(t, &files, err) < 0)
 		return -1;
 	return wait_kept(t, err);
 }
 
-int talk_gone(struct talk *t, const char *reason, struct error *err)
+int talk_next_key(struct talk *t, size_t pair, EVP_PKEY *key, struct error *err)
+{
+	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
+	struct files files = {0};
+	snprintf(files.label, sizeof(files.label), "next%s", acme_suffix(pair));
+	if (key_to_pem(key, &pem, err) < 0 || files_add(&files, "privkey.pem", pem.data, pem.len) < 0 ||
+		send_files(t, &files, err) < 0)
+		return -1;
+	return wait_kept(t, err);
+}
+
+int talk_gone(struct talk *t, size_t pair, const char *reason, struct error *err)
 {
 	auto_json cJSON *message = event_new_message("gone");
+	cJSON_AddNumberToObject(message, "pair", (double)pair);
 	cJSON_AddStringToObject(message, "reason", reason);
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
 }
@@ -223,6 +288,17 @@ int talk_dns(struct talk *t, const cJSON *records, struct error *err)
 	auto_json cJSON *message = event_new_message("dns");
 	cJSON_AddItemToObject(message, "records", cJSON_Duplicate(records, true));
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
+}
+
+int talk_issued(struct talk *t, size_t pair, const struct chain *chain, struct error *err)
+{
+	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
+	struct files files = {0};
+	snprintf(files.label, sizeof(files.label), "issued%s", acme_suffix(pair));
+	if (chain_write_pem(chain, CHAIN_LEAF | CHAIN_REST, &pem, err) < 0 ||
+		files_add(&files, "fullchain.pem", pem.data, pem.len) < 0 || send_files(t, &files, err) < 0)
+		return -1;
+	return wait_kept(t, err);
 }
 
 void talk_invalid(struct talk *t, const char *name)
@@ -258,14 +334,10 @@ int talk_send(struct talk *t, const cJSON *message, struct error *err)
 
 /* ---- the last word ---- */
 
-int talk_issued(struct talk *t, const struct chain *chain, struct error *err)
+int talk_done(struct talk *t, struct error *err)
 {
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
-	struct files files = {.label = "issued"};
-	if (chain_write_pem(chain, CHAIN_LEAF | CHAIN_REST, &pem, err) < 0 ||
-		files_add(&files, "fullchain.pem", pem.data, pem.len) < 0)
-		return -1;
-	return send_files(t, &files, err);
+	auto_json cJSON *message = event_new_message("done");
+	return send_message(t, message, err);
 }
 
 void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after)

@@ -4,6 +4,7 @@
 #ifndef CERTSYNC_HUB_ACME_TALK_H
 #define CERTSYNC_HUB_ACME_TALK_H
 
+#include "hub/acme.h"
 #include "lib/chain.h"
 #include "lib/error.h"
 #include "lib/files.h"
@@ -15,17 +16,29 @@
 
 enum { ACME_NAMES_MAX = 100, ACME_CONTACTS_MAX = 20 };
 
+struct acme_pair {
+	const char *key_type;
+	const char *order_url, *replaces; /* NULL: none */
+	EVP_PKEY *key;  /* owned; of the stored order, NULL without one */
+	EVP_PKEY *made; /* owned; that a new order is to have; NULL: make one */
+};
+
 struct acme_job {
 	cJSON *message; /* owned; the texts below are in it */
-	const char *certificate, *directory, *key_type;
-	const char *ca_file, *account_url, *order_url; /* NULL: none */
+	const char *certificate, *directory;
+	const char *ca_file, *account_url;                      /* NULL: none */
+	const char *profile, *preferred_chain, *anchors;        /* likewise */
+	const char *eab_kid;                                    /* likewise */
+	struct acme_pair pairs[ACME_PAIRS_MAX];
+	size_t pair_count; /* 1 at least */
+	struct buf eab_hmac; /* with eab_kid: the key, as the file has it */
+	bool next_key;       /* make the keys of the next orders ahead */
 	const char *names[ACME_NAMES_MAX];
 	size_t name_count;
 	const char *contact[ACME_CONTACTS_MAX];
 	size_t contact_count;
 	bool agree_tos;
 	EVP_PKEY *account_key; /* owned; NULL: none is kept yet */
-	EVP_PKEY *key;         /* owned; of the stored order, NULL without one */
 };
 
 struct talk {
@@ -38,6 +51,8 @@ void talk_release(struct talk *t);
 void acme_job_release(struct acme_job *j);
 
 int talk_job(struct talk *t, struct acme_job *ret, struct error *err);
+/* Something that a person should know, though the order goes on. */
+void talk_warning(struct talk *t, const char *text);
 void talk_progress(struct talk *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Each returns 0 only when the daemon has it on disk (or serves it). */
@@ -45,8 +60,10 @@ void talk_progress(struct talk *t, const char *fmt, ...) __attribute__((format(p
  */
 int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err);
 int talk_account(struct talk *t, const char *url, struct error *err);
-int talk_order(struct talk *t, const char *url, EVP_PKEY *key, struct error *err);
-int talk_gone(struct talk *t, const char *reason, struct error *err);
+int talk_order(struct talk *t, size_t pair, const char *url, EVP_PKEY *key, struct error *err);
+int talk_gone(struct talk *t, size_t pair, const char *reason, struct error *err);
+int talk_next_key(struct talk *t, size_t pair, EVP_PKEY *key, struct error *err);
+int talk_issued(struct talk *t, size_t pair, const struct chain *chain, struct error *err);
 int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err);
 /* The authorization of this name has failed: authorities count that. No answer is waited for. */
 void talk_invalid(struct talk *t, const char *name);
@@ -61,7 +78,7 @@ int talk_key(const struct files *files, const char *name, EVP_PKEY **ret, struct
 int talk_send(struct talk *t, const cJSON *message, struct error *err);
 
 /* The last word: one of these. */
-int talk_issued(struct talk *t, const struct chain *chain, struct error *err);
+int talk_done(struct talk *t, struct error *err);
 void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after);
 
 /* Waits, and notices meanwhile when the daemon has gone. */

@@ -93,7 +93,7 @@ static bool to_wall(const struct tm *parts, int64_t *ret)
 	       copy.tm_min == parts->tm_min && parts->tm_sec <= 60;
 }
 
-static bool parse_date(const char *text, int64_t *ret)
+bool ari_date(const char *text, int64_t *ret)
 {
 	struct tm parts = {0};
 	int64_t zone;
@@ -120,7 +120,7 @@ static int take_date(const cJSON *window, const char *key, int64_t *ret, struct 
 	const char *text = json_string(window, key, DATE_MAX, err);
 	if (!text)
 		return error_wrap(err, "suggestedWindow");
-	if (!parse_date(text, ret))
+	if (!ari_date(text, ret))
 		return error_set(err, ERROR_PERMANENT, "suggestedWindow: %s: \"%s\" is not a date", key, text);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "lib/error.h"
 
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -31,6 +32,9 @@ struct ari_window {
 
 /* The body of an answer (section 4.2). Dates are those of RFC 3339, to the second, between 1970 and 9999. */
 int ari_parse(const void *body, size_t len, struct ari_window *ret, struct error *err);
+
+/* A date of RFC 3339. False when it is none. */
+bool ari_date(const char *text, int64_t *ret);
 
 /* Whether a window can be followed: it does not end before it starts, nor in the last tenth of the certificate's life
  * (what came of it could be too late), nor is longer than half of that life, nor begins a whole life before it. One in the past can: it

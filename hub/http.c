@@ -26,7 +26,6 @@ struct http {
 	/* of the request under way */
 	struct http_response *response;
 	size_t header_bytes;
-	int64_t date; /* the server's, 0: not given */
 	char retry_after[64];
 	const char *refused; /* why a callback stopped the transfer */
 };
@@ -72,15 +71,31 @@ static void take_content_type(struct http_response *r, const char *value)
 	r->content_type[len] = '\0';
 }
 
-/* <https://…>;rel="alternate" */
-static void take_link(struct http_response *r, const char *value)
+/* One of a header's links: its URL, and its parameters up to `end`. */
+static void take_one_link(struct http_response *r, const char *url, size_t len, const char *parameters, const char *end)
 {
-	const char *end = strchr(value, '>');
-	if (r->alternate[0] || *value != '<' || !end || (size_t)(end - value) > sizeof(r->alternate))
+	auto_free char *text = mem_strndup(parameters, (size_t)(end - parameters));
+	if (!strcasestr(text, "rel=\"alternate\"") && !strcasestr(text, "rel=alternate"))
 		return;
-	if (!strcasestr(end, "rel=\"alternate\"") && !strcasestr(end, "rel=alternate"))
-		return;
-	snprintf(r->alternate, sizeof(r->alternate), "%.*s", (int)(end - value - 1), value + 1);
+	if (r->alternate_count < HTTP_ALTERNATES_MAX && len < URL_MAX)
+		snprintf(r->alternate[r->alternate_count++], URL_MAX, "%.*s", (int)len, url);
+}
+
+/* <https://…>;rel="alternate", <https://…>;rel="index" */
+static void take_links(struct http_response *r, const char *value)
+{
+	const char *end;
+	while ((value = strchr(value, '<')) && (end = strchr(value, '>'))) {
+		const char *next = strchr(end, '<');
+		take_one_link(r, value + 1, (size_t)(end - value - 1), end, next ? next : end + strlen(end));
+		value = end;
+	}
+}
+
+static int64_t take_date(const char *value)
+{
+	time_t date = curl_getdate(value, NULL);
+	return date > 0 ? (int64_t)date : 0;
 }
 
 static void take_header(struct http *h, const char *name, const char *value)
@@ -93,11 +108,11 @@ static void take_header(struct http *h, const char *name, const char *value)
 	else if (strcasecmp(name, "Content-Type") == 0)
 		take_content_type(r, value);
 	else if (strcasecmp(name, "Link") == 0)
-		take_link(r, value);
+		take_links(r, value);
 	else if (strcasecmp(name, "Retry-After") == 0)
 		take_text(h->retry_after, sizeof(h->retry_after), value);
 	else if (strcasecmp(name, "Date") == 0)
-		h->date = (int64_t)curl_getdate(value, NULL);
+		r->date = take_date(value);
 }
 
 /* One line, its end included. Those of an interim answer (1xx) come here too and are counted alike. */
@@ -257,7 +272,6 @@ int http_send(
 		return error_set(err, ERROR_PERMANENT, "%.200s: not a URL of https", request->url);
 	h->response = ret;
 	h->header_bytes = 0;
-	h->date = 0;
 	h->retry_after[0] = h->reason[0] = '\0';
 	h->refused = NULL;
 	CURLcode code = perform(h, request);
@@ -266,6 +280,6 @@ int http_send(
 		return fail(h, code, request->url, err);
 	curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &ret->status);
 	if (h->retry_after[0])
-		ret->retry_after = http_retry_after(h->retry_after, h->date > 0 ? h->date : clock_wall());
+		ret->retry_after = http_retry_after(h->retry_after, ret->date ? ret->date : clock_wall());
 	return 0;
 }

@@ -16,6 +16,7 @@ enum {
 	HTTP_HEADERS_MAX = 64 * 1024,
 	HTTP_NONCE_MAX = 512,
 	HTTP_TYPE_MAX = 128,
+	HTTP_ALTERNATES_MAX = 8,
 	HTTP_RETRY_AFTER_MAX = 24 * 3600,
 };
 
@@ -36,7 +37,9 @@ struct http_response {
 	char content_type[HTTP_TYPE_MAX]; /* lower case, without parameters */
 	char nonce[HTTP_NONCE_MAX];       /* Replay-Nonce, when it is base64url; else empty */
 	char location[URL_MAX];      /* as sent; judge it with url_is_good */
-	char alternate[URL_MAX];     /* first Link with rel="alternate" */
+	char alternate[HTTP_ALTERNATES_MAX][URL_MAX]; /* of each Link with rel="alternate", as sent */
+	size_t alternate_count;           /* the first ones; more are passed over */
+	int64_t date;                     /* the server's clock; 0: it did not say */
 	int64_t retry_after;              /* seconds, 1 … HTTP_RETRY_AFTER_MAX; 0: the server did not say */
 };
 

@@ -6,6 +6,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,26 @@ int base64url_encode(const void *data, size_t len, struct buf *out)
 			*to++ = alphabet[bits & 63];
 	}
 	buf_added(out, (size_t)(to - start));
+	return 0;
+}
+
+int base64url_decode(const char *text, struct buf *out)
+{
+	size_t len = strcspn(text, "=");
+	uint32_t bits = 0;
+	if (text[len + strspn(text + len, "=")] || len % 4 == 1)
+		return -1;
+	for (size_t i = 0; i < len; i++) {
+		const char *at = strchr(alphabet, text[i]);
+		if (!at)
+			return -1;
+		bits = bits << 6 | (uint32_t)(at - alphabet);
+		if (i % 4 == 0)
+			continue;
+		const uint8_t byte = (uint8_t)(bits >> (6 - 2 * (i % 4)));
+		if (buf_add(out, &byte, 1) < 0)
+			return -1;
+	}
 	return 0;
 }
 
@@ -132,6 +153,39 @@ static int add_protected(
 	cJSON_AddStringToObject(object, "url", header->url);
 	if (json_print(object, &text) < 0 || base64url_encode(text.data, text.len, out) < 0)
 		return error_set(err, ERROR_PERMANENT, "the header of a request is too long");
+	return 0;
+}
+
+/* What is signed: two parts and the dot between them. */
+static int join(const struct buf *protected_part, const struct buf *payload, struct buf *out)
+{
+	if (base64url_encode(protected_part->data, protected_part->len, out) < 0 || buf_add(out, ".", 1) < 0)
+		return -1;
+	return base64url_encode(payload->data, payload->len, out);
+}
+
+int jws_bind(const EVP_PKEY *account, const char *kid, const struct buf *hmac, const char *url, struct buf *out,
+	struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(JWS_MAX), jwk = BUF_INIT(512), input = BUF_INIT(JWS_MAX);
+	auto_buf struct buf signature = BUF_INIT(64);
+	auto_json cJSON *header = cJSON_CreateObject();
+	uint8_t mac[EVP_MAX_MD_SIZE];
+	unsigned mac_len = 0;
+	cJSON_AddStringToObject(header, "alg", "HS256");
+	cJSON_AddStringToObject(header, "kid", kid);
+	cJSON_AddStringToObject(header, "url", url);
+	if (jws_jwk(account, &jwk, err) < 0)
+		return -1;
+	if (json_print(header, &text) < 0 || join(&text, &jwk, &input) < 0)
+		return error_set(err, ERROR_PERMANENT, "the binding of the account is too long");
+	if (!HMAC(EVP_sha256(), hmac->data, (int)hmac->len, input.data, input.len, mac, &mac_len))
+		return openssl_error(err, ERROR_PERMANENT, "the account cannot be bound");
+	size_t dot = (size_t)((uint8_t *)memchr(input.data, '.', input.len) - input.data);
+	if (base64url_encode(mac, mac_len, &signature) < 0 ||
+		buf_addf(out, "{\"protected\":\"%.*s\",\"payload\":\"%s\",\"signature\":\"%s\"}", (int)dot,
+			buf_text(&input), buf_text(&input) + dot + 1, buf_text(&signature)) < 0)
+		return error_set(err, ERROR_PERMANENT, "the binding of the account is too long");
 	return 0;
 }
 

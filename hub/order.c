@@ -1,16 +1,21 @@
 #include "hub/order.h"
 #include "hub/acme.h"
 #include "hub/order_dns.h"
+#include "hub/order_key.h"
 #include "hub/url.h"
 #include "hub/worker.h"
 #include "lib/files.h"
+#include "lib/fs.h"
 #include "lib/json.h"
 #include "lib/mem.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char accounts[] = "acme", orders[] = "orders";
+static const char accounts[] = "acme";
+static const char *const orders[ACME_PAIRS_MAX] = {"orders", "orders-2"};
 
 enum { RECORD_MAX = 64 * 1024, TOKENS_MAX = 256 };
 
@@ -22,7 +27,9 @@ struct order {
 	struct worker *worker;
 	char *certificate; /* copies, since the configuration may be read again meanwhile */
 	char *account;
-	cJSON *record;            /* order.json without its url: what the order is for */
+	cJSON *records[ACME_PAIRS_MAX]; /* order.json without its url: what each order is for */
+	struct chain issued[ACME_PAIRS_MAX]; /* so far */
+	size_t pair_count, issued_count;
 	char *tokens[TOKENS_MAX]; /* being served */
 	size_t token_count;
 };
@@ -36,7 +43,10 @@ static void order_free(struct order *o)
 		challenge_remove(o->challenge, o->tokens[i]);
 		free(o->tokens[i]);
 	}
-	cJSON_Delete(o->record);
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++) {
+		cJSON_Delete(o->records[i]);
+		chain_release(&o->issued[i]);
+	}
 	free(o->certificate);
 	free(o->account);
 	free(o);
@@ -83,12 +93,14 @@ static cJSON *text_list(char *const *texts)
 }
 
 /* What an order is for. A stored one of something else is of no use any more. */
-static cJSON *record_new(const struct hub_certificate *c)
+static cJSON *record_new(const struct hub_certificate *c, const char *key_type)
 {
 	cJSON *record = cJSON_CreateObject();
 	cJSON_AddStringToObject(record, "account", c->acme->name);
 	cJSON_AddStringToObject(record, "directory", c->acme->directory);
-	cJSON_AddStringToObject(record, "key_type", c->key_type);
+	cJSON_AddStringToObject(record, "key_type", key_type);
+	if (c->profile)
+		cJSON_AddStringToObject(record, "profile", c->profile);
 	cJSON_AddItemToObject(record, "names", text_list(c->names));
 	return record;
 }
@@ -107,7 +119,8 @@ static bool is_for(const cJSON *stored, const cJSON *wanted)
 		if (!cJSON_Compare(json_get(stored, member->string), member, true))
 			return false;
 	}
-	return true;
+	/* Ordered with a profile that is not wanted any more. */
+	return json_get(wanted, "profile") || !json_get(stored, "profile");
 }
 
 /* ---- the job ---- */
@@ -132,28 +145,42 @@ static int add_account(struct order *o, cJSON *job, struct buf *key, struct file
 		return -1;
 	/* Another directory under the same name in the configuration: the key is kept, the account is made
 	 * there. */
-	if (record && strcmp(text_of(record, "directory"), text_of(o->record, "directory")) == 0)
+	if (record && strcmp(text_of(record, "directory"), text_of(o->records[0], "directory")) == 0)
 		cJSON_AddStringToObject(job, "account_url", text_of(record, "url"));
 	return 0;
 }
 
+static int add_named(struct files *files, const char *name, size_t pair, const struct buf *content, struct error *err)
+{
+	auto_free char *full = mem_printf("%s%s.pem", name, acme_suffix(pair));
+	return files_add(files, full, content->data, content->len) == 0
+		       ? 0
+		       : error_set(err, ERROR_PERMANENT, "store: %s is too long", full);
+}
+
 /* The stored order, if it is still wanted. The key was stored first, so one without it was being dropped. */
-static int add_order(struct order *o, cJSON *job, struct buf *key, struct files *files, struct error *err)
+static int add_order(struct order *o, size_t pair, cJSON *wish, struct buf *key, struct files *files, struct error *err)
 {
 	auto_json cJSON *record = NULL;
-	int found = record_get(o->store, orders, o->certificate, "order.json", &record, err);
+	int found = record_get(o->store, orders[pair], o->certificate, "order.json", &record, err);
 	if (found < 0)
 		return -1;
-	if (found && is_for(record, o->record) && url_is_good(text_of(record, "url")))
-		found = add_file(o, orders, o->certificate, "privkey.pem", key, files, err);
+	if (found && is_for(record, o->records[pair]) && url_is_good(text_of(record, "url")))
+		found = store_get(o->store, orders[pair], o->certificate, "privkey.pem", key, err);
 	else
 		found = 0;
 	if (found < 0)
 		return -1;
 	if (!found)
-		return store_drop(o->store, orders, o->certificate, err);
-	cJSON_AddStringToObject(job, "order_url", text_of(record, "url"));
-	return 0;
+		return store_drop(o->store, orders[pair], o->certificate, err);
+	cJSON_AddStringToObject(wish, "order_url", text_of(record, "url"));
+	return add_named(files, "privkey", pair, key, err);
+}
+
+static void add_text(cJSON *object, const char *key, const char *text)
+{
+	if (text)
+		cJSON_AddStringToObject(object, key, text);
 }
 
 static cJSON *job_new(const struct hub_certificate *c)
@@ -162,23 +189,78 @@ static cJSON *job_new(const struct hub_certificate *c)
 	cJSON_AddStringToObject(job, "event", "job");
 	cJSON_AddStringToObject(job, "certificate", c->name);
 	cJSON_AddStringToObject(job, "directory", c->acme->directory);
-	cJSON_AddStringToObject(job, "key_type", c->key_type);
+	cJSON_AddBoolToObject(job, "next_key", c->next_key);
 	cJSON_AddBoolToObject(job, "agree_tos", c->acme->agree_tos);
 	cJSON_AddItemToObject(job, "names", text_list(c->names));
 	cJSON_AddItemToObject(job, "contact", text_list(c->acme->contact));
-	if (c->acme->ca_file)
-		cJSON_AddStringToObject(job, "ca_file", c->acme->ca_file);
+	add_text(job, "ca_file", c->acme->ca_file);
+	add_text(job, "eab_kid", c->acme->eab_kid);
+	add_text(job, "profile", c->profile);
+	add_text(job, "preferred_chain", c->preferred_chain);
 	return job;
 }
 
-static int send_job(struct order *o, cJSON *job, struct error *err)
+/* What the frame of keys borrows from. */
+struct job_keys {
+	struct files files;
+	struct buf account, hmac, stored[ACME_PAIRS_MAX], made[ACME_PAIRS_MAX];
+};
+
+static void job_keys_release(struct job_keys *k)
 {
-	auto_buf struct buf account_key = BUF_INIT(FILES_FILE_MAX), key = BUF_INIT(FILES_FILE_MAX);
-	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX), bytes = BUF_INIT(FRAME_FILES_MAX);
-	struct files files = {.label = "keys"};
-	if (add_account(o, job, &account_key, &files, err) < 0 || add_order(o, job, &key, &files, err) < 0)
+	buf_release(&k->account);
+	buf_release(&k->hmac);
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++) {
+		buf_release(&k->stored[i]);
+		buf_release(&k->made[i]);
+	}
+}
+
+static int add_binding(const struct hub_acme *acme, struct job_keys *keys, struct error *err)
+{
+	if (!acme->eab_hmac)
+		return 0;
+	if (fs_read(AT_FDCWD, acme->eab_hmac, true, &keys->hmac, err) < 0)
+		return error_wrap(err, "eab_hmac");
+	return files_add(&keys->files, "eab.hmac", keys->hmac.data, keys->hmac.len) == 0
+		       ? 0
+		       : error_set(err, ERROR_PERMANENT, "eab_hmac %s: too long", acme->eab_hmac);
+}
+
+/* One wish a pair: which key, which stored order, what it replaces. */
+static int add_pair(struct order *o, size_t pair, const struct hub_certificate *c, const struct order_options *options,
+	cJSON *list, struct job_keys *keys, struct error *err)
+{
+	cJSON *wish = cJSON_CreateObject();
+	const char *key_type = pair ? c->second_key_type : c->key_type;
+	cJSON_AddItemToArray(list, wish);
+	cJSON_AddStringToObject(wish, "key_type", key_type);
+	add_text(wish, "replaces", options->replaces[pair]);
+	int found = add_order(o, pair, wish, &keys->stored[pair], &keys->files, err);
+	if (found == 0)
+		found = order_key_made(o->store, c, pair, options->new_key, &keys->made[pair], err);
+	return found <= 0 ? found : add_named(&keys->files, "made", pair, &keys->made[pair], err);
+}
+
+static int fill_job(struct order *o, const struct hub_certificate *c, const struct order_options *options, cJSON *job,
+	struct job_keys *keys, struct error *err)
+{
+	cJSON *list = cJSON_AddArrayToObject(job, "pairs");
+	add_text(job, "anchors", options->anchors);
+	cJSON_AddItemToObject(job, "resolvers", text_list(options->resolvers));
+	if (add_account(o, job, &keys->account, &keys->files, err) < 0 || add_binding(c->acme, keys, err) < 0)
 		return -1;
-	if (json_print(job, &text) < 0 || files_encode(&files, &bytes) < 0)
+	for (size_t i = 0; i < o->pair_count; i++)
+		if (add_pair(o, i, c, options, list, keys, err) < 0)
+			return -1;
+	/* Of a pair that is not wanted any more. */
+	return o->pair_count < ACME_PAIRS_MAX ? store_drop(o->store, orders[1], o->certificate, err) : 0;
+}
+
+static int send_job(struct order *o, const cJSON *job, const struct files *files, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX), bytes = BUF_INIT(FRAME_FILES_MAX);
+	if (json_print(job, &text) < 0 || files_encode(files, &bytes) < 0)
 		return error_set(err, ERROR_PERMANENT, "its names and contacts are too long for one order");
 	worker_send(o->worker, FRAME_MESSAGE, text.data, text.len);
 	worker_send(o->worker, FRAME_FILES, bytes.data, bytes.len);
@@ -222,29 +304,29 @@ static int keep_account_key(struct order *o, const struct files *files, struct e
 }
 
 /* The key first: an order.json says that all is there. */
-static int keep_order(struct order *o, const struct files *files, struct error *err)
+static int keep_order(struct order *o, size_t pair, const struct files *files, struct error *err)
 {
 	int key = need_file(files, "privkey.pem", err), url = key < 0 ? -1 : need_file(files, "url", err);
 	if (url < 0)
 		return -1;
 	auto_free char *text = mem_strndup((const char *)files->file[url].data, files->file[url].len);
-	auto_json cJSON *record = cJSON_Duplicate(o->record, true);
+	auto_json cJSON *record = cJSON_Duplicate(o->records[pair], true);
 	cJSON_AddStringToObject(record, "url", text);
-	if (store_put(o->store, orders, o->certificate, "privkey.pem", files->file[key].data,
+	if (store_put(o->store, orders[pair], o->certificate, "privkey.pem", files->file[key].data,
 		    files->file[key].len, err) < 0 ||
-		record_put(o->store, orders, o->certificate, "order.json", record, err) < 0)
+		record_put(o->store, orders[pair], o->certificate, "order.json", record, err) < 0)
 		return -1;
 	say_kept(o);
 	return 0;
 }
 
-static int read_issued(struct order *o, const struct files *files, struct chain *ret, struct error *err)
+static int read_issued(struct order *o, size_t pair, const struct files *files, struct chain *ret, struct error *err)
 {
 	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
 	int at = need_file(files, "fullchain.pem", err);
-	int found = at < 0 ? -1 : store_get(o->store, orders, o->certificate, "privkey.pem", &key, err);
+	int found = at < 0 ? -1 : store_get(o->store, orders[pair], o->certificate, "privkey.pem", &key, err);
 	if (found == 0)
-		return error_set(err, ERROR_PERMANENT, "store: record orders/%s: privkey.pem has gone",
+		return error_set(err, ERROR_PERMANENT, "store: record %s/%s: privkey.pem has gone", orders[pair],
 			o->certificate);
 	if (found < 0 ||
 		chain_parse_pem(files->file[at].data, files->file[at].len, key.data, key.len, ret, err) < 0)
@@ -255,15 +337,38 @@ static int read_issued(struct order *o, const struct files *files, struct chain 
 	return 0;
 }
 
-/* Ends the order in any case. Should the drop fail, the next start meets the same certificate once more. */
-static int on_issued(struct order *o, const struct files *files, struct error *err)
+static int keep_next_key(struct order *o, size_t pair, const struct files *files, struct error *err)
 {
-	auto_chain struct chain chain = {0};
-	struct error ignored;
-	if (read_issued(o, files, &chain, err) < 0)
+	auto_free char *name = mem_printf("privkey%s.pem", acme_suffix(pair));
+	int at = need_file(files, "privkey.pem", err);
+	if (at < 0 || store_put(o->store, ORDER_NEXT_KEYS, o->certificate, name, files->file[at].data, files->file[at].len,
+			      err) < 0)
 		return -1;
+	say_kept(o);
+	return 0;
+}
+
+static int keep_issued(struct order *o, size_t pair, const struct files *files, struct error *err)
+{
+	if (pair != o->issued_count)
+		return error_set(err, ERROR_PERMANENT, "the worker sent %s out of turn", files->label);
+	if (read_issued(o, pair, files, &o->issued[pair], err) < 0)
+		return -1;
+	o->issued_count++;
+	say_kept(o);
+	return 0;
+}
+
+/* Ends the order in any case. Should the drop fail, the next start meets the same certificates once more. */
+static int on_done(struct order *o, const cJSON *message, struct error *err)
+{
+	struct error ignored;
+	(void)message;
+	if (o->issued_count != o->pair_count)
+		return error_set(err, ERROR_PERMANENT, "the worker ended with %zu of %zu certificates", o->issued_count,
+			o->pair_count);
 	worker_free(steal(o->worker));
-	if (o->handler->issued(o->certificate, &chain, 1, o->context) == 0)
+	if (o->handler->issued(o->certificate, o->issued, o->issued_count, o->context) == 0)
 		order_forget(o->store, o->certificate, &ignored);
 	order_free(o);
 	return 0;
@@ -271,16 +376,37 @@ static int on_issued(struct order *o, const struct files *files, struct error *e
 
 static int on_files(struct order *o, const struct frame *frame, struct error *err)
 {
+	static const struct {
+		const char *label;
+		int (*run)(struct order *o, size_t pair, const struct files *files, struct error *err);
+	} labels[] = {
+		{"order", keep_order},
+		{"next", keep_next_key},
+		{"issued", keep_issued},
+	};
 	struct files files;
 	if (files_decode(frame->data, frame->len, &files, err) < 0)
 		return -1;
 	if (strcmp(files.label, "account") == 0)
 		return keep_account_key(o, &files, err);
-	if (strcmp(files.label, "order") == 0)
-		return keep_order(o, &files, err);
-	if (strcmp(files.label, "issued") == 0)
-		return on_issued(o, &files, err);
+	for (size_t i = 0; i < COUNT(labels); i++) {
+		size_t len = strlen(labels[i].label);
+		for (size_t pair = 0; pair < o->pair_count; pair++)
+			if (strncmp(files.label, labels[i].label, len) == 0 &&
+				strcmp(files.label + len, acme_suffix(pair)) == 0)
+				return labels[i].run(o, pair, &files, err);
+	}
 	return error_set(err, ERROR_PERMANENT, "the worker sent files \"%s\"", files.label);
+}
+
+static int on_warning(struct order *o, const cJSON *message, struct error *err)
+{
+	const char *text = json_string(message, "text", 4 * ERROR_MESSAGE_MAX, err);
+	if (!text)
+		return -1;
+	if (o->handler->warning)
+		o->handler->warning(o->certificate, text, o->context);
+	return 0;
 }
 
 static int on_progress(struct order *o, const cJSON *message, struct error *err)
@@ -299,7 +425,7 @@ static int on_account(struct order *o, const cJSON *message, struct error *err)
 	if (!url)
 		return -1;
 	cJSON_AddStringToObject(record, "url", url);
-	cJSON_AddStringToObject(record, "directory", text_of(o->record, "directory"));
+	cJSON_AddStringToObject(record, "directory", text_of(o->records[0], "directory"));
 	if (record_put(o->store, accounts, o->account, "account.json", record, err) < 0)
 		return -1;
 	say_kept(o);
@@ -308,8 +434,12 @@ static int on_account(struct order *o, const cJSON *message, struct error *err)
 
 static int on_gone(struct order *o, const cJSON *message, struct error *err)
 {
-	if (!json_string(message, "reason", ERROR_MESSAGE_MAX, err) ||
-		store_drop(o->store, orders, o->certificate, err) < 0)
+	uint32_t pair;
+	if (!json_string(message, "reason", ERROR_MESSAGE_MAX, err) || json_u32(message, "pair", &pair, err) < 0)
+		return -1;
+	if (pair >= o->pair_count)
+		return error_set(err, ERROR_PERMANENT, "the worker gave up an order that it has not");
+	if (store_drop(o->store, orders[pair], o->certificate, err) < 0)
 		return -1;
 	say_kept(o);
 	return 0;
@@ -381,11 +511,13 @@ static int on_message(struct order *o, const struct frame *frame, struct error *
 		int (*run)(struct order *o, const cJSON *message, struct error *err);
 	} events[] = {
 		{"progress", on_progress},
+		{"warning", on_warning},
 		{"account", on_account},
 		{"gone", on_gone},
 		{"challenge", on_challenge},
 		{"invalid", on_invalid},
 		{"dns", on_dns},
+		{"done", on_done},
 		{"failed", on_failed},
 	};
 	auto_json cJSON *message = json_parse(frame->data, frame->len, err);
@@ -419,12 +551,9 @@ static void on_ended(struct worker *w, const struct error *err, void *context)
 
 /* ---- */
 
-struct order *order_start(struct event_base *base, struct store *store, struct challenge *challenge,
-	const struct hub_certificate *certificate, const struct order_options *options,
-	const struct order_handler *handler, void *context, struct error *err)
+static struct order *order_new(struct store *store, struct challenge *challenge,
+	const struct hub_certificate *certificate, const struct order_handler *handler, void *context)
 {
-	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
-	auto_json cJSON *job = job_new(certificate);
 	struct order *o = mem_alloc(sizeof(*o));
 	o->store = store;
 	o->challenge = challenge;
@@ -432,12 +561,30 @@ struct order *order_start(struct event_base *base, struct store *store, struct c
 	o->context = context;
 	o->certificate = mem_strdup(certificate->name);
 	o->account = mem_strdup(certificate->acme->name);
-	o->record = record_new(certificate);
-	cJSON_AddItemToObject(job, "resolvers", text_list(options->resolvers));
-	if (order_dns_job(store, certificate, job, err) == 0)
-		o->worker = worker_start(base, "acme", ACME_JOB_SECONDS + order_dns_seconds(certificate),
-			&worker_handler, o, err);
-	if (o->worker && send_job(o, job, err) == 0)
+	o->pair_count = certificate->second_key_type ? 2 : 1;
+	o->records[0] = record_new(certificate, certificate->key_type);
+	if (o->pair_count > 1)
+		o->records[1] = record_new(certificate, certificate->second_key_type);
+	return o;
+}
+
+struct order *order_start(struct event_base *base, struct store *store, struct challenge *challenge,
+	const struct hub_certificate *certificate, const struct order_options *options,
+	const struct order_handler *handler, void *context, struct error *err)
+{
+	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
+	static const struct order_options none = {0};
+	auto_json cJSON *job = job_new(certificate);
+	__attribute__((cleanup(job_keys_release))) struct job_keys keys = {.files = {.label = "keys"}};
+	struct order *o = order_new(store, challenge, certificate, handler, context);
+	keys.account = keys.hmac = BUF_INIT(FILES_FILE_MAX);
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++)
+		keys.stored[i] = keys.made[i] = BUF_INIT(FILES_FILE_MAX);
+	if (fill_job(o, certificate, options ? options : &none, job, &keys, err) == 0 &&
+		order_dns_job(store, certificate, job, err) == 0)
+		o->worker = worker_start(base, "acme",
+			(int)o->pair_count * (ACME_JOB_SECONDS + order_dns_seconds(certificate)), &worker_handler, o, err);
+	if (o->worker && send_job(o, job, &keys.files, err) == 0)
 		return o;
 	error_wrap(err, "order of %s", certificate->name);
 	order_free(o);
@@ -451,13 +598,8 @@ void order_cancel(struct order *o)
 
 int order_forget(struct store *store, const char *certificate, struct error *err)
 {
-	return store_drop(store, orders, certificate, err);
-}
-
-int order_next_keys(struct store *store, const char *certificate, uint8_t ret[STORE_PAIRS_MAX][CHAIN_SHA256_SIZE],
-	size_t *ret_count, struct error *err)
-{
-	(void)store, (void)certificate, (void)ret, (void)err;
-	*ret_count = 0;
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++)
+		if (store_drop(store, orders[i], certificate, err) < 0)
+			return -1;
 	return 0;
 }

@@ -628,6 +628,12 @@ static int collect_names(const X509 *leaf, struct chain_facts *f, struct error *
 	return result;
 }
 
+const char *chain_key_type(EVP_PKEY *key, char text[CHAIN_KEY_TYPE_MAX])
+{
+	key_type_text(key, text, CHAIN_KEY_TYPE_MAX);
+	return text;
+}
+
 int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err)
 {
 	struct chain_facts f = {0};

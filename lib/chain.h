@@ -76,6 +76,9 @@ struct chain_facts {
 int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err); /* more names than the max: error */
 void chain_facts_release(struct chain_facts *f);
 
+/* "ecdsa-p256", "rsa-2048", …; "other". Returns `text`. */
+enum { CHAIN_KEY_TYPE_MAX = 16 };
+const char *chain_key_type(EVP_PKEY *key, char text[CHAIN_KEY_TYPE_MAX]);
 /* New private keys: "ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096". NULL with the reason. */
 EVP_PKEY *chain_make_key(const char *key_type, struct error *err);
 

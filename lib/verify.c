@@ -62,6 +62,21 @@ struct anchors *anchors_load(const char *path, struct error *err)
 	return NULL;
 }
 
+X509 *anchors_issuer(const struct anchors *a, X509 *certificate)
+{
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	X509 *issuer = NULL;
+	if (!ctx || X509_STORE_CTX_init(ctx, a->store, certificate, NULL) != 1)
+		abort();
+	if (X509_STORE_CTX_get1_issuer(&issuer, ctx, certificate) != 1)
+		issuer = NULL;
+	X509_STORE_CTX_free(ctx);
+	if (issuer && X509_verify(certificate, X509_get0_pubkey(issuer)) != 1)
+		chain_free_x509(&issuer);
+	ERR_clear_error();
+	return issuer;
+}
+
 void anchors_free(struct anchors *a)
 {
 	if (!a)

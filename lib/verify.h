@@ -14,6 +14,8 @@ struct anchors; /* a loaded trust store; immutable */
 /* `path`: a PEM file or a hash directory; NULL or "": the system's. */
 struct anchors *anchors_load(const char *path, struct error *err);
 void anchors_free(struct anchors *a);
+/* The anchor that signed this certificate, owned by the caller; NULL when none did. */
+X509 *anchors_issuer(const struct anchors *a, X509 *certificate);
 
 struct verify_policy {
 	const struct anchors *anchors;

@@ -361,7 +361,7 @@ my @lies = (
 	['duplicate-key', $permanent, qr/"newOrder" stands twice/i, 0],
 	['case-variant', $permanent, qr/stands twice/, 0],
 	['deep', $permanent, qr/nested deeper than 32/, 0],
-	['external-account', $permanent, qr/bound to one made elsewhere/, 0],
+	['external-account', $permanent, qr/bound to one that you have there: set eab_kid and eab_hmac/, 0],
 	['user-action', $permanent, qr/userActionRequired: agree to the new terms/, 0],
 	['bad-signature-algorithm', $permanent, qr/badSignatureAlgorithm: ES256 is not spoken/, 0],
 	['bad-nonce', $retry, qr/refused 20 times in a row: .*badNonce: never/, 0],

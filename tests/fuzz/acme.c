@@ -1,5 +1,5 @@
 /* A whole dialogue of the ACME worker with a server that is not believed. First byte: 1 there is an account,
- * 2 there is a stored order. Then the server's answers, a NUL between two: "200", header lines, an empty
+ * 2 there is a stored order, 4 it replaces one, 8 by a profile, 16 a chain is preferred, 32 the account is bound. Then the server's answers, a NUL between two: "200", header lines, an empty
  * line, the body. When they are over, the connection is. */
 #include "hub/http.h"
 #define http_send fuzz_network_send
@@ -65,7 +65,7 @@ int http_send(
 	*h = (struct http){.response = ret};
 	answer_from(text, len, h, ret);
 	if (h->retry_after[0])
-		ret->retry_after = http_retry_after(h->retry_after, h->date > 0 ? h->date : 1800000000);
+		ret->retry_after = http_retry_after(h->retry_after, ret->date ? ret->date : 1800000000);
 	reply_at += len + (end != NULL);
 	reply_left -= len + (end != NULL);
 	return 0;
@@ -86,7 +86,8 @@ void talk_release(struct talk *t)
 void acme_job_release(struct acme_job *j)
 {
 	chain_free_pkey(&j->account_key);
-	chain_free_pkey(&j->key);
+	chain_free_pkey(&j->pairs[0].key);
+	buf_release(&j->eab_hmac);
 }
 
 int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
@@ -94,17 +95,23 @@ int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 	(void)t;
 	*ret = (struct acme_job){.certificate = "mail.domain.pl",
 		.directory = "https://ca/dir",
-		.key_type = "ecdsa-p256",
+		.pairs = {{.key_type = "ecdsa-p256", .replaces = stored & 4 ? "AA.BB" : NULL}},
+		.pair_count = 1,
+		.profile = stored & 8 ? "tlsserver" : NULL,
+		.preferred_chain = stored & 16 ? "other CA" : NULL,
+		.eab_kid = stored & 32 ? "kid-1" : NULL,
+		.eab_hmac = BUF_INIT(64),
 		.names = {"mail.domain.pl"},
 		.name_count = 1,
 		.agree_tos = true};
+	buf_addf(&ret->eab_hmac, "c2VjcmV0\n");
 	ret->account_key =
 		chain_parse_key(fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
 	ret->account_url = stored & 1 ? "https://ca/account/1" : NULL;
 	if (stored & 2) {
-		ret->order_url = "https://ca/order/1";
-		ret->key = ret->account_key;
-		EVP_PKEY_up_ref(ret->key);
+		ret->pairs[0].order_url = "https://ca/order/1";
+		ret->pairs[0].key = ret->account_key;
+		EVP_PKEY_up_ref(ret->account_key);
 	}
 	return ret->account_key ? 0 : -1;
 }
@@ -127,16 +134,34 @@ int talk_account(struct talk *t, const char *url, struct error *err)
 	return 0;
 }
 
-int talk_order(struct talk *t, const char *url, EVP_PKEY *key, struct error *err)
+int talk_order(struct talk *t, size_t pair, const char *url, EVP_PKEY *key, struct error *err)
 {
-	(void)t, (void)err;
+	(void)t, (void)pair, (void)err;
 	FUZZ_CHECK(url_is_good(url) && key);
 	return 0;
 }
 
-int talk_gone(struct talk *t, const char *reason, struct error *err)
+void talk_warning(struct talk *t, const char *text)
+{
+	(void)t;
+	FUZZ_CHECK(text[0]);
+}
+
+int talk_next_key(struct talk *t, size_t pair, EVP_PKEY *key, struct error *err)
+{
+	(void)t, (void)pair, (void)key, (void)err;
+	return 0;
+}
+
+int talk_done(struct talk *t, struct error *err)
 {
 	(void)t, (void)err;
+	return 0;
+}
+
+int talk_gone(struct talk *t, size_t pair, const char *reason, struct error *err)
+{
+	(void)t, (void)pair, (void)err;
 	FUZZ_CHECK(reason[0]);
 	return 0;
 }
@@ -161,9 +186,9 @@ int talk_challenge(struct talk *t, const char *token, const char *authorization,
 	return 0;
 }
 
-int talk_issued(struct talk *t, const struct chain *chain, struct error *err)
+int talk_issued(struct talk *t, size_t pair, const struct chain *chain, struct error *err)
 {
-	(void)t, (void)err;
+	(void)t, (void)pair, (void)err;
 	FUZZ_CHECK(chain->leaf);
 	return 0;
 }

@@ -8,8 +8,9 @@ static void judge(const struct http *h)
 	FUZZ_CHECK(!r->nonce[0] || base64url_is(r->nonce, HTTP_NONCE_MAX));
 	if (url_is_good(r->location))
 		FUZZ_CHECK(!strpbrk(r->location, " \r\n\t\"<>"));
-	url_is_good(r->alternate);
-	int64_t wait = http_retry_after(h->retry_after, h->date);
+	for (size_t i = 0; i < r->alternate_count; i++)
+		url_is_good(r->alternate[i]);
+	int64_t wait = http_retry_after(h->retry_after, r->date);
 	FUZZ_CHECK(wait >= 0 && wait <= HTTP_RETRY_AFTER_MAX);
 }
 
