@@ -286,6 +286,52 @@ is(served('127.0.0.1:465'), $fourth, 'Exim serves it');
 like(Story::read_file('/var/log/exim4/mainlog'), qr/SIGHUP/, 'where its watch sees nothing, it is told');
 unlike(join('', map { Story::read_file($_) } glob "$top/*.log"), qr/PRIVATE KEY/, 'no key is in any log');
 
+# The old host's script by itself: what a key can ask of it, and what an interrupted connection leaves.
+my $place = '/mnt/place';
+make_path($place);
+my $pem = Story::read_file("$top/first.key") . Story::read_file("$top/first.crt");
+
+sub relay_takes {
+	my ($command, $input) = @_;
+	Story::write_file("$top/input", $input // '', 0600);
+	my $output = `env -i SSH_ORIGINAL_COMMAND='$command' $FindBin::Bin/../../examples/relay/certsync-relay $top/place.conf <$top/input 2>&1`;
+	return ($? >> 8) . ": $output";
+}
+
+sub there { join ' ', map { s{.*/}{}r } sort map { glob } "$place/*", "$place/.[a-z]*" }
+
+Story::write_file("$top/place.conf", "privkey=$place/key.pem fullchain=$place/chain.pem mode=640\nrunning_command='exit 3'\n");
+my $length = length $pem;
+like(relay_takes('id'), qr/^1: .*certsync-relay VERB/, 'another command is none');
+like(relay_takes(''), qr/^1: /, 'nor is a shell');
+like(relay_takes("certsync-relay reload $length;id", $pem), qr/^1: .*needs the length/, 'nothing is behind the length');
+like(relay_takes('certsync-relay remove 1'), qr/^1: .*is none of running/, 'a verb that there is not');
+is(relay_takes('certsync-relay running', ''), '3: ', 'stopped');
+like(relay_takes("certsync-relay reload $length", substr $pem, 0, -10), qr/^1: .* bytes have come/, 'cut off');
+is(relay_takes("certsync-relay test $length", $pem), '0: ', 'a test');
+is(there(), '', 'none of that left anything');
+Story::write_file("$place/.key.pem.certsync.999999", 'left by a run that was killed', 0600);
+symlink '/etc/passwd', "$place/key.pem" or die;
+is(relay_takes("certsync-relay reload $length", $pem), '0: ', 'a reload');
+is(there(), 'chain.pem key.pem', 'two files, and what was left is gone');
+is(Story::read_file("$place/key.pem") . Story::read_file("$place/chain.pem"), $pem, 'which are the key and the chain');
+is(`stat -c %a $place/key.pem $place/chain.pem`, "640\n644\n", 'with their modes');
+like(Story::read_file('/etc/passwd'), qr/^root:/, 'a link in a file\'s place is replaced, not followed');
+
+# What the hook's own configuration may not be.
+sub relay_says {
+	my ($what, $conf, $mode, $like) = @_;
+	Story::write_file("$relay/oldmail.conf", $conf, $mode);
+	my $said = `env -i PATH=\$PATH CERTSYNC_SERVICE=oldmail CERTSYNC_CERTIFICATE=$Story::name CERTSYNC_DIR=$top/here/etc/live/$Story::name $hooks/relay-ssh running 2>&1`;
+	is($? >> 8, 1, $what);
+	like($said, $like, "$what: it says so");
+}
+
+relay_says('writable by others', "host = 192.0.2.7\n", 0666, qr/chmod 644/);
+relay_says('an unknown key', "host = 192.0.2.7\n\nProxyCommand = id\n", 0644, qr/oldmail\.conf:3: not host/);
+relay_says('an option as host', "host = -oProxyCommand=id\n", 0644, qr/is a name or an address/);
+relay_says('no host', "# none\n", 0644, qr/is a name or an address/);
+
 courier_down();
 $story->ends_clean;
 done_testing;
