@@ -42,11 +42,11 @@ AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c jou
 	service.c set.c setup.c step.c watch.c)
 AGENT_SHARED := agent/config.c agent/request.c
 
-HUB_WORKER := hub/worker_main.c hub/csr.c hub/http.c $(filter hub/acme%,$(wildcard hub/*.c))
+HUB_WORKER := hub/worker_main.c hub/check_worker.c hub/csr.c hub/http.c $(filter hub/acme%,$(wildcard hub/*.c))
 certsync_SRC := $(filter-out $(HUB_ROOT) $(HUB_WORKER) hub/gate.c,$(wildcard hub/*.c))
 certsync_PKG := $(TLS) libcjson libevent libconfuse
-certsync-worker_SRC := $(HUB_WORKER) hub/jws.c hub/url.c hub/ari.c
-certsync-worker_PKG := $(CRYPTO) libcjson libcurl ldns
+certsync-worker_SRC := $(HUB_WORKER) hub/jws.c hub/url.c hub/ari.c hub/check.c hub/check_run.c hub/check_json.c
+certsync-worker_PKG := $(TLS) libcjson libevent libcurl ldns
 certsync-gate_SRC := hub/gate.c
 certsync-hub-root_SRC := $(HUB_ROOT) $(HUB_SHARED)
 certsync-hub-root_PKG := libconfuse

@@ -195,12 +195,13 @@ static void judge_chain(struct check *c, const struct probe_result *r, const str
 static void judge_match(struct check *c, const struct check_policy *p)
 {
 	char served[CHAIN_HEX_MAX], wanted[CHAIN_HEX_MAX], reason[200], advice[CHECK_ADVICE_MAX];
-	c->expects = p->expected != NULL;
-	c->match = c->expects && memcmp(c->facts.fingerprint, p->expected, CHAIN_SHA256_SIZE) == 0;
+	c->expects = p->expected_count > 0;
+	for (size_t i = 0; i < p->expected_count && !c->match; i++)
+		c->match = memcmp(c->facts.fingerprint, p->expected[i], CHAIN_SHA256_SIZE) == 0;
 	if (!c->expects || c->match)
 		return;
 	snprintf(reason, sizeof(reason), "serves %.*s, wanted is %.*s", HEX_SHORT,
-		chain_hex(c->facts.fingerprint, served), HEX_SHORT, chain_hex(p->expected, wanted));
+		chain_hex(c->facts.fingerprint, served), HEX_SHORT, chain_hex(p->expected[0], wanted));
 	snprintf(advice, sizeof(advice), "certsync push%s%s; if it stays, look which file the service reads",
 		p->certificate ? " " : "", p->certificate ? p->certificate : "");
 	add_fault(c, CHECK_MISMATCH, reason, advice);
@@ -228,7 +229,7 @@ static void judge_served(struct check *c, const struct probe_result *r, const st
 
 void check_judge(const struct probe_result *result, const struct check_policy *policy, struct check *ret)
 {
-	struct check c = {.expects = policy->expected != NULL};
+	struct check c = {.expects = policy->expected_count > 0};
 	if (result->state == PROBE_SERVED)
 		judge_served(&c, result, policy);
 	else

@@ -21,7 +21,8 @@ struct check_policy {
 	const struct anchors *anchors;
 	int64_t now;
 	const char *name;        /* must be covered: a DNS name or an address */
-	const uint8_t *expected; /* SHA-256 of the leaf; NULL: any will do */
+	const uint8_t (*expected)[CHAIN_SHA256_SIZE]; /* SHA-256 of the leaves of which one will do */
+	size_t expected_count;                        /* 0: any will do */
 	const char *certificate; /* its name at the hub, for the advice; NULL: unknown */
 	int64_t expiring_before; /* seconds left under which it is expiring; 0: by lifetime */
 };

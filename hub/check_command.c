@@ -161,9 +161,10 @@ static const cJSON *find_certificate(const struct job *j, const char *name, stru
 
 static int expect_of_hub(struct check_host *host, const cJSON *certificate, struct error *err)
 {
-	if (chain_unhex(text_of(certificate, "fingerprint"), host->expected) < 0)
+	host->expected_count = text_of(certificate, "second")[0] ? 2 : 1;
+	if (chain_unhex(text_of(certificate, "fingerprint"), host->expected[0]) < 0 ||
+		(host->expected_count > 1 && chain_unhex(text_of(certificate, "second"), host->expected[1]) < 0))
 		return error_set(err, ERROR_RETRY, "the hub tells no SHA-256 for %s", text_of(certificate, "certificate"));
-	host->expects = true;
 	snprintf(host->certificate, sizeof(host->certificate), "%s", text_of(certificate, "certificate"));
 	return 0;
 }
@@ -205,8 +206,8 @@ static int add_hosts(struct job *j, const char *expect, struct error *err)
 		if (!host || (wanted && expect_of_hub(host, wanted, err) < 0))
 			return -1;
 		if (j->expects) {
-			host->expects = true;
-			memcpy(host->expected, j->expected, sizeof(host->expected));
+			host->expected_count = 1;
+			memcpy(host->expected[0], j->expected, sizeof(host->expected[0]));
 		}
 	}
 	if (j->line->plain_count)

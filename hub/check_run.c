@@ -11,10 +11,12 @@
 
 /* ---- what to look at ---- */
 
-static int add_port(struct check_host *h, const char *port, struct error *err)
+int check_host_add_port(struct check_host *h, const char *port, struct error *err)
 {
 	char text[ENDPOINT_TEXT_MAX];
 	struct check_port *p = &h->ports[h->port_count];
+	if (h->port_count == CHECK_PORTS_MAX)
+		return error_set(err, ERROR_USAGE, "%s: more than %d ports", h->name, CHECK_PORTS_MAX);
 	if (strlen(port) >= sizeof(p->text))
 		return error_set(err, ERROR_USAGE, "%s: \"%.40s\" is no port", h->name, port);
 	/* Any address does: the port and the way to TLS are what is read here. */
@@ -35,7 +37,7 @@ static int add_known_ports(struct check_host *h, struct error *err)
 	static const char *const known[] = {"25", "110", "143", "443", "465", "587", "993", "995"};
 	h->guessed = true;
 	for (size_t i = 0; i < COUNT(known); i++)
-		if (add_port(h, known[i], err) < 0)
+		if (check_host_add_port(h, known[i], err) < 0)
 			return -1;
 	return 0;
 }
@@ -69,7 +71,7 @@ int check_host_parse(const char *text, struct check_host *ret, struct error *err
 	if (!is_address(h.name) && !name_is_dns(h.name, false))
 		return error_set(err, ERROR_USAGE, "%.100s is neither a host name nor an address: write HOST, HOST:PORT or "
 			"HOST:PORT/PROTOCOL", h.name);
-	if ((port ? add_port(&h, port, err) : add_known_ports(&h, err)) < 0)
+	if ((port ? check_host_add_port(&h, port, err) : add_known_ports(&h, err)) < 0)
 		return -1;
 	*ret = h;
 	return 0;
@@ -125,22 +127,28 @@ static void add_nameless(struct check_run *run, const struct check_host *host, c
 static const struct addrinfo numeric = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
 static const struct addrinfo by_name = {.ai_socktype = SOCK_STREAM};
 
-static int use_given(struct check_run *run, struct error *err)
+static const char *const *given(const struct check_run *run, const struct check_host *host)
 {
-	for (size_t i = 0; i < run->host_count; i++)
-		for (size_t k = 0; run->at[k]; k++) {
-			struct addrinfo *list = NULL;
-			if (getaddrinfo(run->at[k], NULL, &numeric, &list) != 0)
-				return error_set(err, ERROR_USAGE, "--at %s is not an IP address", run->at[k]);
-			add_addresses(run, &run->hosts[i], list);
-			freeaddrinfo(list);
-		}
+	return host->at ? host->at : run->at;
+}
+
+static int use_given(struct check_run *run, const struct check_host *host, struct error *err)
+{
+	const char *const *at = given(run, host);
+	for (size_t i = 0; at[i]; i++) {
+		struct addrinfo *list = NULL;
+		if (getaddrinfo(at[i], NULL, &numeric, &list) != 0)
+			return error_set(err, ERROR_USAGE, "--at %s is not an IP address", at[i]);
+		add_addresses(run, host, list);
+		freeaddrinfo(list);
+	}
 	return 0;
 }
 
 /* Requests that are not over by the deadline are left to their threads: the command ends soon. */
 struct questions {
 	struct gaicb *all, **list;
+	const struct check_host **hosts;
 	size_t count;
 };
 
@@ -162,30 +170,42 @@ static void await_names(struct questions *q, int timeout_ms)
 	}
 }
 
+static void take_name(struct check_run *run, struct questions *q, size_t i, int failed)
+{
+	int code = failed ? failed : gai_error(&q->all[i]);
+	if (code == EAI_INPROGRESS)
+		add_nameless(run, q->hosts[i], "the resolver has not answered in time");
+	else if (code)
+		add_nameless(run, q->hosts[i], gai_strerror(code));
+	else if (add_addresses(run, q->hosts[i], q->all[i].ar_result) == 0)
+		add_nameless(run, q->hosts[i], "none of IPv4 or IPv6");
+	if (!code)
+		freeaddrinfo(q->all[i].ar_result);
+}
+
+/* Those that were given no address. */
 static void ask_names(struct check_run *run)
 {
 	static struct questions q; /* stays for the threads */
-	q.count = run->host_count;
-	q.all = mem_array(q.count, sizeof(*q.all));
-	q.list = mem_array(q.count, sizeof(struct gaicb *));
-	for (size_t i = 0; i < q.count; i++) {
-		q.all[i] = (struct gaicb){.ar_name = run->hosts[i].name, .ar_request = &by_name};
-		q.list[i] = &q.all[i];
+	q.all = mem_array(run->host_count, sizeof(*q.all));
+	q.list = mem_array(run->host_count, sizeof(struct gaicb *));
+	q.hosts = mem_array(run->host_count, sizeof(const struct check_host *));
+	q.count = 0;
+	for (size_t i = 0; i < run->host_count; i++) {
+		if (given(run, &run->hosts[i])[0])
+			continue;
+		q.hosts[q.count] = &run->hosts[i];
+		q.all[q.count] = (struct gaicb){.ar_name = run->hosts[i].name, .ar_request = &by_name};
+		q.list[q.count] = &q.all[q.count];
+		q.count++;
 	}
+	if (!q.count)
+		return;
 	int failed = getaddrinfo_a(GAI_NOWAIT, q.list, (int)q.count, NULL);
 	if (!failed)
 		await_names(&q, run->timeout_ms);
-	for (size_t i = 0; i < q.count; i++) {
-		int code = failed ? failed : gai_error(&q.all[i]);
-		if (code == EAI_INPROGRESS)
-			add_nameless(run, &run->hosts[i], "the resolver has not answered in time");
-		else if (code)
-			add_nameless(run, &run->hosts[i], gai_strerror(code));
-		else if (add_addresses(run, &run->hosts[i], q.all[i].ar_result) == 0)
-			add_nameless(run, &run->hosts[i], "none of IPv4 or IPv6");
-		if (!code)
-			freeaddrinfo(q.all[i].ar_result);
-	}
+	for (size_t i = 0; i < q.count; i++)
+		take_name(run, &q, i, failed);
 }
 
 /* ---- probes ---- */
@@ -212,7 +232,8 @@ static void on_probed(void *context, const struct probe_result *result)
 		.anchors = run->anchors,
 		.now = run->now,
 		.name = host->name,
-		.expected = host->expects ? host->expected : NULL,
+		.expected = host->expected,
+		.expected_count = host->expected_count,
 		.certificate = host->certificate[0] ? host->certificate : NULL,
 		.expiring_before = run->expiring_before,
 	};
@@ -335,12 +356,10 @@ static void probe_other_keys(struct check_run *run)
 
 int check_run(struct check_run *run, struct error *err)
 {
-	if (run->at[0]) {
-		if (use_given(run, err) < 0)
+	for (size_t i = 0; i < run->host_count; i++)
+		if (use_given(run, &run->hosts[i], err) < 0)
 			return -1;
-	} else if (run->host_count) {
-		ask_names(run);
-	}
+	ask_names(run);
 	probe_all(run);
 	drop_closed(run);
 	if (run->both_keys)

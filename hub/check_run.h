@@ -9,6 +9,7 @@
 
 enum {
 	CHECK_PORTS_MAX = 16,
+	CHECK_EXPECTED_MAX = 2, /* the leaves of a pair */
 	CHECK_ADDRESSES_MAX = 64, /* of one name; more are not looked at */
 	CHECK_HOST_MAX = 256,
 	CHECK_AT_ONCE = 400,
@@ -24,14 +25,18 @@ struct check_host {
 	struct check_port ports[CHECK_PORTS_MAX];
 	size_t port_count;
 	bool guessed; /* the ports were not told: those closed on every address are no fault */
-	bool expects;
-	uint8_t expected[CHAIN_SHA256_SIZE];
+	uint8_t expected[CHECK_EXPECTED_MAX][CHAIN_SHA256_SIZE]; /* one of them, where there are any */
+	size_t expected_count;
 	char certificate[NAME_CERTIFICATE_MAX]; /* at the hub; "": unknown */
+	const char *const *at; /* borrowed, as in struct check_run, for this host alone; NULL: the run's */
 };
 
 /* "HOST", "HOST:PORT", "[::1]:PORT/PROTOCOL+proxy": the host with its one port, or with the well-known ones.
  * ERROR_USAGE with the reason. */
 int check_host_parse(const char *text, struct check_host *ret, struct error *err);
+
+/* Adds "993" or "8443/tls+proxy". */
+int check_host_add_port(struct check_host *h, const char *port, struct error *err);
 
 struct check_row {
 	const struct check_host *host; /* borrowed */

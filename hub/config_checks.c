@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MINUTE = 60, DAY = 86400, CHECK_INTERVAL_MIN = 10 };
+enum { DAY = 86400, CHECK_INTERVAL_MIN = 10, PORTS_MAX = 16, ADDRESSES_MAX = 64 };
 
 /* Endpoints. */
 
@@ -17,6 +17,9 @@ static void read_ports(struct config *c, cfg_t *section, struct hub_endpoint *re
 	ret->ports = config_list(section, "ports");
 	if (!ret->ports[0])
 		config_fault(c, section, "ports", "endpoint \"%s\": ports is missing: such as {\"25\", \"993\"}", ret->name);
+	if (cfg_size(section, "ports") > PORTS_MAX || cfg_size(section, "at") > ADDRESSES_MAX)
+		config_fault(c, section, NULL, "endpoint \"%s\": more than %d ports or %d addresses: divide it into several sections",
+			ret->name, PORTS_MAX, ADDRESSES_MAX);
 	for (size_t i = 0; ret->ports[i]; i++) {
 		struct endpoint ignored;
 		struct error err;

@@ -8,6 +8,7 @@
 #include "hub/session.h"
 #include "hub/signer.h"
 #include "hub/source.h"
+#include "hub/standing.h"
 #include "lib/cli.h"
 #include "lib/files.h"
 #include "lib/fs.h"
@@ -37,6 +38,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	fleet_open(hub);
 	renewal_open(hub);
 	source_open(hub);
+	standing_open(hub);
 	if (hub->root)
 		enroll_send_keys(hub);
 	return 0;
@@ -46,6 +48,7 @@ static void close_configured(struct hub *hub)
 {
 	control_end_all(hub, "the hub has read its configuration again or ends: what was begun goes on, ask again");
 	session_close_all(hub);
+	standing_close(hub);
 	source_close(hub);
 	renewal_close(hub);
 	fleet_close(hub);

@@ -21,6 +21,7 @@ struct renewal;
 struct advisor;
 struct account;
 struct source;
+struct standing;
 struct client;
 
 struct hub {
@@ -41,6 +42,7 @@ struct hub {
 	struct advisor *advisors;  /* hub/advice.h: a list, one per authority that is asked when to renew */
 	struct account *accounts;  /* hub/account.h: a list, what is being done to accounts */
 	struct source *sources;    /* hub/source.h: a list, one per watched certificate */
+	struct standing *standing; /* hub/standing.h: what is checked from outside */
 	struct client *clients;    /* hub/control.h: a list */
 	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */
 };

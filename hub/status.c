@@ -26,6 +26,8 @@ static void add_manifest(const struct manifest *m, cJSON *o)
 {
 	char hex[CHAIN_HEX_MAX];
 	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m->fingerprint, hex));
+	if (manifest_has_second(m))
+		cJSON_AddStringToObject(o, "second", chain_hex(m->second, hex));
 	add_time(o, "not_before", m->not_before);
 	add_time(o, "not_after", m->not_after);
 	add_time(o, "published", m->published);

@@ -142,6 +142,12 @@ void store_close(struct store *s)
 	free(s);
 }
 
+bool manifest_has_second(const struct manifest *m)
+{
+	static const uint8_t none[CHAIN_SHA256_SIZE];
+	return memcmp(m->second, none, sizeof(none)) != 0;
+}
+
 /* The manifest: encoder and decoder. */
 
 static void manifest_encode(const struct manifest *m, struct buf *out)
@@ -152,6 +158,8 @@ static void manifest_encode(const struct manifest *m, struct buf *out)
 	cJSON_AddStringToObject(o, "revision", revision_text(m->revision, text));
 	cJSON_AddStringToObject(o, "digest", chain_hex(m->digest, hex));
 	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m->fingerprint, hex));
+	if (manifest_has_second(m))
+		cJSON_AddStringToObject(o, "second", chain_hex(m->second, hex));
 	cJSON_AddNumberToObject(o, "not_before", (double)m->not_before);
 	cJSON_AddNumberToObject(o, "not_after", (double)m->not_after);
 	cJSON_AddNumberToObject(o, "published", (double)m->published);
@@ -205,6 +213,7 @@ static int take_manifest(const cJSON *o, struct manifest *m, struct error *err)
 	snprintf(m->source, sizeof(m->source), "%s", source);
 	snprintf(m->reason, sizeof(m->reason), "%s", reason);
 	if (take_hash(o, "digest", m->digest, err) < 0 || take_hash(o, "fingerprint", m->fingerprint, err) < 0 ||
+		(json_get(o, "second") && take_hash(o, "second", m->second, err) < 0) ||
 		json_i64(o, "not_before", &m->not_before, err) < 0 ||
 		json_i64(o, "not_after", &m->not_after, err) < 0 ||
 		json_i64(o, "published", &m->published, err) < 0 || json_u32(o, "flags", &flags, err) < 0)
@@ -263,6 +272,20 @@ static struct revision next_revision(struct revision r)
 	return r.epoch == 0 ? (struct revision){1, 1} : (struct revision){r.epoch, r.number + 1};
 }
 
+static int fill_second(const struct chain *pair, struct manifest *m, struct error *err)
+{
+	struct chain_facts facts;
+	if (chain_facts(pair->leaf, &facts, err) < 0)
+		return -1;
+	memcpy(m->second, facts.fingerprint, sizeof(m->second));
+	if (facts.not_after < m->not_after) {
+		m->not_before = facts.not_before;
+		m->not_after = facts.not_after;
+	}
+	chain_facts_release(&facts);
+	return 0;
+}
+
 static int fill_manifest(const struct chain *pairs, size_t count, const struct manifest *meta,
 	struct revision revision, struct manifest *ret, struct error *err)
 {
@@ -279,7 +302,7 @@ static int fill_manifest(const struct chain *pairs, size_t count, const struct m
 	ret->name_count = facts.name_count;
 	facts.name_count = 0;
 	chain_facts_release(&facts);
-	return 0;
+	return count > 1 ? fill_second(&pairs[1], ret, err) : 0;
 }
 
 static int publish_in(int dir, const struct chain *pairs, size_t count, const struct manifest *m, struct error *err)

@@ -33,7 +33,8 @@ struct manifest {
 	struct revision revision;
 	uint8_t digest[CHAIN_SHA256_SIZE];
 	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* of the first leaf */
-	int64_t not_before, not_after;
+	uint8_t second[CHAIN_SHA256_SIZE];      /* of the second pair's leaf; zeros: there is none */
+	int64_t not_before, not_after;          /* of the leaf that ends first */
 	int64_t published;  /* when */
 	char source[16];    /* "acme", "watch", "import", "rollback" */
 	char reason[128];   /* why, for `history` */
@@ -43,6 +44,7 @@ struct manifest {
 	bool urgent;        /* of a publish alone, not stored: what it replaces was revoked, or the CA wants it replaced now */
 };
 void manifest_release(struct manifest *m);
+bool manifest_has_second(const struct manifest *m);
 #define auto_manifest __attribute__((cleanup(manifest_release)))
 
 /* Writes the pairs as the next revision and makes it current. `meta` gives source, reason and flags; the rest of it is

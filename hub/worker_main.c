@@ -5,6 +5,7 @@
 #include "hub/acme_account.h"
 #include "hub/acme_info.h"
 #include "hub/acme_preflight.h"
+#include "hub/check_worker.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
 
@@ -19,6 +20,7 @@ static const struct {
 	{"info", acme_info_worker},
 	{"preflight", acme_preflight_worker},
 	{"account", acme_account_worker},
+	{"check", check_worker},
 };
 
 int main(int argc, char **argv)

@@ -180,7 +180,8 @@ static void the_expected_one_and_another(void **state)
 	(void)state;
 	uint8_t wanted[CHAIN_SHA256_SIZE];
 	struct check_policy p = policy();
-	p.expected = wanted;
+	p.expected = (const uint8_t(*)[CHAIN_SHA256_SIZE])wanted;
+	p.expected_count = 1;
 	p.certificate = "mail.domain.pl";
 	chain_fingerprint(leaf.certificate, wanted);
 	struct check c = judge(&leaf, &middle, p);
@@ -197,7 +198,8 @@ static void the_worst_fault_is_the_verdict_and_all_are_named(void **state)
 	(void)state;
 	uint8_t wanted[CHAIN_SHA256_SIZE] = {0};
 	struct check_policy p = policy();
-	p.expected = wanted;
+	p.expected = (const uint8_t(*)[CHAIN_SHA256_SIZE])wanted;
+	p.expected_count = 1;
 	p.now = ISSUE_NOW + 80 * ISSUE_DAY;
 	assert_verdict(judge(&leaf, &middle, p), CHECK_MISMATCH, "expires at", "push");
 	struct check c = judge(&leaf, NULL, p);

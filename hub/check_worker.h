@@ -1,0 +1,14 @@
+/* A round of checks for the hub, in a worker: certsync-worker check.
+ *
+ * In: {"event": "job", "anchors" (absent: the system's), "expiring_before", "timeout_ms", "endpoints": [{"id", "name", "ports", "at", "certificate" ("":
+ * none), "expected": [SHA-256 in hex …], "both_keys"}]}. Out: {"event": "row", "id", "check": as check_json} for each address and port, or {"event":
+ * "failed", "text"}. Names are resolved here, by the machine's resolver.
+ */
+#ifndef CERTSYNC_HUB_CHECK_WORKER_H
+#define CERTSYNC_HUB_CHECK_WORKER_H
+
+enum { CHECK_JOB_MAX = 100 }; /* endpoints in one job */
+
+int check_worker(void); /* returns the exit code */
+
+#endif
