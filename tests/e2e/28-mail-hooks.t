@@ -332,6 +332,18 @@ relay_says('an unknown key', "host = 192.0.2.7\n\nProxyCommand = id\n", 0644, qr
 relay_says('an option as host', "host = -oProxyCommand=id\n", 0644, qr/is a name or an address/);
 relay_says('no host', "# none\n", 0644, qr/is a name or an address/);
 
+# A process of a user's under the name that a pid file of root's leads to.
 courier_down();
+copy('/usr/bin/tail', "$place/couriertcpd") or die;
+chmod 0755, "$place/couriertcpd";
+for (['nobody', 3], ['courier', 0]) {
+	my ($user, $running) = @$_;
+	my $pid = $story->start('fake', 'setpriv', '--reuid', $user, '--clear-groups', "$place/couriertcpd", '-f', '/dev/null');
+	$story->until('its name', sub { Story::read_file("/proc/$pid/comm") eq "couriertcpd\n" });
+	Story::write_file('/run/courier/imapd.pid', "$pid\n");
+	system("$hooks/courier running 2>>$top/fake.log");
+	is($? >> 8, $running, "couriertcpd of user $user: " . ($running ? 'is not Courier' : 'is'));
+	$story->stop('fake');
+}
 $story->ends_clean;
 done_testing;
