@@ -104,13 +104,28 @@ static ldns_resolver *resolver_of_system(void)
 	return resolver;
 }
 
+static bool is_usable(const ldns_pkt *answer)
+{
+	return ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR || ldns_pkt_get_rcode(answer) == LDNS_RCODE_NXDOMAIN;
+}
+
+/* ldns holds the answer's number against the question's, and no more. Servers that refuse may leave the question out. */
+static bool is_answer_to(const ldns_pkt *answer, const ldns_rdf *name, ldns_rr_type type)
+{
+	const ldns_rr_list *asked = ldns_pkt_question(answer);
+	if (!asked || ldns_rr_list_rr_count(asked) == 0)
+		return !is_usable(answer);
+	const ldns_rr *rr = ldns_rr_list_rr(asked, 0);
+	return ldns_rr_get_type(rr) == type && ldns_dname_compare(ldns_rr_owner(rr), name) == 0;
+}
+
 /* The answer, or NULL and why there is none. An answer of a server may say anything, an error code included. */
 static ldns_pkt *send_query(ldns_resolver *resolver, const ldns_rdf *name, ldns_rr_type type, uint16_t flags,
 	const char **ret_why)
 {
 	ldns_pkt *answer = NULL;
 	ldns_status status = ldns_resolver_send(&answer, resolver, name, type, LDNS_RR_CLASS_IN, flags);
-	if (status == LDNS_STATUS_OK && answer)
+	if (status == LDNS_STATUS_OK && answer && is_answer_to(answer, name, type))
 		return answer;
 	ldns_pkt_free(answer);
 	/* ldns's words for this are long, and it has one status for every fault of the network. */
@@ -126,11 +141,6 @@ static void rcode_text(const ldns_pkt *answer, char *ret, size_t size)
 	char *text = ldns_pkt_rcode2str(ldns_pkt_get_rcode(answer));
 	snprintf(ret, size, "%s", text ? text : "an unknown response code");
 	free(text);
-}
-
-static bool is_usable(const ldns_pkt *answer)
-{
-	return ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR || ldns_pkt_get_rcode(answer) == LDNS_RCODE_NXDOMAIN;
 }
 
 /* One try of one resolver: its answer, or NULL with its reason behind those of the others. */
