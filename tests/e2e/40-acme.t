@@ -3,184 +3,14 @@
 # against the real Pebble where it can play the part, and against a double that lies (ca_double.py) where not.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use File::Basename qw(dirname);
-use File::Copy qw(copy);
-use File::Temp qw(tempdir);
-use IO::Socket::INET;
 use POSIX qw(:sys_wait_h);
 use Test::More;
 use Time::HiRes qw(time sleep);
+use lib dirname(__FILE__);
+use Orders;
 
-my $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
-my $tool = abs_path($ENV{CERTSYNC_ORDER_TOOL} // "$bin/../tests/order_tool");
-my $double = abs_path(dirname(__FILE__) . '/ca_double.py');
-my $top = tempdir('certsync-acme.XXXXXX', TMPDIR => 1, CLEANUP => 1);
-our @names = qw(mail.domain.pl smtp.domain.pl imap.domain.pl);
 my ($retry, $permanent, $untrusted) = (1, 2, 3); # enum error_kind, as the tool prints it
-my (%started, $runs);
-END { local $?; kill 'KILL', $_ for values %started }
-
-# ---- files ----
-
-sub write_file {
-	my ($path, $text) = @_;
-	open my $file, '>', $path or die "$path: $!";
-	print $file $text;
-	close $file or die "$path: $!";
-}
-
-sub read_file {
-	my ($path) = @_;
-	open my $file, '<:raw', $path or return '';
-	local $/;
-	return <$file> // '';
-}
-
-sub openssl {
-	my @words = @_;
-	system("openssl @words >>$top/openssl.log 2>&1") == 0 or die "openssl @words: " . read_file("$top/openssl.log");
-}
-
-# The tool looks for the worker beside itself.
-mkdir "$top/bin";
-for ("$bin/certsync-worker", $tool) {
-	copy($_, "$top/bin/") or die "$_: $!";
-}
-chmod 0755, "$top/bin/certsync-worker", "$top/bin/order_tool";
-
-# The authority of the servers' own TLS.
-my $new = 'req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes';
-openssl("$new -x509 -days 30 -subj '/CN=test CA' -keyout $top/ca.key -out $top/ca.pem");
-openssl("$new -subj /CN=acme -keyout $top/api.key -out $top/api.csr");
-write_file("$top/api.ext", "subjectAltName=IP:127.0.0.1\n");
-openssl("x509 -req -in $top/api.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 30",
-	"-extfile $top/api.ext -out $top/api.pem");
-
-# ---- processes ----
-
-sub free_port {
-	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1) or die $!;
-	return $socket->sockport;
-}
-
-sub start {
-	my ($what, @command) = @_;
-	unlink "$top/$what.log";
-	my $pid = fork // die $!;
-	if ($pid == 0) {
-		open STDIN, '<', '/dev/null' or die $!;
-		open STDOUT, '>', "$top/$what.log" or die $!;
-		open STDERR, '>&', \*STDOUT or die $!;
-		exec @command or die "$command[0]: $!";
-	}
-	return $started{$what} = $pid;
-}
-
-sub stop {
-	my ($what) = @_;
-	my $pid = delete $started{$what} or return;
-	kill 'KILL', $pid;
-	waitpid $pid, 0;
-}
-
-# Asks again and again: for a server to come up.
-sub wait_for {
-	my ($what, $seconds, $condition) = @_;
-	my $deadline = time + $seconds;
-	until ($condition->()) {
-		die "waited $seconds s for $what\n" . read_file("$top/pebble.log") . read_file("$top/double.log")
-			if time > $deadline;
-		sleep 0.02;
-	}
-}
-
-sub listens {
-	my ($port) = @_;
-	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) ? 1 : 0;
-}
-
-# ---- the authorities ----
-
-my ($api, $http, $directory);
-
-sub pebble {
-	my (%settings) = @_;
-	my $dns;
-	($api, $http, $dns, my ($management, $tls, $dns_management)) = map { free_port } 1 .. 6;
-	$directory = "https://127.0.0.1:$api/dir";
-	write_file("$top/pebble.json", qq({"pebble": {"listenAddress": "127.0.0.1:$api",
-		"managementListenAddress": "127.0.0.1:$management", "certificate": "$top/api.pem",
-		"privateKey": "$top/api.key", "httpPort": $http, "tlsPort": $tls, "ocspResponderURL": "",
-		"externalAccountBindingRequired": false}}));
-	start('dns', 'pebble-challtestsrv', '-http01', '', '-https01', '', '-tlsalpn01', '', '-dns01', "127.0.0.1:$dns",
-		'-management', "127.0.0.1:$dns_management", '-defaultIPv6', '');
-	local @ENV{qw(PEBBLE_VA_NOSLEEP PEBBLE_WFE_NONCEREJECT PEBBLE_AUTHZREUSE)} =
-		(1, $settings{reject} // 0, $settings{reuse} // 0);
-	start('pebble', 'pebble', '-config', "$top/pebble.json", '-dnsserver', "127.0.0.1:$dns");
-	wait_for('Pebble', 20, sub { listens($api) && listens($dns_management) });
-}
-
-sub pebble_end {
-	stop($_) for qw(pebble dns);
-}
-
-sub double {
-	my ($lie) = @_;
-	stop('double');
-	mkdir "$top/scratch";
-	start('double', 'python3', $double, $lie, map { "$top/$_" } qw(api.pem api.key ca.pem ca.key scratch));
-	wait_for("the double ($lie)", 20, sub { read_file("$top/double.log") =~ /^ready (\d+)$/m && ($api = $1) });
-	$directory = "https://127.0.0.1:$api/directory";
-	$http = free_port;
-}
-
-# How many orders Pebble has made, and how often it was asked to end one.
-sub orders { return scalar(() = read_file("$top/pebble.log") =~ /orders in the db/g) }
-sub finalized { return scalar(() = read_file("$top/pebble.log") =~ /POST \/finalize-order/g) }
-
-sub double_saw {
-	my ($request) = @_;
-	return scalar(() = read_file("$top/double.log") =~ /^\Q$request\E$/mg);
-}
-
-# ---- the tool ----
-
-sub fresh {
-	my $state = "$top/state-" . ++$runs;
-	mkdir $state;
-	return $state;
-}
-
-sub command {
-	my ($state, $kill_at) = @_;
-	return ("$top/bin/order_tool", $state, "127.0.0.1:$http", $directory, "$top/ca.pem", $kill_at, @names);
-}
-
-# Runs it to its end. Returns what it printed, and its wait status.
-sub order {
-	my ($state, %wish) = @_;
-	open my $out, '-|', command($state, $wish{kill_at} // '-') or die $!;
-	my $text = join '', <$out>;
-	close $out;
-	return ($text, $?);
-}
-
-sub issued {
-	my ($text) = @_;
-	return $text =~ /^issued (.*)$/m && join(' ', sort split ' ', $1) eq join(' ', sort @names);
-}
-
-# "failed KIND RETRY-AFTER TEXT"
-sub failure {
-	my ($text) = @_;
-	return $text =~ /^failed (\d) (\d+) (.*)$/m ? ($1, $2, $3) : (-1, -1, "no failure: $text");
-}
-
-sub account_key { return read_file("$_[0]/records/acme/test/account.key") }
-sub stored_key { return read_file("$_[0]/records/orders/mail.domain.pl/privkey.pem") }
-sub stored_order { return read_file("$_[0]/records/orders/mail.domain.pl/order.json") }
-sub published { return read_file("$_[0]/certificates/mail.domain.pl/current/fullchain.pem") }
 
 # ---- Pebble: the ordinary and the refused nonce ----
 
@@ -459,7 +289,7 @@ subtest 'an order for other names is not resumed' => sub {
 	double('processing');
 	my $state = fresh();
 	order($state);
-	local @names = qw(mail.domain.pl pop.domain.pl);
+	local @Orders::names = qw(mail.domain.pl pop.domain.pl);
 	order($state);
 	is(double_saw('POST /order'), 2, 'a new order');
 	like(stored_order($state), qr/pop\.domain\.pl/, 'is the one that is kept');
