@@ -40,7 +40,8 @@ static cJSON *get_json(struct hub *hub, const struct hub_acme *acme, const char 
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	return store_get(hub->store, kind, acme->name, file, &text, &ignored) > 0
-		? json_parse(text.data, text.len, &ignored) : NULL;
+		       ? json_parse(text.data, text.len, &ignored)
+		       : NULL;
 }
 
 static const char *text_of(const cJSON *object, const char *key)
@@ -97,7 +98,8 @@ static int promote(struct account *a, struct error *err)
 	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
 	int found = store_get(a->hub->store, kind_next, a->acme->name, "account.key", &key, err);
 	if (found <= 0)
-		return found < 0 ? -1 : error_set(err, ERROR_PERMANENT, "store: the next account key has gone");
+		return found < 0 ? -1
+				 : error_set(err, ERROR_PERMANENT, "store: the next account key has gone");
 	return store_put(a->hub->store, kind, a->acme->name, "account.key", key.data, key.len, err);
 }
 
@@ -107,7 +109,8 @@ static int settle_keys(struct account *a, bool is_next, struct error *err)
 		return 0;
 	if (is_next && promote(a, err) < 0)
 		return -1;
-	log_event(LOG_LEVEL_NOTICE, "account", "account=%s key=%s", a->acme->name, is_next ? "changed" : "unchanged");
+	log_event(LOG_LEVEL_NOTICE, "account", "account=%s key=%s", a->acme->name,
+		is_next ? "changed" : "unchanged");
 	return store_drop(a->hub->store, kind_next, a->acme->name, err);
 }
 
@@ -173,7 +176,8 @@ static void on_message(const char *event, const cJSON *message, void *context)
 
 static int start_worker(struct account *a, struct error *err);
 
-/* A current one that was revoked is replaced at once, with a key that nobody else has where that was the reason. */
+/* A current one that was revoked is replaced at once, with a key that nobody else has where that was the
+ * reason. */
 static void replace(struct account *a)
 {
 	struct error ignored;
@@ -202,8 +206,8 @@ static void on_ended(const struct error *err, void *context)
 
 /* ---- the beginning ---- */
 
-static int add_key(struct account *a, const char *from, const char *file, struct buf *content, struct files *files,
-	struct error *err)
+static int add_key(struct account *a, const char *from, const char *file, struct buf *content,
+	struct files *files, struct error *err)
 {
 	int found = store_get(a->hub->store, from, a->acme->name, "account.key", content, err);
 	if (found > 0)
@@ -211,7 +215,8 @@ static int add_key(struct account *a, const char *from, const char *file, struct
 	return found;
 }
 
-static int add_pair(struct account *a, struct buf *chain, struct buf *key, struct files *files, struct error *err)
+static int add_pair(
+	struct account *a, struct buf *chain, struct buf *key, struct files *files, struct error *err)
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	auto_manifest struct manifest m = {0};
@@ -256,20 +261,23 @@ static int start_worker(struct account *a, struct error *err)
 	auto_json cJSON *job = job_new(a);
 	int found = add_key(a, kind, "account.key", &key, &files, err);
 	if (found == 0 || (found > 0 && !text_of(job, "account_url")[0]))
-		return error_set(err, ERROR_USAGE, "there is no account at %s yet: the first order makes it", a->acme->directory);
+		return error_set(err, ERROR_USAGE, "there is no account at %s yet: the first order makes it",
+			a->acme->directory);
 	if (found < 0 || add_key(a, kind_next, "next.key", &next, &files, err) < 0 ||
 		add_pair(a, &chain, &leaf_key, &files, err) < 0)
 		return -1;
-	a->errand = errand_start(a->hub->base, "account", ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
+	a->errand =
+		errand_start(a->hub->base, "account", ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
 	return a->errand ? 0 : -1;
 }
 
-static struct account *account_new(struct hub *hub, const struct hub_acme *acme, const char *op, account_done *done,
-	void *context, struct error *err)
+static struct account *account_new(struct hub *hub, const struct hub_acme *acme, const char *op,
+	account_done *done, void *context, struct error *err)
 {
 	for (const struct account *a = hub->accounts; a; a = a->next) {
 		if (a->acme == acme) {
-			error_set(err, ERROR_RETRY, "account %s: %s is under way: try again when it is done", acme->name, a->op);
+			error_set(err, ERROR_RETRY, "account %s: %s is under way: try again when it is done",
+				acme->name, a->op);
 			return NULL;
 		}
 	}
@@ -303,8 +311,8 @@ bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme)
 	return url[0] && (has_next_key(hub, acme) || contact_differs(hub, acme));
 }
 
-struct account *account_upkeep(struct hub *hub, const struct hub_acme *acme, account_done *done, void *context,
-	struct error *err)
+struct account *account_upkeep(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err)
 {
 	return begin(account_new(hub, acme, "upkeep", done, context, err), err);
 }
@@ -325,12 +333,15 @@ static int make_next_key(struct hub *hub, const struct hub_acme *acme, struct er
 static int check_idle(struct hub *hub, const struct hub_acme *acme, struct error *err)
 {
 	const char *busy = renewal_busy(hub, acme);
-	return !busy ? 0 : error_set(err, ERROR_RETRY,
-		"account %s: the order of %s is under way with it: try again when it is done (certsync status)", acme->name, busy);
+	return !busy ? 0
+		     : error_set(err, ERROR_RETRY,
+			       "account %s: the order of %s is under way with it: try again when it is done "
+			       "(certsync status)",
+			       acme->name, busy);
 }
 
-struct account *account_rollover(struct hub *hub, const struct hub_acme *acme, account_done *done, void *context,
-	struct error *err)
+struct account *account_rollover(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err)
 {
 	char url[2048];
 	account_url(hub, acme, url, sizeof(url));
@@ -339,16 +350,16 @@ struct account *account_rollover(struct hub *hub, const struct hub_acme *acme, a
 	return begin(account_new(hub, acme, "rollover", done, context, err), err);
 }
 
-struct account *account_deactivate(struct hub *hub, const struct hub_acme *acme, account_done *done, void *context,
-	struct error *err)
+struct account *account_deactivate(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err)
 {
 	if (check_idle(hub, acme, err) < 0)
 		return NULL;
 	return begin(account_new(hub, acme, "deactivate", done, context, err), err);
 }
 
-struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate, struct revision revision,
-	const char *reason, account_done *done, void *context, struct error *err)
+struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate,
+	struct revision revision, const char *reason, account_done *done, void *context, struct error *err)
 {
 	struct account *a = account_new(hub, certificate->acme, "revoke", done, context, err);
 	if (!a)

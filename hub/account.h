@@ -1,9 +1,9 @@
 /* Accounts at authorities: their contact and their keys, and what only an account may do.
  *
- * Records in the store: kind "acme", NAME of the acme section: account.key, account.json (hub/order), contact.json (what the
- * authority was told last); kind "acme-next", NAME: account.key, the key that is to be the next one. It is there before the
- * authority hears of it and stays until one of the two was seen to be the account's: no answer that gets lost, and no kill,
- * loses an account.
+ * Records in the store: kind "acme", NAME of the acme section: account.key, account.json (hub/order),
+ * contact.json (what the authority was told last); kind "acme-next", NAME: account.key, the key that is to be
+ * the next one. It is there before the authority hears of it and stays until one of the two was seen to be
+ * the account's: no answer that gets lost, and no kill, loses an account.
  */
 #ifndef CERTSYNC_HUB_ACCOUNT_H
 #define CERTSYNC_HUB_ACCOUNT_H
@@ -15,21 +15,21 @@ struct account; /* something that is being done to one */
 /* kind ERROR_NONE: done. It is gone after the call. */
 typedef void account_done(const struct error *err, void *context);
 
-/* Whether a change of keys is unsettled, or the configuration has another contact than the authority was told; false while
- * anything is being done to it. */
+/* Whether a change of keys is unsettled, or the configuration has another contact than the authority was
+ * told; false while anything is being done to it. */
 bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme);
-struct account *account_upkeep(struct hub *hub, const struct hub_acme *acme, account_done *done, void *context,
-	struct error *err);
+struct account *account_upkeep(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
 
 /* Each NULL with the reason when it cannot begin: ERROR_USAGE where there is no account yet. */
-struct account *account_rollover(struct hub *hub, const struct hub_acme *acme, account_done *done, void *context,
-	struct error *err);
-struct account *account_deactivate(struct hub *hub, const struct hub_acme *acme, account_done *done, void *context,
-	struct error *err);
-/* Every pair of a revision, by its authority. `reason` is one of hub/revoked.h's. When it is done it is noted, and a current
- * one is replaced at once. */
-struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate, struct revision revision,
-	const char *reason, account_done *done, void *context, struct error *err);
+struct account *account_rollover(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
+struct account *account_deactivate(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
+/* Every pair of a revision, by its authority. `reason` is one of hub/revoked.h's. When it is done it is
+ * noted, and a current one is replaced at once. */
+struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate,
+	struct revision revision, const char *reason, account_done *done, void *context, struct error *err);
 
 void account_cancel(struct account *a); /* kills the worker; no callback; NULL is allowed */
 void account_close(struct hub *hub);    /* all of them */

@@ -67,13 +67,15 @@ static void print_accounts(const cJSON *accounts)
 	cJSON_ArrayForEach(a, accounts)
 	{
 		printf("%s  %s\n", text_of(a, "name"), text_of(a, "directory"));
-		printf("  account %s\n", text_of(a, "url")[0] ? text_of(a, "url") : "none yet: the first order makes it");
+		printf("  account %s\n",
+			text_of(a, "url")[0] ? text_of(a, "url") : "none yet: the first order makes it");
 		if (text_of(a, "thumbprint")[0])
 			printf("  thumbprint of its key %s\n", text_of(a, "thumbprint"));
 		if (text_of(a, "contact")[0])
 			printf("  contact %s\n", text_of(a, "contact"));
 		if (cJSON_IsTrue(json_get(a, "unsettled")))
-			puts("  a change of its key has begun and its answer was lost: the next order finds out which key holds, "
+			puts("  a change of its key has begun and its answer was lost: the next order finds "
+			     "out which key holds, "
 			     "or `certsync account rollover` ends it");
 	}
 }
@@ -107,8 +109,10 @@ int command_account_rollover(const struct cli_line *line)
 {
 	int exit_code = act(line, "rollover");
 	if (exit_code == CLI_DONE)
-		printf("%s has a new key. Where HAProxy answers challenges by itself, give it the new thumbprint: certsync account "
-		       "show %s\n", line->plain[0], line->plain[0]);
+		printf("%s has a new key. Where HAProxy answers challenges by itself, give it the new "
+		       "thumbprint: certsync account "
+		       "show %s\n",
+			line->plain[0], line->plain[0]);
 	return exit_code;
 }
 
@@ -116,7 +120,9 @@ int command_account_deactivate(const struct cli_line *line)
 {
 	int exit_code = act(line, "deactivate");
 	if (exit_code == CLI_DONE)
-		printf("%s is deactivated for good. What it issued stays valid; the next order of a certificate with acme = \"%s\" "
-		       "makes a new account\n", line->plain[0], line->plain[0]);
+		printf("%s is deactivated for good. What it issued stays valid; the next order of a "
+		       "certificate with acme = \"%s\" "
+		       "makes a new account\n",
+			line->plain[0], line->plain[0]);
 	return exit_code;
 }

@@ -14,12 +14,12 @@ enum { DER_MAX = 48 * 1024 };
 struct work {
 	struct talk talk;
 	struct acme_client client;
-	cJSON *job; /* owned */
+	cJSON *job;           /* owned */
 	EVP_PKEY *key, *next; /* owned; next may be NULL */
 	struct chain chain;   /* of revoke */
 	bool has_chain;
-	const char *url;      /* the account's */
-	bool is_next;         /* the next key is the account's */
+	const char *url; /* the account's */
+	bool is_next;    /* the next key is the account's */
 };
 
 static void use_account(struct work *w)
@@ -124,7 +124,8 @@ static int revoke_payload(struct work *w, struct buf *out, struct error *err)
 	int len = i2d_X509(w->chain.leaf, &der);
 	int result = -1;
 	if (len < 0 || json_i64(w->job, "reason", &reason, err) < 0)
-		result = len < 0 ? openssl_error(err, ERROR_PERMANENT, "the certificate cannot be written") : -1;
+		result = len < 0 ? openssl_error(err, ERROR_PERMANENT, "the certificate cannot be written")
+				 : -1;
 	else if (buf_addf(out, "{\"certificate\":\"") < 0 || base64url_encode(der, (size_t)len, out) < 0 ||
 		 buf_addf(out, "\",\"reason\":%d}", (int)reason) < 0)
 		result = error_set(err, ERROR_PERMANENT, "the certificate is too long");
@@ -132,6 +133,14 @@ static int revoke_payload(struct work *w, struct buf *out, struct error *err)
 		result = 0;
 	OPENSSL_free(der);
 	return result;
+}
+
+/* Requests are signed by ES256 alone: an RSA key of a certificate cannot speak for it. */
+static bool can_sign(EVP_PKEY *key)
+{
+	struct error ignored;
+	auto_buf struct buf jwk = BUF_INIT(512);
+	return jws_jwk(key, &jwk, &ignored) == 0;
 }
 
 static int post_revocation(struct work *w, const char *payload, struct error *err)
@@ -153,7 +162,7 @@ static int do_revoke(struct work *w, struct error *err)
 		return -1;
 	if (post_revocation(w, buf_text(&payload), err) == 0)
 		return 0;
-	if (strcmp(w->client.problem, "unauthorized") != 0 || !EVP_PKEY_is_a(w->chain.key, "EC"))
+	if (strcmp(w->client.problem, "unauthorized") != 0 || !can_sign(w->chain.key))
 		return -1;
 	w->client.key = w->chain.key;
 	w->client.kid[0] = '\0';
@@ -167,8 +176,8 @@ static int take_chain(struct work *w, const struct files *files, struct error *e
 	int chain = files_find(files, "fullchain.pem"), key = files_find(files, "privkey.pem");
 	if (chain < 0 || key < 0)
 		return 0;
-	if (chain_parse_pem(files->file[chain].data, files->file[chain].len, files->file[key].data, files->file[key].len,
-		    &w->chain, err) < 0)
+	if (chain_parse_pem(files->file[chain].data, files->file[chain].len, files->file[key].data,
+		    files->file[key].len, &w->chain, err) < 0)
 		return -1;
 	w->has_chain = true;
 	return 0;
@@ -181,7 +190,8 @@ static int take_job(struct work *w, const char **ret_op, struct error *err)
 	*ret_op = w->job ? json_string(w->job, "op", 32, err) : NULL;
 	w->url = *ret_op ? json_string(w->job, "account_url", URL_MAX - 1, err) : NULL;
 	if (!w->url || talk_receive_files(&w->talk, &files, err) < 0 ||
-		talk_key(&files, "account.key", &w->key, err) < 0 || talk_key(&files, "next.key", &w->next, err) < 0)
+		talk_key(&files, "account.key", &w->key, err) < 0 ||
+		talk_key(&files, "next.key", &w->next, err) < 0)
 		return -1;
 	if (!w->key)
 		return error_set(err, ERROR_PERMANENT, "the daemon sent no account key");
@@ -193,14 +203,15 @@ static int run(struct work *w, struct error *err)
 	static const struct {
 		const char *op;
 		int (*run)(struct work *w, struct error *err);
-	} ops[] = {{"upkeep", do_upkeep}, {"rollover", do_rollover}, {"deactivate", do_deactivate}, {"revoke", do_revoke}};
+	} ops[] = {{"upkeep", do_upkeep}, {"rollover", do_rollover}, {"deactivate", do_deactivate},
+		{"revoke", do_revoke}};
 	const char *op;
 	if (take_job(w, &op, err) < 0)
 		return -1;
 	const char *directory = json_string(w->job, "directory", URL_MAX - 1, err);
 	const cJSON *ca_file = json_get(w->job, "ca_file");
-	if (!directory ||
-		acme_client_open(&w->client, directory, cJSON_IsString(ca_file) ? ca_file->valuestring : NULL, err) < 0)
+	if (!directory || acme_client_open(&w->client, directory,
+				  cJSON_IsString(ca_file) ? ca_file->valuestring : NULL, err) < 0)
 		return -1;
 	for (size_t i = 0; i < COUNT(ops); i++)
 		if (strcmp(op, ops[i].op) == 0)

@@ -44,14 +44,16 @@ static int get_window(struct info *f, const char *id, struct ari_window *ret, st
 {
 	struct acme_client *c = &f->client;
 	size_t len = strlen(c->renewal_info);
-	auto_free char *url = mem_printf("%s%s%s", c->renewal_info, len && c->renewal_info[len - 1] == '/' ? "" : "/", id);
+	auto_free char *url =
+		mem_printf("%s%s%s", c->renewal_info, len && c->renewal_info[len - 1] == '/' ? "" : "/", id);
 	const struct http_request request = {.method = HTTP_GET, .url = url, .accept = "application/json"};
 	c->answer.retry_after = 0;
 	if (http_send(c->http, &request, &c->answer, err) < 0)
 		return -1;
 	if (c->answer.status != 200)
 		return error_set(err, ERROR_RETRY, "%s: answered %ld", url, c->answer.status);
-	return ari_parse(c->answer.body.data, c->answer.body.len, ret, err) < 0 ? error_wrap(err, "%s", url) : 0;
+	return ari_parse(c->answer.body.data, c->answer.body.len, ret, err) < 0 ? error_wrap(err, "%s", url)
+										: 0;
 }
 
 static int ask_all(struct info *f, struct error *err)
@@ -79,8 +81,8 @@ static int run(struct info *f, struct error *err)
 	f->job = talk_receive(&f->talk, "job", err);
 	const char *directory = f->job ? json_string(f->job, "directory", URL_MAX, err) : NULL;
 	const cJSON *ca_file = json_get(f->job, "ca_file");
-	if (!directory || acme_client_open(&f->client, directory, cJSON_IsString(ca_file) ? ca_file->valuestring : NULL,
-				  err) < 0)
+	if (!directory || acme_client_open(&f->client, directory,
+				  cJSON_IsString(ca_file) ? ca_file->valuestring : NULL, err) < 0)
 		return -1;
 	if (f->client.renewal_info[0])
 		return ask_all(f, err);

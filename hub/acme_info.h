@@ -1,4 +1,5 @@
-/* The worker of kind "info": asks an authority when it wants its certificates to be renewed (RFC 9773). Unauthenticated.
+/* The worker of kind "info": asks an authority when it wants its certificates to be renewed (RFC 9773).
+ * Unauthenticated.
  *
  *   > job          directory, ids[] (hub/ari.h), and where there is one ca_file
  *   < answer       id, start, end, explanation, retry_after (seconds; 0: not said)

@@ -83,8 +83,8 @@ static void judge(const struct preflight *p, struct visit *v, long status)
 	if (v->ok)
 		say(v, "answers");
 	else if (status == 200)
-		say(v, "answered 200 with something else: \"%.*s\"", (int)(len < EXCERPT_MAX ? len : EXCERPT_MAX),
-			len ? (const char *)v->body.data : "");
+		say(v, "answered 200 with something else: \"%.*s\"",
+			(int)(len < EXCERPT_MAX ? len : EXCERPT_MAX), len ? (const char *)v->body.data : "");
 	else
 		say(v, "answered %ld", status);
 }
@@ -149,7 +149,8 @@ static bool set_up(struct preflight *p, struct visit *v)
 	auto_free char *url = mem_printf("http://%s/.well-known/acme-challenge/%s", v->name, p->token);
 	for (int i = 0; i < 2; i++) {
 		int port = i ? 443 : 80;
-		auto_free char *line = mem_printf(six ? "%s:%d:[%s]:%d" : "%s:%d:%s:%d", v->name, port, v->address, port);
+		auto_free char *line =
+			mem_printf(six ? "%s:%d:[%s]:%d" : "%s:%d:%s:%d", v->name, port, v->address, port);
 		struct curl_slist *longer = curl_slist_append(v->connect_to, line);
 		if (!longer)
 			abort();
@@ -159,7 +160,8 @@ static bool set_up(struct preflight *p, struct visit *v)
 	return curl_easy_setopt(c, CURLOPT_URL, url) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CONNECT_TO, v->connect_to) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK && curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S) == CURLE_OK &&
@@ -199,7 +201,8 @@ static void add_by_system(struct preflight *p, const char *name)
 	char address[LOOKUP_ADDRESS_MAX];
 	int failed = getaddrinfo(name, NULL, &hints, &list), found = 0;
 	for (const struct addrinfo *a = list; a && found < ADDRESSES_MAX; a = a->ai_next) {
-		if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST) != 0)
+		if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof(address), NULL, 0,
+			    NI_NUMERICHOST) != 0)
 			continue;
 		struct visit *v = add_visit(p, name, address);
 		if (v)
@@ -306,7 +309,8 @@ static int run(struct preflight *p, struct error *err)
 		return -1;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
 		p->multi = curl_multi_init();
-	if (!p->multi || curl_multi_setopt(p->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)CONNECTIONS_MAX) != CURLM_OK)
+	if (!p->multi || curl_multi_setopt(p->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)CONNECTIONS_MAX) !=
+				 CURLM_OK)
 		return error_set(err, ERROR_PERMANENT, "libcurl (%s) cannot be set up", curl_version());
 	return add_names(p, err) < 0 || visit_all(p, err) < 0 ? -1 : tell(p, err);
 }

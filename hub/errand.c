@@ -42,7 +42,8 @@ struct errand *errand_start(struct event_base *base, const char *kind, int timeo
 	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX), bytes = BUF_INIT(FRAME_FILES_MAX);
 	if (json_print(job, &text) < 0 || (files && files_encode(files, &bytes) < 0)) {
-		error_set(err, ERROR_PERMANENT, "worker %s: its job is longer than %d bytes", kind, FRAME_MESSAGE_MAX);
+		error_set(err, ERROR_PERMANENT, "worker %s: its job is longer than %d bytes", kind,
+			FRAME_MESSAGE_MAX);
 		return NULL;
 	}
 	struct errand *e = mem_alloc(sizeof(*e));

@@ -1,5 +1,5 @@
-/* A worker with a small job: one message (and files) in, messages out, the end. What hub/order needs a dialogue for is
- * not done so.
+/* A worker with a small job: one message (and files) in, messages out, the end. What hub/order needs a
+ * dialogue for is not done so.
  */
 #ifndef CERTSYNC_HUB_ERRAND_H
 #define CERTSYNC_HUB_ERRAND_H
@@ -18,9 +18,11 @@ struct errand_handler {
 	void (*ended)(const struct error *err, void *context);
 };
 
-/* `job` is borrowed; `files` may be NULL. The handler is only called from the loop. NULL with the reason when it cannot start. */
+/* `job` is borrowed; `files` may be NULL. The handler is only called from the loop. NULL with the reason when
+ * it cannot start. */
 struct errand *errand_start(struct event_base *base, const char *kind, int timeout_s, const cJSON *job,
 	const struct files *files, const struct errand_handler *handler, void *context, struct error *err);
-void errand_cancel(struct errand *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */
+void errand_cancel(
+	struct errand *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */
 
 #endif

@@ -78,8 +78,8 @@ static void record_key(const char *prefix, const struct hub_acme *acme, char *co
 }
 
 /* What cannot be read counts as nothing: the authority still counts for itself. */
-static int count_get(struct store *store, const struct hub_acme *acme, const char *key, struct limits_count *ret,
-	struct error *err)
+static int count_get(struct store *store, const struct hub_acme *acme, const char *key,
+	struct limits_count *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	*ret = (struct limits_count){.count = 0};
@@ -97,8 +97,8 @@ static int count_get(struct store *store, const struct hub_acme *acme, const cha
 	return 0;
 }
 
-static int count_put(struct store *store, const struct hub_acme *acme, const char *key, const struct limits_count *c,
-	struct error *err)
+static int count_put(struct store *store, const struct hub_acme *acme, const char *key,
+	const struct limits_count *c, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	auto_json cJSON *o = cJSON_CreateObject();
@@ -122,11 +122,12 @@ static int note(struct store *store, const struct hub_acme *acme, const char *ke
 
 /* ---- */
 
-static const char advice[] = "certsync renew --force orders all the same, and limits = false in the acme section is for an "
-			     "authority without such limits";
+static const char advice[] =
+	"certsync renew --force orders all the same, and limits = false in the acme section is for an "
+	"authority without such limits";
 
-static int check_set(struct store *store, const struct hub_acme *acme, char *const *names, int64_t now, int64_t *ret_free,
-	struct error *err)
+static int check_set(struct store *store, const struct hub_acme *acme, char *const *names, int64_t now,
+	int64_t *ret_free, struct error *err)
 {
 	char key[KEY_MAX], when[CLOCK_TEXT_MAX];
 	struct limits_count c;
@@ -134,14 +135,16 @@ static int check_set(struct store *store, const struct hub_acme *acme, char *con
 	if (count_get(store, acme, key, &c, err) < 0)
 		return -1;
 	*ret_free = limits_free_at(&c, LIMITS_SET_COUNT, LIMITS_SET_SPAN, now);
-	return !*ret_free ? 0 : error_set(err, ERROR_RETRY,
-		"no order was made: %d certificates for exactly these names were issued by %s within 7 days, and one more "
-		"could be refused for days; free again %s. %s",
-		LIMITS_SET_COUNT, acme->name, clock_text(*ret_free, when), advice);
+	return !*ret_free ? 0
+			  : error_set(err, ERROR_RETRY,
+				    "no order was made: %d certificates for exactly these names were issued "
+				    "by %s within 7 days, and one more "
+				    "could be refused for days; free again %s. %s",
+				    LIMITS_SET_COUNT, acme->name, clock_text(*ret_free, when), advice);
 }
 
-static int check_name(struct store *store, const struct hub_acme *acme, char *name, int64_t now, int64_t *ret_free,
-	struct error *err)
+static int check_name(struct store *store, const struct hub_acme *acme, char *name, int64_t now,
+	int64_t *ret_free, struct error *err)
 {
 	char key[KEY_MAX], when[CLOCK_TEXT_MAX];
 	char *const alone[] = {name, NULL};
@@ -150,14 +153,16 @@ static int check_name(struct store *store, const struct hub_acme *acme, char *na
 	if (count_get(store, acme, key, &c, err) < 0)
 		return -1;
 	*ret_free = limits_free_at(&c, LIMITS_NAME_COUNT, LIMITS_NAME_SPAN, now);
-	return !*ret_free ? 0 : error_set(err, ERROR_RETRY,
-		"no order was made: %s could not validate %s %d times within an hour, and one more could be refused for "
-		"longer; free again %s. %s",
-		acme->name, name, LIMITS_NAME_COUNT, clock_text(*ret_free, when), advice);
+	return !*ret_free ? 0
+			  : error_set(err, ERROR_RETRY,
+				    "no order was made: %s could not validate %s %d times within an hour, "
+				    "and one more could be refused for "
+				    "longer; free again %s. %s",
+				    acme->name, name, LIMITS_NAME_COUNT, clock_text(*ret_free, when), advice);
 }
 
-int limits_check(struct store *store, const struct hub_acme *acme, char *const *names, int64_t lifetime, int64_t now,
-	int64_t *ret_free, struct error *err)
+int limits_check(struct store *store, const struct hub_acme *acme, char *const *names, int64_t lifetime,
+	int64_t now, int64_t *ret_free, struct error *err)
 {
 	bool many_needed = lifetime > 0 && lifetime / 2 < LIMITS_SET_SPAN / LIMITS_SET_COUNT;
 	*ret_free = 0;
@@ -169,14 +174,16 @@ int limits_check(struct store *store, const struct hub_acme *acme, char *const *
 	return 0;
 }
 
-int limits_issued(struct store *store, const struct hub_acme *acme, char *const *names, int64_t now, struct error *err)
+int limits_issued(
+	struct store *store, const struct hub_acme *acme, char *const *names, int64_t now, struct error *err)
 {
 	char key[KEY_MAX];
 	record_key("set", acme, names, key);
 	return note(store, acme, key, LIMITS_SET_SPAN, now, err);
 }
 
-int limits_failed(struct store *store, const struct hub_acme *acme, const char *name, int64_t now, struct error *err)
+int limits_failed(
+	struct store *store, const struct hub_acme *acme, const char *name, int64_t now, struct error *err)
 {
 	char key[KEY_MAX];
 	auto_free char *copy = mem_strdup(name);

@@ -1,8 +1,8 @@
 /* Settings that a certificate's lifetime cannot afford. Pure.
  *
- * Between the moment when a certificate is renewed and its end lies a third of its life (half under ten days, or
- * renew_before). Whatever may pass between an order and its being served has to fit in there, retries after failures
- * included.
+ * Between the moment when a certificate is renewed and its end lies a third of its life (half under ten days,
+ * or renew_before). Whatever may pass between an order and its being served has to fit in there, retries
+ * after failures included.
  */
 #ifndef CERTSYNC_HUB_LINT_H
 #define CERTSYNC_HUB_LINT_H
@@ -12,7 +12,7 @@
 enum { LINT_FAULTS_MAX = 8, LINT_TEXT_MAX = 320 };
 
 struct lint_fault {
-	const char *key; /* of the configuration, in the certificate's section or above it */
+	const char *key;          /* of the configuration, in the certificate's section or above it */
 	char text[LINT_TEXT_MAX]; /* begins with the key */
 };
 

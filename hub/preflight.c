@@ -34,7 +34,8 @@ static void on_message(const char *event, const cJSON *message, void *context)
 	struct error ignored;
 	bool ok = false;
 	if (strcmp(event, "finding") != 0 || json_bool(message, "ok", &ok, &ignored) < 0 ||
-		!json_string(message, "name", 253, &ignored) || !json_string(message, "address", 128, &ignored) ||
+		!json_string(message, "name", 253, &ignored) ||
+		!json_string(message, "address", 128, &ignored) ||
 		!json_string(message, "text", 512, &ignored))
 		return;
 	cJSON *finding = cJSON_Duplicate(message, true);
@@ -55,12 +56,14 @@ static void random_text(char ret[TOKEN_MAX])
 {
 	uint8_t bytes[TOKEN_BYTES];
 	auto_buf struct buf text = BUF_INIT(TOKEN_MAX - 1);
-	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes) || base64url_encode(bytes, sizeof(bytes), &text) < 0)
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes) ||
+		base64url_encode(bytes, sizeof(bytes), &text) < 0)
 		abort();
 	snprintf(ret, TOKEN_MAX, "%s", buf_text(&text));
 }
 
-/* By the account's key, since a HAProxy that answers by itself (stateless http-01) knows nothing but its thumbprint. */
+/* By the account's key, since a HAProxy that answers by itself (stateless http-01) knows nothing but its
+ * thumbprint. */
 static void find_thumbprint(const struct preflight *p, const char *account, char ret[TOKEN_MAX])
 {
 	struct error ignored;
@@ -72,13 +75,15 @@ static void find_thumbprint(const struct preflight *p, const char *account, char
 		random_text(ret);
 }
 
-static cJSON *job_new(const struct preflight *p, const struct hub_certificate *certificate, const char *authorization)
+static cJSON *job_new(
+	const struct preflight *p, const struct hub_certificate *certificate, const char *authorization)
 {
 	cJSON *job = cJSON_CreateObject();
 	cJSON_AddStringToObject(job, "event", "job");
 	cJSON_AddStringToObject(job, "token", p->token);
 	cJSON_AddStringToObject(job, "authorization", authorization);
-	cJSON *names = cJSON_AddArrayToObject(job, "names"), *resolvers = cJSON_AddArrayToObject(job, "resolvers");
+	cJSON *names = cJSON_AddArrayToObject(job, "names"),
+	      *resolvers = cJSON_AddArrayToObject(job, "resolvers");
 	for (char *const *name = certificate->names; *name; name++)
 		cJSON_AddItemToArray(names, cJSON_CreateString(*name));
 	for (char *const *at = p->hub->config->resolvers; *at; at++)
@@ -86,8 +91,8 @@ static cJSON *job_new(const struct preflight *p, const struct hub_certificate *c
 	return job;
 }
 
-struct preflight *preflight_start(struct hub *hub, const struct hub_certificate *certificate, preflight_done *done,
-	void *context, struct error *err)
+struct preflight *preflight_start(struct hub *hub, const struct hub_certificate *certificate,
+	preflight_done *done, void *context, struct error *err)
 {
 	static const struct errand_handler handler = {.message = on_message, .ended = on_ended};
 	char thumbprint[TOKEN_MAX];
@@ -101,7 +106,8 @@ struct preflight *preflight_start(struct hub *hub, const struct hub_certificate 
 	auto_free char *authorization = mem_printf("%s.%s", p->token, thumbprint);
 	auto_json cJSON *job = job_new(p, certificate, authorization);
 	if (challenge_add(hub->challenge, p->token, authorization, err) == 0)
-		p->errand = errand_start(hub->base, "preflight", ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
+		p->errand = errand_start(
+			hub->base, "preflight", ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
 	if (p->errand)
 		return p;
 	preflight_free(p);
@@ -127,7 +133,8 @@ void preflight_text(const cJSON *findings, char *ret, size_t size)
 		if (cJSON_IsTrue(json_get(finding, "ok")) || ++bad > TEXT_FINDINGS_MAX)
 			continue;
 		buf_addf(&text, "%s%s%s%s: %s", shown++ ? "; " : "", address, address[0] ? " of " : "",
-			cJSON_GetStringValue(json_get(finding, "name")), cJSON_GetStringValue(json_get(finding, "text")));
+			cJSON_GetStringValue(json_get(finding, "name")),
+			cJSON_GetStringValue(json_get(finding, "text")));
 	}
 	if (bad > TEXT_FINDINGS_MAX)
 		buf_addf(&text, "; and %d more", bad - TEXT_FINDINGS_MAX);

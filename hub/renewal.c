@@ -38,9 +38,10 @@ struct renewal {
 	char held[ERROR_MESSAGE_MAX]; /* by the authority's limits, until then */
 	int64_t held_until;
 	cJSON *findings; /* owned: of the last preflight */
-	bool refused; /* by the gate to publish, for what the certificate is: its order is kept, unless an operator orders anew */
-	bool new_key; /* the one in use must not be used again */
-	bool revoked; /* the current certificate was, from here */
+	bool refused;    /* by the gate to publish, for what the certificate is: its order is kept, unless an
+			    operator orders anew */
+	bool new_key;    /* the one in use must not be used again */
+	bool revoked;    /* the current certificate was, from here */
 };
 
 static bool is_running(const struct renewal *r)
@@ -60,9 +61,10 @@ static void save(const struct renewal *r)
 	cJSON_AddNumberToObject(o, "retry_after", (double)r->state.retry_after);
 	cJSON_AddStringToObject(o, "error", r->error);
 	cJSON_AddBoolToObject(o, "new_key", r->new_key);
-	if (json_print(o, &text) < 0 || store_put(r->hub->store, "renewals", r->certificate->name, "state.json",
-						text.data, text.len, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"cannot keep the state of its renewal\"",
+	if (json_print(o, &text) < 0 || store_put(r->hub->store, "renewals", r->certificate->name,
+						"state.json", text.data, text.len, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "store",
+			"certificate=%s error=\"cannot keep the state of its renewal\"",
 			r->certificate->name);
 }
 
@@ -101,7 +103,8 @@ static void look_at_current(struct renewal *r)
 	auto_manifest struct manifest m = {0};
 	int had = store_current(r->hub->store, r->certificate->name, &m, &err);
 	if (had < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
+			err.message);
 	r->state.not_before = had > 0 ? m.not_before : 0;
 	r->state.not_after = had > 0 ? m.not_after : 0;
 	r->state.published = had > 0 ? m.published : 0;
@@ -152,8 +155,9 @@ static void fail(struct renewal *r, const struct error *err, int64_t retry_after
 	snprintf(r->error, sizeof(r->error), "%s", err->message);
 	save(r);
 	wake_later(r);
-	log_event(LOG_LEVEL_ERROR, "renewal", "certificate=%s failures=%u next=%s error=\"%s\"", r->certificate->name,
-		r->state.failures, clock_text(due(r, clock_wall()), when), err->message);
+	log_event(LOG_LEVEL_ERROR, "renewal", "certificate=%s failures=%u next=%s error=\"%s\"",
+		r->certificate->name, r->state.failures, clock_text(due(r, clock_wall()), when),
+		err->message);
 }
 
 static void changed(struct renewal *r)
@@ -184,11 +188,14 @@ static void count_issued(struct renewal *r, size_t pairs)
 {
 	struct error err;
 	while (pairs-- > 0)
-		if (limits_issued(r->hub->store, r->certificate->acme, r->certificate->names, clock_wall(), &err) < 0)
-			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+		if (limits_issued(r->hub->store, r->certificate->acme, r->certificate->names, clock_wall(),
+			    &err) < 0)
+			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"",
+				r->certificate->name, err.message);
 }
 
-/* What was revoked, here or (its authority wants it replaced at once) elsewhere, must not wait for a window. */
+/* What was revoked, here or (its authority wants it replaced at once) elsewhere, must not wait for a window.
+ */
 static bool is_urgent(const struct renewal *r)
 {
 	struct schedule_state rule = r->state;
@@ -196,7 +203,8 @@ static bool is_urgent(const struct renewal *r)
 	rule.failures = 0;
 	int64_t now = clock_wall();
 	return r->revoked || r->new_key ||
-	       (r->advice && r->state.advised && advice_record(r->advice)->window.end <= now && schedule_due(&rule, now) > now);
+	       (r->advice && r->state.advised && advice_record(r->advice)->window.end <= now &&
+		       schedule_due(&rule, now) > now);
 }
 
 static int on_issued(const char *certificate, const struct chain *pairs, size_t count, void *context)
@@ -219,8 +227,8 @@ static int on_issued(const char *certificate, const struct chain *pairs, size_t 
 		succeed(r);
 	}
 	changed(r);
-	/* Refused: the order stays (N2), so that the next try judges the same certificate again. Ordering anew each time
-	 * would spend the CA's limit of duplicates while, say, an anchor is missing here. */
+	/* Refused: the order stays (N2), so that the next try judges the same certificate again. Ordering
+	 * anew each time would spend the CA's limit of duplicates while, say, an anchor is missing here. */
 	return result;
 }
 
@@ -246,8 +254,11 @@ static void on_invalid(const char *certificate, const char *name, void *context)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate, err.message);
 }
 
-static const struct order_handler order_handler = {.progress = on_progress, .issued = on_issued, .failed = on_failed,
-	.invalid = on_invalid, .warning = on_warning};
+static const struct order_handler order_handler = {.progress = on_progress,
+	.issued = on_issued,
+	.failed = on_failed,
+	.invalid = on_invalid,
+	.warning = on_warning};
 
 /* ---- the way to an order ---- */
 
@@ -258,9 +269,11 @@ static size_t find_replaced(struct renewal *r, char ids[STORE_PAIRS_MAX][ARI_ID_
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	size_t count = 0, found = 0;
 	auto_manifest struct manifest m = {0}, content = {0};
-	if (!r->certificate->acme->ari || store_current(r->hub->store, r->certificate->name, &m, &ignored) <= 0 ||
+	if (!r->certificate->acme->ari ||
+		store_current(r->hub->store, r->certificate->name, &m, &ignored) <= 0 ||
 		strcmp(m.source, "acme") != 0 || strcmp(m.reason, r->certificate->acme->name) != 0 ||
-		store_load(r->hub->store, r->certificate->name, m.revision, pairs, &count, &content, &ignored) < 0)
+		store_load(r->hub->store, r->certificate->name, m.revision, pairs, &count, &content,
+			&ignored) < 0)
 		return 0;
 	while (found < count && ari_id(pairs[found].leaf, ids[found], &ignored) == 0)
 		found++;
@@ -273,14 +286,15 @@ static void start_order(struct renewal *r)
 {
 	struct error err;
 	char ids[STORE_PAIRS_MAX][ARI_ID_MAX];
-	struct order_options options = {.resolvers = r->hub->config->resolvers, .anchors = r->hub->config->anchors,
+	struct order_options options = {.resolvers = r->hub->config->resolvers,
+		.anchors = r->hub->config->anchors,
 		.new_key = r->new_key};
 	size_t count = find_replaced(r, ids);
 	for (size_t i = 0; i < count; i++)
 		options.replaces[i] = ids[i];
 	snprintf(r->step, sizeof(r->step), "starting");
-	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->certificate, &options, &order_handler,
-		r->hub, &err);
+	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->certificate, &options,
+		&order_handler, r->hub, &err);
 	if (!r->order)
 		fail(r, &err, 0);
 }
@@ -304,7 +318,8 @@ static void on_preflight(cJSON *findings, size_t bad, const struct error *why, v
 		error_wrap(&err, "no order was made");
 		fail(r, &err, 0);
 	} else {
-		log_event(LOG_LEVEL_WARNING, "preflight", "certificate=%s reason=\"%s\"", r->certificate->name, err.message);
+		log_event(LOG_LEVEL_WARNING, "preflight", "certificate=%s reason=\"%s\"",
+			r->certificate->name, err.message);
 		start_order(r);
 	}
 	changed(r);
@@ -320,7 +335,8 @@ static bool has_stored_order(struct renewal *r)
 static void start_preflight(struct renewal *r)
 {
 	struct error err;
-	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->dns_hook || has_stored_order(r)) {
+	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->dns_hook ||
+		has_stored_order(r)) {
 		start_order(r);
 		return;
 	}
@@ -336,7 +352,8 @@ static void on_account(const struct error *err, void *context)
 	struct renewal *r = context;
 	r->account = NULL;
 	if (err->kind != ERROR_NONE)
-		log_event(LOG_LEVEL_WARNING, "account", "account=%s error=\"%s\"", r->certificate->acme->name, err->message);
+		log_event(LOG_LEVEL_WARNING, "account", "account=%s error=\"%s\"", r->certificate->acme->name,
+			err->message);
 	start_preflight(r);
 }
 
@@ -368,12 +385,14 @@ static bool is_held(struct renewal *r)
 			r->state.not_after - r->state.not_before, now, &until, &err) == 0)
 		return false;
 	if (!until) {
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
+			err.message);
 		return false;
 	}
 	r->held_until = until;
 	snprintf(r->held, sizeof(r->held), "%s", err.message);
-	log_event(LOG_LEVEL_ERROR, "limits", "certificate=%s reason=\"%s\"", r->certificate->name, err.message);
+	log_event(
+		LOG_LEVEL_ERROR, "limits", "certificate=%s reason=\"%s\"", r->certificate->name, err.message);
 	return true;
 }
 
@@ -385,7 +404,8 @@ static int check_retry_after(const struct renewal *r, struct error *err)
 	if (!r->state.retry_after || r->state.last_failure > now || until <= now)
 		return 0;
 	return error_set(err, ERROR_RETRY,
-		"no order was made: %s asked to be left alone until %s (%s). certsync renew --force orders all the same",
+		"no order was made: %s asked to be left alone until %s (%s). certsync renew --force orders "
+		"all the same",
 		r->certificate->acme->name, clock_text(until, when), r->error);
 }
 
@@ -401,7 +421,8 @@ int renewal_now(struct renewal *r, bool force, struct error *err)
 		return error_set(err, ERROR_RETRY, "%s", r->held);
 	}
 	if (r->refused && order_forget(r->hub->store, r->certificate->name, &ignored) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, ignored.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
+			ignored.message);
 	start(r);
 	return 0;
 }
@@ -416,7 +437,8 @@ void renewal_replace(struct renewal *r, bool new_key)
 		/* An order under way may be for the key that is not wanted any more. */
 		order_cancel(steal(r->order));
 		if (order_forget(r->hub->store, r->certificate->name, &err) < 0)
-			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"",
+				r->certificate->name, err.message);
 	}
 	renewal_now(r, true, &err);
 }
@@ -465,7 +487,8 @@ static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 	if (!r->timer)
 		abort();
 	if (restore(r, &err) < 0) {
-		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", certificate->name, err.message);
+		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", certificate->name,
+			err.message);
 		r->state = (struct schedule_state){0};
 	}
 	r->state.renew_before = certificate->renew_before;
@@ -523,7 +546,9 @@ void renewal_status(const struct renewal *r, struct renewal_status *ret)
 		.step = r->step,
 		.error = r->error,
 		.held = r->held_until > now ? r->held : "",
-		.basis = r->held_until > now ? "limits" : r->revoked ? "revoked" : schedule_basis(&r->state, now),
+		.basis = r->held_until > now ? "limits"
+			 : r->revoked        ? "revoked"
+					     : schedule_basis(&r->state, now),
 		.failures = r->state.failures,
 		.due = due(r, now),
 		.ari = r->advice ? advice_record(r->advice) : NULL,

@@ -12,11 +12,13 @@ static const char *text_of(const cJSON *o, const char *key)
 static void show_advice(const cJSON *advice)
 {
 	if (text_of(advice, "moment")[0])
-		printf("  the authority suggests %s to %s\n", text_of(advice, "start"), text_of(advice, "end"));
+		printf("  the authority suggests %s to %s\n", text_of(advice, "start"),
+			text_of(advice, "end"));
 	if (text_of(advice, "explanation")[0])
 		printf("  and explains it at %s\n", text_of(advice, "explanation"));
 	if (text_of(advice, "error")[0])
-		printf("  the authority's advice%s: %s\n", text_of(advice, "moment")[0] ? " (the last one holds)" : " is not followed",
+		printf("  the authority's advice%s: %s\n",
+			text_of(advice, "moment")[0] ? " (the last one holds)" : " is not followed",
 			text_of(advice, "error"));
 }
 
@@ -27,8 +29,9 @@ static void show_preflight(const cJSON *findings)
 	{
 		if (cJSON_IsTrue(json_get(finding, "ok")))
 			continue;
-		printf("  preflight: %s%s%s: %s\n", text_of(finding, "name"), text_of(finding, "address")[0] ? " at " : "",
-			text_of(finding, "address"), text_of(finding, "text"));
+		printf("  preflight: %s%s%s: %s\n", text_of(finding, "name"),
+			text_of(finding, "address")[0] ? " at " : "", text_of(finding, "address"),
+			text_of(finding, "text"));
 	}
 }
 

@@ -10,7 +10,8 @@
 enum { RECORD_MAX = 512 };
 
 static const char kind[] = "revoked";
-const char revoked_reasons[] = "unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation";
+const char revoked_reasons[] =
+	"unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation";
 
 int revoked_code(const char *reason)
 {
@@ -72,9 +73,10 @@ int revoked_check(struct store *store, const char *certificate, const struct cha
 		if (!revoked_find(store, certificate, leaf, &r))
 			continue;
 		return error_set(err, ERROR_UNTRUSTED,
-			"revoked: the certificate %.16s… was revoked from here at %s (%s) and is never published again: "
-			"certsync history shows others, certsync renew orders a new one", chain_hex(leaf, hex),
-			clock_text(r.at, when), r.reason);
+			"revoked: the certificate %.16s… was revoked from here at %s (%s) and is never "
+			"published again: "
+			"certsync history shows others, certsync renew orders a new one",
+			chain_hex(leaf, hex), clock_text(r.at, when), r.reason);
 	}
 	return 0;
 }

@@ -1,4 +1,5 @@
-/* Certificates that were revoked from here. They are never published again, neither by a rollback nor by an import.
+/* Certificates that were revoked from here. They are never published again, neither by a rollback nor by an
+ * import.
  *
  * Records in the store: kind "revoked", NAME of the certificate: the leaf's fingerprint in hex ".json".
  */
@@ -26,7 +27,8 @@ int revoked_find(struct store *store, const char *certificate, const uint8_t lea
 int revoked_check(struct store *store, const char *certificate, const struct chain *pairs, size_t count,
 	struct error *err);
 
-/* The code of RFC 5280 section 5.3.1 for a reason that a subscriber may give; REVOKED_CODE_NONE: it is none. */
+/* The code of RFC 5280 section 5.3.1 for a reason that a subscriber may give; REVOKED_CODE_NONE: it is none.
+ */
 int revoked_code(const char *reason);
 /* All of them, for help: "unspecified, keyCompromise, …". */
 extern const char revoked_reasons[];

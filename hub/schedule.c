@@ -29,8 +29,8 @@ static int64_t spread(uint64_t jitter, int64_t span)
 	return (int64_t)(jitter % ((uint64_t)span + 1));
 }
 
-/* What was configured for 90 days must not make one of 160 hours due as soon as it is issued, so a third of each life
- * is always used. */
+/* What was configured for 90 days must not make one of 160 hours due as soon as it is issued, so a third of
+ * each life is always used. */
 int64_t schedule_renew_before(int64_t lifetime, int64_t configured)
 {
 	if (configured > 0)

@@ -337,6 +337,8 @@ subtest 'the answer to a change of keys is lost: the account is not' => sub {
 	my $new = record($other, 'acme-next/double/account.key');
 	like($new, qr/PRIVATE KEY/, 'and so is the new one');
 	ok(account($other)->{unsettled}, 'account show says so');
+	$other->stop('hub', 'KILL');
+	ok(restart($other), 'killed and started again');
 	is(($other->certsync('renew'))[0], 0, 'the next order');
 	is(record($other, 'acme/double/account.key'), $new, 'finds out that the new one holds');
 	is(record($other, 'acme-next/double/account.key'), '', 'and settles it');

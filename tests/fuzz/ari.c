@@ -1,4 +1,5 @@
-/* Renewal information from an authority: what is taken is a window that can be judged, and a record that comes back. */
+/* Renewal information from an authority: what is taken is a window that can be judged, and a record that
+ * comes back. */
 #include "hub/ari.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,5 @@
-/* Renewal information: RFC 9773's own example, windows that an authority may give and windows that it may not. */
+/* Renewal information: RFC 9773's own example, windows that an authority may give and windows that it may
+ * not. */
 #include "hub/ari.h"
 #include "tests/unit/issue.h"
 
@@ -17,11 +18,12 @@ static void the_identifier_is_that_of_the_rfc(void **state)
 	BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate));
 	BN_free(number);
 	/* SEQUENCE { [0] keyid } */
-	static const uint8_t value[] = {0x30, 0x16, 0x80, 0x14, 0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3,
-		0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4};
+	static const uint8_t value[] = {0x30, 0x16, 0x80, 0x14, 0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40,
+		0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4};
 	ASN1_OCTET_STRING *octets = ASN1_OCTET_STRING_new();
 	ASN1_OCTET_STRING_set(octets, value, sizeof(value));
-	X509_EXTENSION *extension = X509_EXTENSION_create_by_NID(NULL, NID_authority_key_identifier, 0, octets);
+	X509_EXTENSION *extension =
+		X509_EXTENSION_create_by_NID(NULL, NID_authority_key_identifier, 0, octets);
 	X509_add_ext(certificate, extension, -1);
 	assert_int_equal(ari_id(certificate, id, &err), 0);
 	assert_string_equal(id, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
@@ -51,13 +53,18 @@ static void an_answer_is_read(void **state)
 	(void)state;
 	struct ari_window w;
 	struct error err;
-	assert_int_equal(parse("{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\",\"end\":\"2025-01-03T04:00:00Z\"},"
-			       "\"explanationURL\":\"https://acme.example.com/docs/ari\"}", &w, &err), 0);
+	assert_int_equal(parse("{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\",\"end\":\"2025-01-"
+			       "03T04:00:00Z\"},"
+			       "\"explanationURL\":\"https://acme.example.com/docs/ari\"}",
+				 &w, &err),
+		0);
 	assert_int_equal(w.start, 1735790400);
 	assert_int_equal(w.end, 1735876800);
 	assert_string_equal(w.explanation, "https://acme.example.com/docs/ari");
 	assert_int_equal(parse("{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00.123456789+02:00\","
-			       "\"end\":\"2025-01-01T22:30:00-05:30\"},\"explanationURL\":\"javascript:x\"}", &w, &err), 0);
+			       "\"end\":\"2025-01-01T22:30:00-05:30\"},\"explanationURL\":\"javascript:x\"}",
+				 &w, &err),
+		0);
 	assert_int_equal(w.start, 1735790400 - 7200);
 	assert_int_equal(w.end, 1735790400);
 	assert_string_equal(w.explanation, "");
@@ -67,20 +74,27 @@ static void malformed_answers_are_refused_with_a_reason(void **state)
 {
 	(void)state;
 	static const char *const answers[] = {
-		"", "[]", "{}", "{\"suggestedWindow\":null}", "{\"suggestedWindow\":{}}",
+		"",
+		"[]",
+		"{}",
+		"{\"suggestedWindow\":null}",
+		"{\"suggestedWindow\":{}}",
 		"{\"suggestedWindow\":{\"start\":1735790400,\"end\":1735876800}}",
 		"{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\"}}",
 	};
 	static const char *const dates[] = {"", "yesterday", "2025-02-30T00:00:00Z", "2025-13-01T00:00:00Z",
-		"2025-01-02T24:00:00Z", "2025-01-02T04:00:00", "2025-01-02T04:00:00Zulu", "1969-01-01T00:00:00Z",
-		"2025-01-02T04:61:00Z", "99999-01-02T04:00:00Z", "2025-01-02T04:00:00+2:00", "2025-1-2T04:00:00Z"};
+		"2025-01-02T24:00:00Z", "2025-01-02T04:00:00", "2025-01-02T04:00:00Zulu",
+		"1969-01-01T00:00:00Z", "2025-01-02T04:61:00Z", "99999-01-02T04:00:00Z",
+		"2025-01-02T04:00:00+2:00", "2025-1-2T04:00:00Z"};
 	struct ari_window w = {.start = 7};
 	struct error err;
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
 		assert_int_equal(parse(answers[i], &w, &err), -1);
 	for (size_t i = 0; i < sizeof(dates) / sizeof(dates[0]); i++) {
 		char text[256];
-		snprintf(text, sizeof(text), "{\"suggestedWindow\":{\"start\":\"%s\",\"end\":\"2026-01-01T00:00:00Z\"}}", dates[i]);
+		snprintf(text, sizeof(text),
+			"{\"suggestedWindow\":{\"start\":\"%s\",\"end\":\"2026-01-01T00:00:00Z\"}}",
+			dates[i]);
 		assert_int_equal(parse(text, &w, &err), -1);
 		assert_non_null(strstr(err.message, "suggestedWindow: start: "));
 	}
@@ -98,13 +112,13 @@ static void only_a_window_that_can_be_meant_is_followed(void **state)
 {
 	(void)state;
 	assert_int_equal(judge(START + 60 * DAY, START + 62 * DAY), 0);
-	assert_int_equal(judge(START - 3600, START - 1800), 0);                   /* revoked: now */
-	assert_int_equal(judge(START + 62 * DAY, START + 60 * DAY), -1);          /* inverted */
-	assert_int_equal(judge(START + 60 * DAY, START + 60 * DAY), -1);          /* empty */
-	assert_int_equal(judge(START + 60 * DAY, START + 91 * DAY), -1);          /* after the end */
-	assert_int_equal(judge(START + 82 * DAY, START + 83 * DAY), -1);          /* too late to be of use */
-	assert_int_equal(judge(START + DAY, START + 60 * DAY), -1);               /* half of its life */
-	assert_int_equal(judge(0, 1), -1);                                        /* 1970 */
+	assert_int_equal(judge(START - 3600, START - 1800), 0);                    /* revoked: now */
+	assert_int_equal(judge(START + 62 * DAY, START + 60 * DAY), -1);           /* inverted */
+	assert_int_equal(judge(START + 60 * DAY, START + 60 * DAY), -1);           /* empty */
+	assert_int_equal(judge(START + 60 * DAY, START + 91 * DAY), -1);           /* after the end */
+	assert_int_equal(judge(START + 82 * DAY, START + 83 * DAY), -1);           /* too late to be of use */
+	assert_int_equal(judge(START + DAY, START + 60 * DAY), -1);                /* half of its life */
+	assert_int_equal(judge(0, 1), -1);                                         /* 1970 */
 	assert_int_equal(judge(INT64_C(253402300799), INT64_C(253402300799)), -1); /* 9999 */
 }
 
@@ -156,8 +170,12 @@ static void the_record_comes_back_as_it_was(void **state)
 	(void)state;
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(8192);
-	const struct ari_record r = {.id = "a.b", .window = {START, START + DAY, "https://ca.example/why"},
-		.moment = START + 5, .next = START + 99, .failures = 2, .trouble = "it is down"};
+	const struct ari_record r = {.id = "a.b",
+		.window = {START, START + DAY, "https://ca.example/why"},
+		.moment = START + 5,
+		.next = START + 99,
+		.failures = 2,
+		.trouble = "it is down"};
 	struct ari_record again = {.id = ""};
 	assert_int_equal(ari_encode(&r, &text), 0);
 	assert_int_equal(ari_decode(text.data, text.len, &again, &err), 0);

@@ -17,8 +17,12 @@ static char *one[] = {"backup1", NULL};
 /* As hub.conf has it where it says nothing. */
 static struct hub_certificate defaults(void)
 {
-	return (struct hub_certificate){.canary = none, .soak = 300, .stage_timeout = 600, .activate_timeout = 300,
-		.proceed_after = 24 * HOUR, .dns_timeout = 600};
+	return (struct hub_certificate){.canary = none,
+		.soak = 300,
+		.stage_timeout = 600,
+		.activate_timeout = 300,
+		.proceed_after = 24 * HOUR,
+		.dns_timeout = 600};
 }
 
 static void the_defaults_are_good_for_every_lifetime_of_today(void **state)
@@ -31,7 +35,8 @@ static void the_defaults_are_good_for_every_lifetime_of_today(void **state)
 		assert_int_equal(lint_lifetime(&c, 600, lifetimes[i], faults), 0);
 }
 
-static void complains(const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime, const char *key)
+static void complains(
+	const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime, const char *key)
 {
 	struct lint_fault faults[LINT_FAULTS_MAX];
 	assert_int_equal(lint_lifetime(c, scan_interval, lifetime, faults), 1);
