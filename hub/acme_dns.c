@@ -156,7 +156,8 @@ static const char *last_words(char *output)
 	return from;
 }
 
-static int call(struct acme *a, const struct dns_record *r, const char *verb, int64_t seconds, struct error *err)
+static int call(
+	struct acme *a, const struct dns_record *r, const char *verb, int64_t seconds, struct error *err)
 {
 	auto_free struct hook_result *result = mem_alloc(sizeof(*result));
 	auto_free char *certificate = mem_printf("CERTSYNC_CERTIFICATE=%s", a->job.certificate);
@@ -165,8 +166,10 @@ static int call(struct acme *a, const struct dns_record *r, const char *verb, in
 	auto_free char *target = mem_printf("CERTSYNC_DNS_TARGET=%s", r->target);
 	auto_free char *config = mem_printf("CERTSYNC_DNS_CONFIG=%s", r->config ? r->config : "");
 	const char *const argv[] = {r->hook, verb, r->name, r->value, NULL};
-	const char *const envp[] = {PROC_PATH, certificate, name, value, target, r->config ? config : NULL, NULL};
-	const struct hook_call hook = {.argv = argv, .envp = envp, .timeout = seconds, .stop_fd = a->talk.in.fd};
+	const char *const envp[] = {
+		PROC_PATH, certificate, name, value, target, r->config ? config : NULL, NULL};
+	const struct hook_call hook = {
+		.argv = argv, .envp = envp, .timeout = seconds, .stop_fd = a->talk.in.fd};
 	if (hook_run(&hook, result, err) == 0) {
 		if (result->exit_code == 0)
 			return 0;
@@ -259,13 +262,15 @@ int acme_dns_add(struct acme *a, const char *identifier, const char *authorizati
 static int write_all(struct acme *a, struct error *err)
 {
 	const struct acme_dns *d = a->dns;
-	int64_t deadline = clock_monotonic_ms() + (ACME_DNS_HOOKS_SECONDS - 2 * ACME_DNS_CLEAN_SECONDS) * 1000;
+	int64_t deadline =
+		clock_monotonic_ms() + (ACME_DNS_HOOKS_SECONDS - 2 * ACME_DNS_CLEAN_SECONDS) * 1000;
 	for (size_t i = 0; i < d->count; i++) {
 		int64_t seconds = seconds_until(deadline, d);
 		if (!d->records[i].wanted)
 			continue;
 		if (seconds <= 0)
-			return error_set(err, ERROR_RETRY, "dns-01: %s takes too long for %zu records", d->hook, d->count);
+			return error_set(err, ERROR_RETRY, "dns-01: %s takes too long for %zu records",
+				d->hook, d->count);
 		talk_progress(&a->talk, "dns present %s", d->records[i].name);
 		if (call(a, &d->records[i], "present", seconds, err) < 0)
 			return -1;

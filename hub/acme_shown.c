@@ -36,8 +36,8 @@ static void release(struct shown *s)
 	free(s->sights);
 }
 
-static int open_sights(struct shown *s, const struct lookup *lookup, const struct dns_record *records, size_t count,
-	struct error *err)
+static int open_sights(struct shown *s, const struct lookup *lookup, const struct dns_record *records,
+	size_t count, struct error *err)
 {
 	s->sights = mem_array(count, sizeof(*s->sights));
 	for (size_t i = 0; i < count; i++) {
@@ -155,8 +155,10 @@ static int give_up(const struct sight *sight, int64_t timeout, struct error *err
 	auto_buf struct buf list = BUF_INIT(LIST_MAX);
 	list_servers(sight, &list);
 	return error_set(err, ERROR_RETRY,
-		"dns-01: after %lld seconds (dns_timeout) not every authoritative server of %s shows %s TXT \"%s\": %s",
-		(long long)timeout, sight->zone.apex, sight->record->target, sight->record->value, buf_text(&list));
+		"dns-01: after %lld seconds (dns_timeout) not every authoritative server of %s shows %s TXT "
+		"\"%s\": %s",
+		(long long)timeout, sight->zone.apex, sight->record->target, sight->record->value,
+		buf_text(&list));
 }
 
 static void tell_left_out(struct acme *a, const struct shown *s)

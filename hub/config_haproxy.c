@@ -20,7 +20,8 @@ const struct cli_option config_haproxy_options[] = {
 
 static void print_frontend(void)
 {
-	printf("# Where a frontend has port 80 already, put the lines from acl to the end of this frontend into it, as its first.\n"
+	printf("# Where a frontend has port 80 already, put the lines from acl to the end of this frontend "
+	       "into it, as its first.\n"
 	       "# A redirect to https there needs: unless certsync_challenge\n"
 	       "\n"
 	       "frontend certsync_challenge\n"
@@ -48,12 +49,15 @@ static void print_responder(const char *http)
 
 static void print_stateless(const char *account, const char *thumbprint)
 {
-	printf("# http-01 without state: HAProxy answers by itself, for orders of the account \"%s\" alone. The same lines do on any\n"
-	       "# number of nodes. The hub goes on as ever, only that nobody asks its responder. They are to be printed again when\n"
+	printf("# http-01 without state: HAProxy answers by itself, for orders of the account \"%s\" alone. "
+	       "The same lines do on any\n"
+	       "# number of nodes. The hub goes on as ever, only that nobody asks its responder. They are to "
+	       "be printed again when\n"
 	       "# the account has another key.\n",
 		account);
 	print_frontend();
-	printf("\thttp-request return status 200 content-type text/plain lf-string \"%%[path,field(-1,/)].%s\" "
+	printf("\thttp-request return status 200 content-type text/plain lf-string "
+	       "\"%%[path,field(-1,/)].%s\" "
 	       "if certsync_challenge\n",
 		thumbprint);
 }
@@ -91,8 +95,10 @@ static int ask_thumbprint(const char *run, const char *account)
 		cJSON_AddStringToObject(request, "account", account);
 	int exit_code = ask(path, request, NULL, keep_result, &answer, &err);
 	if (exit_code < 0)
-		return cli_fail(CLI_UNREACHABLE, "the hub, which has the account's key, cannot be reached: %s. Does "
-			"certsync-hub-root run here, and are you in the group that may use it?", err.message);
+		return cli_fail(CLI_UNREACHABLE,
+			"the hub, which has the account's key, cannot be reached: %s. Does "
+			"certsync-hub-root run here, and are you in the group that may use it?",
+			err.message);
 	int shown = show_answer(answer);
 	return exit_code == CLI_DONE ? shown : exit_code;
 }

@@ -20,7 +20,8 @@ static int add_leftovers(struct store *store, const char *certificate, cJSON *jo
 	return 0;
 }
 
-int order_dns_job(struct store *store, const struct hub_certificate *certificate, cJSON *job, struct error *err)
+int order_dns_job(
+	struct store *store, const struct hub_certificate *certificate, cJSON *job, struct error *err)
 {
 	if (certificate->dns_hook) {
 		cJSON *dns = cJSON_AddObjectToObject(job, "dns");
@@ -43,7 +44,8 @@ int order_dns_keep(struct store *store, const char *certificate, const cJSON *me
 		return store_drop(store, kind, certificate, err);
 	cJSON_AddItemToObject(stored, "records", cJSON_Duplicate(records, true));
 	if (json_print(stored, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "dns-01: more than %d bytes of records", ORDER_DNS_MAX);
+		return error_set(
+			err, ERROR_PERMANENT, "dns-01: more than %d bytes of records", ORDER_DNS_MAX);
 	return store_put(store, kind, certificate, file, text.data, text.len, err);
 }
 

@@ -11,9 +11,9 @@ struct thumbprint {
 	char text[JWS_THUMBPRINT_MAX];
 };
 
-/* `account`: the title of an acme section; NULL: the only one. ERROR_USAGE with what to do when there is no such section,
- * more than one, or no account yet. */
-int thumbprint_find(const struct hub_config *config, struct store *store, const char *account, struct thumbprint *ret,
-	struct error *err);
+/* `account`: the title of an acme section; NULL: the only one. ERROR_USAGE with what to do when there is no
+ * such section, more than one, or no account yet. */
+int thumbprint_find(const struct hub_config *config, struct store *store, const char *account,
+	struct thumbprint *ret, struct error *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* What an authoritative server answered, as the wait for dns-01 judges it. The packet itself is parsed by ldns. */
+/* What an authoritative server answered, as the wait for dns-01 judges it. The packet itself is parsed by
+ * ldns. */
 #include "hub/acme_lookup.c"
 #include "tests/fuzz/fuzz.h"
 
