@@ -147,7 +147,11 @@ static int keep_revocation(struct account *a, struct error *err)
 		return -1;
 	snprintf(r.reason, sizeof(r.reason), "%s", a->reason);
 	chain_fingerprint(pairs[a->pair].leaf, leaf);
-	int result = revoked_note(a->hub->store, a->certificate->name, leaf, &r, err);
+	/* Asked for twice, the first reason is the one that the authority keeps. */
+	struct revoked before;
+	int result = 0;
+	if (!revoked_find(a->hub->store, a->certificate->name, leaf, &before))
+		result = revoked_note(a->hub->store, a->certificate->name, leaf, &r, err);
 	while (count > 0)
 		chain_release(&pairs[--count]);
 	return result;
