@@ -78,7 +78,6 @@ static cJSON *place_encode(const struct rollout_agent *a)
 	cJSON_AddStringToObject(o, "text", a->text);
 	cJSON_AddBoolToObject(o, "passed", a->passed);
 	cJSON_AddNumberToObject(o, "drifts", a->drifts);
-	cJSON_AddNumberToObject(o, "drifts_in_row", a->drifts_in_row);
 	cJSON_AddNumberToObject(o, "drifted", (double)a->drifted);
 	cJSON_AddNumberToObject(o, "repaired", (double)a->repaired);
 	cJSON_AddStringToObject(o, "drift", a->drift);
@@ -91,8 +90,7 @@ static int drift_decode(const cJSON *o, struct rollout_agent *a, struct error *e
 	if (!json_get(o, "drifts"))
 		return 0;
 	const char *drift = json_string(o, "drift", sizeof(a->drift) - 1, err);
-	if (!drift || json_u32(o, "drifts", &a->drifts, err) < 0 ||
-		json_u32(o, "drifts_in_row", &a->drifts_in_row, err) < 0 || json_i64(o, "drifted", &a->drifted, err) < 0)
+	if (!drift || json_u32(o, "drifts", &a->drifts, err) < 0 || json_i64(o, "drifted", &a->drifted, err) < 0)
 		return -1;
 	snprintf(a->drift, sizeof(a->drift), "%s", drift);
 	return json_i64(o, "repaired", &a->repaired, err);

@@ -154,15 +154,21 @@ static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ..
 static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ...)
 {
 	va_list args;
-	if (now - a->drifted >= ROLLOUT_DRIFT_QUIET)
-		a->drifts_in_row = 0;
 	a->drifts++;
-	a->drifts_in_row++;
 	a->drifted = now;
 	va_start(args, fmt);
 	vsnprintf(a->drift, sizeof(a->drift), fmt, args);
 	va_end(args);
 	text_clean(a->drift, 0);
+}
+
+/* One that an activation has to mend. */
+static void count_in_row(struct rollout_agent *a, int64_t now)
+{
+	if (now - a->row_at >= ROLLOUT_DRIFT_QUIET)
+		a->drifts_in_row = 0;
+	a->drifts_in_row++;
+	a->row_at = now;
 }
 
 /* What drifts again and again is repaired ever more rarely, though each repair succeeds. */
@@ -224,6 +230,7 @@ static void mend_clock(struct rollout *r, int64_t now)
 		not_after(&a->last_seen, now);
 		not_after(&a->looked, now);
 		not_after(&a->drifted, now);
+		not_after(&a->row_at, now);
 		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
 		not_after(&a->held_until, now + a->held_for);
 		not_after(&a->deadline, now + (a->state == ROLLOUT_OFFERED ? r->stage_timeout :
@@ -404,6 +411,7 @@ static bool is_ahead(const struct rollout *r, const struct message *inventory)
 static void lose_revision(struct rollout *r, struct rollout_agent *a, struct revision has, int64_t now, bool at_once)
 {
 	char text[REVISION_TEXT_MAX];
+	count_in_row(a, now);
 	note_drift(a, now, "it has revision %s although it had the desired one", revision_text(has, text));
 	a->served = has;
 	a->served_not_before = a->served_not_after = 0;
@@ -490,6 +498,7 @@ static void judge_probes(struct rollout_agent *a, int64_t now)
 		return;
 	}
 	if (bad->served) {
+		count_in_row(a, now);
 		note_drift(a, now, "%s of %s serves another certificate (SHA-256 %.16s…): the activation is repeated",
 			bad->endpoint, bad->service, bad->fingerprint);
 		fail_by_drift(a, now);

@@ -59,7 +59,7 @@
  *     a failure: the activation is repeated, hooks and all, after the backoff. The backoff grows with drifts in a row (each within
  *     ROLLOUT_DRIFT_QUIET of the one before), so that a service that drifts for ever is reloaded no more than once in
  *     ROLLOUT_BACKOFF_MAX. A port that does not answer is shown, no more.
- *   - Files that its root half found changed and put right are a drift that is counted, no more.
+ *   - Files that its root half found changed and put right are a drift that is counted and told, no more.
  *   - Who has not said for ROLLOUT_LOOK what its ports serve is asked.
  *   - A clock that is set back shortens every wait to at most its full length; one that is set forward ends waits early.
  *   - Attempts are numbers that only grow, also over a restart of the hub (they begin at the clock). A stale answer changes nothing.
@@ -130,8 +130,10 @@ struct rollout_agent {
 	int64_t probed;
 	int64_t looked; /* when it was asked last what it serves, or said so */
 	/* What had changed there behind our back. */
-	uint32_t drifts, drifts_in_row;
+	uint32_t drifts;
 	int64_t drifted;  /* the last one; 0 never */
+	uint32_t drifts_in_row; /* of those that an activation has to mend; not kept over a restart of the hub */
+	int64_t row_at;         /* the last of them */
 	int64_t repaired; /* when its root half last put files right, by its own clock; 0 never */
 	char drift[192];  /* what the last one was */
 };

@@ -19,7 +19,7 @@ static struct message full(enum message_type type)
 	struct message m = {.type = type, .protocol = 1, .clock = 1800000000, .count = 3, .revision = {2, 7}, .attempt = 41,
 		.not_before = 1, .not_after = 4102444800, .high_water = {2, 8}, .staged = {2, 9}, .stopped = true,
 		.may_expire_sooner = true, .rollback = true, .force = true, .timeout = 300, .milliseconds = 12,
-		.rolled_back = true, .permanent = true};
+		.rolled_back = true, .permanent = true, .held = true, .seconds = MESSAGE_HOLD_MAX, .repaired = 1800000001};
 	strcpy(m.version, "0.1.0");
 	strcpy(m.instance, "00112233445566778899aabbccddeeff");
 	strcpy(m.name, "backup1");
@@ -38,6 +38,40 @@ static struct message full(enum message_type type)
 	p->served = p->match = true;
 	p->milliseconds = 9;
 	return m;
+}
+
+static int decode_text(const char *text, struct message *ret, struct error *err)
+{
+	return message_decode(text, strlen(text), ret, err);
+}
+
+static void a_hold_of_over_a_week_is_refused(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_message struct message m = {0};
+	const char *const fine = "{\"type\":\"hold\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"seconds\":604800}";
+	const char *const longer = "{\"type\":\"hold\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"seconds\":604801}";
+	assert_int_equal(decode_text(fine, &m, &err), 0);
+	assert_int_equal(m.seconds, 604800);
+	assert_int_equal(decode_text(longer, &m, &err), -1);
+	assert_non_null(strstr(err.message, "hold: seconds"));
+}
+
+/* What protocol 1 does not have may be absent. */
+static void messages_of_protocol_1_are_taken(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_message struct message inventory = {0};
+	auto_message struct message probed = {0};
+	assert_int_equal(decode_text("{\"type\":\"inventory\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"digest\":\"\","
+		"\"fingerprint\":\"\",\"not_before\":0,\"not_after\":0,\"high_water\":\"1.2\",\"staged\":\"0.0\",\"stopped\":false}",
+		&inventory, &err), 0);
+	assert_false(inventory.held);
+	assert_int_equal(decode_text("{\"type\":\"probed\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"probes\":[]}",
+		&probed, &err), 0);
+	assert_int_equal(probed.repaired, 0);
 }
 
 /* Encoding what was decoded gives the same text: nothing is lost or changed on the way, for every message. */
@@ -141,6 +175,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_message_comes_back_as_it_went),
+		cmocka_unit_test(a_hold_of_over_a_week_is_refused),
+		cmocka_unit_test(messages_of_protocol_1_are_taken),
 		cmocka_unit_test(some_fields_of_a_failure),
 		cmocka_unit_test(the_largest_messages_fit_a_frame),
 		cmocka_unit_test(a_bad_message_names_its_fault),

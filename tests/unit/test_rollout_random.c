@@ -514,7 +514,6 @@ static void keep_place(const struct rollout_agent *old, struct rollout_agent *a)
 	a->next_try = old->next_try;
 	a->passed = old->passed;
 	a->drifts = old->drifts;
-	a->drifts_in_row = old->drifts_in_row;
 	a->drifted = old->drifted;
 	a->repaired = old->repaired;
 }
