@@ -284,6 +284,8 @@ ok($story->state_of('here')->{stopped}, 'which is shown as stopped');
 all_hold($fourth, 'stopped services');
 is(served('127.0.0.1:465'), $fourth, 'Exim serves it');
 like(Story::read_file('/var/log/exim4/mainlog'), qr/SIGHUP/, 'where its watch sees nothing, it is told');
+is(($story->certsync('rollback', $Story::name, '1.3'))[0], 0, 'back to the third');
+all_hold($third, 'back to the third, with the old host stopped');
 unlike(join('', map { Story::read_file($_) } glob "$top/*.log"), qr/PRIVATE KEY/, 'no key is in any log');
 
 # The old host's script by itself: what a key can ask of it, and what an interrupted connection leaves.
