@@ -322,7 +322,8 @@ int keeper_repair(struct keeper *k)
 	else if (changed > 0)
 		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d",
 			k->certificate->name, revision, changed);
-	if (changed > 0 || found == KEEPER_RESTORED)
+	/* A placeholder that is written for the first time was never anything else. */
+	if ((changed > 0 || found == KEEPER_RESTORED) && !revision_is_placeholder(wanted->revision))
 		k->repaired = clock_wall();
 	if (changed < 0 || found == KEEPER_BROKEN)
 		return -1;
