@@ -20,7 +20,7 @@ static const struct cli_option json_option[] = {
 static const struct cli_option push_options[] = {
 	{"--agent", "NAME", "only this agent (may be given more than once)"},
 	{"--force", NULL, "repeat the activation where it is verified already"},
-	{"--proceed", NULL, "go on without agents that failed at staging"},
+	{"--proceed", NULL, "go on without agents that failed, and without waiting for a window"},
 	{"--json", NULL, "one JSON object instead of progress and a table"},
 	{NULL, NULL, NULL},
 };
