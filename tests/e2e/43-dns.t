@@ -99,10 +99,10 @@ sub hub {
 	my $config = $wish{config} // "$top/good.conf";
 	my $hook = $wish{hook} // 'dns-rfc2136';
 	my $timeout = $wish{timeout} // '20s';
-	my $resolvers = $wish{resolvers} // '127.0.0.2';
+	my $resolvers = $wish{resolvers} // '"127.0.0.2"';
 	$story->stop('hub');
 	$hubs++ if !$wish{same};
-	return $story->hub(state => "state-$hubs", agents => [], certificates => "resolvers = {\"$resolvers\"}\n" . $ca->section
+	return $story->hub(state => "state-$hubs", agents => [], certificates => "resolvers = {$resolvers}\n" . $ca->section
 		. "certificate \"$domain\" { acme = \"pebble\" names = {$names} challenge = \"dns-01\" dns_hook = \"$hook\"\n"
 		. "dns_config = \"$config\" dns_timeout = \"$timeout\" preflight = \"off\" }\n");
 }
@@ -324,8 +324,15 @@ subtest 'killed while it waits: the record is removed by the next start, and the
 	is(leftovers('slow.pl'), '', 'nor in the store');
 };
 
+subtest 'without resolvers, those of the system are asked' => sub {
+	Story::write_file("$top/resolv.conf", "search nowhere.pl\nnameserver 127.0.0.2\n");
+	system("mount --bind $top/resolv.conf /etc/resolv.conf") == 0 or die 'mount';
+	hub('domain.pl', resolvers => '');
+	issued('issued', 'domain.pl');
+};
+
 subtest 'the resolver does not answer' => sub {
-	hub('domain.pl', resolvers => '127.0.0.9:5353');
+	hub('domain.pl', resolvers => '"127.0.0.9:5353"');
 	like(failed(), qr/_acme-challenge\.domain\.pl\. cannot be looked up: 127\.0\.0\.9:5353: no answer: see `resolvers`/, 'it is named');
 };
 

@@ -1,6 +1,6 @@
 # A real Pebble in a network namespace of its own, where every port is free: 53 and 80 among them.
 #
-#   Authority::own_network()            runs the story again inside a new namespace with nothing but loopback
+#   Authority::own_network()            runs the story again with loopback alone, and mounts of its own
 #   my $ca = Authority->new($story)     the CA's own TLS certificate; its other files are beside the story's
 #   $ca->start(dns => '127.0.0.3:53')   Pebble at 127.0.0.1:14000, asking this name server; http-01 goes to port 80
 #   $ca->section()                      the acme section of hub.conf for it, named "pebble"
@@ -16,7 +16,7 @@ use Test::More;
 sub own_network {
 	if (!$ENV{CERTSYNC_OWN_NETWORK}) {
 		local $ENV{CERTSYNC_OWN_NETWORK} = 1;
-		my @unshare = ('unshare', '--net', $> ? '--map-root-user' : ());
+		my @unshare = ('unshare', '--net', '--mount', $> ? '--map-root-user' : ());
 		system(@unshare, 'true') == 0 or plan(skip_all => 'no network namespace can be made here: it needs root');
 		exec @unshare, $^X, (map { "-I$_" } @INC), $0, @ARGV or die "unshare: $!";
 	}
