@@ -1,4 +1,5 @@
 #include "hub/control.h"
+#include "hub/client.h"
 #include "hub/control_account.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
@@ -21,258 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTROL_OUTPUT_MAX = 64 * 1024 * 1024, CONTROL_NAMES_MAX = 256, CONTROL_STATE_UNTOLD = -1 };
-
-/* A certificate that a client follows. */
-struct followed {
-	struct rollout *rollout;
-	int *told;        /* each agent's state as the client knows it */
-	bool renewing;    /* wait for the order first */
-	char step[128];   /* of the order, as the client knows it */
-};
-
-struct client {
-	struct client *next;
-	struct hub *hub;
-	struct conn *conn;
-	uid_t uid;
-	char error[ERROR_MESSAGE_MAX]; /* why an order failed that it waits for */
-	struct event *check; /* looks, from the loop, whether there is news */
-	struct followed *followed;
-	size_t followed_count;
-	char agents[CONTROL_NAMES_MAX][NAME_AGENT_MAX]; /* those asked for; none: all */
-	size_t agent_count;
-	char import[NAME_CERTIFICATE_MAX]; /* waits for the files of this certificate */
-	bool may_expire_sooner;
-	char enrolled[NAME_AGENT_MAX]; /* agent-add */
-	void (*gone)(void *context);   /* it waits for something of another module: told when the client ends */
-	void *gone_context;
-	bool awaits_keys;              /* it waits for the root half */
-};
-
-void client_wait(struct client *c, void (*gone)(void *context), void *context)
-{
-	if (c->gone)
-		c->gone(c->gone_context);
-	c->gone = gone;
-	c->gone_context = context;
-}
-
-void client_done(struct client *c)
-{
-	c->gone = NULL;
-}
-
-struct hub *client_hub(const struct client *c)
-{
-	return c->hub;
-}
-
-static void client_free(struct client *c)
-{
-	for (struct client **at = &c->hub->clients; *at; at = &(*at)->next) {
-		if (*at == c) {
-			*at = c->next;
-			break;
-		}
-	}
-	for (size_t i = 0; i < c->followed_count; i++)
-		free(c->followed[i].told);
-	free(c->followed);
-	client_wait(c, NULL, NULL);
-	event_free(c->check);
-	conn_free(c->conn);
-	free(c);
-}
-
-void control_close_all(struct hub *hub)
-{
-	while (hub->clients)
-		client_free(hub->clients);
-}
-
-/* Answers. */
-
-void client_say(struct client *c, cJSON *o)
-{
-	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
-	if (json_print(o, &text) < 0)
-		log_event(LOG_LEVEL_ERROR, "control", "error=\"an answer of over %d bytes was not sent\"", FRAME_MESSAGE_MAX);
-	else
-		conn_send(c->conn, FRAME_MESSAGE, text.data, text.len);
-	cJSON_Delete(o);
-}
-
-static void send_json(struct client *c, cJSON *o)
-{
-	client_say(c, o);
-}
-
-void client_finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text)
-{
-	cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "event", "result");
-	cJSON_AddNumberToObject(o, "exit", exit_code);
-	if (key)
-		cJSON_AddStringToObject(o, key, text);
-	send_json(c, o);
-	conn_finish(c->conn);
-}
-
-static void finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text)
-{
-	client_finish(c, exit_code, key, text);
-}
-
-static void refuse(struct client *c, enum cli_exit exit_code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void refuse(struct client *c, enum cli_exit exit_code, const char *fmt, ...)
-{
-	char text[ERROR_MESSAGE_MAX];
-	va_list args;
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	text_clean(text, 0);
-	finish(c, exit_code, "error", text);
-}
-
-void control_end_all(struct hub *hub, const char *reason)
-{
-	for (struct client *c = hub->clients; c; c = c->next) {
-		for (size_t i = 0; i < c->followed_count; i++)
-			free(c->followed[i].told);
-		c->followed_count = 0;
-		c->import[0] = '\0';
-		c->awaits_keys = false;
-		client_wait(c, NULL, NULL);
-		event_del(c->check);
-		refuse(c, CLI_FAILED, "%s", reason);
-	}
-}
-
-/* Following. */
-
-static bool addresses(const struct client *c, const struct rollout_agent *a)
-{
-	for (size_t i = 0; i < c->agent_count; i++)
-		if (strcmp(c->agents[i], a->name) == 0)
-			return true;
-	return c->agent_count == 0;
-}
-
-static void follow(struct client *c, struct rollout *r, bool renewing)
-{
-	c->followed = mem_grow(c->followed, c->followed_count + 1, sizeof(*c->followed));
-	struct followed *f = &c->followed[c->followed_count++];
-	*f = (struct followed){.rollout = r, .renewing = renewing, .told = mem_array(r->agent_count, sizeof(int))};
-	for (size_t i = 0; i < r->agent_count; i++)
-		f->told[i] = CONTROL_STATE_UNTOLD;
-	event_active(c->check, 0, 0);
-}
-
-void client_follow(struct client *c, struct rollout *r, bool renewing)
-{
-	follow(c, r, renewing);
-}
-
-static void tell_agents(struct client *c, struct followed *f, const char *event)
-{
-	for (size_t i = 0; i < f->rollout->agent_count; i++) {
-		const struct rollout_agent *a = &f->rollout->agents[i];
-		bool final = strcmp(event, "agent") == 0;
-		if (!addresses(c, a) || (!final && f->told[i] == (int)a->state))
-			continue;
-		f->told[i] = (int)a->state;
-		cJSON *o = status_agent(c->hub, f->rollout, a);
-		cJSON_ReplaceItemInObjectCaseSensitive(o, "event", cJSON_CreateString(event));
-		send_json(c, o);
-	}
-}
-
-/* The order before the rollout. True while it runs. */
-static bool tell_renewal(struct client *c, struct followed *f, const char **ret_error)
-{
-	struct renewal_status status;
-	if (!f->renewing)
-		return false;
-	renewal_status(renewal_find(c->hub, f->rollout->certificate), &status);
-	if (!status.running) {
-		f->renewing = false;
-		if (status.error[0])
-			*ret_error = status.error;
-		return false;
-	}
-	if (strcmp(f->step, status.step) != 0) {
-		snprintf(f->step, sizeof(f->step), "%s", status.step);
-		cJSON *o = cJSON_CreateObject();
-		cJSON_AddStringToObject(o, "event", "order");
-		cJSON_AddStringToObject(o, "certificate", f->rollout->certificate);
-		cJSON_AddStringToObject(o, "step", f->step);
-		send_json(c, o);
-	}
-	return true;
-}
-
-static bool is_busy(const struct client *c, const struct followed *f)
-{
-	for (size_t i = 0; i < f->rollout->agent_count; i++)
-		if (addresses(c, &f->rollout->agents[i]) &&
-			rollout_busy(f->rollout, &f->rollout->agents[i], clock_wall()))
-			return true;
-	return false;
-}
-
-static bool has_converged(const struct client *c, const struct followed *f)
-{
-	for (size_t i = 0; i < f->rollout->agent_count; i++)
-		if (addresses(c, &f->rollout->agents[i]) && !rollout_agent_converged(&f->rollout->agents[i]))
-			return false;
-	return !revision_is_placeholder(f->rollout->desired);
-}
-
-static void on_check(evutil_socket_t fd, short what, void *context)
-{
-	(void)fd;
-	(void)what;
-	struct client *c = context;
-	const char *error = NULL;
-	bool busy = false, converged = true;
-	for (size_t i = 0; i < c->followed_count; i++) {
-		struct followed *f = &c->followed[i];
-		bool renewing = tell_renewal(c, f, &error);
-		if (!renewing)
-			tell_agents(c, f, "progress");
-		busy = busy || renewing || is_busy(c, f);
-		converged = converged && has_converged(c, f);
-	}
-	if (error)
-		snprintf(c->error, sizeof(c->error), "%s", error);
-	if (busy)
-		return;
-	if (c->error[0]) {
-		refuse(c, CLI_FAILED, "%s", c->error);
-		return;
-	}
-	for (size_t i = 0; i < c->followed_count; i++)
-		tell_agents(c, &c->followed[i], "agent");
-	if (converged)
-		finish(c, CLI_DONE, NULL, NULL);
-	else if (revision_is_placeholder(c->followed[0].rollout->desired))
-		refuse(c, CLI_UNCONVERGED, "%s: nothing has been published yet (certsync status says why)",
-			c->followed[0].rollout->certificate);
-	else
-		finish(c, CLI_UNCONVERGED, NULL, NULL);
-}
-
-void control_changed(struct hub *hub, const struct rollout *r)
-{
-	for (struct client *c = hub->clients; c; c = c->next)
-		for (size_t i = 0; i < c->followed_count; i++)
-			if (c->followed[i].rollout == r)
-				event_active(c->check, 0, 0);
-}
+enum { CONTROL_OUTPUT_MAX = 64 * 1024 * 1024 };
 
 /* Requests. */
 
@@ -287,12 +37,12 @@ static void do_status(struct client *c, const cJSON *request)
 	bool converged = true;
 	for (size_t i = 0; i < fleet_count(c->hub); i++) {
 		const struct rollout *r = fleet_at(c->hub, i);
-		send_json(c, status_certificate(c->hub, r));
+		client_say(c, status_certificate(c->hub, r));
 		for (size_t k = 0; k < r->agent_count; k++)
-			send_json(c, status_agent(c->hub, r, &r->agents[k]));
+			client_say(c, status_agent(c->hub, r, &r->agents[k]));
 		converged = converged && rollout_converged(r);
 	}
-	finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, c->hub->root_error[0] ? "warning" : NULL, c->hub->root_error);
+	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, c->hub->root_error[0] ? "warning" : NULL, c->hub->root_error);
 }
 
 /* "agents" into the client's filter. */
@@ -352,7 +102,7 @@ static void push_one(struct client *c, struct rollout *r, const cJSON *request)
 		fleet_retry(c->hub, r, NULL, force);
 	for (size_t i = 0; i < c->agent_count; i++)
 		fleet_retry(c->hub, r, c->agents[i], force);
-	follow(c, r, false);
+	client_follow(c, r, false);
 }
 
 static void do_push(struct client *c, const cJSON *request)
@@ -361,13 +111,13 @@ static void do_push(struct client *c, const cJSON *request)
 	auto_free struct rollout **list = NULL;
 	size_t count;
 	if (take_agents(c, request, &err) < 0 || take_certificates(c, request, &list, &count, &err) < 0) {
-		refuse(c, CLI_USAGE, "%s", err.message);
+		client_refuse(c, CLI_USAGE, "%s", err.message);
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
 		push_one(c, list[i], request);
 	if (count == 0)
-		refuse(c, CLI_USAGE, "hub.conf has no certificate");
+		client_refuse(c, CLI_USAGE, "hub.conf has no certificate");
 }
 
 static void do_renew(struct client *c, const cJSON *request)
@@ -376,7 +126,7 @@ static void do_renew(struct client *c, const cJSON *request)
 	auto_free struct rollout **list = NULL;
 	size_t count, kept = 0;
 	if (take_certificates(c, request, &list, &count, &err) < 0) {
-		refuse(c, CLI_USAGE, "%s", err.message);
+		client_refuse(c, CLI_USAGE, "%s", err.message);
 		return;
 	}
 	bool all = cJSON_GetArraySize(json_get(request, "certificates")) == 0;
@@ -385,10 +135,10 @@ static void do_renew(struct client *c, const cJSON *request)
 			list[kept++] = list[i];
 	count = kept;
 	if (count == 0)
-		refuse(c, CLI_USAGE, "hub.conf has no ACME certificate");
+		client_refuse(c, CLI_USAGE, "hub.conf has no ACME certificate");
 	for (size_t i = 0; i < count; i++) {
 		if (!renewal_find(c->hub, list[i]->certificate)) {
-			refuse(c, CLI_USAGE, "%s is not an ACME certificate: whoever writes it renews it (for a watched one, "
+			client_refuse(c, CLI_USAGE, "%s is not an ACME certificate: whoever writes it renews it (for a watched one, "
 				"certsync follows by itself)", list[i]->certificate);
 			return;
 		}
@@ -400,7 +150,7 @@ static void do_renew(struct client *c, const cJSON *request)
 			error_wrap(&err, "%s", list[i]->certificate);
 			snprintf(c->error, sizeof(c->error), "%s", err.message);
 		}
-		follow(c, list[i], begun);
+		client_follow(c, list[i], begun);
 	}
 }
 
@@ -409,11 +159,11 @@ static void do_import(struct client *c, const cJSON *request)
 	struct error err;
 	const char *name = json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err);
 	if (!name) {
-		refuse(c, CLI_USAGE, "%s", err.message);
+		client_refuse(c, CLI_USAGE, "%s", err.message);
 		return;
 	}
 	if (!hub_config_certificate(c->hub->config, name)) {
-		refuse(c, CLI_USAGE, "hub.conf has no certificate \"%s\": add it there first", name);
+		client_refuse(c, CLI_USAGE, "hub.conf has no certificate \"%s\": add it there first", name);
 		return;
 	}
 	c->may_expire_sooner = flag(request, "may_expire_sooner");
@@ -468,10 +218,10 @@ static void take_import(struct client *c, const struct frame *frame)
 	struct error err;
 	struct files files;
 	if (files_decode(frame->data, frame->len, &files, &err) < 0 || import_files(c, &files, &err) < 0) {
-		refuse(c, CLI_FAILED, "%s: not imported: %s", c->import, err.message);
+		client_refuse(c, CLI_FAILED, "%s: not imported: %s", c->import, err.message);
 		return;
 	}
-	follow(c, fleet_find(c->hub, c->import), false);
+	client_follow(c, fleet_find(c->hub, c->import), false);
 	c->import[0] = '\0';
 }
 
@@ -494,9 +244,9 @@ static void do_rollback(struct client *c, const cJSON *request)
 {
 	struct error err;
 	if (roll_back(c, request, &err) < 0)
-		refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "not rolled back: %s", err.message);
+		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "not rolled back: %s", err.message);
 	else
-		follow(c, fleet_find(c->hub, json_get(request, "certificate")->valuestring), false);
+		client_follow(c, fleet_find(c->hub, json_get(request, "certificate")->valuestring), false);
 }
 
 static void do_history(struct client *c, const cJSON *request)
@@ -506,16 +256,16 @@ static void do_history(struct client *c, const cJSON *request)
 	size_t count;
 	const char *name = json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err);
 	if (!name || !hub_config_certificate(c->hub->config, name)) {
-		refuse(c, CLI_USAGE, "hub.conf has no certificate \"%s\"", name ? name : "");
+		client_refuse(c, CLI_USAGE, "hub.conf has no certificate \"%s\"", name ? name : "");
 		return;
 	}
 	if (store_revisions(c->hub->store, name, &revisions, &count, &err) < 0) {
-		refuse(c, CLI_FAILED, "%s", err.message);
+		client_refuse(c, CLI_FAILED, "%s", err.message);
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		send_json(c, status_revision(c->hub, name, revisions[i]));
-	finish(c, CLI_DONE, NULL, NULL);
+		client_say(c, status_revision(c->hub, name, revisions[i]));
+	client_finish(c, CLI_DONE, NULL, NULL);
 }
 
 static void do_hold(struct client *c, const cJSON *request)
@@ -527,16 +277,16 @@ static void do_hold(struct client *c, const cJSON *request)
 	const char *certificate = agent && name ? json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err) : NULL;
 	if (!agent || (name && !certificate) || json_u32(request, "seconds", &seconds, &err) < 0 ||
 		hold_set(c->hub, agent, certificate, seconds, &err) < 0) {
-		refuse(c, err.kind == ERROR_RETRY ? CLI_FAILED : CLI_USAGE, "%s", err.message);
+		client_refuse(c, err.kind == ERROR_RETRY ? CLI_FAILED : CLI_USAGE, "%s", err.message);
 		return;
 	}
 	for (size_t i = 0; i < fleet_count(c->hub); i++) {
 		struct rollout *r = fleet_at(c->hub, i);
 		struct rollout_agent *a = rollout_find(r, agent);
 		if (a && (!certificate || strcmp(r->certificate, certificate) == 0))
-			send_json(c, status_agent(c->hub, r, a));
+			client_say(c, status_agent(c->hub, r, a));
 	}
-	finish(c, CLI_DONE, hold_is_unknown_to(c->hub, agent) ? "warning" : NULL,
+	client_finish(c, CLI_DONE, hold_is_unknown_to(c->hub, agent) ? "warning" : NULL,
 		"the agent there is older than holds: files are still put right there until it is upgraded");
 }
 
@@ -546,7 +296,7 @@ static void do_thumbprint(struct client *c, const cJSON *request)
 	struct thumbprint found;
 	const cJSON *account = json_get(request, "account");
 	if (thumbprint_find(c->hub->config, c->hub->store, cJSON_IsString(account) ? account->valuestring : NULL, &found, &err) < 0) {
-		refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 		return;
 	}
 	cJSON *o = cJSON_CreateObject();
@@ -554,7 +304,7 @@ static void do_thumbprint(struct client *c, const cJSON *request)
 	cJSON_AddNumberToObject(o, "exit", CLI_DONE);
 	cJSON_AddStringToObject(o, "account", found.account);
 	cJSON_AddStringToObject(o, "thumbprint", found.text);
-	send_json(c, o);
+	client_say(c, o);
 	conn_finish(c->conn);
 }
 
@@ -563,9 +313,9 @@ static void finish_enrolment(struct client *c)
 	struct error err;
 	auto_buf struct buf line = BUF_INIT(8192);
 	if (enroll_hub_line(c->hub, c->enrolled, &line, &err) < 0)
-		refuse(c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
+		client_refuse(c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
 	else
-		finish(c, CLI_DONE, "line", buf_text(&line));
+		client_finish(c, CLI_DONE, "line", buf_text(&line));
 }
 
 static void do_agent_add(struct client *c, const cJSON *request)
@@ -574,7 +324,7 @@ static void do_agent_add(struct client *c, const cJSON *request)
 	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, &err);
 	const char *key = name ? json_string(request, "key", 2048, &err) : NULL;
 	if (!key || enroll_add(c->hub, name, key, &err) < 0) {
-		refuse(c, CLI_USAGE, "%s", err.message);
+		client_refuse(c, CLI_USAGE, "%s", err.message);
 		return;
 	}
 	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
@@ -594,7 +344,7 @@ void control_keys_written(struct hub *hub, bool ok, const char *text)
 		if (ok)
 			finish_enrolment(c);
 		else
-			refuse(c, CLI_FAILED, "the agent is added, but its key could not be written for sshd: %s", text);
+			client_refuse(c, CLI_FAILED, "the agent is added, but its key could not be written for sshd: %s", text);
 	}
 }
 
@@ -615,7 +365,7 @@ static void take_request(struct client *c, const struct frame *frame)
 	auto_json cJSON *request = json_parse(frame->data, frame->len, &err);
 	const char *command = request ? json_string(request, "command", 32, &err) : NULL;
 	if (!command) {
-		refuse(c, CLI_USAGE, "%s", err.message);
+		client_refuse(c, CLI_USAGE, "%s", err.message);
 		return;
 	}
 	for (size_t i = 0; i < COUNT(commands); i++) {
@@ -625,7 +375,7 @@ static void take_request(struct client *c, const struct frame *frame)
 		commands[i].run(c, request);
 		return;
 	}
-	refuse(c, CLI_USAGE, "this hub (%s) knows no command \"%s\"", CERTSYNC_VERSION, command);
+	client_refuse(c, CLI_USAGE, "this hub (%s) knows no command \"%s\"", CERTSYNC_VERSION, command);
 }
 
 static void on_frame(struct conn *conn, const struct frame *frame, void *context)
@@ -637,7 +387,7 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->import[0] && !c->awaits_keys && !c->gone)
 		take_request(c, frame);
 	else
-		refuse(c, CLI_USAGE, "one request at a time");
+		client_refuse(c, CLI_USAGE, "one request at a time");
 }
 
 static void on_closed(struct conn *conn, const struct error *err, void *context)
@@ -661,7 +411,7 @@ void control_accept(int fd, uid_t uid, void *context)
 	c->conn = conn_new(hub->base, fd, FRAMES_LOCAL, &client_handler, c);
 	/* Ten thousand certificates have a long answer, and an operator's terminal may be slow. */
 	conn_allow_output(c->conn, CONTROL_OUTPUT_MAX);
-	c->check = event_new(hub->base, -1, 0, on_check, c);
+	c->check = event_new(hub->base, -1, 0, client_check, c);
 	if (!c->check)
 		abort();
 }

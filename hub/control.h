@@ -17,8 +17,6 @@
 
 #include "hub/hub.h"
 #include "hub/rollout.h"
-#include "lib/cli.h"
-#include "lib/json.h"
 
 void control_accept(int fd, uid_t uid, void *context); /* listener_accept; context is the hub */
 void control_close_all(struct hub *hub);
@@ -29,14 +27,5 @@ void control_end_all(struct hub *hub, const char *reason);
 void control_changed(struct hub *hub, const struct rollout *r);
 /* The root half has answered: authorized_keys is written, or why it is not. */
 void control_keys_written(struct hub *hub, bool ok, const char *text);
-
-/* For the modules that answer requests of their own. */
-struct hub *client_hub(const struct client *c);
-void client_say(struct client *c, cJSON *o); /* takes it over */
-void client_finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text); /* key may be NULL */
-void client_follow(struct client *c, struct rollout *r, bool renewing); /* until it has converged, the order first */
-/* It waits for something that goes on without it: `gone` is called should the client end before client_done. */
-void client_wait(struct client *c, void (*gone)(void *context), void *context);
-void client_done(struct client *c);
 
 #endif

@@ -8,7 +8,7 @@
 #ifndef CERTSYNC_HUB_CONTROL_ACCOUNT_H
 #define CERTSYNC_HUB_CONTROL_ACCOUNT_H
 
-#include "hub/control.h"
+#include "hub/client.h"
 
 void control_account(struct client *c, const cJSON *request);
 void control_revoke(struct client *c, const cJSON *request);
