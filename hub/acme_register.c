@@ -40,7 +40,9 @@ static int read_hmac(const struct acme *a, struct buf *out, struct error *err)
 	auto_buf struct buf text = BUF_INIT(HMAC_FILE_MAX);
 	if (buf_add(&text, a->job.eab_hmac.data, a->job.eab_hmac.len) == 0 && buf_add(&text, "", 1) == 0) {
 		char *line = (char *)text.data;
-		line[strcspn(line, " \t\r\n")] = '\0';
+		size_t len = strlen(line);
+		while (len > 0 && strchr(" \t\r\n", line[len - 1]))
+			line[--len] = '\0';
 		if (base64url_decode(line, out) == 0 && out->len > 0)
 			return 0;
 	}

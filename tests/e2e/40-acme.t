@@ -191,6 +191,8 @@ my @lies = (
 	['duplicate-key', $permanent, qr/"newOrder" stands twice/i, 0],
 	['case-variant', $permanent, qr/stands twice/, 0],
 	['deep', $permanent, qr/nested deeper than 32/, 0],
+	['truncated', $permanent, qr/directory: .*JSON|JSON/i, 0],
+	['fewer-identifiers', $untrusted, qr/order lacks imap\.domain\.pl, which was asked for/, 0],
 	['external-account', $permanent, qr/bound to one that you have there: set eab_kid and eab_hmac/, 0],
 	['user-action', $permanent, qr/userActionRequired: agree to the new terms/, 0],
 	['bad-signature-algorithm', $permanent, qr/badSignatureAlgorithm: ES256 is not spoken/, 0],
@@ -293,6 +295,208 @@ subtest 'an order for other names is not resumed' => sub {
 	order($state);
 	is(double_saw('POST /order'), 2, 'a new order');
 	like(stored_order($state), qr/pop\.domain\.pl/, 'is the one that is kept');
+};
+
+# ---- what only the gate to publish can tell ----
+
+openssl("$new -subj '/CN=hidden CA' -keyout $top/hidden.key -out $top/hidden.csr");
+write_file("$top/hidden.ext", "basicConstraints=critical,CA:TRUE\n");
+openssl("x509 -req -in $top/hidden.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 30",
+	"-extfile $top/hidden.ext -out $top/hidden.pem");
+for (['no-intermediate', qr/chain: .*(issuer|hidden)/], ['expired', qr/validity: |expired/], ['fewer-names', qr/names: .*(smtp|imap)\.domain\.pl/]) {
+	my ($lie, $reason) = @$_;
+	subtest "refused before it is published: $lie" => sub {
+		double($lie);
+		my $state = fresh();
+		my ($text) = order($state, settings => ["judge=$top/ca.pem"]);
+		my ($kind, undef, $said) = failure($text);
+		is($kind, $untrusted, 'its kind');
+		like($said, $reason, 'its reason');
+		is(published($state), '', 'nothing is published');
+		like(stored_key($state), qr/PRIVATE KEY/, 'the order stays for the next try');
+	};
+}
+
+subtest 'a leaf that the root itself issued' => sub {
+	double('bare');
+	my $state = fresh();
+	ok(issued((order($state, settings => ["judge=$top/ca.pem"]))[0]), 'issued');
+	is(scalar(() = published($state) =~ /BEGIN CERT/g), 1, 'and nothing with it');
+};
+
+# ---- a connection cut at each step ----
+
+for my $step (qw(directory nonce account order authorization challenge finalize certificate)) {
+	subtest "cut off: $step" => sub {
+		double("drop-$step");
+		my $state = fresh();
+		my ($text) = order($state);
+		for (my $tries = 0; $tries < 2 && !issued($text); $tries++) {
+			is((failure($text))[0], $retry, 'worth a retry');
+			($text) = order($state);
+		}
+		ok(issued($text), 'issued') or diag $text;
+		is(scalar(() = read_file("$top/double.log") =~ /^ordered/mg), 1, 'one order');
+	};
+}
+
+subtest 'a stored order that has expired is replaced' => sub {
+	double('expires');
+	my $state = fresh();
+	is((failure((order($state))[0]))[0], $retry, 'cut off in the middle');
+	my ($text) = order($state);
+	ok(issued($text), 'issued at the next start') or diag $text;
+	is(double_saw('POST /order'), 2, 'by a second order');
+};
+
+# ---- what an order says ----
+
+subtest 'profiles' => sub {
+	double('profiles');
+	my ($text) = order(fresh(), settings => ['profile=tlsserver']);
+	ok(issued($text), 'issued') or diag $text;
+	is(double_saw('ordered profile=tlsserver'), 1, 'by the profile');
+	my ($kind, undef, $reason) = failure((order(fresh(), settings => ['profile=shortlived']))[0]);
+	is($kind, $permanent, 'one that is not offered');
+	like($reason, qr/profile "shortlived": .* does not offer it, only classic, tlsserver/, 'those that are');
+	is(scalar(() = read_file("$top/double.log") =~ /^ordered/mg), 1, 'nothing was ordered');
+	double('honest');
+	($kind, undef, $reason) = failure((order(fresh(), settings => ['profile=tlsserver']))[0]);
+	like($reason, qr/nor any other/, 'an authority without profiles');
+};
+
+subtest 'what is replaced' => sub {
+	double('honest');
+	ok(issued((order(fresh(), settings => ['replaces=AA.BB']))[0]), 'issued');
+	is(double_saw('ordered replaces=AA.BB'), 1, 'it is said');
+	double('already-replaced');
+	my ($text) = order(fresh(), settings => ['replaces=AA.BB']);
+	ok(issued($text), 'one that was replaced already: issued') or diag $text;
+	like($text, qr/^warning .*alreadyReplaced/m, 'and told');
+	is(double_saw('ordered'), 1, 'the order was placed without');
+};
+
+# ---- keys ----
+
+sub key_type {
+	my ($pem) = @_;
+	write_file("$top/key.pem", $pem);
+	my $text = `openssl pkey -in $top/key.pem -noout -text 2>/dev/null`;
+	return $text =~ /NIST CURVE: (\S+)/ ? $1 : $text =~ /\((\d+) bit/ ? "rsa-$1" : 'none';
+}
+
+sub current {
+	my ($state, $file) = @_;
+	return read_file("$state/certificates/mail.domain.pl/current/$file");
+}
+
+subtest 'keys of every type' => sub {
+	pebble();
+	my %shown = ('ecdsa-p256' => 'P-256', 'ecdsa-p384' => 'P-384', 'rsa-2048' => 'rsa-2048', 'rsa-3072' => 'rsa-3072');
+	for my $type (sort keys %shown) {
+		my $state = fresh();
+		my ($text) = order($state, settings => ["key=$type"]);
+		ok(issued($text), $type) or diag $text;
+		is(key_type(current($state, 'privkey.pem')), $shown{$type}, 'is what is stored');
+	}
+	pebble_end();
+};
+
+subtest 'a key that is kept, and one that is made ahead' => sub {
+	pebble();
+	my $state = fresh();
+	order($state);
+	my $key = current($state, 'privkey.pem');
+	ok(issued((order($state, settings => ['reuse_key=1']))[0]), 'renewed');
+	is(current($state, 'privkey.pem'), $key, 'with its key');
+	order($state, settings => ['reuse_key=1', 'new_key=1']);
+	isnt(current($state, 'privkey.pem'), $key, 'unless one is wanted that was never used');
+	my ($text) = order($state, settings => ['next_key=1']);
+	my ($next) = $text =~ /^next ([0-9a-f]{64})$/m or diag $text;
+	for (1 .. 2) {
+		($text) = order($state, settings => ['next_key=1']);
+		write_file("$top/key.pem", current($state, 'privkey.pem'));
+		my $digest = `openssl pkey -in $top/key.pem -pubout -outform DER | sha256sum`;
+		like($digest, qr/^$next/, 'the key that was shown is used');
+		my $before = $next;
+		($next) = $text =~ /^next ([0-9a-f]{64})$/m;
+		isnt($next, $before, 'and the next one made');
+	}
+	pebble_end();
+};
+
+subtest 'two pairs, one revision' => sub {
+	pebble();
+	my $state = fresh();
+	my @two = ('second_key=rsa-2048', 'next_key=1');
+	for my $step ('none', 'certificate', 'requests') {
+		$state = fresh();
+		my $before = orders();
+		order($state, kill_at => $step, settings => \@two) if $step ne 'none';
+		my ($text) = order($state, settings => \@two);
+		ok(issued($text), $step eq 'none' ? 'issued' : "issued after a kill at $step") or diag $text;
+		is(orders() - $before, 2, 'two orders');
+		is(key_type(current($state, 'privkey.pem')), 'P-256', 'the first pair');
+		is(key_type(current($state, 'privkey-2.pem')), 'rsa-2048', 'the second');
+		is(scalar(() = $text =~ /^next /mg), 2, 'two keys made ahead');
+		is(stored_order($state) . read_file("$state/records/orders-2/mail.domain.pl/order.json"), '', 'no order is left');
+	}
+	pebble_end();
+	double('no-rsa');
+	$state = fresh();
+	my ($kind, $after, $reason) = failure((order($state, settings => \@two))[0]);
+	is($kind, $retry, 'the second fails');
+	like($reason, qr/^rsa-2048: .*not now/, 'it is named');
+	is($after, 7, 'and when to try again');
+	my $key = stored_key($state);
+	($kind) = failure((order($state, settings => \@two))[0]);
+	is(scalar(() = read_file("$top/double.log") =~ /^ordered/mg), 1, 'the first is not ordered again');
+	is(stored_key($state), $key, 'its key is kept');
+	is(published($state), '', 'neither is published alone');
+};
+
+# ---- which chain ----
+
+subtest 'a preferred chain' => sub {
+	pebble(alternates => 2);
+	my @tops;
+	for my $number (0 .. 2) {
+		my ($root, $name) = ("$top/root-$number.pem");
+		write_file($root, pebble_get("roots/$number"));
+		($name) = `openssl x509 -in $root -noout -subject -nameopt multiline` =~ /commonName\s*= (.*)$/m;
+		my ($digest) = `openssl x509 -in $root -noout -fingerprint -sha256` =~ /=(.*)$/m;
+		push @tops, [$name, lc $digest =~ s/://gr, $root];
+	}
+	write_file("$top/roots.pem", join '', map { read_file($_->[2]) } @tops);
+	for my $wanted (@tops) {
+		my ($name, $digest, $root) = @$wanted;
+		for my $wish ($name, "sha256:$digest") {
+			my ($text) = order(fresh(), settings => ["preferred_chain=$wish", "anchors=$top/roots.pem", "judge=$root"]);
+			ok(issued($text), $wish) or diag $text;
+			unlike($text, qr/^warning/m, 'no warning');
+		}
+	}
+	my ($text) = order(fresh(), settings => ['preferred_chain=Nobody', "judge=$tops[0][2]"]);
+	ok(issued($text), 'none of that name: the first one') or diag $text;
+	like($text, qr/^warning .*preferred one, Nobody: .*offers "\Q$tops[0][0]\E", "/m, 'and a warning with those that are offered');
+	pebble_end();
+};
+
+subtest 'an account bound to one elsewhere' => sub {
+	my $hmac = 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W';
+	pebble(eab => {'kid-1' => $hmac});
+	write_file("$top/eab", "$hmac\n");
+	my ($text) = order(fresh(), settings => ['eab_kid=kid-1', "eab_hmac=$top/eab"]);
+	ok(issued($text), 'issued') or diag $text;
+	($text) = order(fresh());
+	like((failure($text))[2], qr/set eab_kid and eab_hmac/, 'without a key: what to set');
+	write_file("$top/eab", 'd3Jvbmc');
+	isnt((failure((order(fresh(), settings => ['eab_kid=kid-1', "eab_hmac=$top/eab"]))[0]))[0], -1, 'with a wrong key: refused');
+	write_file("$top/eab", 'not base64!');
+	($text) = order(fresh(), settings => ['eab_kid=kid-1', "eab_hmac=$top/eab"]);
+	like((failure($text))[2], qr/does not hold a key in base64url/, 'with none: named');
+	unlike($text, qr/not base64!/, 'and not shown');
+	pebble_end();
 };
 
 stop('double');

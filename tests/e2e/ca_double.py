@@ -20,7 +20,10 @@ LIE, CERTIFICATE, KEY, CA_CERTIFICATE, CA_KEY, SCRATCH = sys.argv[1:]
 PEM = "application/pem-certificate-chain"
 TOKEN = "DGyRejmCefe7v4NfDGDKfA"
 URN = "urn:ietf:params:acme:error:"
+# drop-STEP: the first two requests of that step are cut off (libcurl itself sends once more over a new connection).
+DROPS = 2 if LIE.startswith("drop-") else 0
 lock = threading.Lock()
+dropped = 0
 orders = []  # each: {"status", "names", "authorized", "certificate"}
 nonces = 0
 account_key = None  # the JWK that holds the account; the double checks no signature, but believes who says what
@@ -44,10 +47,17 @@ def sign(csr):
     with open(request, "wb") as file:
         file.write(csr)
     extensions = os.path.join(SCRATCH, "extensions")
+    names, copy = ("", ["-copy_extensions", "copy"])
+    if LIE == "fewer-names":
+        names, copy = ("subjectAltName=DNS:mail.domain.pl\n", [])
     with open(extensions, "w") as file:
-        file.write("authorityKeyIdentifier=keyid\n")
-    return openssl("x509", "-req", "-inform", "DER", "-in", request, "-CA", CA_CERTIFICATE, "-CAkey", CA_KEY,
-                   "-CAcreateserial", "-days", "30", "-copy_extensions", "copy", "-extfile", extensions)
+        file.write("authorityKeyIdentifier=keyid\nextendedKeyUsage=serverAuth\n" + names)
+    # Of an authority below the first, which is never shown.
+    ca = [os.path.join(os.path.dirname(CA_CERTIFICATE), "hidden" + end) for end in (".pem", ".key")]
+    if LIE != "no-intermediate":
+        ca = [CA_CERTIFICATE, CA_KEY]
+    return openssl("x509", "-req", "-inform", "DER", "-in", request, "-CA", ca[0], "-CAkey", ca[1], "-CAcreateserial",
+                   "-days", "-1" if LIE == "expired" else "30", *copy, "-extfile", extensions)
 
 
 def foreign():
@@ -58,6 +68,8 @@ def foreign():
 def chain(leaf):
     ca = read(CA_CERTIFICATE)
     return {
+        "no-intermediate": lambda: leaf,
+        "bare": lambda: leaf,
         "foreign-key": lambda: foreign() + ca,
         "reversed-chain": lambda: ca + leaf,
         "strange-chain": lambda: leaf + foreign(),
@@ -82,6 +94,8 @@ def directory():
         d["newOrder"] = BASE.replace("https", "http") + "/order"
     if LIE == "file-url":
         d["newNonce"] = "file:///etc/passwd"
+    if LIE == "profiles":
+        d["meta"]["profiles"] = {"classic": BASE + "/classic", "tlsserver": BASE + "/tlsserver"}
     if LIE == "external-account":
         d["meta"]["externalAccountRequired"] = True
     text = json.dumps(d).encode()
@@ -89,14 +103,19 @@ def directory():
         text = text[:-1] + b', "newOrder": "https://192.0.2.1/order"}'
     if LIE == "case-variant":
         text = text[:-1] + b', "NEWORDER": "https://192.0.2.1/order"}'
+    if LIE == "truncated":
+        text = text[:-9]
     return deep() if LIE == "deep" else text
 
 
 def order_json(number):
     o = orders[number]
-    answer = {"status": o["status"], "identifiers": [{"type": "dns", "value": n} for n in o["names"]],
+    names = o["names"][:-1] if LIE == "fewer-identifiers" else o["names"]
+    answer = {"status": o["status"], "identifiers": [{"type": "dns", "value": n} for n in names],
               "authorizations": [] if LIE == "no-authorizations" else [f"{BASE}/authorization/{number}"],
               "finalize": f"{BASE}/finalize/{number}"}
+    if LIE == "expires":
+        answer["expires"] = "2020-01-01T00:00:00Z" if o["seen"] else "2099-01-01T00:00:00Z"
     if o["status"] == "valid":
         answer["certificate"] = f"{BASE}/certificate/{number}"
     if o["status"] == "invalid":
@@ -191,10 +210,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def handle_one(self):
+        global dropped
         print(self.command, self.path, flush=True)
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         if self.lies_at_once():
+            return
+        if dropped < DROPS and self.path.strip("/").split("/")[0] == LIE[5:]:
+            dropped += 1
+            self.cut()
             return
         payload = {}
         if self.path.startswith("/renewal-info/"):
@@ -275,15 +299,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
                           {"type": URN + "caa", "detail": "CAA forbids it",
                            "identifier": {"type": "dns", "value": "mail.domain.pl"}}],
                          Retry_After="1000000000000")
+        elif LIE == "already-replaced" and "replaces" in payload:
+            self.problem(409, "alreadyReplaced", "another order did that")
+        elif LIE == "no-rsa" and orders and len(orders) < 3:
+            self.problem(503, "serverInternal", "not now", Retry_After="7")
         elif LIE == "bad-signature-algorithm":
             self.problem(400, "badSignatureAlgorithm", "ES256 is not spoken here")
         else:
             self.new_order(payload)
 
     def new_order(self, payload):
+        print("ordered", *[f"{k}={payload[k]}" for k in ("profile", "replaces") if k in payload], flush=True)
         if "replaces" in payload:
             print("replaces", payload["replaces"], flush=True)
-        ready = LIE == "no-authorizations"
+        ready = LIE in ("no-authorizations", "no-rsa")
         orders.append({"status": "ready" if ready else "pending", "authorized": ready, "tried": False, "seen": False,
                        "names": [i["value"] for i in payload["identifiers"]], "certificate": b""})
         number = len(orders) - 1
@@ -302,7 +331,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         first, o["tried"] = not o["tried"], True
         if LIE == "hanging-challenge" and first:
             threading.Event().wait()
-        if LIE in ("forgotten", "invalid-later") and number == 0:
+        if LIE in ("forgotten", "invalid-later", "expires") and number == 0:
             o["seen"] = True
             self.cut()
             return

@@ -2,6 +2,7 @@
 #include "hub/jws.h"
 #include "lib/chain.h"
 #include "lib/json.h"
+#include "lib/mem.h"
 #include "lib/seal.h"
 
 #include <openssl/bn.h>
@@ -123,6 +124,28 @@ static void only_its_alphabet_is_base64url(void **state)
 	assert_false(base64url_is("abc", 2));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_false(base64url_is(bad[i], 128));
+}
+
+static void base64url_is_read_back(void **state)
+{
+	(void)state;
+	static const char *const wrong[] = {"a", "ab=c", "a+b/", "ab cd", "abcde"};
+	for (size_t len = 0; len < 64; len++) {
+		auto_buf struct buf text = BUF_INIT(256), bytes = BUF_INIT(64);
+		uint8_t data[64];
+		for (size_t i = 0; i < len; i++)
+			data[i] = (uint8_t)(len * 37 + i * 101);
+		assert_int_equal(base64url_encode(data, len, &text), 0);
+		assert_int_equal(base64url_decode(buf_text(&text), &bytes), 0);
+		assert_int_equal(bytes.len, len);
+		assert_memory_equal(len ? bytes.data : data, data, len);
+	}
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		auto_buf struct buf bytes = BUF_INIT(64);
+		assert_int_equal(base64url_decode(wrong[i], &bytes), -1);
+	}
+	auto_buf struct buf few = BUF_INIT(2);
+	assert_int_equal(base64url_decode("AAAA", &few), -1);
 }
 
 static void the_jwk_is_in_canonical_form(void **state)
@@ -277,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(base64url_is_that_of_the_rfc),
 		cmocka_unit_test(only_its_alphabet_is_base64url),
+		cmocka_unit_test(base64url_is_read_back),
 		cmocka_unit_test(the_jwk_is_in_canonical_form),
 		cmocka_unit_test(coordinates_keep_their_leading_zeros),
 		cmocka_unit_test(the_thumbprint_is_that_of_rfc_7638),
