@@ -8,6 +8,7 @@
 #include "hub/publish.h"
 #include "hub/renewal.h"
 #include "hub/rollback.h"
+#include "hub/standing.h"
 #include "hub/status.h"
 #include "hub/thumbprint.h"
 #include "lib/bundle.h"
@@ -31,6 +32,20 @@ static bool flag(const cJSON *request, const char *key)
 	return cJSON_IsTrue(json_get(request, key));
 }
 
+/* What was seen from outside. True when every endpoint serves what it should, if not for long. */
+static bool say_endpoints(struct client *c)
+{
+	bool good = true;
+	auto_json cJSON *rows = standing_status(c->hub);
+	for (cJSON *row; (row = cJSON_DetachItemFromArray(rows, 0));) {
+		const char *verdict = cJSON_GetStringValue(json_get(row, "verdict"));
+		good = good && verdict && (strcmp(verdict, "ok") == 0 || strcmp(verdict, "expiring") == 0);
+		cJSON_AddStringToObject(row, "event", "endpoint");
+		client_say(c, row);
+	}
+	return good;
+}
+
 static void do_status(struct client *c, const cJSON *request)
 {
 	(void)request;
@@ -42,6 +57,7 @@ static void do_status(struct client *c, const cJSON *request)
 			client_say(c, status_agent(c->hub, r, &r->agents[k]));
 		converged = converged && rollout_converged(r);
 	}
+	converged = say_endpoints(c) && converged;
 	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, c->hub->root_error[0] ? "warning" : NULL, c->hub->root_error);
 }
 

@@ -4,6 +4,7 @@
 #include "hub/hold.h"
 #include "hub/rollback.h"
 #include "hub/session.h"
+#include "hub/standing.h"
 #include "hub/window.h"
 #include "lib/bundle.h"
 #include "lib/clock.h"
@@ -290,6 +291,8 @@ static void log_changes(struct fleet_item *item)
 			continue;
 		item->logged[i] = a->state;
 		log_change(r, a);
+		if (a->state == ROLLOUT_VERIFIED)
+			standing_soon(item->hub, r->certificate);
 	}
 	log_rollback(item);
 }
