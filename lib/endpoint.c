@@ -19,6 +19,8 @@ static const struct language languages[] = {
 	{"imap", PROBE_IMAP, PROBE_IMAP, {143}},
 	{"pop3", PROBE_POP3, PROBE_POP3, {110}},
 	{"sieve", PROBE_SIEVE, PROBE_SIEVE, {4190}},
+	{"postgres", PROBE_POSTGRES, PROBE_POSTGRES, {5432}},
+	{"mysql", PROBE_MYSQL, PROBE_MYSQL, {3306}},
 	{"smtps", PROBE_TLS, PROBE_SMTP, {465}},
 	{"imaps", PROBE_TLS, PROBE_IMAP, {993}},
 	{"pop3s", PROBE_TLS, PROBE_POP3, {995}},
@@ -133,7 +135,7 @@ int endpoint_parse(const char *text, struct endpoint *ret, struct error *err)
 	if (!language)
 		return error_set(err, ERROR_USAGE,
 			"endpoint \"%s\": protocol \"%s\" is not known; known are smtp imap pop3 sieve "
-			"(STARTTLS), "
+			"postgres mysql (STARTTLS), "
 			"smtps imaps pop3s tls (TLS at once)",
 			text, slash + 1);
 	e.protocol = language->protocol;

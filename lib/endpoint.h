@@ -10,11 +10,13 @@
 #include <sys/socket.h>
 
 enum probe_protocol {
-	PROBE_TLS,   /* TLS at once; as `inner`: what is spoken inside is not known */
-	PROBE_SMTP,  /* STARTTLS, RFC 3207 */
-	PROBE_IMAP,  /* RFC 3501 section 6.2.1 */
-	PROBE_POP3,  /* STLS, RFC 2595 section 4 */
-	PROBE_SIEVE, /* RFC 5804 section 2.2 */
+	PROBE_TLS,      /* TLS at once; as `inner`: what is spoken inside is not known */
+	PROBE_SMTP,     /* STARTTLS, RFC 3207 */
+	PROBE_IMAP,     /* RFC 3501 section 6.2.1 */
+	PROBE_POP3,     /* STLS, RFC 2595 section 4 */
+	PROBE_SIEVE,    /* RFC 5804 section 2.2 */
+	PROBE_POSTGRES, /* SSLRequest */
+	PROBE_MYSQL,    /* MySQL's and MariaDB's handshake, with CLIENT_SSL */
 };
 
 enum { ENDPOINT_TEXT_MAX = 96 };
@@ -29,10 +31,11 @@ struct endpoint {
 };
 
 /* "127.0.0.1:25", "[::1]:993", "127.0.0.1:10025+proxy", "127.0.0.1:2525/smtp", "…/tls+proxy". The protocol
- * follows from a well-known port: 25 587 smtp, 110 pop3, 143 imap, 4190 sieve with STARTTLS; 465 smtps,
+ * follows from a well-known port: 25 587 smtp, 110 pop3, 143 imap, 4190 sieve with STARTTLS, 5432
+ * postgres, 3306 mysql; 465 smtps,
  * 993 imaps, 995 pop3s; those plus 10000 (the customary PROXY twins) likewise; TLS at once otherwise. After
- * a slash it can be told: smtp imap pop3 sieve (STARTTLS), smtps imaps pop3s tls (TLS at once). ERROR_USAGE
- * with the reason. */
+ * a slash it can be told: smtp imap pop3 sieve postgres mysql (STARTTLS), smtps imaps pop3s tls (TLS at
+ * once). ERROR_USAGE with the reason. */
 int endpoint_parse(const char *text, struct endpoint *ret, struct error *err);
 
 #endif

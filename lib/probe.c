@@ -167,7 +167,7 @@ static enum need converse(struct probe *p)
 {
 	uint8_t chunk[CHUNK];
 	enum need need = NEED_NEXT;
-	while (p->talk.state == STARTTLS_MORE) {
+	while (p->talk.state == STARTTLS_MORE || (p->talk.state == STARTTLS_READY && p->send.len)) {
 		errno = 0;
 		int rc = p->send.len ? transport_write(p, p->send.data, (int)p->send.len, &need)
 				     : transport_read(p, chunk, sizeof(chunk), &need);
@@ -219,7 +219,7 @@ static enum need phase_connect(struct probe *p)
 	p->result.connected = true;
 	char helo[64];
 	own_literal(p, helo, sizeof(helo));
-	starttls_begin(&p->talk, p->endpoint.protocol, helo);
+	starttls_begin(&p->talk, p->endpoint.protocol, helo, &p->send);
 	p->phase = PHASE_DIALOGUE;
 	/* A new socket's buffer has room for sixteen bytes. */
 	if (p->endpoint.proxy &&

@@ -118,6 +118,8 @@ static const struct language languages[] = {
 	[PROBE_IMAP] = {"IMAP", judge_imap, TAG " STARTTLS\r\n", TAG " LOGOUT\r\n"},
 	[PROBE_POP3] = {"POP3", judge_pop3, "STLS\r\n", "QUIT\r\n"},
 	[PROBE_SIEVE] = {"ManageSieve", judge_sieve, "STARTTLS\r\n", "LOGOUT\r\n"},
+	[PROBE_POSTGRES] = {"PostgreSQL", NULL, "", ""},
+	[PROBE_MYSQL] = {"MySQL", NULL, "", ""},
 };
 
 const char *starttls_protocol_name(enum probe_protocol protocol)
@@ -133,9 +135,12 @@ const char *starttls_where(const struct starttls *s)
 	case STARTTLS_EHLO:
 		return "waiting for the answer to EHLO";
 	case STARTTLS_UPGRADE:
-		return s->protocol == PROBE_POP3 ? "waiting for the answer to STLS"
-						 : "waiting for the answer to STARTTLS";
+		return s->protocol == PROBE_POP3       ? "waiting for the answer to STLS"
+		       : s->protocol == PROBE_POSTGRES ? "waiting for the answer to SSLRequest"
+						       : "waiting for the answer to STARTTLS";
 	case STARTTLS_FAREWELL:
+		if (s->protocol == PROBE_MYSQL)
+			return "waiting for the answer to the login";
 		return s->protocol == PROBE_SMTP || s->protocol == PROBE_POP3
 			       ? "waiting for the answer to QUIT"
 			       : "waiting for the answer to LOGOUT";
@@ -222,18 +227,187 @@ static void take_line(struct starttls *s, const char *line, struct buf *send)
 	}
 }
 
-void starttls_begin(struct starttls *s, enum probe_protocol protocol, const char *helo)
+/* ---- the databases: packets, not lines; what has come of one is kept in `line` ---- */
+
+enum {
+	POSTGRES_SSL_REQUEST = 80877103,
+	MYSQL_HEAD = 4, /* 24 bits of length, little-endian, and a number that counts up */
+	MYSQL_VERSION = 10,
+	MYSQL_ERROR = 0xff,
+	MYSQL_CLIENT_SSL = 0x800,
+	/* Protocol 4.1, TLS, authentication by a named plugin. */
+	MYSQL_CAPABILITIES = 0x200 | MYSQL_CLIENT_SSL | 0x8000 | 0x80000,
+	MYSQL_UTF8 = 33,
+};
+
+static void not_this(struct starttls *s)
+{
+	s->line[s->line_len] = '\0';
+	give_up(s, "is not what answers:", s->line);
+}
+
+/* The text of an error packet, which need not end. */
+static void told(struct starttls *s, const char *text, size_t len)
+{
+	error_set(&s->reason, ERROR_PERMANENT, "%s refuses: \"%.*s\" (%s)",
+		starttls_protocol_name(s->protocol), (int)(len < 200 ? len : 200), text, starttls_where(s));
+	finish(s, s->leaving ? STARTTLS_OVER : STARTTLS_REFUSED);
+}
+
+/* An ErrorResponse: 'E', 32 bits of length, fields that are a letter and a string with its NUL. Servers of
+ * before version 3 of the protocol send 'E' and a string. */
+static void postgres_error(struct starttls *s)
+{
+	static const size_t head = 5;
+	if (s->line_len < head)
+		return;
+	const uint8_t *bytes = (const uint8_t *)s->line;
+	size_t len = (size_t)bytes[1] << 24 | (size_t)bytes[2] << 16 | (size_t)bytes[3] << 8 | bytes[4];
+	if (len < 4 || len >= sizeof(s->line) - 1) {
+		not_this(s);
+		return;
+	}
+	if (s->line_len < 1 + len)
+		return;
+	s->line[s->line_len] = '\0';
+	const char *at = s->line + head, *end = s->line + s->line_len;
+	while (at < end && *at && *at != 'M')
+		at += strlen(at) + 1;
+	if (at < end && *at == 'M')
+		told(s, at + 1, strlen(at + 1));
+	else
+		not_this(s);
+}
+
+static void take_postgres(struct starttls *s)
+{
+	if (s->line[0] == 'S') {
+		finish(s, STARTTLS_READY);
+	} else if (s->line[0] == 'N') {
+		refuse(s, "PostgreSQL answers, but does not offer TLS (ssl = off)");
+		finish(s, STARTTLS_REFUSED);
+	} else if (s->line[0] == 'E') {
+		postgres_error(s);
+	} else {
+		not_this(s);
+	}
+}
+
+static void mysql_head(struct buf *send, uint32_t len, uint8_t number)
+{
+	const uint8_t head[MYSQL_HEAD] = {len & 0xff, len >> 8 & 0xff, len >> 16 & 0xff, number};
+	buf_add(send, head, sizeof(head));
+}
+
+/* What both the request for TLS and the login begin with. */
+static void mysql_client(struct buf *send)
+{
+	const uint8_t client[32] = {MYSQL_CAPABILITIES & 0xff, MYSQL_CAPABILITIES >> 8 & 0xff,
+		MYSQL_CAPABILITIES >> 16 & 0xff, 0, 0, 0, 0, 1, MYSQL_UTF8};
+	buf_add(send, client, sizeof(client));
+}
+
+/* Who hangs up before the login is counted: after max_connect_errors (100) MySQL and MariaDB block the host.
+ * A login that is refused is not, so that is how to leave: as a user whom nobody has, without a password. */
+static void mysql_login(struct buf *send)
+{
+	static const char login[] = "certsync-probe\0\0mysql_native_password";
+	mysql_head(send, 32 + sizeof(login), 2);
+	mysql_client(send);
+	buf_add(send, login, sizeof(login));
+}
+
+/* The greeting behind its head: version, the server's version and a NUL, 4 bytes of number, 8 of salt, a NUL,
+ * capabilities. */
+static void mysql_greeting(struct starttls *s, size_t len, struct buf *send)
+{
+	enum { TO_CAPABILITIES = 4 + 8 + 1 };
+	const uint8_t *bytes = (const uint8_t *)s->line + MYSQL_HEAD;
+	const uint8_t *nul = len ? memchr(bytes, '\0', len) : NULL;
+	if (!nul || bytes[0] != MYSQL_VERSION || (size_t)(nul + 1 - bytes) + TO_CAPABILITIES + 2 > len) {
+		not_this(s);
+		return;
+	}
+	const uint8_t *at = nul + 1 + TO_CAPABILITIES;
+	if (!((at[0] | at[1] << 8) & MYSQL_CLIENT_SSL)) {
+		refuse(s, "MySQL answers, but does not offer TLS (have_ssl is not YES)");
+		finish(s, STARTTLS_REFUSED);
+		return;
+	}
+	mysql_head(send, 32, 1);
+	mysql_client(send);
+	finish(s, STARTTLS_READY);
+}
+
+/* An error packet: 0xff, 16 bits of code, perhaps '#' and five letters of state, text. */
+static void mysql_error(struct starttls *s, size_t len)
+{
+	const char *at = s->line + MYSQL_HEAD + 3, *end = s->line + MYSQL_HEAD + len;
+	if (end - at > 6 && *at == '#')
+		at += 6;
+	if (at < end)
+		told(s, at, (size_t)(end - at));
+	else
+		not_this(s);
+}
+
+static void take_mysql(struct starttls *s, struct buf *send)
+{
+	if (s->line_len < MYSQL_HEAD)
+		return;
+	const uint8_t *head = (const uint8_t *)s->line;
+	size_t len = (size_t)head[2] << 16 | (size_t)head[1] << 8 | head[0];
+	if (len == 0 || len >= sizeof(s->line) - 1 - MYSQL_HEAD || head[3] != (s->leaving ? 3 : 0)) {
+		not_this(s);
+		return;
+	}
+	if (s->line_len < MYSQL_HEAD + len)
+		return;
+	if (s->leaving)
+		finish(s, STARTTLS_OVER);
+	else if (head[MYSQL_HEAD] == MYSQL_ERROR)
+		mysql_error(s, len);
+	else
+		mysql_greeting(s, len, send);
+}
+
+static bool speaks_packets(const struct starttls *s)
+{
+	return s->protocol == PROBE_POSTGRES || s->protocol == PROBE_MYSQL;
+}
+
+static void take_packet_byte(struct starttls *s, char byte, struct buf *send)
+{
+	s->line[s->line_len++] = byte;
+	if (s->protocol == PROBE_POSTGRES)
+		take_postgres(s);
+	else
+		take_mysql(s, send);
+}
+
+/* ---- both ---- */
+
+void starttls_begin(struct starttls *s, enum probe_protocol protocol, const char *helo, struct buf *send)
 {
 	*s = (struct starttls){.protocol = protocol};
 	snprintf(s->helo, sizeof(s->helo), "%s", helo);
 	if (protocol == PROBE_TLS)
 		finish(s, STARTTLS_READY);
+	if (protocol != PROBE_POSTGRES)
+		return;
+	buf_put_u32(send, 8);
+	buf_put_u32(send, POSTGRES_SSL_REQUEST);
+	s->step = STARTTLS_UPGRADE;
 }
 
 void starttls_leave(struct starttls *s, enum probe_protocol protocol, bool greeting, struct buf *send)
 {
 	*s = (struct starttls){.protocol = protocol, .leaving = true};
-	if (protocol == PROBE_TLS)
+	if (protocol == PROBE_MYSQL) {
+		mysql_login(send);
+		s->step = STARTTLS_FAREWELL;
+	} else if (protocol == PROBE_TLS || protocol == PROBE_POSTGRES)
+		/* PostgreSQL does not even log who hangs up before he has said who he is. */
 		finish(s, STARTTLS_OVER);
 	else if (!greeting)
 		enter(s, STARTTLS_FAREWELL, send);
@@ -262,16 +436,19 @@ enum starttls_state starttls_feed(struct starttls *s, const void *data, size_t l
 {
 	const char *bytes = data;
 	size_t taken = 0;
+	void (*take)(struct starttls *, char, struct buf *) =
+		speaks_packets(s) ? take_packet_byte : take_byte;
 	while (taken < len && s->state == STARTTLS_MORE)
-		take_byte(s, bytes[taken++], send);
+		take(s, bytes[taken++], send);
 	/* What was to be sent and was not tells of answers that came before their questions. */
-	if (s->state != STARTTLS_READY || (taken == len && send->len == 0))
+	bool early = send->len && s->protocol != PROBE_MYSQL;
+	if (s->state != STARTTLS_READY || (taken == len && !early))
 		return s->state;
 	error_set(&s->reason, ERROR_PERMANENT,
 		"text before the handshake: %zu bytes more than the answer to STARTTLS, which something in "
 		"between may "
 		"have put there",
-		send->len ? len : len - taken);
+		early ? len : len - taken);
 	finish(s, STARTTLS_REFUSED);
 	return s->state;
 }

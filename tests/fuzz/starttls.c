@@ -1,4 +1,4 @@
-/* What a mail server says on the way to TLS and on the way out. First byte: protocol, whether we are leaving,
+/* What a mail server or a database says on the way to TLS and on the way out. First byte: protocol, whether we are leaving,
  * and the size of the pieces that it comes in. */
 #include "lib/starttls.h"
 #include "tests/fuzz/fuzz.h"
@@ -9,12 +9,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	auto_buf struct buf send = BUF_INIT(STARTTLS_SEND_MAX);
 	if (!size)
 		return 0;
-	enum probe_protocol protocol = data[0] % (PROBE_SIEVE + 1);
+	enum probe_protocol protocol = data[0] % (PROBE_MYSQL + 1);
 	size_t piece = data[0] & 0x40 ? 1 : 1 + data[0] / 8u % 8 * 100;
 	if (data[0] & 0x80)
 		starttls_leave(&s, protocol, true, &send);
 	else
-		starttls_begin(&s, protocol, "[127.0.0.1]");
+		starttls_begin(&s, protocol, "[127.0.0.1]", &send);
 	data++, size--;
 	while (size && s.state == STARTTLS_MORE) {
 		size_t len = size < piece ? size : piece;

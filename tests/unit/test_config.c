@@ -472,7 +472,7 @@ static void faults_of_the_agent_are_named(void **state)
 		"resolved here\n"
 		"3: probe: endpoint \"127.0.0.1:99999\": the port must be a number from 1 to 65535\n"
 		"3: probe: endpoint \"127.0.0.1:25/ftp\": protocol \"ftp\" is not known; known are smtp imap pop3 sieve "
-		"(STARTTLS), smtps imaps pop3s tls (TLS at once)\n"
+		"postgres mysql (STARTTLS), smtps imaps pop3s tls (TLS at once)\n"
 		"4: timeout: \"0s\" is outside of \"1s\" to \"1h\"\n"
 		"4: service \"dovecot\": probe is missing: list the ports where it serves the certificate, "
 		"like "

@@ -19,7 +19,7 @@ static void begin(enum probe_protocol protocol)
 {
 	buf_release(&sent);
 	sent = BUF_INIT(STARTTLS_SEND_MAX);
-	starttls_begin(&talk, protocol, "[127.0.0.1]");
+	starttls_begin(&talk, protocol, "[127.0.0.1]", &sent);
 }
 
 static void leave(enum probe_protocol protocol, bool greeting)
@@ -165,6 +165,113 @@ static void sieve_reaches_tls(void **state)
 	assert_reason("does not offer STARTTLS");
 }
 
+static const uint8_t ssl_request[] = {0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f};
+
+/* Packets: what is sent has to be compared by length; what is heard, too. */
+static void hear_bytes(const void *data, size_t len, enum starttls_state state)
+{
+	buf_reset(&sent);
+	assert_int_equal(starttls_feed(&talk, data, len, &sent), state);
+}
+
+static void postgres_reaches_tls(void **state)
+{
+	(void)state;
+	begin(PROBE_POSTGRES);
+	assert_int_equal(sent.len, sizeof(ssl_request));
+	assert_memory_equal(sent.data, ssl_request, sizeof(ssl_request));
+	hear_bytes("S", 1, STARTTLS_READY);
+	assert_int_equal(sent.len, 0);
+	leave(PROBE_POSTGRES, false);
+	assert_says(STARTTLS_OVER, "");
+}
+
+static void postgres_that_has_no_tls_says_so(void **state)
+{
+	(void)state;
+	begin(PROBE_POSTGRES);
+	hear_bytes("N", 1, STARTTLS_REFUSED);
+	assert_reason("does not offer TLS");
+	static const char full[] = "E\0\0\0\x1eSFATAL\0M" "too many clients\0";
+	begin(PROBE_POSTGRES);
+	for (size_t i = 0; i < sizeof(full); i++)
+		hear_bytes(full + i, 1, i < sizeof(full) - 1 ? STARTTLS_MORE : STARTTLS_REFUSED);
+	assert_reason("refuses: \"too many clients\" (waiting for the answer to SSLRequest)");
+	begin(PROBE_POSTGRES);
+	hear_bytes("E\xff\xff\xff\xff", 5, STARTTLS_REFUSED);
+	assert_reason("is not what answers");
+	begin(PROBE_POSTGRES);
+	hear_bytes("SS", 2, STARTTLS_REFUSED);
+	assert_reason("text before the handshake");
+}
+
+#define MYSQL_GREETING(low, high) "\x27\0\0\0" "\x0a" "10.11.6-MariaDB\0" "idid" "saltsalt\0" low high "!\2\0" "xxxx"
+
+static void mysql_reaches_tls(void **state)
+{
+	(void)state;
+	static const char greeting[] = MYSQL_GREETING("\xfe", "\xff");
+	for (int bytewise = 0; bytewise < 2; bytewise++) {
+		begin(PROBE_MYSQL);
+		for (size_t i = 0; bytewise && i < sizeof(greeting) - 2; i++)
+			hear_bytes(greeting + i, 1, STARTTLS_MORE);
+		if (bytewise)
+			hear_bytes(greeting + sizeof(greeting) - 2, 1, STARTTLS_READY);
+		else
+			hear_bytes(greeting, sizeof(greeting) - 1, STARTTLS_READY);
+		assert_int_equal(sent.len, 36);
+		assert_memory_equal(sent.data, " \0\0\1", 4);
+	}
+	leave(PROBE_MYSQL, false);
+	assert_int_equal(talk.state, STARTTLS_MORE);
+	assert_int_equal(sent.data[3], 2);
+	assert_int_equal(sent.data[0], sent.len - 4);
+	hear_bytes("\5\0\0\3\xff\x15\4no", 9, STARTTLS_OVER);
+}
+
+static void mysql_that_has_no_tls_says_so(void **state)
+{
+	(void)state;
+	static const char greeting[] = MYSQL_GREETING("\xfe", "\xf7");
+	begin(PROBE_MYSQL);
+	hear_bytes(greeting, sizeof(greeting) - 1, STARTTLS_REFUSED);
+	assert_reason("does not offer TLS");
+	begin(PROBE_MYSQL);
+	hear_bytes("\x12\0\0\0\xff\x69\x04Host is blocked", 22, STARTTLS_REFUSED);
+	assert_reason("refuses: \"Host is blocked\" (waiting for the greeting)");
+	begin(PROBE_MYSQL);
+	hear_bytes("\xd\0\0\0\xff\x10\4#08004full", 17, STARTTLS_REFUSED);
+	assert_reason("refuses: \"full\"");
+	static const char early[] = MYSQL_GREETING("\xfe", "\xff") "x";
+	begin(PROBE_MYSQL);
+	hear_bytes(early, sizeof(early) - 1, STARTTLS_REFUSED);
+	assert_reason("text before the handshake: 1 bytes");
+}
+
+static void what_is_no_greeting_of_mysql_is_refused(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} wrong[] = {
+		{"SSH-2.0-OpenSSH", 15},
+		{"\0\0\0\0", 4},
+		{"\xff\xff\xff\0", 4},
+		{"\1\0\0\1", 4},
+		{"\1\0\0\0\x0a", 5},
+		{"\1\0\0\0\xff", 5},
+		{"\3\0\0\0\xff\1\1", 7},
+		{"\5\0\0\0\x0a" "abc\0", 9},
+		{"\5\0\0\0\x09" "abc\0", 9},
+	};
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		begin(PROBE_MYSQL);
+		hear_bytes(wrong[i].bytes, wrong[i].len, STARTTLS_REFUSED);
+		assert_reason("is not what answers");
+	}
+}
+
 static void tls_at_once_needs_no_words(void **state)
 {
 	(void)state;
@@ -293,6 +400,8 @@ static void the_protocol_follows_from_the_port(void **state)
 		{"127.0.0.1:110", PROBE_POP3, PROBE_POP3, false},
 		{"127.0.0.1:143", PROBE_IMAP, PROBE_IMAP, false},
 		{"127.0.0.1:4190", PROBE_SIEVE, PROBE_SIEVE, false},
+		{"127.0.0.1:5432", PROBE_POSTGRES, PROBE_POSTGRES, false},
+		{"127.0.0.1:3306", PROBE_MYSQL, PROBE_MYSQL, false},
 		{"[::1]:993", PROBE_TLS, PROBE_IMAP, false},
 		{"127.0.0.1:995", PROBE_TLS, PROBE_POP3, false},
 		{"127.0.0.1:465", PROBE_TLS, PROBE_SMTP, false},
@@ -391,6 +500,11 @@ int main(void)
 		cmocka_unit_test(imap_that_is_logged_in_already_cannot_start_tls),
 		cmocka_unit_test(pop3_reaches_tls),
 		cmocka_unit_test(sieve_reaches_tls),
+		cmocka_unit_test(postgres_reaches_tls),
+		cmocka_unit_test(postgres_that_has_no_tls_says_so),
+		cmocka_unit_test(mysql_reaches_tls),
+		cmocka_unit_test(mysql_that_has_no_tls_says_so),
+		cmocka_unit_test(what_is_no_greeting_of_mysql_is_refused),
 		cmocka_unit_test(tls_at_once_needs_no_words),
 		cmocka_unit_test(text_behind_the_answer_is_refused),
 		cmocka_unit_test(another_protocol_is_named_and_gets_no_answer),
