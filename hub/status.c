@@ -1,6 +1,7 @@
 #include "hub/status.h"
 #include "hub/fleet.h"
 #include "hub/lint.h"
+#include "hub/order.h"
 #include "hub/renewal.h"
 #include "hub/session.h"
 #include "hub/source.h"
@@ -110,6 +111,21 @@ static void add_renewal(const struct renewal *renewal, cJSON *o)
 		cJSON_AddItemToObject(item, "preflight", cJSON_Duplicate(status.preflight, true));
 }
 
+/* For TLSA records that are to stand before a key is used. */
+static void add_next_keys(struct hub *hub, const char *certificate, cJSON *o)
+{
+	const struct hub_certificate *c = hub_config_certificate(hub->config, certificate);
+	uint8_t digests[STORE_PAIRS_MAX][CHAIN_SHA256_SIZE];
+	char hex[CHAIN_HEX_MAX];
+	size_t count = 0;
+	struct error ignored;
+	if (!c || !c->next_key || order_next_keys(hub->store, certificate, digests, &count, &ignored) < 0)
+		return;
+	cJSON *list = cJSON_AddArrayToObject(o, "next_keys");
+	for (size_t i = 0; i < count; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(chain_hex(digests[i], hex)));
+}
+
 static void add_source(const struct source *source, cJSON *o)
 {
 	cJSON *item = cJSON_AddObjectToObject(o, "watch");
@@ -132,6 +148,7 @@ cJSON *status_certificate(struct hub *hub, const struct rollout *r)
 	add_warnings(hub, r->certificate, o);
 	if (renewal)
 		add_renewal(renewal, o);
+	add_next_keys(hub, r->certificate, o);
 	const struct source *source = source_find(hub, r->certificate);
 	if (source)
 		add_source(source, o);
