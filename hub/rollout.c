@@ -437,15 +437,16 @@ void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct mess
 	a->connected = true;
 	a->last_seen = now;
 	take_inventory(a, inventory);
-	if (has_desired(r, inventory) && !a->force) {
+	/* Also one that serves the desired revision: it has staged what this hub has never made. */
+	if (is_ahead(r, inventory)) {
+		go_ahead(r, a, inventory->high_water, now);
+	} else if (has_desired(r, inventory) && !a->force) {
 		a->stopped = inventory->stopped;
 		a->passed = true;
 		a->failed_staging = a->failed_activation = false;
 		probe(a, now, out);
 		/* Somebody has passed the barrier: a hub that was killed before it had noted that must not close it. */
 		r->open = true;
-	} else if (is_ahead(r, inventory)) {
-		go_ahead(r, a, inventory->high_water, now);
 	} else if (a->passed && gate_has_passed(a)) {
 		lose_revision(r, a, inventory->revision, now, true);
 		a->served_not_before = inventory->not_before;

@@ -1,5 +1,5 @@
 /* Thousands of random histories of a simulated fleet: publishes, losses, restarts of the hub with agents that join and leave,
- * failures, drift, restored disks, holds, windows, canaries, rollbacks by policy, old answers told again, jumps of the clock and of
+ * failures, drift, restored disks, foreign revisions, holds, windows, canaries, rollbacks by policy, old answers told again, jumps of the clock and of
  * the time zone. What must hold in each of them is checked at every step, from books that are kept here and not from the machine's
  * own; and when the faults stop, everything converges within a bound. A failing history prints its seed; CERTSYNC_SEED=N runs that
  * one alone, CERTSYNC_SEEDS=N the first N.
@@ -493,6 +493,14 @@ static void restore_disk(struct history *h, size_t i)
 		disconnect_node(h, i); /* whoever puts disks back ends the agent meanwhile */
 }
 
+/* It has had what this hub does not know: another one, or this one before it was restored from a backup, gave it out. */
+static void go_ahead(struct history *h, size_t i)
+{
+	struct node *n = &h->nodes[i];
+	if (!n->up && h->published && draw(h, 8) == 0)
+		n->high_water = (struct revision){1, h->published + 1 + draw(h, 2)};
+}
+
 static void build(struct history *h)
 {
 	rollout_init(&h->r, &h->certificate);
@@ -629,6 +637,7 @@ static void happen(struct history *h)
 		break;
 	case 12:
 		restore_disk(h, i);
+		go_ahead(h, i);
 		break;
 	case 13:
 		if (h->nodes[i].up)
@@ -682,6 +691,10 @@ static void converge(struct history *h)
 		publish(h);
 	for (size_t i = 0; i < h->count; i++)
 		h->nodes[i].test_broken = h->nodes[i].reload_broken = false;
+	settle(h);
+	for (size_t i = 0; i < h->count; i++)
+		while (h->r.agents[i].state == ROLLOUT_AHEAD)
+			publish(h); /* as a person does */
 	/* Holds end by themselves, a window comes within a day. */
 	int64_t end = h->now + BOUND + HOLD + (h->certificate.window_count ? DAY + BOUND : 0);
 	for (;;) {
