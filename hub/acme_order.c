@@ -46,7 +46,8 @@ static int check_profile(const struct acme *a, struct error *err)
 		if (buf_addf(&offered, "%s%s", offered.len ? ", " : "", profile->string) < 0)
 			break;
 	}
-	return error_set(err, ERROR_PERMANENT, "profile \"%s\": %s does not offer it, %s%s: correct profile in the certificate section",
+	return error_set(err, ERROR_PERMANENT,
+		"profile \"%s\": %s does not offer it, %s%s: correct profile in the certificate section",
 		a->job.profile, a->job.directory, offered.len ? "only " : "nor any other", buf_text(&offered));
 }
 
