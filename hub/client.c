@@ -2,6 +2,7 @@
 #include "hub/control.h"
 #include "hub/renewal.h"
 #include "hub/status.h"
+#include "lib/bundle.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTROL_STATE_UNTOLD = -1 };
+enum { CONTROL_STATE_UNTOLD = -1, CLIENT_WATCH_SECONDS = 10, CLIENT_SOON_US = 100000 };
 
 void client_wait(struct client *c, void (*gone)(void *context), void *context)
 {
@@ -96,6 +97,7 @@ void control_end_all(struct hub *hub, const char *reason)
 		c->followed_count = 0;
 		c->import[0] = '\0';
 		c->awaits_keys = false;
+		c->watch = NULL;
 		client_wait(c, NULL, NULL);
 		event_del(c->check);
 		client_refuse(c, CLI_FAILED, "%s", reason);
@@ -116,7 +118,8 @@ void client_follow(struct client *c, struct rollout *r, bool renewing)
 {
 	c->followed = mem_grow(c->followed, c->followed_count + 1, sizeof(*c->followed));
 	struct followed *f = &c->followed[c->followed_count++];
-	*f = (struct followed){.rollout = r, .renewing = renewing, .told = mem_array(r->agent_count, sizeof(int))};
+	*f = (struct followed){.rollout = r, .renewing = renewing, .told = mem_array(r->agent_count, sizeof(int)),
+		.wanted = renewing ? (struct revision){0, 0} : r->desired};
 	for (size_t i = 0; i < r->agent_count; i++)
 		f->told[i] = CONTROL_STATE_UNTOLD;
 	event_active(c->check, 0, 0);
@@ -145,6 +148,7 @@ static bool tell_renewal(struct client *c, struct followed *f, const char **ret_
 	renewal_status(renewal_find(c->hub, f->rollout->certificate), &status);
 	if (!status.running) {
 		f->renewing = false;
+		f->wanted = f->rollout->desired;
 		if (status.error[0])
 			*ret_error = status.error;
 		return false;
@@ -177,11 +181,48 @@ static bool has_converged(const struct client *c, const struct followed *f)
 	return !revision_is_placeholder(f->rollout->desired);
 }
 
+void client_watch(struct client *c, void (*tell)(struct client *c))
+{
+	c->watch = tell;
+	event_active(c->check, 0, 0);
+}
+
+/* The policy has gone back from what was asked for: all may have converged, but on the old content. */
+static bool tell_rolled_back(struct client *c)
+{
+	char text[REVISION_TEXT_MAX];
+	struct error ignored;
+	for (size_t i = 0; i < c->followed_count; i++) {
+		const struct followed *f = &c->followed[i];
+		auto_manifest struct manifest now = {0};
+		if (revision_is_placeholder(f->wanted) || revision_compare(f->rollout->desired, f->wanted) <= 0 ||
+			store_current(c->hub->store, f->rollout->certificate, &now, &ignored) <= 0 ||
+			!(now.flags & BUNDLE_ROLLBACK))
+			continue;
+		client_refuse(c, CLI_UNCONVERGED, "%s: revision %s is wanted no more: rolled back %s", f->rollout->certificate,
+			revision_text(f->wanted, text), now.reason);
+		return true;
+	}
+	return false;
+}
+
+/* And again after a while, since not all that is shown tells of its changes. */
+static void tell_watcher(struct client *c)
+{
+	static const struct timeval later = {CLIENT_WATCH_SECONDS, 0};
+	c->watch(c);
+	event_add(c->check, &later);
+}
+
 void client_check(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
 	struct client *c = context;
+	if (c->watch) {
+		tell_watcher(c);
+		return;
+	}
 	const char *error = NULL;
 	bool busy = false, converged = true;
 	for (size_t i = 0; i < c->followed_count; i++) {
@@ -202,6 +243,8 @@ void client_check(evutil_socket_t fd, short what, void *context)
 	}
 	for (size_t i = 0; i < c->followed_count; i++)
 		tell_agents(c, &c->followed[i], "agent");
+	if (tell_rolled_back(c))
+		return;
 	if (converged)
 		client_finish(c, CLI_DONE, NULL, NULL);
 	else if (revision_is_placeholder(c->followed[0].rollout->desired))
@@ -213,8 +256,12 @@ void client_check(evutil_socket_t fd, short what, void *context)
 
 void control_changed(struct hub *hub, const struct rollout *r)
 {
-	for (struct client *c = hub->clients; c; c = c->next)
+	static const struct timeval soon = {0, CLIENT_SOON_US};
+	for (struct client *c = hub->clients; c; c = c->next) {
+		if (c->watch)
+			event_add(c->check, &soon);
 		for (size_t i = 0; i < c->followed_count; i++)
 			if (c->followed[i].rollout == r)
 				event_active(c->check, 0, 0);
+	}
 }

@@ -16,6 +16,7 @@ struct followed {
 	struct rollout *rollout;
 	int *told;        /* each agent's state as the client knows it */
 	bool renewing;    /* wait for the order first */
+	struct revision wanted; /* which revision this is about; (0, 0): what the order will bring */
 	char step[128];   /* of the order, as the client knows it */
 };
 
@@ -36,6 +37,7 @@ struct client {
 	void (*gone)(void *context);   /* it waits for something of another module: told when the client ends */
 	void *gone_context;
 	bool awaits_keys;              /* it waits for the root half */
+	void (*watch)(struct client *c); /* NULL, or what it is told anew upon every change */
 };
 
 void client_free(struct client *c);
@@ -53,6 +55,9 @@ void client_follow(struct client *c, struct rollout *r, bool renewing);
 void client_check(evutil_socket_t fd, short what, void *context); /* an event's: looks whether there is news */
 /* Whether the request is about this agent. */
 bool client_addresses(const struct client *c, const struct rollout_agent *a);
+
+/* `tell` is called now and after every change of whatever certificate, until the client ends. */
+void client_watch(struct client *c, void (*tell)(struct client *c));
 
 /* It waits for something that goes on without it: `gone` is called should the client end before client_done. */
 void client_wait(struct client *c, void (*gone)(void *context), void *context);

@@ -1,7 +1,9 @@
 #include "hub/commands.h"
-#include "hub/renewal_show.h"
 #include "hub/config.h"
+#include "hub/live.h"
+#include "hub/show.h"
 #include "lib/ask.h"
+#include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
 #include "lib/name.h"
@@ -12,239 +14,50 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { COMMAND_FAULTS_MAX = 64 * 1024, COMMAND_OUTPUT_MAX = 1024 * 1024, COMMAND_LINE_MAX = 2048 };
-
-/* What has been answered so far. */
-struct answers {
-	bool json, live; /* live: progress is shown as it comes */
-	cJSON *certificates, *agents, *revisions, *result; /* owned */
-};
-
-static void answers_release(struct answers *a)
-{
-	cJSON_Delete(a->certificates);
-	cJSON_Delete(a->agents);
-	cJSON_Delete(a->revisions);
-	cJSON_Delete(a->result);
-}
-
-static const char *text_of(const cJSON *o, const char *key)
-{
-	const cJSON *value = json_get(o, key);
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
-static double number_of(const cJSON *o, const char *key)
-{
-	const cJSON *value = json_get(o, key);
-	return cJSON_IsNumber(value) ? value->valuedouble : 0;
-}
-
-static bool is_true(const cJSON *o, const char *key)
-{
-	return cJSON_IsTrue(json_get(o, key));
-}
-
-/* Showing. */
-
-static void print_indented(const char *text)
-{
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-		printf("      | %.*s\n", (int)len, text);
-		text += len + (text[len] == '\n');
-	}
-}
-
-static void print_progress(const cJSON *agent)
-{
-	printf("%s  %-12s %s%s", text_of(agent, "certificate"), text_of(agent, "agent"), text_of(agent, "state"),
-		is_true(agent, "stopped") ? " (stopped)" : "");
-	if (strcmp(text_of(agent, "state"), "staged") == 0)
-		printf("  %.0f ms", number_of(agent, "stage_ms"));
-	if (strcmp(text_of(agent, "state"), "verified") == 0 && number_of(agent, "activate_ms") > 0)
-		printf("  %.0f ms", number_of(agent, "activate_ms"));
-	if (strcmp(text_of(agent, "state"), "failed") == 0)
-		printf(" at %s: %s", text_of(agent, "step"), text_of(agent, "error"));
-	putchar('\n');
-	fflush(stdout);
-}
-
-static const char *agent_detail(const cJSON *agent, char *out, size_t size)
-{
-	bool connected = is_true(agent, "connected");
-	const char *error = text_of(agent, "error");
-	if (text_of(agent, "held_until")[0])
-		snprintf(out, size, "until %s%s%s", text_of(agent, "held_until"), connected ? "" : "; away",
-			text_of(agent, "danger")[0] ? "; DANGER, see below" : "");
-	else if (error[0])
-		snprintf(out, size, "%s%s: %s%s", connected ? "" : "away; ", text_of(agent, "step"), error,
-			is_true(agent, "rolled_back") ? "; the old certificate is back" : "");
-	else if (!connected)
-		snprintf(out, size, "%s%s%s", text_of(agent, "last_seen")[0] ? "away since " : "never seen",
-			text_of(agent, "last_seen"), is_true(agent, "overdue") ? ", longer than its away_after" : "");
-	else if (text_of(agent, "waits_for")[0])
-		snprintf(out, size, "waits for %s", text_of(agent, "waits_for"));
-	else if (number_of(agent, "activate_ms") > 0)
-		snprintf(out, size, "staged in %.0f ms, activated in %.0f ms", number_of(agent, "stage_ms"),
-			number_of(agent, "activate_ms"));
-	else
-		out[0] = '\0';
-	return out;
-}
-
-/* What the table has no room for. */
-static void print_agent_notes(const cJSON *agent)
-{
-	if (text_of(agent, "danger")[0])
-		printf("    DANGER: %s is held: %s\n", text_of(agent, "agent"), text_of(agent, "danger"));
-	if (text_of(agent, "drifted")[0])
-		printf("    %s has drifted %.0f time%s, last %s: %s\n", text_of(agent, "agent"), number_of(agent, "drifts"),
-			number_of(agent, "drifts") == 1 ? "" : "s", text_of(agent, "drifted"), text_of(agent, "drift"));
-}
-
-static void print_agents(const struct answers *a, const char *certificate)
-{
-	static const char *const header[] = {"  AGENT", "STATE", "SERVED", "SINCE", "DETAIL"};
-	struct cli_table *table = cli_table_new(COUNT(header), header);
-	const cJSON *agent;
-	cJSON_ArrayForEach(agent, a->agents)
-	{
-		char detail[COMMAND_LINE_MAX];
-		if (strcmp(text_of(agent, "certificate"), certificate) != 0)
-			continue;
-		auto_free char *name = mem_printf("  %s", text_of(agent, "agent"));
-		auto_free char *state = mem_printf("%s%s", text_of(agent, "state"),
-			is_true(agent, "stopped") ? " (stopped)" : "");
-		const char *const cells[] = {name, state, text_of(agent, "served"), text_of(agent, "since"),
-			agent_detail(agent, detail, sizeof(detail))};
-		cli_table_row(table, cells);
-	}
-	cli_table_print(table);
-	cJSON_ArrayForEach(agent, a->agents)
-	{
-		if (strcmp(text_of(agent, "certificate"), certificate) == 0)
-			print_agent_notes(agent);
-		if (strcmp(text_of(agent, "certificate"), certificate) == 0 && text_of(agent, "rival")[0])
-			printf("    another machine tried to connect as %s at %s and was refused: a clone?\n", text_of(agent, "agent"),
-				text_of(agent, "rival"));
-		if (strcmp(text_of(agent, "certificate"), certificate) != 0 || !text_of(agent, "output")[0])
-			continue;
-		printf("    output of %s on %s:\n", text_of(agent, "step"), text_of(agent, "agent"));
-		print_indented(text_of(agent, "output"));
-	}
-}
-
-/* Probes that do not show the desired certificate: the one thing that a person must see. */
-static void print_bad_probes(const struct answers *a, const char *certificate)
-{
-	const cJSON *agent, *probe;
-	cJSON_ArrayForEach(agent, a->agents)
-	{
-		if (strcmp(text_of(agent, "certificate"), certificate) != 0)
-			continue;
-		cJSON_ArrayForEach(probe, json_get(agent, "probes"))
-		{
-			if (is_true(probe, "match") || is_true(probe, "stopped"))
-				continue;
-			printf("    %s %s: %s\n", text_of(agent, "agent"), text_of(probe, "endpoint"),
-				is_true(probe, "served") ? "serves another certificate" : text_of(probe, "text"));
-		}
-	}
-}
-
-static void print_source(const cJSON *certificate)
-{
-	const cJSON *renewal = json_get(certificate, "renewal");
-	const cJSON *watch = json_get(certificate, "watch");
-	if (renewal && is_true(renewal, "running"))
-		printf("  order: %s\n", text_of(renewal, "step"));
-	if (renewal && text_of(renewal, "error")[0])
-		printf("  renewal failed %.0f times: %s\n  next try %s\n", number_of(renewal, "failures"),
-			text_of(renewal, "error"), text_of(renewal, "due"));
-	else if (renewal)
-		printf("  next renewal %s\n", text_of(renewal, "due"));
-	if (renewal)
-		show_renewal(renewal);
-	show_warnings(certificate);
-	if (watch && text_of(watch, "error")[0])
-		printf("  watch: %s\n", text_of(watch, "error"));
-	if (text_of(certificate, "store_error")[0])
-		printf("  store: %s\n", text_of(certificate, "store_error"));
-}
-
-static void print_certificates(const struct answers *a)
-{
-	const cJSON *certificate;
-	cJSON_ArrayForEach(certificate, a->certificates)
-	{
-		const char *name = text_of(certificate, "certificate");
-		if (text_of(certificate, "fingerprint")[0])
-			printf("%s  revision %s  expires %s  from %s  %s\n  SHA-256 %s\n", name,
-				text_of(certificate, "revision"), text_of(certificate, "not_after"), text_of(certificate, "source"),
-				is_true(certificate, "converged") ? "converged" : "NOT converged", text_of(certificate, "fingerprint"));
-		else
-			printf("%s  nothing published yet\n", name);
-		if (text_of(certificate, "not_rolled_back")[0])
-			printf("  NOT rolled back, although an activation failed: %s\n", text_of(certificate, "not_rolled_back"));
-		print_source(certificate);
-		print_agents(a, name);
-		print_bad_probes(a, name);
-	}
-}
-
-/* The table at the end of push, renew and import. */
-static void print_outcome(const struct answers *a)
-{
-	const cJSON *agent;
-	const char *last = "";
-	cJSON_ArrayForEach(agent, a->agents)
-	{
-		if (strcmp(last, text_of(agent, "certificate")) == 0)
-			continue;
-		last = text_of(agent, "certificate");
-		printf("\n%s  revision %s\n", last, text_of(agent, "desired"));
-		print_agents(a, last);
-		print_bad_probes(a, last);
-	}
-}
+enum { COMMAND_FAULTS_MAX = 64 * 1024, COMMAND_OUTPUT_MAX = 1024 * 1024, COMMAND_LINE_MAX = 2048, COMMAND_TICK_MS = 500, COMMAND_WATCH_MS = 5000 };
 
 /* Asking. */
 
-static void on_answer(const cJSON *answer, void *context)
+/* One command's way from the request to what is shown. */
+struct asking {
+	const struct cli_line *line;
+	void (*show)(const struct answers *a); /* at the end */
+	bool json;
+	bool follows;      /* what it asked for takes its time, and can be left */
+	struct live *live; /* owned; NULL: not on a terminal */
+	struct answers answers;
+};
+
+static void print_change(const cJSON *answer)
 {
-	struct answers *a = context;
-	const char *event = text_of(answer, "event");
-	if (strcmp(event, "certificate") == 0)
-		cJSON_AddItemToArray(a->certificates, cJSON_Duplicate(answer, true));
-	else if (strcmp(event, "agent") == 0)
-		cJSON_AddItemToArray(a->agents, cJSON_Duplicate(answer, true));
-	else if (strcmp(event, "revision") == 0)
-		cJSON_AddItemToArray(a->revisions, cJSON_Duplicate(answer, true));
-	else if (strcmp(event, "result") == 0)
-		a->result = cJSON_Duplicate(answer, true);
-	else if (strcmp(event, "progress") == 0 && a->live && !a->json)
-		print_progress(answer);
-	else if (strcmp(event, "order") == 0 && a->live && !a->json)
-		printf("%s  order: %s\n", text_of(answer, "certificate"), text_of(answer, "step"));
+	if (strcmp(json_text(answer, "event"), "order") == 0)
+		printf("%s  order: %s\n", json_text(answer, "certificate"), json_text(answer, "step"));
+	else
+		show_progress(answer);
 	fflush(stdout);
 }
 
-static void print_json(struct answers *a)
+static void on_answer(const cJSON *answer, void *context)
 {
-	auto_json cJSON *all = cJSON_CreateObject();
-	cJSON_AddItemToObject(all, "certificates", steal(a->certificates));
-	cJSON_AddItemToObject(all, "agents", steal(a->agents));
-	if (cJSON_GetArraySize(a->revisions))
-		cJSON_AddItemToObject(all, "revisions", steal(a->revisions));
-	cJSON_AddNumberToObject(all, "exit", number_of(a->result, "exit"));
-	if (text_of(a->result, "error")[0])
-		cJSON_AddStringToObject(all, "error", text_of(a->result, "error"));
-	if (text_of(a->result, "warning")[0])
-		cJSON_AddStringToObject(all, "warning", text_of(a->result, "warning"));
-	char *text = cJSON_Print(all);
-	puts(text ? text : "{}");
-	cJSON_free(text);
+	struct asking *a = context;
+	const char *event = json_text(answer, "event");
+	if (answers_take(&a->answers, answer) || a->json || !a->follows ||
+		(strcmp(event, "progress") != 0 && strcmp(event, "order") != 0))
+		return;
+	if (a->live)
+		live_take(a->live, answer);
+	else
+		print_change(answer);
+}
+
+static bool on_tick(void *context)
+{
+	struct asking *a = context;
+	if (live_interrupted())
+		return false;
+	if (a->live)
+		live_draw(a->live);
+	return true;
 }
 
 static char *control_path(const struct cli_line *line, int *ret_exit)
@@ -263,40 +76,59 @@ static char *control_path(const struct cli_line *line, int *ret_exit)
 	return path;
 }
 
+static int unreachable(const struct error *err)
+{
+	return cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are "
+		"you in the group that may use it?", err->message);
+}
+
+static void show_answers(struct asking *a)
+{
+	if (a->json) {
+		answers_print_json(&a->answers);
+		return;
+	}
+	a->show(&a->answers);
+	if (json_text(a->answers.result, "warning")[0])
+		fprintf(stderr, "certsync: warning: %s\n", json_text(a->answers.result, "warning"));
+	if (json_text(a->answers.result, "error")[0])
+		cli_fail(CLI_FAILED, "%s", json_text(a->answers.result, "error"));
+}
+
 /* Asks, shows, returns the exit code. Takes the request over. */
 static int ask_hub(const struct cli_line *line, cJSON *request, const struct files *files,
 	void (*show)(const struct answers *a))
 {
 	struct error err;
 	auto_json cJSON *owned = request;
-	struct answers a = {.json = cli_has(line, "--json"), .live = show == print_outcome};
+	struct asking a = {.line = line, .show = show, .json = cli_has(line, "--json"), .follows = show == show_outcome};
 	int exit_code = CLI_USAGE;
 	auto_free char *path = control_path(line, &exit_code);
 	if (!path)
 		return exit_code;
-	a.certificates = cJSON_CreateArray();
-	a.agents = cJSON_CreateArray();
-	a.revisions = cJSON_CreateArray();
-	exit_code = ask(path, owned, files, on_answer, &a, &err);
-	if (exit_code < 0) {
-		exit_code = cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are "
-			"you in the group that may use it?", err.message);
-	} else if (a.json) {
-		print_json(&a);
-	} else {
-		show(&a);
-		if (text_of(a.result, "warning")[0])
-			fprintf(stderr, "certsync: warning: %s\n", text_of(a.result, "warning"));
-		if (text_of(a.result, "error")[0])
-			cli_fail(CLI_FAILED, "%s", text_of(a.result, "error"));
-	}
-	answers_release(&a);
+	answers_init(&a.answers);
+	if (a.follows)
+		live_catch_interrupt();
+	if (a.follows && !a.json && live_terminal())
+		a.live = live_new();
+	exit_code = ask_live(path, owned, files, on_answer, a.follows ? on_tick : NULL, COMMAND_TICK_MS, &a, &err);
+	if (a.live)
+		live_erase(a.live);
+	if (exit_code == ASK_STOPPED)
+		exit_code = cli_fail(CLI_UNCONVERGED, "interrupted; at the hub it goes on: certsync status --watch shows how far it is");
+	else if (exit_code < 0)
+		exit_code = unreachable(&err);
+	else
+		show_answers(&a);
+	if (a.live)
+		live_free(a.live);
+	answers_release(&a.answers);
 	return exit_code;
 }
 
 int command_follow(const struct cli_line *line, cJSON *request)
 {
-	return ask_hub(line, request, NULL, print_outcome);
+	return ask_hub(line, request, NULL, show_outcome);
 }
 
 int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context)
@@ -308,10 +140,7 @@ int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer,
 	if (!path)
 		return exit_code;
 	exit_code = ask(path, owned, NULL, answer, context, &err);
-	if (exit_code < 0)
-		return cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are "
-			"you in the group that may use it?", err.message);
-	return exit_code;
+	return exit_code < 0 ? unreachable(&err) : exit_code;
 }
 
 static cJSON *new_request(const char *command)
@@ -328,9 +157,94 @@ static void add_certificates(cJSON *request, const struct cli_line *line)
 		cJSON_AddItemToArray(names, cJSON_CreateString(line->plain[i]));
 }
 
+/* Watching: rounds of answers, each drawn when it is complete. */
+
+static void print_round(const void *what)
+{
+	char now[CLOCK_TEXT_MAX];
+	printf("certsync status at %s; it is drawn anew upon every change. Ctrl-C ends it.\n\n", clock_text(clock_wall(), now));
+	show_certificates(what);
+}
+
+/* On no terminal: what has changed since the round before, a line each. */
+static void print_changes(const struct answers *now, const struct answers *before)
+{
+	const cJSON *agent, *old;
+	cJSON_ArrayForEach(agent, now->agents)
+	{
+		bool same = false;
+		cJSON_ArrayForEach(old, before->agents)
+			same |= strcmp(json_text(agent, "certificate"), json_text(old, "certificate")) == 0 &&
+				strcmp(json_text(agent, "agent"), json_text(old, "agent")) == 0 &&
+				strcmp(json_text(agent, "state"), json_text(old, "state")) == 0 &&
+				strcmp(json_text(agent, "desired"), json_text(old, "desired")) == 0;
+		if (!same)
+			show_progress(agent);
+	}
+	fflush(stdout);
+}
+
+struct watching {
+	bool terminal;
+	struct answers now, before;
+};
+
+static void on_watched(const cJSON *answer, void *context)
+{
+	struct watching *w = context;
+	if (answers_take(&w->now, answer) || strcmp(json_text(answer, "event"), "round") != 0)
+		return;
+	if (w->terminal)
+		live_screen(print_round, &w->now);
+	else
+		print_changes(&w->now, &w->before);
+	answers_release(&w->before);
+	w->before = w->now;
+	answers_init(&w->now);
+}
+
+static bool on_watch_tick(void *context)
+{
+	const struct watching *w = context;
+	if (w->terminal && !live_interrupted())
+		live_screen(print_round, &w->before);
+	return !live_interrupted();
+}
+
+static int watch_status(const struct cli_line *line)
+{
+	struct error err;
+	struct watching w = {.terminal = live_terminal()};
+	int exit_code = CLI_USAGE;
+	auto_json cJSON *request = new_request("status");
+	auto_free char *path = control_path(line, &exit_code);
+	if (!path)
+		return exit_code;
+	cJSON_AddBoolToObject(request, "watch", true);
+	answers_init(&w.now);
+	answers_init(&w.before);
+	live_catch_interrupt();
+	if (w.terminal)
+		printf("\033[2J");
+	exit_code = ask_live(path, request, NULL, on_watched, on_watch_tick, COMMAND_WATCH_MS, &w, &err);
+	if (exit_code == ASK_STOPPED)
+		exit_code = CLI_DONE;
+	else if (exit_code < 0)
+		exit_code = unreachable(&err);
+	else if (json_text(w.now.result, "error")[0])
+		cli_fail(CLI_FAILED, "%s", json_text(w.now.result, "error"));
+	answers_release(&w.now);
+	answers_release(&w.before);
+	return exit_code;
+}
+
 int command_status(const struct cli_line *line)
 {
-	return ask_hub(line, new_request("status"), NULL, print_certificates);
+	if (!cli_has(line, "--watch"))
+		return ask_hub(line, new_request("status"), NULL, show_certificates);
+	if (cli_has(line, "--json"))
+		return cli_fail(CLI_USAGE, "--watch and --json: give one of them");
+	return watch_status(line);
 }
 
 int command_push(const struct cli_line *line)
@@ -342,7 +256,7 @@ int command_push(const struct cli_line *line)
 	cJSON *agents = cJSON_AddArrayToObject(request, "agents");
 	for (int i = 0; cli_value(line, "--agent", i); i++)
 		cJSON_AddItemToArray(agents, cJSON_CreateString(cli_value(line, "--agent", i)));
-	return ask_hub(line, request, NULL, print_outcome);
+	return ask_hub(line, request, NULL, show_outcome);
 }
 
 int command_renew(const struct cli_line *line)
@@ -350,7 +264,7 @@ int command_renew(const struct cli_line *line)
 	cJSON *request = new_request("renew");
 	add_certificates(request, line);
 	cJSON_AddBoolToObject(request, "force", cli_has(line, "--force"));
-	return ask_hub(line, request, NULL, print_outcome);
+	return ask_hub(line, request, NULL, show_outcome);
 }
 
 int command_rollback(const struct cli_line *line)
@@ -359,32 +273,14 @@ int command_rollback(const struct cli_line *line)
 	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
 	if (line->plain_count > 1)
 		cJSON_AddStringToObject(request, "revision", line->plain[1]);
-	return ask_hub(line, request, NULL, print_outcome);
-}
-
-static void print_history(const struct answers *a)
-{
-	static const char *const header[] = {"REVISION", "PUBLISHED", "EXPIRES", "FROM", "SHA-256", "WHY"};
-	struct cli_table *table = cli_table_new(COUNT(header), header);
-	const cJSON *revision;
-	cJSON_ArrayForEach(revision, a->revisions)
-	{
-		char fingerprint[17];
-		snprintf(fingerprint, sizeof(fingerprint), "%.16s", text_of(revision, "fingerprint"));
-		auto_free char *number = mem_printf("%s%s", text_of(revision, "revision"), is_true(revision, "current") ? " *" : "");
-		const char *why = text_of(revision, "store_error")[0] ? text_of(revision, "store_error") : text_of(revision, "reason");
-		const char *const cells[] = {number, text_of(revision, "published"), text_of(revision, "not_after"),
-			text_of(revision, "source"), fingerprint, why};
-		cli_table_row(table, cells);
-	}
-	cli_table_print(table);
+	return ask_hub(line, request, NULL, show_outcome);
 }
 
 int command_history(const struct cli_line *line)
 {
 	cJSON *request = new_request("history");
 	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
-	return ask_hub(line, request, NULL, print_history);
+	return ask_hub(line, request, NULL, show_history);
 }
 
 /* The nth --key and --chain, as files of these names. 1, or 0 when they were not given, or -1. */
@@ -421,13 +317,13 @@ int command_import(const struct cli_line *line)
 	cJSON *request = new_request("import");
 	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
 	cJSON_AddBoolToObject(request, "may_expire_sooner", cli_has(line, "--may-expire-sooner"));
-	return ask_hub(line, request, &files, print_outcome);
+	return ask_hub(line, request, &files, show_outcome);
 }
 
 static void print_line(const struct answers *a)
 {
-	if (text_of(a->result, "line")[0])
-		puts(text_of(a->result, "line"));
+	if (json_text(a->result, "line")[0])
+		puts(json_text(a->result, "line"));
 }
 
 int command_agent_add(const struct cli_line *line)

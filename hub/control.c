@@ -46,9 +46,9 @@ static bool say_endpoints(struct client *c)
 	return good;
 }
 
-static void do_status(struct client *c, const cJSON *request)
+/* True when everything has converged. */
+static bool say_status(struct client *c)
 {
-	(void)request;
 	bool converged = true;
 	for (size_t i = 0; i < fleet_count(c->hub); i++) {
 		const struct rollout *r = fleet_at(c->hub, i);
@@ -57,7 +57,24 @@ static void do_status(struct client *c, const cJSON *request)
 			client_say(c, status_agent(c->hub, r, &r->agents[k]));
 		converged = converged && rollout_converged(r);
 	}
-	converged = say_endpoints(c) && converged;
+	return say_endpoints(c) && converged;
+}
+
+static void say_round(struct client *c)
+{
+	cJSON *o = cJSON_CreateObject();
+	say_status(c);
+	cJSON_AddStringToObject(o, "event", "round");
+	client_say(c, o);
+}
+
+static void do_status(struct client *c, const cJSON *request)
+{
+	if (flag(request, "watch")) {
+		client_watch(c, say_round);
+		return;
+	}
+	bool converged = say_status(c);
 	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, c->hub->root_error[0] ? "warning" : NULL, c->hub->root_error);
 }
 
@@ -400,7 +417,7 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 	struct client *c = context;
 	if (frame->type == FRAME_FILES && c->import[0])
 		take_import(c, frame);
-	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->import[0] && !c->awaits_keys && !c->gone)
+	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->import[0] && !c->awaits_keys && !c->gone && !c->watch)
 		take_request(c, frame);
 	else
 		client_refuse(c, CLI_USAGE, "one request at a time");

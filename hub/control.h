@@ -2,6 +2,7 @@
  * asked for has come to an end.
  *
  *   status                                            → "certificate" …, "agent" …, "result"
+ *   status watch                                      → the same and "round", again upon every change
  *   push   certificates[], agents[], force, proceed   → "progress" …, "agent" …, "result"
  *   renew  certificates[], force                      → the same, the order first
  *   import certificate, may_expire_sooner; then FILES → the same, once published

@@ -17,6 +17,12 @@ static const struct cli_option json_option[] = {
 	{NULL, NULL, NULL},
 };
 
+static const struct cli_option status_options[] = {
+	{"--watch", NULL, "go on showing it, anew upon every change, until Ctrl-C"},
+	{"--json", NULL, "one JSON object instead of a table"},
+	{NULL, NULL, NULL},
+};
+
 static const struct cli_option push_options[] = {
 	{"--agent", "NAME", "only this agent (may be given more than once)"},
 	{"--force", NULL, "repeat the activation where it is verified already"},
@@ -45,7 +51,7 @@ static const struct cli_option agent_add_options[] = {
 };
 
 static const struct cli_command commands[] = {
-	{"status", "", "what every agent serves and what is under way", json_option, 0, 0, false, command_status},
+	{"status", "", "what every agent serves and what is under way", status_options, 0, 0, false, command_status},
 	{"push", "[CERTIFICATE…]", "bring the desired revision to every agent, and wait", push_options, 0, -1, false,
 		command_push},
 	{"renew", "[CERTIFICATE…]", "order a new certificate now, then push it", renew_options, 0, -1, false, command_renew},

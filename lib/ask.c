@@ -3,6 +3,8 @@
 #include "lib/listener.h"
 #include "lib/mem.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 static int send_request(int fd, const cJSON *request, const struct files *files, struct error *err)
@@ -40,29 +42,55 @@ static int take_answer(const struct frame *frame, ask_answer *answer, void *cont
 	return final;
 }
 
-int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer,
-	void *context, struct error *err)
+/* The next answer: 1, or 0 at the end of the stream, -1, or ASK_STOPPED. */
+static int receive(struct frame_stream *stream, struct frame *frame, ask_tick *tick, int tick_ms, void *context,
+	struct error *err)
+{
+	struct pollfd fd = {.fd = stream->fd, .events = POLLIN};
+	for (;;) {
+		int got = frame_next(stream, frame, err);
+		if (got != 0)
+			return got;
+		int ready = poll(&fd, 1, tick ? tick_ms : -1);
+		if (ready < 0 && errno != EINTR)
+			return error_errno(err, "cannot wait for the daemon");
+		if (ready <= 0) {
+			if (tick && !tick(context))
+				return ASK_STOPPED;
+			continue;
+		}
+		got = frame_fill(stream, err);
+		if (got <= 0)
+			return got;
+	}
+}
+
+int ask_live(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer,
+	ask_tick *tick, int tick_ms, void *context, struct error *err)
 {
 	auto_close int fd = listener_connect(socket_path, 0, err);
 	if (fd < 0 || send_request(fd, request, files, err) < 0)
 		return -1;
 	struct frame_stream stream;
 	struct frame frame;
-	int exit_code = -1;
+	int exit_code = -1, final = 0;
 	frame_stream_init(&stream, fd, 1u << FRAME_MESSAGE);
-	for (;;) {
-		int got = frame_receive(&stream, &frame, err);
+	while (!final) {
+		int got = receive(&stream, &frame, tick, tick_ms, context, err);
 		if (got == 0)
 			error_set(err, ERROR_RETRY, "the daemon ended before it had answered: look at its log, then try again");
-		if (got <= 0)
-			break;
-		int final = take_answer(&frame, answer, context, &exit_code, err);
-		if (final) {
-			exit_code = final < 0 ? -1 : exit_code;
+		if (got <= 0) {
+			exit_code = got == ASK_STOPPED ? ASK_STOPPED : -1;
 			break;
 		}
-		exit_code = -1;
+		final = take_answer(&frame, answer, context, &exit_code, err);
 	}
 	frame_stream_release(&stream);
-	return exit_code;
+	return final < 0 ? -1 : exit_code;
+}
+
+int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer, void *context,
+	struct error *err)
+{
+	return ask_live(socket_path, request, files, answer, NULL, 0, context, err);
 }

@@ -12,6 +12,8 @@
 #include "lib/files.h"
 #include "lib/json.h"
 
+#include <stdbool.h>
+
 /* Called for every answer, the final one included. */
 typedef void ask_answer(const cJSON *answer, void *context);
 
@@ -19,5 +21,12 @@ typedef void ask_answer(const cJSON *answer, void *context);
  * exits 4). `files` may be NULL. */
 int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer,
 	void *context, struct error *err);
+
+/* The same for a person who watches: `tick` is called at least every `tick_ms`, and after a signal. False ends the asking
+ * (what was asked for goes on): ASK_STOPPED. */
+enum { ASK_STOPPED = -2 };
+typedef bool ask_tick(void *context);
+int ask_live(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer,
+	ask_tick *tick, int tick_ms, void *context, struct error *err);
 
 #endif

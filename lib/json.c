@@ -208,3 +208,20 @@ const cJSON *json_object(const cJSON *object, const char *key, struct error *err
 	}
 	return value;
 }
+
+const char *json_text(const cJSON *object, const char *key)
+{
+	const cJSON *value = json_get(object, key);
+	return cJSON_IsString(value) ? value->valuestring : "";
+}
+
+double json_number(const cJSON *object, const char *key)
+{
+	const cJSON *value = json_get(object, key);
+	return cJSON_IsNumber(value) ? value->valuedouble : 0;
+}
+
+bool json_true(const cJSON *object, const char *key)
+{
+	return cJSON_IsTrue(json_get(object, key));
+}

@@ -9,6 +9,7 @@
 #include "lib/error.h"
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef void json_visit(const char *key, const cJSON *value, void *context);
@@ -28,6 +29,10 @@ int json_bool(const cJSON *object, const char *key, bool *ret, struct error *err
 const cJSON *json_array(const cJSON *object, const char *key, int max_count, struct error *err);
 const cJSON *json_object(const cJSON *object, const char *key, struct error *err);
 const cJSON *json_get(const cJSON *object, const char *key); /* NULL when absent */
+/* What is there to show: "", 0 and false when the member is absent or of another type. */
+const char *json_text(const cJSON *object, const char *key);
+double json_number(const cJSON *object, const char *key);
+bool json_true(const cJSON *object, const char *key);
 /* The element's string, or NULL with the reason. */
 const char *json_element(const cJSON *element, size_t max_len, struct error *err);
 
