@@ -226,5 +226,35 @@ my $fourth = $story->pair('fourth', days => 23);
 is($exit, 0, 'a fourth with all of them stopped') or diag($text);
 ok($story->state_of('here')->{stopped}, 'which is shown as stopped');
 is($story->fingerprint($_), $fourth, "$_ is the fourth's") for '/etc/mysql/tls.pem', "$cluster[0]/tls.pem";
+
+# What the hooks' `test` finds by itself, without an agent that mends it.
+$story->stop('here');
+
+sub hook_says {
+	my ($what, $hook, $like, $path) = @_;
+	my $said = `env -i PATH=${\($path // '')}$ENV{PATH} CERTSYNC_SERVICE=$hook $hooks/${\($hook =~ s/-.*//r)} test 2>&1`;
+	is($? >> 8, $like ? 1 : 0, $what) or diag($said);
+	like($said, $like, "$what: it says so") if $like;
+}
+
+hook_says('one cluster by its name', 'postgresql-15-main');
+hook_says('a cluster that there is not', 'postgresql-15-other', qr/there is no .*15\/other/);
+chmod 0644, "$cluster[0]/tls.key";
+hook_says('a key that PostgreSQL refuses', 'postgresql', qr/PostgreSQL refuses .*tls\.key/);
+chmod 0600, "$cluster[0]/tls.key";
+hook_says('a key that PostgreSQL cannot read', 'postgresql', qr/user postgres cannot read/);
+hook_says('one stunnel by its name', 'stunnel-web');
+Story::write_file('/etc/stunnel/web.conf', "chroot = /var/empty\n" . Story::read_file('/etc/stunnel/web.conf'));
+hook_says('a stunnel that could not read it anew', 'stunnel', qr/chroot = \/var\/empty, and a reload needs/);
+hook_says('an instance of Apache that there is not', 'apache2-other', qr/apache2-other\/envvars cannot be read/);
+hook_says('MariaDB', 'mariadb');
+run('chown root: /etc/mysql/tls.key');
+hook_says('a key that MariaDB cannot read', 'mariadb', qr/user mysql cannot read/);
+# Doubles, that only say their version: Debian 12 has no others.
+make_path("$top/old");
+for (['10.3.39-MariaDB', qr/10\.4 and later, and this is 10\.3/], ['8.0.36 for Linux on x86_64', qr/this is not MariaDB/]) {
+	Story::write_file("$top/old/mariadbd", "#!/bin/sh\necho mysqld  Ver $_->[0]\n", 0755);
+	hook_says("version $_->[0]", 'mariadb', $_->[1], "$top/old:");
+}
 $story->ends_clean;
 done_testing;
