@@ -32,10 +32,9 @@ struct endpoint {
 
 /* "127.0.0.1:25", "[::1]:993", "127.0.0.1:10025+proxy", "127.0.0.1:2525/smtp", "…/tls+proxy". The protocol
  * follows from a well-known port: 25 587 smtp, 110 pop3, 143 imap, 4190 sieve with STARTTLS, 5432
- * postgres, 3306 mysql; 465 smtps,
- * 993 imaps, 995 pop3s; those plus 10000 (the customary PROXY twins) likewise; TLS at once otherwise. After
- * a slash it can be told: smtp imap pop3 sieve postgres mysql (STARTTLS), smtps imaps pop3s tls (TLS at
- * once). ERROR_USAGE with the reason. */
+ * postgres, 3306 mysql; 465 smtps, 993 imaps, 995 pop3s; those plus 10000 (the customary PROXY twins)
+ * likewise; TLS at once otherwise. After a slash it can be told: smtp imap pop3 sieve postgres mysql
+ * (STARTTLS), smtps imaps pop3s tls (TLS at once). ERROR_USAGE with the reason. */
 int endpoint_parse(const char *text, struct endpoint *ret, struct error *err);
 
 #endif

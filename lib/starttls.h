@@ -1,5 +1,5 @@
-/* The way to TLS in SMTP, IMAP, POP3, ManageSieve, PostgreSQL and MySQL, and the polite way out, as a state machine over bytes:
- * what the server said goes in, what to send comes out. No sockets, no clock.
+/* The way to TLS in SMTP, IMAP, POP3, ManageSieve, PostgreSQL and MySQL, and the polite way out, as a state
+ * machine over bytes: what the server said goes in, what to send comes out. No sockets, no clock.
  *
  * Who hangs up without a word is counted by fail2ban's filters, so a dialogue that cannot reach TLS still
  * says QUIT or LOGOUT before it is over, unless the server has broken the protocol or said goodbye itself.
@@ -48,8 +48,9 @@ struct starttls {
 	struct error reason; /* why TLS is not reached, kept during the farewell */
 };
 
-/* From the connection to TLS. `helo`: "[127.0.0.1]". The server speaks first, but with PostgreSQL. PROBE_TLS is
- * STARTTLS_READY at once. In MySQL nothing answers the request: it is STARTTLS_READY with bytes to send first. */
+/* From the connection to TLS. `helo`: "[127.0.0.1]". The server speaks first, but with PostgreSQL. PROBE_TLS
+ * is STARTTLS_READY at once. In MySQL nothing answers the request: it is STARTTLS_READY with bytes to send
+ * first. */
 void starttls_begin(struct starttls *s, enum probe_protocol protocol, const char *helo, struct buf *send);
 /* Inside TLS: waits for the server's greeting where one comes, then takes its leave. */
 void starttls_leave(struct starttls *s, enum probe_protocol protocol, bool greeting, struct buf *send);

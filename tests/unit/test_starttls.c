@@ -192,7 +192,8 @@ static void postgres_that_has_no_tls_says_so(void **state)
 	begin(PROBE_POSTGRES);
 	hear_bytes("N", 1, STARTTLS_REFUSED);
 	assert_reason("does not offer TLS");
-	static const char full[] = "E\0\0\0\x1eSFATAL\0M" "too many clients\0";
+	static const char full[] = "E\0\0\0\x1eSFATAL\0M"
+				   "too many clients\0";
 	begin(PROBE_POSTGRES);
 	for (size_t i = 0; i < sizeof(full); i++)
 		hear_bytes(full + i, 1, i < sizeof(full) - 1 ? STARTTLS_MORE : STARTTLS_REFUSED);
@@ -205,7 +206,13 @@ static void postgres_that_has_no_tls_says_so(void **state)
 	assert_reason("text before the handshake");
 }
 
-#define MYSQL_GREETING(low, high) "\x27\0\0\0" "\x0a" "10.11.6-MariaDB\0" "idid" "saltsalt\0" low high "!\2\0" "xxxx"
+#define MYSQL_GREETING(low, high) \
+	"\x27\0\0\0" \
+	"\x0a" \
+	"10.11.6-MariaDB\0" \
+	"idid" \
+	"saltsalt\0" low high "!\2\0" \
+	"xxxx"
 
 static void mysql_reaches_tls(void **state)
 {
@@ -262,8 +269,12 @@ static void what_is_no_greeting_of_mysql_is_refused(void **state)
 		{"\1\0\0\0\x0a", 5},
 		{"\1\0\0\0\xff", 5},
 		{"\3\0\0\0\xff\1\1", 7},
-		{"\5\0\0\0\x0a" "abc\0", 9},
-		{"\5\0\0\0\x09" "abc\0", 9},
+		{"\5\0\0\0\x0a"
+		 "abc\0",
+			9},
+		{"\5\0\0\0\x09"
+		 "abc\0",
+			9},
 	};
 	for (size_t i = 0; i < COUNT(wrong); i++) {
 		begin(PROBE_MYSQL);
