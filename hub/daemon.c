@@ -9,7 +9,9 @@
 #include "hub/signer.h"
 #include "hub/source.h"
 #include "hub/standing.h"
+#include "hub/status_page.h"
 #include "lib/cli.h"
+#include "lib/clock.h"
 #include "lib/files.h"
 #include "lib/fs.h"
 #include "lib/log.h"
@@ -41,7 +43,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	standing_open(hub);
 	if (hub->root)
 		enroll_send_keys(hub);
-	return 0;
+	return status_page_open(hub, err);
 }
 
 static void close_configured(struct hub *hub)
@@ -220,6 +222,7 @@ static int open_all(struct hub *hub, struct error *err)
 static void close_all(struct hub *hub)
 {
 	close_configured(hub);
+	status_page_close(hub);
 	control_close_all(hub);
 	listener_free(hub->gate);
 	listener_free(hub->local);
@@ -271,7 +274,7 @@ static int serve(struct hub *hub)
 int daemon_run(const char *config_path)
 {
 	auto_buf struct buf faults = BUF_INIT(DAEMON_FAULTS_MAX);
-	struct hub hub = {.config_path = config_path};
+	struct hub hub = {.config_path = config_path, .started = clock_wall()};
 	log_open("certsync-hub");
 	signal(SIGPIPE, SIG_IGN);
 	hub.config = hub_config_load(config_path, &faults);

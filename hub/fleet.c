@@ -49,6 +49,11 @@ struct rollout *fleet_at(struct hub *hub, size_t index)
 	return &hub->fleet->items[index].rollout;
 }
 
+int64_t fleet_late(const struct hub *hub)
+{
+	return hub->fleet->wake_at ? clock_wall() - hub->fleet->wake_at : 0;
+}
+
 static struct fleet_item *find_item(struct hub *hub, const char *certificate)
 {
 	for (size_t i = 0; i < hub->fleet->count; i++)

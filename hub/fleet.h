@@ -20,6 +20,7 @@ void fleet_close(struct hub *hub);
 size_t fleet_count(const struct hub *hub);
 struct rollout *fleet_at(struct hub *hub, size_t index);
 struct rollout *fleet_find(struct hub *hub, const char *certificate); /* NULL: not in the configuration */
+int64_t fleet_late(const struct hub *hub); /* seconds since what is due next was; 0 or less: not yet */
 
 /* A new revision is in the store; `old` is what it replaces (NULL: nothing). */
 void fleet_publish(struct hub *hub, const char *certificate, const struct manifest *now_desired,

@@ -22,6 +22,7 @@ struct advisor;
 struct account;
 struct source;
 struct standing;
+struct status_page;
 struct client;
 
 struct hub {
@@ -43,6 +44,8 @@ struct hub {
 	struct account *accounts;  /* hub/account.h: a list, what is being done to accounts */
 	struct source *sources;    /* hub/source.h: a list, one per watched certificate */
 	struct standing *standing; /* hub/standing.h: what is checked from outside */
+	struct status_page *page;  /* hub/status_page.h; NULL: none */
+	int64_t started;           /* wall clock */
 	struct client *clients;    /* hub/control.h: a list */
 	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */
 };
