@@ -2,6 +2,7 @@
 #include "lib/clock.h"
 #include "lib/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,7 +62,20 @@ static void put_chip(struct page *p, struct mood mood, const char *word)
 	put(p, "</span>");
 }
 
-/* "3d4h ago", with the moment itself behind it. */
+/* In one unit, which is what a glance takes in. */
+static void round_span(int64_t seconds, char text[CLOCK_TEXT_MAX])
+{
+	static const struct {
+		int64_t seconds;
+		char unit;
+	} units[] = {{PAGE_DAY, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	size_t i = 0;
+	while (i + 1 < COUNT(units) && seconds < 2 * units[i].seconds)
+		i++;
+	snprintf(text, CLOCK_TEXT_MAX, "%lld %c", (long long)(seconds / units[i].seconds), units[i].unit);
+}
+
+/* "3 d ago", with the moment itself behind it. */
 static void put_ago(struct page *p, int64_t when)
 {
 	char span[CLOCK_TEXT_MAX], moment[CLOCK_TEXT_MAX];
@@ -71,7 +85,7 @@ static void put_ago(struct page *p, int64_t when)
 	}
 	int64_t seconds = p->o->now - when;
 	clock_text(when, moment);
-	clock_span((seconds < 0 ? -seconds : seconds) * 1000, span);
+	round_span(seconds < 0 ? -seconds : seconds, span);
 	if (seconds >= 0 && seconds < 5)
 		putf(p, "<time datetime=\"%s\" title=\"%s\">now</time>", moment, moment);
 	else
@@ -178,7 +192,7 @@ static void put_place(struct page *p, const struct overview_certificate *c, cons
 	put(p, "</th><td>");
 	put_chip(p, mood_of_place(place), place->state);
 	if (revision_compare(place->served, c->revision) != 0 && !revision_is_placeholder(place->served))
-		putf(p, " <span class=\"soft\">serves %s</span>", revision_text(place->served, text));
+		putf(p, " <span class=\"soft\">serves %s ·</span>", revision_text(place->served, text));
 	put(p, " <span class=\"soft\">");
 	if (place->since)
 		put_ago(p, place->since);
@@ -207,7 +221,7 @@ static void put_places(struct page *p, const struct overview_certificate *c)
 	}
 	if (!c->place_count)
 		return;
-	putf(p, "<h4>Agents: %zu of %zu verified%s</h4><table>", converged, c->place_count,
+	putf(p, "<h4>Agents: %zu of %zu verified%s</h4><table class=\"places\">", converged, c->place_count,
 		under_way && !c->converged ? ", rollout running" : "");
 	for (size_t i = 0; i < c->place_count && i < PAGE_PLACES_MAX; i++)
 		put_place(p, c, &c->places[i]);

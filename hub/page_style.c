@@ -41,7 +41,7 @@ const char *page_style(void)
 		"th,td{text-align:left;vertical-align:top;padding:.35rem .6rem .35rem 0;border-top:1px solid var(--line);font-weight:400}"
 		"thead th{font-size:.8rem;color:var(--soft);font-weight:600;border-top:0}tr>:last-child{padding-right:0}"
 		".chips{display:flex;flex-wrap:wrap;gap:.3rem}"
-		".matrix th{width:42%}"
+		".matrix,.places{table-layout:fixed}.matrix th{width:42%}.places th{width:30%}"
 		".matrix th small,.row small{display:block;color:var(--soft)}"
 		"footer{padding-top:1.5rem;padding-bottom:2rem;font-size:.85rem}"
 		"a{color:inherit}"

@@ -1,0 +1,119 @@
+#!/usr/bin/perl
+# The status page of a real hub: what it shows of endpoints that are right, wrong and dead, what promtool says of the metrics and of the
+# rules, what visitors with bad manners get, and how a real browser shows it.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use IO::Socket::INET;
+use Story;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $story = Story->new;
+my $top = $story->top;
+my $name = $Story::name;
+my $port = Story::free_port();
+my $url = "http://127.0.0.1:$port";
+
+my $served = $story->pair('right');
+$story->pair('wrong');
+my %at;
+for my $what ('right', 'wrong') {
+	$at{$what} = Story::free_port();
+	$story->start("s-$what", 'openssl', 's_server', '-quiet', '-accept', "127.0.0.1:$at{$what}", '-cert', "$top/$what.crt",
+		'-key', "$top/$what.key");
+}
+$at{dead} = Story::free_port();
+my $ports = join ', ', map { "\"$at{$_}/tls\"" } sort keys %at;
+ok($story->hub(agents => ['here', 'backup1'], certificates => <<"CONF"), 'a hub with a page starts') or BAIL_OUT($story->log('hub'));
+page = "127.0.0.1:$port"
+certificate "$name" {}
+endpoint "$name" { ports = {$ports}  at = {"127.0.0.1"}  certificate = "$name"  interval = "10s" }
+CONF
+$story->agent('here');
+$story->import('right');
+ok($story->until_state('here', 'verified'), 'an agent has the certificate');
+
+sub curl { my (@words) = @_; return scalar `curl -s -m 20 @words 2>&1` }
+sub seen { my ($metrics) = @_; return $metrics =~ /certsync_endpoint_state\{[^\n]*state="unreachable"/ && $metrics =~ /state="mismatch"/ && $metrics =~ /state="ok"/ }
+
+my $metrics;
+ok($story->until('checks', sub { seen($metrics = curl("$url/metrics")) }, 30), 'all three endpoints are seen as they are') or diag($metrics, $story->log('hub'));
+
+# ---- metrics ----
+
+Story::write_file("$top/metrics", $metrics);
+is(`promtool check metrics <$top/metrics 2>&1`, '', 'promtool has nothing to say of the metrics');
+is($? >> 8, 0, 'and is content');
+like($metrics, qr/^certsync_agent_connected\{agent="here"\} 1$/m, 'the agent is connected');
+like($metrics, qr/^certsync_agent_connected\{agent="backup1"\} 0$/m, 'the other one never was');
+like($metrics, qr/^certsync_rollout_state\{certificate="\Q$name\E",agent="here",state="verified",served="1\.1"\} 1$/m, 'a rollout\'s state');
+like($metrics, qr/^certsync_endpoint_ok\{name="\Q$name\E",endpoint="127\.0\.0\.1:$at{right}\/tls"[^\n]*\} 1$/m, 'a good endpoint')
+	or diag($metrics);
+is(() = $metrics =~ /^certsync_endpoint_ok\{.*\} 0$/mg, 2, 'two bad ones');
+my ($not_after) = $metrics =~ /^certsync_certificate_not_after_timestamp_seconds\{certificate="\Q$name\E"\} (\d+)$/m;
+cmp_ok(abs($not_after - time - 20 * 86400), '<', 600, 'when it expires');
+my $rules = `promtool check rules $FindBin::Bin/../../examples/prometheus/certsync.rules.yml 2>&1`;
+is($? >> 8, 0, 'promtool takes the rules') or diag($rules);
+my %known = map { $_ => 1 } $metrics =~ /^# TYPE (\w+)/mg;
+is_deeply([grep { !$known{$_} } Story::read_file("$FindBin::Bin/../../examples/prometheus/certsync.rules.yml") =~ /\b(certsync_\w+)/g], [],
+	'and they speak of metrics that there are');
+
+# ---- healthz ----
+
+is(curl('-w %{http_code}', "$url/healthz"), "ok\n200", 'the hub is well');
+
+# ---- headers ----
+
+my $answer = curl('-i', "$url/");
+like($answer, qr/^HTTP\/1\.1 200 OK\r\n/, 'the page');
+like($answer, qr/^Content-Security-Policy: default-src 'none'; style-src 'sha256-[A-Za-z0-9+\/]{43}='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r$/m, 'nothing may be loaded but its own style');
+like($answer, qr/^\Q$_\E\r$/mi, $_)
+	for 'Content-Type: text/html; charset=utf-8', 'X-Content-Type-Options: nosniff', 'Referrer-Policy: no-referrer', 'Cache-Control: no-store';
+unlike($answer, qr/<script|javascript:|\son\w+=|\sstyle=|https?:\/\//i, 'no script, nothing from elsewhere');
+like($answer, qr/2 things need attention/, 'it says what matters first');
+
+# ---- visitors with bad manners ----
+
+is(curl('-o /dev/null -w %{http_code}', @$_[1 .. $#$_]), $_->[0], "@$_[1 .. $#$_]" =~ s/\S{200,}/…/r . " gets $_->[0]")
+	for [404, "$url/nothing"], [404, '--path-as-is', "$url/../etc/passwd"], [405, '-X POST -d x=1', "$url/"], [405, '-X DELETE', "$url/"], [405, '-I', "$url/"],
+	[431, '-H', 'X:' . 'x' x 9000, "$url/"], [200, "'$url/?x=<script>'"];
+
+sub visit { return IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 5) // die "connect: $!" }
+my @held = map { visit() } 1 .. 300;
+syswrite $held[0], "GET / HTTP/1.1\r\n";
+my $begun = time;
+my $dripped = 0;
+# A byte a second postpones nothing.
+while (time - $begun < 20) {
+	my $ready = '';
+	vec($ready, fileno($held[0]), 1) = 1;
+	last if select($ready, undef, undef, 1) && !sysread($held[0], my $rest, 4096);
+	local $SIG{PIPE} = 'IGNORE';
+	syswrite($held[0], 'x') and $dripped++;
+}
+cmp_ok(time - $begun, '<', 14, 'one that drips is cut off');
+my $hub = $story->child('hub', qr/\bhub\0/);
+my $descriptors = () = glob "/proc/$hub/fd/*";
+cmp_ok($descriptors, '<', 64 + 40, '300 connections are not 300 descriptors');
+is(($story->certsync('status'))[0], 3, 'the hub still answers others');
+close $_ for @held;
+ok($story->until('again', sub { curl("$url/healthz") eq "ok\n" }), 'and visitors, once the crowd has gone');
+
+# ---- a browser ----
+
+my @chromium = ('chromium', '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', "--user-data-dir=$top/browser",
+	'--hide-scrollbars', '--virtual-time-budget=2000');
+sub browse {
+	my ($file, @words) = @_;
+	system("timeout 60 @chromium @words >$top/$file 2>$top/$file.log");
+	return Story::read_file("$top/$file");
+}
+my $dom = browse('dom', '--dump-dom', "$url/");
+like($dom, qr/<title>certsync<\/title>/, 'a browser takes the page') or diag(Story::read_file("$top/dom.log"));
+like($dom, qr/<span class="chip ok"><span aria-hidden="true">✓<\/span> $at{right}\/tls ok<\/span>/, 'good') or diag($dom);
+like($dom, qr/≠<\/span> $at{wrong}\/tls mismatch/, 'wrong');
+like($dom, qr/∅<\/span> $at{dead}\/tls unreachable/, 'dead: each by a sign and a word');
+$story->ends_clean;
+done_testing;

@@ -1,0 +1,184 @@
+/* The status page and the metrics, of an overview in which every text is hostile, and of one that is large. */
+#include "hub/metrics.h"
+#include "hub/page_html.h"
+#include "lib/clock.h"
+#include "lib/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { OUT_MAX = 32 * 1024 * 1024, DAY = 86400, NOW = 1800000000 };
+
+#define HOSTILE "</p><script>alert(1)</script>\" onload='x' & \\ \n\x01\xff\xe2\x80\xae"
+
+static struct overview_place places[] = {{.agent = HOSTILE, .state = "failed", .step = HOSTILE, .text = HOSTILE, .waits_for = HOSTILE, .since = NOW - 60}};
+static struct overview_certificate certificates[] = {{
+	.name = HOSTILE,
+	.source = "acme",
+	.revision = {1, 7},
+	.not_before = NOW - 80 * DAY,
+	.not_after = NOW + 10 * DAY,
+	.renews = true,
+	.renewal_error = HOSTILE,
+	.renewal_held = HOSTILE,
+	.renewal_failures = 3,
+	.watch_trouble = HOSTILE,
+	.places = places,
+	.place_count = 1,
+}};
+static struct overview_agent agents[] = {{.name = HOSTILE, .version = HOSTILE, .connected = true, .skew = -99, .certificates = 1}};
+static struct overview_endpoint endpoints[] = {
+	{HOSTILE, HOSTILE, HOSTILE ":993", HOSTILE, "mismatch", HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600, NOW, NOW + DAY},
+	{HOSTILE, "", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600, NOW, 0},
+};
+static struct overview_alert alerts[] = {{HOSTILE, HOSTILE, HOSTILE, HOSTILE, true, NOW - 5 * DAY}};
+
+static struct overview hostile(void)
+{
+	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, endpoints, 2, alerts, 1, NULL, NULL};
+}
+
+static size_t count(const char *text, const char *what)
+{
+	size_t found = 0;
+	for (; (text = strstr(text, what)); text += strlen(what))
+		found++;
+	return found;
+}
+
+static void every_text_is_escaped(void **state)
+{
+	(void)state;
+	auto_buf struct buf out = BUF_INIT(OUT_MAX);
+	assert_int_equal(page_escape("<a href=\"x\">&'\x01\xff</a>\n", &out), 0);
+	assert_string_equal(buf_text(&out), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;??&lt;/a&gt; ");
+}
+
+static void a_hostile_text_adds_no_element(void **state)
+{
+	(void)state;
+	const struct overview o = hostile();
+	auto_buf struct buf out = BUF_INIT(OUT_MAX);
+	assert_int_equal(page_write(&o, &out), 0);
+	const char *html = buf_text(&out);
+	assert_int_equal(count(html, "<script"), 0);
+	assert_int_equal(count(html, "onload='"), 0);
+	assert_true(count(html, "&lt;/p&gt;&lt;script&gt;") > 15);
+	assert_int_equal(count(html, "\x01") + count(html, "\xff"), 0);
+	assert_int_equal(count(html, "<bdi>"), count(html, "</bdi>"));
+	assert_int_equal(count(html, "<table"), count(html, "</table>"));
+	assert_int_equal(count(html, "<p"), count(html, "</p>"));
+	assert_int_equal(count(html, "<tr>"), count(html, "</tr>"));
+	assert_int_equal(count(html, "<td"), count(html, "</td>"));
+	assert_int_equal(count(html, "<div"), count(html, "</div>"));
+	assert_int_equal(count(html, "<style>"), 1);
+}
+
+/* Nothing of it may end a label's value, or its line. */
+static void a_hostile_text_ends_no_label(void **state)
+{
+	(void)state;
+	const struct overview o = hostile();
+	auto_buf struct buf out = BUF_INIT(OUT_MAX);
+	assert_int_equal(metrics_write(&o, &out), 0);
+	auto_free char *text = mem_strdup(buf_text(&out));
+	char *save = NULL;
+	assert_non_null(strstr(text, "certsync_build_info{version=\"</p><script>alert(1)</script>\\\" onload='x' & \\\\  ??"));
+	for (const char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		bool quoted = false;
+		for (const char *at = line; *at && *line != '#'; at++) {
+			if (quoted && *at == '\\')
+				at++;
+			else if (*at == '"')
+				quoted = !quoted;
+			assert_true(quoted || !strchr("<>'", *at));
+		}
+		assert_false(quoted);
+		assert_true(strncmp(line, "certsync_", 9) == 0 || strncmp(line, "# HELP certsync_", 16) == 0 ||
+			strncmp(line, "# TYPE certsync_", 16) == 0);
+	}
+}
+
+static void each_metric_says_once_what_it_is(void **state)
+{
+	(void)state;
+	const struct overview o = hostile();
+	auto_buf struct buf out = BUF_INIT(OUT_MAX);
+	assert_int_equal(metrics_write(&o, &out), 0);
+	const char *text = buf_text(&out);
+	assert_int_equal(count(text, "# HELP "), count(text, "# TYPE "));
+	assert_int_equal(count(text, "# TYPE certsync_endpoint_ok gauge\n"), 1);
+	assert_non_null(strstr(text, "certsync_hub_start_time_seconds 1799913600\n"));
+	assert_non_null(strstr(text, "certsync_hub_healthy 0\n"));
+	assert_non_null(strstr(text, "revision=\"1.7\",source=\"acme\"} 1\n"));
+	assert_int_equal(count(text, "certsync_endpoint_not_after_timestamp_seconds{"), 1); /* of the one that serves something */
+}
+
+/* An empty hub, and a page that is longer than it may be. */
+static void nothing_and_too_much(void **state)
+{
+	(void)state;
+	const struct overview empty = {.now = NOW, .started = NOW, .version = "0"}, o = hostile();
+	auto_buf struct buf out = BUF_INIT(OUT_MAX), small = BUF_INIT(9000);
+	assert_int_equal(page_write(&empty, &out), 0);
+	assert_non_null(strstr(buf_text(&out), "All is well"));
+	buf_reset(&out);
+	assert_int_equal(metrics_write(&empty, &out), 0);
+	assert_int_equal(page_write(&o, &small), -1);
+	buf_reset(&small);
+	small.max = 500;
+	assert_int_equal(metrics_write(&o, &small), -1);
+}
+
+static struct overview large(size_t endpoint_count, size_t certificate_count)
+{
+	struct overview o = hostile();
+	o.endpoints = mem_array(endpoint_count, sizeof(*o.endpoints));
+	o.endpoint_count = endpoint_count;
+	for (size_t i = 0; i < endpoint_count; i++)
+		o.endpoints[i] = endpoints[i % 2];
+	o.certificates = mem_array(certificate_count, sizeof(*o.certificates));
+	o.certificate_count = certificate_count;
+	for (size_t i = 0; i < certificate_count; i++) {
+		o.certificates[i] = certificates[0];
+		o.certificates[i].name = i ? "another" : HOSTILE;
+	}
+	return o;
+}
+
+/* What a hub with everything in it shows is bounded, and shown. */
+static void a_large_hub_fits(void **state)
+{
+	(void)state;
+	struct overview o = large(1000, 10000);
+	auto_buf struct buf page = BUF_INIT(4 * 1024 * 1024), metrics = BUF_INIT(OUT_MAX);
+	o.endpoints[999].certificate = "";
+	int64_t begun = clock_monotonic_ms();
+	assert_int_equal(page_write(&o, &page), 0);
+	int64_t middle = clock_monotonic_ms();
+	assert_int_equal(metrics_write(&o, &metrics), 0);
+	printf("1,000 endpoints, 10,000 certificates: page %zu KiB in %lld ms, metrics %zu KiB in %lld ms\n", page.len / 1024,
+		(long long)(middle - begun), metrics.len / 1024, (long long)(clock_monotonic_ms() - middle));
+	assert_non_null(strstr(buf_text(&page), "and 9500 more"));
+	free(o.endpoints);
+	free(o.certificates);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_text_is_escaped),
+		cmocka_unit_test(a_hostile_text_adds_no_element),
+		cmocka_unit_test(a_hostile_text_ends_no_label),
+		cmocka_unit_test(each_metric_says_once_what_it_is),
+		cmocka_unit_test(nothing_and_too_much),
+		cmocka_unit_test(a_large_hub_fits),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
