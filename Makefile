@@ -145,8 +145,10 @@ demo-stop:
 test: deps
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
+# Two stories at a time: most of their time is waiting for servers.
+JOBS ?= 2
 e2e: all $(TOOLS) $(B)/tests/fault_at.so
-	CERTSYNC_BIN='$(abspath $(B))/bin' prove --timer tests/e2e
+	CERTSYNC_BIN='$(abspath $(B))/bin' prove --timer -j $(JOBS) tests/e2e
 
 install: all
 	install -d $(DESTDIR)$(LIBEXEC)/hooks $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin

@@ -6,7 +6,7 @@
 # its own /etc, /var and /run. So default paths are used everywhere, and nothing of the machine is read or changed. Ending the first
 # process ends all that runs in the node.
 #
-#   topology_lock          takes the one place, or says who has it
+#   topology_lock [SECONDS] takes the one place, waiting so long for it; or says who has it
 #   topology_up STAGE      makes all nodes; STAGE has what `make install DESTDIR=STAGE` put there
 #   topology_down          ends and removes everything
 #   node_do NODE COMMAND…  runs a command in a node and waits for it
@@ -38,13 +38,18 @@ topology_hosts() {
 # The lock is held by descriptor 9, which the nodes' outer processes inherit: it stays taken while any node lives. Descriptors 7
 # and 8 are the caller's, and no node gets them.
 topology_lock() {
-	mkdir -p "$TOPOLOGY_STATE"
-	exec 9>>"$TOPOLOGY_STATE/lock"
-	# The one before may just have removed the file that we opened.
-	if ! flock --nonblock 9 || ! [ "$TOPOLOGY_STATE/lock" -ef /proc/self/fd/9 ]; then
+	local end=$((SECONDS + ${1:-0}))
+	while :; do
+		mkdir -p "$TOPOLOGY_STATE"
+		exec 9>>"$TOPOLOGY_STATE/lock"
+		# The one before removes the file at its end: what we hold must be the one that others see.
+		if flock --timeout "$((end > SECONDS ? end - SECONDS : 0))" 9 && [ "$TOPOLOGY_STATE/lock" -ef /proc/self/fd/9 ]; then
+			break
+		fi
+		((SECONDS < end)) && continue
 		echo "the topology is running already (or is kept); end it with: make demo-stop" >&2
 		return 1
-	fi
+	done
 	local name
 	for name in net $TOPOLOGY_NODES; do
 		if [ -e "/run/netns/cs-$name" ] && ! [ -e "$TOPOLOGY_STATE/scratch" ]; then
@@ -171,8 +176,9 @@ topology_remove() {
 
 topology_down() {
 	[ ! -e "$TOPOLOGY_STATE/scratch" ] || topology_remove
-	exec 9>&-
+	# In this order: who waits for the lock finds that its file is gone, and makes a new one.
 	rm -rf "$TOPOLOGY_STATE"
+	exec 9>&-
 }
 
 node_do() {

@@ -91,7 +91,7 @@ stage_programs() {
 
 topology_begin() {
 	[ "$(id -u)" -eq 0 ] || skip_all "network namespaces and mounts need root"
-	topology_lock || { echo "Bail out!  the topology is in use"; exit 1; }
+	topology_lock 900 || { echo "Bail out!  the topology is in use"; exit 1; }
 	stage=$(mktemp -d -t certsync-stage.XXXXXXXX)
 	trap topology_end EXIT
 	trap 'exit 130' INT
