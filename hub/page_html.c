@@ -346,10 +346,12 @@ static void put_certificates(struct page *p)
 struct attention {
 	struct page *page;
 	size_t count;
+	bool bad; /* one of them is more than a warning */
 };
 
 static bool begin_item(struct attention *a, struct mood mood, const char *word)
 {
+	a->bad = a->bad || mood.class == bad.class;
 	if (a->count++ == 0)
 		put(a->page, "<h2>Needs attention</h2><ul class=\"list\">");
 	if (a->count > PAGE_ATTENTION_MAX)
@@ -491,7 +493,7 @@ static void put_alerts(struct page *p)
 	put(p, "</ul>");
 }
 
-static void put_banner(struct page *p, size_t attention)
+static void put_banner(struct page *p, const struct attention *a)
 {
 	const struct overview *o = p->o;
 	size_t converged = 0, connected = 0, fine = 0;
@@ -502,10 +504,10 @@ static void put_banner(struct page *p, size_t attention)
 	for (size_t i = 0; i < o->endpoint_count; i++)
 		fine += o->endpoints[i].good;
 	bool still = converged == o->certificate_count;
-	const struct mood mood = attention ? bad : still ? good : busy;
+	const struct mood mood = a->bad ? bad : a->count ? warning : still ? good : busy;
 	putf(p, "<div class=\"banner %s\" role=\"status\"><strong>%s ", mood.class, mood.sign);
-	if (attention)
-		putf(p, "%zu thing%s attention", attention, attention == 1 ? " needs" : "s need");
+	if (a->count)
+		putf(p, "%zu thing%s attention", a->count, a->count == 1 ? " needs" : "s need");
 	else
 		put(p, still ? "All is well" : "Not every agent is verified yet");
 	putf(p, "</strong><p class=\"n\">%zu of %zu certificates everywhere · %zu of %zu agents connected · %zu of %zu endpoints right</p></div>\n",
@@ -530,7 +532,7 @@ int page_write(const struct overview *o, struct buf *out)
 	struct attention attention = {.page = &list};
 	attend(&attention);
 	put_head(&page);
-	put_banner(&page, attention.count);
+	put_banner(&page, &attention);
 	put(&page, buf_text(&items));
 	put_certificates(&page);
 	put_agents(&page);

@@ -1,6 +1,7 @@
 #include "hub/show.h"
 #include "hub/renewal_show.h"
 #include "lib/cli.h"
+#include "lib/clock.h"
 #include "lib/mem.h"
 
 #include <stdio.h>
@@ -199,6 +200,30 @@ static void print_source(const cJSON *certificate)
 		printf("  store: %s\n", json_text(certificate, "store_error"));
 }
 
+static void print_endpoint(const cJSON *row)
+{
+	char when[CLOCK_TEXT_MAX];
+	const char *endpoint = json_text(row, "endpoint"), *advice = json_text(row, "advice");
+	printf("  %s%s%s: %s since %s: %s\n", json_text(row, "name"), endpoint[0] ? " " : "", endpoint, json_text(row, "verdict"),
+		clock_text((int64_t)json_number(row, "since"), when), json_text(row, "reason"));
+	if (advice[0])
+		printf("    what to do: %s\n", advice);
+}
+
+/* What standing checks have seen: those that are ok are counted. */
+static void print_endpoints(const cJSON *endpoints)
+{
+	int ok = 0, count = cJSON_GetArraySize(endpoints);
+	const cJSON *row;
+	cJSON_ArrayForEach(row, endpoints)
+		ok += strcmp(json_text(row, "verdict"), "ok") == 0;
+	if (count)
+		printf("endpoints: %d of %d ok\n", ok, count);
+	cJSON_ArrayForEach(row, endpoints)
+		if (strcmp(json_text(row, "verdict"), "ok") != 0)
+			print_endpoint(row);
+}
+
 void show_certificates(const struct answers *a)
 {
 	const cJSON *certificate;
@@ -217,6 +242,7 @@ void show_certificates(const struct answers *a)
 		print_agents(a, name);
 		print_bad_probes(a, name);
 	}
+	print_endpoints(a->endpoints);
 }
 
 /* The table at the end of push, renew and import. */

@@ -186,13 +186,21 @@ static void plan(struct standing *s)
 	event_add(s->timer, &delay);
 }
 
+/* What was seen there before, with this kind of key. Where nothing is served there is no key, and one row stands for all. */
 static const struct row *find_row(const struct place *p, const struct row *like)
 {
-	for (size_t i = 0; i < p->row_count; i++)
-		if (strcmp(text_of(p->rows[i].check, "endpoint"), text_of(like->check, "endpoint")) == 0 &&
-			strcmp(text_of(p->rows[i].check, "key_type"), text_of(like->check, "key_type")) == 0)
+	const char *endpoint = text_of(like->check, "endpoint"), *key = text_of(like->check, "key_type");
+	const struct row *found = NULL;
+	for (size_t i = 0; i < p->row_count; i++) {
+		const char *other = text_of(p->rows[i].check, "key_type");
+		if (strcmp(text_of(p->rows[i].check, "endpoint"), endpoint) != 0)
+			continue;
+		if (strcmp(other, key) == 0)
 			return &p->rows[i];
-	return NULL;
+		if (!*key || !*other)
+			found = &p->rows[i];
+	}
+	return found;
 }
 
 static void log_row(const struct place *p, const struct row *row)
