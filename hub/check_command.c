@@ -1,6 +1,6 @@
 #include "hub/check_command.h"
-#include "hub/check_run.h"
-#include "hub/check_show.h"
+#include "lib/check_run.h"
+#include "lib/check_show.h"
 #include "hub/config.h"
 #include "lib/ask.h"
 #include "lib/clock.h"

@@ -1,6 +1,6 @@
 #include "hub/check_worker.h"
 #include "hub/acme_talk.h"
-#include "hub/check_json.h"
+#include "lib/check_json.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
 

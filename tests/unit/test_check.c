@@ -1,4 +1,4 @@
-#include "hub/check.h"
+#include "lib/check.h"
 #include "lib/mem.h"
 #include "tests/unit/issue.h"
 

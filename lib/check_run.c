@@ -1,4 +1,4 @@
-#include "hub/check_run.h"
+#include "lib/check_run.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
 

@@ -1,5 +1,5 @@
-#include "hub/check_show.h"
-#include "hub/check_json.h"
+#include "lib/check_show.h"
+#include "lib/check_json.h"
 #include "lib/cli.h"
 #include "lib/clock.h"
 #include "lib/json.h"

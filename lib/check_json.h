@@ -1,9 +1,9 @@
 /* One endpoint as it was found, as JSON: for `certsync check --json`, and from the worker that checks for the hub.
  */
-#ifndef CERTSYNC_HUB_CHECK_JSON_H
-#define CERTSYNC_HUB_CHECK_JSON_H
+#ifndef CERTSYNC_CHECK_JSON_H
+#define CERTSYNC_CHECK_JSON_H
 
-#include "hub/check_run.h"
+#include "lib/check_run.h"
 #include "lib/json.h"
 
 cJSON *check_json(const struct check_row *row); /* the caller's */

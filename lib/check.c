@@ -1,4 +1,4 @@
-#include "hub/check.h"
+#include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
 #include "lib/name.h"

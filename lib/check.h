@@ -1,7 +1,7 @@
 /* What an endpoint was seen to present, judged: one verdict, why, and what to do. Pure: `now` is a parameter.
  */
-#ifndef CERTSYNC_HUB_CHECK_H
-#define CERTSYNC_HUB_CHECK_H
+#ifndef CERTSYNC_CHECK_H
+#define CERTSYNC_CHECK_H
 
 #include "lib/probe.h"
 #include "lib/verify.h"

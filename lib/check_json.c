@@ -1,4 +1,4 @@
-#include "hub/check_json.h"
+#include "lib/check_json.h"
 #include "lib/clock.h"
 
 static void add_time(cJSON *o, const char *key, int64_t when)

@@ -1,9 +1,9 @@
 /* The outcome of a check, for people, for programs and for Nagios.
  */
-#ifndef CERTSYNC_HUB_CHECK_SHOW_H
-#define CERTSYNC_HUB_CHECK_SHOW_H
+#ifndef CERTSYNC_CHECK_SHOW_H
+#define CERTSYNC_CHECK_SHOW_H
 
-#include "hub/check_run.h"
+#include "lib/check_run.h"
 
 enum nagios_exit { NAGIOS_OK = 0, NAGIOS_WARNING = 1, NAGIOS_CRITICAL = 2, NAGIOS_UNKNOWN = 3 };
 

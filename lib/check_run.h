@@ -1,10 +1,10 @@
 /* Every address of every name, on every port of it: resolved, probed and judged, several hundred at once.
  * For an operator's command: the names of all hosts are asked for together, and the asking takes its time.
  */
-#ifndef CERTSYNC_HUB_CHECK_RUN_H
-#define CERTSYNC_HUB_CHECK_RUN_H
+#ifndef CERTSYNC_CHECK_RUN_H
+#define CERTSYNC_CHECK_RUN_H
 
-#include "hub/check.h"
+#include "lib/check.h"
 #include "lib/name.h"
 
 enum {
