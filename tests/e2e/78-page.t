@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use Browser;
 use IO::Socket::INET;
 use Story;
 use Test::More;
@@ -103,17 +104,39 @@ ok($story->until('again', sub { curl("$url/healthz") eq "ok\n" }), 'and visitors
 
 # ---- a browser ----
 
-my @chromium = ('chromium', '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', "--user-data-dir=$top/browser",
-	'--hide-scrollbars', '--virtual-time-budget=2000');
-sub browse {
-	my ($file, @words) = @_;
-	system("timeout 60 @chromium @words >$top/$file 2>$top/$file.log");
-	return Story::read_file("$top/$file");
+my $browser = Browser->new($top);
+# The lowest contrast of any text on what is behind it, as WCAG counts it.
+my $contrast = <<'JS';
+(() => {
+	const numbers = text => text.match(/[\d.]+/g).map(Number);
+	const light = rgb => rgb.slice(0, 3).map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+		.reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+	const back = e => { for (; e; e = e.parentElement) { const c = numbers(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3]) return c } };
+	const texts = [...document.querySelectorAll('body *')].filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
+	return Math.min(...texts.map(e => { const [a, b] = [light(numbers(getComputedStyle(e).color)), light(back(e))].sort((x, y) => y - x);
+		return (a + .05) / (b + .05) }));
+})()
+JS
+my %background;
+for my $size ([390, 844], [1400, 900]) {
+	for my $scheme ('light', 'dark') {
+		my $how = "at $size->[0]x$size->[1], $scheme";
+		ok($browser->view("$url/", width => $size->[0], height => $size->[1], scheme => $scheme), "a browser loads it $how");
+		is($browser->ask('innerWidth'), $size->[0], 'as wide as it should be');
+		cmp_ok($browser->ask('document.documentElement.scrollWidth'), '<=', $size->[0], 'nothing overflows');
+		cmp_ok($browser->ask($contrast), '>=', 4.5, 'every text can be read');
+		is_deeply([$browser->complaints], [], 'the policy stops nothing of it');
+		$background{$scheme}{$browser->ask('getComputedStyle(document.body).backgroundColor')}++;
+		$browser->picture("$ENV{CERTSYNC_PICTURES}/page-$size->[0]-$scheme.png") if $ENV{CERTSYNC_PICTURES};
+	}
 }
-my $dom = browse('dom', '--dump-dom', "$url/");
-like($dom, qr/<title>certsync<\/title>/, 'a browser takes the page') or diag(Story::read_file("$top/dom.log"));
-like($dom, qr/<span class="chip ok"><span aria-hidden="true">✓<\/span> $at{right}\/tls ok<\/span>/, 'good') or diag($dom);
-like($dom, qr/≠<\/span> $at{wrong}\/tls mismatch/, 'wrong');
-like($dom, qr/∅<\/span> $at{dead}\/tls unreachable/, 'dead: each by a sign and a word');
+is_deeply([map { scalar keys %{$background{$_}} } 'light', 'dark'], [1, 1], 'each scheme has its own colours');
+isnt((keys %{$background{light}})[0], (keys %{$background{dark}})[0], 'and they differ');
+my $shown = $browser->ask(q{[...document.querySelectorAll('.matrix .chip')].map(e => e.innerText).join('\n')});
+utf8::encode($shown);
+is_deeply([sort split /\n/, $shown], [sort "✓ $at{right}/tls ok", "≠ $at{wrong}/tls mismatch", "∅ $at{dead}/tls unreachable"],
+	'each endpoint is told by a sign and a word');
+undef $browser;
+
 $story->ends_clean;
 done_testing;
