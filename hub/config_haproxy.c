@@ -47,6 +47,28 @@ static void print_responder(const char *http)
 		http);
 }
 
+static void print_page(const char *page)
+{
+	printf("\n"
+	       "# The status page of certsync, and its metrics, for those whom you let in. Into a frontend that ends TLS, "
+	       "with a name of yours:\n"
+	       "#\tacl certsync_page hdr(host) -i certsync.domain.pl\n"
+	       "#\thttp-request auth realm certsync if certsync_page !{ http_auth(certsync_readers) }\n"
+	       "#\tuse_backend certsync_page if certsync_page\n"
+	       "\n"
+	       "userlist certsync_readers\n"
+	       "\t# The hash is what mkpasswd -m sha-512 prints:\n"
+	       "\t#user reader password $6$...\n"
+	       "\n"
+	       "backend certsync_page\n"
+	       "\tmode http\n"
+	       "\ttimeout connect 5s\n"
+	       "\ttimeout server 15s\n"
+	       "\thttp-request del-header Authorization\n"
+	       "\tserver hub %s\n",
+		page);
+}
+
 static void print_stateless(const char *account, const char *thumbprint)
 {
 	printf("# http-01 without state: HAProxy answers by itself, for orders of the account \"%s\" alone. "
@@ -122,6 +144,8 @@ int command_config_haproxy(const struct cli_line *line)
 		exit_code = ask_thumbprint(config->run, account);
 	else
 		print_responder(config->http);
+	if (config->page)
+		print_page(config->page);
 	hub_config_free(config);
 	return exit_code;
 }

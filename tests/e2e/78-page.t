@@ -102,6 +102,22 @@ is(($story->certsync('status'))[0], 3, 'the hub still answers others');
 close $_ for @held;
 ok($story->until('again', sub { curl("$url/healthz") eq "ok\n" }), 'and visitors, once the crowd has gone');
 
+# ---- behind HAProxy ----
+
+my $printed = `$Story::bin/certsync config haproxy -c $top/hub.conf`;
+my $front = Story::free_port();
+my ($rules_of_page) = $printed =~ /((?:^#\t.*certsync_page.*\n)+)/m;
+$printed =~ s/^frontend certsync_challenge\n.*?(?=^backend)//ms; # its port 80 is not ours
+$printed =~ s/#user reader password.*/user reader insecure-password s3cret/;
+Story::write_file("$top/haproxy.cfg", "$printed\nfrontend test\n\tmode http\n\ttimeout client 5s\n\tbind 127.0.0.1:$front\n" . $rules_of_page =~ s/^#//mgr);
+is(`haproxy -c -f $top/haproxy.cfg 2>&1 | grep -E 'WARNING|ALERT'`, '', 'HAProxy takes the lines that are printed for it');
+$story->start('haproxy', 'haproxy', '-db', '-f', "$top/haproxy.cfg");
+ok($story->until('haproxy', sub { IO::Socket::INET->new("127.0.0.1:$front") }), 'HAProxy runs') or diag($story->log('haproxy'));
+my @ask = ('-o /dev/null -w %{http_code}', '-H "Host: certsync.domain.pl"', "http://127.0.0.1:$front/healthz");
+is(curl(@ask), 401, 'a stranger is asked who he is');
+is(curl('-u reader:wrong', @ask), 401, 'a wrong password is none');
+is(curl('-u reader:s3cret', @ask), 200, 'a reader is let in');
+
 # ---- a browser ----
 
 my $browser = Browser->new($top);
@@ -124,6 +140,8 @@ for my $size ([390, 844], [1400, 900]) {
 		ok($browser->view("$url/", width => $size->[0], height => $size->[1], scheme => $scheme), "a browser loads it $how");
 		is($browser->ask('innerWidth'), $size->[0], 'as wide as it should be');
 		cmp_ok($browser->ask('document.documentElement.scrollWidth'), '<=', $size->[0], 'nothing overflows');
+		is($browser->ask(q{[...document.querySelectorAll('.card *')].filter(e => e.getBoundingClientRect().right > e.closest('.card').getBoundingClientRect().right - 8).length}),
+			0, 'nor anything its frame');
 		cmp_ok($browser->ask($contrast), '>=', 4.5, 'every text can be read');
 		is_deeply([$browser->complaints], [], 'the policy stops nothing of it');
 		$background{$scheme}{$browser->ask('getComputedStyle(document.body).backgroundColor')}++;
