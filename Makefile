@@ -42,7 +42,7 @@ AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c jou
 	service.c set.c setup.c step.c watch.c)
 AGENT_SHARED := agent/config.c agent/request.c
 
-HUB_WORKER := hub/worker_main.c hub/check_worker.c hub/csr.c hub/http.c $(filter hub/acme%,$(wildcard hub/*.c))
+HUB_WORKER := hub/worker_main.c hub/alert_worker.c hub/alert_mail.c hub/check_worker.c hub/csr.c hub/http.c $(filter hub/acme%,$(wildcard hub/*.c))
 certsync_SRC := $(filter-out $(HUB_ROOT) $(HUB_WORKER) hub/gate.c,$(wildcard hub/*.c))
 certsync_PKG := $(TLS) libcjson libevent libconfuse
 certsync-worker_SRC := $(HUB_WORKER) hub/jws.c hub/url.c hub/ari.c
@@ -61,7 +61,7 @@ certsync-link_PKG := libssh
 ALL_SRC := $(wildcard lib/*.c hub/*.c agent/*.c hooks/*.c)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: all deps demo demo-stop test unit e2e fuzz install clean
+.PHONY: all bench deps demo demo-stop test unit e2e fuzz install clean
 all: $(PROGRAMS:%=$(B)/bin/%) $(HOOKS:%=$(B)/bin/hooks/%)
 
 $(B)/obj/%.o: %.c
@@ -110,6 +110,11 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libunits.a $(B)/libcertsync.a
 	mkdir -p $(@D)
 	echo "  LINK  $*"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
+
+# Each measures beside the alternatives; alone: tests/bench/NAME.
+bench: deps
+	$(MAKE) --no-print-directory all $(TOOLS)
+	for b in $(wildcard tests/bench/*); do echo "$$b"; CERTSYNC_BIN='$(abspath $(B))/bin' $$b || exit 1; done
 
 # Fuzz targets: with replay.c each runs the inputs of its corpus, as part of `unit`; with libFuzzer, `make fuzz`.
 FUZZ_NAMES := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))

@@ -1,3 +1,4 @@
+#include "hub/alert.h"
 #include "hub/client.h"
 #include "hub/control.h"
 #include "hub/renewal.h"
@@ -256,6 +257,7 @@ void client_check(evutil_socket_t fd, short what, void *context)
 
 void control_changed(struct hub *hub, const struct rollout *r)
 {
+	alert_soon(hub);
 	static const struct timeval soon = {0, CLIENT_SOON_US};
 	for (struct client *c = hub->clients; c; c = c->next) {
 		if (c->watch)

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MINUTE = 60, DAY = 86400 };
+enum { DAY = 86400 };
 
 static cfg_opt_t acme_options[] = {
 	CFG_STR("directory", NULL, CFGF_NODEFAULT),
@@ -146,7 +146,7 @@ static void read_agent(struct config *c, cfg_t *section, const struct hub_config
 {
 	ret->name = mem_strdup(cfg_title(section));
 	ret->local = cfg_getbool(section, "local");
-	ret->away_after = config_duration(c, section, "away_after", MINUTE, 366 * DAY);
+	ret->away_after = config_duration(c, section, "away_after", 10, 366 * DAY);
 	if (!name_is_agent(ret->name))
 		config_fault(c, section, NULL,
 			"agent \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins "

@@ -1,5 +1,7 @@
 #include "hub/control.h"
+#include "hub/alert.h"
 #include "hub/client.h"
+#include "hub/control_alert.h"
 #include "hub/control_account.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
@@ -75,7 +77,10 @@ static void do_status(struct client *c, const cJSON *request)
 		return;
 	}
 	bool converged = say_status(c);
-	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, c->hub->root_error[0] ? "warning" : NULL, c->hub->root_error);
+	auto_free char *alerts = alert_warning(c->hub);
+	const char *root = c->hub->root_error;
+	auto_free char *warning = mem_printf("%s%s%s", root, root[0] && alerts[0] ? "; " : "", alerts);
+	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, warning[0] ? "warning" : NULL, warning);
 }
 
 /* "agents" into the client's filter. */
@@ -390,6 +395,7 @@ static const struct {
 	{"thumbprint", do_thumbprint},
 	{"account", control_account}, {"revoke", control_revoke},
 	{"hold", do_hold},
+	{"alert-test", control_alert_test}, {"alert-list", control_alert_list},
 };
 
 static void take_request(struct client *c, const struct frame *frame)

@@ -11,6 +11,8 @@
  *   hold   agent, certificate (optional), seconds (0 ends) → "agent" …, "result"
  *   thumbprint account (optional)                    → "result" with "account" and "thumbprint" of its key
  *   agent-add name, key                               → "result" with "line"
+ *   alert-test                                       → "channel" …, "result": 1 when one of them failed
+ *   alert-list                                       → "condition" …, "channel" …, "result"
  *   account, revoke                                   hub/control_account.h
  */
 #ifndef CERTSYNC_HUB_CONTROL_H

@@ -1,4 +1,5 @@
 #include "hub/daemon.h"
+#include "hub/alert.h"
 #include "hub/control.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
@@ -41,6 +42,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	renewal_open(hub);
 	source_open(hub);
 	standing_open(hub);
+	alert_open(hub);
 	if (hub->root)
 		enroll_send_keys(hub);
 	return status_page_open(hub, err);
@@ -50,6 +52,7 @@ static void close_configured(struct hub *hub)
 {
 	control_end_all(hub, "the hub has read its configuration again or ends: what was begun goes on, ask again");
 	session_close_all(hub);
+	alert_close(hub);
 	standing_close(hub);
 	source_close(hub);
 	renewal_close(hub);

@@ -1,5 +1,6 @@
 #include "hub/check_command.h"
 #include "hub/account_command.h"
+#include "hub/alert_command.h"
 #include "hub/commands.h"
 #include "hub/config_haproxy.h"
 #include "hub/daemon.h"
@@ -70,6 +71,9 @@ static const struct cli_command commands[] = {
 		command_hold},
 	{"check", "[HOST[:PORT[/PROTOCOL]]…]", "what clients see at every address of these names, and what to do",
 		check_options, 0, -1, false, command_check},
+	{"alert test", "", "send a test message by every way that hub.conf has, and show what each answered", json_option, 0, 0, false,
+		command_alert_test},
+	{"alert list", "", "what is wrong now, since when, and whether a person was told", json_option, 0, 0, false, command_alert_list},
 	{"agent add", "NAME", "take an agent's keys; prints the line for certsync-agent join", agent_add_options, 1, 1,
 		false, command_agent_add},
 	{"config haproxy", "", "print what HAProxy needs for http-01", config_haproxy_options, 0, 0, false, command_config_haproxy},

@@ -1,4 +1,5 @@
 #include "hub/standing.h"
+#include "hub/alert.h"
 #include "hub/check_worker.h"
 #include "hub/errand.h"
 #include "lib/clock.h"
@@ -263,6 +264,7 @@ static void on_ended(const struct error *err, void *context)
 	if (ok) {
 		s->trouble[0] = '\0';
 		save(s);
+		alert_soon(s->hub);
 	}
 	plan(s);
 }

@@ -23,6 +23,7 @@ struct store {
 	int certificates;
 	int records;
 	int lock;
+	char trouble[ERROR_MESSAGE_MAX]; /* why the last write of a record failed; empty: it did not */
 };
 
 void manifest_release(struct manifest *m)
@@ -110,7 +111,7 @@ static int take_lock(struct store *s, const char *state, struct error *err)
 struct store *store_open(const char *state, struct error *err)
 {
 	struct store *s = mem_alloc(sizeof(*s));
-	*s = (struct store){-1, -1, -1, -1};
+	*s = (struct store){.directory = -1, .certificates = -1, .records = -1, .lock = -1};
 	if (fs_make_directories(state, 0700, err) < 0)
 		goto failed;
 	s->directory = fs_open_directory(AT_FDCWD, state, err);
@@ -499,9 +500,17 @@ int store_put(struct store *s, const char *kind, const char *name, const char *f
 	struct error *err)
 {
 	auto_close int dir = open_record(s, kind, name, err);
-	if (dir < 0 || fs_write(dir, file, data, len, FS_PRIVATE, err) < 0)
-		return error_wrap(err, "store: record %s/%s", kind, name);
-	return 0;
+	s->trouble[0] = '\0';
+	if (dir >= 0 && fs_write(dir, file, data, len, FS_PRIVATE, err) == 0)
+		return 0;
+	error_wrap(err, "store: record %s/%s", kind, name);
+	snprintf(s->trouble, sizeof(s->trouble), "%s", err->message);
+	return -1;
+}
+
+const char *store_trouble(const struct store *s)
+{
+	return s->trouble;
 }
 
 int store_get(struct store *s, const char *kind, const char *name, const char *file, struct buf *out,

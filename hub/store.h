@@ -78,5 +78,7 @@ int store_put(struct store *s, const char *kind, const char *name, const char *f
 int store_get(struct store *s, const char *kind, const char *name, const char *file, struct buf *out,
 	struct error *err);
 int store_drop(struct store *s, const char *kind, const char *name, struct error *err); /* the whole NAME */
+/* Why the last store_put failed; "": it did not, or none was made. */
+const char *store_trouble(const struct store *s);
 
 #endif

@@ -5,6 +5,7 @@
 #include "hub/acme_account.h"
 #include "hub/acme_info.h"
 #include "hub/acme_preflight.h"
+#include "hub/alert_worker.h"
 #include "hub/check_worker.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
@@ -21,6 +22,7 @@ static const struct {
 	{"preflight", acme_preflight_worker},
 	{"account", acme_account_worker},
 	{"check", check_worker},
+	{"alert", alert_worker},
 };
 
 int main(int argc, char **argv)

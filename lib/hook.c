@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,13 +27,28 @@ struct run {
 	uint64_t dropped;
 };
 
+/* In memory, so that a hook that does not read keeps nobody waiting. -1 without an error: there is none. */
+static int open_input(const struct hook_call *call, struct error *err)
+{
+	err->kind = ERROR_NONE;
+	if (!call->input)
+		return -1;
+	auto_close int fd = memfd_create("hook-input", MFD_CLOEXEC);
+	if (fd < 0 || write(fd, call->input, call->input_len) != (ssize_t)call->input_len || lseek(fd, 0, SEEK_SET) < 0)
+		return error_errno(err, "cannot keep the input of %s", call->argv[0]);
+	return steal_fd(&fd);
+}
+
 static pid_t start(const struct hook_call *call, int output, struct error *err)
 {
+	auto_close int input = open_input(call, err);
+	if (input < 0 && err->kind != ERROR_NONE)
+		return -1;
 	const struct proc_spec spec = {
 		.argv = call->argv,
 		.envp = call->envp,
 		.user = call->user,
-		.in = -1,
+		.in = input,
 		.out = output,
 		.err = output,
 		.extra = -1,

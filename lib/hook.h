@@ -1,6 +1,6 @@
 /* Running a hook: the one function that does (DESIGN section 8).
  *
- * A hook gets fixed arguments, an environment of its own and no standard input; no shell stands around it. It has a
+ * A hook gets fixed arguments, an environment of its own and no standard input but what the caller has for it; no shell stands around it. It has a
  * deadline; then its whole process group is killed. What it prints on both outputs is read to the end, but only the
  * last 8 KiB are kept. Once the hook itself has ended, what it left running in the background is neither
  * waited for nor killed: a restarted service may be among it.
@@ -11,6 +11,7 @@
 #include "lib/error.h"
 #include "lib/proc.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { HOOK_OUTPUT_MAX = 8192 };
@@ -21,6 +22,8 @@ struct hook_call {
 	const struct proc_user *user; /* NULL: as the caller */
 	int64_t timeout;              /* seconds */
 	int stop_fd;                  /* readable: the caller is to end; the hook is killed then. -1: none */
+	const void *input;            /* its standard input, borrowed; NULL: nothing */
+	size_t input_len;
 };
 
 enum hook_end { HOOK_NOT_STARTED, HOOK_EXITED, HOOK_KILLED, HOOK_LATE, HOOK_STOPPED };
