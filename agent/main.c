@@ -1,3 +1,4 @@
+#include "agent/check_command.h"
 #include "agent/commands.h"
 #include "agent/daemon.h"
 #include "lib/cli.h"
@@ -29,6 +30,8 @@ static const struct cli_command commands[] = {
 		command_agent_status},
 	{"pull", "[CERTIFICATE…]", "connect now, ask the hub for what is due, and wait", pull_options, 0, -1,
 		false, command_agent_pull},
+	{"check", "[HOST[:PORT[/PROTOCOL]]…]", "what clients see at this node's ports, or elsewhere, and what to do",
+		agent_check_options, 0, -1, false, command_agent_check},
 	{"identity", "", "print this agent's public keys as one line, for certsync agent add", NULL, 0, 0,
 		false, command_agent_identity},
 	{"join", "",

@@ -202,9 +202,19 @@ static void judge_match(struct check *c, const struct check_policy *p)
 		return;
 	snprintf(reason, sizeof(reason), "serves %.*s, wanted is %.*s", HEX_SHORT,
 		chain_hex(c->facts.fingerprint, served), HEX_SHORT, chain_hex(p->expected[0], wanted));
-	snprintf(advice, sizeof(advice), "certsync push%s%s; if it stays, look which file the service reads",
-		p->certificate ? " " : "", p->certificate ? p->certificate : "");
+	snprintf(advice, sizeof(advice), "%s%s%s; if it stays, look which file the service reads",
+		p->remedy ? p->remedy : "certsync push", !p->remedy && p->certificate ? " " : "",
+		!p->remedy && p->certificate ? p->certificate : "");
 	add_fault(c, CHECK_MISMATCH, reason, advice);
+}
+
+/* The handshake was offered every version, so this is the best that there is. */
+static void judge_version(struct check *c, const struct probe_result *r)
+{
+	snprintf(c->tls, sizeof(c->tls), "%s", r->version ? r->version : "");
+	if (strcmp(c->tls, "TLSv1") == 0 || strcmp(c->tls, "TLSv1.1") == 0)
+		snprintf(c->warning, sizeof(c->warning), "the best it offers is %s, which clients of today refuse: have the "
+			"service offer TLS 1.2 and 1.3", c->tls);
 }
 
 static void judge_served(struct check *c, const struct probe_result *r, const struct check_policy *p)
@@ -218,6 +228,7 @@ static void judge_served(struct check *c, const struct probe_result *r, const st
 		return;
 	}
 	c->served = true;
+	judge_version(c, r);
 	judge_time(c, p);
 	judge_names(c, r, p);
 	judge_chain(c, r, p);

@@ -15,7 +15,7 @@ enum check_verdict {
 	CHECK_UNREACHABLE, /* TLS was not reached: whatever is served there cannot be judged */
 };
 
-enum { CHECK_REASON_MAX = 600, CHECK_ADVICE_MAX = 300, CHECK_SUBJECT_MAX = 256 };
+enum { CHECK_REASON_MAX = 600, CHECK_ADVICE_MAX = 300, CHECK_SUBJECT_MAX = 256, CHECK_TLS_MAX = 16 };
 
 struct check_policy {
 	const struct anchors *anchors;
@@ -24,6 +24,7 @@ struct check_policy {
 	const uint8_t (*expected)[CHAIN_SHA256_SIZE]; /* SHA-256 of the leaves of which one will do */
 	size_t expected_count;                        /* 0: any will do */
 	const char *certificate; /* its name at the hub, for the advice; NULL: unknown */
+	const char *remedy;      /* what brings the expected one; NULL: certsync push */
 	int64_t expiring_before; /* seconds left under which it is expiring; 0: by lifetime */
 };
 
@@ -31,9 +32,11 @@ struct check {
 	enum check_verdict verdict;
 	char reason[CHECK_REASON_MAX]; /* "" when all is well */
 	char advice[CHECK_ADVICE_MAX];
+	char warning[CHECK_ADVICE_MAX]; /* beside the verdict and not part of it: what is served is as it should be, how is not */
 	bool served;               /* what follows is known */
 	struct chain_facts facts;  /* owned */
 	char subject[CHECK_SUBJECT_MAX];
+	char tls[CHECK_TLS_MAX];   /* the version that was negotiated: "TLSv1.3" */
 	int sent;                  /* certificates, the leaf included */
 	int days_left;             /* rounded down; negative once expired */
 	bool name_match, trusted;  /* trusted: lib/verify has no objection at all */

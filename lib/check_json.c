@@ -14,6 +14,7 @@ static void add_served(cJSON *o, const struct check *c)
 	cJSON_AddStringToObject(o, "subject", c->subject);
 	cJSON_AddStringToObject(o, "issuer", c->facts.issuer);
 	cJSON_AddStringToObject(o, "key_type", c->facts.key_type);
+	cJSON_AddStringToObject(o, "tls", c->tls);
 	add_time(o, "not_before", c->facts.not_before);
 	add_time(o, "not_after", c->facts.not_after);
 	cJSON_AddNumberToObject(o, "days_left", c->days_left);
@@ -38,6 +39,7 @@ cJSON *check_json(const struct check_row *row)
 	cJSON_AddStringToObject(o, "verdict", check_verdict_text(c->verdict));
 	cJSON_AddStringToObject(o, "reason", c->reason);
 	cJSON_AddStringToObject(o, "advice", c->advice);
+	cJSON_AddStringToObject(o, "warning", c->warning);
 	cJSON_AddBoolToObject(o, "served", c->served);
 	if (c->served)
 		add_served(o, c);

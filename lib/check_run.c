@@ -235,6 +235,7 @@ static void on_probed(void *context, const struct probe_result *result)
 		.expected = host->expected,
 		.expected_count = host->expected_count,
 		.certificate = host->certificate[0] ? host->certificate : NULL,
+		.remedy = run->remedy,
 		.expiring_before = run->expiring_before,
 	};
 	shot->row->connected = result->connected;

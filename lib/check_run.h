@@ -51,6 +51,7 @@ struct check_run {
 	const struct anchors *anchors;
 	int64_t now, expiring_before; /* as in struct check_policy */
 	const char *const *at;        /* addresses instead of what DNS says; NULL-terminated; may be empty */
+	const char *remedy;           /* as in struct check_policy */
 	bool both_keys;               /* a second probe for the kind of key that was not served: a row if there is one */
 	int timeout_ms;               /* of one probe, and of the asking for names */
 	const struct check_host *hosts;

@@ -45,6 +45,17 @@ static void add_table_row(struct cli_table *table, const struct check_row *row, 
 	cli_table_row(table, cells);
 }
 
+static void print_fault(const struct check_row *row, const char *const *paint)
+{
+	const struct check *c = &row->check;
+	const char *where = row->endpoint.text[0] ? row->endpoint.text : "itself";
+	auto_free char *word = painted(check_verdict_text(c->verdict), paint[c->verdict]);
+	if (c->verdict != CHECK_OK)
+		printf("\n%s %s is %s: %s\n  what to do: %s\n", row->host->name, where, word, c->reason, c->advice);
+	if (c->warning[0])
+		printf("\n%s %s: %s\n", row->host->name, where, c->warning);
+}
+
 void check_show_table(const struct check_run *run, bool colour)
 {
 	const char *const *paint = colour ? colours : plain;
@@ -55,15 +66,8 @@ void check_show_table(const struct check_run *run, bool colour)
 	for (size_t i = 0; i < run->row_count; i++)
 		add_table_row(table, &run->rows[i], paint);
 	cli_table_print(table);
-	for (size_t i = 0; i < run->row_count; i++) {
-		const struct check_row *row = &run->rows[i];
-		const struct check *c = &row->check;
-		if (c->verdict == CHECK_OK)
-			continue;
-		auto_free char *word = painted(check_verdict_text(c->verdict), paint[c->verdict]);
-		printf("\n%s %s is %s: %s\n  what to do: %s\n", row->host->name, row->endpoint.text[0] ? row->endpoint.text : "itself",
-			word, c->reason, c->advice);
-	}
+	for (size_t i = 0; i < run->row_count; i++)
+		print_fault(&run->rows[i], paint);
 }
 
 /* ---- for programs ---- */
@@ -82,9 +86,11 @@ void check_show_json(const struct check_run *run, int exit_code)
 
 /* ---- for Nagios ---- */
 
-static enum nagios_exit severity(enum check_verdict verdict)
+static enum nagios_exit severity(const struct check *c)
 {
-	return verdict == CHECK_OK ? NAGIOS_OK : verdict == CHECK_EXPIRING ? NAGIOS_WARNING : NAGIOS_CRITICAL;
+	if (c->verdict > CHECK_EXPIRING)
+		return NAGIOS_CRITICAL;
+	return c->verdict == CHECK_EXPIRING || c->warning[0] ? NAGIOS_WARNING : NAGIOS_OK;
 }
 
 /* What stands behind a '|' is Nagios's own. */
@@ -98,13 +104,13 @@ static void print_plain(const char *text)
 static void print_faults(const struct check_run *run, size_t bad)
 {
 	size_t told = 0;
-	for (int verdict = CHECK_UNREACHABLE; verdict > CHECK_OK; verdict--)
+	for (int verdict = CHECK_UNREACHABLE; verdict >= CHECK_OK; verdict--)
 		for (size_t i = 0; i < run->row_count && told < NAGIOS_FAULTS; i++) {
 			const struct check_row *row = &run->rows[i];
-			if (row->check.verdict != (enum check_verdict)verdict)
+			if (row->check.verdict != (enum check_verdict)verdict || severity(&row->check) == NAGIOS_OK)
 				continue;
 			auto_free char *text = mem_printf("%s%s %s %s: %s", told++ ? "; " : ": ", row->host->name, address_of(row),
-				check_verdict_text(row->check.verdict), row->check.reason);
+				check_verdict_text(row->check.verdict), row->check.reason[0] ? row->check.reason : row->check.warning);
 			print_plain(text);
 		}
 	if (bad > told)
@@ -119,8 +125,8 @@ enum nagios_exit check_show_nagios(const struct check_run *run)
 	const struct check *soonest = NULL;
 	for (size_t i = 0; i < run->row_count; i++) {
 		const struct check *c = &run->rows[i].check;
-		worst = severity(c->verdict) > worst ? severity(c->verdict) : worst;
-		bad += c->verdict != CHECK_OK;
+		worst = severity(c) > worst ? severity(c) : worst;
+		bad += severity(c) != NAGIOS_OK;
 		if (c->served && (!soonest || c->facts.not_after < soonest->facts.not_after))
 			soonest = c;
 	}

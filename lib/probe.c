@@ -327,6 +327,7 @@ static enum need phase_handshake(struct probe *p)
 		return fail(p, PROBE_PROTOCOL, ERROR_PERMANENT, "TLS is served without a certificate");
 	chain_fingerprint(p->result.leaf, p->result.fingerprint);
 	p->result.state = PROBE_SERVED;
+	p->result.version = SSL_get_version(p->ssl);
 	p->result.milliseconds = clock_monotonic_ms() - p->started;
 	/* ManageSieve tells its capabilities once more, unasked, when TLS stands. */
 	bool greeting = p->endpoint.protocol == PROBE_TLS || p->endpoint.inner == PROBE_SIEVE;

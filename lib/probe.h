@@ -26,6 +26,7 @@ struct probe_result {
 	X509 *leaf;         /* borrowed during the callback; NULL unless PROBE_SERVED */
 	STACK_OF(X509) *rest; /* borrowed; as sent, may be empty */
 	uint8_t fingerprint[CHAIN_SHA256_SIZE];
+	const char *version;  /* what was negotiated, as in "TLSv1.3"; static; NULL unless PROBE_SERVED */
 	int64_t milliseconds; /* until the handshake was complete */
 	bool connected;       /* somebody listens there, whatever came of it */
 };
