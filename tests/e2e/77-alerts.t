@@ -183,7 +183,7 @@ my @new = (told())[3, 4];
 is($new[0]{subject}, 'certsync: forty.domain.pl: unreachable on 42 endpoints', 'forty-two endpoints are one message');
 is($new[1]{subject}, "certsync: webhook: cannot be told, 127.0.0.1:$web", 'the other is of the webhook, by the command');
 ok($story->until('mails', sub { mails() == 5 }), 'and by mail');
-like(($story->certsync('status'))[1], qr/warning: alerts by webhook 127\.0\.0\.1:$web fail \(1 wait\): webhook: .*refused/, 'status shows it');
+like(($story->certsync('status'))[1], qr/warning: alerts by webhook 127\.0\.0\.1:$web fail \(1 wait\): webhook: /, 'status shows it');
 unlike(($story->certsync('alert', 'list'))[1] . ($story->certsync('alert', 'list', '--json'))[1] . $story->log('hub'), qr/SECRET/,
 	'the secret of the URL is nowhere');
 is(($story->certsync('alert', 'test'))[0], 1, 'a test fails');
