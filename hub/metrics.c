@@ -31,10 +31,14 @@ static void put_label(struct metrics *m, const char *text)
 {
 	auto_free char *clean = mem_strdup(text);
 	text_clean(clean, 0);
-	for (const char *at = clean; *at; at++) {
-		if (*at == '\\' || *at == '"')
+	for (const char *at = clean; *at;) {
+		size_t plain = strcspn(at, "\\\"");
+		put(m, at, plain);
+		at += plain;
+		if (*at) {
 			put(m, "\\", 1);
-		put(m, at, 1);
+			put(m, at++, 1);
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ struct page {
 	const struct overview *o;
 	struct buf *out;
 	bool full;
+	size_t places, endpoints; /* shown so far */
 };
 
 static void put(struct page *p, const char *html)
@@ -31,10 +32,14 @@ int page_escape(const char *text, struct buf *out)
 	auto_free char *clean = mem_strdup(text);
 	int result = 0;
 	text_clean(clean, 0);
-	for (const char *at = clean; *at && result == 0; at++) {
-		unsigned char c = (unsigned char)*at;
-		const char *entity = c < COUNT(entities) ? entities[c] : NULL;
-		result = entity ? buf_add(out, entity, strlen(entity)) : buf_add(out, at, 1);
+	for (const char *at = clean; *at && result == 0;) {
+		size_t plain = strcspn(at, "&<>\"'");
+		result = buf_add(out, at, plain);
+		at += plain;
+		if (*at && result == 0) {
+			const char *entity = entities[(unsigned char)*at++];
+			result = buf_add(out, entity, strlen(entity));
+		}
 	}
 	return result;
 }
@@ -212,6 +217,12 @@ static void put_place(struct page *p, const struct overview_certificate *c, cons
 	put(p, "</td></tr>\n");
 }
 
+static void put_more(struct page *p, size_t count)
+{
+	if (count)
+		putf(p, "<p class=\"soft\">… and %zu more: certsync status shows all.</p>", count);
+}
+
 static void put_places(struct page *p, const struct overview_certificate *c)
 {
 	size_t converged = 0, under_way = 0;
@@ -223,9 +234,11 @@ static void put_places(struct page *p, const struct overview_certificate *c)
 		return;
 	putf(p, "<h4>Agents: %zu of %zu verified%s</h4><table class=\"places\">", converged, c->place_count,
 		under_way && !c->converged ? ", rollout running" : "");
-	for (size_t i = 0; i < c->place_count && i < PAGE_PLACES_MAX; i++)
+	size_t shown = p->places;
+	for (size_t i = 0; i < c->place_count && p->places < PAGE_PLACES_MAX; i++, p->places++)
 		put_place(p, c, &c->places[i]);
 	put(p, "</table>");
+	put_more(p, c->place_count - (p->places - shown));
 }
 
 /* ---- endpoints ---- */
@@ -275,10 +288,12 @@ static void put_matrix(struct page *p, const char *certificate)
 	if (!count)
 		return;
 	putf(p, "<h4>Endpoints: %zu of %zu as they should be</h4><table class=\"matrix\">", fine, count);
-	for (size_t i = 0; i < p->o->endpoint_count && i < PAGE_ENDPOINTS_MAX; i++) {
+	for (size_t i = 0; i < p->o->endpoint_count && p->endpoints < PAGE_ENDPOINTS_MAX; i++) {
 		const struct overview_endpoint *e = &p->o->endpoints[i];
 		if (!is_of(e, certificate))
 			continue;
+		p->endpoints++;
+		count--;
 		if (last && !same_host(last, e))
 			put(p, "</div></td></tr>\n");
 		if (!last || !same_host(last, e))
@@ -287,6 +302,7 @@ static void put_matrix(struct page *p, const char *certificate)
 		last = e;
 	}
 	put(p, last ? "</div></td></tr></table>" : "</table>");
+	put_more(p, count);
 }
 
 static void put_certificate(struct page *p, const struct overview_certificate *c)
@@ -330,8 +346,7 @@ static void put_certificates(struct page *p)
 				shown++;
 			}
 	put(p, "</div>");
-	if (crowded)
-		putf(p, "<p class=\"soft\">… and %zu more: certsync status shows all.</p>", o->certificate_count - shown);
+	put_more(p, o->certificate_count - shown);
 	for (size_t i = 0; i < o->endpoint_count; i++)
 		if (!o->endpoints[i].certificate[0]) {
 			put(p, "<h2>Other endpoints</h2><div class=\"card\">");
@@ -466,9 +481,10 @@ static void put_agents(struct page *p)
 		return;
 	put(p, "<h2>Agents</h2><div class=\"card\"><table class=\"wide\"><thead><tr><th>Agent</th><th>State</th><th>Certificates</th>"
 		"<th>Version</th></tr></thead><tbody>");
-	for (size_t i = 0; i < p->o->agent_count && i < PAGE_PLACES_MAX; i++)
+	for (size_t i = 0; i < p->o->agent_count && i < PAGE_AGENTS_MAX; i++)
 		put_agent(p, &p->o->agents[i]);
 	put(p, "</tbody></table></div>");
+	put_more(p, p->o->agent_count > PAGE_AGENTS_MAX ? p->o->agent_count - PAGE_AGENTS_MAX : 0);
 }
 
 static void put_alerts(struct page *p)

@@ -8,8 +8,9 @@
 #include "lib/buf.h"
 
 enum {
-	PAGE_CERTIFICATES_MAX = 500, /* what is beyond these is counted, and `certsync status` has it; trouble comes first */
-	PAGE_PLACES_MAX = 2000,
+	PAGE_CERTIFICATES_MAX = 500, /* what is beyond these, on the whole page, is counted, and `certsync status` has it; trouble comes first */
+	PAGE_PLACES_MAX = 1000,
+	PAGE_AGENTS_MAX = 1000,
 	PAGE_ENDPOINTS_MAX = 2000,
 	PAGE_ATTENTION_MAX = 60,
 };

@@ -20,7 +20,10 @@ my $url = "http://127.0.0.1:$port";
 my $served = $story->pair('right');
 $story->pair('wrong');
 my %at;
-for my $what ('right', 'wrong') {
+# A subject that is written for whoever shows it.
+$story->openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj '/CN=<script>document.title=1<\\/script>'",
+	"-addext 'subjectAltName=DNS:x\"><img src=x onerror=document.title=2>.pl' -keyout $top/evil.key -out $top/evil.crt");
+for my $what ('right', 'wrong', 'evil') {
 	$at{$what} = Story::free_port();
 	$story->start("s-$what", 'openssl', 's_server', '-quiet', '-accept', "127.0.0.1:$at{$what}", '-cert', "$top/$what.crt",
 		'-key', "$top/$what.key");
@@ -37,10 +40,10 @@ $story->import('right');
 ok($story->until_state('here', 'verified'), 'an agent has the certificate');
 
 sub curl { my (@words) = @_; return scalar `curl -s -m 20 @words 2>&1` }
-sub seen { my ($metrics) = @_; return $metrics =~ /certsync_endpoint_state\{[^\n]*state="unreachable"/ && $metrics =~ /state="mismatch"/ && $metrics =~ /state="ok"/ }
+sub seen { my ($metrics) = @_; return $metrics =~ /certsync_endpoint_state\{[^\n]*state="unreachable"/ && $metrics =~ /state="mismatch"/ && $metrics =~ /state="untrusted"/ && $metrics =~ /state="ok"/ }
 
 my $metrics;
-ok($story->until('checks', sub { seen($metrics = curl("$url/metrics")) }, 30), 'all three endpoints are seen as they are') or diag($metrics, $story->log('hub'));
+ok($story->until('checks', sub { seen($metrics = curl("$url/metrics")) }, 30), 'all four endpoints are seen as they are') or diag($metrics, $story->log('hub'));
 
 # ---- metrics ----
 
@@ -52,7 +55,7 @@ like($metrics, qr/^certsync_agent_connected\{agent="backup1"\} 0$/m, 'the other 
 like($metrics, qr/^certsync_rollout_state\{certificate="\Q$name\E",agent="here",state="verified",served="1\.1"\} 1$/m, 'a rollout\'s state');
 like($metrics, qr/^certsync_endpoint_ok\{name="\Q$name\E",endpoint="127\.0\.0\.1:$at{right}\/tls"[^\n]*\} 1$/m, 'a good endpoint')
 	or diag($metrics);
-is(() = $metrics =~ /^certsync_endpoint_ok\{.*\} 0$/mg, 2, 'two bad ones');
+is(() = $metrics =~ /^certsync_endpoint_ok\{.*\} 0$/mg, 3, 'three bad ones');
 my ($not_after) = $metrics =~ /^certsync_certificate_not_after_timestamp_seconds\{certificate="\Q$name\E"\} (\d+)$/m;
 cmp_ok(abs($not_after - time - 20 * 86400), '<', 600, 'when it expires');
 my $rules = `promtool check rules $FindBin::Bin/../../examples/prometheus/certsync.rules.yml 2>&1`;
@@ -72,8 +75,8 @@ like($answer, qr/^HTTP\/1\.1 200 OK\r\n/, 'the page');
 like($answer, qr/^Content-Security-Policy: default-src 'none'; style-src 'sha256-[A-Za-z0-9+\/]{43}='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r$/m, 'nothing may be loaded but its own style');
 like($answer, qr/^\Q$_\E\r$/mi, $_)
 	for 'Content-Type: text/html; charset=utf-8', 'X-Content-Type-Options: nosniff', 'Referrer-Policy: no-referrer', 'Cache-Control: no-store';
-unlike($answer, qr/<script|javascript:|\son\w+=|\sstyle=|https?:\/\//i, 'no script, nothing from elsewhere');
-like($answer, qr/2 things need attention/, 'it says what matters first');
+unlike($answer, qr/<script|<[a-z][^>]*\s(?:on\w+|style|src)=|https?:\/\//i, 'no script, nothing from elsewhere');
+like($answer, qr/3 things need attention/, 'it says what matters first');
 
 # ---- visitors with bad manners ----
 
@@ -152,8 +155,10 @@ is_deeply([map { scalar keys %{$background{$_}} } 'light', 'dark'], [1, 1], 'eac
 isnt((keys %{$background{light}})[0], (keys %{$background{dark}})[0], 'and they differ');
 my $shown = $browser->ask(q{[...document.querySelectorAll('.matrix .chip')].map(e => e.innerText).join('\n')});
 utf8::encode($shown);
-is_deeply([sort split /\n/, $shown], [sort "✓ $at{right}/tls ok", "≠ $at{wrong}/tls mismatch", "∅ $at{dead}/tls unreachable"],
+is_deeply([sort split /\n/, $shown], [sort "✕ $at{evil}/tls untrusted", "✓ $at{right}/tls ok", "≠ $at{wrong}/tls mismatch", "∅ $at{dead}/tls unreachable"],
 	'each endpoint is told by a sign and a word');
+is($browser->ask('document.title'), 'certsync', 'what a peer has chosen has run nowhere');
+is($browser->ask(q{document.querySelectorAll('script, img, [onerror], [onload]').length}), 0, 'and has become no element');
 undef $browser;
 
 $story->ends_clean;
