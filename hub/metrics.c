@@ -198,6 +198,15 @@ static void write_endpoints(struct metrics *m, const struct overview *o)
 	write_times(m, o);
 }
 
+/* ---- alerts ---- */
+
+static void write_channels(struct metrics *m, const struct overview *o)
+{
+	metric(m, "alert_channel_failures", "gauge", "Deliveries by this way to tell a person that have failed in a row.");
+	for (size_t i = 0; i < o->channel_count; i++)
+		SAMPLE(m, o->channels[i].failures, "channel", o->channels[i].name);
+}
+
 int metrics_write(const struct overview *o, struct buf *out)
 {
 	struct metrics m = {.out = out};
@@ -207,5 +216,6 @@ int metrics_write(const struct overview *o, struct buf *out)
 	write_rollouts(&m, o);
 	write_agents(&m, o);
 	write_endpoints(&m, o);
+	write_channels(&m, o);
 	return m.full ? -1 : 0;
 }

@@ -1,4 +1,5 @@
 #include "hub/overview.h"
+#include "hub/alert.h"
 #include "hub/fleet.h"
 #include "hub/renewal.h"
 #include "hub/session.h"
@@ -148,6 +149,38 @@ static void take_endpoints(struct hub *hub, struct overview *o)
 		take_endpoint(row, &o->endpoints[o->endpoint_count++]);
 }
 
+/* ---- alerts ---- */
+
+static void take_alerts(struct hub *hub, struct overview *o)
+{
+	const cJSON *row;
+	o->told = alert_told(hub);
+	o->alerts = mem_array((size_t)cJSON_GetArraySize(o->told), sizeof(*o->alerts));
+	cJSON_ArrayForEach(row, o->told)
+		o->alerts[o->alert_count++] = (struct overview_alert){
+			.event = json_text(row, "event"),
+			.kind = json_text(row, "kind"),
+			.subject = json_text(row, "subject"),
+			.text = json_text(row, "text"),
+			.critical = json_true(row, "critical"),
+			.when = (int64_t)json_number(row, "when"),
+		};
+}
+
+static void take_channels(struct hub *hub, struct overview *o)
+{
+	const cJSON *row;
+	o->ways = alert_channels(hub);
+	o->channels = mem_array((size_t)cJSON_GetArraySize(o->ways), sizeof(*o->channels));
+	cJSON_ArrayForEach(row, o->ways)
+		o->channels[o->channel_count++] = (struct overview_channel){
+			.name = json_text(row, "channel"),
+			.error = json_text(row, "error"),
+			.failures = (uint32_t)json_number(row, "failures"),
+			.since = time_of(row, "since"),
+		};
+}
+
 /* ---- */
 
 /* A store that cannot be read, a root half that is gone, a loop that no longer does what is due. */
@@ -175,6 +208,8 @@ void overview_take(struct hub *hub, struct overview *ret)
 	take_certificates(hub, ret);
 	take_agents(hub, ret);
 	take_endpoints(hub, ret);
+	take_alerts(hub, ret);
+	take_channels(hub, ret);
 }
 
 void overview_release(struct overview *o)
@@ -185,7 +220,9 @@ void overview_release(struct overview *o)
 	free(o->agents);
 	free(o->endpoints);
 	free(o->alerts);
+	free(o->channels);
 	cJSON_Delete(o->rows);
 	cJSON_Delete(o->told);
+	cJSON_Delete(o->ways);
 	*o = (struct overview){0};
 }

@@ -62,6 +62,13 @@ struct overview_alert {
 	int64_t when;
 };
 
+/* A way to tell a person. */
+struct overview_channel {
+	const char *name, *error;
+	uint32_t failures; /* in a row; 0: all is well */
+	int64_t since;     /* when it began to fail */
+};
+
 struct overview {
 	int64_t now, started;
 	const char *version;
@@ -74,7 +81,9 @@ struct overview {
 	size_t endpoint_count;
 	struct overview_alert *alerts; /* newest first */
 	size_t alert_count;
-	cJSON *rows, *told; /* owned: what endpoints and alerts borrow from */
+	struct overview_channel *channels;
+	size_t channel_count;
+	cJSON *rows, *told, *ways; /* owned: what endpoints, alerts and channels borrow from */
 };
 
 /* Valid until the hub's loop goes on. */

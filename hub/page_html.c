@@ -445,6 +445,11 @@ static void attend(struct attention *a)
 			put_text(a->page, o->agents[i].name);
 			end_item(a, o->agents[i].last_seen, "It has been away for longer than away_after.", "on the node: certsync-agent status");
 		}
+	for (size_t i = 0; i < o->channel_count; i++)
+		if (o->channels[i].failures && begin_item(a, bad, "alerts fail")) {
+			put_foreign(a->page, o->channels[i].name);
+			end_item(a, o->channels[i].since, o->channels[i].error, "certsync alert test");
+		}
 	for (size_t i = 0; i < o->endpoint_count; i++)
 		attend_endpoint(a, &o->endpoints[i]);
 	if (a->count > PAGE_ATTENTION_MAX)

@@ -7,6 +7,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use Browser;
 use IO::Socket::INET;
+use POSIX ();
 use Story;
 use Test::More;
 use Time::HiRes qw(time);
@@ -32,9 +33,29 @@ $at{dead} = Story::free_port();
 my $ports = join ', ', map { "\"$at{$_}/tls\"" } sort keys %at;
 ok($story->hub(agents => ['here', 'backup1'], certificates => <<"CONF"), 'a hub with a page starts') or BAIL_OUT($story->log('hub'));
 page = "127.0.0.1:$port"
+alert { command = "/bin/false"  for = "1s" }
 certificate "$name" {}
 endpoint "$name" { ports = {$ports}  at = {"127.0.0.1"}  certificate = "$name"  interval = "10s" }
 CONF
+
+sub visit { return IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 5) // die "connect: $!" }
+
+# One who sends a byte a second, until he is cut off: how long that took is written down.
+my $drip = fork // die $!;
+if ($drip == 0) {
+	local $SIG{PIPE} = 'IGNORE';
+	my ($begun, $socket) = (time, visit());
+	syswrite $socket, "GET / HTTP/1.1\r\n";
+	while (time - $begun < 20) {
+		my $ready = '';
+		vec($ready, fileno($socket), 1) = 1;
+		last if select($ready, undef, undef, 1) && !sysread($socket, my $rest, 4096);
+		syswrite $socket, 'x';
+	}
+	Story::write_file("$top/drip", time - $begun);
+	POSIX::_exit(0);
+}
+
 $story->agent('here');
 $story->import('right');
 ok($story->until_state('here', 'verified'), 'an agent has the certificate');
@@ -44,6 +65,10 @@ sub seen { my ($metrics) = @_; return $metrics =~ /certsync_endpoint_state\{[^\n
 
 my $metrics;
 ok($story->until('checks', sub { seen($metrics = curl("$url/metrics")) }, 30), 'all four endpoints are seen as they are') or diag($metrics, $story->log('hub'));
+
+# Its alerts go by a command that fails.
+ok($story->until('alerts', sub { ($metrics = curl("$url/metrics")) =~ /^certsync_alert_channel_failures\{channel="command"\} [1-9]/m }, 30),
+	'and a way to tell of it that fails') or diag($metrics, $story->log('hub'));
 
 # ---- metrics ----
 
@@ -76,7 +101,8 @@ like($answer, qr/^Content-Security-Policy: default-src 'none'; style-src 'sha256
 like($answer, qr/^\Q$_\E\r$/mi, $_)
 	for 'Content-Type: text/html; charset=utf-8', 'X-Content-Type-Options: nosniff', 'Referrer-Policy: no-referrer', 'Cache-Control: no-store';
 unlike($answer, qr/<script|<[a-z][^>]*\s(?:on\w+|style|src)=|https?:\/\//i, 'no script, nothing from elsewhere');
-like($answer, qr/3 things need attention/, 'it says what matters first');
+like($answer, qr/4 things need attention/, 'it says what matters first');
+like($answer, qr/<h2>Last alerts<\/h2>.*raised<\/span> <strong>mismatch <bdi>\Q$name\E 127\.0\.0\.1:$at{wrong}\/tls</s, 'and what was told last');
 
 # ---- visitors with bad manners ----
 
@@ -84,25 +110,14 @@ is(curl('-o /dev/null -w %{http_code}', @$_[1 .. $#$_]), $_->[0], "@$_[1 .. $#$_
 	for [404, "$url/nothing"], [404, '--path-as-is', "$url/../etc/passwd"], [405, '-X POST -d x=1', "$url/"], [405, '-X DELETE', "$url/"], [405, '-I', "$url/"],
 	[431, '-H', 'X:' . 'x' x 9000, "$url/"], [200, "'$url/?x=<script>'"];
 
-sub visit { return IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 5) // die "connect: $!" }
 my @held = map { visit() } 1 .. 300;
-syswrite $held[0], "GET / HTTP/1.1\r\n";
-my $begun = time;
-my $dripped = 0;
-# A byte a second postpones nothing.
-while (time - $begun < 20) {
-	my $ready = '';
-	vec($ready, fileno($held[0]), 1) = 1;
-	last if select($ready, undef, undef, 1) && !sysread($held[0], my $rest, 4096);
-	local $SIG{PIPE} = 'IGNORE';
-	syswrite($held[0], 'x') and $dripped++;
-}
-cmp_ok(time - $begun, '<', 14, 'one that drips is cut off');
 my $hub = $story->child('hub', qr/\bhub\0/);
 my $descriptors = () = glob "/proc/$hub/fd/*";
 cmp_ok($descriptors, '<', 64 + 40, '300 connections are not 300 descriptors');
 is(($story->certsync('status'))[0], 3, 'the hub still answers others');
 close $_ for @held;
+waitpid $drip, 0;
+cmp_ok(Story::read_file("$top/drip"), '<', 14, 'one that drips is cut off, whatever it does');
 ok($story->until('again', sub { curl("$url/healthz") eq "ok\n" }), 'and visitors, once the crowd has gone');
 
 # ---- behind HAProxy ----

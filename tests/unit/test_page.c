@@ -39,9 +39,11 @@ static struct overview_endpoint endpoints[] = {
 };
 static struct overview_alert alerts[] = {{HOSTILE, HOSTILE, HOSTILE, HOSTILE, true, NOW - 5 * DAY}};
 
+static struct overview_channel channels[] = {{HOSTILE, HOSTILE, 3, NOW - DAY}};
+
 static struct overview hostile(void)
 {
-	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, endpoints, 2, alerts, 1, NULL, NULL};
+	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, endpoints, 2, alerts, 1, channels, 1, NULL, NULL, NULL};
 }
 
 static size_t count(const char *text, const char *what)
