@@ -39,6 +39,14 @@ static cfg_opt_t certificate_options[] = {
 	CFG_END(),
 };
 
+static cfg_opt_t alert_options[] = {
+	CFG_STR("command", NULL, CFGF_NODEFAULT),
+	CFG_STR("hub_away", "24h", CFGF_NONE),
+	CFG_STR("expiring", "0s", CFGF_NONE),
+	CFG_STR("repeat", "24h", CFGF_NONE),
+	CFG_END(),
+};
+
 static cfg_opt_t agent_options[] = {
 	CFG_STR_LIST("hub", NULL, CFGF_NODEFAULT),
 	CFG_STR("directory", "/etc/certsync", CFGF_NONE),
@@ -51,6 +59,7 @@ static cfg_opt_t agent_options[] = {
 	CFG_STR("anchors", NULL, CFGF_NODEFAULT),
 	CFG_STR("probe_timeout", "10s", CFGF_NONE),
 	CFG_STR("probe_interval", "15m", CFGF_NONE),
+	CFG_SEC("alert", alert_options, CFGF_NONE),
 	CFG_SEC("certificate", certificate_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_END(),
 };
@@ -240,6 +249,16 @@ static void read_certificate(
 	check_counts(c, section, ret);
 }
 
+static void read_alert(struct config *c, cfg_t *section, struct agent_alert *a)
+{
+	a->command = config_path(c, section, "command");
+	a->hub_away = config_duration(c, section, "hub_away", 10, 366 * DAY);
+	a->expiring = config_duration(c, section, "expiring", 0, 365 * DAY);
+	a->repeat = config_duration(c, section, "repeat", 0, 30 * DAY);
+	if (a->command && access(a->command, X_OK) < 0)
+		config_fault(c, section, "command", "command: %s: %s", a->command, strerror(errno));
+}
+
 static void read_globals(struct config *c, cfg_t *root, struct agent_config *a)
 {
 	read_hubs(c, root, a);
@@ -253,6 +272,7 @@ static void read_globals(struct config *c, cfg_t *root, struct agent_config *a)
 	a->anchors = config_path(c, root, "anchors");
 	a->probe_timeout = config_duration(c, root, "probe_timeout", 1, 120);
 	a->probe_interval = config_duration(c, root, "probe_interval", 1, DAY);
+	read_alert(c, cfg_getsec(root, "alert"), &a->alert);
 	if (!a->hooks)
 		a->hooks = mem_printf("%s/hooks", fs_program_directory());
 	/* sun_path has 108 bytes. */
@@ -382,7 +402,7 @@ void agent_config_free(struct agent_config *a)
 	}
 	free(a->hubs);
 	char *const texts[] = {a->path, a->directory, a->state, a->root_state, a->run, a->hooks, a->user,
-		a->admin_group, a->anchors};
+		a->admin_group, a->anchors, a->alert.command};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		free(texts[i]);
 	free(a);

@@ -47,6 +47,14 @@ struct agent_hub {
 	uint16_t port;
 };
 
+/* How a person is told without the hub. */
+struct agent_alert {
+	char *command;    /* absolute path of an executable; NULL: nobody is told */
+	int64_t hub_away; /* seconds without any hub until that is told */
+	int64_t expiring; /* seconds left under which a certificate is expiring; 0: by its lifetime */
+	int64_t repeat;   /* seconds between two tellings of what still holds; 0: once */
+};
+
 struct agent_config {
 	char *path;
 	struct agent_hub *hubs;
@@ -60,6 +68,7 @@ struct agent_config {
 	char *anchors;    /* NULL: the system's */
 	int64_t probe_timeout;  /* seconds for one probe */
 	int64_t probe_interval; /* seconds between two rounds of probes of what is served */
+	struct agent_alert alert;
 	struct agent_certificate *certificates;
 	size_t certificate_count;
 };

@@ -47,9 +47,20 @@ static void print_service(const struct agent_service *s, struct buf *out)
 	config_put_end(out, 1);
 }
 
+static void print_alert(const struct agent_alert *a, struct buf *out)
+{
+	config_put_section(out, 0, "alert", NULL);
+	config_put(out, 1, "command", a->command);
+	config_put_duration(out, 1, "hub_away", a->hub_away);
+	config_put_duration(out, 1, "expiring", a->expiring);
+	config_put_duration(out, 1, "repeat", a->repeat);
+	config_put_end(out, 0);
+}
+
 void agent_config_print(const struct agent_config *a, struct buf *out)
 {
 	print_globals(a, out);
+	print_alert(&a->alert, out);
 	for (size_t i = 0; i < a->certificate_count; i++) {
 		const struct agent_certificate *certificate = &a->certificates[i];
 		config_put_section(out, 0, "certificate", certificate->name);

@@ -1,4 +1,5 @@
 #include "agent/daemon.h"
+#include "agent/alert.h"
 #include "agent/control.h"
 #include "agent/site.h"
 #include "agent/ward.h"
@@ -19,6 +20,7 @@ enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024 };
 struct agent {
 	struct site site;          /* the first member: on_told gets from it to the rest */
 	struct agent_config *next; /* read at SIGHUP, to be put to work when no files are switched */
+	struct alerts *alert;       /* NULL: none is configured */
 	struct event *probes;      /* every probe_interval */
 	struct event *reload;
 	int exit_code;
@@ -65,6 +67,7 @@ static void on_welcome(const struct message *m, void *context)
 	for (size_t i = 0; i < a->site.ward_count; i++)
 		ward_welcome(a->site.wards[i]);
 	control_welcome(&a->site);
+	agent_alert_connection(a->alert);
 }
 
 static void on_message(const struct message *m, void *context)
@@ -107,6 +110,8 @@ static void on_lost(bool was_ready, void *context)
 	for (size_t i = 0; was_ready && i < a->site.ward_count; i++)
 		ward_lost(a->site.wards[i]);
 	control_hub_failed(&a->site);
+	if (was_ready)
+		agent_alert_connection(a->alert);
 }
 
 static const struct session_handler session_handler = {
@@ -129,6 +134,8 @@ static void on_told(struct site *site, struct ward *ward, const struct message *
 static void close_configured(struct agent *a)
 {
 	struct site *site = &a->site;
+	agent_alert_close(a->alert);
+	a->alert = NULL;
 	for (size_t i = 0; i < site->ward_count; i++)
 		ward_free(site->wards[i]);
 	free(site->wards);
@@ -174,6 +181,7 @@ static void on_inventory(const struct reply *reply, void *context)
 	}
 	arm_probes(a);
 	session_start(site->session);
+	a->alert = agent_alert_open(site);
 	log_event(LOG_LEVEL_NOTICE, "started", "version=%s certificates=%zu hubs=%zu", CERTSYNC_VERSION,
 		site->ward_count, site->config->hub_count);
 	reload_soon(a);

@@ -1,7 +1,7 @@
 #include "hub/alert.h"
 #include "hub/alert_channel.h"
 #include "hub/alert_collect.h"
-#include "hub/alert_text.h"
+#include "lib/alert_text.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"

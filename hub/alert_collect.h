@@ -2,7 +2,7 @@
 #ifndef CERTSYNC_HUB_ALERT_COLLECT_H
 #define CERTSYNC_HUB_ALERT_COLLECT_H
 
-#include "hub/condition.h"
+#include "lib/condition.h"
 #include "hub/hub.h"
 
 /* `book`: what is known already. `from`: when the hub began to look. `*ret_next`: when something becomes wrong by time alone though

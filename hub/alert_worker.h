@@ -1,7 +1,7 @@
 /* The worker kind "alert": delivers one message by one way.
  *
  *   in:  "job" with type ("email", "webhook", "command"), target (recipient, URL, path), and where they apply smtp, from, user,
- *        password_file, ca_file; FILES with "message": the JSON object of hub/alert_text.h
+ *        password_file, ca_file; FILES with "message": the JSON object of lib/alert_text.h
  *   out: "done" or "failed" with the text that the other side gave
  *
  * Mail: smtp:// without a user takes TLS where it can be had, whatever the certificate, as mail servers do among themselves; with a

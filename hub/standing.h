@@ -6,7 +6,7 @@
 #ifndef CERTSYNC_HUB_STANDING_H
 #define CERTSYNC_HUB_STANDING_H
 
-#include "hub/condition.h"
+#include "lib/condition.h"
 #include "hub/hub.h"
 
 void standing_open(struct hub *hub);

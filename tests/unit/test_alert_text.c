@@ -1,6 +1,6 @@
 /* What a person reads: subjects, the JSON of a message within its bounds, the mail as RFC 5322 has it. */
 #include "hub/alert_mail.h"
-#include "hub/alert_text.h"
+#include "lib/alert_text.h"
 #include "lib/mem.h"
 
 #include <setjmp.h>

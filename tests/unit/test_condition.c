@@ -1,5 +1,5 @@
 /* When a person is told: after it held, again after a while, that it is over; and forty at once are one message. */
-#include "hub/condition.h"
+#include "lib/condition.h"
 #include "lib/mem.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "hub/condition.h"
+#include "lib/condition.h"
 #include "lib/mem.h"
 
 #include <stdarg.h>

@@ -1,12 +1,12 @@
-/* What a person must know of, as the hub's modules see it now, and when they are told: one state machine per condition, pure.
+/* What a person must know of, as the hub or an agent sees it now, and when they are told: one state machine per condition, pure.
  *
  * Modules report what they see by conditions_add, all of it on every round; what is missing from a round has ended. A
  * condition is known by its kind and subject. It is told when it has held for `hold`, again after each `repeat`, and its end is told,
  * with how long it lasted, if its beginning was. What is told at one moment is one notice, so that forty endpoints that go down
- * together are one message. Kept in the store by hub/alert, so that a restart neither repeats nor forgets anything.
+ * together are one message. Kept on disk by hub/alert and agent/alert, so that a restart neither repeats nor forgets anything.
  */
-#ifndef CERTSYNC_HUB_CONDITION_H
-#define CERTSYNC_HUB_CONDITION_H
+#ifndef CERTSYNC_CONDITION_H
+#define CERTSYNC_CONDITION_H
 
 #include "lib/error.h"
 #include "lib/json.h"
@@ -20,7 +20,7 @@ enum condition_kind {
 	CONDITION_RENEWAL,     /* it fails; certificate */
 	CONDITION_SOURCE,      /* a watched path cannot be read, or what is there is refused; certificate */
 	CONDITION_ROLLOUT,     /* stuck or failed; "certificate agent" */
-	CONDITION_AWAY,        /* agent */
+	CONDITION_AWAY,        /* agent; at an agent: the hub */
 	CONDITION_CLONE,       /* agent */
 	CONDITION_AHEAD,       /* the hub was restored from a backup; "certificate agent" */
 	CONDITION_DRIFT,       /* "certificate agent" */

@@ -1,4 +1,4 @@
-#include "hub/alert_text.h"
+#include "lib/alert_text.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
 
