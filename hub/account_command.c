@@ -30,7 +30,7 @@ int command_revoke(const struct cli_line *line)
 	cJSON_AddStringToObject(request, "reason", reason ? reason : "unspecified");
 	if (revision)
 		cJSON_AddStringToObject(request, "revision", revision);
-	return command_follow(line, request);
+	return command_follow(line, request, NULL);
 }
 
 static cJSON *account_request(const char *op)

@@ -96,7 +96,7 @@ void control_end_all(struct hub *hub, const char *reason)
 		for (size_t i = 0; i < c->followed_count; i++)
 			free(c->followed[i].told);
 		c->followed_count = 0;
-		c->import[0] = '\0';
+		c->files = NULL;
 		c->awaits_keys = false;
 		c->watch = NULL;
 		client_wait(c, NULL, NULL);

@@ -7,6 +7,7 @@
 #include "hub/hub.h"
 #include "hub/rollout.h"
 #include "lib/cli.h"
+#include "lib/files.h"
 #include "lib/json.h"
 
 enum { CONTROL_NAMES_MAX = 256 };
@@ -31,8 +32,11 @@ struct client {
 	size_t followed_count;
 	char agents[CONTROL_NAMES_MAX][NAME_AGENT_MAX]; /* those asked for; none: all */
 	size_t agent_count;
-	char import[NAME_CERTIFICATE_MAX]; /* waits for the files of this certificate */
+	/* import and recover: it waits for the files of this certificate. */
+	void (*files)(struct client *c, const struct files *files); /* NULL: for none */
+	char certificate[NAME_CERTIFICATE_MAX];
 	bool may_expire_sooner;
+	struct revision archive; /* whose content the files are */
 	char enrolled[NAME_AGENT_MAX]; /* agent-add */
 	void (*gone)(void *context);   /* it waits for something of another module: told when the client ends */
 	void *gone_context;

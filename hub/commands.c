@@ -126,9 +126,9 @@ static int ask_hub(const struct cli_line *line, cJSON *request, const struct fil
 	return exit_code;
 }
 
-int command_follow(const struct cli_line *line, cJSON *request)
+int command_follow(const struct cli_line *line, cJSON *request, const struct files *files)
 {
-	return ask_hub(line, request, NULL, show_outcome);
+	return ask_hub(line, request, files, show_outcome);
 }
 
 int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context)

@@ -6,14 +6,14 @@
 #include "hub/enroll.h"
 #include "hub/fleet.h"
 #include "hub/hold.h"
-#include "hub/pairing.h"
+#include "hub/import.h"
+#include "hub/recover.h"
 #include "hub/publish.h"
 #include "hub/renewal.h"
 #include "hub/rollback.h"
 #include "hub/standing.h"
 #include "hub/status.h"
 #include "hub/thumbprint.h"
-#include "lib/bundle.h"
 #include "lib/cli.h"
 #include "lib/clock.h"
 #include "lib/files.h"
@@ -192,77 +192,6 @@ static void do_renew(struct client *c, const cJSON *request)
 	}
 }
 
-static void do_import(struct client *c, const cJSON *request)
-{
-	struct error err;
-	const char *name = json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err);
-	if (!name) {
-		client_refuse(c, CLI_USAGE, "%s", err.message);
-		return;
-	}
-	if (!hub_config_certificate(c->hub->config, name)) {
-		client_refuse(c, CLI_USAGE, "hub.conf has no certificate \"%s\": add it there first", name);
-		return;
-	}
-	c->may_expire_sooner = flag(request, "may_expire_sooner");
-	snprintf(c->import, sizeof(c->import), "%s", name);
-}
-
-/* The pair of the files "key" and "chain", or with `ending` of another one. 1, or 0 when it is not there, or -1. */
-static int import_pair(const struct files *files, const char *ending, struct chain *ret, struct error *err)
-{
-	char key_name[16], chain_name[16];
-	snprintf(key_name, sizeof(key_name), "key%s", ending);
-	snprintf(chain_name, sizeof(chain_name), "chain%s", ending);
-	int key = files_find(files, key_name), text = files_find(files, chain_name);
-	if (key < 0 || text < 0)
-		return 0;
-	if (chain_parse_pem(files->file[text].data, files->file[text].len, files->file[key].data, files->file[key].len,
-			ret, err) < 0 || chain_order(ret, err) < 0)
-		return -1;
-	return 1;
-}
-
-static int import_pairs(const struct files *files, struct chain pairs[STORE_PAIRS_MAX], struct error *err)
-{
-	if (import_pair(files, "", &pairs[0], err) <= 0)
-		return err->kind != ERROR_NONE ? -1 : error_set(err, ERROR_USAGE, "the request came without a key and a chain");
-	int second = import_pair(files, "-2", &pairs[1], err);
-	if (second <= 0)
-		return second < 0 ? error_wrap(err, "the second pair") : 1;
-	if (pairing_kind(pairs[0].leaf) == pairing_kind(pairs[1].leaf))
-		return error_set(err, ERROR_USAGE, "two pairs of one kind: a certificate has an ECDSA and an RSA pair, or one");
-	return 2;
-}
-
-static int import_files(struct client *c, const struct files *files, struct error *err)
-{
-	const struct hub_certificate *certificate = hub_config_certificate(c->hub->config, c->import);
-	struct manifest meta = {.source = "import", .flags = c->may_expire_sooner ? BUNDLE_MAY_EXPIRE_SOONER : 0};
-	struct revision revision;
-	struct chain pairs[STORE_PAIRS_MAX] = {0};
-	bool unchanged;
-	snprintf(meta.reason, sizeof(meta.reason), "by uid %u", (unsigned)c->uid);
-	*err = (struct error){.kind = ERROR_NONE};
-	int count = import_pairs(files, pairs, err);
-	int result = count < 0 ? -1 : publish(c->hub, certificate, pairs, (size_t)count, &meta, &revision, &unchanged, err);
-	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)
-		chain_release(&pairs[i]);
-	return result;
-}
-
-static void take_import(struct client *c, const struct frame *frame)
-{
-	struct error err;
-	struct files files;
-	if (files_decode(frame->data, frame->len, &files, &err) < 0 || import_files(c, &files, &err) < 0) {
-		client_refuse(c, CLI_FAILED, "%s: not imported: %s", c->import, err.message);
-		return;
-	}
-	client_follow(c, fleet_find(c->hub, c->import), false);
-	c->import[0] = '\0';
-}
-
 static int roll_back(struct client *c, const cJSON *request, struct error *err)
 {
 	char why[64];
@@ -390,11 +319,11 @@ static const struct {
 	const char *command;
 	void (*run)(struct client *c, const cJSON *request);
 } commands[] = {
-	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", do_import},
+	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", control_import},
 	{"rollback", do_rollback}, {"history", do_history}, {"agent-add", do_agent_add},
 	{"thumbprint", do_thumbprint},
 	{"account", control_account}, {"revoke", control_revoke},
-	{"hold", do_hold},
+	{"hold", do_hold}, {"recover", control_recover},
 	{"alert-test", control_alert_test}, {"alert-list", control_alert_list},
 };
 
@@ -417,13 +346,25 @@ static void take_request(struct client *c, const struct frame *frame)
 	client_refuse(c, CLI_USAGE, "this hub (%s) knows no command \"%s\"", CERTSYNC_VERSION, command);
 }
 
+static void take_files(struct client *c, const struct frame *frame)
+{
+	struct error err;
+	struct files files;
+	void (*take)(struct client *c, const struct files *files) = c->files;
+	c->files = NULL;
+	if (files_decode(frame->data, frame->len, &files, &err) < 0)
+		client_refuse(c, CLI_FAILED, "%s: %s", c->certificate, err.message);
+	else
+		take(c, &files);
+}
+
 static void on_frame(struct conn *conn, const struct frame *frame, void *context)
 {
 	(void)conn;
 	struct client *c = context;
-	if (frame->type == FRAME_FILES && c->import[0])
-		take_import(c, frame);
-	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->import[0] && !c->awaits_keys && !c->gone && !c->watch)
+	if (frame->type == FRAME_FILES && c->files)
+		take_files(c, frame);
+	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->files && !c->awaits_keys && !c->gone && !c->watch)
 		take_request(c, frame);
 	else
 		client_refuse(c, CLI_USAGE, "one request at a time");

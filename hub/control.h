@@ -10,6 +10,7 @@
  *   history certificate                               → "revision" …, oldest first, "result"
  *   hold   agent, certificate (optional), seconds (0 ends) → "agent" …, "result"
  *   thumbprint account (optional)                    → "result" with "account" and "thumbprint" of its key
+ *   recover certificate, archive; FILES               hub/recover.h
  *   agent-add name, key                               → "result" with "line"
  *   alert-test                                       → "channel" …, "result": 1 when one of them failed
  *   alert-list                                       → "condition" …, "channel" …, "result"

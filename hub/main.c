@@ -5,6 +5,7 @@
 #include "hub/config_haproxy.h"
 #include "hub/daemon.h"
 #include "hub/hold_command.h"
+#include "hub/recover_command.h"
 #include "lib/cli.h"
 #include "lib/proc.h"
 
@@ -66,6 +67,8 @@ static const struct cli_command commands[] = {
 		command_history},
 	{"rollback", "CERTIFICATE [REVISION]", "publish old content as a new revision, at once on every agent", json_option, 1,
 		2, false, command_rollback},
+	{"recover", "[CERTIFICATE…]", "after the hub was restored from a backup: begin a new epoch, which all take (root)",
+		recover_options, 0, -1, false, command_recover},
 	{"import", "CERTIFICATE", "publish a key and chain of your own", import_options, 1, 1, false, command_import},
 	{"hold", "AGENT [CERTIFICATE]", "let an agent alone while a person works there", hold_options, 1, 2, false,
 		command_hold},

@@ -77,7 +77,7 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate->name, err->message);
 	had = had > 0;
 	chain_digest(pairs, count, digest);
-	*ret_unchanged = had && memcmp(digest, old.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
+	*ret_unchanged = had && !store_begins_epoch(hub->store, certificate->name) && memcmp(digest, old.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
 	if (*ret_unchanged) {
 		*ret = old.revision;
 		/* It may have been stored, and the end of that have failed. */

@@ -353,7 +353,7 @@ static void say_ahead(const struct rollout *r, struct rollout_agent *a)
 	snprintf(a->step, sizeof(a->step), "revision");
 	snprintf(a->text, sizeof(a->text),
 		"the agent has had revision %s, this hub wants %s: was the hub restored from an older backup? Nothing is "
-		"changed there until this hub publishes a newer revision",
+		"changed there until `certsync recover` has begun a new epoch",
 		revision_text(a->high_water, has), revision_text(r->desired, wanted));
 }
 

@@ -268,9 +268,43 @@ static int write_set(int dir, const struct chain *pairs, size_t count, const str
 	return fs_write(dir, "manifest.json", text.data, text.len, FS_PRIVATE, err);
 }
 
-static struct revision next_revision(struct revision r)
+/* ---- epochs ---- */
+
+int store_begin_epoch(struct store *s, const char *certificate, uint32_t epoch, struct error *err)
 {
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u\n", epoch);
+	return store_put(s, "epochs", certificate, "epoch", text, (size_t)len, err);
+}
+
+/* The one that was asked for; 0: none, or it cannot be read. */
+static uint32_t wanted_epoch(struct store *s, const char *certificate)
+{
+	struct error ignored;
+	char *end;
+	auto_buf struct buf text = BUF_INIT(16);
+	if (store_get(s, "epochs", certificate, "epoch", &text, &ignored) <= 0)
+		return 0;
+	unsigned long epoch = strtoul(buf_text(&text), &end, 10);
+	return *end == '\n' && epoch <= REVISION_PART_MAX ? (uint32_t)epoch : 0;
+}
+
+static struct revision next_revision(struct revision r, uint32_t epoch)
+{
+	if (epoch > r.epoch)
+		return (struct revision){epoch, 1};
 	return r.epoch == 0 ? (struct revision){1, 1} : (struct revision){r.epoch, r.number + 1};
+}
+
+bool store_begins_epoch(struct store *s, const char *certificate)
+{
+	struct error ignored;
+	auto_free struct revision *revisions = NULL;
+	size_t count = 0;
+	uint32_t epoch = wanted_epoch(s, certificate);
+	if (!epoch || store_revisions(s, certificate, &revisions, &count, &ignored) < 0)
+		return false;
+	return !count || epoch > revisions[count - 1].epoch;
 }
 
 static int fill_second(const struct chain *pair, struct manifest *m, struct error *err)
@@ -340,7 +374,8 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 	/* Beside `current`: a publish that was killed before it moved must not see its number given out again. */
 	if (store_revisions(s, certificate, &revisions, &count, err) < 0 ||
 		fill_manifest(pairs, pair_count, meta,
-			next_revision(count ? revisions[count - 1] : (struct revision){0, 0}), &m, err) < 0)
+			next_revision(count ? revisions[count - 1] : (struct revision){0, 0},
+				wanted_epoch(s, certificate)), &m, err) < 0)
 		return error_wrap(err, "store");
 	if (publish_in(dir, pairs, pair_count, &m, err) < 0)
 		return error_wrap(err, "store: certificate %s", certificate);

@@ -52,6 +52,11 @@ bool manifest_has_second(const struct manifest *m);
 int store_publish(struct store *s, const char *certificate, const struct chain *pairs, size_t pair_count,
 	const struct manifest *meta, struct revision *ret_revision, struct error *err);
 
+/* From now on the next revision begins this epoch, unless there is one already: durable when the call returns. */
+int store_begin_epoch(struct store *s, const char *certificate, uint32_t epoch, struct error *err);
+/* Whether the next revision begins an epoch: then even the same content is published again. */
+bool store_begins_epoch(struct store *s, const char *certificate);
+
 /* 1 and the manifest, 0 when nothing has been published yet, -1 on an error (a broken manifest). */
 int store_current(struct store *s, const char *certificate, struct manifest *ret, struct error *err);
 
