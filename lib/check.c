@@ -45,6 +45,13 @@ void check_unreachable(struct check *ret, const char *reason, const char *advice
 	add_fault(ret, CHECK_UNREACHABLE, reason, advice);
 }
 
+void check_lacks_kind(struct check *ret, const char *kind, const char *reason)
+{
+	auto_free char *why = mem_printf("the %s certificate of the pair is not served: %s", kind, reason);
+	*ret = (struct check){.expects = true};
+	add_fault(ret, CHECK_MISMATCH, why, "have the service load both certificates: some take only the first of a file");
+}
+
 static void judge_unreachable(const struct probe_result *r, struct check *c)
 {
 	static const char *const advice[] = {

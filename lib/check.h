@@ -49,6 +49,8 @@ struct check {
 void check_judge(const struct probe_result *result, const struct check_policy *policy, struct check *ret);
 /* Where there is nothing to probe, e.g. a name without an address. */
 void check_unreachable(struct check *ret, const char *reason, const char *advice);
+/* Where one certificate of an expected pair is served and the other, of this `kind` ("RSA", "ECDSA"), is not. */
+void check_lacks_kind(struct check *ret, const char *kind, const char *reason);
 void check_release(struct check *c);
 
 const char *check_verdict_text(enum check_verdict verdict);

@@ -327,7 +327,20 @@ static enum probe_key other_key(const struct check *c)
 							      : PROBE_ANY_KEY;
 }
 
-/* A second row behind each that was served, which stays if it has shown another certificate. */
+/* Whether the row says what the first one has not: another certificate, or that one of an expected pair is missing. */
+static bool tells_more(struct check_row *row, const struct check_row *first)
+{
+	if (row->check.served)
+		return memcmp(row->check.facts.fingerprint, first->check.facts.fingerprint, CHAIN_SHA256_SIZE) != 0;
+	if (row->host->expected_count < 2)
+		return false;
+	auto_free char *reason = mem_strdup(row->check.reason);
+	check_release(&row->check);
+	check_lacks_kind(&row->check, row->key == PROBE_RSA_KEY ? "RSA" : "ECDSA", reason);
+	return true;
+}
+
+/* A second row behind each that was served, which stays if it tells more. */
 static void probe_other_keys(struct check_run *run)
 {
 	struct check_row *rows = mem_array(2 * run->row_count + 1, sizeof(*rows));
@@ -345,9 +358,7 @@ static void probe_other_keys(struct check_run *run)
 	run->row_count = count;
 	probe_all(run);
 	for (size_t i = 0; i < count; i++) {
-		bool other = rows[i].key == PROBE_ANY_KEY || (rows[i].check.served &&
-			memcmp(rows[i].check.facts.fingerprint, rows[kept - 1].check.facts.fingerprint, CHAIN_SHA256_SIZE) != 0);
-		if (other)
+		if (rows[i].key == PROBE_ANY_KEY || tells_more(&rows[i], &rows[kept - 1]))
 			rows[kept++] = rows[i];
 		else
 			check_release(&rows[i].check);

@@ -174,6 +174,47 @@ unlike($said->{$_}, qr/^served/, "$_ is not served") for '127.0.0.1:25+proxy', '
 like($said->{'127.0.0.1:143/tls'}, qr/^protocol plain text where TLS was expected.*"\* OK/, 'a port for STARTTLS');
 diag(map { "$_ $said->{$_}\n" } sort keys %$said) if $ENV{PROBE_SHOW};
 
+# ---- fail2ban ----
+
+# What its own filters make of the logs of a hundred probes, by the program that ships with it; nothing of it runs here.
+sub matches {
+	my ($file, $filter) = @_;
+	my $text = `fail2ban-regex --no-check-all $file '$filter' 2>&1`;
+	$text =~ /Lines: (\d+) lines, \d+ ignored, (\d+) matched/ or diag($text);
+	return ($1 // 0, $2 // -1);
+}
+
+sub probe_a_hundred_times {
+	my ($log, $pattern, @endpoints) = @_;
+	write_file($log, '');
+	my $before = () = read_file($log) =~ /$pattern/g;
+	my @hundred = map { $endpoints[$_ % @endpoints] } 0 .. 99;
+	my @lines = map { split /\n/, `$tool -t 20000 @hundred[$_ * 20 .. $_ * 20 + 19] 2>&1` } 0 .. 4;
+	is(scalar(grep { /^\S+ served / } @lines), 100, "$log: a hundred probes are served");
+	ok(eventually(sub { (() = read_file($log) =~ /$pattern/g) >= 100 }), 'and were seen to go');
+}
+if (!-x '/usr/bin/fail2ban-regex') {
+	fail('fail2ban is not installed: packaging/install-packages');
+} else {
+	probe_a_hundred_times('/var/log/mail.log', qr/disconnect from/, @smtp);
+	probe_a_hundred_times('/var/log/dovecot.log', qr/-login: .*user=/, @mailbox);
+	my %counted;
+	for (['/var/log/mail.log', 'postfix'], ['/var/log/dovecot.log', 'dovecot']) {
+		my ($file, $filter) = @$_;
+		for my $mode ('normal', 'aggressive') {
+			(my $lines, $counted{"$filter $mode"}) = matches($file, "$filter\[mode=$mode]");
+			diag(sprintf 'fail2ban %s[mode=%s]: %d of %d lines of a hundred probes match', $filter, $mode, $counted{"$filter $mode"}, $lines);
+			cmp_ok($lines, '>=', 100, "$filter, $mode: has read the log");
+		}
+	}
+	is($counted{$_}, 0, "fail2ban: $_ matches nothing") for 'postfix normal', 'postfix aggressive', 'dovecot normal';
+	# "no auth attempts" is written even of who logs out: certsync(1) says what belongs into ignoreip.
+	is($counted{'dovecot aggressive'}, 100, 'fail2ban: dovecot aggressive counts each, polite as it is');
+	# The filters do see what is not polite.
+	write_file("$dir/rude.log", "Nov 23 02:00:00 mail postfix/smtpd[1]: lost connection after STARTTLS from unknown[192.0.2.1]\n");
+	is((matches("$dir/rude.log", 'postfix[mode=aggressive]'))[1], 1, 'and who hangs up is counted by Postfix\'s');
+}
+
 run('sh', '-c', "postfix stop 2>$dir/postfix.out && doveadm -c $dir/dovecot.conf stop");
 $said = probe(5000, qw(127.0.0.1:25 127.0.0.1:993));
 like($said->{$_}, qr/^refused nothing listens there/, "$_ is dead when its server is stopped") for qw(127.0.0.1:25 127.0.0.1:993);
