@@ -1,6 +1,7 @@
-/* A small HTTP server behind HAProxy, for the http-01 responder and for the status page: one request a connection, GET alone, on a
- * loopback address. Bounded: 8 KiB of headers, no body, a deadline from accept to the last byte that no byte postpones, a cap on
- * connections (those beyond it wait in the kernel), and a cap on what lies unread for all of them (beyond it: 503).
+/* A small HTTP server behind HAProxy, for the http-01 responder and for the status page: one request a
+ * connection, GET alone, on a loopback address. Bounded: 8 KiB of headers, no body, a deadline from accept to
+ * the last byte that no byte postpones, a cap on connections (those beyond it wait in the kernel), and a cap
+ * on what lies unread for all of them (beyond it: 503).
  */
 #ifndef CERTSYNC_HUB_HTTPD_H
 #define CERTSYNC_HUB_HTTPD_H
@@ -33,7 +34,7 @@ typedef void httpd_handler(const char *path, struct httpd_answer *answer, void *
 /* `address`: "127.0.0.1:8402" or "[::1]:8402"; port 0: any. `limits` is copied, its purpose borrowed. */
 struct httpd *httpd_new(struct event_base *base, const char *address, const struct httpd_limits *limits,
 	httpd_handler *handler, void *context, struct error *err);
-void httpd_free(struct httpd *h); /* NULL is fine; connections are closed */
+void httpd_free(struct httpd *h);           /* NULL is fine; connections are closed */
 uint16_t httpd_port(const struct httpd *h); /* which one it is when the address said 0 */
 
 #endif

@@ -23,7 +23,9 @@ static void put_text(struct metrics *m, const char *text)
 static void metric(struct metrics *m, const char *name, const char *type, const char *help)
 {
 	m->name = name;
-	m->full = buf_addf(m->out, "# HELP certsync_%s %s\n# TYPE certsync_%s %s\n", name, help, name, type) < 0 || m->full;
+	int added =
+		buf_addf(m->out, "# HELP certsync_%s %s\n# TYPE certsync_%s %s\n", name, help, name, type);
+	m->full = added < 0 || m->full;
 }
 
 /* Peers choose some of these texts. */
@@ -55,7 +57,8 @@ static void sample(struct metrics *m, const char *const *labels, int64_t value)
 		put_label(m, labels[i + 1]);
 		put_text(m, "\"");
 	}
-	m->full = buf_addf(m->out, "%s %lld\n", labels[0] ? "}" : "", (long long)value) < 0 || m->full;
+	int added = buf_addf(m->out, "%s %lld\n", labels[0] ? "}" : "", (long long)value);
+	m->full = added < 0 || m->full;
 }
 #define SAMPLE(m, value, ...) sample(m, (const char *const[]){__VA_ARGS__, NULL}, value)
 
@@ -76,11 +79,13 @@ static void write_hub(struct metrics *m, const struct overview *o)
 
 static void write_validity(struct metrics *m, const struct overview *o)
 {
-	metric(m, "certificate_not_before_timestamp_seconds", "gauge", "From when the current revision is valid.");
+	metric(m, "certificate_not_before_timestamp_seconds", "gauge",
+		"From when the current revision is valid.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (o->certificates[i].not_before)
 			SAMPLE(m, o->certificates[i].not_before, "certificate", o->certificates[i].name);
-	metric(m, "certificate_not_after_timestamp_seconds", "gauge", "When the current revision expires; absent before the first one.");
+	metric(m, "certificate_not_after_timestamp_seconds", "gauge",
+		"When the current revision expires; absent before the first one.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (o->certificates[i].not_after)
 			SAMPLE(m, o->certificates[i].not_after, "certificate", o->certificates[i].name);
@@ -90,18 +95,22 @@ static void write_certificates(struct metrics *m, const struct overview *o)
 {
 	char text[REVISION_TEXT_MAX];
 	write_validity(m, o);
-	metric(m, "certificate_revision_info", "gauge", "The revision that every agent should serve, and where it comes from.");
+	metric(m, "certificate_revision_info", "gauge",
+		"The revision that every agent should serve, and where it comes from.");
 	for (size_t i = 0; i < o->certificate_count; i++) {
 		const struct overview_certificate *c = &o->certificates[i];
-		SAMPLE(m, 1, "certificate", c->name, "revision", revision_text(c->revision, text), "source", c->source);
+		SAMPLE(m, 1, "certificate", c->name, "revision", revision_text(c->revision, text), "source",
+			c->source);
 	}
 	metric(m, "certificate_converged", "gauge", "1: every agent that has it is verified.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		SAMPLE(m, o->certificates[i].converged, "certificate", o->certificates[i].name);
-	metric(m, "certificate_watch_ok", "gauge", "1: nothing is wrong with the watched paths that it comes from.");
+	metric(m, "certificate_watch_ok", "gauge",
+		"1: nothing is wrong with the watched paths that it comes from.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (strcmp(o->certificates[i].source, "watch") == 0)
-			SAMPLE(m, !o->certificates[i].watch_trouble[0], "certificate", o->certificates[i].name);
+			SAMPLE(m, !o->certificates[i].watch_trouble[0], "certificate",
+				o->certificates[i].name);
 }
 
 static void write_renewals(struct metrics *m, const struct overview *o)
@@ -109,7 +118,8 @@ static void write_renewals(struct metrics *m, const struct overview *o)
 	metric(m, "renewal_failures", "gauge", "Renewals that have failed in a row.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (o->certificates[i].renews)
-			SAMPLE(m, o->certificates[i].renewal_failures, "certificate", o->certificates[i].name);
+			SAMPLE(m, o->certificates[i].renewal_failures, "certificate",
+				o->certificates[i].name);
 	metric(m, "renewal_due_timestamp_seconds", "gauge", "When the next renewal is due.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (o->certificates[i].renews)
@@ -122,11 +132,13 @@ static void write_renewals(struct metrics *m, const struct overview *o)
 
 /* ---- rollouts and agents ---- */
 
-static void write_place(struct metrics *m, const struct overview_certificate *c, const struct overview_place *p)
+static void write_place(
+	struct metrics *m, const struct overview_certificate *c, const struct overview_place *p)
 {
 	char text[REVISION_TEXT_MAX];
 	if (strcmp(m->name, "rollout_state") == 0)
-		SAMPLE(m, 1, "certificate", c->name, "agent", p->agent, "state", p->state, "served", revision_text(p->served, text));
+		SAMPLE(m, 1, "certificate", c->name, "agent", p->agent, "state", p->state, "served",
+			revision_text(p->served, text));
 	else if (strcmp(m->name, "rollout_state_since_timestamp_seconds") == 0 && p->since)
 		SAMPLE(m, p->since, "certificate", c->name, "agent", p->agent);
 	else if (strcmp(m->name, "rollout_failures") == 0)
@@ -138,10 +150,12 @@ static void write_place(struct metrics *m, const struct overview_certificate *c,
 static void write_rollouts(struct metrics *m, const struct overview *o)
 {
 	static const char *const metrics[][3] = {
-		{"rollout_state", "gauge", "1: the state of this agent with this certificate, and the revision that it serves."},
+		{"rollout_state", "gauge",
+			"1: the state of this agent with this certificate, and the revision that it serves."},
 		{"rollout_state_since_timestamp_seconds", "gauge", "When that state began."},
 		{"rollout_failures", "gauge", "Tries that have failed in a row."},
-		{"rollout_drifts_total", "counter", "How often something had changed there behind the agent's back."},
+		{"rollout_drifts_total", "counter",
+			"How often something had changed there behind the agent's back."},
 	};
 	for (size_t n = 0; n < COUNT(metrics); n++) {
 		metric(m, metrics[n][0], metrics[n][1], metrics[n][2]);
@@ -171,7 +185,9 @@ static void write_agents(struct metrics *m, const struct overview *o)
 
 /* ---- endpoints ---- */
 
-#define OF_ENDPOINT(e) "name", (e)->name, "endpoint", (e)->address, "certificate", (e)->certificate, "key_type", (e)->key_type
+#define OF_ENDPOINT(e) \
+	"name", (e)->name, "endpoint", (e)->address, "certificate", (e)->certificate, "key_type", \
+		(e)->key_type
 
 static void write_times(struct metrics *m, const struct overview *o)
 {
@@ -181,7 +197,8 @@ static void write_times(struct metrics *m, const struct overview *o)
 	metric(m, "endpoint_checked_timestamp_seconds", "gauge", "When it was last looked at.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
 		SAMPLE(m, o->endpoints[i].checked, OF_ENDPOINT(&o->endpoints[i]));
-	metric(m, "endpoint_not_after_timestamp_seconds", "gauge", "When the certificate that is served there expires; absent: none was.");
+	metric(m, "endpoint_not_after_timestamp_seconds", "gauge",
+		"When the certificate that is served there expires; absent: none was.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
 		if (o->endpoints[i].not_after)
 			SAMPLE(m, o->endpoints[i].not_after, OF_ENDPOINT(&o->endpoints[i]));
@@ -189,10 +206,12 @@ static void write_times(struct metrics *m, const struct overview *o)
 
 static void write_endpoints(struct metrics *m, const struct overview *o)
 {
-	metric(m, "endpoint_ok", "gauge", "1: clients get the right certificate there and trust it, if perhaps not for long.");
+	metric(m, "endpoint_ok", "gauge",
+		"1: clients get the right certificate there and trust it, if perhaps not for long.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
 		SAMPLE(m, o->endpoints[i].good, OF_ENDPOINT(&o->endpoints[i]));
-	metric(m, "endpoint_state", "gauge", "1: what the last check has found: ok, expiring, mismatch, untrusted or unreachable.");
+	metric(m, "endpoint_state", "gauge",
+		"1: what the last check has found: ok, expiring, mismatch, untrusted or unreachable.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
 		SAMPLE(m, 1, OF_ENDPOINT(&o->endpoints[i]), "state", o->endpoints[i].verdict);
 	write_times(m, o);
@@ -202,7 +221,8 @@ static void write_endpoints(struct metrics *m, const struct overview *o)
 
 static void write_channels(struct metrics *m, const struct overview *o)
 {
-	metric(m, "alert_channel_failures", "gauge", "Deliveries by this way to tell a person that have failed in a row.");
+	metric(m, "alert_channel_failures", "gauge",
+		"Deliveries by this way to tell a person that have failed in a row.");
 	for (size_t i = 0; i < o->channel_count; i++)
 		SAMPLE(m, o->channels[i].failures, "channel", o->channels[i].name);
 }

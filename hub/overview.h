@@ -1,5 +1,5 @@
-/* How everything stands at one moment, gathered from the hub's modules: what the status page and the metrics show. Those are pure
- * functions of it. Nothing is read from disk for it.
+/* How everything stands at one moment, gathered from the hub's modules: what the status page and the metrics
+ * show. Those are pure functions of it. Nothing is read from disk for it.
  */
 #ifndef CERTSYNC_HUB_OVERVIEW_H
 #define CERTSYNC_HUB_OVERVIEW_H
@@ -13,7 +13,8 @@
 
 struct hub;
 
-/* All texts are borrowed and never NULL; many of them were chosen by a peer. Times are wall clock, 0: never, or not known. */
+/* All texts are borrowed and never NULL; many of them were chosen by a peer. Times are wall clock, 0: never,
+ * or not known. */
 
 /* An agent with one of its certificates. */
 struct overview_place {
@@ -27,15 +28,15 @@ struct overview_place {
 
 struct overview_certificate {
 	const char *name;
-	const char *source; /* "acme", "watch" or "import" */
+	const char *source;       /* "acme", "watch" or "import" */
 	struct revision revision; /* (0, 0): nothing is published yet */
 	int64_t not_before, not_after;
 	bool converged;
-	bool renews, renewing;  /* by ACME; what follows is of that */
+	bool renews, renewing; /* by ACME; what follows is of that */
 	const char *renewal_error, *renewal_held;
 	uint32_t renewal_failures;
 	int64_t renewal_due;
-	const char *watch_trouble; /* "" when nothing is watched, or all is well there */
+	const char *watch_trouble;     /* "" when nothing is watched, or all is well there */
 	struct overview_place *places; /* owned */
 	size_t place_count;
 };
@@ -72,7 +73,7 @@ struct overview_channel {
 struct overview {
 	int64_t now, started;
 	const char *version;
-	char trouble[2048]; /* why /healthz says no; empty: all is well */
+	char trouble[2048];                        /* why /healthz says no; empty: all is well */
 	struct overview_certificate *certificates; /* owned, as all arrays */
 	size_t certificate_count;
 	struct overview_agent *agents;

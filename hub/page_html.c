@@ -12,7 +12,8 @@ enum { PAGE_DAY = 86400, PAGE_REFRESH = 30 };
 struct mood {
 	const char *class, *sign;
 };
-static const struct mood good = {"ok", "✓"}, warning = {"warn", "!"}, bad = {"bad", "✕"}, idle = {"idle", "○"}, busy = {"warn", "…"};
+static const struct mood good = {"ok", "✓"}, warning = {"warn", "!"}, bad = {"bad", "✕"},
+			 idle = {"idle", "○"}, busy = {"warn", "…"};
 
 struct page {
 	const struct overview *o;
@@ -28,7 +29,8 @@ static void put(struct page *p, const char *html)
 
 int page_escape(const char *text, struct buf *out)
 {
-	static const char *const entities[] = {['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;"};
+	static const char *const entities[] = {
+		['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;"};
 	auto_free char *clean = mem_strdup(text);
 	int result = 0;
 	text_clean(clean, 0);
@@ -94,7 +96,8 @@ static void put_ago(struct page *p, int64_t when)
 	if (seconds >= 0 && seconds < 5)
 		putf(p, "<time datetime=\"%s\" title=\"%s\">now</time>", moment, moment);
 	else
-		putf(p, "<time datetime=\"%s\" title=\"%s\">%s%s%s</time>", moment, moment, seconds < 0 ? "in " : "", span, seconds < 0 ? "" : " ago");
+		putf(p, "<time datetime=\"%s\" title=\"%s\">%s%s%s</time>", moment, moment,
+			seconds < 0 ? "in " : "", span, seconds < 0 ? "" : " ago");
 }
 
 static void put_date(struct page *p, int64_t when)
@@ -108,10 +111,11 @@ static void put_date(struct page *p, int64_t when)
 
 static struct mood mood_of_verdict(const char *verdict)
 {
-	return strcmp(verdict, "ok") == 0 ? good :
-		strcmp(verdict, "expiring") == 0 ? warning :
-		strcmp(verdict, "mismatch") == 0 ? (struct mood){"bad", "≠"} :
-		strcmp(verdict, "unreachable") == 0 ? (struct mood){"bad", "∅"} : bad;
+	return strcmp(verdict, "ok") == 0            ? good
+	       : strcmp(verdict, "expiring") == 0    ? warning
+	       : strcmp(verdict, "mismatch") == 0    ? (struct mood){"bad", "≠"}
+	       : strcmp(verdict, "unreachable") == 0 ? (struct mood){"bad", "∅"}
+						     : bad;
 }
 
 static struct mood mood_of_place(const struct overview_place *place)
@@ -139,8 +143,11 @@ static void put_bar(struct page *p, const struct overview_certificate *c, struct
 	int64_t life = c->not_after - c->not_before, left = c->not_after - p->o->now;
 	int64_t share = life > 0 ? left * 1000 / life : 0;
 	share = share < 0 ? 0 : share > 1000 ? 1000 : share;
-	putf(p, "<svg class=\"bar\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"%lld percent of its life left\">"
-		"<rect class=\"%s\" width=\"%lld\" height=\"10\"/><rect class=\"mark\" x=\"332\" width=\"3\" height=\"10\"/></svg>",
+	putf(p,
+		"<svg class=\"bar\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\" "
+		"aria-label=\"%lld percent of its life left\">"
+		"<rect class=\"%s\" width=\"%lld\" height=\"10\"/><rect class=\"mark\" x=\"332\" width=\"3\" "
+		"height=\"10\"/></svg>",
 		(long long)(share / 10), mood.class, (long long)share);
 }
 
@@ -153,7 +160,8 @@ static void put_life(struct page *p, const struct overview_certificate *c)
 	if (left <= 0)
 		put_chip(p, bad, "expired");
 	else
-		putf(p, "<strong class=\"n\">%lld day%s left</strong> of %lld", (long long)days, days == 1 ? "" : "s",
+		putf(p, "<strong class=\"n\">%lld day%s left</strong> of %lld", (long long)days,
+			days == 1 ? "" : "s",
 			(long long)((c->not_after - c->not_before + PAGE_DAY / 2) / PAGE_DAY));
 	if (left > 0 && mood.class != good.class)
 		put(p, mood.class == bad.class ? " — late" : " — to be renewed now");
@@ -173,9 +181,11 @@ static void put_renewal(struct page *p, const struct overview_certificate *c)
 	}
 	if (c->renewal_failures || c->renewal_error[0] || c->renewal_held[0]) {
 		put(p, "<p>");
-		put_chip(p, c->renewal_failures ? bad : warning, c->renewal_failures ? "renewal fails" : "renewal waits");
+		put_chip(p, c->renewal_failures ? bad : warning,
+			c->renewal_failures ? "renewal fails" : "renewal waits");
 		if (c->renewal_failures)
-			putf(p, " %u time%s in a row: ", c->renewal_failures, c->renewal_failures == 1 ? "" : "s");
+			putf(p, " %u time%s in a row: ", c->renewal_failures,
+				c->renewal_failures == 1 ? "" : "s");
 		put(p, " ");
 		put_foreign(p, c->renewal_held[0] ? c->renewal_held : c->renewal_error);
 		put(p, "</p>");
@@ -189,7 +199,8 @@ static void put_renewal(struct page *p, const struct overview_certificate *c)
 	}
 }
 
-static void put_place(struct page *p, const struct overview_certificate *c, const struct overview_place *place)
+static void put_place(
+	struct page *p, const struct overview_certificate *c, const struct overview_place *place)
 {
 	char text[REVISION_TEXT_MAX];
 	put(p, "<tr><th scope=\"row\">");
@@ -207,7 +218,8 @@ static void put_place(struct page *p, const struct overview_certificate *c, cons
 		put_text(p, place->waits_for);
 		put(p, "</p>");
 	}
-	if (strcmp(place->state, "failed") == 0 || strcmp(place->state, "ahead") == 0 || strcmp(place->state, "unverified") == 0) {
+	if (strcmp(place->state, "failed") == 0 || strcmp(place->state, "ahead") == 0 ||
+		strcmp(place->state, "unverified") == 0) {
 		put(p, "<p>");
 		put_text(p, place->step);
 		put(p, place->step[0] ? ": " : "");
@@ -251,7 +263,8 @@ static size_t host_len(const struct overview_endpoint *e)
 
 static bool same_host(const struct overview_endpoint *a, const struct overview_endpoint *b)
 {
-	return strcmp(a->name, b->name) == 0 && host_len(a) == host_len(b) && strncmp(a->address, b->address, host_len(a)) == 0;
+	return strcmp(a->name, b->name) == 0 && host_len(a) == host_len(b) &&
+	       strncmp(a->address, b->address, host_len(a)) == 0;
 }
 
 static void put_port(struct page *p, const struct overview_endpoint *e)
@@ -287,7 +300,7 @@ static void put_matrix(struct page *p, const char *certificate)
 	}
 	if (!count)
 		return;
-	putf(p, "<h4>Endpoints: %zu of %zu as they should be</h4><table class=\"matrix\">", fine, count);
+	putf(p, "<h4>Endpoints: %zu of %zu as they should be</h4><table class=\"matrix wide\">", fine, count);
 	for (size_t i = 0; i < p->o->endpoint_count && p->endpoints < PAGE_ENDPOINTS_MAX; i++) {
 		const struct overview_endpoint *e = &p->o->endpoints[i];
 		if (!is_of(e, certificate))
@@ -314,7 +327,8 @@ static void put_certificate(struct page *p, const struct overview_certificate *c
 	if (revision_is_placeholder(c->revision))
 		put_chip(p, idle, "nothing published yet");
 	else
-		putf(p, "revision <span class=\"n\">%s</span> · %s", revision_text(c->revision, text), c->source);
+		putf(p, "revision <span class=\"n\">%s</span> · %s", revision_text(c->revision, text),
+			c->source);
 	put(p, "</span></div>");
 	if (c->not_after)
 		put_life(p, c);
@@ -326,7 +340,8 @@ static void put_certificate(struct page *p, const struct overview_certificate *c
 
 static bool needs_attention(const struct overview_certificate *c, int64_t now)
 {
-	return !c->converged || c->renewal_failures || c->watch_trouble[0] || !c->not_after || mood_of_life(c, now).class != good.class;
+	return !c->converged || c->renewal_failures || c->watch_trouble[0] || !c->not_after ||
+	       mood_of_life(c, now).class != good.class;
 }
 
 /* Those with trouble first, when not all have room. */
@@ -402,7 +417,8 @@ static void attend_certificate(struct attention *a, const struct overview_certif
 	if (c->not_after && mood_of_life(c, a->page->o->now).class == bad.class &&
 		begin_item(a, bad, c->not_after <= a->page->o->now ? "expired" : "expires soon")) {
 		put_text(a->page, c->name);
-		end_item(a, 0, "Under a sixth of its life is left, and no renewal has come.", "certsync status; certsync renew");
+		end_item(a, 0, "Under a sixth of its life is left, and no renewal has come.",
+			"certsync status; certsync renew");
 	}
 	if (c->renewal_failures && begin_item(a, bad, "renewal fails")) {
 		put_text(a->page, c->name);
@@ -443,7 +459,8 @@ static void attend(struct attention *a)
 	for (size_t i = 0; i < o->agent_count; i++)
 		if (o->agents[i].overdue && begin_item(a, bad, "agent away")) {
 			put_text(a->page, o->agents[i].name);
-			end_item(a, o->agents[i].last_seen, "It has been away for longer than away_after.", "on the node: certsync-agent status");
+			end_item(a, o->agents[i].last_seen, "It has been away for longer than away_after.",
+				"on the node: certsync-agent status");
 		}
 	for (size_t i = 0; i < o->channel_count; i++)
 		if (o->channels[i].failures && begin_item(a, bad, "alerts fail")) {
@@ -453,7 +470,8 @@ static void attend(struct attention *a)
 	for (size_t i = 0; i < o->endpoint_count; i++)
 		attend_endpoint(a, &o->endpoints[i]);
 	if (a->count > PAGE_ATTENTION_MAX)
-		putf(a->page, "<li class=\"soft\">… and %zu more: certsync status shows all.</li>", a->count - PAGE_ATTENTION_MAX);
+		putf(a->page, "<li class=\"soft\">… and %zu more: certsync status shows all.</li>",
+			a->count - PAGE_ATTENTION_MAX);
 	if (a->count)
 		put(a->page, "</ul>");
 }
@@ -467,7 +485,13 @@ static void put_agent(struct page *p, const struct overview_agent *a)
 	put(p, "</strong>");
 	put(p, a->local ? " <span class=\"soft\">on this node</span>" : "");
 	put(p, "</th><td>");
-	put_chip(p, a->connected ? good : a->overdue ? bad : idle, a->connected ? "connected" : a->overdue ? "away too long" : "away");
+	put_chip(p,
+		a->connected ? good
+		: a->overdue ? bad
+			     : idle,
+		a->connected ? "connected"
+		: a->overdue ? "away too long"
+			     : "away");
 	put(p, " <span class=\"soft\">");
 	if (!a->connected) {
 		put(p, "last seen ");
@@ -475,7 +499,8 @@ static void put_agent(struct page *p, const struct overview_agent *a)
 	}
 	if (a->skew > 30 || a->skew < -30)
 		putf(p, " clock off by %lld s", (long long)a->skew);
-	putf(p, "</span></td><td class=\"n\">%zu of %zu verified</td><td class=\"soft\">", a->converged, a->certificates);
+	putf(p, "</span></td><td class=\"n\">%zu of %zu verified</td><td class=\"soft\">", a->converged,
+		a->certificates);
 	put_foreign(p, a->version);
 	put(p, "</td></tr>\n");
 }
@@ -484,8 +509,9 @@ static void put_agents(struct page *p)
 {
 	if (!p->o->agent_count)
 		return;
-	put(p, "<h2>Agents</h2><div class=\"card\"><table class=\"wide\"><thead><tr><th>Agent</th><th>State</th><th>Certificates</th>"
-		"<th>Version</th></tr></thead><tbody>");
+	put(p, "<h2>Agents</h2><div class=\"card\"><table "
+	       "class=\"wide\"><thead><tr><th>Agent</th><th>State</th><th>Certificates</th>"
+	       "<th>Version</th></tr></thead><tbody>");
 	for (size_t i = 0; i < p->o->agent_count && i < PAGE_AGENTS_MAX; i++)
 		put_agent(p, &p->o->agents[i]);
 	put(p, "</tbody></table></div>");
@@ -531,18 +557,25 @@ static void put_banner(struct page *p, const struct attention *a)
 		putf(p, "%zu thing%s attention", a->count, a->count == 1 ? " needs" : "s need");
 	else
 		put(p, still ? "All is well" : "Not every agent is verified yet");
-	putf(p, "</strong><p class=\"n\">%zu of %zu certificates everywhere · %zu of %zu agents connected · %zu of %zu endpoints right</p></div>\n",
+	putf(p,
+		"</strong><p class=\"n\">%zu of %zu certificates everywhere · %zu of %zu agents connected · "
+		"%zu of %zu endpoints right</p></div>\n",
 		converged, o->certificate_count, connected, o->agent_count, fine, o->endpoint_count);
 }
 
 static void put_head(struct page *p)
 {
 	char now[CLOCK_TEXT_MAX];
-	putf(p, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>certsync</title>"
+	putf(p,
+		"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>certsync</title>"
 		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-		"<meta name=\"robots\" content=\"noindex\"><meta http-equiv=\"refresh\" content=\"%d\"><style>", PAGE_REFRESH);
+		"<meta name=\"robots\" content=\"noindex\"><meta http-equiv=\"refresh\" "
+		"content=\"%d\"><style>",
+		PAGE_REFRESH);
 	put(p, page_style());
-	putf(p, "</style></head>\n<body><header><h1>certsync</h1><span class=\"soft\">as of <time>%s</time>, again every %d s</span></header>\n<main>",
+	putf(p,
+		"</style></head>\n<body><header><h1>certsync</h1><span class=\"soft\">as of <time>%s</time>, "
+		"again every %d s</span></header>\n<main>",
 		clock_text(p->o->now, now), PAGE_REFRESH);
 }
 
@@ -562,6 +595,7 @@ int page_write(const struct overview *o, struct buf *out)
 	put_text(&page, o->version);
 	put(&page, ", started ");
 	put_ago(&page, o->started);
-	put(&page, " · <a href=\"metrics\">metrics</a> · <a href=\"healthz\">healthz</a></footer></body></html>\n");
+	put(&page, " · <a href=\"metrics\">metrics</a> · <a "
+		   "href=\"healthz\">healthz</a></footer></body></html>\n");
 	return list.full || page.full ? -1 : 0;
 }

@@ -1,5 +1,6 @@
-/* An overview as one HTML page: no script, nothing from elsewhere, one style that the page's Content-Security-Policy knows by its
- * hash. Pure. Every text is escaped; what was chosen by a peer is isolated in its direction of writing, too.
+/* An overview as one HTML page: no script, nothing from elsewhere, one style that the page's
+ * Content-Security-Policy knows by its hash. Pure. Every text is escaped; what was chosen by a peer is
+ * isolated in its direction of writing, too.
  */
 #ifndef CERTSYNC_HUB_PAGE_HTML_H
 #define CERTSYNC_HUB_PAGE_HTML_H
@@ -8,7 +9,8 @@
 #include "lib/buf.h"
 
 enum {
-	PAGE_CERTIFICATES_MAX = 500, /* what is beyond these, on the whole page, is counted, and `certsync status` has it; trouble comes first */
+	PAGE_CERTIFICATES_MAX = 500, /* what is beyond these, on the whole page, is counted, and `certsync
+					status` has it; trouble comes first */
 	PAGE_PLACES_MAX = 1000,
 	PAGE_AGENTS_MAX = 1000,
 	PAGE_ENDPOINTS_MAX = 2000,

@@ -1,5 +1,6 @@
 #include "hub/page_html.h"
 
+/* clang-format off */
 /* One column on a phone; light and dark by the reader's own choice; a state is told by its sign and its word, and by colour besides. */
 const char *page_style(void)
 {
@@ -42,10 +43,10 @@ const char *page_style(void)
 		"thead th{font-size:.8rem;color:var(--soft);font-weight:600;border-top:0}tr>:last-child{padding-right:0}"
 		".chips{display:flex;flex-wrap:wrap;gap:.3rem}"
 		".matrix,.places{table-layout:fixed}.matrix th{width:36%}.places th{width:30%}"
-		".matrix th small,.row small{display:block;color:var(--soft)}"
+		".matrix th small{display:block;color:var(--soft)}"
 		"footer{padding-top:1.5rem;padding-bottom:2rem;font-size:.85rem}"
 		"a{color:inherit}"
 		"@media(max-width:40rem){main,header,footer{padding-left:.75rem;padding-right:.75rem}.wide thead{display:none}"
 		".wide tr{display:block;padding:.5rem 0;border-top:1px solid var(--line)}.wide tbody tr:first-child{border-top:0;padding-top:0}"
-		".wide th,.wide td{display:block;border:0;padding:.1rem 0}}";
+		".wide th,.wide td{display:block;border:0;width:auto;padding:.1rem 0}.matrix th small{display:inline;margin-left:.5rem}}";
 }

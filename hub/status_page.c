@@ -46,7 +46,8 @@ static void set_headers(struct leaf *l, const char *type, const char *style)
 {
 	snprintf(l->headers, sizeof(l->headers),
 		"Content-Type: %s\r\n"
-		"Content-Security-Policy: default-src 'none'; %s%s%sbase-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+		"Content-Security-Policy: default-src 'none'; %s%s%sbase-uri 'none'; form-action 'none'; "
+		"frame-ancestors 'none'\r\n"
 		"X-Content-Type-Options: nosniff\r\n"
 		"X-Frame-Options: DENY\r\n"
 		"Referrer-Policy: no-referrer\r\n"
@@ -97,7 +98,8 @@ static void make_health(const struct status_page *p, struct leaf *l)
 	buf_addf(&l->body, "%s\n", o.trouble[0] ? o.trouble : "ok");
 }
 
-static const struct leaf *fresh(const struct status_page *p, struct leaf *l, void (*make)(const struct status_page *p, struct leaf *l))
+static const struct leaf *fresh(const struct status_page *p, struct leaf *l,
+	void (*make)(const struct status_page *p, struct leaf *l))
 {
 	int64_t now = clock_monotonic_ms();
 	if (l->made && now - l->made < STATUS_PAGE_FRESH_MS)

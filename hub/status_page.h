@@ -1,4 +1,5 @@
-/* The status page, the metrics and the health check, read-only, on a loopback address behind HAProxy (`page` in hub.conf):
+/* The status page, the metrics and the health check, read-only, on a loopback address behind HAProxy (`page`
+ * in hub.conf):
  *
  *   /         one HTML page (hub/page_html.h)
  *   /metrics  for Prometheus (hub/metrics.h)
@@ -11,8 +12,8 @@
 
 #include "hub/hub.h"
 
-/* Follows the configuration: opened, moved or closed as `page` says, what is open being kept when it is the same. -1: it cannot listen
- * there; what was open stays. */
+/* Follows the configuration: opened, moved or closed as `page` says, what is open being kept when it is the
+ * same. -1: it cannot listen there; what was open stays. */
 int status_page_open(struct hub *hub, struct error *err);
 void status_page_close(struct hub *hub);
 

@@ -1,4 +1,5 @@
-/* The status page and the metrics, of an overview in which every text is hostile, and of one that is large. */
+/* The status page and the metrics, of an overview in which every text is hostile, and of one that is large.
+ */
 #include "hub/metrics.h"
 #include "hub/page_html.h"
 #include "lib/clock.h"
@@ -17,7 +18,12 @@ enum { OUT_MAX = 32 * 1024 * 1024, DAY = 86400, NOW = 1800000000 };
 
 #define HOSTILE "</p><script>alert(1)</script>\" onload='x' & \\ \n\x01\xff\xe2\x80\xae"
 
-static struct overview_place places[] = {{.agent = HOSTILE, .state = "failed", .step = HOSTILE, .text = HOSTILE, .waits_for = HOSTILE, .since = NOW - 60}};
+static struct overview_place places[] = {{.agent = HOSTILE,
+	.state = "failed",
+	.step = HOSTILE,
+	.text = HOSTILE,
+	.waits_for = HOSTILE,
+	.since = NOW - 60}};
 static struct overview_certificate certificates[] = {{
 	.name = HOSTILE,
 	.source = "acme",
@@ -32,10 +38,13 @@ static struct overview_certificate certificates[] = {{
 	.places = places,
 	.place_count = 1,
 }};
-static struct overview_agent agents[] = {{.name = HOSTILE, .version = HOSTILE, .connected = true, .skew = -99, .certificates = 1}};
+static struct overview_agent agents[] = {
+	{.name = HOSTILE, .version = HOSTILE, .connected = true, .skew = -99, .certificates = 1}};
 static struct overview_endpoint endpoints[] = {
-	{HOSTILE, HOSTILE, HOSTILE ":993", HOSTILE, "mismatch", HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600, NOW, NOW + DAY},
-	{HOSTILE, "", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600, NOW, 0},
+	{HOSTILE, HOSTILE, HOSTILE ":993", HOSTILE, "mismatch", HOSTILE, HOSTILE, HOSTILE, HOSTILE, false,
+		NOW - 3600, NOW, NOW + DAY},
+	{HOSTILE, "", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600, NOW,
+		0},
 };
 static struct overview_alert alerts[] = {{HOSTILE, HOSTILE, HOSTILE, HOSTILE, true, NOW - 5 * DAY}};
 
@@ -43,7 +52,8 @@ static struct overview_channel channels[] = {{HOSTILE, HOSTILE, 3, NOW - DAY}};
 
 static struct overview hostile(void)
 {
-	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, endpoints, 2, alerts, 1, channels, 1, NULL, NULL, NULL};
+	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, endpoints, 2,
+		alerts, 1, channels, 1, NULL, NULL, NULL};
 }
 
 static size_t count(const char *text, const char *what)
@@ -91,7 +101,8 @@ static void a_hostile_text_ends_no_label(void **state)
 	assert_int_equal(metrics_write(&o, &out), 0);
 	auto_free char *text = mem_strdup(buf_text(&out));
 	char *save = NULL;
-	assert_non_null(strstr(text, "certsync_build_info{version=\"</p><script>alert(1)</script>\\\" onload='x' & \\\\  ??"));
+	assert_non_null(strstr(text,
+		"certsync_build_info{version=\"</p><script>alert(1)</script>\\\" onload='x' & \\\\  ??"));
 	for (const char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		bool quoted = false;
 		for (const char *at = line; *at && *line != '#'; at++) {
@@ -102,8 +113,9 @@ static void a_hostile_text_ends_no_label(void **state)
 			assert_true(quoted || !strchr("<>'", *at));
 		}
 		assert_false(quoted);
-		assert_true(strncmp(line, "certsync_", 9) == 0 || strncmp(line, "# HELP certsync_", 16) == 0 ||
-			strncmp(line, "# TYPE certsync_", 16) == 0);
+		assert_true(strncmp(line, "certsync_", 9) == 0 ||
+			    strncmp(line, "# HELP certsync_", 16) == 0 ||
+			    strncmp(line, "# TYPE certsync_", 16) == 0);
 	}
 }
 
@@ -119,7 +131,8 @@ static void each_metric_says_once_what_it_is(void **state)
 	assert_non_null(strstr(text, "certsync_hub_start_time_seconds 1799913600\n"));
 	assert_non_null(strstr(text, "certsync_hub_healthy 0\n"));
 	assert_non_null(strstr(text, "revision=\"1.7\",source=\"acme\"} 1\n"));
-	assert_int_equal(count(text, "certsync_endpoint_not_after_timestamp_seconds{"), 1); /* of the one that serves something */
+	assert_int_equal(count(text, "certsync_endpoint_not_after_timestamp_seconds{"),
+		1); /* of the one that serves something */
 }
 
 /* An empty hub, and a page that is longer than it may be. */
@@ -165,8 +178,9 @@ static void a_large_hub_fits(void **state)
 	assert_int_equal(page_write(&o, &page), 0);
 	int64_t middle = clock_monotonic_ms();
 	assert_int_equal(metrics_write(&o, &metrics), 0);
-	printf("5,000 endpoints, 10,000 certificates: page %zu KiB in %lld ms, metrics %zu KiB in %lld ms\n", page.len / 1024,
-		(long long)(middle - begun), metrics.len / 1024, (long long)(clock_monotonic_ms() - middle));
+	printf("5,000 endpoints, 10,000 certificates: page %zu KiB in %lld ms, metrics %zu KiB in %lld ms\n",
+		page.len / 1024, (long long)(middle - begun), metrics.len / 1024,
+		(long long)(clock_monotonic_ms() - middle));
 	assert_non_null(strstr(buf_text(&page), "and 9500 more"));
 	assert_non_null(strstr(buf_text(&page), "and 500 more")); /* endpoints of one certificate */
 	free(o.endpoints);
