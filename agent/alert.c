@@ -21,10 +21,10 @@
 #include <unistd.h>
 
 enum {
-	ALERT_ROUND = 30,         /* seconds between rounds */
-	ALERT_FIRST = 5,          /* after the start: a hub that is there has been reached by then */
-	ALERT_DEADLINE = 60,      /* for the executable */
-	ALERT_CONTACT = 600,      /* how stale the moment of the last contact may be on disk */
+	ALERT_ROUND = 30,    /* seconds between rounds */
+	ALERT_FIRST = 5,     /* after the start: a hub that is there has been reached by then */
+	ALERT_DEADLINE = 60, /* for the executable */
+	ALERT_CONTACT = 600, /* how stale the moment of the last contact may be on disk */
 	ALERT_BACKOFF_MIN = 60,
 	ALERT_BACKOFF_MAX = 3600,
 	ALERT_QUEUE_MAX = 20,
@@ -38,7 +38,7 @@ struct alerts {
 	int64_t contact; /* wall clock: when a hub was there; never 0 */
 	int64_t saved_contact;
 	uint32_t failures;
-	int64_t next;    /* monotonic seconds: the executable is not run before */
+	int64_t next; /* monotonic seconds: the executable is not run before */
 	struct event *timer;
 	pid_t pid; /* of the executable; 0: it does not run */
 	int pidfd;
@@ -66,7 +66,8 @@ static void save(struct alerts *a)
 	cJSON_AddItemToObject(record, "queue", cJSON_Duplicate(a->queue, true));
 	cJSON_AddNumberToObject(record, "contact", (double)a->contact);
 	if (json_print(record, &text) < 0)
-		error_set(&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
+		error_set(
+			&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
 	else if (fs_write(AT_FDCWD, path, text.data, text.len, FS_PRIVATE, &err) == 0) {
 		a->saved_contact = a->contact;
 		return;
@@ -82,11 +83,14 @@ static void restore(struct alerts *a)
 	int64_t now = clock_wall();
 	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return;
-	auto_json cJSON *record =
-		fs_read(AT_FDCWD, path, false, &text, &err) < 0 ? NULL : json_parse(text.data, text.len, &err);
+	auto_json cJSON *record = fs_read(AT_FDCWD, path, false, &text, &err) < 0
+					  ? NULL
+					  : json_parse(text.data, text.len, &err);
 	const cJSON *queue = record ? json_array(record, "queue", ALERT_QUEUE_MAX, &err) : NULL;
-	if (!queue || json_i64(record, "contact", &a->contact, &err) < 0 || condition_book_decode(record, &a->book, &err) < 0) {
-		log_event(LOG_LEVEL_WARNING, "alert", "error=\"%s: %s: what was told may be told again\"", path, err.message);
+	if (!queue || json_i64(record, "contact", &a->contact, &err) < 0 ||
+		condition_book_decode(record, &a->book, &err) < 0) {
+		log_event(LOG_LEVEL_WARNING, "alert", "error=\"%s: %s: what was told may be told again\"",
+			path, err.message);
 		a->contact = now;
 		return;
 	}
@@ -114,8 +118,9 @@ static void forget_process(struct alerts *a)
 
 static void note(struct alerts *a, bool ok, const char *how)
 {
-	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert", "result=%s command=%s subject=\"%s\" reason=\"%s\"",
-		ok ? "delivered" : "failed", a->site->config->alert.command, json_text(cJSON_GetArrayItem(a->queue, 0), "subject"), how);
+	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert",
+		"result=%s command=%s subject=\"%s\" reason=\"%s\"", ok ? "delivered" : "failed",
+		a->site->config->alert.command, json_text(cJSON_GetArrayItem(a->queue, 0), "subject"), how);
 	int64_t wait = (int64_t)ALERT_BACKOFF_MIN << (a->failures < 6 ? a->failures : 6);
 	a->failures = ok ? 0 : a->failures + 1;
 	a->next = ok ? 0 : seconds() + (wait < ALERT_BACKOFF_MAX ? wait : ALERT_BACKOFF_MAX);
@@ -154,11 +159,13 @@ static void watch_process(struct alerts *a)
 		abort();
 	a->exited = event_new(a->site->base, a->pidfd, EV_READ, on_exited, a);
 	a->deadline = evtimer_new(a->site->base, on_deadline, a);
-	if (!a->exited || !a->deadline || event_add(a->exited, NULL) < 0 || event_add(a->deadline, &limit) < 0)
+	if (!a->exited || !a->deadline || event_add(a->exited, NULL) < 0 ||
+		event_add(a->deadline, &limit) < 0)
 		abort();
 }
 
-/* The message, whole, as a descriptor to read from: an executable that does not read it keeps nobody waiting. */
+/* The message, whole, as a descriptor to read from: an executable that does not read it keeps nobody waiting.
+ */
 static int open_message(const cJSON *message, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
@@ -178,8 +185,13 @@ static void run_next(struct alerts *a)
 	if (!message || a->pid || a->next > seconds())
 		return;
 	auto_close int input = open_message(message, &err);
-	const struct proc_spec spec = {
-		.argv = argv, .in = input, .out = -1, .err = -1, .extra = -1, .group = true, .die_with_parent = true};
+	const struct proc_spec spec = {.argv = argv,
+		.in = input,
+		.out = -1,
+		.err = -1,
+		.extra = -1,
+		.group = true,
+		.die_with_parent = true};
 	pid_t pid = input < 0 ? -1 : proc_spawn(&spec, &err);
 	if (pid < 0) {
 		note(a, false, err.message);
@@ -200,8 +212,10 @@ static void collect_hub(struct alerts *a, int64_t now, struct conditions *out)
 		a->contact = now;
 	a->contact = a->contact > now ? now : a->contact;
 	if (now - a->contact > a->site->config->alert.hub_away)
-		conditions_add(out, CONDITION_AWAY, true, "hub", "no hub was reached since %s%s%s; what is installed here stays, and is not renewed: "
-			"look after the hub, and the way to it", clock_text(a->contact, since), status.failure[0] ? ": " : "", status.failure);
+		conditions_add(out, CONDITION_AWAY, true, "hub",
+			"no hub was reached since %s%s%s; what is installed here stays, and is not renewed: "
+			"look after the hub, and the way to it",
+			clock_text(a->contact, since), status.failure[0] ? ": " : "", status.failure);
 }
 
 static void collect_certificate(struct alerts *a, const struct ward *w, int64_t now, struct conditions *out)
@@ -212,8 +226,10 @@ static void collect_certificate(struct alerts *a, const struct ward *w, int64_t 
 	int64_t configured = a->site->config->alert.expiring, left = have.not_after - now;
 	int64_t needed = configured ? configured : check_expiring_before(have.not_before, have.not_after);
 	if (have.not_after && (have.revision.epoch || have.revision.number) && left < needed)
-		conditions_add(out, CONDITION_EXPIRING, left < needed / 3, ward_name(w), "what is installed here %s %s, and the hub has sent no "
-			"successor: certsync status there says why", left < 0 ? "expired" : "expires", clock_text(have.not_after, when));
+		conditions_add(out, CONDITION_EXPIRING, left < needed / 3, ward_name(w),
+			"what is installed here %s %s, and the hub has sent no "
+			"successor: certsync status there says why",
+			left < 0 ? "expired" : "expires", clock_text(have.not_after, when));
 	message_release(&have);
 }
 

@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 enum {
-	ALERT_ROUND = 30,     /* seconds between rounds */
-	ALERT_SOON = 1,       /* after a change */
-	ALERT_FIRST = 3,      /* after the start */
-	ALERT_SETTLE = 90,    /* after the start: agents come back and say how they are */
+	ALERT_ROUND = 30,  /* seconds between rounds */
+	ALERT_SOON = 1,    /* after a change */
+	ALERT_FIRST = 3,   /* after the start */
+	ALERT_SETTLE = 90, /* after the start: agents come back and say how they are */
 	ALERT_MANIFESTS = 600,
 	ALERT_RECORD_MAX = 64 * 1024 * 1024,
 };
@@ -24,14 +24,14 @@ enum {
 struct alert {
 	struct hub *hub;
 	struct condition_book book;
-	int64_t opened; /* wall clock */
+	int64_t opened;              /* wall clock */
 	struct conditions manifests; /* as they were read last */
 	int64_t manifests_due;       /* monotonic seconds, as the next */
 	int64_t round_due;
 	struct channel *channels; /* owned */
 	size_t channel_count;
-	cJSON *queue; /* owned, an array: "message", "created", "pending": names of channels */
-	cJSON *told;  /* owned, an array, newest first */
+	cJSON *queue;   /* owned, an array: "message", "created", "pending": names of channels */
+	cJSON *told;    /* owned, an array, newest first */
 	char *crossing; /* owned; NULL: all is well */
 	struct event *timer;
 	/* A test under way. */
@@ -82,7 +82,8 @@ static void save(struct alert *a)
 	cJSON_AddItemToObject(record, "told", cJSON_Duplicate(a->told, true));
 	cJSON_AddItemToObject(record, "failures", failures_encode(a));
 	if (json_print(record, &text) < 0)
-		error_set(&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
+		error_set(
+			&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
 	else if (store_put(a->hub->store, "alerts", "hub", "state.json", text.data, text.len, &err) == 0)
 		return;
 	log_event(LOG_LEVEL_ERROR, "store", "error=\"%s\"", err.message);
@@ -104,7 +105,8 @@ static void restore_failures(struct alert *a, const cJSON *list)
 	{
 		struct error ignored;
 		struct channel *c = find_channel(a, json_text(o, "channel"));
-		if (!c || json_u32(o, "failures", &c->failures, &ignored) < 0 || json_i64(o, "since", &c->since, &ignored) < 0)
+		if (!c || json_u32(o, "failures", &c->failures, &ignored) < 0 ||
+			json_i64(o, "since", &c->since, &ignored) < 0)
 			continue;
 		snprintf(c->error, sizeof(c->error), "%s", json_text(o, "error"));
 	}
@@ -113,7 +115,7 @@ static void restore_failures(struct alert *a, const cJSON *list)
 static bool is_sound(const cJSON *item)
 {
 	return cJSON_IsObject(json_get(item, "message")) && cJSON_IsNumber(json_get(item, "created")) &&
-		cJSON_IsArray(json_get(item, "pending"));
+	       cJSON_IsArray(json_get(item, "pending"));
 }
 
 /* Messages whose ways are still there. */
@@ -125,9 +127,9 @@ static void restore_queue(struct alert *a, const cJSON *list)
 		if (!is_sound(item))
 			continue;
 		cJSON *copy = cJSON_Duplicate(item, true), *pending = cJSON_CreateArray();
-		cJSON_ArrayForEach(name, json_get(item, "pending"))
-			if (cJSON_IsString(name) && find_channel(a, name->valuestring))
-				cJSON_AddItemToArray(pending, cJSON_CreateString(name->valuestring));
+		cJSON_ArrayForEach(name, json_get(item, "pending")) if (cJSON_IsString(name) &&
+									find_channel(a, name->valuestring))
+			cJSON_AddItemToArray(pending, cJSON_CreateString(name->valuestring));
 		cJSON_ReplaceItemInObjectCaseSensitive(copy, "pending", pending);
 		if (cJSON_GetArraySize(pending))
 			cJSON_AddItemToArray(a->queue, copy);
@@ -145,7 +147,8 @@ static void restore(struct alert *a)
 	if (got == 0)
 		return;
 	if (!record || condition_book_decode(record, &a->book, &err) < 0) {
-		log_event(LOG_LEVEL_WARNING, "store", "record=alerts/hub error=\"%s: what was told may be told again\"", err.message);
+		log_event(LOG_LEVEL_WARNING, "store",
+			"record=alerts/hub error=\"%s: what was told may be told again\"", err.message);
 		return;
 	}
 	restore_failures(a, json_get(record, "failures"));
@@ -165,10 +168,8 @@ static cJSON *next_message(const struct alert *a, const char *channel)
 {
 	cJSON *item;
 	const cJSON *name;
-	cJSON_ArrayForEach(item, a->queue)
-		cJSON_ArrayForEach(name, json_get(item, "pending"))
-			if (strcmp(name->valuestring, channel) == 0)
-				return item;
+	cJSON_ArrayForEach(item, a->queue) cJSON_ArrayForEach(
+		name, json_get(item, "pending")) if (strcmp(name->valuestring, channel) == 0) return item;
 	return NULL;
 }
 
@@ -195,11 +196,13 @@ static void sweep(struct alert *a, int64_t now)
 		if (!done && now - created <= ALERT_KEEP)
 			continue;
 		if (!done)
-			log_event(LOG_LEVEL_ERROR, "alert", "result=given_up subject=\"%s\"", json_text(json_get(item, "message"), "subject"));
+			log_event(LOG_LEVEL_ERROR, "alert", "result=given_up subject=\"%s\"",
+				json_text(json_get(item, "message"), "subject"));
 		cJSON_DeleteItemFromArray(a->queue, i);
 	}
 	while (cJSON_GetArraySize(a->queue) > ALERT_QUEUE_MAX) {
-		log_event(LOG_LEVEL_ERROR, "alert", "result=given_up reason=\"too many messages wait\" subject=\"%s\"",
+		log_event(LOG_LEVEL_ERROR, "alert",
+			"result=given_up reason=\"too many messages wait\" subject=\"%s\"",
 			json_text(json_get(cJSON_GetArrayItem(a->queue, 0), "message"), "subject"));
 		cJSON_DeleteItemFromArray(a->queue, 0);
 	}
@@ -209,8 +212,9 @@ static void on_sent(struct channel *c, bool ok, const char *text, void *context)
 {
 	struct alert *a = context;
 	cJSON *item = next_message(a, c->name);
-	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert", "result=%s channel=\"%s\" subject=\"%s\" answer=\"%s\"",
-		ok ? "delivered" : "failed", c->name, item ? json_text(json_get(item, "message"), "subject") : "", text);
+	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert",
+		"result=%s channel=\"%s\" subject=\"%s\" answer=\"%s\"", ok ? "delivered" : "failed", c->name,
+		item ? json_text(json_get(item, "message"), "subject") : "", text);
 	bool news = !ok && !c->failures;
 	channel_note(c, ok, text, clock_wall(), seconds());
 	if (ok && item && strcmp(id_of(item), c->sending) == 0)
@@ -239,7 +243,8 @@ static void send_all(struct alert *a)
 static bool is_about(const struct condition_notice *n, const char *channel)
 {
 	for (size_t i = 0; i < n->count; i++)
-		if (n->told[i].entry.kind != CONDITION_CHANNEL || strcmp(n->told[i].entry.subject, channel) != 0)
+		if (n->told[i].entry.kind != CONDITION_CHANNEL ||
+			strcmp(n->told[i].entry.subject, channel) != 0)
 			return false;
 	return true;
 }
@@ -271,8 +276,8 @@ static void queue_notice(struct alert *a, const struct condition_notice *n, int6
 	for (size_t i = 0; i < a->channel_count; i++)
 		if (!is_about(n, a->channels[i].name))
 			cJSON_AddItemToArray(pending, cJSON_CreateString(a->channels[i].name));
-	log_event(LOG_LEVEL_WARNING, "alert", "conditions=%zu channels=%d subject=\"%s\"", n->count, cJSON_GetArraySize(pending),
-		json_text(message, "subject"));
+	log_event(LOG_LEVEL_WARNING, "alert", "conditions=%zu channels=%d subject=\"%s\"", n->count,
+		cJSON_GetArraySize(pending), json_text(message, "subject"));
 	cJSON_AddItemToObject(item, "message", message);
 	cJSON_AddNumberToObject(item, "created", (double)now);
 	cJSON_AddItemToObject(item, "pending", pending);
@@ -282,7 +287,8 @@ static void queue_notice(struct alert *a, const struct condition_notice *n, int6
 /* For the status page. */
 static void keep_told(struct alert *a, int64_t now)
 {
-	const cJSON *message = json_get(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "message");
+	const cJSON *message =
+		json_get(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "message");
 	const cJSON *condition;
 	cJSON_ArrayForEach(condition, json_get(message, "conditions"))
 	{
@@ -300,8 +306,10 @@ static void collect_channels(const struct alert *a, struct conditions *out)
 {
 	for (size_t i = 0; i < a->channel_count; i++)
 		if (a->channels[i].failures)
-			conditions_add(out, CONDITION_CHANNEL, true, a->channels[i].name, "alerts cannot be delivered this way: %s; it is tried again by "
-				"itself, certsync alert test tries now", a->channels[i].error);
+			conditions_add(out, CONDITION_CHANNEL, true, a->channels[i].name,
+				"alerts cannot be delivered this way: %s; it is tried again by "
+				"itself, certsync alert test tries now",
+				a->channels[i].error);
 }
 
 static void collect_manifests(struct alert *a, struct conditions *out)
@@ -322,7 +330,8 @@ static void keep_unseen(const struct alert *a, struct conditions *out)
 {
 	for (size_t i = 0; i < a->book.count; i++) {
 		const struct condition_entry *e = &a->book.entries[i];
-		if (e->kind != CONDITION_EXPIRING && e->kind != CONDITION_AWAY && e->kind != CONDITION_STORE && e->kind != CONDITION_CHANNEL)
+		if (e->kind != CONDITION_EXPIRING && e->kind != CONDITION_AWAY &&
+			e->kind != CONDITION_STORE && e->kind != CONDITION_CHANNEL)
 			conditions_add(out, e->kind, e->critical, e->subject, "%s", e->text);
 	}
 }
@@ -413,9 +422,8 @@ static int waiting(const struct alert *a, const char *channel)
 {
 	int count = 0;
 	const cJSON *item, *name;
-	cJSON_ArrayForEach(item, a->queue)
-		cJSON_ArrayForEach(name, json_get(item, "pending"))
-			count += strcmp(name->valuestring, channel) == 0;
+	cJSON_ArrayForEach(item, a->queue) cJSON_ArrayForEach(name, json_get(item, "pending")) count +=
+		strcmp(name->valuestring, channel) == 0;
 	return count;
 }
 
@@ -431,7 +439,8 @@ cJSON *alert_channels(const struct hub *hub)
 		cJSON_AddNumberToObject(o, "failures", c->failures);
 		cJSON_AddStringToObject(o, "error", c->error);
 		add_time(o, "since", c->since);
-		add_time(o, "next_try", c->failures ? clock_wall() + (c->next > seconds() ? c->next - seconds() : 0) : 0);
+		add_time(o, "next_try",
+			c->failures ? clock_wall() + (c->next > seconds() ? c->next - seconds() : 0) : 0);
 		cJSON_AddItemToArray(list, o);
 	}
 	return list;
@@ -450,7 +459,8 @@ char *alert_warning(const struct hub *hub)
 		const struct channel *c = &a->channels[i];
 		if (!c->failures)
 			continue;
-		char *longer = mem_printf("%s%salerts by %s fail (%d wait): %s", text, text[0] ? "; " : "", c->name, waiting(a, c->name), c->error);
+		char *longer = mem_printf("%s%salerts by %s fail (%d wait): %s", text, text[0] ? "; " : "",
+			c->name, waiting(a, c->name), c->error);
 		free(text);
 		text = longer;
 	}
@@ -477,8 +487,9 @@ static void on_tested(struct channel *c, bool ok, const char *text, void *contex
 {
 	struct alert *a = context;
 	struct channel *real = find_channel(a, c->name);
-	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert", "result=%s channel=\"%s\" subject=\"test\" answer=\"%s\"",
-		ok ? "delivered" : "failed", c->name, text);
+	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert",
+		"result=%s channel=\"%s\" subject=\"test\" answer=\"%s\"", ok ? "delivered" : "failed",
+		c->name, text);
 	a->test_good = a->test_good && ok;
 	a->test_left--;
 	if (a->test_handler)
@@ -515,7 +526,9 @@ int alert_test(struct hub *hub, const struct alert_test_handler *handler, void *
 	struct alert *a = hub->alert;
 	char id[33], host[256];
 	if (!a->channel_count)
-		return error_set(err, ERROR_USAGE, "hub.conf has no way to tell anybody: its alert section has neither email nor webhook nor command");
+		return error_set(err, ERROR_USAGE,
+			"hub.conf has no way to tell anybody: its alert section has neither email nor "
+			"webhook nor command");
 	if (a->testing)
 		return error_set(err, ERROR_USAGE, "a test is under way already");
 	a->testing = a->test_good = true;

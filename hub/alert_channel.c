@@ -14,7 +14,8 @@ static void add_text(cJSON *job, const char *key, const char *text)
 		cJSON_AddStringToObject(job, key, text);
 }
 
-static struct channel *add(struct channel **list, size_t *count, const struct hub_config *config, const char *type, const char *target)
+static struct channel *add(struct channel **list, size_t *count, const struct hub_config *config,
+	const char *type, const char *target)
 {
 	*list = mem_grow(*list, *count + 1, sizeof(**list));
 	struct channel *c = &(*list)[(*count)++];
@@ -55,7 +56,8 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 		name_webhook(list, c, *url);
 	}
 	if (a->command)
-		snprintf(add(&list, ret_count, config, "command", a->command)->name, ALERT_NAME_MAX, "command");
+		snprintf(add(&list, ret_count, config, "command", a->command)->name, ALERT_NAME_MAX,
+			"command");
 	return list;
 }
 
@@ -88,7 +90,8 @@ static void on_ended(const struct error *err, void *context)
 	c->handler->ended(c, c->ok, c->answer, c->context);
 }
 
-void channel_send(struct channel *c, struct event_base *base, const cJSON *message, const struct channel_handler *handler, void *context)
+void channel_send(struct channel *c, struct event_base *base, const cJSON *message,
+	const struct channel_handler *handler, void *context)
 {
 	static const struct errand_handler errand_handler = {on_message, on_ended};
 	struct error err;
@@ -101,7 +104,8 @@ void channel_send(struct channel *c, struct event_base *base, const cJSON *messa
 	if (json_print(message, &text) < 0 || files_add(&files, "message", text.data, text.len) < 0)
 		error_set(&err, ERROR_PERMANENT, "the message is too long");
 	else
-		c->errand = errand_start(base, "alert", ALERT_JOB_SECONDS, c->job, &files, &errand_handler, c, &err);
+		c->errand = errand_start(
+			base, "alert", ALERT_JOB_SECONDS, c->job, &files, &errand_handler, c, &err);
 	if (!c->errand)
 		on_ended(&err, c);
 }

@@ -17,7 +17,8 @@ struct channel_handler {
 };
 
 struct channel {
-	char name[ALERT_NAME_MAX]; /* "email admin@domain.pl", "webhook hooks.domain.pl", "command": for people; no secret of the URL */
+	char name[ALERT_NAME_MAX]; /* "email admin@domain.pl", "webhook hooks.domain.pl", "command": for
+				      people; no secret of the URL */
 	cJSON *job;                /* owned: for the worker, without the message */
 	uint32_t failures;         /* in a row */
 	int64_t since;             /* wall clock: when the first of them was; 0: none */
@@ -37,7 +38,8 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 void channels_free(struct channel *list, size_t count); /* cancels what is under way */
 
 /* Sends `message`; the handler is called from the loop, or at once when it cannot be started. */
-void channel_send(struct channel *c, struct event_base *base, const cJSON *message, const struct channel_handler *handler, void *context);
+void channel_send(struct channel *c, struct event_base *base, const cJSON *message,
+	const struct channel_handler *handler, void *context);
 /* Notes how a delivery went, for backoff and status. */
 void channel_note(struct channel *c, bool ok, const char *text, int64_t wall, int64_t monotonic);
 

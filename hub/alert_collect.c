@@ -44,15 +44,18 @@ static int64_t limit(const struct collect *c, int64_t not_before, int64_t not_af
 	return configured ? configured : check_expiring_before(not_before, not_after);
 }
 
-static void collect_expiring(struct collect *c, const char *subject, const char *what, int64_t not_before, int64_t not_after)
+static void collect_expiring(
+	struct collect *c, const char *subject, const char *what, int64_t not_before, int64_t not_after)
 {
 	char when[CLOCK_TEXT_MAX];
 	int64_t left = not_after - c->now, needed = limit(c, not_before, not_after);
 	if (!not_after)
 		return;
 	if (left < needed)
-		conditions_add(c->out, CONDITION_EXPIRING, left < needed / 3, subject, "%s %s %s; certsync status shows what holds up its "
-			"successor", what, left < 0 ? "expired" : "expires", clock_text(not_after, when));
+		conditions_add(c->out, CONDITION_EXPIRING, left < needed / 3, subject,
+			"%s %s %s; certsync status shows what holds up its "
+			"successor",
+			what, left < 0 ? "expired" : "expires", clock_text(not_after, when));
 	else
 		look_again(c, not_after - needed + 1);
 }
@@ -66,10 +69,13 @@ static void collect_renewal(struct collect *c, const struct rollout *r)
 	renewal_status(renewal, &status);
 	bool urgent = !r->not_after || r->not_after - c->now < limit(c, r->not_before, r->not_after);
 	if (status.failures && status.error[0])
-		conditions_add(c->out, CONDITION_RENEWAL, urgent, r->certificate, "no new certificate can be had: %s; it is tried again by "
-			"itself, certsync renew %s tries now", status.error, r->certificate);
+		conditions_add(c->out, CONDITION_RENEWAL, urgent, r->certificate,
+			"no new certificate can be had: %s; it is tried again by "
+			"itself, certsync renew %s tries now",
+			status.error, r->certificate);
 	else if (status.held[0] && status.due <= c->now)
-		conditions_add(c->out, CONDITION_RENEWAL, urgent, r->certificate, "a new certificate is due and not ordered: %s", status.held);
+		conditions_add(c->out, CONDITION_RENEWAL, urgent, r->certificate,
+			"a new certificate is due and not ordered: %s", status.held);
 }
 
 static void collect_certificate(struct collect *c, const struct rollout *r)
@@ -79,19 +85,22 @@ static void collect_certificate(struct collect *c, const struct rollout *r)
 		collect_expiring(c, r->certificate, "the current revision", r->not_before, r->not_after);
 	collect_renewal(c, r);
 	if (source && source_trouble(source)[0])
-		conditions_add(c->out, CONDITION_SOURCE, false, r->certificate, "what stands at the watched paths is not taken: %s",
-			source_trouble(source));
+		conditions_add(c->out, CONDITION_SOURCE, false, r->certificate,
+			"what stands at the watched paths is not taken: %s", source_trouble(source));
 	if (r->no_rollback[0])
-		conditions_add(c->out, CONDITION_ROLLOUT, true, r->certificate, "a failed activation was not rolled back: %s", r->no_rollback);
+		conditions_add(c->out, CONDITION_ROLLOUT, true, r->certificate,
+			"a failed activation was not rolled back: %s", r->no_rollback);
 }
 
 /* ---- an agent with one of its certificates ---- */
 
-static void collect_failed(struct collect *c, const struct rollout *r, const struct rollout_agent *a, const char *subject)
+static void collect_failed(
+	struct collect *c, const struct rollout *r, const struct rollout_agent *a, const char *subject)
 {
-	conditions_add(c->out, CONDITION_ROLLOUT, !a->stopped && !a->rolled_back, subject, "it failed at %s%s: %s; it is tried again by "
-		"itself, certsync push %s --agent %s tries now", a->step, a->rolled_back ? " (the old files are back)" : "", a->text,
-		r->certificate, a->name);
+	conditions_add(c->out, CONDITION_ROLLOUT, !a->stopped && !a->rolled_back, subject,
+		"it failed at %s%s: %s; it is tried again by "
+		"itself, certsync push %s --agent %s tries now",
+		a->step, a->rolled_back ? " (the old files are back)" : "", a->text, r->certificate, a->name);
 }
 
 /* Whether it has had all the time that its steps may take. */
@@ -114,24 +123,32 @@ static void collect_hold(struct collect *c, const struct rollout_agent *a, const
 	int64_t spare = limit(c, a->served_not_before, a->served_not_after) / 3;
 	if (a->held_until <= c->now || !a->served_not_after || a->held_until < a->served_not_after - spare)
 		return;
-	conditions_add(c->out, CONDITION_ROLLOUT, true, subject, "it is held until %s, and what it serves expires %s; certsync hold %s --end "
-		"ends that", clock_text(a->held_until, until), clock_text(a->served_not_after, ends), a->name);
+	conditions_add(c->out, CONDITION_ROLLOUT, true, subject,
+		"it is held until %s, and what it serves expires %s; certsync hold %s --end "
+		"ends that",
+		clock_text(a->held_until, until), clock_text(a->served_not_after, ends), a->name);
 }
 
-static void collect_state(struct collect *c, const struct rollout *r, const struct rollout_agent *a, const char *subject)
+static void collect_state(
+	struct collect *c, const struct rollout *r, const struct rollout_agent *a, const char *subject)
 {
 	const char *waits_for = rollout_waits_for(r, a, c->now);
 	if (a->state == ROLLOUT_AHEAD)
-		conditions_add(c->out, CONDITION_AHEAD, true, subject, "it has a newer revision than this hub ever made: the hub was restored "
-			"from a backup, or the agent belongs to another one; publish again what is to be served");
+		conditions_add(c->out, CONDITION_AHEAD, true, subject,
+			"it has a newer revision than this hub ever made: the hub was restored "
+			"from a backup, or the agent belongs to another one; publish again what is to be "
+			"served");
 	else if (a->failures && a->text[0] && !rollout_agent_converged(a))
 		collect_failed(c, r, a, subject);
 	else if (a->state == ROLLOUT_UNVERIFIED && is_stuck(c, r, a))
-		conditions_add(c->out, CONDITION_ROLLOUT, false, subject, "the new revision is installed, but not every port was seen serving it; "
+		conditions_add(c->out, CONDITION_ROLLOUT, false, subject,
+			"the new revision is installed, but not every port was seen serving it; "
 			"certsync status shows which");
 	else if (is_stuck(c, r, a))
-		conditions_add(c->out, CONDITION_ROLLOUT, false, subject, "its rollout is stuck: it is %s%s%s; certsync push %s --proceed goes on",
-			rollout_agent_state(a), waits_for ? " and waits for " : "", waits_for ? waits_for : "", r->certificate);
+		conditions_add(c->out, CONDITION_ROLLOUT, false, subject,
+			"its rollout is stuck: it is %s%s%s; certsync push %s --proceed goes on",
+			rollout_agent_state(a), waits_for ? " and waits for " : "",
+			waits_for ? waits_for : "", r->certificate);
 }
 
 /* What the agent's own probes saw: from inside, where no check from outside comes. */
@@ -141,9 +158,11 @@ static void collect_probes(struct collect *c, const struct rollout *r, const str
 		return;
 	for (size_t i = 0; i < a->probe_count; i++) {
 		const struct message_probe *p = &a->probes[i];
-		auto_free char *subject = mem_printf("%s %s, seen from inside by %s", r->certificate, p->endpoint, a->name);
+		auto_free char *subject =
+			mem_printf("%s %s, seen from inside by %s", r->certificate, p->endpoint, a->name);
 		if (!p->served && !p->stopped)
-			conditions_add(c->out, CONDITION_UNREACHABLE, true, subject, "%s does not serve there: %s", p->service, p->text);
+			conditions_add(c->out, CONDITION_UNREACHABLE, true, subject,
+				"%s does not serve there: %s", p->service, p->text);
 	}
 }
 
@@ -152,13 +171,15 @@ static void collect_place(struct collect *c, const struct rollout *r, const stru
 	auto_free char *subject = mem_printf("%s %s", r->certificate, a->name);
 	char when[CLOCK_TEXT_MAX];
 	if (a->served_not_after && revision_compare(a->served, r->desired) != 0)
-		collect_expiring(c, subject, "this agent serves an old revision, which", a->served_not_before, a->served_not_after);
+		collect_expiring(c, subject, "this agent serves an old revision, which", a->served_not_before,
+			a->served_not_after);
 	collect_state(c, r, a, subject);
 	collect_hold(c, a, subject);
 	collect_probes(c, r, a);
 	if (a->drifted && c->now - a->drifted < COLLECT_RECENT && a->drifted <= c->now) {
-		conditions_add(c->out, CONDITION_DRIFT, false, subject, "%s, last at %s; certsync puts it right: find out who writes there",
-			a->drift, clock_text(a->drifted, when));
+		conditions_add(c->out, CONDITION_DRIFT, false, subject,
+			"%s, last at %s; certsync puts it right: find out who writes there", a->drift,
+			clock_text(a->drifted, when));
 		look_again(c, a->drifted + COLLECT_RECENT);
 	}
 }
@@ -179,7 +200,8 @@ static int64_t last_seen(struct collect *c, const struct hub_agent *a)
 static bool is_known(const struct collect *c, const char *agent)
 {
 	for (size_t i = 0; i < c->book->count; i++)
-		if (c->book->entries[i].kind == CONDITION_AWAY && strcmp(c->book->entries[i].subject, agent) == 0)
+		if (c->book->entries[i].kind == CONDITION_AWAY &&
+			strcmp(c->book->entries[i].subject, agent) == 0)
 			return true;
 	return false;
 }
@@ -190,12 +212,15 @@ static void collect_away(struct collect *c, const struct hub_agent *a)
 	int64_t seen = last_seen(c, a);
 	if (!seen)
 		return;
-	/* Agents are given that time to come back to a hub that was restarted, whatever it last wrote down of them. */
+	/* Agents are given that time to come back to a hub that was restarted, whatever it last wrote down of
+	 * them. */
 	int64_t from = seen > c->from || is_known(c, a->name) ? seen : c->from;
 	if (c->now - from > a->away_after)
-		conditions_add(c->out, CONDITION_AWAY, true, a->name, "it was last seen %s; that is longer than its away_after of %s. Does its "
-			"machine run, and certsync-agent there? certsync-agent status says what it sees of the hub", clock_text(seen, when),
-			clock_span(a->away_after * 1000, allowed));
+		conditions_add(c->out, CONDITION_AWAY, true, a->name,
+			"it was last seen %s; that is longer than its away_after of %s. Does its "
+			"machine run, and certsync-agent there? certsync-agent status says what it sees of "
+			"the hub",
+			clock_text(seen, when), clock_span(a->away_after * 1000, allowed));
 	else
 		look_again(c, from + a->away_after + 1);
 }
@@ -205,11 +230,15 @@ static void collect_session(struct collect *c, const struct hub_agent *a, const 
 	char when[CLOCK_TEXT_MAX];
 	int64_t rival = session_rival(s), skew = session_skew(s);
 	if (rival && c->now - rival < COLLECT_RECENT)
-		conditions_add(c->out, CONDITION_CLONE, true, a->name, "another machine uses its key, last at %s, and is refused: was it cloned? "
-			"Give the clone a name and keys of its own", clock_text(rival, when));
+		conditions_add(c->out, CONDITION_CLONE, true, a->name,
+			"another machine uses its key, last at %s, and is refused: was it cloned? "
+			"Give the clone a name and keys of its own",
+			clock_text(rival, when));
 	if (skew > COLLECT_SKEW || skew < -COLLECT_SKEW)
-		conditions_add(c->out, CONDITION_CLOCK, false, a->name, "its clock was %lld seconds %s the hub's when it connected: one of them is "
-			"wrong, see timedatectl on both", (long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");
+		conditions_add(c->out, CONDITION_CLOCK, false, a->name,
+			"its clock was %lld seconds %s the hub's when it connected: one of them is "
+			"wrong, see timedatectl on both",
+			(long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");
 }
 
 static void collect_agent(struct collect *c, const struct hub_agent *a)
@@ -228,14 +257,19 @@ static void collect_store(struct collect *c)
 	struct statvfs disk;
 	const char *state = c->hub->config->state;
 	if (statvfs(state, &disk) < 0)
-		conditions_add(c->out, CONDITION_STORE, true, state, "its disk cannot be asked: %s", strerror(errno));
+		conditions_add(c->out, CONDITION_STORE, true, state, "its disk cannot be asked: %s",
+			strerror(errno));
 	else if (disk.f_blocks && disk.f_bavail < disk.f_blocks / 100 * COLLECT_DISK_PERCENT)
-		conditions_add(c->out, CONDITION_STORE, disk.f_bavail < disk.f_blocks / 100, state, "its disk has less than %d %% left: what cannot "
-			"be written is not published; make room", disk.f_bavail < disk.f_blocks / 100 ? 1 : COLLECT_DISK_PERCENT);
+		conditions_add(c->out, CONDITION_STORE, disk.f_bavail < disk.f_blocks / 100, state,
+			"its disk has less than %d %% left: what cannot "
+			"be written is not published; make room",
+			disk.f_bavail < disk.f_blocks / 100 ? 1 : COLLECT_DISK_PERCENT);
 	if (store_trouble(c->hub->store)[0])
-		conditions_add(c->out, CONDITION_STORE, true, "records", "the last write failed: %s", store_trouble(c->hub->store));
+		conditions_add(c->out, CONDITION_STORE, true, "records", "the last write failed: %s",
+			store_trouble(c->hub->store));
 	if (c->hub->root_error[0])
-		conditions_add(c->out, CONDITION_STORE, true, c->hub->config->authorized_keys, "it could not be written: %s", c->hub->root_error);
+		conditions_add(c->out, CONDITION_STORE, true, c->hub->config->authorized_keys,
+			"it could not be written: %s", c->hub->root_error);
 }
 
 void alert_collect_manifests(struct hub *hub, struct conditions *out)
@@ -245,15 +279,17 @@ void alert_collect_manifests(struct hub *hub, struct conditions *out)
 		auto_manifest struct manifest m = {0};
 		const char *name = fleet_at(hub, i)->certificate;
 		if (store_current(hub->store, name, &m, &err) < 0)
-			conditions_add(out, CONDITION_STORE, true, name, "its current revision cannot be read: %s; restore it, or publish it again",
+			conditions_add(out, CONDITION_STORE, true, name,
+				"its current revision cannot be read: %s; restore it, or publish it again",
 				err.message);
 	}
 }
 
-void alert_collect(struct hub *hub, const struct condition_book *book, int64_t from, int64_t now, struct conditions *out,
-	int64_t *ret_next)
+void alert_collect(struct hub *hub, const struct condition_book *book, int64_t from, int64_t now,
+	struct conditions *out, int64_t *ret_next)
 {
-	struct collect c = {.hub = hub, .book = book, .from = from, .now = now, .out = out, .next = INT64_MAX};
+	struct collect c = {
+		.hub = hub, .book = book, .from = from, .now = now, .out = out, .next = INT64_MAX};
 	for (size_t i = 0; i < fleet_count(hub); i++) {
 		const struct rollout *r = fleet_at(hub, i);
 		collect_certificate(&c, r);
@@ -274,7 +310,8 @@ static char *host_of(const char *url)
 {
 	const char *host = strstr(url, "://");
 	host = host ? host + 3 : url;
-	return *host == '[' ? mem_strndup(host + 1, strcspn(host + 1, "]")) : mem_strndup(host, strcspn(host, ":/"));
+	return *host == '[' ? mem_strndup(host + 1, strcspn(host + 1, "]"))
+			    : mem_strndup(host, strcspn(host, ":/"));
 }
 
 static bool is_watched(const struct hub_config *c, const char *host)
@@ -305,6 +342,9 @@ char *alert_crossing(const struct hub_config *c)
 	}
 	if (other || (!mail && !a->webhook[0]))
 		return NULL;
-	return mem_printf("alert: every way to tell a person leads through a host that an endpoint section watches%s: when it is down, "
-		"nobody is told of that; add a webhook elsewhere, a command, or another mail server", server ? " (smtp)" : "");
+	return mem_printf(
+		"alert: every way to tell a person leads through a host that an endpoint section watches%s: "
+		"when it is down, "
+		"nobody is told of that; add a webhook elsewhere, a command, or another mail server",
+		server ? " (smtp)" : "");
 }

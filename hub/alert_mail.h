@@ -12,7 +12,8 @@ struct alert_mail {
 	int64_t now;
 };
 
-/* 0, or -1: it does not fit. Lines end in CRLF; the text is wrapped at 76 columns between words; quoted-printable where it has to be. */
+/* 0, or -1: it does not fit. Lines end in CRLF; the text is wrapped at 76 columns between words;
+ * quoted-printable where it has to be. */
 int alert_mail_print(const struct alert_mail *m, struct buf *out);
 
 #endif

@@ -43,7 +43,8 @@ static void keep_answer(struct delivery *d, const char *data, size_t len)
 	text_clean(d->answer, 0);
 }
 
-/* Of what libcurl shows, only what came in: what goes out has passwords. The answer to QUIT says nothing, and a refusal is the last word. */
+/* Of what libcurl shows, only what came in: what goes out has passwords. The answer to QUIT says nothing, and
+ * a refusal is the last word. */
 static int on_debug(CURL *curl, curl_infotype type, char *data, size_t len, void *context)
 {
 	(void)curl;
@@ -140,7 +141,8 @@ static int deliver_mail(CURL *curl, struct delivery *d, struct error *err)
 	auto_buf struct buf mail = BUF_INIT(MAIL_MAX);
 	const char *smtp = json_text(d->job, "smtp");
 	bool login = json_text(d->job, "user")[0];
-	bool as_it_comes = !login && strncmp(smtp, "smtp://", 7) == 0; /* else it must be had, and be trusted */
+	bool as_it_comes =
+		!login && strncmp(smtp, "smtp://", 7) == 0; /* else it must be had, and be trusted */
 	set_common(curl, d, reason);
 	if (print_mail(d, &mail, err) < 0 || (login && set_login(curl, d, err) < 0))
 		return -1;
@@ -210,8 +212,12 @@ static int deliver_command(struct delivery *d, struct error *err)
 {
 	static const char *const envp[] = {PROC_PATH, NULL};
 	const char *const argv[] = {json_text(d->job, "target"), NULL};
-	const struct hook_call call = {
-		.argv = argv, .envp = envp, .timeout = TOTAL_SECONDS, .stop_fd = -1, .input = d->text, .input_len = d->text_len};
+	const struct hook_call call = {.argv = argv,
+		.envp = envp,
+		.timeout = TOTAL_SECONDS,
+		.stop_fd = -1,
+		.input = d->text,
+		.input_len = d->text_len};
 	auto_free struct hook_result *result = mem_alloc(sizeof(*result));
 	if (hook_run(&call, result, err) < 0)
 		return error_wrap(err, "%s", argv[0]);

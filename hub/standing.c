@@ -366,6 +366,22 @@ void standing_soon(struct hub *hub, const char *certificate)
 
 /* ---- */
 
+static void say(const struct hub *hub, const struct place *p, enum condition_kind kind, const char *subject, const cJSON *check,
+	struct conditions *out)
+{
+	char wanted[CHAIN_HEX_MAX];
+	struct error ignored;
+	auto_manifest struct manifest m = {0};
+	auto_free char *both = NULL;
+	/* The reason has them shortened. */
+	if (kind == CONDITION_MISMATCH && p->endpoint->certificate &&
+		store_current(hub->store, certificate_of(p), &m, &ignored) > 0)
+		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s; ", text_of(check, "fingerprint"),
+			chain_hex(m.fingerprint, wanted));
+	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s", text_of(check, "reason"),
+		both ? both : "", text_of(check, "advice"));
+}
+
 void standing_conditions(const struct hub *hub, struct conditions *out)
 {
 	static const struct {
@@ -384,8 +400,7 @@ void standing_conditions(const struct hub *hub, struct conditions *out)
 			auto_free char *subject = mem_printf("%s %s", s->places[i].endpoint->name, text_of(check, "endpoint"));
 			for (size_t n = 0; n < COUNT(kinds); n++)
 				if (strcmp(text_of(check, "verdict"), kinds[n].verdict) == 0)
-					conditions_add(out, kinds[n].kind, kinds[n].kind != CONDITION_EXPIRING, subject,
-						"%s; what to do: %s", text_of(check, "reason"), text_of(check, "advice"));
+					say(hub, &s->places[i], kinds[n].kind, subject, check, out);
 		}
 	}
 }

@@ -194,14 +194,22 @@ ok($story->until('posted', sub { grep { $_->{subject} eq $new[0]{subject} } post
 is(scalar(grep { $_->{id} eq $new[0]{id} } posted()), 1, 'once');
 ok($story->until('resolved', sub { grep { $_->{subject} =~ /resolved: webhook/ } told() }), 'that it works again is told');
 
-# ---- a mail that nobody takes; mail through what is watched ----
+# ---- a mail that nobody takes; mail through what is watched; another certificate ----
 
+my $port = Story::free_port();
+$story->pair('other');
+$story->start('other', 'openssl', 's_server', '-quiet', '-accept', "127.0.0.1:$port", '-cert', "$top/other.crt", '-key', "$top/other.key");
 reload($sections . ($alert =~ s/admin\@/nobody\@/r =~ s/webhook = .*//r =~ s/command = .*//r) .
-	"endpoint \"mail.example.com\" { ports = {\"25\"} at = {\"127.0.0.1\"} interval = \"1h\" }\n");
+	"endpoint \"mail.example.com\" { ports = {\"25\"} at = {\"127.0.0.1\"} interval = \"1h\" }\n" .
+	"endpoint \"$Story::name\" { ports = {\"$port/tls\"} at = {\"127.0.0.1\"} interval = \"1h\" }\n");
 ($exit, $text) = $story->certsync('alert', 'test');
 is($exit, 1, 'undeliverable mail is a failure');
 like($text, qr/^FAILED +email nobody\@example.com: .*550 5\.1\.1 .*User unknown/m, 'with the reply of the mail server');
 like(($story->certsync('status'))[1], qr/warning: alert: every way to tell a person leads through a host that an endpoint section watches/,
 	'status warns that alerts go through what they watch');
+ok($story->until('mismatch', sub { ($text = ($story->certsync('alert', 'list'))[1]) =~ /mismatch$/m }), 'another certificate is seen');
+my ($served, $wanted) = map { $story->fingerprint("$top/$_.crt") } qw(other a);
+like($text, qr/$Story::name 127\.0\.0\.1:$port\S*: mismatch\n.*served: SHA-256 $served; wanted: SHA-256 $wanted/,
+	'its alert names address, port, and both fingerprints');
 $story->ends_clean;
 done_testing;
