@@ -3,6 +3,7 @@
 #include "hub/control.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
+#include "hub/outcome.h"
 #include "hub/hub.h"
 #include "hub/renewal.h"
 #include "hub/request.h"
@@ -57,6 +58,7 @@ static void close_configured(struct hub *hub)
 	source_close(hub);
 	renewal_close(hub);
 	fleet_close(hub);
+	outcome_close(hub);
 	anchors_free(hub->anchors);
 	hub->anchors = NULL;
 }

@@ -1,5 +1,6 @@
 #include "hub/fleet.h"
 #include "hub/control.h"
+#include "hub/outcome.h"
 #include "hub/enroll.h"
 #include "hub/hold.h"
 #include "hub/rollback.h"
@@ -338,6 +339,7 @@ static void settle(struct hub *hub, struct fleet_item *item, const struct rollou
 			log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s agent=%s error=\"%s\"", item->rollout.certificate,
 				actions->action[i].agent->name, err.message);
 	log_changes(item);
+	outcome_note(hub, &item->rollout);
 	control_changed(hub, &item->rollout);
 	wake_at(hub->fleet, rollout_next(&item->rollout, now), now);
 }

@@ -22,6 +22,7 @@ struct advisor;
 struct account;
 struct source;
 struct standing;
+struct outcomes;
 struct alert;
 struct status_page;
 struct client;
@@ -44,6 +45,7 @@ struct hub {
 	struct advisor *advisors;  /* hub/advice.h: a list, one per authority that is asked when to renew */
 	struct account *accounts;  /* hub/account.h: a list, what is being done to accounts */
 	struct source *sources;    /* hub/source.h: a list, one per watched certificate */
+	struct outcomes *outcomes; /* hub/outcome.h: a list, what became of revisions */
 	struct standing *standing; /* hub/standing.h: what is checked from outside */
 	struct alert *alert;       /* hub/alert.h: who is told of what */
 	struct status_page *page;  /* hub/status_page.h; NULL: none */

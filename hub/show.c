@@ -263,7 +263,7 @@ void show_outcome(const struct answers *a)
 
 void show_history(const struct answers *a)
 {
-	static const char *const header[] = {"REVISION", "PUBLISHED", "EXPIRES", "FROM", "SHA-256", "WHY"};
+	static const char *const header[] = {"REVISION", "PUBLISHED", "EXPIRES", "FROM", "SHA-256", "WHY", "WHAT BECAME OF IT"};
 	struct cli_table *table = cli_table_new(COUNT(header), header);
 	const cJSON *revision;
 	cJSON_ArrayForEach(revision, a->revisions)
@@ -273,7 +273,7 @@ void show_history(const struct answers *a)
 		auto_free char *number = mem_printf("%s%s", json_text(revision, "revision"), json_true(revision, "current") ? " *" : "");
 		const char *why = json_text(revision, "store_error")[0] ? json_text(revision, "store_error") : json_text(revision, "reason");
 		const char *const cells[] = {number, json_text(revision, "published"), json_text(revision, "not_after"),
-			json_text(revision, "source"), fingerprint, why};
+			json_text(revision, "source"), fingerprint, why, json_text(revision, "outcome")};
 		cli_table_row(table, cells);
 	}
 	cli_table_print(table);

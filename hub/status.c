@@ -1,5 +1,6 @@
 #include "hub/status.h"
 #include "hub/fleet.h"
+#include "hub/outcome.h"
 #include "hub/lint.h"
 #include "hub/order.h"
 #include "hub/renewal.h"
@@ -50,6 +51,23 @@ static void add_current(struct hub *hub, const struct rollout *r, cJSON *o)
 		add_manifest(&m, o);
 }
 
+/* What became of it, as far as it was noted; what was gone back from says so in the revision after it. */
+static void add_outcome(struct hub *hub, const char *certificate, struct revision r, cJSON *o)
+{
+	char text[OUTCOME_FAILED_MAX + 128], when[CLOCK_TEXT_MAX];
+	struct error ignored;
+	auto_manifest struct manifest next = {0};
+	const struct outcome *outcome = outcome_of(hub, certificate, r);
+	text[0] = '\0';
+	if (outcome)
+		outcome_text(outcome, text, sizeof(text));
+	const struct revision after = {r.epoch, r.number + 1};
+	size_t used = strlen(text);
+	if (store_manifest(hub->store, certificate, after, &next, &ignored) > 0 && strcmp(next.source, "rollback") == 0)
+		snprintf(text + used, sizeof(text) - used, "%srolled back %s", used ? "; " : "", clock_text(next.published, when));
+	cJSON_AddStringToObject(o, "outcome", text);
+}
+
 cJSON *status_revision(struct hub *hub, const char *certificate, struct revision r)
 {
 	struct error err;
@@ -64,6 +82,7 @@ cJSON *status_revision(struct hub *hub, const char *certificate, struct revision
 		cJSON_AddStringToObject(o, "store_error", err.message);
 	else
 		add_manifest(&m, o);
+	add_outcome(hub, certificate, r, o);
 	return o;
 }
 

@@ -34,6 +34,9 @@ is($story->state_of('here')->{served}, '1.3', 'as a new revision');
 is(($story->certsync('rollback', $Story::name, '1.2'))[0], 0, 'and forward again, by number');
 is($story->installed('here'), $second, 'the second content is there');
 is($story->state_of('here')->{served}, '1.4', 'as a newer revision still');
+($exit, $text) = $story->certsync('history', $Story::name);
+like($text, qr/^1\.2 .*verified everywhere \S+Z, after \d+ s; rolled back \S+Z$/m, 'history says what became of what was gone back from');
+like($text, qr/^1\.4 \* .*rollback.*verified everywhere/m, 'and of what is desired');
 for my $wrong (['1.9', qr/not older/], ['abc', qr/written like/], ['1.4', qr/not older/]) {
 	($exit, $text) = $story->certsync('rollback', $Story::name, $wrong->[0]);
 	is($exit, 2, "rollback to $wrong->[0] is refused");

@@ -1,0 +1,19 @@
+/* The hub's record of what became of revisions: what is taken is written in a form that is taken again. */
+#include "hub/outcome.h"
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct outcome_book book, again;
+	struct error err;
+	char text[1024];
+	auto_json cJSON *o = json_parse(data, size, &err);
+	if (!o || outcome_decode(o, &book, &err) < 0)
+		return 0;
+	for (size_t i = 0; i < book.count; i++)
+		outcome_text(&book.list[i], text, sizeof(text));
+	auto_json cJSON *record = outcome_encode(&book);
+	FUZZ_CHECK(outcome_decode(record, &again, &err) == 0);
+	FUZZ_CHECK(again.count == book.count);
+	return 0;
+}
