@@ -33,11 +33,11 @@ struct cli_command {
 	int (*run)(const struct cli_line *line); /* returns a cli_exit */
 };
 
-enum { CLI_OPTIONS_MAX = 32 };
+enum { CLI_OPTIONS_MAX = 32, CLI_PLAIN_MAX = 2048 };
 
 struct cli_line {
 	const char *config; /* -c FILE, or the program's default */
-	const char *plain[256];
+	const char *plain[CLI_PLAIN_MAX];
 	int plain_count;
 	struct { const char *name, *value; } option[CLI_OPTIONS_MAX];
 	int option_count;

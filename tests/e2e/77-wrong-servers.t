@@ -321,5 +321,11 @@ $text = `$Story::bin/certsync check "\$(printf 'evil\\033[31m.pl:25')" -c $top/n
 is($? >> 8, 2, 'a name with control characters is refused');
 unlike($text, qr/\e/, 'and not repeated as it was');
 
+# ---- many ----
+
+$text = `'$FindBin::Bin/../bench/check' 100 --short 2>&1`;
+is($?, 0, 'a hundred endpoints in one round, each judged') or diag($text);
+note($text);
+
 $story->ends_clean;
 done_testing;
