@@ -362,6 +362,19 @@ static uint32_t seconds_left(const struct keeper *k)
 	return due < 0 ? 0 : (uint32_t)((due + 999) / 1000);
 }
 
+/* The journal knows the first leaf alone. Left as zeros when there is one pair, or its set cannot be read: then
+ * only the first is taken for right. */
+static void second_leaf(
+	const struct keeper *k, const struct journal_entry *entry, uint8_t ret[CHAIN_SHA256_SIZE])
+{
+	struct error ignored;
+	auto_set struct set s = {0};
+	if (!journal_entry_is_set(entry) || revision_is_placeholder(entry->revision))
+		return;
+	if (read_whole(k, entry, &s, &ignored) == 0 && s.pair_count > 1)
+		chain_fingerprint(s.pairs[1].leaf, ret);
+}
+
 void keeper_inventory(const struct keeper *k, struct inventory *ret)
 {
 	const struct journal *j = &k->journal;
@@ -381,4 +394,6 @@ void keeper_inventory(const struct keeper *k, struct inventory *ret)
 	memcpy(ret->fingerprint, keeper_wanted(k)->fingerprint, sizeof(ret->fingerprint));
 	memcpy(ret->staged_fingerprint, j->staged.fingerprint, sizeof(ret->staged_fingerprint));
 	memcpy(ret->staged_digest, j->staged.digest, sizeof(ret->staged_digest));
+	second_leaf(k, keeper_wanted(k), ret->second);
+	second_leaf(k, &j->staged, ret->staged_second);
 }

@@ -84,6 +84,8 @@ static bool put_inventory(struct buf *out, const struct inventory *i)
 	       buf_add(out, i->fingerprint, sizeof(i->fingerprint)) == 0 &&
 	       buf_add(out, i->staged_fingerprint, sizeof(i->staged_fingerprint)) == 0 &&
 	       buf_add(out, i->staged_digest, sizeof(i->staged_digest)) == 0 &&
+	       buf_add(out, i->second, sizeof(i->second)) == 0 &&
+	       buf_add(out, i->staged_second, sizeof(i->staged_second)) == 0 &&
 	       buf_put_u64(out, (uint64_t)i->not_before) == 0 &&
 	       buf_put_u64(out, (uint64_t)i->not_after) == 0 && buf_put_u32(out, i->pending_seconds) == 0 &&
 	       buf_put_u32(out, i->held_seconds) == 0;
@@ -100,6 +102,8 @@ static void read_inventory(struct reader *r, struct inventory *i)
 	read_fixed(r, i->fingerprint, sizeof(i->fingerprint));
 	read_fixed(r, i->staged_fingerprint, sizeof(i->staged_fingerprint));
 	read_fixed(r, i->staged_digest, sizeof(i->staged_digest));
+	read_fixed(r, i->second, sizeof(i->second));
+	read_fixed(r, i->staged_second, sizeof(i->staged_second));
 	i->not_before = (int64_t)read_u64(r);
 	i->not_after = (int64_t)read_u64(r);
 	i->pending_seconds = read_u32(r);

@@ -55,6 +55,8 @@ struct inventory {
 	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* leaf of what live/ points at, pending included */
 	uint8_t staged_fingerprint[CHAIN_SHA256_SIZE];
 	uint8_t staged_digest[CHAIN_SHA256_SIZE];
+	/* The other leaf of two pairs, which a service may serve as well; zeros when there is one pair. */
+	uint8_t second[CHAIN_SHA256_SIZE], staged_second[CHAIN_SHA256_SIZE];
 	int64_t not_before, not_after;          /* of served */
 	uint32_t pending_seconds;               /* until the root half undoes it */
 	uint32_t held_seconds;                  /* until a hold ends; 0: none */

@@ -59,15 +59,27 @@ static void begin(struct transaction *t, const struct transaction_order *order, 
 static void go(struct transaction *t, const uint8_t *way, int64_t now);
 
 /* Whose leaf the probes are held against: what live/ points at, or what the order is about to put there. */
+static void expect(struct transaction *t, const uint8_t *first, const uint8_t *second)
+{
+	static const uint8_t none[CHAIN_SHA256_SIZE];
+	chain_hex(first, t->view.expected);
+	t->view.second[0] = '\0';
+	if (memcmp(second, none, sizeof(none)) != 0)
+		chain_hex(second, t->view.second);
+}
+
 static void expect_live(struct transaction *t)
 {
-	chain_hex(t->have.fingerprint, t->view.expected);
+	expect(t, t->have.fingerprint, t->have.second);
 }
 
 static void expect_target(struct transaction *t)
 {
 	bool staged = revision_compare(t->have.staged, t->order.revision) == 0;
-	chain_hex(staged ? t->have.staged_fingerprint : t->have.fingerprint, t->view.expected);
+	if (staged)
+		expect(t, t->have.staged_fingerprint, t->have.staged_second);
+	else
+		expect_live(t);
 }
 
 /* Telling the hub. */

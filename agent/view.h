@@ -1,4 +1,5 @@
-/* What is served at a certificate's endpoints, as probes saw it last, held against the leaf that is expected.
+/* What is served at a certificate's endpoints, as probes saw it last, held against the leaf (of two pairs,
+ * either leaf) that is expected.
  * Pure.
  */
 #ifndef CERTSYNC_AGENT_VIEW_H
@@ -16,6 +17,7 @@ struct view {
 	size_t count;
 	int64_t probed_at;               /* monotonic; 0: never */
 	char expected[CHAIN_HEX_MAX];    /* the leaf that should be served; set by the owner before a round */
+	char second[CHAIN_HEX_MAX];      /* of two pairs the other leaf, which is as right; empty: none */
 	bool wanted[MESSAGE_PROBES_MAX]; /* what the round under way probes */
 	bool alive[MESSAGE_PROBES_MAX];  /* answered before the switch: only those are waited for */
 };

@@ -122,6 +122,33 @@ static void a_reload_that_exits_0_and_shows_nothing_is_put_back(void **state)
 	assert_in_range(n->now - before, 30000, 40000);
 }
 
+static struct node *staged_two_pairs(void)
+{
+	struct node *n = staged();
+	memset(n->have.second, 'p', CHAIN_SHA256_SIZE);
+	memset(n->have.staged_second, 's', CHAIN_SHA256_SIZE);
+	n->t.have = n->have;
+	return n;
+}
+
+static void either_leaf_of_two_pairs_is_right(void **state)
+{
+	(void)state;
+	struct node *n = staged_two_pairs();
+	n->serves[IMAP] = 'p';
+	n->serves_after_reload[IMAP] = 's';
+	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
+	pump(n);
+	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
+	/* The other leaf of the revision before is not. */
+	n = staged_two_pairs();
+	n->serves_after_reload[IMAP] = 'p';
+	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
+	pump(n);
+	assert_string_equal(n->told.step, "probe");
+	assert_true(n->told.rolled_back);
+}
+
 static void both_outputs_are_told_though_the_hooks_succeeded(void **state)
 {
 	(void)state;
@@ -584,6 +611,7 @@ int main(void)
 		cmocka_unit_test(a_bundle_of_another_revision_is_refused),
 		cmocka_unit_test(what_fails_after_the_switch_is_put_back),
 		cmocka_unit_test(a_reload_that_exits_0_and_shows_nothing_is_put_back),
+		cmocka_unit_test(either_leaf_of_two_pairs_is_right),
 		cmocka_unit_test(both_outputs_are_told_though_the_hooks_succeeded),
 		cmocka_unit_test(a_port_that_the_reload_killed_is_a_reason),
 		cmocka_unit_test(a_port_that_was_dead_before_is_told_and_no_reason),
