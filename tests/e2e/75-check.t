@@ -341,6 +341,18 @@ is($exit, 2, 'a certificate that the hub does not have');
 ($exit, $text) = $story->certsync('check', '--at 127.0.0.1 --json');
 is_deeply([map { $_->{host} } @{decode_json($text)->{checks}}], [$name], 'without a host: every name of the hub\'s certificates')
 	or diag($text);
+
+# ---- on the agent ----
+
+$story->agent('here', services => "service \"nothing\" { probe = {\"127.0.0.1:$port{first}\"} }");
+ok($story->until_state('here', 'verified'), 'an agent has it');
+$text = `$Story::bin/certsync-agent check -c $top/here/agent.conf --json 2>&1`;
+is($? >> 8, 0, 'its own check agrees') or diag($text);
+is_deeply([map { [@$_{qw(host endpoint verdict)}, $_->{match} ? 'match' : 'other'] } @{decode_json($text)->{checks}}],
+	[[$name, "127.0.0.1:$port{first}", 'ok', 'match']], 'of each probe of agent.conf, against what is installed');
+$text = `$Story::bin/certsync-agent check $name:$port{second} --at 127.0.0.1 --expect $name -c $top/here/agent.conf 2>&1`;
+is($? >> 8, 3, 'another server is not what is installed here');
+
 $story->stop('hub');
 ($exit, $text) = $story->certsync('check', "$name:$port{first}", '--expect', $name);
 is($exit, 4, 'a hub that is away');

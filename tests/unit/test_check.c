@@ -223,6 +223,33 @@ static void what_cannot_be_judged_is_never_ok(void **state)
 	}
 }
 
+static void an_old_version_is_a_warning_beside_the_verdict(void **state)
+{
+	(void)state;
+	static const struct { const char *version; bool warns; } cases[] = {
+		{"TLSv1", true}, {"TLSv1.1", true}, {"TLSv1.2", false}, {"TLSv1.3", false}, {NULL, false}};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct check c;
+		struct check_policy p = policy();
+		const struct issued *rest[] = {&middle};
+		auto_chain struct chain chain = issued_chain(&leaf, rest, 1);
+		struct probe_result result = {
+			.state = PROBE_SERVED, .leaf = chain.leaf, .rest = chain.rest, .version = cases[i].version};
+		check_judge(&result, &p, &c);
+		assert_string_equal(c.tls, cases[i].version ? cases[i].version : "");
+		assert_int_equal(c.warning[0] != '\0', cases[i].warns);
+		assert_verdict(c, CHECK_OK, "", "");
+	}
+}
+
+static void one_of_a_pair_that_is_missing_is_a_mismatch(void **state)
+{
+	(void)state;
+	struct check c;
+	check_lacks_kind(&c, "RSA", "the TLS handshake failed");
+	assert_verdict(c, CHECK_MISMATCH, "the RSA certificate of the pair is not served: the TLS", "both certificates");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +263,8 @@ int main(void)
 		cmocka_unit_test(the_expected_one_and_another),
 		cmocka_unit_test(the_worst_fault_is_the_verdict_and_all_are_named),
 		cmocka_unit_test(what_cannot_be_judged_is_never_ok),
+		cmocka_unit_test(an_old_version_is_a_warning_beside_the_verdict),
+		cmocka_unit_test(one_of_a_pair_that_is_missing_is_a_mismatch),
 	};
 	return cmocka_run_group_tests(tests, make_world, free_world);
 }
