@@ -14,8 +14,10 @@
 enum { FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option agent_check_options[] = {
-	{"--at", "ADDRESS", "this address instead of what DNS says (with a HOST; may be given more than once)"},
-	{"--expect", "WHAT", "the certificate of agent.conf as installed here, or the SHA-256, that must be served"},
+	{"--at", "ADDRESS",
+		"this address instead of what DNS says (with a HOST; may be given more than once)"},
+	{"--expect", "WHAT",
+		"the certificate of agent.conf as installed here, or the SHA-256, that must be served"},
 	{"--anchors", "FILE", "trust these roots (PEM) instead of agent.conf's or the system's"},
 	CHECK_JOB_OPTIONS,
 	{NULL, NULL, NULL},
@@ -48,17 +50,20 @@ static void job_release(struct job *j)
 /* ---- what is installed ---- */
 
 /* The leaf of a file of live/NAME, which the caller releases. *ret_missing: there is no such file. */
-static int read_leaf(const struct job *j, const char *certificate, const char *file, bool *ret_missing, struct chain *ret,
-	struct error *err)
+static int read_leaf(const struct job *j, const char *certificate, const char *file, bool *ret_missing,
+	struct chain *ret, struct error *err)
 {
 	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
 	auto_free char *path = mem_printf("%s/live/%s/%s", j->config->directory, certificate, file);
 	*ret_missing = access(path, F_OK) < 0 && errno == ENOENT;
 	if (*ret_missing)
-		return error_set(err, ERROR_USAGE, "%s: nothing is installed here yet, %s is missing; certsync-agent status says "
-			"what it waits for", certificate, path);
+		return error_set(err, ERROR_USAGE,
+			"%s: nothing is installed here yet, %s is missing; certsync-agent status says "
+			"what it waits for",
+			certificate, path);
 	if (access(path, R_OK) < 0)
-		return error_set(err, ERROR_USAGE, "%s: only root may read %s: run it again with sudo", certificate, path);
+		return error_set(err, ERROR_USAGE, "%s: only root may read %s: run it again with sudo",
+			certificate, path);
 	if (fs_read(AT_FDCWD, path, false, &pem, err) < 0)
 		return -1;
 	/* With a key in it, it is given as the key as well: nothing is asked of it. */
@@ -66,7 +71,7 @@ static int read_leaf(const struct job *j, const char *certificate, const char *f
 	return chain_parse_pem(pem.data, pem.len, key ? pem.data : NULL, key ? pem.len : 0, ret, err);
 }
 
-/* The second leaf of a pair stands only in files with its key; which of the two is the other one, its digest says. */
+/* The second leaf of a pair stands only in files with its key. */
 static int expect_second(const struct job *j, struct check_host *host, struct error *err)
 {
 	static const char *const files[] = {"haproxy.pem.ecdsa", "haproxy.pem.rsa"};
@@ -107,8 +112,8 @@ static void choose_name(struct check_host *host, const X509 *leaf)
 }
 
 /* `own`: the host is this node, under the certificate's name. */
-static int expect_installed(const struct job *j, struct check_host *host, const char *certificate, bool own,
-	struct error *err)
+static int expect_installed(
+	const struct job *j, struct check_host *host, const char *certificate, bool own, struct error *err)
 {
 	auto_chain struct chain chain = {0};
 	bool missing;
@@ -125,8 +130,8 @@ static int expect_installed(const struct job *j, struct check_host *host, const 
 /* ---- hosts ---- */
 
 /* "127.0.0.1:10025+proxy", which agent.conf was read with: the address, then its port. */
-static int add_endpoint(struct job *j, const struct agent_certificate *certificate, const struct agent_service *service,
-	const char *text, struct error *err)
+static int add_endpoint(struct job *j, const struct agent_certificate *certificate,
+	const struct agent_service *service, const char *text, struct error *err)
 {
 	struct check_host *host = check_job_add(&j->check);
 	struct place *place = mem_alloc(sizeof(*place));
@@ -147,15 +152,19 @@ static int add_own(struct job *j, const char *only, struct error *err)
 {
 	for (size_t i = 0; i < j->config->certificate_count; i++) {
 		const struct agent_certificate *certificate = &j->config->certificates[i];
-		for (size_t k = 0; k < certificate->service_count && (!only || strcmp(only, certificate->name) == 0); k++) {
+		for (size_t k = 0;
+			k < certificate->service_count && (!only || strcmp(only, certificate->name) == 0);
+			k++) {
 			const struct agent_service *service = &certificate->services[k];
 			for (char **text = service->probe; text && *text; text++)
 				if (add_endpoint(j, certificate, service, *text, err) < 0)
 					return -1;
 		}
 	}
-	return j->check.host_count ? 0 : error_set(err, ERROR_USAGE, "nothing to check: no service of %s has a probe; name a HOST",
-		j->config->path);
+	return j->check.host_count ? 0
+				   : error_set(err, ERROR_USAGE,
+					     "nothing to check: no service of %s has a probe; name a HOST",
+					     j->config->path);
 }
 
 static int add_named(struct job *j, const char *wanted, struct error *err)
@@ -175,8 +184,11 @@ static int read_config(struct job *j, bool needed, struct error *err)
 {
 	const char *path = j->check.line->config;
 	if (access(path, R_OK) < 0)
-		return !needed ? 0 : error_set(err, ERROR_USAGE, "%s, which says what to look at: %s; name a HOST, and with --expect a "
-			"SHA-256", path, strerror(errno));
+		return !needed ? 0
+			       : error_set(err, ERROR_USAGE,
+					 "%s, which says what to look at: %s; name a HOST, and with "
+					 "--expect a SHA-256",
+					 path, strerror(errno));
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	j->config = agent_config_load(path, &faults);
 	if (j->config)
@@ -193,13 +205,15 @@ static int prepare(struct job *j, const struct cli_line *line, struct error *err
 	if (read_config(j, line->plain_count == 0 || wanted, err) < 0)
 		return -1;
 	if (wanted && !agent_config_certificate(j->config, wanted))
-		return error_set(err, ERROR_USAGE, "--expect %s: %s has no such certificate, and it is no SHA-256 (64 digits)", wanted,
+		return error_set(err, ERROR_USAGE,
+			"--expect %s: %s has no such certificate, and it is no SHA-256 (64 digits)", wanted,
 			line->config);
 	if (line->plain_count)
 		return add_named(j, wanted, err);
 	j->check.remedy = "reload the service";
 	if (j->check.at[0])
-		return error_set(err, ERROR_USAGE, "--at needs a HOST: %s says the addresses of its own", line->config);
+		return error_set(err, ERROR_USAGE, "--at needs a HOST: %s says the addresses of its own",
+			line->config);
 	return add_own(j, wanted, err);
 }
 

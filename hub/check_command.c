@@ -48,8 +48,11 @@ static int read_config(struct job *j, bool needed, struct error *err)
 		return 0;
 	}
 	if (access(line->config, F_OK) < 0)
-		return !needed ? 0 : error_set(err, ERROR_USAGE, "there is no %s to say where the hub is: name a HOST, and "
-			"with --expect a SHA-256", line->config);
+		return !needed ? 0
+			       : error_set(err, ERROR_USAGE,
+					 "there is no %s to say where the hub is: name a HOST, and "
+					 "with --expect a SHA-256",
+					 line->config);
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct hub_config *config = hub_config_load(line->config, &faults);
 	if (!config) {
@@ -83,8 +86,10 @@ static int ask_hub(struct job *j, struct error *err)
 	cJSON_AddStringToObject(request, "command", "status");
 	j->certificates = cJSON_CreateArray();
 	if (ask(j->socket, request, NULL, on_answer, j, err) < 0)
-		return error_set(err, ERROR_RETRY, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are you in "
-			"the group that may use it? Without it, give HOST and --expect SHA-256", strdupa(err->message));
+		return error_set(err, ERROR_RETRY,
+			"the hub cannot be reached: %s. Does certsync-hub-root run here, and are you in "
+			"the group that may use it? Without it, give HOST and --expect SHA-256",
+			strdupa(err->message));
 	if (cJSON_GetArraySize(j->certificates) == 0 && j->hub_error)
 		return error_set(err, ERROR_RETRY, "the hub says: %s", j->hub_error);
 	return 0;
@@ -98,11 +103,13 @@ static const cJSON *find_certificate(const struct job *j, const char *name, stru
 		if (strcmp(text_of(certificate, "certificate"), name) == 0) {
 			if (text_of(certificate, "fingerprint")[0])
 				return certificate;
-			error_set(err, ERROR_USAGE, "--expect %s: the hub has published nothing under it yet", name);
+			error_set(err, ERROR_USAGE, "--expect %s: the hub has published nothing under it yet",
+				name);
 			return NULL;
 		}
 	}
-	error_set(err, ERROR_USAGE, "--expect %s: the hub has no such certificate, and it is no SHA-256 (64 digits)", name);
+	error_set(err, ERROR_USAGE,
+		"--expect %s: the hub has no such certificate, and it is no SHA-256 (64 digits)", name);
 	return NULL;
 }
 
@@ -112,8 +119,10 @@ static int expect_of_hub(struct check_host *host, const cJSON *certificate, stru
 {
 	host->expected_count = text_of(certificate, "second")[0] ? 2 : 1;
 	if (chain_unhex(text_of(certificate, "fingerprint"), host->expected[0]) < 0 ||
-		(host->expected_count > 1 && chain_unhex(text_of(certificate, "second"), host->expected[1]) < 0))
-		return error_set(err, ERROR_RETRY, "the hub tells no SHA-256 for %s", text_of(certificate, "certificate"));
+		(host->expected_count > 1 &&
+			chain_unhex(text_of(certificate, "second"), host->expected[1]) < 0))
+		return error_set(err, ERROR_RETRY, "the hub tells no SHA-256 for %s",
+			text_of(certificate, "certificate"));
 	snprintf(host->certificate, sizeof(host->certificate), "%s", text_of(certificate, "certificate"));
 	return 0;
 }
@@ -148,11 +157,12 @@ static int add_hosts(struct job *j, struct error *err)
 	}
 	if (line->plain_count)
 		return 0;
-	cJSON_ArrayForEach(certificate, j->certificates)
-		if ((!wanted || wanted == certificate) && add_names(j, certificate, err) < 0)
-			return -1;
-	return j->check.host_count ? 0 : error_set(err, ERROR_USAGE, "nothing to check: the hub has published no certificate "
-		"yet; name a HOST");
+	cJSON_ArrayForEach(certificate, j->certificates) if ((!wanted || wanted == certificate) &&
+							     add_names(j, certificate, err) < 0) return -1;
+	return j->check.host_count ? 0
+				   : error_set(err, ERROR_USAGE,
+					     "nothing to check: the hub has published no certificate "
+					     "yet; name a HOST");
 }
 
 /* ---- the command ---- */
@@ -171,7 +181,8 @@ int command_check(const struct cli_line *line)
 {
 	struct error err;
 	struct job j = {0};
-	int exit_code = prepare(&j, line, &err) < 0 ? check_job_refuse(&j.check, &err) : check_job_run(&j.check, j.anchors);
+	int exit_code = prepare(&j, line, &err) < 0 ? check_job_refuse(&j.check, &err)
+						    : check_job_run(&j.check, j.anchors);
 	job_release(&j);
 	return exit_code;
 }

@@ -20,7 +20,8 @@ void check_job_release(struct check_job *j)
 
 /* ---- options ---- */
 
-static int read_number(const struct check_job *j, const char *option, long maximum, long *ret, struct error *err)
+static int read_number(
+	const struct check_job *j, const char *option, long maximum, long *ret, struct error *err)
 {
 	char *end;
 	const char *text = cli_value(j->line, option, 0);
@@ -28,7 +29,8 @@ static int read_number(const struct check_job *j, const char *option, long maxim
 		return 0;
 	long value = strtol(text, &end, 10);
 	if (*end || end == text || value < 1 || value > maximum)
-		return error_set(err, ERROR_USAGE, "%s %s: give a number from 1 to %ld", option, text, maximum);
+		return error_set(
+			err, ERROR_USAGE, "%s %s: give a number from 1 to %ld", option, text, maximum);
 	*ret = value;
 	return 0;
 }
@@ -51,11 +53,13 @@ static bool read_fingerprint(const char *text, uint8_t ret[CHAIN_SHA256_SIZE])
 
 int check_job_begin(struct check_job *j, const struct cli_line *line, struct error *err)
 {
-	*j = (struct check_job){.line = line, .expect = cli_value(line, "--expect", 0), .timeout = TIMEOUT_DEFAULT};
+	*j = (struct check_job){
+		.line = line, .expect = cli_value(line, "--expect", 0), .timeout = TIMEOUT_DEFAULT};
 	signal(SIGPIPE, SIG_IGN);
 	if (cli_has(line, "--json") && cli_has(line, "--nagios"))
 		return error_set(err, ERROR_USAGE, "--json and --nagios: give one of them");
-	if (read_number(j, "--timeout", TIMEOUT_MAX, &j->timeout, err) < 0 || read_number(j, "--days", DAYS_MAX, &j->days, err) < 0)
+	if (read_number(j, "--timeout", TIMEOUT_MAX, &j->timeout, err) < 0 ||
+		read_number(j, "--days", DAYS_MAX, &j->days, err) < 0)
 		return -1;
 	for (int i = 0; i < (int)COUNT(j->at) - 1 && cli_value(line, "--at", i); i++)
 		j->at[i] = cli_value(line, "--at", i);

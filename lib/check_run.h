@@ -9,7 +9,7 @@
 
 enum {
 	CHECK_PORTS_MAX = 16,
-	CHECK_EXPECTED_MAX = 2, /* the leaves of a pair */
+	CHECK_EXPECTED_MAX = 2,   /* the leaves of a pair */
 	CHECK_ADDRESSES_MAX = 64, /* of one name; more are not looked at */
 	CHECK_HOST_MAX = 256,
 	CHECK_AT_ONCE = 400,
@@ -52,8 +52,8 @@ struct check_run {
 	int64_t now, expiring_before; /* as in struct check_policy */
 	const char *const *at;        /* addresses instead of what DNS says; NULL-terminated; may be empty */
 	const char *remedy;           /* as in struct check_policy */
-	bool both_keys;               /* a second probe for the kind of key that was not served: a row if there is one */
-	int timeout_ms;               /* of one probe, and of the asking for names */
+	bool both_keys; /* a second probe for the kind of key that was not served: a row if there is one */
+	int timeout_ms; /* of one probe, and of the asking for names */
 	const struct check_host *hosts;
 	size_t host_count;
 	struct check_row *rows; /* owned: the result, in the order of hosts, addresses, ports */
