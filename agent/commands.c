@@ -18,12 +18,6 @@ struct answers {
 	cJSON *hub, *certificates, *result; /* owned */
 };
 
-static const char *text_of(const cJSON *o, const char *key)
-{
-	const cJSON *value = o ? json_get(o, key) : NULL;
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
 static bool is_true(const cJSON *o, const char *key)
 {
 	return cJSON_IsTrue(json_get(o, key));
@@ -33,13 +27,13 @@ static bool is_true(const cJSON *o, const char *key)
 
 static void print_hub(const cJSON *hub)
 {
-	const char *name = text_of(hub, "name");
-	printf("hub %s  %s since %s%s%s\n", text_of(hub, "hub"), text_of(hub, "state"), text_of(hub, "since"),
+	const char *name = json_text(hub, "name");
+	printf("hub %s  %s since %s%s%s\n", json_text(hub, "hub"), json_text(hub, "state"), json_text(hub, "since"),
 		name[0] ? ", this agent is " : "", name);
-	if (text_of(hub, "failure")[0])
-		printf("  %s  %s\n", text_of(hub, "failed_at"), text_of(hub, "failure"));
-	if (text_of(hub, "next_try")[0])
-		printf("  next try %s; `certsync-agent pull` tries at once\n", text_of(hub, "next_try"));
+	if (json_text(hub, "failure")[0])
+		printf("  %s  %s\n", json_text(hub, "failed_at"), json_text(hub, "failure"));
+	if (json_text(hub, "next_try")[0])
+		printf("  next try %s; `certsync-agent pull` tries at once\n", json_text(hub, "next_try"));
 }
 
 static void print_indented(const char *text)
@@ -55,7 +49,7 @@ static const char *probe_result(const cJSON *probe)
 {
 	if (is_true(probe, "match"))
 		return "serves it";
-	return text_of(probe, "text");
+	return json_text(probe, "text");
 }
 
 static void print_probes(const cJSON *certificate)
@@ -68,10 +62,10 @@ static void print_probes(const cJSON *certificate)
 	struct cli_table *table = cli_table_new(COUNT(header), header);
 	cJSON_ArrayForEach(probe, probes)
 	{
-		auto_free char *endpoint = mem_printf("  %s", text_of(probe, "endpoint"));
-		auto_free char *fingerprint = mem_printf("%.16s", text_of(probe, "fingerprint"));
+		auto_free char *endpoint = mem_printf("  %s", json_text(probe, "endpoint"));
+		auto_free char *fingerprint = mem_printf("%.16s", json_text(probe, "fingerprint"));
 		const char *const cells[] = {
-			endpoint, text_of(probe, "service"), fingerprint, probe_result(probe)};
+			endpoint, json_text(probe, "service"), fingerprint, probe_result(probe)};
 		cli_table_row(table, cells);
 	}
 	cli_table_print(table);
@@ -80,33 +74,33 @@ static void print_probes(const cJSON *certificate)
 static void print_certificate(const cJSON *certificate)
 {
 	const cJSON *failure = json_get(certificate, "failure");
-	const char *staged = text_of(certificate, "staged");
-	bool placeholder = strcmp(text_of(certificate, "revision"), "0.0") == 0;
-	printf("%s  %s%s  %s%s%s%s%s\n  SHA-256 %s\n", text_of(certificate, "certificate"),
+	const char *staged = json_text(certificate, "staged");
+	bool placeholder = strcmp(json_text(certificate, "revision"), "0.0") == 0;
+	printf("%s  %s%s  %s%s%s%s%s\n  SHA-256 %s\n", json_text(certificate, "certificate"),
 		placeholder ? "no certificate yet, self-signed placeholder" : "revision ",
-		placeholder ? "" : text_of(certificate, "revision"), text_of(certificate, "state"),
-		placeholder ? "" : "  expires ", placeholder ? "" : text_of(certificate, "not_after"),
+		placeholder ? "" : json_text(certificate, "revision"), json_text(certificate, "state"),
+		placeholder ? "" : "  expires ", placeholder ? "" : json_text(certificate, "not_after"),
 		strcmp(staged, "0.0") != 0 ? "  staged " : "", strcmp(staged, "0.0") != 0 ? staged : "",
-		text_of(certificate, "fingerprint"));
+		json_text(certificate, "fingerprint"));
 	if (failure) {
-		printf("  %s  revision %s failed at %s%s: %s\n", text_of(failure, "at"),
-			text_of(failure, "revision"), text_of(failure, "step"),
+		printf("  %s  revision %s failed at %s%s: %s\n", json_text(failure, "at"),
+			json_text(failure, "revision"), json_text(failure, "step"),
 			is_true(failure, "rolled_back") ? " (the old files are back)" : "",
-			text_of(failure, "text"));
-		print_indented(text_of(failure, "output"));
+			json_text(failure, "text"));
+		print_indented(json_text(failure, "output"));
 	}
-	if (text_of(certificate, "held_until")[0])
-		printf("  held until %s: nothing is put right here\n", text_of(certificate, "held_until"));
-	if (text_of(certificate, "unverified")[0])
-		printf("  unverified  %s\n", text_of(certificate, "unverified"));
+	if (json_text(certificate, "held_until")[0])
+		printf("  held until %s: nothing is put right here\n", json_text(certificate, "held_until"));
+	if (json_text(certificate, "unverified")[0])
+		printf("  unverified  %s\n", json_text(certificate, "unverified"));
 	print_probes(certificate);
 }
 
 static void print_progress(const cJSON *answer)
 {
-	const char *certificate = text_of(answer, "certificate");
-	printf("%s%s%s %s\n", certificate, certificate[0] ? "  " : "", text_of(answer, "what"),
-		text_of(answer, "text"));
+	const char *certificate = json_text(answer, "certificate");
+	printf("%s%s%s %s\n", certificate, certificate[0] ? "  " : "", json_text(answer, "what"),
+		json_text(answer, "text"));
 	fflush(stdout);
 }
 
@@ -117,8 +111,8 @@ static void print_json(struct answers *a)
 		cJSON_AddItemToObject(all, "hub", steal(a->hub));
 	cJSON_AddItemToObject(all, "certificates", steal(a->certificates));
 	cJSON_AddItemReferenceToObject(all, "exit", cJSON_GetObjectItemCaseSensitive(a->result, "exit"));
-	if (text_of(a->result, "error")[0])
-		cJSON_AddStringToObject(all, "error", text_of(a->result, "error"));
+	if (json_text(a->result, "error")[0])
+		cJSON_AddStringToObject(all, "error", json_text(a->result, "error"));
 	char *text = cJSON_Print(all);
 	puts(text ? text : "{}");
 	cJSON_free(text);
@@ -141,7 +135,7 @@ static void print_all(struct answers *a)
 static void on_answer(const cJSON *answer, void *context)
 {
 	struct answers *a = context;
-	const char *event = text_of(answer, "event");
+	const char *event = json_text(answer, "event");
 	if (strcmp(event, "hub") == 0)
 		a->hub = cJSON_Duplicate(answer, true);
 	else if (strcmp(event, "certificate") == 0)
@@ -185,8 +179,8 @@ static int ask_agent(const struct cli_line *line, const cJSON *request)
 			err.message);
 	else
 		print_all(&answers);
-	if (!answers.json && text_of(answers.result, "error")[0])
-		cli_fail(CLI_FAILED, "%s", text_of(answers.result, "error"));
+	if (!answers.json && json_text(answers.result, "error")[0])
+		cli_fail(CLI_FAILED, "%s", json_text(answers.result, "error"));
 	cJSON_Delete(answers.hub);
 	cJSON_Delete(answers.certificates);
 	cJSON_Delete(answers.result);

@@ -44,18 +44,12 @@ static cJSON *get_json(struct hub *hub, const struct hub_acme *acme, const char 
 		       : NULL;
 }
 
-static const char *text_of(const cJSON *object, const char *key)
-{
-	const cJSON *value = json_get(object, key);
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
 /* "" where there is no account at the directory that is configured now. */
 static void account_url(struct hub *hub, const struct hub_acme *acme, char *ret, size_t size)
 {
 	auto_json cJSON *record = get_json(hub, acme, "account.json");
-	bool same = record && strcmp(text_of(record, "directory"), acme->directory) == 0;
-	snprintf(ret, size, "%s", same ? text_of(record, "url") : "");
+	bool same = record && strcmp(json_text(record, "directory"), acme->directory) == 0;
+	snprintf(ret, size, "%s", same ? json_text(record, "url") : "");
 }
 
 static bool has_next_key(struct hub *hub, const struct hub_acme *acme)
@@ -173,8 +167,8 @@ static void on_message(const char *event, const cJSON *message, void *context)
 	struct account *a = context;
 	a->settled = true;
 	if (strcmp(event, "done") != 0)
-		error_set(&a->outcome, ERROR_RETRY, "%s", text_of(message, "text"));
-	else if (keep_outcome(a, strcmp(text_of(message, "key"), "next") == 0, &a->outcome) == 0)
+		error_set(&a->outcome, ERROR_RETRY, "%s", json_text(message, "text"));
+	else if (keep_outcome(a, strcmp(json_text(message, "key"), "next") == 0, &a->outcome) == 0)
 		a->outcome.kind = ERROR_NONE;
 }
 
@@ -264,7 +258,7 @@ static int start_worker(struct account *a, struct error *err)
 	struct files files = {.label = "keys"};
 	auto_json cJSON *job = job_new(a);
 	int found = add_key(a, kind, "account.key", &key, &files, err);
-	if (found == 0 || (found > 0 && !text_of(job, "account_url")[0]))
+	if (found == 0 || (found > 0 && !json_text(job, "account_url")[0]))
 		return error_set(err, ERROR_USAGE, "there is no account at %s yet: the first order makes it",
 			a->acme->directory);
 	if (found < 0 || add_key(a, kind_next, "next.key", &next, &files, err) < 0 ||

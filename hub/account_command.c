@@ -13,12 +13,6 @@ const struct cli_option revoke_options[] = {
 	{NULL, NULL, NULL},
 };
 
-static const char *text_of(const cJSON *o, const char *key)
-{
-	const cJSON *value = json_get(o, key);
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
 int command_revoke(const struct cli_line *line)
 {
 	const char *reason = cli_value(line, "--reason", 0), *revision = cli_value(line, "--revision", 0);
@@ -46,10 +40,10 @@ static cJSON *account_request(const char *op)
 static void on_account(const cJSON *answer, void *context)
 {
 	cJSON *accounts = context;
-	if (strcmp(text_of(answer, "event"), "account") == 0)
+	if (strcmp(json_text(answer, "event"), "account") == 0)
 		cJSON_AddItemToArray(accounts, cJSON_Duplicate(answer, true));
-	else if (text_of(answer, "error")[0])
-		cli_fail(CLI_FAILED, "%s", text_of(answer, "error"));
+	else if (json_text(answer, "error")[0])
+		cli_fail(CLI_FAILED, "%s", json_text(answer, "error"));
 }
 
 static void print_json(cJSON *accounts)
@@ -66,13 +60,13 @@ static void print_accounts(const cJSON *accounts)
 	const cJSON *a;
 	cJSON_ArrayForEach(a, accounts)
 	{
-		printf("%s  %s\n", text_of(a, "name"), text_of(a, "directory"));
+		printf("%s  %s\n", json_text(a, "name"), json_text(a, "directory"));
 		printf("  account %s\n",
-			text_of(a, "url")[0] ? text_of(a, "url") : "none yet: the first order makes it");
-		if (text_of(a, "thumbprint")[0])
-			printf("  thumbprint of its key %s\n", text_of(a, "thumbprint"));
-		if (text_of(a, "contact")[0])
-			printf("  contact %s\n", text_of(a, "contact"));
+			json_text(a, "url")[0] ? json_text(a, "url") : "none yet: the first order makes it");
+		if (json_text(a, "thumbprint")[0])
+			printf("  thumbprint of its key %s\n", json_text(a, "thumbprint"));
+		if (json_text(a, "contact")[0])
+			printf("  contact %s\n", json_text(a, "contact"));
 		if (cJSON_IsTrue(json_get(a, "unsettled")))
 			puts("  a change of its key has begun and its answer was lost: the next order finds "
 			     "out which key holds, "

@@ -6,15 +6,9 @@
 
 static const char urn[] = "urn:ietf:params:acme:error:";
 
-static const char *text_of(const cJSON *object, const char *key)
-{
-	const cJSON *value = json_get(object, key);
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
 static const char *short_type(const cJSON *problem)
 {
-	const char *type = text_of(problem, "type");
+	const char *type = json_text(problem, "type");
 	return strncmp(type, urn, sizeof(urn) - 1) == 0 ? type + sizeof(urn) - 1 : type;
 }
 
@@ -63,8 +57,8 @@ static void add_subproblems(const cJSON *problem, struct buf *out)
 	const char *separator = " [";
 	cJSON_ArrayForEach(sub, list)
 	{
-		if (buf_addf(out, "%s%s: %s: %s", separator, text_of(json_get(sub, "identifier"), "value"),
-			    short_type(sub), text_of(sub, "detail")) < 0)
+		if (buf_addf(out, "%s%s: %s: %s", separator, json_text(json_get(sub, "identifier"), "value"),
+			    short_type(sub), json_text(sub, "detail")) < 0)
 			break;
 		separator = "; ";
 	}
@@ -78,7 +72,7 @@ int acme_problem(const cJSON *problem, const char *where, char *ret_type, struct
 	const char *type = short_type(problem);
 	if (ret_type)
 		snprintf(ret_type, ACME_PROBLEM_MAX, "%s", type);
-	if (buf_addf(&text, "%s: %s%s", type[0] ? type : "no type given", text_of(problem, "detail"),
+	if (buf_addf(&text, "%s: %s%s", type[0] ? type : "no type given", json_text(problem, "detail"),
 		    what_next(type)) < 0)
 		buf_addf(&text, "a problem document of more than %zu bytes", text.max);
 	add_subproblems(problem, &text);

@@ -18,12 +18,6 @@ const struct cli_option hold_options[] = {
 	{NULL, NULL, NULL},
 };
 
-static const char *text_of(const cJSON *o, const char *key)
-{
-	const cJSON *value = json_get(o, key);
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
 /* 0 seconds: it ends. */
 static int read_time(const struct cli_line *line, int64_t *ret)
 {
@@ -54,7 +48,7 @@ static char *control_path(const struct cli_line *line)
 static void on_answer(const cJSON *answer, void *context)
 {
 	cJSON *all = context;
-	if (strcmp(text_of(answer, "event"), "agent") == 0) {
+	if (strcmp(json_text(answer, "event"), "agent") == 0) {
 		cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(all, "agents"), cJSON_Duplicate(answer, true));
 		return;
 	}
@@ -69,16 +63,16 @@ static void show(const cJSON *all)
 	const cJSON *agent;
 	cJSON_ArrayForEach(agent, json_get(all, "agents"))
 	{
-		const char *until = text_of(agent, "held_until");
-		printf("%s  %s  %s%s\n", text_of(agent, "certificate"), text_of(agent, "agent"), until[0] ? "held until " : "not held",
+		const char *until = json_text(agent, "held_until");
+		printf("%s  %s  %s%s\n", json_text(agent, "certificate"), json_text(agent, "agent"), until[0] ? "held until " : "not held",
 			until);
-		if (text_of(agent, "danger")[0])
-			printf("  DANGER: %s\n", text_of(agent, "danger"));
+		if (json_text(agent, "danger")[0])
+			printf("  DANGER: %s\n", json_text(agent, "danger"));
 	}
-	if (text_of(all, "warning")[0])
-		fprintf(stderr, "certsync: warning: %s\n", text_of(all, "warning"));
-	if (text_of(all, "error")[0])
-		cli_fail(CLI_FAILED, "%s", text_of(all, "error"));
+	if (json_text(all, "warning")[0])
+		fprintf(stderr, "certsync: warning: %s\n", json_text(all, "warning"));
+	if (json_text(all, "error")[0])
+		cli_fail(CLI_FAILED, "%s", json_text(all, "error"));
 }
 
 static cJSON *new_request(const struct cli_line *line, int64_t seconds)

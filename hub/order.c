@@ -105,12 +105,6 @@ static cJSON *record_new(const struct hub_certificate *c, const char *key_type)
 	return record;
 }
 
-static const char *text_of(const cJSON *record, const char *key)
-{
-	const cJSON *value = json_get(record, key);
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
 static bool is_for(const cJSON *stored, const cJSON *wanted)
 {
 	const cJSON *member;
@@ -145,8 +139,8 @@ static int add_account(struct order *o, cJSON *job, struct buf *key, struct file
 		return -1;
 	/* Another directory under the same name in the configuration: the key is kept, the account is made
 	 * there. */
-	if (record && strcmp(text_of(record, "directory"), text_of(o->records[0], "directory")) == 0)
-		cJSON_AddStringToObject(job, "account_url", text_of(record, "url"));
+	if (record && strcmp(json_text(record, "directory"), json_text(o->records[0], "directory")) == 0)
+		cJSON_AddStringToObject(job, "account_url", json_text(record, "url"));
 	return 0;
 }
 
@@ -165,7 +159,7 @@ static int add_order(struct order *o, size_t pair, cJSON *wish, struct buf *key,
 	int found = record_get(o->store, orders[pair], o->certificate, "order.json", &record, err);
 	if (found < 0)
 		return -1;
-	if (found && is_for(record, o->records[pair]) && url_is_good(text_of(record, "url")))
+	if (found && is_for(record, o->records[pair]) && url_is_good(json_text(record, "url")))
 		found = store_get(o->store, orders[pair], o->certificate, "privkey.pem", key, err);
 	else
 		found = 0;
@@ -173,7 +167,7 @@ static int add_order(struct order *o, size_t pair, cJSON *wish, struct buf *key,
 		return -1;
 	if (!found)
 		return store_drop(o->store, orders[pair], o->certificate, err);
-	cJSON_AddStringToObject(wish, "order_url", text_of(record, "url"));
+	cJSON_AddStringToObject(wish, "order_url", json_text(record, "url"));
 	return add_named(files, "privkey", pair, key, err);
 }
 
@@ -425,7 +419,7 @@ static int on_account(struct order *o, const cJSON *message, struct error *err)
 	if (!url)
 		return -1;
 	cJSON_AddStringToObject(record, "url", url);
-	cJSON_AddStringToObject(record, "directory", text_of(o->records[0], "directory"));
+	cJSON_AddStringToObject(record, "directory", json_text(o->records[0], "directory"));
 	if (record_put(o->store, accounts, o->account, "account.json", record, err) < 0)
 		return -1;
 	say_kept(o);

@@ -71,12 +71,6 @@ static void rows_free(struct row **rows, size_t *count)
 	*count = 0;
 }
 
-static const char *text_of(const cJSON *o, const char *key)
-{
-	const cJSON *value = json_get(o, key);
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
 /* ---- the record ---- */
 
 static const char *certificate_of(const struct place *p)
@@ -137,9 +131,9 @@ static bool asks_for(const struct hub_endpoint *e, const char *endpoint)
 /* Several sections may have one name: a row belongs to the one that asks for its port. */
 static bool is_of(const struct place *p, const cJSON *check)
 {
-	return strcmp(p->endpoint->name, text_of(check, "name")) == 0 &&
-		strcmp(certificate_of(p), text_of(check, "certificate")) == 0 &&
-		asks_for(p->endpoint, text_of(check, "endpoint"));
+	return strcmp(p->endpoint->name, json_text(check, "name")) == 0 &&
+		strcmp(certificate_of(p), json_text(check, "certificate")) == 0 &&
+		asks_for(p->endpoint, json_text(check, "endpoint"));
 }
 
 static void restore_row(struct standing *s, const cJSON *check)
@@ -190,11 +184,11 @@ static void plan(struct standing *s)
 /* What was seen there before, with this kind of key. Where nothing is served there is no key, and one row stands for all. */
 static const struct row *find_row(const struct place *p, const struct row *like)
 {
-	const char *endpoint = text_of(like->check, "endpoint"), *key = text_of(like->check, "key_type");
+	const char *endpoint = json_text(like->check, "endpoint"), *key = json_text(like->check, "key_type");
 	const struct row *found = NULL;
 	for (size_t i = 0; i < p->row_count; i++) {
-		const char *other = text_of(p->rows[i].check, "key_type");
-		if (strcmp(text_of(p->rows[i].check, "endpoint"), endpoint) != 0)
+		const char *other = json_text(p->rows[i].check, "key_type");
+		if (strcmp(json_text(p->rows[i].check, "endpoint"), endpoint) != 0)
 			continue;
 		if (strcmp(other, key) == 0)
 			return &p->rows[i];
@@ -206,9 +200,9 @@ static const struct row *find_row(const struct place *p, const struct row *like)
 
 static void log_row(const struct place *p, const struct row *row)
 {
-	bool ok = strcmp(text_of(row->check, "verdict"), "ok") == 0;
+	bool ok = strcmp(json_text(row->check, "verdict"), "ok") == 0;
 	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "check", "name=%s endpoint=%s state=%s reason=\"%s\"", p->endpoint->name,
-		text_of(row->check, "endpoint"), text_of(row->check, "verdict"), text_of(row->check, "reason"));
+		json_text(row->check, "endpoint"), json_text(row->check, "verdict"), json_text(row->check, "reason"));
 }
 
 /* What is new replaces what was seen before; a verdict that stays keeps when it began. */
@@ -217,9 +211,9 @@ static void take_fresh(struct place *p)
 	for (size_t i = 0; i < p->fresh_count; i++) {
 		struct row *row = &p->fresh[i];
 		const struct row *before = find_row(p, row);
-		if (before && strcmp(text_of(before->check, "verdict"), text_of(row->check, "verdict")) == 0)
+		if (before && strcmp(json_text(before->check, "verdict"), json_text(row->check, "verdict")) == 0)
 			row->since = before->since < row->since ? before->since : row->since;
-		else if (before || strcmp(text_of(row->check, "verdict"), "ok") != 0)
+		else if (before || strcmp(json_text(row->check, "verdict"), "ok") != 0)
 			log_row(p, row);
 	}
 	rows_free(&p->rows, &p->row_count);
@@ -235,7 +229,7 @@ static void on_message(const char *event, const cJSON *message, void *context)
 	uint32_t id;
 	int64_t now = clock_wall();
 	if (strcmp(event, "failed") == 0) {
-		snprintf(s->trouble, sizeof(s->trouble), "%s", text_of(message, "text"));
+		snprintf(s->trouble, sizeof(s->trouble), "%s", json_text(message, "text"));
 		return;
 	}
 	const cJSON *check = json_object(message, "check", &err);
@@ -376,10 +370,10 @@ static void say(const struct hub *hub, const struct place *p, enum condition_kin
 	/* The reason has them shortened. */
 	if (kind == CONDITION_MISMATCH && p->endpoint->certificate &&
 		store_current(hub->store, certificate_of(p), &m, &ignored) > 0)
-		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s; ", text_of(check, "fingerprint"),
+		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s; ", json_text(check, "fingerprint"),
 			chain_hex(m.fingerprint, wanted));
-	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s", text_of(check, "reason"),
-		both ? both : "", text_of(check, "advice"));
+	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s", json_text(check, "reason"),
+		both ? both : "", json_text(check, "advice"));
 }
 
 void standing_conditions(const struct hub *hub, struct conditions *out)
@@ -397,9 +391,9 @@ void standing_conditions(const struct hub *hub, struct conditions *out)
 	for (size_t i = 0; s && i < s->count; i++) {
 		for (size_t k = 0; k < s->places[i].row_count; k++) {
 			const cJSON *check = s->places[i].rows[k].check;
-			auto_free char *subject = mem_printf("%s %s", s->places[i].endpoint->name, text_of(check, "endpoint"));
+			auto_free char *subject = mem_printf("%s %s", s->places[i].endpoint->name, json_text(check, "endpoint"));
 			for (size_t n = 0; n < COUNT(kinds); n++)
-				if (strcmp(text_of(check, "verdict"), kinds[n].verdict) == 0)
+				if (strcmp(json_text(check, "verdict"), kinds[n].verdict) == 0)
 					say(hub, &s->places[i], kinds[n].kind, subject, check, out);
 		}
 	}
