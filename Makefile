@@ -142,7 +142,7 @@ fuzz-targets: $(FUZZ)
 
 # These install what is missing first (as root; else they say how), so what is built is built by a make of its own.
 deps:
-	packaging/install-packages
+	packaging/install-packages tests
 demo:
 	MAKE='$(MAKE)' KEEP='$(KEEP)' examples/demo/demo.sh
 demo-stop:

@@ -194,7 +194,7 @@ sub probe_a_hundred_times {
 	ok(eventually(sub { (() = read_file($log) =~ /$pattern/g) >= 100 }), 'and were seen to go');
 }
 if (!-x '/usr/bin/fail2ban-regex') {
-	fail('fail2ban is not installed: packaging/install-packages');
+	fail('fail2ban is not installed: make deps');
 } else {
 	probe_a_hundred_times('/var/log/mail.log', qr/disconnect from/, @smtp);
 	probe_a_hundred_times('/var/log/dovecot.log', qr/-login: .*user=/, @mailbox);

@@ -208,7 +208,7 @@ CONF
 my (undef, undef, $seen) = agent_check("127.0.0.1:$port{kind}/tls", '--both-keys --json');
 $rows->{kind} = [grep { $_->{verdict} ne 'ok' } @{$seen->{checks}}];
 
-ok(-x '/usr/bin/sslscan', 'sslscan is installed (packaging/install-packages)');
+ok(-x '/usr/bin/sslscan', 'sslscan is installed (make deps)');
 my @table;
 for my $case (@ten) {
 	my ($what, $verdict, $reason, $refusal) = @$case;
