@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@
 
 #define LOCK_NAME ".haproxy.lock"
 
-enum { EXIT_STOPPED = 3 };
+enum { EXIT_STOPPED = 3, RELOADING_MAX_MS = 20000, RELOADING_STEP_MS = 20 };
 
 static int fail(const struct error *err)
 {
@@ -154,11 +155,25 @@ struct content {
 	char *leaf_pem; /* owned */
 };
 
+/* A master that reloads keeps SIGUSR2 blocked until it has read its files. Its next worker, which has perhaps read
+ * the old ones already, would not know what is told to this one. */
+static bool is_reloading(const struct instance *i)
+{
+	char text[4096];
+	auto_close int fd = openat(i->proc, "status", O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	text[len < 0 ? 0 : len] = '\0';
+	const char *blocked = strstr(text, "\nSigBlk:");
+	return i->master && blocked && (strtoull(blocked + 8, NULL, 16) >> (SIGUSR2 - 1) & 1);
+}
+
 /* Over the runtime API alone. -1: a reload is needed, the reason in `err`. */
 static int update(const struct instance *i, const struct content *content, struct error *err)
 {
 	char socket_path[INSTANCE_SOCKET_PATH_MAX];
 	auto_buf struct buf listing = BUF_INIT(RUNTIME_LISTING_MAX);
+	if (is_reloading(i))
+		return error_set(err, ERROR_RETRY, "process %d is reading its files just now", (int)i->pid);
 	instance_socket(i, socket_path);
 	auto_close int locked = lock(content->directory, err);
 	if (locked < 0 || runtime_files(socket_path, &listing, err) < 0)
@@ -184,6 +199,9 @@ static int reload(const struct instance *i, const struct error *reason)
 {
 	printf("haproxy: %s: reloading instead\n", reason->message);
 	fflush(stdout);
+	/* It forgets a signal that comes while it reads, and there is nothing to wait for but its mask. */
+	for (int waited = 0; waited < RELOADING_MAX_MS && is_reloading(i); waited += RELOADING_STEP_MS)
+		poll(NULL, 0, RELOADING_STEP_MS);
 	if (!i->master) {
 		fprintf(stderr,
 			"haproxy: process %d has no master to reload it: start HAProxy as root with -W (or "
