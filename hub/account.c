@@ -31,6 +31,7 @@ struct account {
 	struct revision revision;
 	char reason[REVOKED_REASON_MAX];
 	size_t pair, pairs;
+	bool revoked; /* one of the pairs at least */
 };
 
 /* ---- records ---- */
@@ -118,10 +119,25 @@ static void unlink_account(struct account *a)
 	*at = a->next;
 }
 
+/* A current one that was revoked is replaced at once, with a key that nobody else has where that was the
+ * reason. */
+static void replace(struct account *a)
+{
+	struct error ignored;
+	auto_manifest struct manifest m = {0};
+	struct renewal *r = renewal_find(a->hub, a->certificate->name);
+	if (r && store_current(a->hub->store, a->certificate->name, &m, &ignored) > 0 &&
+		revision_compare(m.revision, a->revision) == 0)
+		renewal_replace(r, strcmp(a->reason, "keyCompromise") == 0);
+}
+
 static void finish(struct account *a, const struct error *err)
 {
 	struct error copy = *err;
 	unlink_account(a);
+	/* One pair is enough: what replaces it has all of them anew. */
+	if (a->revoked)
+		replace(a);
 	if (copy.kind != ERROR_NONE)
 		error_wrap(&copy, "account %s: %s", a->acme->name, a->op);
 	else
@@ -146,6 +162,7 @@ static int keep_revocation(struct account *a, struct error *err)
 	int result = 0;
 	if (!revoked_find(a->hub->store, a->certificate->name, leaf, &before))
 		result = revoked_note(a->hub->store, a->certificate->name, leaf, &r, err);
+	a->revoked = a->revoked || result == 0;
 	while (count > 0)
 		chain_release(&pairs[--count]);
 	return result;
@@ -174,18 +191,6 @@ static void on_message(const char *event, const cJSON *message, void *context)
 
 static int start_worker(struct account *a, struct error *err);
 
-/* A current one that was revoked is replaced at once, with a key that nobody else has where that was the
- * reason. */
-static void replace(struct account *a)
-{
-	struct error ignored;
-	auto_manifest struct manifest m = {0};
-	struct renewal *r = renewal_find(a->hub, a->certificate->name);
-	if (r && store_current(a->hub->store, a->certificate->name, &m, &ignored) > 0 &&
-		revision_compare(m.revision, a->revision) == 0)
-		renewal_replace(r, strcmp(a->reason, "keyCompromise") == 0);
-}
-
 static void on_ended(const struct error *err, void *context)
 {
 	struct account *a = context;
@@ -197,8 +202,6 @@ static void on_ended(const struct error *err, void *context)
 	a->settled = false;
 	if (a->outcome.kind == ERROR_NONE && ++a->pair < a->pairs && start_worker(a, &a->outcome) == 0)
 		return;
-	if (a->certificate && a->outcome.kind == ERROR_NONE)
-		replace(a);
 	finish(a, &a->outcome);
 }
 
@@ -299,12 +302,17 @@ static struct account *begin(struct account *a, struct error *err)
 	return NULL;
 }
 
+bool account_is_busy(const struct hub *hub, const struct hub_acme *acme)
+{
+	for (const struct account *a = hub->accounts; a; a = a->next)
+		if (a->acme == acme)
+			return true;
+	return false;
+}
+
 bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme)
 {
 	char url[2048];
-	for (const struct account *a = hub->accounts; a; a = a->next)
-		if (a->acme == acme)
-			return false;
 	account_url(hub, acme, url, sizeof(url));
 	return url[0] && (has_next_key(hub, acme) || contact_differs(hub, acme));
 }

@@ -15,8 +15,11 @@ struct account; /* something that is being done to one */
 /* kind ERROR_NONE: done. It is gone after the call. */
 typedef void account_done(const struct error *err, void *context);
 
+/* Something is being done to it: its key may be about to change, or to go. No order begins meanwhile. */
+bool account_is_busy(const struct hub *hub, const struct hub_acme *acme);
+
 /* Whether a change of keys is unsettled, or the configuration has another contact than the authority was
- * told; false while anything is being done to it. */
+ * told. */
 bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme);
 struct account *account_upkeep(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);

@@ -29,8 +29,10 @@ int acme_refresh(struct acme *a, struct error *err)
 	if (take_order(a, acme_post_json(&a->client, a->order_url, NULL, err)) == 0)
 		return 0;
 	long status = a->client.answer.status;
-	/* Only the ACME server's own word: a proxy's 404 must not cost a finalised order. */
-	a->gone = a->client.problem[0] && (status == 404 || status == 410 || status == 403);
+	/* Only the ACME server's own word: a proxy's 404 must not cost a finalised order. Nor must new terms or another trouble of the
+	 * account's; to one that was made only now, an order of the one before is lost. */
+	bool foreign = status == 403 && !a->job.account_url && strcmp(a->client.problem, "unauthorized") == 0;
+	a->gone = a->client.problem[0] && (status == 404 || status == 410 || foreign);
 	return -1;
 }
 

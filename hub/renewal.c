@@ -42,11 +42,12 @@ struct renewal {
 			    operator orders anew */
 	bool new_key;    /* the one in use must not be used again */
 	bool revoked;    /* the current certificate was, from here */
+	bool waiting;    /* for what is being done to its account */
 };
 
 static bool is_running(const struct renewal *r)
 {
-	return r->account || r->preflight || r->order;
+	return r->account || r->preflight || r->order || r->waiting;
 }
 
 /* The record: encoder and decoder. */
@@ -61,6 +62,7 @@ static void save(const struct renewal *r)
 	cJSON_AddNumberToObject(o, "retry_after", (double)r->state.retry_after);
 	cJSON_AddStringToObject(o, "error", r->error);
 	cJSON_AddBoolToObject(o, "new_key", r->new_key);
+	cJSON_AddBoolToObject(o, "refused", r->refused);
 	if (json_print(o, &text) < 0 || store_put(r->hub->store, "renewals", r->certificate->name,
 						"state.json", text.data, text.len, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "store",
@@ -80,7 +82,8 @@ static int restore(struct renewal *r, struct error *err)
 		json_i64(o, "last_failure", &r->state.last_failure, err) < 0)
 		return -1;
 	snprintf(r->error, sizeof(r->error), "%s", reason);
-	r->new_key = cJSON_IsTrue(json_get(o, "new_key"));
+	r->new_key = json_true(o, "new_key");
+	r->refused = json_true(o, "refused");
 	return json_i64(o, "retry_after", &r->state.retry_after, err);
 }
 
@@ -93,6 +96,18 @@ static void draw_jitter(struct renewal *r)
 static void take_advice(struct renewal *r)
 {
 	r->state.advised = r->advice ? advice_record(r->advice)->moment : 0;
+}
+
+/* The key in use is somebody else's too. An order that was stored before may be for it. */
+static void demand_new_key(struct renewal *r)
+{
+	struct error err;
+	if (r->new_key)
+		return;
+	r->new_key = true;
+	save(r);
+	if (!is_running(r) && order_forget(r->hub->store, r->certificate->name, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
 }
 
 /* What is published decides when the next one is due. */
@@ -109,7 +124,10 @@ static void look_at_current(struct renewal *r)
 	r->state.not_after = had > 0 ? m.not_after : 0;
 	r->state.published = had > 0 ? m.published : 0;
 	r->state.gone_back = had > 0 && strcmp(m.source, "rollback") == 0;
-	r->revoked = had > 0 && revoked_find(r->hub->store, r->certificate->name, m.fingerprint, &how);
+	r->revoked = had > 0 && (revoked_find(r->hub->store, r->certificate->name, m.fingerprint, &how) ||
+		(manifest_has_second(&m) && revoked_find(r->hub->store, r->certificate->name, m.second, &how)));
+	if (r->revoked && strcmp(how.reason, "keyCompromise") == 0)
+		demand_new_key(r);
 	advice_current(r->advice, had > 0 ? &m : NULL);
 	take_advice(r);
 }
@@ -360,8 +378,15 @@ static void on_account(const struct error *err, void *context)
 static void start(struct renewal *r)
 {
 	struct error err;
+	static const struct timeval soon = {1, 0};
 	r->held[0] = '\0';
 	r->held_until = 0;
+	r->waiting = account_is_busy(r->hub, r->certificate->acme);
+	if (r->waiting) {
+		progress(r, "waits for its account");
+		event_add(r->timer, &soon);
+		return;
+	}
 	if (account_needs_upkeep(r->hub, r->certificate->acme)) {
 		progress(r, "account");
 		r->account = account_upkeep(r->hub, r->certificate->acme, on_account, r, &err);
@@ -374,13 +399,13 @@ static void start(struct renewal *r)
 
 /* ---- what may hold it ---- */
 
-/* True: the authority would refuse it. Then `held` says so, until when it does. */
-static bool is_held(struct renewal *r)
+/* True: the authority would refuse it. Then `held` says so, until when it does. `anew`: a stored order is not gone on with. */
+static bool is_held(struct renewal *r, bool anew)
 {
 	struct error err;
 	int64_t until;
 	int64_t now = clock_wall();
-	if (!r->certificate->acme->limits || has_stored_order(r) ||
+	if (!r->certificate->acme->limits || (!anew && has_stored_order(r)) ||
 		limits_check(r->hub->store, r->certificate->acme, r->certificate->names,
 			r->state.not_after - r->state.not_before, now, &until, &err) == 0)
 		return false;
@@ -416,7 +441,7 @@ int renewal_now(struct renewal *r, bool force, struct error *err)
 		return 0;
 	if (!force && check_retry_after(r, err) < 0)
 		return -1;
-	if (!force && is_held(r)) {
+	if (!force && is_held(r, r->refused)) {
 		wake_later(r);
 		return error_set(err, ERROR_RETRY, "%s", r->held);
 	}
@@ -467,9 +492,13 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct renewal *r = context;
+	if (r->waiting) {
+		start(r);
+		return;
+	}
 	if (is_running(r))
 		return;
-	if (due(r, clock_wall()) > clock_wall() || is_held(r))
+	if (due(r, clock_wall()) > clock_wall() || is_held(r, false))
 		wake_later(r);
 	else
 		start(r);

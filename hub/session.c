@@ -27,6 +27,7 @@ struct session {
 	uint32_t protocol;
 	int64_t skew;
 	int64_t rival; /* when another machine was refused in this one's favour; 0 never */
+	char rival_instance[33]; /* which one that was: it is logged once */
 	uint32_t inventories; /* still to come */
 	int64_t heard;        /* monotonic ms */
 };
@@ -116,10 +117,10 @@ void session_close_all(struct hub *hub)
 }
 
 /* Says why and ends: the agent shows the reason in its own status. */
-static void session_refuse(struct session *s, const char *what, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+static void session_refuse(struct session *s, bool log, const char *what, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
-static void session_refuse(struct session *s, const char *what, const char *fmt, ...)
+static void session_refuse(struct session *s, bool log, const char *what, const char *fmt, ...)
 {
 	struct message m = {.type = MESSAGE_ERROR};
 	va_list args;
@@ -128,7 +129,8 @@ static void session_refuse(struct session *s, const char *what, const char *fmt,
 	vsnprintf(m.text, sizeof(m.text), fmt, args);
 	va_end(args);
 	text_clean(m.text, 0);
-	log_event(LOG_LEVEL_WARNING, "refused", "agent=%s what=%s reason=\"%s\"", s->name, what, m.text);
+	if (log)
+		log_event(LOG_LEVEL_WARNING, "refused", "agent=%s what=%s reason=\"%s\"", s->name, what, m.text);
 	session_send(s, &m);
 	conn_finish(s->conn);
 }
@@ -144,8 +146,10 @@ static bool take_place(struct session *s)
 		return true;
 	bool alive = clock_monotonic_ms() - other->heard < SESSION_SILENCE * 1000;
 	if (strcmp(other->instance, s->instance) != 0 && alive) {
+		bool known = strcmp(other->rival_instance, s->instance) == 0;
 		other->rival = clock_wall();
-		session_refuse(s, "twice",
+		snprintf(other->rival_instance, sizeof(other->rival_instance), "%s", s->instance);
+		session_refuse(s, !known, "twice",
 			"another machine is connected as agent %s: is this a clone? Give one of them a name and keys of its own "
 			"(certsync-agent identity there, certsync agent add here)",
 			s->name);
@@ -158,11 +162,11 @@ static bool take_place(struct session *s)
 static void take_hello(struct session *s, const struct message *m)
 {
 	if (s->hello) {
-		session_refuse(s, "protocol", "hello came twice");
+		session_refuse(s, true, "protocol", "hello came twice");
 		return;
 	}
 	if (m->protocol < 1) {
-		session_refuse(s, "version", "protocol %u is not spoken here, at least 1 is: upgrade this agent (%s)",
+		session_refuse(s, true, "version", "protocol %u is not spoken here, at least 1 is: upgrade this agent (%s)",
 			m->protocol, m->version);
 		return;
 	}
@@ -188,7 +192,7 @@ static void take_hello(struct session *s, const struct message *m)
 static void take_inventory(struct session *s, const struct message *m)
 {
 	if (s->inventories == 0) {
-		session_refuse(s, "protocol", "more inventories than hello announced");
+		session_refuse(s, true, "protocol", "more inventories than hello announced");
 		return;
 	}
 	fleet_inventory(s->hub, s->name, m);
@@ -199,7 +203,7 @@ static void take_inventory(struct session *s, const struct message *m)
 static void take_message(struct session *s, const struct message *m)
 {
 	if (!s->hello && m->type != MESSAGE_HELLO) {
-		session_refuse(s, "protocol", "%s came before hello", message_type_name(m->type));
+		session_refuse(s, true, "protocol", "%s came before hello", message_type_name(m->type));
 		return;
 	}
 	switch (m->type) {
@@ -227,7 +231,7 @@ static void take_message(struct session *s, const struct message *m)
 		log_event(LOG_LEVEL_WARNING, "agent-error", "agent=%s what=%s text=\"%s\"", s->name, m->step, m->text);
 		return;
 	default:
-		session_refuse(s, "protocol", "a hub does not take %s", message_type_name(m->type));
+		session_refuse(s, true, "protocol", "a hub does not take %s", message_type_name(m->type));
 	}
 }
 
@@ -241,9 +245,9 @@ static void on_frame(struct conn *c, const struct frame *frame, void *context)
 	s->heard = clock_monotonic_ms();
 	event_add(s->silence, &silence);
 	if (frame->type != FRAME_MESSAGE)
-		session_refuse(s, "protocol", "an agent sends no bundles");
+		session_refuse(s, true, "protocol", "an agent sends no bundles");
 	else if (message_decode(frame->data, frame->len, &m, &err) < 0)
-		session_refuse(s, "protocol", "%s", err.message);
+		session_refuse(s, true, "protocol", "%s", err.message);
 	else
 		take_message(s, &m);
 }
@@ -285,7 +289,7 @@ static void session_begin(struct session *s)
 	s->conn = conn_new(s->hub->base, s->fd, FRAMES_NETWORK, &session_handler, s);
 	s->heard = clock_monotonic_ms();
 	if (!agent)
-		session_refuse(s, "unknown", "hub.conf has no section agent \"%s\": add it there, then send SIGHUP to certsync-hub-root",
+		session_refuse(s, true, "unknown", "hub.conf has no section agent \"%s\": add it there, then send SIGHUP to certsync-hub-root",
 			s->name);
 }
 

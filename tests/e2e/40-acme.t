@@ -287,6 +287,18 @@ for my $lie ('forgotten', 'invalid-later') {
 	};
 }
 
+subtest 'a stored order that is only refused for a while is kept' => sub {
+	double('new-terms');
+	my $state = fresh();
+	order($state);
+	my $key = stored_key($state);
+	isnt($key, '', 'the order is stored');
+	my ($text) = order($state);
+	like((failure($text))[2], qr/userActionRequired|agree to the new terms/, 'the server wants its new terms agreed to');
+	is(stored_key($state), $key, 'the key stays');
+	is(double_saw('POST /order'), 1, 'no other order was made');
+};
+
 subtest 'an order for other names is not resumed' => sub {
 	double('processing');
 	my $state = fresh();

@@ -210,6 +210,13 @@ $two->syswrite("\x04twin" . ($hello =~ s/0{32}/1 x 32/er));
 $two->sysread(my $answer, 65536);
 like($answer, qr/another machine is connected as agent twin/, 'another machine with its name is refused');
 is($lonely->state_of('twin')->{connected}, JSON::PP::true(), 'the first one stays');
+for (1 .. 3) {
+	my $again = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
+	$again->syswrite("\x04twin" . ($hello =~ s/0{32}/1 x 32/er));
+	$again->sysread(my $ignored, 65536);
+}
+is(scalar(() = $lonely->log('hub') =~ /refused agent=twin what=twice/g), 1, 'however often it comes, it is logged once');
+isnt($lonely->state_of('twin')->{rival} // '', '', 'and is in the JSON');
 like(($lonely->certsync('status'))[1], qr/another machine tried to connect as twin/, 'and status names the clone');
 my $same = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
 $same->syswrite("\x04twin$hello");

@@ -290,6 +290,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if LIE == "forgotten" and number == 0:
                 self.problem(404, "malformed", "no such order")
                 return
+            if LIE == "new-terms":
+                self.problem(403, "userActionRequired", "agree to the new terms at https://ca.example/terms")
+                return
             headers = {"Retry_After": "1000000000000"} if orders[number]["status"] == "processing" else {}
             self.json(order_json(number), **headers)
         elif LIE == "rate-limited":
@@ -331,7 +334,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         first, o["tried"] = not o["tried"], True
         if LIE == "hanging-challenge" and first:
             threading.Event().wait()
-        if LIE in ("forgotten", "invalid-later", "expires") and number == 0:
+        if LIE in ("forgotten", "invalid-later", "expires", "new-terms") and number == 0:
             o["seen"] = True
             self.cut()
             return
