@@ -4,6 +4,7 @@
 #include "hub/enroll.h"
 #include "hub/hold.h"
 #include "hub/rollback.h"
+#include "hub/revoked.h"
 #include "hub/session.h"
 #include "hub/standing.h"
 #include "hub/window.h"
@@ -417,6 +418,9 @@ static int load_content(struct hub *hub, const char *certificate, struct rollout
 		ret->old = old.revision;
 		ret->old_not_before = old.not_before;
 		ret->old_not_after = old.not_after;
+		/* Known again though the hub was killed before it had noted it. */
+		struct revoked how;
+		ret->urgent = revoked_find(hub->store, certificate, old.fingerprint, &how);
 	}
 	return 1;
 }

@@ -51,6 +51,8 @@ static int publish_again(struct hub *hub, const struct hub_certificate *certific
 	int result = publish(hub, certificate, pairs, count, &meta, &made, &unchanged, err);
 	while (count > 0)
 		chain_release(&pairs[--count]);
+	if (result == 0 && unchanged)
+		return error_set(err, ERROR_USAGE, "%s: the content of revision %s is the current one's", certificate->name, text);
 	return result < 0 ? error_wrap(err, "revision %s", text) : 0;
 }
 

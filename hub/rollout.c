@@ -478,13 +478,19 @@ static void take_probes(struct rollout_agent *a, const struct message *m, int64_
 	a->probed = a->looked = now;
 }
 
-/* The first endpoint of the last probes that does not show the desired certificate; NULL when all that run do. */
+/* An endpoint of the last probes that does not show the desired certificate, one that serves another before one that is silent; NULL when
+ * all that run do. */
 static const struct message_probe *find_bad_probe(const struct rollout_agent *a)
 {
-	for (size_t i = 0; i < a->probe_count; i++)
-		if (!a->probes[i].match && !a->probes[i].stopped)
+	const struct message_probe *silent = NULL;
+	for (size_t i = 0; i < a->probe_count; i++) {
+		if (a->probes[i].match || a->probes[i].stopped)
+			continue;
+		if (a->probes[i].served)
 			return &a->probes[i];
-	return NULL;
+		silent = silent ? silent : &a->probes[i];
+	}
+	return silent;
 }
 
 /* Committed there: what do its probes say? */

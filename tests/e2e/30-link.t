@@ -3,11 +3,14 @@
 # command is a relay. Nothing outside a temporary directory is read or written.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::Bin;
 use Fcntl;
 use File::Temp qw(tempdir);
 use IO::Select;
 use IO::Socket::INET;
 use POSIX qw(:sys_wait_h);
+use Port qw(free_port);
 use Socket;
 use Test::More;
 use Time::HiRes qw(time);
@@ -39,11 +42,6 @@ sub key {
 	my ($name, $type) = @_;
 	system('ssh-keygen', '-q', '-t', $type, '-N', '', '-C', '', '-f', "$dir/$name") == 0 or die 'ssh-keygen';
 	return (split ' ', `ssh-keygen -l -f $dir/$name.pub`)[1];
-}
-
-sub free_port {
-	my $socket = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => 0) or die $!;
-	return $socket->sockport;
 }
 
 # Starts an sshd and waits for its word that it listens. Returns its pid and port.

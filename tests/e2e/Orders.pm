@@ -10,6 +10,7 @@ use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
+use Port qw(free_port);
 use Time::HiRes qw(time sleep);
 
 our @EXPORT = qw(write_file read_file openssl free_port start stop wait_for listens pebble pebble_end double orders finalized
@@ -61,11 +62,6 @@ openssl("x509 -req -in $top/api.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreate
 	"-extfile $top/api.ext -out $top/api.pem");
 
 # ---- processes ----
-
-sub free_port {
-	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1) or die $!;
-	return $socket->sockport;
-}
 
 sub start {
 	my ($what, @command) = @_;

@@ -15,6 +15,9 @@ use File::Temp qw(tempdir);
 use IO::Socket::INET;
 use JSON::PP;
 use POSIX qw(:sys_wait_h);
+use FindBin;
+use lib $FindBin::Bin;
+use Port qw(free_port);
 use Test::More;
 use Time::HiRes qw(time sleep);
 
@@ -77,11 +80,6 @@ sub fingerprint {
 	my ($self, $path) = @_;
 	my $der = `openssl x509 -in $path -outform der 2>>$self->{top}/openssl.log`;
 	return sha256_hex($der);
-}
-
-sub free_port {
-	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1) or die $!;
-	return $socket->sockport;
 }
 
 sub until {

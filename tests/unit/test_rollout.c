@@ -238,6 +238,27 @@ static void what_is_committed_is_verified_only_when_seen(void **state)
 	rollout_release(&f.r);
 }
 
+static void a_dead_port_does_not_hide_one_that_serves_something_else(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	for (int silent_first = 0; silent_first < 2; silent_first++) {
+		struct rollout_actions actions = {0};
+		auto_message struct message m = {.type = MESSAGE_PROBED, .revision = f.r.desired};
+		message_add_probe(&m)->served = !silent_first;
+		message_add_probe(&m)->served = silent_first;
+		f.a->state = ROLLOUT_VERIFIED;
+		rollout_answer(&f.r, f.a, &m, f.now, &actions);
+		rollout_actions_release(&actions);
+		assert_int_equal(f.a->state, ROLLOUT_FAILED);
+		assert_string_equal(f.a->step, "drift");
+	}
+	rollout_release(&f.r);
+}
+
 static void a_daemon_with_the_old_one_in_memory_is_activated_again(void **state)
 {
 	(void)state;
@@ -381,6 +402,7 @@ int main(void)
 		cmocka_unit_test(silence_after_an_offer_is_a_failure_with_backoff),
 		cmocka_unit_test(force_repeats_the_activation),
 		cmocka_unit_test(what_is_committed_is_verified_only_when_seen),
+		cmocka_unit_test(a_dead_port_does_not_hide_one_that_serves_something_else),
 		cmocka_unit_test(a_daemon_with_the_old_one_in_memory_is_activated_again),
 		cmocka_unit_test(a_failure_at_the_retry_does_not_lift_the_stop),
 		cmocka_unit_test(canaries_go_first_and_soak),
