@@ -1,15 +1,11 @@
 #include "hub/hold_command.h"
-#include "hub/config.h"
-#include "lib/ask.h"
+#include "hub/commands.h"
 #include "lib/config.h"
 #include "lib/mem.h"
 #include "lib/message.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum { HOLD_FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option hold_options[] = {
 	{"--for", "TIME", "how long, 1s to 7d, like 4h; then everything goes on by itself"},
@@ -28,21 +24,6 @@ static int read_time(const struct cli_line *line, int64_t *ret)
 	if (time && (!duration_parse(time, ret) || *ret < 1 || *ret > MESSAGE_HOLD_MAX))
 		return cli_fail(CLI_USAGE, "--for: \"%s\" is not a time from 1s to 7d, like 4h: a hold that is forgotten must end", time);
 	return CLI_DONE;
-}
-
-static char *control_path(const struct cli_line *line)
-{
-	if (cli_config_is_hidden(line))
-		return mem_strdup(HUB_RUN_DEFAULT "/control.sock");
-	auto_buf struct buf faults = BUF_INIT(HOLD_FAULTS_MAX);
-	struct hub_config *config = hub_config_load(line->config, &faults);
-	if (!config) {
-		fputs(buf_text(&faults), stderr);
-		return NULL;
-	}
-	char *path = mem_printf("%s/control.sock", config->run);
-	hub_config_free(config);
-	return path;
 }
 
 static void on_answer(const cJSON *answer, void *context)
@@ -88,20 +69,14 @@ static cJSON *new_request(const struct cli_line *line, int64_t seconds)
 
 int command_hold(const struct cli_line *line)
 {
-	struct error err;
 	int64_t seconds;
 	if (read_time(line, &seconds) != CLI_DONE)
 		return CLI_USAGE;
-	auto_free char *path = control_path(line);
-	if (!path)
-		return CLI_USAGE;
-	auto_json cJSON *request = new_request(line, seconds);
 	auto_json cJSON *all = cJSON_CreateObject();
 	cJSON_AddArrayToObject(all, "agents");
-	int exit_code = ask(path, request, NULL, on_answer, all, &err);
-	if (exit_code < 0)
-		return cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are you in the "
-			"group that may use it?", err.message);
+	int exit_code = command_ask(line, new_request(line, seconds), on_answer, all);
+	if (exit_code == CLI_UNREACHABLE || !json_get(all, "exit"))
+		return exit_code;
 	if (!cli_has(line, "--json")) {
 		show(all);
 		return exit_code;
