@@ -8,9 +8,11 @@ use IO::Socket::INET;
 
 our @EXPORT_OK = qw(free_port);
 my ($first, $size) = (10000 + 100 * ($$ % 200), 100);
-my $given = 0;
+my ($given, $owner) = (0, $$);
 
+# A child that was forked takes what the kernel gives: it knows not what its siblings have taken.
 sub free_port {
+	return IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1)->sockport if $$ != $owner;
 	for (1 .. $size) {
 		my $port = $first + $given++ % $size;
 		my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1) or next;

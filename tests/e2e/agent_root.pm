@@ -207,8 +207,8 @@ sub receive {
 	for (1 .. $count) {
 		my %i;
 		my @r;
-		($i{certificate}, @r[0 .. 7], @i{qw(digest fingerprint staged_fingerprint staged_digest not_before not_after seconds held)}, $rest)
-			= unpack 'N/a N8 H64 H64 H64 H64 Q> Q> N N a*', $rest;
+		($i{certificate}, @r[0 .. 7], @i{qw(digest fingerprint staged_fingerprint staged_digest second staged_second not_before not_after seconds held)}, $rest)
+			= unpack 'N/a N8 H64 H64 H64 H64 H64 H64 Q> Q> N N a*', $rest;
 		@i{qw(served high_water staged pending)} = map { revision(@r[2 * $_, 2 * $_ + 1]) } 0 .. 3;
 		$reply{inventory}{$i{certificate}} = \%i;
 	}
