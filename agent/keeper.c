@@ -294,9 +294,18 @@ void keeper_hold(struct keeper *k, uint32_t seconds)
 		log_event(LOG_LEVEL_NOTICE, "hold", "certificate=%s text=\"it has ended\"", k->certificate->name);
 }
 
+static void note_end_of_hold(struct keeper *k)
+{
+	if (!k->held_until_ms || keeper_held(k) > 0)
+		return;
+	k->held_until_ms = 0;
+	log_event(LOG_LEVEL_NOTICE, "hold", "certificate=%s text=\"its time is over\"", k->certificate->name);
+}
+
 int keeper_repair(struct keeper *k)
 {
 	struct error err;
+	note_end_of_hold(k);
 	/* What an undo is about is its own: it is due, or tried again soon. */
 	if (keeper_due(k) == 0 || k->undoing || keeper_held(k) > 0)
 		return 0;

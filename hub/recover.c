@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { RECOVER_EPOCHS_MAX = 1000 };
+
 /* What is known of one certificate. */
 struct loss {
 	struct rollout *rollout;
@@ -38,7 +40,9 @@ static int look(struct client *c, struct loss *l, struct error *err)
 	l->store = had > 0 ? current.revision : (struct revision){0, 0};
 	for (size_t i = 0; i < l->rollout->agent_count; i++) {
 		const struct rollout_agent *a = &l->rollout->agents[i];
-		l->ahead = l->ahead || a->state == ROLLOUT_AHEAD;
+		/* It may know another content under a number that it never served: then it refuses this hub's by its digest. */
+		l->ahead = l->ahead || a->state == ROLLOUT_AHEAD ||
+			(a->state == ROLLOUT_FAILED && strncmp(a->text, "digest:", strlen("digest:")) == 0);
 		if (revision_compare(a->high_water, l->agents) > 0) {
 			l->agents = a->high_water;
 			l->newest_agent = a->name;
@@ -91,10 +95,14 @@ static int publish_newest(struct client *c, const struct loss *l, const struct f
 	bool archive = !revision_is_placeholder(l->archive) && revision_compare(l->archive, l->agents) >= 0 &&
 		revision_compare(l->archive, l->store) >= 0;
 	bool store = !revision_is_placeholder(l->store) && revision_compare(l->store, l->agents) >= 0;
+	/* Of two of one number, the store's is the one that this hub made after it was restored. */
+	bool tie = archive && store && revision_compare(l->archive, l->store) == 0;
 	*err = (struct error){.kind = ERROR_NONE};
+	if (tie && publish_store(c, l, err) == 0)
+		return 1;
 	if (archive && files && publish_archive(c, l, files, err) == 0)
 		return 1;
-	if (store && publish_store(c, l, err) == 0)
+	if (store && !tie && publish_store(c, l, err) == 0)
 		return 1;
 	return err->kind == ERROR_NONE ? 0 : -1;
 }
@@ -128,6 +136,13 @@ static void recover(struct client *c, const struct files *files)
 		return;
 	}
 	struct revision top = newer(newer(l.agents, l.store), l.archive);
+	/* An agent that is damaged, or lies, must not use up the epochs of the others. */
+	if (top.epoch > l.store.epoch + RECOVER_EPOCHS_MAX) {
+		client_refuse(c, CLI_FAILED, "%s: %s claims epoch %u, which this hub (at %u) can hardly have had: nothing was changed. See what "
+			"is wrong there; certsync-agent status on that node shows what it has", c->certificate,
+			top.epoch == l.agents.epoch && l.newest_agent ? l.newest_agent : "the archive", top.epoch, l.store.epoch);
+		return;
+	}
 	if (store_begin_epoch(c->hub->store, c->certificate, top.epoch + 1, &err) < 0) {
 		client_refuse(c, CLI_FAILED, "%s", err.message);
 		return;
