@@ -89,9 +89,13 @@ static int archive(struct keeper *k, const struct set *s, struct error *err)
 	return set_write(k->install.archive, s, err);
 }
 
-static int remember_staged(struct keeper *k, const struct set *s, struct error *err)
+static int remember_staged(struct keeper *k, const struct set *s, bool no_return, struct error *err)
 {
 	struct journal before = k->journal;
+	int64_t now = clock_wall();
+	/* A revoked one is over for whoever asks later, also after a crash. */
+	if (no_return && k->journal.served.not_after > now)
+		k->journal.served.not_after = now;
 	if (!journal_entry_same(&k->journal.served, &s->entry))
 		k->journal.staged = s->entry;
 	k->journal.high_water = s->entry;
@@ -109,7 +113,7 @@ void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchor
 		refuse(k, reply, "verify", &err);
 		return;
 	}
-	if (archive(k, &s, &err) < 0 || remember_staged(k, &s, &err) < 0) {
+	if (archive(k, &s, &err) < 0 || remember_staged(k, &s, b->flags & BUNDLE_NO_RETURN, &err) < 0) {
 		refuse(k, reply, "stage", &err);
 		return;
 	}
@@ -288,7 +292,7 @@ static bool can_put_back(const struct keeper *k, struct error *err)
 		return false;
 	}
 	if (previous->not_after <= clock_wall()) {
-		error_set(err, ERROR_PERMANENT, "the predecessor has expired");
+		error_set(err, ERROR_PERMANENT, "the predecessor has expired, or was revoked");
 		return false;
 	}
 	return keeper_read(k, previous, &s, err) >= 0;

@@ -605,7 +605,18 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 	settle(hub, item, &actions);
 }
 
-static int seal_for(struct hub *hub, const struct rollout *r, const char *agent, struct buf *out, struct error *err)
+/* Agents before protocol 2 refuse a flag that they do not know. */
+static bool must_not_return(struct hub *hub, const struct rollout *r, const struct rollout_agent *a, const struct session *session)
+{
+	struct error ignored;
+	struct revoked how;
+	auto_manifest struct manifest m = {0};
+	return session_protocol(session) >= 2 && store_manifest(hub->store, r->certificate, a->served, &m, &ignored) > 0 &&
+		revoked_find(hub->store, r->certificate, m.fingerprint, &how);
+}
+
+static int seal_for(struct hub *hub, const struct rollout *r, const char *agent, uint16_t more_flags, struct buf *out,
+	struct error *err)
 {
 	struct enrolment enrolment;
 	auto_bundle struct bundle b = {.revision = r->desired};
@@ -619,7 +630,7 @@ static int seal_for(struct hub *hub, const struct rollout *r, const char *agent,
 	if (store_load(hub->store, r->certificate, r->desired, b.pairs, &b.pair_count, &manifest, err) < 0)
 		return -1;
 	snprintf(b.certificate, sizeof(b.certificate), "%s", r->certificate);
-	b.flags = manifest.flags;
+	b.flags = manifest.flags | more_flags;
 	return bundle_seal(&b, enrolment.seal, hub->sign_private, out, err);
 }
 
@@ -638,7 +649,8 @@ void fleet_fetch(struct hub *hub, struct session *session, const struct message 
 	}
 	auto_buf struct buf bundle = BUF_INIT(BUNDLE_MAX);
 	a->fetched = true;
-	if (seal_for(hub, &item->rollout, agent, &bundle, &err) == 0) {
+	uint16_t more = must_not_return(hub, &item->rollout, a, session) ? BUNDLE_NO_RETURN : 0;
+	if (seal_for(hub, &item->rollout, agent, more, &bundle, &err) == 0) {
 		session_send_bundle(session, bundle.data, bundle.len);
 		return;
 	}

@@ -158,6 +158,21 @@ subtest 'the first revision is never undone to the placeholder' => sub {
 	stop($node, 'TERM');
 };
 
+subtest 'a revoked predecessor is not put back, not even after a kill' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	ok(stage($node, '1.2', $b, flags => 4)->{ok}, 'the bundle says that the old one was revoked');
+	restart($node);
+	connect_tool($node) or die 'no socket';
+	ok(ask($node, 'activate', '1.2')->{ok}, 'activated');
+	my $reply = ask($node, 'undo', '1.2');
+	ok(!$reply->{ok} && !$reply->{rolled_back}, 'an undo does not go back');
+	like($reply->{text}, qr/revoked.*new files stay/, 'and says why');
+	is(serves($node, $b), 'all', 'the new files stay');
+	is(inventory($node)->{served}, '1.2', 'and are what is served');
+	stop($node, 'TERM');
+};
+
 subtest 'a hook that fails, and one that is stopped' => sub {
 	my $node = node();
 	install($node, '1.1', $a);

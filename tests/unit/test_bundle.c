@@ -264,7 +264,7 @@ static void a_name_revision_or_flag_out_of_its_alphabet_is_refused(void **state)
 	static const struct {
 		size_t at;
 		uint8_t value;
-	} faults[] = {{6, 0x80}, {7, 4}, {40, 0x80}, {44, 0xff}, {88, '/'}, {88, '.'}, {88, 0}, {103, 'x'},
+	} faults[] = {{6, 0x80}, {7, 8}, {40, 0x80}, {44, 0xff}, {88, '/'}, {88, '.'}, {88, 0}, {103, 'x'},
 		{343, 'x'}, {90, 'A'}};
 	for (size_t i = 0; i < COUNT(faults); i++) {
 		auto_buf struct buf b = sealed(1);
