@@ -150,10 +150,16 @@ demo-stop:
 test: deps
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
-# Two stories at a time: most of their time is waiting for servers.
-JOBS ?= 2
+# Two stories at a time, since most of their time is waiting for servers: those on the topology, of which there is one, and the others.
+TOPOLOGY_STORIES := $(wildcard tests/e2e/6*.t)
+.PHONY: e2e-topology e2e-others
+e2e-topology e2e-others: export CERTSYNC_BIN := $(abspath $(B))/bin
+e2e-topology:
+	prove --timer $(TOPOLOGY_STORIES)
+e2e-others:
+	prove --timer $(filter-out $(TOPOLOGY_STORIES),$(wildcard tests/e2e/*.t))
 e2e: all $(TOOLS) $(B)/tests/fault_at.so
-	CERTSYNC_BIN='$(abspath $(B))/bin' prove --timer -j $(JOBS) tests/e2e
+	$(MAKE) --no-print-directory -j 2 --output-sync=target e2e-topology e2e-others
 
 install: all
 	install -d $(DESTDIR)$(LIBEXEC)/hooks $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
