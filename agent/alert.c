@@ -22,7 +22,8 @@
 
 enum {
 	ALERT_ROUND = 30,    /* seconds between rounds */
-	ALERT_FIRST = 5,     /* after the start: a hub that is there has been reached by then */
+	ALERT_FIRST = 5,     /* after the start */
+	ALERT_GRACE = 60,    /* after the start, for the first connection of a node that was off */
 	ALERT_DEADLINE = 60, /* for the executable */
 	ALERT_CONTACT = 600, /* how stale the moment of the last contact may be on disk */
 	ALERT_BACKOFF_MIN = 60,
@@ -35,6 +36,7 @@ struct alerts {
 	struct site *site;
 	struct condition_book book;
 	cJSON *queue;    /* owned: messages that are not delivered, the oldest first */
+	int64_t opened;  /* monotonic seconds */
 	int64_t contact; /* wall clock: when a hub was there; never 0 */
 	int64_t saved_contact;
 	uint32_t failures;
@@ -203,6 +205,14 @@ static void run_next(struct alerts *a)
 
 /* ---- rounds ---- */
 
+static bool is_known_away(const struct alerts *a)
+{
+	for (size_t i = 0; i < a->book.count; i++)
+		if (a->book.entries[i].kind == CONDITION_AWAY)
+			return true;
+	return false;
+}
+
 static void collect_hub(struct alerts *a, int64_t now, struct conditions *out)
 {
 	char since[CLOCK_TEXT_MAX];
@@ -211,7 +221,10 @@ static void collect_hub(struct alerts *a, int64_t now, struct conditions *out)
 	if (session_is_ready(a->site->session))
 		a->contact = now;
 	a->contact = a->contact > now ? now : a->contact;
-	if (now - a->contact > a->site->config->alert.hub_away)
+	int64_t away = a->site->config->alert.hub_away, grace = away < ALERT_GRACE ? away : ALERT_GRACE;
+	if (seconds() < a->opened + grace && !is_known_away(a))
+		return;
+	if (now - a->contact > away)
 		conditions_add(out, CONDITION_AWAY, true, "hub",
 			"no hub was reached since %s%s%s; what is installed here stays, and is not renewed: "
 			"look after the hub, and the way to it",
@@ -306,6 +319,7 @@ struct alerts *agent_alert_open(struct site *site)
 		return NULL;
 	struct alerts *a = mem_alloc(sizeof(*a));
 	a->site = site;
+	a->opened = seconds();
 	a->queue = cJSON_CreateArray();
 	a->contact = a->saved_contact = clock_wall();
 	a->pidfd = -1;

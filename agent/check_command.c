@@ -83,9 +83,12 @@ static int expect_second(const struct job *j, struct check_host *host, struct er
 				continue;
 			return -1;
 		}
-		chain_fingerprint(chain.leaf, host->expected[1]);
-		if (memcmp(host->expected[1], host->expected[0], CHAIN_SHA256_SIZE) != 0)
-			host->expected_count = 2;
+		uint8_t print[CHAIN_SHA256_SIZE];
+		chain_fingerprint(chain.leaf, print);
+		if (memcmp(print, host->expected[0], sizeof(print)) == 0)
+			continue;
+		memcpy(host->expected[1], print, sizeof(print));
+		host->expected_count = 2;
 	}
 	return 0;
 }

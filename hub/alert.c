@@ -342,6 +342,7 @@ static void do_round(struct alert *a)
 	auto_conditions struct conditions seen = {0};
 	auto_notice struct condition_notice notice = {0};
 	const struct condition_policy p = policy(a);
+	a->opened = a->opened > now ? now : a->opened; /* the clock was set back: nothing is kept for longer than meant */
 	alert_collect(a->hub, &a->book, a->opened, now, &seen, &next);
 	collect_manifests(a, &seen);
 	collect_channels(a, &seen);

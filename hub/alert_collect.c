@@ -16,6 +16,7 @@
 #include <sys/statvfs.h>
 
 enum {
+	COLLECT_GRACE = 900,   /* seconds after a start, within which nobody is missed who was there before */
 	COLLECT_RECENT = 3600, /* seconds for which what happened once counts as a condition */
 	COLLECT_SKEW = 60,
 	COLLECT_DISK_PERCENT = 5,
@@ -209,20 +210,28 @@ static bool is_known(const struct collect *c, const char *agent)
 static void collect_away(struct collect *c, const struct hub_agent *a)
 {
 	char when[CLOCK_TEXT_MAX], allowed[CLOCK_TEXT_MAX];
-	int64_t seen = last_seen(c, a);
-	if (!seen)
+	int64_t seen = last_seen(c, a), grace = a->away_after < COLLECT_GRACE ? a->away_after : COLLECT_GRACE;
+	if (!seen) {
+		/* Nothing is known of the time before this start. */
+		if (c->now > c->from + a->away_after)
+			conditions_add(c->out, CONDITION_AWAY, true, a->name,
+				"it has never been seen: was it joined? certsync agent add %s takes its keys", a->name);
+		else
+			look_again(c, c->from + a->away_after + 1);
 		return;
-	/* Agents are given that time to come back to a hub that was restarted, whatever it last wrote down of
-	 * them. */
-	int64_t from = seen > c->from || is_known(c, a->name) ? seen : c->from;
-	if (c->now - from > a->away_after)
+	}
+	/* Agents are given a while to come back to a hub that was restarted, whatever it last wrote down of them. */
+	int64_t until = seen + a->away_after;
+	if (!is_known(c, a->name) && until < c->from + grace)
+		until = c->from + grace;
+	if (c->now > until)
 		conditions_add(c->out, CONDITION_AWAY, true, a->name,
 			"it was last seen %s; that is longer than its away_after of %s. Does its "
 			"machine run, and certsync-agent there? certsync-agent status says what it sees of "
 			"the hub",
 			clock_text(seen, when), clock_span(a->away_after * 1000, allowed));
 	else
-		look_again(c, from + a->away_after + 1);
+		look_again(c, until + 1);
 }
 
 static void collect_session(struct collect *c, const struct hub_agent *a, const struct session *s)
@@ -248,6 +257,25 @@ static void collect_agent(struct collect *c, const struct hub_agent *a)
 		collect_session(c, a, s);
 	else
 		collect_away(c, a);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), end_len = strlen(end);
+	return len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+/* What only a connected agent tells of: that it is gone does not mean that this is over. */
+static void keep_of_absent(struct collect *c, const struct hub_agent *a)
+{
+	auto_free char *behind = mem_printf(" %s", a->name);
+	for (size_t i = 0; i < c->book->count; i++) {
+		const struct condition_entry *e = &c->book->entries[i];
+		bool whole = e->kind == CONDITION_CLOCK || e->kind == CONDITION_CLONE;
+		bool behind_it = e->kind == CONDITION_ROLLOUT || e->kind == CONDITION_UNREACHABLE;
+		if ((whole && strcmp(e->subject, a->name) == 0) || (behind_it && ends_with(e->subject, behind)))
+			conditions_add(c->out, e->kind, e->critical, e->subject, "%s", e->text);
+	}
 }
 
 /* ---- the hub itself ---- */
@@ -300,6 +328,9 @@ void alert_collect(struct hub *hub, const struct condition_book *book, int64_t f
 		collect_agent(&c, &hub->config->agents[i]);
 	standing_conditions(hub, out);
 	collect_store(&c);
+	for (size_t i = 0; i < hub->config->agent_count; i++)
+		if (!session_find(hub, hub->config->agents[i].name))
+			keep_of_absent(&c, &hub->config->agents[i]);
 	*ret_next = c.next;
 }
 

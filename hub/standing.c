@@ -45,7 +45,8 @@ struct standing {
 	size_t count;
 	struct event *timer;
 	struct errand *errand; /* NULL: no round is under way */
-	char trouble[ERROR_MESSAGE_MAX]; /* the worker's last word, when it failed */
+	char said[ERROR_MESSAGE_MAX];    /* by the worker of the round under way, should it fail */
+	char trouble[ERROR_MESSAGE_MAX]; /* why the last round failed as a whole; "": it did not */
 };
 
 static int64_t seconds(void)
@@ -229,7 +230,7 @@ static void on_message(const char *event, const cJSON *message, void *context)
 	uint32_t id;
 	int64_t now = clock_wall();
 	if (strcmp(event, "failed") == 0) {
-		snprintf(s->trouble, sizeof(s->trouble), "%s", json_text(message, "text"));
+		snprintf(s->said, sizeof(s->said), "%s", json_text(message, "text"));
 		return;
 	}
 	const cJSON *check = json_object(message, "check", &err);
@@ -243,8 +244,11 @@ static void on_ended(const struct error *err, void *context)
 	struct standing *s = context;
 	bool ok = err->kind == ERROR_NONE;
 	s->errand = NULL;
-	if (!ok)
-		log_event(LOG_LEVEL_ERROR, "check", "error=\"%s\"", s->trouble[0] ? s->trouble : err->message);
+	if (!ok) {
+		snprintf(s->trouble, sizeof(s->trouble), "%s", s->said[0] ? s->said : err->message);
+		log_event(LOG_LEVEL_ERROR, "check", "error=\"%s\"", s->trouble);
+	}
+	s->said[0] = '\0';
 	for (size_t i = 0; i < s->count; i++) {
 		struct place *p = &s->places[i];
 		if (!p->asked)
@@ -258,8 +262,8 @@ static void on_ended(const struct error *err, void *context)
 	if (ok) {
 		s->trouble[0] = '\0';
 		save(s);
-		alert_soon(s->hub);
 	}
+	alert_soon(s->hub);
 	plan(s);
 }
 
@@ -388,6 +392,9 @@ void standing_conditions(const struct hub *hub, struct conditions *out)
 		{"unreachable", CONDITION_UNREACHABLE},
 	};
 	const struct standing *s = hub->standing;
+	if (s && s->trouble[0])
+		conditions_add(out, CONDITION_UNREACHABLE, true, "all endpoints",
+			"they cannot be checked: %s; what is shown of them is old", s->trouble);
 	for (size_t i = 0; s && i < s->count; i++) {
 		for (size_t k = 0; k < s->places[i].row_count; k++) {
 			const cJSON *check = s->places[i].rows[k].check;

@@ -103,6 +103,33 @@ like($text, qr/^endpoints: 1 of 2 ok$/m, 'status counts it');
 my @changes = $story->log('hub') =~ /event=check name=\Q$name\E endpoint=\S+ state=(\w+)/g;
 is_deeply(\@changes, ['mismatch', 'unreachable', 'ok'], 'the log has a line for each change, and none for what stays') or diag($story->log('hub'));
 
+# ---- nothing can be checked, and an agent that goes ----
+
+sub holds {
+	my ($pattern) = @_;
+	my $all = eval { decode_json(($story->certsync('alert', 'list', '--json'))[1]) } or return 0;
+	return scalar grep { "$_->{subject}: $_->{text}" =~ $pattern } @{$all->{conditions}};
+}
+my $dead = Story::free_port();
+$story->stop('here');
+$story->agent_conf('here', services => qq(service "nothing" { probe = {"127.0.0.1:$dead/tls"} }));
+$story->start_agent('here');
+ok($story->until('inside', sub { holds(qr/:$dead.*seen from inside by here/) }, 40), 'what an agent sees from inside is a condition')
+	or diag(($story->certsync('alert', 'list'))[1]);
+$story->stop('here');
+ok($story->until('gone', sub { !$story->state_of('here')->{connected} }), 'the agent goes');
+rename "$top/ca.pem", "$top/ca.away" or die $!;
+Story::write_file("$top/ca.pem", "no certificate\n");
+ok($story->until('blind', sub { holds(qr/all endpoints: they cannot be checked: .*ca\.pem/) }, 40), 'checks that fail as a whole are a condition, with the reason')
+	or diag(($story->certsync('alert', 'list'))[1], $story->log('hub'));
+ok(holds(qr/:$dead.*seen from inside by here/), 'what was seen from inside is not over because the agent has gone');
+rename "$top/ca.away", "$top/ca.pem" or die $!;
+ok($story->until('seeing', sub { !holds(qr/all endpoints/) }, 80), 'and it is over when they can be checked again');
+$story->agent_conf('here');
+$story->start_agent('here');
+ok($story->until_state('here', 'verified'), 'the agent is back');
+ok($story->until('over', sub { !holds(qr/seen from inside/) }), 'and says that the other is over, too');
+
 # ---- the worker dies ----
 
 # A server that accepts and says nothing keeps the worker waiting, so that it can be met.
