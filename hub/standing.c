@@ -24,6 +24,7 @@ enum {
 /* One address and port of an endpoint. */
 struct row {
 	cJSON *check;   /* owned: what check_json said */
+	cJSON *before;  /* owned: of one that is not reached, what was wrong with what it served last; NULL: nothing */
 	int64_t since;  /* wall clock: when its verdict began */
 	int64_t checked;
 };
@@ -65,8 +66,10 @@ static int64_t jittered(int64_t interval)
 
 static void rows_free(struct row **rows, size_t *count)
 {
-	for (size_t i = 0; i < *count; i++)
+	for (size_t i = 0; i < *count; i++) {
 		cJSON_Delete((*rows)[i].check);
+		cJSON_Delete((*rows)[i].before);
+	}
 	free(*rows);
 	*rows = NULL;
 	*count = 0;
@@ -86,6 +89,8 @@ static cJSON *row_encode(const struct place *p, const struct row *row)
 	cJSON_AddStringToObject(o, "certificate", certificate_of(p));
 	cJSON_AddNumberToObject(o, "since", (double)row->since);
 	cJSON_AddNumberToObject(o, "checked", (double)row->checked);
+	if (row->before)
+		cJSON_AddItemToObject(o, "before", cJSON_Duplicate(row->before, true));
 	return o;
 }
 
@@ -115,7 +120,7 @@ static void save(struct standing *s)
 static void add_row(struct row **rows, size_t *count, cJSON *check, int64_t since, int64_t checked)
 {
 	*rows = mem_grow(*rows, *count + 1, sizeof(**rows));
-	(*rows)[(*count)++] = (struct row){check, since, checked};
+	(*rows)[(*count)++] = (struct row){.check = check, .since = since, .checked = checked};
 }
 
 static bool asks_for(const struct hub_endpoint *e, const char *endpoint)
@@ -151,7 +156,9 @@ static void restore_row(struct standing *s, const cJSON *check)
 			static const char *const ours[] = {"name", "certificate", "since", "checked"};
 			cJSON_DeleteItemFromObjectCaseSensitive(copy, ours[k]);
 		}
+		cJSON *before = cJSON_DetachItemFromObjectCaseSensitive(copy, "before");
 		add_row(&s->places[i].rows, &s->places[i].row_count, copy, since, checked);
+		s->places[i].rows[s->places[i].row_count - 1].before = before;
 		return;
 	}
 }
@@ -206,12 +213,29 @@ static void log_row(const struct place *p, const struct row *row)
 		json_text(row->check, "endpoint"), json_text(row->check, "verdict"), json_text(row->check, "reason"));
 }
 
+static bool has_verdict(const struct row *row, const char *verdict)
+{
+	return strcmp(json_text(row->check, "verdict"), verdict) == 0;
+}
+
+/* That it cannot be seen for a moment does not make right what was wrong. */
+static void keep_before(struct row *row, const struct row *before)
+{
+	if (!before || !has_verdict(row, "unreachable"))
+		return;
+	if (has_verdict(before, "mismatch") || has_verdict(before, "untrusted"))
+		row->before = cJSON_Duplicate(before->check, true);
+	else if (before->before)
+		row->before = cJSON_Duplicate(before->before, true);
+}
+
 /* What is new replaces what was seen before; a verdict that stays keeps when it began. */
 static void take_fresh(struct place *p)
 {
 	for (size_t i = 0; i < p->fresh_count; i++) {
 		struct row *row = &p->fresh[i];
 		const struct row *before = find_row(p, row);
+		keep_before(row, before);
 		if (before && strcmp(json_text(before->check, "verdict"), json_text(row->check, "verdict")) == 0)
 			row->since = before->since < row->since ? before->since : row->since;
 		else if (before || strcmp(json_text(row->check, "verdict"), "ok") != 0)
@@ -380,7 +404,7 @@ static void say(const struct hub *hub, const struct place *p, enum condition_kin
 		both ? both : "", json_text(check, "advice"));
 }
 
-void standing_conditions(const struct hub *hub, struct conditions *out)
+static void tell_row(const struct hub *hub, const struct place *p, const cJSON *check, struct conditions *out)
 {
 	static const struct {
 		const char *verdict;
@@ -391,17 +415,24 @@ void standing_conditions(const struct hub *hub, struct conditions *out)
 		{"untrusted", CONDITION_UNTRUSTED},
 		{"unreachable", CONDITION_UNREACHABLE},
 	};
+	auto_free char *subject = mem_printf("%s %s", p->endpoint->name, json_text(check, "endpoint"));
+	for (size_t n = 0; n < COUNT(kinds); n++)
+		if (strcmp(json_text(check, "verdict"), kinds[n].verdict) == 0)
+			say(hub, p, kinds[n].kind, subject, check, out);
+}
+
+void standing_conditions(const struct hub *hub, struct conditions *out)
+{
 	const struct standing *s = hub->standing;
 	if (s && s->trouble[0])
 		conditions_add(out, CONDITION_UNREACHABLE, true, "all endpoints",
 			"they cannot be checked: %s; what is shown of them is old", s->trouble);
 	for (size_t i = 0; s && i < s->count; i++) {
-		for (size_t k = 0; k < s->places[i].row_count; k++) {
-			const cJSON *check = s->places[i].rows[k].check;
-			auto_free char *subject = mem_printf("%s %s", s->places[i].endpoint->name, json_text(check, "endpoint"));
-			for (size_t n = 0; n < COUNT(kinds); n++)
-				if (strcmp(json_text(check, "verdict"), kinds[n].verdict) == 0)
-					say(hub, &s->places[i], kinds[n].kind, subject, check, out);
+		const struct place *p = &s->places[i];
+		for (size_t k = 0; k < p->row_count; k++) {
+			tell_row(hub, p, p->rows[k].check, out);
+			if (p->rows[k].before)
+				tell_row(hub, p, p->rows[k].before, out);
 		}
 	}
 }

@@ -34,6 +34,14 @@ sub seen {
 }
 my $here = qr/:$port\b/;
 
+# Whether a condition holds, by its kind, subject and text.
+sub holds {
+	my ($pattern) = @_;
+	my $all = eval { decode_json(($story->certsync('alert', 'list', '--json'))[1]) } or return 0;
+	return scalar grep { "$_->{kind} $_->{subject}: $_->{text}" =~ $pattern } @{$all->{conditions}};
+}
+
+
 # A rollout that arrives makes the hub look within seconds.
 sub look { is(($story->certsync('push', '--force', '--json'))[0], 0, 'an agent is verified anew') }
 
@@ -95,6 +103,8 @@ is(seen($here)->{since}, $since, 'what stays wrong keeps its beginning');
 $story->stop('server', 'KILL');
 $row = becomes('unreachable', 'a server that is gone is unreachable');
 cmp_ok($row->{since}, '>', $since, 'from now on');
+ok($story->until('unreachable', sub { holds(qr/^unreachable .*:$port/) }), 'which is a condition');
+ok(holds(qr/^mismatch .*:$port/), 'the mismatch is not over because nobody can see it');
 serve('new');
 look();
 $row = becomes('ok', 'a server that is back is ok');
@@ -105,11 +115,6 @@ is_deeply(\@changes, ['mismatch', 'unreachable', 'ok'], 'the log has a line for 
 
 # ---- nothing can be checked, and an agent that goes ----
 
-sub holds {
-	my ($pattern) = @_;
-	my $all = eval { decode_json(($story->certsync('alert', 'list', '--json'))[1]) } or return 0;
-	return scalar grep { "$_->{subject}: $_->{text}" =~ $pattern } @{$all->{conditions}};
-}
 my $dead = Story::free_port();
 $story->stop('here');
 $story->agent_conf('here', services => qq(service "nothing" { probe = {"127.0.0.1:$dead/tls"} }));
@@ -125,6 +130,7 @@ ok($story->until('blind', sub { holds(qr/all endpoints: they cannot be checked: 
 ok(holds(qr/:$dead.*seen from inside by here/), 'what was seen from inside is not over because the agent has gone');
 rename "$top/ca.away", "$top/ca.pem" or die $!;
 ok($story->until('seeing', sub { !holds(qr/all endpoints/) }, 80), 'and it is over when they can be checked again');
+ok($story->until('over', sub { !holds(qr/^(mismatch|unreachable) .*:$port/) }), 'as is the mismatch, since the server is back') or diag(($story->certsync('alert', 'list'))[1]);
 $story->agent_conf('here');
 $story->start_agent('here');
 ok($story->until_state('here', 'verified'), 'the agent is back');
