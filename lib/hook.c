@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
@@ -159,6 +159,18 @@ static int run_to_end(struct run *r, const struct hook_call *call, struct hook_r
 	return reaped < 0 ? -1 : error_set(err, ERROR_RETRY, "%s", proc_status_text(status));
 }
 
+/* It has gone already, being nobody's child to wait for; or there is no descriptor left to watch it by. */
+static int fail_unwatched(struct run *r, int why, struct hook_result *ret, struct error *err)
+{
+	int status;
+	if (why != ESRCH)
+		kill(-r->pid, SIGKILL);
+	int reaped = reap(r, &status, err);
+	tell_output(r, ret->output);
+	ret->end = HOOK_KILLED;
+	return reaped < 0 ? -1 : error_set(err, ERROR_RETRY, "killed, since it cannot be watched: %s", strerror(why));
+}
+
 static bool must_stop(int stop_fd)
 {
 	struct pollfd fd = {.fd = stop_fd, .events = POLLIN};
@@ -185,10 +197,9 @@ int hook_run(const struct hook_call *call, struct hook_result *ret, struct error
 	int result = -1;
 	if (r.pid >= 0) {
 		r.pidfd = pidfd_open(r.pid, 0);
-		if (r.pidfd < 0)
-			abort();
-		result = run_to_end(&r, call, ret, err);
-		close(r.pidfd);
+		result = r.pidfd < 0 ? fail_unwatched(&r, errno, ret, err) : run_to_end(&r, call, ret, err);
+		if (r.pidfd >= 0)
+			close(r.pidfd);
 	}
 	if (r.output >= 0)
 		close(r.output);
