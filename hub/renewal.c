@@ -498,7 +498,8 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (is_running(r))
 		return;
-	if (due(r, clock_wall()) > clock_wall() || is_held(r, false))
+	/* A revoked one is of no use: no limit of ours is worth serving it. */
+	if (due(r, clock_wall()) > clock_wall() || (!r->revoked && is_held(r, false)))
 		wake_later(r);
 	else
 		start(r);

@@ -57,7 +57,9 @@ int revoked_find(struct store *store, const char *certificate, const uint8_t lea
 		return 0;
 	auto_json cJSON *o = found > 0 ? json_parse(text.data, text.len, &damaged) : NULL;
 	const char *reason = o ? json_string(o, "reason", REVOKED_REASON_MAX - 1, &damaged) : NULL;
-	if (reason && json_i64(o, "at", &ret->at, &damaged) == 0)
+	if (o && json_i64(o, "at", &ret->at, &damaged) < 0)
+		ret->at = 0; /* not known; the reason counts all the same */
+	if (reason)
 		snprintf(ret->reason, sizeof(ret->reason), "%s", reason);
 	return 1;
 }

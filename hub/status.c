@@ -211,13 +211,14 @@ static void add_drift(const struct rollout_agent *a, cJSON *o)
 	cJSON_AddStringToObject(o, "drift", a->drift);
 }
 
-/* The certificate that it serves is over before its hold is, or nearly so, and the renewal waits for that: nobody must overlook it. */
+/* The certificate that it serves is over before its hold is, or nearly so and the renewal is there: nobody must overlook it. */
 static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a)
 {
 	int64_t life = a->served_not_after - a->served_not_before, soon = clock_wall() + life / 6;
-	if (!a->held_until || !a->served_not_after || revision_compare(a->served, r->desired) == 0)
+	if (!a->held_until || !a->served_not_after)
 		return false;
-	return a->served_not_after < a->held_until || a->served_not_after < soon;
+	return a->served_not_after < a->held_until ||
+		(revision_compare(a->served, r->desired) != 0 && a->served_not_after < soon);
 }
 
 /* What it waits for, and what that endangers. */

@@ -76,7 +76,8 @@ sub section {
 	my $preflight = $wish{preflight} // 'require';
 	my $acme = $ca->section =~ s/agree_tos/contact = {"$contact"} agree_tos/r;
 	return qq(resolvers = {"127.0.0.1:8053"}\n$acme)
-		. qq(certificate "$name" { acme = "pebble" preflight = "$preflight" renew_before = "1d" }\n);
+		. qq(certificate "$name" { acme = "pebble" preflight = "$preflight" renew_before = "1d" )
+		. ($wish{reuse_key} ? 'reuse_key = true ' : '') . "}\n";
 }
 
 # .11 is the door that leads to the hub; .12 another web server; .13 nobody; .14 sends on to TLS; .15 to where no CA goes.
@@ -213,6 +214,25 @@ subtest 'the order that the authority would refuse is not made, and says until w
 	is(($story->certsync('renew'))[0], 1, 'changes nothing');
 	($exit, $text) = $story->certsync('renew', '--force');
 	is($exit, 0, 'force does') or diag $text;
+};
+
+subtest 'a key that is somebody else\'s too is not used again, though the hub was killed before it could note that' => sub {
+	ok(reload($story, section(reuse_key => 1)), 'renewals keep the key');
+	is(($story->certsync('renew', '--force'))[0], 0, 'a renewal') or diag $story->log('hub');
+	my $first = certificate($story)->{revision};
+	my $key = file($story, "$first/privkey.pem");
+	is(($story->certsync('renew', '--force'))[0], 0, 'another');
+	my $second = certificate($story)->{revision};
+	is(file($story, "$second/privkey.pem"), $key, 'has the same key');
+	$story->stop('hub');
+	my $leaf = $story->fingerprint("$top/hub/certificates/$name/$second/fullchain.pem");
+	mkdir "$top/hub/records/revoked/$name", 0700;
+	Story::write_file("$top/hub/records/revoked/$name/$leaf.json", '{"reason":"keyCompromise","at":' . int(time) . '}', 0600);
+	ok(restart($story), 'what a kill leaves right after the authority has answered');
+	ok($story->until('a replacement', sub { (certificate($story)->{revision} // $second) ne $second }, 30),
+		'it is replaced at once, whatever was issued this week') or diag $story->log('hub');
+	isnt(file($story, certificate($story)->{revision} . '/privkey.pem'), $key, 'with another key');
+	reload($story, section());
 };
 
 subtest 'an account ends' => sub {

@@ -92,7 +92,6 @@ ok($story->until('repair', sub { index(Story::read_file($own), 'mine') < 0 }), '
 
 # What expires meanwhile must not be overlooked.
 $story->certsync('hold', 'here', '--for', '7d');
-$story->pair('short', days => 26);
 is($story->state_of('here')->{danger}, '', 'no danger while the certificate outlives the hold');
 $story->certsync('hold', 'here', '--for', '2s');
 ok($story->until('end', sub { $story->state_of('here')->{state} eq 'verified' }), 'a hold ends by itself');
@@ -140,6 +139,22 @@ $socket->syswrite(frame('{"type":"ping"}'));
 like(next_message(), qr/"pong"/, 'it is not sent what it would not know');
 close $socket;
 alarm 0;
+
+# ---- what expires during a hold ----
+
+my $brief = Story->new;
+ok($brief->hub, 'another hub') or BAIL_OUT($brief->log('hub'));
+$brief->pair('brief', days => 3);
+$brief->import('brief');
+$brief->agent('here');
+ok($brief->until_state('here', 'verified'), 'its agent serves what ends in three days');
+is(($brief->certsync('hold', 'here', '--for', '1h'))[0], 0, 'a short hold');
+is($brief->state_of('here')->{danger}, '', 'is no danger');
+($exit, $text) = $brief->certsync('hold', 'here', '--for', '7d');
+like($text, qr/DANGER/, 'a hold that outlives it is');
+isnt($brief->state_of('here')->{danger}, '', 'and stays one in the JSON');
+like(($brief->certsync('status'))[1], qr/DANGER: here is held/, 'and in the table');
+$brief->ends_clean;
 
 $story->ends_clean;
 done_testing;
