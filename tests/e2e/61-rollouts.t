@@ -20,16 +20,16 @@ done
 # ---- the sampler ----
 
 sampling() {
-	node_do client rm -f /tmp/sampled
-	node_do client /usr/local/bin/sampler_tool -o /tmp/sampled "${watched[@]}" &
+	node_do client rm -f /run/sampled
+	node_do client /usr/local/bin/sampler_tool -o /run/sampled "${watched[@]}" &
 	sampler=$!
-	wait_until 60 "the sampler to see every endpoint" node_do client test -e /tmp/sampled
+	wait_until 60 "the sampler to see every endpoint" node_do client test -e /run/sampled
 }
 
 stop_sampling() {
 	node_do client pkill -TERM -x sampler_tool
 	wait "$sampler"
-	sampled=$(node_do client cat /tmp/sampled)
+	sampled=$(node_do client cat /run/sampled)
 }
 
 field() {

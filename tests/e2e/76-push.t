@@ -10,6 +10,9 @@ use JSON::PP;
 use POSIX qw(mkfifo);
 use Test::More;
 
+# What waits for a command that does not end is a failure, too.
+$SIG{ALRM} = sub { die "this story takes too long\n" };
+alarm 120;
 my $story = Story->new;
 my $top = $story->top;
 my ($exit, $text);
@@ -55,7 +58,7 @@ sub background {
 	open STDIN, '<', '/dev/null' or die $!;
 	if ($term) {
 		open STDOUT, '>', '/dev/null' or die $!;
-		exec 'script', '-qefc', $command, "$top/$file";
+		exec 'script', '-qefc', "exec $command", "$top/$file"; # whatever the shell, script's child is the command
 	}
 	open STDOUT, '>', "$top/$file" or die $!;
 	open STDERR, '>&', \*STDOUT or die $!;
