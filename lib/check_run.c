@@ -3,11 +3,16 @@
 #include "lib/mem.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 /* ---- what to look at ---- */
 
@@ -152,22 +157,32 @@ struct questions {
 	size_t count;
 };
 
-static void await_names(struct questions *q, int timeout_ms)
+static void on_answered(union sigval all)
 {
-	int64_t deadline = clock_monotonic_ms() + timeout_ms;
-	for (;;) {
-		size_t open = 0;
-		for (size_t i = 0; i < q->count; i++)
-			open += gai_error(&q->all[i]) == EAI_INPROGRESS;
-		int64_t left = deadline - clock_monotonic_ms();
-		if (!open || left <= 0)
-			return;
-		struct timespec wait = {.tv_sec = (time_t)(left / 1000), .tv_nsec = (long)(left % 1000 * 1000000)};
-		gai_suspend((const struct gaicb *const *)q->list, (int)q->count, &wait);
-		for (size_t i = 0; i < q->count; i++) /* what is answered is not waited for again */
-			if (q->list[i] && gai_error(q->list[i]) != EAI_INPROGRESS)
-				q->list[i] = NULL;
-	}
+	uint64_t one = 1;
+	if (write(all.sival_int, &one, sizeof(one)) < 0)
+		return; /* the deadline ends the wait */
+}
+
+/*
+ * By a notification of the resolver's own thread, not by gai_suspend(3): glibc 2.36 leaves a request's thread a pointer into
+ * the stack of a gai_suspend that has returned, where another of its requests was answered at the same moment.
+ */
+static int ask_all(struct questions *q, int timeout_ms)
+{
+	int answered = eventfd(0, EFD_CLOEXEC);
+	if (answered < 0)
+		return EAI_SYSTEM;
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_value.sival_int = answered,
+		.sigev_notify_function = on_answered};
+	int failed = getaddrinfo_a(GAI_NOWAIT, q->list, (int)q->count, &event);
+	struct pollfd wait = {.fd = answered, .events = POLLIN};
+	int64_t deadline = clock_monotonic_ms() + timeout_ms, left = timeout_ms;
+	while (!failed && left > 0 && poll(&wait, 1, (int)left) < 0 && errno == EINTR)
+		left = deadline - clock_monotonic_ms();
+	if (failed || wait.revents)
+		close(answered);
+	return failed;
 }
 
 static void take_name(struct check_run *run, struct questions *q, size_t i, int failed)
@@ -201,9 +216,7 @@ static void ask_names(struct check_run *run)
 	}
 	if (!q.count)
 		return;
-	int failed = getaddrinfo_a(GAI_NOWAIT, q.list, (int)q.count, NULL);
-	if (!failed)
-		await_names(&q, run->timeout_ms);
+	int failed = ask_all(&q, run->timeout_ms);
 	for (size_t i = 0; i < q.count; i++)
 		take_name(run, &q, i, failed);
 }
