@@ -155,16 +155,24 @@ struct content {
 	char *leaf_pem; /* owned */
 };
 
-/* A master that reloads keeps SIGUSR2 blocked until it has read its files. Its next worker, which has perhaps read
- * the old ones already, would not know what is told to this one. */
-static bool is_reloading(const struct instance *i)
+static bool has_signal(const char *status, const char *field, int number)
+{
+	const char *mask = strstr(status, field);
+	return mask && (strtoull(mask + strlen(field), NULL, 16) >> (number - 1) & 1);
+}
+
+/*
+ * A master that starts has no handler for SIGUSR2 yet, which would end it; one that reloads keeps it blocked until it
+ * has read its files. Its next worker, which has perhaps read the old ones already, would not know what is told to this
+ * one.
+ */
+static bool is_reading(const struct instance *i)
 {
 	char text[4096];
 	auto_close int fd = openat(i->proc, "status", O_RDONLY | O_CLOEXEC);
 	ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	text[len < 0 ? 0 : len] = '\0';
-	const char *blocked = strstr(text, "\nSigBlk:");
-	return i->master && blocked && (strtoull(blocked + 8, NULL, 16) >> (SIGUSR2 - 1) & 1);
+	return i->master && len > 0 && (has_signal(text, "\nSigBlk:", SIGUSR2) || !has_signal(text, "\nSigCgt:", SIGUSR2));
 }
 
 /* Over the runtime API alone. -1: a reload is needed, the reason in `err`. */
@@ -172,7 +180,7 @@ static int update(const struct instance *i, const struct content *content, struc
 {
 	char socket_path[INSTANCE_SOCKET_PATH_MAX];
 	auto_buf struct buf listing = BUF_INIT(RUNTIME_LISTING_MAX);
-	if (is_reloading(i))
+	if (is_reading(i))
 		return error_set(err, ERROR_RETRY, "process %d is reading its files just now", (int)i->pid);
 	instance_socket(i, socket_path);
 	auto_close int locked = lock(content->directory, err);
@@ -199,9 +207,14 @@ static int reload(const struct instance *i, const struct error *reason)
 {
 	printf("haproxy: %s: reloading instead\n", reason->message);
 	fflush(stdout);
-	/* It forgets a signal that comes while it reads, and there is nothing to wait for but its mask. */
-	for (int waited = 0; waited < RELOADING_MAX_MS && is_reloading(i); waited += RELOADING_STEP_MS)
+	/* It forgets a signal that comes while it reads, or dies of it, and there is nothing to wait for but its masks. */
+	for (int waited = 0; waited < RELOADING_MAX_MS && is_reading(i); waited += RELOADING_STEP_MS)
 		poll(NULL, 0, RELOADING_STEP_MS);
+	if (is_reading(i)) {
+		fprintf(stderr, "haproxy: process %d has read its files for %d s and takes no reload: look at its log\n",
+			(int)i->pid, RELOADING_MAX_MS / 1000);
+		return -1;
+	}
 	if (!i->master) {
 		fprintf(stderr,
 			"haproxy: process %d has no master to reload it: start HAProxy as root with -W (or "

@@ -10,6 +10,7 @@ use lib $FindBin::Bin;
 use File::Copy qw(copy);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use Fcntl qw(O_NONBLOCK O_WRONLY);
 use POSIX qw(:sys_wait_h :signal_h setuid setgid);
 use Story;
 use Test::More;
@@ -109,7 +110,7 @@ sub stop {
 	}
 }
 
-sub hook {
+sub hook_starts {
 	my ($service, $verb, $uid) = @_;
 	my $pid = open(my $output, '-|') // die;
 	if (!$pid) {
@@ -120,6 +121,11 @@ sub hook {
 		chdir '/';
 		exec "$top/hooks/$service", $verb or POSIX::_exit(127);
 	}
+	return $output;
+}
+
+sub hook {
+	my $output = hook_starts(@_);
 	my $text = do { local $/; <$output> } // '';
 	close $output;
 	return ($? >> 8, $text);
@@ -275,6 +281,31 @@ my $linked = start($nobody, "$top/bin/haproxy", @same[0, 1], '-f', "$top/nobody/
 unlike(says('a link of theirs to it is no proof', 'haproxy', 'reload', 0, 0, qr/replaced in process $single over/), qr/process $linked over/,
 	'only root\'s is served');
 stop($single, $linked, @others[0, 2 .. 4]);
+
+# ---- a master that is being started has no handler yet, and a SIGUSR2 would be its end ----
+
+unlink $socket;
+my $list = "$top/slow.list";
+configure($cfg, "\tuser nobody");
+Story::write_file($cfg, read_file($cfg) . "frontend slow\n\tbind 127.0.0.1:6443 ssl crt-list $list\n");
+POSIX::mkfifo($list, 0600) or die;
+$master = start(0, '/usr/sbin/haproxy', '-W', '-f', $cfg);
+my $reading;
+until_true('it reads its list', sub { sysopen($reading, $list, O_WRONLY | O_NONBLOCK) });
+my $output = hook_starts('haproxy', 'reload', 0);
+like(scalar(<$output>), qr/process $master is reading its files just now: reloading instead/, 'a reload meets a start');
+Story::write_file("$list.new", "$top/other.pem\n");
+rename "$list.new", $list or die;
+syswrite $reading, "$top/other.pem\n";
+close $reading;
+$text = do { local $/; <$output> } // '';
+ok(close($output), 'it waits') or diag($text);
+until_true('the reload', sub { served(8443) eq $fourth });
+is(served(6443), $first, 'the master lives');
+my $fifth = install();
+until_true('the reload is over', sub { (hook('haproxy', 'reload', 0))[1] =~ /replaced in process $master/ });
+is(served(8443), $fifth, 'and is updated as ever');
+stop($master);
 
 # ---- the hooks that are scripts ----
 
