@@ -357,6 +357,16 @@ static bool is_watched(const struct hub_config *c, const char *host)
 	return false;
 }
 
+/* A domain's mail is usually taken by a host in it; where another takes it, a warning too many is no harm. */
+static bool is_watched_domain(const struct hub_config *c, const char *domain)
+{
+	auto_free char *behind = mem_printf(".%s", domain);
+	for (size_t i = 0; i < c->endpoint_count; i++)
+		if (ends_with(c->endpoints[i].name, behind))
+			return true;
+	return is_watched(c, domain);
+}
+
 char *alert_crossing(const struct hub_config *c)
 {
 	const struct hub_alert *a = &c->alert;
@@ -365,7 +375,7 @@ char *alert_crossing(const struct hub_config *c)
 		auto_free char *host = host_of(a->smtp);
 		server = is_watched(c, host);
 		for (char **to = a->email; *to; to++)
-			other = other || !(server || is_watched(c, strchr(*to, '@') + 1));
+			other = other || !(server || is_watched_domain(c, strchr(*to, '@') + 1));
 	}
 	for (char **url = a->webhook; *url; url++) {
 		auto_free char *host = host_of(*url);

@@ -211,5 +211,15 @@ ok($story->until('mismatch', sub { ($text = ($story->certsync('alert', 'list'))[
 my ($served, $wanted) = map { $story->fingerprint("$top/$_.crt") } qw(other a);
 like($text, qr/$Story::name 127\.0\.0\.1:$port\S*: mismatch\n.*served: SHA-256 $served; wanted: SHA-256 $wanted/,
 	'its alert names address, port, and both fingerprints');
+
+# ---- is every way a watched one? By the server's address, or by the domain whose mail is told ----
+
+for ([0, 'example.org'], [1, 'example.com'], [0, 'ample.com']) {
+	my ($crosses, $domain) = @$_;
+	reload($sections . ($alert =~ s/\@example\.com/\@$domain/r =~ s/webhook = .*/smtp = "smtp:\/\/127.0.0.9:25"/r =~ s/command = .*//r) .
+		"endpoint \"mail.example.com\" { ports = {\"25\"} at = {\"127.0.0.1\"} interval = \"1h\" }\n");
+	my $warned = ($story->certsync('status'))[1] =~ /warning: alert: every way/ ? 1 : 0;
+	is($warned, $crosses, "mail.example.com is watched, $domain is told: " . ($crosses ? 'a warning' : 'none'));
+}
 $story->ends_clean;
 done_testing;
