@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,12 +124,23 @@ static void add_row(struct row **rows, size_t *count, cJSON *check, int64_t sinc
 	(*rows)[(*count)++] = (struct row){.check = check, .since = since, .checked = checked};
 }
 
+/* "10.0.0.4:25" and "[fd00::4]:25" are at an address however it is written. */
+static bool is_at(const char *endpoint, const char *address)
+{
+	struct in6_addr a, b;
+	size_t bracket = *endpoint == '[', len = bracket ? strcspn(endpoint, "]") - 1 : strcspn(endpoint, ":");
+	auto_free char *host = mem_strndup(endpoint + bracket, len);
+	int family = bracket ? AF_INET6 : AF_INET;
+	return inet_pton(family, host, &a) == 1 && inet_pton(family, address, &b) == 1 &&
+		memcmp(&a, &b, bracket ? sizeof(struct in6_addr) : sizeof(struct in_addr)) == 0;
+}
+
 static bool asks_for(const struct hub_endpoint *e, const char *endpoint)
 {
 	const char *port = strrchr(endpoint, ':');
 	bool address = !e->at[0], known = !port; /* a name without an address has no port either */
 	for (char **at = e->at; *at && !address; at++)
-		address = strstr(endpoint, *at) != NULL;
+		address = !port || is_at(endpoint, *at);
 	for (char **wanted = e->ports; *wanted && !known; wanted++)
 		known = strcmp(port + 1, *wanted) == 0;
 	return address && known;
@@ -391,15 +403,16 @@ void standing_soon(struct hub *hub, const char *certificate)
 static void say(const struct hub *hub, const struct place *p, enum condition_kind kind, const char *subject, const cJSON *check,
 	struct conditions *out)
 {
-	char wanted[CHAIN_HEX_MAX];
+	char wanted[CHAIN_HEX_MAX], second[CHAIN_HEX_MAX];
 	struct error ignored;
 	auto_manifest struct manifest m = {0};
 	auto_free char *both = NULL;
 	/* The reason has them shortened. */
 	if (kind == CONDITION_MISMATCH && p->endpoint->certificate &&
 		store_current(hub->store, certificate_of(p), &m, &ignored) > 0)
-		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s; ", json_text(check, "fingerprint"),
-			chain_hex(m.fingerprint, wanted));
+		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s%s%s; ", json_text(check, "fingerprint"),
+			chain_hex(m.fingerprint, wanted), manifest_has_second(&m) ? " or, for the other kind of key, " : "",
+			manifest_has_second(&m) ? chain_hex(m.second, second) : "");
 	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s", json_text(check, "reason"),
 		both ? both : "", json_text(check, "advice"));
 }

@@ -207,8 +207,10 @@ static void judge_match(struct check *c, const struct check_policy *p)
 		c->match = memcmp(c->facts.fingerprint, p->expected[i], CHAIN_SHA256_SIZE) == 0;
 	if (!c->expects || c->match)
 		return;
-	snprintf(reason, sizeof(reason), "serves %.*s, wanted is %.*s", HEX_SHORT,
-		chain_hex(c->facts.fingerprint, served), HEX_SHORT, chain_hex(p->expected[0], wanted));
+	int len = snprintf(reason, sizeof(reason), "serves %.*s, wanted is", HEX_SHORT, chain_hex(c->facts.fingerprint, served));
+	for (size_t i = 0; i < p->expected_count && len < (int)sizeof(reason); i++)
+		len += snprintf(reason + len, sizeof(reason) - (size_t)len, "%s %.*s", i ? " or" : "", HEX_SHORT,
+			chain_hex(p->expected[i], wanted));
 	snprintf(advice, sizeof(advice), "%s%s%s; if it stays, look which file the service reads",
 		p->remedy ? p->remedy : "certsync push", !p->remedy && p->certificate ? " " : "",
 		!p->remedy && p->certificate ? p->certificate : "");

@@ -191,6 +191,18 @@ static void the_expected_one_and_another(void **state)
 	c = judge(&leaf, &middle, p);
 	assert_true(c.trusted && !c.match);
 	assert_verdict(c, CHECK_MISMATCH, "wanted is", "certsync push mail.domain.pl");
+	assert_null(strstr(c.reason, " or "));
+}
+
+static void of_a_pair_both_are_named_as_wanted(void **state)
+{
+	(void)state;
+	static const uint8_t wanted[2][CHAIN_SHA256_SIZE] = {{0x12}, {0xab}};
+	struct check_policy p = policy();
+	p.expected = wanted;
+	p.expected_count = 2;
+	struct check c = judge(&leaf, &middle, p);
+	assert_verdict(c, CHECK_MISMATCH, "wanted is 1200000000000000 or ab00000000000000", "push");
 }
 
 static void the_worst_fault_is_the_verdict_and_all_are_named(void **state)
@@ -261,6 +273,7 @@ int main(void)
 		cmocka_unit_test(roots_that_nobody_knows),
 		cmocka_unit_test(a_purpose_that_clients_refuse),
 		cmocka_unit_test(the_expected_one_and_another),
+		cmocka_unit_test(of_a_pair_both_are_named_as_wanted),
 		cmocka_unit_test(the_worst_fault_is_the_verdict_and_all_are_named),
 		cmocka_unit_test(what_cannot_be_judged_is_never_ok),
 		cmocka_unit_test(an_old_version_is_a_warning_beside_the_verdict),
