@@ -16,7 +16,7 @@ enum {
 	STANDING_RECORD_MAX = 16 * 1024 * 1024,
 	STANDING_FIRST = 5,        /* seconds after the start */
 	STANDING_SOON = 2,         /* and after a change */
-	STANDING_AGAIN = 60,       /* after a round that failed as a whole */
+	STANDING_AGAIN = 60,       /* at most, after a round that failed as a whole */
 	STANDING_TIMEOUT_MS = 10000,
 	STANDING_JOB_SECONDS = 90, /* for names, probes and their second round */
 	STANDING_WAKE_MAX = 3600,
@@ -292,7 +292,8 @@ static void on_ended(const struct error *err, void *context)
 		if (ok)
 			take_fresh(p);
 		rows_free(&p->fresh, &p->fresh_count);
-		p->due = seconds() + (!ok ? STANDING_AGAIN : p->again ? STANDING_SOON : jittered(p->endpoint->interval));
+		int64_t interval = p->again ? STANDING_SOON : jittered(p->endpoint->interval);
+		p->due = seconds() + (!ok && interval > STANDING_AGAIN ? STANDING_AGAIN : interval);
 		p->asked = p->again = false;
 	}
 	if (ok) {
