@@ -148,8 +148,15 @@ demo:
 demo-stop:
 	examples/demo/demo.sh stop
 test: deps
+	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
+# lint is part of test; analyse looks longer, along paths, too.
+.PHONY: lint analyse
+lint:
+	tests/analysis/run quick
+analyse:
+	tests/analysis/run full
 # Two stories at a time, since most of their time is waiting for servers: those on the topology, of which there is one, and the others.
 TOPOLOGY_STORIES := $(wildcard tests/e2e/6*.t)
 .PHONY: e2e-topology e2e-others

@@ -67,16 +67,16 @@ static cfg_opt_t agent_options[] = {
 /* `text` has the shape that config_is_ssh accepted. */
 static void split_ssh(const char *text, struct agent_hub *ret)
 {
-	const char *at = strchr(text, '@');
-	const char *host = at + 1;
+	size_t user_len = strcspn(text, "@");
+	const char *host = text + user_len + 1;
 	const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
 	const char *colon = strchr(bracket ? bracket : host, ':');
-	ret->user = mem_strndup(text, (size_t)(at - text));
+	ret->user = mem_strndup(text, user_len);
 	if (bracket)
 		ret->host = mem_strndup(host + 1, (size_t)(bracket - host - 1));
 	else
 		ret->host = mem_strndup(host, colon ? (size_t)(colon - host) : strlen(host));
-	ret->port = colon ? (uint16_t)atoi(colon + 1) : SSH_PORT;
+	ret->port = colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : SSH_PORT;
 }
 
 static void read_hub(struct config *c, cfg_t *root, const char *text, struct agent_hub *ret)

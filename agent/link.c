@@ -601,7 +601,7 @@ static int parse(struct link *l, int argc, char **argv)
 		if (text)
 			*text = optarg;
 		else if (option == 't')
-			l->timeout = atoi(optarg);
+			l->timeout = (int)strtol(optarg, NULL, 10);
 		else
 			return -1;
 	}

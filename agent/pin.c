@@ -37,7 +37,8 @@ static bool is_host_key(const char *text)
 static bool is_port(const char *text)
 {
 	size_t len = strspn(text, "0123456789");
-	return len >= 1 && len <= 5 && !text[len] && atoi(text) >= 1 && atoi(text) <= 65535;
+	unsigned long port = len >= 1 && len <= 5 && !text[len] ? strtoul(text, NULL, 10) : 0;
+	return port >= 1 && port <= 65535;
 }
 
 static bool is_host(const char *text, size_t len)

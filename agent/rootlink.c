@@ -56,7 +56,8 @@ static void on_frame(struct conn *c, const struct frame *frame, void *context)
 	struct rootlink *r = context;
 	struct reply reply = {0};
 	struct error err;
-	if (frame->type != FRAME_RECORD || !r->first) {
+	struct asked *a = r->first;
+	if (frame->type != FRAME_RECORD || !a) {
 		error_set(&err, ERROR_PERMANENT, "the root half sent what nobody asked for");
 		end(r, &err);
 		return;
@@ -66,7 +67,7 @@ static void on_frame(struct conn *c, const struct frame *frame, void *context)
 		end(r, &err);
 		return;
 	}
-	struct asked *a = take_first(r);
+	take_first(r);
 	send_first(r);
 	if (a->reply)
 		a->reply(&reply, a->context);

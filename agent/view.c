@@ -126,7 +126,7 @@ void view_describe_wanted(const struct view *v, char *text, size_t size)
 
 void view_describe_unserved(const struct view *v, char *text, size_t size)
 {
-	bool unserved[MESSAGE_PROBES_MAX];
+	bool unserved[MESSAGE_PROBES_MAX] = {false};
 	for (size_t i = 0; i < v->count; i++)
 		unserved[i] = !v->probe[i].stopped && !v->probe[i].match;
 	describe(v, unserved, text, size);

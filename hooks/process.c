@@ -38,6 +38,7 @@ static bool read_users(const char *status, struct process *ret)
 {
 	unsigned uid[4];
 	const char *line = strstr(status, "\nUid:");
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
 	if (!line || sscanf(line, "\nUid: %u %u %u %u", &uid[0], &uid[1], &uid[2], &uid[3]) != 4)
 		return false;
 	ret->uid = uid[0];
@@ -60,6 +61,7 @@ enum process_answer process_read(int fd, pid_t pid, const char *name, struct pro
 		return PROCESS_NO;
 	char state;
 	int parent;
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
 	if (sscanf(end + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
 		    &state, &parent, &p.started) != 3 ||
 		state == 'Z')
@@ -88,7 +90,7 @@ enum process_answer process_list(const char *name, struct process **ret_list, si
 	const struct dirent *entry;
 	while (proc && (entry = readdir(proc))) {
 		struct process found;
-		int pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
+		int pid = isdigit((unsigned char)entry->d_name[0]) ? (int)strtol(entry->d_name, NULL, 10) : 0;
 		if (pid <= 0)
 			continue;
 		auto_close int fd = process_open(pid);

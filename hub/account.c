@@ -390,6 +390,7 @@ void account_close(struct hub *hub)
 	struct error err;
 	while (hub->accounts) {
 		error_set(&err, ERROR_RETRY, "interrupted: nothing is lost, ask again");
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): finish takes it off the list */
 		errand_cancel(steal(hub->accounts->errand));
 		finish(hub->accounts, &err);
 	}

@@ -173,7 +173,7 @@ static ldns_pkt *ask(const struct lookup *l, const ldns_rdf *name, ldns_rr_type 
 	char text[LOOKUP_NAME_MAX];
 	for (int i = 0; i < LOOKUP_TRIES; i++) {
 		buf_reset(&reasons);
-		for (size_t n = 0; labels[n] && n < LOOKUP_RESOLVERS_MAX; n++) {
+		for (size_t n = 0; n < LOOKUP_RESOLVERS_MAX && labels[n]; n++) {
 			auto_resolver ldns_resolver *resolver =
 				labels == of_system ? resolver_of_system() : resolver_named(labels[n]);
 			ldns_pkt *answer = try_resolver(resolver, labels[n], name, type, &reasons);

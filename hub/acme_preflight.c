@@ -55,6 +55,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 	return buf_add(&v->body, data, size * count) == 0 ? size * count : 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): libcurl says how it is called */
 static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
 	struct visit *v = context;

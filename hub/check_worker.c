@@ -94,7 +94,7 @@ static int read_job(struct round *r, struct check_run *run, struct error *err)
 		if (read_endpoint(r, element, err) < 0)
 			return -1;
 	}
-	r->anchors = anchors_load(cJSON_IsString(anchors) ? anchors->valuestring : NULL, err);
+	r->anchors = anchors_load(anchors && cJSON_IsString(anchors) ? anchors->valuestring : NULL, err);
 	run->anchors = r->anchors;
 	run->timeout_ms = (int)timeout;
 	run->hosts = r->hosts;

@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,12 @@ static struct fleet_item *find_item(struct hub *hub, const char *certificate)
 		if (strcmp(hub->fleet->items[i].rollout.certificate, certificate) == 0)
 			return &hub->fleet->items[i];
 	return NULL;
+}
+
+/* Every rollout that is handed out is part of an item. */
+static struct fleet_item *item_of(struct rollout *r)
+{
+	return (struct fleet_item *)((char *)r - offsetof(struct fleet_item, rollout));
 }
 
 struct rollout *fleet_find(struct hub *hub, const char *certificate)
@@ -532,6 +539,8 @@ void fleet_publish(struct hub *hub, const char *certificate, const struct manife
 {
 	char hex[CHAIN_HEX_MAX];
 	struct fleet_item *item = find_item(hub, certificate);
+	if (!item)
+		return; /* hub.conf no longer has it */
 	auto_actions struct rollout_actions actions = {0};
 	struct rollout_content content = {.revision = now_desired->revision, .not_before = now_desired->not_before,
 		.not_after = now_desired->not_after,
@@ -677,7 +686,7 @@ void fleet_lost(struct hub *hub, const char *agent)
 
 void fleet_retry(struct hub *hub, struct rollout *r, const char *agent, bool force)
 {
-	struct fleet_item *item = find_item(hub, r->certificate);
+	struct fleet_item *item = item_of(r);
 	auto_actions struct rollout_actions actions = {0};
 	for (size_t i = 0; i < r->agent_count; i++)
 		if (!agent || strcmp(r->agents[i].name, agent) == 0)
@@ -687,7 +696,7 @@ void fleet_retry(struct hub *hub, struct rollout *r, const char *agent, bool for
 
 void fleet_hold(struct hub *hub, struct rollout *r, struct rollout_agent *a, int64_t until)
 {
-	struct fleet_item *item = find_item(hub, r->certificate);
+	struct fleet_item *item = item_of(r);
 	auto_actions struct rollout_actions actions = {0};
 	rollout_hold(r, a, until, clock_wall(), &actions);
 	hold_tell(hub, r, a);
@@ -696,7 +705,7 @@ void fleet_hold(struct hub *hub, struct rollout *r, struct rollout_agent *a, int
 
 void fleet_proceed(struct hub *hub, struct rollout *r)
 {
-	struct fleet_item *item = find_item(hub, r->certificate);
+	struct fleet_item *item = item_of(r);
 	auto_actions struct rollout_actions actions = {0};
 	rollout_proceed(r, clock_wall(), &actions);
 	save(hub, item);

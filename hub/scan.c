@@ -66,8 +66,8 @@ static int find_rights(const char *path, struct rights *ret, struct error *err)
 /* setfsuid also takes the capabilities that override permissions out of force, and gives them back. */
 static int take_rights(struct rights rights, struct error *err)
 {
-	setfsgid(rights.gid);
-	setfsuid(rights.uid);
+	(void)setfsgid(rights.gid);
+	(void)setfsuid(rights.uid);
 	/* They report what was before; only a second call tells whether the first one worked. */
 	if (setfsuid((uid_t)-1) != (int)rights.uid || setfsgid((gid_t)-1) != (int)rights.gid)
 		return error_set(

@@ -1,0 +1,3 @@
+/* cppcheck reads no header of another project; these macros of theirs it must know. */
+#define cJSON_ArrayForEach(element, array) \
+	for (element = (array) ? (array)->child : 0; element; element = element->next)
