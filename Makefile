@@ -157,14 +157,14 @@ lint:
 	tests/analysis/run quick
 analyse:
 	tests/analysis/run full
-# Two stories at a time, since most of their time is waiting for servers: those on the topology, of which there is one, and the others.
+# Three stories at a time, since most of their time is waiting for servers: one on the topology, of which there is one, and two others.
 TOPOLOGY_STORIES := $(wildcard tests/e2e/6*.t)
 .PHONY: e2e-topology e2e-others
 e2e-topology e2e-others: export CERTSYNC_BIN := $(abspath $(B))/bin
 e2e-topology:
 	prove --timer $(TOPOLOGY_STORIES)
 e2e-others:
-	prove --timer $(filter-out $(TOPOLOGY_STORIES),$(wildcard tests/e2e/*.t))
+	prove -j 2 --timer $(filter-out $(TOPOLOGY_STORIES),$(wildcard tests/e2e/*.t))
 e2e: all $(TOOLS) $(B)/tests/fault_at.so
 	$(MAKE) --no-print-directory -j 2 --output-sync=target e2e-topology e2e-others
 
