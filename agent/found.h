@@ -1,0 +1,77 @@
+/* What was found of a service: the ports where it offers TLS, and the places of its configuration that name a
+ * certificate or key.
+ */
+#ifndef CERTSYNC_AGENT_FOUND_H
+#define CERTSYNC_AGENT_FOUND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A port of its configuration. */
+struct found_port {
+	char address[64];     /* as configured, without brackets; "": every address */
+	uint16_t port;
+	const char *protocol; /* as after the slash of an endpoint; NULL: what the port says */
+	bool proxy;           /* expects the PROXY protocol */
+};
+
+enum found_role {
+	FOUND_CERTIFICATE, /* names a PEM file with a certificate */
+	FOUND_KEY,         /* names the key of a certificate of the same group */
+	FOUND_REST,        /* goes when the others of its group change: the issuers in a file of their own */
+	FOUND_COPY,        /* the file itself is to be written: its configuration stays as it is */
+};
+
+/* Some bytes of a configuration file, and what would stand there instead. */
+struct found_use {
+	enum found_role role;
+	char *file;          /* absolute, without symbolic links; of a FOUND_COPY the file that is written */
+	size_t start, end;   /* the bytes file[start…end) */
+	int line;            /* from 1 */
+	char *setting;       /* "ssl_certificate": for messages */
+	char *path;          /* the PEM file named there, absolute; several with spaces between; "" for FOUND_REST */
+	char *instead;       /* the new bytes, "@" standing for the path of the installed file */
+	const char *content; /* which installed file: "combined", "combined-all", "haproxy"; of a FOUND_COPY
+				"combined", "fullchain", "privkey" */
+	int group;           /* what changes together or not at all */
+};
+
+struct found_service {
+	const char *name; /* its hook's */
+	struct found_port *ports;
+	size_t port_count;
+	struct found_use *uses;
+	size_t use_count;
+	char **notes; /* what could not be read or is left to a person, a line each */
+	size_t note_count;
+	int groups; /* how many have been given out */
+	bool failed; /* its tool failed: the last note says why */
+	int running; /* 1, 0, -1 cannot be told */
+	char *program; /* of its listening process, as the kernel keeps it: "master" */
+};
+
+struct found {
+	struct found_service *services;
+	size_t count;
+};
+
+void found_release(struct found *f);
+#define auto_found __attribute__((cleanup(found_release)))
+void found_service_release(struct found_service *s);
+
+/* Whether its path is a file with a certificate. */
+bool found_presents(const struct found_use *use);
+
+/* At most FOUND_NOTES_MAX are kept, each once. */
+enum { FOUND_NOTES_MAX = 64 };
+void found_note(struct found_service *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Copies; what is there already is not added twice. */
+void found_port(struct found_service *s, const char *address, uint16_t port, const char *protocol, bool proxy);
+/* "443", "*:443", "10.0.0.1:443", "[::1]:443", "mail:smtp": false when it names no address with a port. */
+bool found_listen(struct found_service *s, const char *text, const char *protocol, bool proxy);
+/* The use is copied, its texts too; the file is resolved. A later one in the same group and setting takes the
+ * place of the former when `last_wins`. */
+void found_use(struct found_service *s, const struct found_use *use, bool last_wins);
+
+#endif

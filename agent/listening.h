@@ -1,0 +1,39 @@
+/* Who listens on this node's TCP ports, by /proc: the sockets of this network namespace, and the processes
+ * that hold them. Of other users' processes only root sees which they are.
+ */
+#ifndef CERTSYNC_AGENT_LISTENING_H
+#define CERTSYNC_AGENT_LISTENING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+enum { LISTENING_PROGRAM_MAX = 16, LISTENING_ADDRESS_MAX = 46 };
+
+struct listening_socket {
+	unsigned long inode;
+	char address[LISTENING_ADDRESS_MAX];
+	uint16_t port;
+	bool v6;
+	char program[LISTENING_PROGRAM_MAX]; /* as the kernel keeps it; "": cannot be told */
+};
+
+struct listening {
+	struct listening_socket *list;
+	size_t count;
+	char (*programs)[LISTENING_PROGRAM_MAX]; /* of every process of this network namespace */
+	size_t program_count;
+};
+
+#define auto_listening __attribute__((cleanup(listening_release)))
+void listening_read(struct listening *ret); /* what cannot be read is not there */
+void listening_release(struct listening *l);
+
+bool listening_runs(const struct listening *l, const char *program);
+/* Where a client on this node reaches this program's port: an address in `ret`, an IPv6 one in brackets; loopback
+ * where that is listened on. `address`: as configured, "" for any. False: nobody listens. */
+bool listening_find(const struct listening *l, const char *program, const char *address, uint16_t port,
+	char ret[LISTENING_ADDRESS_MAX + 2]);
+
+#endif
