@@ -7,6 +7,10 @@ PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 LIBEXEC ?= $(PREFIX)/lib/certsync
 MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/vendor-completions
+FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
 VERSION := 0.1.0
 
 B := build$(if $(SANITIZE),/sanitize)
@@ -177,6 +181,24 @@ install: all
 	ln -sf ../lib/certsync/certsync-hub-root $(DESTDIR)$(PREFIX)/sbin/certsync-hub-root
 	ln -sf ../lib/certsync/certsync-agent-root $(DESTDIR)$(PREFIX)/sbin/certsync-agent-root
 	for section in 1 5 7; do install -D -m 644 -t $(DESTDIR)$(MANDIR)/man$$section man/*.$$section || exit 1; done
+	install -D -m 644 -t $(DESTDIR)$(UNITDIR) examples/systemd/*.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d examples/systemd/sysusers.d/*.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d examples/systemd/tmpfiles.d/*.conf
+	install -D -m 644 completions/certsync.bash $(DESTDIR)$(BASH_COMPLETIONS)/certsync
+	ln -sf certsync $(DESTDIR)$(BASH_COMPLETIONS)/certsync-agent
+	install -D -m 644 completions/_certsync $(DESTDIR)$(ZSH_COMPLETIONS)/_certsync
+	install -D -m 644 completions/certsync.fish $(DESTDIR)$(FISH_COMPLETIONS)/certsync.fish
+	ln -sf certsync.fish $(DESTDIR)$(FISH_COMPLETIONS)/certsync-agent.fish
+
+# certsync-hub and certsync-agent for Debian, in $(B)/deb, from a copy of the sources without anything that was built.
+.PHONY: deb
+deb: deps
+	rm -rf $(B)/deb
+	mkdir -p $(B)/deb/source
+	tar -cf - --exclude=./.git --exclude='./build*' . | tar -xf - -C $(B)/deb/source
+	cd $(B)/deb/source && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage --build=binary --no-sign -j"$$(nproc)"
+	rm -rf $(B)/deb/source
+	lintian --fail-on error,warning $(B)/deb/certsync_*.changes
 
 clean:
 	rm -rf build

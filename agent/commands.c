@@ -165,19 +165,25 @@ static char *control_path(const struct cli_line *line)
 	return path;
 }
 
-static int ask_agent(const struct cli_line *line, const cJSON *request)
+int command_agent_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context)
 {
 	struct error err;
-	struct answers answers = {.json = cli_has(line, "--json"), .certificates = cJSON_CreateArray()};
+	auto_json cJSON *owned = request;
 	auto_free char *path = control_path(line);
 	if (!path)
 		return CLI_USAGE;
-	int result = ask(path, request, NULL, on_answer, &answers, &err);
+	int result = ask(path, owned, NULL, answer, context, &err);
 	if (result < 0)
-		result = cli_fail(CLI_UNREACHABLE,
-			"the agent's daemon does not answer: %s: is certsync-agent-root running?",
-			err.message);
-	else
+		return cli_fail(CLI_UNREACHABLE, "the agent's daemon does not answer: %s: is certsync-agent-root running?", err.message);
+	return result;
+}
+
+/* Takes the request over. */
+static int ask_agent(const struct cli_line *line, cJSON *request)
+{
+	struct answers answers = {.json = cli_has(line, "--json"), .certificates = cJSON_CreateArray()};
+	int result = command_agent_ask(line, request, on_answer, &answers);
+	if (answers.result)
 		print_all(&answers);
 	if (!answers.json && json_text(answers.result, "error")[0])
 		cli_fail(CLI_FAILED, "%s", json_text(answers.result, "error"));
@@ -189,19 +195,19 @@ static int ask_agent(const struct cli_line *line, const cJSON *request)
 
 int command_agent_status(const struct cli_line *line)
 {
-	auto_json cJSON *request = cJSON_CreateObject();
+	cJSON *request = cJSON_CreateObject();
 	cJSON_AddStringToObject(request, "command", "status");
 	return ask_agent(line, request);
 }
 
 int command_agent_pull(const struct cli_line *line)
 {
-	auto_json cJSON *request = cJSON_CreateObject();
 	const char *wait = cli_value(line, "--wait", 0);
 	char *end = NULL;
 	unsigned long seconds = wait ? strtoul(wait, &end, 10) : PULL_SECONDS;
 	if (wait && (*wait < '0' || *wait > '9' || *end || seconds < 1 || seconds > 3600))
 		return cli_fail(CLI_USAGE, "--wait %s: a number of seconds from 1 to 3600 is needed", wait);
+	cJSON *request = cJSON_CreateObject();
 	cJSON_AddStringToObject(request, "command", "pull");
 	cJSON_AddNumberToObject(request, "seconds", (double)seconds);
 	cJSON *names = cJSON_AddArrayToObject(request, "certificates");

@@ -2,6 +2,7 @@
 #include "agent/commands.h"
 #include "agent/daemon.h"
 #include "lib/cli.h"
+#include "lib/complete.h"
 #include "lib/proc.h"
 
 static int run(const struct cli_line *line)
@@ -25,6 +26,8 @@ static const struct cli_option join_options[] = {
 	{NULL, NULL, NULL},
 };
 
+static int run_complete(const struct cli_line *line);
+
 static const struct cli_command commands[] = {
 	{"status", "", "what this node serves, and how it stands with the hub", status_options, 0, 0, false,
 		command_agent_status},
@@ -40,8 +43,14 @@ static const struct cli_command commands[] = {
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false,
 		command_agent_config},
 	{"run", "", "run the daemon (certsync-agent-root starts it)", NULL, 0, 0, false, run},
+	{"complete", "WORD…", "what may come next, for the shells", NULL, 0, -1, true, run_complete},
 	{NULL, NULL, NULL, NULL, 0, 0, false, NULL},
 };
+
+static int run_complete(const struct cli_line *line)
+{
+	return complete(line, commands, command_agent_ask);
+}
 
 int main(int argc, char **argv)
 {

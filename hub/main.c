@@ -7,6 +7,7 @@
 #include "hub/hold_command.h"
 #include "hub/recover_command.h"
 #include "lib/cli.h"
+#include "lib/complete.h"
 #include "lib/proc.h"
 
 static int run_hub(const struct cli_line *line)
@@ -52,6 +53,8 @@ static const struct cli_option agent_add_options[] = {
 	{NULL, NULL, NULL},
 };
 
+static int run_complete(const struct cli_line *line);
+
 static const struct cli_command commands[] = {
 	{"status", "", "what every agent serves and what is under way", status_options, 0, 0, false, command_status},
 	{"push", "[CERTIFICATE…]", "bring the desired revision to every agent, and wait", push_options, 0, -1, false,
@@ -82,8 +85,14 @@ static const struct cli_command commands[] = {
 	{"config haproxy", "", "print what HAProxy needs for http-01", config_haproxy_options, 0, 0, false, command_config_haproxy},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},
 	{"hub", "", "run the daemon (certsync-hub-root starts it)", NULL, 0, 0, false, run_hub},
+	{"complete", "WORD…", "what may come next, for the shells", NULL, 0, -1, true, run_complete},
 	{NULL, NULL, NULL, NULL, 0, 0, false, NULL},
 };
+
+static int run_complete(const struct cli_line *line)
+{
+	return complete(line, commands, command_ask);
+}
 
 int main(int argc, char **argv)
 {

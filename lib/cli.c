@@ -54,7 +54,7 @@ static int print_help(const char *about, const struct cli_command *commands)
 }
 
 /* How many words of argv the command's name takes, or 0 when it is not this one. */
-static int match_words(const char *name, int argc, char **argv)
+static int match_words(const char *name, int argc, const char *const *argv)
 {
 	int words = 0;
 	while (*name) {
@@ -67,7 +67,8 @@ static int match_words(const char *name, int argc, char **argv)
 	return words;
 }
 
-static const struct cli_command *find(const struct cli_command *commands, int argc, char **argv, int *ret_words)
+const struct cli_command *cli_find_command(const struct cli_command *commands, int argc, const char *const *argv,
+	int *ret_words)
 {
 	const struct cli_command *best = NULL;
 	*ret_words = 0;
@@ -81,7 +82,7 @@ static const struct cli_command *find(const struct cli_command *commands, int ar
 	return best;
 }
 
-static const struct cli_option *find_option(const struct cli_command *command, const char *name, size_t len)
+const struct cli_option *cli_find_option(const struct cli_command *command, const char *name, size_t len)
 {
 	static const struct cli_option config = {"-c", "FILE", NULL};
 	if (len == 2 && strncmp(name, "-c", 2) == 0)
@@ -111,7 +112,7 @@ static int parse_option(const struct cli_command *command, int argc, char **argv
 {
 	const char *text = argv[(*at)++];
 	size_t len = strncmp(text, "--", 2) == 0 ? strcspn(text, "=") : strlen(text);
-	const struct cli_option *option = find_option(command, text, len);
+	const struct cli_option *option = cli_find_option(command, text, len);
 	if (!option)
 		return cli_fail(CLI_USAGE, "unknown option %s: see `%s %s --help`", text, cli_program, command->name);
 	const char *value = text[len] == '=' ? text + len + 1 : NULL;
@@ -176,7 +177,7 @@ int cli_main(const char *program, const char *about, const char *default_config,
 	if (argc == 0 || strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)
 		return print_help(about, commands);
 	int words;
-	const struct cli_command *command = find(commands, argc, argv, &words);
+	const struct cli_command *command = cli_find_command(commands, argc, (const char *const *)argv, &words);
 	if (!command)
 		return cli_fail(CLI_USAGE, "unknown command %s: see `%s --help`", argv[0], program);
 	if (asks_for_help(argc, argv))

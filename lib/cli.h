@@ -47,6 +47,11 @@ struct cli_line {
 int cli_main(const char *program, const char *about, const char *default_config,
 	const struct cli_command *commands, int argc, char **argv);
 
+/* The command that these words begin with, and how many of them its name takes; NULL: none. */
+const struct cli_command *cli_find_command(const struct cli_command *commands, int argc, const char *const *argv, int *ret_words);
+/* By the first `len` characters of `name`; -c included. NULL: it has no such option. */
+const struct cli_option *cli_find_option(const struct cli_command *command, const char *name, size_t len);
+
 bool cli_has(const struct cli_line *line, const char *option);
 const char *cli_value(const struct cli_line *line, const char *option, int nth); /* NULL when absent */
 
