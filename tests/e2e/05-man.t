@@ -9,7 +9,6 @@ use Test::More;
 
 my $root = abs_path(dirname(__FILE__) . '/../..');
 my $bin = $ENV{CERTSYNC_BIN} // "$root/build/bin";
-my $have_mandoc = grep { -x "$_/mandoc" } split /:/, $ENV{PATH};
 
 sub read_file {
 	my ($path) = @_;
@@ -53,11 +52,9 @@ sub same_sets {
 my @pages = glob "$root/man/*.[1-9]";
 is(scalar @pages, 5, 'there are five pages');
 for my $page (@pages) {
-	SKIP: {
-		skip 'mandoc is not installed', 1 unless $have_mandoc;
-		my $faults = `mandoc -Tlint -Wwarning '$page' 2>&1`;
-		is($faults, '', 'mandoc finds no fault in ' . basename($page));
-	}
+	# Whether what a page refers to is installed is the machine's matter, not the page's.
+	my @faults = grep { !/referenced manual not found|mandoc\.db/ } `mandoc -Tlint '$page' 2>&1`;
+	is(join('', @faults), '', 'mandoc -Tlint finds no fault in ' . basename($page));
 }
 
 # Commands and options.
