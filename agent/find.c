@@ -16,7 +16,7 @@ int find_read(const char *path, struct buf *out, struct error *err)
 	return 0;
 }
 
-void find_copy(struct found_service *s, const char *setting, const char *path, const char *content)
+void find_copy(struct found_service *s, int group, const char *setting, const char *path, const char *content)
 {
 	struct stat st;
 	if (path[0] != '/' || lstat(path, &st) < 0) {
@@ -31,6 +31,6 @@ void find_copy(struct found_service *s, const char *setting, const char *path, c
 		.setting = (char *)(uintptr_t)setting,
 		.path = (char *)(uintptr_t)path,
 		.content = content,
-		.group = ++s->groups};
+		.group = group};
 	found_use(s, &use, false);
 }

@@ -39,8 +39,8 @@ int haproxy_scan(struct found_service *s, const char *path, struct error *err);
 int nginx_scan(struct found_service *s, const char *base, const char *path, struct error *err);
 int apache_scan(struct found_service *s, const char *base, const char *path, struct error *err);
 
-/* A file whose content is to be replaced and not the line that names it. Nothing when it is no regular file. */
-void find_copy(struct found_service *s, const char *setting, const char *path, const char *content);
+/* A file whose content is to be replaced and not the line that names it. Each path once. */
+void find_copy(struct found_service *s, int group, const char *setting, const char *path, const char *content);
 /* Reads a configuration file. */
 int find_read(const char *path, struct buf *out, struct error *err);
 

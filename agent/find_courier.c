@@ -77,11 +77,12 @@ static void add_server(struct found_service *s, const struct server *v, const ch
 	}
 	bool tls = values[CERTIFICATE][0] && access(values[CERTIFICATE], F_OK) == 0;
 	if (is_yes(values[START]) && is_yes(values[OFFER]) && tls) {
+		int group = ++s->groups;
 		bool one = !values[KEY][0] || strcmp(values[KEY], values[CERTIFICATE]) == 0;
 		add_ports(s, values[PORT], v->protocol);
-		find_copy(s, "TLS_CERTFILE", values[CERTIFICATE], one ? "combined" : "fullchain");
+		find_copy(s, group, "TLS_CERTFILE", values[CERTIFICATE], one ? "combined" : "fullchain");
 		if (!one)
-			find_copy(s, "TLS_PRIVATE_KEYFILE", values[KEY], "privkey");
+			find_copy(s, group, "TLS_PRIVATE_KEYFILE", values[KEY], "privkey");
 	}
 	for (size_t i = 0; i < VALUES; i++)
 		free(values[i]);

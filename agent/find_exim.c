@@ -70,8 +70,9 @@ int find_exim(struct found_service *s, struct error *err)
 	bool one = !key[0] || strcmp(key, certificate) == 0;
 	if (!is_file(s, "tls_certificate", certificate) || (!one && !is_file(s, "tls_privatekey", key)))
 		return 0;
-	find_copy(s, "tls_certificate", certificate, one ? "combined" : "fullchain");
+	int group = ++s->groups;
+	find_copy(s, group, "tls_certificate", certificate, one ? "combined" : "fullchain");
 	if (!one)
-		find_copy(s, "tls_privatekey", key, "privkey");
+		find_copy(s, group, "tls_privatekey", key, "privkey");
 	return 0;
 }

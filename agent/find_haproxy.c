@@ -77,7 +77,7 @@ static void add_directory(struct scan *s, const char *path)
 		auto_free char *file = mem_printf(
 			"%s%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/", names[i]->d_name);
 		if (is_loaded(names[i]->d_name) && exists(file, "", S_IFREG))
-			find_copy(s->service, "crt", file, "combined");
+			find_copy(s->service, ++s->service->groups, "crt", file, "combined");
 		free(names[i]);
 	}
 	if (count >= 0)

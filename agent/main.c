@@ -1,3 +1,4 @@
+#include "agent/adopt.h"
 #include "agent/check_command.h"
 #include "agent/commands.h"
 #include "agent/daemon.h"
@@ -40,6 +41,8 @@ static const struct cli_command commands[] = {
 	{"join", "",
 		"read the hub's line (certsync agent add prints it) from standard input and pin its keys",
 		join_options, 0, 0, false, command_agent_join},
+	{"adopt", "[CERTIFICATE…]", "show how each service would use what is installed here, as a diff; or do it",
+		adopt_options, 0, -1, false, command_agent_adopt},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false,
 		command_agent_config},
 	{"run", "", "run the daemon (certsync-agent-root starts it)", NULL, 0, 0, false, run},
