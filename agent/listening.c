@@ -25,7 +25,7 @@ void listening_release(struct listening *l)
 /* An address of the kernel's table: words in the machine's order, in hex. */
 static bool read_address(const char *hex, bool v6, char ret[LISTENING_ADDRESS_MAX])
 {
-	uint32_t words[4];
+	uint32_t words[4] = {0};
 	size_t count = v6 ? 4 : 1;
 	for (size_t i = 0; i < count; i++) {
 		char part[9];
