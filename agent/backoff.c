@@ -30,6 +30,7 @@ void backoff_welcomed(struct backoff *b)
 void backoff_lasted(struct backoff *b)
 {
 	b->failures = 0;
+	b->hub = 0;
 }
 
 static int64_t later(int64_t a, int64_t b)

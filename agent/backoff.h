@@ -34,7 +34,8 @@ void backoff_failed(struct backoff *b, int denied, int64_t now);
 /* It let us in: what it refused before is forgotten, and a hub that is being restarted again and again is
  * found within seconds; the window stays wide enough for one that closes at once. */
 void backoff_welcomed(struct backoff *b);
-/* The connection has lasted: the next failure is the first. */
+/* A connection that had lasted has ended: the next failure is the first, and the first hub's turn comes. Whatever agents are told of
+ * several hubs, one is meant to be there, and one that is only restarted is found again at once. */
 void backoff_lasted(struct backoff *b);
 /* How long to wait before trying b->hub. */
 int64_t backoff_delay(const struct backoff *b, int64_t now, uint32_t random);

@@ -109,7 +109,8 @@ static void finish(struct session *s)
 	int64_t now = clock_monotonic_ms();
 	if (was_ready && now - s->ready_at >= SESSION_LASTED * 1000)
 		backoff_lasted(&s->backoff);
-	backoff_failed(&s->backoff, s->denied, now);
+	else
+		backoff_failed(&s->backoff, s->denied, now);
 	wait_for_next(s);
 	s->handler->lost(was_ready, s->context);
 }

@@ -57,6 +57,21 @@ static void hubs_take_turns_before_the_window_grows(void **state)
 	assert_int_equal(backoff_delay(&b, 0, 2000), 2000);
 }
 
+static void after_a_connection_that_has_lasted_the_first_hub_is_tried_first(void **state)
+{
+	(void)state;
+	struct backoff b;
+	backoff_init(&b, 3);
+	backoff_failed(&b, 0, 0);
+	backoff_welcomed(&b); /* by the second one */
+	backoff_lasted(&b);
+	assert_int_equal(b.hub, 0);
+	assert_int_equal(backoff_delay(&b, 0, 1000), 1000);
+	assert_int_equal(backoff_delay(&b, 0, 1001), 0);
+	backoff_failed(&b, 0, 0);
+	assert_int_equal(b.hub, 1); /* and when it is away, the second */
+}
+
 static void a_refused_login_is_tried_three_times_in_ten_minutes_at_most(void **state)
 {
 	(void)state;
@@ -107,6 +122,7 @@ int main(void)
 		cmocka_unit_test(the_window_doubles_to_five_minutes),
 		cmocka_unit_test(a_hub_that_welcomes_and_closes_is_met_every_few_seconds),
 		cmocka_unit_test(hubs_take_turns_before_the_window_grows),
+		cmocka_unit_test(after_a_connection_that_has_lasted_the_first_hub_is_tried_first),
 		cmocka_unit_test(a_refused_login_is_tried_three_times_in_ten_minutes_at_most),
 		cmocka_unit_test(a_person_may_hurry_it_but_not_into_a_ban),
 		cmocka_unit_test(one_hub_s_refusal_does_not_delay_the_other),
