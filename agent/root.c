@@ -401,7 +401,7 @@ static void loop(struct root *r)
 			{.fd = r->child.stream.fd, .events = POLLIN},
 			{.fd = r->child.pidfd, .events = POLLIN},
 		};
-		if (poll(fds, COUNT(fds), r->waiting ? 0 : next_due(r)) < 0)
+		if (poll(fds, COUNT(fds), notify_alive(r->waiting ? 0 : next_due(r))) < 0)
 			continue;
 		if (fds[0].revents)
 			return;
@@ -453,6 +453,7 @@ static int run(const struct cli_line *line)
 
 static const struct cli_option pin_options[] = {
 	{"--replace", NULL, "replace other keys that are pinned already"},
+	{"--check", NULL, "only look whether other keys are pinned already"},
 	{0},
 };
 

@@ -1,6 +1,7 @@
 #include "agent/service.h"
 #include "lib/hook.h"
 #include "lib/mem.h"
+#include "lib/notify.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,9 @@ int service_run(
 		.timeout = call->service->timeout,
 		.stop_fd = call->stop_fd,
 	};
+	notify_busy(call->service->timeout);
 	int status = hook_run(&hook, result, err);
+	notify_busy(0);
 	for (size_t i = 0; env[i]; i++)
 		free(env[i]);
 	ret->exit_code = result->exit_code;

@@ -282,7 +282,7 @@ static int tick(struct root *r)
 static int serve(struct root *r)
 {
 	while (!r->stopping || r->daemon.pid) {
-		int timeout = tick(r);
+		int timeout = notify_alive(tick(r));
 		struct pollfd fds[] = {
 			{r->signals, POLLIN, 0},
 			{r->daemon.fd, supervisor_events(&r->daemon), 0},

@@ -1,8 +1,11 @@
 #include "lib/notify.h"
 
+#include "lib/clock.h"
 #include "lib/mem.h"
 
+#include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,4 +26,42 @@ void notify_manager(const char *state)
 	if (fd >= 0)
 		(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
 			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+}
+
+/* Microseconds after which the manager takes this process for dead; 0: it does not look. WATCHDOG_PID says whom it means. */
+static int64_t watchdog_us(void)
+{
+	const char *text = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+	if (!text || (pid && strtoll(pid, NULL, 10) != getpid()))
+		return 0;
+	int64_t value = strtoll(text, NULL, 10);
+	return value > 0 && value < INT64_MAX / 2 ? value : 0;
+}
+
+int notify_alive(int timeout)
+{
+	static int64_t due;
+	int64_t half = watchdog_us() / 2000, now = clock_monotonic_ms();
+	if (half == 0)
+		return timeout;
+	if (now >= due) {
+		notify_manager("WATCHDOG=1");
+		due = now + half;
+	}
+	int64_t left = due - now > INT_MAX ? INT_MAX : due - now;
+	return timeout < 0 || timeout > left ? (int)left : timeout;
+}
+
+void notify_busy(int64_t seconds)
+{
+	int64_t usual = watchdog_us(), more = seconds * 1000000;
+	char state[128];
+	int len = 0;
+	if (seconds)
+		len = snprintf(state, sizeof(state), "EXTEND_TIMEOUT_USEC=%lld\n", (long long)(more + 10 * 1000000));
+	if (usual)
+		len += snprintf(state + len, sizeof(state) - (size_t)len, "WATCHDOG=1\nWATCHDOG_USEC=%lld\n",
+			(long long)(usual + more));
+	if (len)
+		notify_manager(state);
 }
