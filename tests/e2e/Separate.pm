@@ -1,0 +1,147 @@
+# A hub, the agent beside it and one behind a real sshd, each half as the user that it has on a real node. In namespaces of
+# its own, where /etc, /var and /run are in memory and no process is anybody else's; needs root.
+#
+#   Separate->enter                    at the start: goes on inside
+#   my $s = Separate->new              the users, the programs where all may run them; a Story
+#   $s->up(%before)                    sshd, hub, the agents `here` and `mail`; a program's {before} goes ahead of it
+#   $s->processes                      (PID => what it is) of all that is between and around them
+#   $s->as(USER, sub {…})              what sub returns, computed by a process of that user
+package Separate;
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use JSON::PP;
+use Story;
+use Test::More;
+our @ISA = qw(Story);
+
+our $home = '/var/lib/certsync-gate';
+our $sshd_conf = '/etc/ssh/certsync-test.conf';
+
+sub enter {
+	return if ($ENV{CERTSYNC_SEPARATE_INSIDE} // '') eq '1';
+	plan skip_all => 'users and namespaces need root' if $> != 0;
+	($ENV{CERTSYNC_SEPARATE_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
+	exec qw(unshare --pid --fork --kill-child --mount --mount-proc --net), $^X, abs_path($0);
+}
+
+sub new {
+	my ($class) = @_;
+	my $setup = 'ip link set lo up && mount -t tmpfs -o mode=755 none /mnt && mount -t tmpfs -o mode=755 none /run';
+	for (qw(etc var)) {
+		$setup .= " && mkdir /mnt/$_ /mnt/$_.work && mount -t overlay -o lowerdir=/$_,upperdir=/mnt/$_,workdir=/mnt/$_.work none /$_";
+	}
+	system("$setup && mkdir -m 1777 /mnt/tmp && mkdir /run/sshd && mkdir -m 755 -p $home /mnt/programs") == 0
+		or BAIL_OUT('no namespace can be prepared');
+	system("cp -a $Story::bin/. /mnt/programs && chmod -R go+rX /mnt/programs") == 0 or BAIL_OUT('cp');
+	($ENV{TMPDIR}, $Story::bin) = ('/mnt/tmp', '/mnt/programs');
+	my $add = join ' && ', map { "{ ! getent passwd $_ >/dev/null || userdel $_; }" } qw(certsync-hub certsync-agent certsync-gate);
+	$add .= ' && { getent group certsync-admin || groupadd --system certsync-admin; }';
+	$add .= " && useradd --system -d / -s /usr/sbin/nologin $_" for qw(certsync-hub certsync-agent);
+	$add .= " && useradd --system -p '*' -d $home -s /mnt/programs/certsync-gate certsync-gate";
+	system("($add) >/mnt/users.log 2>&1") == 0 or BAIL_OUT('no users: ' . Story::read_file('/mnt/users.log'));
+	my $self = Story::new($class);
+	$self->{group} = 'certsync-admin';
+	return $self;
+}
+
+# hub.conf and agent.conf as Story writes them, with the users and the sockets of a real node.
+sub hub_conf {
+	my ($self, @wish) = @_;
+	$self->SUPER::hub_conf(@wish);
+	my $text = Story::read_file("$self->{top}/hub.conf");
+	$text =~ s/^(user|gate_user|local_user) = .*/qq($1 = "certsync-@{[{user => 'hub', gate_user => 'gate', local_user => 'agent'}->{$1}]}")/gme;
+	$text =~ s/^run = .*/run = "\/run\/certsync-hub"/m;
+	$text =~ s/^authorized_keys = .*/authorized_keys = "$home\/.ssh\/authorized_keys"/m;
+	Story::write_file("$self->{top}/hub.conf", $text, 0640);
+	system("chgrp certsync-hub $self->{top}/hub.conf");
+}
+
+sub agent_conf {
+	my ($self, $agent, %wish) = @_;
+	my $ssh = "ssh://certsync-gate\@127.0.0.1:22";
+	my $dir = $self->SUPER::agent_conf($agent, hub => $agent eq 'here' ? 'unix:///run/certsync-hub/local.sock' : $ssh, %wish);
+	my $text = Story::read_file("$dir/agent.conf");
+	$text =~ s/^user = .*/user = "certsync-agent"/m;
+	Story::write_file("$dir/agent.conf", $text, 0640);
+	system("chgrp certsync-agent $dir/agent.conf");
+	return $dir;
+}
+
+# An sshd as a careless administrator may have it: everything that can be allowed is.
+sub sshd {
+	my ($self) = @_;
+	Story::write_file($sshd_conf, <<"CONF");
+ListenAddress 127.0.0.1:22
+HostKey $self->{top}/host
+PidFile none
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+AllowTcpForwarding yes
+AllowStreamLocalForwarding yes
+AllowAgentForwarding yes
+GatewayPorts clientspecified
+PermitTunnel yes
+PermitTTY yes
+X11Forwarding yes
+PermitUserRC yes
+AcceptEnv *
+PermitUserEnvironment yes
+Subsystem sftp internal-sftp
+LogLevel VERBOSE
+CONF
+	$self->start('sshd', '/usr/sbin/sshd', '-D', '-e', '-f', $sshd_conf);
+	return $self->until('sshd', sub { $self->log('sshd') =~ /Server listening/ });
+}
+
+sub up {
+	my ($self, %wish) = @_;
+	my $top = $self->{top};
+	my $before = $wish{before} // {};
+	$self->hub_conf(agents => ['here', 'mail', 'other-']);
+	$self->sshd or die $self->log('sshd');
+	$self->start('hub', @{$before->{hub} // []}, "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
+	$self->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($self->certsync('status'))[0] != 4 }) or die $self->log('hub');
+	for my $agent (qw(here mail other)) {
+		$self->agent_conf($agent, %{$wish{$agent} // {}});
+		$self->enrol($agent) or die Story::read_file("$top/join.log");
+		next if $agent eq 'other'; # only its key is used
+		$self->start($agent, @{$before->{$agent} // []}, "$Story::bin/certsync-agent-root", '-c', "$top/$agent/agent.conf");
+	}
+	return $self->until('agents', sub { !grep { !$self->state_of($_)->{connected} } qw(here mail) });
+}
+
+sub processes {
+	my ($self) = @_;
+	my %found;
+	for my $pid (grep { /^\d+$/ } map { s{.*/}{}r } glob('/proc/[0-9]*')) {
+		my @words = split /\0/, Story::read_file("/proc/$pid/cmdline");
+		next if !@words;
+		my ($program) = $words[0] =~ m{([^/\s:]+):?[^/]*$};
+		my $what = $program eq 'certsync' && ($words[1] // '') eq 'hub' ? 'hub' : $program;
+		$found{$pid} = $what if $what =~ /^(sshd|hub|certsync-(gate|link|agent|hub-root|agent-root|worker))$/;
+	}
+	return %found;
+}
+
+sub as {
+	my ($self, $user, $what) = @_;
+	my ($uid, $gid) = (getpwnam $user)[2, 3];
+	pipe(my $reader, my $writer) or die $!;
+	my $pid = fork // die $!;
+	if ($pid == 0) {
+		($), $() = ("$gid $gid", $gid);
+		($<, $>) = ($uid, $uid);
+		print $writer encode_json($> == $uid && $< == $uid ? $what->() : ['not that user']);
+		close $writer;
+		POSIX::_exit(0);
+	}
+	close $writer;
+	local $/;
+	my $answer = <$reader>;
+	waitpid $pid, 0;
+	return decode_json($answer);
+}
+
+1;
