@@ -43,7 +43,7 @@ HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
 HUB_ROOT := hub/root.c hub/supervisor.c hub/watchlist.c hub/watch.c hub/authorized_keys.c
 HUB_SHARED := hub/config.c hub/config_sections.c hub/config_checks.c hub/lint.c hub/schedule.c hub/request.c hub/scan.c
 AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c journal.c keeper.c pin.c places.c \
-	service.c set.c setup.c step.c watch.c)
+	service.c set.c setup.c ssh_key.c step.c watch.c)
 AGENT_SHARED := agent/config.c agent/request.c
 
 HUB_WORKER := hub/worker_main.c hub/alert_worker.c hub/alert_mail.c hub/check_worker.c hub/csr.c hub/http.c $(filter hub/acme%,$(wildcard hub/*.c))
@@ -55,7 +55,7 @@ certsync-gate_SRC := hub/gate.c
 certsync-hub-root_SRC := $(HUB_ROOT) $(HUB_SHARED)
 certsync-hub-root_PKG := libconfuse
 certsync-hub-root_LIBS := -linotifytools
-certsync-agent_SRC := $(filter-out $(AGENT_ROOT) agent/link.c,$(wildcard agent/*.c)) agent/service.c
+certsync-agent_SRC := $(filter-out $(AGENT_ROOT) agent/link.c,$(wildcard agent/*.c)) agent/pin.c agent/ssh_key.c agent/service.c
 certsync-agent_PKG := $(TLS) libcjson libevent libconfuse
 certsync-agent-root_SRC := $(AGENT_ROOT) $(AGENT_SHARED)
 certsync-agent-root_PKG := $(CRYPTO) libconfuse
@@ -113,6 +113,18 @@ TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/*_tool.c))
 $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libunits.a $(B)/libcertsync.a
 	mkdir -p $(@D)
 	echo "  LINK  $*"
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
+
+# The machinery that kills, fails and cuts the power. The checker shares no code with what it checks.
+CRASH := $(B)/tests/crash/trace_tool $(B)/tests/crash/story_tool $(B)/tests/crash/check_tool $(B)/tests/crash/power_tool
+crash_OBJ = $(patsubst %,$(B)/obj/tests/crash/%.o,$(1))
+$(B)/tests/crash/trace_tool: $(call crash_OBJ,trace_tool record)
+$(B)/tests/crash/check_tool: $(call crash_OBJ,check_tool check)
+$(B)/tests/crash/story_tool: $(call crash_OBJ,story_tool story) $(B)/libunits.a $(B)/libcertsync.a
+$(B)/tests/crash/power_tool: $(call crash_OBJ,power_tool disk check story) $(B)/libunits.a $(B)/libcertsync.a
+$(CRASH):
+	mkdir -p $(@D)
+	echo "  LINK  crash/$(@F)"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
 
 # Each measures beside the alternatives; alone: tests/bench/NAME.

@@ -1,7 +1,9 @@
 #include "agent/commands.h"
 #include "agent/config.h"
+#include "agent/join.h"
 #include "lib/ask.h"
 #include "lib/fs.h"
+#include "lib/listener.h"
 #include "lib/mem.h"
 
 #include <errno.h>
@@ -256,17 +258,100 @@ static bool is_writable(const char *path)
 	return access(at, W_OK) == 0;
 }
 
+static int check_writable(const struct agent_config *config, struct error *err)
+{
+	auto_free char *pins = mem_printf("%s/pins", config->directory);
+	return is_writable(pins) ? 0
+				 : error_set(err, ERROR_USAGE, "join writes %s, which needs root: run it again with sudo", pins);
+}
+
+/* Standard input to its end: it holds a secret, and stands in no other place. */
+static int read_line(struct buf *out)
+{
+	for (;;) {
+		uint8_t *room = buf_reserve(out, 512);
+		ssize_t got = room ? read(STDIN_FILENO, room, 512) : -1;
+		if (got < 0 && room && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			return 0;
+		buf_added(out, (size_t)got);
+		/* At a terminal the line is over when it is over. */
+		if (isatty(STDIN_FILENO) && memchr(out->data, '\n', out->len))
+			return 0;
+	}
+}
+
+/* The root half reads a line that only says what to pin. */
+static int pin_by_hand(const struct cli_line *line, struct buf *text)
+{
+	int ends[2];
+	struct error err;
+	struct agent_config *config = load_config(line);
+	int writable = config ? check_writable(config, &err) : 0;
+	agent_config_free(config);
+	if (!config || writable < 0)
+		return config ? cli_fail(CLI_USAGE, "%s", err.message) : CLI_USAGE;
+	if (pipe(ends) < 0 || write(ends[1], text->data, text->len) != (ssize_t)text->len || dup2(ends[0], STDIN_FILENO) < 0)
+		return cli_fail(CLI_FAILED, "cannot hand the line on: %s", strerror(errno));
+	close(ends[0]);
+	close(ends[1]);
+	return become_root_half(line, "pin", cli_has(line, "--replace") ? "--replace" : NULL);
+}
+
+/* Everything is there: now the certificates may come. */
+static int tell_next(const struct cli_line *line, const struct join *j)
+{
+	struct error ignored;
+	auto_free char *path = mem_printf("%s/control.sock", j->config->run);
+	auto_close int fd = listener_connect(path, 0, &ignored);
+	if (fd < 0)
+		printf("next: systemctl enable --now certsync-agent\n");
+	else if (!j->has_config || j->pin.new_keys)
+		printf("next: systemctl restart certsync-agent\n");
+	else {
+		const struct cli_line pull = {.config = line->config};
+		fflush(stdout);
+		return command_agent_pull(&pull);
+	}
+	return CLI_DONE;
+}
+
+static int join_by_secret(const struct cli_line *line, struct buf *text)
+{
+	struct error err;
+	struct join j;
+	auto_join_answer struct join_answer answer = {0};
+	int exit_code = CLI_DONE;
+	int result = join_open(&j, line->config, buf_text(text), cli_has(line, "--replace"), &err);
+	buf_reset(text);
+	if (result == 0)
+		result = check_writable(j.config, &err);
+	if (result == 0)
+		result = join_run(&j, &answer, &err);
+	if (result == 0)
+		printf("joined as agent %s: the hub %s is pinned\n", j.pin.agent, j.pin.url);
+	if (result == 0)
+		result = join_configure(&j, &answer, &err);
+	if (result < 0)
+		exit_code = cli_fail(err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+	else
+		exit_code = tell_next(line, &j);
+	join_close(&j);
+	return exit_code;
+}
+
 int command_agent_join(const struct cli_line *line)
 {
-	struct agent_config *config = load_config(line);
-	if (!config)
-		return CLI_USAGE;
-	auto_free char *pins = mem_printf("%s/pins", config->directory);
-	agent_config_free(config);
-	if (!is_writable(pins))
-		return cli_fail(CLI_USAGE, "join writes %s, which needs root: run it again with sudo", pins);
+	auto_buf struct buf text = BUF_INIT(PIN_LINE_MAX);
 	if (isatty(STDIN_FILENO))
-		fprintf(stderr,
-			"paste the line that `certsync agent add` printed on the hub, then press Ctrl-D:\n");
-	return become_root_half(line, "pin", cli_has(line, "--replace") ? "--replace" : NULL);
+		fprintf(stderr, "paste the line that `certsync agent add` printed on the hub, and press Enter:\n");
+	if (read_line(&text) < 0 || memchr(text.data ? text.data : (const uint8_t *)"", '\0', text.len))
+		return cli_fail(CLI_USAGE, "standard input is not one line of a hub");
+	bool by_secret = strstr(buf_text(&text), " secret=") != NULL;
+	if (by_secret)
+		return join_by_secret(line, &text);
+	return pin_by_hand(line, &text);
 }

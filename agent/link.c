@@ -45,7 +45,10 @@ struct stream {
 };
 
 struct link {
-	const char *user, *host, *port, *key_file, *pins_file;
+	const char *user, *host, *port;
+	const char *key_file, *pins_file; /* or, of a node that joins: */
+	int key_fd;
+	struct buf given_pins; /* as read_pins gives them */
 	int timeout; /* seconds */
 	int64_t deadline;
 	int tcp;
@@ -278,6 +281,8 @@ static int link_handshake(struct link *l)
 /* The fingerprints of the pins file, with ", " between them: for the comparison and the message alike. */
 static int read_pins(const struct link *l, struct buf *pins)
 {
+	if (!l->pins_file)
+		return buf_add(pins, l->given_pins.data, l->given_pins.len) < 0 ? LINK_USAGE : LINK_DONE;
 	auto_buf struct buf text = BUF_INIT(PINS_FILE_MAX);
 	struct error err;
 	if (fs_read(AT_FDCWD, l->pins_file, true, &text, &err) < 0)
@@ -336,7 +341,12 @@ static int link_check_host(const struct link *l)
 	char *shown = host_fingerprint(l->session, &type);
 	if (!shown)
 		return fail(l, LINK_PROTOCOL, "the server's host key cannot be read");
-	if (!is_pinned(buf_text(&pins), shown))
+	if (!is_pinned(buf_text(&pins), shown) && !l->pins_file)
+		code = fail(l, LINK_UNPINNED,
+			"THE HOST KEY IS NOT THE LINE'S: it is %s (%s), the line says %.400s. Nothing was sent. Somebody stands in "
+			"between, or the line is of another hub, or host_keys in hub.conf does not name the keys that the hub's sshd uses",
+			shown, type, buf_text(&pins));
+	else if (!is_pinned(buf_text(&pins), shown))
 		code = fail(l, LINK_UNPINNED,
 			"THE HOST KEY IS NOT PINNED: it is %s (%s), pinned in %s: %.400s. Nothing was sent. "
 			"If the hub's "
@@ -350,12 +360,28 @@ static int link_check_host(const struct link *l)
 
 /* ---- login and channel ---- */
 
+static int import_given_key(int fd, ssh_key *ret)
+{
+	auto_buf struct buf text = BUF_INIT(4096);
+	for (;;) {
+		uint8_t *room = buf_reserve(&text, 512);
+		ssize_t got = room ? read(fd, room, 512) : -1;
+		if (got < 0)
+			return SSH_ERROR;
+		if (got == 0)
+			return ssh_pki_import_privkey_base64(buf_text(&text), NULL, NULL, NULL, ret);
+		buf_added(&text, (size_t)got);
+	}
+}
+
 static int link_login(struct link *l)
 {
 	ssh_key key = NULL;
-	if (ssh_pki_import_privkey_file(l->key_file, NULL, NULL, NULL, &key) != SSH_OK)
-		return fail(
-			l, LINK_USAGE, "cannot read a private key without a passphrase from %s", l->key_file);
+	int imported = l->key_file ? ssh_pki_import_privkey_file(l->key_file, NULL, NULL, NULL, &key)
+				   : import_given_key(l->key_fd, &key);
+	if (imported != SSH_OK)
+		return fail(l, LINK_USAGE, "cannot read a private key without a passphrase from %s",
+			l->key_file ? l->key_file : "its descriptor");
 	stage(l, "logging in");
 	int rc;
 	while ((rc = ssh_userauth_publickey(l->session, NULL, key)) == SSH_AUTH_AGAIN)
@@ -365,6 +391,11 @@ static int link_login(struct link *l)
 		return LINK_DONE;
 	if (rc == SSH_AUTH_ERROR)
 		return fail(l, LINK_UNREACHABLE, "the connection ended during the login: %s", why_broken(l));
+	if (!l->key_file)
+		return fail(l, LINK_DENIED,
+			"the hub's sshd refuses the line's key: it is used up or expired, or `certsync agent add` has printed a newer line "
+			"for this agent%s",
+			rc == SSH_AUTH_PARTIAL ? " (or sshd wants a second method too)" : "");
 	return fail(l, LINK_DENIED,
 		"the login with the key %s was refused%s; is this agent's key known to the hub (`certsync "
 		"agent add`)?",
@@ -568,6 +599,7 @@ static void link_close(struct link *l)
 	} else if (l->tcp >= 0) {
 		close(l->tcp);
 	}
+	buf_release(&l->given_pins);
 	free(l);
 }
 
@@ -575,7 +607,8 @@ static int usage(void)
 {
 	fprintf(stderr, "certsync-link: usage: certsync-link --user USER --host HOST --port PORT --key FILE "
 			"--pins FILE "
-			"[--timeout SECONDS]\n");
+			"[--timeout SECONDS]\n"
+			"  or, to join: --key-fd N --pin SHA256:… [--pin …] in the place of --key and --pins\n");
 	return LINK_USAGE;
 }
 
@@ -588,6 +621,8 @@ static int parse(struct link *l, int argc, char **argv)
 		{"key", required_argument, NULL, 'k'},
 		{"pins", required_argument, NULL, 'i'},
 		{"timeout", required_argument, NULL, 't'},
+		{"key-fd", required_argument, NULL, 'f'},
+		{"pin", required_argument, NULL, 's'},
 		{NULL, 0, NULL, 0},
 	};
 	int option;
@@ -602,10 +637,16 @@ static int parse(struct link *l, int argc, char **argv)
 			*text = optarg;
 		else if (option == 't')
 			l->timeout = (int)strtol(optarg, NULL, 10);
+		else if (option == 'f')
+			l->key_fd = (int)strtol(optarg, NULL, 10);
+		else if (option == 's')
+			buf_addf(&l->given_pins, "%s%s", l->given_pins.len ? ", " : "", optarg);
 		else
 			return -1;
 	}
-	bool complete = l->user && l->host && l->port && l->key_file && l->pins_file && optind == argc;
+	bool kept = l->key_file && l->pins_file && l->key_fd < 0 && !l->given_pins.len;
+	bool given = !l->key_file && !l->pins_file && l->key_fd > STDERR_FILENO && l->given_pins.len;
+	bool complete = l->user && l->host && l->port && (kept || given) && optind == argc;
 	return complete && l->timeout > 0 ? 0 : -1;
 }
 
@@ -614,7 +655,8 @@ int main(int argc, char **argv)
 	proc_harden();
 	signal(SIGPIPE, SIG_IGN);
 	struct link *l = mem_alloc(sizeof(*l));
-	l->tcp = -1;
+	l->tcp = l->key_fd = -1;
+	l->given_pins = BUF_INIT(PINS_FILE_MAX);
 	l->timeout = LINK_TIMEOUT_DEFAULT;
 	if (parse(l, argc, argv) < 0) {
 		free(l);

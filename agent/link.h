@@ -2,6 +2,9 @@
  * new one is started for each attempt, and it is the only program that links libssh.
  *
  *   certsync-link --user USER --host HOST --port PORT --key FILE --pins FILE [--timeout SECONDS]
+ *   certsync-link --user USER --host HOST --port PORT --key-fd N --pin SHA256:… … [--timeout SECONDS]
+ *
+ * In the second form, for a node that joins, the private key is read from descriptor N to its end, and nothing is on disk yet.
  *
  * Descriptor 0 is the socketpair to the agent, both ways; descriptor 2 takes lines of text. On descriptor 0
  * the hub's stream simply starts (the hub answers `hello`): nothing says "ready". What the far side's program

@@ -75,8 +75,57 @@ static bool is_socket_url(const char *text)
 	return strncmp(text, "unix:///", 8) == 0 && text[8];
 }
 
+/* The fields of a line that is good once. 1, or 0 when it is none of them. */
+static int add_join_field(struct pin *pin, const char *field, struct error *err)
+{
+	auto_buf struct buf secret = BUF_INIT(JOIN_SECRET_SIZE);
+	struct error why;
+	char rest;
+	if (strncmp(field, "agent=", 6) == 0 && !pin->agent[0] && name_is_agent(field + 6)) {
+		snprintf(pin->agent, sizeof(pin->agent), "%s", field + 6);
+		return 1;
+	}
+	long long expires = 0;
+	if (strlen(field) < 24 && sscanf(field, "expires=%lld%c", &expires, &rest) == 1 && expires > 0 && !pin->expires) {
+		pin->expires = expires;
+		return 1;
+	}
+	if (strcmp(field, "keys=new") == 0) {
+		pin->new_keys = true;
+		return 1;
+	}
+	if (strncmp(field, "secret=", 7) != 0)
+		return strncmp(field, "check=", 6) == 0 && pin->joins;
+	if (pin->joins || base64_decode(field + 7, &secret, &why) < 0 || secret.len != JOIN_SECRET_SIZE)
+		return error_set(err, ERROR_USAGE, "secret: is not 32 bytes in base64, once");
+	memcpy(pin->secret, secret.data, JOIN_SECRET_SIZE);
+	pin->joins = true;
+	return 1;
+}
+
+/* Told before anything is sent, since a line is tried but a few times. */
+static int check_join(const char *line, struct pin *pin, struct error *err)
+{
+	char wanted[JOIN_CHECK_SIZE + 1];
+	const char *check = strstr(line, " check=");
+	if (!pin->joins)
+		return pin->agent[0] || pin->expires || pin->new_keys
+			       ? error_set(err, ERROR_USAGE, "its end is missing: the line was cut; copy the whole of it")
+			       : 0;
+	if (!pin->agent[0] || !pin->expires || !check || strlen(check + strlen(" check=")) != JOIN_CHECK_SIZE)
+		return error_set(err, ERROR_USAGE, "a part of it is missing: the line was cut; copy the whole of it");
+	if (join_line_check(line, (size_t)(check - line), wanted, err) < 0)
+		return -1;
+	if (strcmp(check + strlen(" check="), wanted) != 0)
+		return error_set(err, ERROR_USAGE, "it was changed on its way (its check digits do not fit); nothing was sent");
+	return join_line_digest(line, pin->digest, err);
+}
+
 static int add_field(struct pin *pin, const char *field, struct error *err)
 {
+	int joining = add_join_field(pin, field, err);
+	if (joining)
+		return joining < 0 ? -1 : 0;
 	static const char sign_key[] = "sign=ed25519:", host_key[] = "host=";
 	if (strncmp(field, sign_key, strlen(sign_key)) == 0) {
 		const char *text = field + strlen(sign_key);
@@ -97,7 +146,7 @@ static int add_field(struct pin *pin, const char *field, struct error *err)
 		snprintf(pin->hosts[pin->host_count++], PIN_TEXT_MAX, "%s", text);
 		return 0;
 	}
-	return error_set(err, ERROR_USAGE, "%.80s: unknown field", field);
+	return error_set(err, ERROR_USAGE, "%.*s: unknown field, or one that makes no sense", (int)strcspn(field, "="), field);
 }
 
 static int parse_fields(char *text, struct pin *pin, struct error *err)
@@ -120,19 +169,38 @@ static int parse_fields(char *text, struct pin *pin, struct error *err)
 	return 0;
 }
 
+void pin_release(struct pin *pin)
+{
+	explicit_bzero(pin, sizeof(*pin));
+}
+
 int pin_parse(const char *text, struct pin *ret, struct error *err)
 {
-	struct pin pin = {0};
+	auto_pin struct pin pin = {0};
+	auto_buf struct buf line = BUF_INIT(PIN_LINE_MAX), words = BUF_INIT(PIN_LINE_MAX);
 	while (*text == '\n' || *text == '\r')
 		text++;
 	size_t len = strcspn(text, "\r\n");
 	if (text[len + strspn(text + len, " \t\r\n")])
 		return error_set(err, ERROR_USAGE, "the hub's line: there is more than one line");
-	auto_free char *line = mem_strndup(text, len);
-	if (parse_fields(line, &pin, err) < 0)
+	while (len && (text[len - 1] == ' ' || text[len - 1] == '\t'))
+		len--;
+	if (buf_add(&line, text, len) < 0 || buf_add(&words, text, len) < 0 || buf_put_u8(&words, '\0') < 0)
+		return error_set(err, ERROR_USAGE, "the hub's line is longer than %d bytes", PIN_LINE_MAX);
+	if (parse_fields((char *)words.data, &pin, err) < 0 || check_join(buf_text(&line), &pin, err) < 0)
 		return error_wrap(err, "the hub's line (`certsync agent add` prints it)");
 	*ret = pin;
 	return 0;
+}
+
+void pin_line(const struct pin *pin, struct buf *out)
+{
+	buf_addf(out, "%s %s", pin_word, pin->url);
+	for (size_t i = 0; i < pin->signer_count; i++)
+		buf_addf(out, " sign=ed25519:%s", pin->signers[i]);
+	for (size_t i = 0; i < pin->host_count; i++)
+		buf_addf(out, " host=%s", pin->hosts[i]);
+	buf_addf(out, "\n");
 }
 
 /* The two files. */
@@ -211,13 +279,21 @@ static int write_lines(const char *path, const char *comment, const char (*lines
 	return fs_write(AT_FDCWD, path, text.data, text.len, FS_PUBLIC, err);
 }
 
+int pin_check(const struct agent_config *config, const struct pin *pin, struct error *err)
+{
+	auto_free char *hub_keys = pins_path(config->directory, "hub_keys");
+	auto_free char *host_keys = pins_path(config->directory, "host_keys");
+	if (check_same(hub_keys, "signing keys", pin->signers, pin->signer_count, err) < 0)
+		return -1;
+	return check_same(host_keys, "host keys", pin->hosts, pin->host_count, err);
+}
+
 int pin_write(const struct agent_config *config, const struct pin *pin, bool replace, struct error *err)
 {
 	auto_free char *directory = mem_printf("%s/pins", config->directory);
 	auto_free char *hub_keys = pins_path(config->directory, "hub_keys");
 	auto_free char *host_keys = pins_path(config->directory, "host_keys");
-	if (!replace && (check_same(hub_keys, "signing keys", pin->signers, pin->signer_count, err) < 0 ||
-				check_same(host_keys, "host keys", pin->hosts, pin->host_count, err) < 0))
+	if (!replace && pin_check(config, pin, err) < 0)
 		return -1;
 	mode_t before = umask(022);
 	int made = fs_make_directories(directory, 0755, err);

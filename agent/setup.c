@@ -72,8 +72,8 @@ static void tell_pinned(const struct agent_config *config, const struct pin *pin
 int setup_pin(const struct cli_line *line)
 {
 	auto_buf struct buf text = BUF_INIT(PIN_LINE_MAX);
+	auto_pin struct pin pin = {0};
 	struct error err;
-	struct pin pin;
 	struct agent_config *config = setup_load(line->config);
 	if (!config)
 		return CLI_USAGE;
@@ -82,9 +82,12 @@ int setup_pin(const struct cli_line *line)
 		result = error_set(&err, ERROR_USAGE, "the hub's line contains a NUL byte");
 	if (result == 0)
 		result = pin_parse(buf_text(&text), &pin, &err);
-	if (result == 0)
-		result = pin_write(config, &pin, cli_has(line, "--replace"), &err);
-	if (result == 0)
+	bool replace = cli_has(line, "--replace"), only_check = cli_has(line, "--check");
+	if (result == 0 && only_check)
+		result = replace ? 0 : pin_check(config, &pin, &err);
+	else if (result == 0)
+		result = pin_write(config, &pin, replace, &err);
+	if (result == 0 && !only_check)
 		tell_pinned(config, &pin);
 	agent_config_free(config);
 	return result == 0 ? CLI_DONE

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char mark[] = "certsync:";
@@ -36,7 +37,8 @@ static int keep_foreign(const char *old, struct buf *out)
 static int by_agent(const void *left, const void *right)
 {
 	const struct hub_key *const *a = left, *const *b = right;
-	return strcmp((*a)->agent, (*b)->agent);
+	int order = strcmp((*a)->agent, (*b)->agent);
+	return order ? order : (int)(*a)->use - (int)(*b)->use;
 }
 
 static int by_key(const void *left, const void *right)
@@ -62,6 +64,18 @@ static int check_unique(const struct hub_key **keys, size_t count, struct error 
 	return 0;
 }
 
+static int add_line(const struct hub_key *key, struct buf *out)
+{
+	char until[40] = "";
+	struct tm tm;
+	time_t at = (time_t)key->expires;
+	/* Without the Z sshd would read it in its own time zone. */
+	if (key->expires && (!gmtime_r(&at, &tm) || !strftime(until, sizeof(until), "expiry-time=\"%Y%m%d%H%M%SZ\",", &tm)))
+		return -1;
+	return buf_addf(out, "restrict,%scommand=\"%s%s\" %s %s%s\n", until, hub_key_prefix(key->use), key->agent,
+		key->key, mark, key->agent);
+}
+
 int authorized_keys_render(
 	const char *old, const struct hub_key *keys, size_t count, struct buf *out, struct error *err)
 {
@@ -72,8 +86,7 @@ int authorized_keys_render(
 		return -1;
 	int result = keep_foreign(old, out);
 	for (size_t i = 0; i < count && result == 0; i++)
-		result = buf_addf(out, "restrict,command=\"%s\" %s %s%s\n", sorted[i]->agent, sorted[i]->key,
-			mark, sorted[i]->agent);
+		result = add_line(sorted[i], out);
 	if (result < 0)
 		return error_set(
 			err, ERROR_PERMANENT, "authorized_keys would be longer than %zu bytes", out->max);

@@ -2,6 +2,10 @@
  *
  *     restrict,command="NAME" TYPE BASE64 certsync:NAME
  *
+ * and one for each that may join until then, by its own clock and not beyond, in UTC (OpenSSH 9.1 and newer):
+ *
+ *     restrict,expiry-time="YYYYMMDDHHMMSSZ",command="join:NAME" TYPE BASE64 certsync:NAME
+ *
  * in front of which all lines of others stay as they are. A line is ours when its last word begins with
  * "certsync:".
  */
@@ -14,7 +18,7 @@
 
 enum { AUTHORIZED_KEYS_MAX = 8 * 1024 * 1024 };
 
-/* Pure: appends the new contents, given the old. -1: an agent twice, or one key for two agents (sshd would
+/* Pure: appends the new contents, given the old. -1: an agent twice for one use, or one key for two agents (sshd would
  * take the first and give the second agent the wrong name), or over the maximum of `out`. */
 int authorized_keys_render(
 	const char *old, const struct hub_key *keys, size_t count, struct buf *out, struct error *err);

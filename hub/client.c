@@ -44,6 +44,7 @@ void client_free(struct client *c)
 	for (size_t i = 0; i < c->followed_count; i++)
 		free(c->followed[i].told);
 	free(c->followed);
+	free(c->told);
 	client_wait(c, NULL, NULL);
 	event_free(c->check);
 	conn_free(c->conn);
@@ -98,7 +99,7 @@ void control_end_all(struct hub *hub, const char *reason)
 			free(c->followed[i].told);
 		c->followed_count = 0;
 		c->files = NULL;
-		c->awaits_keys = false;
+		c->awaits_keys = 0;
 		c->watch = NULL;
 		client_wait(c, NULL, NULL);
 		event_del(c->check);

@@ -40,7 +40,9 @@ struct client {
 	char enrolled[NAME_AGENT_MAX]; /* agent-add */
 	void (*gone)(void *context);   /* it waits for something of another module: told when the client ends */
 	void *gone_context;
-	bool awaits_keys;              /* it waits for the root half */
+	uint64_t awaits_keys;          /* it waits for the root half: for this answer; 0: for none */
+	char *told;                    /* owned: what it is told then as "line"; NULL: the hub's line */
+	bool rotates;                  /* agent-join */
 	void (*watch)(struct client *c); /* NULL, or what it is told anew upon every change */
 };
 

@@ -6,7 +6,6 @@
 #include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
-#include "lib/name.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { COMMAND_FAULTS_MAX = 64 * 1024, COMMAND_OUTPUT_MAX = 1024 * 1024, COMMAND_LINE_MAX = 2048, COMMAND_TICK_MS = 500, COMMAND_WATCH_MS = 5000 };
+enum { COMMAND_FAULTS_MAX = 64 * 1024, COMMAND_OUTPUT_MAX = 1024 * 1024, COMMAND_TICK_MS = 500, COMMAND_WATCH_MS = 5000 };
 
 /* Asking. */
 
@@ -133,13 +132,18 @@ int command_follow(const struct cli_line *line, cJSON *request, const struct fil
 
 int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context)
 {
+	return command_ask_with(line, request, NULL, answer, context);
+}
+
+int command_ask_with(const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context)
+{
 	struct error err;
 	auto_json cJSON *owned = request;
 	int exit_code = CLI_USAGE;
 	auto_free char *path = control_path(line, &exit_code);
 	if (!path)
 		return exit_code;
-	exit_code = ask(path, owned, NULL, answer, context, &err);
+	exit_code = ask(path, owned, files, answer, context, &err);
 	return exit_code < 0 ? unreachable(&err) : exit_code;
 }
 
@@ -318,33 +322,6 @@ int command_import(const struct cli_line *line)
 	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
 	cJSON_AddBoolToObject(request, "may_expire_sooner", cli_has(line, "--may-expire-sooner"));
 	return ask_hub(line, request, &files, show_outcome);
-}
-
-static void print_line(const struct answers *a)
-{
-	if (json_text(a->result, "line")[0])
-		puts(json_text(a->result, "line"));
-}
-
-int command_agent_add(const struct cli_line *line)
-{
-	char identity[COMMAND_LINE_MAX];
-	const char *key = cli_value(line, "--key", 0);
-	if (!name_is_agent(line->plain[0]))
-		return cli_fail(CLI_USAGE, "\"%s\" is not a name for an agent: a-z, 0-9, '.', '_', '-', up to 63", line->plain[0]);
-	if (!key)
-		return cli_fail(CLI_USAGE, "give the agent's line with --key LINE, or --key - and the line on standard input "
-			"(certsync-agent identity prints it)");
-	if (strcmp(key, "-") == 0) {
-		if (!fgets(identity, sizeof(identity), stdin))
-			return cli_fail(CLI_USAGE, "standard input has no line: run `certsync-agent identity` on the node");
-		identity[strcspn(identity, "\r\n")] = '\0';
-		key = identity;
-	}
-	cJSON *request = new_request("agent-add");
-	cJSON_AddStringToObject(request, "name", line->plain[0]);
-	cJSON_AddStringToObject(request, "key", key);
-	return ask_hub(line, request, NULL, print_line);
 }
 
 int command_config(const struct cli_line *line)

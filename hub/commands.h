@@ -12,7 +12,6 @@ int command_renew(const struct cli_line *line);
 int command_rollback(const struct cli_line *line);
 int command_history(const struct cli_line *line);
 int command_import(const struct cli_line *line);
-int command_agent_add(const struct cli_line *line);
 int command_config(const struct cli_line *line);
 
 /* For commands of other modules; both take the request over and return the exit code. The answers as `push` shows them (`files` may be
@@ -20,5 +19,7 @@ int command_config(const struct cli_line *line);
 int command_follow(const struct cli_line *line, cJSON *request, const struct files *files);
 /* or each to `answer`, the final one included. */
 int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);
+/* The same with files, which may be NULL. */
+int command_ask_with(const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context);
 
 #endif

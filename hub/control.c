@@ -3,6 +3,7 @@
 #include "hub/client.h"
 #include "hub/control_alert.h"
 #include "hub/control_account.h"
+#include "hub/control_agent.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
 #include "hub/hold.h"
@@ -279,10 +280,20 @@ static void finish_enrolment(struct client *c)
 {
 	struct error err;
 	auto_buf struct buf line = BUF_INIT(8192);
-	if (enroll_hub_line(c->hub, c->enrolled, &line, &err) < 0)
+	if (c->told)
+		client_finish(c, CLI_DONE, "line", c->told);
+	else if (enroll_hub_line(c->hub, c->enrolled, &line, &err) < 0)
 		client_refuse(c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
 	else
 		client_finish(c, CLI_DONE, "line", buf_text(&line));
+}
+
+void control_await_keys(struct client *c)
+{
+	if (c->hub->root)
+		c->awaits_keys = c->hub->keys_asked;
+	else
+		finish_enrolment(c);
 }
 
 static void do_agent_add(struct client *c, const cJSON *request)
@@ -295,23 +306,20 @@ static void do_agent_add(struct client *c, const cJSON *request)
 		return;
 	}
 	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
-	if (c->hub->root)
-		c->awaits_keys = true;
-	else
-		finish_enrolment(c);
+	control_await_keys(c);
 }
 
 void control_keys_written(struct hub *hub, bool ok, const char *text)
 {
 	snprintf(hub->root_error, sizeof(hub->root_error), "%s", ok ? "" : text);
 	for (struct client *c = hub->clients; c; c = c->next) {
-		if (!c->awaits_keys)
+		if (!c->awaits_keys || c->awaits_keys > hub->keys_answered)
 			continue;
-		c->awaits_keys = false;
+		c->awaits_keys = 0;
 		if (ok)
 			finish_enrolment(c);
 		else
-			client_refuse(c, CLI_FAILED, "the agent is added, but its key could not be written for sshd: %s", text);
+			client_refuse(c, CLI_FAILED, "the keys are changed here, but could not be written for sshd: %s", text);
 	}
 }
 
@@ -321,6 +329,7 @@ static const struct {
 } commands[] = {
 	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", control_import},
 	{"rollback", do_rollback}, {"history", do_history}, {"agent-add", do_agent_add},
+	{"agent-join", control_join}, {"agent-list", control_agent_list}, {"agent-remove", control_agent_remove},
 	{"thumbprint", do_thumbprint},
 	{"account", control_account}, {"revoke", control_revoke},
 	{"hold", do_hold}, {"recover", control_recover},

@@ -15,6 +15,7 @@
  *   alert-test                                       → "channel" …, "result": 1 when one of them failed
  *   alert-list                                       → "condition" …, "channel" …, "result"
  *   account, revoke                                   hub/control_account.h
+ *   agent-join, agent-list, agent-remove              hub/control_agent.h
  */
 #ifndef CERTSYNC_HUB_CONTROL_H
 #define CERTSYNC_HUB_CONTROL_H
@@ -30,6 +31,9 @@ void control_end_all(struct hub *hub, const char *reason);
 /* Something about this certificate has changed: whoever follows it is told. */
 void control_changed(struct hub *hub, const struct rollout *r);
 /* The root half has answered: authorized_keys is written, or why it is not. */
+/* This client is answered, with its line, once the keys that were sent last are written. */
+struct client;
+void control_await_keys(struct client *c);
 void control_keys_written(struct hub *hub, bool ok, const char *text);
 
 #endif

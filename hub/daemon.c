@@ -5,6 +5,7 @@
 #include "hub/fleet.h"
 #include "hub/outcome.h"
 #include "hub/hub.h"
+#include "hub/joining.h"
 #include "hub/renewal.h"
 #include "hub/request.h"
 #include "hub/session.h"
@@ -12,6 +13,7 @@
 #include "hub/source.h"
 #include "hub/standing.h"
 #include "hub/status_page.h"
+#include "hub/ticket.h"
 #include "lib/cli.h"
 #include "lib/clock.h"
 #include "lib/files.h"
@@ -53,6 +55,8 @@ static void close_configured(struct hub *hub)
 {
 	control_end_all(hub, "the hub has read its configuration again or ends: what was begun goes on, ask again");
 	session_close_all(hub);
+	joining_close_all(hub);
+	ticket_close(hub);
 	alert_close(hub);
 	standing_close(hub);
 	source_close(hub);
@@ -123,7 +127,9 @@ static void take_reply(struct hub *hub, const struct frame *frame)
 	if (reply.op == HUB_REQUEST_KEYS) {
 		if (!reply.ok)
 			log_event(LOG_LEVEL_ERROR, "root", "request=keys error=\"%s\"", reply.text);
+		hub->keys_answered++;
 		control_keys_written(hub, reply.ok, reply.text);
+		joining_keys_written(hub, reply.ok, reply.text);
 	} else if (reply.ok) {
 		source_left_out(hub, reply.certificate, reply.text);
 	} else {

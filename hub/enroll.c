@@ -1,4 +1,6 @@
 #include "hub/enroll.h"
+#include "hub/session.h"
+#include "hub/ticket.h"
 #include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/json.h"
@@ -10,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENROLL_RECORD_MAX = 8192 };
+enum { ENROLL_RECORD_MAX = 8192, ENROLL_KEYS_EACH = 3 };
 
 /* "x25519:BASE64" or plain BASE64 into 32 bytes. */
 static int parse_key(const char *text, uint8_t ret[SEAL_KEY_SIZE], struct error *err)
@@ -34,12 +36,32 @@ static int record_encode(const struct enrolment *e, struct buf *out)
 	cJSON_AddStringToObject(o, "ssh", e->ssh);
 	cJSON_AddStringToObject(o, "seal", buf_text(&seal));
 	cJSON_AddNumberToObject(o, "added", (double)e->added);
+	if (e->rotates) {
+		buf_reset(&seal);
+		base64_encode(e->next_seal, SEAL_KEY_SIZE, &seal);
+		cJSON_AddStringToObject(o, "next_ssh", e->next_ssh);
+		cJSON_AddStringToObject(o, "next_seal", buf_text(&seal));
+	}
 	return json_print(o, out);
+}
+
+static int decode_next(const cJSON *o, struct enrolment *ret, struct error *err)
+{
+	const char *ssh = json_string(o, "next_ssh", sizeof(ret->next_ssh) - 1, err);
+	const char *seal_key = ssh ? json_string(o, "next_seal", 64, err) : NULL;
+	if (!seal_key || parse_key(seal_key, ret->next_seal, err) < 0)
+		return -1;
+	if (!hub_key_is_valid(ssh))
+		return error_set(err, ERROR_PERMANENT, "next_ssh: is not a public key");
+	snprintf(ret->next_ssh, sizeof(ret->next_ssh), "%s", ssh);
+	ret->rotates = true;
+	return 0;
 }
 
 static int record_decode(const struct buf *text, struct enrolment *ret, struct error *err)
 {
 	auto_json cJSON *o = json_parse(text->data, text->len, err);
+	memset(ret, 0, sizeof(*ret));
 	const char *ssh = o ? json_string(o, "ssh", sizeof(ret->ssh) - 1, err) : NULL;
 	const char *seal_key = ssh ? json_string(o, "seal", 64, err) : NULL;
 	if (!seal_key || parse_key(seal_key, ret->seal, err) < 0)
@@ -47,7 +69,9 @@ static int record_decode(const struct buf *text, struct enrolment *ret, struct e
 	if (!hub_key_is_valid(ssh))
 		return error_set(err, ERROR_PERMANENT, "ssh: is not a public key");
 	snprintf(ret->ssh, sizeof(ret->ssh), "%s", ssh);
-	return json_i64(o, "added", &ret->added, err);
+	if (json_i64(o, "added", &ret->added, err) < 0)
+		return -1;
+	return json_get(o, "next_ssh") ? decode_next(o, ret, err) : 0;
 }
 
 int enroll_find(struct hub *hub, const char *agent, struct enrolment *ret, struct error *err)
@@ -83,17 +107,73 @@ static int check_unique(struct hub *hub, const char *agent, const struct enrolme
 		const char *name = hub->config->agents[i].name;
 		if (strcmp(name, agent) == 0 || enroll_find(hub, name, &other, &ignored) <= 0)
 			continue;
-		if (strcmp(other.ssh, e->ssh) == 0 || memcmp(other.seal, e->seal, sizeof(e->seal)) == 0)
+		if (strcmp(other.ssh, e->ssh) == 0 || memcmp(other.seal, e->seal, sizeof(e->seal)) == 0 ||
+			(other.rotates && (strcmp(other.next_ssh, e->ssh) == 0 ||
+						  memcmp(other.next_seal, e->seal, sizeof(e->seal)) == 0)))
 			return error_set(err, ERROR_USAGE, "agent %s has this key already: is this line of another node, or of a clone?",
 				name);
 	}
 	return 0;
 }
 
+static int put_record(struct hub *hub, const char *agent, const struct enrolment *e, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(ENROLL_RECORD_MAX);
+	if (record_encode(e, &text) < 0)
+		return error_set(err, ERROR_USAGE, "the keys are too long");
+	return store_put(hub->store, "agents", agent, "agent.json", text.data, text.len, err);
+}
+
+int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8_t seal_key[SEAL_KEY_SIZE], bool rotates,
+	struct error *err)
+{
+	struct enrolment e = {.added = clock_wall()}, old;
+	snprintf(e.ssh, sizeof(e.ssh), "%s", ssh);
+	memcpy(e.seal, seal_key, SEAL_KEY_SIZE);
+	if (check_unique(hub, agent, &e, err) < 0)
+		return -1;
+	int found = enroll_find(hub, agent, &old, err);
+	if (found < 0)
+		return -1;
+	bool same = found && strcmp(old.ssh, e.ssh) == 0;
+	if (rotates && found && !same) {
+		old.rotates = true;
+		memcpy(old.next_ssh, e.ssh, sizeof(e.ssh));
+		memcpy(old.next_seal, e.seal, sizeof(e.seal));
+		e = old;
+	}
+	if (put_record(hub, agent, &e, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s%s", agent, e.rotates ? " keys=new, which are to be proven" : "");
+	if (found && !same && !e.rotates)
+		session_drop(hub, agent, "another node has joined in its place");
+	enroll_send_keys(hub);
+	return 0;
+}
+
+void enroll_prove(struct hub *hub, const char *agent)
+{
+	struct error err;
+	struct enrolment e;
+	int found = enroll_find(hub, agent, &e, &err);
+	if (found > 0 && e.rotates) {
+		memcpy(e.ssh, e.next_ssh, sizeof(e.ssh));
+		memcpy(e.seal, e.next_seal, sizeof(e.seal));
+		e.rotates = false;
+		e.added = clock_wall();
+		found = put_record(hub, agent, &e, &err);
+		if (found == 0) {
+			log_event(LOG_LEVEL_NOTICE, "rotated", "agent=%s keys=\"the new ones were proven, the old ones are gone\"", agent);
+			enroll_send_keys(hub);
+		}
+	}
+	if (found < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", agent, err.message);
+}
+
 int enroll_add(struct hub *hub, const char *agent, const char *identity, struct error *err)
 {
 	struct enrolment e = {.added = clock_wall()};
-	auto_buf struct buf text = BUF_INIT(ENROLL_RECORD_MAX);
 	if (!hub_config_agent(hub->config, agent))
 		return error_set(err, ERROR_USAGE,
 			"%s has no section agent \"%s\": add it, tell the hub (SIGHUP to certsync-hub-root), then try again",
@@ -102,31 +182,65 @@ int enroll_add(struct hub *hub, const char *agent, const char *identity, struct 
 		return -1;
 	if (check_unique(hub, agent, &e, err) < 0)
 		return -1;
-	if (record_encode(&e, &text) < 0)
-		return error_set(err, ERROR_USAGE, "the keys are too long");
-	if (store_put(hub->store, "agents", agent, "agent.json", text.data, text.len, err) < 0)
+	if (put_record(hub, agent, &e, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s", agent);
 	enroll_send_keys(hub);
 	return 0;
 }
 
-static size_t collect_keys(struct hub *hub, struct hub_key *keys)
+int enroll_remove(struct hub *hub, const char *agent, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(ENROLL_RECORD_MAX);
+	int found = name_is_agent(agent) ? store_get(hub->store, "agents", agent, "agent.json", &text, err) : 0;
+	if (found < 0)
+		return -1;
+	if (found == 0 && !hub_config_agent(hub->config, agent))
+		return error_set(err, ERROR_USAGE, "there is no agent \"%s\": certsync agent list shows them", agent);
+	if (found && store_put(hub->store, "removed-agents", agent, "agent.json", text.data, text.len, err) < 0)
+		return -1;
+	if ((found && store_drop(hub->store, "agents", agent, err) < 0) || ticket_drop(hub, agent, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_NOTICE, "removed", "agent=%s", agent);
+	session_drop(hub, agent, "the agent was removed");
+	enroll_send_keys(hub);
+	return 0;
+}
+
+static void add_key(struct hub_key *keys, size_t *count, const char *agent, const char *key, enum hub_key_use use, int64_t expires)
+{
+	struct hub_key *k = &keys[(*count)++];
+	snprintf(k->agent, sizeof(k->agent), "%s", agent);
+	snprintf(k->key, sizeof(k->key), "%s", key);
+	k->use = use;
+	k->expires = expires;
+}
+
+/* At most ENROLL_KEYS_EACH. */
+static void collect_agent(struct hub *hub, const char *name, struct hub_key *keys, size_t *count)
 {
 	struct error err;
+	struct enrolment e;
+	auto_ticket struct ticket t = {0};
+	int found = enroll_find(hub, name, &e, &err);
+	if (found < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err.message);
+	if (found > 0)
+		add_key(keys, count, name, e.ssh, HUB_KEY_AGENT, 0);
+	if (found > 0 && e.rotates)
+		add_key(keys, count, name, e.next_ssh, HUB_KEY_NEXT, 0);
+	found = ticket_find(hub, name, &t, &err);
+	if (found < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err.message);
+	if (found > 0)
+		add_key(keys, count, name, t.login, HUB_KEY_JOIN, t.expires + TICKET_LATE);
+}
+
+static size_t collect_keys(struct hub *hub, struct hub_key *keys)
+{
 	size_t count = 0;
-	for (size_t i = 0; i < hub->config->agent_count; i++) {
-		struct enrolment e;
-		const char *name = hub->config->agents[i].name;
-		int found = enroll_find(hub, name, &e, &err);
-		if (found < 0)
-			log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err.message);
-		if (found <= 0)
-			continue;
-		snprintf(keys[count].agent, sizeof(keys->agent), "%s", name);
-		snprintf(keys[count].key, sizeof(keys->key), "%s", e.ssh);
-		count++;
-	}
+	for (size_t i = 0; i < hub->config->agent_count; i++)
+		collect_agent(hub, hub->config->agents[i].name, keys, &count);
 	return count;
 }
 
@@ -136,8 +250,10 @@ void enroll_send_keys(struct hub *hub)
 		log_event(LOG_LEVEL_WARNING, "enroll", "error=\"started without certsync-hub-root: authorized_keys is not written\"");
 		return;
 	}
-	auto_free struct hub_key *keys = mem_array(hub->config->agent_count, sizeof(*keys));
+	ticket_sweep(hub, clock_wall());
+	auto_free struct hub_key *keys = mem_array(hub->config->agent_count, ENROLL_KEYS_EACH * sizeof(*keys));
 	size_t count = collect_keys(hub, keys), sent = 0;
+	hub->keys_asked++;
 	do {
 		struct hub_request request = {.op = HUB_REQUEST_KEYS, .keys = keys + sent, .key_count = count - sent};
 		auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
@@ -153,27 +269,34 @@ void enroll_send_keys(struct hub *hub)
 
 /* The line that an agent pins. */
 
-/* "SHA256:…" of a public key file of sshd, as ssh-keygen -l prints it: base64 without padding. */
-static int add_fingerprint(const char *path, struct buf *out, struct error *err)
+int enroll_fingerprint(const char *public_key, struct buf *out, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(16 * 1024);
 	auto_buf struct buf blob = BUF_INIT(16 * 1024);
 	auto_buf struct buf hash = BUF_INIT(64);
 	uint8_t digest[32];
-	if (fs_read(AT_FDCWD, path, true, &text, err) < 0)
-		return -1;
 	char *save_at = NULL;
-	auto_free char *copy = mem_strdup(buf_text(&text));
+	auto_free char *copy = mem_strdup(public_key);
 	const char *type = strtok_r(copy, " \t\n", &save_at);
 	const char *key = type ? strtok_r(NULL, " \t\n", &save_at) : NULL;
 	if (!key || base64_decode(key, &blob, err) < 0)
-		return error_set(err, ERROR_USAGE, "%s is not a public key file of sshd", path);
+		return error_set(err, ERROR_USAGE, "it is not a public key file of sshd");
 	if (sha256(blob.data, blob.len, digest) < 0)
-		return error_set(err, ERROR_RETRY, "cannot hash %s", path);
+		return error_set(err, ERROR_RETRY, "SHA-256 failed");
 	base64_encode(digest, sizeof(digest), &hash);
 	while (hash.len && hash.data[hash.len - 1] == '=')
 		hash.len--;
-	return buf_addf(out, " host=SHA256:%s", buf_text(&hash));
+	return buf_addf(out, "SHA256:%s", buf_text(&hash));
+}
+
+static int add_host(const char *path, struct buf *out, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(16 * 1024);
+	if (fs_read(AT_FDCWD, path, true, &text, err) < 0)
+		return -1;
+	buf_addf(out, " host=");
+	if (enroll_fingerprint(buf_text(&text), out, err) < 0)
+		return error_wrap(err, "%s", path);
+	return 0;
 }
 
 int enroll_hub_line(struct hub *hub, const char *agent, struct buf *out, struct error *err)
@@ -190,7 +313,7 @@ int enroll_hub_line(struct hub *hub, const char *agent, struct buf *out, struct 
 			"ssh = \"certsync-gate@hub.example.org:22\"", hub->config_path);
 	buf_addf(out, "certsync-hub:1 ssh://%s sign=ed25519:%s", hub->config->ssh, buf_text(&signer));
 	for (char **path = hub->config->host_keys; path && *path; path++)
-		if (add_fingerprint(*path, out, err) < 0)
+		if (add_host(*path, out, err) < 0)
 			return error_wrap(err, "host_keys");
 	return 0;
 }

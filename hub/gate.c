@@ -21,7 +21,7 @@
 #define GATE_SOCKET "/run/certsync-hub/gate.sock"
 #endif
 
-enum { BUFFER_SIZE = 16 * 1024, NAME_MAX_LENGTH = 63, EXIT_USAGE = 2, EXIT_UNREACHABLE = 4 };
+enum { BUFFER_SIZE = 16 * 1024, PREFIX_LENGTH = 5, NAME_MAX_LENGTH = PREFIX_LENGTH + 63, EXIT_USAGE = 2, EXIT_UNREACHABLE = 4 };
 
 /* One direction. The next read waits until everything has been written: a peer that does not read stops the
  * other one, and nothing piles up here. */
@@ -49,8 +49,10 @@ static bool is_name(const char *name)
 {
 	static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 	static const char rest[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t prefix = strncmp(name, "join:", PREFIX_LENGTH) == 0 || strncmp(name, "next:", PREFIX_LENGTH) == 0 ? PREFIX_LENGTH : 0;
+	name += prefix;
 	size_t len = strlen(name);
-	return len > 0 && len <= NAME_MAX_LENGTH && strchr(first, name[0]) && strspn(name, rest) == len;
+	return len > 0 && len <= NAME_MAX_LENGTH - PREFIX_LENGTH && strchr(first, name[0]) && strspn(name, rest) == len;
 }
 
 /* -1 with errno. */
@@ -79,7 +81,7 @@ static int introduce(int fd, const char *name)
 	text[0] = (char)len;
 	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length goes ahead of it */
 	memcpy(text + 1, name, len);
-	/* A fresh socket takes 64 bytes at once. */
+	/* A fresh socket takes so few bytes at once. */
 	return send(fd, text, len + 1, MSG_NOSIGNAL) == (ssize_t)len + 1 ? 0 : -1;
 }
 

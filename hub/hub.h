@@ -26,6 +26,7 @@ struct outcomes;
 struct alert;
 struct status_page;
 struct client;
+struct joining;
 
 struct hub {
 	struct event_base *base;
@@ -51,6 +52,9 @@ struct hub {
 	struct status_page *page;  /* hub/status_page.h; NULL: none */
 	int64_t started;           /* wall clock */
 	struct client *clients;    /* hub/control.h: a list */
+	struct joining *joinings;  /* hub/joining.h: a list, nodes that are joining now */
+	struct event *tickets;     /* hub/ticket.h: when the next one has to be removed */
+	uint64_t keys_asked, keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */
 	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */
 };
 

@@ -71,6 +71,19 @@ bool hub_key_is_valid(const char *key)
 	return !r.failed && (!ed25519 || (r.left == 0 && value_len == 32));
 }
 
+const char *hub_key_prefix(enum hub_key_use use)
+{
+	return use == HUB_KEY_JOIN ? "join:" : use == HUB_KEY_NEXT ? "next:" : "";
+}
+
+static int put_key(struct buf *out, const struct hub_key *key)
+{
+	if (buf_put_string(out, key->agent) < 0 || buf_put_string(out, key->key) < 0 ||
+		buf_put_u8(out, (uint8_t)key->use) < 0)
+		return -1;
+	return buf_put_u64(out, (uint64_t)key->expires);
+}
+
 int hub_request_encode(const struct hub_request *r, struct buf *out)
 {
 	if (buf_put_u8(out, (uint8_t)r->op) < 0)
@@ -81,7 +94,7 @@ int hub_request_encode(const struct hub_request *r, struct buf *out)
 		buf_put_u16(out, (uint16_t)r->key_count) < 0)
 		return -1;
 	for (size_t i = 0; i < r->key_count; i++)
-		if (buf_put_string(out, r->keys[i].agent) < 0 || buf_put_string(out, r->keys[i].key) < 0)
+		if (put_key(out, &r->keys[i]) < 0)
 			return -1;
 	return 0;
 }
@@ -98,8 +111,14 @@ static int decode_keys(struct reader *in, struct hub_request *ret, struct error 
 		struct hub_key *key = &ret->keys[ret->key_count];
 		read_string(in, key->agent, sizeof(key->agent));
 		read_string(in, key->key, sizeof(key->key));
+		key->use = (enum hub_key_use)read_u8(in);
+		key->expires = (int64_t)read_u64(in);
 		if (in->failed)
 			return error_set(err, ERROR_PERMANENT, "keys: cut short");
+		if (key->use >= HUB_KEY_USES || key->expires < 0 || key->expires > HUB_KEY_EXPIRES_MAX ||
+			(key->use == HUB_KEY_JOIN) != (key->expires > 0))
+			return error_set(err, ERROR_PERMANENT,
+				"keys: what the key of %.63s is good for, and until when, makes no sense", key->agent);
 		if (!name_is_agent(key->agent))
 			return error_set(
 				err, ERROR_PERMANENT, "keys: \"%s\" is not an agent's name", key->agent);

@@ -23,11 +23,23 @@ enum hub_request_op {
 };
 
 /* HUB_KEYS_PER_RECORD keys always fit into one FRAME_RECORD. */
-enum { HUB_KEYS_MAX = 4096, HUB_KEY_TEXT_MAX = 800, HUB_KEYS_PER_RECORD = 64 };
+/* The expiry time has a year of four digits. */
+#define HUB_KEY_EXPIRES_MAX INT64_C(253402300799)
+enum { HUB_KEYS_MAX = 3 * 4096, HUB_KEY_TEXT_MAX = 800, HUB_KEYS_PER_RECORD = 64 };
+
+/* What a login with a key is good for: it becomes the text of the forced command, PREFIX and the agent's name. */
+enum hub_key_use {
+	HUB_KEY_AGENT, /* "": a session of the agent */
+	HUB_KEY_JOIN,  /* "join:": one frame of a node that has the hub's line; always with an expiry time */
+	HUB_KEY_NEXT,  /* "next:": a session of the agent that proves a new key, which then becomes its only one */
+	HUB_KEY_USES,
+};
 
 struct hub_key {
 	char agent[NAME_AGENT_MAX];
 	char key[HUB_KEY_TEXT_MAX]; /* "ssh-ed25519 AAAA…": type and base64, no comment, no options */
+	enum hub_key_use use;
+	int64_t expires; /* wall clock; 0: never */
 };
 
 struct hub_request {
@@ -50,6 +62,9 @@ int hub_request_decode(const uint8_t *data, size_t len, struct hub_request *ret,
 void hub_request_release(struct hub_request *r);
 int hub_reply_encode(const struct hub_reply *r, struct buf *out);
 int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, struct error *err);
+
+/* "", "join:", "next:". */
+const char *hub_key_prefix(enum hub_key_use use);
 
 /* Whether `key` is one line "type base64" of a key type that sshd takes and nothing else. */
 bool hub_key_is_valid(const char *key);

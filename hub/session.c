@@ -1,5 +1,7 @@
 #include "hub/session.h"
+#include "hub/enroll.h"
 #include "hub/fleet.h"
+#include "hub/joining.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -10,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SESSION_HELLO_SECONDS = 15, SESSION_PER_AGENT = 4 };
+enum { SESSION_HELLO_SECONDS = 15, SESSION_PER_AGENT = 4, SESSION_TEXT_MAX = 5 + NAME_AGENT_MAX - 1 };
 
 struct session {
 	struct session *next;
@@ -19,8 +21,10 @@ struct session {
 	struct event *prefix; /* reads the gate's length byte and name */
 	struct event *silence;
 	struct conn *conn;
+	char text[SESSION_TEXT_MAX + 1]; /* of the forced command: PREFIX and name */
 	char name[NAME_AGENT_MAX];
-	size_t name_len, name_got; /* of the prefix; name_len 0: the length byte has not come */
+	bool proves; /* came in with a key that is not its only one yet */
+	size_t name_len, name_got; /* of `text`; name_len 0: the length byte has not come */
 	bool hello;                /* said, and accepted */
 	char instance[33];
 	char version[32];
@@ -93,7 +97,7 @@ static void session_free(struct session *s)
 		event_free(s->silence);
 	if (s->conn)
 		conn_free(s->conn);
-	else
+	else if (s->fd >= 0)
 		close(s->fd);
 	free(s);
 }
@@ -114,6 +118,15 @@ void session_close_all(struct hub *hub)
 {
 	while (hub->sessions)
 		session_free(hub->sessions);
+}
+
+void session_drop(struct hub *hub, const char *agent, const char *reason)
+{
+	for (struct session *s = hub->sessions, *next; s; s = next) {
+		next = s->next;
+		if (strcmp(s->name, agent) == 0)
+			session_end(s, reason);
+	}
 }
 
 /* Says why and ends: the agent shows the reason in its own status. */
@@ -177,6 +190,8 @@ static void take_hello(struct session *s, const struct message *m)
 	if (!take_place(s))
 		return;
 	s->hello = true;
+	if (s->proves)
+		enroll_prove(s->hub, s->name);
 	log_event(LOG_LEVEL_INFO, "connected", "agent=%s version=%s certificates=%u skew=%llds", s->name, s->version,
 		m->count, (long long)s->skew);
 	/* The lower of the two versions is spoken from here on. */
@@ -293,6 +308,30 @@ static void session_begin(struct session *s)
 			s->name);
 }
 
+static bool has_use(const struct session *s, enum hub_key_use use)
+{
+	return strncmp(s->text, hub_key_prefix(use), strlen(hub_key_prefix(use))) == 0;
+}
+
+/* The forced command says who it is, and what its key is good for. */
+static void begin_as_named(struct session *s)
+{
+	bool joins = has_use(s, HUB_KEY_JOIN);
+	s->proves = has_use(s, HUB_KEY_NEXT);
+	const char *name = s->text + strlen(hub_key_prefix(joins ? HUB_KEY_JOIN : s->proves ? HUB_KEY_NEXT : HUB_KEY_AGENT));
+	if (!name_is_agent(name)) {
+		session_end(s, "the gate's name is outside the alphabet of agents' names");
+		return;
+	}
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	if (!joins) {
+		session_begin(s);
+		return;
+	}
+	joining_begin(s->hub, steal_fd(&s->fd), name);
+	session_free(s);
+}
+
 static void on_prefix(evutil_socket_t fd, short what, void *context)
 {
 	(void)what;
@@ -301,13 +340,13 @@ static void on_prefix(evutil_socket_t fd, short what, void *context)
 	ssize_t got;
 	if (s->name_len == 0) {
 		got = read((int)fd, &length, 1);
-		if (got == 1 && (length == 0 || length >= NAME_AGENT_MAX)) {
+		if (got == 1 && (length == 0 || length > SESSION_TEXT_MAX)) {
 			session_end(s, "the gate sent no agent's name");
 			return;
 		}
 		s->name_len = got == 1 ? length : 0;
 	} else {
-		got = read((int)fd, s->name + s->name_got, s->name_len - s->name_got);
+		got = read((int)fd, s->text + s->name_got, s->name_len - s->name_got);
 		s->name_got += got > 0 ? (size_t)got : 0;
 	}
 	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
@@ -318,12 +357,7 @@ static void on_prefix(evutil_socket_t fd, short what, void *context)
 		return;
 	event_free(s->prefix);
 	s->prefix = NULL;
-	if (!name_is_agent(s->name)) {
-		s->name[0] = '\0';
-		session_end(s, "the gate's name is outside the alphabet of agents' names");
-		return;
-	}
-	session_begin(s);
+	begin_as_named(s);
 }
 
 static struct session *session_new(struct hub *hub, int fd)
@@ -372,12 +406,18 @@ static const struct hub_agent *local_agent(const struct hub_config *config)
 void session_accept_local(int fd, uid_t uid, void *context)
 {
 	struct hub *hub = context;
-	if (!admitted(uid, hub->local_uid, fd, "local"))
+	/* Root joins for its own node's agent, and does nothing else here. */
+	bool joins = uid == 0 && hub->local_uid != 0;
+	if (!joins && !admitted(uid, hub->local_uid, fd, "local"))
 		return;
 	const struct hub_agent *agent = local_agent(hub->config);
 	if (!agent) {
 		log_event(LOG_LEVEL_WARNING, "refused", "socket=local reason=\"no agent in hub.conf has local = true\"");
 		close(fd);
+		return;
+	}
+	if (joins) {
+		joining_begin(hub, fd, agent->name);
 		return;
 	}
 	struct session *s = session_new(hub, fd);

@@ -13,6 +13,8 @@ enum { SESSION_SILENCE = 90 }; /* seconds without a frame until the peer counts 
 void session_accept_gate(int fd, uid_t uid, void *context);
 void session_accept_local(int fd, uid_t uid, void *context);
 void session_close_all(struct hub *hub);
+/* Ends this agent's connections. */
+void session_drop(struct hub *hub, const char *agent, const char *reason);
 
 struct session *session_find(struct hub *hub, const char *agent); /* that has said hello; or NULL */
 const char *session_agent(const struct session *s);

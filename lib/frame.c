@@ -14,6 +14,8 @@ static size_t type_cap(unsigned type)
 		return FRAME_FILES_MAX;
 	case FRAME_RECORD:
 		return FRAME_RECORD_MAX;
+	case FRAME_JOIN:
+		return FRAME_JOIN_MAX;
 	default:
 		return 0;
 	}

@@ -13,6 +13,8 @@ enum frame_type {
 	/* The rest never crosses a network: */
 	FRAME_FILES = 3,  /* lib/files.h: bytes of named files, between daemon and root half, worker or operator */
 	FRAME_RECORD = 4, /* fixed binary requests and replies of the root halves */
+	/* The one frame each way of a node that joins (lib/join.h), and of nobody else: */
+	FRAME_JOIN = 5,
 };
 
 enum {
@@ -21,6 +23,7 @@ enum {
 	FRAME_BUNDLE_MAX = 256 * 1024,
 	FRAME_FILES_MAX = 256 * 1024,
 	FRAME_RECORD_MAX = 64 * 1024,
+	FRAME_JOIN_MAX = 64 * 1024,
 };
 
 /* What a stream may carry: a set of 1 << FRAME_…. A network peer gets FRAMES_NETWORK. */

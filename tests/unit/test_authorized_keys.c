@@ -17,7 +17,7 @@
 #define KEY_A "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
 #define KEY_B "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICAfHh0cGxoZGBcWFRQTEhEQDw4NDAsKCQgHBgUEAwIB"
 
-static const struct hub_key two[] = {{"mail", KEY_A}, {"backup1", KEY_B}};
+static const struct hub_key two[] = {{"mail", KEY_A, HUB_KEY_AGENT, 0}, {"backup1", KEY_B, HUB_KEY_AGENT, 0}};
 
 static void lines_of_others_stay_in_front_of_ours(void **state)
 {
@@ -47,10 +47,10 @@ static void one_key_for_two_agents_is_refused(void **state)
 	(void)state;
 	struct error err;
 	auto_buf struct buf out = BUF_INIT(8192);
-	const struct hub_key cloned[] = {{"mail", KEY_A}, {"backup1", KEY_B}, {"clone", KEY_A}};
+	const struct hub_key cloned[] = {{"mail", KEY_A, HUB_KEY_AGENT, 0}, {"backup1", KEY_B, HUB_KEY_AGENT, 0}, {"clone", KEY_A, HUB_KEY_AGENT, 0}};
 	assert_int_equal(authorized_keys_render("", cloned, 3, &out, &err), -1);
 	assert_non_null(strstr(err.message, "have the same SSH key"));
-	const struct hub_key doubled[] = {{"mail", KEY_A}, {"mail", KEY_B}};
+	const struct hub_key doubled[] = {{"mail", KEY_A, HUB_KEY_AGENT, 0}, {"mail", KEY_B, HUB_KEY_AGENT, 0}};
 	assert_int_equal(authorized_keys_render("", doubled, 2, &out, &err), -1);
 	assert_string_equal(err.message, "the agent mail is listed twice");
 }

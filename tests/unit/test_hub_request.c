@@ -31,7 +31,7 @@ static void a_full_record_of_keys_fits_a_frame(void **state)
 	(void)state;
 	struct error err;
 	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
-	struct hub_key keys[HUB_KEYS_PER_RECORD];
+	struct hub_key keys[HUB_KEYS_PER_RECORD] = {0};
 	for (size_t i = 0; i < COUNT(keys); i++) {
 		/* As long as names and keys get. */
 		snprintf(keys[i].agent, sizeof(keys[i].agent), "%063zu", i);
@@ -68,7 +68,7 @@ static void expect_refused(const struct hub_request *request, const char *reason
 static void names_and_keys_outside_their_alphabets_are_refused(void **state)
 {
 	(void)state;
-	struct hub_key key = {"a\",command=\"sh", ED25519};
+	struct hub_key key = {"a\",command=\"sh", ED25519, HUB_KEY_AGENT, 0};
 	struct hub_request keys = {.op = HUB_REQUEST_KEYS, .keys = &key, .key_count = 1};
 	expect_refused(&keys, "keys: \"a\",command=\"sh\" is not an agent's name");
 	snprintf(key.agent, sizeof(key.agent), "mail");
@@ -84,7 +84,7 @@ static void every_cut_and_every_tail_is_refused(void **state)
 	struct error err;
 	struct hub_request back;
 	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
-	struct hub_key key = {"mail", ED25519};
+	struct hub_key key = {"mail", ED25519, HUB_KEY_AGENT, 0};
 	const struct hub_request keys = {.op = HUB_REQUEST_KEYS, .keys = &key, .key_count = 1};
 	assert_int_equal(hub_request_encode(&keys, &out), 0);
 	for (size_t len = 0; len < out.len; len++)
