@@ -97,7 +97,7 @@ static int add_join_field(struct pin *pin, const char *field, struct error *err)
 	if (strncmp(field, "secret=", 7) != 0)
 		return strncmp(field, "check=", 6) == 0 && pin->joins;
 	if (pin->joins || base64_decode(field + 7, &secret, &why) < 0 || secret.len != JOIN_SECRET_SIZE)
-		return error_set(err, ERROR_USAGE, "secret: is not 32 bytes in base64, once");
+		return error_set(err, ERROR_USAGE, "secret: is not 32 bytes in base64, once: the line was cut or changed; copy the whole of it");
 	memcpy(pin->secret, secret.data, JOIN_SECRET_SIZE);
 	pin->joins = true;
 	return 1;
