@@ -2,12 +2,12 @@
 #include "agent/find.h"
 #include "agent/listening.h"
 #include "agent/present.h"
-#include "agent/tool.h"
 #include "lib/config.h"
 #include "lib/endpoint.h"
 #include "lib/mem.h"
 #include "lib/message.h"
 #include "lib/name.h"
+#include "lib/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 #include "agent/edit.h"
-#include "agent/tool.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
+#include "lib/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 #include "agent/find.h"
-#include "agent/tool.h"
 #include "lib/mem.h"
+#include "lib/tool.h"
 
 #include <fcntl.h>
 #include <stdio.h>

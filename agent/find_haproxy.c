@@ -1,8 +1,8 @@
 #include "agent/find.h"
-#include "agent/tool.h"
 #include "agent/words.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
+#include "lib/tool.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -1,7 +1,7 @@
 #include "agent/find.h"
-#include "agent/tool.h"
 #include "agent/words.h"
 #include "lib/mem.h"
+#include "lib/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>

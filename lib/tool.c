@@ -1,4 +1,4 @@
-#include "agent/tool.h"
+#include "lib/tool.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
 #include "lib/proc.h"

@@ -1,6 +1,6 @@
-/* Running a service's own tool (postconf, doveconf, nginx -T …) for what it prints. */
-#ifndef CERTSYNC_AGENT_TOOL_H
-#define CERTSYNC_AGENT_TOOL_H
+/* Running a tool of the system or of a service (postconf, sshd -T, nginx -T …) for what it prints. */
+#ifndef CERTSYNC_TOOL_H
+#define CERTSYNC_TOOL_H
 
 #include "lib/buf.h"
 #include "lib/error.h"
