@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Words: each command's help, and what bash, zsh and fish complete, come from one table; names of certificates and agents come from
-# the daemon when it answers at once, and are not waited for when it does not.
+# Words: each command's help, and what bash, zsh and fish complete, come from one table; the documents use what it has. Names of
+# certificates and agents come from the daemon when it answers at once, and are not waited for when it does not.
 use strict;
 use warnings;
 use FindBin;
@@ -50,6 +50,25 @@ for my $program ('certsync', 'certsync-agent') {
 	}
 	is("@bare", '', "$program: each command has a help of its own");
 	is("@wrong", '', "$program: the options of each command's help are its candidates");
+}
+
+# ---- what the documents tell to type ----
+
+# With one option behind it that does not exist, a command is parsed to its end and not run; whatever else it complains of is wrong.
+my $documents = "$FindBin::Bin/../../examples";
+for my $document ('MIGRATION.md', 'LOST-HUB.md') {
+	my $text = Story::read_file("$documents/$document");
+	my @commands = map { split / \| / } $text =~ /(?:^ {4,}\w+[#\$] |`)(certsync(?:-agent)? [^`\n]*)/mg;
+	my @wrong;
+	for my $command (grep { /^certsync/ } @commands) {
+		my ($program, @words) = split / +/, $command =~ s/\s+#.*//r;
+		my $said = output_of('sh', '-c', 'exec "$@" 2>&1', 'sh', "$bin/$program", @words, '--no-such-option');
+		push @wrong, "$command: $said" if $said !~ /unknown option --no-such-option/;
+	}
+	cmp_ok(scalar @commands, '>=', 6, "$document has commands");
+	is("@wrong", '', 'each of them is one of ours, with options that it has');
+	my @missing = grep { !-e "$documents/$_" } $text =~ m{`((?:nodes|relay|deploy-hooks)/[^` ]*|[a-zA-Z-]+\.(?:md|conf))`}g;
+	is_deeply([grep { !/^(agent|hub)\.conf$/ } @missing], [], 'and the files that it speaks of are there');
 }
 
 # ---- names ----
