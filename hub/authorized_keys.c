@@ -69,8 +69,8 @@ static int add_line(const struct hub_key *key, struct buf *out)
 	char until[40] = "";
 	struct tm tm;
 	time_t at = (time_t)key->expires;
-	/* Without the Z sshd would read it in its own time zone. */
-	if (key->expires && (!gmtime_r(&at, &tm) || !strftime(until, sizeof(until), "expiry-time=\"%Y%m%d%H%M%SZ\",", &tm)))
+	/* In local time, as sshd reads it: a Z for UTC is known since OpenSSH 9.1 alone, and before it no such key logs in. */
+	if (key->expires && (!localtime_r(&at, &tm) || !strftime(until, sizeof(until), "expiry-time=\"%Y%m%d%H%M%S\",", &tm)))
 		return -1;
 	return buf_addf(out, "restrict,%scommand=\"%s%s\" %s %s%s\n", until, hub_key_prefix(key->use), key->agent,
 		key->key, mark, key->agent);

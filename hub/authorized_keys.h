@@ -2,9 +2,9 @@
  *
  *     restrict,command="NAME" TYPE BASE64 certsync:NAME
  *
- * and one for each that may join until then, by its own clock and not beyond, in UTC (OpenSSH 9.1 and newer):
+ * and one for each that may join until then, by its own clock and in its time zone, and not beyond:
  *
- *     restrict,expiry-time="YYYYMMDDHHMMSSZ",command="join:NAME" TYPE BASE64 certsync:NAME
+ *     restrict,expiry-time="YYYYMMDDHHMMSS",command="join:NAME" TYPE BASE64 certsync:NAME
  *
  * in front of which all lines of others stay as they are. A line is ours when its last word begins with
  * "certsync:".

@@ -1,67 +1,49 @@
 #include "hub/ticket.h"
 #include "hub/enroll.h"
 #include "lib/clock.h"
-#include "lib/json.h"
 #include "lib/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICKET_RECORD_MAX = 8192 };
+enum { TICKET_RECORD_MAX = 8192, TICKET_VERSION = 1 };
 
 void ticket_release(struct ticket *t)
 {
 	explicit_bzero(t, sizeof(*t));
 }
 
-/* The record: encoder and decoder. */
-
-static void add_bytes(cJSON *o, const char *key, const uint8_t *bytes, size_t len)
-{
-	auto_buf struct buf text = BUF_INIT(128);
-	base64_encode(bytes, len, &text);
-	cJSON_AddStringToObject(o, key, buf_text(&text));
-}
-
-static int get_bytes(const cJSON *o, const char *key, uint8_t *ret, size_t len, struct error *err)
-{
-	auto_buf struct buf bytes = BUF_INIT(64);
-	const char *text = json_string(o, key, 127, err);
-	if (!text || base64_decode(text, &bytes, err) < 0)
-		return -1;
-	if (bytes.len != len)
-		return error_set(err, ERROR_PERMANENT, "%s: is not %zu bytes", key, len);
-	memcpy(ret, bytes.data, len);
-	return 0;
-}
+/* The record, binary since a key is in it: encoder and decoder. */
 
 static int record_encode(const struct ticket *t, struct buf *out)
 {
-	auto_json cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "login", t->login);
-	add_bytes(o, "mac", t->mac, sizeof(t->mac));
-	add_bytes(o, "line", t->line, sizeof(t->line));
-	cJSON_AddNumberToObject(o, "expires", (double)t->expires);
-	cJSON_AddNumberToObject(o, "tries", t->tries);
-	cJSON_AddNumberToObject(o, "spent", (double)t->spent);
-	cJSON_AddBoolToObject(o, "rotates", t->rotates);
-	return json_print(o, out);
+	buf_put_u8(out, TICKET_VERSION);
+	buf_put_u64(out, (uint64_t)t->expires);
+	buf_put_u64(out, (uint64_t)t->spent);
+	buf_put_u32(out, t->tries);
+	buf_put_u8(out, t->rotates);
+	buf_add(out, t->mac, sizeof(t->mac));
+	buf_add(out, t->line, sizeof(t->line));
+	return buf_put_string(out, t->login);
 }
 
-static int record_decode(const struct buf *text, struct ticket *ret, struct error *err)
+static int record_decode(const struct buf *record, struct ticket *ret, struct error *err)
 {
 	auto_ticket struct ticket t = {0};
-	auto_json cJSON *o = json_parse(text->data, text->len, err);
-	const char *login = o ? json_string(o, "login", sizeof(t.login) - 1, err) : NULL;
-	if (!login || get_bytes(o, "mac", t.mac, sizeof(t.mac), err) < 0 ||
-		get_bytes(o, "line", t.line, sizeof(t.line), err) < 0 || json_i64(o, "expires", &t.expires, err) < 0 ||
-		json_u32(o, "tries", &t.tries, err) < 0 || json_i64(o, "spent", &t.spent, err) < 0 ||
-		json_bool(o, "rotates", &t.rotates, err) < 0)
-		return -1;
-	if (!hub_key_is_valid(login) || t.expires <= 0 || t.expires + TICKET_LATE > HUB_KEY_EXPIRES_MAX)
-		return error_set(err, ERROR_PERMANENT, "login or expires: makes no sense");
-	snprintf(t.login, sizeof(t.login), "%s", login);
+	struct reader in = READER(record->data, record->len);
+	unsigned version = read_u8(&in);
+	t.expires = (int64_t)read_u64(&in);
+	t.spent = (int64_t)read_u64(&in);
+	t.tries = read_u32(&in);
+	t.rotates = read_u8(&in) == 1;
+	const uint8_t *mac = read_raw(&in, sizeof(t.mac)), *line = read_raw(&in, sizeof(t.line));
+	read_string(&in, t.login, sizeof(t.login));
+	if (!read_done(&in) || version != TICKET_VERSION || !hub_key_is_valid(t.login) || t.expires <= 0 ||
+		t.expires > HUB_KEY_EXPIRES_MAX - TICKET_LATE || t.spent < 0)
+		return error_set(err, ERROR_PERMANENT, "it is not in its form");
+	memcpy(t.mac, mac, sizeof(t.mac));
+	memcpy(t.line, line, sizeof(t.line));
 	*ret = t;
 	return 0;
 }
@@ -71,13 +53,13 @@ static int put(struct hub *hub, const char *agent, const struct ticket *t, struc
 	auto_buf struct buf text = BUF_INIT(TICKET_RECORD_MAX);
 	if (record_encode(t, &text) < 0)
 		return error_set(err, ERROR_PERMANENT, "the record of a join line is too long");
-	return store_put(hub->store, "joins", agent, "join.json", text.data, text.len, err);
+	return store_put(hub->store, "joins", agent, "line", text.data, text.len, err);
 }
 
 int ticket_find(struct hub *hub, const char *agent, struct ticket *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(TICKET_RECORD_MAX);
-	int found = store_get(hub->store, "joins", agent, "join.json", &text, err);
+	int found = store_get(hub->store, "joins", agent, "line", &text, err);
 	if (found <= 0)
 		return found;
 	if (record_decode(&text, ret, err) < 0)

@@ -1,5 +1,5 @@
 /* The lines by which nodes join: good once, for TICKET_SECONDS, one for an agent (a new one replaces it). Kept in the store
- * (kind "joins", NAME: join.json): what the secret becomes, never the secret itself; of a used one nothing that opens
+ * (kind "joins", NAME: line): what the secret becomes, never the secret itself; of a used one nothing that opens
  * anything.
  */
 #ifndef CERTSYNC_HUB_TICKET_H

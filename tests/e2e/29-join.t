@@ -8,40 +8,15 @@ use lib $FindBin::Bin;
 use JSON::PP;
 use MIME::Base64;
 use Digest::SHA qw(sha256_hex);
-use Separate;
+use Join;
 use Test::More;
 
 Separate->enter;
-my $s = Separate->new;
+my $s = Join->new;
 my $top = $s->top;
 my $port = 2222;
 my $conf = '/etc/certsync/agent.conf';
-my $authorized = "$Separate::home/.ssh/authorized_keys";
-
-# Two ports, and an sshd that stands in between: another host key, all else the same.
-sub sshd {
-	my ($name, $key, @listen) = @_;
-	Story::write_file("/etc/ssh/$name.conf", join '', map { "$_\n" } (map { "ListenAddress $_" } @listen), "HostKey $key",
-		'PidFile none', 'UsePAM no', 'PasswordAuthentication no', 'KbdInteractiveAuthentication no', 'LogLevel VERBOSE');
-	$s->start($name, '/usr/sbin/sshd', '-D', '-e', '-f', "/etc/ssh/$name.conf");
-	$s->until($name, sub { $s->log($name) =~ /Server listening/ }) or die $s->log($name);
-}
-
-sub hub_line {
-	my (@words) = @_;
-	my ($code, $out) = $s->certsync('agent', @words);
-	my ($line) = $out =~ /^(certsync-hub:1 .*)$/m;
-	return $line // "exit $code: $out";
-}
-
-sub join_with {
-	my ($line, @options) = @_;
-	Story::write_file("$top/line", "$line\n", 0600);
-	my $out = `$Story::bin/certsync-agent join @options <$top/line 2>&1`;
-	my $code = $? >> 8;
-	unlink "$top/line";
-	return ($code, $out);
-}
+my $authorized = $Join::authorized;
 
 # The same line with something else in it, and check digits that fit.
 sub altered {
@@ -58,17 +33,12 @@ sub left_behind {
 sub refused {
 	my ($what, $line, $node, $hub) = @_;
 	my $before = length $s->log('hub');
-	my ($code, $out) = join_with($line);
+	my ($code, $out) = $s->join_with($line);
 	is($code != 0, 1, "$what is refused");
 	like($out, $node, '  with its reason on the node');
 	like(substr($s->log('hub'), $before), $hub, "  and in the hub's log") if $hub;
 	is_deeply([left_behind()], [], '  and nothing is left behind');
 	return $out;
-}
-
-sub key_lines {
-	my ($agent) = @_;
-	return grep { /certsync:$agent$/ } split /\n/, Story::read_file($authorized);
 }
 
 # Another node: nothing is left of this one.
@@ -88,32 +58,21 @@ sub holders_of {
 	return @found;
 }
 
-$s->hub_conf(agents => ['here', 'mail', 'backup1', 'backup2']);
-{
-	my $text = Story::read_file("$top/hub.conf");
-	$text =~ s/^ssh = .*/ssh = "certsync-gate\@127.0.0.1:$port"/m;
-	Story::write_file("$top/hub.conf", $text, 0640);
-}
-sshd('sshd', "$top/host", "127.0.0.1:$port", '[::1]:2223');
+$s->hub_begins("certsync-gate\@127.0.0.1:$port", qw(here mail backup1 backup2));
+$s->sshd_at('sshd', "$top/host", "127.0.0.1:$port", '[::1]:2223');
 system("ssh-keygen -q -t ed25519 -N '' -f $top/other");
-sshd('between', "$top/other", '127.0.0.1:2224');
-system("mkdir -p $Separate::home/.ssh && chmod 755 $Separate::home/.ssh");
-Story::write_file($authorized, "# the administrator's\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g admin\@desk\n", 0644);
-$s->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
-$s->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($s->certsync('status'))[0] != 4 }) or die $s->log('hub');
-$s->pair('first');
-$s->import('first');
+$s->sshd_at('between', "$top/other", '127.0.0.1:2224'); # all else the same, another host key
 
 # ---- refusals ----
 
-my $line = hub_line(qw(add mail));
+my $line = $s->line_of(qw(add mail));
 like($line, qr{^certsync-hub:1 ssh://certsync-gate\@127\.0\.0\.1:$port sign=ed25519:\S{44} host=SHA256:\S{43} agent=mail expires=\d+ secret=\S{44} check=[0-9a-f]{8}$},
 	'agent add prints one line');
 my ($secret) = $line =~ /secret=(\S+)/;
-my ($key_line) = key_lines('mail');
-like($key_line, qr/^restrict,expiry-time="\d{14}Z",command="join:mail" ssh-ed25519 \S+ certsync:mail$/, 'sshd has its key, with an end');
+my ($key_line) = $s->key_lines('mail');
+like($key_line, qr/^restrict,expiry-time="\d{14}",command="join:mail" ssh-ed25519 \S+ certsync:mail$/, 'sshd has its key, with an end');
 like(Story::read_file($authorized), qr/^# the administrator's\nssh-ed25519 \S+ admin\@desk\n/, "below the administrator's lines");
-is((stat "$top/hub/records/joins/mail/join.json")[2] & 07777, 0600, 'what is kept of it is for the hub alone');
+is((stat "$top/hub/records/joins/mail/line")[2] & 07777, 0600, 'what is kept of it is for the hub alone');
 
 refused('a line that was cut', substr($line, 0, -20), qr/was cut/);
 refused('a line with one letter changed', $line =~ s/agent=mail/agent=nail/r, qr/changed on its way/);
@@ -125,32 +84,30 @@ unlike($s->log('between'), qr/publickey/, '  before any login was tried');
 refused('another secret', altered($line, 'secret=\S{4}', 'secret=AAAA'), qr/sshd refuses the line's key: it is used up or expired/, undef);
 refused('another signing key', altered($line, 'sign=ed25519:\S{6}', 'sign=ed25519:AAAAAA'), qr/the HMAC is wrong: the line was changed/, qr/agent=mail result=refused reason="the HMAC is wrong/);
 
-my $second = hub_line(qw(add mail));
+my $second = $s->line_of(qw(add mail));
 refused('the first line after a second one', $line, qr/has printed a newer line/);
 $line = $second;
-is(scalar key_lines('mail'), 1, 'the second line has replaced the first');
+is(scalar $s->key_lines('mail'), 1, 'the second line has replaced the first');
 
 # ---- a hub that starts again ----
 
-$s->stop('hub');
-$s->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
-$s->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($s->certsync('status'))[0] != 4 }) or die $s->log('hub');
+$s->hub_again;
 
 # ---- joining ----
 
-my ($code, $said) = join_with($line);
+my ($code, $said) = $s->join_with($line);
 is($code, 0, 'the node joins with the line of before') or diag($said, $s->log('hub'), $s->log('sshd'));
 like($said, qr/joined as agent mail/, 'and is told so');
 like(Story::read_file($conf), qr{hub = \{"ssh://certsync-gate\@127\.0\.0\.1:$port"\}.*certificate "mail\.domain\.pl"}s, 'it has a first agent.conf');
 is((stat $conf)[2] & 07777, 0640, 'which others may not read');
 is(`$Story::bin/certsync-agent config 2>&1 >/dev/null`, '', 'and which the agent takes');
 is(Story::read_file('/etc/certsync/pins/host_keys') =~ /^SHA256/m, 1, 'the host key is pinned');
-my @lines = key_lines('mail');
+my @lines = $s->key_lines('mail');
 is(scalar(grep { /^restrict,command="mail" / } @lines), 1, 'sshd has the key of the agent');
 $s->start('agent', "$Story::bin/certsync-agent-root");
 $s->until('connected', sub { $s->state_of('mail')->{connected} }) or diag($s->log('agent'), $s->log('hub'), $s->log('sshd'));
 is($s->state_of('mail')->{connected}, JSON::PP::true, 'and the agent connects with it');
-like(hub_line(qw(add mail)), qr/exit 2: .*agent rotate mail/s, 'another line for an agent that is connected is not given out');
+like($s->line_of(qw(add mail)), qr/exit 2: .*agent rotate mail/s, 'another line for an agent that is connected is not given out');
 
 system("mv /etc/certsync /etc/certsync.joined");
 refused('a used line', $line, qr/the hub refuses: this line was used up at \d{4}-/, qr/agent=mail result=refused reason="this line was used up/);
@@ -158,15 +115,14 @@ system("mv /etc/certsync.joined /etc/certsync");
 
 # ---- expired ----
 
-my $late = hub_line(qw(add backup1));
+my $late = $s->line_of(qw(add backup1));
 $s->stop('hub');
-my $record = "$top/hub/records/joins/backup1/join.json";
-my $json = decode_json(Story::read_file($record));
-$json->{expires} = time - 60;
-Story::write_file($record, encode_json($json));
-$s->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
-$s->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($s->certsync('status'))[0] != 4 });
-$s->until('keys', sub { (key_lines('backup1'))[0] =~ /expiry-time/ });
+my $record = "$top/hub/records/joins/backup1/line";
+my $bytes = Story::read_file($record);
+substr $bytes, 1, 8, pack('Q>', time - 60);
+Story::write_file($record, $bytes);
+$s->hub_again;
+$s->until('keys', sub { ($s->key_lines('backup1'))[0] =~ /expiry-time/ });
 $s->stop('agent');
 system("mv /etc/certsync /etc/certsync.joined");
 refused('an expired line', $late, qr/the hub refuses: this line expired at/, qr/agent=backup1 result=refused reason="this line expired/);
@@ -174,16 +130,11 @@ refused('an expired line', $late, qr/the hub refuses: this line expired at/, qr/
 # ---- IPv6 alone ----
 
 system("ip -4 address flush dev lo");
-my $text = Story::read_file("$top/hub.conf");
-$text =~ s/^ssh = .*/ssh = "certsync-gate@[::1]:2223"/m;
-Story::write_file("$top/hub.conf", $text, 0640);
-my $hub_logged = length $s->log('hub');
-kill 'HUP', $s->{started}{hub};
-$s->until('reload', sub { substr($s->log('hub'), $hub_logged) =~ /certsync-hub\b.*event=reload result=done certificates/s });
+$s->change_hub(qr/^ssh = .*/, 'ssh = "certsync-gate@[::1]:2223"');
 refresh();
-my $six = hub_line(qw(add backup2));
+my $six = $s->line_of(qw(add backup2));
 like($six, qr{ssh://certsync-gate\@\[::1\]:2223 }, 'a hub on IPv6');
-($code, $said) = join_with($six);
+($code, $said) = $s->join_with($six);
 is($code, 0, 'a node joins over IPv6 alone, on another port') or diag($said, $s->log('hub'), $s->log('sshd'));
 
 # ---- list, remove ----
@@ -197,7 +148,7 @@ is($agents{backup1}{state}, 'not joined', '  and who has none');
 ($code, $said) = $s->certsync('agent', 'remove', 'mail');
 is($code, 0, 'an agent is removed');
 like($said, qr/still has its section/, 'and hub.conf is told of');
-is(scalar key_lines('mail'), 0, 'its key is gone');
+is(scalar $s->key_lines('mail'), 0, 'its key is gone');
 like(Story::read_file($authorized), qr/^# the administrator's\nssh-ed25519 \S+ admin\@desk\n/, "the administrator's lines are not");
 
 # ---- the secret ----
