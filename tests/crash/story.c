@@ -1,0 +1,413 @@
+#include "tests/crash/story.h"
+#include "agent/identity.h"
+#include "agent/keeper.h"
+#include "agent/pin.h"
+#include "agent/step.h"
+#include "hub/signer.h"
+#include "hub/store.h"
+#include "lib/fs.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char certificate[] = "mail.domain.pl";
+enum { RESUME_PEM = 9 };
+
+bool story_quiet;
+
+__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
+{
+	char line[1024];
+	va_list args;
+	if (story_quiet)
+		return;
+	va_start(args, fmt);
+	int len = vsnprintf(line, sizeof(line) - 1, fmt, args);
+	va_end(args);
+	line[len++] = '\n';
+	if (write(STDOUT_FILENO, line, (size_t)len) != len)
+		_exit(3);
+}
+
+static int refused(const char *what, const char *why)
+{
+	fprintf(stderr, "%s: %s\n", what, why);
+	return 1;
+}
+
+static int read_pem(const char *dir, int number, struct chain *ret, char hex[CHAIN_HEX_MAX], struct error *err)
+{
+	auto_free char *path = mem_printf("%s/pem/%d.pem", dir, number);
+	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
+	uint8_t fingerprint[CHAIN_SHA256_SIZE];
+	if (fs_read(AT_FDCWD, path, false, &pem, err) < 0 ||
+		chain_parse_pem(pem.data, pem.len, pem.data, pem.len, ret, err) < 0)
+		return -1;
+	chain_fingerprint(ret->leaf, fingerprint);
+	chain_hex(fingerprint, hex);
+	return 0;
+}
+
+/* ---- the hub ---- */
+
+static struct store *open_hub(const char *dir, struct error *err)
+{
+	auto_free char *state = mem_printf("%s/disk/hub", dir);
+	return store_open(state, err);
+}
+
+static int publish_pem(struct store *s, const char *dir, int number, const char *source, struct error *err)
+{
+	auto_chain struct chain pair = {0};
+	char hex[CHAIN_HEX_MAX], text[REVISION_TEXT_MAX];
+	struct manifest meta = {.reason = "a story"};
+	struct revision made;
+	snprintf(meta.source, sizeof(meta.source), "%s", source);
+	if (read_pem(dir, number, &pair, hex, err) < 0)
+		return -1;
+	say("doing publish %s", hex);
+	if (store_publish(s, certificate, &pair, 1, &meta, &made, err) < 0)
+		return -1;
+	say("published %s %s", revision_text(made, text), hex);
+	return 0;
+}
+
+/* As hub/source.c: published first, then noted as seen. */
+static int watch_pem(struct store *s, const char *dir, int number, struct error *err)
+{
+	auto_free char *seen = mem_printf("what was seen of %d", number);
+	if (publish_pem(s, dir, number, "watch", err) < 0)
+		return -1;
+	say("doing record sources/%s/seen %s", certificate, seen);
+	if (store_put(s, "sources", certificate, "seen", seen, strlen(seen), err) < 0)
+		return -1;
+	say("record sources/%s/seen %s", certificate, seen);
+	return 0;
+}
+
+static int put_record(struct store *s, const char *kind, const char *file, const char *text, struct error *err)
+{
+	say("doing record %s/%s/%s %s", kind, certificate, file, text);
+	if (store_put(s, kind, certificate, file, text, strlen(text), err) < 0)
+		return -1;
+	say("record %s/%s/%s %s", kind, certificate, file, text);
+	return 0;
+}
+
+static int drop_record(struct store *s, const char *kind, struct error *err)
+{
+	say("doing drop %s/%s/", kind, certificate);
+	if (store_drop(s, kind, certificate, err) < 0)
+		return -1;
+	say("dropped %s/%s/", kind, certificate);
+	return 0;
+}
+
+static int hub_first(struct store *s, const char *dir, struct error *err)
+{
+	return publish_pem(s, dir, 1, "import", err) < 0 ? -1 : watch_pem(s, dir, 2, err);
+}
+
+static int hub_next(struct store *s, const char *dir, struct error *err)
+{
+	return watch_pem(s, dir, 3, err) < 0 ? -1 : publish_pem(s, dir, 4, "import", err);
+}
+
+/* The old content as a new revision. */
+static int hub_rollback(struct store *s, const char *dir, struct error *err)
+{
+	return publish_pem(s, dir, 1, "rollback", err);
+}
+
+static int hub_epoch(struct store *s, const char *dir, struct error *err)
+{
+	say("doing record epochs/%s/epoch 2", certificate);
+	if (store_begin_epoch(s, certificate, 2, err) < 0)
+		return -1;
+	say("record epochs/%s/epoch 2", certificate);
+	return publish_pem(s, dir, 3, "import", err);
+}
+
+/* What an order stores, in its order (hub/order.c): the key, then the URL, both before finalize; all dropped when published. */
+static int hub_order(struct store *s, const char *dir, struct error *err)
+{
+	if (put_record(s, "accounts", "account.key", "the account's key", err) < 0 ||
+		put_record(s, "orders", "privkey.pem", "the order's key", err) < 0 ||
+		put_record(s, "orders", "order.json", "the order's URL", err) < 0)
+		return -1;
+	say("finalized the order's key");
+	if (publish_pem(s, dir, 3, "acme", err) < 0 || drop_record(s, "orders", err) < 0 ||
+		put_record(s, "orders", "privkey.pem", "the next order's key", err) < 0)
+		return -1;
+	return put_record(s, "orders", "order.json", "the next order's URL", err);
+}
+
+static int open_signer(const char *dir, struct error *err)
+{
+	uint8_t private_key[SEAL_KEY_SIZE], public_key[SEAL_KEY_SIZE];
+	char hex[CHAIN_HEX_MAX];
+	auto_free char *state = mem_printf("%s/disk/hub", dir);
+	if (signer_open(state, private_key, public_key, err) < 0)
+		return -1;
+	say("signer %s", chain_hex(public_key, hex));
+	return 0;
+}
+
+static int on_hub(const char *dir, const char *what,
+	int (*story)(struct store *s, const char *dir, struct error *err))
+{
+	struct error err;
+	struct store *s = open_hub(dir, &err);
+	if (!s)
+		return refused(what, err.message);
+	int result = open_signer(dir, &err) == 0 && (!story || story(s, dir, &err) == 0) ? 0 : refused(what, err.message);
+	store_close(s);
+	return result;
+}
+
+/* ---- the agent ---- */
+
+struct node {
+	struct agent_config config;
+	struct agent_certificate certificate;
+	struct agent_service service;
+	struct agent_file file;
+	struct places places;
+	struct keeper keeper;
+	char *allow[2], *probe[1];
+	char *paths[8];
+};
+
+static int open_places(struct node *n, struct error *err)
+{
+	int *const places[] = {&n->places.root_state, &n->places.state, &n->places.run};
+	for (size_t i = 0; i < COUNT(places); i++) {
+		if (fs_make_directories(n->paths[i + 1], 0700, err) < 0)
+			return -1;
+		*places[i] = fs_open_directory(AT_FDCWD, n->paths[i + 1], err);
+		if (*places[i] < 0)
+			return -1;
+	}
+	places_sweep(&n->places);
+	return 0;
+}
+
+static void configure(struct node *n, const char *dir)
+{
+	static const char *const below[] = {"disk/etc", "disk/root", "disk/state", "disk/run", "disk/own/one.pem", "hooks",
+		"pem/ca.pem"};
+	for (size_t i = 0; i < COUNT(below); i++)
+		n->paths[i] = mem_printf("%s/%s", dir, below[i]);
+	static char service[] = "one", content[] = "combined", any[] = "*.domain.pl";
+	n->allow[0] = any;
+	n->file = (struct agent_file){.path = n->paths[4], .content = content, .mode = 0640};
+	n->service = (struct agent_service){
+		.name = service, .probe = n->probe, .timeout = 5, .files = &n->file, .file_count = 1};
+	n->certificate = (struct agent_certificate){
+		.name = certificate, .allow = n->allow, .services = &n->service, .service_count = 1};
+	n->config = (struct agent_config){.directory = n->paths[0], .root_state = n->paths[1], .state = n->paths[2],
+		.run = n->paths[3], .hooks = n->paths[5], .certificates = &n->certificate, .certificate_count = 1};
+	n->places = (struct places){.root_state = -1, .state = -1, .run = -1};
+	n->keeper.install.live = n->keeper.install.archive = -1;
+}
+
+static void close_node(struct node *n)
+{
+	keeper_close(&n->keeper);
+	places_close(&n->places);
+	for (size_t i = 0; i < COUNT(n->paths); i++)
+		free(n->paths[i]);
+}
+
+/* As certsync-agent-root starts. */
+static int open_node(struct node *n, const char *dir, struct error *err)
+{
+	configure(n, dir);
+	if (open_places(n, err) < 0 ||
+		keeper_open(&n->keeper, &n->config, &n->certificate, n->places.root_state, -1, err) < 0)
+		return -1;
+	return keeper_start(&n->keeper, err);
+}
+
+static int tell_identity(struct node *n, struct error *err)
+{
+	auto_identity struct identity i = {0};
+	char hex[CHAIN_HEX_MAX];
+	if (identity_load(&n->places, &i, err) < 0)
+		return -1;
+	say("identity %s %s", chain_hex(i.seal_public, hex), i.ssh_public);
+	return 0;
+}
+
+static int reply_to(const char *done, struct revision revision, struct reply *reply, struct error *err)
+{
+	char text[REVISION_TEXT_MAX];
+	bool ok = reply->ok;
+	if (!ok)
+		error_set(err, ERROR_PERMANENT, "%s: %s", reply->step, reply->text);
+	reply_release(reply);
+	mem_free_cleanup(&reply);
+	if (!ok)
+		return -1;
+	say("%s %s", done, revision_text(revision, text));
+	return 0;
+}
+
+static int stage_pem(struct node *n, const char *dir, struct revision revision, int number, struct error *err)
+{
+	auto_bundle struct bundle b = {.revision = revision, .pair_count = 1, .flags = BUNDLE_MAY_EXPIRE_SOONER};
+	char hex[CHAIN_HEX_MAX], text[REVISION_TEXT_MAX];
+	memcpy(b.certificate, certificate, sizeof(certificate));
+	if (read_pem(dir, number, &b.pairs[0], hex, err) < 0)
+		return -1;
+	chain_digest(b.pairs, 1, b.digest);
+	struct anchors *anchors = anchors_load(n->paths[6], err);
+	if (!anchors)
+		return -1;
+	struct reply *reply = mem_alloc(sizeof(*reply));
+	say("doing stage %s %s", revision_text(revision, text), hex);
+	step_stage(&n->keeper, &b, anchors, reply);
+	anchors_free(anchors);
+	return reply_to("staged", revision, reply, err);
+}
+
+static int ask(struct node *n, enum request_op op, struct revision revision, struct error *err)
+{
+	static const char *const doing[] = {
+		[REQUEST_ACTIVATE] = "activate", [REQUEST_RELOAD] = "reload", [REQUEST_COMMIT] = "commit", [REQUEST_UNDO] = "undo"};
+	static const char *const done[] = {[REQUEST_ACTIVATE] = "activated", [REQUEST_RELOAD] = "reloaded",
+		[REQUEST_COMMIT] = "committed", [REQUEST_UNDO] = "undone"};
+	char text[REVISION_TEXT_MAX];
+	const struct request request = {.op = op, .revision = revision, .timeout = 600};
+	struct reply *reply = mem_alloc(sizeof(*reply));
+	reply->op = op;
+	reply->revision = revision;
+	say("doing %s %s", doing[op], revision_text(revision, text));
+	step_request(&n->keeper, &request, reply);
+	return reply_to(done[op], revision, reply, err);
+}
+
+static int install_pem(struct node *n, const char *dir, struct revision revision, int number, struct error *err)
+{
+	return stage_pem(n, dir, revision, number, err) < 0 || ask(n, REQUEST_ACTIVATE, revision, err) < 0
+		       ? -1
+		       : ask(n, REQUEST_COMMIT, revision, err);
+}
+
+static int agent_first(struct node *n, const char *dir, struct error *err)
+{
+	return tell_identity(n, err) < 0 ? -1 : install_pem(n, dir, (struct revision){1, 1}, 1, err);
+}
+
+/* With undo and hooks on the way, and so many revisions that the archive is pruned. */
+static int agent_next(struct node *n, const char *dir, struct error *err)
+{
+	const struct revision second = {1, 2};
+	if (tell_identity(n, err) < 0 || stage_pem(n, dir, second, 2, err) < 0 ||
+		ask(n, REQUEST_ACTIVATE, second, err) < 0 || ask(n, REQUEST_UNDO, second, err) < 0 ||
+		ask(n, REQUEST_ACTIVATE, second, err) < 0 || ask(n, REQUEST_RELOAD, second, err) < 0)
+		return -1;
+	return ask(n, REQUEST_COMMIT, second, err);
+}
+
+static int agent_many(struct node *n, const char *dir, struct error *err)
+{
+	for (int i = 2; i <= 5; i++)
+		if (install_pem(n, dir, (struct revision){1, (uint32_t)i}, i, err) < 0)
+			return -1;
+	return install_pem(n, dir, (struct revision){2, 1}, 1, err);
+}
+
+/* The half of a join that is kept: both identities, then the hub's pins. */
+static int agent_join(struct node *n, const char *dir, struct error *err)
+{
+	static const char line[] = "certsync-hub:1 ssh://certsync-gate@haproxy.domain.pl:22 "
+		"sign=ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= host=SHA256:"
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+	struct pin *pin = mem_alloc(sizeof(*pin));
+	(void)dir;
+	int result = tell_identity(n, err);
+	say("doing pin");
+	if (result == 0)
+		result = pin_parse(line, pin, err) < 0 ? -1 : pin_write(&n->config, pin, false, err);
+	mem_free_cleanup(&pin);
+	if (result == 0)
+		say("pinned");
+	return result;
+}
+
+static int on_agent(const char *dir, const char *what,
+	int (*story)(struct node *n, const char *dir, struct error *err))
+{
+	struct node *n = mem_alloc(sizeof(*n));
+	struct error err;
+	int result = open_node(n, dir, &err) == 0 && (!story || story(n, dir, &err) == 0) ? 0 : refused(what, err.message);
+	close_node(n);
+	mem_free_cleanup(&n);
+	return result;
+}
+
+/* ---- all of them ---- */
+
+static const struct {
+	const char *name;
+	int (*hub)(struct store *s, const char *dir, struct error *err);
+	int (*agent)(struct node *n, const char *dir, struct error *err);
+} stories[] = {
+	{"hub-first", hub_first, NULL}, {"hub-next", hub_next, NULL}, {"hub-rollback", hub_rollback, NULL},
+	{"hub-epoch", hub_epoch, NULL}, {"hub-order", hub_order, NULL}, {"agent-join", NULL, agent_join},
+	{"agent-first", NULL, agent_first}, {"agent-next", NULL, agent_next}, {"agent-many", NULL, agent_many},
+};
+
+int story_run(const char *dir, const char *name)
+{
+	say("begin %s", name);
+	for (size_t i = 0; i < COUNT(stories); i++) {
+		if (strcmp(stories[i].name, name) != 0)
+			continue;
+		return stories[i].hub ? on_hub(dir, name, stories[i].hub) : on_agent(dir, name, stories[i].agent);
+	}
+	return 2;
+}
+
+static bool is_there(const char *dir, const char *what)
+{
+	auto_free char *path = mem_printf("%s/disk/%s", dir, what);
+	return access(path, F_OK) == 0;
+}
+
+static int tell_only_identity(struct node *n, const char *dir, struct error *err)
+{
+	(void)dir;
+	return tell_identity(n, err);
+}
+
+int story_recover(const char *dir)
+{
+	say("recovery");
+	int result = is_there(dir, "hub") ? on_hub(dir, "recovery of the hub", NULL) : 0;
+	return is_there(dir, "own") && on_agent(dir, "recovery of the agent", tell_only_identity) != 0 ? 1 : result;
+}
+
+static int resume_hub(struct store *s, const char *dir, struct error *err)
+{
+	return publish_pem(s, dir, RESUME_PEM, "import", err);
+}
+
+static int resume_agent(struct node *n, const char *dir, struct error *err)
+{
+	return install_pem(n, dir, (struct revision){9, 1}, RESUME_PEM, err);
+}
+
+int story_resume(const char *dir)
+{
+	say("resumption");
+	int result = is_there(dir, "hub") ? on_hub(dir, "resumption at the hub", resume_hub) : 0;
+	return is_there(dir, "own") && on_agent(dir, "resumption at the agent", resume_agent) != 0 ? 1 : result;
+}

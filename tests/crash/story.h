@@ -1,0 +1,23 @@
+/* What the product does to a disk, a story at a time, in one process: the product's own modules on a directory of a test's.
+ *
+ *   DIR/pem/1.pem …     what is published or staged: a key, its leaf, the authority; ca.pem: the anchors
+ *   DIR/disk/hub        the hub's state            DIR/disk/etc, own, root, state, run   an agent's places
+ *
+ * A story writes a line to descriptor 1 before and after each thing that it does, so that tests/crash/check.h can tell what was
+ * promised when it ended: "doing THING", then "THING" (done); see story.c.
+ */
+#ifndef CERTSYNC_TESTS_CRASH_STORY_H
+#define CERTSYNC_TESTS_CRASH_STORY_H
+
+#include <stdbool.h>
+
+/* Nothing is written to descriptor 1. */
+extern bool story_quiet;
+/* 0: all went well. 1: something was refused, and standard error says what and why. 2: there is no such story. */
+int story_run(const char *dir, const char *name);
+/* What the programs do when they start again after a crash, on whatever of hub and agent is there: 0, or 1 as above. */
+int story_recover(const char *dir);
+/* After it: one more revision goes all the way, on whatever is there. */
+int story_resume(const char *dir);
+
+#endif

@@ -1,0 +1,23 @@
+/* One system call of a traced process, before and after it. */
+#ifndef CERTSYNC_TESTS_CRASH_TRACE_H
+#define CERTSYNC_TESTS_CRASH_TRACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct call {
+	pid_t pid;
+	uint64_t number;
+	uint64_t args[6];
+	int64_t result; /* after it; negative: -errno */
+};
+
+/* The recording (tests/crash/record.c) of all that changes below `root`, as lines of the log that tests/crash/power.c replays. */
+void record_start(const char *root, const char *log_path);
+long record_lines(void); /* how many there are since the start, marks left out */
+void record_before(const struct call *c);
+void record_after(const struct call *c);
+void record_forget(pid_t pid);
+
+#endif
