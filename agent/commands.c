@@ -301,6 +301,17 @@ static int pin_by_hand(const struct cli_line *line, struct buf *text)
 	return become_root_half(line, "pin", cli_has(line, "--replace") ? "--replace" : NULL);
 }
 
+/* The hub keeps the old keys until it has seen the new ones. */
+static void reconnect(const struct cli_line *line)
+{
+	cJSON *request = cJSON_CreateObject();
+	struct answers answers = {.certificates = cJSON_CreateArray()};
+	cJSON_AddStringToObject(request, "command", "reconnect");
+	command_agent_ask(line, request, on_answer, &answers);
+	cJSON_Delete(answers.certificates);
+	cJSON_Delete(answers.result);
+}
+
 /* Everything is there: now the certificates may come. */
 static int tell_next(const struct cli_line *line, const struct join *j)
 {
@@ -309,9 +320,11 @@ static int tell_next(const struct cli_line *line, const struct join *j)
 	auto_close int fd = listener_connect(path, 0, &ignored);
 	if (fd < 0)
 		printf("next: systemctl enable --now certsync-agent\n");
-	else if (!j->has_config || j->pin.new_keys)
+	else if (!j->has_config)
 		printf("next: systemctl restart certsync-agent\n");
 	else {
+		if (j->pin.new_keys)
+			reconnect(line);
 		const struct cli_line pull = {.config = line->config};
 		fflush(stdout);
 		return command_agent_pull(&pull);

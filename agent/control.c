@@ -250,6 +250,8 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 		do_status(c);
 	else if (strcmp(command, "pull") == 0)
 		do_pull(c, request);
+	else if (strcmp(command, "reconnect") == 0)
+		finish(c, session_reconnect(c->site->session) ? CLI_DONE : CLI_FAILED, NULL);
 	else
 		finish(c, CLI_USAGE,
 			"the running agent does not know this command: was it upgraded without a restart?");

@@ -60,10 +60,34 @@ static void on_greet(void *context)
 	}
 }
 
+static void on_host_keys(const struct reply *reply, void *context)
+{
+	(void)context;
+	if (!reply->ok)
+		log_event(LOG_LEVEL_ERROR, "host-keys", "result=refused error=\"%s\"", reply->text);
+}
+
+/* Whether to believe it is the root half's business. */
+static void tell_host_keys(struct agent *a, const char *text)
+{
+	struct error err;
+	struct request request = {.op = REQUEST_HOST_KEYS};
+	auto_buf struct buf list = BUF_INIT(sizeof(request.host_keys));
+	if (!text[0])
+		return;
+	if (base64_decode(text, &list, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "host-keys", "result=refused error=\"%s\"", err.message);
+		return;
+	}
+	memcpy(request.host_keys, list.data, list.len);
+	request.host_keys_len = list.len;
+	rootlink_ask(a->site.root, &request, on_host_keys, a);
+}
+
 static void on_welcome(const struct message *m, void *context)
 {
-	(void)m;
 	struct agent *a = context;
+	tell_host_keys(a, m->host_keys);
 	for (size_t i = 0; i < a->site.ward_count; i++)
 		ward_welcome(a->site.wards[i]);
 	control_welcome(&a->site);

@@ -24,6 +24,12 @@ void identity_release(struct identity *i); /* wipes */
 /* Makes what is missing. A key file that is there and cannot be used is an error, never replaced. */
 int identity_load(const struct places *places, struct identity *ret, struct error *err);
 
+/* The keys that are to take their place, beside them under names that end in ".next", made if missing: the hub is told
+ * first. */
+int identity_next(const struct places *places, struct identity *ret, struct error *err);
+/* They do. Goes on by itself, at the next identity_load, should it be interrupted. */
+int identity_take_next(const struct places *places, struct identity *ret, struct error *err);
+
 /* "certsync-agent:1 ssh-ed25519 BASE64 x25519:BASE64\n", what `certsync agent add NAME --key -` reads. */
 void identity_line(const struct identity *i, struct buf *out);
 

@@ -306,6 +306,12 @@ static int exchange(const struct join *j, const struct join_keys *keys, const st
 	return result;
 }
 
+static int take_new_keys(const struct join *j, struct error *err)
+{
+	auto_buf struct buf line = BUF_INIT(JOIN_IDENTITY_MAX);
+	return ask_root_half(j, "identity", "--take-next", -1, &line, err);
+}
+
 int join_run(struct join *j, struct join_answer *ret, struct error *err)
 {
 	auto_join_keys struct join_keys keys = {0};
@@ -321,7 +327,8 @@ int join_run(struct join *j, struct join_answer *ret, struct error *err)
 	if (join_derive(j->pin.secret, &keys, err) < 0 || load_identity(j, &request, err) < 0 ||
 		join_request_encode(&request, keys.mac, j->pin.digest, &frame, err) < 0)
 		return -1;
-	if (exchange(j, &keys, &frame, &answer, err) < 0 || ask_to_pin(j, j->replace ? "--replace" : NULL, err) < 0)
+	if (exchange(j, &keys, &frame, &answer, err) < 0 || ask_to_pin(j, j->replace ? "--replace" : NULL, err) < 0 ||
+		(j->pin.new_keys && take_new_keys(j, err) < 0))
 		return -1;
 	*ret = answer;
 	answer = (struct join_answer){0};

@@ -350,8 +350,8 @@ static int link_check_host(const struct link *l)
 		code = fail(l, LINK_UNPINNED,
 			"THE HOST KEY IS NOT PINNED: it is %s (%s), pinned in %s: %.400s. Nothing was sent. "
 			"If the hub's "
-			"sshd has a new key, compare it there (ssh-keygen -l -f /etc/ssh/ssh_host_*_key.pub) "
-			"and add it to "
+			"sshd has a new key that host_keys in hub.conf did not name beforehand, compare it there (ssh-keygen -l -f "
+			"/etc/ssh/ssh_host_*_key.pub) and add it to "
 			"the pins; otherwise somebody stands in between",
 			shown, type, l->pins_file, buf_text(&pins));
 	ssh_string_free_char(shown);

@@ -1,5 +1,6 @@
 #include "agent/pin.h"
 #include "lib/fs.h"
+#include "lib/host_pins.h"
 #include "lib/mem.h"
 
 #include <errno.h>
@@ -11,9 +12,7 @@
 #include <unistd.h>
 
 static const char pin_word[] = "certsync-hub:1";
-static const char host_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-enum { HOST_FINGERPRINT_LENGTH = 43 }; /* SHA-256 in base64 without its padding */
+static const char told[] = "told by the hub";
 
 /* The hub's line. */
 
@@ -22,16 +21,6 @@ static bool is_signer(const char *text)
 	auto_buf struct buf key = BUF_INIT(SEAL_KEY_SIZE);
 	struct error ignored;
 	return base64_decode(text, &key, &ignored) == 0 && key.len == SEAL_KEY_SIZE;
-}
-
-static bool is_host_key(const char *text)
-{
-	static const char prefix[] = "SHA256:";
-	if (strncmp(text, prefix, strlen(prefix)) != 0)
-		return false;
-	text += strlen(prefix);
-	return strlen(text) == HOST_FINGERPRINT_LENGTH &&
-	       strspn(text, host_alphabet) == HOST_FINGERPRINT_LENGTH;
 }
 
 static bool is_port(const char *text)
@@ -138,7 +127,7 @@ static int add_field(struct pin *pin, const char *field, struct error *err)
 	}
 	if (strncmp(field, host_key, strlen(host_key)) == 0) {
 		const char *text = field + strlen(host_key);
-		if (!is_host_key(text))
+		if (!host_pin_is_valid(text))
 			return error_set(err, ERROR_USAGE,
 				"%.80s: is not a fingerprint as ssh-keygen -l prints it", field);
 		if (pin->host_count == PIN_HOSTS_MAX)
@@ -333,4 +322,77 @@ int pin_signers(const char *directory, struct bundle_keys *ret, struct error *er
 	if (!ret->signer_count)
 		return error_set(err, ERROR_PERMANENT, "%s names no key", path);
 	return 0;
+}
+
+/* The host keys that the hub tells. */
+
+/* What host_keys says: each line of a key, whether the hub had told it, and the serial of the hub's last list. */
+struct host_file {
+	char keys[2 * PIN_HOSTS_MAX][PIN_TEXT_MAX];
+	bool told[2 * PIN_HOSTS_MAX];
+	size_t count;
+	int64_t serial;
+};
+
+static void read_host_line(const char *line, struct host_file *f)
+{
+	char key[PIN_TEXT_MAX];
+	long long serial;
+	if (sscanf(line, "# serial %lld", &serial) == 1 && serial > 0)
+		f->serial = serial;
+	if (sscanf(line, "%63s", key) != 1 || !host_pin_is_valid(key) || f->count == COUNT(f->keys))
+		return;
+	memcpy(f->keys[f->count], key, sizeof(key));
+	f->told[f->count++] = strstr(line, told) != NULL;
+}
+
+static int read_hosts(const char *path, struct host_file *ret, struct error *err)
+{
+	auto_buf struct buf file = BUF_INIT(64 * 1024);
+	if (fs_read(AT_FDCWD, path, false, &file, err) < 0)
+		return access(path, F_OK) < 0 && errno == ENOENT ? 0 : -1;
+	auto_free char *copy = mem_strdup(buf_text(&file));
+	char *rest = NULL;
+	for (const char *line = strtok_r(copy, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		read_host_line(line, ret);
+	return 0;
+}
+
+static bool is_told_now(const struct host_pins *p, const char *key)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (strcmp(p->hosts[i], key) == 0)
+			return true;
+	return false;
+}
+
+static int write_hosts(const char *path, const struct host_file *old, const struct host_pins *p, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(16 * 1024);
+	buf_addf(&text, "# SSH host keys of the hub\n# serial %lld\n", (long long)p->serial);
+	for (size_t i = 0; i < old->count; i++)
+		if (!old->told[i] && !is_told_now(p, old->keys[i]))
+			buf_addf(&text, "%s\n", old->keys[i]);
+	for (size_t i = 0; i < p->count; i++)
+		buf_addf(&text, "%s # %s\n", p->hosts[i], told);
+	return fs_write(AT_FDCWD, path, text.data, text.len, FS_PUBLIC, err);
+}
+
+int pin_hosts(const char *directory, const uint8_t *data, size_t len, bool *ret_changed, struct error *err)
+{
+	struct bundle_keys keys = {0};
+	struct host_pins p;
+	struct host_file old = {0};
+	auto_free char *path = pins_path(directory, "host_keys");
+	if (pin_signers(directory, &keys, err) < 0 || host_pins_open(data, len, &keys, &p, err) < 0 || read_hosts(path, &old, err) < 0)
+		return -1;
+	if (p.serial < old.serial)
+		return error_set(err, ERROR_UNTRUSTED,
+			"host keys: the hub's list is older (%lld) than the one taken last (%lld): nothing is changed. Was the hub "
+			"restored from a backup? A change of host_keys there makes a new list",
+			(long long)p.serial, (long long)old.serial);
+	if (p.serial == old.serial)
+		return 0;
+	*ret_changed = true;
+	return write_hosts(path, &old, &p, err);
 }

@@ -47,4 +47,8 @@ int pin_write(const struct agent_config *config, const struct pin *pin, bool rep
 /* The pinned signing keys. None pinned yet is an error that says how to join. */
 int pin_signers(const char *directory, struct bundle_keys *ret, struct error *err);
 
+/* Takes the hub's signed list (lib/host_pins.h) in the place of what it had told before. Fingerprints that were pinned otherwise and
+ * that the hub has never told stay. An older list than the last, or one that no pinned key has signed, is ERROR_UNTRUSTED. */
+int pin_hosts(const char *directory, const uint8_t *data, size_t len, bool *ret_changed, struct error *err);
+
 #endif

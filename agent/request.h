@@ -11,6 +11,7 @@
 #include "lib/buf.h"
 #include "lib/chain.h"
 #include "lib/error.h"
+#include "lib/host_pins.h"
 #include "lib/name.h"
 #include "lib/revision.h"
 
@@ -26,6 +27,7 @@ enum request_op {
 	REQUEST_COMMIT,   /* the new leaf was seen served: keep it */
 	REQUEST_UNDO,     /* old files back, then `reload` */
 	REQUEST_HOLD,     /* put nothing right for `timeout` seconds, on the root half's clock: a person is at work; 0 ends it */
+	REQUEST_HOST_KEYS, /* pin these SSH host keys, if the hub signed the list */
 };
 
 struct request {
@@ -34,6 +36,9 @@ struct request {
 	struct revision revision; /* which one this is about; refused if it is not the staged or pending one */
 	uint32_t timeout;         /* activate: seconds until the root half undoes by itself; capped at 3600.
 				   * hold: at most REQUEST_HOLD_MAX, else refused */
+	/* host_keys: lib/host_pins.h, as it came */
+	uint8_t host_keys[HOST_PINS_MAX];
+	size_t host_keys_len;
 };
 
 enum {

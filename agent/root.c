@@ -226,9 +226,12 @@ static void refuse(struct reply *reply, const char *step, const struct error *er
 	snprintf(reply->text, sizeof(reply->text), "%s", err->message);
 }
 
-static int open_bundle(const struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
+/* Keys may have been rotated since the last one came. */
+static int open_bundle(struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
 {
 	struct bundle_keys keys = {0};
+	if (identity_load(&r->places, &r->identity, err) < 0)
+		return -1;
 	memcpy(keys.seal_private, r->identity.seal_private, sizeof(keys.seal_private));
 	memcpy(keys.seal_public, r->identity.seal_public, sizeof(keys.seal_public));
 	int result = pin_signers(r->config->directory, &keys, err);
@@ -272,6 +275,17 @@ static void take_inventory(const struct root *r, struct reply *reply)
 	reply->ok = true;
 }
 
+static void take_host_keys(const struct root *r, const struct request *request, struct reply *reply)
+{
+	struct error err;
+	bool changed = false;
+	reply->ok = pin_hosts(r->config->directory, request->host_keys, request->host_keys_len, &changed, &err) == 0;
+	if (!reply->ok)
+		refuse(reply, "host-keys", &err);
+	else if (changed)
+		log_event(LOG_LEVEL_NOTICE, "host-keys", "text=\"the hub has told which host keys its sshd has: pinned\"");
+}
+
 static int take_request(struct root *r, const struct frame *frame, struct reply *reply, struct error *err)
 {
 	struct request request;
@@ -282,6 +296,10 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 	reply->revision = request.revision;
 	if (request.op == REQUEST_INVENTORY) {
 		take_inventory(r, reply);
+		return 0;
+	}
+	if (request.op == REQUEST_HOST_KEYS) {
+		take_host_keys(r, &request, reply);
 		return 0;
 	}
 	struct keeper *k = ready_keeper(r, request.certificate, ERROR_PERMANENT, err);
@@ -297,9 +315,10 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 static void log_reply(const struct reply *reply)
 {
 	static const char *const names[] = {
-		"", "inventory", "stage", "test", "activate", "reload", "running", "commit", "undo", "hold"};
+		"", "inventory", "stage", "test", "activate", "reload", "running", "commit", "undo", "hold",
+		"host-keys"};
 	char revision[REVISION_TEXT_MAX];
-	if (reply->op == REQUEST_INVENTORY || (reply->op == REQUEST_RUNNING && reply->ok))
+	if (reply->op == REQUEST_INVENTORY || ((reply->op == REQUEST_RUNNING || reply->op == REQUEST_HOST_KEYS) && reply->ok))
 		return;
 	revision_text(reply->revision, revision);
 	if (reply->ok)
@@ -457,11 +476,17 @@ static const struct cli_option pin_options[] = {
 	{0},
 };
 
+static const struct cli_option identity_options[] = {
+	{"--next", NULL, "those of the keys that are to take their place, making them when there are none"},
+	{"--take-next", NULL, "those take their place"},
+	{0},
+};
+
 static const struct cli_command commands[] = {
 	{"run", "", "supervise certsync-agent and do what needs root (without a command, too)", NULL, 0, 0,
 		false, run},
-	{"identity", "", "print this agent's public keys as one line, making them when there are none", NULL,
-		0, 0, false, setup_identity},
+	{"identity", "", "print this agent's public keys as one line, making them when there are none",
+		identity_options, 0, 0, false, setup_identity},
 	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false,
 		setup_pin},
 	{0},

@@ -450,6 +450,13 @@ bool session_connect_now(struct session *s)
 	return true;
 }
 
+bool session_reconnect(struct session *s)
+{
+	if (s->state != WAITING)
+		give_up(s, "connecting again with the keys that are there now");
+	return session_connect_now(s);
+}
+
 bool session_is_ready(const struct session *s)
 {
 	return s->state == READY;

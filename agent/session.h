@@ -44,6 +44,9 @@ void session_start(struct session *s);
 /* Ends a wait: a person asks. False while fail2ban must be given time (see session_status). */
 bool session_connect_now(struct session *s);
 
+/* Ends a connection, and begins the next at once (as session_connect_now): its keys have changed. */
+bool session_reconnect(struct session *s);
+
 /* Dropped when there is no connection. */
 void session_tell(struct session *s, const struct message *m);
 /* Queues a fetch; it takes the place of an older one of the same certificate. */

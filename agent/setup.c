@@ -28,7 +28,12 @@ int setup_identity(const struct cli_line *line)
 		return CLI_USAGE;
 	int result = places_open(config, &places, &err);
 	if (result == 0) {
-		result = identity_load(&places, &identity, &err);
+		if (cli_has(line, "--take-next"))
+			result = identity_take_next(&places, &identity, &err);
+		else if (cli_has(line, "--next"))
+			result = identity_next(&places, &identity, &err);
+		else
+			result = identity_load(&places, &identity, &err);
 		places_close(&places);
 	}
 	agent_config_free(config);

@@ -545,6 +545,7 @@ void step_request(struct keeper *k, const struct request *request, struct reply 
 		break;
 	case REQUEST_INVENTORY:
 	case REQUEST_STAGE:
+	case REQUEST_HOST_KEYS:
 		break; /* the caller's */
 	}
 }

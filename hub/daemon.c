@@ -1,5 +1,6 @@
 #include "hub/daemon.h"
 #include "hub/alert.h"
+#include "hub/announce.h"
 #include "hub/control.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
@@ -41,6 +42,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	hub->anchors = anchors_load(hub->config->anchors, err);
 	if (!hub->anchors)
 		return error_wrap(err, "anchors");
+	announce_open(hub);
 	fleet_open(hub);
 	renewal_open(hub);
 	source_open(hub);
@@ -242,6 +244,7 @@ static void close_all(struct hub *hub)
 	if (hub->challenge)
 		challenge_free(hub->challenge);
 	store_close(hub->store);
+	buf_release(&hub->host_keys);
 	explicit_bzero(hub->sign_private, sizeof(hub->sign_private));
 	hub_config_free(hub->config);
 }

@@ -53,6 +53,7 @@ struct hub {
 	int64_t started;           /* wall clock */
 	struct client *clients;    /* hub/control.h: a list */
 	struct joining *joinings;  /* hub/joining.h: a list, nodes that are joining now */
+	struct buf host_keys;      /* hub/announce.h: what agents are told */
 	struct event *tickets;     /* hub/ticket.h: when the next one has to be removed */
 	uint64_t keys_asked, keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */
 	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */

@@ -1,4 +1,5 @@
 #include "hub/session.h"
+#include "hub/announce.h"
 #include "hub/enroll.h"
 #include "hub/fleet.h"
 #include "hub/joining.h"
@@ -199,6 +200,9 @@ static void take_hello(struct session *s, const struct message *m)
 	struct message welcome = {.type = MESSAGE_WELCOME, .protocol = s->protocol, .clock = clock_wall()};
 	snprintf(welcome.version, sizeof(welcome.version), "%s", CERTSYNC_VERSION);
 	snprintf(welcome.name, sizeof(welcome.name), "%s", s->name);
+	const struct hub_agent *agent = hub_config_agent(s->hub->config, s->name);
+	if (agent && !agent->local)
+		snprintf(welcome.host_keys, sizeof(welcome.host_keys), "%s", announce_text(s->hub));
 	session_send(s, &welcome);
 	if (s->inventories == 0)
 		fleet_hello_done(s->hub, s->name);

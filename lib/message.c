@@ -146,12 +146,16 @@ static void put_welcome(const struct message *m, cJSON *o)
 	put_text(o, "version", m->version);
 	put_text(o, "name", m->name);
 	put_number(o, "clock", m->clock);
+	if (m->host_keys[0])
+		put_text(o, "host_keys", m->host_keys);
 }
 
 static int take_welcome(const cJSON *o, struct message *m, struct error *err)
 {
 	if (json_u32(o, "protocol", &m->protocol, err) < 0 || json_i64(o, "clock", &m->clock, err) < 0 ||
 		take_name(o, "name", name_is_agent, m->name, sizeof(m->name), err) < 0)
+		return -1;
+	if (json_get(o, "host_keys") && take_text(o, "host_keys", m->host_keys, sizeof(m->host_keys), err) < 0)
 		return -1;
 	return take_text(o, "version", m->version, sizeof(m->version), err);
 }

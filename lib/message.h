@@ -22,6 +22,7 @@ enum {
 	MESSAGE_HOLD_MAX = 7 * 86400, /* seconds */
 	MESSAGE_PROBES_MAX = 64,
 	MESSAGE_TEXT_MAX = 1024,
+	MESSAGE_HOST_KEYS_MAX = 3072,
 	MESSAGE_OUTPUT_MAX = 8192,
 };
 
@@ -66,6 +67,7 @@ struct message {
 	int64_t clock;       /* hello, welcome: the sender's wall clock */
 	uint32_t count;      /* hello: how many inventory messages follow */
 	char name[NAME_AGENT_MAX]; /* welcome: who the hub takes this agent for */
+	char host_keys[MESSAGE_HOST_KEYS_MAX]; /* welcome: lib/host_pins.h in base64; empty: the hub says nothing of them */
 
 	/* all that name a certificate */
 	char certificate[NAME_CERTIFICATE_MAX];

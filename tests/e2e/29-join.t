@@ -130,7 +130,7 @@ refused('an expired line', $late, qr/the hub refuses: this line expired at/, qr/
 # ---- IPv6 alone ----
 
 system("ip -4 address flush dev lo");
-$s->change_hub(qr/^ssh = .*/, 'ssh = "certsync-gate@[::1]:2223"');
+$s->change_hub(qr/^ssh = .*/m, 'ssh = "certsync-gate@[::1]:2223"');
 refresh();
 my $six = $s->line_of(qw(add backup2));
 like($six, qr{ssh://certsync-gate\@\[::1\]:2223 }, 'a hub on IPv6');
