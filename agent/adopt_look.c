@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 15000, PAUSE_MS = 250 };
+enum { SETTLE_MS = 2000, PAUSE_MS = 250 };
 
 /* The probes of one certificate. */
 struct round {
@@ -99,20 +99,32 @@ static const struct adopt_look *same(const struct adopt_looks *looks, const stru
 	return NULL;
 }
 
+/* Whether it serves what some line that was left names. */
+static bool is_left(const struct plan *p, const struct adopt_look *look)
+{
+	for (size_t i = 0; i < p->left_count; i++) {
+		char hex[CHAIN_HEX_MAX];
+		if (strcmp(p->lefts[i].service, look->target->service->name) == 0 &&
+			strcmp(chain_hex(p->lefts[i].leaf, hex), look->fingerprint) == 0)
+			return true;
+	}
+	return look->target->unknown;
+}
+
 /* It is as it was, and nothing else was promised. */
-static bool is_excused(const struct adopt_look *look, const struct adopt_looks *before)
+static bool is_excused(const struct plan *p, const struct adopt_look *look, const struct adopt_looks *before)
 {
 	const struct adopt_look *old = same(before, look);
 	if (!old || old->served != look->served)
 		return false;
-	return !look->served || (look->target->partly && strcmp(old->fingerprint, look->fingerprint) == 0);
+	return !look->served || (strcmp(old->fingerprint, look->fingerprint) == 0 && is_left(p, look));
 }
 
-static const struct adopt_look *first_wrong(
-	const struct adopt_looks *now, const struct adopt_looks *before, bool strict)
+static const struct adopt_look *first_wrong(const struct plan *p, const struct adopt_looks *now,
+	const struct adopt_looks *before, bool strict)
 {
 	for (size_t i = 0; i < now->count; i++)
-		if (!is_wanted(&now->list[i]) && (strict || !is_excused(&now->list[i], before)))
+		if (!is_wanted(&now->list[i]) && (strict || !is_excused(p, &now->list[i], before)))
 			return &now->list[i];
 	return NULL;
 }
@@ -133,28 +145,32 @@ static void print_all(const struct adopt_looks *now)
 	}
 }
 
+static int tell_wrong(const struct adopt_look *wrong, struct error *err)
+{
+	const char *name = wrong->target->certificate->certificate->name;
+	if (wrong->served)
+		return error_set(err, ERROR_UNTRUSTED, "%s does not serve %s: it serves the certificate with SHA-256 %s",
+			wrong->endpoint, name, wrong->fingerprint);
+	return error_set(err, ERROR_UNTRUSTED, "%s does not serve %s: %s", wrong->endpoint, name, wrong->text);
+}
+
 int adopt_look_until(const struct agent_config *config, const struct plan *plan, const bool *running,
 	const struct adopt_looks *before, struct error *err)
 {
 	auto_free struct adopt_looks *now = mem_alloc(sizeof(*now));
-	int64_t deadline = clock_monotonic_ms() + PATIENCE_MS;
+	int64_t began = clock_monotonic_ms();
 	for (;;) {
 		if (adopt_look(config, plan, running, now, err) < 0)
 			return -1;
-		const struct adopt_look *wrong = first_wrong(now, before, false);
-		/* What may stay as it is gets a little time, too: a worker on its way out may have answered.
-		 */
-		bool last = clock_monotonic_ms() >= deadline;
-		if (!wrong && (last || !first_wrong(now, before, true) ||
-				      clock_monotonic_ms() >= deadline - PATIENCE_MS + 3000)) {
+		int64_t spent = clock_monotonic_ms() - began;
+		const struct adopt_look *wrong = first_wrong(plan, now, before, false);
+		/* What may stay as it is gets a little time, too: a worker on its way out may have answered. */
+		if (!wrong && (spent >= SETTLE_MS || !first_wrong(plan, now, before, true))) {
 			print_all(now);
 			return 0;
 		}
-		if (wrong && last)
-			return error_set(err, ERROR_UNTRUSTED, "%s does not serve %s: %s%s", wrong->endpoint,
-				wrong->target->certificate->certificate->name,
-				wrong->served ? "it serves the certificate with SHA-256 " : wrong->text,
-				wrong->fingerprint);
+		if (wrong && spent >= config->probe_timeout * 1000)
+			return tell_wrong(wrong, err);
 		poll(NULL, 0, PAUSE_MS);
 	}
 }

@@ -25,9 +25,8 @@ struct adopt_looks {
 int adopt_look(const struct agent_config *config, const struct plan *plan, const bool *running,
 	struct adopt_looks *ret, struct error *err);
 
-/* Looks until every port serves what it is to, for some seconds; then the error says which does not. Of ports that
- * served nothing before, and of those of a service that changes only in part, what they serve is told and no
- * more. */
+/* Looks until every port serves what it is to, for probe_timeout; then the error says which does not. Of ports that
+ * served nothing before, and of those that serve what a line that was left names, that is told and no more. */
 int adopt_look_until(const struct agent_config *config, const struct plan *plan, const bool *running,
 	const struct adopt_looks *before, struct error *err);
 

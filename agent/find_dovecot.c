@@ -73,7 +73,8 @@ static void add_value(struct scan *s, const struct setting *setting, const char 
 	at += strspn(text + at, " \t");
 	if (at >= end)
 		return;
-	if (text[at] != '/' || setting->marked != marked) {
+	/* In quotes a '<' is part of a text. */
+	if (text[at] != '/' || setting->marked != marked || (marked && quoted)) {
 		found_note(s->service, "%s:%d: %s: no absolute path of a file", path, line, setting->name);
 		return;
 	}

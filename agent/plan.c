@@ -21,6 +21,7 @@ void plan_release(struct plan *p)
 		certificate_release(&p->certificates[i]);
 	free(p->certificates);
 	free(p->targets);
+	free(p->lefts);
 	edit_release(&p->edit);
 	buf_release(&p->told);
 	*p = (struct plan){0};
@@ -305,7 +306,25 @@ static struct plan_target *target_of(
 	return &p->targets[p->target_count++];
 }
 
-static int plan_group(struct group *g, bool *ret_left, struct error *err)
+/* What it presents now, it presents still. */
+static void leave(struct group *g, const char *why)
+{
+	struct plan *p = g->plan;
+	p->left++;
+	tell(g, first_of(g), "left", why);
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		auto_present struct present present = {0};
+		struct error ignored;
+		if (!is_of(g, u) || !found_presents(u) || present_read(u->path, &present, &ignored) < 0)
+			continue;
+		p->lefts = mem_grow(p->lefts, p->left_count + 1, sizeof(*p->lefts));
+		p->lefts[p->left_count].service = g->found->name;
+		memcpy(p->lefts[p->left_count++].leaf, present.fingerprint, CHAIN_SHA256_SIZE);
+	}
+}
+
+static int plan_group(struct group *g, struct error *err)
 {
 	const struct found_use *first = first_of(g);
 	struct error why;
@@ -316,9 +335,7 @@ static int plan_group(struct group *g, bool *ret_left, struct error *err)
 		return 0;
 	}
 	if (choose_all(g, &why) < 0 || check(g, &why) < 0) {
-		g->plan->left++;
-		*ret_left = true;
-		tell(g, first, "left", why.message);
+		leave(g, why.message);
 		return 0;
 	}
 	if (change(g, err) < 0)
@@ -329,17 +346,16 @@ static int plan_group(struct group *g, bool *ret_left, struct error *err)
 	return 0;
 }
 
-static void mark_partly(struct plan *p, const char *service)
+static void mark_unknown(struct plan *p, const char *service)
 {
 	for (size_t i = 0; i < p->target_count; i++)
 		if (strcmp(p->targets[i].service->name, service) == 0)
-			p->targets[i].partly = true;
+			p->targets[i].unknown = true;
 }
 
 static int plan_service(
 	struct plan *p, const struct agent_config *config, const struct found_service *s, struct error *err)
 {
-	bool left = false;
 	for (size_t i = 0; i < s->note_count; i++)
 		buf_addf(&p->told, "%s: %s%s\n", s->name, s->notes[i], s->failed ? ": left as it is" : "");
 	if (s->failed) {
@@ -348,11 +364,11 @@ static int plan_service(
 	}
 	for (int number = 1; number <= s->groups; number++) {
 		struct group g = {.plan = p, .config = config, .found = s, .number = number};
-		if (plan_group(&g, &left, err) < 0)
+		if (plan_group(&g, err) < 0)
 			return -1;
 	}
-	if (left || s->note_count)
-		mark_partly(p, s->name);
+	if (s->note_count)
+		mark_unknown(p, s->name);
 	return 0;
 }
 

@@ -30,7 +30,13 @@ struct plan_certificate {
 struct plan_target {
 	const struct plan_certificate *certificate;
 	const struct agent_service *service;
-	bool partly; /* something of it stays as it is */
+	bool unknown; /* of something of it nobody can tell what it presents */
+};
+
+/* A certificate that a service goes on presenting. */
+struct plan_left {
+	const char *service;
+	uint8_t leaf[CHAIN_SHA256_SIZE];
 };
 
 struct plan {
@@ -38,6 +44,8 @@ struct plan {
 	size_t certificate_count;
 	struct plan_target *targets;
 	size_t target_count;
+	struct plan_left *lefts;
+	size_t left_count;
 	struct edit edit;
 	struct buf told; /* lines: what is left as it is, and why; what is changed, in a word */
 	size_t changed, done, left; /* settings */
