@@ -270,17 +270,16 @@ static int send_action(struct hub *hub, const struct rollout *r, const struct ro
 	return 0;
 }
 
+/* Each change of state is this one line. */
 static void log_change(const struct rollout *r, const struct rollout_agent *a)
 {
 	char text[REVISION_TEXT_MAX];
-	if (a->state == ROLLOUT_FAILED || a->state == ROLLOUT_AHEAD)
-		log_event(LOG_LEVEL_WARNING, "rollout",
-			"certificate=%s revision=%s agent=%s state=%s step=%s rolled_back=%d reason=\"%s\"", r->certificate,
-			revision_text(r->desired, text), a->name, rollout_state_name(a->state), a->step, a->rolled_back, a->text);
-	else
-		log_event(a->state == ROLLOUT_VERIFIED ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, "rollout",
-			"certificate=%s revision=%s agent=%s state=%s stage_ms=%u activate_ms=%u", r->certificate,
-			revision_text(r->desired, text), a->name, rollout_state_name(a->state), a->stage_ms, a->activate_ms);
+	bool trouble = a->state == ROLLOUT_FAILED || a->state == ROLLOUT_AHEAD;
+	const char *state = rollout_state_name(a->state);
+	log_event(trouble ? LOG_LEVEL_WARNING : a->state == ROLLOUT_VERIFIED ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, "rollout",
+		"certificate=%s revision=%s agent=%s state=%s step=%s stage_ms=%u activate_ms=%u rolled_back=%d reason=\"%s\"",
+		r->certificate, revision_text(r->desired, text), a->name, state, trouble ? a->step : state, a->stage_ms, a->activate_ms,
+		a->rolled_back, trouble ? a->text : "");
 }
 
 static void log_rollback(struct fleet_item *item)

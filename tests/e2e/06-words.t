@@ -89,6 +89,30 @@ $story->agent('here');
 ok($story->until('agent', sub { -S "$top/here/run/control.sock" }), 'an agent runs');
 is_deeply([candidates('certsync-agent', 'pull', '-c', "$top/here/agent.conf", '')], [$name], 'its certificates are completed too');
 
+# ---- the log ----
+
+my $pair = qr/[a-z_]+=(?:"[^"]*"|[^\s"=]+)/;
+sub strange_lines {
+	my ($begin, @logs) = @_;
+	return grep { !/^${begin}program=[a-z-]+ event=[a-z-]+(?: $pair)*$/ } map { split /\n/, $story->log($_) } @logs;
+}
+$story->pair('first');
+$story->import('first');
+ok($story->until_state('here', 'verified'), 'a certificate is served');
+is_deeply([strange_lines(qr/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /, 'hub', 'here')], [], 'each line is a time, and then pairs');
+my $change = qr/program=certsync-hub event=rollout certificate=\Q$name\E revision=1\.1 agent=here/;
+is_deeply([map { /^\S+Z $change state=(\w+) step=\1 stage_ms=\d+ activate_ms=\d+ / ? $1 : () } split /\n/, $story->log('hub')],
+	[qw(offered activating installed verified)], 'each change of state is one line: certificate, revision, agent, step, time');
+$story->stop('hub');
+Story::write_file("$top/hub.log", '');
+my ($device, $inode) = stat "$top/hub.log";
+{
+	local $ENV{JOURNAL_STREAM} = "$device:$inode";
+	ok($story->hub(agents => ['here', 'backup1-']), 'a hub whose standard error is the journal');
+}
+is_deeply([strange_lines(qr/<[3-6]>/, 'hub')], [], 'there each line begins with its level');
+like($story->log('hub'), qr/^<5>program=certsync-hub event=started /m, 'the daemon too');
+
 # ---- the shells ----
 
 # Types at a shell on a terminal of its own until the pattern is seen; what it has shown, colours aside.
