@@ -76,6 +76,16 @@ for my $program ('certsync', 'certsync-agent') {
 	check_command($program, $_, $documented{$_} // '') for @real;
 }
 
+# Events of the log.
+
+my %page = (hub => 'certsync', agent => 'certsync-agent');
+for my $half (sort keys %page) {
+	my $source = join '', map { read_file($_) } glob "$root/$half/*.c";
+	my %real = map { $_ => 1 } $source =~ /\blog_event\([^"]*"([a-z-]+)",/g, $source =~ /\blog_event\([^"]*\? "([a-z-]+)" : "([a-z-]+)",/g;
+	my %events = map { $_ => 1 } map { split / , / } part(read_file("$root/man/$page{$half}.1"), 'Sh', 'LOG') =~ /^\.It Cm (.*)/mg;
+	same_sets("$page{$half}: the events of its log", [keys %events], [keys %real]);
+}
+
 # Configuration keys, each with its default.
 
 sub tables {
