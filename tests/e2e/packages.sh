@@ -1,0 +1,84 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # sourced; the rest of each is in the other
+# Debian machines with nothing on them, for stories about the packages. To be sourced first, by a script that root runs: the script
+# goes on in mount and PID namespaces of its own, and all that it starts and mounts ends with it.
+#
+#   $scratch               a directory in memory; $packages, where `make deb` has put what it built
+#   machines_begin         builds the packages and, at the same time, $base: what debootstrap makes, with the machine's own apt sources
+#   machine_new NAME       a machine of its own over $base, at $scratch/NAME
+#   in_machine NAME COMMAND…  runs a command in it
+
+here=$(dirname "$(readlink -f "$0")")
+if [ "${PACKAGES_INSIDE-}" != yes ]; then
+	[ "$(id -u)" -eq 0 ] || { echo "1..0 # SKIP mounts and a chroot need root"; exit 0; }
+	PACKAGES_INSIDE=yes exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
+fi
+unset PACKAGES_INSIDE
+# shellcheck source=tests/e2e/lib.sh
+. "$here/lib.sh"
+scratch=/mnt
+base=$scratch/base
+packages=$scratch/build/deb
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+mount -t tmpfs -o mode=755 none "$scratch"
+
+fail() {
+	note "$*" >&2
+	echo "Bail out!  $1"
+	exit 1
+}
+
+# What apt has been told on this machine: the first source with a release's main part.
+mirror() {
+	apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+		awk -v release="$1" '$1 == release && $2 == "main" { print $3; exit }'
+}
+
+machine_base() {
+	local release from file
+	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	from=$(mirror "$release")
+	[ -n "$from" ] || { echo "apt has no source for $release here"; return 1; }
+	# The files of a system on which systemd is not the first process, but which has accounts and directories made.
+	debootstrap --variant=minbase --include=systemd-standalone-sysusers,systemd-standalone-tmpfiles \
+		"$release" "$base" "$from" || return
+	rm -f "$base/etc/apt/sources.list"
+	for file in sources.list sources.list.d apt.conf.d auth.conf.d preferences.d keyrings trusted.gpg trusted.gpg.d; do
+		[ ! -e "/etc/apt/$file" ] || cp -a "/etc/apt/$file" "$base/etc/apt/"
+	done
+	cp -L /etc/resolv.conf /etc/hosts "$base/etc/"
+	# Nothing is started by an installation, where a story does not say otherwise.
+	printf '#!/bin/sh\nexit 101\n' >"$base/usr/sbin/policy-rc.d"
+	chmod 755 "$base/usr/sbin/policy-rc.d"
+	install -m 755 "$here/systemctl_double" "$base/usr/bin/systemctl"
+	chroot "$base" apt-get -q update
+}
+
+machines_begin() {
+	local base_pid
+	machine_base >"$scratch/base.log" 2>&1 &
+	base_pid=$!
+	make -C "$here/../.." --no-print-directory "B=$scratch/build" deb >"$scratch/deb.log" 2>&1 ||
+		fail "make deb failed" "$(tail -n 30 "$scratch/deb.log")"
+	wait "$base_pid" || fail "no machine was made" "$(tail -n 20 "$scratch/base.log")"
+}
+
+machine_new() {
+	local root=$scratch/$1 device
+	mkdir "$root" "$root.upper" "$root.work"
+	mount -t overlay -o "lowerdir=$base,upperdir=$root.upper,workdir=$root.work" "$1" "$root"
+	mount -t proc proc "$root/proc"
+	mount -t tmpfs -o mode=755 none "$root/run"
+	mount -t tmpfs -o mode=755 none "$root/dev"
+	for device in null zero full random urandom tty; do
+		: >"$root/dev/$device"
+		mount --bind "/dev/$device" "$root/dev/$device"
+	done
+	mkdir -m 1777 "$root/dev/shm"
+	ln -s /proc/self/fd "$root/dev/fd"
+}
+
+in_machine() {
+	local root=$scratch/$1
+	shift
+	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"
+}
