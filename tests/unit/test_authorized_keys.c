@@ -10,12 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #define KEY_A "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
 #define KEY_B "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICAfHh0cGxoZGBcWFRQTEhEQDw4NDAsKCQgHBgUEAwIB"
+
+#define KEY_C "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMD"
 
 static const struct hub_key two[] = {{"mail", KEY_A, HUB_KEY_AGENT, 0}, {"backup1", KEY_B, HUB_KEY_AGENT, 0}};
 
@@ -53,6 +56,25 @@ static void one_key_for_two_agents_is_refused(void **state)
 	const struct hub_key doubled[] = {{"mail", KEY_A, HUB_KEY_AGENT, 0}, {"mail", KEY_B, HUB_KEY_AGENT, 0}};
 	assert_int_equal(authorized_keys_render("", doubled, 2, &out, &err), -1);
 	assert_string_equal(err.message, "the agent mail is listed twice");
+}
+
+static void a_key_that_joins_ends_by_itself_and_stands_beside_others(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_buf struct buf out = BUF_INIT(8192);
+	static const struct hub_key keys[] = {
+		{"mail", KEY_A, HUB_KEY_JOIN, 1700000000}, {"mail", KEY_B, HUB_KEY_NEXT, 0}, {"backup1", KEY_C, HUB_KEY_AGENT, 0}};
+	/* It is for sshd of this machine, which reads it in the machine's time zone. */
+	setenv("TZ", "Europe/Warsaw", 1);
+	tzset();
+	assert_int_equal(authorized_keys_render("", keys, 3, &out, &err), 0);
+	assert_string_equal(buf_text(&out),
+		"restrict,command=\"backup1\" " KEY_C " certsync:backup1\n"
+		"restrict,expiry-time=\"20231114231320\",command=\"join:mail\" " KEY_A " certsync:mail\n"
+		"restrict,command=\"next:mail\" " KEY_B " certsync:mail\n");
+	unsetenv("TZ");
+	tzset();
 }
 
 static void file_and_directories_are_made_as_sshd_wants_them(void **state)
@@ -113,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_of_others_stay_in_front_of_ours),
 		cmocka_unit_test(one_key_for_two_agents_is_refused),
+		cmocka_unit_test(a_key_that_joins_ends_by_itself_and_stands_beside_others),
 		cmocka_unit_test(file_and_directories_are_made_as_sshd_wants_them),
 		cmocka_unit_test(an_unchanged_file_is_not_written_again),
 		cmocka_unit_test(a_directory_that_others_may_write_is_refused),

@@ -74,6 +74,17 @@ static void names_and_keys_outside_their_alphabets_are_refused(void **state)
 	snprintf(key.agent, sizeof(key.agent), "mail");
 	snprintf(key.key, sizeof(key.key), "%s\nssh-ed25519 AAAA", ED25519);
 	expect_refused(&keys, "keys: what is given for mail is not one SSH public key");
+	const struct hub_key senseless[] = {
+		{"mail", ED25519, HUB_KEY_JOIN, 0}, /* one that joins must end */
+		{"mail", ED25519, HUB_KEY_AGENT, 1700000000},
+		{"mail", ED25519, HUB_KEY_USES, 0},
+		{"mail", ED25519, HUB_KEY_JOIN, -1},
+		{"mail", ED25519, HUB_KEY_JOIN, HUB_KEY_EXPIRES_MAX + 1}, /* a year of five digits */
+	};
+	for (size_t i = 0; i < COUNT(senseless); i++) {
+		key = senseless[i];
+		expect_refused(&keys, "keys: what the key of mail is good for, and until when, makes no sense");
+	}
 	const struct hub_request scan = {.op = HUB_REQUEST_SCAN, .certificate = "../../etc"};
 	expect_refused(&scan, "scan: not a certificate's name");
 }
