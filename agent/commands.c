@@ -5,6 +5,7 @@
 #include "lib/fs.h"
 #include "lib/listener.h"
 #include "lib/mem.h"
+#include "lib/progress.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -167,6 +168,20 @@ static char *control_path(const struct cli_line *line)
 	return path;
 }
 
+/* Somebody to tell, who may print. */
+struct told {
+	ask_answer *answer;
+	void *context;
+	struct progress *progress;
+};
+
+static void on_told(const cJSON *answer, void *context)
+{
+	const struct told *told = context;
+	progress_clear(told->progress);
+	told->answer(answer, told->context);
+}
+
 int command_agent_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context)
 {
 	struct error err;
@@ -174,7 +189,10 @@ int command_agent_ask(const struct cli_line *line, cJSON *request, ask_answer *a
 	auto_free char *path = control_path(line);
 	if (!path)
 		return CLI_USAGE;
-	int result = ask(path, owned, NULL, answer, context, &err);
+	auto_progress struct progress *progress = progress_new("waiting for the agent");
+	struct told told = {answer, context, progress};
+	int result = ask(path, owned, NULL, on_told, &told, &err);
+	progress_clear(progress);
 	if (result < 0)
 		return cli_fail(CLI_UNREACHABLE, "the agent's daemon does not answer: %s: is certsync-agent-root running?", err.message);
 	return result;

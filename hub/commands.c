@@ -6,6 +6,7 @@
 #include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
+#include "lib/progress.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -110,7 +111,9 @@ static int ask_hub(const struct cli_line *line, cJSON *request, const struct fil
 		live_catch_interrupt();
 	if (a.follows && !a.json && live_terminal())
 		a.live = live_new();
+	struct progress *progress = a.live ? NULL : progress_new("waiting for the hub");
 	exit_code = ask_live(path, owned, files, on_answer, a.follows ? on_tick : NULL, COMMAND_TICK_MS, &a, &err);
+	progress_free(progress);
 	if (a.live)
 		live_erase(a.live);
 	if (exit_code == ASK_STOPPED)
@@ -135,6 +138,20 @@ int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer,
 	return command_ask_with(line, request, NULL, answer, context);
 }
 
+/* Somebody to tell, who may print. */
+struct told {
+	ask_answer *answer;
+	void *context;
+	struct progress *progress;
+};
+
+static void on_told(const cJSON *answer, void *context)
+{
+	const struct told *told = context;
+	progress_clear(told->progress);
+	told->answer(answer, told->context);
+}
+
 int command_ask_with(const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context)
 {
 	struct error err;
@@ -143,7 +160,10 @@ int command_ask_with(const struct cli_line *line, cJSON *request, const struct f
 	auto_free char *path = control_path(line, &exit_code);
 	if (!path)
 		return exit_code;
-	exit_code = ask(path, owned, files, answer, context, &err);
+	auto_progress struct progress *progress = progress_new("waiting for the hub");
+	struct told told = {answer, context, progress};
+	exit_code = ask(path, owned, files, on_told, &told, &err);
+	progress_clear(progress);
 	return exit_code < 0 ? unreachable(&err) : exit_code;
 }
 

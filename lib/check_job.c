@@ -2,6 +2,7 @@
 #include "lib/check_show.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
+#include "lib/progress.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -145,7 +146,10 @@ int check_job_run(struct check_job *j, const char *anchors)
 		.hosts = j->hosts,
 		.host_count = j->host_count,
 	};
-	int exit_code = check_run(&run, &err) < 0 ? check_job_refuse(j, &err) : show(j, &run);
+	struct progress *progress = progress_new("looking at %zu name%s", j->host_count, j->host_count == 1 ? "" : "s");
+	int done = check_run(&run, &err);
+	progress_free(progress);
+	int exit_code = done < 0 ? check_job_refuse(j, &err) : show(j, &run);
 	check_run_release(&run);
 	anchors_free(trusted);
 	return exit_code;

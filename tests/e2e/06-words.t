@@ -140,6 +140,12 @@ os.kill(pid, 9)
 	return output_of('python3', '-c', $script, $shell, $setup, $keys, $pattern);
 }
 
+# What a command shows on a terminal until this is seen.
+sub terminal {
+	my ($command, $pattern) = @_;
+	return typed('bash --norc --noprofile -i', ':', "$command\r", $pattern);
+}
+
 my %shell = (
 	bash => ['bash --norc --noprofile -i', "bind 'set bell-style none'; source $completions/certsync.bash"],
 	zsh => ['zsh -f -i', "fpath=($completions \$fpath); autoload -U compinit; compinit -u -D"],
@@ -172,6 +178,10 @@ kill 'STOP', $daemon;
 my $began = time;
 is_deeply([candidates('certsync', 'push', @conf, '')], [], 'a hub that does not answer has no names');
 cmp_ok(time - $began, '<', 5, 'and is not waited for');
+like(terminal("$bin/certsync status @conf", 'waiting for the hub, 2 s'), qr/waiting for the hub, 1 s.*waiting for the hub, 2 s/s,
+	'a command that waits longer than a second says so on a terminal');
+is(output_of('sh', '-c', "timeout 3 $bin/certsync status @conf 2>&1"), '', 'and nowhere else');
+unlike(terminal("TERM=dumb timeout 3 $bin/certsync status @conf; echo en''ded", 'ended'), qr/waiting/, 'nor on a terminal that cannot be drawn on');
 kill 'CONT', $daemon;
 $story->ends_clean;
 
