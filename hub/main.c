@@ -5,10 +5,12 @@
 #include "hub/commands.h"
 #include "hub/config_haproxy.h"
 #include "hub/daemon.h"
+#include "hub/doctor.h"
 #include "hub/hold_command.h"
 #include "hub/recover_command.h"
 #include "lib/cli.h"
 #include "lib/complete.h"
+#include "lib/doctor.h"
 #include "lib/proc.h"
 
 static int run_hub(const struct cli_line *line)
@@ -87,6 +89,7 @@ static const struct cli_command commands[] = {
 	{"agent rotate", "NAME", "print a line by which this agent gets new keys; the old ones work until those do", NULL, 1, 1,
 		false, command_agent_rotate},
 	{"agent remove", "NAME", "take an agent's keys away, and end its connection", NULL, 1, 1, false, command_agent_remove},
+	{"doctor", "", "look over the hub's node, and say what mends each fault; or do it", doctor_options, 0, 0, false, command_doctor},
 	{"config haproxy", "", "print what HAProxy needs for http-01", config_haproxy_options, 0, 0, false, command_config_haproxy},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},
 	{"hub", "", "run the daemon (certsync-hub-root starts it)", NULL, 0, 0, false, run_hub},

@@ -1,0 +1,289 @@
+#include "hub/doctor_web.h"
+#include "hub/config.h"
+#include "lib/clock.h"
+#include "lib/doctor_system.h"
+#include "lib/endpoint.h"
+#include "lib/fs.h"
+#include "lib/mem.h"
+#include "lib/tool.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HAPROXY_CONF "/etc/haproxy/haproxy.cfg"
+#define HTTP_PORT_80 "127.0.0.1:80"
+
+enum { HTTP_MS = 3000, DNS_MS = 10000, CONF_MAX = 4 * 1024 * 1024, ANSWER_MAX = 64 * 1024, ADDRESSES_MAX = 16 };
+
+static bool by_http(const struct hub_certificate *c)
+{
+	return c->acme && !c->dns_hook;
+}
+
+static const char *first_http_name(const struct hub_config *c)
+{
+	for (size_t i = 0; i < c->certificate_count; i++)
+		if (by_http(&c->certificates[i]))
+			return c->certificates[i].names[0];
+	return NULL;
+}
+
+/* ---- asking a port ---- */
+
+static int wait_for(int fd, short events, int64_t deadline)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	int64_t left = deadline - clock_monotonic_ms();
+	return left > 0 && poll(&p, 1, (int)left) == 1 ? 0 : -1;
+}
+
+static int connect_to(const char *address, int64_t deadline, struct error *err)
+{
+	struct endpoint e;
+	if (endpoint_parse(address, &e, err) < 0)
+		return -1;
+	auto_close int fd = socket(e.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int failure = 0;
+	socklen_t len = sizeof(failure);
+	if (fd < 0)
+		return error_errno(err, "%s", address);
+	if (connect(fd, (const struct sockaddr *)&e.address, e.address_len) < 0 && errno != EINPROGRESS)
+		return error_errno(err, "%s", address);
+	if (wait_for(fd, POLLOUT, deadline) < 0)
+		return error_set(err, ERROR_RETRY, "%s: no answer", address);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &len) < 0 || failure) {
+		errno = failure;
+		return error_errno(err, "%s", address);
+	}
+	return steal_fd(&fd);
+}
+
+/* The status of the answer to a challenge that does not exist. -1: there is none. */
+static int ask_challenge(const char *address, const char *host, struct error *err)
+{
+	int64_t deadline = clock_monotonic_ms() + HTTP_MS;
+	auto_close int fd = connect_to(address, deadline, err);
+	auto_free char *request = mem_printf("GET /.well-known/acme-challenge/certsync-doctor HTTP/1.1\r\nHost: %s\r\n"
+		"Connection: close\r\n\r\n", host);
+	char answer[64] = "";
+	size_t got = 0;
+	int status = 0;
+	if (fd < 0)
+		return -1;
+	if (write(fd, request, strlen(request)) != (ssize_t)strlen(request))
+		return error_set(err, ERROR_RETRY, "%s: takes no request", address);
+	while (got < 16 && wait_for(fd, POLLIN, deadline) == 0) {
+		ssize_t n = read(fd, answer + got, sizeof(answer) - 1 - got);
+		if (n <= 0)
+			break;
+		got += (size_t)n;
+	}
+	if (sscanf(answer, "HTTP/1.%*1d %3d", &status) != 1)
+		return error_set(err, ERROR_RETRY, "%s: no answer in HTTP", address);
+	return status;
+}
+
+void doctor_web_responder(struct doctor_findings *f, const void *site)
+{
+	const struct hub_config *c = site;
+	struct error err;
+	if (!first_http_name(c))
+		return;
+	int status = ask_challenge(c->http, "localhost", &err);
+	if (status == 404)
+		doctor_add(f, DOCTOR_OK, "the hub answers at %s", c->http);
+	else if (status > 0)
+		doctor_add(f, DOCTOR_WRONG, "%s answers %d: another program has this port; set http in %s", c->http, status, c->path);
+	else
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "the hub does not answer: %s", err.message),
+			"systemctl enable --now certsync-hub");
+}
+
+/* ---- HAProxy ---- */
+
+/* 0, or -1: it is not installed here, or its file cannot be read (*ret_hidden). */
+static int read_haproxy(struct buf *out, bool *ret_hidden)
+{
+	struct error err;
+	*ret_hidden = false;
+	if (access(HAPROXY_CONF, F_OK) < 0)
+		return -1;
+	if (fs_read(AT_FDCWD, HAPROXY_CONF, true, out, &err) == 0)
+		return 0;
+	*ret_hidden = true;
+	return -1;
+}
+
+/* Calls `is` for each line that is no comment, without its blanks at the front, until it says true. */
+static bool any_line(struct buf *conf, bool (*is)(const char *line, const void *context), const void *context)
+{
+	auto_free char *copy = mem_strdup(buf_text(conf));
+	char *save = NULL;
+	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		line += strspn(line, " \t");
+		if (*line != '#' && is(line, context))
+			return true;
+	}
+	return false;
+}
+
+static bool is_responder(const char *line, const void *context)
+{
+	return strncmp(line, "server", 6) == 0 && strstr(line, context);
+}
+
+static bool is_stateless(const char *line, const void *context)
+{
+	(void)context;
+	return strstr(line, "lf-string") && strstr(line, "%[path,field(-1,/)]");
+}
+
+static void look_at_port_80(struct doctor_findings *f, const struct hub_config *c)
+{
+	struct error err;
+	const char *name = first_http_name(c);
+	int status = ask_challenge(HTTP_PORT_80, name, &err);
+	if (status == 404 || status == 200)
+		doctor_add(f, DOCTOR_OK, "a challenge for %s that comes to port 80 is answered", name);
+	else if (status > 0)
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "port 80 answers a challenge for %s with %d, not with what the hub says", name,
+			status), "what `certsync config haproxy` prints, into %s, ahead of redirects; then systemctl reload haproxy",
+			HAPROXY_CONF);
+	else
+		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "whether challenges pass port 80: %s", err.message),
+			"from outside: curl -i http://%s/.well-known/acme-challenge/x must say 404", name);
+}
+
+void doctor_web_haproxy(struct doctor_findings *f, const void *site)
+{
+	const struct hub_config *c = site;
+	auto_buf struct buf conf = BUF_INIT(CONF_MAX);
+	bool hidden;
+	if (!first_http_name(c))
+		return;
+	if (read_haproxy(&conf, &hidden) < 0) {
+		if (hidden)
+			doctor_add(f, DOCTOR_UNKNOWN, HAPROXY_CONF " cannot be read by this user: run doctor as root");
+	} else if (!any_line(&conf, is_responder, c->http) && !any_line(&conf, is_stateless, NULL)) {
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, HAPROXY_CONF " does not pass challenges to the hub at %s", c->http),
+			"certsync config haproxy >>" HAPROXY_CONF " (or its lines into your frontend for port 80); then "
+			"haproxy -c -f " HAPROXY_CONF " && systemctl reload haproxy");
+	} else {
+		doctor_add(f, DOCTOR_OK, HAPROXY_CONF " passes challenges to the hub");
+	}
+	look_at_port_80(f, c);
+}
+
+static bool is_stats(const char *line, const void *context)
+{
+	(void)context;
+	return strncmp(line, "stats socket", 12) == 0;
+}
+
+static bool is_admin(const char *line, const void *context)
+{
+	return is_stats(line, context) && strstr(line, "level admin");
+}
+
+void doctor_web_stats(struct doctor_findings *f, const void *site)
+{
+	(void)site;
+	auto_buf struct buf conf = BUF_INIT(CONF_MAX);
+	bool hidden;
+	if (read_haproxy(&conf, &hidden) < 0)
+		return;
+	if (any_line(&conf, is_admin, NULL))
+		doctor_add(f, DOCTOR_OK, "HAProxy takes certificates through its socket, without a reload");
+	else
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "HAProxy %s: each renewal is a reload",
+				any_line(&conf, is_stats, NULL) ? "gives its stats socket no level admin" : "has no stats socket"),
+			"in the section global of " HAPROXY_CONF ": stats socket /run/haproxy/admin.sock mode 660 level admin");
+}
+
+/* ---- DNS ---- */
+
+/* The addresses of this node, but loopback. */
+static bool is_ours(const char *text)
+{
+	struct ifaddrs *all = NULL;
+	bool found = false;
+	if (getifaddrs(&all) < 0)
+		return false;
+	for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+		char name[INET6_ADDRSTRLEN] = "";
+		if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET)
+			inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr, name, sizeof(name));
+		else if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET6)
+			inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr, name, sizeof(name));
+		found = strcmp(name, text) == 0;
+	}
+	freeifaddrs(all);
+	return found;
+}
+
+/* getent, since it can be ended at a deadline: each address once, a blank between. "": there is none. */
+static char *resolve(const char *name, bool *ret_ours, struct error *err)
+{
+	const char *const argv[] = {"getent", "ahosts", name, NULL};
+	auto_buf struct buf said = BUF_INIT(ANSWER_MAX), list = BUF_INIT(ANSWER_MAX);
+	int exit_code;
+	if (tool_exit(argv, &said, &exit_code, err) < 0)
+		return NULL;
+	auto_free char *copy = mem_strdup(buf_text(&said));
+	char *save = NULL;
+	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (!strstr(line, "STREAM"))
+			continue;
+		line[strcspn(line, " \t")] = '\0';
+		buf_addf(&list, "%s%s", list.len ? " " : "", line);
+		*ret_ours = *ret_ours || is_ours(line);
+	}
+	return mem_strdup(buf_text(&list));
+}
+
+/* Whether it is well. */
+static bool look_at_name(struct doctor_findings *f, const char *name)
+{
+	struct error err;
+	bool ours = false;
+	auto_free char *addresses = resolve(name, &ours, &err);
+	if (!addresses)
+		doctor_add(f, DOCTOR_UNKNOWN, "%s: %s", name, err.message);
+	else if (!*addresses)
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s has no address in DNS (or DNS does not answer): no authority finds it", name),
+			"an A or AAAA record for %s that points to HAProxy", name);
+	else if (!ours)
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s points to %s, which is not this node", name, addresses),
+			"right if port 80 there comes to this node or answers by itself (certsync config haproxy --stateless): "
+			"curl -i http://%s/.well-known/acme-challenge/x", name);
+	return addresses && *addresses && ours;
+}
+
+void doctor_web_dns(struct doctor_findings *f, const void *site)
+{
+	const struct hub_config *c = site;
+	int64_t deadline = clock_monotonic_ms() + DNS_MS;
+	size_t good = 0, left = 0;
+	for (size_t i = 0; i < c->certificate_count; i++) {
+		char *const *names = c->certificates[i].names;
+		for (; by_http(&c->certificates[i]) && *names; names++) {
+			if (clock_monotonic_ms() > deadline)
+				left++;
+			else
+				good += look_at_name(f, *names);
+		}
+	}
+	if (good)
+		doctor_add(f, DOCTOR_OK, "%zu name%s to be validated by http-01 point%s to this node", good, good == 1 ? "" : "s",
+			good == 1 ? "s" : "");
+	if (left)
+		doctor_add(f, DOCTOR_UNKNOWN, "%zu names more were not asked for: DNS is slow", left);
+}

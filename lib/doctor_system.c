@@ -1,0 +1,200 @@
+#include "lib/doctor_system.h"
+#include "lib/mem.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum {
+	DISK_WRONG_KIB = 1024,
+	DISK_WARNING_KIB = 64 * 1024,
+	LABEL_MAX = 256,
+};
+
+/* ---- accounts ---- */
+
+bool doctor_group(struct doctor_findings *f, const char *name)
+{
+	if (getgrnam(name))
+		return true;
+	const char *const add[] = {"groupadd", "--system", name, NULL};
+	doctor_command(doctor_add(f, DOCTOR_WRONG, "there is no group %s", name), add);
+	return false;
+}
+
+bool doctor_user(struct doctor_findings *f, const struct doctor_user *user)
+{
+	const struct passwd *entry = getpwnam(user->name);
+	if (!entry) {
+		bool grouped = getgrnam(user->name) != NULL;
+		const char *shell = user->shell ? user->shell : "/usr/sbin/nologin";
+		const char *add[] = {"useradd", "--system", "--no-create-home", "--home-dir", user->home,
+			"--shell", shell, grouped ? "--no-user-group" : "--user-group", "--gid", user->name, user->name,
+			NULL};
+		if (!grouped) { /* its group is made with it */
+			add[8] = user->name;
+			add[9] = NULL;
+		}
+		doctor_command(doctor_add(f, DOCTOR_WRONG, "there is no user %s", user->name), add);
+		return false;
+	}
+	if (entry->pw_uid == 0 && geteuid() == 0) {
+		doctor_add(f, DOCTOR_WRONG, "the user %s is root: give it an account of its own", user->name);
+		return false;
+	}
+	if (!user->shell || strcmp(entry->pw_shell, user->shell) == 0)
+		return true;
+	auto_free char *has = realpath(entry->pw_shell, NULL);
+	auto_free char *wants = realpath(user->shell, NULL);
+	if (has && wants && strcmp(has, wants) == 0)
+		return true;
+	const char *const change[] = {"usermod", "--shell", user->shell, user->name, NULL};
+	doctor_command(doctor_add(f, DOCTOR_WRONG, "the login shell of %s is %s: agents can come in only through %s",
+			       user->name, entry->pw_shell, user->shell), change);
+	return false;
+}
+
+/* ---- clock and disk ---- */
+
+void doctor_clock(struct doctor_findings *f)
+{
+	struct timex t = {0};
+	int state = adjtimex(&t);
+	if (state < 0)
+		doctor_add(f, DOCTOR_UNKNOWN, "whether the clock is kept in step: %s", strerror(errno));
+	else if (state == TIME_ERROR || (t.status & STA_UNSYNC))
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "no time service says that the clock is right; certificates are "
+			"judged by it"), "apt-get install chrony (or: timedatectl set-ntp true)");
+	else
+		doctor_add(f, DOCTOR_OK, "kept in step, to %ld ms", t.maxerror / 1000);
+}
+
+/* The nearest directory above it that exists. */
+static int nearest(const char *path, struct statvfs *ret)
+{
+	auto_free char *copy = mem_strdup(path);
+	char *at = copy;
+	while (statvfs(at, ret) < 0) {
+		if (errno != ENOENT || strlen(at) <= 1)
+			return -1;
+		at = dirname(at);
+	}
+	return 0;
+}
+
+void doctor_disk(struct doctor_findings *f, const char *path)
+{
+	struct statvfs st;
+	if (nearest(path, &st) < 0) {
+		doctor_add(f, DOCTOR_UNKNOWN, "%s: %s", path, strerror(errno));
+		return;
+	}
+	unsigned long long kib = (unsigned long long)st.f_bavail * (st.f_frsize ? st.f_frsize : 1) / 1024;
+	bool files = st.f_files == 0 || st.f_favail > 64;
+	auto_free char *left = kib < 4096 ? mem_printf("%llu KiB", kib) : mem_printf("%llu MiB", kib / 1024);
+	enum doctor_state state = kib < DISK_WRONG_KIB || !files ? DOCTOR_WRONG : kib < DISK_WARNING_KIB ? DOCTOR_WARNING : DOCTOR_OK;
+	struct doctor_finding *finding = doctor_add(f, state, "%s: %s free%s%s", path, left,
+		files ? "" : ", and no file more can be made",
+		st.f_flag & ST_RDONLY ? "; it is mounted read-only" : "");
+	if (st.f_flag & ST_RDONLY)
+		finding->state = DOCTOR_WRONG;
+	if (finding->state != DOCTOR_OK)
+		doctor_remedy(finding, "see what fills it: df -h %s; du -xh --max-depth=2 %s | sort -h | tail", path, path);
+}
+
+/* ---- SELinux and AppArmor ---- */
+
+static bool selinux_enforces(void)
+{
+	char byte = '0';
+	auto_close int fd = open("/sys/fs/selinux/enforce", O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, &byte, 1) == 1 && byte == '1';
+}
+
+static bool has_label(struct doctor_findings *f, const struct doctor_label *wanted)
+{
+	char label[LABEL_MAX];
+	ssize_t len = getxattr(wanted->path, "security.selinux", label, sizeof(label) - 1);
+	if (len < 0)
+		return true;
+	label[len] = '\0';
+	auto_free char *type = mem_printf(":%s:", wanted->type);
+	if (strstr(label, type))
+		return true;
+	auto_free char *pattern = mem_printf("%s(/.*)?", wanted->path);
+	const char *const rule[] = {"semanage", "fcontext", "-a", "-t", wanted->type, pattern, NULL};
+	const char *const restore[] = {"restorecon", "-R", wanted->path, NULL};
+	struct doctor_finding *finding = doctor_add(
+		f, DOCTOR_WRONG, "%s has the label %s, and SELinux lets it be read as %s", wanted->path, label, wanted->type);
+	doctor_command(doctor_command(finding, rule), restore);
+	return false;
+}
+
+void doctor_selinux(struct doctor_findings *f, const struct doctor_label *labels, size_t count)
+{
+	bool good = true;
+	if (!selinux_enforces())
+		return;
+	for (size_t i = 0; i < count; i++)
+		good = has_label(f, &labels[i]) && good;
+	if (good)
+		doctor_add(f, DOCTOR_OK, "SELinux enforces, and the labels are right");
+}
+
+int doctor_apparmor(const char *program)
+{
+	if (access("/sys/kernel/security/apparmor/profiles", F_OK) < 0)
+		return 0;
+	FILE *file = fopen("/sys/kernel/security/apparmor/profiles", "re");
+	if (!file)
+		return -1;
+	char line[512];
+	int found = 0;
+	while (fgets(line, sizeof(line), file)) {
+		char *mode = strstr(line, " (enforce)");
+		if (!mode)
+			continue;
+		*mode = '\0';
+		const char *slash = strrchr(line, '/');
+		found = found || strcmp(slash ? slash + 1 : line, program) == 0;
+	}
+	fclose(file);
+	return found;
+}
+
+/* ---- processes ---- */
+
+static bool is_named(const char *pid, const char *program)
+{
+	char comm[32] = "";
+	auto_free char *path = mem_printf("/proc/%s/comm", pid);
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, comm, sizeof(comm) - 1);
+	if (len <= 0)
+		return false;
+	comm[strcspn(comm, "\n")] = '\0';
+	return strcmp(comm, program) == 0;
+}
+
+bool doctor_runs(const char *program)
+{
+	DIR *directory = opendir("/proc");
+	const struct dirent *entry;
+	bool found = false;
+	while (directory && !found && (entry = readdir(directory)))
+		found = isdigit((unsigned char)entry->d_name[0]) && is_named(entry->d_name, program);
+	if (directory)
+		closedir(directory);
+	return found;
+}

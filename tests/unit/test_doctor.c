@@ -1,0 +1,130 @@
+/* What a hardened sshd does with the gate account, and the drop-in that mends it; whom fail2ban lets alone. */
+#include "hub/doctor_sshd.h"
+#include "lib/doctor_fail2ban.h"
+#include "lib/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const groups[] = {"certsync-gate", "agents", NULL};
+static const struct sshd_wish wish = {
+	"certsync-gate", groups, "/var/lib/certsync-gate", "/var/lib/certsync-gate/.ssh/authorized_keys", 22, 4};
+
+/* As sshd -T prints for the account where nothing is hardened and the drop-in is there. */
+#define DEFAULTS \
+	"port 22\nusepam yes\nmaxsessions 10\npubkeyauthentication yes\ndisableforwarding yes\nforcecommand none\n" \
+	"chrootdirectory none\nauthenticationmethods any\nauthorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2\n" \
+	"pubkeyacceptedalgorithms ssh-ed25519,rsa-sha2-512\nmaxstartups 10:30:100\nlistenaddress 0.0.0.0:22\n"
+
+static const struct {
+	const char *what, *dump, *line; /* line NULL: no fault */
+} cases[] = {
+	{"Debian's defaults", DEFAULTS, NULL},
+	{"an empty dump", "disableforwarding yes\n", NULL},
+	{"AllowUsers", DEFAULTS "allowusers admin\nallowusers bob\n", "AllowUsers certsync-gate"},
+	{"AllowUsers on one line", DEFAULTS "AllowUsers admin bob\n", "AllowUsers certsync-gate"},
+	{"AllowUsers that names it", DEFAULTS "allowusers admin\nallowusers certsync-gate\n", NULL},
+	{"AllowUsers by pattern", DEFAULTS "allowusers cert*-gat?\n", NULL},
+	{"AllowUsers from a network", DEFAULTS "allowusers certsync-gate@10.0.0.0/8\n", NULL},
+	{"AllowUsers that excepts it", DEFAULTS "allowusers * !certsync-*\n", "AllowUsers certsync-gate"},
+	{"DenyUsers", DEFAULTS "denyusers bob\ndenyusers certsync-gate\n", "DenyUsers root"},
+	{"DenyUsers from a network", DEFAULTS "denyusers certsync-gate@10.0.0.0/8\n", NULL},
+	{"AllowGroups", DEFAULTS "allowgroups wheel\n", "AllowGroups certsync-gate"},
+	{"AllowGroups with a second group", DEFAULTS "allowgroups wheel\nallowgroups agents\n", NULL},
+	{"DenyGroups", DEFAULTS "denygroups agents\n", "DenyGroups root"},
+	{"AuthenticationMethods", "authenticationmethods publickey,password\ndisableforwarding yes\n",
+		"AuthenticationMethods publickey"},
+	{"one method of several", "authenticationmethods publickey,password publickey\ndisableforwarding yes\n", NULL},
+	{"ForceCommand", "forcecommand internal-sftp\ndisableforwarding yes\n", "ForceCommand none"},
+	{"no keys", "pubkeyauthentication no\ndisableforwarding yes\n", "PubkeyAuthentication yes"},
+	{"another file", "authorizedkeysfile /etc/ssh/keys/%u\ndisableforwarding yes\n",
+		"AuthorizedKeysFile /var/lib/certsync-gate/.ssh/authorized_keys"},
+	{"the same file by its home", "authorizedkeysfile none %h/.ssh/authorized_keys\ndisableforwarding yes\n", NULL},
+	{"the same file by its user", "authorizedkeysfile /var/lib/%u/.ssh/authorized_keys\ndisableforwarding yes\n", NULL},
+	{"RSA alone", "pubkeyacceptedalgorithms rsa-sha2-512,ssh-ed25519-cert-v01@openssh.com\ndisableforwarding yes\n",
+		"PubkeyAcceptedAlgorithms +ssh-ed25519"},
+	{"a jail", "chrootdirectory /srv/jail\ndisableforwarding yes\n", "ChrootDirectory none"},
+	{"no sessions", "maxsessions 0\ndisableforwarding yes\n", "MaxSessions 4"},
+	{"forwarding", "disableforwarding no\n", "DisableForwarding yes"},
+	{"few at once", "maxstartups 3:30:100\ndisableforwarding yes\n", "MaxStartups 16:30:32"},
+	{"another port", "port 2222\ndisableforwarding yes\n", ""},
+	{"a second port", "port 2222\nport 22\ndisableforwarding yes\n", NULL},
+	{"a port of one address", "port 2222\nlistenaddress 10.0.0.1:22\ndisableforwarding yes\n", NULL},
+};
+
+static void each_way_to_harden_is_named(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct sshd_verdict v;
+		sshd_judge(cases[i].dump, &wish, &v);
+		if (v.count != (cases[i].line ? 1 : 0))
+			fail_msg("%s: %zu faults: %s", cases[i].what, v.count, v.count ? v.faults[0].text : "");
+		if (cases[i].line)
+			assert_string_equal(v.faults[0].line, cases[i].line);
+	}
+}
+
+static void all_together_make_one_file(void **state)
+{
+	(void)state;
+	struct sshd_verdict v;
+	auto_buf struct buf out = BUF_INIT(65536), again = BUF_INIT(65536);
+	sshd_judge("allowusers admin\nallowgroups wheel\nauthenticationmethods publickey,password\nforcecommand /bin/false\n"
+		   "maxstartups 2:30:60\nusepam no\ndisableforwarding no\n", &wish, &v);
+	assert_int_equal(v.count, 6);
+	assert_false(v.pam);
+	assert_int_equal(sshd_drop_in(&v, &wish, "", &out), 0);
+	assert_string_equal(strchr(buf_text(&out), '\n') + 1,
+		"MaxStartups 16:30:32\nMatch User certsync-gate\n\tAllowUsers certsync-gate\n\tAllowGroups certsync-gate\n"
+		"\tAuthenticationMethods publickey\n\tForceCommand none\n\tDisableForwarding yes\n\tPermitTTY no\n"
+		"\tX11Forwarding no\nMatch all\n");
+	/* Where all that is mended and something new comes, what mended it stays. */
+	sshd_judge(DEFAULTS "chrootdirectory /srv\n", &wish, &v);
+	assert_int_equal(sshd_drop_in(&v, &wish, buf_text(&out), &again), 0);
+	assert_non_null(strstr(buf_text(&again), "\tAllowUsers certsync-gate\n"));
+	assert_non_null(strstr(buf_text(&again), "MaxStartups 16:30:32\nMatch User"));
+}
+
+static void a_warning_shuts_nobody_out(void **state)
+{
+	(void)state;
+	struct sshd_verdict v;
+	sshd_judge("disableforwarding no\nport 2222\nmaxstartups 1\n", &wish, &v);
+	assert_int_equal(v.count, 3);
+	for (size_t i = 0; i < v.count; i++)
+		assert_false(v.faults[i].wrong);
+	sshd_judge("allowusers admin\ndisableforwarding yes\n", &wish, &v);
+	assert_true(v.faults[0].wrong);
+}
+
+static void fail2ban_ignores_networks(void **state)
+{
+	(void)state;
+	const char *list = "These IP addresses/networks are ignored:\n|- 127.0.0.0/8\n|- 10.77.0.20\n|- 2001:db8::/33\n`- host.domain.pl\n";
+	assert_true(doctor_ignores(list, "127.0.0.1"));
+	assert_true(doctor_ignores(list, "10.77.0.20"));
+	assert_true(doctor_ignores(list, "2001:db8:7fff::1"));
+	assert_true(doctor_ignores(list, "host.domain.pl"));
+	assert_false(doctor_ignores(list, "2001:db8:8000::1"));
+	assert_false(doctor_ignores(list, "10.77.0.2"));
+	assert_false(doctor_ignores(list, "128.0.0.1"));
+	assert_false(doctor_ignores("No IP address/network is ignored\n", "::1"));
+	assert_true(doctor_ignores("`- 0.0.0.0/0\n", "192.0.2.1"));
+	assert_false(doctor_ignores("`- 0.0.0.0/99\n", "192.0.2.1"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_way_to_harden_is_named),
+		cmocka_unit_test(all_together_make_one_file),
+		cmocka_unit_test(a_warning_shuts_nobody_out),
+		cmocka_unit_test(fail2ban_ignores_networks),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
