@@ -394,7 +394,7 @@ static int link_login(struct link *l)
 	if (!l->key_file)
 		return fail(l, LINK_DENIED,
 			"the hub's sshd refuses the line's key: it is used up or expired, or `certsync agent add` has printed a newer line "
-			"for this agent%s",
+			"for this agent (or this sshd lets nobody into the account: `certsync doctor` there says so)%s",
 			rc == SSH_AUTH_PARTIAL ? " (or sshd wants a second method too)" : "");
 	return fail(l, LINK_DENIED,
 		"the login with the key %s was refused%s; is this agent's key known to the hub (`certsync "

@@ -7,7 +7,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use JSON::PP;
 use MIME::Base64;
-use Digest::SHA qw(sha256_hex);
+use Digest::SHA qw(hmac_sha256 sha256_hex);
 use Join;
 use Test::More;
 
@@ -46,13 +46,18 @@ sub refresh {
 	system('rm -rf /var/lib/certsync-agent /var/lib/certsync-agent-root /etc/certsync') == 0 or die 'rm';
 }
 
+# HKDF-SHA256 without a salt, one block.
+sub login_key {
+	my ($secret) = @_;
+	return hmac_sha256("certsync join 1 login key\x01", hmac_sha256($secret, "\0" x 32));
+}
+
 # Everything that was ever written while the stories ran, but the terminal's own line.
 sub holders_of {
 	my (@secrets) = @_;
 	my @found;
-	my $pattern = join '|', map { quotemeta } map { ($_, decode_base64($_)) } @secrets;
-	for my $path (split /\n/, `find /mnt /run /tmp -xdev -type f 2>/dev/null`) {
-		next if $path =~ m{^/mnt/programs/};
+	my $pattern = join '|', map { quotemeta } map { ($_, decode_base64($_), login_key(decode_base64($_))) } @secrets;
+	for my $path (split /\n/, `find /mnt/etc /mnt/var /mnt/tmp /run -xdev -type f`) {
 		push @found, $path if Story::read_file($path) =~ /$pattern/;
 	}
 	return @found;
@@ -62,6 +67,15 @@ $s->hub_begins("certsync-gate\@127.0.0.1:$port", qw(here mail backup1 backup2));
 $s->sshd_at('sshd', "$top/host", "127.0.0.1:$port", '[::1]:2223');
 system("ssh-keygen -q -t ed25519 -N '' -f $top/other");
 $s->sshd_at('between', "$top/other", '127.0.0.1:2224'); # all else the same, another host key
+
+# ---- the hub's own node ----
+
+{
+	my ($code, $said) = $s->join_with($s->line_of(qw(add here)));
+	is($code, 0, "the agent of the hub's own node joins by the local socket") or diag($said, $s->log('hub'));
+	like(Story::read_file($conf), qr{hub = \{"unix:///run/certsync-hub/local\.sock"\}}, 'and finds the hub there');
+	refresh();
+}
 
 # ---- refusals ----
 
@@ -93,11 +107,45 @@ is(scalar $s->key_lines('mail'), 1, 'the second line has replaced the first');
 
 $s->hub_again;
 
+# ---- changed ones, until the line is worth nothing ----
+
+{
+	my $changed = altered($line, 'sign=ed25519:\S{6}', 'sign=ed25519:AAAAAA');
+	$s->join_with($changed) for 1 .. 2;
+	refused('the third wrong HMAC', $changed, qr/tried too often/, qr/agent=mail result=refused .*tried too often/);
+	refused('after it the right line', $line, qr/used up at/, qr/agent=mail result=refused reason="this line was used up/);
+	$line = $s->line_of(qw(add mail));
+}
+
 # ---- joining ----
 
-my ($code, $said) = $s->join_with($line);
-is($code, 0, 'the node joins with the line of before') or diag($said, $s->log('hub'), $s->log('sshd'));
-like($said, qr/joined as agent mail/, 'and is told so');
+# What can be seen of all processes while the hub thinks about it.
+sub look_at_processes {
+	my ($daemon) = grep { Story::read_file("/proc/$_/cmdline") =~ /certsync\0hub\0/ } map { s{.*/}{}r } glob '/proc/[0-9]*';
+	kill 'STOP', $daemon;
+	my $pid = fork // die $!;
+	if ($pid == 0) {
+		my ($code, $said) = $s->join_with($line);
+		Story::write_file("$top/joined", "$code\n$said");
+		POSIX::_exit(0);
+	}
+	my $link = sub { grep { Story::read_file($_) =~ /certsync-link\0/ } glob '/proc/[0-9]*/cmdline' };
+	$s->until('gate', sub { `pgrep -x certsync-gate` =~ /\d/ && $link->() });
+	my $seen = join "\0", map { Story::read_file($_) } glob '/proc/[0-9]*/cmdline /proc/[0-9]*/environ';
+	my ($linked) = $link->();
+	my ($uid) = Story::read_file($linked =~ s/cmdline/status/r) =~ /^Uid:\s+(\d+)/m;
+	kill 'CONT', $daemon;
+	waitpid $pid, 0;
+	return ($seen, $uid, split /\n/, Story::read_file("$top/joined"), 2);
+}
+
+my ($seen, $uid, $code, $said) = look_at_processes();
+($secret) = $line =~ /secret=(\S+)/;
+like($seen, qr/certsync-agent\0join/, 'while it joins it can be looked at');
+is(index($seen, $secret), -1, 'and no argument and no environment holds the secret');
+is($uid, scalar getpwnam('certsync-agent'), "the link is the agent's user");
+is($code, 0, 'the node joins with a line') or diag($said, $s->log('hub'), $s->log('sshd'));
+like($said, qr/joined as agent mail.*next: systemctl enable --now certsync-agent/s, 'and is told so, and what is next');
 like(Story::read_file($conf), qr{hub = \{"ssh://certsync-gate\@127\.0\.0\.1:$port"\}.*certificate "mail\.domain\.pl"}s, 'it has a first agent.conf');
 is((stat $conf)[2] & 07777, 0640, 'which others may not read');
 is(`$Story::bin/certsync-agent config 2>&1 >/dev/null`, '', 'and which the agent takes');
@@ -137,6 +185,17 @@ like($six, qr{ssh://certsync-gate\@\[::1\]:2223 }, 'a hub on IPv6');
 ($code, $said) = $s->join_with($six);
 is($code, 0, 'a node joins over IPv6 alone, on another port') or diag($said, $s->log('hub'), $s->log('sshd'));
 
+# ---- an agent.conf that is there already ----
+
+refresh();
+mkdir '/etc/certsync';
+my $own = "# mine\nhub = {\"ssh://certsync-gate\@[::1]:2223\"}\n";
+Story::write_file($conf, $own, 0640);
+($code, $said) = $s->join_with($s->line_of(qw(add backup1)));
+is($code, 0, 'a node that has an agent.conf joins');
+is(Story::read_file($conf), $own, 'and it stays as it is');
+like($said, qr/stays as it is; what follows is not in it yet.*certificate "mail\.domain\.pl"/s, 'what it lacks is printed');
+
 # ---- list, remove ----
 
 my ($listed, $table) = $s->certsync('agent', 'list', '--json');
@@ -144,7 +203,8 @@ my %agents = map { $_->{agent} => $_ } @{decode_json($table)->{agents}};
 is($agents{mail}{state}, 'away', 'the list says who is away');
 like($agents{mail}{last_seen}, qr/^\d{4}-/, '  since when');
 like($agents{mail}{ssh}, qr/^SHA256:/, '  and which key it has');
-is($agents{backup1}{state}, 'not joined', '  and who has none');
+is($agents{here}{state}, 'away', '  the one of this node too');
+is($agents{backup2}{certificates}[0], 'mail.domain.pl', '  and what each gets');
 ($code, $said) = $s->certsync('agent', 'remove', 'mail');
 is($code, 0, 'an agent is removed');
 like($said, qr/still has its section/, 'and hub.conf is told of');
@@ -153,6 +213,6 @@ like(Story::read_file($authorized), qr/^# the administrator's\nssh-ed25519 \S+ a
 
 # ---- the secret ----
 
-is_deeply([holders_of(map { /secret=(\S+)/ } $line, $late, $six)], [], 'no file, no log holds a secret');
+is_deeply([holders_of(map { /secret=(\S+)/ } $line, $late, $six)], [], 'no file, no log holds a secret, or the key that it becomes');
 $s->ends_clean;
 done_testing;
