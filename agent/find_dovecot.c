@@ -124,7 +124,7 @@ static int read_line(
 	if (text[at] == '!') {
 		size_t from = at + word + strspn(text + at + word, " \t");
 		auto_free char *pattern = mem_strndup(text + from, from < end ? end - from : 0);
-		return include(s, path, pattern, strncmp(text + at, "!include_try", word) != 0, err);
+		return include(s, path, pattern, word != strlen("!include_try"), err);
 	}
 	if (text[end - 1] == '{' && s->depth + 1 < DEPTH_MAX)
 		s->groups[++s->depth] = ++s->service->groups;

@@ -117,8 +117,18 @@ static size_t assignment(const char *text, const struct line *line, size_t *ret_
 	return at + strspn(text + at, " \t");
 }
 
-/* Two rounds, since where an empty chain_files stands decides about the others. Of lines for one parameter
- * the last counts. */
+/* Of lines for one parameter the last counts. */
+static bool is_last(const struct scan *s, size_t len, const struct parameter *p, struct line line)
+{
+	while (line_next(s->text, len, LINE_BLANK, &line)) {
+		size_t name_len;
+		if (assignment(s->text, &line, &name_len) && parameter_of(s->text + line.start, name_len) == p)
+			return false;
+	}
+	return true;
+}
+
+/* Two rounds, since where an empty chain_files stands decides about the others. */
 static void main_scan(struct scan *s, size_t len)
 {
 	for (int round = 0; round < 2; round++) {
@@ -127,7 +137,7 @@ static void main_scan(struct scan *s, size_t len)
 			size_t name_len;
 			size_t value_at = assignment(s->text, &line, &name_len);
 			const struct parameter *p = parameter_of(s->text + line.start, name_len);
-			if (value_at && p && is_chain(p) == (round == 0))
+			if (value_at && p && is_chain(p) == (round == 0) && is_last(s, len, p, line))
 				main_line(s, p, &line, value_at);
 		}
 	}
