@@ -122,6 +122,8 @@ local_name imap.domain.pl {
   ssl_key=</etc/old/imap.pem
 }
 CONF
+	chown 0, 8, '/etc/dovecot/conf.d/10-ssl.conf';
+	chmod 0640, '/etc/dovecot/conf.d/10-ssl.conf';
 	unlink grep { !/10-ssl/ } glob '/etc/dovecot/conf.d/*.conf';
 }
 
@@ -239,6 +241,20 @@ isnt($story->state_of('here')->{state} // '', 'verified', 'and nobody serves it'
 # So that no hook runs but those that are looked at.
 $story->stop('here');
 
+# ---- a first agent.conf ----
+
+my $tool = abs_path("$Story::bin/../tests/discover_tool");
+my $found = `$tool mail.domain.pl imap.domain.pl 2>&1`;
+my %section = $found =~ /^certificate "(\S+)" \{\n(.*?)^\}/msg;
+my %probes = ($section{'mail.domain.pl'} // '') =~ /^\tservice "(\S+)" \{\n(?:\t\t#.*\n)*\t\tprobe = \{(.*)\}/mg;
+is_deeply(\%probes, {haproxy => '"127.0.0.1:8443", "127.0.0.1:8444"', nginx => '"127.0.0.1:8445"', apache2 => '"127.0.0.1:8446"',
+	dovecot => '"127.0.0.1:143", "127.0.0.1:993"', postfix => '"127.0.0.1:25", "127.0.0.1:465", "127.0.0.1:10025+proxy"'},
+	'where each service is seen to listen') or diag($found);
+like($found, qr{^\t# it presents /etc/old/old.pem, for mail.domain.pl, imap.domain.pl$}m, 'and what it presents');
+like(`$tool www.domain.pl`, qr/service "nginx" is here, and left out: it presents certificates for other names/, 'or for whom else');
+Story::write_file("$top/first.conf", $found =~ s/^hub/user = "$story->{user}"\nadmin_group = "$story->{group}"\nhub/mr);
+is(system("$Story::bin/certsync-agent config -c $top/first.conf >$top/first.log 2>&1"), 0, 'it loads') or diag(Story::read_file("$top/first.log"));
+
 # ---- shown ----
 
 my $before = state_of_files();
@@ -268,8 +284,8 @@ is(state_of_files(), $before, 'and changes nothing');
 # ---- what fails is undone ----
 
 sub is_undone {
-	my ($what, $reason) = @_;
-	($exit, $text) = adopt('--apply');
+	my ($what, $reason, @words) = @_;
+	($exit, $text) = adopt('--apply', @words);
 	is($exit, 1, "$what: it fails") or diag($text);
 	like($text, $reason, "$what: it says why");
 	like($text, qr/all files are as they were/, "$what: and that all is undone");
@@ -280,9 +296,9 @@ sub is_undone {
 Story::write_file("$top/fail.dovecot.reload", '');
 is_undone('a reload that fails', qr/dovecot reload: .*\n\s+\| dovecot will not/);
 # Processes of before may answer for a moment.
-ok($story->until('old', sub { wrong($print{old}, @ours[0, 2, 3, 4, 7]) eq '' }, 6), 'what was served is served');
+ok($story->until('old', sub { wrong($print{old}, @ours[0, 2, 3, 4, 7]) eq '' }, 20), 'what was served is served');
 Story::write_file("$top/idle.nginx.reload", '');
-is_undone('a reload that does nothing', qr/127.0.0.1:8445 does not serve mail.domain.pl: .*$print{old}/);
+is_undone('a reload that does nothing', qr/127.0.0.1:8445 does not serve mail.domain.pl: .*$print{old}/, qw(--service nginx));
 run(q(printf 'garbage\n' >>/etc/dovecot/conf.d/10-ssl.conf));
 ($exit, $text) = adopt(qw(--apply --service dovecot));
 is($exit, 0, 'a configuration that is broken already') or diag($text);
@@ -306,8 +322,6 @@ like($text, qr/was interrupted/, 'and says what to do');
 
 # ---- done ----
 
-chown 0, (getgrnam 'mail')[2], '/etc/dovecot/conf.d/10-ssl.conf';
-chmod 0640, '/etc/dovecot/conf.d/10-ssl.conf';
 ($exit, $text) = adopt('--apply');
 is($exit, 0, 'adopt --apply') or diag($text);
 like($text, qr/was interrupted.*put back.*\/etc\/postfix\/main.cf: put back/s, 'it puts back what the killed one had changed');

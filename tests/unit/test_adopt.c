@@ -1,0 +1,359 @@
+/* How each kind of configuration is read and changed: what one would write by hand, and nothing else. */
+#include "agent/edit.h"
+#include "agent/find.h"
+#include "agent/words.h"
+#include "tests/unit/scratch.h"
+
+/* The file after each use got what stands there instead, '@' being LIVE. */
+static void expect_edit(const struct scratch *s, const struct found_service *found, const char *name, const char *expected)
+{
+	struct error err;
+	auto_edit struct edit e = {0};
+	auto_free char *path = mem_printf("%s/%s", s->path, name);
+	for (size_t i = 0; i < found->use_count; i++) {
+		const struct found_use *u = &found->uses[i];
+		char text[512] = "";
+		for (const char *p = u->instead; *p; p++)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s",
+				*p == '@' ? "/live/x.pem" : (char[]){*p, '\0'});
+		if (u->role != FOUND_COPY && edit_replace(&e, u->file, u->start, u->end, text, &err) < 0)
+			fail_msg("%s", err.message);
+	}
+	assert_int_equal(edit_finish(&e, &err), 0);
+	for (size_t i = 0; i < e.count; i++) {
+		if (strcmp(e.files[i].path, path) != 0)
+			continue;
+		assert_string_equal(buf_text(&e.files[i].after), expected);
+		return;
+	}
+	auto_buf struct buf text = BUF_INIT(65536);
+	assert_string_equal(scratch_read(s, name, &text), expected);
+}
+
+static char *below(const struct scratch *s, const char *name)
+{
+	return mem_printf("%s/%s", s->path, name);
+}
+
+static void expect_ok(int result, const struct error *err)
+{
+	if (result < 0)
+		fail_msg("%s", err->message);
+}
+
+static const struct found_use *use_of(const struct found_service *s, const char *path)
+{
+	for (size_t i = 0; i < s->use_count; i++)
+		if (strcmp(s->uses[i].path, path) == 0)
+			return &s->uses[i];
+	fail_msg("%s is not found", path);
+	return NULL;
+}
+
+/* ---- nginx ---- */
+
+static void nginx(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "n.conf");
+	scratch_write(s, "n.conf",
+		"# ssl_certificate /never;\n"
+		"server { listen [::1]:443 ssl proxy_protocol; listen 80;\n"
+		"  ssl_certificate \"/old/a b.crt\" ; ssl_certificate_key old.key;# its\n"
+		"  location / { set $x \"}\"; return 200 '{${x}#;'; }\n"
+		"}\n"
+		"server { ssl_certificate $name.pem; listen unix:/run/x ssl; listen 8443 ssl }",
+		0644);
+	expect_ok(nginx_scan(&found, "/etc/nginx", path, &err), &err);
+	expect_edit(s, &found, "n.conf",
+		"# ssl_certificate /never;\n"
+		"server { listen [::1]:443 ssl proxy_protocol; listen 80;\n"
+		"  ssl_certificate /live/x.pem ; ssl_certificate_key /live/x.pem;# its\n"
+		"  location / { set $x \"}\"; return 200 '{${x}#;'; }\n"
+		"}\n"
+		"server { ssl_certificate $name.pem; listen unix:/run/x ssl; listen 8443 ssl }");
+	const struct found_use *key = use_of(&found, "/etc/nginx/old.key");
+	assert_int_equal(key->role, FOUND_KEY);
+	assert_int_equal(key->line, 3);
+	assert_int_equal(key->group, use_of(&found, "/old/a b.crt")->group);
+	assert_int_equal(found.note_count, 1);
+	assert_int_equal(found.port_count, 1);
+	assert_string_equal(found.ports[0].address, "::1");
+	assert_true(found.ports[0].proxy);
+	found_service_release(&found);
+}
+
+/* ---- Apache ---- */
+
+static void apache(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "a.conf");
+	scratch_write(s, "a.conf",
+		"<virtualhost *:443 [::1]:8443>\n"
+		"  SSLENGINE On\n"
+		"  #SSLCertificateFile /never\n"
+		"  sslcertificatefile ssl/\\\n"
+		"old.crt\n"
+		"  SSLCertificateFile ssl/one.crt\r\n"
+		"  SSLCertificateKeyFile '/old/k'\n"
+		"  SSLCertificateChainFile \"/old/@ c\"\n"
+		"</VirtualHost>\n"
+		"<VirtualHost *:80>\n"
+		"  SSLCertificateFile ${X}/a",
+		0644);
+	expect_ok(apache_scan(&found, "/etc/apache2", path, &err), &err);
+	assert_int_equal(found.port_count, 2);
+	assert_int_equal(found.note_count, 1);
+	assert_string_equal(found.uses[found.use_count - 1].instead, "#SSLCertificateChainFile \"/old/@ c\"");
+	assert_int_equal(use_of(&found, "/etc/apache2/ssl/one.crt")->group, use_of(&found, "/old/k")->group);
+	found_service_release(&found);
+}
+
+/* ---- Dovecot ---- */
+
+static void dovecot(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "dovecot.conf");
+	scratch_write(s, "dovecot.conf",
+		"ssl_cert = </old/before.crt\n!include 10-*.conf\n!include_try nothing\nssl_server_cert_file = \"/old/24.crt\" # 2.4\n"
+		"local_name imap.x {\n\tssl_cert=< /old/i.crt\n}\nssl_alt_cert = \"</not/a/file\"",
+		0644);
+	scratch_write(s, "10-ssl.conf", "# ssl_cert = </never\nssl_cert =  </old/a.crt  # mine\nssl_key = </old/a.key", 0644);
+	expect_ok(dovecot_scan(&found, path, &err), &err);
+	expect_edit(s, &found, "dovecot.conf",
+		"ssl_cert = </old/before.crt\n!include 10-*.conf\n!include_try nothing\nssl_server_cert_file = \"/live/x.pem\" # 2.4\n"
+		"local_name imap.x {\n\tssl_cert=< /live/x.pem\n}\nssl_alt_cert = \"</not/a/file\"");
+	expect_edit(s, &found, "10-ssl.conf",
+		"# ssl_cert = </never\nssl_cert =  </live/x.pem  # mine\nssl_key = </live/x.pem");
+	assert_int_equal(found.note_count, 1);
+	assert_int_not_equal(use_of(&found, "/old/i.crt")->group, use_of(&found, "/old/a.crt")->group);
+	found_service_release(&found);
+	scratch_write(s, "dovecot.conf", "!include dovecot.conf\n", 0644);
+	assert_int_equal(dovecot_scan(&found, path, &err), -1);
+	scratch_write(s, "dovecot.conf", "!include missing.conf\n", 0644);
+	assert_int_equal(dovecot_scan(&found, path, &err), -1);
+	found_service_release(&found);
+}
+
+#define LISTENERS(protocols) \
+	"# 2.3\n" protocols \
+	"service imap-login {\n  inet_listener imap {\n    address = \n    haproxy = no\n    port = 143\n    ssl = no\n  }\n" \
+	"  inet_listener imaps {\n    address = 10.0.0.1\n    haproxy = yes\n    port = 10993\n    ssl = yes\n  }\n}\n" \
+	"service pop3-login {\n  inet_listener pop3 {\n    port = 110\n  }\n}\nssl = yes\n"
+
+static void dovecot_listeners(void **state)
+{
+	(void)state;
+	struct found_service found = {0};
+	dovecot_ports(&found, LISTENERS("protocols = imap lmtp\n"));
+	assert_int_equal(found.port_count, 2);
+	assert_string_equal(found.ports[0].protocol, "imap");
+	assert_string_equal(found.ports[1].protocol, "imaps");
+	assert_string_equal(found.ports[1].address, "10.0.0.1");
+	assert_true(found.ports[1].proxy);
+	found_service_release(&found);
+	dovecot_ports(&found, LISTENERS("protocols {\n  imap = no\n  pop3 = yes\n}\n"));
+	assert_int_equal(found.port_count, 1);
+	assert_int_equal(found.ports[0].port, 110);
+	found_service_release(&found);
+}
+
+/* ---- HAProxy ---- */
+
+static void haproxy(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "h.cfg");
+	auto_free char *text = mem_printf(
+		"global\n  crt-base %s # base\nfrontend a\n  bind :::443,10.0.0.1:8443 v4v6 ssl crt one.pem crt \"/old/a\\ b.pem\" accept-proxy # crt /never\n"
+		"  bind 127.0.0.1:80\n  bind *:993 ssl crt %s/certs crt-list %s/list\n  bind /run/x ssl crt \"$X/y\"\n  server s 10.0.0.2:443 ssl crt /client.pem",
+		s->path, s->path, s->path);
+	auto_free char *certs = below(s, "certs");
+	assert_int_equal(mkdir(certs, 0755), 0);
+	scratch_write(s, "certs/a.pem", "", 0600);
+	scratch_write(s, "certs/a.pem.key", "", 0600);
+	scratch_write(s, "certs/.hidden", "", 0600);
+	scratch_write(s, "pair.ecdsa", "", 0600);
+	scratch_write(s, "pair.rsa", "", 0600);
+	scratch_write(s, "list", "#pair\npair [alpn h2] *.x !y.x\n\n  /old/z.pem\n", 0644);
+	scratch_write(s, "h.cfg", text, 0644);
+	expect_ok(haproxy_scan(&found, path, &err), &err);
+	auto_free char *expected = mem_printf(
+		"global\n  crt-base %s # base\nfrontend a\n  bind :::443,10.0.0.1:8443 v4v6 ssl crt /live/x.pem crt /live/x.pem accept-proxy # crt /never\n"
+		"  bind 127.0.0.1:80\n  bind *:993 ssl crt %s/certs crt-list %s/list\n  bind /run/x ssl crt \"$X/y\"\n  server s 10.0.0.2:443 ssl crt /client.pem",
+		s->path, s->path, s->path);
+	expect_edit(s, &found, "h.cfg", expected);
+	expect_edit(s, &found, "list", "#pair\n/live/x.pem [alpn h2] *.x !y.x\n\n  /live/x.pem\n");
+	auto_free char *pair = mem_printf("%s/pair.ecdsa %s/pair.rsa", s->path, s->path);
+	auto_free char *copy = below(s, "certs/a.pem");
+	use_of(&found, pair);
+	assert_int_equal(use_of(&found, copy)->role, FOUND_COPY);
+	assert_int_equal(found.port_count, 3);
+	assert_string_equal(found.ports[0].address, "");
+	assert_string_equal(found.ports[1].address, "10.0.0.1");
+	assert_true(found.ports[1].proxy);
+	assert_int_equal(found.note_count, 1);
+	found_service_release(&found);
+}
+
+/* ---- Postfix ---- */
+
+/* "NAME=value" pairs, ended by NULL. */
+static char *value_of(const char *name, void *context)
+{
+	for (const char *const *pair = context; *pair; pair += 2)
+		if (strcmp(pair[0], name) == 0)
+			return mem_strdup(pair[1]);
+	return mem_strdup("");
+}
+
+static void postfix_files(const struct scratch *s, const char *const *values, const char *main, const char *master,
+	const char *new_main, const char *new_master)
+{
+	struct error err;
+	struct found_service found = {0};
+	scratch_write(s, "main.cf", main, 0644);
+	scratch_write(s, "master.cf", master, 0644);
+	expect_ok(postfix_scan(&found, s->path, value_of, (void *)(uintptr_t)values, &err), &err);
+	expect_edit(s, &found, "main.cf", new_main);
+	expect_edit(s, &found, "master.cf", new_master);
+	found_service_release(&found);
+}
+
+static void postfix_main(void **state)
+{
+	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", "smtpd_tls_key_file", "/old/k",
+		"smtpd_tls_eccert_file", "/old/ec", NULL};
+	postfix_files(*state, values,
+		"# first\nsmtpd_tls_cert_file = /dead\n\nsmtpd_tls_cert_file=$x/c\n# between\nsmtpd_tls_eccert_file=\n /old/ec\n"
+		"smtpd_tls_key_file = /old/k\nsmtp_tls_cert_file = /client\nlast = x",
+		"",
+		"# first\nsmtpd_tls_cert_file = /dead\n\nsmtpd_tls_chain_files = /live/x.pem\nsmtpd_tls_cert_file =\n# between\n"
+		"smtpd_tls_eccert_file =\nsmtpd_tls_key_file =\nsmtp_tls_cert_file = /client\nlast = x",
+		"");
+}
+
+/* One that is set to nothing further down would win over a new line above. */
+static void postfix_empty_chain(void **state)
+{
+	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", NULL};
+	postfix_files(*state, values, "smtpd_tls_cert_file = /old/c\nsmtpd_tls_chain_files =\n", "",
+		"smtpd_tls_cert_file =\nsmtpd_tls_chain_files = /live/x.pem\n", "");
+}
+
+static void postfix_chain(void **state)
+{
+	static const char *const values[] = {"smtpd_tls_chain_files", "/old/a, /old/b", "smtpd_tls_cert_file", "/old/c",
+		"submission/inet/smtpd_tls_cert_file", "/old/s", "submission/inet/smtpd_tls_key_file", "/old/k",
+		"smtps/inet/smtpd_tls_chain_files", "/old/s", NULL};
+	postfix_files(*state, values, "smtpd_tls_chain_files = /old/a,\n  /old/b\nsmtpd_tls_cert_file = /old/c",
+		"submission inet n - n - - smtpd\n  -o smtpd_tls_cert_file=/old/s\n#  -o smtpd_tls_cert_file=/never\n"
+		"  -o smtpd_tls_key_file=/old/k -o x=y\nsmtps inet n - n - - smtpd -o smtpd_tls_chain_files=/old/s\n",
+		"smtpd_tls_chain_files = /live/x.pem\nsmtpd_tls_cert_file = /old/c",
+		"submission inet n - n - - smtpd\n  -o smtpd_tls_chain_files=/live/x.pem -o smtpd_tls_cert_file=\n"
+		"#  -o smtpd_tls_cert_file=/never\n  -o smtpd_tls_key_file= -o x=y\n"
+		"smtps inet n - n - - smtpd -o smtpd_tls_chain_files=/live/x.pem\n");
+}
+
+static void postfix_ports(void **state)
+{
+	static const char *const values[] = {"smtpd_tls_security_level", "may", "smtpd_tls_wrappermode", "no", NULL};
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	scratch_write(s, "main.cf", "", 0644);
+	scratch_write(s, "master.cf",
+		"smtp inet n - y - - smtpd\n#25 inet n - y - - smtpd\nsubmissions inet n - y - - smtpd\n  -o smtpd_tls_wrappermode=yes\n"
+		"10.0.0.1:10025 inet n - y - - smtpd -o smtpd_upstream_proxy_protocol=haproxy\n"
+		"127.0.0.1:2525 inet n - y - - smtpd -o smtpd_tls_security_level=none\nsmtp unix - - n - - smtp\n",
+		0644);
+	expect_ok(postfix_scan(&found, s->path, value_of, (void *)(uintptr_t)values, &err), &err);
+	assert_int_equal(found.port_count, 3);
+	assert_int_equal(found.ports[0].port, 25);
+	assert_int_equal(found.ports[1].port, 465);
+	assert_string_equal(found.ports[1].protocol, "smtps");
+	assert_string_equal(found.ports[2].address, "10.0.0.1");
+	assert_true(found.ports[2].proxy);
+	found_service_release(&found);
+}
+
+static void postfix_sni(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "sni");
+	scratch_write(s, "sni", "# a map\na.x   /old/k, /old/c\n.b.x\n\t/old/b", 0600);
+	expect_ok(postfix_scan_sni(&found, path, &err), &err);
+	expect_edit(s, &found, "sni", "# a map\na.x   /live/x.pem\n.b.x\n\t/live/x.pem");
+	found_service_release(&found);
+}
+
+/* ---- lines and words ---- */
+
+static void nothing_at_all(void **state)
+{
+	(void)state;
+	static const char *const texts[] = {"", "\n", " ", "#", "# x", "\\", "\"", "'", " \n\t", "{", "}", "${", "a\\\n"};
+	for (size_t i = 0; i < COUNT(texts); i++)
+		for (int rule = WORDS_PLAIN; rule <= WORDS_NGINX; rule++) {
+			auto_words struct words words = {0};
+			words_split(texts[i], 0, strlen(texts[i]), (enum words_rule)rule, &words);
+			for (int lines = LINE_SINGLE; lines <= LINE_BLANK; lines++) {
+				struct line line = {0};
+				int count = 0;
+				while (line_next(texts[i], strlen(texts[i]), (enum line_rule)lines, &line))
+					assert_true(++count < 10 && line.end <= strlen(texts[i]));
+			}
+		}
+}
+
+static void two_at_one_place(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	auto_edit struct edit e = {0};
+	auto_free char *path = below(s, "t");
+	scratch_write(s, "t", "abc", 0644);
+	assert_int_equal(edit_replace(&e, path, 1, 1, "X", &err), 0);
+	assert_int_equal(edit_replace(&e, path, 1, 1, "Y", &err), 0);
+	assert_int_equal(edit_replace(&e, path, 2, 3, "Z", &err), 0);
+	assert_int_equal(edit_replace(&e, path, 2, 3, "Z", &err), 0);
+	assert_int_equal(edit_replace(&e, path, 2, 4, "Z", &err), -1);
+	assert_int_equal(edit_finish(&e, &err), 0);
+	assert_string_equal(buf_text(&e.files[0].after), "aXYbZ");
+	assert_int_equal(edit_replace(&e, path, 0, 3, "Q", &err), 0);
+	buf_reset(&e.files[0].after);
+	assert_int_equal(edit_finish(&e, &err), -1);
+}
+
+#define STORY(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		STORY(nginx),
+		STORY(apache),
+		STORY(dovecot),
+		cmocka_unit_test(dovecot_listeners),
+		STORY(haproxy),
+		STORY(postfix_main),
+		STORY(postfix_empty_chain),
+		STORY(postfix_chain),
+		STORY(postfix_ports),
+		STORY(postfix_sni),
+		cmocka_unit_test(nothing_at_all),
+		STORY(two_at_one_place),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
