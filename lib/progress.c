@@ -19,7 +19,7 @@ struct progress {
 	char what[128];
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what is on the terminal */
-	bool drawn;
+	int drawn; /* how many columns of it */
 	int end[2]; /* a pipe: closed when the wait is over */
 };
 
@@ -32,21 +32,24 @@ static void say(const char *text)
 static void draw(struct progress *p, unsigned seconds)
 {
 	char line[192];
-	snprintf(line, sizeof(line), "\r%s, %u s\033[K", p->what, seconds);
+	int len = snprintf(line, sizeof(line), "\r%s, %u s", p->what, seconds);
 	pthread_mutex_lock(&p->lock);
 	say(line);
-	p->drawn = true;
+	p->drawn = len - 1;
 	pthread_mutex_unlock(&p->lock);
 }
 
 void progress_clear(struct progress *p)
 {
+	char line[192];
 	if (!p)
 		return;
 	pthread_mutex_lock(&p->lock);
-	if (p->drawn)
-		say("\r\033[K");
-	p->drawn = false;
+	if (p->drawn) {
+		snprintf(line, sizeof(line), "\r%*s\r", p->drawn, "");
+		say(line);
+	}
+	p->drawn = 0;
 	pthread_mutex_unlock(&p->lock);
 }
 
