@@ -43,6 +43,7 @@ static int hook(const struct apply *a, const struct plan_target *t, const char *
 		.certificate = t->certificate->certificate->name,
 		.entry = &entry,
 		.directory = t->certificate->directory,
+		.reconfigured = true,
 		.stop_fd = -1,
 	};
 	if (strcmp(verb, "running") == 0)

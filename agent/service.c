@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ENVIRONMENT_SIZE = 10 };
+enum { ENVIRONMENT_SIZE = 11 };
 
 static char *hook_path(const struct service_call *call)
 {
@@ -28,6 +28,8 @@ static void environment(const struct service_call *call, char *env[ENVIRONMENT_S
 	env[n++] = mem_printf("CERTSYNC_COMBINED=%s/combined.pem", call->directory);
 	env[n++] = mem_printf("CERTSYNC_SHA256=%s", chain_hex(call->entry->fingerprint, sha256));
 	env[n++] = mem_printf("CERTSYNC_SERVICE=%s", call->service->name);
+	if (call->reconfigured)
+		env[n++] = mem_strdup("CERTSYNC_RECONFIGURED=1");
 	env[n] = NULL;
 }
 

@@ -9,12 +9,15 @@
 #include "agent/request.h"
 #include "lib/hook.h"
 
+#include <stdbool.h>
+
 struct service_call {
 	const struct agent_service *service;
 	const char *hooks; /* the directory of the hooks */
 	const char *certificate;
 	const struct journal_entry *entry; /* which revision CERTSYNC_REVISION and _SHA256 tell */
 	const char *directory;             /* CERTSYNC_DIR: where its set is to be found */
+	bool reconfigured;                 /* CERTSYNC_RECONFIGURED=1: the service's own configuration has changed */
 	int stop_fd; /* readable: the caller is to end; the hook is killed then. -1: none */
 };
 

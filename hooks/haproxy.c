@@ -278,7 +278,11 @@ static int verb_reload(const struct instances *all)
 		return EXIT_FAILURE;
 	for (size_t k = 0; k < all->count; k++) {
 		struct error err;
-		if (update(&all->items[k], &content, &err) < 0)
+		/* What is not loaded under its new configuration cannot be replaced. */
+		int updated = getenv("CERTSYNC_RECONFIGURED")
+			? error_set(&err, ERROR_PERMANENT, "its configuration has changed")
+			: update(&all->items[k], &content, &err);
+		if (updated < 0)
 			result |= reload(&all->items[k], &err);
 	}
 	free(content.leaf_pem);
