@@ -293,14 +293,18 @@ void install_sweep(const struct install *i)
 	fs_sweep(i->live);
 	fs_sweep(i->archive);
 	fs_remove_tree(i->archive, FS_TEMPORARY "set", &ignored);
+	fs_sync_directory(i->live, &ignored);
+	fs_sync_directory(i->archive, &ignored);
 	for (size_t k = 0; k < i->certificate->service_count; k++) {
 		const struct agent_service *service = &i->certificate->services[k];
 		for (size_t n = 0; n < service->file_count; n++) {
 			const char *name;
 			auto_close int directory =
 				install_open_parent(service->files[n].path, &name, &ignored);
-			if (directory >= 0)
-				fs_sweep(directory);
+			if (directory < 0)
+				continue;
+			fs_sweep(directory);
+			fs_sync_directory(directory, &ignored);
 		}
 	}
 }

@@ -44,7 +44,8 @@ int install_newest(const struct install *i, int64_t now, struct set *ret);
 /* Removes all but the newest three revisions and those in `keep`. */
 int install_prune(const struct install *i, const struct revision *keep, size_t count, struct error *err);
 
-/* Removes what an interrupted write left, in live/, the archive and the files' directories. */
+/* Removes what an interrupted write left, in live/, the archive and the files' directories, and makes durable what it had
+ * done. */
 void install_sweep(const struct install *i);
 
 /* Opens the directory of an absolute path, refusing symbolic links on the way; *ret_name is its last part,

@@ -1,5 +1,6 @@
 #include "agent/places.h"
 #include "lib/fs.h"
+#include "lib/mem.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,6 +19,12 @@ static int open_place(const char *path, mode_t mode, const struct proc_user *own
 	int fd = made < 0 ? -1 : fs_open_directory(AT_FDCWD, path, err);
 	if (fd < 0)
 		return -1;
+	/* What a killed run wrote there, and is relied on from now on, may not be durable yet. */
+	if (fs_sync_directory(fd, err) < 0) {
+		error_wrap(err, "%s", path);
+		close(fd);
+		return -1;
+	}
 	struct stat st;
 	if (fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode &&
 		(!owner || (st.st_uid == owner->uid && st.st_gid == owner->gid)))
@@ -51,13 +58,15 @@ static int open_places(const struct agent_config *config, struct places *p, stru
 
 int places_open(const struct agent_config *config, struct places *ret, struct error *err)
 {
-	struct places p = {.root_state = -1, .state = -1, .run = -1, .has_user = geteuid() == 0};
+	struct places p = {.root_state = -1, .state = -1, .run = -1, .pins = -1, .has_user = geteuid() == 0};
 	if (p.has_user && proc_user_find(config->user, &p.user, err) < 0)
 		return error_wrap(err, "%s: user", config->path);
 	if (open_places(config, &p, err) < 0) {
 		places_close(&p);
 		return -1;
 	}
+	auto_free char *pins = mem_printf("%s/pins", config->directory);
+	p.pins = open(pins, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	*ret = p;
 	return 0;
 }
@@ -74,6 +83,7 @@ void places_close(struct places *p)
 	close_place(&p->root_state);
 	close_place(&p->state);
 	close_place(&p->run);
+	close_place(&p->pins);
 }
 
 void places_sweep(const struct places *p)
@@ -81,6 +91,11 @@ void places_sweep(const struct places *p)
 	fs_sweep(p->root_state);
 	fs_sweep(p->state);
 	fs_sweep(p->run);
+	if (p->pins >= 0) {
+		struct error ignored;
+		fs_sweep(p->pins);
+		fs_sync_directory(p->pins, &ignored);
+	}
 }
 
 static bool parse_instance(struct buf *text, uint8_t ret[REQUEST_INSTANCE_SIZE])

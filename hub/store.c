@@ -39,8 +39,11 @@ void manifest_release(struct manifest *m)
 static int open_below(int dirfd, const char *name, struct error *err)
 {
 	if (mkdirat(dirfd, name, 0700) == 0) {
-		if (fs_sync_directory(dirfd, err) < 0)
+		if (fs_sync_directory(dirfd, err) < 0) {
+			/* What is there is taken for durable. */
+			unlinkat(dirfd, name, AT_REMOVEDIR);
 			return -1;
+		}
 	} else if (errno != EEXIST) {
 		return error_errno(err, "cannot make the directory %s", name);
 	}
@@ -117,6 +120,11 @@ struct store *store_open(const char *state, struct error *err)
 	s->directory = fs_open_directory(AT_FDCWD, state, err);
 	if (s->directory < 0 || take_lock(s, state, err) < 0)
 		goto failed;
+	/* What a killed hub made, and whatever is relied on from now on, may not be durable yet. */
+	if (syncfs(s->directory) < 0) {
+		error_errno(err, "cannot sync the file system");
+		goto failed;
+	}
 	s->certificates = open_below(s->directory, "certificates", err);
 	if (s->certificates < 0)
 		goto failed;

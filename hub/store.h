@@ -22,7 +22,7 @@
 
 struct store;
 
-/* Makes what is missing, removes what an interrupted write left, and takes the lock: ERROR_USAGE when another
+/* Makes what is missing, removes what an interrupted write left, makes durable what it had done, and takes the lock: ERROR_USAGE when another
  * hub holds it. */
 struct store *store_open(const char *state, struct error *err);
 void store_close(struct store *s);

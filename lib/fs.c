@@ -132,17 +132,21 @@ int fs_link(int dirfd, const char *path, const char *target, struct error *err)
 	return 0;
 }
 
-/* Makes one directory; a new one is made durable in its parent. */
+/* Makes one directory and makes it durable in its parent; one that is there too, since who made it may have been killed
+ * before he did. Parents of others', which may not be open to us, are theirs to see to. */
 static int make_one(const char *path, mode_t mode, struct error *err)
 {
+	const char *name;
+	struct stat st;
 	if (mkdir(path, mode) == 0) {
-		const char *name;
 		auto_close int parent = open_parent(AT_FDCWD, path, &name, err);
 		return parent < 0 ? -1 : fs_sync_directory(parent, err);
 	}
-	struct stat st;
-	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return 0;
+	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		struct error ignored;
+		auto_close int parent = st.st_uid == geteuid() ? open_parent(AT_FDCWD, path, &name, &ignored) : -1;
+		return parent < 0 || fsync(parent) == 0 || errno != EIO ? 0 : error_errno(err, "cannot sync the directory of %s", path);
+	}
 	if (errno == EEXIST)
 		errno = ENOTDIR;
 	return error_errno(err, "cannot make the directory %s", path);

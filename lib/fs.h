@@ -37,7 +37,8 @@ int fs_write(int dirfd, const char *path, const void *data, size_t len, struct f
 /* Makes `path` a symbolic link to `target` by one rename, and syncs the directory. */
 int fs_link(int dirfd, const char *path, const char *target, struct error *err);
 
-/* Makes a directory and its missing parents, each with `mode` (an existing one is left as it is). */
+/* Makes a directory and its missing parents, each with `mode` (an existing one is left as it is); all are durable when it
+ * returns, those too that a killed run had made. */
 int fs_make_directories(const char *path, mode_t mode, struct error *err);
 
 int fs_open_directory(int dirfd, const char *path, struct error *err); /* descriptor or -1; O_NOFOLLOW */

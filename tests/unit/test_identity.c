@@ -14,6 +14,7 @@ static struct places places_of(const struct scratch *s)
 		.root_state = openat(s->fd, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.state = openat(s->fd, "state", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.run = -1,
+		.pins = -1,
 	};
 }
 
