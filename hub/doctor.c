@@ -10,7 +10,6 @@
 #include "lib/fs.h"
 #include "lib/mem.h"
 
-#include <errno.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,20 +27,16 @@ static bool has_local_agent(const struct hub_config *c)
 	return false;
 }
 
-/* Without these users no configuration can be loaded that does not name others. */
+/* Users and groups that the configuration has by default, as its faults say that they are missing. */
 static void prepare_users(struct doctor_findings *f, struct doctor_site *site)
 {
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct hub_config *config = hub_config_load(site->path, &faults);
-	hub_config_free(config);
-	if (config || !strstr(buf_text(&faults), ": there is no "))
-		return;
 	auto_free char *shell = mem_printf("%s/certsync-gate", fs_program_directory());
 	const struct doctor_user users[] = {{"certsync-hub", "/var/lib/certsync-hub", NULL},
 		{"certsync-gate", "/var/lib/certsync-gate", shell}, {"certsync-agent", "/var/lib/certsync-agent", NULL}};
-	doctor_group(f, "certsync-admin");
-	for (size_t i = 0; i < COUNT(users); i++)
-		doctor_user(f, &users[i]);
+	hub_config_free(config);
+	doctor_missing(f, buf_text(&faults), "certsync-admin", users, COUNT(users));
 }
 
 static void load(struct doctor_findings *f, struct doctor_site *site)
@@ -53,12 +48,7 @@ static void load(struct doctor_findings *f, struct doctor_site *site)
 		doctor_add(f, DOCTOR_OK, "%s is understood", site->path);
 		return;
 	}
-	auto_free char *copy = mem_strdup(buf_text(&faults));
-	char *save = NULL;
-	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		doctor_add(f, DOCTOR_WRONG, "%s", line);
-	doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "all else: it follows from the configuration"),
-		"mend %s (certsync-hub.conf(5)), then doctor again", site->path);
+	doctor_faults(f, buf_text(&faults), site->path, "certsync-hub.conf(5)");
 }
 
 static void look_at_users(struct doctor_findings *f, const void *site)
@@ -194,6 +184,13 @@ static void look_at_selinux(struct doctor_findings *f, const void *site)
 	doctor_selinux(f, labels, COUNT(labels));
 }
 
+static void look_at_unit(struct doctor_findings *f, const void *site)
+{
+	(void)site;
+	static const char *const before[] = {NULL};
+	doctor_unit(f, "certsync-hub.service", before);
+}
+
 static const struct doctor_check checks[] = {
 	{"accounts", NULL, prepare_users},
 	{"configuration", NULL, load},
@@ -211,6 +208,7 @@ static const struct doctor_check checks[] = {
 	{"disk", look_at_disk, NULL},
 	{"fail2ban", look_at_fail2ban, NULL},
 	{"SELinux", look_at_selinux, NULL},
+	{"unit", look_at_unit, NULL},
 	{NULL, NULL, NULL},
 };
 

@@ -118,10 +118,8 @@ void doctor_gate_account(struct doctor_findings *f, const void *site)
 	if (!has_remote_agents(c))
 		return;
 	auto_free char *shell = mem_printf("%s/certsync-gate", fs_program_directory());
-	auto_free char *installed = mem_strdup("/usr/lib/certsync/certsync-gate");
-	const char *wanted = access(installed, X_OK) == 0 ? installed : shell;
 	auto_free char *keys = mem_strdup(c->authorized_keys);
-	const struct doctor_user user = {c->gate_user, dirname(dirname(keys)), wanted};
+	const struct doctor_user user = {c->gate_user, dirname(dirname(keys)), shell};
 	if (doctor_user(f, &user))
 		look_at_password(f, c);
 }

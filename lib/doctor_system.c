@@ -1,5 +1,7 @@
 #include "lib/doctor_system.h"
+#include "lib/buf.h"
 #include "lib/mem.h"
+#include "lib/tool.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -20,6 +22,7 @@ enum {
 	DISK_WRONG_KIB = 1024,
 	DISK_WARNING_KIB = 64 * 1024,
 	LABEL_MAX = 256,
+	UNIT_TEXT_MAX = 64 * 1024,
 };
 
 /* ---- accounts ---- */
@@ -63,6 +66,29 @@ bool doctor_user(struct doctor_findings *f, const struct doctor_user *user)
 	doctor_command(doctor_add(f, DOCTOR_WRONG, "the login shell of %s is %s: agents can come in only through %s",
 			       user->name, entry->pw_shell, user->shell), change);
 	return false;
+}
+
+void doctor_missing(struct doctor_findings *f, const char *faults, const char *group, const struct doctor_user *users,
+	size_t count)
+{
+	auto_free char *no_group = mem_printf(": there is no group %s on", group);
+	if (strstr(faults, no_group))
+		doctor_group(f, group);
+	for (size_t i = 0; i < count; i++) {
+		auto_free char *no_user = mem_printf(": there is no user %s on", users[i].name);
+		if (strstr(faults, no_user))
+			doctor_user(f, &users[i]);
+	}
+}
+
+void doctor_faults(struct doctor_findings *f, const char *faults, const char *path, const char *page)
+{
+	auto_free char *copy = mem_strdup(faults);
+	char *save = NULL;
+	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		doctor_add(f, DOCTOR_WRONG, "%s", line);
+	doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "all else: it follows from the configuration"),
+		"mend %s (%s), then doctor again", path, page);
 }
 
 /* ---- clock and disk ---- */
@@ -197,4 +223,48 @@ bool doctor_runs(const char *program)
 	if (directory)
 		closedir(directory);
 	return found;
+}
+
+/* ---- units ---- */
+
+static bool is_enabled(const char *unit)
+{
+	const char *const argv[] = {"systemctl", "is-enabled", "--quiet", unit, NULL};
+	struct error ignored;
+	auto_buf struct buf said = BUF_INIT(UNIT_TEXT_MAX);
+	int exit_code;
+	return tool_exit(argv, &said, &exit_code, &ignored) == 0 && exit_code == 0;
+}
+
+static void look_at_order(struct doctor_findings *f, const char *unit, const char *const *before, const char *shown)
+{
+	size_t wrong = 0;
+	bool any = *before != NULL;
+	for (; *before; before++) {
+		if (strstr(shown, *before) || !is_enabled(*before))
+			continue;
+		wrong++;
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s may start before %s has mended what a crash interrupted", *before, unit),
+			"systemctl edit %s:\n[Unit]\nBefore=%s", unit, *before);
+	}
+	if (!wrong)
+		doctor_add(f, DOCTOR_OK, "%s starts at boot%s", unit, any ? ", before the services that it serves" : "");
+}
+
+void doctor_unit(struct doctor_findings *f, const char *unit, const char *const *before)
+{
+	const char *const show[] = {"systemctl", "show", "--property=Before", unit, NULL};
+	const char *const enable[] = {"systemctl", "enable", unit, NULL};
+	struct error err;
+	auto_buf struct buf said = BUF_INIT(UNIT_TEXT_MAX);
+	if (access("/run/systemd/system", F_OK) < 0)
+		return;
+	if (!is_enabled(unit)) {
+		doctor_command(doctor_add(f, DOCTOR_WRONG, "%s does not start at boot", unit), enable);
+		return;
+	}
+	if (tool_run(show, &said, &err) < 0)
+		doctor_add(f, DOCTOR_UNKNOWN, "the order at boot: %s", err.message);
+	else
+		look_at_order(f, unit, before, buf_text(&said));
 }

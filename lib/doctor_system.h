@@ -14,6 +14,12 @@ struct doctor_user {
 bool doctor_user(struct doctor_findings *f, const struct doctor_user *user);
 bool doctor_group(struct doctor_findings *f, const char *name);
 
+/* Of a configuration that could not be loaded: the users and the group among these that `faults` says are missing. */
+void doctor_missing(struct doctor_findings *f, const char *faults, const char *group, const struct doctor_user *users,
+	size_t count);
+/* Its faults, a line each, and that all else follows from it. */
+void doctor_faults(struct doctor_findings *f, const char *faults, const char *path, const char *page);
+
 /* Each adds its findings, or nothing where the thing is absent. */
 void doctor_clock(struct doctor_findings *f);
 /* Where `path` is or will be. */
@@ -27,6 +33,10 @@ struct doctor_label {
 void doctor_selinux(struct doctor_findings *f, const struct doctor_label *labels, size_t count);
 /* Whether a profile whose name ends with this program's is enforced. -1: cannot be told, 0 also where there is no AppArmor. */
 int doctor_apparmor(const char *program);
+
+/* Where systemd runs: the unit is to be enabled, and started before each of these units that is enabled (NULL at the
+ * end). */
+void doctor_unit(struct doctor_findings *f, const char *unit, const char *const *before);
 
 /* A process of this name, by /proc: as the kernel keeps it, 15 characters. */
 bool doctor_runs(const char *program);

@@ -1,0 +1,189 @@
+#!/usr/bin/perl
+# doctor on the hub's node: what is missing is made, what is too open is closed, and a hardened sshd gets the lines by which an agent
+# really comes in. In an overlay of /etc and /var, with namespaces of its own.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use JSON::PP;
+use Separate;
+use Test::More;
+
+Separate->enter;
+my $story = Separate->new;
+my $top = $story->top;
+my $drop_in = '/etc/ssh/sshd_config.d/certsync.conf';
+my ($exit, $text);
+
+sub doctor {
+	my (@words) = @_;
+	($exit, $text) = $story->certsync('doctor', @words);
+	return $exit;
+}
+
+# The lines of one check.
+sub of {
+	my ($check) = @_;
+	return join '', $text =~ /^((?:ok|warning|wrong|cannot tell) +\Q$check\E: .*\n(?: {13}.*\n)*)/mg;
+}
+
+sub run {
+	my ($command) = @_;
+	system("($command) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("$command: " . Story::read_file("$top/setup.log"));
+}
+
+# ---- accounts and files, before the first start ----
+
+run("userdel $_") for qw(certsync-gate certsync-hub certsync-agent);
+run('groupdel certsync-admin');
+system('rm -rf /run/certsync-hub /var/lib/certsync-gate /etc/ssh/sshd_config.d');
+mkdir '/etc/ssh/sshd_config.d';
+Story::write_file('/etc/ssh/sshd_config', "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\nHostKey $top/host\n");
+Story::write_file('/etc/hosts', "127.0.0.1 localhost\n192.0.2.7 www.domain.pl\n");
+Story::write_file('/etc/nsswitch.conf', "passwd: files\ngroup: files\nshadow: files\nhosts: files\n");
+$story->Story::hub_conf(agents => ['here', 'mail'],
+	certificates => "acme \"none\" { directory = \"https://127.0.0.1:1/none\" agree_tos = true }\n"
+		. "certificate \"$Story::name\" {}\ncertificate \"www.domain.pl\" { acme = \"none\" }\n");
+my $conf = Story::read_file("$top/hub.conf");
+$conf =~ s/^(user|gate_user|local_user|admin_group|run|authorized_keys) = .*\n//gm;
+Story::write_file("$top/hub.conf", $conf, 0644);
+is(doctor(), 3, 'a node without users');
+like(of('accounts'), qr/no user certsync-$_\b.*\n.*useradd .*certsync-$_\n/, "certsync-$_ is missing") for qw(hub gate agent);
+like(of('configuration'), qr/all else/, 'all else has to wait');
+is(doctor('--apply'), 3, 'applied, but no hub runs yet') or diag($text);
+ok(getpwnam("certsync-$_"), "certsync-$_ exists") for qw(hub gate agent);
+like(of('gate account'), qr/is locked.*UsePAM no refuses.*\n.*usermod --password '\*' certsync-gate\n +done\nok/s, 'the gate account is unlocked');
+is((getpwnam 'certsync-gate')[1], '*', 'with no password');
+like(`stat -c '%U %G %a' $top/hub.conf`, qr/^root certsync-hub 640$/, 'hub.conf is for the daemon');
+like(of('hub'), qr/^wrong/, 'the hub does not run');
+
+# ---- a hub and an agent ----
+
+$story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
+ok($story->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($story->certsync('status'))[0] != 4 }), 'the hub runs') or diag($story->log('hub'));
+$story->agent_conf('mail');
+$story->enrol('mail') or BAIL_OUT(Story::read_file("$top/join.log"));
+ok($story->until('key', sub { Story::read_file('/var/lib/certsync-gate/.ssh/authorized_keys') =~ /certsync:mail/ }), 'its key is let in');
+doctor();
+like(of('hub'), qr/^ok .*0 of 2 agents/, 'doctor sees the hub') or diag($text);
+like(of('http-01'), qr/^ok/, 'and its responder');
+like(of('HAProxy'), qr/^wrong .*does not pass challenges.*certsync config haproxy/s, 'HAProxy passes nothing');
+like(of('DNS'), qr/^warning .*www.domain.pl points to 192.0.2.7, which is not this node/, 'a name points elsewhere');
+unlike($text, qr/PRIVATE|BEGIN/, 'no secret');
+
+# ---- HAProxy ----
+
+run("mkdir -p /etc/haproxy && $Story::bin/certsync config haproxy -c $top/hub.conf >/etc/haproxy/haproxy.cfg");
+$story->start('haproxy', qw(/usr/sbin/haproxy -W -f /etc/haproxy/haproxy.cfg));
+ok($story->until('port 80', sub { doctor(); of('HAProxy') =~ /port 80 is answered/ }), 'challenges pass port 80') or diag($text);
+like(of('HAProxy'), qr/^ok .*passes challenges/, 'HAProxy\'s file says so');
+like(of('HAProxy socket'), qr/^warning .*no stats socket.*level admin/s, 'it has no socket');
+
+# ---- owners and modes ----
+
+my @modes = (["$top/hub/keys/sign.key", 0644, 'certsync-hub certsync-hub 600'],
+	['/var/lib/certsync-gate/.ssh/authorized_keys', 0666, 'root root 644'], ["$top/hub", 0755, 'certsync-hub certsync-hub 700']);
+chmod $_->[1], $_->[0] or die "$_->[0]: $!" for @modes;
+chown((getpwnam 'certsync-hub')[2], 0, '/var/lib/certsync-gate/.ssh');
+is(doctor(), 3, 'wrong modes');
+like($text, qr/^wrong .*\Q$_->[0]\E is .*\n.*chmod/m, $_->[0]) for @modes;
+doctor('--apply');
+doctor();
+unlike(of('files') . of('gate files'), qr/wrong|warning/, 'mended');
+is(`stat -c '%U %G %a' $_->[0]`, "$_->[2]\n", $_->[0]) for @modes;
+# What is planted by a daemon that was broken into is left alone.
+Story::write_file('/etc/victim', 'x', 0600);
+rename "$top/hub/keys/sign.key", "$top/sign.key" or die;
+symlink '/etc/victim', "$top/hub/keys/sign.key" or die;
+doctor('--apply');
+like(of('files'), qr/sign.key: is no regular file/, 'a link in the place of a key');
+is(`stat -c '%U %a' /etc/victim`, "root 600\n", 'is not followed');
+unlink "$top/hub/keys/sign.key";
+rename "$top/sign.key", "$top/hub/keys/sign.key" or die;
+
+# ---- sshd ----
+
+sub sshd {
+	my ($lines) = @_;
+	$story->stop('sshd') if $story->{started}{sshd};
+	Story::write_file('/etc/ssh/sshd_config', "Include /etc/ssh/sshd_config.d/*.conf\nListenAddress 127.0.0.1:22\nHostKey $top/host\nPidFile none\n"
+			. "UsePAM no\nKbdInteractiveAuthentication no\n$lines");
+	return reread();
+}
+
+sub reread {
+	$story->stop('sshd') if $story->{started}{sshd};
+	unlink "$top/sshd.log";
+	$story->start('sshd', qw(/usr/sbin/sshd -D -e));
+	return $story->until('sshd', sub { $story->log('sshd') =~ /Server listening/ });
+}
+
+# A real login with the agent's key: whether the gate ran and reached the hub, which then waits for a hello.
+sub comes_in {
+	my $key = "$top/mail/state/id_ed25519";
+	my $ssh = "ssh -F none -i $key -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
+	my $before = () = $story->log('hub') =~ /agent=mail/g;
+	my $code = system("timeout 10 $ssh certsync-gate\@127.0.0.1 true </dev/null >$top/ssh.out 2>$top/ssh.log") >> 8;
+	my $after = () = $story->log('hub') =~ /agent=mail/g;
+	return $code == 0 || $after > $before;
+}
+
+my %hard = (
+	AllowUsers => "AllowUsers admin bob\n",
+	AuthenticationMethods => "AuthenticationMethods publickey,password\n",
+	ForceCommand => "ForceCommand /bin/false\n",
+);
+$hard{all} = join '', map { $hard{$_} } sort keys %hard;
+my %line = (AllowUsers => 'AllowUsers certsync-gate', AuthenticationMethods => 'AuthenticationMethods publickey', ForceCommand => 'ForceCommand none');
+
+sshd('') or BAIL_OUT($story->log('sshd'));
+ok(comes_in(), 'a gate login') or diag(Story::read_file("$top/ssh.log"), $story->log('sshd'), $story->log('hub'));
+for my $how (qw(AllowUsers AuthenticationMethods ForceCommand all)) {
+	unlink $drop_in;
+	sshd($hard{$how}) or BAIL_OUT($story->log('sshd'));
+	ok(!comes_in(), "$how: nobody comes in");
+	is(doctor(), 3, "$how: doctor says that it is wrong");
+	for my $fault ($how eq 'all' ? sort keys %line : $how) {
+		like(of('sshd'), qr/^wrong +sshd: $fault .*\n.*the line, below Match User certsync-gate: $line{$fault}$/m, "$how: and the line for $fault");
+	}
+	doctor('--apply');
+	like(of('sshd'), qr/done; now: systemctl reload ssh/, "$how: it is written") or diag($text);
+	reread() or BAIL_OUT($story->log('sshd'));
+	ok(comes_in(), "$how: an agent comes in") or diag(Story::read_file("$top/ssh.log"), $story->log('sshd'));
+	my $written = Story::read_file($drop_in);
+	doctor('--apply');
+	like(of('sshd'), qr/^ok /, "$how: a second time all is well");
+	is(Story::read_file($drop_in), $written, "$how: and nothing is changed");
+}
+$story->start_agent('mail');
+ok($story->until('agent', sub { doctor(); of('hub') =~ /1 of 2 agents/ }), 'the agent itself comes in') or diag($story->log('mail'));
+
+# ---- what cannot be mended is taken back ----
+
+unlink $drop_in;
+Story::write_file('/etc/ssh/sshd_config', "HostKey $top/host\nUsePAM no\n$hard{AllowUsers}");
+is(doctor('--apply'), 1, 'an sshd_config that includes nothing');
+like(of('sshd'), qr/failed: .*taken back: sshd goes on as before .*does not include/, 'it says why') or diag($text);
+ok(!-e $drop_in, 'and leaves nothing there');
+
+# ---- a full disk; JSON; another user ----
+
+my $small = "/mnt/small";
+mkdir $small;
+run("mount -t tmpfs -o size=256k none $small && dd if=/dev/zero of=$small/fill bs=1k count=200");
+(my $other = Story::read_file("$top/hub.conf")) =~ s/^state = .*/state = "$small\/hub"/m;
+Story::write_file("$top/small.conf", $other, 0640);
+$text = `$Story::bin/certsync doctor -c $top/small.conf`;
+like(of('disk'), qr/^wrong .*KiB free.*\n.*df -h/, 'a full disk');
+my $all = decode_json(scalar `$Story::bin/certsync doctor --json -c $top/hub.conf`);
+my ($sshd) = grep { $_->{check} eq 'sshd' && $_->{state} eq 'wrong' } @{$all->{findings}};
+like($sshd->{remedy}, qr/AllowUsers certsync-gate/, 'the same as JSON');
+chmod 0644, "$top/hub.conf";
+my ($code, $said) = @{$story->as('certsync-agent', sub { my $out = `$Story::bin/certsync doctor --apply -c $top/hub.conf 2>&1`; [$? >> 8, $out] })};
+is($code, 2, '--apply without root');
+like($said, qr/needs root/, 'says so');
+($code, $said) = @{$story->as('certsync-agent', sub { my $out = `$Story::bin/certsync doctor -c $top/hub.conf 2>&1`; [$? >> 8, $out] })};
+like($said, qr/cannot tell +sshd: .*run doctor as root/, 'looking needs none, and says what it cannot see');
+
+$story->ends_clean;
+done_testing();
