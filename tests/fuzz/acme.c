@@ -20,6 +20,8 @@ void http_free(struct http *h);
 static const uint8_t *reply_at;
 static size_t reply_left;
 static int stored;
+static unsigned issued, failed; /* what the worker has told the daemon */
+static uint8_t issued_leaf[CHAIN_SHA256_SIZE];
 
 /* The server. */
 
@@ -190,12 +192,15 @@ int talk_issued(struct talk *t, size_t pair, const struct chain *chain, struct e
 {
 	(void)t, (void)pair, (void)err;
 	FUZZ_CHECK(chain->leaf);
+	chain_fingerprint(chain->leaf, issued_leaf);
+	issued++;
 	return 0;
 }
 
 void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after)
 {
 	(void)t;
+	failed++;
 	FUZZ_CHECK(failure->kind != ERROR_NONE && failure->message[0]);
 	for (const char *c = failure->message; *c; c++)
 		FUZZ_CHECK((unsigned char)*c >= ' ' && *c != 0x7f);

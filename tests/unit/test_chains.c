@@ -1,6 +1,7 @@
-/* No chain is accepted that OpenSSL refuses: names, paths and leaves, each sound or with one of the faults that are known of such things,
- * in all pairs (with CERTSYNC_LONG in the environment in all triples), beside OpenSSL's own verdict for a TLS server of this name; a sample
- * of that beside the `openssl verify` of this machine. */
+/* No chain is accepted that OpenSSL refuses: names, paths and leaves, each sound or with one of the faults
+ * that are known of such things, in all pairs (with CERTSYNC_LONG in the environment in all triples), beside
+ * OpenSSL's own verdict for a TLS server of this name; a sample of that beside the `openssl verify` of this
+ * machine. */
 #include "lib/mem.h"
 #include "lib/verify.h"
 #include "tests/unit/issue.h"
@@ -17,7 +18,8 @@ static struct error err;
 /* ---- names ---- */
 
 static const struct names {
-	const char *label, *common, *list; /* dNSNames, apart by '|'; "IP…", "URI…", "email…" as OpenSSL writes them; NULL: none */
+	const char *label, *common, *list; /* dNSNames, apart by '|'; "IP…", "URI…", "email…" as OpenSSL
+					      writes them; NULL: none */
 	const char *nul;                   /* one more dNSName, with a NUL for its '#' */
 } names[] = {
 	{"the name", "x", "mail.domain.pl", NULL},
@@ -61,15 +63,15 @@ static const struct names {
 /* ---- authorities, and the ways from them to a leaf ---- */
 
 static const struct authority {
-	const char *label, *issuer;  /* issuer NULL: itself */
-	const char *subject;         /* NULL: the label */
-	const char *key_of;          /* another's key */
-	const char *constraints;     /* basicConstraints; NULL: sound */
-	const char *usage;           /* keyUsage; NULL: sound */
-	const char *purpose;         /* extendedKeyUsage; NULL: none */
-	const char *limits;          /* nameConstraints */
-	int from, to;                /* days from now; 0, 0: sound */
-	const char *fault;           /* "critical", "weak", "v1", "sha1" */
+	const char *label, *issuer; /* issuer NULL: itself */
+	const char *subject;        /* NULL: the label */
+	const char *key_of;         /* another's key */
+	const char *constraints;    /* basicConstraints; NULL: sound */
+	const char *usage;          /* keyUsage; NULL: sound */
+	const char *purpose;        /* extendedKeyUsage; NULL: none */
+	const char *limits;         /* nameConstraints */
+	int from, to;               /* days from now; 0, 0: sound */
+	const char *fault;          /* "critical", "weak", "v1", "sha1" */
 } authorities[] = {
 	{.label = "root"},
 	{.label = "stranger"},
@@ -88,7 +90,9 @@ static const struct authority {
 	{.label = "excludes it", .issuer = "root", .limits = "critical,excluded;DNS:mail.domain.pl"},
 	{.label = "excludes the domain", .issuer = "root", .limits = "critical,excluded;DNS:domain.pl"},
 	{.label = "excludes others", .issuer = "root", .limits = "critical,excluded;DNS:example.org"},
-	{.label = "permits addresses", .issuer = "root", .limits = "critical,permitted;IP:10.0.0.0/255.0.0.0"},
+	{.label = "permits addresses",
+		.issuer = "root",
+		.limits = "critical,permitted;IP:10.0.0.0/255.0.0.0"},
 	{.label = "permits nothing of it", .issuer = "permits others"},
 	{.label = "critical", .issuer = "root", .fault = "critical"},
 	{.label = "weak", .issuer = "root", .fault = "weak"},
@@ -103,21 +107,53 @@ static const struct authority {
 static struct issued made[AUTHORITIES_MAX];
 
 static const struct path {
-	const char *signer;                    /* NULL: the leaf itself */
+	const char *signer; /* NULL: the leaf itself */
 	const char *presented[PRESENTED_MAX];
 } paths[] = {
-	{"middle", {"middle"}}, {"root", {NULL}}, {"lower", {"lower", "middle"}}, {"middle", {"middle", "root"}},
-	{"middle", {NULL}}, {"lower", {"lower"}}, {"lower", {"middle", "lower"}}, {"lower", {"middle"}}, {"middle", {"middle", "middle"}},
-	{"expired", {"expired"}}, {"future", {"future"}}, {"no authority", {"no authority"}}, {"may not sign", {"may not sign"}},
-	{"short", {"short"}}, {"too far", {"too far", "short"}}, {"for clients", {"for clients"}}, {"for servers", {"for servers"}},
-	{"permits it", {"permits it"}}, {"permits others", {"permits others"}}, {"excludes it", {"excludes it"}},
-	{"excludes the domain", {"excludes the domain"}}, {"excludes others", {"excludes others"}},
-	{"permits addresses", {"permits addresses"}}, {"permits nothing of it", {"permits nothing of it", "permits others"}},
-	{"critical", {"critical"}}, {"weak", {"weak"}}, {"v1", {"v1"}}, {"sha1", {"sha1"}},
-	{"strange", {"strange"}}, {"strange", {"strange", "stranger"}}, {"stranger", {NULL}}, {"middle", {"twin"}}, {"twin", {"middle"}},
-	{"twin", {"twin"}}, {"middle", {"middle", "cross"}}, {"middle", {"cross", "middle"}}, {"middle", {"cross"}},
-	{"middle", {"cross", "stranger"}}, {"middle", {"middle", "strange"}}, {"middle", {"strange", "middle"}},
-	{"of the forged", {"of the forged", "forged root"}}, {"of the forged", {"of the forged", "root"}}, {"forged root", {"root"}}, {NULL, {NULL}},
+	{"middle", {"middle"}},
+	{"root", {NULL}},
+	{"lower", {"lower", "middle"}},
+	{"middle", {"middle", "root"}},
+	{"middle", {NULL}},
+	{"lower", {"lower"}},
+	{"lower", {"middle", "lower"}},
+	{"lower", {"middle"}},
+	{"middle", {"middle", "middle"}},
+	{"expired", {"expired"}},
+	{"future", {"future"}},
+	{"no authority", {"no authority"}},
+	{"may not sign", {"may not sign"}},
+	{"short", {"short"}},
+	{"too far", {"too far", "short"}},
+	{"for clients", {"for clients"}},
+	{"for servers", {"for servers"}},
+	{"permits it", {"permits it"}},
+	{"permits others", {"permits others"}},
+	{"excludes it", {"excludes it"}},
+	{"excludes the domain", {"excludes the domain"}},
+	{"excludes others", {"excludes others"}},
+	{"permits addresses", {"permits addresses"}},
+	{"permits nothing of it", {"permits nothing of it", "permits others"}},
+	{"critical", {"critical"}},
+	{"weak", {"weak"}},
+	{"v1", {"v1"}},
+	{"sha1", {"sha1"}},
+	{"strange", {"strange"}},
+	{"strange", {"strange", "stranger"}},
+	{"stranger", {NULL}},
+	{"middle", {"twin"}},
+	{"twin", {"middle"}},
+	{"twin", {"twin"}},
+	{"middle", {"middle", "cross"}},
+	{"middle", {"cross", "middle"}},
+	{"middle", {"cross"}},
+	{"middle", {"cross", "stranger"}},
+	{"middle", {"middle", "strange"}},
+	{"middle", {"strange", "middle"}},
+	{"of the forged", {"of the forged", "forged root"}},
+	{"of the forged", {"of the forged", "root"}},
+	{"forged root", {"root"}},
+	{NULL, {NULL}},
 };
 
 /* ---- leaves ---- */
@@ -204,7 +240,8 @@ static void begin(X509 *c, const char *common, EVP_PKEY *key, int from, int to)
 	ASN1_INTEGER_set(X509_get_serialNumber(c), serial++);
 	ASN1_TIME_set(X509_getm_notBefore(c), ISSUE_NOW + (sound ? -1 : from) * ISSUE_DAY);
 	ASN1_TIME_set(X509_getm_notAfter(c), ISSUE_NOW + (sound ? 90 : to) * ISSUE_DAY);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_UTF8, (const unsigned char *)common, -1, -1, 0);
+	X509_NAME_add_entry_by_txt(
+		X509_get_subject_name(c), "CN", MBSTRING_UTF8, (const unsigned char *)common, -1, -1, 0);
 	X509_set_pubkey(c, key);
 }
 
@@ -232,7 +269,8 @@ static const struct issued *authority(const char *label)
 static void make_authority(size_t i)
 {
 	const struct authority *a = &authorities[i];
-	EVP_PKEY *key = a->key_of ? authority(a->key_of)->key : issue_key(is(a->fault, "weak") ? "rsa-1024" : "ecdsa-p256");
+	EVP_PKEY *key = a->key_of ? authority(a->key_of)->key
+				  : issue_key(is(a->fault, "weak") ? "rsa-1024" : "ecdsa-p256");
 	if (a->key_of)
 		EVP_PKEY_up_ref(key);
 	made[i] = (struct issued){.certificate = X509_new(), .key = key};
@@ -260,7 +298,8 @@ static void add_dns(GENERAL_NAMES *all, const char *text, size_t len, bool nul)
 
 static void add_names(X509 *c, const struct names *n)
 {
-	if (n->list && (strncmp(n->list, "IP:", 3) == 0 || strncmp(n->list, "URI:", 4) == 0 || strncmp(n->list, "email:", 6) == 0)) {
+	if (n->list && (strncmp(n->list, "IP:", 3) == 0 || strncmp(n->list, "URI:", 4) == 0 ||
+			       strncmp(n->list, "email:", 6) == 0)) {
 		issue_extension(c, c, NID_subject_alt_name, n->list);
 		return;
 	}
@@ -307,8 +346,8 @@ static bool ours(const struct chain *c)
 	auto_chain struct chain parsed = {0};
 	if (chain_write_pem(c, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST, &text, &err) < 0)
 		return false;
-	return chain_parse_pem(text.data, text.len, text.data, text.len, &parsed, &err) == 0 && chain_order(&parsed, &err) == 0 &&
-	       verify_chain(&parsed, &policy, &err) == 0;
+	return chain_parse_pem(text.data, text.len, text.data, text.len, &parsed, &err) == 0 &&
+	       chain_order(&parsed, &err) == 0 && verify_chain(&parsed, &policy, &err) == 0;
 }
 
 static bool openssls(const struct chain *c)
@@ -341,18 +380,23 @@ static void sample(const struct chain *c, bool accepted, const char *what)
 	write_part(c, CHAIN_LEAF, "leaf.pem");
 	write_part(c, CHAIN_REST, "rest.pem");
 	char command[300];
-	snprintf(command, sizeof(command), "openssl verify -purpose sslserver -verify_hostname %s -attime %lld -no-CApath -no-CAstore "
-		"-CAfile root.pem %s leaf.pem >said 2>&1", host, (long long)ISSUE_NOW, sk_X509_num(c->rest) ? "-untrusted rest.pem" : "");
+	snprintf(command, sizeof(command),
+		"openssl verify -purpose sslserver -verify_hostname %s -attime %lld -no-CApath -no-CAstore "
+		"-CAfile root.pem %s leaf.pem >said 2>&1",
+		host, (long long)ISSUE_NOW, sk_X509_num(c->rest) ? "-untrusted rest.pem" : "");
 	int status = system(command);
 	if ((status == 0) != accepted)
-		fail_msg("%s: openssl verify exits %d, the library %s", what, status, accepted ? "accepts" : "refuses");
+		fail_msg("%s: openssl verify exits %d, the library %s", what, status,
+			accepted ? "accepts" : "refuses");
 	seen.sampled++;
 }
 
 static void judge(const struct names *n, const struct path *p, const struct leaf *l)
 {
 	X509 *certificate = make_leaf(n, p, l);
-	EVP_PKEY *key = key_of_type(is(l->fault, "key") ? "rsa-3072" : l->key_type ? l->key_type : "ecdsa-p256");
+	EVP_PKEY *key = key_of_type(is(l->fault, "key") ? "rsa-3072"
+				    : l->key_type       ? l->key_type
+							: "ecdsa-p256");
 	const struct issued leaf = {.certificate = certificate, .key = key};
 	const struct issued *rest[PRESENTED_MAX];
 	size_t count = 0;
@@ -367,8 +411,8 @@ static void judge(const struct names *n, const struct path *p, const struct leaf
 		X509_get0_signature(&signature, NULL, certificate);
 		signature->data[signature->length - 1] ^= 1;
 	}
-	snprintf(what, sizeof(what), "names %s, by %s behind %s (%zu), leaf %s", n->label, p->signer ? p->signer : "itself",
-		count ? p->presented[0] : "nothing", count, l->label);
+	snprintf(what, sizeof(what), "names %s, by %s behind %s (%zu), leaf %s", n->label,
+		p->signer ? p->signer : "itself", count ? p->presented[0] : "nothing", count, l->label);
 	bool we = ours(&c), they = openssls(&c);
 	if (we && !they)
 		fail_msg("%s: accepted, and OpenSSL refuses it", what);
@@ -391,8 +435,9 @@ static void none_is_accepted_that_openssl_refuses(void **state)
 			for (size_t k = 0; k < COUNT(leaves); k++)
 				if (all || !i || !j || !k)
 					judge(&names[i], &paths[j], &leaves[k]);
-	printf("%u chains: %u accepted by OpenSSL and by us, %u by OpenSSL alone, %u by neither; %u beside openssl verify\n", seen.chains,
-		seen.both, seen.stricter, seen.neither, seen.sampled);
+	printf("%u chains: %u accepted by OpenSSL and by us, %u by OpenSSL alone, %u by neither; %u beside "
+	       "openssl verify\n",
+		seen.chains, seen.both, seen.stricter, seen.neither, seen.sampled);
 	assert_true(seen.chains >= 1000 && seen.both >= 100);
 }
 
