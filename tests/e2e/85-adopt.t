@@ -305,7 +305,7 @@ is($exit, 0, 'a configuration that is broken already') or diag($text);
 like($text, qr/dovecot: doveconf exited .*: left as it is/, 'is left as it is');
 dovecot_conf();
 Story::write_file("$top/fail.postfix.test", '');
-($exit, $text) = adopt('--apply');
+($exit, $text) = adopt(qw(--apply --service postfix));
 is($exit, 1, 'a test that fails already');
 like($text, qr/nothing was changed/, 'nothing is changed');
 is(state_of_files(), $before, 'indeed');
@@ -313,8 +313,8 @@ is(state_of_files(), $before, 'indeed');
 # ---- killed ----
 
 Story::write_file("$top/kill.postfix.reload", '');
-($exit, $text, my $signal) = adopt('--apply');
-is($signal || $exit - 128, 9, 'it is killed at the last reload');
+($exit, $text, my $signal) = adopt(qw(--apply --service postfix));
+is($signal || $exit - 128, 9, 'it is killed at the reload');
 ok(state_of_files() ne $before, 'with the new files in place');
 ($exit, $text) = adopt();
 is($exit, 1, 'the next run notices');
