@@ -2,8 +2,10 @@
 #include "agent/check_command.h"
 #include "agent/commands.h"
 #include "agent/daemon.h"
+#include "agent/doctor.h"
 #include "lib/cli.h"
 #include "lib/complete.h"
+#include "lib/doctor.h"
 #include "lib/proc.h"
 
 static int run(const struct cli_line *line)
@@ -43,6 +45,8 @@ static const struct cli_command commands[] = {
 		join_options, 0, 0, false, command_agent_join},
 	{"adopt", "[CERTIFICATE…]", "show how each service would use what is installed here, as a diff; or do it",
 		adopt_options, 0, -1, false, command_agent_adopt},
+	{"doctor", "", "look over this node, and say what mends each fault; or do it", doctor_options, 0, 0, false,
+		command_agent_doctor},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false,
 		command_agent_config},
 	{"run", "", "run the daemon (certsync-agent-root starts it)", NULL, 0, 0, false, run},

@@ -1,17 +1,13 @@
 #include "hub/doctor_web.h"
 #include "hub/config.h"
 #include "lib/clock.h"
-#include "lib/doctor_system.h"
+#include "lib/doctor_net.h"
 #include "lib/endpoint.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
-#include "lib/tool.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +17,7 @@
 #define HAPROXY_CONF "/etc/haproxy/haproxy.cfg"
 #define HTTP_PORT_80 "127.0.0.1:80"
 
-enum { HTTP_MS = 3000, DNS_MS = 10000, CONF_MAX = 4 * 1024 * 1024, ANSWER_MAX = 64 * 1024, ADDRESSES_MAX = 16 };
+enum { HTTP_MS = 3000, DNS_MS = 10000, CONF_MAX = 4 * 1024 * 1024, ANSWER_MAX = 64 * 1024 };
 
 static bool by_http(const struct hub_certificate *c)
 {
@@ -210,51 +206,22 @@ void doctor_web_stats(struct doctor_findings *f, const void *site)
 
 /* ---- DNS ---- */
 
-/* The addresses of this node, but loopback. */
-static bool is_ours(const char *text)
+static bool any_is_ours(const char *addresses)
 {
-	struct ifaddrs *all = NULL;
-	bool found = false;
-	if (getifaddrs(&all) < 0)
-		return false;
-	for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
-		char name[INET6_ADDRSTRLEN] = "";
-		if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET)
-			inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr, name, sizeof(name));
-		else if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET6)
-			inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr, name, sizeof(name));
-		found = strcmp(name, text) == 0;
-	}
-	freeifaddrs(all);
-	return found;
-}
-
-/* getent, since it can be ended at a deadline: each address once, a blank between. "": there is none. */
-static char *resolve(const char *name, bool *ret_ours, struct error *err)
-{
-	const char *const argv[] = {"getent", "ahosts", name, NULL};
-	auto_buf struct buf said = BUF_INIT(ANSWER_MAX), list = BUF_INIT(ANSWER_MAX);
-	int exit_code;
-	if (tool_exit(argv, &said, &exit_code, err) < 0)
-		return NULL;
-	auto_free char *copy = mem_strdup(buf_text(&said));
+	auto_free char *copy = mem_strdup(addresses);
 	char *save = NULL;
-	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		if (!strstr(line, "STREAM"))
-			continue;
-		line[strcspn(line, " \t")] = '\0';
-		buf_addf(&list, "%s%s", list.len ? " " : "", line);
-		*ret_ours = *ret_ours || is_ours(line);
-	}
-	return mem_strdup(buf_text(&list));
+	for (const char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		if (doctor_is_ours(word))
+			return true;
+	return false;
 }
 
 /* Whether it is well. */
 static bool look_at_name(struct doctor_findings *f, const char *name)
 {
 	struct error err;
-	bool ours = false;
-	auto_free char *addresses = resolve(name, &ours, &err);
+	auto_free char *addresses = doctor_addresses(name, &err);
+	bool ours = addresses && any_is_ours(addresses);
 	if (!addresses)
 		doctor_add(f, DOCTOR_UNKNOWN, "%s: %s", name, err.message);
 	else if (!*addresses)
@@ -264,7 +231,7 @@ static bool look_at_name(struct doctor_findings *f, const char *name)
 		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s points to %s, which is not this node", name, addresses),
 			"right if port 80 there comes to this node or answers by itself (certsync config haproxy --stateless): "
 			"curl -i http://%s/.well-known/acme-challenge/x", name);
-	return addresses && *addresses && ours;
+	return ours;
 }
 
 void doctor_web_dns(struct doctor_findings *f, const void *site)

@@ -190,6 +190,15 @@ static char *mend(struct doctor_report *r, const struct doctor_finding *finding)
 	return mem_printf("failed: %s", err.message);
 }
 
+/* One service of several certificates is told once. */
+static bool is_told(const struct doctor_findings *f, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (strcmp(f->list[i].text, f->list[at].text) == 0)
+			return true;
+	return false;
+}
+
 /* Whether anything was mended, so that it is to be looked at again. */
 static bool tell_all(struct doctor_report *r, const char *check, const struct doctor_findings *f, bool apply)
 {
@@ -197,6 +206,8 @@ static bool tell_all(struct doctor_report *r, const char *check, const struct do
 	for (size_t i = 0; i < f->count; i++) {
 		const struct doctor_finding *finding = &f->list[i];
 		int before = r->failed;
+		if (is_told(f, i))
+			continue;
 		auto_free char *result = apply && finding->mend ? mend(r, finding) : NULL;
 		tell(r, check, finding, result);
 		mended = mended || (result && r->failed == before);
