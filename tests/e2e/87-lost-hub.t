@@ -64,13 +64,13 @@ CONF
 	return $self->until('sshd', sub { $self->log("sshd-$node") =~ /Server listening/ });
 }
 
-# hub.conf for a node: its address, its state and what its sshd reads.
+# hub.conf for a node: its address, its state, what its sshd reads, whose host keys agents are told.
 sub configure {
-	my ($self, $node, $directory, $certificates) = @_;
+	my ($self, $node, $directory, $certificates, @keys) = @_;
 	my $top = $self->{top};
 	$self->hub_conf(agents => ['mail', 'backup1'], certificates => $certificates);
 	my $text = Story::read_file("$top/hub.conf");
-	my %value = (ssh => qq("certsync-gate\@$main::address{$node}:22"), host_keys => qq({"$top/host-a.pub", "$top/host-b.pub"}),
+	my %value = (ssh => qq("certsync-gate\@$main::address{$node}:22"), host_keys => '{' . join(', ', map { qq("$top/host-$_.pub") } @keys) . '}',
 		state => qq("$directory/state"), run => '"/run/certsync-hub"', gate_user => '"certsync-gate"',
 		authorized_keys => qq("$directory/gate/authorized_keys"));
 	$text =~ s/^(\w+) = .*/"$1 = " . ($value{$1} \/\/ (split \/ = \/, $&)[1])/gme;
@@ -120,26 +120,37 @@ sub all_have { my ($fingerprint, $what) = @_; is($story->installed($_), $fingerp
 
 # ---- a fleet, its backup, and what came after it ----
 
-for my $agent (@agents) {
-	$story->agent_conf($agent, hub => join '", "', map { "ssh://certsync-gate\@$address{$_}:22" } qw(a b));
-}
+sub agents_know { my (@nodes) = @_; $story->agent_conf($_, hub => join '", "', map { "ssh://certsync-gate\@$address{$_}:22" } @nodes) for @agents }
+agents_know('a');
 ok($story->node($_), "node $_") for qw(a b impostor);
 # Somebody's hub that knows the agents' public keys, for later.
-my $impostor = $story->configure('b', "$top/impostor", "certificate \"$Story::name\" {}\n");
+my $impostor = $story->configure('b', "$top/impostor", "certificate \"$Story::name\" {}\n", 'b');
 ok($story->run_hub('impostor', $impostor), 'an impostor knows the agents') or BAIL_OUT($story->log('hub'));
 $story->known($_) for @agents;
 $story->stop('hub');
 
-my $first = $story->configure('a', "$top/a", $section);
+my $first = $story->configure('a', "$top/a", $section, 'a');
 mkdir "$top/b";
 ok($story->sshd($_, "$top/$_/gate/authorized_keys"), "sshd on $_") for qw(a b);
-ok($story->run_hub('a', $first), 'the hub runs on the first; the second is kept ready') or BAIL_OUT($story->log('hub'));
+ok($story->run_hub('a', $first), 'the hub runs on the first') or BAIL_OUT($story->log('hub'));
 for (@agents) {
 	ok($story->enrol($_), "$_ joins") or diag(Story::read_file("$top/join.log"));
 	$story->start_agent($_);
 }
 all_are('verified', 60);
-like(Story::read_file("$top/mail/etc/pins/host_keys"), qr/(SHA256:.*\n){2}/, "agents know the second node's host key too");
+
+# ---- a second node is made ready ----
+
+$story->configure('a', "$top/a", $section, qw(a b));
+kill 'HUP', $story->{started}{hub};
+for my $agent (@agents) {
+	ok($story->until('told', sub { Story::read_file("$top/$agent/etc/pins/host_keys") =~ /(SHA256:.*\n){2}/ }, 30),
+		"$agent is told the second node's host key");
+}
+agents_know('a', 'b');
+kill 'HUP', $story->{started}{$_} for @agents;
+ok($story->until('hubs', sub { my $agent = $_; $story->log($agent) =~ /event=started .*hubs=2/ }, 20), "$_ knows both addresses") for @agents;
+all_are('verified');
 system("tar -C $top/a -czpf $top/backup.tar.gz state gate hub.conf && tar -C $top/b -xzpf $top/backup.tar.gz") == 0 or die;
 is(($story->certsync('renew'))[0], 0, 'after the last backup it is renewed');
 my $served = $story->installed('mail');
@@ -154,8 +165,7 @@ unlike($story->log('sshd-b'), qr/Failed publickey|not allowed|Connection closed 
 
 # ---- promoted ----
 
-Story::write_file("$top/host-a.pub", Story::read_file("$top/host-b.pub")); # hub.conf names one host key now
-my $second = $story->configure('b', "$top/b", $section);
+my $second = $story->configure('b', "$top/b", $section, 'b');
 ok($story->run_hub('b', $second), 'the hub runs on the second') or BAIL_OUT($story->log('hub'));
 all_are('ahead', 60);
 ($exit, $text) = $story->certsync('status');
