@@ -64,20 +64,25 @@ static bool is_socket_url(const char *text)
 	return strncmp(text, "unix:///", 8) == 0 && text[8];
 }
 
+/* A number of at most fifteen digits and nothing behind it; 0: it is none. */
+static int64_t positive(const char *text)
+{
+	size_t len = strspn(text, "0123456789");
+	return len && len <= 15 && !text[len] ? strtoll(text, NULL, 10) : 0;
+}
+
 /* The fields of a line that is good once. 1, or 0 when it is none of them. */
 static int add_join_field(struct pin *pin, const char *field, struct error *err)
 {
 	auto_buf struct buf secret = BUF_INIT(JOIN_SECRET_SIZE);
 	struct error why;
-	char rest;
 	if (strncmp(field, "agent=", 6) == 0 && !pin->agent[0] && name_is_agent(field + 6)) {
 		snprintf(pin->agent, sizeof(pin->agent), "%s", field + 6);
 		return 1;
 	}
-	long long expires = 0;
-	if (strlen(field) < 24 && sscanf(field, "expires=%lld%c", &expires, &rest) == 1 && expires > 0 && !pin->expires) {
-		pin->expires = expires;
-		return 1;
+	if (strncmp(field, "expires=", 8) == 0 && !pin->expires) {
+		pin->expires = positive(field + 8);
+		return pin->expires > 0;
 	}
 	if (strcmp(field, "keys=new") == 0) {
 		pin->new_keys = true;
@@ -336,10 +341,10 @@ struct host_file {
 
 static void read_host_line(const char *line, struct host_file *f)
 {
+	static const char serial[] = "# serial ";
 	char key[PIN_TEXT_MAX];
-	long long serial;
-	if (sscanf(line, "# serial %lld", &serial) == 1 && serial > 0)
-		f->serial = serial;
+	if (strncmp(line, serial, strlen(serial)) == 0)
+		f->serial = positive(line + strlen(serial));
 	if (sscanf(line, "%63s", key) != 1 || !host_pin_is_valid(key) || f->count == COUNT(f->keys))
 		return;
 	memcpy(f->keys[f->count], key, sizeof(key));

@@ -39,8 +39,11 @@ static void joining_free(struct joining *j)
 
 void joining_close_all(struct hub *hub)
 {
-	while (hub->joinings)
+	while (hub->joinings) {
+		log_event(LOG_LEVEL_NOTICE, "join", "agent=%s result=ended reason=\"the hub reads its configuration again, or ends\"",
+			hub->joinings->agent);
 		joining_free(hub->joinings);
+	}
 }
 
 /* Answers. */
@@ -157,9 +160,8 @@ static void on_frame(struct conn *c, const struct frame *frame, void *context)
 {
 	(void)c;
 	struct joining *j = context;
-	if (j->asked)
-		joining_free(j); /* one frame was said */
-	else
+	/* One frame was said: of more nothing is taken, and the answer goes out all the same. */
+	if (!j->asked)
 		take_request(j, frame);
 }
 
