@@ -80,7 +80,7 @@ static void look_at_files(struct doctor_findings *f, const void *config)
 		{live, "", root, NULL, 0755, true, false, DOCTOR_MISSING_FINE},
 		{archive, "", root, NULL, 0755, true, false, DOCTOR_MISSING_FINE},
 		{c->run, "", user, group, 02755, true, false, DOCTOR_MISSING_MADE},
-		{c->state, "", user, NULL, 0700, true, true, DOCTOR_MISSING_MADE},
+		{c->state, "", user, user, 0700, true, true, DOCTOR_MISSING_MADE},
 		{c->state, "id_ed25519", user, NULL, 0600, false, true, DOCTOR_MISSING_FINE},
 		{c->root_state, "", root, NULL, 0700, true, true, DOCTOR_MISSING_MADE},
 		{c->root_state, "seal.key", root, NULL, 0600, false, true, DOCTOR_MISSING_FINE},
@@ -104,7 +104,7 @@ static void look_at_pins(struct doctor_findings *f, const void *config)
 	auto_free char *hub_keys = mem_printf("%s/hub_keys", pins);
 	auto_free char *host_keys = mem_printf("%s/host_keys", pins);
 	if (access(hub_keys, F_OK) < 0 || (ssh && access(host_keys, F_OK) < 0)) {
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "this node has not joined a hub: %s are not all there", pins),
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "this node has not joined a hub: its keys are not in %s", pins),
 			"on the hub: certsync agent add NAME; here: certsync-agent join, which reads the line that it prints");
 		return;
 	}

@@ -60,7 +60,7 @@ static uint16_t port_of(const char *ssh)
 	const char *host = ssh ? strrchr(ssh, '@') : NULL;
 	const char *end = host ? strchr(host, ']') : NULL;
 	const char *colon = host ? strrchr(end ? end : host, ':') : NULL;
-	return colon ? (uint16_t)atoi(colon + 1) : SSH_PORT;
+	return colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : SSH_PORT;
 }
 
 static void wish_for(const struct hub_config *c, struct wish *w)

@@ -71,7 +71,6 @@ static int ask_challenge(const char *address, const char *host, struct error *er
 		"Connection: close\r\n\r\n", host);
 	char answer[64] = "";
 	size_t got = 0;
-	int status = 0;
 	if (fd < 0)
 		return -1;
 	if (write(fd, request, strlen(request)) != (ssize_t)strlen(request))
@@ -82,9 +81,10 @@ static int ask_challenge(const char *address, const char *host, struct error *er
 			break;
 		got += (size_t)n;
 	}
-	if (sscanf(answer, "HTTP/1.%*1d %3d", &status) != 1)
+	long status = strncmp(answer, "HTTP/1.", 7) == 0 && got > 9 ? strtol(answer + 9, NULL, 10) : 0;
+	if (status < 100 || status > 999)
 		return error_set(err, ERROR_RETRY, "%s: no answer in HTTP", address);
-	return status;
+	return (int)status;
 }
 
 void doctor_web_responder(struct doctor_findings *f, const void *site)

@@ -1,4 +1,5 @@
 #include "lib/doctor_fail2ban.h"
+#include "lib/doctor_net.h"
 #include "lib/doctor_system.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
@@ -36,7 +37,7 @@ static bool network_has(const char *network, const uint8_t address[ADDRESS_BYTES
 	if (slash)
 		*slash++ = '\0';
 	int width = parse_address(copy, base);
-	int bits = slash ? atoi(slash) : width;
+	int bits = slash ? (int)strtol(slash, NULL, 10) : width;
 	if (!width || bits < 0 || bits > width)
 		return false;
 	bits += 128 - width;
@@ -103,11 +104,21 @@ static bool is_wanted(const char *jail, const char *const *prefixes)
 	return false;
 }
 
-static char *missing_of(const char *ignores, const char *const *addresses)
+/* ignoreself = true, which is the default: this node's own addresses are let alone. */
+static bool ignores_self(const char *jail)
+{
+	const char *const get[] = {"fail2ban-client", "get", jail, "ignoreself", NULL};
+	struct error ignored;
+	auto_buf struct buf said = BUF_INIT(SAID_MAX);
+	return tool_run(get, &said, &ignored) == 0 && strstr(buf_text(&said), "True");
+}
+
+static char *missing_of(const char *ignores, const char *const *addresses, bool self)
 {
 	char *missing = mem_strdup("");
 	for (; *addresses; addresses++) {
-		if (doctor_ignores(ignores, *addresses))
+		if (doctor_ignores(ignores, *addresses) || doctor_ignores(missing, *addresses) ||
+			(self && doctor_is_ours(*addresses)))
 			continue;
 		char *longer = mem_printf("%s%s%s", missing, *missing ? " " : "", *addresses);
 		free(missing);
@@ -132,7 +143,7 @@ static int find_jails(char *status, const char *const *prefixes, const char *con
 			return -1;
 		(*ret_seen)++;
 		auto_free char *ignores = list_of(buf_text(&said));
-		auto_free char *missing = missing_of(ignores, addresses);
+		auto_free char *missing = missing_of(ignores, addresses, ignores_self(name));
 		if (!*missing)
 			continue;
 		struct jail *jail = &ret->list[ret->count++];

@@ -158,6 +158,54 @@ for my $how (qw(AllowUsers AuthenticationMethods ForceCommand all)) {
 $story->start_agent('mail');
 ok($story->until('agent', sub { doctor(); of('hub') =~ /1 of 2 agents/ }), 'the agent itself comes in') or diag($story->log('mail'));
 
+# ---- the agent's node ----
+
+sub agent_doctor {
+	$text = `$Story::bin/certsync-agent doctor @_ -c $top/mail/agent.conf 2>&1`;
+	return $? >> 8;
+}
+
+Story::write_file("$top/mail/hooks/other", "#!/bin/sh\n", 0644);
+my $port = Port::free_port();
+$story->agent_conf('mail', services => 'service "nothing" { probe = none } service "other" { probe = {"127.0.0.1:' . $port . '"} }
+	service "absent" { probe = none } service "nginx" { probe = none }');
+run('printf "#!/bin/sh\nexit 3\n" >' . "$top/mail/hooks/nginx && chmod 755 $top/mail/hooks/nginx");
+chmod 0644, "$top/mail/state/id_ed25519";
+is(agent_doctor(), 3, 'the agent\'s node: faults');
+like(of('hub'), qr/^ok .*connected .* as agent mail/, 'connected to its hub') or diag($text);
+like(of('pins'), qr/^ok/, 'pinned');
+like(of('files'), qr/^wrong .*id_ed25519 is .* 0644/, 'its key is open');
+like(of('hooks'), qr/^wrong .*"other".* cannot be executed\n.*chmod 755/m, 'a hook that cannot be executed');
+like(of('hooks'), qr/^wrong .*"absent".* there is no such hook/m, 'a hook that is not there');
+like(of('services'), qr/^warning .*nginx: .*names nothing below .*\n.*adopt \Q$Story::name\E --service nginx/m, 'a service that presents something else');
+like(of('ports'), qr/^warning .*nobody listens at 127.0.0.1:$port, where other is probed/m, 'a port where nobody listens');
+like(of('ports'), qr/^ok .*nginx is stopped: a standby/m, 'a standby is no fault');
+like(of('libssh'), qr/libssh \d/, 'its libssh');
+agent_doctor('--apply');
+agent_doctor();
+like(of('files'), qr/^ok/, 'its key is closed') or diag($text);
+ok(-x "$top/mail/hooks/other", 'the hook can be executed');
+unlike(of('hooks'), qr/"other"/, 'and is no fault any more');
+rename "$top/mail/etc/pins/hub_keys", "$top/hub_keys" or die $!;
+agent_doctor();
+like(of('pins'), qr/^wrong .*not joined.*\n.*certsync agent add NAME/, 'a node that has not joined');
+rename "$top/hub_keys", "$top/mail/etc/pins/hub_keys" or die $!;
+
+# ---- fail2ban ----
+
+mkdir '/run/fail2ban';
+system('rm -f /etc/fail2ban/jail.d/* /etc/fail2ban/*.local');
+Story::write_file('/var/log/mail.log', '');
+Story::write_file('/etc/fail2ban/fail2ban.local', "[Definition]\nlogtarget = $top/fail2ban.log\ndbfile = None\n");
+Story::write_file('/etc/fail2ban/jail.d/a.conf', "[postfix]\nenabled = true\nbackend = polling\nlogpath = /var/log/mail.log\nignoreip = 10.9.9.9\nignoreself = false\n");
+$story->start('fail2ban', qw(fail2ban-server -xf start));
+ok($story->until('fail2ban', sub { `fail2ban-client status 2>/dev/null` =~ /postfix/ }), 'fail2ban runs') or diag($story->log('fail2ban'));
+agent_doctor();
+like(of('fail2ban'), qr/^warning .*1 of its jails .*\n(?:.*\n)*? +ignoreip = 10.9.9.9 127.0.0.1 ::1$/m, 'probes may be banned') or diag($text);
+agent_doctor('--apply');
+like(of('fail2ban'), qr/done\nok .*let the probes/, 'mended') or diag($text);
+like(`fail2ban-client get postfix ignoreip`, qr/(?=.*127.0.0.1)(?=.*::1)(?=.*10.9.9.9)/s, 'in the server that runs');
+
 # ---- what cannot be mended is taken back ----
 
 unlink $drop_in;
