@@ -378,7 +378,8 @@ static void second_leaf(
 {
 	struct error ignored;
 	auto_set struct set s = {0};
-	if (!journal_entry_is_set(entry) || revision_is_placeholder(entry->revision))
+	if (!journal_entry_is_set(entry) || revision_is_placeholder(entry->revision) ||
+		!set_may_have_second(k->install.archive, entry->revision))
 		return;
 	if (read_whole(k, entry, &s, &ignored) == 0 && s.pair_count > 1)
 		chain_fingerprint(s.pairs[1].leaf, ret);

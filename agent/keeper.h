@@ -28,6 +28,7 @@ struct keeper {
 	 * goes on. */
 	bool undoing;
 	int64_t paced_ms[KEEPER_HOOKS]; /* monotonic; up to when its runs are used up */
+	int64_t running_ms[REQUEST_SERVICES_MAX]; /* monotonic; when a service was last seen running; 0: not known */
 	struct error fault; /* why it is not ready */
 	bool drifted;       /* the archive's own set was changed beyond repair: said once */
 	int64_t held_until_ms; /* monotonic; until then nothing is put right: a person is at work; 0: not held */

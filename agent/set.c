@@ -30,13 +30,6 @@ static struct set_file *add_file(struct set *s, const char *name, bool private)
 	return f;
 }
 
-static int add_parts(
-	struct set *s, const char *name, const struct chain *pair, unsigned parts, struct error *err)
-{
-	struct set_file *f = add_file(s, name, parts & CHAIN_KEY);
-	return chain_write_pem(pair, parts, &f->pem, err);
-}
-
 static bool is_rsa(const struct chain *pair)
 {
 	return EVP_PKEY_get_base_id(pair->key) == EVP_PKEY_RSA;
@@ -47,34 +40,73 @@ static const char *haproxy_name(const struct chain *pair)
 	return is_rsa(pair) ? "haproxy.pem.rsa" : "haproxy.pem.ecdsa";
 }
 
-static int make_first(struct set *s, struct error *err)
+/* A pair as PEM, each part encoded once: OpenSSL takes its time for a key. */
+struct parts {
+	struct buf key, leaf, rest;
+};
+
+static int parts_make(const struct chain *pair, struct parts *ret, struct error *err)
 {
-	const struct chain *first = &s->pairs[0];
-	const unsigned whole = CHAIN_KEY | CHAIN_LEAF | CHAIN_REST;
-	if (add_parts(s, "privkey.pem", first, CHAIN_KEY, err) < 0 ||
-		add_parts(s, "cert.pem", first, CHAIN_LEAF, err) < 0 ||
-		add_parts(s, "chain.pem", first, CHAIN_REST, err) < 0 ||
-		add_parts(s, "fullchain.pem", first, CHAIN_LEAF | CHAIN_REST, err) < 0)
+	*ret = (struct parts){BUF_INIT(CHAIN_PEM_MAX), BUF_INIT(CHAIN_PEM_MAX), BUF_INIT(CHAIN_PEM_MAX)};
+	if (chain_write_pem(pair, CHAIN_KEY, &ret->key, err) < 0 || chain_write_pem(pair, CHAIN_LEAF, &ret->leaf, err) < 0)
 		return -1;
-	return add_parts(s, "combined.pem", first, whole, err);
+	return chain_write_pem(pair, CHAIN_REST, &ret->rest, err);
+}
+
+static void parts_release(struct parts *p)
+{
+	buf_release(&p->key);
+	buf_release(&p->leaf);
+	buf_release(&p->rest);
+}
+#define auto_parts __attribute__((cleanup(parts_release)))
+
+static void put_parts(struct set_file *f, const struct parts *p, unsigned parts)
+{
+	if (parts & CHAIN_KEY)
+		buf_add(&f->pem, p->key.data, p->key.len);
+	if (parts & CHAIN_LEAF)
+		buf_add(&f->pem, p->leaf.data, p->leaf.len);
+	if (parts & CHAIN_REST)
+		buf_add(&f->pem, p->rest.data, p->rest.len);
+}
+
+static void add_parts(struct set *s, const char *name, const struct parts *p, unsigned parts)
+{
+	put_parts(add_file(s, name, parts & CHAIN_KEY), p, parts);
+}
+
+enum { WHOLE = CHAIN_KEY | CHAIN_LEAF | CHAIN_REST };
+
+static int make_second(struct set *s, const struct parts *first, struct error *err)
+{
+	auto_parts struct parts second;
+	if (parts_make(&s->pairs[1], &second, err) < 0)
+		return -1;
+	add_parts(s, haproxy_name(&s->pairs[0]), first, WHOLE);
+	add_parts(s, haproxy_name(&s->pairs[1]), &second, WHOLE);
+	add_parts(s, "combined-all.pem", first, WHOLE);
+	put_parts(&s->files[s->file_count - 1], &second, WHOLE);
+	return 0;
 }
 
 static int make_files(struct set *s, struct error *err)
 {
-	const struct chain *first = &s->pairs[0], *second = &s->pairs[1];
-	const unsigned whole = CHAIN_KEY | CHAIN_LEAF | CHAIN_REST;
-	if (make_first(s, err) < 0)
+	auto_parts struct parts first;
+	if (parts_make(&s->pairs[0], &first, err) < 0)
 		return -1;
-	if (s->pair_count == 1)
-		return add_parts(s, "haproxy.pem", first, whole, err);
-	if (is_rsa(first) == is_rsa(second))
+	add_parts(s, "privkey.pem", &first, CHAIN_KEY);
+	add_parts(s, "cert.pem", &first, CHAIN_LEAF);
+	add_parts(s, "chain.pem", &first, CHAIN_REST);
+	add_parts(s, "fullchain.pem", &first, CHAIN_LEAF | CHAIN_REST);
+	add_parts(s, "combined.pem", &first, WHOLE);
+	if (s->pair_count > 1 && is_rsa(&s->pairs[0]) == is_rsa(&s->pairs[1]))
 		return error_set(err, ERROR_UNTRUSTED,
 			"key-type: two pairs of one key type: one ECDSA and one RSA are served together");
-	if (add_parts(s, haproxy_name(first), first, whole, err) < 0 ||
-		add_parts(s, haproxy_name(second), second, whole, err) < 0 ||
-		add_parts(s, "combined-all.pem", first, whole, err) < 0)
-		return -1;
-	return chain_write_pem(second, whole, &s->files[s->file_count - 1].pem, err);
+	if (s->pair_count > 1)
+		return make_second(s, &first, err);
+	add_parts(s, "haproxy.pem", &first, WHOLE);
+	return 0;
 }
 
 static int describe(struct set *s, struct revision revision, struct error *err)
@@ -168,16 +200,15 @@ static int make_directory(int directory, const char *name, struct error *err)
 
 static int write_files(int directory, const struct set *s, struct error *err)
 {
+	struct fs_new files[COUNT(s->files)];
 	auto_close int fd = make_directory(directory, set_temporary, err);
 	if (fd < 0)
 		return -1;
 	for (size_t i = 0; i < s->file_count; i++) {
 		const struct set_file *f = &s->files[i];
-		struct fs_owner owner = f->private ? FS_PRIVATE : FS_PUBLIC;
-		if (fs_write(fd, f->name, f->pem.data, f->pem.len, owner, err) < 0)
-			return -1;
+		files[i] = (struct fs_new){f->name, f->pem.data, f->pem.len, f->private ? FS_PRIVATE : FS_PUBLIC};
 	}
-	return fs_sync_directory(fd, err);
+	return fs_fill_directory(fd, files, s->file_count, err);
 }
 
 /* A directory that is there already is exchanged, so that no reader finds none. */
@@ -226,6 +257,13 @@ static int read_pairs(int fd, struct chain pairs[BUNDLE_PAIRS_MAX], size_t *ret_
 	if (!pairs[0].key)
 		return error_set(err, ERROR_PERMANENT, "combined.pem holds no key");
 	return read_pair(fd, is_rsa(&pairs[0]) ? "haproxy.pem.ecdsa" : "haproxy.pem.rsa", &pairs[1], err);
+}
+
+bool set_may_have_second(int directory, struct revision revision)
+{
+	char name[REVISION_TEXT_MAX];
+	auto_free char *path = mem_printf("%s/combined-all.pem", revision_text(revision, name));
+	return faccessat(directory, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static int compare_files(int fd, const struct set *s, struct error *err)

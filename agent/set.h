@@ -43,6 +43,9 @@ int set_placeholder(const char *certificate, int64_t now, struct set *ret, struc
 int set_write(int directory, const struct set *s, struct error *err);
 int set_read(int directory, struct revision revision, struct set *ret, struct error *err);
 
+/* False: it holds one pair, or is damaged. */
+bool set_may_have_second(int directory, struct revision revision);
+
 /* A set that set_read refuses, because somebody has changed a file of it, from the files that are left:
  * set_recover when it is known what was in it, set_agreed when nobody knows, from two files that say the
  * same. Nothing is written: set_write makes it whole. */

@@ -185,6 +185,13 @@ static bool is_stopped(const struct service_call *call, struct reply *reply)
 	return running == 0;
 }
 
+/* What RUNNING has told a moment ago. A stopped one is asked again: it may have been started since, with the old files. */
+static bool was_running(const struct keeper *k, size_t service)
+{
+	int64_t seen = service < REQUEST_SERVICES_MAX ? k->running_ms[service] : 0;
+	return seen && clock_monotonic_ms() - seen < STEP_RUNNING_MS;
+}
+
 /* Each running service's `reload`. `all`: go on after a failure (an undo). 0, -1 with the first failure, and
  * *ret_interrupted when the program is to end. */
 static int reload_services(struct keeper *k, const struct journal_entry *entry, bool all, struct reply *reply,
@@ -197,13 +204,16 @@ static int reload_services(struct keeper *k, const struct journal_entry *entry, 
 	*ret_interrupted = false;
 	for (size_t i = 0; i < k->certificate->service_count && !*ret_interrupted && (all || !failed); i++) {
 		const struct service_call call = call_for(k, i, entry, directory);
-		if (is_stopped(&call, reply))
+		bool seen = was_running(k, i);
+		if (!seen && is_stopped(&call, reply))
 			continue;
 		if (service_check(&call, "reload", result, failed ? &later : err) == 0) {
 			if (!failed)
 				add_output(reply, call.service->name, result);
 			continue;
 		}
+		if (seen && !result->interrupted && is_stopped(&call, reply))
+			continue;
 		*ret_interrupted = result->interrupted;
 		if (!failed)
 			keep_output(reply, result);
@@ -263,7 +273,9 @@ static void step_running(struct keeper *k, struct reply *reply)
 	auto_free char *directory = live_directory(k);
 	for (size_t i = 0; i < k->certificate->service_count; i++) {
 		const struct service_call call = call_for(k, i, keeper_wanted(k), directory);
-		is_stopped(&call, reply);
+		bool stopped = is_stopped(&call, reply);
+		if (i < REQUEST_SERVICES_MAX)
+			k->running_ms[i] = stopped ? 0 : clock_monotonic_ms();
 	}
 	reply->repaired = k->repaired;
 	reply->ok = true;

@@ -5,7 +5,8 @@
  *   stage     verified, durable in the archive, journalled as staged and high_water
  *   test      each service's `test` hook, with the staged set; stopped services are tested too
  *   activate  journalled as pending with its deadline and what an undo puts back; own files; the symlink
- *   reload    each running service's `reload` hook; stopped ones are listed
+ *   reload    each running service's `reload` hook; stopped ones are listed. One that RUNNING has seen running a moment
+ *             ago is asked again only when its reload fails
  *   commit    pending becomes served
  *   hold      keeper_repair does nothing for a while; kept in memory alone
  *   undo      previous files, `reload` hooks, journal. What is absent, expired or the placeholder is never
@@ -18,7 +19,7 @@
 #include "lib/bundle.h"
 #include "lib/verify.h"
 
-enum { STEP_TIMEOUT_MAX = 3600, STEP_RETRY_MS = 30000 };
+enum { STEP_TIMEOUT_MAX = 3600, STEP_RETRY_MS = 30000, STEP_RUNNING_MS = 10000 };
 
 /* `b` has been opened (the signature is a pinned hub's) and names this certificate; its pairs are taken. */
 void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchors, struct reply *reply);

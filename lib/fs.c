@@ -77,14 +77,17 @@ static int write_all(int fd, const uint8_t *data, size_t len)
 	return 0;
 }
 
-static int fill(int fd, const void *data, size_t len, struct fs_owner owner)
+static int own(int fd, struct fs_owner owner)
 {
-	if (write_all(fd, data, len) < 0)
-		return -1;
 	bool given = owner.uid != (uid_t)-1 || owner.gid != (gid_t)-1;
 	if (given && fchown(fd, owner.uid, owner.gid) < 0)
 		return -1;
-	if (fchmod(fd, owner.mode) < 0)
+	return fchmod(fd, owner.mode);
+}
+
+static int fill(int fd, const void *data, size_t len, struct fs_owner owner)
+{
+	if (write_all(fd, data, len) < 0 || own(fd, owner) < 0)
 		return -1;
 	return fsync(fd);
 }
@@ -110,6 +113,38 @@ int fs_write(int dirfd, const char *path, const void *data, size_t len, struct f
 	if (fs_sync_directory(parent, err) < 0)
 		return error_wrap(err, "cannot write %s", path);
 	return 0;
+}
+
+/* Born 0600, its content on the way to the disk. A descriptor or -1. */
+static int create(int dirfd, const struct fs_new *file, struct error *err)
+{
+	auto_close int fd = openat(dirfd, file->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || write_all(fd, file->data, file->len) < 0 || own(fd, file->owner) < 0)
+		return error_errno(err, "cannot write %s", file->name);
+	/* A beginning; whether it came to its end is what fsync says. */
+	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	return steal_fd(&fd);
+}
+
+int fs_fill_directory(int dirfd, const struct fs_new *files, size_t count, struct error *err)
+{
+	int fds[FS_NEW_MAX], result = 0;
+	size_t made = 0;
+	if (count > FS_NEW_MAX)
+		abort();
+	while (result == 0 && made < count) {
+		fds[made] = create(dirfd, &files[made], err);
+		if (fds[made] < 0)
+			result = -1;
+		else
+			made++;
+	}
+	for (size_t i = 0; i < made; i++) {
+		if (result == 0 && fsync(fds[i]) < 0)
+			result = error_errno(err, "cannot write %s", files[i].name);
+		close(fds[i]);
+	}
+	return result < 0 ? -1 : fs_sync_directory(dirfd, err);
 }
 
 int fs_link(int dirfd, const char *path, const char *target, struct error *err)

@@ -32,6 +32,18 @@ struct fs_owner {
 int fs_write(int dirfd, const char *path, const void *data, size_t len, struct fs_owner owner,
 	struct error *err);
 
+/* Makes these files in a new directory that nobody looks into yet; when it returns, they and the directory are on the disk. Only
+ * then may the caller rename the directory to where it is looked for. All are on their way before the first is waited
+ * for, so that the disk is asked once and not once a file. On failure some of them may be there. */
+struct fs_new {
+	const char *name;
+	const void *data;
+	size_t len;
+	struct fs_owner owner;
+};
+enum { FS_NEW_MAX = 16 };
+int fs_fill_directory(int dirfd, const struct fs_new *files, size_t count, struct error *err);
+
 #define FS_TEMPORARY ".certsync-"
 
 /* Makes `path` a symbolic link to `target` by one rename, and syncs the directory. */
