@@ -148,7 +148,7 @@ sub terminal {
 
 my %shell = (
 	bash => ['bash --norc --noprofile -i', "bind 'set bell-style none'; source $completions/certsync.bash"],
-	zsh => ['zsh -f -i', "fpath=($completions \$fpath); autoload -U compinit; compinit -u -D"],
+	zsh => ['zsh -f -i', "fpath=($completions \$fpath); autoload -U compinit; compinit -u -d $top/zcompdump"],
 );
 $ENV{HOME} = $top;
 for my $shell (sort keys %shell) {
@@ -180,8 +180,8 @@ is_deeply([candidates('certsync', 'push', @conf, '')], [], 'a hub that does not 
 cmp_ok(time - $began, '<', 5, 'and is not waited for');
 like(terminal("$bin/certsync status @conf", 'waiting for the hub, 2 s'), qr/waiting for the hub, 1 s.*waiting for the hub, 2 s/s,
 	'a command that waits longer than a second says so on a terminal');
-is(output_of('sh', '-c', "timeout 2 $bin/certsync status @conf 2>&1"), '', 'and nowhere else');
-unlike(terminal("TERM=dumb timeout 2 $bin/certsync status @conf; echo en''ded", 'ended'), qr/waiting/, 'nor on a terminal that cannot be drawn on');
+is(output_of('sh', '-c', "timeout 1.5 $bin/certsync status @conf 2>&1"), '', 'and nowhere else');
+unlike(terminal("TERM=dumb timeout 1.5 $bin/certsync status @conf; echo en''ded", 'ended'), qr/waiting/, 'nor on a terminal that cannot be drawn on');
 kill 'CONT', $daemon;
 $story->ends_clean;
 
