@@ -119,8 +119,9 @@ $s->hub_again;
 
 # ---- joining ----
 
-# What can be seen of all processes while the hub thinks about it.
+# What can be seen of all processes while the hub thinks about it, and what comes of it when it then gets this signal.
 sub look_at_processes {
+	my ($signal) = @_;
 	my ($daemon) = grep { Story::read_file("/proc/$_/cmdline") =~ /certsync\0hub\0/ } map { s{.*/}{}r } glob '/proc/[0-9]*';
 	kill 'STOP', $daemon;
 	my $pid = fork // die $!;
@@ -134,17 +135,23 @@ sub look_at_processes {
 	my $seen = join "\0", map { Story::read_file($_) } glob '/proc/[0-9]*/cmdline /proc/[0-9]*/environ';
 	my ($linked) = $link->();
 	my ($uid) = Story::read_file($linked =~ s/cmdline/status/r) =~ /^Uid:\s+(\d+)/m;
-	kill 'CONT', $daemon;
+	kill $signal, $daemon;
 	waitpid $pid, 0;
 	return ($seen, $uid, split /\n/, Story::read_file("$top/joined"), 2);
 }
 
-my ($seen, $uid, $code, $said) = look_at_processes();
+my (undef, undef, $killed, $why) = look_at_processes('KILL');
+isnt($killed, 0, 'a hub that is killed in the middle lets nobody join');
+like($why, qr/its log says why|ended with exit status|connection/, '  with what the node can know of it');
+is_deeply([left_behind()], [], '  and nothing is left behind');
+$s->until('hub', sub { ($s->certsync('status'))[0] != 4 });
+
+my ($seen, $uid, $code, $said) = look_at_processes('CONT');
 ($secret) = $line =~ /secret=(\S+)/;
 like($seen, qr/certsync-agent\0join/, 'while it joins it can be looked at');
 is(index($seen, $secret), -1, 'and no argument and no environment holds the secret');
 is($uid, scalar getpwnam('certsync-agent'), "the link is the agent's user");
-is($code, 0, 'the node joins with a line') or diag($said, $s->log('hub'), $s->log('sshd'));
+is($code, 0, 'the node joins with the same line, which was not spent') or diag($said, $s->log('hub'), $s->log('sshd'));
 like($said, qr/joined as agent mail.*next: systemctl enable --now certsync-agent/s, 'and is told so, and what is next');
 like(Story::read_file($conf), qr{hub = \{"ssh://certsync-gate\@127\.0\.0\.1:$port"\}.*certificate "mail\.domain\.pl"}s, 'it has a first agent.conf');
 is((stat $conf)[2] & 07777, 0640, 'which others may not read');
