@@ -148,7 +148,6 @@ static void on_answer(const cJSON *answer, void *context)
 static void look_at_daemon(struct doctor_findings *f, const void *config)
 {
 	const struct agent_config *c = config;
-	static const char *const start[] = {"systemctl", "start", "certsync-agent", NULL};
 	struct error err;
 	struct heard heard = {.findings = f};
 	auto_free char *path = mem_printf("%s/control.sock", c->run);
@@ -156,15 +155,7 @@ static void look_at_daemon(struct doctor_findings *f, const void *config)
 	cJSON_AddStringToObject(request, "command", "status");
 	if (ask(path, request, NULL, on_answer, &heard, &err) >= 0 || heard.hub)
 		return;
-	bool hidden = access(path, F_OK) == 0 && access(path, W_OK) < 0;
-	struct doctor_finding *finding =
-		doctor_add(f, hidden ? DOCTOR_UNKNOWN : DOCTOR_WRONG, "the agent does not answer: %s", err.message);
-	if (hidden)
-		doctor_remedy(finding, "usermod -aG %s YOU, and log in again", c->admin_group);
-	else if (access("/run/systemd/system", F_OK) == 0)
-		doctor_command(finding, start);
-	else
-		doctor_remedy(finding, "systemctl start certsync-agent; journalctl -u certsync-agent says why it ended");
+	doctor_silent(f, path, "certsync-agent", c->admin_group, &err);
 }
 
 /* Only Debian's packages say which holes are closed. */

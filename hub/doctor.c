@@ -129,7 +129,6 @@ static void tell_agents(struct doctor_findings *f, const struct seen *s)
 static void look_at_daemon(struct doctor_findings *f, const void *site)
 {
 	const struct hub_config *c = site;
-	static const char *const start[] = {"systemctl", "start", "certsync-hub", NULL};
 	struct error err;
 	struct seen seen = {0};
 	auto_free char *path = mem_printf("%s/control.sock", c->run);
@@ -141,15 +140,7 @@ static void look_at_daemon(struct doctor_findings *f, const void *site)
 		tell_agents(f, &seen);
 		return;
 	}
-	bool hidden = access(path, F_OK) == 0 && access(path, W_OK) < 0;
-	struct doctor_finding *finding =
-		doctor_add(f, hidden ? DOCTOR_UNKNOWN : DOCTOR_WRONG, "the hub does not answer: %s", err.message);
-	if (hidden)
-		doctor_remedy(finding, "usermod -aG %s YOU, and log in again", c->admin_group);
-	else if (access("/run/systemd/system", F_OK) == 0)
-		doctor_command(finding, start);
-	else
-		doctor_remedy(finding, "systemctl start certsync-hub; journalctl -u certsync-hub says why it ended");
+	doctor_silent(f, path, "certsync-hub", c->admin_group, &err);
 }
 
 /* ---- the node ---- */

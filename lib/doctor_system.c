@@ -227,6 +227,22 @@ bool doctor_runs(const char *program)
 
 /* ---- units ---- */
 
+void doctor_silent(struct doctor_findings *f, const char *socket, const char *service, const char *group,
+	const struct error *err)
+{
+	const char *const start[] = {"systemctl", "start", service, NULL};
+	if (access(socket, F_OK) == 0 && access(socket, W_OK) < 0) {
+		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "%s: not to be asked by this user", service),
+			"usermod -aG %s YOU, and log in again", group);
+		return;
+	}
+	struct doctor_finding *finding = doctor_add(f, DOCTOR_WRONG, "%s does not answer: %s", service, err->message);
+	if (access("/run/systemd/system", F_OK) == 0)
+		doctor_command(finding, start);
+	else
+		doctor_remedy(finding, "systemctl start %s; journalctl -u %s says why it ended", service, service);
+}
+
 static bool is_enabled(const char *unit)
 {
 	const char *const argv[] = {"systemctl", "is-enabled", "--quiet", unit, NULL};

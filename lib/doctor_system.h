@@ -34,6 +34,10 @@ void doctor_selinux(struct doctor_findings *f, const struct doctor_label *labels
 /* Whether a profile whose name ends with this program's is enforced. -1: cannot be told, 0 also where there is no AppArmor. */
 int doctor_apparmor(const char *program);
 
+/* Nobody answered at `socket`, a daemon's control socket: why, by `err`, and what to do with its service. */
+void doctor_silent(struct doctor_findings *f, const char *socket, const char *service, const char *group,
+	const struct error *err);
+
 /* Where systemd runs: the unit is to be enabled, and started before each of these units that is enabled (NULL at the
  * end). */
 void doctor_unit(struct doctor_findings *f, const char *unit, const char *const *before);
