@@ -255,6 +255,26 @@ static void tell_faults(struct doctor_findings *f, const struct hub_config *c, c
 		doctor_add(f, DOCTOR_OK, "%s may come in by its key, and its command is run", c->gate_user);
 }
 
+/* Agents pin what hub.conf names; `hostkey` lines of the dump are the private halves. */
+static bool is_host_key(const char *dump, const char *public)
+{
+	size_t len = strlen(public);
+	auto_free char *line = mem_printf("hostkey %.*s\n", (int)(len > 4 ? len - 4 : len), public);
+	const char *at = strstr(dump, line);
+	return at && (at == dump || at[-1] == '\n');
+}
+
+static void look_at_host_keys(struct doctor_findings *f, const struct hub_config *c, const char *dump)
+{
+	bool good = false;
+	for (size_t i = 0; c->host_keys[i]; i++)
+		good = good || is_host_key(dump, c->host_keys[i]);
+	if (!good && strstr(dump, "hostkey "))
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "agents pin the host key %s, and sshd has others",
+				c->host_keys[0] ? c->host_keys[0] : "(none)"),
+			"in %s: host_keys = {the .pub of what `sshd -T | grep ^hostkey` shows}", c->path);
+}
+
 void doctor_gate_sshd(struct doctor_findings *f, const void *site)
 {
 	const struct hub_config *c = site;
@@ -279,5 +299,6 @@ void doctor_gate_sshd(struct doctor_findings *f, const void *site)
 	wish_for(c, &wish);
 	sshd_judge(buf_text(&dump), &wish.sshd, &verdict);
 	tell_faults(f, c, &verdict, &wish);
+	look_at_host_keys(f, c, buf_text(&dump));
 	wish_release(&wish);
 }
