@@ -177,10 +177,10 @@ static void offer_rest(struct typed *t)
 		offer_argument(t);
 }
 
-int complete(const struct cli_line *line, const struct cli_command *commands, complete_ask *ask)
+int complete(const struct cli_line *line, const struct cli_command *commands, complete_ask *daemon)
 {
 	struct typed t = {.commands = commands, .words = line->plain, .count = line->plain_count - 1, .last = "", .config = line->config,
-		.ask = ask};
+		.ask = daemon};
 	int words;
 	if (t.count >= 0)
 		t.last = line->plain[t.count];

@@ -7,17 +7,15 @@
 #ifndef CERTSYNC_COMPLETE_H
 #define CERTSYNC_COMPLETE_H
 
+#include "lib/ask.h"
 #include "lib/cli.h"
-#include "lib/json.h"
-
-#include <stdbool.h>
 
 /* Asks the daemon of the configuration in `line` for its status; each answer that names a certificate or an agent counts. */
-typedef int complete_ask(const struct cli_line *line, cJSON *request, void (*answer)(const cJSON *answer, void *context), void *context);
+typedef int complete_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);
 
 /* The command itself. A daemon that has not answered after COMPLETE_WAIT_MS is not waited for: the process ends, with what it has
  * printed so far. */
 enum { COMPLETE_WAIT_MS = 400 };
-int complete(const struct cli_line *line, const struct cli_command *commands, complete_ask *ask);
+int complete(const struct cli_line *line, const struct cli_command *commands, complete_ask *daemon);
 
 #endif

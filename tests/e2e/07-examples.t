@@ -38,14 +38,17 @@ placeholders() {
 	local deadline=$((SECONDS + 20)) name pid
 	"$bin/certsync-agent-root" >/run/agent.log 2>&1 &
 	pid=$!
-	for name in $(sed -n 's/^certificate "\(.*\)" {/\1/p' /etc/certsync/agent.conf); do
+	while read -r name; do
 		until [ -e "/etc/certsync/live/$name/haproxy.pem" ]; do
-			[ $SECONDS -lt $deadline ] && kill -0 $pid 2>/dev/null || { cat /run/agent.log; return 1; }
+			if [ $SECONDS -ge $deadline ] || ! kill -0 $pid 2>/dev/null; then
+				cat /run/agent.log
+				return 1
+			fi
 			sleep 0.05
 		done
-	done
+	done < <(sed -n 's/^certificate "\(.*\)" {/\1/p' /etc/certsync/agent.conf)
 	kill $pid && wait $pid
-	[ -e "/etc/certsync/live/$name/combined.pem" ]
+	[ -e /etc/certsync/live/mail.domain.pl/combined.pem ]
 }
 
 set_up() {
@@ -61,10 +64,11 @@ set_up() {
 
 # What holds for the account through which agents come in.
 gate_is_bound() {
-	local said
+	local said wanted
 	said=$(/usr/sbin/sshd -T -C user=certsync-gate,host=mail.domain.pl,addr=10.77.0.30) || return
-	grep -qx 'authenticationmethods publickey' <<<"$said" && grep -qx 'disableforwarding yes' <<<"$said" &&
-		grep -qx 'permittty no' <<<"$said" || { echo "$said"; return 1; }
+	for wanted in 'authenticationmethods publickey' 'disableforwarding yes' 'permittty no'; do
+		grep -qx "$wanted" <<<"$said" || { echo "$said"; return 1; }
+	done
 }
 
 # doveconf does not look into the files; Dovecot's own hook does both.
@@ -73,8 +77,9 @@ dovecot_reads() {
 }
 
 postfix_has_no_complaint() {
-	local said=
-	postmap -F /etc/postfix/sni && said=$(postfix check 2>&1) && [ -z "$said" ] || { echo "$said"; return 1; }
+	local said
+	postmap -F /etc/postfix/sni && said=$(postfix check 2>&1) || return
+	[ -z "$said" ] || { echo "$said"; return 1; }
 }
 
 agents_are_ignored() {
