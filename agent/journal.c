@@ -120,8 +120,10 @@ int journal_read(int directory, const char *certificate, struct journal *ret, st
 	struct stat st;
 	if (fstatat(directory, path, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
 		return 0;
-	if (fs_read(directory, path, false, &in, err) < 0 || check(&in, err) < 0 ||
-		decode(&in, certificate, ret, err) < 0)
+	bool read = fs_read(directory, path, false, &in, err) == 0;
+	if (!read && err->kind == ERROR_RETRY)
+		return error_wrap(err, "journal of %s", certificate);
+	if (!read || check(&in, err) < 0 || decode(&in, certificate, ret, err) < 0)
 		return error_wrap(err, "journal of %s is damaged", certificate);
 	return 1;
 }

@@ -50,7 +50,7 @@ bool journal_entry_is_set(const struct journal_entry *e);
 bool journal_entry_same(const struct journal_entry *a, const struct journal_entry *b);
 
 /* 1 read, 0 there is none, -1 it is there but cut short, changed, or another certificate's: *err says which
- * and *ret is untouched. `directory` is ROOT_STATE. */
+ * and *ret is untouched; of kind ERROR_RETRY: it could not be read now, and nothing is known of it. `directory` is ROOT_STATE. */
 int journal_read(int directory, const char *certificate, struct journal *ret, struct error *err);
 /* Durable when it returns 0. */
 int journal_write(int directory, const struct journal *j, struct error *err);

@@ -127,27 +127,34 @@ void keeper_prune(struct keeper *k)
 			err.message);
 }
 
-/* What live/ points at, also when one of its files was changed and nothing is known of what was in it. */
-static bool read_live(struct keeper *k, struct set *ret)
+/* What live/ points at, also when one of its files was changed and nothing is known of what was in it. 1, 0 there is none, -1 it
+ * is there and cannot be read now: nothing else is put in its place. */
+static int read_live(struct keeper *k, struct set *ret, struct error *err)
 {
 	struct revision live;
 	struct error why, ignored;
-	if (install_live(&k->install, &live, &ignored) != 1)
-		return false;
+	int found = install_live(&k->install, &live, err);
+	if (found != 1)
+		return found < 0 && err->kind == ERROR_RETRY ? -1 : 0;
 	if (set_read(k->install.archive, live, ret, &why) == 0)
-		return true;
+		return 1;
+	if (why.kind == ERROR_RETRY) {
+		*err = why;
+		return -1;
+	}
 	if (journal_entry_is_set(&k->journal.served) ||
 		set_agreed(k->install.archive, live, ret, &ignored) < 0)
-		return false;
+		return 0;
 	write_anew(k, ret, &why);
-	return true;
+	return 1;
 }
 
-/* The best there is to serve: what live/ points at, else the newest that is valid, else the newest. */
-static int choose_set(struct keeper *k, struct set *ret)
+/* The best there is to serve: what live/ points at, else the newest that is valid, else the newest. -1 as read_live. */
+static int choose_set(struct keeper *k, struct set *ret, struct error *err)
 {
-	if (read_live(k, ret))
-		return 1;
+	int found = read_live(k, ret, err);
+	if (found)
+		return found;
 	if (install_newest(&k->install, clock_wall(), ret))
 		return 1;
 	return install_newest(&k->install, 0, ret);
@@ -172,7 +179,8 @@ static int rebuild(struct keeper *k, struct error *err)
 	auto_set struct set s = {0};
 	auto_set struct set newest = {0};
 	struct journal *j = &k->journal;
-	if (!choose_set(k, &s) && make_placeholder(k, &s, err) < 0)
+	int found = choose_set(k, &s, err);
+	if (found < 0 || (found == 0 && make_placeholder(k, &s, err) < 0))
 		return -1;
 	struct journal_entry high_water = j->high_water;
 	if (!journal_entry_is_set(&high_water)) {
@@ -207,6 +215,11 @@ static int load(struct keeper *k, struct error *err)
 	int found = journal_read(k->root_state, k->certificate->name, &k->journal, &damage);
 	if (found == 0)
 		return rebuild(k, err);
+	/* What cannot be read now is not known to be damaged: what it says must not be forgotten. */
+	if (found < 0 && damage.kind == ERROR_RETRY) {
+		*err = damage;
+		return -1;
+	}
 	return found < 0 ? rebuild_for(k, &damage, err) : 0;
 }
 
@@ -235,6 +248,10 @@ static int start(struct keeper *k, struct error *err)
 	}
 	if (keeper_is_pending(k) || is_whole(k, &k->journal.served, &damage))
 		return 0;
+	if (damage.kind == ERROR_RETRY) {
+		*err = damage;
+		return -1;
+	}
 	return rebuild_for(k, &damage, err);
 }
 

@@ -372,6 +372,8 @@ static void put_back(struct keeper *k, bool reload, struct reply *reply)
 	k->undoing = true;
 	bool placed = keeper_place(k, &previous, KEEPER_ALL, &files) >= 0;
 	if (!is_live(k, previous.revision)) {
+		if (placed)
+			error_set(&files, ERROR_RETRY, "live/%s cannot be read: it is tried again", k->certificate->name);
 		undo_later(k, reply, &files, false);
 		return;
 	}
