@@ -5,7 +5,9 @@
 #   $scratch               a directory in memory; $packages, where `make deb` has put what it built
 #   machines_begin         builds the packages and, at the same time, $base: what debootstrap makes, with the machine's own apt sources
 #   machine_new NAME       a machine of its own over $base, at $scratch/NAME
-#   in_machine NAME COMMAND…  runs a command in it
+#   in_machine NAME COMMAND…  runs a command in it, with the network of this machine (for apt)
+#   machine_boot NAME ADDRESS  processes and a network of its own, on one cable with those booted before
+#   at NAME COMMAND…       runs a command there
 
 here=$(dirname "$(readlink -f "$0")")
 if [ "${PACKAGES_INSIDE-}" != yes ]; then
@@ -81,4 +83,31 @@ in_machine() {
 	local root=$scratch/$1
 	shift
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"
+}
+
+declare -A machine_pid=()
+
+# The first process reaps; a bridge is the cable.
+machine_boot() {
+	local name=$1 address=$2 outer
+	ip link show cable >/dev/null 2>&1 || ip link add cable up type bridge
+	unshare --net --mount --pid --fork --kill-child chroot "$scratch/$name" sh -c '
+		mount -t proc proc /proc && exec perl -e "\$SIG{CHLD} = q(IGNORE); sleep while 1"' &
+	outer=$!
+	wait_until 10 "the first process of $name" machine_first "$outer" "$name" || return
+	ip link add "$name" type veth peer name eth0 netns "${machine_pid[$name]}" && ip link set "$name" master cable up
+	nsenter --target "${machine_pid[$name]}" --net sh -c "
+		ip link set lo up && ip address add $address/24 dev eth0 && ip link set eth0 up"
+}
+
+machine_first() {
+	machine_pid[$2]=$(tr -d ' ' <"/proc/$1/task/$1/children")
+	[ "$(cat "/proc/${machine_pid[$2]:-none}/comm" 2>/dev/null)" = perl ]
+}
+
+at() {
+	local pid=${machine_pid[$1]}
+	shift
+	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+		nsenter --target "$pid" --net --mount --pid --root --wd "$@"
 }
