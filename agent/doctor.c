@@ -4,6 +4,7 @@
 #include "lib/ask.h"
 #include "lib/doctor.h"
 #include "lib/doctor_fail2ban.h"
+#include "lib/doctor_haproxy.h"
 #include "lib/doctor_net.h"
 #include "lib/doctor_place.h"
 #include "lib/doctor_system.h"
@@ -163,7 +164,6 @@ static void look_at_libssh(struct doctor_findings *f, const void *config)
 {
 	(void)config;
 	static const char *const query[] = {"dpkg-query", "-W", "-f", "${Version}", "libssh-4", NULL};
-	static const char *const upgrade[] = {"apt-get", "install", "--only-upgrade", "-y", "libssh-4", NULL};
 	struct error ignored;
 	auto_buf struct buf version = BUF_INIT(SAID_MAX), said = BUF_INIT(SAID_MAX);
 	int older = 0;
@@ -173,10 +173,26 @@ static void look_at_libssh(struct doctor_findings *f, const void *config)
 	if (tool_exit(compare, &said, &older, &ignored) < 0)
 		return;
 	if (older)
-		doctor_command(doctor_add(f, DOCTOR_WARNING, "libssh %s has holes that a client can meet, closed in " LIBSSH_GOOD,
-				       buf_text(&version)), upgrade);
+		/* Not by --apply: a package manager is not to be killed at a deadline. */
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "libssh %s has holes that a client can meet, closed in " LIBSSH_GOOD,
+				      buf_text(&version)), "apt-get install --only-upgrade libssh-4");
 	else
 		doctor_add(f, DOCTOR_OK, "libssh %s", buf_text(&version));
+}
+
+static bool serves(const struct agent_config *c, const char *service)
+{
+	for (size_t i = 0; i < c->certificate_count; i++)
+		for (size_t k = 0; k < c->certificates[i].service_count; k++)
+			if (strcmp(c->certificates[i].services[k].name, service) == 0)
+				return true;
+	return false;
+}
+
+static void look_at_haproxy(struct doctor_findings *f, const void *config)
+{
+	if (serves(config, "haproxy"))
+		doctor_haproxy_socket(f, config);
 }
 
 /* ---- the node ---- */
@@ -235,14 +251,9 @@ static void look_at_unit(struct doctor_findings *f, const void *config)
 	const struct agent_config *c = config;
 	const char *before[COUNT(units) + 1] = {NULL};
 	size_t count = 0;
-	for (size_t u = 0; u < COUNT(units); u++) {
-		bool used = false;
-		for (size_t i = 0; i < c->certificate_count; i++)
-			for (size_t k = 0; k < c->certificates[i].service_count; k++)
-				used = used || strcmp(c->certificates[i].services[k].name, units[u].service) == 0;
-		if (used)
-			before[count++] = units[u].unit;
-	}
+	for (size_t i = 0; i < COUNT(units); i++)
+		if (serves(c, units[i].service))
+			before[count++] = units[i].unit;
 	doctor_unit(f, "certsync-agent.service", before);
 }
 
@@ -256,6 +267,7 @@ static const struct doctor_check checks[] = {
 	{"hooks", doctor_service_hooks, NULL},
 	{"services", doctor_service_files, NULL},
 	{"ports", doctor_service_ports, NULL},
+	{"HAProxy socket", look_at_haproxy, NULL},
 	{"libssh", look_at_libssh, NULL},
 	{"clock", look_at_clock, NULL},
 	{"disk", look_at_disk, NULL},

@@ -5,6 +5,7 @@
 #include "lib/ask.h"
 #include "lib/doctor.h"
 #include "lib/doctor_fail2ban.h"
+#include "lib/doctor_haproxy.h"
 #include "lib/doctor_place.h"
 #include "lib/doctor_system.h"
 #include "lib/fs.h"
@@ -193,7 +194,7 @@ static const struct doctor_check checks[] = {
 	{"hub", look_at_daemon, NULL},
 	{"http-01", doctor_web_responder, NULL},
 	{"HAProxy", doctor_web_haproxy, NULL},
-	{"HAProxy socket", doctor_web_stats, NULL},
+	{"HAProxy socket", doctor_haproxy_socket, NULL},
 	{"DNS", doctor_web_dns, NULL},
 	{"clock", look_at_clock, NULL},
 	{"disk", look_at_disk, NULL},

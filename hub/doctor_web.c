@@ -1,23 +1,21 @@
 #include "hub/doctor_web.h"
 #include "hub/config.h"
 #include "lib/clock.h"
+#include "lib/doctor_haproxy.h"
 #include "lib/doctor_net.h"
 #include "lib/endpoint.h"
-#include "lib/fs.h"
 #include "lib/mem.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define HAPROXY_CONF "/etc/haproxy/haproxy.cfg"
 #define HTTP_PORT_80 "127.0.0.1:80"
 
-enum { HTTP_MS = 3000, DNS_MS = 10000, CONF_MAX = 4 * 1024 * 1024, ANSWER_MAX = 64 * 1024 };
+enum { HTTP_MS = 3000, DNS_MS = 10000 };
 
 static bool by_http(const struct hub_certificate *c)
 {
@@ -105,32 +103,6 @@ void doctor_web_responder(struct doctor_findings *f, const void *site)
 
 /* ---- HAProxy ---- */
 
-/* 0, or -1: it is not installed here, or its file cannot be read (*ret_hidden). */
-static int read_haproxy(struct buf *out, bool *ret_hidden)
-{
-	struct error err;
-	*ret_hidden = false;
-	if (access(HAPROXY_CONF, F_OK) < 0)
-		return -1;
-	if (fs_read(AT_FDCWD, HAPROXY_CONF, true, out, &err) == 0)
-		return 0;
-	*ret_hidden = true;
-	return -1;
-}
-
-/* Calls `is` for each line that is no comment, without its blanks at the front, until it says true. */
-static bool any_line(struct buf *conf, bool (*is)(const char *line, const void *context), const void *context)
-{
-	auto_free char *copy = mem_strdup(buf_text(conf));
-	char *save = NULL;
-	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		line += strspn(line, " \t");
-		if (*line != '#' && is(line, context))
-			return true;
-	}
-	return false;
-}
-
 static bool is_responder(const char *line, const void *context)
 {
 	return strncmp(line, "server", 6) == 0 && strstr(line, context);
@@ -161,14 +133,14 @@ static void look_at_port_80(struct doctor_findings *f, const struct hub_config *
 void doctor_web_haproxy(struct doctor_findings *f, const void *site)
 {
 	const struct hub_config *c = site;
-	auto_buf struct buf conf = BUF_INIT(CONF_MAX);
+	auto_buf struct buf conf = BUF_INIT(HAPROXY_CONF_MAX);
 	bool hidden;
 	if (!first_http_name(c))
 		return;
-	if (read_haproxy(&conf, &hidden) < 0) {
+	if (haproxy_read(&conf, &hidden) < 0) {
 		if (hidden)
 			doctor_add(f, DOCTOR_UNKNOWN, HAPROXY_CONF " cannot be read by this user: run doctor as root");
-	} else if (!any_line(&conf, is_responder, c->http) && !any_line(&conf, is_stateless, NULL)) {
+	} else if (!haproxy_any_line(&conf, is_responder, c->http) && !haproxy_any_line(&conf, is_stateless, NULL)) {
 		doctor_remedy(doctor_add(f, DOCTOR_WRONG, HAPROXY_CONF " does not pass challenges to the hub at %s", c->http),
 			"certsync config haproxy >>" HAPROXY_CONF " (or its lines into your frontend for port 80); then "
 			"haproxy -c -f " HAPROXY_CONF " && systemctl reload haproxy");
@@ -176,32 +148,6 @@ void doctor_web_haproxy(struct doctor_findings *f, const void *site)
 		doctor_add(f, DOCTOR_OK, HAPROXY_CONF " passes challenges to the hub");
 	}
 	look_at_port_80(f, c);
-}
-
-static bool is_stats(const char *line, const void *context)
-{
-	(void)context;
-	return strncmp(line, "stats socket", 12) == 0;
-}
-
-static bool is_admin(const char *line, const void *context)
-{
-	return is_stats(line, context) && strstr(line, "level admin");
-}
-
-void doctor_web_stats(struct doctor_findings *f, const void *site)
-{
-	(void)site;
-	auto_buf struct buf conf = BUF_INIT(CONF_MAX);
-	bool hidden;
-	if (read_haproxy(&conf, &hidden) < 0)
-		return;
-	if (any_line(&conf, is_admin, NULL))
-		doctor_add(f, DOCTOR_OK, "HAProxy takes certificates through its socket, without a reload");
-	else
-		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "HAProxy %s: each renewal is a reload",
-				any_line(&conf, is_stats, NULL) ? "gives its stats socket no level admin" : "has no stats socket"),
-			"in the section global of " HAPROXY_CONF ": stats socket /run/haproxy/admin.sock mode 660 level admin");
 }
 
 /* ---- DNS ---- */

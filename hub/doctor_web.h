@@ -7,7 +7,6 @@
 
 void doctor_web_responder(struct doctor_findings *f, const void *site);
 void doctor_web_haproxy(struct doctor_findings *f, const void *site);
-void doctor_web_stats(struct doctor_findings *f, const void *site);
 void doctor_web_dns(struct doctor_findings *f, const void *site);
 
 #endif
