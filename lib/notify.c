@@ -3,6 +3,7 @@
 #include "lib/clock.h"
 #include "lib/mem.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -58,10 +59,10 @@ void notify_busy(int64_t seconds)
 	char state[128];
 	int len = 0;
 	if (seconds)
-		len = snprintf(state, sizeof(state), "EXTEND_TIMEOUT_USEC=%lld\n", (long long)(more + 10 * 1000000));
+		len = snprintf(state, sizeof(state), "EXTEND_TIMEOUT_USEC=%" PRId64 "\n", more + 10 * 1000000);
 	if (usual)
-		len += snprintf(state + len, sizeof(state) - (size_t)len, "WATCHDOG=1\nWATCHDOG_USEC=%lld\n",
-			(long long)(usual + more));
+		len += snprintf(state + len, sizeof(state) - (size_t)len, "WATCHDOG=1\nWATCHDOG_USEC=%" PRId64 "\n",
+			usual + more);
 	if (len)
 		notify_manager(state);
 }
