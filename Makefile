@@ -127,10 +127,15 @@ $(CRASH):
 	echo "  LINK  crash/$(@F)"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
 
-# Each measures beside the alternatives; alone: tests/bench/NAME.
+# Each measures beside the alternatives, prints a table and leaves the same in $(B)/bench.json. Some minutes; make bench PART="fleet idle"
+# or tests/bench/NAME, each with numbers of its own behind it, for less. fleet, idle and storm need root.
+PART ?= issue check fleet idle store reload storm
 bench: deps
 	$(MAKE) --no-print-directory all $(TOOLS)
-	for b in $(wildcard tests/bench/*); do echo "$$b"; CERTSYNC_BIN='$(abspath $(B))/bin' $$b || exit 1; done
+	rm -rf $(B)/bench && mkdir -p $(B)/bench
+	for b in $(PART); do \
+		CERTSYNC_BENCH='$(abspath $(B))/bench' CERTSYNC_BIN='$(abspath $(B))/bin' tests/bench/$$b || exit 1; done
+	jq -s . $(B)/bench/*.json >$(B)/bench.json
 
 # Fuzz targets: with replay.c each runs the inputs of its corpus, as part of `unit`; with libFuzzer, `make fuzz`.
 FUZZ_NAMES := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
