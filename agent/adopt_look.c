@@ -120,8 +120,8 @@ static bool is_excused(const struct plan *p, const struct adopt_look *look, cons
 	return !look->served || (strcmp(old->fingerprint, look->fingerprint) == 0 && is_left(p, look));
 }
 
-static const struct adopt_look *first_wrong(const struct plan *p, const struct adopt_looks *now,
-	const struct adopt_looks *before, bool strict)
+static const struct adopt_look *first_wrong(
+	const struct plan *p, const struct adopt_looks *now, const struct adopt_looks *before, bool strict)
 {
 	for (size_t i = 0; i < now->count; i++)
 		if (!is_wanted(&now->list[i]) && (strict || !is_excused(p, &now->list[i], before)))
@@ -149,9 +149,11 @@ static int tell_wrong(const struct adopt_look *wrong, struct error *err)
 {
 	const char *name = wrong->target->certificate->certificate->name;
 	if (wrong->served)
-		return error_set(err, ERROR_UNTRUSTED, "%s does not serve %s: it serves the certificate with SHA-256 %s",
-			wrong->endpoint, name, wrong->fingerprint);
-	return error_set(err, ERROR_UNTRUSTED, "%s does not serve %s: %s", wrong->endpoint, name, wrong->text);
+		return error_set(err, ERROR_UNTRUSTED,
+			"%s does not serve %s: it serves the certificate with SHA-256 %s", wrong->endpoint,
+			name, wrong->fingerprint);
+	return error_set(
+		err, ERROR_UNTRUSTED, "%s does not serve %s: %s", wrong->endpoint, name, wrong->text);
 }
 
 int adopt_look_until(const struct agent_config *config, const struct plan *plan, const bool *running,
@@ -164,7 +166,8 @@ int adopt_look_until(const struct agent_config *config, const struct plan *plan,
 			return -1;
 		int64_t spent = clock_monotonic_ms() - began;
 		const struct adopt_look *wrong = first_wrong(plan, now, before, false);
-		/* What may stay as it is gets a little time, too: a worker on its way out may have answered. */
+		/* What may stay as it is gets a little time, too: a worker on its way out may have answered.
+		 */
 		if (!wrong && (spent >= SETTLE_MS || !first_wrong(plan, now, before, true))) {
 			print_all(now);
 			return 0;

@@ -47,19 +47,25 @@ static void look(const struct kind *k, const struct listening *listening, struct
 	s->running = listening_runs(listening, s->program);
 }
 
-static void look_at_all(const struct listening *listening, struct found *ret)
+/* `only`: of this name; NULL: all. */
+static void look_at_all(const struct listening *listening, const char *only, struct found *ret)
 {
 	*ret = (struct found){.services = mem_array(COUNT(kinds), sizeof(*ret->services))};
 	for (size_t i = 0; i < COUNT(kinds); i++)
-		if (is_installed(&kinds[i]))
+		if ((!only || strcmp(kinds[i].name, only) == 0) && is_installed(&kinds[i]))
 			look(&kinds[i], listening, &ret->services[ret->count++]);
+}
+
+void discover_service(const char *only, struct found *ret)
+{
+	auto_listening struct listening listening;
+	listening_read(&listening);
+	look_at_all(&listening, only, ret);
 }
 
 void discover_services(struct found *ret)
 {
-	auto_listening struct listening listening;
-	listening_read(&listening);
-	look_at_all(&listening, ret);
+	discover_service(NULL, ret);
 }
 
 /* ---- endpoints ---- */
@@ -254,7 +260,7 @@ int discover_config(const char *const *hubs, const char *const *certificates, co
 	if (check_names(hubs, certificates, err) < 0)
 		return -1;
 	listening_read(&listening);
-	look_at_all(&listening, &found);
+	look_at_all(&listening, NULL, &found);
 	buf_addf(&text, "# certsync-agent.conf(5), made from what was found on this node: look at it.\n"
 			"# certsync-agent adopt shows how each service would use the files below live/.\n");
 	config_put_list(&text, 0, "hub", (char *const *)(uintptr_t)hubs);

@@ -14,6 +14,8 @@
 
 /* Every service of the table in discover.c that is installed here. Never fails as a whole. */
 void discover_services(struct found *ret);
+/* The one of this name, if it is one of those; NULL: all. */
+void discover_service(const char *only, struct found *ret);
 
 /* Appends the text of a first agent.conf, which agent_config_load() takes: these hubs, and a section for each
  * certificate with what it may contain and the services that present it. Each list is ended by NULL. A

@@ -122,7 +122,8 @@ static bool is_last(const struct scan *s, size_t len, const struct parameter *p,
 {
 	while (line_next(s->text, len, LINE_BLANK, &line)) {
 		size_t name_len;
-		if (assignment(s->text, &line, &name_len) && parameter_of(s->text + line.start, name_len) == p)
+		if (assignment(s->text, &line, &name_len) &&
+			parameter_of(s->text + line.start, name_len) == p)
 			return false;
 	}
 	return true;

@@ -322,8 +322,10 @@ like($text, qr/was interrupted/, 'and says what to do');
 
 # ---- done ----
 
+Story::write_file('/etc/postfix/.certsync-main.cf.12345678', 'half of it');
 ($exit, $text) = adopt('--apply');
 is($exit, 0, 'adopt --apply') or diag($text);
+ok(!-e '/etc/postfix/.certsync-main.cf.12345678', 'what a killed write left is gone');
 like($text, qr/was interrupted.*put back.*\/etc\/postfix\/main.cf: put back/s, 'it puts back what the killed one had changed');
 like($text, qr/127.0.0.1:10025\/smtp\+proxy serves mail.domain.pl/, 'and looks at every port');
 serves('adopted', 'r0');

@@ -5,7 +5,8 @@
 #include "tests/unit/scratch.h"
 
 /* The file after each use got what stands there instead, '@' being LIVE. */
-static void expect_edit(const struct scratch *s, const struct found_service *found, const char *name, const char *expected)
+static void expect_edit(
+	const struct scratch *s, const struct found_service *found, const char *name, const char *expected)
 {
 	struct error err;
 	auto_edit struct edit e = {0};
@@ -123,13 +124,16 @@ static void dovecot(void **state)
 	struct found_service found = {0};
 	auto_free char *path = below(s, "dovecot.conf");
 	scratch_write(s, "dovecot.conf",
-		"ssl_cert = </old/before.crt\n!include 10-*.conf\n!include_try nothing\nssl_server_cert_file = \"/old/24.crt\" # 2.4\n"
+		"ssl_cert = </old/before.crt\n!include 10-*.conf\n!include_try nothing\nssl_server_cert_file "
+		"= \"/old/24.crt\" # 2.4\n"
 		"local_name imap.x {\n\tssl_cert=< /old/i.crt\n}\nssl_alt_cert = \"</not/a/file\"",
 		0644);
-	scratch_write(s, "10-ssl.conf", "# ssl_cert = </never\nssl_cert =  </old/a.crt  # mine\nssl_key = </old/a.key", 0644);
+	scratch_write(s, "10-ssl.conf",
+		"# ssl_cert = </never\nssl_cert =  </old/a.crt  # mine\nssl_key = </old/a.key", 0644);
 	expect_ok(dovecot_scan(&found, path, &err), &err);
 	expect_edit(s, &found, "dovecot.conf",
-		"ssl_cert = </old/before.crt\n!include 10-*.conf\n!include_try nothing\nssl_server_cert_file = \"/live/x.pem\" # 2.4\n"
+		"ssl_cert = </old/before.crt\n!include 10-*.conf\n!include_try nothing\nssl_server_cert_file "
+		"= \"/live/x.pem\" # 2.4\n"
 		"local_name imap.x {\n\tssl_cert=< /live/x.pem\n}\nssl_alt_cert = \"</not/a/file\"");
 	expect_edit(s, &found, "10-ssl.conf",
 		"# ssl_cert = </never\nssl_cert =  </live/x.pem  # mine\nssl_key = </live/x.pem");
@@ -144,9 +148,10 @@ static void dovecot(void **state)
 }
 
 #define LISTENERS(protocols) \
-	"# 2.3\n" protocols \
-	"service imap-login {\n  inet_listener imap {\n    address = \n    haproxy = no\n    port = 143\n    ssl = no\n  }\n" \
-	"  inet_listener imaps {\n    address = 10.0.0.1\n    haproxy = yes\n    port = 10993\n    ssl = yes\n  }\n}\n" \
+	"# 2.3\n" protocols "service imap-login {\n  inet_listener imap {\n    address = \n    haproxy = " \
+			    "no\n    port = 143\n    ssl = no\n  }\n" \
+	"  inet_listener imaps {\n    address = 10.0.0.1\n    haproxy = yes\n    port = 10993\n    ssl = " \
+	"yes\n  }\n}\n" \
 	"service pop3-login {\n  inet_listener pop3 {\n    port = 110\n  }\n}\nssl = yes\n"
 
 static void dovecot_listeners(void **state)
@@ -174,10 +179,12 @@ static void haproxy(void **state)
 	struct error err;
 	struct found_service found = {0};
 	auto_free char *path = below(s, "h.cfg");
-	auto_free char *text = mem_printf(
-		"global\n  crt-base %s # base\nfrontend a\n  bind :::443,10.0.0.1:8443 v4v6 ssl crt one.pem crt \"/old/a\\ b.pem\" accept-proxy # crt /never\n"
-		"  bind 127.0.0.1:80\n  bind *:993 ssl crt %s/certs crt-list %s/list\n  bind /run/x ssl crt \"$X/y\"\n  server s 10.0.0.2:443 ssl crt /client.pem",
-		s->path, s->path, s->path);
+	auto_free char *text =
+		mem_printf("global\n  crt-base %s # base\nfrontend a\n  bind :::443,10.0.0.1:8443 v4v6 ssl "
+			   "crt one.pem crt \"/old/a\\ b.pem\" accept-proxy # crt /never\n"
+			   "  bind 127.0.0.1:80\n  bind *:993 ssl crt %s/certs crt-list %s/list\n  bind "
+			   "/run/x ssl crt \"$X/y\"\n  server s 10.0.0.2:443 ssl crt /client.pem",
+			s->path, s->path, s->path);
 	auto_free char *certs = below(s, "certs");
 	assert_int_equal(mkdir(certs, 0755), 0);
 	scratch_write(s, "certs/a.pem", "", 0600);
@@ -188,10 +195,12 @@ static void haproxy(void **state)
 	scratch_write(s, "list", "#pair\npair [alpn h2] *.x !y.x\n\n  /old/z.pem\n", 0644);
 	scratch_write(s, "h.cfg", text, 0644);
 	expect_ok(haproxy_scan(&found, path, &err), &err);
-	auto_free char *expected = mem_printf(
-		"global\n  crt-base %s # base\nfrontend a\n  bind :::443,10.0.0.1:8443 v4v6 ssl crt /live/x.pem crt /live/x.pem accept-proxy # crt /never\n"
-		"  bind 127.0.0.1:80\n  bind *:993 ssl crt %s/certs crt-list %s/list\n  bind /run/x ssl crt \"$X/y\"\n  server s 10.0.0.2:443 ssl crt /client.pem",
-		s->path, s->path, s->path);
+	auto_free char *expected =
+		mem_printf("global\n  crt-base %s # base\nfrontend a\n  bind :::443,10.0.0.1:8443 v4v6 ssl "
+			   "crt /live/x.pem crt /live/x.pem accept-proxy # crt /never\n"
+			   "  bind 127.0.0.1:80\n  bind *:993 ssl crt %s/certs crt-list %s/list\n  bind "
+			   "/run/x ssl crt \"$X/y\"\n  server s 10.0.0.2:443 ssl crt /client.pem",
+			s->path, s->path, s->path);
 	expect_edit(s, &found, "h.cfg", expected);
 	expect_edit(s, &found, "list", "#pair\n/live/x.pem [alpn h2] *.x !y.x\n\n  /live/x.pem\n");
 	auto_free char *pair = mem_printf("%s/pair.ecdsa %s/pair.rsa", s->path, s->path);
@@ -217,8 +226,8 @@ static char *value_of(const char *name, void *context)
 	return mem_strdup("");
 }
 
-static void postfix_files(const struct scratch *s, const char *const *values, const char *main, const char *master,
-	const char *new_main, const char *new_master)
+static void postfix_files(const struct scratch *s, const char *const *values, const char *main,
+	const char *master, const char *new_main, const char *new_master)
 {
 	struct error err;
 	struct found_service found = {0};
@@ -235,10 +244,12 @@ static void postfix_main(void **state)
 	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", "smtpd_tls_key_file", "/old/k",
 		"smtpd_tls_eccert_file", "/old/ec", NULL};
 	postfix_files(*state, values,
-		"# first\nsmtpd_tls_cert_file = /dead\n\nsmtpd_tls_cert_file=$x/c\n# between\nsmtpd_tls_eccert_file=\n /old/ec\n"
+		"# first\nsmtpd_tls_cert_file = /dead\n\nsmtpd_tls_cert_file=$x/c\n# "
+		"between\nsmtpd_tls_eccert_file=\n /old/ec\n"
 		"smtpd_tls_key_file = /old/k\nsmtp_tls_cert_file = /client\nlast = x",
 		"",
-		"# first\nsmtpd_tls_cert_file = /dead\n\nsmtpd_tls_chain_files = /live/x.pem\nsmtpd_tls_cert_file =\n# between\n"
+		"# first\nsmtpd_tls_cert_file = /dead\n\nsmtpd_tls_chain_files = "
+		"/live/x.pem\nsmtpd_tls_cert_file =\n# between\n"
 		"smtpd_tls_eccert_file =\nsmtpd_tls_key_file =\nsmtp_tls_cert_file = /client\nlast = x",
 		"");
 }
@@ -253,29 +264,37 @@ static void postfix_empty_chain(void **state)
 
 static void postfix_chain(void **state)
 {
-	static const char *const values[] = {"smtpd_tls_chain_files", "/old/a, /old/b", "smtpd_tls_cert_file", "/old/c",
-		"submission/inet/smtpd_tls_cert_file", "/old/s", "submission/inet/smtpd_tls_key_file", "/old/k",
-		"smtps/inet/smtpd_tls_chain_files", "/old/s", NULL};
-	postfix_files(*state, values, "smtpd_tls_chain_files = /old/a,\n  /old/b\nsmtpd_tls_cert_file = /old/c",
-		"submission inet n - n - - smtpd\n  -o smtpd_tls_cert_file=/old/s\n#  -o smtpd_tls_cert_file=/never\n"
-		"  -o smtpd_tls_key_file=/old/k -o x=y\nsmtps inet n - n - - smtpd -o smtpd_tls_chain_files=/old/s\n",
+	static const char *const values[] = {"smtpd_tls_chain_files", "/old/a, /old/b", "smtpd_tls_cert_file",
+		"/old/c", "submission/inet/smtpd_tls_cert_file", "/old/s",
+		"submission/inet/smtpd_tls_key_file", "/old/k", "smtps/inet/smtpd_tls_chain_files", "/old/s",
+		NULL};
+	postfix_files(*state, values,
+		"smtpd_tls_chain_files = /old/a,\n  /old/b\nsmtpd_tls_cert_file = /old/c",
+		"submission inet n - n - - smtpd\n  -o smtpd_tls_cert_file=/old/s\n#  -o "
+		"smtpd_tls_cert_file=/never\n"
+		"  -o smtpd_tls_key_file=/old/k -o x=y\nsmtps inet n - n - - smtpd -o "
+		"smtpd_tls_chain_files=/old/s\n",
 		"smtpd_tls_chain_files = /live/x.pem\nsmtpd_tls_cert_file = /old/c",
-		"submission inet n - n - - smtpd\n  -o smtpd_tls_chain_files=/live/x.pem -o smtpd_tls_cert_file=\n"
+		"submission inet n - n - - smtpd\n  -o smtpd_tls_chain_files=/live/x.pem -o "
+		"smtpd_tls_cert_file=\n"
 		"#  -o smtpd_tls_cert_file=/never\n  -o smtpd_tls_key_file= -o x=y\n"
 		"smtps inet n - n - - smtpd -o smtpd_tls_chain_files=/live/x.pem\n");
 }
 
 static void postfix_ports(void **state)
 {
-	static const char *const values[] = {"smtpd_tls_security_level", "may", "smtpd_tls_wrappermode", "no", NULL};
+	static const char *const values[] = {
+		"smtpd_tls_security_level", "may", "smtpd_tls_wrappermode", "no", NULL};
 	const struct scratch *s = *state;
 	struct error err;
 	struct found_service found = {0};
 	scratch_write(s, "main.cf", "", 0644);
 	scratch_write(s, "master.cf",
-		"smtp inet n - y - - smtpd\n#25 inet n - y - - smtpd\nsubmissions inet n - y - - smtpd\n  -o smtpd_tls_wrappermode=yes\n"
+		"smtp inet n - y - - smtpd\n#25 inet n - y - - smtpd\nsubmissions inet n - y - - smtpd\n  -o "
+		"smtpd_tls_wrappermode=yes\n"
 		"10.0.0.1:10025 inet n - y - - smtpd -o smtpd_upstream_proxy_protocol=haproxy\n"
-		"127.0.0.1:2525 inet n - y - - smtpd -o smtpd_tls_security_level=none\nsmtp unix - - n - - smtp\n",
+		"127.0.0.1:2525 inet n - y - - smtpd -o smtpd_tls_security_level=none\nsmtp unix - - n - - "
+		"smtp\n",
 		0644);
 	expect_ok(postfix_scan(&found, s->path, value_of, (void *)(uintptr_t)values, &err), &err);
 	assert_int_equal(found.port_count, 3);
@@ -304,7 +323,8 @@ static void postfix_sni(void **state)
 static void nothing_at_all(void **state)
 {
 	(void)state;
-	static const char *const texts[] = {"", "\n", " ", "#", "# x", "\\", "\"", "'", " \n\t", "{", "}", "${", "a\\\n"};
+	static const char *const texts[] = {
+		"", "\n", " ", "#", "# x", "\\", "\"", "'", " \n\t", "{", "}", "${", "a\\\n"};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		for (int rule = WORDS_PLAIN; rule <= WORDS_NGINX; rule++) {
 			auto_words struct words words = {0};
