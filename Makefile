@@ -27,6 +27,10 @@ LDFLAGS += -fsanitize=address,undefined
 else
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 endif
+ifdef COVERAGE
+CFLAGS += --coverage -Og
+LDFLAGS += --coverage
+endif
 ifdef LIBFUZZER
 CFLAGS += -fsanitize=fuzzer-no-link -w
 endif
@@ -172,6 +176,11 @@ test: deps
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
+# make coverage [STORIES="tests/e2e/70-refusals.t …"]: lines and branches that the unit tests, the corpora and these stories reach. What a
+# program did that was killed is not counted, nor what it did as a user who may not write here.
+.PHONY: coverage
+coverage:
+	tests/analysis/coverage $(B)/coverage '$(MAKE)' $(STORIES)
 # lint is part of test; analyse looks longer, along paths, too.
 .PHONY: lint analyse
 lint:
