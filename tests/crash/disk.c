@@ -266,12 +266,8 @@ static void apply(struct content *c, const struct write *w)
 		memcpy(c->bytes + w->at, w->bytes, w->kept);
 }
 
-static bool do_sync(struct disk *d, const char *line)
+static void make_durable(struct inode *i)
 {
-	unsigned long number;
-	struct inode *i = sscanf(line, "S %lu", &number) == 1 ? find(d, number) : NULL;
-	if (!i)
-		return false;
 	for (size_t k = 0; k < i->change_count; k++)
 		for (size_t e = 0; e < i->changes[k].count; e++)
 			set_entry(&i->entries, &i->entry_count, i->changes[k].entries[e].name, i->changes[k].entries[e].inode);
@@ -283,7 +279,19 @@ static bool do_sync(struct disk *d, const char *line)
 		apply(&i->durable, &i->writes[k]);
 	}
 	drop_writes(i);
-	return true;
+}
+
+static bool do_sync(struct disk *d, const char *line)
+{
+	unsigned long number;
+	if (sscanf(line, "S %lu", &number) != 1)
+		return false;
+	struct inode *i = find(d, number);
+	if (i)
+		make_durable(i);
+	for (size_t n = 0; !number && n < d->count; n++)
+		make_durable(&d->inodes[n]);
+	return i || !number;
 }
 
 bool disk_do(struct disk *d, char *line)

@@ -1,9 +1,10 @@
 /* Cuts the power at every moment of a recorded story, starts the product's recovery on what is left, and has it judged.
  *
- *   power_tool DIR SEED SAMPLES RESUMED LOG…
+ *   power_tool DIR SEED SAMPLES RESUMED STRIDE LOG…
  *
  * DIR/pem and DIR/hooks are the story's (tests/crash/story.h), DIR/disk is made anew for each state. LOG is tests/crash/record.c's;
- * LOG.said, if it is there, is what the story had said before; the power is cut after each of the things done since its last line B. For each there are the state with all that was done, the
+ * LOG.said, if it is there, is what the story had said before; the power is cut after each of the things done since its last line B, or after
+ * one of STRIDE by chance. For each there are the state with all that was done, the
  * state with only what was made durable, and SAMPLES others; a state that was met at the same moment is not tried twice. After one
  * of RESUMED recoveries one more revision goes all the way. What fails is printed with what repeats it. The last line:
  * "STATES states RESUMPTIONS resumptions FAILURES failures".
@@ -26,7 +27,7 @@ static struct {
 	const char *dir, *log;
 	char path[4096];
 	uint64_t random;
-	long samples, resumed, states, resumptions, failures;
+	long samples, resumed, stride, states, resumptions, failures;
 	long moment; /* which line of the log */
 	char said[SAID_MAX];
 	size_t said_len;
@@ -172,7 +173,7 @@ static void run(const char *log)
 			fprintf(stderr, "%s:%ld: not understood: %.80s\n", log, t.moment, line);
 			exit(2);
 		}
-		if (t.moment >= begin)
+		if (t.moment >= begin && (t.stride <= 1 || disk_draw(&t.random) % (uint64_t)t.stride == 0))
 			cut(d);
 	}
 	fclose(file);
@@ -181,19 +182,21 @@ static void run(const char *log)
 
 int main(int argc, char **argv)
 {
-	if (argc < 6) {
-		fputs("usage: power_tool DIR SEED SAMPLES RESUMED LOG...\n", stderr);
+	if (argc < 7) {
+		fputs("usage: power_tool DIR SEED SAMPLES RESUMED STRIDE LOG...\n", stderr);
 		return 2;
 	}
 	t.dir = argv[1];
 	t.random = strtoull(argv[2], NULL, 0) * 2654435761u + 88172645463325252ULL;
 	t.samples = atol(argv[3]);
 	t.resumed = atol(argv[4]) > 0 ? atol(argv[4]) : 1;
+	t.stride = atol(argv[5]);
 	snprintf(t.path, sizeof(t.path), "%s/disk", t.dir);
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	story_quiet = true;
 	log_open("power_tool");
 	umask(077);
-	for (int i = 5; i < argc; i++)
+	for (int i = 6; i < argc; i++)
 		run(argv[i]);
 	printf("%ld states %ld resumptions %ld failures\n", t.states, t.resumptions, t.failures);
 	return t.failures ? 1 : 0;

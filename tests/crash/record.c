@@ -4,7 +4,7 @@
  *   L DIR NAME INODE     a hard link      U DIR NAME              removed
  *   R DIR NAME DIR NAME FLAGS  renamed    W INODE OFFSET HEX      written
  *   T INODE SIZE         cut or grown     M INODE MODE            given another mode
- *   S INODE              made durable     K HEX                   written to standard output: a mark of the story
+ *   S INODE (0: all)     made durable     K HEX                   written to standard output: a mark of the story
  *
  * Directories and files are inode numbers, so the directory must be on a file system that gives none out twice (tmpfs). The log
  * begins with what was there, made and made durable. What could change a file and is not understood ends the recording.
@@ -233,14 +233,14 @@ static bool names(const struct call *c, int *directory, int *path)
 static void refuse_unknown(const struct call *c)
 {
 	static const long on_descriptor[] = {SYS_pwrite64, SYS_pwritev, SYS_fallocate, SYS_sendfile, SYS_copy_file_range,
-		SYS_splice, SYS_sync_file_range};
+		SYS_splice}; /* sync_file_range only begins what fsync promises */
 	for (size_t i = 0; i < sizeof(on_descriptor) / sizeof(on_descriptor[0]); i++)
 		if (c->number == (uint64_t)on_descriptor[i] && of_descriptor(c->pid, (int64_t)c->args[0]))
 			fail("a way to write that is not understood", c);
 	if (c->number == SYS_mmap && (c->args[2] & PROT_WRITE) && (c->args[3] & MAP_SHARED) &&
 		!(c->args[3] & MAP_ANONYMOUS) && of_descriptor(c->pid, (int64_t)c->args[4]))
 		fail("a shared mapping of a file", c);
-	if (c->number == SYS_linkat || c->number == SYS_sync || c->number == SYS_syncfs || c->number == SYS_truncate)
+	if (c->number == SYS_linkat || c->number == SYS_sync || c->number == SYS_truncate)
 		fail("a call that is not understood", c);
 }
 
@@ -336,6 +336,9 @@ void record_after(const struct call *c)
 		ino_t inode = of_descriptor(c->pid, (int64_t)c->args[0]);
 		if (inode)
 			fprintf(out, "S %lu\n", (unsigned long)inode);
+	} else if (c->number == SYS_syncfs) {
+		if (of_descriptor(c->pid, (int64_t)c->args[0]))
+			fputs("S 0\n", out);
 	} else if (c->number == SYS_ftruncate || c->number == SYS_fchmod) {
 		ino_t inode = of_descriptor(c->pid, (int64_t)c->args[0]);
 		if (inode)

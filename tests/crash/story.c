@@ -184,27 +184,13 @@ struct node {
 	char *paths[8];
 };
 
-static int open_places(struct node *n, struct error *err)
-{
-	int *const places[] = {&n->places.root_state, &n->places.state, &n->places.run};
-	for (size_t i = 0; i < COUNT(places); i++) {
-		if (fs_make_directories(n->paths[i + 1], 0700, err) < 0)
-			return -1;
-		*places[i] = fs_open_directory(AT_FDCWD, n->paths[i + 1], err);
-		if (*places[i] < 0)
-			return -1;
-	}
-	places_sweep(&n->places);
-	return 0;
-}
-
 static void configure(struct node *n, const char *dir)
 {
 	static const char *const below[] = {"disk/etc", "disk/root", "disk/state", "disk/run", "disk/own/one.pem", "hooks",
 		"pem/ca.pem"};
 	for (size_t i = 0; i < COUNT(below); i++)
 		n->paths[i] = mem_printf("%s/%s", dir, below[i]);
-	static char service[] = "one", content[] = "combined", any[] = "*.domain.pl";
+	static char service[] = "one", content[] = "combined", any[] = "*.domain.pl", user[] = "nobody", group[] = "nogroup";
 	n->allow[0] = any;
 	n->file = (struct agent_file){.path = n->paths[4], .content = content, .mode = 0640};
 	n->service = (struct agent_service){
@@ -212,8 +198,8 @@ static void configure(struct node *n, const char *dir)
 	n->certificate = (struct agent_certificate){
 		.name = certificate, .allow = n->allow, .services = &n->service, .service_count = 1};
 	n->config = (struct agent_config){.directory = n->paths[0], .root_state = n->paths[1], .state = n->paths[2],
-		.run = n->paths[3], .hooks = n->paths[5], .certificates = &n->certificate, .certificate_count = 1};
-	n->places = (struct places){.root_state = -1, .state = -1, .run = -1};
+		.run = n->paths[3], .hooks = n->paths[5], .user = user, .admin_group = group, .certificates = &n->certificate, .certificate_count = 1};
+	n->places = (struct places){.root_state = -1, .state = -1, .run = -1, .pins = -1};
 	n->keeper.install.live = n->keeper.install.archive = -1;
 }
 
@@ -229,8 +215,10 @@ static void close_node(struct node *n)
 static int open_node(struct node *n, const char *dir, struct error *err)
 {
 	configure(n, dir);
-	if (open_places(n, err) < 0 ||
-		keeper_open(&n->keeper, &n->config, &n->certificate, n->places.root_state, -1, err) < 0)
+	if (places_open(&n->config, &n->places, err) < 0)
+		return -1;
+	places_sweep(&n->places);
+	if (keeper_open(&n->keeper, &n->config, &n->certificate, n->places.root_state, -1, err) < 0)
 		return -1;
 	return keeper_start(&n->keeper, err);
 }

@@ -6,6 +6,8 @@
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 
+#include <sys/resource.h>
+
 static const char name[] = "mail.domain.pl";
 
 struct node {
@@ -145,6 +147,31 @@ static void it_is_written_anew_while_running_too(void **state)
 		check_whole(n, 2);
 		assert_int_equal(keeper_repair(&n->keeper), 0);
 	}
+}
+
+/* What cannot be read for want of descriptors is neither damaged nor gone. */
+static void nothing_is_forgotten_without_descriptors(void **state)
+{
+	struct node *n = *state;
+	struct rlimit before, none;
+	struct error err;
+	install(n, 1, 20);
+	install(n, 2, 20);
+	keeper_close(&n->keeper);
+	assert_int_equal(keeper_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	int next = dup(n->root_state);
+	close(next);
+	none.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	int started = keeper_start(&n->keeper, &err);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(started, -1);
+	assert_non_null(strstr(err.message, "Too many open files"));
+	assert_int_equal(keeper_start(&n->keeper, &err), 0);
+	check_whole(n, 2);
+	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
 }
 
 static void a_lost_journal_beside_a_changed_file_takes_nothing_back(void **state)
@@ -309,6 +336,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STORY(one_changed_file_never_takes_a_revision_back),
 		STORY(it_is_written_anew_while_running_too),
+		STORY(nothing_is_forgotten_without_descriptors),
 		STORY(a_lost_journal_beside_a_changed_file_takes_nothing_back),
 		STORY(an_expired_certificate_is_not_displaced_by_the_placeholder),
 		STORY(an_undo_that_cannot_be_recorded_is_not_reversed),
