@@ -120,10 +120,11 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libunits.a $(B)/libcertsync.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
 
 # The machinery that kills, fails and cuts the power. The checker shares no code with what it checks.
-CRASH := $(B)/tests/crash/trace_tool $(B)/tests/crash/story_tool $(B)/tests/crash/check_tool $(B)/tests/crash/power_tool
+CRASH := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/*_tool.c))
 crash_OBJ = $(patsubst %,$(B)/obj/tests/crash/%.o,$(1))
 $(B)/tests/crash/trace_tool: $(call crash_OBJ,trace_tool record)
 $(B)/tests/crash/check_tool: $(call crash_OBJ,check_tool check)
+$(B)/tests/crash/after_tool: $(call crash_OBJ,after_tool check story) $(B)/libunits.a $(B)/libcertsync.a
 $(B)/tests/crash/story_tool: $(call crash_OBJ,story_tool story) $(B)/libunits.a $(B)/libcertsync.a
 $(B)/tests/crash/power_tool: $(call crash_OBJ,power_tool disk check story) $(B)/libunits.a $(B)/libcertsync.a
 $(CRASH):
@@ -195,7 +196,14 @@ e2e-topology:
 	prove --timer $(TOPOLOGY_STORIES)
 e2e-others:
 	prove -j 2 --timer $(filter-out $(TOPOLOGY_STORIES),$(wildcard tests/e2e/*.t))
-e2e: all $(TOOLS) $(B)/tests/fault_at.so
+# The long runs: minutes to an hour.
+.PHONY: crash fault
+crash fault: export CERTSYNC_BIN := $(abspath $(B))/bin
+crash: $(CRASH)
+	tests/crash/crash
+fault: $(CRASH)
+	tests/fault/fault
+e2e: all $(TOOLS) $(CRASH) $(B)/tests/fault_at.so
 	$(MAKE) --no-print-directory -j 2 --output-sync=target e2e-topology e2e-others
 
 install: all

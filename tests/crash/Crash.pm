@@ -8,7 +8,7 @@ use File::Copy qw(copy);
 use File::Path qw(make_path remove_tree);
 use File::Temp qw(tempdir);
 
-our @EXPORT = qw(@stories $top $tools prepare calls kill_at fail_at record chain power slurp);
+our @EXPORT = qw(@stories $top $tools prepare calls first_of_kinds kill_at fail_at record chain power slurp);
 our $tools = abs_path(($ENV{CERTSYNC_BIN} // 'build/bin') . '/../tests/crash');
 
 # In memory: thousands of disks are made, and the recorder wants a file system that gives no inode number out twice.
@@ -96,6 +96,9 @@ sub calls {
 	my ($count) = split ' ', slurp("$top/count");
 	return $count;
 }
+
+# Where each kind of call was met first in the story whose calls were counted last.
+sub first_of_kinds { my (undef, @lines) = split /\n/, slurp("$top/count"); return map { (split)[1] } @lines }
 
 # What is wrong afterwards; empty: nothing.
 sub afterwards {

@@ -8,7 +8,8 @@
  *
  * record appends to LOG what is done below ROOT (tests/crash/record.c); with -k the program is killed after N lines of it.
  * -p: only the calls of processes whose program has this name count. -m: only those after the first write to standard output.
- * -c: how many were counted, and the number and name-less code of the one that was hit, is written there. The program's exit
+ * -c: how many were counted, and the kind (a number) of the one that was hit, is written there, then a line "KIND AT" for each
+ * kind that there was, with where it was met first. The program's exit
  * status is handed on; 137 after SIGKILL. Children are followed. Calls that cannot fail, or whose failing nobody may survive
  * (exit, sigreturn, execve's own memory), are counted and never failed.
  */
@@ -31,7 +32,7 @@
 #endif
 
 enum mode { COUNT_CALLS, KILL_AT, FAIL_AT, FAIL_FROM, RECORD };
-enum { PIDS_MAX = 65536 };
+enum { KINDS = 512 };
 
 struct process {
 	pid_t pid;
@@ -48,6 +49,7 @@ static struct {
 	long at;
 	int error;
 	long counted;
+	long first_at[KINDS]; /* by kind: where it was met first */
 	long hit; /* the code of the call that was hit; -1: none */
 	pid_t first;
 	int status;
@@ -146,6 +148,8 @@ static void before(struct process *p)
 	if (!p->counts)
 		return;
 	t.counted++;
+	if (c->number < KINDS && !t.first_at[c->number])
+		t.first_at[c->number] = t.counted;
 	bool at = t.counted == t.at;
 	if (at)
 		t.hit = (long)c->number;
@@ -240,6 +244,9 @@ static void tell(void)
 	if (!file)
 		return;
 	fprintf(file, "%ld %ld\n", t.counted, t.hit);
+	for (long kind = 0; kind < KINDS; kind++)
+		if (t.first_at[kind])
+			fprintf(file, "%ld %ld\n", kind, t.first_at[kind]);
 	fclose(file);
 }
 
