@@ -15,7 +15,7 @@
 
 #define HTTP_PORT_80 "127.0.0.1:80"
 
-enum { HTTP_MS = 3000, DNS_MS = 10000 };
+enum { HTTP_MS = 3000, HEADER_MAX = 4096, DNS_MS = 10000 };
 
 static bool by_http(const struct hub_certificate *c)
 {
@@ -60,28 +60,38 @@ static int connect_to(const char *address, int64_t deadline, struct error *err)
 	return steal_fd(&fd);
 }
 
-/* The status of the answer to a challenge that does not exist. -1: there is none. */
-static int ask_challenge(const char *address, const char *host, struct error *err)
+/* Reads until there is a whole header, the end, or the deadline. */
+static void read_header(int fd, int64_t deadline, char answer[HEADER_MAX])
+{
+	size_t got = 0;
+	answer[0] = '\0';
+	while (got < HEADER_MAX - 1 && !strstr(answer, "\r\n\r\n") && wait_for(fd, POLLIN, deadline) == 0) {
+		ssize_t n = read(fd, answer + got, HEADER_MAX - 1 - got);
+		if (n <= 0)
+			break;
+		got += (size_t)n;
+		answer[got] = '\0';
+	}
+}
+
+/* The status of the answer to a challenge that does not exist. -1: there is none. The hub's own is 404 with no page:
+ * *ret_ours. */
+static int ask_challenge(const char *address, const char *host, bool *ret_ours, struct error *err)
 {
 	int64_t deadline = clock_monotonic_ms() + HTTP_MS;
 	auto_close int fd = connect_to(address, deadline, err);
 	auto_free char *request = mem_printf("GET /.well-known/acme-challenge/certsync-doctor HTTP/1.1\r\nHost: %s\r\n"
 		"Connection: close\r\n\r\n", host);
-	char answer[64] = "";
-	size_t got = 0;
+	char answer[HEADER_MAX];
 	if (fd < 0)
 		return -1;
 	if (write(fd, request, strlen(request)) != (ssize_t)strlen(request))
 		return error_set(err, ERROR_RETRY, "%s: takes no request", address);
-	while (got < 16 && wait_for(fd, POLLIN, deadline) == 0) {
-		ssize_t n = read(fd, answer + got, sizeof(answer) - 1 - got);
-		if (n <= 0)
-			break;
-		got += (size_t)n;
-	}
-	long status = strncmp(answer, "HTTP/1.", 7) == 0 && got > 9 ? strtol(answer + 9, NULL, 10) : 0;
+	read_header(fd, deadline, answer);
+	long status = strncmp(answer, "HTTP/1.", 7) == 0 && strlen(answer) > 9 ? strtol(answer + 9, NULL, 10) : 0;
 	if (status < 100 || status > 999)
 		return error_set(err, ERROR_RETRY, "%s: no answer in HTTP", address);
+	*ret_ours = status == 404 && strcasestr(answer, "\r\ncontent-length: 0\r\n");
 	return (int)status;
 }
 
@@ -89,13 +99,15 @@ void doctor_web_responder(struct doctor_findings *f, const void *site)
 {
 	const struct hub_config *c = site;
 	struct error err;
+	bool ours = false;
 	if (!first_http_name(c))
 		return;
-	int status = ask_challenge(c->http, "localhost", &err);
-	if (status == 404)
+	int status = ask_challenge(c->http, "localhost", &ours, &err);
+	if (ours)
 		doctor_add(f, DOCTOR_OK, "the hub answers at %s", c->http);
 	else if (status > 0)
-		doctor_add(f, DOCTOR_WRONG, "%s answers %d: another program has this port; set http in %s", c->http, status, c->path);
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s answers %d, which is not the hub's: another program has this port", c->http,
+			status), "another address for http in %s", c->path);
 	else
 		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "the hub does not answer: %s", err.message),
 			"systemctl enable --now certsync-hub");
@@ -118,8 +130,10 @@ static void look_at_port_80(struct doctor_findings *f, const struct hub_config *
 {
 	struct error err;
 	const char *name = first_http_name(c);
-	int status = ask_challenge(HTTP_PORT_80, name, &err);
-	if (status == 404 || status == 200)
+	bool ours = false;
+	int status = ask_challenge(HTTP_PORT_80, name, &ours, &err);
+	/* 200: HAProxy answers by itself, for every token. */
+	if (ours || status == 200)
 		doctor_add(f, DOCTOR_OK, "a challenge for %s that comes to port 80 is answered", name);
 	else if (status > 0)
 		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "port 80 answers a challenge for %s with %d, not with what the hub says", name,

@@ -73,6 +73,11 @@ unlike($text, qr/PRIVATE|BEGIN/, 'no secret');
 
 # ---- HAProxy ----
 
+run("mkdir -p /etc/haproxy && printf 'defaults\\n mode http\\n timeout client 5s\\nfrontend f\\n bind :80\\n http-request return status 404 content-type text/plain string no\\n' >/etc/haproxy/other.cfg");
+$story->start('website', qw(/usr/sbin/haproxy -db -f /etc/haproxy/other.cfg));
+ok($story->until('port 80', sub { doctor(); of('HAProxy') =~ /port 80 answers a challenge for www.domain.pl with 404, not with what the hub says/ }),
+	'a website has port 80') or diag($text);
+$story->stop('website');
 run("mkdir -p /etc/haproxy && $Story::bin/certsync config haproxy -c $top/hub.conf >/etc/haproxy/haproxy.cfg");
 $story->start('haproxy', qw(/usr/sbin/haproxy -W -f /etc/haproxy/haproxy.cfg));
 ok($story->until('port 80', sub { doctor(); of('HAProxy') =~ /port 80 is answered/ }), 'challenges pass port 80') or diag($text);
