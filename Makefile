@@ -192,6 +192,7 @@ analyse:
 TOPOLOGY_STORIES := $(wildcard tests/e2e/6*.t)
 .PHONY: e2e-topology e2e-others
 e2e-topology e2e-others: export CERTSYNC_BIN := $(abspath $(B))/bin
+e2e-topology e2e-others: export CERTSYNC_DEB := $(abspath $(B))/deb
 e2e-topology:
 	prove --timer $(TOPOLOGY_STORIES)
 e2e-others:
@@ -203,7 +204,7 @@ crash: $(CRASH)
 	tests/crash/crash
 fault: $(CRASH)
 	tests/fault/fault
-e2e: all $(TOOLS) $(CRASH) $(B)/tests/fault_at.so
+e2e: all $(TOOLS) $(CRASH) $(B)/tests/fault_at.so deb
 	$(MAKE) --no-print-directory -j 2 --output-sync=target e2e-topology e2e-others
 
 install: all
@@ -230,7 +231,8 @@ deb: deps
 	rm -rf $(B)/deb
 	mkdir -p $(B)/deb/source
 	tar -cf - --exclude=./.git --exclude='./build*' . | tar -xf - -C $(B)/deb/source
-	cd $(B)/deb/source && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage --build=binary --no-sign -j"$$(nproc)"
+	cd $(B)/deb/source && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u SANITIZE -u LIBFUZZER -u COVERAGE -u CFLAGS -u DESTDIR \
+		dpkg-buildpackage --build=binary --no-sign -j"$$(nproc)"
 	rm -rf $(B)/deb/source
 	lintian --fail-on error,warning $(B)/deb/certsync_*.changes
 

@@ -3,7 +3,8 @@
 # goes on in mount and PID namespaces of its own, and all that it starts and mounts ends with it.
 #
 #   $scratch               a directory in memory; $packages, where `make deb` has put what it built
-#   machines_begin         builds the packages and, at the same time, $base: what debootstrap makes, with the machine's own apt sources
+#   machines_begin         builds the packages, where `make e2e` has not (CERTSYNC_DEB), and makes $base by debootstrap, with the
+#                          machine's own apt sources
 #   machine_new NAME       a machine of its own over $base, at $scratch/NAME
 #   in_machine NAME COMMAND…  runs a command in it, with the network of this machine (for apt)
 #   machine_boot NAME ADDRESS  processes and a network of its own, on one cable with those booted before
@@ -19,7 +20,7 @@ unset PACKAGES_INSIDE
 . "$here/lib.sh"
 scratch=/mnt
 base=$scratch/base
-packages=$scratch/build/deb
+packages=${CERTSYNC_DEB:-$scratch/build/deb}
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 mount -t tmpfs -o mode=755 none "$scratch"
 
@@ -59,7 +60,7 @@ machines_begin() {
 	local base_pid
 	machine_base >"$scratch/base.log" 2>&1 &
 	base_pid=$!
-	make -C "$here/../.." --no-print-directory "B=$scratch/build" deb >"$scratch/deb.log" 2>&1 ||
+	[ -n "${CERTSYNC_DEB-}" ] || make -C "$here/../.." --no-print-directory "B=$scratch/build" deb >"$scratch/deb.log" 2>&1 ||
 		fail "make deb failed" "$(tail -n 30 "$scratch/deb.log")"
 	wait "$base_pid" || fail "no machine was made" "$(tail -n 20 "$scratch/base.log")"
 }
