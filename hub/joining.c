@@ -75,7 +75,7 @@ static void add_certificate(struct join_answer *a, const struct hub_certificate 
 	struct join_certificate *c = &a->certificates[a->certificate_count++];
 	size_t count = 0;
 	snprintf(c->name, sizeof(c->name), "%s", certificate->name);
-	while (certificate->names[count] && count < JOIN_NAMES_MAX)
+	while (count < JOIN_NAMES_MAX && certificate->names[count])
 		count++;
 	c->names = mem_array(count + 1, sizeof(*c->names));
 	for (; c->name_count < count; c->name_count++)
