@@ -284,6 +284,9 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 	ask_for_rollback(r, now, out);
 	if (!r->open && !revision_is_placeholder(r->desired) && gate_barrier_opens(r, now))
 		r->open = true;
+	/* Nobody can pass, so nobody is asked: what keeps each of them would be looked for among all the others, at every answer. */
+	if (!r->open && !r->immediate && r->policy == ROLLOUT_TOGETHER)
+		return;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
 		if (a->state != ROLLOUT_STAGED || !a->connected || out->roll_back || !gate_may_activate(r, a, now))
