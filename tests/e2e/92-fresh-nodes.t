@@ -71,7 +71,7 @@ running() {
 }
 
 before() {
-	machine_new haproxy && machine_new mail && servers && machine_boot haproxy 192.0.2.1 && machine_boot mail 192.0.2.2 &&
+	machine_new haproxy && machine_new mail && servers && machine_boot haproxy 192.0.2.1 && machine_boot mail 192.0.2.2 haproxy &&
 		authority && running
 }
 

@@ -7,7 +7,8 @@
 #                          machine's own apt sources
 #   machine_new NAME       a machine of its own over $base, at $scratch/NAME
 #   in_machine NAME COMMAND…  runs a command in it, with the network of this machine (for apt)
-#   machine_boot NAME ADDRESS  processes and a network of its own, on one cable with those booted before
+#   machine_boot NAME ADDRESS [OTHER]  processes and a network of its own; a cable to OTHER, which has been booted, where ADDRESS is
+#                          on one side and OTHER's on the other
 #   at NAME COMMAND…       runs a command there
 
 here=$(dirname "$(readlink -f "$0")")
@@ -86,19 +87,28 @@ in_machine() {
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"
 }
 
-declare -A machine_pid=()
+declare -A machine_pid=() machine_address=()
 
-# The first process reaps; a bridge is the cable.
+# The first process reaps.
 machine_boot() {
 	local name=$1 address=$2 outer
-	ip link show cable >/dev/null 2>&1 || ip link add cable up type bridge
 	unshare --net --mount --pid --fork --kill-child chroot "$scratch/$name" sh -c '
 		mount -t proc proc /proc && exec perl -e "\$SIG{CHLD} = q(IGNORE); sleep while 1"' &
 	outer=$!
 	wait_until 10 "the first process of $name" machine_first "$outer" "$name" || return
-	ip link add "$name" type veth peer name eth0 netns "${machine_pid[$name]}" && ip link set "$name" master cable up
-	nsenter --target "${machine_pid[$name]}" --net sh -c "
-		ip link set lo up && ip address add $address/24 dev eth0 && ip link set eth0 up"
+	machine_address[$name]=$address
+	machine_network "$name" ip link set lo up
+	[ -n "${3-}" ] || return 0
+	# Made in these two networks; this machine's own has no part in it.
+	machine_network "$name" ip link add eth0 type veth peer name eth0 netns "${machine_pid[$3]}" || return
+	for name in "$name" "$3"; do
+		machine_network "$name" ip address add "${machine_address[$name]}/24" dev eth0 &&
+			machine_network "$name" ip link set eth0 up || return
+	done
+}
+
+machine_network() {
+	nsenter --target "${machine_pid[$1]}" --net "${@:2}"
 }
 
 machine_first() {
