@@ -62,9 +62,9 @@ static int own_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, st
 			"%s belongs to another user already (%u): chown it, or configure another", path,
 			(unsigned)st.st_uid);
 	if (uid != (uid_t)-1 && (st.st_uid != uid || st.st_gid != gid) && fchown(fd, uid, gid) < 0)
-		return error_errno(err, "cannot give %s its owner", path);
+		return error_errno(err, "cannot give %s its owner (systemd-tmpfiles --create certsync-hub.conf does)", path);
 	if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
-		return error_errno(err, "cannot give %s its mode", path);
+		return error_errno(err, "cannot give %s its mode (systemd-tmpfiles --create certsync-hub.conf does)", path);
 	return 0;
 }
 
