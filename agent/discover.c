@@ -163,7 +163,9 @@ static enum belongs compare(const struct found_service *s, const char *name, str
 		if (!is_new(s, i))
 			continue;
 		if (present_read(u->path, &p, &err) < 0) {
-			buf_addf(told, "\t# it is to present %s: %s\n", u->path, err.message);
+			auto_free char *line = mem_printf("it is to present %s: %s", u->path, err.message);
+			text_clean(line, 0);
+			comment(told, line);
 			continue;
 		}
 		here = here || present_covers(&p, name);
@@ -171,8 +173,10 @@ static enum belongs compare(const struct found_service *s, const char *name, str
 		if (++count > TOLD_MAX)
 			continue;
 		auto_free char *names = present_names(&p);
-		buf_addf(told, "\t# it presents %s, for %s%s\n", u->path, names,
-			p.self_signed ? ", self-signed" : "");
+		auto_free char *line =
+			mem_printf("it presents %s, for %s%s", u->path, names, p.self_signed ? ", self-signed" : "");
+		text_clean(line, 0);
+		comment(told, line);
 	}
 	if (count > TOLD_MAX)
 		buf_addf(told, "\t# and %d more\n", count - TOLD_MAX);

@@ -74,13 +74,15 @@ int edit_replace(
 	return 0;
 }
 
-int edit_whole(struct edit *e, const char *path, const struct buf *content, struct error *err)
+int edit_whole(struct edit *e, const char *path, const struct buf *content, bool key, struct error *err)
 {
 	struct edit_file *f = file_of(e, path, err);
 	if (!f)
 		return -1;
 	buf_reset(&f->after);
 	f->secret = true;
+	if (key)
+		f->owner.mode &= 0770;
 	return buf_add(&f->after, content->data, content->len);
 }
 

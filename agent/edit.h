@@ -35,8 +35,8 @@ void edit_release(struct edit *e);
 
 /* text[start…end) of the file gets `text` instead. The same change twice is one. */
 int edit_replace(struct edit *e, const char *path, size_t start, size_t end, const char *text, struct error *err);
-/* The whole file; secret. Takes nothing over. */
-int edit_whole(struct edit *e, const char *path, const struct buf *content, struct error *err);
+/* The whole file; secret. With a `key` in it others lose what rights they had to it. Takes nothing over. */
+int edit_whole(struct edit *e, const char *path, const struct buf *content, bool key, struct error *err);
 /* Makes `after` of each. Files that stay as they are are dropped. ERROR_PERMANENT: two changes overlap. */
 int edit_finish(struct edit *e, struct error *err);
 

@@ -19,6 +19,13 @@ int find_read(const char *path, struct buf *out, struct error *err)
 void find_copy(struct found_service *s, int group, const char *setting, const char *path, const char *content)
 {
 	struct stat st;
+	for (const char *c = path; *c; c++) {
+		/* It will stand in agent.conf. */
+		if ((unsigned char)*c < ' ' || *c == '"' || *c == '\\' || *c == '$' || *c == 0x7f) {
+			found_note(s, "%s: a file's name has a character that agent.conf cannot have: left", setting);
+			return;
+		}
+	}
 	if (path[0] != '/' || lstat(path, &st) < 0) {
 		found_note(s, "%s: %s is not there", setting, path);
 		return;

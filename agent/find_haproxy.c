@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char usual[] = "/etc/haproxy/haproxy.cfg", defaults[] = "/etc/default/haproxy";
 
@@ -226,7 +227,28 @@ static int scan_path(struct found_service *s, const char *path, struct error *er
 	return result;
 }
 
-/* Its command line, each word with a NUL behind it; empty: `pid` is not HAProxy. */
+/* Whether a user other than root may have chosen what this process is: anybody can take any name. Without root it is one of
+ * the caller's own. */
+static bool is_trusted(const char *pid)
+{
+	struct error ignored;
+	struct stat theirs, ours;
+	auto_buf struct buf status = BUF_INIT(64 * 1024);
+	auto_free char *status_path = mem_printf("/proc/%s/status", pid);
+	auto_free char *root = mem_printf("/proc/%s/root", pid);
+	auto_free char *mounts = mem_printf("/proc/%s/ns/mnt", pid);
+	if (fs_read(AT_FDCWD, status_path, false, &status, &ignored) < 0)
+		return false;
+	/* Real, effective, saved and of files. */
+	auto_free char *all = mem_printf("\nUid:\t%1$u\t%1$u\t%1$u\t%1$u\n", (unsigned)geteuid());
+	if (!strstr(buf_text(&status), all))
+		return false;
+	return stat(mounts, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 && theirs.st_ino == ours.st_ino &&
+	       stat(root, &theirs) == 0 && stat("/", &ours) == 0 && theirs.st_ino == ours.st_ino &&
+	       theirs.st_dev == ours.st_dev;
+}
+
+/* Its command line, each word with a NUL behind it; empty: `pid` is not an HAProxy that can be believed. */
 static void read_words(const char *pid, struct buf *out)
 {
 	struct error ignored;
@@ -234,7 +256,7 @@ static void read_words(const char *pid, struct buf *out)
 	auto_free char *name = mem_printf("/proc/%s/comm", pid);
 	auto_free char *path = mem_printf("/proc/%s/cmdline", pid);
 	if (fs_read(AT_FDCWD, name, false, &comm, &ignored) == 0 &&
-		strcmp(buf_text(&comm), "haproxy\n") == 0 &&
+		strcmp(buf_text(&comm), "haproxy\n") == 0 && is_trusted(pid) &&
 		fs_read(AT_FDCWD, path, false, out, &ignored) < 0)
 		buf_reset(out);
 }

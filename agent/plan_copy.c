@@ -144,7 +144,7 @@ int plan_copy(struct plan *p, const struct agent_config *config, const struct pl
 	struct section section = {0};
 	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
 	auto_free char *source = mem_printf("%s/%s.pem", certificate->directory, use->content);
-	if (fs_read(AT_FDCWD, source, true, &pem, err) < 0 || edit_whole(&p->edit, use->path, &pem, err) < 0)
+	if (fs_read(AT_FDCWD, source, true, &pem, err) < 0 || edit_whole(&p->edit, use->path, &pem, strcmp(use->content, "fullchain") != 0, err) < 0)
 		return -1;
 	if (make_section(config, certificate->certificate->name, service, use, &section, err) < 0)
 		return -1;

@@ -92,6 +92,15 @@ chmod 0755, glob "$top/here/hooks/*";
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start('exim', 'exim4', '-bdf');
 run("$_ start") for qw(imapd imapd-ssl pop3d pop3d-ssl);
+# Anybody can take any name: nobody's process, with a configuration and a certificate of nobody's.
+make_path("$top/nobodys/certs");
+copy('/usr/bin/tail', "$top/nobodys/haproxy") or die;
+chmod 0755, "$top/nobodys/haproxy";
+put("$top/nobodys/certs/wanted.pem", $pem, 'nobody:nogroup', 0600);
+put("$top/nobodys/haproxy.cfg", "frontend f\n\tbind 127.0.0.1:9443 ssl crt $top/nobodys/certs/\n", 'nobody:nogroup', 0644);
+chmod 0755, $top;
+$story->start('nobodys', 'setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '--clear-groups', "$top/nobodys/haproxy", '-f', "$top/nobodys/haproxy.cfg");
+ok($story->until('nobody', sub { `cat /proc/[0-9]*/comm` =~ /^haproxy$/m }), "nobody's process has taken HAProxy's name");
 $story->start('haproxy', qw(/usr/sbin/haproxy -W -f /etc/haproxy/haproxy.cfg));
 serves('at first', 'old');
 Story::import($story, 'r0');
@@ -113,6 +122,7 @@ like($text, qr/^\+\t\tfile "\/etc\/exim4\/exim.key" \{ content = "privkey" owner
 like($text, qr/^\+\t\tfile "\/etc\/courier\/imapd.pem" \{ content = "combined" owner = "courier" group = "courier" mode = "0600" \}$/m, 'a file of Courier');
 like($text, qr/^\/etc\/haproxy\/certs\/mail.pem: written, /m, 'that a file is written');
 unlike($text, qr/PRIVATE/, 'and no key');
+unlike($text, qr/nobodys/, "nothing of nobody's is looked at");
 is(state_of_files(), $before, 'and changes nothing');
 Story::write_file("$top/here/hooks/courier", "#!/bin/sh\n[ \"\$1\" != reload ] || { echo no; exit 1; }\nexec $Story::bin/hooks/courier \"\$1\"\n", 0755);
 ($exit, $text) = adopt('--apply');

@@ -261,7 +261,7 @@ static void copies(void **state)
 	auto_free char *link = mem_printf("%s/link.pem", s->path);
 	install(s, "mail.domain.pl", "DNS:mail.domain.pl", 1, false);
 	put_pem(s, "exim.pem", "DNS:mail.domain.pl", "ecdsa-p256", false);
-	scratch_write(s, "exim.key", "old", 0640);
+	scratch_write(s, "exim.key", "old", 0644);
 	assert_int_equal(symlink("exim.pem", link), 0);
 	struct agent_config *config = configure(s,
 		"certificate \"mail.domain.pl\" { allow = {\"*.domain.pl\"}\n\t# service \"exim4\" {\n"
@@ -283,6 +283,9 @@ static void copies(void **state)
 			conf = &plan.edit.files[i];
 		else
 			assert_true(plan.edit.files[i].secret);
+	for (size_t i = 0; i < plan.edit.count; i++) /* whoever could read it before, others read no key */
+		if (strstr(plan.edit.files[i].path, "exim.key"))
+			assert_int_equal(plan.edit.files[i].owner.mode, 0640);
 	assert_non_null(conf);
 	scratch_write(s, "agent.conf", buf_text((struct buf *)(uintptr_t)&conf->after), 0640);
 	auto_buf struct buf faults = BUF_INIT(4096);
