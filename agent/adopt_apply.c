@@ -96,6 +96,27 @@ static void ask_running(struct apply *a)
 
 /* ---- the steps ---- */
 
+/* Control-C, or a terminal that has gone, is a step that fails: what was begun is undone. */
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int number)
+{
+	stopped = number;
+}
+
+static void catch_stops(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	const struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+	for (size_t i = 0; i < COUNT(numbers); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+static int check_stopped(struct error *err)
+{
+	return stopped ? error_set(err, ERROR_RETRY, "told to end (%s)", strsignal(stopped)) : 0;
+}
+
 static int begin(struct apply *a, struct error *err)
 {
 	const struct plan *p = a->plan;
@@ -109,11 +130,25 @@ static int begin(struct apply *a, struct error *err)
 	return adopt_journal_backup(a->journal, &p->edit, err);
 }
 
+/* Tests and probes took their time since it was read. */
+static int check_unchanged(const struct edit_file *f, int directory, const char *name, struct error *err)
+{
+	auto_buf struct buf now = BUF_INIT(EDIT_FILE_MAX);
+	if (fs_read(directory, name, false, &now, err) < 0)
+		return -1;
+	if (now.len == f->before.len && (now.len == 0 || memcmp(now.data, f->before.data, now.len) == 0))
+		return 0;
+	return error_set(err, ERROR_RETRY, "%s was changed meanwhile: run this again", f->path);
+}
+
 static int write_files(const struct apply *a, struct error *err)
 {
 	for (size_t i = 0; i < a->plan->edit.count; i++) {
 		const struct edit_file *f = &a->plan->edit.files[i];
-		if (fs_write(AT_FDCWD, f->path, f->after.data, f->after.len, f->owner, err) < 0)
+		const char *name;
+		auto_close int directory = fs_open_parent(f->path, &name, err);
+		if (directory < 0 || check_unchanged(f, directory, name, err) < 0 || check_stopped(err) < 0 ||
+			fs_write(directory, name, f->after.data, f->after.len, f->owner, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -132,12 +167,14 @@ static int check_config(const struct apply *a, struct error *err)
 
 static int change(struct apply *a, struct error *err)
 {
-	if (begin(a, err) < 0 || write_files(a, err) < 0 || check_config(a, err) < 0 || test_all(a, err) < 0)
+	if (begin(a, err) < 0 || write_files(a, err) < 0 || check_config(a, err) < 0 || test_all(a, err) < 0 ||
+		check_stopped(err) < 0)
 		return -1;
 	a->reloaded = true;
-	if (reload_all(a, err) < 0)
+	if (reload_all(a, err) < 0 || check_stopped(err) < 0 ||
+		adopt_look_until(a->config, a->plan, a->running, &a->before, err) < 0)
 		return -1;
-	return adopt_look_until(a->config, a->plan, a->running, &a->before, err);
+	return check_stopped(err);
 }
 
 static void undo(struct apply *a)
@@ -148,10 +185,10 @@ static void undo(struct apply *a)
 		printf("not everything is as it was: %s\n", err.message);
 	if (a->reloaded && reload_all(a, &err) < 0)
 		printf("with the old files, too: %s\n", err.message);
-	if (result == 0 && adopt_journal_end(a->journal, &err) < 0)
+	if (result >= 0 && adopt_journal_end(a->journal, &err) < 0)
 		printf("%s\n", err.message);
-	if (result == 0)
-		printf("all files are as they were\n");
+	printf(result == 0 ? "all files are as they were\n"
+		: result > 0 ? "the other files are as they were; compare what was left with its backup\n" : "");
 }
 
 /* The agent's root half writes the copies from now on. */
@@ -202,6 +239,7 @@ int adopt_apply(const struct agent_config *config, const struct plan *plan, stru
 	a->plan = plan;
 	a->journal = j;
 	a->running = mem_array(plan->target_count, sizeof(bool));
+	catch_stops();
 	int result = apply(a);
 	free(a->running);
 	free(a);

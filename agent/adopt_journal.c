@@ -131,8 +131,9 @@ int adopt_journal_backup(const struct adopt_journal *j, const struct edit *edit,
 	cJSON_ArrayForEach(file, json_get(j->state, "files"))
 	{
 		const struct edit_file *f = &edit->files[i++];
-		if (fs_write(AT_FDCWD, json_text(file, "backup"), f->before.data, f->before.len, f->owner,
-			    err) < 0)
+		const char *base;
+		auto_close int directory = fs_open_parent(json_text(file, "backup"), &base, err);
+		if (directory < 0 || fs_write(directory, base, f->before.data, f->before.len, f->owner, err) < 0)
 			return error_wrap(err, "no backup of %s", f->path);
 	}
 	return 0;
@@ -144,22 +145,26 @@ static int put_back(const cJSON *file, struct error *err)
 	char now[CHAIN_HEX_MAX];
 	struct stat st;
 	auto_buf struct buf current = BUF_INIT(EDIT_FILE_MAX), old = BUF_INIT(EDIT_FILE_MAX);
-	const char *path = json_text(file, "path"), *backup = json_text(file, "backup");
-	if (lstat(backup, &st) < 0 && errno == ENOENT)
-		return 0; /* files are changed only when every backup is there */
-	if (fs_read(AT_FDCWD, backup, false, &old, err) < 0 || lstat(backup, &st) < 0)
+	const char *path = json_text(file, "path"), *name_there, *backup;
+	auto_close int directory = fs_open_parent(path, &name_there, err);
+	auto_close int beside = directory < 0 ? -1 : fs_open_parent(json_text(file, "backup"), &backup, err);
+	if (beside < 0)
 		return error_wrap(err, "%s cannot be put back", path);
-	int found = fs_read(AT_FDCWD, path, false, &current, err);
+	if (fstatat(beside, backup, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 0; /* files are changed only when every backup is there */
+	if (fs_read(beside, backup, false, &old, err) < 0 || fstatat(beside, backup, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_wrap(err, "%s cannot be put back", path);
+	int found = fs_read(directory, name_there, false, &current, err);
 	digest(&current, now);
 	bool same = found == 0 && current.len == old.len &&
 		    (old.len == 0 || memcmp(current.data, old.data, old.len) == 0);
 	if (!same && found == 0 && strcmp(now, json_text(file, "after")) != 0)
 		return 2;
 	const struct fs_owner owner = {st.st_uid, st.st_gid, st.st_mode & 07777};
-	if (!same && fs_write(AT_FDCWD, path, old.data, old.len, owner, err) < 0)
+	if (!same && fs_write(directory, name_there, old.data, old.len, owner, err) < 0)
 		return -1;
-	if (unlink(backup) < 0)
-		return error_errno(err, "cannot remove %s", backup);
+	if (unlinkat(beside, backup, 0) < 0)
+		return error_errno(err, "cannot remove %s", json_text(file, "backup"));
 	return same ? 0 : 1;
 }
 
@@ -187,10 +192,11 @@ int adopt_journal_put_back(const struct adopt_journal *j, struct error *err)
 		sweep_beside(path);
 		if (done == 1)
 			printf("%s: put back\n", path);
-		else if (done == 2)
+		else if (done == 2) {
 			printf("%s: left, since somebody has changed it since; it was as in %s\n", path,
 				json_text(file, "backup"));
-		else if (done < 0) {
+			result = result < 0 ? result : 1;
+		} else if (done < 0) {
 			*err = why;
 			result = -1;
 		}

@@ -32,7 +32,7 @@ int adopt_journal_write(struct adopt_journal *j, struct error *err);
 int adopt_journal_backup(const struct adopt_journal *j, const struct edit *edit, struct error *err);
 
 /* Puts each file back that is as we have written it, and removes its backup; one that somebody has changed since
- * stays, its backup too. Prints a line each. -1: some could not be put back. */
+ * stays, its backup too. Prints a line each. 0 all are as they were, 1 some stayed, -1: some could not be put back. */
 int adopt_journal_put_back(const struct adopt_journal *j, struct error *err);
 /* It is over. */
 int adopt_journal_end(struct adopt_journal *j, struct error *err);

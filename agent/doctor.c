@@ -1,4 +1,5 @@
 #include "agent/doctor.h"
+#include "agent/adopt_journal.h"
 #include "agent/config.h"
 #include "agent/doctor_service.h"
 #include "lib/ask.h"
@@ -203,6 +204,13 @@ static void look_at_clock(struct doctor_findings *f, const void *config)
 	doctor_clock(f);
 }
 
+static void look_at_adopt(struct doctor_findings *f, const void *config)
+{
+	if (adopt_journal_is_there(config))
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "certsync-agent adopt was interrupted: services' files are as it left them"),
+			"certsync-agent adopt --apply, which puts back what it had changed");
+}
+
 static void look_at_disk(struct doctor_findings *f, const void *config)
 {
 	const struct agent_config *c = config;
@@ -270,6 +278,7 @@ static const struct doctor_check checks[] = {
 	{"HAProxy socket", look_at_haproxy, NULL},
 	{"libssh", look_at_libssh, NULL},
 	{"clock", look_at_clock, NULL},
+	{"adopt", look_at_adopt, NULL},
 	{"disk", look_at_disk, NULL},
 	{"fail2ban", look_at_fail2ban, NULL},
 	{"SELinux", look_at_selinux, NULL},

@@ -92,40 +92,6 @@ int install_switch(const struct install *i, struct revision revision, struct err
 	return fs_link(i->live, i->certificate->name, target, err) < 0 ? -1 : 1;
 }
 
-static int step_into(int *fd, const char *component, const char *path, struct error *err)
-{
-	if (strcmp(component, "..") == 0)
-		return error_set(err, ERROR_USAGE, "%s: \"..\" is not taken in a path", path);
-	int next = openat(*fd, component, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (next < 0 && (errno == ELOOP || errno == ENOTDIR))
-		return error_set(err, ERROR_PERMANENT,
-			"%s: %s on the way is a symbolic link or no directory: name the real directory in "
-			"agent.conf",
-			path, component);
-	if (next < 0)
-		return error_errno(err, "%s: cannot open the directory %s on the way", path, component);
-	close(*fd);
-	*fd = next;
-	return 0;
-}
-
-int install_open_parent(const char *path, const char **ret_name, struct error *err)
-{
-	const char *slash = strrchr(path, '/');
-	if (path[0] != '/' || !slash[1])
-		return error_set(err, ERROR_USAGE, "%s is not an absolute path of a file", path);
-	auto_free char *directories = mem_strndup(path, (size_t)(slash - path));
-	auto_close int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return error_errno(err, "cannot open /");
-	char *rest = NULL;
-	for (char *c = strtok_r(directories, "/", &rest); c; c = strtok_r(NULL, "/", &rest))
-		if (step_into(&fd, c, path, err) < 0)
-			return -1;
-	*ret_name = slash + 1;
-	return steal_fd(&fd);
-}
-
 static int find_group(const char *name, gid_t *ret, struct error *err)
 {
 	const struct group *entry = getgrnam(name);
@@ -183,7 +149,7 @@ static int install_file(
 	bool exists;
 	if (!content)
 		return error_set(err, ERROR_USAGE, "%s: there is no content \"%s\"", f->path, f->content);
-	auto_close int directory = install_open_parent(f->path, &name, err);
+	auto_close int directory = fs_open_parent(f->path, &name, err);
 	if (directory < 0 || file_owner(f, &owner, err) < 0)
 		return -1;
 	bool right = stat_matches(directory, name, &owner, &exists) &&
@@ -300,7 +266,7 @@ void install_sweep(const struct install *i)
 		for (size_t n = 0; n < service->file_count; n++) {
 			const char *name;
 			auto_close int directory =
-				install_open_parent(service->files[n].path, &name, &ignored);
+				fs_open_parent(service->files[n].path, &name, &ignored);
 			if (directory < 0)
 				continue;
 			fs_sweep(directory);

@@ -48,8 +48,5 @@ int install_prune(const struct install *i, const struct revision *keep, size_t c
  * done. */
 void install_sweep(const struct install *i);
 
-/* Opens the directory of an absolute path, refusing symbolic links on the way; *ret_name is its last part,
- * borrowed. Descriptor or -1. */
-int install_open_parent(const char *path, const char **ret_name, struct error *err);
 
 #endif

@@ -298,3 +298,38 @@ const char *fs_program_directory(void)
 	}
 	return path;
 }
+
+/* ---- paths that others may have a hand in ---- */
+
+static int step_into(int *fd, const char *component, const char *path, struct error *err)
+{
+	if (strcmp(component, "..") == 0)
+		return error_set(err, ERROR_USAGE, "%s: \"..\" is not taken in a path", path);
+	int next = openat(*fd, component, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (next < 0 && (errno == ELOOP || errno == ENOTDIR))
+		return error_set(err, ERROR_PERMANENT,
+			"%s: %s on the way is a symbolic link or no directory: name the real directory",
+			path, component);
+	if (next < 0)
+		return error_errno(err, "%s: cannot open the directory %s on the way", path, component);
+	close(*fd);
+	*fd = next;
+	return 0;
+}
+
+int fs_open_parent(const char *path, const char **ret_name, struct error *err)
+{
+	const char *slash = strrchr(path, '/');
+	if (path[0] != '/' || !slash[1])
+		return error_set(err, ERROR_USAGE, "%s is not an absolute path of a file", path);
+	auto_free char *directories = mem_strndup(path, (size_t)(slash - path));
+	auto_close int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(err, "cannot open /");
+	char *rest = NULL;
+	for (char *c = strtok_r(directories, "/", &rest); c; c = strtok_r(NULL, "/", &rest))
+		if (step_into(&fd, c, path, err) < 0)
+			return -1;
+	*ret_name = slash + 1;
+	return steal_fd(&fd);
+}

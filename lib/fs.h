@@ -67,4 +67,8 @@ void fs_sweep(int dirfd);
 /* The directory of the running program's own file: its siblings are found there. Aborts without /proc. */
 const char *fs_program_directory(void);
 
+/* Opens the directory of an absolute path, refusing symbolic links on the way; *ret_name is its last part,
+ * borrowed. Descriptor or -1. */
+int fs_open_parent(const char *path, const char **ret_name, struct error *err);
+
 #endif

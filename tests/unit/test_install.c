@@ -295,9 +295,9 @@ static void no_directory_on_the_way_may_be_a_link(void **state)
 	assert_non_null(strstr(err.message, "own on the way is a symbolic link"));
 	assert_true(faccessat(dir, "elsewhere/imapd.pem", F_OK, 0) < 0);
 	const char *last;
-	assert_int_equal(install_open_parent("/usr/../etc/passwd", &last, &err), -1);
-	assert_int_equal(install_open_parent("relative", &last, &err), -1);
-	assert_int_equal(install_open_parent("/usr/", &last, &err), -1);
+	assert_int_equal(fs_open_parent("/usr/../etc/passwd", &last, &err), -1);
+	assert_int_equal(fs_open_parent("relative", &last, &err), -1);
+	assert_int_equal(fs_open_parent("/usr/", &last, &err), -1);
 }
 
 static void one_file_that_fails_does_not_hold_up_another(void **state)
