@@ -88,13 +88,24 @@ static void add_empty_chain(struct scan *s, const struct parameter *p, const str
 	s->begun = true;
 }
 
+/* As in smtp_tls_cert_file = $smtpd_tls_cert_file. */
+static bool is_referred_to(const char *text)
+{
+	static const char *const forms[] = {"$smtpd_tls_", "${smtpd_tls_", "$(smtpd_tls_"};
+	for (size_t i = 0; i < COUNT(forms); i++)
+		for (const char *at = strstr(text, forms[i]); at; at = strstr(at + 1, forms[i]))
+			if (strncmp(at + strlen(forms[i]), "cert", 4) == 0 || strncmp(at + strlen(forms[i]), "key", 3) == 0)
+				return true;
+	return false;
+}
+
 static void main_line(struct scan *s, const struct parameter *p, const struct line *line, size_t value_at)
 {
 	auto_free char *value = ask(s, p->name);
 	if (is_chain(p) && !s->chained) {
 		add_empty_chain(s, p, line);
-	} else if (is_chain(p)) {
-		add(s, p, value_at, line->end, value, "@");
+	} else if (is_chain(p) || (!s->chained && is_set(value) && is_referred_to(s->text))) {
+		add(s, p, value_at, line->end, value, "@"); /* what Postfix's client takes from here must not become empty */
 	} else if (!s->chained && is_set(value)) {
 		bool first = p->role == FOUND_CERTIFICATE && !s->begun;
 		auto_free char *instead =

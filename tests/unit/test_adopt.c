@@ -254,6 +254,15 @@ static void postfix_main(void **state)
 		"");
 }
 
+/* Postfix's client takes its certificate from the server's: emptied, it would have none. */
+static void postfix_client(void **state)
+{
+	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", "smtpd_tls_key_file", "/old/k", NULL};
+	postfix_files(*state, values,
+		"smtpd_tls_cert_file = /old/c\nsmtpd_tls_key_file = /old/k\nsmtp_tls_cert_file = $smtpd_tls_cert_file\n", "",
+		"smtpd_tls_cert_file = /live/x.pem\nsmtpd_tls_key_file = /live/x.pem\nsmtp_tls_cert_file = $smtpd_tls_cert_file\n", "");
+}
+
 /* One that is set to nothing further down would win over a new line above. */
 static void postfix_empty_chain(void **state)
 {
@@ -368,6 +377,7 @@ int main(void)
 		cmocka_unit_test(dovecot_listeners),
 		STORY(haproxy),
 		STORY(postfix_main),
+		STORY(postfix_client),
 		STORY(postfix_empty_chain),
 		STORY(postfix_chain),
 		STORY(postfix_ports),
