@@ -67,13 +67,10 @@ static void look_at_users(struct doctor_findings *f, const void *site)
 static void look_at_files(struct doctor_findings *f, const void *site)
 {
 	const struct hub_config *c = site;
-	auto_free char *copy = mem_strdup(c->path);
-	const char *directory = dirname(copy);
 	/* Started without root all is the caller's. */
 	bool separate = geteuid() == 0 || strcmp(c->user, "certsync-hub") == 0;
 	const char *root = separate ? "root" : NULL, *user = separate ? c->user : NULL;
 	const struct doctor_place places[] = {
-		{directory, "", NULL, NULL, 0755, true, false, DOCTOR_MISSING_WRONG},
 		{c->path, "", root, user, 0640, false, false, DOCTOR_MISSING_WRONG},
 		{c->run, "", user, separate ? c->admin_group : NULL, 02755, true, false, DOCTOR_MISSING_MADE},
 		{c->state, "", user, user, 0700, true, true, DOCTOR_MISSING_MADE},
@@ -81,7 +78,9 @@ static void look_at_files(struct doctor_findings *f, const void *site)
 		{c->state, "keys/sign.key", user, NULL, 0600, false, true, DOCTOR_MISSING_FINE},
 		{c->state, "certificates", user, NULL, 0700, true, true, DOCTOR_MISSING_FINE},
 	};
-	bool good = true;
+	/* Another directory is its owner's, whatever mode it has. */
+	const struct doctor_place usual = {"/etc/certsync", "", NULL, NULL, 0755, true, false, DOCTOR_MISSING_WRONG};
+	bool good = strncmp(c->path, "/etc/certsync/", 14) != 0 || doctor_place(f, &usual);
 	for (size_t i = 0; i < COUNT(places); i++)
 		good = doctor_place(f, &places[i]) && good;
 	if (good)
@@ -173,7 +172,9 @@ static void look_at_selinux(struct doctor_findings *f, const void *site)
 	auto_free char *gate = mem_printf("%s/certsync-gate", fs_program_directory());
 	auto_free char *copy = mem_strdup(c->authorized_keys);
 	const struct doctor_label labels[] = {{gate, "bin_t"}, {dirname(copy), "ssh_home_t"}};
-	doctor_selinux(f, labels, COUNT(labels));
+	/* Only in a directory of ours: a label for one of others would be theirs to lose. */
+	bool ours = strcmp(labels[1].path, "/var/lib/certsync-gate/.ssh") == 0;
+	doctor_selinux(f, labels, ours ? COUNT(labels) : 1);
 }
 
 static void look_at_unit(struct doctor_findings *f, const void *site)

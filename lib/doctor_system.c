@@ -230,17 +230,14 @@ bool doctor_runs(const char *program)
 void doctor_silent(struct doctor_findings *f, const char *socket, const char *service, const char *group,
 	const struct error *err)
 {
-	const char *const start[] = {"systemctl", "start", service, NULL};
 	if (access(socket, F_OK) == 0 && access(socket, W_OK) < 0) {
 		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "%s: not to be asked by this user", service),
 			"usermod -aG %s YOU, and log in again", group);
 		return;
 	}
-	struct doctor_finding *finding = doctor_add(f, DOCTOR_WRONG, "%s does not answer: %s", service, err->message);
-	if (access("/run/systemd/system", F_OK) == 0)
-		doctor_command(finding, start);
-	else
-		doctor_remedy(finding, "systemctl start %s; journalctl -u %s says why it ended", service, service);
+	/* Not started by itself: it may have been switched off on purpose, as the node of a hub that is not the hub any more. */
+	doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s does not answer: %s", service, err->message),
+		"systemctl start %s; journalctl -u %s says why it ended", service, service);
 }
 
 static bool is_enabled(const char *unit)
@@ -270,13 +267,13 @@ static void look_at_order(struct doctor_findings *f, const char *unit, const cha
 void doctor_unit(struct doctor_findings *f, const char *unit, const char *const *before)
 {
 	const char *const show[] = {"systemctl", "show", "--property=Before", unit, NULL};
-	const char *const enable[] = {"systemctl", "enable", unit, NULL};
 	struct error err;
 	auto_buf struct buf said = BUF_INIT(UNIT_TEXT_MAX);
 	if (access("/run/systemd/system", F_OK) < 0)
 		return;
 	if (!is_enabled(unit)) {
-		doctor_command(doctor_add(f, DOCTOR_WRONG, "%s does not start at boot", unit), enable);
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s does not start at boot", unit),
+			"systemctl enable %s, unless it was switched off on purpose", unit);
 		return;
 	}
 	if (tool_run(show, &said, &err) < 0)
