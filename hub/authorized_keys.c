@@ -136,6 +136,8 @@ int authorized_keys_write(const char *path, const struct hub_key *keys, size_t c
 	bool exists = lstat(path, &st) == 0;
 	if (exists && fs_read(AT_FDCWD, path, false, &old, err) < 0)
 		return error_wrap(err, "cannot keep what others wrote into it");
+	if (old.len && memchr(old.data, '\0', old.len))
+		return error_set(err, ERROR_PERMANENT, "%s has a NUL byte, and lines behind it would be lost: remove it", path);
 	if (authorized_keys_render(buf_text(&old), keys, count, &new, err) < 0)
 		return error_wrap(err, "cannot write %s", path);
 	bool right = exists && (st.st_mode & 07777) == 0644 && (!root || st.st_uid == 0);

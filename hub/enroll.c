@@ -182,9 +182,15 @@ int enroll_add(struct hub *hub, const char *agent, const char *identity, struct 
 		return -1;
 	if (check_unique(hub, agent, &e, err) < 0)
 		return -1;
-	if (put_record(hub, agent, &e, err) < 0)
+	struct enrolment before;
+	struct error ignored;
+	bool known = enroll_find(hub, agent, &before, &ignored) > 0 && strcmp(before.ssh, e.ssh) == 0;
+	/* A line for it that is still open would bring other keys in the place of these. */
+	if (ticket_drop(hub, agent, err) < 0 || put_record(hub, agent, &e, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s", agent);
+	if (!known)
+		session_drop(hub, agent, "it was added anew with other keys");
 	enroll_send_keys(hub);
 	return 0;
 }
