@@ -138,6 +138,7 @@ type_at haproxy 'certsync config'
 block 'acl acme path_beg' | sed 's/^/\t/' | sed -i '/bind :80/r /dev/stdin' "$scratch/haproxy/etc/haproxy/haproxy.cfg"
 block 'backend certsync' >>"$scratch/haproxy/etc/haproxy/haproxy.cfg"
 edited haproxy.cfg
+says 'haproxy -c -f /etc/haproxy/haproxy.cfg && systemctl reload haproxy'
 type_at haproxy 'haproxy -c -q -f /etc/haproxy/haproxy.cfg && kill -USR2 "$(cat /run/haproxy.pid)"' # systemctl reload haproxy
 
 says 'systemctl enable --now certsync-hub'
@@ -160,6 +161,7 @@ type_at haproxy 'haproxy -c -q -f /etc/haproxy/haproxy.cfg && kill -USR2 "$(cat 
 { echo 'ssl = yes'; block 'Postfix   smtpd_tls_chain_files' | sed -n 's/^\(Dovecot\)\? *\(\(ssl_\|shutdown_\)[^#]*\).*/\2/p' | head -n 3; } \
 	>"$scratch/mail/etc/dovecot/conf.d/10-ssl.conf"
 edited 10-ssl.conf
+says 'reload the service afterwards'
 type_at mail 'doveadm reload'
 says 'certsync push'
 type_at haproxy 'certsync push'
