@@ -2,6 +2,7 @@
 #include "agent/prober.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
+#include "lib/progress.h"
 
 #include <event2/event.h>
 #include <poll.h>
@@ -160,6 +161,7 @@ int adopt_look_until(const struct agent_config *config, const struct plan *plan,
 	const struct adopt_looks *before, struct error *err)
 {
 	auto_free struct adopt_looks *now = mem_alloc(sizeof(*now));
+	auto_progress struct progress *progress = progress_new("waiting until the ports serve it");
 	int64_t began = clock_monotonic_ms();
 	for (;;) {
 		if (adopt_look(config, plan, running, now, err) < 0)
@@ -169,6 +171,7 @@ int adopt_look_until(const struct agent_config *config, const struct plan *plan,
 		/* What may stay as it is gets a little time, too: a worker on its way out may have answered.
 		 */
 		if (!wrong && (spent >= SETTLE_MS || !first_wrong(plan, now, before, true))) {
+			progress_clear(progress);
 			print_all(now);
 			return 0;
 		}

@@ -8,6 +8,7 @@
 #include "lib/listener.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
+#include "lib/progress.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -297,6 +298,7 @@ static int exchange(const struct join *j, const struct join_keys *keys, const st
 		call_end(&call);
 		return -1;
 	}
+	auto_progress struct progress *progress = progress_new("waiting for the hub");
 	frame_stream_init(&in, call.stream, 1u << FRAME_JOIN);
 	/* A link that has ended says why. */
 	int got = frame_send(call.stream, FRAME_JOIN, request->data, request->len, &ignored) < 0 ? 0 : await_answer(&call, &in, &frame, err);

@@ -2,6 +2,7 @@
 #include "lib/buf.h"
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "lib/progress.h"
 #include "lib/tool.h"
 
 #include <stdarg.h>
@@ -223,6 +224,7 @@ static void count_wrong(struct doctor_report *r, const struct doctor_findings *f
 
 static void look(const struct doctor_check *check, struct doctor_findings *f, struct doctor_site *site)
 {
+	auto_progress struct progress *progress = progress_new("looking at %s", check->name);
 	if (check->prepare)
 		check->prepare(f, site);
 	else if (site->config)
