@@ -58,7 +58,9 @@ sub holders_of {
 	my @found;
 	my $pattern = join '|', map { quotemeta } map { ($_, decode_base64($_), login_key(decode_base64($_))) } @secrets;
 	for my $path (split /\n/, `find /mnt/etc /mnt/var /mnt/tmp /run -xdev -type f`) {
-		push @found, $path if Story::read_file($path) =~ /$pattern/;
+		my $text = Story::read_file($path);
+		my @keys = map { decode_base64($_) } $text =~ /-----BEGIN [^-]*PRIVATE KEY-----\n([^-]*)/g;
+		push @found, $path if grep { /$pattern/ } $text, @keys;
 	}
 	return @found;
 }
@@ -220,6 +222,14 @@ like(Story::read_file($authorized), qr/^# the administrator's\nssh-ed25519 \S+ a
 
 # ---- the secret ----
 
+{
+	my ($known) = $line =~ /secret=(\S+)/;
+	Story::write_file("$top/planted.text", "secret=$known\n");
+	Story::write_file("$top/planted.key", join "\n", '-----BEGIN OPENSSH PRIVATE KEY-----', encode_base64('x' . login_key(decode_base64($known))) .
+		'-----END OPENSSH PRIVATE KEY-----', '');
+	is_deeply([sort(holders_of($known))], ["$top/planted.key", "$top/planted.text"], 'a secret in a file would be found, and a key in one');
+	unlink "$top/planted.text", "$top/planted.key";
+}
 is_deeply([holders_of(map { /secret=(\S+)/ } $line, $late, $six)], [], 'no file, no log holds a secret, or the key that it becomes');
 $s->ends_clean;
 done_testing;
