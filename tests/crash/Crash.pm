@@ -59,6 +59,7 @@ sub run {
 	if ($pid == 0) {
 		open STDOUT, '>>', $out or die $!;
 		open STDERR, '>', "$top/err" or die $!;
+		alarm 120; # what hangs is a failure of its own; who is traced dies with its tracer
 		exec @command or die "$command[0]: $!";
 	}
 	waitpid $pid, 0;

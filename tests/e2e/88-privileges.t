@@ -105,7 +105,7 @@ sub forward {
 	$socket->syswrite($_) && IO::Select->new($socket)->can_read(2) && $socket->sysread(my $answer, 100) for @speak;
 	ok($story->until('log', sub { $story->log("ssh-$port") =~ /administratively prohibited|open failed/ }), "$what: sshd prohibits it")
 		or diag($story->log("ssh-$port"));
-	$story->stop("ssh-$port");
+	$story->stop("ssh-$port", 'KILL'); # a SIGTERM that meets ssh right before its poll(2) is lost
 }
 my @ports = map { free_port() } 1 .. 4;
 forward('-L', "-L$ports[0]:127.0.0.1:$secret", $ports[0], "x\n");
