@@ -30,7 +30,7 @@ struct error {
 int error_set(struct error *err, enum error_kind kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* As error_set, with ": " and the text of errno appended; the kind follows from errno (ENOENT, EACCES and
+/* As error_set, with ": " and the text of errno appended; the kind follows from errno (ENOENT, ENOTDIR and
  * their like are permanent, all else is worth a retry). */
 int error_errno(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
