@@ -219,6 +219,8 @@ Story::write_file("$dir/hooks/$_", <<"HOOK", 0755) for qw(haproxy nginx apache2 
 #!/bin/sh
 [ ! -e "$top/fail.$_.\$1" ] || { rm "$top/fail.$_.\$1"; echo "$_ will not"; exit 1; }
 [ ! -e "$top/idle.$_.\$1" ] || { rm "$top/idle.$_.\$1"; exit 0; }
+[ ! -e "$top/stop.$_.\$1" ] || { rm "$top/stop.$_.\$1"; kill -INT \$PPID; }
+[ ! -e "$top/edit.$_.\$1" ] || { rm "$top/edit.$_.\$1"; echo "# somebody's" >>/etc/nginx/one; }
 [ ! -e "$top/kill.$_.\$1" ] || { rm "$top/kill.$_.\$1"; kill -KILL \$PPID; exit 0; }
 exec $top/real/$_ "\$1"
 HOOK
@@ -299,6 +301,27 @@ is_undone('a reload that fails', qr/dovecot reload: .*\n\s+\| dovecot will not/)
 ok($story->until('old', sub { wrong($print{old}, @ours[0, 2, 3, 4, 7]) eq '' }, 20), 'what was served is served');
 Story::write_file("$top/idle.nginx.reload", '');
 is_undone('a reload that does nothing', qr/127.0.0.1:8445 does not serve mail.domain.pl: .*$print{old}/, qw(--service nginx));
+for (['the reload', 'reload'], ['the first test', 'test']) {
+	my ($when, $verb) = @$_;
+	Story::write_file("$top/stop.nginx.$verb", '');
+	is_undone("Control-C at $when", qr/told to end \(Interrupt\)/, qw(--service nginx));
+}
+ok($story->until('old', sub { wrong($print{old}, @ours[0, 2, 3, 4, 7]) eq '' }, 20), 'what was served is served after that, too');
+
+# Between the plan and the writing.
+my $one = Story::read_file('/etc/nginx/one');
+Story::write_file("$top/edit.nginx.running", '');
+($exit, $text) = adopt(qw(--apply --service nginx));
+is($exit, 1, 'a file that is changed meanwhile');
+like($text, qr/\/etc\/nginx\/one was changed meanwhile: run this again/, 'is told of');
+like($text, qr/\/etc\/nginx\/one: left, since somebody has changed it since.*the other files are as they were/s, 'and so is what was left');
+unlike($text, qr/all files are as they were/, 'no more than that is said');
+is(Story::read_file('/etc/nginx/one'), "$one# somebody's\n", 'the change is kept');
+open my $out, '>', '/etc/nginx/one' or die;
+print $out $one;
+close $out;
+unlink @{backups()};
+is(state_of_files(), $before, 'with it taken back all is as it was');
 run(q(printf 'garbage\n' >>/etc/dovecot/conf.d/10-ssl.conf));
 ($exit, $text) = adopt(qw(--apply --service dovecot));
 is($exit, 0, 'a configuration that is broken already') or diag($text);
