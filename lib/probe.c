@@ -36,7 +36,8 @@ struct probe {
 	SSL *ssl; /* NULL before the handshake: the transport is plain */
 	struct event *readable, *writable, *deadline;
 	enum phase phase;
-	bool answered; /* the first byte behind the ClientHello was looked at */
+	char heard[8]; /* the first bytes behind the ClientHello */
+	size_t heard_len;
 	bool settled;  /* nothing is left to be done but the callback */
 	struct starttls talk;
 	struct buf send;
@@ -84,7 +85,7 @@ static enum need fail(struct probe *p, enum probe_state state, enum error_kind k
 static const char *proxy_hint(const struct probe *p)
 {
 	bool silent = p->phase == PHASE_HANDSHAKE
-			      ? p->endpoint.protocol == PROBE_TLS && !p->answered &&
+			      ? p->endpoint.protocol == PROBE_TLS && !p->heard_len &&
 					BIO_number_read(SSL_get_rbio(p->ssl)) == 0
 			      : p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING;
 	if (!silent)
@@ -240,6 +241,31 @@ static bool restrict_key(SSL *ssl, enum probe_key key)
 	       SSL_set_cipher_list(ssl, key == PROBE_RSA_KEY ? "aRSA:@SECLEVEL=0" : "aECDSA:@SECLEVEL=0") == 1;
 }
 
+/* Keeps what OpenSSL reads first: text where a TLS record should be is told as the text that it is. */
+static long on_bio(BIO *bio, int operation, const char *data, size_t len, int argi, long argl, int ret, size_t *processed) /* NOLINT(readability-non-const-parameter): OpenSSL's type */
+{
+	(void)len;
+	(void)argi;
+	(void)argl;
+	struct probe *p = (struct probe *)BIO_get_callback_arg(bio);
+	if (operation != (BIO_CB_READ | BIO_CB_RETURN) || ret <= 0 || p->heard_len || !processed)
+		return ret;
+	p->heard_len = *processed < sizeof(p->heard) ? *processed : sizeof(p->heard);
+	memcpy(p->heard, data, p->heard_len);
+	return ret;
+}
+
+static bool is_plain_text(struct probe *p, char *text, size_t size)
+{
+	if (!p->heard_len || p->heard[0] == TLS_HANDSHAKE || p->heard[0] == TLS_ALERT)
+		return false;
+	memcpy(text, p->heard, p->heard_len);
+	ssize_t more = recv(p->fd, text + p->heard_len, size - 1 - p->heard_len, MSG_PEEK | MSG_DONTWAIT);
+	text[p->heard_len + (more > 0 ? (size_t)more : 0)] = '\0';
+	text[strcspn(text, "\r\n")] = '\0';
+	return true;
+}
+
 static enum need phase_dialogue(struct probe *p)
 {
 	enum need need = converse(p);
@@ -257,24 +283,10 @@ static enum need phase_dialogue(struct probe *p)
 		p->result.state = PROBE_PROTOCOL;
 		return NEED_NOTHING;
 	}
+	BIO_set_callback_ex(SSL_get_rbio(p->ssl), on_bio);
+	BIO_set_callback_arg(SSL_get_rbio(p->ssl), (char *)p);
 	p->phase = PHASE_HANDSHAKE;
 	return NEED_NEXT;
-}
-
-/* Looks at the first byte of the answer before OpenSSL takes it: text where a TLS record should be is told
- * as the text that it is. */
-static bool is_plain_text(struct probe *p, char *text, size_t size)
-{
-	/* Once OpenSSL has read, what comes next may be the middle of a record. */
-	if (p->answered || BIO_number_read(SSL_get_rbio(p->ssl)) > 0)
-		return false;
-	ssize_t got = recv(p->fd, text, size - 1, MSG_PEEK);
-	if (got <= 0)
-		return false;
-	p->answered = true;
-	text[got] = '\0';
-	text[strcspn(text, "\r\n")] = '\0';
-	return text[0] != TLS_HANDSHAKE && text[0] != TLS_ALERT;
 }
 
 static enum need fail_text(struct probe *p, const char *text)
@@ -282,16 +294,13 @@ static enum need fail_text(struct probe *p, const char *text)
 	const char *what = p->endpoint.protocol == PROBE_TLS
 				   ? "plain text where TLS was expected, is it a port for STARTTLS?"
 				   : "text before the handshake";
-	return fail(p, PROBE_PROTOCOL, ERROR_PERMANENT, *text ? "%s: \"%s\"" : "%s", what, text);
+	return fail(p, PROBE_PROTOCOL, ERROR_PERMANENT, "%s: \"%s\"", what, text);
 }
 
 static enum need fail_handshake(struct probe *p, int rc, int code)
 {
 	if (SSL_get_error(p->ssl, rc) == SSL_ERROR_SYSCALL && code)
 		return fail_errno(p, code);
-	/* The text came so fast that OpenSSL took it before it could be looked at. */
-	if (!p->answered && ERR_GET_REASON(ERR_peek_error()) == SSL_R_WRONG_VERSION_NUMBER)
-		return fail_text(p, "");
 	openssl_error(&p->result.error, ERROR_RETRY, "the TLS handshake failed%s", proxy_hint(p));
 	return NEED_NOTHING;
 }
@@ -313,13 +322,13 @@ static void keep_certificates(struct probe *p)
 static enum need phase_handshake(struct probe *p)
 {
 	char text[128];
-	if (is_plain_text(p, text, sizeof(text)))
-		return fail_text(p, text);
 	enum need need;
 	ERR_clear_error();
 	errno = 0;
 	int rc = SSL_connect(p->ssl);
 	int code = errno;
+	if (rc != 1 && is_plain_text(p, text, sizeof(text)))
+		return fail_text(p, text);
 	if (rc != 1)
 		return tls_outcome(p, rc, &need) == IO_WAIT ? need : fail_handshake(p, rc, code);
 	keep_certificates(p);
