@@ -3,10 +3,10 @@
 #include "hub/check_worker.h"
 #include "hub/errand.h"
 #include "lib/clock.h"
+#include "lib/endpoint.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,23 +124,12 @@ static void add_row(struct row **rows, size_t *count, cJSON *check, int64_t sinc
 	(*rows)[(*count)++] = (struct row){.check = check, .since = since, .checked = checked};
 }
 
-/* "10.0.0.4:25" and "[fd00::4]:25" are at an address however it is written. */
-static bool is_at(const char *endpoint, const char *address)
-{
-	struct in6_addr a, b;
-	size_t bracket = *endpoint == '[', len = bracket ? strcspn(endpoint, "]") - 1 : strcspn(endpoint, ":");
-	auto_free char *host = mem_strndup(endpoint + bracket, len);
-	int family = bracket ? AF_INET6 : AF_INET;
-	return inet_pton(family, host, &a) == 1 && inet_pton(family, address, &b) == 1 &&
-		memcmp(&a, &b, bracket ? sizeof(struct in6_addr) : sizeof(struct in_addr)) == 0;
-}
-
 static bool asks_for(const struct hub_endpoint *e, const char *endpoint)
 {
 	const char *port = strrchr(endpoint, ':');
 	bool address = !e->at[0], known = !port; /* a name without an address has no port either */
 	for (char **at = e->at; *at && !address; at++)
-		address = !port || is_at(endpoint, *at);
+		address = !port || endpoint_is_at(endpoint, *at);
 	for (char **wanted = e->ports; *wanted && !known; wanted++)
 		known = strcmp(port + 1, *wanted) == 0;
 	return address && known;

@@ -143,3 +143,13 @@ int endpoint_parse(const char *text, struct endpoint *ret, struct error *err)
 	*ret = e;
 	return 0;
 }
+
+bool endpoint_is_at(const char *text, const char *address)
+{
+	struct in6_addr a, b;
+	size_t bracket = *text == '[', len = bracket ? strcspn(text, "]") - 1 : strcspn(text, ":");
+	auto_free char *host = mem_strndup(text + bracket, len);
+	int family = bracket ? AF_INET6 : AF_INET;
+	return inet_pton(family, host, &a) == 1 && inet_pton(family, address, &b) == 1 &&
+		memcmp(&a, &b, bracket ? sizeof(struct in6_addr) : sizeof(struct in_addr)) == 0;
+}

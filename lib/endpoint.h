@@ -37,4 +37,7 @@ struct endpoint {
  * (STARTTLS), smtps imaps pop3s tls (TLS at once). ERROR_USAGE with the reason. */
 int endpoint_parse(const char *text, struct endpoint *ret, struct error *err);
 
+/* Whether the text of an endpoint, "10.0.0.4:25" or "[fd00::4]:25", is at this address, however that is written. */
+bool endpoint_is_at(const char *text, const char *address);
+
 #endif

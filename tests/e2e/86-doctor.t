@@ -90,11 +90,16 @@ my @modes = (["$top/hub/keys/sign.key", 0644, 'certsync-hub certsync-hub 600'],
 	['/var/lib/certsync-gate/.ssh/authorized_keys', 0666, 'root root 644'], ["$top/hub", 0755, 'certsync-hub certsync-hub 700']);
 chmod $_->[1], $_->[0] or die "$_->[0]: $!" for @modes;
 chown((getpwnam 'certsync-hub')[2], 0, '/var/lib/certsync-gate/.ssh');
+# The directory of hub.conf is not one of ours.
+my $mode_of_top = (stat $top)[2] & 07777;
+chmod 01777, $top;
 is(doctor(), 3, 'wrong modes');
 like($text, qr/^wrong .*\Q$_->[0]\E is .*\n.*chmod/m, $_->[0]) for @modes;
 doctor('--apply');
 doctor();
 unlike(of('files') . of('gate files'), qr/wrong|warning/, 'mended');
+is((stat $top)[2] & 07777, 01777, 'another directory keeps its mode, whatever it is');
+chmod $mode_of_top, $top;
 is(`stat -c '%U %G %a' $_->[0]`, "$_->[2]\n", $_->[0]) for @modes;
 # What is planted by a daemon that was broken into is left alone.
 Story::write_file('/etc/victim', 'x', 0600);

@@ -189,6 +189,10 @@ static void haproxy(void **state)
 	assert_int_equal(mkdir(certs, 0755), 0);
 	scratch_write(s, "certs/a.pem", "", 0600);
 	scratch_write(s, "certs/a.pem.key", "", 0600);
+	/* What would be more than a name in agent.conf. */
+	scratch_write(s, "certs/b\" owner = \"x", "", 0600);
+	scratch_write(s, "certs/c\nservice \"x\" {", "", 0600);
+	scratch_write(s, "certs/d${HOME}", "", 0600);
 	scratch_write(s, "certs/.hidden", "", 0600);
 	scratch_write(s, "pair.ecdsa", "", 0600);
 	scratch_write(s, "pair.rsa", "", 0600);
@@ -211,7 +215,11 @@ static void haproxy(void **state)
 	assert_string_equal(found.ports[0].address, "");
 	assert_string_equal(found.ports[1].address, "10.0.0.1");
 	assert_true(found.ports[1].proxy);
-	assert_int_equal(found.note_count, 1);
+	size_t copies = 0;
+	for (size_t i = 0; i < found.use_count; i++)
+		copies += found.uses[i].role == FOUND_COPY;
+	assert_int_equal(copies, 1);
+	assert_int_equal(found.note_count, 2); /* each once */
 	found_service_release(&found);
 }
 

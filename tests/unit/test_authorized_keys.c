@@ -114,6 +114,23 @@ static void an_unchanged_file_is_not_written_again(void **state)
 	assert_int_equal(fs_remove_tree(AT_FDCWD, directory, &err), 0);
 }
 
+static void a_file_with_a_nul_byte_is_left(void **state)
+{
+	(void)state;
+	char directory[] = P_tmpdir "/certsync-test-XXXXXX";
+	static const char text[] = "ssh-ed25519 AAAA admin@desk\n\0\nssh-ed25519 AAAA other@desk\n";
+	assert_non_null(mkdtemp(directory));
+	auto_free char *path = mem_printf("%s/authorized_keys", directory);
+	auto_buf struct buf now = BUF_INIT(8192);
+	struct error err;
+	assert_int_equal(fs_write(AT_FDCWD, path, text, sizeof(text) - 1, FS_PUBLIC, &err), 0);
+	assert_int_equal(authorized_keys_write(path, two, 2, &err), -1);
+	assert_non_null(strstr(err.message, "has a NUL byte"));
+	assert_int_equal(fs_read(AT_FDCWD, path, false, &now, &err), 0);
+	assert_int_equal(now.len, sizeof(text) - 1);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, directory, &err), 0);
+}
+
 static void a_directory_that_others_may_write_is_refused(void **state)
 {
 	(void)state;
@@ -138,6 +155,7 @@ int main(void)
 		cmocka_unit_test(a_key_that_joins_ends_by_itself_and_stands_beside_others),
 		cmocka_unit_test(file_and_directories_are_made_as_sshd_wants_them),
 		cmocka_unit_test(an_unchanged_file_is_not_written_again),
+		cmocka_unit_test(a_file_with_a_nul_byte_is_left),
 		cmocka_unit_test(a_directory_that_others_may_write_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

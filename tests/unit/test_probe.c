@@ -585,9 +585,23 @@ static int clean_up(void **state)
 	return 0;
 }
 
+static void an_address_is_the_same_however_it_is_written(void **state)
+{
+	(void)state;
+	assert_true(endpoint_is_at("10.0.0.4:25", "10.0.0.4"));
+	assert_false(endpoint_is_at("10.0.0.45:25", "10.0.0.4"));
+	assert_false(endpoint_is_at("10.0.0.4:25", "10.0.0.45"));
+	assert_true(endpoint_is_at("[fd00::4]:25", "fd00:0:0::0:4"));
+	assert_false(endpoint_is_at("[fd00::4]:25", "fd00::40"));
+	assert_false(endpoint_is_at("[fd00::4]:25", "10.0.0.4"));
+	assert_false(endpoint_is_at("", "10.0.0.4"));
+	assert_false(endpoint_is_at("[", "fd00::4"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_address_is_the_same_however_it_is_written),
 		cmocka_unit_test(whatever_is_served_is_seen),
 		cmocka_unit_test(an_old_server_is_seen_too),
 		cmocka_unit_test(smtp_is_left_with_quit_inside_tls),
