@@ -170,6 +170,18 @@ system("mv /etc/certsync /etc/certsync.joined");
 refused('a used line', $line, qr/the hub refuses: this line was used up at \d{4}-/, qr/agent=mail result=refused reason="this line was used up/);
 system("mv /etc/certsync.joined /etc/certsync");
 
+# ---- keys given by hand: the old ones' connection ends, and a line that is still open is worth nothing ----
+
+$s->until('connected', sub { $s->state_of('mail')->{connected} });
+like($s->line_of(qw(rotate mail)), qr/keys=new secret=/, 'a line for new keys is open');
+is(scalar $s->key_lines('mail'), 2, 'sshd has its key beside that of the agent');
+my ($by_hand) = Story::read_file("$top/other.pub") =~ /^(\S+ \S+)/;
+my ($added, $told) = $s->certsync('agent', 'add', 'mail', '--key', "'certsync-agent:1 $by_hand x25519:" . encode_base64('k' x 32, '') . "'");
+is($added, 0, 'other keys are given by hand') or diag($told);
+is_deeply([$s->key_lines('mail')], ["restrict,command=\"mail\" $by_hand certsync:mail"], 'sshd has these alone');
+ok($s->until('ended', sub { $s->log('hub') =~ /event=disconnected agent=mail reason="it was added anew with other keys"/ }),
+	'and whoever was connected with the old ones is no more') or diag($s->log('hub'));
+
 # ---- expired ----
 
 my $late = $s->line_of(qw(add backup1));
