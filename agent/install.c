@@ -64,10 +64,12 @@ int install_live(const struct install *i, struct revision *ret, struct error *er
 	ssize_t len = readlinkat(i->live, i->certificate->name, target, sizeof(target) - 1);
 	if (len < 0 && errno == ENOENT)
 		return 0;
-	if (len < 0)
+	if (len < 0 && errno == EINVAL)
 		return error_errno(err,
 			"live/%s is not a symbolic link: move it away, certsync makes its own",
 			i->certificate->name);
+	if (len < 0)
+		return error_errno(err, "cannot read live/%s", i->certificate->name);
 	target[len] = '\0';
 	const char *slash = strrchr(target, '/');
 	struct revision revision;
