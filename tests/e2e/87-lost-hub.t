@@ -17,7 +17,7 @@ our %address = (a => '127.0.1.1', b => '127.0.1.2');
 package Fleet;
 our @ISA = ('Story');
 
-sub at { my ($self, $node) = @_; return ('nsenter', '--mount', '--target', $self->{started}{"node-$node"}) }
+sub at { my ($self, $node) = @_; return ('nsenter', '--mount', '--root', '--target', $self->{started}{"node-$node"}) }
 
 sub certsync {
 	my ($self, @words) = @_;
