@@ -46,7 +46,7 @@ HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
 
 HUB_ROOT := hub/root.c hub/supervisor.c hub/watchlist.c hub/watch.c hub/authorized_keys.c
 HUB_SHARED := hub/config.c hub/config_sections.c hub/config_checks.c hub/lint.c hub/schedule.c hub/request.c hub/scan.c
-AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c journal.c keeper.c pin.c places.c \
+AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c journal.c keeper.c mark.c pin.c places.c \
 	service.c set.c setup.c ssh_key.c step.c watch.c)
 AGENT_SHARED := agent/config.c agent/request.c
 

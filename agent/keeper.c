@@ -44,6 +44,46 @@ int keeper_save(struct keeper *k, struct error *err)
 	return journal_write(k->root_state, &k->journal, err);
 }
 
+static size_t find_mark(const struct keeper *k, const struct journal_entry *entry)
+{
+	size_t i = 0;
+	while (i < KEEPER_MARKS && !journal_entry_same(entry, &k->marks[i].entry))
+		i++;
+	return i;
+}
+
+/* Makes room in front for the one that is about to be used; `from` is where it stands, or KEEPER_MARKS. */
+static void to_front(struct keeper *k, size_t from)
+{
+	size_t over = from < KEEPER_MARKS ? from : KEEPER_MARKS - 1;
+	struct mark used = k->marks[over];
+	memmove(&k->marks[1], &k->marks[0], over * sizeof(used));
+	k->marks[0] = used;
+}
+
+static void remember(struct keeper *k, const struct set *s)
+{
+	to_front(k, find_mark(k, &s->entry));
+	mark_take(&k->marks[0], s);
+}
+
+static int read_marked(struct keeper *k, const struct journal_entry *entry, struct set *ret)
+{
+	size_t i = find_mark(k, entry);
+	if (i == KEEPER_MARKS || mark_read(&k->marks[i], k->install.archive, ret) < 0)
+		return -1;
+	to_front(k, i);
+	return 0;
+}
+
+int keeper_write(struct keeper *k, const struct set *s, struct error *err)
+{
+	if (set_write(k->install.archive, s, err) < 0)
+		return -1;
+	remember(k, s);
+	return 0;
+}
+
 static int read_whole(
 	const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
 {
@@ -62,12 +102,12 @@ static int read_whole(
 }
 
 /* What could be read although the archive's files are not as they were written. */
-static enum keeper_found write_anew(const struct keeper *k, const struct set *s, const struct error *why)
+static enum keeper_found write_anew(struct keeper *k, const struct set *s, const struct error *why)
 {
 	struct error err;
 	char revision[REVISION_TEXT_MAX];
 	revision_text(s->entry.revision, revision);
-	if (set_write(k->install.archive, s, &err) < 0) {
+	if (keeper_write(k, s, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "restore", "certificate=%s revision=%s error=\"%s\" text=\"%s\"",
 			k->certificate->name, revision, err.message, why->message);
 		return KEEPER_BROKEN;
@@ -78,11 +118,15 @@ static enum keeper_found write_anew(const struct keeper *k, const struct set *s,
 	return KEEPER_RESTORED;
 }
 
-int keeper_read(const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
+int keeper_read(struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
 {
 	struct error ignored;
-	if (read_whole(k, entry, ret, err) == 0)
+	if (read_marked(k, entry, ret) == 0)
 		return KEEPER_WHOLE;
+	if (read_whole(k, entry, ret, err) == 0) {
+		remember(k, ret);
+		return KEEPER_WHOLE;
+	}
 	if (set_recover(k->install.archive, entry, ret, &ignored) < 0)
 		return -1;
 	return write_anew(k, ret, err);
@@ -193,7 +237,7 @@ static int rebuild(struct keeper *k, struct error *err)
 	return keeper_save(k, err);
 }
 
-static bool is_whole(const struct keeper *k, const struct journal_entry *entry, struct error *err)
+static bool is_whole(struct keeper *k, const struct journal_entry *entry, struct error *err)
 {
 	auto_set struct set s = {0};
 	return keeper_read(k, entry, &s, err) >= 0;
@@ -395,6 +439,11 @@ static void second_leaf(
 {
 	struct error ignored;
 	auto_set struct set s = {0};
+	size_t marked = find_mark(k, entry);
+	if (marked < KEEPER_MARKS) {
+		memcpy(ret, k->marks[marked].second, CHAIN_SHA256_SIZE);
+		return;
+	}
 	if (!journal_entry_is_set(entry) || revision_is_placeholder(entry->revision) ||
 		!set_may_have_second(k->install.archive, entry->revision))
 		return;

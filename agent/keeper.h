@@ -9,11 +9,14 @@
 
 #include "agent/install.h"
 #include "agent/journal.h"
+#include "agent/mark.h"
 #include "agent/request.h"
 #include "agent/service.h"
 
 /* How often the daemon may have hooks run: a burst, then one in each interval (keeper_may_run). */
 enum keeper_hook { KEEPER_RUNNING, KEEPER_TEST, KEEPER_ACTIVATE, KEEPER_RELOAD, KEEPER_HOOKS };
+
+enum { KEEPER_MARKS = 3 }; /* served, pending or staged, previous */
 
 struct keeper {
 	const struct agent_config *config;           /* borrowed */
@@ -22,6 +25,7 @@ struct keeper {
 	int stop_fd;                                 /* borrowed: ends a running hook (agent/service.h) */
 	struct install install;
 	struct journal journal;
+	struct mark marks[KEEPER_MARKS]; /* of sets that were seen whole, the one used last first */
 	int64_t undo_at_ms; /* monotonic; when pending is undone; meaningless without pending */
 	bool ready;         /* keeper_start has succeeded */
 	/* The previous files are going back, or are back, and the journal does not say so yet: only the undo
@@ -65,14 +69,16 @@ void keeper_inventory(const struct keeper *k, struct inventory *ret);
 int keeper_may_run(struct keeper *k, enum keeper_hook hook, int64_t now_ms, struct error *err);
 
 /* For agent/step.c. The set of an entry from the archive, with the entry's content or an error. When somebody
- * has changed files of it, and what is left still has that content, it is written anew, and this logged. */
+ * has changed files of it, and what is left still has that content, it is written anew, and this logged. A set that was
+ * seen whole before comes without its pairs (agent/mark.h). */
 enum keeper_found {
 	KEEPER_WHOLE,
 	KEEPER_RESTORED, /* written anew */
 	KEEPER_BROKEN,   /* read from what is left; writing it anew failed */
 };
-int keeper_read(
-	const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err);
+int keeper_read(struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err);
+/* Writes a set into the archive. */
+int keeper_write(struct keeper *k, const struct set *s, struct error *err);
 enum keeper_effort {
 	KEEPER_STRICT, /* the symlink is not switched unless every own file is right */
 	KEEPER_ALL,    /* whatever can be put right is */

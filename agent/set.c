@@ -12,7 +12,7 @@
 
 static const char set_temporary[] = FS_TEMPORARY "set";
 
-enum { SET_PEM_MAX = 2 * CHAIN_PEM_MAX, PLACEHOLDER_SECONDS = 3650 * 24 * 3600 };
+enum { PLACEHOLDER_SECONDS = 3650 * 24 * 3600 };
 
 void set_release(struct set *s)
 {

@@ -13,7 +13,7 @@
 #include "agent/journal.h"
 #include "lib/bundle.h"
 
-enum { SET_FILES_MAX = 8 };
+enum { SET_FILES_MAX = 8, SET_PEM_MAX = 2 * CHAIN_PEM_MAX };
 
 struct set_file {
 	const char *name; /* "combined.pem" */

@@ -86,7 +86,7 @@ static int archive(struct keeper *k, const struct set *s, struct error *err)
 	int read = keeper_read(k, &s->entry, &found, &ignored);
 	if (read == KEEPER_WHOLE || read == KEEPER_RESTORED)
 		return 0;
-	return set_write(k->install.archive, s, err);
+	return keeper_write(k, s, err);
 }
 
 static int remember_staged(struct keeper *k, const struct set *s, bool no_return, struct error *err)
@@ -295,7 +295,7 @@ static void step_hold(struct keeper *k, const struct request *request, struct re
 
 /* Undo. */
 
-static bool can_put_back(const struct keeper *k, struct error *err)
+static bool can_put_back(struct keeper *k, struct error *err)
 {
 	const struct journal_entry *previous = &k->journal.previous;
 	auto_set struct set s = {0};

@@ -149,6 +149,36 @@ static void it_is_written_anew_while_running_too(void **state)
 	}
 }
 
+/* One byte of the same length: what is remembered of a set never takes the place of looking at it. */
+static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
+{
+	struct node *n = *state;
+	struct error err;
+	install(n, 1, 20);
+	install(n, 2, 20);
+	for (size_t i = 0; i < COUNT(files); i++) {
+		auto_set struct set known = {0};
+		auto_set struct set decoded = {0};
+		assert_int_equal(keeper_read(&n->keeper, &n->keeper.journal.served, &known, &err), KEEPER_WHOLE);
+		assert_int_equal(known.pair_count, 0); /* not decoded */
+		assert_int_equal(set_read(n->keeper.install.archive, known.entry.revision, &decoded, &err), 0);
+		assert_memory_equal(&known.entry, &decoded.entry, sizeof(known.entry));
+		assert_int_equal(known.file_count, decoded.file_count);
+		struct buf *pem = &known.files[i].pem;
+		assert_int_equal(pem->len, decoded.files[i].pem.len);
+		if (pem->len)
+			assert_memory_equal(pem->data, decoded.files[i].pem.data, pem->len);
+		else
+			buf_addf(pem, "x");
+		pem->data[pem->len / 2] ^= 1;
+		auto_free char *path = mem_printf("archive/%s/1.2/%s", name, known.files[i].name);
+		auto_free char *changed = mem_strndup((const char *)pem->data, pem->len);
+		scratch_write(n->scratch, path, changed, 0600);
+		assert_int_equal(keeper_repair(&n->keeper), 1);
+		check_whole(n, 2);
+	}
+}
+
 /* What cannot be read for want of descriptors is neither damaged nor gone. */
 static void nothing_is_forgotten_without_descriptors(void **state)
 {
@@ -336,6 +366,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STORY(one_changed_file_never_takes_a_revision_back),
 		STORY(it_is_written_anew_while_running_too),
+		STORY(a_set_seen_before_is_known_again_by_each_of_its_bytes),
 		STORY(nothing_is_forgotten_without_descriptors),
 		STORY(a_lost_journal_beside_a_changed_file_takes_nothing_back),
 		STORY(an_expired_certificate_is_not_displaced_by_the_placeholder),
