@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,8 +33,20 @@ int proc_user_find(const char *name, struct proc_user *ret, struct error *err)
 	return 0;
 }
 
-/* Everything below runs in the child between fork and exec: only async-signal-safe calls but initgroups, which
- * is safe here since our programs have one thread. Each returns -1 with errno. */
+/* What the child needs, made ready by the parent. */
+struct start {
+	const struct proc_spec *spec;
+	const struct proc_user *user; /* NULL: it stays who it is */
+	const gid_t *groups;
+	int group_count;
+	pid_t parent;
+	volatile int code; /* errno of a start that failed */
+};
+
+/* Everything below runs in the child until its exec. It is a vfork, which copies no page tables and leaves none of the
+ * parent's pages to be copied when they are written next: until the exec it lives in the parent's memory, while the parent
+ * waits. So: only system calls, no signal handlers, nothing allocated, and the calls themselves where glibc's functions
+ * would tell all threads. Each returns -1 with errno. */
 
 static int move_high(int fd)
 {
@@ -62,17 +75,18 @@ static int place_descriptors(const struct proc_spec *spec)
 	return close_range(extra >= 0 ? 4 : 3, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
-static int become(const struct proc_user *user)
+static int become(const struct start *s)
 {
-	if (!user || geteuid() != 0)
+	const struct proc_user *user = s->user;
+	if (!user)
 		return 0;
-	if ((user->name[0] ? initgroups(user->name, user->gid) : setgroups(0, NULL)) < 0)
+	if (syscall(SYS_setgroups, s->group_count, s->groups) < 0 ||
+		syscall(SYS_setresgid, user->gid, user->gid, user->gid) < 0)
 		return -1;
-	if (setresgid(user->gid, user->gid, user->gid) < 0)
-		return -1;
-	return setresuid(user->uid, user->uid, user->uid);
+	return (int)syscall(SYS_setresuid, user->uid, user->uid, user->uid);
 }
 
+/* Before any is let in again. */
 static void default_signals(void)
 {
 	sigset_t none;
@@ -83,54 +97,72 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void child(const struct proc_spec *spec, pid_t parent, int report)
+static void child(struct start *s)
 {
 	static const char *const fixed_environment[] = {PROC_PATH, NULL};
+	const struct proc_spec *spec = s->spec;
 	default_signals();
 	umask(077);
-	report = move_high(report);
 	if (spec->group && setpgid(0, 0) < 0)
 		goto failed;
-	if (place_descriptors(spec) < 0 || become(spec->user) < 0)
+	if (place_descriptors(spec) < 0 || become(s) < 0)
 		goto failed;
 	/* After the change of user, which clears it. */
 	if (spec->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		goto failed;
-	if (spec->die_with_parent && getppid() != parent)
+	if (spec->die_with_parent && getppid() != s->parent)
 		_exit(127);
 	execve(spec->argv[0], (char *const *)(uintptr_t)spec->argv,
 		(char *const *)(uintptr_t)(spec->envp ? spec->envp : fixed_environment));
-failed:;
-	int code = errno;
-	ssize_t ignored = write(report, &code, sizeof(code));
-	(void)ignored;
+failed:
+	s->code = errno;
 	_exit(127);
+}
+
+/* Returns when it has been executed, or has failed. */
+static pid_t start_child(struct start *s)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid_t pid = vfork();
+	if (pid == 0)
+		child(s);
+	int code = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = code;
+	return pid;
+}
+
+/* Those of initgroups. */
+static int find_groups(const struct proc_user *user, gid_t **ret, int *ret_count, struct error *err)
+{
+	int room = 0, count = 32;
+	if (!user || !user->name[0])
+		return 0;
+	while (room < count) {
+		room = count;
+		*ret = mem_grow(*ret, (size_t)room, sizeof(**ret));
+		if (getgrouplist(user->name, user->gid, *ret, &count) >= 0) {
+			*ret_count = count;
+			return 0;
+		}
+	}
+	return error_set(err, ERROR_RETRY, "the groups of the user %s cannot be read", user->name);
 }
 
 pid_t proc_spawn(const struct proc_spec *spec, struct error *err)
 {
-	int report[2];
-	if (pipe2(report, O_CLOEXEC) < 0)
-		return error_errno(err, "cannot start %s", spec->argv[0]);
-	pid_t parent = getpid();
-	pid_t pid = fork();
-	if (pid == 0)
-		child(spec, parent, report[1]);
-	close(report[1]);
-	if (pid < 0) {
-		error_errno(err, "cannot start %s", spec->argv[0]);
-		close(report[0]);
+	struct start s = {.spec = spec, .user = geteuid() == 0 ? spec->user : NULL, .parent = getpid()};
+	auto_free gid_t *groups = NULL;
+	if (find_groups(s.user, &groups, &s.group_count, err) < 0)
 		return -1;
-	}
-	int code = 0;
-	ssize_t got;
-	do
-		got = read(report[0], &code, sizeof(code));
-	while (got < 0 && errno == EINTR);
-	close(report[0]);
-	if (got != sizeof(code))
+	s.groups = groups;
+	pid_t pid = start_child(&s);
+	int code = pid < 0 ? errno : s.code;
+	if (!code)
 		return pid;
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	errno = code;
 	return error_errno(err, "cannot start %s", spec->argv[0]);
