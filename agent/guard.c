@@ -81,19 +81,21 @@ void guard_event(struct guard *g)
 void guard_arm(struct guard *g, const struct keeper *keepers, size_t count)
 {
 	struct error err;
-	/* What has happened up to now was seen by the old watches alone. */
+	/* Of what has happened up to now the watches that end have told alone. */
 	guard_event(g);
-	watch_free(g->watch);
-	g->watch = watch_new(&err);
+	if (!g->watch)
+		g->watch = watch_new(&err);
 	if (!g->watch) {
 		if (!g->complained)
 			log_event(LOG_LEVEL_WARNING, "watch", "error=\"%s\"", err.message);
 		g->complained = true;
 		return;
 	}
+	watch_begin(g->watch);
 	for (size_t i = 0; i < count; i++)
 		if (keepers[i].ready)
 			add_keeper(g, &keepers[i]);
+	watch_end(g->watch);
 }
 
 void guard_check_soon(struct guard *g)

@@ -21,7 +21,7 @@ struct guard {
 void guard_init(struct guard *g);
 void guard_release(struct guard *g);
 
-/* Makes the watches anew: after whatever may have changed which files are installed. Events that are still
+/* Makes the watches those that are needed now: after whatever may have changed which files are installed. Events that are still
  * unread count. */
 void guard_arm(struct guard *g, const struct keeper *keepers, size_t count);
 /* Takes the events of guard_fd (-1: none). */

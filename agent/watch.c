@@ -10,6 +10,7 @@
 struct watched {
 	int wd;
 	char *name; /* owned; NULL: any */
+	bool stays;
 };
 
 struct watch {
@@ -46,6 +47,11 @@ int watch_fd(const struct watch *w)
 	return w->fd;
 }
 
+static bool is_same(const struct watched *e, int wd, const char *name)
+{
+	return e->wd == wd && (name ? e->name && strcmp(e->name, name) == 0 : !e->name);
+}
+
 int watch_add(struct watch *w, const char *directory, const char *name, struct error *err)
 {
 	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE |
@@ -54,13 +60,48 @@ int watch_add(struct watch *w, const char *directory, const char *name, struct e
 	int wd = inotify_add_watch(w->fd, directory, mask);
 	if (wd < 0)
 		return error_errno(err, "cannot watch the directory %s", directory);
+	for (size_t i = 0; i < w->count; i++)
+		if (is_same(&w->entries[i], wd, name)) {
+			w->entries[i].stays = true;
+			return 0;
+		}
 	w->entries = mem_grow(w->entries, w->count + 1, sizeof(*w->entries));
-	w->entries[w->count++] = (struct watched){wd, name ? mem_strdup(name) : NULL};
+	w->entries[w->count++] = (struct watched){wd, name ? mem_strdup(name) : NULL, true};
 	return 0;
+}
+
+void watch_begin(struct watch *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		w->entries[i].stays = false;
+}
+
+static bool is_watched(const struct watch *w, int wd)
+{
+	size_t i = 0;
+	while (i < w->count && w->entries[i].wd != wd)
+		i++;
+	return i < w->count;
+}
+
+void watch_end(struct watch *w)
+{
+	for (size_t i = w->count; i-- > 0;) {
+		struct watched gone = w->entries[i];
+		if (gone.stays)
+			continue;
+		w->entries[i] = w->entries[--w->count];
+		free(gone.name);
+		if (!is_watched(w, gone.wd))
+			inotify_rm_watch(w->fd, gone.wd);
+	}
 }
 
 static bool concerns(const struct watch *w, const struct inotify_event *event)
 {
+	/* Of a watch that we have ended nothing else is told. */
+	if ((event->mask & IN_IGNORED) && !is_watched(w, event->wd))
+		return false;
 	if (event->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT))
 		return true;
 	if (!event->len || strncmp(event->name, FS_TEMPORARY, strlen(FS_TEMPORARY)) == 0)

@@ -2,7 +2,7 @@
  *
  * Directories are watched, since a file is replaced by renaming. What changed is not told, only that
  * something with a watched name did: the caller compares contents. A directory that goes away or an
- * overflowing queue counts as a change; the caller then makes its watches anew.
+ * overflowing queue counts as a change; the caller then adds its watches again.
  */
 #ifndef CERTSYNC_AGENT_WATCH_H
 #define CERTSYNC_AGENT_WATCH_H
@@ -15,6 +15,9 @@ struct watch;
 
 struct watch *watch_new(struct error *err); /* owned */
 void watch_free(struct watch *w);           /* NULL is allowed */
+/* Between the two every watch that is to go on is added again; the others end then. */
+void watch_begin(struct watch *w);
+void watch_end(struct watch *w);
 int watch_fd(const struct watch *w);        /* readable when there are events */
 
 /* Watches for `name` in a directory; NULL: any name but temporary ones. */
