@@ -168,16 +168,6 @@ static int put_back(const cJSON *file, struct error *err)
 	return same ? 0 : 1;
 }
 
-/* What an interrupted write has left beside it may hold a key. */
-static void sweep_beside(const char *path)
-{
-	struct error ignored;
-	auto_free char *directory = mem_strndup(path, (size_t)(strrchr(path, '/') + 1 - path));
-	auto_close int fd = fs_open_directory(AT_FDCWD, directory, &ignored);
-	if (fd >= 0)
-		fs_sweep(fd);
-}
-
 int adopt_journal_put_back(const struct adopt_journal *j, struct error *err)
 {
 	const cJSON *file;
@@ -189,7 +179,7 @@ int adopt_journal_put_back(const struct adopt_journal *j, struct error *err)
 		if (path[0] != '/')
 			continue;
 		int done = put_back(file, &why);
-		sweep_beside(path);
+		fs_sweep_beside(path); /* what an interrupted write has left may hold a key */
 		if (done == 1)
 			printf("%s: put back\n", path);
 		else if (done == 2) {

@@ -133,6 +133,7 @@ int authorized_keys_write(const char *path, const struct hub_key *keys, size_t c
 	struct stat st;
 	if (make_parents(path, err) < 0 || (root && check_parents(path, err) < 0))
 		return error_wrap(err, "cannot write %s", path);
+	fs_sweep_beside(path);
 	bool exists = lstat(path, &st) == 0;
 	if (exists && fs_read(AT_FDCWD, path, false, &old, err) < 0)
 		return error_wrap(err, "cannot keep what others wrote into it");

@@ -23,15 +23,6 @@ static bool holds_something(const char *state, const char *below)
 	return found;
 }
 
-/* A key that a killed start had not given its name yet is nobody's. */
-static void sweep(const char *directory)
-{
-	struct error ignored;
-	auto_close int fd = fs_open_directory(AT_FDCWD, directory, &ignored);
-	if (fd >= 0)
-		fs_sweep(fd);
-}
-
 static int make(const char *path, uint8_t ret_private[SEAL_KEY_SIZE], struct error *err)
 {
 	uint8_t ignored[SEAL_KEY_SIZE];
@@ -47,7 +38,7 @@ int signer_open(const char *state, uint8_t ret_private[SEAL_KEY_SIZE], uint8_t r
 	auto_free char *path = mem_printf("%s/sign.key", directory);
 	if (fs_make_directories(directory, 0700, err) < 0)
 		return -1;
-	sweep(directory);
+	fs_sweep_beside(path); /* a key that a killed start had not given its name yet is nobody's */
 	if (access(path, F_OK) < 0 && errno == ENOENT) {
 		if (holds_something(state, "certificates") || holds_something(state, "records/agents"))
 			return error_set(err, ERROR_PERMANENT,

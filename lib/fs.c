@@ -283,6 +283,16 @@ void fs_sweep(int dirfd)
 	closedir(dir);
 }
 
+void fs_sweep_beside(const char *path)
+{
+	struct error ignored;
+	const char *slash = strrchr(path, '/');
+	auto_free char *directory = slash ? mem_strndup(path, (size_t)(slash + 1 - path)) : mem_strdup(".");
+	auto_close int fd = fs_open_directory(AT_FDCWD, directory, &ignored);
+	if (fd >= 0)
+		fs_sweep(fd);
+}
+
 const char *fs_program_directory(void)
 {
 	static char path[PATH_MAX];

@@ -63,6 +63,8 @@ int fs_remove_tree(int dirfd, const char *path, struct error *err);
 
 /* Removes the FS_TEMPORARY… leftovers of an interrupted fs_write or fs_link in this directory. */
 void fs_sweep(int dirfd);
+/* In the directory of this file. */
+void fs_sweep_beside(const char *path);
 
 /* The directory of the running program's own file: its siblings are found there. Aborts without /proc. */
 const char *fs_program_directory(void);

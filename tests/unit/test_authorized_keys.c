@@ -131,6 +131,21 @@ static void a_file_with_a_nul_byte_is_left(void **state)
 	assert_int_equal(fs_remove_tree(AT_FDCWD, directory, &err), 0);
 }
 
+static void what_a_killed_write_has_left_goes_with_the_next(void **state)
+{
+	(void)state;
+	char directory[] = P_tmpdir "/certsync-test-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	auto_free char *path = mem_printf("%s/authorized_keys", directory);
+	auto_free char *left = mem_printf("%s/" FS_TEMPORARY "authorized_keys.52ebd28b", directory);
+	struct error err;
+	assert_int_equal(fs_write(AT_FDCWD, left, "restr", 5, FS_PUBLIC, &err), 0);
+	assert_int_equal(authorized_keys_write(path, two, 2, &err), 0);
+	assert_int_equal(access(left, F_OK), -1);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, directory, &err), 0);
+}
+
 static void a_directory_that_others_may_write_is_refused(void **state)
 {
 	(void)state;
@@ -156,6 +171,7 @@ int main(void)
 		cmocka_unit_test(file_and_directories_are_made_as_sshd_wants_them),
 		cmocka_unit_test(an_unchanged_file_is_not_written_again),
 		cmocka_unit_test(a_file_with_a_nul_byte_is_left),
+		cmocka_unit_test(what_a_killed_write_has_left_goes_with_the_next),
 		cmocka_unit_test(a_directory_that_others_may_write_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
