@@ -124,9 +124,9 @@ CRASH := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/*_tool.c))
 crash_OBJ = $(patsubst %,$(B)/obj/tests/crash/%.o,$(1))
 $(B)/tests/crash/trace_tool: $(call crash_OBJ,trace_tool record)
 $(B)/tests/crash/check_tool: $(call crash_OBJ,check_tool check)
-$(B)/tests/crash/after_tool: $(call crash_OBJ,after_tool check story) $(B)/libunits.a $(B)/libcertsync.a
-$(B)/tests/crash/story_tool: $(call crash_OBJ,story_tool story) $(B)/libunits.a $(B)/libcertsync.a
-$(B)/tests/crash/power_tool: $(call crash_OBJ,power_tool disk check story) $(B)/libunits.a $(B)/libcertsync.a
+$(B)/tests/crash/after_tool: $(call crash_OBJ,after_tool check story story_join) $(B)/libunits.a $(B)/libcertsync.a
+$(B)/tests/crash/story_tool: $(call crash_OBJ,story_tool story story_join) $(B)/libunits.a $(B)/libcertsync.a
+$(B)/tests/crash/power_tool: $(call crash_OBJ,power_tool disk check story story_join) $(B)/libunits.a $(B)/libcertsync.a
 $(CRASH):
 	mkdir -p $(@D)
 	echo "  LINK  crash/$(@F)"

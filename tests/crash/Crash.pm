@@ -19,8 +19,10 @@ our $top = tempdir('certsync-crash.XXXXXX', DIR => '/dev/shm', CLEANUP => 1);
 # Each with the stories that have gone before it.
 our %before = ('hub-first' => [], 'hub-next' => ['hub-first'], 'hub-rollback' => ['hub-first'], 'hub-order' => ['hub-first'],
 	'hub-epoch' => ['hub-first'], 'agent-join' => [], 'agent-first' => [], 'agent-next' => ['agent-first'],
-	'agent-many' => ['agent-first']);
-our @stories = qw(hub-first hub-next hub-rollback hub-order hub-epoch agent-join agent-first agent-next agent-many);
+	'agent-many' => ['agent-first'], 'agent-rollback' => ['agent-first', 'agent-next'], 'hub-join' => []);
+our @stories = qw(hub-first hub-next hub-rollback hub-order hub-epoch hub-join agent-join agent-first agent-next agent-many
+	agent-rollback);
+our $administrator = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g admin@desk';
 
 sub slurp {
 	my ($path) = @_;
@@ -81,6 +83,10 @@ sub prepare {
 	remove_tree("$top/disk");
 	make_path($story =~ /^agent/ ? "$top/disk/own" : "$top/disk");
 	spurt("$top/said", '');
+	if ($story eq 'hub-join') {
+		mkdir "$top/disk/gate";
+		spurt("$top/disk/gate/authorized_keys", "$administrator\n");
+	}
 	for my $earlier (@{$before{$story}}) {
 		run("$top/said", "$tools/story_tool", $top, $earlier) == 0 or die "$earlier: " . slurp("$top/err");
 	}

@@ -316,9 +316,59 @@ static void check_raw_key(struct check *c, const char *path, int type, const cha
 		wrong(c, "N2: %s is not the key that was made known", path);
 }
 
+/* ---- a node that joins ---- */
+
+/* Each line whole, the administrator's first. */
+static void check_authorized_lines(struct check *c, const char *text)
+{
+	char line[1024];
+	const char *rest = text;
+	bool first = true;
+	if (text[0] && text[strlen(text) - 1] != '\n')
+		wrong(c, "N1: authorized_keys is cut short");
+	for (; next_line(&rest, line); first = false) {
+		size_t len = strlen(line);
+		bool ours = starts(line, "restrict,") && strstr(line, " ssh-ed25519 AAAAC3") && len > 13 &&
+			    strcmp(line + len - 13, "certsync:mail") == 0;
+		bool administrators = starts(line, "ssh-ed25519 ") && strstr(line, " admin@desk");
+		if (first ? !administrators : !ours)
+			wrong(c, "N1: a line of authorized_keys: %.200s", line);
+	}
+	if (first)
+		wrong(c, "N1: the administrator's line has gone from authorized_keys");
+}
+
+/* A used line stays used; the key that was taken is kept, and sshd is told of it. */
+static void check_joined(struct check *c)
+{
+	static struct data keys, record, ticket;
+	char key[1024], listed[1024], wanted[1200];
+	bool has_record = read_file(c, "hub/records/agents/mail/agent.json", &record);
+	bool has_ticket = read_file(c, "hub/records/joins/mail/line", &ticket);
+	read_file(c, "gate/authorized_keys", &keys);
+	check_authorized_lines(c, keys.bytes);
+	if (last_said(c, "doing resumption", key) || last_said(c, "resumption", key))
+		return; /* another node has taken its place since */
+	if (last_said(c, "spent", key) && (!has_ticket || ticket.len < 17 || memcmp(ticket.bytes + 9, "\0\0\0\0\0\0\0\0", 8) == 0))
+		wrong(c, "a join line that was used is good again");
+	bool enrolled = last_said(c, "enrolled ", key);
+	if (enrolled && (!has_record || !strstr(record.bytes, key)))
+		wrong(c, "N2: the key of the agent that joined is not kept");
+	if (!last_said(c, "doing enroll ", key))
+		return;
+	snprintf(wanted, sizeof(wanted), "command=\"mail\" ssh-ed25519 %.200s ", key);
+	bool in_list = strstr(keys.bytes, wanted) != NULL;
+	if (last_said(c, "listed AAAA", listed) && !in_list)
+		wrong(c, "N2: the agent that was let in is not in authorized_keys");
+	if (c->recovered && in_list != (has_record && strstr(record.bytes, key)))
+		wrong(c, "N2: authorized_keys has not what the store has");
+}
+
 static void check_hub(struct check *c)
 {
 	char told[1024];
+	if (last_said(c, "begin hub-join", told))
+		check_joined(c);
 	check_store(c, "hub/certificates/mail.domain.pl");
 	check_records(c);
 	if (last_said(c, "signer ", told))
@@ -457,7 +507,7 @@ static void check_archive(struct check *c)
 static void check_leftovers(struct check *c)
 {
 	static const char *const places[] = {
-		"etc/live", "etc/archive/mail.domain.pl", "etc/pins", "own", "root", "state", "run", "hub", "hub/keys"};
+		"etc/live", "etc/archive/mail.domain.pl", "etc/pins", "own", "root", "state", "run", "hub", "hub/keys", "gate"};
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		char path[PATH_MAX + 64];
 		snprintf(path, sizeof(path), "%s/%s", c->path, places[i]);

@@ -1,4 +1,5 @@
 #include "tests/crash/story.h"
+#include "tests/crash/story_join.h"
 #include "agent/identity.h"
 #include "agent/keeper.h"
 #include "agent/pin.h"
@@ -21,7 +22,7 @@ enum { RESUME_PEM = 9 };
 
 bool story_quiet;
 
-__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
+void story_say(const char *fmt, ...)
 {
 	char line[1024];
 	va_list args;
@@ -71,10 +72,10 @@ static int publish_pem(struct store *s, const char *dir, int number, const char 
 	snprintf(meta.source, sizeof(meta.source), "%s", source);
 	if (read_pem(dir, number, &pair, hex, err) < 0)
 		return -1;
-	say("doing publish %s", hex);
+	story_say("doing publish %s", hex);
 	if (store_publish(s, certificate, &pair, 1, &meta, &made, err) < 0)
 		return -1;
-	say("published %s %s", revision_text(made, text), hex);
+	story_say("published %s %s", revision_text(made, text), hex);
 	return 0;
 }
 
@@ -84,28 +85,28 @@ static int watch_pem(struct store *s, const char *dir, int number, struct error 
 	auto_free char *seen = mem_printf("what was seen of %d", number);
 	if (publish_pem(s, dir, number, "watch", err) < 0)
 		return -1;
-	say("doing record sources/%s/seen %s", certificate, seen);
+	story_say("doing record sources/%s/seen %s", certificate, seen);
 	if (store_put(s, "sources", certificate, "seen", seen, strlen(seen), err) < 0)
 		return -1;
-	say("record sources/%s/seen %s", certificate, seen);
+	story_say("record sources/%s/seen %s", certificate, seen);
 	return 0;
 }
 
 static int put_record(struct store *s, const char *kind, const char *file, const char *text, struct error *err)
 {
-	say("doing record %s/%s/%s %s", kind, certificate, file, text);
+	story_say("doing record %s/%s/%s %s", kind, certificate, file, text);
 	if (store_put(s, kind, certificate, file, text, strlen(text), err) < 0)
 		return -1;
-	say("record %s/%s/%s %s", kind, certificate, file, text);
+	story_say("record %s/%s/%s %s", kind, certificate, file, text);
 	return 0;
 }
 
 static int drop_record(struct store *s, const char *kind, struct error *err)
 {
-	say("doing drop %s/%s/", kind, certificate);
+	story_say("doing drop %s/%s/", kind, certificate);
 	if (store_drop(s, kind, certificate, err) < 0)
 		return -1;
-	say("dropped %s/%s/", kind, certificate);
+	story_say("dropped %s/%s/", kind, certificate);
 	return 0;
 }
 
@@ -127,10 +128,10 @@ static int hub_rollback(struct store *s, const char *dir, struct error *err)
 
 static int hub_epoch(struct store *s, const char *dir, struct error *err)
 {
-	say("doing record epochs/%s/epoch 2", certificate);
+	story_say("doing record epochs/%s/epoch 2", certificate);
 	if (store_begin_epoch(s, certificate, 2, err) < 0)
 		return -1;
-	say("record epochs/%s/epoch 2", certificate);
+	story_say("record epochs/%s/epoch 2", certificate);
 	return publish_pem(s, dir, 3, "import", err);
 }
 
@@ -141,7 +142,7 @@ static int hub_order(struct store *s, const char *dir, struct error *err)
 		put_record(s, "orders", "privkey.pem", "the order's key", err) < 0 ||
 		put_record(s, "orders", "order.json", "the order's URL", err) < 0)
 		return -1;
-	say("finalized the order's key");
+	story_say("finalized the order's key");
 	if (publish_pem(s, dir, 3, "acme", err) < 0 || drop_record(s, "orders", err) < 0 ||
 		put_record(s, "orders", "privkey.pem", "the next order's key", err) < 0)
 		return -1;
@@ -155,7 +156,7 @@ static int open_signer(const char *dir, struct error *err)
 	auto_free char *state = mem_printf("%s/disk/hub", dir);
 	if (signer_open(state, private_key, public_key, err) < 0)
 		return -1;
-	say("signer %s", chain_hex(public_key, hex));
+	story_say("signer %s", chain_hex(public_key, hex));
 	return 0;
 }
 
@@ -229,7 +230,7 @@ static int tell_identity(struct node *n, struct error *err)
 	char hex[CHAIN_HEX_MAX];
 	if (identity_load(&n->places, &i, err) < 0)
 		return -1;
-	say("identity %s %s", chain_hex(i.seal_public, hex), i.ssh_public);
+	story_say("identity %s %s", chain_hex(i.seal_public, hex), i.ssh_public);
 	return 0;
 }
 
@@ -243,7 +244,7 @@ static int reply_to(const char *done, struct revision revision, struct reply *re
 	mem_free_cleanup(&reply);
 	if (!ok)
 		return -1;
-	say("%s %s", done, revision_text(revision, text));
+	story_say("%s %s", done, revision_text(revision, text));
 	return 0;
 }
 
@@ -259,7 +260,7 @@ static int stage_pem(struct node *n, const char *dir, struct revision revision, 
 	if (!anchors)
 		return -1;
 	struct reply *reply = mem_alloc(sizeof(*reply));
-	say("doing stage %s %s", revision_text(revision, text), hex);
+	story_say("doing stage %s %s", revision_text(revision, text), hex);
 	step_stage(&n->keeper, &b, anchors, reply);
 	anchors_free(anchors);
 	return reply_to("staged", revision, reply, err);
@@ -276,7 +277,7 @@ static int ask(struct node *n, enum request_op op, struct revision revision, str
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	reply->op = op;
 	reply->revision = revision;
-	say("doing %s %s", doing[op], revision_text(revision, text));
+	story_say("doing %s %s", doing[op], revision_text(revision, text));
 	step_request(&n->keeper, &request, reply);
 	return reply_to(done[op], revision, reply, err);
 }
@@ -312,6 +313,25 @@ static int agent_many(struct node *n, const char *dir, struct error *err)
 	return install_pem(n, dir, (struct revision){2, 1}, 1, err);
 }
 
+/* What a rollback does here: back before the commit, told to and when nobody commits in time; the content that is served
+ * already under another number; the old content as a new revision. */
+static int agent_rollback(struct node *n, const char *dir, struct error *err)
+{
+	const struct revision third = {1, 3}, fourth = {1, 4}, fifth = {1, 5};
+	if (stage_pem(n, dir, third, 1, err) < 0 || ask(n, REQUEST_ACTIVATE, third, err) < 0 ||
+		ask(n, REQUEST_RELOAD, third, err) < 0 || ask(n, REQUEST_UNDO, third, err) < 0 ||
+		install_pem(n, dir, fourth, 2, err) < 0 || stage_pem(n, dir, fifth, 1, err) < 0 ||
+		ask(n, REQUEST_ACTIVATE, fifth, err) < 0)
+		return -1;
+	story_say("doing undo 1.5");
+	n->keeper.undo_at_ms = 0;
+	keeper_tick(&n->keeper);
+	story_say("undone 1.5");
+	return ask(n, REQUEST_ACTIVATE, fifth, err) < 0 || ask(n, REQUEST_RELOAD, fifth, err) < 0
+		       ? -1
+		       : ask(n, REQUEST_COMMIT, fifth, err);
+}
+
 /* The half of a join that is kept: both identities, then the hub's pins. */
 static int agent_join(struct node *n, const char *dir, struct error *err)
 {
@@ -321,12 +341,12 @@ static int agent_join(struct node *n, const char *dir, struct error *err)
 	struct pin *pin = mem_alloc(sizeof(*pin));
 	(void)dir;
 	int result = tell_identity(n, err);
-	say("doing pin");
+	story_say("doing pin");
 	if (result == 0)
 		result = pin_parse(line, pin, err) < 0 ? -1 : pin_write(&n->config, pin, false, err);
 	mem_free_cleanup(&pin);
 	if (result == 0)
-		say("pinned");
+		story_say("pinned");
 	return result;
 }
 
@@ -349,13 +369,14 @@ static const struct {
 	int (*agent)(struct node *n, const char *dir, struct error *err);
 } stories[] = {
 	{"hub-first", hub_first, NULL}, {"hub-next", hub_next, NULL}, {"hub-rollback", hub_rollback, NULL},
-	{"hub-epoch", hub_epoch, NULL}, {"hub-order", hub_order, NULL}, {"agent-join", NULL, agent_join},
-	{"agent-first", NULL, agent_first}, {"agent-next", NULL, agent_next}, {"agent-many", NULL, agent_many},
+	{"hub-epoch", hub_epoch, NULL}, {"hub-order", hub_order, NULL}, {"hub-join", story_join, NULL},
+	{"agent-join", NULL, agent_join}, {"agent-first", NULL, agent_first}, {"agent-next", NULL, agent_next},
+	{"agent-many", NULL, agent_many}, {"agent-rollback", NULL, agent_rollback},
 };
 
 int story_run(const char *dir, const char *name)
 {
-	say("begin %s", name);
+	story_say("begin %s", name);
 	for (size_t i = 0; i < COUNT(stories); i++) {
 		if (strcmp(stories[i].name, name) != 0)
 			continue;
@@ -376,15 +397,23 @@ static int tell_only_identity(struct node *n, const char *dir, struct error *err
 	return tell_identity(n, err);
 }
 
+/* The root half is told anew at each start who may come in. */
+static int start_hub(struct store *s, const char *dir, struct error *err)
+{
+	return is_there(dir, "gate") ? story_join_start(s, dir, err) : 0;
+}
+
 int story_recover(const char *dir)
 {
-	say("recovery");
-	int result = is_there(dir, "hub") ? on_hub(dir, "recovery of the hub", NULL) : 0;
+	story_say("recovery");
+	int result = is_there(dir, "hub") ? on_hub(dir, "recovery of the hub", start_hub) : 0;
 	return is_there(dir, "own") && on_agent(dir, "recovery of the agent", tell_only_identity) != 0 ? 1 : result;
 }
 
 static int resume_hub(struct store *s, const char *dir, struct error *err)
 {
+	if (is_there(dir, "gate") && story_join_again(s, dir, err) < 0)
+		return -1;
 	return publish_pem(s, dir, RESUME_PEM, "import", err);
 }
 
@@ -395,7 +424,7 @@ static int resume_agent(struct node *n, const char *dir, struct error *err)
 
 int story_resume(const char *dir)
 {
-	say("resumption");
+	story_say("resumption");
 	int result = is_there(dir, "hub") ? on_hub(dir, "resumption at the hub", resume_hub) : 0;
 	return is_there(dir, "own") && on_agent(dir, "resumption at the agent", resume_agent) != 0 ? 1 : result;
 }

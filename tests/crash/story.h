@@ -2,6 +2,7 @@
  *
  *   DIR/pem/1.pem …     what is published or staged: a key, its leaf, the authority; ca.pem: the anchors
  *   DIR/disk/hub        the hub's state            DIR/disk/etc, own, root, state, run   an agent's places
+ *   DIR/disk/gate       where authorized_keys is
  *
  * A story writes a line to descriptor 1 before and after each thing that it does, so that tests/crash/check.h can tell what was
  * promised when it ended: "doing THING", then "THING" (done); see story.c.
@@ -13,6 +14,7 @@
 
 /* Nothing is written to descriptor 1. */
 extern bool story_quiet;
+__attribute__((format(printf, 1, 2))) void story_say(const char *fmt, ...);
 /* 0: all went well. 1: something was refused, and standard error says what and why. 2: there is no such story. */
 int story_run(const char *dir, const char *name);
 /* What the programs do when they start again after a crash, on whatever of hub and agent is there: 0, or 1 as above. */
