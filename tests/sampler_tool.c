@@ -1,14 +1,20 @@
 /* A client that asks every endpoint as fast as it can, each as soon as its last answer is in, until SIGTERM (or -d SECONDS),
- * and then says what it saw. For the end-to-end stories. sampler_tool [-s SNI] [-d SECONDS] [-o FILE] ENDPOINT…
+ * and then says what it saw. For the end-to-end stories and benches.
+ *   sampler_tool [-s SNI] [-d SECONDS] [-o FILE] [-a ANCHORS] [-p MS] [-i] ENDPOINT…
+ * -p: the pause of each client between two handshakes. -a: a chain that these anchors do not trust for SNI is a failure.
+ * -i: lines "FINGERPRINT…" on standard input say which leaves may be served from now on; each is answered by a line with
+ * the handshakes so far, a figure for each ENDPOINT.
  * Lines at the end (FILE appears as soon as every endpoint has answered once):
  *   leaf FINGERPRINT first MS last MS answers N endpoints N     in the order in which they were first seen
  *   disagreement MS                                             the longest time in which two answers differed
  *   failed ENDPOINT N LAST-REASON                               where a handshake failed
+ *   unexpected ENDPOINT N LAST-FINGERPRINT                      a leaf that might not be served when the handshake began, nor since
  *   handshakes N failures N
  */
 #include "lib/clock.h"
 #include "lib/mem.h"
 #include "lib/probe.h"
+#include "lib/verify.h"
 
 #include <event2/event.h>
 #include <inttypes.h>
@@ -16,17 +22,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { TIMEOUT_MS = 10000, ENDPOINTS_MAX = 64, LEAVES_MAX = 4096, PAUSE_MS = 5 };
+enum { TIMEOUT_MS = 10000, ENDPOINTS_MAX = 64, LEAVES_MAX = 4096, EXPECTED_MAX = 4 };
+
+struct expected {
+	uint8_t fingerprint[EXPECTED_MAX][CHAIN_SHA256_SIZE];
+	size_t count;
+};
 
 struct sampled {
 	struct endpoint endpoint;
 	struct event *again;
 	struct probe *probe;
 	int last; /* index of the leaf that it served last; -1: none yet */
-	uint64_t failures;
-	char reason[256];
+	uint64_t handshakes, failures, unexpected;
+	char reason[256], leaf[CHAIN_HEX_MAX]; /* the last ones */
+	struct expected then;                  /* when its probe was started */
 };
 
 struct leaf {
@@ -38,6 +51,10 @@ struct leaf {
 static struct {
 	struct event_base *base;
 	const char *sni, *output;
+	int pause_ms;
+	struct anchors *anchors;
+	struct expected expected;
+	bool told; /* what to expect */
 	struct sampled endpoint[ENDPOINTS_MAX];
 	size_t endpoint_count;
 	struct leaf leaf[LEAVES_MAX];
@@ -77,6 +94,10 @@ static void report(void)
 		if (all.endpoint[i].failures)
 			fprintf(out, "failed %s %" PRIu64 " %s\n", all.endpoint[i].endpoint.text, all.endpoint[i].failures,
 				all.endpoint[i].reason);
+	for (size_t i = 0; i < all.endpoint_count; i++)
+		if (all.endpoint[i].unexpected)
+			fprintf(out, "unexpected %s %" PRIu64 " %s\n", all.endpoint[i].endpoint.text, all.endpoint[i].unexpected,
+				all.endpoint[i].leaf);
 	fprintf(out, "handshakes %" PRIu64 " failures %" PRIu64 "\n", all.handshakes, all.failures);
 	if (all.output ? fclose(out) : fflush(out))
 		exit(1);
@@ -98,18 +119,39 @@ static void take(struct sampled *s, const struct probe_result *result, int64_t n
 		all.disagreement = now - all.leaf[index + 1].first;
 }
 
+static bool is_expected(const struct expected *e, const uint8_t *fingerprint)
+{
+	for (size_t i = 0; i < e->count; i++)
+		if (memcmp(e->fingerprint[i], fingerprint, CHAIN_SHA256_SIZE) == 0)
+			return true;
+	return false;
+}
+
+static void fail(struct sampled *s, const char *reason)
+{
+	all.failures++;
+	s->failures++;
+	snprintf(s->reason, sizeof(s->reason), "%.255s", reason);
+}
+
 static void done(void *context, const struct probe_result *result)
 {
-	static const struct timeval pause = {0, PAUSE_MS * 1000};
+	const struct timeval pause = {all.pause_ms / 1000, all.pause_ms % 1000 * 1000};
 	struct sampled *s = context;
+	struct error err;
 	s->probe = NULL;
 	all.handshakes++;
-	if (result->state == PROBE_SERVED) {
+	s->handshakes++;
+	if (result->state != PROBE_SERVED)
+		fail(s, result->error.message);
+	else if (all.anchors && verify_served(result->leaf, result->rest, all.sni, all.anchors, time(NULL), &err) < 0)
+		fail(s, err.message);
+	else
 		take(s, result, clock_monotonic_ms());
-	} else {
-		all.failures++;
-		s->failures++;
-		snprintf(s->reason, sizeof(s->reason), "%.255s", result->error.message);
+	if (result->state == PROBE_SERVED && all.told && !is_expected(&s->then, result->fingerprint) &&
+		!is_expected(&all.expected, result->fingerprint)) {
+		s->unexpected++;
+		chain_hex(result->fingerprint, s->leaf);
 	}
 	event_add(s->again, &pause);
 }
@@ -119,7 +161,29 @@ static void start(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct sampled *s = context;
+	s->then = all.expected;
 	s->probe = probe_start(all.base, &s->endpoint, all.sni, TIMEOUT_MS, done, s);
+}
+
+static void on_line(evutil_socket_t fd, short what, void *context)
+{
+	(void)what;
+	struct event **self = context;
+	char line[EXPECTED_MAX * CHAIN_HEX_MAX + 1];
+	ssize_t got = read(fd, line, sizeof(line) - 1); /* whole lines, one at a time: the other side waits for the answer */
+	if (got <= 0) {
+		event_del(*self);
+		return;
+	}
+	line[got] = '\0';
+	all.told = true;
+	all.expected.count = 0;
+	for (char *word = strtok(line, " \n"); word && all.expected.count < EXPECTED_MAX; word = strtok(NULL, " \n"))
+		if (chain_unhex(word, all.expected.fingerprint[all.expected.count]) == 0)
+			all.expected.count++;
+	for (size_t i = 0; i < all.endpoint_count; i++)
+		printf("%" PRIu64 "%c", all.endpoint[i].handshakes, i + 1 < all.endpoint_count ? ' ' : '\n');
+	fflush(stdout);
 }
 
 static void on_end(evutil_socket_t fd, short what, void *context)
@@ -144,13 +208,17 @@ static void add(const char *text)
 	start(-1, 0, s);
 }
 
-static void run(int seconds)
+static void run(int seconds, bool listens)
 {
 	const struct timeval limit = {seconds, 0};
-	struct event *end = evsignal_new(all.base, SIGTERM, on_end, NULL);
+	struct event *end = evsignal_new(all.base, SIGTERM, on_end, NULL), *line;
+	line = event_new(all.base, STDIN_FILENO, EV_READ | EV_PERSIST, on_line, &line);
 	event_add(end, seconds ? &limit : NULL);
+	if (listens)
+		event_add(line, NULL);
 	event_base_dispatch(all.base);
 	event_free(end);
+	event_free(line);
 	report();
 	for (size_t i = 0; i < all.endpoint_count; i++) {
 		if (all.endpoint[i].probe)
@@ -163,15 +231,22 @@ static void run(int seconds)
 int main(int argc, char **argv)
 {
 	int seconds = 0, option;
+	bool listens = false;
+	struct error err;
 	all.sni = "mail.domain.pl";
-	while ((option = getopt(argc, argv, "s:d:o:")) != -1) {
+	all.pause_ms = 5;
+	while ((option = getopt(argc, argv, "s:d:o:a:p:i")) != -1) {
 		if (option == 's')
 			all.sni = optarg;
 		else if (option == 'd')
 			seconds = atoi(optarg);
 		else if (option == 'o')
 			all.output = optarg;
-		else
+		else if (option == 'p')
+			all.pause_ms = atoi(optarg);
+		else if (option == 'i')
+			listens = true;
+		else if (option != 'a' || !(all.anchors = anchors_load(optarg, &err)))
 			return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -179,6 +254,7 @@ int main(int argc, char **argv)
 	all.began = clock_monotonic_ms();
 	for (int i = optind; i < argc; i++)
 		add(argv[i]);
-	run(seconds);
+	run(seconds, listens);
+	anchors_free(all.anchors);
 	return 0;
 }
