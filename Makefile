@@ -204,6 +204,11 @@ crash: $(CRASH)
 	tests/crash/crash
 fault: $(CRASH)
 	tests/fault/fault
+# Stories that wait for clocks: a quarter of an hour.
+.PHONY: slow
+slow: export CERTSYNC_BIN := $(abspath $(B))/bin
+slow: all deps
+	prove -j 2 --timer tests/slow/*.t
 e2e: all $(TOOLS) $(CRASH) $(B)/tests/fault_at.so deb
 	$(MAKE) --no-print-directory -j 2 --output-sync=target e2e-topology e2e-others
 

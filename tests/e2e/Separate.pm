@@ -73,7 +73,7 @@ sub sshd {
 	my ($self) = @_;
 	Story::write_file($sshd_conf, <<"CONF");
 ListenAddress 127.0.0.1:22
-HostKey $self->{top}/host
+@{[$self->{listen} ? qq(ListenAddress $self->{listen}\n) : '']}HostKey $self->{top}/host
 PidFile none
 UsePAM no
 PasswordAuthentication no
