@@ -1,0 +1,138 @@
+# A hub that means ill: it takes an agent's connections on a Unix socket and says what it is told to. It has a signing key of its own,
+# which the agent has pinned, so that what it signs is believed to come from the hub.
+#
+#   my $hub = Hub->new(socket => …, tool => …/root_tool, directory => …)    {signer}: for the line that `join` reads
+#   $hub->meet(sub { have the agent come })                                  the next connection, past hello and inventories
+#   $hub->say({type => 'welcome', …}); $hub->raw($bytes)
+#   $hub->hear(seconds)                                                     the agent's next frame as a hash; {closed => 1}; undef in time
+#   $hub->hear_until(qr/type/, seconds)                                     all up to one of that type, or to the end
+#   $hub->bundle($revision, $pem, %wishes)                                  recipient, name, flags, key; change => sub on the bytes
+package Hub;
+use strict;
+use warnings;
+use Digest::SHA qw(sha256);
+use IO::Select;
+use IO::Socket::UNIX;
+use JSON::PP;
+use MIME::Base64;
+use Socket qw(SOCK_STREAM);
+use Time::HiRes qw(time sleep);
+
+use constant {HEADER => 348, SIGNATURE => 64, MESSAGE => 1, BUNDLE => 2};
+
+sub new {
+	my ($class, %self) = @_;
+	unlink $self{socket};
+	$self{listener} = IO::Socket::UNIX->new(Local => $self{socket}, Listen => 5, Type => SOCK_STREAM) or die "$self{socket}: $!";
+	chomp($self{signer} = `$self{tool} hub $self{directory}/sign.key`);
+	# The same raw key as PKCS #8, for openssl.
+	open my $in, '<:raw', "$self{directory}/sign.key" or die $!;
+	read $in, my $raw, 32;
+	open my $out, '>:raw', "$self{directory}/sign.der" or die $!;
+	print $out pack('H*', '302e020100300506032b657004220420') . $raw;
+	close $out;
+	return bless \%self, $class;
+}
+
+# An attempt that the agent has given up in favour of the next may still be waiting to be let in.
+sub meet {
+	my ($self, $ask) = @_;
+	my $until = time + 15;
+	close delete $self->{peer} if $self->{peer};
+	$ask->();
+	for (;;) {
+		die "the agent does not come\n" if time > $until;
+		if (!IO::Select->new($self->{listener})->can_read(1)) {
+			$ask->();
+			next;
+		}
+		$self->{peer} = $self->{listener}->accept or die $!;
+		$self->{in} = '';
+		my @all = $self->hear(5);
+		next if !$all[0] || $all[0]{closed};
+		push @all, $self->hear(5) for 1 .. $all[0]{count};
+		next if IO::Select->new($self->{peer})->can_read(0) && !length $self->{in} && ($self->hear(0.05) // {})->{closed};
+		return @all;
+	}
+}
+
+sub raw {
+	my ($self, $bytes) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	while (length $bytes) {
+		my $put = syswrite $self->{peer}, $bytes or return 0;
+		substr $bytes, 0, $put, '';
+	}
+	return 1;
+}
+
+sub frame { my ($type, $data) = @_; return pack('NC', length($data) + 1, $type) . $data }
+sub text { my ($self, $text) = @_; return $self->raw(frame(MESSAGE, $text)) }
+sub say { my ($self, $message) = @_; return $self->text(encode_json($message)) }
+sub welcome { my ($self, %more) = @_; return {type => 'welcome', protocol => 2, version => '0', name => 'here', clock => time | 0, %more} }
+
+sub hear {
+	my ($self, $seconds) = @_;
+	my $until = time + $seconds;
+	for (;;) {
+		if (length $self->{in} >= 5) {
+			my ($length, $type) = unpack 'NC', $self->{in};
+			if (length $self->{in} >= 4 + $length) {
+				my $data = substr $self->{in}, 5, $length - 1;
+				substr $self->{in}, 0, 4 + $length, '';
+				return $type == MESSAGE ? decode_json($data) : {frame => $type};
+			}
+		}
+		my $left = $until - time;
+		return undef if $left <= 0 || !IO::Select->new($self->{peer})->can_read($left);
+		sysread $self->{peer}, $self->{in}, 65536, length $self->{in} or return {closed => 1};
+	}
+}
+
+sub hear_until {
+	my ($self, $type, $seconds) = @_;
+	my @all;
+	while (my $heard = $self->hear($seconds)) {
+		push @all, $heard;
+		last if $heard->{closed} || $heard->{type} =~ $type;
+	}
+	return @all;
+}
+
+sub offer {
+	my ($self, $revision, $attempt, %more) = @_;
+	return {type => 'offer', certificate => 'mail.domain.pl', revision => $revision, attempt => $attempt, digest => '1' x 64, fingerprint => '2' x 64,
+		not_before => 1, not_after => 4e9, names => ['mail.domain.pl'], may_expire_sooner => JSON::PP::false, rollback => JSON::PP::false,
+		force => JSON::PP::false, %more};
+}
+
+sub order {
+	my ($self, $type, $revision, $attempt, %more) = @_;
+	my %extra = $type eq 'activate' ? (timeout => 60, force => JSON::PP::false) : ();
+	return {type => $type, certificate => 'mail.domain.pl', revision => $revision, attempt => $attempt, %extra, %more};
+}
+
+sub bundle {
+	my ($self, $revision, $pem, %wish) = @_;
+	my ($epoch, $number) = split /\./, $revision;
+	my $name = $wish{name} // 'mail.domain.pl';
+	my $key = $wish{key} // "$self->{directory}/sign.key";
+	my $recipient = $wish{recipient} // $self->{recipient};
+	my $bytes = `$self->{tool} bundle $key $recipient $name $epoch $number @{[$wish{flags} // 0]} $pem`;
+	die "no bundle of $pem\n" if $?;
+	$bytes = $wish{change}->($self, $bytes) if $wish{change};
+	return frame(BUNDLE, $bytes);
+}
+
+# What somebody who has the hub's key could make of it.
+sub signed_anew {
+	my ($self, $bytes) = @_;
+	my $body = substr $bytes, 0, -SIGNATURE;
+	my $file = "$self->{directory}/body";
+	open my $out, '>:raw', $file or die $!;
+	print $out $body;
+	close $out;
+	return $body . `openssl pkeyutl -sign -rawin -keyform DER -inkey $self->{directory}/sign.der -in $file`;
+}
+
+1;
