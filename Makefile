@@ -156,13 +156,15 @@ unit: all $(UNIT) $(FUZZ)
 	for t in $(UNIT); do echo "$$t"; $$t || exit 1; done
 	for t in $(FUZZ_NAMES); do $(B)/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
 
-# make fuzz TIME=60 [TARGETS="frame chain"]: that many seconds for each target, under ASan and UBSan. Needs the Debian packages
-# clang and libclang-rt-14-dev. What it finds new stays in $(B)/libfuzzer/corpus; what breaks a target, in $(B)/libfuzzer.
+# make fuzz TIME=60 [RUNS=1000000] [FAST=1] [TARGETS="frame chain"]: that many seconds for each target, or executions, under ASan and
+# UBSan; FAST leaves OpenSSL's own allocations out. Needs the Debian packages clang and libclang-rt-14-dev. What it finds new stays in
+# $(B)/libfuzzer/corpus; what breaks a target, in $(B)/libfuzzer.
 TIME ?= 60
+RUNS ?= -1
 fuzz:
 	command -v clang >/dev/null || { echo 'make fuzz needs clang: apt-get install clang libclang-rt-14-dev' >&2; exit 1; }
 	$(MAKE) --no-print-directory B=$(B)/libfuzzer CC=clang SANITIZE=1 LIBFUZZER=1 fuzz-targets
-	TIME='$(TIME)' tests/fuzz/campaign $(B)/libfuzzer $(or $(TARGETS),$(FUZZ_NAMES))
+	TIME='$(TIME)' RUNS='$(RUNS)' $(if $(FAST),FAST=1) tests/fuzz/campaign $(B)/libfuzzer $(or $(TARGETS),$(FUZZ_NAMES))
 .PHONY: fuzz-targets
 fuzz-targets: $(FUZZ)
 

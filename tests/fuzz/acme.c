@@ -16,6 +16,7 @@ void http_free(struct http *h);
 #include "hub/acme.c"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/pair.h"
+#include "tests/fuzz/plain_heap.h"
 
 static const uint8_t *reply_at;
 static size_t reply_left;
@@ -92,6 +93,18 @@ void acme_job_release(struct acme_job *j)
 	buf_release(&j->eab_hmac);
 }
 
+/* Parsed once: that takes longer than a dialogue. */
+static EVP_PKEY *account_key(struct error *err)
+{
+	static EVP_PKEY *key;
+	if (!key)
+		key = chain_parse_key(
+			fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
+	if (key)
+		EVP_PKEY_up_ref(key);
+	return key;
+}
+
 int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 {
 	(void)t;
@@ -107,8 +120,7 @@ int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 		.name_count = 1,
 		.agree_tos = true};
 	buf_addf(&ret->eab_hmac, "c2VjcmV0\n");
-	ret->account_key =
-		chain_parse_key(fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
+	ret->account_key = account_key(err);
 	ret->account_url = stored & 1 ? "https://ca/account/1" : NULL;
 	if (stored & 2) {
 		ret->pairs[0].order_url = "https://ca/order/1";

@@ -3,6 +3,7 @@
 #include "lib/chain.h"
 #include "lib/verify.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/plain_heap.h"
 
 #include <openssl/x509v3.h>
 

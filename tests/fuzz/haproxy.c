@@ -34,6 +34,7 @@ static ssize_t next_piece(void *to, size_t size)
 #undef recv
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/pair.h"
+#include "tests/fuzz/plain_heap.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -2,6 +2,7 @@
 #include "hub/ticket.c"
 #include "lib/host_pins.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/plain_heap.h"
 
 static void try_request(const uint8_t *data, size_t size)
 {

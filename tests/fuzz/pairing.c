@@ -2,6 +2,7 @@
 #include "hub/pairing.h"
 #include "lib/frame.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/plain_heap.h"
 
 enum { NOW = 1800000000 };
 
