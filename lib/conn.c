@@ -89,13 +89,14 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	struct conn *c = context;
 	struct error err = {.kind = ERROR_NONE};
+	uint8_t chunk[CONN_READ_SIZE]; /* not reserved in `in`, which is wiped whole */
 	size_t room = c->in.max - c->in.len;
-	room = room < CONN_READ_SIZE ? room : CONN_READ_SIZE;
-	ssize_t got = read((int)fd, buf_reserve(&c->in, room), room);
+	ssize_t got = read((int)fd, chunk, room < sizeof(chunk) ? room : sizeof(chunk));
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (got > 0) {
-		buf_added(&c->in, (size_t)got);
+		buf_add(&c->in, chunk, (size_t)got);
+		explicit_bzero(chunk, (size_t)got);
 		hand_out(c);
 		return;
 	}
@@ -112,8 +113,10 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 	struct conn *c = context;
 	struct error none = {.kind = ERROR_NONE};
 	ssize_t put = c->out.len ? write((int)fd, c->out.data, c->out.len) : 0;
-	if (put < 0 && (errno == EAGAIN || errno == EINTR))
+	if (put < 0 && (errno == EAGAIN || errno == EINTR)) {
+		event_add(c->writable, NULL);
 		return;
+	}
 	if (put < 0) {
 		/* What the peer sent before it left is still to be read; its end follows there. */
 		buf_release(&c->out);
@@ -124,6 +127,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 	}
 	if ((size_t)put < c->out.len) {
 		buf_consume(&c->out, (size_t)put);
+		event_add(c->writable, NULL);
 		return;
 	}
 	buf_release(&c->out);
@@ -166,6 +170,14 @@ void conn_free(struct conn *c)
 	free(c);
 }
 
+/* Once what is being handled is done, in one write for all that it sends. There is room nearly always: the kernel is asked
+ * to tell when there is only where there was none. */
+static void write_soon(struct conn *c)
+{
+	if (!event_pending(c->writable, EV_WRITE, NULL))
+		event_active(c->writable, EV_WRITE, 0);
+}
+
 void conn_send(struct conn *c, enum frame_type type, const void *data, size_t len)
 {
 	if (c->closed || c->finishing)
@@ -180,7 +192,7 @@ void conn_send(struct conn *c, enum frame_type type, const void *data, size_t le
 		fail_later(c);
 		return;
 	}
-	event_add(c->writable, NULL);
+	write_soon(c);
 }
 
 void conn_allow_output(struct conn *c, size_t max)
@@ -194,7 +206,7 @@ void conn_finish(struct conn *c)
 		return;
 	c->finishing = true;
 	event_del(c->readable);
-	event_add(c->writable, NULL);
+	write_soon(c);
 }
 
 int conn_fd(const struct conn *c)

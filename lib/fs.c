@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { READ_LEAST = 255, READ_MOST = 16384 };
+
 int fs_read(int dirfd, const char *path, bool follow, struct buf *out, struct error *err)
 {
 	/* O_NONBLOCK: a FIFO must not stop us before fstat can refuse it. */
@@ -24,11 +26,15 @@ int fs_read(int dirfd, const char *path, bool follow, struct buf *out, struct er
 		return error_errno(err, "cannot look at %s", path);
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, ERROR_PERMANENT, "%s is not a regular file", path);
+	/* What it has now, and a byte to see its end, since all that is reserved is zeroed and wiped. Files of /proc say 0. */
+	size_t wanted = st.st_size < READ_LEAST ? READ_LEAST : st.st_size < READ_MOST ? (size_t)st.st_size + 1 : READ_MOST;
+	size_t whole = 0;
 	for (;;) {
 		size_t room = out->max - out->len;
+		size_t take = room < wanted ? room : wanted;
 		uint8_t probe[1];
-		uint8_t *at = room ? buf_reserve(out, room < 16384 ? room : 16384) : probe;
-		ssize_t got = read(fd, at, room ? (room < 16384 ? room : 16384) : 1);
+		uint8_t *at = room ? buf_reserve(out, take) : probe;
+		ssize_t got = read(fd, at, room ? take : 1);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
@@ -38,6 +44,9 @@ int fs_read(int dirfd, const char *path, bool follow, struct buf *out, struct er
 		if (!room)
 			return error_set(err, ERROR_PERMANENT, "%s is longer than %zu bytes", path, out->max);
 		buf_added(out, (size_t)got);
+		whole += (size_t)got;
+		if ((size_t)got < take && whole == (size_t)st.st_size)
+			return 0;
 	}
 }
 
