@@ -1,6 +1,7 @@
 #include "hub/fleet.h"
 #include "hub/control.h"
 #include "hub/outcome.h"
+#include "hub/parcel.h"
 #include "hub/enroll.h"
 #include "hub/hold.h"
 #include "hub/rollback.h"
@@ -38,6 +39,7 @@ struct fleet_item {
 struct fleet {
 	struct fleet_item *items;
 	size_t count;
+	struct parcel *parcel; /* what agents fetch now */
 	struct event *timer;
 	int64_t wake_at; /* when the timer is set for; 0: it is not */
 };
@@ -503,6 +505,7 @@ void fleet_open(struct hub *hub)
 	hub->fleet = fleet;
 	fleet->count = hub->config->certificate_count;
 	fleet->items = mem_array(fleet->count, sizeof(*fleet->items));
+	fleet->parcel = parcel_new(hub);
 	fleet->timer = event_new(hub->base, -1, 0, on_timer, hub);
 	if (!fleet->timer)
 		abort();
@@ -526,6 +529,7 @@ void fleet_close(struct hub *hub)
 		event_free(fleet->items[i].roll_back);
 	}
 	free(fleet->items);
+	parcel_free(fleet->parcel);
 	event_free(fleet->timer);
 	free(fleet);
 	hub->fleet = NULL;
@@ -627,19 +631,13 @@ static int seal_for(struct hub *hub, const struct rollout *r, const char *agent,
 	struct error *err)
 {
 	struct enrolment enrolment;
-	auto_bundle struct bundle b = {.revision = r->desired};
-	auto_manifest struct manifest manifest = {0};
 	int found = enroll_find(hub, agent, &enrolment, err);
 	if (found < 0)
 		return -1;
 	if (found == 0)
 		return error_set(err, ERROR_USAGE, "agent %s has no sealing key here: certsync agent add %s --key -", agent,
 			agent);
-	if (store_load(hub->store, r->certificate, r->desired, b.pairs, &b.pair_count, &manifest, err) < 0)
-		return -1;
-	snprintf(b.certificate, sizeof(b.certificate), "%s", r->certificate);
-	b.flags = manifest.flags | more_flags;
-	return bundle_seal(&b, enrolment.seal, hub->sign_private, out, err);
+	return parcel_seal(hub->fleet->parcel, r->certificate, r->desired, more_flags, enrolment.seal, out, err);
 }
 
 void fleet_fetch(struct hub *hub, struct session *session, const struct message *m)

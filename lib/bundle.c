@@ -6,8 +6,6 @@
 enum {
 	BUNDLE_VERSION = 1,
 	BUNDLE_NAME_FIELD = 256,
-	BUNDLE_PLAIN_MAX =
-		BUNDLE_MAX - BUNDLE_HEADER_SIZE - SEAL_ENC_SIZE - SEAL_TAG_SIZE - SEAL_SIGNATURE_SIZE,
 	BUNDLE_FLAGS = BUNDLE_MAY_EXPIRE_SOONER | BUNDLE_ROLLBACK | BUNDLE_NO_RETURN,
 };
 
@@ -74,9 +72,8 @@ static int first_expiry(const struct chain *pairs, int64_t *ret, struct error *e
 
 /* ---- sealing, at the hub ---- */
 
-static int check_content(const struct bundle *b, struct error *err)
+static int check_pairs(const struct bundle *b, struct error *err)
 {
-	char text[REVISION_TEXT_MAX];
 	if (b->pair_count < 1 || b->pair_count > BUNDLE_PAIRS_MAX)
 		return error_set(err, ERROR_PERMANENT, "a bundle of %zu pairs, it holds 1 to %d",
 			b->pair_count, BUNDLE_PAIRS_MAX);
@@ -84,6 +81,12 @@ static int check_content(const struct bundle *b, struct error *err)
 		if (!b->pairs[i].key)
 			return error_set(err, ERROR_PERMANENT, "pair %zu of %s has no private key", i + 1,
 				b->certificate);
+	return 0;
+}
+
+static int check_subject(const struct bundle *b, struct error *err)
+{
+	char text[REVISION_TEXT_MAX];
 	if (!name_is_certificate(b->certificate))
 		return error_set(err, ERROR_PERMANENT, "\"%s\" is not a certificate's name", b->certificate);
 	if (b->revision.epoch > REVISION_PART_MAX || b->revision.number > REVISION_PART_MAX ||
@@ -112,29 +115,44 @@ static int make_header(const struct bundle *b, const uint8_t recipient[SEAL_KEY_
 	struct header h = {.version = BUNDLE_VERSION,
 		.flags = b->flags,
 		.revision = b->revision,
+		.not_after = b->not_after,
 		.sealed_len = (uint32_t)(SEAL_ENC_SIZE + plain_len + SEAL_TAG_SIZE)};
 	memcpy(h.name, b->certificate, strlen(b->certificate));
-	chain_digest(b->pairs, b->pair_count, h.digest);
-	if (first_expiry(b->pairs, &h.not_after, err) < 0)
-		return -1;
+	memcpy(h.digest, b->digest, sizeof(h.digest));
 	if (sha256(recipient, SEAL_KEY_SIZE, h.recipient) < 0 || header_put(&h, out) < 0)
 		return error_set(err, ERROR_PERMANENT, "the header of %s cannot be made", b->certificate);
 	return 0;
+}
+
+int bundle_pack(struct bundle *b, struct buf *plain, struct error *err)
+{
+	if (check_pairs(b, err) < 0 || write_pairs(b, plain, err) < 0)
+		return -1;
+	chain_digest(b->pairs, b->pair_count, b->digest);
+	return first_expiry(b->pairs, &b->not_after, err);
 }
 
 int bundle_seal(const struct bundle *b, const uint8_t recipient[SEAL_KEY_SIZE],
 	const uint8_t sign_private[SEAL_KEY_SIZE], struct buf *out, struct error *err)
 {
 	auto_buf struct buf plain = BUF_INIT(BUNDLE_PLAIN_MAX);
+	struct bundle packed = *b; /* the pairs stay the caller's */
+	if (bundle_pack(&packed, &plain, err) < 0)
+		return -1;
+	return bundle_seal_packed(&packed, &plain, recipient, sign_private, out, err);
+}
+
+int bundle_seal_packed(const struct bundle *b, const struct buf *plain, const uint8_t recipient[SEAL_KEY_SIZE],
+	const uint8_t sign_private[SEAL_KEY_SIZE], struct buf *out, struct error *err)
+{
 	auto_buf struct buf made = BUF_INIT(BUNDLE_MAX);
 	uint8_t signature[SEAL_SIGNATURE_SIZE];
-	if (check_content(b, err) < 0 || write_pairs(b, &plain, err) < 0 ||
-		make_header(b, recipient, plain.len, &made, err) < 0)
+	if (check_subject(b, err) < 0 || make_header(b, recipient, plain->len, &made, err) < 0)
 		return -1;
 
 	uint8_t header[BUNDLE_HEADER_SIZE];
 	memcpy(header, made.data, sizeof(header));
-	if (seal(recipient, info, sizeof(info) - 1, header, sizeof(header), plain.data, plain.len, &made,
+	if (seal(recipient, info, sizeof(info) - 1, header, sizeof(header), plain->data, plain->len, &made,
 		    err) < 0 ||
 		sign(sign_private, made.data, made.len, signature, err) < 0)
 		return error_wrap(err, "%s", b->certificate);

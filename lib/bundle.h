@@ -27,6 +27,7 @@
 enum {
 	BUNDLE_HEADER_SIZE = 348,
 	BUNDLE_MAX = 256 * 1024,
+	BUNDLE_PLAIN_MAX = BUNDLE_MAX - BUNDLE_HEADER_SIZE - SEAL_ENC_SIZE - SEAL_TAG_SIZE - SEAL_SIGNATURE_SIZE,
 	BUNDLE_PAIRS_MAX = 2,
 	BUNDLE_SIGNERS_MAX = 8,
 };
@@ -52,6 +53,12 @@ void bundle_release(struct bundle *b);
 
 /* Seals and signs; appends to `out`. digest and not_after are computed from the pairs. */
 int bundle_seal(const struct bundle *b, const uint8_t recipient[SEAL_KEY_SIZE],
+	const uint8_t sign_private[SEAL_KEY_SIZE], struct buf *out, struct error *err);
+
+/* The same in two steps, where one content goes to many: bundle_pack fills `plain` with what will be sealed, and in `b`
+ * digest and not_after; bundle_seal_packed needs its pairs no more. */
+int bundle_pack(struct bundle *b, struct buf *plain, struct error *err);
+int bundle_seal_packed(const struct bundle *b, const struct buf *plain, const uint8_t recipient[SEAL_KEY_SIZE],
 	const uint8_t sign_private[SEAL_KEY_SIZE], struct buf *out, struct error *err);
 
 struct bundle_keys {
