@@ -188,7 +188,14 @@ int set_placeholder(const char *certificate, int64_t now, struct set *ret, struc
 /* Made 0700 and opened to others only now: umask is 077, and mkdirat's mode passes through it. */
 static int make_directory(int directory, const char *name, struct error *err)
 {
-	if (mkdirat(directory, name, 0700) < 0)
+	int made = mkdirat(directory, name, 0700);
+	if (made < 0 && errno == EEXIST) {
+		/* What an interrupted write has left. */
+		if (fs_remove_tree(directory, name, err) < 0)
+			return -1;
+		made = mkdirat(directory, name, 0700);
+	}
+	if (made < 0)
 		return error_errno(err, "cannot make the directory %s", name);
 	int fd = fs_open_directory(directory, name, err);
 	if (fd >= 0 && fchmod(fd, 0755) < 0) {
@@ -231,8 +238,7 @@ int set_write(int directory, const struct set *s, struct error *err)
 	char name[REVISION_TEXT_MAX];
 	struct error ignored;
 	revision_text(s->entry.revision, name);
-	if (fs_remove_tree(directory, set_temporary, err) == 0 && write_files(directory, s, err) == 0 &&
-		move_into_place(directory, name, err) == 0)
+	if (write_files(directory, s, err) == 0 && move_into_place(directory, name, err) == 0)
 		return 0;
 	fs_remove_tree(directory, set_temporary, &ignored);
 	return error_wrap(err, "revision %s cannot be written to the archive", name);
