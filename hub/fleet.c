@@ -566,7 +566,7 @@ static struct rollout_agent *find_place(struct hub *hub, const char *agent, cons
 {
 	struct fleet_item *item = find_item(hub, m->certificate);
 	struct rollout_agent *a = item ? rollout_find(&item->rollout, agent) : NULL;
-	if (!a)
+	if (!a && session_may_complain(hub, agent))
 		log_event(LOG_LEVEL_WARNING, "refused", "agent=%s certificate=%s message=%s reason=\"hub.conf does not assign it\"",
 			agent, m->certificate, message_type_name(m->type));
 	*ret_item = item;
@@ -611,7 +611,7 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 	auto_actions struct rollout_actions actions = {0};
 	if (m->type == MESSAGE_PULL)
 		rollout_retry(&item->rollout, a, false, clock_wall(), &actions);
-	else if (!rollout_answer(&item->rollout, a, m, clock_wall(), &actions))
+	else if (!rollout_answer(&item->rollout, a, m, clock_wall(), &actions) && session_may_complain(hub, agent))
 		log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=%s attempt=%u", m->certificate, agent,
 			message_type_name(m->type), m->attempt);
 	settle(hub, item, &actions);
@@ -649,8 +649,9 @@ void fleet_fetch(struct hub *hub, struct session *session, const struct message 
 	if (!a)
 		return;
 	if (!rollout_may_fetch(&item->rollout, a, m)) {
-		log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=fetch attempt=%u", m->certificate, agent,
-			m->attempt);
+		if (session_may_complain(hub, agent))
+			log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=fetch attempt=%u", m->certificate, agent,
+				m->attempt);
 		return;
 	}
 	auto_buf struct buf bundle = BUF_INIT(BUNDLE_MAX);

@@ -35,6 +35,8 @@ struct session {
 	char rival_instance[33]; /* which one that was: it is logged once */
 	uint32_t inventories; /* still to come */
 	int64_t heard;        /* monotonic ms */
+	int64_t noise_since;  /* monotonic ms: the minute in which */
+	uint32_t noise;       /* so many lines were logged about what it did wrong */
 };
 
 const char *session_agent(const struct session *s)
@@ -68,6 +70,25 @@ struct session *session_find(struct hub *hub, const char *agent)
 		if (s->hello && strcmp(s->name, agent) == 0)
 			return s;
 	return NULL;
+}
+
+bool session_may_complain(struct hub *hub, const char *agent)
+{
+	struct session *s = session_find(hub, agent);
+	int64_t now = clock_monotonic_ms();
+	if (!s)
+		return true;
+	if (now - s->noise_since >= 60 * 1000) {
+		s->noise_since = now;
+		s->noise = 0;
+	}
+	if (s->noise > SESSION_NOISE)
+		return false;
+	if (s->noise++ < SESSION_NOISE)
+		return true;
+	log_event(LOG_LEVEL_WARNING, "refused", "agent=%s what=noise reason=\"over %d messages in a minute that are not for it to send: the rest "
+		"of this minute's is not logged\"", agent, SESSION_NOISE);
+	return false;
 }
 
 void session_send(struct session *s, const struct message *m)
@@ -247,7 +268,9 @@ static void take_message(struct session *s, const struct message *m)
 		session_send(s, &(struct message){.type = MESSAGE_PONG});
 		return;
 	case MESSAGE_ERROR:
+		/* Its last word: whoever says it closes. */
 		log_event(LOG_LEVEL_WARNING, "agent-error", "agent=%s what=%s text=\"%s\"", s->name, m->step, m->text);
+		conn_finish(s->conn);
 		return;
 	default:
 		session_refuse(s, true, "protocol", "a hub does not take %s", message_type_name(m->type));
@@ -323,7 +346,8 @@ static void begin_as_named(struct session *s)
 	bool joins = has_use(s, HUB_KEY_JOIN);
 	s->proves = has_use(s, HUB_KEY_NEXT);
 	const char *name = s->text + strlen(hub_key_prefix(joins ? HUB_KEY_JOIN : s->proves ? HUB_KEY_NEXT : HUB_KEY_AGENT));
-	if (!name_is_agent(name)) {
+	/* A NUL would hide what stands behind it. */
+	if (strlen(s->text) != s->name_len || !name_is_agent(name)) {
 		session_end(s, "the gate's name is outside the alphabet of agents' names");
 		return;
 	}
