@@ -1,0 +1,104 @@
+# An agent that means ill: it comes to a hub by the gate's socket, under a name that sshd has let in, and says what it is told to.
+#
+#   my $agent = Agent->new(socket => …, prefix => 'mail')     connected, the prefix sent
+#   $agent->hello(count => 0, …); $agent->say({…}); $agent->raw($bytes)
+#   $agent->hear(seconds)          the hub's next frame as a hash; {closed => 1}; undef in time
+#   $agent->hear_until(qr/type/, seconds)
+#   Agent::join_request($line, $name, $ssh)     the one frame of a node that joins with this line
+package Agent;
+use strict;
+use warnings;
+use Digest::SHA qw(hmac_sha256 sha256);
+use IO::Select;
+use IO::Socket::UNIX;
+use JSON::PP;
+use MIME::Base64;
+use Time::HiRes qw(time);
+
+use constant {MESSAGE => 1, BUNDLE => 2, JOIN => 5};
+
+sub frame { my ($type, $data) = @_; return pack('NC', length($data) + 1, $type) . $data }
+sub message { my ($text) = @_; return frame(MESSAGE, ref $text ? encode_json($text) : $text) }
+
+sub new {
+	my ($class, %self) = @_;
+	$self{peer} = IO::Socket::UNIX->new(Peer => $self{socket}) or die "$self{socket}: $!";
+	$self{in} = '';
+	my $self = bless \%self, $class;
+	$self->raw(pack('C', length $self{prefix}) . $self{prefix}) if defined $self{prefix};
+	return $self;
+}
+
+# False when the hub has hung up.
+sub raw {
+	my ($self, $bytes) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	for (my $at = 0; $at < length $bytes;) {
+		my $put = syswrite $self->{peer}, $bytes, length($bytes) - $at, $at or return 0;
+		$at += $put;
+	}
+	return 1;
+}
+
+sub say { my ($self, $message) = @_; return $self->raw(message($message)) }
+
+sub hello {
+	my ($self, %more) = @_;
+	return $self->say({type => 'hello', protocol => 2, version => '0', instance => sprintf('%032x', $self->{instance} // 1), clock => time | 0, count => 0, %more});
+}
+
+sub inventory {
+	my ($certificate, %more) = @_;
+	return {type => 'inventory', certificate => $certificate, revision => '0.0', attempt => 0, digest => '', fingerprint => '', not_before => 0, not_after => 0,
+		high_water => '0.0', staged => '0.0', stopped => JSON::PP::false, held => JSON::PP::false, %more};
+}
+
+# What an agent answers: staged, installed, verified, failed, with all that any of them needs.
+sub verdict {
+	my ($type, $certificate, $revision, $attempt, %more) = @_;
+	return {type => $type, certificate => $certificate, revision => $revision, attempt => $attempt, milliseconds => 1, fingerprint => '', stopped => JSON::PP::false,
+		probes => [], step => 'reload', text => 'I say so', output => '', rolled_back => JSON::PP::false, permanent => JSON::PP::true, repaired => 0, %more};
+}
+
+sub hear {
+	my ($self, $seconds) = @_;
+	my $until = time + $seconds;
+	for (;;) {
+		if (length $self->{in} >= 5) {
+			my ($length, $type) = unpack 'NC', $self->{in};
+			if (length $self->{in} >= 4 + $length) {
+				my $data = substr $self->{in}, 5, $length - 1;
+				substr $self->{in}, 0, 4 + $length, '';
+				return $type == MESSAGE ? decode_json($data) : {type => "frame $type", data => $data};
+			}
+		}
+		my $left = $until - time;
+		return undef if $left <= 0 || !IO::Select->new($self->{peer})->can_read($left);
+		sysread $self->{peer}, $self->{in}, 65536, length $self->{in} or return {type => 'closed', closed => 1};
+	}
+}
+
+sub hear_until {
+	my ($self, $type, $seconds) = @_;
+	my @all;
+	while (my $heard = $self->hear($seconds)) {
+		push @all, $heard;
+		last if $heard->{closed} || $heard->{type} =~ $type;
+	}
+	return @all;
+}
+
+# All up to the end of the connection.
+sub last_words { my ($self, $seconds) = @_; return $self->hear_until(qr/^closed$/, $seconds // 5) }
+
+sub expand { my ($secret, $label) = @_; return hmac_sha256("$label\x01", hmac_sha256($secret, "\0" x 32)) }
+sub parts { return join '', map { pack('N', length) . $_ } @_ }
+
+sub join_request {
+	my ($line, $name, $ssh, %change) = @_;
+	my ($before, $secret) = $line =~ /^(.*) secret=(\S+)/ or die "no line: $line";
+	my $body = pack('C', $change{version} // 1) . parts($name, $ssh) . 's' x 32 . ($change{nonce} // 'n' x 32);
+	return $body . hmac_sha256(parts('certsync join 1 request', sha256($before), '', $body), expand(decode_base64($secret), 'certsync join 1 mac key'));
+}
+
+1;
