@@ -298,7 +298,7 @@ static void log_changes(struct fleet_item *item)
 	const struct rollout *r = &item->rollout;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		const struct rollout_agent *a = &r->agents[i];
-		if (item->drifts[i] != a->drifts)
+		if (item->drifts[i] != a->drifts && session_may_complain(item->hub, a->name))
 			log_event(LOG_LEVEL_WARNING, "drift", "certificate=%s agent=%s times=%u reason=\"%s\"", r->certificate, a->name,
 				a->drifts, a->drift);
 		item->drifts[i] = a->drifts;
@@ -609,6 +609,8 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 	if (!a)
 		return;
 	auto_actions struct rollout_actions actions = {0};
+	if (m->type == MESSAGE_PULL && !session_may_pull(hub, agent))
+		return;
 	if (m->type == MESSAGE_PULL)
 		rollout_retry(&item->rollout, a, false, clock_wall(), &actions);
 	else if (!rollout_answer(&item->rollout, a, m, clock_wall(), &actions) && session_may_complain(hub, agent))

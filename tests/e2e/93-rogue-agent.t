@@ -235,6 +235,19 @@ for my $flood (['pings', {type => 'ping'}], ['fetches of what is not its own', A
 	note(sprintf '%s: %d KiB of log, %d KiB more memory', $what, length(since()) / 1024, memory($daemon) - $before);
 	$count++;
 }
+mark();
+$rogue = admitted('mail', Agent::inventory($Story::name));
+my $mine = {%$probe, service => 'x', match => $false};
+$rogue->say(Agent::verdict('probed', $Story::name, '0.0', 0, probes => [$mine], repaired => $_)) for 1 .. 1000;
+$rogue->hear_until(qr/^offer$/, 5);
+for (1 .. 1000) {
+	$rogue->say(Agent::verdict('pull', $Story::name, '0.0', 0));
+	my ($again) = grep { $_->{type} eq 'offer' } settled($rogue);
+	$rogue->say(Agent::verdict('failed', $Story::name, $again->{revision}, $again->{attempt})) if $again;
+}
+cmp_ok(length since(), '<', 200_000, 'files that are put right a thousand times, failures that are pulled a thousand times: the log');
+note(sprintf '%d KiB of log', length(since()) / 1024);
+close $rogue->{peer};
 is($story->child('hub', qr/certsync\0hub/), $daemon, 'the hub is the same process');
 is($story->state_of('here')->{connected}, $true, 'the agent that means well is connected');
 renewal('after all floods', 'second', 25);
