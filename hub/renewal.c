@@ -41,6 +41,7 @@ struct renewal {
 	bool refused;    /* by the gate to publish, for what the certificate is: its order is kept, unless an
 			    operator orders anew */
 	bool new_key;    /* the one in use must not be used again */
+	bool resumes;    /* an order is stored that was broken off: whatever the current certificate is, it is gone on with */
 	bool revoked;    /* the current certificate was, from here */
 	bool waiting;    /* for what is being done to its account */
 };
@@ -106,8 +107,16 @@ static void demand_new_key(struct renewal *r)
 		return;
 	r->new_key = true;
 	save(r);
+	r->resumes = false;
 	if (!is_running(r) && order_forget(r->hub->store, r->certificate->name, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
+}
+
+static bool has_stored_order(struct renewal *r)
+{
+	struct error ignored;
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) != 0;
 }
 
 /* What is published decides when the next one is due. */
@@ -132,11 +141,11 @@ static void look_at_current(struct renewal *r)
 	take_advice(r);
 }
 
-/* A revoked one is of no use to anybody: there is nothing to wait for but a backoff. */
+/* A revoked one is of no use to anybody, and an order that was begun is not left: there is nothing to wait for but a backoff. */
 static int64_t due(const struct renewal *r, int64_t now)
 {
 	struct schedule_state s = r->state;
-	if (r->revoked)
+	if (r->revoked || r->resumes)
 		s.not_before = s.not_after = 0;
 	int64_t when = schedule_due(&s, now);
 	return r->held_until > when ? r->held_until : when;
@@ -157,7 +166,7 @@ static void succeed(struct renewal *r)
 	r->state.failures = 0;
 	r->state.last_failure = r->state.retry_after = 0;
 	r->error[0] = '\0';
-	r->new_key = false;
+	r->new_key = r->resumes = false;
 	draw_jitter(r);
 	look_at_current(r);
 	save(r);
@@ -170,6 +179,7 @@ static void fail(struct renewal *r, const struct error *err, int64_t retry_after
 	r->state.failures++;
 	r->state.last_failure = clock_wall();
 	r->state.retry_after = retry_after;
+	r->resumes = !r->refused && has_stored_order(r);
 	snprintf(r->error, sizeof(r->error), "%s", err->message);
 	save(r);
 	wake_later(r);
@@ -341,13 +351,6 @@ static void on_preflight(cJSON *findings, size_t bad, const struct error *why, v
 		start_order(r);
 	}
 	changed(r);
-}
-
-static bool has_stored_order(struct renewal *r)
-{
-	struct error ignored;
-	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
-	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) != 0;
 }
 
 static void start_preflight(struct renewal *r)
@@ -524,6 +527,7 @@ static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 	r->state.renew_before = certificate->renew_before;
 	r->advice = advice_new(hub, certificate, on_advice, r);
 	draw_jitter(r);
+	r->resumes = has_stored_order(r);
 	look_at_current(r);
 	wake_later(r);
 }
