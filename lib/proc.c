@@ -14,7 +14,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,20 +32,18 @@ int proc_user_find(const char *name, struct proc_user *ret, struct error *err)
 	return 0;
 }
 
-/* What the child needs, made ready by the parent. */
 struct start {
 	const struct proc_spec *spec;
 	const struct proc_user *user; /* NULL: it stays who it is */
-	const gid_t *groups;
-	int group_count;
 	pid_t parent;
-	volatile int code; /* errno of a start that failed */
+	int report; /* takes the errno of a start that failed */
 };
 
-/* Everything below runs in the child until its exec. It is a vfork, which copies no page tables and leaves none of the
+/* Everything below runs in the child until its exec, mostly a vfork's, which copies no page tables and leaves none of the
  * parent's pages to be copied when they are written next: until the exec it lives in the parent's memory, while the parent
- * waits. So: only system calls, no signal handlers, nothing allocated, and the calls themselves where glibc's functions
- * would tell all threads. Each returns -1 with errno. */
+ * waits. So: only system calls, no signal handlers, nothing allocated. The exception is a change of user: initgroups may
+ * load whatever nsswitch.conf names, which must not end up in the parent; that child is a fork's. Our programs have one
+ * thread. Each returns -1 with errno. */
 
 static int move_high(int fd)
 {
@@ -75,15 +72,15 @@ static int place_descriptors(const struct proc_spec *spec)
 	return close_range(extra >= 0 ? 4 : 3, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
-static int become(const struct start *s)
+static int become(const struct proc_user *user)
 {
-	const struct proc_user *user = s->user;
 	if (!user)
 		return 0;
-	if (syscall(SYS_setgroups, s->group_count, s->groups) < 0 ||
-		syscall(SYS_setresgid, user->gid, user->gid, user->gid) < 0)
+	if ((user->name[0] ? initgroups(user->name, user->gid) : setgroups(0, NULL)) < 0)
 		return -1;
-	return (int)syscall(SYS_setresuid, user->uid, user->uid, user->uid);
+	if (setresgid(user->gid, user->gid, user->gid) < 0)
+		return -1;
+	return setresuid(user->uid, user->uid, user->uid);
 }
 
 /* Before any is let in again. */
@@ -97,15 +94,16 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void child(struct start *s)
+static void child(const struct start *s)
 {
 	static const char *const fixed_environment[] = {PROC_PATH, NULL};
 	const struct proc_spec *spec = s->spec;
+	int report = move_high(s->report);
 	default_signals();
 	umask(077);
 	if (spec->group && setpgid(0, 0) < 0)
 		goto failed;
-	if (place_descriptors(spec) < 0 || become(s) < 0)
+	if (place_descriptors(spec) < 0 || become(s->user) < 0)
 		goto failed;
 	/* After the change of user, which clears it. */
 	if (spec->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
@@ -114,18 +112,19 @@ static void child(struct start *s)
 		_exit(127);
 	execve(spec->argv[0], (char *const *)(uintptr_t)spec->argv,
 		(char *const *)(uintptr_t)(spec->envp ? spec->envp : fixed_environment));
-failed:
-	s->code = errno;
+failed:;
+	int code = errno;
+	ssize_t ignored = write(report, &code, sizeof(code));
+	(void)ignored;
 	_exit(127);
 }
 
-/* Returns when it has been executed, or has failed. */
-static pid_t start_child(struct start *s)
+static pid_t start_child(const struct start *s)
 {
 	sigset_t all, before;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
-	pid_t pid = vfork();
+	pid_t pid = s->user ? fork() : vfork();
 	if (pid == 0)
 		child(s);
 	int code = errno;
@@ -134,35 +133,29 @@ static pid_t start_child(struct start *s)
 	return pid;
 }
 
-/* Those of initgroups. */
-static int find_groups(const struct proc_user *user, gid_t **ret, int *ret_count, struct error *err)
-{
-	int room = 0, count = 32;
-	if (!user || !user->name[0])
-		return 0;
-	while (room < count) {
-		room = count;
-		*ret = mem_grow(*ret, (size_t)room, sizeof(**ret));
-		if (getgrouplist(user->name, user->gid, *ret, &count) >= 0) {
-			*ret_count = count;
-			return 0;
-		}
-	}
-	return error_set(err, ERROR_RETRY, "the groups of the user %s cannot be read", user->name);
-}
-
 pid_t proc_spawn(const struct proc_spec *spec, struct error *err)
 {
-	struct start s = {.spec = spec, .user = geteuid() == 0 ? spec->user : NULL, .parent = getpid()};
-	auto_free gid_t *groups = NULL;
-	if (find_groups(s.user, &groups, &s.group_count, err) < 0)
-		return -1;
-	s.groups = groups;
+	int report[2];
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return error_errno(err, "cannot start %s", spec->argv[0]);
+	const struct start s = {
+		.spec = spec, .user = geteuid() == 0 ? spec->user : NULL, .parent = getpid(), .report = report[1]};
 	pid_t pid = start_child(&s);
-	int code = pid < 0 ? errno : s.code;
-	if (!code)
+	close(report[1]);
+	if (pid < 0) {
+		error_errno(err, "cannot start %s", spec->argv[0]);
+		close(report[0]);
+		return -1;
+	}
+	int code = 0;
+	ssize_t got;
+	do
+		got = read(report[0], &code, sizeof(code));
+	while (got < 0 && errno == EINTR);
+	close(report[0]);
+	if (got != sizeof(code))
 		return pid;
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	errno = code;
 	return error_errno(err, "cannot start %s", spec->argv[0]);

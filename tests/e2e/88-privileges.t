@@ -177,10 +177,13 @@ for my $pair (['certsync-hub', 'hub'], ['certsync-agent', 'certsync-agent'], ['c
 # The files that a root half itself names in system calls; what its children do after they have become another program is theirs.
 sub named_by_root {
 	my ($trace) = @_;
-	my (%other, %files);
+	my (%other, %files, %begun);
 	open my $file, '<', $trace or die "$trace: $!";
 	my $root;
 	while (my $line = <$file>) {
+		# Who waits for an execve goes on when it has succeeded, so strace cuts its line in two.
+		$begun{$1} = $2 if $line =~ /^(\d+)\s+(execve\(.*) <unfinished/;
+		$line = "$1 $begun{$1}$2" if $line =~ /^(\d+)\s+<\.\.\. execve resumed>(.*)/s;
 		my ($pid, $call, $rest) = $line =~ /^(\d+)\s+(\w+)\((.*)/ or next;
 		$root //= $pid;
 		next if $other{$pid};
