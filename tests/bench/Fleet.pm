@@ -44,7 +44,7 @@ sub new {
 	$self->{disk} = Story->new; # keeps its directory until the end
 	$self->{top} = $self->{disk}->top;
 	@$self{qw(agents services offset rest)} = (0, $wish{services}, 0, '');
-	make_groups($self);
+	make_groups($self) if $wish{groups} // 1;
 	# One a root half; a real node has one of them.
 	$instances_were = Story::read_file($instances) + 0;
 	Story::write_file($instances, '8192') if $instances_were < 8192;
@@ -98,7 +98,7 @@ sub start {
 	my $role = $what =~ /^(hub|sshd)$/ ? $1 : $what eq 'haproxy' ? 'server' : $what =~ /^a\d+$/ ? 'agents' : 'other';
 	my $pid = fork // die $!;
 	return $self->{started}{$what} = $pid if $pid;
-	Story::write_file("$self->{groups}{$role}/cgroup.procs", 0);
+	Story::write_file("$self->{groups}{$role}/cgroup.procs", 0) if $self->{groups};
 	open STDIN, '<', '/dev/null' or die $!;
 	open STDOUT, '>>', "$self->{top}/" . ($role eq 'agents' ? 'agents' : $what) . '.log' or die $!;
 	open STDERR, '>&', \*STDOUT or die $!;
