@@ -158,12 +158,12 @@ static void watch_process(struct alerts *a)
 	const struct timeval limit = {ALERT_DEADLINE, 0};
 	a->pidfd = pidfd_open(a->pid, 0);
 	if (a->pidfd < 0)
-		abort();
+		mem_abort(__func__);
 	a->exited = event_new(a->site->base, a->pidfd, EV_READ, on_exited, a);
 	a->deadline = evtimer_new(a->site->base, on_deadline, a);
 	if (!a->exited || !a->deadline || event_add(a->exited, NULL) < 0 ||
 		event_add(a->deadline, &limit) < 0)
-		abort();
+		mem_abort(__func__);
 }
 
 /* The message, whole, as a descriptor to read from: an executable that does not read it keeps nobody waiting.
@@ -251,7 +251,7 @@ static void queue_notice(struct alerts *a, const struct condition_notice *n, int
 	char id[33], host[256] = "";
 	uint8_t bytes[16];
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
-		abort();
+		mem_abort(__func__);
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		snprintf(id + 2 * i, 3, "%02x", bytes[i]);
 	gethostname(host, sizeof(host) - 1);
@@ -325,7 +325,7 @@ struct alerts *agent_alert_open(struct site *site)
 	a->pidfd = -1;
 	a->timer = evtimer_new(site->base, on_timer, a);
 	if (!a->timer)
-		abort();
+		mem_abort(__func__);
 	restore(a);
 	arm(a, ALERT_FIRST);
 	return a;

@@ -77,7 +77,7 @@ static int start(struct child *c, struct error *err)
 	}
 	c->pidfd = pidfd_open(c->pid, 0);
 	if (c->pidfd < 0)
-		abort();
+		mem_abort(__func__);
 	c->heard = false;
 	frame_stream_init(&c->stream, pair[0], 1u << FRAME_RECORD | 1u << FRAME_BUNDLE);
 	c->started_ms = clock_monotonic_ms();

@@ -275,7 +275,7 @@ static void on_accept(int fd, uid_t uid, void *context)
 	c->check = event_new(site->base, -1, 0, on_check, c);
 	c->deadline = event_new(site->base, -1, 0, on_deadline, c);
 	if (!c->check || !c->deadline)
-		abort();
+		mem_abort(__func__);
 	c->conn = conn_new(site->base, fd, 1u << FRAME_MESSAGE, &handler, c);
 	c->next = site->control->clients;
 	site->control->clients = c;

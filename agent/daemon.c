@@ -331,12 +331,12 @@ static int serve_with_events(struct agent *a)
 	for (size_t i = 0; i < COUNT(numbers); i++) {
 		signals[i] = evsignal_new(a->site.base, numbers[i], on_signal, a);
 		if (!signals[i] || event_add(signals[i], NULL) < 0)
-			abort();
+			mem_abort(__func__);
 	}
 	a->probes = event_new(a->site.base, -1, 0, on_probes, a);
 	a->reload = event_new(a->site.base, -1, 0, on_reload, a);
 	if (!a->probes || !a->reload)
-		abort();
+		mem_abort(__func__);
 	serve(a);
 	event_free(a->probes);
 	event_free(a->reload);

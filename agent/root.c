@@ -58,7 +58,7 @@ static int signal_fd(const int *numbers, size_t count)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
-		abort();
+		mem_abort(__func__);
 	return fd;
 }
 

@@ -128,7 +128,7 @@ void rootlink_ask(struct rootlink *r, const struct request *request, rootlink_re
 {
 	struct asked *a = queue(r, FRAME_RECORD, FRAME_RECORD_MAX, reply, context);
 	if (request_encode(request, &a->payload) < 0)
-		abort(); /* fixed sizes: cannot be over the cap */
+		mem_abort(__func__); /* fixed sizes: cannot be over the cap */
 	queued(r, a);
 }
 
@@ -137,7 +137,7 @@ void rootlink_stage(
 {
 	struct asked *a = queue(r, FRAME_BUNDLE, FRAME_BUNDLE_MAX, reply, context);
 	if (buf_add(&a->payload, bundle, len) < 0)
-		abort(); /* it came in a frame of the same cap */
+		mem_abort(__func__); /* it came in a frame of the same cap */
 	queued(r, a);
 }
 

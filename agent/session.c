@@ -417,7 +417,7 @@ struct session *session_new(struct event_base *base, const struct agent_config *
 	s->bundle_late = event_new(base, -1, 0, on_bundle_late, s);
 	s->leave = event_new(base, -1, 0, on_leave, s);
 	if (!s->timer || !s->deadline || !s->bundle_late || !s->leave)
-		abort();
+		mem_abort(__func__);
 	set_state(s, WAITING);
 	return s;
 }

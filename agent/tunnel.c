@@ -118,7 +118,7 @@ struct tunnel *tunnel_start(struct event_base *base, const struct agent_config *
 	t->child = evsignal_new(base, SIGCHLD, on_child, t);
 	t->readable = event_new(base, read_end, EV_READ | EV_PERSIST, on_text, t);
 	if (!t->child || !t->readable || event_add(t->child, NULL) < 0 || event_add(t->readable, NULL) < 0)
-		abort();
+		mem_abort(__func__);
 	evutil_make_socket_nonblocking(read_end);
 	t->text_fd = -1;
 	t->pid = spawn(config, hub, theirs, write_end, err);

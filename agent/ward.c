@@ -145,7 +145,7 @@ struct ward *ward_new(
 	w->held_until_ms = have->held_seconds ? clock_monotonic_ms() + (int64_t)have->held_seconds * 1000 : 0;
 	w->timer = event_new(site->base, -1, 0, on_timer, w);
 	if (!w->timer)
-		abort();
+		mem_abort(__func__);
 	w->prober = prober_new(site->base, certificate, site->config->probe_timeout, on_probed, w);
 	transaction_init(&w->transaction, certificate->name, &io, w);
 	for (size_t i = 0; i < prober_count(w->prober); i++)

@@ -69,7 +69,7 @@ static ldns_resolver *resolver_at(const char *address, uint16_t port)
 	if (!resolver)
 		return NULL;
 	if (ldns_resolver_push_nameserver(resolver, where) != LDNS_STATUS_OK)
-		abort();
+		mem_abort(__func__);
 	ldns_resolver_set_port(resolver, port);
 	set_patience(resolver);
 	return resolver;

@@ -154,7 +154,7 @@ static bool set_up(struct preflight *p, struct visit *v)
 			mem_printf(six ? "%s:%d:[%s]:%d" : "%s:%d:%s:%d", v->name, port, v->address, port);
 		struct curl_slist *longer = curl_slist_append(v->connect_to, line);
 		if (!longer)
-			abort();
+			mem_abort(__func__);
 		v->connect_to = longer;
 	}
 	CURL *c = v->curl;

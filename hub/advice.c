@@ -39,7 +39,7 @@ static uint64_t draw(void)
 {
 	uint64_t number;
 	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-		abort();
+		mem_abort(__func__);
 	return number;
 }
 
@@ -282,7 +282,7 @@ static struct advisor *advisor_of(struct hub *hub, const struct hub_acme *acme)
 	v->acme = acme;
 	v->timer = event_new(hub->base, -1, 0, on_timer, v);
 	if (!v->timer)
-		abort();
+		mem_abort(__func__);
 	v->next = hub->advisors;
 	hub->advisors = v;
 	return v;

@@ -73,7 +73,7 @@ static int ask_with_secret(const struct cli_line *line, bool rotates, const uint
 		return cli_fail(CLI_FAILED, "%s", err.message);
 	if (files_add(&files, "login", keys.login_public, sizeof(keys.login_public)) < 0 ||
 		files_add(&files, "mac", keys.mac, sizeof(keys.mac)) < 0)
-		abort(); /* two small files */
+		mem_abort(__func__); /* two small files */
 	cJSON *request = new_request("agent-join", line);
 	cJSON_AddBoolToObject(request, "rotates", rotates);
 	int exit_code = ask_hub(line, request, &files, all);

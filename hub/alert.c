@@ -253,7 +253,7 @@ static void new_id(char id[33])
 {
 	uint8_t bytes[16];
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
-		abort();
+		mem_abort(__func__);
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		snprintf(id + 2 * i, 3, "%02x", bytes[i]);
 }
@@ -566,7 +566,7 @@ void alert_open(struct hub *hub)
 	a->round_due = seconds() + ALERT_FIRST;
 	a->timer = event_new(hub->base, -1, 0, on_timer, a);
 	if (!a->timer)
-		abort();
+		mem_abort(__func__);
 	if (a->crossing)
 		log_event(LOG_LEVEL_WARNING, "alert", "reason=\"%s\"", a->crossing);
 	restore(a);

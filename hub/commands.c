@@ -325,7 +325,7 @@ static int add_pair(const struct cli_line *line, int nth, struct buf *key, struc
 	}
 	if (files_add(files, names[nth][0], key->data, key->len) < 0 ||
 		files_add(files, names[nth][1], chain->data, chain->len) < 0)
-		abort(); /* read with the same limits */
+		mem_abort(__func__); /* read with the same limits */
 	return 1;
 }
 

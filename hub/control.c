@@ -402,5 +402,5 @@ void control_accept(int fd, uid_t uid, void *context)
 	conn_allow_output(c->conn, CONTROL_OUTPUT_MAX);
 	c->check = event_new(hub->base, -1, 0, client_check, c);
 	if (!c->check)
-		abort();
+		mem_abort(__func__);
 }

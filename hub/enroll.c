@@ -268,7 +268,7 @@ void enroll_send_keys(struct hub *hub)
 		sent += request.key_count;
 		request.more = sent < count;
 		if (hub_request_encode(&request, &record) < 0)
-			abort(); /* each field is bounded */
+			mem_abort(__func__); /* each field is bounded */
 		conn_send(hub->root, FRAME_RECORD, record.data, record.len);
 	} while (sent < count);
 }

@@ -476,7 +476,7 @@ static void open_item(struct hub *hub, struct fleet_item *item, const struct hub
 	item->hub = hub;
 	item->roll_back = event_new(hub->base, -1, 0, on_roll_back, item);
 	if (!item->roll_back)
-		abort();
+		mem_abort(__func__);
 	rollout_init(&item->rollout, certificate);
 	item->rollout.local_minute = window_local_minute;
 	for (size_t i = 0; i < hub->config->agent_count; i++)
@@ -508,7 +508,7 @@ void fleet_open(struct hub *hub)
 	fleet->parcel = parcel_new(hub);
 	fleet->timer = event_new(hub->base, -1, 0, on_timer, hub);
 	if (!fleet->timer)
-		abort();
+		mem_abort(__func__);
 	for (size_t i = 0; i < fleet->count; i++)
 		open_item(hub, &fleet->items[i], &hub->config->certificates[i]);
 	wake_at(fleet, clock_wall() + FLEET_WAKE_MAX, clock_wall());
@@ -612,7 +612,7 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 	if (m->type == MESSAGE_PULL && !session_may_pull(hub, agent))
 		return;
 	if (m->type == MESSAGE_PULL)
-		rollout_retry(&item->rollout, a, false, clock_wall(), &actions);
+		rollout_pull(&item->rollout, a, clock_wall(), &actions);
 	else if (!rollout_answer(&item->rollout, a, m, clock_wall(), &actions) && session_may_complain(hub, agent))
 		log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=%s attempt=%u", m->certificate, agent,
 			message_type_name(m->type), m->attempt);

@@ -213,7 +213,7 @@ static void add_header(struct curl_slist **list, const char *name, const char *v
 	auto_free char *line = mem_printf("%s: %s", name, value);
 	struct curl_slist *longer = curl_slist_append(*list, line);
 	if (!longer)
-		abort();
+		mem_abort(__func__);
 	*list = longer;
 }
 

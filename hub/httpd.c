@@ -83,7 +83,7 @@ static void reply(struct visit *v, const struct httpd_answer *answer)
 	evbuffer_add_printf(out, "HTTP/1.1 %s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n",
 		fits ? answer->status : "503 Service Unavailable\r\nRetry-After: 5", fits ? answer->headers : "", len);
 	if (len && evbuffer_add(out, answer->body, len) < 0)
-		abort();
+		mem_abort(__func__);
 	v->output = len;
 	h->output += len;
 }
@@ -140,7 +140,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	v->stream = bufferevent_socket_new(h->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	v->deadline = evtimer_new(h->base, on_deadline, v);
 	if (!v->stream || !v->deadline || evtimer_add(v->deadline, &seconds) < 0)
-		abort();
+		mem_abort(__func__);
 	bufferevent_setwatermark(v->stream, EV_READ, 0, HTTPD_REQUEST_MAX);
 	bufferevent_setcb(v->stream, on_read, NULL, on_event, v);
 	bufferevent_enable(v->stream, EV_READ);

@@ -215,7 +215,7 @@ void joining_begin(struct hub *hub, int fd, const char *agent)
 	j->conn = conn_new(hub->base, fd, 1u << FRAME_JOIN, &joining_handler, j);
 	j->deadline = event_new(hub->base, -1, 0, on_deadline, j);
 	if (!j->deadline || event_add(j->deadline, &wait) < 0)
-		abort();
+		mem_abort(__func__);
 	if (!hub_config_agent(hub->config, agent)) {
 		j->asked = true;
 		refuse(j, "hub.conf has no section for this agent: add it there, then send SIGHUP to certsync-hub-root");

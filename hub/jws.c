@@ -1,6 +1,7 @@
 #include "hub/jws.h"
 #include "lib/chain.h"
 #include "lib/json.h"
+#include "lib/mem.h"
 #include "lib/seal.h"
 
 #include <openssl/bn.h>
@@ -124,7 +125,7 @@ static int es256(EVP_PKEY *key, const struct buf *input, struct buf *out, struct
 	size_t len = sizeof(der);
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 	if (!context)
-		abort();
+		mem_abort(__func__);
 	int made = EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
 		   EVP_DigestSign(context, der, &len, input->data, input->len) == 1 &&
 		   fixed_signature(der, len, fixed) == 0;

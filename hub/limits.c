@@ -70,7 +70,7 @@ static void record_key(const char *prefix, const struct hub_acme *acme, char *co
 			buf_addf(&text, "%c", tolower((unsigned char)*p));
 	}
 	if (sha256(text.data, text.len, digest) < 0)
-		abort();
+		mem_abort(__func__);
 	int at = snprintf(ret, KEY_MAX, "%s-", prefix);
 	for (size_t i = 0; i < KEY_BYTES; i++)
 		at += snprintf(ret + at, KEY_MAX - (size_t)at, "%02x", digest[i]);
@@ -106,7 +106,7 @@ static int count_put(struct store *store, const struct hub_acme *acme, const cha
 	for (size_t i = 0; i < c->count; i++)
 		cJSON_AddItemToArray(list, cJSON_CreateNumber((double)c->at[i]));
 	if (json_print(o, &text) < 0)
-		abort(); /* LIMITS_KEPT numbers */
+		mem_abort(__func__); /* LIMITS_KEPT numbers */
 	return store_put(store, kind, acme->name, key, text.data, text.len, err);
 }
 

@@ -182,7 +182,7 @@ void live_screen(void (*print)(const void *what), const void *what)
 	int width, height, lines = 0;
 	FILE *terminal = stdout, *memory = open_memstream(&text, &len);
 	if (!memory)
-		abort();
+		mem_abort(__func__);
 	/* glibc lets standard output be another stream for a while. */
 	stdout = memory;
 	print(what);

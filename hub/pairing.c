@@ -1,4 +1,5 @@
 #include "hub/pairing.h"
+#include "lib/mem.h"
 #include "lib/name.h"
 
 #include <openssl/err.h>
@@ -139,7 +140,7 @@ static void complete(const struct part *parts, size_t count, struct chain *c)
 		if (!last || has_already(c, last))
 			return;
 		if (!X509_up_ref(last) || !sk_X509_push(c->rest, last))
-			abort();
+			mem_abort(__func__);
 	}
 }
 
@@ -153,7 +154,7 @@ static void find_key(struct part *parts, size_t count, struct part *p)
 		if (p->chain.key)
 			continue;
 		if (!EVP_PKEY_up_ref(parts[i].key))
-			abort();
+			mem_abort(__func__);
 		p->chain.key = parts[i].key;
 	}
 	ERR_clear_error();

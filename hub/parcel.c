@@ -33,7 +33,7 @@ struct parcel *parcel_new(struct hub *hub)
 	p->plain = BUF_INIT(BUNDLE_PLAIN_MAX);
 	p->forget = event_new(hub->base, -1, 0, on_forget, p);
 	if (!p->forget)
-		abort();
+		mem_abort(__func__);
 	return p;
 }
 

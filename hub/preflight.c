@@ -58,7 +58,7 @@ static void random_text(char ret[TOKEN_MAX])
 	auto_buf struct buf text = BUF_INIT(TOKEN_MAX - 1);
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes) ||
 		base64url_encode(bytes, sizeof(bytes), &text) < 0)
-		abort();
+		mem_abort(__func__);
 	snprintf(ret, TOKEN_MAX, "%s", buf_text(&text));
 }
 

@@ -91,7 +91,7 @@ static int restore(struct renewal *r, struct error *err)
 static void draw_jitter(struct renewal *r)
 {
 	if (getrandom(&r->state.jitter, sizeof(r->state.jitter), 0) != sizeof(r->state.jitter))
-		abort();
+		mem_abort(__func__);
 }
 
 static void take_advice(struct renewal *r)
@@ -518,7 +518,7 @@ static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 	r->certificate = certificate;
 	r->timer = event_new(hub->base, -1, 0, on_timer, r);
 	if (!r->timer)
-		abort();
+		mem_abort(__func__);
 	if (restore(r, &err) < 0) {
 		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", certificate->name,
 			err.message);

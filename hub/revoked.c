@@ -41,7 +41,7 @@ int revoked_note(struct store *store, const char *certificate, const uint8_t lea
 	cJSON_AddStringToObject(o, "reason", r->reason);
 	cJSON_AddNumberToObject(o, "at", (double)r->at);
 	if (json_print(o, &text) < 0)
-		abort(); /* a word and a number */
+		mem_abort(__func__); /* a word and a number */
 	return store_put(store, kind, certificate, file, text.data, text.len, err);
 }
 

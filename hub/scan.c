@@ -80,7 +80,7 @@ static void return_rights(void)
 {
 	struct error err;
 	if (take_rights((struct rights){0, 0}, &err) < 0)
-		abort(); /* cannot happen, and nothing would be right afterwards */
+		mem_abort(__func__); /* cannot happen, and nothing would be right afterwards */
 }
 
 /* What a directory has. */

@@ -410,7 +410,7 @@ static struct session *session_new(struct hub *hub, int fd)
 	hub->sessions = s;
 	s->silence = event_new(hub->base, -1, 0, on_silence, s);
 	if (!s->silence || event_add(s->silence, &silence) < 0)
-		abort();
+		mem_abort(__func__);
 	return s;
 }
 
@@ -432,7 +432,7 @@ void session_accept_gate(int fd, uid_t uid, void *context)
 	struct session *s = session_new(hub, fd);
 	s->prefix = event_new(hub->base, fd, EV_READ | EV_PERSIST, on_prefix, s);
 	if (!s->prefix || event_add(s->prefix, NULL) < 0)
-		abort();
+		mem_abort(__func__);
 }
 
 static const struct hub_agent *local_agent(const struct hub_config *config)

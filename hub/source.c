@@ -150,7 +150,7 @@ static void hash_files(const struct files *files, uint8_t ret[CHAIN_SHA256_SIZE]
 	auto_buf struct buf all = BUF_INIT(FRAME_FILES_MAX);
 	files_encode(files, &all);
 	if (sha256(all.data, all.len, ret) < 0)
-		abort();
+		mem_abort(__func__);
 }
 
 static void take_files(struct source *s, const struct files *files)
@@ -219,7 +219,7 @@ void source_open(struct hub *hub)
 		s->certificate = &hub->config->certificates[i];
 		s->timer = event_new(hub->base, -1, 0, on_timer, s);
 		if (!s->timer)
-			abort();
+			mem_abort(__func__);
 		/* The root half may have read it before we had this configuration. */
 		on_timer(-1, 0, s);
 	}

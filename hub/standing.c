@@ -61,7 +61,7 @@ static int64_t jittered(int64_t interval)
 {
 	uint32_t number;
 	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-		abort();
+		mem_abort(__func__);
 	return interval - (int64_t)(number % (uint32_t)(interval / 10 + 1));
 }
 
@@ -449,7 +449,7 @@ void standing_open(struct hub *hub)
 	s->places = mem_array(s->count, sizeof(*s->places));
 	s->timer = event_new(hub->base, -1, 0, on_timer, s);
 	if (!s->timer)
-		abort();
+		mem_abort(__func__);
 	for (size_t i = 0; i < s->count; i++)
 		s->places[i] = (struct place){.endpoint = &hub->config->endpoints[i], .due = seconds() + STANDING_FIRST};
 	if (s->count) {

@@ -179,7 +179,7 @@ static void manifest_encode(const struct manifest *m, struct buf *out)
 	for (size_t i = 0; i < m->name_count; i++)
 		cJSON_AddItemToArray(names, cJSON_CreateString(m->names[i]));
 	if (json_print(o, out) < 0)
-		abort(); /* names are bounded by CHAIN_NAMES_MAX */
+		mem_abort(__func__); /* names are bounded by CHAIN_NAMES_MAX */
 }
 
 static int take_hash(const cJSON *o, const char *key, uint8_t ret[CHAIN_SHA256_SIZE], struct error *err)

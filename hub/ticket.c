@@ -2,6 +2,7 @@
 #include "hub/enroll.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,7 +197,7 @@ bool ticket_sweep(struct hub *hub, int64_t now)
 	/* A minute at most: the wall clock may be set. */
 	const struct timeval wait = {due - now < 60 ? (time_t)(due - now) : 60, 0};
 	if (!hub->tickets || event_add(hub->tickets, &wait) < 0)
-		abort();
+		mem_abort(__func__);
 	return removed;
 }
 

@@ -122,7 +122,7 @@ static void watch(struct worker *w, struct event_base *base)
 	w->deadline = evtimer_new(base, on_deadline, w);
 	if (!w->exited || !w->deadline || event_add(w->exited, NULL) < 0 ||
 		evtimer_add(w->deadline, &deadline) < 0)
-		abort();
+		mem_abort(__func__);
 }
 
 struct worker *worker_start(struct event_base *base, const char *kind, int timeout_s,

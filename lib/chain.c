@@ -163,7 +163,7 @@ static int take_certificate(const struct block *b, struct chain *c, struct error
 	if (!c->leaf)
 		c->leaf = certificate;
 	else if (!sk_X509_push(c->rest, certificate))
-		abort();
+		mem_abort(__func__);
 	return 0;
 }
 
@@ -207,7 +207,7 @@ static int parse_text(const char *what, const void *pem, size_t len, unsigned wa
 		return error_set(err, ERROR_PERMANENT, "%s: a NUL byte in the PEM text", what);
 	auto_bio BIO *bio = BIO_new_mem_buf(len ? pem : "", (int)len);
 	if (!bio)
-		abort();
+		mem_abort(__func__);
 	for (;;) {
 		auto_block struct block b = {0};
 		int found = block_next(bio, &b, err);
@@ -225,7 +225,7 @@ int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const
 	bool combined = key_pem && key_len == certificates_len &&
 			(key_pem == certificates_pem || memcmp(key_pem, certificates_pem, key_len) == 0);
 	if (!c.rest)
-		abort();
+		mem_abort(__func__);
 	if (parse_text("certificates", certificates_pem, certificates_len,
 		    combined ? WANT_CERTIFICATES | WANT_KEY : WANT_CERTIFICATES, &c, err) < 0)
 		return -1;
@@ -337,12 +337,12 @@ int chain_order(struct chain *c, struct error *err)
 {
 	STACK_OF(X509) *ordered = sk_X509_new_null();
 	if (!ordered)
-		abort();
+		mem_abort(__func__);
 	drop_duplicates(c);
 	X509 *last = c->leaf, *issuer;
 	while (!is_self_signed(last) && (issuer = take_issuer(c->rest, last))) {
 		if (!sk_X509_push(ordered, issuer))
-			abort();
+			mem_abort(__func__);
 		last = issuer;
 	}
 	if (last != c->leaf && is_self_signed(last))
@@ -381,7 +381,7 @@ int chain_write_pem(const struct chain *c, unsigned parts, struct buf *out, stru
 	/* Wipes what it frees, as every memory BIO does, and what it outgrows. */
 	auto_bio BIO *bio = BIO_new(BIO_s_secmem());
 	if (!bio)
-		abort();
+		mem_abort(__func__);
 	if (write_parts(bio, c, parts, err) < 0)
 		return -1;
 	char *text;
@@ -444,7 +444,7 @@ static int read_certificates(struct reader *r, struct chain *c, struct error *er
 		if (i == 0)
 			c->leaf = certificate;
 		else if (!sk_X509_push(c->rest, certificate))
-			abort();
+			mem_abort(__func__);
 	}
 	return 0;
 }
@@ -454,7 +454,7 @@ int chain_read_der(struct reader *r, struct chain *ret, struct error *err)
 	auto_chain struct chain c = {.rest = sk_X509_new_null()};
 	size_t len;
 	if (!c.rest)
-		abort();
+		mem_abort(__func__);
 	const uint8_t *der = read_bytes(r, CHAIN_PEM_MAX, &len);
 	if (!der)
 		return error_set(err, ERROR_PERMANENT, "the private key is cut short");
@@ -473,28 +473,28 @@ static void digest_certificate(EVP_MD_CTX *ctx, const X509 *certificate)
 {
 	auto_buf struct buf b = BUF_INIT(2 * CHAIN_PEM_MAX);
 	if (put_certificate(&b, certificate) < 0 || EVP_DigestUpdate(ctx, b.data, b.len) != 1)
-		abort();
+		mem_abort(__func__);
 }
 
 void chain_digest(const struct chain *chains, size_t count, uint8_t ret[CHAIN_SHA256_SIZE])
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	if (!ctx || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
-		abort();
+		mem_abort(__func__);
 	for (size_t i = 0; i < count; i++) {
 		digest_certificate(ctx, chains[i].leaf);
 		for (int k = 0; k < sk_X509_num(chains[i].rest); k++)
 			digest_certificate(ctx, sk_X509_value(chains[i].rest, k));
 	}
 	if (EVP_DigestFinal_ex(ctx, ret, NULL) != 1)
-		abort();
+		mem_abort(__func__);
 	EVP_MD_CTX_free(ctx);
 }
 
 void chain_fingerprint(const X509 *certificate, uint8_t ret[CHAIN_SHA256_SIZE])
 {
 	if (X509_digest(certificate, EVP_sha256(), ret, NULL) != 1)
-		abort();
+		mem_abort(__func__);
 }
 
 const char *chain_hex(const uint8_t sha256_bytes[CHAIN_SHA256_SIZE], char text[CHAIN_HEX_MAX])

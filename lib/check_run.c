@@ -276,7 +276,7 @@ static void probe_all(struct check_run *run)
 {
 	struct round round = {.run = run, .base = event_base_new()};
 	if (!round.base)
-		abort();
+		mem_abort(__func__);
 	for (size_t i = 0; i < CHECK_AT_ONCE; i++)
 		start_next(&round);
 	event_base_dispatch(round.base);

@@ -151,7 +151,7 @@ struct conn *conn_new(struct event_base *base, int fd, unsigned allowed, const s
 	c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
 	c->failure = event_new(base, -1, 0, on_failure, c);
 	if (!c->readable || !c->writable || !c->failure || event_add(c->readable, NULL) < 0)
-		abort();
+		mem_abort(__func__);
 	return c;
 }
 

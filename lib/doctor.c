@@ -41,7 +41,7 @@ static char *format(const char *fmt, va_list args)
 {
 	char *text = NULL;
 	if (vasprintf(&text, fmt, args) < 0)
-		abort();
+		mem_abort(__func__);
 	text_clean(text, 1);
 	return text;
 }

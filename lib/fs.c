@@ -67,7 +67,7 @@ static void temporary_name(const char *name, char *out, size_t size)
 {
 	uint64_t number = 0;
 	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-		abort();
+		mem_abort(__func__);
 	/* A leading dot: HAProxy passes such names over in a crt directory. */
 	snprintf(out, size, FS_TEMPORARY "%.100s.%08x", name, (unsigned)number);
 }
@@ -140,7 +140,7 @@ int fs_fill_directory(int dirfd, const struct fs_new *files, size_t count, struc
 	int fds[FS_NEW_MAX], result = 0;
 	size_t made = 0;
 	if (count > FS_NEW_MAX)
-		abort();
+		mem_abort(__func__);
 	while (result == 0 && made < count) {
 		fds[made] = create(dirfd, &files[made], err);
 		if (fds[made] < 0)
@@ -310,7 +310,7 @@ const char *fs_program_directory(void)
 		ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 		if (len <= 0) {
 			fputs("certsync: /proc is not mounted: mount it, then start again\n", stderr);
-			abort();
+			mem_abort(__func__);
 		}
 		self[len] = '\0';
 		snprintf(path, sizeof(path), "%s", dirname(self));

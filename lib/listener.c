@@ -117,7 +117,7 @@ struct listener *listener_new(struct event_base *base, const char *path, mode_t 
 	l->event = event_new(base, l->fd, EV_READ | EV_PERSIST, on_connection, l);
 	l->pause = event_new(base, -1, 0, on_pause_over, l);
 	if (!l->event || !l->pause || event_add(l->event, NULL) < 0)
-		abort();
+		mem_abort(__func__);
 	return l;
 }
 

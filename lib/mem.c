@@ -7,15 +7,28 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Without an allocation. */
+static void say(const char *text)
+{
+	ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+	(void)ignored;
+}
+
 static void *checked(void *memory)
 {
 	if (!memory) {
-		static const char text[] = "certsync: out of memory\n";
-		ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
-		(void)ignored;
+		say("certsync: out of memory\n");
 		abort();
 	}
 	return memory;
+}
+
+void mem_abort(const char *where)
+{
+	say("certsync: ");
+	say(where);
+	say(": out of memory, or a defect of the program\n");
+	abort();
 }
 
 void *mem_alloc(size_t size)

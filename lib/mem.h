@@ -15,6 +15,10 @@ char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Ends the program with a word of where (__func__), when a library can have failed for want of memory alone, or something is that
+ * cannot be. */
+_Noreturn void mem_abort(const char *where);
+
 void mem_free_cleanup(void *pointer_to_pointer);
 void mem_close_cleanup(const int *fd);
 

@@ -446,7 +446,7 @@ void message_encode(const struct message *m, struct buf *out)
 		if (json_print(o, out) == 0)
 			return;
 	}
-	abort(); /* a message of no type, or a buffer smaller than a frame: a defect of the caller */
+	mem_abort(__func__); /* a message of no type, or a buffer smaller than a frame: a defect of the caller */
 }
 
 int message_decode(const void *data, size_t len, struct message *ret, struct error *err)

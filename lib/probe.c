@@ -55,7 +55,7 @@ static SSL_CTX *shared_context(void)
 		return shared;
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	if (!ctx)
-		abort();
+		mem_abort(__func__);
 	SSL_CTX_set_security_level(ctx, 0);
 	SSL_CTX_set_min_proto_version(ctx, TLS1_VERSION);
 	SSL_CTX_set_cipher_list(ctx, "DEFAULT:@SECLEVEL=0");
@@ -311,11 +311,11 @@ static void keep_certificates(struct probe *p)
 	p->result.leaf = SSL_get1_peer_certificate(p->ssl);
 	p->result.rest = sk_X509_new_null();
 	if (!p->result.rest)
-		abort();
+		mem_abort(__func__);
 	for (int i = 1; i < sk_X509_num(sent); i++) {
 		X509 *certificate = sk_X509_value(sent, i);
 		if (X509_up_ref(certificate) != 1 || sk_X509_push(p->result.rest, certificate) == 0)
-			abort();
+			mem_abort(__func__);
 	}
 }
 
@@ -453,7 +453,7 @@ static void probe_connect(struct probe *p, struct event_base *base)
 	p->readable = event_new(base, p->fd, EV_READ, on_ready, p);
 	p->writable = event_new(base, p->fd, EV_WRITE, on_ready, p);
 	if (!p->readable || !p->writable)
-		abort();
+		mem_abort(__func__);
 	event_add(p->writable, NULL);
 }
 
@@ -478,7 +478,7 @@ struct probe *probe_start_key(struct event_base *base, const struct endpoint *en
 	p->context = context;
 	p->deadline = evtimer_new(base, on_deadline, p);
 	if (!p->deadline)
-		abort();
+		mem_abort(__func__);
 	probe_connect(p, base);
 	set_deadline(p, p->settled ? 0 : timeout_ms);
 	return p;

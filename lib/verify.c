@@ -52,7 +52,7 @@ struct anchors *anchors_load(const char *path, struct error *err)
 	struct anchors *a = mem_alloc(sizeof(*a));
 	a->store = X509_STORE_new();
 	if (!a->store)
-		abort();
+		mem_abort(__func__);
 	int system = !path || !*path;
 	if (system && X509_STORE_set_default_paths(a->store) != 1)
 		openssl_error(err, ERROR_PERMANENT, "the system's trust anchors cannot be loaded");
@@ -67,7 +67,7 @@ X509 *anchors_issuer(const struct anchors *a, X509 *certificate)
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	X509 *issuer = NULL;
 	if (!ctx || X509_STORE_CTX_init(ctx, a->store, certificate, NULL) != 1)
-		abort();
+		mem_abort(__func__);
 	if (X509_STORE_CTX_get1_issuer(&issuer, ctx, certificate) != 1)
 		issuer = NULL;
 	X509_STORE_CTX_free(ctx);
@@ -140,7 +140,7 @@ static void public_key_text(EVP_PKEY *key, char text[CHAIN_HEX_MAX])
 	unsigned char *der = NULL;
 	int len = key ? i2d_PUBKEY(key, &der) : -1;
 	if (len > 0 && EVP_Digest(der, (size_t)len, digest, NULL, EVP_sha256(), NULL) != 1)
-		abort();
+		mem_abort(__func__);
 	OPENSSL_free(der);
 	chain_hex(digest, text);
 }
@@ -236,7 +236,7 @@ static int check_builds(
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	if (!ctx || X509_STORE_CTX_init(ctx, anchors->store, leaf, rest) != 1 ||
 		X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER) != 1)
-		abort();
+		mem_abort(__func__);
 	X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
 	X509_VERIFY_PARAM_set_time(param, (time_t)now);
 	/* 112 bits: what Debian's OpenSSL asks of a chain before it serves or accepts one. */
