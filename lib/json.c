@@ -8,6 +8,14 @@
 
 enum { JSON_DEPTH_MAX = 32 };
 
+/* cJSON leaves a member out that it has no memory for, and a record or message would be sound without it: here too, want of memory
+ * ends the program. */
+__attribute__((constructor)) static void end_without_memory(void)
+{
+	cJSON_Hooks hooks = {.malloc_fn = mem_alloc, .free_fn = free};
+	cJSON_InitHooks(&hooks);
+}
+
 void json_free_cleanup(cJSON **object)
 {
 	cJSON_Delete(*object);
