@@ -209,6 +209,21 @@ static void await_session(struct link *l)
 	exit_without_agent(fds[1].revents);
 }
 
+static bool is_lost(const struct link *l)
+{
+	return !ssh_is_connected(l->session) || ssh_get_status(l->session) & SSH_CLOSED_ERROR;
+}
+
+/* For a call that has said SSH_AGAIN: whether to make it again, after a wait. libssh says so for ever once the server has said
+ * goodbye, and has closed the descriptor that would be waited for. */
+static bool await_again(struct link *l)
+{
+	if (is_lost(l))
+		return false;
+	await_session(l);
+	return true;
+}
+
 /* libssh reports a server that hangs up as the error "Success". */
 static const char *why_broken(const struct link *l)
 {
@@ -384,12 +399,13 @@ static int link_login(struct link *l)
 			l->key_file ? l->key_file : "its descriptor");
 	stage(l, "logging in");
 	int rc;
-	while ((rc = ssh_userauth_publickey(l->session, NULL, key)) == SSH_AUTH_AGAIN)
-		await_session(l);
+	do
+		rc = ssh_userauth_publickey(l->session, NULL, key);
+	while (rc == SSH_AUTH_AGAIN && await_again(l));
 	ssh_key_free(key);
 	if (rc == SSH_AUTH_SUCCESS)
 		return LINK_DONE;
-	if (rc == SSH_AUTH_ERROR)
+	if (rc == SSH_AUTH_ERROR || rc == SSH_AUTH_AGAIN)
 		return fail(l, LINK_UNREACHABLE, "the connection ended during the login: %s", why_broken(l));
 	if (!l->key_file)
 		return fail(l, LINK_DENIED,
@@ -409,13 +425,15 @@ static int link_open(struct link *l)
 		return fail(l, LINK_PROTOCOL, "libssh cannot make a channel");
 	stage(l, "opening the channel");
 	int rc;
-	while ((rc = ssh_channel_open_session(l->channel)) == SSH_AGAIN)
-		await_session(l);
+	do
+		rc = ssh_channel_open_session(l->channel);
+	while (rc == SSH_AGAIN && await_again(l));
 	if (rc != SSH_OK)
 		return fail(l, LINK_PROTOCOL, "sshd opens no channel: %s", ssh_get_error(l->session));
 	/* The forced command wins; without one this name does no harm. */
-	while ((rc = ssh_channel_request_exec(l->channel, "certsync")) == SSH_AGAIN)
-		await_session(l);
+	do
+		rc = ssh_channel_request_exec(l->channel, "certsync");
+	while (rc == SSH_AGAIN && await_again(l));
 	if (rc != SSH_OK)
 		return fail(l, LINK_PROTOCOL, "sshd does not start the hub's gate: %s",
 			ssh_get_error(l->session));
@@ -534,11 +552,6 @@ static bool relay_is_over(const struct link *l)
 	if (l->agent_ended)
 		return l->up.len == 0 && !(ssh_get_poll_flags(l->session) & SSH_WRITE_PENDING);
 	return l->hub_ended && l->down.len == 0 && ssh_channel_is_closed(l->channel);
-}
-
-static bool is_lost(const struct link *l)
-{
-	return !ssh_is_connected(l->session) || ssh_get_status(l->session) & SSH_CLOSED_ERROR;
 }
 
 static int link_relay(struct link *l)
