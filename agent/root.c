@@ -23,9 +23,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { IDENTIFY_RETRY_MS = 30000 };
+enum { IDENTIFY_RETRY_MS = 30000, ANCHORS_KEPT_SIZE = 16 * 1024 };
 
 static const char default_config[] = "/etc/certsync/agent.conf";
 
@@ -39,6 +40,8 @@ struct root {
 	uint8_t instance[REQUEST_INSTANCE_SIZE];
 	struct keeper *keepers;
 	size_t keeper_count;
+	struct anchors *anchors; /* owned; NULL: none is kept */
+	struct stat anchors_file;
 	struct guard guard;
 	struct child child;
 	bool waiting; /* there may be a request of the child's that was read already */
@@ -241,6 +244,36 @@ static int open_bundle(struct root *r, const struct frame *frame, struct bundle 
 	return result;
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* A small file of one's own authorities is kept as long as it is the same; the system's are too many to keep, and a directory
+ * may have lost one. What was changed a moment ago may change again without its time telling. */
+static int load_anchors(struct root *r, struct error *err)
+{
+	struct stat now = {0};
+	const char *path = r->config->anchors;
+	bool small = path && stat(path, &now) == 0 && S_ISREG(now.st_mode) && now.st_size <= ANCHORS_KEPT_SIZE;
+	if (r->anchors && small && same_file(&now, &r->anchors_file))
+		return 0;
+	anchors_free(r->anchors);
+	bool settled = small && clock_wall() - now.st_ctim.tv_sec > 2;
+	r->anchors_file = settled ? now : (struct stat){0};
+	r->anchors = anchors_load(path, err);
+	return r->anchors ? 0 : -1;
+}
+
+static void forget_anchors(struct root *r)
+{
+	if (r->anchors_file.st_ino)
+		return;
+	anchors_free(r->anchors);
+	r->anchors = NULL;
+}
+
 static void stage(struct root *r, const struct frame *frame, struct reply *reply)
 {
 	auto_bundle struct bundle b = {0};
@@ -257,12 +290,11 @@ static void stage(struct root *r, const struct frame *frame, struct reply *reply
 		refuse(reply, "verify", &err);
 		return;
 	}
-	struct anchors *anchors = anchors_load(r->config->anchors, &err);
-	if (anchors)
-		step_stage(k, &b, anchors, reply);
+	if (load_anchors(r, &err) == 0)
+		step_stage(k, &b, r->anchors, reply);
 	else
 		refuse(reply, "verify", &err);
-	anchors_free(anchors);
+	forget_anchors(r);
 }
 
 static void take_inventory(const struct root *r, struct reply *reply)
@@ -460,6 +492,7 @@ static int run(const struct cli_line *line)
 	close_keepers(&r);
 	places_close(&r.places);
 	identity_release(&r.identity);
+	anchors_free(r.anchors);
 	agent_config_free(r.config);
 	close(r.lock);
 	close(r.stop_fd);

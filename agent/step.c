@@ -117,7 +117,9 @@ void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchor
 		refuse(k, reply, "stage", &err);
 		return;
 	}
-	keeper_repair(k);
+	/* Sent again, since what was wanted was lost here. */
+	if (journal_entry_same(keeper_wanted(k), &s.entry))
+		keeper_repair(k);
 	keeper_prune(k);
 	reply->ok = true;
 }
