@@ -609,8 +609,6 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 	if (!a)
 		return;
 	auto_actions struct rollout_actions actions = {0};
-	if (m->type == MESSAGE_PULL && !session_may_pull(hub, agent))
-		return;
 	if (m->type == MESSAGE_PULL)
 		rollout_pull(&item->rollout, a, clock_wall(), &actions);
 	else if (!rollout_answer(&item->rollout, a, m, clock_wall(), &actions) && session_may_complain(hub, agent))

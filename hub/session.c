@@ -15,12 +15,6 @@
 
 enum { SESSION_HELLO_SECONDS = 15, SESSION_PER_AGENT = 4, SESSION_TEXT_MAX = 5 + NAME_AGENT_MAX - 1 };
 
-/* So many of something in the minute that began then. */
-struct minute {
-	int64_t since; /* monotonic ms */
-	uint32_t count;
-};
-
 struct session {
 	struct session *next;
 	struct hub *hub;
@@ -41,8 +35,8 @@ struct session {
 	char rival_instance[33]; /* which one that was: it is logged once */
 	uint32_t inventories; /* still to come */
 	int64_t heard;        /* monotonic ms */
-	struct minute noise;  /* lines that were logged about what it did wrong */
-	struct minute pulls;
+	int64_t noise_since;  /* monotonic ms: the minute in which */
+	uint32_t noise;       /* so many lines were to be logged about what it did wrong */
 };
 
 const char *session_agent(const struct session *s)
@@ -78,29 +72,22 @@ struct session *session_find(struct hub *hub, const char *agent)
 	return NULL;
 }
 
-/* Which one of this minute it is, from 1 on. */
-static uint32_t count_in_minute(struct minute *m)
-{
-	int64_t now = clock_monotonic_ms();
-	if (now - m->since >= 60 * 1000)
-		*m = (struct minute){.since = now};
-	return m->count < UINT32_MAX ? ++m->count : m->count;
-}
-
 bool session_may_complain(struct hub *hub, const char *agent)
 {
 	struct session *s = session_find(hub, agent);
-	uint32_t count = s ? count_in_minute(&s->noise) : 1;
-	if (count == SESSION_NOISE + 1)
+	int64_t now = clock_monotonic_ms();
+	if (!s)
+		return true;
+	if (now - s->noise_since >= 60 * 1000) {
+		s->noise_since = now;
+		s->noise = 0;
+	}
+	if (s->noise++ < SESSION_NOISE)
+		return true;
+	if (s->noise == SESSION_NOISE + 1)
 		log_event(LOG_LEVEL_WARNING, "refused", "agent=%s what=noise reason=\"over %d lines in a minute about what it does wrong: the rest is "
 			"not logged\"", agent, SESSION_NOISE);
-	return count <= SESSION_NOISE;
-}
-
-bool session_may_pull(struct hub *hub, const char *agent)
-{
-	struct session *s = session_find(hub, agent);
-	return s && count_in_minute(&s->pulls) <= SESSION_PULLS;
+	return false;
 }
 
 void session_send(struct session *s, const struct message *m)

@@ -26,10 +26,6 @@ int64_t session_skew(const struct session *s); /* the agent's clock minus ours, 
  * drop what others have to say: of more than SESSION_NOISE such lines in a minute the rest is not logged, which is told once. */
 enum { SESSION_NOISE = 60 };
 bool session_may_complain(struct hub *hub, const char *agent);
-/* Whether one more `pull` counts: each ends a wait after a failure, and what comes of that is written to the disk. More than SESSION_PULLS in
- * a minute, which is a person's four on an agent with the most certificates, are passed over. */
-enum { SESSION_PULLS = 256 };
-bool session_may_pull(struct hub *hub, const char *agent);
 void session_send(struct session *s, const struct message *m);
 void session_send_bundle(struct session *s, const void *data, size_t len);
 
