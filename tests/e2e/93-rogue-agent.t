@@ -54,23 +54,23 @@ for (['no name', '', qr/sent no agent's name/], ['a name that is too long', 'a' 
 
 # ---- frames and messages, before and after hello ----
 
-my $hello = Agent::message({type => 'hello', protocol => 2, version => 'x', instance => '0' x 32, clock => 1, count => 0});
-sub changed { my ($from, $to) = @_; my $text = substr $hello, 5; $text =~ s/$from/$to/ or die "$from"; return Agent::message($text) }
+my $hello = Peer::message({type => 'hello', protocol => 2, version => 'x', instance => '0' x 32, clock => 1, count => 0});
+sub changed { my ($from, $to) = @_; my $text = substr $hello, 5; $text =~ s/$from/$to/ or die "$from"; return Peer::message($text) }
 my $fetch = encode_json({type => 'fetch', certificate => $foreign, revision => '1.1', attempt => 1});
-sub fetch_with { my ($from, $to) = @_; my $text = $fetch; $text =~ s/$from/$to/ or die "$from"; return $hello . Agent::message($text) }
+sub fetch_with { my ($from, $to) = @_; my $text = $fetch; $text =~ s/$from/$to/ or die "$from"; return $hello . Peer::message($text) }
 my $probe = {endpoint => '127.0.0.1:25', service => 'x', served => $true, match => $true, stopped => $false, fingerprint => '', text => '', milliseconds => 1};
 my @frames = (
 	['a frame of 4 GiB', pack('NC', 0xffffffff, 1), qr/frame-length/],
 	['a frame of nothing', pack('NC', 0, 1), qr/frame-length/],
 	['a message of more than 64 KiB', pack('NC', 65538, 1), qr/frame-length/],
-	(map { ["a frame of type $_", Agent::frame($_, 'x'), qr/frame-type/] } 0, 3, 4, 5, 9, 255),
-	['a bundle', $hello . Agent::frame(2, 'x' x 1000), qr/sends no bundles/],
+	(map { ["a frame of type $_", Peer::frame($_, 'x'), qr/frame-type/] } 0, 3, 4, 5, 9, 255),
+	['a bundle', $hello . Peer::frame(2, 'x' x 1000), qr/sends no bundles/],
 	['a bundle of 4 GiB', $hello . pack('NC', 0xfffffff0, 2), qr/frame-length/],
 	['HTTP', "GET / HTTP/1.1\r\nHost: x\r\n\r\n", qr/frame-type/],
 	['SSH', "SSH-2.0-x\r\n", qr/frame-type/],
-	['HTML', Agent::message('<html>'), qr/not an object/],
-	['nothing', Agent::message(''), qr/refused/],
-	['thirty thousand brackets', Agent::message('{"type":"ping","x":' . '[' x 30000 . ']' x 30000 . '}'), qr/deep|nest/],
+	['HTML', Peer::message('<html>'), qr/not an object/],
+	['nothing', Peer::message(''), qr/refused/],
+	['thirty thousand brackets', Peer::message('{"type":"ping","x":' . '[' x 30000 . ']' x 30000 . '}'), qr/deep|nest/],
 	['a member twice', changed('"count":0', '"count":0,"count":1'), qr/count/],
 	['a member twice, in capitals', changed('"count":0', '"count":0,"COUNT":1'), qr/refused/],
 	['a NUL', changed('"x"', '"x\\u0000"'), qr/refused/],
@@ -82,14 +82,14 @@ my @frames = (
 	['inventories below zero', changed('"count":0', '"count":-1'), qr/count/],
 	['protocol 0', changed('"protocol":2', '"protocol":0'), qr/protocol 0 is not spoken/],
 	['hello twice', $hello . $hello, qr/hello came twice/],
-	['an inventory that was not announced', $hello . Agent::message(Agent::inventory($Story::name)), qr/more inventories than hello announced/],
-	(map { ["$_ before hello", Agent::message(Agent::verdict($_, $Story::name, '1.1', 1)), qr/$_ came before hello/] } qw(fetch staged installed verified failed probed pull)),
-	['a ping before hello', Agent::message({type => 'ping'}), qr/ping came before hello/],
-	(map { ["a hub's own $_", $hello . Agent::message({%{Agent::verdict($_, $Story::name, '1.1', 1)}, digest => '', not_before => 0, not_after => 0, names => [],
+	['an inventory that was not announced', $hello . Peer::message(Agent::inventory($Story::name)), qr/more inventories than hello announced/],
+	(map { ["$_ before hello", Peer::message(Agent::verdict($_, $Story::name, '1.1', 1)), qr/$_ came before hello/] } qw(fetch staged installed verified failed probed pull)),
+	['a ping before hello', Peer::message({type => 'ping'}), qr/ping came before hello/],
+	(map { ["a hub's own $_", $hello . Peer::message({%{Agent::verdict($_, $Story::name, '1.1', 1)}, digest => '', not_before => 0, not_after => 0, names => [],
 		may_expire_sooner => $false, rollback => $false, force => $false, timeout => 1, seconds => 1, protocol => 2, version => '', name => 'x', clock => 1}),
 		qr/a hub does not take $_/] } qw(welcome offer activate probe hold pong)),
-	['an unknown message', $hello . Agent::message({type => 'surprise'}), qr/unknown message .surprise/],
-	['no type', $hello . Agent::message({}), qr/type/],
+	['an unknown message', $hello . Peer::message({type => 'surprise'}), qr/unknown message .surprise/],
+	['no type', $hello . Peer::message({}), qr/type/],
 	['a certificate that is a path', fetch_with($foreign, '../../../etc/passwd'), qr/certificate/],
 	['a certificate with a line\'s end', fetch_with($foreign, 'a.pl\\nevent=forged'), qr/certificate/],
 	['a certificate of 300 bytes', fetch_with($foreign, 'a.' x 150 . 'pl'), qr/certificate/],
@@ -97,8 +97,8 @@ my @frames = (
 	['a revision below zero', fetch_with('1\.1', '1.-1'), qr/revision/],
 	['an attempt of 2^31', fetch_with('"attempt":1', '"attempt":2147483648'), qr/attempt/],
 	['an attempt in words', fetch_with('"attempt":1', '"attempt":"1"'), qr/attempt/],
-	['sixty-five probes', $hello . Agent::message(Agent::verdict('probed', $Story::name, '1.1', 1, probes => [($probe) x 65])), qr/probes/],
-	['probes that are none', $hello . Agent::message(Agent::verdict('probed', $Story::name, '1.1', 1, probes => [1])), qr/probe/],
+	['sixty-five probes', $hello . Peer::message(Agent::verdict('probed', $Story::name, '1.1', 1, probes => [($probe) x 65])), qr/probes/],
+	['probes that are none', $hello . Peer::message(Agent::verdict('probed', $Story::name, '1.1', 1, probes => [1])), qr/probe/],
 	['cut off inside a frame', $hello . pack('NC', 100, 1) . '{', qr/ended inside a frame/, 1],
 );
 for my $row (@frames) {
@@ -216,7 +216,7 @@ for my $flood (['pings', {type => 'ping'}], ['fetches of what is not its own', A
 	mark();
 	my $flooder = come('mail');
 	$flooder->hello;
-	my $bytes = Agent::message($message) x 500;
+	my $bytes = Peer::message($message) x 500;
 	my $child = fork // die $!;
 	if (!$child) {
 		# It writes as fast as it can and reads nothing, for a while.
@@ -270,16 +270,16 @@ my ($exit, $line) = $story->certsync('agent', 'add', 'new');
 ($line) = $line =~ /^(certsync-hub:1 .* secret=.*)$/m or diag($line);
 my $request = Agent::join_request($line, 'new', $key);
 my $authorized = Story::read_file("$top/gate/authorized_keys");
-joins('without a line', 'thief', Agent::frame(5, Agent::join_request($line, 'thief', $key)), qr/result=refused/, 0);
-joins('with another\'s line', 'mail', Agent::frame(5, Agent::join_request($line, 'mail', $key)), qr/result=refused/, 0);
-joins('a message instead', 'new', Agent::message({type => 'ping'}), qr/result=ended.*frame-type/, 'closed');
+joins('without a line', 'thief', Peer::frame(5, Agent::join_request($line, 'thief', $key)), qr/result=refused/, 0);
+joins('with another\'s line', 'mail', Peer::frame(5, Agent::join_request($line, 'mail', $key)), qr/result=refused/, 0);
+joins('a message instead', 'new', Peer::message({type => 'ping'}), qr/result=ended.*frame-type/, 'closed');
 joins('a frame of 4 GiB', 'new', pack('NC', 0xffffffff, 5), qr/result=ended.*frame-length/, 'closed');
-joins('a wrong proof', 'new', Agent::frame(5, substr($request, 0, -1) . chr(255 - ord substr $request, -1)), qr/result=refused/, 0);
+joins('a wrong proof', 'new', Peer::frame(5, substr($request, 0, -1) . chr(255 - ord substr $request, -1)), qr/result=refused/, 0);
 is(Story::read_file("$top/gate/authorized_keys"), $authorized, 'no key was written');
-joins('with its own line', 'new', Agent::frame(5, $request), qr/result=done/, 1);
+joins('with its own line', 'new', Peer::frame(5, $request), qr/result=done/, 1);
 like(Story::read_file("$top/gate/authorized_keys"), qr/command="new" \Q$key\E/, 'its key is written');
-joins('the same request once more', 'new', Agent::frame(5, $request), qr/result=refused/, 0);
-joins('the same line with another key', 'new', Agent::frame(5, Agent::join_request($line, 'new', $key =~ s/h8g/h8A/r, nonce => 'm' x 32)), qr/result=refused/, 0);
+joins('the same request once more', 'new', Peer::frame(5, $request), qr/result=refused/, 0);
+joins('the same line with another key', 'new', Peer::frame(5, Agent::join_request($line, 'new', $key =~ s/h8g/h8A/r, nonce => 'm' x 32)), qr/result=refused/, 0);
 is(scalar(() = Story::read_file("$top/gate/authorized_keys") =~ /command="new"/g), 1, 'it has one key');
 
 unlike($story->log('hub'), qr/PRIVATE KEY/, 'no key in the log');

@@ -52,7 +52,7 @@ my $stranger = encode_base64(join('', map { chr int rand 256 } 1 .. 32), '');
 # As `join` does when a node's keys are new: the connection is ended, and the next is made at once.
 sub come {
 	my $control = IO::Socket::UNIX->new(Peer => "$dir/run/control.sock") or return;
-	$control->syswrite(Hub::frame(1, '{"command":"reconnect"}'));
+	$control->syswrite(Peer::frame(1, '{"command":"reconnect"}'));
 	$control->sysread(my $answer, 4096);
 }
 sub meet { $hub->meet(\&come) }
@@ -90,7 +90,7 @@ sub told {
 
 sub bytes_at { my ($at, $new) = @_; return sub { my ($self, $bytes) = @_; substr $bytes, $at, length $new, $new; return $self->signed_anew($bytes) } }
 sub flip { my ($at) = @_; return sub { my ($self, $bytes) = @_; substr($bytes, $at, 1) ^= "\x01"; return $bytes } }
-sub message { my ($text) = @_; return Hub::frame(1, $text) }
+sub message { return Peer::message(@_) }
 
 # ---- first what a hub should do ----
 
@@ -181,9 +181,9 @@ my @frames = (
 	['a frame of nothing', pack('NC', 0, 1), qr/frame-length/],
 	['a message of more than 64 KiB', pack('NC', 65538, 1), qr/frame-length/],
 	['a bundle of more than 256 KiB', pack('NC', 262146, 2), qr/frame-length/],
-	(map { ["a frame of type $_", Hub::frame($_, 'x'), qr/frame-type/] } 0, 3, 4, 5, 255),
+	(map { ["a frame of type $_", Peer::frame($_, 'x'), qr/frame-type/] } 0, 3, 4, 5, 255),
 	['cut off inside a frame', pack('NC', 100, 1) . '{"type"', qr/ended inside a frame/, 1],
-	['no bundle in a bundle\'s frame', Hub::frame(2, "\0" x 262144), qr/no bundle that was asked for/],
+	['no bundle in a bundle\'s frame', Peer::frame(2, "\0" x 262144), qr/no bundle that was asked for/],
 	['HTML', message('<html>'), qr/not an object/],
 	['nothing', message(''), qr/protocol/],
 	['a list', message('[1]'), qr/not an object/],

@@ -1,24 +1,17 @@
 # An agent that means ill: it comes to a hub by the gate's socket, under a name that sshd has let in, and says what it is told to.
 #
 #   my $agent = Agent->new(socket => …, prefix => 'mail')     connected, the prefix sent
-#   $agent->hello(count => 0, …); $agent->say({…}); $agent->raw($bytes)
-#   $agent->hear(seconds)          the hub's next frame as a hash; {closed => 1}; undef in time
-#   $agent->hear_until(qr/type/, seconds)
+#   $agent->hello(count => 0, …); $agent->say({…}); $agent->hear(seconds)     rogue/Peer.pm
 #   Agent::join_request($line, $name, $ssh)     the one frame of a node that joins with this line
 package Agent;
 use strict;
 use warnings;
 use Digest::SHA qw(hmac_sha256 sha256);
-use IO::Select;
 use IO::Socket::UNIX;
 use JSON::PP;
 use MIME::Base64;
-use Time::HiRes qw(time);
-
-use constant {MESSAGE => 1, BUNDLE => 2, JOIN => 5};
-
-sub frame { my ($type, $data) = @_; return pack('NC', length($data) + 1, $type) . $data }
-sub message { my ($text) = @_; return frame(MESSAGE, ref $text ? encode_json($text) : $text) }
+use Peer;
+our @ISA = qw(Peer);
 
 sub new {
 	my ($class, %self) = @_;
@@ -28,19 +21,6 @@ sub new {
 	$self->raw(pack('C', length $self{prefix}) . $self{prefix}) if defined $self{prefix};
 	return $self;
 }
-
-# False when the hub has hung up.
-sub raw {
-	my ($self, $bytes) = @_;
-	local $SIG{PIPE} = 'IGNORE';
-	for (my $at = 0; $at < length $bytes;) {
-		my $put = syswrite $self->{peer}, $bytes, length($bytes) - $at, $at or return 0;
-		$at += $put;
-	}
-	return 1;
-}
-
-sub say { my ($self, $message) = @_; return $self->raw(message($message)) }
 
 sub hello {
 	my ($self, %more) = @_;
@@ -58,34 +38,6 @@ sub verdict {
 	my ($type, $certificate, $revision, $attempt, %more) = @_;
 	return {type => $type, certificate => $certificate, revision => $revision, attempt => $attempt, milliseconds => 1, fingerprint => '', stopped => JSON::PP::false,
 		probes => [], step => 'reload', text => 'I say so', output => '', rolled_back => JSON::PP::false, permanent => JSON::PP::true, repaired => 0, %more};
-}
-
-sub hear {
-	my ($self, $seconds) = @_;
-	my $until = time + $seconds;
-	for (;;) {
-		if (length $self->{in} >= 5) {
-			my ($length, $type) = unpack 'NC', $self->{in};
-			if (length $self->{in} >= 4 + $length) {
-				my $data = substr $self->{in}, 5, $length - 1;
-				substr $self->{in}, 0, 4 + $length, '';
-				return $type == MESSAGE ? decode_json($data) : {type => "frame $type", data => $data};
-			}
-		}
-		my $left = $until - time;
-		return undef if $left <= 0 || !IO::Select->new($self->{peer})->can_read($left);
-		sysread $self->{peer}, $self->{in}, 65536, length $self->{in} or return {type => 'closed', closed => 1};
-	}
-}
-
-sub hear_until {
-	my ($self, $type, $seconds) = @_;
-	my @all;
-	while (my $heard = $self->hear($seconds)) {
-		push @all, $heard;
-		last if $heard->{closed} || $heard->{type} =~ $type;
-	}
-	return @all;
 }
 
 # All up to the end of the connection.

@@ -3,22 +3,20 @@
 #
 #   my $hub = Hub->new(socket => …, tool => …/root_tool, directory => …)    {signer}: for the line that `join` reads
 #   $hub->meet(sub { have the agent come })                                  the next connection, past hello and inventories
-#   $hub->say({type => 'welcome', …}); $hub->raw($bytes)
-#   $hub->hear(seconds)                                                     the agent's next frame as a hash; {closed => 1}; undef in time
-#   $hub->hear_until(qr/type/, seconds)                                     all up to one of that type, or to the end
+#   $hub->say({type => 'welcome', …}); $hub->hear(seconds)                rogue/Peer.pm
 #   $hub->bundle($revision, $pem, %wishes)                                  recipient, name, flags, key; change => sub on the bytes
 package Hub;
 use strict;
 use warnings;
-use Digest::SHA qw(sha256);
 use IO::Select;
 use IO::Socket::UNIX;
 use JSON::PP;
-use MIME::Base64;
+use Peer;
 use Socket qw(SOCK_STREAM);
-use Time::HiRes qw(time sleep);
+use Time::HiRes qw(time);
+our @ISA = qw(Peer);
 
-use constant {HEADER => 348, SIGNATURE => 64, MESSAGE => 1, BUNDLE => 2};
+use constant SIGNATURE => 64;
 
 sub new {
 	my ($class, %self) = @_;
@@ -56,48 +54,7 @@ sub meet {
 	}
 }
 
-sub raw {
-	my ($self, $bytes) = @_;
-	local $SIG{PIPE} = 'IGNORE';
-	while (length $bytes) {
-		my $put = syswrite $self->{peer}, $bytes or return 0;
-		substr $bytes, 0, $put, '';
-	}
-	return 1;
-}
-
-sub frame { my ($type, $data) = @_; return pack('NC', length($data) + 1, $type) . $data }
-sub text { my ($self, $text) = @_; return $self->raw(frame(MESSAGE, $text)) }
-sub say { my ($self, $message) = @_; return $self->text(encode_json($message)) }
 sub welcome { my ($self, %more) = @_; return {type => 'welcome', protocol => 2, version => '0', name => 'here', clock => time | 0, %more} }
-
-sub hear {
-	my ($self, $seconds) = @_;
-	my $until = time + $seconds;
-	for (;;) {
-		if (length $self->{in} >= 5) {
-			my ($length, $type) = unpack 'NC', $self->{in};
-			if (length $self->{in} >= 4 + $length) {
-				my $data = substr $self->{in}, 5, $length - 1;
-				substr $self->{in}, 0, 4 + $length, '';
-				return $type == MESSAGE ? decode_json($data) : {frame => $type};
-			}
-		}
-		my $left = $until - time;
-		return undef if $left <= 0 || !IO::Select->new($self->{peer})->can_read($left);
-		sysread $self->{peer}, $self->{in}, 65536, length $self->{in} or return {closed => 1};
-	}
-}
-
-sub hear_until {
-	my ($self, $type, $seconds) = @_;
-	my @all;
-	while (my $heard = $self->hear($seconds)) {
-		push @all, $heard;
-		last if $heard->{closed} || $heard->{type} =~ $type;
-	}
-	return @all;
-}
 
 sub offer {
 	my ($self, $revision, $attempt, %more) = @_;
@@ -121,7 +78,7 @@ sub bundle {
 	my $bytes = `$self->{tool} bundle $key $recipient $name $epoch $number @{[$wish{flags} // 0]} $pem`;
 	die "no bundle of $pem\n" if $?;
 	$bytes = $wish{change}->($self, $bytes) if $wish{change};
-	return frame(BUNDLE, $bytes);
+	return Peer::frame(Peer::BUNDLE, $bytes);
 }
 
 # What somebody who has the hub's key could make of it.
