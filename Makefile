@@ -208,6 +208,10 @@ crash: $(CRASH)
 	tests/crash/crash
 fault: $(CRASH)
 	tests/fault/fault
+# make swaps: a thousand renewals at HAProxy, Postfix and Dovecot under 50,000 handshakes each; half an hour where nothing else runs.
+.PHONY: swaps
+swaps: all $(TOOLS)
+	CERTSYNC_BENCH='$(abspath $(B))/bench' CERTSYNC_BIN='$(abspath $(B))/bin' tests/bench/swaps
 # make load [AGENTS=2000] [MINUTES=60]: so many agents held so long, one in twenty hostile; some minutes more until all are there, and 8 GiB.
 # In CI AGENTS=300 MINUTES=5. Figures are left in $(B)/bench/load.json.
 AGENTS ?= 2000
