@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # The short run of tests/bench/swaps: a renewal at HAProxy, Postfix and Dovecot under handshakes.
-# `make bench PART=swaps` is the long one.
+# `make swaps` is the long one.
 use strict;
 use warnings;
 use File::Temp qw(tempdir);
