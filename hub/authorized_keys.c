@@ -2,6 +2,7 @@
 #include "lib/fs.h"
 #include "lib/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,8 @@ int authorized_keys_write(const char *path, const struct hub_key *keys, size_t c
 		return error_wrap(err, "cannot write %s", path);
 	fs_sweep_beside(path);
 	bool exists = lstat(path, &st) == 0;
+	if (!exists && errno != ENOENT)
+		return error_errno(err, "cannot keep what others wrote into %s", path);
 	if (exists && fs_read(AT_FDCWD, path, false, &old, err) < 0)
 		return error_wrap(err, "cannot keep what others wrote into it");
 	if (old.len && memchr(old.data, '\0', old.len))
