@@ -280,6 +280,12 @@ static void keep_of_absent(struct collect *c, const struct hub_agent *a)
 
 /* ---- the hub itself ---- */
 
+/* Of however few blocks. */
+static bool has_less(const struct statvfs *disk, unsigned percent)
+{
+	return disk->f_blocks && (double)disk->f_bavail * 100 < (double)disk->f_blocks * percent;
+}
+
 static void collect_store(struct collect *c)
 {
 	struct statvfs disk;
@@ -287,11 +293,11 @@ static void collect_store(struct collect *c)
 	if (statvfs(state, &disk) < 0)
 		conditions_add(c->out, CONDITION_STORE, true, state, "its disk cannot be asked: %s",
 			strerror(errno));
-	else if (disk.f_blocks && disk.f_bavail < disk.f_blocks / 100 * COLLECT_DISK_PERCENT)
-		conditions_add(c->out, CONDITION_STORE, disk.f_bavail < disk.f_blocks / 100, state,
+	else if (has_less(&disk, COLLECT_DISK_PERCENT))
+		conditions_add(c->out, CONDITION_STORE, has_less(&disk, 1), state,
 			"its disk has less than %d %% left: what cannot "
 			"be written is not published; make room",
-			disk.f_bavail < disk.f_blocks / 100 ? 1 : COLLECT_DISK_PERCENT);
+			has_less(&disk, 1) ? 1 : COLLECT_DISK_PERCENT);
 	if (store_trouble(c->hub->store)[0])
 		conditions_add(c->out, CONDITION_STORE, true, "records", "the last write failed: %s",
 			store_trouble(c->hub->store));
