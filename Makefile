@@ -153,6 +153,28 @@ $(FUZZ): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(B)/
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(B)/libunits.a $(B)/libcertsync.a \
 		$(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
 
+# The product's objects with a stub before each function of another library that they call, so that it can fail: tests/fault/step.h.
+FAULT := $(B)/tests/fault
+FAULT_NAMES := disk_tool $(FUZZ_NAMES:%=corpus_%)
+$(FAULT)/renamed: tests/fault/stubs tests/fault/returns $(B)/libunits.a $(B)/libcertsync.a $(B)/obj/agent/link.o
+	mkdir -p $(@D)
+	tests/fault/stubs $(@D) $(filter-out tests/%,$^)
+$(FAULT)/lib%.a: $(B)/lib%.a $(FAULT)/renamed
+	objcopy --redefine-syms=$(FAULT)/renamed $< $@
+$(FAULT)/%.o: $(B)/obj/tests/fuzz/%.o $(FAULT)/renamed
+	objcopy --redefine-syms=$(FAULT)/renamed $< $@
+$(FAULT)/stubs.o: $(FAULT)/renamed
+	$(CC) -c -o $@ $(FAULT)/stubs.S
+fault_MAIN := $(B)/obj/tests/fault/run.o $(B)/obj/tests/fault/step.o $(FAULT)/stubs.o
+fault_LIBS := $(FAULT)/libunits.a $(FAULT)/libcertsync.a
+$(FAULT)/disk_tool: $(B)/obj/tests/fault/disk_tool.o $(call crash_OBJ,check story story_join) $(fault_MAIN) $(fault_LIBS)
+$(FAULT)/corpus_%: $(B)/obj/tests/fault/corpus.o $(FAULT)/%.o $(fault_MAIN) $(fault_LIBS)
+	echo "  LINK  fault/$(@F)"
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns libssh)
+$(FAULT)/disk_tool:
+	echo "  LINK  fault/$(@F)"
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns libssh)
+
 unit: all $(UNIT) $(FUZZ)
 	for t in $(UNIT); do echo "$$t"; $$t || exit 1; done
 	for t in $(FUZZ_NAMES); do $(B)/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
@@ -208,6 +230,13 @@ crash: $(CRASH)
 	tests/crash/crash
 fault: $(CRASH)
 	tests/fault/fault
+# Of whatever library they are; under the sanitizers, beside that the runs judge little.
+.PHONY: fault-calls fault-programs
+fault-calls:
+	$(MAKE) --no-print-directory B=$(B)/sanitize SANITIZE=1 fault-programs
+	mkdir -p $(B)/sanitize/bin
+	CERTSYNC_BIN='$(abspath $(B))/sanitize/bin' tests/fault/calls
+fault-programs: $(CRASH) $(FAULT_NAMES:%=$(FAULT)/%)
 # make swaps: a thousand renewals at HAProxy, Postfix and Dovecot under 50,000 handshakes each; half an hour where nothing else runs.
 .PHONY: swaps
 swaps: all $(TOOLS)
