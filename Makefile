@@ -226,8 +226,9 @@ e2e-others:
 # The long runs: minutes to an hour.
 .PHONY: crash fault
 crash fault: export CERTSYNC_BIN := $(abspath $(B))/bin
-crash: $(CRASH)
+crash: all $(TOOLS) $(CRASH)
 	tests/crash/crash
+	tests/crash/programs --kills 60
 fault: $(CRASH)
 	tests/fault/fault
 # Of whatever library they are; under the sanitizers, beside that the runs judge little.

@@ -54,6 +54,8 @@ sub make_pairs {
 }
 make_pairs();
 
+our $limit = 120;
+
 # Runs it with these files as standard output and error; its exit status, 128 and more for a signal.
 sub run {
 	my ($out, @command) = @_;
@@ -61,7 +63,7 @@ sub run {
 	if ($pid == 0) {
 		open STDOUT, '>>', $out or die $!;
 		open STDERR, '>', "$top/err" or die $!;
-		alarm 120; # what hangs is a failure of its own; who is traced dies with its tracer
+		alarm $limit; # what hangs is a failure of its own; who is traced dies with its tracer
 		exec @command or die "$command[0]: $!";
 	}
 	waitpid $pid, 0;
@@ -188,6 +190,7 @@ sub chain {
 sub power {
 	my ($seed, $samples, $resumed, $stride, @logs) = @_;
 	unlink "$top/power";
+	local $limit = 3600;
 	my $status = run("$top/power", "$tools/power_tool", $top, $seed, $samples, $resumed, $stride, @logs);
 	my $text = slurp("$top/power");
 	my @figures = $text =~ /^(\d+) states (\d+) resumptions (\d+) failures$/m;

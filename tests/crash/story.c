@@ -273,7 +273,7 @@ static int ask(struct node *n, enum request_op op, struct revision revision, str
 	static const char *const done[] = {[REQUEST_ACTIVATE] = "activated", [REQUEST_RELOAD] = "reloaded",
 		[REQUEST_COMMIT] = "committed", [REQUEST_UNDO] = "undone"};
 	char text[REVISION_TEXT_MAX];
-	const struct request request = {.op = op, .revision = revision, .timeout = 600};
+	const struct request request = {.op = op, .revision = revision, .timeout = STEP_TIMEOUT_MAX};
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	reply->op = op;
 	reply->revision = revision;

@@ -1,13 +1,14 @@
 /* Runs a program under ptrace(2) and does something at its Nth system call, or at all of them.
  *
- *   trace_tool [-p PROGRAM] [-m] [-c FILE] count            -- COMMAND…
- *   trace_tool [-p PROGRAM] [-m] [-c FILE] kill N           -- COMMAND…
+ *   trace_tool [-p PROGRAM] [-m] [-u] [-c FILE] count       -- COMMAND…
+ *   trace_tool [-p PROGRAM] [-m] [-u] [-a] [-c FILE] kill N -- COMMAND…
  *   trace_tool [-p PROGRAM] [-m] [-c FILE] fail N ERRNO     -- COMMAND…   the Nth call fails, and is not made
  *   trace_tool [-p PROGRAM] [-m] [-c FILE] fail-from N ERRNO -- COMMAND…  … and so does every later one of its kind
  *   trace_tool [-k N] record ROOT LOG                       -- COMMAND…
  *
  * record appends to LOG what is done below ROOT (tests/crash/record.c); with -k the program is killed after N lines of it.
  * -p: only the calls of processes whose program has this name count. -m: only those after the first write to standard output.
+ * -u: only those after this program got SIGUSR1. -a: all processes are killed, as when a node goes down; SIGTERM does so too.
  * -c: how many were counted, and the kind (a number) of the one that was hit, is written there, then a line "KIND AT" for each
  * kind that there was, with where it was met first. The program's exit
  * status is handed on; 137 after SIGKILL. Children are followed. Calls that cannot fail, or whose failing nobody may survive
@@ -45,7 +46,7 @@ struct process {
 static struct {
 	enum mode mode;
 	const char *program, *count_file;
-	bool after_mark, marked;
+	bool after_mark, marked, all, ending;
 	long at;
 	int error;
 	long counted;
@@ -56,6 +57,16 @@ static struct {
 	struct process processes[256];
 	size_t process_count;
 } t = {.hit = -1};
+
+static volatile sig_atomic_t told_to_count = 1, told_to_end;
+
+static void on_signal(int number)
+{
+	if (number == SIGUSR1)
+		told_to_count = 1;
+	else
+		told_to_end = 1;
+}
 
 static void die(const char *what)
 {
@@ -130,6 +141,13 @@ static void finish_failing(struct process *p)
 	ptrace(PTRACE_SETREGS, p->pid, NULL, &regs);
 }
 
+static void kill_all(void)
+{
+	t.ending = true; /* whoever is only being born dies at its first stop */
+	for (size_t i = 0; i < t.process_count; i++)
+		kill(t.processes[i].pid, SIGKILL);
+}
+
 static void before(struct process *p)
 {
 	const struct call *c = &p->call;
@@ -145,7 +163,7 @@ static void before(struct process *p)
 		t.marked = c->number == SYS_write && c->args[0] == STDOUT_FILENO;
 		return;
 	}
-	if (!p->counts)
+	if (!p->counts || !told_to_count)
 		return;
 	t.counted++;
 	if (c->number < KINDS && !t.first_at[c->number])
@@ -153,7 +171,9 @@ static void before(struct process *p)
 	bool at = t.counted == t.at;
 	if (at)
 		t.hit = (long)c->number;
-	if (at && t.mode == KILL_AT)
+	if (at && t.mode == KILL_AT && t.all)
+		kill_all();
+	else if (at && t.mode == KILL_AT)
 		kill(p->pid, SIGKILL);
 	else if ((at && t.mode == FAIL_AT) ||
 		 (t.mode == FAIL_FROM && t.counted >= t.at && t.hit == (long)c->number))
@@ -200,13 +220,21 @@ static void watch(void)
 {
 	int status;
 	pid_t pid;
-	while ((pid = waitpid(-1, &status, __WALL)) > 0) {
+	while ((pid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR) {
+		if (told_to_end) {
+			told_to_end = 0;
+			kill_all();
+		}
+		if (pid < 0)
+			continue;
 		if (WIFEXITED(status) || WIFSIGNALED(status)) {
 			if (pid == t.first)
 				t.status = status;
 			forget(pid);
 			continue;
 		}
+		if (t.ending)
+			kill(pid, SIGKILL);
 		struct process *p = find(pid);
 		if (!p->counts && !p->inside)
 			p->counts = is_meant(pid);
@@ -273,11 +301,16 @@ static int take_mode(int argc, char **argv, int at)
 int main(int argc, char **argv)
 {
 	int option;
-	while ((option = getopt(argc, argv, "+p:mc:k:")) != -1) {
+	struct sigaction action = {.sa_handler = on_signal};
+	while ((option = getopt(argc, argv, "+p:muac:k:")) != -1) {
 		if (option == 'p')
 			t.program = optarg;
 		else if (option == 'm')
 			t.after_mark = true;
+		else if (option == 'u')
+			told_to_count = 0;
+		else if (option == 'a')
+			t.all = true;
 		else if (option == 'k')
 			t.at = atol(optarg);
 		else if (option == 'c')
@@ -285,6 +318,8 @@ int main(int argc, char **argv)
 		else
 			return 125;
 	}
+	sigaction(SIGUSR1, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
 	start(argv + take_mode(argc, argv, optind));
 	watch();
 	tell();
