@@ -8,7 +8,10 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "lib/frame.h"
@@ -106,6 +109,119 @@ static void a_stream_that_ends_between_frames_is_an_end(void **state)
 	close(pair[1]);
 }
 
+static void a_frame_that_does_not_fit_is_not_made(void **state)
+{
+	(void)state;
+	struct error err;
+	static const char data[FRAME_JOIN_MAX + 1];
+	auto_buf struct buf small = BUF_INIT(8);
+	auto_buf struct buf b = BUF_INIT(2 * FRAME_JOIN_MAX);
+	assert_int_equal(frame_encode(&b, FRAME_JOIN, data, sizeof(data)), -1);
+	assert_int_equal(frame_encode(&b, FRAME_JOIN, data, sizeof(data) - 1), 0);
+	assert_int_equal(frame_encode(&b, FRAME_RECORD, data, 1), 0);
+	assert_int_equal(frame_encode(&b, FRAME_FILES, data, 1), 0);
+	assert_int_equal(frame_encode(&b, (enum frame_type)31, data, 1), -1);
+	assert_int_equal(frame_encode(&small, FRAME_MESSAGE, data, 8), -1);
+	assert_int_equal(frame_send(-1, FRAME_JOIN, data, sizeof(data), &err), -1);
+	assert_non_null(strstr(err.message, "too long for its type"));
+}
+
+/* What an alarm does, at its third and every later time, to let a blocked test go on. */
+static int alarms, far_side;
+static bool alarm_reads;
+
+static void on_alarm(int number)
+{
+	static char sink[1 << 20];
+	(void)number;
+	if (++alarms < 3)
+		return;
+	ssize_t moved = alarm_reads ? read(far_side, sink, sizeof(sink)) : write(far_side, "\0\0\0\x02\x01!", 6);
+	(void)moved;
+}
+
+static void alarm_every(suseconds_t microseconds)
+{
+	const struct itimerval often = {.it_value = {.tv_usec = microseconds}, .it_interval = {.tv_usec = microseconds}};
+	const struct sigaction act = {.sa_handler = microseconds ? on_alarm : SIG_DFL};
+	alarms = microseconds ? 0 : alarms;
+	if (microseconds)
+		assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	if (!microseconds)
+		assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+}
+
+static void a_signal_neither_cuts_a_frame_nor_ends_the_wait_for_one(void **state)
+{
+	(void)state;
+	int pair[2], size = 4096;
+	struct error err;
+	struct frame frame;
+	struct frame_stream stream;
+	static const char data[FRAME_BUNDLE_MAX];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	far_side = pair[1];
+	alarm_reads = true;
+	alarm_every(2000);
+	assert_int_equal(frame_send(pair[0], FRAME_BUNDLE, data, sizeof(data), &err), 0);
+	alarm_every(0);
+	assert_true(alarms >= 3);
+	while (recv(pair[1], &err, sizeof(err), MSG_DONTWAIT) > 0)
+		;
+	far_side = pair[0];
+	alarm_reads = false;
+	frame_stream_init(&stream, pair[1], FRAMES_NETWORK);
+	alarm_every(2000);
+	assert_int_equal(frame_receive(&stream, &frame, &err), 1);
+	alarm_every(0);
+	assert_memory_equal(frame.data, "!", 1);
+	frame_stream_release(&stream);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void a_descriptor_that_fails_is_told_from_one_that_ends(void **state)
+{
+	(void)state;
+	int pair[2];
+	struct error err;
+	struct frame frame;
+	struct frame_stream stream;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	frame_stream_init(&stream, pair[1], FRAMES_NETWORK);
+	assert_int_equal(frame_fill(&stream, &err), 1); /* nothing yet */
+	/* A peer that leaves with something unread resets the connection: an end, for whoever has no frame half read. */
+	assert_int_equal(write(pair[1], "x", 1), 1);
+	close(pair[0]);
+	assert_int_equal(frame_fill(&stream, &err), 0);
+	close(pair[1]);
+	stream.fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(frame_receive(&stream, &frame, &err), -1);
+	assert_non_null(strstr(err.message, "cannot read a frame"));
+	assert_int_equal(frame_send(stream.fd, FRAME_MESSAGE, "x", 1, &err), -1);
+	assert_non_null(strstr(err.message, "cannot send a frame"));
+	close(stream.fd);
+	frame_stream_release(&stream);
+}
+
+static void a_frame_that_is_not_allowed_ends_a_stream(void **state)
+{
+	(void)state;
+	int pair[2];
+	struct error err;
+	struct frame frame;
+	struct frame_stream stream;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(frame_send(pair[0], FRAME_FILES, "x", 1, &err), 0);
+	frame_stream_init(&stream, pair[1], FRAMES_NETWORK);
+	assert_int_equal(frame_receive(&stream, &frame, &err), -1);
+	frame_stream_release(&stream);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -114,6 +230,10 @@ int main(void)
 		cmocka_unit_test(a_type_that_is_not_allowed_here_is_refused),
 		cmocka_unit_test(a_stream_that_ends_inside_a_frame_is_an_error),
 		cmocka_unit_test(a_stream_that_ends_between_frames_is_an_end),
+		cmocka_unit_test(a_frame_that_does_not_fit_is_not_made),
+		cmocka_unit_test(a_signal_neither_cuts_a_frame_nor_ends_the_wait_for_one),
+		cmocka_unit_test(a_descriptor_that_fails_is_told_from_one_that_ends),
+		cmocka_unit_test(a_frame_that_is_not_allowed_ends_a_stream),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

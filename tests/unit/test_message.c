@@ -3,12 +3,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "lib/frame.h"
+#include "lib/json.h"
 #include "lib/mem.h"
 #include "lib/message.h"
 
@@ -137,16 +139,28 @@ static void refuse(const char *text, const char *reason)
 		fail_msg("\"%s\" does not contain \"%s\"", err.message, reason);
 }
 
+#define OFFER(digest, name) "{\"type\":\"offer\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":1,\"digest\":" digest \
+	",\"fingerprint\":\"\",\"not_before\":0,\"not_after\":0,\"names\":[" name "],\"may_expire_sooner\":false," \
+	"\"rollback\":false,\"force\":false}"
+#define NO_HEX "zz112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
 static void a_bad_message_names_its_fault(void **state)
 {
 	(void)state;
 	refuse("{\"type\":\"surprise\"}", "unknown message \"surprise\"");
 	refuse("{\"x\":1}", "type: is missing");
+	refuse("[]", "");
+	refuse(OFFER("\"" HEX "\"", "1"), "not a name");
+	refuse(OFFER("\"" HEX "\"", "\"a b\""), "not a name");
+	refuse(OFFER("\"00\"", "\"a.pl\""), "digest: is not a SHA-256");
+	refuse(OFFER("\"" NO_HEX "\"", "\"a.pl\""), "digest: is not a SHA-256");
 	refuse("{\"type\":\"fetch\"}", "fetch: certificate: is missing");
 	refuse("{\"type\":\"fetch\",\"certificate\":\"../etc\",\"revision\":\"1.1\",\"attempt\":1}", "outside the alphabet");
 	refuse("{\"type\":\"fetch\",\"certificate\":\"a.b\",\"revision\":\"1.01\",\"attempt\":1}", "is not a revision");
 	refuse("{\"type\":\"fetch\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":-1}", "out of range");
 	refuse("{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\",\"instance\":\"zz\",\"clock\":1,\"count\":1}", "instance");
+	refuse("{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\",\"instance\":\"zz112233445566778899aabbccddeeff\",\"clock\":1,"
+		"\"count\":1}", "not 16 bytes in hex");
 	refuse("{\"type\":\"probed\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":1,\"probes\":[1]}", "not an object");
 }
 
@@ -171,6 +185,82 @@ static void unknown_members_are_passed_over(void **state)
 	assert_int_equal(m.type, MESSAGE_PING);
 }
 
+/* `o` printed and decoded: 0 or -1. */
+static int decode_object(const cJSON *o)
+{
+	struct error err;
+	auto_message struct message m = {0};
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+	assert_int_equal(json_print(o, &text), 0);
+	return message_decode(text.data, text.len, &m, &err);
+}
+
+static bool may_be_absent(const char *type, const char *key)
+{
+	static const char *const optional[] = {"welcome.host_keys", "inventory.held", "probed.repaired"};
+	char member[64];
+	snprintf(member, sizeof(member), "%s.%s", type, key);
+	for (size_t i = 0; i < COUNT(optional); i++)
+		if (strcmp(member, optional[i]) == 0)
+			return true;
+	return false;
+}
+
+/* The object of which a member is spoilt: the message, or its first probe. */
+static cJSON *part_of(cJSON *o, bool probe)
+{
+	return probe ? cJSON_GetArrayItem(cJSON_GetObjectItem(o, "probes"), 0) : o;
+}
+
+/* Each member: absent, and of a type that no member has. */
+static void spoil_each_member(cJSON *whole, const char *type, bool probe)
+{
+	const cJSON *member;
+	cJSON_ArrayForEach(member, part_of(whole, probe))
+	{
+		auto_json cJSON *o = cJSON_Duplicate(whole, true);
+		cJSON_DeleteItemFromObjectCaseSensitive(part_of(o, probe), member->string);
+		if (decode_object(o) != (may_be_absent(probe ? "probes" : type, member->string) ? 0 : -1))
+			fail_msg("%s without %s", type, member->string);
+		cJSON_AddNullToObject(part_of(o, probe), member->string);
+		if (decode_object(o) != -1)
+			fail_msg("%s with a null for %s", type, member->string);
+	}
+}
+
+static void every_member_is_looked_at(void **state)
+{
+	(void)state;
+	for (int type = MESSAGE_HELLO; type <= MESSAGE_ERROR; type++) {
+		struct error err;
+		auto_message struct message m = full((enum message_type)type);
+		auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+		strcpy(m.host_keys, "SHA256:abc");
+		message_encode(&m, &text);
+		auto_json cJSON *o = json_parse(text.data, text.len, &err);
+		assert_int_equal(decode_object(o), 0);
+		spoil_each_member(o, message_type_name(m.type), false);
+		if (part_of(o, true))
+			spoil_each_member(o, message_type_name(m.type), true);
+	}
+}
+
+static void a_list_takes_no_more_than_its_room(void **state)
+{
+	(void)state;
+	auto_message struct message m = {0};
+	for (int i = 0; i < CHAIN_NAMES_MAX + 1; i++)
+		message_add_name(&m, "mail.domain.pl");
+	assert_int_equal(m.name_count, CHAIN_NAMES_MAX);
+}
+
+static void a_type_that_is_none_has_a_name_to_show(void **state)
+{
+	(void)state;
+	assert_string_equal(message_type_name((enum message_type)200), "unknown");
+	assert_string_equal(message_type_name(MESSAGE_PULL), "pull");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +272,9 @@ int main(void)
 		cmocka_unit_test(a_bad_message_names_its_fault),
 		cmocka_unit_test(text_of_a_peer_cannot_steer_a_terminal),
 		cmocka_unit_test(unknown_members_are_passed_over),
+		cmocka_unit_test(every_member_is_looked_at),
+		cmocka_unit_test(a_list_takes_no_more_than_its_room),
+		cmocka_unit_test(a_type_that_is_none_has_a_name_to_show),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
