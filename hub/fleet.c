@@ -610,7 +610,7 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 		return;
 	auto_actions struct rollout_actions actions = {0};
 	if (m->type == MESSAGE_PULL)
-		rollout_retry(&item->rollout, a, false, clock_wall(), &actions);
+		rollout_pull(&item->rollout, a, clock_wall(), &actions);
 	else if (!rollout_answer(&item->rollout, a, m, clock_wall(), &actions) && session_may_complain(hub, agent))
 		log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=%s attempt=%u", m->certificate, agent,
 			message_type_name(m->type), m->attempt);

@@ -230,6 +230,7 @@ static void mend_clock(struct rollout *r, int64_t now)
 		not_after(&a->last_seen, now);
 		not_after(&a->looked, now);
 		not_after(&a->drifted, now);
+		not_after(&a->pulled, now);
 		not_after(&a->row_at, now);
 		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
 		not_after(&a->held_until, now + a->held_for);
@@ -622,6 +623,17 @@ void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64
 	else if (a->state == ROLLOUT_UNVERIFIED && a->connected && !a->held_until)
 		probe(a, now, out);
 	advance(r, now, out);
+}
+
+void rollout_pull(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	int64_t allowed = a->pulled ? a->pulled + ROLLOUT_PULL_REST : now;
+	if (a->state == ROLLOUT_FAILED)
+		not_after(&a->next_try, allowed);
+	if (now < allowed)
+		return;
+	a->pulled = now;
+	rollout_retry(r, a, false, now, out);
 }
 
 void rollout_proceed(struct rollout *r, int64_t now, struct rollout_actions *out)

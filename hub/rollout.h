@@ -80,6 +80,7 @@ enum {
 	ROLLOUT_BACKOFF_MAX = 3600,
 	ROLLOUT_PROBE_TIMEOUT = 90,   /* seconds for the answer to a `probe` */
 	ROLLOUT_LOOK = 6 * 3600,      /* who has not said for so long what it serves, is asked */
+	ROLLOUT_PULL_REST = 10,       /* an agent's pull ends no wait sooner than so long after its pull before */
 	ROLLOUT_DRIFT_QUIET = 6 * 3600, /* after it, a drift is the first in a row */
 };
 
@@ -110,6 +111,7 @@ struct rollout_agent {
 	bool rolled_back;  /* failed, and the old files are back */
 	uint32_t failures; /* in a row */
 	int64_t next_try;  /* failed: when it is offered again */
+	int64_t pulled;    /* when it last asked for that itself, and was heard; 0 never */
 	bool failed_staging;    /* failed before anything was switched: closes the barrier, until it has staged */
 	bool failed_activation; /* failed after that: stops those that have not begun, until it is verified */
 	bool fetched;           /* its bundle has been sent in this attempt */
@@ -207,9 +209,12 @@ bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct mes
 	struct rollout_actions *out);
 /* Whether this agent may fetch this revision in this attempt: once. */
 bool rollout_may_fetch(const struct rollout *r, const struct rollout_agent *a, const struct message *m);
-/* Ends a backoff (push, or a pull of the agent); `force` repeats the activation even where it is verified. */
+/* Ends a backoff (push); `force` repeats the activation even where it is verified. */
 void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64_t now,
 	struct rollout_actions *out);
+/* The agent asks for that. Each try is written to the disk and logged, so one that comes within ROLLOUT_PULL_REST of the one before
+ * is heard only when that is over. */
+void rollout_pull(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out);
 void rollout_proceed(struct rollout *r, int64_t now, struct rollout_actions *out);
 /* Nothing is begun there until then, at most MESSAGE_HOLD_MAX ahead; 0 ends it. */
 void rollout_hold(struct rollout *r, struct rollout_agent *a, int64_t until, int64_t now, struct rollout_actions *out);

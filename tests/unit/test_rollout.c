@@ -201,6 +201,29 @@ static void silence_after_an_offer_is_a_failure_with_backoff(void **state)
 	rollout_release(&f.r);
 }
 
+static void pulls_one_after_other_are_not_all_heard(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	struct rollout_actions actions = {0};
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_FAILED);
+	rollout_pull(&f.r, f.a, f.now, &actions);
+	count(&f, &actions);
+	assert_int_equal(f.offers, 1);
+	/* Fails at once and asks again: it is offered after a rest, however often it asks. */
+	answer(&f, f.a, MESSAGE_FAILED);
+	for (int i = 0; i < 100; i++)
+		rollout_pull(&f.r, f.a, f.now, &actions);
+	assert_int_equal(actions.count, 0);
+	assert_int_equal(f.a->state, ROLLOUT_FAILED);
+	assert_int_equal(rollout_next(&f.r, f.now), f.now + ROLLOUT_PULL_REST);
+	tick(&f, ROLLOUT_PULL_REST);
+	assert_int_equal(f.a->state, ROLLOUT_OFFERED);
+	rollout_actions_release(&actions);
+	rollout_release(&f.r);
+}
+
 static void force_repeats_the_activation(void **state)
 {
 	(void)state;
@@ -400,6 +423,7 @@ int main(void)
 		cmocka_unit_test(a_stale_answer_changes_nothing),
 		cmocka_unit_test(an_agent_that_is_ahead_is_named_and_left_alone),
 		cmocka_unit_test(silence_after_an_offer_is_a_failure_with_backoff),
+		cmocka_unit_test(pulls_one_after_other_are_not_all_heard),
 		cmocka_unit_test(force_repeats_the_activation),
 		cmocka_unit_test(what_is_committed_is_verified_only_when_seen),
 		cmocka_unit_test(a_dead_port_does_not_hide_one_that_serves_something_else),
