@@ -182,8 +182,16 @@ sub lines_of {
 	return $count;
 }
 
-# Those of the real agents that were disconnected; the crowd knows its own.
-sub real_lost { my ($self) = @_; $self->lines; return grep { /^a\d/ && grep { /^disconnected/ } keys %{$self->{tally}{$_}} } sort keys %{$self->{tally}} }
+# Those of the real agents that were disconnected, and why; the crowd knows its own.
+sub real_lost {
+	my ($self) = @_;
+	$self->lines;
+	my @lost;
+	for my $agent (grep { /^a\d/ } sort keys %{$self->{tally}}) {
+		push @lost, map { "$agent $_" } grep { /^disconnected/ } sort keys %{$self->{tally}{$agent}};
+	}
+	return @lost;
+}
 
 # ---- measurements ----
 
