@@ -204,16 +204,20 @@ static int choose_set(struct keeper *k, struct set *ret, struct error *err)
 	return install_newest(&k->install, 0, ret);
 }
 
+/* Read back before it takes the place of anything: where not even this can be read, what could not be read before is not known to be
+ * damaged (OpenSSL has no memory, say). */
 static int make_placeholder(struct keeper *k, struct set *ret, struct error *err)
 {
 	auto_set struct set s = {0};
 	if (set_placeholder(k->certificate->name, clock_wall(), &s, err) < 0 ||
 		set_write(k->install.archive, &s, err) < 0)
 		return -1;
+	if (set_read(k->install.archive, s.entry.revision, ret, err) < 0) {
+		err->kind = ERROR_RETRY;
+		return error_wrap(err, "what was just written cannot be read, so no set is taken for damaged");
+	}
 	log_event(LOG_LEVEL_NOTICE, "placeholder", "certificate=%s text=\"no certificate has come yet\"",
 		k->certificate->name);
-	*ret = s;
-	s = (struct set){0};
 	return 0;
 }
 
