@@ -412,13 +412,18 @@ int set_agreed(int directory, struct revision revision, struct set *ret, struct 
 				name);
 }
 
-const struct set_file *set_content(const struct set *s, const char *content)
+static const struct set_file *find_file(const struct set *s, const char *content)
 {
-	if (strcmp(content, "combined-all") == 0 && s->pair_count == 1)
-		content = "combined";
 	auto_free char *name = mem_printf("%s.pem", content);
 	for (size_t i = 0; i < s->file_count; i++)
 		if (strcmp(s->files[i].name, name) == 0)
 			return &s->files[i];
 	return NULL;
+}
+
+/* By its files alone: a set may come without its pairs (keeper_read). */
+const struct set_file *set_content(const struct set *s, const char *content)
+{
+	const struct set_file *found = find_file(s, content);
+	return !found && strcmp(content, "combined-all") == 0 ? find_file(s, "combined") : found;
 }

@@ -179,6 +179,35 @@ static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
 	}
 }
 
+/* With one pair, combined-all is the same as combined: also of a set that was not decoded. */
+static void a_set_seen_before_has_every_content(void **state)
+{
+	struct node *n = *state;
+	static const char *const contents[] = {"privkey", "cert", "chain", "fullchain", "combined", "combined-all"};
+	struct agent_file file = {.mode = 0640};
+	struct agent_service service = {.name = (char[]){"imap"}, .files = &file, .file_count = 1};
+	install(n, 1, 20);
+	for (size_t i = 0; i < COUNT(contents); i++) {
+		auto_free char *content = mem_strdup(contents[i]);
+		auto_free char *own = scratch_path(n->scratch, contents[i]);
+		auto_buf struct buf installed = BUF_INIT(SET_PEM_MAX);
+		auto_buf struct buf archived = BUF_INIT(SET_PEM_MAX);
+		auto_free char *path = mem_printf("archive/%s/1.1/%s.pem", name, i < 5 ? contents[i] : "combined");
+		struct error err;
+		file.content = content;
+		file.path = own;
+		n->certificate.services = &service;
+		n->certificate.service_count = 1;
+		assert_int_equal(keeper_repair(&n->keeper), 1);
+		n->certificate.service_count = 0;
+		assert_int_equal(fs_read(n->scratch->fd, path, false, &archived, &err), 0);
+		assert_int_equal(fs_read(AT_FDCWD, own, false, &installed, &err), 0);
+		assert_int_equal(installed.len, archived.len);
+		if (archived.len)
+			assert_memory_equal(installed.data, archived.data, archived.len);
+	}
+}
+
 /* What cannot be read for want of descriptors is neither damaged nor gone. */
 static void nothing_is_forgotten_without_descriptors(void **state)
 {
@@ -367,6 +396,7 @@ int main(void)
 		STORY(one_changed_file_never_takes_a_revision_back),
 		STORY(it_is_written_anew_while_running_too),
 		STORY(a_set_seen_before_is_known_again_by_each_of_its_bytes),
+		STORY(a_set_seen_before_has_every_content),
 		STORY(nothing_is_forgotten_without_descriptors),
 		STORY(a_lost_journal_beside_a_changed_file_takes_nothing_back),
 		STORY(an_expired_certificate_is_not_displaced_by_the_placeholder),
