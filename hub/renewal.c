@@ -116,7 +116,7 @@ static bool has_stored_order(struct renewal *r)
 {
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
-	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) != 0;
+	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) > 0;
 }
 
 /* What is published decides when the next one is due. */
