@@ -95,7 +95,7 @@ sub message { return Peer::message(@_) }
 # ---- first what a hub should do ----
 
 my @said = give('1.5', $hub->bundle('1.5', $good), 10);
-is($said[-1]{type}, 'staged', 'what a hub should do: staged') or do { sleep 1; BAIL_OUT(all_of(@said) . $story->log("here")) };
+is($said[-1]{type}, 'staged', 'what a hub should do: staged') or BAIL_OUT(all_of(@said) . $story->log('here'));
 $hub->say($hub->order('activate', '1.5', 7));
 @said = $hub->hear_until(qr/^(verified|failed|error)$/, 10);
 is($said[-1]{type}, 'verified', 'and verified') or BAIL_OUT(all_of(@said));
