@@ -229,8 +229,9 @@ crash fault: export CERTSYNC_BIN := $(abspath $(B))/bin
 crash: all $(TOOLS) $(CRASH)
 	tests/crash/crash
 	tests/crash/programs --kills 60
-fault: $(CRASH)
+fault: all $(CRASH) $(B)/tests/clock_shift.so
 	tests/fault/fault
+	prove tests/fault/machine
 # Of whatever library they are; under the sanitizers, beside that the runs judge little.
 .PHONY: fault-calls fault-programs
 fault-calls:
