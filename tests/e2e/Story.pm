@@ -202,10 +202,16 @@ sub state_of {
 	return $found // {};
 }
 
+# Of an agent that is connected, and if it was started again, since then: what the hub says of one that is not is what it was.
 sub until_state {
 	my ($self, $agent, $state, $seconds) = @_;
 	my $last = '';
-	my $reached = $self->until("$agent $state", sub { ($last = $self->state_of($agent)->{state} // '') eq $state }, $seconds);
+	my $reached = $self->until("$agent $state", sub {
+		return 0 if substr($self->log($agent), $self->{log_before}{$agent} // 0) !~ /event=hub-connected/;
+		my $told = $self->state_of($agent);
+		$last = ($told->{state} // '') . ($told->{connected} ? '' : ', not connected');
+		return $last eq $state;
+	}, $seconds);
 	diag("$agent is '$last', not '$state'\n" . ($self->certsync('status'))[1] . $self->log('hub')) if !$reached;
 	return $reached;
 }
@@ -259,6 +265,7 @@ sub agent {
 
 sub start_agent {
 	my ($self, $agent) = @_;
+	$self->{log_before}{$agent} = length $self->log($agent);
 	return $self->start($agent, "$bin/certsync-agent-root", '-c', "$self->{top}/$agent/agent.conf");
 }
 
