@@ -209,6 +209,11 @@ tools: $(TOOLS) $(CRASH) $(B)/tests/fault_at.so
 coverage:
 	tests/analysis/coverage $(B)/coverage '$(MAKE)' $(STORIES)
 # lint is part of test; analyse looks longer, along paths, too.
+# make valgrind [STORIES="tests/e2e/70-refusals.t …"]: these stories, or all that can bear it, with the programs under valgrind.
+.PHONY: valgrind
+valgrind: deps
+	$(MAKE) --no-print-directory all tools
+	tests/analysis/valgrind $(B) $(STORIES)
 .PHONY: lint analyse
 lint:
 	tests/analysis/run quick

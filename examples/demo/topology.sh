@@ -201,7 +201,7 @@ node_write() {
 }
 
 wait_until() {
-	local seconds=$1 what=$2 pause=0.1 end=$((SECONDS + $1))
+	local seconds=$1 what=$2 pause=0.1 end=$((SECONDS + $1 * ${CERTSYNC_PATIENCE:-1}))
 	shift 2
 	until "$@"; do
 		if ((SECONDS >= end)); then

@@ -86,7 +86,7 @@ sub stop {
 # Asks again and again: for a server to come up.
 sub wait_for {
 	my ($what, $seconds, $condition) = @_;
-	my $deadline = time + $seconds;
+	my $deadline = time + $seconds * ($ENV{CERTSYNC_PATIENCE} // 1);
 	until ($condition->()) {
 		die "waited $seconds s for $what\n" . read_file("$top/pebble.log") . read_file("$top/double.log")
 			if time > $deadline;

@@ -150,7 +150,7 @@ sub start {
 
 sub stop {
 	my ($node, $signal) = @_;
-	my $until = time + 10;
+	my $until = time + 10 * ($ENV{CERTSYNC_PATIENCE} // 1);
 	kill $signal, $node->{pid} unless has_ended($node);
 	while (!has_ended($node)) {
 		die "$signal does not end it" if time > $until;
@@ -172,7 +172,7 @@ sub connect_tool {
 
 sub wait_for {
 	my ($what) = @_;
-	for (my $until = time + 15; time < $until; sleep 0.002) {
+	for (my $until = time + 15 * ($ENV{CERTSYNC_PATIENCE} // 1); time < $until; sleep 0.002) {
 		my $result = $what->();
 		return $result if $result;
 	}
