@@ -1,13 +1,22 @@
-/* pidfd_open(2) for programs under a valgrind that does not know it (before 3.21): a pipe, whose other end a
- * thread closes when the child has ended, becomes readable as the descriptor of the process would. */
+/* What a program under valgrind lacks of what it is otherwise.
+ *
+ * Its name among the processes, by which stories find it: it is the tool's.
+ * pidfd_open(2), which valgrind does not know before 3.21: a pipe, whose other end a thread closes when the
+ * child has ended, becomes readable as the descriptor of the process would. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+__attribute__((constructor)) static void name_process(void)
+{
+	prctl(PR_SET_NAME, program_invocation_short_name);
+}
 
 struct awaited {
 	pid_t pid;
