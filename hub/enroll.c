@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENROLL_RECORD_MAX = 8192, ENROLL_KEYS_EACH = 3 };
+enum { ENROLL_RECORD_MAX = 8192, ENROLL_KEYS_EACH = 3, ENROLL_AGAIN = 5 /* seconds */ };
 
 /* "x25519:BASE64" or plain BASE64 into 32 bytes. */
 static int parse_key(const char *text, uint8_t ret[SEAL_KEY_SIZE], struct error *err)
@@ -222,32 +222,39 @@ static void add_key(struct hub_key *keys, size_t *count, const char *agent, cons
 	k->expires = expires;
 }
 
+/* Not in the list is whose record is damaged: the hub does not know it. -1: nobody can say now whether it is good. */
+static int judge_record(const char *name, int found, const struct error *err)
+{
+	if (found < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err->message);
+	return found < 0 && err->kind == ERROR_RETRY ? -1 : 0;
+}
+
 /* At most ENROLL_KEYS_EACH. */
-static void collect_agent(struct hub *hub, const char *name, struct hub_key *keys, size_t *count)
+static int collect_agent(struct hub *hub, const char *name, struct hub_key *keys, size_t *count)
 {
 	struct error err;
 	struct enrolment e;
 	auto_ticket struct ticket t = {0};
 	int found = enroll_find(hub, name, &e, &err);
-	if (found < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err.message);
+	if (judge_record(name, found, &err) < 0)
+		return -1;
 	if (found > 0)
 		add_key(keys, count, name, e.ssh, HUB_KEY_AGENT, 0);
 	if (found > 0 && e.rotates)
 		add_key(keys, count, name, e.next_ssh, HUB_KEY_NEXT, 0);
 	found = ticket_find(hub, name, &t, &err);
-	if (found < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err.message);
 	if (found > 0)
 		add_key(keys, count, name, t.login, HUB_KEY_JOIN, t.expires + TICKET_LATE);
+	return judge_record(name, found, &err);
 }
 
-static size_t collect_keys(struct hub *hub, struct hub_key *keys)
+static int collect_keys(struct hub *hub, struct hub_key *keys, size_t *ret_count)
 {
-	size_t count = 0;
 	for (size_t i = 0; i < hub->config->agent_count; i++)
-		collect_agent(hub, hub->config->agents[i].name, keys, &count);
-	return count;
+		if (collect_agent(hub, hub->config->agents[i].name, keys, ret_count) < 0)
+			return -1;
+	return 0;
 }
 
 void enroll_send_keys(struct hub *hub)
@@ -258,8 +265,15 @@ void enroll_send_keys(struct hub *hub)
 	}
 	ticket_sweep(hub, clock_wall());
 	auto_free struct hub_key *keys = mem_array(hub->config->agent_count, ENROLL_KEYS_EACH * sizeof(*keys));
-	size_t count = collect_keys(hub, keys), sent = 0;
-	hub->keys_asked++;
+	size_t count = 0, sent = 0;
+	hub->keys_asked += !hub->keys_owed;
+	hub->keys_owed = collect_keys(hub, keys, &count) < 0;
+	if (hub->keys_owed) {
+		log_event(LOG_LEVEL_ERROR, "enroll", "error=\"authorized_keys stays as it is until that can be read\" again_s=%d",
+			ENROLL_AGAIN);
+		ticket_wake(hub, ENROLL_AGAIN);
+		return;
+	}
 	do {
 		struct hub_request request = {.op = HUB_REQUEST_KEYS, .keys = keys + sent, .key_count = count - sent};
 		auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);

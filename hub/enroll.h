@@ -32,7 +32,7 @@ int enroll_fingerprint(const char *public_key, struct buf *out, struct error *er
 /* Writes the hub's line for this agent's `certsync-agent join` (its form: man/certsync-protocol.7). */
 int enroll_hub_line(struct hub *hub, const char *agent, struct buf *out, struct error *err);
 /* Sends every enrolled agent's key of the configuration, and those of open join lines, to the root half; its answer has the
- * number hub->keys_asked. */
+ * number hub->keys_asked. While a record cannot be read it is not sent, so that nobody is locked out, and tried again. */
 void enroll_send_keys(struct hub *hub);
 
 #endif

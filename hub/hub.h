@@ -55,6 +55,7 @@ struct hub {
 	struct joining *joinings;  /* hub/joining.h: a list, nodes that are joining now */
 	struct buf host_keys;      /* hub/announce.h: what agents are told */
 	struct event *tickets;     /* hub/ticket.h: when the next one has to be removed */
+	bool keys_owed;                     /* the last list that was asked for is not sent yet: hub/enroll.h */
 	uint64_t keys_asked, keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */
 	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */
 };

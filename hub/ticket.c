@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICKET_RECORD_MAX = 8192, TICKET_VERSION = 1 };
+enum { TICKET_RECORD_MAX = 8192, TICKET_VERSION = 1, TICKET_AGAIN = 60 /* seconds */ };
 
 void ticket_release(struct ticket *t)
 {
@@ -162,7 +162,7 @@ static void on_due(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct hub *hub = context;
-	if (ticket_sweep(hub, clock_wall()))
+	if (ticket_sweep(hub, clock_wall()) || hub->keys_owed)
 		enroll_send_keys(hub);
 }
 
@@ -175,6 +175,11 @@ static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *
 		*due = t.expires + TICKET_LATE < *due ? t.expires + TICKET_LATE : *due;
 		return false;
 	}
+	if (found < 0 && err.kind == ERROR_RETRY) { /* it may be good, or used */
+		log_event(LOG_LEVEL_ERROR, "join", "agent=%s error=\"%s\"", agent, err.message);
+		*due = now + TICKET_AGAIN < *due ? now + TICKET_AGAIN : *due;
+		return false;
+	}
 	if (found > 0 && !t.spent)
 		log_event(LOG_LEVEL_NOTICE, "join", "agent=%s result=unused reason=\"the line expired and nobody joined with it\"", agent);
 	if (found < 0)
@@ -184,20 +189,23 @@ static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *
 	return found != 0;
 }
 
+void ticket_wake(struct hub *hub, time_t seconds)
+{
+	const struct timeval wait = {seconds, 0};
+	if (!hub->tickets)
+		hub->tickets = event_new(hub->base, -1, 0, on_due, hub);
+	if (!hub->tickets || event_add(hub->tickets, &wait) < 0)
+		mem_abort(__func__);
+}
+
 bool ticket_sweep(struct hub *hub, int64_t now)
 {
 	bool removed = false;
 	int64_t due = INT64_MAX;
 	for (size_t i = 0; i < hub->config->agent_count; i++)
 		removed |= sweep_one(hub, hub->config->agents[i].name, now, &due);
-	if (due == INT64_MAX)
-		return removed;
-	if (!hub->tickets)
-		hub->tickets = event_new(hub->base, -1, 0, on_due, hub);
-	/* A minute at most: the wall clock may be set. */
-	const struct timeval wait = {due - now < 60 ? (time_t)(due - now) : 60, 0};
-	if (!hub->tickets || event_add(hub->tickets, &wait) < 0)
-		mem_abort(__func__);
+	if (due != INT64_MAX) /* a minute at most: the wall clock may be set */
+		ticket_wake(hub, due - now < 60 ? (time_t)(due - now) : 60);
 	return removed;
 }
 

@@ -46,6 +46,8 @@ int ticket_drop(struct hub *hub, const char *agent, struct error *err);
 /* Removes those whose time is over, tells of each that was never used, and sees to it that this is done again in time. True
  * when one was removed: the root half needs the keys anew. */
 bool ticket_sweep(struct hub *hub, int64_t now);
+/* That, and the list of keys that is owed, in so many seconds. */
+void ticket_wake(struct hub *hub, time_t seconds);
 void ticket_close(struct hub *hub);
 
 #endif
