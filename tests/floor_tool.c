@@ -2,6 +2,8 @@
  * take wall and CPU time from outside.
  *
  *   floor_tool verify COUNT WORKERS KEY CHAIN ANCHORS    a bundle opened, its signature and its chain verified
+ *   floor_tool seal COUNT WORKERS KEY CHAIN              a bundle sealed to one agent and signed
+ *   floor_tool record COUNT WORKERS DIRECTORY            a record of a journal's size that survives: written beside, synced, renamed, synced
  *   floor_tool set COUNT WORKERS DIRECTORY KEY CHAIN     a set of six files, each synced, then one rename of a link, synced
  *   floor_tool hook COUNT WORKERS HOOK                   one fork and exec of it, and its end
  *   floor_tool probe COUNT WORKERS ENDPOINT NAME         one handshake, and a polite end
@@ -26,7 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FLOOR_MESSAGE = 6144 };
+enum { FLOOR_MESSAGE = 6144, FLOOR_RECORD = 744 };
 
 static void fail(const char *what, const struct error *err)
 {
@@ -63,6 +65,21 @@ static void part_verify(int count, char **arg)
 		if (bundle_open(sealed.data, sealed.len, &keys, &opened, &err) < 0 ||
 			verify_chain(&opened.pairs[0], &policy, &err) < 0)
 			fail("verify", &err);
+	}
+}
+
+static void part_seal(int count, char **arg)
+{
+	struct error err;
+	struct bundle b = {.revision = {1, 1}, .pair_count = 1, .certificate = "mail.domain.pl"};
+	uint8_t agent_private[SEAL_KEY_SIZE], agent_public[SEAL_KEY_SIZE], sign_private[SEAL_KEY_SIZE], sign_public[SEAL_KEY_SIZE];
+	load(arg[0], arg[1], &b.pairs[0]);
+	if (seal_keypair(agent_private, agent_public, &err) < 0 || sign_keypair(sign_private, sign_public, &err) < 0)
+		fail("keys", &err);
+	while (count-- > 0) {
+		auto_buf struct buf sealed = BUF_INIT(BUNDLE_MAX);
+		if (bundle_seal(&b, agent_public, sign_private, &sealed, &err) < 0)
+			fail("seal", &err);
 	}
 }
 
@@ -107,6 +124,22 @@ static void part_set(int count, char **arg)
 	close(parent);
 	for (size_t i = 0; i < COUNT(names); i++)
 		buf_release(&pem[i]);
+}
+
+static void part_record(int count, char **arg)
+{
+	static uint8_t bytes[FLOOR_RECORD];
+	const struct buf record = {.data = bytes, .len = sizeof(bytes), .max = sizeof(bytes)};
+	struct error err;
+	auto_free char *base = mem_printf("%s/%d", arg[0], (int)getpid());
+	if (mkdir(base, 0700) < 0)
+		fail(base, NULL);
+	auto_close int directory = fs_open_directory(AT_FDCWD, base, &err);
+	while (count-- > 0) {
+		put(directory, "new", &record);
+		if (renameat(directory, "new", directory, "journal") < 0 || fsync(directory) < 0)
+			fail("record", NULL);
+	}
 }
 
 static void part_hook(int count, char **arg)
@@ -188,7 +221,7 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(int count, char **arg);
 		int args;
-	} parts[] = {{"verify", part_verify, 3}, {"set", part_set, 3}, {"hook", part_hook, 1}, {"probe", part_probe, 2},
+	} parts[] = {{"seal", part_seal, 2}, {"verify", part_verify, 3}, {"record", part_record, 1}, {"set", part_set, 3}, {"hook", part_hook, 1}, {"probe", part_probe, 2},
 		{"channel", part_channel, 1}};
 	int failed = 0, status;
 	if (argc == 2 && strcmp(argv[1], "pump") == 0)
