@@ -362,6 +362,12 @@ static void log_reply(const struct reply *reply)
 			revision, reply->step, reply->text, reply->output);
 }
 
+/* What a hook changes is told by the watches that there are. */
+static bool may_change_files(enum request_op op)
+{
+	return op != REQUEST_INVENTORY && op != REQUEST_RUNNING && op != REQUEST_TEST && op != REQUEST_RELOAD;
+}
+
 static int answer(struct root *r, const struct frame *frame, struct error *err)
 {
 	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
@@ -374,7 +380,7 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 		result = take_request(r, frame, reply, err);
 	if (result == 0) {
 		log_reply(reply);
-		if (reply->op != REQUEST_INVENTORY && reply->op != REQUEST_RUNNING)
+		if (may_change_files(reply->op))
 			guard_arm(&r->guard, r->keepers, r->keeper_count);
 		result = reply_encode(reply, &out) < 0
 				 ? error_set(err, ERROR_PERMANENT, "a reply is too long")
