@@ -249,7 +249,8 @@ int install_prune(const struct install *i, const struct revision *keep, size_t c
 		char name[REVISION_TEXT_MAX];
 		if (is_kept(list[k], keep, count))
 			continue;
-		if (fs_remove_tree(i->archive, revision_text(list[k], name), err) < 0)
+		/* What a power cut brings back, the next one removes. */
+		if (fs_discard_tree(i->archive, revision_text(list[k], name), err) < 0)
 			return error_wrap(err, "archive of %s", i->certificate->name);
 	}
 	return 0;

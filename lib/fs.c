@@ -268,7 +268,7 @@ static int remove_contents(int fd, struct error *err)
 	return result;
 }
 
-int fs_remove_tree(int dirfd, const char *path, struct error *err)
+static int remove_tree(int dirfd, const char *path, bool sync, struct error *err)
 {
 	const char *name;
 	auto_close int parent = open_parent(dirfd, path, &name, err);
@@ -276,7 +276,17 @@ int fs_remove_tree(int dirfd, const char *path, struct error *err)
 		return err->kind == ERROR_PERMANENT && errno == ENOENT ? 0 : -1;
 	if (remove_entry(parent, name, err) < 0)
 		return error_wrap(err, "cannot remove %s", path);
-	return fs_sync_directory(parent, err);
+	return sync ? fs_sync_directory(parent, err) : 0;
+}
+
+int fs_remove_tree(int dirfd, const char *path, struct error *err)
+{
+	return remove_tree(dirfd, path, true, err);
+}
+
+int fs_discard_tree(int dirfd, const char *path, struct error *err)
+{
+	return remove_tree(dirfd, path, false, err);
 }
 
 void fs_sweep(int dirfd)

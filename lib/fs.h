@@ -60,6 +60,8 @@ DIR *fs_list(int dirfd, struct error *err);
 
 /* Removes a directory with everything in it, never leaving it through a link. A missing one is success. */
 int fs_remove_tree(int dirfd, const char *path, struct error *err);
+/* The same, not synced: for what does no harm when a power cut brings some of it back. */
+int fs_discard_tree(int dirfd, const char *path, struct error *err);
 
 /* Removes the FS_TEMPORARY… leftovers of an interrupted fs_write or fs_link in this directory. */
 void fs_sweep(int dirfd);
