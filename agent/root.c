@@ -486,6 +486,7 @@ static int run(const struct cli_line *line)
 	if (!r.config)
 		return CLI_USAGE;
 	if (start(&r, &err) < 0) {
+		agent_config_free(r.config);
 		log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 		return err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED;
 	}
