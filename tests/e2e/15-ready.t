@@ -25,7 +25,7 @@ sub told {
 	my ($manager, $pattern) = @_;
 	my $state = '';
 	local $SIG{ALRM} = sub { die "nothing was told\n" };
-	alarm 20;
+	alarm 20 * ($ENV{CERTSYNC_PATIENCE} // 1);
 	eval {
 		do { $manager->recv($state, 256) } until $state =~ $pattern;
 	};

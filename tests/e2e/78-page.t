@@ -95,7 +95,9 @@ is(curl('-w %{http_code}', "$url/healthz"), "ok\n200", 'the hub is well');
 
 # ---- headers ----
 
-my $answer = curl('-i', "$url/");
+# An alert follows the verdict that it is about.
+my $answer = '';
+$story->until('the page', sub { ($answer = curl('-i', "$url/")) =~ /raised<\/span> <strong>mismatch/ });
 like($answer, qr/^HTTP\/1\.1 200 OK\r\n/, 'the page');
 like($answer, qr/^Content-Security-Policy: default-src 'none'; style-src 'sha256-[A-Za-z0-9+\/]{43}='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r$/m, 'nothing may be loaded but its own style');
 like($answer, qr/^\Q$_\E\r$/mi, $_)
