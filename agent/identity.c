@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -194,6 +195,16 @@ static int locked(int (*run)(const struct places *places, struct identity *ret, 
 int identity_load(const struct places *places, struct identity *ret, struct error *err)
 {
 	return locked(load_present, places, ret, err);
+}
+
+int identity_refresh(const struct places *places, struct identity *i, struct error *err)
+{
+	auto_buf struct buf raw = BUF_INIT(SEAL_KEY_SIZE + 1);
+	struct error ignored;
+	if (fs_read(places->root_state, present.seal, false, &raw, &ignored) == 0 && raw.len == SEAL_KEY_SIZE &&
+		CRYPTO_memcmp(raw.data, i->seal_private, SEAL_KEY_SIZE) == 0)
+		return 0;
+	return identity_load(places, i, err);
 }
 
 int identity_next(const struct places *places, struct identity *ret, struct error *err)

@@ -24,6 +24,9 @@ void identity_release(struct identity *i); /* wipes */
 /* Makes what is missing. A key file that is there and cannot be used is an error, never replaced. */
 int identity_load(const struct places *places, struct identity *ret, struct error *err);
 
+/* For one that was loaded: loads it again if the sealing key is another by now. A rotation replaces that one first. */
+int identity_refresh(const struct places *places, struct identity *i, struct error *err);
+
 /* The keys that are to take their place, beside them under names that end in ".next", made if missing: the hub is told
  * first. */
 int identity_next(const struct places *places, struct identity *ret, struct error *err);

@@ -233,7 +233,7 @@ static void refuse(struct reply *reply, const char *step, const struct error *er
 static int open_bundle(struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
 {
 	struct bundle_keys keys = {0};
-	if (identity_load(&r->places, &r->identity, err) < 0)
+	if (identity_refresh(&r->places, &r->identity, err) < 0)
 		return -1;
 	memcpy(keys.seal_private, r->identity.seal_private, sizeof(keys.seal_private));
 	memcpy(keys.seal_public, r->identity.seal_public, sizeof(keys.seal_public));

@@ -93,6 +93,27 @@ static void a_private_key_that_cannot_be_used_is_never_replaced(void **state)
 	places_close(&places);
 }
 
+static void keys_that_were_rotated_meanwhile_are_taken(void **state)
+{
+	const struct scratch *s = *state;
+	struct places places = places_of(s);
+	auto_identity struct identity first = {0};
+	auto_identity struct identity next = {0};
+	auto_identity struct identity now = {0};
+	struct error err;
+	assert_int_equal(identity_load(&places, &first, &err), 0);
+	now = first;
+	assert_int_equal(identity_next(&places, &next, &err), 0);
+	assert_int_equal(identity_refresh(&places, &now, &err), 0);
+	assert_memory_equal(&now, &first, sizeof(first));
+	/* Interrupted behind its first step. */
+	assert_int_equal(renameat(places.root_state, "seal.key.next", places.root_state, "seal.key"), 0);
+	assert_int_equal(identity_refresh(&places, &now, &err), 0);
+	assert_memory_equal(&now, &next, sizeof(next));
+	assert_int_equal(faccessat(places.state, "id_ed25519.next", F_OK, 0), -1);
+	places_close(&places);
+}
+
 static void the_hubs_line_is_read(void **state)
 {
 	(void)state;
@@ -206,6 +227,7 @@ int main(void)
 		STORY(ssh_itself_reads_the_key),
 		STORY(a_public_half_that_is_lost_or_wrong_is_written_again),
 		STORY(a_private_key_that_cannot_be_used_is_never_replaced),
+		STORY(keys_that_were_rotated_meanwhile_are_taken),
 		STORY(the_hubs_line_is_read),
 		STORY(a_line_with_anything_wrong_is_refused),
 		STORY(pins_are_kept_unless_replacing_is_asked_for),
