@@ -481,6 +481,7 @@ subtest 'pins and restarts of the daemon' => sub {
 	my $second = system("$node->{dir}/bin/certsync-agent-root -c $node->{dir}/agent.conf 2>$node->{dir}/second.log");
 	isnt($second, 0, 'a second root half on the same state');
 	like(read_file("$node->{dir}/second.log"), qr/another certsync-agent-root/, 'is refused');
+	unlike(read_file("$node->{dir}/second.log"), qr/Sanitizer/, 'and lets go of what it had');
 	stop($node, 'TERM');
 };
 
