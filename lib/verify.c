@@ -20,16 +20,19 @@ struct anchors {
 /* ---- trust anchors ---- */
 
 /* OpenSSL takes any directory, and then trusts nothing if the files in it bear names of their own. */
-static bool is_hash_directory(const char *path)
+static int check_hash_directory(const char *path, struct error *err)
 {
 	DIR *directory = opendir(path);
 	const struct dirent *entry;
 	bool found = false;
-	while (directory && !found && (entry = readdir(directory)))
+	if (!directory)
+		return error_errno(err, "anchors %s", path);
+	while (!found && (entry = readdir(directory)))
 		found = strspn(entry->d_name, "0123456789abcdef") == 8 && entry->d_name[8] == '.';
-	if (directory)
-		closedir(directory);
-	return found;
+	closedir(directory);
+	return found ? 0
+		     : error_set(err, ERROR_PERMANENT,
+			       "anchors %s: a directory without hashed names: run openssl rehash %s", path, path);
 }
 
 static int load_path(X509_STORE *store, const char *path, struct error *err)
@@ -37,9 +40,8 @@ static int load_path(X509_STORE *store, const char *path, struct error *err)
 	struct stat st;
 	if (stat(path, &st) < 0)
 		return error_errno(err, "anchors %s", path);
-	if (S_ISDIR(st.st_mode) && !is_hash_directory(path))
-		return error_set(err, ERROR_PERMANENT,
-			"anchors %s: a directory without hashed names: run openssl rehash %s", path, path);
+	if (S_ISDIR(st.st_mode) && check_hash_directory(path, err) < 0)
+		return -1;
 	if (S_ISDIR(st.st_mode) ? X509_STORE_load_path(store, path) == 1
 				: X509_STORE_load_file(store, path) == 1)
 		return 0;
@@ -51,12 +53,11 @@ struct anchors *anchors_load(const char *path, struct error *err)
 	ERR_clear_error();
 	struct anchors *a = mem_alloc(sizeof(*a));
 	a->store = X509_STORE_new();
-	if (!a->store)
+	bool system = !path || !*path;
+	/* A file of the system's that is missing or damaged is no failure of it. */
+	if (!a->store || (system && X509_STORE_set_default_paths(a->store) != 1))
 		mem_abort(__func__);
-	int system = !path || !*path;
-	if (system && X509_STORE_set_default_paths(a->store) != 1)
-		openssl_error(err, ERROR_PERMANENT, "the system's trust anchors cannot be loaded");
-	else if (system || load_path(a->store, path, err) == 0)
+	if (system || load_path(a->store, path, err) == 0)
 		return a;
 	anchors_free(a);
 	return NULL;

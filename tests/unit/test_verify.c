@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/param_build.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -204,6 +205,77 @@ static void anchors_that_cannot_be_loaded_are_named(void **state)
 	unlink(path);
 }
 
+/* A name of eight digits alone does not make a hashed one; and no descriptor left is not an empty directory. */
+static void a_directory_without_hashed_names_is_no_anchors(void **state)
+{
+	(void)state;
+	char path[64];
+	struct rlimit before;
+	snprintf(path, sizeof(path), "%s/deadbeef-0", directory);
+	fclose(fopen(path, "w"));
+	assert_null(anchors_load(directory, &err));
+	assert_non_null(strstr(err.message, "openssl rehash"));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	const struct rlimit none = {0, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	struct anchors *got = anchors_load(directory, &err);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_null(got);
+	assert_non_null(strstr(err.message, "Too many open files"));
+	unlink(path);
+}
+
+/* The issuer among the anchors, for what a server leaves out: by its signature, not by its name alone. */
+static void an_issuer_is_known_by_its_signature(void **state)
+{
+	(void)state;
+	struct issued impostor = issue((struct wish){.subject = "Root", .authority = true});
+	struct issued forged = leaf_with((struct wish){.issuer = &impostor, .bare = true});
+	X509 *found = anchors_issuer(anchors, middle.certificate);
+	assert_non_null(found);
+	assert_int_equal(X509_cmp(found, root.certificate), 0);
+	X509_free(found);
+	assert_null(anchors_issuer(anchors, leaf.certificate));
+	assert_null(anchors_issuer(anchors, forged.certificate));
+	issued_release(&forged);
+	issued_release(&impostor);
+}
+
+/* ---- refusals that have more to tell than there is room for ---- */
+
+static void list_many(char *text, size_t size, const char *before, const char *after, int count)
+{
+	size_t used = 0;
+	for (int i = 0; i < count; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%s%d%s", i ? "," : "", before, 100 + i, after);
+	assert_true(used < size);
+}
+
+static void long_lists_are_told_as_far_as_there_is_room(void **state)
+{
+	(void)state;
+	static char text[8192];
+	const char *many[65] = {0};
+	const char *const required[] = {"other.domain.pl", NULL};
+	struct verify_policy p = policy();
+	for (size_t i = 0; i < 64; i++)
+		many[i] = "rsa-2048";
+	p.key_types = many;
+	assert_leaf_refused((struct wish){0}, p, "key-type", "ecdsa-p256", "rsa-2048, rsa-2048");
+	for (size_t i = 0; i < 64; i++)
+		many[i] = "*.another.domain.pl";
+	p = policy();
+	p.allow = many;
+	assert_leaf_refused((struct wish){0}, p, "allow", "mail.domain.pl", "*.another.domain.pl");
+	list_many(text, sizeof(text), "DNS:host", ".some.where.domain.pl", 80);
+	p = policy();
+	p.required = required;
+	assert_leaf_refused((struct wish){.san = text}, p, "names", "other.domain.pl", "host100.some.where.domain.pl");
+	list_many(text, sizeof(text), "1.3.6.1.4.1.55555.1.2.3.4.", "", 60);
+	assert_leaf_refused((struct wish){.usage = text}, policy(), "purpose", "1.3.6.1.4.1.55555.1.2.3.4.100",
+		"TLS Web Server Authentication");
+}
+
 /* ---- key-match ---- */
 
 static void a_key_of_another_certificate_is_refused(void **state)
@@ -261,12 +333,35 @@ static void a_key_that_only_claims_the_public_half_is_refused(void **state)
 
 /* ---- key-type ---- */
 
+/* The modulus is of no primes: to generate one takes seconds, and the length is what is looked at. */
+static EVP_PKEY *public_key_of_4104_bits(void)
+{
+	EVP_PKEY *key = NULL;
+	BIGNUM *modulus = BN_new();
+	assert_true(BN_set_bit(modulus, 4103) && BN_set_bit(modulus, 0));
+	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+	OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, modulus);
+	OSSL_PARAM_BLD_push_ulong(build, OSSL_PKEY_PARAM_RSA_E, 65537);
+	OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(build);
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+	assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+	assert_int_equal(EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params), 1);
+	EVP_PKEY_CTX_free(ctx);
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(build);
+	BN_free(modulus);
+	return key;
+}
+
 static void weak_and_unusual_keys_are_refused(void **state)
 {
 	(void)state;
+	EVP_PKEY *rsa_4104 = public_key_of_4104_bits();
 	assert_leaf_refused((struct wish){.key_type = "rsa-1024"}, policy(), "key-type", "rsa-1024", "2048");
 	assert_leaf_refused(
 		(struct wish){.key_type = "ed25519"}, policy(), "key-type", "other", "ecdsa-p256");
+	assert_leaf_refused((struct wish){.key = rsa_4104}, policy(), "key-type", "rsa-4104", "4096");
+	EVP_PKEY_free(rsa_4104);
 	assert_leaf_accepted((struct wish){.key_type = "rsa-2048"}, policy());
 	assert_leaf_accepted((struct wish){.key_type = "rsa-3072"}, policy());
 	assert_leaf_accepted((struct wish){.key_type = "ecdsa-p384"}, policy());
@@ -583,6 +678,12 @@ static void what_a_port_serves_is_judged_as_a_client_would(void **state)
 		-1);
 	assert_says("validity", "expired", "now");
 	issued_release(&clients);
+	char text[4096];
+	list_many(text, sizeof(text), "DNS:host", ".domain.pl", CHAIN_NAMES_MAX + 1);
+	struct issued crowd = leaf_with((struct wish){.san = text});
+	assert_int_equal(served(&crowd, rest, 1, "host100.domain.pl"), -1);
+	assert_non_null(strstr(err.message, "names: more than 100"));
+	issued_release(&crowd);
 }
 
 /* ---- forward only ---- */
@@ -618,6 +719,9 @@ int main(void)
 		cmocka_unit_test(the_system_s_anchors_are_the_default),
 		cmocka_unit_test(a_self_signed_certificate_can_be_its_own_anchor),
 		cmocka_unit_test(anchors_that_cannot_be_loaded_are_named),
+		cmocka_unit_test(a_directory_without_hashed_names_is_no_anchors),
+		cmocka_unit_test(an_issuer_is_known_by_its_signature),
+		cmocka_unit_test(long_lists_are_told_as_far_as_there_is_room),
 		cmocka_unit_test(a_key_of_another_certificate_is_refused),
 		cmocka_unit_test(a_key_that_only_claims_the_public_half_is_refused),
 		cmocka_unit_test(weak_and_unusual_keys_are_refused),
