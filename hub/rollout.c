@@ -290,7 +290,7 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 		return;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
-		if (a->state != ROLLOUT_STAGED || !a->connected || out->roll_back || !gate_may_activate(r, a, now))
+		if (a->state != ROLLOUT_STAGED || out->roll_back || !gate_may_activate(r, a, now))
 			continue;
 		enter(a, ROLLOUT_ACTIVATING, now, now + r->activate_timeout);
 		act(out, ROLLOUT_SEND_ACTIVATE, a);

@@ -1,0 +1,262 @@
+/* The rollout's edges: answers that fit no state, clocks beyond every date, and each reason to wait by itself. */
+#include "tests/unit/three.h"
+
+#include "hub/rollout_gate.h"
+#include "hub/window.h"
+
+static const struct hub_window night[] = {{180, 300}};
+
+static bool answer_permanently(struct fleet_of_three *f, struct rollout_agent *a)
+{
+	struct rollout_actions actions = {0};
+	struct message m = {.type = MESSAGE_FAILED, .revision = f->r.desired, .attempt = a->attempt, .permanent = true};
+	strcpy(m.step, "verify");
+	strcpy(m.text, "not in `allow`");
+	bool taken = rollout_answer(&f->r, a, &m, f->now, &actions);
+	count(f, &actions);
+	return taken;
+}
+
+static void nobody_of_that_name(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	assert_null(rollout_find(&f.r, "d"));
+	rollout_release(&f.r);
+}
+
+static void what_will_not_mend_itself_waits_longest(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	assert_true(answer(&f, f.a, MESSAGE_FAILED));
+	assert_int_equal(f.a->next_try, f.now + ROLLOUT_BACKOFF_MIN);
+	assert_true(answer_permanently(&f, f.b));
+	assert_int_equal(f.b->next_try, f.now + ROLLOUT_BACKOFF_MAX);
+	rollout_release(&f.r);
+}
+
+static void one_may_fail_after_it_has_staged(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	answer(&f, f.a, MESSAGE_STAGED);
+	assert_true(answer(&f, f.a, MESSAGE_FAILED));
+	assert_int_equal(f.a->state, ROLLOUT_FAILED);
+	assert_true(f.a->failed_staging);
+	assert_false(f.a->failed_activation);
+	rollout_release(&f.r);
+}
+
+static void an_answer_that_fits_no_state_changes_nothing(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_FAILED);
+	assert_false(answer(&f, f.a, MESSAGE_FAILED));
+	assert_int_equal(f.a->failures, 1);
+	assert_false(answer(&f, f.b, MESSAGE_PULL));
+	assert_int_equal(f.b->state, ROLLOUT_OFFERED);
+	rollout_release(&f.r);
+}
+
+static void a_bundle_is_fetched_once_and_only_the_one_that_is_offered(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	struct message m = {.type = MESSAGE_FETCH, .revision = f.r.desired, .attempt = f.a->attempt};
+	assert_true(rollout_may_fetch(&f.r, f.a, &m));
+	m.attempt--;
+	assert_false(rollout_may_fetch(&f.r, f.a, &m));
+	m.attempt++;
+	m.revision.number--;
+	assert_false(rollout_may_fetch(&f.r, f.a, &m));
+	m.revision.number++;
+	f.a->fetched = true;
+	assert_false(rollout_may_fetch(&f.r, f.a, &m));
+	f.a->fetched = false;
+	answer(&f, f.a, MESSAGE_STAGED);
+	assert_false(rollout_may_fetch(&f.r, f.a, &m));
+	rollout_release(&f.r);
+}
+
+static void attempts_grow_even_when_the_clock_is_beyond_them(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	uint32_t before = f.a->attempt;
+	f.now = START + (1LL << 40);
+	publish(&f, 3, digest_new);
+	assert_true(f.a->attempt > before && f.a->attempt <= before + 3);
+	rollout_release(&f.r);
+}
+
+static void a_hold_that_was_over_is_ended_without_effect(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	struct rollout_actions actions = {0};
+	begin(&f, ROLLOUT_TOGETHER);
+	rollout_hold(&f.r, f.a, 0, f.now, &actions);
+	count(&f, &actions);
+	assert_int_equal(f.offers + f.activations + f.probes, 0);
+	assert_int_equal(f.a->held_until, 0);
+	rollout_release(&f.r);
+}
+
+static void add_probe(struct message *m, const char *endpoint, bool stopped)
+{
+	struct message_probe *p = message_add_probe(m);
+	snprintf(p->endpoint, sizeof(p->endpoint), "%s", endpoint);
+	p->stopped = stopped;
+	strcpy(p->text, "nothing listens");
+}
+
+/* Of two that are silent the first is named; of those that do not run by intent, none. */
+static void silent_ports_are_told_and_stopped_ones_are_not(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	struct rollout_actions actions = {0};
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_INSTALLED);
+	struct message m = {.type = MESSAGE_VERIFIED, .revision = f.r.desired, .attempt = f.a->attempt};
+	add_probe(&m, "127.0.0.1:25", true);
+	add_probe(&m, "127.0.0.1:993", false);
+	add_probe(&m, "127.0.0.1:995", false);
+	assert_true(rollout_answer(&f.r, f.a, &m, f.now, &actions));
+	count(&f, &actions);
+	assert_int_equal(f.a->state, ROLLOUT_UNVERIFIED);
+	assert_non_null(strstr(f.a->text, "127.0.0.1:993"));
+	message_release(&m);
+	m = (struct message){.type = MESSAGE_PROBED, .revision = f.r.desired};
+	add_probe(&m, "127.0.0.1:25", true);
+	add_probe(&m, "127.0.0.1:993", true);
+	assert_true(rollout_answer(&f.r, f.a, &m, f.now, &actions));
+	count(&f, &actions);
+	assert_true(f.a->stopped);
+	assert_int_equal(f.a->state, ROLLOUT_VERIFIED);
+	message_release(&m);
+	rollout_release(&f.r);
+}
+
+static void a_pull_of_one_that_has_not_failed_changes_no_wait(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	struct rollout_actions actions = {0};
+	begin(&f, ROLLOUT_TOGETHER);
+	rollout_pull(&f.r, f.a, f.now, &actions);
+	rollout_pull(&f.r, f.a, f.now + 1, &actions);
+	count(&f, &actions);
+	assert_int_equal(f.a->state, ROLLOUT_OFFERED);
+	assert_int_equal(f.a->next_try, 0);
+	assert_int_equal(f.a->pulled, f.now);
+	rollout_release(&f.r);
+}
+
+static void what_a_staged_one_waits_for_is_under_way_or_not(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	assert_string_equal(rollout_waits_for(&f.r, f.a, f.now), "the others to stage");
+	assert_true(rollout_busy(&f.r, f.a, f.now)); /* c is under way */
+	answer(&f, f.c, MESSAGE_FAILED);
+	assert_false(rollout_busy(&f.r, f.a, f.now)); /* c has failed, which opens nothing */
+	lost(&f, f.c);
+	f.c->failures = 0;
+	assert_true(rollout_busy(&f.r, f.a, f.now)); /* stage_timeout will open it */
+	assert_false(rollout_busy(&f.r, f.a, f.r.started + f.r.stage_timeout));
+	rollout_release(&f.r);
+}
+
+static void canaries_soak_and_others_wait(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	f.r.soak = 100;
+	f.a->canary = true;
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	answer(&f, f.c, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 1);
+	assert_string_equal(rollout_waits_for(&f.r, f.b, f.now), "the canaries");
+	assert_false(gate_is_soaking(&f.r, f.b, f.now)); /* no canary is verified yet */
+	answer(&f, f.a, MESSAGE_INSTALLED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	assert_true(gate_is_soaking(&f.r, f.b, f.now));
+	assert_false(gate_is_soaking(&f.r, f.a, f.now));
+	assert_true(rollout_busy(&f.r, f.b, f.now));
+	assert_false(gate_is_soaking(&f.r, f.b, f.now + 100));
+	tick(&f, 100);
+	assert_int_equal(f.activations, 2);
+	rollout_release(&f.r);
+}
+
+/* By day, with windows at night: START is 08:00 UTC. */
+static void what_needs_no_window_is_looked_at_by_itself(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	f.r.windows = night;
+	f.r.window_count = COUNT(night);
+	f.a->served_not_after = 0; /* nothing is known of what it serves */
+	answer(&f, f.a, MESSAGE_STAGED);
+	assert_string_equal(rollout_waits_for(&f.r, f.a, f.now), "the window");
+	assert_true(gate_waits_for_window(&f.r, f.a, f.now));
+	f.r.immediate = true;
+	assert_false(gate_waits_for_window(&f.r, f.a, f.now));
+	assert_null(gate_reason(&f.r, f.a, f.now));
+	rollout_release(&f.r);
+}
+
+static void without_dates_of_the_old_one_nobody_goes_back(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	const char *refusal = NULL;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	f.r.on_failure = ROLLOUT_ROLLBACK_ALL;
+	f.a->failed_activation = true;
+	assert_true(gate_wants_rollback(&f.r, f.now, &refusal));
+	assert_null(refusal);
+	f.r.old_not_after = 0;
+	assert_true(gate_wants_rollback(&f.r, f.now, &refusal));
+	assert_string_equal(refusal, "there is nothing older");
+	f.r.old = (struct revision){0};
+	assert_true(gate_wants_rollback(&f.r, f.now, &refusal));
+	assert_string_equal(refusal, "there is nothing older");
+	rollout_release(&f.r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nobody_of_that_name),
+		cmocka_unit_test(what_will_not_mend_itself_waits_longest),
+		cmocka_unit_test(one_may_fail_after_it_has_staged),
+		cmocka_unit_test(an_answer_that_fits_no_state_changes_nothing),
+		cmocka_unit_test(a_bundle_is_fetched_once_and_only_the_one_that_is_offered),
+		cmocka_unit_test(attempts_grow_even_when_the_clock_is_beyond_them),
+		cmocka_unit_test(a_hold_that_was_over_is_ended_without_effect),
+		cmocka_unit_test(silent_ports_are_told_and_stopped_ones_are_not),
+		cmocka_unit_test(a_pull_of_one_that_has_not_failed_changes_no_wait),
+		cmocka_unit_test(what_a_staged_one_waits_for_is_under_way_or_not),
+		cmocka_unit_test(canaries_soak_and_others_wait),
+		cmocka_unit_test(what_needs_no_window_is_looked_at_by_itself),
+		cmocka_unit_test(without_dates_of_the_old_one_nobody_goes_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
