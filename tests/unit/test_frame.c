@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -107,6 +108,28 @@ static void a_stream_that_ends_between_frames_is_an_end(void **state)
 	assert_int_equal(frame_receive(&stream, &frame, &err), 0);
 	frame_stream_release(&stream);
 	close(pair[1]);
+}
+
+/* Up to the last byte that a stream has room for. */
+static void the_largest_frame_comes_through(void **state)
+{
+	(void)state;
+	struct error err;
+	struct frame frame;
+	struct frame_stream stream;
+	static uint8_t data[FRAME_BUNDLE_MAX];
+	FILE *file = tmpfile();
+	assert_non_null(file);
+	data[sizeof(data) - 1] = 7;
+	assert_int_equal(frame_send(fileno(file), FRAME_BUNDLE, data, sizeof(data), &err), 0);
+	assert_int_equal(lseek(fileno(file), 0, SEEK_SET), 0);
+	frame_stream_init(&stream, fileno(file), FRAMES_NETWORK);
+	assert_int_equal(frame_receive(&stream, &frame, &err), 1);
+	assert_int_equal(frame.len, sizeof(data));
+	assert_int_equal(frame.data[frame.len - 1], 7);
+	assert_int_equal(frame_receive(&stream, &frame, &err), 0);
+	frame_stream_release(&stream);
+	fclose(file);
 }
 
 static void a_frame_that_does_not_fit_is_not_made(void **state)
@@ -230,6 +253,7 @@ int main(void)
 		cmocka_unit_test(a_type_that_is_not_allowed_here_is_refused),
 		cmocka_unit_test(a_stream_that_ends_inside_a_frame_is_an_error),
 		cmocka_unit_test(a_stream_that_ends_between_frames_is_an_end),
+		cmocka_unit_test(the_largest_frame_comes_through),
 		cmocka_unit_test(a_frame_that_does_not_fit_is_not_made),
 		cmocka_unit_test(a_signal_neither_cuts_a_frame_nor_ends_the_wait_for_one),
 		cmocka_unit_test(a_descriptor_that_fails_is_told_from_one_that_ends),

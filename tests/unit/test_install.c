@@ -247,6 +247,80 @@ static void an_own_file_gets_its_content_and_mode(void **state)
 	assert_int_equal(scratch_mode(n->scratch, "own/imapd.pem"), 0640);
 }
 
+static void what_is_in_the_place_of_the_link_is_named(void **state)
+{
+	const struct node *n = *state;
+	struct install nowhere = {.certificate = &n->certificate, .live = -1, .archive = -1};
+	struct revision live;
+	struct error err;
+	static const char *const targets[] = {"nowhere", "../archive/mail.domain.pl/none"};
+	for (size_t i = 0; i < COUNT(targets); i++) {
+		assert_int_equal(symlinkat(targets[i], n->install.live, name), 0);
+		assert_int_equal(install_live(&n->install, &live, &err), -1);
+		assert_non_null(strstr(err.message, "no revision of its own"));
+		assert_int_equal(unlinkat(n->install.live, name, 0), 0);
+	}
+	assert_int_equal(mkdirat(n->install.live, name, 0755), 0);
+	assert_int_equal(install_live(&n->install, &live, &err), -1);
+	assert_non_null(strstr(err.message, "is not a symbolic link"));
+	assert_int_equal(install_switch(&n->install, (struct revision){1, 4}, &err), -1);
+	assert_int_equal(install_live(&nowhere, &live, &err), -1);
+	assert_non_null(strstr(err.message, "cannot read live/"));
+	assert_int_equal(install_prune(&nowhere, NULL, 0, &err), -1);
+}
+
+static void install_as(const struct node *n, const struct set *s, const char *owner, const char *group, int result)
+{
+	struct error err;
+	n->service.files->owner = owner ? mem_strdup(owner) : NULL;
+	n->service.files->group = group ? mem_strdup(group) : NULL;
+	assert_int_equal(install_files(&n->install, s, INSTALL_DIFFERING, &err), result);
+	if (result < 0)
+		assert_non_null(strstr(err.message, "create it, or configure another"));
+	free(n->service.files->owner);
+	free(n->service.files->group);
+	n->service.files->owner = n->service.files->group = NULL;
+}
+
+static void an_own_file_gets_its_owner_and_group(void **state)
+{
+	const struct node *n = *state;
+	auto_set struct set s = make_set(1, NULL);
+	struct stat st;
+	if (geteuid() != 0)
+		skip(); /* who is not root owns what he writes */
+	install_as(n, &s, "daemon", NULL, 1);
+	install_as(n, &s, "daemon", NULL, 0);
+	install_as(n, &s, "daemon", "mail", 1);
+	assert_int_equal(fstatat(n->scratch->fd, "own/imapd.pem", &st, 0), 0);
+	assert_true(st.st_uid != 0 && st.st_gid != 0 && st.st_gid != st.st_uid);
+	install_as(n, &s, NULL, "mail", 1);
+	install_as(n, &s, NULL, NULL, 1);
+	install_as(n, &s, "no-such-user", NULL, -1);
+	install_as(n, &s, NULL, "no-such-group", -1);
+	assert_true(same_file(n, "own/imapd.pem", &s, "combined"));
+	/* Without root it stays the writer's, whatever agent.conf says. */
+	assert_int_equal(fchownat(n->scratch->fd, "own", 65534, 65534, 0) + fchmod(n->scratch->fd, 0755), 0);
+	assert_int_equal(fchmodat(n->scratch->fd, "own/imapd.pem", 0600, 0), 0);
+	assert_int_equal(seteuid(65534), 0);
+	install_as(n, &s, "daemon", "mail", 1);
+	install_as(n, &s, "daemon", "mail", 0);
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(fstatat(n->scratch->fd, "own/imapd.pem", &st, 0), 0);
+	assert_int_equal(st.st_uid, 65534);
+}
+
+static void a_content_that_a_set_does_not_have_is_named(void **state)
+{
+	const struct node *n = *state;
+	auto_set struct set s = make_set(1, NULL);
+	struct error err;
+	free(n->service.files->content);
+	n->service.files->content = mem_strdup("nothing");
+	assert_int_equal(install_files(&n->install, &s, INSTALL_DIFFERING, &err), -1);
+	assert_non_null(strstr(err.message, "there is no content \"nothing\""));
+}
+
 static void a_placeholder_never_displaces_a_file(void **state)
 {
 	const struct node *n = *state;
@@ -374,6 +448,9 @@ int main(void)
 		STORY(a_foreign_key_or_two_of_one_type_make_no_set),
 		STORY(the_link_is_switched_and_read),
 		STORY(an_own_file_gets_its_content_and_mode),
+		STORY(what_is_in_the_place_of_the_link_is_named),
+		STORY(an_own_file_gets_its_owner_and_group),
+		STORY(a_content_that_a_set_does_not_have_is_named),
 		STORY(a_placeholder_never_displaces_a_file),
 		STORY(links_fifos_and_hard_links_are_replaced_and_not_followed),
 		STORY(no_directory_on_the_way_may_be_a_link),

@@ -9,6 +9,11 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "lib/frame.h"
 #include "lib/json.h"
 #include "lib/mem.h"
@@ -92,6 +97,54 @@ static void each_message_comes_back_as_it_went(void **state)
 		message_encode(&back, &second);
 		assert_string_equal(buf_text(&first), buf_text(&second));
 	}
+}
+
+static void names_are_domain_names_or_addresses(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *name;
+		int result;
+	} cases[] = {{"192.0.2.1", 0}, {"2001:db8::1", 0}, {"192.0.2.1 ", -1}, {"a b", -1}};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct error err;
+		auto_message struct message m = {.type = MESSAGE_OFFER};
+		auto_message struct message back = {0};
+		auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+		m.revision = (struct revision){2, 7};
+		strcpy(m.certificate, "mail.domain.pl");
+		strcpy(m.digest, HEX);
+		strcpy(m.fingerprint, HEX);
+		message_add_name(&m, cases[i].name);
+		message_encode(&m, &text);
+		assert_int_equal(message_decode(text.data, text.len, &back, &err), cases[i].result);
+	}
+}
+
+/* In a process of its own: it ends there. */
+static bool ends_by_abort(enum message_type type, size_t room)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct message m = full(type);
+		struct buf out = BUF_INIT(room);
+		const struct rlimit none = {0, 0};
+		setrlimit(RLIMIT_CORE, &none);
+		fclose(stderr);
+		message_encode(&m, &out);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void a_message_that_cannot_be_is_a_defect_of_the_caller(void **state)
+{
+	(void)state;
+	assert_false(ends_by_abort(MESSAGE_PROBED, FRAME_MESSAGE_MAX));
+	assert_true(ends_by_abort(MESSAGE_PROBED, 16));
+	assert_true(ends_by_abort((enum message_type)9999, FRAME_MESSAGE_MAX));
 }
 
 static void some_fields_of_a_failure(void **state)
@@ -267,6 +320,8 @@ int main(void)
 		cmocka_unit_test(each_message_comes_back_as_it_went),
 		cmocka_unit_test(a_hold_of_over_a_week_is_refused),
 		cmocka_unit_test(messages_of_protocol_1_are_taken),
+		cmocka_unit_test(names_are_domain_names_or_addresses),
+		cmocka_unit_test(a_message_that_cannot_be_is_a_defect_of_the_caller),
 		cmocka_unit_test(some_fields_of_a_failure),
 		cmocka_unit_test(the_largest_messages_fit_a_frame),
 		cmocka_unit_test(a_bad_message_names_its_fault),
