@@ -653,7 +653,7 @@ static void sooner(int64_t *best, int64_t when)
 		*best = when;
 }
 
-static int64_t agent_next(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+static int64_t agent_next(const struct rollout_agent *a)
 {
 	int64_t best = INT64_MAX;
 	if (a->held_until)
@@ -664,17 +664,15 @@ static int64_t agent_next(const struct rollout *r, const struct rollout_agent *a
 		sooner(&best, a->next_try);
 	if (gate_has_passed(a) && a->connected && !a->held_until && !a->deadline)
 		sooner(&best, a->looked + ROLLOUT_LOOK);
-	if (a->state == ROLLOUT_STAGED)
-		sooner(&best, gate_next(r, a, now));
 	return best;
 }
 
 int64_t rollout_next(const struct rollout *r, int64_t now)
 {
 	const char *refusal;
-	int64_t best = INT64_MAX;
+	int64_t best = gate_next(r, now);
 	for (size_t i = 0; i < r->agent_count; i++)
-		sooner(&best, agent_next(r, &r->agents[i], now));
+		sooner(&best, agent_next(&r->agents[i]));
 	if (gate_wants_rollback(r, now, &refusal) && !refusal)
 		sooner(&best, r->rollback_retry > now ? r->rollback_retry : now);
 	return best;

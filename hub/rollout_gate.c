@@ -174,15 +174,23 @@ static void sooner_after(int64_t *best, int64_t when, int64_t now)
 		*best = when;
 }
 
-int64_t gate_next(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+int64_t gate_next(const struct rollout *r, int64_t now)
 {
+	bool any = false, any_outside = false;
+	for (size_t i = 0; i < r->agent_count; i++) {
+		const struct rollout_agent *a = &r->agents[i];
+		if (a->state != ROLLOUT_STAGED || a->held_until)
+			continue;
+		any = true;
+		any_outside = any_outside || !window_lets(r, a, now);
+	}
 	int64_t best = INT64_MAX;
-	if (a->held_until)
+	if (!any)
 		return best;
 	sooner_after(&best, r->started + r->stage_timeout, now);
 	sooner_after(&best, goes_on_at(r), now);
 	sooner_after(&best, soaked_at(r), now);
-	if (!window_lets(r, a, now))
+	if (any_outside)
 		sooner_after(&best, window_next(r->windows, r->window_count, now, r->local_minute), now);
 	return best;
 }

@@ -16,8 +16,8 @@ bool gate_wants_rollback(const struct rollout *r, int64_t now, const char **ret_
 bool gate_waits_for_window(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 /* The canaries are verified, and their soak, for which it waits, is not over. */
 bool gate_is_soaking(const struct rollout *r, const struct rollout_agent *a, int64_t now);
-/* When a staged agent is next to be looked at; INT64_MAX: only an event changes anything. */
-int64_t gate_next(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+/* When the staged agents are next to be looked at, in one pass over all; INT64_MAX: only an event changes anything. */
+int64_t gate_next(const struct rollout *r, int64_t now);
 /* Why a staged agent does not activate; NULL: nothing is in its way. */
 const char *gate_reason(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 
