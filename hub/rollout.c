@@ -69,6 +69,13 @@ static void enter(struct rollout_agent *a, enum rollout_state state, int64_t now
 	a->deadline = deadline;
 }
 
+/* For how long it has been so decides about an alert, however often it is looked at meanwhile. */
+static void enter_unverified(struct rollout_agent *a, int64_t now, int64_t deadline)
+{
+	int64_t since = a->state == ROLLOUT_UNVERIFIED ? a->since : now;
+	enter(a, ROLLOUT_UNVERIFIED, since, deadline);
+}
+
 static void act(struct rollout_actions *out, enum rollout_action_type type, struct rollout_agent *a)
 {
 	out->action = mem_grow(out->action, out->count + 1, sizeof(*out->action));
@@ -95,7 +102,7 @@ static bool under_way(const struct rollout_agent *a)
 static void probe(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
 {
 	a->looked = now;
-	enter(a, ROLLOUT_UNVERIFIED, now, now + ROLLOUT_PROBE_TIMEOUT);
+	enter_unverified(a, now, now + ROLLOUT_PROBE_TIMEOUT);
 	act(out, ROLLOUT_SEND_PROBE, a);
 }
 
@@ -183,7 +190,7 @@ static void time_out(struct rollout_agent *a, int64_t now)
 {
 	char text[128];
 	if (gate_has_passed(a)) {
-		enter(a, ROLLOUT_UNVERIFIED, now, 0);
+		enter_unverified(a, now, 0);
 		snprintf(a->step, sizeof(a->step), "probe");
 		snprintf(a->text, sizeof(a->text), "the agent did not say what its ports serve: see the log of certsync-agent there");
 		return;
@@ -518,7 +525,7 @@ static void judge_probes(struct rollout_agent *a, int64_t now)
 	}
 	snprintf(a->step, sizeof(a->step), "probe");
 	snprintf(a->text, sizeof(a->text), "%s of %s: %s", bad->endpoint, bad->service, bad->text);
-	enter(a, ROLLOUT_UNVERIFIED, now, 0);
+	enter_unverified(a, now, 0);
 }
 
 /* What an agent says of its own ports outside of an activation. */

@@ -147,6 +147,36 @@ static void silent_ports_are_told_and_stopped_ones_are_not(void **state)
 	rollout_release(&f.r);
 }
 
+/* An agent looks at its own ports every quarter of an hour, and an alert asks how long they have been silent. */
+static void how_long_a_port_is_silent_is_not_forgotten_by_looking(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_INSTALLED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	tick(&f, 100);
+	probed(&f, f.a, false, false);
+	assert_int_equal(f.a->state, ROLLOUT_UNVERIFIED);
+	assert_int_equal(f.a->since, f.now);
+	int64_t since = f.now;
+	for (int i = 0; i < 3; i++) {
+		tick(&f, 900);
+		probed(&f, f.a, false, false);
+		assert_int_equal(f.a->since, since);
+	}
+	tick(&f, ROLLOUT_LOOK);
+	assert_int_equal(f.probes, 1);
+	tick(&f, ROLLOUT_PROBE_TIMEOUT);
+	assert_int_equal(f.a->state, ROLLOUT_UNVERIFIED);
+	assert_int_equal(f.a->since, since);
+	probed(&f, f.a, true, true);
+	assert_int_equal(f.a->state, ROLLOUT_VERIFIED);
+	assert_int_equal(f.a->since, f.now);
+	rollout_release(&f.r);
+}
+
 static void a_pull_of_one_that_has_not_failed_changes_no_wait(void **state)
 {
 	(void)state;
@@ -252,6 +282,7 @@ int main(void)
 		cmocka_unit_test(attempts_grow_even_when_the_clock_is_beyond_them),
 		cmocka_unit_test(a_hold_that_was_over_is_ended_without_effect),
 		cmocka_unit_test(silent_ports_are_told_and_stopped_ones_are_not),
+		cmocka_unit_test(how_long_a_port_is_silent_is_not_forgotten_by_looking),
 		cmocka_unit_test(a_pull_of_one_that_has_not_failed_changes_no_wait),
 		cmocka_unit_test(what_a_staged_one_waits_for_is_under_way_or_not),
 		cmocka_unit_test(canaries_soak_and_others_wait),
