@@ -7,14 +7,20 @@ use Exporter qw(import);
 use IO::Socket::INET;
 
 our @EXPORT_OK = qw(free_port);
-my ($first, $size) = (10000 + 100 * ($$ % 200), 100);
+# Who listens on the first of a hundred has them all.
+my $size = 100;
+my ($first, $guard);
+for (0 .. 199) {
+	$first = 10000 + $size * (($$ + $_) % 200);
+	last if $guard = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $first, Listen => 1);
+}
 my ($given, $owner) = (0, $$);
 
 # A child that was forked takes what the kernel gives: it knows not what its siblings have taken.
 sub free_port {
 	return any_port() if $$ != $owner;
-	for (1 .. $size) {
-		my $port = $first + $given++ % $size;
+	for (2 .. $size) {
+		my $port = $first + 1 + $given++ % ($size - 1);
 		my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1) or next;
 		return $socket->sockport;
 	}
