@@ -224,10 +224,13 @@ TOPOLOGY_STORIES := $(wildcard tests/e2e/6*.t)
 .PHONY: e2e-topology e2e-others
 e2e-topology e2e-others: export CERTSYNC_BIN := $(abspath $(B))/bin
 e2e-topology e2e-others: export CERTSYNC_DEB := $(abspath $(B))/deb
+e2e-topology e2e-others: export CERTSYNC_FAILED = $(abspath $(B))/$@.failed
 e2e-topology:
-	prove --timer $(TOPOLOGY_STORIES)
+	rm -f $$CERTSYNC_FAILED
+	prove --timer $(TOPOLOGY_STORIES) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
 e2e-others:
-	prove -j 2 --timer $(filter-out $(TOPOLOGY_STORIES),$(wildcard tests/e2e/*.t))
+	rm -f $$CERTSYNC_FAILED
+	prove -j 2 --timer $(filter-out $(TOPOLOGY_STORIES),$(wildcard tests/e2e/*.t)) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
 # The long runs: minutes to an hour.
 .PHONY: crash fault
 crash fault: export CERTSYNC_BIN := $(abspath $(B))/bin
