@@ -52,6 +52,15 @@ static void fail_later(struct conn *c)
 	event_active(c->failure, 0, 0);
 }
 
+/* The kernel watches only so many descriptors (fs.epoll.max_user_watches): that ends one connection, and no program. */
+static void wait_for(struct conn *c, struct event *what)
+{
+	if (event_add(what, NULL) == 0)
+		return;
+	error_errno(&c->error, "the connection cannot be watched");
+	fail_later(c);
+}
+
 /* Hands out what has come, frame by frame. False when the connection has gone or ended on the way. */
 static bool hand_out(struct conn *c)
 {
@@ -114,7 +123,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 	struct error none = {.kind = ERROR_NONE};
 	ssize_t put = c->out.len ? write((int)fd, c->out.data, c->out.len) : 0;
 	if (put < 0 && (errno == EAGAIN || errno == EINTR)) {
-		event_add(c->writable, NULL);
+		wait_for(c, c->writable);
 		return;
 	}
 	if (put < 0) {
@@ -127,7 +136,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 	}
 	if ((size_t)put < c->out.len) {
 		buf_consume(&c->out, (size_t)put);
-		event_add(c->writable, NULL);
+		wait_for(c, c->writable);
 		return;
 	}
 	buf_release(&c->out);
@@ -150,8 +159,9 @@ struct conn *conn_new(struct event_base *base, int fd, unsigned allowed, const s
 	c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, c);
 	c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
 	c->failure = event_new(base, -1, 0, on_failure, c);
-	if (!c->readable || !c->writable || !c->failure || event_add(c->readable, NULL) < 0)
+	if (!c->readable || !c->writable || !c->failure)
 		mem_abort(__func__);
+	wait_for(c, c->readable);
 	return c;
 }
 
