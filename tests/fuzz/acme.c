@@ -100,9 +100,12 @@ static EVP_PKEY *account_key(struct error *err)
 	if (!key)
 		key = chain_parse_key(
 			fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
-	if (key)
-		EVP_PKEY_up_ref(key);
-	return key;
+	if (!key)
+		return NULL;
+	if (EVP_PKEY_up_ref(key) == 1)
+		return key;
+	error_set(err, ERROR_RETRY, "no reference to the account's key");
+	return NULL;
 }
 
 int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
@@ -122,12 +125,11 @@ int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 	buf_addf(&ret->eab_hmac, "c2VjcmV0\n");
 	ret->account_key = account_key(err);
 	ret->account_url = stored & 1 ? "https://ca/account/1" : NULL;
-	if (stored & 2) {
+	if (ret->account_key && stored & 2) {
 		ret->pairs[0].order_url = "https://ca/order/1";
-		ret->pairs[0].key = ret->account_key;
-		EVP_PKEY_up_ref(ret->account_key);
+		ret->pairs[0].key = account_key(err);
 	}
-	return ret->account_key ? 0 : -1;
+	return ret->account_key && (!(stored & 2) || ret->pairs[0].key) ? 0 : -1;
 }
 
 void talk_progress(struct talk *t, const char *fmt, ...)
