@@ -30,7 +30,7 @@ struct run {
 	char said[SAID_MAX];
 	void *sites[SITES_MAX];
 	size_t site_count;
-	long runs, refused, aborted, wrong;
+	long runs, refused, aborted, theirs, wrong;
 };
 
 static void fail(const char *what)
@@ -134,7 +134,15 @@ static bool is_out_of_memory(const struct run *r, int status)
 	       (r->story->may_abort || (strstr(r->said, "certsync: ") && strstr(r->said, "out of memory")));
 }
 
-static const char *what_is_wrong(struct run *r, int status)
+/* OpenSSL 3.0's own: an allocation that fails inside one of its calls leaves a pair of 16 bytes, and the name that it copied for
+ * it, behind. That it is these two and nothing else is what the report says. */
+static bool is_leak_of_libcrypto(const struct run *r)
+{
+	return strstr(r->said, "Direct leak of 16 byte(s) in 1 object(s)") && strstr(r->said, " in CRYPTO_zalloc ") &&
+		strstr(r->said, " in CRYPTO_strndup ") && strstr(r->said, "leaked in 2 allocation(s)");
+}
+
+static const char *what_is_wrong(struct run *r, const struct fault_plan *plan, int status)
 {
 	if (r->story->secret && strstr(r->said, r->story->secret))
 		return "it tells a key";
@@ -144,6 +152,10 @@ static const char *what_is_wrong(struct run *r, int status)
 	}
 	if (WIFSIGNALED(status))
 		return WTERMSIG(status) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(status));
+	if (WEXITSTATUS(status) == LEAKED && plan->call == FAULT_ALLOCATION && is_leak_of_libcrypto(r)) {
+		r->theirs++;
+		return NULL;
+	}
 	if (WEXITSTATUS(status) == LEAKED)
 		return "it leaks";
 	if (WEXITSTATUS(status) > 1)
@@ -179,7 +191,7 @@ static void run_once(struct run *r, const struct fault_plan *plan)
 	r->runs++;
 	add_site(r);
 	read_said(r);
-	const char *what = what_is_wrong(r, status);
+	const char *what = what_is_wrong(r, plan, status);
 	if (what) {
 		complain(r, plan, what);
 		return;
@@ -240,8 +252,8 @@ static void tell(const struct run *r, const long *counts, double began)
 	long all = 0;
 	for (size_t i = 1; i < fault_calls(); i++)
 		all += counts[i];
-	printf("%s: %ld runs (%ld refused, %ld out of memory), %zu places, of %ld calls and %ld allocations, %ld wrong, %.0f s\n",
-		r->story->name, r->runs, r->refused, r->aborted, r->site_count, all, counts[FAULT_ALLOCATION], r->wrong,
+	printf("%s: %ld runs (%ld refused, %ld out of memory, %ld leaks of libcrypto's own), %zu places, of %ld calls and %ld allocations, "
+		"%ld wrong, %.0f s\n", r->story->name, r->runs, r->refused, r->aborted, r->theirs, r->site_count, all, counts[FAULT_ALLOCATION], r->wrong,
 		seconds() - began);
 	tell_sites(r);
 }
