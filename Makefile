@@ -133,7 +133,7 @@ $(CRASH):
 	echo "  LINK  crash/$(@F)"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
 
-# Each measures beside the alternatives, prints a table and leaves the same in $(B)/bench.json. Some minutes; make bench PART="fleet idle"
+# Each measures beside the alternatives, prints a table and leaves the same in $(B)/bench.json. Half an hour; make bench PART="fleet check"
 # or tests/bench/NAME, each with numbers of its own behind it, for less. fleet, idle and storm need root.
 PART ?= issue check fleet idle store reload storm
 bench: deps
