@@ -69,11 +69,11 @@ static void enter(struct rollout_agent *a, enum rollout_state state, int64_t now
 	a->deadline = deadline;
 }
 
-/* For how long it has been so decides about an alert, however often it is looked at meanwhile. */
-static void enter_unverified(struct rollout_agent *a, int64_t now, int64_t deadline)
+/* A look, or none, that shows no more than the one before: for how long it has been so decides about an alert. Who comes back, or is
+ * pushed, begins anew: probe(). */
+static void stay_unverified(struct rollout_agent *a, int64_t now)
 {
-	int64_t since = a->state == ROLLOUT_UNVERIFIED ? a->since : now;
-	enter(a, ROLLOUT_UNVERIFIED, since, deadline);
+	enter(a, ROLLOUT_UNVERIFIED, a->state == ROLLOUT_UNVERIFIED ? a->since : now, 0);
 }
 
 static void act(struct rollout_actions *out, enum rollout_action_type type, struct rollout_agent *a)
@@ -102,7 +102,7 @@ static bool under_way(const struct rollout_agent *a)
 static void probe(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
 {
 	a->looked = now;
-	enter_unverified(a, now, now + ROLLOUT_PROBE_TIMEOUT);
+	enter(a, ROLLOUT_UNVERIFIED, now, now + ROLLOUT_PROBE_TIMEOUT);
 	act(out, ROLLOUT_SEND_PROBE, a);
 }
 
@@ -190,7 +190,7 @@ static void time_out(struct rollout_agent *a, int64_t now)
 {
 	char text[128];
 	if (gate_has_passed(a)) {
-		enter_unverified(a, now, 0);
+		stay_unverified(a, now);
 		snprintf(a->step, sizeof(a->step), "probe");
 		snprintf(a->text, sizeof(a->text), "the agent did not say what its ports serve: see the log of certsync-agent there");
 		return;
@@ -297,7 +297,7 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 		return;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
-		if (a->state != ROLLOUT_STAGED || out->roll_back || !gate_may_activate(r, a, now))
+		if (a->state != ROLLOUT_STAGED || !a->connected || out->roll_back || !gate_may_activate(r, a, now))
 			continue;
 		enter(a, ROLLOUT_ACTIVATING, now, now + r->activate_timeout);
 		act(out, ROLLOUT_SEND_ACTIVATE, a);
@@ -525,7 +525,7 @@ static void judge_probes(struct rollout_agent *a, int64_t now)
 	}
 	snprintf(a->step, sizeof(a->step), "probe");
 	snprintf(a->text, sizeof(a->text), "%s of %s: %s", bad->endpoint, bad->service, bad->text);
-	enter_unverified(a, now, 0);
+	stay_unverified(a, now);
 }
 
 /* What an agent says of its own ports outside of an activation. */

@@ -177,6 +177,41 @@ static void how_long_a_port_is_silent_is_not_forgotten_by_looking(void **state)
 	rollout_release(&f.r);
 }
 
+/* Its services may still be starting: no alert for what was so before it went. */
+static void one_that_comes_back_unverified_is_given_its_time_again(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_INSTALLED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	probed(&f, f.a, false, false);
+	lost(&f, f.a);
+	f.now += DAY;
+	hello(&f, f.a, f.r.desired, digest_new);
+	assert_int_equal(f.probes, 1);
+	assert_int_equal(f.a->state, ROLLOUT_UNVERIFIED);
+	assert_int_equal(f.a->since, f.now);
+	rollout_release(&f.r);
+}
+
+/* No event leaves one that is gone staged; were one to, nothing would be sent to nobody. */
+static void nothing_is_sent_to_one_that_is_gone(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.b, MESSAGE_STAGED);
+	f.a->connected = false;
+	f.a->last_seen = f.now;
+	answer(&f, f.c, MESSAGE_STAGED);
+	assert_int_equal(f.activations, 2);
+	assert_int_equal(f.a->state, ROLLOUT_STAGED);
+	rollout_release(&f.r);
+}
+
 static void a_pull_of_one_that_has_not_failed_changes_no_wait(void **state)
 {
 	(void)state;
@@ -283,6 +318,8 @@ int main(void)
 		cmocka_unit_test(a_hold_that_was_over_is_ended_without_effect),
 		cmocka_unit_test(silent_ports_are_told_and_stopped_ones_are_not),
 		cmocka_unit_test(how_long_a_port_is_silent_is_not_forgotten_by_looking),
+		cmocka_unit_test(one_that_comes_back_unverified_is_given_its_time_again),
+		cmocka_unit_test(nothing_is_sent_to_one_that_is_gone),
 		cmocka_unit_test(a_pull_of_one_that_has_not_failed_changes_no_wait),
 		cmocka_unit_test(what_a_staged_one_waits_for_is_under_way_or_not),
 		cmocka_unit_test(canaries_soak_and_others_wait),
