@@ -57,7 +57,7 @@ static void wait_for(struct conn *c, struct event *what)
 {
 	if (event_add(what, NULL) == 0)
 		return;
-	error_errno(&c->error, "the connection cannot be watched");
+	error_errno(&c->error, "the connection cannot be watched (see fs.epoll.max_user_watches)");
 	fail_later(c);
 }
 

@@ -18,7 +18,7 @@ struct conn_handler {
 	void (*closed)(struct conn *c, const struct error *err, void *context);
 };
 
-/* Takes the (connected) descriptor over. `allowed` as in frame_decode. */
+/* Takes the (connected) descriptor over. `allowed` as in frame_decode. One that the kernel will not watch is `closed`, from the loop. */
 struct conn *conn_new(struct event_base *base, int fd, unsigned allowed, const struct conn_handler *handler,
 	void *context);
 void conn_free(struct conn *c); /* closes; no callback. NULL is allowed */
