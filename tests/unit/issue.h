@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 #include <openssl/x509v3.h>
 
 #define ISSUE_NOW INT64_C(1800000000) /* 2027-01-15T08:00:00Z */
@@ -26,17 +28,45 @@ struct wish {
 	const struct issued *issuer; /* NULL: self-signed */
 	const char *san;             /* "DNS:mail.domain.pl,IP:10.0.0.1"; NULL: none */
 	const char *usage;    /* extended key usage; NULL: serverAuth, for an authority none; "": none */
-	const char *key_type; /* NULL: ecdsa-p256; also "rsa-1024", "ed25519" */
+	const char *key_type; /* NULL: ecdsa-p256; also "rsa-1024", "rsa-4104" (public), "ed25519" */
 	EVP_PKEY *key;        /* borrowed; NULL: a new one */
 	bool authority;
 	bool bare;        /* without key identifiers: names alone tell issuers apart */
 	int64_t from, to; /* 0, 0: a day ago to 90 days ahead of ISSUE_NOW */
 };
 
+/* The key of these parameters, which are taken over. */
+static inline EVP_PKEY *issue_key_of(const char *kind, int selection, OSSL_PARAM_BLD *build)
+{
+	EVP_PKEY *key = NULL;
+	OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(build);
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, kind, NULL);
+	assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+	assert_int_equal(EVP_PKEY_fromdata(ctx, &key, selection, params), 1);
+	EVP_PKEY_CTX_free(ctx);
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(build);
+	return key;
+}
+
+/* Its public half; the modulus is of no primes: to generate one takes seconds, and the length is what is looked at. */
+static inline EVP_PKEY *issue_rsa_4104(void)
+{
+	BIGNUM *modulus = BN_new();
+	assert_true(BN_set_bit(modulus, 4103) && BN_set_bit(modulus, 0));
+	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+	OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, modulus);
+	OSSL_PARAM_BLD_push_ulong(build, OSSL_PKEY_PARAM_RSA_E, 65537);
+	EVP_PKEY *key = issue_key_of("RSA", EVP_PKEY_PUBLIC_KEY, build);
+	BN_free(modulus);
+	return key;
+}
+
 static inline EVP_PKEY *issue_key(const char *type)
 {
 	struct error err;
 	EVP_PKEY *key = strcmp(type, "rsa-1024") == 0  ? EVP_RSA_gen(1024)
+			: strcmp(type, "rsa-4104") == 0 ? issue_rsa_4104()
 			: strcmp(type, "ed25519") == 0 ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")
 						       : chain_make_key(type, &err);
 	assert_non_null(key);
