@@ -30,7 +30,7 @@ if (my $path = $ENV{CERTSYNC_FAILED}) {
 		my $facets = $event->facet_data;
 		$failed = !$facets->{assert}{pass} if $facets->{assert};
 		return if !$failed;
-		open my $file, '>>', $path or die "$path: $!";
+		open my $file, '>>', $path or return; # as another user it may not
 		print $file "$0: not ok: ", $facets->{assert}{details} // '', "\n" if $facets->{assert};
 		print $file map { substr($_->{details}, 0, 2000) . "\n" } @{$facets->{info} // []};
 	});

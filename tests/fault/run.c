@@ -252,9 +252,9 @@ static void tell(const struct run *r, const long *counts, double began)
 	long all = 0;
 	for (size_t i = 1; i < fault_calls(); i++)
 		all += counts[i];
-	printf("%s: %ld runs (%ld refused, %ld out of memory, %ld leaks of libcrypto's own), %zu places, of %ld calls and %ld allocations, "
-		"%ld wrong, %.0f s\n", r->story->name, r->runs, r->refused, r->aborted, r->theirs, r->site_count, all, counts[FAULT_ALLOCATION], r->wrong,
-		seconds() - began);
+	printf("%s: %ld runs (%ld refused, %ld out of memory, %ld leaks of libcrypto's own), %zu places, of %ld calls and %ld "
+		"allocations, %ld wrong, %.0f s\n", r->story->name, r->runs, r->refused, r->aborted, r->theirs, r->site_count, all,
+		counts[FAULT_ALLOCATION], r->wrong, seconds() - began);
 	tell_sites(r);
 }
 
