@@ -178,7 +178,7 @@ int tool_exit(const char *const *argv, struct buf *out, int *ret_exit, struct er
 int tool_run(const char *const *argv, struct buf *out, struct error *err)
 {
 	struct run r = {.out = -1, .err = -1, .text = out};
-	int code;
+	int code = -1;
 	if (run(argv, &r, &code, err) < 0)
 		return -1;
 	if (code != 0)
