@@ -168,7 +168,7 @@ const char *proc_status_text(int wait_status)
 	if (WIFEXITED(wait_status))
 		snprintf(text, sizeof(text), "exited %d", WEXITSTATUS(wait_status));
 	else if (WIFSIGNALED(wait_status))
-		snprintf(text, sizeof(text), "killed by signal %d (%s)", WTERMSIG(wait_status),
+		snprintf(text, sizeof(text), "was killed by signal %d (%s)", WTERMSIG(wait_status),
 			strsignal(WTERMSIG(wait_status)));
 	else
 		snprintf(text, sizeof(text), "ended with status %d", wait_status);

@@ -33,7 +33,7 @@ struct proc_spec {
  * failure to execute is reported here, by the parent, not as an exit code. Returns the pid or -1. */
 pid_t proc_spawn(const struct proc_spec *spec, struct error *err);
 
-/* "exited 3", "killed by signal 9 (Killed)": for messages. Static storage. */
+/* "exited 3", "was killed by signal 9 (Killed)": for messages. Static storage. */
 const char *proc_status_text(int wait_status);
 
 /* For the whole program, at its start: no core dump, no ptrace, umask 077, no SIGPIPE. */

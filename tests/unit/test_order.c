@@ -1,0 +1,461 @@
+/* An order beside a worker that lies: whatever `certsync-worker` says out of turn ends the order with a reason, and no record of
+ * the store is lost by it. The worker is this program under another name; what it says stands in a file beside it.
+ */
+#include "tests/unit/issue.h"
+#include "tests/unit/scratch.h"
+
+#include "hub/order.h"
+#include "lib/clock.h"
+#include "lib/files.h"
+#include "lib/frame.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdarg.h>
+
+#define NAME "mail.domain.pl"
+#define URL "https://ca.domain.pl/order/1"
+
+/* ---- the worker ---- */
+
+static int act_the_worker(void)
+{
+	struct buf script = BUF_INIT(1024 * 1024);
+	struct error err;
+	auto_free char *path = mem_printf("%s/script", fs_program_directory());
+	if (fs_read(AT_FDCWD, path, false, &script, &err) < 0)
+		return 3;
+	if (strcmp(buf_text(&script), "dies") == 0)
+		raise(SIGKILL);
+	for (size_t done = 0; done < script.len;) {
+		ssize_t wrote = write(STDOUT_FILENO, script.data + done, script.len - done);
+		if (wrote < 0)
+			return 4;
+		done += (size_t)wrote;
+	}
+	buf_release(&script);
+	shutdown(STDOUT_FILENO, SHUT_WR);
+	/* The job and its answers, until the daemon has heard enough. */
+	char ignored[4096];
+	while (read(STDIN_FILENO, ignored, sizeof(ignored)) > 0)
+		;
+	return 0;
+}
+
+/* ---- the daemon ---- */
+
+struct play {
+	struct event_base *base;
+	struct store *store;
+	struct challenge *challenge;
+	struct hub_acme acme;
+	struct hub_certificate certificate;
+	struct buf script;
+	struct error error;
+	int64_t retry_after;
+	char heard[256]; /* words of what was handed on */
+	int result;      /* of `issued` */
+};
+
+static char *names[] = {(char[]){NAME}, NULL};
+
+static void hear(struct play *p, const char *word)
+{
+	size_t used = strlen(p->heard);
+	snprintf(p->heard + used, sizeof(p->heard) - used, "%s;", word);
+}
+
+static void on_progress(const char *certificate, const char *step, void *context)
+{
+	assert_string_equal(certificate, NAME);
+	hear(context, step);
+}
+
+static void on_warning(const char *certificate, const char *text, void *context)
+{
+	on_progress(certificate, text, context);
+}
+
+static int on_issued(const char *certificate, const struct chain *pairs, size_t count, void *context)
+{
+	struct play *p = context;
+	(void)pairs;
+	assert_string_equal(certificate, NAME);
+	assert_int_equal(count, 1);
+	hear(p, "issued");
+	event_base_loopbreak(p->base);
+	return p->result;
+}
+
+static void on_failed(const char *certificate, const struct error *err, int64_t retry_after, void *context)
+{
+	struct play *p = context;
+	assert_string_equal(certificate, NAME);
+	p->error = *err;
+	p->retry_after = retry_after;
+	event_base_loopbreak(p->base);
+}
+
+/* `invalid` is nobody's here. */
+static const struct order_handler handler = {on_progress, on_issued, on_failed, on_warning, NULL};
+
+static int setup(void **state)
+{
+	struct play *p = mem_alloc(sizeof(*p));
+	struct error err;
+	auto_free char *store = mem_printf("%s/state", fs_program_directory());
+	p->base = event_base_new();
+	p->store = store_open(store, &err);
+	p->challenge = challenge_new(p->base, "127.0.0.1:0", &err);
+	p->acme = (struct hub_acme){.name = (char[]){"pebble"}, .directory = (char[]){"https://ca.domain.pl/dir"}};
+	p->acme.name = mem_strdup("pebble");
+	p->acme.directory = mem_strdup("https://ca.domain.pl/dir");
+	p->certificate = (struct hub_certificate){.acme = &p->acme, .names = names};
+	p->certificate.name = mem_strdup(NAME);
+	p->certificate.key_type = mem_strdup("ecdsa-p256");
+	p->script = BUF_INIT(1024 * 1024);
+	*state = p;
+	return p->store && p->challenge ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	struct play *p = *state;
+	struct error err;
+	auto_free char *store = mem_printf("%s/state", fs_program_directory());
+	challenge_free(p->challenge);
+	store_close(p->store);
+	event_base_free(p->base);
+	buf_release(&p->script);
+	free(p->acme.name);
+	free(p->acme.directory);
+	free(p->certificate.name);
+	free(p->certificate.key_type);
+	free(p);
+	return fs_remove_tree(AT_FDCWD, store, &err);
+}
+
+static void says(struct play *p, const char *json)
+{
+	assert_int_equal(frame_encode(&p->script, FRAME_MESSAGE, json, strlen(json)), 0);
+}
+
+/* Pairs of name and content, NULL at the end. */
+static void sends(struct play *p, const char *label, ...)
+{
+	auto_buf struct buf bytes = BUF_INIT(FRAME_FILES_MAX);
+	struct files files = {.count = 0};
+	va_list rest;
+	const char *name;
+	snprintf(files.label, sizeof(files.label), "%s", label);
+	va_start(rest, label);
+	while ((name = va_arg(rest, const char *))) {
+		const char *content = va_arg(rest, const char *);
+		assert_int_equal(files_add(&files, name, content, strlen(content)), 0);
+	}
+	va_end(rest);
+	assert_int_equal(files_encode(&files, &bytes), 0);
+	assert_int_equal(frame_encode(&p->script, FRAME_FILES, bytes.data, bytes.len), 0);
+}
+
+static const char *record(struct play *p, const char *kind, const char *name, const char *file, struct buf *out)
+{
+	struct error err;
+	buf_reset(out);
+	return store_get(p->store, kind, name, file, out, &err) == 1 ? buf_text(out) : NULL;
+}
+
+/* One order with what the script says; `why` is in the reason for which it fails, NULL: it is issued. */
+static void play(struct play *p, const char *why)
+{
+	struct error err;
+	auto_free char *path = mem_printf("%s/script", fs_program_directory());
+	assert_int_equal(fs_write(AT_FDCWD, path, p->script.data, p->script.len, FS_PRIVATE, &err), 0);
+	buf_reset(&p->script);
+	p->error = (struct error){0};
+	p->heard[0] = '\0';
+	struct order *o = order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err);
+	assert_non_null(o);
+	assert_int_equal(event_base_dispatch(p->base), 0);
+	if (!why) {
+		assert_string_equal(p->error.message, "");
+	} else if (!strstr(p->error.message, why)) {
+		print_error("not \"%s\" but \"%s\"\n", why, p->error.message);
+		fail();
+	}
+}
+
+static void keep_one(struct play *p)
+{
+	sends(p, "account", "account.key", "the account's key", NULL);
+	says(p, "{\"event\":\"account\",\"url\":\"https://ca.domain.pl/account/1\"}");
+	sends(p, "order", "privkey.pem", "the order's key", "url", URL, NULL);
+	says(p, "{\"event\":\"progress\",\"step\":\"order\"}");
+	play(p, "the worker ended without a word");
+	assert_string_equal(p->heard, "order;");
+}
+
+/* What N2 names is there as before. */
+static void nothing_is_lost(struct play *p)
+{
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	assert_string_equal(record(p, "acme", "pebble", "account.key", &text), "the account's key");
+	assert_non_null(strstr(record(p, "acme", "pebble", "account.json", &text), "account/1"));
+	assert_string_equal(record(p, "orders", NAME, "privkey.pem", &text), "the order's key");
+	assert_non_null(strstr(record(p, "orders", NAME, "order.json", &text), URL));
+}
+
+static void words_that_are_none(void **state)
+{
+	static const struct {
+		const char *says, *why;
+	} words[] = {
+		{"{", "JSON"},
+		{"{\"step\":\"order\"}", "event"},
+		{"{\"event\":\"dance\"}", "the worker said \"dance\""},
+		{"{\"event\":\"done\"}", "the worker ended with 0 of 1 certificates"},
+		{"{\"event\":\"progress\"}", "step"},
+		{"{\"event\":\"warning\"}", "text"},
+		{"{\"event\":\"account\"}", "url"},
+		{"{\"event\":\"gone\"}", "reason"},
+		{"{\"event\":\"gone\",\"reason\":\"expired\"}", "pair"},
+		{"{\"event\":\"gone\",\"reason\":\"expired\",\"pair\":1}", "gave up an order that it has not"},
+		{"{\"event\":\"invalid\"}", "name"},
+		{"{\"event\":\"challenge\"}", "token"},
+		{"{\"event\":\"challenge\",\"token\":\"abc\"}", "authorization"},
+		{"{\"event\":\"challenge\",\"token\":\"../abc\",\"authorization\":\"x\"}", "token"},
+		{"{\"event\":\"dns\"}", ""},
+		{"{\"event\":\"failed\"}", "kind"},
+		{"{\"event\":\"failed\",\"kind\":\"retry\"}", "text"},
+		{"{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"no\"}", "retry_after"},
+	};
+	struct play *p = *state;
+	keep_one(p);
+	for (size_t i = 0; i < COUNT(words); i++) {
+		says(p, words[i].says);
+		play(p, words[i].why);
+		assert_int_not_equal(p->error.kind, ERROR_NONE);
+		nothing_is_lost(p);
+	}
+}
+
+static void files_that_are_none(void **state)
+{
+	static const struct {
+		const char *label, *file, *content, *why;
+	} sent[] = {
+		{"keys", "a", "b", "the worker sent files \"keys\""},
+		{"order-2", "a", "b", "the worker sent files \"order-2\""}, /* there is one pair */
+		{"account", "a", "b", "the worker sent account without account.key"},
+		{"order", "url", "b", "the worker sent order without privkey.pem"},
+		{"order", "privkey.pem", "b", "the worker sent order without url"},
+		{"next", "a", "b", "the worker sent next without privkey.pem"},
+		{"issued", "a", "b", "the worker sent issued without fullchain.pem"},
+		{"issued", "fullchain.pem", "b", "PEM"},
+	};
+	struct play *p = *state;
+	keep_one(p);
+	for (size_t i = 0; i < COUNT(sent); i++) {
+		sends(p, sent[i].label, sent[i].file, sent[i].content, NULL);
+		play(p, sent[i].why);
+		nothing_is_lost(p);
+	}
+	assert_int_equal(frame_encode(&p->script, FRAME_FILES, "\xff", 1), 0);
+	play(p, "files");
+	nothing_is_lost(p);
+}
+
+static void a_certificate_comes_once_after_its_order_and_for_its_key(void **state)
+{
+	struct play *p = *state;
+	struct error err;
+	struct issued root = issue((struct wish){.subject = "root", .authority = true});
+	struct issued leaf = issue((struct wish){.subject = NAME, .issuer = &root, .san = "DNS:" NAME});
+	struct issued other = issue((struct wish){.subject = NAME, .issuer = &root, .san = "DNS:" NAME});
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), fullchain = BUF_INIT(FILES_FILE_MAX), foreign = BUF_INIT(FILES_FILE_MAX);
+	struct chain chain = issued_chain(&leaf, (const struct issued *const[]){&root}, 1);
+	struct chain stranger = issued_chain(&other, NULL, 0);
+	assert_int_equal(chain_write_pem(&chain, CHAIN_KEY, &key, &err), 0);
+	assert_int_equal(chain_write_pem(&chain, CHAIN_LEAF | CHAIN_REST, &fullchain, &err), 0);
+	assert_int_equal(chain_write_pem(&stranger, CHAIN_LEAF, &foreign, &err), 0);
+
+	sends(p, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+	play(p, "privkey.pem has gone");
+
+	sends(p, "order", "privkey.pem", buf_text(&key), "url", URL, NULL);
+	sends(p, "issued", "fullchain.pem", buf_text(&foreign), NULL);
+	play(p, "key-match: the certificate is not for the stored key");
+	assert_int_equal(p->error.kind, ERROR_UNTRUSTED);
+
+	sends(p, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+	sends(p, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+	play(p, "the worker sent issued out of turn");
+
+	/* What is not published stays, for a person to see; what is goes. */
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	for (p->result = -1; p->result <= 0; p->result++) {
+		sends(p, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+		says(p, "{\"event\":\"warning\",\"text\":\"slow\"}");
+		says(p, "{\"event\":\"invalid\",\"name\":\"" NAME "\"}");
+		says(p, "{\"event\":\"done\"}");
+		play(p, NULL);
+		assert_string_equal(p->heard, "slow;issued;");
+		const char *left = record(p, "orders", NAME, "privkey.pem", &text);
+		assert_true(p->result ? left && strcmp(left, buf_text(&key)) == 0 : !left);
+	}
+	chain_release(&chain);
+	chain_release(&stranger);
+	issued_release(&leaf);
+	issued_release(&other);
+	issued_release(&root);
+}
+
+static void an_account_has_one_key_for_ever(void **state)
+{
+	struct play *p = *state;
+	keep_one(p);
+	sends(p, "account", "account.key", "another one", NULL);
+	play(p, "without a word");
+	nothing_is_lost(p);
+}
+
+static void challenges_have_a_limit(void **state)
+{
+	struct play *p = *state;
+	for (int i = 0; i < 300; i++) {
+		auto_free char *text = mem_printf("{\"event\":\"challenge\",\"token\":\"t%d\",\"authorization\":\"t%d.a\"}", i, i);
+		says(p, text);
+	}
+	play(p, "the server wants more than ");
+	/* None of them is served any more: as many find room again. */
+	struct error err;
+	assert_int_equal(challenge_add(p->challenge, "t0", "t0.a", &err), 0);
+	challenge_remove(p->challenge, "t0");
+}
+
+static void a_failure_is_of_the_kind_that_was_said_or_of_none(void **state)
+{
+	static const struct {
+		const char *says;
+		enum error_kind kind;
+	} kinds[] = {{"usage", ERROR_USAGE}, {"untrusted", ERROR_UNTRUSTED}, {"permanent", ERROR_PERMANENT}, {"retry", ERROR_RETRY},
+		{"whim", ERROR_RETRY}};
+	struct play *p = *state;
+	for (size_t i = 0; i < COUNT(kinds); i++) {
+		auto_free char *text =
+			mem_printf("{\"event\":\"failed\",\"kind\":\"%s\",\"text\":\"refused\",\"retry_after\":7}", kinds[i].says);
+		says(p, text);
+		play(p, "refused");
+		assert_int_equal(p->error.kind, kinds[i].kind);
+		assert_int_equal(p->retry_after, 7);
+	}
+}
+
+static void a_worker_that_dies_or_babbles(void **state)
+{
+	struct play *p = *state;
+	buf_addf(&p->script, "dies");
+	play(p, "the worker was killed by signal 9");
+	assert_int_equal(p->error.kind, ERROR_RETRY);
+	assert_int_equal(frame_encode(&p->script, FRAME_RECORD, "x", 1), 0);
+	play(p, "frame-type");
+	buf_add(&p->script, "\0\0\0\5\1{", 6);
+	play(p, "inside a frame");
+}
+
+/* Where a directory of records should be there is a file. */
+static void block(const char *kind, bool blocked)
+{
+	struct error err;
+	auto_free char *path = mem_printf("%s/state/records/%s", fs_program_directory(), kind);
+	if (!blocked) {
+		assert_int_equal(unlink(path), 0);
+		return;
+	}
+	(void)fs_remove_tree(AT_FDCWD, path, &err);
+	auto_close int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(file >= 0);
+}
+
+/* The disk refuses: the worker is not told that it may go on, and the order fails with the reason. */
+static void what_cannot_be_kept_is_not_said_to_be(void **state)
+{
+	static const char *const read[] = {"acme", "orders", "orders-2"};
+	struct play *p = *state;
+	struct error err;
+	for (size_t i = 0; i < COUNT(read); i++) {
+		block(read[i], true);
+		assert_null(order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+		assert_non_null(strstr(err.message, "order of " NAME));
+		assert_non_null(strstr(err.message, read[i]));
+		block(read[i], false);
+	}
+	block("nextkeys", true);
+	sends(p, "next", "privkey.pem", "the next key", NULL);
+	play(p, "nextkeys");
+	block("nextkeys", false);
+}
+
+static void what_does_not_fit_into_a_job_is_said_at_once(void **state)
+{
+	struct play *p = *state;
+	struct error err;
+	auto_free char *many = mem_alloc(FRAME_MESSAGE_MAX);
+	memset(many, 'a', FRAME_MESSAGE_MAX - 1);
+	p->acme.contact = (char *[]){many, NULL};
+	assert_null(order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+	assert_non_null(strstr(err.message, "too long for one order"));
+	p->acme.contact = NULL;
+
+	auto_free char *hmac = mem_printf("%s/hmac", fs_program_directory());
+	p->acme.eab_hmac = hmac;
+	assert_null(order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+	assert_non_null(strstr(err.message, "eab_hmac"));
+	p->acme.eab_hmac = NULL;
+}
+
+/* ---- */
+
+static int run(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(words_that_are_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(files_that_are_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_certificate_comes_once_after_its_order_and_for_its_key, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_account_has_one_key_for_ever, setup, teardown),
+		cmocka_unit_test_setup_teardown(challenges_have_a_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_failure_is_of_the_kind_that_was_said_or_of_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_worker_that_dies_or_babbles, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_be_kept_is_not_said_to_be, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_does_not_fit_into_a_job_is_said_at_once, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+/* The daemon starts the worker that stands beside its own program, so both are copied to a directory of the test's. */
+static int run_in_place(void)
+{
+	struct error err;
+	auto_buf struct buf self = BUF_INIT(256 * 1024 * 1024);
+	char *directory = mem_printf("%s/certsync-unit.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : P_tmpdir);
+	if (!mkdtemp(directory) || fs_read(AT_FDCWD, "/proc/self/exe", true, &self, &err) < 0)
+		return 1;
+	auto_free char *test = mem_printf("%s/test", directory), *worker = mem_printf("%s/certsync-worker", directory);
+	const struct fs_owner owner = {.uid = geteuid(), .gid = getegid(), .mode = 0700};
+	if (fs_write(AT_FDCWD, test, self.data, self.len, owner, &err) < 0 || link(test, worker) < 0)
+		return 1;
+	execv(test, (char *[]){test, directory, NULL});
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct error err;
+	if (strcmp(basename(argv[0]), "certsync-worker") == 0)
+		return act_the_worker();
+	if (argc < 2)
+		return run_in_place();
+	int result = run();
+	return fs_remove_tree(AT_FDCWD, argv[1], &err) == 0 ? result : 1;
+}
