@@ -223,6 +223,7 @@ my $system = qr{^(/etc/(ld\.so\.(cache|preload)|nsswitch\.conf|passwd|group|loca
 sub outside {
 	my ($trace, @own) = @_;
 	my $files = named_by_root($trace);
+	push @own, $ENV{CERTSYNC_COUNTERS} if $ENV{CERTSYNC_COUNTERS}; # make coverage
 	my %way = map { ($_ => 1) } '/', '/usr', '/usr/lib', '/usr/local', '/usr/local/lib', '/usr/lib/ssl', '/etc', '/lib', '/run';
 	for my $path (map { $_ } @own) {
 		$way{$path} = 1 while $path =~ s{/[^/]+$}{} && $path;
