@@ -46,6 +46,7 @@ sub mapped {
 	my ($what) = @_;
 	my @system = qw(c m pthread resolv dl rt nss_.*);
 	push @system, 'cap' if $mapped{$what}{libnss_systemd}; # which needs it
+	push @system, qw(asan ubsan gcc_s stdc\+\+) if $mapped{$what}{libasan}; # make SANITIZE=1
 	my $system = join '|', @system;
 	return join ' ', sort grep { !/^lib($system)$/ } keys %{$mapped{$what}};
 }
@@ -224,6 +225,7 @@ sub outside {
 	my ($trace, @own) = @_;
 	my $files = named_by_root($trace);
 	push @own, $ENV{CERTSYNC_COUNTERS} if $ENV{CERTSYNC_COUNTERS}; # make coverage
+	push @own, '/proc/self' if grep { $_->{libasan} } values %mapped; # make SANITIZE=1
 	my %way = map { ($_ => 1) } '/', '/usr', '/usr/lib', '/usr/local', '/usr/local/lib', '/usr/lib/ssl', '/etc', '/lib', '/run';
 	for my $path (map { $_ } @own) {
 		$way{$path} = 1 while $path =~ s{/[^/]+$}{} && $path;

@@ -41,7 +41,7 @@ my $old = $scratch->top . '/before';
 make_path($old);
 $ENV{CFLAGS} = '-O1';
 system("git -C '$source' -c 'safe.directory=*' archive $before | tar -xf - -C $old") == 0 or BAIL_OUT("$before cannot be unpacked");
-delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
+delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL SANITIZE)};
 system("make -C $old -j2 all >$old.log 2>&1") == 0 or BAIL_OUT("$before cannot be built: " . `tail -n 20 $old.log`);
 note("the version before: $before");
 my %bin = (old => "$old/build/bin", new => $Story::bin);
