@@ -285,13 +285,8 @@ static void on_accept(int fd, uid_t uid, void *context)
 
 static gid_t admin_gid(const struct site *site)
 {
-	const struct group *group = getgrnam(site->config->admin_group);
-	if (group)
-		return group->gr_gid;
-	log_event(LOG_LEVEL_WARNING, "control",
-		"reason=\"there is no group %s: only this user may use the control socket\"",
-		site->config->admin_group);
-	return (gid_t)-1;
+	const struct group *group = getgrnam(site->config->admin_group); /* there when the configuration was read */
+	return group ? group->gr_gid : (gid_t)-1;
 }
 
 int control_open(struct site *site, struct error *err)

@@ -183,12 +183,8 @@ static int find_peer(const char *user, uid_t *ret, struct error *err)
 
 static gid_t admin_gid(const struct hub *hub)
 {
-	const struct group *group = getgrnam(hub->config->admin_group);
-	if (group)
-		return group->gr_gid;
-	log_event(LOG_LEVEL_WARNING, "control", "reason=\"there is no group %s: only this user may use the control socket\"",
-		hub->config->admin_group);
-	return (gid_t)-1;
+	const struct group *group = getgrnam(hub->config->admin_group); /* there when the configuration was read */
+	return group ? group->gr_gid : (gid_t)-1;
 }
 
 static struct listener *open_socket(struct hub *hub, const char *name, mode_t mode, gid_t gid,
