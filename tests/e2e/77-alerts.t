@@ -5,74 +5,19 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
-use File::Path qw(make_path);
 use JSON::PP;
+use Relay;
 use Story;
 use Test::More;
 
-plan skip_all => 'Postfix is not installed' unless -x '/usr/sbin/postfix';
-
-# Postfix is started as root below; in a mount namespace of our own its directories and /etc are ours.
-if (!$ENV{ALERTS_INSIDE}) {
-	$ENV{ALERTS_INSIDE} = 1;
-	exec 'unshare', '--mount', '--net', '--propagation', 'private', $^X, $0 or die $!;
-}
-
+Relay::enter();
 my $story = Story->new;
 my $top = $story->top;
-sub run { system(@_) == 0 or die "@_" }
 
 # ---- Postfix: takes mail on port 25, with a certificate that verifies for nobody ----
 
-run(qw(ip link set lo up));
-run('cp', '-a', '/etc', "$top/etc");
-run('mount', '--bind', "$top/etc", '/etc');
-run(qw(mount -t tmpfs -o mode=755 tmpfs), $_) for grep { -d } qw(/var/log /var/spool/postfix /var/lib/postfix);
-for my $name (qw(postfix postdrop)) {
-	getgrnam $name or run('groupadd', '--system', $name);
-	next if $name eq 'postdrop' || getpwnam $name;
-	run('useradd', '--system', '--gid', $name, '--no-create-home', '--home-dir', '/nonexistent', $name);
-}
-run(qw(chown postfix:postfix /var/lib/postfix));
-make_path("$top/mail");
-my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
-chown $uid, $gid, "$top/mail";
 $story->pair('relay', self_signed => 1, names => 'DNS:localhost.localdomain');
-unlink glob '/etc/postfix/*.cf';
-Story::write_file('/etc/postfix/main.cf', <<"CONF");
-compatibility_level = 3.6
-maillog_file = /var/log/mail.log
-myhostname = mail.domain.pl
-mydestination =
-alias_maps =
-alias_database =
-inet_interfaces = 127.0.0.1
-virtual_mailbox_domains = example.com
-virtual_mailbox_base = $top/mail
-virtual_mailbox_maps = inline:{admin\@example.com=admin/}
-virtual_uid_maps = static:$uid
-virtual_gid_maps = static:$gid
-virtual_transport = virtual
-smtpd_tls_cert_file = $top/relay.crt
-smtpd_tls_key_file = $top/relay.key
-smtpd_tls_security_level = may
-smtpd_tls_loglevel = 1
-CONF
-Story::write_file('/etc/postfix/master.cf', <<'CONF');
-smtp       inet  n  -  n  -     -  smtpd
-cleanup    unix  n  -  n  -     0  cleanup
-qmgr       unix  n  -  n  300   1  qmgr
-tlsmgr     unix  -  -  n  1000? 1  tlsmgr
-rewrite    unix  -  -  n  -     -  trivial-rewrite
-bounce     unix  -  -  n  -     0  bounce
-defer      unix  -  -  n  -     0  bounce
-proxymap   unix  -  -  n  -     -  proxymap
-virtual    unix  -  n  n  -     -  virtual
-anvil      unix  -  -  n  -     1  anvil
-postlog    unix-dgram n - n -   1  postlogd
-CONF
-run('sh', '-c', "postfix start >$top/postfix.out 2>&1 || { cat $top/postfix.out >&2; exit 1; }");
-END { system('postfix stop >/dev/null 2>&1') if $top && $ENV{ALERTS_INSIDE} && -e '/var/spool/postfix/pid/master.pid' }
+my $relay = Relay->start($story);
 
 # ---- a webhook and a command ----
 
@@ -96,7 +41,7 @@ sub start_web {
 start_web();
 Story::write_file("$top/tell", "#!/bin/sh\nenv >>$top/tell.env\n{ cat; echo; } >>$top/tell.json\n", 0755);
 
-sub mails { map { Story::read_file($_) } sort glob("$top/mail/admin/new/*") }
+sub mails { $relay->mails }
 sub lines { map { decode_json($_) } grep { length } split /\n/, Story::read_file($_[0]) }
 sub posted { lines("$top/web.json") }
 sub told { lines("$top/tell.json") }
