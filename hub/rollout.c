@@ -406,16 +406,14 @@ void rollout_resume(struct rollout *r, const struct rollout_content *content, in
 
 static bool has_desired(const struct rollout *r, const struct message *inventory)
 {
-	return !revision_is_placeholder(r->desired) && revision_compare(inventory->revision, r->desired) == 0 &&
-		strcmp(inventory->digest, r->digest) == 0;
+	return !revision_is_placeholder(r->desired) && revision_compare(inventory->revision, r->desired) == 0;
 }
 
+/* Also where only the number is that of the desired revision, and the content another hub's. */
 static bool is_ahead(const struct rollout *r, const struct message *inventory)
 {
-	if (revision_compare(inventory->high_water, r->desired) > 0)
-		return true;
-	return revision_compare(inventory->revision, r->desired) == 0 && !revision_is_placeholder(r->desired) &&
-		strcmp(inventory->digest, r->digest) != 0;
+	return revision_compare(inventory->high_water, r->desired) > 0 ||
+		(has_desired(r, inventory) && strcmp(inventory->digest, r->digest) != 0);
 }
 
 /* The desired revision was there, and is not any more. */

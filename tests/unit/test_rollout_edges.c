@@ -245,6 +245,35 @@ static void what_a_staged_one_waits_for_is_under_way_or_not(void **state)
 	rollout_release(&f.r);
 }
 
+/* A failure halts the others only as long as the barrier waits for who failed. */
+static void one_that_failed_and_went_for_good_keeps_nobody(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.c, MESSAGE_FAILED);
+	lost(&f, f.b);
+	lost(&f, f.c);
+	assert_false(rollout_busy(&f.r, f.a, f.now)); /* c may come back and fail again */
+	f.c->last_seen = f.now - ROLLOUT_SEEN - 1;
+	assert_true(rollout_busy(&f.r, f.a, f.now)); /* stage_timeout will open it */
+	rollout_release(&f.r);
+}
+
+/* The number of the desired revision with another content, as of a hub that was set up anew. */
+static void a_number_alone_is_not_the_desired_revision(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	lost(&f, f.a);
+	hello(&f, f.a, f.r.desired, digest_old);
+	assert_int_equal(f.probes + f.offers, 0);
+	assert_int_equal(f.a->state, ROLLOUT_AHEAD);
+	rollout_release(&f.r);
+}
+
 static void canaries_soak_and_others_wait(void **state)
 {
 	(void)state;
@@ -322,6 +351,8 @@ int main(void)
 		cmocka_unit_test(nothing_is_sent_to_one_that_is_gone),
 		cmocka_unit_test(a_pull_of_one_that_has_not_failed_changes_no_wait),
 		cmocka_unit_test(what_a_staged_one_waits_for_is_under_way_or_not),
+		cmocka_unit_test(one_that_failed_and_went_for_good_keeps_nobody),
+		cmocka_unit_test(a_number_alone_is_not_the_desired_revision),
 		cmocka_unit_test(canaries_soak_and_others_wait),
 		cmocka_unit_test(what_needs_no_window_is_looked_at_by_itself),
 		cmocka_unit_test(without_dates_of_the_old_one_nobody_goes_back),
