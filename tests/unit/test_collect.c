@@ -1,0 +1,349 @@
+/* What a person must know of: each thing that can be wrong is found by itself, in its words, and is not found when it is not so. The
+ * hub's own modules, with a store on the disk and without its loop's sockets.
+ */
+#include "tests/unit/issue.h"
+#include "tests/unit/scratch.h"
+
+#include "hub/alert_collect.h"
+#include "hub/fleet.h"
+#include "hub/session.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <sys/socket.h>
+
+#define NAME "mail.domain.pl"
+#define NOW ISSUE_NOW
+
+struct scene {
+	struct scratch *scratch;
+	struct hub hub;
+	struct rollout *r;
+	struct rollout_agent *a, *b;
+	struct condition_book book;
+	struct conditions found;
+	int64_t next;
+};
+
+static int setup(void **state)
+{
+	struct scene *s = mem_alloc(sizeof(*s));
+	struct error err;
+	auto_buf struct buf faults = BUF_INIT(64 * 1024);
+	void *scratch;
+	if (scratch_setup(&scratch) < 0)
+		return -1;
+	s->scratch = scratch;
+	const struct passwd *user = getpwuid(geteuid());
+	const struct group *group = getgrgid(getegid());
+	auto_free char *user_name = mem_strdup(user->pw_name), *path = scratch_path(scratch, "hub.conf");
+	auto_free char *conf = mem_printf("ssh = \"gate@haproxy.domain.pl\"\nhost_keys = {\"%s/hub.conf\"}\nstate = \"%s/state\"\n"
+					  "run = \"%s/run\"\nuser = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
+					  "certificate \"" NAME "\" { stage_timeout = \"10m\" activate_timeout = \"5m\" }\n"
+					  "agent \"here\" { certificates = {\"" NAME "\"} away_after = \"1h\" local = true }\n"
+					  "agent \"mail\" { certificates = {\"" NAME "\"} away_after = \"1h\" }\n",
+		s->scratch->path, s->scratch->path, s->scratch->path, user_name, user_name, user_name, group->gr_name);
+	scratch_write(scratch, "hub.conf", conf, 0600);
+	s->hub.config = hub_config_load(path, &faults);
+	if (!s->hub.config) {
+		print_error("%s", buf_text(&faults));
+		return -1;
+	}
+	s->hub.base = event_base_new();
+	s->hub.local_uid = 12345;
+	s->hub.store = store_open(s->hub.config->state, &err);
+
+	struct issued leaf = issue((struct wish){.subject = NAME, .san = "DNS:" NAME});
+	struct chain chain = issued_chain(&leaf, NULL, 0);
+	const struct manifest meta = {.source = "import", .reason = "test"};
+	struct revision revision;
+	int published = store_publish(s->hub.store, NAME, &chain, 1, &meta, &revision, &err);
+	chain_release(&chain);
+	issued_release(&leaf);
+	if (published < 0)
+		return -1;
+	fleet_open(&s->hub);
+	s->r = fleet_find(&s->hub, NAME);
+	s->a = rollout_find(s->r, "here");
+	s->b = rollout_find(s->r, "mail");
+	/* All is well. */
+	s->r->started = NOW;
+	for (size_t i = 0; i < s->r->agent_count; i++) {
+		s->r->agents[i].state = ROLLOUT_VERIFIED;
+		s->r->agents[i].served = s->r->desired;
+		s->r->agents[i].last_seen = NOW;
+		s->r->agents[i].since = NOW;
+	}
+	*state = s;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct scene *s = *state;
+	void *scratch = s->scratch;
+	session_close_all(&s->hub);
+	fleet_close(&s->hub);
+	store_close(s->hub.store);
+	event_base_free(s->hub.base);
+	hub_config_free(s->hub.config);
+	conditions_release(&s->found);
+	condition_book_release(&s->book);
+	free(s);
+	return scratch_teardown(&scratch);
+}
+
+static void look(struct scene *s, int64_t now)
+{
+	conditions_release(&s->found);
+	alert_collect(&s->hub, &s->book, NOW, now, &s->found, &s->next);
+}
+
+static const struct condition *find(const struct scene *s, enum condition_kind kind, const char *subject)
+{
+	for (size_t i = 0; i < s->found.count; i++)
+		if (s->found.list[i].kind == kind && strcmp(s->found.list[i].subject, subject) == 0)
+			return &s->found.list[i];
+	return NULL;
+}
+
+static void is_told(const struct scene *s, enum condition_kind kind, const char *subject, bool critical, const char *text)
+{
+	const struct condition *c = find(s, kind, subject);
+	if (!c || !strstr(c->text, text))
+		print_error("%s %s: \"%s\"\n", condition_kind_name(kind), subject, c ? c->text : "nothing");
+	assert_true(c && strstr(c->text, text));
+	assert_int_equal(c->critical, critical);
+}
+
+static void nothing_is_wrong_when_all_is_well(void **state)
+{
+	struct scene *s = *state;
+	look(s, NOW + 60);
+	assert_int_equal(s->found.count, 0);
+}
+
+static void a_certificate_that_ends(void **state)
+{
+	struct scene *s = *state;
+	s->a->connected = s->b->connected = true;
+	look(s, NOW + 60);
+	assert_int_equal(s->found.count, 0);
+	s->hub.config->alert.expiring = 20 * ISSUE_DAY;
+	s->a->last_seen = s->b->last_seen = NOW + 75 * ISSUE_DAY;
+	look(s, NOW + 71 * ISSUE_DAY);
+	is_told(s, CONDITION_EXPIRING, NAME, false, "the current revision expires ");
+	look(s, NOW + 85 * ISSUE_DAY);
+	is_told(s, CONDITION_EXPIRING, NAME, true, "the current revision expires ");
+	look(s, NOW + 91 * ISSUE_DAY);
+	is_told(s, CONDITION_EXPIRING, NAME, true, "the current revision expired ");
+	/* When it will be time to say so is known. */
+	look(s, NOW + 69 * ISSUE_DAY);
+	assert_null(find(s, CONDITION_EXPIRING, NAME));
+	assert_true(s->next > NOW + 69 * ISSUE_DAY && s->next <= NOW + 71 * ISSUE_DAY);
+
+	/* One agent is behind. */
+	s->a->served = (struct revision){1, 0};
+	s->a->served_not_before = NOW - 89 * ISSUE_DAY;
+	s->a->served_not_after = NOW + ISSUE_DAY;
+	look(s, NOW);
+	is_told(s, CONDITION_EXPIRING, NAME " here", true, "this agent serves an old revision, which expires ");
+	assert_null(find(s, CONDITION_EXPIRING, NAME " mail"));
+}
+
+static void an_agent_that_is_away(void **state)
+{
+	struct scene *s = *state;
+	s->b->last_seen = 0;
+	look(s, NOW + 3600);
+	assert_null(find(s, CONDITION_AWAY, "mail"));
+	assert_true(s->next == NOW + 3601);
+	look(s, NOW + 3601);
+	is_told(s, CONDITION_AWAY, "mail", true, "it has never been seen: was it joined?");
+	is_told(s, CONDITION_AWAY, "here", true, "that is longer than its away_after of 1h0m");
+	/* It was gone long before this hub was started: it is given a while to come back. */
+	s->a->last_seen = NOW - 30 * ISSUE_DAY;
+	look(s, NOW + 899);
+	assert_null(find(s, CONDITION_AWAY, "here"));
+	look(s, NOW + 901);
+	is_told(s, CONDITION_AWAY, "here", true, "it was last seen ");
+}
+
+static void a_rollout_that_goes_wrong(void **state)
+{
+	struct scene *s = *state;
+	rollout_no_rollback(s->r, "there is nothing older", NOW);
+	s->a->connected = s->b->connected = true;
+	s->a->state = ROLLOUT_FAILED;
+	s->a->failures = 1;
+	s->a->rolled_back = true;
+	strcpy(s->a->step, "reload");
+	strcpy(s->a->text, "postfix said no");
+	s->b->state = ROLLOUT_AHEAD;
+	look(s, NOW + 60);
+	is_told(s, CONDITION_ROLLOUT, NAME, true, "a failed activation was not rolled back: there is nothing older");
+	is_told(s, CONDITION_ROLLOUT, NAME " here", false, "it failed at reload (the old files are back): postfix said no");
+	is_told(s, CONDITION_AHEAD, NAME " mail", true, "a newer revision than this hub ever made");
+	s->a->rolled_back = false;
+	look(s, NOW + 60);
+	is_told(s, CONDITION_ROLLOUT, NAME " here", true, "it failed at reload: postfix said no");
+	s->a->stopped = true; /* nobody is served by it */
+	look(s, NOW + 60);
+	is_told(s, CONDITION_ROLLOUT, NAME " here", false, "it failed at reload: postfix said no");
+}
+
+/* stage_timeout and activate_timeout are fifteen minutes together. */
+static void a_rollout_that_does_not_end(void **state)
+{
+	struct scene *s = *state;
+	s->a->connected = s->b->connected = true;
+	s->a->state = ROLLOUT_STAGED;
+	s->b->state = ROLLOUT_OFFERED;
+	s->r->open = false;
+	look(s, NOW + 900);
+	assert_int_equal(s->found.count, 0);
+	assert_int_equal(s->next, NOW + 901);
+	look(s, NOW + 901);
+	is_told(s, CONDITION_ROLLOUT, NAME " here", false, "its rollout is stuck: it is staged and waits for the others to stage; certsync push " NAME " --proceed");
+	is_told(s, CONDITION_ROLLOUT, NAME " mail", false, "its rollout is stuck: it is offered; certsync push");
+	s->b->state = ROLLOUT_UNVERIFIED;
+	look(s, NOW + 901);
+	is_told(s, CONDITION_ROLLOUT, NAME " mail", false, "the new revision is installed, but not every port was seen serving it");
+	/* Who waits for the night is not stuck. */
+	static const struct hub_window night[] = {{180, 300}};
+	s->r->open = true;
+	s->r->windows = night;
+	s->r->window_count = COUNT(night);
+	s->r->local_minute = NULL;
+	s->r->old = (struct revision){1, 0};
+	s->r->old_not_before = NOW - 30 * ISSUE_DAY;
+	s->r->old_not_after = NOW + 60 * ISSUE_DAY;
+	s->a->served = s->r->old;
+	s->a->served_not_before = s->r->old_not_before;
+	s->a->served_not_after = s->r->old_not_after;
+	look(s, NOW + 901);
+	assert_null(find(s, CONDITION_ROLLOUT, NAME " here"));
+	s->r->windows = NULL;
+	s->r->window_count = 0;
+}
+
+static void a_hold_that_outlives_what_is_served(void **state)
+{
+	struct scene *s = *state;
+	s->a->served_not_before = NOW - 60 * ISSUE_DAY;
+	s->a->served_not_after = NOW + 30 * ISSUE_DAY;
+	s->a->held_until = NOW + 10 * ISSUE_DAY;
+	look(s, NOW);
+	assert_int_equal(s->found.count, 0);
+	s->a->held_until = NOW + 29 * ISSUE_DAY;
+	look(s, NOW);
+	is_told(s, CONDITION_ROLLOUT, NAME " here", true, "certsync hold here --end ends that");
+}
+
+static void what_an_agent_saw_by_itself(void **state)
+{
+	struct scene *s = *state;
+	s->a->connected = true;
+	s->a->drifted = NOW - 10;
+	strcpy(s->a->drift, "files were changed");
+	s->a->probes = mem_array(2, sizeof(*s->a->probes));
+	s->a->probe_count = 2;
+	for (size_t i = 0; i < 2; i++) {
+		strcpy(s->a->probes[i].endpoint, i ? "127.0.0.1:993" : "127.0.0.1:25");
+		strcpy(s->a->probes[i].service, "dovecot");
+		strcpy(s->a->probes[i].text, "nothing listens");
+	}
+	s->a->probes[0].stopped = true; /* by intent */
+	look(s, NOW);
+	assert_int_equal(s->found.count, 2);
+	is_told(s, CONDITION_DRIFT, NAME " here", false, "files were changed, last at ");
+	is_told(s, CONDITION_UNREACHABLE, NAME " 127.0.0.1:993, seen from inside by here", true, "dovecot does not serve there: nothing listens");
+	assert_int_equal(s->next, NOW - 10 + 3600); /* the drift is forgotten */
+	s->a->connected = false;
+	look(s, NOW + 3600);
+	assert_null(find(s, CONDITION_DRIFT, NAME " here"));
+	/* What only it could say is over does not end by its going. */
+	auto_conditions struct conditions before = {0};
+	auto_notice struct condition_notice notice = {0};
+	const struct condition_policy policy = {0};
+	conditions_add(&before, CONDITION_CLOCK, false, "here", "its clock");
+	conditions_add(&before, CONDITION_ROLLOUT, true, NAME " here", "it failed");
+	conditions_add(&before, CONDITION_ROLLOUT, true, NAME " mail2", "it failed");
+	conditions_add(&before, CONDITION_AWAY, true, "here", "it was last seen");
+	condition_round(&s->book, &before, &policy, NOW, &notice);
+	look(s, NOW + 60);
+	is_told(s, CONDITION_CLOCK, "here", false, "its clock");
+	is_told(s, CONDITION_ROLLOUT, NAME " here", true, "it failed");
+	assert_null(find(s, CONDITION_ROLLOUT, NAME " mail2"));
+}
+
+/* One that says hello by its own socket. */
+static void a_clock_that_is_wrong(void **state)
+{
+	struct scene *s = *state;
+	static const struct {
+		int64_t ahead;
+		const char *text;
+	} clocks[] = {{-400, "its clock was 400 seconds behind the hub's"}, {400, "its clock was 400 seconds ahead of the hub's"}, {0, NULL}};
+	for (size_t i = 0; i < COUNT(clocks); i++) {
+		int ends[2];
+		auto_free char *hello = mem_printf("{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\",\"instance\":"
+						   "\"00000000000000000000000000000000\",\"clock\":%lld,\"count\":0}",
+			(long long)(time(NULL) + clocks[i].ahead));
+		auto_buf struct buf frame = BUF_INIT(FRAME_MESSAGE_MAX);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+		frame_encode(&frame, FRAME_MESSAGE, hello, strlen(hello));
+		assert_int_equal(write(ends[1], frame.data, frame.len), (ssize_t)frame.len);
+		session_accept_local(ends[0], s->hub.local_uid, &s->hub);
+		while (!session_find(&s->hub, "here"))
+			assert_int_equal(event_base_loop(s->hub.base, EVLOOP_ONCE), 0);
+		look(s, NOW);
+		if (clocks[i].text)
+			is_told(s, CONDITION_CLOCK, "here", false, clocks[i].text);
+		else
+			assert_null(find(s, CONDITION_CLOCK, "here"));
+		session_close_all(&s->hub);
+		close(ends[1]);
+	}
+}
+
+static void the_hub_s_own_disk(void **state)
+{
+	struct scene *s = *state;
+	struct error err;
+	strcpy(s->hub.root_error, "read-only file system");
+	scratch_write(s->scratch, "state/records/things", "", 0600); /* where a directory of records should be */
+	assert_int_equal(store_put(s->hub.store, "things", "a", "b", "c", 1, &err), -1);
+	look(s, NOW);
+	is_told(s, CONDITION_STORE, "records", true, "the last write failed: ");
+	is_told(s, CONDITION_STORE, s->hub.config->authorized_keys, true, "it could not be written: read-only file system");
+	char *state_directory = s->hub.config->state;
+	s->hub.config->state = (char[]){"/nonexistent"};
+	look(s, NOW);
+	is_told(s, CONDITION_STORE, "/nonexistent", true, "its disk cannot be asked: No such file");
+	s->hub.config->state = state_directory;
+
+	auto_free char *manifest = mem_printf("state/certificates/" NAME "/1.1/manifest.json");
+	conditions_release(&s->found);
+	alert_collect_manifests(&s->hub, &s->found);
+	assert_int_equal(s->found.count, 0);
+	scratch_write(s->scratch, manifest, "{", 0600);
+	alert_collect_manifests(&s->hub, &s->found);
+	is_told(s, CONDITION_STORE, NAME, true, "its current revision cannot be read: ");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(nothing_is_wrong_when_all_is_well, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_certificate_that_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_agent_that_is_away, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_rollout_that_goes_wrong, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_rollout_that_does_not_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_hold_that_outlives_what_is_served, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_an_agent_saw_by_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_clock_that_is_wrong, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_hub_s_own_disk, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
