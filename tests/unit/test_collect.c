@@ -1,23 +1,15 @@
 /* What a person must know of: each thing that can be wrong is found by itself, in its words, and is not found when it is not so. The
  * hub's own modules, with a store on the disk and without its loop's sockets.
  */
-#include "tests/unit/issue.h"
-#include "tests/unit/scratch.h"
+#include "tests/unit/hub_scene.h"
 
 #include "hub/alert_collect.h"
-#include "hub/fleet.h"
-#include "hub/session.h"
 
-#include <grp.h>
-#include <pwd.h>
-#include <sys/socket.h>
-
-#define NAME "mail.domain.pl"
 #define NOW ISSUE_NOW
 
 struct scene {
-	struct scratch *scratch;
-	struct hub hub;
+	struct hub_scene of;
+	struct hub *hub;
 	struct rollout *r;
 	struct rollout_agent *a, *b;
 	struct condition_book book;
@@ -28,42 +20,12 @@ struct scene {
 static int setup(void **state)
 {
 	struct scene *s = mem_alloc(sizeof(*s));
-	struct error err;
-	auto_buf struct buf faults = BUF_INIT(64 * 1024);
-	void *scratch;
-	if (scratch_setup(&scratch) < 0)
+	if (!hub_scene_begin(&s->of, ""))
 		return -1;
-	s->scratch = scratch;
-	const struct passwd *user = getpwuid(geteuid());
-	const struct group *group = getgrgid(getegid());
-	auto_free char *user_name = mem_strdup(user->pw_name), *path = scratch_path(scratch, "hub.conf");
-	auto_free char *conf = mem_printf("ssh = \"gate@haproxy.domain.pl\"\nhost_keys = {\"%s/hub.conf\"}\nstate = \"%s/state\"\n"
-					  "run = \"%s/run\"\nuser = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
-					  "certificate \"" NAME "\" { stage_timeout = \"10m\" activate_timeout = \"5m\" }\n"
-					  "agent \"here\" { certificates = {\"" NAME "\"} away_after = \"1h\" local = true }\n"
-					  "agent \"mail\" { certificates = {\"" NAME "\"} away_after = \"1h\" }\n",
-		s->scratch->path, s->scratch->path, s->scratch->path, user_name, user_name, user_name, group->gr_name);
-	scratch_write(scratch, "hub.conf", conf, 0600);
-	s->hub.config = hub_config_load(path, &faults);
-	if (!s->hub.config) {
-		print_error("%s", buf_text(&faults));
-		return -1;
-	}
-	s->hub.base = event_base_new();
-	s->hub.local_uid = 12345;
-	s->hub.store = store_open(s->hub.config->state, &err);
-
-	struct issued leaf = issue((struct wish){.subject = NAME, .san = "DNS:" NAME});
-	struct chain chain = issued_chain(&leaf, NULL, 0);
-	const struct manifest meta = {.source = "import", .reason = "test"};
-	struct revision revision;
-	int published = store_publish(s->hub.store, NAME, &chain, 1, &meta, &revision, &err);
-	chain_release(&chain);
-	issued_release(&leaf);
-	if (published < 0)
-		return -1;
-	fleet_open(&s->hub);
-	s->r = fleet_find(&s->hub, NAME);
+	s->hub = &s->of.hub;
+	hub_scene_store(&s->of);
+	fleet_open(s->hub);
+	s->r = fleet_find(s->hub, NAME);
 	s->a = rollout_find(s->r, "here");
 	s->b = rollout_find(s->r, "mail");
 	/* All is well. */
@@ -81,22 +43,17 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct scene *s = *state;
-	void *scratch = s->scratch;
-	session_close_all(&s->hub);
-	fleet_close(&s->hub);
-	store_close(s->hub.store);
-	event_base_free(s->hub.base);
-	hub_config_free(s->hub.config);
+	hub_scene_end(&s->of);
 	conditions_release(&s->found);
 	condition_book_release(&s->book);
 	free(s);
-	return scratch_teardown(&scratch);
+	return 0;
 }
 
 static void look(struct scene *s, int64_t now)
 {
 	conditions_release(&s->found);
-	alert_collect(&s->hub, &s->book, NOW, now, &s->found, &s->next);
+	alert_collect(s->hub, &s->book, NOW, now, &s->found, &s->next);
 }
 
 static const struct condition *find(const struct scene *s, enum condition_kind kind, const char *subject)
@@ -129,7 +86,7 @@ static void a_certificate_that_ends(void **state)
 	s->a->connected = s->b->connected = true;
 	look(s, NOW + 60);
 	assert_int_equal(s->found.count, 0);
-	s->hub.config->alert.expiring = 20 * ISSUE_DAY;
+	s->hub->config->alert.expiring = 20 * ISSUE_DAY;
 	s->a->last_seen = s->b->last_seen = NOW + 75 * ISSUE_DAY;
 	look(s, NOW + 71 * ISSUE_DAY);
 	is_told(s, CONDITION_EXPIRING, NAME, false, "the current revision expires ");
@@ -286,24 +243,14 @@ static void a_clock_that_is_wrong(void **state)
 		const char *text;
 	} clocks[] = {{-400, "its clock was 400 seconds behind the hub's"}, {400, "its clock was 400 seconds ahead of the hub's"}, {0, NULL}};
 	for (size_t i = 0; i < COUNT(clocks); i++) {
-		int ends[2];
-		auto_free char *hello = mem_printf("{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\",\"instance\":"
-						   "\"00000000000000000000000000000000\",\"clock\":%lld,\"count\":0}",
-			(long long)(time(NULL) + clocks[i].ahead));
-		auto_buf struct buf frame = BUF_INIT(FRAME_MESSAGE_MAX);
-		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-		frame_encode(&frame, FRAME_MESSAGE, hello, strlen(hello));
-		assert_int_equal(write(ends[1], frame.data, frame.len), (ssize_t)frame.len);
-		session_accept_local(ends[0], s->hub.local_uid, &s->hub);
-		while (!session_find(&s->hub, "here"))
-			assert_int_equal(event_base_loop(s->hub.base, EVLOOP_ONCE), 0);
+		int agent = hub_scene_come(&s->of, clocks[i].ahead, 0);
 		look(s, NOW);
 		if (clocks[i].text)
 			is_told(s, CONDITION_CLOCK, "here", false, clocks[i].text);
 		else
 			assert_null(find(s, CONDITION_CLOCK, "here"));
-		session_close_all(&s->hub);
-		close(ends[1]);
+		session_close_all(s->hub);
+		close(agent);
 	}
 }
 
@@ -311,24 +258,24 @@ static void the_hub_s_own_disk(void **state)
 {
 	struct scene *s = *state;
 	struct error err;
-	strcpy(s->hub.root_error, "read-only file system");
-	scratch_write(s->scratch, "state/records/things", "", 0600); /* where a directory of records should be */
-	assert_int_equal(store_put(s->hub.store, "things", "a", "b", "c", 1, &err), -1);
+	strcpy(s->hub->root_error, "read-only file system");
+	scratch_write(s->of.scratch, "state/records/things", "", 0600); /* where a directory of records should be */
+	assert_int_equal(store_put(s->hub->store, "things", "a", "b", "c", 1, &err), -1);
 	look(s, NOW);
 	is_told(s, CONDITION_STORE, "records", true, "the last write failed: ");
-	is_told(s, CONDITION_STORE, s->hub.config->authorized_keys, true, "it could not be written: read-only file system");
-	char *state_directory = s->hub.config->state;
-	s->hub.config->state = (char[]){"/nonexistent"};
+	is_told(s, CONDITION_STORE, s->hub->config->authorized_keys, true, "it could not be written: read-only file system");
+	char *state_directory = s->hub->config->state;
+	s->hub->config->state = (char[]){"/nonexistent"};
 	look(s, NOW);
 	is_told(s, CONDITION_STORE, "/nonexistent", true, "its disk cannot be asked: No such file");
-	s->hub.config->state = state_directory;
+	s->hub->config->state = state_directory;
 
 	auto_free char *manifest = mem_printf("state/certificates/" NAME "/1.1/manifest.json");
 	conditions_release(&s->found);
-	alert_collect_manifests(&s->hub, &s->found);
+	alert_collect_manifests(s->hub, &s->found);
 	assert_int_equal(s->found.count, 0);
-	scratch_write(s->scratch, manifest, "{", 0600);
-	alert_collect_manifests(&s->hub, &s->found);
+	scratch_write(s->of.scratch, manifest, "{", 0600);
+	alert_collect_manifests(s->hub, &s->found);
 	is_told(s, CONDITION_STORE, NAME, true, "its current revision cannot be read: ");
 }
 
