@@ -8,6 +8,7 @@
 #include "tests/unit/scratch.h"
 
 #include "hub/fleet.h"
+#include "hub/outcome.h"
 #include "hub/session.h"
 #include "lib/clock.h"
 
@@ -57,6 +58,7 @@ static inline void hub_scene_end(struct hub_scene *s)
 	void *scratch = s->scratch;
 	session_close_all(&s->hub);
 	fleet_close(&s->hub);
+	outcome_close(&s->hub);
 	store_close(s->hub.store);
 	event_base_free(s->hub.base);
 	hub_config_free(s->hub.config);
