@@ -23,7 +23,7 @@ struct hub_scene {
 	struct hub hub;
 };
 
-/* One certificate, with these settings besides, and the agents `here`, which is local, and `mail`. False: it says why. */
+/* One certificate, with these settings besides, an authority `ca`, and the agents `here`, which is local, and `mail`. False: it says why. */
 static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 {
 	struct error err;
@@ -37,6 +37,7 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 	auto_free char *name = mem_strdup(user->pw_name), *path = scratch_path(s->scratch, "hub.conf");
 	auto_free char *conf = mem_printf("ssh = \"gate@haproxy.domain.pl\"\nhost_keys = {\"%s/hub.conf\"}\nstate = \"%s/state\"\n"
 					  "run = \"%s/run\"\nuser = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
+					  "acme \"ca\" { directory = \"https://ca.domain.pl/dir\" agree_tos = true contact = {\"mailto:a@domain.pl\"} }\n"
 					  "certificate \"" NAME "\" { stage_timeout = \"10m\" activate_timeout = \"5m\" %s }\n"
 					  "agent \"here\" { certificates = {\"" NAME "\"} away_after = \"1h\" local = true }\n"
 					  "agent \"mail\" { certificates = {\"" NAME "\"} away_after = \"1h\" }\n",

@@ -1,47 +1,13 @@
 /* An order beside a worker that lies: whatever `certsync-worker` says out of turn ends the order with a reason, and no record of
- * the store is lost by it. The worker is this program under another name; what it says stands in a file beside it.
+ * the store is lost by it.
  */
 #include "tests/unit/issue.h"
-#include "tests/unit/scratch.h"
+#include "tests/unit/worker.h"
 
 #include "hub/order.h"
-#include "lib/clock.h"
-#include "lib/files.h"
-#include "lib/frame.h"
-
-#include <errno.h>
-#include <libgen.h>
-#include <signal.h>
-#include <stdarg.h>
 
 #define NAME "mail.domain.pl"
 #define URL "https://ca.domain.pl/order/1"
-
-/* ---- the worker ---- */
-
-static int act_the_worker(void)
-{
-	struct buf script = BUF_INIT(1024 * 1024);
-	struct error err;
-	auto_free char *path = mem_printf("%s/script", fs_program_directory());
-	if (fs_read(AT_FDCWD, path, false, &script, &err) < 0)
-		return 3;
-	if (strcmp(buf_text(&script), "dies") == 0)
-		raise(SIGKILL);
-	for (size_t done = 0; done < script.len;) {
-		ssize_t wrote = write(STDOUT_FILENO, script.data + done, script.len - done);
-		if (wrote < 0)
-			return 4;
-		done += (size_t)wrote;
-	}
-	buf_release(&script);
-	shutdown(STDOUT_FILENO, SHUT_WR);
-	/* The job and its answers, until the daemon has heard enough. */
-	char ignored[4096];
-	while (read(STDIN_FILENO, ignored, sizeof(ignored)) > 0)
-		;
-	return 0;
-}
 
 /* ---- the daemon ---- */
 
@@ -136,29 +102,6 @@ static int teardown(void **state)
 	return fs_remove_tree(AT_FDCWD, store, &err);
 }
 
-static void says(struct play *p, const char *json)
-{
-	assert_int_equal(frame_encode(&p->script, FRAME_MESSAGE, json, strlen(json)), 0);
-}
-
-/* Pairs of name and content, NULL at the end. */
-static void sends(struct play *p, const char *label, ...)
-{
-	auto_buf struct buf bytes = BUF_INIT(FRAME_FILES_MAX);
-	struct files files = {.count = 0};
-	va_list rest;
-	const char *name;
-	snprintf(files.label, sizeof(files.label), "%s", label);
-	va_start(rest, label);
-	while ((name = va_arg(rest, const char *))) {
-		const char *content = va_arg(rest, const char *);
-		assert_int_equal(files_add(&files, name, content, strlen(content)), 0);
-	}
-	va_end(rest);
-	assert_int_equal(files_encode(&files, &bytes), 0);
-	assert_int_equal(frame_encode(&p->script, FRAME_FILES, bytes.data, bytes.len), 0);
-}
-
 static const char *record(struct play *p, const char *kind, const char *name, const char *file, struct buf *out)
 {
 	struct error err;
@@ -170,9 +113,7 @@ static const char *record(struct play *p, const char *kind, const char *name, co
 static void play(struct play *p, const char *why)
 {
 	struct error err;
-	auto_free char *path = mem_printf("%s/script", fs_program_directory());
-	assert_int_equal(fs_write(AT_FDCWD, path, p->script.data, p->script.len, FS_PRIVATE, &err), 0);
-	buf_reset(&p->script);
+	worker_learns(&p->script);
 	p->error = (struct error){0};
 	p->heard[0] = '\0';
 	struct order *o = order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err);
@@ -188,10 +129,10 @@ static void play(struct play *p, const char *why)
 
 static void keep_one(struct play *p)
 {
-	sends(p, "account", "account.key", "the account's key", NULL);
-	says(p, "{\"event\":\"account\",\"url\":\"https://ca.domain.pl/account/1\"}");
-	sends(p, "order", "privkey.pem", "the order's key", "url", URL, NULL);
-	says(p, "{\"event\":\"progress\",\"step\":\"order\"}");
+	worker_sends(&p->script, "account", "account.key", "the account's key", NULL);
+	worker_says(&p->script, "{\"event\":\"account\",\"url\":\"https://ca.domain.pl/account/1\"}");
+	worker_sends(&p->script, "order", "privkey.pem", "the order's key", "url", URL, NULL);
+	worker_says(&p->script, "{\"event\":\"progress\",\"step\":\"order\"}");
 	play(p, "the worker ended without a word");
 	assert_string_equal(p->heard, "order;");
 }
@@ -233,7 +174,7 @@ static void words_that_are_none(void **state)
 	struct play *p = *state;
 	keep_one(p);
 	for (size_t i = 0; i < COUNT(words); i++) {
-		says(p, words[i].says);
+		worker_says(&p->script, words[i].says);
 		play(p, words[i].why);
 		assert_int_not_equal(p->error.kind, ERROR_NONE);
 		nothing_is_lost(p);
@@ -257,7 +198,7 @@ static void files_that_are_none(void **state)
 	struct play *p = *state;
 	keep_one(p);
 	for (size_t i = 0; i < COUNT(sent); i++) {
-		sends(p, sent[i].label, sent[i].file, sent[i].content, NULL);
+		worker_sends(&p->script, sent[i].label, sent[i].file, sent[i].content, NULL);
 		play(p, sent[i].why);
 		nothing_is_lost(p);
 	}
@@ -280,25 +221,25 @@ static void a_certificate_comes_once_after_its_order_and_for_its_key(void **stat
 	assert_int_equal(chain_write_pem(&chain, CHAIN_LEAF | CHAIN_REST, &fullchain, &err), 0);
 	assert_int_equal(chain_write_pem(&stranger, CHAIN_LEAF, &foreign, &err), 0);
 
-	sends(p, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
 	play(p, "privkey.pem has gone");
 
-	sends(p, "order", "privkey.pem", buf_text(&key), "url", URL, NULL);
-	sends(p, "issued", "fullchain.pem", buf_text(&foreign), NULL);
+	worker_sends(&p->script, "order", "privkey.pem", buf_text(&key), "url", URL, NULL);
+	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&foreign), NULL);
 	play(p, "key-match: the certificate is not for the stored key");
 	assert_int_equal(p->error.kind, ERROR_UNTRUSTED);
 
-	sends(p, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
-	sends(p, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
 	play(p, "the worker sent issued out of turn");
 
 	/* What is not published stays, for a person to see; what is goes. */
 	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
 	for (p->result = -1; p->result <= 0; p->result++) {
-		sends(p, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
-		says(p, "{\"event\":\"warning\",\"text\":\"slow\"}");
-		says(p, "{\"event\":\"invalid\",\"name\":\"" NAME "\"}");
-		says(p, "{\"event\":\"done\"}");
+		worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+		worker_says(&p->script, "{\"event\":\"warning\",\"text\":\"slow\"}");
+		worker_says(&p->script, "{\"event\":\"invalid\",\"name\":\"" NAME "\"}");
+		worker_says(&p->script, "{\"event\":\"done\"}");
 		play(p, NULL);
 		assert_string_equal(p->heard, "slow;issued;");
 		const char *left = record(p, "orders", NAME, "privkey.pem", &text);
@@ -315,7 +256,7 @@ static void an_account_has_one_key_for_ever(void **state)
 {
 	struct play *p = *state;
 	keep_one(p);
-	sends(p, "account", "account.key", "another one", NULL);
+	worker_sends(&p->script, "account", "account.key", "another one", NULL);
 	play(p, "without a word");
 	nothing_is_lost(p);
 }
@@ -325,7 +266,7 @@ static void challenges_have_a_limit(void **state)
 	struct play *p = *state;
 	for (int i = 0; i < 300; i++) {
 		auto_free char *text = mem_printf("{\"event\":\"challenge\",\"token\":\"t%d\",\"authorization\":\"t%d.a\"}", i, i);
-		says(p, text);
+		worker_says(&p->script, text);
 	}
 	play(p, "the server wants more than ");
 	/* None of them is served any more: as many find room again. */
@@ -345,7 +286,7 @@ static void a_failure_is_of_the_kind_that_was_said_or_of_none(void **state)
 	for (size_t i = 0; i < COUNT(kinds); i++) {
 		auto_free char *text =
 			mem_printf("{\"event\":\"failed\",\"kind\":\"%s\",\"text\":\"refused\",\"retry_after\":7}", kinds[i].says);
-		says(p, text);
+		worker_says(&p->script, text);
 		play(p, "refused");
 		assert_int_equal(p->error.kind, kinds[i].kind);
 		assert_int_equal(p->retry_after, 7);
@@ -392,7 +333,7 @@ static void what_cannot_be_kept_is_not_said_to_be(void **state)
 		block(read[i], false);
 	}
 	block("nextkeys", true);
-	sends(p, "next", "privkey.pem", "the next key", NULL);
+	worker_sends(&p->script, "next", "privkey.pem", "the next key", NULL);
 	play(p, "nextkeys");
 	block("nextkeys", false);
 }
@@ -433,29 +374,7 @@ static int run(void)
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-/* The daemon starts the worker that stands beside its own program, so both are copied to a directory of the test's. */
-static int run_in_place(void)
-{
-	struct error err;
-	auto_buf struct buf self = BUF_INIT(256 * 1024 * 1024);
-	char *directory = mem_printf("%s/certsync-unit.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : P_tmpdir);
-	if (!mkdtemp(directory) || fs_read(AT_FDCWD, "/proc/self/exe", true, &self, &err) < 0)
-		return 1;
-	auto_free char *test = mem_printf("%s/test", directory), *worker = mem_printf("%s/certsync-worker", directory);
-	const struct fs_owner owner = {.uid = geteuid(), .gid = getegid(), .mode = 0700};
-	if (fs_write(AT_FDCWD, test, self.data, self.len, owner, &err) < 0 || link(test, worker) < 0)
-		return 1;
-	execv(test, (char *[]){test, directory, NULL});
-	return 1;
-}
-
 int main(int argc, char **argv)
 {
-	struct error err;
-	if (strcmp(basename(argv[0]), "certsync-worker") == 0)
-		return act_the_worker();
-	if (argc < 2)
-		return run_in_place();
-	int result = run();
-	return fs_remove_tree(AT_FDCWD, argv[1], &err) == 0 ? result : 1;
+	return worker_beside(argc, argv, run);
 }

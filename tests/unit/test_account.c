@@ -1,0 +1,203 @@
+/* Accounts beside a worker that lies, dies or says nothing: a key that may be the account's is never lost, and what was done is known. */
+#include "tests/unit/hub_scene.h"
+#include "tests/unit/worker.h"
+
+#include "hub/account.h"
+#include "hub/revoked.h"
+
+struct play {
+	struct hub_scene of;
+	struct hub *hub;
+	const struct hub_acme *acme;
+	struct buf script;
+	struct error error;
+	int done;
+};
+
+static int setup(void **state)
+{
+	struct play *p = mem_alloc(sizeof(*p));
+	struct error err;
+	if (!hub_scene_begin(&p->of, "acme = \"ca\""))
+		return -1;
+	p->hub = &p->of.hub;
+	p->acme = p->hub->config->acmes;
+	p->script = BUF_INIT(WORKER_SCRIPT_MAX);
+	static const char record[] = "{\"url\":\"https://ca.domain.pl/account/1\",\"directory\":\"https://ca.domain.pl/dir\"}";
+	*state = p;
+	return store_put(p->hub->store, "acme", "ca", "account.key", "the key", 7, &err) < 0 ||
+		store_put(p->hub->store, "acme", "ca", "account.json", record, sizeof(record) - 1, &err) < 0;
+}
+
+static int teardown(void **state)
+{
+	struct play *p = *state;
+	account_close(p->hub);
+	hub_scene_end(&p->of);
+	buf_release(&p->script);
+	free(p);
+	return 0;
+}
+
+static void on_done(const struct error *err, void *context)
+{
+	struct play *p = context;
+	p->error = *err;
+	p->done++;
+}
+
+/* Until it is done; `why`: in the reason for which it fails, NULL: it succeeds. */
+static void runs(struct play *p, const struct account *a, const char *why)
+{
+	int before = p->done;
+	assert_non_null(a);
+	assert_true(account_is_busy(p->hub, p->acme));
+	while (p->done == before)
+		assert_int_equal(event_base_loop(p->hub->base, EVLOOP_ONCE), 0);
+	assert_false(account_is_busy(p->hub, p->acme));
+	if (why && !strstr(p->error.message, why))
+		print_error("not \"%s\" but \"%s\"\n", why, p->error.message);
+	assert_true(why ? strstr(p->error.message, why) != NULL : p->error.kind == ERROR_NONE);
+}
+
+static struct account *rollover(struct play *p)
+{
+	struct error err;
+	return account_rollover(p->hub, p->acme, on_done, p, &err);
+}
+
+static char *kept(struct play *p, const char *kind, const char *file)
+{
+	struct error err;
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	return store_get(p->hub->store, kind, "ca", file, &text, &err) == 1 ? mem_strdup(buf_text(&text)) : mem_strdup("");
+}
+
+/* Both keys are there, since either may be the account's. */
+static void both_are_kept(struct play *p, const char *next)
+{
+	struct account_facts facts;
+	auto_free char *key = kept(p, "acme", "account.key"), *other = kept(p, "acme-next", "account.key");
+	assert_string_equal(key, "the key");
+	assert_string_equal(other, next);
+	account_facts(p->hub, p->acme, &facts);
+	assert_true(facts.unsettled);
+	assert_string_equal(facts.url, "https://ca.domain.pl/account/1");
+	assert_string_equal(facts.thumbprint, ""); /* of "the key", which is none */
+	assert_true(account_needs_upkeep(p->hub, p->acme));
+}
+
+static void a_key_whose_fate_is_not_known_is_kept(void **state)
+{
+	struct play *p = *state;
+	worker_learns(&p->script);
+	runs(p, rollover(p), "account ca: rollover: the worker ended without a word");
+	auto_free char *next = kept(p, "acme-next", "account.key");
+	assert_non_null(strstr(next, "PRIVATE KEY"));
+	both_are_kept(p, next);
+	buf_addf(&p->script, "dies");
+	worker_learns(&p->script);
+	runs(p, rollover(p), "the worker was killed by signal 9");
+	both_are_kept(p, next); /* no third one is made */
+	worker_says(&p->script, "{\"event\":\"failed\",\"text\":\"the authority said 500\"}");
+	worker_learns(&p->script);
+	runs(p, rollover(p), "the authority said 500");
+	both_are_kept(p, next);
+	worker_says(&p->script, "{\"event\":\"done\",\"key\":\"next\"}");
+	worker_learns(&p->script);
+	runs(p, rollover(p), NULL);
+	auto_free char *key = kept(p, "acme", "account.key"), *gone = kept(p, "acme-next", "account.key");
+	assert_string_equal(key, next);
+	assert_string_equal(gone, "");
+}
+
+static void a_key_that_was_not_taken_goes(void **state)
+{
+	struct play *p = *state;
+	worker_says(&p->script, "{\"event\":\"done\",\"key\":\"old\"}");
+	worker_learns(&p->script);
+	runs(p, rollover(p), NULL);
+	auto_free char *key = kept(p, "acme", "account.key"), *next = kept(p, "acme-next", "account.key");
+	assert_string_equal(key, "the key");
+	assert_string_equal(next, "");
+}
+
+static void one_thing_at_a_time_and_none_without_an_account(void **state)
+{
+	struct play *p = *state;
+	struct error err;
+	worker_says(&p->script, "{\"event\":\"done\"}");
+	worker_learns(&p->script);
+	const struct account *first = rollover(p);
+	assert_null(account_upkeep(p->hub, p->acme, on_done, p, &err));
+	assert_non_null(strstr(err.message, "account ca: rollover is under way"));
+	runs(p, first, NULL);
+	assert_non_null(rollover(p));
+	account_close(p->hub);
+	assert_non_null(strstr(p->error.message, "interrupted: nothing is lost, ask again"));
+
+	/* The same account at another directory is none. */
+	assert_int_equal(store_put(p->hub->store, "acme", "ca", "account.json", "{\"url\":\"u\",\"directory\":\"d\"}", 29, &err), 0);
+	assert_false(account_needs_upkeep(p->hub, p->acme));
+	assert_null(rollover(p));
+	assert_null(account_deactivate(p->hub, p->acme, on_done, p, &err));
+	assert_int_equal(err.kind, ERROR_USAGE);
+	assert_non_null(strstr(err.message, "there is no account at https://ca.domain.pl/dir yet"));
+}
+
+static void the_contact_is_told_once(void **state)
+{
+	struct play *p = *state;
+	struct error err;
+	struct account_facts facts;
+	assert_true(account_needs_upkeep(p->hub, p->acme));
+	worker_says(&p->script, "{\"event\":\"done\"}");
+	worker_learns(&p->script);
+	runs(p, account_upkeep(p->hub, p->acme, on_done, p, &err), NULL);
+	assert_false(account_needs_upkeep(p->hub, p->acme));
+	account_facts(p->hub, p->acme, &facts);
+	assert_string_equal(facts.contact, "mailto:a@domain.pl");
+	runs(p, account_deactivate(p->hub, p->acme, on_done, p, &err), NULL);
+	auto_free char *key = kept(p, "acme", "account.key");
+	assert_string_equal(key, "");
+}
+
+static void a_revocation_is_noted_with_its_first_reason(void **state)
+{
+	struct play *p = *state;
+	struct error err;
+	struct revoked how;
+	const struct hub_certificate *certificate = p->hub->config->certificates;
+	struct revision revision = hub_scene_store(&p->of);
+	auto_manifest struct manifest m = {0};
+	assert_int_equal(store_current(p->hub->store, NAME, &m, &err), 1);
+	worker_learns(&p->script);
+	runs(p, account_revoke(p->hub, certificate, revision, "superseded", on_done, p, &err), "without a word");
+	assert_false(revoked_find(p->hub->store, NAME, m.fingerprint, &how));
+	worker_says(&p->script, "{\"event\":\"done\"}");
+	worker_learns(&p->script);
+	runs(p, account_revoke(p->hub, certificate, revision, "superseded", on_done, p, &err), NULL);
+	runs(p, account_revoke(p->hub, certificate, revision, "keyCompromise", on_done, p, &err), NULL);
+	assert_true(revoked_find(p->hub->store, NAME, m.fingerprint, &how));
+	assert_string_equal(how.reason, "superseded");
+	revision.number++;
+	assert_null(account_revoke(p->hub, certificate, revision, "superseded", on_done, p, &err));
+	assert_non_null(strstr(err.message, "1.2"));
+}
+
+static int run(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_key_whose_fate_is_not_known_is_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_key_that_was_not_taken_goes, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_thing_at_a_time_and_none_without_an_account, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_contact_is_told_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_revocation_is_noted_with_its_first_reason, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	return worker_beside(argc, argv, run);
+}
