@@ -95,6 +95,7 @@ static inline int worker_beside(int argc, char **argv, int (*run)(void))
 		return worker_acts();
 	if (argc < 2)
 		return worker_copy();
+	signal(SIGPIPE, SIG_IGN); /* as the daemon does */
 	int result = run();
 	return fs_remove_tree(AT_FDCWD, argv[1], &err) == 0 ? result : 1;
 }

@@ -1,0 +1,248 @@
+/* Renewals beside a worker that lies and a store that refuses: each failure has its reason and its wait, is known after a restart, and
+ * what was begun at the authority is gone on with.
+ */
+#include "tests/unit/hub_scene.h"
+#include "tests/unit/worker.h"
+
+#include "hub/account.h"
+#include "hub/renewal.h"
+#include "lib/json.h"
+
+struct play {
+	struct hub_scene of;
+	struct hub *hub;
+	struct renewal *r;
+	struct issued root;
+	struct buf script;
+};
+
+static struct issued from_now(struct wish w)
+{
+	w.from = clock_wall() - ISSUE_DAY;
+	w.to = w.from + 90 * ISSUE_DAY;
+	return issue(w);
+}
+
+/* Nothing is due by itself: the test says when. */
+static void open_all(struct play *p)
+{
+	fleet_open(p->hub);
+	renewal_open(p->hub);
+	p->r = renewal_find(p->hub, NAME);
+}
+
+static void close_all(struct play *p)
+{
+	renewal_close(p->hub);
+	fleet_close(p->hub);
+	outcome_close(p->hub);
+}
+
+static int setup(void **state)
+{
+	struct play *p = mem_alloc(sizeof(*p));
+	struct error err;
+	if (!hub_scene_begin(&p->of, "acme = \"ca\" preflight = off"))
+		return -1;
+	p->hub = &p->of.hub;
+	p->script = BUF_INIT(WORKER_SCRIPT_MAX);
+	p->root = from_now((struct wish){.subject = "root", .authority = true});
+	struct chain chain = issued_chain(&p->root, NULL, 0);
+	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
+	int written = chain_write_pem(&chain, CHAIN_LEAF, &pem, &err);
+	chain_release(&chain);
+	scratch_write(p->of.scratch, "anchors.pem", buf_text(&pem), 0600);
+	auto_free char *anchors = scratch_path(p->of.scratch, "anchors.pem");
+	p->hub->anchors = anchors_load(anchors, &err);
+	p->hub->challenge = challenge_new(p->hub->base, "127.0.0.1:0", &err);
+	open_all(p);
+	*state = p;
+	return written < 0 || !p->hub->anchors || !p->hub->challenge;
+}
+
+static int teardown(void **state)
+{
+	struct play *p = *state;
+	close_all(p);
+	challenge_free(p->hub->challenge);
+	anchors_free(p->hub->anchors);
+	issued_release(&p->root);
+	buf_release(&p->script);
+	hub_scene_end(&p->of);
+	free(p);
+	return 0;
+}
+
+static struct renewal_status status(const struct play *p)
+{
+	struct renewal_status s;
+	renewal_status(p->r, &s);
+	return s;
+}
+
+/* An order with what the script says, until it is over; `why`: in the reason, NULL: it succeeds. */
+static void orders(struct play *p, bool force, const char *why)
+{
+	struct error err;
+	worker_learns(&p->script);
+	assert_int_equal(renewal_now(p->r, force, &err), 0);
+	while (status(p).running)
+		assert_int_equal(event_base_loop(p->hub->base, EVLOOP_ONCE), 0);
+	if (why && !strstr(status(p).error, why))
+		print_error("not \"%s\" but \"%s\"\n", why, status(p).error);
+	assert_true(why ? strstr(status(p).error, why) != NULL : !status(p).error[0]);
+}
+
+/* All that a worker says of a certificate by this issuer. */
+static void says_issued(struct play *p, const struct issued *issuer)
+{
+	struct error err;
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), fullchain = BUF_INIT(FILES_FILE_MAX);
+	struct issued leaf = from_now((struct wish){.subject = NAME, .issuer = issuer, .san = "DNS:" NAME});
+	struct chain chain = issued_chain(&leaf, NULL, 0);
+	assert_int_equal(chain_write_pem(&chain, CHAIN_KEY, &key, &err), 0);
+	assert_int_equal(chain_write_pem(&chain, CHAIN_LEAF, &fullchain, &err), 0);
+	chain_release(&chain);
+	issued_release(&leaf);
+	worker_sends(&p->script, "order", "privkey.pem", buf_text(&key), "url", "https://ca.domain.pl/order/1", NULL);
+	worker_says(&p->script, "{\"event\":\"warning\",\"text\":\"no such chain is offered\"}");
+	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
+	worker_says(&p->script, "{\"event\":\"done\"}");
+}
+
+static void a_failure_is_known_after_a_restart(void **state)
+{
+	struct play *p = *state;
+	struct error err;
+	buf_addf(&p->script, "dies");
+	orders(p, false, "was killed by signal 9");
+	assert_int_equal(status(p).failures, 1);
+	worker_says(&p->script, "{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"rateLimited\",\"retry_after\":7200}");
+	orders(p, false, "rateLimited");
+	assert_true(status(p).due > clock_wall() + 3600);
+	close_all(p);
+	open_all(p);
+	assert_int_equal(status(p).failures, 2);
+	assert_string_equal(status(p).error, "rateLimited");
+	assert_true(status(p).due > clock_wall() + 3600);
+	/* The authority asked to be left alone: only --force passes over that. */
+	assert_int_equal(renewal_now(p->r, false, &err), -1);
+	assert_non_null(strstr(err.message, "asked to be left alone until "));
+	assert_false(status(p).running);
+	says_issued(p, &p->root);
+	orders(p, true, NULL);
+	assert_int_equal(status(p).failures, 0);
+	auto_manifest struct manifest m = {0};
+	assert_int_equal(store_current(p->hub->store, NAME, &m, &err), 1);
+}
+
+static void what_is_refused_is_not_ordered_twice(void **state)
+{
+	struct play *p = *state;
+	struct error err;
+	auto_buf struct buf order = BUF_INIT(FILES_FILE_MAX);
+	struct issued stranger = from_now((struct wish){.subject = "stranger", .authority = true});
+	says_issued(p, &stranger);
+	orders(p, false, "issued, but not published: ");
+	issued_release(&stranger);
+	auto_manifest struct manifest m = {0};
+	assert_int_equal(store_current(p->hub->store, NAME, &m, &err), 0);
+	/* It stays, for the next try to judge it again once the anchor is there. */
+	assert_int_equal(store_get(p->hub->store, "orders", NAME, "order.json", &order, &err), 1);
+	/* An operator's word begins another one. */
+	worker_learns(&p->script);
+	assert_int_equal(renewal_now(p->r, true, &err), 0);
+	assert_int_equal(store_get(p->hub->store, "orders", NAME, "order.json", &order, &err), 0);
+}
+
+static void a_damaged_record_holds_nobody_up(void **state)
+{
+	static const char *const records[] = {"{", "{}", "{\"error\":\"x\"}", "{\"error\":\"x\",\"failures\":-1}",
+		"{\"error\":\"x\",\"failures\":9,\"last_failure\":1}", "{\"error\":7,\"failures\":9}"};
+	struct play *p = *state;
+	struct error err;
+	for (size_t i = 0; i < COUNT(records); i++) {
+		close_all(p);
+		assert_int_equal(store_put(p->hub->store, "renewals", NAME, "state.json", records[i], strlen(records[i]), &err), 0);
+		open_all(p);
+		assert_int_equal(status(p).failures, 0);
+		assert_true(status(p).due <= clock_wall());
+	}
+	says_issued(p, &p->root);
+	orders(p, false, NULL);
+}
+
+static void a_store_that_refuses_stops_no_order(void **state)
+{
+	static const char *const blocked[] = {"renewals", "limits"};
+	struct play *p = *state;
+	for (size_t i = 0; i < COUNT(blocked); i++) {
+		struct error err;
+		auto_free char *name = mem_printf("state/records/%s", blocked[i]), *path = scratch_path(p->of.scratch, name);
+		(void)fs_remove_tree(AT_FDCWD, path, &err);
+		scratch_write(p->of.scratch, name, "", 0600); /* where a directory should be */
+	}
+	worker_says(&p->script, "{\"event\":\"invalid\",\"name\":\"" NAME "\"}");
+	worker_says(&p->script, "{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"refused\",\"retry_after\":0}");
+	orders(p, false, "refused");
+	assert_true(store_trouble(p->hub->store)[0]);
+	says_issued(p, &p->root);
+	orders(p, false, NULL);
+}
+
+static void on_done(const struct error *err, void *context)
+{
+	(void)err;
+	++*(int *)context;
+}
+
+/* Its key may be about to change. */
+static void an_order_waits_for_its_account(void **state)
+{
+	static const char record[] = "{\"url\":\"https://ca.domain.pl/account/1\",\"directory\":\"https://ca.domain.pl/dir\"}";
+	struct play *p = *state;
+	struct error err;
+	int done = 0;
+	assert_int_equal(store_put(p->hub->store, "acme", "ca", "account.key", "the key", 7, &err), 0);
+	assert_int_equal(store_put(p->hub->store, "acme", "ca", "account.json", record, strlen(record), &err), 0);
+	worker_learns(&p->script);
+	assert_non_null(account_rollover(p->hub, p->hub->config->acmes, on_done, &done, &err));
+	assert_int_equal(renewal_now(p->r, false, &err), 0);
+	assert_string_equal(status(p).step, "waits for its account");
+	while (!done)
+		assert_int_equal(event_base_loop(p->hub->base, EVLOOP_ONCE), 0);
+	assert_true(status(p).running);
+	/* The same worker serves its upkeep, which hears of nothing but that it is done. */
+	says_issued(p, &p->root);
+	worker_learns(&p->script);
+	while (status(p).running)
+		assert_int_equal(event_base_loop(p->hub->base, EVLOOP_ONCE), 0);
+	assert_string_equal(status(p).error, "");
+	/* And nothing is done to an account while an order uses it. */
+	worker_learns(&p->script);
+	assert_int_equal(store_drop(p->hub->store, "acme", "ca", &err), 0);
+	assert_int_equal(renewal_now(p->r, true, &err), 0);
+	assert_string_equal(renewal_busy(p->hub, p->hub->config->acmes), NAME);
+	assert_null(account_rollover(p->hub, p->hub->config->acmes, on_done, &done, &err));
+	assert_non_null(strstr(err.message, "the order of " NAME " is under way with it"));
+	/* With a key that is nobody else's: what was begun with the old one is dropped. */
+	renewal_replace(p->r, true);
+	assert_true(status(p).running);
+}
+
+static int run(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_failure_is_known_after_a_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_refused_is_not_ordered_twice, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_damaged_record_holds_nobody_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_store_that_refuses_stops_no_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_order_waits_for_its_account, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	return worker_beside(argc, argv, run);
+}
