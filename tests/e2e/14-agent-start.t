@@ -1,0 +1,93 @@
+#!/usr/bin/perl
+# What keeps an agent from starting, or from taking an agent.conf that was changed under it: each is told with its reason, and what runs
+# goes on as it was.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use IO::Socket::UNIX;
+use Story;
+use Test::More;
+
+my $story = Story->new;
+my $top = $story->top;
+my $conf = "$top/here/agent.conf";
+
+my $output = `$Story::bin/certsync-agent run -c $conf 2>&1 3>&-`;
+is($? >> 8, 2, 'the daemon alone is not to be started');
+like($output, qr/`run` is started by certsync-agent-root/, 'and says who starts it');
+
+# ---- a socket that somebody has, a place where something else stands ----
+
+my $first = $story->pair('first');
+ok($story->hub, 'a hub starts') or BAIL_OUT($story->log('hub'));
+$story->import('first');
+$story->agent_conf('here');
+$story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
+mkdir "$top/here/run";
+my $somebody = IO::Socket::UNIX->new(Listen => 5, Local => "$top/here/run/control.sock") or die $!;
+$story->start_agent('here');
+ok($story->until('the reason', sub { $story->log('here') =~ m{event=start error="somebody already answers on \Q$top\E/here/run/control\.sock: is certsync running already\?"} }),
+	'a socket that somebody has') or diag($story->log('here'));
+close $somebody;
+ok($story->until_state('here', 'verified', 40), 'it starts by itself once that is free');
+is($story->installed('here'), $first, 'with what is to be had');
+
+# ---- agent.conf is changed under it ----
+
+my $said = 0;
+sub said {
+	my ($pattern) = @_;
+	return $story->until($pattern, sub { substr($story->log('here'), $said) =~ $pattern }) || diag(substr($story->log('here'), $said)) && 0;
+}
+sub change {
+	my (%lines) = @_;
+	$story->agent_conf('here');
+	my $text = Story::read_file($conf);
+	for my $key (keys %lines) {
+		$text =~ s/^\Q$key\E = .*$/$key = $lines{$key}/m or $text = "$key = $lines{$key}\n$text";
+	}
+	Story::write_file($conf, $text);
+}
+my %process = (root => $story->{started}{here}, daemon => $story->child('here', qr/certsync-agent\0run/));
+sub reload { my ($whom) = @_; $said = length $story->log('here'); kill 'HUP', $process{$whom} }
+sub as_before {
+	my ($why) = @_;
+	ok($story->until_state('here', 'verified'), "$why: it is verified as before");
+	is($story->installed('here'), $first, 'with the certificate that it had');
+}
+
+change(hub => '"nonsense://"');
+reload('root');
+ok(said(qr/\Q$conf\E:\d+: hub/), 'a fault is told with its line');
+ok(said(qr/event=reload error="the configuration has faults" text="the configuration before it stays"/), 'and what becomes of it');
+as_before('a fault in agent.conf');
+reload('daemon');
+ok(said(qr/event=configuration fault="\Q$conf\E:\d+: hub[^\n]*\n.*event=reload result=refused reason="the running configuration stays"/s), 'the daemon, asked by itself, says so too');
+as_before('a fault that the daemon meets');
+change(directory => "\"$top/here/elsewhere\"");
+reload('root');
+ok(said(qr/event=reload error="directories or user changed: restart certsync-agent-root"/), 'what needs a restart is named');
+ok(!-e "$top/here/elsewhere", 'and nothing is made there');
+as_before('another directory');
+change(run => "\"$top/here/run2\"");
+reload('daemon');
+ok(said(qr/event=reload reason="run changes only at a restart"/), 'so does the daemon');
+change();
+reload('root');
+ok(said(qr/event=reload result=done certificates=1/), 'a good one is taken');
+as_before('all of it');
+is($story->child('here', qr/certsync-agent\0run/), $process{daemon}, 'by the same daemon');
+
+# ---- what it looks at by itself ----
+
+my $port = Story::free_port();
+$story->agent_conf('here', services => "service \"nothing\" { probe = {\"127.0.0.1:$port/tls\"} }");
+Story::write_file($conf, "probe_interval = \"1s\"\n" . Story::read_file($conf));
+reload('root');
+ok($story->until_state('here', 'unverified'), 'a port that is to be looked at is silent');
+$story->start('server', 'openssl', 's_server', '-quiet', '-accept', "127.0.0.1:$port", '-cert', "$top/first.crt", '-key', "$top/first.key");
+ok($story->until_state('here', 'verified', 10), 'that it serves is seen at the next look, which nobody asked for');
+$story->stop('server');
+$story->ends_clean;
+done_testing;
