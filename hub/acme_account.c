@@ -248,5 +248,5 @@ int acme_account_worker(void)
 	acme_client_release(&w.client);
 	cJSON_Delete(w.job);
 	talk_release(&w.talk);
-	return 0;
+	return result < 0 ? 1 : 0;
 }

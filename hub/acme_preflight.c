@@ -269,14 +269,14 @@ static int add_names(struct preflight *p, struct error *err)
 	{
 		resolvers[count] = json_element(element, LOOKUP_ADDRESS_MAX, err);
 		if (!resolvers[count++])
-			return -1;
+			return error_wrap(err, "resolvers");
 	}
 	const struct lookup l = {.resolvers = resolvers};
 	cJSON_ArrayForEach(element, names)
 	{
 		const char *name = json_element(element, 253, err);
 		if (!name)
-			return -1;
+			return error_wrap(err, "names");
 		if (count)
 			add_by_resolvers(p, name, &l);
 		else
