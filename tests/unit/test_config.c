@@ -488,6 +488,57 @@ static void faults_of_the_agent_are_named(void **state)
 		"9: file \"/etc/y.pem\" is written by another section too, in line 7\n");
 }
 
+/* Each alone in an otherwise sound file. */
+static void each_thing_that_cannot_be_is_told_by_itself(void **state)
+{
+#define MAIL(rest) "certificate m.pl { acme = ca " rest " }\n"
+#define ACME(rest) "acme ca { directory = \"https://ca.domain.pl\" agree_tos = true " rest " }\n"
+#define ALERT(rest) "alert { email = {\"a@domain.pl\"} from = \"b@domain.pl\" " rest " }\n"
+	(void)state;
+	static const struct {
+		const char *text, *fault;
+	} cases[] = {
+		{"acme \"Ca\" { directory = \"https://ca.domain.pl\" agree_tos = true }\n", "acme \"Ca\": the name may have a-z 0-9 . _ -"},
+		{ACME("contact = {\"me@domain.pl\"}"), "contact: me@domain.pl is not of the form mailto:name@domain"},
+		{ACME("eab_kid = k"), "acme \"ca\": eab_kid and eab_hmac belong together"},
+		{ACME("eab_kid = k eab_hmac = \"/nonexistent/hmac\""), "eab_hmac: /nonexistent/hmac: No such file"},
+		{ACME("ca_file = \"/nonexistent/ca\""), "ca_file: /nonexistent/ca: No such file"},
+		{ACME("") MAIL("key = {rsa-2048, rsa-3072}"), "key: one type, or two for two pairs"},
+		{ACME("") MAIL("reuse_key = true next_key = true"), "next_key: with reuse_key there is no next key"},
+		{ACME("") MAIL("must_staple = true"), "must_staple: CAs have ended OCSP"},
+		{ACME("") MAIL("names = {a.pl, A.pl}"), "names: A.pl is listed twice"},
+		{ACME("") MAIL("challenge = dns-01 dns_hook = \"/nonexistent/hook\""), "dns_hook: /nonexistent/hook: No such file"},
+		{ACME("") MAIL("challenge = dns-01"), "challenge: dns-01 needs dns_hook"},
+		{ACME("") MAIL("dns_hook = \"/bin/true\""), "dns_hook: it is for challenge = \"dns-01\", and this is http-01"},
+		{"certificate m.pl { watch = {\"/a/b\", \"/a/b/\"} }\n", "watch: /a/b is listed twice"},
+		{"certificate m.pl { watch = {/1, /2, /3, /4, /5, /6, /7, /8, /9, /10, /11, /12, /13, /14, /15, /16, /17} }\n",
+			"watch: 17 paths, at most "},
+		{"endpoint m.pl {}\n", "endpoint \"m.pl\": ports is missing"},
+		{"endpoint \"m..pl\" { ports = {25} }\n", "endpoint \"m..pl\": it is not a DNS name"},
+		{"endpoint m.pl { ports = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17} }\n", "endpoint \"m.pl\": more than 16 ports"},
+		{"endpoint m.pl { ports = {25} certificate = \"other.pl\" }\n", "certificate: there is no section certificate \"other.pl\""},
+		{"endpoint m.pl { ports = {25} at = {localhost} }\n", "at: \"localhost\" is not an address"},
+		{"alert { email = {\"domain.pl\"} from = \"b@domain.pl\" }\n", "email: \"domain.pl\" is not of the form name@domain"},
+		{"alert { email = {\"a@domain.pl\"} from = \"b\" }\n", "from: \"b\" is not of the form name@domain"},
+		{"alert { email = {\"a@domain.pl\"} }\n", "email: from is missing"},
+		{ALERT("smtp = \"smtp://user@127.0.0.1\""), "smtp: \"smtp://user@127.0.0.1\" is not of the form smtp://host:port"},
+		{ALERT("smtp_user = a"), "smtp_user and smtp_password belong together"},
+		{ALERT("smtp_user = a smtp_password = \"/nonexistent/p\""), "smtp_password: /nonexistent/p: No such file"},
+		{"alert { webhook = {\"ftp://a\"} }\n", "webhook: "},
+		{"alert { command = \"/nonexistent/c\" }\n", "command: /nonexistent/c: No such file"},
+	};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		auto_free char *faults = NULL;
+		auto_free char *text = mem_printf(HUB_HEAD "ssh = \"a@b\"\n%s", cases[i].text);
+		struct hub_config *h = load_hub(text, &faults);
+		if (h || !strstr(faults, cases[i].fault) || strchr(faults, '\n') != faults + strlen(faults) - 1)
+			print_error("%s: not \"%s\" alone but \"%s\"\n", cases[i].text, cases[i].fault, faults);
+		assert_null(h);
+		assert_non_null(strstr(faults, cases[i].fault));
+		assert_ptr_equal(strchr(faults, '\n'), faults + strlen(faults) - 1); /* one line */
+	}
+}
+
 static void syntax_stops_at_its_first_fault(void **state)
 {
 	(void)state;
@@ -562,6 +613,7 @@ int main(void)
 		cmocka_unit_test(root_is_told_of_users_that_do_not_exist),
 		cmocka_unit_test(more_than_an_agent_can_tell_is_a_fault),
 		cmocka_unit_test(faults_of_the_agent_are_named),
+		cmocka_unit_test(each_thing_that_cannot_be_is_told_by_itself),
 		cmocka_unit_test(syntax_stops_at_its_first_fault),
 		cmocka_unit_test(a_missing_file_is_named),
 		cmocka_unit_test(durations_have_one_unit),
