@@ -1,4 +1,5 @@
 #include "lib/check.h"
+#include "lib/check_run.h"
 #include "lib/mem.h"
 #include "tests/unit/issue.h"
 
@@ -262,6 +263,46 @@ static void one_of_a_pair_that_is_missing_is_a_mismatch(void **state)
 	assert_verdict(c, CHECK_MISMATCH, "the RSA certificate of the pair is not served: the TLS", "both certificates");
 }
 
+static void what_to_look_at_is_a_host_and_a_port(void **state)
+{
+	static const struct {
+		const char *text, *name, *port;
+	} good[] = {{"mail.domain.pl:993", "mail.domain.pl", "993"}, {"mail.domain.pl.:25/smtp", "mail.domain.pl", "25/smtp"},
+		{"[::1]:993", "::1", "993"}, {"127.0.0.1:8443/tls+proxy", "127.0.0.1", "8443/tls+proxy"}};
+	static const struct {
+		const char *text, *fault;
+	} wrong[] = {{"", "write HOST, HOST:PORT"}, {":993", "write HOST, HOST:PORT"}, {"[::1]993", "write [ADDRESS]:PORT"}, {"[]:993", "write HOST"},
+		{"a b", "is neither a host name nor an address"}, {"https://mail.domain.pl", "the port must be a number"},
+		{"mail.domain.pl:", "port"}, {"mail.domain.pl:99999", "port"}, {"mail.domain.pl:25/ftp", "protocol \"ftp\" is not known"},
+		{"mail.domain.pl:11111111111111111111111111111111111111111111111111111111111111111111111111111111", "is no port"}};
+	struct check_host h;
+	struct error err;
+	(void)state;
+	for (size_t i = 0; i < COUNT(good); i++) {
+		assert_int_equal(check_host_parse(good[i].text, &h, &err), 0);
+		assert_string_equal(h.name, good[i].name);
+		assert_int_equal(h.port_count, 1);
+		assert_string_equal(h.ports[0].text, good[i].port);
+		assert_false(h.guessed);
+	}
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		assert_int_equal(check_host_parse(wrong[i].text, &h, &err), -1);
+		assert_int_equal(err.kind, ERROR_USAGE);
+		if (!strstr(err.message, wrong[i].fault))
+			print_error("%s: %s\n", wrong[i].text, err.message);
+		assert_non_null(strstr(err.message, wrong[i].fault));
+	}
+	/* Without a port: those at which mail and web are usually found. An address of IPv6 has colons of its own. */
+	for (const char *const *text = (const char *const[]){"mail.domain.pl", "::1", "[::1]", NULL}; *text; text++) {
+		assert_int_equal(check_host_parse(*text, &h, &err), 0);
+		assert_true(h.guessed && h.port_count > 4);
+	}
+	while (h.port_count < CHECK_PORTS_MAX)
+		assert_int_equal(check_host_add_port(&h, "993", &err), 0);
+	assert_int_equal(check_host_add_port(&h, "993", &err), -1);
+	assert_non_null(strstr(err.message, "more than "));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +319,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_judged_is_never_ok),
 		cmocka_unit_test(an_old_version_is_a_warning_beside_the_verdict),
 		cmocka_unit_test(one_of_a_pair_that_is_missing_is_a_mismatch),
+		cmocka_unit_test(what_to_look_at_is_a_host_and_a_port),
 	};
 	return cmocka_run_group_tests(tests, make_world, free_world);
 }
