@@ -63,8 +63,8 @@ start() {
 	"$dir/bin/certsync-hub-root" -c "$dir/hub.conf" 2>>"$dir/log" &
 	root_pid=$!
 }
-daemon_pid() { ps -o pid=,args= --ppid "$root_pid" | awk '$3 == "hub" {print $1}'; }
-watcher_pid() { ps -o pid=,args= --ppid "$root_pid" | awk '$3 == "--watch" {print $1}'; }
+daemon_pid() { ps -o pid=,args= --ppid "$root_pid" | awk '/certsync hub( |$)/ {print $1}'; }
+watcher_pid() { ps -o pid=,args= --ppid "$root_pid" | awk '/ --watch( |$)/ {print $1}'; }
 other_daemon() { local pid; pid=$(daemon_pid) && [ -n "$pid" ] && [ "$pid" != "$1" ]; }
 other_watcher() { local pid; pid=$(watcher_pid) && [ -n "$pid" ] && [ "$pid" != "$1" ]; }
 gone() { [ ! -e "/proc/$1" ] || [ "$(ps -o stat= -p "$1" | cut -c1)" = Z ]; }
