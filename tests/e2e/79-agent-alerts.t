@@ -67,5 +67,24 @@ kill 'HUP', $story->{started}{here};
 my $expiring = until_told(3);
 is($expiring->{subject}, "certsync: $Story::name: expiring", 'what it could not tell, it tells later');
 like($expiring->{text}, qr/WARNING: .* expires 2\S+, and the hub has sent no successor/s, 'with when it ends');
+
+# ---- its record is damaged; the executable hangs, and is gone ----
+
+$story->stop('here');
+Story::write_file("$top/here/state/alerts.json", '{"queue":[', 0600);
+Story::write_file("$top/tell", "#!/bin/sh\n{ cat; echo; } >>$top/tell.json\necho \$\$ >$top/tell.pid\nexec sleep 600\n", 0755);
+$story->start_agent('here');
+ok($story->until('the record', sub { $story->log('here') =~ m{event=alert error="\Q$top\E/here/state/alerts\.json: .*: what was told may be told again"} }),
+	'a record that is damaged is told of') or diag($story->log('here'));
+is(until_told(4)->{subject}, "certsync: $Story::name: expiring", 'and what holds is told again');
+ok($story->until('the pid', sub { -s "$top/tell.pid" }), 'the executable hangs');
+chomp(my $hangs = Story::read_file("$top/tell.pid"));
+rename "$top/tell", "$top/away";
+mkdir "$top/tell", 0755; # as executable as a directory is
+kill 'HUP', $story->{started}{here};
+ok($story->until('the end', sub { !kill 0, $hangs }), 'what hangs does not outlive the next reading of agent.conf');
+ok($story->until('the reason', sub { $story->log('here') =~ m{event=alert result=failed .*cannot start \Q$top\E/tell} }), 'one that cannot be started is told of')
+	or diag($story->log('here'));
+ok($story->until_state('here', 'verified'), 'the agent serves as before');
 $story->ends_clean;
 done_testing;
