@@ -15,6 +15,7 @@
 
 #include "hub/store.h"
 #include "lib/fs.h"
+#include "lib/json.h"
 #include "lib/mem.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
@@ -200,6 +201,72 @@ static void a_changed_file_is_noticed(void **state)
 	store_close(s);
 }
 
+/* Each of its values missing, and each of another kind: named, and no other revision is touched by it. */
+static void a_damaged_manifest_is_told_by_what_is_wrong(void **state)
+{
+	struct error err;
+	auto_chain struct chain c = test_chain("mail.domain.pl");
+	auto_chain struct chain d = test_chain("mail.domain.pl");
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count;
+	struct store *s = open_store(*state);
+	struct revision first = publish(s, &c), second = publish(s, &d);
+	auto_free char *path = scratch_path(*state, "certificates/mail.domain.pl/1.2/manifest.json");
+	auto_buf struct buf text = BUF_INIT(64 * 1024);
+	assert_int_equal(fs_read(AT_FDCWD, path, false, &text, &err), 0);
+	auto_json cJSON *whole = json_parse(text.data, text.len, &err);
+	const cJSON *member;
+	cJSON_ArrayForEach(member, whole)
+	{
+		for (int wrong = 0; wrong < 3; wrong++) {
+			auto_manifest struct manifest m = {0};
+			auto_json cJSON *damaged = cJSON_Duplicate(whole, true);
+			buf_reset(&text);
+			if (wrong == 0)
+				cJSON_DeleteItemFromObjectCaseSensitive(damaged, member->string);
+			else
+				cJSON_ReplaceItemInObjectCaseSensitive(damaged, member->string,
+					wrong == 1 ? cJSON_CreateTrue() : cJSON_CreateIntArray((const int[]){7}, 1));
+			assert_int_equal(json_print(damaged, &text), 0);
+			assert_int_equal(fs_write(AT_FDCWD, path, text.data, text.len, FS_PRIVATE, &err), 0);
+			assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), -1);
+			if (!strstr(err.message, member->string))
+				print_error("%s: %s\n", member->string, err.message);
+			assert_non_null(strstr(err.message, member->string));
+			assert_non_null(strstr(err.message, "mail.domain.pl/1.2/manifest.json"));
+			assert_int_equal(store_load(s, "mail.domain.pl", second, pairs, &count, &m, &err), -1);
+		}
+	}
+	static const char *const texts[][2] = {{"revision", "latest"}, {"digest", "abc"}, {"fingerprint", "zz"}, {"second", "1"}};
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		auto_manifest struct manifest m = {0};
+		auto_json cJSON *damaged = cJSON_Duplicate(whole, true);
+		cJSON_DeleteItemFromObjectCaseSensitive(damaged, texts[i][0]);
+		cJSON_AddStringToObject(damaged, texts[i][0], texts[i][1]);
+		buf_reset(&text);
+		assert_int_equal(json_print(damaged, &text), 0);
+		assert_int_equal(fs_write(AT_FDCWD, path, text.data, text.len, FS_PRIVATE, &err), 0);
+		assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), -1);
+		assert_non_null(strstr(err.message, texts[i][0]));
+	}
+	auto_manifest struct manifest m = {0};
+	assert_int_equal(store_manifest(s, "mail.domain.pl", first, &m, &err), 1);
+	/* A link that leads nowhere good. */
+	auto_free char *current = scratch_path(*state, "certificates/mail.domain.pl/current");
+	for (const char *const *target = (const char *const[]){"/etc", "latest", NULL}; *target; target++) {
+		auto_manifest struct manifest ignored = {0};
+		assert_int_equal(unlink(current), 0);
+		assert_int_equal(symlink(*target, current), 0);
+		assert_int_equal(store_current(s, "mail.domain.pl", &ignored, &err), -1);
+		assert_non_null(strstr(err.message, "which is no revision: point it at one"));
+	}
+	assert_int_equal(unlink(current), 0);
+	assert_int_equal(mkdir(current, 0700), 0);
+	assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), -1);
+	assert_non_null(strstr(err.message, "cannot read the link"));
+	store_close(s);
+}
+
 static void records_are_put_got_and_dropped(void **state)
 {
 	struct error err;
@@ -232,6 +299,7 @@ int main(void)
 		IN_PLACE(what_is_published_is_loaded_and_every_revision_kept),
 		IN_PLACE(a_publish_that_was_cut_short_never_gives_its_number_out_again),
 		IN_PLACE(a_changed_file_is_noticed),
+		IN_PLACE(a_damaged_manifest_is_told_by_what_is_wrong),
 		IN_PLACE(records_are_put_got_and_dropped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
