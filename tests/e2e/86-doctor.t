@@ -5,27 +5,23 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use Doctor;
 use JSON::PP;
-use Separate;
 use Test::More;
 
-Separate->enter;
-my $story = Separate->new;
+Doctor->enter;
+my $story = Doctor->new;
 my $top = $story->top;
 my $drop_in = '/etc/ssh/sshd_config.d/certsync.conf';
 my ($exit, $text);
 
 sub doctor {
-	my (@words) = @_;
-	($exit, $text) = $story->certsync('doctor', @words);
+	$exit = $story->doctor(@_);
+	$text = $story->said;
 	return $exit;
 }
 
-# The lines of one check.
-sub of {
-	my ($check) = @_;
-	return join '', $text =~ /^((?:ok|warning|wrong|cannot tell) +\Q$check\E: .*\n(?: {13}.*\n)*)/mg;
-}
+sub of { return $story->of(@_) }
 
 sub run {
 	my ($command) = @_;
@@ -171,8 +167,9 @@ ok($story->until('agent', sub { doctor(); of('hub') =~ /1 of 2 agents/ }), 'the 
 # ---- the agent's node ----
 
 sub agent_doctor {
-	$text = `$Story::bin/certsync-agent doctor @_ -c $top/mail/agent.conf 2>&1`;
-	return $? >> 8;
+	$exit = $story->agent_doctor(@_);
+	$text = $story->said;
+	return $exit;
 }
 
 Story::write_file("$top/mail/hooks/other", "#!/bin/sh\n", 0644);
@@ -240,8 +237,8 @@ run("mount -t tmpfs -o size=256k none $small && dd if=/dev/zero of=$small/fill b
 (my $other = Story::read_file("$top/hub.conf")) =~ s/^state = .*/state = "$small\/hub"/m;
 $other =~ s/^host_keys = .*/host_keys = {"\/etc\/hosts"}/m;
 Story::write_file("$top/small.conf", $other, 0640);
-$text = `$Story::bin/certsync doctor -c $top/small.conf`;
-like(of('sshd'), qr/^wrong .*agents pin the host key \/etc\/hosts/m, 'host keys that are not sshd\'s') or diag($text);
+$story->{said} = `$Story::bin/certsync doctor -c $top/small.conf`;
+like(of('sshd'), qr/^wrong .*agents pin the host key \/etc\/hosts/m, 'host keys that are not sshd\'s') or diag($story->said);
 like(of('disk'), qr/^wrong .*KiB free.*\n.*df -h/, 'a full disk');
 my $all = decode_json(scalar `$Story::bin/certsync doctor --json -c $top/hub.conf`);
 my ($sshd) = grep { $_->{check} eq 'sshd' && $_->{state} eq 'wrong' } @{$all->{findings}};
