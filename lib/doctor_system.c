@@ -240,25 +240,40 @@ void doctor_silent(struct doctor_findings *f, const char *socket, const char *se
 		"systemctl start %s; journalctl -u %s says why it ended", service, service);
 }
 
-static bool is_enabled(const char *unit)
+/* -1: it could not be asked for. */
+static int is_enabled(const char *unit, struct error *err)
 {
 	const char *const argv[] = {"systemctl", "is-enabled", "--quiet", unit, NULL};
-	struct error ignored;
 	auto_buf struct buf said = BUF_INIT(UNIT_TEXT_MAX);
 	int exit_code;
-	return tool_exit(argv, &said, &exit_code, &ignored) == 0 && exit_code == 0;
+	if (tool_exit(argv, &said, &exit_code, err) < 0)
+		return -1;
+	return exit_code == 0;
+}
+
+/* Whether "Before=a.service b.service" has this one, and not only one whose name ends with it. */
+static bool is_listed(const char *shown, const char *unit)
+{
+	size_t len = strlen(unit);
+	for (const char *at = strstr(shown, unit); at; at = strstr(at + 1, unit))
+		if (at > shown && strchr("= ", at[-1]) && (at[len] == '\0' || isspace((unsigned char)at[len])))
+			return true;
+	return false;
 }
 
 static void look_at_order(struct doctor_findings *f, const char *unit, const char *const *before, const char *shown)
 {
 	size_t wrong = 0;
+	struct error err;
 	bool any = *before != NULL;
 	for (; *before; before++) {
-		if (strstr(shown, *before) || !is_enabled(*before))
-			continue;
-		wrong++;
-		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s may start before %s has mended what a crash interrupted", *before, unit),
-			"systemctl edit %s:\n[Unit]\nBefore=%s", unit, *before);
+		int enabled = is_listed(shown, *before) ? 0 : is_enabled(*before, &err);
+		wrong += enabled != 0;
+		if (enabled < 0)
+			doctor_add(f, DOCTOR_UNKNOWN, "whether %s starts at boot: %s", *before, err.message);
+		else if (enabled)
+			doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s may start before %s has mended what a crash interrupted", *before, unit),
+				"systemctl edit %s:\n[Unit]\nBefore=%s", unit, *before);
 	}
 	if (!wrong)
 		doctor_add(f, DOCTOR_OK, "%s starts at boot%s", unit, any ? ", before the services that it serves" : "");
@@ -271,7 +286,12 @@ void doctor_unit(struct doctor_findings *f, const char *unit, const char *const 
 	auto_buf struct buf said = BUF_INIT(UNIT_TEXT_MAX);
 	if (access("/run/systemd/system", F_OK) < 0)
 		return;
-	if (!is_enabled(unit)) {
+	int enabled = is_enabled(unit, &err);
+	if (enabled < 0) {
+		doctor_add(f, DOCTOR_UNKNOWN, "whether %s starts at boot: %s", unit, err.message);
+		return;
+	}
+	if (!enabled) {
 		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s does not start at boot", unit),
 			"systemctl enable %s, unless it was switched off on purpose", unit);
 		return;

@@ -112,7 +112,8 @@ subtest 'systemd' => sub {
 	run("$double/systemctl enable certsync-hub certsync-agent");
 	doctor();
 	like(of('unit'), qr/^ok +unit: certsync-hub.service starts at boot$/m, 'what it says mends it');
-	Story::write_file('/etc/systemd/system/certsync-agent.service', "[Unit]\nBefore=my.service\n");
+	# Units that start before another one, whose name ends as theirs does.
+	Story::write_file('/etc/systemd/system/certsync-agent.service', "[Unit]\nBefore=my-nginx.service my-dovecot.service my-haproxy.service\n");
 	symlink "/lib/systemd/system/$_.service", "/etc/systemd/system/multi-user.target.wants/$_.service" for qw(nginx dovecot);
 	agent_doctor();
 	for my $unit (qw(nginx dovecot)) {
@@ -141,6 +142,11 @@ subtest 'a tool that fails' => sub {
 	tool('systemctl', '[ $1 = is-enabled ] && exit 0; kill -9 $$');
 	agent_doctor();
 	like(of('unit'), qr/^cannot tell +unit: the order at boot: systemctl: .*signal 9/m, 'that is killed');
+	tool('systemctl', 'kill -9 $$');
+	agent_doctor();
+	like(of('unit'), qr/^cannot tell +unit: whether certsync-agent.service starts at boot: systemctl: .*signal 9/m,
+		'and nothing is said of a unit that could not be asked for');
+	unlike(of('unit'), qr/systemctl enable/, 'nor of how to mend it');
 	unlink "$double/systemctl";
 	rmdir '/run/systemd/system';
 };
