@@ -218,7 +218,10 @@ static bool see_profile(const struct agent_certificate *certificate, const struc
 	const struct looking *l = context;
 	(void)certificate;
 	for (size_t i = 0; i < COUNT(confined); i++) {
-		if (strcmp(confined[i].service, s->name) != 0 || doctor_apparmor(confined[i].program) <= 0)
+		int is = strcmp(confined[i].service, s->name) == 0 ? doctor_apparmor(confined[i].program) : 0;
+		if (is < 0)
+			doctor_add(l->findings, DOCTOR_UNKNOWN, "whether it confines %s: run doctor as root", confined[i].program);
+		if (is <= 0)
 			continue;
 		const char *directory = l->config->directory;
 		doctor_remedy(doctor_add(l->findings, DOCTOR_WARNING, "AppArmor confines %s: it must be let read %s", confined[i].program,

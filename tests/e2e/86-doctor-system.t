@@ -191,6 +191,8 @@ subtest 'AppArmor' => sub {
 	like(of('AppArmor'), qr{^warning +AppArmor: AppArmor confines dovecot: it must be let read \Q$top\E/mail/etc
  +to do: into its file in /etc/apparmor.d/local/: \Q$top\E/mail/etc/\{live,archive\}/\*\* r, then systemctl reload apparmor$}m, 'what it confines');
 	unlike(of('AppArmor'), qr/confines (haproxy|nginx)/, 'and not what it only watches, or what is another program');
+	as_user('certsync-agent', "$Story::bin/certsync-agent doctor -c $conf");
+	like(of('AppArmor'), qr/^cannot tell +AppArmor: whether it confines $_: run doctor as root$/m, "$_: who may not look says so") for qw(nginx dovecot haproxy);
 	unlink $profiles;
 };
 
