@@ -181,7 +181,7 @@ static void tell(struct doctor_findings *f, struct jails *j, int seen, const cha
 {
 	if (!j->count) {
 		if (seen)
-			doctor_add(f, DOCTOR_OK, "its %d jail%s let %s alone", seen, seen == 1 ? "" : "s", why);
+			doctor_add(f, DOCTOR_OK, "its %d jail%s %s alone", seen, seen == 1 ? " lets" : "s let", why);
 		jails_free(j);
 		return;
 	}
