@@ -7,19 +7,21 @@
 #include <poll.h>
 #include <string.h>
 
+/* 1: it could not be sent, with the reason, but there may be an answer all the same. */
 static int send_request(int fd, const cJSON *request, const struct files *files, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
 	if (json_print(request, &text) < 0)
 		return error_set(err, ERROR_USAGE, "the request is longer than %d bytes", FRAME_MESSAGE_MAX);
+	/* A daemon that refuses us before it was asked (too many at once) has answered, and that says more than our EPIPE. */
 	if (frame_send(fd, FRAME_MESSAGE, text.data, text.len, err) < 0)
-		return -1;
+		return 1;
 	if (!files)
 		return 0;
 	auto_buf struct buf payload = BUF_INIT(FRAME_FILES_MAX);
 	if (files_encode(files, &payload) < 0)
 		return error_set(err, ERROR_USAGE, "the files are longer than %d bytes together", FRAME_FILES_MAX);
-	/* A daemon that refuses the request does not wait for the files: its answer says more than our EPIPE. */
+	/* Nor does one that refuses the request wait for the files. */
 	struct error ignored;
 	frame_send(fd, FRAME_FILES, payload.data, payload.len, &ignored);
 	return 0;
@@ -69,8 +71,14 @@ int ask_live(const char *socket_path, const cJSON *request, const struct files *
 	ask_tick *tick, int tick_ms, void *context, struct error *err)
 {
 	auto_close int fd = listener_connect(socket_path, 0, err);
-	if (fd < 0 || send_request(fd, request, files, err) < 0)
+	if (fd < 0)
 		return -1;
+	struct error reason = {0};
+	int unsent = send_request(fd, request, files, &reason);
+	if (unsent < 0) {
+		*err = reason;
+		return -1;
+	}
 	struct frame_stream stream;
 	struct frame frame;
 	int exit_code = -1, final = 0;
@@ -79,6 +87,8 @@ int ask_live(const char *socket_path, const cJSON *request, const struct files *
 		int got = receive(&stream, &frame, tick, tick_ms, context, err);
 		if (got == 0)
 			error_set(err, ERROR_RETRY, "the daemon ended before it had answered: look at its log, then try again");
+		if (got <= 0 && unsent)
+			*err = reason;
 		if (got <= 0) {
 			exit_code = got == ASK_STOPPED ? ASK_STOPPED : -1;
 			break;
