@@ -49,7 +49,7 @@ sub parts { return join '', map { pack('N', length) . $_ } @_ }
 sub join_request {
 	my ($line, $name, $ssh, %change) = @_;
 	my ($before, $secret) = $line =~ /^(.*) secret=(\S+)/ or die "no line: $line";
-	my $body = pack('C', $change{version} // 1) . parts($name, $ssh) . 's' x 32 . ($change{nonce} // 'n' x 32);
+	my $body = pack('C', $change{version} // 1) . parts($name, $ssh) . ($change{seal} // 's' x 32) . ($change{nonce} // 'n' x 32);
 	return $body . hmac_sha256(parts('certsync join 1 request', sha256($before), '', $body), expand(decode_base64($secret), 'certsync join 1 mac key'));
 }
 
