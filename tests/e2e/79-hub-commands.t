@@ -205,6 +205,14 @@ like(($story->certsync('agent', 'list'))[1], qr/^mail +broken .*the keys of agen
 refused(['agent', 'rotate', 'mail'], 2, qr/the keys of agent mail in the store/);
 is(($story->certsync('agent', 'add', 'mail', '--key', "'certsync-agent:1 $key $seal'"))[0], 0, 'and new ones mend it');
 
+# ---- nothing to renew ----
+
+my $before = length $story->log('hub');
+$story->hub_conf(agents => ['here', 'mail', 'web-']);
+kill 'HUP', $story->{started}{hub};
+ok($story->until('reload', sub { substr($story->log('hub'), $before) =~ /event=reload result=done/ }), 'hub.conf has no authority any more');
+refused(['renew'], 2, qr/hub\.conf has no ACME certificate/);
+
 is(scalar(() = $story->log('hub') =~ /program=certsync-hub event=started/g), 1, 'the daemon has lived on') or diag($story->log('hub'));
 $story->ends_clean;
 done_testing;
