@@ -306,6 +306,10 @@ $hub->say($hub->order('activate', '1.6', 7));
 @said = $hub->hear_until(qr/^(verified|failed|error)$/, 10);
 is($said[-1]{type}, 'verified', 'verified');
 is($story->installed('here'), $story->fingerprint("$top/other.crt"), 'and installed');
+meet();
+$hub->say($hub->welcome(clock => time - 3600 | 0));
+ok($story->until('skew', sub { $story->log('here') =~ /event=clock-skew hub=\S+ skew=-?3\d\d\ds advice="set the clock of one of the two"/ }, 5),
+	'a hub whose clock is an hour behind is told of');
 note(sprintf '%d bundles, %d frames and messages', scalar @bundles, scalar @frames);
 $story->ends_clean;
 done_testing;
