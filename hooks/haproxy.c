@@ -50,8 +50,8 @@ static const char *program(void)
 /* haproxy -c with the files that the instance was started with. */
 static int check(const struct instance *i)
 {
-	const char *argv[8 + 2 * INSTANCE_CONFIGS_MAX] = {program(), "-c", "-q"};
-	size_t count = 3;
+	const char *argv[8 + 2 * INSTANCE_CONFIGS_MAX] = {program(), "-c"};
+	size_t count = 2;
 	struct error err;
 	if (i->directory) {
 		argv[count++] = "-C";
