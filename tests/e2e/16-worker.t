@@ -7,14 +7,16 @@ use FindBin;
 use lib $FindBin::Bin;
 use IO::Socket::INET;
 use JSON::PP;
+BEGIN { # Orders makes its directory when it is read
+	if (!$ENV{WORKER_INSIDE}) {
+		$ENV{WORKER_INSIDE} = 1;
+		exec 'unshare', '--mount', '--net', '--propagation', 'private', $^X, $0 or die $!;
+	}
+}
 use Orders;
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 use Test::More;
 
-if (!$ENV{WORKER_INSIDE}) {
-	$ENV{WORKER_INSIDE} = 1;
-	exec 'unshare', '--mount', '--net', '--propagation', 'private', $^X, $0 or die $!;
-}
 system(qw(ip link set lo up)) == 0 or die;
 
 # ---- the daemon's part ----
