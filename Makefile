@@ -28,8 +28,8 @@ else
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 endif
 ifdef COVERAGE
-# Clang's counters in a mapped file, so that they stay whatever ends a program; gcc does the warnings.
-CFLAGS += -O1 -w -fprofile-instr-generate=$(abspath $(B))/counters/%m%c -fcoverage-mapping -mllvm -runtime-counter-relocation
+# Clang's counters in a mapped file, so that they stay whatever ends a program, and atomic, since many count in one; gcc does the warnings.
+CFLAGS += -O1 -w -fprofile-instr-generate=$(abspath $(B))/counters/%m%c -fcoverage-mapping -mllvm -runtime-counter-relocation -fprofile-update=atomic
 LDFLAGS += -fprofile-instr-generate -Wl,--no-as-needed -lm -Wl,--as-needed
 endif
 ifdef LIBFUZZER

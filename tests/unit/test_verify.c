@@ -580,6 +580,7 @@ static void addresses_and_other_kinds_lie_outside_unless_listed(void **state)
 {
 	(void)state;
 	allow_only("*.domain.pl", "DNS:mail.domain.pl,IP:10.0.0.1", "10.0.0.1");
+	allow_only("*.domain.pl", "DNS:mail.domain.pl,email:a@mail.domain.pl,DNS:smtp.domain.pl", "a name that is neither DNS nor address");
 	allow_only("10.0.0.1", "IP:10.0.0.1", NULL);
 	allow_only("2001:DB8::0:1", "IP:2001:db8::1", NULL);
 	allow_only("*.0.0.1", "IP:10.0.0.1", "10.0.0.1");
