@@ -43,10 +43,12 @@ my %victims = (
 	'the agent\'s root half' => sub { $story->{started}{here} },
 );
 
-sub start_again {
-	my ($what, $start) = @_;
-	return if kill(0, $story->{started}{$what}) && waitpid($story->{started}{$what}, POSIX::WNOHANG()) == 0;
-	$start->();
+# One that is killed has not ended at once, so its end is waited for: else it would be taken for running.
+sub kill_one {
+	my ($pid) = @_;
+	kill 'KILL', $pid;
+	my ($ours) = grep { $story->{started}{$_} == $pid } qw(hub here);
+	waitpid delete $story->{started}{$ours}, 0 if $ours;
 }
 
 my ($mixed, $backwards, $longest) = (0, 0, 0);
@@ -59,12 +61,12 @@ for my $round (1 .. $rounds) {
 		'-c', "$top/hub.conf");
 	select undef, undef, undef, $moment;
 	my $pid = $victims{$victim}->();
-	kill 'KILL', $pid if $pid;
+	kill_one($pid) if $pid;
 	$mixed++ if !set_is_whole();
 	waitpid delete $story->{started}{import}, 0;
 	my $begin = time;
-	start_again('hub', sub { $story->hub });
-	start_again('here', sub { $story->start_agent('here') });
+	$story->hub if !$story->{started}{hub};
+	$story->start_agent('here') if !$story->{started}{here};
 	$story->until('the hub', sub { ($story->certsync('status'))[0] != 4 });
 	$story->import('next'); # where the kill came before the hub had accepted it
 	my $arrived = $story->until('arrival', sub {
