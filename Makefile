@@ -24,6 +24,7 @@ LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 ifdef SANITIZE
 CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=address,undefined
+CPPFLAGS += -include tests/analysis/sanitize.h
 else
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 endif
@@ -223,8 +224,8 @@ analyse:
 TOPOLOGY_STORIES := $(wildcard tests/e2e/6*.t)
 OTHER_STORIES = $(filter-out $(TOPOLOGY_STORIES) $(if $(SANITIZE),tests/e2e/53-fault.t tests/e2e/89-keys.t),$(wildcard tests/e2e/*.t))
 ifdef SANITIZE
-# Some stories load a library before the sanitizer's, and some look at how memory grows, of which it holds back what was freed.
-e2e-topology e2e-others: export ASAN_OPTIONS = verify_asan_link_order=0:quarantine_size_mb=16
+# Some stories load a library before the sanitizer's.
+e2e-topology e2e-others: export ASAN_OPTIONS = verify_asan_link_order=0
 endif
 .PHONY: e2e-topology e2e-others
 e2e-topology e2e-others: export CERTSYNC_BIN := $(abspath $(B))/bin

@@ -147,7 +147,7 @@ sub child {
 # By how many KiB a process may grow: what looks over its memory, AddressSanitizer or valgrind, holds back what was freed.
 sub growth {
 	my ($self, $pid, $kib) = @_;
-	return read_file("/proc/$pid/maps") =~ /libasan|memcheck/ ? $kib + 500_000 : $kib;
+	return read_file("/proc/$pid/maps") =~ /libasan|memcheck/ ? $kib + 300_000 : $kib;
 }
 
 # Ends all and looks for what a sanitizer had to say.
