@@ -101,7 +101,9 @@ subtest 'killed at any moment: nothing that counts is lost' => sub {
 	my $began = time;
 	ok(issued((order(fresh()))[0]), 'issued undisturbed');
 	my $whole = time - $began;
-	for my $step (1 .. 30) {
+	# Thirty moments; where an order takes another time each time, more of them, until some were in its middle.
+	for my $step (1 .. 30, map { rand 30 } 1 .. 60) {
+		last if $step != int $step && $resumed > 1;
 		my $state = fresh();
 		my $finalized = finalized();
 		my $pid = start('tool', command($state, '-'));

@@ -166,7 +166,7 @@ static void words_that_are_none(void **state)
 		{"{\"event\":\"challenge\"}", "token"},
 		{"{\"event\":\"challenge\",\"token\":\"abc\"}", "authorization"},
 		{"{\"event\":\"challenge\",\"token\":\"../abc\",\"authorization\":\"x\"}", "token"},
-		{"{\"event\":\"dns\"}", ""},
+		{"{\"event\":\"dns\"}", "records"},
 		{"{\"event\":\"failed\"}", "kind"},
 		{"{\"event\":\"failed\",\"kind\":\"retry\"}", "text"},
 		{"{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"no\"}", "retry_after"},
