@@ -29,7 +29,7 @@
 
 #define LOCK_NAME ".haproxy.lock"
 
-enum { EXIT_STOPPED = 3, RELOADING_MAX_MS = 20000, RELOADING_STEP_MS = 20 };
+enum { EXIT_STOPPED = 3, READING_MAX_MS = 20000, READING_STEP_MS = 20 };
 
 static int fail(const struct error *err)
 {
@@ -175,13 +175,29 @@ static bool is_reading(const struct instance *i)
 	return i->master && len > 0 && (has_signal(text, "\nSigBlk:", SIGUSR2) || !has_signal(text, "\nSigCgt:", SIGUSR2));
 }
 
+/* Nothing tells when it has read its files but its masks. -1, and the reason has been said: it does not come to an end. */
+static int wait_until_read(const struct instance *i)
+{
+	for (int waited = 0; is_reading(i); waited += READING_STEP_MS) {
+		if (waited == 0) {
+			printf("haproxy: process %d is reading its files just now: waiting until it has\n", (int)i->pid);
+			fflush(stdout);
+		}
+		if (waited >= READING_MAX_MS) {
+			fprintf(stderr, "haproxy: process %d has read its files for %d s and takes no reload: look at its log\n",
+				(int)i->pid, READING_MAX_MS / 1000);
+			return -1;
+		}
+		poll(NULL, 0, READING_STEP_MS);
+	}
+	return 0;
+}
+
 /* Over the runtime API alone. -1: a reload is needed, the reason in `err`. */
 static int update(const struct instance *i, const struct content *content, struct error *err)
 {
 	char socket_path[INSTANCE_SOCKET_PATH_MAX];
 	auto_buf struct buf listing = BUF_INIT(RUNTIME_LISTING_MAX);
-	if (is_reading(i))
-		return error_set(err, ERROR_RETRY, "process %d is reading its files just now", (int)i->pid);
 	instance_socket(i, socket_path);
 	auto_close int locked = lock(content->directory, err);
 	if (locked < 0 || runtime_files(socket_path, &listing, err) < 0)
@@ -207,14 +223,9 @@ static int reload(const struct instance *i, const struct error *reason)
 {
 	printf("haproxy: %s: reloading instead\n", reason->message);
 	fflush(stdout);
-	/* It forgets a signal that comes while it reads, or dies of it, and there is nothing to wait for but its masks. */
-	for (int waited = 0; waited < RELOADING_MAX_MS && is_reading(i); waited += RELOADING_STEP_MS)
-		poll(NULL, 0, RELOADING_STEP_MS);
-	if (is_reading(i)) {
-		fprintf(stderr, "haproxy: process %d has read its files for %d s and takes no reload: look at its log\n",
-			(int)i->pid, RELOADING_MAX_MS / 1000);
+	/* Another certificate's hook may have told it to reload meanwhile: it forgets a signal that comes while it reads, or dies of it. */
+	if (wait_until_read(i) < 0)
 		return -1;
-	}
 	if (!i->master) {
 		fprintf(stderr,
 			"haproxy: process %d has no master to reload it: start HAProxy as root with -W (or "
@@ -226,6 +237,23 @@ static int reload(const struct instance *i, const struct error *reason)
 		return 0;
 	fprintf(stderr, "haproxy: cannot signal the master %d: %s\n", (int)i->pid, strerror(errno));
 	return -1;
+}
+
+/*
+ * What it is told while it reads would reach the worker that is about to go, so it is waited for: a reload for each
+ * certificate that comes while another's reload is under way would be as many as there are certificates.
+ */
+static int serve(const struct instance *i, const struct content *content)
+{
+	struct error err;
+	if (wait_until_read(i) < 0)
+		return -1;
+	/* What is not loaded under its new configuration cannot be replaced. */
+	if (getenv("CERTSYNC_RECONFIGURED"))
+		error_set(&err, ERROR_PERMANENT, "its configuration has changed");
+	else if (update(i, content, &err) == 0)
+		return 0;
+	return reload(i, &err);
 }
 
 static const char *variable(const char *name)
@@ -276,15 +304,8 @@ static int verb_reload(const struct instances *all)
 	}
 	if (content_read(&content) < 0)
 		return EXIT_FAILURE;
-	for (size_t k = 0; k < all->count; k++) {
-		struct error err;
-		/* What is not loaded under its new configuration cannot be replaced. */
-		int updated = getenv("CERTSYNC_RECONFIGURED")
-			? error_set(&err, ERROR_PERMANENT, "its configuration has changed")
-			: update(&all->items[k], &content, &err);
-		if (updated < 0)
-			result |= reload(&all->items[k], &err);
-	}
+	for (size_t k = 0; k < all->count; k++)
+		result |= serve(&all->items[k], &content);
 	free(content.leaf_pem);
 	return result ? EXIT_FAILURE : EXIT_SUCCESS;
 }
