@@ -37,38 +37,33 @@ ifdef LIBFUZZER
 CFLAGS += -fsanitize=fuzzer-no-link -w
 endif
 
-# What each program links, by DESIGN section 2. The library is an archive: a program gets what it names.
+# A program is its folder and what it takes from the archives; what each may link is SECURITY.md's business, too.
 pkg = $(shell $(PKG_CONFIG) --$(1) $(2))
 CRYPTO := libcrypto
 TLS := libssl libcrypto
 PACKAGES := libssl libcrypto libcjson libevent libconfuse libcurl libssh ldns
+sources = $(wildcard $(1)/*.c $(1)/*/*.c $(1)/*/*/*.c)
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+certsync_DIR := hub/daemon hub/cli
+certsync_PKG := $(TLS) libcjson libevent libconfuse
+certsync-worker_DIR := hub/worker
+certsync-worker_PKG := $(TLS) libcjson libevent libcurl ldns
+certsync-gate_DIR := hub/gate
+certsync-hub-root_DIR := hub/root
+certsync-hub-root_PKG := libconfuse
+certsync-hub-root_LIBS := -linotifytools
+certsync-agent_DIR := agent/daemon agent/cli
+certsync-agent_PKG := $(TLS) libcjson libevent libconfuse
+certsync-agent-root_DIR := agent/root
+certsync-agent-root_PKG := $(CRYPTO) libconfuse
+certsync-link_DIR := agent/link
+certsync-link_PKG := libssh
 
 PROGRAMS := certsync certsync-worker certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
 HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
-
-HUB_ROOT := hub/root.c hub/supervisor.c hub/watchlist.c hub/watch.c hub/authorized_keys.c
-HUB_SHARED := hub/config.c hub/config_sections.c hub/config_checks.c hub/lint.c hub/schedule.c hub/request.c hub/scan.c
-AGENT_ROOT := $(addprefix agent/,root.c child.c guard.c identity.c install.c journal.c keeper.c mark.c pin.c places.c \
-	service.c set.c setup.c ssh_key.c step.c watch.c)
-AGENT_SHARED := agent/config.c agent/request.c
-
-HUB_WORKER := hub/worker_main.c hub/alert_worker.c hub/alert_mail.c hub/check_worker.c hub/csr.c hub/http.c $(filter hub/acme%,$(wildcard hub/*.c))
-certsync_SRC := $(filter-out $(HUB_ROOT) $(HUB_WORKER) hub/gate.c,$(wildcard hub/*.c))
-certsync_PKG := $(TLS) libcjson libevent libconfuse
-certsync-worker_SRC := $(HUB_WORKER) hub/jws.c hub/url.c hub/ari.c
-certsync-worker_PKG := $(TLS) libcjson libevent libcurl ldns
-certsync-gate_SRC := hub/gate.c
-certsync-hub-root_SRC := $(HUB_ROOT) $(HUB_SHARED)
-certsync-hub-root_PKG := libconfuse
-certsync-hub-root_LIBS := -linotifytools
-certsync-agent_SRC := $(filter-out $(AGENT_ROOT) agent/link.c,$(wildcard agent/*.c)) agent/pin.c agent/ssh_key.c agent/service.c
-certsync-agent_PKG := $(TLS) libcjson libevent libconfuse
-certsync-agent-root_SRC := $(AGENT_ROOT) $(AGENT_SHARED)
-certsync-agent-root_PKG := $(CRYPTO) libconfuse
-certsync-link_SRC := agent/link.c
-certsync-link_PKG := libssh
-
-ALL_SRC := $(wildcard lib/*.c hub/*.c agent/*.c hooks/*.c)
+ARCHIVES := $(B)/libhub.a $(B)/libagent.a $(B)/libcertsync.a
+ALL_SRC := $(call sources,lib) $(call sources,hub) $(call sources,agent) $(call sources,hooks)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 
 .PHONY: all bench deps demo demo-stop test unit e2e fuzz install clean
@@ -79,12 +74,15 @@ $(B)/obj/%.o: %.c
 	echo "  CC    $<"
 	$(CC) $(CPPFLAGS) $(call pkg,cflags,$(PACKAGES)) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/libcertsync.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard lib/*.c))
+$(B)/libhub.a: $(call objects,$(call sources,hub/common))
+$(B)/libagent.a: $(call objects,$(call sources,agent/common))
+$(B)/libcertsync.a: $(call objects,$(call sources,lib))
+$(ARCHIVES):
 	rm -f $@
 	$(AR) rcs $@ $^
 
 define program
-$(B)/bin/$(1): $$(patsubst %.c,$(B)/obj/%.o,$$($(1)_SRC)) $(B)/libcertsync.a
+$(B)/bin/$(1): $$(call objects,$$(foreach d,$$($(1)_DIR),$$(call sources,$$(d)))) $(ARCHIVES)
 	mkdir -p $$(@D)
 	echo "  LINK  $(1)"
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$($(1)_PKG),$$(call pkg,libs,$$($(1)_PKG))) $$($(1)_LIBS)
@@ -98,9 +96,9 @@ $(B)/bin/hooks/%: hooks/%
 	mkdir -p $(@D)
 	install -m 755 $< $@
 
-# A unit test links every module that has no main, so that it can reach what it tests.
-MAINS := hub/main.c hub/worker_main.c hub/root.c hub/gate.c agent/main.c agent/root.c agent/link.c hooks/haproxy.c
-UNIT_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS) lib/% hub/watch.c,$(ALL_SRC)))
+# A unit test links every module that has no main, so that it can reach what it tests. What speaks to libinotifytools is left out.
+MAINS := $(wildcard hub/*/main.c agent/*/main.c) hooks/haproxy.c
+UNIT_OBJ := $(call objects,$(filter-out $(MAINS) lib/% hub/root/watch.c,$(ALL_SRC)))
 $(B)/libunits.a: $(UNIT_OBJ)
 	rm -f $@
 	$(AR) rcs $@ $^
@@ -157,7 +155,7 @@ $(FUZZ): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(B)/
 # The product's objects with a stub before each function of another library that they call, so that it can fail: tests/fault/step.h.
 FAULT := $(B)/tests/fault
 FAULT_NAMES := disk_tool $(FUZZ_NAMES:%=corpus_%)
-$(FAULT)/renamed: tests/fault/stubs tests/fault/returns $(B)/libunits.a $(B)/libcertsync.a $(B)/obj/agent/link.o
+$(FAULT)/renamed: tests/fault/stubs tests/fault/returns $(B)/libunits.a $(B)/libcertsync.a $(B)/obj/agent/link/main.o
 	mkdir -p $(@D)
 	tests/fault/stubs $(@D) $(filter-out tests/%,$^)
 $(FAULT)/lib%.a: $(B)/lib%.a $(FAULT)/renamed

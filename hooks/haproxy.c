@@ -7,11 +7,11 @@
  */
 #include "hooks/instance.h"
 #include "hooks/runtime.h"
-#include "lib/buf.h"
-#include "lib/chain.h"
-#include "lib/fs.h"
-#include "lib/mem.h"
-#include "lib/proc.h"
+#include "lib/core/buf.h"
+#include "lib/crypto/chain.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
+#include "lib/core/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 #include "hooks/instance.h"
 #include "hooks/process.h"
-#include "lib/buf.h"
-#include "lib/fs.h"
-#include "lib/mem.h"
+#include "lib/core/buf.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -9,7 +9,7 @@
 #ifndef CERTSYNC_HOOKS_INSTANCE_H
 #define CERTSYNC_HOOKS_INSTANCE_H
 
-#include "lib/error.h"
+#include "lib/core/error.h"
 
 #include <stdbool.h>
 #include <stddef.h>

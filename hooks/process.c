@@ -1,6 +1,6 @@
 #include "hooks/process.h"
-#include "lib/fs.h"
-#include "lib/mem.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -6,7 +6,7 @@
 #ifndef CERTSYNC_HOOKS_PROCESS_H
 #define CERTSYNC_HOOKS_PROCESS_H
 
-#include "lib/buf.h"
+#include "lib/core/buf.h"
 
 #include <stdbool.h>
 #include <stddef.h>

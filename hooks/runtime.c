@@ -1,5 +1,5 @@
 #include "hooks/runtime.h"
-#include "lib/mem.h"
+#include "lib/core/mem.h"
 
 #include <ctype.h>
 #include <errno.h>

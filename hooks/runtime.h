@@ -8,8 +8,8 @@
 #ifndef CERTSYNC_HOOKS_RUNTIME_H
 #define CERTSYNC_HOOKS_RUNTIME_H
 
-#include "lib/chain.h"
-#include "lib/error.h"
+#include "lib/crypto/chain.h"
+#include "lib/core/error.h"
 
 /* HAProxy's default tune.bufsize is 16384, command and payload together. */
 enum { RUNTIME_COMMAND_MAX = 16000, RUNTIME_LISTING_MAX = 16 * 1024 * 1024 };

@@ -1,6 +1,6 @@
 /* discover_tool CERTIFICATE…: prints the first agent.conf that this node would get. */
-#include "agent/discover.h"
-#include "lib/proc.h"
+#include "agent/cli/services/discover.h"
+#include "lib/core/proc.h"
 
 #include <stdio.h>
 

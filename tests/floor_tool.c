@@ -10,13 +10,13 @@
  *   floor_tool channel COUNT WORKERS COMMAND…            COMMAND gives 6 KiB for each byte; it is started once by each worker
  *   floor_tool pump                                      which is such a command at the far end
  */
-#include "lib/bundle.h"
-#include "lib/clock.h"
-#include "lib/fs.h"
-#include "lib/hook.h"
-#include "lib/mem.h"
-#include "lib/probe.h"
-#include "lib/verify.h"
+#include "lib/crypto/bundle.h"
+#include "lib/core/clock.h"
+#include "lib/core/fs.h"
+#include "lib/core/hook.h"
+#include "lib/core/mem.h"
+#include "lib/probe/probe.h"
+#include "lib/crypto/verify.h"
 
 #include <errno.h>
 #include <fcntl.h>

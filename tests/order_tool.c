@@ -8,11 +8,11 @@
  * does. The first NAME is the certificate. Lines: "step WORDS", "warning TEXT", "next SHA-256", "issued NAMES",
  * "failed KIND RETRY-AFTER TEXT". Exit 0 issued, 1 not.
  */
-#include "hub/order.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
-#include "lib/proc.h"
-#include "lib/verify.h"
+#include "hub/daemon/acme/order.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
+#include "lib/core/proc.h"
+#include "lib/crypto/verify.h"
 
 #include <signal.h>
 #include <stdio.h>

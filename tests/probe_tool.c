@@ -2,8 +2,8 @@
  * CHAIN-LENGTH MS" or "ENDPOINT refused|timeout|protocol REASON". For the end-to-end stories. probe_tool [-t
  * MILLISECONDS] [-s SNI] ENDPOINT…
  */
-#include "lib/mem.h"
-#include "lib/probe.h"
+#include "lib/core/mem.h"
+#include "lib/probe/probe.h"
 
 #include <inttypes.h>
 #include <signal.h>

@@ -6,9 +6,9 @@
  * hub's signing key, writes it to FILE, prints the public half in base64 root_tool bundle SIGNKEY RECIPIENT
  * NAME EPOCH NUMBER FLAGS PEM… writes a bundle to standard output; each PEM holds a key and its chain
  */
-#include "lib/bundle.h"
-#include "lib/fs.h"
-#include "lib/mem.h"
+#include "lib/crypto/bundle.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
 
 #include <fcntl.h>
 #include <libgen.h>

@@ -11,10 +11,10 @@
  *   unexpected ENDPOINT N LAST-FINGERPRINT                      a leaf that might not be served when the handshake began, nor since
  *   handshakes N failures N
  */
-#include "lib/clock.h"
-#include "lib/mem.h"
-#include "lib/probe.h"
-#include "lib/verify.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
+#include "lib/probe/probe.h"
+#include "lib/crypto/verify.h"
 
 #include <event2/event.h>
 #include <inttypes.h>

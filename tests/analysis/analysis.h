@@ -2,8 +2,8 @@
 #ifndef CERTSYNC_VERSION
 #define CERTSYNC_VERSION "0"
 #endif
-#include "lib/cli.h"
-#include "lib/error.h"
+#include "lib/cli/cli.h"
+#include "lib/core/error.h"
 
 /* These always return what their headers say. */
 #define error_set(...) (error_set(__VA_ARGS__), -1)

@@ -2,7 +2,7 @@
  * story had written to the file SAID; the product starts again on it (tests/crash/story.h), and it is judged anew; one more
  * revision goes all the way, and it is judged a last time. Exit 0, or 1 with what is wrong on standard output.
  */
-#include "lib/log.h"
+#include "lib/core/log.h"
 #include "tests/crash/check.h"
 #include "tests/crash/story.h"
 

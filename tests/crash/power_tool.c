@@ -9,8 +9,8 @@
  * of RESUMED recoveries one more revision goes all the way. What fails is printed with what repeats it. The last line:
  * "STATES states RESUMPTIONS resumptions FAILURES failures".
  */
-#include "lib/fs.h"
-#include "lib/log.h"
+#include "lib/core/fs.h"
+#include "lib/core/log.h"
 #include "tests/crash/check.h"
 #include "tests/crash/disk.h"
 #include "tests/crash/story.h"

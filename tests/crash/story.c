@@ -1,14 +1,14 @@
 #include "tests/crash/story.h"
 #include "tests/crash/story_join.h"
-#include "agent/identity.h"
-#include "agent/keeper.h"
-#include "agent/pin.h"
-#include "agent/step.h"
-#include "hub/signer.h"
-#include "hub/store.h"
-#include "lib/fs.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "agent/root/identity.h"
+#include "agent/root/certificate.h"
+#include "agent/common/pin.h"
+#include "agent/root/operation.h"
+#include "hub/daemon/agents/signer.h"
+#include "hub/daemon/store.h"
+#include "lib/core/fs.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -79,7 +79,7 @@ static int publish_pem(struct store *s, const char *dir, int number, const char 
 	return 0;
 }
 
-/* As hub/source.c: published first, then noted as seen. */
+/* As hub/daemon/publish/watched.c: published first, then noted as seen. */
 static int watch_pem(struct store *s, const char *dir, int number, struct error *err)
 {
 	auto_free char *seen = mem_printf("what was seen of %d", number);
@@ -135,7 +135,7 @@ static int hub_epoch(struct store *s, const char *dir, struct error *err)
 	return publish_pem(s, dir, 3, "import", err);
 }
 
-/* What an order stores, in its order (hub/order.c): the key, then the URL, both before finalize; all dropped when published. */
+/* What an order stores, in its order (hub/daemon/acme/order.c): the key, then the URL, both before finalize; all dropped when published. */
 static int hub_order(struct store *s, const char *dir, struct error *err)
 {
 	if (put_record(s, "accounts", "account.key", "the account's key", err) < 0 ||

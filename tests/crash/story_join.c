@@ -1,10 +1,10 @@
 #include "tests/crash/story_join.h"
 #include "tests/crash/story.h"
-#include "hub/authorized_keys.h"
-#include "hub/enroll.h"
-#include "hub/ticket.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
+#include "hub/root/authorized_keys.h"
+#include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/agents/join_line.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
 
 #include <stdio.h>
 #include <string.h>

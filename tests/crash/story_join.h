@@ -4,7 +4,7 @@
 #ifndef CERTSYNC_TESTS_CRASH_STORY_JOIN_H
 #define CERTSYNC_TESTS_CRASH_STORY_JOIN_H
 
-#include "hub/store.h"
+#include "hub/daemon/store.h"
 
 int story_join(struct store *s, const char *dir, struct error *err);
 /* The node is replaced by another one. */

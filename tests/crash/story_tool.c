@@ -1,6 +1,6 @@
 /* story_tool DIR NAME | recover | resume: see tests/crash/story.h. */
 #include "tests/crash/story.h"
-#include "lib/log.h"
+#include "lib/core/log.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -80,7 +80,7 @@ for my $program ('certsync', 'certsync-agent') {
 
 my %page = (hub => 'certsync', agent => 'certsync-agent');
 for my $half (sort keys %page) {
-	my $source = join '', map { read_file($_) } glob "$root/$half/*.c";
+	my $source = join q(), map { read_file($_) } split /\n/, `find "$root/$half" -name "*.c"`;
 	my %real = map { $_ => 1 } $source =~ /\blog_event\([^"]*"([a-z-]+)",/g, $source =~ /\blog_event\([^"]*\? "([a-z-]+)" : "([a-z-]+)",/g;
 	my %events = map { $_ => 1 } map { split / , / } part(read_file("$root/man/$page{$half}.1"), 'Sh', 'LOG') =~ /^\.It Cm (.*)/mg;
 	same_sets("$page{$half}: the events of its log", [keys %events], [keys %real]);
@@ -106,7 +106,7 @@ sub tables {
 
 for my $half ('hub', 'agent') {
 	my $page = read_file("$root/man/certsync-$half.conf.5");
-	my %tables = tables(read_file("$root/$half/config.c"));
+	my %tables = tables(read_file("$root/$half/common/config.c"));
 	my @parts = part($page, 'Sh', 'KEYS') =~ /^\.Ss (.*)/mg;
 	same_sets("$half.conf: its sections", \@parts, [keys %tables]);
 	for my $title (sort keys %tables) {
@@ -122,7 +122,7 @@ for my $half ('hub', 'agent') {
 # The protocol's messages and their members.
 
 my $protocol = read_file("$root/man/certsync-protocol.7");
-my $encoders = read_file("$root/lib/message.c");
+my $encoders = read_file("$root/lib/wire/message.c");
 my %documented = items(part($protocol, 'Sh', 'MESSAGES') =~ s/^\.Ss Stale.*//msr, 'Cm');
 same_sets('protocol: its messages', [keys %documented], [$encoders =~ /^\t\{MESSAGE_\w+, "(\w+)"/mg]);
 my %members = map { $_ => 1 } $encoders =~ /(?:put_\w+|cJSON_Add\w+ToObject)\(o, "(\w+)"/g;

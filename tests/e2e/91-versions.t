@@ -23,7 +23,7 @@ sub git {
 sub version_before {
 	my ($tag) = git('tag', '--merged', 'HEAD', '--no-contains', 'HEAD', '--sort=-creatordate');
 	return $tag if defined $tag;
-	my ($change) = git('log', '--format=%H', '--reverse', '-SMESSAGE_PROTOCOL = 2', '--', 'lib/message.h');
+	my ($change) = git('log', '--format=%H', '--reverse', '-SMESSAGE_PROTOCOL = 2', '--', 'lib/message.h', 'lib/wire/message.h');
 	my ($parent) = $change ? git('rev-parse', '--verify', '--quiet', "$change^") : ();
 	return $parent;
 }

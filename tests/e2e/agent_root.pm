@@ -179,7 +179,7 @@ sub wait_for {
 	return;
 }
 
-# ---- agent/request.h, from the other side ----
+# ---- agent/common/root_request.h, from the other side ----
 
 our %op = (inventory => 1, stage => 2, test => 3, activate => 4, reload => 5, running => 6, commit => 7, undo => 8,
 	hold => 9);

@@ -3,7 +3,7 @@
  *
  *   corpus_TARGET [-n RUNS] [-m RUNS] [-s SEED] FILE…     RUNS: for all of them together
  */
-#include "lib/log.h"
+#include "lib/core/log.h"
 #include "tests/fault/run.h"
 
 #include <fcntl.h>

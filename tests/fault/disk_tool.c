@@ -3,7 +3,7 @@
  * After each run the disk is judged as it was left, the product starts again on it, and one more revision goes all the way:
  * tests/crash/check.h. Exit 0, or 1 when anything is wrong.
  */
-#include "lib/log.h"
+#include "lib/core/log.h"
 #include "tests/crash/check.h"
 #include "tests/crash/story.h"
 #include "tests/fault/run.h"

@@ -127,7 +127,7 @@ static bool names_a_reason(const struct run *r)
 	return at && strncmp(at + len, ": ", 2) == 0 && strcspn(at + len + 2, "\n") >= 12;
 }
 
-/* By design, and said; see lib/mem.h. */
+/* By design, and said; see lib/core/mem.h. */
 static bool is_out_of_memory(const struct run *r, int status)
 {
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&

@@ -1,7 +1,7 @@
 /* A whole dialogue of the ACME worker with a server that is not believed. First byte: 1 there is an account,
  * 2 there is a stored order, 4 it replaces one, 8 by a profile, 16 a chain is preferred, 32 the account is bound. Then the server's answers, a NUL between two: "200", header lines, an empty
  * line, the body. When they are over, the connection is. */
-#include "hub/http.h"
+#include "hub/worker/http.h"
 #define http_send fuzz_network_send
 #define http_new fuzz_network_new
 #define http_free fuzz_network_free
@@ -9,11 +9,11 @@ int http_send(
 	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
 struct http *http_new(const char *ca_file, struct error *err);
 void http_free(struct http *h);
-#include "hub/http.c"
+#include "hub/worker/http.c"
 #undef http_send
 #undef http_new
 #undef http_free
-#include "hub/acme.c"
+#include "hub/worker/acme/acme.c"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/pair.h"
 #include "tests/fuzz/plain_heap.h"

@@ -1,5 +1,5 @@
 /* agent.conf: what is taken prints itself in a form that is taken again and says the same. */
-#include "agent/config.h"
+#include "agent/common/config.h"
 #include "tests/fuzz/fuzz.h"
 
 static struct agent_config *load(const void *data, size_t size, struct buf *printed)

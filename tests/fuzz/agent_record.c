@@ -1,6 +1,6 @@
 /* What certsync-agent asks of its root half ('q' first), and what that answers. */
-#include "agent/request.h"
-#include "lib/frame.h"
+#include "agent/common/root_request.h"
+#include "lib/core/frame.h"
 #include "tests/fuzz/fuzz.h"
 
 static void same(const uint8_t *data, size_t size, int encoded, const struct buf *again)

@@ -1,6 +1,6 @@
 /* Renewal information from an authority: what is taken is a window that can be judged, and a record that
  * comes back. */
-#include "hub/ari.h"
+#include "hub/common/ari.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

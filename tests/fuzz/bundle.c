@@ -1,5 +1,5 @@
 /* A bundle as it comes; and, behind a first byte 's', what a pinned hub would seal and sign. */
-#include "lib/bundle.h"
+#include "lib/crypto/bundle.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/plain_heap.h"
 

@@ -1,7 +1,7 @@
 /* PEM from outside: parsed, put into order, written anew, verified against itself as trust anchors, and
  * looked at as a probe does. */
-#include "lib/chain.h"
-#include "lib/verify.h"
+#include "lib/crypto/chain.h"
+#include "lib/crypto/verify.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/plain_heap.h"
 

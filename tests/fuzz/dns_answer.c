@@ -1,6 +1,6 @@
 /* What an authoritative server answered, as the wait for dns-01 judges it. The packet itself is parsed by
  * ldns. */
-#include "hub/acme_lookup.c"
+#include "hub/worker/acme/lookup.c"
 #include "tests/fuzz/fuzz.h"
 
 #define VALUE "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"

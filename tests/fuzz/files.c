@@ -1,6 +1,6 @@
 /* FRAME_FILES: what is taken is written as it came. */
-#include "lib/files.h"
-#include "lib/frame.h"
+#include "lib/core/files.h"
+#include "lib/core/frame.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,6 @@
 /* A stream of frames, as an agent or a hub gets it, and the messages in it. */
-#include "lib/frame.h"
-#include "lib/message.h"
+#include "lib/core/frame.h"
+#include "lib/wire/message.h"
 #include "tests/fuzz/fuzz.h"
 
 static void take_message(const struct frame *f)

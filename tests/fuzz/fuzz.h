@@ -5,7 +5,7 @@
 #ifndef CERTSYNC_FUZZ_H
 #define CERTSYNC_FUZZ_H
 
-#include "lib/mem.h"
+#include "lib/core/mem.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* The headers of an ACME server's answer, a line each; and Retry-After. */
-#include "hub/http.c"
+#include "hub/worker/http.c"
 #include "tests/fuzz/fuzz.h"
 
 static void judge(const struct http *h)

@@ -1,5 +1,5 @@
 /* hub.conf: what is taken prints itself in a form that is taken again and says the same. */
-#include "hub/config.h"
+#include "hub/common/config.h"
 #include "tests/fuzz/fuzz.h"
 
 static struct hub_config *load(const void *data, size_t size, struct buf *printed)

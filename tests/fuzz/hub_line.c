@@ -1,5 +1,5 @@
 /* The line that `join` reads, and a file of pins. */
-#include "agent/pin.c"
+#include "agent/common/pin.c"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

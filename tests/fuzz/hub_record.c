@@ -1,7 +1,7 @@
 /* What the hub's daemon asks of its root half ('q' first), and what that answers. */
-#include "hub/request.h"
-#include "hub/authorized_keys.h"
-#include "lib/frame.h"
+#include "hub/common/root_request.h"
+#include "hub/root/authorized_keys.h"
+#include "lib/core/frame.h"
 #include "tests/fuzz/fuzz.h"
 
 static void same(const uint8_t *data, size_t size, int encoded, const struct buf *again)

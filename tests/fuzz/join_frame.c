@@ -1,6 +1,6 @@
 /* The one frame of a node that joins, the hub's answer to it, the hub's list of host keys, and its record of a line. */
-#include "hub/ticket.c"
-#include "lib/host_pins.h"
+#include "hub/daemon/agents/join_line.c"
+#include "lib/crypto/host_pins.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/plain_heap.h"
 

@@ -1,6 +1,6 @@
 /* The root half's record of one certificate, its SHA-256 being put right (or the rest would never be
  * reached). */
-#include "agent/journal.c"
+#include "agent/root/journal.c"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

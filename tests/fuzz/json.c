@@ -1,5 +1,5 @@
 /* JSON of a peer: what is taken prints itself in a form that is taken again. */
-#include "lib/json.h"
+#include "lib/wire/json.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

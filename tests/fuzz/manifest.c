@@ -1,5 +1,5 @@
 /* A revision's manifest in the hub's store: what is taken is written in a form that is taken again. */
-#include "hub/store.c"
+#include "hub/daemon/store.c"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

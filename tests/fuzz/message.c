@@ -1,6 +1,6 @@
 /* A sequence of messages of agents, one a line, on their way into a hub's rollout: the first byte of a line
  * says which agent it is and what else happens. */
-#include "hub/rollout.h"
+#include "hub/daemon/rollout/rollout.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { AGENTS = 3, MESSAGE_LINES_MAX = 200 };

@@ -1,5 +1,5 @@
 /* The hub's record of what became of revisions: what is taken is written in a form that is taken again. */
-#include "hub/outcome.h"
+#include "hub/daemon/rollout/history.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,6 @@
 /* The files of a watched source: whatever they hold, what is paired belongs together. */
-#include "hub/pairing.h"
-#include "lib/frame.h"
+#include "hub/daemon/publish/pairing.h"
+#include "lib/core/frame.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/plain_heap.h"
 

@@ -1,7 +1,7 @@
 /* Runs a fuzz target over files, and over those of directories, in the place of libFuzzer. */
-#include "lib/buf.h"
-#include "lib/error.h"
-#include "lib/fs.h"
+#include "lib/core/buf.h"
+#include "lib/core/error.h"
+#include "lib/core/fs.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
 /* The hub's record of a rollout, from which a restarted hub goes on. */
-#include "hub/fleet.c"
+#include "hub/daemon/rollout/fleet.c"
 #include "tests/fuzz/fuzz.h"
 
 static void go_on(struct rollout *r, const struct record *record)

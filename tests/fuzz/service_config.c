@@ -1,7 +1,7 @@
 /* Configuration files of services, one kind by the first byte: every place that is found lies in its file,
  * and is found again when the file is read again. */
-#include "agent/find.h"
-#include "agent/words.h"
+#include "agent/cli/services/find.h"
+#include "agent/cli/services/tokens.h"
 #include "tests/fuzz/fuzz.h"
 
 static int scan(uint8_t kind, struct found_service *s, const char *path, struct error *err)

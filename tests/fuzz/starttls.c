@@ -1,6 +1,6 @@
 /* What a mail server or a database says on the way to TLS and on the way out. First byte: protocol, whether we are leaving,
  * and the size of the pieces that it comes in. */
-#include "lib/starttls.h"
+#include "lib/probe/starttls.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

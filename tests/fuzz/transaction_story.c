@@ -1,8 +1,8 @@
 /* The agent's state machine under a sequence of what a hub, its root half, probes and the clock may say; the
  * hub is not believed. Two bytes an event. What is asked of the root half comes one thing at a time, and what
  * was switched is committed or undone. */
-#include "agent/transaction.h"
-#include "lib/mem.h"
+#include "agent/daemon/transaction.h"
+#include "lib/core/mem.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { PORTS = 3 };

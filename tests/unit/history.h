@@ -14,9 +14,9 @@
 
 #include <cmocka.h>
 
-#include "hub/rollout.h"
-#include "hub/window.h"
-#include "lib/mem.h"
+#include "hub/daemon/rollout/rollout.h"
+#include "hub/daemon/rollout/window.h"
+#include "lib/core/mem.h"
 
 enum {
 	HISTORIES = 20000, STEPS = 150, AGENTS_MAX = 5, QUEUE_MAX = 64, REVISIONS_MAX = STEPS * 2 + 16,

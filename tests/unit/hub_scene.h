@@ -7,10 +7,10 @@
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 
-#include "hub/fleet.h"
-#include "hub/outcome.h"
-#include "hub/session.h"
-#include "lib/clock.h"
+#include "hub/daemon/rollout/fleet.h"
+#include "hub/daemon/rollout/history.h"
+#include "hub/daemon/agents/session.h"
+#include "lib/core/clock.h"
 
 #include <grp.h>
 #include <pwd.h>

@@ -2,7 +2,7 @@
 #ifndef CERTSYNC_TEST_ISSUE_H
 #define CERTSYNC_TEST_ISSUE_H
 
-#include "lib/chain.h"
+#include "lib/crypto/chain.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

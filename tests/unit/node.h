@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "agent/transaction.h"
-#include "lib/mem.h"
+#include "agent/daemon/transaction.h"
+#include "lib/core/mem.h"
 
 #define NAME "mail.domain.pl"
 #define OLD ((struct revision){1, 7})

@@ -2,8 +2,8 @@
 #ifndef CERTSYNC_TEST_SCRATCH_H
 #define CERTSYNC_TEST_SCRATCH_H
 
-#include "lib/fs.h"
-#include "lib/mem.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

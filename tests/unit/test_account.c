@@ -2,8 +2,8 @@
 #include "tests/unit/hub_scene.h"
 #include "tests/unit/worker.h"
 
-#include "hub/account.h"
-#include "hub/revoked.h"
+#include "hub/daemon/acme/account.h"
+#include "hub/daemon/revoked.h"
 
 struct play {
 	struct hub_scene of;

@@ -1,7 +1,7 @@
 /* How each kind of configuration is read and changed: what one would write by hand, and nothing else. */
-#include "agent/edit.h"
-#include "agent/find.h"
-#include "agent/words.h"
+#include "agent/cli/adopt/edit.h"
+#include "agent/cli/services/find.h"
+#include "agent/cli/services/tokens.h"
 #include "tests/unit/scratch.h"
 
 /* The file after each use got what stands there instead, '@' being LIVE. */

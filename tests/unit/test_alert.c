@@ -3,7 +3,7 @@
  */
 #include "tests/unit/hub_scene.h"
 
-#include "hub/alert.h"
+#include "hub/daemon/alert/alert.h"
 
 struct scene {
 	struct hub_scene of;

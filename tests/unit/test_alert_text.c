@@ -1,7 +1,7 @@
 /* What a person reads: subjects, the JSON of a message within its bounds, the mail as RFC 5322 has it. */
-#include "hub/alert_mail.h"
-#include "lib/alert_text.h"
-#include "lib/mem.h"
+#include "hub/worker/mail.h"
+#include "lib/alert/alert_text.h"
+#include "lib/core/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

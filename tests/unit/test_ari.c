@@ -1,6 +1,6 @@
 /* Renewal information: RFC 9773's own example, windows that an authority may give and windows that it may
  * not. */
-#include "hub/ari.h"
+#include "hub/common/ari.h"
 #include "tests/unit/issue.h"
 
 #define START INT64_C(1800000000)

@@ -1,7 +1,7 @@
 /* The gate account's authorized_keys: ours rewritten, the administrator's left alone. */
-#include "hub/authorized_keys.h"
-#include "lib/fs.h"
-#include "lib/mem.h"
+#include "hub/root/authorized_keys.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

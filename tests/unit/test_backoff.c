@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "agent/backoff.h"
+#include "agent/daemon/backoff.h"
 
 static void the_window_doubles_to_five_minutes(void **state)
 {

@@ -1,5 +1,5 @@
-#include "lib/bundle.h"
-#include "lib/mem.h"
+#include "lib/crypto/bundle.h"
+#include "lib/core/mem.h"
 #include "tests/unit/issue.h"
 
 static struct error err;

@@ -1,6 +1,6 @@
-#include "lib/chain.h"
-#include "lib/mem.h"
-#include "lib/seal.h"
+#include "lib/crypto/chain.h"
+#include "lib/core/mem.h"
+#include "lib/crypto/seal.h"
 #include "tests/unit/issue.h"
 
 #include <openssl/pem.h>

@@ -2,8 +2,8 @@
  * that are known of such things, in all pairs (with CERTSYNC_LONG in the environment in all triples), beside
  * OpenSSL's own verdict for a TLS server of this name; a sample of that beside the `openssl verify` of this
  * machine. */
-#include "lib/mem.h"
-#include "lib/verify.h"
+#include "lib/core/mem.h"
+#include "lib/crypto/verify.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 

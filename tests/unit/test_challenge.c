@@ -1,6 +1,6 @@
 /* The http-01 responder and whoever comes to it: a process of its own is attacked over loopback. */
-#include "hub/challenge.h"
-#include "lib/clock.h"
+#include "hub/daemon/acme/challenge.h"
+#include "lib/core/clock.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

@@ -1,6 +1,6 @@
-#include "lib/check.h"
-#include "lib/check_run.h"
-#include "lib/mem.h"
+#include "lib/probe/check.h"
+#include "lib/probe/check_run.h"
+#include "lib/core/mem.h"
 #include "tests/unit/issue.h"
 
 #include <stdio.h>

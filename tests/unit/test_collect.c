@@ -3,7 +3,7 @@
  */
 #include "tests/unit/hub_scene.h"
 
-#include "hub/alert_collect.h"
+#include "hub/daemon/alert/collect.h"
 
 #define NOW ISSUE_NOW
 

@@ -1,6 +1,6 @@
 /* When a person is told: after it held, again after a while, that it is over; and forty at once are one message. */
-#include "lib/condition.h"
-#include "lib/mem.h"
+#include "lib/alert/condition.h"
+#include "lib/core/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /* What an administrator writes into hub.conf and agent.conf, and what they are told about it. */
-#include "agent/config.h"
-#include "hub/config.h"
-#include "lib/config.h"
-#include "lib/fs.h"
-#include "lib/mem.h"
+#include "agent/common/config.h"
+#include "hub/common/config.h"
+#include "lib/config/config.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 #include <event2/event.h>
 
-#include "lib/conn.h"
+#include "lib/wire/conn.h"
 
 struct seen {
 	int closed, frames;

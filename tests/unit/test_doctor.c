@@ -1,7 +1,7 @@
 /* What a hardened sshd does with the gate account, and the drop-in that mends it; whom fail2ban lets alone. */
-#include "hub/doctor_sshd.h"
-#include "lib/doctor_fail2ban.h"
-#include "lib/mem.h"
+#include "hub/cli/doctor_sshd.h"
+#include "lib/cli/doctor_fail2ban.h"
+#include "lib/core/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -15,7 +15,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "lib/frame.h"
+#include "lib/core/frame.h"
 
 static void put_header(struct buf *b, uint32_t length, uint8_t type)
 {

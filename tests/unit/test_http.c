@@ -1,5 +1,5 @@
 /* What a server says about waiting and about where to go, and what is made of it. */
-#include "hub/http.h"
+#include "hub/worker/http.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

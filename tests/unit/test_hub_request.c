@@ -1,7 +1,7 @@
 /* What the hub's daemon and its root half say to each other, and what the root half refuses to believe. */
-#include "hub/request.h"
-#include "lib/frame.h"
-#include "lib/mem.h"
+#include "hub/common/root_request.h"
+#include "lib/core/frame.h"
+#include "lib/core/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

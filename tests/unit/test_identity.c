@@ -1,6 +1,6 @@
 /* The agent's keys, made once and kept; the hub's line, taken only as it must be. */
-#include "agent/identity.h"
-#include "agent/pin.h"
+#include "agent/root/identity.h"
+#include "agent/common/pin.h"
 #include "tests/unit/scratch.h"
 
 static const char hub_key[] = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";

@@ -1,5 +1,5 @@
 /* Sets, the live link and services' own files, with what an unprivileged user may have planted among them. */
-#include "agent/install.h"
+#include "agent/root/install.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 

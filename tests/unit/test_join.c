@@ -1,9 +1,9 @@
 /* One secret, two sides: what it becomes, and what a frame must not get away with. */
-#include "agent/pin.h"
-#include "agent/ssh_key.h"
-#include "lib/host_pins.h"
-#include "lib/join.h"
-#include "lib/mem.h"
+#include "agent/common/pin.h"
+#include "agent/common/ssh_key.h"
+#include "lib/crypto/host_pins.h"
+#include "lib/crypto/join.h"
+#include "lib/core/mem.h"
 #include "tests/unit/scratch.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* What the root half remembers: nothing changed goes unnoticed. */
-#include "agent/journal.h"
+#include "agent/root/journal.h"
 #include "tests/unit/scratch.h"
 
 static struct journal_entry entry(uint32_t number)

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "lib/json.h"
-#include "lib/mem.h"
+#include "lib/wire/json.h"
+#include "lib/core/mem.h"
 
 static void refuse(const char *text, const char *reason)
 {

@@ -1,9 +1,9 @@
 /* Signatures of requests, with the keys and texts of RFC 7515 and RFC 7638. */
-#include "hub/jws.h"
-#include "lib/chain.h"
-#include "lib/json.h"
-#include "lib/mem.h"
-#include "lib/seal.h"
+#include "hub/common/jws.h"
+#include "lib/crypto/chain.h"
+#include "lib/wire/json.h"
+#include "lib/core/mem.h"
+#include "lib/crypto/seal.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>

@@ -1,8 +1,8 @@
 /* A certificate on a node whose files somebody changes, and whose disk fails in the wrong moment. */
-#include "agent/guard.h"
-#include "agent/keeper.h"
-#include "agent/step.h"
-#include "lib/clock.h"
+#include "agent/root/guard.h"
+#include "agent/root/certificate.h"
+#include "agent/root/operation.h"
+#include "lib/core/clock.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 

@@ -1,5 +1,5 @@
 /* The breaker before an authority's limits: what counts, for how long, and what survives a restart. */
-#include "hub/limits.h"
+#include "hub/daemon/acme/limits.h"
 #include "tests/unit/scratch.h"
 
 #define NOW INT64_C(1800000000)

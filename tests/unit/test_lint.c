@@ -1,5 +1,5 @@
 /* What a lifetime cannot afford. */
-#include "hub/lint.h"
+#include "hub/common/lint.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

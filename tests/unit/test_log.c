@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "lib/log.h"
+#include "lib/core/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>

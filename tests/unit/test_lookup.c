@@ -1,5 +1,5 @@
 /* What an authoritative server's answer to the question for a TXT record is worth. */
-#include "hub/acme_lookup.h"
+#include "hub/worker/acme/lookup.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -14,10 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/frame.h"
-#include "lib/json.h"
-#include "lib/mem.h"
-#include "lib/message.h"
+#include "lib/core/frame.h"
+#include "lib/wire/json.h"
+#include "lib/core/mem.h"
+#include "lib/wire/message.h"
 
 #define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 

@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#include "lib/error.h"
-#include "lib/name.h"
-#include "lib/revision.h"
+#include "lib/core/error.h"
+#include "lib/core/name.h"
+#include "lib/crypto/revision.h"
 
 static void a_certificate_name_can_be_a_directory(void **state)
 {

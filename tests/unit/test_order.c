@@ -4,7 +4,7 @@
 #include "tests/unit/issue.h"
 #include "tests/unit/worker.h"
 
-#include "hub/order.h"
+#include "hub/daemon/acme/order.h"
 
 #define NAME "mail.domain.pl"
 #define URL "https://ca.domain.pl/order/1"

@@ -1,6 +1,6 @@
 /* What became of a revision: kept from its first offer to the one that takes its place. */
-#include "hub/outcome.h"
-#include "lib/mem.h"
+#include "hub/daemon/rollout/history.h"
+#include "lib/core/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /* The status page and the metrics, of an overview in which every text is hostile, and of one that is large.
  */
-#include "hub/metrics.h"
-#include "hub/page_html.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
+#include "hub/daemon/view/metrics.h"
+#include "hub/daemon/view/page_html.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Which of the files at a watched source belong together. */
-#include "hub/pairing.h"
-#include "lib/mem.h"
+#include "hub/daemon/publish/pairing.h"
+#include "lib/core/mem.h"
 #include "tests/unit/issue.h"
 
 #include <stdio.h>

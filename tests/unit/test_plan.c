@@ -1,7 +1,7 @@
 /* Which settings get an installed certificate, and which file of it; which are left. */
-#include "agent/plan.h"
-#include "agent/find.h"
-#include "agent/set.h"
+#include "agent/cli/adopt/plan.h"
+#include "agent/cli/services/find.h"
+#include "agent/root/file_set.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 

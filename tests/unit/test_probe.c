@@ -1,6 +1,6 @@
-#include "lib/probe.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
+#include "lib/probe/probe.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
 #include "tests/unit/issue.h"
 
 #include <arpa/inet.h>

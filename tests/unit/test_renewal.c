@@ -4,9 +4,9 @@
 #include "tests/unit/hub_scene.h"
 #include "tests/unit/worker.h"
 
-#include "hub/account.h"
-#include "hub/renewal.h"
-#include "lib/json.h"
+#include "hub/daemon/acme/account.h"
+#include "hub/daemon/acme/renewal.h"
+#include "lib/wire/json.h"
 
 struct play {
 	struct hub_scene of;

@@ -1,7 +1,7 @@
 /* What passes between certsync-agent and its root half comes out as it went in, and nothing else is taken. */
-#include "agent/request.h"
-#include "lib/frame.h"
-#include "lib/mem.h"
+#include "agent/common/root_request.h"
+#include "lib/core/frame.h"
+#include "lib/core/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

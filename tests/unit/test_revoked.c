@@ -1,5 +1,5 @@
 /* What was revoked from here stays revoked, whatever becomes of its record. */
-#include "hub/revoked.h"
+#include "hub/daemon/revoked.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 

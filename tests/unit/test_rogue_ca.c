@@ -4,7 +4,7 @@
  * tests/e2e/40-acme.t. */
 #include "tests/fuzz/acme.c"
 
-#include "lib/fs.h"
+#include "lib/core/fs.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* The rollout's decided cases: windows, going back, holds, drift, and agents that come and go in the middle. */
 #include "tests/unit/three.h"
 
-#include "hub/window.h"
+#include "hub/daemon/rollout/window.h"
 
 static const char digest_third[] = "00000000000000000000000000000000000000000000000000000000000000cc";
 static const struct hub_window night[] = {{180, 300}}; /* 03:00-05:00 */

@@ -1,8 +1,8 @@
 /* The rollout's edges: answers that fit no state, clocks beyond every date, and each reason to wait by itself. */
 #include "tests/unit/three.h"
 
-#include "hub/rollout_gate.h"
-#include "hub/window.h"
+#include "hub/daemon/rollout/barrier.h"
+#include "hub/daemon/rollout/window.h"
 
 static const struct hub_window night[] = {{180, 300}};
 

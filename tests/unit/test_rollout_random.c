@@ -416,7 +416,7 @@ static void build(struct history *h)
 	}
 }
 
-/* What the store keeps of an agent (hub/fleet.c). */
+/* What the store keeps of an agent (hub/daemon/rollout/fleet.c). */
 static void keep_place(const struct rollout_agent *old, struct rollout_agent *a)
 {
 	a->state = old->state == ROLLOUT_FAILED ? ROLLOUT_FAILED : ROLLOUT_IDLE;

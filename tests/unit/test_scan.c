@@ -1,8 +1,8 @@
 /* What is handed over from watched paths. */
-#include "hub/scan.h"
-#include "lib/frame.h"
-#include "lib/fs.h"
-#include "lib/mem.h"
+#include "hub/common/scan.h"
+#include "lib/core/frame.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* The schedule's promises, with certificates of the lifetimes that authorities give today. */
-#include "hub/schedule.h"
+#include "hub/common/schedule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-#include "lib/buf.h"
-#include "lib/mem.h"
-#include "lib/seal.h"
+#include "lib/core/buf.h"
+#include "lib/core/mem.h"
+#include "lib/crypto/seal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

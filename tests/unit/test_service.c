@@ -1,6 +1,6 @@
 /* Hooks that do what hooks must not do. */
-#include "agent/service.h"
-#include "lib/clock.h"
+#include "agent/common/service.h"
+#include "lib/core/clock.h"
 #include "tests/unit/scratch.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-#include "lib/starttls.h"
-#include "lib/endpoint.h"
-#include "lib/mem.h"
+#include "lib/probe/starttls.h"
+#include "lib/probe/endpoint.h"
+#include "lib/core/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

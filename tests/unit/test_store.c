@@ -13,10 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "hub/store.h"
-#include "lib/fs.h"
-#include "lib/json.h"
-#include "lib/mem.h"
+#include "hub/daemon/store.h"
+#include "lib/core/fs.h"
+#include "lib/wire/json.h"
+#include "lib/core/mem.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 

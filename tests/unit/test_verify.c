@@ -1,5 +1,5 @@
-#include "lib/mem.h"
-#include "lib/verify.h"
+#include "lib/core/mem.h"
+#include "lib/crypto/verify.h"
 #include "tests/unit/issue.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Directories watched for somebody else's changes, while which of them matter changes too. */
-#include "agent/watch.h"
-#include "lib/mem.h"
+#include "agent/root/watch.h"
+#include "lib/core/mem.h"
 #include "tests/unit/scratch.h"
 
 static struct watch *start(void)

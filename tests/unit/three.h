@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "hub/rollout.h"
-#include "lib/mem.h"
+#include "hub/daemon/rollout/rollout.h"
+#include "lib/core/mem.h"
 
 enum { START = 1800000000, DAY = 86400 };
 

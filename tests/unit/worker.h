@@ -6,8 +6,8 @@
 
 #include "tests/unit/scratch.h"
 
-#include "lib/files.h"
-#include "lib/frame.h"
+#include "lib/core/files.h"
+#include "lib/core/frame.h"
 
 #include <errno.h>
 #include <libgen.h>

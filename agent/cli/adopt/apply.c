@@ -1,0 +1,285 @@
+#include "agent/cli/adopt/apply.h"
+#include "agent/cli/adopt/ports.h"
+#include "agent/cli/running.h"
+#include "agent/common/service.h"
+#include "lib/cli/cli.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct apply {
+	const struct agent_config *config;
+	const struct plan *plan;
+	struct adopt_journal *journal;
+	bool *running; /* by target */
+	struct adopt_looks before;
+	bool reloaded; /* some service may have read what we have written */
+};
+
+/* ---- hooks ---- */
+
+static void print_output(const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+		printf("      | %.*s\n", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static int hook(const struct apply *a, const struct plan_target *t, const char *verb, struct error *err)
+{
+	auto_free struct service_result *result = mem_alloc(sizeof(*result));
+	struct journal_entry entry = {.revision = t->certificate->revision};
+	memcpy(entry.fingerprint, t->certificate->leaves[0], sizeof(entry.fingerprint));
+	const struct service_call call = {
+		.service = t->service,
+		.hooks = a->config->hooks,
+		.certificate = t->certificate->certificate->name,
+		.entry = &entry,
+		.directory = t->certificate->directory,
+		.reconfigured = true,
+		.stop_fd = -1,
+	};
+	if (strcmp(verb, "running") == 0)
+		return service_running(&call, result, err);
+	int code = service_check(&call, verb, result, err);
+	if (code < 0) {
+		printf("%s %s: %s\n", t->service->name, verb, err->message);
+		print_output(result->output);
+	}
+	fflush(stdout);
+	return code;
+}
+
+static int test_all(const struct apply *a, struct error *err)
+{
+	for (size_t i = 0; i < a->plan->target_count; i++)
+		if (hook(a, &a->plan->targets[i], "test", err) < 0)
+			return -1;
+	return 0;
+}
+
+/* Of all that run; the first failure is told, and the others are reloaded nevertheless. */
+static int reload_all(const struct apply *a, struct error *err)
+{
+	int result = 0;
+	for (size_t i = 0; i < a->plan->target_count; i++) {
+		struct error why;
+		if (!a->running[i] || hook(a, &a->plan->targets[i], "reload", &why) == 0)
+			continue;
+		*err = why;
+		result = -1;
+	}
+	return result;
+}
+
+/* What cannot be told counts as running, as everywhere. */
+static void ask_running(struct apply *a)
+{
+	for (size_t i = 0; i < a->plan->target_count; i++) {
+		const struct plan_target *t = &a->plan->targets[i];
+		struct error err;
+		int running = hook(a, t, "running", &err);
+		if (running < 0)
+			printf("%s: %s: taken as running\n", t->service->name, err.message);
+		if (running == 0)
+			printf("%s is stopped: neither reloaded nor looked at\n", t->service->name);
+		a->running[i] = running != 0;
+	}
+}
+
+/* ---- the steps ---- */
+
+/* Control-C, or a terminal that has gone, is a step that fails: what was begun is undone. */
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int number)
+{
+	stopped = number;
+}
+
+static void catch_stops(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	const struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+	for (size_t i = 0; i < COUNT(numbers); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+static int check_stopped(struct error *err)
+{
+	return stopped ? error_set(err, ERROR_RETRY, "told to end (%s)", strsignal(stopped)) : 0;
+}
+
+static int begin(struct apply *a, struct error *err)
+{
+	const struct plan *p = a->plan;
+	if (adopt_journal_begin(a->journal, &p->edit, clock_wall(), err) < 0)
+		return -1;
+	for (size_t i = 0; i < p->target_count; i++)
+		adopt_journal_service(a->journal, p->targets[i].certificate->certificate->name,
+			p->targets[i].service->name);
+	if (adopt_journal_write(a->journal, err) < 0)
+		return -1;
+	return adopt_journal_backup(a->journal, &p->edit, err);
+}
+
+/* Tests and probes took their time since it was read. */
+static int check_unchanged(const struct edit_file *f, int directory, const char *name, struct error *err)
+{
+	auto_buf struct buf now = BUF_INIT(EDIT_FILE_MAX);
+	if (fs_read(directory, name, false, &now, err) < 0)
+		return -1;
+	if (now.len == f->before.len && (now.len == 0 || memcmp(now.data, f->before.data, now.len) == 0))
+		return 0;
+	return error_set(err, ERROR_RETRY, "%s was changed meanwhile: run this again", f->path);
+}
+
+static int write_files(const struct apply *a, struct error *err)
+{
+	for (size_t i = 0; i < a->plan->edit.count; i++) {
+		const struct edit_file *f = &a->plan->edit.files[i];
+		const char *name;
+		auto_close int directory = fs_open_parent(f->path, &name, err);
+		if (directory < 0 || check_unchanged(f, directory, name, err) < 0 || check_stopped(err) < 0 ||
+			fs_write(directory, name, f->after.data, f->after.len, f->owner, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int check_config(const struct apply *a, struct error *err)
+{
+	auto_buf struct buf faults = BUF_INIT(64 * 1024);
+	struct agent_config *again =
+		a->plan->config_changes ? agent_config_load(a->config->path, &faults) : NULL;
+	agent_config_free(again);
+	if (a->plan->config_changes && !again)
+		return error_set(err, ERROR_USAGE, "%s", buf_text(&faults));
+	return 0;
+}
+
+static int change(struct apply *a, struct error *err)
+{
+	if (begin(a, err) < 0 || write_files(a, err) < 0 || check_config(a, err) < 0 || test_all(a, err) < 0 ||
+		check_stopped(err) < 0)
+		return -1;
+	a->reloaded = true;
+	if (reload_all(a, err) < 0 || check_stopped(err) < 0 ||
+		adopt_look_until(a->config, a->plan, a->running, &a->before, err) < 0)
+		return -1;
+	return check_stopped(err);
+}
+
+static void undo(struct apply *a)
+{
+	struct error err;
+	int result = a->journal->state ? adopt_journal_put_back(a->journal, &err) : 0;
+	if (result < 0)
+		printf("not everything is as it was: %s\n", err.message);
+	if (a->reloaded && reload_all(a, &err) < 0)
+		printf("with the old files, too: %s\n", err.message);
+	if (result >= 0 && adopt_journal_end(a->journal, &err) < 0)
+		printf("%s\n", err.message);
+	printf(result == 0 ? "all files are as they were\n"
+		: result > 0 ? "the other files are as they were; compare what was left with its backup\n" : "");
+}
+
+/* The agent's root half writes the copies from now on. */
+static void tell_root_half(const struct agent_config *config)
+{
+	pid_t pid = running_root_half(config->path);
+	if (pid > 0 && kill(pid, SIGHUP) == 0)
+		printf("%s: certsync-agent-root reads it again\n", config->path);
+	else
+		printf("%s: certsync-agent-root does not run here: it reads it when it starts\n",
+			config->path);
+}
+
+static void print_backups(const struct adopt_journal *j)
+{
+	const cJSON *file;
+	cJSON_ArrayForEach(file, json_get(j->state, "files"))
+		printf("%s: as it was in %s\n", json_text(file, "path"), json_text(file, "backup"));
+}
+
+static int apply(struct apply *a)
+{
+	struct error err;
+	if (test_all(a, &err) < 0)
+		return cli_fail(CLI_FAILED,
+			"nothing was changed: the configuration as it is now fails already: %s", err.message);
+	ask_running(a);
+	if (adopt_look(a->config, a->plan, a->running, &a->before, &err) < 0)
+		return cli_fail(CLI_FAILED, "nothing was changed: %s", err.message);
+	if (change(a, &err) < 0) {
+		printf("undone: %s\n", err.message);
+		undo(a);
+		fflush(stdout);
+		return cli_fail(CLI_FAILED, "%s", err.message);
+	}
+	print_backups(a->journal);
+	if (adopt_journal_end(a->journal, &err) < 0)
+		return cli_fail(CLI_FAILED, "%s", err.message);
+	if (a->plan->config_changes)
+		tell_root_half(a->config);
+	return CLI_DONE;
+}
+
+int adopt_apply(const struct agent_config *config, const struct plan *plan, struct adopt_journal *j)
+{
+	struct apply *a = mem_alloc(sizeof(*a));
+	a->config = config;
+	a->plan = plan;
+	a->journal = j;
+	a->running = mem_array(plan->target_count, sizeof(bool));
+	catch_stops();
+	int result = apply(a);
+	free(a->running);
+	free(a);
+	return result;
+}
+
+/* ---- after an interruption ---- */
+
+static const struct agent_service *service_of(const struct agent_config *config, const cJSON *o)
+{
+	const struct agent_certificate *c = agent_config_certificate(config, json_text(o, "certificate"));
+	for (size_t i = 0; c && i < c->service_count; i++)
+		if (strcmp(c->services[i].name, json_text(o, "service")) == 0)
+			return &c->services[i];
+	return NULL;
+}
+
+static void reload_one(const struct agent_config *config, const cJSON *o)
+{
+	struct error err;
+	struct plan_certificate c = {
+		.certificate = agent_config_certificate(config, json_text(o, "certificate"))};
+	const struct plan_target target = {.certificate = &c, .service = service_of(config, o)};
+	const struct apply a = {.config = config};
+	if (!target.service)
+		return;
+	c.directory = mem_printf("%s/live/%s", config->directory, c.certificate->name);
+	if (hook(&a, &target, "running", &err) != 0 && hook(&a, &target, "reload", &err) == 0)
+		printf("%s: reloaded\n", target.service->name);
+	free(c.directory);
+}
+
+int adopt_recover(const struct agent_config *config, struct adopt_journal *j)
+{
+	struct error err;
+	const cJSON *o;
+	printf("an adopt that began at %s was interrupted: what it has changed is put back\n",
+		json_text(j->state, "at"));
+	if (adopt_journal_put_back(j, &err) < 0)
+		return cli_fail(CLI_FAILED, "%s", err.message);
+	cJSON_ArrayForEach(o, json_get(j->state, "services")) reload_one(config, o);
+	return adopt_journal_end(j, &err) < 0 ? cli_fail(CLI_FAILED, "%s", err.message) : CLI_DONE;
+}

@@ -1,0 +1,15 @@
+/* Changing services' configurations for good, or not at all: backups, the files, each service's own test, its reload,
+ * and a look at its ports; any failure puts every file back and reloads.
+ */
+#ifndef CERTSYNC_AGENT_ADOPT_APPLY_H
+#define CERTSYNC_AGENT_ADOPT_APPLY_H
+
+#include "agent/cli/adopt/journal.h"
+#include "agent/cli/adopt/plan.h"
+
+/* Prints what it does. Returns a cli_exit. The plan has something to change; nothing is under way in `j`. */
+int adopt_apply(const struct agent_config *config, const struct plan *plan, struct adopt_journal *j);
+/* Puts back what an interrupted one has left in `j`. Returns a cli_exit. */
+int adopt_recover(const struct agent_config *config, struct adopt_journal *j);
+
+#endif

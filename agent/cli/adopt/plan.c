@@ -1,0 +1,397 @@
+#include "agent/cli/adopt/plan.h"
+#include "agent/cli/adopt/plan_copy.h"
+#include "lib/core/mem.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TOLD_MAX = 1024 * 1024 };
+
+static void certificate_release(struct plan_certificate *c)
+{
+	free(c->directory);
+	present_release(&c->present);
+}
+
+void plan_release(struct plan *p)
+{
+	for (size_t i = 0; i < p->certificate_count; i++)
+		certificate_release(&p->certificates[i]);
+	free(p->certificates);
+	free(p->targets);
+	free(p->lefts);
+	edit_release(&p->edit);
+	buf_release(&p->told);
+	*p = (struct plan){0};
+}
+
+/* ---- what is installed ---- */
+
+static bool is_there(const struct plan_certificate *c, const char *file)
+{
+	auto_free char *path = mem_printf("%s/%s", c->directory, file);
+	return access(path, F_OK) == 0;
+}
+
+static int read_leaf(struct plan_certificate *c, const char *file, struct error *err)
+{
+	auto_present struct present p = {0};
+	auto_free char *path = mem_printf("%s/%s", c->directory, file);
+	if (present_read(path, &p, err) < 0)
+		return -1;
+	memcpy(c->leaves[c->leaf_count++], p.fingerprint, CHAIN_SHA256_SIZE);
+	return 0;
+}
+
+static int read_installed(struct plan_certificate *c, struct error *err)
+{
+	char target[PATH_MAX];
+	auto_free char *path = mem_printf("%s/fullchain.pem", c->directory);
+	ssize_t len = readlink(c->directory, target, sizeof(target) - 1);
+	target[len > 0 ? len : 0] = '\0';
+	const char *slash = strrchr(target, '/');
+	if (!slash || !revision_parse(slash + 1, &c->revision) || revision_is_placeholder(c->revision))
+		return error_set(err, ERROR_PERMANENT,
+			"nothing is installed yet below %s: certsync-agent status says what it waits for",
+			c->directory);
+	if (present_read(path, &c->present, err) < 0)
+		return -1;
+	if (!is_there(c, "haproxy.pem.rsa") || !is_there(c, "haproxy.pem.ecdsa"))
+		return read_leaf(c, "fullchain.pem", err);
+	return read_leaf(c, "haproxy.pem.ecdsa", err) < 0 ? -1 : read_leaf(c, "haproxy.pem.rsa", err);
+}
+
+static bool is_named(const char *const *names, const char *name)
+{
+	for (size_t i = 0; names[i]; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static int add_certificates(
+	struct plan *p, const struct agent_config *config, const char *const *names, struct error *err)
+{
+	p->certificates = mem_array(config->certificate_count, sizeof(*p->certificates));
+	for (size_t i = 0; names[i]; i++)
+		if (!agent_config_certificate(config, names[i]))
+			return error_set(
+				err, ERROR_USAGE, "%s has no certificate \"%s\"", config->path, names[i]);
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		struct plan_certificate c = {
+			.certificate = &config->certificates[i], .named = names[0] != NULL};
+		if (c.named && !is_named(names, c.certificate->name))
+			continue;
+		c.directory = mem_printf("%s/live/%s", config->directory, c.certificate->name);
+		if (read_installed(&c, err) == 0) {
+			p->certificates[p->certificate_count++] = c;
+			continue;
+		}
+		certificate_release(&c);
+		if (c.named)
+			return error_wrap(err, "%s", config->certificates[i].name);
+		buf_addf(&p->told, "%s: %s\n", config->certificates[i].name, err->message);
+	}
+	return 0;
+}
+
+/* ---- a group of settings ---- */
+
+struct group {
+	struct plan *plan;
+	const struct agent_config *config;
+	const struct found_service *found;
+	int number;
+	const struct plan_certificate *certificate; /* what it gets */
+	size_t presents;                            /* how many certificates it names */
+};
+
+static const struct agent_service *section_of(const struct agent_certificate *c, const char *service)
+{
+	for (size_t i = 0; i < c->service_count; i++)
+		if (strcmp(c->services[i].name, service) == 0)
+			return &c->services[i];
+	return NULL;
+}
+
+static bool is_of(const struct group *g, const struct found_use *u)
+{
+	return u->group == g->number;
+}
+
+static const struct found_use *first_of(const struct group *g)
+{
+	for (size_t i = 0; i < g->found->use_count; i++)
+		if (is_of(g, &g->found->uses[i]) && found_presents(&g->found->uses[i]))
+			return &g->found->uses[i];
+	return NULL;
+}
+
+static void tell(struct group *g, const struct found_use *u, const char *what, const char *why)
+{
+	if (u->role == FOUND_COPY)
+		buf_addf(&g->plan->told, "%s: %s %s: %s: %s\n", g->found->name, u->setting, u->path, what,
+			why);
+	else
+		buf_addf(&g->plan->told, "%s: %s:%d: %s %s: %s: %s\n", g->found->name, u->file, u->line,
+			u->setting, u->path, what, why);
+}
+
+static bool covers_all(const struct plan_certificate *c, const struct present *present)
+{
+	for (size_t i = 0; i < present->name_count; i++)
+		if (!present_covers(&c->present, present->names[i]))
+			return false;
+	return present->name_count > 0;
+}
+
+/* The one that may take the place of what is presented, among those that have a section for the service. NULL
+ * with the reason. */
+static const struct plan_certificate *choose(
+	const struct group *g, const struct present *present, const char *missing, struct error *err)
+{
+	const struct plan_certificate *only = NULL;
+	size_t count = 0;
+	for (size_t i = 0; i < g->plan->certificate_count; i++) {
+		const struct plan_certificate *c = &g->plan->certificates[i];
+		if (!section_of(c->certificate, g->found->name))
+			continue;
+		if (present && covers_all(c, present))
+			return c;
+		only = c;
+		count++;
+	}
+	bool worthless = !present || present->self_signed;
+	if (count == 1 && worthless && only->named)
+		return only;
+	auto_free char *names = present ? present_names(present) : mem_strdup("");
+	if (count == 0)
+		error_set(err, ERROR_USAGE,
+			"no certificate that is installed has a service \"%s\" in agent.conf",
+			g->found->name);
+	else if (!worthless)
+		error_set(err, ERROR_USAGE, "is for %s, and %s does not cover that", names,
+			count == 1 ? only->certificate->name : "no installed certificate");
+	else
+		error_set(err, ERROR_USAGE,
+			"%s%s: name the certificate that is to take its place: certsync-agent adopt %s "
+			"--service %s",
+			present ? "self-signed, for " : missing, names, only->certificate->name,
+			g->found->name);
+	return NULL;
+}
+
+/* What each certificate of the group may be replaced by; it has to be the same. */
+static int choose_all(struct group *g, struct error *err)
+{
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		auto_present struct present present = {0};
+		struct error unread;
+		if (!is_of(g, u) || !found_presents(u))
+			continue;
+		bool known = present_read(u->path, &present, &unread) == 0;
+		const struct plan_certificate *c =
+			choose(g, known ? &present : NULL, known ? "" : unread.message, err);
+		if (!c)
+			return -1;
+		if (g->certificate && g->certificate != c)
+			return error_set(err, ERROR_USAGE, "with others for %s in one place",
+				g->certificate->certificate->name);
+		g->certificate = c;
+		g->presents++;
+	}
+	return 0;
+}
+
+/* The installed file for a use; `nth` of its role in the group. */
+static char *installed_file(const struct group *g, const struct found_use *u, size_t nth)
+{
+	const struct plan_certificate *c = g->certificate;
+	bool pair = c->leaf_count == 2;
+	const char *ending = "";
+	const char *file = u->content;
+	if (strcmp(file, "combined-all") == 0 && !pair)
+		file = "combined";
+	/* Two settings, one for each kind of key, in the order of the certificates. */
+	if (pair && g->presents == 2 && strcmp(file, "combined") == 0) {
+		auto_present struct present present = {0};
+		struct error ignored;
+		size_t seen = 0;
+		for (size_t i = 0; i < g->found->use_count; i++) {
+			const struct found_use *other = &g->found->uses[i];
+			if (is_of(g, other) && found_presents(other) && seen++ == nth &&
+				present_read(other->path, &present, &ignored) == 0)
+				break;
+		}
+		file = "haproxy";
+		ending = strncmp(present.key_type, "rsa", 3) == 0 ? ".rsa" : ".ecdsa";
+	}
+	return mem_printf("%s/%s.pem%s", c->directory, file, ending);
+}
+
+/* `text` with `path` for each '@'. Owned. */
+static char *fill_in(const char *text, const char *path)
+{
+	char *result = mem_strdup("");
+	while (*text) {
+		size_t len = strcspn(text, "@");
+		char *longer = mem_printf("%s%.*s%s", result, (int)len, text, text[len] ? path : "");
+		free(result);
+		result = longer;
+		text += len + (text[len] == '@');
+	}
+	return result;
+}
+
+static int change_use(const struct group *g, const struct found_use *u, size_t nth, struct error *err)
+{
+	if (u->role == FOUND_COPY)
+		return plan_copy(g->plan, g->config, g->certificate, g->found->name, u, err);
+	auto_free char *path = installed_file(g, u, nth);
+	/* What an Apache directive said is kept as a comment, whatever is in it. */
+	auto_free char *text = u->instead[0] == '#' ? mem_strdup(u->instead) : fill_in(u->instead, path);
+	return edit_replace(&g->plan->edit, u->file, u->start, u->end, text, err);
+}
+
+/* What only a person can put right: nothing of the group is changed then. */
+static int check(const struct group *g, struct error *err)
+{
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		if (is_of(g, u) && u->role == FOUND_COPY &&
+			plan_copy_check(g->config, g->certificate, g->found->name, u, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int change(const struct group *g, struct error *err)
+{
+	size_t nth[FOUND_COPY + 1] = {0};
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		if (is_of(g, u) && change_use(g, u, nth[u->role]++, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Whether everything that it names is installed by us already. */
+static bool is_done(const struct group *g)
+{
+	auto_free char *live = mem_printf("%s/live/", g->config->directory);
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		if (!is_of(g, u) || u->role == FOUND_REST)
+			continue;
+		bool done = u->role == FOUND_COPY ? plan_copy_is_done(g->config, u->path)
+						  : strncmp(u->path, live, strlen(live)) == 0;
+		if (!done)
+			return false;
+	}
+	return true;
+}
+
+static struct plan_target *target_of(
+	struct plan *p, const struct plan_certificate *c, const struct agent_service *s)
+{
+	for (size_t i = 0; i < p->target_count; i++)
+		if (p->targets[i].certificate == c && p->targets[i].service == s)
+			return &p->targets[i];
+	p->targets = mem_grow(p->targets, p->target_count + 1, sizeof(*p->targets));
+	p->targets[p->target_count] = (struct plan_target){c, s, false};
+	return &p->targets[p->target_count++];
+}
+
+/* What it presents now, it presents still. */
+static void leave(struct group *g, const char *why)
+{
+	struct plan *p = g->plan;
+	p->left++;
+	tell(g, first_of(g), "left", why);
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		auto_present struct present present = {0};
+		struct error ignored;
+		if (!is_of(g, u) || !found_presents(u) || present_read(u->path, &present, &ignored) < 0)
+			continue;
+		p->lefts = mem_grow(p->lefts, p->left_count + 1, sizeof(*p->lefts));
+		p->lefts[p->left_count].service = g->found->name;
+		memcpy(p->lefts[p->left_count++].leaf, present.fingerprint, CHAIN_SHA256_SIZE);
+	}
+}
+
+static int plan_group(struct group *g, struct error *err)
+{
+	const struct found_use *first = first_of(g);
+	struct error why;
+	if (!first)
+		return 0;
+	if (is_done(g)) {
+		g->plan->done++;
+		return 0;
+	}
+	if (choose_all(g, &why) < 0 || check(g, &why) < 0) {
+		leave(g, why.message);
+		return 0;
+	}
+	if (change(g, err) < 0)
+		return error_wrap(err, "%s", g->found->name);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): choose_all looked at `first`, too */
+	target_of(g->plan, g->certificate, section_of(g->certificate->certificate, g->found->name));
+	g->plan->changed++;
+	tell(g, first, "gets", g->certificate->certificate->name);
+	return 0;
+}
+
+static void mark_unknown(struct plan *p, const char *service)
+{
+	for (size_t i = 0; i < p->target_count; i++)
+		if (strcmp(p->targets[i].service->name, service) == 0)
+			p->targets[i].unknown = true;
+}
+
+static int plan_service(
+	struct plan *p, const struct agent_config *config, const struct found_service *s, struct error *err)
+{
+	for (size_t i = 0; i < s->note_count; i++)
+		buf_addf(&p->told, "%s: %s%s\n", s->name, s->notes[i], s->failed ? ": left as it is" : "");
+	if (s->failed) {
+		p->left++;
+		return 0;
+	}
+	for (int number = 1; number <= s->groups; number++) {
+		struct group g = {.plan = p, .config = config, .found = s, .number = number};
+		if (plan_group(&g, err) < 0)
+			return -1;
+	}
+	if (s->note_count)
+		mark_unknown(p, s->name);
+	return 0;
+}
+
+int plan_make(const struct agent_config *config, const char *const *names, const char *service,
+	const struct found *found, struct plan *ret, struct error *err)
+{
+	bool any = false;
+	*ret = (struct plan){.told = BUF_INIT(TOLD_MAX)};
+	if (add_certificates(ret, config, names, err) < 0)
+		return -1;
+	for (size_t i = 0; i < found->count; i++) {
+		if (service && strcmp(found->services[i].name, service) != 0)
+			continue;
+		any = true;
+		if (plan_service(ret, config, &found->services[i], err) < 0)
+			return -1;
+	}
+	if (service && !any)
+		return error_set(err, ERROR_USAGE,
+			"--service %s: no such service is installed here: haproxy, nginx, apache2, dovecot, "
+			"postfix, exim4 "
+			"and courier are known",
+			service);
+	return edit_finish(&ret->edit, err);
+}

@@ -1,0 +1,155 @@
+#include "agent/cli/adopt/plan_copy.h"
+#include "agent/cli/services/tokens.h"
+#include "lib/config/config_scan.h"
+#include "lib/core/mem.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+bool plan_copy_is_done(const struct agent_config *config, const char *path)
+{
+	for (size_t i = 0; i < config->certificate_count; i++)
+		for (size_t k = 0; k < config->certificates[i].service_count; k++) {
+			const struct agent_service *s = &config->certificates[i].services[k];
+			for (size_t n = 0; n < s->file_count; n++)
+				if (strcmp(s->files[n].path, path) == 0)
+					return true;
+		}
+	return false;
+}
+
+/* Behind the brace of service "S" in certificate "NAME"; 0: there is none. */
+static size_t section_place(const struct words *w, const char *certificate, const char *service)
+{
+	int depth = 0, inside = -1;
+	for (size_t i = 0; i < w->count; i++) {
+		const char *text = w->list[i].text;
+		bool brace = w->list[i].end - w->list[i].start == 1;
+		if (brace && text[0] == '}') {
+			depth--;
+			inside = depth <= inside ? -1 : inside;
+		} else if (brace && text[0] == '{') {
+			bool section =
+				i >= 2 && strcmp(w->list[i - 2].text, depth ? "service" : "certificate") == 0;
+			const char *title = i >= 1 ? w->list[i - 1].text : "";
+			if (section && depth == 0 && strcmp(title, certificate) == 0)
+				inside = 0;
+			if (section && depth == 1 && inside == 0 && strcmp(title, service) == 0)
+				return w->list[i].end;
+			depth++;
+		}
+	}
+	return 0;
+}
+
+static int find_place(const char *path, const char *certificate, const char *service, size_t *ret,
+	bool *ret_line, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(EDIT_FILE_MAX);
+	auto_words struct words words = {0};
+	struct config_scan scan = {0};
+	if (fs_read(AT_FDCWD, path, true, &text, err) < 0)
+		return -1;
+	if (config_scan(path, buf_text(&text), text.len, &scan, err) < 0)
+		return -1;
+	/* Comments are blank in it, and everything is where it was. */
+	words_split(scan.text, 0, text.len, WORDS_NGINX, &words);
+	config_scan_release(&scan);
+	*ret = section_place(&words, certificate, service);
+	if (*ret == 0)
+		return error_set(
+			err, ERROR_USAGE, "%s: the section of service \"%s\" is not found", path, service);
+	size_t after = *ret + strspn(buf_text(&text) + *ret, " \t");
+	*ret_line = buf_text(&text)[after] == '\n' || buf_text(&text)[after] == '#';
+	return 0;
+}
+
+static char *owner_name(uid_t uid)
+{
+	const struct passwd *entry = getpwuid(uid);
+	return entry ? mem_strdup(entry->pw_name) : NULL;
+}
+
+static char *group_name(gid_t gid)
+{
+	const struct group *entry = getgrgid(gid);
+	return entry ? mem_strdup(entry->gr_name) : NULL;
+}
+
+/* What the root half can write: no link at it or on the way. */
+static int check_file(const char *path, struct stat *st, struct error *err)
+{
+	char resolved[PATH_MAX];
+	if (lstat(path, st) < 0)
+		return error_errno(err, "cannot look at it");
+	if (!S_ISREG(st->st_mode))
+		return error_set(err, ERROR_PERMANENT,
+			"is no regular file: point the service at a file of its own, and let agent.conf "
+			"write it");
+	if (!realpath(path, resolved) || strcmp(resolved, path) != 0)
+		return error_set(err, ERROR_PERMANENT,
+			"is behind a symbolic link: point the service at a file of its own, and let "
+			"agent.conf write it");
+	return 0;
+}
+
+/* The section's text, and where it goes. */
+struct section {
+	char *text; /* owned */
+	size_t at;
+};
+
+static int make_section(const struct agent_config *config, const char *certificate, const char *service,
+	const struct found_use *use, struct section *ret, struct error *err)
+{
+	struct stat st;
+	size_t at = 0;
+	bool line = false;
+	if (check_file(use->path, &st, err) < 0)
+		return -1;
+	auto_free char *owner = owner_name(st.st_uid);
+	auto_free char *group = group_name(st.st_gid);
+	bool secret = strcmp(use->content, "fullchain") != 0;
+	if (!owner || !group)
+		return error_set(err, ERROR_PERMANENT, "its owner or group has no name");
+	if (find_place(config->path, certificate, service, &at, &line, err) < 0)
+		return -1;
+	ret->at = at;
+	ret->text = mem_printf(
+		"\n\t\tfile \"%s\" { content = \"%s\" owner = \"%s\" group = \"%s\" mode = \"%04o\" }%s",
+		use->path, use->content, owner, group, (unsigned)(st.st_mode & (secret ? 0770 : 0777)),
+		line ? "" : "\n\t\t");
+	return 0;
+}
+
+int plan_copy_check(const struct agent_config *config, const struct plan_certificate *certificate,
+	const char *service, const struct found_use *use, struct error *err)
+{
+	struct section section = {0};
+	int result = make_section(config, certificate->certificate->name, service, use, &section, err);
+	free(section.text);
+	return result;
+}
+
+int plan_copy(struct plan *p, const struct agent_config *config, const struct plan_certificate *certificate,
+	const char *service, const struct found_use *use, struct error *err)
+{
+	char resolved[PATH_MAX];
+	struct section section = {0};
+	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
+	auto_free char *source = mem_printf("%s/%s.pem", certificate->directory, use->content);
+	if (fs_read(AT_FDCWD, source, true, &pem, err) < 0 || edit_whole(&p->edit, use->path, &pem, strcmp(use->content, "fullchain") != 0, err) < 0)
+		return -1;
+	if (make_section(config, certificate->certificate->name, service, use, &section, err) < 0)
+		return -1;
+	auto_free char *text = section.text;
+	p->config_changes = true;
+	return edit_replace(&p->edit, realpath(config->path, resolved) ? resolved : config->path, section.at,
+		section.at, text, err);
+}

@@ -1,0 +1,10 @@
+/* `certsync-agent doctor`: an agent's node is looked over, and mended.
+ */
+#ifndef CERTSYNC_AGENT_DOCTOR_H
+#define CERTSYNC_AGENT_DOCTOR_H
+
+#include "lib/cli/cli.h"
+
+int command_agent_doctor(const struct cli_line *line);
+
+#endif

@@ -1,0 +1,104 @@
+#include "agent/cli/services/find.h"
+#include "agent/cli/services/tokens.h"
+#include "lib/core/mem.h"
+#include "lib/cli/tool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char etc[] = "/etc/courier";
+
+/* Each server's files are read one after the other, as its start script does. */
+static const struct server {
+	const char *name, *first, *second; /* second: "" none */
+	const char *start, *port;          /* of the plain one: what says that it is started, its port */
+	const char *offer;                 /* says whether that one offers STARTTLS; "": it does */
+	const char *protocol;
+} servers[] = {
+	{"imapd", "imapd", "imapd-ssl", "IMAPDSTART", "PORT", "IMAPDSTARTTLS", "imap"},
+	{"imapd-ssl", "imapd", "imapd-ssl", "IMAPDSSLSTART", "SSLPORT", "", "imaps"},
+	{"pop3d", "pop3d", "pop3d-ssl", "POP3DSTART", "PORT", "POP3_STARTTLS", "pop3"},
+	{"pop3d-ssl", "pop3d", "pop3d-ssl", "POP3DSSLSTART", "SSLPORT", "", "pop3s"},
+	{"esmtpd", "esmtpd", "", "ESMTPDSTART", "PORT", "", "smtp"},
+	{"esmtpd-msa", "esmtpd", "esmtpd-msa", "ESMTPDSTART", "PORT", "", "smtp"},
+	{"esmtpd-ssl", "esmtpd", "esmtpd-ssl", "ESMTPDSSLSTART", "SSLPORT", "", "smtps"},
+};
+
+enum { START, PORT, OFFER, CERTIFICATE, KEY, VALUES };
+
+/* These are shell scripts, and the servers are started by them. */
+static int read_server(const struct server *v, struct buf *out, struct error *err)
+{
+	static const char script[] = "set -e; cd \"$1\"; . \"./$2\"; [ -z \"$3\" ] || . \"./$3\"\n"
+				     "for name in \"$4\" \"$5\" ${6:+\"$6\"}; do eval \"printf '%s\\n' "
+				     "\\\"\\${$name-}\\\"\"; done\n"
+				     "[ -n \"$6\" ] || echo YES\n"
+				     "printf '%s\\n' \"${TLS_CERTFILE-}\" \"${TLS_PRIVATE_KEYFILE-}\"";
+	const char *const argv[] = {
+		"sh", "-c", script, "sh", etc, v->first, v->second, v->start, v->port, v->offer, NULL};
+	return tool_run(argv, out, err);
+}
+
+static bool is_there(const char *name)
+{
+	auto_free char *path = mem_printf("%s/%s", etc, name);
+	return !name[0] || access(path, F_OK) == 0;
+}
+
+static bool is_yes(const char *value)
+{
+	return strchr("yY1", value[0]) && value[0];
+}
+
+/* "0" and "" are every address; "ADDRESS.PORT" among the ports has its own. */
+static void add_ports(struct found_service *s, const char *list, const char *protocol)
+{
+	auto_free char *copy = mem_strdup(list);
+	char *rest = copy;
+	char *item;
+	while ((item = strsep(&rest, ", \t"))) {
+		char *dot = strrchr(item, '.');
+		if (dot)
+			*dot = ':';
+		if (*item && !found_listen(s, item, protocol, false))
+			found_note(s, "%s is no port that is known here", item);
+	}
+}
+
+static void add_server(struct found_service *s, const struct server *v, const char *text)
+{
+	char *values[VALUES] = {NULL};
+	for (size_t i = 0; i < VALUES; i++) {
+		size_t len = strcspn(text, "\n");
+		values[i] = mem_strndup(text, len);
+		text += len + (text[len] == '\n');
+	}
+	bool tls = values[CERTIFICATE][0] && access(values[CERTIFICATE], F_OK) == 0;
+	if (is_yes(values[START]) && is_yes(values[OFFER]) && tls) {
+		int group = ++s->groups;
+		bool one = !values[KEY][0] || strcmp(values[KEY], values[CERTIFICATE]) == 0;
+		add_ports(s, values[PORT], v->protocol);
+		find_copy(s, group, "TLS_CERTFILE", values[CERTIFICATE], one ? "combined" : "fullchain");
+		if (!one)
+			find_copy(s, group, "TLS_PRIVATE_KEYFILE", values[KEY], "privkey");
+	}
+	for (size_t i = 0; i < VALUES; i++)
+		free(values[i]);
+}
+
+/* couriertls reads its file as user courier, so that it has copies. */
+int find_courier(struct found_service *s, struct error *err)
+{
+	s->program = mem_strdup("couriertcpd");
+	for (size_t i = 0; i < COUNT(servers); i++) {
+		auto_buf struct buf out = BUF_INIT(64 * 1024);
+		if (!is_there(servers[i].name) || !is_there(servers[i].first) || !is_there(servers[i].second))
+			continue;
+		if (read_server(&servers[i], &out, err) < 0)
+			return error_wrap(err, "%s/%s", etc, servers[i].name);
+		add_server(s, &servers[i], buf_text(&out));
+	}
+	return 0;
+}

@@ -1,0 +1,277 @@
+#include "agent/cli/services/discover.h"
+#include "agent/cli/services/find.h"
+#include "agent/cli/services/listening.h"
+#include "agent/cli/services/present.h"
+#include "lib/config/config.h"
+#include "lib/probe/endpoint.h"
+#include "lib/core/mem.h"
+#include "lib/wire/message.h"
+#include "lib/core/name.h"
+#include "lib/cli/tool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What a service is told by: a program, or a directory of its configuration. In the order in which an agent
+ * is to test and reload them. */
+static const struct kind {
+	const char *name, *tool, *other, *directory;
+	int (*find)(struct found_service *s, struct error *err);
+} kinds[] = {
+	{"haproxy", "haproxy", NULL, NULL, find_haproxy},
+	{"nginx", "nginx", NULL, NULL, find_nginx},
+	{"apache2", "apache2ctl", NULL, NULL, find_apache},
+	{"dovecot", "doveconf", NULL, NULL, find_dovecot},
+	{"postfix", "postconf", NULL, NULL, find_postfix},
+	{"exim4", "exim4", "exim", NULL, find_exim},
+	{"courier", NULL, NULL, "/etc/courier", find_courier},
+};
+
+static bool is_installed(const struct kind *k)
+{
+	if (k->directory)
+		return access(k->directory, F_OK) == 0;
+	return tool_exists(k->tool) || (k->other && tool_exists(k->other));
+}
+
+static void look(const struct kind *k, const struct listening *listening, struct found_service *s)
+{
+	struct error err;
+	s->name = k->name;
+	if (k->find(s, &err) < 0) {
+		found_note(s, "%s", err.message);
+		s->failed = true;
+	}
+	s->running = listening_runs(listening, s->program);
+}
+
+/* `only`: of this name; NULL: all. */
+static void look_at_all(const struct listening *listening, const char *only, struct found *ret)
+{
+	*ret = (struct found){.services = mem_array(COUNT(kinds), sizeof(*ret->services))};
+	for (size_t i = 0; i < COUNT(kinds); i++)
+		if ((!only || strcmp(kinds[i].name, only) == 0) && is_installed(&kinds[i]))
+			look(&kinds[i], listening, &ret->services[ret->count++]);
+}
+
+void discover_service(const char *only, struct found *ret)
+{
+	auto_listening struct listening listening;
+	listening_read(&listening);
+	look_at_all(&listening, only, ret);
+}
+
+void discover_services(struct found *ret)
+{
+	discover_service(NULL, ret);
+}
+
+/* ---- endpoints ---- */
+
+/* Whether the part after the slash says more than the port does. */
+static bool must_say(const char *plain, const char *said)
+{
+	struct endpoint a, b;
+	struct error err;
+	if (endpoint_parse(plain, &a, &err) < 0 || endpoint_parse(said, &b, &err) < 0)
+		return true;
+	return a.protocol != b.protocol || a.inner != b.inner;
+}
+
+static char *endpoint_text(const char *address, const struct found_port *p)
+{
+	const char *proxy = p->proxy ? "+proxy" : "";
+	char *plain = mem_printf("%s:%u%s", address, p->port, proxy);
+	char *said = p->protocol ? mem_printf("%s:%u/%s%s", address, p->port, p->protocol, proxy)
+				 : mem_strdup(plain);
+	bool say = must_say(plain, said);
+	free(say ? plain : said);
+	return say ? said : plain;
+}
+
+/* Where the port is reached from here; NULL: it runs, and does not listen there. */
+static char *endpoint_of(const struct listening *l, const struct found_service *s, const struct found_port *p)
+{
+	char address[LISTENING_ADDRESS_MAX + 2];
+	struct endpoint ignored;
+	struct error err;
+	if (s->running) {
+		if (!listening_find(l, s->program, p->address, p->port, address))
+			return NULL;
+		return endpoint_text(address, p);
+	}
+	auto_free char *configured =
+		strchr(p->address, ':') ? mem_printf("[%s]", p->address) : mem_strdup(p->address);
+	char *text = endpoint_text(p->address[0] ? configured : "127.0.0.1", p);
+	if (endpoint_parse(text, &ignored, &err) == 0)
+		return text;
+	free(text);
+	return endpoint_text("127.0.0.1", p);
+}
+
+struct endpoints {
+	char *list[MESSAGE_PROBES_MAX + 1]; /* ended by NULL */
+	size_t count;
+};
+
+static void add_endpoint(struct endpoints *e, char *text)
+{
+	for (size_t i = 0; i < e->count; i++)
+		if (strcmp(e->list[i], text) == 0) {
+			free(text);
+			return;
+		}
+	if (e->count < MESSAGE_PROBES_MAX)
+		e->list[e->count++] = text;
+	else
+		free(text);
+}
+
+/* ---- agent.conf ---- */
+
+enum { TEXT_MAX = 4 * 1024 * 1024, TOLD_MAX = 8 };
+enum belongs { BELONGS_HERE, BELONGS_NOWHERE, BELONGS_ELSEWHERE };
+
+static void comment(struct buf *out, const char *text)
+{
+	buf_addf(out, "\t# %s\n", text);
+}
+
+/* Whether it names a certificate that no use before it names. */
+static bool is_new(const struct found_service *s, size_t at)
+{
+	const struct found_use *u = &s->uses[at];
+	if (!found_presents(u))
+		return false;
+	for (size_t i = 0; i < at; i++)
+		if (found_presents(&s->uses[i]) && strcmp(s->uses[i].path, u->path) == 0)
+			return false;
+	return true;
+}
+
+/* The certificates whose files `s` presents, told in comments; whether this name is among theirs. */
+static enum belongs compare(const struct found_service *s, const char *name, struct buf *told)
+{
+	bool here = false, trusted = false;
+	int count = 0;
+	for (size_t i = 0; i < s->use_count; i++) {
+		const struct found_use *u = &s->uses[i];
+		auto_present struct present p = {0};
+		struct error err;
+		if (!is_new(s, i))
+			continue;
+		if (present_read(u->path, &p, &err) < 0) {
+			auto_free char *line = mem_printf("it is to present %s: %s", u->path, err.message);
+			text_clean(line, 0);
+			comment(told, line);
+			continue;
+		}
+		here = here || present_covers(&p, name);
+		trusted = trusted || !p.self_signed;
+		if (++count > TOLD_MAX)
+			continue;
+		auto_free char *names = present_names(&p);
+		auto_free char *line =
+			mem_printf("it presents %s, for %s%s", u->path, names, p.self_signed ? ", self-signed" : "");
+		text_clean(line, 0);
+		comment(told, line);
+	}
+	if (count > TOLD_MAX)
+		buf_addf(told, "\t# and %d more\n", count - TOLD_MAX);
+	return here ? BELONGS_HERE : trusted ? BELONGS_ELSEWHERE : BELONGS_NOWHERE;
+}
+
+static void put_endpoints(const struct listening *l, const struct found_service *s, struct buf *out)
+{
+	struct endpoints e = {.count = 0};
+	for (size_t i = 0; i < s->port_count; i++) {
+		char *text = endpoint_of(l, s, &s->ports[i]);
+		if (text)
+			add_endpoint(&e, text);
+		else
+			buf_addf(out, "\t\t# nobody listens at its port %u\n", s->ports[i].port);
+	}
+	if (!s->running && e.count)
+		buf_addf(out, "\t\t# it does not run now: these ports are those of its configuration\n");
+	if (e.count)
+		config_put_list(out, 2, "probe", e.list);
+	else
+		buf_addf(out, "\t\t# where it serves the certificate is not known: put its ports here, like "
+			      "{\"127.0.0.1:993\"}\n"
+			      "\t\tprobe = none\n");
+	for (size_t i = 0; i < e.count; i++)
+		free(e.list[i]);
+}
+
+static void put_service(
+	const struct listening *l, const struct found_service *s, const char *name, struct buf *out)
+{
+	auto_buf struct buf told = BUF_INIT(64 * 1024);
+	enum belongs belongs = compare(s, name, &told);
+	buf_addf(out, "\n");
+	for (size_t i = 0; i < s->note_count; i++)
+		buf_addf(out, "\t# %s: %s\n", s->name, s->notes[i]);
+	if (s->failed || belongs == BELONGS_ELSEWHERE || (belongs == BELONGS_NOWHERE && s->port_count == 0)) {
+		const char *why = s->failed                      ? "what it serves cannot be told"
+				  : belongs == BELONGS_ELSEWHERE ? "it presents certificates for other names"
+								 : "it offers no TLS";
+		auto_free char *text = mem_printf("service \"%s\" is here, and left out: %s", s->name, why);
+		comment(out, text);
+		buf_add(out, told.data, told.len);
+		return;
+	}
+	buf_add(out, told.data, told.len);
+	config_put_section(out, 1, "service", s->name);
+	put_endpoints(l, s, out);
+	config_put_end(out, 1);
+}
+
+static int check_names(const char *const *hubs, const char *const *certificates, struct error *err)
+{
+	if (!hubs[0] || !certificates[0])
+		return error_set(err, ERROR_USAGE, "agent.conf needs a hub and a certificate");
+	for (size_t i = 0; certificates[i]; i++)
+		if (!name_is_certificate(certificates[i]))
+			return error_set(
+				err, ERROR_USAGE, "\"%s\" is not the name of a certificate", certificates[i]);
+	return 0;
+}
+
+static void put_certificate(const struct listening *l, const struct found *found, const char *name,
+	const char *const *allow, struct buf *out)
+{
+	const char *const own[] = {name, NULL};
+	const char *const *list = allow && allow[0] ? allow : own;
+	buf_addf(out, "\n");
+	config_put_section(out, 0, "certificate", name);
+	config_put_list(out, 1, "allow", (char *const *)(uintptr_t)list);
+	for (size_t i = 0; i < found->count; i++)
+		put_service(l, &found->services[i], name, out);
+	if (found->count == 0)
+		comment(out,
+			"no service that is known here is installed: add a section for each that uses it");
+	config_put_end(out, 0);
+}
+
+int discover_config(const char *const *hubs, const char *const *certificates, const char *const *allow,
+	struct buf *out, struct error *err)
+{
+	auto_found struct found found = {0};
+	auto_listening struct listening listening;
+	auto_buf struct buf text = BUF_INIT(TEXT_MAX);
+	if (check_names(hubs, certificates, err) < 0)
+		return -1;
+	listening_read(&listening);
+	look_at_all(&listening, NULL, &found);
+	buf_addf(&text, "# certsync-agent.conf(5), made from what was found on this node: look at it.\n"
+			"# certsync-agent adopt shows how each service would use the files below live/.\n");
+	config_put_list(&text, 0, "hub", (char *const *)(uintptr_t)hubs);
+	for (size_t i = 0; certificates[i]; i++)
+		put_certificate(&listening, &found, certificates[i], allow, &text);
+	/* Half, since what did not fit was left out. */
+	if (text.len > text.max / 2 || buf_add(out, text.data, text.len) < 0)
+		return error_set(err, ERROR_PERMANENT, "agent.conf would be too long");
+	return 0;
+}

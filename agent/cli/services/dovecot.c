@@ -1,0 +1,265 @@
+#include "agent/cli/services/find.h"
+#include "agent/cli/services/tokens.h"
+#include "lib/core/mem.h"
+#include "lib/cli/tool.h"
+
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEPTH_MAX = 32, INCLUDES_MAX = 16 };
+
+/* 2.3's and 2.4's names. */
+static const struct setting {
+	const char *name;
+	enum found_role role;
+	bool marked; /* a file only after a '<'; else the text itself */
+} settings[] = {
+	{"ssl_cert", FOUND_CERTIFICATE, true},
+	{"ssl_key", FOUND_KEY, true},
+	{"ssl_alt_cert", FOUND_CERTIFICATE, true},
+	{"ssl_alt_key", FOUND_KEY, true},
+	{"ssl_server_cert_file", FOUND_CERTIFICATE, false},
+	{"ssl_server_key_file", FOUND_KEY, false},
+	{"ssl_server_alt_cert_file", FOUND_CERTIFICATE, false},
+	{"ssl_server_alt_key_file", FOUND_KEY, false},
+};
+
+struct scan {
+	struct found_service *service;
+	int groups[DEPTH_MAX]; /* of each block around */
+	int depth;
+	int includes;
+	int files;
+};
+
+static int scan_file(struct scan *s, const char *path, struct error *err);
+
+static const struct setting *setting_of(const char *name, size_t len)
+{
+	for (size_t i = 0; i < COUNT(settings); i++)
+		if (strlen(settings[i].name) == len && strncmp(settings[i].name, name, len) == 0)
+			return &settings[i];
+	return NULL;
+}
+
+/* Without what follows a '#' that stands after a blank, and without blanks at the end. */
+static size_t value_end(const char *text, size_t at, size_t end)
+{
+	char quote = '\0';
+	size_t i = at;
+	for (; i < end; i++) {
+		if (text[i] == '"' && (i == at || text[i - 1] != '\\'))
+			quote = quote ? '\0' : '"';
+		else if (text[i] == '#' && !quote && i > at && (text[i - 1] == ' ' || text[i - 1] == '\t'))
+			break;
+	}
+	while (i > at && strchr(" \t\r", text[i - 1]))
+		i--;
+	return i;
+}
+
+/* text[at…end) is the value of a setting. */
+static void add_value(struct scan *s, const struct setting *setting, const char *path, const char *text,
+	size_t at, size_t end)
+{
+	bool quoted = end - at >= 2 && text[at] == '"' && text[end - 1] == '"';
+	int line = line_number(text, at);
+	at += quoted;
+	end -= quoted;
+	bool marked = at < end && text[at] == '<';
+	if (marked)
+		at++;
+	at += strspn(text + at, " \t");
+	if (at >= end)
+		return;
+	/* In quotes a '<' is part of a text. */
+	if (text[at] != '/' || setting->marked != marked || (marked && quoted)) {
+		found_note(s->service, "%s:%d: %s: no absolute path of a file", path, line, setting->name);
+		return;
+	}
+	auto_free char *file = mem_strndup(text + at, end - at);
+	const struct found_use use = {.role = setting->role,
+		.file = (char *)(uintptr_t)path,
+		.start = at,
+		.end = end,
+		.line = line,
+		.setting = (char *)(uintptr_t)setting->name,
+		.path = file,
+		.instead = (char *)(uintptr_t) "@",
+		.content = "combined",
+		.group = s->groups[s->depth]};
+	found_use(s->service, &use, true);
+}
+
+static int include(struct scan *s, const char *path, const char *pattern, bool must, struct error *err)
+{
+	auto_free char *base = path_parent(path);
+	auto_free char *absolute = path_below(base, pattern);
+	glob_t found;
+	int result = 0;
+	if (++s->includes > INCLUDES_MAX)
+		return error_set(err, ERROR_PERMANENT, "%s: includes that go on for ever", path);
+	int code = glob(absolute, 0, NULL, &found);
+	if (code == GLOB_NOMATCH && must && !strpbrk(pattern, "*?["))
+		result = error_set(
+			err, ERROR_PERMANENT, "%s: !include %s: there is no such file", path, pattern);
+	for (size_t i = 0; code == 0 && result == 0 && i < found.gl_pathc; i++)
+		result = scan_file(s, found.gl_pathv[i], err);
+	if (code == 0)
+		globfree(&found);
+	s->includes--;
+	return result;
+}
+
+static int read_line(
+	struct scan *s, const char *path, const char *text, size_t at, size_t end, struct error *err)
+{
+	at += strspn(text + at, " \t");
+	end = value_end(text, at, end);
+	size_t word = strcspn(text + at, " \t={\n");
+	const struct setting *setting = setting_of(text + at, word);
+	if (at >= end || text[at] == '#')
+		return 0;
+	if (text[at] == '!') {
+		size_t from = at + word + strspn(text + at + word, " \t");
+		auto_free char *pattern = mem_strndup(text + from, from < end ? end - from : 0);
+		return include(s, path, pattern, word != strlen("!include_try"), err);
+	}
+	if (text[end - 1] == '{' && s->depth + 1 < DEPTH_MAX)
+		s->groups[++s->depth] = ++s->service->groups;
+	else if (text[at] == '}' && s->depth > 0)
+		s->depth--;
+	size_t equals = at + word + strspn(text + at + word, " \t");
+	if (setting && equals < end && text[equals] == '=') {
+		at = equals + 1 + strspn(text + equals + 1, " \t");
+		add_value(s, setting, path, text, at, end > at ? end : at);
+	}
+	return 0;
+}
+
+static int scan_file(struct scan *s, const char *path, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(FIND_FILE_MAX);
+	struct line line = {0};
+	if (++s->files > FIND_FILES_MAX)
+		return error_set(err, ERROR_PERMANENT, "%s: more than %d files", path, FIND_FILES_MAX);
+	if (find_read(path, &text, err) < 0)
+		return -1;
+	while (line_next(buf_text(&text), text.len, LINE_SINGLE, &line))
+		if (read_line(s, path, buf_text(&text), line.start, line.end, err) < 0)
+			return -1;
+	return 0;
+}
+
+int dovecot_scan(struct found_service *service, const char *path, struct error *err)
+{
+	struct scan s = {.service = service};
+	s.groups[0] = ++service->groups;
+	return scan_file(&s, path, err);
+}
+
+/* ---- its listeners ---- */
+
+static const struct login {
+	const char *service, *name, *plain, *tls;
+} logins[] = {
+	{"imap-login", "imap", "imap", "imaps"},
+	{"pop3-login", "pop3", "pop3", "pop3s"},
+	{"managesieve-login", "sieve", "sieve", "tls"},
+	{"submission-login", "submission", "smtp", "smtps"},
+};
+
+/* An inet_listener, while it is read. */
+struct inet {
+	const struct login *login;
+	bool inside, tls, proxy;
+	uint16_t port;
+	char address[64];
+};
+
+static void end_listener(struct found_service *s, struct inet *l)
+{
+	if (l->inside && l->login && l->port)
+		found_port(s, l->address, l->port, l->tls ? l->login->tls : l->login->plain, l->proxy);
+	*l = (struct inet){.login = l->login};
+}
+
+/* 2.3: "protocols = imap lmtp"; 2.4: a block with "imap = yes" for each. */
+static bool serves(const char *doveconf, const char *name)
+{
+	const char *at = strstr(doveconf, "\nprotocols ");
+	if (!at)
+		return false;
+	at += strlen("\nprotocols ");
+	size_t len = strcspn(at, *at == '{' ? "}" : "\n");
+	auto_free char *list = mem_strndup(at, len);
+	auto_words struct words words = {0};
+	words_split(list, 0, len, WORDS_PLAIN, &words);
+	for (size_t i = 1; i < words.count; i++)
+		if (strcmp(words.list[i].text, name) == 0)
+			return strcmp(words_at(&words, i + 1), "=") != 0 ||
+			       strcmp(words_at(&words, i + 2), "yes") == 0;
+	return false;
+}
+
+static const struct login *login_of(const char *doveconf, const char *service)
+{
+	for (size_t i = 0; i < COUNT(logins); i++)
+		if (strcmp(logins[i].service, service) == 0)
+			return serves(doveconf, logins[i].name) ? &logins[i] : NULL;
+	return NULL;
+}
+
+static void listener_value(struct inet *l, const char *name, const char *value)
+{
+	if (strcmp(name, "port") == 0)
+		l->port = (uint16_t)strtoul(value, NULL, 10);
+	else if (strcmp(name, "ssl") == 0)
+		l->tls = strcmp(value, "yes") == 0;
+	else if (strcmp(name, "haproxy") == 0)
+		l->proxy = strcmp(value, "yes") == 0;
+	else if (strcmp(name, "address") == 0 && strlen(value) < sizeof(l->address))
+		strcpy(l->address, strcmp(value, "*") == 0 || strcmp(value, "::") == 0 ? "" : value);
+}
+
+void dovecot_ports(struct found_service *s, const char *doveconf)
+{
+	struct inet listener = {0};
+	struct line line = {0};
+	if (strstr(doveconf, "\nssl = no\n"))
+		return;
+	while (line_next(doveconf, strlen(doveconf), LINE_SINGLE, &line)) {
+		auto_words struct words w = {0};
+		words_split(doveconf, line.start, line.end, WORDS_PLAIN, &w);
+		const char *first = words_at(&w, 0);
+		if (strcmp(first, "service") == 0 && w.count >= 3)
+			listener.login = login_of(doveconf, words_at(&w, 1));
+		else if (strcmp(first, "inet_listener") == 0)
+			listener.inside = true;
+		else if (strcmp(first, "}") == 0)
+			end_listener(s, &listener);
+		else if (listener.inside)
+			listener_value(&listener, first, words_at(&w, 2));
+	}
+}
+
+/* ---- by its tool ---- */
+
+int find_dovecot(struct found_service *s, struct error *err)
+{
+	static const char *const argv[] = {"doveconf", "-a", NULL};
+	auto_buf struct buf text = BUF_INIT(TOOL_OUTPUT_MAX);
+	s->program = mem_strdup("dovecot");
+	if (tool_run(argv, &text, err) < 0)
+		return -1;
+	/* "# 2.3.19.1 (9b53102964): /etc/dovecot/dovecot.conf" */
+	const char *first = buf_text(&text);
+	size_t len = strcspn(first, "\n");
+	const char *slash = memchr(first, '/', len);
+	if (first[0] != '#' || !slash)
+		return error_set(err, ERROR_PERMANENT, "doveconf -a does not say which file it has read");
+	auto_free char *path = mem_strndup(slash, len - (size_t)(slash - first));
+	dovecot_ports(s, first);
+	return dovecot_scan(s, path, err);
+}

@@ -1,0 +1,143 @@
+#include "agent/cli/services/found.h"
+#include "lib/core/error.h"
+#include "lib/core/mem.h"
+
+#include <limits.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void use_release(struct found_use *u)
+{
+	free(u->file);
+	free(u->setting);
+	free(u->path);
+	free(u->instead);
+}
+
+void found_service_release(struct found_service *s)
+{
+	for (size_t i = 0; i < s->use_count; i++)
+		use_release(&s->uses[i]);
+	for (size_t i = 0; i < s->note_count; i++)
+		free(s->notes[i]);
+	free(s->uses);
+	free(s->notes);
+	free(s->ports);
+	free(s->program);
+	*s = (struct found_service){0};
+}
+
+void found_release(struct found *f)
+{
+	for (size_t i = 0; i < f->count; i++)
+		found_service_release(&f->services[i]);
+	free(f->services);
+	*f = (struct found){0};
+}
+
+bool found_presents(const struct found_use *use)
+{
+	if (use->role == FOUND_COPY)
+		return strcmp(use->content, "privkey") != 0;
+	return use->role == FOUND_CERTIFICATE;
+}
+
+void found_note(struct found_service *s, const char *fmt, ...)
+{
+	char text[ERROR_MESSAGE_MAX];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	text_clean(text, 0);
+	for (size_t i = 0; i < s->note_count; i++)
+		if (strcmp(s->notes[i], text) == 0)
+			return;
+	if (s->note_count == FOUND_NOTES_MAX)
+		return;
+	s->notes = mem_grow(s->notes, s->note_count + 1, sizeof(*s->notes));
+	s->notes[s->note_count++] = mem_strdup(text);
+}
+
+static bool same_protocol(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+void found_port(struct found_service *s, const char *address, uint16_t port, const char *protocol, bool proxy)
+{
+	struct found_port p = {.port = port, .protocol = protocol, .proxy = proxy};
+	if (snprintf(p.address, sizeof(p.address), "%s", address) >= (int)sizeof(p.address))
+		return;
+	for (size_t i = 0; i < s->port_count; i++) {
+		const struct found_port *q = &s->ports[i];
+		if (strcmp(q->address, p.address) == 0 && q->port == port && q->proxy == proxy &&
+			same_protocol(q->protocol, protocol))
+			return;
+	}
+	s->ports = mem_grow(s->ports, s->port_count + 1, sizeof(*s->ports));
+	s->ports[s->port_count++] = p;
+}
+
+/* A number or a name of /etc/services; 0: neither. */
+static uint16_t port_number(const char *text)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+	if (*text >= '0' && *text <= '9' && !*end)
+		return value <= UINT16_MAX ? (uint16_t)value : 0;
+	if (strcmp(text, "smtps") == 0 || strcmp(text, "submissions") == 0)
+		return 465;
+	const struct servent *entry = getservbyname(text, "tcp");
+	return entry ? (uint16_t)((((unsigned)entry->s_port & 0xff) << 8) |
+				  ((unsigned)entry->s_port >> 8 & 0xff))
+		     : 0;
+}
+
+bool found_listen(struct found_service *s, const char *text, const char *protocol, bool proxy)
+{
+	const char *colon = strrchr(text, ':');
+	auto_free char *host = colon ? mem_strndup(text, (size_t)(colon - text)) : mem_strdup("");
+	uint16_t port = port_number(colon ? colon + 1 : text);
+	char *address = host;
+	size_t len = strlen(host);
+	if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {
+		host[len - 1] = '\0';
+		address++;
+	}
+	if (port == 0)
+		return false;
+	bool any = strcmp(address, "*") == 0 || strcmp(address, "0.0.0.0") == 0 ||
+		   strcmp(address, "::") == 0 || strcmp(address, "_default_") == 0;
+	found_port(s, any ? "" : address, port, protocol, proxy);
+	return true;
+}
+
+void found_use(struct found_service *s, const struct found_use *use, bool last_wins)
+{
+	char resolved[PATH_MAX];
+	struct found_use u = *use;
+	/* Of a copy the file itself counts, not what a link in its place points at. */
+	bool real = u.role != FOUND_COPY && realpath(use->file, resolved);
+	u.file = mem_strdup(real ? resolved : use->file);
+	u.setting = mem_strdup(use->setting);
+	u.path = mem_strdup(use->path ? use->path : "");
+	u.instead = mem_strdup(use->instead ? use->instead : "");
+	for (size_t i = 0; i < s->use_count; i++) {
+		struct found_use *old = &s->uses[i];
+		bool again = strcmp(old->file, u.file) == 0 && old->start == u.start && old->role == u.role &&
+			     old->role != FOUND_COPY;
+		bool later = last_wins && old->group == u.group && strcmp(old->setting, u.setting) == 0;
+		if (!again && !later)
+			continue;
+		use_release(old);
+		memmove(old, old + 1, (s->use_count - i - 1) * sizeof(*old));
+		s->use_count--;
+		break;
+	}
+	s->uses = mem_grow(s->uses, s->use_count + 1, sizeof(*s->uses));
+	s->uses[s->use_count++] = u;
+}

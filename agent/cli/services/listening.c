@@ -1,0 +1,174 @@
+#include "agent/cli/services/listening.h"
+#include "lib/core/buf.h"
+#include "lib/core/error.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TABLE_MAX = 16 * 1024 * 1024, STATE_LISTEN = 0x0a };
+
+void listening_release(struct listening *l)
+{
+	free(l->list);
+	free(l->programs);
+	*l = (struct listening){0};
+}
+
+/* An address of the kernel's table: words in the machine's order, in hex. */
+static bool read_address(const char *hex, bool v6, char ret[LISTENING_ADDRESS_MAX])
+{
+	uint32_t words[4] = {0};
+	size_t count = v6 ? 4 : 1;
+	for (size_t i = 0; i < count; i++) {
+		char part[9];
+		snprintf(part, sizeof(part), "%.8s", hex + 8 * i);
+		words[i] = (uint32_t)strtoul(part, NULL, 16);
+	}
+	return inet_ntop(v6 ? AF_INET6 : AF_INET, words, ret, LISTENING_ADDRESS_MAX) != NULL;
+}
+
+static void add_line(struct listening *l, const char *line, bool v6)
+{
+	char address[33];
+	unsigned port, state;
+	struct listening_socket s = {.v6 = v6};
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
+	if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %lu", address, &port, &state,
+		    &s.inode) != 4)
+		return;
+	if (state != STATE_LISTEN || strlen(address) != (v6 ? 32 : 8) ||
+		!read_address(address, v6, s.address))
+		return;
+	s.port = (uint16_t)port;
+	l->list = mem_grow(l->list, l->count + 1, sizeof(*l->list));
+	l->list[l->count++] = s;
+}
+
+static void read_table(struct listening *l, const char *path, bool v6)
+{
+	struct error ignored;
+	auto_buf struct buf text = BUF_INIT(TABLE_MAX);
+	if (fs_read(AT_FDCWD, path, false, &text, &ignored) < 0)
+		return;
+	for (const char *at = buf_text(&text); at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL)
+		add_line(l, at, v6);
+}
+
+static void name_sockets(struct listening *l, int process, const char *program)
+{
+	int fd = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		char target[64];
+		unsigned long inode;
+		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		target[len > 0 ? len : 0] = '\0';
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
+		if (sscanf(target, "socket:[%lu]", &inode) != 1)
+			continue;
+		for (size_t i = 0; i < l->count; i++)
+			if (l->list[i].inode == inode && !l->list[i].program[0])
+				snprintf(l->list[i].program, sizeof(l->list[i].program), "%s", program);
+	}
+	closedir(dir);
+}
+
+/* In a container of its own it listens on addresses of its own. Where that cannot be seen, it counts as here.
+ */
+static bool is_here(int process)
+{
+	char own[64], other[64];
+	ssize_t a = readlink("/proc/self/ns/net", own, sizeof(own));
+	ssize_t b = readlinkat(process, "ns/net", other, sizeof(other));
+	return a <= 0 || b <= 0 || (a == b && memcmp(own, other, (size_t)a) == 0);
+}
+
+static void read_process(struct listening *l, int proc, const char *pid)
+{
+	struct error ignored;
+	auto_buf struct buf comm = BUF_INIT(64);
+	auto_close int process = openat(proc, pid, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (process < 0 || !is_here(process) || fs_read(process, "comm", false, &comm, &ignored) < 0)
+		return;
+	l->programs = mem_grow(l->programs, l->program_count + 1, sizeof(*l->programs));
+	char *program = l->programs[l->program_count++];
+	snprintf(
+		program, LISTENING_PROGRAM_MAX, "%.*s", (int)strcspn(buf_text(&comm), "\n"), buf_text(&comm));
+	name_sockets(l, process, program);
+}
+
+void listening_read(struct listening *ret)
+{
+	*ret = (struct listening){0};
+	read_table(ret, "/proc/net/tcp", false);
+	read_table(ret, "/proc/net/tcp6", true);
+	DIR *proc = opendir("/proc");
+	const struct dirent *entry;
+	while (proc && (entry = readdir(proc)))
+		if (isdigit((unsigned char)entry->d_name[0]))
+			read_process(ret, dirfd(proc), entry->d_name);
+	if (proc)
+		closedir(proc);
+}
+
+bool listening_runs(const struct listening *l, const char *program)
+{
+	for (size_t i = 0; i < l->program_count; i++)
+		if (strcmp(l->programs[i], program) == 0)
+			return true;
+	return false;
+}
+
+/* The lower the better: every IPv4 address, loopback, every address, others. */
+static int rank(const struct listening_socket *s)
+{
+	if (strcmp(s->address, "0.0.0.0") == 0)
+		return 0;
+	if (strncmp(s->address, "127.", 4) == 0)
+		return 1;
+	if (strcmp(s->address, "::") == 0)
+		return 2;
+	return strcmp(s->address, "::1") == 0 ? 3 : 4;
+}
+
+static const struct listening_socket *best(
+	const struct listening *l, const char *program, const char *address, uint16_t port)
+{
+	const struct listening_socket *result = NULL;
+	for (size_t i = 0; i < l->count; i++) {
+		const struct listening_socket *s = &l->list[i];
+		if (s->port != port || (s->program[0] && strcmp(s->program, program) != 0))
+			continue;
+		if (address[0] && strcmp(s->address, address) == 0)
+			return s;
+		if (!result || rank(s) < rank(result))
+			result = s;
+	}
+	return result;
+}
+
+bool listening_find(const struct listening *l, const char *program, const char *address, uint16_t port,
+	char ret[LISTENING_ADDRESS_MAX + 2])
+{
+	const struct listening_socket *s = best(l, program, address, port);
+	if (!s)
+		return false;
+	if (rank(s) == 0)
+		strcpy(ret, "127.0.0.1");
+	else if (rank(s) == 2)
+		strcpy(ret, access("/proc/net/if_inet6", F_OK) == 0 ? "[::1]" : "127.0.0.1");
+	else
+		snprintf(ret, LISTENING_ADDRESS_MAX + 2, s->v6 ? "[%s]" : "%s", s->address);
+	return true;
+}

@@ -1,0 +1,382 @@
+#include "agent/cli/services/find.h"
+#include "agent/cli/services/tokens.h"
+#include "lib/core/mem.h"
+#include "lib/cli/tool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What names the server's certificates, in the order in which Postfix looks. */
+static const struct parameter {
+	const char *name;
+	enum found_role role;
+} parameters[] = {
+	{"smtpd_tls_chain_files", FOUND_CERTIFICATE},
+	{"smtpd_tls_cert_file", FOUND_CERTIFICATE},
+	{"smtpd_tls_eccert_file", FOUND_CERTIFICATE},
+	{"smtpd_tls_dcert_file", FOUND_CERTIFICATE},
+	{"smtpd_tls_key_file", FOUND_KEY},
+	{"smtpd_tls_eckey_file", FOUND_KEY},
+	{"smtpd_tls_dkey_file", FOUND_KEY},
+};
+
+struct scan {
+	struct found_service *service;
+	postfix_value *value;
+	void *context;
+	const char *path; /* of the file that is read */
+	const char *text;
+	int group;
+	bool chained; /* smtpd_tls_chain_files takes the place of the others */
+	bool begun;   /* some line of this group gets it */
+};
+
+static const struct parameter *parameter_of(const char *name, size_t len)
+{
+	for (size_t i = 0; i < COUNT(parameters); i++)
+		if (strlen(parameters[i].name) == len && strncmp(parameters[i].name, name, len) == 0)
+			return &parameters[i];
+	return NULL;
+}
+
+static bool is_chain(const struct parameter *p)
+{
+	return p == &parameters[0];
+}
+
+static bool is_set(const char *value)
+{
+	return value && value[strspn(value, " \t\n,")] != '\0' && strcmp(value, "none") != 0;
+}
+
+static char *ask(const struct scan *s, const char *name)
+{
+	char *value = s->value(name, s->context);
+	return value ? value : mem_strdup("");
+}
+
+static bool is_yes(const struct scan *s, const char *name, const char *yes)
+{
+	auto_free char *value = ask(s, name);
+	return strcmp(value, yes) == 0;
+}
+
+static void add(struct scan *s, const struct parameter *p, size_t start, size_t end, const char *value,
+	const char *instead)
+{
+	const struct found_use use = {.role = p->role,
+		.file = (char *)(uintptr_t)s->path,
+		.start = start,
+		.end = end,
+		.line = line_number(s->text, start),
+		.setting = (char *)(uintptr_t)p->name,
+		.path = (char *)(uintptr_t)value,
+		.instead = (char *)(uintptr_t)instead,
+		.content = "combined-all",
+		.group = s->group};
+	found_use(s->service, &use, true);
+}
+
+/* ---- main.cf ---- */
+
+/* A `smtpd_tls_chain_files =` that is empty gets the new value: a line before it would not count. */
+static void add_empty_chain(struct scan *s, const struct parameter *p, const struct line *line)
+{
+	const struct parameter rest = {p->name, FOUND_REST};
+	add(s, &rest, line->start, line->end, "", "smtpd_tls_chain_files = @");
+	s->begun = true;
+}
+
+/* As in smtp_tls_cert_file = $smtpd_tls_cert_file. */
+static bool is_referred_to(const char *text)
+{
+	static const char *const forms[] = {"$smtpd_tls_", "${smtpd_tls_", "$(smtpd_tls_"};
+	for (size_t i = 0; i < COUNT(forms); i++)
+		for (const char *at = strstr(text, forms[i]); at; at = strstr(at + 1, forms[i]))
+			if (strncmp(at + strlen(forms[i]), "cert", 4) == 0 || strncmp(at + strlen(forms[i]), "key", 3) == 0)
+				return true;
+	return false;
+}
+
+static void main_line(struct scan *s, const struct parameter *p, const struct line *line, size_t value_at)
+{
+	auto_free char *value = ask(s, p->name);
+	if (is_chain(p) && !s->chained) {
+		add_empty_chain(s, p, line);
+	} else if (is_chain(p) || (!s->chained && is_set(value) && is_referred_to(s->text))) {
+		add(s, p, value_at, line->end, value, "@"); /* what Postfix's client takes from here must not become empty */
+	} else if (!s->chained && is_set(value)) {
+		bool first = p->role == FOUND_CERTIFICATE && !s->begun;
+		auto_free char *instead =
+			mem_printf("%s%s =", first ? "smtpd_tls_chain_files = @\n" : "", p->name);
+		add(s, p, line->start, line->end, value, instead);
+		s->begun = s->begun || first;
+	}
+}
+
+/* "name = value": where the value begins, or 0. */
+static size_t assignment(const char *text, const struct line *line, size_t *ret_name_len)
+{
+	size_t len = strcspn(text + line->start, " \t=\n");
+	size_t at = line->start + len;
+	at += strspn(text + at, " \t");
+	*ret_name_len = len;
+	if (at >= line->end || text[at] != '=')
+		return 0;
+	at++;
+	return at + strspn(text + at, " \t");
+}
+
+/* Of lines for one parameter the last counts. */
+static bool is_last(const struct scan *s, size_t len, const struct parameter *p, struct line line)
+{
+	while (line_next(s->text, len, LINE_BLANK, &line)) {
+		size_t name_len;
+		if (assignment(s->text, &line, &name_len) &&
+			parameter_of(s->text + line.start, name_len) == p)
+			return false;
+	}
+	return true;
+}
+
+/* Two rounds, since where an empty chain_files stands decides about the others. */
+static void main_scan(struct scan *s, size_t len)
+{
+	for (int round = 0; round < 2; round++) {
+		struct line line = {0};
+		while (line_next(s->text, len, LINE_BLANK, &line)) {
+			size_t name_len;
+			size_t value_at = assignment(s->text, &line, &name_len);
+			const struct parameter *p = parameter_of(s->text + line.start, name_len);
+			if (value_at && p && is_chain(p) == (round == 0) && is_last(s, len, p, line))
+				main_line(s, p, &line, value_at);
+		}
+	}
+}
+
+/* ---- master.cf ---- */
+
+static bool option_is(const struct words *w, const char *option)
+{
+	size_t len = strlen(option);
+	bool found = false;
+	for (size_t i = 8; i < w->count; i++) {
+		const char *text = w->list[i].text;
+		text += strncmp(text, "-o", 2) == 0 ? 2 : 0;
+		size_t name = strcspn(option, "=") + 1;
+		if (strncmp(text, option, name) == 0)
+			found = strcmp(text, option) == 0 && len > 0;
+	}
+	return found;
+}
+
+static bool has_option(const struct words *w, const char *name)
+{
+	size_t len = strlen(name);
+	for (size_t i = 8; i < w->count; i++) {
+		const char *text = w->list[i].text;
+		text += strncmp(text, "-o", 2) == 0 ? 2 : 0;
+		if (strncmp(text, name, len) == 0 && text[len] == '=')
+			return true;
+	}
+	return false;
+}
+
+/* An option of the entry, or else the parameter of main.cf. */
+static bool either_is(const struct scan *s, const struct words *w, const char *name, const char *value)
+{
+	auto_free char *option = mem_printf("%s=%s", name, value);
+	return has_option(w, name) ? option_is(w, option) : is_yes(s, name, value);
+}
+
+static void entry_port(const struct scan *s, const struct words *w)
+{
+	bool screen = strcmp(words_at(w, 7), "postscreen") == 0;
+	bool wrapped = !screen && either_is(s, w, "smtpd_tls_wrappermode", "yes");
+	const char *level = screen ? "postscreen_tls_security_level" : "smtpd_tls_security_level";
+	bool none = either_is(s, w, level, "none") || either_is(s, w, level, "");
+	if (none && (has_option(w, level) || is_yes(s, "smtpd_use_tls", "no")) && !wrapped)
+		return;
+	const char *proxy = screen ? "postscreen_upstream_proxy_protocol" : "smtpd_upstream_proxy_protocol";
+	if (!found_listen(s->service, words_at(w, 0), wrapped ? "smtps" : "smtp",
+		    either_is(s, w, proxy, "haproxy")))
+		found_note(s->service, "%s: %s is no port that is known here", s->path, words_at(w, 0));
+}
+
+static void entry_options(struct scan *s, const struct words *w)
+{
+	s->group = ++s->service->groups;
+	s->begun = has_option(w, "smtpd_tls_chain_files");
+	for (size_t i = 8; i < w->count; i++) {
+		const struct word *word = &w->list[i];
+		const char *name = word->text + (strncmp(word->text, "-o", 2) == 0 ? 2 : 0);
+		const struct parameter *p = parameter_of(name, strcspn(name, "="));
+		if (word->text[0] == '{' || !p || !strchr(name, '=')) {
+			if (strncmp(word->text, "{", 1) == 0 && i + 1 < w->count &&
+				strstr(words_at(w, i + 1), "smtpd_tls_"))
+				found_note(s->service, "%s: %s: an option in braces is not read", s->path,
+					words_at(w, 0));
+			continue;
+		}
+		auto_free char *key = mem_printf("%s/%s/%s", words_at(w, 0), words_at(w, 1), p->name);
+		auto_free char *value = ask(s, key);
+		if (!is_set(value))
+			continue;
+		bool first = p->role == FOUND_CERTIFICATE && !is_chain(p) && !s->begun;
+		auto_free char *instead =
+			is_chain(p)
+				? mem_strdup("smtpd_tls_chain_files=@")
+				: mem_printf("%s%s=", first ? "smtpd_tls_chain_files=@ -o " : "", p->name);
+		add(s, p, word->start + (size_t)(name - word->text), word->end, value, instead);
+		s->begun = s->begun || first;
+	}
+}
+
+/* The words of an entry, without the comments in it. */
+static void entry_words(const char *text, const struct line *entry, struct words *ret)
+{
+	struct line line = {0};
+	size_t len = entry->end - entry->start;
+	while (line_next(text + entry->start, len, LINE_SINGLE, &line)) {
+		size_t from = entry->start + line.start, to = entry->start + line.end;
+		from += strspn(text + from, " \t");
+		if (text[from] != '#')
+			words_split(text, from, to, WORDS_PLAIN, ret);
+	}
+}
+
+static void master_scan(struct scan *s, size_t len)
+{
+	struct line line = {0};
+	while (line_next(s->text, len, LINE_BLANK, &line)) {
+		auto_words struct words words = {0};
+		entry_words(s->text, &line, &words);
+		const char *program = words_at(&words, 7);
+		if (strcmp(words_at(&words, 1), "inet") == 0 &&
+			(strcmp(program, "smtpd") == 0 || strcmp(program, "postscreen") == 0))
+			entry_port(s, &words);
+		entry_options(s, &words);
+	}
+}
+
+static int scan_file(struct scan *s, const char *directory, const char *name,
+	void scan(struct scan *, size_t), struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(FIND_FILE_MAX);
+	auto_free char *path = mem_printf("%s/%s", directory, name);
+	if (find_read(path, &text, err) < 0)
+		return -1;
+	s->path = path;
+	s->text = buf_text(&text);
+	scan(s, text.len);
+	return 0;
+}
+
+int postfix_scan(struct found_service *service, const char *directory, postfix_value *value, void *context,
+	struct error *err)
+{
+	struct scan s = {.service = service, .value = value, .context = context, .group = ++service->groups};
+	auto_free char *chain = ask(&s, "smtpd_tls_chain_files");
+	s.chained = is_set(chain);
+	if (scan_file(&s, directory, "main.cf", main_scan, err) < 0)
+		return -1;
+	return scan_file(&s, directory, "master.cf", master_scan, err);
+}
+
+/* ---- tls_server_sni_maps ---- */
+
+int postfix_scan_sni(struct found_service *service, const char *path, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(FIND_FILE_MAX);
+	if (find_read(path, &text, err) < 0)
+		return -1;
+	struct scan s = {.service = service, .path = path, .text = buf_text(&text)};
+	static const struct parameter map = {"tls_server_sni_maps", FOUND_CERTIFICATE};
+	struct line line = {0};
+	while (line_next(s.text, text.len, LINE_BLANK, &line)) {
+		auto_words struct words words = {0};
+		entry_words(s.text, &line, &words);
+		if (words.count < 2)
+			continue;
+		size_t start = words.list[1].start, end = words.list[words.count - 1].end;
+		auto_free char *files = mem_strndup(s.text + start, end - start);
+		s.group = ++service->groups;
+		add(&s, &map, start, end, files, "@");
+	}
+	return 0;
+}
+
+static bool is_built(const char *type, size_t len)
+{
+	static const char *const types[] = {"hash", "btree", "lmdb", "cdb", "dbm", "sdbm"};
+	for (size_t i = 0; i < COUNT(types); i++)
+		if (strlen(types[i]) == len && strncmp(types[i], type, len) == 0)
+			return true;
+	return false;
+}
+
+static int scan_maps(struct found_service *s, const char *maps, struct error *err)
+{
+	auto_free char *copy = mem_strdup(maps);
+	char *rest = copy;
+	const char *map;
+	while ((map = strsep(&rest, " \t\n,"))) {
+		size_t type = strcspn(map, ":");
+		if (is_built(map, type) && map[type + 1] == '/') {
+			if (postfix_scan_sni(s, map + type + 1, err) < 0)
+				return -1;
+		} else if (*map) {
+			found_note(s, "tls_server_sni_maps = %s: what it holds is not read", map);
+		}
+	}
+	return 0;
+}
+
+/* ---- by its tools ---- */
+
+struct instance {
+	const char *directory;
+	struct error *err;
+	bool failed;
+};
+
+static char *postconf(const char *name, void *context)
+{
+	struct instance *i = context;
+	auto_buf struct buf out = BUF_INIT(64 * 1024);
+	const char *const argv[] = {
+		"postconf", "-c", i->directory, strchr(name, '/') ? "-xPh" : "-xh", name, NULL};
+	if (!i->failed && tool_run(argv, &out, i->err) < 0)
+		i->failed = true;
+	if (i->failed)
+		return NULL;
+	return mem_strndup(buf_text(&out), strcspn(buf_text(&out), "\n"));
+}
+
+static int scan_instance(struct found_service *s, const char *directory, struct error *err)
+{
+	struct instance i = {.directory = directory, .err = err};
+	if (postfix_scan(s, directory, postconf, &i, err) < 0 || i.failed)
+		return -1;
+	auto_free char *maps = postconf("tls_server_sni_maps", &i);
+	return maps ? scan_maps(s, maps, err) : -1;
+}
+
+int find_postfix(struct found_service *s, struct error *err)
+{
+	static const char *const argv[] = {"postmulti", "-l", NULL};
+	auto_buf struct buf list = BUF_INIT(64 * 1024);
+	s->program = mem_strdup("master");
+	if (tool_run(argv, &list, err) < 0)
+		return -1;
+	const char *text = buf_text(&list);
+	struct line line = {0};
+	while (line_next(text, list.len, LINE_SINGLE, &line)) {
+		auto_words struct words words = {0};
+		words_split(text, line.start, line.end, WORDS_PLAIN, &words);
+		if (words.count >= 4 && scan_instance(s, words_at(&words, 3), err) < 0)
+			return -1;
+	}
+	return 0;
+}

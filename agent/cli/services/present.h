@@ -1,0 +1,29 @@
+/* What a service presents now: the certificates in the PEM files that its configuration names.
+ */
+#ifndef CERTSYNC_AGENT_PRESENT_H
+#define CERTSYNC_AGENT_PRESENT_H
+
+#include "lib/crypto/chain.h"
+#include "lib/core/error.h"
+
+#include <stdbool.h>
+
+struct present {
+	char **names; /* of every leaf, each once; owned */
+	size_t name_count;
+	bool self_signed; /* every leaf is: no client that looks trusts it */
+	char key_type[CHAIN_KEY_TYPE_MAX]; /* of the first leaf */
+	uint8_t fingerprint[CHAIN_SHA256_SIZE];
+};
+
+#define auto_present __attribute__((cleanup(present_release)))
+void present_release(struct present *p);
+
+/* `paths`: files with blanks or commas between; at least one has to contain a certificate. */
+int present_read(const char *paths, struct present *ret, struct error *err);
+/* The names with commas between, cut when they are many. Owned. */
+char *present_names(const struct present *p);
+/* Whether one of them covers `name`. */
+bool present_covers(const struct present *p, const char *name);
+
+#endif

@@ -1,0 +1,32 @@
+/* What the agent's daemon has: shared by daemon, wards and control.
+ */
+#ifndef CERTSYNC_AGENT_SITE_H
+#define CERTSYNC_AGENT_SITE_H
+
+#include "agent/common/config.h"
+#include "agent/daemon/root_client.h"
+#include "agent/daemon/session.h"
+#include "lib/wire/message.h"
+
+#include <event2/event.h>
+
+struct ward;
+struct control;
+
+struct site {
+	struct event_base *base;
+	const char *config_path;
+	struct agent_config *config;
+	struct rootlink *root;
+	struct session *session;
+	struct control *control;
+	struct ward **wards; /* one for each certificate of the configuration */
+	size_t ward_count;
+	char instance[2 * REQUEST_INSTANCE_SIZE + 1];
+	/* A ward has something to tell (to the hub too, if it is there): called before it acts on. */
+	void (*told)(struct site *site, struct ward *ward, const struct message *m);
+};
+
+struct ward *site_ward(const struct site *site, const char *certificate); /* NULL: not one of ours */
+
+#endif

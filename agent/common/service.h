@@ -1,0 +1,41 @@
+/* Running a service's hook, by lib/hook: one argument, the verb, its service's `timeout`, and what DESIGN
+ * section 8 puts into its environment.
+ */
+#ifndef CERTSYNC_AGENT_SERVICE_H
+#define CERTSYNC_AGENT_SERVICE_H
+
+#include "agent/common/config.h"
+#include "agent/root/journal.h"
+#include "agent/common/root_request.h"
+#include "lib/core/hook.h"
+
+#include <stdbool.h>
+
+struct service_call {
+	const struct agent_service *service;
+	const char *hooks; /* the directory of the hooks */
+	const char *certificate;
+	const struct journal_entry *entry; /* which revision CERTSYNC_REVISION and _SHA256 tell */
+	const char *directory;             /* CERTSYNC_DIR: where its set is to be found */
+	bool reconfigured;                 /* CERTSYNC_RECONFIGURED=1: the service's own configuration has changed */
+	int stop_fd; /* readable: the caller is to end; the hook is killed then. -1: none */
+};
+
+struct service_result {
+	int exit_code;                   /* of a hook that ended by itself; else -1 */
+	bool interrupted;                /* stop_fd became readable */
+	char output[HOOK_OUTPUT_MAX];    /* cleaned; may have lines */
+};
+
+enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */
+
+/* 0: it exited, with whatever code. -1: it could not be started, was killed, or ran past its deadline. */
+int service_run(
+	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
+/* The same, a code other than 0 being an error that says so. */
+int service_check(
+	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
+/* 1 running, 0 stopped, -1 cannot be told (the caller treats it as running and says so). */
+int service_running(const struct service_call *call, struct service_result *ret, struct error *err);
+
+#endif

@@ -1,0 +1,349 @@
+#include "agent/daemon/alert.h"
+#include "agent/daemon/certificate.h"
+#include "lib/alert/alert_text.h"
+#include "lib/probe/check.h"
+#include "lib/core/clock.h"
+#include "lib/core/fs.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
+#include "lib/core/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	ALERT_ROUND = 30,    /* seconds between rounds */
+	ALERT_FIRST = 5,     /* after the start */
+	ALERT_GRACE = 60,    /* after the start, for the first connection of a node that was off */
+	ALERT_DEADLINE = 60, /* for the executable */
+	ALERT_CONTACT = 600, /* how stale the moment of the last contact may be on disk */
+	ALERT_BACKOFF_MIN = 60,
+	ALERT_BACKOFF_MAX = 3600,
+	ALERT_QUEUE_MAX = 20,
+	ALERT_RECORD_MAX = 4 * 1024 * 1024,
+};
+
+struct alerts {
+	struct site *site;
+	struct condition_book book;
+	cJSON *queue;    /* owned: messages that are not delivered, the oldest first */
+	int64_t opened;  /* monotonic seconds */
+	int64_t contact; /* wall clock: when a hub was there; never 0 */
+	int64_t saved_contact;
+	uint32_t failures;
+	int64_t next; /* monotonic seconds: the executable is not run before */
+	struct event *timer;
+	pid_t pid; /* of the executable; 0: it does not run */
+	int pidfd;
+	struct event *exited, *deadline; /* NULL unless it runs */
+};
+
+static int64_t seconds(void)
+{
+	return clock_monotonic_ms() / 1000;
+}
+
+/* ---- the record ---- */
+
+static char *record_path(const struct alerts *a)
+{
+	return mem_printf("%s/alerts.json", a->site->config->state);
+}
+
+static void save(struct alerts *a)
+{
+	struct error err;
+	auto_free char *path = record_path(a);
+	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
+	auto_json cJSON *record = condition_book_encode(&a->book);
+	cJSON_AddItemToObject(record, "queue", cJSON_Duplicate(a->queue, true));
+	cJSON_AddNumberToObject(record, "contact", (double)a->contact);
+	if (json_print(record, &text) < 0)
+		error_set(
+			&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
+	else if (fs_write(AT_FDCWD, path, text.data, text.len, FS_PRIVATE, &err) == 0) {
+		a->saved_contact = a->contact;
+		return;
+	}
+	log_event(LOG_LEVEL_ERROR, "alert", "error=\"%s\"", err.message);
+}
+
+static void restore(struct alerts *a)
+{
+	struct error err;
+	auto_free char *path = record_path(a);
+	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
+	int64_t now = clock_wall();
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return;
+	auto_json cJSON *record = fs_read(AT_FDCWD, path, false, &text, &err) < 0
+					  ? NULL
+					  : json_parse(text.data, text.len, &err);
+	const cJSON *queue = record ? json_array(record, "queue", ALERT_QUEUE_MAX, &err) : NULL;
+	if (!queue || json_i64(record, "contact", &a->contact, &err) < 0 ||
+		condition_book_decode(record, &a->book, &err) < 0) {
+		log_event(LOG_LEVEL_WARNING, "alert", "error=\"%s: %s: what was told may be told again\"",
+			path, err.message);
+		a->contact = now;
+		return;
+	}
+	a->contact = a->contact > now || a->contact <= 0 ? now : a->contact;
+	cJSON_Delete(a->queue);
+	a->queue = cJSON_Duplicate(queue, true);
+}
+
+/* ---- running the executable ---- */
+
+static void plan(struct alerts *a);
+
+static void forget_process(struct alerts *a)
+{
+	if (a->exited)
+		event_free(a->exited);
+	if (a->deadline)
+		event_free(a->deadline);
+	a->exited = a->deadline = NULL;
+	if (a->pidfd >= 0)
+		close(a->pidfd);
+	a->pidfd = -1;
+	a->pid = 0;
+}
+
+static void note(struct alerts *a, bool ok, const char *how)
+{
+	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert",
+		"result=%s command=%s subject=\"%s\" reason=\"%s\"", ok ? "delivered" : "failed",
+		a->site->config->alert.command, json_text(cJSON_GetArrayItem(a->queue, 0), "subject"), how);
+	int64_t wait = (int64_t)ALERT_BACKOFF_MIN << (a->failures < 6 ? a->failures : 6);
+	a->failures = ok ? 0 : a->failures + 1;
+	a->next = ok ? 0 : seconds() + (wait < ALERT_BACKOFF_MAX ? wait : ALERT_BACKOFF_MAX);
+	if (ok) {
+		cJSON_DeleteItemFromArray(a->queue, 0);
+		save(a);
+	}
+}
+
+static void on_exited(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct alerts *a = context;
+	int status = 1;
+	kill(-a->pid, SIGKILL); /* what it left behind */
+	bool known = waitpid(a->pid, &status, 0) == a->pid;
+	forget_process(a);
+	note(a, known && status == 0, known ? proc_status_text(status) : "how it ended cannot be known");
+	plan(a);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct alerts *a = context;
+	kill(-a->pid, SIGKILL); /* on_exited follows */
+}
+
+static void watch_process(struct alerts *a)
+{
+	const struct timeval limit = {ALERT_DEADLINE, 0};
+	a->pidfd = pidfd_open(a->pid, 0);
+	if (a->pidfd < 0)
+		mem_abort(__func__);
+	a->exited = event_new(a->site->base, a->pidfd, EV_READ, on_exited, a);
+	a->deadline = evtimer_new(a->site->base, on_deadline, a);
+	if (!a->exited || !a->deadline || event_add(a->exited, NULL) < 0 ||
+		event_add(a->deadline, &limit) < 0)
+		mem_abort(__func__);
+}
+
+/* The message, whole, as a descriptor to read from: an executable that does not read it keeps nobody waiting.
+ */
+static int open_message(const cJSON *message, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
+	auto_close int fd = memfd_create("alert", MFD_CLOEXEC);
+	if (json_print(message, &text) < 0)
+		return error_set(err, ERROR_PERMANENT, "the message is too long");
+	if (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len || lseek(fd, 0, SEEK_SET) < 0)
+		return error_errno(err, "cannot hand the message over");
+	return steal_fd(&fd);
+}
+
+static void run_next(struct alerts *a)
+{
+	struct error err;
+	const char *const argv[] = {a->site->config->alert.command, NULL};
+	const cJSON *message = cJSON_GetArrayItem(a->queue, 0);
+	if (!message || a->pid || a->next > seconds())
+		return;
+	auto_close int input = open_message(message, &err);
+	const struct proc_spec spec = {.argv = argv,
+		.in = input,
+		.out = -1,
+		.err = -1,
+		.extra = -1,
+		.group = true,
+		.die_with_parent = true};
+	pid_t pid = input < 0 ? -1 : proc_spawn(&spec, &err);
+	if (pid < 0) {
+		note(a, false, err.message);
+		return;
+	}
+	a->pid = pid;
+	watch_process(a);
+}
+
+/* ---- rounds ---- */
+
+static bool is_known_away(const struct alerts *a)
+{
+	for (size_t i = 0; i < a->book.count; i++)
+		if (a->book.entries[i].kind == CONDITION_AWAY)
+			return true;
+	return false;
+}
+
+static void collect_hub(struct alerts *a, int64_t now, struct conditions *out)
+{
+	char since[CLOCK_TEXT_MAX];
+	struct session_status status;
+	session_status(a->site->session, &status);
+	if (session_is_ready(a->site->session))
+		a->contact = now;
+	a->contact = a->contact > now ? now : a->contact;
+	int64_t away = a->site->config->alert.hub_away, grace = away < ALERT_GRACE ? away : ALERT_GRACE;
+	if (seconds() < a->opened + grace && !is_known_away(a))
+		return;
+	if (now - a->contact > away)
+		conditions_add(out, CONDITION_AWAY, true, "hub",
+			"no hub was reached since %s%s%s; what is installed here stays, and is not renewed: "
+			"look after the hub, and the way to it",
+			clock_text(a->contact, since), status.failure[0] ? ": " : "", status.failure);
+}
+
+static void collect_certificate(struct alerts *a, const struct ward *w, int64_t now, struct conditions *out)
+{
+	char when[CLOCK_TEXT_MAX];
+	struct message have;
+	ward_inventory(w, &have);
+	int64_t configured = a->site->config->alert.expiring, left = have.not_after - now;
+	int64_t needed = configured ? configured : check_expiring_before(have.not_before, have.not_after);
+	if (have.not_after && (have.revision.epoch || have.revision.number) && left < needed)
+		conditions_add(out, CONDITION_EXPIRING, left < needed / 3, ward_name(w),
+			"what is installed here %s %s, and the hub has sent no "
+			"successor: certsync status there says why",
+			left < 0 ? "expired" : "expires", clock_text(have.not_after, when));
+	message_release(&have);
+}
+
+static void queue_notice(struct alerts *a, const struct condition_notice *n, int64_t now)
+{
+	char id[33], host[256] = "";
+	uint8_t bytes[16];
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		mem_abort(__func__);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+	gethostname(host, sizeof(host) - 1);
+	text_clean(host, 0);
+	cJSON_AddItemToArray(a->queue, alert_message(n, host, id, now));
+	log_event(LOG_LEVEL_WARNING, "alert", "conditions=%zu subject=\"%s\"", n->count,
+		json_text(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "subject"));
+	/* The oldest goes, unless it is just being delivered. */
+	while (cJSON_GetArraySize(a->queue) > ALERT_QUEUE_MAX)
+		cJSON_DeleteItemFromArray(a->queue, a->pid ? 1 : 0);
+}
+
+static void do_round(struct alerts *a)
+{
+	int64_t now = clock_wall();
+	auto_conditions struct conditions seen = {0};
+	auto_notice struct condition_notice notice = {0};
+	const struct condition_policy policy = {.hold = 0, .repeat = a->site->config->alert.repeat};
+	collect_hub(a, now, &seen);
+	for (size_t i = 0; i < a->site->ward_count; i++)
+		collect_certificate(a, a->site->wards[i], now, &seen);
+	bool changed = condition_round(&a->book, &seen, &policy, now, &notice);
+	if (notice.count)
+		queue_notice(a, &notice, now);
+	if (changed || a->contact - a->saved_contact > ALERT_CONTACT)
+		save(a);
+}
+
+static void arm(struct alerts *a, int64_t wait)
+{
+	const struct timeval delay = {wait > 1 ? wait : 1, 0};
+	event_add(a->timer, &delay);
+}
+
+static void plan(struct alerts *a)
+{
+	int64_t wait = ALERT_ROUND, away = a->contact + a->site->config->alert.hub_away + 1 - clock_wall();
+	int64_t again = cJSON_GetArraySize(a->queue) && !a->pid ? a->next - seconds() : ALERT_ROUND;
+	if (!session_is_ready(a->site->session) && away > 0 && away < wait)
+		wait = away;
+	arm(a, again < wait ? again : wait);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct alerts *a = context;
+	do_round(a);
+	run_next(a);
+	plan(a);
+}
+
+void agent_alert_connection(struct alerts *a)
+{
+	if (a)
+		arm(a, 1);
+}
+
+/* ---- life ---- */
+
+struct alerts *agent_alert_open(struct site *site)
+{
+	if (!site->config->alert.command)
+		return NULL;
+	struct alerts *a = mem_alloc(sizeof(*a));
+	a->site = site;
+	a->opened = seconds();
+	a->queue = cJSON_CreateArray();
+	a->contact = a->saved_contact = clock_wall();
+	a->pidfd = -1;
+	a->timer = evtimer_new(site->base, on_timer, a);
+	if (!a->timer)
+		mem_abort(__func__);
+	restore(a);
+	arm(a, ALERT_FIRST);
+	return a;
+}
+
+void agent_alert_close(struct alerts *a)
+{
+	if (!a)
+		return;
+	if (a->pid) {
+		kill(-a->pid, SIGKILL);
+		while (waitpid(a->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	forget_process(a);
+	save(a);
+	condition_book_release(&a->book);
+	cJSON_Delete(a->queue);
+	event_free(a->timer);
+	free(a);
+}

@@ -1,0 +1,371 @@
+#include "agent/daemon/daemon.h"
+#include "agent/daemon/alert.h"
+#include "agent/daemon/control.h"
+#include "agent/cli/services/site.h"
+#include "agent/daemon/certificate.h"
+#include "lib/cli/cli.h"
+#include "lib/core/clock.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024 };
+
+struct agent {
+	struct site site;          /* the first member: on_told gets from it to the rest */
+	struct agent_config *next; /* read at SIGHUP, to be put to work when no files are switched */
+	struct alerts *alert;       /* NULL: none is configured */
+	struct event *probes;      /* every probe_interval */
+	struct event *reload;
+	int exit_code;
+};
+
+struct ward *site_ward(const struct site *site, const char *certificate)
+{
+	for (size_t i = 0; i < site->ward_count; i++)
+		if (strcmp(ward_name(site->wards[i]), certificate) == 0)
+			return site->wards[i];
+	return NULL;
+}
+
+static void stop(struct agent *a, int exit_code)
+{
+	a->exit_code = exit_code;
+	event_base_loopbreak(a->site.base);
+}
+
+/* The session's events. */
+
+static void on_greet(void *context)
+{
+	struct agent *a = context;
+	struct site *site = &a->site;
+	struct message hello = {.type = MESSAGE_HELLO,
+		.protocol = MESSAGE_PROTOCOL,
+		.clock = clock_wall(),
+		.count = (uint32_t)site->ward_count};
+	snprintf(hello.version, sizeof(hello.version), "%s", CERTSYNC_VERSION);
+	snprintf(hello.instance, sizeof(hello.instance), "%s", site->instance);
+	session_tell(site->session, &hello);
+	for (size_t i = 0; i < site->ward_count; i++) {
+		struct message inventory;
+		ward_inventory(site->wards[i], &inventory);
+		session_tell(site->session, &inventory);
+	}
+}
+
+static void on_host_keys(const struct reply *reply, void *context)
+{
+	(void)context;
+	if (!reply->ok)
+		log_event(LOG_LEVEL_ERROR, "host-keys", "result=refused error=\"%s\"", reply->text);
+}
+
+/* Whether to believe it is the root half's business. */
+static void tell_host_keys(struct agent *a, const char *text)
+{
+	struct error err;
+	struct request request = {.op = REQUEST_HOST_KEYS};
+	auto_buf struct buf list = BUF_INIT(sizeof(request.host_keys));
+	if (!text[0])
+		return;
+	if (base64_decode(text, &list, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "host-keys", "result=refused error=\"%s\"", err.message);
+		return;
+	}
+	memcpy(request.host_keys, list.data, list.len);
+	request.host_keys_len = list.len;
+	rootlink_ask(a->site.root, &request, on_host_keys, a);
+}
+
+static void on_welcome(const struct message *m, void *context)
+{
+	struct agent *a = context;
+	tell_host_keys(a, m->host_keys);
+	for (size_t i = 0; i < a->site.ward_count; i++)
+		ward_welcome(a->site.wards[i]);
+	control_welcome(&a->site);
+	agent_alert_connection(a->alert);
+}
+
+static void on_message(const struct message *m, void *context)
+{
+	struct agent *a = context;
+	struct ward *ward = site_ward(&a->site, m->certificate);
+	if (ward) {
+		ward_message(ward, m);
+		return;
+	}
+	struct message failed = {
+		.type = MESSAGE_FAILED, .revision = m->revision, .attempt = m->attempt, .permanent = true};
+	snprintf(failed.certificate, sizeof(failed.certificate), "%s", m->certificate);
+	snprintf(failed.step, sizeof(failed.step), "verify");
+	snprintf(failed.text, sizeof(failed.text),
+		"agent.conf there has no section certificate \"%s\": add it, then SIGHUP certsync-agent-root",
+		m->certificate);
+	log_event(LOG_LEVEL_WARNING, "refused", "certificate=%s reason=\"%s\"", m->certificate, failed.text);
+	if (m->type != MESSAGE_PROBE && m->type != MESSAGE_HOLD)
+		session_tell(a->site.session, &failed);
+}
+
+static void on_bundle(const char *certificate, const uint8_t *data, size_t len, void *context)
+{
+	struct agent *a = context;
+	struct ward *ward = site_ward(&a->site, certificate);
+	if (ward)
+		ward_bundle(ward, data, len);
+}
+
+static void on_pong(void *context)
+{
+	struct agent *a = context;
+	control_pong(&a->site);
+}
+
+static void on_lost(bool was_ready, void *context)
+{
+	struct agent *a = context;
+	for (size_t i = 0; was_ready && i < a->site.ward_count; i++)
+		ward_lost(a->site.wards[i]);
+	control_hub_failed(&a->site);
+	if (was_ready)
+		agent_alert_connection(a->alert);
+}
+
+static const struct session_handler session_handler = {
+	on_greet, on_welcome, on_message, on_bundle, on_pong, on_lost};
+
+static void reload_soon(struct agent *a)
+{
+	if (a->next)
+		event_active(a->reload, 0, 0);
+}
+
+static void on_told(struct site *site, struct ward *ward, const struct message *m)
+{
+	control_told(site, ward, m);
+	reload_soon((struct agent *)site);
+}
+
+/* What follows from the configuration. */
+
+static void close_configured(struct agent *a)
+{
+	struct site *site = &a->site;
+	agent_alert_close(a->alert);
+	a->alert = NULL;
+	for (size_t i = 0; i < site->ward_count; i++)
+		ward_free(site->wards[i]);
+	free(site->wards);
+	site->wards = NULL;
+	site->ward_count = 0;
+	session_free(site->session);
+	site->session = NULL;
+}
+
+static const struct inventory *find_inventory(const struct reply *reply, const char *certificate)
+{
+	static const struct inventory none;
+	for (size_t i = 0; i < reply->inventory_count; i++)
+		if (strcmp(reply->inventory[i].certificate, certificate) == 0)
+			return &reply->inventory[i];
+	return &none;
+}
+
+static void arm_probes(struct agent *a)
+{
+	const struct timeval interval = {a->site.config->probe_interval, 0};
+	event_add(a->probes, &interval);
+}
+
+/* The first inventory, and the one after each reading of the configuration: with it everything starts. */
+static void on_inventory(const struct reply *reply, void *context)
+{
+	struct agent *a = context;
+	struct site *site = &a->site;
+	if (!reply->ok) {
+		log_event(LOG_LEVEL_ERROR, "root", "request=inventory error=\"%s\"", reply->text);
+		stop(a, CLI_FAILED);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(reply->instance); i++)
+		snprintf(site->instance + 2 * i, 3, "%02x", reply->instance[i]);
+	site->session = session_new(site->base, site->config, &session_handler, a);
+	site->wards = mem_array(site->config->certificate_count, sizeof(*site->wards));
+	for (size_t i = 0; i < site->config->certificate_count; i++) {
+		const struct agent_certificate *certificate = &site->config->certificates[i];
+		site->wards[i] = ward_new(site, certificate, find_inventory(reply, certificate->name));
+		site->ward_count = i + 1;
+	}
+	arm_probes(a);
+	session_start(site->session);
+	a->alert = agent_alert_open(site);
+	log_event(LOG_LEVEL_NOTICE, "started", "version=%s certificates=%zu hubs=%zu", CERTSYNC_VERSION,
+		site->ward_count, site->config->hub_count);
+	reload_soon(a);
+}
+
+static void open_configured(struct agent *a)
+{
+	const struct request request = {.op = REQUEST_INVENTORY};
+	rootlink_ask(a->site.root, &request, on_inventory, a);
+}
+
+static void log_faults(struct buf *faults)
+{
+	char *save = NULL;
+	auto_free char *copy = mem_strdup(buf_text(faults));
+	for (const char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		log_event(LOG_LEVEL_ERROR, "configuration", "fault=\"%s\"", line);
+}
+
+static bool any_switched(const struct site *site)
+{
+	for (size_t i = 0; i < site->ward_count; i++)
+		if (transaction_is_switched(ward_transaction(site->wards[i])))
+			return true;
+	return false;
+}
+
+/* Puts the configuration read last to work, as soon as no files are switched and not yet committed. */
+static void on_reload(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct agent *a = context;
+	if (!a->next || !a->site.session || any_switched(&a->site))
+		return; /* reload_soon follows */
+	if (strcmp(a->next->run, a->site.config->run) != 0)
+		log_event(LOG_LEVEL_WARNING, "reload", "reason=\"run changes only at a restart\"");
+	control_interrupt(&a->site);
+	close_configured(a);
+	agent_config_free(a->site.config);
+	a->site.config = a->next;
+	a->next = NULL;
+	log_event(LOG_LEVEL_NOTICE, "reload", "result=done certificates=%zu",
+		a->site.config->certificate_count);
+	open_configured(a);
+}
+
+static void read_again(struct agent *a)
+{
+	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
+	struct agent_config *config = agent_config_load(a->site.config_path, &faults);
+	if (!config) {
+		log_faults(&faults);
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"result=refused reason=\"the running configuration stays\"");
+		return;
+	}
+	agent_config_free(a->next);
+	a->next = config;
+	reload_soon(a);
+}
+
+/* Life. */
+
+static void inspect_all(struct agent *a)
+{
+	for (size_t i = 0; i < a->site.ward_count; i++)
+		ward_inspect(a->site.wards[i]);
+}
+
+static void on_probes(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct agent *a = context;
+	inspect_all(a);
+	arm_probes(a);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+	(void)what;
+	struct agent *a = context;
+	if (number == SIGHUP)
+		read_again(a);
+	else if (number == SIGUSR1)
+		inspect_all(a);
+	else
+		stop(a, CLI_DONE);
+}
+
+static void on_root_ended(const struct error *err, void *context)
+{
+	if (err->kind != ERROR_NONE)
+		log_event(LOG_LEVEL_ERROR, "root", "error=\"%s\"", err->message);
+	else
+		log_event(LOG_LEVEL_NOTICE, "root", "reason=\"certsync-agent-root has ended\"");
+	stop(context, err->kind == ERROR_NONE ? CLI_DONE : CLI_FAILED);
+}
+
+static void serve(struct agent *a)
+{
+	struct error err;
+	if (control_open(&a->site, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
+		a->exit_code = CLI_FAILED;
+		return;
+	}
+	a->site.root = rootlink_new(a->site.base, ROOT_FD, on_root_ended, a);
+	open_configured(a);
+	event_base_dispatch(a->site.base);
+	log_event(LOG_LEVEL_NOTICE, "ended", "version=%s", CERTSYNC_VERSION);
+	close_configured(a);
+	control_close(&a->site);
+	rootlink_free(a->site.root);
+}
+
+static int serve_with_events(struct agent *a)
+{
+	/* SIGUSR1: the root half has put files right, so what is served may be something else too. */
+	static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
+	struct event *signals[COUNT(numbers)];
+	for (size_t i = 0; i < COUNT(numbers); i++) {
+		signals[i] = evsignal_new(a->site.base, numbers[i], on_signal, a);
+		if (!signals[i] || event_add(signals[i], NULL) < 0)
+			mem_abort(__func__);
+	}
+	a->probes = event_new(a->site.base, -1, 0, on_probes, a);
+	a->reload = event_new(a->site.base, -1, 0, on_reload, a);
+	if (!a->probes || !a->reload)
+		mem_abort(__func__);
+	serve(a);
+	event_free(a->probes);
+	event_free(a->reload);
+	for (size_t i = 0; i < COUNT(numbers); i++)
+		event_free(signals[i]);
+	return a->exit_code;
+}
+
+int agent_run(const char *config_path)
+{
+	struct stat st;
+	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
+	struct agent a = {.site = {.config_path = config_path, .told = on_told}};
+	if (fstat(ROOT_FD, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return cli_fail(CLI_USAGE, "`run` is started by certsync-agent-root, which it needs on "
+					   "descriptor 3: start that");
+	log_open("certsync-agent");
+	signal(SIGPIPE, SIG_IGN);
+	a.site.config = agent_config_load(config_path, &faults);
+	if (!a.site.config) {
+		fputs(buf_text(&faults), stderr);
+		return CLI_USAGE;
+	}
+	a.site.base = event_base_new();
+	if (!a.site.base)
+		return cli_fail(CLI_FAILED, "cannot make an event loop");
+	int result = serve_with_events(&a);
+	event_base_free(a.site.base);
+	agent_config_free(a.next);
+	agent_config_free(a.site.config);
+	return result;
+}

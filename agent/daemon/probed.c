@@ -1,0 +1,139 @@
+#include "agent/daemon/probed.h"
+
+#include <stdio.h>
+#include <string.h>
+
+bool view_add(struct view *v, const char *endpoint, const char *service)
+{
+	if (v->count == MESSAGE_PROBES_MAX)
+		return false;
+	struct message_probe *p = &v->probe[v->count++];
+	snprintf(p->endpoint, sizeof(p->endpoint), "%s", endpoint);
+	snprintf(p->service, sizeof(p->service), "%s", service);
+	snprintf(p->text, sizeof(p->text), "not probed yet");
+	return true;
+}
+
+void view_set_stopped(struct view *v, const char *const *stopped, size_t count)
+{
+	for (size_t i = 0; i < v->count; i++) {
+		v->probe[i].stopped = false;
+		for (size_t k = 0; k < count; k++)
+			if (strcmp(v->probe[i].service, stopped[k]) == 0)
+				v->probe[i].stopped = true;
+	}
+}
+
+bool view_want_running(struct view *v)
+{
+	bool any = false;
+	for (size_t i = 0; i < v->count; i++) {
+		struct message_probe *p = &v->probe[i];
+		v->wanted[i] = !p->stopped;
+		any = any || v->wanted[i];
+		if (!p->stopped)
+			continue;
+		p->served = p->match = false;
+		p->fingerprint[0] = '\0';
+		snprintf(p->text, sizeof(p->text), "its service is stopped");
+	}
+	return any;
+}
+
+bool view_want_missing(struct view *v)
+{
+	bool any = false;
+	for (size_t i = 0; i < v->count; i++) {
+		v->wanted[i] = v->alive[i] && !v->probe[i].stopped && !v->probe[i].match;
+		any = any || v->wanted[i];
+	}
+	return any;
+}
+
+/* Which of two pairs is served is for the service and the client to agree on. */
+static void judge(struct message_probe *p, const char *expected, const char *second)
+{
+	p->match = p->served &&
+		   (strcmp(p->fingerprint, expected) == 0 || strcmp(p->fingerprint, second) == 0);
+	if (p->served && !p->match)
+		snprintf(p->text, sizeof(p->text), "serves another certificate, %.16s…, not %.16s…",
+			p->fingerprint, expected);
+}
+
+void view_record(struct view *v, const struct message_probe *seen, int64_t now)
+{
+	for (size_t i = 0; i < v->count; i++) {
+		struct message_probe *p = &v->probe[i];
+		if (!v->wanted[i])
+			continue;
+		p->served = seen[i].served;
+		p->milliseconds = seen[i].milliseconds;
+		memcpy(p->fingerprint, seen[i].fingerprint, sizeof(p->fingerprint));
+		memcpy(p->text, seen[i].text, sizeof(p->text));
+		judge(p, v->expected, v->second);
+	}
+	v->probed_at = now;
+}
+
+bool view_note_alive(struct view *v)
+{
+	bool any = false;
+	for (size_t i = 0; i < v->count; i++) {
+		v->alive[i] = v->probe[i].served;
+		any = any || v->alive[i];
+	}
+	return any;
+}
+
+void view_all_alive(struct view *v)
+{
+	for (size_t i = 0; i < v->count; i++)
+		v->alive[i] = true;
+}
+
+bool view_all_match(const struct view *v)
+{
+	for (size_t i = 0; i < v->count; i++)
+		if (!v->probe[i].stopped && !v->probe[i].match)
+			return false;
+	return true;
+}
+
+bool view_any_mismatch(const struct view *v)
+{
+	for (size_t i = 0; i < v->count; i++)
+		if (!v->probe[i].stopped && v->probe[i].served && !v->probe[i].match)
+			return true;
+	return false;
+}
+
+static void describe(const struct view *v, const bool *chosen, char *text, size_t size)
+{
+	size_t used = 0;
+	text[0] = '\0';
+	for (size_t i = 0; i < v->count && used < size; i++) {
+		const struct message_probe *p = &v->probe[i];
+		if (chosen[i])
+			used += (size_t)snprintf(text + used, size - used, "%s%s (%s): %s", used ? "; " : "",
+				p->endpoint, p->service, p->text);
+	}
+}
+
+void view_describe_wanted(const struct view *v, char *text, size_t size)
+{
+	describe(v, v->wanted, text, size);
+}
+
+void view_describe_unserved(const struct view *v, char *text, size_t size)
+{
+	bool unserved[MESSAGE_PROBES_MAX] = {false};
+	for (size_t i = 0; i < v->count; i++)
+		unserved[i] = !v->probe[i].stopped && !v->probe[i].match;
+	describe(v, unserved, text, size);
+}
+
+void view_add_to(const struct view *v, struct message *m)
+{
+	for (size_t i = 0; i < v->count; i++)
+		*message_add_probe(m) = v->probe[i];
+}

@@ -1,0 +1,47 @@
+/* What is served at a certificate's endpoints, as probes saw it last, held against the leaf (of two pairs,
+ * either leaf) that is expected.
+ * Pure.
+ */
+#ifndef CERTSYNC_AGENT_VIEW_H
+#define CERTSYNC_AGENT_VIEW_H
+
+#include "lib/wire/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct view {
+	struct message_probe
+		probe[MESSAGE_PROBES_MAX]; /* endpoint and service fixed; the rest as seen last */
+	size_t count;
+	int64_t probed_at;               /* monotonic; 0: never */
+	char expected[CHAIN_HEX_MAX];    /* the leaf that should be served; set by the owner before a round */
+	char second[CHAIN_HEX_MAX];      /* of two pairs the other leaf, which is as right; empty: none */
+	bool wanted[MESSAGE_PROBES_MAX]; /* what the round under way probes */
+	bool alive[MESSAGE_PROBES_MAX];  /* answered before the switch: only those are waited for */
+};
+
+/* False at MESSAGE_PROBES_MAX. */
+bool view_add(struct view *v, const char *endpoint, const char *service);
+/* Which services are not running, by their names. */
+void view_set_stopped(struct view *v, const char *const *stopped, size_t count);
+
+/* Choose what the next round probes; false when there is nothing. */
+bool view_want_running(struct view *v); /* the endpoints of running services */
+bool view_want_missing(struct view *v); /* of those, what was alive and does not serve the expected leaf */
+
+/* Takes in a round: one element for each endpoint, of which the wanted ones are read. */
+void view_record(struct view *v, const struct message_probe *seen, int64_t now);
+bool view_note_alive(struct view *v); /* as seen last; whether there is one */
+void view_all_alive(struct view *v);  /* nothing is known of before */
+
+bool view_all_match(const struct view *v);    /* every endpoint of a running service serves it */
+bool view_any_mismatch(const struct view *v); /* one serves something else */
+/* "127.0.0.1:993 (dovecot): connection refused; …" of what is still wanted. */
+void view_describe_wanted(const struct view *v, char *text, size_t size);
+/* The same of every endpoint of a running service that does not serve the expected leaf; empty: none. */
+void view_describe_unserved(const struct view *v, char *text, size_t size);
+void view_add_to(const struct view *v, struct message *m);
+
+#endif

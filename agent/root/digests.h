@@ -1,0 +1,28 @@
+/* What is remembered of a set that was written or read whole: the SHA-256 of each of its files. With it the set is read
+ * again, and seen to be the same byte for byte, without decoding its keys and certificates, which takes OpenSSL ten times
+ * as long. In memory alone: what a program finds at its start it decodes.
+ */
+#ifndef CERTSYNC_AGENT_MARK_H
+#define CERTSYNC_AGENT_MARK_H
+
+#include "agent/root/file_set.h"
+
+struct mark {
+	struct journal_entry entry; /* the set's own; all zeros: nothing is remembered */
+	uint8_t second[CHAIN_SHA256_SIZE]; /* fingerprint of the second leaf; zeros: there is one pair */
+	struct mark_file {
+		const char *name;
+		bool private;
+		uint8_t sum[CHAIN_SHA256_SIZE];
+	} files[SET_FILES_MAX];
+	size_t file_count;
+};
+
+/* `s` was made by set_make, which has the pairs. */
+void mark_take(struct mark *m, const struct set *s);
+
+/* The set below archive/NAME: entry and files, without pairs. -1: a file is not as it was, or cannot be read now; why is
+ * for set_read to tell. */
+int mark_read(const struct mark *m, int directory, struct set *ret);
+
+#endif

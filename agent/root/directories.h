@@ -1,0 +1,29 @@
+/* The directories that the root half makes for itself and for the agent's daemon, with their owners.
+ */
+#ifndef CERTSYNC_AGENT_PLACES_H
+#define CERTSYNC_AGENT_PLACES_H
+
+#include "agent/common/config.h"
+#include "agent/common/root_request.h"
+#include "lib/core/proc.h"
+
+struct places {
+	int root_state; /* ROOT_STATE, 0700 */
+	int state;      /* STATE, 0700, the agent's user's */
+	int run; /* RUN, the agent's user's; 02755 with the admin group, which the socket in it inherits */
+	int pins; /* DIRECTORY/pins; -1: there is none yet */
+	bool has_user; /* started as root: `user` is the agent's */
+	struct proc_user user;
+};
+
+/* Makes what is missing and corrects owner and mode. Without root all stays the caller's. */
+int places_open(const struct agent_config *config, struct places *ret, struct error *err);
+void places_close(struct places *p);
+/* Removes what interrupted writes left there. */
+void places_sweep(const struct places *p);
+
+/* RUN/instance: 16 random bytes that outlive the root half and not a reboot. A machine cloned from another's
+ * disk has its own. */
+int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err);
+
+#endif

@@ -1,0 +1,59 @@
+/* One revision's content as the files that services read: archive/NAME/REVISION/.
+ *
+ *  one pair: privkey, cert, chain, fullchain, combined, haproxy (.pem each; haproxy is combined)
+ *  two pairs (ECDSA and RSA): the same of the first pair, but instead of haproxy.pem haproxy.pem.ecdsa and
+ *  haproxy.pem.rsa, which HAProxy finds under `crt …/haproxy.pem`, and combined-all.pem with both
+ *
+ * Every byte is written from DER (lib/crypto/chain.h). A directory appears under its revision's name only when it is
+ * complete and synced, so what stands there is whole, or somebody else has changed it.
+ */
+#ifndef CERTSYNC_AGENT_SET_H
+#define CERTSYNC_AGENT_SET_H
+
+#include "agent/root/journal.h"
+#include "lib/crypto/bundle.h"
+
+enum { SET_FILES_MAX = 8, SET_PEM_MAX = 2 * CHAIN_PEM_MAX };
+
+struct set_file {
+	const char *name; /* "combined.pem" */
+	bool private;     /* holds a key: 0600, else 0644 */
+	struct buf pem;
+};
+
+struct set {
+	struct journal_entry entry; /* revision, digest, fingerprint, validity of the first leaf */
+	struct chain pairs[BUNDLE_PAIRS_MAX];
+	size_t pair_count;
+	struct set_file files[SET_FILES_MAX];
+	size_t file_count;
+};
+
+#define auto_set __attribute__((cleanup(set_release)))
+void set_release(struct set *s);
+
+/* Takes the chains over (the caller's are emptied). Refused: a key that is not its leaf's, two pairs of one
+ * key type. */
+int set_make(struct revision revision, struct chain *pairs, size_t count, struct set *ret, struct error *err);
+/* Self-signed, revision (0, 0), ten years, subject CN=certsync placeholder, the name as its SAN. */
+int set_placeholder(const char *certificate, int64_t now, struct set *ret, struct error *err);
+
+/* Below the directory archive/NAME. set_write replaces what stands under the revision's name in one step.
+ * set_read fails unless every file is there, byte for byte as set_write makes it. */
+int set_write(int directory, const struct set *s, struct error *err);
+int set_read(int directory, struct revision revision, struct set *ret, struct error *err);
+
+/* False: it holds one pair, or is damaged. */
+bool set_may_have_second(int directory, struct revision revision);
+
+/* A set that set_read refuses, because somebody has changed a file of it, from the files that are left:
+ * set_recover when it is known what was in it, set_agreed when nobody knows, from two files that say the
+ * same. Nothing is written: set_write makes it whole. */
+int set_recover(int directory, const struct journal_entry *entry, struct set *ret, struct error *err);
+int set_agreed(int directory, struct revision revision, struct set *ret, struct error *err);
+
+/* The file for `content` of agent.conf: "privkey", "cert", "chain", "fullchain", "combined", "combined-all"
+ * (the same as combined when there is one pair). NULL: there is no such content. */
+const struct set_file *set_content(const struct set *s, const char *content);
+
+#endif

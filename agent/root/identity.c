@@ -1,0 +1,225 @@
+#include "agent/root/identity.h"
+#include "agent/common/ssh_key.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SSH_FILE_MAX = 4096 };
+
+/* The files of one pair of keys. */
+struct names {
+	const char *seal, *seal_public, *ssh, *ssh_public;
+};
+
+static const struct names present = {"seal.key", "seal.pub", "id_ed25519", "id_ed25519.pub"};
+static const struct names next = {"seal.key.next", "seal.pub.next", "id_ed25519.next", "id_ed25519.pub.next"};
+
+void identity_release(struct identity *i)
+{
+	explicit_bzero(i, sizeof(*i));
+}
+
+static bool is_missing(int directory, const char *name)
+{
+	struct stat st;
+	return fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
+/* Writes `text` unless it stands there already. */
+static int keep_file(
+	int directory, const char *name, struct buf *text, struct fs_owner owner, struct error *err)
+{
+	auto_buf struct buf found = BUF_INIT(SSH_FILE_MAX);
+	struct error ignored;
+	if (fs_read(directory, name, false, &found, &ignored) == 0 && found.len == text->len &&
+		memcmp(found.data, text->data, text->len) == 0)
+		return 0;
+	return fs_write(directory, name, text->data, text->len, owner, err);
+}
+
+/* The sealing key. */
+
+static int read_seal_key(const struct names *n, int directory, struct identity *i, struct error *err)
+{
+	auto_buf struct buf raw = BUF_INIT(SEAL_KEY_SIZE + 1);
+	if (fs_read(directory, n->seal, false, &raw, err) < 0)
+		return -1;
+	if (raw.len != SEAL_KEY_SIZE)
+		return error_set(err, ERROR_PERMANENT,
+			"%s has %zu bytes instead of %d: restore it, or remove it and add this agent "
+			"to the hub again",
+			n->seal, raw.len, SEAL_KEY_SIZE);
+	memcpy(i->seal_private, raw.data, SEAL_KEY_SIZE);
+	return seal_public(i->seal_private, i->seal_public, err);
+}
+
+static int load_seal_key(const struct names *n, int directory, struct identity *i, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(128);
+	if (is_missing(directory, n->seal)) {
+		if (seal_keypair(i->seal_private, i->seal_public, err) < 0 ||
+			fs_write(directory, n->seal, i->seal_private, SEAL_KEY_SIZE, FS_PRIVATE, err) < 0)
+			return -1;
+	} else if (read_seal_key(n, directory, i, err) < 0) {
+		return -1;
+	}
+	buf_addf(&text, "x25519:");
+	base64_encode(i->seal_public, SEAL_KEY_SIZE, &text);
+	buf_addf(&text, "\n");
+	return keep_file(directory, n->seal_public, &text, FS_PUBLIC, err);
+}
+
+/* The SSH key. */
+
+static int read_ssh_key(const struct names *n, int directory, uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
+{
+	auto_buf struct buf file = BUF_INIT(SSH_FILE_MAX);
+	if (fs_read(directory, n->ssh, false, &file, err) < 0)
+		return -1;
+	if (ssh_key_decode_public(&file, ret_public) < 0)
+		return error_set(err, ERROR_PERMANENT,
+			"%s is not an Ed25519 key in OpenSSH's form without a passphrase: restore "
+			"it, or remove it "
+			"and add this agent to the hub again",
+			n->ssh);
+	return 0;
+}
+
+static int make_ssh_key(const struct names *n,
+	int directory, struct fs_owner owner, uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
+{
+	uint8_t seed[SEAL_KEY_SIZE];
+	auto_buf struct buf file = BUF_INIT(SSH_FILE_MAX);
+	int result = sign_keypair(seed, ret_public, err);
+	if (result == 0 && ssh_key_encode(seed, ret_public, &file) < 0)
+		result = error_set(err, ERROR_PERMANENT, "cannot encode an SSH key");
+	explicit_bzero(seed, sizeof(seed));
+	return result < 0 ? -1 : fs_write(directory, n->ssh, file.data, file.len, owner, err);
+}
+
+static int load_ssh_key(const struct names *n, const struct places *places, struct identity *i, struct error *err)
+{
+	uint8_t public_key[SEAL_KEY_SIZE];
+	auto_buf struct buf blob = BUF_INIT(128);
+	auto_buf struct buf text = BUF_INIT(sizeof(i->ssh_public));
+	auto_buf struct buf line = BUF_INIT(256);
+	struct fs_owner owner = FS_PRIVATE;
+	if (places->has_user) {
+		owner.uid = places->user.uid;
+		owner.gid = places->user.gid;
+	}
+	int found = is_missing(places->state, n->ssh)
+			    ? make_ssh_key(n, places->state, owner, public_key, err)
+			    : read_ssh_key(n, places->state, public_key, err);
+	if (found < 0)
+		return -1;
+	ssh_key_put_public(&blob, public_key);
+	base64_encode(blob.data, blob.len, &text);
+	memcpy(i->ssh_public, buf_text(&text), text.len + 1);
+	buf_addf(&line, "%s %s certsync-agent\n", SSH_KEY_TYPE, i->ssh_public);
+	owner.mode = 0644;
+	return keep_file(places->state, n->ssh_public, &line, owner, err);
+}
+
+/* Each name's next file takes its place. The sealing key goes first: whoever finds the SSH key left over knows that
+ * the hub has taken both. */
+static int take_next(const struct places *places, struct error *err)
+{
+	const struct {
+		int directory;
+		const char *from, *to;
+	} moves[] = {
+		{places->root_state, next.seal, present.seal},
+		{places->root_state, next.seal_public, present.seal_public},
+		{places->state, next.ssh_public, present.ssh_public},
+		{places->state, next.ssh, present.ssh},
+	};
+	for (size_t i = 0; i < COUNT(moves); i++)
+		if (renameat(moves[i].directory, moves[i].from, moves[i].directory, moves[i].to) < 0 && errno != ENOENT)
+			return error_errno(err, "cannot rename %s", moves[i].from);
+	if (fs_sync_directory(places->root_state, err) < 0)
+		return -1;
+	return fs_sync_directory(places->state, err);
+}
+
+static int load(const struct names *n, const struct places *places, struct identity *ret, struct error *err)
+{
+	if (load_seal_key(n, places->root_state, ret, err) < 0)
+		return -1;
+	return load_ssh_key(n, places, ret, err);
+}
+
+static int load_present(const struct places *places, struct identity *ret, struct error *err)
+{
+	bool half_way = is_missing(places->root_state, next.seal) && !is_missing(places->state, next.ssh);
+	if (half_way && take_next(places, err) < 0)
+		return -1;
+	return load(&present, places, ret, err);
+}
+
+static int load_next(const struct places *places, struct identity *ret, struct error *err)
+{
+	return load(&next, places, ret, err);
+}
+
+static int replace_present(const struct places *places, struct identity *ret, struct error *err)
+{
+	if (is_missing(places->root_state, next.seal) || is_missing(places->state, next.ssh))
+		return error_set(err, ERROR_USAGE, "there are no new keys");
+	return take_next(places, err) < 0 ? -1 : load(&present, places, ret, err);
+}
+
+/* Two that start at once must not each make a key. */
+static int locked(int (*run)(const struct places *places, struct identity *ret, struct error *err), const struct places *places,
+	struct identity *ret, struct error *err)
+{
+	auto_identity struct identity i = {0};
+	if (flock(places->root_state, LOCK_EX) < 0)
+		return error_errno(err, "cannot lock the root half's state directory");
+	int result = run(places, &i, err);
+	flock(places->root_state, LOCK_UN);
+	if (result < 0)
+		return error_wrap(err, "identity");
+	*ret = i;
+	return 0;
+}
+
+int identity_load(const struct places *places, struct identity *ret, struct error *err)
+{
+	return locked(load_present, places, ret, err);
+}
+
+int identity_refresh(const struct places *places, struct identity *i, struct error *err)
+{
+	auto_buf struct buf raw = BUF_INIT(SEAL_KEY_SIZE + 1);
+	struct error ignored;
+	if (fs_read(places->root_state, present.seal, false, &raw, &ignored) == 0 && raw.len == SEAL_KEY_SIZE &&
+		CRYPTO_memcmp(raw.data, i->seal_private, SEAL_KEY_SIZE) == 0)
+		return 0;
+	return identity_load(places, i, err);
+}
+
+int identity_next(const struct places *places, struct identity *ret, struct error *err)
+{
+	return locked(load_next, places, ret, err);
+}
+
+int identity_take_next(const struct places *places, struct identity *ret, struct error *err)
+{
+	return locked(replace_present, places, ret, err);
+}
+
+void identity_line(const struct identity *i, struct buf *out)
+{
+	buf_addf(out, "certsync-agent:1 %s %s x25519:", SSH_KEY_TYPE, i->ssh_public);
+	base64_encode(i->seal_public, SEAL_KEY_SIZE, out);
+	buf_addf(out, "\n");
+}

@@ -1,0 +1,58 @@
+/* What the root half must still know after a crash: one fixed binary record per certificate, with a SHA-256
+ * over it, in ROOT_STATE/NAME.journal.
+ *
+ *  offset size
+ *       0    4  magic "CSJ1"
+ *       4    4  version, 1
+ *       8  256  certificate's name, padded with NULs
+ *     264  440  served, high_water, staged, pending, previous: 88 bytes each
+ *     704    8  deadline of pending, wall clock
+ *     712   32  SHA-256 of everything before it
+ *
+ * An entry: u32 epoch, u32 number, digest, leaf's fingerprint, i64 not_before, i64 not_after. An entry whose
+ * fingerprint is all zero is absent; the placeholder is revision (0, 0) with a fingerprint.
+ *
+ * The record is written before what it announces is done, so whatever is found at start is either finished
+ * or undone from it.
+ */
+#ifndef CERTSYNC_AGENT_JOURNAL_H
+#define CERTSYNC_AGENT_JOURNAL_H
+
+#include "lib/crypto/chain.h"
+#include "lib/core/error.h"
+#include "lib/core/name.h"
+#include "lib/crypto/revision.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { JOURNAL_SIZE = 744 };
+
+struct journal_entry {
+	struct revision revision;
+	uint8_t digest[CHAIN_SHA256_SIZE];      /* chain_digest over its pairs */
+	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* of the first leaf */
+	int64_t not_before, not_after;
+};
+
+struct journal {
+	char certificate[NAME_CERTIFICATE_MAX];
+	struct journal_entry served;     /* committed, or the placeholder */
+	struct journal_entry high_water; /* newest ever staged: nothing older is taken */
+	struct journal_entry staged;     /* durable in the archive, not activated */
+	struct journal_entry pending;    /* activated, not committed */
+	struct journal_entry previous;   /* what an undo puts back; absent: nothing may be put back */
+	int64_t deadline;                /* of pending: undone when it has passed */
+};
+
+bool journal_entry_is_set(const struct journal_entry *e);
+/* Both are set, with one revision and one content. */
+bool journal_entry_same(const struct journal_entry *a, const struct journal_entry *b);
+
+/* 1 read, 0 there is none, -1 it is there but cut short, changed, or another certificate's: *err says which
+ * and *ret is untouched; of kind ERROR_RETRY: it could not be read now, and nothing is known of it. `directory` is ROOT_STATE. */
+int journal_read(int directory, const char *certificate, struct journal *ret, struct error *err);
+/* Durable when it returns 0. */
+int journal_write(int directory, const struct journal *j, struct error *err);
+
+#endif

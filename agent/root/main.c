@@ -1,0 +1,552 @@
+/* certsync-agent-root: the only part of an agent that opens bundles, writes keys and runs hooks. It believes
+ * nothing that its child says, and works through its requests in order.
+ */
+#include "agent/root/daemon.h"
+#include "agent/root/guard.h"
+#include "agent/root/identity.h"
+#include "agent/root/certificate.h"
+#include "agent/common/pin.h"
+#include "agent/root/directories.h"
+#include "agent/root/setup.h"
+#include "agent/root/operation.h"
+#include "lib/cli/cli.h"
+#include "lib/core/clock.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
+#include "lib/core/notify.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { IDENTIFY_RETRY_MS = 30000, ANCHORS_KEPT_SIZE = 16 * 1024 };
+
+static const char default_config[] = "/etc/certsync/agent.conf";
+
+struct root {
+	const char *config_path;
+	struct agent_config *config;
+	struct places places;
+	struct identity identity;
+	bool identified;
+	int64_t identify_at_ms; /* monotonic; when it is tried again */
+	uint8_t instance[REQUEST_INSTANCE_SIZE];
+	struct keeper *keepers;
+	size_t keeper_count;
+	struct anchors *anchors; /* owned; NULL: none is kept */
+	struct stat anchors_file;
+	struct guard guard;
+	struct child child;
+	bool waiting; /* there may be a request of the child's that was read already */
+	int lock;
+	int stop_fd;   /* SIGTERM, SIGINT: readable until the end, so that hooks see it too */
+	int reload_fd; /* SIGHUP */
+};
+
+/* ---- starting ---- */
+
+static int signal_fd(const int *numbers, size_t count)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < count; i++)
+		sigaddset(&set, numbers[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		mem_abort(__func__);
+	return fd;
+}
+
+static int lock_state(struct root *r, struct error *err)
+{
+	r->lock = openat(r->places.root_state, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (r->lock < 0)
+		return error_errno(err, "cannot open the lock in %s", r->config->root_state);
+	if (flock(r->lock, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, ERROR_PERMANENT,
+			"another certsync-agent-root works on %s: end it first", r->config->root_state);
+	return 0;
+}
+
+/* A certificate that cannot be started now is tried again by the guard; the others are not held up. */
+static int open_keepers(
+	const struct agent_config *config, const struct root *r, struct keeper **ret, struct error *err)
+{
+	struct keeper *keepers = mem_array(config->certificate_count, sizeof(*keepers));
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		if (keeper_open(&keepers[i], config, &config->certificates[i], r->places.root_state,
+			    r->stop_fd, err) == 0)
+			continue;
+		while (i-- > 0)
+			keeper_close(&keepers[i]);
+		free(keepers);
+		return -1;
+	}
+	*ret = keepers;
+	return 0;
+}
+
+static void close_keepers(struct root *r)
+{
+	for (size_t i = 0; i < r->keeper_count; i++)
+		keeper_close(&r->keepers[i]);
+	free(r->keepers);
+	r->keepers = NULL;
+	r->keeper_count = 0;
+}
+
+static void start_keepers(struct root *r)
+{
+	for (size_t i = 0; i < r->keeper_count; i++) {
+		struct error err;
+		if (keeper_start(&r->keepers[i], &err) < 0)
+			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
+	}
+	guard_arm(&r->guard, r->keepers, r->keeper_count);
+	guard_check_soon(&r->guard);
+}
+
+/* Without its keys no child is started, since it could do nothing; what is installed does not wait for them.
+ */
+static void identify(struct root *r)
+{
+	struct error err;
+	r->identified = places_instance(&r->places, r->instance, &err) == 0 &&
+			identity_load(&r->places, &r->identity, &err) == 0;
+	if (r->identified)
+		return;
+	r->identify_at_ms = clock_monotonic_ms() + IDENTIFY_RETRY_MS;
+	log_event(LOG_LEVEL_ERROR, "identity",
+		"error=\"%s\" text=\"certsync-agent is not started without it; tried again in %d s\"",
+		err.message, IDENTIFY_RETRY_MS / 1000);
+}
+
+static int start(struct root *r, struct error *err)
+{
+	static const int stop[] = {SIGTERM, SIGINT}, reload[] = {SIGHUP};
+	r->stop_fd = signal_fd(stop, COUNT(stop));
+	r->reload_fd = signal_fd(reload, COUNT(reload));
+	signal(SIGPIPE, SIG_IGN);
+	if (places_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 ||
+		open_keepers(r->config, r, &r->keepers, err) < 0)
+		return -1;
+	r->keeper_count = r->config->certificate_count;
+	places_sweep(&r->places);
+	guard_init(&r->guard);
+	child_init(&r->child, r->config_path, r->places.has_user ? &r->places.user : NULL);
+	return 0;
+}
+
+static struct keeper *find_keeper(struct root *r, const char *certificate)
+{
+	for (size_t i = 0; i < r->keeper_count; i++)
+		if (strcmp(r->keepers[i].certificate->name, certificate) == 0)
+			return &r->keepers[i];
+	return NULL;
+}
+
+/* ---- SIGHUP: all or nothing ---- */
+
+static bool same_places(const struct agent_config *a, const struct agent_config *b)
+{
+	return strcmp(a->directory, b->directory) == 0 && strcmp(a->state, b->state) == 0 &&
+	       strcmp(a->root_state, b->root_state) == 0 && strcmp(a->run, b->run) == 0 &&
+	       strcmp(a->user, b->user) == 0;
+}
+
+/* An undo that the journal does not know of must not be forgotten. */
+static void keep_undoing(struct root *r, struct keeper *keepers, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct keeper *before = find_keeper(r, keepers[i].certificate->name);
+		keepers[i].undoing = before && before->undoing;
+		keepers[i].held_until_ms = before ? before->held_until_ms : 0;
+		keepers[i].repaired = before ? before->repaired : 0;
+	}
+}
+
+static void resetup_load(struct root *r)
+{
+	struct error err;
+	struct keeper *keepers;
+	struct agent_config *config = setup_load(r->config_path);
+	if (config && !same_places(config, r->config)) {
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"error=\"directories or user changed: restart certsync-agent-root\"");
+		agent_config_free(config);
+		return;
+	}
+	if (!config || open_keepers(config, r, &keepers, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"error=\"%s\" text=\"the configuration before it stays\"",
+			config ? err.message : "the configuration has faults");
+		agent_config_free(config);
+		return;
+	}
+	keep_undoing(r, keepers, config->certificate_count);
+	close_keepers(r);
+	agent_config_free(r->config);
+	r->config = config;
+	r->keepers = keepers;
+	r->keeper_count = config->certificate_count;
+	start_keepers(r);
+	child_signal(&r->child, SIGHUP);
+	log_event(LOG_LEVEL_NOTICE, "reload", "certificates=%zu", r->keeper_count);
+}
+
+/* ---- requests ---- */
+
+/* NULL with the reason: of kind `unknown` when agent.conf has no such certificate, else one that passes. */
+static struct keeper *ready_keeper(
+	struct root *r, const char *certificate, enum error_kind unknown, struct error *err)
+{
+	struct keeper *k = find_keeper(r, certificate);
+	if (k && k->ready)
+		return k;
+	if (k)
+		error_set(err, ERROR_RETRY,
+			"it could not be started on this node and is tried again every minute: %s",
+			k->fault.message);
+	else
+		error_set(err, unknown, "%sagent.conf of this node has no certificate \"%s\"",
+			unknown == ERROR_UNTRUSTED ? "allow: " : "", certificate);
+	return NULL;
+}
+
+static void refuse(struct reply *reply, const char *step, const struct error *err)
+{
+	reply->permanent = err->kind == ERROR_UNTRUSTED;
+	reply->rolled_back = true;
+	snprintf(reply->step, sizeof(reply->step), "%s", step);
+	snprintf(reply->text, sizeof(reply->text), "%s", err->message);
+}
+
+/* Keys may have been rotated since the last one came. */
+static int open_bundle(struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
+{
+	struct bundle_keys keys = {0};
+	if (identity_refresh(&r->places, &r->identity, err) < 0)
+		return -1;
+	memcpy(keys.seal_private, r->identity.seal_private, sizeof(keys.seal_private));
+	memcpy(keys.seal_public, r->identity.seal_public, sizeof(keys.seal_public));
+	int result = pin_signers(r->config->directory, &keys, err);
+	if (result == 0)
+		result = bundle_open(frame->data, frame->len, &keys, ret, err);
+	explicit_bzero(&keys, sizeof(keys));
+	return result;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* A small file of one's own authorities is kept as long as it is the same; the system's are too many to keep, and a directory
+ * may have lost one. What was changed a moment ago may change again without its time telling. */
+static int load_anchors(struct root *r, struct error *err)
+{
+	struct stat now = {0};
+	const char *path = r->config->anchors;
+	bool small = path && stat(path, &now) == 0 && S_ISREG(now.st_mode) && now.st_size <= ANCHORS_KEPT_SIZE;
+	if (r->anchors && small && same_file(&now, &r->anchors_file))
+		return 0;
+	anchors_free(r->anchors);
+	bool settled = small && clock_wall() - now.st_ctim.tv_sec > 2;
+	r->anchors_file = settled ? now : (struct stat){0};
+	r->anchors = anchors_load(path, err);
+	return r->anchors ? 0 : -1;
+}
+
+static void forget_anchors(struct root *r)
+{
+	if (r->anchors_file.st_ino)
+		return;
+	anchors_free(r->anchors);
+	r->anchors = NULL;
+}
+
+static void stage(struct root *r, const struct frame *frame, struct reply *reply)
+{
+	auto_bundle struct bundle b = {0};
+	struct error err;
+	reply->op = REQUEST_STAGE;
+	if (open_bundle(r, frame, &b, &err) < 0) {
+		refuse(reply, "verify", &err);
+		return;
+	}
+	memcpy(reply->certificate, b.certificate, sizeof(reply->certificate));
+	reply->revision = b.revision;
+	struct keeper *k = ready_keeper(r, b.certificate, ERROR_UNTRUSTED, &err);
+	if (!k) {
+		refuse(reply, "verify", &err);
+		return;
+	}
+	if (load_anchors(r, &err) == 0)
+		step_stage(k, &b, r->anchors, reply);
+	else
+		refuse(reply, "verify", &err);
+	forget_anchors(r);
+}
+
+static void take_inventory(const struct root *r, struct reply *reply)
+{
+	memcpy(reply->instance, r->instance, sizeof(reply->instance));
+	reply->inventory = mem_array(REQUEST_CERTIFICATES_MAX, sizeof(*reply->inventory));
+	for (size_t i = 0; i < r->keeper_count && reply->inventory_count < REQUEST_CERTIFICATES_MAX; i++)
+		if (r->keepers[i].ready)
+			keeper_inventory(&r->keepers[i], &reply->inventory[reply->inventory_count++]);
+	reply->ok = true;
+}
+
+static void take_host_keys(const struct root *r, const struct request *request, struct reply *reply)
+{
+	struct error err;
+	bool changed = false;
+	reply->ok = pin_hosts(r->config->directory, request->host_keys, request->host_keys_len, &changed, &err) == 0;
+	if (!reply->ok)
+		refuse(reply, "host-keys", &err);
+	else if (changed)
+		log_event(LOG_LEVEL_NOTICE, "host-keys", "text=\"the hub has told which host keys its sshd has: pinned\"");
+}
+
+static int take_request(struct root *r, const struct frame *frame, struct reply *reply, struct error *err)
+{
+	struct request request;
+	if (request_decode(frame->data, frame->len, &request, err) < 0)
+		return -1;
+	reply->op = request.op;
+	memcpy(reply->certificate, request.certificate, sizeof(reply->certificate));
+	reply->revision = request.revision;
+	if (request.op == REQUEST_INVENTORY) {
+		take_inventory(r, reply);
+		return 0;
+	}
+	if (request.op == REQUEST_HOST_KEYS) {
+		take_host_keys(r, &request, reply);
+		return 0;
+	}
+	struct keeper *k = ready_keeper(r, request.certificate, ERROR_PERMANENT, err);
+	if (k)
+		step_request(k, &request, reply);
+	else
+		refuse(reply, "request", err);
+	if (request.op == REQUEST_HOLD)
+		guard_check_now(&r->guard);
+	return 0;
+}
+
+static void log_reply(const struct reply *reply)
+{
+	static const char *const names[] = {
+		"", "inventory", "stage", "test", "activate", "reload", "running", "commit", "undo", "hold",
+		"host-keys"};
+	char revision[REVISION_TEXT_MAX];
+	if (reply->op == REQUEST_INVENTORY || ((reply->op == REQUEST_RUNNING || reply->op == REQUEST_HOST_KEYS) && reply->ok))
+		return;
+	revision_text(reply->revision, revision);
+	if (reply->ok)
+		log_event(LOG_LEVEL_INFO, names[reply->op], "certificate=%s revision=%s", reply->certificate,
+			revision);
+	else
+		log_event(LOG_LEVEL_ERROR, names[reply->op],
+			"certificate=%s revision=%s step=%s error=\"%s\" output=\"%s\"", reply->certificate,
+			revision, reply->step, reply->text, reply->output);
+}
+
+/* What a hook changes is told by the watches that there are. */
+static bool may_change_files(enum request_op op)
+{
+	return op != REQUEST_INVENTORY && op != REQUEST_RUNNING && op != REQUEST_TEST && op != REQUEST_RELOAD;
+}
+
+static int answer(struct root *r, const struct frame *frame, struct error *err)
+{
+	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
+	auto_free struct reply *reply = mem_alloc(sizeof(*reply));
+	int result = 0;
+	r->child.heard = true;
+	if (frame->type == FRAME_BUNDLE)
+		stage(r, frame, reply);
+	else
+		result = take_request(r, frame, reply, err);
+	if (result == 0) {
+		log_reply(reply);
+		if (may_change_files(reply->op))
+			guard_arm(&r->guard, r->keepers, r->keeper_count);
+		result = reply_encode(reply, &out) < 0
+				 ? error_set(err, ERROR_PERMANENT, "a reply is too long")
+				 : frame_send(r->child.stream.fd, FRAME_RECORD, out.data, out.len, err);
+	}
+	reply_release(reply);
+	return result;
+}
+
+/* One request at most, so that what is due by the clock comes in between. */
+static void serve_child(struct root *r, bool readable)
+{
+	struct error err;
+	struct frame frame;
+	int got = 1, found = frame_next(&r->child.stream, &frame, &err);
+	if (found == 0 && readable) {
+		got = frame_fill(&r->child.stream, &err);
+		found = got > 0 ? frame_next(&r->child.stream, &frame, &err) : got;
+	}
+	r->waiting = found > 0 && answer(r, &frame, &err) == 0;
+	if (r->waiting || (found == 0 && got > 0))
+		return;
+	child_ended(&r->child, got == 0 ? "it closed its socket" : err.message);
+}
+
+/* ---- the loop ---- */
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return b < 0 || (a >= 0 && a < b) ? a : b;
+}
+
+static int64_t start_due(const struct root *r)
+{
+	if (r->identified)
+		return child_due(&r->child);
+	int64_t left = r->identify_at_ms - clock_monotonic_ms();
+	return left > 0 ? left : 0;
+}
+
+static int next_due(const struct root *r)
+{
+	int64_t due = sooner(guard_due(&r->guard), start_due(r));
+	for (size_t i = 0; i < r->keeper_count; i++)
+		if (r->keepers[i].ready)
+			due = sooner(keeper_due(&r->keepers[i]), due);
+	return (int)due;
+}
+
+static void tick(struct root *r)
+{
+	if (!r->identified && start_due(r) == 0)
+		identify(r);
+	if (r->identified)
+		child_tick(&r->child);
+	for (size_t i = 0; i < r->keeper_count; i++) {
+		if (!r->keepers[i].ready || keeper_due(&r->keepers[i]) != 0)
+			continue;
+		keeper_tick(&r->keepers[i]);
+		guard_arm(&r->guard, r->keepers, r->keeper_count);
+	}
+	/* The agent looks at its ports then, and tells the hub. */
+	if (guard_tick(&r->guard, r->keepers, r->keeper_count) && r->child.heard)
+		child_signal(&r->child, SIGUSR1);
+}
+
+static void loop(struct root *r)
+{
+	for (;;) {
+		tick(r);
+		struct pollfd fds[] = {
+			{.fd = r->stop_fd, .events = POLLIN},
+			{.fd = r->reload_fd, .events = POLLIN},
+			{.fd = guard_fd(&r->guard), .events = POLLIN},
+			{.fd = r->child.stream.fd, .events = POLLIN},
+			{.fd = r->child.pidfd, .events = POLLIN},
+		};
+		if (poll(fds, COUNT(fds), notify_alive(r->waiting ? 0 : next_due(r))) < 0)
+			continue;
+		if (fds[0].revents)
+			return;
+		if (fds[2].revents)
+			guard_event(&r->guard);
+		if (fds[3].revents || r->waiting)
+			serve_child(r, fds[3].revents);
+		else if (fds[4].revents)
+			child_ended(&r->child, NULL);
+		if (fds[1].revents) {
+			struct signalfd_siginfo info;
+			while (read(r->reload_fd, &info, sizeof(info)) > 0)
+				;
+			resetup_load(r);
+		}
+	}
+}
+
+static int run(const struct cli_line *line)
+{
+	struct root r = {.config_path = line->config, .lock = -1};
+	struct error err;
+	log_open("certsync-agent-root");
+	r.config = setup_load(line->config);
+	if (!r.config)
+		return CLI_USAGE;
+	if (start(&r, &err) < 0) {
+		agent_config_free(r.config);
+		log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
+		return err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED;
+	}
+	log_event(LOG_LEVEL_NOTICE, "start", "version=%s certificates=%zu", CERTSYNC_VERSION, r.keeper_count);
+	start_keepers(&r);
+	notify_manager("READY=1");
+	loop(&r);
+	child_stop(&r.child);
+	guard_release(&r.guard);
+	close_keepers(&r);
+	places_close(&r.places);
+	identity_release(&r.identity);
+	anchors_free(r.anchors);
+	agent_config_free(r.config);
+	close(r.lock);
+	close(r.stop_fd);
+	close(r.reload_fd);
+	log_event(LOG_LEVEL_NOTICE, "stop", "text=\"told to end\"");
+	return CLI_DONE;
+}
+
+/* ---- the command line ---- */
+
+static const struct cli_option pin_options[] = {
+	{"--replace", NULL, "replace other keys that are pinned already"},
+	{"--check", NULL, "only look whether other keys are pinned already"},
+	{0},
+};
+
+static const struct cli_option identity_options[] = {
+	{"--next", NULL, "those of the keys that are to take their place, making them when there are none"},
+	{"--take-next", NULL, "those take their place"},
+	{0},
+};
+
+static const struct cli_command commands[] = {
+	{"run", "", "supervise certsync-agent and do what needs root (without a command, too)", NULL, 0, 0,
+		false, run},
+	{"identity", "", "print this agent's public keys as one line, making them when there are none",
+		identity_options, 0, 0, false, setup_identity},
+	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false,
+		setup_pin},
+	{0},
+};
+
+/* `certsync-agent-root [-c FILE]` is what the unit starts. */
+static bool names_command(int argc, char **argv)
+{
+	return argc > 1 && (argv[1][0] != '-' || strcmp(argv[1], "-c") != 0);
+}
+
+int main(int argc, char **argv)
+{
+	const char *with_run[8] = {argv[0], "run"};
+	proc_harden();
+	if (names_command(argc, argv) || argc > 6)
+		return cli_main("certsync-agent-root", "the half of an agent that runs as root",
+			default_config, commands, argc, argv);
+	for (int i = 1; i < argc; i++)
+		with_run[i + 1] = argv[i];
+	return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config,
+		commands, argc + 1, (char **)(uintptr_t)with_run);
+}

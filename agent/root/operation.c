@@ -1,0 +1,567 @@
+#include "agent/root/operation.h"
+#include "lib/core/clock.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_entry(const struct journal_entry *e, struct revision r)
+{
+	return journal_entry_is_set(e) && revision_compare(e->revision, r) == 0;
+}
+
+/* Not ok, with the reason. The old files count as back whenever nothing new is installed. */
+static void refuse(const struct keeper *k, struct reply *reply, const char *step, const struct error *err)
+{
+	static const char validity[] = "validity:";
+	/* A clock that is wrong now may be right later: that verdict is not final. */
+	bool of_the_clock = strncmp(err->message, validity, strlen(validity)) == 0;
+	reply->ok = false;
+	reply->permanent = err->kind == ERROR_UNTRUSTED && !of_the_clock;
+	reply->rolled_back = !keeper_is_pending(k);
+	snprintf(reply->step, sizeof(reply->step), "%s", step);
+	snprintf(reply->text, sizeof(reply->text), "%s", err->message);
+}
+
+static void refuse_revision(const struct keeper *k, struct reply *reply, const char *step, const char *needed)
+{
+	struct error err;
+	char asked[REVISION_TEXT_MAX], staged[REVISION_TEXT_MAX], pending[REVISION_TEXT_MAX],
+		served[REVISION_TEXT_MAX];
+	error_set(&err, ERROR_PERMANENT, "revision %s is not %s (staged %s, pending %s, served %s)",
+		revision_text(reply->revision, asked), needed,
+		revision_text(k->journal.staged.revision, staged),
+		revision_text(k->journal.pending.revision, pending),
+		revision_text(k->journal.served.revision, served));
+	refuse(k, reply, step, &err);
+}
+
+/* Stage. */
+
+/* The names that clients of this node ask for: what is probed must cover them. NULL-terminated, the names
+ * borrowed. */
+static const char **required_names(const struct agent_certificate *certificate)
+{
+	const char **names = mem_array(certificate->service_count + 1, sizeof(*names));
+	size_t count = 0;
+	for (size_t i = 0; i < certificate->service_count; i++) {
+		const struct agent_service *service = &certificate->services[i];
+		if (service->probe && service->probe[0])
+			names[count++] = service->sni ? service->sni : certificate->name;
+	}
+	return names;
+}
+
+static int verify(
+	const struct keeper *k, const struct bundle *b, const struct anchors *anchors, struct error *err)
+{
+	const struct journal_entry *served = &k->journal.served, *high_water = &k->journal.high_water;
+	auto_free const char **required = required_names(k->certificate);
+	int64_t now = clock_wall();
+	bool replaces = !revision_is_placeholder(served->revision) && served->not_after > now;
+	struct verify_policy policy = {
+		.anchors = anchors,
+		.now = now,
+		.required = required,
+		.allow = (const char *const *)k->certificate->allow,
+		.replaces_not_after = replaces ? served->not_after : 0,
+		.may_expire_sooner = b->flags & (BUNDLE_MAY_EXPIRE_SOONER | BUNDLE_ROLLBACK),
+	};
+	if (verify_revision(b->revision, b->digest, high_water->revision, high_water->digest, err) < 0)
+		return -1;
+	for (size_t i = 0; i < b->pair_count; i++) {
+		if (verify_chain(&b->pairs[i], &policy, err) < 0)
+			return -1;
+		policy.replaces_not_after = 0; /* served->not_after is the first pair's; a second one is renewed on its own */
+	}
+	return 0;
+}
+
+/* A retry finds its set in the archive already; one that was changed there is written anew. */
+static int archive(struct keeper *k, const struct set *s, struct error *err)
+{
+	auto_set struct set found = {0};
+	struct error ignored;
+	int read = keeper_read(k, &s->entry, &found, &ignored);
+	if (read == KEEPER_WHOLE || read == KEEPER_RESTORED)
+		return 0;
+	return keeper_write(k, s, err);
+}
+
+static int remember_staged(struct keeper *k, const struct set *s, bool no_return, struct error *err)
+{
+	struct journal before = k->journal;
+	int64_t now = clock_wall();
+	/* A revoked one is over for whoever asks later, also after a crash. */
+	if (no_return && k->journal.served.not_after > now)
+		k->journal.served.not_after = now;
+	if (!journal_entry_same(&k->journal.served, &s->entry))
+		k->journal.staged = s->entry;
+	k->journal.high_water = s->entry;
+	if (keeper_save(k, err) == 0)
+		return 0;
+	k->journal = before;
+	return -1;
+}
+
+void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchors, struct reply *reply)
+{
+	auto_set struct set s = {0};
+	struct error err;
+	if (verify(k, b, anchors, &err) < 0 || set_make(b->revision, b->pairs, b->pair_count, &s, &err) < 0) {
+		refuse(k, reply, "verify", &err);
+		return;
+	}
+	if (archive(k, &s, &err) < 0 || remember_staged(k, &s, b->flags & BUNDLE_NO_RETURN, &err) < 0) {
+		refuse(k, reply, "stage", &err);
+		return;
+	}
+	/* Sent again, since what was wanted was lost here. */
+	if (journal_entry_same(keeper_wanted(k), &s.entry))
+		keeper_repair(k);
+	keeper_prune(k);
+	reply->ok = true;
+}
+
+/* Hooks. */
+
+static char *live_directory(const struct keeper *k)
+{
+	return mem_printf("%s/live/%s", k->config->directory, k->certificate->name);
+}
+
+static char *archive_directory(const struct keeper *k, struct revision r)
+{
+	char text[REVISION_TEXT_MAX];
+	return mem_printf(
+		"%s/archive/%s/%s", k->config->directory, k->certificate->name, revision_text(r, text));
+}
+
+static struct service_call call_for(
+	const struct keeper *k, size_t service, const struct journal_entry *entry, const char *directory)
+{
+	return (struct service_call){
+		.service = &k->certificate->services[service],
+		.hooks = k->config->hooks,
+		.certificate = k->certificate->name,
+		.entry = entry,
+		.directory = directory,
+		.stop_fd = k->stop_fd,
+	};
+}
+
+static void keep_output(struct reply *reply, const struct service_result *result)
+{
+	snprintf(reply->output, sizeof(reply->output), "%s", result->output);
+}
+
+/* What a hook said that succeeded: shown should its service then be seen serving something else. */
+static void add_output(struct reply *reply, const char *service, const struct service_result *result)
+{
+	size_t used = strlen(reply->output);
+	if (result->output[0])
+		snprintf(reply->output + used, sizeof(reply->output) - used, "%s%s: %s", used ? "\n" : "", service,
+			result->output);
+}
+
+static void add_stopped(struct reply *reply, const char *service)
+{
+	if (reply->stopped_count < REQUEST_SERVICES_MAX)
+		snprintf(reply->stopped[reply->stopped_count++], NAME_SERVICE_MAX, "%s", service);
+}
+
+/* What cannot be told counts as running, and is said. */
+static bool is_stopped(const struct service_call *call, struct reply *reply)
+{
+	struct service_result *result = mem_alloc(sizeof(*result));
+	struct error err;
+	int running = service_running(call, result, &err);
+	if (running < 0 && !result->interrupted)
+		log_event(LOG_LEVEL_WARNING, "running",
+			"certificate=%s service=%s error=\"%s\" output=\"%s\"", call->certificate,
+			call->service->name, err.message, result->output);
+	if (running == 0)
+		add_stopped(reply, call->service->name);
+	mem_free_cleanup(&result);
+	return running == 0;
+}
+
+/* What RUNNING has told a moment ago. A stopped one is asked again: it may have been started since, with the old files. */
+static bool was_running(const struct keeper *k, size_t service)
+{
+	int64_t seen = service < REQUEST_SERVICES_MAX ? k->running_ms[service] : 0;
+	return seen && clock_monotonic_ms() - seen < STEP_RUNNING_MS;
+}
+
+/* Each running service's `reload`. `all`: go on after a failure (an undo). 0, -1 with the first failure, and
+ * *ret_interrupted when the program is to end. */
+static int reload_services(struct keeper *k, const struct journal_entry *entry, bool all, struct reply *reply,
+	bool *ret_interrupted, struct error *err)
+{
+	auto_free char *directory = live_directory(k);
+	auto_free struct service_result *result = mem_alloc(sizeof(*result));
+	struct error later;
+	bool failed = false;
+	*ret_interrupted = false;
+	for (size_t i = 0; i < k->certificate->service_count && !*ret_interrupted && (all || !failed); i++) {
+		const struct service_call call = call_for(k, i, entry, directory);
+		bool seen = was_running(k, i);
+		if (!seen && is_stopped(&call, reply))
+			continue;
+		if (service_check(&call, "reload", result, failed ? &later : err) == 0) {
+			if (!failed)
+				add_output(reply, call.service->name, result);
+			continue;
+		}
+		if (seen && !result->interrupted && is_stopped(&call, reply))
+			continue;
+		*ret_interrupted = result->interrupted;
+		if (!failed)
+			keep_output(reply, result);
+		failed = true;
+	}
+	return failed ? -1 : 0;
+}
+
+/* The entry of a revision that is in the archive: staged, pending or served; NULL. */
+static const struct journal_entry *find_entry(const struct journal *j, struct revision revision)
+{
+	const struct journal_entry *const entries[] = {&j->staged, &j->pending, &j->served};
+	for (size_t i = 0; i < COUNT(entries); i++)
+		if (is_entry(entries[i], revision))
+			return entries[i];
+	return NULL;
+}
+
+static void step_test(struct keeper *k, struct reply *reply)
+{
+	const struct journal_entry *entry = find_entry(&k->journal, reply->revision);
+	if (!entry) {
+		refuse_revision(k, reply, "test", "the staged one");
+		return;
+	}
+	auto_free char *directory = archive_directory(k, entry->revision);
+	auto_free struct service_result *result = mem_alloc(sizeof(*result));
+	struct error err;
+	for (size_t i = 0; i < k->certificate->service_count; i++) {
+		const struct service_call call = call_for(k, i, entry, directory);
+		if (service_check(&call, "test", result, &err) == 0)
+			continue;
+		refuse(k, reply, "test", &err);
+		keep_output(reply, result);
+		return;
+	}
+	reply->ok = true;
+}
+
+static void step_reload(struct keeper *k, struct reply *reply)
+{
+	const struct journal_entry *wanted = keeper_wanted(k);
+	struct error err;
+	bool interrupted;
+	if (!is_entry(wanted, reply->revision)) {
+		refuse_revision(k, reply, "reload", "activated");
+		return;
+	}
+	if (reload_services(k, wanted, false, reply, &interrupted, &err) < 0)
+		refuse(k, reply, "reload", &err);
+	else
+		reply->ok = true;
+}
+
+static void step_running(struct keeper *k, struct reply *reply)
+{
+	auto_free char *directory = live_directory(k);
+	for (size_t i = 0; i < k->certificate->service_count; i++) {
+		const struct service_call call = call_for(k, i, keeper_wanted(k), directory);
+		bool stopped = is_stopped(&call, reply);
+		if (i < REQUEST_SERVICES_MAX)
+			k->running_ms[i] = stopped ? 0 : clock_monotonic_ms();
+	}
+	reply->repaired = k->repaired;
+	reply->ok = true;
+}
+
+static void step_hold(struct keeper *k, const struct request *request, struct reply *reply)
+{
+	struct error err;
+	if (request->timeout > REQUEST_HOLD_MAX) {
+		error_set(&err, ERROR_PERMANENT, "a hold of %u s is too long", request->timeout);
+		refuse(k, reply, "hold", &err);
+		return;
+	}
+	keeper_hold(k, request->timeout);
+	reply->ok = true;
+}
+
+/* Undo. */
+
+static bool can_put_back(struct keeper *k, struct error *err)
+{
+	const struct journal_entry *previous = &k->journal.previous;
+	auto_set struct set s = {0};
+	if (!journal_entry_is_set(previous) || revision_is_placeholder(previous->revision)) {
+		error_set(err, ERROR_PERMANENT, "there is no predecessor but the placeholder");
+		return false;
+	}
+	if (previous->not_after <= clock_wall()) {
+		error_set(err, ERROR_PERMANENT, "the predecessor has expired, or was revoked");
+		return false;
+	}
+	return keeper_read(k, previous, &s, err) >= 0;
+}
+
+static void end_pending(struct journal *j, bool keep_new)
+{
+	if (keep_new) {
+		j->served = j->pending;
+		if (journal_entry_same(&j->staged, &j->served))
+			j->staged = (struct journal_entry){0};
+	}
+	j->pending = j->previous = (struct journal_entry){0};
+	j->deadline = 0;
+}
+
+static int save_ended(struct keeper *k, bool keep_new, struct error *err)
+{
+	struct journal before = k->journal;
+	end_pending(&k->journal, keep_new);
+	if (keeper_save(k, err) == 0) {
+		k->undoing = false;
+		return 0;
+	}
+	k->journal = before;
+	return -1;
+}
+
+/* The new files stay, all of them: a first activation that failed half-way is completed. */
+static void keep_new(struct keeper *k, const struct error *why, struct reply *reply)
+{
+	struct error err;
+	if (keeper_place(k, &k->journal.pending, KEEPER_ALL, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "activate", "certificate=%s error=\"%s\"", k->certificate->name,
+			err.message);
+	if (save_ended(k, true, &err) < 0)
+		k->undo_at_ms = clock_monotonic_ms() + STEP_RETRY_MS;
+	else
+		error_set(&err, ERROR_PERMANENT, "%s: the new files stay", why->message);
+	refuse(k, reply, "undo", &err);
+	reply->rolled_back = false;
+}
+
+static bool is_live(const struct keeper *k, struct revision revision)
+{
+	struct revision live;
+	struct error ignored;
+	return install_live(&k->install, &live, &ignored) == 1 && revision_compare(live, revision) == 0;
+}
+
+static void undo_later(struct keeper *k, struct reply *reply, const struct error *err, bool back)
+{
+	k->undo_at_ms = clock_monotonic_ms() + STEP_RETRY_MS;
+	refuse(k, reply, "undo", err);
+	reply->rolled_back = back;
+}
+
+/* A file of a service's own that cannot be written does not keep the rest from going back; keeper_repair goes
+ * on trying it. */
+static void put_back(struct keeper *k, bool reload, struct reply *reply)
+{
+	struct error err, files, hook;
+	bool interrupted = false, reloaded = true;
+	const struct journal_entry previous = k->journal.previous;
+	k->undoing = true;
+	bool placed = keeper_place(k, &previous, KEEPER_ALL, &files) >= 0;
+	if (!is_live(k, previous.revision)) {
+		if (placed)
+			error_set(&files, ERROR_RETRY, "live/%s cannot be read: it is tried again", k->certificate->name);
+		undo_later(k, reply, &files, false);
+		return;
+	}
+	if (reload)
+		reloaded = reload_services(k, &previous, true, reply, &interrupted, &hook) == 0;
+	/* Interrupted: the journal still says that an undo is due, so the next start resumes it. */
+	if (interrupted || save_ended(k, false, &err) < 0) {
+		undo_later(k, reply, interrupted ? &hook : &err, true);
+		return;
+	}
+	if (!placed)
+		refuse(k, reply, "undo", &files);
+	else if (!reloaded)
+		refuse(k, reply, "undo", &hook);
+	else
+		reply->ok = true;
+	reply->rolled_back = true;
+}
+
+static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
+{
+	struct error err, why;
+	int64_t now = clock_wall();
+	if (k->journal.deadline > now) {
+		/* Due from now on, also for whoever starts after a crash. Should this not reach the disk, the
+		 * old deadline stands there. */
+		k->journal.deadline = now;
+		if (keeper_save(k, &err) < 0)
+			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"",
+				k->certificate->name, err.message);
+	}
+	if (can_put_back(k, &why)) {
+		put_back(k, reload, reply);
+		return;
+	}
+	k->undoing = false;
+	keep_new(k, &why, reply);
+}
+
+void step_undo(struct keeper *k, struct reply *reply)
+{
+	if (!keeper_is_pending(k)) {
+		reply->ok = true;
+		reply->rolled_back = true;
+		return;
+	}
+	undo_pending(k, true, reply);
+}
+
+/* Activate and commit. */
+
+static int journal_pending(
+	struct keeper *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
+{
+	struct journal before = k->journal;
+	int64_t seconds = timeout > STEP_TIMEOUT_MAX ? STEP_TIMEOUT_MAX : timeout ? timeout : 1;
+	if (!keeper_is_pending(k))
+		k->journal.previous = k->journal.served;
+	k->journal.pending = *entry;
+	k->journal.deadline = clock_wall() + seconds;
+	if (keeper_save(k, err) < 0) {
+		k->journal = before;
+		return -1;
+	}
+	k->undo_at_ms = clock_monotonic_ms() + seconds * 1000;
+	k->undoing = false;
+	return 0;
+}
+
+/* Nothing was reloaded yet, so nothing is on the way back. */
+static void fail_activation(struct keeper *k, struct reply *reply, struct error *err)
+{
+	auto_free struct reply *undone = mem_alloc(sizeof(*undone));
+	undo_pending(k, false, undone);
+	if (!undone->rolled_back) {
+		const struct error why = *err;
+		error_set(err, why.kind, "%s; %s", why.message, undone->text);
+	}
+	refuse(k, reply, "activate", err);
+	reply->rolled_back = undone->rolled_back;
+}
+
+static void step_activate(struct keeper *k, const struct request *request, struct reply *reply)
+{
+	struct journal *j = &k->journal;
+	struct error err;
+	bool again = is_entry(&j->pending, request->revision);
+	if (!again && !keeper_is_pending(k) && is_entry(&j->served, request->revision)) {
+		/* Installed and committed already: what was asked for holds, and nothing is pending. */
+		if (keeper_place(k, &j->served, KEEPER_STRICT, &err) < 0)
+			refuse(k, reply, "activate", &err);
+		else
+			reply->ok = true;
+		return;
+	}
+	if (!again && !is_entry(&j->staged, request->revision)) {
+		refuse_revision(k, reply, "activate", "staged");
+		return;
+	}
+	const struct journal_entry entry = again ? j->pending : j->staged;
+	if (journal_pending(k, &entry, request->timeout, &err) < 0)
+		refuse(k, reply, "activate", &err);
+	else if (keeper_place(k, &j->pending, KEEPER_STRICT, &err) < 0)
+		fail_activation(k, reply, &err);
+	else
+		reply->ok = true;
+}
+
+static void step_commit(struct keeper *k, struct reply *reply)
+{
+	struct error err;
+	if (!keeper_is_pending(k) && is_entry(&k->journal.served, reply->revision)) {
+		reply->ok = true;
+		return;
+	}
+	if (k->undoing || !is_entry(&k->journal.pending, reply->revision)) {
+		refuse_revision(k, reply, "commit", "pending: without a commit in time it has been undone");
+		return;
+	}
+	if (save_ended(k, true, &err) < 0) {
+		refuse(k, reply, "commit", &err);
+		return;
+	}
+	keeper_prune(k);
+	reply->ok = true;
+}
+
+static void step_undo_revision(struct keeper *k, struct reply *reply)
+{
+	if (keeper_is_pending(k) && !is_entry(&k->journal.pending, reply->revision))
+		refuse_revision(k, reply, "undo", "pending");
+	else
+		step_undo(k, reply);
+}
+
+static bool may_run(struct keeper *k, enum request_op op, struct reply *reply)
+{
+	static const struct {
+		enum request_op op;
+		enum keeper_hook hook;
+		const char *step;
+	} paced[] = {
+		{REQUEST_TEST, KEEPER_TEST, "test"},
+		{REQUEST_ACTIVATE, KEEPER_ACTIVATE, "activate"},
+		{REQUEST_RELOAD, KEEPER_RELOAD, "reload"},
+		{REQUEST_RUNNING, KEEPER_RUNNING, "running"},
+	};
+	struct error err;
+	for (size_t i = 0; i < COUNT(paced); i++) {
+		if (paced[i].op != op || keeper_may_run(k, paced[i].hook, clock_monotonic_ms(), &err) == 0)
+			continue;
+		refuse(k, reply, paced[i].step, &err);
+		return false;
+	}
+	return true;
+}
+
+void step_request(struct keeper *k, const struct request *request, struct reply *reply)
+{
+	if (!may_run(k, request->op, reply))
+		return;
+	switch (request->op) {
+	case REQUEST_TEST:
+		step_test(k, reply);
+		break;
+	case REQUEST_ACTIVATE:
+		step_activate(k, request, reply);
+		break;
+	case REQUEST_RELOAD:
+		step_reload(k, reply);
+		break;
+	case REQUEST_RUNNING:
+		step_running(k, reply);
+		break;
+	case REQUEST_COMMIT:
+		step_commit(k, reply);
+		break;
+	case REQUEST_UNDO:
+		step_undo_revision(k, reply);
+		break;
+	case REQUEST_HOLD:
+		step_hold(k, request, reply);
+		break;
+	case REQUEST_INVENTORY:
+	case REQUEST_STAGE:
+	case REQUEST_HOST_KEYS:
+		break; /* the caller's */
+	}
+}

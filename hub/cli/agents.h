@@ -1,0 +1,13 @@
+/* certsync agent add, list, rotate, remove.
+ */
+#ifndef CERTSYNC_HUB_AGENT_COMMAND_H
+#define CERTSYNC_HUB_AGENT_COMMAND_H
+
+#include "lib/cli/cli.h"
+
+int command_agent_add(const struct cli_line *line);
+int command_agent_rotate(const struct cli_line *line);
+int command_agent_list(const struct cli_line *line);
+int command_agent_remove(const struct cli_line *line);
+
+#endif

@@ -1,0 +1,10 @@
+/* `certsync alert test` and `certsync alert list`. */
+#ifndef CERTSYNC_HUB_ALERT_COMMAND_H
+#define CERTSYNC_HUB_ALERT_COMMAND_H
+
+#include "lib/cli/cli.h"
+
+int command_alert_test(const struct cli_line *line);
+int command_alert_list(const struct cli_line *line);
+
+#endif

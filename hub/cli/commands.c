@@ -1,0 +1,359 @@
+#include "hub/cli/commands.h"
+#include "hub/common/config.h"
+#include "hub/cli/terminal.h"
+#include "hub/cli/show.h"
+#include "lib/wire/ask.h"
+#include "lib/core/clock.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
+#include "lib/cli/progress.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { COMMAND_FAULTS_MAX = 64 * 1024, COMMAND_OUTPUT_MAX = 1024 * 1024, COMMAND_TICK_MS = 500, COMMAND_WATCH_MS = 5000 };
+
+/* Asking. */
+
+/* One command's way from the request to what is shown. */
+struct asking {
+	const struct cli_line *line;
+	void (*show)(const struct answers *a); /* at the end */
+	bool json;
+	bool follows;      /* what it asked for takes its time, and can be left */
+	struct live *live; /* owned; NULL: not on a terminal */
+	struct answers answers;
+};
+
+static void print_change(const cJSON *answer)
+{
+	if (strcmp(json_text(answer, "event"), "order") == 0)
+		printf("%s  order: %s\n", json_text(answer, "certificate"), json_text(answer, "step"));
+	else
+		show_progress(answer);
+	fflush(stdout);
+}
+
+static void on_answer(const cJSON *answer, void *context)
+{
+	struct asking *a = context;
+	const char *event = json_text(answer, "event");
+	if (answers_take(&a->answers, answer) || a->json || !a->follows ||
+		(strcmp(event, "progress") != 0 && strcmp(event, "order") != 0))
+		return;
+	if (a->live)
+		live_take(a->live, answer);
+	else
+		print_change(answer);
+}
+
+static bool on_tick(void *context)
+{
+	struct asking *a = context;
+	if (live_interrupted())
+		return false;
+	if (a->live)
+		live_draw(a->live);
+	return true;
+}
+
+static char *control_path(const struct cli_line *line, int *ret_exit)
+{
+	if (cli_config_is_hidden(line))
+		return mem_strdup(HUB_RUN_DEFAULT "/control.sock");
+	auto_buf struct buf faults = BUF_INIT(COMMAND_FAULTS_MAX);
+	struct hub_config *config = hub_config_load(line->config, &faults);
+	if (!config) {
+		fputs(buf_text(&faults), stderr);
+		*ret_exit = CLI_USAGE;
+		return NULL;
+	}
+	char *path = mem_printf("%s/control.sock", config->run);
+	hub_config_free(config);
+	return path;
+}
+
+static int unreachable(const struct error *err)
+{
+	return cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are "
+		"you in the group that may use it?", err->message);
+}
+
+static void show_answers(struct asking *a)
+{
+	if (a->json) {
+		answers_print_json(&a->answers);
+		return;
+	}
+	a->show(&a->answers);
+	if (json_text(a->answers.result, "warning")[0])
+		fprintf(stderr, "certsync: warning: %s\n", json_text(a->answers.result, "warning"));
+	if (json_text(a->answers.result, "error")[0])
+		cli_fail(CLI_FAILED, "%s", json_text(a->answers.result, "error"));
+}
+
+/* Asks, shows, returns the exit code. Takes the request over. */
+static int ask_hub(const struct cli_line *line, cJSON *request, const struct files *files,
+	void (*show)(const struct answers *a))
+{
+	struct error err;
+	auto_json cJSON *owned = request;
+	struct asking a = {.line = line, .show = show, .json = cli_has(line, "--json"), .follows = show == show_outcome};
+	int exit_code = CLI_USAGE;
+	auto_free char *path = control_path(line, &exit_code);
+	if (!path)
+		return exit_code;
+	answers_init(&a.answers);
+	if (a.follows)
+		live_catch_interrupt();
+	if (a.follows && !a.json && live_terminal())
+		a.live = live_new();
+	struct progress *progress = a.live ? NULL : progress_new("waiting for the hub");
+	exit_code = ask_live(path, owned, files, on_answer, a.follows ? on_tick : NULL, COMMAND_TICK_MS, &a, &err);
+	progress_free(progress);
+	if (a.live)
+		live_erase(a.live);
+	if (exit_code == ASK_STOPPED)
+		exit_code = cli_fail(CLI_UNCONVERGED, "interrupted; at the hub it goes on: certsync status --watch shows how far it is");
+	else if (exit_code < 0)
+		exit_code = unreachable(&err);
+	else
+		show_answers(&a);
+	if (a.live)
+		live_free(a.live);
+	answers_release(&a.answers);
+	return exit_code;
+}
+
+int command_follow(const struct cli_line *line, cJSON *request, const struct files *files)
+{
+	return ask_hub(line, request, files, show_outcome);
+}
+
+int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context)
+{
+	return command_ask_with(line, request, NULL, answer, context);
+}
+
+/* Somebody to tell, who may print. */
+struct told {
+	ask_answer *answer;
+	void *context;
+	struct progress *progress;
+};
+
+static void on_told(const cJSON *answer, void *context)
+{
+	const struct told *told = context;
+	progress_clear(told->progress);
+	told->answer(answer, told->context);
+}
+
+int command_ask_with(const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context)
+{
+	struct error err;
+	auto_json cJSON *owned = request;
+	int exit_code = CLI_USAGE;
+	auto_free char *path = control_path(line, &exit_code);
+	if (!path)
+		return exit_code;
+	auto_progress struct progress *progress = progress_new("waiting for the hub");
+	struct told told = {answer, context, progress};
+	exit_code = ask(path, owned, files, on_told, &told, &err);
+	progress_clear(progress);
+	return exit_code < 0 ? unreachable(&err) : exit_code;
+}
+
+static cJSON *new_request(const char *command)
+{
+	cJSON *request = cJSON_CreateObject();
+	cJSON_AddStringToObject(request, "command", command);
+	return request;
+}
+
+static void add_certificates(cJSON *request, const struct cli_line *line)
+{
+	cJSON *names = cJSON_AddArrayToObject(request, "certificates");
+	for (int i = 0; i < line->plain_count; i++)
+		cJSON_AddItemToArray(names, cJSON_CreateString(line->plain[i]));
+}
+
+/* Watching: rounds of answers, each drawn when it is complete. */
+
+static void print_round(const void *what)
+{
+	char now[CLOCK_TEXT_MAX];
+	printf("certsync status at %s; it is drawn anew upon every change. Ctrl-C ends it.\n\n", clock_text(clock_wall(), now));
+	show_certificates(what);
+}
+
+/* On no terminal: what has changed since the round before, a line each. */
+static void print_changes(const struct answers *now, const struct answers *before)
+{
+	const cJSON *agent, *old;
+	cJSON_ArrayForEach(agent, now->agents)
+	{
+		bool same = false;
+		cJSON_ArrayForEach(old, before->agents)
+			same |= strcmp(json_text(agent, "certificate"), json_text(old, "certificate")) == 0 &&
+				strcmp(json_text(agent, "agent"), json_text(old, "agent")) == 0 &&
+				strcmp(json_text(agent, "state"), json_text(old, "state")) == 0 &&
+				strcmp(json_text(agent, "desired"), json_text(old, "desired")) == 0;
+		if (!same)
+			show_progress(agent);
+	}
+	fflush(stdout);
+}
+
+struct watching {
+	bool terminal;
+	struct answers now, before;
+};
+
+static void on_watched(const cJSON *answer, void *context)
+{
+	struct watching *w = context;
+	if (answers_take(&w->now, answer) || strcmp(json_text(answer, "event"), "round") != 0)
+		return;
+	if (w->terminal)
+		live_screen(print_round, &w->now);
+	else
+		print_changes(&w->now, &w->before);
+	answers_release(&w->before);
+	w->before = w->now;
+	answers_init(&w->now);
+}
+
+static bool on_watch_tick(void *context)
+{
+	const struct watching *w = context;
+	if (w->terminal && !live_interrupted())
+		live_screen(print_round, &w->before);
+	return !live_interrupted();
+}
+
+static int watch_status(const struct cli_line *line)
+{
+	struct error err;
+	struct watching w = {.terminal = live_terminal()};
+	int exit_code = CLI_USAGE;
+	auto_json cJSON *request = new_request("status");
+	auto_free char *path = control_path(line, &exit_code);
+	if (!path)
+		return exit_code;
+	cJSON_AddBoolToObject(request, "watch", true);
+	answers_init(&w.now);
+	answers_init(&w.before);
+	live_catch_interrupt();
+	if (w.terminal)
+		printf("\033[2J");
+	exit_code = ask_live(path, request, NULL, on_watched, on_watch_tick, COMMAND_WATCH_MS, &w, &err);
+	if (exit_code == ASK_STOPPED)
+		exit_code = CLI_DONE;
+	else if (exit_code < 0)
+		exit_code = unreachable(&err);
+	else if (json_text(w.now.result, "error")[0])
+		cli_fail(CLI_FAILED, "%s", json_text(w.now.result, "error"));
+	answers_release(&w.now);
+	answers_release(&w.before);
+	return exit_code;
+}
+
+int command_status(const struct cli_line *line)
+{
+	if (!cli_has(line, "--watch"))
+		return ask_hub(line, new_request("status"), NULL, show_certificates);
+	if (cli_has(line, "--json"))
+		return cli_fail(CLI_USAGE, "--watch and --json: give one of them");
+	return watch_status(line);
+}
+
+int command_push(const struct cli_line *line)
+{
+	cJSON *request = new_request("push");
+	add_certificates(request, line);
+	cJSON_AddBoolToObject(request, "force", cli_has(line, "--force"));
+	cJSON_AddBoolToObject(request, "proceed", cli_has(line, "--proceed"));
+	cJSON *agents = cJSON_AddArrayToObject(request, "agents");
+	for (int i = 0; cli_value(line, "--agent", i); i++)
+		cJSON_AddItemToArray(agents, cJSON_CreateString(cli_value(line, "--agent", i)));
+	return ask_hub(line, request, NULL, show_outcome);
+}
+
+int command_renew(const struct cli_line *line)
+{
+	cJSON *request = new_request("renew");
+	add_certificates(request, line);
+	cJSON_AddBoolToObject(request, "force", cli_has(line, "--force"));
+	return ask_hub(line, request, NULL, show_outcome);
+}
+
+int command_rollback(const struct cli_line *line)
+{
+	cJSON *request = new_request("rollback");
+	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
+	if (line->plain_count > 1)
+		cJSON_AddStringToObject(request, "revision", line->plain[1]);
+	return ask_hub(line, request, NULL, show_outcome);
+}
+
+int command_history(const struct cli_line *line)
+{
+	cJSON *request = new_request("history");
+	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
+	return ask_hub(line, request, NULL, show_history);
+}
+
+/* The nth --key and --chain, as files of these names. 1, or 0 when they were not given, or -1. */
+static int add_pair(const struct cli_line *line, int nth, struct buf *key, struct buf *chain, struct files *files)
+{
+	static const char *const names[][2] = {{"key", "chain"}, {"key-2", "chain-2"}};
+	struct error err;
+	const char *key_path = cli_value(line, "--key", nth), *chain_path = cli_value(line, "--chain", nth);
+	if (!key_path && !chain_path)
+		return 0;
+	if (!key_path || !chain_path || cli_value(line, "--key", COUNT(names)) || cli_value(line, "--chain", COUNT(names))) {
+		cli_fail(CLI_USAGE, "give --key FILE and --chain FILE once, or both twice for an ECDSA and an RSA pair");
+		return -1;
+	}
+	if (fs_read(AT_FDCWD, key_path, true, key, &err) < 0 || fs_read(AT_FDCWD, chain_path, true, chain, &err) < 0) {
+		cli_fail(CLI_USAGE, "%s", err.message);
+		return -1;
+	}
+	if (files_add(files, names[nth][0], key->data, key->len) < 0 ||
+		files_add(files, names[nth][1], chain->data, chain->len) < 0)
+		mem_abort(__func__); /* read with the same limits */
+	return 1;
+}
+
+int command_import(const struct cli_line *line)
+{
+	struct files files = {.label = "import"};
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), chain = BUF_INIT(FILES_FILE_MAX);
+	auto_buf struct buf second_key = BUF_INIT(FILES_FILE_MAX), second_chain = BUF_INIT(FILES_FILE_MAX);
+	if (!cli_value(line, "--key", 0) || !cli_value(line, "--chain", 0))
+		return cli_fail(CLI_USAGE, "import needs --key FILE and --chain FILE (the leaf first, then its issuers)");
+	if (add_pair(line, 0, &key, &chain, &files) < 0 || add_pair(line, 1, &second_key, &second_chain, &files) < 0)
+		return CLI_USAGE;
+	cJSON *request = new_request("import");
+	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
+	cJSON_AddBoolToObject(request, "may_expire_sooner", cli_has(line, "--may-expire-sooner"));
+	return ask_hub(line, request, &files, show_outcome);
+}
+
+int command_config(const struct cli_line *line)
+{
+	auto_buf struct buf text = BUF_INIT(COMMAND_OUTPUT_MAX);
+	struct hub_config *config = hub_config_load(line->config, &text);
+	if (!config) {
+		fputs(buf_text(&text), stderr);
+		return CLI_USAGE;
+	}
+	hub_config_print(config, &text);
+	fputs(buf_text(&text), stdout);
+	hub_config_free(config);
+	return CLI_DONE;
+}

@@ -1,0 +1,25 @@
+/* The operator's commands of certsync: each asks the daemon over its control socket and shows the answers.
+ */
+#ifndef CERTSYNC_HUB_COMMANDS_H
+#define CERTSYNC_HUB_COMMANDS_H
+
+#include "lib/wire/ask.h"
+#include "lib/cli/cli.h"
+
+int command_status(const struct cli_line *line);
+int command_push(const struct cli_line *line);
+int command_renew(const struct cli_line *line);
+int command_rollback(const struct cli_line *line);
+int command_history(const struct cli_line *line);
+int command_import(const struct cli_line *line);
+int command_config(const struct cli_line *line);
+
+/* For commands of other modules; both take the request over and return the exit code. The answers as `push` shows them (`files` may be
+ * NULL): */
+int command_follow(const struct cli_line *line, cJSON *request, const struct files *files);
+/* or each to `answer`, the final one included. */
+int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);
+/* The same with files, which may be NULL. */
+int command_ask_with(const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context);
+
+#endif

@@ -1,0 +1,12 @@
+/* By which authorities come in: DNS, port 80, HAProxy. Checks of lib/cli/doctor.h; `site` is the hub's configuration.
+ */
+#ifndef CERTSYNC_HUB_DOCTOR_WEB_H
+#define CERTSYNC_HUB_DOCTOR_WEB_H
+
+#include "lib/cli/doctor.h"
+
+void doctor_web_responder(struct doctor_findings *f, const void *site);
+void doctor_web_haproxy(struct doctor_findings *f, const void *site);
+void doctor_web_dns(struct doctor_findings *f, const void *site);
+
+#endif

@@ -1,0 +1,11 @@
+/* `certsync recover`: by root, who alone can read the local agent's archive.
+ */
+#ifndef CERTSYNC_HUB_RECOVER_COMMAND_H
+#define CERTSYNC_HUB_RECOVER_COMMAND_H
+
+#include "lib/cli/cli.h"
+
+extern const struct cli_option recover_options[];
+int command_recover(const struct cli_line *line);
+
+#endif

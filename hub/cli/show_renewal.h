@@ -1,0 +1,11 @@
+/* What `certsync status` shows of a renewal beside when it is due.
+ */
+#ifndef CERTSYNC_HUB_RENEWAL_SHOW_H
+#define CERTSYNC_HUB_RENEWAL_SHOW_H
+
+#include "lib/wire/json.h"
+
+void show_renewal(const cJSON *renewal); /* "renewal" of a "certificate", as hub/status makes it */
+void show_warnings(const cJSON *certificate);
+
+#endif

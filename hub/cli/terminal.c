@@ -1,0 +1,206 @@
+#include "hub/cli/terminal.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { LIVE_LINES_MAX = 512, LIVE_WIDTH_DEFAULT = 80, LIVE_HEIGHT_DEFAULT = 24 };
+
+/* What one agent (or an order: agent "") does. */
+struct line {
+	char *certificate, *agent; /* owned */
+	cJSON *answer;             /* owned: the last */
+	int64_t since;             /* monotonic, ms: when it came */
+};
+
+struct live {
+	struct line lines[LIVE_LINES_MAX];
+	size_t count;
+	int drawn; /* lines that stand on the terminal */
+};
+
+/* ---- the terminal ---- */
+
+bool live_terminal(void)
+{
+	const char *term = getenv("TERM");
+	return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+static void window(int *ret_width, int *ret_height)
+{
+	struct winsize size;
+	bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col && size.ws_row;
+	*ret_width = known ? size.ws_col : LIVE_WIDTH_DEFAULT;
+	*ret_height = known ? size.ws_row : LIVE_HEIGHT_DEFAULT;
+}
+
+/* As much of a line as has room; a character of several bytes is one column here. */
+static void put_clipped(const char *text, size_t len, int width)
+{
+	size_t at = 0;
+	for (int column = 0; at < len && column < width; column++)
+		do
+			at++;
+		while (at < len && ((unsigned char)text[at] & 0xc0) == 0x80);
+	fwrite(text, 1, at, stdout);
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+	(void)signal_number;
+	interrupted = 1;
+}
+
+void live_catch_interrupt(void)
+{
+	const struct sigaction action = {.sa_handler = on_interrupt};
+	sigaction(SIGINT, &action, NULL);
+}
+
+bool live_interrupted(void)
+{
+	return interrupted;
+}
+
+/* ---- progress ---- */
+
+struct live *live_new(void)
+{
+	return mem_alloc(sizeof(struct live));
+}
+
+void live_free(struct live *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		free(l->lines[i].certificate);
+		free(l->lines[i].agent);
+		cJSON_Delete(l->lines[i].answer);
+	}
+	free(l);
+}
+
+static struct line *find_line(struct live *l, const char *certificate, const char *agent)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (strcmp(l->lines[i].certificate, certificate) == 0 && strcmp(l->lines[i].agent, agent) == 0)
+			return &l->lines[i];
+	if (l->count == LIVE_LINES_MAX)
+		return NULL;
+	l->lines[l->count] = (struct line){.certificate = mem_strdup(certificate), .agent = mem_strdup(agent)};
+	return &l->lines[l->count++];
+}
+
+void live_take(struct live *l, const cJSON *answer)
+{
+	struct line *line = find_line(l, json_text(answer, "certificate"), json_text(answer, "agent"));
+	if (line) {
+		cJSON_Delete(line->answer);
+		line->answer = cJSON_Duplicate(answer, true);
+		line->since = clock_monotonic_ms();
+	}
+	live_draw(l);
+}
+
+/* Whether it still goes on: its seconds are counted. */
+static bool is_under_way(const cJSON *answer)
+{
+	static const char *const under_way[] = {"offered", "activating", "installed", "staged"};
+	const char *state = json_text(answer, "state");
+	for (size_t i = 0; i < COUNT(under_way); i++)
+		if (strcmp(state, under_way[i]) == 0)
+			return true;
+	return strcmp(json_text(answer, "event"), "order") == 0;
+}
+
+static char *line_text(const struct line *line)
+{
+	const cJSON *a = line->answer;
+	double seconds = (double)(clock_monotonic_ms() - line->since) / 1000;
+	auto_free char *time = is_under_way(a) ? mem_printf("%6.1f s", seconds) : mem_strdup("        ");
+	if (strcmp(json_text(a, "event"), "order") == 0)
+		return mem_printf("%-24s %-14s %-12s %s  %s", line->certificate, "", "order", time, json_text(a, "step"));
+	auto_free char *what = strcmp(json_text(a, "state"), "failed") == 0
+				       ? mem_printf("at %s: %s", json_text(a, "step"), json_text(a, "error"))
+			       : json_text(a, "waits_for")[0] ? mem_printf("waits for %s", json_text(a, "waits_for"))
+							      : mem_strdup("");
+	return mem_printf("%-24s %-14s %-12s %s  %s", line->certificate, line->agent, json_text(a, "state"), time, what);
+}
+
+void live_erase(struct live *l)
+{
+	if (l->drawn)
+		printf("\033[%dA\r\033[J", l->drawn);
+	l->drawn = 0;
+	fflush(stdout);
+}
+
+/* Those that are under way have the room, if there is not enough for all. */
+void live_draw(struct live *l)
+{
+	int width, height, left = 0;
+	window(&width, &height);
+	if (l->drawn)
+		printf("\033[%dA\r", l->drawn);
+	int drawn = 0;
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < l->count; i++) {
+			bool all = (int)l->count < height - 1;
+			if (all ? pass != 0 : is_under_way(l->lines[i].answer) != (pass == 0))
+				continue;
+			if (drawn >= height - 2) {
+				left++;
+				continue;
+			}
+			auto_free char *text = line_text(&l->lines[i]);
+			put_clipped(text, strlen(text), width - 1);
+			fputs("\033[K\n", stdout);
+			drawn++;
+		}
+	if (left) {
+		printf("… and %d more\033[K\n", left);
+		drawn++;
+	}
+	printf("\033[J");
+	l->drawn = drawn;
+	fflush(stdout);
+}
+
+/* ---- a whole screen ---- */
+
+void live_screen(void (*print)(const void *what), const void *what)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int width, height, lines = 0;
+	FILE *terminal = stdout, *memory = open_memstream(&text, &len);
+	if (!memory)
+		mem_abort(__func__);
+	/* glibc lets standard output be another stream for a while. */
+	stdout = memory;
+	print(what);
+	stdout = terminal;
+	fclose(memory);
+	window(&width, &height);
+	printf("\033[H");
+	for (const char *at = text; *at && lines < height - 1; lines++) {
+		size_t end = strcspn(at, "\n");
+		put_clipped(at, end, width);
+		fputs("\033[K\n", stdout);
+		at += end + (at[end] == '\n');
+		if (lines == height - 3 && strchr(at, '\n') && strchr(at, '\n')[1]) {
+			fputs("… the window is too small for the rest\033[K\n", stdout);
+			break;
+		}
+	}
+	printf("\033[J");
+	fflush(stdout);
+	free(text);
+}

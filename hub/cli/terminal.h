@@ -1,0 +1,28 @@
+/* A terminal on which something goes on: a block of lines that is drawn anew in its place, and a screen that shows what does not end.
+ * Without a terminal (or with TERM=dumb) nothing of it is used: then every change is a line.
+ */
+#ifndef CERTSYNC_HUB_LIVE_H
+#define CERTSYNC_HUB_LIVE_H
+
+#include "lib/wire/json.h"
+
+#include <stdbool.h>
+
+bool live_terminal(void); /* standard output is one that can be drawn on */
+
+/* SIGINT from now on only sets a flag, so that what goes on elsewhere can be told of. */
+void live_catch_interrupt(void);
+bool live_interrupted(void);
+
+/* The progress of orders and agents, a line each. */
+struct live;
+struct live *live_new(void);
+void live_free(struct live *l);
+void live_take(struct live *l, const cJSON *answer); /* "progress" or "order"; draws */
+void live_draw(struct live *l);                      /* again: seconds have passed */
+void live_erase(struct live *l);
+
+/* Draws what `print` prints over the whole window, as much of it as there is room for. */
+void live_screen(void (*print)(const void *what), const void *what);
+
+#endif

@@ -1,0 +1,105 @@
+#include "hub/common/lint.h"
+#include "hub/common/schedule.h"
+#include "lib/core/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { HOUR = 3600, MINUTES_OF_DAY = 24 * 60 };
+
+struct lint {
+	struct lint_fault *faults;
+	size_t count;
+	int64_t slack; /* from the renewal to the end */
+	char life[CLOCK_TEXT_MAX], left[CLOCK_TEXT_MAX];
+};
+
+static void complain(struct lint *l, const char *key, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void complain(struct lint *l, const char *key, const char *fmt, ...)
+{
+	va_list args;
+	if (l->count == LINT_FAULTS_MAX)
+		return;
+	struct lint_fault *f = &l->faults[l->count++];
+	f->key = key;
+	va_start(args, fmt);
+	vsnprintf(f->text, sizeof(f->text), fmt, args);
+	va_end(args);
+}
+
+/* One setting that takes `delay` of what is left after the renewal; a share of it is what it may take. */
+static void check_delay(struct lint *l, const char *key, const char *what, int64_t delay, int share)
+{
+	char span[CLOCK_TEXT_MAX], most[CLOCK_TEXT_MAX];
+	if (delay <= l->slack / share)
+		return;
+	complain(l, key,
+		"%s: %s %s is too long for a certificate of %s: it is renewed %s before its end, and at most "
+		"%s of that "
+		"may go by so",
+		key, what, clock_span(delay * 1000, span), l->life, l->left,
+		clock_span(l->slack / share * 1000, most));
+}
+
+/* The longest time outside all windows. */
+static int64_t longest_wait(const struct hub_certificate *c)
+{
+	bool open[MINUTES_OF_DAY] = {false};
+	int longest = 0, run = 0;
+	for (size_t i = 0; i < c->window_count; i++)
+		for (int m = c->windows[i].from; m % MINUTES_OF_DAY != c->windows[i].to % MINUTES_OF_DAY; m++)
+			open[m % MINUTES_OF_DAY] = true;
+	/* Twice around, since a wait may cross midnight. */
+	for (int m = 0; c->window_count && m < 2 * MINUTES_OF_DAY; m++) {
+		run = open[m % MINUTES_OF_DAY] ? 0 : run + 1;
+		longest = run > longest ? run : longest;
+	}
+	return (int64_t)longest * 60;
+}
+
+static void check_renew_before(struct lint *l, const struct hub_certificate *c, int64_t lifetime)
+{
+	char span[CLOCK_TEXT_MAX], most[CLOCK_TEXT_MAX];
+	if (!c->renew_before)
+		return;
+	if (c->renew_before > lifetime - lifetime / 3)
+		complain(l, "renew_before",
+			"renew_before: %s is more than two thirds of a certificate of %s: it is renewed %s "
+			"before its end",
+			clock_span(c->renew_before * 1000, span), l->life, l->left);
+	else if (c->renew_before < lifetime / 20)
+		complain(l, "renew_before",
+			"renew_before: %s leaves a certificate of %s less than a twentieth of its life for "
+			"an authority that is down: at least %s",
+			clock_span(c->renew_before * 1000, span), l->life,
+			clock_span(lifetime / 20 * 1000, most));
+}
+
+size_t lint_lifetime(const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime,
+	struct lint_fault ret[LINT_FAULTS_MAX])
+{
+	struct lint l = {.faults = ret, .slack = schedule_renew_before(lifetime, c->renew_before)};
+	clock_span(lifetime * 1000, l.life);
+	clock_span(l.slack * 1000, l.left);
+	check_renew_before(&l, c, lifetime);
+	if (c->watch)
+		check_delay(&l, "scan_interval", "what is written there is read anyway only every",
+			scan_interval, 4);
+	if (c->dns_hook)
+		check_delay(&l, "dns_timeout", "waiting for its records for", c->dns_timeout, 8);
+	check_delay(&l, "stage_timeout", "waiting for agents to stage for", c->stage_timeout, 8);
+	if (c->canary && c->canary[0])
+		check_delay(&l, "soak", "watching the canaries for", c->soak, 4);
+	check_delay(&l, "proceed_after", "an agent that fails at staging holds the others for",
+		c->proceed_after, 2);
+	check_delay(&l, "window", "activations may wait for", longest_wait(c), 2);
+	return l.count;
+}
+
+int64_t lint_profile_lifetime(const char *profile)
+{
+	return profile && strcmp(profile, "shortlived") == 0 ? 160 * HOUR : 0;
+}

@@ -1,0 +1,26 @@
+/* Settings that a certificate's lifetime cannot afford. Pure.
+ *
+ * Between the moment when a certificate is renewed and its end lies a third of its life (half under ten days,
+ * or renew_before). Whatever may pass between an order and its being served has to fit in there, retries
+ * after failures included.
+ */
+#ifndef CERTSYNC_HUB_LINT_H
+#define CERTSYNC_HUB_LINT_H
+
+#include "hub/common/config.h"
+
+enum { LINT_FAULTS_MAX = 8, LINT_TEXT_MAX = 320 };
+
+struct lint_fault {
+	const char *key;          /* of the configuration, in the certificate's section or above it */
+	char text[LINT_TEXT_MAX]; /* begins with the key */
+};
+
+/* How many there are. `lifetime` in seconds. */
+size_t lint_lifetime(const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime,
+	struct lint_fault ret[LINT_FAULTS_MAX]);
+
+/* The lifetime that a profile is known for; 0: it depends on the authority. */
+int64_t lint_profile_lifetime(const char *profile);
+
+#endif

@@ -1,0 +1,72 @@
+/* What passes between the hub's daemon and certsync-hub-root, over a socketpair that is the daemon's
+ * descriptor 3. The root half does two things and believes nothing: which paths it reads comes from its
+ * own reading of hub.conf, and each field of authorized_keys is held against its alphabet.
+ *
+ * daemon to root, FRAME_RECORD: HUB_REQUEST_SCAN, HUB_REQUEST_KEYS.
+ * root to daemon, FRAME_FILES: the files found at one certificate's watched paths (hub/common/scan.h), label = the
+ * certificate's name; sent at start, after each event (coalesced over 100 ms), every scan interval and when
+ * asked. Just before it, when there were too many files, a FRAME_RECORD reply HUB_REQUEST_SCAN that is ok and says
+ * so. An unreadable path: such a reply alone, not ok. A keys request is answered by a reply.
+ */
+#ifndef CERTSYNC_HUB_REQUEST_H
+#define CERTSYNC_HUB_REQUEST_H
+
+#include "lib/core/buf.h"
+#include "lib/core/error.h"
+#include "lib/core/name.h"
+
+#include <stdbool.h>
+
+enum hub_request_op {
+	HUB_REQUEST_SCAN = 1, /* read this certificate's watched paths now */
+	HUB_REQUEST_KEYS,     /* write authorized_keys: one line an agent; lines of others are kept */
+};
+
+/* HUB_KEYS_PER_RECORD keys always fit into one FRAME_RECORD. */
+/* The expiry time has a year of four digits. */
+#define HUB_KEY_EXPIRES_MAX INT64_C(253402300799)
+enum { HUB_KEYS_MAX = 3 * 4096, HUB_KEY_TEXT_MAX = 800, HUB_KEYS_PER_RECORD = 64 };
+
+/* What a login with a key is good for: it becomes the text of the forced command, PREFIX and the agent's name. */
+enum hub_key_use {
+	HUB_KEY_AGENT, /* "": a session of the agent */
+	HUB_KEY_JOIN,  /* "join:": one frame of a node that has the hub's line; always with an expiry time */
+	HUB_KEY_NEXT,  /* "next:": a session of the agent that proves a new key, which then becomes its only one */
+	HUB_KEY_USES,
+};
+
+struct hub_key {
+	char agent[NAME_AGENT_MAX];
+	char key[HUB_KEY_TEXT_MAX]; /* "ssh-ed25519 AAAA…": type and base64, no comment, no options */
+	enum hub_key_use use;
+	int64_t expires; /* wall clock; 0: never */
+};
+
+struct hub_request {
+	enum hub_request_op op;
+	char certificate[NAME_CERTIFICATE_MAX]; /* scan */
+	struct hub_key *keys;                   /* keys; owned after decode */
+	size_t key_count;
+	bool more; /* keys: the next request goes on with the list; it is written, and answered, after the last */
+};
+
+struct hub_reply {
+	enum hub_request_op op;
+	char certificate[NAME_CERTIFICATE_MAX];
+	bool ok;
+	char text[1024]; /* the reason when not ok */
+};
+
+int hub_request_encode(const struct hub_request *r, struct buf *out);
+int hub_request_decode(const uint8_t *data, size_t len, struct hub_request *ret, struct error *err);
+void hub_request_release(struct hub_request *r);
+int hub_reply_encode(const struct hub_reply *r, struct buf *out);
+int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, struct error *err);
+
+/* "", "join:", "next:". */
+const char *hub_key_prefix(enum hub_key_use use);
+
+/* Whether `key` is one line "type base64" of a key type that sshd takes and nothing else. */
+bool hub_key_is_valid(const char *key);
+
+#endif

@@ -1,0 +1,357 @@
+#include "hub/common/scan.h"
+#include "lib/core/frame.h"
+#include "lib/core/fs.h"
+#include "lib/core/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CANDIDATES_MAX = 50 * 1000, FILE_OVERHEAD = FILES_NAME_MAX + 16 };
+
+struct rights {
+	uid_t uid;
+	gid_t gid;
+};
+
+void scan_release(struct scan *s)
+{
+	for (size_t i = 0; i < FILES_MAX; i++)
+		buf_release(&s->content[i]);
+	s->files.count = 0;
+}
+
+/* The first owner other than root of a component of `path`, links not followed. 1 found, 0 all root's, -1. */
+static int foreign_owner(const char *path, struct rights *ret, struct error *err)
+{
+	auto_free char *copy = mem_strdup(path);
+	for (char *p = copy + 1;; p++) {
+		struct stat st;
+		const char kept = *p;
+		if (kept != '/' && kept != '\0')
+			continue;
+		*p = '\0';
+		if (lstat(copy, &st) < 0)
+			return error_errno(err, "cannot look at %s", copy);
+		*p = kept;
+		if (st.st_uid != 0) {
+			*ret = (struct rights){st.st_uid, st.st_gid};
+			return 1;
+		}
+		if (!kept)
+			return 0;
+	}
+}
+
+static int find_rights(const char *path, struct rights *ret, struct error *err)
+{
+	char resolved[PATH_MAX];
+	*ret = (struct rights){0, 0};
+	int found = foreign_owner(path, ret, err);
+	if (found != 0)
+		return found < 0 ? -1 : 0;
+	if (!realpath(path, resolved))
+		return error_errno(err, "cannot follow %s", path);
+	return foreign_owner(resolved, ret, err) < 0 ? -1 : 0;
+}
+
+/* setfsuid also takes the capabilities that override permissions out of force, and gives them back. */
+static int take_rights(struct rights rights, struct error *err)
+{
+	(void)setfsgid(rights.gid);
+	(void)setfsuid(rights.uid);
+	/* They report what was before; only a second call tells whether the first one worked. */
+	if (setfsuid((uid_t)-1) != (int)rights.uid || setfsgid((gid_t)-1) != (int)rights.gid)
+		return error_set(
+			err, ERROR_PERMANENT, "cannot take the rights of user %u", (unsigned)rights.uid);
+	return 0;
+}
+
+/* Back to our own. */
+static void return_rights(void)
+{
+	struct error err;
+	if (take_rights((struct rights){0, 0}, &err) < 0)
+		mem_abort(__func__); /* cannot happen, and nothing would be right afterwards */
+}
+
+/* What a directory has. */
+
+struct candidate {
+	char *name;
+	bool named, link;
+	struct timespec modified;
+	off_t size;
+};
+
+struct listing {
+	struct candidate *items;
+	size_t count;
+};
+
+static void listing_release(struct listing *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		free(l->items[i].name);
+	free(steal(l->items));
+	l->count = 0;
+}
+
+static bool is_candidate(const char *name)
+{
+	static const char *const endings[] = {".pem", ".key", ".crt", ".cer"};
+	size_t len = strlen(name);
+	if (name[0] == '.' || len < 5 || len > 240)
+		return false;
+	for (size_t i = 0; i < COUNT(endings); i++)
+		if (strcmp(name + len - 4, endings[i]) == 0)
+			return true;
+	return false;
+}
+
+/* "mail.domain.pl.crt" for mail.domain.pl, "_.domain.pl.key" for *.domain.pl: lego's names. */
+static bool is_named(const char *file, const char *const *names)
+{
+	for (; *names; names++) {
+		const char *name = *names[0] == '*' ? *names + 1 : *names;
+		const char *at = *names[0] == '*' && file[0] == '_' ? file + 1 : file;
+		size_t len = strlen(name);
+		if ((*names[0] != '*' || file[0] == '_') && strncasecmp(at, name, len) == 0 && at[len] == '.')
+			return true;
+	}
+	return false;
+}
+
+static int list_names(int dirfd, const char *const *names, struct listing *ret, struct error *err)
+{
+	auto_close int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *entry;
+	if (!dir)
+		return error_errno(err, "cannot list it");
+	steal_fd(&copy);
+	while (ret->count < CANDIDATES_MAX && (entry = readdir(dir))) {
+		if (!is_candidate(entry->d_name))
+			continue;
+		if ((ret->count & (ret->count - 1)) == 0)
+			ret->items =
+				mem_grow(ret->items, ret->count ? 2 * ret->count : 1, sizeof(*ret->items));
+		ret->items[ret->count++] = (struct candidate){
+			.name = mem_strdup(entry->d_name), .named = is_named(entry->d_name, names)};
+	}
+	closedir(dir);
+	return 0;
+}
+
+/* Keeps those for which `keep` is true. */
+static void filter(struct listing *l, bool (*keep)(struct candidate *item, int dirfd), int dirfd)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < l->count; i++) {
+		if (keep(&l->items[i], dirfd))
+			l->items[kept++] = l->items[i];
+		else
+			free(l->items[i].name);
+	}
+	l->count = kept;
+}
+
+static bool keep_named(struct candidate *item, int dirfd)
+{
+	(void)dirfd;
+	return item->named;
+}
+
+static bool keep_regular(struct candidate *item, int dirfd)
+{
+	struct stat st, own;
+	if (fstatat(dirfd, item->name, &st, 0) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILES_FILE_MAX)
+		return false;
+	item->link = fstatat(dirfd, item->name, &own, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(own.st_mode);
+	item->modified = st.st_mtim;
+	item->size = st.st_size;
+	return true;
+}
+
+static int compare_rank(const void *left, const void *right)
+{
+	const struct candidate *a = left, *b = right;
+	if (a->link != b->link)
+		return a->link ? -1 : 1;
+	if (a->modified.tv_sec != b->modified.tv_sec)
+		return a->modified.tv_sec > b->modified.tv_sec ? -1 : 1;
+	if (a->modified.tv_nsec != b->modified.tv_nsec)
+		return a->modified.tv_nsec > b->modified.tv_nsec ? -1 : 1;
+	return -strverscmp(a->name, b->name);
+}
+
+static int compare_name(const void *left, const void *right)
+{
+	const struct candidate *a = left, *b = right;
+	return strcmp(a->name, b->name);
+}
+
+/* What one path may take of the frame. */
+struct share {
+	size_t files, bytes;
+};
+
+/* Keeps those that fit, the first ones first. */
+static void keep_fitting(struct listing *l, struct share share)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < l->count; i++) {
+		const size_t bytes = (size_t)l->items[i].size + FILE_OVERHEAD;
+		if (kept < share.files && bytes <= share.bytes) {
+			share.bytes -= bytes;
+			l->items[kept++] = l->items[i];
+		} else {
+			free(l->items[i].name);
+		}
+	}
+	l->count = kept;
+}
+
+/* The files to read, sorted by name; the others are counted. */
+static int list_files(int dirfd, const char *const *names, struct share share, struct listing *ret,
+	size_t *ret_left_out, struct error *err)
+{
+	bool any_named = false;
+	if (list_names(dirfd, names, ret, err) < 0)
+		return -1;
+	size_t all = ret->count;
+	if (!all)
+		return 0;
+	for (size_t i = 0; i < all && !any_named; i++)
+		any_named = ret->items[i].named;
+	if (all > share.files && any_named)
+		filter(ret, keep_named, dirfd);
+	*ret_left_out += all - ret->count;
+	filter(ret, keep_regular, dirfd);
+	size_t regular = ret->count;
+	qsort(ret->items, ret->count, sizeof(*ret->items), compare_rank);
+	keep_fitting(ret, share);
+	*ret_left_out += regular - ret->count;
+	qsort(ret->items, ret->count, sizeof(*ret->items), compare_name);
+	return 0;
+}
+
+/* Reading. */
+
+static int read_one(int dirfd, const char *path, const char *name, struct scan *ret, struct error *err)
+{
+	struct buf *content = &ret->content[ret->files.count];
+	*content = BUF_INIT(FILES_FILE_MAX);
+	if (fs_read(dirfd, path, true, content, err) < 0)
+		return -1;
+	return files_add(&ret->files, name, content->data, content->len);
+}
+
+static int read_directory(int dirfd, size_t number, const char *const *names, struct share share,
+	struct scan *ret, struct error *err)
+{
+	struct listing list = {0};
+	int result = list_files(dirfd, names, share, &list, &ret->left_out, err);
+	for (size_t i = 0; i < list.count && result == 0; i++) {
+		char name[FILES_NAME_MAX];
+		snprintf(name, sizeof(name), "%u/%.240s", (unsigned)number, list.items[i].name);
+		errno = 0;
+		result = read_one(dirfd, list.items[i].name, name, ret, err);
+		/* It went away or was swapped since it was listed: the next event brings the rest. */
+		if (result < 0 && errno == ENOENT) {
+			buf_release(&ret->content[ret->files.count]);
+			result = 0;
+		}
+	}
+	listing_release(&list);
+	return result;
+}
+
+static int read_path(const char *path, size_t number, const char *const *names, struct share share,
+	struct scan *ret, struct error *err)
+{
+	char name[FILES_NAME_MAX];
+	auto_close int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd >= 0)
+		return read_directory(dirfd, number, names, share, ret, err);
+	if (errno != ENOTDIR)
+		return error_errno(err, "cannot open it");
+	const char *base = strrchr(path, '/');
+	snprintf(name, sizeof(name), "%u/%.240s", (unsigned)number, base ? base + 1 : path);
+	return read_one(AT_FDCWD, path, name, ret, err);
+}
+
+static int scan_path(const char *path, size_t number, const char *const *names, struct share share,
+	struct scan *ret, struct error *err)
+{
+	const bool root = geteuid() == 0;
+	struct rights rights = {0, 0};
+	if (root && find_rights(path, &rights, err) < 0)
+		return error_wrap(err, "watched path %s", path);
+	int result = root ? take_rights(rights, err) : 0;
+	if (result == 0)
+		result = read_path(path, number, names, share, ret, err);
+	if (root)
+		return_rights();
+	return result < 0 ? error_wrap(err, "watched path %s", path) : 0;
+}
+
+int scan_paths(const char *const *paths, const char *label, const char *const *names, struct scan *ret,
+	struct error *err)
+{
+	size_t count = 0;
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->files.label, sizeof(ret->files.label), "%s", label);
+	while (paths[count])
+		count++;
+	for (size_t i = 0; i < count; i++) {
+		const struct share share = {FILES_MAX / count, (FRAME_FILES_MAX - FILES_LABEL_MAX) / count};
+		if (scan_path(paths[i], i, names, share, ret, err) < 0) {
+			scan_release(ret);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* What can be told without the right to read it: 1, 0 when it is not there or out of sight, -1. */
+static int check_type(const char *path, struct error *err)
+{
+	struct stat st;
+	if (stat(path, &st) < 0)
+		return errno == ENOENT || (errno == EACCES && geteuid() != 0)
+			       ? 0
+			       : error_errno(err, "cannot be reached");
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return error_set(err, ERROR_USAGE, "is neither a directory nor a file");
+	return 1;
+}
+
+int scan_check(const char *path, struct error *err)
+{
+	struct rights rights = {0, 0};
+	int there = check_type(path, err);
+	if (there <= 0 || geteuid() != 0)
+		return there < 0 ? -1 : 0;
+	if (find_rights(path, &rights, err) < 0 || take_rights(rights, err) < 0)
+		return -1;
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	const int code = errno;
+	return_rights();
+	if (fd >= 0)
+		return 0;
+	errno = code;
+	return rights.uid ? error_errno(err,
+				    "cannot be read by user %u, to whom a part of the path belongs, so not "
+				    "for him",
+				    (unsigned)rights.uid)
+			  : error_errno(err, "cannot be opened");
+}

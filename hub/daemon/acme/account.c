@@ -1,0 +1,420 @@
+#include "hub/daemon/acme/account.h"
+#include "hub/worker/acme/account.h"
+#include "hub/daemon/job.h"
+#include "hub/common/jws.h"
+#include "hub/daemon/acme/renewal.h"
+#include "hub/daemon/revoked.h"
+#include "lib/core/clock.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char kind[] = "acme", kind_next[] = "acme-next";
+
+enum { RECORD_MAX = 64 * 1024 };
+
+struct account {
+	struct account *next;
+	struct hub *hub;
+	const struct hub_acme *acme;
+	const char *op;
+	struct errand *errand;
+	account_done *done;
+	void *context;
+	bool settled; /* the worker has said how it went */
+	struct error outcome;
+	/* of a revocation */
+	const struct hub_certificate *certificate;
+	struct revision revision;
+	char reason[REVOKED_REASON_MAX];
+	size_t pair, pairs;
+	bool revoked; /* one of the pairs at least */
+};
+
+/* ---- records ---- */
+
+static cJSON *get_json(struct hub *hub, const struct hub_acme *acme, const char *file)
+{
+	struct error ignored;
+	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
+	return store_get(hub->store, kind, acme->name, file, &text, &ignored) > 0
+		       ? json_parse(text.data, text.len, &ignored)
+		       : NULL;
+}
+
+/* "" where there is no account at the directory that is configured now. */
+static void account_url(struct hub *hub, const struct hub_acme *acme, char *ret, size_t size)
+{
+	auto_json cJSON *record = get_json(hub, acme, "account.json");
+	bool same = record && strcmp(json_text(record, "directory"), acme->directory) == 0;
+	snprintf(ret, size, "%s", same ? json_text(record, "url") : "");
+}
+
+static bool has_next_key(struct hub *hub, const struct hub_acme *acme)
+{
+	struct error ignored;
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
+	return store_get(hub->store, kind_next, acme->name, "account.key", &key, &ignored) > 0;
+}
+
+static cJSON *contact_of(const struct hub_acme *acme)
+{
+	cJSON *list = cJSON_CreateArray();
+	for (char *const *at = acme->contact; at && *at; at++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(*at));
+	return list;
+}
+
+static bool contact_differs(struct hub *hub, const struct hub_acme *acme)
+{
+	auto_json cJSON *record = get_json(hub, acme, "contact.json");
+	auto_json cJSON *wanted = contact_of(acme);
+	if (!record)
+		return cJSON_GetArraySize(wanted) > 0;
+	return !cJSON_Compare(json_get(record, "contact"), wanted, true);
+}
+
+static int keep_contact(struct account *a, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
+	auto_json cJSON *record = cJSON_CreateObject();
+	cJSON_AddItemToObject(record, "contact", contact_of(a->acme));
+	if (json_print(record, &text) < 0)
+		return error_set(err, ERROR_PERMANENT, "the contacts are too long");
+	return store_put(a->hub->store, kind, a->acme->name, "contact.json", text.data, text.len, err);
+}
+
+/* The next key is the account's: it takes the old one's place before it is dropped from its own. */
+static int promote(struct account *a, struct error *err)
+{
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
+	int found = store_get(a->hub->store, kind_next, a->acme->name, "account.key", &key, err);
+	if (found <= 0)
+		return found < 0 ? -1
+				 : error_set(err, ERROR_PERMANENT, "store: the next account key has gone");
+	return store_put(a->hub->store, kind, a->acme->name, "account.key", key.data, key.len, err);
+}
+
+static int settle_keys(struct account *a, bool is_next, struct error *err)
+{
+	if (!has_next_key(a->hub, a->acme))
+		return 0;
+	if (is_next && promote(a, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_NOTICE, "account", "account=%s key=%s", a->acme->name,
+		is_next ? "changed" : "unchanged");
+	return store_drop(a->hub->store, kind_next, a->acme->name, err);
+}
+
+/* ---- the end ---- */
+
+static void unlink_account(struct account *a)
+{
+	struct account **at = &a->hub->accounts;
+	while (*at != a)
+		at = &(*at)->next;
+	*at = a->next;
+}
+
+/* A current one that was revoked is replaced at once, with a key that nobody else has where that was the
+ * reason. */
+static void replace(struct account *a)
+{
+	struct error ignored;
+	auto_manifest struct manifest m = {0};
+	struct renewal *r = renewal_find(a->hub, a->certificate->name);
+	if (r && store_current(a->hub->store, a->certificate->name, &m, &ignored) > 0 &&
+		revision_compare(m.revision, a->revision) == 0)
+		renewal_replace(r, strcmp(a->reason, "keyCompromise") == 0);
+}
+
+static void finish(struct account *a, const struct error *err)
+{
+	struct error copy = *err;
+	unlink_account(a);
+	/* One pair is enough: what replaces it has all of them anew. */
+	if (a->revoked)
+		replace(a);
+	if (copy.kind != ERROR_NONE)
+		error_wrap(&copy, "account %s: %s", a->acme->name, a->op);
+	else
+		log_event(LOG_LEVEL_NOTICE, "account", "account=%s done=%s", a->acme->name, a->op);
+	a->done(&copy, a->context);
+	free(a);
+}
+
+static int keep_revocation(struct account *a, struct error *err)
+{
+	struct revoked r = {.at = clock_wall()};
+	uint8_t leaf[CHAIN_SHA256_SIZE];
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count = 0;
+	auto_manifest struct manifest m = {0};
+	if (store_load(a->hub->store, a->certificate->name, a->revision, pairs, &count, &m, err) < 0)
+		return -1;
+	snprintf(r.reason, sizeof(r.reason), "%s", a->reason);
+	chain_fingerprint(pairs[a->pair].leaf, leaf);
+	/* Asked for twice, the first reason is the one that the authority keeps. */
+	struct revoked before;
+	int result = 0;
+	if (!revoked_find(a->hub->store, a->certificate->name, leaf, &before))
+		result = revoked_note(a->hub->store, a->certificate->name, leaf, &r, err);
+	a->revoked = a->revoked || result == 0;
+	while (count > 0)
+		chain_release(&pairs[--count]);
+	return result;
+}
+
+static int keep_outcome(struct account *a, bool is_next, struct error *err)
+{
+	if (settle_keys(a, is_next, err) < 0)
+		return -1;
+	if (strcmp(a->op, "upkeep") == 0)
+		return keep_contact(a, err);
+	if (strcmp(a->op, "deactivate") == 0)
+		return store_drop(a->hub->store, kind, a->acme->name, err);
+	return strcmp(a->op, "revoke") == 0 ? keep_revocation(a, err) : 0;
+}
+
+static void on_message(const char *event, const cJSON *message, void *context)
+{
+	struct account *a = context;
+	a->settled = true;
+	if (strcmp(event, "done") != 0)
+		error_set(&a->outcome, ERROR_RETRY, "%s", json_text(message, "text"));
+	else if (keep_outcome(a, strcmp(json_text(message, "key"), "next") == 0, &a->outcome) == 0)
+		a->outcome.kind = ERROR_NONE;
+}
+
+static int start_worker(struct account *a, struct error *err);
+
+static void on_ended(const struct error *err, void *context)
+{
+	struct account *a = context;
+	a->errand = NULL;
+	if (!a->settled)
+		a->outcome = *err;
+	if (!a->settled && err->kind == ERROR_NONE)
+		error_set(&a->outcome, ERROR_RETRY, "the worker ended without a word");
+	a->settled = false;
+	if (a->outcome.kind == ERROR_NONE && ++a->pair < a->pairs && start_worker(a, &a->outcome) == 0)
+		return;
+	finish(a, &a->outcome);
+}
+
+/* ---- the beginning ---- */
+
+static int add_key(struct account *a, const char *from, const char *file, struct buf *content,
+	struct files *files, struct error *err)
+{
+	int found = store_get(a->hub->store, from, a->acme->name, "account.key", content, err);
+	if (found > 0)
+		files_add(files, file, content->data, content->len);
+	return found;
+}
+
+static int add_pair(
+	struct account *a, struct buf *chain, struct buf *key, struct files *files, struct error *err)
+{
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	auto_manifest struct manifest m = {0};
+	if (!a->certificate)
+		return 0;
+	if (store_load(a->hub->store, a->certificate->name, a->revision, pairs, &a->pairs, &m, err) < 0)
+		return -1;
+	int result = chain_write_pem(&pairs[a->pair], CHAIN_LEAF | CHAIN_REST, chain, err);
+	if (result == 0)
+		result = chain_write_pem(&pairs[a->pair], CHAIN_KEY, key, err);
+	for (size_t i = 0; i < a->pairs; i++)
+		chain_release(&pairs[i]);
+	files_add(files, "fullchain.pem", chain->data, chain->len);
+	files_add(files, "privkey.pem", key->data, key->len);
+	return result;
+}
+
+static cJSON *job_new(const struct account *a)
+{
+	char url[2048];
+	cJSON *job = cJSON_CreateObject();
+	account_url(a->hub, a->acme, url, sizeof(url));
+	cJSON_AddStringToObject(job, "event", "job");
+	cJSON_AddStringToObject(job, "op", a->op);
+	cJSON_AddStringToObject(job, "directory", a->acme->directory);
+	cJSON_AddStringToObject(job, "account_url", url);
+	if (a->acme->ca_file)
+		cJSON_AddStringToObject(job, "ca_file", a->acme->ca_file);
+	if (strcmp(a->op, "upkeep") == 0 && contact_differs(a->hub, a->acme))
+		cJSON_AddItemToObject(job, "contact", contact_of(a->acme));
+	if (a->certificate)
+		cJSON_AddNumberToObject(job, "reason", revoked_code(a->reason));
+	return job;
+}
+
+static int start_worker(struct account *a, struct error *err)
+{
+	static const struct errand_handler handler = {.message = on_message, .ended = on_ended};
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), next = BUF_INIT(FILES_FILE_MAX);
+	auto_buf struct buf chain = BUF_INIT(FILES_FILE_MAX), leaf_key = BUF_INIT(FILES_FILE_MAX);
+	struct files files = {.label = "keys"};
+	auto_json cJSON *job = job_new(a);
+	int found = add_key(a, kind, "account.key", &key, &files, err);
+	if (found == 0 || (found > 0 && !json_text(job, "account_url")[0]))
+		return error_set(err, ERROR_USAGE, "there is no account at %s yet: the first order makes it",
+			a->acme->directory);
+	if (found < 0 || add_key(a, kind_next, "next.key", &next, &files, err) < 0 ||
+		add_pair(a, &chain, &leaf_key, &files, err) < 0)
+		return -1;
+	a->errand =
+		errand_start(a->hub->base, "account", ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
+	return a->errand ? 0 : -1;
+}
+
+static struct account *account_new(struct hub *hub, const struct hub_acme *acme, const char *op,
+	account_done *done, void *context, struct error *err)
+{
+	for (const struct account *a = hub->accounts; a; a = a->next) {
+		if (a->acme == acme) {
+			error_set(err, ERROR_RETRY, "account %s: %s is under way: try again when it is done",
+				acme->name, a->op);
+			return NULL;
+		}
+	}
+	struct account *a = mem_alloc(sizeof(*a));
+	a->hub = hub;
+	a->acme = acme;
+	a->op = op;
+	a->done = done;
+	a->context = context;
+	a->next = hub->accounts;
+	hub->accounts = a;
+	return a;
+}
+
+/* Takes it over; NULL when it cannot begin. */
+static struct account *begin(struct account *a, struct error *err)
+{
+	if (!a || start_worker(a, err) == 0)
+		return a;
+	account_cancel(a);
+	return NULL;
+}
+
+bool account_is_busy(const struct hub *hub, const struct hub_acme *acme)
+{
+	for (const struct account *a = hub->accounts; a; a = a->next)
+		if (a->acme == acme)
+			return true;
+	return false;
+}
+
+bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme)
+{
+	char url[2048];
+	account_url(hub, acme, url, sizeof(url));
+	return url[0] && (has_next_key(hub, acme) || contact_differs(hub, acme));
+}
+
+struct account *account_upkeep(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err)
+{
+	return begin(account_new(hub, acme, "upkeep", done, context, err), err);
+}
+
+/* The new key, unless one is there already whose fate is not known. */
+static int make_next_key(struct hub *hub, const struct hub_acme *acme, struct error *err)
+{
+	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
+	if (has_next_key(hub, acme))
+		return 0;
+	auto_pkey EVP_PKEY *key = chain_make_key("ecdsa-p256", err);
+	const struct chain only_key = {.key = key};
+	if (!key || chain_write_pem(&only_key, CHAIN_KEY, &pem, err) < 0)
+		return -1;
+	return store_put(hub->store, kind_next, acme->name, "account.key", pem.data, pem.len, err);
+}
+
+static int check_idle(struct hub *hub, const struct hub_acme *acme, struct error *err)
+{
+	const char *busy = renewal_busy(hub, acme);
+	return !busy ? 0
+		     : error_set(err, ERROR_RETRY,
+			       "account %s: the order of %s is under way with it: try again when it is done "
+			       "(certsync status)",
+			       acme->name, busy);
+}
+
+struct account *account_rollover(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err)
+{
+	char url[2048];
+	account_url(hub, acme, url, sizeof(url));
+	if (check_idle(hub, acme, err) < 0 || (url[0] && make_next_key(hub, acme, err) < 0))
+		return NULL;
+	return begin(account_new(hub, acme, "rollover", done, context, err), err);
+}
+
+struct account *account_deactivate(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err)
+{
+	if (check_idle(hub, acme, err) < 0)
+		return NULL;
+	return begin(account_new(hub, acme, "deactivate", done, context, err), err);
+}
+
+struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate,
+	struct revision revision, const char *reason, account_done *done, void *context, struct error *err)
+{
+	struct account *a = account_new(hub, certificate->acme, "revoke", done, context, err);
+	if (!a)
+		return NULL;
+	a->certificate = certificate;
+	a->revision = revision;
+	snprintf(a->reason, sizeof(a->reason), "%s", reason);
+	return begin(a, err);
+}
+
+void account_cancel(struct account *a)
+{
+	if (!a)
+		return;
+	errand_cancel(a->errand);
+	unlink_account(a);
+	free(a);
+}
+
+void account_close(struct hub *hub)
+{
+	struct error err;
+	while (hub->accounts) {
+		error_set(&err, ERROR_RETRY, "interrupted: nothing is lost, ask again");
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): finish takes it off the list */
+		errand_cancel(steal(hub->accounts->errand));
+		finish(hub->accounts, &err);
+	}
+}
+
+/* ---- what is known ---- */
+
+void account_facts(struct hub *hub, const struct hub_acme *acme, struct account_facts *ret)
+{
+	struct error ignored;
+	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX), contact = BUF_INIT(sizeof(ret->contact) - 1);
+	auto_pkey EVP_PKEY *key = NULL;
+	auto_json cJSON *record = get_json(hub, acme, "contact.json");
+	const cJSON *one;
+	*ret = (struct account_facts){.unsettled = has_next_key(hub, acme)};
+	account_url(hub, acme, ret->url, sizeof(ret->url));
+	if (store_get(hub->store, kind, acme->name, "account.key", &pem, &ignored) > 0)
+		key = chain_parse_key(pem.data, pem.len, &ignored);
+	if (key && jws_thumbprint(key, ret->thumbprint, &ignored) < 0)
+		ret->thumbprint[0] = '\0';
+	cJSON_ArrayForEach(one, json_get(record, "contact"))
+	{
+		if (cJSON_IsString(one))
+			buf_addf(&contact, "%s%s", contact.len ? ", " : "", one->valuestring);
+	}
+	snprintf(ret->contact, sizeof(ret->contact), "%s", contact.len ? buf_text(&contact) : "");
+}

@@ -1,0 +1,49 @@
+/* Accounts at authorities: their contact and their keys, and what only an account may do.
+ *
+ * Records in the store: kind "acme", NAME of the acme section: account.key, account.json (hub/order),
+ * contact.json (what the authority was told last); kind "acme-next", NAME: account.key, the key that is to be
+ * the next one. It is there before the authority hears of it and stays until one of the two was seen to be
+ * the account's: no answer that gets lost, and no kill, loses an account.
+ */
+#ifndef CERTSYNC_HUB_ACCOUNT_H
+#define CERTSYNC_HUB_ACCOUNT_H
+
+#include "hub/daemon/hub.h"
+
+struct account; /* something that is being done to one */
+
+/* kind ERROR_NONE: done. It is gone after the call. */
+typedef void account_done(const struct error *err, void *context);
+
+/* Something is being done to it: its key may be about to change, or to go. No order begins meanwhile. */
+bool account_is_busy(const struct hub *hub, const struct hub_acme *acme);
+
+/* Whether a change of keys is unsettled, or the configuration has another contact than the authority was
+ * told. */
+bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme);
+struct account *account_upkeep(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
+
+/* Each NULL with the reason when it cannot begin: ERROR_USAGE where there is no account yet. */
+struct account *account_rollover(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
+struct account *account_deactivate(
+	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
+/* Every pair of a revision, by its authority. `reason` is one of hub/daemon/revoked.h's. When it is done it is
+ * noted, and a current one is replaced at once. */
+struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate,
+	struct revision revision, const char *reason, account_done *done, void *context, struct error *err);
+
+void account_cancel(struct account *a); /* kills the worker; no callback; NULL is allowed */
+void account_close(struct hub *hub);    /* all of them */
+
+/* What is known here, for `account show`. */
+struct account_facts {
+	char url[2048];      /* "": there is none yet */
+	char thumbprint[64]; /* "": no key yet */
+	char contact[1024];  /* what the authority was told, with commas */
+	bool unsettled;      /* a change of keys was begun, and its outcome is not known */
+};
+void account_facts(struct hub *hub, const struct hub_acme *acme, struct account_facts *ret);
+
+#endif

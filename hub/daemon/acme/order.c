@@ -1,0 +1,600 @@
+#include "hub/daemon/acme/order.h"
+#include "hub/worker/acme/acme.h"
+#include "hub/daemon/acme/order_dns.h"
+#include "hub/daemon/acme/order_key.h"
+#include "hub/common/url.h"
+#include "hub/daemon/worker.h"
+#include "lib/core/files.h"
+#include "lib/core/fs.h"
+#include "lib/wire/json.h"
+#include "lib/core/mem.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char accounts[] = "acme";
+static const char *const orders[ACME_PAIRS_MAX] = {"orders", "orders-2"};
+
+enum { RECORD_MAX = 64 * 1024, TOKENS_MAX = 256 };
+
+struct order {
+	struct store *store;
+	struct challenge *challenge;
+	const struct order_handler *handler;
+	void *context;
+	struct worker *worker;
+	char *certificate; /* copies, since the configuration may be read again meanwhile */
+	char *account;
+	cJSON *records[ACME_PAIRS_MAX]; /* order.json without its url: what each order is for */
+	struct chain issued[ACME_PAIRS_MAX]; /* so far */
+	size_t pair_count, issued_count;
+	char *tokens[TOKENS_MAX]; /* being served */
+	size_t token_count;
+};
+
+static void order_free(struct order *o)
+{
+	if (!o)
+		return;
+	worker_free(o->worker);
+	for (size_t i = 0; i < o->token_count; i++) {
+		challenge_remove(o->challenge, o->tokens[i]);
+		free(o->tokens[i]);
+	}
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++) {
+		cJSON_Delete(o->records[i]);
+		chain_release(&o->issued[i]);
+	}
+	free(o->certificate);
+	free(o->account);
+	free(o);
+}
+
+static void order_fail(struct order *o, const struct error *err, int64_t retry_after)
+{
+	struct error copy = *err;
+	worker_free(steal(o->worker));
+	o->handler->failed(o->certificate, &copy, retry_after, o->context);
+	order_free(o);
+}
+
+/* ---- records ---- */
+
+/* A JSON record: 1 and owned, 0 when there is none or it is damaged (it is then made anew), -1. */
+static int record_get(struct store *store, const char *kind, const char *name, const char *file, cJSON **ret,
+	struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
+	struct error damaged;
+	int found = store_get(store, kind, name, file, &text, err);
+	if (found <= 0)
+		return found;
+	*ret = json_parse(text.data, text.len, &damaged);
+	return *ret != NULL;
+}
+
+static int record_put(struct store *store, const char *kind, const char *name, const char *file,
+	const cJSON *record, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
+	if (json_print(record, &text) < 0)
+		return error_set(err, ERROR_PERMANENT, "%s: more than %d bytes", file, RECORD_MAX);
+	return store_put(store, kind, name, file, text.data, text.len, err);
+}
+
+static cJSON *text_list(char *const *texts)
+{
+	cJSON *list = cJSON_CreateArray();
+	for (; texts && *texts; texts++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(*texts));
+	return list;
+}
+
+/* What an order is for. A stored one of something else is of no use any more. */
+static cJSON *record_new(const struct hub_certificate *c, const char *key_type)
+{
+	cJSON *record = cJSON_CreateObject();
+	cJSON_AddStringToObject(record, "account", c->acme->name);
+	cJSON_AddStringToObject(record, "directory", c->acme->directory);
+	cJSON_AddStringToObject(record, "key_type", key_type);
+	if (c->profile)
+		cJSON_AddStringToObject(record, "profile", c->profile);
+	cJSON_AddItemToObject(record, "names", text_list(c->names));
+	return record;
+}
+
+static bool is_for(const cJSON *stored, const cJSON *wanted)
+{
+	const cJSON *member;
+	cJSON_ArrayForEach(member, wanted)
+	{
+		if (!cJSON_Compare(json_get(stored, member->string), member, true))
+			return false;
+	}
+	/* Ordered with a profile that is not wanted any more. */
+	return json_get(wanted, "profile") || !json_get(stored, "profile");
+}
+
+/* ---- the job ---- */
+
+static int add_file(struct order *o, const char *kind, const char *name, const char *file,
+	struct buf *content, struct files *files, struct error *err)
+{
+	int found = store_get(o->store, kind, name, file, content, err);
+	if (found > 0 && files_add(files, file, content->data, content->len) < 0)
+		return error_set(
+			err, ERROR_PERMANENT, "store: record %s/%s: %s is too long", kind, name, file);
+	return found;
+}
+
+static int add_account(struct order *o, cJSON *job, struct buf *key, struct files *files, struct error *err)
+{
+	auto_json cJSON *record = NULL;
+	int found = add_file(o, accounts, o->account, "account.key", key, files, err);
+	if (found <= 0)
+		return found;
+	if (record_get(o->store, accounts, o->account, "account.json", &record, err) < 0)
+		return -1;
+	/* Another directory under the same name in the configuration: the key is kept, the account is made
+	 * there. */
+	if (record && strcmp(json_text(record, "directory"), json_text(o->records[0], "directory")) == 0)
+		cJSON_AddStringToObject(job, "account_url", json_text(record, "url"));
+	return 0;
+}
+
+static int add_named(struct files *files, const char *name, size_t pair, const struct buf *content, struct error *err)
+{
+	auto_free char *full = mem_printf("%s%s.pem", name, acme_suffix(pair));
+	return files_add(files, full, content->data, content->len) == 0
+		       ? 0
+		       : error_set(err, ERROR_PERMANENT, "store: %s is too long", full);
+}
+
+/* The stored order, if it is still wanted. The key was stored first, so one without it was being dropped. */
+static int add_order(struct order *o, size_t pair, cJSON *wish, struct buf *key, struct files *files, struct error *err)
+{
+	auto_json cJSON *record = NULL;
+	int found = record_get(o->store, orders[pair], o->certificate, "order.json", &record, err);
+	if (found < 0)
+		return -1;
+	if (found && is_for(record, o->records[pair]) && url_is_good(json_text(record, "url")))
+		found = store_get(o->store, orders[pair], o->certificate, "privkey.pem", key, err);
+	else
+		found = 0;
+	if (found < 0)
+		return -1;
+	if (!found)
+		return store_drop(o->store, orders[pair], o->certificate, err);
+	cJSON_AddStringToObject(wish, "order_url", json_text(record, "url"));
+	return add_named(files, "privkey", pair, key, err);
+}
+
+static void add_text(cJSON *object, const char *key, const char *text)
+{
+	if (text)
+		cJSON_AddStringToObject(object, key, text);
+}
+
+static cJSON *job_new(const struct hub_certificate *c)
+{
+	cJSON *job = cJSON_CreateObject();
+	cJSON_AddStringToObject(job, "event", "job");
+	cJSON_AddStringToObject(job, "certificate", c->name);
+	cJSON_AddStringToObject(job, "directory", c->acme->directory);
+	cJSON_AddBoolToObject(job, "next_key", c->next_key);
+	cJSON_AddBoolToObject(job, "agree_tos", c->acme->agree_tos);
+	cJSON_AddItemToObject(job, "names", text_list(c->names));
+	cJSON_AddItemToObject(job, "contact", text_list(c->acme->contact));
+	add_text(job, "ca_file", c->acme->ca_file);
+	add_text(job, "eab_kid", c->acme->eab_kid);
+	add_text(job, "profile", c->profile);
+	add_text(job, "preferred_chain", c->preferred_chain);
+	return job;
+}
+
+/* What the frame of keys borrows from. */
+struct job_keys {
+	struct files files;
+	struct buf account, hmac, stored[ACME_PAIRS_MAX], made[ACME_PAIRS_MAX];
+};
+
+static void job_keys_release(struct job_keys *k)
+{
+	buf_release(&k->account);
+	buf_release(&k->hmac);
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++) {
+		buf_release(&k->stored[i]);
+		buf_release(&k->made[i]);
+	}
+}
+
+static int add_binding(const struct hub_acme *acme, struct job_keys *keys, struct error *err)
+{
+	if (!acme->eab_hmac)
+		return 0;
+	if (fs_read(AT_FDCWD, acme->eab_hmac, true, &keys->hmac, err) < 0)
+		return error_wrap(err, "eab_hmac");
+	return files_add(&keys->files, "eab.hmac", keys->hmac.data, keys->hmac.len) == 0
+		       ? 0
+		       : error_set(err, ERROR_PERMANENT, "eab_hmac %s: too long", acme->eab_hmac);
+}
+
+/* One wish a pair: which key, which stored order, what it replaces. */
+static int add_pair(struct order *o, size_t pair, const struct hub_certificate *c, const struct order_options *options,
+	cJSON *list, struct job_keys *keys, struct error *err)
+{
+	cJSON *wish = cJSON_CreateObject();
+	const char *key_type = pair ? c->second_key_type : c->key_type;
+	cJSON_AddItemToArray(list, wish);
+	cJSON_AddStringToObject(wish, "key_type", key_type);
+	add_text(wish, "replaces", options->replaces[pair]);
+	int found = add_order(o, pair, wish, &keys->stored[pair], &keys->files, err);
+	if (found == 0)
+		found = order_key_made(o->store, c, pair, options->new_key, &keys->made[pair], err);
+	return found <= 0 ? found : add_named(&keys->files, "made", pair, &keys->made[pair], err);
+}
+
+static int fill_job(struct order *o, const struct hub_certificate *c, const struct order_options *options, cJSON *job,
+	struct job_keys *keys, struct error *err)
+{
+	cJSON *list = cJSON_AddArrayToObject(job, "pairs");
+	add_text(job, "anchors", options->anchors);
+	cJSON_AddItemToObject(job, "resolvers", text_list(options->resolvers));
+	if (add_account(o, job, &keys->account, &keys->files, err) < 0 || add_binding(c->acme, keys, err) < 0)
+		return -1;
+	for (size_t i = 0; i < o->pair_count; i++)
+		if (add_pair(o, i, c, options, list, keys, err) < 0)
+			return -1;
+	/* Of a pair that is not wanted any more. */
+	return o->pair_count < ACME_PAIRS_MAX ? store_drop(o->store, orders[1], o->certificate, err) : 0;
+}
+
+static int send_job(struct order *o, const cJSON *job, const struct files *files, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX), bytes = BUF_INIT(FRAME_FILES_MAX);
+	if (json_print(job, &text) < 0 || files_encode(files, &bytes) < 0)
+		return error_set(err, ERROR_PERMANENT, "its names and contacts are too long for one order");
+	worker_send(o->worker, FRAME_MESSAGE, text.data, text.len);
+	worker_send(o->worker, FRAME_FILES, bytes.data, bytes.len);
+	return 0;
+}
+
+/* ---- what the worker says ---- */
+
+static void say_kept(struct order *o)
+{
+	static const char kept[] = "{\"event\":\"kept\"}";
+	worker_send(o->worker, FRAME_MESSAGE, kept, sizeof(kept) - 1);
+}
+
+static int need_file(const struct files *files, const char *name, struct error *err)
+{
+	int at = files_find(files, name);
+	if (at < 0)
+		error_set(err, ERROR_PERMANENT, "the worker sent %s without %s", files->label, name);
+	return at;
+}
+
+/* One key an account for ever: of two orders that make one at once, the second is given the first one's. */
+static int keep_account_key(struct order *o, const struct files *files, struct error *err)
+{
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), bytes = BUF_INIT(FRAME_FILES_MAX);
+	struct files answer = {.label = "account"};
+	int at = need_file(files, "account.key", err);
+	int found = at < 0 ? -1 : add_file(o, accounts, o->account, "account.key", &key, &answer, err);
+	if (found < 0)
+		return -1;
+	if (!found) {
+		if (store_put(o->store, accounts, o->account, "account.key", files->file[at].data,
+			    files->file[at].len, err) < 0)
+			return -1;
+		files_add(&answer, "account.key", files->file[at].data, files->file[at].len);
+	}
+	files_encode(&answer, &bytes);
+	worker_send(o->worker, FRAME_FILES, bytes.data, bytes.len);
+	return 0;
+}
+
+/* The key first: an order.json says that all is there. */
+static int keep_order(struct order *o, size_t pair, const struct files *files, struct error *err)
+{
+	int key = need_file(files, "privkey.pem", err), url = key < 0 ? -1 : need_file(files, "url", err);
+	if (url < 0)
+		return -1;
+	auto_free char *text = mem_strndup((const char *)files->file[url].data, files->file[url].len);
+	auto_json cJSON *record = cJSON_Duplicate(o->records[pair], true);
+	cJSON_AddStringToObject(record, "url", text);
+	/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): a constant of two, of which `pair` is one */
+	if (store_put(o->store, orders[pair], o->certificate, "privkey.pem", files->file[key].data,
+		    files->file[key].len, err) < 0 ||
+		record_put(o->store, orders[pair], o->certificate, "order.json", record, err) < 0)
+		return -1;
+	say_kept(o);
+	return 0;
+}
+
+static int read_issued(struct order *o, size_t pair, const struct files *files, struct chain *ret, struct error *err)
+{
+	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
+	int at = need_file(files, "fullchain.pem", err);
+	int found = at < 0 ? -1 : store_get(o->store, orders[pair], o->certificate, "privkey.pem", &key, err);
+	if (found == 0)
+		return error_set(err, ERROR_PERMANENT, "store: record %s/%s: privkey.pem has gone", orders[pair],
+			o->certificate);
+	if (found < 0 ||
+		chain_parse_pem(files->file[at].data, files->file[at].len, key.data, key.len, ret, err) < 0)
+		return -1;
+	if (X509_check_private_key(ret->leaf, ret->key) != 1)
+		return openssl_error(
+			err, ERROR_UNTRUSTED, "key-match: the certificate is not for the stored key");
+	return 0;
+}
+
+static int keep_next_key(struct order *o, size_t pair, const struct files *files, struct error *err)
+{
+	auto_free char *name = mem_printf("privkey%s.pem", acme_suffix(pair));
+	int at = need_file(files, "privkey.pem", err);
+	if (at < 0 || store_put(o->store, ORDER_NEXT_KEYS, o->certificate, name, files->file[at].data, files->file[at].len,
+			      err) < 0)
+		return -1;
+	say_kept(o);
+	return 0;
+}
+
+static int keep_issued(struct order *o, size_t pair, const struct files *files, struct error *err)
+{
+	if (pair != o->issued_count)
+		return error_set(err, ERROR_PERMANENT, "the worker sent %s out of turn", files->label);
+	if (read_issued(o, pair, files, &o->issued[pair], err) < 0)
+		return -1;
+	o->issued_count++;
+	say_kept(o);
+	return 0;
+}
+
+/* Ends the order in any case. Should the drop fail, the next start meets the same certificates once more. */
+static int on_done(struct order *o, const cJSON *message, struct error *err)
+{
+	struct error ignored;
+	(void)message;
+	if (o->issued_count != o->pair_count)
+		return error_set(err, ERROR_PERMANENT, "the worker ended with %zu of %zu certificates", o->issued_count,
+			o->pair_count);
+	worker_free(steal(o->worker));
+	if (o->handler->issued(o->certificate, o->issued, o->issued_count, o->context) == 0)
+		order_forget(o->store, o->certificate, &ignored);
+	order_free(o);
+	return 0;
+}
+
+static int on_files(struct order *o, const struct frame *frame, struct error *err)
+{
+	static const struct {
+		const char *label;
+		int (*run)(struct order *o, size_t pair, const struct files *files, struct error *err);
+	} labels[] = {
+		{"order", keep_order},
+		{"next", keep_next_key},
+		{"issued", keep_issued},
+	};
+	struct files files;
+	if (files_decode(frame->data, frame->len, &files, err) < 0)
+		return -1;
+	if (strcmp(files.label, "account") == 0)
+		return keep_account_key(o, &files, err);
+	for (size_t i = 0; i < COUNT(labels); i++) {
+		size_t len = strlen(labels[i].label);
+		for (size_t pair = 0; pair < o->pair_count; pair++)
+			if (strncmp(files.label, labels[i].label, len) == 0 &&
+				strcmp(files.label + len, acme_suffix(pair)) == 0)
+				return labels[i].run(o, pair, &files, err);
+	}
+	return error_set(err, ERROR_PERMANENT, "the worker sent files \"%s\"", files.label);
+}
+
+static int on_warning(struct order *o, const cJSON *message, struct error *err)
+{
+	const char *text = json_string(message, "text", 4 * ERROR_MESSAGE_MAX, err);
+	if (!text)
+		return -1;
+	if (o->handler->warning)
+		o->handler->warning(o->certificate, text, o->context);
+	return 0;
+}
+
+static int on_progress(struct order *o, const cJSON *message, struct error *err)
+{
+	const char *step = json_string(message, "step", ERROR_MESSAGE_MAX, err);
+	if (!step)
+		return -1;
+	o->handler->progress(o->certificate, step, o->context);
+	return 0;
+}
+
+static int on_account(struct order *o, const cJSON *message, struct error *err)
+{
+	const char *url = json_string(message, "url", URL_MAX, err);
+	auto_json cJSON *record = cJSON_CreateObject();
+	if (!url)
+		return -1;
+	cJSON_AddStringToObject(record, "url", url);
+	cJSON_AddStringToObject(record, "directory", json_text(o->records[0], "directory"));
+	if (record_put(o->store, accounts, o->account, "account.json", record, err) < 0)
+		return -1;
+	say_kept(o);
+	return 0;
+}
+
+static int on_gone(struct order *o, const cJSON *message, struct error *err)
+{
+	uint32_t pair;
+	if (!json_string(message, "reason", ERROR_MESSAGE_MAX, err) || json_u32(message, "pair", &pair, err) < 0)
+		return -1;
+	if (pair >= o->pair_count)
+		return error_set(err, ERROR_PERMANENT, "the worker gave up an order that it has not");
+	if (store_drop(o->store, orders[pair], o->certificate, err) < 0)
+		return -1;
+	say_kept(o);
+	return 0;
+}
+
+static int on_invalid(struct order *o, const cJSON *message, struct error *err)
+{
+	const char *name = json_string(message, "name", 253, err);
+	if (!name)
+		return -1;
+	if (o->handler->invalid)
+		o->handler->invalid(o->certificate, name, o->context);
+	return 0;
+}
+
+static int on_challenge(struct order *o, const cJSON *message, struct error *err)
+{
+	const char *token = json_string(message, "token", 512, err);
+	const char *authorization = token ? json_string(message, "authorization", 1024, err) : NULL;
+	if (!authorization)
+		return -1;
+	if (o->token_count == TOKENS_MAX)
+		return error_set(err, ERROR_PERMANENT, "the server wants more than %d challenges answered",
+			TOKENS_MAX);
+	if (challenge_add(o->challenge, token, authorization, err) < 0)
+		return -1;
+	o->tokens[o->token_count++] = mem_strdup(token);
+	say_kept(o);
+	return 0;
+}
+
+static int on_dns(struct order *o, const cJSON *message, struct error *err)
+{
+	if (order_dns_keep(o->store, o->certificate, message, err) < 0)
+		return -1;
+	say_kept(o);
+	return 0;
+}
+
+static int on_failed(struct order *o, const cJSON *message, struct error *err)
+{
+	static const struct {
+		const char *name;
+		enum error_kind kind;
+	} kinds[] = {
+		{"retry", ERROR_RETRY},
+		{"permanent", ERROR_PERMANENT},
+		{"untrusted", ERROR_UNTRUSTED},
+		{"usage", ERROR_USAGE},
+	};
+	struct error failure = {.kind = ERROR_RETRY};
+	int64_t retry_after;
+	const char *kind = json_string(message, "kind", 16, err);
+	const char *text = kind ? json_string(message, "text", ERROR_MESSAGE_MAX, err) : NULL;
+	if (!text || json_i64(message, "retry_after", &retry_after, err) < 0)
+		return -1;
+	for (size_t i = 0; i < COUNT(kinds); i++)
+		if (strcmp(kind, kinds[i].name) == 0)
+			failure.kind = kinds[i].kind;
+	error_set(&failure, failure.kind, "%s", text);
+	order_fail(o, &failure, retry_after);
+	return 0;
+}
+
+static int on_message(struct order *o, const struct frame *frame, struct error *err)
+{
+	static const struct {
+		const char *event;
+		int (*run)(struct order *o, const cJSON *message, struct error *err);
+	} events[] = {
+		{"progress", on_progress},
+		{"warning", on_warning},
+		{"account", on_account},
+		{"gone", on_gone},
+		{"challenge", on_challenge},
+		{"invalid", on_invalid},
+		{"dns", on_dns},
+		{"done", on_done},
+		{"failed", on_failed},
+	};
+	auto_json cJSON *message = json_parse(frame->data, frame->len, err);
+	const char *event = message ? json_string(message, "event", 32, err) : NULL;
+	if (!event)
+		return -1;
+	for (size_t i = 0; i < COUNT(events); i++)
+		if (strcmp(event, events[i].event) == 0)
+			return events[i].run(o, message, err);
+	return error_set(err, ERROR_PERMANENT, "the worker said \"%s\"", event);
+}
+
+/* The order is gone when one of these has returned 0 for its last word. */
+static void on_frame(struct worker *w, const struct frame *frame, void *context)
+{
+	(void)w;
+	struct order *o = context;
+	struct error err;
+	int result = frame->type == FRAME_FILES ? on_files(o, frame, &err) : on_message(o, frame, &err);
+	if (result < 0)
+		order_fail(o, &err, 0);
+}
+
+static void on_ended(struct worker *w, const struct error *err, void *context)
+{
+	(void)w;
+	struct error silent;
+	error_set(&silent, ERROR_RETRY, "the worker ended without a word");
+	order_fail(context, err->kind == ERROR_NONE ? &silent : err, 0);
+}
+
+/* ---- */
+
+static struct order *order_new(struct store *store, struct challenge *challenge,
+	const struct hub_certificate *certificate, const struct order_handler *handler, void *context)
+{
+	struct order *o = mem_alloc(sizeof(*o));
+	o->store = store;
+	o->challenge = challenge;
+	o->handler = handler;
+	o->context = context;
+	o->certificate = mem_strdup(certificate->name);
+	o->account = mem_strdup(certificate->acme->name);
+	o->pair_count = certificate->second_key_type ? 2 : 1;
+	o->records[0] = record_new(certificate, certificate->key_type);
+	if (o->pair_count > 1)
+		o->records[1] = record_new(certificate, certificate->second_key_type);
+	return o;
+}
+
+struct order *order_start(struct event_base *base, struct store *store, struct challenge *challenge,
+	const struct hub_certificate *certificate, const struct order_options *options,
+	const struct order_handler *handler, void *context, struct error *err)
+{
+	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
+	static const struct order_options none = {0};
+	auto_json cJSON *job = job_new(certificate);
+	__attribute__((cleanup(job_keys_release))) struct job_keys keys = {.files = {.label = "keys"}};
+	struct order *o = order_new(store, challenge, certificate, handler, context);
+	keys.account = keys.hmac = BUF_INIT(FILES_FILE_MAX);
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++)
+		keys.stored[i] = keys.made[i] = BUF_INIT(FILES_FILE_MAX);
+	if (fill_job(o, certificate, options ? options : &none, job, &keys, err) == 0 &&
+		order_dns_job(store, certificate, job, err) == 0)
+		o->worker = worker_start(base, "acme",
+			(int)o->pair_count * (ACME_JOB_SECONDS + order_dns_seconds(certificate)), &worker_handler, o, err);
+	if (o->worker && send_job(o, job, &keys.files, err) == 0)
+		return o;
+	error_wrap(err, "order of %s", certificate->name);
+	order_free(o);
+	return NULL;
+}
+
+void order_cancel(struct order *o)
+{
+	order_free(o);
+}
+
+int order_forget(struct store *store, const char *certificate, struct error *err)
+{
+	for (size_t i = 0; i < ACME_PAIRS_MAX; i++)
+		if (store_drop(store, orders[i], certificate, err) < 0)
+			return -1;
+	return 0;
+}

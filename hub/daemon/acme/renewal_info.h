@@ -1,0 +1,26 @@
+/* When authorities want their certificates to be renewed: who is asked, when, and what came of it (hub/common/ari.h
+ * judges).
+ *
+ * One worker an authority at a time asks for all certificates that are due. Nothing of it stops a renewal:
+ * without an answer the last one holds, and without any the rule of thirds.
+ */
+#ifndef CERTSYNC_HUB_ADVICE_H
+#define CERTSYNC_HUB_ADVICE_H
+
+#include "hub/common/ari.h"
+#include "hub/daemon/hub.h"
+
+struct advice; /* of one certificate */
+
+/* `changed` is called from the loop when there is another moment, or none any more. NULL where nobody is
+ * asked: not an ACME certificate, or ari = false. */
+struct advice *advice_new(struct hub *hub, const struct hub_certificate *certificate,
+	void (*changed)(void *context), void *context);
+void advice_free(struct advice *a); /* NULL is allowed */
+
+/* What is current now; NULL: nothing. Another certificate than before is asked for soon. */
+void advice_current(struct advice *a, const struct manifest *current);
+
+const struct ari_record *advice_record(const struct advice *a);
+
+#endif

@@ -1,0 +1,45 @@
+#include "hub/daemon/acme/thumbprint.h"
+#include "lib/crypto/chain.h"
+#include "lib/core/files.h"
+
+#include <string.h>
+
+static const struct hub_acme *find_section(
+	const struct hub_config *config, const char *account, struct error *err)
+{
+	for (size_t i = 0; account && i < config->acme_count; i++)
+		if (strcmp(config->acmes[i].name, account) == 0)
+			return &config->acmes[i];
+	if (account)
+		error_set(err, ERROR_USAGE, "hub.conf has no section acme \"%s\"", account);
+	else if (config->acme_count == 0)
+		error_set(err, ERROR_USAGE, "hub.conf has no acme section");
+	else if (config->acme_count > 1)
+		error_set(err, ERROR_USAGE,
+			"hub.conf has %zu acme sections, and HAProxy can answer for one account alone: "
+			"say which, with --account",
+			config->acme_count);
+	else
+		return &config->acmes[0];
+	return NULL;
+}
+
+int thumbprint_find(const struct hub_config *config, struct store *store, const char *account,
+	struct thumbprint *ret, struct error *err)
+{
+	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
+	const struct hub_acme *section = find_section(config, account, err);
+	int found = section ? store_get(store, "acme", section->name, "account.key", &pem, err) : -1;
+	if (found < 0)
+		return -1;
+	if (!found)
+		return error_set(err, ERROR_USAGE,
+			"there is no account \"%s\" yet: the first order makes it, even one that fails: "
+			"certsync renew CERTIFICATE, then this again",
+			section->name);
+	EVP_PKEY *key = chain_parse_key(pem.data, pem.len, err);
+	int result = key ? jws_thumbprint(key, ret->text, err) : -1;
+	ret->account = section->name;
+	chain_free_pkey(&key);
+	return result < 0 ? error_wrap(err, "account %s", section->name) : 0;
+}

@@ -1,0 +1,53 @@
+/* The lines by which nodes join: good once, for TICKET_SECONDS, one for an agent (a new one replaces it). Kept in the store
+ * (kind "joins", NAME: line): what the secret becomes, never the secret itself; of a used one nothing that opens
+ * anything.
+ */
+#ifndef CERTSYNC_HUB_TICKET_H
+#define CERTSYNC_HUB_TICKET_H
+
+#include "hub/daemon/hub.h"
+#include "hub/common/root_request.h"
+#include "lib/crypto/join.h"
+
+enum {
+	TICKET_SECONDS = 15 * 60,
+	TICKET_LATE = 60 * 60, /* so much longer its key may log in, to be told why it is refused; sshd ends it then */
+	TICKET_TRIES = 3,
+};
+
+struct ticket {
+	char login[HUB_KEY_TEXT_MAX]; /* "ssh-ed25519 AAAA…" */
+	uint8_t mac[JOIN_MAC_SIZE];   /* zeros once it is spent */
+	uint8_t line[JOIN_DIGEST_SIZE];
+	int64_t expires; /* wall clock */
+	uint32_t tries;  /* with a wrong HMAC */
+	int64_t spent;   /* when; 0: not yet */
+	bool rotates;    /* the node is to make new keys; its old ones work until the new ones were proven */
+};
+
+void ticket_release(struct ticket *t); /* wipes */
+#define auto_ticket __attribute__((cleanup(ticket_release)))
+
+/* Makes one for what a secret became (the login key's public half and the MAC key; the command that asks keeps the rest) and
+ * appends its line up to the secret. The caller sends the keys to the root half (hub/daemon/agents/enroll.h) before it shows the line. */
+int ticket_issue(struct hub *hub, const char *agent, bool rotates, const struct join_keys *keys, struct buf *line,
+	struct error *err);
+/* 1 found, 0 none, -1 error. */
+int ticket_find(struct hub *hub, const char *agent, struct ticket *ret, struct error *err);
+
+/* Judges a request (a frame's payload) that came in with this agent's login key. 0: it is authentic, and from now on the
+ * ticket is spent, durably; *ret is the ticket as it was. -1 with the reason, for the node as well. */
+int ticket_use(struct hub *hub, const char *agent, const uint8_t *request, size_t len, int64_t now, struct ticket *ret,
+	struct error *err);
+
+/* Nobody joins with it any more. A missing one is success. */
+int ticket_drop(struct hub *hub, const char *agent, struct error *err);
+
+/* Removes those whose time is over, tells of each that was never used, and sees to it that this is done again in time. True
+ * when one was removed: the root half needs the keys anew. */
+bool ticket_sweep(struct hub *hub, int64_t now);
+/* That, and the list of keys that is owed, in so many seconds. */
+void ticket_wake(struct hub *hub, time_t seconds);
+void ticket_close(struct hub *hub);
+
+#endif

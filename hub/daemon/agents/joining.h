@@ -1,0 +1,18 @@
+/* A node that joins: one frame in, one frame out (lib/crypto/join.h), then the end. It came in with the login key of a join line
+ * (forced command "join:NAME"), or, on the hub's own node, as root by the local socket.
+ */
+#ifndef CERTSYNC_HUB_JOINING_H
+#define CERTSYNC_HUB_JOINING_H
+
+#include "hub/daemon/hub.h"
+
+enum { JOINING_SECONDS = 15, JOINING_MAX = 32, JOINING_PER_AGENT = 4 };
+
+/* Takes the descriptor over. `agent` is in the alphabet of names; whether it exists is looked at here. */
+void joining_begin(struct hub *hub, int fd, const char *agent);
+void joining_close_all(struct hub *hub);
+
+/* The root half has written authorized_keys, or cannot: those who wait for it are answered. */
+void joining_keys_written(struct hub *hub, bool ok, const char *text);
+
+#endif

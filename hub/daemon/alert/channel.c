@@ -1,0 +1,126 @@
+#include "hub/daemon/alert/channel.h"
+#include "hub/worker/alert.h"
+#include "lib/core/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- making ---- */
+
+static void add_text(cJSON *job, const char *key, const char *text)
+{
+	if (text)
+		cJSON_AddStringToObject(job, key, text);
+}
+
+static struct channel *add(struct channel **list, size_t *count, const struct hub_config *config,
+	const char *type, const char *target)
+{
+	*list = mem_grow(*list, *count + 1, sizeof(**list));
+	struct channel *c = &(*list)[(*count)++];
+	*c = (struct channel){.job = cJSON_CreateObject()};
+	cJSON_AddStringToObject(c->job, "event", "job");
+	cJSON_AddStringToObject(c->job, "type", type);
+	cJSON_AddStringToObject(c->job, "target", target);
+	add_text(c->job, "ca_file", config->alert.ca_file);
+	return c;
+}
+
+/* "webhook HOST", and a number behind the second one there. What follows the host is a secret. */
+static void name_webhook(const struct channel *list, struct channel *c, const char *url)
+{
+	int same = 1;
+	const char *host = strstr(url, "://") + 3;
+	auto_free char *name = mem_printf("webhook %.*s", (int)strcspn(host, "/?#"), host);
+	for (const struct channel *other = list; other < c; other++)
+		same += strncmp(other->name, name, strlen(name)) == 0;
+	snprintf(c->name, sizeof(c->name), same > 1 ? "%.300s #%d" : "%.300s", name, same);
+}
+
+struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
+{
+	const struct hub_alert *a = &config->alert;
+	struct channel *list = NULL;
+	*ret_count = 0;
+	for (char **to = a->email; *to; to++) {
+		struct channel *c = add(&list, ret_count, config, "email", *to);
+		snprintf(c->name, sizeof(c->name), "email %s", *to);
+		add_text(c->job, "smtp", a->smtp);
+		add_text(c->job, "from", a->from);
+		add_text(c->job, "user", a->smtp_user);
+		add_text(c->job, "password_file", a->smtp_password);
+	}
+	for (char **url = a->webhook; *url; url++) {
+		struct channel *c = add(&list, ret_count, config, "webhook", *url);
+		name_webhook(list, c, *url);
+	}
+	if (a->command)
+		snprintf(add(&list, ret_count, config, "command", a->command)->name, ALERT_NAME_MAX,
+			"command");
+	return list;
+}
+
+void channels_free(struct channel *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		errand_cancel(list[i].errand);
+		cJSON_Delete(list[i].job);
+	}
+	free(list);
+}
+
+/* ---- sending ---- */
+
+static void on_message(const char *event, const cJSON *message, void *context)
+{
+	struct channel *c = context;
+	c->ok = strcmp(event, "done") == 0;
+	snprintf(c->answer, sizeof(c->answer), "%s", json_text(message, "text"));
+	text_clean(c->answer, 0);
+}
+
+static void on_ended(const struct error *err, void *context)
+{
+	struct channel *c = context;
+	c->errand = NULL;
+	/* What the worker said of it counts for more than how it ended. */
+	if (!c->answer[0] && err->kind != ERROR_NONE)
+		snprintf(c->answer, sizeof(c->answer), "%s", err->message);
+	c->handler->ended(c, c->ok, c->answer, c->context);
+}
+
+void channel_send(struct channel *c, struct event_base *base, const cJSON *message,
+	const struct channel_handler *handler, void *context)
+{
+	static const struct errand_handler errand_handler = {on_message, on_ended};
+	struct error err;
+	struct files files = {0};
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	c->handler = handler;
+	c->context = context;
+	c->ok = false;
+	c->answer[0] = '\0';
+	if (json_print(message, &text) < 0 || files_add(&files, "message", text.data, text.len) < 0)
+		error_set(&err, ERROR_PERMANENT, "the message is too long");
+	else
+		c->errand = errand_start(
+			base, "alert", ALERT_JOB_SECONDS, c->job, &files, &errand_handler, c, &err);
+	if (!c->errand)
+		on_ended(&err, c);
+}
+
+void channel_note(struct channel *c, bool ok, const char *text, int64_t wall, int64_t monotonic)
+{
+	if (ok) {
+		c->failures = 0;
+		c->since = c->next = 0;
+		c->error[0] = '\0';
+		return;
+	}
+	int64_t wait = ALERT_BACKOFF_MIN << (c->failures < 6 ? c->failures : 6);
+	c->failures++;
+	c->since = c->since ? c->since : wall;
+	c->next = monotonic + (wait < ALERT_BACKOFF_MAX ? wait : ALERT_BACKOFF_MAX);
+	snprintf(c->error, sizeof(c->error), "%s", text);
+}

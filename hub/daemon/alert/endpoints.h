@@ -1,0 +1,25 @@
+/* Standing checks: every `endpoint` of the configuration, looked at from outside by a worker, at its interval with jitter, soon after the
+ * start, and at once when a rollout has brought something. What was seen is kept, with when its state began.
+ *
+ * Record in the store: kind "checks", NAME "standing": state.json.
+ */
+#ifndef CERTSYNC_HUB_STANDING_H
+#define CERTSYNC_HUB_STANDING_H
+
+#include "lib/alert/condition.h"
+#include "hub/daemon/hub.h"
+
+void standing_open(struct hub *hub);
+void standing_close(struct hub *hub);
+
+/* What this certificate's endpoints serve may have changed: they are looked at within seconds. */
+void standing_soon(struct hub *hub, const char *certificate);
+
+/* What is wrong now, as far as it was seen. */
+void standing_conditions(const struct hub *hub, struct conditions *out);
+
+/* For `status` and the page: an array, the caller's: of each row what check_json says of it, "name", "certificate" ("": none), "since"
+ * (when its verdict began), "checked". An endpoint that was not looked at yet has none. */
+cJSON *standing_status(const struct hub *hub);
+
+#endif

@@ -1,0 +1,164 @@
+#include "hub/daemon/control/agents.h"
+#include "hub/daemon/control/control.h"
+#include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/view/overview.h"
+#include "hub/daemon/agents/session.h"
+#include "hub/daemon/agents/join_line.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *take_name(struct client *c, const cJSON *request, struct error *err)
+{
+	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, err);
+	if (name && !hub_config_agent(client_hub(c)->config, name)) {
+		error_set(err, ERROR_USAGE,
+			"%s has no section agent \"%s\": add it, tell the hub (SIGHUP to certsync-hub-root), then try again",
+			client_hub(c)->config_path, name);
+		return NULL;
+	}
+	return name;
+}
+
+/* Joining. */
+
+static int take_key(const struct files *files, const char *name, uint8_t ret[32], struct error *err)
+{
+	int at = files_find(files, name);
+	if (at < 0 || files->file[at].len != 32)
+		return error_set(err, ERROR_USAGE, "the request came without a %s of 32 bytes", name);
+	memcpy(ret, files->file[at].data, 32);
+	return 0;
+}
+
+static void take_keys(struct client *c, const struct files *files)
+{
+	struct error err;
+	auto_join_keys struct join_keys keys = {0};
+	auto_buf struct buf line = BUF_INIT(8192);
+	if (take_key(files, "login", keys.login_public, &err) < 0 || take_key(files, "mac", keys.mac, &err) < 0 ||
+		ticket_issue(client_hub(c), c->enrolled, c->rotates, &keys, &line, &err) < 0) {
+		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+		return;
+	}
+	free(c->told);
+	c->told = mem_strdup(buf_text(&line));
+	enroll_send_keys(client_hub(c));
+	control_await_keys(c);
+}
+
+static int check_join(struct hub *hub, const char *name, bool rotates, struct error *err)
+{
+	struct enrolment e;
+	int found = enroll_find(hub, name, &e, err);
+	if (found < 0)
+		return -1;
+	if (rotates && !found)
+		return error_set(err, ERROR_USAGE, "agent %s has no keys yet: `certsync agent add %s` prints its line", name, name);
+	if (!rotates && found && session_find(hub, name))
+		return error_set(err, ERROR_USAGE,
+			"agent %s is connected with its keys: `certsync agent rotate %s` prints a line for new ones; for another "
+			"machine of this name, `certsync agent remove %s` first",
+			name, name, name);
+	return 0;
+}
+
+void control_join(struct client *c, const cJSON *request)
+{
+	struct error err;
+	const char *name = take_name(c, request, &err);
+	bool rotates = json_true(request, "rotates");
+	if (!name || check_join(client_hub(c), name, rotates, &err) < 0) {
+		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+		return;
+	}
+	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
+	snprintf(c->certificate, sizeof(c->certificate), "agent %s", name);
+	c->rotates = rotates;
+	c->files = take_keys;
+}
+
+/* The list. */
+
+static void add_time(cJSON *o, const char *key, int64_t at)
+{
+	char text[CLOCK_TEXT_MAX];
+	cJSON_AddStringToObject(o, key, at ? clock_text(at, text) : "");
+}
+
+static void add_keys(cJSON *o, const struct enrolment *e)
+{
+	struct error ignored;
+	auto_buf struct buf text = BUF_INIT(HUB_KEY_TEXT_MAX), seal_key = BUF_INIT(64);
+	if (enroll_fingerprint(e->ssh, &text, &ignored) == 0)
+		cJSON_AddStringToObject(o, "ssh", buf_text(&text));
+	base64_encode(e->seal, sizeof(e->seal), &seal_key);
+	cJSON_AddStringToObject(o, "seal", buf_text(&seal_key));
+	cJSON_AddBoolToObject(o, "rotates", e->rotates);
+}
+
+static void add_state(struct hub *hub, cJSON *o, const struct overview_agent *a, const struct error *trouble, bool enrolled)
+{
+	struct error ignored;
+	auto_ticket struct ticket t = {0};
+	int found = ticket_find(hub, a->name, &t, &ignored);
+	bool open = found > 0 && !t.spent && t.expires > clock_wall();
+	cJSON_AddStringToObject(o, "state",
+		a->connected ? "connected" : enrolled || a->local ? "away" : open ? "may join" : trouble->kind ? "broken" : "not joined");
+	if (open)
+		add_time(o, "join_until", t.expires);
+	if (trouble->kind)
+		cJSON_AddStringToObject(o, "error", trouble->message);
+}
+
+static cJSON *describe(struct hub *hub, const struct overview_agent *a)
+{
+	struct enrolment e;
+	struct error err = {0};
+	cJSON *o = cJSON_CreateObject();
+	int found = enroll_find(hub, a->name, &e, &err);
+	cJSON_AddStringToObject(o, "event", "agent");
+	cJSON_AddStringToObject(o, "agent", a->name);
+	add_state(hub, o, a, &err, found > 0);
+	add_time(o, "enrolled", found > 0 ? e.added : 0);
+	add_time(o, "last_seen", a->last_seen);
+	cJSON_AddBoolToObject(o, "local", a->local);
+	cJSON_AddStringToObject(o, "version", a->version);
+	if (found > 0)
+		add_keys(o, &e);
+	cJSON *names = cJSON_AddArrayToObject(o, "certificates");
+	const struct hub_agent *configured = hub_config_agent(hub->config, a->name);
+	for (size_t i = 0; configured->certificates[i]; i++)
+		cJSON_AddItemToArray(names, cJSON_CreateString(configured->certificates[i]->name));
+	return o;
+}
+
+void control_agent_list(struct client *c, const cJSON *request)
+{
+	(void)request;
+	auto_overview struct overview all;
+	overview_take(client_hub(c), &all);
+	for (size_t i = 0; i < all.agent_count; i++)
+		client_say(c, describe(client_hub(c), &all.agents[i]));
+	client_finish(c, CLI_DONE, NULL, NULL);
+}
+
+void control_agent_remove(struct client *c, const cJSON *request)
+{
+	struct error err;
+	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, &err);
+	if (!name || enroll_remove(client_hub(c), name, &err) < 0) {
+		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+		return;
+	}
+	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
+	c->told = hub_config_agent(client_hub(c)->config, name)
+			  ? mem_printf("agent %s is removed: its key opens nothing any more. %s still has its section: until that is "
+				       "taken out, its certificates wait for it",
+				    name, client_hub(c)->config_path)
+			  : mem_printf("agent %s is removed", name);
+	control_await_keys(c);
+}

@@ -1,0 +1,17 @@
+/* Requests of an operator about agents and their keys:
+ *
+ *   agent-join   name, rotates; FILES "login", "mac"   → "result" with "line", to which the asker appends the secret that these
+ *                                                        were made from (lib/crypto/join.h): the hub never has it
+ *   agent-list                                         → "agent" …, "result"
+ *   agent-remove name                                  → "result"
+ */
+#ifndef CERTSYNC_HUB_CONTROL_AGENT_H
+#define CERTSYNC_HUB_CONTROL_AGENT_H
+
+#include "hub/daemon/control/client.h"
+
+void control_join(struct client *c, const cJSON *request);
+void control_agent_list(struct client *c, const cJSON *request);
+void control_agent_remove(struct client *c, const cJSON *request);
+
+#endif

@@ -1,0 +1,39 @@
+/* The operator's side: requests over the control socket (lib/wire/ask.h), answered at once or followed until what they
+ * asked for has come to an end.
+ *
+ *   status                                            → "certificate" …, "agent" …, "result"
+ *   status watch                                      → the same and "round", again upon every change
+ *   push   certificates[], agents[], force, proceed   → "progress" …, "agent" …, "result"
+ *   renew  certificates[], force                      → the same, the order first
+ *   import certificate, may_expire_sooner; then FILES → the same, once published
+ *   rollback certificate, revision (optional)         → the same: old content as a new revision
+ *   history certificate                               → "revision" …, oldest first, "result"
+ *   hold   agent, certificate (optional), seconds (0 ends) → "agent" …, "result"
+ *   thumbprint account (optional)                    → "result" with "account" and "thumbprint" of its key
+ *   recover certificate, archive; FILES               hub/daemon/control/recover.h
+ *   agent-add name, key                               → "result" with "line"
+ *   alert-test                                       → "channel" …, "result": 1 when one of them failed
+ *   alert-list                                       → "condition" …, "channel" …, "result"
+ *   account, revoke                                   hub/daemon/control/account.h
+ *   agent-join, agent-list, agent-remove              hub/daemon/control/agents.h
+ */
+#ifndef CERTSYNC_HUB_CONTROL_H
+#define CERTSYNC_HUB_CONTROL_H
+
+#include "hub/daemon/hub.h"
+#include "hub/daemon/rollout/rollout.h"
+
+void control_accept(int fd, uid_t uid, void *context); /* listener_accept; context is the hub */
+void control_close_all(struct hub *hub);
+/* Answers every request that is under way with this reason; their connections end by themselves. */
+void control_end_all(struct hub *hub, const char *reason);
+
+/* Something about this certificate has changed: whoever follows it is told. */
+void control_changed(struct hub *hub, const struct rollout *r);
+/* The root half has answered: authorized_keys is written, or why it is not. */
+/* This client is answered, with its line, once the keys that were sent last are written. */
+struct client;
+void control_await_keys(struct client *c);
+void control_keys_written(struct hub *hub, bool ok, const char *text);
+
+#endif

@@ -1,0 +1,77 @@
+#include "hub/daemon/control/import.h"
+#include "hub/daemon/rollout/fleet.h"
+#include "hub/daemon/publish/pairing.h"
+#include "hub/daemon/publish/publish.h"
+#include "lib/crypto/bundle.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The pair of the files "key" and "chain", or with `ending` of another one. 1, or 0 when it is not there, or -1. */
+static int import_pair(const struct files *files, const char *ending, struct chain *ret, struct error *err)
+{
+	char key_name[16], chain_name[16];
+	snprintf(key_name, sizeof(key_name), "key%s", ending);
+	snprintf(chain_name, sizeof(chain_name), "chain%s", ending);
+	int key = files_find(files, key_name), text = files_find(files, chain_name);
+	if (key < 0 || text < 0)
+		return 0;
+	if (chain_parse_pem(files->file[text].data, files->file[text].len, files->file[key].data, files->file[key].len,
+			ret, err) < 0 || chain_order(ret, err) < 0)
+		return -1;
+	return 1;
+}
+
+int import_pairs(const struct files *files, struct chain pairs[STORE_PAIRS_MAX], struct error *err)
+{
+	int first = import_pair(files, "", &pairs[0], err);
+	if (first <= 0)
+		return first < 0 ? -1 : error_set(err, ERROR_USAGE, "the request came without a key and a chain");
+	int second = import_pair(files, "-2", &pairs[1], err);
+	if (second <= 0)
+		return second < 0 ? error_wrap(err, "the second pair") : 1;
+	if (pairing_kind(pairs[0].leaf) == pairing_kind(pairs[1].leaf))
+		return error_set(err, ERROR_USAGE, "two pairs of one kind: a certificate has an ECDSA and an RSA pair, or one");
+	return 2;
+}
+
+static int import_files(struct client *c, const struct files *files, struct error *err)
+{
+	const struct hub_certificate *certificate = hub_config_certificate(c->hub->config, c->certificate);
+	struct manifest meta = {.source = "import", .flags = c->may_expire_sooner ? BUNDLE_MAY_EXPIRE_SOONER : 0};
+	struct revision revision;
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	bool unchanged;
+	snprintf(meta.reason, sizeof(meta.reason), "by uid %u", (unsigned)c->uid);
+	int count = import_pairs(files, pairs, err);
+	int result = count < 0 ? -1 : publish(c->hub, certificate, pairs, (size_t)count, &meta, &revision, &unchanged, err);
+	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)
+		chain_release(&pairs[i]);
+	return result;
+}
+
+static void take_import(struct client *c, const struct files *files)
+{
+	struct error err;
+	if (import_files(c, files, &err) < 0)
+		client_refuse(c, CLI_FAILED, "%s: not imported: %s", c->certificate, err.message);
+	else
+		client_follow(c, fleet_find(c->hub, c->certificate), false);
+}
+
+void control_import(struct client *c, const cJSON *request)
+{
+	struct error err;
+	const char *name = json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err);
+	if (!name) {
+		client_refuse(c, CLI_USAGE, "%s", err.message);
+		return;
+	}
+	if (!hub_config_certificate(c->hub->config, name)) {
+		client_refuse(c, CLI_USAGE, "hub.conf has no certificate \"%s\": add it there first", name);
+		return;
+	}
+	c->may_expire_sooner = json_true(request, "may_expire_sooner");
+	snprintf(c->certificate, sizeof(c->certificate), "%s", name);
+	c->files = take_import;
+}

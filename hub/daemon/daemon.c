@@ -1,0 +1,301 @@
+#include "hub/daemon/daemon.h"
+#include "hub/daemon/alert/alert.h"
+#include "hub/daemon/agents/host_keys.h"
+#include "hub/daemon/control/control.h"
+#include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/rollout/fleet.h"
+#include "hub/daemon/rollout/history.h"
+#include "hub/daemon/hub.h"
+#include "hub/daemon/agents/joining.h"
+#include "hub/daemon/acme/renewal.h"
+#include "hub/common/root_request.h"
+#include "hub/daemon/agents/session.h"
+#include "hub/daemon/agents/signer.h"
+#include "hub/daemon/publish/watched.h"
+#include "hub/daemon/alert/endpoints.h"
+#include "hub/daemon/view/pages.h"
+#include "hub/daemon/agents/join_line.h"
+#include "lib/cli/cli.h"
+#include "lib/core/clock.h"
+#include "lib/core/files.h"
+#include "lib/core/fs.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
+#include "lib/core/proc.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DAEMON_ROOT_FD = 3, DAEMON_FAULTS_MAX = 64 * 1024 };
+
+/* What follows from the configuration and is made anew when it is read again. */
+
+static int open_configured(struct hub *hub, struct error *err)
+{
+	hub->anchors = anchors_load(hub->config->anchors, err);
+	if (!hub->anchors)
+		return error_wrap(err, "anchors");
+	announce_open(hub);
+	fleet_open(hub);
+	renewal_open(hub);
+	source_open(hub);
+	standing_open(hub);
+	alert_open(hub);
+	if (hub->root)
+		enroll_send_keys(hub);
+	return status_page_open(hub, err);
+}
+
+static void close_configured(struct hub *hub)
+{
+	control_end_all(hub, "the hub has read its configuration again or ends: what was begun goes on, ask again");
+	session_close_all(hub);
+	joining_close_all(hub);
+	ticket_close(hub);
+	alert_close(hub);
+	standing_close(hub);
+	source_close(hub);
+	renewal_close(hub);
+	fleet_close(hub);
+	outcome_close(hub);
+	anchors_free(hub->anchors);
+	hub->anchors = NULL;
+}
+
+static void log_faults(struct buf *faults)
+{
+	char *save = NULL;
+	auto_free char *copy = mem_strdup(buf_text(faults));
+	for (const char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		log_event(LOG_LEVEL_ERROR, "configuration", "fault=\"%s\"", line);
+}
+
+/* Where files and sockets are is decided once. */
+static bool same_places(const struct hub_config *a, const struct hub_config *b)
+{
+	return strcmp(a->state, b->state) == 0 && strcmp(a->run, b->run) == 0 && strcmp(a->http, b->http) == 0 &&
+		strcmp(a->gate_user, b->gate_user) == 0 && strcmp(a->local_user, b->local_user) == 0 &&
+		strcmp(a->admin_group, b->admin_group) == 0;
+}
+
+static void reload(struct hub *hub)
+{
+	struct error err;
+	auto_buf struct buf faults = BUF_INIT(DAEMON_FAULTS_MAX);
+	struct hub_config *config = hub_config_load(hub->config_path, &faults);
+	if (!config) {
+		log_faults(&faults);
+		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
+		return;
+	}
+	if (!same_places(config, hub->config))
+		log_event(LOG_LEVEL_WARNING, "reload", "reason=\"state, run, http, users and group change only at a restart\"");
+	struct hub_config *old = hub->config;
+	close_configured(hub);
+	hub->config = config;
+	if (open_configured(hub, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "reload", "result=refused error=\"%s\"", err.message);
+		close_configured(hub);
+		hub->config = old;
+		hub_config_free(config);
+		if (open_configured(hub, &err) < 0) {
+			log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\"", err.message);
+			event_base_loopbreak(hub->base); /* the root half starts us again */
+		}
+		return;
+	}
+	hub_config_free(old);
+	log_event(LOG_LEVEL_NOTICE, "reload", "result=done certificates=%zu agents=%zu", config->certificate_count,
+		config->agent_count);
+}
+
+/* The root half. */
+
+static void take_reply(struct hub *hub, const struct frame *frame)
+{
+	struct error err;
+	struct hub_reply reply;
+	if (hub_reply_decode(frame->data, frame->len, &reply, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "root", "error=\"%s\"", err.message);
+		return;
+	}
+	if (reply.op == HUB_REQUEST_KEYS) {
+		if (!reply.ok)
+			log_event(LOG_LEVEL_ERROR, "root", "request=keys error=\"%s\"", reply.text);
+		hub->keys_answered++;
+		control_keys_written(hub, reply.ok, reply.text);
+		joining_keys_written(hub, reply.ok, reply.text);
+	} else if (reply.ok) {
+		source_left_out(hub, reply.certificate, reply.text);
+	} else {
+		source_unreadable(hub, reply.certificate, reply.text);
+	}
+}
+
+static void on_root_frame(struct conn *c, const struct frame *frame, void *context)
+{
+	(void)c;
+	struct hub *hub = context;
+	struct error err;
+	struct files files;
+	if (frame->type == FRAME_RECORD)
+		take_reply(hub, frame);
+	else if (files_decode(frame->data, frame->len, &files, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "root", "error=\"%s\"", err.message);
+	else
+		source_files(hub, &files);
+}
+
+static void on_root_closed(struct conn *c, const struct error *err, void *context)
+{
+	(void)c;
+	struct hub *hub = context;
+	log_event(LOG_LEVEL_ERROR, "root", "reason=\"certsync-hub-root has gone %s\"", err->message);
+	event_base_loopbreak(hub->base);
+}
+
+static const struct conn_handler root_handler = {on_root_frame, on_root_closed};
+
+static void open_root(struct hub *hub)
+{
+	struct stat st;
+	if (fstat(DAEMON_ROOT_FD, &st) == 0 && S_ISSOCK(st.st_mode))
+		hub->root = conn_new(hub->base, DAEMON_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
+}
+
+/* Sockets. */
+
+static int find_peer(const char *user, uid_t *ret, struct error *err)
+{
+	struct proc_user found;
+	if (proc_user_find(user, &found, err) < 0)
+		return -1;
+	*ret = found.uid;
+	return 0;
+}
+
+static gid_t admin_gid(const struct hub *hub)
+{
+	const struct group *group = getgrnam(hub->config->admin_group); /* there when the configuration was read */
+	return group ? group->gr_gid : (gid_t)-1;
+}
+
+static struct listener *open_socket(struct hub *hub, const char *name, mode_t mode, gid_t gid,
+	listener_accept *accept, struct error *err)
+{
+	auto_free char *path = mem_printf("%s/%s", hub->config->run, name);
+	return listener_new(hub->base, path, mode, gid, accept, hub, err);
+}
+
+static int open_sockets(struct hub *hub, struct error *err)
+{
+	if (find_peer(hub->config->gate_user, &hub->gate_uid, err) < 0 ||
+		find_peer(hub->config->local_user, &hub->local_uid, err) < 0)
+		return -1;
+	if (fs_make_directories(hub->config->run, 0755, err) < 0)
+		return -1;
+	/* Anyone may knock at gate and local: who is let in is told by SO_PEERCRED. */
+	hub->gate = open_socket(hub, "gate.sock", 0666, (gid_t)-1, session_accept_gate, err);
+	if (!hub->gate)
+		return -1;
+	hub->local = open_socket(hub, "local.sock", 0666, (gid_t)-1, session_accept_local, err);
+	if (!hub->local)
+		return -1;
+	hub->control = open_socket(hub, "control.sock", 0660, admin_gid(hub), control_accept, err);
+	return hub->control ? 0 : -1;
+}
+
+/* Life. */
+
+static int open_all(struct hub *hub, struct error *err)
+{
+	hub->store = store_open(hub->config->state, err);
+	if (!hub->store)
+		return -1;
+	if (signer_open(hub->config->state, hub->sign_private, hub->sign_public, err) < 0)
+		return -1;
+	hub->challenge = challenge_new(hub->base, hub->config->http, err);
+	if (!hub->challenge || open_sockets(hub, err) < 0)
+		return -1;
+	open_root(hub);
+	return open_configured(hub, err);
+}
+
+static void close_all(struct hub *hub)
+{
+	close_configured(hub);
+	status_page_close(hub);
+	control_close_all(hub);
+	listener_free(hub->gate);
+	listener_free(hub->local);
+	listener_free(hub->control);
+	conn_free(hub->root);
+	if (hub->challenge)
+		challenge_free(hub->challenge);
+	store_close(hub->store);
+	buf_release(&hub->host_keys);
+	explicit_bzero(hub->sign_private, sizeof(hub->sign_private));
+	hub_config_free(hub->config);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+	(void)what;
+	struct hub *hub = context;
+	if (number == SIGHUP)
+		reload(hub);
+	else
+		event_base_loopbreak(hub->base);
+}
+
+static int serve(struct hub *hub)
+{
+	static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
+	struct event *signals[COUNT(numbers)];
+	struct error err;
+	int result = CLI_FAILED;
+	for (size_t i = 0; i < COUNT(numbers); i++) {
+		signals[i] = evsignal_new(hub->base, numbers[i], on_signal, hub);
+		event_add(signals[i], NULL);
+	}
+	if (open_all(hub, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
+		result = err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED;
+	} else {
+		log_event(LOG_LEVEL_NOTICE, "started", "version=%s certificates=%zu agents=%zu", CERTSYNC_VERSION,
+			hub->config->certificate_count, hub->config->agent_count);
+		event_base_dispatch(hub->base);
+		log_event(LOG_LEVEL_NOTICE, "ended", "version=%s", CERTSYNC_VERSION);
+		result = CLI_DONE;
+	}
+	close_all(hub);
+	for (size_t i = 0; i < COUNT(numbers); i++)
+		event_free(signals[i]);
+	return result;
+}
+
+int daemon_run(const char *config_path)
+{
+	auto_buf struct buf faults = BUF_INIT(DAEMON_FAULTS_MAX);
+	struct hub hub = {.config_path = config_path, .started = clock_wall()};
+	log_open("certsync-hub");
+	signal(SIGPIPE, SIG_IGN);
+	hub.config = hub_config_load(config_path, &faults);
+	if (!hub.config) {
+		fputs(buf_text(&faults), stderr);
+		return CLI_USAGE;
+	}
+	hub.base = event_base_new();
+	if (!hub.base)
+		return cli_fail(CLI_FAILED, "cannot make an event loop");
+	int result = serve(&hub);
+	event_base_free(hub.base);
+	return result;
+}

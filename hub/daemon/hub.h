@@ -1,0 +1,63 @@
+/* The daemon's state, shared by its modules. One thread, one loop: nothing here blocks on a network.
+ *
+ * Who owns what: daemon.c makes and frees all of it; each module below owns what hangs on its own pointer.
+ */
+#ifndef CERTSYNC_HUB_HUB_H
+#define CERTSYNC_HUB_HUB_H
+
+#include "hub/daemon/acme/challenge.h"
+#include "hub/common/config.h"
+#include "hub/daemon/store.h"
+#include "lib/wire/conn.h"
+#include "lib/wire/listener.h"
+#include "lib/crypto/seal.h"
+#include "lib/crypto/verify.h"
+
+#include <event2/event.h>
+
+struct fleet;
+struct session;
+struct renewal;
+struct advisor;
+struct account;
+struct source;
+struct standing;
+struct outcomes;
+struct alert;
+struct status_page;
+struct client;
+struct joining;
+
+struct hub {
+	struct event_base *base;
+	const char *config_path;
+	struct hub_config *config;
+	struct store *store;
+	struct anchors *anchors;
+	struct challenge *challenge;
+	struct conn *root; /* to certsync-hub-root; NULL when started without one */
+	struct listener *gate, *local, *control;
+	uid_t gate_uid, local_uid;
+	uint8_t sign_private[SEAL_KEY_SIZE], sign_public[SEAL_KEY_SIZE];
+
+	struct fleet *fleet;       /* hub/daemon/rollout/fleet.h: a rollout per certificate */
+	struct session *sessions;  /* hub/daemon/agents/session.h: a list */
+	struct renewal *renewals;  /* hub/daemon/acme/renewal.h: a list, one per ACME certificate */
+	struct advisor *advisors;  /* hub/daemon/acme/renewal_info.h: a list, one per authority that is asked when to renew */
+	struct account *accounts;  /* hub/daemon/acme/account.h: a list, what is being done to accounts */
+	struct source *sources;    /* hub/daemon/publish/watched.h: a list, one per watched certificate */
+	struct outcomes *outcomes; /* hub/daemon/rollout/history.h: a list, what became of revisions */
+	struct standing *standing; /* hub/daemon/alert/endpoints.h: what is checked from outside */
+	struct alert *alert;       /* hub/daemon/alert/alert.h: who is told of what */
+	struct status_page *page;  /* hub/daemon/view/pages.h; NULL: none */
+	int64_t started;           /* wall clock */
+	struct client *clients;    /* hub/daemon/control/control.h: a list */
+	struct joining *joinings;  /* hub/daemon/agents/joining.h: a list, nodes that are joining now */
+	struct buf host_keys;      /* hub/daemon/agents/host_keys.h: what agents are told */
+	struct event *tickets;     /* hub/daemon/agents/join_line.h: when the next one has to be removed */
+	bool keys_owed;                     /* the last list that was asked for is not sent yet: hub/daemon/agents/enroll.h */
+	uint64_t keys_asked, keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */
+	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */
+};
+
+#endif

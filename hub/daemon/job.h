@@ -1,0 +1,28 @@
+/* A worker with a small job: one message (and files) in, messages out, the end. What hub/order needs a
+ * dialogue for is not done so.
+ */
+#ifndef CERTSYNC_HUB_ERRAND_H
+#define CERTSYNC_HUB_ERRAND_H
+
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/wire/json.h"
+
+#include <event2/event.h>
+
+struct errand;
+
+struct errand_handler {
+	void (*message)(const char *event, const cJSON *message, void *context);
+	/* It is over: `err` says how, kind ERROR_NONE when it exited 0. The errand is gone after the call. */
+	void (*ended)(const struct error *err, void *context);
+};
+
+/* `job` is borrowed; `files` may be NULL. The handler is only called from the loop. NULL with the reason when
+ * it cannot start. */
+struct errand *errand_start(struct event_base *base, const char *kind, int timeout_s, const cJSON *job,
+	const struct files *files, const struct errand_handler *handler, void *context, struct error *err);
+void errand_cancel(
+	struct errand *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */
+
+#endif

@@ -1,0 +1,37 @@
+/* Which of the files at a watched source belong together. Pure: files and clock in, pairs out.
+ *
+ * A pair is a file that begins with a certificate, and a file (or the same one) with its private key,
+ * whatever they are called and in whichever of the watched paths they lie. A certificate that stands alone in
+ * its file is completed by issuers from the other files. Of several pairs in one path one is chosen: the one
+ * that has all names, is valid now, was issued last, expires last, has the longest chain, in this order. So
+ * an archive of old pairs, and a directory of many domains, give the right one. Where two paths give an ECDSA
+ * and an RSA pair, both with all names and valid, both are taken; of one kind, the better one.
+ */
+#ifndef CERTSYNC_HUB_PAIRING_H
+#define CERTSYNC_HUB_PAIRING_H
+
+#include "hub/daemon/store.h"
+#include "lib/core/files.h"
+
+enum pairing_kind { PAIRING_ECDSA, PAIRING_RSA, PAIRING_OTHER, PAIRING_KINDS };
+
+struct pairing {
+	struct chain pairs[STORE_PAIRS_MAX]; /* owned; ECDSA before RSA */
+	size_t count;                        /* 0: nothing belongs together yet */
+	const char *file;                    /* the first pair's certificate: its name in `files`; borrowed */
+	/* What could become a pair of that kind and is none yet: a key without a certificate, a certificate
+	 * with all names without a key, a file cut short (of any kind). */
+	bool half_way[PAIRING_KINDS];
+	char damage[ERROR_MESSAGE_MAX]; /* of a file that cannot be read as PEM; "": none such */
+};
+
+void pairing_release(struct pairing *p);
+#define auto_pairing __attribute__((cleanup(pairing_release)))
+
+/* The files as FRAME_FILES of the root half has them (hub/common/root_request.h): a name begins with the number of its
+ * path. `names`: those that the certificate must have, NULL-terminated. */
+void pairing_find(const struct files *files, const char *const *names, int64_t now, struct pairing *ret);
+
+enum pairing_kind pairing_kind(const X509 *leaf);
+
+#endif

@@ -1,0 +1,101 @@
+#include "hub/daemon/publish/publish.h"
+#include "hub/daemon/rollout/fleet.h"
+#include "hub/daemon/publish/pairing.h"
+#include "hub/daemon/acme/renewal.h"
+#include "hub/daemon/revoked.h"
+#include "lib/crypto/bundle.h"
+#include "lib/core/clock.h"
+#include "lib/core/log.h"
+
+#include <string.h>
+
+/* When the pair of this kind ends in the revision that is to be replaced; 0 when it has none. */
+static int64_t end_of(struct hub *hub, const char *certificate, const struct manifest *old, enum pairing_kind kind)
+{
+	struct error err;
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count = 0;
+	int64_t end = 0;
+	auto_manifest struct manifest ignored = {0};
+	if (!old || store_load(hub->store, certificate, old->revision, pairs, &count, &ignored, &err) < 0)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		struct chain_facts facts;
+		if (pairing_kind(pairs[i].leaf) == kind && chain_facts(pairs[i].leaf, &facts, &err) == 0) {
+			end = facts.not_after;
+			chain_facts_release(&facts);
+		}
+		chain_release(&pairs[i]);
+	}
+	return end;
+}
+
+static int judge(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
+	const struct manifest *meta, const struct manifest *old, struct error *err)
+{
+	struct verify_policy policy = {
+		.anchors = hub->anchors,
+		.now = clock_wall(),
+		.required = (const char *const *)(void *)certificate->names,
+		.replaces_not_after = old ? old->not_after : 0, /* of its first pair, and agents know no other */
+		.may_expire_sooner = meta->flags & BUNDLE_MAY_EXPIRE_SOONER,
+	};
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			policy.replaces_not_after = end_of(hub, certificate->name, old, pairing_kind(pairs[i].leaf));
+		if (verify_chain(&pairs[i], &policy, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* The files of the current revision are what its manifest says. */
+static bool is_sound(struct hub *hub, const char *certificate, const struct manifest *current)
+{
+	struct error err;
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	size_t count = 0;
+	auto_manifest struct manifest m = {0};
+	if (store_load(hub->store, certificate, current->revision, pairs, &count, &m, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate, err.message);
+		return false;
+	}
+	while (count > 0)
+		chain_release(&pairs[--count]);
+	return true;
+}
+
+int publish(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
+	const struct manifest *meta, struct revision *ret, bool *ret_unchanged, struct error *err)
+{
+	uint8_t digest[CHAIN_SHA256_SIZE];
+	char text[REVISION_TEXT_MAX];
+	auto_manifest struct manifest old = {0};
+	auto_manifest struct manifest now = {0};
+	int had = store_current(hub->store, certificate->name, &old, err);
+	if (had < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate->name, err->message);
+	had = had > 0;
+	chain_digest(pairs, count, digest);
+	*ret_unchanged = had && !store_begins_epoch(hub->store, certificate->name) && memcmp(digest, old.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
+	if (*ret_unchanged) {
+		*ret = old.revision;
+		/* It may have been stored, and the end of that have failed. */
+		if (revision_compare(fleet_find(hub, certificate->name)->desired, old.revision) != 0)
+			fleet_publish(hub, certificate->name, &old, NULL);
+		return 0;
+	}
+	if (revoked_check(hub->store, certificate->name, pairs, count, err) < 0 ||
+		judge(hub, certificate, pairs, count, meta, had ? &old : NULL, err) < 0)
+		return -1;
+	if (store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_NOTICE, "published", "certificate=%s revision=%s source=%s", certificate->name,
+		revision_text(*ret, text), meta->source);
+	if (store_current(hub->store, certificate->name, &now, err) < 0)
+		return -1;
+	now.urgent = meta->urgent;
+	fleet_publish(hub, certificate->name, &now, had ? &old : NULL);
+	renewal_published(hub, certificate->name);
+	return 0;
+}

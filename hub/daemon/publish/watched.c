@@ -1,0 +1,254 @@
+#include "hub/daemon/publish/watched.h"
+#include "hub/daemon/control/control.h"
+#include "hub/daemon/rollout/fleet.h"
+#include "hub/daemon/publish/pairing.h"
+#include "hub/daemon/publish/publish.h"
+#include "hub/common/root_request.h"
+#include "lib/core/clock.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct source {
+	struct source *next;
+	struct hub *hub;
+	const struct hub_certificate *certificate;
+	struct event *timer;             /* asks for a second reading */
+	uint8_t last[CHAIN_SHA256_SIZE]; /* of the bytes handed over last */
+	bool judged;                     /* those have been settled and dealt with */
+	int64_t read_at;
+	char left_out[256]; /* of the reading that is under way */
+	char trouble[ERROR_MESSAGE_MAX];
+};
+
+static void say(struct source *s, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Sets the trouble and logs it once. */
+static void say(struct source *s, enum log_level level, const char *fmt, ...)
+{
+	char text[ERROR_MESSAGE_MAX];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (strcmp(text, s->trouble) == 0)
+		return;
+	memcpy(s->trouble, text, sizeof(s->trouble));
+	log_event(level, "watch", "certificate=%s path=\"%s\" reason=\"%s\"", s->certificate->name,
+		s->certificate->watch[0], s->trouble);
+	control_changed(s->hub, fleet_find(s->hub, s->certificate->name));
+}
+
+/* The record of what was last seen there. */
+
+static bool seen_before(struct source *s, const char *hex)
+{
+	struct error err;
+	auto_buf struct buf text = BUF_INIT(CHAIN_HEX_MAX);
+	return store_get(s->hub->store, "sources", s->certificate->name, "seen", &text, &err) > 0 &&
+	       strcmp(buf_text(&text), hex) == 0;
+}
+
+static void note_seen(struct source *s, const char *hex)
+{
+	struct error err;
+	if (store_put(s->hub->store, "sources", s->certificate->name, "seen", hex, strlen(hex), &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", s->certificate->name,
+			err.message);
+}
+
+/* Of two pairs that were published one is there no more, and seems to be under way. */
+static bool misses_a_pair(struct source *s, const struct pairing *p)
+{
+	struct error err;
+	struct chain old[STORE_PAIRS_MAX] = {0};
+	size_t count = 0;
+	bool missing = false;
+	auto_manifest struct manifest current = {0};
+	auto_manifest struct manifest ignored = {0};
+	if (p->count != 1 || store_current(s->hub->store, s->certificate->name, &current, &err) <= 0 ||
+		store_load(s->hub->store, s->certificate->name, current.revision, old, &count, &ignored,
+			&err) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		enum pairing_kind kind = pairing_kind(old[i].leaf);
+		missing = missing || (kind != pairing_kind(p->pairs[0].leaf) && p->half_way[kind]);
+		chain_release(&old[i]);
+	}
+	return missing;
+}
+
+static bool is_waiting(struct source *s, const struct files *files, const struct pairing *p)
+{
+	const char *left_out = s->left_out[0] ? "; " : "", *damage = p->damage[0] ? "; " : "";
+	if (misses_a_pair(s, p))
+		say(s, LOG_LEVEL_WARNING,
+			"waiting: of two pairs, ECDSA and RSA, one is incomplete%s%s: when it is complete, "
+			"or gone, this goes on",
+			damage, p->damage);
+	else if (p->count == 0)
+		say(s, LOG_LEVEL_WARNING,
+			"waiting: none of the %zu files there is a private key that matches a certificate "
+			"chain among "
+			"them%s%.300s%s%s",
+			files->count, damage, p->damage, left_out, s->left_out);
+	else
+		return false;
+	return true;
+}
+
+/* The path of a file that the root half named by its path's number. */
+static void describe(const struct source *s, const char *file, char *text, size_t size)
+{
+	char *end;
+	unsigned long number = strtoul(file, &end, 10);
+	const char *name = *end == '/' ? end + 1 : end, *path = s->certificate->watch[0];
+	for (size_t i = 0; s->certificate->watch[i]; i++)
+		path = i == number ? s->certificate->watch[i] : path;
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a source has a path */
+	const char *base = strrchr(path, '/');
+	if (base && strcmp(base + 1, name) == 0) /* the path itself is a file */
+		snprintf(text, size, "%s", path);
+	else
+		snprintf(text, size, "%s/%s", path, name);
+}
+
+/* The bytes have been the same twice: what do they hold? */
+static void judge(struct source *s, const struct files *files)
+{
+	auto_pairing struct pairing p = {0};
+	uint8_t digest[CHAIN_SHA256_SIZE];
+	char hex[CHAIN_HEX_MAX];
+	struct manifest meta = {.source = "watch"};
+	struct revision revision;
+	struct error err;
+	bool unchanged;
+	pairing_find(files, (const char *const *)s->certificate->names, clock_wall(), &p);
+	if (is_waiting(s, files, &p))
+		return;
+	chain_digest(p.pairs, p.count, digest);
+	if (seen_before(s, chain_hex(digest, hex))) {
+		s->trouble[0] = '\0';
+		return;
+	}
+	describe(s, p.file, meta.reason, sizeof(meta.reason));
+	if (publish(s->hub, s->certificate, p.pairs, p.count, &meta, &revision, &unchanged, &err) < 0) {
+		say(s, LOG_LEVEL_ERROR, "refused: %s: %s%s%s", meta.reason, err.message,
+			s->left_out[0] ? "; " : "", s->left_out);
+		return;
+	}
+	s->trouble[0] = '\0';
+	note_seen(s, hex);
+}
+
+static void hash_files(const struct files *files, uint8_t ret[CHAIN_SHA256_SIZE])
+{
+	auto_buf struct buf all = BUF_INIT(FRAME_FILES_MAX);
+	files_encode(files, &all);
+	if (sha256(all.data, all.len, ret) < 0)
+		mem_abort(__func__);
+}
+
+static void take_files(struct source *s, const struct files *files)
+{
+	const struct timeval second = {1, 0};
+	uint8_t hash[CHAIN_SHA256_SIZE];
+	s->read_at = clock_wall();
+	hash_files(files, hash);
+	if (memcmp(hash, s->last, sizeof(hash)) == 0) {
+		/* A refusal may pass with time (not yet valid, an anchor added): judged anew at each periodic
+		 * reading. */
+		if (!s->judged || s->trouble[0])
+			judge(s, files);
+		s->judged = true;
+		return;
+	}
+	memcpy(s->last, hash, sizeof(hash));
+	s->judged = false;
+	event_add(s->timer, &second);
+}
+
+void source_files(struct hub *hub, const struct files *files)
+{
+	struct source *s = source_find(hub, files->label);
+	if (!s)
+		return;
+	take_files(s, files);
+	s->left_out[0] = '\0';
+}
+
+void source_left_out(struct hub *hub, const char *certificate, const char *text)
+{
+	struct source *s = source_find(hub, certificate);
+	if (s)
+		snprintf(s->left_out, sizeof(s->left_out), "%s", text);
+}
+
+void source_unreadable(struct hub *hub, const char *certificate, const char *reason)
+{
+	struct source *s = source_find(hub, certificate);
+	if (s)
+		say(s, LOG_LEVEL_ERROR, "unreadable: %s", reason);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct source *s = context;
+	struct hub_request request = {.op = HUB_REQUEST_SCAN};
+	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
+	snprintf(request.certificate, sizeof(request.certificate), "%s", s->certificate->name);
+	if (s->hub->root && hub_request_encode(&request, &record) == 0)
+		conn_send(s->hub->root, FRAME_RECORD, record.data, record.len);
+}
+
+void source_open(struct hub *hub)
+{
+	for (size_t i = 0; i < hub->config->certificate_count; i++) {
+		if (!hub->config->certificates[i].watch[0])
+			continue;
+		struct source *s = mem_alloc(sizeof(*s));
+		s->next = hub->sources;
+		hub->sources = s;
+		s->hub = hub;
+		s->certificate = &hub->config->certificates[i];
+		s->timer = event_new(hub->base, -1, 0, on_timer, s);
+		if (!s->timer)
+			mem_abort(__func__);
+		/* The root half may have read it before we had this configuration. */
+		on_timer(-1, 0, s);
+	}
+}
+
+void source_close(struct hub *hub)
+{
+	while (hub->sources) {
+		struct source *s = hub->sources;
+		hub->sources = s->next;
+		event_free(s->timer);
+		free(s);
+	}
+}
+
+struct source *source_find(struct hub *hub, const char *certificate)
+{
+	for (struct source *s = hub->sources; s; s = s->next)
+		if (strcmp(s->certificate->name, certificate) == 0)
+			return s;
+	return NULL;
+}
+
+const char *source_trouble(const struct source *s)
+{
+	return s->trouble;
+}
+
+int64_t source_seen(const struct source *s)
+{
+	return s->read_at;
+}

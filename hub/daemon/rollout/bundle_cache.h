@@ -1,0 +1,21 @@
+/* A revision's content while agents fetch it, as it is sealed to each of them: read, decoded and packed once, and not once
+ * an agent. It holds private keys: in a buffer that wipes itself, and until nobody has asked for it for PARCEL_SECONDS.
+ */
+#ifndef CERTSYNC_HUB_PARCEL_H
+#define CERTSYNC_HUB_PARCEL_H
+
+#include "hub/daemon/hub.h"
+#include "lib/crypto/bundle.h"
+
+enum { PARCEL_SECONDS = 10 };
+
+struct parcel;
+
+struct parcel *parcel_new(struct hub *hub); /* empty; owned */
+void parcel_free(struct parcel *p);         /* NULL is allowed */
+
+/* The bundle of this revision for one recipient, with the flags that it was published with and `more`; appends to `out`. */
+int parcel_seal(struct parcel *p, const char *certificate, struct revision revision, uint16_t more,
+	const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out, struct error *err);
+
+#endif

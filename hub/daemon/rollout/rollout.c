@@ -1,0 +1,727 @@
+#include "hub/daemon/rollout/rollout.h"
+#include "hub/daemon/rollout/barrier.h"
+#include "lib/core/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Attempts count seconds since this moment, so that they fit in 31 bits and grow over restarts. */
+enum { ATTEMPT_EPOCH = 1700000000 };
+
+const char *rollout_state_name(enum rollout_state state)
+{
+	static const char *const names[] = {
+		[ROLLOUT_IDLE] = "waiting", [ROLLOUT_OFFERED] = "offered", [ROLLOUT_STAGED] = "staged",
+		[ROLLOUT_ACTIVATING] = "activating", [ROLLOUT_INSTALLED] = "installed",
+		[ROLLOUT_VERIFIED] = "verified", [ROLLOUT_UNVERIFIED] = "unverified", [ROLLOUT_FAILED] = "failed", [ROLLOUT_AHEAD] = "ahead",
+	};
+	return names[state];
+}
+
+void rollout_actions_release(struct rollout_actions *a)
+{
+	free(a->action);
+	*a = (struct rollout_actions){0};
+}
+
+void rollout_init(struct rollout *r, const struct hub_certificate *certificate)
+{
+	*r = (struct rollout){.policy = certificate->rollout, .stage_timeout = certificate->stage_timeout,
+		.activate_timeout = certificate->activate_timeout, .proceed_after = certificate->proceed_after,
+		.soak = certificate->soak, .on_failure = certificate->on_failure, .windows = certificate->windows,
+		.window_count = certificate->window_count};
+	snprintf(r->certificate, sizeof(r->certificate), "%s", certificate->name);
+}
+
+void rollout_release(struct rollout *r)
+{
+	for (size_t i = 0; i < r->agent_count; i++) {
+		free(r->agents[i].output);
+		free(r->agents[i].probes);
+	}
+	free(r->agents);
+	*r = (struct rollout){0};
+}
+
+struct rollout_agent *rollout_add_agent(struct rollout *r, const char *name, bool canary)
+{
+	r->agents = mem_grow(r->agents, r->agent_count + 1, sizeof(*r->agents));
+	struct rollout_agent *a = &r->agents[r->agent_count++];
+	*a = (struct rollout_agent){.canary = canary};
+	snprintf(a->name, sizeof(a->name), "%s", name);
+	return a;
+}
+
+struct rollout_agent *rollout_find(struct rollout *r, const char *name)
+{
+	for (size_t i = 0; i < r->agent_count; i++)
+		if (strcmp(r->agents[i].name, name) == 0)
+			return &r->agents[i];
+	return NULL;
+}
+
+static void enter(struct rollout_agent *a, enum rollout_state state, int64_t now, int64_t deadline)
+{
+	a->state = state;
+	a->since = now;
+	a->deadline = deadline;
+}
+
+/* A look, or none, that shows no more than the one before: for how long it has been so decides about an alert. Who comes back, or is
+ * pushed, begins anew: probe(). */
+static void stay_unverified(struct rollout_agent *a, int64_t now)
+{
+	enter(a, ROLLOUT_UNVERIFIED, a->state == ROLLOUT_UNVERIFIED ? a->since : now, 0);
+}
+
+static void act(struct rollout_actions *out, enum rollout_action_type type, struct rollout_agent *a)
+{
+	out->action = mem_grow(out->action, out->count + 1, sizeof(*out->action));
+	out->action[out->count++] = (struct rollout_action){type, a};
+}
+
+const char *rollout_agent_state(const struct rollout_agent *a)
+{
+	return a->held_until ? "held" : rollout_state_name(a->state);
+}
+
+const char *rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+{
+	return a->state == ROLLOUT_STAGED ? gate_reason(r, a, now) : NULL;
+}
+
+static bool under_way(const struct rollout_agent *a)
+{
+	return a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_INSTALLED ||
+		(a->state == ROLLOUT_UNVERIFIED && a->deadline);
+}
+
+/* Asks for what is served there; verified when it is the desired one everywhere. */
+static void probe(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	a->looked = now;
+	enter(a, ROLLOUT_UNVERIFIED, now, now + ROLLOUT_PROBE_TIMEOUT);
+	act(out, ROLLOUT_SEND_PROBE, a);
+}
+
+/* The same, of one that is what it was until it has answered. */
+static void look(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	a->looked = now;
+	a->deadline = now + ROLLOUT_PROBE_TIMEOUT;
+	act(out, ROLLOUT_SEND_PROBE, a);
+}
+
+static bool look_is_due(const struct rollout_agent *a, int64_t now)
+{
+	return gate_has_passed(a) && a->connected && !a->held_until && !a->deadline && now - a->looked >= ROLLOUT_LOOK;
+}
+
+/* Failures. */
+
+static int64_t backoff(uint32_t failures, bool permanent)
+{
+	int64_t delay = ROLLOUT_BACKOFF_MIN;
+	while (failures-- > 1 && delay < ROLLOUT_BACKOFF_MAX)
+		delay *= 2;
+	return permanent || delay > ROLLOUT_BACKOFF_MAX ? ROLLOUT_BACKOFF_MAX : delay;
+}
+
+static void fail(struct rollout_agent *a, const char *step, const char *text, bool permanent, int64_t now)
+{
+	if (a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_STAGED)
+		a->failed_staging = true;
+	if (a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_INSTALLED)
+		a->failed_activation = true;
+	a->failures++;
+	a->next_try = now + backoff(a->failures, permanent);
+	snprintf(a->step, sizeof(a->step), "%s", step);
+	snprintf(a->text, sizeof(a->text), "%s", text);
+	free(a->output);
+	a->output = NULL;
+	a->rolled_back = false;
+	enter(a, ROLLOUT_FAILED, now, 0);
+}
+
+static void forget_failure(struct rollout_agent *a)
+{
+	a->failures = 0;
+	a->next_try = 0;
+	a->failed_staging = a->failed_activation = a->rolled_back = false;
+	a->step[0] = a->text[0] = '\0';
+	free(a->output);
+	a->output = NULL;
+}
+
+/* Something there has changed behind our back. */
+static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ...)
+{
+	va_list args;
+	a->drifts++;
+	a->drifted = now;
+	va_start(args, fmt);
+	vsnprintf(a->drift, sizeof(a->drift), fmt, args);
+	va_end(args);
+	text_clean(a->drift, 0);
+}
+
+/* One that an activation has to mend. */
+static void count_in_row(struct rollout_agent *a, int64_t now)
+{
+	if (now - a->row_at >= ROLLOUT_DRIFT_QUIET)
+		a->drifts_in_row = 0;
+	a->drifts_in_row++;
+	a->row_at = now;
+}
+
+/* What drifts again and again is repaired ever more rarely, though each repair succeeds. */
+static void fail_by_drift(struct rollout_agent *a, int64_t now)
+{
+	if (a->failures + 1 < a->drifts_in_row)
+		a->failures = a->drifts_in_row - 1;
+	fail(a, "drift", a->drift, false, now);
+}
+
+static void time_out(struct rollout_agent *a, int64_t now)
+{
+	char text[128];
+	if (gate_has_passed(a)) {
+		stay_unverified(a, now);
+		snprintf(a->step, sizeof(a->step), "probe");
+		snprintf(a->text, sizeof(a->text), "the agent did not say what its ports serve: see the log of certsync-agent there");
+		return;
+	}
+	const char *step = a->state == ROLLOUT_OFFERED ? "stage" : a->state == ROLLOUT_ACTIVATING ? "activate" : "probe";
+	snprintf(text, sizeof(text), "no answer within %lld seconds: see the log of certsync-agent there",
+		(long long)(a->deadline - a->since));
+	fail(a, step, text, false, now);
+}
+
+/* The rest of the machine: what is due now. Every event ends here. */
+
+static uint32_t next_attempt(struct rollout *r, int64_t now)
+{
+	int64_t clock = now - ATTEMPT_EPOCH;
+	uint32_t attempt = r->attempt + 1;
+	if (clock > 0 && clock < REVISION_PART_MAX && (uint32_t)clock > attempt)
+		attempt = (uint32_t)clock;
+	r->attempt = attempt;
+	return attempt;
+}
+
+static bool offer_is_due(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+{
+	if (!a->connected || a->held_until || revision_is_placeholder(r->desired))
+		return false;
+	return a->state == ROLLOUT_IDLE || (a->state == ROLLOUT_FAILED && now >= a->next_try);
+}
+
+static void not_after(int64_t *when, int64_t latest)
+{
+	if (*when > latest)
+		*when = latest;
+}
+
+/* The wall clock may have been set back: nothing has happened in the future, and nobody waits longer than asked to. */
+static void mend_clock(struct rollout *r, int64_t now)
+{
+	not_after(&r->started, now);
+	not_after(&r->rollback_retry, now + ROLLOUT_BACKOFF_MAX);
+	for (size_t i = 0; i < r->agent_count; i++) {
+		struct rollout_agent *a = &r->agents[i];
+		not_after(&a->since, now);
+		not_after(&a->last_seen, now);
+		not_after(&a->looked, now);
+		not_after(&a->drifted, now);
+		not_after(&a->pulled, now);
+		not_after(&a->row_at, now);
+		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
+		not_after(&a->held_until, now + a->held_for);
+		not_after(&a->deadline, now + (a->state == ROLLOUT_OFFERED ? r->stage_timeout :
+			gate_has_passed(a) ? ROLLOUT_PROBE_TIMEOUT : r->activate_timeout));
+	}
+}
+
+static void end_hold(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	a->held_until = 0;
+	if (gate_has_passed(a) && a->connected && !a->deadline)
+		probe(a, now, out);
+}
+
+/* What the clock brings for one agent, and its next offer. */
+static void advance_agent(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	if (a->held_until && now >= a->held_until)
+		end_hold(a, now, out);
+	if (a->deadline && now >= a->deadline)
+		time_out(a, now);
+	if (look_is_due(a, now))
+		look(a, now, out);
+	if (!offer_is_due(r, a, now))
+		return;
+	a->attempt = next_attempt(r, now);
+	a->stage_ms = a->activate_ms = 0;
+	a->fetched = false;
+	enter(a, ROLLOUT_OFFERED, now, now + r->stage_timeout);
+	act(out, ROLLOUT_SEND_OFFER, a);
+}
+
+static void ask_for_rollback(struct rollout *r, int64_t now, struct rollout_actions *out)
+{
+	const char *refusal;
+	if (!gate_wants_rollback(r, now, &refusal)) {
+		r->no_rollback[0] = '\0';
+		return;
+	}
+	if (refusal)
+		snprintf(r->no_rollback, sizeof(r->no_rollback), "%s", refusal);
+	else if (now >= r->rollback_retry)
+		out->roll_back = true;
+}
+
+static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
+{
+	mend_clock(r, now);
+	for (size_t i = 0; i < r->agent_count; i++)
+		advance_agent(r, &r->agents[i], now, out);
+	ask_for_rollback(r, now, out);
+	if (!r->open && !revision_is_placeholder(r->desired) && gate_barrier_opens(r, now))
+		r->open = true;
+	/* Nobody can pass, so nobody is asked: what keeps each of them would be looked for among all the others, at every answer. */
+	if (!r->open && !r->immediate && r->policy == ROLLOUT_TOGETHER)
+		return;
+	for (size_t i = 0; i < r->agent_count; i++) {
+		struct rollout_agent *a = &r->agents[i];
+		if (a->state != ROLLOUT_STAGED || !a->connected || out->roll_back || !gate_may_activate(r, a, now))
+			continue;
+		enter(a, ROLLOUT_ACTIVATING, now, now + r->activate_timeout);
+		act(out, ROLLOUT_SEND_ACTIVATE, a);
+	}
+}
+
+void rollout_no_rollback(struct rollout *r, const char *reason, int64_t now)
+{
+	snprintf(r->no_rollback, sizeof(r->no_rollback), "%s", reason);
+	text_clean(r->no_rollback, 0);
+	r->rollback_retry = now + ROLLOUT_BACKOFF_MAX;
+}
+
+void rollout_hold(struct rollout *r, struct rollout_agent *a, int64_t until, int64_t now, struct rollout_actions *out)
+{
+	bool was_held = a->held_until;
+	if (until > now) {
+		a->held_for = until - now < MESSAGE_HOLD_MAX ? until - now : MESSAGE_HOLD_MAX;
+		a->held_until = now + a->held_for;
+	} else if (was_held) {
+		end_hold(a, now, out);
+	}
+	advance(r, now, out);
+}
+
+/* Whether some agent of the barrier still serves what the desired revision replaces: it stays "the old one" for the next. A
+ * rollback went back to what is good. */
+static bool keeps_old(const struct rollout *r, int64_t now)
+{
+	bool waits = false, any_passed = false;
+	if (revision_is_placeholder(r->desired) || r->immediate)
+		return false;
+	for (size_t i = 0; i < r->agent_count; i++) {
+		const struct rollout_agent *a = &r->agents[i];
+		any_passed = any_passed || a->passed;
+		if (gate_awaits(a, now) && a->state != ROLLOUT_FAILED && !a->passed)
+			waits = true;
+	}
+	return waits && (r->old_not_after || !any_passed);
+}
+
+static void set_content(struct rollout *r, const struct rollout_content *content)
+{
+	r->desired = content->revision;
+	snprintf(r->digest, sizeof(r->digest), "%s", content->digest);
+	r->not_before = content->not_before;
+	r->not_after = content->not_after;
+	r->immediate = content->immediate;
+	r->urgent = content->urgent;
+	r->no_rollback[0] = '\0';
+	r->rollback_retry = 0;
+}
+
+static void set_old(struct rollout *r, const struct rollout_content *content)
+{
+	r->old = content->old;
+	r->old_not_before = content->old_not_before;
+	r->old_not_after = content->old_not_after;
+}
+
+static void say_ahead(const struct rollout *r, struct rollout_agent *a)
+{
+	char has[REVISION_TEXT_MAX], wanted[REVISION_TEXT_MAX];
+	snprintf(a->step, sizeof(a->step), "revision");
+	snprintf(a->text, sizeof(a->text),
+		"the agent has had revision %s, this hub wants %s: was the hub restored from an older backup? Nothing is "
+		"changed there until `certsync recover` has begun a new epoch",
+		revision_text(a->high_water, has), revision_text(r->desired, wanted));
+}
+
+static void go_ahead(const struct rollout *r, struct rollout_agent *a, struct revision has, int64_t now)
+{
+	a->high_water = has;
+	say_ahead(r, a);
+	enter(a, ROLLOUT_AHEAD, now, 0);
+}
+
+void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now,
+	struct rollout_actions *out)
+{
+	if (!keeps_old(r, now))
+		set_old(r, content);
+	set_content(r, content);
+	r->started = now;
+	r->open = r->proceed = false;
+	for (size_t i = 0; i < r->agent_count; i++) {
+		struct rollout_agent *a = &r->agents[i];
+		forget_failure(a);
+		a->force = a->passed = false;
+		if (a->state == ROLLOUT_AHEAD && revision_compare(r->desired, a->high_water) <= 0)
+			say_ahead(r, a);
+		else
+			enter(a, ROLLOUT_IDLE, now, 0);
+	}
+	advance(r, now, out);
+}
+
+void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open, bool proceed)
+{
+	set_old(r, content);
+	set_content(r, content);
+	r->started = started;
+	r->open = open;
+	r->proceed = proceed;
+}
+
+static bool has_desired(const struct rollout *r, const struct message *inventory)
+{
+	return !revision_is_placeholder(r->desired) && revision_compare(inventory->revision, r->desired) == 0;
+}
+
+/* Also where only the number is that of the desired revision, and the content another hub's. */
+static bool is_ahead(const struct rollout *r, const struct message *inventory)
+{
+	return revision_compare(inventory->high_water, r->desired) > 0 ||
+		(has_desired(r, inventory) && strcmp(inventory->digest, r->digest) != 0);
+}
+
+/* The desired revision was there, and is not any more. */
+static void lose_revision(struct rollout *r, struct rollout_agent *a, struct revision has, int64_t now, bool at_once)
+{
+	char text[REVISION_TEXT_MAX];
+	count_in_row(a, now);
+	note_drift(a, now, "it has revision %s although it had the desired one", revision_text(has, text));
+	a->served = has;
+	a->served_not_before = a->served_not_after = 0;
+	r->open = true;
+	if (at_once && a->drifts_in_row == 1)
+		enter(a, ROLLOUT_IDLE, now, 0);
+	else
+		fail_by_drift(a, now);
+}
+
+static void take_inventory(struct rollout_agent *a, const struct message *inventory)
+{
+	a->served = inventory->revision;
+	a->high_water = inventory->high_water;
+	a->served_not_before = inventory->not_before;
+	a->served_not_after = inventory->not_after;
+	snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", inventory->fingerprint);
+}
+
+void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct message *inventory, int64_t now,
+	struct rollout_actions *out)
+{
+	a->connected = true;
+	a->last_seen = now;
+	take_inventory(a, inventory);
+	/* Also one that serves the desired revision: it has staged what this hub has never made. */
+	if (is_ahead(r, inventory)) {
+		go_ahead(r, a, inventory->high_water, now);
+	} else if (has_desired(r, inventory) && !a->force) {
+		a->stopped = inventory->stopped;
+		a->passed = true;
+		a->failed_staging = a->failed_activation = false;
+		probe(a, now, out);
+		/* Somebody has passed the barrier: a hub that was killed before it had noted that must not close it. */
+		r->open = true;
+	} else if (a->passed && gate_has_passed(a)) {
+		lose_revision(r, a, inventory->revision, now, true);
+		a->served_not_before = inventory->not_before;
+		a->served_not_after = inventory->not_after;
+	} else if (a->state != ROLLOUT_FAILED) {
+		enter(a, ROLLOUT_IDLE, now, 0);
+	}
+	advance(r, now, out);
+}
+
+void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	a->connected = false;
+	a->last_seen = now;
+	if (gate_has_passed(a))
+		a->deadline = 0;
+	else if (under_way(a) || a->state == ROLLOUT_STAGED)
+		enter(a, ROLLOUT_IDLE, now, 0);
+	advance(r, now, out);
+}
+
+static void take_probes(struct rollout_agent *a, const struct message *m, int64_t now)
+{
+	free(a->probes);
+	a->probes = mem_array(m->probe_count, sizeof(*a->probes));
+	if (m->probe_count)
+		memcpy(a->probes, m->probes, m->probe_count * sizeof(*a->probes));
+	a->probe_count = m->probe_count;
+	a->probed = a->looked = now;
+}
+
+/* An endpoint of the last probes that does not show the desired certificate, one that serves another before one that is silent; NULL when
+ * all that run do. */
+static const struct message_probe *find_bad_probe(const struct rollout_agent *a)
+{
+	const struct message_probe *silent = NULL;
+	for (size_t i = 0; i < a->probe_count; i++) {
+		if (a->probes[i].match || a->probes[i].stopped)
+			continue;
+		if (a->probes[i].served)
+			return &a->probes[i];
+		silent = silent ? silent : &a->probes[i];
+	}
+	return silent;
+}
+
+/* Committed there: what do its probes say? */
+static void judge_probes(struct rollout_agent *a, int64_t now)
+{
+	const struct message_probe *bad = find_bad_probe(a);
+	if (!bad) {
+		forget_failure(a);
+		if (a->state != ROLLOUT_VERIFIED)
+			enter(a, ROLLOUT_VERIFIED, now, 0);
+		a->deadline = 0;
+		return;
+	}
+	if (bad->served) {
+		count_in_row(a, now);
+		note_drift(a, now, "%s of %s serves another certificate (SHA-256 %.16s…): the activation is repeated",
+			bad->endpoint, bad->service, bad->fingerprint);
+		fail_by_drift(a, now);
+		a->force = true;
+		return;
+	}
+	snprintf(a->step, sizeof(a->step), "probe");
+	snprintf(a->text, sizeof(a->text), "%s of %s: %s", bad->endpoint, bad->service, bad->text);
+	stay_unverified(a, now);
+}
+
+/* What an agent says of its own ports outside of an activation. */
+static void look_at_probes(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now)
+{
+	take_probes(a, m, now);
+	a->stopped = false; /* a standby may have taken over, or gone back */
+	for (size_t i = 0; i < a->probe_count; i++)
+		a->stopped = a->stopped || a->probes[i].stopped;
+	if (m->repaired && m->repaired != a->repaired && !a->held_until) {
+		a->repaired = m->repaired;
+		note_drift(a, now, "installed files had been changed, and were put right");
+	}
+	if (!gate_has_passed(a))
+		return;
+	a->deadline = 0;
+	if (revision_compare(m->revision, r->desired) > 0)
+		go_ahead(r, a, m->revision, now);
+	else if (revision_compare(m->revision, r->desired) < 0)
+		lose_revision(r, a, m->revision, now, false);
+	else if (!a->held_until)
+		judge_probes(a, now);
+}
+
+static void take_failure(struct rollout_agent *a, const struct message *m, int64_t now)
+{
+	fail(a, m->step, m->text, m->permanent, now);
+	a->rolled_back = m->rolled_back;
+	a->output = m->output[0] ? mem_strdup(m->output) : NULL;
+}
+
+static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now)
+{
+	switch (m->type) {
+	case MESSAGE_STAGED:
+		if (a->state != ROLLOUT_OFFERED)
+			return false;
+		a->stage_ms = m->milliseconds;
+		/* Its high-water mark is the root half's promise: known now without another inventory. */
+		a->high_water = r->desired;
+		a->failed_staging = false;
+		enter(a, ROLLOUT_STAGED, now, 0);
+		return true;
+	case MESSAGE_INSTALLED:
+		if (a->state != ROLLOUT_ACTIVATING)
+			return false;
+		enter(a, ROLLOUT_INSTALLED, now, a->deadline);
+		return true;
+	case MESSAGE_VERIFIED:
+		if (a->state != ROLLOUT_ACTIVATING && a->state != ROLLOUT_INSTALLED)
+			return false;
+		a->activate_ms = m->milliseconds;
+		a->served = r->desired;
+		a->served_not_before = r->not_before;
+		a->served_not_after = r->not_after;
+		a->stopped = m->stopped;
+		a->force = false;
+		a->passed = true;
+		snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", m->fingerprint);
+		take_probes(a, m, now);
+		forget_failure(a);
+		judge_probes(a, now);
+		return true;
+	case MESSAGE_FAILED:
+		if (!under_way(a) && a->state != ROLLOUT_STAGED)
+			return false;
+		take_failure(a, m, now);
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now,
+	struct rollout_actions *out)
+{
+	a->last_seen = now;
+	if (m->type == MESSAGE_PROBED) {
+		look_at_probes(r, a, m, now);
+		advance(r, now, out);
+		return true;
+	}
+	if (m->attempt != a->attempt || revision_compare(m->revision, r->desired) != 0 || !take_answer(r, a, m, now))
+		return false;
+	advance(r, now, out);
+	return true;
+}
+
+bool rollout_may_fetch(const struct rollout *r, const struct rollout_agent *a, const struct message *m)
+{
+	return a->state == ROLLOUT_OFFERED && !a->fetched && m->attempt == a->attempt &&
+		revision_compare(m->revision, r->desired) == 0;
+}
+
+void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64_t now, struct rollout_actions *out)
+{
+	a->force = a->force || force;
+	if (a->state == ROLLOUT_FAILED)
+		a->next_try = now;
+	if (force && gate_has_passed(a))
+		enter(a, ROLLOUT_IDLE, now, 0);
+	else if (a->state == ROLLOUT_UNVERIFIED && a->connected && !a->held_until)
+		probe(a, now, out);
+	advance(r, now, out);
+}
+
+void rollout_pull(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out)
+{
+	int64_t allowed = a->pulled ? a->pulled + ROLLOUT_PULL_REST : now;
+	if (a->state == ROLLOUT_FAILED)
+		not_after(&a->next_try, allowed);
+	if (now < allowed)
+		return;
+	a->pulled = now;
+	rollout_retry(r, a, false, now, out);
+}
+
+void rollout_proceed(struct rollout *r, int64_t now, struct rollout_actions *out)
+{
+	r->proceed = true;
+	advance(r, now, out);
+}
+
+void rollout_tick(struct rollout *r, int64_t now, struct rollout_actions *out)
+{
+	advance(r, now, out);
+}
+
+static void sooner(int64_t *best, int64_t when)
+{
+	if (when < *best)
+		*best = when;
+}
+
+static int64_t agent_next(const struct rollout_agent *a)
+{
+	int64_t best = INT64_MAX;
+	if (a->held_until)
+		sooner(&best, a->held_until);
+	if (a->deadline)
+		sooner(&best, a->deadline);
+	if (a->state == ROLLOUT_FAILED && a->connected && !a->held_until)
+		sooner(&best, a->next_try);
+	if (gate_has_passed(a) && a->connected && !a->held_until && !a->deadline)
+		sooner(&best, a->looked + ROLLOUT_LOOK);
+	return best;
+}
+
+int64_t rollout_next(const struct rollout *r, int64_t now)
+{
+	const char *refusal;
+	int64_t best = gate_next(r, now);
+	for (size_t i = 0; i < r->agent_count; i++)
+		sooner(&best, agent_next(&r->agents[i]));
+	if (gate_wants_rollback(r, now, &refusal) && !refusal)
+		sooner(&best, r->rollback_retry > now ? r->rollback_retry : now);
+	return best;
+}
+
+static bool any_under_way(const struct rollout *r)
+{
+	for (size_t i = 0; i < r->agent_count; i++)
+		if (under_way(&r->agents[i]))
+			return true;
+	return false;
+}
+
+static bool any_awaited_has_failed(const struct rollout *r, int64_t now)
+{
+	for (size_t i = 0; i < r->agent_count; i++)
+		if (r->agents[i].failures && gate_awaits(&r->agents[i], now))
+			return true;
+	return false;
+}
+
+bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+{
+	if (under_way(a))
+		return true;
+	if (a->state != ROLLOUT_STAGED || a->held_until || gate_waits_for_window(r, a, now))
+		return false;
+	/* At the barrier: something under way elsewhere, or stage_timeout, may open it; a failure will not. */
+	if (any_under_way(r))
+		return true;
+	if (any_awaited_has_failed(r, now))
+		return false;
+	return gate_is_soaking(r, a, now) || now - r->started < r->stage_timeout;
+}
+
+bool rollout_agent_converged(const struct rollout_agent *a)
+{
+	return a->state == ROLLOUT_VERIFIED && !a->held_until;
+}
+
+bool rollout_converged(const struct rollout *r)
+{
+	for (size_t i = 0; i < r->agent_count; i++)
+		if (!rollout_agent_converged(&r->agents[i]))
+			return false;
+	return !revision_is_placeholder(r->desired);
+}

@@ -1,0 +1,241 @@
+#include "hub/daemon/view/metrics.h"
+#include "lib/core/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct metrics {
+	struct buf *out;
+	const char *name; /* of the metric being written, without its prefix */
+	bool full;
+};
+
+static void put(struct metrics *m, const char *text, size_t len)
+{
+	m->full = buf_add(m->out, text, len) < 0 || m->full;
+}
+
+static void put_text(struct metrics *m, const char *text)
+{
+	put(m, text, strlen(text));
+}
+
+static void metric(struct metrics *m, const char *name, const char *type, const char *help)
+{
+	m->name = name;
+	int added =
+		buf_addf(m->out, "# HELP certsync_%s %s\n# TYPE certsync_%s %s\n", name, help, name, type);
+	m->full = added < 0 || m->full;
+}
+
+/* Peers choose some of these texts. */
+static void put_label(struct metrics *m, const char *text)
+{
+	auto_free char *clean = mem_strdup(text);
+	text_clean(clean, 0);
+	for (const char *at = clean; *at;) {
+		size_t plain = strcspn(at, "\\\"");
+		put(m, at, plain);
+		at += plain;
+		if (*at) {
+			put(m, "\\", 1);
+			put(m, at++, 1);
+		}
+	}
+}
+
+/* `labels`: name, value, … and NULL. */
+static void sample(struct metrics *m, const char *const *labels, int64_t value)
+{
+	const char *separator = "{";
+	put_text(m, "certsync_");
+	put_text(m, m->name);
+	for (size_t i = 0; labels[i]; i += 2, separator = ",") {
+		put_text(m, separator);
+		put_text(m, labels[i]);
+		put_text(m, "=\"");
+		put_label(m, labels[i + 1]);
+		put_text(m, "\"");
+	}
+	int added = buf_addf(m->out, "%s %lld\n", labels[0] ? "}" : "", (long long)value);
+	m->full = added < 0 || m->full;
+}
+#define SAMPLE(m, value, ...) sample(m, (const char *const[]){__VA_ARGS__, NULL}, value)
+
+/* ---- the hub ---- */
+
+static void write_hub(struct metrics *m, const struct overview *o)
+{
+	static const char *const none[] = {NULL};
+	metric(m, "build_info", "gauge", "The version of this hub.");
+	SAMPLE(m, 1, "version", o->version);
+	metric(m, "hub_start_time_seconds", "gauge", "When this hub was started.");
+	sample(m, none, o->started);
+	metric(m, "hub_healthy", "gauge", "1: /healthz says that all is well with the hub itself.");
+	sample(m, none, !o->trouble[0]);
+}
+
+/* ---- certificates ---- */
+
+static void write_validity(struct metrics *m, const struct overview *o)
+{
+	metric(m, "certificate_not_before_timestamp_seconds", "gauge",
+		"From when the current revision is valid.");
+	for (size_t i = 0; i < o->certificate_count; i++)
+		if (o->certificates[i].not_before)
+			SAMPLE(m, o->certificates[i].not_before, "certificate", o->certificates[i].name);
+	metric(m, "certificate_not_after_timestamp_seconds", "gauge",
+		"When the current revision expires; absent before the first one.");
+	for (size_t i = 0; i < o->certificate_count; i++)
+		if (o->certificates[i].not_after)
+			SAMPLE(m, o->certificates[i].not_after, "certificate", o->certificates[i].name);
+}
+
+static void write_certificates(struct metrics *m, const struct overview *o)
+{
+	char text[REVISION_TEXT_MAX];
+	write_validity(m, o);
+	metric(m, "certificate_revision_info", "gauge",
+		"The revision that every agent should serve, and where it comes from.");
+	for (size_t i = 0; i < o->certificate_count; i++) {
+		const struct overview_certificate *c = &o->certificates[i];
+		SAMPLE(m, 1, "certificate", c->name, "revision", revision_text(c->revision, text), "source",
+			c->source);
+	}
+	metric(m, "certificate_converged", "gauge", "1: every agent that has it is verified.");
+	for (size_t i = 0; i < o->certificate_count; i++)
+		SAMPLE(m, o->certificates[i].converged, "certificate", o->certificates[i].name);
+	metric(m, "certificate_watch_ok", "gauge",
+		"1: nothing is wrong with the watched paths that it comes from.");
+	for (size_t i = 0; i < o->certificate_count; i++)
+		if (strcmp(o->certificates[i].source, "watch") == 0)
+			SAMPLE(m, !o->certificates[i].watch_trouble[0], "certificate",
+				o->certificates[i].name);
+}
+
+static void write_renewals(struct metrics *m, const struct overview *o)
+{
+	metric(m, "renewal_failures", "gauge", "Renewals that have failed in a row.");
+	for (size_t i = 0; i < o->certificate_count; i++)
+		if (o->certificates[i].renews)
+			SAMPLE(m, o->certificates[i].renewal_failures, "certificate",
+				o->certificates[i].name);
+	metric(m, "renewal_due_timestamp_seconds", "gauge", "When the next renewal is due.");
+	for (size_t i = 0; i < o->certificate_count; i++)
+		if (o->certificates[i].renews)
+			SAMPLE(m, o->certificates[i].renewal_due, "certificate", o->certificates[i].name);
+	metric(m, "renewal_running", "gauge", "1: an order is under way.");
+	for (size_t i = 0; i < o->certificate_count; i++)
+		if (o->certificates[i].renews)
+			SAMPLE(m, o->certificates[i].renewing, "certificate", o->certificates[i].name);
+}
+
+/* ---- rollouts and agents ---- */
+
+static void write_place(
+	struct metrics *m, const struct overview_certificate *c, const struct overview_place *p)
+{
+	char text[REVISION_TEXT_MAX];
+	if (strcmp(m->name, "rollout_state") == 0)
+		SAMPLE(m, 1, "certificate", c->name, "agent", p->agent, "state", p->state, "served",
+			revision_text(p->served, text));
+	else if (strcmp(m->name, "rollout_state_since_timestamp_seconds") == 0 && p->since)
+		SAMPLE(m, p->since, "certificate", c->name, "agent", p->agent);
+	else if (strcmp(m->name, "rollout_failures") == 0)
+		SAMPLE(m, p->failures, "certificate", c->name, "agent", p->agent);
+	else if (strcmp(m->name, "rollout_drifts_total") == 0)
+		SAMPLE(m, p->drifts, "certificate", c->name, "agent", p->agent);
+}
+
+static void write_rollouts(struct metrics *m, const struct overview *o)
+{
+	static const char *const metrics[][3] = {
+		{"rollout_state", "gauge",
+			"1: the state of this agent with this certificate, and the revision that it serves."},
+		{"rollout_state_since_timestamp_seconds", "gauge", "When that state began."},
+		{"rollout_failures", "gauge", "Tries that have failed in a row."},
+		{"rollout_drifts_total", "counter",
+			"How often something had changed there behind the agent's back."},
+	};
+	for (size_t n = 0; n < COUNT(metrics); n++) {
+		metric(m, metrics[n][0], metrics[n][1], metrics[n][2]);
+		for (size_t i = 0; i < o->certificate_count; i++)
+			for (size_t k = 0; k < o->certificates[i].place_count; k++)
+				write_place(m, &o->certificates[i], &o->certificates[i].places[k]);
+	}
+}
+
+static void write_agents(struct metrics *m, const struct overview *o)
+{
+	metric(m, "agent_connected", "gauge", "1: the agent is connected.");
+	for (size_t i = 0; i < o->agent_count; i++)
+		SAMPLE(m, o->agents[i].connected, "agent", o->agents[i].name);
+	metric(m, "agent_overdue", "gauge", "1: it has been away for longer than away_after.");
+	for (size_t i = 0; i < o->agent_count; i++)
+		SAMPLE(m, o->agents[i].overdue, "agent", o->agents[i].name);
+	metric(m, "agent_last_seen_timestamp_seconds", "gauge", "When it was last connected; absent: never.");
+	for (size_t i = 0; i < o->agent_count; i++)
+		if (o->agents[i].last_seen)
+			SAMPLE(m, o->agents[i].last_seen, "agent", o->agents[i].name);
+	metric(m, "agent_clock_skew_seconds", "gauge", "Its clock minus the hub's, while it is connected.");
+	for (size_t i = 0; i < o->agent_count; i++)
+		if (o->agents[i].connected)
+			SAMPLE(m, o->agents[i].skew, "agent", o->agents[i].name);
+}
+
+/* ---- endpoints ---- */
+
+#define OF_ENDPOINT(e) \
+	"name", (e)->name, "endpoint", (e)->address, "certificate", (e)->certificate, "key_type", \
+		(e)->key_type
+
+static void write_times(struct metrics *m, const struct overview *o)
+{
+	metric(m, "endpoint_state_since_timestamp_seconds", "gauge", "When that state began.");
+	for (size_t i = 0; i < o->endpoint_count; i++)
+		SAMPLE(m, o->endpoints[i].since, OF_ENDPOINT(&o->endpoints[i]));
+	metric(m, "endpoint_checked_timestamp_seconds", "gauge", "When it was last looked at.");
+	for (size_t i = 0; i < o->endpoint_count; i++)
+		SAMPLE(m, o->endpoints[i].checked, OF_ENDPOINT(&o->endpoints[i]));
+	metric(m, "endpoint_not_after_timestamp_seconds", "gauge",
+		"When the certificate that is served there expires; absent: none was.");
+	for (size_t i = 0; i < o->endpoint_count; i++)
+		if (o->endpoints[i].not_after)
+			SAMPLE(m, o->endpoints[i].not_after, OF_ENDPOINT(&o->endpoints[i]));
+}
+
+static void write_endpoints(struct metrics *m, const struct overview *o)
+{
+	metric(m, "endpoint_ok", "gauge",
+		"1: clients get the right certificate there and trust it, if perhaps not for long.");
+	for (size_t i = 0; i < o->endpoint_count; i++)
+		SAMPLE(m, o->endpoints[i].good, OF_ENDPOINT(&o->endpoints[i]));
+	metric(m, "endpoint_state", "gauge",
+		"1: what the last check has found: ok, expiring, mismatch, untrusted or unreachable.");
+	for (size_t i = 0; i < o->endpoint_count; i++)
+		SAMPLE(m, 1, OF_ENDPOINT(&o->endpoints[i]), "state", o->endpoints[i].verdict);
+	write_times(m, o);
+}
+
+/* ---- alerts ---- */
+
+static void write_channels(struct metrics *m, const struct overview *o)
+{
+	metric(m, "alert_channel_failures", "gauge",
+		"Deliveries by this way to tell a person that have failed in a row.");
+	for (size_t i = 0; i < o->channel_count; i++)
+		SAMPLE(m, o->channels[i].failures, "channel", o->channels[i].name);
+}
+
+int metrics_write(const struct overview *o, struct buf *out)
+{
+	struct metrics m = {.out = out};
+	write_hub(&m, o);
+	write_certificates(&m, o);
+	write_renewals(&m, o);
+	write_rollouts(&m, o);
+	write_agents(&m, o);
+	write_endpoints(&m, o);
+	write_channels(&m, o);
+	return m.full ? -1 : 0;
+}

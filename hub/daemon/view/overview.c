@@ -1,0 +1,236 @@
+#include "hub/daemon/view/overview.h"
+#include "hub/daemon/alert/alert.h"
+#include "hub/daemon/rollout/fleet.h"
+#include "hub/daemon/acme/renewal.h"
+#include "hub/daemon/agents/session.h"
+#include "hub/daemon/publish/watched.h"
+#include "hub/daemon/alert/endpoints.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { OVERVIEW_LATE = 60, OVERVIEW_DISK_MIN = 1024 * 1024 };
+
+/* ---- certificates and what agents do with them ---- */
+
+static void take_place(
+	const struct rollout *r, const struct rollout_agent *a, int64_t now, struct overview_place *ret)
+{
+	const char *waits_for = rollout_waits_for(r, a, now);
+	*ret = (struct overview_place){
+		.agent = a->name,
+		.state = rollout_agent_state(a),
+		.step = a->step,
+		.text = a->text,
+		.waits_for = waits_for ? waits_for : "",
+		.converged = rollout_agent_converged(a),
+		.busy = rollout_busy(r, a, now),
+		.since = a->since,
+		.held_until = a->held_until,
+		.served = a->served,
+		.failures = a->failures,
+		.drifts = a->drifts,
+	};
+}
+
+static void take_renewal(struct hub *hub, struct overview_certificate *c)
+{
+	struct renewal_status status;
+	const struct renewal *renewal = renewal_find(hub, c->name);
+	const struct source *source = source_find(hub, c->name);
+	c->renewal_error = c->renewal_held = "";
+	c->watch_trouble = source ? source_trouble(source) : "";
+	c->source = renewal ? "acme" : source ? "watch" : "import";
+	c->renews = renewal != NULL;
+	if (!renewal)
+		return;
+	renewal_status(renewal, &status);
+	c->renewing = status.running;
+	c->renewal_error = status.error;
+	c->renewal_held = status.held;
+	c->renewal_failures = status.failures;
+	c->renewal_due = status.due;
+}
+
+static void take_certificate(
+	struct hub *hub, const struct rollout *r, int64_t now, struct overview_certificate *ret)
+{
+	*ret = (struct overview_certificate){
+		.name = r->certificate,
+		.revision = r->desired,
+		.not_before = r->not_before,
+		.not_after = r->not_after,
+		.converged = rollout_converged(r),
+		.places = mem_array(r->agent_count, sizeof(*ret->places)),
+		.place_count = r->agent_count,
+	};
+	for (size_t i = 0; i < r->agent_count; i++)
+		take_place(r, &r->agents[i], now, &ret->places[i]);
+	take_renewal(hub, ret);
+}
+
+static void take_certificates(struct hub *hub, struct overview *o)
+{
+	o->certificate_count = fleet_count(hub);
+	o->certificates = mem_array(o->certificate_count, sizeof(*o->certificates));
+	for (size_t i = 0; i < o->certificate_count; i++)
+		take_certificate(hub, fleet_at(hub, i), o->now, &o->certificates[i]);
+}
+
+/* ---- agents ---- */
+
+static void take_agent(struct hub *hub, const struct hub_agent *a, int64_t now, struct overview_agent *ret)
+{
+	const struct session *session = session_find(hub, a->name);
+	*ret = (struct overview_agent){.name = a->name,
+		.local = a->local,
+		.connected = session,
+		.version = "",
+		.last_seen = session ? now : 0};
+	if (session) {
+		ret->version = session_version(session);
+		ret->skew = session_skew(session);
+	}
+	for (size_t i = 0; a->certificates[i]; i++) {
+		struct rollout *r = fleet_find(hub, a->certificates[i]->name);
+		const struct rollout_agent *place = r ? rollout_find(r, a->name) : NULL;
+		ret->certificates++;
+		if (!place)
+			continue;
+		ret->converged += rollout_agent_converged(place);
+		ret->last_seen = place->last_seen > ret->last_seen ? place->last_seen : ret->last_seen;
+	}
+	ret->overdue = !session && ret->last_seen && now - ret->last_seen > a->away_after;
+}
+
+static void take_agents(struct hub *hub, struct overview *o)
+{
+	o->agent_count = hub->config->agent_count;
+	o->agents = mem_array(o->agent_count, sizeof(*o->agents));
+	for (size_t i = 0; i < o->agent_count; i++)
+		take_agent(hub, &hub->config->agents[i], o->now, &o->agents[i]);
+}
+
+/* ---- endpoints ---- */
+
+static int64_t time_of(const cJSON *row, const char *key)
+{
+	struct tm tm = {0};
+	const char *rest = strptime(json_text(row, key), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return rest && !*rest ? (int64_t)timegm(&tm) : 0;
+}
+
+static void take_endpoint(const cJSON *row, struct overview_endpoint *ret)
+{
+	const char *verdict = json_text(row, "verdict");
+	*ret = (struct overview_endpoint){
+		.name = json_text(row, "name"),
+		.certificate = json_text(row, "certificate"),
+		.address = json_text(row, "endpoint"),
+		.key_type = json_text(row, "key_type"),
+		.verdict = verdict,
+		.reason = json_text(row, "reason"),
+		.advice = json_text(row, "advice"),
+		.fingerprint = json_text(row, "fingerprint"),
+		.subject = json_text(row, "subject"),
+		.good = strcmp(verdict, "ok") == 0 || strcmp(verdict, "expiring") == 0,
+		.since = (int64_t)json_number(row, "since"),
+		.checked = (int64_t)json_number(row, "checked"),
+		.not_after = time_of(row, "not_after"),
+	};
+}
+
+static void take_endpoints(struct hub *hub, struct overview *o)
+{
+	const cJSON *row;
+	o->rows = standing_status(hub);
+	o->endpoints = mem_array((size_t)cJSON_GetArraySize(o->rows), sizeof(*o->endpoints));
+	cJSON_ArrayForEach(row, o->rows) take_endpoint(row, &o->endpoints[o->endpoint_count++]);
+}
+
+/* ---- alerts ---- */
+
+static void take_alerts(struct hub *hub, struct overview *o)
+{
+	const cJSON *row;
+	o->told = alert_told(hub);
+	o->alerts = mem_array((size_t)cJSON_GetArraySize(o->told), sizeof(*o->alerts));
+	cJSON_ArrayForEach(row, o->told) o->alerts[o->alert_count++] = (struct overview_alert){
+		.event = json_text(row, "event"),
+		.kind = json_text(row, "kind"),
+		.subject = json_text(row, "subject"),
+		.text = json_text(row, "text"),
+		.critical = json_true(row, "critical"),
+		.when = (int64_t)json_number(row, "when"),
+	};
+}
+
+static void take_channels(struct hub *hub, struct overview *o)
+{
+	const cJSON *row;
+	o->ways = alert_channels(hub);
+	o->channels = mem_array((size_t)cJSON_GetArraySize(o->ways), sizeof(*o->channels));
+	cJSON_ArrayForEach(row, o->ways) o->channels[o->channel_count++] = (struct overview_channel){
+		.name = json_text(row, "channel"),
+		.error = json_text(row, "error"),
+		.failures = (uint32_t)json_number(row, "failures"),
+		.since = time_of(row, "since"),
+	};
+}
+
+/* ---- */
+
+/* A store that cannot be read, a root half that is gone, a loop that no longer does what is due. */
+void overview_health(struct hub *hub, struct overview *ret)
+{
+	struct statvfs disk;
+	const char *state = hub->config->state;
+	int64_t late = fleet_late(hub);
+	if (access(state, R_OK | W_OK | X_OK) < 0 || statvfs(state, &disk) < 0)
+		snprintf(ret->trouble, sizeof(ret->trouble), "the store in %s cannot be read and written: %s",
+			state, strerror(errno));
+	else if (disk.f_bavail * disk.f_frsize < OVERVIEW_DISK_MIN)
+		snprintf(ret->trouble, sizeof(ret->trouble),
+			"the disk of %s is full: nothing can be published or kept", state);
+	else if (!hub->root)
+		snprintf(ret->trouble, sizeof(ret->trouble),
+			"certsync-hub-root is not there: no watched path is read, no agent's key written");
+	else if (hub->root_error[0])
+		snprintf(ret->trouble, sizeof(ret->trouble), "agents' keys could not be written for sshd: %s",
+			hub->root_error);
+	else if (late > OVERVIEW_LATE)
+		snprintf(ret->trouble, sizeof(ret->trouble),
+			"what was due %lld seconds ago has not been done", (long long)late);
+}
+
+void overview_take(struct hub *hub, struct overview *ret)
+{
+	*ret = (struct overview){.now = clock_wall(), .started = hub->started, .version = CERTSYNC_VERSION};
+	overview_health(hub, ret);
+	take_certificates(hub, ret);
+	take_agents(hub, ret);
+	take_endpoints(hub, ret);
+	take_alerts(hub, ret);
+	take_channels(hub, ret);
+}
+
+void overview_release(struct overview *o)
+{
+	for (size_t i = 0; i < o->certificate_count; i++)
+		free(o->certificates[i].places);
+	free(o->certificates);
+	free(o->agents);
+	free(o->endpoints);
+	free(o->alerts);
+	free(o->channels);
+	cJSON_Delete(o->rows);
+	cJSON_Delete(o->told);
+	cJSON_Delete(o->ways);
+	*o = (struct overview){0};
+}

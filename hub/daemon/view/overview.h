@@ -1,0 +1,97 @@
+/* How everything stands at one moment, gathered from the hub's modules: what the status page and the metrics
+ * show. Those are pure functions of it. Nothing is read from disk for it.
+ */
+#ifndef CERTSYNC_HUB_OVERVIEW_H
+#define CERTSYNC_HUB_OVERVIEW_H
+
+#include "lib/wire/json.h"
+#include "lib/crypto/revision.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct hub;
+
+/* All texts are borrowed and never NULL; many of them were chosen by a peer. Times are wall clock, 0: never,
+ * or not known. */
+
+/* An agent with one of its certificates. */
+struct overview_place {
+	const char *agent, *state, *step, *text, *waits_for;
+	bool converged;
+	bool busy; /* something is under way there */
+	int64_t since, held_until;
+	struct revision served;
+	uint32_t failures, drifts;
+};
+
+struct overview_certificate {
+	const char *name;
+	const char *source;       /* "acme", "watch" or "import" */
+	struct revision revision; /* (0, 0): nothing is published yet */
+	int64_t not_before, not_after;
+	bool converged;
+	bool renews, renewing; /* by ACME; what follows is of that */
+	const char *renewal_error, *renewal_held;
+	uint32_t renewal_failures;
+	int64_t renewal_due;
+	const char *watch_trouble;     /* "" when nothing is watched, or all is well there */
+	struct overview_place *places; /* owned */
+	size_t place_count;
+};
+
+struct overview_agent {
+	const char *name, *version;
+	bool connected, overdue, local;
+	int64_t last_seen, skew;
+	size_t certificates, converged;
+};
+
+/* What was seen at one address and port. */
+struct overview_endpoint {
+	const char *name, *certificate; /* "": no certificate of this hub is expected there */
+	const char *address, *key_type, *verdict, *reason, *advice, *fingerprint, *subject;
+	bool good; /* clients get what they should, if perhaps not for long */
+	int64_t since, checked, not_after;
+};
+
+/* What a person was told last. */
+struct overview_alert {
+	const char *event, *kind, *subject, *text;
+	bool critical;
+	int64_t when;
+};
+
+/* A way to tell a person. */
+struct overview_channel {
+	const char *name, *error;
+	uint32_t failures; /* in a row; 0: all is well */
+	int64_t since;     /* when it began to fail */
+};
+
+struct overview {
+	int64_t now, started;
+	const char *version;
+	char trouble[2048];                        /* why /healthz says no; empty: all is well */
+	struct overview_certificate *certificates; /* owned, as all arrays */
+	size_t certificate_count;
+	struct overview_agent *agents;
+	size_t agent_count;
+	struct overview_endpoint *endpoints;
+	size_t endpoint_count;
+	struct overview_alert *alerts; /* newest first */
+	size_t alert_count;
+	struct overview_channel *channels;
+	size_t channel_count;
+	cJSON *rows, *told, *ways; /* owned: what endpoints, alerts and channels borrow from */
+};
+
+/* Valid until the hub's loop goes on. */
+void overview_take(struct hub *hub, struct overview *ret);
+void overview_release(struct overview *o);
+#define auto_overview __attribute__((cleanup(overview_release)))
+/* Only what /healthz asks: fills `trouble`. */
+void overview_health(struct hub *hub, struct overview *ret);
+
+#endif

@@ -1,0 +1,601 @@
+#include "hub/daemon/view/page_html.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE_DAY = 86400, PAGE_REFRESH = 30 };
+
+/* How good or bad something is: a class of the style and a sign, so that no colour is needed to tell. */
+struct mood {
+	const char *class, *sign;
+};
+static const struct mood good = {"ok", "✓"}, warning = {"warn", "!"}, bad = {"bad", "✕"},
+			 idle = {"idle", "○"}, busy = {"warn", "…"};
+
+struct page {
+	const struct overview *o;
+	struct buf *out;
+	bool full;
+	size_t places, endpoints; /* shown so far */
+};
+
+static void put(struct page *p, const char *html)
+{
+	p->full = buf_add(p->out, html, strlen(html)) < 0 || p->full;
+}
+
+int page_escape(const char *text, struct buf *out)
+{
+	static const char *const entities[] = {
+		['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;"};
+	auto_free char *clean = mem_strdup(text);
+	int result = 0;
+	text_clean(clean, 0);
+	for (const char *at = clean; *at && result == 0;) {
+		size_t plain = strcspn(at, "&<>\"'");
+		result = buf_add(out, at, plain);
+		at += plain;
+		if (*at && result == 0) {
+			const char *entity = entities[(unsigned char)*at++];
+			result = buf_add(out, entity, strlen(entity));
+		}
+	}
+	return result;
+}
+
+static void put_text(struct page *p, const char *text)
+{
+	p->full = page_escape(text, p->out) < 0 || p->full;
+}
+
+/* A format for what is ours: each %s of `text` must be plain. */
+#define putf(p, ...) ((p)->full = buf_addf((p)->out, __VA_ARGS__) < 0 || (p)->full)
+
+/* What a peer has chosen. */
+static void put_foreign(struct page *p, const char *text)
+{
+	put(p, "<bdi>");
+	put_text(p, text);
+	put(p, "</bdi>");
+}
+
+static void put_chip(struct page *p, struct mood mood, const char *word)
+{
+	putf(p, "<span class=\"chip %s\"><span aria-hidden=\"true\">%s</span> ", mood.class, mood.sign);
+	put_text(p, word);
+	put(p, "</span>");
+}
+
+/* In one unit, which is what a glance takes in. */
+static void round_span(int64_t seconds, char text[CLOCK_TEXT_MAX])
+{
+	static const struct {
+		int64_t seconds;
+		char unit;
+	} units[] = {{PAGE_DAY, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	size_t i = 0;
+	while (i + 1 < COUNT(units) && seconds < 2 * units[i].seconds)
+		i++;
+	snprintf(text, CLOCK_TEXT_MAX, "%lld %c", (long long)(seconds / units[i].seconds), units[i].unit);
+}
+
+/* "3 d ago", with the moment itself behind it. */
+static void put_ago(struct page *p, int64_t when)
+{
+	char span[CLOCK_TEXT_MAX], moment[CLOCK_TEXT_MAX];
+	if (!when) {
+		put(p, "<time>never</time>");
+		return;
+	}
+	int64_t seconds = p->o->now - when;
+	clock_text(when, moment);
+	round_span(seconds < 0 ? -seconds : seconds, span);
+	if (seconds >= 0 && seconds < 5)
+		putf(p, "<time datetime=\"%s\" title=\"%s\">now</time>", moment, moment);
+	else
+		putf(p, "<time datetime=\"%s\" title=\"%s\">%s%s%s</time>", moment, moment,
+			seconds < 0 ? "in " : "", span, seconds < 0 ? "" : " ago");
+}
+
+static void put_date(struct page *p, int64_t when)
+{
+	char text[CLOCK_TEXT_MAX];
+	clock_text(when, text);
+	putf(p, "<time datetime=\"%s\">%.10s</time>", text, text);
+}
+
+/* ---- moods ---- */
+
+static struct mood mood_of_verdict(const char *verdict)
+{
+	return strcmp(verdict, "ok") == 0            ? good
+	       : strcmp(verdict, "expiring") == 0    ? warning
+	       : strcmp(verdict, "mismatch") == 0    ? (struct mood){"bad", "≠"}
+	       : strcmp(verdict, "unreachable") == 0 ? (struct mood){"bad", "∅"}
+						     : bad;
+}
+
+static struct mood mood_of_place(const struct overview_place *place)
+{
+	if (place->converged)
+		return good;
+	if (strcmp(place->state, "failed") == 0 || strcmp(place->state, "ahead") == 0)
+		return bad;
+	if (strcmp(place->state, "held") == 0 || strcmp(place->state, "unverified") == 0)
+		return warning;
+	return place->busy ? busy : idle;
+}
+
+/* Renewal comes at a third of its life; under a sixth it is late. */
+static struct mood mood_of_life(const struct overview_certificate *c, int64_t now)
+{
+	int64_t life = c->not_after - c->not_before, left = c->not_after - now;
+	return left <= life / 6 ? bad : left <= life * 3 / 10 ? warning : good;
+}
+
+/* ---- certificates ---- */
+
+static void put_bar(struct page *p, const struct overview_certificate *c, struct mood mood)
+{
+	int64_t life = c->not_after - c->not_before, left = c->not_after - p->o->now;
+	int64_t share = life > 0 ? left * 1000 / life : 0;
+	share = share < 0 ? 0 : share > 1000 ? 1000 : share;
+	putf(p,
+		"<svg class=\"bar\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\" "
+		"aria-label=\"%lld percent of its life left\">"
+		"<rect class=\"%s\" width=\"%lld\" height=\"10\"/><rect class=\"mark\" x=\"332\" width=\"3\" "
+		"height=\"10\"/></svg>",
+		(long long)(share / 10), mood.class, (long long)share);
+}
+
+static void put_life(struct page *p, const struct overview_certificate *c)
+{
+	int64_t left = c->not_after - p->o->now, days = left / PAGE_DAY;
+	struct mood mood = mood_of_life(c, p->o->now);
+	put_bar(p, c, mood);
+	put(p, "<p class=\"head\"><span>");
+	if (left <= 0)
+		put_chip(p, bad, "expired");
+	else
+		putf(p, "<strong class=\"n\">%lld day%s left</strong> of %lld", (long long)days,
+			days == 1 ? "" : "s",
+			(long long)((c->not_after - c->not_before + PAGE_DAY / 2) / PAGE_DAY));
+	if (left > 0 && mood.class != good.class)
+		put(p, mood.class == bad.class ? " — late" : " — to be renewed now");
+	put(p, "</span><span class=\"soft\">expires ");
+	put_date(p, c->not_after);
+	put(p, "</span></p>");
+}
+
+static void put_renewal(struct page *p, const struct overview_certificate *c)
+{
+	if (c->renews) {
+		put(p, "<p class=\"soft\">");
+		put(p, c->renewing ? "an order is under way" : "next order ");
+		if (!c->renewing)
+			put_ago(p, c->renewal_due);
+		put(p, "</p>");
+	}
+	if (c->renewal_failures || c->renewal_error[0] || c->renewal_held[0]) {
+		put(p, "<p>");
+		put_chip(p, c->renewal_failures ? bad : warning,
+			c->renewal_failures ? "renewal fails" : "renewal waits");
+		if (c->renewal_failures)
+			putf(p, " %u time%s in a row: ", c->renewal_failures,
+				c->renewal_failures == 1 ? "" : "s");
+		put(p, " ");
+		put_foreign(p, c->renewal_held[0] ? c->renewal_held : c->renewal_error);
+		put(p, "</p>");
+	}
+	if (c->watch_trouble[0]) {
+		put(p, "<p>");
+		put_chip(p, warning, "watched path");
+		put(p, " ");
+		put_foreign(p, c->watch_trouble);
+		put(p, "</p>");
+	}
+}
+
+static void put_place(
+	struct page *p, const struct overview_certificate *c, const struct overview_place *place)
+{
+	char text[REVISION_TEXT_MAX];
+	put(p, "<tr><th scope=\"row\">");
+	put_text(p, place->agent);
+	put(p, "</th><td>");
+	put_chip(p, mood_of_place(place), place->state);
+	if (revision_compare(place->served, c->revision) != 0 && !revision_is_placeholder(place->served))
+		putf(p, " <span class=\"soft\">serves %s ·</span>", revision_text(place->served, text));
+	put(p, " <span class=\"soft\">");
+	if (place->since)
+		put_ago(p, place->since);
+	put(p, "</span>");
+	if (place->waits_for[0]) {
+		put(p, "<p class=\"soft\">waits for ");
+		put_text(p, place->waits_for);
+		put(p, "</p>");
+	}
+	if (strcmp(place->state, "failed") == 0 || strcmp(place->state, "ahead") == 0 ||
+		strcmp(place->state, "unverified") == 0) {
+		put(p, "<p>");
+		put_text(p, place->step);
+		put(p, place->step[0] ? ": " : "");
+		put_foreign(p, place->text);
+		put(p, "</p>");
+	}
+	put(p, "</td></tr>\n");
+}
+
+static void put_more(struct page *p, size_t count)
+{
+	if (count)
+		putf(p, "<p class=\"soft\">… and %zu more: certsync status shows all.</p>", count);
+}
+
+static void put_places(struct page *p, const struct overview_certificate *c)
+{
+	size_t converged = 0, under_way = 0;
+	for (size_t i = 0; i < c->place_count; i++) {
+		converged += c->places[i].converged;
+		under_way += c->places[i].busy;
+	}
+	if (!c->place_count)
+		return;
+	putf(p, "<h4>Agents: %zu of %zu verified%s</h4><table class=\"places\">", converged, c->place_count,
+		under_way && !c->converged ? ", rollout running" : "");
+	size_t shown = p->places;
+	for (size_t i = 0; i < c->place_count && p->places < PAGE_PLACES_MAX; i++, p->places++)
+		put_place(p, c, &c->places[i]);
+	put(p, "</table>");
+	put_more(p, c->place_count - (p->places - shown));
+}
+
+/* ---- endpoints ---- */
+
+static size_t host_len(const struct overview_endpoint *e)
+{
+	const char *colon = strrchr(e->address, ':');
+	return colon ? (size_t)(colon - e->address) : strlen(e->address);
+}
+
+static bool same_host(const struct overview_endpoint *a, const struct overview_endpoint *b)
+{
+	return strcmp(a->name, b->name) == 0 && host_len(a) == host_len(b) &&
+	       strncmp(a->address, b->address, host_len(a)) == 0;
+}
+
+static void put_port(struct page *p, const struct overview_endpoint *e)
+{
+	const char *port = e->address + host_len(e);
+	auto_free char *word = mem_printf("%s %s", *port ? port + 1 : "DNS", e->verdict);
+	put_chip(p, mood_of_verdict(e->verdict), word);
+}
+
+static void put_host(struct page *p, const struct overview_endpoint *e)
+{
+	auto_free char *address = mem_strndup(e->address, host_len(e));
+	put(p, "<tr><th scope=\"row\">");
+	put_foreign(p, e->name);
+	put(p, "<small class=\"mono\">");
+	put_foreign(p, address[0] ? address : "no address");
+	put(p, "</small></th><td><div class=\"chips\">");
+}
+
+static bool is_of(const struct overview_endpoint *e, const char *certificate)
+{
+	return strcmp(e->certificate, certificate) == 0;
+}
+
+/* A row per name and address, in it a chip per port and kind of key. */
+static void put_matrix(struct page *p, const char *certificate)
+{
+	const struct overview_endpoint *last = NULL;
+	size_t count = 0, fine = 0;
+	for (size_t i = 0; i < p->o->endpoint_count; i++) {
+		count += is_of(&p->o->endpoints[i], certificate);
+		fine += is_of(&p->o->endpoints[i], certificate) && p->o->endpoints[i].good;
+	}
+	if (!count)
+		return;
+	putf(p, "<h4>Endpoints: %zu of %zu as they should be</h4><table class=\"matrix wide\">", fine, count);
+	for (size_t i = 0; i < p->o->endpoint_count && p->endpoints < PAGE_ENDPOINTS_MAX; i++) {
+		const struct overview_endpoint *e = &p->o->endpoints[i];
+		if (!is_of(e, certificate))
+			continue;
+		p->endpoints++;
+		count--;
+		if (last && !same_host(last, e))
+			put(p, "</div></td></tr>\n");
+		if (!last || !same_host(last, e))
+			put_host(p, e);
+		put_port(p, e);
+		last = e;
+	}
+	put(p, last ? "</div></td></tr></table>" : "</table>");
+	put_more(p, count);
+}
+
+static void put_certificate(struct page *p, const struct overview_certificate *c)
+{
+	char text[REVISION_TEXT_MAX];
+	put(p, "<article class=\"card\"><div class=\"head\"><h3>");
+	put_text(p, c->name);
+	put(p, "</h3><span class=\"soft\">");
+	if (revision_is_placeholder(c->revision))
+		put_chip(p, idle, "nothing published yet");
+	else
+		putf(p, "revision <span class=\"n\">%s</span> · %s", revision_text(c->revision, text),
+			c->source);
+	put(p, "</span></div>");
+	if (c->not_after)
+		put_life(p, c);
+	put_renewal(p, c);
+	put_places(p, c);
+	put_matrix(p, c->name);
+	put(p, "</article>\n");
+}
+
+static bool needs_attention(const struct overview_certificate *c, int64_t now)
+{
+	return !c->converged || c->renewal_failures || c->watch_trouble[0] || !c->not_after ||
+	       mood_of_life(c, now).class != good.class;
+}
+
+/* Those with trouble first, when not all have room. */
+static void put_certificates(struct page *p)
+{
+	const struct overview *o = p->o;
+	size_t shown = 0;
+	bool crowded = o->certificate_count > PAGE_CERTIFICATES_MAX;
+	put(p, "<h2>Certificates</h2>");
+	if (!o->certificate_count)
+		put(p, "<p class=\"soft\">hub.conf has no certificate.</p>");
+	put(p, "<div class=\"cards\">");
+	for (int pass = 0; pass < (crowded ? 2 : 1); pass++)
+		for (size_t i = 0; i < o->certificate_count && shown < PAGE_CERTIFICATES_MAX; i++)
+			if (!crowded || needs_attention(&o->certificates[i], o->now) == (pass == 0)) {
+				put_certificate(p, &o->certificates[i]);
+				shown++;
+			}
+	put(p, "</div>");
+	put_more(p, o->certificate_count - shown);
+	for (size_t i = 0; i < o->endpoint_count; i++)
+		if (!o->endpoints[i].certificate[0]) {
+			put(p, "<h2>Other endpoints</h2><div class=\"card\">");
+			put_matrix(p, "");
+			put(p, "</div>");
+			break;
+		}
+}
+
+/* ---- what needs a person ---- */
+
+struct attention {
+	struct page *page;
+	size_t count;
+	bool bad; /* one of them is more than a warning */
+};
+
+static bool begin_item(struct attention *a, struct mood mood, const char *word)
+{
+	a->bad = a->bad || mood.class == bad.class;
+	if (a->count++ == 0)
+		put(a->page, "<h2>Needs attention</h2><ul class=\"list\">");
+	if (a->count > PAGE_ATTENTION_MAX)
+		return false;
+	put(a->page, "<li>");
+	put_chip(a->page, mood, word);
+	put(a->page, " <strong>");
+	return true;
+}
+
+static void end_item(struct attention *a, int64_t since, const char *text, const char *advice)
+{
+	struct page *p = a->page;
+	put(p, "</strong> ");
+	if (since) {
+		put(p, "<span class=\"soft\">began ");
+		put_ago(p, since);
+		put(p, "</span>");
+	}
+	put(p, "<p>");
+	put_foreign(p, text);
+	put(p, "</p>");
+	if (advice[0]) {
+		put(p, "<p class=\"soft\">What to do: ");
+		put_foreign(p, advice);
+		put(p, "</p>");
+	}
+	put(p, "</li>\n");
+}
+
+static void attend_certificate(struct attention *a, const struct overview_certificate *c)
+{
+	if (c->not_after && mood_of_life(c, a->page->o->now).class == bad.class &&
+		begin_item(a, bad, c->not_after <= a->page->o->now ? "expired" : "expires soon")) {
+		put_text(a->page, c->name);
+		end_item(a, 0, "Under a sixth of its life is left, and no renewal has come.",
+			"certsync status; certsync renew");
+	}
+	if (c->renewal_failures && begin_item(a, bad, "renewal fails")) {
+		put_text(a->page, c->name);
+		end_item(a, 0, c->renewal_error, "");
+	}
+	if (c->watch_trouble[0] && begin_item(a, warning, "watched path")) {
+		put_text(a->page, c->name);
+		end_item(a, 0, c->watch_trouble, "");
+	}
+	for (size_t i = 0; i < c->place_count; i++) {
+		const struct overview_place *place = &c->places[i];
+		if (mood_of_place(place).class != bad.class || !begin_item(a, bad, place->state))
+			continue;
+		put_text(a->page, place->agent);
+		put(a->page, ", ");
+		put_text(a->page, c->name);
+		end_item(a, place->since, place->text, "");
+	}
+}
+
+static void attend_endpoint(struct attention *a, const struct overview_endpoint *e)
+{
+	if (strcmp(e->verdict, "ok") == 0 || !begin_item(a, mood_of_verdict(e->verdict), e->verdict))
+		return;
+	put_foreign(a->page, e->name);
+	put(a->page, " ");
+	put_foreign(a->page, e->address);
+	end_item(a, e->since, e->reason, e->advice);
+}
+
+static void attend(struct attention *a)
+{
+	const struct overview *o = a->page->o;
+	if (o->trouble[0] && begin_item(a, bad, "hub"))
+		end_item(a, 0, o->trouble, "");
+	for (size_t i = 0; i < o->certificate_count; i++)
+		attend_certificate(a, &o->certificates[i]);
+	for (size_t i = 0; i < o->agent_count; i++)
+		if (o->agents[i].overdue && begin_item(a, bad, "agent away")) {
+			put_text(a->page, o->agents[i].name);
+			end_item(a, o->agents[i].last_seen, "It has been away for longer than away_after.",
+				"on the node: certsync-agent status");
+		}
+	for (size_t i = 0; i < o->channel_count; i++)
+		if (o->channels[i].failures && begin_item(a, bad, "alerts fail")) {
+			put_foreign(a->page, o->channels[i].name);
+			end_item(a, o->channels[i].since, o->channels[i].error, "certsync alert test");
+		}
+	for (size_t i = 0; i < o->endpoint_count; i++)
+		attend_endpoint(a, &o->endpoints[i]);
+	if (a->count > PAGE_ATTENTION_MAX)
+		putf(a->page, "<li class=\"soft\">… and %zu more: certsync status shows all.</li>",
+			a->count - PAGE_ATTENTION_MAX);
+	if (a->count)
+		put(a->page, "</ul>");
+}
+
+/* ---- agents, alerts, the whole ---- */
+
+static void put_agent(struct page *p, const struct overview_agent *a)
+{
+	put(p, "<tr><th scope=\"row\"><strong>");
+	put_text(p, a->name);
+	put(p, "</strong>");
+	put(p, a->local ? " <span class=\"soft\">on this node</span>" : "");
+	put(p, "</th><td>");
+	put_chip(p,
+		a->connected ? good
+		: a->overdue ? bad
+			     : idle,
+		a->connected ? "connected"
+		: a->overdue ? "away too long"
+			     : "away");
+	put(p, " <span class=\"soft\">");
+	if (!a->connected) {
+		put(p, "last seen ");
+		put_ago(p, a->last_seen);
+	}
+	if (a->skew > 30 || a->skew < -30)
+		putf(p, " clock off by %lld s", (long long)a->skew);
+	putf(p, "</span></td><td class=\"n\">%zu of %zu verified</td><td class=\"soft\">", a->converged,
+		a->certificates);
+	put_foreign(p, a->version);
+	put(p, "</td></tr>\n");
+}
+
+static void put_agents(struct page *p)
+{
+	if (!p->o->agent_count)
+		return;
+	put(p, "<h2>Agents</h2><div class=\"card\"><table "
+	       "class=\"wide\"><thead><tr><th>Agent</th><th>State</th><th>Certificates</th>"
+	       "<th>Version</th></tr></thead><tbody>");
+	for (size_t i = 0; i < p->o->agent_count && i < PAGE_AGENTS_MAX; i++)
+		put_agent(p, &p->o->agents[i]);
+	put(p, "</tbody></table></div>");
+	put_more(p, p->o->agent_count > PAGE_AGENTS_MAX ? p->o->agent_count - PAGE_AGENTS_MAX : 0);
+}
+
+static void put_alerts(struct page *p)
+{
+	if (!p->o->alert_count)
+		return;
+	put(p, "<h2>Last alerts</h2><ul class=\"list\">");
+	for (size_t i = 0; i < p->o->alert_count; i++) {
+		const struct overview_alert *a = &p->o->alerts[i];
+		put(p, "<li>");
+		put_chip(p, strcmp(a->event, "resolved") == 0 ? good : a->critical ? bad : warning, a->event);
+		put(p, " <strong>");
+		put_text(p, a->kind);
+		put(p, " ");
+		put_foreign(p, a->subject);
+		put(p, "</strong> ");
+		put_ago(p, a->when);
+		put(p, "<p>");
+		put_foreign(p, a->text);
+		put(p, "</p></li>\n");
+	}
+	put(p, "</ul>");
+}
+
+static void put_banner(struct page *p, const struct attention *a)
+{
+	const struct overview *o = p->o;
+	size_t converged = 0, connected = 0, fine = 0;
+	for (size_t i = 0; i < o->certificate_count; i++)
+		converged += o->certificates[i].converged;
+	for (size_t i = 0; i < o->agent_count; i++)
+		connected += o->agents[i].connected;
+	for (size_t i = 0; i < o->endpoint_count; i++)
+		fine += o->endpoints[i].good;
+	bool still = converged == o->certificate_count;
+	const struct mood mood = a->bad ? bad : a->count ? warning : still ? good : busy;
+	putf(p, "<div class=\"banner %s\" role=\"status\"><strong>%s ", mood.class, mood.sign);
+	if (a->count)
+		putf(p, "%zu thing%s attention", a->count, a->count == 1 ? " needs" : "s need");
+	else
+		put(p, still ? "All is well" : "Not every agent is verified yet");
+	putf(p,
+		"</strong><p class=\"n\">%zu of %zu certificates everywhere · %zu of %zu agents connected · "
+		"%zu of %zu endpoints right</p></div>\n",
+		converged, o->certificate_count, connected, o->agent_count, fine, o->endpoint_count);
+}
+
+static void put_head(struct page *p)
+{
+	char now[CLOCK_TEXT_MAX];
+	putf(p,
+		"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>certsync</title>"
+		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+		"<meta name=\"robots\" content=\"noindex\"><meta http-equiv=\"refresh\" "
+		"content=\"%d\"><style>",
+		PAGE_REFRESH);
+	put(p, page_style());
+	putf(p,
+		"</style></head>\n<body><header><h1>certsync</h1><span class=\"soft\">as of <time>%s</time>, "
+		"again every %d s</span></header>\n<main>",
+		clock_text(p->o->now, now), PAGE_REFRESH);
+}
+
+int page_write(const struct overview *o, struct buf *out)
+{
+	auto_buf struct buf items = BUF_INIT(out->max);
+	struct page list = {.o = o, .out = &items}, page = {.o = o, .out = out};
+	struct attention attention = {.page = &list};
+	attend(&attention);
+	put_head(&page);
+	put_banner(&page, &attention);
+	put(&page, buf_text(&items));
+	put_certificates(&page);
+	put_agents(&page);
+	put_alerts(&page);
+	put(&page, "</main>\n<footer>certsync ");
+	put_text(&page, o->version);
+	put(&page, ", started ");
+	put_ago(&page, o->started);
+	put(&page, " · <a href=\"metrics\">metrics</a> · <a "
+		   "href=\"healthz\">healthz</a></footer></body></html>\n");
+	return list.full || page.full ? -1 : 0;
+}

@@ -1,0 +1,20 @@
+/* The status page, the metrics and the health check, read-only, on a loopback address behind HAProxy (`page`
+ * in hub.conf):
+ *
+ *   /         one HTML page (hub/daemon/view/page_html.h)
+ *   /metrics  for Prometheus (hub/daemon/view/metrics.h)
+ *   /healthz  200 "ok", or 503 and why: store, root half, what was due is late
+ *
+ * Each is made anew at most once a second, however many ask.
+ */
+#ifndef CERTSYNC_HUB_STATUS_PAGE_H
+#define CERTSYNC_HUB_STATUS_PAGE_H
+
+#include "hub/daemon/hub.h"
+
+/* Follows the configuration: opened, moved or closed as `page` says, what is open being kept when it is the
+ * same. -1: it cannot listen there; what was open stays. */
+int status_page_open(struct hub *hub, struct error *err);
+void status_page_close(struct hub *hub);
+
+#endif

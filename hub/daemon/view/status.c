@@ -1,0 +1,270 @@
+#include "hub/daemon/view/status.h"
+#include "hub/daemon/rollout/fleet.h"
+#include "hub/daemon/rollout/history.h"
+#include "hub/common/lint.h"
+#include "hub/daemon/acme/order.h"
+#include "hub/daemon/acme/renewal.h"
+#include "hub/daemon/agents/session.h"
+#include "hub/daemon/publish/watched.h"
+#include "lib/core/clock.h"
+#include "lib/core/mem.h"
+
+#include <stdlib.h>
+
+/* Times travel as text that people and programs read alike; "" for never. */
+static void add_time(cJSON *o, const char *key, int64_t when)
+{
+	char text[CLOCK_TEXT_MAX];
+	cJSON_AddStringToObject(o, key, when ? clock_text(when, text) : "");
+}
+
+static void add_revision(cJSON *o, const char *key, struct revision r)
+{
+	char text[REVISION_TEXT_MAX];
+	cJSON_AddStringToObject(o, key, revision_text(r, text));
+}
+
+static void add_manifest(const struct manifest *m, cJSON *o)
+{
+	char hex[CHAIN_HEX_MAX];
+	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m->fingerprint, hex));
+	if (manifest_has_second(m))
+		cJSON_AddStringToObject(o, "second", chain_hex(m->second, hex));
+	add_time(o, "not_before", m->not_before);
+	add_time(o, "not_after", m->not_after);
+	add_time(o, "published", m->published);
+	cJSON_AddStringToObject(o, "source", m->source);
+	cJSON_AddStringToObject(o, "reason", m->reason);
+	cJSON *names = cJSON_AddArrayToObject(o, "names");
+	for (size_t i = 0; i < m->name_count; i++)
+		cJSON_AddItemToArray(names, cJSON_CreateString(m->names[i]));
+}
+
+static void add_current(struct hub *hub, const struct rollout *r, cJSON *o)
+{
+	struct error err;
+	auto_manifest struct manifest m = {0};
+	int had = store_current(hub->store, r->certificate, &m, &err);
+	if (had < 0)
+		cJSON_AddStringToObject(o, "store_error", err.message);
+	if (had > 0)
+		add_manifest(&m, o);
+}
+
+/* What became of it, as far as it was noted; what was gone back from says so in the revision after it. */
+static void add_outcome(struct hub *hub, const char *certificate, struct revision r, cJSON *o)
+{
+	char text[OUTCOME_FAILED_MAX + 128], when[CLOCK_TEXT_MAX];
+	struct error ignored;
+	auto_manifest struct manifest next = {0};
+	const struct outcome *outcome = outcome_of(hub, certificate, r);
+	text[0] = '\0';
+	if (outcome)
+		outcome_text(outcome, text, sizeof(text));
+	const struct revision after = {r.epoch, r.number + 1};
+	size_t used = strlen(text);
+	if (store_manifest(hub->store, certificate, after, &next, &ignored) > 0 && strcmp(next.source, "rollback") == 0)
+		snprintf(text + used, sizeof(text) - used, "%srolled back %s", used ? "; " : "", clock_text(next.published, when));
+	cJSON_AddStringToObject(o, "outcome", text);
+}
+
+cJSON *status_revision(struct hub *hub, const char *certificate, struct revision r)
+{
+	struct error err;
+	auto_manifest struct manifest m = {0};
+	cJSON *o = cJSON_CreateObject();
+	const struct rollout *rollout = fleet_find(hub, certificate);
+	cJSON_AddStringToObject(o, "event", "revision");
+	cJSON_AddStringToObject(o, "certificate", certificate);
+	add_revision(o, "revision", r);
+	cJSON_AddBoolToObject(o, "current", rollout && revision_compare(rollout->desired, r) == 0);
+	if (store_manifest(hub->store, certificate, r, &m, &err) < 0)
+		cJSON_AddStringToObject(o, "store_error", err.message);
+	else
+		add_manifest(&m, o);
+	add_outcome(hub, certificate, r, o);
+	return o;
+}
+
+static void add_advice(const struct ari_record *r, cJSON *item)
+{
+	cJSON *advice = cJSON_AddObjectToObject(item, "advice");
+	add_time(advice, "start", r->window.start);
+	add_time(advice, "end", r->window.end);
+	add_time(advice, "moment", r->moment);
+	cJSON_AddStringToObject(advice, "explanation", r->window.explanation);
+	add_time(advice, "asked_again", r->next);
+	cJSON_AddStringToObject(advice, "error", r->trouble);
+}
+
+/* Settings that its lifetime cannot afford. */
+static void add_warnings(struct hub *hub, const char *name, cJSON *o)
+{
+	struct error ignored;
+	struct lint_fault faults[LINT_FAULTS_MAX];
+	auto_manifest struct manifest m = {0};
+	const struct hub_certificate *certificate = hub_config_certificate(hub->config, name);
+	cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
+	if (!certificate || store_current(hub->store, name, &m, &ignored) <= 0)
+		return;
+	size_t count = lint_lifetime(certificate, hub->config->scan_interval, m.not_after - m.not_before, faults);
+	for (size_t i = 0; i < count; i++)
+		cJSON_AddItemToArray(warnings, cJSON_CreateString(faults[i].text));
+}
+
+static void add_renewal(const struct renewal *renewal, cJSON *o)
+{
+	struct renewal_status status;
+	renewal_status(renewal, &status);
+	cJSON *item = cJSON_AddObjectToObject(o, "renewal");
+	cJSON_AddBoolToObject(item, "running", status.running);
+	cJSON_AddStringToObject(item, "step", status.running ? status.step : "");
+	cJSON_AddNumberToObject(item, "failures", status.failures);
+	cJSON_AddStringToObject(item, "error", status.error);
+	cJSON_AddStringToObject(item, "held", status.held);
+	cJSON_AddStringToObject(item, "basis", status.basis);
+	add_time(item, "due", status.due);
+	if (status.ari)
+		add_advice(status.ari, item);
+	if (status.preflight)
+		cJSON_AddItemToObject(item, "preflight", cJSON_Duplicate(status.preflight, true));
+}
+
+/* For TLSA records that are to stand before a key is used. */
+static void add_next_keys(struct hub *hub, const char *certificate, cJSON *o)
+{
+	const struct hub_certificate *c = hub_config_certificate(hub->config, certificate);
+	uint8_t digests[STORE_PAIRS_MAX][CHAIN_SHA256_SIZE];
+	char hex[CHAIN_HEX_MAX];
+	size_t count = 0;
+	struct error ignored;
+	if (!c || !c->next_key || order_next_keys(hub->store, certificate, digests, &count, &ignored) < 0)
+		return;
+	cJSON *list = cJSON_AddArrayToObject(o, "next_keys");
+	for (size_t i = 0; i < count; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(chain_hex(digests[i], hex)));
+}
+
+static void add_source(const struct source *source, cJSON *o)
+{
+	cJSON *item = cJSON_AddObjectToObject(o, "watch");
+	add_time(item, "read", source_seen(source));
+	cJSON_AddStringToObject(item, "error", source_trouble(source));
+}
+
+cJSON *status_certificate(struct hub *hub, const struct rollout *r)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "event", "certificate");
+	cJSON_AddStringToObject(o, "certificate", r->certificate);
+	add_revision(o, "revision", r->desired);
+	cJSON_AddBoolToObject(o, "converged", rollout_converged(r));
+	cJSON_AddStringToObject(o, "rollout", r->policy == ROLLOUT_TOGETHER ? "together" : "immediate");
+	cJSON_AddBoolToObject(o, "barrier_open", r->open);
+	cJSON_AddStringToObject(o, "not_rolled_back", r->no_rollback);
+	add_current(hub, r, o);
+	const struct renewal *renewal = renewal_find(hub, r->certificate);
+	add_warnings(hub, r->certificate, o);
+	if (renewal)
+		add_renewal(renewal, o);
+	add_next_keys(hub, r->certificate, o);
+	const struct source *source = source_find(hub, r->certificate);
+	if (source)
+		add_source(source, o);
+	return o;
+}
+
+static void add_probes(const struct rollout_agent *a, cJSON *o)
+{
+	cJSON *probes = cJSON_AddArrayToObject(o, "probes");
+	for (size_t i = 0; i < a->probe_count; i++) {
+		const struct message_probe *p = &a->probes[i];
+		cJSON *item = cJSON_CreateObject();
+		cJSON_AddStringToObject(item, "endpoint", p->endpoint);
+		cJSON_AddStringToObject(item, "service", p->service);
+		cJSON_AddBoolToObject(item, "served", p->served);
+		cJSON_AddBoolToObject(item, "match", p->match);
+		cJSON_AddBoolToObject(item, "stopped", p->stopped);
+		cJSON_AddStringToObject(item, "fingerprint", p->fingerprint);
+		cJSON_AddStringToObject(item, "text", p->text);
+		cJSON_AddNumberToObject(item, "milliseconds", p->milliseconds);
+		cJSON_AddItemToArray(probes, item);
+	}
+	add_time(o, "probed", a->probed);
+}
+
+static void add_failure(const struct rollout_agent *a, cJSON *o)
+{
+	cJSON_AddNumberToObject(o, "failures", a->failures);
+	cJSON_AddStringToObject(o, "step", a->step);
+	cJSON_AddStringToObject(o, "error", a->text);
+	cJSON_AddStringToObject(o, "output", a->output ? a->output : "");
+	cJSON_AddBoolToObject(o, "rolled_back", a->rolled_back);
+	add_time(o, "next_try", a->next_try);
+}
+
+/* What had changed there behind our back. */
+static void add_drift(const struct rollout_agent *a, cJSON *o)
+{
+	cJSON_AddNumberToObject(o, "drifts", a->drifts);
+	add_time(o, "drifted", a->drifted);
+	cJSON_AddStringToObject(o, "drift", a->drift);
+}
+
+/* The certificate that it serves is over before its hold is, or nearly so and the renewal is there: nobody must overlook it. */
+static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a)
+{
+	int64_t life = a->served_not_after - a->served_not_before, soon = clock_wall() + life / 6;
+	if (!a->held_until || !a->served_not_after)
+		return false;
+	return a->served_not_after < a->held_until ||
+		(revision_compare(a->served, r->desired) != 0 && a->served_not_after < soon);
+}
+
+/* What it waits for, and what that endangers. */
+static void add_waiting(const struct rollout *r, const struct rollout_agent *a, cJSON *o)
+{
+	char when[CLOCK_TEXT_MAX];
+	const char *what = rollout_waits_for(r, a, clock_wall());
+	cJSON_AddStringToObject(o, "waits_for", what ? what : "");
+	add_time(o, "held_until", a->held_until);
+	auto_free char *danger = is_in_danger(r, a) ? mem_printf("what it serves expires %s, and the renewal waits for the end of "
+		"the hold: certsync hold %s %s --end", clock_text(a->served_not_after, when), a->name, r->certificate) : NULL;
+	cJSON_AddStringToObject(o, "danger", danger ? danger : "");
+}
+
+/* Away for longer than its configuration calls normal. */
+static bool is_overdue(const struct hub *hub, const struct rollout_agent *a)
+{
+	const struct hub_agent *configured = hub_config_agent(hub->config, a->name);
+	return configured && a->last_seen && clock_wall() - a->last_seen > configured->away_after;
+}
+
+cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollout_agent *a)
+{
+	cJSON *o = cJSON_CreateObject();
+	const struct session *session = session_find(hub, a->name);
+	cJSON_AddStringToObject(o, "event", "agent");
+	cJSON_AddStringToObject(o, "certificate", r->certificate);
+	cJSON_AddStringToObject(o, "agent", a->name);
+	cJSON_AddBoolToObject(o, "connected", session != NULL);
+	cJSON_AddStringToObject(o, "version", session ? session_version(session) : "");
+	cJSON_AddNumberToObject(o, "clock_skew", session ? (double)session_skew(session) : 0);
+	add_time(o, "rival", session ? session_rival(session) : 0);
+	cJSON_AddBoolToObject(o, "overdue", !session && is_overdue(hub, a));
+	add_time(o, "last_seen", session ? clock_wall() : a->last_seen);
+	cJSON_AddStringToObject(o, "state", rollout_agent_state(a));
+	add_waiting(r, a, o);
+	cJSON_AddBoolToObject(o, "stopped", a->stopped);
+	add_time(o, "since", a->since);
+	add_revision(o, "desired", r->desired);
+	add_revision(o, "served", a->served);
+	add_revision(o, "high_water", a->high_water);
+	cJSON_AddStringToObject(o, "fingerprint", a->fingerprint);
+	cJSON_AddNumberToObject(o, "stage_ms", a->stage_ms);
+	cJSON_AddNumberToObject(o, "activate_ms", a->activate_ms);
+	add_failure(a, o);
+	add_drift(a, o);
+	add_probes(a, o);
+	return o;
+}

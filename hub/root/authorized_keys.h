@@ -1,0 +1,31 @@
+/* The gate account's authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT): one line an agent,
+ *
+ *     restrict,command="NAME" TYPE BASE64 certsync:NAME
+ *
+ * and one for each that may join until then, by its own clock and in its time zone, and not beyond:
+ *
+ *     restrict,expiry-time="YYYYMMDDHHMMSS",command="join:NAME" TYPE BASE64 certsync:NAME
+ *
+ * in front of which all lines of others stay as they are. A line is ours when its last word begins with
+ * "certsync:".
+ */
+#ifndef CERTSYNC_HUB_AUTHORIZED_KEYS_H
+#define CERTSYNC_HUB_AUTHORIZED_KEYS_H
+
+#include "hub/common/root_request.h"
+
+#include <stddef.h>
+
+enum { AUTHORIZED_KEYS_MAX = 8 * 1024 * 1024 };
+
+/* Pure: appends the new contents, given the old. -1: an agent twice for one use, or one key for two agents (sshd would
+ * take the first and give the second agent the wrong name), or over the maximum of `out`. */
+int authorized_keys_render(
+	const char *old, const struct hub_key *keys, size_t count, struct buf *out, struct error *err);
+
+/* Rewrites the file at `path` unless it says the same already. As root, file and missing parent directories
+ * become root's, 0644 and 0755, which is what sshd asks for; a file or parent that anybody else could replace
+ * is an error. */
+int authorized_keys_write(const char *path, const struct hub_key *keys, size_t count, struct error *err);
+
+#endif

@@ -1,0 +1,215 @@
+#include "hub/root/supervisor.h"
+#include "lib/core/clock.h"
+#include "lib/core/log.h"
+#include "lib/core/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { BACKOFF_MIN = 1000, BACKOFF_MAX = 30 * 1000, HEALTHY_AFTER = 60 * 1000, STOP_TIME = 10 * 1000 };
+enum { OUT_MAX = FRAME_FILES_MAX + 2 * FRAME_RECORD_MAX };
+
+void supervisor_init(struct supervisor *s, const char *const *argv)
+{
+	*s = (struct supervisor){.argv = argv, .fd = -1, .out = BUF_INIT(OUT_MAX), .backoff = BACKOFF_MIN};
+}
+
+/* The daemon ends when its descriptor 3 does. */
+static void disconnect(struct supervisor *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+	frame_stream_release(&s->in);
+	buf_release(&s->out);
+}
+
+void supervisor_release(struct supervisor *s)
+{
+	disconnect(s);
+}
+
+/* systemd's journal is told the level of a line only where it is read. */
+static const char *const *environment(void)
+{
+	static const char *list[3] = {PROC_PATH, NULL, NULL};
+	const char *journal = getenv("JOURNAL_STREAM");
+	if (journal && !list[1])
+		list[1] = mem_printf("JOURNAL_STREAM=%s", journal);
+	return list;
+}
+
+static int start(struct supervisor *s, struct error *err)
+{
+	int ends[2];
+	if (proc_socketpair(ends, err) < 0)
+		return -1;
+	const struct proc_spec spec = {.argv = s->argv,
+		.envp = environment(),
+		.user = s->has_user ? &s->user : NULL,
+		.in = -1,
+		.out = -1,
+		.err = PROC_INHERIT,
+		.extra = ends[1],
+		.die_with_parent = true};
+	auto_close int ours = ends[0];
+	auto_close int theirs = ends[1];
+	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
+		return error_errno(err, "cannot set up the daemon's socket");
+	s->pid = proc_spawn(&spec, err);
+	if (s->pid < 0) {
+		s->pid = 0;
+		return -1;
+	}
+	s->fd = steal_fd(&ours);
+	frame_stream_init(&s->in, s->fd, 1u << FRAME_RECORD);
+	return 0;
+}
+
+static void start_later(struct supervisor *s, int64_t now)
+{
+	s->start_at = now + s->backoff;
+	s->backoff = s->backoff * 2 > BACKOFF_MAX ? BACKOFF_MAX : s->backoff * 2;
+}
+
+bool supervisor_tick(struct supervisor *s, int64_t now)
+{
+	struct error err;
+	if (s->pid && s->kill_at && now >= s->kill_at)
+		kill(s->pid, SIGKILL);
+	if (s->pid || now < s->start_at)
+		return false;
+	s->started_at = now;
+	s->kill_at = 0;
+	if (start(s, &err) == 0) {
+		log_event(LOG_LEVEL_NOTICE, "daemon", "pid=%d result=started", (int)s->pid);
+		return true;
+	}
+	log_event(
+		LOG_LEVEL_ERROR, "daemon", "error=\"%s\" again_ms=%lld", err.message, (long long)s->backoff);
+	start_later(s, now);
+	return false;
+}
+
+int64_t supervisor_due(const struct supervisor *s)
+{
+	if (!s->pid)
+		return s->start_at;
+	return s->kill_at ? s->kill_at : INT64_MAX;
+}
+
+bool supervisor_is_idle(const struct supervisor *s)
+{
+	return s->fd >= 0 && s->out.len == 0;
+}
+
+void supervisor_send(struct supervisor *s, enum frame_type type, const void *data, size_t len)
+{
+	if (s->fd < 0)
+		return;
+	if (frame_encode(&s->out, type, data, len) == 0)
+		return;
+	/* Requests are only read while there is room, so this is a daemon that asks and does not listen. */
+	log_event(LOG_LEVEL_ERROR, "daemon", "pid=%d error=\"it does not read what it asked for\"",
+		(int)s->pid);
+	kill(s->pid, SIGKILL);
+	disconnect(s);
+}
+
+void supervisor_reply(struct supervisor *s, const struct hub_reply *reply)
+{
+	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
+	if (hub_reply_encode(reply, &record) == 0)
+		supervisor_send(s, FRAME_RECORD, record.data, record.len);
+}
+
+short supervisor_events(const struct supervisor *s)
+{
+	return (short)((s->out.len < OUT_MAX / 2 ? POLLIN : 0) | (s->out.len ? POLLOUT : 0));
+}
+
+static int flush(struct supervisor *s)
+{
+	while (s->out.len) {
+		ssize_t put = send(s->fd, s->out.data, s->out.len, MSG_NOSIGNAL);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return errno == EAGAIN ? 0 : -1;
+		buf_consume(&s->out, (size_t)put);
+	}
+	/* Keys were in it. */
+	buf_release(&s->out);
+	return 0;
+}
+
+/* 1 go on, 0 the stream has ended, -1 with the reason. */
+static int take_requests(struct supervisor *s, supervisor_request *request, void *context, struct error *err)
+{
+	struct frame frame;
+	struct hub_request r;
+	int found, filled = frame_fill(&s->in, err);
+	if (filled < 0)
+		return -1;
+	/* A reply may end the connection. */
+	while (s->fd >= 0 && (found = frame_next(&s->in, &frame, err)) != 0) {
+		if (found < 0 || hub_request_decode(frame.data, frame.len, &r, err) < 0)
+			return -1;
+		request(&r, context);
+		hub_request_release(&r);
+	}
+	return filled;
+}
+
+void supervisor_io(
+	struct supervisor *s, short revents, int64_t now, supervisor_request *request, void *context)
+{
+	struct error err;
+	if (s->fd < 0)
+		return;
+	if ((revents & POLLOUT) && flush(s) < 0) {
+		supervisor_stop(s, now);
+		disconnect(s);
+		return;
+	}
+	if (!(revents & (POLLIN | POLLHUP | POLLERR)))
+		return;
+	int result = take_requests(s, request, context, &err);
+	if (result < 0) {
+		log_event(LOG_LEVEL_ERROR, "daemon", "pid=%d error=\"%s\" result=killed", (int)s->pid,
+			err.message);
+		kill(s->pid, SIGKILL);
+	} else if (result == 0) {
+		supervisor_stop(s, now);
+	}
+	if (result <= 0)
+		disconnect(s);
+}
+
+void supervisor_reap(struct supervisor *s, int64_t now)
+{
+	int status;
+	if (!s->pid || waitpid(s->pid, &status, WNOHANG) != s->pid)
+		return;
+	if (now - s->started_at >= HEALTHY_AFTER)
+		s->backoff = BACKOFF_MIN;
+	log_event(LOG_LEVEL_WARNING, "daemon", "pid=%d result=\"%s\" again_ms=%lld", (int)s->pid,
+		proc_status_text(status), (long long)s->backoff);
+	s->pid = 0;
+	disconnect(s);
+	start_later(s, now);
+}
+
+void supervisor_stop(struct supervisor *s, int64_t now)
+{
+	if (!s->pid || s->kill_at)
+		return;
+	kill(s->pid, SIGTERM);
+	s->kill_at = now + STOP_TIME;
+}

@@ -1,0 +1,115 @@
+/* One ACME order, from the account to the certificate (RFC 8555).
+ *
+ * The dialogue with the daemon (hub/daemon/acme/order.c), frames of lib/frame on descriptors 0 and 1. Messages are JSON
+ * objects with an "event"; whatever contains a key is a FILES frame, told by its label. `>` the daemon says,
+ * `<` the worker says. Where an answer stands, the worker goes no further without it: the daemon gives it
+ * when what it was handed is on disk, its directory synced.
+ *
+ *   > job            certificate, names[], pairs[], directory, contact[], agree_tos, next_key, and where there is
+ *                    one ca_file, account_url, eab_kid, profile, preferred_chain, anchors, resolvers[],
+ *                    dns (hook, config, timeout), dns_leftovers[]. One of the one or two pairs: key_type, and where
+ *                    there is one order_url, replaces
+ *   > FILES "keys"   what is kept already: account.key; privkey.pem with an order_url; made.pem, the key for a new
+ *                    order; eab.hmac with eab_kid. Files and labels of the second pair end in "-2": privkey-2.pem
+ *   < progress       step: a word or two for `status`
+ *   < warning        text: what a person should know, though it goes on
+ *   < FILES "account"  account.key, made because none came, before the account exists
+ *     > FILES "account"  account.key: the one that is kept now (another order may have been quicker)
+ *   < account        url: the account was made or found
+ *     > kept
+ *   < gone           pair (0 or 1), reason: the stored order will not come to a certificate any more
+ *     > kept         it is dropped
+ *   < FILES "order"  privkey.pem, url: the key was made before the order, and the order is new
+ *     > kept
+ *   < invalid        name: its authorization has failed
+ *   < challenge      token, authorization
+ *     > kept         it is being served
+ *   < dns            records[]: name, value, target, hook, config: written from now on; those left out are removed
+ *     > kept
+ *   < FILES "next"   privkey.pem: the key of the next order, made ahead
+ *     > kept
+ *   < FILES "issued"  fullchain.pem
+ *     > kept         until the end: the order stays, a later one finds the certificate again
+ *   < done           every pair has been issued, or
+ *   < failed         kind (retry, permanent, untrusted, usage), text, retry_after (seconds, 0: not said)
+ *
+ * A daemon that cannot do its part kills the worker. A worker that is killed loses nothing: what it cannot
+ * make again is in the store, and the next one goes on from the order's state at the server.
+ */
+#include "hub/worker/acme/acme.h"
+#include "hub/worker/acme/dns.h"
+#include "hub/worker/acme/flow.h"
+#include "lib/core/clock.h"
+
+#include <signal.h>
+
+enum {
+	PATIENCE_MS =
+		(ACME_JOB_SECONDS - 60) * 1000, /* what has begun by then ends before the daemon's deadline */
+	POLL_FIRST_MS = 50,
+	POLL_LAST_MS = 5000,
+};
+
+int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err)
+{
+	int64_t ms = POLL_LAST_MS;
+	if (a->client.answer.retry_after)
+		ms = a->client.answer.retry_after * 1000;
+	else if (tries < 7)
+		ms = (int64_t)POLL_FIRST_MS << tries;
+	if (clock_monotonic_ms() + ms > a->deadline)
+		return error_set(err, ERROR_RETRY,
+			"%s: the server is not done after %d minutes: the order is kept and "
+			"will be looked at again",
+			what, ACME_JOB_SECONDS / 60);
+	return talk_pause(&a->talk, ms, err);
+}
+
+/* One after the other. What was issued stays known to the server: when the second fails, the first is found again. */
+static int order_all(struct acme *a, struct error *err)
+{
+	for (a->pair_number = 0; a->pair_number < a->job.pair_count; a->pair_number++) {
+		a->pair = &a->job.pairs[a->pair_number];
+		a->deadline = clock_monotonic_ms() + PATIENCE_MS;
+		if (acme_order(a, err) < 0)
+			return a->job.pair_count > 1 ? error_wrap(err, "%s", a->pair->key_type) : -1;
+	}
+	return 0;
+}
+
+static int run(struct acme *a, struct error *err)
+{
+	if (talk_job(&a->talk, &a->job, err) < 0 || acme_dns_open(a, err) < 0)
+		return -1;
+	talk_progress(&a->talk, "directory");
+	if (acme_client_open(&a->client, a->job.directory, a->job.ca_file, err) < 0)
+		return -1;
+	return acme_account(a, err) < 0 ? -1 : order_all(a, err);
+}
+
+static void last_word(struct acme *a, int result, struct error *err)
+{
+	if (a->client.requests)
+		talk_progress(&a->talk, "requests=%u", a->client.requests);
+	if (result < 0)
+		talk_failed(&a->talk, err, a->client.answer.retry_after);
+	else
+		talk_done(&a->talk, err);
+}
+
+int acme_worker(void)
+{
+	struct acme a = {0};
+	struct error err = {.kind = ERROR_NONE};
+	/* A server that closes early is an error to report, not a reason to die. */
+	signal(SIGPIPE, SIG_IGN);
+	talk_init(&a.talk);
+	int result = run(&a, &err);
+	last_word(&a, result, &err);
+	acme_dns_close(&a);
+	cJSON_Delete(a.order);
+	acme_client_release(&a.client);
+	acme_job_release(&a.job);
+	talk_release(&a.talk);
+	return result < 0 ? 1 : 0;
+}

@@ -1,0 +1,17 @@
+/* The worker of kind "info": asks an authority when it wants its certificates to be renewed (RFC 9773).
+ * Unauthenticated.
+ *
+ *   > job          directory, ids[] (hub/common/ari.h), and where there is one ca_file
+ *   < answer       id, start, end, explanation, retry_after (seconds; 0: not said)
+ *   < none         id, text, retry_after: nothing that can be used
+ *   < unsupported  it does not tell such things
+ *   < failed       text, retry_after: it could not be asked at all
+ */
+#ifndef CERTSYNC_HUB_ACME_INFO_H
+#define CERTSYNC_HUB_ACME_INFO_H
+
+enum { ACME_INFO_SECONDS = 300, ACME_INFO_IDS_MAX = 50 };
+
+int acme_info_worker(void); /* the exit code */
+
+#endif

@@ -1,0 +1,87 @@
+/* The worker's end of the dialogue that hub/worker/acme/acme.c specifies: blocking frames with the daemon on descriptors
+ * 0 and 1. A daemon that goes away or says something else than it should is ERROR_PERMANENT: the worker ends.
+ */
+#ifndef CERTSYNC_HUB_ACME_TALK_H
+#define CERTSYNC_HUB_ACME_TALK_H
+
+#include "hub/worker/acme/acme.h"
+#include "lib/crypto/chain.h"
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/core/frame.h"
+#include "lib/wire/json.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { ACME_NAMES_MAX = 100, ACME_CONTACTS_MAX = 20 };
+
+struct acme_pair {
+	const char *key_type;
+	const char *order_url, *replaces; /* NULL: none */
+	EVP_PKEY *key;  /* owned; of the stored order, NULL without one */
+	EVP_PKEY *made; /* owned; that a new order is to have; NULL: make one */
+};
+
+struct acme_job {
+	cJSON *message; /* owned; the texts below are in it */
+	const char *certificate, *directory;
+	const char *ca_file, *account_url;                      /* NULL: none */
+	const char *profile, *preferred_chain, *anchors;        /* likewise */
+	const char *eab_kid;                                    /* likewise */
+	struct acme_pair pairs[ACME_PAIRS_MAX];
+	size_t pair_count; /* 1 at least */
+	struct buf eab_hmac; /* with eab_kid: the key, as the file has it */
+	bool next_key;       /* make the keys of the next orders ahead */
+	const char *names[ACME_NAMES_MAX];
+	size_t name_count;
+	const char *contact[ACME_CONTACTS_MAX];
+	size_t contact_count;
+	bool agree_tos;
+	EVP_PKEY *account_key; /* owned; NULL: none is kept yet */
+};
+
+struct talk {
+	struct frame_stream in;
+	int out;
+};
+
+void talk_init(struct talk *t);
+void talk_release(struct talk *t);
+void acme_job_release(struct acme_job *j);
+
+int talk_job(struct talk *t, struct acme_job *ret, struct error *err);
+/* Something that a person should know, though the order goes on. */
+void talk_warning(struct talk *t, const char *text);
+void talk_progress(struct talk *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Each returns 0 only when the daemon has it on disk (or serves it). */
+/* Offers a new account key; what comes back in its place is the one that is kept, another if there was one.
+ */
+int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err);
+int talk_account(struct talk *t, const char *url, struct error *err);
+int talk_order(struct talk *t, size_t pair, const char *url, EVP_PKEY *key, struct error *err);
+int talk_gone(struct talk *t, size_t pair, const char *reason, struct error *err);
+int talk_next_key(struct talk *t, size_t pair, EVP_PKEY *key, struct error *err);
+int talk_issued(struct talk *t, size_t pair, const struct chain *chain, struct error *err);
+int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err);
+/* The authorization of this name has failed: authorities count that. No answer is waited for. */
+void talk_invalid(struct talk *t, const char *name);
+/* The records of dns-01 that stand, or may, from now on; the array is the caller's. */
+int talk_dns(struct talk *t, const cJSON *records, struct error *err);
+
+/* For workers of other kinds: the one message that is due, owned, NULL with the reason; the files behind it (they borrow
+ * from the stream); one message out, with its "event" in it. */
+cJSON *talk_receive(struct talk *t, const char *event, struct error *err);
+int talk_receive_files(struct talk *t, struct files *ret, struct error *err);
+int talk_key(const struct files *files, const char *name, EVP_PKEY **ret, struct error *err); /* NULL: not among them */
+int talk_send(struct talk *t, const cJSON *message, struct error *err);
+
+/* The last word: one of these. */
+int talk_done(struct talk *t, struct error *err);
+void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after);
+
+/* Waits, and notices meanwhile when the daemon has gone. */
+int talk_pause(struct talk *t, int64_t milliseconds, struct error *err);
+
+#endif

@@ -1,0 +1,99 @@
+/* What a person must know of, as the hub or an agent sees it now, and when they are told: one state machine per condition, pure.
+ *
+ * Modules report what they see by conditions_add, all of it on every round; what is missing from a round has ended. A
+ * condition is known by its kind and subject. It is told when it has held for `hold`, again after each `repeat`, and its end is told,
+ * with how long it lasted, if its beginning was. What is told at one moment is one notice, so that forty endpoints that go down
+ * together are one message. Kept on disk by hub/alert and agent/alert, so that a restart neither repeats nor forgets anything.
+ */
+#ifndef CERTSYNC_CONDITION_H
+#define CERTSYNC_CONDITION_H
+
+#include "lib/core/error.h"
+#include "lib/wire/json.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum condition_kind {
+	CONDITION_EXPIRING,    /* subject: certificate */
+	CONDITION_RENEWAL,     /* it fails; certificate */
+	CONDITION_SOURCE,      /* a watched path cannot be read, or what is there is refused; certificate */
+	CONDITION_ROLLOUT,     /* stuck or failed; "certificate agent" */
+	CONDITION_AWAY,        /* agent; at an agent: the hub */
+	CONDITION_CLONE,       /* agent */
+	CONDITION_AHEAD,       /* the hub was restored from a backup; "certificate agent" */
+	CONDITION_DRIFT,       /* "certificate agent" */
+	CONDITION_MISMATCH,    /* endpoint: "name address:port" */
+	CONDITION_UNTRUSTED,   /* endpoint */
+	CONDITION_UNREACHABLE, /* endpoint */
+	CONDITION_STORE,       /* disk or store trouble; what it is about */
+	CONDITION_CLOCK,       /* skew between hub and agent; agent */
+	CONDITION_CHANNEL,     /* a way to tell a person fails; its name */
+	CONDITION_KINDS,
+};
+const char *condition_kind_name(enum condition_kind kind);
+
+enum { CONDITION_SUBJECT_MAX = 400, CONDITION_TEXT_MAX = 1024, CONDITIONS_MAX = 20000 };
+
+/* What one round has seen. */
+struct condition {
+	enum condition_kind kind;
+	bool critical;  /* else a warning */
+	char *subject;  /* owned */
+	char *text;     /* owned; what, where, why, what to do; may change while the condition holds */
+};
+struct conditions {
+	struct condition *list; /* owned */
+	size_t count;
+};
+void conditions_release(struct conditions *c);
+#define auto_conditions __attribute__((cleanup(conditions_release)))
+/* The same kind and subject twice in a round: the first stays. */
+void conditions_add(struct conditions *c, enum condition_kind kind, bool critical, const char *subject, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/* What is known of one from round to round. Wall clock. */
+struct condition_entry {
+	enum condition_kind kind;
+	bool critical;
+	bool told_critical; /* what it was when it was told */
+	char *subject, *text; /* owned */
+	int64_t since; /* when it began */
+	int64_t told;  /* when it was told last; 0: not yet */
+};
+struct condition_book {
+	struct condition_entry *entries; /* owned; by kind and subject */
+	size_t count;
+};
+void condition_book_release(struct condition_book *b);
+/* The record: encoder and decoder. Faults leave an empty book. */
+cJSON *condition_book_encode(const struct condition_book *b); /* the caller's */
+int condition_book_decode(const cJSON *record, struct condition_book *ret, struct error *err);
+
+enum condition_event { CONDITION_RAISED, CONDITION_WORSE, CONDITION_REPEATED, CONDITION_RESOLVED };
+struct condition_told {
+	enum condition_event event;
+	struct condition_entry entry; /* owned */
+	int64_t lasted; /* seconds so far */
+};
+struct condition_notice {
+	struct condition_told *told; /* owned; those that are resolved come last */
+	size_t count;
+};
+void condition_notice_release(struct condition_notice *n);
+#define auto_notice __attribute__((cleanup(condition_notice_release)))
+
+struct condition_policy {
+	int64_t hold, repeat; /* seconds; repeat 0: told once */
+};
+enum { CONDITION_GROUP = 60 }; /* what would be told within these seconds is told along */
+
+/* Takes one round; `out` gets what is to be told now (nothing: count 0). True when the book has changed. A clock that was set back
+ * makes nobody wait longer than the policy says. */
+bool condition_round(struct condition_book *b, const struct conditions *seen, const struct condition_policy *policy,
+	int64_t now, struct condition_notice *out);
+/* When a round is of use though nothing changes: the next telling; INT64_MAX: none. */
+int64_t condition_next(const struct condition_book *b, const struct condition_policy *policy);
+
+#endif

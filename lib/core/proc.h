@@ -1,0 +1,45 @@
+/* Starting a process: the one function that forks, for children, workers and hooks alike. */
+#ifndef CERTSYNC_PROC_H
+#define CERTSYNC_PROC_H
+
+#include "lib/core/error.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct proc_user {
+	uid_t uid;
+	gid_t gid;
+	char name[64]; /* for initgroups; empty: no supplementary groups */
+};
+
+/* Looks a user up with its primary group. */
+int proc_user_find(const char *name, struct proc_user *ret, struct error *err);
+
+struct proc_spec {
+	const char *const *argv; /* argv[0] is the absolute path of the executable; NULL at the end */
+	const char *const *envp; /* the whole environment; NULL: only the fixed PATH */
+	const struct proc_user *user; /* NULL, or when the caller is not root: as the caller */
+	int in, out, err;  /* descriptors for 0, 1, 2, borrowed; -1: /dev/null (err: inherited when -2) */
+	int extra;         /* becomes descriptor 3 of the child; -1: none */
+	bool group;        /* a process group of its own, so that kill(-pid) reaches its children */
+	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
+};
+
+#define PROC_INHERIT (-2)
+#define PROC_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* Starts it by execve with no shell, all other descriptors closed, signals at their defaults, umask 077. A
+ * failure to execute is reported here, by the parent, not as an exit code. Returns the pid or -1. */
+pid_t proc_spawn(const struct proc_spec *spec, struct error *err);
+
+/* "exited 3", "was killed by signal 9 (Killed)": for messages. Static storage. */
+const char *proc_status_text(int wait_status);
+
+/* For the whole program, at its start: no core dump, no ptrace, umask 077, no SIGPIPE. */
+void proc_harden(void);
+
+/* A pair of connected Unix stream sockets, blocking and close-on-exec. */
+int proc_socketpair(int ret_pair[2], struct error *err);
+
+#endif

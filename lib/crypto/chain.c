@@ -1,0 +1,683 @@
+#include "lib/crypto/chain.h"
+#include "lib/core/mem.h"
+#include "lib/crypto/seal.h"
+
+#include <arpa/inet.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/x509v3.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void bio_cleanup(BIO **bio)
+{
+	BIO_free_all(*bio);
+}
+
+#define auto_bio __attribute__((cleanup(bio_cleanup)))
+
+void chain_free_x509(X509 **certificate)
+{
+	X509_free(*certificate);
+	*certificate = NULL;
+}
+
+void chain_free_pkey(EVP_PKEY **key)
+{
+	EVP_PKEY_free(*key);
+	*key = NULL;
+}
+
+void chain_release(struct chain *c)
+{
+	chain_free_pkey(&c->key);
+	chain_free_x509(&c->leaf);
+	sk_X509_pop_free(c->rest, X509_free);
+	c->rest = NULL;
+}
+
+int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...)
+{
+	/* The oldest entry is the cause; later ones only say where it passed. */
+	unsigned long code = ERR_peek_error();
+	const char *reason = !code                    ? NULL
+			     : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+						      : ERR_reason_error_string(code);
+	char text[ERROR_MESSAGE_MAX];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	error_set(err, kind, reason ? "%s: %s" : "%s", text, reason);
+	ERR_clear_error();
+	return -1;
+}
+
+/* ---- reading PEM ---- */
+
+struct block {
+	char *name;
+	char *header;
+	unsigned char *data;
+	long len;
+};
+
+static void block_release(struct block *b)
+{
+	OPENSSL_free(b->name);
+	OPENSSL_free(b->header);
+	OPENSSL_clear_free(b->data, (size_t)b->len);
+	*b = (struct block){0};
+}
+
+#define auto_block __attribute__((cleanup(block_release)))
+
+/* The next block: 1, or 0 at the end, or -1. Prose in front of it is passed over. PEM_FLAG_SECURE makes
+ * OpenSSL wipe its line buffers, with or without a secure heap. */
+static int block_next(BIO *bio, struct block *ret, struct error *err)
+{
+	ERR_clear_error();
+	if (PEM_read_bio_ex(bio, &ret->name, &ret->header, &ret->data, &ret->len,
+		    PEM_FLAG_SECURE | PEM_FLAG_EAY_COMPATIBLE))
+		return 1;
+	if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
+		ERR_clear_error();
+		return 0;
+	}
+	return openssl_error(err, ERROR_PERMANENT, "the PEM text is damaged or cut short");
+}
+
+/* The part of its type that ends in PRIVATE KEY: every form of a key that there is in PEM. */
+static bool block_is_key(const struct block *b)
+{
+	static const char suffix[] = "PRIVATE KEY";
+	size_t len = strlen(b->name), suffix_len = sizeof(suffix) - 1;
+	return len >= suffix_len && strcmp(b->name + len - suffix_len, suffix) == 0;
+}
+
+static bool block_is_certificate(const struct block *b)
+{
+	return strcmp(b->name, PEM_STRING_X509) == 0 || strcmp(b->name, PEM_STRING_X509_OLD) == 0;
+}
+
+static X509 *certificate_from_der(const unsigned char *der, long len, struct error *err)
+{
+	const unsigned char *at = der;
+	ERR_clear_error();
+	X509 *certificate = d2i_X509(NULL, &at, len);
+	if (certificate && at == der + len)
+		return certificate;
+	X509_free(certificate);
+	openssl_error(err, ERROR_PERMANENT, "a certificate is not valid DER");
+	return NULL;
+}
+
+/* OpenSSL takes three times as long for a key whose type it has to find out by itself. */
+static EVP_PKEY *pkcs8_from_der(const unsigned char **at, long len)
+{
+	const unsigned char *again = *at;
+	const ASN1_OBJECT *algorithm = NULL;
+	PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, at, len);
+	bool known = info && PKCS8_pkey_get0(&algorithm, NULL, NULL, NULL, info) == 1;
+	int type = known ? OBJ_obj2nid(algorithm) : EVP_PKEY_NONE;
+	EVP_PKEY *key = type == EVP_PKEY_EC || type == EVP_PKEY_RSA ? d2i_PrivateKey(type, NULL, &again, len)
+			: info					     ? EVP_PKCS82PKEY(info)
+								     : NULL;
+	PKCS8_PRIV_KEY_INFO_free(info);
+	return key;
+}
+
+static EVP_PKEY *key_from_der(const char *form, const unsigned char *der, long len, struct error *err)
+{
+	const unsigned char *at = der;
+	EVP_PKEY *key = NULL;
+	ERR_clear_error();
+	if (strcmp(form, PEM_STRING_PKCS8INF) == 0)
+		key = pkcs8_from_der(&at, len);
+	else if (strcmp(form, PEM_STRING_ECPRIVATEKEY) == 0)
+		key = d2i_PrivateKey(EVP_PKEY_EC, NULL, &at, len);
+	else if (strcmp(form, PEM_STRING_RSA) == 0)
+		key = d2i_PrivateKey(EVP_PKEY_RSA, NULL, &at, len);
+	if (key && at == der + len)
+		return key;
+	EVP_PKEY_free(key);
+	openssl_error(err, ERROR_PERMANENT, "the private key (%s) cannot be read", form);
+	return NULL;
+}
+
+static int take_certificate(const struct block *b, struct chain *c, struct error *err)
+{
+	if (c->leaf && sk_X509_num(c->rest) + 1 >= CHAIN_CERTIFICATES_MAX)
+		return error_set(err, ERROR_PERMANENT,
+			"more than %d certificates: keep the leaf and its issuers", CHAIN_CERTIFICATES_MAX);
+	X509 *certificate = certificate_from_der(b->data, b->len, err);
+	if (!certificate)
+		return -1;
+	if (!c->leaf)
+		c->leaf = certificate;
+	else if (!sk_X509_push(c->rest, certificate))
+		mem_abort(__func__);
+	return 0;
+}
+
+static int take_key(const struct block *b, struct chain *c, struct error *err)
+{
+	if (strcmp(b->name, PEM_STRING_PKCS8) == 0 || strstr(b->header, "ENCRYPTED"))
+		return error_set(err, ERROR_PERMANENT,
+			"the private key is encrypted: write it without a passphrase, readable by its owner "
+			"alone");
+	if (c->key)
+		return error_set(
+			err, ERROR_PERMANENT, "two private keys: keep the one of the first certificate");
+	c->key = key_from_der(b->name, b->data, b->len, err);
+	return c->key ? 0 : -1;
+}
+
+enum { WANT_CERTIFICATES = 1, WANT_KEY = 2 };
+
+static int take_block(const struct block *b, unsigned want, struct chain *c, struct error *err)
+{
+	if (strcmp(b->name, PEM_STRING_X509_TRUSTED) == 0)
+		return error_set(err, ERROR_PERMANENT,
+			"a TRUSTED CERTIFICATE: write it with openssl x509 without -trustout");
+	if (block_is_certificate(b))
+		return want & WANT_CERTIFICATES ? take_certificate(b, c, err) : 0;
+	if (!block_is_key(b))
+		return 0;
+	if (want & WANT_KEY)
+		return take_key(b, c, err);
+	return error_set(err, ERROR_PERMANENT,
+		"a private key among the certificates: remove it there, it belongs into its own file");
+}
+
+static int parse_text(const char *what, const void *pem, size_t len, unsigned want, struct chain *c,
+	struct error *err)
+{
+	if (len > CHAIN_PEM_MAX)
+		return error_set(err, ERROR_PERMANENT, "%s: %zu bytes of PEM, at most %d are read", what, len,
+			CHAIN_PEM_MAX);
+	if (len && memchr(pem, '\0', len))
+		return error_set(err, ERROR_PERMANENT, "%s: a NUL byte in the PEM text", what);
+	auto_bio BIO *bio = BIO_new_mem_buf(len ? pem : "", (int)len);
+	if (!bio)
+		mem_abort(__func__);
+	for (;;) {
+		auto_block struct block b = {0};
+		int found = block_next(bio, &b, err);
+		if (found == 0)
+			return 0;
+		if (found < 0 || take_block(&b, want, c, err) < 0)
+			return error_wrap(err, "%s", what);
+	}
+}
+
+int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const void *key_pem,
+	size_t key_len, struct chain *ret, struct error *err)
+{
+	auto_chain struct chain c = {.rest = sk_X509_new_null()};
+	bool combined = key_pem && key_len == certificates_len &&
+			(key_pem == certificates_pem || memcmp(key_pem, certificates_pem, key_len) == 0);
+	if (!c.rest)
+		mem_abort(__func__);
+	if (parse_text("certificates", certificates_pem, certificates_len,
+		    combined ? WANT_CERTIFICATES | WANT_KEY : WANT_CERTIFICATES, &c, err) < 0)
+		return -1;
+	if (key_pem && !combined && parse_text("private key", key_pem, key_len, WANT_KEY, &c, err) < 0)
+		return -1;
+	if (!c.leaf)
+		return error_set(err, ERROR_PERMANENT, "certificates: no certificate in %zu bytes of PEM",
+			certificates_len);
+	if (key_pem && !c.key)
+		return error_set(
+			err, ERROR_PERMANENT, "private key: no private key in %zu bytes of PEM", key_len);
+	*ret = c;
+	c = (struct chain){0};
+	return 0;
+}
+
+EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err)
+{
+	auto_chain struct chain c = {0};
+	if (parse_text("private key", pem, len, WANT_KEY, &c, err) < 0)
+		return NULL;
+	if (!c.key)
+		error_set(err, ERROR_PERMANENT, "private key: no private key in %zu bytes of PEM", len);
+	return steal(c.key);
+}
+
+/* ---- order ---- */
+
+static const char *subject_text(const X509 *certificate, char *text, size_t size)
+{
+	X509_NAME_oneline(X509_get_subject_name(certificate), text, (int)size);
+	return text;
+}
+
+static bool is_self_signed(X509 *certificate)
+{
+	bool self_signed = X509_self_signed(certificate, 1) == 1;
+	ERR_clear_error();
+	return self_signed;
+}
+
+/* By name and extensions, then by the signature: two authorities may bear one name. */
+static bool has_issued(X509 *issuer, X509 *subject)
+{
+	EVP_PKEY *key = X509_get0_pubkey(issuer);
+	bool issued =
+		X509_check_issued(issuer, subject) == X509_V_OK && key && X509_verify(subject, key) == 1;
+	ERR_clear_error();
+	return issued;
+}
+
+static void drop_duplicates(struct chain *c)
+{
+	for (int i = sk_X509_num(c->rest) - 1; i >= 0; i--) {
+		X509 *certificate = sk_X509_value(c->rest, i);
+		bool again = X509_cmp(certificate, c->leaf) == 0;
+		for (int k = 0; k < i && !again; k++)
+			again = X509_cmp(certificate, sk_X509_value(c->rest, k)) == 0;
+		if (again)
+			X509_free(sk_X509_delete(c->rest, i));
+	}
+}
+
+/* Takes out of `rest` what has issued `subject`; of two, the one that is not a root, since the longer chain
+ * is the one that older clients need. */
+static X509 *take_issuer(STACK_OF(X509) * rest, X509 *subject)
+{
+	int found = -1;
+	for (int i = 0; i < sk_X509_num(rest); i++) {
+		X509 *candidate = sk_X509_value(rest, i);
+		if (!has_issued(candidate, subject))
+			continue;
+		if (!is_self_signed(candidate)) {
+			found = i;
+			break;
+		}
+		found = found < 0 ? i : found;
+	}
+	return found < 0 ? NULL : sk_X509_delete(rest, found);
+}
+
+/* A root that stands beside the cross-signed form of itself: it belongs to the chain and is not sent. */
+static bool is_root_of(X509 *root, const struct chain *c, const STACK_OF(X509) * ordered)
+{
+	bool found = is_self_signed(root) && has_issued(root, c->leaf);
+	for (int i = 0; is_self_signed(root) && !found && i < sk_X509_num(ordered); i++)
+		found = has_issued(root, sk_X509_value(ordered, i));
+	return found;
+}
+
+static int check_left_over(const struct chain *c, const STACK_OF(X509) * ordered, struct error *err)
+{
+	for (int i = 0; i < sk_X509_num(c->rest); i++) {
+		char stranger[256], last[256];
+		X509 *certificate = sk_X509_value(c->rest, i);
+		if (is_root_of(certificate, c, ordered))
+			continue;
+		int count = sk_X509_num(ordered);
+		subject_text(count ? sk_X509_value(ordered, count - 1) : c->leaf, last, sizeof(last));
+		return error_set(err, ERROR_UNTRUSTED,
+			"chain: %s issued none of the others (the chain ends with %s): give the leaf and its "
+			"own issuers",
+			subject_text(certificate, stranger, sizeof(stranger)), last);
+	}
+	return 0;
+}
+
+int chain_order(struct chain *c, struct error *err)
+{
+	STACK_OF(X509) *ordered = sk_X509_new_null();
+	if (!ordered)
+		mem_abort(__func__);
+	drop_duplicates(c);
+	X509 *last = c->leaf, *issuer;
+	while (!is_self_signed(last) && (issuer = take_issuer(c->rest, last))) {
+		if (!sk_X509_push(ordered, issuer))
+			mem_abort(__func__);
+		last = issuer;
+	}
+	if (last != c->leaf && is_self_signed(last))
+		X509_free(sk_X509_pop(ordered));
+	int result = check_left_over(c, ordered, err);
+	sk_X509_pop_free(c->rest, X509_free);
+	c->rest = ordered;
+	return result;
+}
+
+/* ---- writing ---- */
+
+static int write_key(BIO *bio, EVP_PKEY *key, struct error *err)
+{
+	if (!key)
+		return error_set(err, ERROR_PERMANENT, "no private key to write");
+	if (PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) != 1)
+		return openssl_error(err, ERROR_PERMANENT, "the private key cannot be written");
+	return 0;
+}
+
+static int write_parts(BIO *bio, const struct chain *c, unsigned parts, struct error *err)
+{
+	if (parts & CHAIN_KEY && write_key(bio, c->key, err) < 0)
+		return -1;
+	if (parts & CHAIN_LEAF && PEM_write_bio_X509(bio, c->leaf) != 1)
+		return openssl_error(err, ERROR_PERMANENT, "the certificate cannot be written");
+	for (int i = 0; parts & CHAIN_REST && i < sk_X509_num(c->rest); i++)
+		if (PEM_write_bio_X509(bio, sk_X509_value(c->rest, i)) != 1)
+			return openssl_error(err, ERROR_PERMANENT, "the chain cannot be written");
+	return 0;
+}
+
+int chain_write_pem(const struct chain *c, unsigned parts, struct buf *out, struct error *err)
+{
+	/* Wipes what it frees, as every memory BIO does, and what it outgrows. */
+	auto_bio BIO *bio = BIO_new(BIO_s_secmem());
+	if (!bio)
+		mem_abort(__func__);
+	if (write_parts(bio, c, parts, err) < 0)
+		return -1;
+	char *text;
+	long len = BIO_get_mem_data(bio, &text);
+	if (len > 0 && buf_add(out, text, (size_t)len) < 0)
+		return error_set(err, ERROR_PERMANENT, "%ld bytes of PEM do not fit into %zu", len, out->max);
+	return 0;
+}
+
+static int put_key(struct buf *out, const EVP_PKEY *key)
+{
+	if (!key)
+		return buf_put_u32(out, 0);
+	unsigned char *der = NULL;
+	PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
+	int len = info ? i2d_PKCS8_PRIV_KEY_INFO(info, &der) : -1;
+	int result = len > 0 ? buf_put_bytes(out, der, (size_t)len) : -1;
+	PKCS8_PRIV_KEY_INFO_free(info);
+	if (len > 0)
+		OPENSSL_clear_free(der, (size_t)len);
+	return result;
+}
+
+static int put_certificate(struct buf *out, const X509 *certificate)
+{
+	unsigned char *der = NULL;
+	int len = i2d_X509(certificate, &der);
+	int result = len > 0 ? buf_put_bytes(out, der, (size_t)len) : -1;
+	OPENSSL_free(der);
+	return result;
+}
+
+int chain_write_der(const struct chain *c, struct buf *out, struct error *err)
+{
+	int count = sk_X509_num(c->rest);
+	int failed = put_key(out, c->key) < 0 || buf_put_u8(out, (uint8_t)(1 + count)) < 0 ||
+		     put_certificate(out, c->leaf) < 0;
+	for (int i = 0; !failed && i < count; i++)
+		failed = put_certificate(out, sk_X509_value(c->rest, i)) < 0;
+	if (failed)
+		return openssl_error(err, ERROR_PERMANENT, "the chain does not fit into %zu bytes", out->max);
+	return 0;
+}
+
+static int read_certificates(struct reader *r, struct chain *c, struct error *err)
+{
+	uint8_t count = read_u8(r);
+	if (count < 1 || count > CHAIN_CERTIFICATES_MAX)
+		return error_set(err, ERROR_PERMANENT, "%d certificates, from 1 to %d are read", count,
+			CHAIN_CERTIFICATES_MAX);
+	for (uint8_t i = 0; i < count; i++) {
+		size_t len;
+		const uint8_t *der = read_bytes(r, CHAIN_PEM_MAX, &len);
+		if (!der)
+			return error_set(
+				err, ERROR_PERMANENT, "certificate %d of %d is cut short", i + 1, count);
+		X509 *certificate = certificate_from_der(der, (long)len, err);
+		if (!certificate)
+			return -1;
+		if (i == 0)
+			c->leaf = certificate;
+		else if (!sk_X509_push(c->rest, certificate))
+			mem_abort(__func__);
+	}
+	return 0;
+}
+
+int chain_read_der(struct reader *r, struct chain *ret, struct error *err)
+{
+	auto_chain struct chain c = {.rest = sk_X509_new_null()};
+	size_t len;
+	if (!c.rest)
+		mem_abort(__func__);
+	const uint8_t *der = read_bytes(r, CHAIN_PEM_MAX, &len);
+	if (!der)
+		return error_set(err, ERROR_PERMANENT, "the private key is cut short");
+	if (len && !(c.key = key_from_der(PEM_STRING_PKCS8INF, der, (long)len, err)))
+		return -1;
+	if (read_certificates(r, &c, err) < 0)
+		return -1;
+	*ret = c;
+	c = (struct chain){0};
+	return 0;
+}
+
+/* ---- identity ---- */
+
+static void digest_certificate(EVP_MD_CTX *ctx, const X509 *certificate)
+{
+	auto_buf struct buf b = BUF_INIT(2 * CHAIN_PEM_MAX);
+	if (put_certificate(&b, certificate) < 0 || EVP_DigestUpdate(ctx, b.data, b.len) != 1)
+		mem_abort(__func__);
+}
+
+void chain_digest(const struct chain *chains, size_t count, uint8_t ret[CHAIN_SHA256_SIZE])
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	if (!ctx || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+		mem_abort(__func__);
+	for (size_t i = 0; i < count; i++) {
+		digest_certificate(ctx, chains[i].leaf);
+		for (int k = 0; k < sk_X509_num(chains[i].rest); k++)
+			digest_certificate(ctx, sk_X509_value(chains[i].rest, k));
+	}
+	if (EVP_DigestFinal_ex(ctx, ret, NULL) != 1)
+		mem_abort(__func__);
+	EVP_MD_CTX_free(ctx);
+}
+
+void chain_fingerprint(const X509 *certificate, uint8_t ret[CHAIN_SHA256_SIZE])
+{
+	if (X509_digest(certificate, EVP_sha256(), ret, NULL) != 1)
+		mem_abort(__func__);
+}
+
+const char *chain_hex(const uint8_t sha256_bytes[CHAIN_SHA256_SIZE], char text[CHAIN_HEX_MAX])
+{
+	for (size_t i = 0; i < CHAIN_SHA256_SIZE; i++)
+		snprintf(text + 2 * i, 3, "%02x", sha256_bytes[i]);
+	return text;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int chain_unhex(const char *text, uint8_t ret[CHAIN_SHA256_SIZE])
+{
+	uint8_t bytes[CHAIN_SHA256_SIZE];
+	if (strlen(text) != 2 * CHAIN_SHA256_SIZE)
+		return -1;
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+		if (high < 0 || low < 0)
+			return -1;
+		bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	memcpy(ret, bytes, sizeof(bytes));
+	return 0;
+}
+
+/* ---- facts ---- */
+
+void chain_facts_release(struct chain_facts *f)
+{
+	for (size_t i = 0; i < f->name_count; i++)
+		free(f->names[i]);
+	free(f->names);
+	f->names = NULL;
+	f->name_count = 0;
+}
+
+static int64_t asn1_seconds(const ASN1_TIME *time)
+{
+	struct tm tm;
+	return time && ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : -1;
+}
+
+static void key_type_text(EVP_PKEY *key, char *text, size_t size)
+{
+	char group[64] = "";
+	int explicit_parameters = 0;
+	snprintf(text, size, "other");
+	if (!key)
+		return;
+	if (EVP_PKEY_is_a(key, "RSA")) {
+		snprintf(text, size, "rsa-%d", EVP_PKEY_get_bits(key));
+		return;
+	}
+	if (!EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) != 1)
+		return;
+	EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit_parameters);
+	if (explicit_parameters)
+		return;
+	if (strcmp(group, SN_X9_62_prime256v1) == 0)
+		snprintf(text, size, "ecdsa-p256");
+	else if (strcmp(group, SN_secp384r1) == 0)
+		snprintf(text, size, "ecdsa-p384");
+}
+
+static void issuer_text(const X509 *leaf, char *text, size_t size)
+{
+	X509_NAME *name = X509_get_issuer_name(leaf);
+	int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+	unsigned char *utf8 = NULL;
+	int len =
+		at < 0 ? -1
+		       : ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+	if (len > 0)
+		snprintf(text, size, "%.*s", len, (const char *)utf8);
+	else
+		X509_NAME_oneline(name, text, (int)size);
+	OPENSSL_free(utf8);
+	text_clean(text, 0);
+}
+
+static char *dns_name(const ASN1_IA5STRING *value)
+{
+	size_t len = (size_t)ASN1_STRING_length(value);
+	const unsigned char *bytes = ASN1_STRING_get0_data(value);
+	if (!len || memchr(bytes, '\0', len))
+		return NULL;
+	char *text = mem_strndup((const char *)bytes, len);
+	for (char *p = text; *p; p++)
+		*p = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+	text_clean(text, 0);
+	return text;
+}
+
+static char *address_name(const ASN1_OCTET_STRING *value)
+{
+	char text[INET6_ADDRSTRLEN];
+	int len = ASN1_STRING_length(value);
+	if (len != 4 && len != 16)
+		return NULL;
+	inet_ntop(len == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(value), text, sizeof(text));
+	return mem_strdup(text);
+}
+
+static int add_name(struct chain_facts *f, const GENERAL_NAME *name, struct error *err)
+{
+	if (name->type != GEN_DNS && name->type != GEN_IPADD)
+		return 0;
+	if (f->name_count == CHAIN_NAMES_MAX)
+		return error_set(err, ERROR_UNTRUSTED,
+			"names: more than %d names in one certificate: divide it", CHAIN_NAMES_MAX);
+	char *text = name->type == GEN_DNS ? dns_name(name->d.dNSName) : address_name(name->d.iPAddress);
+	if (!text)
+		return error_set(err, ERROR_UNTRUSTED,
+			"names: subject alternative name %zu is empty, contains a NUL or is no address: "
+			"have the certificate issued anew",
+			f->name_count + 1);
+	f->names[f->name_count++] = text;
+	return 0;
+}
+
+static int collect_names(const X509 *leaf, struct chain_facts *f, struct error *err)
+{
+	int critical, result = 0;
+	GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, &critical, NULL);
+	f->names = mem_array(CHAIN_NAMES_MAX, sizeof(*f->names));
+	if (!names && critical != -1)
+		result = openssl_error(err, ERROR_UNTRUSTED,
+			"names: the subject alternative names cannot be read, or stand there twice");
+	for (int i = 0; result == 0 && i < sk_GENERAL_NAME_num(names); i++)
+		result = add_name(f, sk_GENERAL_NAME_value(names, i), err);
+	GENERAL_NAMES_free(names);
+	return result;
+}
+
+const char *chain_key_type(EVP_PKEY *key, char text[CHAIN_KEY_TYPE_MAX])
+{
+	key_type_text(key, text, CHAIN_KEY_TYPE_MAX);
+	return text;
+}
+
+int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err)
+{
+	struct chain_facts f = {0};
+	chain_fingerprint(leaf, f.fingerprint);
+	f.not_before = asn1_seconds(X509_get0_notBefore(leaf));
+	f.not_after = asn1_seconds(X509_get0_notAfter(leaf));
+	key_type_text(X509_get0_pubkey(leaf), f.key_type, sizeof(f.key_type));
+	issuer_text(leaf, f.issuer, sizeof(f.issuer));
+	if (collect_names(leaf, &f, err) < 0) {
+		chain_facts_release(&f);
+		return -1;
+	}
+	*ret = f;
+	return 0;
+}
+
+EVP_PKEY *chain_make_key(const char *key_type, struct error *err)
+{
+	static const struct {
+		const char *type, *curve;
+		unsigned bits;
+	} types[] = {
+		{"ecdsa-p256", "P-256", 0},
+		{"ecdsa-p384", "P-384", 0},
+		{"rsa-2048", NULL, 2048},
+		{"rsa-3072", NULL, 3072},
+		{"rsa-4096", NULL, 4096},
+	};
+	for (size_t i = 0; i < COUNT(types); i++) {
+		if (strcmp(types[i].type, key_type) != 0)
+			continue;
+		EVP_PKEY *key = types[i].curve ? EVP_EC_gen(types[i].curve) : EVP_RSA_gen(types[i].bits);
+		if (!key)
+			openssl_error(err, ERROR_RETRY, "a new %s key cannot be made", key_type);
+		return key;
+	}
+	error_set(err, ERROR_USAGE,
+		"key type %s is unknown: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096", key_type);
+	return NULL;
+}

@@ -1,0 +1,85 @@
+/* A private key with its certificate chain, and PEM from outside turned into nothing but DER.
+ *
+ * PEM that came from outside is never passed on: what follows a blank line in it is a command to HAProxy's
+ * socket. It is parsed here and written anew.
+ */
+#ifndef CERTSYNC_CHAIN_H
+#define CERTSYNC_CHAIN_H
+
+#include "lib/core/buf.h"
+#include "lib/core/error.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdint.h>
+
+enum { CHAIN_CERTIFICATES_MAX = 10, CHAIN_SHA256_SIZE = 32, CHAIN_HEX_MAX = 65, CHAIN_PEM_MAX = 64 * 1024 };
+
+struct chain {
+	EVP_PKEY *key;         /* owned; NULL when only the certificates are known */
+	X509 *leaf;            /* owned */
+	STACK_OF(X509) *rest;  /* owned, issuers in order, the leaf not among them; never NULL */
+};
+
+void chain_release(struct chain *c);
+#define auto_chain __attribute__((cleanup(chain_release)))
+void chain_free_x509(X509 **certificate);
+void chain_free_pkey(EVP_PKEY **key);
+#define auto_x509 __attribute__((cleanup(chain_free_x509)))
+#define auto_pkey __attribute__((cleanup(chain_free_pkey)))
+
+/* Fills `err` with `fmt` and the reason on top of OpenSSL's error queue, which it empties. Returns -1. */
+int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Parses PEM: certificates in `certificates_pem`, leaf first, one key in `key_pem` (NULL, 0: none; both may
+ * be the same combined text). Refused: no certificate, more than CHAIN_CERTIFICATES_MAX, an encrypted key,
+ * two keys, a private key among the certificates unless the same text is given as key_pem, a TRUSTED
+ * CERTIFICATE, a NUL byte, over CHAIN_PEM_MAX. Prose between blocks is passed over, and so are certificates in
+ * a separate key_pem. Does not judge: that is lib/verify. */
+int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const void *key_pem, size_t key_len,
+	struct chain *ret, struct error *err);
+
+/* A private key that stands alone, by the same rules. Owned by the caller; NULL with the reason. */
+EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err);
+
+/* Puts `rest` into issuer order and drops duplicates; what does not belong to the leaf is an error (the
+ * second certificate must have issued the first, and so on). A self-signed root at the end is dropped. */
+int chain_order(struct chain *c, struct error *err);
+
+/* Written anew from DER: PEM blocks with nothing between them. `out` is appended to. */
+enum chain_part { CHAIN_KEY = 1, CHAIN_LEAF = 2, CHAIN_REST = 4 };
+int chain_write_pem(const struct chain *c, unsigned parts, struct buf *out, struct error *err);
+
+/* The binary form that travels sealed (lib/crypto/bundle.h): bytes key (PKCS#8 DER), u8 count, bytes certificate… */
+int chain_write_der(const struct chain *c, struct buf *out, struct error *err);
+int chain_read_der(struct reader *r, struct chain *ret, struct error *err);
+
+/* SHA-256 over u32 length and DER of each certificate: the content's identity. The key is bound by the leaf.
+ * For several chains (ECDSA and RSA) over all of them in order. */
+void chain_digest(const struct chain *chains, size_t count, uint8_t ret[CHAIN_SHA256_SIZE]);
+/* SHA-256 of a certificate's DER: its fingerprint. */
+void chain_fingerprint(const X509 *certificate, uint8_t ret[CHAIN_SHA256_SIZE]);
+const char *chain_hex(const uint8_t sha256[CHAIN_SHA256_SIZE], char text[CHAIN_HEX_MAX]); /* lower case */
+int chain_unhex(const char *text, uint8_t ret[CHAIN_SHA256_SIZE]);
+
+/* The public facts of a leaf, as they travel in an offer. */
+enum { CHAIN_NAMES_MAX = 100 };
+struct chain_facts {
+	uint8_t fingerprint[CHAIN_SHA256_SIZE];
+	int64_t not_before, not_after; /* wall clock, seconds */
+	char key_type[16];             /* "ecdsa-p256", "rsa-2048", …; "other" */
+	char issuer[256];              /* common name or one-line form, cleaned */
+	char **names;                  /* dNSName SANs, owned, lower case; iPAddress as text */
+	size_t name_count;
+};
+int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err); /* more names than the max: error */
+void chain_facts_release(struct chain_facts *f);
+
+/* "ecdsa-p256", "rsa-2048", …; "other". Returns `text`. */
+enum { CHAIN_KEY_TYPE_MAX = 16 };
+const char *chain_key_type(EVP_PKEY *key, char text[CHAIN_KEY_TYPE_MAX]);
+/* New private keys: "ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096". NULL with the reason. */
+EVP_PKEY *chain_make_key(const char *key_type, struct error *err);
+
+#endif

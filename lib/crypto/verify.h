@@ -1,0 +1,42 @@
+/* The gate of DESIGN section 5, used by the hub before publishing and by the agent's root half before
+ * installing. Pure: `now` is a parameter, nothing is read but the trust anchors. Each refusal names the rule,
+ * the two values and what to do.
+ */
+#ifndef CERTSYNC_VERIFY_H
+#define CERTSYNC_VERIFY_H
+
+#include "lib/crypto/chain.h"
+#include "lib/crypto/revision.h"
+
+#include <stdbool.h>
+
+struct anchors; /* a loaded trust store; immutable */
+/* `path`: a PEM file or a hash directory; NULL or "": the system's. */
+struct anchors *anchors_load(const char *path, struct error *err);
+void anchors_free(struct anchors *a);
+/* The anchor that signed this certificate, owned by the caller; NULL when none did. */
+X509 *anchors_issuer(const struct anchors *a, X509 *certificate);
+
+struct verify_policy {
+	const struct anchors *anchors;
+	int64_t now;
+	const char *const *required; /* names that must be covered; NULL-terminated; may be NULL */
+	const char *const *allow;    /* patterns outside of which no SAN may lie; NULL: any */
+	const char *const *key_types; /* NULL: ecdsa-p256, ecdsa-p384, rsa of 2048 to 4096 bits */
+	int64_t replaces_not_after;  /* 0: nothing; else the expiry of what would be replaced */
+	bool may_expire_sooner;
+};
+
+/* Rule names, as they begin a refusal's message ("key-match: …") and travel to `certsync status`:
+ * key-match, chain, purpose, names, allow, validity, key-type, sooner; kind ERROR_UNTRUSTED. */
+int verify_chain(const struct chain *c, const struct verify_policy *policy, struct error *err);
+
+/* Whether a peer's chain (from a probe) is trusted for `name` now; the reason in err if not. */
+int verify_served(X509 *leaf, STACK_OF(X509) *rest, const char *name, const struct anchors *anchors,
+	int64_t now, struct error *err);
+
+/* The forward-only rule of DESIGN section 4: rule names revision, digest. */
+int verify_revision(struct revision offered, const uint8_t offered_digest[CHAIN_SHA256_SIZE],
+	struct revision high_water, const uint8_t high_water_digest[CHAIN_SHA256_SIZE], struct error *err);
+
+#endif

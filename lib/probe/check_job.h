@@ -1,0 +1,51 @@
+/* What the commands `check` of both programs have in common: their options, the hosts that they name, the
+ * outcome on standard output. A program adds what it knows by itself: hosts when none is named, and what must
+ * be served there.
+ */
+#ifndef CERTSYNC_CHECK_JOB_H
+#define CERTSYNC_CHECK_JOB_H
+
+#include "lib/probe/check_run.h"
+#include "lib/cli/cli.h"
+
+struct check_job {
+	const struct cli_line *line;
+	const char *at[256]; /* --at; ended by NULL */
+	const char *expect;  /* --expect as given; NULL: not */
+	bool expects;        /* --expect is a SHA-256, which check_job_name has put into each host */
+	uint8_t expected[CHAIN_SHA256_SIZE];
+	long timeout, days;
+	const char *remedy;       /* as in struct check_policy; may be set by the program */
+	struct check_host *hosts; /* owned */
+	size_t host_count;
+};
+
+/* The options, in this order, for the table of a command; --at, --anchors and --expect have a text of each
+ * program. */
+#define CHECK_JOB_OPTIONS \
+	{"--days", "N", "expiring: fewer left than these, instead of a fifth of its life, 21 at most"}, \
+		{"--timeout", "SECONDS", "for each endpoint: 10"}, \
+		{"--both-keys", NULL, \
+			"the RSA and the ECDSA certificate each (a server with one logs a failed " \
+			"handshake)"}, \
+		{"--json", NULL, "one JSON object instead of a table"}, \
+	{ \
+		"--nagios", NULL, "one line, and the exit codes of Nagios's plugins" \
+	}
+
+/* Reads the options. ERROR_USAGE. check_job_release() in any case. */
+int check_job_begin(struct check_job *j, const struct cli_line *line, struct error *err);
+void check_job_release(struct check_job *j);
+
+/* One more host; borrowed, until the next is added. `text` as in check_host_parse(). */
+struct check_host *check_job_name(struct check_job *j, const char *text, struct error *err);
+/* One whose fields the caller fills in. */
+struct check_host *check_job_add(struct check_job *j);
+
+/* Checks them all and shows the outcome; --anchors goes before `anchors` (NULL: the system's). Returns the
+ * exit code, with a failure told. */
+int check_job_run(struct check_job *j, const char *anchors);
+/* Tells why there is nothing to show, as Nagios wants it where it asks. Returns the exit code. */
+int check_job_refuse(const struct check_job *j, const struct error *err);
+
+#endif

@@ -1,0 +1,69 @@
+/* The way to TLS in SMTP, IMAP, POP3, ManageSieve, PostgreSQL and MySQL, and the polite way out, as a state
+ * machine over bytes: what the server said goes in, what to send comes out. No sockets, no clock.
+ *
+ * Who hangs up without a word is counted by fail2ban's filters, so a dialogue that cannot reach TLS still
+ * says QUIT or LOGOUT before it is over, unless the server has broken the protocol or said goodbye itself.
+ */
+#ifndef CERTSYNC_STARTTLS_H
+#define CERTSYNC_STARTTLS_H
+
+#include "lib/core/buf.h"
+#include "lib/probe/endpoint.h"
+#include "lib/core/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+	STARTTLS_LINE_MAX = 4096,      /* one line of the server's, without its end */
+	STARTTLS_STEP_MAX = 16 * 1024, /* all that it may say in one step */
+	STARTTLS_SEND_MAX = 512,       /* no command is longer */
+};
+
+enum starttls_state {
+	STARTTLS_MORE,    /* send what came out, then feed what comes back */
+	STARTTLS_READY,   /* begin the handshake */
+	STARTTLS_OVER,    /* the farewell was answered: close */
+	STARTTLS_REFUSED, /* no TLS here, `reason` says why: close */
+};
+
+enum starttls_step {
+	STARTTLS_GREETING,
+	STARTTLS_EHLO,
+	STARTTLS_UPGRADE,
+	STARTTLS_FAREWELL,
+	STARTTLS_END,
+};
+
+struct starttls {
+	enum probe_protocol protocol;
+	enum starttls_step step;
+	enum starttls_state state;
+	bool leaving;  /* a polite end is all that is wanted */
+	bool offered;  /* STARTTLS was among the capabilities */
+	char helo[64]; /* argument of EHLO: an address literal */
+	char line[STARTTLS_LINE_MAX];
+	size_t line_len;
+	size_t step_bytes;
+	struct error reason; /* why TLS is not reached, kept during the farewell */
+};
+
+/* From the connection to TLS. `helo`: "[127.0.0.1]". The server speaks first, but with PostgreSQL. PROBE_TLS
+ * is STARTTLS_READY at once. In MySQL nothing answers the request: it is STARTTLS_READY with bytes to send
+ * first. */
+void starttls_begin(struct starttls *s, enum probe_protocol protocol, const char *helo, struct buf *send);
+/* Inside TLS: waits for the server's greeting where one comes, then takes its leave. */
+void starttls_leave(struct starttls *s, enum probe_protocol protocol, bool greeting, struct buf *send);
+
+/* Feeds bytes of the server; appends what to send (never more than STARTTLS_SEND_MAX in one dialogue). Bytes
+ * behind the answer to STARTTLS, and an answer that comes before STARTTLS was sent, are "text before the
+ * handshake": refused, since whoever stood in between may have put them there. */
+enum starttls_state starttls_feed(struct starttls *s, const void *data, size_t len, struct buf *send);
+/* The server closed: STARTTLS_OVER while leaving, else STARTTLS_REFUSED. */
+enum starttls_state starttls_closed(struct starttls *s);
+/* "waiting for the greeting": what a deadline interrupted. */
+const char *starttls_where(const struct starttls *s);
+/* "SMTP" */
+const char *starttls_protocol_name(enum probe_protocol protocol);
+
+#endif

@@ -1,0 +1,106 @@
+#include "lib/wire/ask.h"
+#include "lib/core/frame.h"
+#include "lib/wire/listener.h"
+#include "lib/core/mem.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+/* 1: it could not be sent, with the reason, but there may be an answer all the same. */
+static int send_request(int fd, const cJSON *request, const struct files *files, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+	if (json_print(request, &text) < 0)
+		return error_set(err, ERROR_USAGE, "the request is longer than %d bytes", FRAME_MESSAGE_MAX);
+	/* A daemon that refuses us before it was asked (too many at once) has answered, and that says more than our EPIPE. */
+	if (frame_send(fd, FRAME_MESSAGE, text.data, text.len, err) < 0)
+		return 1;
+	if (!files)
+		return 0;
+	auto_buf struct buf payload = BUF_INIT(FRAME_FILES_MAX);
+	if (files_encode(files, &payload) < 0)
+		return error_set(err, ERROR_USAGE, "the files are longer than %d bytes together", FRAME_FILES_MAX);
+	/* Nor does one that refuses the request wait for the files. */
+	struct error ignored;
+	frame_send(fd, FRAME_FILES, payload.data, payload.len, &ignored);
+	return 0;
+}
+
+/* 1 with the exit code when the answer was the final one, 0 when more follow. */
+static int take_answer(const struct frame *frame, ask_answer *answer, void *context, int *ret_exit,
+	struct error *err)
+{
+	auto_json cJSON *object = json_parse(frame->data, frame->len, err);
+	const char *event = object ? json_string(object, "event", 64, err) : NULL;
+	if (!event)
+		return error_wrap(err, "the daemon's answer cannot be read");
+	uint32_t exit_code = 0;
+	bool final = strcmp(event, "result") == 0;
+	if (final && json_u32(object, "exit", &exit_code, err) < 0)
+		return error_wrap(err, "the daemon's answer cannot be read");
+	answer(object, context);
+	*ret_exit = (int)exit_code;
+	return final;
+}
+
+/* The next answer: 1, or 0 at the end of the stream, -1, or ASK_STOPPED. */
+static int receive(struct frame_stream *stream, struct frame *frame, ask_tick *tick, int tick_ms, void *context,
+	struct error *err)
+{
+	struct pollfd fd = {.fd = stream->fd, .events = POLLIN};
+	for (;;) {
+		int got = frame_next(stream, frame, err);
+		if (got != 0)
+			return got;
+		int ready = poll(&fd, 1, tick ? tick_ms : -1);
+		if (ready < 0 && errno != EINTR)
+			return error_errno(err, "cannot wait for the daemon");
+		if (ready <= 0) {
+			if (tick && !tick(context))
+				return ASK_STOPPED;
+			continue;
+		}
+		got = frame_fill(stream, err);
+		if (got <= 0)
+			return got;
+	}
+}
+
+int ask_live(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer,
+	ask_tick *tick, int tick_ms, void *context, struct error *err)
+{
+	auto_close int fd = listener_connect(socket_path, 0, err);
+	if (fd < 0)
+		return -1;
+	struct error reason = {0};
+	int unsent = send_request(fd, request, files, &reason);
+	if (unsent < 0) {
+		*err = reason;
+		return -1;
+	}
+	struct frame_stream stream;
+	struct frame frame;
+	int exit_code = -1, final = 0;
+	frame_stream_init(&stream, fd, 1u << FRAME_MESSAGE);
+	while (!final) {
+		int got = receive(&stream, &frame, tick, tick_ms, context, err);
+		if (got == 0)
+			error_set(err, ERROR_RETRY, "the daemon ended before it had answered: look at its log, then try again");
+		if (got <= 0 && unsent)
+			*err = reason;
+		if (got <= 0) {
+			exit_code = got == ASK_STOPPED ? ASK_STOPPED : -1;
+			break;
+		}
+		final = take_answer(&frame, answer, context, &exit_code, err);
+	}
+	frame_stream_release(&stream);
+	return final < 0 ? -1 : exit_code;
+}
+
+int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer, void *context,
+	struct error *err)
+{
+	return ask_live(socket_path, request, files, answer, NULL, 0, context, err);
+}
