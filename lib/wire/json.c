@@ -1,7 +1,6 @@
 #include "lib/wire/json.h"
 #include "lib/core/mem.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -162,8 +161,9 @@ int json_i64(const cJSON *object, const char *key, int64_t *ret, struct error *e
 	const cJSON *value = need(object, key, err);
 	if (!value)
 		return -1;
-	if (!cJSON_IsNumber(value) || !(fabs(value->valuedouble) <= exact) ||
-		floor(value->valuedouble) != value->valuedouble)
+	/* NaN is in no range. Within this one the conversion is defined, and cuts off what is not whole. */
+	if (!cJSON_IsNumber(value) || !(value->valuedouble >= -exact && value->valuedouble <= exact) ||
+		(double)(int64_t)value->valuedouble != value->valuedouble)
 		return error_set(err, ERROR_PERMANENT, "%s: is not a whole number", key);
 	*ret = (int64_t)value->valuedouble;
 	return 0;

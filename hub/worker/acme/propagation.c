@@ -24,7 +24,7 @@ struct sight {
 struct shown {
 	struct sight *sights;
 	size_t count;
-	char told[LOOKUP_TEXT_MAX]; /* the last progress */
+	char told[LOOKUP_NAME_MAX + 2 * LOOKUP_TEXT_MAX]; /* the last progress */
 };
 
 static void release(struct shown *s)
