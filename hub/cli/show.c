@@ -124,6 +124,9 @@ static void print_agent_notes(const cJSON *agent)
 	if (json_text(agent, "drifted")[0])
 		printf("    %s has drifted %.0f time%s, last %s: %s\n", json_text(agent, "agent"), json_number(agent, "drifts"),
 			json_number(agent, "drifts") == 1 ? "" : "s", json_text(agent, "drifted"), json_text(agent, "drift"));
+	if (json_text(agent, "contradicted")[0])
+		printf("    %s is not believed, last %s: %s\n", json_text(agent, "agent"), json_text(agent, "contradicted"),
+			json_text(agent, "contradiction"));
 }
 
 static void print_agents(const struct answers *a, const char *certificate)

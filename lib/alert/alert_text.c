@@ -18,6 +18,7 @@ static const struct {
 	[CONDITION_CLONE] = {"clone", "agent", "agents"},
 	[CONDITION_AHEAD] = {"ahead of the hub", "agent", "agents"},
 	[CONDITION_DRIFT] = {"drift", "agent", "agents"},
+	[CONDITION_CONTRADICTION] = {"contradiction", "agent", "agents"},
 	[CONDITION_MISMATCH] = {"mismatch", "endpoint", "endpoints"},
 	[CONDITION_UNTRUSTED] = {"untrusted", "endpoint", "endpoints"},
 	[CONDITION_UNREACHABLE] = {"unreachable", "endpoint", "endpoints"},

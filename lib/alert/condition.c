@@ -15,6 +15,7 @@ static const char *const names[CONDITION_KINDS] = {
 	[CONDITION_CLONE] = "clone",
 	[CONDITION_AHEAD] = "ahead",
 	[CONDITION_DRIFT] = "drift",
+	[CONDITION_CONTRADICTION] = "contradiction",
 	[CONDITION_MISMATCH] = "mismatch",
 	[CONDITION_UNTRUSTED] = "untrusted",
 	[CONDITION_UNREACHABLE] = "unreachable",

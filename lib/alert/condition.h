@@ -24,6 +24,7 @@ enum condition_kind {
 	CONDITION_CLONE,       /* agent */
 	CONDITION_AHEAD,       /* the hub was restored from a backup; "certificate agent" */
 	CONDITION_DRIFT,       /* "certificate agent" */
+	CONDITION_CONTRADICTION, /* an agent says what cannot be; "certificate agent" */
 	CONDITION_MISMATCH,    /* endpoint: "name address:port" */
 	CONDITION_UNTRUSTED,   /* endpoint */
 	CONDITION_UNREACHABLE, /* endpoint */

@@ -197,6 +197,17 @@ static void a_hold_that_outlives_what_is_served(void **state)
 	is_told(s, CONDITION_ROLLOUT, NAME " here", true, "certsync hold here --end ends that");
 }
 
+static void what_an_agent_says_that_cannot_be(void **state)
+{
+	struct scene *s = *state;
+	s->a->contradicted = NOW - 10;
+	strcpy(s->a->contradiction, "it says what is not so");
+	look(s, NOW);
+	is_told(s, CONDITION_CONTRADICTION, NAME " here", false, "it says what is not so, last at ");
+	look(s, NOW + 3600);
+	assert_int_equal(s->found.count, 0);
+}
+
 static void what_an_agent_saw_by_itself(void **state)
 {
 	struct scene *s = *state;
@@ -288,6 +299,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_rollout_that_goes_wrong, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_rollout_that_does_not_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_hold_that_outlives_what_is_served, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_an_agent_says_that_cannot_be, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_an_agent_saw_by_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_clock_that_is_wrong, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_hub_s_own_disk, setup, teardown),

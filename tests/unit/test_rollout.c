@@ -247,6 +247,7 @@ static void what_is_committed_is_verified_only_when_seen(void **state)
 	(void)state;
 	struct fleet_of_three f;
 	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_STAGED);
 	lost(&f, f.a);
 	hello(&f, f.a, (struct revision){1, 2}, digest_new);
 	assert_int_equal(f.probes, 1);

@@ -82,7 +82,7 @@ static void check_activation(struct history *h, struct rollout_agent *a, struct 
 	if (current(h)->rollback)
 		return;
 	check_window(h, n);
-	if (h->certificate.rollout == ROLLOUT_TOGETHER && !h->opened)
+	if (h->certificate.rollout == ROLLOUT_TOGETHER && !h->opened && n->passed != h->published)
 		fail_msg("%s began before all that are waited for had staged", a->name);
 	if (!a->canary)
 		check_canaries(h);
@@ -242,10 +242,8 @@ static void connect_node(struct history *h, size_t i)
 	n->queued = 0;
 	n->served_told = n->served.number;
 	n->activated_at = 0;
-	if (n->served.number == h->published && h->published) {
-		n->passed = h->published;
-		h->opened = true; /* somebody who has it proves that the barrier was open */
-	}
+	if (n->served.number == h->published && h->published)
+		n->passed = h->published; /* which opens the barrier for nobody else */
 	rollout_hello(&h->r, &h->r.agents[i], &m, h->now, &actions);
 	take_actions(h, &actions);
 }

@@ -183,6 +183,13 @@ static void collect_place(struct collect *c, const struct rollout *r, const stru
 			clock_text(a->drifted, when));
 		look_again(c, a->drifted + COLLECT_RECENT);
 	}
+	if (a->contradicted && c->now - a->contradicted < COLLECT_RECENT) {
+		conditions_add(c->out, CONDITION_CONTRADICTION, false, subject,
+			"%s, last at %s: that is not believed. Is it another build, or another machine with its key? certsync check says what is served; "
+			"certsync agent remove %s shuts it out",
+			a->contradiction, clock_text(a->contradicted, when), a->name);
+		look_again(c, a->contradicted + COLLECT_RECENT);
+	}
 }
 
 /* ---- agents ---- */

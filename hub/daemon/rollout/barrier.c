@@ -120,7 +120,7 @@ const char *gate_reason(const struct rollout *r, const struct rollout_agent *a, 
 		return NULL;
 	if (waits_for_canaries(r, a, now))
 		return "the canaries";
-	if (r->policy == ROLLOUT_TOGETHER && !r->open)
+	if (r->policy == ROLLOUT_TOGETHER && !r->open && !a->passed)
 		return "the others to stage";
 	if (r->policy == ROLLOUT_TOGETHER && is_stopped(r, a, now))
 		return "an agent whose activation failed";

@@ -26,7 +26,8 @@ enum { FLEET_RECORD_MAX = 1024 * 1024, FLEET_WAKE_MAX = 3600 };
 struct fleet_item {
 	struct rollout rollout;
 	enum rollout_state *logged; /* each agent's state when it was last written to the log */
-	uint32_t *drifts;           /* the same of its drifts */
+	uint32_t *drifts;           /* the same of its drifts, */
+	uint32_t *contradictions;   /* and of its contradictions */
 	bool told_no_rollback;
 	struct buf saved;           /* its record as it is on disk; empty: not known */
 	bool was_open;
@@ -302,6 +303,10 @@ static void log_changes(struct fleet_item *item)
 			log_event(LOG_LEVEL_WARNING, "drift", "certificate=%s agent=%s times=%u reason=\"%s\"", r->certificate, a->name,
 				a->drifts, a->drift);
 		item->drifts[i] = a->drifts;
+		if (item->contradictions[i] != a->contradictions && session_may_complain(item->hub, a->name))
+			log_event(LOG_LEVEL_WARNING, "contradiction", "certificate=%s agent=%s times=%u reason=\"%s\"", r->certificate, a->name,
+				a->contradictions, a->contradiction);
+		item->contradictions[i] = a->contradictions;
 		if (item->logged[i] == a->state)
 			continue;
 		item->logged[i] = a->state;
@@ -485,6 +490,7 @@ static void open_item(struct hub *hub, struct fleet_item *item, const struct hub
 				is_canary(certificate, hub->config->agents[i].name));
 	item->logged = mem_array(item->rollout.agent_count, sizeof(*item->logged));
 	item->drifts = mem_array(item->rollout.agent_count, sizeof(*item->drifts));
+	item->contradictions = mem_array(item->rollout.agent_count, sizeof(*item->contradictions));
 	if (resume(hub, item, &err) < 0) {
 		item->broken = true;
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate->name, err.message);
@@ -526,6 +532,7 @@ void fleet_close(struct hub *hub)
 		rollout_release(&fleet->items[i].rollout);
 		free(fleet->items[i].logged);
 		free(fleet->items[i].drifts);
+		free(fleet->items[i].contradictions);
 		event_free(fleet->items[i].roll_back);
 	}
 	free(fleet->items);

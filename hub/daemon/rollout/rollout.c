@@ -169,6 +169,19 @@ static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ..
 	text_clean(a->drift, 0);
 }
 
+/* It says what cannot be. */
+static void note_contradiction(struct rollout_agent *a, int64_t now, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void note_contradiction(struct rollout_agent *a, int64_t now, const char *fmt, ...)
+{
+	va_list args;
+	a->contradictions++;
+	a->contradicted = now;
+	va_start(args, fmt);
+	vsnprintf(a->contradiction, sizeof(a->contradiction), fmt, args);
+	va_end(args);
+}
+
 /* One that an activation has to mend. */
 static void count_in_row(struct rollout_agent *a, int64_t now)
 {
@@ -237,6 +250,7 @@ static void mend_clock(struct rollout *r, int64_t now)
 		not_after(&a->last_seen, now);
 		not_after(&a->looked, now);
 		not_after(&a->drifted, now);
+		not_after(&a->contradicted, now);
 		not_after(&a->pulled, now);
 		not_after(&a->row_at, now);
 		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
@@ -292,13 +306,14 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 	ask_for_rollback(r, now, out);
 	if (!r->open && !revision_is_placeholder(r->desired) && gate_barrier_opens(r, now))
 		r->open = true;
-	/* Nobody can pass, so nobody is asked: what keeps each of them would be looked for among all the others, at every answer. */
-	if (!r->open && !r->immediate && r->policy == ROLLOUT_TOGETHER)
-		return;
+	/* Who cannot pass is not asked: what keeps each of them would be looked for among all the others, at every answer. */
+	bool closed = !r->open && !r->immediate && r->policy == ROLLOUT_TOGETHER;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
-		if (a->state != ROLLOUT_STAGED || !a->connected || out->roll_back || !gate_may_activate(r, a, now))
+		if ((closed && !a->passed) || a->state != ROLLOUT_STAGED || !a->connected || out->roll_back ||
+			!gate_may_activate(r, a, now))
 			continue;
+		a->told = true;
 		enter(a, ROLLOUT_ACTIVATING, now, now + r->activate_timeout);
 		act(out, ROLLOUT_SEND_ACTIVATE, a);
 	}
@@ -382,11 +397,12 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 		set_old(r, content);
 	set_content(r, content);
 	r->started = now;
+	r->witnessed = true;
 	r->open = r->proceed = false;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
 		forget_failure(a);
-		a->force = a->passed = false;
+		a->force = a->passed = a->told = false;
 		if (a->state == ROLLOUT_AHEAD && revision_compare(r->desired, a->high_water) <= 0)
 			say_ahead(r, a);
 		else
@@ -399,6 +415,7 @@ void rollout_resume(struct rollout *r, const struct rollout_content *content, in
 {
 	set_old(r, content);
 	set_content(r, content);
+	r->witnessed = false;
 	r->started = started;
 	r->open = open;
 	r->proceed = proceed;
@@ -417,18 +434,27 @@ static bool is_ahead(const struct rollout *r, const struct message *inventory)
 }
 
 /* The desired revision was there, and is not any more. */
-static void lose_revision(struct rollout *r, struct rollout_agent *a, struct revision has, int64_t now, bool at_once)
+static void lose_revision(struct rollout_agent *a, struct revision has, int64_t now, bool at_once)
 {
 	char text[REVISION_TEXT_MAX];
 	count_in_row(a, now);
 	note_drift(a, now, "it has revision %s although it had the desired one", revision_text(has, text));
 	a->served = has;
 	a->served_not_before = a->served_not_after = 0;
-	r->open = true;
 	if (at_once && a->drifts_in_row == 1)
 		enter(a, ROLLOUT_IDLE, now, 0);
 	else
 		fail_by_drift(a, now);
+}
+
+/* The desired revision there, which only an `activate` brings: was there one? */
+static bool may_have_it(const struct rollout *r, struct rollout_agent *a, int64_t now)
+{
+	char text[REVISION_TEXT_MAX];
+	if (a->told || !r->witnessed)
+		return true;
+	note_contradiction(a, now, "it says that it has revision %s, which it was not told to activate", revision_text(r->desired, text));
+	return false;
 }
 
 static void take_inventory(struct rollout_agent *a, const struct message *inventory)
@@ -449,15 +475,13 @@ void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct mess
 	/* Also one that serves the desired revision: it has staged what this hub has never made. */
 	if (is_ahead(r, inventory)) {
 		go_ahead(r, a, inventory->high_water, now);
-	} else if (has_desired(r, inventory) && !a->force) {
+	} else if (has_desired(r, inventory) && !a->force && may_have_it(r, a, now)) {
 		a->stopped = inventory->stopped;
 		a->passed = true;
-		a->failed_staging = a->failed_activation = false;
+		a->failed_staging = false;
 		probe(a, now, out);
-		/* Somebody has passed the barrier: a hub that was killed before it had noted that must not close it. */
-		r->open = true;
 	} else if (a->passed && gate_has_passed(a)) {
-		lose_revision(r, a, inventory->revision, now, true);
+		lose_revision(a, inventory->revision, now, true);
 		a->served_not_before = inventory->not_before;
 		a->served_not_after = inventory->not_after;
 	} else if (a->state != ROLLOUT_FAILED) {
@@ -523,6 +547,7 @@ static void judge_probes(struct rollout_agent *a, int64_t now)
 	}
 	snprintf(a->step, sizeof(a->step), "probe");
 	snprintf(a->text, sizeof(a->text), "%s of %s: %s", bad->endpoint, bad->service, bad->text);
+	a->failed_activation = false; /* it is in its place, and nothing else was seen in it */
 	stay_unverified(a, now);
 }
 
@@ -537,13 +562,16 @@ static void look_at_probes(struct rollout *r, struct rollout_agent *a, const str
 		a->repaired = m->repaired;
 		note_drift(a, now, "installed files had been changed, and were put right");
 	}
-	if (!gate_has_passed(a))
+	if (!gate_has_passed(a)) {
+		if (!revision_is_placeholder(r->desired) && revision_compare(m->revision, r->desired) == 0)
+			may_have_it(r, a, now);
 		return;
+	}
 	a->deadline = 0;
 	if (revision_compare(m->revision, r->desired) > 0)
 		go_ahead(r, a, m->revision, now);
 	else if (revision_compare(m->revision, r->desired) < 0)
-		lose_revision(r, a, m->revision, now, false);
+		lose_revision(a, m->revision, now, false);
 	else if (!a->held_until)
 		judge_probes(a, now);
 }
@@ -555,8 +583,20 @@ static void take_failure(struct rollout_agent *a, const struct message *m, int64
 	a->output = m->output[0] ? mem_strdup(m->output) : NULL;
 }
 
+/* Of this very attempt, so it is no stale answer: nobody has told it to. */
+static bool is_untold(struct rollout_agent *a, enum message_type type, int64_t now)
+{
+	bool waits = a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_STAGED;
+	if (!waits || (type != MESSAGE_INSTALLED && type != MESSAGE_VERIFIED))
+		return false;
+	note_contradiction(a, now, "it says `%s` of an attempt in which it was not told to activate", message_type_name(type));
+	return true;
+}
+
 static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now)
 {
+	if (is_untold(a, m->type, now))
+		return false;
 	switch (m->type) {
 	case MESSAGE_STAGED:
 		if (a->state != ROLLOUT_OFFERED)

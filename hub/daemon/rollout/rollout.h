@@ -47,8 +47,14 @@
  *   - One that is removed from the configuration is gone from the rollout, and nobody waits for it, nor for its failure.
  *   - An agent that is lost keeps its place (failed attempts are not counted for it); at its next hello its inventory decides. What it
  *     activated without being able to tell is found there.
- *   - An agent that reports the desired revision with the desired digest has passed the barrier; it is unverified until it
- *     has answered a `probe`: a service may have been restarted on an old file meanwhile.
+ *   - What an agent says counts for itself alone. One that reports the desired revision with the desired digest passes by itself from then
+ *     on, and the barrier stays as it is for all others; it is unverified until it has answered a `probe`: a service may have been restarted
+ *     on an old file meanwhile, and a failed activation of its own goes on stopping the others until then.
+ *   - A claim that contradicts what this hub has seen is a contradiction, which is counted and named, and no progress: `installed` or
+ *     `verified` of an attempt in which it was not told to activate; and the desired revision where it was never told to activate it, while
+ *     this hub has been there since the publish: it is offered like any other (who truly has it, from before the hub was restored, has it
+ *     staged at once). A hub that was restarted since cannot know: it believes that, for this agent.
+ *   - What others wait for is one agent's word in two places alone: that a canary is verified, and that who failed has got over it.
  *   - An agent that comes back with an older or no revision although it had passed this one (its disk was restored, its state lost) is
  *     a drift: offered again at once, behind the barrier that it had passed; when that happens again, after a backoff. One that
  *     says so in the middle of a connection likewise.
@@ -115,6 +121,7 @@ struct rollout_agent {
 	bool failed_staging;    /* failed before anything was switched: closes the barrier, until it has staged */
 	bool failed_activation; /* failed after that: stops those that have not begun, until it is verified */
 	bool fetched;           /* its bundle has been sent in this attempt */
+	bool told;              /* to activate the desired revision, by this hub since it was started */
 	bool passed;            /* it has had the desired revision committed, and may have lost it since */
 	int64_t held_until;     /* wall clock; 0: not held */
 	int64_t held_for;       /* seconds: how far ahead that was */
@@ -138,6 +145,10 @@ struct rollout_agent {
 	int64_t row_at;         /* the last of them */
 	int64_t repaired; /* when its root half last put files right, by its own clock; 0 never */
 	char drift[192];  /* what the last one was */
+	/* What it said that cannot be; not kept over a restart of the hub. */
+	uint32_t contradictions;
+	int64_t contradicted; /* the last one; 0 never */
+	char contradiction[192];
 };
 
 struct rollout {
@@ -155,6 +166,7 @@ struct rollout {
 	int64_t started;         /* of the desired revision's rollout */
 	struct revision old;     /* what it replaces, and what a rollback goes back to; (0, 0): nothing */
 	int64_t old_not_before, old_not_after; /* of that; 0: nothing */
+	bool witnessed;          /* published by this process: who was told to activate it is known */
 	bool immediate;          /* a rollback: rolled out so, whatever the policy says */
 	bool urgent;
 	bool open;               /* the barrier is */

@@ -211,6 +211,14 @@ static void add_drift(const struct rollout_agent *a, cJSON *o)
 	cJSON_AddStringToObject(o, "drift", a->drift);
 }
 
+/* What it said that cannot be. */
+static void add_contradiction(const struct rollout_agent *a, cJSON *o)
+{
+	cJSON_AddNumberToObject(o, "contradictions", a->contradictions);
+	add_time(o, "contradicted", a->contradicted);
+	cJSON_AddStringToObject(o, "contradiction", a->contradiction);
+}
+
 /* The certificate that it serves is over before its hold is, or nearly so and the renewal is there: nobody must overlook it. */
 static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a)
 {
@@ -265,6 +273,7 @@ cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollo
 	cJSON_AddNumberToObject(o, "activate_ms", a->activate_ms);
 	add_failure(a, o);
 	add_drift(a, o);
+	add_contradiction(a, o);
 	add_probes(a, o);
 	return o;
 }
