@@ -1,12 +1,12 @@
 /* certsync-hub-root: hands the bytes found at watched paths to the hub's daemon, rewrites the gate
- * account's authorized_keys, and keeps the daemon running. It parses nothing but hub.conf and the daemon's
+ * account's authorized_keys, and keeps the daemon and its helpers running. It parses nothing but hub.conf and the daemon's
  * records.
  */
 #include "hub/root/authorized_keys.h"
 #include "hub/common/config.h"
 #include "hub/common/root_request.h"
 #include "hub/common/scan.h"
-#include "hub/root/supervisor.h"
+#include "hub/root/children.h"
 #include "hub/root/watch.h"
 #include "hub/root/watchlist.h"
 #include "lib/core/clock.h"
@@ -35,12 +35,11 @@ struct root {
 	bool ready; /* the service manager has been told */
 	const char *config_path;
 	struct hub_config *config;
-	struct supervisor daemon;
+	struct children children;
 	struct watchlist watched;
 	struct hub_key *keys; /* of requests that said `more` */
 	size_t key_count;
 	int signals;
-	bool stopping;
 };
 
 /* Directories that the daemon needs and may not be able to make itself. */
@@ -71,10 +70,10 @@ static int own_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, st
 /* RUN passes the operators' group on to the control socket: the daemon itself is not in that group. */
 static int make_directories(const struct root *r, struct error *err)
 {
-	const struct proc_user *user = &r->daemon.user;
-	const struct group *group = r->daemon.has_user ? getgrnam(r->config->admin_group) : NULL;
-	const uid_t uid = r->daemon.has_user ? user->uid : (uid_t)-1;
-	const gid_t gid = r->daemon.has_user ? user->gid : (gid_t)-1;
+	const struct supervisor *daemon = &r->children.child[HUB_CHILD_DAEMON];
+	const struct group *group = daemon->has_user ? getgrnam(r->config->admin_group) : NULL;
+	const uid_t uid = daemon->has_user ? daemon->user.uid : (uid_t)-1;
+	const gid_t gid = daemon->has_user ? daemon->user.gid : (gid_t)-1;
 	const mode_t mode = group ? 02755 : 0755;
 	if (own_directory(r->config->run, mode, uid, group ? group->gr_gid : gid, err) < 0)
 		return -1;
@@ -83,16 +82,13 @@ static int make_directories(const struct root *r, struct error *err)
 
 static int take_config(struct root *r, struct hub_config *config, struct error *err)
 {
-	struct proc_user user = {0};
-	if (geteuid() == 0 && proc_user_find(config->user, &user, err) < 0) {
+	if (children_configure(&r->children, config, err) < 0) {
 		hub_config_free(config);
 		return -1;
 	}
 	/* The list borrows from the old configuration until it has been loaded anew. */
 	struct hub_config *old = r->config;
 	r->config = config;
-	r->daemon.user = user;
-	r->daemon.has_user = geteuid() == 0;
 	watchlist_load(&r->watched, config, clock_monotonic_ms());
 	hub_config_free(old);
 	return make_directories(r, err);
@@ -123,8 +119,8 @@ static void reload(struct root *r)
 		return;
 	}
 	log_event(LOG_LEVEL_NOTICE, "reload", "result=done watched=%zu", r->watched.count);
-	if (r->daemon.pid)
-		kill(r->daemon.pid, SIGHUP);
+	if (children_daemon(&r->children)->pid)
+		kill(children_daemon(&r->children)->pid, SIGHUP);
 }
 
 /* Requests of the daemon. */
@@ -136,6 +132,13 @@ static int check_keys(const struct root *r, struct error *err)
 			return error_set(err, ERROR_PERMANENT, "%s has no section agent \"%s\"",
 				r->config_path, r->keys[i].agent);
 	return 0;
+}
+
+static void send_reply(struct root *r, const struct hub_reply *reply)
+{
+	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
+	if (hub_reply_encode(reply, &record) == 0)
+		supervisor_send(children_daemon(&r->children), FRAME_RECORD, record.data, record.len);
 }
 
 static void take_keys(struct root *r, const struct hub_request *request)
@@ -159,7 +162,7 @@ static void take_keys(struct root *r, const struct hub_request *request)
 	r->key_count = 0;
 	if (!reply.ok)
 		snprintf(reply.text, sizeof(reply.text), "%s", err.message);
-	supervisor_reply(&r->daemon, &reply);
+	send_reply(r, &reply);
 }
 
 static void send_scan_reply(struct root *r, const char *certificate, bool ok, const char *fmt, ...)
@@ -173,12 +176,11 @@ static void send_scan_reply(struct root *r, const char *certificate, bool ok, co
 	vsnprintf(reply.text, sizeof(reply.text), fmt, args);
 	va_end(args);
 	snprintf(reply.certificate, sizeof(reply.certificate), "%s", certificate);
-	supervisor_reply(&r->daemon, &reply);
+	send_reply(r, &reply);
 }
 
-static void take_request(const struct hub_request *request, void *context)
+static void take_request(struct root *r, const struct hub_request *request)
 {
-	struct root *r = context;
 	/* The daemon asks when its sockets are open: who starts the unit may then use them. */
 	if (!r->ready)
 		notify_manager("READY=1");
@@ -194,6 +196,16 @@ static void take_request(const struct hub_request *request, void *context)
 	}
 	send_scan_reply(r, request->certificate, false, "%s does not say watch for certificate \"%s\"",
 		r->config_path, request->certificate);
+}
+
+static int take_frame(const struct frame *frame, void *context, struct error *err)
+{
+	struct hub_request request;
+	if (hub_request_decode(frame->data, frame->len, &request, err) < 0)
+		return -1;
+	take_request(context, &request);
+	hub_request_release(&request);
+	return 0;
 }
 
 static void send_item(struct root *r, struct watchlist_item *item)
@@ -218,7 +230,7 @@ static void send_item(struct root *r, struct watchlist_item *item)
 		send_scan_reply(r, name, true,
 			"%zu more files there were not read: name the certificate's own files in watch",
 			scan.left_out);
-	supervisor_send(&r->daemon, FRAME_FILES, payload.data, payload.len);
+	supervisor_send(children_daemon(&r->children), FRAME_FILES, payload.data, payload.len);
 }
 
 /* The loop. */
@@ -229,13 +241,12 @@ static void take_signals(struct root *r)
 	while (read(r->signals, &info, sizeof(info)) == sizeof(info)) {
 		int64_t now = clock_monotonic_ms();
 		if (info.ssi_signo == SIGCHLD) {
-			supervisor_reap(&r->daemon, now);
+			children_reap(&r->children, now);
 			watchlist_reap(&r->watched, now);
 		} else if (info.ssi_signo == SIGHUP) {
 			reload(r);
 		} else {
-			r->stopping = true;
-			supervisor_stop(&r->daemon, now);
+			children_stop(&r->children, now);
 		}
 	}
 }
@@ -257,20 +268,19 @@ static int open_signals(struct error *err)
 static int tick(struct root *r)
 {
 	int64_t now = clock_monotonic_ms();
-	if (!r->stopping || r->daemon.pid) {
-		if (supervisor_tick(&r->daemon, now)) {
-			/* A new daemon: what the old one had begun to say is void. */
-			r->key_count = 0;
-			watchlist_all(&r->watched, now);
-		}
+	struct supervisor *daemon = children_daemon(&r->children);
+	if (children_tick(&r->children, now)) {
+		/* A new daemon: what the old one had begun to say is void. */
+		r->key_count = 0;
+		watchlist_all(&r->watched, now);
 	}
 	watchlist_tick(&r->watched, now);
-	struct watchlist_item *first = supervisor_is_idle(&r->daemon) ? watchlist_first(&r->watched) : NULL;
+	struct watchlist_item *first = supervisor_is_idle(daemon) ? watchlist_first(&r->watched) : NULL;
 	if (first && first->due <= now) {
 		send_item(r, first);
 		return 0;
 	}
-	int64_t due = supervisor_due(&r->daemon), list_due = watchlist_due(&r->watched);
+	int64_t due = children_due(&r->children), list_due = watchlist_due(&r->watched);
 	due = list_due < due ? list_due : due;
 	due = first && first->due < due ? first->due : due;
 	if (due == INT64_MAX)
@@ -281,11 +291,12 @@ static int tick(struct root *r)
 
 static int serve(struct root *r)
 {
-	while (!r->stopping || r->daemon.pid) {
+	struct supervisor *daemon = children_daemon(&r->children);
+	while (!r->children.stopping || children_run(&r->children)) {
 		int timeout = notify_alive(tick(r));
 		struct pollfd fds[] = {
 			{r->signals, POLLIN, 0},
-			{r->daemon.fd, supervisor_events(&r->daemon), 0},
+			{daemon->fd, supervisor_events(daemon), 0},
 			{r->watched.fd, POLLIN, 0},
 		};
 		if (poll(fds, COUNT(fds), timeout) < 0 && errno != EINTR) {
@@ -295,7 +306,7 @@ static int serve(struct root *r)
 		int64_t now = clock_monotonic_ms();
 		/* Descriptors first: signals may replace them. */
 		if (fds[1].revents)
-			supervisor_io(&r->daemon, fds[1].revents, now, take_request, r);
+			supervisor_io(daemon, fds[1].revents, now, r);
 		if (fds[2].revents)
 			watchlist_io(&r->watched, now);
 		if (fds[0].revents)
@@ -324,16 +335,14 @@ static int run(const char *config_path)
 {
 	struct error err;
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
-	auto_free char *program = mem_printf("%s/certsync", fs_program_directory());
 	auto_free char *self = mem_printf("%s/certsync-hub-root", fs_program_directory());
-	const char *const argv[] = {program, "hub", "-c", config_path, NULL};
 	struct root r = {
 		.config_path = config_path, .signals = -1, .config = hub_config_load(config_path, &faults)};
 	if (!r.config) {
 		fputs(buf_text(&faults), stderr);
 		return EXIT_USAGE;
 	}
-	supervisor_init(&r.daemon, argv);
+	children_init(&r.children, config_path, take_frame);
 	watchlist_init(&r.watched, self);
 	int result;
 	if (start(&r, &err) == 0) {
@@ -345,7 +354,7 @@ static int run(const char *config_path)
 		result = err.kind == ERROR_USAGE ? EXIT_USAGE : EXIT_FAILED;
 	}
 	watchlist_release(&r.watched);
-	supervisor_release(&r.daemon);
+	children_release(&r.children);
 	hub_config_free(r.config);
 	free(r.keys);
 	close(r.signals);

@@ -15,17 +15,21 @@
 enum { BACKOFF_MIN = 1000, BACKOFF_MAX = 30 * 1000, HEALTHY_AFTER = 60 * 1000, STOP_TIME = 10 * 1000 };
 enum { OUT_MAX = FRAME_FILES_MAX + 2 * FRAME_RECORD_MAX };
 
-void supervisor_init(struct supervisor *s, const char *const *argv)
+void supervisor_init(struct supervisor *s)
 {
-	*s = (struct supervisor){.argv = argv, .fd = -1, .out = BUF_INIT(OUT_MAX), .backoff = BACKOFF_MIN};
+	s->fd = s->link = -1;
+	s->out = BUF_INIT(OUT_MAX);
+	s->backoff = BACKOFF_MIN;
 }
 
-/* The daemon ends when its descriptor 3 does. */
+/* Children end when one of their sockets does. */
 static void disconnect(struct supervisor *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);
-	s->fd = -1;
+	if (s->link >= 0)
+		close(s->link);
+	s->fd = s->link = -1;
 	frame_stream_release(&s->in);
 	buf_release(&s->out);
 }
@@ -45,29 +49,41 @@ static const char *const *environment(void)
 	return list;
 }
 
-static int start(struct supervisor *s, struct error *err)
+static int spawn(struct supervisor *s, int root_end, int link_end, struct error *err)
 {
-	int ends[2];
-	if (proc_socketpair(ends, err) < 0)
-		return -1;
 	const struct proc_spec spec = {.argv = s->argv,
 		.envp = environment(),
 		.user = s->has_user ? &s->user : NULL,
 		.in = -1,
 		.out = -1,
 		.err = PROC_INHERIT,
-		.extra = ends[1],
+		.extra = root_end,
+		.link = &link_end,
 		.die_with_parent = true};
-	auto_close int ours = ends[0];
-	auto_close int theirs = ends[1];
-	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
-		return error_errno(err, "cannot set up the daemon's socket");
 	s->pid = proc_spawn(&spec, err);
-	if (s->pid < 0) {
-		s->pid = 0;
+	if (s->pid > 0)
+		return 0;
+	s->pid = 0;
+	return -1;
+}
+
+static int start(struct supervisor *s, struct error *err)
+{
+	int root[2] = {-1, -1}, link[2];
+	if (s->frame && proc_socketpair(root, err) < 0)
 		return -1;
-	}
+	auto_close int ours = root[0];
+	auto_close int theirs = root[1];
+	if (ours >= 0 && fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
+		return error_errno(err, "cannot set up the socket of %s", s->name);
+	if (s->pair(link, err) < 0)
+		return -1;
+	auto_close int other_end = link[0];
+	auto_close int its_end = link[1];
+	if (spawn(s, theirs, its_end, err) < 0)
+		return -1;
 	s->fd = steal_fd(&ours);
+	s->link = steal_fd(&other_end);
 	frame_stream_init(&s->in, s->fd, 1u << FRAME_RECORD);
 	return 0;
 }
@@ -88,11 +104,11 @@ bool supervisor_tick(struct supervisor *s, int64_t now)
 	s->started_at = now;
 	s->kill_at = 0;
 	if (start(s, &err) == 0) {
-		log_event(LOG_LEVEL_NOTICE, "daemon", "pid=%d result=started", (int)s->pid);
+		log_event(LOG_LEVEL_NOTICE, s->name, "pid=%d result=started", (int)s->pid);
 		return true;
 	}
 	log_event(
-		LOG_LEVEL_ERROR, "daemon", "error=\"%s\" again_ms=%lld", err.message, (long long)s->backoff);
+		LOG_LEVEL_ERROR, s->name, "error=\"%s\" again_ms=%lld", err.message, (long long)s->backoff);
 	start_later(s, now);
 	return false;
 }
@@ -115,18 +131,8 @@ void supervisor_send(struct supervisor *s, enum frame_type type, const void *dat
 		return;
 	if (frame_encode(&s->out, type, data, len) == 0)
 		return;
-	/* Requests are only read while there is room, so this is a daemon that asks and does not listen. */
-	log_event(LOG_LEVEL_ERROR, "daemon", "pid=%d error=\"it does not read what it asked for\"",
-		(int)s->pid);
-	kill(s->pid, SIGKILL);
-	disconnect(s);
-}
-
-void supervisor_reply(struct supervisor *s, const struct hub_reply *reply)
-{
-	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
-	if (hub_reply_encode(reply, &record) == 0)
-		supervisor_send(s, FRAME_RECORD, record.data, record.len);
+	/* Requests are only read while there is room, so this is one that asks and does not listen. */
+	supervisor_kill(s, "it does not read what it asked for");
 }
 
 short supervisor_events(const struct supervisor *s)
@@ -150,25 +156,20 @@ static int flush(struct supervisor *s)
 }
 
 /* 1 go on, 0 the stream has ended, -1 with the reason. */
-static int take_requests(struct supervisor *s, supervisor_request *request, void *context, struct error *err)
+static int take_frames(struct supervisor *s, void *context, struct error *err)
 {
 	struct frame frame;
-	struct hub_request r;
 	int found, filled = frame_fill(&s->in, err);
 	if (filled < 0)
 		return -1;
 	/* A reply may end the connection. */
-	while (s->fd >= 0 && (found = frame_next(&s->in, &frame, err)) != 0) {
-		if (found < 0 || hub_request_decode(frame.data, frame.len, &r, err) < 0)
+	while (s->fd >= 0 && (found = frame_next(&s->in, &frame, err)) != 0)
+		if (found < 0 || s->frame(&frame, context, err) < 0)
 			return -1;
-		request(&r, context);
-		hub_request_release(&r);
-	}
 	return filled;
 }
 
-void supervisor_io(
-	struct supervisor *s, short revents, int64_t now, supervisor_request *request, void *context)
+void supervisor_io(struct supervisor *s, short revents, int64_t now, void *context)
 {
 	struct error err;
 	if (s->fd < 0)
@@ -180,30 +181,28 @@ void supervisor_io(
 	}
 	if (!(revents & (POLLIN | POLLHUP | POLLERR)))
 		return;
-	int result = take_requests(s, request, context, &err);
+	int result = take_frames(s, context, &err);
 	if (result < 0) {
-		log_event(LOG_LEVEL_ERROR, "daemon", "pid=%d error=\"%s\" result=killed", (int)s->pid,
-			err.message);
-		kill(s->pid, SIGKILL);
+		supervisor_kill(s, err.message);
 	} else if (result == 0) {
 		supervisor_stop(s, now);
-	}
-	if (result <= 0)
 		disconnect(s);
+	}
 }
 
-void supervisor_reap(struct supervisor *s, int64_t now)
+bool supervisor_reap(struct supervisor *s, int64_t now)
 {
 	int status;
 	if (!s->pid || waitpid(s->pid, &status, WNOHANG) != s->pid)
-		return;
+		return false;
 	if (now - s->started_at >= HEALTHY_AFTER)
 		s->backoff = BACKOFF_MIN;
-	log_event(LOG_LEVEL_WARNING, "daemon", "pid=%d result=\"%s\" again_ms=%lld", (int)s->pid,
+	log_event(LOG_LEVEL_WARNING, s->name, "pid=%d result=\"%s\" again_ms=%lld", (int)s->pid,
 		proc_status_text(status), (long long)s->backoff);
 	s->pid = 0;
 	disconnect(s);
 	start_later(s, now);
+	return true;
 }
 
 void supervisor_stop(struct supervisor *s, int64_t now)
@@ -212,4 +211,12 @@ void supervisor_stop(struct supervisor *s, int64_t now)
 		return;
 	kill(s->pid, SIGTERM);
 	s->kill_at = now + STOP_TIME;
+}
+
+void supervisor_kill(struct supervisor *s, const char *reason)
+{
+	log_event(LOG_LEVEL_ERROR, s->name, "pid=%d error=\"%s\" result=killed", (int)s->pid, reason);
+	if (s->pid)
+		kill(s->pid, SIGKILL);
+	disconnect(s);
 }

@@ -22,6 +22,7 @@ struct proc_spec {
 	const struct proc_user *user; /* NULL, or when the caller is not root: as the caller */
 	int in, out, err;  /* descriptors for 0, 1, 2, borrowed; -1: /dev/null (err: inherited when -2) */
 	int extra;         /* becomes descriptor 3 of the child; -1: none */
+	const int *link;   /* becomes its descriptor 4; NULL: none */
 	bool group;        /* a process group of its own, so that kill(-pid) reaches its children */
 	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
 };
