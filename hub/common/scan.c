@@ -1,4 +1,5 @@
 #include "hub/common/scan.h"
+#include "hub/common/rights.h"
 #include "lib/core/frame.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
@@ -6,81 +7,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { CANDIDATES_MAX = 50 * 1000, FILE_OVERHEAD = FILES_NAME_MAX + 16 };
-
-struct rights {
-	uid_t uid;
-	gid_t gid;
-};
 
 void scan_release(struct scan *s)
 {
 	for (size_t i = 0; i < FILES_MAX; i++)
 		buf_release(&s->content[i]);
 	s->files.count = 0;
-}
-
-/* The first owner other than root of a component of `path`, links not followed. 1 found, 0 all root's, -1. */
-static int foreign_owner(const char *path, struct rights *ret, struct error *err)
-{
-	auto_free char *copy = mem_strdup(path);
-	for (char *p = copy + 1;; p++) {
-		struct stat st;
-		const char kept = *p;
-		if (kept != '/' && kept != '\0')
-			continue;
-		*p = '\0';
-		if (lstat(copy, &st) < 0)
-			return error_errno(err, "cannot look at %s", copy);
-		*p = kept;
-		if (st.st_uid != 0) {
-			*ret = (struct rights){st.st_uid, st.st_gid};
-			return 1;
-		}
-		if (!kept)
-			return 0;
-	}
-}
-
-static int find_rights(const char *path, struct rights *ret, struct error *err)
-{
-	char resolved[PATH_MAX];
-	*ret = (struct rights){0, 0};
-	int found = foreign_owner(path, ret, err);
-	if (found != 0)
-		return found < 0 ? -1 : 0;
-	if (!realpath(path, resolved))
-		return error_errno(err, "cannot follow %s", path);
-	return foreign_owner(resolved, ret, err) < 0 ? -1 : 0;
-}
-
-/* setfsuid also takes the capabilities that override permissions out of force, and gives them back. */
-static int take_rights(struct rights rights, struct error *err)
-{
-	(void)setfsgid(rights.gid);
-	(void)setfsuid(rights.uid);
-	/* They report what was before; only a second call tells whether the first one worked. */
-	if (setfsuid((uid_t)-1) != (int)rights.uid || setfsgid((gid_t)-1) != (int)rights.gid)
-		return error_set(
-			err, ERROR_PERMANENT, "cannot take the rights of user %u", (unsigned)rights.uid);
-	return 0;
-}
-
-/* Back to our own. */
-static void return_rights(void)
-{
-	struct error err;
-	if (take_rights((struct rights){0, 0}, &err) < 0)
-		mem_abort(__func__); /* cannot happen, and nothing would be right afterwards */
 }
 
 /* What a directory has. */
@@ -255,16 +195,29 @@ static int read_one(int dirfd, const char *path, const char *name, struct scan *
 	return files_add(&ret->files, name, content->data, content->len);
 }
 
-static int read_directory(int dirfd, size_t number, const char *const *names, struct share share,
-	struct scan *ret, struct error *err)
+/* A link of root's may lead to where another user has his say. */
+static int read_link(const char *path, const char *name, struct scan *ret, struct error *err)
+{
+	struct rights rights;
+	if (rights_enter(path, &rights, err) < 0)
+		return -1;
+	int result = read_one(AT_FDCWD, path, name, ret, err), code = errno;
+	rights_leave();
+	errno = code;
+	return result;
+}
+
+static int read_directory(int dirfd, const char *path, bool roots, size_t number, const char *const *names,
+	struct share share, struct scan *ret, struct error *err)
 {
 	struct listing list = {0};
 	int result = list_files(dirfd, names, share, &list, &ret->left_out, err);
 	for (size_t i = 0; i < list.count && result == 0; i++) {
 		char name[FILES_NAME_MAX];
 		snprintf(name, sizeof(name), "%u/%.240s", (unsigned)number, list.items[i].name);
+		auto_free char *link = roots && list.items[i].link ? mem_printf("%s/%s", path, list.items[i].name) : NULL;
 		errno = 0;
-		result = read_one(dirfd, list.items[i].name, name, ret, err);
+		result = link ? read_link(link, name, ret, err) : read_one(dirfd, list.items[i].name, name, ret, err);
 		/* It went away or was swapped since it was listed: the next event brings the rest. */
 		if (result < 0 && errno == ENOENT) {
 			buf_release(&ret->content[ret->files.count]);
@@ -275,13 +228,13 @@ static int read_directory(int dirfd, size_t number, const char *const *names, st
 	return result;
 }
 
-static int read_path(const char *path, size_t number, const char *const *names, struct share share,
+static int read_path(const char *path, bool roots, size_t number, const char *const *names, struct share share,
 	struct scan *ret, struct error *err)
 {
 	char name[FILES_NAME_MAX];
 	auto_close int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd >= 0)
-		return read_directory(dirfd, number, names, share, ret, err);
+		return read_directory(dirfd, path, roots, number, names, share, ret, err);
 	if (errno != ENOTDIR)
 		return error_errno(err, "cannot open it");
 	const char *base = strrchr(path, '/');
@@ -289,19 +242,33 @@ static int read_path(const char *path, size_t number, const char *const *names, 
 	return read_one(AT_FDCWD, path, name, ret, err);
 }
 
+/* Why what root could read is not read. */
+static int tell_rights(const struct rights *rights, struct error *err)
+{
+	if (rights->shared && rights->gid == RIGHTS_NOBODY)
+		return error_wrap(err, "everybody may write in a directory of it, so it is read with nobody's rights");
+	if (rights->shared)
+		return error_wrap(err,
+			"group %u may write in a directory of it, so it is read with that group's rights alone "
+			"(let the group read the files, or take its right to write away)",
+			(unsigned)rights->gid);
+	if (rights->uid)
+		return error_wrap(err, "a part of it belongs to user %u, so it is read with his rights", (unsigned)rights->uid);
+	return -1;
+}
+
 static int scan_path(const char *path, size_t number, const char *const *names, struct share share,
 	struct scan *ret, struct error *err)
 {
-	const bool root = geteuid() == 0;
-	struct rights rights = {0, 0};
-	if (root && find_rights(path, &rights, err) < 0)
+	struct rights rights;
+	if (rights_enter(path, &rights, err) < 0)
 		return error_wrap(err, "watched path %s", path);
-	int result = root ? take_rights(rights, err) : 0;
+	int result = read_path(path, geteuid() == 0 && !rights.uid, number, names, share, ret, err);
+	rights_leave();
 	if (result == 0)
-		result = read_path(path, number, names, share, ret, err);
-	if (root)
-		return_rights();
-	return result < 0 ? error_wrap(err, "watched path %s", path) : 0;
+		return 0;
+	tell_rights(&rights, err);
+	return error_wrap(err, "watched path %s", path);
 }
 
 int scan_paths(const char *const *paths, const char *label, const char *const *names, struct scan *ret,
@@ -337,21 +304,21 @@ static int check_type(const char *path, struct error *err)
 
 int scan_check(const char *path, struct error *err)
 {
-	struct rights rights = {0, 0};
+	struct rights rights;
 	int there = check_type(path, err);
 	if (there <= 0 || geteuid() != 0)
 		return there < 0 ? -1 : 0;
-	if (find_rights(path, &rights, err) < 0 || take_rights(rights, err) < 0)
+	if (rights_enter(path, &rights, err) < 0)
 		return -1;
 	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	const int code = errno;
-	return_rights();
+	rights_leave();
 	if (fd >= 0)
 		return 0;
 	errno = code;
-	return rights.uid ? error_errno(err,
-				    "cannot be read by user %u, to whom a part of the path belongs, so not "
-				    "for him",
-				    (unsigned)rights.uid)
-			  : error_errno(err, "cannot be opened");
+	if (rights.uid && !rights.shared)
+		return error_errno(err, "cannot be read by user %u, to whom a part of the path belongs, so not for him",
+			(unsigned)rights.uid);
+	error_errno(err, "cannot be opened");
+	return tell_rights(&rights, err);
 }

@@ -1,8 +1,6 @@
 /* Reading what a certificate watches: the files that may be keys and certificates, as FRAME_FILES takes them.
  *
- * As root each path is read with the file-system rights of whoever controls it: the first owner other than
- * root of a component of it (as written, then as resolved), else that of the directory or file itself. So
- * nobody can make root read, by a link, what he could not read himself.
+ * As root each path, and in a directory of root's each link, is read with the rights of whoever controls it (hub/common/rights.h).
  */
 #ifndef CERTSYNC_HUB_SCAN_H
 #define CERTSYNC_HUB_SCAN_H

@@ -1,4 +1,5 @@
 #include "hub/root/watch.h"
+#include "hub/common/rights.h"
 #include "lib/core/mem.h"
 #include "lib/core/log.h"
 #include "lib/core/proc.h"
@@ -14,6 +15,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Links of one path that are followed: whoever writes them must not use up the watches of all. */
+enum { LINKS_MAX = 256 };
 
 static const int interesting = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_TO | IN_MOVED_FROM |
 			       IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF;
@@ -41,9 +45,13 @@ struct watcher {
 	size_t link_count;
 };
 
-/* Index of the place with this resolved path, -1 when it cannot be watched. */
+/* Index of the place with this resolved path, -1 when it cannot be watched. One that is watched already may yet be out of the reach
+ * of whoever controls the path that has led there. */
 static long find_place(struct watcher *w, const char *path)
 {
+	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
 	for (size_t i = 0; i < w->place_count; i++)
 		if (strcmp(w->places[i].path, path) == 0)
 			return (long)i;
@@ -70,11 +78,14 @@ static bool same_link(const struct link *l, size_t place, size_t index, const ch
 	       (l->name && name ? strcmp(l->name, name) == 0 : l->name == name);
 }
 
-/* `directory` is any path to it; it is watched at the inode that it leads to now. */
+/* `directory` is any path to it; it is watched at the inode that it leads to now. With the rights that are in force. */
 static int add_link(struct watcher *w, const char *directory, size_t index, const char *name, bool structural)
 {
 	char resolved[PATH_MAX];
-	if (!realpath(directory, resolved))
+	size_t of_path = 0;
+	for (size_t i = 0; i < w->link_count; i++)
+		of_path += w->links[i].index == index;
+	if (of_path >= LINKS_MAX || !realpath(directory, resolved))
 		return -1;
 	auto_free char *path = mem_printf("%s%s", resolved, strcmp(resolved, "/") == 0 ? "" : "/");
 	long place = find_place(w, path);
@@ -91,23 +102,51 @@ static int add_link(struct watcher *w, const char *directory, size_t index, cons
 	return 0;
 }
 
-/* Watches the file that a link leads to, in its own directory. */
+/* Watches the file that a link leads to, in its own directory, with the rights of whoever can make the link lead elsewhere. */
 static void follow_link(struct watcher *w, const char *directory, const char *name, size_t index)
 {
 	char target[PATH_MAX];
+	struct rights rights;
+	struct error ignored;
 	auto_free char *path = mem_printf("%s/%s", directory, name);
-	if (!realpath(path, target))
+	if (rights_enter(path, &rights, &ignored) < 0)
 		return;
-	char *slash = strrchr(target, '/');
-	*slash = '\0';
-	add_link(w, target[0] ? target : "/", index, slash + 1, false);
+	if (realpath(path, target)) {
+		char *slash = strrchr(target, '/');
+		*slash = '\0';
+		add_link(w, target[0] ? target : "/", index, slash + 1, false);
+	}
+	rights_leave();
+}
+
+/* A directory that hub.conf names, or one around it. */
+static int add_directory(struct watcher *w, const char *directory, size_t index, const char *name, bool structural)
+{
+	struct rights rights;
+	struct error ignored;
+	if (rights_enter(directory, &rights, &ignored) < 0)
+		return -1;
+	int result = add_link(w, directory, index, name, structural);
+	rights_leave();
+	return result;
+}
+
+static DIR *list(const char *path)
+{
+	struct rights rights;
+	struct error ignored;
+	if (rights_enter(path, &rights, &ignored) < 0)
+		return NULL;
+	DIR *dir = opendir(path);
+	rights_leave();
+	return dir;
 }
 
 /* A configured path is a directory with links in it, or itself a link to a file. */
 static void follow_links(struct watcher *w, size_t index)
 {
 	const char *path = w->paths[index], *slash = strrchr(path, '/');
-	DIR *dir = opendir(path);
+	DIR *dir = list(path);
 	struct dirent *entry;
 	if (!dir && slash) {
 		auto_free char *around = mem_printf("%.*s", (int)(slash - path), path);
@@ -126,7 +165,7 @@ static void add_outside(struct watcher *w, const char *path, size_t index)
 	auto_free char *around = mem_strdup(path);
 	for (char *slash; (slash = strrchr(around, '/'));) {
 		*slash = '\0';
-		if (add_link(w, slash == around ? "/" : around, index, slash + 1, true) == 0)
+		if (add_directory(w, slash == around ? "/" : around, index, slash + 1, true) == 0)
 			return;
 	}
 }
@@ -137,7 +176,7 @@ static void add_file(struct watcher *w, size_t index)
 	const char *path = w->paths[index], *slash = strrchr(path, '/');
 	auto_free char *around = mem_printf("%.*s", slash == path ? 1 : (int)(slash - path), path);
 	add_outside(w, around, index);
-	add_link(w, around, index, slash + 1, false);
+	add_directory(w, around, index, slash + 1, false);
 	follow_links(w, index);
 }
 
@@ -149,7 +188,7 @@ static void add_path(struct watcher *w, size_t index)
 		return;
 	}
 	add_outside(w, w->paths[index], index);
-	if (add_link(w, w->paths[index], index, NULL, false) == 0)
+	if (add_directory(w, w->paths[index], index, NULL, false) == 0)
 		follow_links(w, index);
 }
 

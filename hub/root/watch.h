@@ -2,7 +2,8 @@
  * on) and writes the index of each path where something has changed to a pipe, as two bytes, big-endian.
  *
  * What can be replaced is watched from outside too: a directory from the one around it, a file and the target of a
- * symbolic link (certbot's archive/) in its own directory. When a watch may no longer be where its path
+ * symbolic link (certbot's archive/) in its own directory: with the rights of whoever controls the path (hub/common/rights.h), so that
+ * no link makes root watch what he could not, and up to 256 links of a path. When a watch may no longer be where its path
  * is (a directory moved or replaced, an overflow), the watcher simply ends: whoever started it starts it
  * again, and reads everything once the new one is armed.
  */

@@ -42,7 +42,7 @@ free_port() {
 	perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport'
 }
 
-names="certbot.test replaced.test ordered.test later.test busy.test link.test"
+names="certbot.test replaced.test ordered.test later.test busy.test link.test group.test chain.test around.test"
 port=$(free_port)
 configure() {
 	cat <<-CONF
@@ -79,6 +79,9 @@ published() {
 		cmp -s <(openssl pkey -in "$dir/state/certificates/$1/current/privkey.pem" -pubout 2>/dev/null) \
 			<(openssl pkey -in "$dir/pairs/$1.$2.key" -pubout)
 }
+# Whether the watcher has an inotify watch on this directory, as the kernel tells.
+watched() { grep -qs "^inotify .* ino:$(printf '%x' "$(stat -c %i "$1")") " "/proc/$(watcher_pid)"/fdinfo/*; }
+unwatched() { ! watched "$1"; }
 unpublished() { [ ! -e "$dir/state/certificates/$1/current" ]; }
 soon() { wait_until 20 "$*" "$@"; }
 # 3: no agent has converged, since there is none.
@@ -167,6 +170,51 @@ if [ "$(id -u)" -eq 0 ]; then
 	mv "$dir/w/link.test/new.key" "$dir/w/link.test/privkey.pem"
 	install -m 644 "$dir/pairs/link.test.2.pem" "$dir/w/link.test/chain.pem"
 	ok "his own key is" soon published link.test 2
+
+	# In a directory of root's that a group may write, one of the group plants a link.
+	install -d -g daemon -m 775 "$dir/w/group.test"
+	install -m 644 "$dir/pairs/group.test.1.pem" "$dir/w/group.test/chain.pem"
+	install -m 600 "$dir/pairs/group.test.1.key" "$dir/w/hidden.key"
+	ln -s ../hidden.key "$dir/w/group.test/privkey.pem"
+	ok "a directory that a group may write is read with the group's rights" soon logged \
+		'certificate=group.test .*group [0-9]* may write .*Permission denied'
+	ok "and what is not the group's is not published" unpublished group.test
+	install -g daemon -m 640 "$dir/pairs/group.test.2.key" "$dir/w/group.test/new.key"
+	mv "$dir/w/group.test/new.key" "$dir/w/group.test/privkey.pem"
+	install -m 644 "$dir/pairs/group.test.2.pem" "$dir/w/group.test/chain.pem"
+	ok "what the group may read is" soon published group.test 2
+
+	# A link of root's leads to one of a user's, which leads back to what is root's alone.
+	install -d -o nobody "$dir/w/home"
+	ln -s ../hidden "$dir/w/home/certs" && chown -h nobody "$dir/w/home/certs"
+	install -d -m 700 "$dir/w/hidden"
+	cp "$dir/pairs/chain.test.1.key" "$dir/pairs/chain.test.1.pem" "$dir/w/hidden"
+	ln -s home/certs "$dir/w/chain.test"
+	ok "a user's link on the way makes root read nothing for him" soon logged \
+		'certificate=chain.test .*belongs to user 65534.*Permission denied'
+	ok "and nothing is published from there" unpublished chain.test
+	# The same within a directory of root's: its files are read, the user's link with his rights.
+	mkdir "$dir/w/around.test"
+	ln -s ../home/key.pem "$dir/w/around.test/privkey.pem"
+	ln -s ../hidden.key "$dir/w/home/key.pem" && chown -h nobody "$dir/w/home/key.pem"
+	install -m 644 "$dir/pairs/around.test.1.pem" "$dir/w/around.test/chain.pem"
+	ok "nor a user's link behind a link in a directory of root's" soon logged \
+		'certificate=around.test .*privkey.pem: Permission denied'
+
+	# Root's watcher holds no watch on a directory that a user's link leads to and he may not list.
+	chmod 711 "$dir/w/hidden"
+	install -m 600 "$dir/pairs/link.test.1.pem" "$dir/w/hidden/other.pem"
+	ln -s ../hidden/other.pem "$dir/w/link.test/other.pem"
+	ok "a link in a user's directory is seen" soon logged 'certificate=link.test .*other.pem: Permission denied'
+	rm "$dir/w/link.test/other.pem"
+	install -o nobody -m 600 "$dir/pairs/link.test.3.key" "$dir/w/link.test/new.key"
+	mv "$dir/w/link.test/new.key" "$dir/w/link.test/privkey.pem"
+	install -m 644 "$dir/pairs/link.test.3.pem" "$dir/w/link.test/chain.pem"
+	ok "and all is read when it has gone" soon published link.test 3
+	ok "it has made root watch nothing that he may not" unwatched "$dir/w/hidden"
+	ok "though his own directory is watched" watched "$dir/w/link.test"
+	# What cannot be read would be a fault of the configuration that is read again below.
+	rm "$dir/w/chain.test"
 	ok "the daemon runs as the configured user" test "$(ps -o user= -p "$(daemon_pid)")" = nobody
 	is "its state is its own alone" "$(stat -c '%U %a' "$dir/state")" "nobody 700"
 fi

@@ -1,0 +1,41 @@
+/* Whose file-system rights a path is used with.
+ *
+ * The root halves read paths in which others have a say. Such a path is used with the rights of whoever controls it, so that nobody can
+ * make root read, follow or watch, by a link, what he could not himself. It is walked part by part as the kernel would walk it, links
+ * included, and the first part counts that is not root's alone:
+ *   - one that belongs to another user: his rights, and his group's;
+ *   - a directory of root's that its group (another than root's) may write: that group's rights, and those of no user;
+ *   - one that everybody may write: nobody's. A sticky one (/tmp) counts only at the end: on the way through it nobody
+ *     can put something in the place of what belongs to root.
+ * Behind that part nothing is looked at, and before it nobody else can change anything: so what was found stays true.
+ */
+#ifndef CERTSYNC_HUB_RIGHTS_H
+#define CERTSYNC_HUB_RIGHTS_H
+
+#include "lib/core/error.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { RIGHTS_NOBODY = 65534 }; /* user and group */
+
+struct rights {
+	uid_t uid; /* 0: root's alone */
+	gid_t gid;
+	bool shared; /* a directory of root's that others may write: `uid` is nobody's */
+};
+
+/* -1: a part of the path is not there, or cannot be looked at. */
+int rights_find(const char *path, struct rights *ret, struct error *err);
+
+/* This process's file-system user and group become these; the capabilities that override permissions are out of force meanwhile, and
+ * there are no supplementary groups, then and later. Only as root. */
+int rights_take(const struct rights *rights, struct error *err);
+/* Back to root's own. */
+void rights_return(void);
+
+/* The same in one: finds and takes. Whoever is not root has only his own, which is success. */
+int rights_enter(const char *path, struct rights *ret, struct error *err);
+void rights_leave(void);
+
+#endif
