@@ -1,5 +1,6 @@
 #include "lib/cli/cli.h"
 #include "lib/core/mem.h"
+#include "lib/core/text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -13,12 +14,15 @@ static const char *cli_program = "certsync";
 int cli_fail(enum cli_exit exit_code, const char *fmt, ...)
 {
 	va_list args;
+	char *text = NULL;
 	fflush(stdout);
-	fprintf(stderr, "%s: ", cli_program);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	if (vasprintf(&text, fmt, args) < 0)
+		mem_abort(__func__);
 	va_end(args);
-	fputc('\n', stderr);
+	text_clean(text, 1);
+	fprintf(stderr, "%s: %s\n", cli_program, text);
+	free(text);
 	return exit_code;
 }
 

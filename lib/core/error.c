@@ -5,53 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the valid UTF-8 sequence at p (RFC 3629: no overlong form, no surrogate), or 0. */
-static size_t utf8_length(const unsigned char *p)
-{
-	static const struct {
-		unsigned char first_low, first_high, second_low, second_high, length;
-	} forms[] = {
-		{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-		{0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-		if (p[0] < forms[i].first_low || p[0] > forms[i].first_high)
-			continue;
-		if (p[1] < forms[i].second_low || p[1] > forms[i].second_high)
-			return 0;
-		for (size_t k = 2; k < forms[i].length; k++)
-			if ((p[k] & 0xc0) != 0x80)
-				return 0;
-		return forms[i].length;
-	}
-	return 0;
-}
-
-void text_clean(char *text, int lines)
-{
-	unsigned char *p = (unsigned char *)text;
-	while (*p) {
-		if (*p >= 0x20 && *p < 0x7f) {
-			p++;
-			continue;
-		}
-		size_t length = *p >= 0x80 ? utf8_length(p) : 0;
-		/* U+0080..U+009F are control characters too (terminals obey them). */
-		if (length == 2 && p[0] == 0xc2 && p[1] < 0xa0)
-			length = 0;
-		if (length) {
-			p += length;
-			continue;
-		}
-		if (*p == '\n' || *p == '\t' || *p == '\r')
-			*p = lines && *p != '\r' ? *p : ' ';
-		else
-			*p = '?';
-		p++;
-	}
-}
-
 static void error_format(struct error *err, const char *fmt, va_list args)
 {
 	vsnprintf(err->message, sizeof(err->message), fmt, args);

@@ -7,6 +7,8 @@
 #ifndef CERTSYNC_ERROR_H
 #define CERTSYNC_ERROR_H
 
+#include "lib/core/text.h"
+
 #include <stdarg.h>
 
 /* A kind exists only where code branches on it. */
@@ -36,9 +38,5 @@ int error_errno(struct error *err, const char *fmt, ...) __attribute__((format(p
 
 /* Puts "context: " in front of the message and keeps the kind. Always returns -1. */
 int error_wrap(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* Replaces, in place, each control character and each byte that is not part of valid UTF-8 by '?'. Newlines
- * stay when `lines` is true (a hook's output), else they become spaces. */
-void text_clean(char *text, int lines);
 
 #endif

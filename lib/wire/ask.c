@@ -32,6 +32,9 @@ static int take_answer(const struct frame *frame, ask_answer *answer, void *cont
 	struct error *err)
 {
 	auto_json cJSON *object = json_parse(frame->data, frame->len, err);
+	/* What an operator, root perhaps, is shown was said by a process with fewer rights than his. */
+	if (object)
+		json_clean(object);
 	const char *event = object ? json_string(object, "event", 64, err) : NULL;
 	if (!event)
 		return error_wrap(err, "the daemon's answer cannot be read");

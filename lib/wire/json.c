@@ -108,6 +108,17 @@ cJSON *json_parse(const void *data, size_t len, struct error *err)
 	return result;
 }
 
+void json_clean(cJSON *value)
+{
+	bool lines = value->string && strcmp(value->string, "output") == 0;
+	if (value->string)
+		text_clean(value->string, 0);
+	if (cJSON_IsString(value))
+		text_clean(value->valuestring, lines);
+	for (cJSON *member = value->child; member; member = member->next)
+		json_clean(member);
+}
+
 int json_print(const cJSON *object, struct buf *out)
 {
 	char *text = cJSON_PrintUnformatted(object);

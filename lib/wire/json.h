@@ -18,6 +18,8 @@ void json_free_cleanup(cJSON **object);
 #define auto_json __attribute__((cleanup(json_free_cleanup)))
 
 cJSON *json_parse(const void *data, size_t len, struct error *err); /* owned; an object; NULL on error */
+/* Cleans every name and string in it (lib/core/text.h), for whoever shows what another process has said: only a member "output" keeps its lines. */
+void json_clean(cJSON *value);
 int json_print(const cJSON *object, struct buf *out);               /* compact; -1 above the cap */
 
 /* Readers: -1 with "KEY: is missing" or "KEY: is not a …" when the member is absent or of another type. The

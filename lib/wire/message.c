@@ -41,15 +41,31 @@ static void put_text(cJSON *o, const char *key, const char *text)
 	cJSON_AddStringToObject(o, key, text);
 }
 
-/* A text that a person reads: cut at its size and clean, so that nothing in it can break a terminal or a log. */
-static int take_text(const cJSON *o, const char *key, char *text, size_t size, struct error *err)
+/* Texts that a person reads have one alphabet (lib/core/text.h). It is kept here, so that nobody's own care is relied on; a cut may have gone
+ * through a character. */
+static void put_prose(cJSON *o, const char *key, const char *text, bool lines)
 {
-	const char *value = json_string(o, key, FRAME_MESSAGE_MAX, err);
+	auto_free char *clean = mem_strdup(text);
+	text_clean(clean, lines);
+	put_text(o, key, clean);
+}
+
+static int take_prose(const cJSON *o, const char *key, bool lines, char *text, size_t size, struct error *err)
+{
+	const char *value = json_string(o, key, size - 1, err);
 	if (!value)
 		return -1;
-	snprintf(text, size, "%s", value);
-	text_clean(text, 1);
+	const char *fault = text_fault(value, lines);
+	if (fault)
+		return error_set(err, ERROR_PERMANENT, "%s: has %s", key, fault);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): an array holds no more than there is room for */
+	memcpy(text, value, strlen(value) + 1);
 	return 0;
+}
+
+static int take_text(const cJSON *o, const char *key, char *text, size_t size, struct error *err)
+{
+	return take_prose(o, key, false, text, size, err);
 }
 
 static void put_number(cJSON *o, const char *key, int64_t value)
@@ -120,7 +136,7 @@ static int take_subject(const cJSON *o, struct message *m, struct error *err)
 static void put_hello(const struct message *m, cJSON *o)
 {
 	put_number(o, "protocol", m->protocol);
-	put_text(o, "version", m->version);
+	put_prose(o, "version", m->version, false);
 	put_text(o, "instance", m->instance);
 	put_number(o, "clock", m->clock);
 	put_number(o, "count", m->count);
@@ -143,7 +159,7 @@ static int take_hello(const cJSON *o, struct message *m, struct error *err)
 static void put_welcome(const struct message *m, cJSON *o)
 {
 	put_number(o, "protocol", m->protocol);
-	put_text(o, "version", m->version);
+	put_prose(o, "version", m->version, false);
 	put_text(o, "name", m->name);
 	put_number(o, "clock", m->clock);
 	if (m->host_keys[0])
@@ -261,13 +277,13 @@ static int take_step(const cJSON *o, struct message *m, struct error *err)
 
 static void put_probe(const struct message_probe *p, cJSON *o)
 {
-	put_text(o, "endpoint", p->endpoint);
+	put_prose(o, "endpoint", p->endpoint, false);
 	put_text(o, "service", p->service);
 	cJSON_AddBoolToObject(o, "served", p->served);
 	cJSON_AddBoolToObject(o, "match", p->match);
 	cJSON_AddBoolToObject(o, "stopped", p->stopped);
 	put_text(o, "fingerprint", p->fingerprint);
-	put_text(o, "text", p->text);
+	put_prose(o, "text", p->text, false);
 	put_number(o, "milliseconds", p->milliseconds);
 }
 
@@ -328,9 +344,9 @@ static int take_verified(const cJSON *o, struct message *m, struct error *err)
 static void put_failed(const struct message *m, cJSON *o)
 {
 	put_step(m, o);
-	put_text(o, "step", m->step);
-	put_text(o, "text", m->text);
-	put_text(o, "output", m->output);
+	put_prose(o, "step", m->step, false);
+	put_prose(o, "text", m->text, false);
+	put_prose(o, "output", m->output, true);
 	cJSON_AddBoolToObject(o, "rolled_back", m->rolled_back);
 	cJSON_AddBoolToObject(o, "permanent", m->permanent);
 }
@@ -339,7 +355,7 @@ static int take_failed(const cJSON *o, struct message *m, struct error *err)
 {
 	if (take_step(o, m, err) < 0 || take_text(o, "step", m->step, sizeof(m->step), err) < 0 ||
 		take_text(o, "text", m->text, sizeof(m->text), err) < 0 ||
-		take_text(o, "output", m->output, sizeof(m->output), err) < 0 ||
+		take_prose(o, "output", true, m->output, sizeof(m->output), err) < 0 ||
 		json_bool(o, "rolled_back", &m->rolled_back, err) < 0)
 		return -1;
 	return json_bool(o, "permanent", &m->permanent, err);
@@ -391,8 +407,8 @@ static int take_nothing(const cJSON *o, struct message *m, struct error *err)
 
 static void put_error(const struct message *m, cJSON *o)
 {
-	put_text(o, "step", m->step);
-	put_text(o, "text", m->text);
+	put_prose(o, "step", m->step, false);
+	put_prose(o, "text", m->text, false);
 }
 
 static int take_error(const cJSON *o, struct message *m, struct error *err)

@@ -17,6 +17,7 @@ my $top = $story->top;
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 my $foreign = 'other.domain.pl';
 my $count = 0;
+my ($exit, $text);
 
 # Two certificates: that of all, where each goes on its own, and one that is the victim's alone.
 my $conf = "certificate \"$Story::name\" { rollout = \"immediate\" }\ncertificate \"$foreign\" {}\nagent \"victim\" { certificates = {\"$foreign\"} }\n";
@@ -99,6 +100,11 @@ my @frames = (
 	['an attempt in words', fetch_with('"attempt":1', '"attempt":"1"'), qr/attempt/],
 	['sixty-five probes', $hello . Peer::message(Agent::verdict('probed', $Story::name, '1.1', 1, probes => [($probe) x 65])), qr/probes/],
 	['probes that are none', $hello . Peer::message(Agent::verdict('probed', $Story::name, '1.1', 1, probes => [1])), qr/probe/],
+	(map { my ($what, $field, $text) = @$_; ["$field with $what", $hello . Peer::message(Agent::verdict($field eq 'endpoint' ? 'probed' : 'failed', $Story::name, '1.1', 1,
+		$field eq 'endpoint' ? (probes => [{%$probe, endpoint => $text}]) : ($field => $text))), qr/reason="[^"]*$field: has a c/] }
+		['a row of its own', 'text', "no\n  victim     verified   1.9    all is well"], ['a row of its own', 'step', "reload\n  victim  verified"],
+		['a row of its own', 'endpoint', "127.0.0.1:25\n  victim  verified"], ['an escape', 'text', "\e[2J\e[1;1H"], ['an escape', 'output', "\e]0;title\a"],
+		['an escape of eight bits', 'text', "\x{9b}2J"], ['an override of direction', 'text', "\x{202e}deifirev"], ['a space of no width', 'step', "re\x{200b}load"]),
 	['cut off inside a frame', $hello . pack('NC', 100, 1) . '{', qr/ended inside a frame/, 1],
 );
 for my $row (@frames) {
@@ -188,9 +194,13 @@ for my $lie (['verified, never offered', 'verified', '1.9', 1], ['verified of an
 }
 my ($own) = grep { $_->{type} eq 'offer' } @told;
 ok($own, 'it is offered its own') or diag(explain(\@told));
-$rogue->say(Agent::verdict('failed', $Story::name, '1.1', $own->{attempt}, text => "\e[31mred\nevent=forged", output => "\e]0;title\a"));
-settled($rogue);
-unlike(($story->certsync('status'))[1], qr/[^\n\t\x20-\x7e\x80-\xff]/, 'its texts come to no terminal as they were');
+mark();
+$rogue->say(Agent::verdict('failed', $Story::name, '1.1', $own->{attempt}, text => "no\n  victim     verified   1.9\nevent=forged", output => "one\n\ttwo"));
+is(($rogue->last_words)[-1]{type}, 'closed', 'a text with lines: shown the door');
+named('a text with lines', qr/failed: text: has a control character/);
+($exit, $text) = $story->certsync('status');
+unlike($text, qr/^  victim +verified/m, 'no row of the status is forged') or diag($text);
+unlike($text, qr/[^\n\t\x20-\x7e\x80-\xff]/, 'its texts come to no terminal as they were');
 unlike($story->log('hub'), qr/^event=forged/m, 'nor begin a line of the log');
 close $rogue->{peer};
 $rogue = admitted('mail', Agent::inventory($Story::name, revision => '2147483647.2147483647', high_water => '2147483647.2147483647', digest => '1' x 64));
@@ -266,7 +276,7 @@ sub joins {
 	is(defined $reply ? unpack('x C', $reply) : 'closed', $answer, "join: $what: the answer");
 	return $reply;
 }
-my ($exit, $line) = $story->certsync('agent', 'add', 'new');
+($exit, my $line) = $story->certsync('agent', 'add', 'new');
 ($line) = $line =~ /^(certsync-hub:1 .* secret=.*)$/m or diag($line);
 my $request = Agent::join_request($line, 'new', $key);
 my $authorized = Story::read_file("$top/gate/authorized_keys");

@@ -217,17 +217,6 @@ static void a_bad_message_names_its_fault(void **state)
 	refuse("{\"type\":\"probed\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":1,\"probes\":[1]}", "not an object");
 }
 
-static void text_of_a_peer_cannot_steer_a_terminal(void **state)
-{
-	(void)state;
-	struct error err;
-	auto_message struct message m = {0};
-	static const char text[] = "{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u001b[2Jb\\u009bc\"}";
-	assert_int_equal(message_decode(text, strlen(text), &m, &err), 0);
-	assert_null(strchr(m.text, 0x1b));
-	assert_string_equal(m.text, "a?[2Jb??c");
-}
-
 static void unknown_members_are_passed_over(void **state)
 {
 	(void)state;
@@ -298,6 +287,84 @@ static void every_member_is_looked_at(void **state)
 	}
 }
 
+/* Each text of each message with something in it that would forge a row, steer a terminal or hide: refused, by its name. */
+static void a_text_outside_its_alphabet_is_refused_by_name(void **state)
+{
+	(void)state;
+	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u001b[2J\"}", "error: text: has a control character");
+	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u009bc\"}", "error: text: has a control character");
+	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\xff\"}", "error: text: has bytes that are not UTF-8");
+	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u202eb\"}", "error: text: has a character that cannot be seen");
+	refuse("{\"type\":\"error\",\"step\":\"x\\n  mail  verified\",\"text\":\"a\"}", "error: step: has a control character");
+	refuse("{\"type\":\"error\",\"step\":\"x2345678901234567890123456789012\",\"text\":\"a\"}", "error: step: is longer than 31 bytes");
+	refuse("{\"type\":\"hello\",\"protocol\":1,\"version\":\"1\\t2\",\"instance\":\"00112233445566778899aabbccddeeff\",\"clock\":1,"
+		"\"count\":1}", "hello: version: has a control character");
+}
+
+static const char *const text_keys[] = {"version", "host_keys", "endpoint", "step", "text", "output"};
+
+static bool is_text_key(const char *key)
+{
+	for (size_t i = 0; i < COUNT(text_keys); i++)
+		if (strcmp(key, text_keys[i]) == 0)
+			return true;
+	return false;
+}
+
+/* No string of any message takes a line feed but output, and none an escape. */
+static void refuse_lines(cJSON *whole, bool probe, size_t *count)
+{
+	const cJSON *member;
+	cJSON_ArrayForEach(member, part_of(whole, probe))
+	{
+		if (!cJSON_IsString(member))
+			continue;
+		for (int escape = 0; escape < 2; escape++) {
+			auto_json cJSON *o = cJSON_Duplicate(whole, true);
+			const char *bad = escape ? "a\x1b[1m" : "a\nb";
+			cJSON_ReplaceItemInObjectCaseSensitive(part_of(o, probe), member->string, cJSON_CreateString(bad));
+			bool fine = !escape && strcmp(member->string, "output") == 0;
+			if (decode_object(o) != (fine ? 0 : -1))
+				fail_msg("%s: \"%s\" is %s", member->string, bad, fine ? "refused" : "taken");
+			*count += is_text_key(member->string);
+		}
+	}
+}
+
+static void output_alone_has_lines(void **state)
+{
+	(void)state;
+	size_t count = 0;
+	for (int type = MESSAGE_HELLO; type <= MESSAGE_ERROR; type++) {
+		struct error err;
+		auto_message struct message m = full((enum message_type)type);
+		auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+		strcpy(m.host_keys, "SHA256:abc");
+		message_encode(&m, &text);
+		auto_json cJSON *o = json_parse(text.data, text.len, &err);
+		refuse_lines(o, false, &count);
+		if (part_of(o, true))
+			refuse_lines(o, true, &count);
+	}
+	assert_int_equal(count, 2 * 12); /* hello 1, welcome 2, verified 2, failed 3, probed 2, error 2 */
+}
+
+/* Whatever stands in our own fields, what is sent keeps to the alphabet. */
+static void what_is_sent_keeps_to_the_alphabet(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_message struct message m = full(MESSAGE_FAILED);
+	auto_message struct message back = {0};
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+	strcpy(m.text, "a\nb\x1b[2J \xe2\x80\xae \xc5");
+	strcpy(m.output, "a\nb\x1b[2J");
+	message_encode(&m, &text);
+	assert_int_equal(message_decode(text.data, text.len, &back, &err), 0);
+	assert_string_equal(back.text, "a b?[2J ?" "?" "? ?");
+	assert_string_equal(back.output, "a\nb?[2J");
+}
+
 static void a_list_takes_no_more_than_its_room(void **state)
 {
 	(void)state;
@@ -325,7 +392,9 @@ int main(void)
 		cmocka_unit_test(some_fields_of_a_failure),
 		cmocka_unit_test(the_largest_messages_fit_a_frame),
 		cmocka_unit_test(a_bad_message_names_its_fault),
-		cmocka_unit_test(text_of_a_peer_cannot_steer_a_terminal),
+		cmocka_unit_test(a_text_outside_its_alphabet_is_refused_by_name),
+		cmocka_unit_test(output_alone_has_lines),
+		cmocka_unit_test(what_is_sent_keeps_to_the_alphabet),
 		cmocka_unit_test(unknown_members_are_passed_over),
 		cmocka_unit_test(every_member_is_looked_at),
 		cmocka_unit_test(a_list_takes_no_more_than_its_room),

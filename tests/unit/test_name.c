@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -87,6 +88,41 @@ static void text_is_cleaned_and_utf8_kept(void **state)
 	assert_string_equal(lines, "a\nb c");
 }
 
+static void what_is_hidden_or_reorders_is_no_text(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		int lines;
+		const char *fault;
+	} cases[] = {
+		{"", 0, NULL}, {"za\xc5\xbc\xc3\xb3\xc5\x82\xc4\x87 \xe2\x82\xac \xf0\x9f\x94\x92", 0, NULL}, {"a\nb\tc", 1, NULL},
+		{"a\nb", 0, "a control character"}, {"a\tb", 0, "a control character"}, {"a\rb", 1, "a control character"},
+		{"\x1b]0;x\a", 1, "a control character"}, {"\x7f", 0, "a control character"},
+		{"\xc2\x85", 1, "a control character"}, {"\xc2\x9b" "31m", 1, "a control character"},
+		{"\xe2\x80\xae", 1, "a character that cannot be seen or reorders others"},     /* U+202E */
+		{"\xe2\x81\xa6", 1, "a character that cannot be seen or reorders others"},     /* U+2066 */
+		{"\xe2\x80\x8b", 0, "a character that cannot be seen or reorders others"},     /* U+200B */
+		{"\xe2\x80\xa8", 1, "a character that cannot be seen or reorders others"},     /* U+2028 */
+		{"\xef\xbb\xbf", 0, "a character that cannot be seen or reorders others"},     /* U+FEFF */
+		{"\xc2\xad", 0, "a character that cannot be seen or reorders others"},         /* U+00AD */
+		{"\xf3\xa0\x81\x81", 0, "a character that cannot be seen or reorders others"}, /* U+E0041 */
+		{"\xc5", 0, "bytes that are not UTF-8"}, {"\xed\xa0\x80", 0, "bytes that are not UTF-8"},
+		{"\xf5\x80\x80\x80", 0, "bytes that are not UTF-8"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[64];
+		const char *fault = text_fault(cases[i].text, cases[i].lines);
+		if ((fault == NULL) != (cases[i].fault == NULL) || (fault && strcmp(fault, cases[i].fault) != 0))
+			fail_msg("case %zu: %s", i, fault ? fault : "no fault");
+		snprintf(text, sizeof(text), "%s", cases[i].text);
+		text_clean(text, cases[i].lines);
+		assert_null(text_fault(text, cases[i].lines));
+		assert_int_equal(strcmp(text, cases[i].text) == 0, fault == NULL);
+		assert_int_equal(strlen(text), strlen(cases[i].text));
+	}
+}
+
 static void an_error_gains_context_and_keeps_its_kind(void **state)
 {
 	(void)state;
@@ -105,6 +141,7 @@ int main(void)
 		cmocka_unit_test(a_star_stands_for_exactly_one_label),
 		cmocka_unit_test(a_revision_has_one_spelling),
 		cmocka_unit_test(text_is_cleaned_and_utf8_kept),
+		cmocka_unit_test(what_is_hidden_or_reorders_is_no_text),
 		cmocka_unit_test(an_error_gains_context_and_keeps_its_kind),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
