@@ -1,4 +1,5 @@
 #include "lib/core/proc.h"
+#include "lib/core/confine.h"
 #include "lib/core/mem.h"
 
 #include <errno.h>
@@ -103,6 +104,9 @@ static void child(const struct start *s)
 	default_signals();
 	umask(077);
 	if (spec->group && setpgid(0, 0) < 0)
+		goto failed;
+	/* Before the change of user, which takes the right to do so. */
+	if (spec->powerless && confine_privileges() < 0)
 		goto failed;
 	if (place_descriptors(spec) < 0 || become(s->user) < 0)
 		goto failed;

@@ -25,6 +25,7 @@ struct proc_spec {
 	const int *link;   /* becomes its descriptor 4; NULL: none */
 	bool group;        /* a process group of its own, so that kill(-pid) reaches its children */
 	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
+	bool powerless;    /* it and all that it runs gain no privileges: confine_privileges() of lib/core/confine.h */
 };
 
 #define PROC_INHERIT (-2)
@@ -37,7 +38,8 @@ pid_t proc_spawn(const struct proc_spec *spec, struct error *err);
 /* "exited 3", "was killed by signal 9 (Killed)": for messages. Static storage. */
 const char *proc_status_text(int wait_status);
 
-/* For the whole program, at its start: no core dump, no ptrace, umask 077, no SIGPIPE. */
+/* For the whole program, at its start: no core dump, no ptrace, umask 077, no SIGPIPE. What it may reach is a matter of confine(), once
+ * it has read what says so: lib/core/confine.h. */
 void proc_harden(void);
 
 /* A pair of connected Unix stream sockets, blocking and close-on-exec. */
