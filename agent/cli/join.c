@@ -197,7 +197,7 @@ static int spawn_link(const struct join *j, const int in, int text, int key, str
 	if (geteuid() == 0 && proc_user_find(j->config->user, &user, err) < 0)
 		return -1;
 	const struct proc_spec spec = {.argv = argv, .user = geteuid() == 0 ? &user : NULL, .in = in, .out = -1, .err = text,
-		.extra = key, .die_with_parent = true};
+		.extra = key, .die_with_parent = true, .powerless = true};
 	return proc_spawn(&spec, err);
 }
 

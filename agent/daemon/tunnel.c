@@ -96,7 +96,7 @@ static pid_t spawn(const struct agent_config *config, const struct agent_hub *hu
 	const char *argv[] = {program, "--user", hub->user, "--host", hub->host, "--port", port, "--key", key,
 		"--pins", pins, NULL};
 	const struct proc_spec spec = {
-		.argv = argv, .in = stream, .out = -1, .err = text, .extra = -1, .die_with_parent = true};
+		.argv = argv, .in = stream, .out = -1, .err = text, .extra = -1, .die_with_parent = true, .powerless = true};
 	return proc_spawn(&spec, err);
 }
 

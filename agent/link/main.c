@@ -1,6 +1,7 @@
 #include "agent/common/link.h"
 #include "lib/core/buf.h"
 #include "lib/core/clock.h"
+#include "lib/core/confine.h"
 #include "lib/core/error.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
@@ -46,9 +47,9 @@ struct stream {
 
 struct link {
 	const char *user, *host, *port;
-	const char *key_file, *pins_file; /* or, of a node that joins: */
+	const char *key_file, *pins_file; /* NULL of a node that joins, which is given both */
 	int key_fd;
-	struct buf given_pins; /* as read_pins gives them */
+	struct buf pins; /* fingerprints with ", " between them: for the comparison and the message alike */
 	int timeout; /* seconds */
 	int64_t deadline;
 	int tcp;
@@ -293,11 +294,8 @@ static int link_handshake(struct link *l)
 
 /* ---- the host key ---- */
 
-/* The fingerprints of the pins file, with ", " between them: for the comparison and the message alike. */
-static int read_pins(const struct link *l, struct buf *pins)
+static int read_pins(struct link *l)
 {
-	if (!l->pins_file)
-		return buf_add(pins, l->given_pins.data, l->given_pins.len) < 0 ? LINK_USAGE : LINK_DONE;
 	auto_buf struct buf text = BUF_INIT(PINS_FILE_MAX);
 	struct error err;
 	if (fs_read(AT_FDCWD, l->pins_file, true, &text, &err) < 0)
@@ -312,11 +310,28 @@ static int read_pins(const struct link *l, struct buf *pins)
 		if (strncmp(line, "SHA256:", 7) != 0)
 			return fail(l, LINK_USAGE, "%s: \"%s\" is not a fingerprint SHA256:…", l->pins_file,
 				line);
-		buf_addf(pins, "%s%s", pins->len ? ", " : "", line);
+		buf_addf(&l->pins, "%s%s", l->pins.len ? ", " : "", line);
 	}
-	if (pins->len == 0)
+	if (l->pins.len == 0)
 		return fail(l, LINK_USAGE, "%s has no fingerprint; `certsync-agent join` writes it",
 			l->pins_file);
+	return LINK_DONE;
+}
+
+/* Connected, it has all that it will ever need once these files are open; then it has nothing else. What comes from the other side
+ * is read by libssh only behind this. */
+static int link_confine(struct link *l)
+{
+	int code = l->pins_file ? read_pins(l) : LINK_DONE;
+	if (code != LINK_DONE)
+		return code;
+	if (l->key_file)
+		l->key_fd = open(l->key_file, O_RDONLY | O_CLOEXEC);
+	if (l->key_fd < 0)
+		return fail(l, LINK_USAGE, "cannot read a private key from %s: %s", l->key_file, strerror(errno));
+	const int last = l->tcp > l->key_fd ? l->tcp : l->key_fd;
+	const struct confine may = {.descriptors = (unsigned)last + 1};
+	confine(&may);
 	return LINK_DONE;
 }
 
@@ -346,36 +361,33 @@ static char *host_fingerprint(ssh_session session, const char **ret_type)
 	return text;
 }
 
-static int link_check_host(const struct link *l)
+static int link_check_host(struct link *l)
 {
-	auto_buf struct buf pins = BUF_INIT(PINS_FILE_MAX);
-	int code = read_pins(l, &pins);
-	if (code != LINK_DONE)
-		return code;
+	int code = LINK_DONE;
 	const char *type = "";
 	char *shown = host_fingerprint(l->session, &type);
 	if (!shown)
 		return fail(l, LINK_PROTOCOL, "the server's host key cannot be read");
-	if (!is_pinned(buf_text(&pins), shown) && !l->pins_file)
+	if (!is_pinned(buf_text(&l->pins), shown) && !l->pins_file)
 		code = fail(l, LINK_UNPINNED,
 			"THE HOST KEY IS NOT THE LINE'S: it is %s (%s), the line says %.400s. Nothing was sent. Somebody stands in "
 			"between, or the line is of another hub, or host_keys in hub.conf does not name the keys that the hub's sshd uses",
-			shown, type, buf_text(&pins));
-	else if (!is_pinned(buf_text(&pins), shown))
+			shown, type, buf_text(&l->pins));
+	else if (!is_pinned(buf_text(&l->pins), shown))
 		code = fail(l, LINK_UNPINNED,
 			"THE HOST KEY IS NOT PINNED: it is %s (%s), pinned in %s: %.400s. Nothing was sent. "
 			"If the hub's "
 			"sshd has a new key that host_keys in hub.conf did not name beforehand, compare it there (ssh-keygen -l -f "
 			"/etc/ssh/ssh_host_*_key.pub) and add it to "
 			"the pins; otherwise somebody stands in between",
-			shown, type, l->pins_file, buf_text(&pins));
+			shown, type, l->pins_file, buf_text(&l->pins));
 	ssh_string_free_char(shown);
 	return code;
 }
 
 /* ---- login and channel ---- */
 
-static int import_given_key(int fd, ssh_key *ret)
+static int import_key(int fd, ssh_key *ret)
 {
 	auto_buf struct buf text = BUF_INIT(4096);
 	for (;;) {
@@ -392,9 +404,7 @@ static int import_given_key(int fd, ssh_key *ret)
 static int link_login(struct link *l)
 {
 	ssh_key key = NULL;
-	int imported = l->key_file ? ssh_pki_import_privkey_file(l->key_file, NULL, NULL, NULL, &key)
-				   : import_given_key(l->key_fd, &key);
-	if (imported != SSH_OK)
+	if (import_key(l->key_fd, &key) != SSH_OK)
 		return fail(l, LINK_USAGE, "cannot read a private key without a passphrase from %s",
 			l->key_file ? l->key_file : "its descriptor");
 	stage(l, "logging in");
@@ -589,6 +599,8 @@ static int link_run(struct link *l)
 {
 	int code = link_connect(l);
 	if (code == LINK_DONE)
+		code = link_confine(l);
+	if (code == LINK_DONE)
 		code = link_handshake(l);
 	if (code == LINK_DONE)
 		code = link_check_host(l);
@@ -612,7 +624,7 @@ static void link_close(struct link *l)
 	} else if (l->tcp >= 0) {
 		close(l->tcp);
 	}
-	buf_release(&l->given_pins);
+	buf_release(&l->pins);
 	free(l);
 }
 
@@ -653,12 +665,12 @@ static int parse(struct link *l, int argc, char **argv)
 		else if (option == 'f')
 			l->key_fd = (int)strtol(optarg, NULL, 10);
 		else if (option == 's')
-			buf_addf(&l->given_pins, "%s%s", l->given_pins.len ? ", " : "", optarg);
+			buf_addf(&l->pins, "%s%s", l->pins.len ? ", " : "", optarg);
 		else
 			return -1;
 	}
-	bool kept = l->key_file && l->pins_file && l->key_fd < 0 && !l->given_pins.len;
-	bool given = !l->key_file && !l->pins_file && l->key_fd > STDERR_FILENO && l->given_pins.len;
+	bool kept = l->key_file && l->pins_file && l->key_fd < 0 && !l->pins.len;
+	bool given = !l->key_file && !l->pins_file && l->key_fd > STDERR_FILENO && l->pins.len;
 	bool complete = l->user && l->host && l->port && (kept || given) && optind == argc;
 	return complete && l->timeout > 0 ? 0 : -1;
 }
@@ -669,7 +681,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	struct link *l = mem_alloc(sizeof(*l));
 	l->tcp = l->key_fd = -1;
-	l->given_pins = BUF_INIT(PINS_FILE_MAX);
+	l->pins = BUF_INIT(PINS_FILE_MAX);
 	l->timeout = LINK_TIMEOUT_DEFAULT;
 	if (parse(l, argc, argv) < 0) {
 		free(l);
