@@ -123,5 +123,5 @@ int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], 
 	for (size_t i = 0; i < REQUEST_INSTANCE_SIZE; i++)
 		buf_addf(&text, "%02x", ret[i]);
 	buf_addf(&text, "\n");
-	return fs_write(p->run, "instance", text.data, text.len, FS_PUBLIC, err);
+	return fs_write(p->run, "instance", text.data, text.len, FS_PUBLIC, err) < 0 ? 1 : 0;
 }

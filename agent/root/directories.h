@@ -23,7 +23,8 @@ void places_close(struct places *p);
 void places_sweep(const struct places *p);
 
 /* RUN/instance: 16 random bytes that outlive the root half and not a reboot. A machine cloned from another's
- * disk has its own. */
+ * disk has its own. 1: they could not be kept there, for the reason in `err` (the directory is the agent's user's), and are good until the
+ * root half ends. */
 int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err);
 
 #endif

@@ -157,12 +157,29 @@ static int load(const struct names *n, const struct places *places, struct ident
 	return load_ssh_key(n, places, ret, err);
 }
 
-static int load_present(const struct places *places, struct identity *ret, struct error *err)
+/* Goes on with a rotation that was interrupted. */
+static int finish_rotation(const struct places *places, struct error *err)
 {
 	bool half_way = is_missing(places->root_state, next.seal) && !is_missing(places->state, next.ssh);
-	if (half_way && take_next(places, err) < 0)
+	return half_way ? take_next(places, err) : 0;
+}
+
+static int load_present(const struct places *places, struct identity *ret, struct error *err)
+{
+	return finish_rotation(places, err) < 0 ? -1 : load(&present, places, ret, err);
+}
+
+/* What is to be renamed in a rotation that is half done is the SSH key alone: that fault is told, too, and is none of the sealing key's. */
+static int load_serving(const struct places *places, struct identity *ret, struct error *err)
+{
+	struct error fault;
+	if (load_seal_key(&present, places->root_state, ret, err) < 0)
 		return -1;
-	return load(&present, places, ret, err);
+	if (finish_rotation(places, &fault) == 0 && load_ssh_key(&present, places, ret, &fault) == 0)
+		return 0;
+	ret->ssh_public[0] = '\0';
+	ret->ssh_fault = fault;
+	return 0;
 }
 
 static int load_next(const struct places *places, struct identity *ret, struct error *err)
@@ -197,6 +214,11 @@ int identity_load(const struct places *places, struct identity *ret, struct erro
 	return locked(load_present, places, ret, err);
 }
 
+int identity_serve(const struct places *places, struct identity *ret, struct error *err)
+{
+	return locked(load_serving, places, ret, err);
+}
+
 int identity_refresh(const struct places *places, struct identity *i, struct error *err)
 {
 	auto_buf struct buf raw = BUF_INIT(SEAL_KEY_SIZE + 1);
@@ -204,7 +226,7 @@ int identity_refresh(const struct places *places, struct identity *i, struct err
 	if (fs_read(places->root_state, present.seal, false, &raw, &ignored) == 0 && raw.len == SEAL_KEY_SIZE &&
 		CRYPTO_memcmp(raw.data, i->seal_private, SEAL_KEY_SIZE) == 0)
 		return 0;
-	return identity_load(places, i, err);
+	return identity_serve(places, i, err);
 }
 
 int identity_next(const struct places *places, struct identity *ret, struct error *err)

@@ -15,7 +15,8 @@
 struct identity {
 	uint8_t seal_private[SEAL_KEY_SIZE];
 	uint8_t seal_public[SEAL_KEY_SIZE];
-	char ssh_public[128]; /* BASE64 of "ssh-ed25519 BASE64" */
+	char ssh_public[128]; /* BASE64 of "ssh-ed25519 BASE64"; "": see ssh_fault */
+	struct error ssh_fault; /* identity_serve: why there is no SSH key to log in with; ERROR_NONE: there is one */
 };
 
 void identity_release(struct identity *i); /* wipes */
@@ -24,7 +25,11 @@ void identity_release(struct identity *i); /* wipes */
 /* Makes what is missing. A key file that is there and cannot be used is an error, never replaced. */
 int identity_load(const struct places *places, struct identity *ret, struct error *err);
 
-/* For one that was loaded: loads it again if the sealing key is another by now. A rotation replaces that one first. */
+/* For the root half at work, which needs the sealing key alone. The SSH key lies in a directory of the agent's user: whatever he has made of
+ * it, a directory or a link, must keep nobody from starting his daemon again, which then says that it cannot log in. */
+int identity_serve(const struct places *places, struct identity *ret, struct error *err);
+
+/* For one that was loaded by it: loads it again if the sealing key is another by now. A rotation replaces that one first. */
 int identity_refresh(const struct places *places, struct identity *i, struct error *err);
 
 /* The keys that are to take their place, beside them under names that end in ".next", made if missing: the hub is told

@@ -114,13 +114,20 @@ static void start_keepers(struct root *r)
 	guard_check_soon(&r->guard);
 }
 
-/* Without its keys no child is started, since it could do nothing; what is installed does not wait for them.
- */
+/* Without its sealing key no child is started, since it could do nothing; what is installed does not wait for it. What is amiss with files
+ * in the child's own directories keeps nobody from starting it. */
 static void identify(struct root *r)
 {
 	struct error err;
-	r->identified = places_instance(&r->places, r->instance, &err) == 0 &&
-			identity_load(&r->places, &r->identity, &err) == 0;
+	int instance = places_instance(&r->places, r->instance, &err);
+	if (instance > 0)
+		log_event(LOG_LEVEL_WARNING, "identity",
+			"error=\"%s\" text=\"the number of this run cannot be kept: after a restart the hub may take this node for another for 90 s\"",
+			err.message);
+	r->identified = instance >= 0 && identity_serve(&r->places, &r->identity, &err) == 0;
+	if (r->identified && r->identity.ssh_fault.kind != ERROR_NONE)
+		log_event(LOG_LEVEL_ERROR, "identity", "error=\"%s\" text=\"certsync-agent cannot log in at a hub by SSH until that is mended\"",
+			r->identity.ssh_fault.message);
 	if (r->identified)
 		return;
 	r->identify_at_ms = clock_monotonic_ms() + IDENTIFY_RETRY_MS;
