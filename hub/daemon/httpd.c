@@ -19,6 +19,7 @@ struct visit {
 	struct visit *previous, *next;
 	struct bufferevent *stream;
 	struct event *deadline;
+	bool answered;
 	size_t output;
 };
 
@@ -28,7 +29,7 @@ struct httpd {
 	struct httpd_limits limits;
 	httpd_handler *handler;
 	void *context;
-	struct visit *visits;
+	struct visit *visits, *oldest; /* the newest first */
 	size_t visit_count;
 	size_t output; /* of all visits */
 };
@@ -42,12 +43,17 @@ static void visit_free(struct visit *v)
 		h->visits = v->next;
 	if (v->next)
 		v->next->previous = v->previous;
+	else
+		h->oldest = v->previous;
 	h->output -= v->output;
 	event_free(v->deadline);
+	/* Not left to libevent, which closes when the loop comes round: many may give way in one turn of it. */
+	evutil_socket_t fd = bufferevent_getfd(v->stream);
 	bufferevent_free(v->stream);
+	evutil_closesocket(fd);
 	free(v);
-	if (h->visit_count-- == h->limits.visits)
-		evconnlistener_enable(h->listener);
+	h->visit_count--;
+	evconnlistener_enable(h->listener);
 }
 
 /* ---- answers ---- */
@@ -75,6 +81,7 @@ static void on_written(struct bufferevent *stream, void *context)
 static void reply(struct visit *v, const struct httpd_answer *answer)
 {
 	struct httpd *h = v->httpd;
+	v->answered = true;
 	struct evbuffer *out = bufferevent_get_output(v->stream);
 	bool fits = answer->len <= h->limits.output - h->output;
 	size_t len = fits ? answer->len : 0;
@@ -128,6 +135,40 @@ static void on_read(struct bufferevent *stream, void *context)
 	reply(v, &answer);
 }
 
+/* ---- places ---- */
+
+/* Whether the request is here, if only in the kernel: then it has its answer in a moment. */
+static bool has_request(const struct visit *v)
+{
+	struct evbuffer *in = bufferevent_get_input(v->stream);
+	char all[HTTPD_REQUEST_MAX];
+	ssize_t held = evbuffer_copyout(in, all, sizeof(all));
+	size_t len = held > 0 ? (size_t)held : 0;
+	ssize_t waits = recv(bufferevent_getfd(v->stream), all + len, sizeof(all) - len, MSG_PEEK | MSG_DONTWAIT);
+	len += waits > 0 ? (size_t)waits : 0;
+	return len == sizeof(all) || memmem(all, len, "\r\n\r\n", 4);
+}
+
+/* Who holds a place and asks for nothing gives way, the oldest first, else who does not take his answer: a local user could hold all of them,
+ * coming again and again. False: there is none, but only until the loop has had its turn. */
+static bool make_room(struct httpd *h)
+{
+	struct visit *answered = NULL;
+	for (struct visit *v = h->oldest; v; v = v->previous) {
+		if (v->answered) {
+			answered = answered ? answered : v;
+			continue;
+		}
+		if (has_request(v))
+			continue;
+		visit_free(v);
+		return true;
+	}
+	if (answered)
+		visit_free(answered);
+	return answered;
+}
+
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
 	int peer_len, void *context)
 {
@@ -137,7 +178,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	(void)peer;
 	(void)peer_len;
 	v->httpd = h;
-	v->stream = bufferevent_socket_new(h->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	v->stream = bufferevent_socket_new(h->base, fd, 0);
 	v->deadline = evtimer_new(h->base, on_deadline, v);
 	if (!v->stream || !v->deadline || evtimer_add(v->deadline, &seconds) < 0)
 		mem_abort(__func__);
@@ -147,8 +188,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	v->next = h->visits;
 	if (v->next)
 		v->next->previous = v;
+	else
+		h->oldest = v;
 	h->visits = v;
-	if (++h->visit_count == h->limits.visits)
+	if (++h->visit_count > h->limits.visits && !make_room(h))
 		evconnlistener_disable(listener);
 }
 

@@ -1,7 +1,8 @@
 /* A small HTTP server behind HAProxy, for the http-01 responder and for the status page: one request a
  * connection, GET alone, on a loopback address. Bounded: 8 KiB of headers, no body, a deadline from accept to
- * the last byte that no byte postpones, a cap on connections (those beyond it wait in the kernel), and a cap
- * on what lies unread for all of them (beyond it: 503).
+ * the last byte that no byte postpones, a cap on connections, and a cap on what lies unread for all of them (beyond it: 503). At the cap the
+ * oldest that has not sent a whole request gives way to the next: whoever holds all places, whoever he is, keeps nobody
+ * from an answer who asks at once, as HAProxy does.
  */
 #ifndef CERTSYNC_HUB_HTTPD_H
 #define CERTSYNC_HUB_HTTPD_H
