@@ -13,11 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLIENTS_MAX = 16, PULL_SECONDS_MAX = 3600 };
+enum { CLIENTS_PER_UID = 16, PULL_SECONDS_MAX = 3600 };
 
 struct client {
 	struct client *next;
 	struct site *site;
+	uid_t uid;
 	struct conn *conn;
 	bool *followed; /* by pull: which wards; NULL: no pull */
 	bool asked;     /* the hub has been asked … */
@@ -29,7 +30,6 @@ struct client {
 struct control {
 	struct listener *listener;
 	struct client *clients;
-	size_t count;
 };
 
 static void client_free(struct client *c)
@@ -41,7 +41,6 @@ static void client_free(struct client *c)
 			break;
 		}
 	}
-	control->count--;
 	event_free(c->check);
 	event_free(c->deadline);
 	conn_free(c->conn);
@@ -266,10 +265,11 @@ static void on_closed(struct conn *conn, const struct error *err, void *context)
 
 static const struct conn_handler handler = {on_frame, on_closed};
 
+/* The socket's mode and group have let it in. Each user has places of his own, so that none of the group keeps others, or root, out. */
 static void on_accept(int fd, uid_t uid, void *context)
 {
-	(void)uid; /* the socket's mode and group have let it in */
 	struct site *site = context;
+	size_t same = 0;
 	struct client *c = mem_alloc(sizeof(*c));
 	c->site = site;
 	c->check = event_new(site->base, -1, 0, on_check, c);
@@ -277,10 +277,13 @@ static void on_accept(int fd, uid_t uid, void *context)
 	if (!c->check || !c->deadline)
 		mem_abort(__func__);
 	c->conn = conn_new(site->base, fd, 1u << FRAME_MESSAGE, &handler, c);
+	c->uid = uid;
+	for (const struct client *other = site->control->clients; other; other = other->next)
+		same += other->uid == uid;
 	c->next = site->control->clients;
 	site->control->clients = c;
-	if (++site->control->count > CLIENTS_MAX)
-		finish(c, CLI_UNREACHABLE, "too many commands ask this agent at once");
+	if (same >= CLIENTS_PER_UID)
+		finish(c, CLI_UNREACHABLE, "too many commands of this user ask this agent at once: end one of them");
 }
 
 static gid_t admin_gid(const struct site *site)

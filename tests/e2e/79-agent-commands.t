@@ -202,7 +202,7 @@ for (['a request of more than 64 KiB', pack('NC', 65538, 1)], ['a frame of 4 GiB
 my @idle = map { Agent->new(socket => $control) } 1 .. 16;
 ($exit, $text) = agent('status');
 is($exit, 4, 'too many at once: the next is refused');
-like($text, qr/too many commands ask this agent at once/, '  and told why');
+like($text, qr/too many commands of this user ask this agent at once/, '  and told why');
 @idle = ();
 says('the daemon lives on', qr/^\Q$name\E  revision 1\.2 /m, 'status');
 is(scalar(() = $story->log('here') =~ /event=hub-connected/g), 3, 'and has kept its hub: it came at two starts and when the configuration was read')

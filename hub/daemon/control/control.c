@@ -26,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTROL_OUTPUT_MAX = 64 * 1024 * 1024 };
+enum { CONTROL_OUTPUT_MAX = 64 * 1024 * 1024, CONTROL_PER_UID = 64 };
 
 /* Requests. */
 
@@ -389,9 +389,13 @@ static void on_closed(struct conn *conn, const struct error *err, void *context)
 
 static const struct conn_handler client_handler = {on_frame, on_closed};
 
+/* Each user has places of his own, so that none of the group keeps others, or root, out. */
 void control_accept(int fd, uid_t uid, void *context)
 {
 	struct hub *hub = context;
+	size_t same = 0;
+	for (const struct client *other = hub->clients; other; other = other->next)
+		same += other->uid == uid;
 	struct client *c = mem_alloc(sizeof(*c));
 	c->hub = hub;
 	c->uid = uid;
@@ -403,4 +407,6 @@ void control_accept(int fd, uid_t uid, void *context)
 	c->check = event_new(hub->base, -1, 0, client_check, c);
 	if (!c->check)
 		mem_abort(__func__);
+	if (same >= CONTROL_PER_UID)
+		client_refuse(c, CLI_UNREACHABLE, "user %u has %zu commands at this hub already: end one of them", (unsigned)uid, same);
 }
