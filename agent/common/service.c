@@ -64,6 +64,7 @@ int service_run(
 		.user = other ? &user : NULL,
 		.timeout = call->service->timeout,
 		.stop_fd = call->stop_fd,
+		.raw = call->raw,
 	};
 	notify_busy(call->service->timeout);
 	int status = hook_run(&hook, result, err);
@@ -72,6 +73,7 @@ int service_run(
 		free(env[i]);
 	ret->exit_code = result->exit_code;
 	ret->interrupted = result->end == HOOK_STOPPED;
+	ret->blotted = result->blotted;
 	memcpy(ret->output, result->output, sizeof(ret->output));
 	return status < 0 ? tell(call, verb, result->end, err) : 0;
 }

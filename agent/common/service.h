@@ -19,12 +19,14 @@ struct service_call {
 	const char *directory;             /* CERTSYNC_DIR: where its set is to be found */
 	bool reconfigured;                 /* CERTSYNC_RECONFIGURED=1: the service's own configuration has changed */
 	int stop_fd; /* readable: the caller is to end; the hook is killed then. -1: none */
+	struct buf *raw; /* as hook_call's: secret-bearing. NULL: not wanted */
 };
 
 struct service_result {
 	int exit_code;                   /* of a hook that ended by itself; else -1 */
 	bool interrupted;                /* stop_fd became readable */
-	char output[HOOK_OUTPUT_MAX];    /* cleaned; may have lines */
+	char output[HOOK_OUTPUT_MAX];    /* cleaned, secrets blotted out; may have lines */
+	size_t blotted;                  /* how many */
 };
 
 enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */

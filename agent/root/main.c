@@ -9,6 +9,7 @@
 #include "agent/root/directories.h"
 #include "agent/root/setup.h"
 #include "agent/root/operation.h"
+#include "agent/root/output.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
@@ -110,6 +111,7 @@ static void start_keepers(struct root *r)
 		if (keeper_start(&r->keepers[i], &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 	}
+	output_prune(r->config, r->places.root_state);
 	guard_arm(&r->guard, r->keepers, r->keeper_count);
 	guard_check_soon(&r->guard);
 }

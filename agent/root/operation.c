@@ -1,4 +1,5 @@
 #include "agent/root/operation.h"
+#include "agent/root/output.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -156,6 +157,38 @@ static void keep_output(struct reply *reply, const struct service_result *result
 	snprintf(reply->output, sizeof(reply->output), "%s", result->output);
 }
 
+/* Keeps what a hook printed, as it was, for root alone, and says where: with the reason of a failure, or in front of what is shown. */
+static void keep_whole(const struct keeper *k, const struct service_call *call, const char *verb, struct service_result *result,
+	struct error *failure)
+{
+	struct error err;
+	auto_free char *path = NULL;
+	if (!call->raw->len || (!failure && !result->blotted))
+		return;
+	int kept = output_keep(k->config, k->root_state, call->certificate, call->service->name, verb, call->raw, &path, &err);
+	auto_free char *where = kept == 0 ? mem_printf("its output is in %s, for root", path)
+					  : mem_printf("its output could not be kept (%s)", err.message);
+	if (failure) {
+		const struct error why = *failure;
+		error_set(failure, why.kind, "%s: %s", why.message, where);
+		return;
+	}
+	auto_free char *shown = mem_strdup(result->output);
+	snprintf(result->output, sizeof(result->output), "[%s]\n%s", where, shown);
+}
+
+/* A hook's run, code 0 being wanted. */
+static int run_hook(const struct keeper *k, const struct service_call *call, const char *verb, struct service_result *result,
+	struct error *err)
+{
+	auto_buf struct buf raw = BUF_INIT(HOOK_RAW_MAX);
+	struct service_call with = *call;
+	with.raw = &raw;
+	int status = service_check(&with, verb, result, err);
+	keep_whole(k, &with, verb, result, status < 0 ? err : NULL);
+	return status;
+}
+
 /* What a hook said that succeeded: shown should its service then be seen serving something else. */
 static void add_output(struct reply *reply, const char *service, const struct service_result *result)
 {
@@ -172,11 +205,16 @@ static void add_stopped(struct reply *reply, const char *service)
 }
 
 /* What cannot be told counts as running, and is said. */
-static bool is_stopped(const struct service_call *call, struct reply *reply)
+static bool is_stopped(const struct keeper *k, const struct service_call *call, struct reply *reply)
 {
 	struct service_result *result = mem_alloc(sizeof(*result));
+	auto_buf struct buf raw = BUF_INIT(HOOK_RAW_MAX);
+	struct service_call with = *call;
 	struct error err;
-	int running = service_running(call, result, &err);
+	with.raw = &raw;
+	int running = service_running(&with, result, &err);
+	if (running < 0)
+		keep_whole(k, &with, "running", result, &err);
 	if (running < 0 && !result->interrupted)
 		log_event(LOG_LEVEL_WARNING, "running",
 			"certificate=%s service=%s error=\"%s\" output=\"%s\"", call->certificate,
@@ -207,14 +245,14 @@ static int reload_services(struct keeper *k, const struct journal_entry *entry, 
 	for (size_t i = 0; i < k->certificate->service_count && !*ret_interrupted && (all || !failed); i++) {
 		const struct service_call call = call_for(k, i, entry, directory);
 		bool seen = was_running(k, i);
-		if (!seen && is_stopped(&call, reply))
+		if (!seen && is_stopped(k, &call, reply))
 			continue;
-		if (service_check(&call, "reload", result, failed ? &later : err) == 0) {
+		if (run_hook(k, &call, "reload", result, failed ? &later : err) == 0) {
 			if (!failed)
 				add_output(reply, call.service->name, result);
 			continue;
 		}
-		if (seen && !result->interrupted && is_stopped(&call, reply))
+		if (seen && !result->interrupted && is_stopped(k, &call, reply))
 			continue;
 		*ret_interrupted = result->interrupted;
 		if (!failed)
@@ -246,7 +284,7 @@ static void step_test(struct keeper *k, struct reply *reply)
 	struct error err;
 	for (size_t i = 0; i < k->certificate->service_count; i++) {
 		const struct service_call call = call_for(k, i, entry, directory);
-		if (service_check(&call, "test", result, &err) == 0)
+		if (run_hook(k, &call, "test", result, &err) == 0)
 			continue;
 		refuse(k, reply, "test", &err);
 		keep_output(reply, result);
@@ -275,7 +313,7 @@ static void step_running(struct keeper *k, struct reply *reply)
 	auto_free char *directory = live_directory(k);
 	for (size_t i = 0; i < k->certificate->service_count; i++) {
 		const struct service_call call = call_for(k, i, keeper_wanted(k), directory);
-		bool stopped = is_stopped(&call, reply);
+		bool stopped = is_stopped(k, &call, reply);
 		if (i < REQUEST_SERVICES_MAX)
 			k->running_ms[i] = stopped ? 0 : clock_monotonic_ms();
 	}

@@ -1,6 +1,7 @@
 #include "lib/cli/tool.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
+#include "lib/core/redact.h"
 #include "lib/core/proc.h"
 
 #include <errno.h>
@@ -181,8 +182,11 @@ int tool_run(const char *const *argv, struct buf *out, struct error *err)
 	int code = -1;
 	if (run(argv, &r, &code, err) < 0)
 		return -1;
-	if (code != 0)
-		return error_set(
-			err, ERROR_PERMANENT, "%s exited %d: %s", argv[0], code, last_line(r.complaint));
-	return 0;
+	if (code == 0)
+		return 0;
+	/* It may quote what it has read. */
+	const char *line = last_line(r.complaint);
+	auto_buf struct buf shown = BUF_INIT(REDACT_ROOM(COMPLAINT_MAX));
+	redact(line, strlen(line), &shown);
+	return error_set(err, ERROR_PERMANENT, "%s exited %d: %s", argv[0], code, buf_text(&shown));
 }

@@ -2,6 +2,7 @@
 #include "lib/config/config_scan.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
+#include "lib/core/redact.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,11 +41,14 @@ struct config {
 /* libconfuse's callbacks have no context, and its scanner is one for the process anyway. */
 static struct config *parsing;
 
+/* A fault quotes what it does not understand, and somebody may have named a key for a configuration. */
 static void add_fault(struct config *c, int line, const char *text)
 {
 	size_t n = c->fault_count;
+	auto_buf struct buf shown = BUF_INIT(REDACT_ROOM(strlen(text)));
+	redact(text, strlen(text), &shown);
 	c->faults = mem_grow(c->faults, n + 1, sizeof(*c->faults));
-	c->faults[n] = (struct fault){.line = line, .order = n, .text = mem_strdup(text)};
+	c->faults[n] = (struct fault){.line = line, .order = n, .text = mem_strdup(buf_text(&shown))};
 	text_clean(c->faults[n].text, 0);
 	c->fault_count++;
 }

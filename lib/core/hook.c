@@ -1,7 +1,7 @@
 #include "lib/core/hook.h"
-#include "lib/core/buf.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
+#include "lib/core/redact.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TAIL_MAX = HOOK_OUTPUT_MAX - 64 };
+enum { SHOWN_MAX = HOOK_OUTPUT_MAX - 64 };
 
 /* What is running, and what was kept of its output. */
 struct run {
@@ -61,13 +61,13 @@ static pid_t start(const struct hook_call *call, int output, struct error *err)
 /* Keeps the end of the output: that is where programs say what was wrong. */
 static void keep(struct run *r, const char *data, size_t len)
 {
-	if (len > TAIL_MAX) {
-		r->dropped += len - TAIL_MAX;
-		data += len - TAIL_MAX;
-		len = TAIL_MAX;
+	if (len > HOOK_RAW_MAX) {
+		r->dropped += len - HOOK_RAW_MAX;
+		data += len - HOOK_RAW_MAX;
+		len = HOOK_RAW_MAX;
 	}
-	if (r->tail.len + len > TAIL_MAX) {
-		size_t over = r->tail.len + len - TAIL_MAX;
+	if (r->tail.len + len > HOOK_RAW_MAX) {
+		size_t over = r->tail.len + len - HOOK_RAW_MAX;
 		r->dropped += over;
 		buf_consume(&r->tail, over);
 	}
@@ -127,16 +127,25 @@ static int reap(struct run *r, int *ret_status, struct error *err)
 	return reaped < 0 ? -1 : 0;
 }
 
-static void tell_output(struct run *r, char output[HOOK_OUTPUT_MAX])
+/* Judged whole, then cut: what is left of a key that was cut in two is not known for one. */
+static void tell_output(struct run *r, const struct hook_call *call, struct hook_result *ret)
 {
+	auto_buf struct buf text = BUF_INIT(HOOK_RAW_MAX);
+	auto_buf struct buf shown = BUF_INIT(REDACT_ROOM(HOOK_RAW_MAX));
 	size_t used = 0;
-	if (r->dropped)
-		used = (size_t)snprintf(output, HOOK_OUTPUT_MAX, "[%llu bytes before this are not kept]\n",
-			(unsigned long long)r->dropped);
+	if (call->raw)
+		buf_add(call->raw, r->tail.data, r->tail.len);
 	for (size_t i = 0; i < r->tail.len; i++)
-		output[used++] = r->tail.data[i] ? (char)r->tail.data[i] : '?';
-	output[used] = '\0';
-	text_clean(output, 1);
+		buf_put_u8(&text, r->tail.data[i] ? r->tail.data[i] : '?');
+	buf_text(&text);
+	text_clean((char *)text.data, 1);
+	ret->blotted = redact((const char *)text.data, text.len, &shown);
+	size_t over = shown.len > SHOWN_MAX ? shown.len - SHOWN_MAX : 0;
+	unsigned long long missing = r->dropped + over;
+	if (missing)
+		used = (size_t)snprintf(ret->output, HOOK_OUTPUT_MAX, "[%llu bytes before this are not shown]\n", missing);
+	memcpy(ret->output + used, buf_text(&shown) + over, shown.len - over + 1);
+	text_clean(ret->output, 1); /* the cut may have gone through a character */
 }
 
 static int run_to_end(struct run *r, const struct hook_call *call, struct hook_result *ret, struct error *err)
@@ -146,7 +155,7 @@ static int run_to_end(struct run *r, const struct hook_call *call, struct hook_r
 	if (ret->end != HOOK_EXITED)
 		kill(-r->pid, SIGKILL);
 	int reaped = reap(r, &status, err);
-	tell_output(r, ret->output);
+	tell_output(r, call, ret);
 	if (ret->end == HOOK_STOPPED)
 		return error_set(err, ERROR_RETRY, "interrupted, the program is to end");
 	if (ret->end == HOOK_LATE)
@@ -160,13 +169,14 @@ static int run_to_end(struct run *r, const struct hook_call *call, struct hook_r
 }
 
 /* It has gone already, being nobody's child to wait for; or there is no descriptor left to watch it by. */
-static int fail_unwatched(struct run *r, int why, struct hook_result *ret, struct error *err)
+static int fail_unwatched(
+	struct run *r, int why, const struct hook_call *call, struct hook_result *ret, struct error *err)
 {
 	int status;
 	if (why != ESRCH)
 		kill(-r->pid, SIGKILL);
 	int reaped = reap(r, &status, err);
-	tell_output(r, ret->output);
+	tell_output(r, call, ret);
 	ret->end = HOOK_KILLED;
 	return reaped < 0 ? -1 : error_set(err, ERROR_RETRY, "killed, since it cannot be watched: %s", strerror(why));
 }
@@ -188,7 +198,7 @@ int hook_run(const struct hook_call *call, struct hook_result *ret, struct error
 	if (pipe2(output, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot make a pipe");
 	struct run r = {
-		.pidfd = -1, .output = output[0], .stop_fd = call->stop_fd, .tail = BUF_INIT(TAIL_MAX)};
+		.pidfd = -1, .output = output[0], .stop_fd = call->stop_fd, .tail = BUF_INIT(HOOK_RAW_MAX)};
 	r.deadline_ms = clock_monotonic_ms() + call->timeout * 1000;
 	/* Only our end: the hook's must block, or what it prints would be lost. */
 	fcntl(r.output, F_SETFL, O_NONBLOCK);
@@ -197,7 +207,7 @@ int hook_run(const struct hook_call *call, struct hook_result *ret, struct error
 	int result = -1;
 	if (r.pid >= 0) {
 		r.pidfd = pidfd_open(r.pid, 0);
-		result = r.pidfd < 0 ? fail_unwatched(&r, errno, ret, err) : run_to_end(&r, call, ret, err);
+		result = r.pidfd < 0 ? fail_unwatched(&r, errno, call, ret, err) : run_to_end(&r, call, ret, err);
 		if (r.pidfd >= 0)
 			close(r.pidfd);
 	}

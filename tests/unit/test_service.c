@@ -128,14 +128,14 @@ static void a_hundred_megabytes_neither_block_nor_stay(void **state)
 {
 	struct service_result r;
 	struct error err;
-	assert_int_equal(run(*state, "head -c 100000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1",
+	assert_int_equal(run(*state, "head -c 100000000 /dev/zero | tr '\\0' .; echo; echo the end; exit 1",
 				 60, -1, &r, &err),
 		-1);
 	assert_int_equal(r.exit_code, 1);
 	size_t len = strlen(r.output);
 	assert_true(len < sizeof(r.output) && len > 8000);
 	assert_string_equal(r.output + len - 8, "the end\n");
-	assert_non_null(strstr(r.output, "bytes before this are not kept]\n"));
+	assert_non_null(strstr(r.output, "bytes before this are not shown]\n"));
 }
 
 static void an_exit_code_that_cannot_be_had_is_no_success(void **state)
@@ -156,6 +156,34 @@ static void what_it_prints_is_cleaned(void **state)
 	struct error err;
 	assert_int_equal(run(*state, "printf 'a\\033[31mb\\000c\\377d\\r\\n'", 5, -1, &r, &err), 0);
 	assert_string_equal(r.output, "a?[31mb?c?d \n");
+}
+
+/* Longer than what is shown, so that the cut goes through the key; and its last line is short. */
+static void a_key_that_it_prints_is_blotted_out(void **state)
+{
+	struct service_result r;
+	struct error err;
+	auto_buf struct buf raw = BUF_INIT(HOOK_RAW_MAX);
+	const struct scratch *s = *state;
+	const struct agent_service service = {.name = (char[]){"hook"}, .timeout = 30};
+	const struct service_call call = {.service = &service,
+		.hooks = s->path,
+		.certificate = "a",
+		.entry = &entry,
+		.directory = "/",
+		.stop_fd = -1,
+		.raw = &raw};
+	scratch_write(s, "hook",
+		"#!/bin/sh\nopenssl genrsa 2048 2>/dev/null\nhead -c 7500 /dev/zero | tr '\\0' '.'\nexit 1\n", 0755);
+	assert_int_equal(service_check(&call, "test", &r, &err), -1);
+	assert_true(r.blotted > 20);
+	assert_non_null(strstr(r.output, "[blotted out]"));
+	/* Nothing that is neither a mark nor around the key. */
+	for (const char *line = strtok(r.output, "\n"); line; line = strtok(NULL, "\n"))
+		if (!strstr(line, "blotted out]") && !strstr(line, "-----") && !strstr(line, "not shown]") && line[0] != '.')
+			fail_msg("\"%s\" is shown", line);
+	/* As it was, for who asks for it. */
+	assert_non_null(strstr(buf_text(&raw), "-----BEGIN PRIVATE KEY-----\nMII"));
 }
 
 static void a_missing_or_unusable_hook_is_named(void **state)
@@ -215,6 +243,7 @@ int main(void)
 		STORY(a_hundred_megabytes_neither_block_nor_stay),
 		STORY(an_exit_code_that_cannot_be_had_is_no_success),
 		STORY(what_it_prints_is_cleaned),
+		STORY(a_key_that_it_prints_is_blotted_out),
 		STORY(a_missing_or_unusable_hook_is_named),
 		STORY(the_end_of_the_program_ends_it_too),
 	};
