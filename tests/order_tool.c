@@ -9,6 +9,7 @@
  * "failed KIND RETRY-AFTER TEXT". Exit 0 issued, 1 not.
  */
 #include "hub/daemon/acme/order.h"
+#include "tests/spawner.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
@@ -21,6 +22,7 @@
 
 struct tool {
 	struct event_base *base;
+	struct workers *workers;
 	struct store *store;
 	const char *kill_at;
 	struct hub_acme acme;
@@ -146,10 +148,12 @@ static int run(struct tool *t, char **argv, struct error *err)
 	t->store = store_open(argv[1], err);
 	if (t->store)
 		challenge = challenge_new(t->base, argv[2], err);
-	if (challenge)
-		order = order_start(t->base, t->store, challenge, &t->certificate, &t->options, &handler, t, err);
+	t->workers = workers_new(t->base);
+	if (challenge && spawner_begin(t->workers, err) > 0)
+		order = order_start(t->workers, t->store, challenge, &t->certificate, &t->options, &handler, t, err);
 	if (order)
 		event_base_dispatch(t->base);
+	workers_free(t->workers);
 	challenge_free(challenge);
 	if (t->store)
 		store_close(t->store);

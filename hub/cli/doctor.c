@@ -34,7 +34,7 @@ static void prepare_users(struct doctor_findings *f, struct doctor_site *site)
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct hub_config *config = hub_config_load(site->path, &faults);
 	auto_free char *shell = mem_printf("%s/certsync-gate", fs_program_directory());
-	const struct doctor_user users[] = {{"certsync-hub", "/var/lib/certsync-hub", NULL},
+	const struct doctor_user users[] = {{"certsync-hub", "/var/lib/certsync-hub", NULL}, {"certsync-worker", "/", NULL},
 		{"certsync-gate", "/var/lib/certsync-gate", shell}, {"certsync-agent", "/var/lib/certsync-agent", NULL}};
 	hub_config_free(config);
 	doctor_missing(f, buf_text(&faults), "certsync-admin", users, COUNT(users));
@@ -56,12 +56,14 @@ static void look_at_users(struct doctor_findings *f, const void *site)
 {
 	const struct hub_config *c = site;
 	const struct doctor_user hub = {c->user, c->state, NULL};
+	const struct doctor_user worker = {c->worker_user, "/", NULL};
 	const struct doctor_user agent = {c->local_user, "/var/lib/certsync-agent", NULL};
 	bool good = doctor_group(f, c->admin_group);
 	good = doctor_user(f, &hub) && good;
+	good = doctor_user(f, &worker) && good;
 	good = (!has_local_agent(c) || doctor_user(f, &agent)) && good;
 	if (good)
-		doctor_add(f, DOCTOR_OK, "%s and the group %s exist", c->user, c->admin_group);
+		doctor_add(f, DOCTOR_OK, "%s, %s and the group %s exist", c->user, c->worker_user, c->admin_group);
 }
 
 static void look_at_files(struct doctor_findings *f, const void *site)

@@ -11,7 +11,7 @@
 #include "lib/core/error.h"
 
 /* The daemon is started last, so that what it needs is there when it looks. */
-enum hub_child { HUB_CHILD_DAEMON, HUB_CHILDREN };
+enum hub_child { HUB_CHILD_WORKER, HUB_CHILD_DAEMON, HUB_CHILDREN };
 
 enum {
 	CHILD_ROOT_FD = 3, /* frames to and from the root half, for the children that it listens to */

@@ -14,6 +14,8 @@
 #include "hub/daemon/publish/watched.h"
 #include "hub/daemon/alert/endpoints.h"
 #include "hub/daemon/view/pages.h"
+#include "hub/daemon/worker.h"
+#include "hub/common/child.h"
 #include "hub/daemon/agents/join_line.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
@@ -33,7 +35,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DAEMON_ROOT_FD = 3, DAEMON_FAULTS_MAX = 64 * 1024 };
+enum { DAEMON_FAULTS_MAX = 64 * 1024 };
 
 /* What follows from the configuration and is made anew when it is read again. */
 
@@ -166,8 +168,39 @@ static const struct conn_handler root_handler = {on_root_frame, on_root_closed};
 static void open_root(struct hub *hub)
 {
 	struct stat st;
-	if (fstat(DAEMON_ROOT_FD, &st) == 0 && S_ISSOCK(st.st_mode))
-		hub->root = conn_new(hub->base, DAEMON_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
+	if (fstat(CHILD_ROOT_FD, &st) == 0 && S_ISSOCK(st.st_mode))
+		hub->root = conn_new(hub->base, CHILD_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
+}
+
+/* The sockets to the root half's other children, at our start and whenever one was started again. */
+static void on_end_given(evutil_socket_t fd, short what, void *context)
+{
+	(void)what;
+	struct hub *hub = context;
+	struct error err;
+	enum hub_child whose;
+	int end, got = child_end_receive(fd, &whose, &end, &err);
+	if (got == CHILD_NO_END)
+		return;
+	if (got == 1 && whose == HUB_CHILD_WORKER) {
+		workers_connect(hub->workers, end);
+		return;
+	}
+	if (got == 1)
+		close(end);
+	if (got < 0)
+		log_event(LOG_LEVEL_ERROR, "root", "error=\"%s\"", err.message);
+	event_del(hub->ends); /* it has gone, which its other socket tells, too */
+}
+
+static void open_ends(struct hub *hub)
+{
+	struct stat st;
+	if (!hub->root || fstat(CHILD_LINK_FD, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	hub->ends = event_new(hub->base, CHILD_LINK_FD, EV_READ | EV_PERSIST, on_end_given, hub);
+	if (!hub->ends || event_add(hub->ends, NULL) < 0)
+		mem_abort(__func__);
 }
 
 /* Sockets. */
@@ -225,6 +258,7 @@ static int open_all(struct hub *hub, struct error *err)
 	if (!hub->challenge || open_sockets(hub, err) < 0)
 		return -1;
 	open_root(hub);
+	open_ends(hub);
 	return open_configured(hub, err);
 }
 
@@ -237,6 +271,9 @@ static void close_all(struct hub *hub)
 	listener_free(hub->local);
 	listener_free(hub->control);
 	conn_free(hub->root);
+	if (hub->ends)
+		event_free(hub->ends);
+	workers_free(hub->workers);
 	if (hub->challenge)
 		challenge_free(hub->challenge);
 	store_close(hub->store);
@@ -295,6 +332,7 @@ int daemon_run(const char *config_path)
 	hub.base = event_base_new();
 	if (!hub.base)
 		return cli_fail(CLI_FAILED, "cannot make an event loop");
+	hub.workers = workers_new(hub.base);
 	int result = serve(&hub);
 	event_base_free(hub.base);
 	return result;

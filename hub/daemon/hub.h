@@ -27,6 +27,7 @@ struct alert;
 struct status_page;
 struct client;
 struct joining;
+struct workers;
 
 struct hub {
 	struct event_base *base;
@@ -35,6 +36,8 @@ struct hub {
 	struct store *store;
 	struct anchors *anchors;
 	struct challenge *challenge;
+	struct workers *workers; /* hub/daemon/worker.h */
+	struct event *ends; /* where the root half gives us sockets to its other children */
 	struct conn *root; /* to certsync-hub-root; NULL when started without one */
 	struct listener *gate, *local, *control;
 	uid_t gate_uid, local_uid;

@@ -1,5 +1,4 @@
 #include "hub/daemon/job.h"
-#include "hub/daemon/worker.h"
 #include "lib/core/mem.h"
 
 #include <stdlib.h>
@@ -36,20 +35,20 @@ static void on_ended(struct worker *w, const struct error *err, void *context)
 	errand_cancel(e);
 }
 
-struct errand *errand_start(struct event_base *base, const char *kind, int timeout_s, const cJSON *job,
+struct errand *errand_start(struct workers *workers, enum worker_kind kind, int timeout_s, const cJSON *job,
 	const struct files *files, const struct errand_handler *handler, void *context, struct error *err)
 {
 	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX), bytes = BUF_INIT(FRAME_FILES_MAX);
 	if (json_print(job, &text) < 0 || (files && files_encode(files, &bytes) < 0)) {
-		error_set(err, ERROR_PERMANENT, "worker %s: its job is longer than %d bytes", kind,
+		error_set(err, ERROR_PERMANENT, "worker %s: its job is longer than %d bytes", worker_kind_name(kind),
 			FRAME_MESSAGE_MAX);
 		return NULL;
 	}
 	struct errand *e = mem_alloc(sizeof(*e));
 	e->handler = handler;
 	e->context = context;
-	e->worker = worker_start(base, kind, timeout_s, &worker_handler, e, err);
+	e->worker = worker_start(workers, kind, timeout_s, &worker_handler, e, err);
 	if (!e->worker) {
 		free(e);
 		return NULL;

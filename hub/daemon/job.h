@@ -4,11 +4,10 @@
 #ifndef CERTSYNC_HUB_ERRAND_H
 #define CERTSYNC_HUB_ERRAND_H
 
+#include "hub/daemon/worker.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/wire/json.h"
-
-#include <event2/event.h>
 
 struct errand;
 
@@ -20,7 +19,7 @@ struct errand_handler {
 
 /* `job` is borrowed; `files` may be NULL. The handler is only called from the loop. NULL with the reason when
  * it cannot start. */
-struct errand *errand_start(struct event_base *base, const char *kind, int timeout_s, const cJSON *job,
+struct errand *errand_start(struct workers *workers, enum worker_kind kind, int timeout_s, const cJSON *job,
 	const struct files *files, const struct errand_handler *handler, void *context, struct error *err);
 void errand_cancel(
 	struct errand *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */

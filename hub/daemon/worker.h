@@ -1,13 +1,24 @@
-/* A worker: a child `certsync-worker KIND` that does one slow or risky job for the daemon, speaking lib/frame
- * on its standard input and output (FRAMES_LOCAL), killed with its process group at its deadline.
+/* Workers: processes `certsync-worker KIND` that do one slow or risky job for the daemon each, speaking lib/frame on their standard
+ * input and output (FRAMES_LOCAL), killed at their deadline with all that they started. They have a user of their own, so another
+ * process starts them, the spawner (hub/worker/spawner.h); the root half hands us a socket to it, and a new one whenever it had to
+ * start it again.
  */
 #ifndef CERTSYNC_HUB_WORKER_H
 #define CERTSYNC_HUB_WORKER_H
 
+#include "hub/common/spawn.h"
 #include "lib/wire/conn.h"
 #include "lib/core/error.h"
 
 #include <event2/event.h>
+
+/* All that there are, and the socket to the spawner. */
+struct workers;
+
+struct workers *workers_new(struct event_base *base);
+void workers_free(struct workers *all); /* after every worker; NULL is allowed */
+/* Takes the socket over; what has been waiting for one is started. */
+void workers_connect(struct workers *all, int spawner);
 
 struct worker;
 
@@ -18,9 +29,11 @@ struct worker_handler {
 	void (*ended)(struct worker *w, const struct error *err, void *context);
 };
 
-struct worker *worker_start(struct event_base *base, const char *kind, int timeout_s,
+/* The time runs from now on, also while there is no spawner. */
+struct worker *worker_start(struct workers *all, enum worker_kind kind, int timeout_s,
 	const struct worker_handler *handler, void *context, struct error *err);
 void worker_send(struct worker *w, enum frame_type type, const void *data, size_t len);
-void worker_free(struct worker *w); /* kills it if it still runs; no callback; also from inside a handler */
+/* Kills it if it still runs: it is dead before another one starts. No callback; also from inside a handler. */
+void worker_free(struct worker *w);
 
 #endif

@@ -14,6 +14,7 @@ static const struct row {
 	size_t user; /* where struct hub_config has its name */
 	int (*pair)(int ret_pair[2], struct error *err);
 } rows[HUB_CHILDREN] = {
+	[HUB_CHILD_WORKER] = {"worker", "certsync-worker", {NULL}, offsetof(struct hub_config, worker_user), pass_pair},
 	[HUB_CHILD_DAEMON] = {"daemon", "certsync", {"hub", "-c", ""}, offsetof(struct hub_config, user), pass_pair},
 };
 

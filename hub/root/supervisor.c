@@ -104,11 +104,11 @@ bool supervisor_tick(struct supervisor *s, int64_t now)
 	s->started_at = now;
 	s->kill_at = 0;
 	if (start(s, &err) == 0) {
-		log_event(LOG_LEVEL_NOTICE, s->name, "pid=%d result=started", (int)s->pid);
+		log_event(LOG_LEVEL_NOTICE, "child", "name=%s pid=%d result=started", s->name, (int)s->pid);
 		return true;
 	}
-	log_event(
-		LOG_LEVEL_ERROR, s->name, "error=\"%s\" again_ms=%lld", err.message, (long long)s->backoff);
+	log_event(LOG_LEVEL_ERROR, "child", "name=%s error=\"%s\" again_ms=%lld", s->name, err.message,
+		(long long)s->backoff);
 	start_later(s, now);
 	return false;
 }
@@ -197,7 +197,7 @@ bool supervisor_reap(struct supervisor *s, int64_t now)
 		return false;
 	if (now - s->started_at >= HEALTHY_AFTER)
 		s->backoff = BACKOFF_MIN;
-	log_event(LOG_LEVEL_WARNING, s->name, "pid=%d result=\"%s\" again_ms=%lld", (int)s->pid,
+	log_event(LOG_LEVEL_WARNING, "child", "name=%s pid=%d result=\"%s\" again_ms=%lld", s->name, (int)s->pid,
 		proc_status_text(status), (long long)s->backoff);
 	s->pid = 0;
 	disconnect(s);
@@ -215,7 +215,7 @@ void supervisor_stop(struct supervisor *s, int64_t now)
 
 void supervisor_kill(struct supervisor *s, const char *reason)
 {
-	log_event(LOG_LEVEL_ERROR, s->name, "pid=%d error=\"%s\" result=killed", (int)s->pid, reason);
+	log_event(LOG_LEVEL_ERROR, "child", "name=%s pid=%d error=\"%s\" result=killed", s->name, (int)s->pid, reason);
 	if (s->pid)
 		kill(s->pid, SIGKILL);
 	disconnect(s);

@@ -2,12 +2,10 @@
 #include "hub/worker/talk.h"
 #include "hub/worker/mail.h"
 #include "lib/core/clock.h"
-#include "lib/core/fs.h"
 #include "lib/core/hook.h"
 #include "lib/core/mem.h"
 
 #include <curl/curl.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +26,7 @@ struct delivery {
 	const void *text; /* the message as JSON */
 	size_t text_len;
 	const cJSON *message;
+	struct buf password; /* empty: none was sent */
 	char answer[ANSWER_MAX]; /* the last line that the other side said */
 };
 
@@ -110,16 +109,12 @@ static int print_mail(const struct delivery *d, struct buf *out, struct error *e
 	return 0;
 }
 
-/* The user's name and password, from the file. */
-static int set_login(CURL *curl, const struct delivery *d, struct error *err)
+static int set_login(CURL *curl, struct delivery *d, struct error *err)
 {
-	auto_buf struct buf password = BUF_INIT(PASSWORD_MAX);
-	if (fs_read(AT_FDCWD, json_text(d->job, "password_file"), true, &password, err) < 0)
-		return error_wrap(err, "smtp_password");
-	while (password.len && strchr("\r\n", password.data[password.len - 1]))
-		password.len--;
+	if (!d->password.len)
+		return error_set(err, ERROR_PERMANENT, "the daemon sent no password");
 	curl_easy_setopt(curl, CURLOPT_USERNAME, json_text(d->job, "user"));
-	curl_easy_setopt(curl, CURLOPT_PASSWORD, buf_text(&password));
+	curl_easy_setopt(curl, CURLOPT_PASSWORD, buf_text(&d->password));
 	return 0;
 }
 
@@ -245,6 +240,16 @@ static int deliver(struct delivery *d, struct error *err)
 	return result;
 }
 
+static int take_password(struct delivery *d, const struct files *files, struct error *err)
+{
+	int at = files_find(files, "password");
+	if (at >= 0 && buf_add(&d->password, files->file[at].data, files->file[at].len) < 0)
+		return error_set(err, ERROR_PERMANENT, "the password is longer than %d bytes", PASSWORD_MAX);
+	while (d->password.len && strchr("\r\n", d->password.data[d->password.len - 1]))
+		d->password.len--;
+	return 0;
+}
+
 static int work(struct talk *talk, struct delivery *d, struct error *err)
 {
 	struct files files;
@@ -261,13 +266,13 @@ static int work(struct talk *talk, struct delivery *d, struct error *err)
 	d->message = message;
 	d->text = files.file[at].data;
 	d->text_len = files.file[at].len;
-	return deliver(d, err);
+	return take_password(d, &files, err) < 0 ? -1 : deliver(d, err);
 }
 
 int alert_worker(void)
 {
 	struct talk talk;
-	struct delivery d = {0};
+	struct delivery d = {.password = BUF_INIT(PASSWORD_MAX)};
 	struct error err, ignored;
 	signal(SIGPIPE, SIG_IGN);
 	talk_init(&talk);
@@ -276,6 +281,7 @@ int alert_worker(void)
 	cJSON_AddStringToObject(message, "event", result < 0 ? "failed" : "done");
 	cJSON_AddStringToObject(message, "text", result < 0 ? err.message : d.answer);
 	talk_send(&talk, message, &ignored);
+	buf_release(&d.password);
 	talk_release(&talk);
 	return result < 0 ? 1 : 0;
 }

@@ -1,7 +1,8 @@
 /* The worker kind "alert": delivers one message by one way.
  *
  *   in:  "job" with type ("email", "webhook", "command"), target (recipient, URL, path), and where they apply
- * smtp, from, user, password_file, ca_file; FILES with "message": the JSON object of lib/alert/alert_text.h out:
+ * smtp, from, user, ca_file; FILES with "message", the JSON object of lib/alert/alert_text.h, and with a user "password", as
+ * the file has it. out:
  * "done" or "failed" with the text that the other side gave
  *
  * Mail: smtp:// without a user takes TLS where it can be had, whatever the certificate, as mail servers do

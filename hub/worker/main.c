@@ -1,5 +1,6 @@
 /* certsync-worker KIND: one slow or risky job for the daemon. A program of its own, so that libcurl and all that it brings are
- * mapped here and not in the daemon, which lives for months.
+ * mapped here and not in the daemon, which lives for months; with a user of its own, since it runs DNS hooks and reads what
+ * strangers answer. Without a KIND it is the process that starts the others.
  */
 #include "hub/worker/acme/acme.h"
 #include "hub/worker/acme/account.h"
@@ -7,33 +8,38 @@
 #include "hub/worker/acme/preflight.h"
 #include "hub/worker/alert.h"
 #include "hub/worker/check.h"
+#include "hub/worker/spawner.h"
+#include "hub/common/spawn.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
-static const struct {
-	const char *kind;
-	int (*run)(void);
-} kinds[] = {
-	{"acme", acme_worker},
-	{"info", acme_info_worker},
-	{"preflight", acme_preflight_worker},
-	{"account", acme_account_worker},
-	{"check", check_worker},
-	{"alert", alert_worker},
+static int (*const bodies[WORKER_KINDS])(void) = {
+	[WORKER_ACME] = acme_worker,
+	[WORKER_INFO] = acme_info_worker,
+	[WORKER_PREFLIGHT] = acme_preflight_worker,
+	[WORKER_ACCOUNT] = acme_account_worker,
+	[WORKER_CHECK] = check_worker,
+	[WORKER_ALERT] = alert_worker,
 };
 
 int main(int argc, char **argv)
 {
 	proc_harden();
-	for (size_t i = 0; argc == 2 && i < COUNT(kinds); i++)
-		if (strcmp(argv[1], kinds[i].kind) == 0)
-			return kinds[i].run();
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	/* What a hook leaves behind stays ours, and dies with us: hub/worker/spawner.h. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (argc == 1 && spawner_is_asked())
+		return spawner_main();
+	for (size_t i = 0; argc == 2 && i < WORKER_KINDS; i++)
+		if (strcmp(argv[1], worker_kind_name((enum worker_kind)i)) == 0)
+			return bodies[i]();
 	fputs("usage: certsync-worker KIND, by certsync hub alone; it knows:", stderr);
-	for (size_t i = 0; i < COUNT(kinds); i++)
-		fprintf(stderr, " %s", kinds[i].kind);
+	for (size_t i = 0; i < WORKER_KINDS; i++)
+		fprintf(stderr, " %s", worker_kind_name((enum worker_kind)i));
 	fputs("\n", stderr);
 	return 2;
 }

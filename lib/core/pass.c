@@ -38,7 +38,12 @@ int pass_send(int socket, const void *data, size_t len, int fd, struct error *er
 	do
 		sent = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? error_errno(err, "cannot hand over a record") : 0;
+	if (sent >= 0)
+		return 0;
+	int why = errno;
+	error_errno(err, "cannot hand over a record");
+	errno = why;
+	return -1;
 }
 
 /* The descriptor that came with a record; -1: none. */

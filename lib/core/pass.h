@@ -11,7 +11,8 @@
 /* A pair of connected SOCK_SEQPACKET sockets, blocking and close-on-exec. */
 int pass_pair(int ret_pair[2], struct error *err);
 
-/* Sends one record; `fd` is borrowed, -1: none. Waits for nothing: a peer that does not read is an error. */
+/* Sends one record; `fd` is borrowed, -1: none. Waits for nothing: a peer that does not read is an error. errno is left: EPIPE
+ * says that it has gone. */
 int pass_send(int socket, const void *data, size_t len, int fd, struct error *err);
 
 /* Takes one record without waiting: its length, 0 when the other end has gone, PASS_NONE when there is none, -1 when it is

@@ -46,7 +46,7 @@ names="certbot.test replaced.test ordered.test later.test busy.test link.test gr
 port=$(free_port)
 configure() {
 	cat <<-CONF
-		user = "$user" gate_user = "$user" local_user = "$user" admin_group = "$group" host_keys = {}
+		user = "$user" worker_user = "$user" gate_user = "$user" local_user = "$user" admin_group = "$group" host_keys = {}
 		state = "$dir/state" run = "$dir/run" http = "127.0.0.1:$port" anchors = "$dir/ca.pem"
 		authorized_keys = "$dir/gate/.ssh/authorized_keys"
 		scan_interval = 1h # so that what is seen is seen by its events

@@ -12,7 +12,7 @@ use Test::More;
 my $story = Story->new;
 my $top = $story->top;
 make_path("$top/bin", "$top/pair");
-system('cp', "$Story::bin/certsync-hub-root", "$top/bin/") == 0 or die;
+system('cp', (map { "$Story::bin/certsync-$_" } qw(hub-root worker)), "$top/bin/") == 0 or die;
 
 # What it says stands in `say`; what it hears goes to `heard`. It lives until the root half hangs up or ends it. With `slow`
 # it says the same again and again, and reads far less than it is told.
@@ -54,7 +54,7 @@ sub with {
 	return $story->until($pattern, sub { $story->log('hub') =~ $pattern }) || diag($story->log('hub')) && 0;
 }
 sub heard { my ($pattern) = @_; return $story->until($pattern, sub { Story::read_file("$top/heard") =~ $pattern }) || diag(Story::read_file("$top/heard")) && 0 }
-sub started { my $n = () = $story->log('hub') =~ /result=started/g; return $n }
+sub started { my $n = () = $story->log('hub') =~ /name=daemon pid=\d+ result=started/g; return $n }
 
 for my $case (
 	['a frame of 4 GiB', pack('NC', 0xffffffff, 4), qr/error="[^"]*frame-length[^"]*" result=killed/],
@@ -98,7 +98,7 @@ $story->stop('hub');
 unlink "$top/hub.log";
 rename "$top/bin/certsync", "$top/bin/away";
 $story->start('hub', "$top/bin/certsync-hub-root", '-c', "$top/hub.conf");
-ok($story->until('the reason', sub { $story->log('hub') =~ m{error="[^"]*$top/bin/certsync[^"]*" again_ms=1000} }), 'a program that is missing is named') or diag($story->log('hub'));
+ok($story->until('the reason', sub { $story->log('hub') =~ m{name=daemon error="[^"]*$top/bin/certsync: [^"]*" again_ms=1000} }), 'a program that is missing is named') or diag($story->log('hub'));
 rename "$top/bin/away", "$top/bin/certsync";
 ok($story->until('a start', sub { started() }), 'and started once it is there');
 $story->ends_clean;

@@ -309,7 +309,7 @@ subtest 'killed while it waits: the record is removed by the next start, and the
 	until_step('it waits', qr/^dns waits for/);
 	my $left = dig('127.0.0.2', '_acme-challenge.slow.pl');
 	is(scalar @$left, 1, 'a record stands');
-	kill 'KILL', $story->child('hub', qr/certsync-worker/) or die 'there is no worker';
+	kill 'KILL', $story->child('hub', qr/certsync-worker\0acme/) or die 'there is no worker';
 	like(failed(), qr/killed by signal 9/, 'the failure has its reason');
 	is_deeply(dig('127.0.0.2', '_acme-challenge.slow.pl'), $left, 'the record is still there');
 	# For another name by now, so that the order and its record are of no use.

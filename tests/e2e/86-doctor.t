@@ -30,7 +30,7 @@ sub run {
 
 # ---- accounts and files, before the first start ----
 
-run("userdel $_") for qw(certsync-gate certsync-hub certsync-agent);
+run("userdel $_") for qw(certsync-gate certsync-hub certsync-worker certsync-agent);
 run('groupdel certsync-admin');
 system('rm -rf /run/certsync-hub /var/lib/certsync-gate /etc/ssh/sshd_config.d');
 mkdir '/etc/ssh/sshd_config.d';
@@ -41,13 +41,13 @@ $story->Story::hub_conf(agents => ['here', 'mail'],
 	certificates => "acme \"none\" { directory = \"https://127.0.0.1:1/none\" agree_tos = true }\n"
 		. "certificate \"$Story::name\" {}\ncertificate \"www.domain.pl\" { acme = \"none\" }\n");
 my $conf = Story::read_file("$top/hub.conf");
-$conf =~ s/^(user|gate_user|local_user|admin_group|run|authorized_keys) = .*\n//gm;
+$conf =~ s/^(user|worker_user|gate_user|local_user|admin_group|run|authorized_keys) = .*\n//gm;
 Story::write_file("$top/hub.conf", $conf, 0644);
 is(doctor(), 3, 'a node without users');
-like(of('accounts'), qr/no user certsync-$_\b.*\n.*useradd .*certsync-$_\n/, "certsync-$_ is missing") for qw(hub gate agent);
+like(of('accounts'), qr/no user certsync-$_\b.*\n.*useradd .*certsync-$_\n/, "certsync-$_ is missing") for qw(hub worker gate agent);
 like(of('configuration'), qr/all else/, 'all else has to wait');
 is(doctor('--apply'), 3, 'applied, but no hub runs yet') or diag($text);
-ok(getpwnam("certsync-$_"), "certsync-$_ exists") for qw(hub gate agent);
+ok(getpwnam("certsync-$_"), "certsync-$_ exists") for qw(hub worker gate agent);
 like(of('gate account'), qr/is locked.*UsePAM no refuses.*\n.*usermod --password '\*' certsync-gate\n +done\nok/s, 'the gate account is unlocked');
 is((getpwnam 'certsync-gate')[1], '*', 'with no password');
 like(`stat -c '%U %G %a' $top/hub.conf`, qr/^root certsync-hub 640$/, 'hub.conf is for the daemon');

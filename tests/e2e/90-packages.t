@@ -111,6 +111,7 @@ for page in certsync.1 certsync-agent.1 certsync-hub.conf.5 certsync-agent.conf.
 done
 is "the daemons' accounts" "$(account certsync-hub) $(account certsync-agent)" \
 	'/var/lib/certsync-hub:/usr/sbin/nologin /var/lib/certsync-agent:/usr/sbin/nologin'
+is "the workers' account" "$(account certsync-worker)" '/:/usr/sbin/nologin'
 is "the gate's login shell is the gate" "$(account certsync-gate)" '/var/lib/certsync-gate:/usr/lib/certsync/certsync-gate'
 is 'it has no password, and is not locked' "$(on getent shadow certsync-gate | cut -d: -f 2)" '*'
 is 'nobody is in certsync-admin' "$(on getent group certsync-admin | cut -d: -f 4)" ''

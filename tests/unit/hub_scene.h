@@ -10,6 +10,7 @@
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/rollout/history.h"
 #include "hub/daemon/agents/session.h"
+#include "hub/daemon/worker.h"
 #include "lib/core/clock.h"
 
 #include <grp.h>
@@ -36,12 +37,12 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 	const struct group *group = getgrgid(getegid());
 	auto_free char *name = mem_strdup(user->pw_name), *path = scratch_path(s->scratch, "hub.conf");
 	auto_free char *conf = mem_printf("ssh = \"gate@haproxy.domain.pl\"\nhost_keys = {\"%s/hub.conf\"}\nstate = \"%s/state\"\n"
-					  "run = \"%s/run\"\nuser = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
+					  "run = \"%s/run\"\nuser = \"%s\"\nworker_user = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
 					  "acme \"ca\" { directory = \"https://ca.domain.pl/dir\" agree_tos = true contact = {\"mailto:a@domain.pl\"} }\n"
 					  "certificate \"" NAME "\" { stage_timeout = \"10m\" activate_timeout = \"5m\" %s }\n"
 					  "agent \"here\" { certificates = {\"" NAME "\"} away_after = \"1h\" local = true }\n"
 					  "agent \"mail\" { certificates = {\"" NAME "\"} away_after = \"1h\" }\n",
-		s->scratch->path, s->scratch->path, s->scratch->path, name, name, name, group->gr_name, settings);
+		s->scratch->path, s->scratch->path, s->scratch->path, name, name, name, name, group->gr_name, settings);
 	scratch_write(s->scratch, "hub.conf", conf, 0600);
 	s->hub.config = hub_config_load(path, &faults);
 	if (!s->hub.config) {
@@ -49,6 +50,7 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 		return false;
 	}
 	s->hub.base = event_base_new();
+	s->hub.workers = workers_new(s->hub.base);
 	s->hub.local_uid = 12345;
 	s->hub.store = store_open(s->hub.config->state, &err);
 	return s->hub.store;
@@ -61,6 +63,7 @@ static inline void hub_scene_end(struct hub_scene *s)
 	fleet_close(&s->hub);
 	outcome_close(&s->hub);
 	store_close(s->hub.store);
+	workers_free(s->hub.workers);
 	event_base_free(s->hub.base);
 	hub_config_free(s->hub.config);
 	assert_int_equal(scratch_teardown(&scratch), 0);

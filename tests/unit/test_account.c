@@ -21,6 +21,8 @@ static int setup(void **state)
 	if (!hub_scene_begin(&p->of, "acme = \"ca\""))
 		return -1;
 	p->hub = &p->of.hub;
+	if (spawner_begin(p->hub->workers, &err) < 0)
+		return -1;
 	p->acme = p->hub->config->acmes;
 	p->script = BUF_INIT(WORKER_SCRIPT_MAX);
 	static const char record[] = "{\"url\":\"https://ca.domain.pl/account/1\",\"directory\":\"https://ca.domain.pl/dir\"}";

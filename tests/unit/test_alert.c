@@ -4,11 +4,25 @@
 #include "tests/unit/hub_scene.h"
 
 #include "hub/daemon/alert/alert.h"
+#include "lib/core/pass.h"
+
+#include <signal.h>
 
 struct scene {
 	struct hub_scene of;
 	struct hub *hub;
 };
+
+/* One turn of the loop, in which what starts the workers comes and has gone already. */
+static void turn(struct scene *s)
+{
+	struct error err;
+	int pair[2];
+	assert_int_equal(pass_pair(pair, &err), 0);
+	close(pair[1]);
+	workers_connect(s->hub->workers, pair[0]);
+	assert_int_equal(event_base_loop(s->hub->base, EVLOOP_ONCE), 0);
+}
 
 static int setup(void **state)
 {
@@ -53,7 +67,7 @@ static char *channel(const struct scene *s)
 static void until_it_has_failed(struct scene *s, double failures)
 {
 	while (number(s, "failures") <= failures)
-		assert_int_equal(event_base_loop(s->hub->base, EVLOOP_ONCE), 0);
+		turn(s);
 }
 
 static void what_waits_and_what_failed_is_known_after_a_restart(void **state)
@@ -151,13 +165,13 @@ static void a_test_is_one_at_a_time_and_needs_a_way(void **state)
 	assert_int_equal(alert_test(s->hub, &handler, &answers, &err), -1);
 	assert_non_null(strstr(err.message, "a test is under way already"));
 	while (!answers.ended)
-		assert_int_equal(event_base_loop(s->hub->base, EVLOOP_ONCE), 0);
+		turn(s);
 	assert_int_equal(answers.answered, 1);
 	/* Who asked has gone: the answers are nobody's. */
 	assert_int_equal(alert_test(s->hub, &handler, &answers, &err), 0);
 	alert_test_forget(s->hub);
 	while (alert_test(s->hub, &handler, &answers, &err) < 0)
-		assert_int_equal(event_base_loop(s->hub->base, EVLOOP_ONCE), 0);
+		turn(s);
 	assert_int_equal(answers.ended, 1);
 	alert_close(s->hub);
 	free(steal(s->hub->config->alert.command));
@@ -176,7 +190,7 @@ static void a_record_that_cannot_be_written(void **state)
 	cJSON *conditions = alert_conditions(s->hub);
 	while (cJSON_GetArraySize(conditions) == 0) {
 		cJSON_Delete(conditions);
-		assert_int_equal(event_base_loop(s->hub->base, EVLOOP_ONCE), 0);
+		turn(s);
 		conditions = alert_conditions(s->hub);
 	}
 	assert_string_equal(json_text(cJSON_GetArrayItem(conditions, 0), "kind"), "store");
@@ -186,6 +200,7 @@ static void a_record_that_cannot_be_written(void **state)
 
 int main(void)
 {
+	signal(SIGPIPE, SIG_IGN); /* as the daemon does */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_waits_and_what_failed_is_known_after_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_damaged_record_is_begun_anew, setup, teardown),

@@ -13,6 +13,7 @@
 
 struct play {
 	struct event_base *base;
+	struct workers *workers;
 	struct store *store;
 	struct challenge *challenge;
 	struct hub_acme acme;
@@ -73,6 +74,7 @@ static int setup(void **state)
 	auto_free char *store = mem_printf("%s/state", fs_program_directory());
 	p->base = event_base_new();
 	p->store = store_open(store, &err);
+	p->workers = workers_new(p->base);
 	p->challenge = challenge_new(p->base, "127.0.0.1:0", &err);
 	p->acme = (struct hub_acme){.name = (char[]){"pebble"}, .directory = (char[]){"https://ca.domain.pl/dir"}};
 	p->acme.name = mem_strdup("pebble");
@@ -82,7 +84,7 @@ static int setup(void **state)
 	p->certificate.key_type = mem_strdup("ecdsa-p256");
 	p->script = BUF_INIT(1024 * 1024);
 	*state = p;
-	return p->store && p->challenge ? 0 : -1;
+	return p->store && p->challenge && spawner_begin(p->workers, &err) > 0 ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -92,6 +94,7 @@ static int teardown(void **state)
 	auto_free char *store = mem_printf("%s/state", fs_program_directory());
 	challenge_free(p->challenge);
 	store_close(p->store);
+	workers_free(p->workers);
 	event_base_free(p->base);
 	buf_release(&p->script);
 	free(p->acme.name);
@@ -116,7 +119,7 @@ static void play(struct play *p, const char *why)
 	worker_learns(&p->script);
 	p->error = (struct error){0};
 	p->heard[0] = '\0';
-	struct order *o = order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err);
+	struct order *o = order_start(p->workers, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err);
 	assert_non_null(o);
 	assert_int_equal(event_base_dispatch(p->base), 0);
 	if (!why) {
@@ -327,7 +330,7 @@ static void what_cannot_be_kept_is_not_said_to_be(void **state)
 	struct error err;
 	for (size_t i = 0; i < COUNT(read); i++) {
 		block(read[i], true);
-		assert_null(order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+		assert_null(order_start(p->workers, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
 		assert_non_null(strstr(err.message, "order of " NAME));
 		assert_non_null(strstr(err.message, read[i]));
 		block(read[i], false);
@@ -345,13 +348,13 @@ static void what_does_not_fit_into_a_job_is_said_at_once(void **state)
 	auto_free char *many = mem_alloc(FRAME_MESSAGE_MAX);
 	memset(many, 'a', FRAME_MESSAGE_MAX - 1);
 	p->acme.contact = (char *[]){many, NULL};
-	assert_null(order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+	assert_null(order_start(p->workers, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
 	assert_non_null(strstr(err.message, "too long for one order"));
 	p->acme.contact = NULL;
 
 	auto_free char *hmac = mem_printf("%s/hmac", fs_program_directory());
 	p->acme.eab_hmac = hmac;
-	assert_null(order_start(p->base, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+	assert_null(order_start(p->workers, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
 	assert_non_null(strstr(err.message, "eab_hmac"));
 	p->acme.eab_hmac = NULL;
 }

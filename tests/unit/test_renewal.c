@@ -45,6 +45,8 @@ static int setup(void **state)
 	if (!hub_scene_begin(&p->of, "acme = \"ca\" preflight = off"))
 		return -1;
 	p->hub = &p->of.hub;
+	if (spawner_begin(p->hub->workers, &err) < 0)
+		return -1;
 	p->script = BUF_INIT(WORKER_SCRIPT_MAX);
 	p->root = from_now((struct wish){.subject = "root", .authority = true});
 	struct chain chain = issued_chain(&p->root, NULL, 0);

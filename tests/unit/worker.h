@@ -6,8 +6,10 @@
 
 #include "tests/unit/scratch.h"
 
+#include "hub/worker/spawner.h"
 #include "lib/core/files.h"
 #include "lib/core/frame.h"
+#include "tests/spawner.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -92,7 +94,7 @@ static inline int worker_beside(int argc, char **argv, int (*run)(void))
 {
 	struct error err;
 	if (strcmp(basename(argv[0]), "certsync-worker") == 0)
-		return worker_acts();
+		return argc == 1 ? spawner_main() : worker_acts();
 	if (argc < 2)
 		return worker_copy();
 	signal(SIGPIPE, SIG_IGN); /* as the daemon does */

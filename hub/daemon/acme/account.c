@@ -268,7 +268,7 @@ static int start_worker(struct account *a, struct error *err)
 		add_pair(a, &chain, &leaf_key, &files, err) < 0)
 		return -1;
 	a->errand =
-		errand_start(a->hub->base, "account", ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
+		errand_start(a->hub->workers, WORKER_ACCOUNT, ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
 	return a->errand ? 0 : -1;
 }
 

@@ -3,7 +3,6 @@
 #include "hub/daemon/acme/order_dns.h"
 #include "hub/daemon/acme/order_key.h"
 #include "hub/common/url.h"
-#include "hub/daemon/worker.h"
 #include "lib/core/files.h"
 #include "lib/core/fs.h"
 #include "lib/wire/json.h"
@@ -563,7 +562,7 @@ static struct order *order_new(struct store *store, struct challenge *challenge,
 	return o;
 }
 
-struct order *order_start(struct event_base *base, struct store *store, struct challenge *challenge,
+struct order *order_start(struct workers *workers, struct store *store, struct challenge *challenge,
 	const struct hub_certificate *certificate, const struct order_options *options,
 	const struct order_handler *handler, void *context, struct error *err)
 {
@@ -577,7 +576,7 @@ struct order *order_start(struct event_base *base, struct store *store, struct c
 		keys.stored[i] = keys.made[i] = BUF_INIT(FILES_FILE_MAX);
 	if (fill_job(o, certificate, options ? options : &none, job, &keys, err) == 0 &&
 		order_dns_job(store, certificate, job, err) == 0)
-		o->worker = worker_start(base, "acme",
+		o->worker = worker_start(workers, WORKER_ACME,
 			(int)o->pair_count * (ACME_JOB_SECONDS + order_dns_seconds(certificate)), &worker_handler, o, err);
 	if (o->worker && send_job(o, job, &keys.files, err) == 0)
 		return o;

@@ -14,10 +14,9 @@
 #include "hub/daemon/acme/challenge.h"
 #include "hub/common/config.h"
 #include "hub/daemon/store.h"
+#include "hub/daemon/worker.h"
 #include "lib/crypto/chain.h"
 #include "lib/core/error.h"
-
-#include <event2/event.h>
 
 struct order;
 
@@ -47,7 +46,7 @@ struct order_options {
 
 /* Starts at once; the handler is only called from the loop. NULL with the reason when it cannot even start.
  */
-struct order *order_start(struct event_base *base, struct store *store, struct challenge *challenge,
+struct order *order_start(struct workers *workers, struct store *store, struct challenge *challenge,
 	const struct hub_certificate *certificate, const struct order_options *options,
 	const struct order_handler *handler, void *context, struct error *err);
 /* Kills the worker; no callback. */

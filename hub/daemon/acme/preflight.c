@@ -107,7 +107,7 @@ struct preflight *preflight_start(struct hub *hub, const struct hub_certificate 
 	auto_json cJSON *job = job_new(p, certificate, authorization);
 	if (challenge_add(hub->challenge, p->token, authorization, err) == 0)
 		p->errand = errand_start(
-			hub->base, "preflight", ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
+			hub->workers, WORKER_PREFLIGHT, ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
 	if (p->errand)
 		return p;
 	preflight_free(p);

@@ -321,7 +321,7 @@ static void start_order(struct renewal *r)
 	for (size_t i = 0; i < count; i++)
 		options.replaces[i] = ids[i];
 	snprintf(r->step, sizeof(r->step), "starting");
-	r->order = order_start(r->hub->base, r->hub->store, r->hub->challenge, r->certificate, &options,
+	r->order = order_start(r->hub->workers, r->hub->store, r->hub->challenge, r->certificate, &options,
 		&order_handler, r->hub, &err);
 	if (!r->order)
 		fail(r, &err, 0);

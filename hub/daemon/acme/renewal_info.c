@@ -253,7 +253,7 @@ static void ask(struct advisor *v)
 		cJSON_AddStringToObject(job, "ca_file", v->acme->ca_file);
 	if (!collect(v, cJSON_AddArrayToObject(job, "ids")))
 		return;
-	v->errand = errand_start(v->hub->base, "info", ACME_INFO_SECONDS, job, NULL, &handler, v, &err);
+	v->errand = errand_start(v->hub->workers, WORKER_INFO, ACME_INFO_SECONDS, job, NULL, &handler, v, &err);
 	if (!v->errand)
 		on_ended(&err, v);
 }

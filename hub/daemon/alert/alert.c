@@ -235,7 +235,7 @@ static void send_all(struct alert *a)
 		if (!item)
 			continue;
 		snprintf(c->sending, sizeof(c->sending), "%s", id_of(item));
-		channel_send(c, a->hub->base, json_get(item, "message"), &handler, a);
+		channel_send(c, a->hub->workers, json_get(item, "message"), &handler, a);
 	}
 }
 
@@ -541,7 +541,7 @@ int alert_test(struct hub *hub, const struct alert_test_handler *handler, void *
 	host_name(host);
 	auto_json cJSON *message = alert_test_message(host, id, clock_wall());
 	for (size_t i = 0; i < a->test_count; i++)
-		channel_send(&a->test[i], hub->base, message, &on_channel, a);
+		channel_send(&a->test[i], hub->workers, message, &on_channel, a);
 	return 0;
 }
 

@@ -1,10 +1,14 @@
 #include "hub/daemon/alert/channel.h"
 #include "hub/worker/alert.h"
+#include "lib/core/fs.h"
 #include "lib/core/mem.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { CHANNEL_PASSWORD_MAX = 1024 };
 
 /* ---- making ---- */
 
@@ -49,7 +53,7 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 		add_text(c->job, "smtp", a->smtp);
 		add_text(c->job, "from", a->from);
 		add_text(c->job, "user", a->smtp_user);
-		add_text(c->job, "password_file", a->smtp_password);
+		c->password_file = a->smtp_password;
 	}
 	for (char **url = a->webhook; *url; url++) {
 		struct channel *c = add(&list, ret_count, config, "webhook", *url);
@@ -90,22 +94,31 @@ static void on_ended(const struct error *err, void *context)
 	c->handler->ended(c, c->ok, c->answer, c->context);
 }
 
-void channel_send(struct channel *c, struct event_base *base, const cJSON *message,
+static int add_password(const struct channel *c, struct buf *password, struct files *files, struct error *err)
+{
+	if (!c->password_file)
+		return 0;
+	if (fs_read(AT_FDCWD, c->password_file, true, password, err) < 0)
+		return error_wrap(err, "smtp_password");
+	return files_add(files, "password", password->data, password->len);
+}
+
+void channel_send(struct channel *c, struct workers *workers, const cJSON *message,
 	const struct channel_handler *handler, void *context)
 {
 	static const struct errand_handler errand_handler = {on_message, on_ended};
 	struct error err;
 	struct files files = {0};
-	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX), password = BUF_INIT(CHANNEL_PASSWORD_MAX);
 	c->handler = handler;
 	c->context = context;
 	c->ok = false;
 	c->answer[0] = '\0';
 	if (json_print(message, &text) < 0 || files_add(&files, "message", text.data, text.len) < 0)
 		error_set(&err, ERROR_PERMANENT, "the message is too long");
-	else
+	else if (add_password(c, &password, &files, &err) == 0)
 		c->errand = errand_start(
-			base, "alert", ALERT_JOB_SECONDS, c->job, &files, &errand_handler, c, &err);
+			workers, WORKER_ALERT, ALERT_JOB_SECONDS, c->job, &files, &errand_handler, c, &err);
 	if (!c->errand)
 		on_ended(&err, c);
 }

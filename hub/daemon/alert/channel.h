@@ -20,6 +20,7 @@ struct channel {
 	char name[ALERT_NAME_MAX]; /* "email admin@domain.pl", "webhook hooks.domain.pl", "command": for
 				      people; no secret of the URL */
 	cJSON *job;                /* owned: for the worker, without the message */
+	const char *password_file; /* borrowed from the configuration: the worker cannot read it and is given it; NULL */
 	uint32_t failures;         /* in a row */
 	int64_t since;             /* wall clock: when the first of them was; 0: none */
 	int64_t next;              /* monotonic seconds: not before */
@@ -38,7 +39,7 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 void channels_free(struct channel *list, size_t count); /* cancels what is under way */
 
 /* Sends `message`; the handler is called from the loop, or at once when it cannot be started. */
-void channel_send(struct channel *c, struct event_base *base, const cJSON *message,
+void channel_send(struct channel *c, struct workers *workers, const cJSON *message,
 	const struct channel_handler *handler, void *context);
 /* Notes how a delivery went, for backoff and status. */
 void channel_note(struct channel *c, bool ok, const char *text, int64_t wall, int64_t monotonic);

@@ -367,7 +367,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 		return;
 	}
 	auto_json cJSON *job = job_for(s, now);
-	s->errand = errand_start(s->hub->base, "check", STANDING_JOB_SECONDS, job, NULL, &handler, s, &err);
+	s->errand = errand_start(s->hub->workers, WORKER_CHECK, STANDING_JOB_SECONDS, job, NULL, &handler, s, &err);
 	if (!s->errand)
 		on_ended(&err, s);
 }
