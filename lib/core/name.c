@@ -44,6 +44,17 @@ bool name_is_dns(const char *text, bool wildcard)
 	return is_host_name(text, true);
 }
 
+bool name_is_record(const char *text)
+{
+	char host[NAME_CERTIFICATE_MAX];
+	size_t len = strlen(text);
+	if (len == 0 || len > sizeof(host) || text[len - 1] != '.')
+		return false;
+	memcpy(host, text, len - 1);
+	host[len - 1] = '\0';
+	return is_host_name(host, true);
+}
+
 bool name_is_agent(const char *text)
 {
 	size_t len = strlen(text);

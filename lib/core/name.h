@@ -16,6 +16,9 @@ bool name_is_service(const char *text);
 /* A DNS name as in a SAN, in any case; "*" may be the whole leftmost label when `wildcard`. */
 bool name_is_dns(const char *text, bool wildcard);
 
+/* The owner of a record as DNS hooks get it: letters, digits, '-', '_' and dots, one of them at the end. */
+bool name_is_record(const char *text);
+
 /* Whether `pattern` covers `name` (RFC 6125 section 6.4.3): equal without regard to case, or "*.rest" with
  * "*" standing for exactly one label. A wildcard name is covered only by the same wildcard pattern. */
 bool name_covers(const char *pattern, const char *name);

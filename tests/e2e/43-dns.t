@@ -95,6 +95,7 @@ sub hook_conf {
 # A hub that has nothing yet, so it orders at once.
 sub hub {
 	my ($domain, %wish) = @_;
+	my $section = $wish{section} // $ca->section;
 	my $names = join ', ', map { "\"$_\"" } @{$wish{names} // [$domain]};
 	my $config = $wish{config} // "$top/good.conf";
 	my $hook = $wish{hook} // 'dns-rfc2136';
@@ -102,7 +103,7 @@ sub hub {
 	my $resolvers = $wish{resolvers} // '"127.0.0.2"';
 	$story->stop('hub');
 	$hubs++ if !$wish{same};
-	return $story->hub(state => "state-$hubs", agents => [], certificates => "resolvers = {$resolvers}\n" . $ca->section
+	return $story->hub(state => "state-$hubs", agents => [], certificates => "resolvers = {$resolvers}\n" . $section
 		. "certificate \"$domain\" { acme = \"pebble\" names = {$names} challenge = \"dns-01\" dns_hook = \"$hook\"\n"
 		. "dns_config = \"$config\" dns_timeout = \"$timeout\" preflight = \"off\" }\n");
 }
@@ -335,6 +336,33 @@ subtest 'the resolver does not answer' => sub {
 	hub('domain.pl', resolvers => '"127.0.0.9:5353"');
 	like(failed(), qr/_acme-challenge\.domain\.pl\. cannot be looked up: 127\.0\.0\.9:5353: no answer: see `resolvers`/, 'it is named');
 };
+
+# ---- an authority that names what it likes ----
+
+for (['foreign-authorization', qr/authorization-foreign: the server wants "bank\.example\?\[2J" proven/],
+	['foreign-identifier', qr/order-foreign: the server's order has "bank\.example\?\[2J"/],
+	['authorization-twice', qr/authorization-twice: the server wants domain\.pl proven twice/],
+	['wildcard-not-asked', qr/authorization-foreign: the server wants "\*\.domain\.pl" proven/])
+{
+	my ($lie, $why) = @$_;
+	subtest "the authority wants proven what was not asked for: $lie" => sub {
+		my @files = map { "$top/$_" } qw(api.pem api.key api.pem api.key);
+		mkdir "$top/scratch";
+		$story->start($lie, 'python3', "$here/ca_double.py", $lie, @files, "$top/scratch");
+		my $port;
+		ok($story->until('double', sub { ($port) = $story->log($lie) =~ /^ready (\d+)$/m }), 'the authority is up') or return;
+		unlink "$top/called";
+		Story::write_file("$top/noting", "#!/bin/sh\necho \"\$*\" >>$top/called\n", 0755);
+		hub('domain.pl', hook => "$top/noting", section =>
+			qq(acme "pebble" { directory = "https://127.0.0.1:$port/directory" agree_tos = true ca_file = "$top/api.pem" }\n));
+		like(failed(), $why, 'the order fails, and says which name');
+		like($story->log($lie), qr{^POST /order$}m, 'an order was made');
+		unlike($story->log($lie), qr{^POST /challenge}m, 'the authority was told of no challenge');
+		is(Story::read_file("$top/called"), '', 'and the hook was not called for any name');
+		is(leftovers('domain.pl'), '', 'nor is a record noted');
+		$story->stop($lie);
+	};
+}
 
 $story->ends_clean;
 done_testing;

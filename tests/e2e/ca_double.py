@@ -5,6 +5,7 @@ real server does is Pebble's part of the story.
     ca_double.py LIE CERTIFICATE KEY CA-CERTIFICATE CA-KEY SCRATCH
 
 Prints "ready PORT" when it listens on 127.0.0.1, then a line for each request. Every other answer is the ordinary one.
+Where SCRATCH/valid is, every name is proven already.
 Where SCRATCH/ari.json is, it tells when to renew (RFC 9773): with that file's content, and the Retry-After in SCRATCH/ari.retry.
 """
 import base64
@@ -19,6 +20,9 @@ import threading
 LIE, CERTIFICATE, KEY, CA_CERTIFICATE, CA_KEY, SCRATCH = sys.argv[1:]
 PEM = "application/pem-certificate-chain"
 TOKEN = "DGyRejmCefe7v4NfDGDKfA"
+# What an order is not for, and the lies that want it or something else proven, by http-01 or dns-01.
+FOREIGN = "bank.example\x1b[2J"
+PROVEN = ("both-challenges", "foreign-authorization", "authorization-twice", "foreign-identifier", "wildcard-not-asked", "type-ip")
 URN = "urn:ietf:params:acme:error:"
 # drop-STEP: the first two requests of that step are cut off (libcurl itself sends once more over a new connection).
 DROPS = 2 if LIE.startswith("drop-") else 0
@@ -114,6 +118,12 @@ def order_json(number):
     answer = {"status": o["status"], "identifiers": [{"type": "dns", "value": n} for n in names],
               "authorizations": [] if LIE == "no-authorizations" else [f"{BASE}/authorization/{number}"],
               "finalize": f"{BASE}/finalize/{number}"}
+    if LIE == "foreign-authorization":
+        answer["authorizations"].append(f"{BASE}/foreign/{number}")
+    if LIE == "authorization-twice":
+        answer["authorizations"] *= 2
+    if LIE == "foreign-identifier":
+        answer["identifiers"].append({"type": "dns", "value": FOREIGN})
     if LIE == "expires":
         answer["expires"] = "2020-01-01T00:00:00Z" if o["seen"] else "2099-01-01T00:00:00Z"
     if o["status"] == "valid":
@@ -134,7 +144,15 @@ def authorization_json(number):
         challenge["status"] = "invalid"
         challenge["error"] = {"type": URN + "connection", "status": 400,
                               "detail": "192.0.2.1: Fetching http://mail.domain.pl/: Connection refused"}
-    return {"status": status, "identifier": {"type": "dns", "value": o["names"][0]}, "challenges": [challenge]}
+    challenges = [challenge]
+    if LIE in PROVEN:
+        challenges.append(dict(challenge, type="dns-01"))
+    answer = {"status": status, "identifier": {"type": "dns", "value": o["names"][0]}, "challenges": challenges}
+    if LIE == "wildcard-not-asked":
+        answer["wildcard"] = True
+    if LIE == "type-ip":
+        answer["identifier"]["type"] = "ip"
+    return answer
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -325,9 +343,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.json(order_json(number), 201, Location=location)
 
     def on_authorization(self, _payload, number):
-        if LIE == "already-valid":
+        if LIE == "already-valid" or os.path.exists(os.path.join(SCRATCH, "valid")):
+            orders[number]["authorized"] = True
             orders[number]["status"] = "ready"
         self.json(authorization_json(number))
+
+    def on_foreign(self, _payload, number):
+        self.json(dict(authorization_json(number), identifier={"type": "dns", "value": FOREIGN}))
 
     def on_challenge(self, _payload, number):
         o = orders[number]

@@ -21,7 +21,8 @@ void http_free(struct http *h);
 static const uint8_t *reply_at;
 static size_t reply_left;
 static int stored;
-static unsigned issued, failed; /* what the worker has told the daemon */
+static unsigned issued, failed, proven; /* what the worker has told the daemon */
+static struct error failure_said;
 static uint8_t issued_leaf[CHAIN_SHA256_SIZE];
 
 /* The server. */
@@ -199,6 +200,7 @@ int talk_challenge(struct talk *t, const char *token, const char *authorization,
 {
 	(void)t, (void)err;
 	FUZZ_CHECK(base64url_is(token, 1024) && !strncmp(authorization, token, strlen(token)));
+	proven++;
 	return 0;
 }
 
@@ -215,6 +217,7 @@ void talk_failed(struct talk *t, const struct error *failure, int64_t retry_afte
 {
 	(void)t;
 	failed++;
+	failure_said = *failure;
 	FUZZ_CHECK(failure->kind != ERROR_NONE && failure->message[0]);
 	for (const char *c = failure->message; *c; c++)
 		FUZZ_CHECK((unsigned char)*c >= ' ' && *c != 0x7f);

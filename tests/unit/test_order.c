@@ -5,6 +5,7 @@
 #include "tests/unit/worker.h"
 
 #include "hub/daemon/acme/order.h"
+#include "hub/common/jws.h"
 
 #define NAME "mail.domain.pl"
 #define URL "https://ca.domain.pl/order/1"
@@ -166,9 +167,10 @@ static void words_that_are_none(void **state)
 		{"{\"event\":\"gone\",\"reason\":\"expired\"}", "pair"},
 		{"{\"event\":\"gone\",\"reason\":\"expired\",\"pair\":1}", "gave up an order that it has not"},
 		{"{\"event\":\"invalid\"}", "name"},
+		{"{\"event\":\"invalid\",\"name\":\"other.domain.pl\"}", "which is no name of this order"},
+		{"{\"event\":\"account\",\"url\":\"file:///etc/passwd\"}", "which is not a URL of https"},
 		{"{\"event\":\"challenge\"}", "token"},
 		{"{\"event\":\"challenge\",\"token\":\"abc\"}", "authorization"},
-		{"{\"event\":\"challenge\",\"token\":\"../abc\",\"authorization\":\"x\"}", "token"},
 		{"{\"event\":\"dns\"}", "records"},
 		{"{\"event\":\"failed\"}", "kind"},
 		{"{\"event\":\"failed\",\"kind\":\"retry\"}", "text"},
@@ -264,18 +266,112 @@ static void an_account_has_one_key_for_ever(void **state)
 	nothing_is_lost(p);
 }
 
+/* The worker makes an account with a key that is one; what answers a challenge for it. */
+static void make_account(struct play *p, char thumbprint[JWS_THUMBPRINT_MAX])
+{
+	struct error err;
+	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
+	const struct chain only_key = {.key = chain_make_key("ecdsa-p256", &err)};
+	assert_non_null(only_key.key);
+	assert_int_equal(jws_thumbprint(only_key.key, thumbprint, &err), 0);
+	assert_int_equal(chain_write_pem(&only_key, CHAIN_KEY, &pem, &err), 0);
+	worker_sends(&p->script, "account", "account.key", buf_text(&pem), NULL);
+	EVP_PKEY_free(only_key.key);
+}
+
+static void ask_challenge(struct play *p, const char *token, const char *thumbprint)
+{
+	auto_free char *text = mem_printf(
+		"{\"event\":\"challenge\",\"token\":\"%s\",\"authorization\":\"%s.%s\"}", token, token, thumbprint);
+	worker_says(&p->script, text);
+}
+
 static void challenges_have_a_limit(void **state)
 {
 	struct play *p = *state;
+	char thumbprint[JWS_THUMBPRINT_MAX];
+	make_account(p, thumbprint);
 	for (int i = 0; i < 300; i++) {
-		auto_free char *text = mem_printf("{\"event\":\"challenge\",\"token\":\"t%d\",\"authorization\":\"t%d.a\"}", i, i);
-		worker_says(&p->script, text);
+		auto_free char *token = mem_printf("t%d", i);
+		ask_challenge(p, token, thumbprint);
 	}
 	play(p, "the server wants more than ");
 	/* None of them is served any more: as many find room again. */
 	struct error err;
 	assert_int_equal(challenge_add(p->challenge, "t0", "t0.a", &err), 0);
 	challenge_remove(p->challenge, "t0");
+}
+
+/* With the thumbprint of somebody else's account, names of ours would be proven to that one. */
+static void only_the_own_account_is_answered_for(void **state)
+{
+	struct play *p = *state;
+	char thumbprint[JWS_THUMBPRINT_MAX], other[JWS_THUMBPRINT_MAX];
+	ask_challenge(p, "abc", "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ");
+	play(p, "the token \"abc\" answered for another account");
+	make_account(p, thumbprint);
+	snprintf(other, sizeof(other), "%s", thumbprint);
+	other[0] = other[0] == 'A' ? 'B' : 'A';
+	ask_challenge(p, "abc", thumbprint);
+	play(p, "the worker ended without a word");
+	ask_challenge(p, "../abc", thumbprint);
+	play(p, "the token \"../abc\" answered for another account");
+	ask_challenge(p, "abc", other);
+	play(p, "the token \"abc\" answered for another account");
+	ask_challenge(p, "abc", "");
+	play(p, "the token \"abc\" answered for another account");
+	p->certificate.dns_hook = (char[]){"/hook"};
+	ask_challenge(p, "abc", thumbprint);
+	play(p, "the token \"abc\" answered for another account");
+	p->certificate.dns_hook = NULL;
+}
+
+#define DIGEST "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"
+#define RECORD(name, value, target, hook) \
+	"{\"name\":\"" name "\",\"value\":\"" value "\",\"target\":\"" target "\",\"hook\":\"" hook "\"}"
+#define OWN RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME ".", "/hook")
+
+static void keep_records(struct play *p, const char *records, const char *why)
+{
+	auto_free char *text = mem_printf("{\"event\":\"dns\",\"records\":[%s]}", records);
+	worker_says(&p->script, text);
+	play(p, why);
+}
+
+/* A later worker runs the hook that a record names, on the name that it has. */
+static void only_records_of_the_order_are_kept(void **state)
+{
+	static const struct {
+		const char *record, *why;
+	} refused[] = {
+		{RECORD("_acme-challenge.other.domain.pl.", DIGEST, "_acme-challenge." NAME ".", "/hook"), "which no name of this order needs"},
+		{RECORD(NAME ".", DIGEST, "_acme-challenge." NAME ".", "/hook"), "which no name of this order needs"},
+		{RECORD("_acme-challenge." NAME, DIGEST, "_acme-challenge." NAME ".", "/hook"), "which no name of this order needs"},
+		{RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME ".", "/bin/sh"), "of another hook"},
+		{RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME ".", "/hook\",\"config\":\"/etc/shadow"), "of another hook"},
+		{RECORD("_acme-challenge." NAME ".", "v=spf1 -all", "_acme-challenge." NAME ".", "/hook"), "none of dns-01"},
+		{RECORD("_acme-challenge." NAME ".", DIGEST, "a\\nupdate delete b.", "/hook"), "none of dns-01"},
+		{RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME, "/hook"), "none of dns-01"},
+		{RECORD("_acme-challenge." NAME ".", DIGEST, "a.", "/hook\",\"more\":1,\"x\":\""), "none of dns-01"},
+		{"7", "which no name of this order needs"},
+	};
+	struct play *p = *state;
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	keep_records(p, OWN, "of another hook"); /* by http-01 none is kept */
+	p->certificate.dns_hook = (char[]){"/hook"};
+	for (size_t i = 0; i < COUNT(refused); i++) {
+		auto_free char *both = mem_printf("%s,%s", OWN, refused[i].record);
+		keep_records(p, both, refused[i].why);
+		assert_null(record(p, "dns", NAME, "records.json", &text));
+	}
+	keep_records(p, OWN, "the worker ended without a word");
+	assert_non_null(strstr(record(p, "dns", NAME, "records.json", &text), DIGEST));
+	/* What is left over is by the hook that wrote it, whatever is configured since. */
+	p->certificate.dns_hook = (char[]){"/other"};
+	keep_records(p, OWN, "the worker ended without a word");
+	p->certificate.dns_hook = NULL;
+	keep_records(p, "", "the worker ended without a word");
+	assert_null(record(p, "dns", NAME, "records.json", &text));
 }
 
 static void a_failure_is_of_the_kind_that_was_said_or_of_none(void **state)
@@ -369,6 +465,8 @@ static int run(void)
 		cmocka_unit_test_setup_teardown(a_certificate_comes_once_after_its_order_and_for_its_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_account_has_one_key_for_ever, setup, teardown),
 		cmocka_unit_test_setup_teardown(challenges_have_a_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_the_own_account_is_answered_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_records_of_the_order_are_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_failure_is_of_the_kind_that_was_said_or_of_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_worker_that_dies_or_babbles, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_kept_is_not_said_to_be, setup, teardown),

@@ -257,6 +257,55 @@ static void a_sound_dialogue_is_issued(void **state)
 	memcpy(sound_leaf, issued_leaf, sizeof(sound_leaf));
 }
 
+/* The reply in which the server says what it wants proven. */
+static size_t authorization_of(const char *dialogue)
+{
+	load(dialogue);
+	size_t i = 0;
+	while (i < reply_count && !strstr(reply[i], "\"challenges\""))
+		i++;
+	assert_true(i < reply_count);
+	return i;
+}
+
+/* RFC 8555 section 7.1.4: who is to be proven is one of the order's names, as it stands there, once. */
+static void only_what_was_asked_for_is_proven(void **state)
+{
+	static const char own[] = "\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl\"}";
+	static const struct {
+		const char *identifier, *why; /* why: NULL, it is proven */
+	} lies[] = {
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"MAIL.domain.PL\"}", NULL},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl\"},\"wildcard\":false", NULL},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"bank.example\"}", "authorization-foreign: the server wants \"bank.example\""},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"domain.pl\"}", "authorization-foreign: the server wants \"domain.pl\""},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl.\"}", "authorization-foreign"},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"a\\nb\\u001b[2J\"}", "authorization-foreign: the server wants \"a b?[2J\""},
+		{"\"identifier\":{\"type\":\"ip\",\"value\":\"mail.domain.pl\"}", "authorization-foreign"},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":7}", "authorization-foreign: the server wants \"\""},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl\"},\"wildcard\":true",
+			"authorization-foreign: the server wants \"*.mail.domain.pl\""},
+		{"\"status2\":1", "authorization-foreign"},
+	};
+	(void)state;
+	size_t i = authorization_of("issue");
+	const char *at = strstr(reply[i], own);
+	assert_non_null(at);
+	for (size_t k = 0; k < COUNT(lies); k++) {
+		auto_free char *text =
+			mem_printf("%.*s%s%s", (int)(at - reply[i]), reply[i], lies[k].identifier, at + strlen(own));
+		proven = 0;
+		play(i, text);
+		assert_int_equal(proven, lies[k].why ? 0 : 1);
+		/* A new order has a new key, for which the corpus has no certificate: it fails at the end then. */
+		assert_int_equal(failed, 1);
+		if (!strstr(failure_said.message, lies[k].why ? lies[k].why : "certificate"))
+			fail_msg("not \"%s\" but \"%s\"", lies[k].why ? lies[k].why : "certificate", failure_said.message);
+		if (lies[k].why)
+			assert_int_equal(failure_said.kind, ERROR_UNTRUSTED);
+	}
+}
+
 static void no_lie_ends_in_anything_else(void **state)
 {
 	(void)state;
@@ -272,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_sound_dialogue_is_issued),
+		cmocka_unit_test(only_what_was_asked_for_is_proven),
 		cmocka_unit_test(no_lie_ends_in_anything_else),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

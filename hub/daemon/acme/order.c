@@ -2,6 +2,7 @@
 #include "hub/worker/acme/acme.h"
 #include "hub/daemon/acme/order_dns.h"
 #include "hub/daemon/acme/order_key.h"
+#include "hub/daemon/acme/thumbprint.h"
 #include "hub/common/url.h"
 #include "lib/core/files.h"
 #include "lib/core/fs.h"
@@ -26,6 +27,7 @@ struct order {
 	struct worker *worker;
 	char *certificate; /* copies, since the configuration may be read again meanwhile */
 	char *account;
+	cJSON *dns; /* how dns-01 is done, as the job says it; NULL: it is not */
 	cJSON *records[ACME_PAIRS_MAX]; /* order.json without its url: what each order is for */
 	struct chain issued[ACME_PAIRS_MAX]; /* so far */
 	size_t pair_count, issued_count;
@@ -46,6 +48,7 @@ static void order_free(struct order *o)
 		cJSON_Delete(o->records[i]);
 		chain_release(&o->issued[i]);
 	}
+	cJSON_Delete(o->dns);
 	free(o->certificate);
 	free(o->account);
 	free(o);
@@ -418,6 +421,8 @@ static int on_account(struct order *o, const cJSON *message, struct error *err)
 	auto_json cJSON *record = cJSON_CreateObject();
 	if (!url)
 		return -1;
+	if (!url_is_good(url))
+		return error_set(err, ERROR_PERMANENT, "the worker calls the account \"%.200s\", which is not a URL of https", url);
 	cJSON_AddStringToObject(record, "url", url);
 	cJSON_AddStringToObject(record, "directory", json_text(o->records[0], "directory"));
 	if (record_put(o->store, accounts, o->account, "account.json", record, err) < 0)
@@ -439,13 +444,42 @@ static int on_gone(struct order *o, const cJSON *message, struct error *err)
 	return 0;
 }
 
+/* Whether it is one of the order's, a wildcard's without the "*.". */
+static bool is_name(const struct order *o, const char *name)
+{
+	const cJSON *element;
+	cJSON_ArrayForEach(element, json_get(o->records[0], "names"))
+	{
+		const char *its = element->valuestring;
+		if (strcmp(its + (strncmp(its, "*.", 2) == 0 ? 2 : 0), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int on_invalid(struct order *o, const cJSON *message, struct error *err)
 {
 	const char *name = json_string(message, "name", 253, err);
 	if (!name)
 		return -1;
+	if (!is_name(o, name))
+		return error_set(err, ERROR_PERMANENT, "the worker was refused \"%.253s\", which is no name of this order", name);
 	if (o->handler->invalid)
 		o->handler->invalid(o->certificate, name, o->context);
+	return 0;
+}
+
+/* What proves a name to an authority is the account's own thumbprint behind the token: with another one, a name of ours would be
+ * proven to somebody else. */
+static int check_answer(struct order *o, const char *token, const char *authorization, struct error *err)
+{
+	char own[JWS_THUMBPRINT_MAX];
+	const char *dot = strchr(authorization, '.');
+	int found = o->dns ? 0 : thumbprint_get(o->store, o->account, own, err);
+	if (found < 0)
+		return -1;
+	if (!found || !dot || strcmp(dot + 1, own) != 0)
+		return error_set(err, ERROR_PERMANENT, "the worker wants the token \"%.80s\" answered for another account than this order's", token);
 	return 0;
 }
 
@@ -458,7 +492,7 @@ static int on_challenge(struct order *o, const cJSON *message, struct error *err
 	if (o->token_count == TOKENS_MAX)
 		return error_set(err, ERROR_PERMANENT, "the server wants more than %d challenges answered",
 			TOKENS_MAX);
-	if (challenge_add(o->challenge, token, authorization, err) < 0)
+	if (check_answer(o, token, authorization, err) < 0 || challenge_add(o->challenge, token, authorization, err) < 0)
 		return -1;
 	o->tokens[o->token_count++] = mem_strdup(token);
 	say_kept(o);
@@ -467,7 +501,7 @@ static int on_challenge(struct order *o, const cJSON *message, struct error *err
 
 static int on_dns(struct order *o, const cJSON *message, struct error *err)
 {
-	if (order_dns_keep(o->store, o->certificate, message, err) < 0)
+	if (order_dns_keep(o->store, o->certificate, json_get(o->records[0], "names"), o->dns, message, err) < 0)
 		return -1;
 	say_kept(o);
 	return 0;
@@ -578,6 +612,7 @@ struct order *order_start(struct workers *workers, struct store *store, struct c
 		order_dns_job(store, certificate, job, err) == 0)
 		o->worker = worker_start(workers, WORKER_ACME,
 			(int)o->pair_count * (ACME_JOB_SECONDS + order_dns_seconds(certificate)), &worker_handler, o, err);
+	o->dns = cJSON_Duplicate(json_get(job, "dns"), true);
 	if (o->worker && send_job(o, job, &keys.files, err) == 0)
 		return o;
 	error_wrap(err, "order of %s", certificate->name);

@@ -1,23 +1,27 @@
 #include "hub/daemon/acme/order_dns.h"
+#include "hub/common/jws.h"
 #include "hub/worker/acme/acme.h"
+#include "lib/core/mem.h"
+#include "lib/core/name.h"
+
+#include <string.h>
 
 static const char kind[] = "dns", file[] = "records.json";
 
-enum { ORDER_DNS_MAX = 60 * 1024, ORDER_DNS_COUNT_MAX = 512 };
+enum { ORDER_DNS_MAX = 60 * 1024, ORDER_DNS_COUNT_MAX = 512, DIGEST_TEXT = 43, RECORD_MEMBERS = 5 };
 
-static int add_leftovers(struct store *store, const char *certificate, cJSON *job, struct error *err)
+/* What is kept: 1 and owned, 0 when there is none or it is damaged (the next that is written replaces it), -1. */
+static int stored_records(struct store *store, const char *certificate, cJSON **ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(ORDER_DNS_MAX);
 	struct error damaged;
 	int found = store_get(store, kind, certificate, file, &text, err);
 	if (found <= 0)
 		return found;
-	/* A damaged one is of no use: the next that is written replaces it. */
 	auto_json cJSON *stored = json_parse(text.data, text.len, &damaged);
 	const cJSON *records = stored ? json_array(stored, "records", ORDER_DNS_COUNT_MAX, &damaged) : NULL;
-	if (records)
-		cJSON_AddItemToObject(job, "dns_leftovers", cJSON_Duplicate(records, true));
-	return 0;
+	*ret = records ? cJSON_Duplicate(records, true) : NULL;
+	return *ret != NULL;
 }
 
 int order_dns_job(
@@ -30,22 +34,71 @@ int order_dns_job(
 			cJSON_AddStringToObject(dns, "config", certificate->dns_config);
 		cJSON_AddNumberToObject(dns, "timeout", (double)certificate->dns_timeout);
 	}
-	return add_leftovers(store, certificate->name, job, err);
+	cJSON *records;
+	int found = stored_records(store, certificate->name, &records, err);
+	if (found > 0)
+		cJSON_AddItemToObject(job, "dns_leftovers", records);
+	return found < 0 ? -1 : 0;
 }
 
-int order_dns_keep(struct store *store, const char *certificate, const cJSON *message, struct error *err)
+static bool is_kept(const cJSON *stored, const cJSON *record)
 {
-	const cJSON *records = json_array(message, "records", ORDER_DNS_COUNT_MAX, err);
+	const cJSON *element;
+	cJSON_ArrayForEach(element, stored)
+	{
+		if (cJSON_Compare(element, record, true))
+			return true;
+	}
+	return false;
+}
+
+static bool is_of(const cJSON *names, const cJSON *record)
+{
+	const cJSON *element;
+	cJSON_ArrayForEach(element, names)
+	{
+		const char *name = element->valuestring;
+		auto_free char *owner = mem_printf("_acme-challenge.%s.", name + (strncmp(name, "*.", 2) == 0 ? 2 : 0));
+		if (strcmp(owner, json_text(record, "name")) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int check_record(const cJSON *names, const cJSON *dns, const cJSON *record, struct error *err)
+{
+	const char *value = json_text(record, "value");
+	if (!is_of(names, record))
+		return error_set(err, ERROR_PERMANENT, "the worker keeps a record \"%.253s\", which no name of this order needs",
+			json_text(record, "name"));
+	if (!dns || strcmp(json_text(record, "hook"), json_text(dns, "hook")) != 0 ||
+		strcmp(json_text(record, "config"), json_text(dns, "config")) != 0)
+		return error_set(err, ERROR_PERMANENT, "the worker keeps a record of another hook than this order's");
+	if (strlen(value) != DIGEST_TEXT || !base64url_is(value, DIGEST_TEXT + 1) ||
+		!name_is_record(json_text(record, "target")) || cJSON_GetArraySize(record) > RECORD_MEMBERS)
+		return error_set(err, ERROR_PERMANENT, "the worker keeps a record that is none of dns-01");
+	return 0;
+}
+
+int order_dns_keep(struct store *store, const char *certificate, const cJSON *names, const cJSON *dns, const cJSON *message,
+	struct error *err)
+{
+	const cJSON *records = json_array(message, "records", ORDER_DNS_COUNT_MAX, err), *record;
 	auto_buf struct buf text = BUF_INIT(ORDER_DNS_MAX);
 	auto_json cJSON *stored = cJSON_CreateObject();
-	if (!records)
+	auto_json cJSON *before = NULL;
+	if (!records || stored_records(store, certificate, &before, err) < 0)
 		return -1;
 	if (cJSON_GetArraySize(records) == 0)
 		return store_drop(store, kind, certificate, err);
+	cJSON_ArrayForEach(record, records)
+	{
+		if (!is_kept(before, record) && check_record(names, dns, record, err) < 0)
+			return -1;
+	}
 	cJSON_AddItemToObject(stored, "records", cJSON_Duplicate(records, true));
 	if (json_print(stored, &text) < 0)
-		return error_set(
-			err, ERROR_PERMANENT, "dns-01: more than %d bytes of records", ORDER_DNS_MAX);
+		return error_set(err, ERROR_PERMANENT, "dns-01: more than %d bytes of records", ORDER_DNS_MAX);
 	return store_put(store, kind, certificate, file, text.data, text.len, err);
 }
 

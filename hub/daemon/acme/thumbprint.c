@@ -24,12 +24,23 @@ static const struct hub_acme *find_section(
 	return NULL;
 }
 
+int thumbprint_get(struct store *store, const char *account, char ret[JWS_THUMBPRINT_MAX], struct error *err)
+{
+	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
+	int found = store_get(store, "acme", account, "account.key", &pem, err);
+	if (found <= 0)
+		return found;
+	EVP_PKEY *key = chain_parse_key(pem.data, pem.len, err);
+	int result = key ? jws_thumbprint(key, ret, err) : -1;
+	chain_free_pkey(&key);
+	return result < 0 ? error_wrap(err, "account %s", account) : 1;
+}
+
 int thumbprint_find(const struct hub_config *config, struct store *store, const char *account,
 	struct thumbprint *ret, struct error *err)
 {
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
 	const struct hub_acme *section = find_section(config, account, err);
-	int found = section ? store_get(store, "acme", section->name, "account.key", &pem, err) : -1;
+	int found = section ? thumbprint_get(store, section->name, ret->text, err) : -1;
 	if (found < 0)
 		return -1;
 	if (!found)
@@ -37,9 +48,6 @@ int thumbprint_find(const struct hub_config *config, struct store *store, const 
 			"there is no account \"%s\" yet: the first order makes it, even one that fails: "
 			"certsync renew CERTIFICATE, then this again",
 			section->name);
-	EVP_PKEY *key = chain_parse_key(pem.data, pem.len, err);
-	int result = key ? jws_thumbprint(key, ret->text, err) : -1;
 	ret->account = section->name;
-	chain_free_pkey(&key);
-	return result < 0 ? error_wrap(err, "account %s", section->name) : 0;
+	return 0;
 }

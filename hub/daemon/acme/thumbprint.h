@@ -16,4 +16,7 @@ struct thumbprint {
 int thumbprint_find(const struct hub_config *config, struct store *store, const char *account,
 	struct thumbprint *ret, struct error *err);
 
+/* Of the account whose key the store has: 1, 0 when there is none, -1. */
+int thumbprint_get(struct store *store, const char *account, char ret[JWS_THUMBPRINT_MAX], struct error *err);
+
 #endif

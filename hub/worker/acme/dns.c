@@ -5,6 +5,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/hook.h"
 #include "lib/core/mem.h"
+#include "lib/core/name.h"
 
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -248,6 +249,9 @@ int acme_dns_add(struct acme *a, const char *identifier, const char *authorizati
 		return error_set(err, ERROR_PERMANENT, "dns-01: more than %d records", ACME_DNS_RECORDS_MAX);
 	if (lookup_target(&d->lookup, name, target, err) < 0)
 		return error_wrap(err, "dns-01");
+	if (!name_is_record(target))
+		return error_set(err, ERROR_PERMANENT, "dns-01: the CNAMEs of %s lead to \"%.253s\", which no hook is told: its letters "
+			"are not those of a host name", name, target);
 	d->records[d->count++] = (struct dns_record){
 		.name = steal(name),
 		.value = mem_strdup(buf_text(&value)),

@@ -95,11 +95,28 @@ static bool is_about_replaces(const struct acme *a)
 				     strcmp(a->client.problem, "malformed") == 0);
 }
 
+static bool is_asked_for(const struct acme *a, const cJSON *identifier)
+{
+	bool found = false;
+	for (size_t i = 0; strcmp(json_text(identifier, "type"), "dns") == 0 && i < a->job.name_count; i++)
+		found = found || strcasecmp(json_text(identifier, "value"), a->job.names[i]) == 0;
+	return found;
+}
+
+/* Just what was asked for: nothing less, and nothing else. */
 static int check_identifiers(struct acme *a, struct error *err)
 {
 	const cJSON *list = json_array(a->order, "identifiers", 2 * ACME_NAMES_MAX, err), *element;
 	if (!list)
 		return -1;
+	cJSON_ArrayForEach(element, list)
+	{
+		if (is_asked_for(a, element))
+			continue;
+		a->gone = true;
+		return error_set(err, ERROR_UNTRUSTED, "order-foreign: the server's order has \"%.253s\", which was not asked for",
+			json_text(element, "value"));
+	}
 	for (size_t i = 0; i < a->job.name_count; i++) {
 		bool found = false;
 		cJSON_ArrayForEach(element, list)
