@@ -138,7 +138,7 @@ static void look_at_daemon(struct doctor_findings *f, const void *site)
 	cJSON_AddStringToObject(request, "command", "agent-list");
 	int exit_code = ask(path, request, NULL, on_agent, &seen, &err);
 	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): read as their scope ends */
-	auto_free char *missing = seen.missing, *version = seen.other_version;
+	auto_free __attribute__((unused)) char *missing = seen.missing, *version = seen.other_version;
 	if (exit_code >= 0) {
 		tell_agents(f, &seen);
 		return;

@@ -37,7 +37,7 @@ void doctor_findings_release(struct doctor_findings *f)
 	*f = (struct doctor_findings){0};
 }
 
-static char *format(const char *fmt, va_list args)
+__attribute__((format(printf, 1, 0))) static char *format(const char *fmt, va_list args)
 {
 	char *text = NULL;
 	if (vasprintf(&text, fmt, args) < 0)

@@ -13,6 +13,6 @@ void progress_free(struct progress *p); /* erases it */
 void progress_clear(struct progress *p);
 
 void progress_cleanup(struct progress **p);
-#define auto_progress __attribute__((cleanup(progress_cleanup)))
+#define auto_progress __attribute__((cleanup(progress_cleanup), unused))
 
 #endif

@@ -96,7 +96,7 @@ static void watch_sections(cfg_t *root, cfg_opt_t *options, const char *prefix)
 	}
 }
 
-static void syntax_error(cfg_t *section, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void syntax_error(cfg_t *section, const char *fmt, va_list args)
 {
 	char text[512];
 	vsnprintf(text, sizeof(text), fmt, args);

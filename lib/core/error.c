@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void error_format(struct error *err, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void error_format(struct error *err, const char *fmt, va_list args)
 {
 	vsnprintf(err->message, sizeof(err->message), fmt, args);
 	text_clean(err->message, 0);

@@ -58,8 +58,8 @@ static void judge_unreachable(const struct probe_result *r, struct check *c)
 		[PROBE_SERVED] = "",
 		[PROBE_REFUSED] = "start the service, or correct the firewall or the address",
 		[PROBE_TIMEOUT] = "look whether the service hangs or a firewall drops",
-		[PROBE_PROTOCOL] = "look at the TLS settings of the service; if the port speaks another protocol, "
-				   "write it behind a slash, as in :993/imaps",
+		[PROBE_PROTOCOL] = ("look at the TLS settings of the service; if the port speaks another protocol, "
+				    "write it behind a slash, as in :993/imaps"),
 	};
 	bool no_route = strstr(r->error.message, strerror(ENETUNREACH)) != NULL;
 	add_fault(c, CHECK_UNREACHABLE, r->error.message,

@@ -6,7 +6,7 @@ static struct hub_config *load(const void *data, size_t size, struct buf *printe
 {
 	char path[FUZZ_PATH_MAX];
 	auto_buf struct buf faults = BUF_INIT(64 * 1024);
-	auto_close int fd = fuzz_file(data, size, path);
+	auto_close __attribute__((unused)) int fd = fuzz_file(data, size, path);
 	struct hub_config *c = hub_config_load(path, &faults);
 	FUZZ_CHECK(c || faults.len);
 	if (c)

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct found_service first = {0}, second = {0};
 	if (size == 0)
 		return 0;
-	auto_close int fd = fuzz_file(data + 1, size - 1, path);
+	auto_close __attribute__((unused)) int fd = fuzz_file(data + 1, size - 1, path);
 	int result = scan(data[0], &first, path, &err);
 	FUZZ_CHECK(scan(data[0], &second, path, &err) == result);
 	if (result == 0)

@@ -139,7 +139,7 @@ static void the_header_lies_where_its_description_says(void **state)
 static void neither_key_nor_chain_is_readable_on_the_way(void **state)
 {
 	(void)state;
-	auto_buf struct buf b = sealed(1), pem = BUF_INIT(10000);
+	auto_buf struct buf b = sealed(1);
 	unsigned char *der = NULL;
 	BIGNUM *scalar = NULL;
 	uint8_t bytes[32];

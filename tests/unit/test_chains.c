@@ -342,7 +342,7 @@ static bool ours(const struct chain *c)
 {
 	static const char *const required[] = {host, NULL};
 	const struct verify_policy policy = {.anchors = anchors, .now = ISSUE_NOW, .required = required};
-	auto_buf struct buf text = BUF_INIT(CHAIN_PEM_MAX), der = BUF_INIT(CHAIN_PEM_MAX);
+	auto_buf struct buf text = BUF_INIT(CHAIN_PEM_MAX);
 	auto_chain struct chain parsed = {0};
 	if (chain_write_pem(c, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST, &text, &err) < 0)
 		return false;

@@ -136,9 +136,9 @@ static void a_key_is_one_type_and_its_own_base64(void **state)
 		"ssh-ed25519",
 		"ssh-ed25519 ",
 		"AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
-		ED25519 " comment",
-		ED25519 "\n",
-		"command=\"sh\" " ED25519,
+		(ED25519 " comment"),
+		(ED25519 "\n"),
+		("command=\"sh\" " ED25519),
 		/* another type than the key's own, a short key, something behind it, a bit set in the padding
 		 */
 		"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",

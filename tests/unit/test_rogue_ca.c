@@ -181,8 +181,8 @@ static void change_text(size_t i, const char *body)
 		"{}", "{} {}", "\xef\xbb\xbf{}", "{\"a\":1e999}",
 		"{\"status\":\"valid\",\"status\":\"invalid\"}",
 		"{\"type\":\"urn:ietf:params:acme:error:badNonce\"}",
-		"{\"type\":\"urn:ietf:params:acme:error:rateLimited\",\"detail\":\"too\\u001b[2J\\r\\nmany\","
-		"\"subproblems\":[{\"type\":7},{}]}"};
+		("{\"type\":\"urn:ietf:params:acme:error:rateLimited\",\"detail\":\"too\\u001b[2J\\r\\nmany\","
+		"\"subproblems\":[{\"type\":7},{}]}")};
 	for (size_t k = 0; k < COUNT(bodies); k++)
 		play_body(i, bodies[k]);
 	for (size_t k = 1; k < 8; k++) {
