@@ -35,15 +35,15 @@ ifdef LIBFUZZER
 CFLAGS += -fsanitize=fuzzer-no-link -w
 endif
 # What hardens, where the compiler has it (cf-protection is x86's, and clang zeroes variables from version 16 on), and no path of this
-# directory in what is built; not where something looks for what this would hide. FORTIFY_SOURCE wants optimisation and takes the place of
-# what a distribution has given. The C library's start files may lack the mark of the shadow stack, which the linker then withholds from
-# all, though they do nothing against it; whether they begin with a landing place for indirect jumps is theirs to say. tests/e2e/88-elf.t.
+# directory in what is built; not where something looks for what this would hide. FORTIFY_SOURCE wants optimisation, and -Wp to take the
+# place of what a distribution has given. The C library's start files may lack the mark of the shadow stack, which the linker then
+# withholds from all, though they do nothing against it; whether they begin with a landing place for indirect jumps is theirs to say.
 ifeq ($(SANITIZE)$(COVERAGE)$(VALGRIND),)
 has = $(shell $(CC) -Werror $(1) -S -o - -x c /dev/null >/dev/null 2>&1 && echo '$(1)')
 HARDEN := $(foreach f,-fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero,$(call has,$(f)))
-FORTIFY := $(if $(call has,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -include stdio.h),3,2)
-CFLAGS += $(HARDEN) -grecord-gcc-switches -ffile-prefix-map=$(CURDIR)=.
-CPPFLAGS += $(if $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS)))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY))
+FORTIFY := -Wp,-U_FORTIFY_SOURCE,-D_FORTIFY_SOURCE=$(if $(call has,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -include stdio.h),3,2)
+HARDEN += $(if $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS)))),$(FORTIFY))
+CFLAGS += $(HARDEN) -grecord-gcc-switches '-ffile-prefix-map=$(CURDIR)=.'
 LDFLAGS += -Wl,-z,noexecstack,-z,separate-code $(if $(filter -fcf-protection=full,$(HARDEN)),-z shstk)
 endif
 
@@ -230,7 +230,8 @@ analyse:
 	tests/analysis/run full
 # Three stories at a time, since most of their time is waiting for servers: one on the topology, of which there is one, and two others.
 TOPOLOGY_STORIES := $(wildcard tests/e2e/6*.t)
-OTHER_STORIES = $(filter-out $(TOPOLOGY_STORIES) $(if $(SANITIZE),tests/e2e/53-fault.t tests/e2e/88-elf.t tests/e2e/89-keys.t),$(wildcard tests/e2e/*.t))
+OTHER_STORIES = $(filter-out $(TOPOLOGY_STORIES) $(if $(SANITIZE),tests/e2e/53-fault.t tests/e2e/88-elf.t tests/e2e/89-keys.t \
+	tests/e2e/91-reproducible.t),$(wildcard tests/e2e/*.t))
 ifdef SANITIZE
 # Some stories load a library before the sanitizer's.
 e2e-topology e2e-others: export ASAN_OPTIONS = verify_asan_link_order=0
@@ -246,7 +247,8 @@ e2e-others:
 	: >$$CERTSYNC_FAILED
 	$(if $(SANITIZE),printf 'not run: %s\n' "53-fault (a sanitizer's own calls fail, too; make fault-calls is that under it)" \
 		'88-elf (a sanitizer takes the place of what is looked for)' \
-		'89-keys (what a process has is searched, and a sanitizer reserves terabytes)')
+		'89-keys (what a process has is searched, and a sanitizer reserves terabytes)' \
+		'91-reproducible (compares with what is built without one)')
 	prove -j 2 --timer $(OTHER_STORIES) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
 # The long runs: minutes to an hour.
 .PHONY: crash fault
@@ -312,6 +314,11 @@ deb: deps
 		dpkg-buildpackage --build=binary --no-sign -j"$$(nproc)"
 	rm -rf $(B)/deb/source
 	lintian --fail-on error,warning $(B)/deb/certsync_*.changes
+
+# Sources, sums and the list of what is linked, in $(B)/dist; the same bits from a checkout and from what was unpacked of it.
+.PHONY: dist
+dist: all
+	packaging/dist $(B)/dist $(VERSION) $(B)/bin
 
 clean:
 	rm -rf build
