@@ -329,6 +329,10 @@ static int link_confine(struct link *l)
 		l->key_fd = open(l->key_file, O_RDONLY | O_CLOEXEC);
 	if (l->key_fd < 0)
 		return fail(l, LINK_USAGE, "cannot read a private key from %s: %s", l->key_file, strerror(errno));
+	/* OpenSSL reads its own configuration, a system's policy in it, when it is first asked for something. */
+	unsigned char byte;
+	if (!ssh_get_random(&byte, sizeof(byte), 0))
+		return fail(l, LINK_PROTOCOL, "libssh gives no random numbers");
 	const int last = l->tcp > l->key_fd ? l->tcp : l->key_fd;
 	const struct confine may = {.descriptors = (unsigned)last + 1};
 	confine(&may);

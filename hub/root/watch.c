@@ -1,5 +1,6 @@
 #include "hub/root/watch.h"
 #include "hub/common/rights.h"
+#include "lib/core/confine.h"
 #include "lib/core/mem.h"
 #include "lib/core/log.h"
 #include "lib/core/proc.h"
@@ -10,6 +11,7 @@
 #include <inotifytools/inotify.h>
 #include <inotifytools/inotifytools.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,8 +247,22 @@ static int watch(struct watcher *w)
 	return 1;
 }
 
+/* It lists directories, wherever links may lead, and opens no file. Of root's rights it keeps those to become the owner of a path and
+ * to come to it. */
+static void confine_watcher(void)
+{
+	static const struct confine_path everywhere = {CONFINE_LIST, "/"};
+	static const struct confine may = {
+		.paths = &everywhere,
+		.path_count = 1,
+		.capabilities = UINT64_C(1) << CAP_DAC_READ_SEARCH | UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID,
+	};
+	confine(&may);
+}
+
 int watch_main(char *const *paths, size_t count)
 {
+	confine_watcher();
 	struct watcher w = {.paths = paths, .count = count};
 	if (!inotifytools_initialize()) {
 		log_event(LOG_LEVEL_ERROR, "watch", "error=\"inotify does not start: %s\"",

@@ -18,7 +18,8 @@
 
 /* Each includes the ones above it; for a directory, they hold below it. */
 enum confine_right {
-	CONFINE_READ,    /* open for reading, list */
+	CONFINE_LIST,    /* list directories, open none of their files */
+	CONFINE_READ,    /* and open files for reading */
 	CONFINE_WRITE,   /* and write what is there, truncated or not: /dev/null, a log */
 	CONFINE_CHANGE,  /* and make, rename and remove files, directories, symbolic links and sockets */
 	CONFINE_EXECUTE, /* CONFINE_READ, and run. The dynamic linker of this program can then be run, too, as every program needs it */
