@@ -29,6 +29,7 @@ endif
 ifdef COVERAGE
 # Clang's counters in a mapped file, so that they stay whatever ends a program, and atomic, since many count in one; gcc does the warnings.
 CFLAGS += -O1 -w -fprofile-instr-generate=$(abspath $(B))/counters/%m%c -fcoverage-mapping -mllvm -runtime-counter-relocation -fprofile-update=atomic
+CPPFLAGS += -DCONFINE_ALSO='"$(abspath $(B))/counters"'
 LDFLAGS += -fprofile-instr-generate
 endif
 ifdef LIBFUZZER

@@ -2,6 +2,7 @@
 #include "agent/cli/check.h"
 #include "agent/cli/commands.h"
 #include "agent/daemon/daemon.h"
+#include "agent/daemon/teller.h"
 #include "agent/cli/doctor.h"
 #include "lib/cli/cli.h"
 #include "lib/cli/complete.h"
@@ -11,6 +12,11 @@
 static int run(const struct cli_line *line)
 {
 	return agent_run(line->config);
+}
+
+static int tell(const struct cli_line *line)
+{
+	return teller_main(line->plain[0]);
 }
 
 static const struct cli_option status_options[] = {
@@ -50,6 +56,7 @@ static const struct cli_command commands[] = {
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false,
 		command_agent_config},
 	{"run", "", "run the daemon (certsync-agent-root starts it)", NULL, 0, 0, false, run},
+	{"tell", "COMMAND", "run it with each message of the daemon, which starts this", NULL, 1, 1, true, tell},
 	{"complete", "WORD…", "what may come next, for the shells", NULL, 0, -1, true, run_complete},
 	{NULL, NULL, NULL, NULL, 0, 0, false, NULL},
 };

@@ -6,25 +6,19 @@
 #include "lib/core/fs.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
-#include "lib/core/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
 	ALERT_ROUND = 30,    /* seconds between rounds */
 	ALERT_FIRST = 5,     /* after the start */
 	ALERT_GRACE = 60,    /* after the start, for the first connection of a node that was off */
-	ALERT_DEADLINE = 60, /* for the executable */
 	ALERT_CONTACT = 600, /* how stale the moment of the last contact may be on disk */
 	ALERT_BACKOFF_MIN = 60,
 	ALERT_BACKOFF_MAX = 3600,
@@ -42,9 +36,7 @@ struct alerts {
 	uint32_t failures;
 	int64_t next; /* monotonic seconds: the executable is not run before */
 	struct event *timer;
-	pid_t pid; /* of the executable; 0: it does not run */
-	int pidfd;
-	struct event *exited, *deadline; /* NULL unless it runs */
+	bool telling; /* the executable runs */
 };
 
 static int64_t seconds(void)
@@ -105,19 +97,6 @@ static void restore(struct alerts *a)
 
 static void plan(struct alerts *a);
 
-static void forget_process(struct alerts *a)
-{
-	if (a->exited)
-		event_free(a->exited);
-	if (a->deadline)
-		event_free(a->deadline);
-	a->exited = a->deadline = NULL;
-	if (a->pidfd >= 0)
-		close(a->pidfd);
-	a->pidfd = -1;
-	a->pid = 0;
-}
-
 static void note(struct alerts *a, bool ok, const char *how)
 {
 	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert",
@@ -132,75 +111,26 @@ static void note(struct alerts *a, bool ok, const char *how)
 	}
 }
 
-static void on_exited(evutil_socket_t fd, short what, void *context)
+static void on_told(bool delivered, const char *how, void *context)
 {
-	(void)fd;
-	(void)what;
 	struct alerts *a = context;
-	int status = 1;
-	kill(-a->pid, SIGKILL); /* what it left behind */
-	bool known = waitpid(a->pid, &status, 0) == a->pid;
-	forget_process(a);
-	note(a, known && status == 0, known ? proc_status_text(status) : "how it ended cannot be known");
+	a->telling = false;
+	note(a, delivered, how);
 	plan(a);
-}
-
-static void on_deadline(evutil_socket_t fd, short what, void *context)
-{
-	(void)fd;
-	(void)what;
-	struct alerts *a = context;
-	kill(-a->pid, SIGKILL); /* on_exited follows */
-}
-
-static void watch_process(struct alerts *a)
-{
-	const struct timeval limit = {ALERT_DEADLINE, 0};
-	a->pidfd = pidfd_open(a->pid, 0);
-	if (a->pidfd < 0)
-		mem_abort(__func__);
-	a->exited = event_new(a->site->base, a->pidfd, EV_READ, on_exited, a);
-	a->deadline = evtimer_new(a->site->base, on_deadline, a);
-	if (!a->exited || !a->deadline || event_add(a->exited, NULL) < 0 ||
-		event_add(a->deadline, &limit) < 0)
-		mem_abort(__func__);
-}
-
-/* The message, whole, as a descriptor to read from: an executable that does not read it keeps nobody waiting.
- */
-static int open_message(const cJSON *message, struct error *err)
-{
-	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
-	auto_close int fd = memfd_create("alert", MFD_CLOEXEC);
-	if (json_print(message, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "the message is too long");
-	if (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len || lseek(fd, 0, SEEK_SET) < 0)
-		return error_errno(err, "cannot hand the message over");
-	return steal_fd(&fd);
 }
 
 static void run_next(struct alerts *a)
 {
-	struct error err;
-	const char *const argv[] = {a->site->config->alert.command, NULL};
+	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
 	const cJSON *message = cJSON_GetArrayItem(a->queue, 0);
-	if (!message || a->pid || a->next > seconds())
+	if (!message || a->telling || a->next > seconds())
 		return;
-	auto_close int input = open_message(message, &err);
-	const struct proc_spec spec = {.argv = argv,
-		.in = input,
-		.out = -1,
-		.err = -1,
-		.extra = -1,
-		.group = true,
-		.die_with_parent = true};
-	pid_t pid = input < 0 ? -1 : proc_spawn(&spec, &err);
-	if (pid < 0) {
-		note(a, false, err.message);
+	if (json_print(message, &text) < 0) {
+		note(a, false, "the message is too long");
 		return;
 	}
-	a->pid = pid;
-	watch_process(a);
+	a->telling = true;
+	teller_run(a->site->teller, text.data, text.len, on_told, a);
 }
 
 /* ---- rounds ---- */
@@ -261,7 +191,7 @@ static void queue_notice(struct alerts *a, const struct condition_notice *n, int
 		json_text(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "subject"));
 	/* The oldest goes, unless it is just being delivered. */
 	while (cJSON_GetArraySize(a->queue) > ALERT_QUEUE_MAX)
-		cJSON_DeleteItemFromArray(a->queue, a->pid ? 1 : 0);
+		cJSON_DeleteItemFromArray(a->queue, a->telling ? 1 : 0);
 }
 
 static void do_round(struct alerts *a)
@@ -289,7 +219,7 @@ static void arm(struct alerts *a, int64_t wait)
 static void plan(struct alerts *a)
 {
 	int64_t wait = ALERT_ROUND, away = a->contact + a->site->config->alert.hub_away + 1 - clock_wall();
-	int64_t again = cJSON_GetArraySize(a->queue) && !a->pid ? a->next - seconds() : ALERT_ROUND;
+	int64_t again = cJSON_GetArraySize(a->queue) && !a->telling ? a->next - seconds() : ALERT_ROUND;
 	if (!session_is_ready(a->site->session) && away > 0 && away < wait)
 		wait = away;
 	arm(a, again < wait ? again : wait);
@@ -322,7 +252,6 @@ struct alerts *agent_alert_open(struct site *site)
 	a->opened = seconds();
 	a->queue = cJSON_CreateArray();
 	a->contact = a->saved_contact = clock_wall();
-	a->pidfd = -1;
 	a->timer = evtimer_new(site->base, on_timer, a);
 	if (!a->timer)
 		mem_abort(__func__);
@@ -335,12 +264,7 @@ void agent_alert_close(struct alerts *a)
 {
 	if (!a)
 		return;
-	if (a->pid) {
-		kill(-a->pid, SIGKILL);
-		while (waitpid(a->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	forget_process(a);
+	teller_stop(a->site->teller);
 	save(a);
 	condition_book_release(&a->book);
 	cJSON_Delete(a->queue);

@@ -5,9 +5,12 @@
 #include "agent/daemon/certificate.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
+#include "lib/core/confine.h"
+#include "lib/core/fs.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
 
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +236,30 @@ static bool any_switched(const struct site *site)
 	return false;
 }
 
+static bool is_same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* True when it cannot be put to work as things are: what this process may reach was settled when it started. */
+static bool needs_start(struct agent *a)
+{
+	const struct agent_config *next = a->next, *now = a->site.config;
+	if (!is_same(next->directory, now->directory) || !is_same(next->state, now->state) || !is_same(next->run, now->run)) {
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"result=refused reason=\"directory, state and run change only at a restart of certsync-agent-root\"");
+		agent_config_free(a->next);
+		a->next = NULL;
+		return true;
+	}
+	if (is_same(next->alert.command, now->alert.command))
+		return false;
+	log_event(LOG_LEVEL_NOTICE, "reload",
+		"result=restart reason=\"the command of alerts is another one: certsync-agent-root starts this daemon again\"");
+	stop(a, CLI_DONE);
+	return true;
+}
+
 /* Puts the configuration read last to work, as soon as no files are switched and not yet committed. */
 static void on_reload(evutil_socket_t fd, short what, void *context)
 {
@@ -241,8 +268,8 @@ static void on_reload(evutil_socket_t fd, short what, void *context)
 	struct agent *a = context;
 	if (!a->next || !a->site.session || any_switched(&a->site))
 		return; /* reload_soon follows */
-	if (strcmp(a->next->run, a->site.config->run) != 0)
-		log_event(LOG_LEVEL_WARNING, "reload", "reason=\"run changes only at a restart\"");
+	if (needs_start(a))
+		return;
 	control_interrupt(&a->site);
 	close_configured(a);
 	agent_config_free(a->site.config);
@@ -306,14 +333,47 @@ static void on_root_ended(const struct error *err, void *context)
 	stop(context, err->kind == ERROR_NONE ? CLI_DONE : CLI_FAILED);
 }
 
+static void on_teller_ended(void *context)
+{
+	log_event(LOG_LEVEL_ERROR, "alert", "error=\"the process that runs the command has ended\"");
+	stop(context, CLI_FAILED);
+}
+
+static int start_teller(struct agent *a, struct error *err)
+{
+	const char *command = a->site.config->alert.command;
+	if (command)
+		a->site.teller = teller_start(a->site.base, command, on_teller_ended, a, err);
+	return command && !a->site.teller ? -1 : 0;
+}
+
+/* Its own directories, what a resolver reads, the link; and whatever port is to be probed. */
+static void confine_daemon(const struct site *site)
+{
+	const struct agent_config *config = site->config;
+	auto_free char *copy = mem_strdup(site->config_path);
+	const struct confine_path paths[] = {
+		{CONFINE_READ, dirname(copy)}, /* an editor puts another file there under its name */
+		{CONFINE_READ, config->directory},
+		{CONFINE_CHANGE, config->state},
+		{CONFINE_CHANGE, config->run},
+		{CONFINE_EXECUTE, fs_program_directory()},
+	};
+	const struct confine may = {.paths = paths, .path_count = COUNT(paths), .resolves = true, .connects = true};
+	struct confinement got = confine(&may);
+	if (confine_missing(&got))
+		log_event(LOG_LEVEL_WARNING, "confine", "reason=\"%s\"", confine_missing(&got));
+}
+
 static void serve(struct agent *a)
 {
 	struct error err;
-	if (control_open(&a->site, &err) < 0) {
+	if (start_teller(a, &err) < 0 || control_open(&a->site, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 		a->exit_code = CLI_FAILED;
 		return;
 	}
+	confine_daemon(&a->site);
 	a->site.root = rootlink_new(a->site.base, ROOT_FD, on_root_ended, a);
 	open_configured(a);
 	event_base_dispatch(a->site.base);
@@ -321,6 +381,7 @@ static void serve(struct agent *a)
 	close_configured(a);
 	control_close(&a->site);
 	rootlink_free(a->site.root);
+	teller_free(a->site.teller);
 }
 
 static int serve_with_events(struct agent *a)

@@ -57,6 +57,7 @@ static pid_t spawn(const struct child *c, int socket, struct error *err)
 		.err = PROC_INHERIT,
 		.extra = socket,
 		.die_with_parent = true,
+		.powerless = true,
 	};
 	return proc_spawn(&spec, err);
 }

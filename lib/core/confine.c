@@ -72,6 +72,15 @@ static const struct confine_path resolver[] = {
 	{CONFINE_WRITE, "/dev/null"},
 };
 
+/* Where a sanitizer or a counter of coverage is part of the program, it opens files of its own: tests/analysis/sanitize.h, Makefile. */
+#ifdef CONFINE_ALSO
+static const struct confine_path also[] = {{CONFINE_CHANGE, CONFINE_ALSO}};
+static const bool counts_descriptors = false;
+#else
+static const struct confine_path also[] = {{CONFINE_READ, NULL}};
+static const bool counts_descriptors = true;
+#endif
+
 static uint64_t known_files(int version)
 {
 	uint64_t known = BIT(FS_REFER) - 1;
@@ -92,7 +101,7 @@ static int add_path(int ruleset, uint64_t known, const struct confine_path *p)
 	if (result == 0 && !S_ISDIR(st.st_mode))
 		allowed &= OF_A_FILE;
 	const struct landlock_path_beneath_attr rule = {.allowed_access = allowed, .parent_fd = fd};
-	if (result == 0)
+	if (result == 0 && allowed)
 		result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 	int code = errno;
 	close(fd);
@@ -131,7 +140,7 @@ static int add_files(int ruleset, uint64_t known, const struct confine *may)
 	struct confine_path linker = {CONFINE_EXECUTE, NULL};
 	if (has(may, CONFINE_EXECUTE))
 		dl_iterate_phdr(find_linker, &linker.path);
-	if (add_path(ruleset, known, &linker) < 0)
+	if (add_path(ruleset, known, &linker) < 0 || add_path(ruleset, known, &also[0]) < 0)
 		return -1;
 	if (may->resolves && add_paths(ruleset, known, resolver, sizeof(resolver) / sizeof(resolver[0])) < 0)
 		return -1;
@@ -275,7 +284,7 @@ struct confinement confine_at(const struct confine *may, int version)
 		c.code = errno;
 	}
 	/* The ruleset's own descriptor is closed by now. */
-	if (may->descriptors) {
+	if (may->descriptors && counts_descriptors) {
 		limit(RLIMIT_NOFILE, may->descriptors);
 		limit(RLIMIT_NPROC, 0);
 	}

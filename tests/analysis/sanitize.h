@@ -6,3 +6,6 @@ __attribute__((weak, no_sanitize("address", "undefined"))) const char *__asan_de
 {
 	return "quarantine_size_mb=16";
 }
+
+/* For lib/core/confine.c: a program that looks for leaks at its end reads there and starts a thread. */
+#define CONFINE_ALSO "/proc"

@@ -72,12 +72,21 @@ ok(!-e "$top/here/elsewhere", 'and nothing is made there');
 as_before('another directory');
 change(run => "\"$top/here/run2\"");
 reload('daemon');
-ok(said(qr/event=reload reason="run changes only at a restart"/), 'so does the daemon');
+ok(said(qr/event=reload result=refused reason="directory, state and run change only at a restart of certsync-agent-root"/), 'so does the daemon');
 change();
 reload('root');
 ok(said(qr/event=reload result=done certificates=1/), 'a good one is taken');
 as_before('all of it');
 is($story->child('here', qr/certsync-agent\0run/), $process{daemon}, 'by the same daemon');
+
+# What runs the command of alerts is started ahead of the daemon's confinement, so another command is another daemon's.
+Story::write_file("$top/tell", "#!/bin/sh\n", 0755);
+change();
+Story::write_file($conf, Story::read_file($conf) . "alert { command = \"$top/tell\" }\n");
+reload('root');
+ok(said(qr/event=reload result=restart reason="the command of alerts is another one[^\n]*\n.*event=started/s), 'another command of alerts starts the daemon again');
+as_before('another command of alerts');
+isnt($story->child('here', qr/certsync-agent\0run/), $process{daemon}, 'which is another one');
 
 # ---- what it looks at by itself ----
 

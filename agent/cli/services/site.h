@@ -6,6 +6,7 @@
 #include "agent/common/config.h"
 #include "agent/daemon/root_client.h"
 #include "agent/daemon/session.h"
+#include "agent/daemon/teller.h"
 #include "lib/wire/message.h"
 
 #include <event2/event.h>
@@ -20,6 +21,7 @@ struct site {
 	struct rootlink *root;
 	struct session *session;
 	struct control *control;
+	struct teller *teller; /* NULL: nobody is told */
 	struct ward **wards; /* one for each certificate of the configuration */
 	size_t ward_count;
 	char instance[2 * REQUEST_INSTANCE_SIZE + 1];
