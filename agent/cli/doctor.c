@@ -249,6 +249,12 @@ static void look_at_selinux(struct doctor_findings *f, const void *config)
 	doctor_selinux(f, labels, COUNT(labels));
 }
 
+static void look_at_confinement(struct doctor_findings *f, const void *config)
+{
+	(void)config;
+	doctor_confinement(f);
+}
+
 static void look_at_unit(struct doctor_findings *f, const void *config)
 {
 	static const struct {
@@ -281,6 +287,7 @@ static const struct doctor_check checks[] = {
 	{"adopt", look_at_adopt, NULL},
 	{"disk", look_at_disk, NULL},
 	{"fail2ban", look_at_fail2ban, NULL},
+	{"confinement", look_at_confinement, NULL},
 	{"SELinux", look_at_selinux, NULL},
 	{"AppArmor", doctor_service_apparmor, NULL},
 	{"unit", look_at_unit, NULL},

@@ -361,8 +361,9 @@ static void confine_daemon(const struct site *site)
 	};
 	const struct confine may = {.paths = paths, .path_count = COUNT(paths), .resolves = true, .connects = true};
 	struct confinement got = confine(&may);
-	if (confine_missing(&got))
-		log_event(LOG_LEVEL_WARNING, "confine", "reason=\"%s\"", confine_missing(&got));
+	const struct confinement_fault fault = confine_fault(&got);
+	if (fault.text)
+		log_event(LOG_LEVEL_WARNING, "confine", "reason=\"%s\" remedy=\"%s\"", fault.text, fault.remedy);
 }
 
 static void serve(struct agent *a)

@@ -551,6 +551,7 @@ int main(int argc, char **argv)
 {
 	const char *with_run[8] = {argv[0], "run"};
 	proc_harden();
+	mem_lock(); /* where that is refused, as without root, it goes on as before */
 	if (names_command(argc, argv) || argc > 6)
 		return cli_main("certsync-agent-root", "the half of an agent that runs as root",
 			default_config, commands, argc, argv);

@@ -180,6 +180,12 @@ static void look_at_selinux(struct doctor_findings *f, const void *site)
 	doctor_selinux(f, labels, ours ? COUNT(labels) : 1);
 }
 
+static void look_at_confinement(struct doctor_findings *f, const void *site)
+{
+	(void)site;
+	doctor_confinement(f);
+}
+
 static void look_at_unit(struct doctor_findings *f, const void *site)
 {
 	(void)site;
@@ -203,6 +209,7 @@ static const struct doctor_check checks[] = {
 	{"clock", look_at_clock, NULL},
 	{"disk", look_at_disk, NULL},
 	{"fail2ban", look_at_fail2ban, NULL},
+	{"confinement", look_at_confinement, NULL},
 	{"SELinux", look_at_selinux, NULL},
 	{"unit", look_at_unit, NULL},
 	{NULL, NULL, NULL},

@@ -1,5 +1,6 @@
 #include "lib/cli/doctor_system.h"
 #include "lib/core/buf.h"
+#include "lib/core/confine.h"
 #include "lib/core/mem.h"
 #include "lib/cli/tool.h"
 
@@ -139,7 +140,18 @@ void doctor_disk(struct doctor_findings *f, const char *path)
 		doctor_remedy(finding, "see what fills it: df -h %s; du -xh --max-depth=2 %s | sort -h | tail", path, path);
 }
 
-/* ---- SELinux and AppArmor ---- */
+/* ---- Landlock, SELinux and AppArmor ---- */
+
+void doctor_confinement(struct doctor_findings *f)
+{
+	const struct confinement c = confine_look();
+	const struct confinement_fault fault = confine_fault(&c);
+	if (fault.text)
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s", fault.text), "%s", fault.remedy);
+	else
+		doctor_add(f, DOCTOR_OK, "Landlock version %d holds each process to the files%s that it needs", c.version,
+			c.version < CONFINE_PORTS_VERSION ? "" : " and ports");
+}
 
 static bool selinux_enforces(void)
 {

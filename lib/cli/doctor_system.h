@@ -1,4 +1,4 @@
-/* What both sides look at on their node: accounts, clock, disk, SELinux and AppArmor.
+/* What both sides look at on their node: accounts, clock, disk, Landlock, SELinux and AppArmor.
  */
 #ifndef CERTSYNC_DOCTOR_SYSTEM_H
 #define CERTSYNC_DOCTOR_SYSTEM_H
@@ -24,6 +24,9 @@ void doctor_faults(struct doctor_findings *f, const char *faults, const char *pa
 void doctor_clock(struct doctor_findings *f);
 /* Where `path` is or will be. */
 void doctor_disk(struct doctor_findings *f, const char *path);
+
+/* Whether this kernel lets processes confine themselves (lib/core/confine.h). */
+void doctor_confinement(struct doctor_findings *f);
 
 /* `path` is to have a label of this type for the programs that read it ("cert_t"). Nothing where SELinux is off
  * or the path is missing. */

@@ -19,7 +19,6 @@ enum {
 	FS_IOCTL_DEV = 15,
 	VERSION_REFER = 2,
 	VERSION_TRUNCATE = 3,
-	VERSION_TCP = 4,
 	VERSION_IOCTL = 5,
 	VERSION_SCOPE = 6,
 };
@@ -162,7 +161,7 @@ static int add_ports(int ruleset, const uint16_t *ports)
 static int landlock(const struct confine *may, int version)
 {
 	struct ruleset handled = {.files = known_files(version)};
-	if (version >= VERSION_TCP)
+	if (version >= CONFINE_PORTS_VERSION)
 		handled.tcp = (may->connects ? 0 : TCP_CONNECT) | (may->listens ? 0 : TCP_BIND);
 	if (version >= VERSION_SCOPE && !may->signals)
 		handled.scoped = SCOPES;
@@ -206,27 +205,24 @@ struct confinement confine_look(void)
 	return judge(confine_version());
 }
 
-const char *confine_missing(const struct confinement *c)
+#define ELSE "so what our processes may reach is limited by users and modes alone"
+
+struct confinement_fault confine_fault(const struct confinement *c)
 {
-	switch (c->state) {
-	case CONFINEMENT_WHOLE:
-		return NULL;
-	case CONFINEMENT_NOT_BUILT:
-		return "the kernel has no Landlock, so files and ports are limited by users and modes alone: boot Linux 5.19 or later that was "
-		       "built with CONFIG_SECURITY_LANDLOCK";
-	case CONFINEMENT_DISABLED:
-		return "the kernel has Landlock but was booted without it, so files and ports are limited by users and modes alone: put landlock "
-		       "first in lsm= on the kernel's command line (what is there now: /sys/kernel/security/lsm)";
-	case CONFINEMENT_FILTERED:
-		return "a filter of system calls forbids Landlock, so files and ports are limited by users and modes alone: let "
-		       "SystemCallFilter= of the unit have landlock_create_ruleset, landlock_add_rule and landlock_restrict_self";
-	case CONFINEMENT_TOO_OLD:
-		return "the kernel's Landlock lets nobody rename a file into another directory, so files and ports are limited by users and "
-		       "modes alone: boot Linux 5.19 or later";
-	case CONFINEMENT_REFUSED:
-		break;
-	}
-	return strerror(c->code);
+	static const struct confinement_fault faults[] = {
+		[CONFINEMENT_WHOLE] = {NULL, NULL},
+		[CONFINEMENT_NOT_BUILT] = {"the kernel has no Landlock, " ELSE,
+			"boot Linux 5.19 or later, built with CONFIG_SECURITY_LANDLOCK"},
+		[CONFINEMENT_DISABLED] = {"the kernel was booted without its Landlock, " ELSE,
+			"put landlock first in lsm= of the kernel's command line; /sys/kernel/security/lsm has what is there now"},
+		[CONFINEMENT_FILTERED] = {"a filter of system calls forbids Landlock, " ELSE,
+			"SystemCallFilter= of the unit is to have landlock_create_ruleset, landlock_add_rule and landlock_restrict_self"},
+		[CONFINEMENT_TOO_OLD] = {"the kernel's Landlock lets nobody rename a file into another directory, " ELSE,
+			"boot Linux 5.19 or later"},
+	};
+	if (c->state == CONFINEMENT_REFUSED)
+		return (struct confinement_fault){"the kernel refuses Landlock, " ELSE, strerror(c->code)};
+	return faults[c->state];
 }
 
 /* ---- privileges and limits ---- */

@@ -17,12 +17,14 @@
 #include <stdint.h>
 
 /* Each includes the ones above it; for a directory, they hold below it. */
+enum { CONFINE_PORTS_VERSION = 4 };
+
 enum confine_right {
 	CONFINE_LIST,    /* list directories, open none of their files */
 	CONFINE_READ,    /* and open files for reading */
 	CONFINE_WRITE,   /* and write what is there, truncated or not: /dev/null, a log */
 	CONFINE_CHANGE,  /* and make, rename and remove files, directories, symbolic links and sockets */
-	CONFINE_EXECUTE, /* CONFINE_READ, and run. The dynamic linker of this program can then be run, too, as every program needs it */
+	CONFINE_EXECUTE, /* CONFINE_READ, and run; the dynamic linker, too, which runs every program */
 };
 
 struct confine_path {
@@ -71,8 +73,11 @@ int confine_version(void);
 /* What confine() would say: without changing anything. */
 struct confinement confine_look(void);
 
-/* NULL when it is whole; else a sentence: what is missing, and what to do. Static storage. */
-const char *confine_missing(const struct confinement *c);
+/* What is missing, and what to do; both NULL when nothing is. Static storage. */
+struct confinement_fault {
+	const char *text, *remedy;
+};
+struct confinement_fault confine_fault(const struct confinement *c);
 
 /* As the child of a process with privileges, before it changes its user: nothing that it runs gains any (no_new_privs), and the
  * bounding and the inheritable set are emptied where that is allowed. System calls only. 0, or -1 with errno. */

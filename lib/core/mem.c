@@ -1,11 +1,20 @@
 #include "lib/core/mem.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* Above the limit, what a process with locked memory asks for is refused, and that would end it: so there must be room for much more
+ * than it has at its start. */
+enum { LOCK_ROOM = 4 };
 
 /* Without an allocation. */
 static void say(const char *text)
@@ -64,6 +73,38 @@ char *mem_printf(const char *fmt, ...)
 	int len = vasprintf(&text, fmt, args);
 	va_end(args);
 	return checked(len < 0 ? NULL : text);
+}
+
+/* In bytes; 0: it cannot be known. */
+static unsigned long long mapped(void)
+{
+	unsigned long long pages = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+	if (file && fscanf(file, "%llu", &pages) != 1)
+		pages = 0;
+	if (file)
+		fclose(file);
+	return pages * (unsigned long long)sysconf(_SC_PAGESIZE);
+}
+
+static bool knows_no_limit(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+	return syscall(SYS_capget, &header, sets) == 0 && (sets[0].effective & 1u << CAP_IPC_LOCK);
+}
+
+int mem_lock(void)
+{
+	struct rlimit limit;
+	unsigned long long now = mapped();
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+		return -1;
+	if (!knows_no_limit() && limit.rlim_cur != RLIM_INFINITY && (!now || limit.rlim_cur / LOCK_ROOM < now)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 }
 
 void mem_free_cleanup(void *pointer_to_pointer)

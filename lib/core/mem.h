@@ -19,6 +19,11 @@ char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * cannot be. */
 _Noreturn void mem_abort(const char *where);
 
+/* Keeps the whole process out of the swap space, OpenSSL's own copies of keys and the stack with it: for one that has private keys. Pages
+ * are locked when they come to be used, so it takes no more memory than before. Not for children, who have to say so themselves.
+ * 0, or -1 with errno: neither CAP_IPC_LOCK nor a limit (RLIMIT_MEMLOCK) with room enough, and then nothing is locked. */
+int mem_lock(void);
+
 void mem_free_cleanup(void *pointer_to_pointer);
 void mem_close_cleanup(const int *fd);
 

@@ -166,7 +166,7 @@ static void nothing(struct scene *s)
 {
 	const struct confine may = {0};
 	struct confinement c = confine(&may);
-	check(c.state == CONFINEMENT_WHOLE && !confine_missing(&c) && c.code == 0);
+	check(c.state == CONFINEMENT_WHOLE && !confine_fault(&c).text && c.code == 0);
 	check(told(s, "NoNewPrivs") == 1);
 	check(told(s, "CapEff") == 0 && told(s, "CapPrm") == 0 && told(s, "CapInh") == 0);
 	check(geteuid() != 0 || told(s, "CapBnd") == 0); /* to empty it needs CAP_SETPCAP */
@@ -358,7 +358,8 @@ static const char *fallback(struct scene *s, int version, enum confinement_state
 	check(told(s, "NoNewPrivs") == 1 && told(s, "CapEff") == 0 && prctl(PR_GET_DUMPABLE) == 0);
 	check(try_open(s->inside, "new", O_WRONLY | O_CREAT) == 0);
 	check(try_connect(s) == 0 && try_run("/bin/true") == 0);
-	return confine_missing(&c);
+	check(confine_fault(&c).text);
+	return confine_fault(&c).remedy;
 }
 
 static void not_built(struct scene *s)
@@ -418,7 +419,7 @@ int main(void)
 {
 	if (confine_look().state != CONFINEMENT_WHOLE) {
 		struct confinement c = confine_look();
-		fprintf(stderr, "this machine cannot judge: %s\n", confine_missing(&c));
+		fprintf(stderr, "this machine cannot judge: %s\n", confine_fault(&c).text);
 		return 1;
 	}
 #define in_scratch(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
