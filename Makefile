@@ -215,7 +215,7 @@ test: deps
 # make coverage [STORIES="tests/e2e/70-refusals.t …"]: lines and branches that the unit tests, the corpora and these stories reach; without
 # STORIES all of them, but for those that install the packages; STORIES=none for none. What was missed is in $(B)/coverage/missed.
 .PHONY: coverage tools
-tools: $(TOOLS) $(CRASH) $(B)/tests/fault_at.so
+tools: $(TOOLS) $(CRASH) $(B)/tests/fault_at.so $(B)/tests/reach.so
 coverage:
 	tests/analysis/coverage $(B)/coverage '$(MAKE)' $(STORIES)
 # lint is part of test; analyse looks longer, along paths, too.
@@ -284,7 +284,7 @@ load: deps
 slow: export CERTSYNC_BIN := $(abspath $(B))/bin
 slow: all deps
 	prove -j 2 --timer tests/slow/*.t
-e2e: all $(TOOLS) $(CRASH) $(B)/tests/fault_at.so deb
+e2e: all $(TOOLS) $(CRASH) $(B)/tests/fault_at.so $(B)/tests/reach.so deb
 	$(MAKE) --no-print-directory -j 2 --output-sync=target e2e-topology e2e-others
 
 install: all

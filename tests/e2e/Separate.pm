@@ -99,7 +99,7 @@ sub up {
 	my ($self, %wish) = @_;
 	my $top = $self->{top};
 	my $before = $wish{before} // {};
-	$self->hub_conf(agents => ['here', 'mail', 'other-']);
+	$self->hub_conf(agents => ['here', 'mail', 'other-'], %{$wish{hub_conf} // {}});
 	$self->sshd or die $self->log('sshd');
 	$self->start('hub', @{$before->{hub} // []}, "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
 	$self->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($self->certsync('status'))[0] != 4 }) or die $self->log('hub');
