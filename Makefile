@@ -80,7 +80,7 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 .PHONY: all bench deps demo demo-stop test unit e2e fuzz install clean
 all: $(PROGRAMS:%=$(B)/bin/%) $(HOOKS:%=$(B)/bin/hooks/%)
 
-$(B)/obj/%.o: %.c
+$(B)/obj/%.o: %.c Makefile
 	mkdir -p $(@D)
 	echo "  CC    $<"
 	$(CC) $(CPPFLAGS) $(call pkg,cflags,$(PACKAGES)) $(CFLAGS) -MMD -MP -c -o $@ $<
