@@ -76,6 +76,7 @@ static int ask_with_secret(const struct cli_line *line, bool rotates, const uint
 		mem_abort(__func__); /* two small files */
 	cJSON *request = new_request("agent-join", line);
 	cJSON_AddBoolToObject(request, "rotates", rotates);
+	cJSON_AddBoolToObject(request, "replace", cli_has(line, "--replace"));
 	int exit_code = ask_hub(line, request, &files, all);
 	return exit_code == CLI_DONE ? print_join_line(json_text(all, "line"), secret) : exit_code;
 }
@@ -104,6 +105,7 @@ static int add_identity(const struct cli_line *line, const char *key)
 	}
 	cJSON *request = new_request("agent-add", line);
 	cJSON_AddStringToObject(request, "key", key);
+	cJSON_AddBoolToObject(request, "replace", cli_has(line, "--replace"));
 	int exit_code = ask_hub(line, request, NULL, all);
 	if (exit_code == CLI_DONE)
 		puts(json_text(all, "line"));
@@ -151,7 +153,7 @@ static void add_row(struct cli_table *table, const cJSON *o)
 	const char *until = json_text(o, "join_until");
 	const char *error = json_text(o, "error");
 	auto_free char *state = mem_printf("%s%s%s%s", json_text(o, "state"), until[0] ? " until " : "", until,
-		json_true(o, "rotates") ? ", new keys not proven yet" : "");
+		json_true(o, "rotates") ? ", new keys not proven yet" : json_text(o, "rotation")[0] ? ", is to have new keys" : "");
 	auto_free char *count = mem_printf("%d", cJSON_GetArraySize(json_get(o, "certificates")));
 	const char *seen = json_text(o, "last_seen"), *enrolled = json_text(o, "enrolled");
 	const char *const cells[] = {json_text(o, "agent"), state, seen[0] ? seen : "never", enrolled[0] ? enrolled : "-", count,

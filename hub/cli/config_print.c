@@ -17,6 +17,7 @@ static void print_globals(const struct hub_config *h, struct buf *out)
 	config_put(out, 0, "gate_user", h->gate_user);
 	config_put(out, 0, "local_user", h->local_user);
 	config_put(out, 0, "admin_group", h->admin_group);
+	config_put(out, 0, "agent_keys", h->agent_keys == HUB_KEYS_GROUP ? "group" : "root");
 	config_put(out, 0, "authorized_keys", h->authorized_keys);
 	config_put_list(out, 0, "resolvers", h->resolvers);
 	config_put(out, 0, "hooks", h->hooks);

@@ -53,6 +53,7 @@ static const struct cli_option import_options[] = {
 
 static const struct cli_option agent_add_options[] = {
 	{"--key", "LINE", "by hand: what certsync-agent identity printed there; -: from standard input"},
+	{"--replace", NULL, "in the place of the keys that this agent has: those open nothing any more then"},
 	{NULL, NULL, NULL},
 };
 
@@ -83,12 +84,12 @@ static const struct cli_command commands[] = {
 	{"alert test", "", "send a test message by every way that hub.conf has, and show what each answered", json_option, 0, 0, false,
 		command_alert_test},
 	{"alert list", "", "what is wrong now, since when, and whether a person was told", json_option, 0, 0, false, command_alert_list},
-	{"agent add", "NAME", "print the line by which a node joins as this agent: good once, for 15 minutes", agent_add_options, 1,
+	{"agent add", "NAME", "print the line by which a node joins as this agent: good once, for 15 minutes (root)", agent_add_options, 1,
 		1, false, command_agent_add},
 	{"agent list", "", "every agent: its keys, when it was last seen", json_option, 0, 0, false, command_agent_list},
-	{"agent rotate", "NAME", "print a line by which this agent gets new keys; the old ones work until those do", NULL, 1, 1,
+	{"agent rotate", "NAME", "print a line by which this agent gets new keys; the old ones work until those do (root)", NULL, 1, 1,
 		false, command_agent_rotate},
-	{"agent remove", "NAME", "take an agent's keys away, and end its connection", NULL, 1, 1, false, command_agent_remove},
+	{"agent remove", "NAME", "take an agent's keys away, and end its connections at once (root)", NULL, 1, 1, false, command_agent_remove},
 	{"doctor", "", "look over the hub's node, and say what mends each fault; or do it", doctor_options, 0, 0, false, command_doctor},
 	{"config haproxy", "", "print what HAProxy needs for http-01", config_haproxy_options, 0, 0, false, command_config_haproxy},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},

@@ -94,6 +94,7 @@ static cfg_opt_t hub_options[] = {
 	CFG_STR("gate_user", "certsync-gate", CFGF_NONE),
 	CFG_STR("local_user", "certsync-agent", CFGF_NONE),
 	CFG_STR("admin_group", "certsync-admin", CFGF_NONE),
+	CFG_STR("agent_keys", "root", CFGF_NONE),
 	CFG_STR("authorized_keys", "/var/lib/certsync-gate/.ssh/authorized_keys", CFGF_NONE),
 	CFG_STR_LIST("resolvers", NULL, CFGF_NODEFAULT),
 	CFG_STR("hooks", NULL, CFGF_NODEFAULT),
@@ -203,6 +204,16 @@ static void read_resolvers(struct config *c, cfg_t *root, struct hub_config *h)
 	}
 }
 
+static enum hub_keys_by read_agent_keys(struct config *c, cfg_t *root)
+{
+	const char *word = cfg_getstr(root, "agent_keys");
+	if (strcmp(word, "group") == 0)
+		return HUB_KEYS_GROUP;
+	if (strcmp(word, "root") != 0)
+		config_fault(c, root, "agent_keys", "agent_keys: \"%s\" is none of root, group", word);
+	return HUB_KEYS_ROOT;
+}
+
 static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
 {
 	read_ssh(c, root, h);
@@ -216,6 +227,7 @@ static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
 	h->gate_user = config_string(c, root, "gate_user");
 	h->local_user = config_string(c, root, "local_user");
 	h->admin_group = config_string(c, root, "admin_group");
+	h->agent_keys = read_agent_keys(c, root);
 	read_resolvers(c, root, h);
 	h->hooks = config_path(c, root, "hooks");
 	if (!h->hooks)

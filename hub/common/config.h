@@ -91,6 +91,9 @@ struct hub_alert {
 	int64_t expiring;     /* seconds left under which a certificate is expiring; 0: by its lifetime */
 };
 
+/* Who may change which keys agents have, at the control socket. */
+enum hub_keys_by { HUB_KEYS_ROOT, HUB_KEYS_GROUP };
+
 struct hub_config {
 	char *path;
 	char *ssh;          /* "certsync-gate@haproxy.domain.pl:22" */
@@ -99,6 +102,7 @@ struct hub_config {
 	char *http;         /* "127.0.0.1:8402": the http-01 responder; a loopback address */
 	char *anchors;      /* trust anchors for what is published; NULL: the system's */
 	char *user, *worker_user, *gate_user, *local_user, *admin_group;
+	enum hub_keys_by agent_keys;
 	char *authorized_keys;
 	char **resolvers; /* "address" or "address:port" that workers ask; empty: the system's */
 	char *hooks;      /* the directory of the hooks that come with certsync */

@@ -2,6 +2,7 @@
 #include "lib/core/mem.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,9 +72,44 @@ bool hub_key_is_valid(const char *key)
 	return !r.failed && (!ed25519 || (r.left == 0 && value_len == 32));
 }
 
-const char *hub_key_prefix(enum hub_key_use use)
+/* The text of the forced command: encoder and decoder. */
+
+static const char join_prefix[] = "join:";
+
+void hub_key_mark(const char *key, char ret[HUB_KEY_MARK_MAX])
 {
-	return use == HUB_KEY_JOIN ? "join:" : use == HUB_KEY_NEXT ? "next:" : "";
+	const char *text = strchr(key, ' ');
+	text = text ? text + 1 : key;
+	size_t len = strcspn(text, "="), most = HUB_KEY_MARK_MAX - 1;
+	text += len > most ? len - most : 0;
+	snprintf(ret, HUB_KEY_MARK_MAX, "%.*s", (int)(len > most ? most : len), text);
+}
+
+void hub_key_word(const struct hub_key *key, char ret[HUB_KEY_WORD_MAX])
+{
+	char mark[HUB_KEY_MARK_MAX];
+	hub_key_mark(key->key, mark);
+	if (key->use == HUB_KEY_JOIN)
+		snprintf(ret, HUB_KEY_WORD_MAX, "%s%s", join_prefix, key->agent);
+	else
+		snprintf(ret, HUB_KEY_WORD_MAX, "%s:%s", key->agent, mark);
+}
+
+bool hub_key_word_parse(const char *word, enum hub_key_use *ret_use, char ret_agent[NAME_AGENT_MAX], char ret_mark[HUB_KEY_MARK_MAX])
+{
+	bool joins = strncmp(word, join_prefix, strlen(join_prefix)) == 0;
+	const char *name = word + (joins ? strlen(join_prefix) : 0), *colon = strchr(name, ':');
+	size_t len = colon ? (size_t)(colon - name) : strlen(name);
+	const char *mark = colon ? colon + 1 : "";
+	if ((colon && (joins || !*mark)) || len >= NAME_AGENT_MAX || strlen(mark) >= HUB_KEY_MARK_MAX)
+		return false;
+	for (const char *at = mark; *at; at++)
+		if (base64_value(*at) < 0)
+			return false;
+	*ret_use = joins ? HUB_KEY_JOIN : HUB_KEY_AGENT;
+	snprintf(ret_agent, NAME_AGENT_MAX, "%.*s", (int)len, name);
+	snprintf(ret_mark, HUB_KEY_MARK_MAX, "%s", mark);
+	return name_is_agent(ret_agent);
 }
 
 static int put_key(struct buf *out, const struct hub_key *key)

@@ -27,11 +27,10 @@ enum hub_request_op {
 #define HUB_KEY_EXPIRES_MAX INT64_C(253402300799)
 enum { HUB_KEYS_MAX = 3 * 4096, HUB_KEY_TEXT_MAX = 800, HUB_KEYS_PER_RECORD = 64 };
 
-/* What a login with a key is good for: it becomes the text of the forced command, PREFIX and the agent's name. */
+/* What a login with a key is good for. */
 enum hub_key_use {
-	HUB_KEY_AGENT, /* "": a session of the agent */
-	HUB_KEY_JOIN,  /* "join:": one frame of a node that has the hub's line; always with an expiry time */
-	HUB_KEY_NEXT,  /* "next:": a session of the agent that proves a new key, which then becomes its only one */
+	HUB_KEY_AGENT, /* a session of the agent */
+	HUB_KEY_JOIN,  /* one frame of a node that has the hub's line; always with an expiry time */
 	HUB_KEY_USES,
 };
 
@@ -63,8 +62,14 @@ void hub_request_release(struct hub_request *r);
 int hub_reply_encode(const struct hub_reply *r, struct buf *out);
 int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, struct error *err);
 
-/* "", "join:", "next:". */
-const char *hub_key_prefix(enum hub_key_use use);
+/* The text of the forced command: "NAME:MARK", or "join:NAME". The mark says which key it was: sshd has the command from the line by which a
+ * connection came in, and goes on running it for each new channel when that line has long been gone. It is the end of the key's base64,
+ * without '='. */
+enum { HUB_KEY_MARK_MAX = 32 + 1, HUB_KEY_WORD_MAX = NAME_AGENT_MAX + HUB_KEY_MARK_MAX };
+void hub_key_mark(const char *key, char ret[HUB_KEY_MARK_MAX]); /* of a valid key */
+void hub_key_word(const struct hub_key *key, char ret[HUB_KEY_WORD_MAX]);
+/* False unless it is such a text. A name without a mark, as older versions wrote it, has the mark "". */
+bool hub_key_word_parse(const char *word, enum hub_key_use *ret_use, char ret_agent[NAME_AGENT_MAX], char ret_mark[HUB_KEY_MARK_MAX]);
 
 /* Whether `key` is one line "type base64" of a key type that sshd takes and nothing else. */
 bool hub_key_is_valid(const char *key);

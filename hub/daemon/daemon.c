@@ -7,6 +7,7 @@
 #include "hub/daemon/rollout/history.h"
 #include "hub/daemon/hub.h"
 #include "hub/daemon/agents/joining.h"
+#include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/acme/renewal.h"
 #include "hub/common/root_request.h"
 #include "hub/daemon/agents/session.h"
@@ -168,6 +169,10 @@ static const struct conn_handler root_handler = {on_root_frame, on_root_closed};
 static void open_root(struct hub *hub)
 {
 	struct stat st;
+	struct ucred made_by; /* of a socket pair: who made it */
+	socklen_t len = sizeof(made_by);
+	bool known = getsockopt(CHILD_ROOT_FD, SOL_SOCKET, SO_PEERCRED, &made_by, &len) == 0;
+	hub->owner = known ? made_by.uid : geteuid();
 	if (fstat(CHILD_ROOT_FD, &st) == 0 && S_ISSOCK(st.st_mode))
 		hub->root = conn_new(hub->base, CHILD_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
 }
@@ -252,6 +257,7 @@ static int open_all(struct hub *hub, struct error *err)
 	hub->store = store_open(hub->config->state, err);
 	if (!hub->store)
 		return -1;
+	key_changes_open(hub);
 	if (signer_open(hub->config->state, hub->sign_private, hub->sign_public, err) < 0)
 		return -1;
 	hub->challenge = challenge_new(hub->base, hub->config->http, err);
@@ -276,6 +282,7 @@ static void close_all(struct hub *hub)
 	workers_free(hub->workers);
 	if (hub->challenge)
 		challenge_free(hub->challenge);
+	key_changes_close(hub);
 	store_close(hub->store);
 	buf_release(&hub->host_keys);
 	explicit_bzero(hub->sign_private, sizeof(hub->sign_private));

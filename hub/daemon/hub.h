@@ -28,6 +28,7 @@ struct status_page;
 struct client;
 struct joining;
 struct workers;
+struct key_changes;
 
 struct hub {
 	struct event_base *base;
@@ -41,6 +42,7 @@ struct hub {
 	struct conn *root; /* to certsync-hub-root; NULL when started without one */
 	struct listener *gate, *local, *control;
 	uid_t gate_uid, local_uid;
+	uid_t owner;         /* who runs the root half: root, but in tests */
 	uint8_t sign_private[SEAL_KEY_SIZE], sign_public[SEAL_KEY_SIZE];
 
 	struct fleet *fleet;       /* hub/daemon/rollout/fleet.h: a rollout per certificate */
@@ -56,6 +58,7 @@ struct hub {
 	int64_t started;           /* wall clock */
 	struct client *clients;    /* hub/daemon/control/control.h: a list */
 	struct joining *joinings;  /* hub/daemon/agents/joining.h: a list, nodes that are joining now */
+	struct key_changes *key_changes; /* hub/daemon/agents/key_changes.h: who changed which agent's keys */
 	struct buf host_keys;      /* hub/daemon/agents/host_keys.h: what agents are told */
 	struct event *tickets;     /* hub/daemon/agents/join_line.h: when the next one has to be removed */
 	bool keys_owed;                     /* the last list that was asked for is not sent yet: hub/daemon/agents/enroll.h */

@@ -1,5 +1,6 @@
 /* certsync-gate: login shell and forced command of the gate account. It parses nothing: it tells the hub the
- * name that sshd gives it as `-c NAME`, then relays bytes both ways between its stdio and the gate socket.
+ * word that sshd gives it as `-c WORD`, an agent's name and which of its keys it was, then relays bytes both ways
+ * between its stdio and the gate socket.
  *
  * sshd runs one for each agent, so it is small: libc alone, two static buffers, no stdio.
  */
@@ -21,7 +22,7 @@
 #define GATE_SOCKET "/run/certsync-hub/gate.sock"
 #endif
 
-enum { BUFFER_SIZE = 16 * 1024, PREFIX_LENGTH = 5, NAME_MAX_LENGTH = PREFIX_LENGTH + 63, EXIT_USAGE = 2, EXIT_UNREACHABLE = 4 };
+enum { BUFFER_SIZE = 16 * 1024, NAME_MAX_LENGTH = 63, MARK_MAX_LENGTH = 32, WORD_MAX_LENGTH = NAME_MAX_LENGTH + 1 + MARK_MAX_LENGTH, EXIT_USAGE = 2, EXIT_UNREACHABLE = 4 };
 
 /* One direction. The next read waits until everything has been written: a peer that does not read stops the
  * other one, and nothing piles up here. */
@@ -45,14 +46,16 @@ static int fail(int code, const char *what, const char *why)
 	return code;
 }
 
-static bool is_name(const char *name)
+/* Of a name behind a colon: an agent's, which joins; else of a key. Which of them it is, is the hub's to read. */
+static bool is_word(const char *word)
 {
 	static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 	static const char rest[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
-	size_t prefix = strncmp(name, "join:", PREFIX_LENGTH) == 0 || strncmp(name, "next:", PREFIX_LENGTH) == 0 ? PREFIX_LENGTH : 0;
-	name += prefix;
-	size_t len = strlen(name);
-	return len > 0 && len <= NAME_MAX_LENGTH - PREFIX_LENGTH && strchr(first, name[0]) && strspn(name, rest) == len;
+	static const char behind[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/._-";
+	size_t len = strlen(word), name = strspn(word, rest);
+	if (len == 0 || len > WORD_MAX_LENGTH || name > NAME_MAX_LENGTH || !strchr(first, word[0]))
+		return false;
+	return name == len || (word[name] == ':' && name + 1 < len && name + 1 + strspn(word + name + 1, behind) == len);
 }
 
 /* -1 with errno. */
@@ -74,13 +77,13 @@ static int connect_to(const char *path)
 	return fd;
 }
 
-static int introduce(int fd, const char *name)
+static int introduce(int fd, const char *word)
 {
-	char text[1 + NAME_MAX_LENGTH];
-	size_t len = strlen(name);
+	char text[1 + WORD_MAX_LENGTH];
+	size_t len = strlen(word);
 	text[0] = (char)len;
 	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length goes ahead of it */
-	memcpy(text + 1, name, len);
+	memcpy(text + 1, word, len);
 	/* A fresh socket takes so few bytes at once. */
 	return send(fd, text, len + 1, MSG_NOSIGNAL) == (ssize_t)len + 1 ? 0 : -1;
 }
@@ -157,29 +160,29 @@ static int relay(int gate)
 	return 0;
 }
 
-/* `certsync-gate NAME`; as a login shell `-certsync-gate -c NAME`; in tests `certsync-gate --socket PATH
- * NAME`, which nothing that sshd runs for the account can become, since a shell gets its command behind -c.
+/* `certsync-gate WORD`; as a login shell `-certsync-gate -c WORD`; in tests `certsync-gate --socket PATH
+ * WORD`, which nothing that sshd runs for the account can become, since a shell gets its command behind -c.
  */
 int main(int argc, char **argv)
 {
 	/* One socket beside the three that it was given, and nothing else. The hub's is found by its path, which Landlock leaves alone. */
 	const struct confine may = {.descriptors = STDERR_FILENO + 2};
-	const char *path = GATE_SOCKET, *name = NULL;
+	const char *path = GATE_SOCKET, *word = NULL;
 	signal(SIGPIPE, SIG_IGN);
 	confine(&may);
 	if (argc == 2)
-		name = argv[1];
+		word = argv[1];
 	else if (argc == 3 && strcmp(argv[1], "-c") == 0)
-		name = argv[2];
+		word = argv[2];
 	else if (argc == 4 && strcmp(argv[1], "--socket") == 0) {
 		path = argv[2];
-		name = argv[3];
+		word = argv[3];
 	}
-	if (!name || !is_name(name))
+	if (!word || !is_word(word))
 		return fail(EXIT_USAGE, "this account is for agents of certsync: ",
-			"a key in authorized_keys says restrict,command=\"NAME\"");
+			"a key in authorized_keys says restrict,command=\"NAME:KEY\"");
 	int gate = connect_to(path);
-	if (gate < 0 || introduce(gate, name) < 0)
+	if (gate < 0 || introduce(gate, word) < 0)
 		return fail(EXIT_UNREACHABLE, "the hub cannot be reached: ", strerror(errno));
 	const int both[] = {STDIN_FILENO, STDOUT_FILENO, gate};
 	for (size_t i = 0; i < sizeof(both) / sizeof(both[0]); i++)

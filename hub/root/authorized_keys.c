@@ -35,17 +35,18 @@ static int keep_foreign(const char *old, struct buf *out)
 	return 0;
 }
 
-static int by_agent(const void *left, const void *right)
-{
-	const struct hub_key *const *a = left, *const *b = right;
-	int order = strcmp((*a)->agent, (*b)->agent);
-	return order ? order : (int)(*a)->use - (int)(*b)->use;
-}
-
 static int by_key(const void *left, const void *right)
 {
 	const struct hub_key *const *a = left, *const *b = right;
 	return strcmp((*a)->key, (*b)->key);
+}
+
+static int by_agent(const void *left, const void *right)
+{
+	const struct hub_key *const *a = left, *const *b = right;
+	int order = strcmp((*a)->agent, (*b)->agent);
+	order = order ? order : (int)(*a)->use - (int)(*b)->use;
+	return order ? order : by_key(left, right);
 }
 
 static int check_unique(const struct hub_key **keys, size_t count, struct error *err)
@@ -58,23 +59,19 @@ static int check_unique(const struct hub_key **keys, size_t count, struct error 
 				"them apart; make a new one on the node that was cloned",
 				keys[i - 1]->agent, keys[i]->agent);
 	qsort(keys, count, sizeof(*keys), by_agent);
-	for (size_t i = 1; i < count; i++)
-		if (by_agent(&keys[i - 1], &keys[i]) == 0)
-			return error_set(
-				err, ERROR_PERMANENT, "the agent %s is listed twice", keys[i]->agent);
 	return 0;
 }
 
 static int add_line(const struct hub_key *key, struct buf *out)
 {
-	char until[40] = "";
+	char until[40] = "", word[HUB_KEY_WORD_MAX];
 	struct tm tm;
 	time_t at = (time_t)key->expires;
 	/* In local time, as sshd reads it: a Z for UTC is known since OpenSSH 9.1 alone, and before it no such key logs in. */
 	if (key->expires && (!localtime_r(&at, &tm) || !strftime(until, sizeof(until), "expiry-time=\"%Y%m%d%H%M%S\",", &tm)))
 		return -1;
-	return buf_addf(out, "restrict,%scommand=\"%s%s\" %s %s%s\n", until, hub_key_prefix(key->use), key->agent,
-		key->key, mark, key->agent);
+	hub_key_word(key, word);
+	return buf_addf(out, "restrict,%scommand=\"%s\" %s %s%s\n", until, word, key->key, mark, key->agent);
 }
 
 int authorized_keys_render(

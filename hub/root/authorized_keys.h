@@ -1,6 +1,7 @@
-/* The gate account's authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT): one line an agent,
+/* The gate account's authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT): one line an agent, two while
+ * it has new keys that were not seen to work yet (MARK: hub/common/root_request.h),
  *
- *     restrict,command="NAME" TYPE BASE64 certsync:NAME
+ *     restrict,command="NAME:MARK" TYPE BASE64 certsync:NAME
  *
  * and one for each that may join until then, by its own clock and in its time zone, and not beyond:
  *
@@ -18,8 +19,8 @@
 
 enum { AUTHORIZED_KEYS_MAX = 8 * 1024 * 1024 };
 
-/* Pure: appends the new contents, given the old. -1: an agent twice for one use, or one key for two agents (sshd would
- * take the first and give the second agent the wrong name), or over the maximum of `out`. */
+/* Pure: appends the new contents, given the old. -1: one key twice (sshd would take the first line,
+ * and give a second agent the wrong name), or over the maximum of `out`. */
 int authorized_keys_render(
 	const char *old, const struct hub_key *keys, size_t count, struct buf *out, struct error *err);
 

@@ -22,6 +22,9 @@ enum condition_kind {
 	CONDITION_ROLLOUT,     /* stuck or failed; "certificate agent" */
 	CONDITION_AWAY,        /* agent; at an agent: the hub */
 	CONDITION_CLONE,       /* agent */
+	CONDITION_ROTATION,    /* its keys are being changed; agent */
+	CONDITION_OLD_KEY,     /* somebody comes in with one that it has no more; agent */
+	CONDITION_KEYS,        /* somebody changed them; "agent #serial" */
 	CONDITION_AHEAD,       /* the hub was restored from a backup; "certificate agent" */
 	CONDITION_DRIFT,       /* "certificate agent" */
 	CONDITION_CONTRADICTION, /* an agent says what cannot be; "certificate agent" */

@@ -2,6 +2,7 @@
 #include "tests/crash/story.h"
 #include "hub/root/authorized_keys.h"
 #include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/join_line.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
@@ -37,6 +38,7 @@ static const struct conn_handler handler = {on_frame, on_closed};
 static void daemon_close(struct daemon *d)
 {
 	ticket_close(&d->hub);
+	key_changes_close(&d->hub);
 	conn_free(d->hub.root);
 	close(d->root);
 	event_base_free(d->hub.base);
@@ -52,6 +54,7 @@ static int daemon_open(struct daemon *d, struct store *s, const char *dir, struc
 	d->config.agent_count = 1;
 	d->hub.config = &d->config;
 	d->hub.store = s;
+	key_changes_open(&d->hub);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
 		return error_errno(err, "socketpair");
 	d->hub.base = event_base_new();
@@ -85,7 +88,7 @@ static int write_keys(struct daemon *d, struct error *err)
 static int add(struct daemon *d, const struct join_keys *keys, struct buf *line, struct error *err)
 {
 	story_say("doing list");
-	if (ticket_issue(&d->hub, name, false, keys, line, err) < 0)
+	if (ticket_issue(&d->hub, name, TICKET_KEYS_OWN, 0, keys, line, err) < 0)
 		return -1;
 	enroll_send_keys(&d->hub);
 	if (write_keys(d, err) < 0)
@@ -109,7 +112,7 @@ static int join(struct daemon *d, const char *key, const struct join_keys *keys,
 		return -1;
 	story_say("spent");
 	story_say("doing enroll %s", key);
-	if (enroll_keys(&d->hub, name, r.ssh, r.seal, false, err) < 0)
+	if (enroll_keys(&d->hub, name, r.ssh, r.seal, false, 0, err) < 0)
 		return -1;
 	story_say("enrolled %s", key);
 	story_say("doing list");

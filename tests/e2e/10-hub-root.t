@@ -258,7 +258,7 @@ ok "the daemon reads its configuration again too" \
 ok "an agent's key is taken" add
 is "and stands in authorized_keys behind the lines of others" "$(cat "$dir/gate/.ssh/authorized_keys")" \
 	"ssh-ed25519 AAAA of-an-administrator
-restrict,command=\"mail\" $key certsync:mail"
+restrict,command=\"mail:${key: -32}\" $key certsync:mail"
 
 daemon=$(daemon_pid) watcher=$(watcher_pid)
 kill -KILL "$root_pid"

@@ -160,7 +160,7 @@ is((stat $conf)[2] & 07777, 0640, 'which others may not read');
 is(`$Story::bin/certsync-agent config 2>&1 >/dev/null`, '', 'and which the agent takes');
 is(Story::read_file('/etc/certsync/pins/host_keys') =~ /^SHA256/m, 1, 'the host key is pinned');
 my @lines = $s->key_lines('mail');
-is(scalar(grep { /^restrict,command="mail" / } @lines), 1, 'sshd has the key of the agent');
+is(scalar(grep { /^restrict,command="mail:\S+" / } @lines), 1, 'sshd has the key of the agent');
 $s->start('agent', "$Story::bin/certsync-agent-root");
 $s->until('connected', sub { $s->state_of('mail')->{connected} }) or diag($s->log('agent'), $s->log('hub'), $s->log('sshd'));
 is($s->state_of('mail')->{connected}, JSON::PP::true, 'and the agent connects with it');
@@ -176,9 +176,14 @@ $s->until('connected', sub { $s->state_of('mail')->{connected} });
 like($s->line_of(qw(rotate mail)), qr/keys=new secret=/, 'a line for new keys is open');
 is(scalar $s->key_lines('mail'), 2, 'sshd has its key beside that of the agent');
 my ($by_hand) = Story::read_file("$top/other.pub") =~ /^(\S+ \S+)/;
-my ($added, $told) = $s->certsync('agent', 'add', 'mail', '--key', "'certsync-agent:1 $by_hand x25519:" . encode_base64('k' x 32, '') . "'");
+my @give = ('agent', 'add', 'mail', '--key', "'certsync-agent:1 $by_hand x25519:" . encode_base64('k' x 32, '') . "'");
+my ($added, $told) = $s->certsync(@give);
+is($added, 2, 'keys of an agent that has some are not replaced without a word');
+like($told, qr/agent mail has keys \(SSH key SHA256:\S+, since \S+\) and is connected with them: are others to take their place\? Then say --replace/, '  but asked for');
+is(scalar $s->key_lines('mail'), 2, '  and nothing has changed');
+($added, $told) = $s->certsync(@give, '--replace');
 is($added, 0, 'other keys are given by hand') or diag($told);
-is_deeply([$s->key_lines('mail')], ["restrict,command=\"mail\" $by_hand certsync:mail"], 'sshd has these alone');
+is_deeply([$s->key_lines('mail')], ["restrict,command=\"mail:@{[substr $by_hand, -32]}\" $by_hand certsync:mail"], 'sshd has these alone');
 ok($s->until('ended', sub { $s->log('hub') =~ /event=disconnected agent=mail reason="it was added anew with other keys"/ }),
 	'and whoever was connected with the old ones is no more') or diag($s->log('hub'));
 

@@ -43,12 +43,14 @@ is($story->installed('here'), $first, 'the right one');
 
 # ---- frames ----
 
+my $mail = $story->let_in('mail');
+
 # Sends bytes as the gate would for agent mail; what the hub answers until it closes.
 sub as_mail {
 	my ($bytes) = @_;
 	my $socket = IO::Socket::UNIX->new(Peer => "$top/hub.run/gate.sock") or die "gate.sock: $!";
 	local $SIG{PIPE} = 'IGNORE';
-	$socket->syswrite("\x04mail" . $bytes);
+	$socket->syswrite(chr(length $mail) . $mail . $bytes);
 	shutdown $socket, 1;
 	my $answer = '';
 	local $SIG{ALRM} = sub { die "the hub did not close\n" };
@@ -202,24 +204,26 @@ like(($lonely->certsync('status'))[1], qr/renewal failed [2-9]/, 'and has not fo
 
 # ---- the same agent twice: the first stays, the second is told why not, and status names it ----
 
+my $twin = $lonely->let_in('twin');
+$twin = chr(length $twin) . $twin;
 my $one = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
-$one->syswrite("\x04twin$hello");
+$one->syswrite("$twin$hello");
 ok($lonely->until('twin', sub { $lonely->log('hub') =~ /connected agent=twin/ }), 'an agent is connected');
 my $two = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
-$two->syswrite("\x04twin" . ($hello =~ s/0{32}/1 x 32/er));
+$two->syswrite($twin . ($hello =~ s/0{32}/1 x 32/er));
 $two->sysread(my $answer, 65536);
 like($answer, qr/another machine is connected as agent twin/, 'another machine with its name is refused');
 is($lonely->state_of('twin')->{connected}, JSON::PP::true(), 'the first one stays');
 for (1 .. 3) {
 	my $again = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
-	$again->syswrite("\x04twin" . ($hello =~ s/0{32}/1 x 32/er));
+	$again->syswrite($twin . ($hello =~ s/0{32}/1 x 32/er));
 	$again->sysread(my $ignored, 65536);
 }
 is(scalar(() = $lonely->log('hub') =~ /refused agent=twin what=twice/g), 1, 'however often it comes, it is logged once');
 isnt($lonely->state_of('twin')->{rival} // '', '', 'and is in the JSON');
 like(($lonely->certsync('status'))[1], qr/another machine tried to connect as twin/, 'and status names the clone');
 my $same = IO::Socket::UNIX->new(Peer => "$lonely->{top}/hub.run/gate.sock");
-$same->syswrite("\x04twin$hello");
+$same->syswrite("$twin$hello");
 ok($lonely->until('replaced', sub { $lonely->log('hub') =~ /replaced by a new connection/ }),
 	'the same machine replaces its old connection');
 close $_ for $one, $two, $same;

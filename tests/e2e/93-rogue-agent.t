@@ -16,18 +16,21 @@ my $story = Story->new;
 my $top = $story->top;
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 my $foreign = 'other.domain.pl';
+my $shared = 'shared.domain.pl';
 my $count = 0;
 my ($exit, $text);
 
-# Two certificates: that of all, where each goes on its own, and one that is the victim's alone.
-my $conf = "certificate \"$Story::name\" { rollout = \"immediate\" }\ncertificate \"$foreign\" {}\nagent \"victim\" { certificates = {\"$foreign\"} }\n";
+# Certificates: that of all, where each goes on its own, one that is the victim's alone, and one that three begin to serve together.
+my $conf = "certificate \"$Story::name\" { rollout = \"immediate\" }\ncertificate \"$foreign\" {}\nagent \"victim\" { certificates = {\"$foreign\"} }\n"
+	. "certificate \"$shared\" { rollout = \"together\" }\n" . join '', map { "agent \"$_\" { certificates = {\"$shared\"} }\n" } qw(ready slow liar);
 my $first = $story->pair('first');
 ok($story->hub(certificates => $conf, agents => ['here', 'mail', 'thief-', 'new']), 'a hub starts') or BAIL_OUT($story->log('hub'));
 $story->import('first');
 $story->agent('here');
 ok($story->until_state('here', 'verified'), 'an agent that means well has its certificate') or BAIL_OUT($story->log('here'));
 
-sub come { my ($prefix, %more) = @_; return Agent->new(socket => "$top/hub.run/gate.sock", prefix => $prefix, %more) }
+my %word = map { $_ => $story->let_in($_) } qw(mail thief victim ready slow liar);
+sub come { my ($prefix, %more) = @_; return Agent->new(socket => "$top/hub.run/gate.sock", prefix => $word{$prefix} // $prefix, %more) }
 
 # What the hub has written to its log since.
 my $mark = 0;
@@ -44,7 +47,10 @@ sub named {
 
 for (['no name', '', qr/sent no agent's name/], ['a name that is too long', 'a' x 200, qr/sent no agent's name/], ['a path', '../mail', qr/outside the alphabet/],
 	['capitals', 'MAIL', qr/outside the alphabet/], ['a NUL in it', "mail\0x", qr/outside the alphabet/], ['a line\'s end', "mail\nx", qr/outside the alphabet/],
-	['one that nobody configured', 'nobody', qr/no section agent .nobody/], ['a use that there is not', 'root:mail', qr/outside the alphabet/],
+	['one that nobody configured', 'nobody', qr/no section agent .nobody/], ['a use that there is not', 'next:mail:AAAA', qr/outside the alphabet/],
+	['a name without a key', 'mail:', qr/outside the alphabet/], ['a key outside of its alphabet', 'mail:../../etc', qr/outside the alphabet/],
+	['a key that is too long', 'mail:' . 'A' x 33, qr/outside the alphabet/], ['a key that it does not have', 'mail:' . 'A' x 32, qr/what=old-key/],
+	['another\'s key', "thief:@{[$word{mail} =~ s/.*://r]}", qr/what=old-key/],
 	['to join as another', 'join:../mail', qr/outside the alphabet/]) {
 	my ($what, $prefix, $wanted) = @$_;
 	mark();
@@ -207,6 +213,44 @@ $rogue = admitted('mail', Agent::inventory($Story::name, revision => '2147483647
 settled($rogue);
 is(state_of('mail', $Story::name), 'ahead', 'who claims to be ahead of all is shown as that');
 
+# ---- the barrier: one says that it has passed it already ----
+
+my %fleet = map { $_ => admitted($_, Agent::inventory($shared)) } qw(ready slow liar);
+$story->pair('shared', names => "DNS:$shared");
+my $importing = $story->start('shared', "$Story::bin/certsync", 'import', $shared, '--key', "$top/shared.key", '--chain', "$top/shared.crt", '-c', "$top/hub.conf");
+my %offer = map { my $name = $_; $name => (grep { $_->{type} eq 'offer' } $fleet{$name}->hear_until(qr/^offer$/, 10))[0] } keys %fleet;
+is(scalar(grep { defined } values %offer), 3, 'three are offered a certificate that they begin to serve together') or BAIL_OUT($story->log('shared'));
+
+sub stages {
+	my ($name, $offer) = @_;
+	$fleet{$name}->say(Agent::verdict($_, $shared, $offer->{revision}, $offer->{attempt})) for qw(fetch staged);
+	return grep { $_->{type} eq 'activate' } settled($fleet{$name});
+}
+
+my %desired = (revision => $offer{liar}{revision}, digest => $offer{liar}{digest}, high_water => $offer{liar}{revision});
+is(scalar stages('ready', $offer{ready}), 0, 'one has staged, and waits');
+mark();
+for my $early (qw(installed verified)) {
+	$fleet{liar}->say(Agent::verdict($early, $shared, $offer{liar}{revision}, $offer{liar}{attempt}));
+	is_deeply([settled($fleet{liar})], [], "the liar says $early at once");
+	named($early, qr/event=contradiction certificate=\Q$shared\E agent=liar .*says `$early` of an attempt in which it was not told to activate/);
+}
+close $fleet{liar}{peer};
+mark();
+$fleet{liar} = admitted('liar', Agent::inventory($shared, %desired));
+($offer{liar}) = grep { $_->{type} eq 'offer' } $fleet{liar}->hear_until(qr/^offer$/, 5);
+named('the desired revision at hello', qr/event=contradiction certificate=\Q$shared\E agent=liar .*says that it has revision \Q$desired{revision}\E, which it was not told to activate/);
+ok($offer{liar}, 'the liar comes and says that it serves the new one: it is offered it like any other');
+is_deeply([map { $_->{type} } settled($fleet{ready})], [], 'nobody is told to activate for that');
+is(state_of('ready', $shared), 'staged', 'who had staged waits on');
+like(($story->certsync('status'))[1], qr/liar is not believed, last \S+: it says that it has revision/, 'status names the liar');
+is(scalar stages('slow', $offer{slow}), 0, 'the liar has not staged: the others wait');
+is(scalar stages('liar', $offer{liar}), 1, 'once it has, all begin');
+is(scalar(grep { $_->{type} eq 'activate' } settled($fleet{$_})), 1, "$_ too") for qw(ready slow);
+close $_->{peer} for values %fleet;
+kill 'TERM', $importing;
+$count += 3;
+
 # ---- floods: those who mean well do not feel them ----
 
 sub memory { my ($pid) = @_; return Story::read_file("/proc/$pid/status") =~ /^VmRSS:\s+(\d+)/m ? $1 : 0 }
@@ -287,10 +331,10 @@ joins('a frame of 4 GiB', 'new', pack('NC', 0xffffffff, 5), qr/result=ended.*fra
 joins('a wrong proof', 'new', Peer::frame(5, substr($request, 0, -1) . chr(255 - ord substr $request, -1)), qr/result=refused/, 0);
 is(Story::read_file("$top/gate/authorized_keys"), $authorized, 'no key was written');
 joins('with its own line', 'new', Peer::frame(5, $request), qr/result=done/, 1);
-like(Story::read_file("$top/gate/authorized_keys"), qr/command="new" \Q$key\E/, 'its key is written');
+like(Story::read_file("$top/gate/authorized_keys"), qr/command="new:\S+" \Q$key\E/, 'its key is written');
 joins('the same request once more', 'new', Peer::frame(5, $request), qr/result=refused/, 0);
 joins('the same line with another key', 'new', Peer::frame(5, Agent::join_request($line, 'new', $key =~ s/h8g/h8A/r, nonce => 'm' x 32)), qr/result=refused/, 0);
-is(scalar(() = Story::read_file("$top/gate/authorized_keys") =~ /command="new"/g), 1, 'it has one key');
+is(scalar(() = Story::read_file("$top/gate/authorized_keys") =~ /command="new:/g), 1, 'it has one key');
 
 unlike($story->log('hub'), qr/PRIVATE KEY/, 'no key in the log');
 kill 'TERM', $pid;

@@ -3,17 +3,19 @@
 #   my $story = Story->new;                      everything below its directory; gone at the end
 #   $story->pair('a', names => …, days => …)     a key and its certificate: a.key, a.crt
 #   $story->hub; $story->agent('mail', …)        start the real certsync-hub-root, certsync-agent-root
+#   $story->let_in('mail')                       keys for an agent that the story plays; the gate's word for it
 #   $story->certsync(@words)                     runs certsync against this hub; (exit code, output)
 #   $story->until('what', sub {…}, seconds)      waits for a condition; a failed wait is a failed test
 package Story;
 use strict;
 use warnings;
 use Cwd qw(abs_path);
-use Digest::SHA qw(sha256_hex);
+use Digest::SHA qw(sha256 sha256_hex);
 use File::Path qw(make_path);
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
 use JSON::PP;
+use MIME::Base64;
 use POSIX qw(:sys_wait_h);
 use FindBin;
 use lib $FindBin::Bin;
@@ -276,6 +278,16 @@ sub enrol {
 	open my $join, '|-', "$bin/certsync-agent join -c $conf >>$self->{top}/join.log 2>&1" or die $!;
 	print $join $line;
 	return close($join);
+}
+
+# Keys by hand for an agent that a story plays itself; what the gate says of who comes in with them.
+sub let_in {
+	my ($self, $agent) = @_;
+	my $ssh = 'ssh-ed25519 ' . encode_base64(pack('N/a* N/a*', 'ssh-ed25519', sha256("the key of $agent")), '');
+	my $seal = encode_base64(sha256("the sealing key of $agent"), '');
+	my ($code, $text) = $self->certsync('agent', 'add', $agent, '--key', "'certsync-agent:1 $ssh x25519:$seal'");
+	die $text if $code != 0;
+	return "$agent:" . substr $ssh, -32;
 }
 
 sub agent {

@@ -9,6 +9,7 @@
 
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/rollout/history.h"
+#include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/worker.h"
 #include "lib/core/clock.h"
@@ -53,6 +54,8 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 	s->hub.workers = workers_new(s->hub.base);
 	s->hub.local_uid = 12345;
 	s->hub.store = store_open(s->hub.config->state, &err);
+	if (s->hub.store)
+		key_changes_open(&s->hub);
 	return s->hub.store;
 }
 
@@ -62,6 +65,7 @@ static inline void hub_scene_end(struct hub_scene *s)
 	session_close_all(&s->hub);
 	fleet_close(&s->hub);
 	outcome_close(&s->hub);
+	key_changes_close(&s->hub);
 	store_close(s->hub.store);
 	workers_free(s->hub.workers);
 	event_base_free(s->hub.base);

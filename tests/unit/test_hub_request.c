@@ -89,6 +89,42 @@ static void names_and_keys_outside_their_alphabets_are_refused(void **state)
 	expect_refused(&scan, "scan: not a certificate's name");
 }
 
+static void the_forced_command_says_who_and_which_key(void **state)
+{
+	(void)state;
+	enum hub_key_use use;
+	char agent[NAME_AGENT_MAX], mark[HUB_KEY_MARK_MAX], word[HUB_KEY_WORD_MAX], long_name[NAME_AGENT_MAX];
+	struct hub_key key = {"mail", ED25519, HUB_KEY_AGENT, 0};
+	hub_key_word(&key, word);
+	assert_string_equal(word, "mail:CQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g");
+	assert_true(hub_key_word_parse(word, &use, agent, mark));
+	assert_int_equal(use, HUB_KEY_AGENT);
+	assert_string_equal(agent, "mail");
+	assert_string_equal(mark, "CQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g");
+	memset(long_name, 'a', sizeof(long_name) - 1);
+	long_name[sizeof(long_name) - 1] = '\0';
+	snprintf(key.agent, sizeof(key.agent), "%s", long_name);
+	hub_key_word(&key, word);
+	assert_true(hub_key_word_parse(word, &use, agent, mark));
+	assert_string_equal(agent, long_name);
+	key.use = HUB_KEY_JOIN;
+	hub_key_word(&key, word);
+	assert_true(hub_key_word_parse(word, &use, agent, mark));
+	assert_int_equal(use, HUB_KEY_JOIN);
+	assert_string_equal(mark, "");
+	/* Padding is no part of it: one mark for one key. */
+	hub_key_mark("ssh-rsa AAAA==", mark);
+	assert_string_equal(mark, "AAAA");
+	/* As older versions wrote it: nobody's key. */
+	assert_true(hub_key_word_parse("mail", &use, agent, mark));
+	assert_string_equal(mark, "");
+	static const char *const wrong[] = {"", ":", "mail:", ":AAAA", "mail:AA=A", "mail:AA A", "mail:AAAA:AAAA", "next:mail:AAAA", "join:", "join:mail:AAAA",
+		"join:../mail", "root:mail:AAAA", "../mail:AAAA", "MAIL:AAAA", "mail:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:AAAA"};
+	for (size_t i = 0; i < COUNT(wrong); i++)
+		assert_false(hub_key_word_parse(wrong[i], &use, agent, mark));
+}
+
 static void every_cut_and_every_tail_is_refused(void **state)
 {
 	(void)state;
@@ -159,6 +195,7 @@ int main(void)
 		cmocka_unit_test(a_scan_comes_back_as_it_went),
 		cmocka_unit_test(a_full_record_of_keys_fits_a_frame),
 		cmocka_unit_test(names_and_keys_outside_their_alphabets_are_refused),
+		cmocka_unit_test(the_forced_command_says_who_and_which_key),
 		cmocka_unit_test(every_cut_and_every_tail_is_refused),
 		cmocka_unit_test(replies_come_back_as_they_went),
 		cmocka_unit_test(a_key_is_one_type_and_its_own_base64),

@@ -1,4 +1,5 @@
 #include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/agents/join_line.h"
 #include "lib/core/clock.h"
@@ -36,6 +37,10 @@ static int record_encode(const struct enrolment *e, struct buf *out)
 	cJSON_AddStringToObject(o, "ssh", e->ssh);
 	cJSON_AddStringToObject(o, "seal", buf_text(&seal));
 	cJSON_AddNumberToObject(o, "added", (double)e->added);
+	if (e->rotation) {
+		cJSON_AddNumberToObject(o, "rotation", (double)e->rotation);
+		cJSON_AddNumberToObject(o, "rotation_by", e->rotation_by);
+	}
 	if (e->rotates) {
 		buf_reset(&seal);
 		base64_encode(e->next_seal, SEAL_KEY_SIZE, &seal);
@@ -58,6 +63,23 @@ static int decode_next(const cJSON *o, struct enrolment *ret, struct error *err)
 	return 0;
 }
 
+/* Of the record of an older version, which did not say: since the keys are there. */
+static int decode_rotation(const cJSON *o, struct enrolment *ret, struct error *err)
+{
+	if (!json_get(o, "rotation")) {
+		ret->rotation = ret->rotates ? ret->added : 0;
+		ret->rotation_by = (uid_t)-1;
+		return 0;
+	}
+	int64_t by;
+	if (json_i64(o, "rotation", &ret->rotation, err) < 0 || json_i64(o, "rotation_by", &by, err) < 0)
+		return -1;
+	if (by < 0 || by > UINT32_MAX)
+		return error_set(err, ERROR_PERMANENT, "rotation_by: is no uid");
+	ret->rotation_by = (uid_t)by;
+	return 0;
+}
+
 static int record_decode(const struct buf *text, struct enrolment *ret, struct error *err)
 {
 	auto_json cJSON *o = json_parse(text->data, text->len, err);
@@ -71,17 +93,49 @@ static int record_decode(const struct buf *text, struct enrolment *ret, struct e
 	snprintf(ret->ssh, sizeof(ret->ssh), "%s", ssh);
 	if (json_i64(o, "added", &ret->added, err) < 0)
 		return -1;
-	return json_get(o, "next_ssh") ? decode_next(o, ret, err) : 0;
+	if (json_get(o, "next_ssh") && decode_next(o, ret, err) < 0)
+		return -1;
+	return decode_rotation(o, ret, err);
 }
 
-int enroll_find(struct hub *hub, const char *agent, struct enrolment *ret, struct error *err)
+static int find(struct hub *hub, const char *kind, const char *agent, struct enrolment *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(ENROLL_RECORD_MAX);
-	int found = store_get(hub->store, "agents", agent, "agent.json", &text, err);
+	int found = store_get(hub->store, kind, agent, "agent.json", &text, err);
 	if (found <= 0)
 		return found;
 	if (record_decode(&text, ret, err) < 0)
 		return error_wrap(err, "the keys of agent %s in the store", agent);
+	return 1;
+}
+
+int enroll_find(struct hub *hub, const char *agent, struct enrolment *ret, struct error *err)
+{
+	return find(hub, "agents", agent, ret, err);
+}
+
+int enroll_find_removed(struct hub *hub, const char *agent, struct enrolment *ret, struct error *err)
+{
+	return find(hub, "removed-agents", agent, ret, err);
+}
+
+static bool has_mark(const char *ssh, const char *mark)
+{
+	char own[HUB_KEY_MARK_MAX];
+	hub_key_mark(ssh, own);
+	return strcmp(own, mark) == 0;
+}
+
+int enroll_find_key(struct hub *hub, const char *agent, const char *mark, struct enrolled_key *ret, struct error *err)
+{
+	struct enrolment e;
+	int found = enroll_find(hub, agent, &e, err);
+	if (found <= 0)
+		return found;
+	ret->next = e.rotates && (!mark || has_mark(e.next_ssh, mark));
+	if (!ret->next && mark && !has_mark(e.ssh, mark))
+		return 0;
+	memcpy(ret->seal, ret->next ? e.next_seal : e.seal, SEAL_KEY_SIZE);
 	return 1;
 }
 
@@ -124,10 +178,30 @@ static int put_record(struct hub *hub, const char *agent, const struct enrolment
 	return store_put(hub->store, "agents", agent, "agent.json", text.data, text.len, err);
 }
 
-int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8_t seal_key[SEAL_KEY_SIZE], bool rotates,
+static bool same_keys(const struct enrolment *a, const struct enrolment *b)
+{
+	return strcmp(a->ssh, b->ssh) == 0 && memcmp(a->seal, b->seal, SEAL_KEY_SIZE) == 0;
+}
+
+/* Writes down that it is `given` these keys, then makes that so: `e` is its record from now on. The same ones once more are no change. */
+static int change(struct hub *hub, const char *agent, const char *what, const struct enrolment *before, const struct enrolment *given,
+	const struct enrolment *e, struct error *err)
+{
+	bool none = before && !before->rotates && same_keys(before, given);
+	if (!none && key_changes_note(hub, agent, what, before, given, err) < 0)
+		return -1;
+	if (put_record(hub, agent, e, err) == 0)
+		return 0;
+	if (!none)
+		key_changes_take_back(hub);
+	return -1;
+}
+
+int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8_t seal_key[SEAL_KEY_SIZE], bool rotates, uid_t by,
 	struct error *err)
 {
 	struct enrolment e = {.added = clock_wall()}, old;
+	char who[KEY_CHANGES_WHO_MAX], what[KEY_CHANGES_WHAT_MAX];
 	snprintf(e.ssh, sizeof(e.ssh), "%s", ssh);
 	memcpy(e.seal, seal_key, SEAL_KEY_SIZE);
 	if (check_unique(hub, agent, &e, err) < 0)
@@ -135,45 +209,99 @@ int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8
 	int found = enroll_find(hub, agent, &old, err);
 	if (found < 0)
 		return -1;
-	bool same = found && strcmp(old.ssh, e.ssh) == 0;
+	bool same = found && same_keys(&old, &e);
+	struct enrolment after = rotates && found && !same ? old : e;
 	if (rotates && found && !same) {
-		old.rotates = true;
-		memcpy(old.next_ssh, e.ssh, sizeof(e.ssh));
-		memcpy(old.next_seal, e.seal, sizeof(e.seal));
-		e = old;
+		after.rotates = true;
+		after.rotation = old.rotation ? old.rotation : e.added;
+		memcpy(after.next_ssh, e.ssh, sizeof(e.ssh));
+		memcpy(after.next_seal, e.seal, sizeof(e.seal));
 	}
-	if (put_record(hub, agent, &e, err) < 0)
+	snprintf(what, sizeof(what), "%s by a node that joined with the line of %s",
+		after.rotates ? "new keys, which wait to be proven, were given" : "its keys were given", key_changes_who(by, who));
+	if (change(hub, agent, what, found ? &old : NULL, &e, &after, err) < 0)
 		return -1;
-	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s%s", agent, e.rotates ? " keys=new, which are to be proven" : "");
-	if (found && !same && !e.rotates)
+	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s%s", agent, after.rotates ? " keys=new, which are to be proven" : "");
+	if (found && !same && !after.rotates)
 		session_drop(hub, agent, "another node has joined in its place");
 	enroll_send_keys(hub);
 	return 0;
 }
 
-void enroll_prove(struct hub *hub, const char *agent)
+int enroll_rotate(struct hub *hub, const char *agent, uid_t by, struct error *err)
 {
-	struct error err;
 	struct enrolment e;
-	int found = enroll_find(hub, agent, &e, &err);
-	if (found > 0 && e.rotates) {
-		memcpy(e.ssh, e.next_ssh, sizeof(e.ssh));
-		memcpy(e.seal, e.next_seal, sizeof(e.seal));
-		e.rotates = false;
-		e.added = clock_wall();
-		found = put_record(hub, agent, &e, &err);
-		if (found == 0) {
-			log_event(LOG_LEVEL_NOTICE, "rotated", "agent=%s keys=\"the new ones were proven, the old ones are gone\"", agent);
-			enroll_send_keys(hub);
-		}
-	}
-	if (found < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", agent, err.message);
+	if (enroll_find(hub, agent, &e, err) <= 0)
+		return -1;
+	e.rotation = e.rotation ? e.rotation : clock_wall();
+	e.rotation_by = by;
+	return put_record(hub, agent, &e, err);
 }
 
-int enroll_add(struct hub *hub, const char *agent, const char *identity, struct error *err)
+static int prove(struct hub *hub, const char *agent, const char *mark, struct error *err)
 {
+	struct enrolment old;
+	char who[KEY_CHANGES_WHO_MAX], what[KEY_CHANGES_WHAT_MAX];
+	int found = enroll_find(hub, agent, &old, err);
+	if (found <= 0 || !old.rotates || (mark && !has_mark(old.next_ssh, mark)))
+		return found < 0 ? -1 : 0;
 	struct enrolment e = {.added = clock_wall()};
+	memcpy(e.ssh, old.next_ssh, sizeof(e.ssh));
+	memcpy(e.seal, old.next_seal, sizeof(e.seal));
+	snprintf(what, sizeof(what), "its new keys were seen to work, and the old ones are gone, as %s had asked for",
+		key_changes_who(old.rotation_by, who));
+	if (change(hub, agent, what, &old, &e, &e, err) < 0)
+		return -1;
+	log_event(LOG_LEVEL_NOTICE, "rotated", "agent=%s keys=\"the new ones were proven, the old ones are gone\"", agent);
+	enroll_send_keys(hub);
+	return 0;
+}
+
+int enroll_prove(struct hub *hub, const char *agent, const char *mark)
+{
+	struct error err;
+	int result = prove(hub, agent, mark, &err);
+	if (result < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", agent, err.message);
+	return result;
+}
+
+int enroll_may_replace(struct hub *hub, const char *agent, bool replace, struct error *err)
+{
+	struct enrolment e;
+	char since[CLOCK_TEXT_MAX];
+	auto_buf struct buf text = BUF_INIT(128);
+	int found = replace ? 0 : enroll_find(hub, agent, &e, err);
+	if (found <= 0)
+		return found;
+	if (enroll_fingerprint(e.ssh, &text, err) < 0)
+		return -1;
+	return error_set(err, ERROR_USAGE,
+		"agent %s has keys (SSH key %s, since %s) and is %s: are others to take their place? Then say --replace: the old ones open "
+		"nothing any more from the moment that the new ones are here. `certsync agent rotate %s` gives the same node new ones "
+		"without a pause; where somebody else may have them, `certsync agent remove %s` first ends all that they opened",
+		agent, buf_text(&text), clock_text(e.added, since), session_find(hub, agent) ? "connected with them" : "not connected now", agent,
+		agent);
+}
+
+/* Whoever else had them would be let in again. */
+static int check_removed(struct hub *hub, const char *agent, const struct enrolment *e, struct error *err)
+{
+	struct enrolment old;
+	struct error ignored;
+	if (enroll_find_removed(hub, agent, &old, &ignored) <= 0 ||
+		(strcmp(old.ssh, e->ssh) != 0 && memcmp(old.seal, e->seal, SEAL_KEY_SIZE) != 0))
+		return 0;
+	return error_set(err, ERROR_USAGE,
+		"these keys were taken away from agent %s: whoever else has them would be let in again. `certsync agent add %s` prints a line by "
+		"which its node makes new ones; where nobody else can have them, say --replace",
+		agent, agent);
+}
+
+int enroll_add(struct hub *hub, const char *agent, const char *identity, bool replace, uid_t by, struct error *err)
+{
+	struct enrolment e = {.added = clock_wall()}, before;
+	char who[KEY_CHANGES_WHO_MAX], what[KEY_CHANGES_WHAT_MAX];
 	if (!hub_config_agent(hub->config, agent))
 		return error_set(err, ERROR_USAGE,
 			"%s has no section agent \"%s\": add it, tell the hub (SIGHUP to certsync-hub-root), then try again",
@@ -182,27 +310,39 @@ int enroll_add(struct hub *hub, const char *agent, const char *identity, struct 
 		return -1;
 	if (check_unique(hub, agent, &e, err) < 0)
 		return -1;
-	struct enrolment before;
-	struct error ignored;
-	bool known = enroll_find(hub, agent, &before, &ignored) > 0 && strcmp(before.ssh, e.ssh) == 0;
+	int found = enroll_find(hub, agent, &before, err);
+	bool same = found > 0 && same_keys(&before, &e);
+	/* A damaged record is put right by this, too. */
+	if (found > 0 && !same && enroll_may_replace(hub, agent, replace, err) < 0)
+		return -1;
+	if (!same && !replace && check_removed(hub, agent, &e, err) < 0)
+		return -1;
+	snprintf(what, sizeof(what), "its keys were given by hand, by %s", key_changes_who(by, who));
 	/* A line for it that is still open would bring other keys in the place of these. */
-	if (ticket_drop(hub, agent, err) < 0 || put_record(hub, agent, &e, err) < 0)
+	if (ticket_drop(hub, agent, err) < 0 || change(hub, agent, what, found > 0 ? &before : NULL, &e, &e, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s", agent);
-	if (!known)
+	if (!same)
 		session_drop(hub, agent, "it was added anew with other keys");
 	enroll_send_keys(hub);
 	return 0;
 }
 
-int enroll_remove(struct hub *hub, const char *agent, struct error *err)
+int enroll_remove(struct hub *hub, const char *agent, uid_t by, struct error *err)
 {
+	struct enrolment e;
+	struct error ignored;
+	char who[KEY_CHANGES_WHO_MAX], what[KEY_CHANGES_WHAT_MAX];
 	auto_buf struct buf text = BUF_INIT(ENROLL_RECORD_MAX);
 	int found = name_is_agent(agent) ? store_get(hub->store, "agents", agent, "agent.json", &text, err) : 0;
 	if (found < 0)
 		return -1;
 	if (found == 0 && !hub_config_agent(hub->config, agent))
 		return error_set(err, ERROR_USAGE, "there is no agent \"%s\": certsync agent list shows them", agent);
+	snprintf(what, sizeof(what), "its keys were removed by %s", key_changes_who(by, who));
+	bool sound = found && record_decode(&text, &e, &ignored) == 0;
+	if (found && key_changes_note(hub, agent, what, sound ? &e : NULL, NULL, err) < 0)
+		return -1;
 	if (found && store_put(hub->store, "removed-agents", agent, "agent.json", text.data, text.len, err) < 0)
 		return -1;
 	if ((found && store_drop(hub->store, "agents", agent, err) < 0) || ticket_drop(hub, agent, err) < 0)
@@ -239,10 +379,11 @@ static int collect_agent(struct hub *hub, const char *name, struct hub_key *keys
 	int found = enroll_find(hub, name, &e, &err);
 	if (judge_record(name, found, &err) < 0)
 		return -1;
+	key_rotation_note(hub, name, found > 0 && e.rotation);
 	if (found > 0)
 		add_key(keys, count, name, e.ssh, HUB_KEY_AGENT, 0);
 	if (found > 0 && e.rotates)
-		add_key(keys, count, name, e.next_ssh, HUB_KEY_NEXT, 0);
+		add_key(keys, count, name, e.next_ssh, HUB_KEY_AGENT, 0);
 	found = ticket_find(hub, name, &t, &err);
 	if (found > 0)
 		add_key(keys, count, name, t.login, HUB_KEY_JOIN, t.expires + TICKET_LATE);

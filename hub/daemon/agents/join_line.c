@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICKET_RECORD_MAX = 8192, TICKET_VERSION = 1, TICKET_AGAIN = 60 /* seconds */ };
+enum { TICKET_RECORD_MAX = 8192, TICKET_VERSION = 2, TICKET_AGAIN = 60 /* seconds */ };
 
 void ticket_release(struct ticket *t)
 {
@@ -24,6 +24,7 @@ static int record_encode(const struct ticket *t, struct buf *out)
 	buf_put_u64(out, (uint64_t)t->spent);
 	buf_put_u32(out, t->tries);
 	buf_put_u8(out, t->rotates);
+	buf_put_u32(out, t->by);
 	buf_add(out, t->mac, sizeof(t->mac));
 	buf_add(out, t->line, sizeof(t->line));
 	return buf_put_string(out, t->login);
@@ -38,9 +39,10 @@ static int record_decode(const struct buf *record, struct ticket *ret, struct er
 	t.spent = (int64_t)read_u64(&in);
 	t.tries = read_u32(&in);
 	t.rotates = read_u8(&in) == 1;
+	t.by = version == 1 ? (uid_t)-1 : read_u32(&in);
 	const uint8_t *mac = read_raw(&in, sizeof(t.mac)), *line = read_raw(&in, sizeof(t.line));
 	read_string(&in, t.login, sizeof(t.login));
-	if (!read_done(&in) || version != TICKET_VERSION || !hub_key_is_valid(t.login) || t.expires <= 0 ||
+	if (!read_done(&in) || version < 1 || version > TICKET_VERSION || !hub_key_is_valid(t.login) || t.expires <= 0 ||
 		t.expires > HUB_KEY_EXPIRES_MAX - TICKET_LATE || t.spent < 0)
 		return error_set(err, ERROR_PERMANENT, "it is not in its form");
 	memcpy(t.mac, mac, sizeof(t.mac));
@@ -87,13 +89,13 @@ static int render_login(const struct join_keys *keys, char ret[HUB_KEY_TEXT_MAX]
 	return 0;
 }
 
-int ticket_issue(struct hub *hub, const char *agent, bool rotates, const struct join_keys *keys, struct buf *line,
+int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys, struct buf *line,
 	struct error *err)
 {
-	auto_ticket struct ticket t = {.expires = clock_wall() + TICKET_SECONDS, .rotates = rotates};
+	auto_ticket struct ticket t = {.expires = clock_wall() + TICKET_SECONDS, .rotates = which == TICKET_KEYS_ROTATE, .by = by};
 	if (enroll_hub_line(hub, agent, line, err) < 0)
 		return -1;
-	if (buf_addf(line, " agent=%s expires=%lld%s", agent, (long long)t.expires, rotates ? " keys=new" : "") < 0)
+	if (buf_addf(line, " agent=%s expires=%lld%s", agent, (long long)t.expires, which == TICKET_KEYS_OWN ? "" : " keys=new") < 0)
 		return error_set(err, ERROR_PERMANENT, "the join line is too long");
 	memcpy(t.mac, keys->mac, sizeof(t.mac));
 	if (render_login(keys, t.login) < 0)

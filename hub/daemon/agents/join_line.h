@@ -15,6 +15,13 @@ enum {
 	TICKET_TRIES = 3,
 };
 
+/* What the node that joins is to do about its keys. */
+enum ticket_keys {
+	TICKET_KEYS_OWN,    /* come with those that it has, or makes */
+	TICKET_KEYS_FRESH,  /* make new ones: what it has may be somebody else's, too */
+	TICKET_KEYS_ROTATE, /* the same, and its old ones work until the new ones were proven */
+};
+
 struct ticket {
 	char login[HUB_KEY_TEXT_MAX]; /* "ssh-ed25519 AAAA…" */
 	uint8_t mac[JOIN_MAC_SIZE];   /* zeros once it is spent */
@@ -22,7 +29,8 @@ struct ticket {
 	int64_t expires; /* wall clock */
 	uint32_t tries;  /* with a wrong HMAC */
 	int64_t spent;   /* when; 0: not yet */
-	bool rotates;    /* the node is to make new keys; its old ones work until the new ones were proven */
+	bool rotates;    /* TICKET_KEYS_ROTATE */
+	uid_t by;        /* who had it printed; (uid_t)-1: not known, of an older version */
 };
 
 void ticket_release(struct ticket *t); /* wipes */
@@ -30,7 +38,7 @@ void ticket_release(struct ticket *t); /* wipes */
 
 /* Makes one for what a secret became (the login key's public half and the MAC key; the command that asks keeps the rest) and
  * appends its line up to the secret. The caller sends the keys to the root half (hub/daemon/agents/enroll.h) before it shows the line. */
-int ticket_issue(struct hub *hub, const char *agent, bool rotates, const struct join_keys *keys, struct buf *line,
+int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys, struct buf *line,
 	struct error *err);
 /* 1 found, 0 none, -1 error. */
 int ticket_find(struct hub *hub, const char *agent, struct ticket *ret, struct error *err);

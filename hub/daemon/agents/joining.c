@@ -118,7 +118,10 @@ static int enroll(struct joining *j, struct error *err)
 		return -1;
 	if (!hub_key_is_valid(r.ssh))
 		return error_set(err, ERROR_PERMANENT, "what was sent is not an SSH public key that is taken here");
-	return enroll_keys(j->hub, j->agent, r.ssh, r.seal, j->ticket.rotates, err);
+	/* Where no key is needed to come in, none has to be proven first. */
+	const struct hub_agent *agent = hub_config_agent(j->hub->config, j->agent);
+	bool rotates = j->ticket.rotates && !(agent && agent->local);
+	return enroll_keys(j->hub, j->agent, r.ssh, r.seal, rotates, j->ticket.by, err);
 }
 
 static void take_request(struct joining *j, const struct frame *frame)
@@ -148,7 +151,7 @@ void joining_keys_written(struct hub *hub, bool ok, const char *text)
 			continue;
 		j->keys = 0;
 		auto_free char *reason = mem_printf("the hub could not write the key for its sshd: %s; mend it, then "
-						     "`certsync agent add %s` prints a new line", text, j->agent);
+						     "`certsync agent add %s --replace` prints a new line", text, j->agent);
 		if (ok)
 			accept_node(j);
 		else

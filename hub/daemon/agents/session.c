@@ -3,6 +3,7 @@
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/agents/joining.h"
+#include "hub/daemon/agents/key_changes.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SESSION_HELLO_SECONDS = 15, SESSION_PER_AGENT = 4, SESSION_TEXT_MAX = 5 + NAME_AGENT_MAX - 1 };
+enum { SESSION_HELLO_SECONDS = 15, SESSION_PER_AGENT = 4, SESSION_TEXT_MAX = HUB_KEY_WORD_MAX - 1 };
 
 struct session {
 	struct session *next;
@@ -22,9 +23,10 @@ struct session {
 	struct event *prefix; /* reads the gate's length byte and name */
 	struct event *silence;
 	struct conn *conn;
-	char text[SESSION_TEXT_MAX + 1]; /* of the forced command: PREFIX and name */
+	char text[SESSION_TEXT_MAX + 1]; /* of the forced command */
 	char name[NAME_AGENT_MAX];
-	bool proves; /* came in with a key that is not its only one yet */
+	char key[HUB_KEY_MARK_MAX]; /* which one it came in with; "": none, by the local socket */
+	bool rotates;               /* that is the agent's next one, which is not its only one yet */
 	size_t name_len, name_got; /* of `text`; name_len 0: the length byte has not come */
 	bool hello;                /* said, and accepted */
 	char instance[33];
@@ -42,6 +44,11 @@ struct session {
 const char *session_agent(const struct session *s)
 {
 	return s->name;
+}
+
+const char *session_key(const struct session *s)
+{
+	return s->key[0] ? s->key : NULL;
 }
 
 const char *session_version(const struct session *s)
@@ -171,6 +178,33 @@ static void session_refuse(struct session *s, bool log, const char *what, const 
 
 /* Hello. */
 
+/* Those of the same agent that came in with another key. */
+static void end_others(struct session *s, const char *reason)
+{
+	for (struct session *other = s->hub->sessions, *next; other; other = next) {
+		next = other->next;
+		if (strcmp(other->name, s->name) == 0 && strcmp(other->key, s->key) != 0)
+			session_end(other, reason);
+	}
+}
+
+/* The agent is here with its next key: whoever uses the old one is not it, or soon will not be. What outranks it is the key alone, not
+ * who came first, nor what either says of itself. */
+static bool outranks(struct session *s)
+{
+	if (s->rotates) {
+		end_others(s, "a session with the agent's next key outranks it");
+		s->rotates = enroll_prove(s->hub, s->name, session_key(s)) < 0;
+		return true;
+	}
+	const struct session *other = session_find(s->hub, s->name);
+	if (!other || !other->rotates || strcmp(other->key, s->key) == 0)
+		return true;
+	session_refuse(s, true, "old-key", "agent %s is here with its next key: nobody else is let in with the one before", s->name);
+	key_stranger_note(s->hub, s->name, s->key);
+	return false;
+}
+
 /* The same agent twice: the same root half replaces its old connection, another machine is refused while the first
  * is alive. */
 static bool take_place(struct session *s)
@@ -208,11 +242,9 @@ static void take_hello(struct session *s, const struct message *m)
 	snprintf(s->version, sizeof(s->version), "%s", m->version);
 	s->skew = m->clock - clock_wall();
 	s->inventories = m->count;
-	if (!take_place(s))
+	if (!outranks(s) || !take_place(s))
 		return;
 	s->hello = true;
-	if (s->proves)
-		enroll_prove(s->hub, s->name);
 	log_event(LOG_LEVEL_INFO, "connected", "agent=%s version=%s certificates=%u skew=%llds", s->name, s->version,
 		m->count, (long long)s->skew);
 	/* The lower of the two versions is spoken from here on. */
@@ -311,19 +343,43 @@ static void on_silence(evutil_socket_t fd, short what, void *context)
 
 static const struct conn_handler session_handler = {on_frame, on_closed};
 
-static int count_of(const struct hub *hub, const char *name)
+/* With the same key: who has the old one cannot keep out who has the next. */
+static int count_of(const struct session *like)
 {
 	int count = 0;
-	for (const struct session *s = hub->sessions; s; s = s->next)
-		count += strcmp(s->name, name) == 0;
+	for (const struct session *s = like->hub->sessions; s; s = s->next)
+		count += strcmp(s->name, like->name) == 0 && strcmp(s->key, like->key) == 0;
 	return count;
+}
+
+/* Its key is one of this agent's. sshd judged that when the connection began, and a connection lasts: each new channel in it runs the
+ * forced command of then. */
+static bool has_good_key(struct session *s)
+{
+	struct error err;
+	struct enrolled_key key = {0};
+	bool local = !s->text[0]; /* told by its uid */
+	int found = enroll_find_key(s->hub, s->name, session_key(s), &key, &err);
+	if (found > 0 || local) {
+		s->rotates = key.next;
+		return true;
+	}
+	if (found < 0) {
+		session_refuse(s, true, "store", "whether this is a key of agent %s cannot be looked up now: %s", s->name, err.message);
+		return false;
+	}
+	session_refuse(s, key_stranger_note(s->hub, s->name, s->key), "old-key",
+		"this key of agent %s is good for nothing any more: it was replaced, or the agent removed. If this is that agent, "
+		"`certsync agent add %s` on the hub prints a line for it",
+		s->name, s->name);
+	return false;
 }
 
 /* The name is known: from here on frames. */
 static void session_begin(struct session *s)
 {
 	const struct hub_agent *agent = hub_config_agent(s->hub->config, s->name);
-	if (count_of(s->hub, s->name) > SESSION_PER_AGENT) {
+	if (count_of(s) > SESSION_PER_AGENT) {
 		session_end(s, "this agent has too many connections");
 		return;
 	}
@@ -332,30 +388,24 @@ static void session_begin(struct session *s)
 	if (!agent)
 		session_refuse(s, true, "unknown", "hub.conf has no section agent \"%s\": add it there, then send SIGHUP to certsync-hub-root",
 			s->name);
+	else
+		has_good_key(s);
 }
 
-static bool has_use(const struct session *s, enum hub_key_use use)
-{
-	return strncmp(s->text, hub_key_prefix(use), strlen(hub_key_prefix(use))) == 0;
-}
-
-/* The forced command says who it is, and what its key is good for. */
+/* The forced command says who it is, and which key that was. */
 static void begin_as_named(struct session *s)
 {
-	bool joins = has_use(s, HUB_KEY_JOIN);
-	s->proves = has_use(s, HUB_KEY_NEXT);
-	const char *name = s->text + strlen(hub_key_prefix(joins ? HUB_KEY_JOIN : s->proves ? HUB_KEY_NEXT : HUB_KEY_AGENT));
+	enum hub_key_use use;
 	/* A NUL would hide what stands behind it. */
-	if (strlen(s->text) != s->name_len || !name_is_agent(name)) {
+	if (strlen(s->text) != s->name_len || !hub_key_word_parse(s->text, &use, s->name, s->key)) {
 		session_end(s, "the gate's name is outside the alphabet of agents' names");
 		return;
 	}
-	snprintf(s->name, sizeof(s->name), "%s", name);
-	if (!joins) {
+	if (use == HUB_KEY_AGENT) {
 		session_begin(s);
 		return;
 	}
-	joining_begin(s->hub, steal_fd(&s->fd), name);
+	joining_begin(s->hub, steal_fd(&s->fd), s->name);
 	session_free(s);
 }
 

@@ -18,6 +18,7 @@ void session_drop(struct hub *hub, const char *agent, const char *reason);
 
 struct session *session_find(struct hub *hub, const char *agent); /* that has said hello; or NULL */
 const char *session_agent(const struct session *s);
+const char *session_key(const struct session *s); /* the mark of the SSH key that it came in with; NULL: by the local socket */
 const char *session_version(const struct session *s);
 uint32_t session_protocol(const struct session *s); /* the one that is spoken with it */
 int64_t session_rival(const struct session *s); /* when another machine last tried to be this agent; 0 never */

@@ -331,7 +331,8 @@ static void keep_unseen(const struct alert *a, struct conditions *out)
 	for (size_t i = 0; i < a->book.count; i++) {
 		const struct condition_entry *e = &a->book.entries[i];
 		if (e->kind != CONDITION_EXPIRING && e->kind != CONDITION_AWAY &&
-			e->kind != CONDITION_STORE && e->kind != CONDITION_CHANNEL)
+			e->kind != CONDITION_STORE && e->kind != CONDITION_CHANNEL && e->kind != CONDITION_ROTATION &&
+			e->kind != CONDITION_KEYS)
 			conditions_add(out, e->kind, e->critical, e->subject, "%s", e->text);
 	}
 }

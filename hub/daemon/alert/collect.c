@@ -2,6 +2,8 @@
 #include "lib/probe/check.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/acme/renewal.h"
+#include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/publish/watched.h"
 #include "hub/daemon/alert/endpoints.h"
@@ -257,9 +259,75 @@ static void collect_session(struct collect *c, const struct hub_agent *a, const 
 			(long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");
 }
 
+/* Until it is done: so long the old ones open what is sealed to it. */
+static void collect_rotation(struct collect *c, const struct hub_agent *a)
+{
+	struct enrolment e;
+	struct error ignored;
+	char when[CLOCK_TEXT_MAX], who[KEY_CHANGES_WHO_MAX];
+	if (!key_rotates(c->hub, a->name) || enroll_find(c->hub, a->name, &e, &ignored) <= 0 || !e.rotation)
+		return;
+	conditions_add(c->out, CONDITION_ROTATION, false, a->name,
+		"its keys are being changed since %s, as %s asked, and %s; until that is done the old ones open what is sealed to it. %s "
+		"certsync agent rotate %s prints a new line. Where somebody else may have its old keys: certsync agent remove %s ends "
+		"at once all that they opened, and certsync agent add %s lets the node in again",
+		clock_text(e.rotation, when), key_changes_who(e.rotation_by, who),
+		e.rotates ? "it has not come in with the new ones yet" : "no node has taken the line for it yet",
+		e.rotates ? "On its node, systemctl restart certsync-agent makes it come in." : "Give the line to certsync-agent join there.", a->name,
+		a->name, a->name);
+}
+
+static void collect_stranger(struct collect *c, const struct hub_agent *a)
+{
+	char when[CLOCK_TEXT_MAX];
+	const char *mark;
+	int64_t at = key_stranger(c->hub, a->name, &mark);
+	if (!at || c->now - at >= COLLECT_RECENT)
+		return;
+	conditions_add(c->out, CONDITION_OLD_KEY, true, a->name,
+		"somebody came in, last at %s, with a key that it has no more (its end is %s), and is refused: a machine that was put back from a "
+		"backup, or a thief. The log of sshd says from where; if it is the agent itself, certsync agent add %s --replace prints a "
+		"line for it",
+		clock_text(at, when), mark[0] ? mark : "not known: the line in authorized_keys is of an older version", a->name);
+	look_again(c, at + COLLECT_RECENT);
+}
+
+/* What has been written into the book is told, however long the hub was down meanwhile. */
+static bool is_untold(const struct collect *c, const char *subject)
+{
+	for (size_t i = 0; i < c->book->count; i++)
+		if (c->book->entries[i].kind == CONDITION_KEYS && !c->book->entries[i].told &&
+			strcmp(c->book->entries[i].subject, subject) == 0)
+			return true;
+	return false;
+}
+
+static void collect_changes(struct collect *c)
+{
+	size_t count;
+	char when[CLOCK_TEXT_MAX];
+	const struct key_change *list = key_changes(c->hub, &count);
+	for (size_t i = 0; i < count; i++) {
+		const struct key_change *k = &list[i];
+		auto_free char *subject = mem_printf("%s #%u", k->agent, k->serial);
+		bool recent = c->now - k->at < COLLECT_RECENT;
+		if (!recent && !is_untold(c, subject))
+			continue;
+		conditions_add(c->out, CONDITION_KEYS, false, subject,
+			"%s, at %s. Before: %s; now: %s. If nobody here meant that, certsync agent remove %s shuts out who has them now", k->what,
+			clock_text(k->at, when), k->before, k->after, k->agent);
+		look_again(c, k->at + COLLECT_RECENT);
+	}
+	if (count == KEY_CHANGES_MAX && c->now - list[0].at < COLLECT_RECENT)
+		conditions_add(c->out, CONDITION_KEYS, false, "all agents", "more than %d changes within the hour: event=keys in the log has them all",
+			KEY_CHANGES_MAX);
+}
+
 static void collect_agent(struct collect *c, const struct hub_agent *a)
 {
 	const struct session *s = session_find(c->hub, a->name);
+	collect_rotation(c, a);
+	collect_stranger(c, a);
 	if (s)
 		collect_session(c, a, s);
 	else
@@ -339,6 +407,7 @@ void alert_collect(struct hub *hub, const struct condition_book *book, int64_t f
 	}
 	for (size_t i = 0; i < hub->config->agent_count; i++)
 		collect_agent(&c, &hub->config->agents[i]);
+	collect_changes(&c);
 	standing_conditions(hub, out);
 	collect_store(&c);
 	for (size_t i = 0; i < hub->config->agent_count; i++)

@@ -1,10 +1,12 @@
 #include "hub/daemon/control/agents.h"
 #include "hub/daemon/control/control.h"
 #include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/alert/alert.h"
 #include "hub/daemon/view/overview.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/agents/join_line.h"
 #include "lib/core/clock.h"
+#include "lib/core/log.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
@@ -23,6 +25,20 @@ static const char *take_name(struct client *c, const cJSON *request, struct erro
 	return name;
 }
 
+/* Who may. */
+
+int control_may_change_keys(const struct client *c, const char *verb, const char *agent, struct error *err)
+{
+	const struct hub *hub = c->hub;
+	if (c->uid == 0 || c->uid == hub->owner || hub->config->agent_keys == HUB_KEYS_GROUP)
+		return 0;
+	log_event(LOG_LEVEL_WARNING, "refused", "command=\"agent %s\" agent=%s uid=%u reason=\"agent_keys = root\"", verb, agent, (unsigned)c->uid);
+	return error_set(err, ERROR_USAGE,
+		"agent %s changes which keys agent %s has, and whoever does that can have the private keys of its certificates sealed to a key of "
+		"his own: only root may. Run sudo certsync agent %s %s, or let the group do it: agent_keys = \"group\" in %s",
+		verb, agent, verb, agent, hub->config_path);
+}
+
 /* Joining. */
 
 static int take_key(const struct files *files, const char *name, uint8_t ret[32], struct error *err)
@@ -34,36 +50,47 @@ static int take_key(const struct files *files, const char *name, uint8_t ret[32]
 	return 0;
 }
 
+/* Who is let in again, or in the place of another, makes new keys, though it may have those that were taken away: whoever else has them
+ * would be let in with it. */
+static enum ticket_keys which_keys(const struct client *c)
+{
+	struct enrolment e;
+	struct error ignored;
+	if (c->rotates)
+		return TICKET_KEYS_ROTATE;
+	bool had = enroll_find(c->hub, c->enrolled, &e, &ignored) != 0 || enroll_find_removed(c->hub, c->enrolled, &e, &ignored) != 0;
+	return had ? TICKET_KEYS_FRESH : TICKET_KEYS_OWN;
+}
+
 static void take_keys(struct client *c, const struct files *files)
 {
 	struct error err;
 	auto_join_keys struct join_keys keys = {0};
 	auto_buf struct buf line = BUF_INIT(8192);
 	if (take_key(files, "login", keys.login_public, &err) < 0 || take_key(files, "mac", keys.mac, &err) < 0 ||
-		ticket_issue(client_hub(c), c->enrolled, c->rotates, &keys, &line, &err) < 0) {
+		ticket_issue(client_hub(c), c->enrolled, which_keys(c), c->uid, &keys, &line, &err) < 0 ||
+		(c->rotates && enroll_rotate(client_hub(c), c->enrolled, c->uid, &err) < 0)) {
 		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 		return;
 	}
 	free(c->told);
 	c->told = mem_strdup(buf_text(&line));
 	enroll_send_keys(client_hub(c));
+	alert_soon(client_hub(c));
 	control_await_keys(c);
 }
 
-static int check_join(struct hub *hub, const char *name, bool rotates, struct error *err)
+static int check_join(const struct client *c, const char *name, bool rotates, bool replace, struct error *err)
 {
 	struct enrolment e;
-	int found = enroll_find(hub, name, &e, err);
-	if (found < 0)
+	if (control_may_change_keys(c, rotates ? "rotate" : "add", name, err) < 0)
 		return -1;
-	if (rotates && !found)
+	if (!rotates)
+		return enroll_may_replace(c->hub, name, replace, err);
+	int found = enroll_find(c->hub, name, &e, err);
+	if (found == 0)
 		return error_set(err, ERROR_USAGE, "agent %s has no keys yet: `certsync agent add %s` prints its line", name, name);
-	if (!rotates && found && session_find(hub, name))
-		return error_set(err, ERROR_USAGE,
-			"agent %s is connected with its keys: `certsync agent rotate %s` prints a line for new ones; for another "
-			"machine of this name, `certsync agent remove %s` first",
-			name, name, name);
-	return 0;
+	return found < 0 ? -1 : 0;
 }
 
 void control_join(struct client *c, const cJSON *request)
@@ -71,7 +98,7 @@ void control_join(struct client *c, const cJSON *request)
 	struct error err;
 	const char *name = take_name(c, request, &err);
 	bool rotates = json_true(request, "rotates");
-	if (!name || check_join(client_hub(c), name, rotates, &err) < 0) {
+	if (!name || check_join(c, name, rotates, json_true(request, "replace"), &err) < 0) {
 		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 		return;
 	}
@@ -98,6 +125,7 @@ static void add_keys(cJSON *o, const struct enrolment *e)
 	base64_encode(e->seal, sizeof(e->seal), &seal_key);
 	cJSON_AddStringToObject(o, "seal", buf_text(&seal_key));
 	cJSON_AddBoolToObject(o, "rotates", e->rotates);
+	add_time(o, "rotation", e->rotation);
 }
 
 static void add_state(struct hub *hub, cJSON *o, const struct overview_agent *a, const struct error *trouble, bool enrolled)
@@ -150,10 +178,11 @@ void control_agent_remove(struct client *c, const cJSON *request)
 {
 	struct error err;
 	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, &err);
-	if (!name || enroll_remove(client_hub(c), name, &err) < 0) {
+	if (!name || control_may_change_keys(c, "remove", name, &err) < 0 || enroll_remove(client_hub(c), name, c->uid, &err) < 0) {
 		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 		return;
 	}
+	alert_soon(client_hub(c));
 	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
 	c->told = hub_config_agent(client_hub(c)->config, name)
 			  ? mem_printf("agent %s is removed: its key opens nothing any more. %s still has its section: until that is "

@@ -10,6 +10,8 @@
 
 #include "hub/daemon/control/client.h"
 
+/* -1 with the reason and what to do, unless whoever asks may change which keys agents have: root, or the group where hub.conf says so. */
+int control_may_change_keys(const struct client *c, const char *verb, const char *agent, struct error *err);
 void control_join(struct client *c, const cJSON *request);
 void control_agent_list(struct client *c, const cJSON *request);
 void control_agent_remove(struct client *c, const cJSON *request);

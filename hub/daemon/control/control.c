@@ -301,10 +301,12 @@ static void do_agent_add(struct client *c, const cJSON *request)
 	struct error err;
 	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, &err);
 	const char *key = name ? json_string(request, "key", 2048, &err) : NULL;
-	if (!key || enroll_add(c->hub, name, key, &err) < 0) {
+	if (!key || control_may_change_keys(c, "add", name, &err) < 0 ||
+		enroll_add(c->hub, name, key, json_true(request, "replace"), c->uid, &err) < 0) {
 		client_refuse(c, CLI_USAGE, "%s", err.message);
 		return;
 	}
+	alert_soon(c->hub);
 	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
 	control_await_keys(c);
 }
@@ -312,6 +314,7 @@ static void do_agent_add(struct client *c, const cJSON *request)
 void control_keys_written(struct hub *hub, bool ok, const char *text)
 {
 	snprintf(hub->root_error, sizeof(hub->root_error), "%s", ok ? "" : text);
+	alert_soon(hub); /* keys have changed */
 	for (struct client *c = hub->clients; c; c = c->next) {
 		if (!c->awaits_keys || c->awaits_keys > hub->keys_answered)
 			continue;

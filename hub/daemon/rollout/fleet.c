@@ -634,17 +634,19 @@ static bool must_not_return(struct hub *hub, const struct rollout *r, const stru
 		revoked_find(hub->store, r->certificate, m.fingerprint, &how);
 }
 
-static int seal_for(struct hub *hub, const struct rollout *r, const char *agent, uint16_t more_flags, struct buf *out,
+/* To the key that belongs to the one by which this session came in, and to no other. */
+static int seal_for(struct hub *hub, const struct rollout *r, const struct session *session, uint16_t more_flags, struct buf *out,
 	struct error *err)
 {
-	struct enrolment enrolment;
-	int found = enroll_find(hub, agent, &enrolment, err);
+	struct enrolled_key key;
+	const char *agent = session_agent(session);
+	int found = enroll_find_key(hub, agent, session_key(session), &key, err);
 	if (found < 0)
 		return -1;
 	if (found == 0)
 		return error_set(err, ERROR_USAGE, "agent %s has no sealing key here: certsync agent add %s --key -", agent,
 			agent);
-	return parcel_seal(hub->fleet->parcel, r->certificate, r->desired, more_flags, enrolment.seal, out, err);
+	return parcel_seal(hub->fleet->parcel, r->certificate, r->desired, more_flags, key.seal, out, err);
 }
 
 void fleet_fetch(struct hub *hub, struct session *session, const struct message *m)
@@ -664,7 +666,7 @@ void fleet_fetch(struct hub *hub, struct session *session, const struct message 
 	auto_buf struct buf bundle = BUF_INIT(BUNDLE_MAX);
 	a->fetched = true;
 	uint16_t more = must_not_return(hub, &item->rollout, a, session) ? BUNDLE_NO_RETURN : 0;
-	if (seal_for(hub, &item->rollout, agent, more, &bundle, &err) == 0) {
+	if (seal_for(hub, &item->rollout, session, more, &bundle, &err) == 0) {
 		session_send_bundle(session, bundle.data, bundle.len);
 		return;
 	}
