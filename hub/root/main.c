@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -235,6 +236,15 @@ static void send_item(struct root *r, struct watchlist_item *item)
 
 /* The loop. */
 
+/* What a child had started that was killed before it could end it: a DNS hook in the background, say. */
+static void end_orphans(const struct root *r)
+{
+	pid_t known[HUB_CHILDREN + 1] = {r->watched.pid};
+	for (size_t i = 0; i < HUB_CHILDREN; i++)
+		known[i + 1] = r->children.child[i].pid;
+	proc_kill_orphans(known, COUNT(known));
+}
+
 static void take_signals(struct root *r)
 {
 	struct signalfd_siginfo info;
@@ -243,6 +253,7 @@ static void take_signals(struct root *r)
 		if (info.ssi_signo == SIGCHLD) {
 			children_reap(&r->children, now);
 			watchlist_reap(&r->watched, now);
+			end_orphans(r);
 		} else if (info.ssi_signo == SIGHUP) {
 			reload(r);
 		} else {
@@ -321,6 +332,8 @@ static int start(struct root *r, struct error *err)
 	/* Rights come from the owner of what is read, never from groups that we happen to be in. */
 	if (geteuid() == 0 && setgroups(0, NULL) < 0)
 		return error_errno(err, "cannot drop supplementary groups");
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return error_errno(err, "cannot have orphans of children");
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return error_errno(err, "cannot ignore SIGPIPE");
 	r->signals = open_signals(err);

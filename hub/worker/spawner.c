@@ -11,9 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -41,38 +39,14 @@ int spawner_is_asked(void)
 
 /* ---- the end of a job ---- */
 
-static bool is_job(const struct spawner *s, pid_t pid)
-{
-	for (size_t i = 0; i < s->count; i++)
-		if (s->jobs[i].pid == pid)
-			return true;
-	return false;
-}
-
-/* One child of ours that is no job: an orphan of one that has ended. 0: there is none. */
-static pid_t find_orphan(const struct spawner *s)
-{
-	char path[64];
-	long pid = 0;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	FILE *children = fopen(path, "re");
-	while (children && fscanf(children, "%ld", &pid) == 1 && is_job(s, (pid_t)pid))
-		pid = 0;
-	bool any = children && !feof(children);
-	if (children)
-		fclose(children);
-	return any ? (pid_t)pid : 0;
-}
-
-/* A child of one that dies becomes ours before the death is told, so this ends when all are dead. */
+/* What those had started that are jobs no more. */
 static void kill_orphans(const struct spawner *s)
 {
-	pid_t pid;
-	while ((pid = find_orphan(s)) > 0) {
-		kill(pid, SIGKILL);
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	pid_t *known = mem_array(s->count + 1, sizeof(*known));
+	for (size_t i = 0; i < s->count; i++)
+		known[i] = s->jobs[i].pid;
+	proc_kill_orphans(known, s->count);
+	free(known);
 }
 
 /* The wait status of the job, which has ended or is killed now; all that it started is dead then. */

@@ -167,6 +167,39 @@ pid_t proc_spawn(const struct proc_spec *spec, struct error *err)
 	return error_errno(err, "cannot start %s", spec->argv[0]);
 }
 
+static bool is_known(pid_t pid, const pid_t *known, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (known[i] == pid)
+			return true;
+	return false;
+}
+
+/* By proc(5), since waiting tells only of the dead. 0: there is none. */
+static pid_t find_orphan(const pid_t *known, size_t count)
+{
+	char path[64];
+	int pid = 0;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	FILE *children = fopen(path, "re");
+	if (!children)
+		return 0;
+	while (fscanf(children, "%d", &pid) == 1 && is_known(pid, known, count))
+		pid = 0;
+	fclose(children);
+	return pid;
+}
+
+void proc_kill_orphans(const pid_t *known, size_t count)
+{
+	pid_t pid;
+	while ((pid = find_orphan(known, count)) > 0) {
+		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+}
+
 const char *proc_status_text(int wait_status)
 {
 	static char text[80];

@@ -5,6 +5,7 @@
 #include "lib/core/error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 struct proc_user {
@@ -34,6 +35,10 @@ struct proc_spec {
 /* Starts it by execve with no shell, all other descriptors closed, signals at their defaults, umask 077. A
  * failure to execute is reported here, by the parent, not as an exit code. Returns the pid or -1. */
 pid_t proc_spawn(const struct proc_spec *spec, struct error *err);
+
+/* Kills and waits for every child of ours that is not among `known`: orphans that came to us (PR_SET_CHILD_SUBREAPER). A child of one
+ * that dies becomes ours before that death is told, so that none is left when this returns. */
+void proc_kill_orphans(const pid_t *known, size_t count);
 
 /* "exited 3", "was killed by signal 9 (Killed)": for messages. Static storage. */
 const char *proc_status_text(int wait_status);

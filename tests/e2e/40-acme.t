@@ -134,7 +134,8 @@ subtest 'a worker that is killed alone is a failure with a reason' => sub {
 	my $state = fresh();
 	my $pid = open my $out, '-|', command($state, '-') or die $!;
 	wait_for('the challenge', 20, sub { double_saw('POST /challenge/0') });
-	my @workers = split ' ', read_file("/proc/$pid/task/$pid/children");
+	my ($spawner) = split ' ', read_file("/proc/$pid/task/$pid/children");
+	my @workers = split ' ', read_file("/proc/$spawner/task/$spawner/children");
 	is(scalar(@workers), 1, 'there is one worker');
 	kill 'KILL', @workers;
 	my ($kind, undef, $reason) = failure(join '', <$out>);

@@ -41,7 +41,7 @@ for my $pid (keys %running) {
 	$mapped{$running{$pid}}{$_} = 1 for Story::read_file("/proc/$pid/maps") =~ m{/(lib[^/]*?)[-.0-9]*\.so}g;
 }
 is_deeply([sort grep { /^(hub|certsync)/ } keys %mapped],
-	[sort qw(hub certsync-hub-root certsync-gate certsync-agent certsync-agent-root certsync-link)], 'all programs run');
+	[sort qw(hub certsync-hub-root certsync-worker certsync-gate certsync-agent certsync-agent-root certsync-link)], 'all programs run');
 sub mapped {
 	my ($what) = @_;
 	my @system = qw(c m pthread resolv dl rt nss_.*);
@@ -53,8 +53,8 @@ sub mapped {
 is(mapped('certsync-gate'), '', 'the gate: libc alone');
 is(mapped('certsync-agent-root'), 'libconfuse libcrypto', "the agent's root half: libcrypto and libconfuse");
 is(mapped('certsync-hub-root'), 'libconfuse libinotifytools', "the hub's root half: libinotifytools and libconfuse");
-is_deeply([grep { $mapped{$_}{libssh} } sort keys %mapped], ['certsync-link'], 'libssh is in the link alone');
-is_deeply([grep { $mapped{$_}{libcurl} } sort keys %mapped], [], 'libcurl is in none that stays');
+is_deeply([grep { $mapped{$_}{libssh} } sort keys %mapped], ['certsync-link', 'certsync-worker'], 'libssh is in the link, and where libcurl brings it');
+is_deeply([grep { $mapped{$_}{libcurl} } sort keys %mapped], ['certsync-worker'], 'libcurl is in the worker alone');
 like(mapped('hub'), qr/libcjson.*libcrypto.*libevent/, 'and the hub has what it should: the pattern sees libraries');
 
 # ---- a session of the gate account ----
@@ -163,7 +163,7 @@ my @secret;
 find({no_chdir => 1, wanted => sub { push @secret, $_ }}, "$top/hub", "$top/here/root");
 push @secret, "$top/hub.conf", glob("$top/{here,mail}/etc/archive/*/*/{privkey,combined,haproxy}.pem");
 cmp_ok(scalar(grep { /privkey|sign\.key/ } @secret), '>', 4, 'there are keys to be had');
-for my $user (qw(certsync-agent certsync-gate nobody)) {
+for my $user (qw(certsync-worker certsync-agent certsync-gate nobody)) {
 	my $read = $story->as($user, sub { [grep { -d $_ ? opendir(my $d, $_) : open(my $f, '<', $_) } @secret] });
 	is_deeply($read, [], "$user can read nothing of the store, no configuration of the hub, no key");
 	my $served = $story->as($user, sub { [map { answers($_) } glob("/run/certsync-hub/*.sock $top/{here,mail}/run/*.sock")] });
@@ -171,12 +171,12 @@ for my $user (qw(certsync-agent certsync-gate nobody)) {
 		"$user is served at no socket but its own");
 }
 my %at = reverse $story->processes;
-for my $what (qw(hub certsync-agent certsync-link certsync-gate)) {
+for my $what (qw(hub certsync-worker certsync-agent certsync-link certsync-gate)) {
 	my $status = Story::read_file("/proc/$at{$what}/status");
 	ok($status =~ /^Uid:\s+([1-9]\d*)\s+\1\s+\1\s+\1$/m && $status =~ /^Gid:\s+([1-9]\d*)\s+\1\s+\1\s+\1$/m
 		&& 4 == (() = $status =~ /^Cap(?:Inh|Prm|Eff|Amb):\s+0+$/mg), "$what has no root, no group of root, no capability") or diag($status);
 }
-for my $pair (['certsync-hub', 'hub'], ['certsync-agent', 'certsync-agent'], ['certsync-agent', 'certsync-link'], ['certsync-gate', 'certsync-gate']) {
+for my $pair (['certsync-hub', 'hub'], ['certsync-worker', 'certsync-worker'], ['certsync-agent', 'certsync-agent'], ['certsync-agent', 'certsync-link'], ['certsync-gate', 'certsync-gate']) {
 	my ($user, $what) = @$pair;
 	my $opened = $story->as($user, sub { [grep { open my $f, '<', "/proc/$at{$what}/$_" } qw(mem environ maps)] });
 	is_deeply($opened, [], "another process of $user cannot look into $what");
@@ -217,7 +217,7 @@ sub named_by_root {
 
 # What the C library, the dynamic linker and this machine's user data base read in every program.
 my $system = qr{^(/etc/(ld\.so\.(cache|preload)|nsswitch\.conf|passwd|group|localtime|ssl/openssl\.cnf)
-	|/(usr/)?lib(64)?/[^.].*|/mnt/programs(/.*)?|/dev/(null|urandom)|/proc/self/(exe|fd.*|status)|/proc/sys/kernel/ngroups_max
+	|/(usr/)?lib(64)?/[^.].*|/mnt/programs(/.*)?|/dev/(null|urandom)|/proc/self/(exe|fd.*|status)|/proc/(self|\d+)/task/\d+/children|/proc/sys/kernel/ngroups_max
 	|/run/systemd/.*|/(etc|run|usr/lib|usr/local/lib)/userdb|/run/host|(/var)?/run/nscd/socket|/usr/share/zoneinfo/.*)$}x;
 
 # What is neither that, nor one of these or below one, nor passed through on the way there.
