@@ -2,6 +2,7 @@
 #include "hub/common/config.h"
 #include "hub/cli/doctor_gate.h"
 #include "hub/cli/doctor_web.h"
+#include "hub/cli/doctor_worker.h"
 #include "lib/wire/ask.h"
 #include "lib/cli/doctor.h"
 #include "lib/cli/doctor_fail2ban.h"
@@ -199,6 +200,7 @@ static const struct doctor_check checks[] = {
 	{"users", look_at_users, NULL},
 	{"gate account", doctor_gate_account, NULL},
 	{"files", look_at_files, NULL},
+	{"worker files", doctor_worker_files, NULL},
 	{"gate files", doctor_gate_files, NULL},
 	{"sshd", doctor_gate_sshd, NULL},
 	{"hub", look_at_daemon, NULL},

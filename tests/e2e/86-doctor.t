@@ -229,6 +229,20 @@ is(doctor('--apply'), 1, 'an sshd_config that includes nothing');
 like(of('sshd'), qr/failed: .*taken back: sshd goes on as before .*does not include/, 'it says why') or diag($text);
 ok(!-e $drop_in, 'and leaves nothing there');
 
+# ---- what the workers' user can read ----
+
+Story::write_file("$top/secret.conf", "key = x\n", 0600);
+Story::write_file("$top/dns.conf", Story::read_file("$top/hub.conf") . 'certificate "dns.domain.pl" '
+	. "{ acme = \"none\" challenge = \"dns-01\" dns_hook = \"/bin/true\" dns_config = \"$top/secret.conf\" }\n", 0640);
+my $worker_files = sub { $story->{said} = `$Story::bin/certsync doctor -c $top/dns.conf 2>&1`; of('worker files') };
+like($worker_files->(), qr/^wrong .*certsync-worker, whom DNS hooks run as, cannot read \Q$top\E\/secret\.conf \(dns_config\)\n.*chown certsync-worker \S+ && chmod 600/,
+	"a DNS hook's credentials that its user cannot read") or diag($story->said);
+run("chown certsync-worker $top/secret.conf && chmod 600 $top/ca.pem");
+like($worker_files->(), qr/^wrong .*certsync-worker, whom workers run as, cannot read \Q$top\E\/ca\.pem \(anchors\)\n.*chmod 644/, 'trust anchors that it cannot read')
+	or diag($story->said);
+run("chmod 644 $top/ca.pem");
+like($worker_files->(), qr/^ok .*certsync-worker can read/, 'mended') or diag($story->said);
+
 # ---- a full disk; JSON; another user ----
 
 my $small = "/mnt/small";
