@@ -10,6 +10,7 @@
 #include "hub/worker/check.h"
 #include "hub/worker/spawner.h"
 #include "hub/common/spawn.h"
+#include "lib/core/confine.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
 
@@ -26,6 +27,16 @@ static int (*const bodies[WORKER_KINDS])(void) = {
 	[WORKER_ALERT] = alert_worker,
 };
 
+/* A job may run a hook of anybody's, so no file is kept from it that its user may have. But it and all that it starts can signal and
+ * trace no other worker, nor what starts them, which has the same user. */
+static void keep_to_itself(void)
+{
+	static const struct confine_path everything[] = {{CONFINE_CHANGE, "/"}, {CONFINE_EXECUTE, "/"}};
+	const struct confine may = {
+		.paths = everything, .path_count = COUNT(everything), .resolves = true, .connects = true, .listens = true};
+	confine(&may);
+}
+
 int main(int argc, char **argv)
 {
 	proc_harden();
@@ -34,9 +45,12 @@ int main(int argc, char **argv)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (argc == 1 && spawner_is_asked())
 		return spawner_main();
-	for (size_t i = 0; argc == 2 && i < WORKER_KINDS; i++)
-		if (strcmp(argv[1], worker_kind_name((enum worker_kind)i)) == 0)
-			return bodies[i]();
+	for (size_t i = 0; argc == 2 && i < WORKER_KINDS; i++) {
+		if (strcmp(argv[1], worker_kind_name((enum worker_kind)i)) != 0)
+			continue;
+		keep_to_itself();
+		return bodies[i]();
+	}
 	fputs("usage: certsync-worker KIND, by certsync hub alone; it knows:", stderr);
 	for (size_t i = 0; i < WORKER_KINDS; i++)
 		fprintf(stderr, " %s", worker_kind_name((enum worker_kind)i));
