@@ -289,7 +289,9 @@ static void hide_runs(struct page *p, size_t start, size_t end)
 		if (at < judged)
 			continue;
 		size_t bytes = begins && isxdigit((unsigned char)p->text[at]) ? hide_bytes(p, at) : 0;
-		struct run r = bytes ? (struct run){.bytes = bytes} : base64_at(p, at);
+		struct run r = {.bytes = bytes};
+		if (!bytes)
+			r = base64_at(p, at);
 		if (r.count && (is_secret_base64(p, at, &r) || (at == key + 1 && ends_key(p, at, end, &r)))) {
 			hide(p, at, at + r.bytes);
 			key = at + r.bytes;
@@ -431,7 +433,9 @@ static size_t hide_narrow(struct page *p, size_t first)
 	for (size_t body; next < p->len; next = end + 1) {
 		end = line_end(p, next);
 		body = same_prefix(p, &a, next, end);
-		r = body == SIZE_MAX ? (struct run){0} : base64_at(p, body);
+		r.count = 0;
+		if (body != SIZE_MAX)
+			r = base64_at(p, body);
 		if (r.count < NARROW_MIN || r.count >= RUN_MIN)
 			break;
 		add(&sum, &r);
