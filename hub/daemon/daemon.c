@@ -6,6 +6,7 @@
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/rollout/history.h"
 #include "hub/daemon/hub.h"
+#include "hub/daemon/reach.h"
 #include "hub/daemon/agents/joining.h"
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/acme/renewal.h"
@@ -88,6 +89,24 @@ static bool same_places(const struct hub_config *a, const struct hub_config *b)
 		strcmp(a->admin_group, b->admin_group) == 0;
 }
 
+/* What this process may reach was settled when it started; a configuration that needs more is the next one's. */
+static bool can_reach(struct hub *hub, const struct hub_config *config)
+{
+	struct reach *wanted = reach_of(config);
+	bool can = reach_covers(hub->reach, wanted);
+	reach_free(wanted);
+	if (can)
+		return true;
+	if (!hub->root) {
+		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"it names files or a port that this process may not reach: restart it\"");
+		return false;
+	}
+	log_event(LOG_LEVEL_NOTICE, "reload",
+		"result=restart reason=\"it names files or a port that this process may not reach: certsync-hub-root starts it again\"");
+	event_base_loopbreak(hub->base);
+	return false;
+}
+
 static void reload(struct hub *hub)
 {
 	struct error err;
@@ -100,6 +119,10 @@ static void reload(struct hub *hub)
 	}
 	if (!same_places(config, hub->config))
 		log_event(LOG_LEVEL_WARNING, "reload", "reason=\"state, run, http, users and group change only at a restart\"");
+	if (!can_reach(hub, config)) {
+		hub_config_free(config);
+		return;
+	}
 	struct hub_config *old = hub->config;
 	close_configured(hub);
 	hub->config = config;
@@ -265,6 +288,9 @@ static int open_all(struct hub *hub, struct error *err)
 		return -1;
 	open_root(hub);
 	open_ends(hub);
+	/* Ahead of what agents, workers and operators say; the page's port is opened behind it, as at each reload. */
+	hub->reach = reach_of(hub->config);
+	reach_confine(hub->reach);
 	return open_configured(hub, err);
 }
 
@@ -286,6 +312,7 @@ static void close_all(struct hub *hub)
 	store_close(hub->store);
 	buf_release(&hub->host_keys);
 	explicit_bzero(hub->sign_private, sizeof(hub->sign_private));
+	reach_free(hub->reach);
 	hub_config_free(hub->config);
 }
 

@@ -27,6 +27,7 @@ struct alert;
 struct status_page;
 struct client;
 struct joining;
+struct reach;
 struct workers;
 struct key_changes;
 
@@ -39,6 +40,7 @@ struct hub {
 	struct challenge *challenge;
 	struct workers *workers; /* hub/daemon/worker.h */
 	struct event *ends; /* where the root half gives us sockets to its other children */
+	struct reach *reach;       /* hub/daemon/reach.h: what this process may reach, for good */
 	struct conn *root; /* to certsync-hub-root; NULL when started without one */
 	struct listener *gate, *local, *control;
 	uid_t gate_uid, local_uid;

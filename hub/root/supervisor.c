@@ -59,7 +59,8 @@ static int spawn(struct supervisor *s, int root_end, int link_end, struct error 
 		.err = PROC_INHERIT,
 		.extra = root_end,
 		.link = &link_end,
-		.die_with_parent = true};
+		.die_with_parent = true,
+		.powerless = true};
 	s->pid = proc_spawn(&spec, err);
 	if (s->pid > 0)
 		return 0;

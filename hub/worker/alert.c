@@ -1,6 +1,7 @@
 #include "hub/worker/alert.h"
 #include "hub/worker/talk.h"
 #include "hub/worker/mail.h"
+#include "hub/worker/confined.h"
 #include "lib/core/clock.h"
 #include "lib/core/hook.h"
 #include "lib/core/mem.h"
@@ -262,6 +263,7 @@ static int work(struct talk *talk, struct delivery *d, struct error *err)
 	auto_json cJSON *message = json_parse(files.file[at].data, files.file[at].len, err);
 	if (!message)
 		return -1;
+	worker_confine(job);
 	d->job = job;
 	d->message = message;
 	d->text = files.file[at].data;

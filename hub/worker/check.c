@@ -1,5 +1,6 @@
 #include "hub/worker/check.h"
 #include "hub/worker/talk.h"
+#include "hub/worker/confined.h"
 #include "lib/probe/check_json.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
@@ -84,6 +85,7 @@ static int read_job(struct round *r, struct check_run *run, struct error *err)
 {
 	uint32_t timeout;
 	r->job = talk_receive(&r->talk, "job", err);
+	worker_confine(r->job);
 	const cJSON *element, *endpoints = r->job ? json_array(r->job, "endpoints", CHECK_JOB_MAX, err) : NULL;
 	const cJSON *anchors = r->job ? json_get(r->job, "anchors") : NULL;
 	if (!endpoints || json_i64(r->job, "expiring_before", &run->expiring_before, err) < 0 ||

@@ -97,12 +97,14 @@ static bool knows_no_limit(void)
 int mem_lock(void)
 {
 	struct rlimit limit;
-	unsigned long long now = mapped();
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
 		return -1;
-	if (!knows_no_limit() && limit.rlim_cur != RLIM_INFINITY && (!now || limit.rlim_cur / LOCK_ROOM < now)) {
-		errno = ENOMEM;
-		return -1;
+	if (!knows_no_limit() && limit.rlim_cur != RLIM_INFINITY) {
+		unsigned long long now = mapped();
+		if (!now || limit.rlim_cur / LOCK_ROOM < now) {
+			errno = ENOMEM;
+			return -1;
+		}
 	}
 	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 }

@@ -2,6 +2,7 @@
 #include "hub/worker/acme/client.h"
 #include "hub/worker/talk.h"
 #include "hub/common/jws.h"
+#include "hub/worker/confined.h"
 #include "lib/core/mem.h"
 
 #include <openssl/x509.h>
@@ -208,6 +209,7 @@ static int run(struct work *w, struct error *err)
 	const char *op;
 	if (take_job(w, &op, err) < 0)
 		return -1;
+	worker_confine(w->job);
 	const char *directory = json_string(w->job, "directory", URL_MAX - 1, err);
 	const cJSON *ca_file = json_get(w->job, "ca_file");
 	if (!directory || acme_client_open(&w->client, directory,

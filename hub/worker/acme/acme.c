@@ -39,6 +39,7 @@
 #include "hub/worker/acme/acme.h"
 #include "hub/worker/acme/dns.h"
 #include "hub/worker/acme/flow.h"
+#include "hub/worker/confined.h"
 #include "lib/core/clock.h"
 
 #include <signal.h>
@@ -79,7 +80,10 @@ static int order_all(struct acme *a, struct error *err)
 
 static int run(struct acme *a, struct error *err)
 {
-	if (talk_job(&a->talk, &a->job, err) < 0 || acme_dns_open(a, err) < 0)
+	if (talk_job(&a->talk, &a->job, err) < 0)
+		return -1;
+	worker_confine(a->job.message);
+	if (acme_dns_open(a, err) < 0)
 		return -1;
 	talk_progress(&a->talk, "directory");
 	if (acme_client_open(&a->client, a->job.directory, a->job.ca_file, err) < 0)

@@ -2,6 +2,7 @@
 #include "hub/worker/acme/lookup.h"
 #include "hub/worker/talk.h"
 #include "hub/common/url.h"
+#include "hub/worker/confined.h"
 #include "lib/core/mem.h"
 
 #include <curl/curl.h>
@@ -304,6 +305,7 @@ static int tell(struct preflight *p, struct error *err)
 static int run(struct preflight *p, struct error *err)
 {
 	p->job = talk_receive(&p->talk, "job", err);
+	worker_confine(p->job);
 	p->token = p->job ? json_string(p->job, "token", 256, err) : NULL;
 	p->authorization = p->token ? json_string(p->job, "authorization", 1024, err) : NULL;
 	if (!p->authorization)

@@ -2,6 +2,7 @@
 #include "hub/worker/acme/client.h"
 #include "hub/worker/talk.h"
 #include "hub/common/ari.h"
+#include "hub/worker/confined.h"
 #include "lib/core/mem.h"
 
 #include <signal.h>
@@ -79,6 +80,7 @@ static int ask_all(struct info *f, struct error *err)
 static int run(struct info *f, struct error *err)
 {
 	f->job = talk_receive(&f->talk, "job", err);
+	worker_confine(f->job);
 	const char *directory = f->job ? json_string(f->job, "directory", URL_MAX, err) : NULL;
 	const cJSON *ca_file = json_get(f->job, "ca_file");
 	if (!directory || acme_client_open(&f->client, directory,
