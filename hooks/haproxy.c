@@ -5,11 +5,11 @@
  * replaced over the runtime API. Where that cannot be (no socket at level admin, a file that is not loaded
  * yet, a version before 2.2, a chain that is too long), the master is told to reload.
  */
-#include "hooks/instance.h"
 #include "hooks/runtime.h"
 #include "lib/core/buf.h"
 #include "lib/crypto/chain.h"
 #include "lib/core/fs.h"
+#include "lib/core/instance.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
 
@@ -211,7 +211,10 @@ static int update(const struct instance *i, const struct content *content, struc
 			continue;
 		if (replace(socket_path, name, content->key_file, err) < 0)
 			return -1;
-		printf("haproxy: %s replaced in process %d over %s\n", name, (int)i->pid, socket_path);
+		if (i->pid)
+			printf("haproxy: %s replaced in process %d over %s\n", name, (int)i->pid, socket_path);
+		else
+			printf("haproxy: %s replaced over %s\n", name, socket_path);
 		replaced++;
 	}
 	if (replaced)
@@ -226,11 +229,12 @@ static int reload(const struct instance *i, const struct error *reason)
 	/* Another certificate's hook may have told it to reload meanwhile: it forgets a signal that comes while it reads, or dies of it. */
 	if (wait_until_read(i) < 0)
 		return -1;
-	if (!i->master) {
+	if (!i->master || !i->pid) {
+		auto_free char *who = i->pid ? mem_printf("process %d", (int)i->pid) : mem_printf("HAProxy of %s", i->configs[0]);
 		fprintf(stderr,
-			"haproxy: process %d has no master to reload it: start HAProxy as root with -W (or "
+			"haproxy: %s has no master to reload it: start HAProxy as root with -W (or "
 			"-Ws), or give its stats socket `level admin`\n",
-			(int)i->pid);
+			who);
 		return -1;
 	}
 	if (pidfd_send_signal(i->proc, SIGUSR2, NULL, 0) == 0)
@@ -283,23 +287,66 @@ static int content_read(struct content *ret)
 	return 0;
 }
 
+/* 1 running, 0 stopped, -1 cannot be told, and why has been said. One that agent.conf names is known by its socket where
+ * it has no master, which would be known by itself. */
+static int is_running(const struct instance *i)
+{
+	char socket_path[INSTANCE_SOCKET_PATH_MAX];
+	struct error err;
+	if (i->pid)
+		return 1;
+	if (i->master || !instance_socket(i, socket_path))
+		return 0;
+	int there = runtime_is_there(socket_path, &err);
+	return there < 0 ? fail(&err) : there;
+}
+
+/* What is neither reloaded nor told would keep the old certificate, and nobody would know. */
+static int check_reach(const struct instance *i)
+{
+	char socket_path[INSTANCE_SOCKET_PATH_MAX];
+	if (i->pid || i->master || instance_socket(i, socket_path))
+		return 0;
+	fprintf(stderr,
+		"haproxy: %s has no `stats socket` with an absolute path, and agent.conf names no -W: neither could be told "
+		"of a certificate\n",
+		i->configs[0]);
+	return -1;
+}
+
 static int verb_test(const struct instances *all)
 {
-	const struct instance standard = {.configs = {(char[]){INSTANCE_CONFIG}}, .config_count = 1};
+	const struct instance standard = {.configs = {(char[]){INSTANCE_CONFIG}}, .config_count = 1, .proc = -1};
 	int result = 0;
 	for (size_t k = 0; k < all->count; k++)
-		result |= check(&all->items[k]);
+		result |= check(&all->items[k]) | check_reach(&all->items[k]);
+	if (all->count == 0 && (all->hidden || all->unsure.pid))
+		return EXIT_FAILURE;
 	if (all->count == 0 && access(INSTANCE_CONFIG, F_OK) == 0)
 		result = check(&standard);
 	return result ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int verb_running(const struct instances *all)
+{
+	bool unknown = all->hidden || (all->count == 0 && all->unsure.pid);
+	for (size_t k = 0; k < all->count; k++) {
+		int running = is_running(&all->items[k]);
+		if (running > 0)
+			return EXIT_SUCCESS;
+		unknown = unknown || running < 0;
+	}
+	return unknown ? EXIT_FAILURE : EXIT_STOPPED;
 }
 
 static int verb_reload(const struct instances *all)
 {
 	struct content content = {0};
 	int result = 0;
-	if (all->count == 0) {
-		fprintf(stderr, "haproxy: no HAProxy runs here that could be reloaded\n");
+	int running = verb_running(all);
+	if (running != EXIT_SUCCESS) {
+		if (running == EXIT_STOPPED || !all->count)
+			fprintf(stderr, "haproxy: no HAProxy runs here that could be reloaded\n");
 		return EXIT_FAILURE;
 	}
 	if (content_read(&content) < 0)
@@ -310,31 +357,43 @@ static int verb_reload(const struct instances *all)
 	return result ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int verb_running(const struct instances *all)
-{
-	if (all->count)
-		return EXIT_SUCCESS;
-	return all->hidden ? EXIT_FAILURE : EXIT_STOPPED;
-}
-
 /* What was passed over may be what the administrator has in mind. */
 static void tell(const struct instances *all)
 {
+	static const char remedy[] = "name it in agent.conf: instance = {\"-f\", \"/path/of/its.cfg\"}";
 	if (all->hidden == INSTANCE_SOME)
-		fprintf(stderr,
-			"haproxy: /proc does not show all processes to user %d: run this hook as root\n",
+		fprintf(stderr, "haproxy: /proc does not show all processes to user %d: run this hook as root\n",
 			(int)geteuid());
 	else if (all->hidden)
 		fprintf(stderr,
-			"haproxy: process %d cannot be looked at by user %d: run this hook as root or as "
-			"that "
+			"haproxy: process %d cannot be looked at by user %d: run this hook as root or as that "
 			"process's user\n",
 			(int)all->hidden, (int)geteuid());
-	if (all->doubted)
+	if (all->unsure.pid)
 		fprintf(stderr,
-			"haproxy: process %d of user %d is left alone, since its configuration is not root's "
-			"alone: if it is to be served, give this service that user in agent.conf\n",
-			(int)all->doubted, (int)all->doubted_uid);
+			"haproxy: process %d of user %d serves at ports that root has opened, and %s: start it with -W or -Ws, or %s\n",
+			(int)all->unsure.pid, (int)all->unsure.uid,
+			all->unsure_why.kind == ERROR_NONE ? "nobody but itself says what it was started with" : all->unsure_why.message,
+			remedy);
+	if (all->passed.pid)
+		fprintf(stderr, "haproxy: process %d of user %d is left alone, since any user can take this name: if it is meant, %s\n",
+			(int)all->passed.pid, (int)all->passed.uid, remedy);
+}
+
+static int run(int (*verb)(const struct instances *all))
+{
+	struct instances all;
+	struct error err;
+	const char *named = getenv("CERTSYNC_INSTANCE");
+	if (instances_find(named, &all, &err) < 0) {
+		fail(&err);
+		return EXIT_FAILURE;
+	}
+	if (!named)
+		tell(&all);
+	int result = verb(&all);
+	instances_release(&all);
+	return result;
 }
 
 int main(int argc, char **argv)
@@ -343,17 +402,10 @@ int main(int argc, char **argv)
 		const char *name;
 		int (*run)(const struct instances *all);
 	} verbs[] = {{"test", verb_test}, {"reload", verb_reload}, {"running", verb_running}};
-	struct instances all;
 	proc_harden();
-	for (size_t v = 0; argc == 2 && v < COUNT(verbs); v++) {
-		if (strcmp(argv[1], verbs[v].name) != 0)
-			continue;
-		instances_find(&all);
-		tell(&all);
-		int result = verbs[v].run(&all);
-		instances_release(&all);
-		return result;
-	}
+	for (size_t v = 0; argc == 2 && v < COUNT(verbs); v++)
+		if (strcmp(argv[1], verbs[v].name) == 0)
+			return run(verbs[v].run);
 	fprintf(stderr, "usage: haproxy test|reload|running\n");
 	return 2;
 }

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,8 +26,10 @@ static int check_listener(int fd, const char *path, struct error *err)
 		(int)listener.uid, path);
 }
 
-static int connect_to(const char *path, struct error *err)
+/* *ret_absent: nobody listens there. */
+static int connect_to(const char *path, bool *ret_absent, struct error *err)
 {
+	*ret_absent = false;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const struct timeval timeout = {.tv_sec = TIMEOUT_SECONDS};
 	if (strlen(path) >= sizeof(address.sun_path))
@@ -36,11 +39,22 @@ static int connect_to(const char *path, struct error *err)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
 		return error_errno(err, "cannot make a socket");
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		*ret_absent = errno == ENOENT || errno == ECONNREFUSED;
 		return error_errno(err, "cannot connect to HAProxy's stats socket %s", path);
+	}
 	if (check_listener(fd, path, err) < 0)
 		return -1;
 	return steal_fd(&fd);
+}
+
+int runtime_is_there(const char *socket_path, struct error *err)
+{
+	bool absent;
+	auto_close int fd = connect_to(socket_path, &absent, err);
+	if (fd >= 0)
+		return 1;
+	return absent ? 0 : -1;
 }
 
 static int send_all(int fd, const struct buf *b, struct error *err)
@@ -59,7 +73,8 @@ static int send_all(int fd, const struct buf *b, struct error *err)
 /* One connection a command: HAProxy answers and closes. */
 static int dialogue(const char *socket_path, const struct buf *request, struct buf *reply, struct error *err)
 {
-	auto_close int fd = connect_to(socket_path, err);
+	bool absent;
+	auto_close int fd = connect_to(socket_path, &absent, err);
 	if (fd < 0 || send_all(fd, request, err) < 0)
 		return -1;
 	for (;;) {

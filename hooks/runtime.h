@@ -14,6 +14,9 @@
 /* HAProxy's default tune.bufsize is 16384, command and payload together. */
 enum { RUNTIME_COMMAND_MAX = 16000, RUNTIME_LISTING_MAX = 16 * 1024 * 1024 };
 
+/* 1: root, or whoever runs this, listens there; 0: nobody does; -1: that cannot be told, or another user does. */
+int runtime_is_there(const char *socket_path, struct error *err);
+
 /* Appends the reply to `command`. */
 int runtime_ask(const char *socket_path, const char *command, struct buf *reply, struct error *err);
 

@@ -40,6 +40,8 @@ static void print_service(const struct agent_service *s, struct buf *out)
 		buf_addf(out, "\t\tprobe = none\n");
 	config_put(out, 2, "hook", s->hook);
 	config_put(out, 2, "user", s->user);
+	if (s->instance[0])
+		config_put_list(out, 2, "instance", s->instance);
 	config_put(out, 2, "sni", s->sni);
 	config_put_duration(out, 2, "timeout", s->timeout);
 	for (size_t i = 0; i < s->file_count; i++)

@@ -10,7 +10,7 @@
 #include "lib/cli/doctor_place.h"
 #include "lib/cli/doctor_system.h"
 #include "lib/core/mem.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <stdio.h>
 #include <string.h>

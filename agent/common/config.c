@@ -27,6 +27,7 @@ static cfg_opt_t service_options[] = {
 	CFG_STR_LIST("probe", NULL, CFGF_NODEFAULT),
 	CFG_STR("hook", NULL, CFGF_NODEFAULT),
 	CFG_STR("user", NULL, CFGF_NODEFAULT),
+	CFG_STR_LIST("instance", NULL, CFGF_NODEFAULT),
 	CFG_STR("sni", NULL, CFGF_NODEFAULT),
 	CFG_STR("timeout", "30s", CFGF_NONE),
 	CFG_SEC("file", file_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -179,6 +180,17 @@ static void read_probe(struct config *c, cfg_t *section, struct agent_service *r
 	}
 }
 
+/* They reach the hook in one variable, a line each; no text of a configuration has a line's end in it. */
+static void read_instance(struct config *c, cfg_t *section, struct agent_service *ret)
+{
+	ret->instance = config_list(section, "instance");
+	for (size_t i = 0; ret->instance[i]; i++)
+		if (ret->instance[i][0] == '\0')
+			config_fault(c, section, "instance",
+				"instance: a word is empty: list those that the service is started with, like {\"-f\", "
+				"\"/etc/haproxy/haproxy.cfg\"}");
+}
+
 static void read_service(struct config *c, cfg_t *section, const struct agent_config *a,
 	const char *certificate, struct agent_service *ret)
 {
@@ -199,6 +211,7 @@ static void read_service(struct config *c, cfg_t *section, const struct agent_co
 	else if (!name_is_dns(ret->sni, false))
 		config_fault(c, section, "sni", "sni: \"%s\" is not a host name", ret->sni);
 	config_check_user(c, section, "user", ret->user);
+	read_instance(c, section, ret);
 	read_probe(c, section, ret);
 	size_t count = cfg_size(section, "file");
 	ret->files = mem_array(count, sizeof(*ret->files));
@@ -375,6 +388,7 @@ static void service_release(struct agent_service *s)
 	free(s->hook);
 	free(s->user);
 	free(s->sni);
+	config_list_free(s->instance);
 	config_list_free(s->probe);
 }
 

@@ -25,6 +25,7 @@ struct agent_service {
 	char *name;  /* its hook is HOOKS/name unless `hook` is given */
 	char *hook;  /* absolute path of an executable */
 	char *user;  /* run the hook as; NULL: as the root half */
+	char **instance;    /* the words that the one instance is started with which the hook serves; empty: it tells itself */
 	char **probe;       /* endpoints (lib/probe/probe.h), each checked here; empty: `probe = none` */
 	char *sni;          /* sent in probes; the certificate's name unless given */
 	int64_t timeout;    /* seconds for each hook run */

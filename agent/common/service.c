@@ -7,12 +7,24 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ENVIRONMENT_SIZE = 11 };
+enum { ENVIRONMENT_SIZE = 12 };
 
 static char *hook_path(const struct service_call *call)
 {
 	const struct agent_service *service = call->service;
 	return service->hook ? mem_strdup(service->hook) : mem_printf("%s/%s", call->hooks, service->name);
+}
+
+/* A line each; NULL: none is named. Owned. */
+static char *instance(const struct agent_service *service)
+{
+	char *text = NULL;
+	for (size_t i = 0; service->instance && service->instance[i]; i++) {
+		char *longer = text ? mem_printf("%s\n%s", text, service->instance[i]) : mem_strdup(service->instance[i]);
+		free(text);
+		text = longer;
+	}
+	return text;
 }
 
 static void environment(const struct service_call *call, char *env[ENVIRONMENT_SIZE])
@@ -28,6 +40,9 @@ static void environment(const struct service_call *call, char *env[ENVIRONMENT_S
 	env[n++] = mem_printf("CERTSYNC_COMBINED=%s/combined.pem", call->directory);
 	env[n++] = mem_printf("CERTSYNC_SHA256=%s", chain_hex(call->entry->fingerprint, sha256));
 	env[n++] = mem_printf("CERTSYNC_SERVICE=%s", call->service->name);
+	auto_free char *words = instance(call->service);
+	if (words)
+		env[n++] = mem_printf("CERTSYNC_INSTANCE=%s", words);
 	if (call->reconfigured)
 		env[n++] = mem_strdup("CERTSYNC_RECONFIGURED=1");
 	env[n] = NULL;

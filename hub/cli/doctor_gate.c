@@ -5,7 +5,7 @@
 #include "lib/cli/doctor_system.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include "lib/wire/json.h"
 #include "lib/core/mem.h"
 #include "lib/cli/progress.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <stdarg.h>
 #include <stdio.h>

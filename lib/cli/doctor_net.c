@@ -1,7 +1,7 @@
 #include "lib/cli/doctor_net.h"
 #include "lib/core/buf.h"
 #include "lib/core/mem.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>

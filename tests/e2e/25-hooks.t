@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # The hooks on a node where other users have processes, too: a real HAProxy is served, what somebody else has started
-# under its name is neither parsed, nor written to, nor signalled, and "stopped" is said only of what surely is.
+# under its name is neither parsed, nor written to, nor signalled, and none of the files that it names is opened, not even
+# where they are root's; "stopped" is said only of what surely is.
 # Everything runs in namespaces of its own (processes, mounts, network), which end with the script.
 use strict;
 use warnings;
@@ -19,7 +20,7 @@ use Time::HiRes qw(time sleep);
 if (($ENV{CERTSYNC_HOOKS_INSIDE} // '') ne '1') {
 	plan skip_all => 'processes of several users need root' if $> != 0;
 	plan skip_all => 'no haproxy here' if !-x '/usr/sbin/haproxy';
-	my @unshare = qw(unshare --pid --fork --kill-child --mount --mount-proc --net);
+	my @unshare = qw(unshare --pid --fork --kill-child --mount --mount-proc --net --cgroup);
 	plan skip_all => 'no namespaces can be made here' if system("@unshare true 2>/dev/null") != 0;
 	($ENV{CERTSYNC_HOOKS_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
 	exec @unshare, $^X, abs_path($0);
@@ -67,6 +68,23 @@ sub served {
 	return $pem =~ /BEGIN CERT/ ? openssl("x509 -noout -fingerprint -sha256 -in $top/served.pem") : 'nothing';
 }
 
+# ---- who opens a file ----
+
+# inotify(7) by its system calls: IN_OPEN | IN_ACCESS of each file.
+sub watch_opens {
+	my (@files) = @_;
+	my $fd = syscall(294, 04000);
+	open my $events, '<&=', $fd or die $!;
+	syscall(254, $fd, my $name = $_, 0x21) >= 0 or die "$_: $!" for @files;
+	return $events;
+}
+
+sub never_opened {
+	my ($events, $what) = @_;
+	my $got = sysread $events, my $bytes, 4096;
+	ok(!defined $got, $what) or diag('events: ' . unpack 'H*', $bytes);
+}
+
 # ---- processes ----
 
 sub until_true {
@@ -97,7 +115,7 @@ sub start {
 		exec @words or POSIX::_exit(127);
 	}
 	$children{$pid} = 1;
-	my ($name) = $words[$words[0] eq 'chroot' ? 2 : 0] =~ /([^\/]+)$/;
+	my ($name) = $words[{chroot => 2, unshare => 3}->{$words[0]} // 0] =~ /([^\/]+)$/;
 	until_true("$name to be started", sub { read_file("/proc/$pid/comm") eq "$name\n" });
 	return $pid;
 }
@@ -110,6 +128,8 @@ sub stop {
 	}
 }
 
+my %more; # environment of the next hooks
+
 sub hook_starts {
 	my ($service, $verb, $uid) = @_;
 	my $pid = open(my $output, '-|') // die;
@@ -117,7 +137,7 @@ sub hook_starts {
 		open STDERR, '>&', \*STDOUT;
 		as_user($uid);
 		%ENV = (PATH => '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', CERTSYNC_DIR => "$top/live/mail",
-			CERTSYNC_FULLCHAIN => "$top/live/mail/fullchain.pem", CERTSYNC_PRIVKEY => "$top/live/mail/privkey.pem");
+			CERTSYNC_FULLCHAIN => "$top/live/mail/fullchain.pem", CERTSYNC_PRIVKEY => "$top/live/mail/privkey.pem", %more);
 		chdir '/';
 		exec "$top/hooks/$service", $verb or POSIX::_exit(127);
 	}
@@ -218,15 +238,33 @@ sub is_untouched {
 	is_deeply([glob "$top/nobody/*lock* $top/run/*lock*"], [], "$what: no lock is made beside a socket");
 }
 
+# Files that are root's alone, and whose content is not root's to be read so: a key, and a stranger's text.
+Story::write_file("$top/secret.key", read_file("$top/live/mail/privkey.pem"), 0600);
+Story::write_file("$top/rooted.cfg", read_file("$top/nobody/evil.cfg"));
+my $pipe = "$top/pipe";
+POSIX::mkfifo($pipe, 0600) or die;
+my @idle = ("$top/bin/haproxy", '-e', 'sleep 1 while 1', '-W');
+my @named = map { [@idle, @$_] } ['-f', "$top/secret.key"], ['-f', "$top/rooted.cfg"], ['-f', $pipe], ['-C', "$top/archive", '-f', '1/privkey.pem'],
+	['--', "$top/archive/1/haproxy.pem"], ['-f', "$top/archive"];
+my $opens = watch_opens("$top/secret.key", "$top/rooted.cfg", "$top/archive/1/privkey.pem", "$top/archive/1/haproxy.pem", "$top/archive", $pipe);
+
 my @others = (start($nobody, "$top/nobody/haproxy", @fake), start($nobody, "$top/bin/haproxy", @same),
-	start($nobody, @lent), start(0, @lent), start(0, @jailed));
+	start($nobody, @lent), start(0, @lent), start(0, @jailed), map({ start($nobody, @$_) } @named),
+	start($nobody, 'unshare', '-U', '-r', @idle, '-f', "$top/rooted.cfg"));
+like(read_file("/proc/$others[-1]/status"), qr/^Uid:\s+$nobody\s+$nobody\s+$nobody\s+$nobody$/m, 'root of a user namespace is its user here');
+is(scalar(`nsenter -t $others[-1] -U id -u`), "0\n", 'and root in there');
 until_true('the fake socket', sub { -S "$top/nobody/fake.sock" });
 like(read_file("/proc/$others[2]/status"), qr/^Uid:\s+$nobody\s+0\s+0\s+0$/m, 'a setuid process is root but for its real user');
+never_opened($opens, 'nothing of what they name is open to begin with');
 my $second = install();
-says('the configuration of root\'s HAProxy is tested', 'haproxy', 'test', 0, 0, qr/process \d+ of user $nobody is left alone/);
-my $text = says('root\'s HAProxy is updated', 'haproxy', 'reload', 0, 0, qr/haproxy\.pem replaced in process $master over \Q$socket\E/);
+my $text = says('the configuration of root\'s HAProxy is tested', 'haproxy', 'test', 0, 0, qr/process \d+ of user $nobody is left alone/);
+is(() = $text =~ /left alone/g, 1, 'told of once');
+unlike($text, qr/PRIVATE|parsing|rooted|secret|archive|pipe/, 'nothing of what they name is told');
+$text = says('root\'s HAProxy is updated', 'haproxy', 'reload', 0, 0, qr/haproxy\.pem replaced in process $master over \Q$socket\E/);
 is(served(8443), $second, 'it serves the new certificate');
 is_untouched('beside a fake');
+never_opened($opens, 'root has opened nothing of what they name');
+close $opens;
 unlike($text, qr/\Q\/..\E/, 'a name with .. in it is none of the certificate\'s');
 is(served($_), $first, "what it leads to is served as before on $_") for 9443, 7443;
 is($worker->(), $first_worker, 'there was no reload');
@@ -261,26 +299,122 @@ says('fakes alone are no service', 'haproxy', 'running', 0, 3, qr/is left alone/
 says('and nothing to reload', 'haproxy', 'reload', 0, 1);
 is_untouched('fakes alone');
 
-# ---- without a master: only with files that are root's alone ----
+# ---- without a master: by its unit, or where agent.conf names it ----
 
 chown 0, -1, "$top/run";
 my $single = start_haproxy('-f', $cfg);
 ok(until_true('its user', sub { $its_user->($single) eq $nobody }), 'one without a master is nobody\'s');
 my $fourth = install();
-says('started with root\'s files it runs', 'haproxy', 'running', 0, 0);
-says('and is updated', 'haproxy', 'reload', 0, 0, qr/replaced in process $single over/);
+my $cannot = qr/process $single of user $nobody serves at ports that root has opened, and nobody but itself says .*instance = /;
+says('what it was started with is not taken from itself', 'haproxy', 'running', 0, 1, $cannot);
+says('so that the test fails', 'haproxy', 'test', 0, 1, $cannot);
+says('and nothing is reloaded', 'haproxy', 'reload', 0, 1, $cannot);
+is(served(8443), $third, 'the old certificate stays');
+
+%more = (CERTSYNC_INSTANCE => "-f\n$cfg");
+says('named in agent.conf it runs', 'haproxy', 'running', 0, 0, qr/^$/);
+says('and is tested', 'haproxy', 'test', 0, 0, qr/^(Configuration file is valid\n)?$/);
+says('and is updated', 'haproxy', 'reload', 0, 0, qr/replaced over \Q$socket\E$/m);
 is(served(8443), $fourth, 'it serves what is new');
-for my $writable ([$cfg, 0666, 0644], [$top, 0777, 0755]) {
+for my $writable ([$cfg, 0666, 0644], [$cfg, 0664, 0644], [$top, 0777, 0755]) {
 	my ($path, $open, $closed) = @$writable;
 	chmod $open, $path;
-	says("with $path writable by others it is left alone", 'haproxy', 'running', 0, 3, qr/process \d+ of user $nobody is left alone/);
+	says("named, with $path writable by others", 'haproxy', 'test', 0, 1, qr/instance: \Q$path\E can be written by .*: chmod go-w \Q$path\E$/m);
 	chmod $closed, $path;
 }
 symlink $cfg, "$top/nobody/link.cfg";
-my $linked = start($nobody, "$top/bin/haproxy", @same[0, 1], '-f', "$top/nobody/link.cfg");
-unlike(says('a link of theirs to it is no proof', 'haproxy', 'reload', 0, 0, qr/replaced in process $single over/), qr/process $linked over/,
-	'only root\'s is served');
-stop($single, $linked, @others[0, 2 .. 4]);
+$more{CERTSYNC_INSTANCE} = "-f\n$top/nobody/link.cfg";
+says('named by a link of another\'s', 'haproxy', 'test', 0, 1, qr{instance: \Q$top\E/nobody belongs to user $nobody, .*: chown root \Q$top\E/nobody$}m);
+for my $words (['-W'], ['-f'], ['-c', '-f', $cfg]) {
+	$more{CERTSYNC_INSTANCE} = join "\n", @$words;
+	says("named as @$words", 'haproxy', 'test', 0, 1, qr/instance: no file of HAProxy's is named: give the words/);
+}
+$more{CERTSYNC_INSTANCE} = "-C\nmnt\n-f\nhaproxy.cfg";
+says('named by a relative path', 'haproxy', 'test', 0, 1, qr/instance: mnt is not an absolute path/);
+$more{CERTSYNC_INSTANCE} = "-C\n$top\n-f\nhaproxy.cfg";
+says('named by its directory', 'haproxy', 'running', 0, 0);
+Story::write_file("$top/silent.cfg", read_file($cfg) =~ s/^\tstats socket.*\n//mr);
+$more{CERTSYNC_INSTANCE} = "-f\n$top/silent.cfg";
+says('named, with neither a socket nor a master', 'haproxy', 'test', 0, 1, qr/silent.cfg has no `stats socket` .* neither could be told of a certificate/);
+chmod 0700, "$top/run";
+$more{CERTSYNC_INSTANCE} = "-f\n$cfg";
+says('named, by a user who cannot reach its socket', 'haproxy', 'running', $stranger, 1, qr/cannot connect to .*: Permission denied/);
+chmod 0755, "$top/run";
+%more = ();
+
+# What systemd says of a unit: a double, since none runs here. The cgroup is a real one, which only root can put a process into.
+my ($unit, $cgroups) = ("certsync-$$-haproxy.service", "$top/cgroups");
+Story::write_file("$top/systemctl", <<"SH", 0755);
+#!/bin/sh
+[ "\$1 \$3" = 'show --' ] || { echo "no \$*" >&2; exit 1; }
+cat $top/units/\$4
+SH
+mkdir "$top/units" and mkdir $cgroups or die;
+system("mount --bind $top/systemctl /usr/bin/systemctl") == 0 or die;
+my $group;
+for my $type (['cgroup2'], ['cgroup', '-o', 'none,name=systemd']) {
+	system('mount', '-t', @$type, 'none', $cgroups) == 0 or next;
+	$group = "$cgroups/system.slice/$unit";
+	system('mkdir', '-p', $group);
+	Story::write_file("$group/cgroup.procs", $single);
+	last if read_file("/proc/$single/cgroup") =~ m{:/system.slice/\Q$unit\E$}m;
+	rmdir $group;
+	system('umount', $cgroups);
+	$group = undef;
+}
+ok($group, 'it is in the cgroup of a unit') or BAIL_OUT('no cgroups here');
+
+sub unit_says {
+	my ($pid, $exec, $control) = @_;
+	Story::write_file("$top/units/$unit", join "\n", 'MainPID=' . $pid,
+		"ExecStart={ path=/usr/sbin/haproxy ; argv[]=/usr/sbin/haproxy $exec ; ignore_errors=no ; start_time=[n/a] ; pid=0 ; status=0/0 }",
+		'ControlGroup=' . ($control // "/system.slice/$unit"), 'WorkingDirectory=!/mnt', '');
+}
+
+unit_says($single, "-f $cfg -p /run/haproxy.pid");
+unlike(says('by its unit it runs', 'haproxy', 'running', 0, 0), qr/process $single/, 'and nothing is said of it');
+my $before = install();
+says('and is updated', 'haproxy', 'reload', 0, 0, qr/replaced in process $single over/);
+is(served(8443), $before, 'it serves what is new');
+unit_says($single, "-C $top -f haproxy.cfg");
+says('with a directory', 'haproxy', 'running', 0, 0);
+unit_says($single, '-f $CONFIG $EXTRAOPTS');
+says('whose words only systemd knows', 'haproxy', 'test', 0, 1,
+	qr/process $single of user $nobody serves .*and ExecStart of \Q$unit\E has words that only systemd knows: .*EXTRAOPTS: start it/);
+my $within = start($nobody, @idle, '-f', $cfg);
+Story::write_file("$group/cgroup.procs", $within);
+for (['the main process is another one', $within + 1], ['its cgroup is another one', $single, "-f $cfg", '/system.slice/other.service'], ['it is the main process of none', 0]) {
+	my ($what, @told) = @$_;
+	unit_says($told[0], $told[1] // "-f $cfg", $told[2]);
+	says($what, 'haproxy', 'running', 0, 1, $cannot);
+}
+Story::write_file("$top/units/$unit", read_file("$top/units/$unit") =~ s/MainPID=0/MainPID=$within/r =~ s{/usr/sbin/haproxy}{$top/nobody/haproxy}gr);
+says('a unit of another program', 'haproxy', 'running', 0, 1, $cannot);
+unlink "$top/units/$unit";
+says('no unit that systemd knows', 'haproxy', 'running', 0, 1, $cannot);
+stop($within, $single);
+until_true('its cgroup is empty', sub { rmdir $group });
+rmdir "$cgroups/system.slice";
+system("umount $cgroups /usr/bin/systemctl") == 0 or die;
+$fourth = $before;
+
+# One that is named, and does not run.
+%more = (CERTSYNC_INSTANCE => "-f\n$cfg");
+says('named and stopped', 'haproxy', 'running', 0, 3);
+says('is tested all the same', 'haproxy', 'test', 0, 0);
+says('and not reloaded', 'haproxy', 'reload', 0, 1, qr/no HAProxy runs here/);
+$more{CERTSYNC_INSTANCE} = "-W\n-f\n$top/../mnt/haproxy.cfg";
+unlink $socket;
+my $named = start_haproxy('-W', '-f', $cfg);
+my $other = install();
+says('a master that is named is known by itself', 'haproxy', 'reload', 0, 0, qr/replaced in process $named over/);
+is(served(8443), $other, 'and serves what is new');
+$more{CERTSYNC_INSTANCE} = "-W\n-f\n$top/silent.cfg";
+says('one of other files is not it', 'haproxy', 'running', 0, 3);
+%more = ();
+stop($named, @others[0, 2 .. $#others]);
+until_true('the end of HAProxy', sub { !IO::Socket::INET->new('127.0.0.1:8443') });
+$fourth = $other;
 
 # ---- a master that is being started has no handler yet, and a SIGUSR2 would be its end ----
 

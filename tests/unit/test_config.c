@@ -268,7 +268,7 @@ static void agent_example_is_read_and_printed(void **state)
 		"certificate \"mail.domain.pl\" {\n"
 		"	allow = {\"*.domain.pl\"}\n"
 		"	service \"postfix\" { probe = {\"127.0.0.1:25\", \"[::1]:10025/smtp+proxy\"} sni = "
-		"mx.domain.pl }\n"
+		"mx.domain.pl instance = {\"-f\", \"/etc/a \\\\ b\"} }\n"
 		"	service \"courier\" {\n"
 		"		probe = none\n"
 		"		hook = /usr/local/bin/reload\n"
@@ -289,6 +289,9 @@ static void agent_example_is_read_and_printed(void **state)
 	assert_int_equal(mail->service_count, 2);
 	assert_string_equal(mail->services[0].probe[1], "[::1]:10025/smtp+proxy");
 	assert_string_equal(mail->services[0].sni, "mx.domain.pl");
+	assert_string_equal(mail->services[0].instance[1], "/etc/a \\ b");
+	assert_null(mail->services[0].instance[2]);
+	assert_null(mail->services[1].instance[0]);
 	assert_non_null(strstr(mail->services[0].hook, "/hooks/postfix"));
 	assert_null(mail->services[1].probe[0]);
 	assert_string_equal(mail->services[1].sni, "mail.domain.pl");
@@ -452,7 +455,7 @@ static void faults_of_the_agent_are_named(void **state)
 			    "certificate \"mail.domain.pl\" {\n"
 			    "	service \"Postfix\" { probe = {\"localhost:25\", \"127.0.0.1:99999\", "
 			    "\"127.0.0.1:25/ftp\"} }\n"
-			    "	service \"dovecot\" { timeout = \"0s\" }\n"
+			    "	service \"dovecot\" { timeout = \"0s\" instance = {\"-f\", \"\"} }\n"
 			    "	service \"exim4\" { probe = {}\n"
 			    "		file \"etc/x.pem\" { content = \"key\" mode = \"640\" }\n"
 			    "		file \"/etc/y.pem\" { content = \"combined\" mode = \"0644\" }\n"
@@ -474,6 +477,8 @@ static void faults_of_the_agent_are_named(void **state)
 		"3: probe: endpoint \"127.0.0.1:25/ftp\": protocol \"ftp\" is not known; known are smtp imap pop3 sieve "
 		"postgres mysql (STARTTLS), smtps imaps pop3s tls (TLS at once)\n"
 		"4: timeout: \"0s\" is outside of \"1s\" to \"1h\"\n"
+		"4: instance: a word is empty: list those that the service is started with, like {\"-f\", "
+		"\"/etc/haproxy/haproxy.cfg\"}\n"
 		"4: service \"dovecot\": probe is missing: list the ports where it serves the certificate, "
 		"like "
 		"{\"127.0.0.1:993\"}, or write probe = none\n"

@@ -15,7 +15,8 @@ static int run(const struct scratch *s, const char *script, int timeout, int sto
 {
 	auto_free char *text = mem_printf("#!/bin/sh\n%s\n", script);
 	scratch_write(s, "hook", text, 0755);
-	const struct agent_service service = {.name = (char[]){"hook"}, .timeout = timeout};
+	char *words[] = {(char[]){"-f"}, (char[]){"/a b"}, NULL};
+	const struct agent_service service = {.name = (char[]){"hook"}, .timeout = timeout, .instance = words};
 	const struct service_call call = {
 		.service = &service,
 		.hooks = s->path,
@@ -44,6 +45,9 @@ static void it_gets_its_verb_and_its_environment_and_nothing_else(void **state)
 	assert_non_null(
 		strstr(r.output, "CERTSYNC_FULLCHAIN=/etc/certsync/live/mail.domain.pl/fullchain.pem\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_PRIVKEY=/etc/certsync/live/mail.domain.pl/privkey.pem\n"));
+	/* Sorted, its second line stands apart. */
+	assert_non_null(strstr(r.output, "CERTSYNC_INSTANCE=-f\n"));
+	assert_non_null(strstr(r.output, "\n/a b\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_REVISION=1.7\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_SERVICE=hook\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_SHA256=ab00"));

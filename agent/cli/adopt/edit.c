@@ -1,7 +1,7 @@
 #include "agent/cli/adopt/edit.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

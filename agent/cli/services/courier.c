@@ -1,7 +1,7 @@
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/tokens.h"
 #include "lib/core/mem.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>

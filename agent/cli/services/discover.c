@@ -7,7 +7,7 @@
 #include "lib/core/mem.h"
 #include "lib/wire/message.h"
 #include "lib/core/name.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 #include "agent/cli/services/find.h"
 #include "lib/core/mem.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include "agent/cli/services/tokens.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -1,4 +1,4 @@
-#include "hooks/process.h"
+#include "lib/core/process.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 
@@ -171,19 +171,107 @@ enum process_answer process_is_here(int fd, const struct process *p)
 	return answer == PROCESS_NO ? is_locked_up(fd) : answer;
 }
 
-bool process_path_is_roots(const char *path)
+enum { SOCKETS_MAX = 1024, DESCRIPTORS_MAX = 1024, STATE_LISTEN = 0x0a };
+
+struct sockets {
+	unsigned long inode[SOCKETS_MAX];
+	size_t count;
+};
+
+/* Listening ones stand first in the kernel's table, which has a line for each connection, too. */
+static void read_sockets(int fd, const char *path, struct sockets *ret)
 {
-	auto_free char *resolved = realpath(path, NULL);
-	if (!resolved || strcmp(resolved, path) != 0)
-		return false;
-	for (;;) {
-		struct stat st;
-		if (lstat(*resolved ? resolved : "/", &st) < 0 || st.st_uid != 0 ||
-			(st.st_mode & (S_IWGRP | S_IWOTH)) || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
-			return false;
-		char *slash = strrchr(resolved, '/');
-		if (!slash)
-			return true;
-		*slash = '\0';
+	char line[512];
+	auto_close int table = openat(fd, path, O_RDONLY | O_CLOEXEC);
+	FILE *in = table < 0 ? NULL : fdopen(table, "r");
+	if (!in)
+		return;
+	table = -1;
+	bool more = fgets(line, sizeof(line), in) != NULL; /* its heading */
+	while (more && ret->count < SOCKETS_MAX && fgets(line, sizeof(line), in)) {
+		unsigned state, uid;
+		unsigned long inode;
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
+		more = sscanf(line, " %*d: %*s %*s %x %*s %*s %*s %u %*s %lu", &state, &uid, &inode) == 3 && state == STATE_LISTEN;
+		if (more && (uid == 0 || uid == geteuid()))
+			ret->inode[ret->count++] = inode;
 	}
+	fclose(in);
+}
+
+static bool holds(int directory, const char *name, const struct sockets *sockets)
+{
+	char target[64];
+	unsigned long inode;
+	ssize_t len = readlinkat(directory, name, target, sizeof(target) - 1);
+	target[len > 0 ? len : 0] = '\0';
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
+	if (sscanf(target, "socket:[%lu]", &inode) != 1)
+		return false;
+	for (size_t k = 0; k < sockets->count; k++)
+		if (sockets->inode[k] == inode)
+			return true;
+	return false;
+}
+
+bool process_serves(int fd)
+{
+	struct sockets sockets = {.count = 0};
+	read_sockets(fd, "net/tcp", &sockets);
+	read_sockets(fd, "net/tcp6", &sockets);
+	int descriptors = sockets.count ? openat(fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	DIR *dir = descriptors < 0 ? NULL : fdopendir(descriptors);
+	const struct dirent *entry;
+	bool found = false;
+	if (!dir)
+		return false;
+	/* A service opens its ports before anything else. */
+	for (int seen = 0; !found && seen < DESCRIPTORS_MAX && (entry = readdir(dir)); seen++)
+		found = holds(dirfd(dir), entry->d_name, &sockets);
+	closedir(dir);
+	return found;
+}
+
+/* "/system.slice/NAME.service" or in a slice of the administrator's; never one below a user's manager or a machine's. */
+static bool is_system_service(const char *path)
+{
+	static const char *const delegated[] = {"/user.slice/", "/machine.slice/"};
+	static const char slice[] = ".slice", service[] = ".service";
+	for (size_t k = 0; k < COUNT(delegated); k++)
+		if (strncmp(path, delegated[k], strlen(delegated[k])) == 0)
+			return false;
+	const char *name = path + 1, *slash;
+	for (; (slash = strchr(name, '/')); name = slash + 1) {
+		size_t len = (size_t)(slash - name), end = strlen(slice);
+		if (len <= end || strncmp(slash - end, slice, end) != 0)
+			return false;
+	}
+	size_t len = strlen(name), end = strlen(service);
+	return path[0] == '/' && name != path + 1 && len > end && strcmp(name + len - end, service) == 0;
+}
+
+/* ID:CONTROLLERS:PATH. systemd's is the hierarchy of its name, or the unified one. */
+static const char *service_of(const char *line)
+{
+	const char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
+	if (!path)
+		return NULL;
+	bool own = strncmp(controllers, ":name=systemd:", (size_t)(path + 1 - controllers)) == 0 || strncmp(line, "0::", 3) == 0;
+	return own && is_system_service(path + 1) ? path + 1 : NULL;
+}
+
+enum process_answer process_unit(int fd, struct buf *out)
+{
+	auto_buf struct buf text = BUF_INIT(64 * 1024);
+	enum process_answer answer = read_text(fd, "cgroup", &text);
+	if (answer != PROCESS_YES)
+		return answer;
+	buf_text(&text);
+	char *rest = (char *)text.data, *line;
+	while ((line = strsep(&rest, "\n"))) {
+		const char *path = service_of(line);
+		if (path)
+			return buf_add(out, path, strlen(path)) == 0 ? PROCESS_YES : PROCESS_NO;
+	}
+	return PROCESS_NO;
 }

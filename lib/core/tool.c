@@ -1,4 +1,4 @@
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 #include "lib/core/redact.h"

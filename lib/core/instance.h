@@ -1,0 +1,58 @@
+/* The HAProxy instances of this node.
+ *
+ * An instance is a process named haproxy on this system whose parent is none: the master where there is one. What it
+ * reads is told by the words that it was started with, so no path has to be configured twice. Those words decide what
+ * root parses and whom it sends a key, so they are taken from the process only where it is believed (lib/core/process.h); of
+ * one that has given up root's rights from its systemd unit; else from agent.conf.
+ */
+#ifndef CERTSYNC_INSTANCE_H
+#define CERTSYNC_INSTANCE_H
+
+#include "lib/core/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define INSTANCE_CONFIG "/etc/haproxy/haproxy.cfg"
+#define INSTANCE_SOCKET "/run/haproxy/admin.sock"
+
+enum { INSTANCE_MAX = 16, INSTANCE_CONFIGS_MAX = 16, INSTANCE_SOCKET_PATH_MAX = 108 };
+
+struct instance {
+	pid_t pid;       /* 0: agent.conf names it, and no process that is believed has these files */
+	int proc;        /* its directory in /proc, which pidfd_send_signal takes; owned; -1 without a process */
+	bool master;     /* takes SIGUSR2 as a reload, and is trusted to be one */
+	char *directory; /* -C; NULL without. Absolute and owned, as are all strings here */
+	char *configs[INSTANCE_CONFIGS_MAX]; /* -f: files or directories, in order */
+	size_t config_count;
+};
+
+enum { INSTANCE_SOME = -1 };
+
+/* A process that is not believed. */
+struct instance_other {
+	pid_t pid; /* 0: there is none */
+	uid_t uid;
+};
+
+struct instances {
+	struct instance items[INSTANCE_MAX];
+	size_t count;
+	pid_t hidden; /* one that we may not look at; INSTANCE_SOME: /proc does not show all; 0: none */
+	struct instance_other passed; /* the first one that anybody may have started: it counts for nothing */
+	struct instance_other unsure; /* one whose ports root has opened: an instance, as may be */
+	struct error unsure_why;      /* what its unit does not tell; ERROR_NONE: it is no unit's */
+};
+
+/* Fills `ret`, for instances_release. `named`: the words of the one instance that agent.conf names, a newline between
+ * them, like "-f\n/etc/haproxy/haproxy.cfg"; NULL: all that there are. -1, and nothing to release: such words name none,
+ * or files that others than root can change. */
+int instances_find(const char *named, struct instances *ret, struct error *err);
+void instances_release(struct instances *list);
+
+/* The Unix stats socket of its configuration into `path`: the first with `level admin`, else the first, else
+ * INSTANCE_SOCKET. Whether its configuration has one. */
+bool instance_socket(const struct instance *i, char path[INSTANCE_SOCKET_PATH_MAX]);
+
+#endif

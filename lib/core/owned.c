@@ -1,0 +1,93 @@
+#include "lib/core/owned.h"
+#include "lib/core/mem.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LINKS_MAX = 40 };
+
+struct walk {
+	char done[PATH_MAX]; /* what has passed, without links in it; "" is the root directory */
+	char *rest;          /* owned; what is to come */
+	int links;
+};
+
+static int judge(const char *path, const struct stat *st, uid_t also, struct error *err)
+{
+	bool sticky = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX);
+	if (st->st_uid != 0 && st->st_uid != geteuid() && (also == OWNED_NOBODY || st->st_uid != also))
+		return error_set(err, ERROR_PERMANENT, "%s belongs to user %u, who could change what root uses: chown root %s", path,
+			(unsigned)st->st_uid, path);
+	/* A link has no mode of its own. */
+	if (!S_ISLNK(st->st_mode) && !sticky && (st->st_mode & (S_IWGRP | S_IWOTH)))
+		return error_set(err, ERROR_PERMANENT, "%s can be written by %s than its owner: chmod go-w %s", path,
+			st->st_mode & S_IWOTH ? "others" : "a group other", path);
+	return 0;
+}
+
+static int follow(struct walk *w, const char *link, struct error *err)
+{
+	char target[PATH_MAX];
+	ssize_t len = readlink(link, target, sizeof(target) - 1);
+	if (len < 0)
+		return error_errno(err, "cannot read the link %s", link);
+	if (++w->links > LINKS_MAX)
+		return error_set(err, ERROR_PERMANENT, "%s: too many symbolic links", link);
+	target[len] = '\0';
+	if (target[0] == '/')
+		w->done[0] = '\0';
+	char *rest = mem_printf("%s/%s", target, w->rest);
+	free(w->rest);
+	w->rest = rest;
+	return 0;
+}
+
+static int step(struct walk *w, const char *name, uid_t also, struct error *err)
+{
+	struct stat st;
+	if (strcmp(name, "..") == 0) {
+		char *slash = strrchr(w->done, '/');
+		if (slash)
+			*slash = '\0';
+		return 0;
+	}
+	auto_free char *path = mem_printf("%s/%s", w->done, name);
+	if (strlen(path) >= sizeof(w->done))
+		return error_set(err, ERROR_PERMANENT, "%s: the path is too long", path);
+	if (lstat(path, &st) < 0)
+		return error_errno(err, "cannot look at %s", path);
+	if (judge(path, &st, also, err) < 0)
+		return -1;
+	if (S_ISLNK(st.st_mode))
+		return follow(w, path, err);
+	strcpy(w->done, path);
+	return 0;
+}
+
+static char *absolute(const char *path)
+{
+	char here[PATH_MAX];
+	if (path[0] == '/' || !getcwd(here, sizeof(here)))
+		return mem_strdup(path);
+	return mem_printf("%s/%s", here, path);
+}
+
+int owned_check(const char *path, uid_t also, struct error *err)
+{
+	struct stat st;
+	struct walk w = {.rest = absolute(path)};
+	int result = stat("/", &st) < 0 ? error_errno(err, "cannot look at /") : judge("/", &st, also, err);
+	while (result == 0 && w.rest[0]) {
+		size_t start = strspn(w.rest, "/"), len = strcspn(w.rest + start, "/");
+		auto_free char *name = mem_strndup(w.rest + start, len);
+		memmove(w.rest, w.rest + start + len, strlen(w.rest + start + len) + 1);
+		if (len && strcmp(name, ".") != 0)
+			result = step(&w, name, also, err);
+	}
+	free(w.rest);
+	return result;
+}

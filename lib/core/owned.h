@@ -1,0 +1,21 @@
+/* Whether nobody but root, or who runs this, can change what a path names: what root reads as its own word, and what
+ * it executes, has to be root's own.
+ */
+#ifndef CERTSYNC_OWNED_H
+#define CERTSYNC_OWNED_H
+
+#include "lib/core/error.h"
+
+#include <sys/types.h>
+
+#define OWNED_NOBODY ((uid_t)-1)
+
+/* Each step of `path` from the root directory on, symbolic links followed and judged like everything else: it belongs to
+ * root, to the caller or to `also` (OWNED_NOBODY: nobody else), and neither a group nor others can write it. A directory
+ * with the sticky bit, like /tmp, may be written by others, since they cannot replace what is not theirs. What has passed
+ * stays so until one of those who may changes it, so it can be opened by its path afterwards. An ACL shows in the bits of
+ * the group.
+ * ERROR_PERMANENT names the step and the command that mends it. */
+int owned_check(const char *path, uid_t also, struct error *err);
+
+#endif
