@@ -72,7 +72,8 @@ certsync-link_DIR := agent/link
 certsync-link_PKG := libssh
 
 PROGRAMS := certsync certsync-worker certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
-HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy
+# One of them, master, is run by those that are scripts.
+HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy master
 ARCHIVES := $(B)/libhub.a $(B)/libagent.a $(B)/libcertsync.a
 ALL_SRC := $(call sources,lib) $(call sources,hub) $(call sources,agent) $(call sources,hooks)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -100,15 +101,18 @@ $(B)/bin/$(1): $$(call objects,$$(foreach d,$$($(1)_DIR),$$(call sources,$$(d)))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-$(B)/bin/hooks/haproxy: $(call objects,$(call sources,hooks)) $(B)/libcertsync.a
+$(B)/bin/hooks/haproxy: $(call objects,hooks/haproxy.c hooks/runtime.c) $(B)/libcertsync.a
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(CRYPTO))
+$(B)/bin/hooks/master: $(B)/obj/hooks/master.o $(B)/libcertsync.a
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 $(B)/bin/hooks/%: hooks/%
 	mkdir -p $(@D)
 	install -m 755 $< $@
 
 # A unit test links every module that has no main, so that it can reach what it tests. What speaks to libinotifytools is left out.
-MAINS := $(wildcard hub/*/main.c agent/*/main.c) hooks/haproxy.c
+MAINS := $(wildcard hub/*/main.c agent/*/main.c) hooks/haproxy.c hooks/master.c
 UNIT_OBJ := $(call objects,$(filter-out $(MAINS) lib/% hub/root/watch.c,$(ALL_SRC)))
 $(B)/libunits.a: $(UNIT_OBJ)
 	rm -f $@

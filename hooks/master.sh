@@ -1,13 +1,33 @@
 # shellcheck shell=sh # sourced by the hooks that are scripts
-# Whether a service's master process runs, by its pid file. Root believes only root's files and processes; another user
-# believes its own, too. A hook whose service runs as a user of its own says so first: service_users="courier".
+# What they all need. The program `master` beside this file says whether a service's master process runs, by its pid file, and
+# signals it: root believes only root's files and processes (there it says why). A hook whose service runs as a user of its own
+# says so first: service_user=courier.
 #
-#   say TEXT…                where failures are shown
-#   as_user USER COMMAND…    runs it as that user, if we are root; else as we are
-#   readable_by USERS FILE   whether each of them can read it; else says so. Only root can tell: anybody else says yes
-#   master_runs FILE NAME    0 it runs · 3 it surely does not · 1 that cannot be told, and why has been said
+#   say TEXT…                  where failures are shown
+#   as_user USER COMMAND…      runs it as that user, if we are root; else as we are
+#   readable_by USER FILE      whether he can read it; else says so. Only root can tell: anybody else says yes
+#   master_runs FILE NAMES     0 it runs · 3 it surely does not · 1 that cannot be told, and why has been said
+#   master_told SIGNAL FILE NAMES     that very process has been sent HUP or USR1; else 1, and why has been said
+#   master_serves NAMES [WORDS]       as master_runs, of any process of these names that root has started, or opened the port of
+#   is_roots PATH              whether nobody but root can change what it names; else says so
 
 say() { echo "${0##*/}: $*" >&2; }
+
+own() { "$(dirname "$(readlink -f "$0")")/master" "${0##*/}" "$@"; }
+master_runs() { own running "$1" "$2" "${service_user-}"; }
+master_told() {
+	own signal "$1" "$2" "$3" "${service_user-}"
+	case $? in
+	0) ;;
+	3) say "it is not running any more"; return 1 ;;
+	*) return 1 ;;
+	esac
+}
+master_serves() { own serves "$1" "${2-}"; }
+is_roots() { own owned "$1"; }
+
+# Each of these knows its instance by its own configuration, or by the service's name.
+[ -z "${CERTSYNC_INSTANCE-}" ] || { say "instance in agent.conf is not for this hook: take it out"; exit 1; }
 
 as_user() {
 	user=$1
@@ -19,62 +39,8 @@ as_user() {
 readable_by() {
 	[ -e "$2" ] || { say "$2 is configured and not there"; return 1; }
 	[ "$(id -u)" -eq 0 ] || return 0
-	for user in $1; do
-		as_user "$user" test -r "$2" && continue
-		say "user $user cannot read $2: give it owner, group and mode in agent.conf"
-		return 1
-	done
-}
-
-# Surely not there, as opposed to where we may not look.
-absent() {
-	[ ! -e "$1" ] && [ ! -L "$1" ] || return 1
-	parent=${1%/*}
-	[ -d "${parent:-/}" ] || { absent "$parent"; return; }
-	[ -x "${parent:-/}" ]
-}
-
-believed() {
-	[ "$1" -ne 0 ] && [ "$1" -ne "$(id -u)" ] || return 0
-	for own in ${service_users-}; do
-		[ "$(id -u "$own" 2>/dev/null)" != "$1" ] || return 0
-	done
+	[ -n "$1" ] || return 0
+	as_user "$1" test -r "$2" && return
+	say "user $1 cannot read $2: give it owner, group and mode in agent.conf"
 	return 1
-}
-
-# The four users of a process, or nothing when it has gone.
-users_of() {
-	sed -nE 's/^Uid:[[:space:]]+//p' "/proc/$1/status" 2>/dev/null
-}
-
-process_runs() {
-	name=$(cat "/proc/$1/comm" 2>/dev/null)
-	users=$(users_of "$1")
-	if [ -z "$name" ] || [ -z "$users" ]; then
-		# Where /proc hides the processes of others, init is hidden, too.
-		[ -d "/proc/$1" ] || [ ! -d /proc/1 ] || return 3
-		say "process $1 cannot be looked at by user $(id -u): run this hook as root"
-		return 1
-	fi
-	[ "$name" = "$2" ] || return 3
-	# It has ended; nobody has asked how.
-	! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null || return 3
-	for user in $users; do
-		believed "$user" || { say "process $1 is user $user's and not the service's master"; return 3; }
-	done
-}
-
-master_runs() {
-	absent "$1" && return 3
-	owner=$(stat -L -c %u -- "$1" 2>/dev/null)
-	if [ -z "$owner" ] || [ ! -r "$1" ]; then
-		absent "$1" && return 3
-		say "$1 cannot be read by user $(id -u): run this hook as root"
-		return 1
-	fi
-	believed "$owner" || { say "$1 is user $owner's: give this service that user in agent.conf, or chown it"; return 1; }
-	pid=$(tr -cd 0-9 <"$1") || return 1
-	# `nginx -t` leaves an empty one.
-	[ -n "$pid" ] || return 3
-	process_runs "$pid" "$2"
 }

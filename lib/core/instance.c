@@ -146,7 +146,7 @@ static bool is_haproxy(const char *program)
 {
 	struct error ignored;
 	const char *slash = strrchr(program, '/');
-	return slash && strcmp(slash + 1, INSTANCE_NAME) == 0 && owned_check(program, OWNED_NOBODY, &ignored) == 0;
+	return slash && strcmp(slash + 1, INSTANCE_NAME) == 0 && owned_check(program, NULL, &ignored) == 0;
 }
 
 /* Whether `pid` is the main process of this unit. Each unit is asked about once. */
@@ -301,7 +301,7 @@ static int read_named(const char *named, struct instance *i, struct error *err)
 		return error_set(err, ERROR_USAGE, "instance: %s is not an absolute path", i->directory);
 	make_absolute(i, "");
 	for (size_t k = 0; k < i->config_count; k++)
-		if (owned_check(i->configs[k], OWNED_NOBODY, err) < 0)
+		if (owned_check(i->configs[k], NULL, err) < 0)
 			return error_wrap(err, "instance");
 	return 0;
 }

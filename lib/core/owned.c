@@ -16,14 +16,15 @@ struct walk {
 	int links;
 };
 
-static int judge(const char *path, const struct stat *st, uid_t also, struct error *err)
+static int judge(const char *path, const struct stat *st, const struct proc_user *also, struct error *err)
 {
 	bool sticky = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX);
-	if (st->st_uid != 0 && st->st_uid != geteuid() && (also == OWNED_NOBODY || st->st_uid != also))
+	mode_t others = also && st->st_gid == also->gid ? S_IWOTH : S_IWGRP | S_IWOTH;
+	if (st->st_uid != 0 && st->st_uid != geteuid() && (!also || st->st_uid != also->uid))
 		return error_set(err, ERROR_PERMANENT, "%s belongs to user %u, who could change what root uses: chown root %s", path,
 			(unsigned)st->st_uid, path);
 	/* A link has no mode of its own. */
-	if (!S_ISLNK(st->st_mode) && !sticky && (st->st_mode & (S_IWGRP | S_IWOTH)))
+	if (!S_ISLNK(st->st_mode) && !sticky && (st->st_mode & others))
 		return error_set(err, ERROR_PERMANENT, "%s can be written by %s than its owner: chmod go-w %s", path,
 			st->st_mode & S_IWOTH ? "others" : "a group other", path);
 	return 0;
@@ -46,7 +47,7 @@ static int follow(struct walk *w, const char *link, struct error *err)
 	return 0;
 }
 
-static int step(struct walk *w, const char *name, uid_t also, struct error *err)
+static int step(struct walk *w, const char *name, const struct proc_user *also, struct error *err)
 {
 	struct stat st;
 	if (strcmp(name, "..") == 0) {
@@ -76,7 +77,7 @@ static char *absolute(const char *path)
 	return mem_printf("%s/%s", here, path);
 }
 
-int owned_check(const char *path, uid_t also, struct error *err)
+int owned_check(const char *path, const struct proc_user *also, struct error *err)
 {
 	struct stat st;
 	struct walk w = {.rest = absolute(path)};

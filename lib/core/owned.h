@@ -5,17 +5,14 @@
 #define CERTSYNC_OWNED_H
 
 #include "lib/core/error.h"
-
-#include <sys/types.h>
-
-#define OWNED_NOBODY ((uid_t)-1)
+#include "lib/core/proc.h"
 
 /* Each step of `path` from the root directory on, symbolic links followed and judged like everything else: it belongs to
- * root, to the caller or to `also` (OWNED_NOBODY: nobody else), and neither a group nor others can write it. A directory
- * with the sticky bit, like /tmp, may be written by others, since they cannot replace what is not theirs. What has passed
- * stays so until one of those who may changes it, so it can be opened by its path afterwards. An ACL shows in the bits of
- * the group.
+ * root, to the caller or to `also` (NULL: nobody else), and neither others nor a group but that of `also` can write it. A
+ * directory with the sticky bit, like /tmp, may be written by others, since they cannot replace what is not theirs. What
+ * has passed stays so until one of those who may changes it, so it can be opened by its path afterwards. An ACL shows in
+ * the bits of the group.
  * ERROR_PERMANENT names the step and the command that mends it. */
-int owned_check(const char *path, uid_t also, struct error *err);
+int owned_check(const char *path, const struct proc_user *also, struct error *err);
 
 #endif

@@ -42,9 +42,11 @@ static bool read_users(const char *status, struct process *ret)
 	if (!line || sscanf(line, "\nUid: %u %u %u %u", &uid[0], &uid[1], &uid[2], &uid[3]) != 4)
 		return false;
 	ret->uid = uid[0];
-	ret->trusted = true;
-	for (size_t k = 0; k < COUNT(uid); k++)
+	ret->trusted = ret->one_user = true;
+	for (size_t k = 0; k < COUNT(uid); k++) {
 		ret->trusted = ret->trusted && (uid[k] == 0 || uid[k] == geteuid());
+		ret->one_user = ret->one_user && uid[k] == uid[0];
+	}
 	return true;
 }
 
@@ -160,15 +162,19 @@ static enum process_answer runs_program(int fd, bool trusted)
 										    : PROCESS_NO;
 }
 
-enum process_answer process_is_here(int fd, const struct process *p)
+enum process_answer process_is_ours(int fd)
 {
 	enum process_answer answer = shares(fd, "ns/pid", "/proc/self/ns/pid");
-	if (answer == PROCESS_YES)
-		answer = runs_program(fd, p->trusted);
 	if (answer != PROCESS_YES)
 		return answer;
 	answer = shares(fd, "root", "/");
 	return answer == PROCESS_NO ? is_locked_up(fd) : answer;
+}
+
+enum process_answer process_is_here(int fd, const struct process *p)
+{
+	enum process_answer answer = process_is_ours(fd);
+	return answer == PROCESS_YES ? runs_program(fd, p->trusted) : answer;
 }
 
 enum { SOCKETS_MAX = 1024, DESCRIPTORS_MAX = 1024, STATE_LISTEN = 0x0a };

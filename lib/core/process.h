@@ -27,6 +27,7 @@ struct process {
 	uid_t uid; /* the real one: who has started it. Inside of a user namespace, too, it is the one outside */
 	unsigned long long started;
 	bool trusted; /* each of its four user ids is root's or ours */
+	bool one_user; /* they are all the same */
 };
 
 /* Whether `pid` is a live process of this name, as the kernel keeps it. `fd` is its directory in /proc, which
@@ -40,8 +41,10 @@ enum process_answer process_list(const char *name, struct process **ret_list, si
 /* Its words, each with a NUL behind it, appended. */
 enum process_answer process_words(int fd, struct buf *out);
 
-/* Whether it runs on this system (PID namespace, root directory) a program other than ours which does not
- * lend its user to whoever starts it. Of a process that is not trusted the program has to be root's, too. */
+/* Whether it is of this system (PID namespace, root directory) and not of a container's. */
+enum process_answer process_is_ours(int fd);
+/* Whether it is, and runs a program other than ours which does not lend its user to whoever starts it. Of a process that
+ * is not trusted the program has to be root's, too. */
 enum process_answer process_is_here(int fd, const struct process *p);
 
 /* Whether it has a TCP port to serve at that was opened by root, or by whoever runs this: what a stranger cannot have, and a

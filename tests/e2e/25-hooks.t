@@ -459,7 +459,7 @@ sub scripted {
 	says("$service whose pid file a user cannot find is unknown", $service, 'running', $nobody, 1, qr/./);
 	chmod 0755, $dir;
 	chown $nobody, -1, $file;
-	says("$service with a pid file of nobody's is unknown", $service, 'running', 0, 1, qr/\Q$file\E is user ${nobody}'s/);
+	says("$service with a pid file of nobody's is unknown", $service, 'running', 0, 1, qr/\Q$file\E belongs to user $nobody, /);
 	chown 0, -1, $file;
 	stop($roots);
 	says("$service has ended", $service, 'running', 0, 3);
@@ -486,6 +486,100 @@ SKIP: {
 	system('mount', '-t', 'tmpfs', '-o', 'mode=755', 'none', "$queue/pid") == 0 or die;
 	scripted('postfix', 'master', "$queue/pid/master.pid");
 }
+
+# ---- a service with a user of its own, who can write its pid file ----
+
+sub perl_named {
+	my ($name, $uid, $script, @words) = @_;
+	-e "$top/bin/$name" or copy($^X, "$top/bin/$name") or die $!;
+	chmod 0755, "$top/bin/$name";
+	return start($uid, "$top/bin/$name", '-e', $script, @words);
+}
+
+mkdir "$top/$_" or die for qw(etc etc.work);
+system("mount -t overlay -o lowerdir=/etc,upperdir=$top/etc,workdir=$top/etc.work none /etc") == 0 or die;
+system('rm -rf /etc/stunnel && mkdir /etc/stunnel /run/own && chown nobody /run/own') == 0 or die;
+my $file = '/run/own/stunnel.pid';
+Story::write_file('/etc/stunnel/own.conf', "pid = $file\nsetuid = nobody\ncert = $top/live/mail/fullchain.pem\n");
+# It says whom it was signalled by: the user of the sender is the kernel's word.
+my $says = <<'PERL';
+use POSIX;
+sigaction(SIGHUP, POSIX::SigAction->new(sub { open my $f, '>>', "/mnt/$ARGV[0]"; print $f "$_[1]{uid}\n" }, POSIX::SigSet->new, SA_SIGINFO));
+select undef, undef, undef, 0.05 while 1
+PERL
+Story::write_file("$top/told-nobody", '', 0666);
+my $own = perl_named('stunnel4', $nobody, $says, 'told-nobody');
+my $roots = perl_named('stunnel4', 0, $says, 'told-root');
+my $handles = sub { my ($pid) = @_; until_true("$pid to have a handler", sub { hex((read_file("/proc/$pid/status") =~ /^SigCgt:\s*(\w+)/m)[0]) & 1 }) };
+$handles->($_) for $own, $roots;
+
+sub named_in_file {
+	my ($pid) = @_;
+	unlink $file;
+	Story::write_file("$file.new", "$pid\n");
+	chown $nobody, -1, "$file.new";
+	rename "$file.new", $file or die;
+}
+
+says('without its pid file it is stopped', 'stunnel', 'running', 0, 3);
+named_in_file($own);
+says('its own process runs', 'stunnel', 'running', 0, 0);
+says('and is told', 'stunnel', 'reload', 0, 0);
+ok(until_true('the signal', sub { -s "$top/told-nobody" }), 'it has been signalled');
+is(read_file("$top/told-nobody"), "$nobody\n", 'with its own user\'s rights');
+named_in_file($roots);
+says('a process of root\'s that its user names', 'stunnel', 'reload', 0, 1,
+	qr/\Q$file\E, which user nobody can write, names process $roots of user 0: it is not signalled/);
+named_in_file('4' x 30);
+says('a number that is none', 'stunnel', 'running', 0, 1, qr/does not begin with a process's number/);
+unlink $file;
+POSIX::mkfifo($file, 0666) or die;
+chown $nobody, -1, $file;
+says('a pid file that never ends', 'stunnel', 'running', 0, 1, qr/\Q$file\E/);
+unlink $file;
+my $secret = watch_opens("$top/secret.key");
+symlink "$top/secret.key", $file or die;
+unlike(says('a link to what its user may not read', 'stunnel', 'running', 0, 1, qr/\Q$file\E: Permission denied/), qr/PRIVATE/, 'and nothing of it is told');
+never_opened($secret, 'nor is it opened');
+unlink $file;
+chown 0, -1, '/run/own';
+chmod 0777, '/run/own';
+Story::write_file($file, "$roots\n");
+says('where anybody can put a pid file', 'stunnel', 'reload', 0, 1, qr{/run/own can be written by others than its owner: chmod go-w /run/own$}m);
+chmod 0755, '/run/own';
+chown $nobody, -1, '/run/own';
+
+# Its user changes the file all the time: whichever process is judged is the one that is signalled.
+my $victim = perl_named('victim', 0, $says, 'told-root');
+$handles->($victim);
+my $swapper = perl_named('swapper', $nobody, 'my $i; while (1) { open my $f, ">", "$ARGV[0].x"; print $f "$ARGV[1 + $i++ % 2]\n"; close $f; rename "$ARGV[0].x", $ARGV[0] }',
+	$file, $own, $victim);
+my %codes;
+$codes{(hook('stunnel', 'reload', 0))[0]}++ for 1 .. 40;
+stop($swapper);
+ok(!-e "$top/told-root", 'no process of root\'s is ever signalled');
+cmp_ok($codes{0} // 0, '>', 0, 'and its own is, when it is the one that is named') or diag(join ' ', %codes);
+stop($own, $roots, $victim);
+
+# ---- qmail: the listener that root has started, or whose port root has opened ----
+
+mkdir "$top/qmail" or die;
+my $stranger_serves = perl_named('tcpserver', $nobody, 'sleep 1 while 1', '/var/qmail/bin/qmail-smtpd');
+says('a stranger with the listener\'s name and words', 'qmail', 'running', 0, 3);
+my $dropped = perl_named('tcpserver', 0, <<'PERL', '/var/qmail/bin/qmail-smtpd');
+use IO::Socket::INET; use POSIX;
+my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 2525, Listen => 1) or die; POSIX::setuid(65534); sleep 1 while 1
+PERL
+ok(until_true('its user', sub { $its_user->($dropped) eq $nobody }), 'the listener has given up root\'s rights');
+says('it runs', 'qmail', 'running', 0, 0);
+stop($dropped, $stranger_serves);
+says('without it, stopped', 'qmail', 'running', 0, 3);
+
+# ---- a hook that is told of an instance which it cannot know ----
+
+%more = (CERTSYNC_INSTANCE => '-f');
+says('an instance where there is none to choose', 'stunnel', 'test', 0, 1, qr/instance in agent.conf is not for this hook/);
+%more = ();
 
 stop(keys %children);
 done_testing();

@@ -105,7 +105,7 @@ ok 'apt installs the hub, and with it the agent and what both need' apt install 
 for program in certsync certsync-agent certsync-hub-root certsync-agent-root; do
 	is "$program answers" "$(on "$program" --version)" "$program $version"
 done
-is 'nothing that they link is missing' "$(on sh -c 'ldd /usr/lib/certsync/certsync* /usr/lib/certsync/hooks/haproxy' | grep 'not found')" ''
+is 'nothing that they link is missing' "$(on sh -c 'ldd /usr/lib/certsync/certsync* /usr/lib/certsync/hooks/haproxy /usr/lib/certsync/hooks/master' | grep 'not found')" ''
 for page in certsync.1 certsync-agent.1 certsync-hub.conf.5 certsync-agent.conf.5 certsync-protocol.7; do
 	ok "$page is there" test -s "$scratch/node/usr/share/man/man${page##*.}/$page.gz"
 done
