@@ -74,6 +74,7 @@ struct agent_config {
 	size_t certificate_count;
 };
 
+/* NULL with a line for each fault in `faults`, the first being that others than root, or who runs this, can change it. */
 struct agent_config *agent_config_load(const char *path, struct buf *faults);
 void agent_config_free(struct agent_config *c);
 void agent_config_print(const struct agent_config *c, struct buf *out);

@@ -2,6 +2,7 @@
 #include "lib/core/hook.h"
 #include "lib/core/mem.h"
 #include "lib/core/notify.h"
+#include "lib/core/owned.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,7 @@ static char *hook_path(const struct service_call *call)
 	return service->hook ? mem_strdup(service->hook) : mem_printf("%s/%s", call->hooks, service->name);
 }
 
-/* A line each; NULL: none is named. Owned. */
-static char *instance(const struct agent_service *service)
+char *service_instance(const struct agent_service *service)
 {
 	char *text = NULL;
 	for (size_t i = 0; service->instance && service->instance[i]; i++) {
@@ -40,7 +40,7 @@ static void environment(const struct service_call *call, char *env[ENVIRONMENT_S
 	env[n++] = mem_printf("CERTSYNC_COMBINED=%s/combined.pem", call->directory);
 	env[n++] = mem_printf("CERTSYNC_SHA256=%s", chain_hex(call->entry->fingerprint, sha256));
 	env[n++] = mem_printf("CERTSYNC_SERVICE=%s", call->service->name);
-	auto_free char *words = instance(call->service);
+	auto_free char *words = service_instance(call->service);
 	if (words)
 		env[n++] = mem_printf("CERTSYNC_INSTANCE=%s", words);
 	if (call->reconfigured)
@@ -71,6 +71,9 @@ int service_run(
 	*ret = (struct service_result){.exit_code = -1};
 	if (other && proc_user_find(call->service->user, &user, err) < 0)
 		return error_wrap(err, "hook %s", path);
+	/* One that is not there is told of by who starts it. */
+	if (access(path, F_OK) == 0 && owned_check(path, other ? &user : NULL, err) < 0)
+		return error_wrap(err, "hook of service %s is not run", call->service->name);
 	environment(call, env);
 	const char *const argv[] = {path, verb, NULL};
 	const struct hook_call hook = {

@@ -1,5 +1,5 @@
 /* Running a service's hook, by lib/hook: one argument, the verb, its service's `timeout`, and what DESIGN
- * section 8 puts into its environment.
+ * section 8 puts into its environment. A hook that others than root and the user whom it runs as can change is not run.
  */
 #ifndef CERTSYNC_AGENT_SERVICE_H
 #define CERTSYNC_AGENT_SERVICE_H
@@ -30,6 +30,9 @@ struct service_result {
 };
 
 enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */
+
+/* The words of `instance` as the hook gets them, a line each; NULL: none is named. Owned by the caller. */
+char *service_instance(const struct agent_service *service);
 
 /* 0: it exited, with whatever code. -1: it could not be started, was killed, or ran past its deadline. */
 int service_run(

@@ -17,6 +17,25 @@ my $output = `$Story::bin/certsync-agent run -c $conf 2>&1 3>&-`;
 is($? >> 8, 2, 'the daemon alone is not to be started');
 like($output, qr/`run` is started by certsync-agent-root/, 'and says who starts it');
 
+# ---- what others could change is not root's word ----
+
+$story->agent_conf('here');
+for ([$conf, 0660, 0640, 'a group other'], [$conf, 0646, 0640, 'others'], ["$top/here", 0777, 0755, 'others'], ["$top/here", 0775, 0755, 'a group other']) {
+	my ($path, $open, $closed, $who) = @$_;
+	chmod $open, $path;
+	my $said = `$Story::bin/certsync-agent-root -c $conf 2>&1`;
+	is($? >> 8, 2, sprintf('%s at %o: the root half does not start', $path =~ s/\Q$top\E//r, $open));
+	like($said, qr{^\Q$path\E can be written by $who than its owner: chmod go-w \Q$path\E$}m, 'and says which path, and what to do');
+	chmod $closed, $path;
+}
+SKIP: {
+	skip 'only root can give a file away', 2 if $> != 0;
+	chown 65534, -1, $conf;
+	like(scalar `$Story::bin/certsync-agent-root -c $conf 2>&1`, qr{^\Q$conf\E belongs to user 65534, .*: chown root \Q$conf\E$}m, 'one of another user');
+	is($? >> 8, 2, 'is not taken');
+	chown $>, -1, $conf;
+}
+
 # ---- a socket that somebody has, a place where something else stands ----
 
 my $first = $story->pair('first');
@@ -65,6 +84,11 @@ as_before('a fault in agent.conf');
 reload('daemon');
 ok(said(qr/event=configuration fault="\Q$conf\E:\d+: hub[^\n]*\n.*event=reload result=refused reason="the running configuration stays"/s), 'the daemon, asked by itself, says so too');
 as_before('a fault that the daemon meets');
+chmod 0666, $conf;
+reload('root');
+ok(said(qr/\Q$conf\E can be written by others than its owner: chmod go-w .*event=reload error="the configuration has faults"/s), 'one that others can write is not taken');
+chmod 0644, $conf;
+as_before('agent.conf is open to all');
 change(directory => "\"$top/here/elsewhere\"");
 reload('root');
 ok(said(qr/event=reload error="directories or user changed: restart certsync-agent-root"/), 'what needs a restart is named');

@@ -54,6 +54,29 @@ static void it_gets_its_verb_and_its_environment_and_nothing_else(void **state)
 	assert_non_null(strstr(r.output, "no input\n"));
 }
 
+static void one_that_others_can_change_is_not_run(void **state)
+{
+	const struct scratch *s = *state;
+	struct service_result r;
+	struct error err = {0};
+	const struct agent_service service = {.name = (char[]){"open"}, .timeout = 5};
+	const struct service_call call = {
+		.service = &service, .hooks = s->path, .certificate = "a", .entry = &entry, .directory = "/", .stop_fd = -1};
+	auto_free char *ran = mem_printf("#!/bin/sh\necho ran >%s/ran\n", s->path), *mends = mem_printf("chmod go-w %s/open", s->path);
+	scratch_write(s, "open", ran, 0775);
+	assert_int_equal(service_check(&call, "test", &r, &err), -1);
+	assert_non_null(strstr(err.message, "hook of service open is not run: "));
+	assert_non_null(strstr(err.message, mends));
+	scratch_write(s, "open", ran, 0755);
+	chmod(s->path, 0777);
+	assert_int_equal(service_running(&call, &r, &err), -1);
+	assert_non_null(strstr(err.message, "can be written by others than its owner"));
+	assert_int_equal(faccessat(s->fd, "ran", F_OK, 0), -1);
+	chmod(s->path, 0700);
+	assert_int_equal(service_check(&call, "test", &r, &err), 0);
+	assert_int_equal(faccessat(s->fd, "ran", F_OK, 0), 0);
+}
+
 static void its_exit_code_and_both_outputs_are_told(void **state)
 {
 	struct service_result r;
@@ -240,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STORY(it_gets_its_verb_and_its_environment_and_nothing_else),
+		STORY(one_that_others_can_change_is_not_run),
 		STORY(its_exit_code_and_both_outputs_are_told),
 		STORY(running_tells_running_stopped_and_neither),
 		STORY(one_that_hangs_is_killed_with_its_children),
