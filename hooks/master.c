@@ -78,21 +78,23 @@ static bool is_absent(const char *path)
 	return lstat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
+/* Neither call says whether it has failed, but what was in force. */
+static bool take_file_rights(uid_t uid, gid_t gid)
+{
+	(void)setfsgid(gid);
+	(void)setfsuid(uid);
+	return (gid_t)setfsgid((gid_t)-1) == gid && (uid_t)setfsuid((uid_t)-1) == uid;
+}
+
 /* With the rights to files of the service's user, for what he could have put there. */
 static int read_as(const struct proc_user *user, const char *path, struct buf *out, struct error *err)
 {
-	if (user && setgroups(0, NULL) < 0)
-		return error_errno(err, "cannot give up the groups");
-	if (user) {
-		setfsgid(user->gid);
-		setfsuid(user->uid);
-	}
+	if (!user)
+		return fs_read(AT_FDCWD, path, true, out, err);
+	if (setgroups(0, NULL) < 0 || !take_file_rights(user->uid, user->gid))
+		return error_set(err, ERROR_PERMANENT, "%s cannot be read with the rights of user %s", path, user->name);
 	int result = fs_read(AT_FDCWD, path, true, out, err);
-	if (user) {
-		setfsuid(geteuid());
-		setfsgid(getegid());
-	}
-	return result;
+	return take_file_rights(geteuid(), getegid()) ? result : error_set(err, ERROR_PERMANENT, "cannot be root again");
 }
 
 /* 0, or an exit code and the reason has been said where there is one to say. */

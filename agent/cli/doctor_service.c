@@ -5,10 +5,11 @@
 #include "lib/cli/doctor_system.h"
 #include "lib/probe/endpoint.h"
 #include "lib/core/mem.h"
+#include "lib/core/proc.h"
+#include "lib/core/owned.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,8 @@ static size_t each(const struct agent_config *c,
 static bool see_hook(const struct agent_certificate *certificate, const struct agent_service *s, void *context)
 {
 	struct stat st;
+	struct proc_user user;
+	struct error err;
 	(void)certificate;
 	if (stat(s->hook, &st) < 0)
 		doctor_remedy(doctor_add(context, DOCTOR_WRONG, "service \"%s\": %s: there is no such hook", s->name, s->hook),
@@ -39,11 +42,10 @@ static bool see_hook(const struct agent_certificate *certificate, const struct a
 	else if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111)) {
 		const char *const mend[] = {"chmod", "755", s->hook, NULL};
 		doctor_command(doctor_add(context, DOCTOR_WRONG, "service \"%s\": %s cannot be executed", s->name, s->hook), mend);
-	} else if ((st.st_mode & 022) || (geteuid() == 0 && st.st_uid != 0 && !s->user))
-		doctor_remedy(doctor_add(context, DOCTOR_WARNING, "service \"%s\": %s runs as root, and others than root may write it",
-				s->name, s->hook), "chown root %s && chmod 755 %s", s->hook, s->hook);
-	else if (s->user && !getpwnam(s->user))
+	} else if (s->user && proc_user_find(s->user, &user, &err) < 0)
 		doctor_add(context, DOCTOR_WRONG, "service \"%s\": there is no user %s, as which its hook is to run", s->name, s->user);
+	else if (owned_check(s->hook, s->user ? &user : NULL, &err) < 0)
+		doctor_add(context, DOCTOR_WRONG, "service \"%s\": its hook is not run: %s", s->name, err.message);
 	else
 		return true;
 	return false;
@@ -115,7 +117,7 @@ void doctor_service_files(struct doctor_findings *f, const void *config)
 {
 	auto_found struct found found = {0};
 	struct looking l = {f, config, &found, NULL};
-	discover_services(&found);
+	discover_services(config, &found);
 	size_t good = each(config, see_files, &l);
 	if (good)
 		doctor_add(f, DOCTOR_OK, "%zu service%s present%s what is installed below live/", good, good == 1 ? "" : "s",
@@ -198,7 +200,7 @@ void doctor_service_ports(struct doctor_findings *f, const void *config)
 	auto_found struct found found = {0};
 	auto_listening struct listening listening;
 	struct looking l = {f, config, &found, &listening};
-	discover_services(&found);
+	discover_services(config, &found);
 	listening_read(&listening);
 	size_t good = each(config, see_ports, &l);
 	if (good)

@@ -1,12 +1,9 @@
 #include "agent/cli/running.h"
 #include "lib/core/buf.h"
-#include "lib/core/error.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
+#include "lib/core/process.h"
 
-#include <ctype.h>
-#include <dirent.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,25 +13,22 @@
 
 static const char program[] = "certsync-agent-root", usual[] = "/etc/certsync/agent.conf";
 
-/* By the program's file, since anybody can take any name. After an upgrade " (deleted)" stands behind it. */
-static bool is_program(const char *pid)
+/* By the program's file as well. After an upgrade " (deleted)" stands behind it. */
+static bool is_program(int process)
 {
 	char target[PATH_MAX];
-	auto_free char *path = mem_printf("/proc/%s/exe", pid);
 	auto_free char *own = mem_printf("%s/%s", fs_program_directory(), program);
-	ssize_t len = readlink(path, target, sizeof(target) - 1);
+	ssize_t len = readlinkat(process, "exe", target, sizeof(target) - 1);
 	target[len > 0 ? len : 0] = '\0';
 	size_t own_len = strlen(own);
 	return strncmp(target, own, own_len) == 0 && (target[own_len] == '\0' || target[own_len] == ' ');
 }
 
-static bool has_config(const char *pid, const char *config)
+static bool has_config(int process, const char *config)
 {
-	struct error ignored;
 	auto_buf struct buf words = BUF_INIT(128 * 1024);
-	auto_free char *path = mem_printf("/proc/%s/cmdline", pid);
 	const char *named = usual;
-	if (fs_read(AT_FDCWD, path, false, &words, &ignored) < 0)
+	if (process_words(process, &words) != PROCESS_YES)
 		return false;
 	const char *text = buf_text(&words), *end = text + words.len;
 	for (const char *at = text; at < end; at += strlen(at) + 1)
@@ -44,16 +38,20 @@ static bool has_config(const char *pid, const char *config)
 	return realpath(config, wanted) && realpath(named, given) && strcmp(wanted, given) == 0;
 }
 
-pid_t running_root_half(const char *config)
+int running_root_half(const char *config)
 {
-	DIR *proc = opendir("/proc");
-	const struct dirent *entry;
-	pid_t result = 0;
-	while (proc && !result && (entry = readdir(proc)))
-		if (isdigit((unsigned char)entry->d_name[0]) && is_program(entry->d_name) &&
-			has_config(entry->d_name, config))
-			result = (pid_t)strtol(entry->d_name, NULL, 10);
-	if (proc)
-		closedir(proc);
+	/* As much of the name as the kernel keeps. */
+	auto_free char *name = mem_strndup(program, 15);
+	struct process *list;
+	size_t count;
+	int result = -1;
+	process_list(name, &list, &count);
+	for (size_t i = 0; i < count && result < 0; i++) {
+		auto_close int process = list[i].trusted ? process_open(list[i].pid) : -1;
+		if (process >= 0 && is_program(process) && has_config(process, config) &&
+			process_is_here(process, &list[i]) == PROCESS_YES)
+			result = steal_fd(&process);
+	}
+	free(list);
 	return result;
 }

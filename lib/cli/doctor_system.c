@@ -2,10 +2,10 @@
 #include "lib/core/buf.h"
 #include "lib/core/confine.h"
 #include "lib/core/mem.h"
+#include "lib/core/process.h"
 #include "lib/core/tool.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -213,27 +213,15 @@ int doctor_apparmor(const char *program)
 
 /* ---- processes ---- */
 
-static bool is_named(const char *pid, const char *program)
-{
-	char comm[32] = "";
-	auto_free char *path = mem_printf("/proc/%s/comm", pid);
-	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t len = fd < 0 ? -1 : read(fd, comm, sizeof(comm) - 1);
-	if (len <= 0)
-		return false;
-	comm[strcspn(comm, "\n")] = '\0';
-	return strcmp(comm, program) == 0;
-}
-
 bool doctor_runs(const char *program)
 {
-	DIR *directory = opendir("/proc");
-	const struct dirent *entry;
+	struct process *list;
+	size_t count;
 	bool found = false;
-	while (directory && !found && (entry = readdir(directory)))
-		found = isdigit((unsigned char)entry->d_name[0]) && is_named(entry->d_name, program);
-	if (directory)
-		closedir(directory);
+	process_list(program, &list, &count);
+	for (size_t k = 0; k < count; k++)
+		found = found || list[k].trusted;
+	free(list);
 	return found;
 }
 

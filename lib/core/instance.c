@@ -111,6 +111,15 @@ static void make_absolute(struct instance *i, const char *base)
 	}
 }
 
+/* What is about to be parsed with our rights has to be ours. */
+static int check_files(const struct instance *i, struct error *err)
+{
+	for (size_t k = 0; k < i->config_count; k++)
+		if (owned_check(i->configs[k], NULL, err) < 0)
+			return -1;
+	return 0;
+}
+
 /* Once more, behind what was read: it may have become another program of another user in between. */
 static enum process_answer is_still(const struct process *p, const struct instance *i)
 {
@@ -178,7 +187,8 @@ static enum process_answer ask_unit(struct finder *f, const struct process *p, s
 	if (!read_arguments(i, buf_text(&unit.words), buf_text(&unit.words) + unit.words.len))
 		return PROCESS_NO;
 	make_absolute(i, unit.directory);
-	return process_is_here(i->proc, p);
+	/* It may be a unit of root's that runs as a user with a configuration of his. */
+	return check_files(i, &err) == 0 ? process_is_here(i->proc, p) : PROCESS_NO;
 }
 
 static bool same_path(const char *a, const char *b)
@@ -300,10 +310,7 @@ static int read_named(const char *named, struct instance *i, struct error *err)
 	if (i->directory && i->directory[0] != '/')
 		return error_set(err, ERROR_USAGE, "instance: %s is not an absolute path", i->directory);
 	make_absolute(i, "");
-	for (size_t k = 0; k < i->config_count; k++)
-		if (owned_check(i->configs[k], NULL, err) < 0)
-			return error_wrap(err, "instance");
-	return 0;
+	return check_files(i, err) < 0 ? error_wrap(err, "instance") : 0;
 }
 
 /* The one of `all` that has these files, the others being released; else `i` itself, without a process. */

@@ -378,6 +378,9 @@ says('and is updated', 'haproxy', 'reload', 0, 0, qr/replaced in process $single
 is(served(8443), $before, 'it serves what is new');
 unit_says($single, "-C $top -f haproxy.cfg");
 says('with a directory', 'haproxy', 'running', 0, 0);
+chown $nobody, -1, $cfg;
+says('whose configuration is another user\'s', 'haproxy', 'running', 0, 1, $cannot);
+chown 0, -1, $cfg;
 unit_says($single, '-f $CONFIG $EXTRAOPTS');
 says('whose words only systemd knows', 'haproxy', 'test', 0, 1,
 	qr/process $single of user $nobody serves .*and ExecStart of \Q$unit\E has words that only systemd knows: .*EXTRAOPTS: start it/);

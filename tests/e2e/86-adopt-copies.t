@@ -123,6 +123,14 @@ like($text, qr/^\+\t\tfile "\/etc\/courier\/imapd.pem" \{ content = "combined" o
 like($text, qr/^\/etc\/haproxy\/certs\/mail.pem: written, /m, 'that a file is written');
 unlike($text, qr/PRIVATE/, 'and no key');
 unlike($text, qr/nobodys/, "nothing of nobody's is looked at");
+my $given = Story::read_file($conf);
+make_path('/etc/other/certs');
+put('/etc/other/certs/mail.pem', $pem, 'root:root', 0600);
+Story::write_file('/etc/other/haproxy.cfg', Story::read_file('/etc/haproxy/haproxy.cfg') =~ s{/etc/haproxy/}{/etc/other/}r);
+Story::write_file($conf, $given =~ s/service "haproxy" \{/$& instance = {"-f", "\/etc\/other\/haproxy.cfg"}/r);
+like((adopt())[1], qr/^\/etc\/other\/certs\/mail.pem: written, /m, 'of an instance that agent.conf names its files are looked at');
+unlike((adopt())[1], qr/^\/etc\/haproxy\/certs/m, 'and no other');
+Story::write_file($conf, $given);
 is(state_of_files(), $before, 'and changes nothing');
 Story::write_file("$top/here/hooks/courier", "#!/bin/sh\n[ \"\$1\" != reload ] || { echo no; exit 1; }\nexec $Story::bin/hooks/courier \"\$1\"\n", 0755);
 ($exit, $text) = adopt('--apply');

@@ -356,10 +356,19 @@ subtest 'services' => sub {
 	Story::write_file("$live/combined.pem", Story::read_file("$top/r.crt") . Story::read_file("$top/r.key"), 0600);
 	services("service \"nginx\" { probe = none } service \"open\" { probe = {\"[::1]:$port\"} } service \"lent\" { user = \"certsync-agent\" probe = {\"192.0.2.9:25\"} }");
 	agent_doctor();
-	like(of('hooks'), qr{^warning +hooks: service "open": \S+/hooks/open runs as root, and others than root may write it\n +to do: chown root \S+/hooks/open && chmod 755 \S+/hooks/open$}m, 'a hook that others may write');
+	like(of('hooks'), qr{^wrong +hooks: service "open": its hook is not run: \S+/hooks/open can be written by a group other than its owner: chmod go-w \S+/hooks/open$}m, 'a hook that others may write');
 	like(of('hooks'), qr/^ok +hooks: 2 hooks can be run$/m, 'the others');
 	like(of('services'), qr{^ok +services: 1 service presents what is installed below live/$}m, 'a service that is as it should be') or diag($story->said);
 	like(of('ports'), qr/^ok +ports: 1 service listens where it is probed$/m, 'one that listens on IPv6; what another node serves is not looked at');
+	my $standby = qr/^ok +ports: nginx is stopped: a standby/m;
+	like(of('ports'), $standby, 'one that is stopped');
+	# Any user can take any name.
+	system("cp /usr/bin/tail $top/nginx && chmod 755 $top/nginx") == 0 or die;
+	my $nobodys = $story->start('nobodys', 'setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '--clear-groups', "$top/nginx", '-f', '/dev/null');
+	$story->until('its name', sub { Story::read_file("/proc/$nobodys/comm") eq "nginx\n" });
+	agent_doctor();
+	like(of('ports'), $standby, 'a process of its name that is another user\'s is not it');
+	$story->stop('nobodys');
 	Story::write_file('/etc/nginx/nginx.conf', "nonsense\n");
 	agent_doctor();
 	like(of('services'), qr/^cannot tell +services: nginx: .*nginx/m, 'a configuration that the service does not take') or diag($story->said);

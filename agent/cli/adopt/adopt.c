@@ -51,7 +51,7 @@ static int make_plan(const struct cli_line *line, const struct agent_config *con
 	const char *names[CLI_PLAIN_MAX + 1] = {NULL};
 	for (int i = 0; i < line->plain_count; i++)
 		names[i] = line->plain[i];
-	discover_service(cli_value(line, "--service", 0), found);
+	discover_service(config, cli_value(line, "--service", 0), found);
 	if (plan_make(config, names, cli_value(line, "--service", 0), found, ret, err) < 0)
 		return -1;
 	return show(ret, err);

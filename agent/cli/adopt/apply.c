@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 struct apply {
 	const struct agent_config *config;
@@ -194,8 +195,8 @@ static void undo(struct apply *a)
 /* The agent's root half writes the copies from now on. */
 static void tell_root_half(const struct agent_config *config)
 {
-	pid_t pid = running_root_half(config->path);
-	if (pid > 0 && kill(pid, SIGHUP) == 0)
+	auto_close int process = running_root_half(config->path);
+	if (process >= 0 && pidfd_send_signal(process, SIGHUP, NULL, 0) == 0)
 		printf("%s: certsync-agent-root reads it again\n", config->path);
 	else
 		printf("%s: certsync-agent-root does not run here: it reads it when it starts\n",

@@ -36,10 +36,12 @@ static bool is_installed(const struct kind *k)
 	return tool_exists(k->tool) || (k->other && tool_exists(k->other));
 }
 
-static void look(const struct kind *k, const struct listening *listening, struct found_service *s)
+static void look(
+	const struct kind *k, const struct listening *listening, const struct agent_config *config, struct found_service *s)
 {
 	struct error err;
 	s->name = k->name;
+	s->config = config;
 	if (k->find(s, &err) < 0) {
 		found_note(s, "%s", err.message);
 		s->failed = true;
@@ -48,24 +50,25 @@ static void look(const struct kind *k, const struct listening *listening, struct
 }
 
 /* `only`: of this name; NULL: all. */
-static void look_at_all(const struct listening *listening, const char *only, struct found *ret)
+static void look_at_all(
+	const struct listening *listening, const struct agent_config *config, const char *only, struct found *ret)
 {
 	*ret = (struct found){.services = mem_array(COUNT(kinds), sizeof(*ret->services))};
 	for (size_t i = 0; i < COUNT(kinds); i++)
 		if ((!only || strcmp(kinds[i].name, only) == 0) && is_installed(&kinds[i]))
-			look(&kinds[i], listening, &ret->services[ret->count++]);
+			look(&kinds[i], listening, config, &ret->services[ret->count++]);
 }
 
-void discover_service(const char *only, struct found *ret)
+void discover_service(const struct agent_config *config, const char *only, struct found *ret)
 {
 	auto_listening struct listening listening;
 	listening_read(&listening);
-	look_at_all(&listening, only, ret);
+	look_at_all(&listening, config, only, ret);
 }
 
-void discover_services(struct found *ret)
+void discover_services(const struct agent_config *config, struct found *ret)
 {
-	discover_service(NULL, ret);
+	discover_service(config, NULL, ret);
 }
 
 /* ---- endpoints ---- */
@@ -264,7 +267,7 @@ int discover_config(const char *const *hubs, const char *const *certificates, co
 	if (check_names(hubs, certificates, err) < 0)
 		return -1;
 	listening_read(&listening);
-	look_at_all(&listening, NULL, &found);
+	look_at_all(&listening, NULL, NULL, &found);
 	buf_addf(&text, "# certsync-agent.conf(5), made from what was found on this node: look at it.\n"
 			"# certsync-agent adopt shows how each service would use the files below live/.\n");
 	config_put_list(&text, 0, "hub", (char *const *)(uintptr_t)hubs);

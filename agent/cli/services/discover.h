@@ -9,13 +9,15 @@
 #define CERTSYNC_AGENT_DISCOVER_H
 
 #include "agent/cli/services/found.h"
+#include "agent/common/config.h"
 #include "lib/core/buf.h"
 #include "lib/core/error.h"
 
-/* Every service of the table in discover.c that is installed here. Never fails as a whole. */
-void discover_services(struct found *ret);
+/* Every service of the table in discover.c that is installed here. Never fails as a whole. `config`: what agent.conf says
+ * already, for the instances that it names; borrowed, NULL: there is none. */
+void discover_services(const struct agent_config *config, struct found *ret);
 /* The one of this name, if it is one of those; NULL: all. */
-void discover_service(const char *only, struct found *ret);
+void discover_service(const struct agent_config *config, const char *only, struct found *ret);
 
 /* Appends the text of a first agent.conf, which agent_config_load() takes: these hubs, and a section for each
  * certificate with what it may contain and the services that present it. Each list is ended by NULL. A

@@ -4,6 +4,8 @@
 #ifndef CERTSYNC_AGENT_FOUND_H
 #define CERTSYNC_AGENT_FOUND_H
 
+#include "agent/common/config.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +41,7 @@ struct found_use {
 
 struct found_service {
 	const char *name; /* its hook's */
+	const struct agent_config *config; /* borrowed; NULL: there is none yet */
 	struct found_port *ports;
 	size_t port_count;
 	struct found_use *uses;

@@ -1,12 +1,10 @@
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/tokens.h"
-#include "lib/core/fs.h"
+#include "agent/common/service.h"
 #include "lib/core/mem.h"
-#include "lib/core/tool.h"
+#include "lib/core/instance.h"
 
-#include <ctype.h>
 #include <dirent.h>
-#include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,64 +225,47 @@ static int scan_path(struct found_service *s, const char *path, struct error *er
 	return result;
 }
 
-/* Whether a user other than root may have chosen what this process is: anybody can take any name. Without root it is one of
- * the caller's own. */
-static bool is_trusted(const char *pid)
+/* The files of those that run, or of the one that agent.conf names: by the rule of the hook. Returns how many. */
+static int scan_instances(struct found_service *s, const char *named, struct error *err)
 {
-	struct error ignored;
-	struct stat theirs, ours;
-	auto_buf struct buf status = BUF_INIT(64 * 1024);
-	auto_free char *status_path = mem_printf("/proc/%s/status", pid);
-	auto_free char *root = mem_printf("/proc/%s/root", pid);
-	auto_free char *mounts = mem_printf("/proc/%s/ns/mnt", pid);
-	if (fs_read(AT_FDCWD, status_path, false, &status, &ignored) < 0)
-		return false;
-	/* Real, effective, saved and of files. */
-	auto_free char *all = mem_printf("\nUid:\t%1$u\t%1$u\t%1$u\t%1$u\n", (unsigned)geteuid());
-	if (!strstr(buf_text(&status), all))
-		return false;
-	return stat(mounts, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 && theirs.st_ino == ours.st_ino &&
-	       stat(root, &theirs) == 0 && stat("/", &ours) == 0 && theirs.st_ino == ours.st_ino &&
-	       theirs.st_dev == ours.st_dev;
+	struct instances all;
+	int result = 0, count = 0;
+	if (instances_find(named, &all, err) < 0)
+		return -1;
+	for (size_t i = 0; i < all.count; i++)
+		for (size_t k = 0; k < all.items[i].config_count && result == 0; k++, count++)
+			result = scan_path(s, all.items[i].configs[k], err);
+	if (!named && all.unsure.pid)
+		found_note(s, "process %d of user %d may be HAProxy without a master: what it was started with is not known: "
+			"instance in certsync-agent.conf(5) names it", (int)all.unsure.pid, (int)all.unsure.uid);
+	instances_release(&all);
+	return result < 0 ? -1 : count;
 }
 
-/* Its command line, each word with a NUL behind it; empty: `pid` is not an HAProxy that can be believed. */
-static void read_words(const char *pid, struct buf *out)
+static int scan_named(struct found_service *s, const struct agent_certificate *certificate, struct error *err)
 {
-	struct error ignored;
-	auto_buf struct buf comm = BUF_INIT(64);
-	auto_free char *name = mem_printf("/proc/%s/comm", pid);
-	auto_free char *path = mem_printf("/proc/%s/cmdline", pid);
-	if (fs_read(AT_FDCWD, name, false, &comm, &ignored) == 0 &&
-		strcmp(buf_text(&comm), "haproxy\n") == 0 && is_trusted(pid) &&
-		fs_read(AT_FDCWD, path, false, out, &ignored) < 0)
-		buf_reset(out);
-}
-
-/* The files after -f of one that runs. Returns how many. */
-static int scan_running(struct found_service *s, int *ret_count, struct error *err)
-{
-	DIR *proc = opendir("/proc");
-	const struct dirent *entry;
-	int result = 0;
-	while (proc && result == 0 && *ret_count == 0 && (entry = readdir(proc))) {
-		auto_buf struct buf words = BUF_INIT(128 * 1024);
-		if (!isdigit((unsigned char)entry->d_name[0]))
-			continue;
-		read_words(entry->d_name, &words);
-		const char *text = buf_text(&words), *end = text + words.len;
-		for (const char *at = text; at < end && result == 0; at += strlen(at) + 1) {
-			const char *value = at + strlen(at) + 1;
-			if (strcmp(at, "-f") != 0 || value >= end)
-				continue;
-			auto_free char *path = path_below("", value);
-			result = scan_path(s, path, err);
-			++*ret_count;
-		}
+	int count = 0;
+	for (size_t i = 0; i < certificate->service_count; i++) {
+		const struct agent_service *service = &certificate->services[i];
+		auto_free char *named = strcmp(service->name, s->name) == 0 ? service_instance(service) : NULL;
+		int found = named ? scan_instances(s, named, err) : 0;
+		if (found < 0)
+			return -1;
+		count += found;
 	}
-	if (proc)
-		closedir(proc);
-	return result;
+	return count;
+}
+
+static int scan_running(struct found_service *s, struct error *err)
+{
+	int count = 0;
+	for (size_t i = 0; s->config && i < s->config->certificate_count; i++) {
+		int found = scan_named(s, &s->config->certificates[i], err);
+		if (found < 0)
+			return -1;
+		count += found;
+	}
+	return count ? count : scan_instances(s, NULL, err);
 }
 
 /* CONFIG="…" of Debian's file for the service manager. */
@@ -309,12 +290,10 @@ static char *default_path(void)
 
 int find_haproxy(struct found_service *s, struct error *err)
 {
-	int count = 0;
 	s->program = mem_strdup("haproxy");
-	if (scan_running(s, &count, err) < 0)
-		return -1;
+	int count = scan_running(s, err);
 	if (count)
-		return 0;
+		return count < 0 ? -1 : 0;
 	auto_free char *path = default_path();
 	return scan_path(s, path, err);
 }

@@ -3,6 +3,7 @@
 #include "lib/core/error.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
+#include "lib/core/process.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -40,10 +41,12 @@ static void add_line(struct listening *l, const char *line, bool v6)
 	char address[33];
 	unsigned port, state;
 	struct listening_socket s = {.v6 = v6};
+	unsigned uid;
 	/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
-	if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %lu", address, &port, &state,
-		    &s.inode) != 4)
+	if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %u %*s %lu", address, &port, &state, &uid,
+		    &s.inode) != 5)
 		return;
+	s.roots = uid == 0 || uid == geteuid();
 	if (state != STATE_LISTEN || strlen(address) != (v6 ? 32 : 8) ||
 		!read_address(address, v6, s.address))
 		return;
@@ -62,13 +65,15 @@ static void read_table(struct listening *l, const char *path, bool v6)
 		add_line(l, at, v6);
 }
 
-static void name_sockets(struct listening *l, int process, const char *program)
+/* Whether one of them was opened by root. */
+static bool name_sockets(struct listening *l, int process, const char *program)
 {
+	bool roots = false;
 	int fd = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 	if (!dir)
-		return;
+		return false;
 	while ((entry = readdir(dir))) {
 		char target[64];
 		unsigned long inode;
@@ -77,11 +82,24 @@ static void name_sockets(struct listening *l, int process, const char *program)
 		/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
 		if (sscanf(target, "socket:[%lu]", &inode) != 1)
 			continue;
-		for (size_t i = 0; i < l->count; i++)
-			if (l->list[i].inode == inode && !l->list[i].program[0])
+		for (size_t i = 0; i < l->count; i++) {
+			if (l->list[i].inode != inode)
+				continue;
+			roots = roots || l->list[i].roots;
+			if (!l->list[i].program[0])
 				snprintf(l->list[i].program, sizeof(l->list[i].program), "%s", program);
+		}
 	}
 	closedir(dir);
+	return roots;
+}
+
+/* Without root the program of one of root's is not seen: then its users alone are. */
+static bool is_believed(int process, const char *pid, const char *program)
+{
+	struct process p;
+	return process_read(process, (pid_t)strtol(pid, NULL, 10), program, &p) == PROCESS_YES && p.trusted &&
+	       process_is_here(process, &p) != PROCESS_NO;
 }
 
 /* In a container of its own it listens on addresses of its own. Where that cannot be seen, it counts as here.
@@ -101,11 +119,13 @@ static void read_process(struct listening *l, int proc, const char *pid)
 	auto_close int process = openat(proc, pid, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (process < 0 || !is_here(process) || fs_read(process, "comm", false, &comm, &ignored) < 0)
 		return;
-	l->programs = mem_grow(l->programs, l->program_count + 1, sizeof(*l->programs));
-	char *program = l->programs[l->program_count++];
+	char program[LISTENING_PROGRAM_MAX];
 	snprintf(
-		program, LISTENING_PROGRAM_MAX, "%.*s", (int)strcspn(buf_text(&comm), "\n"), buf_text(&comm));
-	name_sockets(l, process, program);
+		program, sizeof(program), "%.*s", (int)strcspn(buf_text(&comm), "\n"), buf_text(&comm));
+	if (!name_sockets(l, process, program) && !is_believed(process, pid, program))
+		return;
+	l->programs = mem_grow(l->programs, l->program_count + 1, sizeof(*l->programs));
+	memcpy(l->programs[l->program_count++], program, sizeof(program));
 }
 
 void listening_read(struct listening *ret)
@@ -148,7 +168,7 @@ static const struct listening_socket *best(
 	const struct listening_socket *result = NULL;
 	for (size_t i = 0; i < l->count; i++) {
 		const struct listening_socket *s = &l->list[i];
-		if (s->port != port || (s->program[0] && strcmp(s->program, program) != 0))
+		if (s->port != port || !s->roots || (s->program[0] && strcmp(s->program, program) != 0))
 			continue;
 		if (address[0] && strcmp(s->address, address) == 0)
 			return s;

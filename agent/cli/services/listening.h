@@ -1,5 +1,6 @@
 /* Who listens on this node's TCP ports, by /proc: the sockets of this network namespace, and the processes
- * that hold them. Of other users' processes only root sees which they are.
+ * that hold them. Of other users' processes only root sees which they are. Any user can start a process under any name: it
+ * counts for a service only by the rule of lib/process.h, or with a port that root has opened.
  */
 #ifndef CERTSYNC_AGENT_LISTENING_H
 #define CERTSYNC_AGENT_LISTENING_H
@@ -16,13 +17,14 @@ struct listening_socket {
 	char address[LISTENING_ADDRESS_MAX];
 	uint16_t port;
 	bool v6;
+	bool roots; /* opened by root, or by whoever runs this: a stranger's process has no such one */
 	char program[LISTENING_PROGRAM_MAX]; /* as the kernel keeps it; "": cannot be told */
 };
 
 struct listening {
 	struct listening_socket *list;
 	size_t count;
-	char (*programs)[LISTENING_PROGRAM_MAX]; /* of every process of this network namespace */
+	char (*programs)[LISTENING_PROGRAM_MAX]; /* of this network namespace: of each process that is believed, or has such a socket */
 	size_t program_count;
 };
 
