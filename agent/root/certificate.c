@@ -451,8 +451,8 @@ static void second_leaf(
 	if (!journal_entry_is_set(entry) || revision_is_placeholder(entry->revision) ||
 		!set_may_have_second(k->install.archive, entry->revision))
 		return;
-	if (read_whole(k, entry, &s, &ignored) == 0 && s.pair_count > 1)
-		chain_fingerprint(s.pairs[1].leaf, ret);
+	if (read_whole(k, entry, &s, &ignored) == 0)
+		memcpy(ret, s.second, sizeof(s.second));
 }
 
 void keeper_inventory(const struct keeper *k, struct inventory *ret)

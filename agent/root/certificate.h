@@ -69,8 +69,7 @@ void keeper_inventory(const struct keeper *k, struct inventory *ret);
 int keeper_may_run(struct keeper *k, enum keeper_hook hook, int64_t now_ms, struct error *err);
 
 /* For agent/root/operation.c. The set of an entry from the archive, with the entry's content or an error. When somebody
- * has changed files of it, and what is left still has that content, it is written anew, and this logged. A set that was
- * seen whole before comes without its pairs (agent/root/digests.h). */
+ * has changed files of it, and what is left still has that content, it is written anew, and this logged. */
 enum keeper_found {
 	KEEPER_WHOLE,
 	KEEPER_RESTORED, /* written anew */

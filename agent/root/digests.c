@@ -7,8 +7,7 @@
 void mark_take(struct mark *m, const struct set *s)
 {
 	*m = (struct mark){.entry = s->entry, .file_count = s->file_count};
-	if (s->pair_count > 1)
-		chain_fingerprint(s->pairs[1].leaf, m->second);
+	memcpy(m->second, s->second, sizeof(m->second));
 	for (size_t i = 0; i < s->file_count; i++) {
 		const struct set_file *f = &s->files[i];
 		m->files[i].name = f->name;
@@ -33,6 +32,7 @@ int mark_read(const struct mark *m, int directory, struct set *ret)
 	char name[REVISION_TEXT_MAX];
 	struct error ignored;
 	auto_set struct set s = {.entry = m->entry};
+	memcpy(s.second, m->second, sizeof(s.second));
 	auto_close int fd = fs_open_directory(directory, revision_text(m->entry.revision, name), &ignored);
 	if (fd < 0)
 		return -1;

@@ -1,10 +1,10 @@
 #include "agent/root/file_set.h"
+#include "agent/root/opener.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,15 +12,11 @@
 
 static const char set_temporary[] = FS_TEMPORARY "set";
 
-enum { PLACEHOLDER_SECONDS = 3650 * 24 * 3600 };
-
 void set_release(struct set *s)
 {
-	for (size_t i = 0; i < s->pair_count; i++)
-		chain_release(&s->pairs[i]);
 	for (size_t i = 0; i < s->file_count; i++)
 		buf_release(&s->files[i].pem);
-	s->pair_count = s->file_count = 0;
+	s->file_count = 0;
 }
 
 static struct set_file *add_file(struct set *s, const char *name, bool private)
@@ -30,158 +26,67 @@ static struct set_file *add_file(struct set *s, const char *name, bool private)
 	return f;
 }
 
-static bool is_rsa(const struct chain *pair)
+static const char *haproxy_name(const struct parts *pair)
 {
-	return EVP_PKEY_get_base_id(pair->key) == EVP_PKEY_RSA;
+	return pair->rsa ? "haproxy.pem.rsa" : "haproxy.pem.ecdsa";
 }
 
-static const char *haproxy_name(const struct chain *pair)
-{
-	return is_rsa(pair) ? "haproxy.pem.rsa" : "haproxy.pem.ecdsa";
-}
+enum { KEY = 1, LEAF = 2, REST = 4, WHOLE = KEY | LEAF | REST };
 
-/* A pair as PEM, each part encoded once: OpenSSL takes its time for a key. */
-struct parts {
-	struct buf key, leaf, rest;
-};
-
-static int parts_make(const struct chain *pair, struct parts *ret, struct error *err)
+static void put_parts(struct set_file *f, const struct parts *p, unsigned which)
 {
-	*ret = (struct parts){BUF_INIT(CHAIN_PEM_MAX), BUF_INIT(CHAIN_PEM_MAX), BUF_INIT(CHAIN_PEM_MAX)};
-	if (chain_write_pem(pair, CHAIN_KEY, &ret->key, err) < 0 || chain_write_pem(pair, CHAIN_LEAF, &ret->leaf, err) < 0)
-		return -1;
-	return chain_write_pem(pair, CHAIN_REST, &ret->rest, err);
-}
-
-static void parts_release(struct parts *p)
-{
-	buf_release(&p->key);
-	buf_release(&p->leaf);
-	buf_release(&p->rest);
-}
-#define auto_parts __attribute__((cleanup(parts_release)))
-
-static void put_parts(struct set_file *f, const struct parts *p, unsigned parts)
-{
-	if (parts & CHAIN_KEY)
+	if (which & KEY)
 		buf_add(&f->pem, p->key.data, p->key.len);
-	if (parts & CHAIN_LEAF)
+	if (which & LEAF)
 		buf_add(&f->pem, p->leaf.data, p->leaf.len);
-	if (parts & CHAIN_REST)
+	if (which & REST)
 		buf_add(&f->pem, p->rest.data, p->rest.len);
 }
 
-static void add_parts(struct set *s, const char *name, const struct parts *p, unsigned parts)
+static void add_parts(struct set *s, const char *name, const struct parts *p, unsigned which)
 {
-	put_parts(add_file(s, name, parts & CHAIN_KEY), p, parts);
+	put_parts(add_file(s, name, which & KEY), p, which);
 }
 
-enum { WHOLE = CHAIN_KEY | CHAIN_LEAF | CHAIN_REST };
-
-static int make_second(struct set *s, const struct parts *first, struct error *err)
+static void make_files(struct set *s, const struct parts *pairs, size_t count)
 {
-	auto_parts struct parts second;
-	if (parts_make(&s->pairs[1], &second, err) < 0)
-		return -1;
-	add_parts(s, haproxy_name(&s->pairs[0]), first, WHOLE);
-	add_parts(s, haproxy_name(&s->pairs[1]), &second, WHOLE);
-	add_parts(s, "combined-all.pem", first, WHOLE);
-	put_parts(&s->files[s->file_count - 1], &second, WHOLE);
-	return 0;
+	add_parts(s, "privkey.pem", &pairs[0], KEY);
+	add_parts(s, "cert.pem", &pairs[0], LEAF);
+	add_parts(s, "chain.pem", &pairs[0], REST);
+	add_parts(s, "fullchain.pem", &pairs[0], LEAF | REST);
+	add_parts(s, "combined.pem", &pairs[0], WHOLE);
+	if (count == 1) {
+		add_parts(s, "haproxy.pem", &pairs[0], WHOLE);
+		return;
+	}
+	add_parts(s, haproxy_name(&pairs[0]), &pairs[0], WHOLE);
+	add_parts(s, haproxy_name(&pairs[1]), &pairs[1], WHOLE);
+	add_parts(s, "combined-all.pem", &pairs[0], WHOLE);
+	put_parts(&s->files[s->file_count - 1], &pairs[1], WHOLE);
 }
 
-static int make_files(struct set *s, struct error *err)
+int set_make(struct revision revision, const struct parts *pairs, size_t count, struct set *ret, struct error *err)
 {
-	auto_parts struct parts first;
-	if (parts_make(&s->pairs[0], &first, err) < 0)
-		return -1;
-	add_parts(s, "privkey.pem", &first, CHAIN_KEY);
-	add_parts(s, "cert.pem", &first, CHAIN_LEAF);
-	add_parts(s, "chain.pem", &first, CHAIN_REST);
-	add_parts(s, "fullchain.pem", &first, CHAIN_LEAF | CHAIN_REST);
-	add_parts(s, "combined.pem", &first, WHOLE);
-	if (s->pair_count > 1 && is_rsa(&s->pairs[0]) == is_rsa(&s->pairs[1]))
+	auto_set struct set s = {
+		.entry = {.revision = revision, .not_before = pairs[0].not_before, .not_after = pairs[0].not_after}};
+	if (count > 1 && pairs[0].rsa == pairs[1].rsa)
 		return error_set(err, ERROR_UNTRUSTED,
 			"key-type: two pairs of one key type: one ECDSA and one RSA are served together");
-	if (s->pair_count > 1)
-		return make_second(s, &first, err);
-	add_parts(s, "haproxy.pem", &first, WHOLE);
-	return 0;
-}
-
-static int describe(struct set *s, struct revision revision, struct error *err)
-{
-	struct chain_facts facts = {0};
-	if (chain_facts(s->pairs[0].leaf, &facts, err) < 0)
+	if (parts_digest(pairs, count, s.entry.digest, err) < 0 ||
+		parts_fingerprint(&pairs[0], s.entry.fingerprint, err) < 0 ||
+		(count > 1 && parts_fingerprint(&pairs[1], s.second, err) < 0))
 		return -1;
-	s->entry.revision = revision;
-	s->entry.not_before = facts.not_before;
-	s->entry.not_after = facts.not_after;
-	memcpy(s->entry.fingerprint, facts.fingerprint, sizeof(facts.fingerprint));
-	chain_facts_release(&facts);
-	chain_digest(s->pairs, s->pair_count, s->entry.digest);
-	return 0;
-}
-
-int set_make(struct revision revision, struct chain *pairs, size_t count, struct set *ret, struct error *err)
-{
-	auto_set struct set s = {0};
-	for (size_t i = 0; i < count && i < BUNDLE_PAIRS_MAX; i++) {
-		s.pairs[s.pair_count++] = pairs[i];
-		pairs[i] = (struct chain){0};
-	}
-	for (size_t i = 0; i < s.pair_count; i++)
-		if (!s.pairs[i].key || X509_check_private_key(s.pairs[i].leaf, s.pairs[i].key) != 1)
-			return openssl_error(
-				err, ERROR_UNTRUSTED, "key-match: the private key is not the certificate's");
-	if (!s.pair_count)
-		return error_set(err, ERROR_UNTRUSTED, "chain: there is no certificate");
-	if (make_files(&s, err) < 0 || describe(&s, revision, err) < 0)
-		return -1;
+	make_files(&s, pairs, count);
 	*ret = s;
 	s = (struct set){0};
 	return 0;
 }
 
-static int add_extension(X509 *leaf, int nid, const char *value)
-{
-	X509V3_CTX context;
-	X509V3_set_ctx_nodb(&context);
-	X509V3_set_ctx(&context, leaf, leaf, NULL, NULL, 0);
-	X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
-	int ok = extension && X509_add_ext(leaf, extension, -1) == 1;
-	X509_EXTENSION_free(extension);
-	return ok ? 0 : -1;
-}
-
-static int sign_placeholder(X509 *leaf, EVP_PKEY *key, const char *certificate, int64_t now)
-{
-	static const unsigned char subject[] = "certsync placeholder";
-	/* The serial is the time, so that one made anew is another certificate for whoever remembers the
-	 * first. */
-	auto_free char *names = mem_printf("DNS:%s", certificate);
-	X509_NAME *name = X509_get_subject_name(leaf);
-	bool ok = X509_set_version(leaf, X509_VERSION_3) == 1 &&
-		  ASN1_INTEGER_set_int64(X509_get_serialNumber(leaf), now) == 1 &&
-		  ASN1_TIME_set(X509_getm_notBefore(leaf), (time_t)(now - 3600)) &&
-		  ASN1_TIME_set(X509_getm_notAfter(leaf), (time_t)(now + PLACEHOLDER_SECONDS)) &&
-		  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, subject, -1, -1, 0) == 1 &&
-		  X509_set_issuer_name(leaf, name) == 1 && X509_set_pubkey(leaf, key) == 1 &&
-		  add_extension(leaf, NID_subject_alt_name, names) == 0 &&
-		  X509_sign(leaf, key, EVP_sha256()) > 0;
-	return ok ? 0 : -1;
-}
-
 int set_placeholder(const char *certificate, int64_t now, struct set *ret, struct error *err)
 {
-	auto_chain struct chain pair = {0};
-	pair.key = chain_make_key("ecdsa-p256", err);
-	if (!pair.key)
+	auto_parts struct parts pair = PARTS_INIT;
+	if (opener_placeholder(certificate, now, &pair, err) < 0)
 		return error_wrap(err, "cannot make a placeholder");
-	pair.leaf = X509_new();
-	pair.rest = sk_X509_new_null();
-	if (!pair.leaf || !pair.rest || sign_placeholder(pair.leaf, pair.key, certificate, now) < 0)
-		return openssl_error(err, ERROR_PERMANENT, "cannot make a placeholder for %s", certificate);
 	return set_make((struct revision){0, 0}, &pair, 1, ret, err);
 }
 
@@ -244,25 +149,30 @@ int set_write(int directory, const struct set *s, struct error *err)
 	return error_wrap(err, "revision %s cannot be written to the archive", name);
 }
 
-static int read_pair(int fd, const char *name, struct chain *ret, struct error *err)
+static int read_pair(int directory, int fd, const char *name, struct parts *ret, struct error *err)
 {
 	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
 	if (fs_read(fd, name, false, &pem, err) < 0)
 		return -1;
-	return chain_parse_pem(pem.data, pem.len, pem.data, pem.len, ret, err);
+	return opener_pair(directory, &pem, &pem, ret, err);
 }
 
-static int read_pairs(int fd, struct chain pairs[BUNDLE_PAIRS_MAX], size_t *ret_count, struct error *err)
+static int read_pairs(
+	int directory, int fd, struct parts pairs[BUNDLE_PAIRS_MAX], size_t *ret_count, struct error *err)
 {
-	if (read_pair(fd, "combined.pem", &pairs[0], err) < 0)
+	if (read_pair(directory, fd, "combined.pem", &pairs[0], err) < 0)
 		return -1;
 	*ret_count = 1;
 	if (faccessat(fd, "combined-all.pem", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
 	*ret_count = 2;
-	if (!pairs[0].key)
-		return error_set(err, ERROR_PERMANENT, "combined.pem holds no key");
-	return read_pair(fd, is_rsa(&pairs[0]) ? "haproxy.pem.ecdsa" : "haproxy.pem.rsa", &pairs[1], err);
+	return read_pair(directory, fd, pairs[0].rsa ? "haproxy.pem.ecdsa" : "haproxy.pem.rsa", &pairs[1], err);
+}
+
+static void release_pairs(struct parts pairs[BUNDLE_PAIRS_MAX])
+{
+	for (size_t i = 0; i < BUNDLE_PAIRS_MAX; i++)
+		parts_release(&pairs[i]);
 }
 
 bool set_may_have_second(int directory, struct revision revision)
@@ -288,15 +198,14 @@ static int compare_files(int fd, const struct set *s, struct error *err)
 int set_read(int directory, struct revision revision, struct set *ret, struct error *err)
 {
 	char name[REVISION_TEXT_MAX];
-	struct chain pairs[BUNDLE_PAIRS_MAX] = {0};
+	struct parts pairs[BUNDLE_PAIRS_MAX] = {PARTS_INIT, PARTS_INIT};
 	size_t count = 0;
 	auto_set struct set s = {0};
 	revision_text(revision, name);
 	auto_close int fd = fs_open_directory(directory, name, err);
-	bool ok = fd >= 0 && read_pairs(fd, pairs, &count, err) == 0 &&
+	bool ok = fd >= 0 && read_pairs(directory, fd, pairs, &count, err) == 0 &&
 		  set_make(revision, pairs, count, &s, err) == 0 && compare_files(fd, &s, err) == 0;
-	for (size_t i = 0; i < BUNDLE_PAIRS_MAX; i++)
-		chain_release(&pairs[i]);
+	release_pairs(pairs);
 	if (!ok)
 		return error_wrap(err, "revision %s in the archive", name);
 	*ret = s;
@@ -324,39 +233,38 @@ static const struct copy second_copies[] = {
 	{"haproxy.pem.ecdsa", "haproxy.pem.ecdsa"},
 };
 
-static bool read_copy(int fd, const struct copy *copy, struct chain *ret)
+/* In the open directory of a revision, below the archive of its certificate. */
+struct place {
+	int archive, fd;
+	struct revision revision;
+};
+
+static bool read_copy(const struct place *at, const struct copy *copy, struct parts *ret)
 {
 	auto_buf struct buf certificates = BUF_INIT(CHAIN_PEM_MAX);
 	auto_buf struct buf key = BUF_INIT(CHAIN_PEM_MAX);
 	struct error ignored;
-	const struct buf *first = &certificates, *second = &key;
-	if (fs_read(fd, copy->certificates, false, &certificates, &ignored) < 0)
-		return false;
-	if (strcmp(copy->certificates, copy->key) == 0)
-		second = first;
-	else if (fs_read(fd, copy->key, false, &key, &ignored) < 0)
-		return false;
-	return chain_parse_pem(first->data, first->len, second->data, second->len, ret, &ignored) == 0;
+	return fs_read(at->fd, copy->certificates, false, &certificates, &ignored) == 0 &&
+	       fs_read(at->fd, copy->key, false, &key, &ignored) == 0 &&
+	       opener_pair(at->archive, &certificates, &key, ret, &ignored) == 0;
 }
 
 /* A set of the first copy and, unless it is NULL, the second, if both can be read and belong together. */
-static bool make_from(int fd, struct revision revision, const struct copy *first, const struct copy *second,
-	struct set *ret)
+static bool make_from(const struct place *at, const struct copy *first, const struct copy *second, struct set *ret)
 {
-	struct chain pairs[BUNDLE_PAIRS_MAX] = {0};
+	struct parts pairs[BUNDLE_PAIRS_MAX] = {PARTS_INIT, PARTS_INIT};
 	struct error ignored;
-	bool made = read_copy(fd, first, &pairs[0]) && (!second || read_copy(fd, second, &pairs[1])) &&
-		    set_make(revision, pairs, second ? 2 : 1, ret, &ignored) == 0;
-	for (size_t i = 0; i < BUNDLE_PAIRS_MAX; i++)
-		chain_release(&pairs[i]);
+	bool made = read_copy(at, first, &pairs[0]) && (!second || read_copy(at, second, &pairs[1])) &&
+		    set_make(at->revision, pairs, second ? 2 : 1, ret, &ignored) == 0;
+	release_pairs(pairs);
 	return made;
 }
 
-static bool recover_from(int fd, const struct journal_entry *entry, const struct copy *first,
+static bool recover_from(const struct place *at, const struct journal_entry *entry, const struct copy *first,
 	const struct copy *second, struct set *ret)
 {
 	auto_set struct set s = {0};
-	if (!make_from(fd, entry->revision, first, second, &s) || !journal_entry_same(entry, &s.entry))
+	if (!make_from(at, first, second, &s) || !journal_entry_same(entry, &s.entry))
 		return false;
 	*ret = s;
 	s = (struct set){0};
@@ -367,13 +275,14 @@ int set_recover(int directory, const struct journal_entry *entry, struct set *re
 {
 	char name[REVISION_TEXT_MAX];
 	auto_close int fd = fs_open_directory(directory, revision_text(entry->revision, name), err);
+	const struct place at = {directory, fd, entry->revision};
 	if (fd < 0)
 		return -1;
 	for (size_t i = 0; i < COUNT(first_copies); i++) {
-		if (recover_from(fd, entry, &first_copies[i], NULL, ret))
+		if (recover_from(&at, entry, &first_copies[i], NULL, ret))
 			return 0;
 		for (size_t k = 0; k < COUNT(second_copies); k++)
-			if (recover_from(fd, entry, &first_copies[i], &second_copies[k], ret))
+			if (recover_from(&at, entry, &first_copies[i], &second_copies[k], ret))
 				return 0;
 	}
 	return error_set(err, ERROR_PERMANENT,
@@ -381,29 +290,29 @@ int set_recover(int directory, const struct journal_entry *entry, struct set *re
 		name);
 }
 
-/* How many pairs the set had, by what is left of it. */
-static const struct copy *guess_second(int fd, const struct set *first)
+/* How many pairs the set had, by what is left of it: the second's file bears another name than that of the first. */
+static const struct copy *guess_second(const struct place *at, const struct copy *first)
 {
-	const char *other = is_rsa(&first->pairs[0]) ? "haproxy.pem.ecdsa" : "haproxy.pem.rsa";
-	for (size_t i = 0; i < COUNT(second_copies); i++)
-		if (strcmp(second_copies[i].key, other) == 0 && faccessat(fd, other, F_OK, 0) == 0)
-			return &second_copies[i];
-	return NULL;
+	auto_parts struct parts pair = PARTS_INIT;
+	if (!read_copy(at, first, &pair))
+		return NULL;
+	const struct copy *second = &second_copies[pair.rsa ? 1 : 0];
+	return faccessat(at->fd, second->key, F_OK, 0) == 0 ? second : NULL;
 }
 
 int set_agreed(int directory, struct revision revision, struct set *ret, struct error *err)
 {
 	char name[REVISION_TEXT_MAX];
 	auto_close int fd = fs_open_directory(directory, revision_text(revision, name), err);
+	const struct place at = {directory, fd, revision};
 	for (size_t i = 0; fd >= 0 && i < COUNT(first_copies); i++) {
 		auto_set struct set a = {0};
-		if (!make_from(fd, revision, &first_copies[i], NULL, &a))
+		if (!make_from(&at, &first_copies[i], NULL, &a))
 			continue;
 		for (size_t k = i + 1; k < COUNT(first_copies); k++) {
 			auto_set struct set b = {0};
-			if (make_from(fd, revision, &first_copies[k], NULL, &b) &&
-				journal_entry_same(&a.entry, &b.entry) &&
-				make_from(fd, revision, &first_copies[i], guess_second(fd, &a), ret))
+			if (make_from(&at, &first_copies[k], NULL, &b) && journal_entry_same(&a.entry, &b.entry) &&
+				make_from(&at, &first_copies[i], guess_second(&at, &first_copies[i]), ret))
 				return 0;
 		}
 	}
@@ -421,7 +330,6 @@ static const struct set_file *find_file(const struct set *s, const char *content
 	return NULL;
 }
 
-/* By its files alone: a set may come without its pairs (keeper_read). */
 const struct set_file *set_content(const struct set *s, const char *content)
 {
 	const struct set_file *found = find_file(s, content);

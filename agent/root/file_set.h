@@ -4,13 +4,14 @@
  *  two pairs (ECDSA and RSA): the same of the first pair, but instead of haproxy.pem haproxy.pem.ecdsa and
  *  haproxy.pem.rsa, which HAProxy finds under `crt …/haproxy.pem`, and combined-all.pem with both
  *
- * Every byte is written from DER (lib/crypto/chain.h). A directory appears under its revision's name only when it is
+ * Every byte is written from DER, by a child that has no other power (agent/root/opener.h); here nothing is parsed. A directory appears under its revision's name only when it is
  * complete and synced, so what stands there is whole, or somebody else has changed it.
  */
 #ifndef CERTSYNC_AGENT_SET_H
 #define CERTSYNC_AGENT_SET_H
 
 #include "agent/root/journal.h"
+#include "agent/root/parts.h"
 #include "lib/crypto/bundle.h"
 
 enum { SET_FILES_MAX = 8, SET_PEM_MAX = 2 * CHAIN_PEM_MAX };
@@ -23,8 +24,7 @@ struct set_file {
 
 struct set {
 	struct journal_entry entry; /* revision, digest, fingerprint, validity of the first leaf */
-	struct chain pairs[BUNDLE_PAIRS_MAX];
-	size_t pair_count;
+	uint8_t second[CHAIN_SHA256_SIZE]; /* fingerprint of the second leaf; zeros: there is one pair */
 	struct set_file files[SET_FILES_MAX];
 	size_t file_count;
 };
@@ -32,10 +32,10 @@ struct set {
 #define auto_set __attribute__((cleanup(set_release)))
 void set_release(struct set *s);
 
-/* Takes the chains over (the caller's are emptied). Refused: a key that is not its leaf's, two pairs of one
- * key type. */
-int set_make(struct revision revision, struct chain *pairs, size_t count, struct set *ret, struct error *err);
-/* Self-signed, revision (0, 0), ten years, subject CN=certsync placeholder, the name as its SAN. */
+/* Refused: two pairs of one key type. That a key is its leaf's is for whoever made the parts. */
+int set_make(
+	struct revision revision, const struct parts *pairs, size_t count, struct set *ret, struct error *err);
+/* Revision (0, 0): agent/root/opener.h. */
 int set_placeholder(const char *certificate, int64_t now, struct set *ret, struct error *err);
 
 /* Below the directory archive/NAME. set_write replaces what stands under the revision's name in one step.

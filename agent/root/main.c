@@ -1,9 +1,10 @@
-/* certsync-agent-root: the only part of an agent that opens bundles, writes keys and runs hooks. It believes
- * nothing that its child says, and works through its requests in order.
+/* certsync-agent-root: the only part of an agent that has bundles opened (agent/root/opener.h), writes keys and runs hooks. It believes
+ * nothing that its children say, and works through the agent's requests in order.
  */
 #include "agent/root/daemon.h"
 #include "agent/root/guard.h"
 #include "agent/root/identity.h"
+#include "agent/root/opener.h"
 #include "agent/root/certificate.h"
 #include "agent/common/pin.h"
 #include "agent/root/directories.h"
@@ -27,7 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { IDENTIFY_RETRY_MS = 30000, ANCHORS_KEPT_SIZE = 16 * 1024 };
+enum { IDENTIFY_RETRY_MS = 30000 };
 
 static const char default_config[] = "/etc/certsync/agent.conf";
 
@@ -41,8 +42,6 @@ struct root {
 	uint8_t instance[REQUEST_INSTANCE_SIZE];
 	struct keeper *keepers;
 	size_t keeper_count;
-	struct anchors *anchors; /* owned; NULL: none is kept */
-	struct stat anchors_file;
 	struct guard guard;
 	struct child child;
 	bool waiting; /* there may be a request of the child's that was read already */
@@ -150,6 +149,7 @@ static int start(struct root *r, struct error *err)
 	r->keeper_count = r->config->certificate_count;
 	places_sweep(&r->places);
 	guard_init(&r->guard);
+	opener_forget(&r->identity, sizeof(r->identity));
 	child_init(&r->child, r->config_path, r->places.has_user ? &r->places.user : NULL);
 	return 0;
 }
@@ -239,71 +239,34 @@ static void refuse(struct reply *reply, const char *step, const struct error *er
 }
 
 /* Keys may have been rotated since the last one came. */
-static int open_bundle(struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
+static int check_bundle(struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
 {
 	struct bundle_keys keys = {0};
 	if (identity_refresh(&r->places, &r->identity, err) < 0)
 		return -1;
-	memcpy(keys.seal_private, r->identity.seal_private, sizeof(keys.seal_private));
 	memcpy(keys.seal_public, r->identity.seal_public, sizeof(keys.seal_public));
-	int result = pin_signers(r->config->directory, &keys, err);
-	if (result == 0)
-		result = bundle_open(frame->data, frame->len, &keys, ret, err);
-	explicit_bzero(&keys, sizeof(keys));
-	return result;
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
-/* A small file of one's own authorities is kept as long as it is the same; the system's are too many to keep, and a directory
- * may have lost one. What was changed a moment ago may change again without its time telling. */
-static int load_anchors(struct root *r, struct error *err)
-{
-	struct stat now = {0};
-	const char *path = r->config->anchors;
-	bool small = path && stat(path, &now) == 0 && S_ISREG(now.st_mode) && now.st_size <= ANCHORS_KEPT_SIZE;
-	if (r->anchors && small && same_file(&now, &r->anchors_file))
-		return 0;
-	anchors_free(r->anchors);
-	bool settled = small && clock_wall() - now.st_ctim.tv_sec > 2;
-	r->anchors_file = settled ? now : (struct stat){0};
-	r->anchors = anchors_load(path, err);
-	return r->anchors ? 0 : -1;
-}
-
-static void forget_anchors(struct root *r)
-{
-	if (r->anchors_file.st_ino)
-		return;
-	anchors_free(r->anchors);
-	r->anchors = NULL;
+	if (pin_signers(r->config->directory, &keys, err) < 0)
+		return -1;
+	return bundle_check(frame->data, frame->len, &keys, ret, err);
 }
 
 static void stage(struct root *r, const struct frame *frame, struct reply *reply)
 {
-	auto_bundle struct bundle b = {0};
+	struct bundle checked;
+	const struct sealed sealed = {&checked, frame->data, frame->len, r->identity.seal_private};
 	struct error err;
 	reply->op = REQUEST_STAGE;
-	if (open_bundle(r, frame, &b, &err) < 0) {
+	if (check_bundle(r, frame, &checked, &err) < 0) {
 		refuse(reply, "verify", &err);
 		return;
 	}
-	memcpy(reply->certificate, b.certificate, sizeof(reply->certificate));
-	reply->revision = b.revision;
-	struct keeper *k = ready_keeper(r, b.certificate, ERROR_UNTRUSTED, &err);
-	if (!k) {
-		refuse(reply, "verify", &err);
-		return;
-	}
-	if (load_anchors(r, &err) == 0)
-		step_stage(k, &b, r->anchors, reply);
+	memcpy(reply->certificate, checked.certificate, sizeof(reply->certificate));
+	reply->revision = checked.revision;
+	struct keeper *k = ready_keeper(r, checked.certificate, ERROR_UNTRUSTED, &err);
+	if (k)
+		step_stage(k, &sealed, reply);
 	else
 		refuse(reply, "verify", &err);
-	forget_anchors(r);
 }
 
 static void take_inventory(const struct root *r, struct reply *reply)
@@ -432,7 +395,7 @@ static int64_t start_due(const struct root *r)
 
 static int next_due(const struct root *r)
 {
-	int64_t due = sooner(guard_due(&r->guard), start_due(r));
+	int64_t due = sooner(sooner(guard_due(&r->guard), start_due(r)), opener_due());
 	for (size_t i = 0; i < r->keeper_count; i++)
 		if (r->keepers[i].ready)
 			due = sooner(keeper_due(&r->keepers[i]), due);
@@ -441,6 +404,7 @@ static int next_due(const struct root *r)
 
 static void tick(struct root *r)
 {
+	opener_tick();
 	if (!r->identified && start_due(r) == 0)
 		identify(r);
 	if (r->identified)
@@ -508,7 +472,7 @@ static int run(const struct cli_line *line)
 	close_keepers(&r);
 	places_close(&r.places);
 	identity_release(&r.identity);
-	anchors_free(r.anchors);
+	opener_stop();
 	agent_config_free(r.config);
 	close(r.lock);
 	close(r.stop_fd);

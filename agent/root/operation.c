@@ -1,8 +1,10 @@
 #include "agent/root/operation.h"
+#include "agent/root/opener.h"
 #include "agent/root/output.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
+#include "lib/crypto/verify.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,29 +56,31 @@ static const char **required_names(const struct agent_certificate *certificate)
 	return names;
 }
 
-static int verify(
-	const struct keeper *k, const struct bundle *b, const struct anchors *anchors, struct error *err)
+/* Opened and verified in the child (agent/root/opener.h), and made a set of what it hands back. */
+static int open_sealed(struct keeper *k, const struct sealed *b, struct set *ret, struct error *err)
 {
+	const struct bundle *checked = b->checked;
 	const struct journal_entry *served = &k->journal.served, *high_water = &k->journal.high_water;
 	auto_free const char **required = required_names(k->certificate);
 	int64_t now = clock_wall();
 	bool replaces = !revision_is_placeholder(served->revision) && served->not_after > now;
-	struct verify_policy policy = {
-		.anchors = anchors,
-		.now = now,
+	const struct opener_policy policy = {
+		.anchors = k->config->anchors,
 		.required = required,
 		.allow = (const char *const *)k->certificate->allow,
+		.now = now,
 		.replaces_not_after = replaces ? served->not_after : 0,
-		.may_expire_sooner = b->flags & (BUNDLE_MAY_EXPIRE_SOONER | BUNDLE_ROLLBACK),
+		.may_expire_sooner = checked->flags & (BUNDLE_MAY_EXPIRE_SOONER | BUNDLE_ROLLBACK),
 	};
-	if (verify_revision(b->revision, b->digest, high_water->revision, high_water->digest, err) < 0)
+	struct parts pairs[BUNDLE_PAIRS_MAX];
+	size_t count;
+	if (verify_revision(checked->revision, checked->digest, high_water->revision, high_water->digest, err) < 0 ||
+		opener_bundle(k->install.archive, b->data, b->len, checked, b->seal_private, &policy, pairs, &count, err) < 0)
 		return -1;
-	for (size_t i = 0; i < b->pair_count; i++) {
-		if (verify_chain(&b->pairs[i], &policy, err) < 0)
-			return -1;
-		policy.replaces_not_after = 0; /* served->not_after is the first pair's; a second one is renewed on its own */
-	}
-	return 0;
+	int result = set_make(checked->revision, pairs, count, ret, err);
+	for (size_t i = 0; i < count; i++)
+		parts_release(&pairs[i]);
+	return result;
 }
 
 /* A retry finds its set in the archive already; one that was changed there is written anew. */
@@ -106,15 +110,15 @@ static int remember_staged(struct keeper *k, const struct set *s, bool no_return
 	return -1;
 }
 
-void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchors, struct reply *reply)
+void step_stage(struct keeper *k, const struct sealed *b, struct reply *reply)
 {
 	auto_set struct set s = {0};
 	struct error err;
-	if (verify(k, b, anchors, &err) < 0 || set_make(b->revision, b->pairs, b->pair_count, &s, &err) < 0) {
+	if (open_sealed(k, b, &s, &err) < 0) {
 		refuse(k, reply, "verify", &err);
 		return;
 	}
-	if (archive(k, &s, &err) < 0 || remember_staged(k, &s, b->flags & BUNDLE_NO_RETURN, &err) < 0) {
+	if (archive(k, &s, &err) < 0 || remember_staged(k, &s, b->checked->flags & BUNDLE_NO_RETURN, &err) < 0) {
 		refuse(k, reply, "stage", &err);
 		return;
 	}

@@ -17,12 +17,17 @@
 
 #include "agent/root/certificate.h"
 #include "lib/crypto/bundle.h"
-#include "lib/crypto/verify.h"
 
 enum { STEP_TIMEOUT_MAX = 3600, STEP_RETRY_MS = 30000, STEP_RUNNING_MS = 10000 };
 
-/* `b` has been opened (the signature is a pinned hub's) and names this certificate; its pairs are taken. */
-void step_stage(struct keeper *k, struct bundle *b, const struct anchors *anchors, struct reply *reply);
+/* What a pinned hub has signed for this node and this certificate; not opened yet. All borrowed. */
+struct sealed {
+	const struct bundle *checked; /* by bundle_check, of: */
+	const uint8_t *data;
+	size_t len;
+	const uint8_t *seal_private;
+};
+void step_stage(struct keeper *k, const struct sealed *b, struct reply *reply);
 /* TEST, ACTIVATE, RELOAD, RUNNING, COMMIT, UNDO, HOLD. */
 void step_request(struct keeper *k, const struct request *request, struct reply *reply);
 /* Undoes whatever is pending. */

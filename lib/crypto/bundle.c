@@ -275,22 +275,47 @@ static int check_content_of(const struct bundle *b, struct error *err)
 	return 0;
 }
 
-int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
+int bundle_check(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
 	struct error *err)
 {
 	struct header h;
+	struct bundle b = {0};
 	if (check_frame(data, len, &h, err) < 0 || check_recipient(&h, keys, err) < 0 ||
-		check_signature(data, len, keys, err) < 0)
+		check_signature(data, len, keys, err) < 0 || read_header(&h, &b, err) < 0)
 		return -1;
+	*ret = b;
+	return 0;
+}
 
+int bundle_unseal(const uint8_t *data, size_t len, const uint8_t seal_private[SEAL_KEY_SIZE], struct buf *plain,
+	struct error *err)
+{
+	struct header h;
+	if (check_frame(data, len, &h, err) < 0)
+		return -1;
+	return unseal(seal_private, info, sizeof(info) - 1, data, BUNDLE_HEADER_SIZE, data + BUNDLE_HEADER_SIZE,
+		h.sealed_len, plain, err);
+}
+
+int bundle_unpack(const uint8_t *data, size_t len, const struct buf *plain, struct bundle *ret, struct error *err)
+{
+	struct header h;
 	auto_bundle struct bundle b = {0};
-	auto_buf struct buf plain = BUF_INIT(BUNDLE_PLAIN_MAX);
-	if (read_header(&h, &b, err) < 0 ||
-		unseal(keys->seal_private, info, sizeof(info) - 1, data, BUNDLE_HEADER_SIZE,
-			data + BUNDLE_HEADER_SIZE, h.sealed_len, &plain, err) < 0 ||
-		read_pairs(&plain, &b, err) < 0 || check_content_of(&b, err) < 0)
+	if (check_frame(data, len, &h, err) < 0 || read_header(&h, &b, err) < 0 || read_pairs(plain, &b, err) < 0 ||
+		check_content_of(&b, err) < 0)
 		return -1;
 	*ret = b;
 	b = (struct bundle){0};
 	return 0;
+}
+
+int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
+	struct error *err)
+{
+	auto_buf struct buf plain = BUF_INIT(BUNDLE_PLAIN_MAX);
+	struct bundle checked;
+	if (bundle_check(data, len, keys, &checked, err) < 0 ||
+		bundle_unseal(data, len, keys->seal_private, &plain, err) < 0)
+		return -1;
+	return bundle_unpack(data, len, &plain, ret, err);
 }

@@ -14,7 +14,7 @@
  *     348       sealed: HPKE, info "certsync bundle 1", aad = bytes 0..347, plaintext u8 pairs then chain DER
  *     end   64  Ed25519 signature by the hub over everything before it
  *
- * bundle_open checks, in this order, length and magic, recipient, signature; only then is anything parsed.
+ * bundle_check looks, in this order, at length and magic, recipient, signature; only then is anything parsed.
  */
 #ifndef CERTSYNC_BUNDLE_H
 #define CERTSYNC_BUNDLE_H
@@ -68,8 +68,20 @@ struct bundle_keys {
 	size_t signer_count;
 };
 
-/* ERROR_UNTRUSTED with the rule (recipient, signature, seal, digest) as the first word. On success the
- * content's digest equals the header's; whether to accept it is lib/verify's. */
+/* All three: ERROR_UNTRUSTED with the rule (format, recipient, signature, seal, digest) as the first word.
+ *
+ * The agent's root half takes two processes for it. It checks itself, over fixed offsets, who has signed what for whom: `ret` has the
+ * header's fields and no pairs, and seal_private is not looked at. */
+int bundle_check(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
+	struct error *err);
+/* The rest is done where nothing can come of it, on bytes that bundle_check has let through. Appends the plaintext; then the
+ * sealing key is needed no more. */
+int bundle_unseal(const uint8_t *data, size_t len, const uint8_t seal_private[SEAL_KEY_SIZE], struct buf *plain,
+	struct error *err);
+/* Header and pairs. The content's digest equals the header's; whether to accept it is lib/crypto/verify.h's. */
+int bundle_unpack(const uint8_t *data, size_t len, const struct buf *plain, struct bundle *ret, struct error *err);
+
+/* The three in a row, for tools and tests. */
 int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
 	struct error *err);
 

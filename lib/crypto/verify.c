@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ struct anchors {
 /* ---- trust anchors ---- */
 
 /* OpenSSL takes any directory, and then trusts nothing if the files in it bear names of their own. */
-static int check_hash_directory(const char *path, struct error *err)
+int anchors_check_directory(const char *path, struct error *err)
 {
 	DIR *directory = opendir(path);
 	const struct dirent *entry;
@@ -40,7 +41,7 @@ static int load_path(X509_STORE *store, const char *path, struct error *err)
 	struct stat st;
 	if (stat(path, &st) < 0)
 		return error_errno(err, "anchors %s", path);
-	if (S_ISDIR(st.st_mode) && check_hash_directory(path, err) < 0)
+	if (S_ISDIR(st.st_mode) && anchors_check_directory(path, err) < 0)
 		return -1;
 	if (S_ISDIR(st.st_mode) ? X509_STORE_load_path(store, path) == 1
 				: X509_STORE_load_file(store, path) == 1)
@@ -61,6 +62,99 @@ struct anchors *anchors_load(const char *path, struct error *err)
 		return a;
 	anchors_free(a);
 	return NULL;
+}
+
+const char *anchors_system_file(void)
+{
+	const char *set = secure_getenv(X509_get_default_cert_file_env());
+	return set ? set : X509_get_default_cert_file();
+}
+
+const char *anchors_system_directories(void)
+{
+	const char *set = secure_getenv(X509_get_default_cert_dir_env());
+	return set ? set : X509_get_default_cert_dir();
+}
+
+struct anchors *anchors_none(void)
+{
+	struct anchors *a = mem_alloc(sizeof(*a));
+	a->store = X509_STORE_new();
+	if (!a->store)
+		mem_abort(__func__);
+	return a;
+}
+
+static int add_each(X509_STORE *store, const STACK_OF(X509_INFO) * found)
+{
+	int count = 0;
+	for (int i = 0; i < sk_X509_INFO_num(found); i++) {
+		X509 *certificate = sk_X509_INFO_value(found, i)->x509;
+		if (certificate && X509_STORE_add_cert(store, certificate) == 1)
+			count++;
+	}
+	return count;
+}
+
+int anchors_add(struct anchors *a, const void *pem, size_t len, struct error *err)
+{
+	ERR_clear_error();
+	BIO *bio = len <= ANCHORS_PEM_MAX ? BIO_new_mem_buf(len ? pem : "", (int)len) : NULL;
+	STACK_OF(X509_INFO) *found = bio ? PEM_X509_INFO_read_bio(bio, NULL, NULL, NULL) : NULL;
+	int count = add_each(a->store, found);
+	sk_X509_INFO_pop_free(found, X509_INFO_free);
+	BIO_free_all(bio);
+	if (!count)
+		return openssl_error(err, ERROR_PERMANENT, "not a PEM file of certificates");
+	ERR_clear_error();
+	return 0;
+}
+
+/* Whoever may have issued it; a store has the ones of its name already if it was asked for once. */
+static int want_issuer(struct anchors *a, X509 *certificate, const struct anchors_source *from, struct error *err)
+{
+	const X509_NAME *issuer = X509_get_issuer_name(certificate);
+	STACK_OF(X509) *known = NULL;
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	if (!ctx || X509_STORE_CTX_init(ctx, a->store, NULL, NULL) != 1)
+		mem_abort(__func__);
+	known = X509_STORE_CTX_get1_certs(ctx, issuer);
+	X509_STORE_CTX_free(ctx);
+	ERR_clear_error();
+	bool there = sk_X509_num(known) > 0;
+	sk_X509_pop_free(known, X509_free);
+	if (there)
+		return 0;
+	auto_buf struct buf pem = BUF_INIT(ANCHORS_PEM_MAX);
+	struct error ignored;
+	if (from->find(from->context, (uint32_t)X509_NAME_hash_ex(issuer, NULL, NULL, NULL), &pem, err) < 0)
+		return -1;
+	/* What is in the way in the directory is not what was looked for: the chain does not build, and that is said. */
+	if (pem.len)
+		anchors_add(a, pem.data, pem.len, &ignored);
+	return 0;
+}
+
+int anchors_find(struct anchors *a, const struct chain *c, const struct anchors_source *from, struct error *err)
+{
+	if (want_issuer(a, c->leaf, from, err) < 0)
+		return -1;
+	for (int i = 0; i < sk_X509_num(c->rest); i++)
+		if (want_issuer(a, sk_X509_value(c->rest, i), from, err) < 0)
+			return -1;
+	/* An intermediate may be among the anchors, too. */
+	for (int before = -1, now = 0; before < now;) {
+		STACK_OF(X509) *all = X509_STORE_get1_all_certs(a->store);
+		before = now;
+		now = sk_X509_num(all);
+		int failed = 0;
+		for (int i = 0; !failed && before < now && i < now; i++)
+			failed = want_issuer(a, sk_X509_value(all, i), from, err) < 0;
+		sk_X509_pop_free(all, X509_free);
+		if (failed)
+			return -1;
+	}
+	return 0;
 }
 
 X509 *anchors_issuer(const struct anchors *a, X509 *certificate)

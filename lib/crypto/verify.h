@@ -14,6 +14,24 @@ struct anchors; /* a loaded trust store; immutable */
 /* `path`: a PEM file or a hash directory; NULL or "": the system's. */
 struct anchors *anchors_load(const char *path, struct error *err);
 void anchors_free(struct anchors *a);
+
+/* The same for a process that can open no file: it is handed bytes. Nothing is trusted at first. */
+enum { ANCHORS_PEM_MAX = 2 * 1024 * 1024 };
+struct anchors *anchors_none(void);
+int anchors_add(struct anchors *a, const void *pem, size_t len, struct error *err);
+/* Asks for those that bear the name of an issuer of the chain, by the hash by which a hash directory has them. `find` appends their
+ * PEM to `ret`, or nothing when there is none; -1 ends it. */
+struct anchors_source {
+	int (*find)(void *context, uint32_t hash, struct buf *ret, struct error *err);
+	void *context;
+};
+int anchors_find(struct anchors *a, const struct chain *c, const struct anchors_source *from, struct error *err);
+/* Where OpenSSL looks for the system's: a file, and directories divided by colons; borrowed. Nothing is parsed. */
+const char *anchors_system_file(void);
+const char *anchors_system_directories(void);
+/* Whether a directory has a hashed name at all: OpenSSL takes any, and then trusts nothing. */
+int anchors_check_directory(const char *path, struct error *err);
+
 /* The anchor that signed this certificate, owned by the caller; NULL when none did. */
 X509 *anchors_issuer(const struct anchors *a, X509 *certificate);
 

@@ -199,7 +199,7 @@ static void configure(struct node *n, const char *dir)
 	n->certificate = (struct agent_certificate){
 		.name = certificate, .allow = n->allow, .services = &n->service, .service_count = 1};
 	n->config = (struct agent_config){.directory = n->paths[0], .root_state = n->paths[1], .state = n->paths[2],
-		.run = n->paths[3], .hooks = n->paths[5], .user = user, .admin_group = group, .certificates = &n->certificate, .certificate_count = 1};
+		.run = n->paths[3], .hooks = n->paths[5], .anchors = n->paths[6], .user = user, .admin_group = group, .certificates = &n->certificate, .certificate_count = 1};
 	n->places = (struct places){.root_state = -1, .state = -1, .run = -1, .pins = -1};
 	n->keeper.install.live = n->keeper.install.archive = -1;
 }
@@ -255,14 +255,20 @@ static int stage_pem(struct node *n, const char *dir, struct revision revision, 
 	memcpy(b.certificate, certificate, sizeof(certificate));
 	if (read_pem(dir, number, &b.pairs[0], hex, err) < 0)
 		return -1;
-	chain_digest(b.pairs, 1, b.digest);
-	struct anchors *anchors = anchors_load(n->paths[6], err);
-	if (!anchors)
+	auto_identity struct identity identity = {0};
+	auto_buf struct buf sealed = BUF_INIT(BUNDLE_MAX);
+	struct bundle_keys keys = {.signer_count = 1};
+	uint8_t sign_private[SEAL_KEY_SIZE];
+	struct bundle checked;
+	if (identity_load(&n->places, &identity, err) < 0 || sign_keypair(sign_private, keys.signers[0], err) < 0 ||
+		bundle_seal(&b, identity.seal_public, sign_private, &sealed, err) < 0)
+		return -1;
+	memcpy(keys.seal_public, identity.seal_public, sizeof(keys.seal_public));
+	if (bundle_check(sealed.data, sealed.len, &keys, &checked, err) < 0)
 		return -1;
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	story_say("doing stage %s %s", revision_text(revision, text), hex);
-	step_stage(&n->keeper, &b, anchors, reply);
-	anchors_free(anchors);
+	step_stage(&n->keeper, &(const struct sealed){&checked, sealed.data, sealed.len, identity.seal_private}, reply);
 	return reply_to("staged", revision, reply, err);
 }
 

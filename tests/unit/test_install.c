@@ -2,6 +2,7 @@
 #include "agent/root/install.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
+#include "tests/unit/set_of.h"
 
 static const char name[] = "mail.domain.pl";
 
@@ -59,7 +60,7 @@ static struct set make_set(uint32_t number, const char *second_type)
 		pairs[1] = issued_chain(&second, NULL, 0);
 		issued_release(&second);
 	}
-	assert_int_equal(set_make((struct revision){1, number}, pairs, second_type ? 2 : 1, &s, &err), 0);
+	assert_int_equal(set_of((struct revision){1, number}, pairs, second_type ? 2 : 1, &s, &err), 0);
 	issued_release(&first);
 	return s;
 }
@@ -208,9 +209,9 @@ static void a_foreign_key_or_two_of_one_type_make_no_set(void **state)
 	struct chain two[2] = {issued_chain(&a, NULL, 0), issued_chain(&b, NULL, 0)};
 	struct set s = {0};
 	struct error err;
-	assert_int_equal(set_make((struct revision){1, 1}, one, 1, &s, &err), -1);
+	assert_int_equal(set_of((struct revision){1, 1}, one, 1, &s, &err), -1);
 	assert_memory_equal(err.message, "key-match:", 10);
-	assert_int_equal(set_make((struct revision){1, 1}, two, 2, &s, &err), -1);
+	assert_int_equal(set_of((struct revision){1, 1}, two, 2, &s, &err), -1);
 	assert_memory_equal(err.message, "key-type:", 9);
 	issued_release(&a);
 	issued_release(&b);

@@ -4,6 +4,7 @@
 #include "agent/root/file_set.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
+#include "tests/unit/set_of.h"
 
 static struct issued authority;
 
@@ -51,7 +52,7 @@ static void install(const struct scratch *s, const char *name, const char *san, 
 	struct chain chains[2] = {chain_for(san, "ecdsa-p256", false), {0}};
 	if (pair)
 		chains[1] = chain_for(san, "rsa-2048", false);
-	assert_int_equal(set_make(revision, chains, pair ? 2 : 1, &set, &err), 0);
+	assert_int_equal(set_of(revision, chains, pair ? 2 : 1, &set, &err), 0);
 	auto_free char *archive = mem_printf("%s/etc/archive/%s", s->path, name);
 	auto_free char *live = mem_printf("%s/etc/live", s->path);
 	auto_free char *link = mem_printf("etc/live/%s", name);
