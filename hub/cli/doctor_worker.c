@@ -1,6 +1,6 @@
 #include "hub/cli/doctor_worker.h"
 #include "hub/common/config.h"
-#include "lib/cli/tool.h"
+#include "lib/core/tool.h"
 #include "lib/core/mem.h"
 
 #include <pwd.h>
