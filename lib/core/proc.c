@@ -179,15 +179,19 @@ static bool is_known(pid_t pid, const pid_t *known, size_t count)
 static pid_t find_orphan(const pid_t *known, size_t count)
 {
 	char path[64];
-	int pid = 0;
+	auto_free char *word = NULL;
+	size_t size = 0;
+	pid_t found = 0;
 	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
 	FILE *children = fopen(path, "re");
 	if (!children)
 		return 0;
-	while (fscanf(children, "%d", &pid) == 1 && is_known(pid, known, count))
-		pid = 0;
+	while (!found && getdelim(&word, &size, ' ', children) > 0) {
+		pid_t pid = (pid_t)strtol(word, NULL, 10);
+		found = is_known(pid, known, count) ? 0 : pid;
+	}
 	fclose(children);
-	return pid;
+	return found;
 }
 
 void proc_kill_orphans(const pid_t *known, size_t count)

@@ -340,6 +340,7 @@ subtest 'the resolver does not answer' => sub {
 # ---- an authority that names what it likes ----
 
 for (['foreign-authorization', qr/authorization-foreign: the server wants "bank\.example\?\[2J" proven/],
+	['other-authorization', qr/authorization-foreign: the server wants "auth\.pl" proven/], # a zone of ours, which nobody asked about
 	['foreign-identifier', qr/order-foreign: the server's order has "bank\.example\?\[2J"/],
 	['authorization-twice', qr/authorization-twice: the server wants domain\.pl proven twice/],
 	['wildcard-not-asked', qr/authorization-foreign: the server wants "\*\.domain\.pl" proven/])

@@ -22,7 +22,7 @@ PEM = "application/pem-certificate-chain"
 TOKEN = "DGyRejmCefe7v4NfDGDKfA"
 # What an order is not for, and the lies that want it or something else proven, by http-01 or dns-01.
 FOREIGN = "bank.example\x1b[2J"
-PROVEN = ("both-challenges", "foreign-authorization", "authorization-twice", "foreign-identifier", "wildcard-not-asked", "type-ip")
+PROVEN = ("both-challenges", "foreign-authorization", "other-authorization", "authorization-twice", "foreign-identifier", "wildcard-not-asked", "type-ip")
 URN = "urn:ietf:params:acme:error:"
 # drop-STEP: the first two requests of that step are cut off (libcurl itself sends once more over a new connection).
 DROPS = 2 if LIE.startswith("drop-") else 0
@@ -118,7 +118,7 @@ def order_json(number):
     answer = {"status": o["status"], "identifiers": [{"type": "dns", "value": n} for n in names],
               "authorizations": [] if LIE == "no-authorizations" else [f"{BASE}/authorization/{number}"],
               "finalize": f"{BASE}/finalize/{number}"}
-    if LIE == "foreign-authorization":
+    if LIE in ("foreign-authorization", "other-authorization"):
         answer["authorizations"].append(f"{BASE}/foreign/{number}")
     if LIE == "authorization-twice":
         answer["authorizations"] *= 2
@@ -349,7 +349,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.json(authorization_json(number))
 
     def on_foreign(self, _payload, number):
-        self.json(dict(authorization_json(number), identifier={"type": "dns", "value": FOREIGN}))
+        value = "auth.pl" if LIE == "other-authorization" else FOREIGN
+        self.json(dict(authorization_json(number), identifier={"type": "dns", "value": value}))
 
     def on_challenge(self, _payload, number):
         o = orders[number]
