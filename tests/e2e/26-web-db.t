@@ -250,6 +250,11 @@ hook_says('an instance of Apache that there is not', 'apache2-other', qr/apache2
 hook_says('MariaDB', 'mariadb');
 run('chown root: /etc/mysql/tls.key');
 hook_says('a key that MariaDB cannot read', 'mariadb', qr/user mysql cannot read/);
+# A server is asked as root, and might ask for a file in turn.
+make_path("$top/client");
+Story::write_file("$top/client/mariadb", "#!/bin/sh\necho \"\$*\" >$top/client/words\n", 0755);
+is(system("env -i PATH=$top/client:$ENV{PATH} $hooks/mariadb reload"), 0, 'MariaDB\'s client is run');
+like(Story::read_file("$top/client/words"), qr/^--no-defaults --local-infile=0 /, 'and gives the server no file of this node');
 # Doubles, that only say their version: Debian 12 has no others.
 make_path("$top/old");
 for (['10.3.39-MariaDB', qr/10\.4 and later, and this is 10\.3/], ['8.0.36 for Linux on x86_64', qr/this is not MariaDB/]) {
