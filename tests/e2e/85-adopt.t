@@ -238,7 +238,7 @@ run('postfix start');
 ok($story->until('servers', sub { !grep { served(@$_[1 .. $#$_]) eq '' } @ours }), 'the servers run') or diag(wrong('', @ours), ' do', Story::read_file('/var/log/dovecot.log'), $story->log('haproxy'), $story->log('nginx'));
 Story::import($story, 'r0');
 $story->start_agent('here');
-ok($story->until('files', sub { $story->installed('here') eq $print{r0} }), 'the first revision is installed') or diag($story->log('here'));
+ok($story->until('files', sub { $story->installed('here') eq $print{r0} }, 90), 'the first revision is installed') or diag($story->log('here'));
 isnt($story->state_of('here')->{state} // '', 'verified', 'and nobody serves it');
 # So that no hook runs but those that are looked at.
 $story->stop('here');
@@ -367,7 +367,7 @@ is(scalar @{backups()}, 8, 'no backup more');
 is($exit, 2, 'a certificate that is not in agent.conf');
 Story::import($story, 'r1');
 $story->start_agent('here');
-ok($story->until('verified', sub { ($story->state_of('here')->{state} // '') eq 'verified' && $story->installed('here') eq $print{r1} }, 40), 'a renewal is verified')
+ok($story->until('verified', sub { ($story->state_of('here')->{state} // '') eq 'verified' && $story->installed('here') eq $print{r1} }, 120), 'a renewal is verified')
 	or diag(($story->certsync('status'))[1] . $story->log('here'));
 serves('the renewal', 'r1');
 
