@@ -15,7 +15,8 @@ struct reach {
 	uint16_t ports[PORTS + 1];
 };
 
-static void add(struct reach *r, enum confine_right right, char *path)
+/* Takes the path over. */
+static void add(struct reach *r, enum confine_right right, const char *path)
 {
 	r->paths = mem_grow(r->paths, r->count + 1, sizeof(*r->paths));
 	r->paths[r->count++] = (struct confine_path){right, path};

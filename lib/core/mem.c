@@ -78,13 +78,13 @@ char *mem_printf(const char *fmt, ...)
 /* In bytes; 0: it cannot be known. */
 static unsigned long long mapped(void)
 {
-	unsigned long long pages = 0;
+	char text[64] = "";
 	FILE *file = fopen("/proc/self/statm", "re");
-	if (file && fscanf(file, "%llu", &pages) != 1)
-		pages = 0;
+	if (file && !fgets(text, sizeof(text), file))
+		text[0] = '\0';
 	if (file)
 		fclose(file);
-	return pages * (unsigned long long)sysconf(_SC_PAGESIZE);
+	return strtoull(text, NULL, 10) * (unsigned long long)sysconf(_SC_PAGESIZE);
 }
 
 static bool knows_no_limit(void)

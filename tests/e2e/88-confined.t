@@ -42,7 +42,7 @@ Story::write_file("$beside/where", "$said\n$top/mail/run\n", 0644);
 Story::write_file('/etc/ld.so.preload', "$beside/reach.so\n", 0644);
 
 # What nobody needs and modes let everybody have.
-my $outside = "$top/outside";
+my $outside = '/mnt/outside';
 mkdir $outside or die $!;
 chmod 0777, $outside;
 Story::write_file("$outside/file", "x\n", 0666);
@@ -51,10 +51,13 @@ mkdir "$top/watched", 0755;
 Story::write_file("$top/tell", "#!/bin/sh\ncat >>$outside/told\n", 0755);
 my $server = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die $!;
 my $port = $server->sockport;
-my $free = Story::free_port();
+my ($free, $page) = (Story::free_port(), Story::free_port());
 
 $story->pair($_) for qw(first second);
-ok($story->up(hub_conf => {certificates => "certificate \"$Story::name\" {}\ncertificate \"watched.domain.pl\" { watch = {\"$top/watched\"} }\n"}),
+my $certificates = "certificate \"$Story::name\" {}\ncertificate \"watched.domain.pl\" { watch = {\"$top/watched\"} }\n";
+# Nobody answers there, so that the worker that looks stays for a while.
+my $endpoint = "endpoint \"localhost\" { ports = {\"$port/tls\"} at = {\"127.0.0.1\"} interval = \"1m\" }\n";
+ok($story->up(hub_conf => {certificates => $certificates . $endpoint}),
 	'hub and agents are up') or diag(map { $story->log($_) } qw(hub here mail sshd));
 $story->import('first');
 ok($story->until_state($_, 'verified'), "$_ is verified") for qw(here mail);
@@ -69,14 +72,18 @@ $process{daemon} = $story->child('mail', qr/certsync-agent\0run/);
 $process{teller} = $story->child('mail', qr/certsync-agent\0tell/);
 $process{link} = $story->child('mail', qr/certsync-link/);
 $process{watcher} = $story->child('hub', qr/--watch/);
+$process{hub} = $story->child('hub', qr/certsync\0hub/);
+$process{spawner} = $story->child('hub', qr/certsync-worker\z|certsync-worker\0\z/);
 ($process{gate}) = grep { !-e "/proc/$_/exe" || readlink("/proc/$_/exe") =~ /gate/ } split /\s+/, `pgrep -x certsync-gate`;
-is(scalar(grep { $_ } values %process), 5, 'all of them run') or BAIL_OUT(join ' ', map { "$_=" . ($process{$_} // '') } sort keys %process);
+is(scalar(grep { $_ } values %process), 7, 'all of them run') or BAIL_OUT(join ' ', map { "$_=" . ($process{$_} // '') } sort keys %process);
 
 # A process of the same user that it did not start.
-$story->start('stranger', 'setpriv', '--reuid', 'certsync-gate', '--regid', 'certsync-gate', '--clear-groups', 'sleep', 1000);
-$story->until('stranger', sub { Story::read_file("/proc/$story->{started}{stranger}/cmdline") =~ /^sleep/ });
-my %stranger = (daemon => $process{teller}, teller => $process{daemon}, link => $process{teller}, gate => $story->{started}{stranger},
-	watcher => $story->{started}{stranger});
+for my $user (qw(gate hub worker)) {
+	$story->start("stranger-$user", 'setpriv', map({ ($_, "certsync-$user") } '--reuid', '--regid'), '--clear-groups', 'sleep', 1000);
+	$story->until('stranger', sub { Story::read_file("/proc/$story->{started}{qq(stranger-$user)}/cmdline") =~ /^sleep/ });
+}
+my %stranger = (daemon => $process{teller}, link => $process{teller}, watcher => $story->{started}{'stranger-gate'},
+	map { ($_ => $story->{started}{"stranger-$_"}) } qw(gate hub worker));
 
 sub status {
 	my ($pid, $key) = @_;
@@ -104,12 +111,13 @@ sub ask {
 	$story->until($what, sub {
 		# libinotifytools takes a signal for a reason to end: the watcher is another one each time.
 		$process{$what} = $story->child('hub', qr/--watch/) // return 0 if $what eq 'watcher';
+		$process{$what} = $story->child('hub', qr/certsync-worker\0check/) // return 0 if $what eq 'worker';
 		kill POSIX::SIGRTMIN() + 7, $signalled = $process{$what} if $signalled != $process{$what};
 		my $text = join '', map { Story::read_file("$_/$process{$what}.said") } $said, "$top/mail/run";
 		return 0 if $text !~ /\Asignal 0$asked .*^END\n/ms;
 		%answer = $text =~ /^(.+) (\d+)$/mg;
 		return 1;
-	}) or diag("$what has not answered");
+	}, 90) or diag("$what has not answered");
 	return map { $answer{$_} // 'no answer' } @lines;
 }
 my %name = map { (POSIX->can($_)->() => $_) } qw(EPERM ENOENT EAGAIN EACCES EMFILE);
@@ -139,6 +147,23 @@ refuses('daemon', @others, "list $outside", 'write /etc/passwd', "write $top/mai
 lets('daemon', "read $own", "make $top/mail/state/new", "make $top/mail/run/new", "read $top/mail/agent.conf", "read $top/mail/etc/pins/host_keys",
 	'read /etc/passwd', 'write /dev/null', "run $Story::bin/certsync-link", "connect $port", "signal $process{link}");
 lets('teller', @others, "list $outside", "connect $port");
+refuses('hub', @others, "list $outside", 'write /etc/passwd', "write $top/hub.conf", "make $top/new", "connect $port",
+	"run $Story::bin/certsync-worker", "signal $stranger{hub}");
+lets('hub', "read $top/hub.conf", "read $top/ca.pem", "make $top/hub/new", 'make /run/certsync-hub/new', 'read /etc/passwd', 'write /dev/null');
+refuses('worker', @others, "list $outside", "read $top/hub.conf", 'write /etc/passwd', 'make /mnt/tmp/new', "signal $stranger{worker}");
+lets('worker', "read $top/ca.pem", 'read /etc/passwd', "connect $port");
+
+# ---- a configuration that needs more ----
+
+# Nothing that worked before fails behind a reload: the daemon is started again.
+my $before = $process{hub};
+Story::write_file("$top/hub.conf", "page = \"127.0.0.1:$page\"\n" . Story::read_file("$top/hub.conf"));
+kill 'HUP', $story->{started}{hub};
+ok($story->until('page', sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$page") }), 'a page at a port that is new is served after a reload')
+	or diag($story->log('hub'));
+like($story->log('hub'), qr/event=reload result=restart reason="it names files or a port that this process may not reach/, '  and it is said why');
+isnt($story->child('hub', qr/certsync\0hub/), $before, '  by another daemon');
+ok($story->until_state($_, 'verified', 60), "  $_ is back") for qw(here mail);
 
 # ---- and with all that, they work ----
 
@@ -168,9 +193,11 @@ for my $kind (sort keys %kernel) {
 	$story->{log_before}{mail} = 0;
 	$story->start('mail', @tool, "$Story::bin/certsync-agent-root", '-c', "$top/mail/agent.conf");
 	ok($story->until_state('mail', 'verified', 40), '  and an agent, over SSH');
-	my @lines = $story->log('mail') =~ /^.* program=certsync-agent event=confine .*$/mg;
-	is(scalar @lines, 1, '  its daemon says once') or diag(@lines);
-	like($lines[0] // '', $kernel{$kind}, '  what is missing, and what to do');
+	for my $of (qw(hub agent)) {
+		my @lines = $story->log($of eq 'hub' ? 'hub' : 'mail') =~ /^.* program=certsync-$of event=confine .*$/mg;
+		is(scalar @lines, 1, "  the daemon of the $of says once") or diag(@lines);
+		like($lines[0] // '', $kernel{$kind}, '  what is missing, and what to do');
+	}
 	like(scalar(`@tool $Story::bin/certsync-agent doctor -c $top/mail/agent.conf 2>&1`), qr/^warning +confinement: \Q@{[$kind eq 'filtered' ? 'a filter' : 'the kernel']}\E .*\n +to do: /m, '  and so does doctor');
 	my $daemon = $story->child('mail', qr/certsync-agent\0run/);
 	is(join(' ', map { status($daemon, $_) } qw(NoNewPrivs CapBnd)), '1 0000000000000000', '  what does not need Landlock holds all the same');
