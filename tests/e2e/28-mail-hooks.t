@@ -329,7 +329,7 @@ sub relay_says {
 	like($said, $like, "$what: it says so");
 }
 
-relay_says('writable by others', "host = 192.0.2.7\n", 0666, qr/chmod 644/);
+relay_says('writable by others', "host = 192.0.2.7\n", 0666, qr{can be written by others than its owner: chmod go-w \S+oldmail.conf});
 relay_says('an unknown key', "host = 192.0.2.7\n\nProxyCommand = id\n", 0644, qr/oldmail\.conf:3: not host/);
 relay_says('an option as host', "host = -oProxyCommand=id\n", 0644, qr/is a name or an address/);
 relay_says('no host', "# none\n", 0644, qr/is a name or an address/);
