@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -48,7 +49,8 @@ static int load_line(struct join *j, struct error *err)
 	auto_buf struct buf text = BUF_INIT(2 * PIN_URL_MAX);
 	buf_addf(&text, "hub = {\"%s\"}\n", j->pin.url);
 	j->empty = memfd_create("agent.conf", MFD_CLOEXEC);
-	if (j->empty < 0 || write(j->empty, text.data, text.len) != (ssize_t)text.len)
+	/* A file in memory is born with every right for everybody. */
+	if (j->empty < 0 || fchmod(j->empty, 0600) < 0 || write(j->empty, text.data, text.len) != (ssize_t)text.len)
 		return error_errno(err, "cannot make a file in memory");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", j->empty);
 	j->line = load(path, err);

@@ -2,10 +2,12 @@
 #include "lib/core/mem.h"
 
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum { LINKS_MAX = 40 };
@@ -47,6 +49,14 @@ static int follow(struct walk *w, const char *link, struct error *err)
 	return 0;
 }
 
+/* A link of /proc/PID/fd leads to the open file itself, whatever its text says: nobody can put another one there. */
+static bool is_descriptor(const struct walk *w)
+{
+	struct statfs st;
+	size_t len = strlen(w->done);
+	return len > 3 && strcmp(w->done + len - 3, "/fd") == 0 && statfs(w->done, &st) == 0 && st.f_type == PROC_SUPER_MAGIC;
+}
+
 static int step(struct walk *w, const char *name, const struct proc_user *also, struct error *err)
 {
 	struct stat st;
@@ -63,6 +73,8 @@ static int step(struct walk *w, const char *name, const struct proc_user *also, 
 		return error_errno(err, "cannot look at %s", path);
 	if (judge(path, &st, also, err) < 0)
 		return -1;
+	if (S_ISLNK(st.st_mode) && is_descriptor(w) && w->rest[0] == '\0')
+		return stat(path, &st) < 0 ? error_errno(err, "cannot look at %s", path) : judge(path, &st, also, err);
 	if (S_ISLNK(st.st_mode))
 		return follow(w, path, err);
 	strcpy(w->done, path);

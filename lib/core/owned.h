@@ -11,7 +11,7 @@
  * root, to the caller or to `also` (NULL: nobody else), and neither others nor a group but that of `also` can write it. A
  * directory with the sticky bit, like /tmp, may be written by others, since they cannot replace what is not theirs. What
  * has passed stays so until one of those who may changes it, so it can be opened by its path afterwards. An ACL shows in
- * the bits of the group.
+ * the bits of the group. Of /proc/self/fd/N the open file is judged.
  * ERROR_PERMANENT names the step and the command that mends it. */
 int owned_check(const char *path, const struct proc_user *also, struct error *err);
 

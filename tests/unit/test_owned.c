@@ -2,6 +2,8 @@
 #include "lib/core/owned.h"
 #include "tests/unit/scratch.h"
 
+#include <sys/mman.h>
+
 static void expect(const char *path, const struct proc_user *also, const char *beginning, const char *end)
 {
 	struct error err = {0};
@@ -84,6 +86,22 @@ static void a_relative_path_begins_here(void **state)
 	assert_int_equal(chdir(before), 0);
 }
 
+/* As the first agent.conf of a node that joins: it has no name yet. */
+static void an_open_file_is_judged_itself(void **state)
+{
+	(void)state;
+	auto_close int fd = memfd_create("agent.conf", MFD_CLOEXEC);
+	char path[32], real[32];
+	assert_true(fd >= 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	snprintf(real, sizeof(real), "/proc/%d/fd/%d", (int)getpid(), fd);
+	auto_free char *mends = mem_printf("chmod go-w %s", real);
+	assert_int_equal(fchmod(fd, 0602), 0);
+	expect(path, NULL, real, mends);
+	assert_int_equal(fchmod(fd, 0600), 0);
+	expect(path, NULL, NULL, NULL);
+}
+
 /* Only root can give files away. */
 static void another_users_are_theirs(void **state)
 {
@@ -119,6 +137,7 @@ int main(void)
 		STORY(links_are_followed_and_judged),
 		STORY(what_is_not_there_is_said),
 		STORY(a_relative_path_begins_here),
+		STORY(an_open_file_is_judged_itself),
 		STORY(another_users_are_theirs),
 	};
 	umask(022);
