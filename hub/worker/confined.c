@@ -18,16 +18,9 @@ static const char *path(const cJSON *job, const char *key)
 
 void worker_confine(const cJSON *job)
 {
-	const struct confine_path own[] = {{CONFINE_READ, path(job, "ca_file")}, {CONFINE_READ, path(job, "anchors")}};
-	static const struct confine_path all[] = {{CONFINE_CHANGE, "/"}, {CONFINE_EXECUTE, "/"}};
-	bool any = runs_a_program(job);
-	const struct confine may = {
-		.paths = any ? all : own,
-		.path_count = any ? COUNT(all) : COUNT(own),
-		.resolves = true,
-		.connects = true,
-		.listens = any,
-	};
-	/* The daemon has said what this kernel lacks. */
-	confine(&may);
+	const struct confine_path anchors[] = {{CONFINE_READ, path(job, "ca_file")}, {CONFINE_READ, path(job, "anchors")}};
+	const struct confine may = {.paths = anchors, .path_count = COUNT(anchors), .resolves = true, .connects = true};
+	/* Within what main() has done for every job. The daemon has said what this kernel lacks. */
+	if (!runs_a_program(job))
+		confine(&may);
 }
