@@ -3,12 +3,9 @@
 #include "lib/crypto/seal.h"
 
 #include <arpa/inet.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -29,35 +26,12 @@ void chain_free_x509(X509 **certificate)
 	*certificate = NULL;
 }
 
-void chain_free_pkey(EVP_PKEY **key)
-{
-	EVP_PKEY_free(*key);
-	*key = NULL;
-}
-
 void chain_release(struct chain *c)
 {
 	chain_free_pkey(&c->key);
 	chain_free_x509(&c->leaf);
 	sk_X509_pop_free(c->rest, X509_free);
 	c->rest = NULL;
-}
-
-int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...)
-{
-	/* The oldest entry is the cause; later ones only say where it passed. */
-	unsigned long code = ERR_peek_error();
-	const char *reason = !code                    ? NULL
-			     : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
-						      : ERR_reason_error_string(code);
-	char text[ERROR_MESSAGE_MAX];
-	va_list args;
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	error_set(err, kind, reason ? "%s: %s" : "%s", text, reason);
-	ERR_clear_error();
-	return -1;
 }
 
 /* ---- reading PEM ---- */
@@ -152,11 +126,15 @@ static EVP_PKEY *key_from_der(const char *form, const unsigned char *der, long l
 	return NULL;
 }
 
+static int refuse_many(struct error *err)
+{
+	return error_set(err, ERROR_PERMANENT, "more than %d certificates: keep the leaf and its issuers", CHAIN_CERTIFICATES_MAX);
+}
+
 static int take_certificate(const struct block *b, struct chain *c, struct error *err)
 {
 	if (c->leaf && sk_X509_num(c->rest) + 1 >= CHAIN_CERTIFICATES_MAX)
-		return error_set(err, ERROR_PERMANENT,
-			"more than %d certificates: keep the leaf and its issuers", CHAIN_CERTIFICATES_MAX);
+		return refuse_many(err);
 	X509 *certificate = certificate_from_der(b->data, b->len, err);
 	if (!certificate)
 		return -1;
@@ -182,23 +160,36 @@ static int take_key(const struct block *b, struct chain *c, struct error *err)
 
 enum { WANT_CERTIFICATES = 1, WANT_KEY = 2 };
 
-static int take_block(const struct block *b, unsigned want, struct chain *c, struct error *err)
+struct wanted {
+	unsigned parts;
+	struct chain *chain;
+};
+
+static int refuse_trusted(const struct block *b, struct error *err)
 {
-	if (strcmp(b->name, PEM_STRING_X509_TRUSTED) == 0)
-		return error_set(err, ERROR_PERMANENT,
-			"a TRUSTED CERTIFICATE: write it with openssl x509 without -trustout");
+	if (strcmp(b->name, PEM_STRING_X509_TRUSTED) != 0)
+		return 0;
+	return error_set(err, ERROR_PERMANENT, "a TRUSTED CERTIFICATE: write it with openssl x509 without -trustout");
+}
+
+static int take_block(const struct block *b, void *context, struct error *err)
+{
+	const struct wanted *want = context;
+	if (refuse_trusted(b, err) < 0)
+		return -1;
 	if (block_is_certificate(b))
-		return want & WANT_CERTIFICATES ? take_certificate(b, c, err) : 0;
+		return want->parts & WANT_CERTIFICATES ? take_certificate(b, want->chain, err) : 0;
 	if (!block_is_key(b))
 		return 0;
-	if (want & WANT_KEY)
-		return take_key(b, c, err);
+	if (want->parts & WANT_KEY)
+		return take_key(b, want->chain, err);
 	return error_set(err, ERROR_PERMANENT,
 		"a private key among the certificates: remove it there, it belongs into its own file");
 }
 
-static int parse_text(const char *what, const void *pem, size_t len, unsigned want, struct chain *c,
-	struct error *err)
+typedef int take_one(const struct block *b, void *context, struct error *err);
+
+static int each_block(const char *what, const void *pem, size_t len, take_one *take, void *context, struct error *err)
 {
 	if (len > CHAIN_PEM_MAX)
 		return error_set(err, ERROR_PERMANENT, "%s: %zu bytes of PEM, at most %d are read", what, len,
@@ -213,9 +204,16 @@ static int parse_text(const char *what, const void *pem, size_t len, unsigned wa
 		int found = block_next(bio, &b, err);
 		if (found == 0)
 			return 0;
-		if (found < 0 || take_block(&b, want, c, err) < 0)
+		if (found < 0 || take(&b, context, err) < 0)
 			return error_wrap(err, "%s", what);
 	}
+}
+
+static int parse_text(const char *what, const void *pem, size_t len, unsigned want, struct chain *c,
+	struct error *err)
+{
+	struct wanted w = {want, c};
+	return each_block(what, pem, len, take_block, &w, err);
 }
 
 int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const void *key_pem,
@@ -250,6 +248,80 @@ EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err)
 	if (!c.key)
 		error_set(err, ERROR_PERMANENT, "private key: no private key in %zu bytes of PEM", len);
 	return steal(c.key);
+}
+
+/* ---- certificates as bytes ---- */
+
+/* One element of DER at the front: its tag, or -1; and its content (X.690 section 8.1, definite lengths alone). */
+static int der_next(const uint8_t **at, size_t *left, const uint8_t **content, size_t *len)
+{
+	if (*left < 2)
+		return -1;
+	const uint8_t *in = *at;
+	size_t head = 2, octets = in[1] & 0x80 ? in[1] & 0x7f : 0;
+	*len = in[1];
+	if (in[1] & 0x80) {
+		if (octets < 1 || octets > 3 || *left < 2 + octets)
+			return -1;
+		*len = 0;
+		for (size_t i = 0; i < octets; i++)
+			*len = *len << 8 | in[2 + i];
+		head += octets;
+	}
+	if (*len > *left - head)
+		return -1;
+	*content = in + head;
+	*at = *content + *len;
+	*left -= head + *len;
+	return in[0];
+}
+
+/* A certificate is a sequence of two sequences and a bit string (RFC 5280 section 4.1); no form of a private key is. */
+static bool is_certificate_frame(const uint8_t *der, size_t len)
+{
+	const uint8_t *inside, *ignored;
+	size_t left, ignored_len;
+	if (der_next(&der, &len, &inside, &left) != 0x30 || len)
+		return false;
+	return der_next(&inside, &left, &ignored, &ignored_len) == 0x30 && der_next(&inside, &left, &ignored, &ignored_len) == 0x30 &&
+	       der_next(&inside, &left, &ignored, &ignored_len) == 0x03 && left == 0;
+}
+
+struct cut {
+	struct buf *out;
+	size_t count, at;
+};
+
+static int cut_block(const struct block *b, void *context, struct error *err)
+{
+	struct cut *cut = context;
+	if (refuse_trusted(b, err) < 0)
+		return -1;
+	if (!block_is_certificate(b))
+		return 0;
+	if (cut->count == CHAIN_CERTIFICATES_MAX)
+		return refuse_many(err);
+	if (!is_certificate_frame(b->data, (size_t)b->len))
+		return error_set(err, ERROR_PERMANENT, "a certificate is not valid DER");
+	if ((cut->count == 0 && buf_put_u8(cut->out, 0) < 0) || buf_put_bytes(cut->out, b->data, (size_t)b->len) < 0)
+		return error_set(err, ERROR_PERMANENT, "the certificates do not fit into %zu bytes", cut->out->max);
+	cut->out->data[cut->at] = (uint8_t)++cut->count;
+	return 0;
+}
+
+int chain_cut_certificates(const void *pem, size_t len, struct buf *out, struct error *err)
+{
+	struct cut cut = {.out = out, .at = out->len};
+	return each_block("certificates", pem, len, cut_block, &cut, err);
+}
+
+int chain_take_public_key(struct chain *c, struct error *err)
+{
+	EVP_PKEY *key = X509_get0_pubkey(c->leaf);
+	if (!key || !EVP_PKEY_up_ref(key))
+		return openssl_error(err, ERROR_PERMANENT, "the certificate's public key cannot be read");
+	c->key = key;
+	return 0;
 }
 
 /* ---- order ---- */
@@ -391,20 +463,6 @@ int chain_write_pem(const struct chain *c, unsigned parts, struct buf *out, stru
 	return 0;
 }
 
-static int put_key(struct buf *out, const EVP_PKEY *key)
-{
-	if (!key)
-		return buf_put_u32(out, 0);
-	unsigned char *der = NULL;
-	PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
-	int len = info ? i2d_PKCS8_PRIV_KEY_INFO(info, &der) : -1;
-	int result = len > 0 ? buf_put_bytes(out, der, (size_t)len) : -1;
-	PKCS8_PRIV_KEY_INFO_free(info);
-	if (len > 0)
-		OPENSSL_clear_free(der, (size_t)len);
-	return result;
-}
-
 static int put_certificate(struct buf *out, const X509 *certificate)
 {
 	unsigned char *der = NULL;
@@ -416,9 +474,18 @@ static int put_certificate(struct buf *out, const X509 *certificate)
 
 int chain_write_der(const struct chain *c, struct buf *out, struct error *err)
 {
+	auto_buf struct buf key = BUF_INIT(CHAIN_PEM_MAX);
+	if (c->key && chain_write_key(c->key, &key, err) < 0)
+		return -1;
+	if (buf_put_bytes(out, key.data, key.len) < 0)
+		return openssl_error(err, ERROR_PERMANENT, "the chain does not fit into %zu bytes", out->max);
+	return chain_write_certificates(c, out, err);
+}
+
+int chain_write_certificates(const struct chain *c, struct buf *out, struct error *err)
+{
 	int count = sk_X509_num(c->rest);
-	int failed = put_key(out, c->key) < 0 || buf_put_u8(out, (uint8_t)(1 + count)) < 0 ||
-		     put_certificate(out, c->leaf) < 0;
+	int failed = buf_put_u8(out, (uint8_t)(1 + count)) < 0 || put_certificate(out, c->leaf) < 0;
 	for (int i = 0; !failed && i < count; i++)
 		failed = put_certificate(out, sk_X509_value(c->rest, i)) < 0;
 	if (failed)
@@ -426,7 +493,7 @@ int chain_write_der(const struct chain *c, struct buf *out, struct error *err)
 	return 0;
 }
 
-static int read_certificates(struct reader *r, struct chain *c, struct error *err)
+static int take_certificates(struct reader *r, struct chain *c, struct error *err)
 {
 	uint8_t count = read_u8(r);
 	if (count < 1 || count > CHAIN_CERTIFICATES_MAX)
@@ -449,6 +516,18 @@ static int read_certificates(struct reader *r, struct chain *c, struct error *er
 	return 0;
 }
 
+int chain_read_certificates(struct reader *r, struct chain *ret, struct error *err)
+{
+	auto_chain struct chain c = {.rest = sk_X509_new_null()};
+	if (!c.rest)
+		mem_abort(__func__);
+	if (take_certificates(r, &c, err) < 0)
+		return -1;
+	*ret = c;
+	c = (struct chain){0};
+	return 0;
+}
+
 int chain_read_der(struct reader *r, struct chain *ret, struct error *err)
 {
 	auto_chain struct chain c = {.rest = sk_X509_new_null()};
@@ -460,7 +539,7 @@ int chain_read_der(struct reader *r, struct chain *ret, struct error *err)
 		return error_set(err, ERROR_PERMANENT, "the private key is cut short");
 	if (len && !(c.key = key_from_der(PEM_STRING_PKCS8INF, der, (long)len, err)))
 		return -1;
-	if (read_certificates(r, &c, err) < 0)
+	if (take_certificates(r, &c, err) < 0)
 		return -1;
 	*ret = c;
 	c = (struct chain){0};
@@ -543,28 +622,6 @@ static int64_t asn1_seconds(const ASN1_TIME *time)
 	return time && ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : -1;
 }
 
-static void key_type_text(EVP_PKEY *key, char *text, size_t size)
-{
-	char group[64] = "";
-	int explicit_parameters = 0;
-	snprintf(text, size, "other");
-	if (!key)
-		return;
-	if (EVP_PKEY_is_a(key, "RSA")) {
-		snprintf(text, size, "rsa-%d", EVP_PKEY_get_bits(key));
-		return;
-	}
-	if (!EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) != 1)
-		return;
-	EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit_parameters);
-	if (explicit_parameters)
-		return;
-	if (strcmp(group, SN_X9_62_prime256v1) == 0)
-		snprintf(text, size, "ecdsa-p256");
-	else if (strcmp(group, SN_secp384r1) == 0)
-		snprintf(text, size, "ecdsa-p384");
-}
-
 static void issuer_text(const X509 *leaf, char *text, size_t size)
 {
 	X509_NAME *name = X509_get_issuer_name(leaf);
@@ -635,19 +692,13 @@ static int collect_names(const X509 *leaf, struct chain_facts *f, struct error *
 	return result;
 }
 
-const char *chain_key_type(EVP_PKEY *key, char text[CHAIN_KEY_TYPE_MAX])
-{
-	key_type_text(key, text, CHAIN_KEY_TYPE_MAX);
-	return text;
-}
-
 int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err)
 {
 	struct chain_facts f = {0};
 	chain_fingerprint(leaf, f.fingerprint);
 	f.not_before = asn1_seconds(X509_get0_notBefore(leaf));
 	f.not_after = asn1_seconds(X509_get0_notAfter(leaf));
-	key_type_text(X509_get0_pubkey(leaf), f.key_type, sizeof(f.key_type));
+	chain_key_type(X509_get0_pubkey(leaf), f.key_type);
 	issuer_text(leaf, f.issuer, sizeof(f.issuer));
 	if (collect_names(leaf, &f, err) < 0) {
 		chain_facts_release(&f);
@@ -655,29 +706,4 @@ int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err)
 	}
 	*ret = f;
 	return 0;
-}
-
-EVP_PKEY *chain_make_key(const char *key_type, struct error *err)
-{
-	static const struct {
-		const char *type, *curve;
-		unsigned bits;
-	} types[] = {
-		{"ecdsa-p256", "P-256", 0},
-		{"ecdsa-p384", "P-384", 0},
-		{"rsa-2048", NULL, 2048},
-		{"rsa-3072", NULL, 3072},
-		{"rsa-4096", NULL, 4096},
-	};
-	for (size_t i = 0; i < COUNT(types); i++) {
-		if (strcmp(types[i].type, key_type) != 0)
-			continue;
-		EVP_PKEY *key = types[i].curve ? EVP_EC_gen(types[i].curve) : EVP_RSA_gen(types[i].bits);
-		if (!key)
-			openssl_error(err, ERROR_RETRY, "a new %s key cannot be made", key_type);
-		return key;
-	}
-	error_set(err, ERROR_USAGE,
-		"key type %s is unknown: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096", key_type);
-	return NULL;
 }

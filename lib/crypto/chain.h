@@ -8,12 +8,13 @@
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"
+#include "lib/crypto/key.h"
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdint.h>
 
-enum { CHAIN_CERTIFICATES_MAX = 10, CHAIN_SHA256_SIZE = 32, CHAIN_HEX_MAX = 65, CHAIN_PEM_MAX = 64 * 1024 };
+enum { CHAIN_CERTIFICATES_MAX = 10, CHAIN_HEX_MAX = 65, CHAIN_PEM_MAX = 64 * 1024 };
 
 struct chain {
 	EVP_PKEY *key;         /* owned; NULL when only the certificates are known */
@@ -24,13 +25,7 @@ struct chain {
 void chain_release(struct chain *c);
 #define auto_chain __attribute__((cleanup(chain_release)))
 void chain_free_x509(X509 **certificate);
-void chain_free_pkey(EVP_PKEY **key);
 #define auto_x509 __attribute__((cleanup(chain_free_x509)))
-#define auto_pkey __attribute__((cleanup(chain_free_pkey)))
-
-/* Fills `err` with `fmt` and the reason on top of OpenSSL's error queue, which it empties. Returns -1. */
-int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
 
 /* Parses PEM: certificates in `certificates_pem`, leaf first, one key in `key_pem` (NULL, 0: none; both may
  * be the same combined text). Refused: no certificate, more than CHAIN_CERTIFICATES_MAX, an encrypted key,
@@ -43,6 +38,16 @@ int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const
 /* A private key that stands alone, by the same rules. Owned by the caller; NULL with the reason. */
 EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err);
 
+/* The DER of each block that says CERTIFICATE, in their order, as chain_write_der has them (u8 count, bytes certificate…), and
+ * nothing else of the text; no X.509 is read, but that each is a certificate's frame, and no key that calls itself one, is seen to.
+ * Nothing is appended when there is none. */
+int chain_cut_certificates(const void *pem, size_t len, struct buf *out, struct error *err);
+/* The inverse, from a reader, into a chain without a key. */
+int chain_read_certificates(struct reader *r, struct chain *ret, struct error *err);
+
+/* Gives a chain without a key the public half that its leaf has. */
+int chain_take_public_key(struct chain *c, struct error *err);
+
 /* Puts `rest` into issuer order and drops duplicates; what does not belong to the leaf is an error (the
  * second certificate must have issued the first, and so on). A self-signed root at the end is dropped. */
 int chain_order(struct chain *c, struct error *err);
@@ -53,6 +58,8 @@ int chain_write_pem(const struct chain *c, unsigned parts, struct buf *out, stru
 
 /* The binary form that travels sealed (lib/crypto/bundle.h): bytes key (PKCS#8 DER), u8 count, bytes certificate… */
 int chain_write_der(const struct chain *c, struct buf *out, struct error *err);
+/* Without the key: u8 count, bytes certificate…. */
+int chain_write_certificates(const struct chain *c, struct buf *out, struct error *err);
 int chain_read_der(struct reader *r, struct chain *ret, struct error *err);
 
 /* SHA-256 over u32 length and DER of each certificate: the content's identity. The key is bound by the leaf.
@@ -75,11 +82,5 @@ struct chain_facts {
 };
 int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err); /* more names than the max: error */
 void chain_facts_release(struct chain_facts *f);
-
-/* "ecdsa-p256", "rsa-2048", …; "other". Returns `text`. */
-enum { CHAIN_KEY_TYPE_MAX = 16 };
-const char *chain_key_type(EVP_PKEY *key, char text[CHAIN_KEY_TYPE_MAX]);
-/* New private keys: "ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096". NULL with the reason. */
-EVP_PKEY *chain_make_key(const char *key_type, struct error *err);
 
 #endif

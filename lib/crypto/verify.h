@@ -43,6 +43,7 @@ struct verify_policy {
 	const char *const *key_types; /* NULL: ecdsa-p256, ecdsa-p384, rsa of 2048 to 4096 bits */
 	int64_t replaces_not_after;  /* 0: nothing; else the expiry of what would be replaced */
 	bool may_expire_sooner;
+	bool key_is_vouched; /* the chain has the public half alone: another process holds the private one, and has seen that it signs */
 };
 
 /* Rule names, as they begin a refusal's message ("key-match: …") and travel to `certsync status`:
