@@ -58,6 +58,8 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 certsync_DIR := hub/daemon hub/cli
 certsync_PKG := $(TLS) libcjson libevent libconfuse
+certsync-keys_DIR := hub/keys
+certsync-keys_PKG := $(CRYPTO)
 certsync-worker_DIR := hub/worker
 certsync-worker_PKG := $(TLS) libcjson libevent libcurl ldns
 certsync-gate_DIR := hub/gate
@@ -71,7 +73,7 @@ certsync-agent-root_PKG := $(CRYPTO) libconfuse
 certsync-link_DIR := agent/link
 certsync-link_PKG := libssh
 
-PROGRAMS := certsync certsync-worker certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
+PROGRAMS := certsync certsync-keys certsync-worker certsync-gate certsync-hub-root certsync-agent certsync-agent-root certsync-link
 # One of them, master, is run by those that are scripts.
 HOOKS := $(patsubst hooks/%,%,$(filter-out %.c %.h,$(wildcard hooks/*))) haproxy master
 ARCHIVES := $(B)/libhub.a $(B)/libagent.a $(B)/libcertsync.a

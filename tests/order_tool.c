@@ -9,6 +9,7 @@
  * "failed KIND RETRY-AFTER TEXT". Exit 0 issued, 1 not.
  */
 #include "hub/daemon/acme/order.h"
+#include "tests/keys.h"
 #include "tests/spawner.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
@@ -24,6 +25,7 @@ struct tool {
 	struct event_base *base;
 	struct workers *workers;
 	struct store *store;
+	struct keys *keys;
 	const char *kill_at;
 	struct hub_acme acme;
 	struct hub_certificate certificate;
@@ -52,11 +54,17 @@ static int publish(struct tool *t, const char *certificate, const struct chain *
 {
 	const struct manifest meta = {.source = "acme", .reason = "order_tool"};
 	const struct verify_policy policy = {
-		.anchors = t->judge, .now = clock_wall(), .required = (const char *const *)(void *)t->certificate.names};
+		.anchors = t->judge, .now = clock_wall(), .required = (const char *const *)(void *)t->certificate.names,
+		.key_is_vouched = true};
 	struct revision revision;
 	for (size_t i = 0; t->judge && i < count; i++)
 		if (verify_chain(&pairs[i], &policy, err) < 0)
 			return -1;
+	for (size_t i = 0; i < count; i++) {
+		uint8_t id[KEYS_ID_SIZE];
+		if (chain_key_id(pairs[i].key, id, err) < 0 || keys_commit(t->keys, id, err) < 0)
+			return -1;
+	}
 	return store_publish(t->store, certificate, pairs, count, &meta, &revision, err);
 }
 
@@ -149,11 +157,14 @@ static int run(struct tool *t, char **argv, struct error *err)
 	if (t->store)
 		challenge = challenge_new(t->base, argv[2], err);
 	t->workers = workers_new(t->base);
-	if (challenge && spawner_begin(t->workers, err) > 0)
-		order = order_start(t->workers, t->store, challenge, &t->certificate, &t->options, &handler, t, err);
+	t->keys = keys_new(t->base, NULL, NULL);
+	auto_free char *keys = mem_printf("%s-keys", argv[1]);
+	if (challenge && spawner_begin(t->workers, err) > 0 && keys_begin(t->keys, keys, err) > 0)
+		order = order_start(t->workers, t->store, t->keys, challenge, &t->certificate, &t->options, &handler, t, err);
 	if (order)
 		event_base_dispatch(t->base);
 	workers_free(t->workers);
+	keys_free(t->keys);
 	challenge_free(challenge);
 	if (t->store)
 		store_close(t->store);

@@ -1,5 +1,6 @@
 #include "hub/cli/commands.h"
 #include "hub/common/config.h"
+#include "hub/common/key_bring.h"
 #include "hub/cli/terminal.h"
 #include "hub/cli/show.h"
 #include "lib/wire/ask.h"
@@ -60,10 +61,11 @@ static bool on_tick(void *context)
 	return true;
 }
 
-static char *control_path(const struct cli_line *line, int *ret_exit)
+/* The directory of the hub's sockets; owned, NULL with the exit code. */
+static char *run_directory(const struct cli_line *line, int *ret_exit)
 {
 	if (cli_config_is_hidden(line))
-		return mem_strdup(HUB_RUN_DEFAULT "/control.sock");
+		return mem_strdup(HUB_RUN_DEFAULT);
 	auto_buf struct buf faults = BUF_INIT(COMMAND_FAULTS_MAX);
 	struct hub_config *config = hub_config_load(line->config, &faults);
 	if (!config) {
@@ -71,9 +73,15 @@ static char *control_path(const struct cli_line *line, int *ret_exit)
 		*ret_exit = CLI_USAGE;
 		return NULL;
 	}
-	char *path = mem_printf("%s/control.sock", config->run);
+	char *run = steal(config->run);
 	hub_config_free(config);
-	return path;
+	return run;
+}
+
+static char *control_path(const struct cli_line *line, int *ret_exit)
+{
+	auto_free char *run = run_directory(line, ret_exit);
+	return run ? mem_printf("%s/control.sock", run) : NULL;
 }
 
 static int unreachable(const struct error *err)
@@ -93,6 +101,24 @@ static void show_answers(struct asking *a)
 		fprintf(stderr, "certsync: warning: %s\n", json_text(a->answers.result, "warning"));
 	if (json_text(a->answers.result, "error")[0])
 		cli_fail(CLI_FAILED, "%s", json_text(a->answers.result, "error"));
+}
+
+int command_bring(const struct cli_line *line, struct files *files, struct buf *left)
+{
+	struct error err;
+	int exit_code = CLI_USAGE;
+	auto_free char *run = run_directory(line, &exit_code);
+	if (!run)
+		return exit_code;
+	auto_free char *path = key_bring_path(run);
+	for (size_t i = 0; i < files->count; i++) {
+		left[i] = BUF_INIT(KEY_BRING_LEFT_MAX);
+		if (key_bring(path, files->file[i].data, files->file[i].len, &left[i], &err) < 0)
+			return unreachable(&err);
+		files->file[i].data = left[i].data;
+		files->file[i].len = left[i].len;
+	}
+	return CLI_DONE;
 }
 
 /* Asks, shows, returns the exit code. Takes the request over. */
@@ -305,43 +331,6 @@ int command_history(const struct cli_line *line)
 	cJSON *request = new_request("history");
 	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
 	return ask_hub(line, request, NULL, show_history);
-}
-
-/* The nth --key and --chain, as files of these names. 1, or 0 when they were not given, or -1. */
-static int add_pair(const struct cli_line *line, int nth, struct buf *key, struct buf *chain, struct files *files)
-{
-	static const char *const names[][2] = {{"key", "chain"}, {"key-2", "chain-2"}};
-	struct error err;
-	const char *key_path = cli_value(line, "--key", nth), *chain_path = cli_value(line, "--chain", nth);
-	if (!key_path && !chain_path)
-		return 0;
-	if (!key_path || !chain_path || cli_value(line, "--key", COUNT(names)) || cli_value(line, "--chain", COUNT(names))) {
-		cli_fail(CLI_USAGE, "give --key FILE and --chain FILE once, or both twice for an ECDSA and an RSA pair");
-		return -1;
-	}
-	if (fs_read(AT_FDCWD, key_path, true, key, &err) < 0 || fs_read(AT_FDCWD, chain_path, true, chain, &err) < 0) {
-		cli_fail(CLI_USAGE, "%s", err.message);
-		return -1;
-	}
-	if (files_add(files, names[nth][0], key->data, key->len) < 0 ||
-		files_add(files, names[nth][1], chain->data, chain->len) < 0)
-		mem_abort(__func__); /* read with the same limits */
-	return 1;
-}
-
-int command_import(const struct cli_line *line)
-{
-	struct files files = {.label = "import"};
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), chain = BUF_INIT(FILES_FILE_MAX);
-	auto_buf struct buf second_key = BUF_INIT(FILES_FILE_MAX), second_chain = BUF_INIT(FILES_FILE_MAX);
-	if (!cli_value(line, "--key", 0) || !cli_value(line, "--chain", 0))
-		return cli_fail(CLI_USAGE, "import needs --key FILE and --chain FILE (the leaf first, then its issuers)");
-	if (add_pair(line, 0, &key, &chain, &files) < 0 || add_pair(line, 1, &second_key, &second_chain, &files) < 0)
-		return CLI_USAGE;
-	cJSON *request = new_request("import");
-	cJSON_AddStringToObject(request, "certificate", line->plain[0]);
-	cJSON_AddBoolToObject(request, "may_expire_sooner", cli_has(line, "--may-expire-sooner"));
-	return ask_hub(line, request, &files, show_outcome);
 }
 
 int command_config(const struct cli_line *line)

@@ -5,13 +5,13 @@
 
 #include "lib/wire/ask.h"
 #include "lib/cli/cli.h"
+#include "lib/core/files.h"
 
 int command_status(const struct cli_line *line);
 int command_push(const struct cli_line *line);
 int command_renew(const struct cli_line *line);
 int command_rollback(const struct cli_line *line);
 int command_history(const struct cli_line *line);
-int command_import(const struct cli_line *line);
 int command_config(const struct cli_line *line);
 
 /* For commands of other modules; both take the request over and return the exit code. The answers as `push` shows them (`files` may be
@@ -21,5 +21,9 @@ int command_follow(const struct cli_line *line, cJSON *request, const struct fil
 int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);
 /* The same with files, which may be NULL. */
 int command_ask_with(const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context);
+
+/* Brings these files, which may hold private keys, to certsync-keys, past the daemon, and puts what is left of each in its place
+ * (hub/common/key_bring.h), which `left` keeps: one for each. CLI_DONE, or the exit code; it has said why. */
+int command_bring(const struct cli_line *line, struct files *files, struct buf *left);
 
 #endif

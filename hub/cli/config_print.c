@@ -13,6 +13,7 @@ static void print_globals(const struct hub_config *h, struct buf *out)
 	config_put(out, 0, "http", h->http);
 	config_put(out, 0, "anchors", h->anchors);
 	config_put(out, 0, "user", h->user);
+	config_put(out, 0, "keys_user", h->keys_user);
 	config_put(out, 0, "worker_user", h->worker_user);
 	config_put(out, 0, "gate_user", h->gate_user);
 	config_put(out, 0, "local_user", h->local_user);

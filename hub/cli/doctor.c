@@ -35,7 +35,7 @@ static void prepare_users(struct doctor_findings *f, struct doctor_site *site)
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct hub_config *config = hub_config_load(site->path, &faults);
 	auto_free char *shell = mem_printf("%s/certsync-gate", fs_program_directory());
-	const struct doctor_user users[] = {{"certsync-hub", "/var/lib/certsync-hub", NULL}, {"certsync-worker", "/", NULL},
+	const struct doctor_user users[] = {{"certsync-hub", "/var/lib/certsync-hub", NULL}, {"certsync-keys", "/var/lib/certsync-hub-keys", NULL}, {"certsync-worker", "/", NULL},
 		{"certsync-gate", "/var/lib/certsync-gate", shell}, {"certsync-agent", "/var/lib/certsync-agent", NULL}};
 	hub_config_free(config);
 	doctor_missing(f, buf_text(&faults), "certsync-admin", users, COUNT(users));
@@ -57,14 +57,17 @@ static void look_at_users(struct doctor_findings *f, const void *site)
 {
 	const struct hub_config *c = site;
 	const struct doctor_user hub = {c->user, c->state, NULL};
+	auto_free char *directory = mem_printf("%s-keys", c->state);
+	const struct doctor_user keys = {c->keys_user, directory, NULL};
 	const struct doctor_user worker = {c->worker_user, "/", NULL};
 	const struct doctor_user agent = {c->local_user, "/var/lib/certsync-agent", NULL};
 	bool good = doctor_group(f, c->admin_group);
 	good = doctor_user(f, &hub) && good;
+	good = doctor_user(f, &keys) && good;
 	good = doctor_user(f, &worker) && good;
 	good = (!has_local_agent(c) || doctor_user(f, &agent)) && good;
 	if (good)
-		doctor_add(f, DOCTOR_OK, "%s, %s and the group %s exist", c->user, c->worker_user, c->admin_group);
+		doctor_add(f, DOCTOR_OK, "%s, %s, %s and the group %s exist", c->user, c->keys_user, c->worker_user, c->admin_group);
 }
 
 static void look_at_files(struct doctor_findings *f, const void *site)
@@ -72,13 +75,19 @@ static void look_at_files(struct doctor_findings *f, const void *site)
 	const struct hub_config *c = site;
 	/* Started without root all is the caller's. */
 	bool separate = geteuid() == 0 || strcmp(c->user, "certsync-hub") == 0;
-	const char *root = separate ? "root" : NULL, *user = separate ? c->user : NULL;
+	const char *root = separate ? "root" : NULL, *user = separate ? c->user : NULL, *keys_user = separate ? c->keys_user : NULL;
+	auto_free char *keys = mem_printf("%s-keys", c->state);
+	auto_free char *run = mem_printf("%s-keys", c->run);
 	const struct doctor_place places[] = {
 		{c->path, "", root, user, 0640, false, false, DOCTOR_MISSING_WRONG},
 		{c->run, "", user, separate ? c->admin_group : NULL, 02755, true, false, DOCTOR_MISSING_MADE},
 		{c->state, "", user, user, 0700, true, true, DOCTOR_MISSING_MADE},
-		{c->state, "keys", user, NULL, 0700, true, true, DOCTOR_MISSING_FINE},
-		{c->state, "keys/sign.key", user, NULL, 0600, false, true, DOCTOR_MISSING_FINE},
+		{run, "", root, separate ? c->admin_group : NULL, 02755, true, false, DOCTOR_MISSING_MADE},
+		{keys, "", keys_user, keys_user, 0700, true, true, DOCTOR_MISSING_MADE},
+		{keys, "sign.key", keys_user, NULL, 0600, false, true, DOCTOR_MISSING_FINE},
+		{keys, "leaf", keys_user, NULL, 0700, true, true, DOCTOR_MISSING_FINE},
+		{keys, "pending", keys_user, NULL, 0700, true, true, DOCTOR_MISSING_FINE},
+		{keys, "account", keys_user, NULL, 0700, true, true, DOCTOR_MISSING_FINE},
 		{c->state, "certificates", user, NULL, 0700, true, true, DOCTOR_MISSING_FINE},
 	};
 	/* Another directory is its owner's, whatever mode it has. */
@@ -87,7 +96,7 @@ static void look_at_files(struct doctor_findings *f, const void *site)
 	for (size_t i = 0; i < COUNT(places); i++)
 		good = doctor_place(f, &places[i]) && good;
 	if (good)
-		doctor_add(f, DOCTOR_OK, "configuration, store and signing key have their owners and modes");
+		doctor_add(f, DOCTOR_OK, "configuration, store and private keys have their owners and modes");
 }
 
 /* ---- the daemon ---- */

@@ -1,3 +1,4 @@
+#include "hub/cli/import.h"
 #include "hub/cli/check.h"
 #include "hub/cli/account.h"
 #include "hub/cli/agents.h"
@@ -39,14 +40,6 @@ static const struct cli_option push_options[] = {
 
 static const struct cli_option renew_options[] = {
 	{"--force", NULL, "over what the authority said, and over its limits"},
-	{"--json", NULL, "one JSON object instead of progress and a table"},
-	{NULL, NULL, NULL},
-};
-
-static const struct cli_option import_options[] = {
-	{"--key", "FILE", "the private key (PEM, not encrypted); both twice: an ECDSA and an RSA pair"},
-	{"--chain", "FILE", "the certificate, then its issuers (PEM)"},
-	{"--may-expire-sooner", NULL, "take it although the present one lasts longer"},
 	{"--json", NULL, "one JSON object instead of progress and a table"},
 	{NULL, NULL, NULL},
 };

@@ -99,9 +99,16 @@ static int recover_one(const struct cli_line *line, const char *certificate)
 	cJSON_AddStringToObject(request, "command", "recover");
 	cJSON_AddStringToObject(request, "certificate", certificate);
 	bool archive = !revision_is_placeholder(a.revision);
+	struct buf left[COUNT(a.text)] = {{0}};
+	int exit_code = archive ? command_bring(line, &a.files, left) : CLI_DONE;
 	if (archive)
 		cJSON_AddStringToObject(request, "archive", revision_text(a.revision, text));
-	int exit_code = command_follow(line, request, archive ? &a.files : NULL);
+	if (exit_code == CLI_DONE)
+		exit_code = command_follow(line, request, archive ? &a.files : NULL);
+	else
+		cJSON_Delete(request);
+	for (size_t i = 0; i < COUNT(left); i++)
+		buf_release(&left[i]);
 	archived_release(&a);
 	return exit_code;
 }

@@ -11,11 +11,12 @@
 #include "lib/core/error.h"
 
 /* The daemon is started last, so that what it needs is there when it looks. */
-enum hub_child { HUB_CHILD_WORKER, HUB_CHILD_DAEMON, HUB_CHILDREN };
+enum hub_child { HUB_CHILD_KEYS, HUB_CHILD_WORKER, HUB_CHILD_DAEMON, HUB_CHILDREN };
 
 enum {
 	CHILD_ROOT_FD = 3, /* frames to and from the root half, for the children that it listens to */
 	CHILD_LINK_FD = 4, /* to the daemon; the daemon's: where the ends come from, by the functions below */
+	CHILD_LISTEN_FD = 5, /* of certsync-keys: where operators' commands come in (hub/common/key_bring.h) */
 };
 
 /* For the root half: `end` is borrowed. Waits for nothing: a daemon that does not take its ends is an error. */

@@ -90,6 +90,7 @@ static cfg_opt_t hub_options[] = {
 	CFG_STR("http", "127.0.0.1:8402", CFGF_NONE),
 	CFG_STR("anchors", NULL, CFGF_NODEFAULT),
 	CFG_STR("user", "certsync-hub", CFGF_NONE),
+	CFG_STR("keys_user", "certsync-keys", CFGF_NONE),
 	CFG_STR("worker_user", "certsync-worker", CFGF_NONE),
 	CFG_STR("gate_user", "certsync-gate", CFGF_NONE),
 	CFG_STR("local_user", "certsync-agent", CFGF_NONE),
@@ -223,6 +224,7 @@ static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
 	h->authorized_keys = config_path(c, root, "authorized_keys");
 	h->http = config_string(c, root, "http");
 	h->user = config_string(c, root, "user");
+	h->keys_user = config_string(c, root, "keys_user");
 	h->worker_user = config_string(c, root, "worker_user");
 	h->gate_user = config_string(c, root, "gate_user");
 	h->local_user = config_string(c, root, "local_user");
@@ -312,6 +314,7 @@ static void check_agents(struct config *c, cfg_t *root, const struct hub_config 
 		local = h->agents[i].name;
 	}
 	config_check_user(c, root, "user", h->user);
+	config_check_user(c, root, "keys_user", h->keys_user);
 	config_check_user(c, root, "worker_user", h->worker_user);
 	config_check_group(c, root, "admin_group", h->admin_group);
 	if (remote)
@@ -372,7 +375,7 @@ void hub_config_free(struct hub_config *h)
 	if (!h)
 		return;
 	free_sections(h);
-	char *const texts[] = {h->path, h->ssh, h->state, h->run, h->http, h->anchors, h->user, h->worker_user, h->gate_user,
+	char *const texts[] = {h->path, h->ssh, h->state, h->run, h->http, h->anchors, h->user, h->keys_user, h->worker_user, h->gate_user,
 		h->local_user, h->admin_group, h->authorized_keys, h->hooks};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		free(texts[i]);

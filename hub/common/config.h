@@ -101,7 +101,7 @@ struct hub_config {
 	char *state, *run;  /* directories */
 	char *http;         /* "127.0.0.1:8402": the http-01 responder; a loopback address */
 	char *anchors;      /* trust anchors for what is published; NULL: the system's */
-	char *user, *worker_user, *gate_user, *local_user, *admin_group;
+	char *user, *keys_user, *worker_user, *gate_user, *local_user, *admin_group;
 	enum hub_keys_by agent_keys;
 	char *authorized_keys;
 	char **resolvers; /* "address" or "address:port" that workers ask; empty: the system's */

@@ -6,64 +6,12 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
-#include <openssl/ecdsa.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { COORDINATE_SIZE = 32, DER_SIGNATURE_MAX = 80 };
-
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-int base64url_encode(const void *data, size_t len, struct buf *out)
-{
-	const uint8_t *in = data;
-	size_t rest = len % 3;
-	char *to = (char *)buf_reserve(out, len / 3 * 4 + (rest ? rest + 1 : 0));
-	if (!to)
-		return -1;
-	char *start = to;
-	for (size_t i = 0; i < len; i += 3) {
-		size_t left = len - i;
-		uint32_t bits = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) |
-				(left > 2 ? in[i + 2] : 0);
-		*to++ = alphabet[bits >> 18];
-		*to++ = alphabet[bits >> 12 & 63];
-		if (left > 1)
-			*to++ = alphabet[bits >> 6 & 63];
-		if (left > 2)
-			*to++ = alphabet[bits & 63];
-	}
-	buf_added(out, (size_t)(to - start));
-	return 0;
-}
-
-int base64url_decode(const char *text, struct buf *out)
-{
-	size_t len = strcspn(text, "=");
-	uint32_t bits = 0;
-	if (text[len + strspn(text + len, "=")] || len % 4 == 1)
-		return -1;
-	for (size_t i = 0; i < len; i++) {
-		const char *at = strchr(alphabet, text[i]);
-		if (!at)
-			return -1;
-		bits = bits << 6 | (uint32_t)(at - alphabet);
-		if (i % 4 == 0)
-			continue;
-		const uint8_t byte = (uint8_t)(bits >> (6 - 2 * (i % 4)));
-		if (buf_add(out, &byte, 1) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-bool base64url_is(const char *text, size_t max)
-{
-	size_t len = strspn(text, alphabet);
-	return len > 0 && len <= max && text[len] == '\0';
-}
+enum { COORDINATE_SIZE = 32 };
 
 static int add_coordinate(const EVP_PKEY *key, const char *parameter, struct buf *out)
 {
@@ -104,35 +52,6 @@ int jws_thumbprint(const EVP_PKEY *key, char ret[JWS_THUMBPRINT_MAX], struct err
 	base64url_encode(hash, sizeof(hash), &text);
 	snprintf(ret, JWS_THUMBPRINT_MAX, "%s", buf_text(&text));
 	return 0;
-}
-
-/* The fixed form r || s of RFC 7518 section 3.4, made from OpenSSL's DER. */
-static int fixed_signature(const uint8_t *der, size_t len, uint8_t ret[2 * COORDINATE_SIZE])
-{
-	ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, (long)len);
-	int result = -1;
-	if (signature && BN_bn2binpad(ECDSA_SIG_get0_r(signature), ret, COORDINATE_SIZE) == COORDINATE_SIZE &&
-		BN_bn2binpad(ECDSA_SIG_get0_s(signature), ret + COORDINATE_SIZE, COORDINATE_SIZE) ==
-			COORDINATE_SIZE)
-		result = 0;
-	ECDSA_SIG_free(signature);
-	return result;
-}
-
-static int es256(EVP_PKEY *key, const struct buf *input, struct buf *out, struct error *err)
-{
-	uint8_t der[DER_SIGNATURE_MAX], fixed[2 * COORDINATE_SIZE];
-	size_t len = sizeof(der);
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	if (!context)
-		mem_abort(__func__);
-	int made = EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
-		   EVP_DigestSign(context, der, &len, input->data, input->len) == 1 &&
-		   fixed_signature(der, len, fixed) == 0;
-	EVP_MD_CTX_free(context);
-	if (!made)
-		return openssl_error(err, ERROR_PERMANENT, "the account key cannot sign");
-	return base64url_encode(fixed, sizeof(fixed), out);
 }
 
 static int add_protected(
@@ -190,22 +109,23 @@ int jws_bind(const EVP_PKEY *account, const char *kid, const struct buf *hmac, c
 	return 0;
 }
 
-int jws_sign(EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out,
-	struct error *err)
+int jws_input(const EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err)
 {
-	auto_buf struct buf input = BUF_INIT(JWS_MAX);
-	auto_buf struct buf signature = BUF_INIT(128);
-	if (add_protected(key, header, &input, err) < 0)
+	if (add_protected(key, header, out, err) < 0)
 		return -1;
-	size_t dot = input.len;
-	if (buf_add(&input, ".", 1) < 0 ||
-		(payload && base64url_encode(payload, strlen(payload), &input) < 0))
+	if (buf_add(out, ".", 1) < 0 || (payload && base64url_encode(payload, strlen(payload), out) < 0))
 		return error_set(err, ERROR_PERMANENT, "a request is too long");
-	if (es256(key, &input, &signature, err) < 0)
-		return -1;
-	if (buf_addf(out, "{\"protected\":\"%.*s\",\"payload\":\"%s\",\"signature\":\"%s\"}", (int)dot,
-		    buf_text(&input), buf_text(&input) + dot + 1, buf_text(&signature)) < 0)
-		return error_set(
-			err, ERROR_PERMANENT, "a signed request does not fit into %zu bytes", out->max);
+	return 0;
+}
+
+int jws_finish(struct buf *input, const uint8_t signature[JWS_SIGNATURE_SIZE], struct buf *out, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(128);
+	const uint8_t *dot = memchr(input->data, '.', input->len);
+	int len = dot ? (int)(dot - input->data) : 0;
+	base64url_encode(signature, JWS_SIGNATURE_SIZE, &text);
+	if (buf_addf(out, "{\"protected\":\"%.*s\",\"payload\":\"%s\",\"signature\":\"%s\"}", len, buf_text(input),
+		    buf_text(input) + len + 1, buf_text(&text)) < 0)
+		return error_set(err, ERROR_PERMANENT, "a signed request does not fit into %zu bytes", out->max);
 	return 0;
 }

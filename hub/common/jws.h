@@ -5,20 +5,14 @@
 #ifndef CERTSYNC_HUB_JWS_H
 #define CERTSYNC_HUB_JWS_H
 
+#include "hub/common/base64url.h"
 #include "lib/core/buf.h"
 #include "lib/core/error.h"
 
 #include <openssl/evp.h>
 #include <stdbool.h>
 
-enum { JWS_THUMBPRINT_MAX = 44, JWS_MAX = 64 * 1024 };
-
-/* RFC 4648 section 5, without padding. -1 when `out` is full. */
-int base64url_encode(const void *data, size_t len, struct buf *out);
-/* The other way, appended; padding at the end is passed over. -1 when it is not of that alphabet, or `out` is full. */
-int base64url_decode(const char *text, struct buf *out);
-/* Whether `text` is 1 to `max` characters of that alphabet and nothing else. */
-bool base64url_is(const char *text, size_t max);
+enum { JWS_THUMBPRINT_MAX = 44, JWS_MAX = 64 * 1024, JWS_SIGNATURE_SIZE = 64 };
 
 /* The JWK in the one form that RFC 7638 hashes: members in order, no blanks. Appended to `out`. */
 int jws_jwk(const EVP_PKEY *key, struct buf *out, struct error *err);
@@ -30,9 +24,11 @@ struct jws_header {
 	const char *url;
 };
 
-/* Appends {"protected": …, "payload": …, "signature": …}. payload NULL: the empty one of a POST-as-GET. */
-int jws_sign(EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out,
-	struct error *err);
+/* What is to be signed: header and payload, appended. payload NULL: the empty one of a POST-as-GET. Of the key only its public half
+ * is asked for: it is certsync-keys that signs (hub/common/keys_request.h). */
+int jws_input(const EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err);
+/* Appends {"protected": …, "payload": …, "signature": …}. The signature is r and s (RFC 7518 section 3.4). */
+int jws_finish(struct buf *input, const uint8_t signature[JWS_SIGNATURE_SIZE], struct buf *out, struct error *err);
 
 /* The binding of RFC 8555 section 7.3.4: the account's public key, signed with the key (`hmac`, as bytes) that the
  * authority knows as `kid`. Appended; a JSON object. */

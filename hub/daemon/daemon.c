@@ -16,6 +16,7 @@
 #include "hub/daemon/publish/watched.h"
 #include "hub/daemon/alert/endpoints.h"
 #include "hub/daemon/view/pages.h"
+#include "hub/daemon/keys.h"
 #include "hub/daemon/worker.h"
 #include "hub/common/child.h"
 #include "hub/daemon/agents/join_line.h"
@@ -29,6 +30,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,11 +216,29 @@ static void on_end_given(evutil_socket_t fd, short what, void *context)
 		workers_connect(hub->workers, end);
 		return;
 	}
+	if (got == 1 && whose == HUB_CHILD_KEYS) {
+		keys_connect(hub->keys, end);
+		hub->keys_given = true;
+		return;
+	}
 	if (got == 1)
 		close(end);
 	if (got < 0)
 		log_event(LOG_LEVEL_ERROR, "root", "error=\"%s\"", err.message);
-	event_del(hub->ends); /* it has gone, which its other socket tells, too */
+	event_free(steal(hub->ends)); /* it has gone, which its other socket tells, too */
+}
+
+/* For a call to certsync-keys, which is being started: the loop does not go round meanwhile. */
+static void wait_for_keys(void *context, int milliseconds)
+{
+	struct hub *hub = context;
+	const int64_t deadline = clock_monotonic_ms() + milliseconds;
+	hub->keys_given = false;
+	for (int64_t left = milliseconds; hub->ends && !hub->keys_given && left > 0; left = deadline - clock_monotonic_ms()) {
+		struct pollfd ends = {.fd = CHILD_LINK_FD, .events = POLLIN};
+		if (poll(&ends, 1, (int)left) > 0)
+			on_end_given(CHILD_LINK_FD, EV_READ, hub);
+	}
 }
 
 static void open_ends(struct hub *hub)
@@ -281,13 +301,13 @@ static int open_all(struct hub *hub, struct error *err)
 	if (!hub->store)
 		return -1;
 	key_changes_open(hub);
-	if (signer_open(hub->config->state, hub->sign_private, hub->sign_public, err) < 0)
-		return -1;
 	hub->challenge = challenge_new(hub->base, hub->config->http, err);
 	if (!hub->challenge || open_sockets(hub, err) < 0)
 		return -1;
 	open_root(hub);
 	open_ends(hub);
+	if (signer_public(hub->keys, hub->config->state, hub->sign_public, err) < 0)
+		return -1;
 	/* Ahead of what agents, workers and operators say; the page's port is opened behind it, as at each reload. */
 	hub->reach = reach_of(hub->config);
 	reach_confine(hub->reach);
@@ -306,12 +326,12 @@ static void close_all(struct hub *hub)
 	if (hub->ends)
 		event_free(hub->ends);
 	workers_free(hub->workers);
+	keys_free(hub->keys);
 	if (hub->challenge)
 		challenge_free(hub->challenge);
 	key_changes_close(hub);
 	store_close(hub->store);
 	buf_release(&hub->host_keys);
-	explicit_bzero(hub->sign_private, sizeof(hub->sign_private));
 	reach_free(hub->reach);
 	hub_config_free(hub->config);
 }
@@ -367,6 +387,7 @@ int daemon_run(const char *config_path)
 	if (!hub.base)
 		return cli_fail(CLI_FAILED, "cannot make an event loop");
 	hub.workers = workers_new(hub.base);
+	hub.keys = keys_new(hub.base, wait_for_keys, &hub);
 	int result = serve(&hub);
 	event_base_free(hub.base);
 	return result;

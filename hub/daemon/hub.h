@@ -30,6 +30,7 @@ struct joining;
 struct reach;
 struct workers;
 struct key_changes;
+struct keys;
 
 struct hub {
 	struct event_base *base;
@@ -45,7 +46,9 @@ struct hub {
 	struct listener *gate, *local, *control;
 	uid_t gate_uid, local_uid;
 	uid_t owner;         /* who runs the root half: root, but in tests */
-	uint8_t sign_private[SEAL_KEY_SIZE], sign_public[SEAL_KEY_SIZE];
+	struct keys *keys; /* hub/daemon/keys.h: certsync-keys */
+	bool keys_given;   /* a socket to it, since this was false */
+	uint8_t sign_public[SEAL_KEY_SIZE];
 
 	struct fleet *fleet;       /* hub/daemon/rollout/fleet.h: a rollout per certificate */
 	struct session *sessions;  /* hub/daemon/agents/session.h: a list */

@@ -59,6 +59,13 @@ struct errand *errand_start(struct workers *workers, enum worker_kind kind, int 
 	return e;
 }
 
+void errand_send(struct errand *e, const cJSON *message)
+{
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+	if (json_print(message, &text) == 0)
+		worker_send(e->worker, FRAME_MESSAGE, text.data, text.len);
+}
+
 void errand_cancel(struct errand *e)
 {
 	if (!e)

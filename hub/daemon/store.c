@@ -245,30 +245,22 @@ static int manifest_decode(const struct buf *text, struct manifest *ret, struct 
 /* Publishing: the revision is complete and durable under an unfinished name before it gets its own, and has its
  * own before `current` points at it. */
 
-static const char *pair_file(const char *base, size_t pair, char *out, size_t size)
+static const char *chain_file(size_t pair, char *out, size_t size)
 {
 	if (pair == 0)
-		snprintf(out, size, "%s.pem", base);
+		snprintf(out, size, "fullchain.pem");
 	else
-		snprintf(out, size, "%s-%zu.pem", base, pair + 1);
+		snprintf(out, size, "fullchain-%zu.pem", pair + 1);
 	return out;
-}
-
-static int write_part(int dir, const struct chain *c, unsigned parts, const char *file, struct error *err)
-{
-	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX * 2);
-	if (chain_write_pem(c, parts, &pem, err) < 0)
-		return -1;
-	return fs_write(dir, file, pem.data, pem.len, FS_PRIVATE, err);
 }
 
 static int write_set(int dir, const struct chain *pairs, size_t count, const struct manifest *m, struct error *err)
 {
 	char file[64];
 	for (size_t i = 0; i < count; i++) {
-		if (write_part(dir, &pairs[i], CHAIN_KEY, pair_file("privkey", i, file, sizeof(file)), err) < 0 ||
-			write_part(dir, &pairs[i], CHAIN_LEAF | CHAIN_REST,
-				pair_file("fullchain", i, file, sizeof(file)), err) < 0)
+		auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX * 2);
+		if (chain_write_pem(&pairs[i], CHAIN_LEAF | CHAIN_REST, &pem, err) < 0 ||
+			fs_write(dir, chain_file(i, file, sizeof(file)), pem.data, pem.len, FS_PRIVATE, err) < 0)
 			return -1;
 	}
 	auto_buf struct buf text = BUF_INIT(MANIFEST_MAX);
@@ -487,18 +479,15 @@ int store_previous(struct store *s, const char *certificate, struct revision bef
 static int load_pair(struct store *s, const char *set, size_t pair, struct chain *ret, struct error *err)
 {
 	char file[64];
-	auto_buf struct buf key = BUF_INIT(CHAIN_PEM_MAX);
 	auto_buf struct buf certificates = BUF_INIT(CHAIN_PEM_MAX);
-	auto_free char *key_path = mem_printf("%s/%s", set, pair_file("privkey", pair, file, sizeof(file)));
-	auto_free char *chain_path = mem_printf("%s/%s", set, pair_file("fullchain", pair, file, sizeof(file)));
-	if (pair > 0 && faccessat(s->certificates, key_path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+	auto_free char *path = mem_printf("%s/%s", set, chain_file(pair, file, sizeof(file)));
+	if (pair > 0 && faccessat(s->certificates, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
 		return 0;
-	if (fs_read(s->certificates, key_path, false, &key, err) < 0 ||
-		fs_read(s->certificates, chain_path, false, &certificates, err) < 0)
+	if (fs_read(s->certificates, path, false, &certificates, err) < 0)
 		return -1;
-	if (chain_parse_pem(certificates.data, certificates.len, key.data, key.len, ret, err) < 0)
+	if (chain_parse_pem(certificates.data, certificates.len, NULL, 0, ret, err) < 0)
 		return error_wrap(err, "%s", set);
-	return 1;
+	return chain_take_public_key(ret, err) < 0 ? -1 : 1;
 }
 
 int store_load(struct store *s, const char *certificate, struct revision revision,

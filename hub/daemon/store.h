@@ -1,10 +1,12 @@
 /* Where the hub keeps what must not be lost: the one interface, and the one implementation, in files.
  *
  *   STATE/lock                                     held for the life of the daemon
- *   STATE/certificates/NAME/REVISION/              privkey.pem fullchain.pem manifest.json (a second pair:
- *                                                  privkey-2.pem fullchain-2.pem)
+ *   STATE/certificates/NAME/REVISION/              fullchain.pem manifest.json (a second pair: fullchain-2.pem)
  *   STATE/certificates/NAME/current -> REVISION
  *   STATE/records/KIND/NAME/FILE                   small private records: accounts, pending orders, agents
+ *
+ * No private key is among them: certsync-keys has those, in STATE-keys (hub/keys/vault.h). The key of a pair is the one with the
+ * certificate's public half; a record names a key by its SubjectPublicKeyInfo, as DER in a file *.pub.
  *
  * All files are 0600, all directories 0700. Every write is durable when the call returns. Nothing here is ever
  * overwritten or removed but records: the store keeps every revision that it had.
@@ -72,7 +74,8 @@ int store_previous(struct store *s, const char *certificate, struct revision bef
 int store_revisions(struct store *s, const char *certificate, struct revision **ret, size_t *ret_count,
 	struct error *err);
 
-/* The content of a revision, its digest held against the manifest's. ret_pairs are the caller's to release. */
+/* The content of a revision, its digest held against the manifest's. Keys are public halves, of the certificates; whether the
+ * private ones are there, certsync-keys knows. ret_pairs are the caller's to release. */
 int store_load(struct store *s, const char *certificate, struct revision revision,
 	struct chain ret_pairs[STORE_PAIRS_MAX], size_t *ret_count, struct manifest *ret_manifest,
 	struct error *err);

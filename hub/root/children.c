@@ -14,13 +14,14 @@ static const struct row {
 	size_t user; /* where struct hub_config has its name */
 	int (*pair)(int ret_pair[2], struct error *err);
 } rows[HUB_CHILDREN] = {
+	[HUB_CHILD_KEYS] = {"keys", "certsync-keys", {NULL}, offsetof(struct hub_config, keys_user), pass_pair},
 	[HUB_CHILD_WORKER] = {"worker", "certsync-worker", {NULL}, offsetof(struct hub_config, worker_user), pass_pair},
 	[HUB_CHILD_DAEMON] = {"daemon", "certsync", {"hub", "-c", ""}, offsetof(struct hub_config, user), pass_pair},
 };
 
-void children_init(struct children *c, const char *config_path, supervisor_frame *frame)
+void children_init(struct children *c, const char *config_path, supervisor_frame *daemon, supervisor_frame *keys)
 {
-	*c = (struct children){.stopping = false};
+	*c = (struct children){.operators = -1, .hold_daemon = true};
 	for (size_t i = 0; i < HUB_CHILDREN; i++) {
 		c->argv[i][0] = c->paths[i] = mem_printf("%s/%s", fs_program_directory(), rows[i].program);
 		for (size_t w = 0; w < COUNT(rows[i].words) && rows[i].words[w]; w++)
@@ -28,7 +29,8 @@ void children_init(struct children *c, const char *config_path, supervisor_frame
 		c->child[i].name = rows[i].name;
 		c->child[i].argv = c->argv[i];
 		c->child[i].pair = rows[i].pair;
-		c->child[i].frame = i == HUB_CHILD_DAEMON ? frame : NULL;
+		c->child[i].frame = i == HUB_CHILD_DAEMON ? daemon : i == HUB_CHILD_KEYS ? keys : NULL;
+		c->child[i].allowed = 1u << FRAME_RECORD | (i == HUB_CHILD_KEYS ? 1u << FRAME_FILES : 0);
 		supervisor_init(&c->child[i]);
 	}
 }
@@ -39,11 +41,19 @@ void children_release(struct children *c)
 		supervisor_release(&c->child[i]);
 		free(c->paths[i]);
 	}
+	free(c->keys_directory);
+	if (c->operators >= 0)
+		close(c->operators);
 }
 
 int children_configure(struct children *c, const struct hub_config *config, struct error *err)
 {
 	struct proc_user users[HUB_CHILDREN] = {0};
+	if (!c->keys_directory) {
+		c->keys_directory = mem_printf("%s-keys", config->state);
+		c->argv[HUB_CHILD_KEYS][1] = c->keys_directory;
+		c->child[HUB_CHILD_KEYS].listen = &c->operators;
+	}
 	if (geteuid() != 0)
 		return 0;
 	for (size_t i = 0; i < HUB_CHILDREN; i++) {
@@ -75,11 +85,16 @@ static void give_ends(struct children *c)
 	}
 }
 
+static bool is_held(const struct children *c, size_t child)
+{
+	return child == HUB_CHILD_DAEMON && c->hold_daemon && !c->child[child].pid;
+}
+
 bool children_tick(struct children *c, int64_t now)
 {
 	bool daemon = false;
 	for (size_t i = 0; i < HUB_CHILDREN; i++)
-		if ((!c->stopping || c->child[i].pid) && supervisor_tick(&c->child[i], now))
+		if ((!c->stopping || c->child[i].pid) && !is_held(c, i) && supervisor_tick(&c->child[i], now))
 			daemon |= i == HUB_CHILD_DAEMON;
 	give_ends(c);
 	return daemon;
@@ -89,7 +104,7 @@ int64_t children_due(const struct children *c)
 {
 	int64_t due = INT64_MAX;
 	for (size_t i = 0; i < HUB_CHILDREN; i++) {
-		int64_t its = c->stopping && !c->child[i].pid ? INT64_MAX : supervisor_due(&c->child[i]);
+		int64_t its = (c->stopping && !c->child[i].pid) || is_held(c, i) ? INT64_MAX : supervisor_due(&c->child[i]);
 		due = its < due ? its : due;
 	}
 	return due;

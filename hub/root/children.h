@@ -15,11 +15,14 @@ struct children {
 	struct supervisor child[HUB_CHILDREN];
 	char *paths[HUB_CHILDREN];
 	const char *argv[HUB_CHILDREN][5];
+	char *keys_directory; /* owned; where the keys are, decided once */
+	int operators;        /* the socket that certsync-keys listens on; -1 */
 	bool stopping;
+	bool hold_daemon; /* it is not started yet */
 };
 
-/* `config_path` is borrowed; `frame` takes what the daemon says. */
-void children_init(struct children *c, const char *config_path, supervisor_frame *frame);
+/* `config_path` is borrowed; `daemon` and `keys` take what these two say. The daemon is held. */
+void children_init(struct children *c, const char *config_path, supervisor_frame *daemon, supervisor_frame *keys);
 void children_release(struct children *c);
 
 /* Looks the users up; for the next start of each. As root alone; else all run as we do. All or nothing. */
@@ -32,6 +35,11 @@ void children_reap(struct children *c, int64_t now);
 /* The daemon first, which ends its own work; then the others. */
 void children_stop(struct children *c, int64_t now);
 bool children_run(const struct children *c); /* whether any does */
+
+static inline struct supervisor *children_keys(struct children *c)
+{
+	return &c->child[HUB_CHILD_KEYS];
+}
 
 static inline struct supervisor *children_daemon(struct children *c)
 {

@@ -1,4 +1,4 @@
-/* certsync-hub-root: hands the bytes found at watched paths to the hub's daemon, rewrites the gate
+/* certsync-hub-root: hands the bytes found at watched paths to certsync-keys, and what that leaves of them to the hub's daemon, rewrites the gate
  * account's authorized_keys, and keeps the daemon and its helpers running. It parses nothing but hub.conf and the daemon's
  * records.
  */
@@ -7,6 +7,7 @@
 #include "hub/common/root_request.h"
 #include "hub/common/scan.h"
 #include "hub/root/children.h"
+#include "hub/root/keys.h"
 #include "hub/root/watch.h"
 #include "hub/root/watchlist.h"
 #include "lib/core/clock.h"
@@ -37,6 +38,7 @@ struct root {
 	const char *config_path;
 	struct hub_config *config;
 	struct children children;
+	struct keys_watch keys_watch;
 	struct watchlist watched;
 	struct hub_key *keys; /* of requests that said `more` */
 	size_t key_count;
@@ -81,6 +83,22 @@ static int make_directories(const struct root *r, struct error *err)
 	return own_directory(r->config->state, 0700, uid, gid, err);
 }
 
+/* Of certsync-keys, beside the daemon's, which could put something else into its own. The places are decided once. */
+static int make_keys_directories(struct root *r, struct error *err)
+{
+	const struct supervisor *keys = children_keys(&r->children);
+	const struct group *group = keys->has_user ? getgrnam(r->config->admin_group) : NULL;
+	auto_free char *run = mem_printf("%s-keys", r->config->run);
+	if (r->children.operators >= 0)
+		return 0;
+	if (own_directory(r->children.keys_directory, 0700, keys->has_user ? keys->user.uid : (uid_t)-1,
+		    keys->has_user ? keys->user.gid : (gid_t)-1, err) < 0 ||
+		own_directory(run, group ? 02755 : 0755, keys->has_user ? 0 : (uid_t)-1, group ? group->gr_gid : (gid_t)-1, err) < 0)
+		return -1;
+	r->children.operators = keys_listen(r->config->run, err);
+	return r->children.operators < 0 ? -1 : 0;
+}
+
 static int take_config(struct root *r, struct hub_config *config, struct error *err)
 {
 	if (children_configure(&r->children, config, err) < 0) {
@@ -92,7 +110,7 @@ static int take_config(struct root *r, struct hub_config *config, struct error *
 	r->config = config;
 	watchlist_load(&r->watched, config, clock_monotonic_ms());
 	hub_config_free(old);
-	return make_directories(r, err);
+	return make_directories(r, err) < 0 ? -1 : make_keys_directories(r, err);
 }
 
 static void log_faults(struct buf *faults)
@@ -231,7 +249,20 @@ static void send_item(struct root *r, struct watchlist_item *item)
 		send_scan_reply(r, name, true,
 			"%zu more files there were not read: name the certificate's own files in watch",
 			scan.left_out);
-	supervisor_send(children_daemon(&r->children), FRAME_FILES, payload.data, payload.len);
+	supervisor_send(children_keys(&r->children), FRAME_FILES, payload.data, payload.len);
+	keys_watch_asked(&r->keys_watch, clock_monotonic_ms());
+}
+
+/* What is left of watched files is the daemon's; we do not look into it. */
+static int take_keys_frame(const struct frame *frame, void *context, struct error *err)
+{
+	struct root *r = context;
+	if (!r->keys_watch.asked_at)
+		return error_set(err, ERROR_PERMANENT, "it said something that it was not asked");
+	keys_watch_answered(&r->keys_watch, clock_monotonic_ms());
+	if (frame->type == FRAME_FILES)
+		supervisor_send(children_daemon(&r->children), FRAME_FILES, frame->data, frame->len);
+	return 0;
 }
 
 /* The loop. */
@@ -280,19 +311,23 @@ static int tick(struct root *r)
 {
 	int64_t now = clock_monotonic_ms();
 	struct supervisor *daemon = children_daemon(&r->children);
-	if (children_tick(&r->children, now)) {
-		/* A new daemon: what the old one had begun to say is void. */
+	bool new_daemon = children_tick(&r->children, now);
+	/* A new daemon: what the old one had begun to say is void. */
+	if (new_daemon)
 		r->key_count = 0;
+	if (keys_watch_tick(&r->keys_watch, &r->children, r->config->state, now) || new_daemon)
 		watchlist_all(&r->watched, now);
-	}
 	watchlist_tick(&r->watched, now);
-	struct watchlist_item *first = supervisor_is_idle(daemon) ? watchlist_first(&r->watched) : NULL;
+	bool idle = supervisor_is_idle(daemon) && keys_watch_is_idle(&r->keys_watch, &r->children);
+	struct watchlist_item *first = idle ? watchlist_first(&r->watched) : NULL;
 	if (first && first->due <= now) {
 		send_item(r, first);
 		return 0;
 	}
 	int64_t due = children_due(&r->children), list_due = watchlist_due(&r->watched);
+	int64_t keys_due = keys_watch_due(&r->keys_watch, &r->children);
 	due = list_due < due ? list_due : due;
+	due = keys_due < due ? keys_due : due;
 	due = first && first->due < due ? first->due : due;
 	if (due == INT64_MAX)
 		return -1;
@@ -302,13 +337,14 @@ static int tick(struct root *r)
 
 static int serve(struct root *r)
 {
-	struct supervisor *daemon = children_daemon(&r->children);
+	struct supervisor *daemon = children_daemon(&r->children), *keys = children_keys(&r->children);
 	while (!r->children.stopping || children_run(&r->children)) {
 		int timeout = notify_alive(tick(r));
 		struct pollfd fds[] = {
 			{r->signals, POLLIN, 0},
 			{daemon->fd, supervisor_events(daemon), 0},
 			{r->watched.fd, POLLIN, 0},
+			{keys->fd, supervisor_events(keys), 0},
 		};
 		if (poll(fds, COUNT(fds), timeout) < 0 && errno != EINTR) {
 			log_event(LOG_LEVEL_ERROR, "poll", "error=\"%s\"", strerror(errno));
@@ -318,6 +354,8 @@ static int serve(struct root *r)
 		/* Descriptors first: signals may replace them. */
 		if (fds[1].revents)
 			supervisor_io(daemon, fds[1].revents, now, r);
+		if (fds[3].revents)
+			supervisor_io(keys, fds[3].revents, now, r);
 		if (fds[2].revents)
 			watchlist_io(&r->watched, now);
 		if (fds[0].revents)
@@ -355,7 +393,7 @@ static int run(const char *config_path)
 		fputs(buf_text(&faults), stderr);
 		return EXIT_USAGE;
 	}
-	children_init(&r.children, config_path, take_frame);
+	children_init(&r.children, config_path, take_frame, take_keys_frame);
 	watchlist_init(&r.watched, self);
 	int result;
 	if (start(&r, &err) == 0) {

@@ -59,6 +59,7 @@ static int spawn(struct supervisor *s, int root_end, int link_end, struct error 
 		.err = PROC_INHERIT,
 		.extra = root_end,
 		.link = &link_end,
+		.listen = s->listen,
 		.die_with_parent = true,
 		.powerless = true};
 	s->pid = proc_spawn(&spec, err);
@@ -85,7 +86,7 @@ static int start(struct supervisor *s, struct error *err)
 		return -1;
 	s->fd = steal_fd(&ours);
 	s->link = steal_fd(&other_end);
-	frame_stream_init(&s->in, s->fd, 1u << FRAME_RECORD);
+	frame_stream_init(&s->in, s->fd, s->allowed);
 	return 0;
 }
 

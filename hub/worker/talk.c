@@ -24,7 +24,6 @@ void acme_job_release(struct acme_job *j)
 	chain_free_pkey(&j->account_key);
 	for (size_t i = 0; i < ACME_PAIRS_MAX; i++) {
 		chain_free_pkey(&j->pairs[i].key);
-		chain_free_pkey(&j->pairs[i].made);
 	}
 	buf_release(&j->eab_hmac);
 	cJSON_Delete(j->message);
@@ -88,12 +87,6 @@ static int wait_kept(struct talk *t, struct error *err)
 	return answer ? 0 : -1;
 }
 
-static int key_to_pem(EVP_PKEY *key, struct buf *out, struct error *err)
-{
-	const struct chain only_key = {.key = key};
-	return chain_write_pem(&only_key, CHAIN_KEY, out, err);
-}
-
 /* ---- the job ---- */
 
 static const char *optional(const cJSON *message, const char *key)
@@ -128,7 +121,7 @@ static int take_pairs(struct acme_job *j, struct error *err)
 		pair->key_type = json_string(element, "key_type", 32, err);
 		pair->order_url = optional(element, "order_url");
 		pair->replaces = optional(element, "replaces");
-		if (!pair->key_type)
+		if (!pair->key_type || talk_key(element, "key", &pair->key, err) < 0)
 			return error_wrap(err, "pairs");
 	}
 	return j->pair_count ? 0 : error_set(err, ERROR_PERMANENT, "pairs: there is none");
@@ -153,25 +146,17 @@ static int take_job(struct acme_job *j, struct error *err)
 	return 0;
 }
 
-static int take_key(const struct files *files, const char *name, EVP_PKEY **ret, struct error *err)
+int talk_key(const cJSON *message, const char *member, EVP_PKEY **ret, struct error *err)
 {
-	int at = files_find(files, name);
-	if (at < 0)
+	auto_buf struct buf der = BUF_INIT(CHAIN_SPKI_MAX);
+	const char *text = optional(message, member);
+	if (!text)
 		return 0;
-	*ret = chain_parse_key(files->file[at].data, files->file[at].len, err);
-	return *ret ? 0 : error_wrap(err, "%s in the store", name);
-}
-
-static int take_pair_keys(const struct files *files, struct acme_job *j, struct error *err)
-{
-	for (size_t i = 0; i < j->pair_count; i++) {
-		auto_free char *key = mem_printf("privkey%s.pem", acme_suffix(i));
-		auto_free char *made = mem_printf("made%s.pem", acme_suffix(i));
-		if (take_key(files, key, &j->pairs[i].key, err) < 0 ||
-			take_key(files, made, &j->pairs[i].made, err) < 0)
-			return -1;
-	}
-	return 0;
+	if (base64url_decode(text, &der) < 0)
+		return error_set(err, ERROR_PERMANENT, "%s: is no public key", member);
+	chain_free_pkey(ret);
+	*ret = chain_public_key(der.data, der.len, err);
+	return *ret ? 0 : error_wrap(err, "%s", member);
 }
 
 static void take_binding(const struct files *files, struct acme_job *j)
@@ -187,11 +172,10 @@ int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 	struct frame frame;
 	struct files files;
 	ret->message = receive_message(t, "job", err);
-	if (!ret->message || take_job(ret, err) < 0)
+	if (!ret->message || take_job(ret, err) < 0 || talk_key(ret->message, "account_key", &ret->account_key, err) < 0)
 		return -1;
 	if (receive(t, FRAME_FILES, &frame, err) < 0 ||
-		files_decode(frame.data, frame.len, &files, err) < 0 ||
-		take_key(&files, "account.key", &ret->account_key, err) < 0 || take_pair_keys(&files, ret, err) < 0)
+		files_decode(frame.data, frame.len, &files, err) < 0)
 		return -1;
 	take_binding(&files, ret);
 	return 0;
@@ -220,24 +204,6 @@ void talk_progress(struct talk *t, const char *fmt, ...)
 
 /* ---- what the daemon keeps ---- */
 
-int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err)
-{
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
-	struct files files = {.label = "account"};
-	struct frame frame;
-	EVP_PKEY *kept = NULL;
-	if (key_to_pem(*key, &pem, err) < 0 || files_add(&files, "account.key", pem.data, pem.len) < 0 ||
-		send_files(t, &files, err) < 0 || receive(t, FRAME_FILES, &frame, err) < 0 ||
-		files_decode(frame.data, frame.len, &files, err) < 0 ||
-		take_key(&files, "account.key", &kept, err) < 0)
-		return -1;
-	if (!kept)
-		return error_set(err, ERROR_PERMANENT, "the daemon did not keep the account key");
-	chain_free_pkey(key);
-	*key = kept;
-	return 0;
-}
-
 int talk_account(struct talk *t, const char *url, struct error *err)
 {
 	auto_json cJSON *message = event_new_message("account");
@@ -245,32 +211,78 @@ int talk_account(struct talk *t, const char *url, struct error *err)
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
 }
 
-int talk_order(struct talk *t, size_t pair, const char *url, EVP_PKEY *key, struct error *err)
+static cJSON *event_of_pair(const char *event, size_t pair)
 {
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
-	struct files files = {0};
-	snprintf(files.label, sizeof(files.label), "order%s", acme_suffix(pair));
-	if (key_to_pem(key, &pem, err) < 0 || files_add(&files, "privkey.pem", pem.data, pem.len) < 0 ||
-		files_add(&files, "url", url, strlen(url)) < 0 || send_files(t, &files, err) < 0)
-		return -1;
-	return wait_kept(t, err);
+	cJSON *message = event_new_message(event);
+	cJSON_AddNumberToObject(message, "pair", (double)pair);
+	return message;
 }
 
-int talk_next_key(struct talk *t, size_t pair, EVP_PKEY *key, struct error *err)
+static int receive_key(struct talk *t, EVP_PKEY **key, struct error *err)
 {
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
-	struct files files = {0};
-	snprintf(files.label, sizeof(files.label), "next%s", acme_suffix(pair));
-	if (key_to_pem(key, &pem, err) < 0 || files_add(&files, "privkey.pem", pem.data, pem.len) < 0 ||
-		send_files(t, &files, err) < 0)
+	auto_json cJSON *answer = receive_message(t, "key", err);
+	if (!answer || !json_string(answer, "key", 4 * CHAIN_SPKI_MAX, err))
 		return -1;
-	return wait_kept(t, err);
+	return talk_key(answer, "key", key, err);
+}
+
+int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err)
+{
+	auto_json cJSON *message = event_new_message("account-key");
+	return send_message(t, message, err) < 0 ? -1 : receive_key(t, key, err);
+}
+
+int talk_new_key(struct talk *t, size_t pair, EVP_PKEY **key, struct error *err)
+{
+	auto_json cJSON *message = event_of_pair("key", pair);
+	return send_message(t, message, err) < 0 ? -1 : receive_key(t, key, err);
+}
+
+int talk_order(struct talk *t, size_t pair, const char *url, struct error *err)
+{
+	auto_json cJSON *message = event_of_pair("order", pair);
+	cJSON_AddStringToObject(message, "url", url);
+	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
+}
+
+int talk_next_key(struct talk *t, size_t pair, struct error *err)
+{
+	auto_json cJSON *message = event_of_pair("next", pair);
+	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
+}
+
+int talk_csr(struct talk *t, size_t pair, struct buf *out, struct error *err)
+{
+	auto_json cJSON *message = event_of_pair("csr", pair);
+	auto_json cJSON *answer = send_message(t, message, err) < 0 ? NULL : receive_message(t, "csr", err);
+	const char *text = answer ? json_string(answer, "csr", FRAME_MESSAGE_MAX, err) : NULL;
+	if (!text)
+		return -1;
+	return base64url_decode(text, out) < 0 ? error_set(err, ERROR_PERMANENT, "csr: is none") : 0;
+}
+
+int talk_sign(struct talk *t, const char *key, struct buf *input, uint8_t ret[JWS_SIGNATURE_SIZE], struct error *err)
+{
+	auto_json cJSON *message = event_new_message("sign");
+	auto_buf struct buf signature = BUF_INIT(JWS_SIGNATURE_SIZE);
+	cJSON_AddStringToObject(message, "key", key);
+	cJSON_AddStringToObject(message, "input", buf_text(input));
+	auto_json cJSON *answer = send_message(t, message, err) < 0 ? NULL : receive_message(t, "signed", err);
+	const char *refusal = optional(answer, "error");
+	if (refusal)
+		return error_set(err, ERROR_RETRY, "%s", refusal);
+	const char *text = answer ? json_string(answer, "signature", 2 * JWS_SIGNATURE_SIZE, err) : NULL;
+	if (!text)
+		return -1;
+	if (base64url_decode(text, &signature) < 0 || signature.len != JWS_SIGNATURE_SIZE)
+		return error_set(err, ERROR_PERMANENT, "signature: is none");
+	memcpy(ret, signature.data, JWS_SIGNATURE_SIZE);
+	return 0;
 }
 
 int talk_gone(struct talk *t, size_t pair, const char *reason, struct error *err)
 {
-	auto_json cJSON *message = event_new_message("gone");
-	cJSON_AddNumberToObject(message, "pair", (double)pair);
+	auto_json cJSON *message = event_of_pair("gone", pair);
 	cJSON_AddStringToObject(message, "reason", reason);
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
 }
@@ -320,11 +332,6 @@ int talk_receive_files(struct talk *t, struct files *ret, struct error *err)
 {
 	struct frame frame;
 	return receive(t, FRAME_FILES, &frame, err) < 0 ? -1 : files_decode(frame.data, frame.len, ret, err);
-}
-
-int talk_key(const struct files *files, const char *name, EVP_PKEY **ret, struct error *err)
-{
-	return take_key(files, name, ret, err);
 }
 
 int talk_send(struct talk *t, const cJSON *message, struct error *err)

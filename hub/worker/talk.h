@@ -4,6 +4,7 @@
 #ifndef CERTSYNC_HUB_ACME_TALK_H
 #define CERTSYNC_HUB_ACME_TALK_H
 
+#include "hub/common/jws.h"
 #include "hub/worker/acme/acme.h"
 #include "lib/crypto/chain.h"
 #include "lib/core/error.h"
@@ -19,8 +20,7 @@ enum { ACME_NAMES_MAX = 100, ACME_CONTACTS_MAX = 20 };
 struct acme_pair {
 	const char *key_type;
 	const char *order_url, *replaces; /* NULL: none */
-	EVP_PKEY *key;  /* owned; of the stored order, NULL without one */
-	EVP_PKEY *made; /* owned; that a new order is to have; NULL: make one */
+	EVP_PKEY *key; /* the public half; owned; of the order, NULL without one */
 };
 
 struct acme_job {
@@ -38,7 +38,7 @@ struct acme_job {
 	const char *contact[ACME_CONTACTS_MAX];
 	size_t contact_count;
 	bool agree_tos;
-	EVP_PKEY *account_key; /* owned; NULL: none is kept yet */
+	EVP_PKEY *account_key; /* the public half; owned; NULL: there is none yet */
 };
 
 struct talk {
@@ -56,13 +56,14 @@ void talk_warning(struct talk *t, const char *text);
 void talk_progress(struct talk *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Each returns 0 only when the daemon has it on disk (or serves it). */
-/* Offers a new account key; what comes back in its place is the one that is kept, another if there was one.
- */
+/* The public half of the account's key, which is made now unless another order has been quicker. */
 int talk_account_key(struct talk *t, EVP_PKEY **key, struct error *err);
 int talk_account(struct talk *t, const char *url, struct error *err);
-int talk_order(struct talk *t, size_t pair, const char *url, EVP_PKEY *key, struct error *err);
+/* The public half of the key that a new order is to have, from now on. Owned by the caller, in place of what was there. */
+int talk_new_key(struct talk *t, size_t pair, EVP_PKEY **key, struct error *err);
+int talk_order(struct talk *t, size_t pair, const char *url, struct error *err);
 int talk_gone(struct talk *t, size_t pair, const char *reason, struct error *err);
-int talk_next_key(struct talk *t, size_t pair, EVP_PKEY *key, struct error *err);
+int talk_next_key(struct talk *t, size_t pair, struct error *err);
 int talk_issued(struct talk *t, size_t pair, const struct chain *chain, struct error *err);
 int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err);
 /* The authorization of this name has failed: authorities count that. No answer is waited for. */
@@ -70,11 +71,17 @@ void talk_invalid(struct talk *t, const char *name);
 /* The records of dns-01 that stand, or may, from now on; the array is the caller's. */
 int talk_dns(struct talk *t, const cJSON *records, struct error *err);
 
+/* The signing request for a pair's key and the job's names: DER, appended. */
+int talk_csr(struct talk *t, size_t pair, struct buf *out, struct error *err);
+/* The signature of jws_input's text by one of the job's keys, which `key` names: "account", "next", "leaf". */
+int talk_sign(struct talk *t, const char *key, struct buf *input, uint8_t ret[JWS_SIGNATURE_SIZE], struct error *err);
+
 /* For workers of other kinds: the one message that is due, owned, NULL with the reason; the files behind it (they borrow
  * from the stream); one message out, with its "event" in it. */
 cJSON *talk_receive(struct talk *t, const char *event, struct error *err);
 int talk_receive_files(struct talk *t, struct files *ret, struct error *err);
-int talk_key(const struct files *files, const char *name, EVP_PKEY **ret, struct error *err); /* NULL: not among them */
+/* A public key (base64url of its SubjectPublicKeyInfo) that a message has as `member`; owned; NULL: it has none. */
+int talk_key(const cJSON *message, const char *member, EVP_PKEY **ret, struct error *err);
 int talk_send(struct talk *t, const cJSON *message, struct error *err);
 
 /* The last word: one of these. */

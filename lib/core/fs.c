@@ -289,6 +289,25 @@ int fs_discard_tree(int dirfd, const char *path, struct error *err)
 	return remove_tree(dirfd, path, false, err);
 }
 
+int fs_wipe(int dirfd, const char *path, struct error *err)
+{
+	static const uint8_t zeros[4096];
+	struct stat st;
+	auto_close int fd = openat(dirfd, path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, "cannot overwrite %s", path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, ERROR_PERMANENT, "%s is not a regular file", path);
+	for (off_t left = st.st_size; left > 0; left -= (off_t)sizeof(zeros))
+		if (write_all(fd, zeros, left < (off_t)sizeof(zeros) ? (size_t)left : sizeof(zeros)) < 0)
+			return error_errno(err, "cannot overwrite %s", path);
+	if (fdatasync(fd) < 0 || (unlinkat(dirfd, path, 0) < 0 && errno != ENOENT))
+		return error_errno(err, "cannot remove %s", path);
+	return 0;
+}
+
 void fs_sweep(int dirfd)
 {
 	struct error ignored;

@@ -63,6 +63,11 @@ int fs_remove_tree(int dirfd, const char *path, struct error *err);
 /* The same, not synced: for what does no harm when a power cut brings some of it back. */
 int fs_discard_tree(int dirfd, const char *path, struct error *err);
 
+/* Removes a small regular file whose bytes must not lie about: they are overwritten and that is on the disk before the name goes (a
+ * copy-on-write file system, or a disk that spreads its writes, keeps them all the same). The directory is not synced. A missing one is
+ * success. */
+int fs_wipe(int dirfd, const char *path, struct error *err);
+
 /* Removes the FS_TEMPORARY… leftovers of an interrupted fs_write or fs_link in this directory. */
 void fs_sweep(int dirfd);
 /* In the directory of this file. */

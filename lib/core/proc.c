@@ -66,11 +66,14 @@ static int place_descriptors(const struct proc_spec *spec)
 {
 	int in = move_high(spec->in), out = move_high(spec->out), err = move_high(spec->err);
 	int extra = move_high(spec->extra), link = spec->link ? move_high(*spec->link) : -1;
+	int listening = spec->listen ? move_high(*spec->listen) : -1;
 	if (place(in, 0, O_RDONLY) < 0 || place(out, 1, O_WRONLY) < 0 || place(err, 2, O_WRONLY) < 0)
 		return -1;
 	if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return -1;
 	/* What is placed has the flag no more. */
+	if (listening >= 0 && dup2(listening, 5) < 0)
+		return -1;
 	return (extra >= 0 && dup2(extra, 3) < 0) || (link >= 0 && dup2(link, 4) < 0) ? -1 : 0;
 }
 

@@ -24,6 +24,7 @@ struct proc_spec {
 	int in, out, err;  /* descriptors for 0, 1, 2, borrowed; -1: /dev/null (err: inherited when -2) */
 	int extra;         /* becomes descriptor 3 of the child; -1: none */
 	const int *link;   /* becomes its descriptor 4; NULL: none */
+	const int *listen; /* becomes its descriptor 5; NULL: none */
 	bool group;        /* a process group of its own, so that kill(-pid) reaches its children */
 	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
 	bool powerless;    /* it and all that it runs gain no privileges: confine_privileges() of lib/core/confine.h */

@@ -194,20 +194,48 @@ static bool highest_said(const struct check *c, const char *word, unsigned ret[2
 
 /* ---- the hub's store ---- */
 
+/* Whole, private, and the one that its name says. */
+static bool key_is_kept(struct check *c, const char *place, const char *hex)
+{
+	char path[PATH_MAX], found[65];
+	static struct data key;
+	snprintf(path, sizeof(path), "hub-keys/%s/%.64s.pem", place, hex);
+	if (!read_file(c, path, &key) || key.mode != 0600)
+		return false;
+	const struct pem *p = pem_of(&key);
+	hex_of(p->key, sizeof(p->key), found);
+	return p->has_key && strcmp(found, hex) == 0;
+}
+
+/* A key of which others were told is kept for good, unless it is being dropped. */
+static void check_keys(struct check *c)
+{
+	const char *at = c->said;
+	char line[1024], hex[65], lost[128];
+	while (next_line(&at, line)) {
+		if (sscanf(line, "key %64s", hex) != 1)
+			continue;
+		snprintf(lost, sizeof(lost), "doing lose %s\n", hex);
+		if (!strstr(c->said, lost) && !key_is_kept(c, "leaf", hex) && !key_is_kept(c, "pending", hex) && !key_is_kept(c, "account", hex))
+			wrong(c, "N2: the key %s is nowhere", hex);
+	}
+}
+
 static bool check_revision(struct check *c, const char *certificate, const char *revision, char fingerprint[65])
 {
 	char path[PATH_MAX], wanted[256];
-	static struct data key, chain, manifest;
-	snprintf(path, sizeof(path), "%s/%s/privkey.pem", certificate, revision);
-	bool ok = read_file(c, path, &key) && key.mode == 0600;
+	static struct data chain, manifest;
 	snprintf(path, sizeof(path), "%s/%s/fullchain.pem", certificate, revision);
-	ok = ok && read_file(c, path, &chain);
+	bool ok = read_file(c, path, &chain);
 	snprintf(path, sizeof(path), "%s/%s/manifest.json", certificate, revision);
 	ok = ok && read_file(c, path, &manifest);
-	const struct pem *k = ok ? pem_of(&key) : NULL;
-	struct pem of_key = k ? *k : (struct pem){0};
 	const struct pem *l = ok ? pem_of(&chain) : NULL;
-	ok = ok && of_key.has_key && l->has_leaf && memcmp(of_key.key, l->leaf_key, 32) == 0;
+	char hex[65] = "";
+	if (ok)
+		hex_of(l->leaf_key, sizeof(l->leaf_key), hex);
+	struct pem of_leaf = l ? *l : (struct pem){0};
+	ok = ok && of_leaf.has_leaf && key_is_kept(c, "leaf", hex);
+	l = &of_leaf;
 	if (ok) {
 		snprintf(wanted, sizeof(wanted), "\"%s\"", l->fingerprint);
 		ok = strstr(manifest.bytes, wanted) && manifest.bytes[manifest.len - 1] == '}';
@@ -371,8 +399,9 @@ static void check_hub(struct check *c)
 		check_joined(c);
 	check_store(c, "hub/certificates/mail.domain.pl");
 	check_records(c);
+	check_keys(c);
 	if (last_said(c, "signer ", told))
-		check_raw_key(c, "hub/keys/sign.key", EVP_PKEY_ED25519, told);
+		check_raw_key(c, "hub-keys/sign.key", EVP_PKEY_ED25519, told);
 }
 
 /* ---- the agent ---- */

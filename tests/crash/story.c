@@ -4,7 +4,9 @@
 #include "agent/root/certificate.h"
 #include "agent/common/pin.h"
 #include "agent/root/operation.h"
-#include "hub/daemon/agents/signer.h"
+#include "hub/keys/signer.h"
+#include "hub/keys/vault.h"
+#include "lib/crypto/seal.h"
 #include "hub/daemon/store.h"
 #include "lib/core/fs.h"
 #include "lib/core/log.h"
@@ -63,6 +65,24 @@ static struct store *open_hub(const char *dir, struct error *err)
 	return store_open(state, err);
 }
 
+static struct vault *open_keys(const char *dir, struct error *err)
+{
+	auto_free char *keys = mem_printf("%s/disk/hub-keys", dir);
+	return vault_open(keys, err);
+}
+
+/* As hub/daemon/publish/publish.c has certsync-keys do it: the key is a revision's before the revision is there. */
+static int commit_key(struct vault *v, EVP_PKEY *key, struct error *err)
+{
+	uint8_t id[KEYS_ID_SIZE];
+	char hex[CHAIN_HEX_MAX];
+	auto_buf struct buf spki = BUF_INIT(KEYS_SPKI_MAX);
+	if (vault_bring(v, key, &spki, err) < 0 || chain_key_id(key, id, err) < 0 || vault_commit(v, id, err) < 0)
+		return -1;
+	story_say("key %s", chain_hex(id, hex));
+	return 0;
+}
+
 static int publish_pem(struct store *s, const char *dir, int number, const char *source, struct error *err)
 {
 	auto_chain struct chain pair = {0};
@@ -73,7 +93,10 @@ static int publish_pem(struct store *s, const char *dir, int number, const char 
 	if (read_pem(dir, number, &pair, hex, err) < 0)
 		return -1;
 	story_say("doing publish %s", hex);
-	if (store_publish(s, certificate, &pair, 1, &meta, &made, err) < 0)
+	struct vault *v = open_keys(dir, err);
+	int kept = v ? commit_key(v, pair.key, err) : -1;
+	vault_close(v);
+	if (kept < 0 || store_publish(s, certificate, &pair, 1, &meta, &made, err) < 0)
 		return -1;
 	story_say("published %s %s", revision_text(made, text), hex);
 	return 0;
@@ -136,28 +159,56 @@ static int hub_epoch(struct store *s, const char *dir, struct error *err)
 }
 
 /* What an order stores, in its order (hub/daemon/acme/order.c): the key, then the URL, both before finalize; all dropped when published. */
-static int hub_order(struct store *s, const char *dir, struct error *err)
+/* The record has the name of the key that certsync-keys has made. */
+static int make_key(struct vault *v, struct store *s, enum keys_class key_class, const char *kind, const char *file,
+	uint8_t id[KEYS_ID_SIZE], struct error *err)
 {
-	if (put_record(s, "accounts", "account.key", "the account's key", err) < 0 ||
-		put_record(s, "orders", "privkey.pem", "the order's key", err) < 0 ||
+	char hex[CHAIN_HEX_MAX];
+	auto_buf struct buf spki = BUF_INIT(KEYS_SPKI_MAX);
+	if (vault_make(v, key_class, "ecdsa-p256", &spki, err) < 0 || sha256(spki.data, spki.len, id) < 0)
+		return -1;
+	story_say("key %s", chain_hex(id, hex));
+	return put_record(s, kind, file, hex, err);
+}
+
+static int run_order(struct vault *v, struct store *s, const char *dir, struct error *err)
+{
+	uint8_t account[KEYS_ID_SIZE], order[KEYS_ID_SIZE], next[KEYS_ID_SIZE];
+	char hex[CHAIN_HEX_MAX];
+	if (make_key(v, s, KEYS_ACCOUNT, "accounts", "account.pub", account, err) < 0 ||
+		make_key(v, s, KEYS_LEAF, "orders", "key.pub", order, err) < 0 ||
 		put_record(s, "orders", "order.json", "the order's URL", err) < 0)
 		return -1;
-	story_say("finalized the order's key");
-	if (publish_pem(s, dir, 3, "acme", err) < 0 || drop_record(s, "orders", err) < 0 ||
-		put_record(s, "orders", "privkey.pem", "the next order's key", err) < 0)
+	if (vault_commit(v, order, err) < 0 || publish_pem(s, dir, 3, "acme", err) < 0 || drop_record(s, "orders", err) < 0 ||
+		make_key(v, s, KEYS_LEAF, "orders", "key.pub", next, err) < 0)
+		return -1;
+	story_say("doing lose %s", chain_hex(account, hex));
+	if (vault_drop(v, KEYS_ACCOUNT, account, err) < 0)
 		return -1;
 	return put_record(s, "orders", "order.json", "the next order's URL", err);
 }
 
+static int hub_order(struct store *s, const char *dir, struct error *err)
+{
+	struct vault *v = open_keys(dir, err);
+	int result = v ? run_order(v, s, dir, err) : -1;
+	vault_close(v);
+	return result;
+}
+
 static int open_signer(const char *dir, struct error *err)
 {
-	uint8_t private_key[SEAL_KEY_SIZE], public_key[SEAL_KEY_SIZE];
 	char hex[CHAIN_HEX_MAX];
-	auto_free char *state = mem_printf("%s/disk/hub", dir);
-	if (signer_open(state, private_key, public_key, err) < 0)
-		return -1;
-	story_say("signer %s", chain_hex(public_key, hex));
-	return 0;
+	struct signer signer = {.is_there = false};
+	struct vault *v = open_keys(dir, err);
+	int result = v ? signer_open(&signer, vault_directory(v), err) : -1;
+	if (result == 0)
+		result = signer_make(&signer, vault_directory(v), err);
+	if (result == 0)
+		story_say("signer %s", chain_hex(signer.public_key, hex));
+	signer_release(&signer);
+	vault_close(v);
+	return result;
 }
 
 static int on_hub(const char *dir, const char *what,

@@ -20,7 +20,7 @@ trap 'exit 130' INT TERM HUP
 # The programs in a place that nobody can reach too.
 chmod 755 "$dir"
 install -d "$dir/bin" "$dir/w" "$dir/pairs"
-install -m 755 "$bin/certsync" "$bin/certsync-hub-root" "$dir/bin"
+install -m 755 "$bin/certsync" "$bin/certsync-hub-root" "$bin/certsync-keys" "$dir/bin"
 
 user=$(id -un) group=$(id -gn)
 [ "$(id -u)" -ne 0 ] || { user=nobody group=nogroup; }
@@ -46,7 +46,7 @@ names="certbot.test replaced.test ordered.test later.test busy.test link.test gr
 port=$(free_port)
 configure() {
 	cat <<-CONF
-		user = "$user" worker_user = "$user" gate_user = "$user" local_user = "$user" admin_group = "$group" host_keys = {}
+		user = "$user" keys_user = "$user" worker_user = "$user" gate_user = "$user" local_user = "$user" admin_group = "$group" host_keys = {}
 		state = "$dir/state" run = "$dir/run" http = "127.0.0.1:$port" anchors = "$dir/ca.pem"
 		authorized_keys = "$dir/gate/.ssh/authorized_keys"
 		scan_interval = 1h # so that what is seen is seen by its events
@@ -76,12 +76,18 @@ revision() { readlink "$dir/state/certificates/$1/current"; }
 # published NAME NUMBER: what the hub would distribute is this pair.
 published() {
 	[ "$(fingerprint "$dir/state/certificates/$1/current/fullchain.pem")" = "$(fingerprint "$dir/pairs/$1.$2.pem")" ] &&
-		cmp -s <(openssl pkey -in "$dir/state/certificates/$1/current/privkey.pem" -pubout 2>/dev/null) \
+		cmp -s <(openssl pkey -in "$(key_of "$dir/state/certificates/$1/current/fullchain.pem")" -pubout 2>/dev/null) \
 			<(openssl pkey -in "$dir/pairs/$1.$2.key" -pubout)
 }
 # Whether the watcher has an inotify watch on this directory, as the kernel tells.
 watched() { grep -qs "^inotify .* ino:$(printf '%x' "$(stat -c %i "$1")") " "/proc/$(watcher_pid)"/fdinfo/*; }
 unwatched() { ! watched "$1"; }
+# Where certsync-keys has the key of a certificate.
+key_of() {
+	local id
+	id=$(openssl x509 -in "$1" -noout -pubkey 2>/dev/null | openssl pkey -pubin -outform der 2>/dev/null | sha256sum)
+	echo "$dir/state-keys/leaf/${id%% *}.pem"
+}
 unpublished() { [ ! -e "$dir/state/certificates/$1/current" ]; }
 soon() { wait_until 20 "$*" "$@"; }
 # 3: no agent has converged, since there is none.

@@ -12,7 +12,7 @@ use Test::More;
 my $story = Story->new;
 my $top = $story->top;
 make_path("$top/bin", "$top/pair");
-system('cp', (map { "$Story::bin/certsync-$_" } qw(hub-root worker)), "$top/bin/") == 0 or die;
+system('cp', (map { "$Story::bin/certsync-$_" } qw(hub-root keys worker)), "$top/bin/") == 0 or die;
 
 # What it says stands in `say`; what it hears goes to `heard`. It lives until the root half hangs up or ends it. With `slow`
 # it says the same again and again, and reads far less than it is told.
@@ -74,7 +74,10 @@ for my $case (
 
 ok(with(scan('other.domain.pl') . scan($Story::name), qr/started/), 'a scan of what hub.conf does not have');
 ok(heard(qr/does not say watch for certificate "other\.domain\.pl"/), 'is refused');
-ok(heard(qr/BEGIN CERTIFICATE/), 'and one of what it has is answered');
+my ($der, $secret) = (scalar `openssl x509 -in $top/pair/a.crt -outform der`, scalar `openssl pkey -in $top/pair/a.key -outform der`);
+ok(heard(qr/\Q$der\E/), 'and one of what it has is answered, with the certificate');
+my $told = Story::read_file("$top/heard");
+ok($told !~ /PRIVATE KEY/ && index($told, substr $secret, 36, 32) < 0, 'and nothing of its private key');
 ok(with(keys_of('stranger', $ed25519), qr/started/), 'a key for an agent that hub.conf does not have');
 ok(heard(qr/has no section agent "stranger"/), 'is refused');
 ok(!-e "$top/gate/authorized_keys", 'and not written');

@@ -90,7 +90,7 @@ subtest 'killed between the steps, an order is resumed and never doubled' => sub
 		ok(issued($text), 'issued at the next start') or diag $text;
 		is(orders() - $before, 1, 'one order in all');
 		is(account_key($state), $account, 'the account is the same');
-		is(read_file("$state/certificates/mail.domain.pl/current/privkey.pem"), $key, 'and so is the key');
+		is(published_key($state), $key, 'and so is the key');
 	}
 	pebble_end();
 };
@@ -266,7 +266,7 @@ subtest 'the answer to finalize is lost: the order is found again, with its key'
 	ok(issued($text), 'issued at the next start') or diag $text;
 	is(double_saw('POST /order'), 1, 'one order');
 	is(double_saw('POST /finalize/0'), $finalized, 'which is not ended again');
-	is(read_file("$state/certificates/mail.domain.pl/current/privkey.pem"), $key, 'with its own key');
+	is(published_key($state), $key, 'with its own key');
 };
 
 subtest 'an order that is processed for long is kept and asked for again' => sub {
@@ -291,7 +291,7 @@ for my $lie ('forgotten', 'invalid-later') {
 		my ($text) = order($state);
 		ok(issued($text), 'issued at the next start') or diag $text;
 		is(double_saw('POST /order'), 2, 'by a second order');
-		isnt(read_file("$state/certificates/mail.domain.pl/current/privkey.pem"), $key, 'with a key of its own');
+		isnt(published_key($state), $key, 'with a key of its own');
 	};
 }
 
@@ -417,7 +417,7 @@ subtest 'keys of every type' => sub {
 		my $state = fresh();
 		my ($text) = order($state, settings => ["key=$type"]);
 		ok(issued($text), $type) or diag $text;
-		is(key_type(current($state, 'privkey.pem')), $shown{$type}, 'is what is stored');
+		is(key_type(published_key($state)), $shown{$type}, 'is what is stored');
 	}
 	pebble_end();
 };
@@ -426,16 +426,16 @@ subtest 'a key that is kept, and one that is made ahead' => sub {
 	pebble();
 	my $state = fresh();
 	order($state);
-	my $key = current($state, 'privkey.pem');
+	my $key = published_key($state);
 	ok(issued((order($state, settings => ['reuse_key=1']))[0]), 'renewed');
-	is(current($state, 'privkey.pem'), $key, 'with its key');
+	is(published_key($state), $key, 'with its key');
 	order($state, settings => ['reuse_key=1', 'new_key=1']);
-	isnt(current($state, 'privkey.pem'), $key, 'unless one is wanted that was never used');
+	isnt(published_key($state), $key, 'unless one is wanted that was never used');
 	my ($text) = order($state, settings => ['next_key=1']);
 	my ($next) = $text =~ /^next ([0-9a-f]{64})$/m or diag $text;
 	for (1 .. 2) {
 		($text) = order($state, settings => ['next_key=1']);
-		write_file("$top/key.pem", current($state, 'privkey.pem'));
+		write_file("$top/key.pem", published_key($state));
 		my $digest = `openssl pkey -in $top/key.pem -pubout -outform DER | sha256sum`;
 		like($digest, qr/^$next/, 'the key that was shown is used');
 		my $before = $next;
@@ -456,8 +456,8 @@ subtest 'two pairs, one revision' => sub {
 		my ($text) = order($state, settings => \@two);
 		ok(issued($text), $step eq 'none' ? 'issued' : "issued after a kill at $step") or diag $text;
 		is(orders() - $before, 2, 'two orders');
-		is(key_type(current($state, 'privkey.pem')), 'P-256', 'the first pair');
-		is(key_type(current($state, 'privkey-2.pem')), 'rsa-2048', 'the second');
+		is(key_type(published_key($state)), 'P-256', 'the first pair');
+		is(key_type(published_key($state, '-2')), 'rsa-2048', 'the second');
 		is(scalar(() = $text =~ /^next /mg), 2, 'two keys made ahead');
 		is(stored_order($state) . read_file("$state/records/orders-2/mail.domain.pl/order.json"), '', 'no order is left');
 	}

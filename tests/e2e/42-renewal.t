@@ -8,6 +8,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use Authority;
 use JSON::PP;
+use Keys;
 use POSIX qw(strftime);
 use Story;
 use Test::More;
@@ -39,6 +40,7 @@ sub account {
 }
 
 sub file { return Story::read_file("$_[0]{top}/hub/certificates/$name/$_[1]") }
+sub key_at { return key_of_chain("$_[0]{top}/hub", "$_[0]{top}/hub/certificates/$name/$_[1]/fullchain.pem") }
 sub record { return Story::read_file("$_[0]{top}/hub/records/$_[1]") }
 
 sub configure {
@@ -159,15 +161,15 @@ subtest 'the contact follows the configuration, at the next order' => sub {
 
 subtest 'an account gets a new key, and orders go on with it' => sub {
 	my $before = account($story);
-	my $key = record($story, 'acme/pebble/account.key');
+	my $key = key_of_record($story->{top} . '/hub', 'acme/pebble/account.pub');
 	my ($exit, $text) = $story->certsync('account', 'rollover', 'pebble');
 	is($exit, 0, 'changed') or diag $text;
 	like($text, qr/pebble has a new key/, 'and said');
 	my $after = account($story);
 	isnt($after->{thumbprint}, $before->{thumbprint}, 'another key');
 	is($after->{url}, $before->{url}, 'of the same account');
-	isnt(record($story, 'acme/pebble/account.key'), $key, 'is on disk');
-	is(record($story, 'acme-next/pebble/account.key'), '', 'and nowhere else');
+	isnt(key_of_record($story->{top} . '/hub', 'acme/pebble/account.pub'), $key, 'is on disk');
+	is(key_of_record($story->{top} . '/hub', 'acme-next/pebble/account.pub'), '', 'and nowhere else');
 	is(($story->certsync('renew'))[0], 0, 'ordered with it');
 	is(($story->certsync('account', 'rollover', 'nobody'))[0], 2, 'of nobody: wrong usage');
 };
@@ -182,7 +184,7 @@ sub status_at_ca {
 subtest 'what is revoked is replaced at once with another key, and never comes back' => sub {
 	my $revision = certificate($story)->{revision};
 	my $path = "$top/hub/certificates/$name/$revision/fullchain.pem";
-	my $key = file($story, "$revision/privkey.pem");
+	my $key = key_at($story, $revision);
 	is(status_at_ca($path)->{Status}, 'Valid', 'valid before');
 	is(($story->certsync('revoke', $name, '--reason', 'hackers'))[0], 2, 'no such reason');
 	my ($exit, $text) = $story->certsync('revoke', $name, '--reason', 'keyCompromise', '--json');
@@ -192,7 +194,7 @@ subtest 'what is revoked is replaced at once with another key, and never comes b
 	is($status->{Reason}, 1, 'and why');
 	my $now = certificate($story)->{revision};
 	isnt($now, $revision, 'there is a new revision');
-	isnt(file($story, "$now/privkey.pem"), $key, 'with another key');
+	isnt(key_at($story, $now), $key, 'with another key');
 	($exit, $text) = $story->certsync('revoke', $name, '--revision', $revision);
 	is($exit, 0, 'once more: the authority has done it already') or diag $text;
 	($exit, $text) = $story->certsync('rollback', $name, $revision);
@@ -220,10 +222,10 @@ subtest 'a key that is somebody else\'s too is not used again, though the hub wa
 	ok(reload($story, section(reuse_key => 1)), 'renewals keep the key');
 	is(($story->certsync('renew', '--force'))[0], 0, 'a renewal') or diag $story->log('hub');
 	my $first = certificate($story)->{revision};
-	my $key = file($story, "$first/privkey.pem");
+	my $key = key_at($story, $first);
 	is(($story->certsync('renew', '--force'))[0], 0, 'another');
 	my $second = certificate($story)->{revision};
-	is(file($story, "$second/privkey.pem"), $key, 'has the same key');
+	is(key_at($story, $second), $key, 'has the same key');
 	$story->stop('hub');
 	my $leaf = $story->fingerprint("$top/hub/certificates/$name/$second/fullchain.pem");
 	mkdir "$top/hub/records/revoked/$name", 0700;
@@ -231,7 +233,7 @@ subtest 'a key that is somebody else\'s too is not used again, though the hub wa
 	ok(restart($story), 'what a kill leaves right after the authority has answered');
 	ok($story->until('a replacement', sub { (certificate($story)->{revision} // $second) ne $second }, 30),
 		'it is replaced at once, whatever was issued this week') or diag $story->log('hub');
-	isnt(file($story, certificate($story)->{revision} . '/privkey.pem'), $key, 'with another key');
+	isnt(key_at($story, certificate($story)->{revision}), $key, 'with another key');
 	reload($story, section());
 };
 
@@ -352,18 +354,18 @@ subtest 'a name that cannot be validated is not tried without an end' => sub {
 
 subtest 'the answer to a change of keys is lost: the account is not' => sub {
 	ok(double('lost-key-change'), 'issued');
-	my $old = record($other, 'acme/double/account.key');
+	my $old = key_of_record($other->{top} . '/hub', 'acme/double/account.pub');
 	my ($exit, $text) = $other->certsync('account', 'rollover', 'double');
 	is($exit, 1, 'the answer is lost') or diag $text;
-	is(record($other, 'acme/double/account.key'), $old, 'the old key is kept');
-	my $new = record($other, 'acme-next/double/account.key');
+	is(key_of_record($other->{top} . '/hub', 'acme/double/account.pub'), $old, 'the old key is kept');
+	my $new = key_of_record($other->{top} . '/hub', 'acme-next/double/account.pub');
 	like($new, qr/PRIVATE KEY/, 'and so is the new one');
 	ok(account($other)->{unsettled}, 'account show says so');
 	$other->stop('hub', 'KILL');
 	ok(restart($other), 'killed and started again');
 	is(($other->certsync('renew'))[0], 0, 'the next order');
-	is(record($other, 'acme/double/account.key'), $new, 'finds out that the new one holds');
-	is(record($other, 'acme-next/double/account.key'), '', 'and settles it');
+	is(key_of_record($other->{top} . '/hub', 'acme/double/account.pub'), $new, 'finds out that the new one holds');
+	is(key_of_record($other->{top} . '/hub', 'acme-next/double/account.pub'), '', 'and settles it');
 	$other->ends_clean;
 };
 

@@ -3,6 +3,7 @@
 # comes of it, and the daemon lives on. With an authority that never answers, and with host keys that cannot be read.
 use strict;
 use warnings;
+use Digest::SHA qw(sha256_hex);
 use FindBin;
 use lib $FindBin::Bin, "$FindBin::Bin/../rogue";
 use Agent;
@@ -97,7 +98,11 @@ like($text, qr/^web +may join until $hour +never +- +0 +- *$/m, '  one who may j
 # An account as the first order leaves it, with a change of its key whose answer was lost.
 my $records = "$top/hub/records";
 make_path("$records/acme/silent", "$records/acme-next/silent");
-$story->openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out $_/silent/account.key") for "$records/acme", "$records/acme-next";
+for my $record ("$records/acme", "$records/acme-next") {
+	$story->openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out $top/account.key");
+	$story->openssl("pkey -in $top/account.key -pubout -outform der -out $record/silent/account.pub");
+	rename "$top/account.key", "$top/hub-keys/account/" . sha256_hex(Story::read_file("$record/silent/account.pub")) . '.pem' or die $!;
+}
 my $directory = "https://127.0.0.1:@{[$silent->sockport]}/dir";
 Story::write_file("$records/acme/silent/account.json", encode_json({directory => $directory, url => "$directory/7"}));
 Story::write_file("$records/acme/silent/contact.json", encode_json({contact => ['mailto:admin@domain.pl']}));

@@ -41,7 +41,7 @@ $story->Story::hub_conf(agents => ['here', 'mail'],
 	certificates => "acme \"none\" { directory = \"https://127.0.0.1:1/none\" agree_tos = true }\n"
 		. "certificate \"$Story::name\" {}\ncertificate \"www.domain.pl\" { acme = \"none\" }\n");
 my $conf = Story::read_file("$top/hub.conf");
-$conf =~ s/^(user|worker_user|gate_user|local_user|admin_group|run|authorized_keys) = .*\n//gm;
+$conf =~ s/^(user|keys_user|worker_user|gate_user|local_user|admin_group|run|authorized_keys) = .*\n//gm;
 Story::write_file("$top/hub.conf", $conf, 0644);
 is(doctor(), 3, 'a node without users');
 like(of('accounts'), qr/no user certsync-$_\b.*\n.*useradd .*certsync-$_\n/, "certsync-$_ is missing") for qw(hub worker gate agent);
@@ -82,7 +82,8 @@ like(of('HAProxy socket'), qr/^warning .*no stats socket.*level admin/s, 'it has
 
 # ---- owners and modes ----
 
-my @modes = (["$top/hub/keys/sign.key", 0644, 'certsync-hub certsync-hub 600'],
+my @modes = (["$top/hub-keys/sign.key", 0644, 'certsync-keys certsync-keys 600'],
+	["$top/hub-keys", 0755, 'certsync-keys certsync-keys 700'],
 	['/var/lib/certsync-gate/.ssh/authorized_keys', 0666, 'root root 644'], ["$top/hub", 0755, 'certsync-hub certsync-hub 700']);
 chmod $_->[1], $_->[0] or die "$_->[0]: $!" for @modes;
 chown((getpwnam 'certsync-hub')[2], 0, '/var/lib/certsync-gate/.ssh');
@@ -99,13 +100,13 @@ chmod $mode_of_top, $top;
 is(`stat -c '%U %G %a' $_->[0]`, "$_->[2]\n", $_->[0]) for @modes;
 # What is planted by a daemon that was broken into is left alone.
 Story::write_file('/etc/victim', 'x', 0600);
-rename "$top/hub/keys/sign.key", "$top/sign.key" or die;
-symlink '/etc/victim', "$top/hub/keys/sign.key" or die;
+rename "$top/hub-keys/sign.key", "$top/sign.key" or die;
+symlink '/etc/victim', "$top/hub-keys/sign.key" or die;
 doctor('--apply');
 like(of('files'), qr/sign.key: is no regular file/, 'a link in the place of a key');
 is(`stat -c '%U %a' /etc/victim`, "root 600\n", 'is not followed');
-unlink "$top/hub/keys/sign.key";
-rename "$top/sign.key", "$top/hub/keys/sign.key" or die;
+unlink "$top/hub-keys/sign.key";
+rename "$top/sign.key", "$top/hub-keys/sign.key" or die;
 
 # ---- sshd ----
 

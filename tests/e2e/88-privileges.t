@@ -41,7 +41,7 @@ for my $pid (keys %running) {
 	$mapped{$running{$pid}}{$_} = 1 for Story::read_file("/proc/$pid/maps") =~ m{/(lib[^/]*?)[-.0-9]*\.so}g;
 }
 is_deeply([sort grep { /^(hub|certsync)/ } keys %mapped],
-	[sort qw(hub certsync-hub-root certsync-worker certsync-gate certsync-agent certsync-agent-root certsync-link)], 'all programs run');
+	[sort qw(hub certsync-keys certsync-hub-root certsync-worker certsync-gate certsync-agent certsync-agent-root certsync-link)], 'all programs run');
 sub mapped {
 	my ($what) = @_;
 	my @system = qw(c m pthread resolv dl rt nss_.*);
@@ -51,6 +51,7 @@ sub mapped {
 	return join ' ', sort grep { !/^lib($system)$/ } keys %{$mapped{$what}};
 }
 is(mapped('certsync-gate'), '', 'the gate: libc alone');
+is(mapped('certsync-keys'), 'libcrypto', 'what holds the keys: libcrypto alone');
 is(mapped('certsync-agent-root'), 'libconfuse libcrypto', "the agent's root half: libcrypto and libconfuse");
 is(mapped('certsync-hub-root'), 'libconfuse libinotifytools', "the hub's root half: libinotifytools and libconfuse");
 is_deeply([grep { $mapped{$_}{libssh} } sort keys %mapped], ['certsync-link', 'certsync-worker'], 'libssh is in the link, and where libcurl brings it');
@@ -160,9 +161,9 @@ sub answers {
 }
 
 my @secret;
-find({no_chdir => 1, wanted => sub { push @secret, $_ }}, "$top/hub", "$top/here/root");
+find({no_chdir => 1, wanted => sub { push @secret, $_ }}, "$top/hub", "$top/hub-keys", "$top/here/root");
 push @secret, "$top/hub.conf", glob("$top/{here,mail}/etc/archive/*/*/{privkey,combined,haproxy}.pem");
-cmp_ok(scalar(grep { /privkey|sign\.key/ } @secret), '>', 4, 'there are keys to be had');
+cmp_ok(scalar(grep { m{privkey|sign\.key|hub-keys/leaf/.*pem} } @secret), '>', 4, 'there are keys to be had');
 for my $user (qw(certsync-worker certsync-agent certsync-gate nobody)) {
 	my $read = $story->as($user, sub { [grep { -d $_ ? opendir(my $d, $_) : open(my $f, '<', $_) } @secret] });
 	is_deeply($read, [], "$user can read nothing of the store, no configuration of the hub, no key");
@@ -171,12 +172,12 @@ for my $user (qw(certsync-worker certsync-agent certsync-gate nobody)) {
 		"$user is served at no socket but its own");
 }
 my %at = reverse $story->processes;
-for my $what (qw(hub certsync-worker certsync-agent certsync-link certsync-gate)) {
+for my $what (qw(hub certsync-keys certsync-worker certsync-agent certsync-link certsync-gate)) {
 	my $status = Story::read_file("/proc/$at{$what}/status");
 	ok($status =~ /^Uid:\s+([1-9]\d*)\s+\1\s+\1\s+\1$/m && $status =~ /^Gid:\s+([1-9]\d*)\s+\1\s+\1\s+\1$/m
 		&& 4 == (() = $status =~ /^Cap(?:Inh|Prm|Eff|Amb):\s+0+$/mg), "$what has no root, no group of root, no capability") or diag($status);
 }
-for my $pair (['certsync-hub', 'hub'], ['certsync-worker', 'certsync-worker'], ['certsync-agent', 'certsync-agent'], ['certsync-agent', 'certsync-link'], ['certsync-gate', 'certsync-gate']) {
+for my $pair (['certsync-hub', 'hub'], ['certsync-keys', 'certsync-keys'], ['certsync-worker', 'certsync-worker'], ['certsync-agent', 'certsync-agent'], ['certsync-agent', 'certsync-link'], ['certsync-gate', 'certsync-gate']) {
 	my ($user, $what) = @$pair;
 	my $opened = $story->as($user, sub { [grep { open my $f, '<', "/proc/$at{$what}/$_" } qw(mem environ maps)] });
 	is_deeply($opened, [], "another process of $user cannot look into $what");
@@ -240,7 +241,7 @@ my %ending = $story->processes;
 kill 'TERM', grep { $ending{$_} =~ /-root$/ } keys %ending;
 waitpid delete $story->{started}{$_}, 0 for qw(here mail hub);
 is_deeply(outside("$top/mail.trace", map { "$top/$_" } 'mail', 'ca.pem'), [], "the agent's root half names no file but its own");
-is_deeply(outside("$top/hub.trace", "$top/hub.conf", "$top/hub", '/run/certsync-hub', $Separate::home, map { "$top/$_" } 'ca.pem', 'host.pub'), [],
+is_deeply(outside("$top/hub.trace", "$top/hub.conf", "$top/hub", "$top/hub-keys", '/run/certsync-hub', '/run/certsync-hub-keys', $Separate::home, map { "$top/$_" } 'ca.pem', 'host.pub'), [],
 	"nor the hub's");
 
 # ---- what systemd is told ----

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Where a key is and where it never is: the memory of everything between the hub's daemon and an agent's root half is searched for it
+# Where a key is and where it never is: the memory of everything between certsync-keys and an agent's root half, the hub's daemon too, is searched for it
 # in the middle of a renewal and after it, every file that there is too; a reader that never tires finds none readable; a process that
 # is killed by a fault leaves no core.
 use strict;
@@ -10,6 +10,7 @@ use File::Find;
 use File::Path qw(make_path);
 use FindBin;
 use lib $FindBin::Bin;
+use IO::Socket::UNIX;
 use MIME::Base64;
 use POSIX ();
 use Separate;
@@ -59,14 +60,14 @@ sub holders {
 	my (@holders, %seen);
 	my %running = $story->processes;
 	for my $pid (sort { $a <=> $b } keys %running) {
-		next if $running{$pid} =~ /^(hub|certsync-agent-root)$/;
+		next if $running{$pid} =~ /^(certsync-keys|certsync-agent-root)$/;
 		my $found = found_in($pid, @needles) // next;
 		$seen{$running{$pid}} = 1;
 		push @holders, "$running{$pid}: $found" if $found;
 	}
 	return (\@holders, join ' ', sort keys %seen);
 }
-my $between = 'certsync-agent certsync-gate certsync-hub-root certsync-link sshd';
+my $between = 'certsync-agent certsync-gate certsync-hub-root certsync-link certsync-worker hub sshd';
 
 # ---- everything at work, with a hook that waits to be let on ----
 
@@ -105,7 +106,7 @@ while (1) {
 }
 READER
 $story->start('reader', 'setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '--clear-groups', $^X, "$top/reader",
-	map({ "$top/$_" } 'mail/etc', 'here/etc', 'hub', 'mail/root', 'mail/state'), '/run/certsync-hub');
+	map({ "$top/$_" } 'mail/etc', 'here/etc', 'hub', 'hub-keys', 'mail/root', 'mail/state'), '/run/certsync-hub', '/run/certsync-hub-keys');
 
 $story->import('first');
 ok($story->until_state($_, 'verified'), "$_ has a first certificate") for qw(here mail);
@@ -115,7 +116,7 @@ $story->start('import', "$Story::bin/certsync", 'import', $Story::name, '--key',
 for my $verb (qw(test reload)) {
 	ok($story->until($verb, sub { -e "$top/at-$verb" }), "the renewal waits in mail's $verb");
 	my ($holders, $seen) = holders(@second, @first);
-	is_deeply($holders, [], '  nobody between the hub and the root half has a key in memory');
+	is_deeply($holders, [], '  nobody but certsync-keys and the root half that installs it has a key in memory');
 	is($seen, $between, '  and all of them were looked at');
 	rename "$top/wait-$verb", "$top/pass-$verb";
 	sysopen(my $pass, "$top/pass-$verb", O_WRONLY | O_NONBLOCK) or BAIL_OUT('the hook no longer waits');
@@ -126,9 +127,22 @@ my ($holders, $seen) = holders(@second, @first);
 is_deeply($holders, [], 'nor after it');
 is($seen, $between, 'all of them were looked at');
 my %running = $story->processes;
-for my $pid (grep { $running{$_} =~ /^(hub|certsync-agent-root)$/ } keys %running) {
+for my $pid (grep { $running{$_} =~ /^(certsync-keys|certsync-agent-root)$/ } keys %running) {
 	note("$running{$pid}, which may hold keys, has " . found_in($pid, @second) . ' of ' . scalar(@second) . ' traces of it');
 }
+
+# ---- who can open what ----
+
+chomp(my @kept = `find $top/hub-keys -type f -size +0`);
+cmp_ok(scalar @kept, '>', 2, 'the hub keeps the keys of two revisions and one to sign with');
+for my $user (qw(certsync-hub certsync-worker certsync-agent certsync-gate nobody)) {
+	is_deeply($story->as($user, sub { [grep { open my $file, '<', $_ } @kept] }), [], "$user can open none of them");
+	is_deeply($story->as($user, sub { [grep { -w || IO::Socket::UNIX->new(Type => IO::Socket::SOCK_SEQPACKET(), Peer => $_) } '/run/certsync-hub-keys/keys.sock'] }), [],
+		'  nor be where commands bring keys, or reach it');
+	is_deeply($story->as($user, sub { [grep { rename $_, "$_.mine" } '/run/certsync-hub-keys/keys.sock', "$top/hub-keys/leaf"] }), [], '  nor put another in its place');
+}
+is_deeply($story->as('certsync-keys', sub { [grep { open my $file, '<', $_ } @kept] }), \@kept, 'certsync-keys alone can');
+is(`grep -rl 'PRIVATE KEY' $top/hub`, '', 'in the store of the daemon there is none');
 
 # ---- never readable, from birth ----
 
@@ -138,7 +152,7 @@ cmp_ok($tries // 0, '>', 1000, "nobody tried to read: @{[$tries // 0]} times, @{
 is($readable, '', 'and never got a key');
 for my $name (qw(hub mail)) {
 	my $trace = Story::read_file("$top/$name.trace");
-	my @wide = grep { !/, 0[0-6]00\)/ } $trace =~ /^\d+ +(openat\([^\n]*O_CREAT[^\n]*)/gm; # but the hook's own
+	my @wide = grep { !/, 0[0-6]00(\)| <unfinished)/ } $trace =~ /^\d+ +(openat\([^\n]*O_CREAT[^\n]*)/gm; # but the hook's own
 	@wide = grep { !m{"$top/at-} } @wide;
 	@wide = grep { !m{"\Q$ENV{CERTSYNC_COUNTERS}\E/} } @wide if $ENV{CERTSYNC_COUNTERS}; # make coverage
 	is_deeply(\@wide, [], "$name: every file is born for its owner alone");
@@ -174,7 +188,7 @@ find({no_chdir => 1, wanted => sub {
 	$looked++;
 	$holds{$_} = 1 if grep { index($text, $_) >= 0 } @first, @second;
 }}, '/mnt/tmp', '/run', '/mnt/var', '/mnt/etc');
-my @allowed = grep { m{^\Q$top\E/(first|second)\.key$} || m{^\Q$top\E/(hub/certificates|mail/etc/archive|here/etc/archive)/} } keys %holds;
+my @allowed = grep { m{^\Q$top\E/(first|second)\.key$} || m{^\Q$top\E/(hub-keys/leaf|mail/etc/archive|here/etc/archive)/} } keys %holds;
 cmp_ok(scalar @allowed, '>', 10, 'keys are where they should be');
 my %allowed = map { ($_ => 1) } @allowed;
 is_deeply([grep { !$allowed{$_} } sort keys %holds], [], "and in none of $looked files else: no log, no trace of arguments and environments");

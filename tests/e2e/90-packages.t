@@ -111,6 +111,7 @@ for page in certsync.1 certsync-agent.1 certsync-hub.conf.5 certsync-agent.conf.
 done
 is "the daemons' accounts" "$(account certsync-hub) $(account certsync-agent)" \
 	'/var/lib/certsync-hub:/usr/sbin/nologin /var/lib/certsync-agent:/usr/sbin/nologin'
+is "the keys' account" "$(account certsync-keys)" '/var/lib/certsync-hub-keys:/usr/sbin/nologin'
 is "the workers' account" "$(account certsync-worker)" '/:/usr/sbin/nologin'
 is "the gate's login shell is the gate" "$(account certsync-gate)" '/var/lib/certsync-gate:/usr/lib/certsync/certsync-gate'
 is 'it has no password, and is not locked' "$(on getent shadow certsync-gate | cut -d: -f 2)" '*'
@@ -120,11 +121,13 @@ while read -r path wanted; do
 done <<'FACTS'
 /etc/certsync directory 755 root:root
 /var/lib/certsync-hub directory 700 certsync-hub:certsync-hub
+/var/lib/certsync-hub-keys directory 700 certsync-keys:certsync-keys
 /var/lib/certsync-agent directory 700 certsync-agent:certsync-agent
 /var/lib/certsync-agent-root directory 700 root:root
 /var/lib/certsync-gate directory 755 root:root
 /var/lib/certsync-gate/.ssh directory 755 root:root
 /run/certsync-hub directory 2755 certsync-hub:certsync-admin
+/run/certsync-hub-keys directory 2755 root:certsync-admin
 /run/certsync-agent directory 2755 certsync-agent:certsync-admin
 FACTS
 for unit in hub agent; do
@@ -162,7 +165,7 @@ is 'with the revision of before' "$(on readlink -f /etc/certsync/live/mail.domai
 ok 'removed' apt remove certsync-hub certsync-agent
 is 'the daemons have ended' "$(on sh -c 'cat /proc/[0-9]*/comm' 2>/dev/null | grep -c '^certsync')" 0
 ok 'the certificate stays' test -s "$scratch/node$served/combined.pem"
-ok 'and the store' test -s "$scratch/node/var/lib/certsync-hub/certificates/mail.domain.pl/current/privkey.pem"
+ok 'and the store' test -s "$scratch/node/var/lib/certsync-hub/certificates/mail.domain.pl/current/fullchain.pem"
 ok 'and the configuration' test -s "$scratch/node/etc/certsync/hub.conf" -a -s "$scratch/node/etc/certsync/agent.conf"
 rm "$scratch"/node/etc/certsync/ca.pem*
 ok 'purged, and nothing is asked' apt purge certsync-hub certsync-agent

@@ -10,11 +10,12 @@ use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
+use Keys;
 use Port qw(free_port);
 use Time::HiRes qw(time sleep);
 
 our @EXPORT = qw(write_file read_file openssl free_port start stop wait_for listens pebble pebble_end double orders finalized
-	double_saw fresh command order issued failure account_key stored_key stored_order published pebble_saw pebble_get
+	double_saw fresh command order issued failure account_key stored_key published_key stored_order published pebble_saw pebble_get
 	$top $api $http $directory $new %started);
 our ($api, $http, $directory, $management, %started);
 our @names = qw(mail.domain.pl smtp.domain.pl imap.domain.pl); # what is ordered: localise Orders::names
@@ -191,8 +192,10 @@ sub failure {
 	return $text =~ /^failed (\d) (\d+) (.*)$/m ? ($1, $2, $3) : (-1, -1, "no failure: $text");
 }
 
-sub account_key { return read_file("$_[0]/records/acme/test/account.key") }
-sub stored_key { return read_file("$_[0]/records/orders/mail.domain.pl/privkey.pem") }
+sub account_key { return key_of_record($_[0], 'acme/test/account.pub') }
+sub stored_key { return key_of_record($_[0], 'orders/mail.domain.pl/key.pub') }
+# Of the first pair, or with "-2" of the second.
+sub published_key { return key_of_chain($_[0], "$_[0]/certificates/mail.domain.pl/current/fullchain" . ($_[1] // '') . '.pem') }
 sub stored_order { return read_file("$_[0]/records/orders/mail.domain.pl/order.json") }
 sub published { return read_file("$_[0]/certificates/mail.domain.pl/current/fullchain.pem") }
 

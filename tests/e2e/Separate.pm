@@ -35,9 +35,9 @@ sub new {
 		or BAIL_OUT('no namespace can be prepared');
 	system("cp -a $Story::bin/. /mnt/programs && chmod -R go+rX /mnt/programs") == 0 or BAIL_OUT('cp');
 	($ENV{TMPDIR}, $Story::bin) = ('/mnt/tmp', '/mnt/programs');
-	my $add = join ' && ', map { "{ ! getent passwd $_ >/dev/null || userdel $_; }" } qw(certsync-hub certsync-worker certsync-agent certsync-gate);
+	my $add = join ' && ', map { "{ ! getent passwd $_ >/dev/null || userdel $_; }" } qw(certsync-hub certsync-keys certsync-worker certsync-agent certsync-gate);
 	$add .= ' && { getent group certsync-admin || groupadd --system certsync-admin; }';
-	$add .= " && useradd --system -d / -s /usr/sbin/nologin $_" for qw(certsync-hub certsync-worker certsync-agent);
+	$add .= " && useradd --system -d / -s /usr/sbin/nologin $_" for qw(certsync-hub certsync-keys certsync-worker certsync-agent);
 	$add .= " && useradd --system -p '*' -d $home -s /mnt/programs/certsync-gate certsync-gate";
 	system("($add) >/mnt/users.log 2>&1") == 0 or BAIL_OUT('no users: ' . Story::read_file('/mnt/users.log'));
 	my $self = Story::new($class);
@@ -50,7 +50,7 @@ sub hub_conf {
 	my ($self, @wish) = @_;
 	$self->SUPER::hub_conf(@wish);
 	my $text = Story::read_file("$self->{top}/hub.conf");
-	$text =~ s/^(user|worker_user|gate_user|local_user) = .*/qq($1 = "certsync-@{[{user => 'hub', worker_user => 'worker', gate_user => 'gate', local_user => 'agent'}->{$1}]}")/gme;
+	$text =~ s/^(user|keys_user|worker_user|gate_user|local_user) = .*/qq($1 = "certsync-@{[{user => 'hub', keys_user => 'keys', worker_user => 'worker', gate_user => 'gate', local_user => 'agent'}->{$1}]}")/gme;
 	$text =~ s/^run = .*/run = "\/run\/certsync-hub"/m;
 	$text =~ s/^authorized_keys = .*/authorized_keys = "$home\/.ssh\/authorized_keys"/m;
 	Story::write_file("$self->{top}/hub.conf", $text, 0640);
@@ -120,7 +120,7 @@ sub processes {
 		next if !@words;
 		my ($program) = $words[0] =~ m{([^/\s:]+):?[^/]*$};
 		my $what = $program eq 'certsync' && ($words[1] // '') eq 'hub' ? 'hub' : $program;
-		$found{$pid} = $what if $what =~ /^(sshd|hub|certsync-(gate|link|agent|hub-root|agent-root|worker))$/;
+		$found{$pid} = $what if $what =~ /^(sshd|hub|certsync-(gate|link|agent|hub-root|agent-root|worker|keys))$/;
 	}
 	return %found;
 }

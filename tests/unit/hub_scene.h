@@ -6,6 +6,7 @@
 
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
+#include "tests/keys.h"
 
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/rollout/history.h"
@@ -38,12 +39,12 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 	const struct group *group = getgrgid(getegid());
 	auto_free char *name = mem_strdup(user->pw_name), *path = scratch_path(s->scratch, "hub.conf");
 	auto_free char *conf = mem_printf("ssh = \"gate@haproxy.domain.pl\"\nhost_keys = {\"%s/hub.conf\"}\nstate = \"%s/state\"\n"
-					  "run = \"%s/run\"\nuser = \"%s\"\nworker_user = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
+					  "run = \"%s/run\"\nuser = \"%s\"\nkeys_user = \"%s\"\nworker_user = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
 					  "acme \"ca\" { directory = \"https://ca.domain.pl/dir\" agree_tos = true contact = {\"mailto:a@domain.pl\"} }\n"
 					  "certificate \"" NAME "\" { stage_timeout = \"10m\" activate_timeout = \"5m\" %s }\n"
 					  "agent \"here\" { certificates = {\"" NAME "\"} away_after = \"1h\" local = true }\n"
 					  "agent \"mail\" { certificates = {\"" NAME "\"} away_after = \"1h\" }\n",
-		s->scratch->path, s->scratch->path, s->scratch->path, name, name, name, name, group->gr_name, settings);
+		s->scratch->path, s->scratch->path, s->scratch->path, name, name, name, name, name, group->gr_name, settings);
 	scratch_write(s->scratch, "hub.conf", conf, 0600);
 	s->hub.config = hub_config_load(path, &faults);
 	if (!s->hub.config) {
@@ -52,11 +53,13 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 	}
 	s->hub.base = event_base_new();
 	s->hub.workers = workers_new(s->hub.base);
+	s->hub.keys = keys_new(s->hub.base, NULL, NULL);
 	s->hub.local_uid = 12345;
 	s->hub.store = store_open(s->hub.config->state, &err);
 	if (s->hub.store)
 		key_changes_open(&s->hub);
-	return s->hub.store;
+	auto_free char *keys = scratch_path(s->scratch, "state-keys");
+	return s->hub.store && keys_begin(s->hub.keys, keys, &err) > 0 && keys_signer(s->hub.keys, true, s->hub.sign_public, &err) == 0;
 }
 
 static inline void hub_scene_end(struct hub_scene *s)
@@ -68,6 +71,7 @@ static inline void hub_scene_end(struct hub_scene *s)
 	key_changes_close(&s->hub);
 	store_close(s->hub.store);
 	workers_free(s->hub.workers);
+	keys_free(s->hub.keys);
 	event_base_free(s->hub.base);
 	hub_config_free(s->hub.config);
 	assert_int_equal(scratch_teardown(&scratch), 0);
@@ -81,6 +85,8 @@ static inline struct revision hub_scene_store(struct hub_scene *s)
 	struct chain chain = issued_chain(&leaf, NULL, 0);
 	const struct manifest meta = {.source = "import", .reason = "test"};
 	struct revision revision;
+	auto_free char *keys = scratch_path(s->scratch, "state-keys");
+	assert_int_equal(keys_put(keys, chain.key, &err), 0);
 	assert_int_equal(store_publish(s->hub.store, NAME, &chain, 1, &meta, &revision, &err), 0);
 	chain_release(&chain);
 	issued_release(&leaf);

@@ -3,6 +3,8 @@
 #include "tests/unit/worker.h"
 
 #include "hub/daemon/acme/account.h"
+#include "hub/daemon/acme/account_key.h"
+#include "hub/common/jws.h"
 #include "hub/daemon/revoked.h"
 
 struct play {
@@ -12,6 +14,7 @@ struct play {
 	struct buf script;
 	struct error error;
 	int done;
+	struct order_key key; /* the account's at first */
 };
 
 static int setup(void **state)
@@ -27,7 +30,7 @@ static int setup(void **state)
 	p->script = BUF_INIT(WORKER_SCRIPT_MAX);
 	static const char record[] = "{\"url\":\"https://ca.domain.pl/account/1\",\"directory\":\"https://ca.domain.pl/dir\"}";
 	*state = p;
-	return store_put(p->hub->store, "acme", "ca", "account.key", "the key", 7, &err) < 0 ||
+	return account_key_make(p->hub->store, p->hub->keys, "acme", "ca", &p->key, &err) < 0 ||
 		store_put(p->hub->store, "acme", "ca", "account.json", record, sizeof(record) - 1, &err) < 0;
 }
 
@@ -68,24 +71,42 @@ static struct account *rollover(struct play *p)
 	return account_rollover(p->hub, p->acme, on_done, p, &err);
 }
 
+/* As hex; "": none. What is recorded is also held. */
 static char *kept(struct play *p, const char *kind, const char *file)
 {
 	struct error err;
-	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
-	return store_get(p->hub->store, kind, "ca", file, &text, &err) == 1 ? mem_strdup(buf_text(&text)) : mem_strdup("");
+	struct order_key key;
+	char hex[CHAIN_HEX_MAX];
+	if (order_key_load(p->hub->store, kind, "ca", file, &key, &err) != 1)
+		return mem_strdup("");
+	assert_int_equal(keys_find(p->hub->keys, KEYS_ACCOUNT, key.id, &err), 1);
+	return mem_strdup(chain_hex(key.id, hex));
+}
+
+static bool is_held(struct play *p, const char *hex)
+{
+	struct error err;
+	uint8_t id[KEYS_ID_SIZE];
+	assert_int_equal(chain_unhex(hex, id), 0);
+	return keys_find(p->hub->keys, KEYS_ACCOUNT, id, &err) == 1;
 }
 
 /* Both keys are there, since either may be the account's. */
 static void both_are_kept(struct play *p, const char *next)
 {
 	struct account_facts facts;
-	auto_free char *key = kept(p, "acme", "account.key"), *other = kept(p, "acme-next", "account.key");
-	assert_string_equal(key, "the key");
+	auto_free char *key = kept(p, "acme", "account.pub"), *other = kept(p, "acme-next", "account.pub");
+	char hex[CHAIN_HEX_MAX], thumbprint[JWS_THUMBPRINT_MAX];
+	struct error err;
+	auto_pkey EVP_PKEY *public_key = NULL;
+	assert_string_equal(key, chain_hex(p->key.id, hex));
 	assert_string_equal(other, next);
+	assert_int_equal(order_key_public(&p->key, &public_key, &err), 0);
+	assert_int_equal(jws_thumbprint(public_key, thumbprint, &err), 0);
 	account_facts(p->hub, p->acme, &facts);
 	assert_true(facts.unsettled);
 	assert_string_equal(facts.url, "https://ca.domain.pl/account/1");
-	assert_string_equal(facts.thumbprint, ""); /* of "the key", which is none */
+	assert_string_equal(facts.thumbprint, thumbprint);
 	assert_true(account_needs_upkeep(p->hub, p->acme));
 }
 
@@ -94,8 +115,8 @@ static void a_key_whose_fate_is_not_known_is_kept(void **state)
 	struct play *p = *state;
 	worker_learns(&p->script);
 	runs(p, rollover(p), "account ca: rollover: the worker ended without a word");
-	auto_free char *next = kept(p, "acme-next", "account.key");
-	assert_non_null(strstr(next, "PRIVATE KEY"));
+	auto_free char *next = kept(p, "acme-next", "account.pub");
+	assert_string_not_equal(next, "");
 	both_are_kept(p, next);
 	buf_addf(&p->script, "dies");
 	worker_learns(&p->script);
@@ -108,9 +129,12 @@ static void a_key_whose_fate_is_not_known_is_kept(void **state)
 	worker_says(&p->script, "{\"event\":\"done\",\"key\":\"next\"}");
 	worker_learns(&p->script);
 	runs(p, rollover(p), NULL);
-	auto_free char *key = kept(p, "acme", "account.key"), *gone = kept(p, "acme-next", "account.key");
+	auto_free char *key = kept(p, "acme", "account.pub"), *gone = kept(p, "acme-next", "account.pub");
+	char hex[CHAIN_HEX_MAX];
 	assert_string_equal(key, next);
 	assert_string_equal(gone, "");
+	assert_true(is_held(p, next));
+	assert_false(is_held(p, chain_hex(p->key.id, hex)));
 }
 
 static void a_key_that_was_not_taken_goes(void **state)
@@ -119,8 +143,9 @@ static void a_key_that_was_not_taken_goes(void **state)
 	worker_says(&p->script, "{\"event\":\"done\",\"key\":\"old\"}");
 	worker_learns(&p->script);
 	runs(p, rollover(p), NULL);
-	auto_free char *key = kept(p, "acme", "account.key"), *next = kept(p, "acme-next", "account.key");
-	assert_string_equal(key, "the key");
+	auto_free char *key = kept(p, "acme", "account.pub"), *next = kept(p, "acme-next", "account.pub");
+	char hex[CHAIN_HEX_MAX];
+	assert_string_equal(key, chain_hex(p->key.id, hex));
 	assert_string_equal(next, "");
 }
 
@@ -161,8 +186,10 @@ static void the_contact_is_told_once(void **state)
 	account_facts(p->hub, p->acme, &facts);
 	assert_string_equal(facts.contact, "mailto:a@domain.pl");
 	runs(p, account_deactivate(p->hub, p->acme, on_done, p, &err), NULL);
-	auto_free char *key = kept(p, "acme", "account.key");
+	auto_free char *key = kept(p, "acme", "account.pub");
+	char hex[CHAIN_HEX_MAX];
 	assert_string_equal(key, "");
+	assert_false(is_held(p, chain_hex(p->key.id, hex)));
 }
 
 static void a_revocation_is_noted_with_its_first_reason(void **state)

@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 /* Users that exist everywhere, since root is told about missing ones. */
-#define HUB_HEAD "user = root worker_user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
+#define HUB_HEAD "user = root keys_user = root worker_user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
 #define AGENT_HEAD "user = root admin_group = root\nhub = \"ssh://gate@hub.domain.pl\"\n"
 
 static char directory[] = P_tmpdir "/certsync-test-XXXXXX";
@@ -309,7 +309,7 @@ static void every_fault_of_meaning_comes_in_one_run_with_its_line(void **state)
 {
 	(void)state;
 	expect_hub_faults(
-		"user = root worker_user = root gate_user = root local_user = root admin_group = root host_keys = {}\n" /* 1 */
+		"user = root keys_user = root worker_user = root gate_user = root local_user = root admin_group = root host_keys = {}\n" /* 1 */
 		"ssh = \"gate@hub\" # a comment moves no line\n"
 		"/* nor does\n"
 		"   this one */ http = \"0.0.0.0:80\"\n"
@@ -396,7 +396,7 @@ static void root_is_told_of_users_that_do_not_exist(void **state)
 	if (geteuid() != 0)
 		skip();
 	expect_hub_faults(
-		"host_keys = {} user = root worker_user = root local_user = nobody-like-this gate_user = nobody-like-this\n"
+		"host_keys = {} user = root keys_user = root worker_user = root local_user = nobody-like-this gate_user = nobody-like-this\n"
 		"admin_group = no-group-like-this\nagent a { local = true }\n",
 		"1: local_user: there is no user nobody-like-this on this machine: create it (adduser "
 		"--system), or name "

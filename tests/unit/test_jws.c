@@ -1,5 +1,6 @@
 /* Signatures of requests, with the keys and texts of RFC 7515 and RFC 7638. */
 #include "hub/common/jws.h"
+#include "hub/keys/jws_key.h"
 #include "lib/crypto/chain.h"
 #include "lib/wire/json.h"
 #include "lib/core/mem.h"
@@ -195,6 +196,17 @@ static void the_thumbprint_is_that_of_rfc_7638(void **state)
 	auto_pkey EVP_PKEY *key = a3_key();
 	assert_int_equal(jws_thumbprint(key, thumbprint, &err), 0);
 	assert_string_equal(thumbprint, "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U");
+}
+
+/* What the worker and certsync-keys do between them. */
+static int jws_sign(EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err)
+{
+	uint8_t signature[KEYS_SIGNATURE_SIZE];
+	auto_buf struct buf input = BUF_INIT(JWS_MAX);
+	if (jws_input(key, header, payload, &input, err) < 0 ||
+		jws_key_sign(key, KEYS_ACCOUNT, input.data, input.len, signature, err) < 0)
+		return -1;
+	return jws_finish(&input, signature, out, err);
 }
 
 static void keys_of_other_kinds_are_refused(void **state)

@@ -4,8 +4,10 @@
 #include "tests/unit/issue.h"
 #include "tests/unit/worker.h"
 
+#include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/acme/order.h"
 #include "hub/common/jws.h"
+#include "tests/keys.h"
 
 #define NAME "mail.domain.pl"
 #define URL "https://ca.domain.pl/order/1"
@@ -15,6 +17,7 @@
 struct play {
 	struct event_base *base;
 	struct workers *workers;
+	struct keys *keys;
 	struct store *store;
 	struct challenge *challenge;
 	struct hub_acme acme;
@@ -22,6 +25,7 @@ struct play {
 	struct buf script;
 	struct error error;
 	int64_t retry_after;
+	struct order_key account, order;
 	char heard[256]; /* words of what was handed on */
 	int result;      /* of `issued` */
 };
@@ -34,9 +38,25 @@ static void hear(struct play *p, const char *word)
 	snprintf(p->heard + used, sizeof(p->heard) - used, "%s;", word);
 }
 
+/* Where a directory of records should be there is a file. */
+static void block(const char *kind, bool blocked)
+{
+	struct error err;
+	auto_free char *path = mem_printf("%s/state/records/%s", fs_program_directory(), kind);
+	if (!blocked) {
+		assert_int_equal(unlink(path), 0);
+		return;
+	}
+	(void)fs_remove_tree(AT_FDCWD, path, &err);
+	auto_close int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(file >= 0);
+}
+
 static void on_progress(const char *certificate, const char *step, void *context)
 {
 	assert_string_equal(certificate, NAME);
+	if (strcmp(step, "the disk fails") == 0)
+		block("orders", true);
 	hear(context, step);
 }
 
@@ -76,6 +96,10 @@ static int setup(void **state)
 	p->base = event_base_new();
 	p->store = store_open(store, &err);
 	p->workers = workers_new(p->base);
+	p->keys = keys_new(p->base, NULL, NULL);
+	auto_free char *keys = mem_printf("%s/state-keys", fs_program_directory());
+	if (keys_begin(p->keys, keys, &err) < 0)
+		return -1;
 	p->challenge = challenge_new(p->base, "127.0.0.1:0", &err);
 	p->acme = (struct hub_acme){.name = (char[]){"pebble"}, .directory = (char[]){"https://ca.domain.pl/dir"}};
 	p->acme.name = mem_strdup("pebble");
@@ -96,6 +120,7 @@ static int teardown(void **state)
 	challenge_free(p->challenge);
 	store_close(p->store);
 	workers_free(p->workers);
+	keys_free(p->keys);
 	event_base_free(p->base);
 	buf_release(&p->script);
 	free(p->acme.name);
@@ -103,7 +128,8 @@ static int teardown(void **state)
 	free(p->certificate.name);
 	free(p->certificate.key_type);
 	free(p);
-	return fs_remove_tree(AT_FDCWD, store, &err);
+	auto_free char *keys = mem_printf("%s/state-keys", fs_program_directory());
+	return fs_remove_tree(AT_FDCWD, keys, &err) < 0 ? -1 : fs_remove_tree(AT_FDCWD, store, &err);
 }
 
 static const char *record(struct play *p, const char *kind, const char *name, const char *file, struct buf *out)
@@ -120,7 +146,7 @@ static void play(struct play *p, const char *why)
 	worker_learns(&p->script);
 	p->error = (struct error){0};
 	p->heard[0] = '\0';
-	struct order *o = order_start(p->workers, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err);
+	struct order *o = order_start(p->workers, p->store, p->keys, p->challenge, &p->certificate, NULL, &handler, p, &err);
 	assert_non_null(o);
 	assert_int_equal(event_base_dispatch(p->base), 0);
 	if (!why) {
@@ -131,23 +157,57 @@ static void play(struct play *p, const char *why)
 	}
 }
 
+static void load(struct play *p, const char *kind, const char *name, const char *file, struct order_key *ret)
+{
+	struct error err;
+	*ret = (struct order_key){.len = 0};
+	assert_true(order_key_load(p->store, kind, name, file, ret, &err) >= 0);
+}
+
+/* A key that was made ahead, so that a worker which waits for no answer finds it there. */
+static void make_ahead(struct play *p)
+{
+	struct error err;
+	struct order_key next;
+	auto_buf struct buf spki = BUF_INIT(KEYS_SPKI_MAX);
+	auto_pkey EVP_PKEY *key = chain_make_key("ecdsa-p256", &err);
+	auto_free char *keys = mem_printf("%s/state-keys", fs_program_directory());
+	assert_int_equal(keys_put(keys, key, &err), 0);
+	assert_int_equal(chain_write_spki(key, &spki, &err), 0);
+	assert_int_equal(order_key_take(&next, &spki, &err), 0);
+	assert_int_equal(order_key_store(p->store, ORDER_NEXT_KEYS, NAME, "key.pub", &next, &err), 0);
+}
+
 static void keep_one(struct play *p)
 {
-	worker_sends(&p->script, "account", "account.key", "the account's key", NULL);
+	make_ahead(p);
+	p->certificate.next_key = true;
+	worker_says(&p->script, "{\"event\":\"account-key\"}");
 	worker_says(&p->script, "{\"event\":\"account\",\"url\":\"https://ca.domain.pl/account/1\"}");
-	worker_sends(&p->script, "order", "privkey.pem", "the order's key", "url", URL, NULL);
+	worker_says(&p->script, "{\"event\":\"key\",\"pair\":0}");
+	worker_says(&p->script, "{\"event\":\"order\",\"pair\":0,\"url\":\"" URL "\"}");
 	worker_says(&p->script, "{\"event\":\"progress\",\"step\":\"order\"}");
 	play(p, "the worker ended without a word");
+	p->certificate.next_key = false;
 	assert_string_equal(p->heard, "order;");
+	load(p, "acme", "pebble", "account.pub", &p->account);
+	load(p, "orders", NAME, "key.pub", &p->order);
+	assert_true(p->account.len && p->order.len);
 }
 
 /* What N2 names is there as before. */
 static void nothing_is_lost(struct play *p)
 {
 	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
-	assert_string_equal(record(p, "acme", "pebble", "account.key", &text), "the account's key");
+	struct error err;
+	struct order_key account, order;
+	load(p, "acme", "pebble", "account.pub", &account);
+	load(p, "orders", NAME, "key.pub", &order);
+	assert_memory_equal(account.id, p->account.id, KEYS_ID_SIZE);
+	assert_memory_equal(order.id, p->order.id, KEYS_ID_SIZE);
+	assert_int_equal(keys_find(p->keys, KEYS_ACCOUNT, account.id, &err), 1);
+	assert_int_equal(keys_find(p->keys, KEYS_LEAF, order.id, &err), 1);
 	assert_non_null(strstr(record(p, "acme", "pebble", "account.json", &text), "account/1"));
-	assert_string_equal(record(p, "orders", NAME, "privkey.pem", &text), "the order's key");
 	assert_non_null(strstr(record(p, "orders", NAME, "order.json", &text), URL));
 }
 
@@ -166,6 +226,17 @@ static void words_that_are_none(void **state)
 		{"{\"event\":\"gone\"}", "reason"},
 		{"{\"event\":\"gone\",\"reason\":\"expired\"}", "pair"},
 		{"{\"event\":\"gone\",\"reason\":\"expired\",\"pair\":1}", "gave up an order that it has not"},
+		{"{\"event\":\"key\"}", "pair"},
+		{"{\"event\":\"key\",\"pair\":1}", "pair"},
+		{"{\"event\":\"next\",\"pair\":7}", "pair"},
+		{"{\"event\":\"csr\",\"pair\":-1}", "pair"},
+		{"{\"event\":\"order\",\"pair\":0}", "url"},
+		{"{\"event\":\"order\",\"url\":\"https://ca.domain.pl/2\"}", "pair"},
+		{"{\"event\":\"order\",\"url\":\"https://ca.domain.pl/2\",\"pair\":1}", "pair"},
+		{"{\"event\":\"sign\"}", "key"},
+		{"{\"event\":\"sign\",\"key\":\"leaf\",\"input\":\"a.b\"}", "the worker has no key \"leaf\""},
+		{"{\"event\":\"sign\",\"key\":\"account\"}", "input"},
+		{"{\"event\":\"sign\",\"key\":\"account\",\"input\":\"a.b\"}", "what is to be signed is no request of ACME"},
 		{"{\"event\":\"invalid\"}", "name"},
 		{"{\"event\":\"invalid\",\"name\":\"other.domain.pl\"}", "which is no name of this order"},
 		{"{\"event\":\"account\",\"url\":\"file:///etc/passwd\"}", "which is not a URL of https"},
@@ -193,10 +264,9 @@ static void files_that_are_none(void **state)
 	} sent[] = {
 		{"keys", "a", "b", "the worker sent files \"keys\""},
 		{"order-2", "a", "b", "the worker sent files \"order-2\""}, /* there is one pair */
-		{"account", "a", "b", "the worker sent account without account.key"},
-		{"order", "url", "b", "the worker sent order without privkey.pem"},
-		{"order", "privkey.pem", "b", "the worker sent order without url"},
-		{"next", "a", "b", "the worker sent next without privkey.pem"},
+		{"account", "account.key", "b", "the worker sent files \"account\""},
+		{"next", "privkey.pem", "b", "the worker sent files \"next\""},
+		{"issued-2", "fullchain.pem", "b", "the worker sent files \"issued-2\""},
 		{"issued", "a", "b", "the worker sent issued without fullchain.pem"},
 		{"issued", "fullchain.pem", "b", "PEM"},
 	};
@@ -219,17 +289,23 @@ static void a_certificate_comes_once_after_its_order_and_for_its_key(void **stat
 	struct issued root = issue((struct wish){.subject = "root", .authority = true});
 	struct issued leaf = issue((struct wish){.subject = NAME, .issuer = &root, .san = "DNS:" NAME});
 	struct issued other = issue((struct wish){.subject = NAME, .issuer = &root, .san = "DNS:" NAME});
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), fullchain = BUF_INIT(FILES_FILE_MAX), foreign = BUF_INIT(FILES_FILE_MAX);
+	auto_buf struct buf fullchain = BUF_INIT(FILES_FILE_MAX), foreign = BUF_INIT(FILES_FILE_MAX), spki = BUF_INIT(KEYS_SPKI_MAX);
 	struct chain chain = issued_chain(&leaf, (const struct issued *const[]){&root}, 1);
 	struct chain stranger = issued_chain(&other, NULL, 0);
-	assert_int_equal(chain_write_pem(&chain, CHAIN_KEY, &key, &err), 0);
+	struct order_key key;
+	auto_free char *keys = mem_printf("%s/state-keys", fs_program_directory());
 	assert_int_equal(chain_write_pem(&chain, CHAIN_LEAF | CHAIN_REST, &fullchain, &err), 0);
 	assert_int_equal(chain_write_pem(&stranger, CHAIN_LEAF, &foreign, &err), 0);
+	assert_int_equal(chain_write_spki(chain.key, &spki, &err), 0);
+	assert_int_equal(order_key_take(&key, &spki, &err), 0);
+	assert_int_equal(keys_put(keys, chain.key, &err), 0);
 
 	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
-	play(p, "privkey.pem has gone");
+	play(p, "a certificate of an order without a key");
 
-	worker_sends(&p->script, "order", "privkey.pem", buf_text(&key), "url", URL, NULL);
+	/* An order whose key that is. */
+	keep_one(p);
+	assert_int_equal(order_key_store(p->store, "orders", NAME, ORDER_KEY, &key, &err), 0);
 	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&foreign), NULL);
 	play(p, "key-match: the certificate is not for the stored key");
 	assert_int_equal(p->error.kind, ERROR_UNTRUSTED);
@@ -239,7 +315,6 @@ static void a_certificate_comes_once_after_its_order_and_for_its_key(void **stat
 	play(p, "the worker sent issued out of turn");
 
 	/* What is not published stays, for a person to see; what is goes. */
-	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
 	for (p->result = -1; p->result <= 0; p->result++) {
 		worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
 		worker_says(&p->script, "{\"event\":\"warning\",\"text\":\"slow\"}");
@@ -247,8 +322,10 @@ static void a_certificate_comes_once_after_its_order_and_for_its_key(void **stat
 		worker_says(&p->script, "{\"event\":\"done\"}");
 		play(p, NULL);
 		assert_string_equal(p->heard, "slow;issued;");
-		const char *left = record(p, "orders", NAME, "privkey.pem", &text);
-		assert_true(p->result ? left && strcmp(left, buf_text(&key)) == 0 : !left);
+		struct order_key left;
+		load(p, "orders", NAME, ORDER_KEY, &left);
+		assert_true(p->result ? memcmp(left.id, key.id, sizeof(key.id)) == 0 : !left.len);
+		assert_int_equal(keys_find(p->keys, KEYS_LEAF, key.id, &err), 1); /* it is a revision's */
 	}
 	chain_release(&chain);
 	chain_release(&stranger);
@@ -261,22 +338,24 @@ static void an_account_has_one_key_for_ever(void **state)
 {
 	struct play *p = *state;
 	keep_one(p);
-	worker_sends(&p->script, "account", "account.key", "another one", NULL);
-	play(p, "without a word");
-	nothing_is_lost(p);
+	for (int i = 0; i < 2; i++) {
+		worker_says(&p->script, "{\"event\":\"account-key\"}");
+		play(p, "without a word");
+		nothing_is_lost(p);
+	}
 }
 
 /* The worker makes an account with a key that is one; what answers a challenge for it. */
 static void make_account(struct play *p, char thumbprint[JWS_THUMBPRINT_MAX])
 {
 	struct error err;
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
-	const struct chain only_key = {.key = chain_make_key("ecdsa-p256", &err)};
-	assert_non_null(only_key.key);
-	assert_int_equal(jws_thumbprint(only_key.key, thumbprint, &err), 0);
-	assert_int_equal(chain_write_pem(&only_key, CHAIN_KEY, &pem, &err), 0);
-	worker_sends(&p->script, "account", "account.key", buf_text(&pem), NULL);
-	EVP_PKEY_free(only_key.key);
+	auto_pkey EVP_PKEY *key = NULL;
+	struct order_key account;
+	worker_says(&p->script, "{\"event\":\"account-key\"}");
+	play(p, "without a word");
+	load(p, "acme", "pebble", ACCOUNT_KEY, &account);
+	assert_int_equal(order_key_public(&account, &key, &err), 0);
+	assert_int_equal(jws_thumbprint(key, thumbprint, &err), 0);
 }
 
 static void ask_challenge(struct play *p, const char *token, const char *thumbprint)
@@ -404,37 +483,26 @@ static void a_worker_that_dies_or_babbles(void **state)
 	play(p, "inside a frame");
 }
 
-/* Where a directory of records should be there is a file. */
-static void block(const char *kind, bool blocked)
-{
-	struct error err;
-	auto_free char *path = mem_printf("%s/state/records/%s", fs_program_directory(), kind);
-	if (!blocked) {
-		assert_int_equal(unlink(path), 0);
-		return;
-	}
-	(void)fs_remove_tree(AT_FDCWD, path, &err);
-	auto_close int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	assert_true(file >= 0);
-}
-
 /* The disk refuses: the worker is not told that it may go on, and the order fails with the reason. */
 static void what_cannot_be_kept_is_not_said_to_be(void **state)
 {
-	static const char *const read[] = {"acme", "orders", "orders-2"};
+	static const char *const read[] = {"acme", "orders", "orders-2", "nextkeys"};
 	struct play *p = *state;
 	struct error err;
+	p->certificate.next_key = true;
 	for (size_t i = 0; i < COUNT(read); i++) {
 		block(read[i], true);
-		assert_null(order_start(p->workers, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+		assert_null(order_start(p->workers, p->store, p->keys, p->challenge, &p->certificate, NULL, &handler, p, &err));
 		assert_non_null(strstr(err.message, "order of " NAME));
 		assert_non_null(strstr(err.message, read[i]));
 		block(read[i], false);
 	}
-	block("nextkeys", true);
-	worker_sends(&p->script, "next", "privkey.pem", "the next key", NULL);
-	play(p, "nextkeys");
-	block("nextkeys", false);
+	make_ahead(p);
+	worker_says(&p->script, "{\"event\":\"key\",\"pair\":0}");
+	worker_says(&p->script, "{\"event\":\"progress\",\"step\":\"the disk fails\"}");
+	worker_says(&p->script, "{\"event\":\"order\",\"pair\":0,\"url\":\"" URL "\"}");
+	play(p, "record orders/" NAME);
+	block("orders", false);
 }
 
 static void what_does_not_fit_into_a_job_is_said_at_once(void **state)
@@ -444,13 +512,13 @@ static void what_does_not_fit_into_a_job_is_said_at_once(void **state)
 	auto_free char *many = mem_alloc(FRAME_MESSAGE_MAX);
 	memset(many, 'a', FRAME_MESSAGE_MAX - 1);
 	p->acme.contact = (char *[]){many, NULL};
-	assert_null(order_start(p->workers, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+	assert_null(order_start(p->workers, p->store, p->keys, p->challenge, &p->certificate, NULL, &handler, p, &err));
 	assert_non_null(strstr(err.message, "too long for one order"));
 	p->acme.contact = NULL;
 
 	auto_free char *hmac = mem_printf("%s/hmac", fs_program_directory());
 	p->acme.eab_hmac = hmac;
-	assert_null(order_start(p->workers, p->store, p->challenge, &p->certificate, NULL, &handler, p, &err));
+	assert_null(order_start(p->workers, p->store, p->keys, p->challenge, &p->certificate, NULL, &handler, p, &err));
 	assert_non_null(strstr(err.message, "eab_hmac"));
 	p->acme.eab_hmac = NULL;
 }

@@ -1,13 +1,18 @@
 /* Which of the files at a watched source belong together. */
 #include "hub/daemon/publish/pairing.h"
 #include "lib/core/mem.h"
+#include "hub/keys/cut.h"
 #include "tests/unit/issue.h"
+#include "tests/unit/scratch.h"
 
 #include <stdio.h>
 
 static const char *const names[] = {"mail.domain.pl", NULL};
 static struct issued root, middle, leaf, older, foreign, rsa;
-static struct files files;
+static struct files files, left; /* what is watched, and what certsync-keys leaves of it */
+static struct buf cuts[FILES_MAX];
+static struct vault *vault;
+static void *scratch;
 static struct buf texts[FILES_MAX];
 
 static struct issued make_leaf(const char *san, const char *key_type, int64_t from_day, int64_t to_day)
@@ -22,7 +27,12 @@ static struct issued make_leaf(const char *san, const char *key_type, int64_t fr
 
 static int make_all(void **state)
 {
+	struct error err;
 	(void)state;
+	auto_free char *directory = scratch_setup(&scratch) == 0 ? scratch_path(scratch, "keys") : NULL;
+	vault = directory ? vault_open(directory, &err) : NULL;
+	if (!vault)
+		return -1;
 	root = issue((struct wish){.subject = "root", .authority = true});
 	middle = issue((struct wish){.subject = "middle", .issuer = &root, .authority = true});
 	leaf = make_leaf("DNS:mail.domain.pl,DNS:domain.pl", NULL, -1, 89);
@@ -38,7 +48,8 @@ static int release_all(void **state)
 	struct issued *const all[] = {&root, &middle, &leaf, &older, &foreign, &rsa};
 	for (size_t i = 0; i < COUNT(all); i++)
 		issued_release(all[i]);
-	return 0;
+	vault_close(vault);
+	return scratch_teardown(&scratch);
 }
 
 static int clear(void **state)
@@ -46,7 +57,9 @@ static int clear(void **state)
 	(void)state;
 	for (size_t i = 0; i < files.count; i++)
 		buf_release(&texts[i]);
-	files.count = 0;
+	for (size_t i = 0; i < left.count; i++)
+		buf_release(&cuts[i]);
+	files.count = left.count = 0;
 	return 0;
 }
 
@@ -70,7 +83,11 @@ static void cut(size_t bytes)
 
 static void find(struct pairing *ret)
 {
-	pairing_find(&files, names, ISSUE_NOW, ret);
+	static const uint8_t begin[] = "PRIVATE KEY";
+	cut_files(vault, &files, &left, cuts);
+	for (size_t i = 0; i < left.count; i++)
+		assert_null(memmem(left.file[i].data, left.file[i].len, begin, sizeof(begin) - 1));
+	pairing_find(&left, names, ISSUE_NOW, ret);
 }
 
 static void expect(const char *file, const struct issued *first, const struct issued *second)

@@ -5,6 +5,7 @@
 #include "tests/unit/worker.h"
 
 #include "hub/daemon/acme/account.h"
+#include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/acme/renewal.h"
 #include "lib/wire/json.h"
 
@@ -99,14 +100,22 @@ static void orders(struct play *p, bool force, const char *why)
 static void says_issued(struct play *p, const struct issued *issuer)
 {
 	struct error err;
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), fullchain = BUF_INIT(FILES_FILE_MAX);
+	struct order_key key;
+	auto_buf struct buf spki = BUF_INIT(KEYS_SPKI_MAX), fullchain = BUF_INIT(FILES_FILE_MAX);
+	auto_free char *keys = scratch_path(p->of.scratch, "state-keys");
 	struct issued leaf = from_now((struct wish){.subject = NAME, .issuer = issuer, .san = "DNS:" NAME});
 	struct chain chain = issued_chain(&leaf, NULL, 0);
-	assert_int_equal(chain_write_pem(&chain, CHAIN_KEY, &key, &err), 0);
+	/* It was made ahead, so that a worker which waits for no answer finds it there. */
+	assert_int_equal(keys_put(keys, chain.key, &err), 0);
+	assert_int_equal(chain_write_spki(chain.key, &spki, &err), 0);
+	assert_int_equal(order_key_take(&key, &spki, &err), 0);
+	assert_int_equal(order_key_store(p->hub->store, ORDER_NEXT_KEYS, NAME, "key.pub", &key, &err), 0);
+	p->hub->config->certificates[0].next_key = true;
 	assert_int_equal(chain_write_pem(&chain, CHAIN_LEAF, &fullchain, &err), 0);
 	chain_release(&chain);
 	issued_release(&leaf);
-	worker_sends(&p->script, "order", "privkey.pem", buf_text(&key), "url", "https://ca.domain.pl/order/1", NULL);
+	worker_says(&p->script, "{\"event\":\"key\",\"pair\":0}");
+	worker_says(&p->script, "{\"event\":\"order\",\"pair\":0,\"url\":\"https://ca.domain.pl/order/1\"}");
 	worker_says(&p->script, "{\"event\":\"warning\",\"text\":\"no such chain is offered\"}");
 	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
 	worker_says(&p->script, "{\"event\":\"done\"}");
@@ -205,7 +214,8 @@ static void an_order_waits_for_its_account(void **state)
 	struct play *p = *state;
 	struct error err;
 	int done = 0;
-	assert_int_equal(store_put(p->hub->store, "acme", "ca", "account.key", "the key", 7, &err), 0);
+	struct order_key account;
+	assert_int_equal(account_key_make(p->hub->store, p->hub->keys, "acme", "ca", &account, &err), 0);
 	assert_int_equal(store_put(p->hub->store, "acme", "ca", "account.json", record, strlen(record), &err), 0);
 	worker_learns(&p->script);
 	assert_non_null(account_rollover(p->hub, p->hub->config->acmes, on_done, &done, &err));

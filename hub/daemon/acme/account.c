@@ -1,5 +1,6 @@
 #include "hub/daemon/acme/account.h"
 #include "hub/worker/acme/account.h"
+#include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/job.h"
 #include "hub/common/jws.h"
 #include "hub/daemon/acme/renewal.h"
@@ -31,6 +32,7 @@ struct account {
 	struct revision revision;
 	char reason[REVOKED_REASON_MAX];
 	size_t pair, pairs;
+	struct order_key key, next_key, leaf; /* of the job; the last two may be nothing */
 	bool revoked; /* one of the pairs at least */
 };
 
@@ -56,8 +58,8 @@ static void account_url(struct hub *hub, const struct hub_acme *acme, char *ret,
 static bool has_next_key(struct hub *hub, const struct hub_acme *acme)
 {
 	struct error ignored;
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
-	return store_get(hub->store, kind_next, acme->name, "account.key", &key, &ignored) > 0;
+	struct order_key key;
+	return order_key_load(hub->store, kind_next, acme->name, ACCOUNT_KEY, &key, &ignored) > 0;
 }
 
 static cJSON *contact_of(const struct hub_acme *acme)
@@ -90,12 +92,20 @@ static int keep_contact(struct account *a, struct error *err)
 /* The next key is the account's: it takes the old one's place before it is dropped from its own. */
 static int promote(struct account *a, struct error *err)
 {
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
-	int found = store_get(a->hub->store, kind_next, a->acme->name, "account.key", &key, err);
+	struct order_key key;
+	int found = order_key_load(a->hub->store, kind_next, a->acme->name, ACCOUNT_KEY, &key, err);
 	if (found <= 0)
 		return found < 0 ? -1
 				 : error_set(err, ERROR_PERMANENT, "store: the next account key has gone");
-	return store_put(a->hub->store, kind, a->acme->name, "account.key", key.data, key.len, err);
+	return order_key_store(a->hub->store, kind, a->acme->name, ACCOUNT_KEY, &key, err);
+}
+
+/* Of a record that is dropped, or names another key now. One that stays is in nobody's way. */
+static void drop_key(const struct account *a, const struct order_key *k)
+{
+	struct error ignored;
+	if (k->len)
+		keys_drop(a->hub->keys, KEYS_ACCOUNT, k->id, &ignored);
 }
 
 static int settle_keys(struct account *a, bool is_next, struct error *err)
@@ -106,7 +116,21 @@ static int settle_keys(struct account *a, bool is_next, struct error *err)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "account", "account=%s key=%s", a->acme->name,
 		is_next ? "changed" : "unchanged");
-	return store_drop(a->hub->store, kind_next, a->acme->name, err);
+	if (store_drop(a->hub->store, kind_next, a->acme->name, err) < 0)
+		return -1;
+	drop_key(a, is_next ? &a->key : &a->next_key);
+	if (is_next)
+		a->key = a->next_key;
+	return 0;
+}
+
+/* What a deactivated account had. */
+static int drop_account(struct account *a, struct error *err)
+{
+	if (store_drop(a->hub->store, kind, a->acme->name, err) < 0)
+		return -1;
+	drop_key(a, &a->key);
+	return 0;
 }
 
 /* ---- the end ---- */
@@ -175,13 +199,43 @@ static int keep_outcome(struct account *a, bool is_next, struct error *err)
 	if (strcmp(a->op, "upkeep") == 0)
 		return keep_contact(a, err);
 	if (strcmp(a->op, "deactivate") == 0)
-		return store_drop(a->hub->store, kind, a->acme->name, err);
+		return drop_account(a, err);
 	return strcmp(a->op, "revoke") == 0 ? keep_revocation(a, err) : 0;
+}
+
+static void on_sign(struct account *a, const cJSON *message)
+{
+	const struct {
+		const char *name;
+		enum keys_class key_class;
+		const struct order_key *key;
+	} keys[] = {{"account", KEYS_ACCOUNT, &a->key}, {"next", KEYS_ACCOUNT, &a->next_key}, {"leaf", KEYS_LEAF, &a->leaf}};
+	struct error err;
+	const char *name = json_text(message, "key");
+	error_set(&err, ERROR_PERMANENT, "the worker has no key \"%s\"", name);
+	for (size_t i = 0; i < COUNT(keys); i++) {
+		if (strcmp(name, keys[i].name) != 0 || !keys[i].key->len)
+			continue;
+		auto_json cJSON *answer = account_key_sign(a->hub->keys, keys[i].key_class, keys[i].key->id, message, &err);
+		if (!answer)
+			break;
+		errand_send(a->errand, answer);
+		return;
+	}
+	/* It says why it could not go on, then. */
+	auto_json cJSON *refusal = cJSON_CreateObject();
+	cJSON_AddStringToObject(refusal, "event", "signed");
+	cJSON_AddStringToObject(refusal, "error", err.message);
+	errand_send(a->errand, refusal);
 }
 
 static void on_message(const char *event, const cJSON *message, void *context)
 {
 	struct account *a = context;
+	if (strcmp(event, "sign") == 0) {
+		on_sign(a, message);
+		return;
+	}
 	a->settled = true;
 	if (strcmp(event, "done") != 0)
 		error_set(&a->outcome, ERROR_RETRY, "%s", json_text(message, "text"));
@@ -207,32 +261,38 @@ static void on_ended(const struct error *err, void *context)
 
 /* ---- the beginning ---- */
 
-static int add_key(struct account *a, const char *from, const char *file, struct buf *content,
-	struct files *files, struct error *err)
-{
-	int found = store_get(a->hub->store, from, a->acme->name, "account.key", content, err);
-	if (found > 0)
-		files_add(files, file, content->data, content->len);
-	return found;
-}
-
-static int add_pair(
-	struct account *a, struct buf *chain, struct buf *key, struct files *files, struct error *err)
+/* The chain, and, in `a`, the key that may speak for it. */
+static int add_pair(struct account *a, struct buf *chain, struct files *files, struct error *err)
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	auto_manifest struct manifest m = {0};
+	auto_buf struct buf spki = BUF_INIT(KEYS_SPKI_MAX);
 	if (!a->certificate)
 		return 0;
 	if (store_load(a->hub->store, a->certificate->name, a->revision, pairs, &a->pairs, &m, err) < 0)
 		return -1;
 	int result = chain_write_pem(&pairs[a->pair], CHAIN_LEAF | CHAIN_REST, chain, err);
 	if (result == 0)
-		result = chain_write_pem(&pairs[a->pair], CHAIN_KEY, key, err);
+		result = chain_write_spki(pairs[a->pair].key, &spki, err);
+	if (result == 0)
+		result = order_key_take(&a->leaf, &spki, err);
 	for (size_t i = 0; i < a->pairs; i++)
 		chain_release(&pairs[i]);
 	files_add(files, "fullchain.pem", chain->data, chain->len);
-	files_add(files, "privkey.pem", key->data, key->len);
 	return result;
+}
+
+static int load_key(struct account *a, const char *from, struct order_key *ret, struct error *err)
+{
+	ret->len = 0;
+	return order_key_load(a->hub->store, from, a->acme->name, ACCOUNT_KEY, ret, err);
+}
+
+static int add_keys(const struct account *a, cJSON *job, struct error *err)
+{
+	if (order_key_add(&a->key, job, "account_key", err) < 0 || (a->next_key.len && order_key_add(&a->next_key, job, "next_key", err) < 0))
+		return -1;
+	return a->leaf.len ? order_key_add(&a->leaf, job, "leaf_key", err) : 0;
 }
 
 static cJSON *job_new(const struct account *a)
@@ -256,16 +316,15 @@ static cJSON *job_new(const struct account *a)
 static int start_worker(struct account *a, struct error *err)
 {
 	static const struct errand_handler handler = {.message = on_message, .ended = on_ended};
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), next = BUF_INIT(FILES_FILE_MAX);
-	auto_buf struct buf chain = BUF_INIT(FILES_FILE_MAX), leaf_key = BUF_INIT(FILES_FILE_MAX);
-	struct files files = {.label = "keys"};
+	auto_buf struct buf chain = BUF_INIT(FILES_FILE_MAX);
+	struct files files = {.label = "files"};
 	auto_json cJSON *job = job_new(a);
-	int found = add_key(a, kind, "account.key", &key, &files, err);
+	int found = load_key(a, kind, &a->key, err);
 	if (found == 0 || (found > 0 && !json_text(job, "account_url")[0]))
 		return error_set(err, ERROR_USAGE, "there is no account at %s yet: the first order makes it",
 			a->acme->directory);
-	if (found < 0 || add_key(a, kind_next, "next.key", &next, &files, err) < 0 ||
-		add_pair(a, &chain, &leaf_key, &files, err) < 0)
+	if (found < 0 || load_key(a, kind_next, &a->next_key, err) < 0 || add_pair(a, &chain, &files, err) < 0 ||
+		add_keys(a, job, err) < 0)
 		return -1;
 	a->errand =
 		errand_start(a->hub->workers, WORKER_ACCOUNT, ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
@@ -326,14 +385,10 @@ struct account *account_upkeep(
 /* The new key, unless one is there already whose fate is not known. */
 static int make_next_key(struct hub *hub, const struct hub_acme *acme, struct error *err)
 {
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
+	struct order_key key;
 	if (has_next_key(hub, acme))
 		return 0;
-	auto_pkey EVP_PKEY *key = chain_make_key("ecdsa-p256", err);
-	const struct chain only_key = {.key = key};
-	if (!key || chain_write_pem(&only_key, CHAIN_KEY, &pem, err) < 0)
-		return -1;
-	return store_put(hub->store, kind_next, acme->name, "account.key", pem.data, pem.len, err);
+	return account_key_make(hub->store, hub->keys, kind_next, acme->name, &key, err);
 }
 
 static int check_idle(struct hub *hub, const struct hub_acme *acme, struct error *err)
@@ -401,14 +456,15 @@ void account_close(struct hub *hub)
 void account_facts(struct hub *hub, const struct hub_acme *acme, struct account_facts *ret)
 {
 	struct error ignored;
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX), contact = BUF_INIT(sizeof(ret->contact) - 1);
+	struct order_key stored;
+	auto_buf struct buf contact = BUF_INIT(sizeof(ret->contact) - 1);
 	auto_pkey EVP_PKEY *key = NULL;
 	auto_json cJSON *record = get_json(hub, acme, "contact.json");
 	const cJSON *one;
 	*ret = (struct account_facts){.unsettled = has_next_key(hub, acme)};
 	account_url(hub, acme, ret->url, sizeof(ret->url));
-	if (store_get(hub->store, kind, acme->name, "account.key", &pem, &ignored) > 0)
-		key = chain_parse_key(pem.data, pem.len, &ignored);
+	if (order_key_load(hub->store, kind, acme->name, ACCOUNT_KEY, &stored, &ignored) > 0)
+		order_key_public(&stored, &key, &ignored);
 	if (key && jws_thumbprint(key, ret->thumbprint, &ignored) < 0)
 		ret->thumbprint[0] = '\0';
 	cJSON_ArrayForEach(one, json_get(record, "contact"))

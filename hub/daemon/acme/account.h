@@ -1,7 +1,7 @@
 /* Accounts at authorities: their contact and their keys, and what only an account may do.
  *
- * Records in the store: kind "acme", NAME of the acme section: account.key, account.json (hub/order),
- * contact.json (what the authority was told last); kind "acme-next", NAME: account.key, the key that is to be
+ * Records in the store: kind "acme", NAME of the acme section: account.pub (account_key.h), account.json
+ * (hub/order), contact.json (what the authority was told last); kind "acme-next", NAME: account.pub, the key that is to be
  * the next one. It is there before the authority hears of it and stays until one of the two was seen to be
  * the account's: no answer that gets lost, and no kill, loses an account.
  */

@@ -1,8 +1,10 @@
 #include "hub/daemon/acme/order.h"
 #include "hub/worker/acme/acme.h"
 #include "hub/daemon/acme/order_dns.h"
+#include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/acme/order_key.h"
 #include "hub/daemon/acme/thumbprint.h"
+#include "hub/common/base64url.h"
 #include "hub/common/url.h"
 #include "lib/core/files.h"
 #include "lib/core/fs.h"
@@ -21,6 +23,7 @@ enum { RECORD_MAX = 64 * 1024, TOKENS_MAX = 256 };
 
 struct order {
 	struct store *store;
+	struct keys *keys;
 	struct challenge *challenge;
 	const struct order_handler *handler;
 	void *context;
@@ -28,8 +31,16 @@ struct order {
 	char *certificate; /* copies, since the configuration may be read again meanwhile */
 	char *account;
 	cJSON *dns; /* how dns-01 is done, as the job says it; NULL: it is not */
+	char **names; /* likewise; NULL-terminated */
+	bool next_key;
 	cJSON *records[ACME_PAIRS_MAX]; /* order.json without its url: what each order is for */
 	struct chain issued[ACME_PAIRS_MAX]; /* so far */
+	struct order_key key[ACME_PAIRS_MAX]; /* of each order: the stored one, or the one that a new order is to have */
+	struct order_key wanted[ACME_PAIRS_MAX]; /* that a new one is to have; nothing: one is made */
+	struct keys_making *making;
+	size_t making_pair;
+	bool making_next; /* for the order after this one */
+	struct order_key account_key; /* nothing: there is none yet */
 	size_t pair_count, issued_count;
 	char *tokens[TOKENS_MAX]; /* being served */
 	size_t token_count;
@@ -40,6 +51,7 @@ static void order_free(struct order *o)
 	if (!o)
 		return;
 	worker_free(o->worker);
+	keys_make_cancel(o->making);
 	for (size_t i = 0; i < o->token_count; i++) {
 		challenge_remove(o->challenge, o->tokens[i]);
 		free(o->tokens[i]);
@@ -49,6 +61,9 @@ static void order_free(struct order *o)
 		chain_release(&o->issued[i]);
 	}
 	cJSON_Delete(o->dns);
+	for (char **name = o->names; *name; name++)
+		free(*name);
+	free(o->names);
 	free(o->certificate);
 	free(o->account);
 	free(o);
@@ -63,6 +78,17 @@ static void order_fail(struct order *o, const struct error *err, int64_t retry_a
 }
 
 /* ---- records ---- */
+
+/* Its key goes, too, unless it is to be used again: what a revision has stays in any case. */
+static int order_drop(struct store *store, struct keys *keys, size_t pair, const char *certificate, struct error *err)
+{
+	struct order_key key;
+	struct error ignored;
+	if (order_key_load(store, orders[pair], certificate, ORDER_KEY, &key, &ignored) > 0 &&
+		!order_key_is_next(store, certificate, &key))
+		keys_drop(keys, KEYS_LEAF, key.id, &ignored); /* one that stays is in nobody's way */
+	return store_drop(store, orders[pair], certificate, err);
+}
 
 /* A JSON record: 1 and owned, 0 when there is none or it is damaged (it is then made anew), -1. */
 static int record_get(struct store *store, const char *kind, const char *name, const char *file, cJSON **ret,
@@ -121,23 +147,13 @@ static bool is_for(const cJSON *stored, const cJSON *wanted)
 
 /* ---- the job ---- */
 
-static int add_file(struct order *o, const char *kind, const char *name, const char *file,
-	struct buf *content, struct files *files, struct error *err)
-{
-	int found = store_get(o->store, kind, name, file, content, err);
-	if (found > 0 && files_add(files, file, content->data, content->len) < 0)
-		return error_set(
-			err, ERROR_PERMANENT, "store: record %s/%s: %s is too long", kind, name, file);
-	return found;
-}
-
-static int add_account(struct order *o, cJSON *job, struct buf *key, struct files *files, struct error *err)
+static int add_account(struct order *o, cJSON *job, struct error *err)
 {
 	auto_json cJSON *record = NULL;
-	int found = add_file(o, accounts, o->account, "account.key", key, files, err);
+	int found = order_key_load(o->store, accounts, o->account, ACCOUNT_KEY, &o->account_key, err);
 	if (found <= 0)
 		return found;
-	if (record_get(o->store, accounts, o->account, "account.json", &record, err) < 0)
+	if (order_key_add(&o->account_key, job, "account_key", err) < 0 || record_get(o->store, accounts, o->account, "account.json", &record, err) < 0)
 		return -1;
 	/* Another directory under the same name in the configuration: the key is kept, the account is made
 	 * there. */
@@ -146,31 +162,23 @@ static int add_account(struct order *o, cJSON *job, struct buf *key, struct file
 	return 0;
 }
 
-static int add_named(struct files *files, const char *name, size_t pair, const struct buf *content, struct error *err)
-{
-	auto_free char *full = mem_printf("%s%s.pem", name, acme_suffix(pair));
-	return files_add(files, full, content->data, content->len) == 0
-		       ? 0
-		       : error_set(err, ERROR_PERMANENT, "store: %s is too long", full);
-}
-
-/* The stored order, if it is still wanted. The key was stored first, so one without it was being dropped. */
-static int add_order(struct order *o, size_t pair, cJSON *wish, struct buf *key, struct files *files, struct error *err)
+/* The stored order, if it is still wanted: 1, or 0 there is none. The key was stored first, so one without it was being dropped. */
+static int add_order(struct order *o, size_t pair, cJSON *wish, struct error *err)
 {
 	auto_json cJSON *record = NULL;
 	int found = record_get(o->store, orders[pair], o->certificate, "order.json", &record, err);
 	if (found < 0)
 		return -1;
 	if (found && is_for(record, o->records[pair]) && url_is_good(json_text(record, "url")))
-		found = store_get(o->store, orders[pair], o->certificate, "privkey.pem", key, err);
+		found = order_key_load(o->store, orders[pair], o->certificate, ORDER_KEY, &o->key[pair], err);
 	else
 		found = 0;
 	if (found < 0)
 		return -1;
 	if (!found)
-		return store_drop(o->store, orders[pair], o->certificate, err);
+		return order_drop(o->store, o->keys, pair, o->certificate, err);
 	cJSON_AddStringToObject(wish, "order_url", json_text(record, "url"));
-	return add_named(files, "privkey", pair, key, err);
+	return order_key_add(&o->key[pair], wish, "key", err) < 0 ? -1 : 1;
 }
 
 static void add_text(cJSON *object, const char *key, const char *text)
@@ -196,61 +204,46 @@ static cJSON *job_new(const struct hub_certificate *c)
 	return job;
 }
 
-/* What the frame of keys borrows from. */
-struct job_keys {
-	struct files files;
-	struct buf account, hmac, stored[ACME_PAIRS_MAX], made[ACME_PAIRS_MAX];
-};
-
-static void job_keys_release(struct job_keys *k)
-{
-	buf_release(&k->account);
-	buf_release(&k->hmac);
-	for (size_t i = 0; i < ACME_PAIRS_MAX; i++) {
-		buf_release(&k->stored[i]);
-		buf_release(&k->made[i]);
-	}
-}
-
-static int add_binding(const struct hub_acme *acme, struct job_keys *keys, struct error *err)
+/* The key that binds to an account elsewhere is the authority's, and no private key. */
+static int add_binding(const struct hub_acme *acme, struct buf *hmac, struct files *files, struct error *err)
 {
 	if (!acme->eab_hmac)
 		return 0;
-	if (fs_read(AT_FDCWD, acme->eab_hmac, true, &keys->hmac, err) < 0)
+	if (fs_read(AT_FDCWD, acme->eab_hmac, true, hmac, err) < 0)
 		return error_wrap(err, "eab_hmac");
-	return files_add(&keys->files, "eab.hmac", keys->hmac.data, keys->hmac.len) == 0
+	return files_add(files, "eab.hmac", hmac->data, hmac->len) == 0
 		       ? 0
 		       : error_set(err, ERROR_PERMANENT, "eab_hmac %s: too long", acme->eab_hmac);
 }
 
 /* One wish a pair: which key, which stored order, what it replaces. */
 static int add_pair(struct order *o, size_t pair, const struct hub_certificate *c, const struct order_options *options,
-	cJSON *list, struct job_keys *keys, struct error *err)
+	cJSON *list, struct error *err)
 {
 	cJSON *wish = cJSON_CreateObject();
 	const char *key_type = pair ? c->second_key_type : c->key_type;
 	cJSON_AddItemToArray(list, wish);
 	cJSON_AddStringToObject(wish, "key_type", key_type);
 	add_text(wish, "replaces", options->replaces[pair]);
-	int found = add_order(o, pair, wish, &keys->stored[pair], &keys->files, err);
+	int found = add_order(o, pair, wish, err);
 	if (found == 0)
-		found = order_key_made(o->store, c, pair, options->new_key, &keys->made[pair], err);
-	return found <= 0 ? found : add_named(&keys->files, "made", pair, &keys->made[pair], err);
+		found = order_key_wanted(o->store, c, pair, options->new_key, &o->wanted[pair], err);
+	return found < 0 ? -1 : 0;
 }
 
 static int fill_job(struct order *o, const struct hub_certificate *c, const struct order_options *options, cJSON *job,
-	struct job_keys *keys, struct error *err)
+	struct buf *hmac, struct files *files, struct error *err)
 {
 	cJSON *list = cJSON_AddArrayToObject(job, "pairs");
 	add_text(job, "anchors", options->anchors);
 	cJSON_AddItemToObject(job, "resolvers", text_list(options->resolvers));
-	if (add_account(o, job, &keys->account, &keys->files, err) < 0 || add_binding(c->acme, keys, err) < 0)
+	if (add_account(o, job, err) < 0 || add_binding(c->acme, hmac, files, err) < 0)
 		return -1;
 	for (size_t i = 0; i < o->pair_count; i++)
-		if (add_pair(o, i, c, options, list, keys, err) < 0)
+		if (add_pair(o, i, c, options, list, err) < 0)
 			return -1;
 	/* Of a pair that is not wanted any more. */
-	return o->pair_count < ACME_PAIRS_MAX ? store_drop(o->store, orders[1], o->certificate, err) : 0;
+	return o->pair_count < ACME_PAIRS_MAX ? order_drop(o->store, o->keys, 1, o->certificate, err) : 0;
 }
 
 static int send_job(struct order *o, const cJSON *job, const struct files *files, struct error *err)
@@ -279,69 +272,165 @@ static int need_file(const struct files *files, const char *name, struct error *
 	return at;
 }
 
-/* One key an account for ever: of two orders that make one at once, the second is given the first one's. */
-static int keep_account_key(struct order *o, const struct files *files, struct error *err)
+static void say(struct order *o, const cJSON *message)
 {
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), bytes = BUF_INIT(FRAME_FILES_MAX);
-	struct files answer = {.label = "account"};
-	int at = need_file(files, "account.key", err);
-	int found = at < 0 ? -1 : add_file(o, accounts, o->account, "account.key", &key, &answer, err);
-	if (found < 0)
+	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
+	if (json_print(message, &text) == 0)
+		worker_send(o->worker, FRAME_MESSAGE, text.data, text.len);
+}
+
+static int say_key(struct order *o, const struct order_key *key, struct error *err)
+{
+	auto_json cJSON *message = cJSON_CreateObject();
+	cJSON_AddStringToObject(message, "event", "key");
+	if (order_key_add(key, message, "key", err) < 0)
 		return -1;
-	if (!found) {
-		if (store_put(o->store, accounts, o->account, "account.key", files->file[at].data,
-			    files->file[at].len, err) < 0)
-			return -1;
-		files_add(&answer, "account.key", files->file[at].data, files->file[at].len);
-	}
-	files_encode(&answer, &bytes);
-	worker_send(o->worker, FRAME_FILES, bytes.data, bytes.len);
+	say(o, message);
 	return 0;
 }
 
-/* The key first: an order.json says that all is there. */
-static int keep_order(struct order *o, size_t pair, const struct files *files, struct error *err)
+/* One key an account for ever: of two orders that ask for it at once, the second is given the first one's. */
+static int on_account_key(struct order *o, const cJSON *message, struct error *err)
 {
-	int key = need_file(files, "privkey.pem", err), url = key < 0 ? -1 : need_file(files, "url", err);
-	if (url < 0)
+	(void)message;
+	int found = order_key_load(o->store, accounts, o->account, ACCOUNT_KEY, &o->account_key, err);
+	if (found < 0 || (!found && account_key_make(o->store, o->keys, accounts, o->account, &o->account_key, err) < 0))
 		return -1;
-	auto_free char *text = mem_strndup((const char *)files->file[url].data, files->file[url].len);
+	return say_key(o, &o->account_key, err);
+}
+
+static int take_pair(const struct order *o, const cJSON *message, uint32_t *ret, struct error *err)
+{
+	if (json_u32(message, "pair", ret, err) < 0)
+		return -1;
+	return *ret < o->pair_count && *ret < ACME_PAIRS_MAX ? 0
+							      : error_set(err, ERROR_PERMANENT, "pair: the worker has not so many");
+}
+
+/* Its own, once there was none of this order's that is to be used instead. */
+static int keep_made(struct order *o, const struct buf *spki, struct error *err)
+{
+	struct order_key made;
+	if (order_key_take(&made, spki, err) < 0)
+		return -1;
+	if (!o->making_next) {
+		o->key[o->making_pair] = made;
+		return say_key(o, &o->key[o->making_pair], err);
+	}
+	if (order_key_put_next(o->store, o->keys, o->certificate, o->making_pair, &made, err) < 0)
+		return -1;
+	say_kept(o);
+	return 0;
+}
+
+static void on_made(const struct buf *spki, const struct error *err, void *context)
+{
+	struct order *o = context;
+	struct error why = *err;
+	o->making = NULL;
+	if (!spki || keep_made(o, spki, &why) < 0)
+		order_fail(o, &why, 0);
+}
+
+static int make_key(struct order *o, size_t pair, bool next, struct error *err)
+{
+	if (o->making)
+		return error_set(err, ERROR_PERMANENT, "the worker asked for two keys at once");
+	o->making_pair = pair;
+	o->making_next = next;
+	o->making = keys_make(o->keys, json_text(o->records[pair], "key_type"), on_made, o, err);
+	return o->making ? 0 : -1;
+}
+
+static int on_key(struct order *o, const cJSON *message, struct error *err)
+{
+	uint32_t pair;
+	if (take_pair(o, message, &pair, err) < 0)
+		return -1;
+	if (!o->wanted[pair].len)
+		return make_key(o, pair, false, err);
+	o->key[pair] = o->wanted[pair];
+	return say_key(o, &o->key[pair], err);
+}
+
+/* The key first: an order.json says that all is there. */
+static int on_order(struct order *o, const cJSON *message, struct error *err)
+{
+	uint32_t pair;
+	const char *url = json_string(message, "url", URL_MAX, err);
+	if (!url || take_pair(o, message, &pair, err) < 0)
+		return -1;
+	if (!o->key[pair].len)
+		return error_set(err, ERROR_PERMANENT, "the worker has an order without a key");
 	auto_json cJSON *record = cJSON_Duplicate(o->records[pair], true);
-	cJSON_AddStringToObject(record, "url", text);
+	cJSON_AddStringToObject(record, "url", url);
 	/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): a constant of two, of which `pair` is one */
-	if (store_put(o->store, orders[pair], o->certificate, "privkey.pem", files->file[key].data,
-		    files->file[key].len, err) < 0 ||
+	if (order_key_store(o->store, orders[pair], o->certificate, ORDER_KEY, &o->key[pair], err) < 0 ||
 		record_put(o->store, orders[pair], o->certificate, "order.json", record, err) < 0)
 		return -1;
 	say_kept(o);
 	return 0;
 }
 
+static int on_csr(struct order *o, const cJSON *message, struct error *err)
+{
+	uint32_t pair;
+	auto_buf struct buf der = BUF_INIT(FRAME_RECORD_MAX), text = BUF_INIT(FRAME_MESSAGE_MAX);
+	if (take_pair(o, message, &pair, err) < 0)
+		return -1;
+	if (!o->key[pair].len)
+		return error_set(err, ERROR_PERMANENT, "the worker has an order without a key");
+	if (keys_csr(o->keys, o->key[pair].id, o->names, &der, err) < 0)
+		return error_wrap(err, "signing request");
+	if (base64url_encode(der.data, der.len, &text) < 0)
+		return error_set(err, ERROR_PERMANENT, "the signing request is too long");
+	auto_json cJSON *answer = cJSON_CreateObject();
+	cJSON_AddStringToObject(answer, "event", "csr");
+	cJSON_AddStringToObject(answer, "csr", buf_text(&text));
+	say(o, answer);
+	return 0;
+}
+
+static int on_sign(struct order *o, const cJSON *message, struct error *err)
+{
+	const char *name = json_string(message, "key", 16, err);
+	if (name && (strcmp(name, "account") != 0 || !o->account_key.len))
+		return error_set(err, ERROR_PERMANENT, "the worker has no key \"%s\"", name);
+	auto_json cJSON *answer = name ? account_key_sign(o->keys, KEYS_ACCOUNT, o->account_key.id, message, err) : NULL;
+	if (!answer)
+		return -1;
+	say(o, answer);
+	return 0;
+}
+
+static int on_next(struct order *o, const cJSON *message, struct error *err)
+{
+	uint32_t pair;
+	if (take_pair(o, message, &pair, err) < 0)
+		return -1;
+	if (o->next_key) {
+		int found = order_key_next_is_unused(o->store, o->certificate, pair, json_text(o->records[pair], "key_type"),
+			&o->key[pair], err);
+		if (found <= 0)
+			return found < 0 ? -1 : make_key(o, pair, true, err);
+	}
+	say_kept(o);
+	return 0;
+}
+
 static int read_issued(struct order *o, size_t pair, const struct files *files, struct chain *ret, struct error *err)
 {
-	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX);
 	int at = need_file(files, "fullchain.pem", err);
-	int found = at < 0 ? -1 : store_get(o->store, orders[pair], o->certificate, "privkey.pem", &key, err);
-	if (found == 0)
-		return error_set(err, ERROR_PERMANENT, "store: record %s/%s: privkey.pem has gone", orders[pair],
-			o->certificate);
-	if (found < 0 ||
-		chain_parse_pem(files->file[at].data, files->file[at].len, key.data, key.len, ret, err) < 0)
+	if (at < 0)
+		return -1;
+	if (!o->key[pair].len)
+		return error_set(err, ERROR_PERMANENT, "the worker has a certificate of an order without a key");
+	if (chain_parse_pem(files->file[at].data, files->file[at].len, NULL, 0, ret, err) < 0 ||
+		order_key_public(&o->key[pair], &ret->key, err) < 0)
 		return -1;
 	if (X509_check_private_key(ret->leaf, ret->key) != 1)
 		return openssl_error(
 			err, ERROR_UNTRUSTED, "key-match: the certificate is not for the stored key");
-	return 0;
-}
-
-static int keep_next_key(struct order *o, size_t pair, const struct files *files, struct error *err)
-{
-	auto_free char *name = mem_printf("privkey%s.pem", acme_suffix(pair));
-	int at = need_file(files, "privkey.pem", err);
-	if (at < 0 || store_put(o->store, ORDER_NEXT_KEYS, o->certificate, name, files->file[at].data, files->file[at].len,
-			      err) < 0)
-		return -1;
-	say_kept(o);
 	return 0;
 }
 
@@ -366,33 +455,20 @@ static int on_done(struct order *o, const cJSON *message, struct error *err)
 			o->pair_count);
 	worker_free(steal(o->worker));
 	if (o->handler->issued(o->certificate, o->issued, o->issued_count, o->context) == 0)
-		order_forget(o->store, o->certificate, &ignored);
+		order_forget(o->store, o->keys, o->certificate, &ignored);
 	order_free(o);
 	return 0;
 }
 
 static int on_files(struct order *o, const struct frame *frame, struct error *err)
 {
-	static const struct {
-		const char *label;
-		int (*run)(struct order *o, size_t pair, const struct files *files, struct error *err);
-	} labels[] = {
-		{"order", keep_order},
-		{"next", keep_next_key},
-		{"issued", keep_issued},
-	};
 	struct files files;
 	if (files_decode(frame->data, frame->len, &files, err) < 0)
 		return -1;
-	if (strcmp(files.label, "account") == 0)
-		return keep_account_key(o, &files, err);
-	for (size_t i = 0; i < COUNT(labels); i++) {
-		size_t len = strlen(labels[i].label);
-		for (size_t pair = 0; pair < o->pair_count; pair++)
-			if (strncmp(files.label, labels[i].label, len) == 0 &&
-				strcmp(files.label + len, acme_suffix(pair)) == 0)
-				return labels[i].run(o, pair, &files, err);
-	}
+	for (size_t pair = 0; pair < o->pair_count; pair++)
+		if (strncmp(files.label, "issued", strlen("issued")) == 0 &&
+			strcmp(files.label + strlen("issued"), acme_suffix(pair)) == 0)
+			return keep_issued(o, pair, &files, err);
 	return error_set(err, ERROR_PERMANENT, "the worker sent files \"%s\"", files.label);
 }
 
@@ -438,7 +514,7 @@ static int on_gone(struct order *o, const cJSON *message, struct error *err)
 		return -1;
 	if (pair >= o->pair_count)
 		return error_set(err, ERROR_PERMANENT, "the worker gave up an order that it has not");
-	if (store_drop(o->store, orders[pair], o->certificate, err) < 0)
+	if (order_drop(o->store, o->keys, pair, o->certificate, err) < 0)
 		return -1;
 	say_kept(o);
 	return 0;
@@ -540,7 +616,13 @@ static int on_message(struct order *o, const struct frame *frame, struct error *
 	} events[] = {
 		{"progress", on_progress},
 		{"warning", on_warning},
+		{"account-key", on_account_key},
+		{"sign", on_sign},
 		{"account", on_account},
+		{"key", on_key},
+		{"order", on_order},
+		{"csr", on_csr},
+		{"next", on_next},
 		{"gone", on_gone},
 		{"challenge", on_challenge},
 		{"invalid", on_invalid},
@@ -579,16 +661,30 @@ static void on_ended(struct worker *w, const struct error *err, void *context)
 
 /* ---- */
 
-static struct order *order_new(struct store *store, struct challenge *challenge,
+static char **copy_list(char *const *texts)
+{
+	size_t count = 0;
+	while (texts[count])
+		count++;
+	char **copy = mem_array(count + 1, sizeof(*copy));
+	for (size_t i = 0; i < count; i++)
+		copy[i] = mem_strdup(texts[i]);
+	return copy;
+}
+
+static struct order *order_new(struct store *store, struct keys *keys, struct challenge *challenge,
 	const struct hub_certificate *certificate, const struct order_handler *handler, void *context)
 {
 	struct order *o = mem_alloc(sizeof(*o));
 	o->store = store;
+	o->keys = keys;
 	o->challenge = challenge;
 	o->handler = handler;
 	o->context = context;
 	o->certificate = mem_strdup(certificate->name);
 	o->account = mem_strdup(certificate->acme->name);
+	o->names = copy_list(certificate->names);
+	o->next_key = certificate->next_key;
 	o->pair_count = certificate->second_key_type ? 2 : 1;
 	o->records[0] = record_new(certificate, certificate->key_type);
 	if (o->pair_count > 1)
@@ -596,24 +692,22 @@ static struct order *order_new(struct store *store, struct challenge *challenge,
 	return o;
 }
 
-struct order *order_start(struct workers *workers, struct store *store, struct challenge *challenge,
+struct order *order_start(struct workers *workers, struct store *store, struct keys *keys, struct challenge *challenge,
 	const struct hub_certificate *certificate, const struct order_options *options,
 	const struct order_handler *handler, void *context, struct error *err)
 {
 	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
 	static const struct order_options none = {0};
 	auto_json cJSON *job = job_new(certificate);
-	__attribute__((cleanup(job_keys_release))) struct job_keys keys = {.files = {.label = "keys"}};
-	struct order *o = order_new(store, challenge, certificate, handler, context);
-	keys.account = keys.hmac = BUF_INIT(FILES_FILE_MAX);
-	for (size_t i = 0; i < ACME_PAIRS_MAX; i++)
-		keys.stored[i] = keys.made[i] = BUF_INIT(FILES_FILE_MAX);
-	if (fill_job(o, certificate, options ? options : &none, job, &keys, err) == 0 &&
+	auto_buf struct buf hmac = BUF_INIT(FILES_FILE_MAX);
+	struct files files = {.label = "keys"};
+	struct order *o = order_new(store, keys, challenge, certificate, handler, context);
+	if (fill_job(o, certificate, options ? options : &none, job, &hmac, &files, err) == 0 &&
 		order_dns_job(store, certificate, job, err) == 0)
 		o->worker = worker_start(workers, WORKER_ACME,
 			(int)o->pair_count * (ACME_JOB_SECONDS + order_dns_seconds(certificate)), &worker_handler, o, err);
 	o->dns = cJSON_Duplicate(json_get(job, "dns"), true);
-	if (o->worker && send_job(o, job, &keys.files, err) == 0)
+	if (o->worker && send_job(o, job, &files, err) == 0)
 		return o;
 	error_wrap(err, "order of %s", certificate->name);
 	order_free(o);
@@ -625,10 +719,10 @@ void order_cancel(struct order *o)
 	order_free(o);
 }
 
-int order_forget(struct store *store, const char *certificate, struct error *err)
+int order_forget(struct store *store, struct keys *keys, const char *certificate, struct error *err)
 {
 	for (size_t i = 0; i < ACME_PAIRS_MAX; i++)
-		if (store_drop(store, orders[i], certificate, err) < 0)
+		if (order_drop(store, keys, i, certificate, err) < 0)
 			return -1;
 	return 0;
 }

@@ -1,18 +1,19 @@
-/* The order of one certificate, as the daemon sees it: it runs the worker (hub/worker/acme/acme.c), keeps what must
- * survive (account, private key, order URL) in the store before the worker may go on, and serves the
- * challenge. A certificate with two pairs is two orders at the authority, one after the other; each is stored,
+/* The order of one certificate, as the daemon sees it: it runs the worker (hub/worker/acme/acme.c), has certsync-keys make its key
+ * and sign its requests, keeps what must survive (account, which key, order URL) in the store before the worker may go on, and
+ * serves the challenge. A certificate with two pairs is two orders at the authority, one after the other; each is stored,
  * resumed and never doubled (N4), and when the second fails, the first is not ordered again.
  *
- * Records in the store: kind "acme", NAME of the account: account.key (PKCS#8 PEM), account.json (its URL);
- * kinds "orders" and "orders-2" (of the second pair), NAME of the certificate: privkey.pem, order.json (order
- * URL, account, names); kind "nextkeys", NAME of the certificate: privkey.pem, privkey-2.pem; kind "dns" is
- * hub/order_dns's.
+ * Records in the store: kind "acme", NAME of the account: account.pub, account.json (its URL);
+ * kinds "orders" and "orders-2" (of the second pair), NAME of the certificate: key.pub, order.json (order
+ * URL, account, names); kind "nextkeys", NAME of the certificate: key.pub, key-2.pub; kind "dns" is
+ * hub/order_dns's. *.pub: the public half of a key that certsync-keys holds (order_key.h).
  */
 #ifndef CERTSYNC_HUB_ORDER_H
 #define CERTSYNC_HUB_ORDER_H
 
 #include "hub/daemon/acme/challenge.h"
 #include "hub/common/config.h"
+#include "hub/daemon/keys.h"
 #include "hub/daemon/store.h"
 #include "hub/daemon/worker.h"
 #include "lib/crypto/chain.h"
@@ -24,7 +25,7 @@ struct order_handler {
 	/* `step` is a word of RFC 8555 for `status`: "account", "order", "challenge mail.domain.pl",
 	 * "finalize"… */
 	void (*progress)(const char *certificate, const char *step, void *context);
-	/* Issued: keys and chains, borrowed, the first pair first. The handler publishes; when it returns 0 the
+	/* Issued: public halves of keys and chains, borrowed, the first pair first. The handler publishes; when it returns 0 the
 	 * stored order is dropped, on -1 it stays for a person to see. The order is gone after the call. */
 	int (*issued)(const char *certificate, const struct chain *pairs, size_t count, void *context);
 	/* Gave up. retry_after: seconds that the server asked for, clamped to 1 s … 1 day; 0 when it did not
@@ -46,14 +47,14 @@ struct order_options {
 
 /* Starts at once; the handler is only called from the loop. NULL with the reason when it cannot even start.
  */
-struct order *order_start(struct workers *workers, struct store *store, struct challenge *challenge,
+struct order *order_start(struct workers *workers, struct store *store, struct keys *keys, struct challenge *challenge,
 	const struct hub_certificate *certificate, const struct order_options *options,
 	const struct order_handler *handler, void *context, struct error *err);
 /* Kills the worker; no callback. */
 void order_cancel(struct order *o);
 
 /* Drops what is stored of orders under way: the next one begins anew. */
-int order_forget(struct store *store, const char *certificate, struct error *err);
+int order_forget(struct store *store, struct keys *keys, const char *certificate, struct error *err);
 
 /* SHA-256 of the SubjectPublicKeyInfo of the keys that were made ahead (next_key), as a TLSA record "3 1 1" has it. */
 int order_next_keys(struct store *store, const char *certificate, uint8_t ret[STORE_PAIRS_MAX][CHAIN_SHA256_SIZE],

@@ -1,5 +1,6 @@
 #include "hub/daemon/acme/preflight.h"
 #include "hub/worker/acme/preflight.h"
+#include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/job.h"
 #include "hub/common/jws.h"
 #include "lib/core/mem.h"
@@ -67,10 +68,10 @@ static void random_text(char ret[TOKEN_MAX])
 static void find_thumbprint(const struct preflight *p, const char *account, char ret[TOKEN_MAX])
 {
 	struct error ignored;
-	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
+	struct order_key stored;
 	auto_pkey EVP_PKEY *key = NULL;
-	if (store_get(p->hub->store, "acme", account, "account.key", &pem, &ignored) > 0)
-		key = chain_parse_key(pem.data, pem.len, &ignored);
+	if (order_key_load(p->hub->store, "acme", account, ACCOUNT_KEY, &stored, &ignored) > 0)
+		order_key_public(&stored, &key, &ignored);
 	if (!key || jws_thumbprint(key, ret, &ignored) < 0)
 		random_text(ret);
 }

@@ -108,7 +108,7 @@ static void demand_new_key(struct renewal *r)
 	r->new_key = true;
 	save(r);
 	r->resumes = false;
-	if (!is_running(r) && order_forget(r->hub->store, r->certificate->name, &err) < 0)
+	if (!is_running(r) && order_forget(r->hub->store, r->hub->keys, r->certificate->name, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
 }
 
@@ -321,7 +321,7 @@ static void start_order(struct renewal *r)
 	for (size_t i = 0; i < count; i++)
 		options.replaces[i] = ids[i];
 	snprintf(r->step, sizeof(r->step), "starting");
-	r->order = order_start(r->hub->workers, r->hub->store, r->hub->challenge, r->certificate, &options,
+	r->order = order_start(r->hub->workers, r->hub->store, r->hub->keys, r->hub->challenge, r->certificate, &options,
 		&order_handler, r->hub, &err);
 	if (!r->order)
 		fail(r, &err, 0);
@@ -448,7 +448,7 @@ int renewal_now(struct renewal *r, bool force, struct error *err)
 		wake_later(r);
 		return error_set(err, ERROR_RETRY, "%s", r->held);
 	}
-	if (r->refused && order_forget(r->hub->store, r->certificate->name, &ignored) < 0)
+	if (r->refused && order_forget(r->hub->store, r->hub->keys, r->certificate->name, &ignored) < 0)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
 			ignored.message);
 	start(r);
@@ -464,7 +464,7 @@ void renewal_replace(struct renewal *r, bool new_key)
 	if (new_key) {
 		/* An order under way may be for the key that is not wanted any more. */
 		order_cancel(steal(r->order));
-		if (order_forget(r->hub->store, r->certificate->name, &err) < 0)
+		if (order_forget(r->hub->store, r->hub->keys, r->certificate->name, &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"",
 				r->certificate->name, err.message);
 	}

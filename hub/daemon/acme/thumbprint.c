@@ -1,6 +1,6 @@
 #include "hub/daemon/acme/thumbprint.h"
+#include "hub/daemon/acme/account_key.h"
 #include "lib/crypto/chain.h"
-#include "lib/core/files.h"
 
 #include <string.h>
 
@@ -26,13 +26,12 @@ static const struct hub_acme *find_section(
 
 int thumbprint_get(struct store *store, const char *account, char ret[JWS_THUMBPRINT_MAX], struct error *err)
 {
-	auto_buf struct buf pem = BUF_INIT(FILES_FILE_MAX);
-	int found = store_get(store, "acme", account, "account.key", &pem, err);
+	struct order_key stored;
+	auto_pkey EVP_PKEY *key = NULL;
+	int found = order_key_load(store, "acme", account, ACCOUNT_KEY, &stored, err);
 	if (found <= 0)
 		return found;
-	EVP_PKEY *key = chain_parse_key(pem.data, pem.len, err);
-	int result = key ? jws_thumbprint(key, ret, err) : -1;
-	chain_free_pkey(&key);
+	int result = order_key_public(&stored, &key, err) == 0 ? jws_thumbprint(key, ret, err) : -1;
 	return result < 0 ? error_wrap(err, "account %s", account) : 1;
 }
 

@@ -1,5 +1,6 @@
 #include "hub/daemon/agents/host_keys.h"
 #include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/keys.h"
 #include "lib/core/clock.h"
 #include "lib/core/fs.h"
 #include "lib/crypto/host_pins.h"
@@ -58,7 +59,7 @@ static int renew(struct hub *hub, struct buf *record, struct error *err)
 		return 0;
 	now.serial = clock_wall() > before.serial ? clock_wall() : before.serial + 1;
 	buf_reset(record);
-	if (host_pins_sign(&now, hub->sign_private, record, err) < 0 ||
+	if (keys_pins(hub->keys, &now, record, err) < 0 ||
 		store_put(hub->store, "hub", "announce", "host-keys", record->data, record->len, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "host-keys", "count=%zu serial=%lld text=\"told to every agent\"", now.count, (long long)now.serial);

@@ -1,14 +1,11 @@
-/* The hub's signing key, STATE/keys/sign.key (0600): agents pin its public half.
+/* The public half of the hub's signing key, which agents pin. certsync-keys holds the key itself.
  */
-#ifndef CERTSYNC_HUB_SIGNER_H
-#define CERTSYNC_HUB_SIGNER_H
+#ifndef CERTSYNC_HUB_DAEMON_SIGNER_H
+#define CERTSYNC_HUB_DAEMON_SIGNER_H
 
-#include "lib/core/error.h"
-#include "lib/crypto/seal.h"
+#include "hub/daemon/keys.h"
 
-/* Reads it, or makes it in a new store. A damaged one, or one missing from a store in use, is an error: a new key would
- * cut every agent off. */
-int signer_open(const char *state, uint8_t ret_private[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE],
-	struct error *err);
+/* Has it made beside a new store. One that is missing beside a store in use is an error: a new key would cut every agent off. */
+int signer_public(struct keys *keys, const char *state, uint8_t ret_public[SEAL_KEY_SIZE], struct error *err);
 
 #endif

@@ -1,4 +1,5 @@
 #include "hub/daemon/alert/collect.h"
+#include "hub/daemon/keys.h"
 #include "lib/probe/check.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/acme/renewal.h"
@@ -376,6 +377,8 @@ static void collect_store(struct collect *c)
 	if (store_trouble(c->hub->store)[0])
 		conditions_add(c->out, CONDITION_STORE, true, "records", "the last write failed: %s",
 			store_trouble(c->hub->store));
+	if (keys_trouble(c->hub->keys)[0])
+		conditions_add(c->out, CONDITION_STORE, true, "certsync-keys", "%s", keys_trouble(c->hub->keys));
 	if (c->hub->root_error[0])
 		conditions_add(c->out, CONDITION_STORE, true, c->hub->config->authorized_keys,
 			"it could not be written: %s", c->hub->root_error);

@@ -1,4 +1,5 @@
 #include "hub/daemon/control/control.h"
+#include "hub/daemon/keys.h"
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/control/client.h"
 #include "hub/daemon/control/alerts.h"
@@ -79,8 +80,9 @@ static void do_status(struct client *c, const cJSON *request)
 	}
 	bool converged = say_status(c);
 	auto_free char *alerts = alert_warning(c->hub);
-	const char *root = c->hub->root_error;
-	auto_free char *warning = mem_printf("%s%s%s", root, root[0] && alerts[0] ? "; " : "", alerts);
+	const char *root = c->hub->root_error, *keys = keys_trouble(c->hub->keys);
+	auto_free char *warning = mem_printf("%s%s%s%s%s", keys, keys[0] && (root[0] || alerts[0]) ? "; " : "", root,
+		root[0] && alerts[0] ? "; " : "", alerts);
 	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, warning[0] ? "warning" : NULL, warning);
 }
 

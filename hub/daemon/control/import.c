@@ -2,12 +2,14 @@
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/publish/pairing.h"
 #include "hub/daemon/publish/publish.h"
+#include "hub/common/key_cut.h"
+#include "lib/core/mem.h"
 #include "lib/crypto/bundle.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The pair of the files "key" and "chain", or with `ending` of another one. 1, or 0 when it is not there, or -1. */
+/* The pair of the files "key" and "chain", records of hub/common/key_cut.h, or with `ending` of another one. 1, or 0 when it is not there, or -1. */
 static int import_pair(const struct files *files, const char *ending, struct chain *ret, struct error *err)
 {
 	char key_name[16], chain_name[16];
@@ -16,10 +18,25 @@ static int import_pair(const struct files *files, const char *ending, struct cha
 	int key = files_find(files, key_name), text = files_find(files, chain_name);
 	if (key < 0 || text < 0)
 		return 0;
-	if (chain_parse_pem(files->file[text].data, files->file[text].len, files->file[key].data, files->file[key].len,
-			ret, err) < 0 || chain_order(ret, err) < 0)
+	auto_key_cut struct key_cut of_key = {.key = NULL}, of_chain = {.key = NULL};
+	if (key_cut_decode(files->file[key].data, files->file[key].len, &of_key, err) < 0 ||
+		key_cut_decode(files->file[text].data, files->file[text].len, &of_chain, err) < 0)
 		return -1;
-	return 1;
+	if (of_chain.damage[0] || of_key.damage[0])
+		return error_set(err, ERROR_PERMANENT, "%s", of_chain.damage[0] ? of_chain.damage : of_key.damage);
+	/* What is both is given twice. */
+	bool combined = files->file[key].len == files->file[text].len &&
+		memcmp(files->file[key].data, files->file[text].data, files->file[key].len) == 0;
+	if (of_chain.key && !combined)
+		return error_set(err, ERROR_PERMANENT, "certificates: a private key among the certificates: remove it there, it belongs into "
+			"its own file");
+	if (!of_chain.chain.leaf || !of_key.key)
+		return error_set(err, ERROR_PERMANENT, of_key.key ? "certificates: there is no certificate in it"
+								   : "private key: there is no private key in it");
+	*ret = of_chain.chain;
+	ret->key = steal(of_key.key);
+	of_chain.chain = (struct chain){0};
+	return chain_order(ret, err) < 0 ? -1 : 1;
 }
 
 int import_pairs(const struct files *files, struct chain pairs[STORE_PAIRS_MAX], struct error *err)

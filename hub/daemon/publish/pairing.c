@@ -1,4 +1,5 @@
 #include "hub/daemon/publish/pairing.h"
+#include "hub/common/key_cut.h"
 #include "lib/core/mem.h"
 #include "lib/core/name.h"
 
@@ -12,7 +13,7 @@
 struct part {
 	const char *name;
 	unsigned long path;
-	EVP_PKEY *key;      /* NULL: no key in it */
+	EVP_PKEY *key;      /* the public half; NULL: no key in it */
 	struct chain chain; /* of its certificates; the matching key, of this file or another, once found */
 	bool key_is_used;
 	bool covers, valid;
@@ -61,40 +62,31 @@ static void judge_leaf(struct part *p, const char *const *names, int64_t now)
 	chain_facts_release(&facts);
 }
 
-static bool mentions(const void *text, size_t len, const char *word)
-{
-	return memmem(text, len, word, strlen(word)) != NULL;
-}
-
-static void note_damage(struct pairing *ret, const char *name, const struct error *err)
+static void note_damage(struct pairing *ret, const char *name, const char *why)
 {
 	const char *slash = strchr(name, '/');
 	if (!ret->damage[0])
-		snprintf(ret->damage, sizeof(ret->damage), "%.255s: %.700s", slash ? slash + 1 : name,
-			err->message);
+		snprintf(ret->damage, sizeof(ret->damage), "%.255s: %.700s", slash ? slash + 1 : name, why);
 }
 
 static void read_part(const struct files *files, size_t i, const char *const *names, int64_t now,
 	struct part *p, struct pairing *ret)
 {
 	struct error err;
-	const void *text = files->file[i].data;
-	const size_t len = files->file[i].len;
+	auto_key_cut struct key_cut cut = {.key = NULL};
 	p->name = files->file[i].name;
 	p->path = strtoul(p->name, NULL, 10);
-	if (mentions(text, len, "PRIVATE KEY-----")) {
-		p->key = chain_parse_key(text, len, &err);
-		if (!p->key)
-			note_damage(ret, p->name, &err);
-	}
-	if (!mentions(text, len, "CERTIFICATE-----"))
-		return;
-	if (chain_parse_pem(text, len, p->key ? text : NULL, p->key ? len : 0, &p->chain, &err) < 0) {
-		note_damage(ret, p->name, &err);
+	if (key_cut_decode(files->file[i].data, files->file[i].len, &cut, &err) < 0) {
+		note_damage(ret, p->name, err.message);
 		return;
 	}
-	chain_free_pkey(&p->chain.key);
-	judge_leaf(p, names, now);
+	if (cut.damage[0])
+		note_damage(ret, p->name, cut.damage);
+	p->key = steal(cut.key);
+	p->chain = cut.chain;
+	cut.chain = (struct chain){0};
+	if (p->chain.leaf)
+		judge_leaf(p, names, now);
 }
 
 /* Pairing. */
@@ -168,7 +160,7 @@ static void match(struct part *parts, size_t count, struct pairing *ret)
 			continue;
 		find_key(parts, count, &parts[i]);
 		if (parts[i].chain.key && chain_order(&parts[i].chain, &err) < 0) {
-			note_damage(ret, parts[i].name, &err);
+			note_damage(ret, parts[i].name, err.message);
 			chain_free_pkey(&parts[i].chain.key);
 		}
 	}

@@ -1,6 +1,7 @@
 /* Which of the files at a watched source belong together. Pure: files and clock in, pairs out.
  *
- * A pair is a file that begins with a certificate, and a file (or the same one) with its private key,
+ * What is left of a file when certsync-keys has taken its private key out is known here (hub/common/key_cut.h); keys are public
+ * halves. A pair is a file that begins with a certificate, and a file (or the same one) with its private key,
  * whatever they are called and in whichever of the watched paths they lie. A certificate that stands alone in
  * its file is completed by issuers from the other files. Of several pairs in one path one is chosen: the one
  * that has all names, is valid now, was issued last, expires last, has the longest chain, in this order. So
@@ -28,7 +29,7 @@ struct pairing {
 void pairing_release(struct pairing *p);
 #define auto_pairing __attribute__((cleanup(pairing_release)))
 
-/* The files as FRAME_FILES of the root half has them (hub/common/root_request.h): a name begins with the number of its
+/* The files as FRAME_FILES of the root half has them, each a record of hub/common/key_cut.h, (hub/common/root_request.h): a name begins with the number of its
  * path. `names`: those that the certificate must have, NULL-terminated. */
 void pairing_find(const struct files *files, const char *const *names, int64_t now, struct pairing *ret);
 

@@ -1,5 +1,6 @@
 #include "hub/daemon/publish/publish.h"
 #include "hub/daemon/rollout/fleet.h"
+#include "hub/daemon/keys.h"
 #include "hub/daemon/publish/pairing.h"
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/revoked.h"
@@ -39,6 +40,7 @@ static int judge(struct hub *hub, const struct hub_certificate *certificate, con
 		.required = (const char *const *)(void *)certificate->names,
 		.replaces_not_after = old ? old->not_after : 0, /* of its first pair, and agents know no other */
 		.may_expire_sooner = meta->flags & BUNDLE_MAY_EXPIRE_SOONER,
+		.key_is_vouched = true, /* by certsync-keys, where it came from; and `keep_keys` asks for it */
 	};
 	for (size_t i = 0; i < count; i++) {
 		if (i > 0)
@@ -49,7 +51,7 @@ static int judge(struct hub *hub, const struct hub_certificate *certificate, con
 	return 0;
 }
 
-/* The files of the current revision are what its manifest says. */
+/* The files of the current revision are what its manifest says, and its keys are there. */
 static bool is_sound(struct hub *hub, const char *certificate, const struct manifest *current)
 {
 	struct error err;
@@ -60,9 +62,27 @@ static bool is_sound(struct hub *hub, const char *certificate, const struct mani
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate, err.message);
 		return false;
 	}
-	while (count > 0)
-		chain_release(&pairs[--count]);
-	return true;
+	bool held = true;
+	while (count > 0) {
+		uint8_t id[KEYS_ID_SIZE];
+		struct chain *pair = &pairs[--count];
+		held = held && chain_key_id(pair->key, id, &err) == 0 && keys_find(hub->keys, KEYS_LEAF, id, &err) > 0;
+		chain_release(pair);
+	}
+	if (!held)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"its private key: %s\"", certificate, err.message);
+	return held;
+}
+
+/* From now on the keys are a revision's: on the disk before the revision is. */
+static int keep_keys(struct hub *hub, const struct chain *pairs, size_t count, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint8_t id[KEYS_ID_SIZE];
+		if (chain_key_id(pairs[i].key, id, err) < 0 || keys_commit(hub->keys, id, err) < 0)
+			return error_wrap(err, "private key");
+	}
+	return 0;
 }
 
 int publish(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
@@ -88,7 +108,7 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 	if (revoked_check(hub->store, certificate->name, pairs, count, err) < 0 ||
 		judge(hub, certificate, pairs, count, meta, had ? &old : NULL, err) < 0)
 		return -1;
-	if (store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
+	if (keep_keys(hub, pairs, count, err) < 0 || store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "published", "certificate=%s revision=%s source=%s", certificate->name,
 		revision_text(*ret, text), meta->source);

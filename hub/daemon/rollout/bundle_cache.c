@@ -1,4 +1,5 @@
 #include "hub/daemon/rollout/bundle_cache.h"
+#include "hub/daemon/keys.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
@@ -8,15 +9,16 @@
 struct parcel {
 	struct hub *hub;
 	struct event *forget;
-	struct bundle bundle; /* without pairs; of no certificate: it is empty */
-	struct buf plain;
+	struct keys_request request; /* of no certificate: it is empty */
+	struct buf chains[STORE_PAIRS_MAX]; /* what it borrows */
 };
 
 static void empty(struct parcel *p)
 {
-	bundle_release(&p->bundle);
-	buf_release(&p->plain);
-	p->bundle = (struct bundle){0};
+	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)
+		buf_release(&p->chains[i]);
+	p->request.certificate[0] = '\0';
+	p->request.pair_count = 0;
 }
 
 static void on_forget(evutil_socket_t fd, short what, void *context)
@@ -30,7 +32,8 @@ struct parcel *parcel_new(struct hub *hub)
 {
 	struct parcel *p = mem_alloc(sizeof(*p));
 	p->hub = hub;
-	p->plain = BUF_INIT(BUNDLE_PLAIN_MAX);
+	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)
+		p->chains[i] = BUF_INIT(BUNDLE_PLAIN_MAX);
 	p->forget = event_new(hub->base, -1, 0, on_forget, p);
 	if (!p->forget)
 		mem_abort(__func__);
@@ -46,19 +49,38 @@ void parcel_free(struct parcel *p)
 	free(p);
 }
 
+static int add_pair(struct parcel *p, const struct chain *pair, struct error *err)
+{
+	size_t i = p->request.pair_count;
+	if (chain_write_certificates(pair, &p->chains[i], err) < 0 || chain_key_id(pair->key, p->request.pairs[i].id, err) < 0)
+		return -1;
+	p->request.pairs[i].chain = p->chains[i].data;
+	p->request.pairs[i].chain_len = p->chains[i].len;
+	p->request.pair_count++;
+	return 0;
+}
+
 static int fill(struct parcel *p, const char *certificate, struct revision revision, struct error *err)
 {
-	auto_bundle struct bundle b = {.revision = revision};
+	struct chain pairs[STORE_PAIRS_MAX] = {0};
+	struct chain_facts facts = {.names = NULL};
+	size_t count = 0;
 	auto_manifest struct manifest manifest = {0};
 	empty(p);
-	if (store_load(p->hub->store, certificate, revision, b.pairs, &b.pair_count, &manifest, err) < 0 ||
-		bundle_pack(&b, &p->plain, err) < 0)
+	int result = store_load(p->hub->store, certificate, revision, pairs, &count, &manifest, err);
+	if (result == 0)
+		result = chain_facts(pairs[0].leaf, &facts, err);
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = add_pair(p, &pairs[i], err);
+	while (count > 0)
+		chain_release(&pairs[--count]);
+	chain_facts_release(&facts);
+	if (result < 0)
 		return -1;
-	snprintf(b.certificate, sizeof(b.certificate), "%s", certificate);
-	b.flags = manifest.flags;
-	p->bundle = b;
-	p->bundle.pair_count = 0;
-	memset(p->bundle.pairs, 0, sizeof(p->bundle.pairs));
+	snprintf(p->request.certificate, sizeof(p->request.certificate), "%s", certificate);
+	p->request.revision = revision;
+	p->request.flags = manifest.flags;
+	p->request.not_after = facts.not_after;
 	return 0;
 }
 
@@ -66,13 +88,15 @@ int parcel_seal(struct parcel *p, const char *certificate, struct revision revis
 	const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out, struct error *err)
 {
 	const struct timeval later = {PARCEL_SECONDS, 0};
-	bool here = strcmp(p->bundle.certificate, certificate) == 0 && revision_compare(p->bundle.revision, revision) == 0;
+	bool here = strcmp(p->request.certificate, certificate) == 0 && revision_compare(p->request.revision, revision) == 0;
 	if (!here && fill(p, certificate, revision, err) < 0) {
 		empty(p);
 		return -1;
 	}
-	struct bundle b = p->bundle;
-	b.flags |= more;
+	const uint16_t flags = p->request.flags;
+	p->request.flags |= more;
 	event_add(p->forget, &later);
-	return bundle_seal_packed(&b, &p->plain, recipient, p->hub->sign_private, out, err);
+	int result = keys_seal(p->hub->keys, &p->request, recipient, out, err);
+	p->request.flags = flags;
+	return result;
 }

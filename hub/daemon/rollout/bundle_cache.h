@@ -1,5 +1,5 @@
-/* A revision's content while agents fetch it, as it is sealed to each of them: read, decoded and packed once, and not once
- * an agent. It holds private keys: in a buffer that wipes itself, and until nobody has asked for it for PARCEL_SECONDS.
+/* A revision's certificates while agents fetch it, as certsync-keys is asked to seal them to each: read and decoded once, and not
+ * once an agent, and kept until nobody has asked for it for PARCEL_SECONDS.
  */
 #ifndef CERTSYNC_HUB_PARCEL_H
 #define CERTSYNC_HUB_PARCEL_H

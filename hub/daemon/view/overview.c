@@ -1,4 +1,5 @@
 #include "hub/daemon/view/overview.h"
+#include "hub/daemon/keys.h"
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/acme/renewal.h"
@@ -201,6 +202,8 @@ void overview_health(struct hub *hub, struct overview *ret)
 	else if (!hub->root)
 		snprintf(ret->trouble, sizeof(ret->trouble),
 			"certsync-hub-root is not there: no watched path is read, no agent's key written");
+	else if (keys_trouble(hub->keys)[0])
+		snprintf(ret->trouble, sizeof(ret->trouble), "private keys cannot be used: %s", keys_trouble(hub->keys));
 	else if (hub->root_error[0])
 		snprintf(ret->trouble, sizeof(ret->trouble), "agents' keys could not be written for sshd: %s",
 			hub->root_error);

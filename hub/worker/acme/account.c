@@ -16,7 +16,7 @@ struct work {
 	struct talk talk;
 	struct acme_client client;
 	cJSON *job;           /* owned */
-	EVP_PKEY *key, *next; /* owned; next may be NULL */
+	EVP_PKEY *key, *next, *leaf; /* public halves; owned; the last two may be NULL */
 	struct chain chain;   /* of revoke */
 	bool has_chain;
 	const char *url; /* the account's */
@@ -26,15 +26,17 @@ struct work {
 static void use_account(struct work *w)
 {
 	w->client.key = w->is_next ? w->next : w->key;
+	w->client.key_name = w->is_next ? "next" : "account";
 	snprintf(w->client.kid, sizeof(w->client.kid), "%s", w->url);
 }
 
 /* ---- which key ---- */
 
-/* 1 the account is this key's, 0 it is not, -1 nobody knows. */
-static int is_key_of_account(struct work *w, EVP_PKEY *key, struct error *err)
+/* 1 the account is the next key's, 0 it is not, -1 nobody knows. */
+static int next_is_of_account(struct work *w, struct error *err)
 {
-	w->client.key = key;
+	w->client.key = w->next;
+	w->client.key_name = "next";
 	w->client.kid[0] = '\0';
 	auto_json cJSON *account =
 		acme_post_json(&w->client, w->client.new_account, "{\"onlyReturnExisting\":true}", err);
@@ -49,7 +51,7 @@ static int is_key_of_account(struct work *w, EVP_PKEY *key, struct error *err)
 /* An answer to a change of keys may have been lost: the server knows which one holds. */
 static int prove(struct work *w, struct error *err)
 {
-	int found = w->next ? is_key_of_account(w, w->next, err) : 0;
+	int found = w->next ? next_is_of_account(w, err) : 0;
 	if (found < 0)
 		return -1;
 	w->is_next = found;
@@ -71,7 +73,7 @@ static int change_payload(struct work *w, struct buf *out, struct error *err)
 	cJSON_AddRawToObject(inner, "oldKey", buf_text(&old));
 	if (json_print(inner, &text) < 0)
 		return error_set(err, ERROR_PERMANENT, "the account's URL is too long");
-	return jws_sign(w->next, &header, buf_text(&text), out, err);
+	return acme_sign(&w->client, w->next, "next", &header, buf_text(&text), out, err);
 }
 
 static int do_rollover(struct work *w, struct error *err)
@@ -137,7 +139,7 @@ static int revoke_payload(struct work *w, struct buf *out, struct error *err)
 }
 
 /* Requests are signed by ES256 alone: an RSA key of a certificate cannot speak for it. */
-static bool can_sign(EVP_PKEY *key)
+static bool can_sign(const EVP_PKEY *key)
 {
 	struct error ignored;
 	auto_buf struct buf jwk = BUF_INIT(512);
@@ -163,9 +165,10 @@ static int do_revoke(struct work *w, struct error *err)
 		return -1;
 	if (post_revocation(w, buf_text(&payload), err) == 0)
 		return 0;
-	if (strcmp(w->client.problem, "unauthorized") != 0 || !can_sign(w->chain.key))
+	if (strcmp(w->client.problem, "unauthorized") != 0 || !w->leaf || !can_sign(w->leaf))
 		return -1;
-	w->client.key = w->chain.key;
+	w->client.key = w->leaf;
+	w->client.key_name = "leaf";
 	w->client.kid[0] = '\0';
 	return post_revocation(w, buf_text(&payload), err);
 }
@@ -174,11 +177,10 @@ static int do_revoke(struct work *w, struct error *err)
 
 static int take_chain(struct work *w, const struct files *files, struct error *err)
 {
-	int chain = files_find(files, "fullchain.pem"), key = files_find(files, "privkey.pem");
-	if (chain < 0 || key < 0)
+	int chain = files_find(files, "fullchain.pem");
+	if (chain < 0)
 		return 0;
-	if (chain_parse_pem(files->file[chain].data, files->file[chain].len, files->file[key].data,
-		    files->file[key].len, &w->chain, err) < 0)
+	if (chain_parse_pem(files->file[chain].data, files->file[chain].len, NULL, 0, &w->chain, err) < 0)
 		return -1;
 	w->has_chain = true;
 	return 0;
@@ -191,8 +193,8 @@ static int take_job(struct work *w, const char **ret_op, struct error *err)
 	*ret_op = w->job ? json_string(w->job, "op", 32, err) : NULL;
 	w->url = *ret_op ? json_string(w->job, "account_url", URL_MAX - 1, err) : NULL;
 	if (!w->url || talk_receive_files(&w->talk, &files, err) < 0 ||
-		talk_key(&files, "account.key", &w->key, err) < 0 ||
-		talk_key(&files, "next.key", &w->next, err) < 0)
+		talk_key(w->job, "account_key", &w->key, err) < 0 || talk_key(w->job, "next_key", &w->next, err) < 0 ||
+		talk_key(w->job, "leaf_key", &w->leaf, err) < 0)
 		return -1;
 	if (!w->key)
 		return error_set(err, ERROR_PERMANENT, "the daemon sent no account key");
@@ -241,12 +243,14 @@ int acme_account_worker(void)
 	struct error err;
 	signal(SIGPIPE, SIG_IGN);
 	talk_init(&w.talk);
+	w.client.talk = &w.talk;
 	int result = run(&w, &err);
 	tell(&w, result < 0 ? &err : NULL);
 	if (w.has_chain)
 		chain_release(&w.chain);
 	chain_free_pkey(&w.key);
 	chain_free_pkey(&w.next);
+	chain_free_pkey(&w.leaf);
 	acme_client_release(&w.client);
 	cJSON_Delete(w.job);
 	talk_release(&w.talk);

@@ -1,13 +1,17 @@
 /* The worker of kind "account": what is done to an account, and the revocation of a certificate (RFC 8555
  * sections 7.3.2, 7.3.5, 7.3.6, 7.6).
  *
- *   > job          op, directory, account_url, and where there is one ca_file; of upkeep: contact[] when it
- * is to be set; of revoke: reason (a number) > FILES "keys" account.key; next.key where a change of keys was
- * begun; of revoke: fullchain.pem, privkey.pem < done         key: "account" or "next", the one that was seen
- * to be the account's < failed       text, retry_after (seconds; 0: not said)
+ *   > job          op, directory, account_url, account_key, next_key where a change of keys was begun, and where there is
+ *                  one ca_file; of upkeep: contact[] when it is to be set; of revoke: reason (a number), leaf_key. Keys are
+ *                  public halves
+ *   > FILES "files"  of revoke: fullchain.pem
+ *   < sign         key ("account", "next", "leaf"), input: a request to the authority (hub/common/jws.h)
+ *     > signed     signature, or error: why there is none
+ *   < done         key: "account" or "next", the one that was seen to be the account's
+ *   < failed       text, retry_after (seconds; 0: not said)
  *
  * op: upkeep     finds out which key is the account's, sets the contact
- *     rollover   makes next.key the account's; done already is done
+ *     rollover   makes next_key the account's; done already is done
  *     deactivate for good
  *     revoke     by the account's key, or, where the server says that this account may not, by the
  * certificate's own

@@ -1,34 +1,39 @@
 /* One ACME order, from the account to the certificate (RFC 8555).
  *
  * The dialogue with the daemon (hub/daemon/acme/order.c), frames of lib/frame on descriptors 0 and 1. Messages are JSON
- * objects with an "event"; whatever contains a key is a FILES frame, told by its label. `>` the daemon says,
+ * objects with an "event"; files are a FILES frame, told by its label. `>` the daemon says,
  * `<` the worker says. Where an answer stands, the worker goes no further without it: the daemon gives it
  * when what it was handed is on disk, its directory synced.
  *
  *   > job            certificate, names[], pairs[], directory, contact[], agree_tos, next_key, and where there is
- *                    one ca_file, account_url, eab_kid, profile, preferred_chain, anchors, resolvers[],
+ *                    one account_key, ca_file, account_url, eab_kid, profile, preferred_chain, anchors, resolvers[],
  *                    dns (hook, config, timeout), dns_leftovers[]. One of the one or two pairs: key_type, and where
- *                    there is one order_url, replaces
- *   > FILES "keys"   what is kept already: account.key; privkey.pem with an order_url; made.pem, the key for a new
- *                    order; eab.hmac with eab_kid. Files and labels of the second pair end in "-2": privkey-2.pem
+ *                    there is one order_url with key, replaces. Keys are public halves
+ *   > FILES "keys"   eab.hmac with eab_kid
  *   < progress       step: a word or two for `status`
  *   < warning        text: what a person should know, though it goes on
- *   < FILES "account"  account.key, made because none came, before the account exists
- *     > FILES "account"  account.key: the one that is kept now (another order may have been quicker)
+ *   < account-key    none came
+ *     > key          key: the account's, one for ever (another order may have been quicker)
+ *   < sign           key ("account"), input: a request to the authority (hub/common/jws.h)
+ *     > signed       signature
  *   < account        url: the account was made or found
  *     > kept
  *   < gone           pair (0 or 1), reason: the stored order will not come to a certificate any more
  *     > kept         it is dropped
- *   < FILES "order"  privkey.pem, url: the key was made before the order, and the order is new
+ *   < key            pair: a new order begins
+ *     > key          key: which one it is to have; it is on disk
+ *   < order          pair, url: the order is new, and its key is the one that came last
  *     > kept
+ *   < csr            pair
+ *     > csr          csr: for the order's key and the job's names
  *   < invalid        name: its authorization has failed
  *   < challenge      token, authorization
  *     > kept         it is being served
  *   < dns            records[]: name, value, target, hook, config: written from now on; those left out are removed
  *     > kept
- *   < FILES "next"   privkey.pem: the key of the next order, made ahead
+ *   < next           pair: the key of the order after this one is to be made, unless there is one
  *     > kept
- *   < FILES "issued"  fullchain.pem
+ *   < FILES "issued"  fullchain.pem; of the second pair "issued-2"
  *     > kept         until the end: the order stays, a later one finds the certificate again
  *   < done           every pair has been issued, or
  *   < failed         kind (retry, permanent, untrusted, usage), text, retry_after (seconds, 0: not said)

@@ -142,16 +142,6 @@ static int prefer(struct acme *a, struct chain *chain, struct error *err)
 
 /* ---- */
 
-/* The one that was made ahead has been used, or there is none yet. */
-static int make_next_key(struct acme *a, struct error *err)
-{
-	const struct acme_pair *pair = a->pair;
-	if (!a->job.next_key || (pair->made && EVP_PKEY_eq(pair->made, pair->key) != 1))
-		return 0;
-	auto_pkey EVP_PKEY *next = chain_make_key(pair->key_type, err);
-	return next ? talk_next_key(&a->talk, a->pair_number, next, err) : -1;
-}
-
 int acme_download(struct acme *a, struct error *err)
 {
 	auto_chain struct chain chain = {0};
@@ -160,7 +150,7 @@ int acme_download(struct acme *a, struct error *err)
 		return -1;
 	talk_progress(&a->talk, "certificate");
 	if (fetch(a, url, &chain, err) < 0 || (a->job.preferred_chain && prefer(a, &chain, err) < 0) ||
-		make_next_key(a, err) < 0)
+		(a->job.next_key && talk_next_key(&a->talk, a->pair_number, err) < 0))
 		return -1;
 	return talk_issued(&a->talk, a->pair_number, &chain, err);
 }

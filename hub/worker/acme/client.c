@@ -1,5 +1,5 @@
 #include "hub/worker/acme/client.h"
-#include "hub/common/jws.h"
+#include "hub/worker/talk.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
@@ -113,6 +113,16 @@ static int get_nonce(struct acme_client *c, struct error *err)
 	return 0;
 }
 
+int acme_sign(struct acme_client *c, EVP_PKEY *key, const char *key_name, const struct jws_header *header, const char *payload,
+	struct buf *out, struct error *err)
+{
+	auto_buf struct buf input = BUF_INIT(JWS_MAX);
+	uint8_t signature[JWS_SIGNATURE_SIZE];
+	if (jws_input(key, header, payload, &input, err) < 0 || talk_sign(c->talk, key_name, &input, signature, err) < 0)
+		return -1;
+	return jws_finish(&input, signature, out, err);
+}
+
 static int post_once(
 	struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err)
 {
@@ -120,7 +130,7 @@ static int post_once(
 	if (get_nonce(c, err) < 0)
 		return -1;
 	const struct jws_header header = {.kid = c->kid[0] ? c->kid : NULL, .nonce = c->nonce, .url = url};
-	if (jws_sign(c->key, &header, payload, &body, err) < 0)
+	if (acme_sign(c, c->key, c->key_name, &header, payload, &body, err) < 0)
 		return -1;
 	c->nonce[0] = '\0';
 	const struct http_request request = {

@@ -4,12 +4,15 @@
 #ifndef CERTSYNC_HUB_ACME_CLIENT_H
 #define CERTSYNC_HUB_ACME_CLIENT_H
 
+#include "hub/common/jws.h"
 #include "hub/worker/http.h"
 #include "lib/core/error.h"
 #include "lib/wire/json.h"
 
 #include <openssl/evp.h>
 #include <stdbool.h>
+
+struct talk;
 
 enum {
 	ACME_NONCE_TRIES = 20, /* with half of all nonces refused, one request in a million fails */
@@ -18,7 +21,9 @@ enum {
 
 struct acme_client {
 	struct http *http;
-	EVP_PKEY *key;          /* the account's; borrowed */
+	struct talk *talk;      /* to who has requests signed; borrowed */
+	EVP_PKEY *key;          /* the public half of the one that signs, the account's mostly; borrowed */
+	const char *key_name;   /* and what it is called there: talk_sign */
 	char kid[URL_MAX]; /* the account's URL; empty: not known yet */
 	char new_nonce[URL_MAX], new_account[URL_MAX], new_order[URL_MAX];
 	char renewal_info[URL_MAX], key_change[URL_MAX], revoke_cert[URL_MAX]; /* empty: not offered */
@@ -44,6 +49,10 @@ int acme_post(
 	struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err);
 /* The same, the answer being one JSON object: owned, NULL on failure. */
 cJSON *acme_post_json(struct acme_client *c, const char *url, const char *payload, struct error *err);
+
+/* A signed object by another key than that of the requests, inside of one. Appended. */
+int acme_sign(struct acme_client *c, EVP_PKEY *key, const char *key_name, const struct jws_header *header, const char *payload,
+	struct buf *out, struct error *err);
 
 /* The member's text if it is a URL of https, else NULL with the reason. */
 const char *acme_url(const cJSON *object, const char *key, struct error *err);

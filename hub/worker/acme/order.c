@@ -1,6 +1,5 @@
 #include "hub/worker/acme/flow.h"
 #include "hub/common/ari.h"
-#include "hub/worker/acme/csr.h"
 #include "hub/common/jws.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
@@ -70,15 +69,6 @@ static int order_payload(const struct acme *a, struct buf *out)
 	return json_print(payload, out);
 }
 
-/* A key that is to be used again, or was made ahead; else a new one. */
-static EVP_PKEY *take_key(struct acme_pair *pair, struct error *err)
-{
-	if (!pair->made)
-		return chain_make_key(pair->key_type, err);
-	EVP_PKEY_up_ref(pair->made);
-	return pair->made;
-}
-
 static int ask_for_order(struct acme *a, struct error *err)
 {
 	auto_buf struct buf payload = BUF_INIT(JWS_MAX / 2);
@@ -138,9 +128,7 @@ static int order_new(struct acme *a, struct error *err)
 	a->resumed = a->gone = false;
 	a->order_url[0] = '\0';
 	talk_progress(&a->talk, "order");
-	chain_free_pkey(&a->pair->key);
-	a->pair->key = check_profile(a, err) == 0 ? take_key(a->pair, err) : NULL;
-	if (!a->pair->key)
+	if (check_profile(a, err) < 0 || talk_new_key(&a->talk, a->pair_number, &a->pair->key, err) < 0)
 		return -1;
 	int result = ask_for_order(a, err);
 	if (result < 0 && is_about_replaces(a)) {
@@ -152,7 +140,7 @@ static int order_new(struct acme *a, struct error *err)
 	if (!url)
 		return -1;
 	snprintf(a->order_url, sizeof(a->order_url), "%s", url);
-	return talk_order(&a->talk, a->pair_number, a->order_url, a->pair->key, err);
+	return talk_order(&a->talk, a->pair_number, a->order_url, err);
 }
 
 /* An order that was left until it could not be ended any more, by the server's own clock where it has one. */
@@ -218,7 +206,7 @@ static int finalize(struct acme *a, struct error *err)
 	if (!url)
 		return -1;
 	talk_progress(&a->talk, "finalize");
-	if (csr_make(a->pair->key, a->job.names, a->job.name_count, &der, err) < 0)
+	if (talk_csr(&a->talk, a->pair_number, &der, err) < 0)
 		return -1;
 	if (buf_addf(&payload, "{\"csr\":\"") < 0 || base64url_encode(der.data, der.len, &payload) < 0 ||
 		buf_addf(&payload, "\"}") < 0)

@@ -7,17 +7,6 @@
 
 enum { STATUS_MAX = 32, HMAC_FILE_MAX = 4096 };
 
-static int account_key(struct acme *a, struct error *err)
-{
-	if (!a->job.account_key) {
-		a->job.account_key = chain_make_key("ecdsa-p256", err);
-		if (!a->job.account_key || talk_account_key(&a->talk, &a->job.account_key, err) < 0)
-			return -1;
-	}
-	a->client.key = a->job.account_key;
-	return 0;
-}
-
 static int may_register(const struct acme *a, struct error *err)
 {
 	const struct acme_client *c = &a->client;
@@ -97,8 +86,11 @@ int acme_register(struct acme *a, struct error *err)
 int acme_account(struct acme *a, struct error *err)
 {
 	talk_progress(&a->talk, "account");
-	if (account_key(a, err) < 0)
+	if (!a->job.account_key && talk_account_key(&a->talk, &a->job.account_key, err) < 0)
 		return -1;
+	a->client.talk = &a->talk;
+	a->client.key = a->job.account_key;
+	a->client.key_name = "account";
 	if (!a->job.account_url || !url_is_good(a->job.account_url))
 		return acme_register(a, err);
 	snprintf(a->client.kid, sizeof(a->client.kid), "%s", a->job.account_url);

@@ -1,4 +1,4 @@
-#include "hub/worker/acme/csr.h"
+#include "hub/keys/csr.h"
 #include "lib/crypto/chain.h"
 
 #include <openssl/core_names.h>

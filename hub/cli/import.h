@@ -1,0 +1,11 @@
+/* `certsync import`: a key and chain of one's own. The key goes to certsync-keys, the daemon is told which it is.
+ */
+#ifndef CERTSYNC_HUB_CLI_IMPORT_H
+#define CERTSYNC_HUB_CLI_IMPORT_H
+
+#include "lib/cli/cli.h"
+
+extern const struct cli_option import_options[];
+int command_import(const struct cli_line *line);
+
+#endif

@@ -1,0 +1,43 @@
+/* A file from outside at certsync-keys: what is left of it is a record that can be read, and none of its bytes is a private key's. */
+#include "hub/common/key_cut.h"
+#include "hub/keys/cut.h"
+#include "lib/core/mem.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/plain_heap.h"
+
+#include <stdlib.h>
+
+static struct vault *vault;
+
+static void begin(void)
+{
+	struct error err;
+	static char directory[] = "/tmp/certsync-fuzz.XXXXXX";
+	FUZZ_CHECK(mkdtemp(directory) && (vault = vault_open(directory, &err)) != NULL);
+	auto_free char *command = mem_printf("rm -rf %s", directory);
+	FUZZ_CHECK(system(command) == 0); /* nothing is written, but for what is committed */
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct error err;
+	auto_key_cut struct key_cut cut = {.key = NULL};
+	auto_buf struct buf left = BUF_INIT(2 * KEY_CUT_MAX), key = BUF_INIT(CHAIN_PEM_MAX);
+	if (size > CHAIN_PEM_MAX)
+		return 0;
+	if (!vault)
+		begin();
+	cut_file(vault, data, size, &left);
+	FUZZ_CHECK(key_cut_decode(left.data, left.len, &cut, &err) == 0);
+	EVP_PKEY *whole = chain_parse_key(data, size, &err);
+	if (whole) {
+		FUZZ_CHECK(chain_write_key(whole, &key, &err) == 0);
+		FUZZ_CHECK(!memmem(left.data, left.len, key.data, key.len < 64 ? key.len : 64));
+		EVP_PKEY_free(whole);
+	}
+	/* The other way: whatever the daemon is given. */
+	auto_key_cut struct key_cut other = {.key = NULL};
+	if (key_cut_decode(data, size, &other, &err) == 0 && other.chain.leaf)
+		FUZZ_CHECK(!other.chain.key);
+	return 0;
+}
