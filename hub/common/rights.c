@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { LINKS_MAX = 40 }; /* as many as the kernel follows */
@@ -145,6 +147,14 @@ void rights_return(void)
 {
 	if (become(0, 0) < 0)
 		mem_abort(__func__); /* cannot happen, and nothing would be right afterwards */
+}
+
+bool rights_are_ours_to_take(void)
+{
+	const struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+	const unsigned needed = 1U << CAP_SETUID | 1U << CAP_SETGID;
+	return geteuid() == 0 && syscall(SYS_capget, &header, sets) == 0 && (sets[0].effective & needed) == needed;
 }
 
 int rights_enter(const char *path, struct rights *ret, struct error *err)

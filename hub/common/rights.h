@@ -34,6 +34,9 @@ int rights_take(const struct rights *rights, struct error *err);
 /* Back to root's own. */
 void rights_return(void);
 
+/* Whether this is root with the capabilities for that: a daemon that has given them up cannot look as somebody else, and its root half does. */
+bool rights_are_ours_to_take(void);
+
 /* The same in one: finds and takes. Whoever is not root has only his own, which is success. */
 int rights_enter(const char *path, struct rights *ret, struct error *err);
 void rights_leave(void);

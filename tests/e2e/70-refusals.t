@@ -163,7 +163,8 @@ is(($story->certsync('push'))[0], 0, 'it is back: push brings the new one');
 # ---- another hub at the same place, and the same hub restored from a backup ----
 
 my $before = $story->installed('here');
-system("cp -a $top/hub $top/backup") == 0 or die;
+# Both directories belong to a backup of the hub: its store and its keys.
+system("cp -a $top/hub $top/backup && cp -a $top/hub-keys $top/backup-keys") == 0 or die;
 $story->pair('later', days => 28);
 is(($story->import('later'))[0], 0, 'a later revision');
 my $later = $story->installed('here');
