@@ -1,4 +1,5 @@
 #include "agent/cli/doctor.h"
+#include "agent/common/pin.h"
 #include "agent/cli/adopt/journal.h"
 #include "agent/common/config.h"
 #include "agent/cli/doctor_service.h"
@@ -118,8 +119,14 @@ static void look_at_pins(struct doctor_findings *f, const void *config)
 	};
 	for (size_t i = 0; i < COUNT(places); i++)
 		good = doctor_place(f, &places[i]) && good;
-	if (good)
-		doctor_add(f, DOCTOR_OK, "the hub's keys are pinned");
+	struct bundle_keys keys = {0};
+	struct error err;
+	if (good && pin_signers(c->directory, &keys, &err) < 0)
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s", err.message), "on the hub: certsync agent add NAME --replace; here: certsync-agent join "
+			"--replace, which reads the line that it prints");
+	else if (good)
+		doctor_add(f, DOCTOR_OK, "the hub's keys are pinned: %zu may sign%s", keys.signer_count,
+			keys.signer_count > 1 ? ", as while the hub's signing key is being replaced" : "");
 }
 
 struct heard {

@@ -1,6 +1,7 @@
 #include "agent/common/pin.h"
 #include "lib/core/fs.h"
 #include "lib/crypto/host_pins.h"
+#include "lib/crypto/signer_list.h"
 #include "lib/core/mem.h"
 
 #include <errno.h>
@@ -339,12 +340,13 @@ struct host_file {
 	int64_t serial;
 };
 
+static const char serial_line[] = "# serial ";
+
 static void read_host_line(const char *line, struct host_file *f)
 {
-	static const char serial[] = "# serial ";
 	char key[PIN_TEXT_MAX];
-	if (strncmp(line, serial, strlen(serial)) == 0)
-		f->serial = positive(line + strlen(serial));
+	if (strncmp(line, serial_line, strlen(serial_line)) == 0)
+		f->serial = positive(line + strlen(serial_line));
 	if (sscanf(line, "%63s", key) != 1 || !host_pin_is_valid(key) || f->count == COUNT(f->keys))
 		return;
 	memcpy(f->keys[f->count], key, sizeof(key));
@@ -400,4 +402,67 @@ int pin_hosts(const char *directory, const uint8_t *data, size_t len, bool *ret_
 		return 0;
 	*ret_changed = true;
 	return write_hosts(path, &old, &p, err);
+}
+
+/* The signing keys that the hub tells. */
+
+/* Of the list that was taken last; 0: a person has pinned what is there. */
+static int read_serial(const char *path, int64_t *ret, struct error *err)
+{
+	auto_buf struct buf file = BUF_INIT(64 * 1024);
+	if (fs_read(AT_FDCWD, path, false, &file, err) < 0)
+		return -1;
+	const char *at = strstr(buf_text(&file), serial_line);
+	auto_free char *number = at ? mem_strndup(at + strlen(serial_line), strcspn(at + strlen(serial_line), "\n")) : NULL;
+	*ret = number ? positive(number) : 0;
+	return 0;
+}
+
+static bool are_pinned(const struct bundle_keys *pinned, const struct signer_list *list)
+{
+	bool same = pinned->signer_count == list->count;
+	for (size_t i = 0; i < pinned->signer_count && same; i++)
+		same = signer_list_has(list, pinned->signers[i]);
+	return same;
+}
+
+static int check_serial(const struct bundle_keys *pinned, const struct signer_list *list, int64_t last, struct error *err)
+{
+	if (list->serial < last)
+		return error_set(err, ERROR_UNTRUSTED,
+			"signing keys: the hub's list is older (%lld) than the one taken last (%lld): nothing is changed. Was the hub "
+			"restored from a backup? `certsync keys rotate` there makes a new list",
+			(long long)list->serial, (long long)last);
+	if (list->serial == last && !are_pinned(pinned, list))
+		return error_set(err, ERROR_UNTRUSTED,
+			"signing keys: the hub's list has the serial of the one taken last (%lld), and other keys than are pinned: nothing is "
+			"changed. Did somebody edit pins/hub_keys? `certsync agent add` on the hub prints a line for this node",
+			(long long)last);
+	return 0;
+}
+
+static int write_signers(const char *path, const struct signer_list *list, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT(8192);
+	buf_addf(&text, "# Ed25519 keys of the hub: they sign bundles\n%s%lld\n", serial_line, (long long)list->serial);
+	for (size_t i = 0; i < list->count; i++) {
+		base64_encode(list->keys[i], SEAL_KEY_SIZE, &text);
+		buf_addf(&text, " # %s\n", told);
+	}
+	return fs_write(AT_FDCWD, path, text.data, text.len, FS_PUBLIC, err);
+}
+
+int pin_signer_list(const char *directory, const uint8_t *data, size_t len, bool *ret_changed, struct error *err)
+{
+	struct bundle_keys pinned = {0};
+	struct signer_list list;
+	int64_t last = 0;
+	auto_free char *path = pins_path(directory, "hub_keys");
+	if (pin_signers(directory, &pinned, err) < 0 || signer_list_open(data, len, &pinned, &list, err) < 0 ||
+		read_serial(path, &last, err) < 0 || check_serial(&pinned, &list, last, err) < 0)
+		return -1;
+	if (list.serial == last)
+		return 0;
+	*ret_changed = true;
+	return write_signers(path, &list, err);
 }

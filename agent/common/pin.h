@@ -50,5 +50,8 @@ int pin_signers(const char *directory, struct bundle_keys *ret, struct error *er
 /* Takes the hub's signed list (lib/crypto/host_pins.h) in the place of what it had told before. Fingerprints that were pinned otherwise and
  * that the hub has never told stay. An older list than the last, or one that no pinned key has signed, is ERROR_UNTRUSTED. */
 int pin_hosts(const char *directory, const uint8_t *data, size_t len, bool *ret_changed, struct error *err);
+/* The same for the signing keys (lib/crypto/signer_list.h), of which the list has all: it takes the place of whatever is pinned, also of
+ * what a person has pinned. One with the serial of the last and other keys is refused, too. */
+int pin_signer_list(const char *directory, const uint8_t *data, size_t len, bool *ret_changed, struct error *err);
 
 #endif

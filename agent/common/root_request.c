@@ -37,7 +37,7 @@ static bool read_flag(struct reader *r)
 static enum request_op read_op(struct reader *r)
 {
 	uint8_t op = read_u8(r);
-	if (op < REQUEST_INVENTORY || op > REQUEST_HOST_KEYS)
+	if (op < REQUEST_INVENTORY || op > REQUEST_SIGNERS)
 		r->failed = true;
 	return (enum request_op)op;
 }
@@ -50,20 +50,26 @@ static void read_certificate(struct reader *r, char name[NAME_CERTIFICATE_MAX])
 		r->failed = true;
 }
 
+/* About the hub, and no certificate. */
+static bool has_list(enum request_op op)
+{
+	return op == REQUEST_HOST_KEYS || op == REQUEST_SIGNERS;
+}
+
 int request_encode(const struct request *r, struct buf *out)
 {
 	bool ok = buf_put_u8(out, (uint8_t)r->op) == 0 && buf_put_string(out, r->certificate) == 0 &&
 		  put_revision(out, r->revision) && buf_put_u32(out, r->timeout) == 0;
-	if (r->op == REQUEST_HOST_KEYS)
-		ok = ok && buf_put_bytes(out, r->host_keys, r->host_keys_len) == 0;
+	if (has_list(r->op))
+		ok = ok && buf_put_bytes(out, r->list, r->list_len) == 0;
 	return ok ? 0 : -1;
 }
 
-static void read_host_keys(struct reader *r, struct request *request)
+static void read_list(struct reader *r, struct request *request)
 {
-	const uint8_t *bytes = read_bytes(r, sizeof(request->host_keys), &request->host_keys_len);
+	const uint8_t *bytes = read_bytes(r, sizeof(request->list), &request->list_len);
 	if (bytes)
-		memcpy(request->host_keys, bytes, request->host_keys_len);
+		memcpy(request->list, bytes, request->list_len);
 }
 
 int request_decode(const uint8_t *data, size_t len, struct request *ret, struct error *err)
@@ -74,13 +80,13 @@ int request_decode(const uint8_t *data, size_t len, struct request *ret, struct 
 	read_certificate(&r, request.certificate);
 	request.revision = read_revision(&r);
 	request.timeout = read_u32(&r);
-	if (request.op == REQUEST_HOST_KEYS)
-		read_host_keys(&r, &request);
+	if (has_list(request.op))
+		read_list(&r, &request);
 	if (!read_done(&r))
 		return error_set(err, ERROR_PERMANENT, "request: a record of %zu bytes is malformed", len);
 	if (request.op == REQUEST_STAGE)
 		return error_set(err, ERROR_PERMANENT, "request: stage is asked for with a bundle frame");
-	if (request.op != REQUEST_INVENTORY && request.op != REQUEST_HOST_KEYS && !request.certificate[0])
+	if (request.op != REQUEST_INVENTORY && !has_list(request.op) && !request.certificate[0])
 		return error_set(
 			err, ERROR_PERMANENT, "request: op %d names no certificate", (int)request.op);
 	*ret = request;

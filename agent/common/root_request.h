@@ -11,9 +11,9 @@
 #include "lib/core/buf.h"
 #include "lib/crypto/chain.h"
 #include "lib/core/error.h"
-#include "lib/crypto/host_pins.h"
 #include "lib/core/name.h"
 #include "lib/crypto/revision.h"
+#include "lib/crypto/statement.h"
 
 #include <stdbool.h>
 
@@ -28,6 +28,7 @@ enum request_op {
 	REQUEST_UNDO,     /* old files back, then `reload` */
 	REQUEST_HOLD,     /* put nothing right for `timeout` seconds, on the root half's clock: a person is at work; 0 ends it */
 	REQUEST_HOST_KEYS, /* pin these SSH host keys, if the hub signed the list */
+	REQUEST_SIGNERS,   /* pin these signing keys of the hub, if one of those that are pinned signed the list */
 };
 
 struct request {
@@ -36,9 +37,9 @@ struct request {
 	struct revision revision; /* which one this is about; refused if it is not the staged or pending one */
 	uint32_t timeout;         /* activate: seconds until the root half undoes by itself; capped at 3600.
 				   * hold: at most REQUEST_HOLD_MAX, else refused */
-	/* host_keys: lib/crypto/host_pins.h, as it came */
-	uint8_t host_keys[HOST_PINS_MAX];
-	size_t host_keys_len;
+	/* host_keys, signers: lib/crypto/host_pins.h, lib/crypto/signer_list.h, as it came */
+	uint8_t list[STATEMENT_MAX];
+	size_t list_len;
 };
 
 enum {

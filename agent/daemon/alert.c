@@ -161,6 +161,16 @@ static void collect_hub(struct alerts *a, int64_t now, struct conditions *out)
 			clock_text(a->contact, since), status.failure[0] ? ": " : "", status.failure);
 }
 
+/* Until it takes one: somebody poses as the hub, or the hub lost its keys, or this node has pinned others. */
+static void collect_signers(const struct alerts *a, struct conditions *out)
+{
+	if (a->site->signers_refused[0])
+		conditions_add(out, CONDITION_SIGNING, true, "hub",
+			"the list of signing keys that was told in the hub's name is refused: %s. `certsync keys` on the hub shows what it says of "
+			"this node; if the hub really has other keys, `certsync agent add` there prints a line for certsync-agent join --replace",
+			a->site->signers_refused);
+}
+
 static void collect_certificate(struct alerts *a, const struct ward *w, int64_t now, struct conditions *out)
 {
 	char when[CLOCK_TEXT_MAX];
@@ -201,6 +211,7 @@ static void do_round(struct alerts *a)
 	auto_notice struct condition_notice notice = {0};
 	const struct condition_policy policy = {.hold = 0, .repeat = a->site->config->alert.repeat};
 	collect_hub(a, now, &seen);
+	collect_signers(a, &seen);
 	for (size_t i = 0; i < a->site->ward_count; i++)
 		collect_certificate(a, a->site->wards[i], now, &seen);
 	bool changed = condition_round(&a->book, &seen, &policy, now, &notice);

@@ -1,5 +1,5 @@
 /* The agent warns on its own, so that a hub that is gone is not silent: when no hub was reached for
- * `hub_away`, and when what it has installed nears its end, by the executable that the alert section of
+ * `hub_away`, when a list of signing keys that was told in its name is refused, and when what it has installed nears its end, by the executable that the alert section of
  * agent.conf names, run as this daemon's user, the message of lib/alert_text on its standard input. Once per
  * condition, again after `repeat`, and when it is over; one that fails is tried again after a minute,
  * doubling to an hour.

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024 };
+enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024, PINNING_MAX = 8 };
 
 struct agent {
 	struct site site;          /* the first member: on_told gets from it to the rest */
@@ -27,6 +27,8 @@ struct agent {
 	struct event *probes;      /* every probe_interval */
 	struct event *reload;
 	int exit_code;
+	size_t pinning;             /* lists of signing keys that the root half has not answered yet */
+	char told[CHAIN_HEX_MAX];   /* SHA-256 of the last one */
 };
 
 struct ward *site_ward(const struct site *site, const char *certificate)
@@ -70,21 +72,62 @@ static void on_host_keys(const struct reply *reply, void *context)
 		log_event(LOG_LEVEL_ERROR, "host-keys", "result=refused error=\"%s\"", reply->text);
 }
 
-/* Whether to believe it is the root half's business. */
+/* A list of the hub's. Whether to believe it is the root half's business. */
+static int read_list(const char *text, enum request_op op, struct request *ret, struct error *err)
+{
+	struct request request = {.op = op};
+	auto_buf struct buf list = BUF_INIT(sizeof(request.list));
+	if (base64_decode(text, &list, err) < 0)
+		return -1;
+	if (list.len)
+		memcpy(request.list, list.data, list.len);
+	request.list_len = list.len;
+	*ret = request;
+	return 0;
+}
+
 static void tell_host_keys(struct agent *a, const char *text)
 {
 	struct error err;
-	struct request request = {.op = REQUEST_HOST_KEYS};
-	auto_buf struct buf list = BUF_INIT(sizeof(request.host_keys));
+	struct request request;
 	if (!text[0])
 		return;
-	if (base64_decode(text, &list, &err) < 0) {
+	if (read_list(text, REQUEST_HOST_KEYS, &request, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "host-keys", "result=refused error=\"%s\"", err.message);
+	else
+		rootlink_ask(a->site.root, &request, on_host_keys, a);
+}
+
+/* Told to the hub, so that it knows when nobody needs its old key any more. Answers come in order: this is the last list's. */
+static void on_signers(const struct reply *reply, void *context)
+{
+	struct agent *a = context;
+	struct message pinned = {.type = MESSAGE_PINNED};
+	if (--a->pinning)
+		return;
+	snprintf(a->site.signers_refused, sizeof(a->site.signers_refused), "%s", reply->ok ? "" : reply->text);
+	agent_alert_connection(a->alert);
+	memcpy(pinned.digest, a->told, sizeof(pinned.digest));
+	snprintf(pinned.text, sizeof(pinned.text), "%s", a->site.signers_refused);
+	session_tell(a->site.session, &pinned);
+}
+
+static void tell_signers(struct agent *a, const char *text)
+{
+	struct error err;
+	struct request request;
+	uint8_t digest[CHAIN_SHA256_SIZE];
+	if (a->pinning == PINNING_MAX)
+		return; /* a hub that goes on and on; it tells the last one again with its next welcome */
+	if (read_list(text, REQUEST_SIGNERS, &request, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "signing-keys", "result=refused error=\"%s\"", err.message);
 		return;
 	}
-	memcpy(request.host_keys, list.data, list.len);
-	request.host_keys_len = list.len;
-	rootlink_ask(a->site.root, &request, on_host_keys, a);
+	if (sha256(request.list, request.list_len, digest) < 0)
+		mem_abort(__func__);
+	chain_hex(digest, a->told);
+	a->pinning++;
+	rootlink_ask(a->site.root, &request, on_signers, a);
 }
 
 static void on_welcome(const struct message *m, void *context)
@@ -100,6 +143,10 @@ static void on_welcome(const struct message *m, void *context)
 static void on_message(const struct message *m, void *context)
 {
 	struct agent *a = context;
+	if (m->type == MESSAGE_SIGNERS) {
+		tell_signers(a, m->signers);
+		return;
+	}
 	struct ward *ward = site_ward(&a->site, m->certificate);
 	if (ward) {
 		ward_message(ward, m);

@@ -228,7 +228,7 @@ static void take_message(struct session *s, const struct message *m)
 		s->handler->pong(s->context);
 	} else if (s->state == READY &&
 		   (m->type == MESSAGE_OFFER || m->type == MESSAGE_ACTIVATE || m->type == MESSAGE_PROBE ||
-			   m->type == MESSAGE_HOLD)) {
+			   m->type == MESSAGE_HOLD || m->type == MESSAGE_SIGNERS)) {
 		s->handler->message(m, s->context);
 	} else {
 		snprintf(text, sizeof(text), "an agent does not take %s%s", message_type_name(m->type),

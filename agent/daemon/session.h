@@ -26,7 +26,7 @@ struct session_handler {
 	void (*greet)(void *context);
 	/* The hub has answered with welcome. */
 	void (*welcome)(const struct message *m, void *context);
-	/* offer, activate, probe, hold */
+	/* offer, activate, probe, hold, signers */
 	void (*message)(const struct message *m, void *context);
 	/* What was fetched. Routed by its clear header, which nobody has verified yet. */
 	void (*bundle)(const char *certificate, const uint8_t *data, size_t len, void *context);

@@ -283,11 +283,22 @@ static void take_host_keys(const struct root *r, const struct request *request, 
 {
 	struct error err;
 	bool changed = false;
-	reply->ok = pin_hosts(r->config->directory, request->host_keys, request->host_keys_len, &changed, &err) == 0;
+	reply->ok = pin_hosts(r->config->directory, request->list, request->list_len, &changed, &err) == 0;
 	if (!reply->ok)
 		refuse(reply, "host-keys", &err);
 	else if (changed)
 		log_event(LOG_LEVEL_NOTICE, "host-keys", "text=\"the hub has told which host keys its sshd has: pinned\"");
+}
+
+static void take_signers(const struct root *r, const struct request *request, struct reply *reply)
+{
+	struct error err;
+	bool changed = false;
+	reply->ok = pin_signer_list(r->config->directory, request->list, request->list_len, &changed, &err) == 0;
+	if (!reply->ok)
+		refuse(reply, "signing-keys", &err);
+	else if (changed)
+		log_event(LOG_LEVEL_NOTICE, "signing-keys", "text=\"the hub has told which of its keys may sign: pinned\"");
 }
 
 static int take_request(struct root *r, const struct frame *frame, struct reply *reply, struct error *err)
@@ -306,6 +317,10 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 		take_host_keys(r, &request, reply);
 		return 0;
 	}
+	if (request.op == REQUEST_SIGNERS) {
+		take_signers(r, &request, reply);
+		return 0;
+	}
 	struct keeper *k = ready_keeper(r, request.certificate, ERROR_PERMANENT, err);
 	if (k)
 		step_request(k, &request, reply);
@@ -320,9 +335,10 @@ static void log_reply(const struct reply *reply)
 {
 	static const char *const names[] = {
 		"", "inventory", "stage", "test", "activate", "reload", "running", "commit", "undo", "hold",
-		"host-keys"};
+		"host-keys", "signing-keys"};
 	char revision[REVISION_TEXT_MAX];
-	if (reply->op == REQUEST_INVENTORY || ((reply->op == REQUEST_RUNNING || reply->op == REQUEST_HOST_KEYS) && reply->ok))
+	bool quiet = reply->op == REQUEST_RUNNING || reply->op == REQUEST_HOST_KEYS || reply->op == REQUEST_SIGNERS;
+	if (reply->op == REQUEST_INVENTORY || (quiet && reply->ok))
 		return;
 	revision_text(reply->revision, revision);
 	if (reply->ok)

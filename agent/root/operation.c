@@ -604,6 +604,7 @@ void step_request(struct keeper *k, const struct request *request, struct reply 
 	case REQUEST_INVENTORY:
 	case REQUEST_STAGE:
 	case REQUEST_HOST_KEYS:
+	case REQUEST_SIGNERS:
 		break; /* the caller's */
 	}
 }

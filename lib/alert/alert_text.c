@@ -19,6 +19,7 @@ static const struct {
 	[CONDITION_ROTATION] = {"keys in rotation", "agent", "agents"},
 	[CONDITION_OLD_KEY] = {"an old key is used", "agent", "agents"},
 	[CONDITION_KEYS] = {"keys were changed", "change", "changes"},
+	[CONDITION_SIGNING] = {"signing key", "problem", "problems"},
 	[CONDITION_AHEAD] = {"ahead of the hub", "agent", "agents"},
 	[CONDITION_DRIFT] = {"drift", "agent", "agents"},
 	[CONDITION_CONTRADICTION] = {"contradiction", "agent", "agents"},

@@ -16,6 +16,7 @@ static const char *const names[CONDITION_KINDS] = {
 	[CONDITION_ROTATION] = "rotation",
 	[CONDITION_OLD_KEY] = "old-key",
 	[CONDITION_KEYS] = "keys",
+	[CONDITION_SIGNING] = "signing-key",
 	[CONDITION_AHEAD] = "ahead",
 	[CONDITION_DRIFT] = "drift",
 	[CONDITION_CONTRADICTION] = "contradiction",

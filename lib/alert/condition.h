@@ -25,6 +25,7 @@ enum condition_kind {
 	CONDITION_ROTATION,    /* its keys are being changed; agent */
 	CONDITION_OLD_KEY,     /* somebody comes in with one that it has no more; agent */
 	CONDITION_KEYS,        /* somebody changed them; "agent #serial" */
+	CONDITION_SIGNING,     /* the hub's signing key is being replaced, or a list of its keys is refused; "hub" */
 	CONDITION_AHEAD,       /* the hub was restored from a backup; "certificate agent" */
 	CONDITION_DRIFT,       /* "certificate agent" */
 	CONDITION_CONTRADICTION, /* an agent says what cannot be; "certificate agent" */

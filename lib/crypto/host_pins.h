@@ -8,10 +8,11 @@
 #include "lib/crypto/bundle.h"
 #include "lib/core/error.h"
 #include "lib/crypto/seal.h"
+#include "lib/crypto/statement.h"
 
 #include <stdbool.h>
 
-enum { HOST_PINS_COUNT = 16, HOST_PIN_MAX = 64, HOST_PINS_MAX = 2048 }; /* keys, text of each, bytes of the whole */
+enum { HOST_PINS_COUNT = 16, HOST_PIN_MAX = 64, HOST_PINS_MAX = STATEMENT_MAX }; /* keys, text of each, bytes of the whole */
 
 struct host_pins {
 	int64_t serial; /* grows with every change */

@@ -391,6 +391,29 @@ static int take_hold(const cJSON *o, struct message *m, struct error *err)
 	return 0;
 }
 
+static void put_signers(const struct message *m, cJSON *o)
+{
+	put_text(o, "list", m->signers);
+}
+
+static int take_signers(const cJSON *o, struct message *m, struct error *err)
+{
+	return take_text(o, "list", m->signers, sizeof(m->signers), err);
+}
+
+static void put_pinned(const struct message *m, cJSON *o)
+{
+	put_text(o, "digest", m->digest);
+	put_prose(o, "text", m->text, false);
+}
+
+static int take_pinned(const cJSON *o, struct message *m, struct error *err)
+{
+	if (take_hex(o, "digest", m->digest, err) < 0)
+		return -1;
+	return take_text(o, "text", m->text, sizeof(m->text), err);
+}
+
 static void put_nothing(const struct message *m, cJSON *o)
 {
 	(void)m;
@@ -437,6 +460,8 @@ static const struct {
 	{MESSAGE_PROBE, "probe", put_subject, take_subject},
 	{MESSAGE_HOLD, "hold", put_hold, take_hold},
 	{MESSAGE_PROBED, "probed", put_probed, take_probed},
+	{MESSAGE_SIGNERS, "signers", put_signers, take_signers},
+	{MESSAGE_PINNED, "pinned", put_pinned, take_pinned},
 	{MESSAGE_PULL, "pull", put_subject, take_subject},
 	{MESSAGE_PING, "ping", put_nothing, take_nothing},
 	{MESSAGE_PONG, "pong", put_nothing, take_nothing},

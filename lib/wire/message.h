@@ -1,9 +1,9 @@
 /* The messages between hub and agent: JSON in FRAME_MESSAGE (man/certsync-protocol.7 is the specification).
  *
  * The agent begins with `hello` and one `inventory` per certificate of its configuration; the hub answers
- * `welcome`. Then the hub sends offer, activate, probe, hold; the agent fetch, staged, installed, verified, failed,
- * probed, pull; either side error. Only the agent pings. Each but hello, welcome, ping, pong and error names
- * certificate, revision and attempt; whoever receives a stale attempt drops it.
+ * `welcome`. Then the hub sends offer, activate, probe, hold, signers; the agent fetch, staged, installed, verified, failed,
+ * probed, pinned, pull; either side error. Only the agent pings. Each but hello, welcome, signers, pinned, ping, pong and error
+ * names certificate, revision and attempt; whoever receives a stale attempt drops it.
  */
 #ifndef CERTSYNC_MESSAGE_H
 #define CERTSYNC_MESSAGE_H
@@ -17,12 +17,14 @@
 #include <stdbool.h>
 
 enum {
-	MESSAGE_PROTOCOL = 2,
+	MESSAGE_PROTOCOL = 3,
 	MESSAGE_PROTOCOL_HOLD = 2, /* the first that has `hold`: to an older agent it would be an unknown message */
+	MESSAGE_PROTOCOL_SIGNERS = 3, /* the first that has `signers` and `pinned` */
 	MESSAGE_HOLD_MAX = 7 * 86400, /* seconds */
 	MESSAGE_PROBES_MAX = 64,
 	MESSAGE_TEXT_MAX = 1024,
 	MESSAGE_HOST_KEYS_MAX = 3072,
+	MESSAGE_SIGNERS_MAX = 512,
 	MESSAGE_OUTPUT_MAX = 8192,
 };
 
@@ -40,6 +42,8 @@ enum message_type {
 	MESSAGE_PROBE,
 	MESSAGE_HOLD, /* repair nothing of this certificate for so long: a person is at work */
 	MESSAGE_PROBED,
+	MESSAGE_SIGNERS, /* which keys of the hub may sign */
+	MESSAGE_PINNED, /* these are pinned, or why not */
 	MESSAGE_PULL, /* the agent asks for what is due; passes no barrier */
 	MESSAGE_PING,
 	MESSAGE_PONG,
@@ -69,13 +73,16 @@ struct message {
 	char name[NAME_AGENT_MAX]; /* welcome: who the hub takes this agent for */
 	char host_keys[MESSAGE_HOST_KEYS_MAX]; /* welcome: lib/crypto/host_pins.h in base64; empty: the hub says nothing of them */
 
+	/* signers */
+	char signers[MESSAGE_SIGNERS_MAX]; /* lib/crypto/signer_list.h in base64 */
+
 	/* all that name a certificate */
 	char certificate[NAME_CERTIFICATE_MAX];
 	struct revision revision; /* inventory: what is installed and committed ("served") */
 	uint32_t attempt;
 
-	/* inventory, offer */
-	char digest[CHAIN_HEX_MAX];      /* inventory: of `revision`; empty for the placeholder */
+	/* inventory, offer, pinned */
+	char digest[CHAIN_HEX_MAX];      /* inventory: of `revision`; empty for the placeholder; pinned: of the list, as it came */
 	char fingerprint[CHAIN_HEX_MAX]; /* of the (first) leaf; verified: the leaf that is served */
 	int64_t not_before, not_after;   /* of the (first) leaf; 0 unknown */
 	char **names;                    /* offer: SANs; owned */
@@ -98,7 +105,7 @@ struct message {
 	uint32_t milliseconds; /* what the step took */
 	/* failed, error */
 	char step[32];   /* fetch, verify, stage, test, activate, reload, probe, commit; error: what is wrong */
-	char text[MESSAGE_TEXT_MAX];     /* the reason, one line */
+	char text[MESSAGE_TEXT_MAX];     /* the reason, one line; pinned: why the list was refused, empty: it was not */
 	char output[MESSAGE_OUTPUT_MAX]; /* what the hook printed; may have lines */
 	bool rolled_back; /* failed: the old files are back */
 	bool permanent;   /* failed: the same bundle will be refused again (a rule said no) */

@@ -2,6 +2,7 @@
 #include "agent/common/pin.h"
 #include "agent/common/ssh_key.h"
 #include "lib/crypto/host_pins.h"
+#include "lib/crypto/signer_list.h"
 #include "lib/crypto/join.h"
 #include "lib/core/mem.h"
 #include "tests/unit/scratch.h"
@@ -270,6 +271,165 @@ static void no_bit_of_the_hubs_list_may_change(void **state)
 	}
 }
 
+/* The hub's word on its signing keys. */
+
+struct hub_key {
+	uint8_t private_key[SEAL_KEY_SIZE], public_key[SEAL_KEY_SIZE];
+};
+
+enum { OLD, NEXT, STRANGER, HUB_KEYS };
+
+static const uint8_t no_key[SEAL_KEY_SIZE];
+
+static void make_hub_keys(struct hub_key keys[HUB_KEYS])
+{
+	struct error err;
+	for (size_t i = 0; i < HUB_KEYS; i++)
+		assert_int_equal(sign_keypair(keys[i].private_key, keys[i].public_key, &err), 0);
+}
+
+/* Of those whose bit is set. */
+static struct signer_list list_of(const struct hub_key keys[HUB_KEYS], unsigned which, int64_t serial)
+{
+	struct signer_list l = {.serial = serial};
+	for (size_t i = 0; i < HUB_KEYS; i++)
+		if (which & 1u << i)
+			memcpy(l.keys[l.count++], keys[i].public_key, SEAL_KEY_SIZE);
+	return l;
+}
+
+static void sign_keys(const struct hub_key keys[HUB_KEYS], unsigned which, int64_t serial, size_t by, struct buf *out)
+{
+	struct error err;
+	const struct signer_list l = list_of(keys, which, serial);
+	buf_reset(out);
+	assert_int_equal(signer_list_sign(&l, keys[by].private_key, out, &err), 0);
+}
+
+static void pin_by_hand(const struct scratch *s, const struct hub_key *key)
+{
+	auto_buf struct buf text = BUF_INIT(64);
+	mkdirat(s->fd, "pins", 0755);
+	base64_encode(key->public_key, SEAL_KEY_SIZE, &text);
+	scratch_write(s, "pins/hub_keys", buf_text(&text), 0644);
+}
+
+static void expect_pinned(const struct scratch *s, const struct hub_key keys[HUB_KEYS], unsigned which)
+{
+	struct error err;
+	struct bundle_keys pinned = {0};
+	const struct signer_list l = list_of(keys, which, 1);
+	assert_int_equal(pin_signers(s->path, &pinned, &err), 0);
+	assert_int_equal(pinned.signer_count, l.count);
+	for (size_t i = 0; i < l.count; i++)
+		assert_memory_equal(pinned.signers[i], l.keys[i], SEAL_KEY_SIZE);
+}
+
+enum { HAS_OLD = 1 << OLD, HAS_NEXT = 1 << NEXT, HAS_STRANGER = 1 << STRANGER };
+
+static void the_old_signing_key_brings_the_next_which_takes_the_old_one_away(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct hub_key keys[HUB_KEYS];
+	auto_buf struct buf list = BUF_INIT(SIGNER_LIST_MAX);
+	bool changed = false;
+	make_hub_keys(keys);
+	pin_by_hand(s, &keys[OLD]);
+	sign_keys(keys, HAS_OLD | HAS_NEXT, 5, OLD, &list);
+	assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), 0);
+	assert_true(changed);
+	expect_pinned(s, keys, HAS_OLD | HAS_NEXT);
+	assert_int_equal(scratch_mode(s, "pins/hub_keys"), 0644);
+	changed = false;
+	assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), 0);
+	assert_false(changed); /* told again, as at each welcome */
+	sign_keys(keys, HAS_NEXT, 6, NEXT, &list);
+	assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), 0);
+	expect_pinned(s, keys, HAS_NEXT);
+}
+
+/* Whatever comes instead: refused by name, and what is pinned stays. */
+static void a_list_of_signing_keys_that_is_not_the_hubs_next_is_refused(void **state)
+{
+	const struct scratch *s = *state;
+	const struct {
+		unsigned which;
+		int64_t serial;
+		size_t by;
+		const char *why;
+	} cases[] = {
+		{HAS_OLD | HAS_STRANGER, 7, STRANGER, "signing keys: the list is not signed by a key that is pinned here"},
+		{HAS_OLD, 4, OLD, "signing keys: the hub's list is older (4) than the one taken last (5)"},
+		{HAS_OLD, 5, OLD, "signing keys: the hub's list has the serial of the one taken last (5), and other keys"},
+		{HAS_NEXT, 6, OLD, "signing keys: the key that signed the list is not in it"},
+		{HAS_OLD, 0, OLD, "signing keys: the list is malformed"},
+		{HAS_OLD, -1, OLD, "signing keys: the list is malformed"},
+		{0, 6, OLD, "signing keys: the list is malformed"},
+	};
+	struct hub_key keys[HUB_KEYS];
+	auto_buf struct buf list = BUF_INIT(SIGNER_LIST_MAX);
+	make_hub_keys(keys);
+	pin_by_hand(s, &keys[OLD]);
+	struct error err;
+	bool changed = false;
+	sign_keys(keys, HAS_OLD | HAS_NEXT, 5, OLD, &list);
+	assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), 0);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		changed = false;
+		sign_keys(keys, cases[i].which, cases[i].serial, cases[i].by, &list);
+		assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), -1);
+		assert_memory_equal(err.message, cases[i].why, strlen(cases[i].why));
+		assert_false(changed);
+		expect_pinned(s, keys, HAS_OLD | HAS_NEXT);
+	}
+	pin_by_hand(s, &keys[STRANGER]); /* who has joined another hub */
+	sign_keys(keys, HAS_OLD | HAS_NEXT, 9, OLD, &list);
+	assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), -1);
+	assert_int_equal(err.kind, ERROR_UNTRUSTED);
+	expect_pinned(s, keys, HAS_STRANGER);
+}
+
+static void signing_keys_stand_once_in_a_list_that_ends_with_them(void **state)
+{
+	(void)state;
+	struct error err;
+	struct hub_key keys[HUB_KEYS];
+	struct signer_list l, read;
+	struct bundle_keys pinned = {.signer_count = 1};
+	auto_buf struct buf list = BUF_INIT(STATEMENT_MAX), body = BUF_INIT(STATEMENT_MAX);
+	make_hub_keys(keys);
+	memcpy(pinned.signers[0], keys[OLD].public_key, SEAL_KEY_SIZE);
+	l = list_of(keys, HAS_OLD, 3);
+	memcpy(l.keys[l.count++], keys[OLD].public_key, SEAL_KEY_SIZE);
+	assert_int_equal(signer_list_sign(&l, keys[OLD].private_key, &list, &err), 0);
+	assert_int_equal(signer_list_open(list.data, list.len, &pinned, &read, &err), -1);
+	assert_string_equal(err.message, "signing keys: the list is malformed");
+	buf_reset(&list);
+	buf_put_u64(&body, 3);
+	buf_put_u8(&body, BUNDLE_SIGNERS_MAX + 1);
+	for (uint8_t i = 0; i <= BUNDLE_SIGNERS_MAX; i++) {
+		buf_put_u8(&body, i);
+		buf_add(&body, no_key, SEAL_KEY_SIZE - 1);
+	}
+	assert_int_equal(statement_sign("certsync signing keys 1", &body, keys[OLD].private_key, &list, &err), 0);
+	assert_int_equal(signer_list_open(list.data, list.len, &pinned, &read, &err), -1);
+	assert_string_equal(err.message, "signing keys: the list is malformed");
+	buf_reset(&list);
+	sign_keys(keys, HAS_OLD | HAS_NEXT, 5, OLD, &list);
+	assert_int_equal(signer_list_open(list.data, list.len, &pinned, &read, &err), 0);
+	for (size_t i = 0; i < list.len; i++) {
+		list.data[i] ^= 1;
+		assert_int_equal(signer_list_open(list.data, list.len, &pinned, &read, &err), -1);
+		list.data[i] ^= 1;
+		assert_int_equal(signer_list_open(list.data, i, &pinned, &read, &err), -1);
+	}
+	/* What was signed as something else is none. */
+	struct host_pins hosts;
+	assert_int_equal(host_pins_open(list.data, list.len, &pinned, &hosts, &err), -1);
+	assert_int_equal(err.kind, ERROR_UNTRUSTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +443,9 @@ int main(void)
 		cmocka_unit_test(a_line_that_was_cut_or_changed_says_so),
 		cmocka_unit_test_setup_teardown(the_hubs_list_replaces_what_it_said_before_and_nothing_else, scratch_setup, scratch_teardown),
 		cmocka_unit_test(no_bit_of_the_hubs_list_may_change),
+		cmocka_unit_test_setup_teardown(the_old_signing_key_brings_the_next_which_takes_the_old_one_away, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(a_list_of_signing_keys_that_is_not_the_hubs_next_is_refused, scratch_setup, scratch_teardown),
+		cmocka_unit_test(signing_keys_stand_once_in_a_list_that_ends_with_them),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ static struct message full(enum message_type type)
 	strcpy(m.fingerprint, HEX);
 	strcpy(m.step, "reload");
 	strcpy(m.text, "it \"said\" no");
+	strcpy(m.signers, "AAAA");
 	strcpy(m.output, "line one\nline two");
 	message_add_name(&m, "mail.domain.pl");
 	message_add_name(&m, "*.domain.pl");
@@ -346,7 +347,7 @@ static void output_alone_has_lines(void **state)
 		if (part_of(o, true))
 			refuse_lines(o, true, &count);
 	}
-	assert_int_equal(count, 2 * 12); /* hello 1, welcome 2, verified 2, failed 3, probed 2, error 2 */
+	assert_int_equal(count, 2 * 13); /* hello 1, welcome 2, verified 2, failed 3, probed 2, pinned 1, error 2 */
 }
 
 /* Whatever stands in our own fields, what is sent keeps to the alphabet. */

@@ -4,6 +4,7 @@
 #define CERTSYNC_AGENT_SITE_H
 
 #include "agent/common/config.h"
+#include "agent/common/root_request.h"
 #include "agent/daemon/root_client.h"
 #include "agent/daemon/session.h"
 #include "agent/daemon/teller.h"
@@ -25,6 +26,7 @@ struct site {
 	struct ward **wards; /* one for each certificate of the configuration */
 	size_t ward_count;
 	char instance[2 * REQUEST_INSTANCE_SIZE + 1];
+	char signers_refused[REQUEST_TEXT_MAX]; /* why the last list of the hub's signing keys was; empty: it was not */
 	/* A ward has something to tell (to the hub too, if it is there): called before it acts on. */
 	void (*told)(struct site *site, struct ward *ward, const struct message *m);
 };
