@@ -94,7 +94,10 @@ static int put_body(const struct keys_request *r, struct buf *out)
 {
 	switch (r->op) {
 	case KEYS_SIGNER:
+	case KEYS_NEXT:
 		return buf_put_u8(out, r->make);
+	case KEYS_SIGNERS:
+		return buf_put_u64(out, (uint64_t)r->serial) < 0 ? -1 : buf_put_u8(out, r->both);
 	case KEYS_MAKE:
 		return buf_put_u8(out, (uint8_t)r->key_class) < 0 ? -1 : buf_put_string(out, r->type);
 	case KEYS_FIND:
@@ -107,6 +110,7 @@ static int put_body(const struct keys_request *r, struct buf *out)
 			return -1;
 		return buf_put_bytes(out, r->input, r->input_len);
 	case KEYS_COMMIT:
+	case KEYS_SWITCH:
 		return buf_add(out, r->id, sizeof(r->id));
 	case KEYS_SEAL:
 		return put_seal(r, out);
@@ -129,14 +133,24 @@ static void read_input(struct reader *in, struct keys_request *r)
 	r->input = read_bytes(in, KEYS_INPUT_MAX, &r->input_len);
 }
 
+static bool read_flag(struct reader *in)
+{
+	unsigned number = read_u8(in);
+	in->failed = in->failed || number > 1;
+	return number == 1;
+}
+
 static void read_body(struct reader *in, struct keys_request *r)
 {
-	unsigned number;
 	switch (r->op) {
 	case KEYS_SIGNER:
-		number = read_u8(in);
-		in->failed = in->failed || number > 1;
-		r->make = number == 1;
+	case KEYS_NEXT:
+		r->make = read_flag(in);
+		return;
+	case KEYS_SIGNERS:
+		r->serial = (int64_t)read_u64(in);
+		in->failed = in->failed || r->serial <= 0;
+		r->both = read_flag(in);
 		return;
 	case KEYS_MAKE:
 		read_class(in, r);
@@ -157,6 +171,7 @@ static void read_body(struct reader *in, struct keys_request *r)
 		read_input(in, r);
 		return;
 	case KEYS_COMMIT:
+	case KEYS_SWITCH:
 		read_id(in, r->id);
 		return;
 	case KEYS_SEAL:

@@ -6,7 +6,10 @@
  * for the bundle that answers it. There is no request for a private key, and none for a signature of bytes that the asker chose:
  * each signs one kind of thing, which certsync-keys writes itself or whose form it checks.
  *
- *   signer    the public key that agents pin; `make`: makes it where there is none. Its private half is never replaced
+ *   signer    the public key that agents pin; `make`: makes it where there is none
+ *   next      the public key of the signing key that is to come; `make`: makes it where there is none
+ *   signers   the list of signing keys (lib/crypto/signer_list.h), signed by the present one: that alone, or the next one beside it
+ *   switch    the next signing key, which `id` says in full, is the present one from now on, and the old one is wiped; on the disk
  *   make      a new key of a class and type, on the disk before the reply; an RSA key is made in a child, so that others go on
  *   find      whether a key is held: its SubjectPublicKeyInfo
  *   csr       a signing request (PKCS#10) for DNS names, by a leaf's key
@@ -42,6 +45,9 @@ enum keys_op {
 	KEYS_DROP,
 	KEYS_SEAL,
 	KEYS_PINS,
+	KEYS_NEXT,
+	KEYS_SIGNERS,
+	KEYS_SWITCH,
 	KEYS_OPS,
 };
 
@@ -58,10 +64,12 @@ enum {
 
 struct keys_request {
 	enum keys_op op;
-	bool make;                             /* signer */
+	bool make;                             /* signer, next */
+	bool both;                             /* signers */
+	int64_t serial;                        /* signers */
 	enum keys_class key_class;             /* make, find, jws, drop */
 	char type[CHAIN_KEY_TYPE_MAX];         /* make: as chain_make_key has it */
-	uint8_t id[KEYS_ID_SIZE];              /* find, csr, jws, commit, drop */
+	uint8_t id[KEYS_ID_SIZE];              /* find, csr, jws, commit, drop; switch: the public key */
 	char names[KEYS_NAMES_MAX][NAME_CERTIFICATE_MAX]; /* csr */
 	size_t name_count;
 	const uint8_t *input; /* jws: the text to sign; borrowed */

@@ -291,6 +291,26 @@ int keys_pins(struct keys *k, const struct host_pins *pins, struct buf *out, str
 	return call_for(k, r, out, err);
 }
 
+int keys_next_signer(struct keys *k, bool make, uint8_t ret[SEAL_KEY_SIZE], struct error *err)
+{
+	struct keys_request *r = request_new(KEYS_NEXT, NULL);
+	r->make = make;
+	return call_for_exactly(k, r, ret, SEAL_KEY_SIZE, err);
+}
+
+int keys_signers(struct keys *k, int64_t serial, bool both, struct buf *out, struct error *err)
+{
+	struct keys_request *r = request_new(KEYS_SIGNERS, NULL);
+	r->serial = serial;
+	r->both = both;
+	return call_for(k, r, out, err);
+}
+
+int keys_switch_signer(struct keys *k, const uint8_t next[SEAL_KEY_SIZE], struct error *err)
+{
+	return call_for(k, request_new(KEYS_SWITCH, next), NULL, err);
+}
+
 /* ---- a key that is made ---- */
 
 struct keys_making {

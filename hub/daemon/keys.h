@@ -40,6 +40,10 @@ int keys_drop(struct keys *k, enum keys_class key_class, const uint8_t id[KEYS_I
 /* Of `what` are taken the fields of a seal request but the recipient; the bundle is appended. */
 int keys_seal(struct keys *k, struct keys_request *what, const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out, struct error *err);
 int keys_pins(struct keys *k, const struct host_pins *pins, struct buf *out, struct error *err);
+/* The public half of the next signing key, as keys_signer; the list of the present one, or of both, signed; and the next one takes over. */
+int keys_next_signer(struct keys *k, bool make, uint8_t ret[SEAL_KEY_SIZE], struct error *err);
+int keys_signers(struct keys *k, int64_t serial, bool both, struct buf *out, struct error *err);
+int keys_switch_signer(struct keys *k, const uint8_t next[SEAL_KEY_SIZE], struct error *err);
 
 /* A leaf's key being made. `done` is called once, from the loop, unless it is cancelled before; `spki` is borrowed, NULL: `err` says
  * why there is none. It is gone after the call. */

@@ -71,6 +71,23 @@ static int do_pins(struct operations *o, const struct keys_request *r, struct bu
 	return signer_pins(&o->signer, r, out, err);
 }
 
+static int do_next(struct operations *o, const struct keys_request *r, struct buf *out, struct error *err)
+{
+	uint8_t key[SEAL_KEY_SIZE];
+	return signer_next(vault_directory(o->vault), r->make, key, err) < 0 ? -1 : add(out, key, sizeof(key), err);
+}
+
+static int do_signers(struct operations *o, const struct keys_request *r, struct buf *out, struct error *err)
+{
+	return signer_list(&o->signer, vault_directory(o->vault), r, out, err);
+}
+
+static int do_switch(struct operations *o, const struct keys_request *r, struct buf *out, struct error *err)
+{
+	(void)out;
+	return signer_switch(&o->signer, vault_directory(o->vault), r->id, err);
+}
+
 static int (*const operations[KEYS_OPS])(struct operations *o, const struct keys_request *r, struct buf *out, struct error *err) = {
 	[KEYS_SIGNER] = do_signer,
 	[KEYS_MAKE] = do_make,
@@ -81,6 +98,9 @@ static int (*const operations[KEYS_OPS])(struct operations *o, const struct keys
 	[KEYS_DROP] = do_drop,
 	[KEYS_SEAL] = do_seal,
 	[KEYS_PINS] = do_pins,
+	[KEYS_NEXT] = do_next,
+	[KEYS_SIGNERS] = do_signers,
+	[KEYS_SWITCH] = do_switch,
 };
 
 bool operation_is_slow(const struct keys_request *r)

@@ -1,15 +1,17 @@
 #include "hub/keys/signer.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
+#include "lib/crypto/signer_list.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static const char file[] = "sign.key";
+static const char file[] = "sign.key", next_file[] = "next-sign.key", gone_file[] = "gone-sign.key";
 
 static int take(struct signer *s, const uint8_t key[SEAL_KEY_SIZE], struct error *err)
 {
@@ -20,19 +22,43 @@ static int take(struct signer *s, const uint8_t key[SEAL_KEY_SIZE], struct error
 	return 0;
 }
 
-int signer_open(struct signer *s, int directory, struct error *err)
+/* 1 read, 0 there is none, -1. */
+static int read_key(int directory, const char *name, uint8_t ret[SEAL_KEY_SIZE], struct error *err)
 {
 	auto_buf struct buf key = BUF_INIT(SEAL_KEY_SIZE);
-	*s = (struct signer){.is_there = false};
-	if (faccessat(directory, file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+	if (faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
 		return 0;
-	if (fs_read(directory, file, false, &key, err) < 0)
+	if (fs_read(directory, name, false, &key, err) < 0)
 		return error_wrap(err, "signing key");
 	if (key.len != SEAL_KEY_SIZE)
 		return error_set(err, ERROR_PERMANENT,
-			"%s has %zu bytes, not %d: restore it from a backup (with a new key every agent would have to join again)", file,
+			"%s has %zu bytes, not %d: restore it from a backup (with a new key every agent would have to join again)", name,
 			key.len, SEAL_KEY_SIZE);
-	return take(s, key.data, err);
+	memcpy(ret, key.data, SEAL_KEY_SIZE);
+	return 1;
+}
+
+/* While it still is the present one, by its other name, nothing but that name goes. */
+static int remove_gone(int directory, struct error *err)
+{
+	struct stat gone, present;
+	if (fstatat(directory, gone_file, &gone, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : error_errno(err, "cannot look at %s", gone_file);
+	bool same = fstatat(directory, file, &present, AT_SYMLINK_NOFOLLOW) == 0 && gone.st_ino == present.st_ino;
+	if (!same)
+		return fs_wipe(directory, gone_file, err) < 0 ? -1 : fs_sync_directory(directory, err);
+	return unlinkat(directory, gone_file, 0) < 0 ? error_errno(err, "cannot remove %s", gone_file) : 0;
+}
+
+int signer_open(struct signer *s, int directory, struct error *err)
+{
+	uint8_t key[SEAL_KEY_SIZE];
+	*s = (struct signer){.is_there = false};
+	int found = remove_gone(directory, err) < 0 ? -1 : read_key(directory, file, key, err);
+	if (found > 0)
+		found = take(s, key, err);
+	explicit_bzero(key, sizeof(key));
+	return found < 0 ? -1 : 0;
 }
 
 void signer_release(struct signer *s)
@@ -40,18 +66,66 @@ void signer_release(struct signer *s)
 	explicit_bzero(s, sizeof(*s));
 }
 
+static int make_key(int directory, const char *name, uint8_t ret[SEAL_KEY_SIZE], struct error *err)
+{
+	uint8_t ignored[SEAL_KEY_SIZE];
+	if (sign_keypair(ret, ignored, err) < 0 || fs_write(directory, name, ret, SEAL_KEY_SIZE, FS_PRIVATE, err) < 0)
+		return error_wrap(err, "cannot make the signing key");
+	return 0;
+}
+
 int signer_make(struct signer *s, int directory, struct error *err)
 {
-	uint8_t private_key[SEAL_KEY_SIZE], ignored[SEAL_KEY_SIZE];
+	uint8_t key[SEAL_KEY_SIZE];
 	if (s->is_there)
 		return 0;
-	int result = sign_keypair(private_key, ignored, err);
+	int result = make_key(directory, file, key, err) < 0 ? -1 : take(s, key, err);
+	explicit_bzero(key, sizeof(key));
+	return result;
+}
+
+int signer_next(int directory, bool make, uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
+{
+	uint8_t key[SEAL_KEY_SIZE];
+	int found = read_key(directory, next_file, key, err), result = found < 0 ? -1 : 0;
+	if (found == 0)
+		result = make ? make_key(directory, next_file, key, err) : error_set(err, ERROR_USAGE, "there is no next signing key");
 	if (result == 0)
-		result = fs_write(directory, file, private_key, sizeof(private_key), FS_PRIVATE, err);
+		result = sign_public(key, ret_public, err);
+	explicit_bzero(key, sizeof(key));
+	return result;
+}
+
+/* The old one has another name before it loses its own, so that it is found and wiped whenever we are killed. */
+static int exchange(int directory, struct error *err)
+{
+	if (remove_gone(directory, err) < 0)
+		return -1;
+	if (linkat(directory, file, directory, gone_file, 0) < 0 || fs_sync_directory(directory, err) < 0 ||
+		renameat(directory, next_file, directory, file) < 0)
+		return error_errno(err, "the next signing key cannot take the place of the present one");
+	return fs_sync_directory(directory, err) < 0 ? -1 : remove_gone(directory, err);
+}
+
+int signer_switch(struct signer *s, int directory, const uint8_t next[SEAL_KEY_SIZE], struct error *err)
+{
+	uint8_t key[SEAL_KEY_SIZE], public_key[SEAL_KEY_SIZE];
+	if (s->is_there && memcmp(s->public_key, next, SEAL_KEY_SIZE) == 0)
+		return remove_gone(directory, err);
+	int found = read_key(directory, next_file, key, err), result = found < 0 ? -1 : 0;
+	if (found == 0)
+		result = error_set(err, ERROR_USAGE, "there is no next signing key");
 	if (result == 0)
-		result = take(s, private_key, err);
-	explicit_bzero(private_key, sizeof(private_key));
-	return result < 0 ? error_wrap(err, "cannot make the signing key") : 0;
+		result = sign_public(key, public_key, err);
+	if (result == 0 && memcmp(public_key, next, SEAL_KEY_SIZE) != 0)
+		result = error_set(err, ERROR_USAGE, "the next signing key is another one");
+	if (result == 0)
+		result = exchange(directory, err);
+	/* What is on the disk counts, though the old one may not be wiped yet. */
+	if (found > 0 && faccessat(directory, next_file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && take(s, key, err) < 0)
+		result = -1;
+	explicit_bzero(key, sizeof(key));
+	return result;
 }
 
 int signer_adopt(struct signer *s, int directory, const uint8_t *data, size_t len, struct error *err)
@@ -111,4 +185,13 @@ int signer_seal(const struct signer *s, struct vault *v, const struct keys_reque
 int signer_pins(const struct signer *s, const struct keys_request *r, struct buf *out, struct error *err)
 {
 	return need(s, err) < 0 ? -1 : host_pins_sign(&r->pins, s->private_key, out, err);
+}
+
+int signer_list(const struct signer *s, int directory, const struct keys_request *r, struct buf *out, struct error *err)
+{
+	struct signer_list l = {.serial = r->serial, .count = r->both ? 2 : 1};
+	if (need(s, err) < 0 || (r->both && signer_next(directory, false, l.keys[1], err) < 0))
+		return -1;
+	memcpy(l.keys[0], s->public_key, SEAL_KEY_SIZE);
+	return signer_list_sign(&l, s->private_key, out, err);
 }

@@ -12,6 +12,7 @@
 #include "hub/keys/signer.h"
 #include "lib/core/files.h"
 #include "lib/crypto/bundle.h"
+#include "lib/crypto/signer_list.h"
 
 #include <dirent.h>
 #include <openssl/pem.h>
@@ -282,6 +283,95 @@ static void the_signing_key_is_made_once(void **state)
 	assert_memory_equal(first, again, sizeof(first));
 }
 
+static struct signer_list signers(struct scene *s, int64_t serial, bool both, const uint8_t by[SEAL_KEY_SIZE])
+{
+	struct error err;
+	struct signer_list l;
+	struct bundle_keys keys = {.signer_count = 1};
+	auto_buf struct buf list = BUF_INIT(SIGNER_LIST_MAX);
+	memcpy(keys.signers[0], by, SEAL_KEY_SIZE);
+	assert_int_equal(keys_signers(s->keys, serial, both, &list, &err), 0);
+	assert_int_equal(signer_list_open(list.data, list.len, &keys, &l, &err), 0);
+	assert_int_equal(l.serial, serial);
+	assert_int_equal(l.count, both ? 2 : 1);
+	return l;
+}
+
+static void the_next_signing_key_takes_the_place_of_the_present_one(void **state)
+{
+	struct scene *s = *state;
+	struct error err;
+	uint8_t present[SEAL_KEY_SIZE], next[SEAL_KEY_SIZE], again[SEAL_KEY_SIZE];
+	auto_buf struct buf list = BUF_INIT(SIGNER_LIST_MAX);
+	assert_int_equal(keys_signer(s->keys, true, present, &err), 0);
+	assert_int_equal(keys_next_signer(s->keys, false, next, &err), -1);
+	assert_int_equal(err.kind, ERROR_USAGE);
+	assert_int_equal(keys_signers(s->keys, 1, true, &list, &err), -1);
+	assert_int_equal(keys_next_signer(s->keys, true, next, &err), 0);
+	assert_int_equal(scratch_mode(s->scratch, "keys/next-sign.key"), 0600);
+	assert_int_equal(keys_next_signer(s->keys, true, again, &err), 0);
+	assert_memory_equal(next, again, sizeof(next));
+	struct signer_list l = signers(s, 5, true, present);
+	assert_true(signer_list_has(&l, present) && signer_list_has(&l, next));
+	/* Another one than the one that is meant does not. */
+	assert_int_equal(keys_switch_signer(s->keys, (const uint8_t[SEAL_KEY_SIZE]){1}, &err), -1);
+	assert_string_equal(err.message, "the next signing key is another one");
+	assert_int_equal(keys_signer(s->keys, false, again, &err), 0);
+	assert_memory_equal(present, again, sizeof(present));
+	assert_int_equal(keys_switch_signer(s->keys, next, &err), 0);
+	assert_int_equal(keys_switch_signer(s->keys, next, &err), 0); /* asked again, as when the answer was lost */
+	assert_int_equal(keys_signer(s->keys, false, again, &err), 0);
+	assert_memory_equal(next, again, sizeof(next));
+	l = signers(s, 6, false, next);
+	assert_true(signer_list_has(&l, next));
+	for (size_t i = 0; i < 2; i++) {
+		auto_free char *gone = scratch_path(s->scratch, i ? "keys/next-sign.key" : "keys/gone-sign.key");
+		assert_int_equal(access(gone, F_OK), -1);
+	}
+}
+
+static int truncateat(int dir, const char *name)
+{
+	auto_close int fd = openat(dir, name, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	return fd < 0 ? -1 : 0;
+}
+
+/* Killed behind each step of the exchange: the present one is there, and the old one is wiped as soon as it is not. */
+static void an_exchange_that_was_killed_leaves_one_signing_key(void **state)
+{
+	const struct scene *s = *state;
+	struct error err;
+	for (int steps = 0; steps < 4; steps++) {
+		struct signer signer;
+		uint8_t old[SEAL_KEY_SIZE], next[SEAL_KEY_SIZE];
+		auto_free char *name = mem_printf("killed%d", steps), *path = scratch_path(s->scratch, name);
+		assert_int_equal(mkdir(path, 0700), 0);
+		auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_int_equal(signer_open(&signer, dir, &err), 0);
+		assert_int_equal(signer_make(&signer, dir, &err), 0);
+		memcpy(old, signer.public_key, sizeof(old));
+		assert_int_equal(signer_next(dir, true, next, &err), 0);
+		if (steps > 0)
+			assert_int_equal(linkat(dir, "sign.key", dir, "gone-sign.key", 0), 0);
+		auto_close int held = openat(dir, "sign.key", O_RDONLY | O_CLOEXEC);
+		if (steps > 1)
+			assert_int_equal(renameat(dir, "next-sign.key", dir, "sign.key"), 0);
+		if (steps > 2) /* overwritten, and not removed yet */
+			assert_int_equal(truncateat(dir, "gone-sign.key"), 0);
+		signer_release(&signer);
+		assert_int_equal(signer_open(&signer, dir, &err), 0);
+		assert_memory_equal(signer.public_key, steps > 1 ? next : old, sizeof(old));
+		assert_int_equal(faccessat(dir, "gone-sign.key", F_OK, 0), -1);
+		uint8_t bytes[SEAL_KEY_SIZE], zeros[SEAL_KEY_SIZE] = {0};
+		ssize_t got = pread(held, bytes, sizeof(bytes), 0);
+		assert_int_equal(got, steps > 2 ? 0 : SEAL_KEY_SIZE);
+		assert_int_equal(steps == 2, got > 0 && memcmp(bytes, zeros, sizeof(bytes)) == 0);
+		assert_int_equal(signer_switch(&signer, dir, next, &err), 0);
+		assert_memory_equal(signer.public_key, next, sizeof(next));
+		signer_release(&signer);
+	}
+}
+
 /* ---- a rogue daemon ---- */
 
 /* Every request that there is, whole and cut, with every id that is held: nothing of a private key is in any answer. */
@@ -483,6 +573,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_bundle_is_what_an_agent_opens, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_signature_is_for_one_kind_of_thing, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_signing_key_is_made_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_next_signing_key_takes_the_place_of_the_present_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_exchange_that_was_killed_leaves_one_signing_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_answer_has_a_private_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_no_request_ends_that_connection_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_of_a_key_is_left, setup, teardown),
