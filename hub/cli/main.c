@@ -8,6 +8,7 @@
 #include "hub/daemon/daemon.h"
 #include "hub/cli/doctor.h"
 #include "hub/cli/hold.h"
+#include "hub/cli/keys.h"
 #include "hub/cli/recover.h"
 #include "lib/cli/cli.h"
 #include "lib/cli/complete.h"
@@ -50,6 +51,12 @@ static const struct cli_option agent_add_options[] = {
 	{NULL, NULL, NULL},
 };
 
+static const struct cli_option keys_rotate_options[] = {
+	{"--now", NULL, "after a theft: the new key takes over at once, and whoever had not pinned it by then has to join again"},
+	{"--json", NULL, "one JSON object instead of text"},
+	{NULL, NULL, NULL},
+};
+
 static int run_complete(const struct cli_line *line);
 
 static const struct cli_command commands[] = {
@@ -83,6 +90,9 @@ static const struct cli_command commands[] = {
 	{"agent rotate", "NAME", "print a line by which this agent gets new keys; the old ones work until those do (root)", NULL, 1, 1,
 		false, command_agent_rotate},
 	{"agent remove", "NAME", "take an agent's keys away, and end its connections at once (root)", NULL, 1, 1, false, command_agent_remove},
+	{"keys", "", "the hub's signing key, which agents pin, and how far its replacement is", json_option, 0, 0, false, command_keys},
+	{"keys rotate", "", "replace the hub's signing key, without a visit to any node (root)", keys_rotate_options, 0, 0, false,
+		command_keys_rotate},
 	{"doctor", "", "look over the hub's node, and say what mends each fault; or do it", doctor_options, 0, 0, false, command_doctor},
 	{"config haproxy", "", "print what HAProxy needs for http-01", config_haproxy_options, 0, 0, false, command_config_haproxy},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},

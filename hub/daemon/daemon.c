@@ -13,6 +13,7 @@
 #include "hub/common/root_request.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/agents/signer.h"
+#include "hub/daemon/agents/signing.h"
 #include "hub/daemon/publish/watched.h"
 #include "hub/daemon/alert/endpoints.h"
 #include "hub/daemon/view/pages.h"
@@ -49,6 +50,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	if (!hub->anchors)
 		return error_wrap(err, "anchors");
 	announce_open(hub);
+	signing_settle(hub);
 	fleet_open(hub);
 	renewal_open(hub);
 	source_open(hub);
@@ -306,7 +308,7 @@ static int open_all(struct hub *hub, struct error *err)
 		return -1;
 	open_root(hub);
 	open_ends(hub);
-	if (signer_public(hub->keys, hub->config->state, hub->sign_public, err) < 0)
+	if (signer_public(hub->keys, hub->config->state, hub->sign_public, err) < 0 || signing_open(hub, err) < 0)
 		return -1;
 	/* Ahead of what agents, workers and operators say; the page's port is opened behind it, as at each reload. */
 	hub->reach = reach_of(hub->config);
@@ -329,6 +331,7 @@ static void close_all(struct hub *hub)
 	keys_free(hub->keys);
 	if (hub->challenge)
 		challenge_free(hub->challenge);
+	signing_close(hub);
 	key_changes_close(hub);
 	store_close(hub->store);
 	buf_release(&hub->host_keys);

@@ -31,6 +31,7 @@ struct reach;
 struct workers;
 struct key_changes;
 struct keys;
+struct signing;
 
 struct hub {
 	struct event_base *base;
@@ -64,6 +65,7 @@ struct hub {
 	struct client *clients;    /* hub/daemon/control/control.h: a list */
 	struct joining *joinings;  /* hub/daemon/agents/joining.h: a list, nodes that are joining now */
 	struct key_changes *key_changes; /* hub/daemon/agents/key_changes.h: who changed which agent's keys */
+	struct signing *signing;   /* hub/daemon/agents/signing.h: how the signing key is replaced */
 	struct buf host_keys;      /* hub/daemon/agents/host_keys.h: what agents are told */
 	struct event *tickets;     /* hub/daemon/agents/join_line.h: when the next one has to be removed */
 	bool keys_owed;                     /* the last list that was asked for is not sent yet: hub/daemon/agents/enroll.h */

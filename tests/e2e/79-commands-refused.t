@@ -70,6 +70,8 @@ says('operator', hub('agent', $_), 2, $secret, "the operator: agent $_") for 'ad
 	'add mail --replace', 'rotate mail', 'remove mail';
 is(Story::read_file($authorized), $list, 'nothing came of it');
 like($s->log('hub'), qr/event=refused command="agent add" agent=mail uid=$operator/, 'and the log says who');
+says('operator', hub("keys rotate$_"), 2, qr/^certsync: only root may replace the signing key: .*sudo certsync keys rotate/m, "the operator: keys rotate$_") for '', ' --now';
+says('operator', hub('keys'), 0, qr/^signing key  ed25519:\S+=\nit was never replaced$/m, 'which the operator may see');
 says('operator', hub('agent list'), 0, qr/^mail +away/m, 'who is there the operator may see');
 root_says('agent add mail --key ' . line_of('b'), 2, qr/agent mail has keys \(SSH key SHA256:\S+, since \S+\) and is not connected now: .*--replace.*agent rotate mail.*agent remove mail/s, 'root is asked before keys are replaced');
 root_says('agent add mail', 2, qr/say --replace/, 'also by a line');

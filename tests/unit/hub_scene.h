@@ -12,6 +12,7 @@
 #include "hub/daemon/rollout/history.h"
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/session.h"
+#include "hub/daemon/agents/signing.h"
 #include "hub/daemon/worker.h"
 #include "lib/core/clock.h"
 
@@ -59,7 +60,8 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 	if (s->hub.store)
 		key_changes_open(&s->hub);
 	auto_free char *keys = scratch_path(s->scratch, "state-keys");
-	return s->hub.store && keys_begin(s->hub.keys, keys, &err) > 0 && keys_signer(s->hub.keys, true, s->hub.sign_public, &err) == 0;
+	return s->hub.store && keys_begin(s->hub.keys, keys, &err) > 0 && keys_signer(s->hub.keys, true, s->hub.sign_public, &err) == 0 &&
+		signing_open(&s->hub, &err) == 0;
 }
 
 static inline void hub_scene_end(struct hub_scene *s)
@@ -68,6 +70,7 @@ static inline void hub_scene_end(struct hub_scene *s)
 	session_close_all(&s->hub);
 	fleet_close(&s->hub);
 	outcome_close(&s->hub);
+	signing_close(&s->hub);
 	key_changes_close(&s->hub);
 	store_close(s->hub.store);
 	workers_free(s->hub.workers);

@@ -1,6 +1,7 @@
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/session.h"
+#include "hub/daemon/agents/signing.h"
 #include "hub/daemon/agents/join_line.h"
 #include "lib/core/clock.h"
 #include "lib/core/fs.h"
@@ -462,17 +463,17 @@ static int add_host(const char *path, struct buf *out, struct error *err)
 
 int enroll_hub_line(struct hub *hub, const char *agent, struct buf *out, struct error *err)
 {
-	auto_buf struct buf signer = BUF_INIT(64);
 	const struct hub_agent *configured = hub_config_agent(hub->config, agent);
-	base64_encode(hub->sign_public, SEAL_KEY_SIZE, &signer);
 	if (configured && configured->local) {
-		buf_addf(out, "certsync-hub:1 unix://%s/local.sock sign=ed25519:%s", hub->config->run, buf_text(&signer));
+		buf_addf(out, "certsync-hub:1 unix://%s/local.sock ", hub->config->run);
+		signing_add_fields(hub, out);
 		return 0;
 	}
 	if (!hub->config->ssh)
 		return error_set(err, ERROR_USAGE, "%s has no `ssh`: how do agents reach this hub? For example "
 			"ssh = \"certsync-gate@hub.example.org:22\"", hub->config_path);
-	buf_addf(out, "certsync-hub:1 ssh://%s sign=ed25519:%s", hub->config->ssh, buf_text(&signer));
+	buf_addf(out, "certsync-hub:1 ssh://%s ", hub->config->ssh);
+	signing_add_fields(hub, out);
 	for (char **path = hub->config->host_keys; path && *path; path++)
 		if (add_host(*path, out, err) < 0)
 			return error_wrap(err, "host_keys");

@@ -4,6 +4,7 @@
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/agents/joining.h"
 #include "hub/daemon/agents/key_changes.h"
+#include "hub/daemon/agents/signing.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -256,6 +257,7 @@ static void take_hello(struct session *s, const struct message *m)
 	if (agent && !agent->local)
 		snprintf(welcome.host_keys, sizeof(welcome.host_keys), "%s", announce_text(s->hub));
 	session_send(s, &welcome);
+	signing_tell(s->hub, s);
 	if (s->inventories == 0)
 		fleet_hello_done(s->hub, s->name);
 }
@@ -294,6 +296,9 @@ static void take_message(struct session *s, const struct message *m)
 	case MESSAGE_PROBED:
 	case MESSAGE_PULL:
 		fleet_answer(s->hub, s->name, m);
+		return;
+	case MESSAGE_PINNED:
+		signing_pinned(s->hub, s->name, m);
 		return;
 	case MESSAGE_PING:
 		session_send(s, &(struct message){.type = MESSAGE_PONG});

@@ -332,7 +332,7 @@ static void keep_unseen(const struct alert *a, struct conditions *out)
 		const struct condition_entry *e = &a->book.entries[i];
 		if (e->kind != CONDITION_EXPIRING && e->kind != CONDITION_AWAY &&
 			e->kind != CONDITION_STORE && e->kind != CONDITION_CHANNEL && e->kind != CONDITION_ROTATION &&
-			e->kind != CONDITION_KEYS)
+			e->kind != CONDITION_KEYS && e->kind != CONDITION_SIGNING)
 			conditions_add(out, e->kind, e->critical, e->subject, "%s", e->text);
 	}
 }

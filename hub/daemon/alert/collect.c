@@ -6,6 +6,7 @@
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/session.h"
+#include "hub/daemon/agents/signing.h"
 #include "hub/daemon/publish/watched.h"
 #include "hub/daemon/alert/endpoints.h"
 #include "lib/core/clock.h"
@@ -356,6 +357,44 @@ static void keep_of_absent(struct collect *c, const struct hub_agent *a)
 
 /* ---- the hub itself ---- */
 
+enum { COLLECT_NAMED = 8 /* agents that one text names */ };
+
+static void name_missing(const struct signing_status *s, struct buf *out)
+{
+	for (size_t i = 0; i < s->missing_count && i < COLLECT_NAMED; i++)
+		buf_addf(out, "%s%s%s", i ? ", " : "", s->missing[i].agent, s->missing[i].cut_off ? " (has to join again)" : "");
+	if (s->missing_count > COLLECT_NAMED)
+		buf_addf(out, " and %zu more", s->missing_count - COLLECT_NAMED);
+}
+
+/* Until every agent has pinned the new key, and none the old one. */
+static void collect_signing(struct collect *c)
+{
+	struct signing_status s;
+	char when[CLOCK_TEXT_MAX], who[KEY_CHANGES_WHO_MAX];
+	auto_buf struct buf names = BUF_INIT(COLLECT_NAMED * (NAME_AGENT_MAX + 32));
+	bool cut_off = false;
+	signing_status(c->hub, &s);
+	if (s.phase == SIGNING_IDLE && !s.missing_count)
+		return;
+	for (size_t i = 0; i < s.missing_count; i++)
+		cut_off = cut_off || s.missing[i].cut_off;
+	name_missing(&s, &names);
+	if (s.phase == SIGNING_IDLE) {
+		conditions_add(c->out, CONDITION_SIGNING, true, "hub",
+			"agents refuse the hub's signing key: %s. Was the hub restored from a backup that is older than its present key? Nothing that it "
+			"signs is taken there; `certsync keys` shows what they say, and what to do", buf_text(&names));
+		return;
+	}
+	conditions_add(c->out, CONDITION_SIGNING, cut_off, "hub",
+		"the signing key is being replaced since %s, as %s asked; %s. %zu of %zu agents have not said that: %s. `certsync keys` shows why, and "
+		"what to do",
+		clock_text(s.since, when), key_changes_who(s.by, who),
+		s.phase == SIGNING_TOLD ? "the next one takes over when every agent has said that it takes both"
+					: "the new one signs, and this is over when every agent has said that it has forgotten the old one",
+		s.missing_count, s.agent_count, buf_text(&names));
+}
+
 /* Of however few blocks. */
 static bool has_less(const struct statvfs *disk, unsigned percent)
 {
@@ -411,6 +450,7 @@ void alert_collect(struct hub *hub, const struct condition_book *book, int64_t f
 	for (size_t i = 0; i < hub->config->agent_count; i++)
 		collect_agent(&c, &hub->config->agents[i]);
 	collect_changes(&c);
+	collect_signing(&c);
 	standing_conditions(hub, out);
 	collect_store(&c);
 	for (size_t i = 0; i < hub->config->agent_count; i++)

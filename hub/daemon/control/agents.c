@@ -4,6 +4,7 @@
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/view/overview.h"
 #include "hub/daemon/agents/session.h"
+#include "hub/daemon/agents/signing.h"
 #include "hub/daemon/agents/join_line.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
@@ -182,6 +183,7 @@ void control_agent_remove(struct client *c, const cJSON *request)
 		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 		return;
 	}
+	signing_settle(client_hub(c));
 	alert_soon(client_hub(c));
 	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
 	c->told = hub_config_agent(client_hub(c)->config, name)

@@ -10,6 +10,7 @@
 #include "hub/daemon/rollout/hold.h"
 #include "hub/daemon/control/import.h"
 #include "hub/daemon/control/recover.h"
+#include "hub/daemon/control/signing.h"
 #include "hub/daemon/publish/publish.h"
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/publish/rollback.h"
@@ -79,11 +80,13 @@ static void do_status(struct client *c, const cJSON *request)
 		return;
 	}
 	bool converged = say_status(c);
-	auto_free char *alerts = alert_warning(c->hub);
-	const char *root = c->hub->root_error, *keys = keys_trouble(c->hub->keys);
-	auto_free char *warning = mem_printf("%s%s%s%s%s", keys, keys[0] && (root[0] || alerts[0]) ? "; " : "", root,
-		root[0] && alerts[0] ? "; " : "", alerts);
-	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, warning[0] ? "warning" : NULL, warning);
+	auto_free char *alerts = alert_warning(c->hub), *signing = control_keys_warning(c->hub);
+	const char *const texts[] = {keys_trouble(c->hub->keys), c->hub->root_error, alerts, signing};
+	auto_buf struct buf warning = BUF_INIT(FRAME_MESSAGE_MAX / 2);
+	for (size_t i = 0; i < COUNT(texts); i++)
+		if (texts[i][0])
+			buf_addf(&warning, "%s%s", warning.len ? "; " : "", texts[i]);
+	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, warning.len ? "warning" : NULL, buf_text(&warning));
 }
 
 /* "agents" into the client's filter. */
@@ -338,6 +341,7 @@ static const struct {
 	{"thumbprint", do_thumbprint},
 	{"account", control_account}, {"revoke", control_revoke},
 	{"hold", do_hold}, {"recover", control_recover},
+	{"keys", control_keys}, {"keys-rotate", control_keys_rotate},
 	{"alert-test", control_alert_test}, {"alert-list", control_alert_list},
 };
 
