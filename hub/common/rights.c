@@ -7,11 +7,13 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum { LINKS_MAX = 40 }; /* as many as the kernel follows */
@@ -23,17 +25,26 @@ struct walk {
 	int links;
 };
 
+/* An ACL shows in the bits of the group, which then say nothing of root's group. A descriptor of O_PATH has no attributes itself. */
+static bool has_acl(int part)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", part);
+	return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
+}
+
 /* True when this part is not root's alone. */
-static bool judge(const struct stat *st, bool last, struct rights *ret)
+static bool judge(int part, const struct stat *st, bool last, struct rights *ret)
 {
 	if (st->st_uid != 0) {
 		*ret = (struct rights){st->st_uid, st->st_gid, false};
 		return true;
 	}
-	bool writable = (st->st_mode & S_IWOTH) || ((st->st_mode & S_IWGRP) && st->st_gid != 0);
+	bool by_list = (st->st_mode & S_IWGRP) && S_ISDIR(st->st_mode) && has_acl(part);
+	bool writable = (st->st_mode & S_IWOTH) || ((st->st_mode & S_IWGRP) && st->st_gid != 0) || by_list;
 	if (!S_ISDIR(st->st_mode) || !writable || ((st->st_mode & S_ISVTX) && !last))
 		return false;
-	*ret = (struct rights){RIGHTS_NOBODY, st->st_mode & S_IWOTH ? RIGHTS_NOBODY : st->st_gid, true};
+	*ret = (struct rights){RIGHTS_NOBODY, by_list || (st->st_mode & S_IWOTH) ? RIGHTS_NOBODY : st->st_gid, true};
 	return true;
 }
 
@@ -91,7 +102,7 @@ static int step(struct walk *w, struct rights *ret)
 	auto_close int next = openat(w->at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (next < 0 || fstat(next, &st) < 0)
 		return -1;
-	if (judge(&st, !w->rest[0], ret))
+	if (judge(next, &st, !w->rest[0], ret))
 		return 1;
 	if (S_ISLNK(st.st_mode))
 		return take_link(w, next);

@@ -5,7 +5,7 @@
  * included, and the first part counts that is not root's alone:
  *   - one that belongs to another user: his rights, and his group's;
  *   - a directory of root's that its group (another than root's) may write: that group's rights, and those of no user;
- *   - one that everybody may write: nobody's. A sticky one (/tmp) counts only at the end: on the way through it nobody
+ *   - one that everybody may write, or whom its access control list names: nobody's. A sticky one (/tmp) counts only at the end: on the way through it nobody
  *     can put something in the place of what belongs to root.
  * Behind that part nothing is looked at, and before it nobody else can change anything: so what was found stays true.
  */

@@ -246,7 +246,7 @@ static int read_path(const char *path, bool roots, size_t number, const char *co
 static int tell_rights(const struct rights *rights, struct error *err)
 {
 	if (rights->shared && rights->gid == RIGHTS_NOBODY)
-		return error_wrap(err, "everybody may write in a directory of it, so it is read with nobody's rights");
+		return error_wrap(err, "everybody, or whom its access control list names, may write in a directory of it, so it is read with nobody's rights");
 	if (rights->shared)
 		return error_wrap(err,
 			"group %u may write in a directory of it, so it is read with that group's rights alone "

@@ -4,6 +4,7 @@
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -272,6 +274,26 @@ static void a_file_is_read_with_the_rights_of_who_made_the_link_to_it(void **sta
 	assert_int_equal(scan_check(link, &err), -1);
 }
 
+static void a_directory_with_an_access_control_list_is_not_roots_alone(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip(); /* only root has more rights than others */
+	/* acl(5), as the kernel keeps it: version 2; tag, rights and id of owner, user 65534 (all), group, mask and others. */
+	static const unsigned char list[] = {2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 254, 255, 0, 0, 4, 0, 5, 0, 255, 255,
+		255, 255, 16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255};
+	struct error err;
+	auto_scan struct scan scan;
+	put("root.key", "secret", 6);
+	assert_int_equal(chmod(directory, 0775), 0);
+	assert_int_equal(scan_directory(&scan, &err), 0);
+	scan_release(&scan);
+	if (setxattr(directory, "system.posix_acl_access", list, sizeof(list), 0) < 0 && errno == EOPNOTSUPP)
+		skip(); /* a file system without them */
+	assert_int_equal(scan_directory(&scan, &err), -1);
+	assert_non_null(strstr(err.message, "whom its access control list names, may write in a directory of it"));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
 
 int main(void)
@@ -289,6 +311,7 @@ int main(void)
 		TEST(a_directory_that_its_owner_may_not_read_is_told),
 		TEST(what_the_owner_may_not_read_is_not_read_for_him),
 		TEST(a_file_is_read_with_the_rights_of_who_made_the_link_to_it),
+		TEST(a_directory_with_an_access_control_list_is_not_roots_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
