@@ -1,11 +1,13 @@
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/tokens.h"
 #include "lib/core/mem.h"
+#include "lib/core/owned.h"
 #include "lib/core/tool.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { HOSTS_MAX = 16 };
 
@@ -121,12 +123,22 @@ static int scan_all(struct found_service *s, const char *dump, struct error *err
 	return base ? 0 : error_set(err, ERROR_PERMANENT, "apache2ctl -t -D DUMP_INCLUDES names no file");
 }
 
+/* apache2ctl runs this shell script, where there is one. */
+static int check_script(struct error *err)
+{
+	static const char *const paths[] = {"/etc/apache2", "/etc/apache2/envvars"};
+	for (size_t i = 0; i < COUNT(paths); i++)
+		if (access(paths[i], F_OK) == 0 && owned_check(paths[i], NULL, err) < 0)
+			return -1;
+	return 0;
+}
+
 int find_apache(struct found_service *s, struct error *err)
 {
 	static const char *const argv[] = {"apache2ctl", "-t", "-D", "DUMP_INCLUDES", NULL};
 	auto_buf struct buf dump = BUF_INIT(TOOL_OUTPUT_MAX);
 	s->program = mem_strdup("apache2");
-	if (tool_run(argv, &dump, err) < 0)
+	if (check_script(err) < 0 || tool_run(argv, &dump, err) < 0)
 		return -1;
 	return scan_all(s, buf_text(&dump), err);
 }

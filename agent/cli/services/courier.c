@@ -1,6 +1,7 @@
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/tokens.h"
 #include "lib/core/mem.h"
+#include "lib/core/owned.h"
 #include "lib/core/tool.h"
 
 #include <stdio.h>
@@ -28,7 +29,20 @@ static const struct server {
 
 enum { START, PORT, OFFER, CERTIFICATE, KEY, VALUES };
 
-/* These are shell scripts, and the servers are started by them. */
+/* Whether nobody but root can change what is read: the directory as well, for what is not there yet. */
+static bool is_roots(const struct server *v)
+{
+	const char *const names[] = {"", v->first, v->second};
+	struct error ignored;
+	for (size_t i = 0; i < COUNT(names); i++) {
+		auto_free char *path = mem_printf("%s/%s", etc, names[i]);
+		if (access(path, F_OK) == 0 && owned_check(path, NULL, &ignored) < 0)
+			return false;
+	}
+	return true;
+}
+
+/* These are shell scripts, and the servers are started by them. They may be the servers' own user's, and then they are run as him. */
 static int read_server(const struct server *v, struct buf *out, struct error *err)
 {
 	static const char script[] = "set -e; cd \"$1\"; . \"./$2\"; [ -z \"$3\" ] || . \"./$3\"\n"
@@ -36,8 +50,13 @@ static int read_server(const struct server *v, struct buf *out, struct error *er
 				     "\\\"\\${$name-}\\\"\"; done\n"
 				     "[ -n \"$6\" ] || echo YES\n"
 				     "printf '%s\\n' \"${TLS_CERTFILE-}\" \"${TLS_PRIVATE_KEYFILE-}\"";
-	const char *const argv[] = {
-		"sh", "-c", script, "sh", etc, v->first, v->second, v->start, v->port, v->offer, NULL};
+	static const char *const as_user[] = {"setpriv", "--reuid=courier", "--regid=courier", "--clear-groups"};
+	const char *argv[COUNT(as_user) + 11] = {NULL};
+	const char *const words[] = {"sh", "-c", script, "sh", etc, v->first, v->second, v->start, v->port, v->offer, NULL};
+	bool other = geteuid() == 0 && !is_roots(v);
+	if (other)
+		memcpy(argv, as_user, sizeof(as_user));
+	memcpy(argv + (other ? COUNT(as_user) : 0), words, sizeof(words));
 	return tool_run(argv, out, err);
 }
 
