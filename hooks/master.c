@@ -5,7 +5,7 @@
  *   master HOOK running FILE NAMES [USER]        the process that the pid file FILE names
  *   master HOOK signal SIGNAL FILE NAMES [USER]  the same, and it is sent HUP or USR1
  *   master HOOK serves NAMES [WORDS]             any of these names that has one of these words in its command line
- *   master HOOK owned PATH                       whether nobody but root, or who runs this, can change what PATH names
+ *   master HOOK owned PATH [USER]                whether nobody but root, who runs this or USER can change what PATH names
  *
  * NAMES and WORDS are separated by blanks. Exit 0: it runs (and was told), it is; 3: it surely does not; 1: that cannot be
  * told, or it is not, and why has been said, in the name of HOOK.
@@ -177,20 +177,29 @@ static int send_signal(const struct master *m, int number)
 	return say(EXIT_FAILURE, "cannot signal process %d: %s", (int)m->process.pid, strerror(errno));
 }
 
+/* The service's own user, where it has one and we can act for him; 0, or an exit code, and the reason has been said. */
+static int find_user(const char *name, struct proc_user *user, const struct proc_user **ret)
+{
+	struct error err;
+	*ret = NULL;
+	if (!name || !*name || geteuid() != 0)
+		return 0;
+	/* Some configurations have a number. */
+	const struct passwd *entry = name[strspn(name, "0123456789")] ? NULL : getpwuid((uid_t)strtoul(name, NULL, 10));
+	if (proc_user_find(entry ? entry->pw_name : name, user, &err) < 0)
+		return say(EXIT_FAILURE, "%s", err.message);
+	*ret = user->uid ? user : NULL;
+	return 0;
+}
+
 static int verb_master(const char *file, char *names, const char *user_name, int number)
 {
 	struct master m = {.file = file, .proc = -1};
 	struct proc_user user;
-	struct error err;
 	split(names, m.names);
-	if (user_name && *user_name && geteuid() == 0) {
-		/* Some configurations have a number. */
-		const struct passwd *entry = user_name[strspn(user_name, "0123456789")] ? NULL : getpwuid((uid_t)strtoul(user_name, NULL, 10));
-		if (proc_user_find(entry ? entry->pw_name : user_name, &user, &err) < 0)
-			return say(EXIT_FAILURE, "%s", err.message);
-		m.user = user.uid ? &user : NULL;
-	}
-	int code = find(&m);
+	int code = find_user(user_name, &user, &m.user);
+	if (code == 0)
+		code = find(&m);
 	if (code == 0 && number)
 		code = send_signal(&m, number);
 	if (m.proc >= 0)
@@ -249,10 +258,15 @@ static int verb_serves(char *names, char *words)
 	return EXIT_STOPPED;
 }
 
-static int verb_owned(const char *path)
+static int verb_owned(const char *path, const char *user_name)
 {
 	struct error err;
-	return owned_check(path, NULL, &err) < 0 ? say(EXIT_FAILURE, "%s", err.message) : 0;
+	struct proc_user user;
+	const struct proc_user *also;
+	int code = find_user(user_name, &user, &also);
+	if (code)
+		return code;
+	return owned_check(path, also, &err) < 0 ? say(EXIT_FAILURE, "%s", err.message) : 0;
 }
 
 int main(int argc, char **argv)
@@ -266,8 +280,8 @@ int main(int argc, char **argv)
 		return verb_master(argv[4], argv[5], argc == 7 ? argv[6] : NULL, argv[3][0] == 'H' ? SIGHUP : SIGUSR1);
 	if (strcmp(verb, "serves") == 0 && (argc == 4 || argc == 5))
 		return verb_serves(argv[3], argc == 5 ? argv[4] : (char[]){""});
-	if (strcmp(verb, "owned") == 0 && argc == 4)
-		return verb_owned(argv[3]);
+	if (strcmp(verb, "owned") == 0 && (argc == 4 || argc == 5))
+		return verb_owned(argv[3], argc == 5 ? argv[4] : NULL);
 	fprintf(stderr, "usage: master HOOK running|signal|serves|owned …: the hooks that are scripts run it\n");
 	return 2;
 }

@@ -9,7 +9,7 @@
 #   master_runs FILE NAMES     0 it runs · 3 it surely does not · 1 that cannot be told, and why has been said
 #   master_told SIGNAL FILE NAMES     that very process has been sent HUP or USR1; else 1, and why has been said
 #   master_serves NAMES [WORDS]       as master_runs, of any process of these names that root has started, or opened the port of
-#   is_roots PATH              whether nobody but root can change what it names; else says so
+#   is_roots PATH [USER]       whether nobody but root, or the service's own user, can change what it names; else says so
 
 say() { echo "${0##*/}: $*" >&2; }
 
@@ -24,7 +24,7 @@ master_told() {
 	esac
 }
 master_serves() { own serves "$1" "${2-}"; }
-is_roots() { own owned "$1"; }
+is_roots() { own owned "$1" "${2-}"; }
 
 # Each of these knows its instance by its own configuration, or by the service's name.
 [ -z "${CERTSYNC_INSTANCE-}" ] || { say "instance in agent.conf is not for this hook: take it out"; exit 1; }

@@ -8,6 +8,7 @@ use Cwd qw(abs_path);
 use File::Path qw(make_path);
 use FindBin;
 use lib $FindBin::Bin;
+use IO::Socket::UNIX;
 use Story;
 use Test::More;
 use Time::HiRes qw(time);
@@ -253,6 +254,8 @@ hook_says('a key that MariaDB cannot read', 'mariadb', qr/user mysql cannot read
 # A server is asked as root, and might ask for a file in turn.
 make_path("$top/client");
 Story::write_file("$top/client/mariadb", "#!/bin/sh\necho \"\$*\" >$top/client/words\n", 0755);
+run('rm -f /run/mysqld/mysqld.sock');
+my $listens = IO::Socket::UNIX->new(Local => '/run/mysqld/mysqld.sock', Listen => 1) or BAIL_OUT("no socket: $!");
 is(system("env -i PATH=$top/client:$ENV{PATH} $hooks/mariadb reload"), 0, 'MariaDB\'s client is run');
 like(Story::read_file("$top/client/words"), qr/^--no-defaults --local-infile=0 /, 'and gives the server no file of this node');
 # Doubles, that only say their version: Debian 12 has no others.
