@@ -279,12 +279,15 @@ static int der_next(const uint8_t **at, size_t *left, const uint8_t **content, s
 /* A certificate is a sequence of two sequences and a bit string (RFC 5280 section 4.1); no form of a private key is. */
 static bool is_certificate_frame(const uint8_t *der, size_t len)
 {
+	static const int tags[] = {0x30, 0x30, 0x03};
 	const uint8_t *inside, *ignored;
 	size_t left, ignored_len;
 	if (der_next(&der, &len, &inside, &left) != 0x30 || len)
 		return false;
-	return der_next(&inside, &left, &ignored, &ignored_len) == 0x30 && der_next(&inside, &left, &ignored, &ignored_len) == 0x30 &&
-	       der_next(&inside, &left, &ignored, &ignored_len) == 0x03 && left == 0;
+	for (size_t i = 0; i < COUNT(tags); i++)
+		if (der_next(&inside, &left, &ignored, &ignored_len) != tags[i])
+			return false;
+	return left == 0;
 }
 
 struct cut {
