@@ -375,7 +375,7 @@ static int judge_record(const char *name, int found, const struct error *err)
 static int collect_agent(struct hub *hub, const char *name, struct hub_key *keys, size_t *count)
 {
 	struct error err;
-	struct enrolment e;
+	struct enrolment e = {0};
 	auto_ticket struct ticket t = {0};
 	int found = enroll_find(hub, name, &e, &err);
 	if (judge_record(name, found, &err) < 0)
