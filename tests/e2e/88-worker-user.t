@@ -10,6 +10,7 @@ use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
 use Separate;
+use Keys;
 use Test::More;
 
 Separate->enter;
@@ -124,10 +125,11 @@ is(pid_of($spawner_is), $spawner, 'what started it lives on');
 
 # Again, and now there is something to try.
 my @files;
-find({no_chdir => 1, wanted => sub { push @files, $_ }}, "$top/hub");
+find({no_chdir => 1, wanted => sub { push @files, $_ }}, "$top/hub", "$top/hub-keys");
 push @files, "$top/hub.conf", '/etc/shadow';
-cmp_ok(scalar(grep { /privkey\.pem|sign\.key|account\.key/ } @files), '>=', 3, 'there are keys to be had');
-ok((grep { m{records/orders/.*privkey\.pem$} } @files), 'that of the order among them');
+cmp_ok(scalar(grep { m{hub-keys/.*(\.pem|sign\.key)$} } @files), '>=', 3, 'there are keys to be had');
+my $order_key = "orders/$Story::name/key.pub";
+ok((grep { $_ eq key_path_of_record("$top/hub", $order_key) } @files), 'that of the order among them');
 Story::write_file("$top/try", encode_json({files => \@files, sockets => [glob('/run/certsync-hub/*.sock')],
 	directories => ["$top/hub", '/run/certsync-hub', '/etc', $Separate::home, '/mnt/programs'],
 	processes => {root => $story->{started}{hub}, daemon => $daemon, spawner => $spawner, worker => 0}}));
@@ -171,7 +173,7 @@ cmp_ok(scalar @$ours, '>=', 3, "the daemon's user opens what was refused");
 
 # ---- what starts the workers is killed under the order ----
 
-sub order { return Story::read_file("$top/hub/records/orders/$Story::name/order.json") . Story::read_file("$top/hub/records/orders/$Story::name/privkey.pem") }
+sub order { return Story::read_file("$top/hub/records/orders/$Story::name/order.json") . key_of_record("$top/hub", $order_key) }
 my $order = order();
 like($order, qr{order/0.*PRIVATE KEY}s, 'an order stands, with its key');
 kill 'KILL', $spawner;
@@ -190,7 +192,7 @@ my ($exit, $text) = $story->certsync('renew', $Story::name);
 is($exit, 0, 'it is asked for again, and issued') or diag($text, $story->log('hub'));
 is(scalar(() = $story->log('ca') =~ /^ordered/mg), 1, 'by the order that stood: there never was a second one');
 my ($kept) = $order =~ /(-----BEGIN.*)/s;
-is(Story::read_file("$top/hub/certificates/$Story::name/current/privkey.pem"), $kept, 'with its key');
+is(key_of_chain("$top/hub", "$top/hub/certificates/$Story::name/current/fullchain.pem"), $kept, 'with its key');
 
 # ---- the daemon is killed: the others go with it, and all is begun anew ----
 
