@@ -40,7 +40,8 @@ static inline pid_t keys_begin(struct keys *keys, const char *directory, struct 
 	return pid;
 }
 
-/* A leaf's key, as if it had been committed. */
+/* A leaf's key, as if it had been committed. It is written beside `directory` and moved in: certsync-keys, when it starts, takes away what a
+ * write that was interrupted has left there. */
 static inline int keys_put(const char *directory, EVP_PKEY *key, struct error *err)
 {
 	uint8_t id[KEYS_ID_SIZE];
@@ -51,8 +52,10 @@ static inline int keys_put(const char *directory, EVP_PKEY *key, struct error *e
 	if (chain_key_id(key, id, err) < 0 || chain_write_pem(&only_key, CHAIN_KEY, &pem, err) < 0 ||
 		fs_make_directories(leaf, 0700, err) < 0)
 		return -1;
-	auto_free char *path = mem_printf("%s/%s.pem", leaf, chain_hex(id, hex));
-	return fs_write(AT_FDCWD, path, pem.data, pem.len, FS_PRIVATE, err);
+	auto_free char *path = mem_printf("%s/%s.pem", leaf, chain_hex(id, hex)), *beside = mem_printf("%s.pem", directory);
+	if (fs_write(AT_FDCWD, beside, pem.data, pem.len, FS_PRIVATE, err) < 0)
+		return -1;
+	return rename(beside, path) < 0 ? error_errno(err, "cannot move %s", beside) : 0;
 }
 
 #endif
