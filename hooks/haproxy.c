@@ -39,8 +39,7 @@ static int fail(const struct error *err)
 
 static const char *program(void)
 {
-	static const char *const places[] = {
-		"/usr/local/sbin/haproxy", "/usr/sbin/haproxy", "/usr/bin/haproxy"};
+	static const char *const places[] = {"/usr/local/sbin/haproxy", "/usr/sbin/haproxy", "/usr/bin/haproxy"};
 	for (size_t k = 0; k < COUNT(places); k++)
 		if (access(places[k], X_OK) == 0)
 			return places[k];
@@ -93,7 +92,7 @@ static bool same_directory(const char *a, const char *b)
 {
 	struct stat left, right;
 	return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_ino == right.st_ino &&
-	       left.st_dev == right.st_dev;
+		left.st_dev == right.st_dev;
 }
 
 /* Whether the file that HAProxy loaded under this name is one of the certificate's: it lies in its directory,
@@ -172,7 +171,8 @@ static bool is_reading(const struct instance *i)
 	auto_close int fd = openat(i->proc, "status", O_RDONLY | O_CLOEXEC);
 	ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	text[len < 0 ? 0 : len] = '\0';
-	return i->master && len > 0 && (has_signal(text, "\nSigBlk:", SIGUSR2) || !has_signal(text, "\nSigCgt:", SIGUSR2));
+	return i->master && len > 0 &&
+		(has_signal(text, "\nSigBlk:", SIGUSR2) || !has_signal(text, "\nSigCgt:", SIGUSR2));
 }
 
 /* Nothing tells when it has read its files but its masks. -1, and the reason has been said: it does not come to an end. */
@@ -180,11 +180,13 @@ static int wait_until_read(const struct instance *i)
 {
 	for (int waited = 0; is_reading(i); waited += READING_STEP_MS) {
 		if (waited == 0) {
-			printf("haproxy: process %d is reading its files just now: waiting until it has\n", (int)i->pid);
+			printf("haproxy: process %d is reading its files just now: waiting until it has\n",
+				(int)i->pid);
 			fflush(stdout);
 		}
 		if (waited >= READING_MAX_MS) {
-			fprintf(stderr, "haproxy: process %d has read its files for %d s and takes no reload: look at its log\n",
+			fprintf(stderr,
+				"haproxy: process %d has read its files for %d s and takes no reload: look at its log\n",
 				(int)i->pid, READING_MAX_MS / 1000);
 			return -1;
 		}
@@ -206,8 +208,7 @@ static int update(const struct instance *i, const struct content *content, struc
 	buf_text(&listing);
 	char *rest = (char *)listing.data, *name;
 	while ((name = strsep(&rest, "\n"))) {
-		if (name[0] == '\0' || name[0] == '*' ||
-			!is_ours(name, content->directory, content->leaf_pem))
+		if (name[0] == '\0' || name[0] == '*' || !is_ours(name, content->directory, content->leaf_pem))
 			continue;
 		if (replace(socket_path, name, content->key_file, err) < 0)
 			return -1;
@@ -230,7 +231,8 @@ static int reload(const struct instance *i, const struct error *reason)
 	if (wait_until_read(i) < 0)
 		return -1;
 	if (!i->master || !i->pid) {
-		auto_free char *who = i->pid ? mem_printf("process %d", (int)i->pid) : mem_printf("HAProxy of %s", i->configs[0]);
+		auto_free char *who =
+			i->pid ? mem_printf("process %d", (int)i->pid) : mem_printf("HAProxy of %s", i->configs[0]);
 		fprintf(stderr,
 			"haproxy: %s has no master to reload it: start HAProxy as root with -W (or "
 			"-Ws), or give its stats socket `level admin`\n",
@@ -373,10 +375,12 @@ static void tell(const struct instances *all)
 		fprintf(stderr,
 			"haproxy: process %d of user %d serves at ports that root has opened, and %s: start it with -W or -Ws, or %s\n",
 			(int)all->unsure.pid, (int)all->unsure.uid,
-			all->unsure_why.kind == ERROR_NONE ? "nobody but itself says what it was started with" : all->unsure_why.message,
+			all->unsure_why.kind == ERROR_NONE ? "nobody but itself says what it was started with"
+							   : all->unsure_why.message,
 			remedy);
 	if (all->passed.pid)
-		fprintf(stderr, "haproxy: process %d of user %d is left alone, since any user can take this name: if it is meant, %s\n",
+		fprintf(stderr,
+			"haproxy: process %d of user %d is left alone, since any user can take this name: if it is meant, %s\n",
 			(int)all->passed.pid, (int)all->passed.uid, remedy);
 }
 

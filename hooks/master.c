@@ -41,7 +41,7 @@ static const char *hook;
 
 struct master {
 	const char *file;
-	char *names[NAMES_MAX + 1]; /* ended by NULL */
+	char *names[NAMES_MAX + 1];   /* ended by NULL */
 	const struct proc_user *user; /* the service's own; NULL: it has none, or we are not root */
 	bool his_word;                /* he could have written the pid file */
 	int proc;                     /* its directory in /proc, which pidfd_send_signal takes */
@@ -92,9 +92,11 @@ static int read_as(const struct proc_user *user, const char *path, struct buf *o
 	if (!user)
 		return fs_read(AT_FDCWD, path, true, out, err);
 	if (setgroups(0, NULL) < 0 || !take_file_rights(user->uid, user->gid))
-		return error_set(err, ERROR_PERMANENT, "%s cannot be read with the rights of user %s", path, user->name);
+		return error_set(
+			err, ERROR_PERMANENT, "%s cannot be read with the rights of user %s", path, user->name);
 	int result = fs_read(AT_FDCWD, path, true, out, err);
-	return take_file_rights(geteuid(), getegid()) ? result : error_set(err, ERROR_PERMANENT, "cannot be root again");
+	return take_file_rights(geteuid(), getegid()) ? result
+						      : error_set(err, ERROR_PERMANENT, "cannot be root again");
 }
 
 /* 0, or an exit code and the reason has been said where there is one to say. */
@@ -124,7 +126,8 @@ static int read_pid(struct master *m, pid_t *ret)
 
 static int cannot_look(pid_t pid)
 {
-	return say(EXIT_FAILURE, "process %d cannot be looked at by user %d: run this hook as root", (int)pid, (int)geteuid());
+	return say(EXIT_FAILURE, "process %d cannot be looked at by user %d: run this hook as root", (int)pid,
+		(int)geteuid());
 }
 
 static enum process_answer read_process(struct master *m, pid_t pid)
@@ -152,7 +155,8 @@ static int find(struct master *m)
 		return access("/proc/1", F_OK) == 0 ? EXIT_STOPPED : cannot_look(pid);
 	enum process_answer answer = read_process(m, pid);
 	if (answer == PROCESS_YES && !m->process.trusted && !is_his(m))
-		return say(EXIT_STOPPED, "process %d is user %d's and not the service's master", (int)pid, (int)m->process.uid);
+		return say(EXIT_STOPPED, "process %d is user %d's and not the service's master", (int)pid,
+			(int)m->process.uid);
 	if (answer == PROCESS_YES)
 		answer = is_his(m) ? process_is_ours(m->proc) : process_is_here(m->proc, &m->process);
 	if (answer == PROCESS_HIDDEN)
@@ -162,15 +166,17 @@ static int find(struct master *m)
 
 static int become(const struct proc_user *user)
 {
-	return setgroups(0, NULL) < 0 || setresgid(user->gid, user->gid, user->gid) < 0 ? -1
-											 : setresuid(user->uid, user->uid, user->uid);
+	return setgroups(0, NULL) < 0 || setresgid(user->gid, user->gid, user->gid) < 0
+		? -1
+		: setresuid(user->uid, user->uid, user->uid);
 }
 
 static int send_signal(const struct master *m, int number)
 {
 	/* A process of root's is not signalled on another's word. */
 	if (m->his_word && !is_his(m))
-		return say(EXIT_FAILURE, "%s, which user %s can write, names process %d of user %d: it is not signalled", m->file,
+		return say(EXIT_FAILURE,
+			"%s, which user %s can write, names process %d of user %d: it is not signalled", m->file,
 			m->user->name, (int)m->process.pid, (int)m->process.uid);
 	if ((!is_his(m) || become(m->user) == 0) && pidfd_send_signal(m->proc, number, NULL, 0) == 0)
 		return 0;
@@ -254,7 +260,8 @@ static int verb_serves(char *names, char *words)
 		if (serves(name[k], word, &hidden))
 			return 0;
 	if (hidden)
-		return say(EXIT_FAILURE, "the processes of others are hidden from user %d: run this hook as root", (int)geteuid());
+		return say(EXIT_FAILURE, "the processes of others are hidden from user %d: run this hook as root",
+			(int)geteuid());
 	return EXIT_STOPPED;
 }
 
@@ -276,7 +283,8 @@ int main(int argc, char **argv)
 	hook = argc > 1 ? argv[1] : "master";
 	if (strcmp(verb, "running") == 0 && (argc == 5 || argc == 6))
 		return verb_master(argv[3], argv[4], argc == 6 ? argv[5] : NULL, 0);
-	if (strcmp(verb, "signal") == 0 && (argc == 6 || argc == 7) && (strcmp(argv[3], "HUP") == 0 || strcmp(argv[3], "USR1") == 0))
+	if (strcmp(verb, "signal") == 0 && (argc == 6 || argc == 7) &&
+		(strcmp(argv[3], "HUP") == 0 || strcmp(argv[3], "USR1") == 0))
 		return verb_master(argv[4], argv[5], argc == 7 ? argv[6] : NULL, argv[3][0] == 'H' ? SIGHUP : SIGUSR1);
 	if (strcmp(verb, "serves") == 0 && (argc == 4 || argc == 5))
 		return verb_serves(argv[3], argc == 5 ? argv[4] : (char[]){""});

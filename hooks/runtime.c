@@ -22,8 +22,8 @@ static int check_listener(int fd, const char *path, struct error *err)
 		return error_errno(err, "cannot tell who listens at %s", path);
 	if (listener.uid == 0 || listener.uid == geteuid())
 		return 0;
-	return error_set(err, ERROR_UNTRUSTED, "user %d listens at %s, whom no key is sent to",
-		(int)listener.uid, path);
+	return error_set(
+		err, ERROR_UNTRUSTED, "user %d listens at %s, whom no key is sent to", (int)listener.uid, path);
 }
 
 /* *ret_absent: nobody listens there. */
@@ -80,8 +80,7 @@ static int dialogue(const char *socket_path, const struct buf *request, struct b
 	for (;;) {
 		uint8_t *room = buf_reserve(reply, 4096);
 		if (!room)
-			return error_set(
-				err, ERROR_PERMANENT, "HAProxy's reply is longer than %zu bytes", reply->max);
+			return error_set(err, ERROR_PERMANENT, "HAProxy's reply is longer than %zu bytes", reply->max);
 		ssize_t got = recv(fd, room, 4096, 0);
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -97,8 +96,7 @@ int runtime_ask(const char *socket_path, const char *command, struct buf *reply,
 {
 	auto_buf struct buf request = BUF_INIT(RUNTIME_COMMAND_MAX);
 	if (buf_addf(&request, "%s\n", command) < 0)
-		return error_set(
-			err, ERROR_PERMANENT, "a command of more than %d bytes", RUNTIME_COMMAND_MAX);
+		return error_set(err, ERROR_PERMANENT, "a command of more than %d bytes", RUNTIME_COMMAND_MAX);
 	return dialogue(socket_path, &request, reply, err);
 }
 
@@ -108,8 +106,7 @@ static int refused(struct error *err, const char *what, struct buf *reply)
 	const char *text = buf_text(reply);
 	while (isspace((unsigned char)*text))
 		text++;
-	return error_set(
-		err, ERROR_PERMANENT, "%s: HAProxy answered \"%.300s\"", what, *text ? text : "nothing");
+	return error_set(err, ERROR_PERMANENT, "%s: HAProxy answered \"%.300s\"", what, *text ? text : "nothing");
 }
 
 int runtime_files(const char *socket_path, struct buf *ret_listing, struct error *err)
@@ -178,10 +175,10 @@ static int set(const char *socket_path, const char *file, const struct chain *ch
 	auto_buf struct buf reply = BUF_INIT(REPLY_MAX);
 	if (chain_write_pem(chain, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST, &pem, err) < 0)
 		return -1;
-	if (buf_addf(&request, "set ssl cert %s <<\n", file) < 0 ||
-		buf_add(&request, pem.data, pem.len) < 0 || buf_addf(&request, "\n") < 0)
-		return error_set(err, ERROR_PERMANENT,
-			"%zu bytes are more than HAProxy's runtime API takes at once", pem.len);
+	if (buf_addf(&request, "set ssl cert %s <<\n", file) < 0 || buf_add(&request, pem.data, pem.len) < 0 ||
+		buf_addf(&request, "\n") < 0)
+		return error_set(
+			err, ERROR_PERMANENT, "%zu bytes are more than HAProxy's runtime API takes at once", pem.len);
 	if (dialogue(socket_path, &request, &reply, err) < 0)
 		return -1;
 	const char *text = buf_text(&reply);
@@ -227,8 +224,7 @@ static int forget_stale(const char *socket_path, struct error *err)
 int runtime_replace(const char *socket_path, const char *file, const struct chain *chain, struct error *err)
 {
 	if (strpbrk(file, " \t\r\n;\\"))
-		return error_set(
-			err, ERROR_USAGE, "the runtime API has no way to write the name \"%s\"", file);
+		return error_set(err, ERROR_USAGE, "the runtime API has no way to write the name \"%s\"", file);
 	auto_free char *pending = mem_printf("*%s", file);
 	if (forget_stale(socket_path, err) < 0)
 		return -1;

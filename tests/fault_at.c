@@ -47,14 +47,14 @@ __attribute__((destructor)) static void tell(void)
 }
 
 /* Each stands in for libc's own and then calls it. */
-#define STEP(result, function, declared, passed, counts)                                                             \
-	result function declared;                                                                                    \
-	result function declared                                                                                     \
-	{                                                                                                            \
-		static result(*next) declared;                                                                       \
-		if (!next)                                                                                           \
-			*(void **)&next = dlsym(RTLD_NEXT, #function);                                               \
-		return (counts) && step() ? -1 : next passed;                                                        \
+#define STEP(result, function, declared, passed, counts) \
+	result function declared; \
+	result function declared \
+	{ \
+		static result(*next) declared; \
+		if (!next) \
+			*(void **)&next = dlsym(RTLD_NEXT, #function); \
+		return (counts) && step() ? -1 : next passed; \
 	}
 
 /* What goes through pipes and sockets is no file's. */

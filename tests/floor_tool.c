@@ -41,7 +41,8 @@ static void load(const char *key_path, const char *chain_path, struct chain *ret
 	struct error err;
 	auto_buf struct buf key = BUF_INIT(CHAIN_PEM_MAX);
 	auto_buf struct buf chain = BUF_INIT(CHAIN_PEM_MAX);
-	if (fs_read(AT_FDCWD, key_path, true, &key, &err) < 0 || fs_read(AT_FDCWD, chain_path, true, &chain, &err) < 0 ||
+	if (fs_read(AT_FDCWD, key_path, true, &key, &err) < 0 ||
+		fs_read(AT_FDCWD, chain_path, true, &chain, &err) < 0 ||
 		chain_parse_pem(chain.data, chain.len, key.data, key.len, ret, &err) < 0)
 		fail("load", &err);
 }
@@ -72,7 +73,8 @@ static void part_seal(int count, char **arg)
 {
 	struct error err;
 	struct bundle b = {.revision = {1, 1}, .pair_count = 1, .certificate = "mail.domain.pl"};
-	uint8_t agent_private[SEAL_KEY_SIZE], agent_public[SEAL_KEY_SIZE], sign_private[SEAL_KEY_SIZE], sign_public[SEAL_KEY_SIZE];
+	uint8_t agent_private[SEAL_KEY_SIZE], agent_public[SEAL_KEY_SIZE], sign_private[SEAL_KEY_SIZE],
+		sign_public[SEAL_KEY_SIZE];
 	load(arg[0], arg[1], &b.pairs[0]);
 	if (seal_keypair(agent_private, agent_public, &err) < 0 || sign_keypair(sign_private, sign_public, &err) < 0)
 		fail("keys", &err);
@@ -92,7 +94,8 @@ static void put(int directory, const char *name, const struct buf *content)
 
 static void part_set(int count, char **arg)
 {
-	static const char *const names[] = {"privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem", "haproxy.pem"};
+	static const char *const names[] = {
+		"privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem", "haproxy.pem"};
 	static const unsigned parts[] = {CHAIN_KEY, CHAIN_LEAF, CHAIN_REST, CHAIN_LEAF | CHAIN_REST,
 		CHAIN_KEY | CHAIN_LEAF | CHAIN_REST, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST};
 	struct error err;
@@ -116,8 +119,8 @@ static void part_set(int count, char **arg)
 		int directory = fs_open_directory(parent, name, &err);
 		for (size_t i = 0; i < COUNT(names); i++)
 			put(directory, names[i], &pem[i]);
-		if (fsync(directory) < 0 || symlinkat(name, parent, "new") < 0 || renameat(parent, "new", parent, "live") < 0 ||
-			fsync(parent) < 0)
+		if (fsync(directory) < 0 || symlinkat(name, parent, "new") < 0 ||
+			renameat(parent, "new", parent, "live") < 0 || fsync(parent) < 0)
 			fail("rename", NULL);
 		close(directory);
 	}
@@ -221,8 +224,8 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(int count, char **arg);
 		int args;
-	} parts[] = {{"seal", part_seal, 2}, {"verify", part_verify, 3}, {"record", part_record, 1}, {"set", part_set, 3}, {"hook", part_hook, 1}, {"probe", part_probe, 2},
-		{"channel", part_channel, 1}};
+	} parts[] = {{"seal", part_seal, 2}, {"verify", part_verify, 3}, {"record", part_record, 1},
+		{"set", part_set, 3}, {"hook", part_hook, 1}, {"probe", part_probe, 2}, {"channel", part_channel, 1}};
 	int failed = 0, status;
 	if (argc == 2 && strcmp(argv[1], "pump") == 0)
 		return pump();

@@ -52,7 +52,8 @@ static inline int keys_put(const char *directory, EVP_PKEY *key, struct error *e
 	if (chain_key_id(key, id, err) < 0 || chain_write_pem(&only_key, CHAIN_KEY, &pem, err) < 0 ||
 		fs_make_directories(leaf, 0700, err) < 0)
 		return -1;
-	auto_free char *path = mem_printf("%s/%s.pem", leaf, chain_hex(id, hex)), *beside = mem_printf("%s.pem", directory);
+	auto_free char *path = mem_printf("%s/%s.pem", leaf, chain_hex(id, hex)),
+		       *beside = mem_printf("%s.pem", directory);
 	if (fs_write(AT_FDCWD, beside, pem.data, pem.len, FS_PRIVATE, err) < 0)
 		return -1;
 	return rename(beside, path) < 0 ? error_errno(err, "cannot move %s", beside) : 0;

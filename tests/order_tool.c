@@ -53,8 +53,9 @@ static void on_warning(const char *certificate, const char *text, void *context)
 static int publish(struct tool *t, const char *certificate, const struct chain *pairs, size_t count, struct error *err)
 {
 	const struct manifest meta = {.source = "acme", .reason = "order_tool"};
-	const struct verify_policy policy = {
-		.anchors = t->judge, .now = clock_wall(), .required = (const char *const *)(void *)t->certificate.names,
+	const struct verify_policy policy = {.anchors = t->judge,
+		.now = clock_wall(),
+		.required = (const char *const *)(void *)t->certificate.names,
 		.key_is_vouched = true};
 	struct revision revision;
 	for (size_t i = 0; t->judge && i < count; i++)
@@ -121,10 +122,15 @@ static bool take_setting(struct tool *t, char *word, struct error *err)
 		char **text;
 		bool *flag;
 	} settings[] = {
-		{"key", &c->key_type, NULL}, {"second_key", &c->second_key_type, NULL}, {"reuse_key", NULL, &c->reuse_key},
-		{"next_key", NULL, &c->next_key}, {"profile", &c->profile, NULL},
-		{"preferred_chain", &c->preferred_chain, NULL}, {"eab_kid", &t->acme.eab_kid, NULL},
-		{"eab_hmac", &t->acme.eab_hmac, NULL}, {"new_key", NULL, &t->options.new_key},
+		{"key", &c->key_type, NULL},
+		{"second_key", &c->second_key_type, NULL},
+		{"reuse_key", NULL, &c->reuse_key},
+		{"next_key", NULL, &c->next_key},
+		{"profile", &c->profile, NULL},
+		{"preferred_chain", &c->preferred_chain, NULL},
+		{"eab_kid", &t->acme.eab_kid, NULL},
+		{"eab_hmac", &t->acme.eab_hmac, NULL},
+		{"new_key", NULL, &t->options.new_key},
 	};
 	char *value = strchr(word, '=');
 	if (!value)
@@ -160,7 +166,8 @@ static int run(struct tool *t, char **argv, struct error *err)
 	t->keys = keys_new(t->base, NULL, NULL);
 	auto_free char *keys = mem_printf("%s-keys", argv[1]);
 	if (challenge && spawner_begin(t->workers, err) > 0 && keys_begin(t->keys, keys, err) > 0)
-		order = order_start(t->workers, t->store, t->keys, challenge, &t->certificate, &t->options, &handler, t, err);
+		order = order_start(
+			t->workers, t->store, t->keys, challenge, &t->certificate, &t->options, &handler, t, err);
 	if (order)
 		event_base_dispatch(t->base);
 	workers_free(t->workers);
@@ -179,7 +186,8 @@ int main(int argc, char **argv)
 		.certificate = {.key_type = "ecdsa-p256"}};
 	struct error err;
 	if (argc < 7) {
-		fprintf(stderr, "usage: order_tool STATE HTTP-ADDRESS DIRECTORY-URL CA-FILE KILL-AT [SETTING=VALUE…] NAME…\n");
+		fprintf(stderr,
+			"usage: order_tool STATE HTTP-ADDRESS DIRECTORY-URL CA-FILE KILL-AT [SETTING=VALUE…] NAME…\n");
 		return 2;
 	}
 	proc_harden();

@@ -64,8 +64,9 @@ static int runs(const char *path)
 
 static int at_port(const char *port, int (*use)(int, const struct sockaddr *, socklen_t))
 {
-	const struct sockaddr_in at = {
-		.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct sockaddr_in at = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)atoi(port)),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return errno;
@@ -76,15 +77,15 @@ static int at_port(const char *port, int (*use)(int, const struct sockaddr *, so
 
 static int try(const char *what, const char *at)
 {
-	return strcmp(what, "list") == 0	? opens(at, O_RDONLY | O_DIRECTORY)
-	       : strcmp(what, "read") == 0	? opens(at, O_RDONLY)
-	       : strcmp(what, "write") == 0	? opens(at, O_WRONLY)
-	       : strcmp(what, "make") == 0	? makes(at)
-	       : strcmp(what, "run") == 0	? runs(at)
-	       : strcmp(what, "connect") == 0	? at_port(at, connect)
-	       : strcmp(what, "bind") == 0	? at_port(at, bind)
-	       : kill(atoi(at), 0) < 0	? errno
-						: 0;
+	return strcmp(what, "list") == 0       ? opens(at, O_RDONLY | O_DIRECTORY)
+		: strcmp(what, "read") == 0    ? opens(at, O_RDONLY)
+		: strcmp(what, "write") == 0   ? opens(at, O_WRONLY)
+		: strcmp(what, "make") == 0    ? makes(at)
+		: strcmp(what, "run") == 0     ? runs(at)
+		: strcmp(what, "connect") == 0 ? at_port(at, connect)
+		: strcmp(what, "bind") == 0    ? at_port(at, bind)
+		: kill(atoi(at), 0) < 0        ? errno
+					       : 0;
 }
 
 /* No more than system calls and what works on a text of its own. */
@@ -115,7 +116,9 @@ static void on_ask(int number)
 static int move_high(int fd)
 {
 	struct rlimit limit;
-	int high = fd < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, (int)limit.rlim_cur - 16);
+	int high = fd < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0
+		? -1
+		: fcntl(fd, F_DUPFD_CLOEXEC, (int)limit.rlim_cur - 16);
 	close(fd);
 	return high;
 }
@@ -147,7 +150,8 @@ static int open_said(void)
 
 __attribute__((constructor)) static void listen_for_it(void)
 {
-	if (strncmp(program_invocation_short_name, "certsync", 8) != 0 && strncmp(program_invocation_short_name, "-certsync", 9) != 0)
+	if (strncmp(program_invocation_short_name, "certsync", 8) != 0 &&
+		strncmp(program_invocation_short_name, "-certsync", 9) != 0)
 		return;
 	ask = move_high(open_beside("ask"));
 	said = move_high(open_said());

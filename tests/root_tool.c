@@ -128,8 +128,7 @@ static int make_bundle(char **argv, int argc)
 	b.revision.epoch = (uint32_t)strtoul(argv[3], NULL, 10);
 	b.revision.number = (uint32_t)strtoul(argv[4], NULL, 10);
 	b.flags = (uint16_t)strtoul(argv[5], NULL, 10);
-	if (fs_read(AT_FDCWD, argv[0], false, &sign_key, &err) < 0 ||
-		base64_decode(argv[1], &recipient, &err) < 0 ||
+	if (fs_read(AT_FDCWD, argv[0], false, &sign_key, &err) < 0 || base64_decode(argv[1], &recipient, &err) < 0 ||
 		read_pairs(&b, argv + 6, argc - 6, &err) < 0 ||
 		bundle_seal(&b, recipient.data, sign_key.data, &out, &err) < 0)
 		return fail(&err);

@@ -87,17 +87,18 @@ static void report(void)
 	for (int i = 0; i < all.leaf_count; i++) {
 		const struct leaf *l = &all.leaf[i];
 		fprintf(out, "leaf %s first %" PRId64 " last %" PRId64 " answers %" PRIu64 " endpoints %" PRIu64 "\n",
-			chain_hex(l->fingerprint, hex), l->first - all.began, l->last - all.began, l->answers, l->endpoints);
+			chain_hex(l->fingerprint, hex), l->first - all.began, l->last - all.began, l->answers,
+			l->endpoints);
 	}
 	fprintf(out, "disagreement %" PRId64 "\n", all.disagreement);
 	for (size_t i = 0; i < all.endpoint_count; i++)
 		if (all.endpoint[i].failures)
-			fprintf(out, "failed %s %" PRIu64 " %s\n", all.endpoint[i].endpoint.text, all.endpoint[i].failures,
-				all.endpoint[i].reason);
+			fprintf(out, "failed %s %" PRIu64 " %s\n", all.endpoint[i].endpoint.text,
+				all.endpoint[i].failures, all.endpoint[i].reason);
 	for (size_t i = 0; i < all.endpoint_count; i++)
 		if (all.endpoint[i].unexpected)
-			fprintf(out, "unexpected %s %" PRIu64 " %s\n", all.endpoint[i].endpoint.text, all.endpoint[i].unexpected,
-				all.endpoint[i].leaf);
+			fprintf(out, "unexpected %s %" PRIu64 " %s\n", all.endpoint[i].endpoint.text,
+				all.endpoint[i].unexpected, all.endpoint[i].leaf);
 	fprintf(out, "handshakes %" PRIu64 " failures %" PRIu64 "\n", all.handshakes, all.failures);
 	if (all.output ? fclose(out) : fflush(out))
 		exit(1);
@@ -170,7 +171,8 @@ static void on_line(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	struct event **self = context;
 	char line[EXPECTED_MAX * CHAIN_HEX_MAX + 1];
-	ssize_t got = read(fd, line, sizeof(line) - 1); /* whole lines, one at a time: the other side waits for the answer */
+	ssize_t got =
+		read(fd, line, sizeof(line) - 1); /* whole lines, one at a time: the other side waits for the answer */
 	if (got <= 0) {
 		event_del(*self);
 		return;

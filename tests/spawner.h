@@ -18,8 +18,13 @@ static inline pid_t spawner_begin(struct workers *workers, struct error *err)
 	const char *const argv[] = {program, NULL};
 	if (pass_pair(pair, err) < 0)
 		return -1;
-	const struct proc_spec spec = {
-		.argv = argv, .in = -1, .out = -1, .err = PROC_INHERIT, .extra = -1, .link = &pair[1], .die_with_parent = true};
+	const struct proc_spec spec = {.argv = argv,
+		.in = -1,
+		.out = -1,
+		.err = PROC_INHERIT,
+		.extra = -1,
+		.link = &pair[1],
+		.die_with_parent = true};
 	pid_t pid = proc_spawn(&spec, err);
 	close(pair[1]);
 	if (pid > 0)

@@ -14,10 +14,8 @@
 enum { FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option agent_check_options[] = {
-	{"--at", "ADDRESS",
-		"this address instead of what DNS says (with a HOST; may be given more than once)"},
-	{"--expect", "WHAT",
-		"the certificate of agent.conf as installed here, or the SHA-256, that must be served"},
+	{"--at", "ADDRESS", "this address instead of what DNS says (with a HOST; may be given more than once)"},
+	{"--expect", "WHAT", "the certificate of agent.conf as installed here, or the SHA-256, that must be served"},
 	{"--anchors", "FILE", "trust these roots (PEM) instead of agent.conf's or the system's"},
 	CHECK_JOB_OPTIONS,
 	{NULL, NULL, NULL},
@@ -62,8 +60,8 @@ static int read_leaf(const struct job *j, const char *certificate, const char *f
 			"what it waits for",
 			certificate, path);
 	if (access(path, R_OK) < 0)
-		return error_set(err, ERROR_USAGE, "%s: only root may read %s: run it again with sudo",
-			certificate, path);
+		return error_set(
+			err, ERROR_USAGE, "%s: only root may read %s: run it again with sudo", certificate, path);
 	if (fs_read(AT_FDCWD, path, false, &pem, err) < 0)
 		return -1;
 	/* With a key in it, it is given as the key as well: nothing is asked of it. */
@@ -133,8 +131,8 @@ static int expect_installed(
 /* ---- hosts ---- */
 
 /* "127.0.0.1:10025+proxy", which agent.conf was read with: the address, then its port. */
-static int add_endpoint(struct job *j, const struct agent_certificate *certificate,
-	const struct agent_service *service, const char *text, struct error *err)
+static int add_endpoint(struct job *j, const struct agent_certificate *certificate, const struct agent_service *service,
+	const char *text, struct error *err)
 {
 	struct check_host *host = check_job_add(&j->check);
 	struct place *place = mem_alloc(sizeof(*place));
@@ -155,8 +153,7 @@ static int add_own(struct job *j, const char *only, struct error *err)
 {
 	for (size_t i = 0; i < j->config->certificate_count; i++) {
 		const struct agent_certificate *certificate = &j->config->certificates[i];
-		for (size_t k = 0;
-			k < certificate->service_count && (!only || strcmp(only, certificate->name) == 0);
+		for (size_t k = 0; k < certificate->service_count && (!only || strcmp(only, certificate->name) == 0);
 			k++) {
 			const struct agent_service *service = &certificate->services[k];
 			for (char **text = service->probe; text && *text; text++)
@@ -164,10 +161,10 @@ static int add_own(struct job *j, const char *only, struct error *err)
 					return -1;
 		}
 	}
-	return j->check.host_count ? 0
-				   : error_set(err, ERROR_USAGE,
-					     "nothing to check: no service of %s has a probe; name a HOST",
-					     j->config->path);
+	return j->check.host_count
+		? 0
+		: error_set(err, ERROR_USAGE, "nothing to check: no service of %s has a probe; name a HOST",
+			  j->config->path);
 }
 
 static int add_named(struct job *j, const char *wanted, struct error *err)
@@ -215,8 +212,7 @@ static int prepare(struct job *j, const struct cli_line *line, struct error *err
 		return add_named(j, wanted, err);
 	j->check.remedy = "reload the service";
 	if (j->check.at[0])
-		return error_set(err, ERROR_USAGE, "--at needs a HOST: %s says the addresses of its own",
-			line->config);
+		return error_set(err, ERROR_USAGE, "--at needs a HOST: %s says the addresses of its own", line->config);
 	return add_own(j, wanted, err);
 }
 
@@ -224,9 +220,8 @@ int command_agent_check(const struct cli_line *line)
 {
 	struct error err;
 	struct job j = {0};
-	int exit_code = prepare(&j, line, &err) < 0
-				? check_job_refuse(&j.check, &err)
-				: check_job_run(&j.check, j.config ? j.config->anchors : NULL);
+	int exit_code = prepare(&j, line, &err) < 0 ? check_job_refuse(&j.check, &err)
+						    : check_job_run(&j.check, j.config ? j.config->anchors : NULL);
 	job_release(&j);
 	return exit_code;
 }

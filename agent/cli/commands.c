@@ -63,12 +63,10 @@ static void print_probes(const cJSON *certificate)
 	if (cJSON_GetArraySize(probes) == 0)
 		return;
 	struct cli_table *table = cli_table_new(COUNT(header), header);
-	cJSON_ArrayForEach(probe, probes)
-	{
+	cJSON_ArrayForEach (probe, probes) {
 		auto_free char *endpoint = mem_printf("  %s", json_text(probe, "endpoint"));
 		auto_free char *fingerprint = mem_printf("%.16s", json_text(probe, "fingerprint"));
-		const char *const cells[] = {
-			endpoint, json_text(probe, "service"), fingerprint, probe_result(probe)};
+		const char *const cells[] = {endpoint, json_text(probe, "service"), fingerprint, probe_result(probe)};
 		cli_table_row(table, cells);
 	}
 	cli_table_print(table);
@@ -88,8 +86,7 @@ static void print_certificate(const cJSON *certificate)
 	if (failure) {
 		printf("  %s  revision %s failed at %s%s: %s\n", json_text(failure, "at"),
 			json_text(failure, "revision"), json_text(failure, "step"),
-			is_true(failure, "rolled_back") ? " (the old files are back)" : "",
-			json_text(failure, "text"));
+			is_true(failure, "rolled_back") ? " (the old files are back)" : "", json_text(failure, "text"));
 		print_indented(json_text(failure, "output"));
 	}
 	if (json_text(certificate, "held_until")[0])
@@ -130,7 +127,8 @@ static void print_all(struct answers *a)
 	}
 	if (a->hub)
 		print_hub(a->hub);
-	cJSON_ArrayForEach(certificate, a->certificates) print_certificate(certificate);
+	cJSON_ArrayForEach (certificate, a->certificates)
+		print_certificate(certificate);
 }
 
 /* Asking. */
@@ -194,7 +192,8 @@ int command_agent_ask(const struct cli_line *line, cJSON *request, ask_answer *a
 	int result = ask(path, owned, NULL, on_told, &told, &err);
 	progress_clear(progress);
 	if (result < 0)
-		return cli_fail(CLI_UNREACHABLE, "the agent's daemon does not answer: %s: is certsync-agent-root running?", err.message);
+		return cli_fail(CLI_UNREACHABLE,
+			"the agent's daemon does not answer: %s: is certsync-agent-root running?", err.message);
 	return result;
 }
 
@@ -279,8 +278,9 @@ static bool is_writable(const char *path)
 static int check_writable(const struct agent_config *config, struct error *err)
 {
 	auto_free char *pins = mem_printf("%s/pins", config->directory);
-	return is_writable(pins) ? 0
-				 : error_set(err, ERROR_USAGE, "join writes %s, which needs root: run it again with sudo", pins);
+	return is_writable(pins)
+		? 0
+		: error_set(err, ERROR_USAGE, "join writes %s, which needs root: run it again with sudo", pins);
 }
 
 /* Standard input to its end: it holds a secret, and stands in no other place. */
@@ -312,7 +312,8 @@ static int pin_by_hand(const struct cli_line *line, struct buf *text)
 	agent_config_free(config);
 	if (!config || writable < 0)
 		return config ? cli_fail(CLI_USAGE, "%s", err.message) : CLI_USAGE;
-	if (pipe(ends) < 0 || write(ends[1], text->data, text->len) != (ssize_t)text->len || dup2(ends[0], STDIN_FILENO) < 0)
+	if (pipe(ends) < 0 || write(ends[1], text->data, text->len) != (ssize_t)text->len ||
+		dup2(ends[0], STDIN_FILENO) < 0)
 		return cli_fail(CLI_FAILED, "cannot hand the line on: %s", strerror(errno));
 	close(ends[0]);
 	close(ends[1]);

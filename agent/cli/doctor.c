@@ -62,7 +62,8 @@ static bool look_at_keys(struct doctor_findings *f, const struct agent_config *c
 		auto_free char *live = mem_printf("%s/live/%s", c->directory, c->certificates[i].name);
 		static const char *const keys[] = {"privkey.pem", "combined.pem", "haproxy.pem", "combined-all.pem"};
 		for (size_t k = 0; k < COUNT(keys); k++) {
-			const struct doctor_place key = {live, keys[k], root, NULL, 0600, false, true, DOCTOR_MISSING_FINE};
+			const struct doctor_place key = {
+				live, keys[k], root, NULL, 0600, false, true, DOCTOR_MISSING_FINE};
 			good = doctor_place(f, &key) && good;
 		}
 	}
@@ -107,7 +108,8 @@ static void look_at_pins(struct doctor_findings *f, const void *config)
 	auto_free char *hub_keys = mem_printf("%s/hub_keys", pins);
 	auto_free char *host_keys = mem_printf("%s/host_keys", pins);
 	if (access(hub_keys, F_OK) < 0 || (ssh && access(host_keys, F_OK) < 0)) {
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "this node has not joined a hub: its keys are not in %s", pins),
+		doctor_remedy(
+			doctor_add(f, DOCTOR_WRONG, "this node has not joined a hub: its keys are not in %s", pins),
 			"on the hub: certsync agent add NAME; here: certsync-agent join, which reads the line that it prints");
 		return;
 	}
@@ -122,7 +124,8 @@ static void look_at_pins(struct doctor_findings *f, const void *config)
 	struct bundle_keys keys = {0};
 	struct error err;
 	if (good && pin_signers(c->directory, &keys, &err) < 0)
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s", err.message), "on the hub: certsync agent add NAME --replace; here: certsync-agent join "
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s", err.message),
+			"on the hub: certsync agent add NAME --replace; here: certsync-agent join "
 			"--replace, which reads the line that it prints");
 	else if (good)
 		doctor_add(f, DOCTOR_OK, "the hub's keys are pinned: %zu may sign%s", keys.signer_count,
@@ -143,15 +146,17 @@ static void on_answer(const cJSON *answer, void *context)
 	const char *version = json_text(answer, "version");
 	h->hub = true;
 	if (strcmp(state, "connected") == 0)
-		doctor_add(h->findings, DOCTOR_OK, "connected to %s as agent %s", json_text(answer, "hub"), json_text(answer, "name"));
+		doctor_add(h->findings, DOCTOR_OK, "connected to %s as agent %s", json_text(answer, "hub"),
+			json_text(answer, "name"));
 	else
-		doctor_remedy(doctor_add(h->findings, DOCTOR_WRONG, "no connection to %s: %s%s%s", json_text(answer, "hub"), state,
-				*failure ? ": " : "", failure),
+		doctor_remedy(doctor_add(h->findings, DOCTOR_WRONG, "no connection to %s: %s%s%s",
+				      json_text(answer, "hub"), state, *failure ? ": " : "", failure),
 			"certsync-agent status says when it tries again, and why it fails; certsync-agent pull tries at once; on the "
 			"hub: certsync doctor");
 	if (strcmp(version, CERTSYNC_VERSION) != 0)
-		doctor_remedy(doctor_add(h->findings, DOCTOR_WARNING, "the daemon that runs is %s, and %s is installed", version,
-				CERTSYNC_VERSION), "systemctl restart certsync-agent");
+		doctor_remedy(doctor_add(h->findings, DOCTOR_WARNING, "the daemon that runs is %s, and %s is installed",
+				      version, CERTSYNC_VERSION),
+			"systemctl restart certsync-agent");
 }
 
 static void look_at_daemon(struct doctor_findings *f, const void *config)
@@ -182,8 +187,10 @@ static void look_at_libssh(struct doctor_findings *f, const void *config)
 		return;
 	if (older)
 		/* Not by --apply: a package manager is not to be killed at a deadline. */
-		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "libssh %s has holes that a client can meet, closed in " LIBSSH_GOOD,
-				      buf_text(&version)), "apt-get install --only-upgrade libssh-4");
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING,
+				      "libssh %s has holes that a client can meet, closed in " LIBSSH_GOOD,
+				      buf_text(&version)),
+			"apt-get install --only-upgrade libssh-4");
 	else
 		doctor_add(f, DOCTOR_OK, "libssh %s", buf_text(&version));
 }
@@ -214,7 +221,8 @@ static void look_at_clock(struct doctor_findings *f, const void *config)
 static void look_at_adopt(struct doctor_findings *f, const void *config)
 {
 	if (adopt_journal_is_there(config))
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "certsync-agent adopt was interrupted: services' files are as it left them"),
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG,
+				      "certsync-agent adopt was interrupted: services' files are as it left them"),
 			"certsync-agent adopt --apply, which puts back what it had changed");
 }
 
@@ -228,7 +236,8 @@ static void look_at_disk(struct doctor_findings *f, const void *config)
 /* Who looks at the ports here without logging in: this agent, and the hub from outside. */
 static void look_at_fail2ban(struct doctor_findings *f, const void *config)
 {
-	static const char *const jails[] = {"postfix", "dovecot", "exim", "courier", "nginx", "apache", "haproxy", NULL};
+	static const char *const jails[] = {
+		"postfix", "dovecot", "exim", "courier", "nginx", "apache", "haproxy", NULL};
 	const struct agent_config *c = config;
 	struct error ignored;
 	auto_buf struct buf all = BUF_INIT(SAID_MAX);
@@ -242,7 +251,8 @@ static void look_at_fail2ban(struct doctor_findings *f, const void *config)
 	}
 	auto_free char *copy = mem_strdup(buf_text(&all));
 	char *save = NULL;
-	for (const char *word = strtok_r(copy, " ", &save); word && count < ADDRESSES_MAX; word = strtok_r(NULL, " ", &save))
+	for (const char *word = strtok_r(copy, " ", &save); word && count < ADDRESSES_MAX;
+		word = strtok_r(NULL, " ", &save))
 		addresses[count++] = word;
 	doctor_fail2ban(f, jails, addresses, "the probes of this agent and of the hub");
 }

@@ -37,13 +37,17 @@ static bool see_hook(const struct agent_certificate *certificate, const struct a
 	struct error err;
 	(void)certificate;
 	if (stat(s->hook, &st) < 0)
-		doctor_remedy(doctor_add(context, DOCTOR_WRONG, "service \"%s\": %s: there is no such hook", s->name, s->hook),
+		doctor_remedy(doctor_add(context, DOCTOR_WRONG, "service \"%s\": %s: there is no such hook", s->name,
+				      s->hook),
 			"a service section named for a hook that is there, or hook = \"/path\" (certsync-agent.conf(5), HOOKS)");
 	else if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111)) {
 		const char *const mend[] = {"chmod", "755", s->hook, NULL};
-		doctor_command(doctor_add(context, DOCTOR_WRONG, "service \"%s\": %s cannot be executed", s->name, s->hook), mend);
+		doctor_command(
+			doctor_add(context, DOCTOR_WRONG, "service \"%s\": %s cannot be executed", s->name, s->hook),
+			mend);
 	} else if (s->user && proc_user_find(s->user, &user, &err) < 0)
-		doctor_add(context, DOCTOR_WRONG, "service \"%s\": there is no user %s, as which its hook is to run", s->name, s->user);
+		doctor_add(context, DOCTOR_WRONG, "service \"%s\": there is no user %s, as which its hook is to run",
+			s->name, s->user);
 	else if (owned_check(s->hook, s->user ? &user : NULL, &err) < 0)
 		doctor_add(context, DOCTOR_WRONG, "service \"%s\": its hook is not run: %s", s->name, err.message);
 	else
@@ -108,7 +112,8 @@ static bool see_files(const struct agent_certificate *certificate, const struct 
 			found->note_count ? found->notes[found->note_count - 1] : "its tool failed");
 		return false;
 	}
-	doctor_remedy(doctor_add(l->findings, DOCTOR_WARNING, "%s: its configuration names nothing below %s", s->name, live),
+	doctor_remedy(
+		doctor_add(l->findings, DOCTOR_WARNING, "%s: its configuration names nothing below %s", s->name, live),
 		"certsync-agent adopt %s --service %s (shows; with --apply: does it)", certificate->name, s->name);
 	return false;
 }
@@ -120,8 +125,8 @@ void doctor_service_files(struct doctor_findings *f, const void *config)
 	discover_services(config, &found);
 	size_t good = each(config, see_files, &l);
 	if (good)
-		doctor_add(f, DOCTOR_OK, "%zu service%s present%s what is installed below live/", good, good == 1 ? "" : "s",
-			good == 1 ? "s" : "");
+		doctor_add(f, DOCTOR_OK, "%zu service%s present%s what is installed below live/", good,
+			good == 1 ? "" : "s", good == 1 ? "s" : "");
 }
 
 /* ---- who listens ---- */
@@ -169,7 +174,8 @@ static bool see_port(const struct looking *l, const struct agent_service *s, con
 		return true;
 	if (strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0)
 		return false;
-	doctor_remedy(doctor_add(l->findings, DOCTOR_WARNING, "nobody listens at %s, where %s is probed", probe, s->name),
+	doctor_remedy(
+		doctor_add(l->findings, DOCTOR_WARNING, "nobody listens at %s, where %s is probed", probe, s->name),
 		"start %s, or correct probe in %s; ss -ltnp shows who listens", s->name, l->config->path);
 	return false;
 }
@@ -179,7 +185,8 @@ static bool is_standby(const struct looking *l, const struct agent_service *s)
 	const struct found_service *found = found_of(l->found, s->name);
 	if (!found || found->running != 0)
 		return false;
-	doctor_add(l->findings, DOCTOR_OK, "%s is stopped: a standby, which is given its files and is not probed", s->name);
+	doctor_add(l->findings, DOCTOR_OK, "%s is stopped: a standby, which is given its files and is not probed",
+		s->name);
 	return true;
 }
 
@@ -212,8 +219,9 @@ void doctor_service_ports(struct doctor_findings *f, const void *config)
 
 static const struct {
 	const char *service, *program;
-} confined[] = {{"haproxy", "haproxy"}, {"nginx", "nginx"}, {"apache2", "apache2"}, {"dovecot", "dovecot"}, {"exim4", "exim4"},
-	{"mariadb", "mariadbd"}, {"mariadb", "mysqld"}, {"postgresql", "postgres"}, {"stunnel", "stunnel4"}};
+} confined[] = {{"haproxy", "haproxy"}, {"nginx", "nginx"}, {"apache2", "apache2"}, {"dovecot", "dovecot"},
+	{"exim4", "exim4"}, {"mariadb", "mariadbd"}, {"mariadb", "mysqld"}, {"postgresql", "postgres"},
+	{"stunnel", "stunnel4"}};
 
 static bool see_profile(const struct agent_certificate *certificate, const struct agent_service *s, void *context)
 {
@@ -222,13 +230,15 @@ static bool see_profile(const struct agent_certificate *certificate, const struc
 	for (size_t i = 0; i < COUNT(confined); i++) {
 		int is = strcmp(confined[i].service, s->name) == 0 ? doctor_apparmor(confined[i].program) : 0;
 		if (is < 0)
-			doctor_add(l->findings, DOCTOR_UNKNOWN, "whether it confines %s: run doctor as root", confined[i].program);
+			doctor_add(l->findings, DOCTOR_UNKNOWN, "whether it confines %s: run doctor as root",
+				confined[i].program);
 		if (is <= 0)
 			continue;
 		const char *directory = l->config->directory;
-		doctor_remedy(doctor_add(l->findings, DOCTOR_WARNING, "AppArmor confines %s: it must be let read %s", confined[i].program,
-				directory),
-			"into its file in /etc/apparmor.d/local/: %s/{live,archive}/** r, then systemctl reload apparmor", directory);
+		doctor_remedy(doctor_add(l->findings, DOCTOR_WARNING, "AppArmor confines %s: it must be let read %s",
+				      confined[i].program, directory),
+			"into its file in /etc/apparmor.d/local/: %s/{live,archive}/** r, then systemctl reload apparmor",
+			directory);
 		return true;
 	}
 	return false;

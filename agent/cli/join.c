@@ -122,21 +122,29 @@ static int pipe_with(const void *data, size_t len, struct error *err)
 }
 
 /* Runs certsync-agent-root COMMAND [OPTION]. What it says of faults goes to standard error. */
-static int ask_root_half(const struct join *j, const char *command, const char *option, int in, struct buf *out, struct error *err)
+static int ask_root_half(
+	const struct join *j, const char *command, const char *option, int in, struct buf *out, struct error *err)
 {
 	int ends[2];
 	auto_free char *program = mem_printf("%s/certsync-agent-root", fs_program_directory());
-	const char *const argv[] = {program, command, "-c", j->has_config ? j->config_path : "/proc/self/fd/3", option, NULL};
+	const char *const argv[] = {
+		program, command, "-c", j->has_config ? j->config_path : "/proc/self/fd/3", option, NULL};
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot make a pipe");
-	const struct proc_spec spec = {.argv = argv, .in = in, .out = ends[1], .err = PROC_INHERIT, .extra = j->empty, .die_with_parent = true};
+	const struct proc_spec spec = {.argv = argv,
+		.in = in,
+		.out = ends[1],
+		.err = PROC_INHERIT,
+		.extra = j->empty,
+		.die_with_parent = true};
 	pid_t pid = proc_spawn(&spec, err);
 	close(ends[1]);
 	int result = pid < 0 ? -1 : read_all(ends[0], out, err);
 	close(ends[0]);
 	int status = pid < 0 ? 0 : await(pid);
 	if (result == 0 && status != 0)
-		result = error_set(err, ERROR_PERMANENT, "certsync-agent-root %s %s", command, proc_status_text(status));
+		result =
+			error_set(err, ERROR_PERMANENT, "certsync-agent-root %s %s", command, proc_status_text(status));
 	return result;
 }
 
@@ -188,7 +196,8 @@ static int spawn_link(const struct join *j, const int in, int text, int key, str
 	struct proc_user user;
 	const struct agent_hub *hub = &j->line->hubs[0];
 	auto_free char *program = mem_printf("%s/certsync-link", fs_program_directory());
-	const char *argv[12 + 2 * PIN_HOSTS_MAX] = {program, "--user", hub->user, "--host", hub->host, "--port", port, "--key-fd", "3"};
+	const char *argv[12 + 2 * PIN_HOSTS_MAX] = {
+		program, "--user", hub->user, "--host", hub->host, "--port", port, "--key-fd", "3"};
 	snprintf(port, sizeof(port), "%u", hub->port);
 	while (argv[count])
 		count++;
@@ -198,8 +207,14 @@ static int spawn_link(const struct join *j, const int in, int text, int key, str
 	}
 	if (geteuid() == 0 && proc_user_find(j->config->user, &user, err) < 0)
 		return -1;
-	const struct proc_spec spec = {.argv = argv, .user = geteuid() == 0 ? &user : NULL, .in = in, .out = -1, .err = text,
-		.extra = key, .die_with_parent = true, .powerless = true};
+	const struct proc_spec spec = {.argv = argv,
+		.user = geteuid() == 0 ? &user : NULL,
+		.in = in,
+		.out = -1,
+		.err = text,
+		.extra = key,
+		.die_with_parent = true,
+		.powerless = true};
 	return proc_spawn(&spec, err);
 }
 
@@ -251,7 +266,8 @@ static int explain_end(const struct join *j, struct call *c, struct error *err)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == LINK_DENIED)
 		return error_set(err, ERROR_UNTRUSTED, "%s; the line was good until %s, and here it is %s", last,
 			clock_text(j->pin.expires, when), clock_text(clock_wall(), now));
-	return error_set(err, ERROR_RETRY, "%s", *last ? last : "the hub closed the connection without an answer: its log says why");
+	return error_set(err, ERROR_RETRY, "%s",
+		*last ? last : "the hub closed the connection without an answer: its log says why");
 }
 
 static int await_answer(struct call *c, struct frame_stream *in, struct frame *ret, struct error *err)
@@ -273,8 +289,8 @@ static int await_answer(struct call *c, struct frame_stream *in, struct frame *r
 
 /* The exchange. */
 
-static int take_answer(const struct join *j, const struct join_keys *keys, const struct buf *request, const struct frame *frame,
-	struct join_answer *ret, struct error *err)
+static int take_answer(const struct join *j, const struct join_keys *keys, const struct buf *request,
+	const struct frame *frame, struct join_answer *ret, struct error *err)
 {
 	auto_join_answer struct join_answer a = {0};
 	if (join_answer_decode(frame->data, frame->len, &a, err) < 0)
@@ -284,13 +300,15 @@ static int take_answer(const struct join *j, const struct join_keys *keys, const
 	if (!join_answer_is_authentic(frame->data, frame->len, keys->mac, j->pin.digest, request->data, request->len))
 		return error_set(err, ERROR_UNTRUSTED,
 			"what answered is not the hub that wrote the line: the HMAC of the answer is wrong. The line is used up; "
-			"`certsync agent add %s` prints a new one", j->pin.agent);
+			"`certsync agent add %s` prints a new one",
+			j->pin.agent);
 	*ret = a;
 	a = (struct join_answer){0};
 	return 0;
 }
 
-static int exchange(const struct join *j, const struct join_keys *keys, const struct buf *request, struct join_answer *ret, struct error *err)
+static int exchange(const struct join *j, const struct join_keys *keys, const struct buf *request,
+	struct join_answer *ret, struct error *err)
 {
 	struct call call = {.stream = -1, .text = -1};
 	struct frame_stream in;
@@ -303,8 +321,12 @@ static int exchange(const struct join *j, const struct join_keys *keys, const st
 	auto_progress struct progress *progress = progress_new("waiting for the hub");
 	frame_stream_init(&in, call.stream, 1u << FRAME_JOIN);
 	/* A link that has ended says why. */
-	int got = frame_send(call.stream, FRAME_JOIN, request->data, request->len, &ignored) < 0 ? 0 : await_answer(&call, &in, &frame, err);
-	int result = got > 0 ? take_answer(j, keys, request, &frame, ret, err) : got == 0 ? explain_end(j, &call, err) : -1;
+	int got = frame_send(call.stream, FRAME_JOIN, request->data, request->len, &ignored) < 0
+		? 0
+		: await_answer(&call, &in, &frame, err);
+	int result = got > 0 ? take_answer(j, keys, request, &frame, ret, err)
+		: got == 0   ? explain_end(j, &call, err)
+			     : -1;
 	frame_stream_release(&in);
 	call_end(&call);
 	return result;

@@ -13,7 +13,7 @@ struct join {
 	bool has_config;             /* there is one at config_path */
 	struct agent_config *config; /* that, or the defaults; owned */
 	struct agent_config *line;   /* one whose only hub is the line's; owned */
-	int empty;                   /* the descriptor of its text: what the root half reads while there is no agent.conf */
+	int empty; /* the descriptor of its text: what the root half reads while there is no agent.conf */
 	struct pin pin;
 	bool replace;
 };

@@ -137,8 +137,7 @@ static void read_file(struct config *c, cfg_t *section, struct agent_file *ret)
 	ret->group = config_string(c, section, "group");
 	if (!config_is_path(ret->path) || ret->path[strlen(ret->path) - 1] == '/')
 		config_fault(c, section, NULL,
-			"file \"%s\": not the absolute path of a file, without \"//\", \".\" and \"..\"",
-			ret->path);
+			"file \"%s\": not the absolute path of a file, without \"//\", \".\" and \"..\"", ret->path);
 	if (!ret->content)
 		config_fault(c, section, NULL,
 			"file \"%s\": content is missing: one of privkey, cert, chain, fullchain, "
@@ -146,8 +145,7 @@ static void read_file(struct config *c, cfg_t *section, struct agent_file *ret)
 			ret->path);
 	else if (!is_content(ret->content))
 		config_fault(c, section, "content",
-			"content: \"%s\" is not one of privkey, cert, chain, fullchain, combined",
-			ret->content);
+			"content: \"%s\" is not one of privkey, cert, chain, fullchain, combined", ret->content);
 	if (!read_mode(mode, &ret->mode))
 		config_fault(c, section, "mode", "mode: \"%s\" is not an octal mode like \"0640\"", mode);
 	else if (ret->content && holds_key(ret->content) && (ret->mode & 0007))
@@ -192,8 +190,8 @@ static void read_instance(struct config *c, cfg_t *section, struct agent_service
 				"\"/etc/haproxy/haproxy.cfg\"}");
 }
 
-static void read_service(struct config *c, cfg_t *section, const struct agent_config *a,
-	const char *certificate, struct agent_service *ret)
+static void read_service(struct config *c, cfg_t *section, const struct agent_config *a, const char *certificate,
+	struct agent_service *ret)
 {
 	ret->name = mem_strdup(cfg_title(section));
 	ret->hook = config_path(c, section, "hook");
@@ -217,8 +215,7 @@ static void read_service(struct config *c, cfg_t *section, const struct agent_co
 	size_t count = cfg_size(section, "file");
 	ret->files = mem_array(count, sizeof(*ret->files));
 	for (; ret->file_count < count; ret->file_count++)
-		read_file(c, cfg_getnsec(section, "file", (unsigned)ret->file_count),
-			&ret->files[ret->file_count]);
+		read_file(c, cfg_getnsec(section, "file", (unsigned)ret->file_count), &ret->files[ret->file_count]);
 }
 
 /* What one message or reply has room for: more would be left out in silence. */
@@ -226,8 +223,8 @@ static void check_counts(struct config *c, cfg_t *section, const struct agent_ce
 {
 	size_t probes = 0;
 	if (certificate->service_count > REQUEST_SERVICES_MAX)
-		config_fault(c, section, NULL, "certificate \"%s\": %zu services: %d at most",
-			certificate->name, certificate->service_count, REQUEST_SERVICES_MAX);
+		config_fault(c, section, NULL, "certificate \"%s\": %zu services: %d at most", certificate->name,
+			certificate->service_count, REQUEST_SERVICES_MAX);
 	for (size_t i = 0; i < certificate->service_count; i++)
 		for (size_t k = 0; certificate->services[i].probe[k]; k++)
 			probes++;
@@ -253,8 +250,8 @@ static void read_certificate(
 			ret->name);
 	for (size_t i = 0; ret->allow[i]; i++)
 		if (!name_is_dns(ret->allow[i], true))
-			config_fault(c, section, "allow",
-				"allow: \"%s\" is neither a DNS name nor *. in front of one", ret->allow[i]);
+			config_fault(c, section, "allow", "allow: \"%s\" is neither a DNS name nor *. in front of one",
+				ret->allow[i]);
 	size_t count = cfg_size(section, "service");
 	ret->services = mem_array(count, sizeof(*ret->services));
 	for (; ret->service_count < count; ret->service_count++)
@@ -291,8 +288,7 @@ static void read_globals(struct config *c, cfg_t *root, struct agent_config *a)
 		a->hooks = mem_printf("%s/hooks", fs_program_directory());
 	/* sun_path has 108 bytes. */
 	if (strlen(a->run) > 90)
-		config_fault(
-			c, root, "run", "run: %s is too long for the socket in it: 90 bytes at most", a->run);
+		config_fault(c, root, "run", "run: %s is too long for the socket in it: 90 bytes at most", a->run);
 	if (a->anchors && access(a->anchors, R_OK) < 0)
 		config_fault(c, root, "anchors", "anchors: %s: %s", a->anchors, strerror(errno));
 	config_check_user(c, root, "user", a->user);

@@ -15,27 +15,27 @@
 
 /* A copy that a service needs elsewhere. */
 struct agent_file {
-	char *path;    /* absolute */
-	char *content; /* "privkey", "cert", "chain", "fullchain", "combined" */
+	char *path;          /* absolute */
+	char *content;       /* "privkey", "cert", "chain", "fullchain", "combined" */
 	char *owner, *group; /* NULL: root's, or as created when not root */
 	mode_t mode;
 };
 
 struct agent_service {
-	char *name;  /* its hook is HOOKS/name unless `hook` is given */
-	char *hook;  /* absolute path of an executable */
-	char *user;  /* run the hook as; NULL: as the root half */
-	char **instance;    /* the words that the one instance is started with which the hook serves; empty: it tells itself */
-	char **probe;       /* endpoints (lib/probe/probe.h), each checked here; empty: `probe = none` */
-	char *sni;          /* sent in probes; the certificate's name unless given */
-	int64_t timeout;    /* seconds for each hook run */
+	char *name;      /* its hook is HOOKS/name unless `hook` is given */
+	char *hook;      /* absolute path of an executable */
+	char *user;      /* run the hook as; NULL: as the root half */
+	char **instance; /* the words that the one instance is started with which the hook serves; empty: it tells itself */
+	char **probe;    /* endpoints (lib/probe/probe.h), each checked here; empty: `probe = none` */
+	char *sni;       /* sent in probes; the certificate's name unless given */
+	int64_t timeout; /* seconds for each hook run */
 	struct agent_file *files;
 	size_t file_count;
 };
 
 struct agent_certificate {
 	char *name;
-	char **allow; /* patterns; never empty */
+	char **allow;                   /* patterns; never empty */
 	struct agent_service *services; /* in the order in which they are tested and reloaded */
 	size_t service_count;
 };
@@ -64,9 +64,9 @@ struct agent_config {
 	char *state;      /* certsync-agent's: its SSH key id_ed25519 */
 	char *root_state; /* the root half's: sealing key, journal */
 	char *run;
-	char *hooks;      /* directory of the hooks */
+	char *hooks; /* directory of the hooks */
 	char *user, *admin_group;
-	char *anchors;    /* NULL: the system's */
+	char *anchors;          /* NULL: the system's */
 	int64_t probe_timeout;  /* seconds for one probe */
 	int64_t probe_interval; /* seconds between two rounds of probes of what is served */
 	struct agent_alert alert;

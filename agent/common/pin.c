@@ -39,8 +39,7 @@ static bool is_host(const char *text, size_t len)
 	memcpy(host, text, len);
 	host[len] = '\0';
 	if (host[0] == '[')
-		return len > 2 && host[len - 1] == ']' &&
-		       strspn(host + 1, "0123456789abcdefABCDEF:.") == len - 2;
+		return len > 2 && host[len - 1] == ']' && strspn(host + 1, "0123456789abcdefABCDEF:.") == len - 2;
 	return name_is_dns(host, false);
 }
 
@@ -92,7 +91,8 @@ static int add_join_field(struct pin *pin, const char *field, struct error *err)
 	if (strncmp(field, "secret=", 7) != 0)
 		return strncmp(field, "check=", 6) == 0 && pin->joins;
 	if (pin->joins || base64_decode(field + 7, &secret, &why) < 0 || secret.len != JOIN_SECRET_SIZE)
-		return error_set(err, ERROR_USAGE, "secret: is not 32 bytes in base64, once: the line was cut or changed; copy the whole of it");
+		return error_set(err, ERROR_USAGE,
+			"secret: is not 32 bytes in base64, once: the line was cut or changed; copy the whole of it");
 	memcpy(pin->secret, secret.data, JOIN_SECRET_SIZE);
 	pin->joins = true;
 	return 1;
@@ -105,14 +105,15 @@ static int check_join(const char *line, struct pin *pin, struct error *err)
 	const char *check = strstr(line, " check=");
 	if (!pin->joins)
 		return pin->agent[0] || pin->expires || pin->new_keys
-			       ? error_set(err, ERROR_USAGE, "its end is missing: the line was cut; copy the whole of it")
-			       : 0;
+			? error_set(err, ERROR_USAGE, "its end is missing: the line was cut; copy the whole of it")
+			: 0;
 	if (!pin->agent[0] || !pin->expires || !check || strlen(check + strlen(" check=")) != JOIN_CHECK_SIZE)
 		return error_set(err, ERROR_USAGE, "a part of it is missing: the line was cut; copy the whole of it");
 	if (join_line_check(line, (size_t)(check - line), wanted, err) < 0)
 		return -1;
 	if (strcmp(check + strlen(" check="), wanted) != 0)
-		return error_set(err, ERROR_USAGE, "it was changed on its way (its check digits do not fit); nothing was sent");
+		return error_set(
+			err, ERROR_USAGE, "it was changed on its way (its check digits do not fit); nothing was sent");
 	return join_line_digest(line, pin->digest, err);
 }
 
@@ -134,14 +135,15 @@ static int add_field(struct pin *pin, const char *field, struct error *err)
 	if (strncmp(field, host_key, strlen(host_key)) == 0) {
 		const char *text = field + strlen(host_key);
 		if (!host_pin_is_valid(text))
-			return error_set(err, ERROR_USAGE,
-				"%.80s: is not a fingerprint as ssh-keygen -l prints it", field);
+			return error_set(
+				err, ERROR_USAGE, "%.80s: is not a fingerprint as ssh-keygen -l prints it", field);
 		if (pin->host_count == PIN_HOSTS_MAX)
 			return error_set(err, ERROR_USAGE, "more than %d host= fields", PIN_HOSTS_MAX);
 		snprintf(pin->hosts[pin->host_count++], PIN_TEXT_MAX, "%s", text);
 		return 0;
 	}
-	return error_set(err, ERROR_USAGE, "%.*s: unknown field, or one that makes no sense", (int)strcspn(field, "="), field);
+	return error_set(
+		err, ERROR_USAGE, "%.*s: unknown field, or one that makes no sense", (int)strcspn(field, "="), field);
 }
 
 static int parse_fields(char *text, struct pin *pin, struct error *err)
@@ -206,8 +208,8 @@ static char *pins_path(const char *directory, const char *file)
 }
 
 /* Calls take(line) for each line that is neither empty nor a comment. */
-static int each_line(struct buf *file, int (*take)(const char *line, void *context, struct error *err),
-	void *context, struct error *err)
+static int each_line(struct buf *file, int (*take)(const char *line, void *context, struct error *err), void *context,
+	struct error *err)
 {
 	auto_free char *copy = mem_strdup(buf_text(file));
 	char *rest = NULL;
@@ -253,8 +255,8 @@ static int compare_file(const char *path, const char (*wanted)[PIN_TEXT_MAX], si
 	return !c.differs && c.found == count ? 1 : -1;
 }
 
-static int check_same(const char *path, const char *what, const char (*wanted)[PIN_TEXT_MAX], size_t count,
-	struct error *err)
+static int check_same(
+	const char *path, const char *what, const char (*wanted)[PIN_TEXT_MAX], size_t count, struct error *err)
 {
 	if (compare_file(path, wanted, count) >= 0)
 		return 0;
@@ -264,8 +266,8 @@ static int check_same(const char *path, const char *what, const char (*wanted)[P
 		path, what);
 }
 
-static int write_lines(const char *path, const char *comment, const char (*lines)[PIN_TEXT_MAX], size_t count,
-	struct error *err)
+static int write_lines(
+	const char *path, const char *comment, const char (*lines)[PIN_TEXT_MAX], size_t count, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(8192);
 	buf_addf(&text, "# %s\n", comment);
@@ -321,8 +323,9 @@ int pin_signers(const char *directory, struct bundle_keys *ret, struct error *er
 	auto_buf struct buf file = BUF_INIT(64 * 1024);
 	ret->signer_count = 0;
 	if (fs_read(AT_FDCWD, path, false, &file, err) < 0)
-		return error_wrap(err, "no hub is pinned: run certsync-agent join with the line that "
-				       "`certsync agent add` prints");
+		return error_wrap(err,
+			"no hub is pinned: run certsync-agent join with the line that "
+			"`certsync agent add` prints");
 	if (each_line(&file, add_signer, ret, err) < 0)
 		return error_wrap(err, "%s", path);
 	if (!ret->signer_count)
@@ -391,7 +394,8 @@ int pin_hosts(const char *directory, const uint8_t *data, size_t len, bool *ret_
 	struct host_pins p;
 	struct host_file old = {0};
 	auto_free char *path = pins_path(directory, "host_keys");
-	if (pin_signers(directory, &keys, err) < 0 || host_pins_open(data, len, &keys, &p, err) < 0 || read_hosts(path, &old, err) < 0)
+	if (pin_signers(directory, &keys, err) < 0 || host_pins_open(data, len, &keys, &p, err) < 0 ||
+		read_hosts(path, &old, err) < 0)
 		return -1;
 	if (p.serial < old.serial)
 		return error_set(err, ERROR_UNTRUSTED,
@@ -413,7 +417,8 @@ static int read_serial(const char *path, int64_t *ret, struct error *err)
 	if (fs_read(AT_FDCWD, path, false, &file, err) < 0)
 		return -1;
 	const char *at = strstr(buf_text(&file), serial_line);
-	auto_free char *number = at ? mem_strndup(at + strlen(serial_line), strcspn(at + strlen(serial_line), "\n")) : NULL;
+	auto_free char *number =
+		at ? mem_strndup(at + strlen(serial_line), strcspn(at + strlen(serial_line), "\n")) : NULL;
 	*ret = number ? positive(number) : 0;
 	return 0;
 }
@@ -426,7 +431,8 @@ static bool are_pinned(const struct bundle_keys *pinned, const struct signer_lis
 	return same;
 }
 
-static int check_serial(const struct bundle_keys *pinned, const struct signer_list *list, int64_t last, struct error *err)
+static int check_serial(
+	const struct bundle_keys *pinned, const struct signer_list *list, int64_t last, struct error *err)
 {
 	if (list->serial < last)
 		return error_set(err, ERROR_UNTRUSTED,

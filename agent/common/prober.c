@@ -55,8 +55,8 @@ static void add_target(struct prober *p, const struct agent_certificate *certifi
 	p->count++;
 }
 
-struct prober *prober_new(struct event_base *base, const struct agent_certificate *certificate,
-	int64_t timeout, prober_done *done, void *context)
+struct prober *prober_new(struct event_base *base, const struct agent_certificate *certificate, int64_t timeout,
+	prober_done *done, void *context)
 {
 	struct prober *p = mem_alloc(sizeof(*p));
 	p->base = base;

@@ -16,8 +16,8 @@ struct prober;
 typedef void prober_done(const struct message_probe *seen, void *context);
 
 /* `timeout` in seconds for each probe. The configuration is borrowed. */
-struct prober *prober_new(struct event_base *base, const struct agent_certificate *certificate,
-	int64_t timeout, prober_done *done, void *context);
+struct prober *prober_new(struct event_base *base, const struct agent_certificate *certificate, int64_t timeout,
+	prober_done *done, void *context);
 void prober_free(struct prober *p);
 
 size_t prober_count(const struct prober *p); /* at most MESSAGE_PROBES_MAX */

@@ -59,7 +59,7 @@ static bool has_list(enum request_op op)
 int request_encode(const struct request *r, struct buf *out)
 {
 	bool ok = buf_put_u8(out, (uint8_t)r->op) == 0 && buf_put_string(out, r->certificate) == 0 &&
-		  put_revision(out, r->revision) && buf_put_u32(out, r->timeout) == 0;
+		put_revision(out, r->revision) && buf_put_u32(out, r->timeout) == 0;
 	if (has_list(r->op))
 		ok = ok && buf_put_bytes(out, r->list, r->list_len) == 0;
 	return ok ? 0 : -1;
@@ -87,8 +87,7 @@ int request_decode(const uint8_t *data, size_t len, struct request *ret, struct 
 	if (request.op == REQUEST_STAGE)
 		return error_set(err, ERROR_PERMANENT, "request: stage is asked for with a bundle frame");
 	if (request.op != REQUEST_INVENTORY && !has_list(request.op) && !request.certificate[0])
-		return error_set(
-			err, ERROR_PERMANENT, "request: op %d names no certificate", (int)request.op);
+		return error_set(err, ERROR_PERMANENT, "request: op %d names no certificate", (int)request.op);
 	*ret = request;
 	return 0;
 }
@@ -96,16 +95,15 @@ int request_decode(const uint8_t *data, size_t len, struct request *ret, struct 
 static bool put_inventory(struct buf *out, const struct inventory *i)
 {
 	return buf_put_string(out, i->certificate) == 0 && put_revision(out, i->served) &&
-	       put_revision(out, i->high_water) && put_revision(out, i->staged) &&
-	       put_revision(out, i->pending) && buf_add(out, i->digest, sizeof(i->digest)) == 0 &&
-	       buf_add(out, i->fingerprint, sizeof(i->fingerprint)) == 0 &&
-	       buf_add(out, i->staged_fingerprint, sizeof(i->staged_fingerprint)) == 0 &&
-	       buf_add(out, i->staged_digest, sizeof(i->staged_digest)) == 0 &&
-	       buf_add(out, i->second, sizeof(i->second)) == 0 &&
-	       buf_add(out, i->staged_second, sizeof(i->staged_second)) == 0 &&
-	       buf_put_u64(out, (uint64_t)i->not_before) == 0 &&
-	       buf_put_u64(out, (uint64_t)i->not_after) == 0 && buf_put_u32(out, i->pending_seconds) == 0 &&
-	       buf_put_u32(out, i->held_seconds) == 0;
+		put_revision(out, i->high_water) && put_revision(out, i->staged) && put_revision(out, i->pending) &&
+		buf_add(out, i->digest, sizeof(i->digest)) == 0 &&
+		buf_add(out, i->fingerprint, sizeof(i->fingerprint)) == 0 &&
+		buf_add(out, i->staged_fingerprint, sizeof(i->staged_fingerprint)) == 0 &&
+		buf_add(out, i->staged_digest, sizeof(i->staged_digest)) == 0 &&
+		buf_add(out, i->second, sizeof(i->second)) == 0 &&
+		buf_add(out, i->staged_second, sizeof(i->staged_second)) == 0 &&
+		buf_put_u64(out, (uint64_t)i->not_before) == 0 && buf_put_u64(out, (uint64_t)i->not_after) == 0 &&
+		buf_put_u32(out, i->pending_seconds) == 0 && buf_put_u32(out, i->held_seconds) == 0;
 }
 
 static void read_inventory(struct reader *r, struct inventory *i)
@@ -130,14 +128,15 @@ static void read_inventory(struct reader *r, struct inventory *i)
 int reply_encode(const struct reply *r, struct buf *out)
 {
 	bool ok = buf_put_u8(out, (uint8_t)r->op) == 0 && buf_put_string(out, r->certificate) == 0 &&
-		  put_revision(out, r->revision) && buf_put_u8(out, r->ok) == 0 &&
-		  buf_put_u8(out, r->permanent) == 0 && buf_put_u8(out, r->rolled_back) == 0 &&
-		  buf_put_string(out, r->step) == 0 && buf_put_string(out, r->text) == 0 &&
-		  buf_put_string(out, r->output) == 0 && buf_put_u8(out, (uint8_t)r->stopped_count) == 0;
+		put_revision(out, r->revision) && buf_put_u8(out, r->ok) == 0 && buf_put_u8(out, r->permanent) == 0 &&
+		buf_put_u8(out, r->rolled_back) == 0 && buf_put_string(out, r->step) == 0 &&
+		buf_put_string(out, r->text) == 0 && buf_put_string(out, r->output) == 0 &&
+		buf_put_u8(out, (uint8_t)r->stopped_count) == 0;
 	for (size_t i = 0; ok && i < r->stopped_count; i++)
 		ok = buf_put_string(out, r->stopped[i]) == 0;
-	ok = ok && buf_put_u64(out, (uint64_t)r->repaired) == 0 && buf_add(out, r->instance, sizeof(r->instance)) == 0 &&
-	     buf_put_u8(out, (uint8_t)r->inventory_count) == 0;
+	ok = ok && buf_put_u64(out, (uint64_t)r->repaired) == 0 &&
+		buf_add(out, r->instance, sizeof(r->instance)) == 0 &&
+		buf_put_u8(out, (uint8_t)r->inventory_count) == 0;
 	for (size_t i = 0; ok && i < r->inventory_count; i++)
 		ok = put_inventory(out, &r->inventory[i]);
 	return ok ? 0 : -1;

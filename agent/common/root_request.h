@@ -19,14 +19,14 @@
 
 enum request_op {
 	REQUEST_INVENTORY = 1, /* of all certificates of the configuration */
-	REQUEST_STAGE,    /* only as the reply's op: the request is the FRAME_BUNDLE itself */
-	REQUEST_TEST,     /* each service's `test` hook, now */
-	REQUEST_ACTIVATE, /* journal, switch the symlink, write the services' own files */
-	REQUEST_RELOAD,   /* each running service's `reload` hook */
-	REQUEST_RUNNING,  /* each service's `running` hook: which are stopped */
-	REQUEST_COMMIT,   /* the new leaf was seen served: keep it */
-	REQUEST_UNDO,     /* old files back, then `reload` */
-	REQUEST_HOLD,     /* put nothing right for `timeout` seconds, on the root half's clock: a person is at work; 0 ends it */
+	REQUEST_STAGE,         /* only as the reply's op: the request is the FRAME_BUNDLE itself */
+	REQUEST_TEST,          /* each service's `test` hook, now */
+	REQUEST_ACTIVATE,      /* journal, switch the symlink, write the services' own files */
+	REQUEST_RELOAD,        /* each running service's `reload` hook */
+	REQUEST_RUNNING,       /* each service's `running` hook: which are stopped */
+	REQUEST_COMMIT,        /* the new leaf was seen served: keep it */
+	REQUEST_UNDO,          /* old files back, then `reload` */
+	REQUEST_HOLD, /* put nothing right for `timeout` seconds, on the root half's clock: a person is at work; 0 ends it */
 	REQUEST_HOST_KEYS, /* pin these SSH host keys, if the hub signed the list */
 	REQUEST_SIGNERS,   /* pin these signing keys of the hub, if one of those that are pinned signed the list */
 };
@@ -53,19 +53,19 @@ enum {
 
 struct inventory {
 	char certificate[NAME_CERTIFICATE_MAX];
-	struct revision served;     /* committed; (0, 0) placeholder */
-	struct revision high_water; /* newest ever staged */
-	struct revision staged;     /* durable in the archive, newer than served; (0, 0) none */
-	struct revision pending;    /* activated and not yet committed; (0, 0) none */
+	struct revision served;                 /* committed; (0, 0) placeholder */
+	struct revision high_water;             /* newest ever staged */
+	struct revision staged;                 /* durable in the archive, newer than served; (0, 0) none */
+	struct revision pending;                /* activated and not yet committed; (0, 0) none */
 	uint8_t digest[CHAIN_SHA256_SIZE];      /* of served; zeros for the placeholder */
 	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* leaf of what live/ points at, pending included */
 	uint8_t staged_fingerprint[CHAIN_SHA256_SIZE];
 	uint8_t staged_digest[CHAIN_SHA256_SIZE];
 	/* The other leaf of two pairs, which a service may serve as well; zeros when there is one pair. */
 	uint8_t second[CHAIN_SHA256_SIZE], staged_second[CHAIN_SHA256_SIZE];
-	int64_t not_before, not_after;          /* of served */
-	uint32_t pending_seconds;               /* until the root half undoes it */
-	uint32_t held_seconds;                  /* until a hold ends; 0: none */
+	int64_t not_before, not_after; /* of served */
+	uint32_t pending_seconds;      /* until the root half undoes it */
+	uint32_t held_seconds;         /* until a hold ends; 0: none */
 };
 
 struct reply {
@@ -73,9 +73,9 @@ struct reply {
 	char certificate[NAME_CERTIFICATE_MAX];
 	struct revision revision;
 	bool ok;
-	bool permanent;   /* not ok: a rule said no, the same bundle will be refused again */
-	bool rolled_back; /* not ok: the old files are back (or were never gone) */
-	char step[32];    /* not ok: verify, stage, test, activate, reload, commit, undo */
+	bool permanent;                  /* not ok: a rule said no, the same bundle will be refused again */
+	bool rolled_back;                /* not ok: the old files are back (or were never gone) */
+	char step[32];                   /* not ok: verify, stage, test, activate, reload, commit, undo */
 	char text[REQUEST_TEXT_MAX];     /* the reason */
 	char output[REQUEST_OUTPUT_MAX]; /* of the hook that failed; reload and undo, ok: of all that said something */
 	/* running, reload, undo: services that are stopped */

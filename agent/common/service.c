@@ -20,7 +20,8 @@ char *service_instance(const struct agent_service *service)
 {
 	char *text = NULL;
 	for (size_t i = 0; service->instance && service->instance[i]; i++) {
-		char *longer = text ? mem_printf("%s\n%s", text, service->instance[i]) : mem_strdup(service->instance[i]);
+		char *longer =
+			text ? mem_printf("%s\n%s", text, service->instance[i]) : mem_strdup(service->instance[i]);
 		free(text);
 		text = longer;
 	}
@@ -60,8 +61,7 @@ static int tell(const struct service_call *call, const char *verb, enum hook_end
 	return error_wrap(err, "hook %s %s", call->service->name, verb);
 }
 
-int service_run(
-	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err)
+int service_run(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err)
 {
 	auto_free char *path = hook_path(call);
 	auto_free struct hook_result *result = mem_alloc(sizeof(*result));
@@ -96,14 +96,12 @@ int service_run(
 	return status < 0 ? tell(call, verb, result->end, err) : 0;
 }
 
-int service_check(
-	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err)
+int service_check(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err)
 {
 	if (service_run(call, verb, ret, err) < 0)
 		return -1;
 	if (ret->exit_code != 0)
-		return error_set(
-			err, ERROR_RETRY, "hook %s %s: exited %d", call->service->name, verb, ret->exit_code);
+		return error_set(err, ERROR_RETRY, "hook %s %s: exited %d", call->service->name, verb, ret->exit_code);
 	return 0;
 }
 
@@ -115,7 +113,6 @@ int service_running(const struct service_call *call, struct service_result *ret,
 		return 1;
 	if (ret->exit_code == SERVICE_STOPPED)
 		return 0;
-	return error_set(err, ERROR_RETRY,
-		"hook %s running: exited %d, which is neither 0 (running) nor 3 (stopped)",
+	return error_set(err, ERROR_RETRY, "hook %s running: exited %d, which is neither 0 (running) nor 3 (stopped)",
 		call->service->name, ret->exit_code);
 }

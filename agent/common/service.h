@@ -18,15 +18,15 @@ struct service_call {
 	const struct journal_entry *entry; /* which revision CERTSYNC_REVISION and _SHA256 tell */
 	const char *directory;             /* CERTSYNC_DIR: where its set is to be found */
 	bool reconfigured;                 /* CERTSYNC_RECONFIGURED=1: the service's own configuration has changed */
-	int stop_fd; /* readable: the caller is to end; the hook is killed then. -1: none */
-	struct buf *raw; /* as hook_call's: secret-bearing. NULL: not wanted */
+	int stop_fd;                       /* readable: the caller is to end; the hook is killed then. -1: none */
+	struct buf *raw;                   /* as hook_call's: secret-bearing. NULL: not wanted */
 };
 
 struct service_result {
-	int exit_code;                   /* of a hook that ended by itself; else -1 */
-	bool interrupted;                /* stop_fd became readable */
-	char output[HOOK_OUTPUT_MAX];    /* cleaned, secrets blotted out; may have lines */
-	size_t blotted;                  /* how many */
+	int exit_code;                /* of a hook that ended by itself; else -1 */
+	bool interrupted;             /* stop_fd became readable */
+	char output[HOOK_OUTPUT_MAX]; /* cleaned, secrets blotted out; may have lines */
+	size_t blotted;               /* how many */
 };
 
 enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */
@@ -35,11 +35,9 @@ enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */
 char *service_instance(const struct agent_service *service);
 
 /* 0: it exited, with whatever code. -1: it could not be started, was killed, or ran past its deadline. */
-int service_run(
-	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
+int service_run(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
 /* The same, a code other than 0 being an error that says so. */
-int service_check(
-	const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
+int service_check(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
 /* 1 running, 0 stopped, -1 cannot be told (the caller treats it as running and says so). */
 int service_running(const struct service_call *call, struct service_result *ret, struct error *err);
 

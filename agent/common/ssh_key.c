@@ -16,8 +16,7 @@ void ssh_key_put_public(struct buf *out, const uint8_t public_key[SEAL_KEY_SIZE]
 	buf_put_bytes(out, public_key, SEAL_KEY_SIZE);
 }
 
-static void put_private(
-	struct buf *out, const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE])
+static void put_private(struct buf *out, const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE])
 {
 	auto_buf struct buf both = BUF_INIT(2 * SEAL_KEY_SIZE);
 	uint32_t check = 0;
@@ -47,8 +46,7 @@ static int put_wrapped(struct buf *out, const struct buf *raw)
 	return 0;
 }
 
-int ssh_key_encode(
-	const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE], struct buf *out)
+int ssh_key_encode(const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE], struct buf *out)
 {
 	auto_buf struct buf raw = BUF_INIT(1024);
 	auto_buf struct buf public_blob = BUF_INIT(128);
@@ -93,8 +91,7 @@ static int read_public(const struct buf *raw, uint8_t ret[SEAL_KEY_SIZE])
 	read_bytes(&r, 256, &len);
 	uint32_t count = read_u32(&r);
 	const uint8_t *blob = read_bytes(&r, 256, &len);
-	if (r.failed || memcmp(magic, ssh_magic, sizeof(ssh_magic)) != 0 || strcmp(cipher, "none") != 0 ||
-		count != 1)
+	if (r.failed || memcmp(magic, ssh_magic, sizeof(ssh_magic)) != 0 || strcmp(cipher, "none") != 0 || count != 1)
 		return -1;
 	struct reader inner = READER(blob, len);
 	read_string(&inner, type, sizeof(type));

@@ -60,8 +60,7 @@ static void save(struct alerts *a)
 	cJSON_AddItemToObject(record, "queue", cJSON_Duplicate(a->queue, true));
 	cJSON_AddNumberToObject(record, "contact", (double)a->contact);
 	if (json_print(record, &text) < 0)
-		error_set(
-			&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
+		error_set(&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
 	else if (fs_write(AT_FDCWD, path, text.data, text.len, FS_PRIVATE, &err) == 0) {
 		a->saved_contact = a->contact;
 		return;
@@ -77,14 +76,13 @@ static void restore(struct alerts *a)
 	int64_t now = clock_wall();
 	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return;
-	auto_json cJSON *record = fs_read(AT_FDCWD, path, false, &text, &err) < 0
-					  ? NULL
-					  : json_parse(text.data, text.len, &err);
+	auto_json cJSON *record =
+		fs_read(AT_FDCWD, path, false, &text, &err) < 0 ? NULL : json_parse(text.data, text.len, &err);
 	const cJSON *queue = record ? json_array(record, "queue", ALERT_QUEUE_MAX, &err) : NULL;
 	if (!queue || json_i64(record, "contact", &a->contact, &err) < 0 ||
 		condition_book_decode(record, &a->book, &err) < 0) {
-		log_event(LOG_LEVEL_WARNING, "alert", "error=\"%s: %s: what was told may be told again\"",
-			path, err.message);
+		log_event(LOG_LEVEL_WARNING, "alert", "error=\"%s: %s: what was told may be told again\"", path,
+			err.message);
 		a->contact = now;
 		return;
 	}
@@ -99,9 +97,9 @@ static void plan(struct alerts *a);
 
 static void note(struct alerts *a, bool ok, const char *how)
 {
-	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert",
-		"result=%s command=%s subject=\"%s\" reason=\"%s\"", ok ? "delivered" : "failed",
-		a->site->config->alert.command, json_text(cJSON_GetArrayItem(a->queue, 0), "subject"), how);
+	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert", "result=%s command=%s subject=\"%s\" reason=\"%s\"",
+		ok ? "delivered" : "failed", a->site->config->alert.command,
+		json_text(cJSON_GetArrayItem(a->queue, 0), "subject"), how);
 	int64_t wait = (int64_t)ALERT_BACKOFF_MIN << (a->failures < 6 ? a->failures : 6);
 	a->failures = ok ? 0 : a->failures + 1;
 	a->next = ok ? 0 : seconds() + (wait < ALERT_BACKOFF_MAX ? wait : ALERT_BACKOFF_MAX);

@@ -14,9 +14,8 @@
 
 struct alerts;
 
-struct alerts *agent_alert_open(
-	struct site *site);               /* NULL when agent.conf names no executable: then nothing is done */
-void agent_alert_close(struct alerts *a); /* NULL is allowed, here as below; kills what runs */
+struct alerts *agent_alert_open(struct site *site); /* NULL when agent.conf names no executable: then nothing is done */
+void agent_alert_close(struct alerts *a);           /* NULL is allowed, here as below; kills what runs */
 /* The connection has come or gone. */
 void agent_alert_connection(struct alerts *a);
 

@@ -13,9 +13,9 @@ struct ward {
 	struct transaction transaction;
 	struct prober *prober;
 	struct event *timer;
-	int64_t failed_at; /* wall clock, for people */
+	int64_t failed_at;     /* wall clock, for people */
 	int64_t held_until_ms; /* monotonic; a person is at work; 0: nobody */
-	bool unserved;     /* the last probes found an endpoint that does not serve it: said once */
+	bool unserved;         /* the last probes found an endpoint that does not serve it: said once */
 };
 
 /* What the transaction wants done. */
@@ -30,13 +30,12 @@ static void log_probes(struct ward *w)
 			continue;
 		unserved = true;
 		if (!w->unserved)
-			log_event(LOG_LEVEL_WARNING, "probe",
-				"certificate=%s endpoint=%s service=%s reason=\"%s\"", t->certificate,
-				p->endpoint, p->service, p->text);
+			log_event(LOG_LEVEL_WARNING, "probe", "certificate=%s endpoint=%s service=%s reason=\"%s\"",
+				t->certificate, p->endpoint, p->service, p->text);
 	}
 	if (w->unserved && !unserved)
-		log_event(LOG_LEVEL_NOTICE, "probe", "certificate=%s result=\"served everywhere again\"",
-			t->certificate);
+		log_event(
+			LOG_LEVEL_NOTICE, "probe", "certificate=%s result=\"served everywhere again\"", t->certificate);
 	w->unserved = unserved;
 }
 
@@ -56,8 +55,8 @@ static void log_message(struct ward *w, const struct message *m)
 			m->output);
 	else
 		log_event(LOG_LEVEL_NOTICE, message_type_name(m->type),
-			"certificate=%s revision=%s attempt=%u stopped=%s ms=%u", m->certificate, revision,
-			m->attempt, m->stopped ? "yes" : "no", m->milliseconds);
+			"certificate=%s revision=%s attempt=%u stopped=%s ms=%u", m->certificate, revision, m->attempt,
+			m->stopped ? "yes" : "no", m->milliseconds);
 }
 
 static void on_tell(const struct message *m, void *context)
@@ -137,8 +136,7 @@ static const struct transaction_io io = {on_tell, on_fetch, on_stage, on_ask, on
 
 /* Life. */
 
-struct ward *ward_new(
-	struct site *site, const struct agent_certificate *certificate, const struct inventory *have)
+struct ward *ward_new(struct site *site, const struct agent_certificate *certificate, const struct inventory *have)
 {
 	struct ward *w = mem_alloc(sizeof(*w));
 	w->site = site;
@@ -152,8 +150,8 @@ struct ward *ward_new(
 		view_add(&w->transaction.view, prober_endpoint(w->prober, i), prober_service(w->prober, i));
 	if (!revision_is_placeholder(have->pending))
 		log_event(LOG_LEVEL_NOTICE, "resume",
-			"certificate=%s seconds_left=%u reason=\"an activation was interrupted\"",
-			certificate->name, have->pending_seconds);
+			"certificate=%s seconds_left=%u reason=\"an activation was interrupted\"", certificate->name,
+			have->pending_seconds);
 	transaction_start(&w->transaction, have, clock_monotonic_ms());
 	ward_inspect(w);
 	return w;
@@ -185,7 +183,8 @@ static void on_held(const struct reply *reply, void *context)
 {
 	struct ward *w = context;
 	if (!reply->ok)
-		log_event(LOG_LEVEL_ERROR, "hold", "certificate=%s error=\"%s\"", w->transaction.certificate, reply->text);
+		log_event(LOG_LEVEL_ERROR, "hold", "certificate=%s error=\"%s\"", w->transaction.certificate,
+			reply->text);
 }
 
 /* The root half is what would repair: it counts on a clock of its own. */
@@ -207,8 +206,8 @@ void ward_message(struct ward *w, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
 	int64_t now = clock_monotonic_ms();
-	log_event(LOG_LEVEL_INFO, message_type_name(m->type), "certificate=%s revision=%s attempt=%u",
-		m->certificate, revision_text(m->revision, revision), m->attempt);
+	log_event(LOG_LEVEL_INFO, message_type_name(m->type), "certificate=%s revision=%s attempt=%u", m->certificate,
+		revision_text(m->revision, revision), m->attempt);
 	if (m->type == MESSAGE_HOLD)
 		hold(w, m->seconds, now);
 	else if (m->type == MESSAGE_PROBE)
@@ -280,9 +279,8 @@ void ward_inventory(const struct ward *w, struct message *ret)
 bool ward_converged(const struct ward *w)
 {
 	const struct transaction *t = &w->transaction;
-	return !revision_is_placeholder(t->have.served) && !t->failure.at &&
-	       revision_is_placeholder(t->have.staged) && revision_is_placeholder(t->have.pending) &&
-	       view_all_match(&t->view);
+	return !revision_is_placeholder(t->have.served) && !t->failure.at && revision_is_placeholder(t->have.staged) &&
+		revision_is_placeholder(t->have.pending) && view_all_match(&t->view);
 }
 
 static void add_revision(cJSON *o, const char *key, struct revision r)

@@ -8,8 +8,7 @@
 #include "lib/wire/json.h"
 
 /* With what the root half has; finishes what was interrupted. */
-struct ward *ward_new(
-	struct site *site, const struct agent_certificate *certificate, const struct inventory *have);
+struct ward *ward_new(struct site *site, const struct agent_certificate *certificate, const struct inventory *have);
 /* Drops what it is about: what is switched is left to the root half and the next start. */
 void ward_free(struct ward *w);
 

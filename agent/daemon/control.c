@@ -103,11 +103,7 @@ static void do_status(struct client *c)
 		answer(c, ward_status(site->wards[i]));
 		converged = converged && ward_converged(site->wards[i]);
 	}
-	finish(c,
-		!converged                        ? CLI_UNCONVERGED
-		: session_is_ready(site->session) ? CLI_DONE
-						  : CLI_UNREACHABLE,
-		NULL);
+	finish(c, !converged ? CLI_UNCONVERGED : session_is_ready(site->session) ? CLI_DONE : CLI_UNREACHABLE, NULL);
 }
 
 /* Pull. */
@@ -174,8 +170,9 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	if (!c->ponged)
 		finish(c, CLI_UNREACHABLE, "the hub has not answered in time: see `certsync-agent status`");
 	else
-		finish_pull(c, "not finished in time: what is staged waits for the other agents (see "
-			       "`certsync status` on the hub)");
+		finish_pull(c,
+			"not finished in time: what is staged waits for the other agents (see "
+			"`certsync status` on the hub)");
 }
 
 static int choose_wards(struct client *c, const cJSON *request, struct error *err)
@@ -189,8 +186,7 @@ static int choose_wards(struct client *c, const cJSON *request, struct error *er
 	c->followed = mem_array(site->ward_count, sizeof(bool));
 	for (size_t i = 0; all && i < site->ward_count; i++)
 		c->followed[i] = true;
-	cJSON_ArrayForEach(element, names)
-	{
+	cJSON_ArrayForEach (element, names) {
 		const char *name = json_element(element, NAME_CERTIFICATE_MAX - 1, err);
 		size_t i = 0;
 		while (name && i < site->ward_count && strcmp(ward_name(site->wards[i]), name) != 0)
@@ -223,10 +219,9 @@ static void do_pull(struct client *c, const cJSON *request)
 		return;
 	}
 	session_status(c->site->session, &status);
-	auto_free char *text =
-		mem_printf("three logins have failed in ten minutes, and more could have this address "
-			   "banned: the next try is at %s: %s",
-			clock_text(status.next_try, when), status.failure);
+	auto_free char *text = mem_printf("three logins have failed in ten minutes, and more could have this address "
+					  "banned: the next try is at %s: %s",
+		clock_text(status.next_try, when), status.failure);
 	finish(c, CLI_UNREACHABLE, text);
 }
 

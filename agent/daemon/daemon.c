@@ -23,12 +23,12 @@ enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024, PINNING_MAX = 8 };
 struct agent {
 	struct site site;          /* the first member: on_told gets from it to the rest */
 	struct agent_config *next; /* read at SIGHUP, to be put to work when no files are switched */
-	struct alerts *alert;       /* NULL: none is configured */
+	struct alerts *alert;      /* NULL: none is configured */
 	struct event *probes;      /* every probe_interval */
 	struct event *reload;
 	int exit_code;
-	size_t pinning;             /* lists of signing keys that the root half has not answered yet */
-	char told[CHAIN_HEX_MAX];   /* SHA-256 of the last one */
+	size_t pinning;           /* lists of signing keys that the root half has not answered yet */
+	char told[CHAIN_HEX_MAX]; /* SHA-256 of the last one */
 };
 
 struct ward *site_ward(const struct site *site, const char *certificate)
@@ -188,8 +188,7 @@ static void on_lost(bool was_ready, void *context)
 		agent_alert_connection(a->alert);
 }
 
-static const struct session_handler session_handler = {
-	on_greet, on_welcome, on_message, on_bundle, on_pong, on_lost};
+static const struct session_handler session_handler = {on_greet, on_welcome, on_message, on_bundle, on_pong, on_lost};
 
 static void reload_soon(struct agent *a)
 {
@@ -292,7 +291,8 @@ static bool is_same(const char *a, const char *b)
 static bool needs_start(struct agent *a)
 {
 	const struct agent_config *next = a->next, *now = a->site.config;
-	if (!is_same(next->directory, now->directory) || !is_same(next->state, now->state) || !is_same(next->run, now->run)) {
+	if (!is_same(next->directory, now->directory) || !is_same(next->state, now->state) ||
+		!is_same(next->run, now->run)) {
 		log_event(LOG_LEVEL_ERROR, "reload",
 			"result=refused reason=\"directory, state and run change only at a restart of certsync-agent-root\"");
 		agent_config_free(a->next);
@@ -322,8 +322,7 @@ static void on_reload(evutil_socket_t fd, short what, void *context)
 	agent_config_free(a->site.config);
 	a->site.config = a->next;
 	a->next = NULL;
-	log_event(LOG_LEVEL_NOTICE, "reload", "result=done certificates=%zu",
-		a->site.config->certificate_count);
+	log_event(LOG_LEVEL_NOTICE, "reload", "result=done certificates=%zu", a->site.config->certificate_count);
 	open_configured(a);
 }
 
@@ -333,8 +332,7 @@ static void read_again(struct agent *a)
 	struct agent_config *config = agent_config_load(a->site.config_path, &faults);
 	if (!config) {
 		log_faults(&faults);
-		log_event(LOG_LEVEL_ERROR, "reload",
-			"result=refused reason=\"the running configuration stays\"");
+		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
 		return;
 	}
 	agent_config_free(a->next);
@@ -460,8 +458,9 @@ int agent_run(const char *config_path)
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct agent a = {.site = {.config_path = config_path, .told = on_told}};
 	if (fstat(ROOT_FD, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return cli_fail(CLI_USAGE, "`run` is started by certsync-agent-root, which it needs on "
-					   "descriptor 3: start that");
+		return cli_fail(CLI_USAGE,
+			"`run` is started by certsync-agent-root, which it needs on "
+			"descriptor 3: start that");
 	log_open("certsync-agent");
 	signal(SIGPIPE, SIG_IGN);
 	a.site.config = agent_config_load(config_path, &faults);

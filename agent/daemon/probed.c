@@ -53,11 +53,10 @@ bool view_want_missing(struct view *v)
 /* Which of two pairs is served is for the service and the client to agree on. */
 static void judge(struct message_probe *p, const char *expected, const char *second)
 {
-	p->match = p->served &&
-		   (strcmp(p->fingerprint, expected) == 0 || strcmp(p->fingerprint, second) == 0);
+	p->match = p->served && (strcmp(p->fingerprint, expected) == 0 || strcmp(p->fingerprint, second) == 0);
 	if (p->served && !p->match)
-		snprintf(p->text, sizeof(p->text), "serves another certificate, %.16s…, not %.16s…",
-			p->fingerprint, expected);
+		snprintf(p->text, sizeof(p->text), "serves another certificate, %.16s…, not %.16s…", p->fingerprint,
+			expected);
 }
 
 void view_record(struct view *v, const struct message_probe *seen, int64_t now)

@@ -12,8 +12,7 @@
 #include <stdint.h>
 
 struct view {
-	struct message_probe
-		probe[MESSAGE_PROBES_MAX]; /* endpoint and service fixed; the rest as seen last */
+	struct message_probe probe[MESSAGE_PROBES_MAX]; /* endpoint and service fixed; the rest as seen last */
 	size_t count;
 	int64_t probed_at;               /* monotonic; 0: never */
 	char expected[CHAIN_HEX_MAX];    /* the leaf that should be served; set by the owner before a round */

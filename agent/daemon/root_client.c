@@ -105,8 +105,7 @@ void rootlink_free(struct rootlink *r)
 	free(r);
 }
 
-static struct asked *queue(
-	struct rootlink *r, enum frame_type type, size_t max, rootlink_reply *reply, void *context)
+static struct asked *queue(struct rootlink *r, enum frame_type type, size_t max, rootlink_reply *reply, void *context)
 {
 	struct asked *a = mem_alloc(sizeof(*a));
 	a->type = type;
@@ -132,8 +131,7 @@ void rootlink_ask(struct rootlink *r, const struct request *request, rootlink_re
 	queued(r, a);
 }
 
-void rootlink_stage(
-	struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context)
+void rootlink_stage(struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context)
 {
 	struct asked *a = queue(r, FRAME_BUNDLE, FRAME_BUNDLE_MAX, reply, context);
 	if (buf_add(&a->payload, bundle, len) < 0)

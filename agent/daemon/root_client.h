@@ -15,14 +15,13 @@ typedef void rootlink_reply(const struct reply *reply, void *context);
 
 /* Takes the descriptor over. `ended` is called once, when the root half has ended or speaks nonsense: nothing
  * can be done without it, and no request is answered any more. */
-struct rootlink *rootlink_new(struct event_base *base, int fd,
-	void (*ended)(const struct error *err, void *context), void *context);
+struct rootlink *rootlink_new(
+	struct event_base *base, int fd, void (*ended)(const struct error *err, void *context), void *context);
 void rootlink_free(struct rootlink *r);
 
 void rootlink_ask(struct rootlink *r, const struct request *request, rootlink_reply *reply, void *context);
 /* The bundle is copied. */
-void rootlink_stage(
-	struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context);
+void rootlink_stage(struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context);
 /* Requests with this context are no longer answered (what is outstanding is carried out all the same). */
 void rootlink_forget(struct rootlink *r, const void *context);
 

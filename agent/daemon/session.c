@@ -101,8 +101,7 @@ static void finish(struct session *s)
 	event_del(s->bundle_late);
 	event_del(s->leave);
 	s->fetch_count = 0;
-	snprintf(s->failure, sizeof(s->failure), "%s",
-		s->reason[0] ? s->reason : "the hub closed the connection");
+	snprintf(s->failure, sizeof(s->failure), "%s", s->reason[0] ? s->reason : "the hub closed the connection");
 	s->failed_at = clock_wall();
 	log_event(was_ready ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, was_ready ? "hub-lost" : "hub-failed",
 		"hub=%s reason=\"%s\"", hub_text(s), s->failure);
@@ -206,12 +205,11 @@ static void take_welcome(struct session *s, const struct message *m)
 	snprintf(s->name, sizeof(s->name), "%s", m->name);
 	backoff_welcomed(&s->backoff);
 	arm(s->timer, SESSION_PING * 1000);
-	log_event(LOG_LEVEL_NOTICE, "hub-connected", "hub=%s name=%s version=%s skew=%" PRId64 "s",
-		hub_text(s), m->name, m->version, skew);
+	log_event(LOG_LEVEL_NOTICE, "hub-connected", "hub=%s name=%s version=%s skew=%" PRId64 "s", hub_text(s),
+		m->name, m->version, skew);
 	if (skew > SKEW_MAX || skew < -SKEW_MAX)
 		log_event(LOG_LEVEL_WARNING, "clock-skew",
-			"hub=%s skew=%" PRId64 "s advice=\"set the clock of one of the two\"", hub_text(s),
-			skew);
+			"hub=%s skew=%" PRId64 "s advice=\"set the clock of one of the two\"", hub_text(s), skew);
 	s->handler->welcome(m, s->context);
 }
 
@@ -227,8 +225,8 @@ static void take_message(struct session *s, const struct message *m)
 	} else if (s->state == READY && m->type == MESSAGE_PONG) {
 		s->handler->pong(s->context);
 	} else if (s->state == READY &&
-		   (m->type == MESSAGE_OFFER || m->type == MESSAGE_ACTIVATE || m->type == MESSAGE_PROBE ||
-			   m->type == MESSAGE_HOLD || m->type == MESSAGE_SIGNERS)) {
+		(m->type == MESSAGE_OFFER || m->type == MESSAGE_ACTIVATE || m->type == MESSAGE_PROBE ||
+			m->type == MESSAGE_HOLD || m->type == MESSAGE_SIGNERS)) {
 		s->handler->message(m, s->context);
 	} else {
 		snprintf(text, sizeof(text), "an agent does not take %s%s", message_type_name(m->type),
@@ -313,9 +311,8 @@ static void take_bundle(struct session *s, const struct frame *frame)
 	if (!s->fetch_count || strcmp(f->certificate, subject.certificate) != 0 ||
 		revision_compare(f->revision, subject.revision) != 0) {
 		/* Of an offer that a newer one has replaced meanwhile. */
-		log_event(LOG_LEVEL_INFO, "bundle-dropped",
-			"certificate=%s revision=%s reason=\"nobody waits for it\"", subject.certificate,
-			revision_text(subject.revision, revision));
+		log_event(LOG_LEVEL_INFO, "bundle-dropped", "certificate=%s revision=%s reason=\"nobody waits for it\"",
+			subject.certificate, revision_text(subject.revision, revision));
 		return;
 	}
 	session_forget_fetch(s, subject.certificate);

@@ -20,7 +20,7 @@ enum { TELL_FD = 3, TELL_DEADLINE = 60, TELL_MESSAGE_MAX = 4 * 1024 * 1024, TELL
 struct teller {
 	pid_t pid;
 	struct conn *conn;
-	uint32_t number; /* of the message that was handed over last */
+	uint32_t number;   /* of the message that was handed over last */
 	teller_done *done; /* NULL: nothing runs */
 	void *done_context;
 	void (*ended)(void *context);
@@ -53,7 +53,8 @@ static void on_closed(struct conn *c, const struct error *err, void *context)
 
 static const struct conn_handler handler = {on_answer, on_closed};
 
-struct teller *teller_start(struct event_base *base, const char *command, void (*ended)(void *context), void *context, struct error *err)
+struct teller *teller_start(
+	struct event_base *base, const char *command, void (*ended)(void *context), void *context, struct error *err)
 {
 	int pair[2];
 	auto_free char *program = mem_printf("%s/certsync-agent", fs_program_directory());
@@ -140,7 +141,8 @@ static int tell(struct telling *t, struct error *err)
 		snprintf(how, sizeof(how), "exited %d", result.exit_code);
 	else
 		snprintf(how, sizeof(how), "%s", why.message);
-	if (buf_put_u32(&answer, t->number) < 0 || buf_put_u8(&answer, exited && result.exit_code == 0) < 0 || buf_put_string(&answer, how) < 0)
+	if (buf_put_u32(&answer, t->number) < 0 || buf_put_u8(&answer, exited && result.exit_code == 0) < 0 ||
+		buf_put_string(&answer, how) < 0)
 		return error_set(err, ERROR_PERMANENT, "an answer is too long");
 	t->number = 0;
 	buf_reset(&t->message);

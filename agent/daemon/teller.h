@@ -18,7 +18,8 @@
 struct teller;
 
 /* `command` is a path, absolute. `ended` is called, from the loop, when the process has gone and nothing can be told any more. */
-struct teller *teller_start(struct event_base *base, const char *command, void (*ended)(void *context), void *context, struct error *err);
+struct teller *teller_start(
+	struct event_base *base, const char *command, void (*ended)(void *context), void *context, struct error *err);
 void teller_free(struct teller *t); /* ends it, and what it runs. NULL is allowed */
 
 typedef void teller_done(bool delivered, const char *how, void *context);

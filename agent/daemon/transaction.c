@@ -4,12 +4,11 @@
 #include <string.h>
 
 enum {
-	TIMEOUT_SHARE = 15,    /* s: what of the hub's time-out is left for undoing and telling */
-	TIMEOUT_LEAST = 30,    /* s */
-	TIMEOUT_DEFAULT = 120, /* s: when the hub names none */
-	COMMIT_SHARE = 5000,   /* ms of the root half's deadline that probes leave for the commit */
-	PROBE_LONGEST =
-		30000, /* ms: a reload that has shown nothing by then has failed; do not break it longer */
+	TIMEOUT_SHARE = 15,      /* s: what of the hub's time-out is left for undoing and telling */
+	TIMEOUT_LEAST = 30,      /* s */
+	TIMEOUT_DEFAULT = 120,   /* s: when the hub names none */
+	COMMIT_SHARE = 5000,     /* ms of the root half's deadline that probes leave for the commit */
+	PROBE_LONGEST = 30000,   /* ms: a reload that has shown nothing by then has failed; do not break it longer */
 	PROBE_UNDONE = 10000,    /* ms: how long the old leaf is waited for after an undo */
 	PROBE_FIRST_DELAY = 250, /* ms */
 	PROBE_LAST_DELAY = 2000, /* ms */
@@ -47,8 +46,7 @@ static const uint8_t way_activate[] = {
 static const uint8_t way_renumber[] = {ACTIVATE, INSTALLED, COMMIT, LOOK, RUNNING, PROBE_ONCE, VERIFIED, END};
 static const uint8_t way_resume[] = {
 	RUNNING, PROBE_BEFORE, TEST, RELOAD, INSTALLED, PROBE_UNTIL, COMMIT, LOOK, VERIFIED, END};
-static const uint8_t way_force[] = {
-	RUNNING, PROBE_BEFORE, TEST, RELOAD, INSTALLED, PROBE_UNTIL, VERIFIED, END};
+static const uint8_t way_force[] = {RUNNING, PROBE_BEFORE, TEST, RELOAD, INSTALLED, PROBE_UNTIL, VERIFIED, END};
 static const uint8_t way_confirm[] = {RUNNING, PROBE_ONCE, CONFIRM, VERIFIED, END};
 static const uint8_t way_inspect[] = {RUNNING, PROBE_ONCE, PROBED, END};
 static const uint8_t way_undo[] = {UNDO, LOOK, PROBE_AFTER, FAILED, END};
@@ -93,8 +91,7 @@ static void message_for(const struct transaction *t, enum message_type type, int
 	m->stopped = t->stopped;
 }
 
-static void tell_step(
-	struct transaction *t, enum message_type type, enum transaction_state state, int64_t now)
+static void tell_step(struct transaction *t, enum message_type type, enum transaction_state state, int64_t now)
 {
 	auto_message struct message m;
 	expect_target(t);
@@ -126,7 +123,7 @@ static void tell_failed(struct transaction *t, int64_t now)
 	auto_message struct message m;
 	struct transaction_failure *f = &t->failure;
 	f->rolled_back = t->undone && revision_is_placeholder(t->have.pending) &&
-			 revision_compare(t->have.served, t->order.revision) != 0;
+		revision_compare(t->have.served, t->order.revision) != 0;
 	message_for(t, MESSAGE_FAILED, now, &m);
 	m.rolled_back = f->rolled_back;
 	m.permanent = f->permanent;
@@ -310,8 +307,7 @@ static void clean_failure(struct transaction_failure *f)
 }
 
 /* Ends the way; what was switched is put back. `r` is the reply that says so, if one does. */
-static void fail(
-	struct transaction *t, const char *step, const char *text, const struct reply *r, int64_t now)
+static void fail(struct transaction *t, const char *step, const char *text, const struct reply *r, int64_t now)
 {
 	struct transaction_failure *f = &t->failure;
 	*f = (struct transaction_failure){.at = now, .revision = t->order.revision};
@@ -331,8 +327,7 @@ static void add_output(struct transaction *t, const char *what, const char *outp
 	struct transaction_failure *f = &t->failure;
 	size_t used = strlen(f->output);
 	if (*output)
-		snprintf(f->output + used, sizeof(f->output) - used, "%s%s:\n%s", used ? "\n" : "", what,
-			output);
+		snprintf(f->output + used, sizeof(f->output) - used, "%s%s:\n%s", used ? "\n" : "", what, output);
 	clean_failure(f);
 }
 
@@ -375,8 +370,7 @@ static void begin_offer(struct transaction *t, int64_t now)
 	t->state = TRANSACTION_OFFERED;
 	if (same && revision_compare(t->have.served, o->revision) == 0)
 		go(t, way_have, now);
-	else if (revision_compare(t->have.staged, o->revision) == 0 &&
-		 same_digest(t->have.staged_digest, o->digest))
+	else if (revision_compare(t->have.staged, o->revision) == 0 && same_digest(t->have.staged_digest, o->digest))
 		go(t, same ? way_have : way_test, now);
 	else
 		go(t, same ? way_fetch_same : way_fetch, now);
@@ -418,8 +412,7 @@ static void begin(struct transaction *t, const struct transaction_order *order, 
 
 /* What comes in. */
 
-void transaction_init(
-	struct transaction *t, const char *certificate, const struct transaction_io *io, void *context)
+void transaction_init(struct transaction *t, const char *certificate, const struct transaction_io *io, void *context)
 {
 	*t = (struct transaction){.io = io, .context = context};
 	snprintf(t->certificate, sizeof(t->certificate), "%s", certificate);
@@ -547,8 +540,7 @@ static void reply_undo(struct transaction *t, const struct reply *r, int64_t now
 		take_stopped(t, r);
 		add_output(t, "when the old files were put back", r->output);
 	} else {
-		add_to_failure(t,
-			r->rolled_back ? "the old files are back, but" : "putting the old files back failed",
+		add_to_failure(t, r->rolled_back ? "the old files are back, but" : "putting the old files back failed",
 			r->text, r->output);
 	}
 	t->switched = false;
@@ -608,8 +600,7 @@ static void wait_or_give_up(struct transaction *t, int64_t now)
 	char missing[MESSAGE_TEXT_MAX - 128];
 	if (now < t->probe_ends) {
 		t->io->wait(t->probe_delay, t->context);
-		t->probe_delay =
-			t->probe_delay * 2 < PROBE_LAST_DELAY ? t->probe_delay * 2 : PROBE_LAST_DELAY;
+		t->probe_delay = t->probe_delay * 2 < PROBE_LAST_DELAY ? t->probe_delay * 2 : PROBE_LAST_DELAY;
 		return;
 	}
 	view_describe_wanted(&t->view, missing, sizeof(missing));
@@ -654,8 +645,8 @@ bool transaction_is_switched(const struct transaction *t)
 
 const char *transaction_state_name(const struct transaction *t)
 {
-	static const char *const names[] = {"waiting", "offered", "staged", "activating", "installed",
-		"verified", "unverified", "failed"};
+	static const char *const names[] = {
+		"waiting", "offered", "staged", "activating", "installed", "verified", "unverified", "failed"};
 	if (t->state == TRANSACTION_FAILED && t->failure.rolled_back)
 		return "rolled back";
 	if (t->stopped && (t->state == TRANSACTION_INSTALLED || t->state == TRANSACTION_VERIFIED))

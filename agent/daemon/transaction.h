@@ -24,7 +24,7 @@ enum transaction_state {
 	TRANSACTION_INSTALLED, /* switched and reloaded, or found so at the start; not yet seen served */
 	TRANSACTION_VERIFIED,
 	TRANSACTION_UNVERIFIED, /* it was looked at, and some running service does not serve it */
-	TRANSACTION_FAILED, /* the newest order failed; see `rolled_back` in the failure */
+	TRANSACTION_FAILED,     /* the newest order failed; see `rolled_back` in the failure */
 };
 
 struct transaction_io {
@@ -69,7 +69,7 @@ struct transaction {
 	struct transaction_order order;     /* the one being carried out, or the last */
 	struct transaction_failure failure; /* of the newest order that failed; cleared by the next success */
 	struct view view;
-	bool stopped; /* some service was not running when asked last */
+	bool stopped;     /* some service was not running when asked last */
 	int64_t repaired; /* when the root half last put files right, as it said; wall clock, 0: not yet */
 
 	/* inside */
@@ -82,17 +82,16 @@ struct transaction {
 	int64_t started;               /* when the order was taken */
 	uint32_t inspection;           /* attempt of the hub's `probe`; 0: the agent's own */
 	uint32_t owed;                 /* attempt of a `probe` that waits for the way to end; 0: none */
-	bool switched;       /* the root half has (perhaps) switched the files and not yet committed */
-	bool undone;         /* it was, before the failure */
+	bool switched;                 /* the root half has (perhaps) switched the files and not yet committed */
+	bool undone;                   /* it was, before the failure */
 	char reloaded[MESSAGE_OUTPUT_MAX / 2]; /* what the hooks of the reload said */
-	int64_t switch_ends; /* when the root half undoes it by itself */
+	int64_t switch_ends;                   /* when the root half undoes it by itself */
 	int64_t probe_ends;
 	int64_t probe_delay;
 };
 
 /* `now` is the monotonic clock in milliseconds, everywhere. The endpoints are then added to `view`. */
-void transaction_init(
-	struct transaction *t, const char *certificate, const struct transaction_io *io, void *context);
+void transaction_init(struct transaction *t, const char *certificate, const struct transaction_io *io, void *context);
 
 /* At the start, with what the root half has: finishes a switch that was interrupted (or undoes it). */
 void transaction_start(struct transaction *t, const struct inventory *have, int64_t now);

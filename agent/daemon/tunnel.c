@@ -85,23 +85,28 @@ static void on_child(evutil_socket_t number, short what, void *context)
 	end_if_over(t);
 }
 
-static pid_t spawn(const struct agent_config *config, const struct agent_hub *hub, int stream, int text,
-	struct error *err)
+static pid_t spawn(
+	const struct agent_config *config, const struct agent_hub *hub, int stream, int text, struct error *err)
 {
 	char port[8];
 	auto_free char *program = mem_printf("%s/certsync-link", fs_program_directory());
 	auto_free char *key = mem_printf("%s/id_ed25519", config->state);
 	auto_free char *pins = mem_printf("%s/pins/host_keys", config->directory);
 	snprintf(port, sizeof(port), "%u", hub->port);
-	const char *argv[] = {program, "--user", hub->user, "--host", hub->host, "--port", port, "--key", key,
-		"--pins", pins, NULL};
-	const struct proc_spec spec = {
-		.argv = argv, .in = stream, .out = -1, .err = text, .extra = -1, .die_with_parent = true, .powerless = true};
+	const char *argv[] = {
+		program, "--user", hub->user, "--host", hub->host, "--port", port, "--key", key, "--pins", pins, NULL};
+	const struct proc_spec spec = {.argv = argv,
+		.in = stream,
+		.out = -1,
+		.err = text,
+		.extra = -1,
+		.die_with_parent = true,
+		.powerless = true};
 	return proc_spawn(&spec, err);
 }
 
-struct tunnel *tunnel_start(struct event_base *base, const struct agent_config *config,
-	const struct agent_hub *hub, tunnel_ended *ended, void *context, int *ret_fd, struct error *err)
+struct tunnel *tunnel_start(struct event_base *base, const struct agent_config *config, const struct agent_hub *hub,
+	tunnel_ended *ended, void *context, int *ret_fd, struct error *err)
 {
 	int pair[2], text[2];
 	if (proc_socketpair(pair, err) < 0)

@@ -15,8 +15,8 @@ struct tunnel;
 typedef void tunnel_ended(int exit_code, const char *reason, void *context);
 
 /* Starts it. *ret_fd is our end of the stream, the caller's to close. NULL with the reason. */
-struct tunnel *tunnel_start(struct event_base *base, const struct agent_config *config,
-	const struct agent_hub *hub, tunnel_ended *ended, void *context, int *ret_fd, struct error *err);
+struct tunnel *tunnel_start(struct event_base *base, const struct agent_config *config, const struct agent_hub *hub,
+	tunnel_ended *ended, void *context, int *ret_fd, struct error *err);
 void tunnel_free(struct tunnel *t); /* kills it if it still runs; no callback. NULL is allowed */
 
 #endif

@@ -27,8 +27,7 @@
 /* GCM first: it does not depend on strict key exchange, which libssh cannot be told to insist on. */
 #define CIPHERS "aes256-gcm@openssh.com,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
 #define MACS "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com"
-#define HOST_KEYS \
-	"ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
+#define HOST_KEYS "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
 
 enum {
 	AGENT = STDIN_FILENO,
@@ -50,7 +49,7 @@ struct link {
 	const char *key_file, *pins_file; /* NULL of a node that joins, which is given both */
 	int key_fd;
 	struct buf pins; /* fingerprints with ", " between them: for the comparison and the message alike */
-	int timeout; /* seconds */
+	int timeout;     /* seconds */
 	int64_t deadline;
 	int tcp;
 	ssh_session session;
@@ -83,14 +82,13 @@ static void stage(const struct link *l, const char *what)
 	/* A handler that runs meanwhile would write half a line. */
 	alarm_len = 0;
 	int len = snprintf(alarm_text, sizeof(alarm_text),
-		"certsync-link: %s@%s:%s: not connected within %d s (%s); the next try follows by itself\n",
-		l->user, l->host, l->port, l->timeout, what);
+		"certsync-link: %s@%s:%s: not connected within %d s (%s); the next try follows by itself\n", l->user,
+		l->host, l->port, l->timeout, what);
 	alarm_len = len < 0 ? 0 : (size_t)len < sizeof(alarm_text) ? (size_t)len : sizeof(alarm_text) - 1;
 }
 
 /* The one line of reason. Returns `code`. */
-static int fail(const struct link *l, enum link_exit code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+static int fail(const struct link *l, enum link_exit code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static int fail(const struct link *l, enum link_exit code, const char *fmt, ...)
 {
 	char text[ERROR_MESSAGE_MAX];
@@ -133,8 +131,8 @@ static int await_connected(int fd, int64_t until)
 
 static int connect_address(const struct addrinfo *address, int64_t until)
 {
-	auto_close int fd = socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
-		address->ai_protocol);
+	auto_close int fd =
+		socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->ai_protocol);
 	if (fd < 0)
 		return -1;
 	if (connect(fd, address->ai_addr, address->ai_addrlen) < 0 && errno != EINPROGRESS)
@@ -308,13 +306,11 @@ static int read_pins(struct link *l)
 		if (line[0] == '\0' || line[0] == '#')
 			continue;
 		if (strncmp(line, "SHA256:", 7) != 0)
-			return fail(l, LINK_USAGE, "%s: \"%s\" is not a fingerprint SHA256:…", l->pins_file,
-				line);
+			return fail(l, LINK_USAGE, "%s: \"%s\" is not a fingerprint SHA256:…", l->pins_file, line);
 		buf_addf(&l->pins, "%s%s", l->pins.len ? ", " : "", line);
 	}
 	if (l->pins.len == 0)
-		return fail(l, LINK_USAGE, "%s has no fingerprint; `certsync-agent join` writes it",
-			l->pins_file);
+		return fail(l, LINK_USAGE, "%s has no fingerprint; `certsync-agent join` writes it", l->pins_file);
 	return LINK_DONE;
 }
 
@@ -449,8 +445,7 @@ static int link_open(struct link *l)
 		rc = ssh_channel_request_exec(l->channel, "certsync");
 	while (rc == SSH_AGAIN && await_again(l));
 	if (rc != SSH_OK)
-		return fail(l, LINK_PROTOCOL, "sshd does not start the hub's gate: %s",
-			ssh_get_error(l->session));
+		return fail(l, LINK_PROTOCOL, "sshd does not start the hub's gate: %s", ssh_get_error(l->session));
 	return LINK_DONE;
 }
 
@@ -591,10 +586,10 @@ static int link_relay(struct link *l)
 	if (status == 0)
 		return LINK_DONE;
 	if (status < 0)
-		return fail(l, LINK_UNREACHABLE,
-			"the hub's gate ended without an exit status: it was killed, or sshd was");
-	return fail(l, LINK_UNREACHABLE,
-		"the hub's gate ended with exit status %d; does the hub run? See its log", status);
+		return fail(
+			l, LINK_UNREACHABLE, "the hub's gate ended without an exit status: it was killed, or sshd was");
+	return fail(
+		l, LINK_UNREACHABLE, "the hub's gate ended with exit status %d; does the hub run? See its log", status);
 }
 
 /* ---- the program ---- */
@@ -634,10 +629,11 @@ static void link_close(struct link *l)
 
 static int usage(void)
 {
-	fprintf(stderr, "certsync-link: usage: certsync-link --user USER --host HOST --port PORT --key FILE "
-			"--pins FILE "
-			"[--timeout SECONDS]\n"
-			"  or, to join: --key-fd N --pin SHA256:… [--pin …] in the place of --key and --pins\n");
+	fprintf(stderr,
+		"certsync-link: usage: certsync-link --user USER --host HOST --port PORT --key FILE "
+		"--pins FILE "
+		"[--timeout SECONDS]\n"
+		"  or, to join: --key-fd N --pin SHA256:… [--pin …] in the place of --key and --pins\n");
 	return LINK_USAGE;
 }
 
@@ -656,12 +652,12 @@ static int parse(struct link *l, int argc, char **argv)
 	};
 	int option;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		const char **text = option == 'u'   ? &l->user
-				    : option == 'h' ? &l->host
-				    : option == 'p' ? &l->port
-				    : option == 'k' ? &l->key_file
-				    : option == 'i' ? &l->pins_file
-						    : NULL;
+		const char **text = option == 'u' ? &l->user
+			: option == 'h'           ? &l->host
+			: option == 'p'           ? &l->port
+			: option == 'k'           ? &l->key_file
+			: option == 'i'           ? &l->pins_file
+						  : NULL;
 		if (text)
 			*text = optarg;
 		else if (option == 't')

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-int keeper_open(struct keeper *k, const struct agent_config *config,
-	const struct agent_certificate *certificate, int root_state, int stop_fd, struct error *err)
+int keeper_open(struct keeper *k, const struct agent_config *config, const struct agent_certificate *certificate,
+	int root_state, int stop_fd, struct error *err)
 {
 	struct keeper keeper = {
 		.config = config,
@@ -84,16 +84,14 @@ int keeper_write(struct keeper *k, const struct set *s, struct error *err)
 	return 0;
 }
 
-static int read_whole(
-	const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
+static int read_whole(const struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err)
 {
 	auto_set struct set s = {0};
 	if (set_read(k->install.archive, entry->revision, &s, err) < 0)
 		return -1;
 	if (!journal_entry_same(entry, &s.entry)) {
 		char text[REVISION_TEXT_MAX];
-		return error_set(err, ERROR_PERMANENT,
-			"revision %s in the archive has another content than was staged",
+		return error_set(err, ERROR_PERMANENT, "revision %s in the archive has another content than was staged",
 			revision_text(entry->revision, text));
 	}
 	*ret = s;
@@ -143,16 +141,15 @@ static int place_set(struct keeper *k, const struct set *s, enum keeper_effort e
 	return files < 0 || switched < 0 ? -1 : files + switched;
 }
 
-int keeper_place(
-	struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err)
+int keeper_place(struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err)
 {
 	auto_set struct set s = {0};
 	int found = keeper_read(k, entry, &s, err);
 	if (found < 0)
 		return -1;
 	if (found == KEEPER_BROKEN && effort == KEEPER_STRICT)
-		return error_set(err, ERROR_RETRY,
-			"the set in the archive was changed, and cannot be written anew now");
+		return error_set(
+			err, ERROR_RETRY, "the set in the archive was changed, and cannot be written anew now");
 	return place_set(k, &s, effort, err);
 }
 
@@ -167,8 +164,7 @@ void keeper_prune(struct keeper *k)
 		if (journal_entry_is_set(kept[i]))
 			keep[count++] = kept[i]->revision;
 	if (install_prune(&k->install, keep, count, &err) < 0)
-		log_event(LOG_LEVEL_WARNING, "prune", "certificate=%s error=\"%s\"", k->certificate->name,
-			err.message);
+		log_event(LOG_LEVEL_WARNING, "prune", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
 }
 
 /* What live/ points at, also when one of its files was changed and nothing is known of what was in it. 1, 0 there is none, -1 it
@@ -186,8 +182,7 @@ static int read_live(struct keeper *k, struct set *ret, struct error *err)
 		*err = why;
 		return -1;
 	}
-	if (journal_entry_is_set(&k->journal.served) ||
-		set_agreed(k->install.archive, live, ret, &ignored) < 0)
+	if (journal_entry_is_set(&k->journal.served) || set_agreed(k->install.archive, live, ret, &ignored) < 0)
 		return 0;
 	write_anew(k, ret, &why);
 	return 1;
@@ -331,9 +326,8 @@ void keeper_tick(struct keeper *k)
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	char revision[REVISION_TEXT_MAX];
 	revision_text(k->journal.pending.revision, revision);
-	log_event(LOG_LEVEL_WARNING, "deadline",
-		"certificate=%s revision=%s text=\"not committed in time: undone\"", k->certificate->name,
-		revision);
+	log_event(LOG_LEVEL_WARNING, "deadline", "certificate=%s revision=%s text=\"not committed in time: undone\"",
+		k->certificate->name, revision);
 	step_undo(k, reply);
 	if (!reply->ok)
 		log_event(LOG_LEVEL_ERROR, "undo", "certificate=%s revision=%s error=\"%s\" output=\"%s\"",
@@ -391,11 +385,11 @@ int keeper_repair(struct keeper *k)
 	k->drifted = false;
 	int changed = place_set(k, &s, KEEPER_ALL, &err);
 	if (changed < 0)
-		log_event(LOG_LEVEL_ERROR, "repair", "certificate=%s revision=%s error=\"%s\"",
-			k->certificate->name, revision, err.message);
+		log_event(LOG_LEVEL_ERROR, "repair", "certificate=%s revision=%s error=\"%s\"", k->certificate->name,
+			revision, err.message);
 	else if (changed > 0)
-		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d",
-			k->certificate->name, revision, changed);
+		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d", k->certificate->name,
+			revision, changed);
 	/* A placeholder that is written for the first time was never anything else. */
 	if ((changed > 0 || found == KEEPER_RESTORED) && !revision_is_placeholder(wanted->revision))
 		k->repaired = clock_wall();
@@ -438,8 +432,7 @@ static uint32_t seconds_left(const struct keeper *k)
 
 /* The journal knows the first leaf alone. Left as zeros when there is one pair, or its set cannot be read: then
  * only the first is taken for right. */
-static void second_leaf(
-	const struct keeper *k, const struct journal_entry *entry, uint8_t ret[CHAIN_SHA256_SIZE])
+static void second_leaf(const struct keeper *k, const struct journal_entry *entry, uint8_t ret[CHAIN_SHA256_SIZE])
 {
 	struct error ignored;
 	auto_set struct set s = {0};

@@ -26,21 +26,21 @@ struct keeper {
 	struct install install;
 	struct journal journal;
 	struct mark marks[KEEPER_MARKS]; /* of sets that were seen whole, the one used last first */
-	int64_t undo_at_ms; /* monotonic; when pending is undone; meaningless without pending */
-	bool ready;         /* keeper_start has succeeded */
+	int64_t undo_at_ms;              /* monotonic; when pending is undone; meaningless without pending */
+	bool ready;                      /* keeper_start has succeeded */
 	/* The previous files are going back, or are back, and the journal does not say so yet: only the undo
 	 * goes on. */
 	bool undoing;
-	int64_t paced_ms[KEEPER_HOOKS]; /* monotonic; up to when its runs are used up */
+	int64_t paced_ms[KEEPER_HOOKS];           /* monotonic; up to when its runs are used up */
 	int64_t running_ms[REQUEST_SERVICES_MAX]; /* monotonic; when a service was last seen running; 0: not known */
-	struct error fault; /* why it is not ready */
-	bool drifted;       /* the archive's own set was changed beyond repair: said once */
+	struct error fault;                       /* why it is not ready */
+	bool drifted;                             /* the archive's own set was changed beyond repair: said once */
 	int64_t held_until_ms; /* monotonic; until then nothing is put right: a person is at work; 0: not held */
 	int64_t repaired;      /* wall clock; when files were last put right; 0: not yet */
 };
 
-int keeper_open(struct keeper *k, const struct agent_config *config,
-	const struct agent_certificate *certificate, int root_state, int stop_fd, struct error *err);
+int keeper_open(struct keeper *k, const struct agent_config *config, const struct agent_certificate *certificate,
+	int root_state, int stop_fd, struct error *err);
 void keeper_close(struct keeper *k);
 
 /* Reads the journal (a damaged one is logged and rebuilt from live/ and the archive), makes a placeholder
@@ -84,8 +84,7 @@ enum keeper_effort {
 };
 /* Own files, then the symlink, so that they are this entry's. Returns how many were changed, or -1 with the
  * first failure. */
-int keeper_place(
-	struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err);
+int keeper_place(struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err);
 int keeper_save(struct keeper *k, struct error *err);
 /* Removes what nobody needs from the archive; a failure is logged and no more. */
 void keeper_prune(struct keeper *k);

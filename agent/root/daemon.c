@@ -18,11 +18,8 @@ enum { CHILD_WAIT_MIN_MS = 1000, CHILD_WAIT_MAX_MS = 30000, CHILD_STOP_MS = 5000
 
 void child_init(struct child *c, const char *config_path, const struct proc_user *user)
 {
-	*c = (struct child){.config_path = config_path,
-		.user = user,
-		.pid = -1,
-		.pidfd = -1,
-		.wait_ms = CHILD_WAIT_MIN_MS};
+	*c = (struct child){
+		.config_path = config_path, .user = user, .pid = -1, .pidfd = -1, .wait_ms = CHILD_WAIT_MIN_MS};
 	c->stream.fd = -1;
 }
 
@@ -126,9 +123,8 @@ void child_ended(struct child *c, const char *why)
 	if (clock_monotonic_ms() - c->started_ms > 2 * CHILD_WAIT_MAX_MS)
 		c->wait_ms = CHILD_WAIT_MIN_MS;
 	int status = reap(c);
-	log_event(LOG_LEVEL_WARNING, "child",
-		"error=\"certsync-agent %s%s%s\" text=\"started again in %lld ms\"", proc_status_text(status),
-		why ? ": " : "", why ? why : "", (long long)c->wait_ms);
+	log_event(LOG_LEVEL_WARNING, "child", "error=\"certsync-agent %s%s%s\" text=\"started again in %lld ms\"",
+		proc_status_text(status), why ? ": " : "", why ? why : "", (long long)c->wait_ms);
 	start_later(c);
 }
 

@@ -13,7 +13,7 @@ struct child {
 	pid_t pid;                    /* -1: not running */
 	int pidfd;                    /* readable when it has ended */
 	struct frame_stream stream;   /* its fd is owned here */
-	bool heard; /* it has asked for something since it was started: it takes signals */
+	bool heard;                   /* it has asked for something since it was started: it takes signals */
 	int64_t start_at_ms, started_ms, wait_ms;
 };
 

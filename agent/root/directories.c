@@ -101,8 +101,7 @@ void places_sweep(const struct places *p)
 static bool parse_instance(struct buf *text, uint8_t ret[REQUEST_INSTANCE_SIZE])
 {
 	const char *hex = buf_text(text);
-	if (text->len != 2 * REQUEST_INSTANCE_SIZE + 1 ||
-		strspn(hex, "0123456789abcdef") != 2 * REQUEST_INSTANCE_SIZE)
+	if (text->len != 2 * REQUEST_INSTANCE_SIZE + 1 || strspn(hex, "0123456789abcdef") != 2 * REQUEST_INSTANCE_SIZE)
 		return false;
 	for (size_t i = 0; i < REQUEST_INSTANCE_SIZE; i++) {
 		const char pair[3] = {hex[2 * i], hex[2 * i + 1], '\0'};

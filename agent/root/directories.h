@@ -10,9 +10,9 @@
 struct places {
 	int root_state; /* ROOT_STATE, 0700 */
 	int state;      /* STATE, 0700, the agent's user's */
-	int run; /* RUN, the agent's user's; 02755 with the admin group, which the socket in it inherits */
-	int pins; /* DIRECTORY/pins; -1: there is none yet */
-	bool has_user; /* started as root: `user` is the agent's */
+	int run;        /* RUN, the agent's user's; 02755 with the admin group, which the socket in it inherits */
+	int pins;       /* DIRECTORY/pins; -1: there is none yet */
+	bool has_user;  /* started as root: `user` is the agent's */
 	struct proc_user user;
 };
 

@@ -127,12 +127,10 @@ static int write_files(int directory, const struct set *s, struct error *err)
 static int move_into_place(int directory, const char *name, struct error *err)
 {
 	if (renameat2(directory, set_temporary, directory, name, RENAME_NOREPLACE) < 0) {
-		if (errno != EEXIST ||
-			renameat2(directory, set_temporary, directory, name, RENAME_EXCHANGE) < 0)
+		if (errno != EEXIST || renameat2(directory, set_temporary, directory, name, RENAME_EXCHANGE) < 0)
 			return error_errno(err, "cannot move a set to its place");
 		/* The name must be the new set's on the disk before the old one is taken apart. */
-		if (fs_sync_directory(directory, err) < 0 ||
-			fs_remove_tree(directory, set_temporary, err) < 0)
+		if (fs_sync_directory(directory, err) < 0 || fs_remove_tree(directory, set_temporary, err) < 0)
 			return -1;
 	}
 	return fs_sync_directory(directory, err);
@@ -157,8 +155,7 @@ static int read_pair(int directory, int fd, const char *name, struct parts *ret,
 	return opener_pair(directory, &pem, &pem, ret, err);
 }
 
-static int read_pairs(
-	int directory, int fd, struct parts pairs[BUNDLE_PAIRS_MAX], size_t *ret_count, struct error *err)
+static int read_pairs(int directory, int fd, struct parts pairs[BUNDLE_PAIRS_MAX], size_t *ret_count, struct error *err)
 {
 	if (read_pair(directory, fd, "combined.pem", &pairs[0], err) < 0)
 		return -1;
@@ -204,7 +201,7 @@ int set_read(int directory, struct revision revision, struct set *ret, struct er
 	revision_text(revision, name);
 	auto_close int fd = fs_open_directory(directory, name, err);
 	bool ok = fd >= 0 && read_pairs(directory, fd, pairs, &count, err) == 0 &&
-		  set_make(revision, pairs, count, &s, err) == 0 && compare_files(fd, &s, err) == 0;
+		set_make(revision, pairs, count, &s, err) == 0 && compare_files(fd, &s, err) == 0;
 	release_pairs(pairs);
 	if (!ok)
 		return error_wrap(err, "revision %s in the archive", name);
@@ -245,8 +242,8 @@ static bool read_copy(const struct place *at, const struct copy *copy, struct pa
 	auto_buf struct buf key = BUF_INIT(CHAIN_PEM_MAX);
 	struct error ignored;
 	return fs_read(at->fd, copy->certificates, false, &certificates, &ignored) == 0 &&
-	       fs_read(at->fd, copy->key, false, &key, &ignored) == 0 &&
-	       opener_pair(at->archive, &certificates, &key, ret, &ignored) == 0;
+		fs_read(at->fd, copy->key, false, &key, &ignored) == 0 &&
+		opener_pair(at->archive, &certificates, &key, ret, &ignored) == 0;
 }
 
 /* A set of the first copy and, unless it is NULL, the second, if both can be read and belong together. */
@@ -255,7 +252,7 @@ static bool make_from(const struct place *at, const struct copy *first, const st
 	struct parts pairs[BUNDLE_PAIRS_MAX] = {PARTS_INIT, PARTS_INIT};
 	struct error ignored;
 	bool made = read_copy(at, first, &pairs[0]) && (!second || read_copy(at, second, &pairs[1])) &&
-		    set_make(at->revision, pairs, second ? 2 : 1, ret, &ignored) == 0;
+		set_make(at->revision, pairs, second ? 2 : 1, ret, &ignored) == 0;
 	release_pairs(pairs);
 	return made;
 }
@@ -286,8 +283,7 @@ int set_recover(int directory, const struct journal_entry *entry, struct set *re
 				return 0;
 	}
 	return error_set(err, ERROR_PERMANENT,
-		"revision %s in the archive was changed, and no file of it still holds what was staged",
-		name);
+		"revision %s in the archive was changed, and no file of it still holds what was staged", name);
 }
 
 /* How many pairs the set had, by what is left of it: the second's file bears another name than that of the first. */
@@ -316,9 +312,7 @@ int set_agreed(int directory, struct revision revision, struct set *ret, struct 
 				return 0;
 		}
 	}
-	return fd < 0 ? -1
-		      : error_set(err, ERROR_PERMANENT, "no two files of revision %s in the archive agree",
-				name);
+	return fd < 0 ? -1 : error_set(err, ERROR_PERMANENT, "no two files of revision %s in the archive agree", name);
 }
 
 static const struct set_file *find_file(const struct set *s, const char *content)

@@ -23,7 +23,7 @@ struct set_file {
 };
 
 struct set {
-	struct journal_entry entry; /* revision, digest, fingerprint, validity of the first leaf */
+	struct journal_entry entry;        /* revision, digest, fingerprint, validity of the first leaf */
 	uint8_t second[CHAIN_SHA256_SIZE]; /* fingerprint of the second leaf; zeros: there is one pair */
 	struct set_file files[SET_FILES_MAX];
 	size_t file_count;
@@ -33,8 +33,7 @@ struct set {
 void set_release(struct set *s);
 
 /* Refused: two pairs of one key type. That a key is its leaf's is for whoever made the parts. */
-int set_make(
-	struct revision revision, const struct parts *pairs, size_t count, struct set *ret, struct error *err);
+int set_make(struct revision revision, const struct parts *pairs, size_t count, struct set *ret, struct error *err);
 /* Revision (0, 0): agent/root/opener.h. */
 int set_placeholder(const char *certificate, int64_t now, struct set *ret, struct error *err);
 

@@ -15,8 +15,7 @@ enum {
 
 void guard_init(struct guard *g)
 {
-	*g = (struct guard){
-		.check_at_ms = clock_monotonic_ms() + GUARD_INTERVAL_MS, .gap_ms = GUARD_GAP_MIN_MS};
+	*g = (struct guard){.check_at_ms = clock_monotonic_ms() + GUARD_INTERVAL_MS, .gap_ms = GUARD_GAP_MIN_MS};
 }
 
 void guard_release(struct guard *g)
@@ -40,8 +39,7 @@ static void add(struct guard *g, const char *directory, const char *name)
 static void add_file(struct guard *g, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	auto_free char *directory =
-		slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+	auto_free char *directory = slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
 	add(g, directory, slash + 1);
 }
 

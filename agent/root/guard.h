@@ -30,7 +30,7 @@ void guard_event(struct guard *g);
 
 /* Has the next check come within a minute: something could not be started or put right. */
 void guard_check_soon(struct guard *g);
-void guard_check_now(struct guard *g); /* a hold has begun or ended */
+void guard_check_now(struct guard *g);    /* a hold has begun or ended */
 int64_t guard_due(const struct guard *g); /* milliseconds until guard_tick has something to do */
 /* True when something was put right. */
 bool guard_tick(struct guard *g, struct keeper *keepers, size_t count);

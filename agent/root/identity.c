@@ -34,8 +34,7 @@ static bool is_missing(int directory, const char *name)
 }
 
 /* Writes `text` unless it stands there already. */
-static int keep_file(
-	int directory, const char *name, struct buf *text, struct fs_owner owner, struct error *err)
+static int keep_file(int directory, const char *name, struct buf *text, struct fs_owner owner, struct error *err)
 {
 	auto_buf struct buf found = BUF_INIT(SSH_FILE_MAX);
 	struct error ignored;
@@ -93,8 +92,8 @@ static int read_ssh_key(const struct names *n, int directory, uint8_t ret_public
 	return 0;
 }
 
-static int make_ssh_key(const struct names *n,
-	int directory, struct fs_owner owner, uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
+static int make_ssh_key(const struct names *n, int directory, struct fs_owner owner, uint8_t ret_public[SEAL_KEY_SIZE],
+	struct error *err)
 {
 	uint8_t seed[SEAL_KEY_SIZE];
 	auto_buf struct buf file = BUF_INIT(SSH_FILE_MAX);
@@ -116,9 +115,8 @@ static int load_ssh_key(const struct names *n, const struct places *places, stru
 		owner.uid = places->user.uid;
 		owner.gid = places->user.gid;
 	}
-	int found = is_missing(places->state, n->ssh)
-			    ? make_ssh_key(n, places->state, owner, public_key, err)
-			    : read_ssh_key(n, places->state, public_key, err);
+	int found = is_missing(places->state, n->ssh) ? make_ssh_key(n, places->state, owner, public_key, err)
+						      : read_ssh_key(n, places->state, public_key, err);
 	if (found < 0)
 		return -1;
 	ssh_key_put_public(&blob, public_key);
@@ -195,8 +193,8 @@ static int replace_present(const struct places *places, struct identity *ret, st
 }
 
 /* Two that start at once must not each make a key. */
-static int locked(int (*run)(const struct places *places, struct identity *ret, struct error *err), const struct places *places,
-	struct identity *ret, struct error *err)
+static int locked(int (*run)(const struct places *places, struct identity *ret, struct error *err),
+	const struct places *places, struct identity *ret, struct error *err)
 {
 	auto_identity struct identity i = {0};
 	if (flock(places->root_state, LOCK_EX) < 0)

@@ -15,7 +15,7 @@
 struct identity {
 	uint8_t seal_private[SEAL_KEY_SIZE];
 	uint8_t seal_public[SEAL_KEY_SIZE];
-	char ssh_public[128]; /* BASE64 of "ssh-ed25519 BASE64"; "": see ssh_fault */
+	char ssh_public[128];   /* BASE64 of "ssh-ed25519 BASE64"; "": see ssh_fault */
 	struct error ssh_fault; /* identity_serve: why there is no SSH key to log in with; ERROR_NONE: there is one */
 };
 

@@ -25,8 +25,8 @@ static int open_public(const char *path, struct error *err)
 	return made < 0 ? -1 : fs_open_directory(AT_FDCWD, path, err);
 }
 
-int install_open(const struct agent_config *config, const struct agent_certificate *certificate,
-	struct install *ret, struct error *err)
+int install_open(const struct agent_config *config, const struct agent_certificate *certificate, struct install *ret,
+	struct error *err)
 {
 	auto_free char *live = mem_printf("%s/live", config->directory);
 	auto_free char *archive = mem_printf("%s/archive/%s", config->directory, certificate->name);
@@ -65,8 +65,7 @@ int install_live(const struct install *i, struct revision *ret, struct error *er
 	if (len < 0 && errno == ENOENT)
 		return 0;
 	if (len < 0 && errno == EINVAL)
-		return error_errno(err,
-			"live/%s is not a symbolic link: move it away, certsync makes its own",
+		return error_errno(err, "live/%s is not a symbolic link: move it away, certsync makes its own",
 			i->certificate->name);
 	if (len < 0)
 		return error_errno(err, "cannot read live/%s", i->certificate->name);
@@ -116,8 +115,7 @@ static int file_owner(const struct agent_file *f, struct fs_owner *ret, struct e
 		const struct passwd *entry = getpwnam(f->owner);
 		if (!entry)
 			return error_set(err, ERROR_USAGE,
-				"there is no user %s on this machine: create it, or configure another",
-				f->owner);
+				"there is no user %s on this machine: create it, or configure another", f->owner);
 		ret->uid = entry->pw_uid;
 	}
 	return f->group ? find_group(f->group, &ret->gid, err) : 0;
@@ -130,7 +128,7 @@ static bool stat_matches(int directory, const char *name, const struct fs_owner 
 	if (!*ret_exists || !S_ISREG(st.st_mode) || st.st_nlink != 1 || (st.st_mode & 07777) != owner->mode)
 		return false;
 	return (owner->uid == (uid_t)-1 || st.st_uid == owner->uid) &&
-	       (owner->gid == (gid_t)-1 || st.st_gid == owner->gid);
+		(owner->gid == (gid_t)-1 || st.st_gid == owner->gid);
 }
 
 static bool content_matches(int directory, const char *name, const struct buf *pem)
@@ -138,12 +136,12 @@ static bool content_matches(int directory, const char *name, const struct buf *p
 	auto_buf struct buf found = BUF_INIT(INSTALL_FILE_MAX);
 	struct error ignored;
 	return fs_read(directory, name, false, &found, &ignored) == 0 && found.len == pem->len &&
-	       (!found.len || memcmp(found.data, pem->data, found.len) == 0); /* LCOV_EXCL_BR_LINE: a set has no empty file */
+		(!found.len ||
+			memcmp(found.data, pem->data, found.len) == 0); /* LCOV_EXCL_BR_LINE: a set has no empty file */
 }
 
 /* 1 differed (and was written, unless only looked at), 0 was right already. */
-static int install_file(
-	const struct agent_file *f, const struct set *s, enum install_which which, struct error *err)
+static int install_file(const struct agent_file *f, const struct set *s, enum install_which which, struct error *err)
 {
 	const struct set_file *content = set_content(s, f->content);
 	const char *name;
@@ -154,8 +152,7 @@ static int install_file(
 	auto_close int directory = fs_open_parent(f->path, &name, err);
 	if (directory < 0 || file_owner(f, &owner, err) < 0)
 		return -1;
-	bool right = stat_matches(directory, name, &owner, &exists) &&
-		     content_matches(directory, name, &content->pem);
+	bool right = stat_matches(directory, name, &owner, &exists) && content_matches(directory, name, &content->pem);
 	if (right || (exists && which == INSTALL_MISSING))
 		return 0;
 	if (which == INSTALL_LOOK)
@@ -268,8 +265,7 @@ void install_sweep(const struct install *i)
 		const struct agent_service *service = &i->certificate->services[k];
 		for (size_t n = 0; n < service->file_count; n++) {
 			const char *name;
-			auto_close int directory =
-				fs_open_parent(service->files[n].path, &name, &ignored);
+			auto_close int directory = fs_open_parent(service->files[n].path, &name, &ignored);
 			if (directory < 0)
 				continue;
 			fs_sweep(directory);

@@ -17,8 +17,8 @@ struct install {
 	int archive;
 };
 
-int install_open(const struct agent_config *config, const struct agent_certificate *certificate,
-	struct install *ret, struct error *err);
+int install_open(const struct agent_config *config, const struct agent_certificate *certificate, struct install *ret,
+	struct error *err);
 void install_close(struct install *i);
 
 /* The revision that live/NAME points at: 1 and *ret, 0 there is no such link, -1 it is something else. */
@@ -47,6 +47,5 @@ int install_prune(const struct install *i, const struct revision *keep, size_t c
 /* Removes what an interrupted write left, in live/, the archive and the files' directories, and makes durable what it had
  * done. */
 void install_sweep(const struct install *i);
-
 
 #endif

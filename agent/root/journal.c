@@ -25,9 +25,8 @@ bool journal_entry_is_set(const struct journal_entry *e)
 
 bool journal_entry_same(const struct journal_entry *a, const struct journal_entry *b)
 {
-	return journal_entry_is_set(a) && journal_entry_is_set(b) &&
-	       revision_compare(a->revision, b->revision) == 0 &&
-	       memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
+	return journal_entry_is_set(a) && journal_entry_is_set(b) && revision_compare(a->revision, b->revision) == 0 &&
+		memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
 }
 
 static void put_entry(struct buf *out, const struct journal_entry *e)
@@ -70,8 +69,7 @@ int journal_write(int directory, const struct journal *j, struct error *err)
 	put_entry(&out, &j->previous);
 	buf_put_u64(&out, (uint64_t)j->deadline);
 	if (sha256(out.data, out.len, sum) < 0 || buf_add(&out, sum, sizeof(sum)) < 0)
-		return error_set(
-			err, ERROR_PERMANENT, "journal of %s: cannot compute its SHA-256", j->certificate);
+		return error_set(err, ERROR_PERMANENT, "journal of %s: cannot compute its SHA-256", j->certificate);
 	auto_free char *path = journal_path(j->certificate);
 	if (fs_write(directory, path, out.data, out.len, FS_PRIVATE, err) < 0)
 		return error_wrap(err, "journal of %s", j->certificate);
@@ -82,8 +80,7 @@ static int check(const struct buf *in, struct error *err)
 {
 	uint8_t sum[32];
 	if (in->len != JOURNAL_SIZE)
-		return error_set(
-			err, ERROR_PERMANENT, "it has %zu bytes instead of %d", in->len, JOURNAL_SIZE);
+		return error_set(err, ERROR_PERMANENT, "it has %zu bytes instead of %d", in->len, JOURNAL_SIZE);
 	if (sha256(in->data, JOURNAL_SUM_AT, sum) < 0 || memcmp(sum, in->data + JOURNAL_SUM_AT, 32) != 0)
 		return error_set(err, ERROR_PERMANENT, "its SHA-256 does not match");
 	return 0;
@@ -102,8 +99,7 @@ static int decode(const struct buf *in, const char *certificate, struct journal 
 	read_entry(&r, &j.pending);
 	read_entry(&r, &j.previous);
 	j.deadline = (int64_t)read_u64(&r);
-	if (!read_done(&r) || memcmp(magic, journal_magic, sizeof(journal_magic)) != 0 ||
-		version != JOURNAL_VERSION)
+	if (!read_done(&r) || memcmp(magic, journal_magic, sizeof(journal_magic)) != 0 || version != JOURNAL_VERSION)
 		return error_set(err, ERROR_PERMANENT, "it is of another version");
 	if (strncmp((const char *)name, certificate, JOURNAL_NAME_SIZE) != 0)
 		return error_set(err, ERROR_PERMANENT, "it is another certificate's");

@@ -71,19 +71,18 @@ static int lock_state(struct root *r, struct error *err)
 	if (r->lock < 0)
 		return error_errno(err, "cannot open the lock in %s", r->config->root_state);
 	if (flock(r->lock, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, ERROR_PERMANENT,
-			"another certsync-agent-root works on %s: end it first", r->config->root_state);
+		return error_set(err, ERROR_PERMANENT, "another certsync-agent-root works on %s: end it first",
+			r->config->root_state);
 	return 0;
 }
 
 /* A certificate that cannot be started now is tried again by the guard; the others are not held up. */
-static int open_keepers(
-	const struct agent_config *config, const struct root *r, struct keeper **ret, struct error *err)
+static int open_keepers(const struct agent_config *config, const struct root *r, struct keeper **ret, struct error *err)
 {
 	struct keeper *keepers = mem_array(config->certificate_count, sizeof(*keepers));
 	for (size_t i = 0; i < config->certificate_count; i++) {
-		if (keeper_open(&keepers[i], config, &config->certificates[i], r->places.root_state,
-			    r->stop_fd, err) == 0)
+		if (keeper_open(&keepers[i], config, &config->certificates[i], r->places.root_state, r->stop_fd, err) ==
+			0)
 			continue;
 		while (i-- > 0)
 			keeper_close(&keepers[i]);
@@ -127,14 +126,15 @@ static void identify(struct root *r)
 			err.message);
 	r->identified = instance >= 0 && identity_serve(&r->places, &r->identity, &err) == 0;
 	if (r->identified && r->identity.ssh_fault.kind != ERROR_NONE)
-		log_event(LOG_LEVEL_ERROR, "identity", "error=\"%s\" text=\"certsync-agent cannot log in at a hub by SSH until that is mended\"",
+		log_event(LOG_LEVEL_ERROR, "identity",
+			"error=\"%s\" text=\"certsync-agent cannot log in at a hub by SSH until that is mended\"",
 			r->identity.ssh_fault.message);
 	if (r->identified)
 		return;
 	r->identify_at_ms = clock_monotonic_ms() + IDENTIFY_RETRY_MS;
 	log_event(LOG_LEVEL_ERROR, "identity",
-		"error=\"%s\" text=\"certsync-agent is not started without it; tried again in %d s\"",
-		err.message, IDENTIFY_RETRY_MS / 1000);
+		"error=\"%s\" text=\"certsync-agent is not started without it; tried again in %d s\"", err.message,
+		IDENTIFY_RETRY_MS / 1000);
 }
 
 static int start(struct root *r, struct error *err)
@@ -167,8 +167,8 @@ static struct keeper *find_keeper(struct root *r, const char *certificate)
 static bool same_places(const struct agent_config *a, const struct agent_config *b)
 {
 	return strcmp(a->directory, b->directory) == 0 && strcmp(a->state, b->state) == 0 &&
-	       strcmp(a->root_state, b->root_state) == 0 && strcmp(a->run, b->run) == 0 &&
-	       strcmp(a->user, b->user) == 0;
+		strcmp(a->root_state, b->root_state) == 0 && strcmp(a->run, b->run) == 0 &&
+		strcmp(a->user, b->user) == 0;
 }
 
 /* An undo that the journal does not know of must not be forgotten. */
@@ -194,8 +194,7 @@ static void resetup_load(struct root *r)
 		return;
 	}
 	if (!config || open_keepers(config, r, &keepers, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "reload",
-			"error=\"%s\" text=\"the configuration before it stays\"",
+		log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\" text=\"the configuration before it stays\"",
 			config ? err.message : "the configuration has faults");
 		agent_config_free(config);
 		return;
@@ -214,15 +213,13 @@ static void resetup_load(struct root *r)
 /* ---- requests ---- */
 
 /* NULL with the reason: of kind `unknown` when agent.conf has no such certificate, else one that passes. */
-static struct keeper *ready_keeper(
-	struct root *r, const char *certificate, enum error_kind unknown, struct error *err)
+static struct keeper *ready_keeper(struct root *r, const char *certificate, enum error_kind unknown, struct error *err)
 {
 	struct keeper *k = find_keeper(r, certificate);
 	if (k && k->ready)
 		return k;
 	if (k)
-		error_set(err, ERROR_RETRY,
-			"it could not be started on this node and is tried again every minute: %s",
+		error_set(err, ERROR_RETRY, "it could not be started on this node and is tried again every minute: %s",
 			k->fault.message);
 	else
 		error_set(err, unknown, "%sagent.conf of this node has no certificate \"%s\"",
@@ -287,7 +284,8 @@ static void take_host_keys(const struct root *r, const struct request *request, 
 	if (!reply->ok)
 		refuse(reply, "host-keys", &err);
 	else if (changed)
-		log_event(LOG_LEVEL_NOTICE, "host-keys", "text=\"the hub has told which host keys its sshd has: pinned\"");
+		log_event(LOG_LEVEL_NOTICE, "host-keys",
+			"text=\"the hub has told which host keys its sshd has: pinned\"");
 }
 
 static void take_signers(const struct root *r, const struct request *request, struct reply *reply)
@@ -298,7 +296,8 @@ static void take_signers(const struct root *r, const struct request *request, st
 	if (!reply->ok)
 		refuse(reply, "signing-keys", &err);
 	else if (changed)
-		log_event(LOG_LEVEL_NOTICE, "signing-keys", "text=\"the hub has told which of its keys may sign: pinned\"");
+		log_event(LOG_LEVEL_NOTICE, "signing-keys",
+			"text=\"the hub has told which of its keys may sign: pinned\"");
 }
 
 static int take_request(struct root *r, const struct frame *frame, struct reply *reply, struct error *err)
@@ -333,21 +332,19 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 
 static void log_reply(const struct reply *reply)
 {
-	static const char *const names[] = {
-		"", "inventory", "stage", "test", "activate", "reload", "running", "commit", "undo", "hold",
-		"host-keys", "signing-keys"};
+	static const char *const names[] = {"", "inventory", "stage", "test", "activate", "reload", "running", "commit",
+		"undo", "hold", "host-keys", "signing-keys"};
 	char revision[REVISION_TEXT_MAX];
 	bool quiet = reply->op == REQUEST_RUNNING || reply->op == REQUEST_HOST_KEYS || reply->op == REQUEST_SIGNERS;
 	if (reply->op == REQUEST_INVENTORY || (quiet && reply->ok))
 		return;
 	revision_text(reply->revision, revision);
 	if (reply->ok)
-		log_event(LOG_LEVEL_INFO, names[reply->op], "certificate=%s revision=%s", reply->certificate,
-			revision);
+		log_event(LOG_LEVEL_INFO, names[reply->op], "certificate=%s revision=%s", reply->certificate, revision);
 	else
 		log_event(LOG_LEVEL_ERROR, names[reply->op],
-			"certificate=%s revision=%s step=%s error=\"%s\" output=\"%s\"", reply->certificate,
-			revision, reply->step, reply->text, reply->output);
+			"certificate=%s revision=%s step=%s error=\"%s\" output=\"%s\"", reply->certificate, revision,
+			reply->step, reply->text, reply->output);
 }
 
 /* What a hook changes is told by the watches that there are. */
@@ -371,8 +368,8 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 		if (may_change_files(reply->op))
 			guard_arm(&r->guard, r->keepers, r->keeper_count);
 		result = reply_encode(reply, &out) < 0
-				 ? error_set(err, ERROR_PERMANENT, "a reply is too long")
-				 : frame_send(r->child.stream.fd, FRAME_RECORD, out.data, out.len, err);
+			? error_set(err, ERROR_PERMANENT, "a reply is too long")
+			: frame_send(r->child.stream.fd, FRAME_RECORD, out.data, out.len, err);
 	}
 	reply_release(reply);
 	return result;
@@ -512,12 +509,10 @@ static const struct cli_option identity_options[] = {
 };
 
 static const struct cli_command commands[] = {
-	{"run", "", "supervise certsync-agent and do what needs root (without a command, too)", NULL, 0, 0,
-		false, run},
+	{"run", "", "supervise certsync-agent and do what needs root (without a command, too)", NULL, 0, 0, false, run},
 	{"identity", "", "print this agent's public keys as one line, making them when there are none",
 		identity_options, 0, 0, false, setup_identity},
-	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false,
-		setup_pin},
+	{"pin", "", "read the hub's line from standard input and pin its keys", pin_options, 0, 0, false, setup_pin},
 	{0},
 };
 
@@ -533,10 +528,10 @@ int main(int argc, char **argv)
 	proc_harden();
 	mem_lock(); /* where that is refused, as without root, it goes on as before */
 	if (names_command(argc, argv) || argc > 6)
-		return cli_main("certsync-agent-root", "the half of an agent that runs as root",
-			default_config, commands, argc, argv);
+		return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config,
+			commands, argc, argv);
 	for (int i = 1; i < argc; i++)
 		with_run[i + 1] = argv[i];
-	return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config,
-		commands, argc + 1, (char **)(uintptr_t)with_run);
+	return cli_main("certsync-agent-root", "the half of an agent that runs as root", default_config, commands,
+		argc + 1, (char **)(uintptr_t)with_run);
 }

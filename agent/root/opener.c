@@ -48,7 +48,13 @@ void opener_replace(opener_work work, int deadline_ms)
 
 /* ---- messages: u32 length of what follows, u8 what it is, the rest ---- */
 
-enum message { MESSAGE_REQUEST = 'Q', MESSAGE_READY = 'R', MESSAGE_WANT = 'W', MESSAGE_PEM = 'P', MESSAGE_ANSWER = 'A' };
+enum message {
+	MESSAGE_REQUEST = 'Q',
+	MESSAGE_READY = 'R',
+	MESSAGE_WANT = 'W',
+	MESSAGE_PEM = 'P',
+	MESSAGE_ANSWER = 'A'
+};
 
 /* Of the root half's side until_ms is set, and nothing waits for longer; the child waits for ever, and may not poll. */
 struct channel {
@@ -115,8 +121,7 @@ static int receive_bytes(const struct channel *c, uint8_t *data, size_t len, str
 	return 0;
 }
 
-static int send_message(
-	const struct channel *c, enum message type, const void *data, size_t len, struct error *err)
+static int send_message(const struct channel *c, enum message type, const void *data, size_t len, struct error *err)
 {
 	auto_buf struct buf head = BUF_INIT(5);
 	buf_put_u32(&head, (uint32_t)(len + 1));
@@ -136,7 +141,8 @@ static int receive_message(const struct channel *c, uint8_t *ret_type, struct bu
 	*ret_type = read_u8(&r);
 	uint8_t *room = len >= 1 ? buf_reserve(ret, len - 1) : NULL;
 	if (!room)
-		return error_set(err, ERROR_UNTRUSTED, "opener: a message of %u bytes, at most %zu are read", len, ret->max);
+		return error_set(
+			err, ERROR_UNTRUSTED, "opener: a message of %u bytes, at most %zu are read", len, ret->max);
 	if (receive_bytes(c, room, len - 1, err) < 0)
 		return -1;
 	buf_added(ret, len - 1);
@@ -163,7 +169,8 @@ static _Noreturn void child(int socket, pid_t parent)
 		explicit_bzero(opener.secret, opener.secret_len);
 	if (opener_confine(socket, parent) < 0) {
 		error_errno(&err, "opener: cannot give up what it does not need");
-		send_message(&(const struct channel){.fd = socket}, MESSAGE_READY, err.message, strlen(err.message), &err);
+		send_message(
+			&(const struct channel){.fd = socket}, MESSAGE_READY, err.message, strlen(err.message), &err);
 		_exit(1);
 	}
 	if (send_message(&up, MESSAGE_READY, NULL, 0, &err) < 0)
@@ -409,8 +416,8 @@ static int put_bundle_request(struct buf *out, const uint8_t *data, size_t len,
 	buf_put_string(out, p->anchors ? p->anchors : "");
 	/* What comes last does not fit where anything before it did not. */
 	return buf_put_bytes(out, anchors.data, anchors.len) < 0
-		       ? error_set(err, ERROR_PERMANENT, "opener: the anchors and the names of agent.conf are too long")
-		       : 0;
+		? error_set(err, ERROR_PERMANENT, "opener: the anchors and the names of agent.conf are too long")
+		: 0;
 }
 
 /* The hub has signed for a digest and an expiry: it is these, by bytes, that the child hands back. */

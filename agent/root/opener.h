@@ -65,6 +65,7 @@ void opener_replace(opener_work work, int deadline_ms);
 /* One request as it stands, and the answer. */
 int opener_ask(int archive, const char *anchors, const struct buf *request, struct buf *answer, struct error *err);
 /* Its pairs, or the refusal that it is. Strict: whatever is wrong with it is ERROR_UNTRUSTED and begins with "opener:". */
-int opener_read_answer(const uint8_t *data, size_t len, struct parts ret[BUNDLE_PAIRS_MAX], size_t *ret_count, struct error *err);
+int opener_read_answer(
+	const uint8_t *data, size_t len, struct parts ret[BUNDLE_PAIRS_MAX], size_t *ret_count, struct error *err);
 
 #endif

@@ -15,8 +15,7 @@ int parts_make(const struct chain *pair, struct parts *ret, struct error *err)
 	auto_parts struct parts p = PARTS_INIT;
 	struct chain_facts facts;
 	if (!pair->key || X509_check_private_key(pair->leaf, pair->key) != 1)
-		return openssl_error(
-			err, ERROR_UNTRUSTED, "key-match: the private key is not the certificate's");
+		return openssl_error(err, ERROR_UNTRUSTED, "key-match: the private key is not the certificate's");
 	if (chain_facts(pair->leaf, &facts, err) < 0)
 		return -1;
 	p.not_before = facts.not_before;
@@ -195,13 +194,12 @@ static int sign_placeholder(X509 *leaf, EVP_PKEY *key, const char *certificate, 
 	auto_free char *names = mem_printf("DNS:%s", certificate);
 	X509_NAME *name = X509_get_subject_name(leaf);
 	bool ok = X509_set_version(leaf, X509_VERSION_3) == 1 &&
-		  ASN1_INTEGER_set_int64(X509_get_serialNumber(leaf), now) == 1 &&
-		  ASN1_TIME_set(X509_getm_notBefore(leaf), (time_t)(now - 3600)) &&
-		  ASN1_TIME_set(X509_getm_notAfter(leaf), (time_t)(now + PLACEHOLDER_SECONDS)) &&
-		  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, subject, -1, -1, 0) == 1 &&
-		  X509_set_issuer_name(leaf, name) == 1 && X509_set_pubkey(leaf, key) == 1 &&
-		  add_extension(leaf, NID_subject_alt_name, names) == 0 &&
-		  X509_sign(leaf, key, EVP_sha256()) > 0;
+		ASN1_INTEGER_set_int64(X509_get_serialNumber(leaf), now) == 1 &&
+		ASN1_TIME_set(X509_getm_notBefore(leaf), (time_t)(now - 3600)) &&
+		ASN1_TIME_set(X509_getm_notAfter(leaf), (time_t)(now + PLACEHOLDER_SECONDS)) &&
+		X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, subject, -1, -1, 0) == 1 &&
+		X509_set_issuer_name(leaf, name) == 1 && X509_set_pubkey(leaf, key) == 1 &&
+		add_extension(leaf, NID_subject_alt_name, names) == 0 && X509_sign(leaf, key, EVP_sha256()) > 0;
 	return ok ? 0 : -1;
 }
 
@@ -230,10 +228,10 @@ void opener_work_on(const struct buf *request, struct buf *answer)
 	struct error err = {0};
 	struct reader r = READER(request->data, request->len);
 	uint8_t op = read_u8(&r);
-	int result = op == OPENER_BUNDLE	? work_on_bundle(&r, answer, &err)
-		     : op == OPENER_PAIR	? work_on_pair(&r, answer, &err)
-		     : op == OPENER_PLACEHOLDER ? work_on_placeholder(&r, answer, &err)
-						: malformed(&err);
+	int result = op == OPENER_BUNDLE   ? work_on_bundle(&r, answer, &err)
+		: op == OPENER_PAIR        ? work_on_pair(&r, answer, &err)
+		: op == OPENER_PLACEHOLDER ? work_on_placeholder(&r, answer, &err)
+					   : malformed(&err);
 	if (result == 0)
 		return;
 	buf_reset(answer);

@@ -30,13 +30,10 @@ static void refuse(const struct keeper *k, struct reply *reply, const char *step
 static void refuse_revision(const struct keeper *k, struct reply *reply, const char *step, const char *needed)
 {
 	struct error err;
-	char asked[REVISION_TEXT_MAX], staged[REVISION_TEXT_MAX], pending[REVISION_TEXT_MAX],
-		served[REVISION_TEXT_MAX];
+	char asked[REVISION_TEXT_MAX], staged[REVISION_TEXT_MAX], pending[REVISION_TEXT_MAX], served[REVISION_TEXT_MAX];
 	error_set(&err, ERROR_PERMANENT, "revision %s is not %s (staged %s, pending %s, served %s)",
-		revision_text(reply->revision, asked), needed,
-		revision_text(k->journal.staged.revision, staged),
-		revision_text(k->journal.pending.revision, pending),
-		revision_text(k->journal.served.revision, served));
+		revision_text(reply->revision, asked), needed, revision_text(k->journal.staged.revision, staged),
+		revision_text(k->journal.pending.revision, pending), revision_text(k->journal.served.revision, served));
 	refuse(k, reply, step, &err);
 }
 
@@ -75,7 +72,8 @@ static int open_sealed(struct keeper *k, const struct sealed *b, struct set *ret
 	struct parts pairs[BUNDLE_PAIRS_MAX];
 	size_t count;
 	if (verify_revision(checked->revision, checked->digest, high_water->revision, high_water->digest, err) < 0 ||
-		opener_bundle(k->install.archive, b->data, b->len, checked, b->seal_private, &policy, pairs, &count, err) < 0)
+		opener_bundle(
+			k->install.archive, b->data, b->len, checked, b->seal_private, &policy, pairs, &count, err) < 0)
 		return -1;
 	int result = set_make(checked->revision, pairs, count, ret, err);
 	for (size_t i = 0; i < count; i++)
@@ -139,8 +137,7 @@ static char *live_directory(const struct keeper *k)
 static char *archive_directory(const struct keeper *k, struct revision r)
 {
 	char text[REVISION_TEXT_MAX];
-	return mem_printf(
-		"%s/archive/%s/%s", k->config->directory, k->certificate->name, revision_text(r, text));
+	return mem_printf("%s/archive/%s/%s", k->config->directory, k->certificate->name, revision_text(r, text));
 }
 
 static struct service_call call_for(
@@ -162,14 +159,15 @@ static void keep_output(struct reply *reply, const struct service_result *result
 }
 
 /* Keeps what a hook printed, as it was, for root alone, and says where: with the reason of a failure, or in front of what is shown. */
-static void keep_whole(const struct keeper *k, const struct service_call *call, const char *verb, struct service_result *result,
-	struct error *failure)
+static void keep_whole(const struct keeper *k, const struct service_call *call, const char *verb,
+	struct service_result *result, struct error *failure)
 {
 	struct error err;
 	auto_free char *path = NULL;
 	if (!call->raw->len || (!failure && !result->blotted))
 		return;
-	int kept = output_keep(k->config, k->root_state, call->certificate, call->service->name, verb, call->raw, &path, &err);
+	int kept = output_keep(
+		k->config, k->root_state, call->certificate, call->service->name, verb, call->raw, &path, &err);
 	auto_free char *where = kept == 0 ? mem_printf("its output is in %s, for root", path)
 					  : mem_printf("its output could not be kept (%s)", err.message);
 	if (failure) {
@@ -182,8 +180,8 @@ static void keep_whole(const struct keeper *k, const struct service_call *call, 
 }
 
 /* A hook's run, code 0 being wanted. */
-static int run_hook(const struct keeper *k, const struct service_call *call, const char *verb, struct service_result *result,
-	struct error *err)
+static int run_hook(const struct keeper *k, const struct service_call *call, const char *verb,
+	struct service_result *result, struct error *err)
 {
 	auto_buf struct buf raw = BUF_INIT(HOOK_RAW_MAX);
 	struct service_call with = *call;
@@ -220,9 +218,8 @@ static bool is_stopped(const struct keeper *k, const struct service_call *call, 
 	if (running < 0)
 		keep_whole(k, &with, "running", result, &err);
 	if (running < 0 && !result->interrupted)
-		log_event(LOG_LEVEL_WARNING, "running",
-			"certificate=%s service=%s error=\"%s\" output=\"%s\"", call->certificate,
-			call->service->name, err.message, result->output);
+		log_event(LOG_LEVEL_WARNING, "running", "certificate=%s service=%s error=\"%s\" output=\"%s\"",
+			call->certificate, call->service->name, err.message, result->output);
 	if (running == 0)
 		add_stopped(reply, call->service->name);
 	mem_free_cleanup(&result);
@@ -382,8 +379,8 @@ static void keep_new(struct keeper *k, const struct error *why, struct reply *re
 {
 	struct error err;
 	if (keeper_place(k, &k->journal.pending, KEEPER_ALL, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "activate", "certificate=%s error=\"%s\"", k->certificate->name,
-			err.message);
+		log_event(
+			LOG_LEVEL_ERROR, "activate", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
 	if (save_ended(k, true, &err) < 0)
 		k->undo_at_ms = clock_monotonic_ms() + STEP_RETRY_MS;
 	else
@@ -417,7 +414,8 @@ static void put_back(struct keeper *k, bool reload, struct reply *reply)
 	bool placed = keeper_place(k, &previous, KEEPER_ALL, &files) >= 0;
 	if (!is_live(k, previous.revision)) {
 		if (placed)
-			error_set(&files, ERROR_RETRY, "live/%s cannot be read: it is tried again", k->certificate->name);
+			error_set(
+				&files, ERROR_RETRY, "live/%s cannot be read: it is tried again", k->certificate->name);
 		undo_later(k, reply, &files, false);
 		return;
 	}
@@ -446,8 +444,8 @@ static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
 		 * old deadline stands there. */
 		k->journal.deadline = now;
 		if (keeper_save(k, &err) < 0)
-			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"",
-				k->certificate->name, err.message);
+			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"", k->certificate->name,
+				err.message);
 	}
 	if (can_put_back(k, &why)) {
 		put_back(k, reload, reply);
@@ -469,8 +467,7 @@ void step_undo(struct keeper *k, struct reply *reply)
 
 /* Activate and commit. */
 
-static int journal_pending(
-	struct keeper *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
+static int journal_pending(struct keeper *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
 {
 	struct journal before = k->journal;
 	int64_t seconds = timeout > STEP_TIMEOUT_MAX ? STEP_TIMEOUT_MAX : timeout ? timeout : 1;

@@ -17,8 +17,8 @@ static char *file_name(const char *certificate, const char *service, const char 
 	return mem_printf("%s+%s+%s", certificate, service, verb);
 }
 
-int output_keep(const struct agent_config *config, int root_state, const char *certificate, const char *service, const char *verb,
-	const struct buf *raw, char **ret_path, struct error *err)
+int output_keep(const struct agent_config *config, int root_state, const char *certificate, const char *service,
+	const char *verb, const struct buf *raw, char **ret_path, struct error *err)
 {
 	auto_free char *name = file_name(certificate, service, verb);
 	if (mkdirat(root_state, directory, 0700) < 0 && errno != EEXIST)
@@ -51,7 +51,8 @@ void output_prune(const struct agent_config *config, int root_state)
 	auto_close int dirfd = fs_open_directory(root_state, directory, &ignored);
 	DIR *dir = dirfd < 0 ? NULL : fs_list(dirfd, &ignored);
 	while (dir && (entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && !is_wanted(config, entry->d_name))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+			!is_wanted(config, entry->d_name))
 			unlinkat(dirfd, entry->d_name, 0);
 	if (dir)
 		closedir(dir);

@@ -11,8 +11,8 @@
 #include "lib/core/error.h"
 
 /* *ret_path: where it is now, the caller's. */
-int output_keep(const struct agent_config *config, int root_state, const char *certificate, const char *service, const char *verb,
-	const struct buf *raw, char **ret_path, struct error *err);
+int output_keep(const struct agent_config *config, int root_state, const char *certificate, const char *service,
+	const char *verb, const struct buf *raw, char **ret_path, struct error *err);
 /* Removes those of hooks that the configuration has no more. */
 void output_prune(const struct agent_config *config, int root_state);
 

@@ -16,12 +16,12 @@ void parts_release(struct parts *p)
 int parts_put(const struct parts *p, struct buf *out)
 {
 	return buf_put_u8(out, p->rsa) < 0 || buf_put_u64(out, (uint64_t)p->not_before) < 0 ||
-			       buf_put_u64(out, (uint64_t)p->not_after) < 0 ||
-			       buf_put_bytes(out, p->key.data, p->key.len) < 0 ||
-			       buf_put_bytes(out, p->leaf.data, p->leaf.len) < 0 ||
-			       buf_put_bytes(out, p->rest.data, p->rest.len) < 0
-		       ? -1
-		       : 0;
+			buf_put_u64(out, (uint64_t)p->not_after) < 0 ||
+			buf_put_bytes(out, p->key.data, p->key.len) < 0 ||
+			buf_put_bytes(out, p->leaf.data, p->leaf.len) < 0 ||
+			buf_put_bytes(out, p->rest.data, p->rest.len) < 0
+		? -1
+		: 0;
 }
 
 /* ---- lines and alphabet ---- */
@@ -37,7 +37,8 @@ static bool take_text(struct reader *r, const char *before, const char *label)
 	size_t before_len = strlen(before), label_len = strlen(label);
 	const char *at = (const char *)r->at;
 	if (r->left < before_len + label_len + 6 || memcmp(at, before, before_len) != 0 ||
-		memcmp(at + before_len, label, label_len) != 0 || memcmp(at + before_len + label_len, "-----\n", 6) != 0)
+		memcmp(at + before_len, label, label_len) != 0 ||
+		memcmp(at + before_len + label_len, "-----\n", 6) != 0)
 		return false;
 	return read_raw(r, before_len + label_len + 6) != NULL;
 }
@@ -133,8 +134,8 @@ int parts_digest(const struct parts *pairs, size_t count, uint8_t ret[CHAIN_SHA2
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	int result = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1
-			     ? 0
-			     : error_set(err, ERROR_RETRY, "SHA-256 failed");
+		? 0
+		: error_set(err, ERROR_RETRY, "SHA-256 failed");
 	for (size_t i = 0; result == 0 && i < count; i++) {
 		result = add_blocks(&pairs[i].leaf, ctx, err);
 		if (result == 0)

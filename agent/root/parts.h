@@ -9,15 +9,16 @@
 #include "lib/crypto/chain.h"
 
 struct parts {
-	bool rsa; /* else ECDSA */
+	bool rsa;                      /* else ECDSA */
 	int64_t not_before, not_after; /* of the leaf */
-	struct buf key;  /* one block PRIVATE KEY */
-	struct buf leaf; /* one block CERTIFICATE */
-	struct buf rest; /* up to CHAIN_CERTIFICATES_MAX - 1 of them, or empty */
+	struct buf key;                /* one block PRIVATE KEY */
+	struct buf leaf;               /* one block CERTIFICATE */
+	struct buf rest;               /* up to CHAIN_CERTIFICATES_MAX - 1 of them, or empty */
 };
 
 #define PARTS_INIT \
-	((struct parts){.key = BUF_INIT(CHAIN_PEM_MAX), .leaf = BUF_INIT(CHAIN_PEM_MAX), .rest = BUF_INIT(CHAIN_PEM_MAX)})
+	((struct parts){ \
+		.key = BUF_INIT(CHAIN_PEM_MAX), .leaf = BUF_INIT(CHAIN_PEM_MAX), .rest = BUF_INIT(CHAIN_PEM_MAX)})
 void parts_release(struct parts *p); /* wipes */
 #define auto_parts __attribute__((cleanup(parts_release)))
 

@@ -95,6 +95,5 @@ int setup_pin(const struct cli_line *line)
 	if (result == 0 && !only_check)
 		tell_pinned(config, &pin);
 	agent_config_free(config);
-	return result == 0 ? CLI_DONE
-			   : cli_fail(err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
+	return result == 0 ? CLI_DONE : cli_fail(err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 }

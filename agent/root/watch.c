@@ -54,9 +54,8 @@ static bool is_same(const struct watched *e, int wd, const char *name)
 
 int watch_add(struct watch *w, const char *directory, const char *name, struct error *err)
 {
-	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE |
-			      IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW |
-			      IN_EXCL_UNLINK;
+	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB |
+		IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK;
 	int wd = inotify_add_watch(w->fd, directory, mask);
 	if (wd < 0)
 		return error_errno(err, "cannot watch the directory %s", directory);

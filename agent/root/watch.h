@@ -18,7 +18,7 @@ void watch_free(struct watch *w);           /* NULL is allowed */
 /* Between the two every watch that is to go on is added again; the others end then. */
 void watch_begin(struct watch *w);
 void watch_end(struct watch *w);
-int watch_fd(const struct watch *w);        /* readable when there are events */
+int watch_fd(const struct watch *w); /* readable when there are events */
 
 /* Watches for `name` in a directory; NULL: any name but temporary ones. */
 int watch_add(struct watch *w, const char *directory, const char *name, struct error *err);

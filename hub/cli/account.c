@@ -58,8 +58,7 @@ static void print_json(cJSON *accounts)
 static void print_accounts(const cJSON *accounts)
 {
 	const cJSON *a;
-	cJSON_ArrayForEach(a, accounts)
-	{
+	cJSON_ArrayForEach (a, accounts) {
 		printf("%s  %s\n", json_text(a, "name"), json_text(a, "directory"));
 		printf("  account %s\n",
 			json_text(a, "url")[0] ? json_text(a, "url") : "none yet: the first order makes it");

@@ -59,7 +59,8 @@ static int print_join_line(const char *public_part, const uint8_t secret[JOIN_SE
 		join_line_check(buf_text(&text), text.len, check, &err) < 0)
 		return cli_fail(CLI_FAILED, "the hub's line is too long");
 	printf("%s check=%s\n", buf_text(&text), check);
-	fprintf(stderr, "good once, for %d minutes: give it to `certsync-agent join` on that node, as root\n", TICKET_SECONDS / 60);
+	fprintf(stderr, "good once, for %d minutes: give it to `certsync-agent join` on that node, as root\n",
+		TICKET_SECONDS / 60);
 	return CLI_DONE;
 }
 
@@ -99,7 +100,8 @@ static int add_identity(const struct cli_line *line, const char *key)
 	auto_json cJSON *all = cJSON_CreateObject();
 	if (strcmp(key, "-") == 0) {
 		if (!fgets(identity, sizeof(identity), stdin))
-			return cli_fail(CLI_USAGE, "standard input has no line: run `certsync-agent identity` on the node");
+			return cli_fail(
+				CLI_USAGE, "standard input has no line: run `certsync-agent identity` on the node");
 		identity[strcspn(identity, "\r\n")] = '\0';
 		key = identity;
 	}
@@ -116,7 +118,8 @@ static int check_name(const struct cli_line *line)
 {
 	if (name_is_agent(line->plain[0]))
 		return CLI_DONE;
-	return cli_fail(CLI_USAGE, "\"%s\" is not a name for an agent: a-z, 0-9, '.', '_', '-', up to 63", line->plain[0]);
+	return cli_fail(
+		CLI_USAGE, "\"%s\" is not a name for an agent: a-z, 0-9, '.', '_', '-', up to 63", line->plain[0]);
 }
 
 int command_agent_add(const struct cli_line *line)
@@ -153,17 +156,23 @@ static void add_row(struct cli_table *table, const cJSON *o)
 	const char *until = json_text(o, "join_until");
 	const char *error = json_text(o, "error");
 	auto_free char *state = mem_printf("%s%s%s%s", json_text(o, "state"), until[0] ? " until " : "", until,
-		json_true(o, "rotates") ? ", new keys not proven yet" : json_text(o, "rotation")[0] ? ", is to have new keys" : "");
+		json_true(o, "rotates")               ? ", new keys not proven yet"
+			: json_text(o, "rotation")[0] ? ", is to have new keys"
+						      : "");
 	auto_free char *count = mem_printf("%d", cJSON_GetArraySize(json_get(o, "certificates")));
 	const char *seen = json_text(o, "last_seen"), *enrolled = json_text(o, "enrolled");
-	const char *const cells[] = {json_text(o, "agent"), state, seen[0] ? seen : "never", enrolled[0] ? enrolled : "-", count,
-		json_text(o, "version")[0] ? json_text(o, "version") : "-", error[0] ? error : json_true(o, "local") ? "(local)" : json_text(o, "ssh")};
+	const char *const cells[] = {json_text(o, "agent"), state, seen[0] ? seen : "never",
+		enrolled[0] ? enrolled : "-", count, json_text(o, "version")[0] ? json_text(o, "version") : "-",
+		error[0]                        ? error
+			: json_true(o, "local") ? "(local)"
+						: json_text(o, "ssh")};
 	cli_table_row(table, cells);
 }
 
 int command_agent_list(const struct cli_line *line)
 {
-	static const char *const header[] = {"AGENT", "STATE", "LAST SEEN", "KEYS SINCE", "CERTIFICATES", "VERSION", "SSH KEY"};
+	static const char *const header[] = {
+		"AGENT", "STATE", "LAST SEEN", "KEYS SINCE", "CERTIFICATES", "VERSION", "SSH KEY"};
 	auto_json cJSON *all = cJSON_CreateObject();
 	const cJSON *o;
 	cJSON_AddArrayToObject(all, "agents");
@@ -177,7 +186,8 @@ int command_agent_list(const struct cli_line *line)
 		return exit_code;
 	}
 	struct cli_table *table = cli_table_new(COUNT(header), header);
-	cJSON_ArrayForEach(o, json_get(all, "agents")) add_row(table, o);
+	cJSON_ArrayForEach (o, json_get(all, "agents"))
+		add_row(table, o);
 	cli_table_print(table);
 	return exit_code;
 }

@@ -12,7 +12,7 @@ static void on_answer(const cJSON *answer, void *context)
 	cJSON *all = context;
 	const char *event = json_text(answer, "event");
 	const char *list = strcmp(event, "condition") == 0 ? "conditions"
-			   : strcmp(event, "channel") == 0 ? "channels"
+		: strcmp(event, "channel") == 0            ? "channels"
 							   : NULL;
 	if (list && json_get(all, list)) {
 		cJSON *copy = cJSON_Duplicate(answer, true);
@@ -28,8 +28,9 @@ static void on_answer(const cJSON *answer, void *context)
 static void show_tests(const cJSON *all)
 {
 	const cJSON *o;
-	cJSON_ArrayForEach(o, json_get(all, "channels")) printf("%-6s  %s: %s\n",
-		json_true(o, "ok") ? "ok" : "FAILED", json_text(o, "channel"), json_text(o, "text"));
+	cJSON_ArrayForEach (o, json_get(all, "channels"))
+		printf("%-6s  %s: %s\n", json_true(o, "ok") ? "ok" : "FAILED", json_text(o, "channel"),
+			json_text(o, "text"));
 }
 
 static void show_condition(const cJSON *o)
@@ -45,13 +46,15 @@ static void show_list(const cJSON *all)
 	const cJSON *o;
 	if (!cJSON_GetArraySize(json_get(all, "conditions")))
 		puts("nothing is wrong");
-	cJSON_ArrayForEach(o, json_get(all, "conditions")) show_condition(o);
+	cJSON_ArrayForEach (o, json_get(all, "conditions"))
+		show_condition(o);
 	if (!cJSON_GetArraySize(json_get(all, "channels")))
 		puts("nobody is told: the alert section of hub.conf has neither email nor webhook nor "
 		     "command");
-	cJSON_ArrayForEach(o, json_get(all, "channels")) if (json_text(o, "error")[0])
-		printf("FAILED    %s: %.0f message(s) wait, next try %s: %s\n", json_text(o, "channel"),
-			json_number(o, "waiting"), json_text(o, "next_try"), json_text(o, "error"));
+	cJSON_ArrayForEach (o, json_get(all, "channels"))
+		if (json_text(o, "error")[0])
+			printf("FAILED    %s: %.0f message(s) wait, next try %s: %s\n", json_text(o, "channel"),
+				json_number(o, "waiting"), json_text(o, "next_try"), json_text(o, "error"));
 }
 
 static int run(const struct cli_line *line, const char *command, void (*show)(const cJSON *all))

@@ -98,18 +98,16 @@ static int ask_hub(struct job *j, struct error *err)
 static const cJSON *find_certificate(const struct job *j, const char *name, struct error *err)
 {
 	const cJSON *certificate;
-	cJSON_ArrayForEach(certificate, j->certificates)
-	{
+	cJSON_ArrayForEach (certificate, j->certificates) {
 		if (strcmp(text_of(certificate, "certificate"), name) == 0) {
 			if (text_of(certificate, "fingerprint")[0])
 				return certificate;
-			error_set(err, ERROR_USAGE, "--expect %s: the hub has published nothing under it yet",
-				name);
+			error_set(err, ERROR_USAGE, "--expect %s: the hub has published nothing under it yet", name);
 			return NULL;
 		}
 	}
-	error_set(err, ERROR_USAGE,
-		"--expect %s: the hub has no such certificate, and it is no SHA-256 (64 digits)", name);
+	error_set(err, ERROR_USAGE, "--expect %s: the hub has no such certificate, and it is no SHA-256 (64 digits)",
+		name);
 	return NULL;
 }
 
@@ -119,10 +117,9 @@ static int expect_of_hub(struct check_host *host, const cJSON *certificate, stru
 {
 	host->expected_count = text_of(certificate, "second")[0] ? 2 : 1;
 	if (chain_unhex(text_of(certificate, "fingerprint"), host->expected[0]) < 0 ||
-		(host->expected_count > 1 &&
-			chain_unhex(text_of(certificate, "second"), host->expected[1]) < 0))
-		return error_set(err, ERROR_RETRY, "the hub tells no SHA-256 for %s",
-			text_of(certificate, "certificate"));
+		(host->expected_count > 1 && chain_unhex(text_of(certificate, "second"), host->expected[1]) < 0))
+		return error_set(
+			err, ERROR_RETRY, "the hub tells no SHA-256 for %s", text_of(certificate, "certificate"));
 	snprintf(host->certificate, sizeof(host->certificate), "%s", text_of(certificate, "certificate"));
 	return 0;
 }
@@ -133,8 +130,7 @@ static int add_names(struct job *j, const cJSON *certificate, struct error *err)
 	const cJSON *name;
 	if (!text_of(certificate, "fingerprint")[0])
 		return 0;
-	cJSON_ArrayForEach(name, json_get(certificate, "names"))
-	{
+	cJSON_ArrayForEach (name, json_get(certificate, "names")) {
 		if (!cJSON_IsString(name) || strchr(name->valuestring, '*'))
 			continue;
 		struct check_host *host = check_job_name(&j->check, name->valuestring, err);
@@ -157,8 +153,9 @@ static int add_hosts(struct job *j, struct error *err)
 	}
 	if (line->plain_count)
 		return 0;
-	cJSON_ArrayForEach(certificate, j->certificates) if ((!wanted || wanted == certificate) &&
-							     add_names(j, certificate, err) < 0) return -1;
+	cJSON_ArrayForEach (certificate, j->certificates)
+		if ((!wanted || wanted == certificate) && add_names(j, certificate, err) < 0)
+			return -1;
 	return j->check.host_count ? 0
 				   : error_set(err, ERROR_USAGE,
 					     "nothing to check: the hub has published no certificate "
@@ -181,8 +178,8 @@ int command_check(const struct cli_line *line)
 {
 	struct error err;
 	struct job j = {0};
-	int exit_code = prepare(&j, line, &err) < 0 ? check_job_refuse(&j.check, &err)
-						    : check_job_run(&j.check, j.anchors);
+	int exit_code =
+		prepare(&j, line, &err) < 0 ? check_job_refuse(&j.check, &err) : check_job_run(&j.check, j.anchors);
 	job_release(&j);
 	return exit_code;
 }

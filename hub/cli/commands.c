@@ -15,7 +15,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { COMMAND_FAULTS_MAX = 64 * 1024, COMMAND_OUTPUT_MAX = 1024 * 1024, COMMAND_TICK_MS = 500, COMMAND_WATCH_MS = 5000 };
+enum {
+	COMMAND_FAULTS_MAX = 64 * 1024,
+	COMMAND_OUTPUT_MAX = 1024 * 1024,
+	COMMAND_TICK_MS = 500,
+	COMMAND_WATCH_MS = 5000
+};
 
 /* Asking. */
 
@@ -86,8 +91,10 @@ static char *control_path(const struct cli_line *line, int *ret_exit)
 
 static int unreachable(const struct error *err)
 {
-	return cli_fail(CLI_UNREACHABLE, "the hub cannot be reached: %s. Does certsync-hub-root run here, and are "
-		"you in the group that may use it?", err->message);
+	return cli_fail(CLI_UNREACHABLE,
+		"the hub cannot be reached: %s. Does certsync-hub-root run here, and are "
+		"you in the group that may use it?",
+		err->message);
 }
 
 static void show_answers(struct asking *a)
@@ -122,12 +129,13 @@ int command_bring(const struct cli_line *line, struct files *files, struct buf *
 }
 
 /* Asks, shows, returns the exit code. Takes the request over. */
-static int ask_hub(const struct cli_line *line, cJSON *request, const struct files *files,
-	void (*show)(const struct answers *a))
+static int ask_hub(
+	const struct cli_line *line, cJSON *request, const struct files *files, void (*show)(const struct answers *a))
 {
 	struct error err;
 	auto_json cJSON *owned = request;
-	struct asking a = {.line = line, .show = show, .json = cli_has(line, "--json"), .follows = show == show_outcome};
+	struct asking a = {
+		.line = line, .show = show, .json = cli_has(line, "--json"), .follows = show == show_outcome};
 	int exit_code = CLI_USAGE;
 	auto_free char *path = control_path(line, &exit_code);
 	if (!path)
@@ -143,7 +151,8 @@ static int ask_hub(const struct cli_line *line, cJSON *request, const struct fil
 	if (a.live)
 		live_erase(a.live);
 	if (exit_code == ASK_STOPPED)
-		exit_code = cli_fail(CLI_UNCONVERGED, "interrupted; at the hub it goes on: certsync status --watch shows how far it is");
+		exit_code = cli_fail(CLI_UNCONVERGED,
+			"interrupted; at the hub it goes on: certsync status --watch shows how far it is");
 	else if (exit_code < 0)
 		exit_code = unreachable(&err);
 	else
@@ -178,7 +187,8 @@ static void on_told(const cJSON *answer, void *context)
 	told->answer(answer, told->context);
 }
 
-int command_ask_with(const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context)
+int command_ask_with(
+	const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context)
 {
 	struct error err;
 	auto_json cJSON *owned = request;
@@ -212,7 +222,8 @@ static void add_certificates(cJSON *request, const struct cli_line *line)
 static void print_round(const void *what)
 {
 	char now[CLOCK_TEXT_MAX];
-	printf("certsync status at %s; it is drawn anew upon every change. Ctrl-C ends it.\n\n", clock_text(clock_wall(), now));
+	printf("certsync status at %s; it is drawn anew upon every change. Ctrl-C ends it.\n\n",
+		clock_text(clock_wall(), now));
 	show_certificates(what);
 }
 
@@ -220,10 +231,9 @@ static void print_round(const void *what)
 static void print_changes(const struct answers *now, const struct answers *before)
 {
 	const cJSON *agent, *old;
-	cJSON_ArrayForEach(agent, now->agents)
-	{
+	cJSON_ArrayForEach (agent, now->agents) {
 		bool same = false;
-		cJSON_ArrayForEach(old, before->agents)
+		cJSON_ArrayForEach (old, before->agents)
 			same |= strcmp(json_text(agent, "certificate"), json_text(old, "certificate")) == 0 &&
 				strcmp(json_text(agent, "agent"), json_text(old, "agent")) == 0 &&
 				strcmp(json_text(agent, "state"), json_text(old, "state")) == 0 &&

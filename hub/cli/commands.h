@@ -20,7 +20,8 @@ int command_follow(const struct cli_line *line, cJSON *request, const struct fil
 /* or each to `answer`, the final one included. */
 int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);
 /* The same with files, which may be NULL. */
-int command_ask_with(const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context);
+int command_ask_with(
+	const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context);
 
 /* Brings these files, which may hold private keys, to certsync-keys, past the daemon, and puts what is left of each in its place
  * (hub/common/key_bring.h), which `left` keeps: one for each. CLI_DONE, or the exit code; it has said why. */

@@ -35,8 +35,10 @@ static void prepare_users(struct doctor_findings *f, struct doctor_site *site)
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct hub_config *config = hub_config_load(site->path, &faults);
 	auto_free char *shell = mem_printf("%s/certsync-gate", fs_program_directory());
-	const struct doctor_user users[] = {{"certsync-hub", "/var/lib/certsync-hub", NULL}, {"certsync-keys", "/var/lib/certsync-hub-keys", NULL}, {"certsync-worker", "/", NULL},
-		{"certsync-gate", "/var/lib/certsync-gate", shell}, {"certsync-agent", "/var/lib/certsync-agent", NULL}};
+	const struct doctor_user users[] = {{"certsync-hub", "/var/lib/certsync-hub", NULL},
+		{"certsync-keys", "/var/lib/certsync-hub-keys", NULL}, {"certsync-worker", "/", NULL},
+		{"certsync-gate", "/var/lib/certsync-gate", shell},
+		{"certsync-agent", "/var/lib/certsync-agent", NULL}};
 	hub_config_free(config);
 	doctor_missing(f, buf_text(&faults), "certsync-admin", users, COUNT(users));
 }
@@ -67,7 +69,8 @@ static void look_at_users(struct doctor_findings *f, const void *site)
 	good = doctor_user(f, &worker) && good;
 	good = (!has_local_agent(c) || doctor_user(f, &agent)) && good;
 	if (good)
-		doctor_add(f, DOCTOR_OK, "%s, %s, %s and the group %s exist", c->user, c->keys_user, c->worker_user, c->admin_group);
+		doctor_add(f, DOCTOR_OK, "%s, %s, %s and the group %s exist", c->user, c->keys_user, c->worker_user,
+			c->admin_group);
 }
 
 static void look_at_files(struct doctor_findings *f, const void *site)
@@ -75,7 +78,8 @@ static void look_at_files(struct doctor_findings *f, const void *site)
 	const struct hub_config *c = site;
 	/* Started without root all is the caller's. */
 	bool separate = geteuid() == 0 || strcmp(c->user, "certsync-hub") == 0;
-	const char *root = separate ? "root" : NULL, *user = separate ? c->user : NULL, *keys_user = separate ? c->keys_user : NULL;
+	const char *root = separate ? "root" : NULL, *user = separate ? c->user : NULL,
+		   *keys_user = separate ? c->keys_user : NULL;
 	auto_free char *keys = mem_printf("%s-keys", c->state);
 	auto_free char *run = mem_printf("%s-keys", c->run);
 	const struct doctor_place places[] = {
@@ -134,7 +138,8 @@ static void tell_agents(struct doctor_findings *f, const struct seen *s)
 		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "not joined: %s", s->missing),
 			"certsync agent add NAME, and its line into certsync-agent join there");
 	if (s->other_version)
-		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "of another version than this hub (%s): %s", CERTSYNC_VERSION, s->other_version),
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "of another version than this hub (%s): %s",
+				      CERTSYNC_VERSION, s->other_version),
 			"the same version there; until then they work together as certsync-protocol(7) says");
 }
 

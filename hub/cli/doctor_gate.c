@@ -44,7 +44,7 @@ static int dump_sshd(const struct hub_config *c, struct buf *out, struct error *
 
 struct wish {
 	struct sshd_wish sshd;
-	char *home; /* owned */
+	char *home;                   /* owned */
 	char *groups[GROUPS_MAX + 1]; /* owned */
 };
 
@@ -104,11 +104,12 @@ static void look_at_password(struct doctor_findings *f, const struct hub_config 
 	}
 	bool locked = shadow->sp_pwdp[0] == '!';
 	bool pam = dump_sshd(c, &dump, &err) == 0 && strstr(buf_text(&dump), "usepam yes") != NULL;
-	struct doctor_finding *finding = doctor_add(f, locked && pam ? DOCTOR_WARNING : DOCTOR_WRONG, "%s %s", c->gate_user,
-		!shadow->sp_pwdp[0] ? "has an empty password: anybody may be it"
-		: !locked           ? "has a password: it needs none"
-		: pam               ? "is locked (\"!\"), which an sshd with UsePAM no would refuse"
-				    : "is locked (\"!\"), and sshd with UsePAM no refuses it");
+	struct doctor_finding *finding =
+		doctor_add(f, locked && pam ? DOCTOR_WARNING : DOCTOR_WRONG, "%s %s", c->gate_user,
+			!shadow->sp_pwdp[0] ? "has an empty password: anybody may be it"
+				: !locked   ? "has a password: it needs none"
+				: pam       ? "is locked (\"!\"), which an sshd with UsePAM no would refuse"
+					    : "is locked (\"!\"), and sshd with UsePAM no refuses it");
 	doctor_command(finding, mend);
 }
 
@@ -189,7 +190,8 @@ static int try_drop_in(const struct drop_in *d, struct error *err)
 			return error_set(err, ERROR_PERMANENT,
 				"sshd goes on as before (%s): /etc/ssh/sshd_config does not include "
 				"/etc/ssh/sshd_config.d/*.conf, or a line that comes first says otherwise. Put these lines "
-				"at the beginning of /etc/ssh/sshd_config by hand", verdict.faults[i].text);
+				"at the beginning of /etc/ssh/sshd_config by hand",
+				verdict.faults[i].text);
 	return 0;
 }
 
@@ -218,11 +220,12 @@ static int write_drop_in(void *what, struct error *err)
 /* The command that makes a running sshd read it. */
 static const char *reload_command(void)
 {
-	return access("/usr/lib/systemd/system/ssh.service", F_OK) == 0 ? "systemctl reload ssh" : "systemctl reload sshd";
+	return access("/usr/lib/systemd/system/ssh.service", F_OK) == 0 ? "systemctl reload ssh"
+									: "systemctl reload sshd";
 }
 
-static void propose_drop_in(struct doctor_findings *f, const struct hub_config *c, const struct sshd_verdict *v,
-	const struct wish *wish)
+static void propose_drop_in(
+	struct doctor_findings *f, const struct hub_config *c, const struct sshd_verdict *v, const struct wish *wish)
 {
 	struct error err;
 	auto_buf struct buf old = BUF_INIT(DROP_IN_MAX);
@@ -237,8 +240,8 @@ static void propose_drop_in(struct doctor_findings *f, const struct hub_config *
 	doctor_mends(finding, write_drop_in, d, drop_in_free);
 }
 
-static void tell_faults(struct doctor_findings *f, const struct hub_config *c, const struct sshd_verdict *v,
-	const struct wish *wish)
+static void tell_faults(
+	struct doctor_findings *f, const struct hub_config *c, const struct sshd_verdict *v, const struct wish *wish)
 {
 	for (size_t i = 0; i < v->count; i++) {
 		const struct sshd_fault *fault = &v->faults[i];
@@ -271,7 +274,7 @@ static void look_at_host_keys(struct doctor_findings *f, const struct hub_config
 		good = good || is_host_key(dump, c->host_keys[i]);
 	if (!good && strstr(dump, "hostkey "))
 		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "agents pin the host key %s, and sshd has others",
-				c->host_keys[0] ? c->host_keys[0] : "(none)"),
+				      c->host_keys[0] ? c->host_keys[0] : "(none)"),
 			"in %s: host_keys = {the .pub of what `sshd -T | grep ^hostkey` shows}", c->path);
 }
 
@@ -293,7 +296,8 @@ void doctor_gate_sshd(struct doctor_findings *f, const void *site)
 		return;
 	}
 	if (dump_sshd(c, &dump, &err) < 0) {
-		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "what sshd does with %s: %s", c->gate_user, err.message), "sshd -t");
+		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "what sshd does with %s: %s", c->gate_user, err.message),
+			"sshd -t");
 		return;
 	}
 	wish_for(c, &wish);

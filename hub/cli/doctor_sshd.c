@@ -85,12 +85,12 @@ static bool denies_everywhere(const char *word, const void *context)
 /* ---- settings, one judge each ---- */
 
 struct setting {
-	const char *keyword; /* as printed by sshd -T */
+	const char *keyword;                                            /* as printed by sshd -T */
 	bool (*good)(const char *values, const struct sshd_wish *wish); /* `values`: "" when absent */
-	const char *effect;  /* of what is not good */
-	const char *line;    /* %U the account, %G its group, %K authorized_keys */
+	const char *effect;                                             /* of what is not good */
+	const char *line; /* %U the account, %G its group, %K authorized_keys */
 	enum { WRONG, WARNING } worth;
-	bool always;         /* in the drop-in, whether it is needed or not */
+	bool always; /* in the drop-in, whether it is needed or not */
 };
 
 static bool allowed_user(const char *values, const struct sshd_wish *wish)
@@ -118,7 +118,7 @@ static bool by_key_alone(const char *values, const struct sshd_wish *wish)
 {
 	(void)wish;
 	return !*values || any_word(values, is_same, "any") || any_word(values, is_same, "publickey") ||
-	       any_word(values, is_same, "publickey:");
+		any_word(values, is_same, "publickey:");
 }
 
 static bool none(const char *values, const struct sshd_wish *wish)
@@ -194,8 +194,10 @@ static const struct setting settings[] = {
 	{"pubkeyauthentication", not_no, "lets no key in", "PubkeyAuthentication yes", WRONG, false},
 	{"authenticationmethods", by_key_alone, "asks for more than a key, and an agent has nothing else",
 		"AuthenticationMethods publickey", WRONG, true},
-	{"forcecommand", none, "is run in the place of the command that each agent's key has", "ForceCommand none", WRONG, false},
-	{"authorizedkeysfile", reads_keys, "is not the file that the hub writes", "AuthorizedKeysFile %K", WRONG, false},
+	{"forcecommand", none, "is run in the place of the command that each agent's key has", "ForceCommand none",
+		WRONG, false},
+	{"authorizedkeysfile", reads_keys, "is not the file that the hub writes", "AuthorizedKeysFile %K", WRONG,
+		false},
 	{"pubkeyacceptedalgorithms", takes_ed25519, "lacks ssh-ed25519, which agents have",
 		"PubkeyAcceptedAlgorithms +ssh-ed25519", WRONG, false},
 	{"chrootdirectory", none, "hides the gate from it", "ChrootDirectory none", WRONG, false},
@@ -216,7 +218,10 @@ static struct sshd_fault *add_fault(struct sshd_verdict *v, bool wrong)
 static void write_line(const char *form, const struct sshd_wish *wish, char out[SSHD_TEXT_MAX])
 {
 	const char *percent = strchr(form, '%');
-	const char *word = !percent ? "" : percent[1] == 'U' ? wish->user : percent[1] == 'G' ? wish->groups[0] : wish->authorized_keys;
+	const char *word = !percent ? ""
+		: percent[1] == 'U' ? wish->user
+		: percent[1] == 'G' ? wish->groups[0]
+				    : wish->authorized_keys;
 	snprintf(out, SSHD_TEXT_MAX, "%.*s%s", percent ? (int)(percent - form) : (int)strlen(form), form, word);
 }
 
@@ -226,14 +231,16 @@ static int keyword_length(const char *line)
 	return (int)strcspn(line, " ");
 }
 
-static void judge_setting(const struct setting *s, const char *dump, const struct sshd_wish *wish, struct sshd_verdict *v)
+static void judge_setting(
+	const struct setting *s, const char *dump, const struct sshd_wish *wish, struct sshd_verdict *v)
 {
 	auto_free char *values = values_of(dump, s->keyword);
 	if (s->good(values, wish))
 		return;
 	struct sshd_fault *fault = add_fault(v, s->worth == WRONG);
 	write_line(s->line, wish, fault->line);
-	snprintf(fault->text, sizeof(fault->text), "%.*s %.200s %s", keyword_length(s->line), s->line, values, s->effect);
+	snprintf(fault->text, sizeof(fault->text), "%.*s %.200s %s", keyword_length(s->line), s->line, values,
+		s->effect);
 }
 
 /* "10:30:100": from the tenth that has not logged in yet some are refused. */
@@ -247,8 +254,8 @@ static void judge_startups(const char *dump, const struct sshd_wish *wish, struc
 	struct sshd_fault *fault = add_fault(v, false);
 	fault->global = true;
 	snprintf(fault->line, sizeof(fault->line), "MaxStartups %zu:30:%zu", start, 2 * start);
-	snprintf(fault->text, sizeof(fault->text), "MaxStartups %.60s refuses some when the %zu agents come at once", values,
-		wish->agents);
+	snprintf(fault->text, sizeof(fault->text), "MaxStartups %.60s refuses some when the %zu agents come at once",
+		values, wish->agents);
 }
 
 static void judge_port(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *v)
@@ -262,8 +269,10 @@ static void judge_port(const char *dump, const struct sshd_wish *wish, struct ss
 	if (!*ports || any_word(ports, is_same, number) || strstr(ended, ending))
 		return;
 	struct sshd_fault *fault = add_fault(v, false);
-	snprintf(fault->text, sizeof(fault->text), "sshd listens at port %.60s, and ssh in hub.conf says %s: right only if "
-		"something in front of it turns one into the other", ports, number);
+	snprintf(fault->text, sizeof(fault->text),
+		"sshd listens at port %.60s, and ssh in hub.conf says %s: right only if "
+		"something in front of it turns one into the other",
+		ports, number);
 }
 
 void sshd_judge(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *ret)
@@ -305,7 +314,8 @@ static int add_global(const struct sshd_verdict *v, const char *old, struct buf 
 
 int sshd_drop_in(const struct sshd_verdict *v, const struct sshd_wish *wish, const char *old, struct buf *out)
 {
-	int result = buf_addf(out, "# certsync: agents come in here. Each key carries restrict,command=\"…\" in authorized_keys.\n");
+	int result = buf_addf(
+		out, "# certsync: agents come in here. Each key carries restrict,command=\"…\" in authorized_keys.\n");
 	result |= add_global(v, old, out);
 	result |= buf_addf(out, "Match User %s\n", wish->user);
 	for (size_t i = 0; i < COUNT(settings); i++) {

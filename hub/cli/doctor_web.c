@@ -81,7 +81,8 @@ static int ask_challenge(const char *address, const char *host, bool *ret_ours, 
 	int64_t deadline = clock_monotonic_ms() + HTTP_MS;
 	auto_close int fd = connect_to(address, deadline, err);
 	auto_free char *request = mem_printf("GET /.well-known/acme-challenge/certsync-doctor HTTP/1.1\r\nHost: %s\r\n"
-		"Connection: close\r\n\r\n", host);
+					     "Connection: close\r\n\r\n",
+		host);
 	char answer[HEADER_MAX];
 	if (fd < 0)
 		return -1;
@@ -106,8 +107,10 @@ void doctor_web_responder(struct doctor_findings *f, const void *site)
 	if (ours)
 		doctor_add(f, DOCTOR_OK, "the hub answers at %s", c->http);
 	else if (status > 0)
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s answers %d, which is not the hub's: another program has this port", c->http,
-			status), "another address for http in %s", c->path);
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG,
+				      "%s answers %d, which is not the hub's: another program has this port", c->http,
+				      status),
+			"another address for http in %s", c->path);
 	else
 		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "the hub does not answer: %s", err.message),
 			"systemctl enable --now certsync-hub");
@@ -136,8 +139,10 @@ static void look_at_port_80(struct doctor_findings *f, const struct hub_config *
 	if (ours || status == 200)
 		doctor_add(f, DOCTOR_OK, "a challenge for %s that comes to port 80 is answered", name);
 	else if (status > 0)
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "port 80 answers a challenge for %s with %d, not with what the hub says", name,
-			status), "what `certsync config haproxy` prints, into %s, ahead of redirects; then systemctl reload haproxy",
+		doctor_remedy(
+			doctor_add(f, DOCTOR_WRONG,
+				"port 80 answers a challenge for %s with %d, not with what the hub says", name, status),
+			"what `certsync config haproxy` prints, into %s, ahead of redirects; then systemctl reload haproxy",
 			HAPROXY_CONF);
 	else
 		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "whether challenges pass port 80: %s", err.message),
@@ -155,8 +160,10 @@ void doctor_web_haproxy(struct doctor_findings *f, const void *site)
 		if (hidden)
 			doctor_add(f, DOCTOR_UNKNOWN, HAPROXY_CONF " cannot be read by this user: run doctor as root");
 	} else if (!haproxy_any_line(&conf, is_responder, c->http) && !haproxy_any_line(&conf, is_stateless, NULL)) {
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, HAPROXY_CONF " does not pass challenges to the hub at %s", c->http),
-			"certsync config haproxy >>" HAPROXY_CONF " (or its lines into your frontend for port 80); then "
+		doctor_remedy(
+			doctor_add(f, DOCTOR_WRONG, HAPROXY_CONF " does not pass challenges to the hub at %s", c->http),
+			"certsync config haproxy >>" HAPROXY_CONF
+			" (or its lines into your frontend for port 80); then "
 			"haproxy -c -f " HAPROXY_CONF " && systemctl reload haproxy");
 	} else {
 		doctor_add(f, DOCTOR_OK, HAPROXY_CONF " passes challenges to the hub");
@@ -185,12 +192,14 @@ static bool look_at_name(struct doctor_findings *f, const char *name)
 	if (!addresses)
 		doctor_add(f, DOCTOR_UNKNOWN, "%s: %s", name, err.message);
 	else if (!*addresses)
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s has no address in DNS (or DNS does not answer): no authority finds it", name),
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG,
+				      "%s has no address in DNS (or DNS does not answer): no authority finds it", name),
 			"an A or AAAA record for %s that points to HAProxy", name);
 	else if (!ours)
 		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s points to %s, which is not this node", name, addresses),
 			"right if port 80 there comes to this node or answers by itself (certsync config haproxy --stateless): "
-			"curl -i http://%s/.well-known/acme-challenge/x", name);
+			"curl -i http://%s/.well-known/acme-challenge/x",
+			name);
 	return ours;
 }
 
@@ -209,8 +218,8 @@ void doctor_web_dns(struct doctor_findings *f, const void *site)
 		}
 	}
 	if (good)
-		doctor_add(f, DOCTOR_OK, "%zu name%s to be validated by http-01 point%s to this node", good, good == 1 ? "" : "s",
-			good == 1 ? "s" : "");
+		doctor_add(f, DOCTOR_OK, "%zu name%s to be validated by http-01 point%s to this node", good,
+			good == 1 ? "" : "s", good == 1 ? "s" : "");
 	if (left)
 		doctor_add(f, DOCTOR_UNKNOWN, "%zu names more were not asked for: DNS is slow", left);
 }

@@ -44,15 +44,19 @@ static bool look_at(struct doctor_findings *f, const char *user, const struct na
 	if (can < 0)
 		doctor_add(f, DOCTOR_UNKNOWN, "whether %s can read %s (%s): %s", user, n->path, n->word, err.message);
 	else if (n->secret)
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s, whom DNS hooks run as, cannot read %s (%s)", user, n->path, n->word),
-			"chown %s %s && chmod 600 %s; the same for files that it names, such as a TSIG key", user, n->path, n->path);
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s, whom DNS hooks run as, cannot read %s (%s)", user,
+				      n->path, n->word),
+			"chown %s %s && chmod 600 %s; the same for files that it names, such as a TSIG key", user,
+			n->path, n->path);
 	else
-		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s, whom workers run as, cannot read %s (%s)", user, n->path, n->word),
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s, whom workers run as, cannot read %s (%s)", user, n->path,
+				      n->word),
 			"chmod 644 %s, and every directory above it 755: it has certificates alone", n->path);
 	return false;
 }
 
-static bool look_at_hook(struct doctor_findings *f, const struct hub_config *c, const struct hub_certificate *certificate)
+static bool look_at_hook(
+	struct doctor_findings *f, const struct hub_config *c, const struct hub_certificate *certificate)
 {
 	if (!certificate->dns_hook)
 		return true;

@@ -22,7 +22,8 @@ static int read_time(const struct cli_line *line, int64_t *ret)
 		return cli_fail(CLI_USAGE, "hold takes --for TIME or --end");
 	*ret = 0;
 	if (time && (!duration_parse(time, ret) || *ret < 1 || *ret > MESSAGE_HOLD_MAX))
-		return cli_fail(CLI_USAGE, "--for: \"%s\" is not a time from 1s to 7d, like 4h: a hold that is forgotten must end", time);
+		return cli_fail(CLI_USAGE,
+			"--for: \"%s\" is not a time from 1s to 7d, like 4h: a hold that is forgotten must end", time);
 	return CLI_DONE;
 }
 
@@ -42,11 +43,10 @@ static void on_answer(const cJSON *answer, void *context)
 static void show(const cJSON *all)
 {
 	const cJSON *agent;
-	cJSON_ArrayForEach(agent, json_get(all, "agents"))
-	{
+	cJSON_ArrayForEach (agent, json_get(all, "agents")) {
 		const char *until = json_text(agent, "held_until");
-		printf("%s  %s  %s%s\n", json_text(agent, "certificate"), json_text(agent, "agent"), until[0] ? "held until " : "not held",
-			until);
+		printf("%s  %s  %s%s\n", json_text(agent, "certificate"), json_text(agent, "agent"),
+			until[0] ? "held until " : "not held", until);
 		if (json_text(agent, "danger")[0])
 			printf("  DANGER: %s\n", json_text(agent, "danger"));
 	}

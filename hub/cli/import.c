@@ -21,8 +21,10 @@ static int add_pair(const struct cli_line *line, int nth, struct buf *key, struc
 	const char *key_path = cli_value(line, "--key", nth), *chain_path = cli_value(line, "--chain", nth);
 	if (!key_path && !chain_path)
 		return 0;
-	if (!key_path || !chain_path || cli_value(line, "--key", COUNT(names)) || cli_value(line, "--chain", COUNT(names))) {
-		cli_fail(CLI_USAGE, "give --key FILE and --chain FILE once, or both twice for an ECDSA and an RSA pair");
+	if (!key_path || !chain_path || cli_value(line, "--key", COUNT(names)) ||
+		cli_value(line, "--chain", COUNT(names))) {
+		cli_fail(
+			CLI_USAGE, "give --key FILE and --chain FILE once, or both twice for an ECDSA and an RSA pair");
 		return -1;
 	}
 	if (fs_read(AT_FDCWD, key_path, true, key, &err) < 0 || fs_read(AT_FDCWD, chain_path, true, chain, &err) < 0) {
@@ -41,7 +43,8 @@ int command_import(const struct cli_line *line)
 	auto_buf struct buf key = BUF_INIT(FILES_FILE_MAX), chain = BUF_INIT(FILES_FILE_MAX);
 	auto_buf struct buf second_key = BUF_INIT(FILES_FILE_MAX), second_chain = BUF_INIT(FILES_FILE_MAX);
 	if (!cli_value(line, "--key", 0) || !cli_value(line, "--chain", 0))
-		return cli_fail(CLI_USAGE, "import needs --key FILE and --chain FILE (the leaf first, then its issuers)");
+		return cli_fail(
+			CLI_USAGE, "import needs --key FILE and --chain FILE (the leaf first, then its issuers)");
 	if (add_pair(line, 0, &key, &chain, &files) < 0 || add_pair(line, 1, &second_key, &second_chain, &files) < 0)
 		return CLI_USAGE;
 	struct buf left[FILES_MAX] = {{0}};

@@ -29,14 +29,16 @@ static void show_phase(const cJSON *all)
 	int missing = cJSON_GetArraySize(json_get(all, "missing"));
 	int agents = (int)json_number(all, "agents");
 	if (strcmp(phase, "told") == 0)
-		printf("being replaced since %s, as %s asked: %d of %d agents take both keys; the next one takes over when all do\n", since, by,
-			agents - missing, agents);
+		printf("being replaced since %s, as %s asked: %d of %d agents take both keys; the next one takes over when all do\n",
+			since, by, agents - missing, agents);
 	else if (strcmp(phase, "switched") == 0)
-		printf("replaced, as %s asked at %s; the old key is wiped here: %d of %d agents have forgotten it\n", by, since, agents - missing, agents);
+		printf("replaced, as %s asked at %s; the old key is wiped here: %d of %d agents have forgotten it\n",
+			by, since, agents - missing, agents);
 	else if (since[0] && missing)
 		printf("replaced the last time as %s asked at %s; agents refuse the present one:\n", by, since);
 	else if (since[0])
-		printf("replaced the last time as %s asked at %s: every agent has the new key, and none the old one\n", by, since);
+		printf("replaced the last time as %s asked at %s: every agent has the new key, and none the old one\n",
+			by, since);
 	else
 		puts("it was never replaced");
 }
@@ -48,8 +50,9 @@ static void show(const cJSON *all)
 	if (json_text(all, "next")[0])
 		printf("next key     ed25519:%s\n", json_text(all, "next"));
 	show_phase(all);
-	cJSON_ArrayForEach(o, json_get(all, "missing")) printf("  %s%s: %s\n", json_text(o, "agent"),
-		json_true(o, "must_join") ? " has to join again" : "", json_text(o, "reason"));
+	cJSON_ArrayForEach (o, json_get(all, "missing"))
+		printf("  %s%s: %s\n", json_text(o, "agent"), json_true(o, "must_join") ? " has to join again" : "",
+			json_text(o, "reason"));
 }
 
 static int show_answer_of(const struct cli_line *line, const char *command)

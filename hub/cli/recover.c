@@ -47,7 +47,8 @@ static struct revision newest_in(const char *directory)
 	return best;
 }
 
-static int add(struct archived *a, size_t slot, const char *directory, const char *file, const char *name, struct error *err)
+static int add(
+	struct archived *a, size_t slot, const char *directory, const char *file, const char *name, struct error *err)
 {
 	auto_free char *path = mem_printf("%s/%s", directory, file);
 	struct buf *text = &a->text[slot];
@@ -121,8 +122,7 @@ static void on_status(const cJSON *answer, void *context)
 	const cJSON *known;
 	if (strcmp(json_text(answer, "event"), "agent") != 0 || strcmp(json_text(answer, "state"), "ahead") != 0)
 		return;
-	cJSON_ArrayForEach(known, names)
-	{
+	cJSON_ArrayForEach (known, names) {
 		if (strcmp(known->valuestring, name) == 0)
 			return;
 	}
@@ -152,8 +152,7 @@ int command_recover(const struct cli_line *line)
 	}
 	int worst = CLI_DONE;
 	const cJSON *name;
-	cJSON_ArrayForEach(name, names)
-	{
+	cJSON_ArrayForEach (name, names) {
 		int exit_code = recover_one(line, name->valuestring);
 		worst = exit_code > worst ? exit_code : worst;
 	}

@@ -34,7 +34,8 @@ bool answers_take(struct answers *a, const cJSON *answer)
 	const struct {
 		const char *event;
 		cJSON *list;
-	} lists[] = {{"certificate", a->certificates}, {"agent", a->agents}, {"revision", a->revisions}, {"endpoint", a->endpoints}};
+	} lists[] = {{"certificate", a->certificates}, {"agent", a->agents}, {"revision", a->revisions},
+		{"endpoint", a->endpoints}};
 	const char *event = json_text(answer, "event");
 	for (size_t i = 0; i < COUNT(lists); i++) {
 		if (strcmp(event, lists[i].event) != 0)
@@ -105,7 +106,8 @@ static const char *agent_detail(const cJSON *agent, char *out, size_t size)
 			json_true(agent, "rolled_back") ? "; the old certificate is back" : "");
 	else if (!connected)
 		snprintf(out, size, "%s%s%s", json_text(agent, "last_seen")[0] ? "away since " : "never seen",
-			json_text(agent, "last_seen"), json_true(agent, "overdue") ? ", longer than its away_after" : "");
+			json_text(agent, "last_seen"),
+			json_true(agent, "overdue") ? ", longer than its away_after" : "");
 	else if (json_text(agent, "waits_for")[0])
 		snprintf(out, size, "waits for %s", json_text(agent, "waits_for"));
 	else if (json_number(agent, "activate_ms") > 0)
@@ -122,11 +124,12 @@ static void print_agent_notes(const cJSON *agent)
 	if (json_text(agent, "danger")[0])
 		printf("    DANGER: %s is held: %s\n", json_text(agent, "agent"), json_text(agent, "danger"));
 	if (json_text(agent, "drifted")[0])
-		printf("    %s has drifted %.0f time%s, last %s: %s\n", json_text(agent, "agent"), json_number(agent, "drifts"),
-			json_number(agent, "drifts") == 1 ? "" : "s", json_text(agent, "drifted"), json_text(agent, "drift"));
+		printf("    %s has drifted %.0f time%s, last %s: %s\n", json_text(agent, "agent"),
+			json_number(agent, "drifts"), json_number(agent, "drifts") == 1 ? "" : "s",
+			json_text(agent, "drifted"), json_text(agent, "drift"));
 	if (json_text(agent, "contradicted")[0])
-		printf("    %s is not believed, last %s: %s\n", json_text(agent, "agent"), json_text(agent, "contradicted"),
-			json_text(agent, "contradiction"));
+		printf("    %s is not believed, last %s: %s\n", json_text(agent, "agent"),
+			json_text(agent, "contradicted"), json_text(agent, "contradiction"));
 }
 
 static void print_agents(const struct answers *a, const char *certificate)
@@ -134,26 +137,24 @@ static void print_agents(const struct answers *a, const char *certificate)
 	static const char *const header[] = {"  AGENT", "STATE", "SERVED", "SINCE", "DETAIL"};
 	struct cli_table *table = cli_table_new(COUNT(header), header);
 	const cJSON *agent;
-	cJSON_ArrayForEach(agent, a->agents)
-	{
+	cJSON_ArrayForEach (agent, a->agents) {
 		char detail[SHOW_DETAIL_MAX];
 		if (strcmp(json_text(agent, "certificate"), certificate) != 0)
 			continue;
 		auto_free char *name = mem_printf("  %s", json_text(agent, "agent"));
-		auto_free char *state = mem_printf("%s%s", json_text(agent, "state"),
-			json_true(agent, "stopped") ? " (stopped)" : "");
+		auto_free char *state =
+			mem_printf("%s%s", json_text(agent, "state"), json_true(agent, "stopped") ? " (stopped)" : "");
 		const char *const cells[] = {name, state, json_text(agent, "served"), json_text(agent, "since"),
 			agent_detail(agent, detail, sizeof(detail))};
 		cli_table_row(table, cells);
 	}
 	cli_table_print(table);
-	cJSON_ArrayForEach(agent, a->agents)
-	{
+	cJSON_ArrayForEach (agent, a->agents) {
 		if (strcmp(json_text(agent, "certificate"), certificate) == 0)
 			print_agent_notes(agent);
 		if (strcmp(json_text(agent, "certificate"), certificate) == 0 && json_text(agent, "rival")[0])
-			printf("    another machine tried to connect as %s at %s and was refused: a clone?\n", json_text(agent, "agent"),
-				json_text(agent, "rival"));
+			printf("    another machine tried to connect as %s at %s and was refused: a clone?\n",
+				json_text(agent, "agent"), json_text(agent, "rival"));
 		if (strcmp(json_text(agent, "certificate"), certificate) != 0 || !json_text(agent, "output")[0])
 			continue;
 		printf("    output of %s on %s:\n", json_text(agent, "step"), json_text(agent, "agent"));
@@ -165,12 +166,10 @@ static void print_agents(const struct answers *a, const char *certificate)
 static void print_bad_probes(const struct answers *a, const char *certificate)
 {
 	const cJSON *agent, *probe;
-	cJSON_ArrayForEach(agent, a->agents)
-	{
+	cJSON_ArrayForEach (agent, a->agents) {
 		if (strcmp(json_text(agent, "certificate"), certificate) != 0)
 			continue;
-		cJSON_ArrayForEach(probe, json_get(agent, "probes"))
-		{
+		cJSON_ArrayForEach (probe, json_get(agent, "probes")) {
 			if (json_true(probe, "match") || json_true(probe, "stopped"))
 				continue;
 			printf("    %s %s: %s\n", json_text(agent, "agent"), json_text(probe, "endpoint"),
@@ -183,8 +182,7 @@ static void print_source(const cJSON *certificate)
 {
 	const cJSON *renewal = json_get(certificate, "renewal");
 	const cJSON *watch = json_get(certificate, "watch"), *next;
-	cJSON_ArrayForEach(next, json_get(certificate, "next_keys"))
-	{
+	cJSON_ArrayForEach (next, json_get(certificate, "next_keys")) {
 		printf("  next key, TLSA 3 1 1: %s\n", cJSON_IsString(next) ? next->valuestring : "?");
 	}
 	if (renewal && json_true(renewal, "running"))
@@ -207,8 +205,9 @@ static void print_endpoint(const cJSON *row)
 {
 	char when[CLOCK_TEXT_MAX];
 	const char *endpoint = json_text(row, "endpoint"), *advice = json_text(row, "advice");
-	printf("  %s%s%s: %s since %s: %s\n", json_text(row, "name"), endpoint[0] ? " " : "", endpoint, json_text(row, "verdict"),
-		clock_text((int64_t)json_number(row, "since"), when), json_text(row, "reason"));
+	printf("  %s%s%s: %s since %s: %s\n", json_text(row, "name"), endpoint[0] ? " " : "", endpoint,
+		json_text(row, "verdict"), clock_text((int64_t)json_number(row, "since"), when),
+		json_text(row, "reason"));
 	if (advice[0])
 		printf("    what to do: %s\n", advice);
 }
@@ -218,11 +217,11 @@ static void print_endpoints(const cJSON *endpoints)
 {
 	int ok = 0, count = cJSON_GetArraySize(endpoints);
 	const cJSON *row;
-	cJSON_ArrayForEach(row, endpoints)
+	cJSON_ArrayForEach (row, endpoints)
 		ok += strcmp(json_text(row, "verdict"), "ok") == 0;
 	if (count)
 		printf("endpoints: %d of %d ok\n", ok, count);
-	cJSON_ArrayForEach(row, endpoints)
+	cJSON_ArrayForEach (row, endpoints)
 		if (strcmp(json_text(row, "verdict"), "ok") != 0)
 			print_endpoint(row);
 }
@@ -230,17 +229,19 @@ static void print_endpoints(const cJSON *endpoints)
 void show_certificates(const struct answers *a)
 {
 	const cJSON *certificate;
-	cJSON_ArrayForEach(certificate, a->certificates)
-	{
+	cJSON_ArrayForEach (certificate, a->certificates) {
 		const char *name = json_text(certificate, "certificate");
 		if (json_text(certificate, "fingerprint")[0])
 			printf("%s  revision %s  expires %s  from %s  %s\n  SHA-256 %s\n", name,
-				json_text(certificate, "revision"), json_text(certificate, "not_after"), json_text(certificate, "source"),
-				json_true(certificate, "converged") ? "converged" : "NOT converged", json_text(certificate, "fingerprint"));
+				json_text(certificate, "revision"), json_text(certificate, "not_after"),
+				json_text(certificate, "source"),
+				json_true(certificate, "converged") ? "converged" : "NOT converged",
+				json_text(certificate, "fingerprint"));
 		else
 			printf("%s  nothing published yet\n", name);
 		if (json_text(certificate, "not_rolled_back")[0])
-			printf("  NOT rolled back, although an activation failed: %s\n", json_text(certificate, "not_rolled_back"));
+			printf("  NOT rolled back, although an activation failed: %s\n",
+				json_text(certificate, "not_rolled_back"));
 		print_source(certificate);
 		print_agents(a, name);
 		print_bad_probes(a, name);
@@ -253,8 +254,7 @@ void show_outcome(const struct answers *a)
 {
 	const cJSON *agent;
 	const char *last = "";
-	cJSON_ArrayForEach(agent, a->agents)
-	{
+	cJSON_ArrayForEach (agent, a->agents) {
 		if (strcmp(last, json_text(agent, "certificate")) == 0)
 			continue;
 		last = json_text(agent, "certificate");
@@ -266,15 +266,17 @@ void show_outcome(const struct answers *a)
 
 void show_history(const struct answers *a)
 {
-	static const char *const header[] = {"REVISION", "PUBLISHED", "EXPIRES", "FROM", "SHA-256", "WHY", "WHAT BECAME OF IT"};
+	static const char *const header[] = {
+		"REVISION", "PUBLISHED", "EXPIRES", "FROM", "SHA-256", "WHY", "WHAT BECAME OF IT"};
 	struct cli_table *table = cli_table_new(COUNT(header), header);
 	const cJSON *revision;
-	cJSON_ArrayForEach(revision, a->revisions)
-	{
+	cJSON_ArrayForEach (revision, a->revisions) {
 		char fingerprint[17];
 		snprintf(fingerprint, sizeof(fingerprint), "%.16s", json_text(revision, "fingerprint"));
-		auto_free char *number = mem_printf("%s%s", json_text(revision, "revision"), json_true(revision, "current") ? " *" : "");
-		const char *why = json_text(revision, "store_error")[0] ? json_text(revision, "store_error") : json_text(revision, "reason");
+		auto_free char *number =
+			mem_printf("%s%s", json_text(revision, "revision"), json_true(revision, "current") ? " *" : "");
+		const char *why = json_text(revision, "store_error")[0] ? json_text(revision, "store_error")
+									: json_text(revision, "reason");
 		const char *const cells[] = {number, json_text(revision, "published"), json_text(revision, "not_after"),
 			json_text(revision, "source"), fingerprint, why, json_text(revision, "outcome")};
 		cli_table_row(table, cells);

@@ -21,6 +21,6 @@ void answers_print_json(struct answers *a); /* one object */
 void show_certificates(const struct answers *a); /* `status` */
 void show_outcome(const struct answers *a);      /* the end of push, renew, import and rollback */
 void show_history(const struct answers *a);
-void show_progress(const cJSON *agent);          /* one line */
+void show_progress(const cJSON *agent); /* one line */
 
 #endif

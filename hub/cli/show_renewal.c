@@ -6,8 +6,7 @@
 static void show_advice(const cJSON *advice)
 {
 	if (json_text(advice, "moment")[0])
-		printf("  the authority suggests %s to %s\n", json_text(advice, "start"),
-			json_text(advice, "end"));
+		printf("  the authority suggests %s to %s\n", json_text(advice, "start"), json_text(advice, "end"));
 	if (json_text(advice, "explanation")[0])
 		printf("  and explains it at %s\n", json_text(advice, "explanation"));
 	if (json_text(advice, "error")[0])
@@ -19,8 +18,7 @@ static void show_advice(const cJSON *advice)
 static void show_preflight(const cJSON *findings)
 {
 	const cJSON *finding;
-	cJSON_ArrayForEach(finding, findings)
-	{
+	cJSON_ArrayForEach (finding, findings) {
 		if (cJSON_IsTrue(json_get(finding, "ok")))
 			continue;
 		printf("  preflight: %s%s%s: %s\n", json_text(finding, "name"),
@@ -40,8 +38,7 @@ void show_renewal(const cJSON *renewal)
 void show_warnings(const cJSON *certificate)
 {
 	const cJSON *warning;
-	cJSON_ArrayForEach(warning, json_get(certificate, "warnings"))
-	{
+	cJSON_ArrayForEach (warning, json_get(certificate, "warnings")) {
 		if (cJSON_IsString(warning))
 			printf("  warning: %s\n", warning->valuestring);
 	}

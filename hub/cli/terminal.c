@@ -126,12 +126,14 @@ static char *line_text(const struct line *line)
 	double seconds = (double)(clock_monotonic_ms() - line->since) / 1000;
 	auto_free char *time = is_under_way(a) ? mem_printf("%6.1f s", seconds) : mem_strdup("        ");
 	if (strcmp(json_text(a, "event"), "order") == 0)
-		return mem_printf("%-24s %-14s %-12s %s  %s", line->certificate, "", "order", time, json_text(a, "step"));
+		return mem_printf(
+			"%-24s %-14s %-12s %s  %s", line->certificate, "", "order", time, json_text(a, "step"));
 	auto_free char *what = strcmp(json_text(a, "state"), "failed") == 0
-				       ? mem_printf("at %s: %s", json_text(a, "step"), json_text(a, "error"))
-			       : json_text(a, "waits_for")[0] ? mem_printf("waits for %s", json_text(a, "waits_for"))
-							      : mem_strdup("");
-	return mem_printf("%-24s %-14s %-12s %s  %s", line->certificate, line->agent, json_text(a, "state"), time, what);
+		? mem_printf("at %s: %s", json_text(a, "step"), json_text(a, "error"))
+		: json_text(a, "waits_for")[0] ? mem_printf("waits for %s", json_text(a, "waits_for"))
+					       : mem_strdup("");
+	return mem_printf(
+		"%-24s %-14s %-12s %s  %s", line->certificate, line->agent, json_text(a, "state"), time, what);
 }
 
 void live_erase(struct live *l)

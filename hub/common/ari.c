@@ -20,8 +20,7 @@ static int add_serial(const X509 *leaf, struct buf *out, struct error *err)
 	const ASN1_INTEGER *serial = X509_get0_serialNumber(leaf);
 	int len = ASN1_STRING_length(serial) > SERIAL_MAX ? -1 : i2d_ASN1_INTEGER(serial, NULL);
 	if (len < 3 || len > (int)sizeof(der))
-		return error_set(
-			err, ERROR_PERMANENT, "its serial number is longer than %d octets", SERIAL_MAX);
+		return error_set(err, ERROR_PERMANENT, "its serial number is longer than %d octets", SERIAL_MAX);
 	i2d_ASN1_INTEGER(serial, &at);
 	return base64url_encode(der + 2, (size_t)len - 2, out);
 }
@@ -90,8 +89,8 @@ static bool to_wall(const struct tm *parts, int64_t *ret)
 	copy.tm_sec = 0; /* a leap second is allowed */
 	time_t minute = timegm(&copy);
 	*ret = (int64_t)minute + parts->tm_sec;
-	return copy.tm_mday == parts->tm_mday && copy.tm_mon == parts->tm_mon &&
-	       copy.tm_hour == parts->tm_hour && copy.tm_min == parts->tm_min && parts->tm_sec <= 60;
+	return copy.tm_mday == parts->tm_mday && copy.tm_mon == parts->tm_mon && copy.tm_hour == parts->tm_hour &&
+		copy.tm_min == parts->tm_min && parts->tm_sec <= 60;
 }
 
 bool ari_date(const char *text, int64_t *ret)
@@ -99,12 +98,10 @@ bool ari_date(const char *text, int64_t *ret)
 	struct tm parts = {0};
 	int64_t zone;
 	const char *at = text;
-	if (!take_number(&at, 4, &parts.tm_year) || !take_letter(&at, "-") ||
-		!take_number(&at, 2, &parts.tm_mon) || !take_letter(&at, "-") ||
-		!take_number(&at, 2, &parts.tm_mday) || !take_letter(&at, "Tt ") ||
-		!take_number(&at, 2, &parts.tm_hour) || !take_letter(&at, ":") ||
-		!take_number(&at, 2, &parts.tm_min) || !take_letter(&at, ":") ||
-		!take_number(&at, 2, &parts.tm_sec))
+	if (!take_number(&at, 4, &parts.tm_year) || !take_letter(&at, "-") || !take_number(&at, 2, &parts.tm_mon) ||
+		!take_letter(&at, "-") || !take_number(&at, 2, &parts.tm_mday) || !take_letter(&at, "Tt ") ||
+		!take_number(&at, 2, &parts.tm_hour) || !take_letter(&at, ":") || !take_number(&at, 2, &parts.tm_min) ||
+		!take_letter(&at, ":") || !take_number(&at, 2, &parts.tm_sec))
 		return false;
 	if (take_letter(&at, "."))
 		at += strspn(at, "0123456789");
@@ -124,8 +121,7 @@ static int take_date(const cJSON *window, const char *key, int64_t *ret, struct 
 	if (!text)
 		return error_wrap(err, "suggestedWindow");
 	if (!ari_date(text, ret))
-		return error_set(
-			err, ERROR_PERMANENT, "suggestedWindow: %s: \"%s\" is not a date", key, text);
+		return error_set(err, ERROR_PERMANENT, "suggestedWindow: %s: \"%s\" is not a date", key, text);
 	return 0;
 }
 
@@ -134,12 +130,10 @@ int ari_parse(const void *body, size_t len, struct ari_window *ret, struct error
 	struct ari_window w = {0};
 	auto_json cJSON *answer = json_parse(body, len, err);
 	const cJSON *window = answer ? json_object(answer, "suggestedWindow", err) : NULL;
-	if (!window || take_date(window, "start", &w.start, err) < 0 ||
-		take_date(window, "end", &w.end, err) < 0)
+	if (!window || take_date(window, "start", &w.start, err) < 0 || take_date(window, "end", &w.end, err) < 0)
 		return -1;
 	const cJSON *page = json_get(answer, "explanationURL");
-	if (cJSON_IsString(page) && strlen(page->valuestring) < sizeof(w.explanation) &&
-		url_is_good(page->valuestring))
+	if (cJSON_IsString(page) && strlen(page->valuestring) < sizeof(w.explanation) && url_is_good(page->valuestring))
 		snprintf(w.explanation, sizeof(w.explanation), "%s", page->valuestring);
 	*ret = w;
 	return 0;
@@ -155,11 +149,11 @@ int ari_judge(const struct ari_window *w, int64_t not_before, int64_t not_after,
 			"the authority's window ends in the last tenth of the certificate's life, or after "
 			"it");
 	if (w->end - w->start > life / 2)
-		return error_set(err, ERROR_PERMANENT,
-			"the authority's window is longer than half of the certificate's life");
+		return error_set(
+			err, ERROR_PERMANENT, "the authority's window is longer than half of the certificate's life");
 	if (w->start < not_before - life)
-		return error_set(err, ERROR_PERMANENT,
-			"the authority's window begins long before the certificate does");
+		return error_set(
+			err, ERROR_PERMANENT, "the authority's window begins long before the certificate does");
 	return 0;
 }
 
@@ -172,13 +166,11 @@ int64_t ari_ask_after(int64_t retry_after)
 {
 	if (!retry_after)
 		return ARI_ASK_DEFAULT;
-	return retry_after < ARI_ASK_MIN   ? ARI_ASK_MIN
-	       : retry_after > ARI_ASK_MAX ? ARI_ASK_MAX
-					   : retry_after;
+	return retry_after < ARI_ASK_MIN ? ARI_ASK_MIN : retry_after > ARI_ASK_MAX ? ARI_ASK_MAX : retry_after;
 }
 
-void ari_answer(struct ari_record *r, const struct ari_window *w, int64_t not_before, int64_t not_after,
-	uint64_t random)
+void ari_answer(
+	struct ari_record *r, const struct ari_window *w, int64_t not_before, int64_t not_after, uint64_t random)
 {
 	struct error err = {.message = ""};
 	bool same = r->window.start == w->start && r->window.end == w->end;
@@ -216,9 +208,9 @@ int ari_decode(const void *text, size_t len, struct ari_record *ret, struct erro
 	const char *id = leaf ? json_string(o, "id", ARI_ID_MAX - 1, err) : NULL;
 	const char *page = id ? json_string(o, "explanation", ARI_URL_MAX - 1, err) : NULL;
 	const char *trouble = page ? json_string(o, "trouble", ERROR_MESSAGE_MAX - 1, err) : NULL;
-	if (!trouble || json_i64(o, "start", &r.window.start, err) < 0 ||
-		json_i64(o, "end", &r.window.end, err) < 0 || json_i64(o, "moment", &r.moment, err) < 0 ||
-		json_i64(o, "next", &r.next, err) < 0 || json_u32(o, "failures", &r.failures, err) < 0)
+	if (!trouble || json_i64(o, "start", &r.window.start, err) < 0 || json_i64(o, "end", &r.window.end, err) < 0 ||
+		json_i64(o, "moment", &r.moment, err) < 0 || json_i64(o, "next", &r.next, err) < 0 ||
+		json_u32(o, "failures", &r.failures, err) < 0)
 		return -1;
 	snprintf(r.leaf, sizeof(r.leaf), "%s", leaf);
 	snprintf(r.id, sizeof(r.id), "%s", id);

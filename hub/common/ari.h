@@ -50,8 +50,8 @@ int64_t ari_ask_after(int64_t retry_after);
 
 /* What is known of one certificate, as it is kept. */
 struct ari_record {
-	char leaf[65];       /* the certificate's fingerprint in hex: of another one nothing is known yet */
-	char id[ARI_ID_MAX]; /* "": not asked yet, or it has none */
+	char leaf[65];                   /* the certificate's fingerprint in hex: of another one nothing is known yet */
+	char id[ARI_ID_MAX];             /* "": not asked yet, or it has none */
 	struct ari_window window;        /* 0, 0: the server has not given one */
 	int64_t moment;                  /* drawn from the window; 0: the rule of thirds holds */
 	int64_t next;                    /* when it is asked again */
@@ -64,7 +64,7 @@ int ari_encode(const struct ari_record *r, struct buf *out);
 int ari_decode(const void *text, size_t len, struct ari_record *ret, struct error *err);
 
 /* Takes an answer: a window that has not changed keeps its moment. */
-void ari_answer(struct ari_record *r, const struct ari_window *w, int64_t not_before, int64_t not_after,
-	uint64_t random);
+void ari_answer(
+	struct ari_record *r, const struct ari_window *w, int64_t not_before, int64_t not_after, uint64_t random);
 
 #endif

@@ -15,8 +15,8 @@ int base64url_encode(const void *data, size_t len, struct buf *out)
 	char *start = to;
 	for (size_t i = 0; i < len; i += 3) {
 		size_t left = len - i;
-		uint32_t bits = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) |
-				(left > 2 ? in[i + 2] : 0);
+		uint32_t bits =
+			(uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) | (left > 2 ? in[i + 2] : 0);
 		*to++ = alphabet[bits >> 18];
 		*to++ = alphabet[bits >> 12 & 63];
 		if (left > 1)

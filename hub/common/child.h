@@ -14,8 +14,8 @@
 enum hub_child { HUB_CHILD_KEYS, HUB_CHILD_WORKER, HUB_CHILD_DAEMON, HUB_CHILDREN };
 
 enum {
-	CHILD_ROOT_FD = 3, /* frames to and from the root half, for the children that it listens to */
-	CHILD_LINK_FD = 4, /* to the daemon; the daemon's: where the ends come from, by the functions below */
+	CHILD_ROOT_FD = 3,   /* frames to and from the root half, for the children that it listens to */
+	CHILD_LINK_FD = 4,   /* to the daemon; the daemon's: where the ends come from, by the functions below */
 	CHILD_LISTEN_FD = 5, /* of certsync-keys: where operators' commands come in (hub/common/key_bring.h) */
 };
 

@@ -135,8 +135,8 @@ static void read_grants(struct config *c, cfg_t *section, const struct hub_confi
 		if (ret->certificates[used])
 			used++;
 		else
-			config_fault(c, section, "certificates",
-				"certificates: there is no section certificate \"%s\"", name);
+			config_fault(c, section, "certificates", "certificates: there is no section certificate \"%s\"",
+				name);
 	}
 	qsort(ret->certificates, used, sizeof(*ret->certificates), grant_compare);
 	for (size_t i = 1; i < used; i++)
@@ -176,12 +176,10 @@ static void read_ssh(struct config *c, cfg_t *root, struct hub_config *h)
 	h->ssh = config_string(c, root, "ssh");
 	h->host_keys = config_has(root, "host_keys") ? config_list(root, "host_keys") : default_host_keys();
 	if (h->ssh && *h->ssh && !config_is_ssh(h->ssh))
-		config_fault(
-			c, root, "ssh", "ssh: \"%s\" is not of the form user@host or user@host:port", h->ssh);
+		config_fault(c, root, "ssh", "ssh: \"%s\" is not of the form user@host or user@host:port", h->ssh);
 	for (size_t i = 0; h->host_keys[i]; i++) {
 		if (h->host_keys[i][0] != '/')
-			config_fault(c, root, "host_keys", "host_keys: %s is not an absolute path",
-				h->host_keys[i]);
+			config_fault(c, root, "host_keys", "host_keys: %s is not an absolute path", h->host_keys[i]);
 		else if (access(h->host_keys[i], R_OK) < 0)
 			config_fault(c, root, "host_keys",
 				"host_keys: %s: %s: name the public key files of the sshd that agents "
@@ -242,8 +240,7 @@ static void read_globals(struct config *c, cfg_t *root, struct hub_config *h)
 			h->http);
 	/* sun_path has 108 bytes. */
 	if (strlen(h->run) > 90)
-		config_fault(c, root, "run", "run: %s is too long for the sockets in it: 90 bytes at most",
-			h->run);
+		config_fault(c, root, "run", "run: %s is too long for the sockets in it: 90 bytes at most", h->run);
 	if (h->anchors && access(h->anchors, R_OK) < 0)
 		config_fault(c, root, "anchors", "anchors: %s: %s", h->anchors, strerror(errno));
 }
@@ -291,7 +288,8 @@ static void check_canaries(struct config *c, cfg_t *root, const struct hub_confi
 				if (strcmp(h->agents[n].name, name) == 0)
 					a = &h->agents[n];
 			if (!a || !hub_agent_has(a, cfg_title(section)))
-				config_fault(c, section, "canary", "canary: no agent \"%s\" is assigned this certificate", name);
+				config_fault(c, section, "canary",
+					"canary: no agent \"%s\" is assigned this certificate", name);
 		}
 	}
 }
@@ -375,8 +373,8 @@ void hub_config_free(struct hub_config *h)
 	if (!h)
 		return;
 	free_sections(h);
-	char *const texts[] = {h->path, h->ssh, h->state, h->run, h->http, h->anchors, h->user, h->keys_user, h->worker_user, h->gate_user,
-		h->local_user, h->admin_group, h->authorized_keys, h->hooks};
+	char *const texts[] = {h->path, h->ssh, h->state, h->run, h->http, h->anchors, h->user, h->keys_user,
+		h->worker_user, h->gate_user, h->local_user, h->admin_group, h->authorized_keys, h->hooks};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		free(texts[i]);
 	config_list_free(h->host_keys);

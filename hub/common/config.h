@@ -24,7 +24,7 @@ struct hub_acme {
 	char *directory; /* https URL */
 	char **contact;
 	bool agree_tos;
-	char *ca_file; /* trust anchors for the directory's own TLS; NULL: the system's */
+	char *ca_file;  /* trust anchors for the directory's own TLS; NULL: the system's */
 	char *eab_kid;  /* external account binding (RFC 8555 section 7.3.4): the key's identifier; NULL: none */
 	char *eab_hmac; /* the path of the file with the key itself, base64url; NULL: none */
 	bool ari;       /* ask when to renew (RFC 9773) where the server says that it can tell */
@@ -39,17 +39,17 @@ struct hub_window {
 struct hub_certificate {
 	char *name;
 	const struct hub_acme *acme; /* at most one of acme and watch */
-	char **watch;                /* directories and files (hub/common/scan.h), NULL-terminated; empty: not watched */
-	char **names;                /* required SANs; the name itself when none are given */
-	char *key_type;              /* "ecdsa-p256" … for ACME */
-	char *second_key_type;       /* of the second pair, of the other algorithm; NULL: one pair */
-	bool reuse_key;              /* renew with the key that is there */
-	bool next_key;               /* make the key of the next renewal ahead, and show its digest */
-	char *profile;               /* of the order; NULL: the CA's default */
-	char *preferred_chain;       /* common name of the topmost issuer, or "sha256:" and the digest of the root; NULL */
-	char *dns_hook;              /* absolute path: dns-01 by this hook; NULL: http-01 */
-	char *dns_config;            /* handed to the hook as CERTSYNC_DNS_CONFIG; NULL: the hook's default */
-	int64_t dns_timeout;         /* seconds until every authoritative server shows a record */
+	char **watch;          /* directories and files (hub/common/scan.h), NULL-terminated; empty: not watched */
+	char **names;          /* required SANs; the name itself when none are given */
+	char *key_type;        /* "ecdsa-p256" … for ACME */
+	char *second_key_type; /* of the second pair, of the other algorithm; NULL: one pair */
+	bool reuse_key;        /* renew with the key that is there */
+	bool next_key;         /* make the key of the next renewal ahead, and show its digest */
+	char *profile;         /* of the order; NULL: the CA's default */
+	char *preferred_chain; /* common name of the topmost issuer, or "sha256:" and the digest of the root; NULL */
+	char *dns_hook;        /* absolute path: dns-01 by this hook; NULL: http-01 */
+	char *dns_config;      /* handed to the hook as CERTSYNC_DNS_CONFIG; NULL: the hook's default */
+	int64_t dns_timeout;   /* seconds until every authoritative server shows a record */
 	enum hub_preflight preflight;
 	enum rollout_policy rollout;
 	char **canary; /* agents that go first; may be empty */
@@ -64,31 +64,31 @@ struct hub_certificate {
 struct hub_agent {
 	char *name;
 	const struct hub_certificate **certificates; /* NULL-terminated; owned array */
-	bool local; /* comes in by local.sock */
+	bool local;                                  /* comes in by local.sock */
 	int64_t away_after;
 };
 
 /* What the hub checks by itself, from outside. Several may have one name. */
 struct hub_endpoint {
-	char *name;    /* asked of DNS, sent as SNI, to be covered */
-	char **ports;  /* as `certsync check` takes them: "993", "8443/tls", "10025+proxy" */
-	char **at;     /* addresses instead of what DNS says; may be empty */
+	char *name;   /* asked of DNS, sent as SNI, to be covered */
+	char **ports; /* as `certsync check` takes them: "993", "8443/tls", "10025+proxy" */
+	char **at;    /* addresses instead of what DNS says; may be empty */
 	const struct hub_certificate *certificate; /* expected there; NULL: any that is good */
-	int64_t interval; /* seconds */
+	int64_t interval;                          /* seconds */
 };
 
 /* How a person is told. */
 struct hub_alert {
-	char **email;         /* recipients; empty: no mail */
-	char *smtp;           /* "smtp://127.0.0.1:25", "smtps://…"; NULL unless there are recipients */
+	char **email; /* recipients; empty: no mail */
+	char *smtp;   /* "smtp://127.0.0.1:25", "smtps://…"; NULL unless there are recipients */
 	char *from;
 	char *smtp_user, *smtp_password; /* the password: a file's path; NULL: no authentication */
-	char *ca_file;        /* trust anchors for smtp and webhooks; NULL: the system's */
-	char **webhook;       /* URLs */
-	char *command;        /* absolute path of an executable; NULL */
-	int64_t hold;         /* seconds for which a condition holds before it is told */
-	int64_t repeat;       /* seconds between two tellings of what still holds; 0: once */
-	int64_t expiring;     /* seconds left under which a certificate is expiring; 0: by its lifetime */
+	char *ca_file;                   /* trust anchors for smtp and webhooks; NULL: the system's */
+	char **webhook;                  /* URLs */
+	char *command;                   /* absolute path of an executable; NULL */
+	int64_t hold;                    /* seconds for which a condition holds before it is told */
+	int64_t repeat;                  /* seconds between two tellings of what still holds; 0: once */
+	int64_t expiring;                /* seconds left under which a certificate is expiring; 0: by its lifetime */
 };
 
 /* Who may change which keys agents have, at the control socket. */
@@ -96,18 +96,18 @@ enum hub_keys_by { HUB_KEYS_ROOT, HUB_KEYS_GROUP };
 
 struct hub_config {
 	char *path;
-	char *ssh;          /* "certsync-gate@haproxy.domain.pl:22" */
-	char **host_keys;   /* public key files of sshd whose fingerprints `agent add` prints */
-	char *state, *run;  /* directories */
-	char *http;         /* "127.0.0.1:8402": the http-01 responder; a loopback address */
-	char *anchors;      /* trust anchors for what is published; NULL: the system's */
+	char *ssh;         /* "certsync-gate@haproxy.domain.pl:22" */
+	char **host_keys;  /* public key files of sshd whose fingerprints `agent add` prints */
+	char *state, *run; /* directories */
+	char *http;        /* "127.0.0.1:8402": the http-01 responder; a loopback address */
+	char *anchors;     /* trust anchors for what is published; NULL: the system's */
 	char *user, *keys_user, *worker_user, *gate_user, *local_user, *admin_group;
 	enum hub_keys_by agent_keys;
 	char *authorized_keys;
-	char **resolvers; /* "address" or "address:port" that workers ask; empty: the system's */
-	char *hooks;      /* the directory of the hooks that come with certsync */
+	char **resolvers;      /* "address" or "address:port" that workers ask; empty: the system's */
+	char *hooks;           /* the directory of the hooks that come with certsync */
 	int64_t scan_interval; /* seconds between two readings of each watched path */
-	char *page;       /* "127.0.0.1:8403": status page and metrics; a loopback address; NULL: none */
+	char *page;            /* "127.0.0.1:8403": status page and metrics; a loopback address; NULL: none */
 	struct hub_alert alert;
 	struct hub_endpoint *endpoints;
 	size_t endpoint_count;

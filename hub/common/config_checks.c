@@ -16,9 +16,11 @@ static void read_ports(struct config *c, cfg_t *section, struct hub_endpoint *re
 {
 	ret->ports = config_list(section, "ports");
 	if (!ret->ports[0])
-		config_fault(c, section, "ports", "endpoint \"%s\": ports is missing: such as {\"25\", \"993\"}", ret->name);
+		config_fault(
+			c, section, "ports", "endpoint \"%s\": ports is missing: such as {\"25\", \"993\"}", ret->name);
 	if (cfg_size(section, "ports") > PORTS_MAX || cfg_size(section, "at") > ADDRESSES_MAX)
-		config_fault(c, section, NULL, "endpoint \"%s\": more than %d ports or %d addresses: divide it into several sections",
+		config_fault(c, section, NULL,
+			"endpoint \"%s\": more than %d ports or %d addresses: divide it into several sections",
 			ret->name, PORTS_MAX, ADDRESSES_MAX);
 	for (size_t i = 0; ret->ports[i]; i++) {
 		struct endpoint ignored;
@@ -123,7 +125,8 @@ static void read_alert(struct config *c, cfg_t *section, struct hub_alert *a)
 	a->expiring = config_duration(c, section, "expiring", 0, 365 * DAY);
 	for (size_t i = 0; a->webhook[i]; i++)
 		if (!has_scheme(a->webhook[i], "https", "http"))
-			config_fault(c, section, "webhook", "webhook: \"%s\" is not an http or https URL", a->webhook[i]);
+			config_fault(
+				c, section, "webhook", "webhook: \"%s\" is not an http or https URL", a->webhook[i]);
 	check_readable(c, section, "ca_file", a->ca_file, R_OK);
 	check_readable(c, section, "command", a->command, X_OK);
 }

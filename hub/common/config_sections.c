@@ -41,8 +41,8 @@ static int word_index(const char *word, const char *const *words, size_t count)
 }
 
 /* An option that is one of a few words: its index, and a fault with `these` if it is none of them. */
-static int read_word(struct config *c, cfg_t *section, const char *key, const char *const *words, size_t count,
-	const char *these)
+static int read_word(
+	struct config *c, cfg_t *section, const char *key, const char *const *words, size_t count, const char *these)
 {
 	const char *word = cfg_getstr(section, key);
 	int index = word_index(word, words, count);
@@ -82,8 +82,8 @@ void config_read_acme(struct config *c, cfg_t *section, struct hub_acme *ret)
 			"with a letter or digit",
 			ret->name, NAME_AGENT_MAX - 1);
 	if (!ret->directory)
-		config_fault(c, section, NULL,
-			"acme \"%s\": directory is missing: the CA documents its https URL", ret->name);
+		config_fault(c, section, NULL, "acme \"%s\": directory is missing: the CA documents its https URL",
+			ret->name);
 	else if (!is_https_url(ret->directory))
 		config_fault(c, section, "directory", "directory: %s is not an https URL", ret->directory);
 	if (!ret->agree_tos)
@@ -93,8 +93,8 @@ void config_read_acme(struct config *c, cfg_t *section, struct hub_acme *ret)
 			ret->name);
 	for (size_t i = 0; ret->contact[i]; i++)
 		if (strncmp(ret->contact[i], "mailto:", 7) != 0 || !strchr(ret->contact[i], '@'))
-			config_fault(c, section, "contact",
-				"contact: %s is not of the form mailto:name@domain", ret->contact[i]);
+			config_fault(c, section, "contact", "contact: %s is not of the form mailto:name@domain",
+				ret->contact[i]);
 }
 
 static const struct hub_acme *find_acme(const struct hub_config *h, const char *name)
@@ -131,8 +131,7 @@ static void check_watch(struct config *c, cfg_t *section, char *const *paths)
 			SCAN_PATHS_MAX);
 }
 
-static void read_source(
-	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
+static void read_source(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
 {
 	ret->watch = config_list(section, "watch");
 	check_watch(c, section, ret->watch);
@@ -197,14 +196,13 @@ static void read_windows(struct config *c, cfg_t *section, struct hub_certificat
 
 static void read_rollout(struct config *c, cfg_t *section, struct hub_certificate *ret)
 {
-	ret->rollout = (enum rollout_policy)read_word(
-		c, section, "rollout", rollouts, COUNT(rollouts), "together, immediate");
+	ret->rollout =
+		(enum rollout_policy)read_word(c, section, "rollout", rollouts, COUNT(rollouts), "together, immediate");
 	ret->on_failure = (enum rollout_on_failure)read_word(
 		c, section, "on_failure", failures, COUNT(failures), "stop, rollback_all");
 	read_windows(c, section, ret);
 	ret->stage_timeout = config_duration(c, section, "stage_timeout", 1, DAY);
-	ret->activate_timeout =
-		config_duration(c, section, "activate_timeout", HUB_ACTIVATE_TIMEOUT_MIN, HOUR);
+	ret->activate_timeout = config_duration(c, section, "activate_timeout", HUB_ACTIVATE_TIMEOUT_MIN, HOUR);
 	ret->proceed_after = config_duration(c, section, "proceed_after", 0, 30 * DAY);
 	ret->renew_before = config_duration(c, section, "renew_before", 0, 365 * DAY);
 	ret->canary = config_list(section, "canary");
@@ -249,8 +247,7 @@ static char *hook_path(struct config *c, cfg_t *section, const struct hub_config
 	return path;
 }
 
-static void read_challenge(
-	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
+static void read_challenge(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
 {
 	int dns = read_word(c, section, "challenge", challenges, COUNT(challenges), "http-01, dns-01");
 	ret->dns_hook = hook_path(c, section, h);
@@ -262,8 +259,7 @@ static void read_challenge(
 		config_fault(c, section, "challenge",
 			"challenge: dns-01 needs dns_hook, the program that writes the record, such as \"dns-rfc2136\"");
 	if (!dns && ret->dns_hook)
-		config_fault(c, section, "dns_hook",
-			"dns_hook: it is for challenge = \"dns-01\", and this is http-01");
+		config_fault(c, section, "dns_hook", "dns_hook: it is for challenge = \"dns-01\", and this is http-01");
 }
 
 static void read_order(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
@@ -287,11 +283,11 @@ static void check_lifetime(
 	int64_t lifetime = lint_profile_lifetime(certificate->profile);
 	size_t count = lifetime ? lint_lifetime(certificate, h->scan_interval, lifetime, faults) : 0;
 	for (size_t i = 0; i < count; i++)
-		config_fault(c, section, config_has(section, faults[i].key) ? faults[i].key : NULL, "%s", faults[i].text);
+		config_fault(
+			c, section, config_has(section, faults[i].key) ? faults[i].key : NULL, "%s", faults[i].text);
 }
 
-void config_read_certificate(
-	struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
+void config_read_certificate(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_certificate *ret)
 {
 	ret->name = mem_strdup(cfg_title(section));
 	if (!name_is_certificate(ret->name))
@@ -308,8 +304,8 @@ void config_read_certificate(
 
 void config_release_certificate(struct hub_certificate *c)
 {
-	char *const texts[] = {c->name, c->key_type, c->second_key_type, c->profile, c->preferred_chain,
-		c->dns_hook, c->dns_config};
+	char *const texts[] = {
+		c->name, c->key_type, c->second_key_type, c->profile, c->preferred_chain, c->dns_hook, c->dns_config};
 	for (size_t i = 0; i < COUNT(texts); i++)
 		free(texts[i]);
 	config_list_free(c->names);

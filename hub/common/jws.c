@@ -30,10 +30,8 @@ int jws_jwk(const EVP_PKEY *key, struct buf *out, struct error *err)
 	char curve[32] = "";
 	size_t before = out->len;
 	EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, curve, sizeof(curve), NULL);
-	if (strcmp(curve, "prime256v1") == 0 &&
-		buf_addf(out, "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"") == 0 &&
-		add_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X, out) == 0 &&
-		buf_addf(out, "\",\"y\":\"") == 0 &&
+	if (strcmp(curve, "prime256v1") == 0 && buf_addf(out, "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"") == 0 &&
+		add_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X, out) == 0 && buf_addf(out, "\",\"y\":\"") == 0 &&
 		add_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_Y, out) == 0 && buf_addf(out, "\"}") == 0)
 		return 0;
 	out->len = before;
@@ -54,8 +52,7 @@ int jws_thumbprint(const EVP_PKEY *key, char ret[JWS_THUMBPRINT_MAX], struct err
 	return 0;
 }
 
-static int add_protected(
-	const EVP_PKEY *key, const struct jws_header *header, struct buf *out, struct error *err)
+static int add_protected(const EVP_PKEY *key, const struct jws_header *header, struct buf *out, struct error *err)
 {
 	auto_buf struct buf jwk = BUF_INIT(512);
 	auto_buf struct buf text = BUF_INIT(JWS_MAX);
@@ -109,7 +106,8 @@ int jws_bind(const EVP_PKEY *account, const char *kid, const struct buf *hmac, c
 	return 0;
 }
 
-int jws_input(const EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err)
+int jws_input(
+	const EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err)
 {
 	if (add_protected(key, header, out, err) < 0)
 		return -1;

@@ -19,14 +19,15 @@ int jws_jwk(const EVP_PKEY *key, struct buf *out, struct error *err);
 int jws_thumbprint(const EVP_PKEY *key, char ret[JWS_THUMBPRINT_MAX], struct error *err);
 
 struct jws_header {
-	const char *kid; /* the account's URL; NULL: the public key itself stands in the header */
+	const char *kid;   /* the account's URL; NULL: the public key itself stands in the header */
 	const char *nonce; /* NULL: none, inside of a key change */
 	const char *url;
 };
 
 /* What is to be signed: header and payload, appended. payload NULL: the empty one of a POST-as-GET. Of the key only its public half
  * is asked for: it is certsync-keys that signs (hub/common/keys_request.h). */
-int jws_input(const EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err);
+int jws_input(
+	const EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err);
 /* Appends {"protected": …, "payload": …, "signature": …}. The signature is r and s (RFC 7518 section 3.4). */
 int jws_finish(struct buf *input, const uint8_t signature[JWS_SIGNATURE_SIZE], struct buf *out, struct error *err);
 

@@ -27,7 +27,9 @@ static int connect_to(const char *path, struct error *err)
 	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
 		connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return error_errno(err, "cannot reach certsync-keys at %s (does certsync-hub run, and are you in its operators' group?)", path);
+		return error_errno(err,
+			"cannot reach certsync-keys at %s (does certsync-hub run, and are you in its operators' group?)",
+			path);
 	return steal_fd(&fd);
 }
 
@@ -49,7 +51,8 @@ int key_bring(const char *socket_path, const void *text, size_t len, struct buf 
 	uint8_t *at = buf_reserve(ret, KEY_BRING_LEFT_MAX);
 	ssize_t got = at ? recv(fd, at, KEY_BRING_LEFT_MAX, 0) : -1;
 	if (got <= 0)
-		return error_set(err, ERROR_RETRY, "certsync-keys did not answer: look at the hub's log, then try again");
+		return error_set(
+			err, ERROR_RETRY, "certsync-keys did not answer: look at the hub's log, then try again");
 	buf_added(ret, (size_t)got);
 	return 0;
 }

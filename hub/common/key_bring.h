@@ -13,7 +13,11 @@
 
 #include <fcntl.h>
 
-enum { KEY_BRING_RECORD = 'K', KEY_BRING_SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW, KEY_BRING_LEFT_MAX = 64 * 1024 };
+enum {
+	KEY_BRING_RECORD = 'K',
+	KEY_BRING_SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW,
+	KEY_BRING_LEFT_MAX = 64 * 1024
+};
 
 /* `run` of hub.conf. Owned. */
 char *key_bring_path(const char *run);

@@ -41,7 +41,8 @@ int key_cut_decode(const uint8_t *data, size_t len, struct key_cut *ret, struct 
 		ret->key = chain_public_key(spki, spki_len, err);
 	if (in.failed || (spki_len && !ret->key) || read_chain(&in, ret, err) < 0 || !read_done(&in)) {
 		key_cut_release(ret);
-		return error_set(err, ERROR_PERMANENT, "what is left of a file is not in the form of hub/common/key_cut.h");
+		return error_set(
+			err, ERROR_PERMANENT, "what is left of a file is not in the form of hub/common/key_cut.h");
 	}
 	return 0;
 }

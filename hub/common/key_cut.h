@@ -15,8 +15,8 @@
 
 struct key_cut {
 	char damage[ERROR_MESSAGE_MAX];
-	EVP_PKEY *key;       /* the public half; owned; NULL: none */
-	struct chain chain;  /* of its certificates; owned; without a leaf: none; without a key in any case */
+	EVP_PKEY *key;      /* the public half; owned; NULL: none */
+	struct chain chain; /* of its certificates; owned; without a leaf: none; without a key in any case */
 };
 
 void key_cut_release(struct key_cut *c);

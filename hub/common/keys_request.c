@@ -242,6 +242,7 @@ int keys_reply_decode(const struct frame *frame, struct keys_reply *ret, struct 
 		read_string(&in, ret->text, sizeof(ret->text));
 	bool sensible = ok == 1 ? kind == ERROR_NONE : ok == 0 && kind > ERROR_NONE && kind <= ERROR_USAGE;
 	if (!read_done(&in) || !sensible)
-		return error_set(err, ERROR_PERMANENT, "a reply of certsync-keys is not in the form of hub/common/keys_request.h");
+		return error_set(err, ERROR_PERMANENT,
+			"a reply of certsync-keys is not in the form of hub/common/keys_request.h");
 	return 0;
 }

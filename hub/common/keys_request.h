@@ -59,17 +59,17 @@ enum {
 	KEYS_SPKI_MAX = CHAIN_SPKI_MAX,
 	KEYS_INPUT_MAX = FRAME_RECORD_MAX - 64,
 	KEYS_SIGNATURE_SIZE = 64, /* of a jws */
-	KEYS_SECONDS = 5, /* within which a reply comes; a key that is made may take longer */
+	KEYS_SECONDS = 5,         /* within which a reply comes; a key that is made may take longer */
 };
 
 struct keys_request {
 	enum keys_op op;
-	bool make;                             /* signer, next */
-	bool both;                             /* signers */
-	int64_t serial;                        /* signers */
-	enum keys_class key_class;             /* make, find, jws, drop */
-	char type[CHAIN_KEY_TYPE_MAX];         /* make: as chain_make_key has it */
-	uint8_t id[KEYS_ID_SIZE];              /* find, csr, jws, commit, drop; switch: the public key */
+	bool make;                                        /* signer, next */
+	bool both;                                        /* signers */
+	int64_t serial;                                   /* signers */
+	enum keys_class key_class;                        /* make, find, jws, drop */
+	char type[CHAIN_KEY_TYPE_MAX];                    /* make: as chain_make_key has it */
+	uint8_t id[KEYS_ID_SIZE];                         /* find, csr, jws, commit, drop; switch: the public key */
 	char names[KEYS_NAMES_MAX][NAME_CERTIFICATE_MAX]; /* csr */
 	size_t name_count;
 	const uint8_t *input; /* jws: the text to sign; borrowed */

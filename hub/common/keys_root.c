@@ -20,7 +20,8 @@ int keys_root_request_decode(const uint8_t *data, size_t len, struct keys_root_r
 	}
 	ret->adopt = (enum keys_adopt)adopt;
 	if (!read_done(&in) || op < KEYS_ROOT_ADOPT || op > KEYS_ROOT_PING || adopt >= KEYS_ADOPTS)
-		return error_set(err, ERROR_PERMANENT, "a request (%u) is not in the form of hub/common/keys_root.h", op);
+		return error_set(
+			err, ERROR_PERMANENT, "a request (%u) is not in the form of hub/common/keys_root.h", op);
 	return 0;
 }
 
@@ -41,6 +42,7 @@ int keys_root_reply_decode(const uint8_t *data, size_t len, struct keys_root_rep
 	else
 		read_string(&in, ret->text, sizeof(ret->text));
 	if (!read_done(&in) || ok > 1)
-		return error_set(err, ERROR_PERMANENT, "a reply of certsync-keys is not in the form of hub/common/keys_root.h");
+		return error_set(
+			err, ERROR_PERMANENT, "a reply of certsync-keys is not in the form of hub/common/keys_root.h");
 	return 0;
 }

@@ -39,7 +39,7 @@ struct keys_root_request {
 struct keys_root_reply {
 	bool ok;
 	char text[ERROR_MESSAGE_MAX]; /* not ok: why */
-	const uint8_t *spki; /* borrowed */
+	const uint8_t *spki;          /* borrowed */
 	size_t spki_len;
 };
 

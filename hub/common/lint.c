@@ -15,8 +15,7 @@ struct lint {
 	char life[CLOCK_TEXT_MAX], left[CLOCK_TEXT_MAX];
 };
 
-static void complain(struct lint *l, const char *key, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+static void complain(struct lint *l, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 static void complain(struct lint *l, const char *key, const char *fmt, ...)
 {
@@ -40,8 +39,7 @@ static void check_delay(struct lint *l, const char *key, const char *what, int64
 		"%s: %s %s is too long for a certificate of %s: it is renewed %s before its end, and at most "
 		"%s of that "
 		"may go by so",
-		key, what, clock_span(delay * 1000, span), l->life, l->left,
-		clock_span(l->slack / share * 1000, most));
+		key, what, clock_span(delay * 1000, span), l->life, l->left, clock_span(l->slack / share * 1000, most));
 }
 
 /* The longest time outside all windows. */
@@ -74,8 +72,7 @@ static void check_renew_before(struct lint *l, const struct hub_certificate *c, 
 		complain(l, "renew_before",
 			"renew_before: %s leaves a certificate of %s less than a twentieth of its life for "
 			"an authority that is down: at least %s",
-			clock_span(c->renew_before * 1000, span), l->life,
-			clock_span(lifetime / 20 * 1000, most));
+			clock_span(c->renew_before * 1000, span), l->life, clock_span(lifetime / 20 * 1000, most));
 }
 
 size_t lint_lifetime(const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime,
@@ -86,15 +83,13 @@ size_t lint_lifetime(const struct hub_certificate *c, int64_t scan_interval, int
 	clock_span(l.slack * 1000, l.left);
 	check_renew_before(&l, c, lifetime);
 	if (c->watch)
-		check_delay(&l, "scan_interval", "what is written there is read anyway only every",
-			scan_interval, 4);
+		check_delay(&l, "scan_interval", "what is written there is read anyway only every", scan_interval, 4);
 	if (c->dns_hook)
 		check_delay(&l, "dns_timeout", "waiting for its records for", c->dns_timeout, 8);
 	check_delay(&l, "stage_timeout", "waiting for agents to stage for", c->stage_timeout, 8);
 	if (c->canary && c->canary[0])
 		check_delay(&l, "soak", "watching the canaries for", c->soak, 4);
-	check_delay(&l, "proceed_after", "an agent that fails at staging holds the others for",
-		c->proceed_after, 2);
+	check_delay(&l, "proceed_after", "an agent that fails at staging holds the others for", c->proceed_after, 2);
 	check_delay(&l, "window", "activations may wait for", longest_wait(c), 2);
 	return l.count;
 }

@@ -95,7 +95,8 @@ void hub_key_word(const struct hub_key *key, char ret[HUB_KEY_WORD_MAX])
 		snprintf(ret, HUB_KEY_WORD_MAX, "%s:%s", key->agent, mark);
 }
 
-bool hub_key_word_parse(const char *word, enum hub_key_use *ret_use, char ret_agent[NAME_AGENT_MAX], char ret_mark[HUB_KEY_MARK_MAX])
+bool hub_key_word_parse(
+	const char *word, enum hub_key_use *ret_use, char ret_agent[NAME_AGENT_MAX], char ret_mark[HUB_KEY_MARK_MAX])
 {
 	bool joins = strncmp(word, join_prefix, strlen(join_prefix)) == 0;
 	const char *name = word + (joins ? strlen(join_prefix) : 0), *colon = strchr(name, ':');
@@ -126,8 +127,7 @@ int hub_request_encode(const struct hub_request *r, struct buf *out)
 		return -1;
 	if (r->op == HUB_REQUEST_SCAN)
 		return buf_put_string(out, r->certificate);
-	if (r->key_count > HUB_KEYS_MAX || buf_put_u8(out, r->more) < 0 ||
-		buf_put_u16(out, (uint16_t)r->key_count) < 0)
+	if (r->key_count > HUB_KEYS_MAX || buf_put_u8(out, r->more) < 0 || buf_put_u16(out, (uint16_t)r->key_count) < 0)
 		return -1;
 	for (size_t i = 0; i < r->key_count; i++)
 		if (put_key(out, &r->keys[i]) < 0)
@@ -156,11 +156,10 @@ static int decode_keys(struct reader *in, struct hub_request *ret, struct error 
 			return error_set(err, ERROR_PERMANENT,
 				"keys: what the key of %.63s is good for, and until when, makes no sense", key->agent);
 		if (!name_is_agent(key->agent))
-			return error_set(
-				err, ERROR_PERMANENT, "keys: \"%s\" is not an agent's name", key->agent);
+			return error_set(err, ERROR_PERMANENT, "keys: \"%s\" is not an agent's name", key->agent);
 		if (!hub_key_is_valid(key->key))
-			return error_set(err, ERROR_PERMANENT,
-				"keys: what is given for %s is not one SSH public key", key->agent);
+			return error_set(err, ERROR_PERMANENT, "keys: what is given for %s is not one SSH public key",
+				key->agent);
 	}
 	return 0;
 }
@@ -211,8 +210,8 @@ int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, str
 	unsigned ok = read_u8(&in);
 	read_string(&in, ret->text, sizeof(ret->text));
 	if (!read_done(&in) || ok > 1 || (ret->op != HUB_REQUEST_SCAN && ret->op != HUB_REQUEST_KEYS))
-		return error_set(
-			err, ERROR_PERMANENT, "a reply of the root half is not in the form of hub/common/root_request.h");
+		return error_set(err, ERROR_PERMANENT,
+			"a reply of the root half is not in the form of hub/common/root_request.h");
 	ret->ok = ok;
 	return 0;
 }

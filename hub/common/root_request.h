@@ -69,7 +69,8 @@ enum { HUB_KEY_MARK_MAX = 32 + 1, HUB_KEY_WORD_MAX = NAME_AGENT_MAX + HUB_KEY_MA
 void hub_key_mark(const char *key, char ret[HUB_KEY_MARK_MAX]); /* of a valid key */
 void hub_key_word(const struct hub_key *key, char ret[HUB_KEY_WORD_MAX]);
 /* False unless it is such a text. A name without a mark, as older versions wrote it, has the mark "". */
-bool hub_key_word_parse(const char *word, enum hub_key_use *ret_use, char ret_agent[NAME_AGENT_MAX], char ret_mark[HUB_KEY_MARK_MAX]);
+bool hub_key_word_parse(
+	const char *word, enum hub_key_use *ret_use, char ret_agent[NAME_AGENT_MAX], char ret_mark[HUB_KEY_MARK_MAX]);
 
 /* Whether `key` is one line "type base64" of a key type that sshd takes and nothing else. */
 bool hub_key_is_valid(const char *key);

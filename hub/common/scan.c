@@ -82,10 +82,9 @@ static int list_names(int dirfd, const char *const *names, struct listing *ret, 
 		if (!is_candidate(entry->d_name))
 			continue;
 		if ((ret->count & (ret->count - 1)) == 0)
-			ret->items =
-				mem_grow(ret->items, ret->count ? 2 * ret->count : 1, sizeof(*ret->items));
-		ret->items[ret->count++] = (struct candidate){
-			.name = mem_strdup(entry->d_name), .named = is_named(entry->d_name, names)};
+			ret->items = mem_grow(ret->items, ret->count ? 2 * ret->count : 1, sizeof(*ret->items));
+		ret->items[ret->count++] =
+			(struct candidate){.name = mem_strdup(entry->d_name), .named = is_named(entry->d_name, names)};
 	}
 	closedir(dir);
 	return 0;
@@ -215,7 +214,8 @@ static int read_directory(int dirfd, const char *path, bool roots, size_t number
 	for (size_t i = 0; i < list.count && result == 0; i++) {
 		char name[FILES_NAME_MAX];
 		snprintf(name, sizeof(name), "%u/%.240s", (unsigned)number, list.items[i].name);
-		auto_free char *link = roots && list.items[i].link ? mem_printf("%s/%s", path, list.items[i].name) : NULL;
+		auto_free char *link =
+			roots && list.items[i].link ? mem_printf("%s/%s", path, list.items[i].name) : NULL;
 		errno = 0;
 		result = link ? read_link(link, name, ret, err) : read_one(dirfd, list.items[i].name, name, ret, err);
 		/* It went away or was swapped since it was listed: the next event brings the rest. */
@@ -246,19 +246,21 @@ static int read_path(const char *path, bool roots, size_t number, const char *co
 static int tell_rights(const struct rights *rights, struct error *err)
 {
 	if (rights->shared && rights->gid == RIGHTS_NOBODY)
-		return error_wrap(err, "everybody, or whom its access control list names, may write in a directory of it, so it is read with nobody's rights");
+		return error_wrap(err,
+			"everybody, or whom its access control list names, may write in a directory of it, so it is read with nobody's rights");
 	if (rights->shared)
 		return error_wrap(err,
 			"group %u may write in a directory of it, so it is read with that group's rights alone "
 			"(let the group read the files, or take its right to write away)",
 			(unsigned)rights->gid);
 	if (rights->uid)
-		return error_wrap(err, "a part of it belongs to user %u, so it is read with his rights", (unsigned)rights->uid);
+		return error_wrap(
+			err, "a part of it belongs to user %u, so it is read with his rights", (unsigned)rights->uid);
 	return -1;
 }
 
-static int scan_path(const char *path, size_t number, const char *const *names, struct share share,
-	struct scan *ret, struct error *err)
+static int scan_path(const char *path, size_t number, const char *const *names, struct share share, struct scan *ret,
+	struct error *err)
 {
 	struct rights rights;
 	if (rights_enter(path, &rights, err) < 0)
@@ -271,8 +273,8 @@ static int scan_path(const char *path, size_t number, const char *const *names, 
 	return error_wrap(err, "watched path %s", path);
 }
 
-int scan_paths(const char *const *paths, const char *label, const char *const *names, struct scan *ret,
-	struct error *err)
+int scan_paths(
+	const char *const *paths, const char *label, const char *const *names, struct scan *ret, struct error *err)
 {
 	size_t count = 0;
 	memset(ret, 0, sizeof(*ret));
@@ -294,9 +296,8 @@ static int check_type(const char *path, struct error *err)
 {
 	struct stat st;
 	if (stat(path, &st) < 0)
-		return errno == ENOENT || (errno == EACCES && geteuid() != 0)
-			       ? 0
-			       : error_errno(err, "cannot be reached");
+		return errno == ENOENT || (errno == EACCES && geteuid() != 0) ? 0
+									      : error_errno(err, "cannot be reached");
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 		return error_set(err, ERROR_USAGE, "is neither a directory nor a file");
 	return 1;

@@ -29,8 +29,8 @@ void scan_release(struct scan *s);
  * more files than that, only those count whose name is one of `names` (with _ for *), a dot and more, if
  * there are such; of them links come first (dehydrated's current files), then what was modified last. -1: a
  * path is not there or cannot be read, or a file in it may not be read. */
-int scan_paths(const char *const *paths, const char *label, const char *const *names, struct scan *ret,
-	struct error *err);
+int scan_paths(
+	const char *const *paths, const char *label, const char *const *names, struct scan *ret, struct error *err);
 
 /* -1 with the reason when `path` is there and cannot be read as above, or is neither file nor directory. */
 int scan_check(const char *path, struct error *err);

@@ -32,10 +32,10 @@ enum { SPAWN_RECORD_SIZE = 13 };
 
 struct spawn_record {
 	enum spawn_op op;
-	uint32_t id;         /* the daemon's choice, never used twice in one connection */
+	uint32_t id;           /* the daemon's choice, never used twice in one connection */
 	enum worker_kind kind; /* SPAWN_START */
-	int wait_status;     /* SPAWN_ENDED: of wait(2) */
-	int start_errno;     /* SPAWN_ENDED: why it could not be started; 0: it was */
+	int wait_status;       /* SPAWN_ENDED: of wait(2) */
+	int start_errno;       /* SPAWN_ENDED: why it could not be started; 0: it was */
 };
 
 void spawn_encode(const struct spawn_record *r, uint8_t ret[SPAWN_RECORD_SIZE]);

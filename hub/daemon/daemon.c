@@ -102,7 +102,8 @@ static bool can_reach(struct hub *hub, const struct hub_config *config)
 	if (can)
 		return true;
 	if (!hub->root) {
-		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"it names files or a port that this process may not reach: restart it\"");
+		log_event(LOG_LEVEL_ERROR, "reload",
+			"result=refused reason=\"it names files or a port that this process may not reach: restart it\"");
 		return false;
 	}
 	log_event(LOG_LEVEL_NOTICE, "reload",
@@ -122,7 +123,8 @@ static void reload(struct hub *hub)
 		return;
 	}
 	if (!same_places(config, hub->config))
-		log_event(LOG_LEVEL_WARNING, "reload", "reason=\"state, run, http, users and group change only at a restart\"");
+		log_event(LOG_LEVEL_WARNING, "reload",
+			"reason=\"state, run, http, users and group change only at a restart\"");
 	if (!can_reach(hub, config)) {
 		hub_config_free(config);
 		return;
@@ -201,7 +203,8 @@ static void open_root(struct hub *hub)
 	bool known = getsockopt(CHILD_ROOT_FD, SOL_SOCKET, SO_PEERCRED, &made_by, &len) == 0;
 	hub->owner = known ? made_by.uid : geteuid();
 	if (fstat(CHILD_ROOT_FD, &st) == 0 && S_ISSOCK(st.st_mode))
-		hub->root = conn_new(hub->base, CHILD_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
+		hub->root =
+			conn_new(hub->base, CHILD_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
 }
 
 /* The sockets to the root half's other children, at our start and whenever one was started again. */
@@ -236,7 +239,8 @@ static void wait_for_keys(void *context, int milliseconds)
 	struct hub *hub = context;
 	const int64_t deadline = clock_monotonic_ms() + milliseconds;
 	hub->keys_given = false;
-	for (int64_t left = milliseconds; hub->ends && !hub->keys_given && left > 0; left = deadline - clock_monotonic_ms()) {
+	for (int64_t left = milliseconds; hub->ends && !hub->keys_given && left > 0;
+		left = deadline - clock_monotonic_ms()) {
 		struct pollfd ends = {.fd = CHILD_LINK_FD, .events = POLLIN};
 		if (poll(&ends, 1, (int)left) > 0)
 			on_end_given(CHILD_LINK_FD, EV_READ, hub);
@@ -270,8 +274,8 @@ static gid_t admin_gid(const struct hub *hub)
 	return group ? group->gr_gid : (gid_t)-1;
 }
 
-static struct listener *open_socket(struct hub *hub, const char *name, mode_t mode, gid_t gid,
-	listener_accept *accept, struct error *err)
+static struct listener *open_socket(
+	struct hub *hub, const char *name, mode_t mode, gid_t gid, listener_accept *accept, struct error *err)
 {
 	auto_free char *path = mem_printf("%s/%s", hub->config->run, name);
 	return listener_new(hub->base, path, mode, gid, accept, hub, err);

@@ -169,8 +169,8 @@ static bool make_room(struct httpd *h)
 	return answered;
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
-	int peer_len, void *context)
+static void on_accept(
+	struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer, int peer_len, void *context)
 {
 	struct httpd *h = context;
 	const struct timeval seconds = {.tv_sec = h->limits.seconds};
@@ -202,8 +202,7 @@ static bool parse_address(const char *address, struct sockaddr_storage *ret, int
 {
 	const char *colon = strrchr(address, ':');
 	bool any_port = colon && strcmp(colon, ":0") == 0;
-	auto_free char *text =
-		any_port ? mem_strndup(address, (size_t)(colon - address)) : mem_strdup(address);
+	auto_free char *text = any_port ? mem_strndup(address, (size_t)(colon - address)) : mem_strdup(address);
 	if (evutil_parse_sockaddr_port(text, (struct sockaddr *)ret, len) < 0)
 		return false;
 	/* The port stands at the same place in both families. */
@@ -222,11 +221,9 @@ static int listen_at(struct httpd *h, const char *address, struct error *err)
 	struct sockaddr_storage where;
 	int len = sizeof(where);
 	if (!parse_address(address, &where, &len))
-		return error_set(
-			err, ERROR_USAGE, "%s: not an address with a port, as in 127.0.0.1:8402", address);
+		return error_set(err, ERROR_USAGE, "%s: not an address with a port, as in 127.0.0.1:8402", address);
 	if (!is_loopback(&where))
-		return error_set(
-			err, ERROR_USAGE, "%s: not a loopback address: HAProxy stands in front", address);
+		return error_set(err, ERROR_USAGE, "%s: not a loopback address: HAProxy stands in front", address);
 	h->listener = evconnlistener_new_bind(h->base, on_accept, h,
 		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, HTTPD_BACKLOG,
 		(struct sockaddr *)&where, len);

@@ -41,36 +41,38 @@ struct hub {
 	struct anchors *anchors;
 	struct challenge *challenge;
 	struct workers *workers; /* hub/daemon/worker.h */
-	struct event *ends; /* where the root half gives us sockets to its other children */
-	struct reach *reach;       /* hub/daemon/reach.h: what this process may reach, for good */
-	struct conn *root; /* to certsync-hub-root; NULL when started without one */
+	struct event *ends;      /* where the root half gives us sockets to its other children */
+	struct reach *reach;     /* hub/daemon/reach.h: what this process may reach, for good */
+	struct conn *root;       /* to certsync-hub-root; NULL when started without one */
 	struct listener *gate, *local, *control;
 	uid_t gate_uid, local_uid;
-	uid_t owner;         /* who runs the root half: root, but in tests */
+	uid_t owner;       /* who runs the root half: root, but in tests */
 	struct keys *keys; /* hub/daemon/keys.h: certsync-keys */
 	bool keys_given;   /* a socket to it, since this was false */
 	uint8_t sign_public[SEAL_KEY_SIZE];
 
-	struct fleet *fleet;       /* hub/daemon/rollout/fleet.h: a rollout per certificate */
-	struct session *sessions;  /* hub/daemon/agents/session.h: a list */
-	struct renewal *renewals;  /* hub/daemon/acme/renewal.h: a list, one per ACME certificate */
-	struct advisor *advisors;  /* hub/daemon/acme/renewal_info.h: a list, one per authority that is asked when to renew */
-	struct account *accounts;  /* hub/daemon/acme/account.h: a list, what is being done to accounts */
-	struct source *sources;    /* hub/daemon/publish/watched.h: a list, one per watched certificate */
-	struct outcomes *outcomes; /* hub/daemon/rollout/history.h: a list, what became of revisions */
-	struct standing *standing; /* hub/daemon/alert/endpoints.h: what is checked from outside */
-	struct alert *alert;       /* hub/daemon/alert/alert.h: who is told of what */
-	struct status_page *page;  /* hub/daemon/view/pages.h; NULL: none */
-	int64_t started;           /* wall clock */
-	struct client *clients;    /* hub/daemon/control/control.h: a list */
-	struct joining *joinings;  /* hub/daemon/agents/joining.h: a list, nodes that are joining now */
+	struct fleet *fleet;      /* hub/daemon/rollout/fleet.h: a rollout per certificate */
+	struct session *sessions; /* hub/daemon/agents/session.h: a list */
+	struct renewal *renewals; /* hub/daemon/acme/renewal.h: a list, one per ACME certificate */
+	struct advisor
+		*advisors; /* hub/daemon/acme/renewal_info.h: a list, one per authority that is asked when to renew */
+	struct account *accounts;        /* hub/daemon/acme/account.h: a list, what is being done to accounts */
+	struct source *sources;          /* hub/daemon/publish/watched.h: a list, one per watched certificate */
+	struct outcomes *outcomes;       /* hub/daemon/rollout/history.h: a list, what became of revisions */
+	struct standing *standing;       /* hub/daemon/alert/endpoints.h: what is checked from outside */
+	struct alert *alert;             /* hub/daemon/alert/alert.h: who is told of what */
+	struct status_page *page;        /* hub/daemon/view/pages.h; NULL: none */
+	int64_t started;                 /* wall clock */
+	struct client *clients;          /* hub/daemon/control/control.h: a list */
+	struct joining *joinings;        /* hub/daemon/agents/joining.h: a list, nodes that are joining now */
 	struct key_changes *key_changes; /* hub/daemon/agents/key_changes.h: who changed which agent's keys */
-	struct signing *signing;   /* hub/daemon/agents/signing.h: how the signing key is replaced */
-	struct buf host_keys;      /* hub/daemon/agents/host_keys.h: what agents are told */
-	struct event *tickets;     /* hub/daemon/agents/join_line.h: when the next one has to be removed */
-	bool keys_owed;                     /* the last list that was asked for is not sent yet: hub/daemon/agents/enroll.h */
-	uint64_t keys_asked, keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */
-	char root_error[1024];     /* why the root half could not write authorized_keys; empty: it could */
+	struct signing *signing;         /* hub/daemon/agents/signing.h: how the signing key is replaced */
+	struct buf host_keys;            /* hub/daemon/agents/host_keys.h: what agents are told */
+	struct event *tickets;           /* hub/daemon/agents/join_line.h: when the next one has to be removed */
+	bool keys_owed; /* the last list that was asked for is not sent yet: hub/daemon/agents/enroll.h */
+	uint64_t keys_asked,
+		keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */
+	char root_error[1024]; /* why the root half could not write authorized_keys; empty: it could */
 };
 
 #endif

@@ -17,8 +17,7 @@ static void on_frame(struct worker *w, const struct frame *frame, void *context)
 	(void)w;
 	struct errand *e = context;
 	struct error err;
-	auto_json cJSON *message =
-		frame->type == FRAME_MESSAGE ? json_parse(frame->data, frame->len, &err) : NULL;
+	auto_json cJSON *message = frame->type == FRAME_MESSAGE ? json_parse(frame->data, frame->len, &err) : NULL;
 	const char *event = message ? json_string(message, "event", EVENT_MAX, &err) : NULL;
 	if (event)
 		e->handler->message(event, message, e->context);

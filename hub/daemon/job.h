@@ -23,7 +23,6 @@ struct errand *errand_start(struct workers *workers, enum worker_kind kind, int 
 	const struct files *files, const struct errand_handler *handler, void *context, struct error *err);
 /* One message more to it. */
 void errand_send(struct errand *e, const cJSON *message);
-void errand_cancel(
-	struct errand *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */
+void errand_cancel(struct errand *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */
 
 #endif

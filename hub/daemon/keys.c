@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 enum {
-	START_MS = 4000,   /* for which a start anew is waited for; the root half begins it after a second */
-	SILENT_MS = 10000, /* after an answer that did not come nothing is asked for so long, so that nobody waits again and again */
+	START_MS = 4000, /* for which a start anew is waited for; the root half begins it after a second */
+	SILENT_MS =
+		10000, /* after an answer that did not come nothing is asked for so long, so that nobody waits again and again */
 	MAKE_SECONDS = 120,
 };
 
@@ -23,7 +24,7 @@ struct keys {
 	struct event_base *base;
 	keys_wait *wait;
 	void *context;
-	int door; /* takes our connections; -1 */
+	int door;               /* takes our connections; -1 */
 	struct frame_stream in; /* of the connection on which calls wait; fd -1: none */
 	int64_t silent_until;
 	char trouble[ERROR_MESSAGE_MAX];
@@ -99,7 +100,8 @@ static int connection_new(struct keys *k, struct error *err)
 		fd = k->door < 0 ? -1 : pass_through(k, err);
 	}
 	if (fd < 0)
-		return error_set(err, ERROR_RETRY, "certsync-keys does not run: certsync-hub-root starts it again, its log says why it ended");
+		return error_set(err, ERROR_RETRY,
+			"certsync-keys does not run: certsync-hub-root starts it again, its log says why it ended");
 	return fd;
 }
 
@@ -138,7 +140,8 @@ static int receive(struct keys *k, struct frame *ret, struct error *err)
 		if (found != 0)
 			return found;
 		if (clock_monotonic_ms() >= deadline)
-			return error_set(err, ERROR_RETRY, "certsync-keys did not answer within %d seconds", KEYS_SECONDS);
+			return error_set(
+				err, ERROR_RETRY, "certsync-keys did not answer within %d seconds", KEYS_SECONDS);
 		int filled = frame_fill(&k->in, err);
 		if (filled <= 0)
 			return filled < 0 && errno == ECONNRESET ? 0 : filled;
@@ -170,7 +173,8 @@ static int exchange(struct keys *k, const struct keys_request *r, struct keys_re
 		return error_set(err, ERROR_PERMANENT, "what is asked of certsync-keys is too long");
 	if (clock_monotonic_ms() < k->silent_until)
 		return error_set(err, ERROR_RETRY, "certsync-keys did not answer a moment ago: it is asked again soon");
-	if (call_once(k, &request, &frame, &again, err) < 0 && (!again || call_once(k, &request, &frame, &again, err) < 0))
+	if (call_once(k, &request, &frame, &again, err) < 0 &&
+		(!again || call_once(k, &request, &frame, &again, err) < 0))
 		return -1;
 	if (keys_reply_decode(&frame, ret, err) < 0) {
 		hang_up(k);
@@ -196,7 +200,8 @@ static int call_for(struct keys *k, const struct keys_request *r, struct buf *ou
 	if (call(k, r, &reply, err) < 0)
 		return -1;
 	if (out && buf_add(out, reply.data, reply.len) < 0)
-		return error_set(err, ERROR_PERMANENT, "the answer of certsync-keys does not fit into %zu bytes", out->max);
+		return error_set(
+			err, ERROR_PERMANENT, "the answer of certsync-keys does not fit into %zu bytes", out->max);
 	return 0;
 }
 
@@ -206,7 +211,8 @@ static int call_for_exactly(struct keys *k, const struct keys_request *r, uint8_
 	if (call(k, r, &reply, err) < 0)
 		return -1;
 	if (reply.len != len)
-		return error_set(err, ERROR_PERMANENT, "certsync-keys answered with %zu bytes instead of %zu", reply.len, len);
+		return error_set(
+			err, ERROR_PERMANENT, "certsync-keys answered with %zu bytes instead of %zu", reply.len, len);
 	memcpy(ret, reply.data, len);
 	return 0;
 }
@@ -277,7 +283,8 @@ int keys_drop(struct keys *k, enum keys_class key_class, const uint8_t id[KEYS_I
 	return call_for(k, r, NULL, err);
 }
 
-int keys_seal(struct keys *k, struct keys_request *what, const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out, struct error *err)
+int keys_seal(struct keys *k, struct keys_request *what, const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out,
+	struct error *err)
 {
 	what->op = KEYS_SEAL;
 	memcpy(what->recipient, recipient, sizeof(what->recipient));

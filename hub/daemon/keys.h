@@ -18,7 +18,7 @@ struct keys;
 typedef void keys_wait(void *context, int milliseconds);
 
 struct keys *keys_new(struct event_base *base, keys_wait *wait, void *context); /* `wait` may be NULL */
-void keys_free(struct keys *k); /* NULL is allowed */
+void keys_free(struct keys *k);                                                 /* NULL is allowed */
 /* Takes the socket over over which connections are passed to it. */
 void keys_connect(struct keys *k, int door);
 /* Borrowed; -1: there is none. */
@@ -38,7 +38,8 @@ int keys_jws(struct keys *k, enum keys_class key_class, const uint8_t id[KEYS_ID
 int keys_commit(struct keys *k, const uint8_t id[KEYS_ID_SIZE], struct error *err);
 int keys_drop(struct keys *k, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct error *err);
 /* Of `what` are taken the fields of a seal request but the recipient; the bundle is appended. */
-int keys_seal(struct keys *k, struct keys_request *what, const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out, struct error *err);
+int keys_seal(struct keys *k, struct keys_request *what, const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out,
+	struct error *err);
 int keys_pins(struct keys *k, const struct host_pins *pins, struct buf *out, struct error *err);
 /* The public half of the next signing key, as keys_signer; the list of the present one, or of both, signed; and the next one takes over. */
 int keys_next_signer(struct keys *k, bool make, uint8_t ret[SEAL_KEY_SIZE], struct error *err);

@@ -10,8 +10,7 @@
 enum { RECORD_MAX = 512 };
 
 static const char kind[] = "revoked";
-const char revoked_reasons[] =
-	"unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation";
+const char revoked_reasons[] = "unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation";
 
 int revoked_code(const char *reason)
 {
@@ -45,8 +44,8 @@ int revoked_note(struct store *store, const char *certificate, const uint8_t lea
 	return store_put(store, kind, certificate, file, text.data, text.len, err);
 }
 
-int revoked_find(struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE],
-	struct revoked *ret)
+int revoked_find(
+	struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE], struct revoked *ret)
 {
 	struct error damaged;
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
@@ -64,8 +63,8 @@ int revoked_find(struct store *store, const char *certificate, const uint8_t lea
 	return 1;
 }
 
-int revoked_check(struct store *store, const char *certificate, const struct chain *pairs, size_t count,
-	struct error *err)
+int revoked_check(
+	struct store *store, const char *certificate, const struct chain *pairs, size_t count, struct error *err)
 {
 	char hex[CHAIN_HEX_MAX], when[CLOCK_TEXT_MAX];
 	uint8_t leaf[CHAIN_SHA256_SIZE];

@@ -20,12 +20,12 @@ struct revoked {
 int revoked_note(struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE],
 	const struct revoked *r, struct error *err);
 /* 1 and what is known of it, 0 it was not revoked. A damaged record is one all the same. */
-int revoked_find(struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE],
-	struct revoked *ret);
+int revoked_find(
+	struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE], struct revoked *ret);
 
 /* ERROR_UNTRUSTED, "revoked: …", when one of these was. */
-int revoked_check(struct store *store, const char *certificate, const struct chain *pairs, size_t count,
-	struct error *err);
+int revoked_check(
+	struct store *store, const char *certificate, const struct chain *pairs, size_t count, struct error *err);
 
 /* The code of RFC 5280 section 5.3.1 for a reason that a subscriber may give; REVOKED_CODE_NONE: it is none.
  */

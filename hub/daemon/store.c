@@ -106,8 +106,10 @@ static int take_lock(struct store *s, const char *state, struct error *err)
 	if (flock(s->lock, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno == EWOULDBLOCK)
-		return error_set(err, ERROR_USAGE, "another hub holds %s: two hubs on one store would publish against each "
-			"other. Stop the other one first", state);
+		return error_set(err, ERROR_USAGE,
+			"another hub holds %s: two hubs on one store would publish against each "
+			"other. Stop the other one first",
+			state);
 	return error_errno(err, "cannot lock %s/lock", state);
 }
 
@@ -198,8 +200,7 @@ static int take_names(const cJSON *o, struct manifest *m, struct error *err)
 	if (!names)
 		return -1;
 	const cJSON *element;
-	cJSON_ArrayForEach(element, names)
-	{
+	cJSON_ArrayForEach (element, names) {
 		const char *name = json_element(element, NAME_CERTIFICATE_MAX, err);
 		if (!name)
 			return error_wrap(err, "names");
@@ -224,8 +225,8 @@ static int take_manifest(const cJSON *o, struct manifest *m, struct error *err)
 	if (take_hash(o, "digest", m->digest, err) < 0 || take_hash(o, "fingerprint", m->fingerprint, err) < 0 ||
 		(json_get(o, "second") && take_hash(o, "second", m->second, err) < 0) ||
 		json_i64(o, "not_before", &m->not_before, err) < 0 ||
-		json_i64(o, "not_after", &m->not_after, err) < 0 ||
-		json_i64(o, "published", &m->published, err) < 0 || json_u32(o, "flags", &flags, err) < 0)
+		json_i64(o, "not_after", &m->not_after, err) < 0 || json_i64(o, "published", &m->published, err) < 0 ||
+		json_u32(o, "flags", &flags, err) < 0)
 		return -1;
 	m->flags = (uint16_t)flags;
 	return take_names(o, m, err);
@@ -321,14 +322,17 @@ static int fill_second(const struct chain *pair, struct manifest *m, struct erro
 	return 0;
 }
 
-static int fill_manifest(const struct chain *pairs, size_t count, const struct manifest *meta,
-	struct revision revision, struct manifest *ret, struct error *err)
+static int fill_manifest(const struct chain *pairs, size_t count, const struct manifest *meta, struct revision revision,
+	struct manifest *ret, struct error *err)
 {
 	struct chain_facts facts;
 	if (chain_facts(pairs[0].leaf, &facts, err) < 0)
 		return -1;
-	*ret = (struct manifest){.revision = revision, .not_before = facts.not_before, .not_after = facts.not_after,
-		.published = clock_wall(), .flags = meta->flags};
+	*ret = (struct manifest){.revision = revision,
+		.not_before = facts.not_before,
+		.not_after = facts.not_after,
+		.published = clock_wall(),
+		.flags = meta->flags};
 	snprintf(ret->source, sizeof(ret->source), "%s", meta->source);
 	snprintf(ret->reason, sizeof(ret->reason), "%s", meta->reason);
 	chain_digest(pairs, count, ret->digest);
@@ -364,7 +368,8 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 	const struct manifest *meta, struct revision *ret_revision, struct error *err)
 {
 	if (pair_count == 0 || pair_count > STORE_PAIRS_MAX)
-		return error_set(err, ERROR_PERMANENT, "a revision has 1 to %d pairs, not %zu", STORE_PAIRS_MAX, pair_count);
+		return error_set(
+			err, ERROR_PERMANENT, "a revision has 1 to %d pairs, not %zu", STORE_PAIRS_MAX, pair_count);
 	auto_close int dir = open_below(s->certificates, certificate, err);
 	if (dir < 0)
 		return error_wrap(err, "store");
@@ -374,8 +379,9 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 	/* Beside `current`: a publish that was killed before it moved must not see its number given out again. */
 	if (store_revisions(s, certificate, &revisions, &count, err) < 0 ||
 		fill_manifest(pairs, pair_count, meta,
-			next_revision(count ? revisions[count - 1] : (struct revision){0, 0},
-				wanted_epoch(s, certificate)), &m, err) < 0)
+			next_revision(
+				count ? revisions[count - 1] : (struct revision){0, 0}, wanted_epoch(s, certificate)),
+			&m, err) < 0)
 		return error_wrap(err, "store");
 	if (publish_in(dir, pairs, pair_count, &m, err) < 0)
 		return error_wrap(err, "store: certificate %s", certificate);
@@ -385,8 +391,8 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 
 /* Reading. */
 
-static int read_manifest(struct store *s, const char *certificate, const char *revision, struct manifest *ret,
-	struct error *err)
+static int read_manifest(
+	struct store *s, const char *certificate, const char *revision, struct manifest *ret, struct error *err)
 {
 	auto_free char *path = mem_printf("%s/%s/manifest.json", certificate, revision);
 	auto_buf struct buf text = BUF_INIT(MANIFEST_MAX);
@@ -395,8 +401,8 @@ static int read_manifest(struct store *s, const char *certificate, const char *r
 	return 0;
 }
 
-int store_manifest(struct store *s, const char *certificate, struct revision revision, struct manifest *ret,
-	struct error *err)
+int store_manifest(
+	struct store *s, const char *certificate, struct revision revision, struct manifest *ret, struct error *err)
 {
 	char text[REVISION_TEXT_MAX];
 	auto_free char *path = mem_printf("%s/%s", certificate, revision_text(revision, text));
@@ -417,8 +423,8 @@ int store_current(struct store *s, const char *certificate, struct manifest *ret
 		return error_errno(err, "store: cannot read the link %s", path);
 	target[len] = '\0';
 	if (!revision_parse(target, &revision))
-		return error_set(err, ERROR_PERMANENT, "store: %s points at %s, which is no revision: point it at one", path,
-			target);
+		return error_set(err, ERROR_PERMANENT, "store: %s points at %s, which is no revision: point it at one",
+			path, target);
 	return read_manifest(s, certificate, target, ret, err) < 0 ? -1 : 1;
 }
 
@@ -427,8 +433,8 @@ static int compare_revisions(const void *a, const void *b)
 	return revision_compare(*(const struct revision *)a, *(const struct revision *)b);
 }
 
-int store_revisions(struct store *s, const char *certificate, struct revision **ret, size_t *ret_count,
-	struct error *err)
+int store_revisions(
+	struct store *s, const char *certificate, struct revision **ret, size_t *ret_count, struct error *err)
 {
 	struct revision *revisions = NULL;
 	size_t count = 0;
@@ -506,7 +512,8 @@ int store_load(struct store *s, const char *certificate, struct revision revisio
 	if (got >= 0) {
 		chain_digest(ret_pairs, count, digest);
 		if (memcmp(digest, m.digest, sizeof(digest)) != 0)
-			got = error_set(err, ERROR_PERMANENT, "digest: the files are not those of the manifest; restore the "
+			got = error_set(err, ERROR_PERMANENT,
+				"digest: the files are not those of the manifest; restore the "
 				"directory from a backup, or publish again");
 	}
 	if (got < 0) {
@@ -545,8 +552,7 @@ const char *store_trouble(const struct store *s)
 	return s->trouble;
 }
 
-int store_get(struct store *s, const char *kind, const char *name, const char *file, struct buf *out,
-	struct error *err)
+int store_get(struct store *s, const char *kind, const char *name, const char *file, struct buf *out, struct error *err)
 {
 	auto_free char *path = mem_printf("%s/%s/%s", kind, name, file);
 	if (faccessat(s->records, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)

@@ -37,13 +37,13 @@ struct manifest {
 	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* of the first leaf */
 	uint8_t second[CHAIN_SHA256_SIZE];      /* of the second pair's leaf; zeros: there is none */
 	int64_t not_before, not_after;          /* of the leaf that ends first */
-	int64_t published;  /* when */
-	char source[16];    /* "acme", "watch", "import", "rollback" */
-	char reason[128];   /* why, for `history` */
-	char **names;       /* SANs of the first leaf; owned */
+	int64_t published;                      /* when */
+	char source[16];                        /* "acme", "watch", "import", "rollback" */
+	char reason[128];                       /* why, for `history` */
+	char **names;                           /* SANs of the first leaf; owned */
 	size_t name_count;
-	uint16_t flags;     /* enum bundle_flag */
-	bool urgent;        /* of a publish alone, not stored: what it replaces was revoked, or the CA wants it replaced now */
+	uint16_t flags; /* enum bundle_flag */
+	bool urgent; /* of a publish alone, not stored: what it replaces was revoked, or the CA wants it replaced now */
 };
 void manifest_release(struct manifest *m);
 bool manifest_has_second(const struct manifest *m);
@@ -63,28 +63,27 @@ bool store_begins_epoch(struct store *s, const char *certificate);
 int store_current(struct store *s, const char *certificate, struct manifest *ret, struct error *err);
 
 /* The manifest of any revision; 0 when there is none. */
-int store_manifest(struct store *s, const char *certificate, struct revision revision, struct manifest *ret,
-	struct error *err);
+int store_manifest(
+	struct store *s, const char *certificate, struct revision revision, struct manifest *ret, struct error *err);
 
 /* The newest revision older than `before` whose content differs from `digest`: 1, or 0 when there is none. */
 int store_previous(struct store *s, const char *certificate, struct revision before,
 	const uint8_t digest[CHAIN_SHA256_SIZE], struct revision *ret, struct error *err);
 
 /* Every revision that is there, oldest first; owned by the caller. -1 on an error; 0 with *ret_count 0 when there is none. */
-int store_revisions(struct store *s, const char *certificate, struct revision **ret, size_t *ret_count,
-	struct error *err);
+int store_revisions(
+	struct store *s, const char *certificate, struct revision **ret, size_t *ret_count, struct error *err);
 
 /* The content of a revision, its digest held against the manifest's. Keys are public halves, of the certificates; whether the
  * private ones are there, certsync-keys knows. ret_pairs are the caller's to release. */
 int store_load(struct store *s, const char *certificate, struct revision revision,
-	struct chain ret_pairs[STORE_PAIRS_MAX], size_t *ret_count, struct manifest *ret_manifest,
-	struct error *err);
+	struct chain ret_pairs[STORE_PAIRS_MAX], size_t *ret_count, struct manifest *ret_manifest, struct error *err);
 
 /* Small records. KIND, NAME and FILE are plain file names. store_get: 1 found (appended), 0 absent, -1. */
 int store_put(struct store *s, const char *kind, const char *name, const char *file, const void *data, size_t len,
 	struct error *err);
-int store_get(struct store *s, const char *kind, const char *name, const char *file, struct buf *out,
-	struct error *err);
+int store_get(
+	struct store *s, const char *kind, const char *name, const char *file, struct buf *out, struct error *err);
 int store_drop(struct store *s, const char *kind, const char *name, struct error *err); /* the whole NAME */
 /* Why the last store_put failed; "": it did not, or none was made. */
 const char *store_trouble(const struct store *s);

@@ -24,8 +24,8 @@ struct worker {
 	enum worker_kind kind;
 	int timeout_s;
 	uint32_t id;
-	int its_end; /* of the socket; -1: the spawner has got it */
-	bool over;   /* its process has ended, or is killed before anything else is done */
+	int its_end;       /* of the socket; -1: the spawner has got it */
+	bool over;         /* its process has ended, or is killed before anything else is done */
 	struct conn *conn; /* NULL: ended */
 	struct event *deadline;
 	struct error error; /* the first thing that went wrong */
@@ -53,8 +53,10 @@ static void end_if_over(struct worker *w)
 static void lose(struct workers *all, const char *reason)
 {
 	struct error err;
-	log_event(LOG_LEVEL_ERROR, "worker", "error=\"the process that starts the workers %s; the root half starts it again\"", reason);
-	error_set(&err, ERROR_RETRY, "the process that starts the workers (certsync-worker) %s, and this job was lost with it", reason);
+	log_event(LOG_LEVEL_ERROR, "worker",
+		"error=\"the process that starts the workers %s; the root half starts it again\"", reason);
+	error_set(&err, ERROR_RETRY,
+		"the process that starts the workers (certsync-worker) %s, and this job was lost with it", reason);
 	event_free(all->readable);
 	close(all->spawner);
 	all->readable = NULL;
@@ -105,7 +107,9 @@ static void take_end(struct workers *all, const struct spawn_record *r)
 	if (!w || w->over)
 		return;
 	if (r->start_errno)
-		note(w, (error_set(&err, ERROR_RETRY, "the worker cannot be started: %s", strerror(r->start_errno)), &err));
+		note(w,
+			(error_set(&err, ERROR_RETRY, "the worker cannot be started: %s", strerror(r->start_errno)),
+				&err));
 	else if (r->wait_status)
 		note(w, (error_set(&err, ERROR_RETRY, "the worker %s", proc_status_text(r->wait_status)), &err));
 	w->over = true;
@@ -192,10 +196,12 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	struct worker *w = context;
 	struct error err;
 	if (w->its_end >= 0)
-		error_set(&err, ERROR_RETRY, "no worker could be started within %d seconds: the log of certsync-hub-root says why",
+		error_set(&err, ERROR_RETRY,
+			"no worker could be started within %d seconds: the log of certsync-hub-root says why",
 			w->timeout_s);
 	else
-		error_set(&err, ERROR_RETRY, "the worker did not finish within %d seconds and was killed", w->timeout_s);
+		error_set(
+			&err, ERROR_RETRY, "the worker did not finish within %d seconds and was killed", w->timeout_s);
 	note(w, &err);
 	kill_it(w);
 	conn_free(steal(w->conn));

@@ -22,7 +22,14 @@
 #define GATE_SOCKET "/run/certsync-hub/gate.sock"
 #endif
 
-enum { BUFFER_SIZE = 16 * 1024, NAME_MAX_LENGTH = 63, MARK_MAX_LENGTH = 32, WORD_MAX_LENGTH = NAME_MAX_LENGTH + 1 + MARK_MAX_LENGTH, EXIT_USAGE = 2, EXIT_UNREACHABLE = 4 };
+enum {
+	BUFFER_SIZE = 16 * 1024,
+	NAME_MAX_LENGTH = 63,
+	MARK_MAX_LENGTH = 32,
+	WORD_MAX_LENGTH = NAME_MAX_LENGTH + 1 + MARK_MAX_LENGTH,
+	EXIT_USAGE = 2,
+	EXIT_UNREACHABLE = 4
+};
 
 /* One direction. The next read waits until everything has been written: a peer that does not read stops the
  * other one, and nothing piles up here. */
@@ -55,7 +62,8 @@ static bool is_word(const char *word)
 	size_t len = strlen(word), name = strspn(word, rest);
 	if (len == 0 || len > WORD_MAX_LENGTH || name > NAME_MAX_LENGTH || !strchr(first, word[0]))
 		return false;
-	return name == len || (word[name] == ':' && name + 1 < len && name + 1 + strspn(word + name + 1, behind) == len);
+	return name == len ||
+		(word[name] == ':' && name + 1 < len && name + 1 + strspn(word + name + 1, behind) == len);
 }
 
 /* -1 with errno. */

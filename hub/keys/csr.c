@@ -30,8 +30,7 @@ static bool add_names(X509_REQ *request, const char *const *names, size_t name_c
 	for (size_t i = 0; added && i < name_count; i++)
 		added = add_name(list, names[i]);
 	/* Critical, since the subject is empty (RFC 5280 section 4.2.1.6). */
-	added = added &&
-		X509V3_add1_i2d(&extensions, NID_subject_alt_name, list, 1, X509V3_ADD_DEFAULT) == 1 &&
+	added = added && X509V3_add1_i2d(&extensions, NID_subject_alt_name, list, 1, X509V3_ADD_DEFAULT) == 1 &&
 		X509_REQ_add_extensions(request, extensions) == 1;
 	sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
 	GENERAL_NAMES_free(list);
@@ -59,7 +58,6 @@ int csr_make(EVP_PKEY *key, const char *const *names, size_t name_count, struct 
 	int result = buf_add(out, der, (size_t)len);
 	OPENSSL_free(der);
 	if (result < 0)
-		return error_set(
-			err, ERROR_PERMANENT, "the signing request is longer than %zu bytes", out->max);
+		return error_set(err, ERROR_PERMANENT, "the signing request is longer than %zu bytes", out->max);
 	return 0;
 }

@@ -60,7 +60,8 @@ static int read_sealed(int fd, struct buf *text, struct error *err)
 	if (seals < 0 || (seals & KEY_BRING_SEALS) != KEY_BRING_SEALS || fstat(fd, &st) < 0)
 		return error_set(err, ERROR_USAGE, "what was passed is no sealed memory");
 	if (st.st_size > CHAIN_PEM_MAX)
-		return error_set(err, ERROR_USAGE, "%lld bytes, at most %d are read", (long long)st.st_size, CHAIN_PEM_MAX);
+		return error_set(
+			err, ERROR_USAGE, "%lld bytes, at most %d are read", (long long)st.st_size, CHAIN_PEM_MAX);
 	uint8_t *at = buf_reserve(text, (size_t)st.st_size);
 	if (!at || pread(fd, at, (size_t)st.st_size, 0) != st.st_size)
 		return error_set(err, ERROR_RETRY, "what was passed cannot be read");

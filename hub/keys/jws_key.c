@@ -29,10 +29,12 @@ static int check_form(enum keys_class key_class, const uint8_t *input, size_t le
 	auto_buf struct buf header = BUF_INIT(KEYS_INPUT_MAX), payload = BUF_INIT(KEYS_INPUT_MAX);
 	const uint8_t *dot = len ? memchr(input, '.', len) : NULL;
 	size_t left = dot ? (size_t)(dot - input) : 0, right = dot ? len - left - 1 : 0;
-	if (!dot || decode(input, left, &header) < 0 || (right && decode(dot + 1, right, &payload) < 0) || !starts(&header, header_start))
+	if (!dot || decode(input, left, &header) < 0 || (right && decode(dot + 1, right, &payload) < 0) ||
+		!starts(&header, header_start))
 		return error_set(err, ERROR_PERMANENT, "what is to be signed is no request of ACME");
 	if (key_class == KEYS_LEAF && !starts(&payload, revocation_start))
-		return error_set(err, ERROR_PERMANENT, "a certificate's key signs no request of ACME but its revocation");
+		return error_set(
+			err, ERROR_PERMANENT, "a certificate's key signs no request of ACME but its revocation");
 	return 0;
 }
 
@@ -42,21 +44,21 @@ static int fixed_signature(const uint8_t *der, size_t len, uint8_t ret[2 * COORD
 	ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, (long)len);
 	int result = -1;
 	if (signature && BN_bn2binpad(ECDSA_SIG_get0_r(signature), ret, COORDINATE_SIZE) == COORDINATE_SIZE &&
-		BN_bn2binpad(ECDSA_SIG_get0_s(signature), ret + COORDINATE_SIZE, COORDINATE_SIZE) ==
-			COORDINATE_SIZE)
+		BN_bn2binpad(ECDSA_SIG_get0_s(signature), ret + COORDINATE_SIZE, COORDINATE_SIZE) == COORDINATE_SIZE)
 		result = 0;
 	ECDSA_SIG_free(signature);
 	return result;
 }
 
-int jws_key_sign(EVP_PKEY *key, enum keys_class key_class, const uint8_t *input, size_t len, uint8_t ret[KEYS_SIGNATURE_SIZE],
-	struct error *err)
+int jws_key_sign(EVP_PKEY *key, enum keys_class key_class, const uint8_t *input, size_t len,
+	uint8_t ret[KEYS_SIGNATURE_SIZE], struct error *err)
 {
 	uint8_t der[DER_SIGNATURE_MAX];
 	size_t der_len = sizeof(der);
 	char type[CHAIN_KEY_TYPE_MAX];
 	if (strcmp(chain_key_type(key, type), "ecdsa-p256") != 0)
-		return error_set(err, ERROR_PERMANENT, "a key that is %s signs no request of ACME: ecdsa-p256 alone does", type);
+		return error_set(
+			err, ERROR_PERMANENT, "a key that is %s signs no request of ACME: ecdsa-p256 alone does", type);
 	if (check_form(key_class, input, len, err) < 0)
 		return -1;
 	EVP_MD_CTX *context = EVP_MD_CTX_new();

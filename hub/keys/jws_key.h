@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 
 /* An account's key signs requests to its authority; a leaf's one thing, that its certificate is revoked (section 7.6). */
-int jws_key_sign(EVP_PKEY *key, enum keys_class key_class, const uint8_t *input, size_t len, uint8_t ret[KEYS_SIGNATURE_SIZE],
-	struct error *err);
+int jws_key_sign(EVP_PKEY *key, enum keys_class key_class, const uint8_t *input, size_t len,
+	uint8_t ret[KEYS_SIGNATURE_SIZE], struct error *err);
 
 #endif

@@ -88,7 +88,8 @@ static int do_switch(struct operations *o, const struct keys_request *r, struct 
 	return signer_switch(&o->signer, vault_directory(o->vault), r->id, err);
 }
 
-static int (*const operations[KEYS_OPS])(struct operations *o, const struct keys_request *r, struct buf *out, struct error *err) = {
+static int (*const operations[KEYS_OPS])(
+	struct operations *o, const struct keys_request *r, struct buf *out, struct error *err) = {
 	[KEYS_SIGNER] = do_signer,
 	[KEYS_MAKE] = do_make,
 	[KEYS_FIND] = do_find,
@@ -128,10 +129,13 @@ static int adopt(struct operations *o, const struct keys_root_request *r, struct
 	return vault_adopt(o->vault, r->adopt, r->data, r->len, out, err);
 }
 
-void operation_for_root(struct operations *o, const struct keys_root_request *r, struct buf *out, struct keys_root_reply *ret)
+void operation_for_root(
+	struct operations *o, const struct keys_root_request *r, struct buf *out, struct keys_root_reply *ret)
 {
 	struct error err;
-	int result = r->op == KEYS_ROOT_ADOPT ? adopt(o, r, out, &err) : r->op == KEYS_ROOT_SYNC ? vault_sync(o->vault, &err) : 0;
+	int result = r->op == KEYS_ROOT_ADOPT ? adopt(o, r, out, &err)
+		: r->op == KEYS_ROOT_SYNC     ? vault_sync(o->vault, &err)
+					      : 0;
 	*ret = (struct keys_root_reply){.ok = result == 0, .spki = out->data, .spki_len = out->len};
 	if (result < 0)
 		snprintf(ret->text, sizeof(ret->text), "%s", err.message);

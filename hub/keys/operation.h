@@ -18,6 +18,7 @@ struct operations {
 bool operation_is_slow(const struct keys_request *r);
 /* Fills the reply, which borrows from `out`. */
 void operation_run(struct operations *o, const struct keys_request *r, struct buf *out, struct keys_reply *ret);
-void operation_for_root(struct operations *o, const struct keys_root_request *r, struct buf *out, struct keys_root_reply *ret);
+void operation_for_root(
+	struct operations *o, const struct keys_root_request *r, struct buf *out, struct keys_root_reply *ret);
 
 #endif

@@ -20,10 +20,10 @@
 #include <unistd.h>
 
 enum {
-	ASKERS_MAX = 32,    /* connections of the daemon: one that it waits on, and one for each key that is being made */
+	ASKERS_MAX = 32, /* connections of the daemon: one that it waits on, and one for each key that is being made */
 	OPERATORS_MAX = 16,
-	CHILDREN_MAX = 4,   /* keys being made at once */
-	SEND_SECONDS = 2,   /* an asker that does not take its reply is cut off */
+	CHILDREN_MAX = 4, /* keys being made at once */
+	SEND_SECONDS = 2, /* an asker that does not take its reply is cut off */
 	SLOTS = 3 + ASKERS_MAX + OPERATORS_MAX,
 };
 
@@ -193,7 +193,8 @@ static int answer_root(struct server *s, const struct frame *frame, struct error
 {
 	struct keys_root_request request;
 	struct keys_root_reply reply;
-	auto_buf struct buf spki = BUF_INIT(KEYS_ROOT_SPKI_MAX), body = BUF_INIT(FRAME_RECORD_MAX), out = BUF_INIT(2 * FRAME_RECORD_MAX);
+	auto_buf struct buf spki = BUF_INIT(KEYS_ROOT_SPKI_MAX), body = BUF_INIT(FRAME_RECORD_MAX),
+			    out = BUF_INIT(2 * FRAME_RECORD_MAX);
 	if (keys_root_request_decode(frame->data, frame->len, &request, err) < 0)
 		return -1;
 	operation_for_root(&s->operations, &request, &spki, &reply);

@@ -32,8 +32,8 @@ static int read_key(int directory, const char *name, uint8_t ret[SEAL_KEY_SIZE],
 		return error_wrap(err, "signing key");
 	if (key.len != SEAL_KEY_SIZE)
 		return error_set(err, ERROR_PERMANENT,
-			"%s has %zu bytes, not %d: restore it from a backup (with a new key every agent would have to join again)", name,
-			key.len, SEAL_KEY_SIZE);
+			"%s has %zu bytes, not %d: restore it from a backup (with a new key every agent would have to join again)",
+			name, key.len, SEAL_KEY_SIZE);
 	memcpy(ret, key.data, SEAL_KEY_SIZE);
 	return 1;
 }
@@ -89,7 +89,8 @@ int signer_next(int directory, bool make, uint8_t ret_public[SEAL_KEY_SIZE], str
 	uint8_t key[SEAL_KEY_SIZE];
 	int found = read_key(directory, next_file, key, err), result = found < 0 ? -1 : 0;
 	if (found == 0)
-		result = make ? make_key(directory, next_file, key, err) : error_set(err, ERROR_USAGE, "there is no next signing key");
+		result = make ? make_key(directory, next_file, key, err)
+			      : error_set(err, ERROR_USAGE, "there is no next signing key");
 	if (result == 0)
 		result = sign_public(key, ret_public, err);
 	explicit_bzero(key, sizeof(key));
@@ -135,7 +136,8 @@ int signer_adopt(struct signer *s, int directory, const uint8_t *data, size_t le
 			"the signing key has %zu bytes, not %d: restore it from a backup (with a new key every agent would have to join again)",
 			len, SEAL_KEY_SIZE);
 	if (s->is_there && memcmp(data, s->private_key, SEAL_KEY_SIZE) != 0)
-		return error_set(err, ERROR_PERMANENT, "it is another signing key than the one that is used: remove one of them");
+		return error_set(err, ERROR_PERMANENT,
+			"it is another signing key than the one that is used: remove one of them");
 	if (s->is_there)
 		return 0;
 	return fs_write(directory, file, data, len, FS_PRIVATE, err) < 0 ? -1 : take(s, data, err);
@@ -149,7 +151,8 @@ static int need(const struct signer *s, struct error *err)
 }
 
 /* What will be sealed, and the digest of its certificates: chain_digest has the same bytes. */
-static int pack(struct vault *v, const struct keys_request *r, struct buf *plain, uint8_t digest[CHAIN_SHA256_SIZE], struct error *err)
+static int pack(struct vault *v, const struct keys_request *r, struct buf *plain, uint8_t digest[CHAIN_SHA256_SIZE],
+	struct error *err)
 {
 	EVP_MD_CTX *sum = EVP_MD_CTX_new();
 	if (!sum || EVP_DigestInit_ex(sum, EVP_sha256(), NULL) != 1)
@@ -164,7 +167,9 @@ static int pack(struct vault *v, const struct keys_request *r, struct buf *plain
 		if (EVP_DigestUpdate(sum, r->pairs[i].chain + 1, r->pairs[i].chain_len - 1) != 1)
 			mem_abort(__func__);
 		result = buf_put_bytes(plain, k->pkcs8.data, k->pkcs8.len) < 0 ||
-				buf_add(plain, r->pairs[i].chain, r->pairs[i].chain_len) < 0 ? -1 : 0;
+				buf_add(plain, r->pairs[i].chain, r->pairs[i].chain_len) < 0
+			? -1
+			: 0;
 	}
 	if (EVP_DigestFinal_ex(sum, digest, NULL) != 1)
 		mem_abort(__func__);
@@ -172,7 +177,8 @@ static int pack(struct vault *v, const struct keys_request *r, struct buf *plain
 	return result < 0 ? error_set(err, ERROR_PERMANENT, "the pairs do not fit into a bundle") : 0;
 }
 
-int signer_seal(const struct signer *s, struct vault *v, const struct keys_request *r, struct buf *out, struct error *err)
+int signer_seal(
+	const struct signer *s, struct vault *v, const struct keys_request *r, struct buf *out, struct error *err)
 {
 	auto_buf struct buf plain = BUF_INIT(BUNDLE_PLAIN_MAX);
 	struct bundle b = {.revision = r->revision, .flags = r->flags, .not_after = r->not_after};

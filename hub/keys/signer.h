@@ -27,8 +27,10 @@ int signer_switch(struct signer *s, int directory, const uint8_t next[SEAL_KEY_S
 int signer_adopt(struct signer *s, int directory, const uint8_t *data, size_t len, struct error *err);
 
 /* Appends the bundle; the keys are the vault's. */
-int signer_seal(const struct signer *s, struct vault *v, const struct keys_request *r, struct buf *out, struct error *err);
+int signer_seal(
+	const struct signer *s, struct vault *v, const struct keys_request *r, struct buf *out, struct error *err);
 int signer_pins(const struct signer *s, const struct keys_request *r, struct buf *out, struct error *err);
-int signer_list(const struct signer *s, int directory, const struct keys_request *r, struct buf *out, struct error *err);
+int signer_list(
+	const struct signer *s, int directory, const struct keys_request *r, struct buf *out, struct error *err);
 
 #endif

@@ -167,7 +167,8 @@ static bool is_there(const struct vault *v, enum place p, const uint8_t id[KEYS_
 /* From the key, which it takes over in any case. */
 static int fill(struct vault_key *k, enum keys_class key_class, EVP_PKEY *key, struct error *err)
 {
-	*k = (struct vault_key){.key_class = key_class, .pkey = key, .pkcs8 = BUF_INIT(CHAIN_PEM_MAX), .spki = BUF_INIT(KEYS_SPKI_MAX)};
+	*k = (struct vault_key){
+		.key_class = key_class, .pkey = key, .pkcs8 = BUF_INIT(CHAIN_PEM_MAX), .spki = BUF_INIT(KEYS_SPKI_MAX)};
 	if (chain_write_key(key, &k->pkcs8, err) == 0 && chain_write_spki(key, &k->spki, err) == 0 &&
 		sha256(k->spki.data, k->spki.len, k->id) == 0)
 		return 0;
@@ -175,8 +176,8 @@ static int fill(struct vault_key *k, enum keys_class key_class, EVP_PKEY *key, s
 	return -1;
 }
 
-static int read_key(struct vault *v, enum place p, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct vault_key *ret,
-	struct error *err)
+static int read_key(struct vault *v, enum place p, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE],
+	struct vault_key *ret, struct error *err)
 {
 	char name[NAME_SIZE];
 	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
@@ -188,7 +189,8 @@ static int read_key(struct vault *v, enum place p, enum keys_class key_class, co
 	if (memcmp(ret->id, id, KEYS_ID_SIZE) == 0)
 		return 0;
 	key_release(ret);
-	return error_set(err, ERROR_PERMANENT, "%s/%s holds another key than its name says: restore it from a backup", places[p], name);
+	return error_set(err, ERROR_PERMANENT, "%s/%s holds another key than its name says: restore it from a backup",
+		places[p], name);
 }
 
 static int write_key(struct vault *v, enum place p, const struct vault_key *k, struct error *err)
@@ -201,7 +203,8 @@ static int write_key(struct vault *v, enum place p, const struct vault_key *k, s
 	return fs_write(v->place[p], file_name(k->id, name), pem.data, pem.len, FS_PRIVATE, err);
 }
 
-const struct vault_key *vault_find(struct vault *v, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct error *err)
+const struct vault_key *vault_find(
+	struct vault *v, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct error *err)
 {
 	char hex[CHAIN_HEX_MAX];
 	struct vault_key read, *k = in_memory(v, key_class, id);
@@ -212,7 +215,9 @@ const struct vault_key *vault_find(struct vault *v, enum keys_class key_class, c
 	const enum place first = key_class == KEYS_ACCOUNT ? PLACE_ACCOUNT : PLACE_LEAF;
 	const enum place p = first == PLACE_LEAF && !is_there(v, first, id) ? PLACE_PENDING : first;
 	if (!is_there(v, p, id)) {
-		error_set(err, ERROR_USAGE, "the private key %.16s is not here: restore the directory of the keys from the backup", chain_hex(id, hex));
+		error_set(err, ERROR_USAGE,
+			"the private key %.16s is not here: restore the directory of the keys from the backup",
+			chain_hex(id, hex));
 		return NULL;
 	}
 	return read_key(v, p, key_class, id, &read, err) < 0 ? NULL : remember(v, &read);
@@ -225,7 +230,8 @@ static int check_room(struct vault *v, enum place p, struct error *err)
 	struct stat st;
 	/* A directory's size says how much it had to hold; exactly is not needed. */
 	if (fstat(v->place[p], &st) == 0 && st.st_size > (off_t)VAULT_PENDING_MAX * (NAME_SIZE + 16))
-		return error_set(err, ERROR_RETRY, "%s holds more than %d keys that nobody uses", places[p], VAULT_PENDING_MAX);
+		return error_set(
+			err, ERROR_RETRY, "%s holds more than %d keys that nobody uses", places[p], VAULT_PENDING_MAX);
 	return 0;
 }
 
@@ -258,7 +264,8 @@ int vault_bring(struct vault *v, EVP_PKEY *key, struct buf *spki, struct error *
 	int result = 0;
 	const struct vault_key *known = in_memory(v, KEYS_LEAF, k.id);
 	/* The same bytes have been seen to sign. */
-	bool same = known && known->pkcs8.len == k.pkcs8.len && memcmp(known->pkcs8.data, k.pkcs8.data, k.pkcs8.len) == 0;
+	bool same =
+		known && known->pkcs8.len == k.pkcs8.len && memcmp(known->pkcs8.data, k.pkcs8.data, k.pkcs8.len) == 0;
 	if (!same && !chain_key_is_sound(key, key))
 		result = error_set(err, ERROR_PERMANENT,
 			"its signatures are not those of the public key that it names: the key file is damaged, give the right one");
@@ -285,7 +292,8 @@ int vault_commit(struct vault *v, const uint8_t id[KEYS_ID_SIZE], struct error *
 		if (!k && is_there(v, PLACE_PENDING, id))
 			k = read_key(v, PLACE_PENDING, KEYS_LEAF, id, &read, err) < 0 ? NULL : remember(v, &read);
 		else if (!k)
-			error_set(err, ERROR_RETRY, "the private key %.16s is not here any more: bring it once more", chain_hex(id, hex));
+			error_set(err, ERROR_RETRY, "the private key %.16s is not here any more: bring it once more",
+				chain_hex(id, hex));
 		if (!k || write_key(v, PLACE_LEAF, k, err) < 0)
 			return -1;
 		k->brought = false;
@@ -312,21 +320,28 @@ int vault_drop(struct vault *v, enum keys_class key_class, const uint8_t id[KEYS
 /* ---- an older store ---- */
 
 /* Written under another name first, but synced by vault_sync alone: there may be tens of thousands. */
-static int place_file(struct vault *v, enum place p, const uint8_t id[KEYS_ID_SIZE], const void *data, size_t len, struct error *err)
+static int place_file(
+	struct vault *v, enum place p, const uint8_t id[KEYS_ID_SIZE], const void *data, size_t len, struct error *err)
 {
 	char name[NAME_SIZE], unfinished[NAME_SIZE + sizeof(FS_TEMPORARY)];
 	file_name(id, name);
 	snprintf(unfinished, sizeof(unfinished), FS_TEMPORARY "%s", name);
-	auto_close int fd = openat(v->place[p], unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	auto_close int fd =
+		openat(v->place[p], unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, data, len) != (ssize_t)len)
 		return error_errno(err, "cannot write %s/%s", places[p], name);
-	return renameat(v->place[p], unfinished, v->place[p], name) < 0 ? error_errno(err, "cannot name %s/%s", places[p], name) : 0;
+	return renameat(v->place[p], unfinished, v->place[p], name) < 0
+		? error_errno(err, "cannot name %s/%s", places[p], name)
+		: 0;
 }
 
-int vault_adopt(struct vault *v, enum keys_adopt as, const uint8_t *pem, size_t len, struct buf *spki, struct error *err)
+int vault_adopt(
+	struct vault *v, enum keys_adopt as, const uint8_t *pem, size_t len, struct buf *spki, struct error *err)
 {
-	static const enum place of[KEYS_ADOPTS] = {[KEYS_ADOPT_COMMITTED] = PLACE_LEAF, [KEYS_ADOPT_PENDING] = PLACE_PENDING,
-		[KEYS_ADOPT_ACCOUNT] = PLACE_ACCOUNT, [KEYS_ADOPT_SIGNER] = PLACE_UNREAD};
+	static const enum place of[KEYS_ADOPTS] = {[KEYS_ADOPT_COMMITTED] = PLACE_LEAF,
+		[KEYS_ADOPT_PENDING] = PLACE_PENDING,
+		[KEYS_ADOPT_ACCOUNT] = PLACE_ACCOUNT,
+		[KEYS_ADOPT_SIGNER] = PLACE_UNREAD};
 	struct error damaged;
 	struct vault_key k;
 	EVP_PKEY *key = as == KEYS_ADOPT_SIGNER ? NULL : chain_parse_key(pem, len, &damaged);

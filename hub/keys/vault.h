@@ -38,7 +38,8 @@ void vault_close(struct vault *v);
 int vault_directory(const struct vault *v); /* a descriptor, borrowed */
 
 /* The key of this id and class, wherever it is; borrowed until the next call. NULL: with the reason, ERROR_USAGE when it is not here. */
-const struct vault_key *vault_find(struct vault *v, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct error *err);
+const struct vault_key *vault_find(
+	struct vault *v, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct error *err);
 /* Makes one, durable when it returns. Its public half is appended. */
 int vault_make(struct vault *v, enum keys_class key_class, const char *type, struct buf *spki, struct error *err);
 /* Takes a leaf's key over into memory, without the key itself. Its public half is appended. -1: its halves do not belong together. */
@@ -48,7 +49,8 @@ int vault_commit(struct vault *v, const uint8_t id[KEYS_ID_SIZE], struct error *
 int vault_drop(struct vault *v, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct error *err);
 
 /* A file of an older store: its key as PEM is written, not synced. Nothing is appended when there is no key in it. */
-int vault_adopt(struct vault *v, enum keys_adopt as, const uint8_t *pem, size_t len, struct buf *spki, struct error *err);
+int vault_adopt(
+	struct vault *v, enum keys_adopt as, const uint8_t *pem, size_t len, struct buf *spki, struct error *err);
 int vault_sync(struct vault *v, struct error *err);
 
 /* Forgets what has been in memory for too long; when the next is due, in milliseconds, or -1. */

@@ -20,8 +20,7 @@ static bool is_ours(const char *line, size_t len)
 	size_t word = len;
 	while (word && line[word - 1] != ' ' && line[word - 1] != '\t')
 		word--;
-	return word > 0 && line[0] != '#' && len - word > strlen(mark) &&
-	       memcmp(line + word, mark, strlen(mark)) == 0;
+	return word > 0 && line[0] != '#' && len - word > strlen(mark) && memcmp(line + word, mark, strlen(mark)) == 0;
 }
 
 static int keep_foreign(const char *old, struct buf *out)
@@ -68,7 +67,8 @@ static int add_line(const struct hub_key *key, struct buf *out)
 	struct tm tm;
 	time_t at = (time_t)key->expires;
 	/* In local time, as sshd reads it: a Z for UTC is known since OpenSSH 9.1 alone, and before it no such key logs in. */
-	if (key->expires && (!localtime_r(&at, &tm) || !strftime(until, sizeof(until), "expiry-time=\"%Y%m%d%H%M%S\",", &tm)))
+	if (key->expires &&
+		(!localtime_r(&at, &tm) || !strftime(until, sizeof(until), "expiry-time=\"%Y%m%d%H%M%S\",", &tm)))
 		return -1;
 	hub_key_word(key, word);
 	return buf_addf(out, "restrict,%scommand=\"%s\" %s %s%s\n", until, word, key->key, mark, key->agent);
@@ -86,8 +86,7 @@ int authorized_keys_render(
 	for (size_t i = 0; i < count && result == 0; i++)
 		result = add_line(sorted[i], out);
 	if (result < 0)
-		return error_set(
-			err, ERROR_PERMANENT, "authorized_keys would be longer than %zu bytes", out->max);
+		return error_set(err, ERROR_PERMANENT, "authorized_keys would be longer than %zu bytes", out->max);
 	return 0;
 }
 
@@ -138,7 +137,8 @@ int authorized_keys_write(const char *path, const struct hub_key *keys, size_t c
 	if (exists && fs_read(AT_FDCWD, path, false, &old, err) < 0)
 		return error_wrap(err, "cannot keep what others wrote into it");
 	if (old.len && memchr(old.data, '\0', old.len))
-		return error_set(err, ERROR_PERMANENT, "%s has a NUL byte, and lines behind it would be lost: remove it", path);
+		return error_set(
+			err, ERROR_PERMANENT, "%s has a NUL byte, and lines behind it would be lost: remove it", path);
 	if (authorized_keys_render(buf_text(&old), keys, count, &new, err) < 0)
 		return error_wrap(err, "cannot write %s", path);
 	bool right = exists && (st.st_mode & 07777) == 0644 && (!root || st.st_uid == 0);

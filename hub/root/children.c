@@ -104,7 +104,8 @@ int64_t children_due(const struct children *c)
 {
 	int64_t due = INT64_MAX;
 	for (size_t i = 0; i < HUB_CHILDREN; i++) {
-		int64_t its = (c->stopping && !c->child[i].pid) || is_held(c, i) ? INT64_MAX : supervisor_due(&c->child[i]);
+		int64_t its =
+			(c->stopping && !c->child[i].pid) || is_held(c, i) ? INT64_MAX : supervisor_due(&c->child[i]);
 		due = its < due ? its : due;
 	}
 	return due;

@@ -42,7 +42,8 @@ static void move_keys(struct keys_watch *w, struct children *c, const char *stat
 	const struct supervisor *daemon = children_daemon(c);
 	int result = migrate(state, daemon->has_user ? &daemon->user : NULL, &keys->in, &count, &err);
 	if (result < 0) {
-		log_event(LOG_LEVEL_ERROR, "private-keys", "error=\"%s\" result=\"the hub does not start\" again_ms=%d", err.message, MOVE_AGAIN_MS);
+		log_event(LOG_LEVEL_ERROR, "private-keys", "error=\"%s\" result=\"the hub does not start\" again_ms=%d",
+			err.message, MOVE_AGAIN_MS);
 		w->move_at = now + MOVE_AGAIN_MS;
 		if (err.kind == ERROR_RETRY)
 			supervisor_kill(keys, "it did not answer");

@@ -9,7 +9,7 @@ struct keys_watch {
 	pid_t pid;        /* of the one that has been seen to run; 0: none yet */
 	int64_t asked_at; /* it owes an answer since then; 0: it does not. Monotonic milliseconds, as all times here */
 	int64_t ping_at;
-	int64_t move_at;  /* when the keys of an older store are to be moved; INT64_MAX: that is done */
+	int64_t move_at; /* when the keys of an older store are to be moved; INT64_MAX: that is done */
 };
 
 /* RUN-keys/keys.sock, for the operators' group: that of its directory, which is root's and has the set-group-ID bit. A listening

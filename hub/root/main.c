@@ -64,9 +64,11 @@ static int own_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, st
 			"%s belongs to another user already (%u): chown it, or configure another", path,
 			(unsigned)st.st_uid);
 	if (uid != (uid_t)-1 && (st.st_uid != uid || st.st_gid != gid) && fchown(fd, uid, gid) < 0)
-		return error_errno(err, "cannot give %s its owner (systemd-tmpfiles --create certsync-hub.conf does)", path);
+		return error_errno(
+			err, "cannot give %s its owner (systemd-tmpfiles --create certsync-hub.conf does)", path);
 	if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
-		return error_errno(err, "cannot give %s its mode (systemd-tmpfiles --create certsync-hub.conf does)", path);
+		return error_errno(
+			err, "cannot give %s its mode (systemd-tmpfiles --create certsync-hub.conf does)", path);
 	return 0;
 }
 
@@ -93,7 +95,8 @@ static int make_keys_directories(struct root *r, struct error *err)
 		return 0;
 	if (own_directory(r->children.keys_directory, 0700, keys->has_user ? keys->user.uid : (uid_t)-1,
 		    keys->has_user ? keys->user.gid : (gid_t)-1, err) < 0 ||
-		own_directory(run, group ? 02755 : 0755, keys->has_user ? 0 : (uid_t)-1, group ? group->gr_gid : (gid_t)-1, err) < 0)
+		own_directory(run, group ? 02755 : 0755, keys->has_user ? 0 : (uid_t)-1,
+			group ? group->gr_gid : (gid_t)-1, err) < 0)
 		return -1;
 	r->children.operators = keys_listen(r->config->run, err);
 	return r->children.operators < 0 ? -1 : 0;
@@ -129,8 +132,7 @@ static void reload(struct root *r)
 	struct hub_config *config = hub_config_load(r->config_path, &faults);
 	if (!config) {
 		log_faults(&faults);
-		log_event(LOG_LEVEL_ERROR, "reload",
-			"result=refused reason=\"the running configuration stays\"");
+		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
 		return;
 	}
 	if (take_config(r, config, &err) < 0) {
@@ -148,8 +150,8 @@ static int check_keys(const struct root *r, struct error *err)
 {
 	for (size_t i = 0; i < r->key_count; i++)
 		if (!hub_config_agent(r->config, r->keys[i].agent))
-			return error_set(err, ERROR_PERMANENT, "%s has no section agent \"%s\"",
-				r->config_path, r->keys[i].agent);
+			return error_set(err, ERROR_PERMANENT, "%s has no section agent \"%s\"", r->config_path,
+				r->keys[i].agent);
 	return 0;
 }
 
@@ -172,8 +174,8 @@ static void take_keys(struct root *r, const struct hub_request *request)
 		r->key_count = total;
 		if (request->more)
 			return;
-		reply.ok = check_keys(r, &err) == 0 && authorized_keys_write(r->config->authorized_keys,
-							       r->keys, r->key_count, &err) == 0;
+		reply.ok = check_keys(r, &err) == 0 &&
+			authorized_keys_write(r->config->authorized_keys, r->keys, r->key_count, &err) == 0;
 	} else {
 		reply.ok = error_set(&err, ERROR_PERMANENT, "more than %d agents", HUB_KEYS_MAX) == 0;
 	}
@@ -213,8 +215,8 @@ static void take_request(struct root *r, const struct hub_request *request)
 		item->due = clock_monotonic_ms();
 		return;
 	}
-	send_scan_reply(r, request->certificate, false, "%s does not say watch for certificate \"%s\"",
-		r->config_path, request->certificate);
+	send_scan_reply(r, request->certificate, false, "%s does not say watch for certificate \"%s\"", r->config_path,
+		request->certificate);
 }
 
 static int take_frame(const struct frame *frame, void *context, struct error *err)
@@ -247,8 +249,7 @@ static void send_item(struct root *r, struct watchlist_item *item)
 	}
 	if (scan.left_out)
 		send_scan_reply(r, name, true,
-			"%zu more files there were not read: name the certificate's own files in watch",
-			scan.left_out);
+			"%zu more files there were not read: name the certificate's own files in watch", scan.left_out);
 	supervisor_send(children_keys(&r->children), FRAME_FILES, payload.data, payload.len);
 	keys_watch_asked(&r->keys_watch, clock_monotonic_ms());
 }
@@ -387,8 +388,7 @@ static int run(const char *config_path)
 	struct error err;
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	auto_free char *self = mem_printf("%s/certsync-hub-root", fs_program_directory());
-	struct root r = {
-		.config_path = config_path, .signals = -1, .config = hub_config_load(config_path, &faults)};
+	struct root r = {.config_path = config_path, .signals = -1, .config = hub_config_load(config_path, &faults)};
 	if (!r.config) {
 		fputs(buf_text(&faults), stderr);
 		return EXIT_USAGE;
@@ -397,8 +397,7 @@ static int run(const char *config_path)
 	watchlist_init(&r.watched, self);
 	int result;
 	if (start(&r, &err) == 0) {
-		log_event(LOG_LEVEL_NOTICE, "started", "version=%s watched=%zu", CERTSYNC_VERSION,
-			r.watched.count);
+		log_event(LOG_LEVEL_NOTICE, "started", "version=%s watched=%zu", CERTSYNC_VERSION, r.watched.count);
 		result = serve(&r);
 	} else {
 		fprintf(stderr, "certsync-hub-root: %s\n", err.message);

@@ -39,8 +39,8 @@ typedef int visit(struct migration *m, int dir, const struct old_key *key, struc
 static const struct old_key of_revision[] = {
 	{"privkey.pem", KEYS_ADOPT_COMMITTED, NULL}, {"privkey-2.pem", KEYS_ADOPT_COMMITTED, NULL}, {NULL, 0, NULL}};
 static const struct old_key of_account[] = {{"account.key", KEYS_ADOPT_ACCOUNT, "account.pub"}, {NULL, 0, NULL}};
-static const struct old_key of_order[] = {
-	{"privkey.pem", KEYS_ADOPT_PENDING, "key.pub"}, {"privkey-2.pem", KEYS_ADOPT_PENDING, "key-2.pub"}, {NULL, 0, NULL}};
+static const struct old_key of_order[] = {{"privkey.pem", KEYS_ADOPT_PENDING, "key.pub"},
+	{"privkey-2.pem", KEYS_ADOPT_PENDING, "key-2.pub"}, {NULL, 0, NULL}};
 static const struct old_key of_signer[] = {{"sign.key", KEYS_ADOPT_SIGNER, NULL}, {NULL, 0, NULL}};
 
 /* From the state's directory, so many names deep. */
@@ -64,10 +64,13 @@ static int open_directory(int parent, const char *name, int *ret, struct error *
 	*ret = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (*ret >= 0)
 		return 1;
-	return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : error_errno(err, "cannot open the directory %s", name);
+	return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
+		? 0
+		: error_errno(err, "cannot open the directory %s", name);
 }
 
-static int walk(struct migration *m, int parent, const char *name, int depth, const struct old_key *keys, visit *each, struct error *err)
+static int walk(struct migration *m, int parent, const char *name, int depth, const struct old_key *keys, visit *each,
+	struct error *err)
 {
 	int fd, found = open_directory(parent, name, &fd, err);
 	auto_close int dir = fd;
@@ -99,7 +102,8 @@ static int pass(struct migration *m, visit *each, struct error *err)
 		int fd = -1, found = second ? open_directory(m->state, first, &fd, err) : 1;
 		auto_close int parent = fd;
 		if (found > 0)
-			found = walk(m, second ? parent : m->state, second ? second : first, places[i].depth, places[i].keys, each, err);
+			found = walk(m, second ? parent : m->state, second ? second : first, places[i].depth,
+				places[i].keys, each, err);
 		if (found < 0)
 			return -1;
 	}
@@ -120,7 +124,8 @@ static int receive(struct migration *m, struct frame *ret, struct error *err)
 	return found < 0 ? -1 : 0;
 }
 
-static int ask(struct migration *m, const struct keys_root_request *request, struct keys_root_reply *reply, struct error *err)
+static int ask(
+	struct migration *m, const struct keys_root_request *request, struct keys_root_reply *reply, struct error *err)
 {
 	struct frame frame;
 	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
@@ -155,7 +160,8 @@ static int hand_over(struct migration *m, int dir, const struct old_key *key, st
 		return 0;
 	if (fs_read(dir, key->file, false, &text, err) < 0)
 		return -1;
-	const struct keys_root_request request = {.op = KEYS_ROOT_ADOPT, .adopt = key->adopt, .data = text.data, .len = text.len};
+	const struct keys_root_request request = {
+		.op = KEYS_ROOT_ADOPT, .adopt = key->adopt, .data = text.data, .len = text.len};
 	if (ask(m, &request, &reply, err) < 0)
 		return error_wrap(err, "%s", key->file);
 	m->count++;
@@ -237,11 +243,13 @@ static int migrate_here(const char *state, struct frame_stream *keys, size_t *re
 	return held < 0 ? -1 : move_all(&m, ret_count, err);
 }
 
-int migrate(const char *state, const struct proc_user *user, struct frame_stream *keys, size_t *ret_count, struct error *err)
+int migrate(const char *state, const struct proc_user *user, struct frame_stream *keys, size_t *ret_count,
+	struct error *err)
 {
 	const struct timeval patience = {.tv_sec = PATIENCE_S};
 	*ret_count = 0;
-	if (fcntl(keys->fd, F_SETFL, 0) < 0 || setsockopt(keys->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+	if (fcntl(keys->fd, F_SETFL, 0) < 0 ||
+		setsockopt(keys->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
 		setsockopt(keys->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
 		return error_errno(err, "cannot set up the socket of certsync-keys");
 	int result = user ? take_rights(user->uid, user->gid, err) : 0;

@@ -24,6 +24,7 @@
 
 /* 0, and how many keys were moved; mostly none. `user`: whose rights are taken, NULL: ours are used.
  * `keys` is certsync-keys' stream; its descriptor blocks meanwhile. ERROR_RETRY: certsync-keys did not answer. */
-int migrate(const char *state, const struct proc_user *user, struct frame_stream *keys, size_t *ret_count, struct error *err);
+int migrate(const char *state, const struct proc_user *user, struct frame_stream *keys, size_t *ret_count,
+	struct error *err);
 
 #endif

@@ -16,11 +16,11 @@
 typedef int supervisor_frame(const struct frame *frame, void *context, struct error *err);
 
 struct supervisor {
-	const char *name;        /* in the log; borrowed, as the next two */
+	const char *name; /* in the log; borrowed, as the next two */
 	const char *const *argv;
-	supervisor_frame *frame; /* NULL: we do not listen to it, and it has no socket to us */
-	unsigned allowed;        /* what it may send to us: a set of 1 << FRAME_… */
-	const int *listen;       /* becomes its CHILD_LISTEN_FD; borrowed; NULL: none */
+	supervisor_frame *frame;                         /* NULL: we do not listen to it, and it has no socket to us */
+	unsigned allowed;                                /* what it may send to us: a set of 1 << FRAME_… */
+	const int *listen;                               /* becomes its CHILD_LISTEN_FD; borrowed; NULL: none */
 	int (*pair)(int ret_pair[2], struct error *err); /* makes its sockets to the daemon */
 	struct proc_user user;
 	bool has_user; /* else it runs as we do */

@@ -21,8 +21,8 @@
 /* Links of one path that are followed: whoever writes them must not use up the watches of all. */
 enum { LINKS_MAX = 256 };
 
-static const int interesting = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_TO | IN_MOVED_FROM |
-			       IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF;
+static const int interesting = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
+	IN_DELETE_SELF | IN_MOVE_SELF;
 
 /* A directory with an inotify watch on it. */
 struct place {
@@ -62,8 +62,7 @@ static long find_place(struct watcher *w, const char *path)
 		if (code != ENOENT && code != ENOTDIR)
 			log_event(LOG_LEVEL_WARNING, "watch",
 				"directory=%s error=\"%s%s\" result=\"only read every scan_interval\"", path,
-				strerror(code),
-				code == ENOSPC ? ": raise the sysctl fs.inotify.max_user_watches" : "");
+				strerror(code), code == ENOSPC ? ": raise the sysctl fs.inotify.max_user_watches" : "");
 		return -1;
 	}
 	size_t n = w->place_count;
@@ -77,7 +76,7 @@ static long find_place(struct watcher *w, const char *path)
 static bool same_link(const struct link *l, size_t place, size_t index, const char *name)
 {
 	return l->place == place && l->index == index &&
-	       (l->name && name ? strcmp(l->name, name) == 0 : l->name == name);
+		(l->name && name ? strcmp(l->name, name) == 0 : l->name == name);
 }
 
 /* `directory` is any path to it; it is watched at the inode that it leads to now. With the rights that are in force. */
@@ -205,8 +204,7 @@ static void tell(unsigned value)
 /* Returns false when the watches are to be made anew. */
 static bool handle(struct watcher *w, const struct inotify_event *event)
 {
-	if (event->wd < 0 ||
-		(event->mask & (IN_Q_OVERFLOW | IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)))
+	if (event->wd < 0 || (event->mask & (IN_Q_OVERFLOW | IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)))
 		return false;
 	const char *name = event->len ? event->name : "";
 	const bool content_only = !(event->mask & (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE));
@@ -255,7 +253,8 @@ static void confine_watcher(void)
 	static const struct confine may = {
 		.paths = &everywhere,
 		.path_count = 1,
-		.capabilities = UINT64_C(1) << CAP_DAC_READ_SEARCH | UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID,
+		.capabilities =
+			UINT64_C(1) << CAP_DAC_READ_SEARCH | UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID,
 	};
 	confine(&may);
 }
@@ -274,8 +273,7 @@ int watch_main(char *const *paths, size_t count)
 	return result;
 }
 
-pid_t watch_start(
-	const char *program, const char *const *paths, size_t count, int *ret_fd, struct error *err)
+pid_t watch_start(const char *program, const char *const *paths, size_t count, int *ret_fd, struct error *err)
 {
 	int ends[2];
 	auto_free const char **argv = mem_array(count + 3, sizeof(*argv));
@@ -284,12 +282,8 @@ pid_t watch_start(
 	memcpy(argv + 2, paths, count * sizeof(*argv));
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot start the watcher");
-	const struct proc_spec spec = {.argv = argv,
-		.in = -1,
-		.out = ends[1],
-		.err = PROC_INHERIT,
-		.extra = -1,
-		.die_with_parent = true};
+	const struct proc_spec spec = {
+		.argv = argv, .in = -1, .out = ends[1], .err = PROC_INHERIT, .extra = -1, .die_with_parent = true};
 	pid_t pid = proc_spawn(&spec, err);
 	close(ends[1]);
 	if (pid < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {

@@ -25,8 +25,7 @@ enum {
 
 /* Starts `program --watch PATH…`, whose main must call watch_main. *ret_fd is where it writes: the
  * caller's, non-blocking. */
-pid_t watch_start(
-	const char *program, const char *const *paths, size_t count, int *ret_fd, struct error *err);
+pid_t watch_start(const char *program, const char *const *paths, size_t count, int *ret_fd, struct error *err);
 
 /* The child's body, on its standard output. Returns the exit code: 0 when it is to be started again. */
 int watch_main(char *const *paths, size_t count);

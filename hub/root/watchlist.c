@@ -149,8 +149,7 @@ void watchlist_reap(struct watchlist *w, int64_t now)
 		w->backoff = BACKOFF_MIN;
 	const bool anew = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	log_event(anew ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "watch", "result=\"%s\" again_ms=%lld",
-		anew ? "a directory was moved or replaced, or too much happened at once"
-		     : proc_status_text(status),
+		anew ? "a directory was moved or replaced, or too much happened at once" : proc_status_text(status),
 		(long long)w->backoff);
 	w->start_at = now + w->backoff;
 	w->backoff = w->backoff * 2 > BACKOFF_MAX ? BACKOFF_MAX : w->backoff * 2;

@@ -13,7 +13,7 @@
 
 struct watchlist_item {
 	const struct hub_certificate *certificate; /* borrowed from the configuration */
-	int64_t due; /* monotonic milliseconds, as all times here; INT64_MAX: not due */
+	int64_t due;                               /* monotonic milliseconds, as all times here; INT64_MAX: not due */
 };
 
 struct watchlist {

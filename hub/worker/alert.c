@@ -27,7 +27,7 @@ struct delivery {
 	const void *text; /* the message as JSON */
 	size_t text_len;
 	const cJSON *message;
-	struct buf password; /* empty: none was sent */
+	struct buf password;     /* empty: none was sent */
 	char answer[ANSWER_MAX]; /* the last line that the other side said */
 };
 
@@ -137,8 +137,7 @@ static int deliver_mail(CURL *curl, struct delivery *d, struct error *err)
 	auto_buf struct buf mail = BUF_INIT(MAIL_MAX);
 	const char *smtp = json_text(d->job, "smtp");
 	bool login = json_text(d->job, "user")[0];
-	bool as_it_comes =
-		!login && strncmp(smtp, "smtp://", 7) == 0; /* else it must be had, and be trusted */
+	bool as_it_comes = !login && strncmp(smtp, "smtp://", 7) == 0; /* else it must be had, and be trusted */
 	set_common(curl, d, reason);
 	if (print_mail(d, &mail, err) < 0 || (login && set_login(curl, d, err) < 0))
 		return -1;

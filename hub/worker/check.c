@@ -24,8 +24,7 @@ static int read_ports(const cJSON *o, struct check_host *host, struct error *err
 	const cJSON *element, *ports = json_array(o, "ports", CHECK_PORTS_MAX, err);
 	if (!ports)
 		return -1;
-	cJSON_ArrayForEach(element, ports)
-	{
+	cJSON_ArrayForEach (element, ports) {
 		const char *port = json_element(element, ENDPOINT_TEXT_MAX - 1, err);
 		if (!port || check_host_add_port(host, port, err) < 0)
 			return -1;
@@ -39,8 +38,7 @@ static int read_addresses(const cJSON *o, const char **ret, struct error *err)
 	size_t count = 0;
 	if (!at)
 		return -1;
-	cJSON_ArrayForEach(element, at)
-	{
+	cJSON_ArrayForEach (element, at) {
 		ret[count] = json_element(element, ENDPOINT_TEXT_MAX - 1, err);
 		if (!ret[count++])
 			return -1;
@@ -53,8 +51,7 @@ static int read_expected(const cJSON *o, struct check_host *host, struct error *
 	const cJSON *element, *expected = json_array(o, "expected", CHECK_EXPECTED_MAX, err);
 	if (!expected)
 		return -1;
-	cJSON_ArrayForEach(element, expected)
-	{
+	cJSON_ArrayForEach (element, expected) {
 		const char *hex = json_element(element, CHAIN_HEX_MAX - 1, err);
 		if (!hex)
 			return -1;
@@ -89,10 +86,10 @@ static int read_job(struct round *r, struct check_run *run, struct error *err)
 	const cJSON *element, *endpoints = r->job ? json_array(r->job, "endpoints", CHECK_JOB_MAX, err) : NULL;
 	const cJSON *anchors = r->job ? json_get(r->job, "anchors") : NULL;
 	if (!endpoints || json_i64(r->job, "expiring_before", &run->expiring_before, err) < 0 ||
-		json_u32(r->job, "timeout_ms", &timeout, err) < 0 || json_bool(r->job, "both_keys", &run->both_keys, err) < 0)
+		json_u32(r->job, "timeout_ms", &timeout, err) < 0 ||
+		json_bool(r->job, "both_keys", &run->both_keys, err) < 0)
 		return -1;
-	cJSON_ArrayForEach(element, endpoints)
-	{
+	cJSON_ArrayForEach (element, endpoints) {
 		if (read_endpoint(r, element, err) < 0)
 			return -1;
 	}

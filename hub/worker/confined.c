@@ -18,7 +18,8 @@ static const char *path(const cJSON *job, const char *key)
 
 void worker_confine(const cJSON *job)
 {
-	const struct confine_path anchors[] = {{CONFINE_READ, path(job, "ca_file")}, {CONFINE_READ, path(job, "anchors")}};
+	const struct confine_path anchors[] = {
+		{CONFINE_READ, path(job, "ca_file")}, {CONFINE_READ, path(job, "anchors")}};
 	const struct confine may = {.paths = anchors, .path_count = COUNT(anchors), .resolves = true, .connects = true};
 	/* Within what main() has done for every job. The daemon has said what this kernel lacks. */
 	if (!runs_a_program(job))

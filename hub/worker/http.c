@@ -156,31 +156,31 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 static bool set_anchors(CURL *curl, const char *ca_file)
 {
 	return curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_CAPATH, ca_file ? NULL : SYSTEM_ANCHORS) == CURLE_OK;
+		curl_easy_setopt(curl, CURLOPT_CAPATH, ca_file ? NULL : SYSTEM_ANCHORS) == CURLE_OK;
 }
 
 static bool set_limits(CURL *curl)
 {
 	return curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https") == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S) == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TOTAL_TIMEOUT_S) == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW_BYTES_PER_S) == CURLE_OK &&
-	       curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SLOW_TIMEOUT_S) == CURLE_OK;
+		curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+		curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
+		curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+		curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
+		curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
+		curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S) == CURLE_OK &&
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TOTAL_TIMEOUT_S) == CURLE_OK &&
+		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW_BYTES_PER_S) == CURLE_OK &&
+		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SLOW_TIMEOUT_S) == CURLE_OK;
 }
 
 static bool set_callbacks(struct http *h)
 {
 	return curl_easy_setopt(h->curl, CURLOPT_USERAGENT, "certsync/" CERTSYNC_VERSION) == CURLE_OK &&
-	       curl_easy_setopt(h->curl, CURLOPT_ERRORBUFFER, h->reason) == CURLE_OK &&
-	       curl_easy_setopt(h->curl, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
-	       curl_easy_setopt(h->curl, CURLOPT_HEADERDATA, h) == CURLE_OK &&
-	       curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-	       curl_easy_setopt(h->curl, CURLOPT_WRITEDATA, h) == CURLE_OK;
+		curl_easy_setopt(h->curl, CURLOPT_ERRORBUFFER, h->reason) == CURLE_OK &&
+		curl_easy_setopt(h->curl, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+		curl_easy_setopt(h->curl, CURLOPT_HEADERDATA, h) == CURLE_OK &&
+		curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+		curl_easy_setopt(h->curl, CURLOPT_WRITEDATA, h) == CURLE_OK;
 }
 
 struct http *http_new(const char *ca_file, struct error *err)
@@ -259,13 +259,11 @@ static int fail(const struct http *h, CURLcode code, const char *url, struct err
 			"ca_file",
 			url, reason);
 	if (code == CURLE_SSL_CACERT_BADFILE)
-		return error_set(
-			err, ERROR_PERMANENT, "%s: the trust anchors cannot be read: %s", url, reason);
+		return error_set(err, ERROR_PERMANENT, "%s: the trust anchors cannot be read: %s", url, reason);
 	return error_set(err, ERROR_RETRY, "%s: %s", url, reason);
 }
 
-int http_send(
-	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
+int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
 {
 	http_response_release(ret);
 	if (!url_is_good(request->url))

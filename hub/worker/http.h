@@ -34,13 +34,13 @@ struct http_request {
 struct http_response {
 	long status;
 	struct buf body;
-	char content_type[HTTP_TYPE_MAX]; /* lower case, without parameters */
-	char nonce[HTTP_NONCE_MAX];       /* Replay-Nonce, when it is base64url; else empty */
-	char location[URL_MAX];      /* as sent; judge it with url_is_good */
+	char content_type[HTTP_TYPE_MAX];             /* lower case, without parameters */
+	char nonce[HTTP_NONCE_MAX];                   /* Replay-Nonce, when it is base64url; else empty */
+	char location[URL_MAX];                       /* as sent; judge it with url_is_good */
 	char alternate[HTTP_ALTERNATES_MAX][URL_MAX]; /* of each Link with rel="alternate", as sent */
-	size_t alternate_count;           /* the first ones; more are passed over */
-	int64_t date;                     /* the server's clock; 0: it did not say */
-	int64_t retry_after;              /* seconds, 1 … HTTP_RETRY_AFTER_MAX; 0: the server did not say */
+	size_t alternate_count;                       /* the first ones; more are passed over */
+	int64_t date;                                 /* the server's clock; 0: it did not say */
+	int64_t retry_after; /* seconds, 1 … HTTP_RETRY_AFTER_MAX; 0: the server did not say */
 };
 
 void http_response_release(struct http_response *r);
@@ -55,8 +55,7 @@ void http_free(struct http *h); /* NULL is allowed */
 /* 0 with whatever status the server answered, a 404 too; -1 when there is no whole answer: ERROR_UNTRUSTED
  * when its certificate was refused, ERROR_PERMANENT for a URL that is not https, else ERROR_RETRY. `ret` is
  * released first, so that one may be used again and again. */
-int http_send(
-	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
+int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
 
 /* The value of a Retry-After header, in seconds or as a date, as http_response.retry_after. `now` is the
  * server's own idea of the time where it gives one, so that a wrong clock here does not matter. */

@@ -24,8 +24,7 @@ static int put_headers(const struct alert_mail *m, bool quoted, struct buf *out)
 		"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	struct tm tm;
 	time_t now = (time_t)m->now;
-	auto_free char *subject = header_text(m->subject), *from = header_text(m->from),
-		       *to = header_text(m->to);
+	auto_free char *subject = header_text(m->subject), *from = header_text(m->from), *to = header_text(m->to);
 	gmtime_r(&now, &tm);
 	return buf_addf(out,
 		"Date: %s, %d %s %d %02d:%02d:%02d +0000\r\nFrom: certsync <%s>\r\nTo: <%s>\r\nSubject: "
@@ -33,8 +32,8 @@ static int put_headers(const struct alert_mail *m, bool quoted, struct buf *out)
 		"Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; "
 		"charset=utf-8\r\n"
 		"Content-Transfer-Encoding: %s\r\n\r\n",
-		days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], 1900 + tm.tm_year, tm.tm_hour, tm.tm_min,
-		tm.tm_sec, from, to, subject, m->id, m->host, quoted ? "quoted-printable" : "7bit");
+		days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], 1900 + tm.tm_year, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		from, to, subject, m->id, m->host, quoted ? "quoted-printable" : "7bit");
 }
 
 static bool needs_quoting(const char *text)
@@ -94,8 +93,8 @@ static int put_quoted(const char *text, struct buf *out)
 				return -1;
 			continue;
 		}
-		bool plain = byte >= ' ' && byte <= '~' && byte != '=' &&
-			     !(byte == ' ' && (text[1] == '\n' || !text[1]));
+		bool plain =
+			byte >= ' ' && byte <= '~' && byte != '=' && !(byte == ' ' && (text[1] == '\n' || !text[1]));
 		if (column + 3 > MAIL_COLUMNS - 1) {
 			column = 0;
 			if (buf_add(out, "=\r\n", 3) < 0)

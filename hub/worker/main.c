@@ -32,8 +32,11 @@ static int (*const bodies[WORKER_KINDS])(void) = {
 static void keep_to_itself(void)
 {
 	static const struct confine_path everything[] = {{CONFINE_CHANGE, "/"}, {CONFINE_EXECUTE, "/"}};
-	const struct confine may = {
-		.paths = everything, .path_count = COUNT(everything), .resolves = true, .connects = true, .listens = true};
+	const struct confine may = {.paths = everything,
+		.path_count = COUNT(everything),
+		.resolves = true,
+		.connects = true,
+		.listens = true};
 	confine(&may);
 }
 

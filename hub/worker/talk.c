@@ -38,8 +38,7 @@ static int receive(struct talk *t, enum frame_type type, struct frame *ret, stru
 	if (found == 0)
 		return error_set(err, ERROR_PERMANENT, "the daemon has gone");
 	if (found > 0 && ret->type != type)
-		return error_set(
-			err, ERROR_PERMANENT, "the daemon sent a frame of type %d out of turn", ret->type);
+		return error_set(err, ERROR_PERMANENT, "the daemon sent a frame of type %d out of turn", ret->type);
 	return found < 0 ? -1 : 0;
 }
 
@@ -76,8 +75,8 @@ static int send_files(struct talk *t, const struct files *files, struct error *e
 {
 	auto_buf struct buf bytes = BUF_INIT(FRAME_FILES_MAX);
 	if (files_encode(files, &bytes) < 0)
-		return error_set(err, ERROR_PERMANENT, "%s: more than %d bytes of files", files->label,
-			FRAME_FILES_MAX);
+		return error_set(
+			err, ERROR_PERMANENT, "%s: more than %d bytes of files", files->label, FRAME_FILES_MAX);
 	return frame_send(t->out, FRAME_FILES, bytes.data, bytes.len, err);
 }
 
@@ -95,14 +94,13 @@ static const char *optional(const cJSON *message, const char *key)
 	return cJSON_IsString(value) ? value->valuestring : NULL;
 }
 
-static int take_list(const cJSON *message, const char *key, const char **list, int max, size_t *ret_count,
-	struct error *err)
+static int take_list(
+	const cJSON *message, const char *key, const char **list, int max, size_t *ret_count, struct error *err)
 {
 	const cJSON *array = json_array(message, key, max, err), *element;
 	if (!array)
 		return -1;
-	cJSON_ArrayForEach(element, array)
-	{
+	cJSON_ArrayForEach (element, array) {
 		list[*ret_count] = json_element(element, 1024, err);
 		if (!list[(*ret_count)++])
 			return error_wrap(err, "%s", key);
@@ -115,8 +113,7 @@ static int take_pairs(struct acme_job *j, struct error *err)
 	const cJSON *array = json_array(j->message, "pairs", ACME_PAIRS_MAX, err), *element;
 	if (!array)
 		return -1;
-	cJSON_ArrayForEach(element, array)
-	{
+	cJSON_ArrayForEach (element, array) {
 		struct acme_pair *pair = &j->pairs[j->pair_count++];
 		pair->key_type = json_string(element, "key_type", 32, err);
 		pair->order_url = optional(element, "order_url");
@@ -172,10 +169,10 @@ int talk_job(struct talk *t, struct acme_job *ret, struct error *err)
 	struct frame frame;
 	struct files files;
 	ret->message = receive_message(t, "job", err);
-	if (!ret->message || take_job(ret, err) < 0 || talk_key(ret->message, "account_key", &ret->account_key, err) < 0)
+	if (!ret->message || take_job(ret, err) < 0 ||
+		talk_key(ret->message, "account_key", &ret->account_key, err) < 0)
 		return -1;
-	if (receive(t, FRAME_FILES, &frame, err) < 0 ||
-		files_decode(frame.data, frame.len, &files, err) < 0)
+	if (receive(t, FRAME_FILES, &frame, err) < 0 || files_decode(frame.data, frame.len, &files, err) < 0)
 		return -1;
 	take_binding(&files, ret);
 	return 0;

@@ -20,17 +20,17 @@ enum { ACME_NAMES_MAX = 100, ACME_CONTACTS_MAX = 20 };
 struct acme_pair {
 	const char *key_type;
 	const char *order_url, *replaces; /* NULL: none */
-	EVP_PKEY *key; /* the public half; owned; of the order, NULL without one */
+	EVP_PKEY *key;                    /* the public half; owned; of the order, NULL without one */
 };
 
 struct acme_job {
 	cJSON *message; /* owned; the texts below are in it */
 	const char *certificate, *directory;
-	const char *ca_file, *account_url;                      /* NULL: none */
-	const char *profile, *preferred_chain, *anchors;        /* likewise */
-	const char *eab_kid;                                    /* likewise */
+	const char *ca_file, *account_url;               /* NULL: none */
+	const char *profile, *preferred_chain, *anchors; /* likewise */
+	const char *eab_kid;                             /* likewise */
 	struct acme_pair pairs[ACME_PAIRS_MAX];
-	size_t pair_count; /* 1 at least */
+	size_t pair_count;   /* 1 at least */
 	struct buf eab_hmac; /* with eab_kid: the key, as the file has it */
 	bool next_key;       /* make the keys of the next orders ahead */
 	const char *names[ACME_NAMES_MAX];

@@ -51,14 +51,12 @@ static void say_one(const struct condition_told *t, bool resolved, char ret[ALER
 {
 	const char *subject = t->entry.subject;
 	size_t len = head(subject);
-	snprintf(ret, ALERT_SUBJECT_MAX, "certsync: %s%.*s: %s%s%s", resolved ? "resolved: " : "", (int)len,
-		subject, words[t->entry.kind].problem, subject[len] ? ", " : "",
-		subject[len] ? subject + len + 1 : "");
+	snprintf(ret, ALERT_SUBJECT_MAX, "certsync: %s%.*s: %s%s%s", resolved ? "resolved: " : "", (int)len, subject,
+		words[t->entry.kind].problem, subject[len] ? ", " : "", subject[len] ? subject + len + 1 : "");
 }
 
 /* All of one kind. */
-static void say_kind(
-	const struct condition_notice *n, size_t count, bool resolved, char ret[ALERT_SUBJECT_MAX])
+static void say_kind(const struct condition_notice *n, size_t count, bool resolved, char ret[ALERT_SUBJECT_MAX])
 {
 	const struct condition_entry *first = &n->told[0].entry;
 	bool one_name = true;
@@ -69,8 +67,7 @@ static void say_kind(
 		words[first->kind].problem, count, words[first->kind].many);
 }
 
-static void say_mixed(
-	const struct condition_notice *n, size_t count, bool resolved, char ret[ALERT_SUBJECT_MAX])
+static void say_mixed(const struct condition_notice *n, size_t count, bool resolved, char ret[ALERT_SUBJECT_MAX])
 {
 	size_t used = (size_t)snprintf(
 		ret, ALERT_SUBJECT_MAX, "certsync: %s%zu problems:", resolved ? "resolved: " : "", count);
@@ -81,8 +78,8 @@ static void say_mixed(
 			of_kind += n->told[i].entry.kind == (enum condition_kind)kind;
 		if (!of_kind || used >= ALERT_SUBJECT_MAX)
 			continue;
-		used += (size_t)snprintf(ret + used, ALERT_SUBJECT_MAX - used, "%s%s (%zu)", separator,
-			words[kind].problem, of_kind);
+		used += (size_t)snprintf(
+			ret + used, ALERT_SUBJECT_MAX - used, "%s%s (%zu)", separator, words[kind].problem, of_kind);
 		separator = ", ";
 	}
 }
@@ -120,14 +117,13 @@ static bool add_told(struct buf *body, cJSON *list, const struct condition_told 
 	const struct condition_entry *e = &t->entry;
 	clock_span(t->lasted * 1000, lasted);
 	clock_text(e->since, since);
-	auto_free char *line =
-		is_over(t)
-			? mem_printf("RESOLVED after %s: %s: %s\n  It was: %s\n\n", lasted, e->subject,
-				  words[e->kind].problem, e->text)
-			: mem_printf("%s: %s: %s\n  %s\n  Since %s%s%s.\n\n",
-				  e->critical ? "CRITICAL" : "WARNING", e->subject, words[e->kind].problem,
-				  e->text, since, t->event == CONDITION_REPEATED ? ", it goes on after " : "",
-				  t->event == CONDITION_REPEATED ? lasted : "");
+	auto_free char *line = is_over(t)
+		? mem_printf("RESOLVED after %s: %s: %s\n  It was: %s\n\n", lasted, e->subject, words[e->kind].problem,
+			  e->text)
+		: mem_printf("%s: %s: %s\n  %s\n  Since %s%s%s.\n\n", e->critical ? "CRITICAL" : "WARNING", e->subject,
+			  words[e->kind].problem, e->text, since,
+			  t->event == CONDITION_REPEATED ? ", it goes on after " : "",
+			  t->event == CONDITION_REPEATED ? lasted : "");
 	if (buf_add(body, line, strlen(line)) < 0)
 		return false;
 	cJSON *o = cJSON_CreateObject();
@@ -167,8 +163,7 @@ cJSON *alert_message(const struct condition_notice *n, const char *hub, const ch
 		critical = critical || (n->told[i].entry.critical && !is_over(&n->told[i]));
 	while (shown < n->count && add_told(&body, list, &n->told[shown]))
 		shown++;
-	auto_free char *more =
-		mem_printf("And %zu more, which \"certsync alert list\" shows.\n", n->count - shown);
+	auto_free char *more = mem_printf("And %zu more, which \"certsync alert list\" shows.\n", n->count - shown);
 	auto_free char *text = mem_printf("%s%s", buf_text(&body), shown < n->count ? more : "");
 	cJSON *o = new_message(subject, text, hub, id, now);
 	cJSON_AddBoolToObject(o, "critical", critical);
@@ -179,8 +174,7 @@ cJSON *alert_message(const struct condition_notice *n, const char *hub, const ch
 
 cJSON *alert_test_message(const char *hub, const char *id, int64_t now)
 {
-	cJSON *o = new_message(
-		"certsync: test", "This is a test: alerts of this hub arrive here.\n", hub, id, now);
+	cJSON *o = new_message("certsync: test", "This is a test: alerts of this hub arrive here.\n", hub, id, now);
 	cJSON_AddBoolToObject(o, "critical", false);
 	cJSON_AddNumberToObject(o, "more", 0);
 	cJSON_AddArrayToObject(o, "conditions");

@@ -52,7 +52,8 @@ static char *cut(const char *text, size_t max)
 	return copy;
 }
 
-void conditions_add(struct conditions *c, enum condition_kind kind, bool critical, const char *subject, const char *fmt, ...)
+void conditions_add(
+	struct conditions *c, enum condition_kind kind, bool critical, const char *subject, const char *fmt, ...)
 {
 	char text[CONDITION_TEXT_MAX];
 	va_list args;
@@ -152,8 +153,7 @@ int condition_book_decode(const cJSON *record, struct condition_book *ret, struc
 	if (!list)
 		return -1;
 	ret->entries = mem_array((size_t)cJSON_GetArraySize(list), sizeof(*ret->entries));
-	cJSON_ArrayForEach(element, list)
-	{
+	cJSON_ArrayForEach (element, list) {
 		if (entry_decode(element, &ret->entries[ret->count], err) < 0) {
 			condition_book_release(ret);
 			return -1;
@@ -204,7 +204,8 @@ int64_t condition_next(const struct condition_book *b, const struct condition_po
 	return best;
 }
 
-static bool tell_due(struct condition_book *b, const struct condition_policy *policy, int64_t now, struct condition_notice *out)
+static bool tell_due(
+	struct condition_book *b, const struct condition_policy *policy, int64_t now, struct condition_notice *out)
 {
 	enum condition_event event;
 	if (condition_next(b, policy) > now)
@@ -270,7 +271,8 @@ static const struct condition **sorted(const struct conditions *seen, size_t *re
 	if (seen->count)
 		qsort(list, seen->count, sizeof(const struct condition *), seen_compare);
 	for (size_t i = 0; i < seen->count; i++)
-		if (!count || list[i]->kind != list[count - 1]->kind || strcmp(list[i]->subject, list[count - 1]->subject) != 0)
+		if (!count || list[i]->kind != list[count - 1]->kind ||
+			strcmp(list[i]->subject, list[count - 1]->subject) != 0)
 			list[count++] = list[i];
 	*ret_count = count;
 	return list;
@@ -302,7 +304,8 @@ bool condition_round(struct condition_book *b, const struct conditions *seen, co
 	*b = next;
 	changed |= tell_due(b, policy, now, out);
 	for (size_t i = 0; i < resolved.count; i++)
-		tell(out, CONDITION_RESOLVED, &resolved.told[i].entry, resolved.told[i].entry.since + resolved.told[i].lasted);
+		tell(out, CONDITION_RESOLVED, &resolved.told[i].entry,
+			resolved.told[i].entry.since + resolved.told[i].lasted);
 	condition_notice_release(&resolved);
 	return changed;
 }

@@ -16,25 +16,25 @@
 #include <stdint.h>
 
 enum condition_kind {
-	CONDITION_EXPIRING,    /* subject: certificate */
-	CONDITION_RENEWAL,     /* it fails; certificate */
-	CONDITION_SOURCE,      /* a watched path cannot be read, or what is there is refused; certificate */
-	CONDITION_ROLLOUT,     /* stuck or failed; "certificate agent" */
-	CONDITION_AWAY,        /* agent; at an agent: the hub */
-	CONDITION_CLONE,       /* agent */
-	CONDITION_ROTATION,    /* its keys are being changed; agent */
-	CONDITION_OLD_KEY,     /* somebody comes in with one that it has no more; agent */
-	CONDITION_KEYS,        /* somebody changed them; "agent #serial" */
-	CONDITION_SIGNING,     /* the hub's signing key is being replaced, or a list of its keys is refused; "hub" */
-	CONDITION_AHEAD,       /* the hub was restored from a backup; "certificate agent" */
-	CONDITION_DRIFT,       /* "certificate agent" */
+	CONDITION_EXPIRING,      /* subject: certificate */
+	CONDITION_RENEWAL,       /* it fails; certificate */
+	CONDITION_SOURCE,        /* a watched path cannot be read, or what is there is refused; certificate */
+	CONDITION_ROLLOUT,       /* stuck or failed; "certificate agent" */
+	CONDITION_AWAY,          /* agent; at an agent: the hub */
+	CONDITION_CLONE,         /* agent */
+	CONDITION_ROTATION,      /* its keys are being changed; agent */
+	CONDITION_OLD_KEY,       /* somebody comes in with one that it has no more; agent */
+	CONDITION_KEYS,          /* somebody changed them; "agent #serial" */
+	CONDITION_SIGNING,       /* the hub's signing key is being replaced, or a list of its keys is refused; "hub" */
+	CONDITION_AHEAD,         /* the hub was restored from a backup; "certificate agent" */
+	CONDITION_DRIFT,         /* "certificate agent" */
 	CONDITION_CONTRADICTION, /* an agent says what cannot be; "certificate agent" */
-	CONDITION_MISMATCH,    /* endpoint: "name address:port" */
-	CONDITION_UNTRUSTED,   /* endpoint */
-	CONDITION_UNREACHABLE, /* endpoint */
-	CONDITION_STORE,       /* disk or store trouble; what it is about */
-	CONDITION_CLOCK,       /* skew between hub and agent; agent */
-	CONDITION_CHANNEL,     /* a way to tell a person fails; its name */
+	CONDITION_MISMATCH,      /* endpoint: "name address:port" */
+	CONDITION_UNTRUSTED,     /* endpoint */
+	CONDITION_UNREACHABLE,   /* endpoint */
+	CONDITION_STORE,         /* disk or store trouble; what it is about */
+	CONDITION_CLOCK,         /* skew between hub and agent; agent */
+	CONDITION_CHANNEL,       /* a way to tell a person fails; its name */
 	CONDITION_KINDS,
 };
 const char *condition_kind_name(enum condition_kind kind);
@@ -44,9 +44,9 @@ enum { CONDITION_SUBJECT_MAX = 400, CONDITION_TEXT_MAX = 1024, CONDITIONS_MAX = 
 /* What one round has seen. */
 struct condition {
 	enum condition_kind kind;
-	bool critical;  /* else a warning */
-	char *subject;  /* owned */
-	char *text;     /* owned; what, where, why, what to do; may change while the condition holds */
+	bool critical; /* else a warning */
+	char *subject; /* owned */
+	char *text;    /* owned; what, where, why, what to do; may change while the condition holds */
 };
 struct conditions {
 	struct condition *list; /* owned */
@@ -55,17 +55,17 @@ struct conditions {
 void conditions_release(struct conditions *c);
 #define auto_conditions __attribute__((cleanup(conditions_release)))
 /* The same kind and subject twice in a round: the first stays. */
-void conditions_add(struct conditions *c, enum condition_kind kind, bool critical, const char *subject, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+void conditions_add(struct conditions *c, enum condition_kind kind, bool critical, const char *subject, const char *fmt,
+	...) __attribute__((format(printf, 5, 6)));
 
 /* What is known of one from round to round. Wall clock. */
 struct condition_entry {
 	enum condition_kind kind;
 	bool critical;
-	bool told_critical; /* what it was when it was told */
+	bool told_critical;   /* what it was when it was told */
 	char *subject, *text; /* owned */
-	int64_t since; /* when it began */
-	int64_t told;  /* when it was told last; 0: not yet */
+	int64_t since;        /* when it began */
+	int64_t told;         /* when it was told last; 0: not yet */
 };
 struct condition_book {
 	struct condition_entry *entries; /* owned; by kind and subject */
@@ -80,7 +80,7 @@ enum condition_event { CONDITION_RAISED, CONDITION_WORSE, CONDITION_REPEATED, CO
 struct condition_told {
 	enum condition_event event;
 	struct condition_entry entry; /* owned */
-	int64_t lasted; /* seconds so far */
+	int64_t lasted;               /* seconds so far */
 };
 struct condition_notice {
 	struct condition_told *told; /* owned; those that are resolved come last */

@@ -71,8 +71,8 @@ static int match_words(const char *name, int argc, const char *const *argv)
 	return words;
 }
 
-const struct cli_command *cli_find_command(const struct cli_command *commands, int argc, const char *const *argv,
-	int *ret_words)
+const struct cli_command *cli_find_command(
+	const struct cli_command *commands, int argc, const char *const *argv, int *ret_words)
 {
 	const struct cli_command *best = NULL;
 	*ret_words = 0;
@@ -155,8 +155,8 @@ static int parse(const struct cli_command *command, int argc, char **argv, struc
 		return cli_fail(CLI_USAGE, "%s needs %s: see `%s %s --help`", command->name, command->arguments,
 			cli_program, command->name);
 	if (command->maximum >= 0 && line->plain_count > command->maximum)
-		return cli_fail(CLI_USAGE, "%s: one argument too many: %s", command->name,
-			line->plain[command->maximum]);
+		return cli_fail(
+			CLI_USAGE, "%s: one argument too many: %s", command->name, line->plain[command->maximum]);
 	return 0;
 }
 
@@ -168,8 +168,8 @@ static bool asks_for_help(int argc, char **argv)
 	return false;
 }
 
-int cli_main(const char *program, const char *about, const char *default_config,
-	const struct cli_command *commands, int argc, char **argv)
+int cli_main(const char *program, const char *about, const char *default_config, const struct cli_command *commands,
+	int argc, char **argv)
 {
 	cli_program = program;
 	argc--;

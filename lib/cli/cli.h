@@ -24,12 +24,12 @@ struct cli_option {
 };
 
 struct cli_command {
-	const char *name;      /* "agent add" may be two words */
-	const char *arguments; /* "[CERTIFICATE…]", for the help */
-	const char *help;      /* one line */
-	const struct cli_option *options; /* ended by a NULL name; NULL: none. -c FILE is always there */
-	int minimum, maximum;  /* number of plain arguments; maximum -1: any */
-	bool hidden;           /* for the program's own use; not in the help */
+	const char *name;                        /* "agent add" may be two words */
+	const char *arguments;                   /* "[CERTIFICATE…]", for the help */
+	const char *help;                        /* one line */
+	const struct cli_option *options;        /* ended by a NULL name; NULL: none. -c FILE is always there */
+	int minimum, maximum;                    /* number of plain arguments; maximum -1: any */
+	bool hidden;                             /* for the program's own use; not in the help */
 	int (*run)(const struct cli_line *line); /* returns a cli_exit */
 };
 
@@ -39,16 +39,19 @@ struct cli_line {
 	const char *config; /* -c FILE, or the program's default */
 	const char *plain[CLI_PLAIN_MAX];
 	int plain_count;
-	struct { const char *name, *value; } option[CLI_OPTIONS_MAX];
+	struct {
+		const char *name, *value;
+	} option[CLI_OPTIONS_MAX];
 	int option_count;
 };
 
 /* Parses and runs; prints help for --help, `help`, or nothing at all; --version. Returns the exit code. */
-int cli_main(const char *program, const char *about, const char *default_config,
-	const struct cli_command *commands, int argc, char **argv);
+int cli_main(const char *program, const char *about, const char *default_config, const struct cli_command *commands,
+	int argc, char **argv);
 
 /* The command that these words begin with, and how many of them its name takes; NULL: none. */
-const struct cli_command *cli_find_command(const struct cli_command *commands, int argc, const char *const *argv, int *ret_words);
+const struct cli_command *cli_find_command(
+	const struct cli_command *commands, int argc, const char *const *argv, int *ret_words);
 /* By the first `len` characters of `name`; -c included. NULL: it has no such option. */
 const struct cli_option *cli_find_option(const struct cli_command *command, const char *name, size_t len);
 
@@ -62,7 +65,7 @@ bool cli_config_is_hidden(const struct cli_line *line);
 struct cli_table;
 struct cli_table *cli_table_new(int columns, const char *const *header);
 void cli_table_row(struct cli_table *t, const char *const *cells); /* copied; NULL is "" */
-void cli_table_print(struct cli_table *t); /* and frees it */
+void cli_table_print(struct cli_table *t);                         /* and frees it */
 
 /* "certsync: message" on standard error, then returns `exit`. */
 int cli_fail(enum cli_exit exit, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -12,7 +12,7 @@
 struct typed {
 	const struct cli_command *commands, *command;
 	const char *const *words;
-	int count;                       /* without the last */
+	int count; /* without the last */
 	const char *last;
 	const char *config;              /* -c FILE, or the program's default */
 	const struct cli_option *option; /* it waits for its value */
@@ -75,7 +75,7 @@ static bool offer_placeholder(struct typed *t, const char *placeholder, size_t l
 {
 	auto_free char *what = mem_strndup(placeholder, len);
 	bool is_agent = strcmp(what, "AGENT") == 0 ||
-			(strcmp(what, "NAME") == 0 && (strncmp(whose, "agent ", 6) == 0 || strcmp(whose, "--agent") == 0));
+		(strcmp(what, "NAME") == 0 && (strncmp(whose, "agent ", 6) == 0 || strcmp(whose, "--agent") == 0));
 	if (strcmp(what, "FILE") == 0)
 		puts(":files");
 	else if (strcmp(what, "DIRECTORY") == 0)
@@ -179,7 +179,11 @@ static void offer_rest(struct typed *t)
 
 int complete(const struct cli_line *line, const struct cli_command *commands, complete_ask *daemon)
 {
-	struct typed t = {.commands = commands, .words = line->plain, .count = line->plain_count - 1, .last = "", .config = line->config,
+	struct typed t = {.commands = commands,
+		.words = line->plain,
+		.count = line->plain_count - 1,
+		.last = "",
+		.config = line->config,
 		.ask = daemon};
 	int words;
 	if (t.count >= 0)

@@ -19,11 +19,11 @@ typedef int doctor_mend(void *what, struct error *err);
 
 struct doctor_finding {
 	enum doctor_state state;
-	char *text;   /* owned; what was found */
-	char *remedy; /* owned; the command, or the file and its lines; NULL: none is needed */
-	char *next;   /* owned; what is left to a person after it was mended; NULL: nothing */
+	char *text;        /* owned; what was found */
+	char *remedy;      /* owned; the command, or the file and its lines; NULL: none is needed */
+	char *next;        /* owned; what is left to a person after it was mended; NULL: nothing */
 	doctor_mend *mend; /* NULL: left to a person */
-	void *what;   /* owned */
+	void *what;        /* owned */
 	void (*release)(void *what);
 };
 

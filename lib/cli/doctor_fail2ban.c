@@ -43,8 +43,7 @@ static bool network_has(const char *network, const uint8_t address[ADDRESS_BYTES
 	bits += 128 - width;
 	size_t whole = (size_t)bits / 8;
 	uint8_t mask = (uint8_t)(0xff00 >> (bits % 8));
-	return memcmp(base, address, whole) == 0 &&
-	       (bits % 8 == 0 || ((base[whole] ^ address[whole]) & mask) == 0);
+	return memcmp(base, address, whole) == 0 && (bits % 8 == 0 || ((base[whole] ^ address[whole]) & mask) == 0);
 }
 
 bool doctor_ignores(const char *list, const char *address)
@@ -134,7 +133,8 @@ static int find_jails(char *status, const char *const *prefixes, const char *con
 	char *list = strstr(status, "Jail list:"), *save = NULL;
 	if (!list)
 		return error_set(err, ERROR_PERMANENT, "fail2ban-client status: its answer is not understood");
-	for (char *name = strtok_r(list + strlen("Jail list:"), " \t\n,", &save); name; name = strtok_r(NULL, " \t\n,", &save)) {
+	for (char *name = strtok_r(list + strlen("Jail list:"), " \t\n,", &save); name;
+		name = strtok_r(NULL, " \t\n,", &save)) {
 		auto_buf struct buf said = BUF_INIT(SAID_MAX);
 		const char *const get[] = {"fail2ban-client", "get", name, "ignoreip", NULL};
 		if (!is_wanted(name, prefixes) || ret->count == JAILS_MAX)
@@ -166,7 +166,8 @@ static int write_jails(void *what, struct error *err)
 	static const char *const test[] = {"fail2ban-client", "-t", NULL};
 	static const char *const reload[] = {"fail2ban-client", "reload", NULL};
 	auto_buf struct buf text = BUF_INIT(CONF_MAX), said = BUF_INIT(SAID_MAX);
-	buf_addf(&text, "# certsync: those who come here without logging in, or with a key that may not be known yet.\n");
+	buf_addf(&text,
+		"# certsync: those who come here without logging in, or with a key that may not be known yet.\n");
 	print_jails(what, &text);
 	if (fs_write(AT_FDCWD, JAIL_FILE, text.data, text.len, FS_PUBLIC, err) < 0)
 		return -1;

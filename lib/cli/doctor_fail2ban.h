@@ -10,6 +10,7 @@ bool doctor_ignores(const char *list, const char *address);
 
 /* Each running jail whose name begins with one of `jails` is to ignore each of these addresses (both ended by NULL);
  * `why` says who comes from there. Nothing where fail2ban does not run. */
-void doctor_fail2ban(struct doctor_findings *f, const char *const *jails, const char *const *addresses, const char *why);
+void doctor_fail2ban(
+	struct doctor_findings *f, const char *const *jails, const char *const *addresses, const char *why);
 
 #endif

@@ -52,6 +52,8 @@ void doctor_haproxy_socket(struct doctor_findings *f, const void *config)
 		doctor_add(f, DOCTOR_OK, "HAProxy takes certificates through its socket, without a reload");
 	else
 		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "HAProxy %s: each renewal is a reload",
-				haproxy_any_line(&conf, is_stats, NULL) ? "gives its stats socket no level admin" : "has no stats socket"),
-			"in the section global of " HAPROXY_CONF ": stats socket /run/haproxy/admin.sock mode 660 level admin");
+				      haproxy_any_line(&conf, is_stats, NULL) ? "gives its stats socket no level admin"
+									      : "has no stats socket"),
+			"in the section global of " HAPROXY_CONF
+			": stats socket /run/haproxy/admin.sock mode 660 level admin");
 }

@@ -9,17 +9,17 @@
 
 enum doctor_missing {
 	DOCTOR_MISSING_WRONG, /* it is to be there */
-	DOCTOR_MISSING_MADE,  /* a directory that is made when it is missing; a program would make it at its start, too */
-	DOCTOR_MISSING_FINE,  /* it comes by itself, or is not needed */
+	DOCTOR_MISSING_MADE, /* a directory that is made when it is missing; a program would make it at its start, too */
+	DOCTOR_MISSING_FINE, /* it comes by itself, or is not needed */
 };
 
 struct doctor_place {
-	const char *base;         /* absolute */
-	const char *below;        /* relative to `base`; "": base itself. No link in it is followed */
+	const char *base;          /* absolute */
+	const char *below;         /* relative to `base`; "": base itself. No link in it is followed */
 	const char *owner, *group; /* names; NULL: whatever it is */
 	mode_t mode;
 	bool directory;
-	bool secret;              /* a mode that gives more is wrong, not only a warning */
+	bool secret; /* a mode that gives more is wrong, not only a warning */
 	enum doctor_missing missing;
 };
 

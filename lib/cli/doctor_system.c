@@ -43,9 +43,8 @@ bool doctor_user(struct doctor_findings *f, const struct doctor_user *user)
 	if (!entry) {
 		bool grouped = getgrnam(user->name) != NULL;
 		const char *shell = user->shell ? user->shell : "/usr/sbin/nologin";
-		const char *add[] = {"useradd", "--system", "--no-create-home", "--home-dir", user->home,
-			"--shell", shell, grouped ? "--no-user-group" : "--user-group", "--gid", user->name, user->name,
-			NULL};
+		const char *add[] = {"useradd", "--system", "--no-create-home", "--home-dir", user->home, "--shell",
+			shell, grouped ? "--no-user-group" : "--user-group", "--gid", user->name, user->name, NULL};
 		if (!grouped) { /* its group is made with it */
 			add[8] = user->name;
 			add[9] = NULL;
@@ -65,12 +64,13 @@ bool doctor_user(struct doctor_findings *f, const struct doctor_user *user)
 		return true;
 	const char *const change[] = {"usermod", "--shell", user->shell, user->name, NULL};
 	doctor_command(doctor_add(f, DOCTOR_WRONG, "the login shell of %s is %s: agents can come in only through %s",
-			       user->name, entry->pw_shell, user->shell), change);
+			       user->name, entry->pw_shell, user->shell),
+		change);
 	return false;
 }
 
-void doctor_missing(struct doctor_findings *f, const char *faults, const char *group, const struct doctor_user *users,
-	size_t count)
+void doctor_missing(
+	struct doctor_findings *f, const char *faults, const char *group, const struct doctor_user *users, size_t count)
 {
 	auto_free char *no_group = mem_printf(": there is no group %s on", group);
 	if (strstr(faults, no_group))
@@ -101,8 +101,10 @@ void doctor_clock(struct doctor_findings *f)
 	if (state < 0)
 		doctor_add(f, DOCTOR_UNKNOWN, "whether the clock is kept in step: %s", strerror(errno));
 	else if (state == TIME_ERROR || (t.status & STA_UNSYNC))
-		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "no time service says that the clock is right; certificates are "
-			"judged by it"), "apt-get install chrony (or: timedatectl set-ntp true)");
+		doctor_remedy(doctor_add(f, DOCTOR_WARNING,
+				      "no time service says that the clock is right; certificates are "
+				      "judged by it"),
+			"apt-get install chrony (or: timedatectl set-ntp true)");
 	else
 		doctor_add(f, DOCTOR_OK, "kept in step, to %ld ms", t.maxerror / 1000);
 }
@@ -130,14 +132,17 @@ void doctor_disk(struct doctor_findings *f, const char *path)
 	unsigned long long kib = (unsigned long long)st.f_bavail * (st.f_frsize ? st.f_frsize : 1) / 1024;
 	bool files = st.f_files == 0 || st.f_favail > 64;
 	auto_free char *left = kib < 4096 ? mem_printf("%llu KiB", kib) : mem_printf("%llu MiB", kib / 1024);
-	enum doctor_state state = kib < DISK_WRONG_KIB || !files ? DOCTOR_WRONG : kib < DISK_WARNING_KIB ? DOCTOR_WARNING : DOCTOR_OK;
-	struct doctor_finding *finding = doctor_add(f, state, "%s: %s free%s%s", path, left,
-		files ? "" : ", and no file more can be made",
-		st.f_flag & ST_RDONLY ? "; it is mounted read-only" : "");
+	enum doctor_state state = kib < DISK_WRONG_KIB || !files ? DOCTOR_WRONG
+		: kib < DISK_WARNING_KIB                         ? DOCTOR_WARNING
+								 : DOCTOR_OK;
+	struct doctor_finding *finding =
+		doctor_add(f, state, "%s: %s free%s%s", path, left, files ? "" : ", and no file more can be made",
+			st.f_flag & ST_RDONLY ? "; it is mounted read-only" : "");
 	if (st.f_flag & ST_RDONLY)
 		finding->state = DOCTOR_WRONG;
 	if (finding->state != DOCTOR_OK)
-		doctor_remedy(finding, "see what fills it: df -h %s; du -xh --max-depth=2 %s | sort -h | tail", path, path);
+		doctor_remedy(
+			finding, "see what fills it: df -h %s; du -xh --max-depth=2 %s | sort -h | tail", path, path);
 }
 
 /* ---- Landlock, SELinux and AppArmor ---- */
@@ -149,8 +154,8 @@ void doctor_confinement(struct doctor_findings *f)
 	if (fault.text)
 		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s", fault.text), "%s", fault.remedy);
 	else
-		doctor_add(f, DOCTOR_OK, "Landlock version %d holds each process to the files%s that it needs", c.version,
-			c.version < CONFINE_PORTS_VERSION ? "" : " and ports");
+		doctor_add(f, DOCTOR_OK, "Landlock version %d holds each process to the files%s that it needs",
+			c.version, c.version < CONFINE_PORTS_VERSION ? "" : " and ports");
 }
 
 static bool selinux_enforces(void)
@@ -173,8 +178,8 @@ static bool has_label(struct doctor_findings *f, const struct doctor_label *want
 	auto_free char *pattern = mem_printf("%s(/.*)?", wanted->path);
 	const char *const rule[] = {"semanage", "fcontext", "-a", "-t", wanted->type, pattern, NULL};
 	const char *const restore[] = {"restorecon", "-R", wanted->path, NULL};
-	struct doctor_finding *finding = doctor_add(
-		f, DOCTOR_WRONG, "%s has the label %s, and SELinux lets it be read as %s", wanted->path, label, wanted->type);
+	struct doctor_finding *finding = doctor_add(f, DOCTOR_WRONG,
+		"%s has the label %s, and SELinux lets it be read as %s", wanted->path, label, wanted->type);
 	doctor_command(doctor_command(finding, rule), restore);
 	return false;
 }
@@ -227,8 +232,8 @@ bool doctor_runs(const char *program)
 
 /* ---- units ---- */
 
-void doctor_silent(struct doctor_findings *f, const char *socket, const char *service, const char *group,
-	const struct error *err)
+void doctor_silent(
+	struct doctor_findings *f, const char *socket, const char *service, const char *group, const struct error *err)
 {
 	if (access(socket, F_OK) == 0 && access(socket, W_OK) < 0) {
 		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "%s: not to be asked by this user", service),
@@ -272,11 +277,14 @@ static void look_at_order(struct doctor_findings *f, const char *unit, const cha
 		if (enabled < 0)
 			doctor_add(f, DOCTOR_UNKNOWN, "whether %s starts at boot: %s", *before, err.message);
 		else if (enabled)
-			doctor_remedy(doctor_add(f, DOCTOR_WARNING, "%s may start before %s has mended what a crash interrupted", *before, unit),
+			doctor_remedy(
+				doctor_add(f, DOCTOR_WARNING,
+					"%s may start before %s has mended what a crash interrupted", *before, unit),
 				"systemctl edit %s:\n[Unit]\nBefore=%s", unit, *before);
 	}
 	if (!wrong)
-		doctor_add(f, DOCTOR_OK, "%s starts at boot%s", unit, any ? ", before the services that it serves" : "");
+		doctor_add(
+			f, DOCTOR_OK, "%s starts at boot%s", unit, any ? ", before the services that it serves" : "");
 }
 
 void doctor_unit(struct doctor_findings *f, const char *unit, const char *const *before)

@@ -38,8 +38,8 @@ void doctor_selinux(struct doctor_findings *f, const struct doctor_label *labels
 int doctor_apparmor(const char *program);
 
 /* Nobody answered at `socket`, a daemon's control socket: why, by `err`, and what to do with its service. */
-void doctor_silent(struct doctor_findings *f, const char *socket, const char *service, const char *group,
-	const struct error *err);
+void doctor_silent(
+	struct doctor_findings *f, const char *socket, const char *service, const char *group, const struct error *err);
 
 /* Where systemd runs: the unit is to be enabled, and started before each of these units that is enabled (NULL at the
  * end). */

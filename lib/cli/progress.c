@@ -19,8 +19,8 @@ struct progress {
 	char what[128];
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what is on the terminal */
-	int drawn; /* how many columns of it */
-	int end[2]; /* a pipe: closed when the wait is over */
+	int drawn;            /* how many columns of it */
+	int end[2];           /* a pipe: closed when the wait is over */
 };
 
 static void say(const char *text)

@@ -172,8 +172,8 @@ static void check_titles(struct config *c, cfg_opt_t *opt)
 	for (size_t i = 1; i < count; i++) {
 		if (strcmp(titles[i].title, titles[i - 1].title) != 0)
 			continue;
-		auto_free char *text = mem_printf("%s \"%s\" is given twice, first in line %d", opt->name,
-			titles[i].title, titles[i - 1].line);
+		auto_free char *text = mem_printf(
+			"%s \"%s\" is given twice, first in line %d", opt->name, titles[i].title, titles[i - 1].line);
 		add_fault(c, titles[i].line, text);
 	}
 }
@@ -241,8 +241,7 @@ void config_fault(struct config *c, cfg_t *section, const char *key, const char 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	const struct config_assignment *a =
-		key ? config_scan_last(&c->scan, section_index(c, section), key) : NULL;
+	const struct config_assignment *a = key ? config_scan_last(&c->scan, section_index(c, section), key) : NULL;
 	add_fault(c, a ? a->line : section == c->root ? 1 : section->line, text);
 }
 

@@ -88,8 +88,7 @@ static int string(struct scanner *s)
 	for (; text[s->at] != quote; s->at++) {
 		const char *p = text + s->at;
 		if (s->at >= s->len || *p == '\n')
-			return fault(
-				s, s->line, "the text that begins with %c is not closed on its line", quote);
+			return fault(s, s->line, "the text that begins with %c is not closed on its line", quote);
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			return fault(s, s->line, "a control character stands in a text");
 		if (p[0] == '$' && p[1] == '{')
@@ -97,8 +96,7 @@ static int string(struct scanner *s)
 		if (*p != '\\')
 			continue;
 		if (p[1] != quote && p[1] != '\\')
-			return fault(
-				s, s->line, "in this text \\ may only stand before %c or another \\", quote);
+			return fault(s, s->line, "in this text \\ may only stand before %c or another \\", quote);
 		s->at++;
 	}
 	s->at++;
@@ -108,16 +106,15 @@ static int string(struct scanner *s)
 
 static int word(struct scanner *s)
 {
-	static const char letters[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@[]%~";
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@[]%~";
 	const char *text = s->out->text;
 	size_t start = s->at;
 	s->at += strspn(text + s->at, letters);
 	if (text[s->at] == '$' && text[s->at + 1] == '{')
 		return fault(s, s->line, "${…} is not expanded here: write the value itself");
 	if (s->at < s->len && !strchr(" #\"'\t\n\r={}()+,", text[s->at]))
-		return fault(s, s->line,
-			"what contains more than letters, digits and _-./:@[]%%~ must stand in quotes");
+		return fault(
+			s, s->line, "what contains more than letters, digits and _-./:@[]%%~ must stand in quotes");
 	took(s, TOKEN_WORD, start);
 	return 0;
 }
@@ -131,8 +128,7 @@ static void remember_assignment(struct scanner *s, size_t key_len, bool append)
 	if ((n & (n - 1)) == 0)
 		out->assignments = mem_grow(out->assignments, n ? 2 * n : 1, sizeof(*out->assignments));
 	struct config_assignment *a = &out->assignments[n];
-	*a = (struct config_assignment){
-		.section = section, .line = s->last_line, .previous = *last, .append = append};
+	*a = (struct config_assignment){.section = section, .line = s->last_line, .previous = *last, .append = append};
 	memcpy(a->key, out->text + s->last_start, key_len);
 	*last = (int)n;
 	out->assignment_count++;

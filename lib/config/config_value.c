@@ -111,8 +111,8 @@ char *config_path(struct config *c, cfg_t *section, const char *key)
 		return path;
 	size_t len = strlen(path);
 	if (!config_is_path(path))
-		config_fault(c, section, key,
-			"%s: %s is not an absolute path without \"//\", \".\" and \"..\"", key, path);
+		config_fault(
+			c, section, key, "%s: %s is not an absolute path without \"//\", \".\" and \"..\"", key, path);
 	else if (len > 1 && path[len - 1] == '/')
 		path[len - 1] = '\0';
 	return path;

@@ -41,13 +41,15 @@ struct port_rule {
 /* ---- files ---- */
 
 #define OF_A_FILE \
-	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | BIT(FS_TRUNCATE) | BIT(FS_IOCTL_DEV))
+	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | \
+		BIT(FS_TRUNCATE) | BIT(FS_IOCTL_DEV))
 #define READS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define WRITES (READS | LANDLOCK_ACCESS_FS_WRITE_FILE | BIT(FS_TRUNCATE))
 /* Neither devices nor pipes with a name. */
 #define CHANGES \
 	(WRITES | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR | \
-		LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_SYM | BIT(FS_REFER))
+		LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_SYM | \
+		BIT(FS_REFER))
 #define EXECUTES (READS | LANDLOCK_ACCESS_FS_EXECUTE)
 
 static const uint64_t rights[] = {
@@ -217,8 +219,9 @@ struct confinement_fault confine_fault(const struct confinement *c)
 			"put landlock first in lsm= of the kernel's command line; /sys/kernel/security/lsm has what is there now"},
 		[CONFINEMENT_FILTERED] = {"a filter of system calls forbids Landlock, " ELSE,
 			"SystemCallFilter= of the unit is to have landlock_create_ruleset, landlock_add_rule and landlock_restrict_self"},
-		[CONFINEMENT_TOO_OLD] = {"the kernel's Landlock lets nobody rename a file into another directory, " ELSE,
-			"boot Linux 5.19 or later"},
+		[CONFINEMENT_TOO_OLD] =
+			{"the kernel's Landlock lets nobody rename a file into another directory, " ELSE,
+				"boot Linux 5.19 or later"},
 	};
 	if (c->state == CONFINEMENT_REFUSED)
 		return (struct confinement_fault){"the kernel refuses Landlock, " ELSE, strerror(c->code)};
@@ -261,7 +264,8 @@ static void limit(int resource, rlim_t most)
 	struct rlimit now;
 	if (getrlimit(resource, &now) < 0)
 		return;
-	const struct rlimit less = {most < now.rlim_cur ? most : now.rlim_cur, most < now.rlim_max ? most : now.rlim_max};
+	const struct rlimit less = {
+		most < now.rlim_cur ? most : now.rlim_cur, most < now.rlim_max ? most : now.rlim_max};
 	setrlimit(resource, &less);
 }
 
@@ -269,7 +273,8 @@ struct confinement confine_at(const struct confine *may, int version)
 {
 	struct confinement c = judge(version);
 	limit(RLIMIT_CORE, 0);
-	bool dropped = prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && confine_privileges() == 0 && keep_capabilities(may->capabilities) == 0;
+	bool dropped = prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && confine_privileges() == 0 &&
+		keep_capabilities(may->capabilities) == 0;
 	int result = dropped ? 0 : -1;
 	if (result == 0 && version > 0 && version < VERSION_REFER && has(may, CONFINE_CHANGE))
 		c.state = CONFINEMENT_TOO_OLD;

@@ -29,8 +29,7 @@ struct error {
 
 /* Sets kind and message. Bytes outside printable UTF-8 become '?': texts of peers can be passed in as they
  * are. Always returns -1, so that `return error_set(…)` reads as it does. */
-int error_set(struct error *err, enum error_kind kind, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+int error_set(struct error *err, enum error_kind kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* As error_set, with ": " and the text of errno appended; the kind follows from errno (ENOENT, ENOTDIR and
  * their like are permanent, all else is worth a retry). */

@@ -27,8 +27,7 @@ int files_encode(const struct files *f, struct buf *out)
 	if (buf_put_string(out, f->label) < 0 || buf_put_u8(out, (uint8_t)f->count) < 0)
 		return -1;
 	for (size_t i = 0; i < f->count; i++)
-		if (buf_put_string(out, f->file[i].name) < 0 ||
-			buf_put_bytes(out, f->file[i].data, f->file[i].len) < 0)
+		if (buf_put_string(out, f->file[i].name) < 0 || buf_put_bytes(out, f->file[i].data, f->file[i].len) < 0)
 			return -1;
 	return 0;
 }

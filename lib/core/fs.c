@@ -27,7 +27,9 @@ int fs_read(int dirfd, const char *path, bool follow, struct buf *out, struct er
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, ERROR_PERMANENT, "%s is not a regular file", path);
 	/* What it has now, and a byte to see its end, since all that is reserved is zeroed and wiped. Files of /proc say 0. */
-	size_t wanted = st.st_size < READ_LEAST ? READ_LEAST : st.st_size < READ_MOST ? (size_t)st.st_size + 1 : READ_MOST;
+	size_t wanted = st.st_size < READ_LEAST ? READ_LEAST
+		: st.st_size < READ_MOST        ? (size_t)st.st_size + 1
+						: READ_MOST;
 	size_t whole = 0;
 	for (;;) {
 		size_t room = out->max - out->len;
@@ -55,8 +57,9 @@ static int open_parent(int dirfd, const char *path, const char **ret_name, struc
 {
 	const char *slash = strrchr(path, '/');
 	*ret_name = slash ? slash + 1 : path;
-	auto_free char *parent = !slash ? mem_strdup(".") : slash == path ? mem_strdup("/") :
-		mem_strndup(path, (size_t)(slash - path));
+	auto_free char *parent = !slash ? mem_strdup(".")
+		: slash == path         ? mem_strdup("/")
+					: mem_strndup(path, (size_t)(slash - path));
 	int fd = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return error_errno(err, "cannot open the directory %s", parent);
@@ -101,8 +104,7 @@ static int fill(int fd, const void *data, size_t len, struct fs_owner owner)
 	return fsync(fd);
 }
 
-int fs_write(int dirfd, const char *path, const void *data, size_t len, struct fs_owner owner,
-	struct error *err)
+int fs_write(int dirfd, const char *path, const void *data, size_t len, struct fs_owner owner, struct error *err)
 {
 	const char *name;
 	auto_close int parent = open_parent(dirfd, path, &name, err);
@@ -110,8 +112,7 @@ int fs_write(int dirfd, const char *path, const void *data, size_t len, struct f
 		return error_wrap(err, "cannot write %s", path);
 	char temporary[NAME_MAX];
 	temporary_name(name, temporary, sizeof(temporary));
-	auto_close int fd =
-		openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	auto_close int fd = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_errno(err, "cannot write %s: cannot create a file beside it", path);
 	if (fill(fd, data, len, owner) < 0 || renameat(parent, temporary, parent, name) < 0) {
@@ -189,7 +190,9 @@ static int make_one(const char *path, mode_t mode, struct error *err)
 	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		struct error ignored;
 		auto_close int parent = st.st_uid == geteuid() ? open_parent(AT_FDCWD, path, &name, &ignored) : -1;
-		return parent < 0 || fsync(parent) == 0 || errno != EIO ? 0 : error_errno(err, "cannot sync the directory of %s", path);
+		return parent < 0 || fsync(parent) == 0 || errno != EIO
+			? 0
+			: error_errno(err, "cannot sync the directory of %s", path);
 	}
 	if (errno == EEXIST)
 		errno = ENOTDIR;
@@ -356,8 +359,8 @@ static int step_into(int *fd, const char *component, const char *path, struct er
 	int next = openat(*fd, component, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (next < 0 && (errno == ELOOP || errno == ENOTDIR))
 		return error_set(err, ERROR_PERMANENT,
-			"%s: %s on the way is a symbolic link or no directory: name the real directory",
-			path, component);
+			"%s: %s on the way is a symbolic link or no directory: name the real directory", path,
+			component);
 	if (next < 0)
 		return error_errno(err, "%s: cannot open the directory %s on the way", path, component);
 	close(*fd);

@@ -29,8 +29,7 @@ struct fs_owner {
 /* Replaces the file at `path` for good: exclusive temporary file beside it, born 0600 under a name that
  * begins with FS_TEMPORARY, write, owner and mode, fsync, rename, fsync of the directory. On failure the
  * file that was there is untouched and no temporary one stays. */
-int fs_write(int dirfd, const char *path, const void *data, size_t len, struct fs_owner owner,
-	struct error *err);
+int fs_write(int dirfd, const char *path, const void *data, size_t len, struct fs_owner owner, struct error *err);
 
 /* Makes these files in a new directory that nobody looks into yet; when it returns, they and the directory are on the disk. Only
  * then may the caller rename the directory to where it is looked for. All are on their way before the first is waited

@@ -143,7 +143,8 @@ static void tell_output(struct run *r, const struct hook_call *call, struct hook
 	size_t over = shown.len > SHOWN_MAX ? shown.len - SHOWN_MAX : 0;
 	unsigned long long missing = r->dropped + over;
 	if (missing)
-		used = (size_t)snprintf(ret->output, HOOK_OUTPUT_MAX, "[%llu bytes before this are not shown]\n", missing);
+		used = (size_t)snprintf(
+			ret->output, HOOK_OUTPUT_MAX, "[%llu bytes before this are not shown]\n", missing);
 	memcpy(ret->output + used, buf_text(&shown) + over, shown.len - over + 1);
 	text_clean(ret->output, 1); /* the cut may have gone through a character */
 }
@@ -197,8 +198,7 @@ int hook_run(const struct hook_call *call, struct hook_result *ret, struct error
 	}
 	if (pipe2(output, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot make a pipe");
-	struct run r = {
-		.pidfd = -1, .output = output[0], .stop_fd = call->stop_fd, .tail = BUF_INIT(HOOK_RAW_MAX)};
+	struct run r = {.pidfd = -1, .output = output[0], .stop_fd = call->stop_fd, .tail = BUF_INIT(HOOK_RAW_MAX)};
 	r.deadline_ms = clock_monotonic_ms() + call->timeout * 1000;
 	/* Only our end: the hook's must block, or what it prints would be lost. */
 	fcntl(r.output, F_SETFL, O_NONBLOCK);

@@ -195,7 +195,8 @@ static bool same_path(const char *a, const char *b)
 {
 	struct stat left, right;
 	return strcmp(a, b) == 0 ||
-	       (stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev && left.st_ino == right.st_ino);
+		(stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev &&
+			left.st_ino == right.st_ino);
 }
 
 static bool same_configs(const struct instance *a, const struct instance *b)
@@ -306,7 +307,8 @@ static int read_named(const char *named, struct instance *i, struct error *err)
 	if (!read_arguments(i, buf_text(&words), buf_text(&words) + words.len))
 		return error_set(err, ERROR_USAGE,
 			"instance: no file of HAProxy's is named: give the words that it is started with, like "
-			"{\"-f\", \"%s\"}", INSTANCE_CONFIG);
+			"{\"-f\", \"%s\"}",
+			INSTANCE_CONFIG);
 	if (i->directory && i->directory[0] != '/')
 		return error_set(err, ERROR_USAGE, "instance: %s is not an absolute path", i->directory);
 	make_absolute(i, "");

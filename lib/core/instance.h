@@ -39,7 +39,7 @@ struct instance_other {
 struct instances {
 	struct instance items[INSTANCE_MAX];
 	size_t count;
-	pid_t hidden; /* one that we may not look at; INSTANCE_SOME: /proc does not show all; 0: none */
+	pid_t hidden;                 /* one that we may not look at; INSTANCE_SOME: /proc does not show all; 0: none */
 	struct instance_other passed; /* the first one that anybody may have started: it counts for nothing */
 	struct instance_other unsure; /* one whose ports root has opened: an instance, as may be */
 	struct error unsure_why;      /* what its unit does not tell; ERROR_NONE: it is no unit's */

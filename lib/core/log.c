@@ -164,7 +164,8 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 			log_program, event, text);
 	/* One write, so that the lines of several processes on one descriptor stay whole. */
 	if (len > 0) {
-		ssize_t ignored = write(STDERR_FILENO, line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
+		ssize_t ignored =
+			write(STDERR_FILENO, line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
 		(void)ignored;
 	}
 }

@@ -15,8 +15,7 @@ void log_open(const char *program);
 /* The format gives `key=value` pairs, by %s (with a precision, perhaps), %d and %u (with l, ll or z). Whatever a %s brings stays one
  * value: it stands in "…" in the format where it is a text, and is put there where it is empty or has a blank or an =; a " in it becomes
  * a ', control characters are cleaned. A line ends after 2 KiB. */
-void log_event(enum log_level level, const char *event, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+void log_event(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* The parts, for tests. */
 void log_pairs(char *text, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-void *mem_alloc(size_t size); /* zeroed */
-void *mem_array(size_t count, size_t size); /* zeroed; aborts on overflow */
+void *mem_alloc(size_t size);                           /* zeroed */
+void *mem_array(size_t count, size_t size);             /* zeroed; aborts on overflow */
 void *mem_grow(void *array, size_t count, size_t size); /* as reallocarray; what is new is not zeroed */
 char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len);

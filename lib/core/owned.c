@@ -23,7 +23,8 @@ static int judge(const char *path, const struct stat *st, const struct proc_user
 	bool sticky = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX);
 	mode_t others = also && st->st_gid == also->gid ? S_IWOTH : S_IWGRP | S_IWOTH;
 	if (st->st_uid != 0 && st->st_uid != geteuid() && (!also || st->st_uid != also->uid))
-		return error_set(err, ERROR_PERMANENT, "%s belongs to user %u, who could change what root uses: chown root %s", path,
+		return error_set(err, ERROR_PERMANENT,
+			"%s belongs to user %u, who could change what root uses: chown root %s", path,
 			(unsigned)st->st_uid, path);
 	/* A link has no mode of its own; who may write to a socket may speak to it, and not put another in its place. */
 	if (!S_ISLNK(st->st_mode) && !S_ISSOCK(st->st_mode) && !sticky && (st->st_mode & others))
@@ -54,7 +55,8 @@ static bool is_descriptor(const struct walk *w)
 {
 	struct statfs st;
 	size_t len = strlen(w->done);
-	return len > 3 && strcmp(w->done + len - 3, "/fd") == 0 && statfs(w->done, &st) == 0 && st.f_type == PROC_SUPER_MAGIC;
+	return len > 3 && strcmp(w->done + len - 3, "/fd") == 0 && statfs(w->done, &st) == 0 &&
+		st.f_type == PROC_SUPER_MAGIC;
 }
 
 static int step(struct walk *w, const char *name, const struct proc_user *also, struct error *err)

@@ -61,8 +61,10 @@ long pass_receive(int socket, void *data, size_t max, int *ret_fd, struct error 
 {
 	struct iovec bytes = {.iov_base = data, .iov_len = max};
 	union one_descriptor control = {.bytes = {0}};
-	struct msghdr message = {
-		.msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct msghdr message = {.msg_iov = &bytes,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes)};
 	*ret_fd = -1;
 	ssize_t got;
 	do

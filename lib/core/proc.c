@@ -25,8 +25,8 @@ int proc_user_find(const char *name, struct proc_user *ret, struct error *err)
 	if (!entry && errno && errno != ENOENT)
 		return error_errno(err, "cannot look up the user %s", name);
 	if (!entry)
-		return error_set(err, ERROR_USAGE, "there is no user %s on this machine: create it, or configure another",
-			name);
+		return error_set(
+			err, ERROR_USAGE, "there is no user %s on this machine: create it, or configure another", name);
 	ret->uid = entry->pw_uid;
 	ret->gid = entry->pw_gid;
 	snprintf(ret->name, sizeof(ret->name), "%s", name);

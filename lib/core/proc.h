@@ -18,16 +18,16 @@ struct proc_user {
 int proc_user_find(const char *name, struct proc_user *ret, struct error *err);
 
 struct proc_spec {
-	const char *const *argv; /* argv[0] is the absolute path of the executable; NULL at the end */
-	const char *const *envp; /* the whole environment; NULL: only the fixed PATH */
+	const char *const *argv;      /* argv[0] is the absolute path of the executable; NULL at the end */
+	const char *const *envp;      /* the whole environment; NULL: only the fixed PATH */
 	const struct proc_user *user; /* NULL, or when the caller is not root: as the caller */
-	int in, out, err;  /* descriptors for 0, 1, 2, borrowed; -1: /dev/null (err: inherited when -2) */
-	int extra;         /* becomes descriptor 3 of the child; -1: none */
-	const int *link;   /* becomes its descriptor 4; NULL: none */
-	const int *listen; /* becomes its descriptor 5; NULL: none */
-	bool group;        /* a process group of its own, so that kill(-pid) reaches its children */
-	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
-	bool powerless;    /* it and all that it runs gain no privileges: confine_privileges() of lib/core/confine.h */
+	int in, out, err;             /* descriptors for 0, 1, 2, borrowed; -1: /dev/null (err: inherited when -2) */
+	int extra;                    /* becomes descriptor 3 of the child; -1: none */
+	const int *link;              /* becomes its descriptor 4; NULL: none */
+	const int *listen;            /* becomes its descriptor 5; NULL: none */
+	bool group;                   /* a process group of its own, so that kill(-pid) reaches its children */
+	bool die_with_parent;         /* PR_SET_PDEATHSIG SIGKILL */
+	bool powerless; /* it and all that it runs gain no privileges: confine_privileges() of lib/core/confine.h */
 };
 
 #define PROC_INHERIT (-2)

@@ -64,8 +64,8 @@ enum process_answer process_read(int fd, pid_t pid, const char *name, struct pro
 	char state;
 	int parent;
 	/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
-	if (sscanf(end + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-		    &state, &parent, &p.started) != 3 ||
+	if (sscanf(end + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state,
+		    &parent, &p.started) != 3 ||
 		state == 'Z')
 		return PROCESS_NO;
 	p.parent = parent;
@@ -158,8 +158,7 @@ static enum process_answer runs_program(int fd, bool trusted)
 		return failed(errno);
 	if (stat("/proc/self/exe", &own) < 0 || same_file(&its, &own) || (its.st_mode & (S_ISUID | S_ISGID)))
 		return PROCESS_NO;
-	return trusted || (its.st_uid == 0 && !(its.st_mode & (S_IWGRP | S_IWOTH))) ? PROCESS_YES
-										    : PROCESS_NO;
+	return trusted || (its.st_uid == 0 && !(its.st_mode & (S_IWGRP | S_IWOTH))) ? PROCESS_YES : PROCESS_NO;
 }
 
 enum process_answer process_is_ours(int fd)
@@ -198,7 +197,8 @@ static void read_sockets(int fd, const char *path, struct sockets *ret)
 		unsigned state, uid;
 		unsigned long inode;
 		/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
-		more = sscanf(line, " %*d: %*s %*s %x %*s %*s %*s %u %*s %lu", &state, &uid, &inode) == 3 && state == STATE_LISTEN;
+		more = sscanf(line, " %*d: %*s %*s %x %*s %*s %*s %u %*s %lu", &state, &uid, &inode) == 3 &&
+			state == STATE_LISTEN;
 		if (more && (uid == 0 || uid == geteuid()))
 			ret->inode[ret->count++] = inode;
 	}
@@ -262,7 +262,8 @@ static const char *service_of(const char *line)
 	const char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
 	if (!path)
 		return NULL;
-	bool own = strncmp(controllers, ":name=systemd:", (size_t)(path + 1 - controllers)) == 0 || strncmp(line, "0::", 3) == 0;
+	bool own = strncmp(controllers, ":name=systemd:", (size_t)(path + 1 - controllers)) == 0 ||
+		strncmp(line, "0::", 3) == 0;
 	return own && is_system_service(path + 1) ? path + 1 : NULL;
 }
 

@@ -26,7 +26,7 @@ struct process {
 	pid_t pid, parent;
 	uid_t uid; /* the real one: who has started it. Inside of a user namespace, too, it is the one outside */
 	unsigned long long started;
-	bool trusted; /* each of its four user ids is root's or ours */
+	bool trusted;  /* each of its four user ids is root's or ours */
 	bool one_user; /* they are all the same */
 };
 

@@ -12,9 +12,9 @@ enum {
 	NARROW_MIN = 12,    /* of one line of several */
 	DIGEST_DIGITS = 64, /* SHA-256 in hex, and a private key of 32 bytes */
 	DIGEST_BYTES = 32,
-	BYTES_MIN = 15,     /* what `openssl -text` prints in a line */
-	NAME_REACH = 40,    /* how far before a digest its name may stand */
-	MISSES_MAX = 8,     /* lines of another kind between two quoted ones */
+	BYTES_MIN = 15,  /* what `openssl -text` prints in a line */
+	NAME_REACH = 40, /* how far before a digest its name may stand */
+	MISSES_MAX = 8,  /* lines of another kind between two quoted ones */
 };
 
 static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -139,7 +139,8 @@ static bool is_secret_base64(const struct page *p, size_t at, const struct run *
 {
 	if (r->hex == r->count && !r->padding)
 		return r->count >= DIGEST_DIGITS && !(r->count == DIGEST_DIGITS && names_digest(p, at));
-	if (r->count >= PADDED_MIN && r->padding && (r->count + r->padding) % 4 == 0 && r->upper && r->lower + r->digits)
+	if (r->count >= PADDED_MIN && r->padding && (r->count + r->padding) % 4 == 0 && r->upper &&
+		r->lower + r->digits)
 		return true;
 	if (r->count < RUN_MIN || is_ssh_digest(p, at, r))
 		return false;
@@ -210,8 +211,8 @@ static void hide_value(struct page *p, size_t at, size_t end)
 
 static void hide_named(struct page *p, size_t at, size_t end)
 {
-	static const char *const names[] = {"password", "passwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key",
-		"private_key", "privatekey", "bearer"};
+	static const char *const names[] = {"password", "passwd", "passphrase", "secret", "token", "apikey", "api_key",
+		"api-key", "private_key", "privatekey", "bearer"};
 	for (size_t i = 0; i < COUNT(names); i++) {
 		size_t to = at + strlen(names[i]);
 		if (to > end || strncasecmp(p->text + at, names[i], strlen(names[i])) != 0)
@@ -271,7 +272,7 @@ static void hide_token(struct page *p, size_t at)
 static bool ends_key(const struct page *p, size_t at, size_t end, const struct run *r)
 {
 	return at && p->text[at - 1] == ' ' && (at + r->bytes == end || p->text[at + r->bytes] == ' ') &&
-	       (r->upper + r->digits >= 2 || r->padding);
+		(r->upper + r->digits >= 2 || r->padding);
 }
 
 /* What stands alone: each run is judged for itself. */
@@ -280,7 +281,8 @@ static void hide_runs(struct page *p, size_t start, size_t end)
 	size_t judged = start; /* up to where base64 and bytes have been */
 	size_t key = end;      /* where the last key on this line ends */
 	for (size_t at = start; at < end; at++) {
-		bool begins = at == start || !(isalnum((unsigned char)p->text[at - 1]) || is_one_of(p->text[at - 1], "-_"));
+		bool begins =
+			at == start || !(isalnum((unsigned char)p->text[at - 1]) || is_one_of(p->text[at - 1], "-_"));
 		hide_named(p, at, end);
 		hide_authorization(p, at, end);
 		hide_login(p, at, end);
@@ -305,7 +307,9 @@ static size_t same_prefix(const struct page *p, const struct anchor *a, size_t b
 {
 	size_t i = a->start, to = a->start + a->prefix, k = b;
 	while (i < to) {
-		int (*kind)(int) = isdigit((unsigned char)p->text[i]) ? isdigit : isspace((unsigned char)p->text[i]) ? isblank : NULL;
+		int (*kind)(int) = isdigit((unsigned char)p->text[i]) ? isdigit
+			: isspace((unsigned char)p->text[i])          ? isblank
+								      : NULL;
 		if (kind) {
 			if (k == end || !kind((unsigned char)p->text[k]))
 				return SIZE_MAX;
@@ -381,7 +385,8 @@ static void hide_lines(struct page *p)
 		bool ended = a.armour && find(p, start, end, "-----END") < end;
 		int most = a.armour || has_words(p, a.start, a.start + a.prefix) ? MISSES_MAX : 0;
 		if (hidden < end && !ended)
-			a = (struct anchor){.start = start, .prefix = hidden - start, .set = true, .armour = a.set && a.armour};
+			a = (struct anchor){
+				.start = start, .prefix = hidden - start, .set = true, .armour = a.set && a.armour};
 		else if (narrow && !ended)
 			a.misses = 0;
 		else if (ended || ++a.misses > most)
@@ -410,7 +415,8 @@ static struct run longest(const struct page *p, size_t start, size_t end, size_t
 
 static bool looks_random(const struct run *r)
 {
-	return r->count >= RUN_MIN && r->upper * 5 >= r->count && r->lower * 5 >= r->count && r->digits * 20 >= r->count;
+	return r->count >= RUN_MIN && r->upper * 5 >= r->count && r->lower * 5 >= r->count &&
+		r->digits * 20 >= r->count;
 }
 
 static void add(struct run *sum, const struct run *r)

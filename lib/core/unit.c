@@ -42,7 +42,8 @@ static int read_words(const char *name, const char *command, struct unit *ret, s
 		return error_set(err, ERROR_PERMANENT, "%s has not one ExecStart", name);
 	/* Variables are replaced by the manager; what is quoted or escaped has no one way to be read back. */
 	if (strpbrk(words, "$\"'\\"))
-		return error_set(err, ERROR_PERMANENT, "ExecStart of %s has words that only systemd knows: %s", name, words);
+		return error_set(
+			err, ERROR_PERMANENT, "ExecStart of %s has words that only systemd knows: %s", name, words);
 	char *rest = words;
 	const char *word;
 	while ((word = strsep(&rest, " ")))
@@ -55,14 +56,16 @@ int unit_read(const char *cgroup, struct unit *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(TOOL_OUTPUT_MAX);
 	const char *slash = strrchr(cgroup, '/'), *name = slash ? slash + 1 : cgroup;
-	const char *const argv[] = {"systemctl", "show", "--property=ControlGroup,MainPID,WorkingDirectory,ExecStart", "--", name, NULL};
+	const char *const argv[] = {
+		"systemctl", "show", "--property=ControlGroup,MainPID,WorkingDirectory,ExecStart", "--", name, NULL};
 	*ret = UNIT_INIT;
 	if (*name == '\0' || name[strspn(name, NAME_ALPHABET)])
 		return error_set(err, ERROR_PERMANENT, "\"%s\" is not the name of a unit", name);
 	if (tool_run(argv, &text, err) < 0)
 		return -1;
 	auto_free char *own = property(buf_text(&text), "ControlGroup"), *pid = property(buf_text(&text), "MainPID");
-	auto_free char *directory = property(buf_text(&text), "WorkingDirectory"), *command = property(buf_text(&text), "ExecStart");
+	auto_free char *directory = property(buf_text(&text), "WorkingDirectory"),
+		       *command = property(buf_text(&text), "ExecStart");
 	if (!own || strcmp(own, cgroup) != 0)
 		return error_set(err, ERROR_PERMANENT, "systemd has no unit at %s", cgroup);
 	ret->main_pid = pid ? (pid_t)strtol(pid, NULL, 10) : 0;

@@ -12,9 +12,9 @@
 enum { UNIT_WORDS_MAX = 64 * 1024 };
 
 struct unit {
-	pid_t main_pid;  /* 0: it has none */
-	char *program;   /* the file that ExecStart runs; owned, as all strings here; NULL: none */
-	char *directory; /* where it is started; "/" unless the unit says otherwise */
+	pid_t main_pid;   /* 0: it has none */
+	char *program;    /* the file that ExecStart runs; owned, as all strings here; NULL: none */
+	char *directory;  /* where it is started; "/" unless the unit says otherwise */
 	struct buf words; /* ExecStart, each word with a NUL behind it */
 };
 

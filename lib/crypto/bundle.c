@@ -26,16 +26,13 @@ struct header {
 static int header_put(const struct header *h, struct buf *out)
 {
 	return buf_add(out, magic, sizeof(magic)) < 0 || buf_put_u16(out, h->version) < 0 ||
-			       buf_put_u16(out, h->flags) < 0 ||
-			       buf_add(out, h->recipient, sizeof(h->recipient)) < 0 ||
-			       buf_put_u32(out, h->revision.epoch) < 0 ||
-			       buf_put_u32(out, h->revision.number) < 0 ||
-			       buf_add(out, h->digest, sizeof(h->digest)) < 0 ||
-			       buf_put_u64(out, (uint64_t)h->not_after) < 0 ||
-			       buf_add(out, h->name, sizeof(h->name)) < 0 ||
-			       buf_put_u32(out, h->sealed_len) < 0
-		       ? -1
-		       : 0;
+			buf_put_u16(out, h->flags) < 0 || buf_add(out, h->recipient, sizeof(h->recipient)) < 0 ||
+			buf_put_u32(out, h->revision.epoch) < 0 || buf_put_u32(out, h->revision.number) < 0 ||
+			buf_add(out, h->digest, sizeof(h->digest)) < 0 ||
+			buf_put_u64(out, (uint64_t)h->not_after) < 0 || buf_add(out, h->name, sizeof(h->name)) < 0 ||
+			buf_put_u32(out, h->sealed_len) < 0
+		? -1
+		: 0;
 }
 
 /* The caller has made sure that BUNDLE_HEADER_SIZE bytes are there. */
@@ -75,12 +72,12 @@ static int first_expiry(const struct chain *pairs, int64_t *ret, struct error *e
 static int check_pairs(const struct bundle *b, struct error *err)
 {
 	if (b->pair_count < 1 || b->pair_count > BUNDLE_PAIRS_MAX)
-		return error_set(err, ERROR_PERMANENT, "a bundle of %zu pairs, it holds 1 to %d",
-			b->pair_count, BUNDLE_PAIRS_MAX);
+		return error_set(err, ERROR_PERMANENT, "a bundle of %zu pairs, it holds 1 to %d", b->pair_count,
+			BUNDLE_PAIRS_MAX);
 	for (size_t i = 0; i < b->pair_count; i++)
 		if (!b->pairs[i].key)
-			return error_set(err, ERROR_PERMANENT, "pair %zu of %s has no private key", i + 1,
-				b->certificate);
+			return error_set(
+				err, ERROR_PERMANENT, "pair %zu of %s has no private key", i + 1, b->certificate);
 	return 0;
 }
 
@@ -94,8 +91,8 @@ static int check_subject(const struct bundle *b, struct error *err)
 		return error_set(err, ERROR_PERMANENT, "revision %s of %s cannot be sent",
 			revision_text(b->revision, text), b->certificate);
 	if (b->flags & ~BUNDLE_FLAGS)
-		return error_set(err, ERROR_PERMANENT, "flags %#x of %s are not defined", (unsigned)b->flags,
-			b->certificate);
+		return error_set(
+			err, ERROR_PERMANENT, "flags %#x of %s are not defined", (unsigned)b->flags, b->certificate);
 	return 0;
 }
 
@@ -152,13 +149,12 @@ int bundle_seal_packed(const struct bundle *b, const struct buf *plain, const ui
 
 	uint8_t header[BUNDLE_HEADER_SIZE];
 	memcpy(header, made.data, sizeof(header));
-	if (seal(recipient, info, sizeof(info) - 1, header, sizeof(header), plain->data, plain->len, &made,
-		    err) < 0 ||
+	if (seal(recipient, info, sizeof(info) - 1, header, sizeof(header), plain->data, plain->len, &made, err) < 0 ||
 		sign(sign_private, made.data, made.len, signature, err) < 0)
 		return error_wrap(err, "%s", b->certificate);
 	if (buf_add(&made, signature, sizeof(signature)) < 0 || buf_add(out, made.data, made.len) < 0)
-		return error_set(err, ERROR_PERMANENT, "the bundle of %s does not fit into %zu bytes",
-			b->certificate, out->max);
+		return error_set(
+			err, ERROR_PERMANENT, "the bundle of %s does not fit into %zu bytes", b->certificate, out->max);
 	return 0;
 }
 
@@ -166,16 +162,14 @@ int bundle_seal_packed(const struct bundle *b, const struct buf *plain, const ui
 
 static int refuse_format(struct error *err, const char *what)
 {
-	return error_set(
-		err, ERROR_UNTRUSTED, "format: %s: is the hub's certsync of the same version?", what);
+	return error_set(err, ERROR_UNTRUSTED, "format: %s: is the hub's certsync of the same version?", what);
 }
 
 static int check_frame(const uint8_t *data, size_t len, struct header *ret, struct error *err)
 {
-	if (len < BUNDLE_HEADER_SIZE + SEAL_ENC_SIZE + SEAL_TAG_SIZE + SEAL_SIGNATURE_SIZE ||
-		len > BUNDLE_MAX)
-		return error_set(err, ERROR_UNTRUSTED, "format: %zu bytes cannot be a bundle (at most %d)",
-			len, BUNDLE_MAX);
+	if (len < BUNDLE_HEADER_SIZE + SEAL_ENC_SIZE + SEAL_TAG_SIZE + SEAL_SIGNATURE_SIZE || len > BUNDLE_MAX)
+		return error_set(
+			err, ERROR_UNTRUSTED, "format: %zu bytes cannot be a bundle (at most %d)", len, BUNDLE_MAX);
 	if (memcmp(data, magic, sizeof(magic)) != 0)
 		return refuse_format(err, "it does not begin as a bundle does");
 	header_read(data, ret);
@@ -275,8 +269,7 @@ static int check_content_of(const struct bundle *b, struct error *err)
 	return 0;
 }
 
-int bundle_check(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
-	struct error *err)
+int bundle_check(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret, struct error *err)
 {
 	struct header h;
 	struct bundle b = {0};
@@ -309,8 +302,7 @@ int bundle_unpack(const uint8_t *data, size_t len, const struct buf *plain, stru
 	return 0;
 }
 
-int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
-	struct error *err)
+int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret, struct error *err)
 {
 	auto_buf struct buf plain = BUF_INIT(BUNDLE_PLAIN_MAX);
 	struct bundle checked;

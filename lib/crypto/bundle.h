@@ -72,8 +72,8 @@ struct bundle_keys {
  *
  * The agent's root half takes two processes for it. It checks itself, over fixed offsets, who has signed what for whom: `ret` has the
  * header's fields and no pairs, and seal_private is not looked at. */
-int bundle_check(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
-	struct error *err);
+int bundle_check(
+	const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret, struct error *err);
 /* The rest is done where nothing can come of it, on bytes that bundle_check has let through. Appends the plaintext; then the
  * sealing key is needed no more. */
 int bundle_unseal(const uint8_t *data, size_t len, const uint8_t seal_private[SEAL_KEY_SIZE], struct buf *plain,
@@ -82,7 +82,6 @@ int bundle_unseal(const uint8_t *data, size_t len, const uint8_t seal_private[SE
 int bundle_unpack(const uint8_t *data, size_t len, const struct buf *plain, struct bundle *ret, struct error *err);
 
 /* The three in a row, for tools and tests. */
-int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret,
-	struct error *err);
+int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret, struct error *err);
 
 #endif

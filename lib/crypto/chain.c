@@ -58,8 +58,8 @@ static void block_release(struct block *b)
 static int block_next(BIO *bio, struct block *ret, struct error *err)
 {
 	ERR_clear_error();
-	if (PEM_read_bio_ex(bio, &ret->name, &ret->header, &ret->data, &ret->len,
-		    PEM_FLAG_SECURE | PEM_FLAG_EAY_COMPATIBLE))
+	if (PEM_read_bio_ex(
+		    bio, &ret->name, &ret->header, &ret->data, &ret->len, PEM_FLAG_SECURE | PEM_FLAG_EAY_COMPATIBLE))
 		return 1;
 	if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
 		ERR_clear_error();
@@ -102,8 +102,8 @@ static EVP_PKEY *pkcs8_from_der(const unsigned char **at, long len)
 	bool known = info && PKCS8_pkey_get0(&algorithm, NULL, NULL, NULL, info) == 1;
 	int type = known ? OBJ_obj2nid(algorithm) : EVP_PKEY_NONE;
 	EVP_PKEY *key = type == EVP_PKEY_EC || type == EVP_PKEY_RSA ? d2i_PrivateKey(type, NULL, &again, len)
-			: info					     ? EVP_PKCS82PKEY(info)
-								     : NULL;
+		: info                                              ? EVP_PKCS82PKEY(info)
+								    : NULL;
 	PKCS8_PRIV_KEY_INFO_free(info);
 	return key;
 }
@@ -128,7 +128,8 @@ static EVP_PKEY *key_from_der(const char *form, const unsigned char *der, long l
 
 static int refuse_many(struct error *err)
 {
-	return error_set(err, ERROR_PERMANENT, "more than %d certificates: keep the leaf and its issuers", CHAIN_CERTIFICATES_MAX);
+	return error_set(err, ERROR_PERMANENT, "more than %d certificates: keep the leaf and its issuers",
+		CHAIN_CERTIFICATES_MAX);
 }
 
 static int take_certificate(const struct block *b, struct chain *c, struct error *err)
@@ -152,8 +153,7 @@ static int take_key(const struct block *b, struct chain *c, struct error *err)
 			"the private key is encrypted: write it without a passphrase, readable by its owner "
 			"alone");
 	if (c->key)
-		return error_set(
-			err, ERROR_PERMANENT, "two private keys: keep the one of the first certificate");
+		return error_set(err, ERROR_PERMANENT, "two private keys: keep the one of the first certificate");
 	c->key = key_from_der(b->name, b->data, b->len, err);
 	return c->key ? 0 : -1;
 }
@@ -192,8 +192,8 @@ typedef int take_one(const struct block *b, void *context, struct error *err);
 static int each_block(const char *what, const void *pem, size_t len, take_one *take, void *context, struct error *err)
 {
 	if (len > CHAIN_PEM_MAX)
-		return error_set(err, ERROR_PERMANENT, "%s: %zu bytes of PEM, at most %d are read", what, len,
-			CHAIN_PEM_MAX);
+		return error_set(
+			err, ERROR_PERMANENT, "%s: %zu bytes of PEM, at most %d are read", what, len, CHAIN_PEM_MAX);
 	if (len && memchr(pem, '\0', len))
 		return error_set(err, ERROR_PERMANENT, "%s: a NUL byte in the PEM text", what);
 	auto_bio BIO *bio = BIO_new_mem_buf(len ? pem : "", (int)len);
@@ -209,19 +209,18 @@ static int each_block(const char *what, const void *pem, size_t len, take_one *t
 	}
 }
 
-static int parse_text(const char *what, const void *pem, size_t len, unsigned want, struct chain *c,
-	struct error *err)
+static int parse_text(const char *what, const void *pem, size_t len, unsigned want, struct chain *c, struct error *err)
 {
 	struct wanted w = {want, c};
 	return each_block(what, pem, len, take_block, &w, err);
 }
 
-int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const void *key_pem,
-	size_t key_len, struct chain *ret, struct error *err)
+int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const void *key_pem, size_t key_len,
+	struct chain *ret, struct error *err)
 {
 	auto_chain struct chain c = {.rest = sk_X509_new_null()};
 	bool combined = key_pem && key_len == certificates_len &&
-			(key_pem == certificates_pem || memcmp(key_pem, certificates_pem, key_len) == 0);
+		(key_pem == certificates_pem || memcmp(key_pem, certificates_pem, key_len) == 0);
 	if (!c.rest)
 		mem_abort(__func__);
 	if (parse_text("certificates", certificates_pem, certificates_len,
@@ -230,11 +229,10 @@ int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const
 	if (key_pem && !combined && parse_text("private key", key_pem, key_len, WANT_KEY, &c, err) < 0)
 		return -1;
 	if (!c.leaf)
-		return error_set(err, ERROR_PERMANENT, "certificates: no certificate in %zu bytes of PEM",
-			certificates_len);
-	if (key_pem && !c.key)
 		return error_set(
-			err, ERROR_PERMANENT, "private key: no private key in %zu bytes of PEM", key_len);
+			err, ERROR_PERMANENT, "certificates: no certificate in %zu bytes of PEM", certificates_len);
+	if (key_pem && !c.key)
+		return error_set(err, ERROR_PERMANENT, "private key: no private key in %zu bytes of PEM", key_len);
 	*ret = c;
 	c = (struct chain){0};
 	return 0;
@@ -346,8 +344,7 @@ static bool is_self_signed(X509 *certificate)
 static bool has_issued(X509 *issuer, X509 *subject)
 {
 	EVP_PKEY *key = X509_get0_pubkey(issuer);
-	bool issued =
-		X509_check_issued(issuer, subject) == X509_V_OK && key && X509_verify(subject, key) == 1;
+	bool issued = X509_check_issued(issuer, subject) == X509_V_OK && key && X509_verify(subject, key) == 1;
 	ERR_clear_error();
 	return issued;
 }
@@ -500,14 +497,13 @@ static int take_certificates(struct reader *r, struct chain *c, struct error *er
 {
 	uint8_t count = read_u8(r);
 	if (count < 1 || count > CHAIN_CERTIFICATES_MAX)
-		return error_set(err, ERROR_PERMANENT, "%d certificates, from 1 to %d are read", count,
-			CHAIN_CERTIFICATES_MAX);
+		return error_set(
+			err, ERROR_PERMANENT, "%d certificates, from 1 to %d are read", count, CHAIN_CERTIFICATES_MAX);
 	for (uint8_t i = 0; i < count; i++) {
 		size_t len;
 		const uint8_t *der = read_bytes(r, CHAIN_PEM_MAX, &len);
 		if (!der)
-			return error_set(
-				err, ERROR_PERMANENT, "certificate %d of %d is cut short", i + 1, count);
+			return error_set(err, ERROR_PERMANENT, "certificate %d of %d is cut short", i + 1, count);
 		X509 *certificate = certificate_from_der(der, (long)len, err);
 		if (!certificate)
 			return -1;
@@ -630,9 +626,7 @@ static void issuer_text(const X509 *leaf, char *text, size_t size)
 	X509_NAME *name = X509_get_issuer_name(leaf);
 	int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
 	unsigned char *utf8 = NULL;
-	int len =
-		at < 0 ? -1
-		       : ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+	int len = at < 0 ? -1 : ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
 	if (len > 0)
 		snprintf(text, size, "%.*s", len, (const char *)utf8);
 	else
@@ -669,8 +663,8 @@ static int add_name(struct chain_facts *f, const GENERAL_NAME *name, struct erro
 	if (name->type != GEN_DNS && name->type != GEN_IPADD)
 		return 0;
 	if (f->name_count == CHAIN_NAMES_MAX)
-		return error_set(err, ERROR_UNTRUSTED,
-			"names: more than %d names in one certificate: divide it", CHAIN_NAMES_MAX);
+		return error_set(err, ERROR_UNTRUSTED, "names: more than %d names in one certificate: divide it",
+			CHAIN_NAMES_MAX);
 	char *text = name->type == GEN_DNS ? dns_name(name->d.dNSName) : address_name(name->d.iPAddress);
 	if (!text)
 		return error_set(err, ERROR_UNTRUSTED,

@@ -19,7 +19,7 @@ enum { CHAIN_CERTIFICATES_MAX = 10, CHAIN_HEX_MAX = 65, CHAIN_PEM_MAX = 64 * 102
 struct chain {
 	EVP_PKEY *key;         /* owned; NULL when only the certificates are known */
 	X509 *leaf;            /* owned */
-	STACK_OF(X509) *rest;  /* owned, issuers in order, the leaf not among them; never NULL */
+	STACK_OF(X509) * rest; /* owned, issuers in order, the leaf not among them; never NULL */
 };
 
 void chain_release(struct chain *c);

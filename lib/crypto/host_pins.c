@@ -17,7 +17,8 @@ bool host_pin_is_valid(const char *text)
 	return strlen(text) == DIGEST_LENGTH && strspn(text, alphabet) == DIGEST_LENGTH;
 }
 
-int host_pins_sign(const struct host_pins *p, const uint8_t private_key[SEAL_KEY_SIZE], struct buf *out, struct error *err)
+int host_pins_sign(
+	const struct host_pins *p, const uint8_t private_key[SEAL_KEY_SIZE], struct buf *out, struct error *err)
 {
 	auto_buf struct buf body = BUF_INIT(HOST_PINS_MAX);
 	int result = buf_put_u64(&body, (uint64_t)p->serial) < 0 ? -1 : buf_put_u8(&body, (uint8_t)p->count);
@@ -28,7 +29,8 @@ int host_pins_sign(const struct host_pins *p, const uint8_t private_key[SEAL_KEY
 	return statement_sign(label, &body, private_key, out, err);
 }
 
-int host_pins_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct host_pins *ret, struct error *err)
+int host_pins_open(
+	const uint8_t *data, size_t len, const struct bundle_keys *keys, struct host_pins *ret, struct error *err)
 {
 	struct host_pins p = {0};
 	struct reader in;

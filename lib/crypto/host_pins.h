@@ -12,10 +12,14 @@
 
 #include <stdbool.h>
 
-enum { HOST_PINS_COUNT = 16, HOST_PIN_MAX = 64, HOST_PINS_MAX = STATEMENT_MAX }; /* keys, text of each, bytes of the whole */
+enum {
+	HOST_PINS_COUNT = 16,
+	HOST_PIN_MAX = 64,
+	HOST_PINS_MAX = STATEMENT_MAX
+}; /* keys, text of each, bytes of the whole */
 
 struct host_pins {
-	int64_t serial; /* grows with every change */
+	int64_t serial;                            /* grows with every change */
 	char hosts[HOST_PINS_COUNT][HOST_PIN_MAX]; /* "SHA256:…" */
 	size_t count;
 };
@@ -23,8 +27,10 @@ struct host_pins {
 /* Whether it is "SHA256:" and a digest, as ssh-keygen -l prints it. */
 bool host_pin_is_valid(const char *text);
 
-int host_pins_sign(const struct host_pins *p, const uint8_t private_key[SEAL_KEY_SIZE], struct buf *out, struct error *err);
+int host_pins_sign(
+	const struct host_pins *p, const uint8_t private_key[SEAL_KEY_SIZE], struct buf *out, struct error *err);
 /* ERROR_UNTRUSTED unless one of the signers signed it. Nothing of it is parsed before. */
-int host_pins_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct host_pins *ret, struct error *err);
+int host_pins_open(
+	const uint8_t *data, size_t len, const struct bundle_keys *keys, struct host_pins *ret, struct error *err);
 
 #endif

@@ -83,9 +83,9 @@ static int compute(const char *label, const uint8_t *key, const uint8_t line[JOI
 		return -1;
 	return EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, JOIN_MAC_SIZE, input.data, input.len, ret,
 		       JOIN_MAC_SIZE, &len) &&
-			       len == JOIN_MAC_SIZE
-		       ? 0
-		       : -1;
+			len == JOIN_MAC_SIZE
+		? 0
+		: -1;
 }
 
 static bool is_authentic(const char *label, const uint8_t *data, size_t len, const uint8_t *key,
@@ -96,7 +96,7 @@ static bool is_authentic(const char *label, const uint8_t *data, size_t len, con
 		return false;
 	const struct reader body = READER(data, len - JOIN_MAC_SIZE);
 	return compute(label, key, line, request, &body, wanted) == 0 &&
-	       CRYPTO_memcmp(wanted, data + body.left, JOIN_MAC_SIZE) == 0;
+		CRYPTO_memcmp(wanted, data + body.left, JOIN_MAC_SIZE) == 0;
 }
 
 static void read_fixed(struct reader *in, uint8_t *out, size_t len)
@@ -125,9 +125,8 @@ int join_request_encode(const struct join_request *r, const uint8_t mac[JOIN_MAC
 {
 	uint8_t tag[JOIN_MAC_SIZE];
 	const struct reader none = READER(NULL, 0);
-	if (buf_put_u8(out, JOIN_VERSION) < 0 || buf_put_string(out, r->agent) < 0 ||
-		buf_put_string(out, r->ssh) < 0 || buf_add(out, r->seal, sizeof(r->seal)) < 0 ||
-		buf_add(out, r->nonce, sizeof(r->nonce)) < 0)
+	if (buf_put_u8(out, JOIN_VERSION) < 0 || buf_put_string(out, r->agent) < 0 || buf_put_string(out, r->ssh) < 0 ||
+		buf_add(out, r->seal, sizeof(r->seal)) < 0 || buf_add(out, r->nonce, sizeof(r->nonce)) < 0)
 		return error_set(err, ERROR_PERMANENT, "join: the request is too long");
 	const struct reader body = READER(out->data, out->len);
 	if (compute(request_label, mac, line, &none, &body, tag) < 0 || buf_add(out, tag, sizeof(tag)) < 0)

@@ -63,7 +63,7 @@ struct join_certificate {
 
 struct join_answer {
 	bool ok;
-	char text[JOIN_TEXT_MAX]; /* why not */
+	char text[JOIN_TEXT_MAX];              /* why not */
 	struct join_certificate *certificates; /* owned: those assigned to this agent */
 	size_t certificate_count;
 };

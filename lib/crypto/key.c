@@ -22,9 +22,9 @@ int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...)
 {
 	/* The oldest entry is the cause; later ones only say where it passed. */
 	unsigned long code = ERR_peek_error();
-	const char *reason = !code                    ? NULL
-			     : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
-						      : ERR_reason_error_string(code);
+	const char *reason = !code       ? NULL
+		: ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+					 : ERR_reason_error_string(code);
 	char text[ERROR_MESSAGE_MAX];
 	va_list args;
 	va_start(args, fmt);
@@ -52,7 +52,8 @@ int chain_key_id(EVP_PKEY *key, uint8_t ret[CHAIN_SHA256_SIZE], struct error *er
 	auto_buf struct buf spki = BUF_INIT(CHAIN_SPKI_MAX);
 	if (chain_write_spki(key, &spki, err) < 0)
 		return -1;
-	return sha256(spki.data, spki.len, ret) < 0 ? openssl_error(err, ERROR_PERMANENT, "SHA-256 of a public key") : 0;
+	return sha256(spki.data, spki.len, ret) < 0 ? openssl_error(err, ERROR_PERMANENT, "SHA-256 of a public key")
+						    : 0;
 }
 
 EVP_PKEY *chain_public_key(const void *der, size_t len, struct error *err)
@@ -76,9 +77,9 @@ bool chain_key_is_sound(EVP_PKEY *key, EVP_PKEY *public_key)
 	if (!made || !checked)
 		mem_abort(__func__);
 	bool sound = EVP_DigestSignInit(made, NULL, EVP_sha256(), NULL, key) == 1 &&
-		     EVP_DigestSign(made, signature, &len, text, sizeof(text)) == 1 &&
-		     EVP_DigestVerifyInit(checked, NULL, EVP_sha256(), NULL, public_key) == 1 &&
-		     EVP_DigestVerify(checked, signature, len, text, sizeof(text)) == 1;
+		EVP_DigestSign(made, signature, &len, text, sizeof(text)) == 1 &&
+		EVP_DigestVerifyInit(checked, NULL, EVP_sha256(), NULL, public_key) == 1 &&
+		EVP_DigestVerify(checked, signature, len, text, sizeof(text)) == 1;
 	EVP_MD_CTX_free(made);
 	EVP_MD_CTX_free(checked);
 	ERR_clear_error();
@@ -145,7 +146,7 @@ EVP_PKEY *chain_make_key(const char *key_type, struct error *err)
 			openssl_error(err, ERROR_RETRY, "a new %s key cannot be made", key_type);
 		return key;
 	}
-	error_set(err, ERROR_USAGE,
-		"key type %s is unknown: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096", key_type);
+	error_set(err, ERROR_USAGE, "key type %s is unknown: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096",
+		key_type);
 	return NULL;
 }

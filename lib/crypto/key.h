@@ -16,8 +16,7 @@ void chain_free_pkey(EVP_PKEY **key);
 #define auto_pkey __attribute__((cleanup(chain_free_pkey)))
 
 /* Fills `err` with `fmt` and the reason on top of OpenSSL's error queue, which it empties. Returns -1. */
-int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+int openssl_error(struct error *err, enum error_kind kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* The public half of a key: its SubjectPublicKeyInfo (DER, appended; a point of a curve is written out, however the key came), the
  * SHA-256 of that, which names the key, and the key from it. */

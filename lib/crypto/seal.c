@@ -38,8 +38,7 @@ static int random_private(uint8_t ret[SEAL_KEY_SIZE], struct error *err)
 	return 0;
 }
 
-static int raw_public(
-	int type, const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret[SEAL_KEY_SIZE], struct error *err)
+static int raw_public(int type, const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret[SEAL_KEY_SIZE], struct error *err)
 {
 	size_t len = SEAL_KEY_SIZE;
 	auto_pkey EVP_PKEY *key = EVP_PKEY_new_raw_private_key(type, NULL, private_key, SEAL_KEY_SIZE);
@@ -53,7 +52,7 @@ static int derive(EVP_PKEY *mine, EVP_PKEY *theirs, struct secret *ret)
 	size_t len = sizeof(ret->bytes);
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(mine, NULL);
 	int ok = ctx && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, theirs) == 1 &&
-		 EVP_PKEY_derive(ctx, ret->bytes, &len) == 1 && len == sizeof(ret->bytes);
+		EVP_PKEY_derive(ctx, ret->bytes, &len) == 1 && len == sizeof(ret->bytes);
 	EVP_PKEY_CTX_free(ctx);
 	return ok ? 0 : -1;
 }
@@ -64,12 +63,9 @@ static int diffie_hellman(const uint8_t private_key[SEAL_KEY_SIZE], const uint8_
 	struct secret *ret, struct error *err)
 {
 	static const uint8_t zeros[HASH_SIZE];
-	auto_pkey EVP_PKEY *mine =
-		EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, private_key, SEAL_KEY_SIZE);
-	auto_pkey EVP_PKEY *theirs =
-		EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, public_key, SEAL_KEY_SIZE);
-	if (!mine || !theirs || derive(mine, theirs, ret) < 0 ||
-		CRYPTO_memcmp(ret->bytes, zeros, sizeof(zeros)) == 0)
+	auto_pkey EVP_PKEY *mine = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, private_key, SEAL_KEY_SIZE);
+	auto_pkey EVP_PKEY *theirs = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, public_key, SEAL_KEY_SIZE);
+	if (!mine || !theirs || derive(mine, theirs, ret) < 0 || CRYPTO_memcmp(ret->bytes, zeros, sizeof(zeros)) == 0)
 		return openssl_error(err, ERROR_UNTRUSTED, "seal: no shared secret with this X25519 key");
 	return 0;
 }
@@ -105,8 +101,8 @@ static int labeled(struct buf *b, struct span suite, const char *label, struct s
 {
 	if (buf_add(b, "HPKE-v1", 7) < 0 || buf_add(b, suite.data, suite.len) < 0 ||
 		buf_add(b, label, strlen(label)) < 0 || buf_add(b, value.data, value.len) < 0)
-		return error_set(err, ERROR_PERMANENT, "seal: the input labeled %s is longer than %d bytes",
-			label, LABELED_MAX);
+		return error_set(
+			err, ERROR_PERMANENT, "seal: the input labeled %s is longer than %d bytes", label, LABELED_MAX);
 	return 0;
 }
 
@@ -116,8 +112,8 @@ static int labeled_extract(struct span suite, struct span salt, const char *labe
 	auto_buf struct buf input = BUF_INIT(LABELED_MAX);
 	if (labeled(&input, suite, label, value, err) < 0)
 		return -1;
-	return hkdf(EVP_KDF_HKDF_MODE_EXTRACT_ONLY, salt, (struct span){input.data, input.len},
-		(struct span){NULL, 0}, ret, sizeof(ret->bytes), err);
+	return hkdf(EVP_KDF_HKDF_MODE_EXTRACT_ONLY, salt, (struct span){input.data, input.len}, (struct span){NULL, 0},
+		ret, sizeof(ret->bytes), err);
 }
 
 static int labeled_expand(const struct secret *key, struct span suite, const char *label, struct span value,
@@ -127,16 +123,14 @@ static int labeled_expand(const struct secret *key, struct span suite, const cha
 	if (buf_put_u16(&info, (uint16_t)len) < 0 || labeled(&info, suite, label, value, err) < 0)
 		return -1;
 	return hkdf(EVP_KDF_HKDF_MODE_EXPAND_ONLY, (struct span){NULL, 0},
-		(struct span){key->bytes, sizeof(key->bytes)}, (struct span){info.data, info.len}, ret, len,
-		err);
+		(struct span){key->bytes, sizeof(key->bytes)}, (struct span){info.data, info.len}, ret, len, err);
 }
 
 /* ---- HPKE: the key encapsulated, the key schedule, the one message ---- */
 
 /* The KEM's shared secret, which both sides compute: each has one private key of the two. */
 static int shared_secret(const uint8_t private_key[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE],
-	const uint8_t enc[SEAL_ENC_SIZE], const uint8_t recipient[SEAL_KEY_SIZE], struct secret *ret,
-	struct error *err)
+	const uint8_t enc[SEAL_ENC_SIZE], const uint8_t recipient[SEAL_KEY_SIZE], struct secret *ret, struct error *err)
 {
 	auto_secret struct secret dh, prk;
 	uint8_t context[SEAL_ENC_SIZE + SEAL_KEY_SIZE];
@@ -144,8 +138,8 @@ static int shared_secret(const uint8_t private_key[SEAL_KEY_SIZE], const uint8_t
 	memcpy(context + SEAL_ENC_SIZE, recipient, SEAL_KEY_SIZE);
 	if (diffie_hellman(private_key, public_key, &dh, err) < 0)
 		return -1;
-	if (labeled_extract(suite_kem, (struct span){NULL, 0}, "eae_prk",
-		    (struct span){dh.bytes, sizeof(dh.bytes)}, &prk, err) < 0)
+	if (labeled_extract(suite_kem, (struct span){NULL, 0}, "eae_prk", (struct span){dh.bytes, sizeof(dh.bytes)},
+		    &prk, err) < 0)
 		return -1;
 	return labeled_expand(&prk, suite_kem, "shared_secret", (struct span){context, sizeof(context)}, ret,
 		sizeof(ret->bytes), err);
@@ -163,16 +157,15 @@ static void message_key_wipe(struct message_key *k)
 
 #define auto_message_key __attribute__((cleanup(message_key_wipe)))
 
-static int key_schedule(
-	const struct secret *shared, struct span info, struct message_key *ret, struct error *err)
+static int key_schedule(const struct secret *shared, struct span info, struct message_key *ret, struct error *err)
 {
 	static const struct span none = {NULL, 0};
 	struct secret psk_id_hash, info_hash;
 	auto_secret struct secret secret;
 	if (labeled_extract(suite_hpke, none, "psk_id_hash", none, &psk_id_hash, err) < 0 ||
 		labeled_extract(suite_hpke, none, "info_hash", info, &info_hash, err) < 0 ||
-		labeled_extract(suite_hpke, (struct span){shared->bytes, sizeof(shared->bytes)}, "secret",
-			none, &secret, err) < 0)
+		labeled_extract(suite_hpke, (struct span){shared->bytes, sizeof(shared->bytes)}, "secret", none,
+			&secret, err) < 0)
 		return -1;
 
 	uint8_t context[1 + 2 * HASH_SIZE] = {0}; /* mode 0: base */
@@ -190,24 +183,21 @@ static int aead_encrypt(
 {
 	int len;
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-	int ok = ctx &&
-		 EVP_EncryptInit_ex(ctx, EVP_chacha20_poly1305(), NULL, k->key.bytes, k->nonce.bytes) == 1 &&
-		 EVP_EncryptUpdate(ctx, NULL, &len, aad.data, (int)aad.len) == 1 &&
-		 EVP_EncryptUpdate(ctx, ret, &len, plain.data, (int)plain.len) == 1 &&
-		 EVP_EncryptFinal_ex(ctx, ret + plain.len, &len) == 1 &&
-		 EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_SIZE, ret + plain.len) == 1;
+	int ok = ctx && EVP_EncryptInit_ex(ctx, EVP_chacha20_poly1305(), NULL, k->key.bytes, k->nonce.bytes) == 1 &&
+		EVP_EncryptUpdate(ctx, NULL, &len, aad.data, (int)aad.len) == 1 &&
+		EVP_EncryptUpdate(ctx, ret, &len, plain.data, (int)plain.len) == 1 &&
+		EVP_EncryptFinal_ex(ctx, ret + plain.len, &len) == 1 &&
+		EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_SIZE, ret + plain.len) == 1;
 	EVP_CIPHER_CTX_free(ctx);
 	return ok ? 0 : openssl_error(err, ERROR_PERMANENT, "ChaCha20-Poly1305 failed");
 }
 
-static int aead_decrypt(const struct message_key *k, struct span aad, const uint8_t *cipher, size_t len,
-	uint8_t *ret, struct error *err)
+static int aead_decrypt(const struct message_key *k, struct span aad, const uint8_t *cipher, size_t len, uint8_t *ret,
+	struct error *err)
 {
 	int written;
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-	int ok =
-		ctx &&
-		EVP_DecryptInit_ex(ctx, EVP_chacha20_poly1305(), NULL, k->key.bytes, k->nonce.bytes) == 1 &&
+	int ok = ctx && EVP_DecryptInit_ex(ctx, EVP_chacha20_poly1305(), NULL, k->key.bytes, k->nonce.bytes) == 1 &&
 		EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG_SIZE, (void *)(cipher + len)) == 1 &&
 		EVP_DecryptUpdate(ctx, NULL, &written, aad.data, (int)aad.len) == 1 &&
 		EVP_DecryptUpdate(ctx, ret, &written, cipher, (int)len) == 1 &&
@@ -221,8 +211,8 @@ static int aead_decrypt(const struct message_key *k, struct span aad, const uint
 }
 
 int seal_with_ephemeral(const uint8_t ephemeral[SEAL_KEY_SIZE], const uint8_t recipient[SEAL_KEY_SIZE],
-	const void *info, size_t info_len, const void *aad, size_t aad_len, const void *plain,
-	size_t plain_len, struct buf *out, struct error *err)
+	const void *info, size_t info_len, const void *aad, size_t aad_len, const void *plain, size_t plain_len,
+	struct buf *out, struct error *err)
 {
 	uint8_t enc[SEAL_ENC_SIZE];
 	auto_secret struct secret shared;
@@ -236,18 +226,17 @@ int seal_with_ephemeral(const uint8_t ephemeral[SEAL_KEY_SIZE], const uint8_t re
 
 	uint8_t *room = buf_reserve(out, SEAL_ENC_SIZE + plain_len + SEAL_TAG_SIZE);
 	if (!room)
-		return error_set(
-			err, ERROR_PERMANENT, "seal: %zu bytes do not fit into %zu", plain_len, out->max);
+		return error_set(err, ERROR_PERMANENT, "seal: %zu bytes do not fit into %zu", plain_len, out->max);
 	memcpy(room, enc, SEAL_ENC_SIZE);
-	if (aead_encrypt(&key, (struct span){aad, aad_len}, (struct span){plain, plain_len},
-		    room + SEAL_ENC_SIZE, err) < 0)
+	if (aead_encrypt(
+		    &key, (struct span){aad, aad_len}, (struct span){plain, plain_len}, room + SEAL_ENC_SIZE, err) < 0)
 		return -1;
 	buf_added(out, SEAL_ENC_SIZE + plain_len + SEAL_TAG_SIZE);
 	return 0;
 }
 
-int seal(const uint8_t recipient[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad,
-	size_t aad_len, const void *plain, size_t plain_len, struct buf *out, struct error *err)
+int seal(const uint8_t recipient[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad, size_t aad_len,
+	const void *plain, size_t plain_len, struct buf *out, struct error *err)
 {
 	auto_secret struct secret ephemeral;
 	if (random_private(ephemeral.bytes, err) < 0)
@@ -256,15 +245,14 @@ int seal(const uint8_t recipient[SEAL_KEY_SIZE], const void *info, size_t info_l
 		ephemeral.bytes, recipient, info, info_len, aad, aad_len, plain, plain_len, out, err);
 }
 
-int unseal(const uint8_t private_key[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad,
-	size_t aad_len, const uint8_t *sealed, size_t sealed_len, struct buf *out, struct error *err)
+int unseal(const uint8_t private_key[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad, size_t aad_len,
+	const uint8_t *sealed, size_t sealed_len, struct buf *out, struct error *err)
 {
 	uint8_t recipient[SEAL_KEY_SIZE];
 	auto_secret struct secret shared;
 	auto_message_key struct message_key key;
 	if (sealed_len < SEAL_ENC_SIZE + SEAL_TAG_SIZE || sealed_len > INT_MAX / 2 || aad_len > INT_MAX / 2)
-		return error_set(
-			err, ERROR_UNTRUSTED, "seal: %zu bytes cannot be a sealed message", sealed_len);
+		return error_set(err, ERROR_UNTRUSTED, "seal: %zu bytes cannot be a sealed message", sealed_len);
 	if (seal_public(private_key, recipient, err) < 0 ||
 		shared_secret(private_key, sealed, sealed, recipient, &shared, err) < 0 ||
 		key_schedule(&shared, (struct span){info, info_len}, &key, err) < 0)
@@ -282,8 +270,7 @@ int unseal(const uint8_t private_key[SEAL_KEY_SIZE], const void *info, size_t in
 
 /* ---- keys and signatures ---- */
 
-int seal_public(
-	const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
+int seal_public(const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
 {
 	return raw_public(EVP_PKEY_X25519, private_key, ret_public, err);
 }
@@ -293,8 +280,7 @@ int seal_keypair(uint8_t ret_private[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY
 	return random_private(ret_private, err) < 0 ? -1 : seal_public(ret_private, ret_public, err);
 }
 
-int sign_public(
-	const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
+int sign_public(const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
 {
 	return raw_public(EVP_PKEY_ED25519, private_key, ret_public, err);
 }
@@ -308,12 +294,11 @@ int sign(const uint8_t private_key[SEAL_KEY_SIZE], const void *data, size_t len,
 	uint8_t ret_signature[SEAL_SIGNATURE_SIZE], struct error *err)
 {
 	size_t signature_len = SEAL_SIGNATURE_SIZE;
-	auto_pkey EVP_PKEY *key =
-		EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, private_key, SEAL_KEY_SIZE);
+	auto_pkey EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, private_key, SEAL_KEY_SIZE);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	int ok = key && ctx && EVP_DigestSignInit(ctx, NULL, NULL, NULL, key) == 1 &&
-		 EVP_DigestSign(ctx, ret_signature, &signature_len, data, len) == 1 &&
-		 signature_len == SEAL_SIGNATURE_SIZE;
+		EVP_DigestSign(ctx, ret_signature, &signature_len, data, len) == 1 &&
+		signature_len == SEAL_SIGNATURE_SIZE;
 	EVP_MD_CTX_free(ctx);
 	return ok ? 0 : openssl_error(err, ERROR_PERMANENT, "an Ed25519 signature cannot be made");
 }
@@ -321,11 +306,10 @@ int sign(const uint8_t private_key[SEAL_KEY_SIZE], const void *data, size_t len,
 int sign_check(const uint8_t public_key[SEAL_KEY_SIZE], const void *data, size_t len,
 	const uint8_t signature[SEAL_SIGNATURE_SIZE], struct error *err)
 {
-	auto_pkey EVP_PKEY *key =
-		EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_key, SEAL_KEY_SIZE);
+	auto_pkey EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_key, SEAL_KEY_SIZE);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	int ok = key && ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
-		 EVP_DigestVerify(ctx, signature, SEAL_SIGNATURE_SIZE, data, len) == 1;
+		EVP_DigestVerify(ctx, signature, SEAL_SIGNATURE_SIZE, data, len) == 1;
 	EVP_MD_CTX_free(ctx);
 	return ok ? 0 : openssl_error(err, ERROR_UNTRUSTED, "signature: not made by the key that is pinned");
 }

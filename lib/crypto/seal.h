@@ -14,11 +14,11 @@ int seal_keypair(uint8_t ret_private[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY
 int seal_public(const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err);
 
 /* Appends enc, then ciphertext with tag (plain_len + SEAL_TAG_SIZE). */
-int seal(const uint8_t recipient[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad,
-	size_t aad_len, const void *plain, size_t plain_len, struct buf *out, struct error *err);
+int seal(const uint8_t recipient[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad, size_t aad_len,
+	const void *plain, size_t plain_len, struct buf *out, struct error *err);
 /* The inverse; appends the plaintext. ERROR_UNTRUSTED when it was not sealed to this key or was changed. */
-int unseal(const uint8_t private_key[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad,
-	size_t aad_len, const uint8_t *sealed, size_t sealed_len, struct buf *out, struct error *err);
+int unseal(const uint8_t private_key[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad, size_t aad_len,
+	const uint8_t *sealed, size_t sealed_len, struct buf *out, struct error *err);
 
 int sign_keypair(uint8_t ret_private[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err);
 int sign_public(const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err);

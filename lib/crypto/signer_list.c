@@ -12,7 +12,8 @@ bool signer_list_has(const struct signer_list *l, const uint8_t key[SEAL_KEY_SIZ
 	return false;
 }
 
-int signer_list_sign(const struct signer_list *l, const uint8_t private_key[SEAL_KEY_SIZE], struct buf *out, struct error *err)
+int signer_list_sign(
+	const struct signer_list *l, const uint8_t private_key[SEAL_KEY_SIZE], struct buf *out, struct error *err)
 {
 	auto_buf struct buf body = BUF_INIT(SIGNER_LIST_MAX);
 	int result = buf_put_u64(&body, (uint64_t)l->serial) < 0 ? -1 : buf_put_u8(&body, (uint8_t)l->count);
@@ -33,7 +34,8 @@ static void read_key(struct reader *in, struct signer_list *l)
 		memcpy(l->keys[l->count++], key, SEAL_KEY_SIZE);
 }
 
-int signer_list_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct signer_list *ret, struct error *err)
+int signer_list_open(
+	const uint8_t *data, size_t len, const struct bundle_keys *keys, struct signer_list *ret, struct error *err)
 {
 	struct signer_list l = {0};
 	struct reader in;

@@ -19,8 +19,10 @@ struct signer_list {
 
 bool signer_list_has(const struct signer_list *l, const uint8_t key[SEAL_KEY_SIZE]);
 
-int signer_list_sign(const struct signer_list *l, const uint8_t private_key[SEAL_KEY_SIZE], struct buf *out, struct error *err);
+int signer_list_sign(
+	const struct signer_list *l, const uint8_t private_key[SEAL_KEY_SIZE], struct buf *out, struct error *err);
 /* ERROR_UNTRUSTED unless one of the signers signed it, who is in it. Nothing of it is parsed before. */
-int signer_list_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct signer_list *ret, struct error *err);
+int signer_list_open(
+	const uint8_t *data, size_t len, const struct bundle_keys *keys, struct signer_list *ret, struct error *err);
 
 #endif

@@ -43,8 +43,7 @@ static int load_path(X509_STORE *store, const char *path, struct error *err)
 		return error_errno(err, "anchors %s", path);
 	if (S_ISDIR(st.st_mode) && anchors_check_directory(path, err) < 0)
 		return -1;
-	if (S_ISDIR(st.st_mode) ? X509_STORE_load_path(store, path) == 1
-				: X509_STORE_load_file(store, path) == 1)
+	if (S_ISDIR(st.st_mode) ? X509_STORE_load_path(store, path) == 1 : X509_STORE_load_file(store, path) == 1)
 		return 0;
 	return openssl_error(err, ERROR_PERMANENT, "anchors %s: not a PEM file of certificates", path);
 }
@@ -205,8 +204,8 @@ static int check_key_type(const struct chain_facts *f, const char *const *allowe
 				wanted + used, sizeof(wanted) - used, "%s%s", i ? ", " : "", allowed[i]);
 	}
 	return error_set(err, ERROR_UNTRUSTED,
-		"key-type: the certificate's key is %s, allowed is %s: have one issued with such a key",
-		f->key_type, wanted);
+		"key-type: the certificate's key is %s, allowed is %s: have one issued with such a key", f->key_type,
+		wanted);
 }
 
 /* The public halves agree, and the private half makes signatures that the leaf's key accepts: a key file can
@@ -234,8 +233,8 @@ static int check_key_match(const struct chain *c, bool vouched, struct error *er
 {
 	char leaf[CHAIN_HEX_MAX], key[CHAIN_HEX_MAX];
 	if (!c->key)
-		return error_set(err, ERROR_UNTRUSTED,
-			"key-match: there is no private key beside the certificate: give both");
+		return error_set(
+			err, ERROR_UNTRUSTED, "key-match: there is no private key beside the certificate: give both");
 	if (key_signs_for(c->key, c->leaf, vouched))
 		return 0;
 	public_key_text(X509_get0_pubkey(c->leaf), leaf);
@@ -305,10 +304,9 @@ static int chain_refusal(X509_STORE_CTX *ctx, int64_t now, struct error *err)
 		X509_NAME_oneline(X509_get_subject_name(at), subject, sizeof(subject));
 		X509_NAME_oneline(X509_get_issuer_name(at), issuer, sizeof(issuer));
 	}
-	const char *rule = code == X509_V_ERR_INVALID_PURPOSE ? "purpose"
-			   : code == X509_V_ERR_CERT_HAS_EXPIRED || code == X509_V_ERR_CERT_NOT_YET_VALID
-				   ? "validity"
-				   : "chain";
+	const char *rule = code == X509_V_ERR_INVALID_PURPOSE                                  ? "purpose"
+		: code == X509_V_ERR_CERT_HAS_EXPIRED || code == X509_V_ERR_CERT_NOT_YET_VALID ? "validity"
+											       : "chain";
 	return error_set(err, ERROR_UNTRUSTED,
 		"%s: %s at depth %d, %s issued by %s, at %s: give every intermediate certificate, "
 		"or name the root in anchors",
@@ -415,8 +413,7 @@ static int allow_refusal(const char *name, const char *const *allow, struct erro
 	char patterns[400] = "nothing";
 	size_t used = 0;
 	for (size_t i = 0; allow[i] && used < sizeof(patterns); i++)
-		used += (size_t)snprintf(
-			patterns + used, sizeof(patterns) - used, "%s%s", i ? ", " : "", allow[i]);
+		used += (size_t)snprintf(patterns + used, sizeof(patterns) - used, "%s%s", i ? ", " : "", allow[i]);
 	return error_set(err, ERROR_UNTRUSTED,
 		"allow: the certificate is for %s too, allowed is %s: add it to allow if this node may "
 		"present it",
@@ -487,15 +484,15 @@ int verify_chain(const struct chain *c, const struct verify_policy *policy, stru
 	return result;
 }
 
-int verify_served(X509 *leaf, STACK_OF(X509) * rest, const char *name, const struct anchors *anchors,
-	int64_t now, struct error *err)
+int verify_served(X509 *leaf, STACK_OF(X509) * rest, const char *name, const struct anchors *anchors, int64_t now,
+	struct error *err)
 {
 	struct chain_facts f;
 	const char *const required[] = {name, NULL};
 	if (chain_facts(leaf, &f, err) < 0)
 		return -1;
 	int failed = check_validity(&f, now, err) < 0 || check_purpose(leaf, err) < 0 ||
-		     check_names(&f, required, err) < 0 || check_builds(leaf, rest, anchors, now, err) < 0;
+		check_names(&f, required, err) < 0 || check_builds(leaf, rest, anchors, now, err) < 0;
 	chain_facts_release(&f);
 	return failed ? -1 : 0;
 }

@@ -38,10 +38,10 @@ X509 *anchors_issuer(const struct anchors *a, X509 *certificate);
 struct verify_policy {
 	const struct anchors *anchors;
 	int64_t now;
-	const char *const *required; /* names that must be covered; NULL-terminated; may be NULL */
-	const char *const *allow;    /* patterns outside of which no SAN may lie; NULL: any */
+	const char *const *required;  /* names that must be covered; NULL-terminated; may be NULL */
+	const char *const *allow;     /* patterns outside of which no SAN may lie; NULL: any */
 	const char *const *key_types; /* NULL: ecdsa-p256, ecdsa-p384, rsa of 2048 to 4096 bits */
-	int64_t replaces_not_after;  /* 0: nothing; else the expiry of what would be replaced */
+	int64_t replaces_not_after;   /* 0: nothing; else the expiry of what would be replaced */
 	bool may_expire_sooner;
 	bool key_is_vouched; /* the chain has the public half alone: another process holds the private one, and has seen that it signs */
 };
@@ -51,8 +51,8 @@ struct verify_policy {
 int verify_chain(const struct chain *c, const struct verify_policy *policy, struct error *err);
 
 /* Whether a peer's chain (from a probe) is trusted for `name` now; the reason in err if not. */
-int verify_served(X509 *leaf, STACK_OF(X509) *rest, const char *name, const struct anchors *anchors,
-	int64_t now, struct error *err);
+int verify_served(X509 *leaf, STACK_OF(X509) * rest, const char *name, const struct anchors *anchors, int64_t now,
+	struct error *err);
 
 /* The forward-only rule of DESIGN section 4: rule names revision, digest. */
 int verify_revision(struct revision offered, const uint8_t offered_digest[CHAIN_SHA256_SIZE],

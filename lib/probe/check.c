@@ -49,7 +49,8 @@ void check_lacks_kind(struct check *ret, const char *kind, const char *reason)
 {
 	auto_free char *why = mem_printf("the %s certificate of the pair is not served: %s", kind, reason);
 	*ret = (struct check){.expects = true};
-	add_fault(ret, CHECK_MISMATCH, why, "have the service load both certificates: some take only the first of a file");
+	add_fault(ret, CHECK_MISMATCH, why,
+		"have the service load both certificates: some take only the first of a file");
 }
 
 static void judge_unreachable(const struct probe_result *r, struct check *c)
@@ -63,7 +64,8 @@ static void judge_unreachable(const struct probe_result *r, struct check *c)
 	};
 	bool no_route = strstr(r->error.message, strerror(ENETUNREACH)) != NULL;
 	add_fault(c, CHECK_UNREACHABLE, r->error.message,
-		no_route ? "this machine has no route there (perhaps no IPv6): check from another one" : advice[r->state]);
+		no_route ? "this machine has no route there (perhaps no IPv6): check from another one"
+			 : advice[r->state]);
 }
 
 /* ---- time ---- */
@@ -113,7 +115,8 @@ static void judge_names(struct check *c, const struct probe_result *r, const str
 	}
 	used = (size_t)snprintf(reason, sizeof(reason), "%.200s is not among its names: ", p->name);
 	for (size_t i = 0; i < c->facts.name_count && used < sizeof(reason); i++)
-		used += (size_t)snprintf(reason + used, sizeof(reason) - used, "%s%s", i ? ", " : "", c->facts.names[i]);
+		used += (size_t)snprintf(
+			reason + used, sizeof(reason) - used, "%s%s", i ? ", " : "", c->facts.names[i]);
 	snprintf(advice, sizeof(advice), "have one issued for %.200s, or serve the one that is", p->name);
 	add_fault(c, CHECK_UNTRUSTED, reason, advice);
 }
@@ -138,8 +141,8 @@ static X509 *last_issuer(X509 *leaf, STACK_OF(X509) * rest)
 
 static bool lacks_issuer(const struct error *err)
 {
-	static const int codes[] = {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
-		X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE};
+	static const int codes[] = {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+		X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE};
 	for (size_t i = 0; i < COUNT(codes); i++)
 		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): an array, and a text for each code */
 		if (strstr(err->message, X509_verify_cert_error_string(codes[i])))
@@ -167,7 +170,8 @@ static void judge_refusal(struct check *c, X509 *leaf, X509 *last, const struct 
 			"serve a certificate of an authority that clients trust; if this one is your own, give --anchors FILE");
 	} else if (lacks_issuer(err)) {
 		name_text(X509_get_issuer_name(last), name, sizeof(name));
-		snprintf(reason, sizeof(reason), "the chain is incomplete: %s was not sent and is no trust anchor", name);
+		snprintf(reason, sizeof(reason), "the chain is incomplete: %s was not sent and is no trust anchor",
+			name);
 		add_fault(c, CHECK_UNTRUSTED, reason,
 			"have the service send the intermediates too (fullchain.pem, not cert.pem); a root of your own: --anchors FILE");
 	} else {
@@ -208,7 +212,8 @@ static void judge_match(struct check *c, const struct check_policy *p)
 		c->match = memcmp(c->facts.fingerprint, p->expected[i], CHAIN_SHA256_SIZE) == 0;
 	if (!c->expects || c->match)
 		return;
-	int len = snprintf(reason, sizeof(reason), "serves %.*s, wanted is", HEX_SHORT, chain_hex(c->facts.fingerprint, served));
+	int len = snprintf(
+		reason, sizeof(reason), "serves %.*s, wanted is", HEX_SHORT, chain_hex(c->facts.fingerprint, served));
 	for (size_t i = 0; i < p->expected_count && len < (int)sizeof(reason); i++)
 		len += snprintf(reason + len, sizeof(reason) - (size_t)len, "%s %.*s", i ? " or" : "", HEX_SHORT,
 			chain_hex(p->expected[i], wanted));
@@ -223,8 +228,10 @@ static void judge_version(struct check *c, const struct probe_result *r)
 {
 	snprintf(c->tls, sizeof(c->tls), "%s", r->version ? r->version : "");
 	if (strcmp(c->tls, "TLSv1") == 0 || strcmp(c->tls, "TLSv1.1") == 0)
-		snprintf(c->warning, sizeof(c->warning), "the best it offers is %s, which clients of today refuse: have the "
-			"service offer TLS 1.2 and 1.3", c->tls);
+		snprintf(c->warning, sizeof(c->warning),
+			"the best it offers is %s, which clients of today refuse: have the "
+			"service offer TLS 1.2 and 1.3",
+			c->tls);
 }
 
 static void judge_served(struct check *c, const struct probe_result *r, const struct check_policy *p)

@@ -25,7 +25,7 @@ struct check_policy {
 	size_t expected_count;                        /* 0: any will do */
 	const char *certificate;                      /* its name at the hub, for the advice; NULL: unknown */
 	const char *remedy;                           /* what brings the expected one; NULL: certsync push */
-	int64_t expiring_before; /* seconds left under which it is expiring; 0: by lifetime */
+	int64_t expiring_before;                      /* seconds left under which it is expiring; 0: by lifetime */
 };
 
 struct check {

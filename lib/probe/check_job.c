@@ -21,8 +21,7 @@ void check_job_release(struct check_job *j)
 
 /* ---- options ---- */
 
-static int read_number(
-	const struct check_job *j, const char *option, long maximum, long *ret, struct error *err)
+static int read_number(const struct check_job *j, const char *option, long maximum, long *ret, struct error *err)
 {
 	char *end;
 	const char *text = cli_value(j->line, option, 0);
@@ -30,8 +29,7 @@ static int read_number(
 		return 0;
 	long value = strtol(text, &end, 10);
 	if (*end || end == text || value < 1 || value > maximum)
-		return error_set(
-			err, ERROR_USAGE, "%s %s: give a number from 1 to %ld", option, text, maximum);
+		return error_set(err, ERROR_USAGE, "%s %s: give a number from 1 to %ld", option, text, maximum);
 	*ret = value;
 	return 0;
 }
@@ -54,8 +52,7 @@ static bool read_fingerprint(const char *text, uint8_t ret[CHAIN_SHA256_SIZE])
 
 int check_job_begin(struct check_job *j, const struct cli_line *line, struct error *err)
 {
-	*j = (struct check_job){
-		.line = line, .expect = cli_value(line, "--expect", 0), .timeout = TIMEOUT_DEFAULT};
+	*j = (struct check_job){.line = line, .expect = cli_value(line, "--expect", 0), .timeout = TIMEOUT_DEFAULT};
 	signal(SIGPIPE, SIG_IGN);
 	if (cli_has(line, "--json") && cli_has(line, "--nagios"))
 		return error_set(err, ERROR_USAGE, "--json and --nagios: give one of them");

@@ -29,7 +29,8 @@ int check_host_add_port(struct check_host *h, const char *port, struct error *er
 	if (endpoint_parse(text, &p->model, err) < 0) {
 		auto_free char *why = mem_strdup(err->message);
 		const char *behind = strstr(why, "\": "); /* that address is nobody's business */
-		return error_set(err, ERROR_USAGE, "%s:%s: %s", h->name, port, behind ? behind + 3 : "write HOST:PORT/PROTOCOL");
+		return error_set(
+			err, ERROR_USAGE, "%s:%s: %s", h->name, port, behind ? behind + 3 : "write HOST:PORT/PROTOCOL");
 	}
 	strcpy(p->text, port);
 	h->port_count++;
@@ -74,8 +75,10 @@ int check_host_parse(const char *text, struct check_host *ret, struct error *err
 	if (h.name[len - 1] == '.') /* a name from the root: certificates and SNI do without the dot */
 		h.name[len - 1] = '\0';
 	if (!is_address(h.name) && !name_is_dns(h.name, false))
-		return error_set(err, ERROR_USAGE, "%.100s is neither a host name nor an address: write HOST, HOST:PORT or "
-			"HOST:PORT/PROTOCOL", h.name);
+		return error_set(err, ERROR_USAGE,
+			"%.100s is neither a host name nor an address: write HOST, HOST:PORT or "
+			"HOST:PORT/PROTOCOL",
+			h.name);
 	if ((port ? check_host_add_port(&h, port, err) : add_known_ports(&h, err)) < 0)
 		return -1;
 	*ret = h;
@@ -106,8 +109,8 @@ static void add_endpoint(struct check_run *run, const struct check_host *host, s
 	else
 		((struct sockaddr_in *)&row->endpoint.address)->sin_port = number;
 	getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST);
-	snprintf(row->endpoint.text, sizeof(row->endpoint.text), at->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s", address,
-		host->ports[port].text);
+	snprintf(row->endpoint.text, sizeof(row->endpoint.text), at->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s",
+		address, host->ports[port].text);
 }
 
 static size_t add_addresses(struct check_run *run, const struct check_host *host, const struct addrinfo *list)
@@ -126,7 +129,8 @@ static size_t add_addresses(struct check_run *run, const struct check_host *host
 static void add_nameless(struct check_run *run, const struct check_host *host, const char *why)
 {
 	auto_free char *reason = mem_printf("%s has no address: %s", host->name, why);
-	check_unreachable(&add_row(run, host)->check, reason, "correct the name or its DNS records, or give --at ADDRESS");
+	check_unreachable(
+		&add_row(run, host)->check, reason, "correct the name or its DNS records, or give --at ADDRESS");
 }
 
 static const struct addrinfo numeric = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
@@ -173,8 +177,8 @@ static int ask_all(struct questions *q, int timeout_ms)
 	int answered = eventfd(0, EFD_CLOEXEC);
 	if (answered < 0)
 		return EAI_SYSTEM;
-	struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_value.sival_int = answered,
-		.sigev_notify_function = on_answered};
+	struct sigevent event = {
+		.sigev_notify = SIGEV_THREAD, .sigev_value.sival_int = answered, .sigev_notify_function = on_answered};
 	int failed = getaddrinfo_a(GAI_NOWAIT, q->list, (int)q->count, &event);
 	struct pollfd wait = {.fd = answered, .events = POLLIN};
 	int64_t deadline = clock_monotonic_ms() + timeout_ms, left = timeout_ms;
@@ -268,8 +272,8 @@ static void start_next(struct round *round)
 	struct shot *shot = mem_alloc(sizeof(*shot));
 	shot->round = round;
 	shot->row = &run->rows[round->next++];
-	probe_start_key(round->base, &shot->row->endpoint, shot->row->host->name, shot->row->key, run->timeout_ms, on_probed,
-		shot);
+	probe_start_key(round->base, &shot->row->endpoint, shot->row->host->name, shot->row->key, run->timeout_ms,
+		on_probed, shot);
 }
 
 static void probe_all(struct check_run *run)
@@ -305,7 +309,8 @@ static void drop_closed(struct check_run *run)
 	size_t kept = 0;
 	bool *keep = mem_array(run->row_count + 1, sizeof(*keep));
 	for (size_t i = 0; i < run->row_count; i++)
-		keep[i] = !run->rows[i].host->guessed || !run->rows[i].endpoint.text[0] || is_missed(run, &run->rows[i]);
+		keep[i] =
+			!run->rows[i].host->guessed || !run->rows[i].endpoint.text[0] || is_missed(run, &run->rows[i]);
 	for (size_t i = 0, some = 0; i < run->row_count; i++) {
 		const struct check_host *host = run->rows[i].host;
 		bool last = i + 1 == run->row_count || run->rows[i + 1].host != host;
@@ -313,8 +318,10 @@ static void drop_closed(struct check_run *run)
 		if (last && !some) {
 			keep[i] = true;
 			check_release(&run->rows[i].check);
-			check_unreachable(&run->rows[i].check, "no address answers on any of the ports 25, 110, 143, 443, 465, 587, "
-				"993, 995", "start the service, correct the firewall or the address, or say the port");
+			check_unreachable(&run->rows[i].check,
+				"no address answers on any of the ports 25, 110, 143, 443, 465, 587, "
+				"993, 995",
+				"start the service, correct the firewall or the address, or say the port");
 			run->rows[i].endpoint.text[0] = '\0';
 		}
 		some = last ? 0 : some;
@@ -335,9 +342,9 @@ static enum probe_key other_key(const struct check *c)
 {
 	if (!c->served)
 		return PROBE_ANY_KEY;
-	return strncmp(c->facts.key_type, "rsa-", 4) == 0	? PROBE_ECDSA_KEY
-	       : strncmp(c->facts.key_type, "ecdsa-", 6) == 0 ? PROBE_RSA_KEY
-							      : PROBE_ANY_KEY;
+	return strncmp(c->facts.key_type, "rsa-", 4) == 0      ? PROBE_ECDSA_KEY
+		: strncmp(c->facts.key_type, "ecdsa-", 6) == 0 ? PROBE_RSA_KEY
+							       : PROBE_ANY_KEY;
 }
 
 /* Whether the row says what the first one has not: another certificate, or that one of an expected pair is missing. */

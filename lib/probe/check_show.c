@@ -40,8 +40,16 @@ static void add_table_row(struct cli_table *table, const struct check_row *row, 
 		text_clean(issuer, 0); /* it may have been cut within a letter */
 	}
 	const char *const cells[] = {row->host->name, address_of(row), verdict, days, hex, issuer,
-		c->served ? c->facts.key_type : "-", !c->served ? "-" : c->name_match ? "yes" : "NO",
-		!c->served ? "-" : c->chain_complete ? "yes" : "NO", !c->served || !c->expects ? "-" : c->match ? "yes" : "NO"};
+		c->served ? c->facts.key_type : "-",
+		!c->served              ? "-"
+			: c->name_match ? "yes"
+					: "NO",
+		!c->served                  ? "-"
+			: c->chain_complete ? "yes"
+					    : "NO",
+		!c->served || !c->expects ? "-"
+			: c->match        ? "yes"
+					  : "NO"};
 	cli_table_row(table, cells);
 }
 
@@ -60,8 +68,8 @@ void check_show_table(const struct check_run *run, bool colour)
 {
 	const char *const *paint = colour ? colours : plain;
 	auto_free char *verdict = painted("VERDICT", colour ? "\033[00m" : "");
-	const char *const header[] = {"HOST", "ENDPOINT", verdict, "DAYS", "SHA-256", "ISSUER", "KEY", "NAME", "CHAIN",
-		"MATCH"};
+	const char *const header[] = {
+		"HOST", "ENDPOINT", verdict, "DAYS", "SHA-256", "ISSUER", "KEY", "NAME", "CHAIN", "MATCH"};
 	struct cli_table *table = cli_table_new(COUNT(header), header);
 	for (size_t i = 0; i < run->row_count; i++)
 		add_table_row(table, &run->rows[i], paint);
@@ -109,8 +117,9 @@ static void print_faults(const struct check_run *run, size_t bad)
 			const struct check_row *row = &run->rows[i];
 			if (row->check.verdict != (enum check_verdict)verdict || severity(&row->check) == NAGIOS_OK)
 				continue;
-			auto_free char *text = mem_printf("%s%s %s %s: %s", told++ ? "; " : ": ", row->host->name, address_of(row),
-				check_verdict_text(row->check.verdict), row->check.reason[0] ? row->check.reason : row->check.warning);
+			auto_free char *text = mem_printf("%s%s %s %s: %s", told++ ? "; " : ": ", row->host->name,
+				address_of(row), check_verdict_text(row->check.verdict),
+				row->check.reason[0] ? row->check.reason : row->check.warning);
 			print_plain(text);
 		}
 	if (bad > told)
@@ -134,7 +143,8 @@ enum nagios_exit check_show_nagios(const struct check_run *run)
 		printf("CERTSYNC %s - %zu of %zu endpoints", words[worst], bad, run->row_count);
 		print_faults(run, bad);
 	} else {
-		printf("CERTSYNC OK - %zu endpoints, the first expires in %d days", run->row_count, soonest ? soonest->days_left : 0);
+		printf("CERTSYNC OK - %zu endpoints, the first expires in %d days", run->row_count,
+			soonest ? soonest->days_left : 0);
 	}
 	printf(" | endpoints=%zu bad=%zu", run->row_count, bad);
 	if (soonest)

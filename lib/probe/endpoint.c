@@ -101,8 +101,8 @@ int endpoint_parse(const char *text, struct endpoint *ret, struct error *err)
 {
 	struct endpoint e = {0};
 	if (strlen(text) >= sizeof(e.text))
-		return error_set(err, ERROR_USAGE, "endpoint \"%.40s…\" is longer than %zu bytes", text,
-			sizeof(e.text) - 1);
+		return error_set(
+			err, ERROR_USAGE, "endpoint \"%.40s…\" is longer than %zu bytes", text, sizeof(e.text) - 1);
 	strcpy(e.text, text);
 	char copy[ENDPOINT_TEXT_MAX];
 	strcpy(copy, text);
@@ -112,8 +112,8 @@ int endpoint_parse(const char *text, struct endpoint *ret, struct error *err)
 		*plus = '\0';
 		e.proxy = true;
 		if (strcmp(plus + 1, "proxy") != 0)
-			return error_set(err, ERROR_USAGE,
-				"endpoint \"%s\": \"+%s\" is not known; only +proxy is", text, plus + 1);
+			return error_set(err, ERROR_USAGE, "endpoint \"%s\": \"+%s\" is not known; only +proxy is",
+				text, plus + 1);
 	}
 	char *slash = strchr(copy, '/');
 	if (slash)
@@ -122,15 +122,12 @@ int endpoint_parse(const char *text, struct endpoint *ret, struct error *err)
 	uint16_t port;
 	if (split_port(copy, &host, &port_text) < 0)
 		return error_set(err, ERROR_USAGE,
-			"endpoint \"%s\" is not ADDRESS:PORT; write 127.0.0.1:25, or [::1]:25 for IPv6",
-			text);
+			"endpoint \"%s\" is not ADDRESS:PORT; write 127.0.0.1:25, or [::1]:25 for IPv6", text);
 	if (port_parse(port_text, &port) < 0)
-		return error_set(
-			err, ERROR_USAGE, "endpoint \"%s\": the port must be a number from 1 to 65535", text);
+		return error_set(err, ERROR_USAGE, "endpoint \"%s\": the port must be a number from 1 to 65535", text);
 	if (address_parse(host, port, &e) < 0)
 		return error_set(err, ERROR_USAGE,
-			"endpoint \"%s\": \"%s\" is not an IP address; names are not resolved here", text,
-			host);
+			"endpoint \"%s\": \"%s\" is not an IP address; names are not resolved here", text, host);
 	const struct language *language = slash ? language_of_name(slash + 1) : language_of_port(port);
 	if (!language)
 		return error_set(err, ERROR_USAGE,

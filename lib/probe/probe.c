@@ -38,7 +38,7 @@ struct probe {
 	enum phase phase;
 	char heard[8]; /* the first bytes behind the ClientHello */
 	size_t heard_len;
-	bool settled;  /* nothing is left to be done but the callback */
+	bool settled; /* nothing is left to be done but the callback */
 	struct starttls talk;
 	struct buf send;
 	struct probe_result result;
@@ -94,9 +94,8 @@ static enum need fail(struct probe *p, enum probe_state state, enum error_kind k
 static const char *proxy_hint(const struct probe *p)
 {
 	bool silent = p->phase == PHASE_HANDSHAKE
-			      ? p->endpoint.protocol == PROBE_TLS && !p->heard_len &&
-					BIO_number_read(SSL_get_rbio(p->ssl)) == 0
-			      : p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING;
+		? p->endpoint.protocol == PROBE_TLS && !p->heard_len && BIO_number_read(SSL_get_rbio(p->ssl)) == 0
+		: p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING;
 	if (!silent)
 		return "";
 	return p->endpoint.proxy ? "; perhaps this port does not expect the PROXY protocol (+proxy)"
@@ -232,8 +231,7 @@ static enum need phase_connect(struct probe *p)
 	starttls_begin(&p->talk, p->endpoint.protocol, helo, &p->send);
 	p->phase = PHASE_DIALOGUE;
 	/* A new socket's buffer has room for sixteen bytes. */
-	if (p->endpoint.proxy &&
-		send(p->fd, proxy_local, sizeof(proxy_local), MSG_NOSIGNAL) != sizeof(proxy_local))
+	if (p->endpoint.proxy && send(p->fd, proxy_local, sizeof(proxy_local), MSG_NOSIGNAL) != sizeof(proxy_local))
 		return fail_errno(p, errno);
 	return NEED_NEXT;
 }
@@ -247,11 +245,12 @@ static bool restrict_key(SSL *ssl, enum probe_key key)
 	if (key == PROBE_ANY_KEY)
 		return true;
 	return SSL_set1_sigalgs_list(ssl, key == PROBE_RSA_KEY ? rsa : ecdsa) == 1 &&
-	       SSL_set_cipher_list(ssl, key == PROBE_RSA_KEY ? "aRSA:@SECLEVEL=0" : "aECDSA:@SECLEVEL=0") == 1;
+		SSL_set_cipher_list(ssl, key == PROBE_RSA_KEY ? "aRSA:@SECLEVEL=0" : "aECDSA:@SECLEVEL=0") == 1;
 }
 
 /* Keeps what OpenSSL reads first: text where a TLS record should be is told as the text that it is. */
-static long on_bio(BIO *bio, int operation, const char *data, size_t len, int argi, long argl, int ret, size_t *processed) /* NOLINT(readability-non-const-parameter): OpenSSL's type */
+static long on_bio(BIO *bio, int operation, const char *data, size_t len, int argi, long argl, int ret,
+	size_t *processed) /* NOLINT(readability-non-const-parameter): OpenSSL's type */
 {
 	(void)len;
 	(void)argi;
@@ -287,8 +286,7 @@ static enum need phase_dialogue(struct probe *p)
 	p->ssl = SSL_new(shared_context());
 	if (!p->ssl || SSL_set_fd(p->ssl, p->fd) != 1 || SSL_set_tlsext_host_name(p->ssl, p->sni) != 1 ||
 		!restrict_key(p->ssl, p->key)) {
-		openssl_error(
-			&p->result.error, ERROR_PERMANENT, "cannot begin TLS with the name \"%s\"", p->sni);
+		openssl_error(&p->result.error, ERROR_PERMANENT, "cannot begin TLS with the name \"%s\"", p->sni);
 		p->result.state = PROBE_PROTOCOL;
 		return NEED_NOTHING;
 	}
@@ -301,8 +299,8 @@ static enum need phase_dialogue(struct probe *p)
 static enum need fail_text(struct probe *p, const char *text)
 {
 	const char *what = p->endpoint.protocol == PROBE_TLS
-				   ? "plain text where TLS was expected, is it a port for STARTTLS?"
-				   : "text before the handshake";
+		? "plain text where TLS was expected, is it a port for STARTTLS?"
+		: "text before the handshake";
 	return fail(p, PROBE_PROTOCOL, ERROR_PERMANENT, "%s: \"%s\"", what, text);
 }
 
@@ -442,8 +440,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	else if (p->phase == PHASE_DIALOGUE && p->talk.reason.kind != ERROR_NONE)
 		fail(p, PROBE_PROTOCOL, p->talk.reason.kind, "%s", p->talk.reason.message);
 	else
-		fail(p, PROBE_TIMEOUT, ERROR_RETRY, "no answer within %s (%s)%s",
-			clock_span(p->timeout_ms, span), where(p), proxy_hint(p));
+		fail(p, PROBE_TIMEOUT, ERROR_RETRY, "no answer within %s (%s)%s", clock_span(p->timeout_ms, span),
+			where(p), proxy_hint(p));
 	probe_finish(p);
 }
 
@@ -451,9 +449,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 static void probe_connect(struct probe *p, struct event_base *base)
 {
 	p->fd = socket(p->endpoint.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int rc = p->fd < 0 ? -1
-			   : connect(p->fd, (const struct sockaddr *)&p->endpoint.address,
-				     p->endpoint.address_len);
+	int rc =
+		p->fd < 0 ? -1 : connect(p->fd, (const struct sockaddr *)&p->endpoint.address, p->endpoint.address_len);
 	if (rc < 0 && errno != EINPROGRESS) {
 		fail_errno(p, errno);
 		p->settled = true;
@@ -466,8 +463,8 @@ static void probe_connect(struct probe *p, struct event_base *base)
 	event_add(p->writable, NULL);
 }
 
-struct probe *probe_start(struct event_base *base, const struct endpoint *endpoint, const char *sni,
-	int timeout_ms, probe_done *done, void *context)
+struct probe *probe_start(struct event_base *base, const struct endpoint *endpoint, const char *sni, int timeout_ms,
+	probe_done *done, void *context)
 {
 	return probe_start_key(base, endpoint, sni, PROBE_ANY_KEY, timeout_ms, done, context);
 }

@@ -22,9 +22,9 @@ enum probe_state {
 
 struct probe_result {
 	enum probe_state state;
-	struct error error; /* when not PROBE_SERVED; does not repeat the endpoint, which the caller knows */
-	X509 *leaf;         /* borrowed during the callback; NULL unless PROBE_SERVED */
-	STACK_OF(X509) *rest; /* borrowed; as sent, may be empty */
+	struct error error;    /* when not PROBE_SERVED; does not repeat the endpoint, which the caller knows */
+	X509 *leaf;            /* borrowed during the callback; NULL unless PROBE_SERVED */
+	STACK_OF(X509) * rest; /* borrowed; as sent, may be empty */
 	uint8_t fingerprint[CHAIN_SHA256_SIZE];
 	const char *version;  /* what was negotiated, as in "TLSv1.3"; static; NULL unless PROBE_SERVED */
 	int64_t milliseconds; /* until the handshake was complete */
@@ -37,8 +37,8 @@ typedef void probe_done(void *context, const struct probe_result *result);
 /* Starts one; `done` is called exactly once, from the loop, never from inside probe_start, after which the
  * probe is gone. `sni` is always sent. The deadline is for everything, polite end included; one that passes
  * during the polite end does not undo PROBE_SERVED. */
-struct probe *probe_start(struct event_base *base, const struct endpoint *endpoint, const char *sni,
-	int timeout_ms, probe_done *done, void *context);
+struct probe *probe_start(struct event_base *base, const struct endpoint *endpoint, const char *sni, int timeout_ms,
+	probe_done *done, void *context);
 /* The same for a client that takes one kind of key alone, so that both certificates of a pair are seen. A server
  * that has none of that kind fails the handshake. */
 enum probe_key { PROBE_ANY_KEY, PROBE_RSA_KEY, PROBE_ECDSA_KEY };

@@ -42,8 +42,8 @@ static int refuse(struct starttls *s, const char *what)
 
 static enum verdict judge_smtp(struct starttls *s, const char *line)
 {
-	if (!isdigit((unsigned char)line[0]) || !isdigit((unsigned char)line[1]) ||
-		!isdigit((unsigned char)line[2]) || (line[3] && line[3] != ' ' && line[3] != '-'))
+	if (!isdigit((unsigned char)line[0]) || !isdigit((unsigned char)line[1]) || !isdigit((unsigned char)line[2]) ||
+		(line[3] && line[3] != ' ' && line[3] != '-'))
 		return LINE_ALIEN;
 	if (s->step == STARTTLS_EHLO && line[3] && has_word(line + 4, "STARTTLS"))
 		s->offered = true;
@@ -51,9 +51,7 @@ static enum verdict judge_smtp(struct starttls *s, const char *line)
 		return LINE_MORE;
 	if (has_prefix(line, "421"))
 		return LINE_BYE;
-	if (!has_prefix(line, s->step == STARTTLS_EHLO       ? "250"
-			      : s->step == STARTTLS_FAREWELL ? "221"
-							     : "220"))
+	if (!has_prefix(line, s->step == STARTTLS_EHLO ? "250" : s->step == STARTTLS_FAREWELL ? "221" : "220"))
 		return LINE_NO;
 	if (s->step == STARTTLS_EHLO && !s->offered) {
 		refuse(s, "SMTP answers, but does not offer STARTTLS");
@@ -135,15 +133,14 @@ const char *starttls_where(const struct starttls *s)
 	case STARTTLS_EHLO:
 		return "waiting for the answer to EHLO";
 	case STARTTLS_UPGRADE:
-		return s->protocol == PROBE_POP3       ? "waiting for the answer to STLS"
-		       : s->protocol == PROBE_POSTGRES ? "waiting for the answer to SSLRequest"
-						       : "waiting for the answer to STARTTLS";
+		return s->protocol == PROBE_POP3        ? "waiting for the answer to STLS"
+			: s->protocol == PROBE_POSTGRES ? "waiting for the answer to SSLRequest"
+							: "waiting for the answer to STARTTLS";
 	case STARTTLS_FAREWELL:
 		if (s->protocol == PROBE_MYSQL)
 			return "waiting for the answer to the login";
-		return s->protocol == PROBE_SMTP || s->protocol == PROBE_POP3
-			       ? "waiting for the answer to QUIT"
-			       : "waiting for the answer to LOGOUT";
+		return s->protocol == PROBE_SMTP || s->protocol == PROBE_POP3 ? "waiting for the answer to QUIT"
+									      : "waiting for the answer to LOGOUT";
 	case STARTTLS_END:
 		break;
 	}
@@ -196,8 +193,8 @@ static void advance(struct starttls *s, struct buf *send)
 static void give_up(struct starttls *s, const char *what, const char *line)
 {
 	if (s->reason.kind == ERROR_NONE)
-		error_set(&s->reason, ERROR_PERMANENT, "%s %s \"%.200s\" (%s)",
-			starttls_protocol_name(s->protocol), what, line, starttls_where(s));
+		error_set(&s->reason, ERROR_PERMANENT, "%s %s \"%.200s\" (%s)", starttls_protocol_name(s->protocol),
+			what, line, starttls_where(s));
 	finish(s, s->leaving ? STARTTLS_OVER : STARTTLS_REFUSED);
 }
 
@@ -249,8 +246,8 @@ static void not_this(struct starttls *s)
 /* The text of an error packet, which need not end. */
 static void told(struct starttls *s, const char *text, size_t len)
 {
-	error_set(&s->reason, ERROR_PERMANENT, "%s refuses: \"%.*s\" (%s)",
-		starttls_protocol_name(s->protocol), (int)(len < 200 ? len : 200), text, starttls_where(s));
+	error_set(&s->reason, ERROR_PERMANENT, "%s refuses: \"%.*s\" (%s)", starttls_protocol_name(s->protocol),
+		(int)(len < 200 ? len : 200), text, starttls_where(s));
 	finish(s, s->leaving ? STARTTLS_OVER : STARTTLS_REFUSED);
 }
 
@@ -436,8 +433,7 @@ enum starttls_state starttls_feed(struct starttls *s, const void *data, size_t l
 {
 	const char *bytes = data;
 	size_t taken = 0;
-	void (*take)(struct starttls *, char, struct buf *) =
-		speaks_packets(s) ? take_packet_byte : take_byte;
+	void (*take)(struct starttls *, char, struct buf *) = speaks_packets(s) ? take_packet_byte : take_byte;
 	while (taken < len && s->state == STARTTLS_MORE)
 		take(s, bytes[taken++], send);
 	/* What was to be sent and was not tells of answers that came before their questions. */

@@ -28,8 +28,7 @@ static int send_request(int fd, const cJSON *request, const struct files *files,
 }
 
 /* 1 with the exit code when the answer was the final one, 0 when more follow. */
-static int take_answer(const struct frame *frame, ask_answer *answer, void *context, int *ret_exit,
-	struct error *err)
+static int take_answer(const struct frame *frame, ask_answer *answer, void *context, int *ret_exit, struct error *err)
 {
 	auto_json cJSON *object = json_parse(frame->data, frame->len, err);
 	/* What an operator, root perhaps, is shown was said by a process with fewer rights than his. */
@@ -48,8 +47,8 @@ static int take_answer(const struct frame *frame, ask_answer *answer, void *cont
 }
 
 /* The next answer: 1, or 0 at the end of the stream, -1, or ASK_STOPPED. */
-static int receive(struct frame_stream *stream, struct frame *frame, ask_tick *tick, int tick_ms, void *context,
-	struct error *err)
+static int receive(
+	struct frame_stream *stream, struct frame *frame, ask_tick *tick, int tick_ms, void *context, struct error *err)
 {
 	struct pollfd fd = {.fd = stream->fd, .events = POLLIN};
 	for (;;) {
@@ -89,7 +88,8 @@ int ask_live(const char *socket_path, const cJSON *request, const struct files *
 	while (!final) {
 		int got = receive(&stream, &frame, tick, tick_ms, context, err);
 		if (got == 0)
-			error_set(err, ERROR_RETRY, "the daemon ended before it had answered: look at its log, then try again");
+			error_set(err, ERROR_RETRY,
+				"the daemon ended before it had answered: look at its log, then try again");
 		if (got <= 0 && unsent)
 			*err = reason;
 		if (got <= 0) {

@@ -19,8 +19,8 @@ typedef void ask_answer(const cJSON *answer, void *context);
 
 /* Returns the result's exit code, or -1 when the daemon cannot be reached or ends in the middle (the caller
  * exits 4). `files` may be NULL. */
-int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer,
-	void *context, struct error *err);
+int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer, void *context,
+	struct error *err);
 
 /* The same for a person who watches: `tick` is called at least every `tick_ms`, and after a signal. False ends the asking
  * (what was asked for goes on): ASK_STOPPED. */

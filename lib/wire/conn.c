@@ -145,8 +145,8 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 		tell_closed(c, &none);
 }
 
-struct conn *conn_new(struct event_base *base, int fd, unsigned allowed, const struct conn_handler *handler,
-	void *context)
+struct conn *conn_new(
+	struct event_base *base, int fd, unsigned allowed, const struct conn_handler *handler, void *context)
 {
 	struct conn *c = mem_alloc(sizeof(*c));
 	evutil_make_socket_nonblocking(fd);
@@ -193,7 +193,8 @@ void conn_send(struct conn *c, enum frame_type type, const void *data, size_t le
 	if (c->closed || c->finishing)
 		return;
 	if (len > FRAME_BUNDLE_MAX || c->out.len + len + FRAME_HEADER_SIZE > c->out.max) {
-		error_set(&c->error, ERROR_RETRY, "output-cap: the peer does not read: %zu bytes wait for it", c->out.len);
+		error_set(&c->error, ERROR_RETRY, "output-cap: the peer does not read: %zu bytes wait for it",
+			c->out.len);
 		fail_later(c);
 		return;
 	}

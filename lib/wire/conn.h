@@ -19,8 +19,8 @@ struct conn_handler {
 };
 
 /* Takes the (connected) descriptor over. `allowed` as in frame_decode. One that the kernel will not watch is `closed`, from the loop. */
-struct conn *conn_new(struct event_base *base, int fd, unsigned allowed, const struct conn_handler *handler,
-	void *context);
+struct conn *conn_new(
+	struct event_base *base, int fd, unsigned allowed, const struct conn_handler *handler, void *context);
 void conn_free(struct conn *c); /* closes; no callback. NULL is allowed */
 
 /* Queues a frame. A peer that does not read is cut off at the output cap (1 MiB): `closed` is then called

@@ -20,13 +20,14 @@ void json_free_cleanup(cJSON **object);
 cJSON *json_parse(const void *data, size_t len, struct error *err); /* owned; an object; NULL on error */
 /* Cleans every name and string in it (lib/core/text.h), for whoever shows what another process has said: only a member "output" keeps its lines. */
 void json_clean(cJSON *value);
-int json_print(const cJSON *object, struct buf *out);               /* compact; -1 above the cap */
+int json_print(const cJSON *object, struct buf *out); /* compact; -1 above the cap */
 
 /* Readers: -1 with "KEY: is missing" or "KEY: is not a …" when the member is absent or of another type. The
  * key is matched exactly. Strings are borrowed from the object. */
 const char *json_string(const cJSON *object, const char *key, size_t max_len, struct error *err); /* or NULL */
 int json_u32(const cJSON *object, const char *key, uint32_t *ret, struct error *err);
-int json_i64(const cJSON *object, const char *key, int64_t *ret, struct error *err); /* up to 15 digits: exact both ways */
+int json_i64(
+	const cJSON *object, const char *key, int64_t *ret, struct error *err); /* up to 15 digits: exact both ways */
 int json_bool(const cJSON *object, const char *key, bool *ret, struct error *err);
 const cJSON *json_array(const cJSON *object, const char *key, int max_count, struct error *err);
 const cJSON *json_object(const cJSON *object, const char *key, struct error *err);

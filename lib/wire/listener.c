@@ -24,8 +24,9 @@ static int make_address(const char *path, struct sockaddr_un *ret, struct error 
 {
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(ret->sun_path))
-		return error_set(err, ERROR_USAGE, "the socket's path %s is longer than %zu bytes: configure a shorter `run`",
-			path, sizeof(ret->sun_path) - 1);
+		return error_set(err, ERROR_USAGE,
+			"the socket's path %s is longer than %zu bytes: configure a shorter `run`", path,
+			sizeof(ret->sun_path) - 1);
 	snprintf(ret->sun_path, sizeof(ret->sun_path), "%s", path);
 	return 0;
 }

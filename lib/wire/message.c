@@ -102,8 +102,8 @@ static int take_hex(const cJSON *o, const char *key, char text[CHAIN_HEX_MAX], s
 	return 0;
 }
 
-static int take_name(const cJSON *o, const char *key, bool valid(const char *), char *text, size_t size,
-	struct error *err)
+static int take_name(
+	const cJSON *o, const char *key, bool valid(const char *), char *text, size_t size, struct error *err)
 {
 	const char *value = json_string(o, key, size - 1, err);
 	if (!value)
@@ -235,8 +235,7 @@ static int take_offer(const cJSON *o, struct message *m, struct error *err)
 	names = json_array(o, "names", CHAIN_NAMES_MAX, err);
 	if (!names)
 		return -1;
-	cJSON_ArrayForEach(element, names)
-	{
+	cJSON_ArrayForEach (element, names) {
 		const char *name = json_element(element, NAME_CERTIFICATE_MAX, err);
 		if (!name || (!name_is_dns(name, true) && strspn(name, "0123456789abcdefABCDEF.:") != strlen(name)))
 			return error_set(err, ERROR_PERMANENT, "names: an element is not a name");
@@ -292,8 +291,7 @@ static int take_probe(const cJSON *o, struct message_probe *p, struct error *err
 	if (take_text(o, "endpoint", p->endpoint, sizeof(p->endpoint), err) < 0 ||
 		take_name(o, "service", name_is_service, p->service, sizeof(p->service), err) < 0 ||
 		json_bool(o, "served", &p->served, err) < 0 || json_bool(o, "match", &p->match, err) < 0 ||
-		json_bool(o, "stopped", &p->stopped, err) < 0 ||
-		take_hex(o, "fingerprint", p->fingerprint, err) < 0 ||
+		json_bool(o, "stopped", &p->stopped, err) < 0 || take_hex(o, "fingerprint", p->fingerprint, err) < 0 ||
 		take_text(o, "text", p->text, sizeof(p->text), err) < 0)
 		return -1;
 	return json_u32(o, "milliseconds", &p->milliseconds, err);
@@ -315,8 +313,7 @@ static int take_probes(const cJSON *o, struct message *m, struct error *err)
 	const cJSON *probes = json_array(o, "probes", MESSAGE_PROBES_MAX, err);
 	if (!probes)
 		return -1;
-	cJSON_ArrayForEach(item, probes)
-	{
+	cJSON_ArrayForEach (item, probes) {
 		if (!cJSON_IsObject(item))
 			return error_set(err, ERROR_PERMANENT, "probes: an element is not an object");
 		if (take_probe(item, message_add_probe(m), err) < 0)

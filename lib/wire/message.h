@@ -18,7 +18,7 @@
 
 enum {
 	MESSAGE_PROTOCOL = 3,
-	MESSAGE_PROTOCOL_HOLD = 2, /* the first that has `hold`: to an older agent it would be an unknown message */
+	MESSAGE_PROTOCOL_HOLD = 2,    /* the first that has `hold`: to an older agent it would be an unknown message */
 	MESSAGE_PROTOCOL_SIGNERS = 3, /* the first that has `signers` and `pinned` */
 	MESSAGE_HOLD_MAX = 7 * 86400, /* seconds */
 	MESSAGE_PROBES_MAX = 64,
@@ -43,8 +43,8 @@ enum message_type {
 	MESSAGE_HOLD, /* repair nothing of this certificate for so long: a person is at work */
 	MESSAGE_PROBED,
 	MESSAGE_SIGNERS, /* which keys of the hub may sign */
-	MESSAGE_PINNED, /* these are pinned, or why not */
-	MESSAGE_PULL, /* the agent asks for what is due; passes no barrier */
+	MESSAGE_PINNED,  /* these are pinned, or why not */
+	MESSAGE_PULL,    /* the agent asks for what is due; passes no barrier */
 	MESSAGE_PING,
 	MESSAGE_PONG,
 	MESSAGE_ERROR, /* the sender closes after it */
@@ -53,9 +53,9 @@ enum message_type {
 struct message_probe {
 	char endpoint[96];
 	char service[NAME_SERVICE_MAX];
-	bool served;   /* the handshake completed */
-	bool match;    /* the leaf is the one of the message's revision */
-	bool stopped;  /* its service is not running: not a fault */
+	bool served;                     /* the handshake completed */
+	bool match;                      /* the leaf is the one of the message's revision */
+	bool stopped;                    /* its service is not running: not a fault */
 	char fingerprint[CHAIN_HEX_MAX]; /* empty unless served */
 	char text[256];                  /* the reason when not served */
 	uint32_t milliseconds;
@@ -67,11 +67,12 @@ struct message {
 	/* hello, welcome */
 	uint32_t protocol;
 	char version[32];
-	char instance[33];   /* hello: 16 random bytes of the root half in hex */
-	int64_t clock;       /* hello, welcome: the sender's wall clock */
-	uint32_t count;      /* hello: how many inventory messages follow */
+	char instance[33];         /* hello: 16 random bytes of the root half in hex */
+	int64_t clock;             /* hello, welcome: the sender's wall clock */
+	uint32_t count;            /* hello: how many inventory messages follow */
 	char name[NAME_AGENT_MAX]; /* welcome: who the hub takes this agent for */
-	char host_keys[MESSAGE_HOST_KEYS_MAX]; /* welcome: lib/crypto/host_pins.h in base64; empty: the hub says nothing of them */
+	char host_keys
+		[MESSAGE_HOST_KEYS_MAX]; /* welcome: lib/crypto/host_pins.h in base64; empty: the hub says nothing of them */
 
 	/* signers */
 	char signers[MESSAGE_SIGNERS_MAX]; /* lib/crypto/signer_list.h in base64 */
@@ -82,7 +83,8 @@ struct message {
 	uint32_t attempt;
 
 	/* inventory, offer, pinned */
-	char digest[CHAIN_HEX_MAX];      /* inventory: of `revision`; empty for the placeholder; pinned: of the list, as it came */
+	char digest
+		[CHAIN_HEX_MAX]; /* inventory: of `revision`; empty for the placeholder; pinned: of the list, as it came */
 	char fingerprint[CHAIN_HEX_MAX]; /* of the (first) leaf; verified: the leaf that is served */
 	int64_t not_before, not_after;   /* of the (first) leaf; 0 unknown */
 	char **names;                    /* offer: SANs; owned */
@@ -91,7 +93,7 @@ struct message {
 	struct revision high_water; /* newest ever taken */
 	struct revision staged;     /* (0,0): nothing staged beyond `revision` */
 	bool stopped;               /* inventory, verified: some service is stopped: `installed (stopped)` */
-	bool held;                  /* inventory: nothing is repaired there now (false where the sender knows no hold) */
+	bool held; /* inventory: nothing is repaired there now (false where the sender knows no hold) */
 
 	/* offer */
 	bool may_expire_sooner, rollback;
@@ -104,11 +106,11 @@ struct message {
 	/* staged, installed, verified, failed */
 	uint32_t milliseconds; /* what the step took */
 	/* failed, error */
-	char step[32];   /* fetch, verify, stage, test, activate, reload, probe, commit; error: what is wrong */
+	char step[32]; /* fetch, verify, stage, test, activate, reload, probe, commit; error: what is wrong */
 	char text[MESSAGE_TEXT_MAX];     /* the reason, one line; pinned: why the list was refused, empty: it was not */
 	char output[MESSAGE_OUTPUT_MAX]; /* what the hook printed; may have lines */
-	bool rolled_back; /* failed: the old files are back */
-	bool permanent;   /* failed: the same bundle will be refused again (a rule said no) */
+	bool rolled_back;                /* failed: the old files are back */
+	bool permanent;                  /* failed: the same bundle will be refused again (a rule said no) */
 
 	/* verified, probed */
 	struct message_probe *probes; /* owned */

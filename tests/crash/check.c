@@ -91,7 +91,8 @@ static void parse(const struct data *data, struct pem *ret)
 {
 	*ret = (struct pem){0};
 	unsigned char *der = NULL;
-	BIO *first = BIO_new_mem_buf(data->bytes, (int)data->len), *second = BIO_new_mem_buf(data->bytes, (int)data->len);
+	BIO *first = BIO_new_mem_buf(data->bytes, (int)data->len),
+	    *second = BIO_new_mem_buf(data->bytes, (int)data->len);
 	EVP_PKEY *key = PEM_read_bio_PrivateKey(first, NULL, NULL, NULL);
 	X509 *leaf = PEM_read_bio_X509(second, NULL, NULL, NULL);
 	ret->has_key = key != NULL;
@@ -186,8 +187,8 @@ static bool highest_said(const struct check *c, const char *word, unsigned ret[2
 	unsigned r[2];
 	ret[0] = ret[1] = 0;
 	while (next_line(&at, line))
-		if (starts(line, word) && sscanf(line + strlen(word), " %1000s", revision) == 1 && parse_revision(revision, r) &&
-			compare_revisions(r, ret) > 0)
+		if (starts(line, word) && sscanf(line + strlen(word), " %1000s", revision) == 1 &&
+			parse_revision(revision, r) && compare_revisions(r, ret) > 0)
 			memcpy(ret, r, sizeof(r));
 	return ret[0] != 0;
 }
@@ -216,7 +217,8 @@ static void check_keys(struct check *c)
 		if (sscanf(line, "key %64s", hex) != 1)
 			continue;
 		snprintf(lost, sizeof(lost), "doing lose %s\n", hex);
-		if (!strstr(c->said, lost) && !key_is_kept(c, "leaf", hex) && !key_is_kept(c, "pending", hex) && !key_is_kept(c, "account", hex))
+		if (!strstr(c->said, lost) && !key_is_kept(c, "leaf", hex) && !key_is_kept(c, "pending", hex) &&
+			!key_is_kept(c, "account", hex))
 			wrong(c, "N2: the key %s is nowhere", hex);
 	}
 }
@@ -282,7 +284,8 @@ static void check_store(struct check *c, const char *certificate)
 	while (dir && (entry = readdir(dir))) {
 		if (parse_revision(entry->d_name, r))
 			check_revision(c, certificate, entry->d_name, found);
-		else if (c->recovered && entry->d_name[0] == '.' && entry->d_name[1] && strcmp(entry->d_name, "..") != 0)
+		else if (c->recovered && entry->d_name[0] == '.' && entry->d_name[1] &&
+			strcmp(entry->d_name, "..") != 0)
 			wrong(c, "left over in the hub's store: %s", entry->d_name);
 	}
 	if (dir)
@@ -308,7 +311,8 @@ static void check_record(struct check *c, const char *name)
 	while (next_line(&at, line)) {
 		if (starts(line, done) || starts(line, dropped)) {
 			may_be_missing = starts(line, dropped);
-			right = is_there ? !may_be_missing && strcmp(found.bytes, line + strlen(done)) == 0 : may_be_missing;
+			right = is_there ? !may_be_missing && strcmp(found.bytes, line + strlen(done)) == 0
+					 : may_be_missing;
 		} else if (starts(line, doing)) {
 			right = right || (is_there && strcmp(found.bytes, line + strlen(doing)) == 0);
 		} else if (starts(line, dropping)) {
@@ -316,7 +320,8 @@ static void check_record(struct check *c, const char *name)
 		}
 	}
 	if (!right)
-		wrong(c, "N2: the record %s is %s%s", name, is_there ? "not what was written: " : "missing", is_there ? found.bytes : "");
+		wrong(c, "N2: the record %s is %s%s", name, is_there ? "not what was written: " : "missing",
+			is_there ? found.bytes : "");
 }
 
 static void check_records(struct check *c)
@@ -357,7 +362,7 @@ static void check_authorized_lines(struct check *c, const char *text)
 	for (; next_line(&rest, line); first = false) {
 		size_t len = strlen(line);
 		bool ours = starts(line, "restrict,") && strstr(line, " ssh-ed25519 AAAAC3") && len > 13 &&
-			    strcmp(line + len - 13, "certsync:mail") == 0;
+			strcmp(line + len - 13, "certsync:mail") == 0;
 		bool administrators = starts(line, "ssh-ed25519 ") && strstr(line, " admin@desk");
 		if (first ? !administrators : !ours)
 			wrong(c, "N1: a line of authorized_keys: %.200s", line);
@@ -377,14 +382,16 @@ static void check_joined(struct check *c)
 	check_authorized_lines(c, keys.bytes);
 	if (last_said(c, "doing resumption", key) || last_said(c, "resumption", key))
 		return; /* another node has taken its place since */
-	if (last_said(c, "spent", key) && (!has_ticket || ticket.len < 17 || memcmp(ticket.bytes + 9, "\0\0\0\0\0\0\0\0", 8) == 0))
+	if (last_said(c, "spent", key) &&
+		(!has_ticket || ticket.len < 17 || memcmp(ticket.bytes + 9, "\0\0\0\0\0\0\0\0", 8) == 0))
 		wrong(c, "a join line that was used is good again");
 	bool enrolled = last_said(c, "enrolled ", key);
 	if (enrolled && (!has_record || !strstr(record.bytes, key)))
 		wrong(c, "N2: the key of the agent that joined is not kept");
 	if (!last_said(c, "doing enroll ", key))
 		return;
-	snprintf(wanted, sizeof(wanted), "command=\"mail:%.32s\" ssh-ed25519 %.200s ", key + (strlen(key) > 32 ? strlen(key) - 32 : 0), key);
+	snprintf(wanted, sizeof(wanted), "command=\"mail:%.32s\" ssh-ed25519 %.200s ",
+		key + (strlen(key) > 32 ? strlen(key) - 32 : 0), key);
 	bool in_list = strstr(keys.bytes, wanted) != NULL;
 	if (last_said(c, "listed AAAA", listed) && !in_list)
 		wrong(c, "N2: the agent that was let in is not in authorized_keys");
@@ -462,7 +469,7 @@ static bool is_joined(struct check *c, const char *set, const char *whole, const
 	snprintf(path, sizeof(path), "%s/%s", set, second);
 	ok = ok && read_file(c, path, &b);
 	return ok && w.len == a.len + b.len && memcmp(w.bytes, a.bytes, a.len) == 0 &&
-	       memcmp(w.bytes + a.len, b.bytes, b.len) == 0;
+		memcmp(w.bytes + a.len, b.bytes, b.len) == 0;
 }
 
 /* Whether all its files are of one pair; its leaf's fingerprint. */
@@ -474,9 +481,9 @@ static bool check_set(struct check *c, const char *set, const char *what, char f
 	bool ok = read_file(c, path, &haproxy);
 	snprintf(path, sizeof(path), "%s/combined.pem", set);
 	ok = ok && read_file(c, path, &combined) && combined.mode == 0600 && haproxy.len == combined.len &&
-	     memcmp(haproxy.bytes, combined.bytes, combined.len) == 0 &&
-	     is_joined(c, set, "combined.pem", "privkey.pem", "fullchain.pem") &&
-	     is_joined(c, set, "fullchain.pem", "cert.pem", "chain.pem");
+		memcmp(haproxy.bytes, combined.bytes, combined.len) == 0 &&
+		is_joined(c, set, "combined.pem", "privkey.pem", "fullchain.pem") &&
+		is_joined(c, set, "fullchain.pem", "cert.pem", "chain.pem");
 	const struct pem *p = ok ? pem_of(&combined) : NULL;
 	if (!ok || !is_whole(p)) {
 		wrong(c, "N1: %s is not one whole set", what);
@@ -535,8 +542,8 @@ static void check_archive(struct check *c)
 
 static void check_leftovers(struct check *c)
 {
-	static const char *const places[] = {
-		"etc/live", "etc/archive/mail.domain.pl", "etc/pins", "own", "root", "state", "run", "hub", "hub/keys", "gate"};
+	static const char *const places[] = {"etc/live", "etc/archive/mail.domain.pl", "etc/pins", "own", "root",
+		"state", "run", "hub", "hub/keys", "gate"};
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		char path[PATH_MAX + 64];
 		snprintf(path, sizeof(path), "%s/%s", c->path, places[i]);
@@ -567,10 +574,11 @@ static void check_promises(struct check *c, const struct journal *j)
 {
 	unsigned r[2];
 	if (highest_said(c, "committed", r) && compare_revisions(j->served.revision, r) < 0)
-		wrong(c, "N5: %u.%u was committed, and the journal says %u.%u", r[0], r[1], j->served.revision[0], j->served.revision[1]);
+		wrong(c, "N5: %u.%u was committed, and the journal says %u.%u", r[0], r[1], j->served.revision[0],
+			j->served.revision[1]);
 	if (highest_said(c, "staged", r) && compare_revisions(j->high_water.revision, r) < 0)
-		wrong(c, "N5: %u.%u was staged, and the high-water mark is %u.%u", r[0], r[1], j->high_water.revision[0],
-			j->high_water.revision[1]);
+		wrong(c, "N5: %u.%u was staged, and the high-water mark is %u.%u", r[0], r[1],
+			j->high_water.revision[0], j->high_water.revision[1]);
 	/* What was served already is activated again without being pending. */
 	const struct entry *active = j->pending.is_set ? &j->pending : &j->served;
 	if (ended_with(c, "activated ", r) && compare_revisions(active->revision, r) != 0)
@@ -583,7 +591,8 @@ static void check_agreement(struct check *c, const struct journal *j, const unsi
 {
 	const struct entry *wanted = j->pending.is_set ? &j->pending : &j->served;
 	if (compare_revisions(wanted->revision, live) != 0)
-		wrong(c, "N1: live/ is %u.%u, the journal wants %u.%u", live[0], live[1], wanted->revision[0], wanted->revision[1]);
+		wrong(c, "N1: live/ is %u.%u, the journal wants %u.%u", live[0], live[1], wanted->revision[0],
+			wanted->revision[1]);
 	if (strcmp(own, wanted->fingerprint) != 0)
 		wrong(c, "N1: the service's own file is not of the revision that is wanted, %u.%u", wanted->revision[0],
 			wanted->revision[1]);
@@ -629,10 +638,12 @@ static void check_ssh_key(struct check *c, const char *told)
 	size_t raw_len = end ? base64_bytes(start, (size_t)(end - start), raw) : 0;
 	bool ok = false;
 	for (; at + 68 <= raw_len && !ok && told_len >= 32; at++) {
-		if (memcmp(raw + at, "\0\0\0\100", 4) != 0 || memcmp(raw + at + 36, public_blob + told_len - 32, 32) != 0)
+		if (memcmp(raw + at, "\0\0\0\100", 4) != 0 ||
+			memcmp(raw + at + 36, public_blob + told_len - 32, 32) != 0)
 			continue;
 		EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, raw + at + 4, 32);
-		ok = key && EVP_PKEY_get_raw_public_key(key, derived, &len) == 1 && memcmp(derived, raw + at + 36, 32) == 0;
+		ok = key && EVP_PKEY_get_raw_public_key(key, derived, &len) == 1 &&
+			memcmp(derived, raw + at + 36, 32) == 0;
 		EVP_PKEY_free(key);
 	}
 	if (!ok || file.mode != 0600)

@@ -196,7 +196,8 @@ static bool do_rename(struct disk *d, char *line)
 	struct inode *dir = find(d, from);
 	if (!dir)
 		return false;
-	unsigned long moved = get_entry(dir->now, dir->now_count, old), there = get_entry(dir->now, dir->now_count, new);
+	unsigned long moved = get_entry(dir->now, dir->now_count, old),
+		      there = get_entry(dir->now, dir->now_count, new);
 	bool exchange = flags & 2; /* RENAME_EXCHANGE */
 	change(dir, &(struct change){.count = 2, .entries = {{old, exchange ? there : 0}, {new, moved}}});
 	return true;
@@ -270,7 +271,8 @@ static void make_durable(struct inode *i)
 {
 	for (size_t k = 0; k < i->change_count; k++)
 		for (size_t e = 0; e < i->changes[k].count; e++)
-			set_entry(&i->entries, &i->entry_count, i->changes[k].entries[e].name, i->changes[k].entries[e].inode);
+			set_entry(&i->entries, &i->entry_count, i->changes[k].entries[e].name,
+				i->changes[k].entries[e].inode);
 	drop_changes(i);
 	if (i->write_count && !i->durable.bytes && !(i->durable.bytes = malloc(FILE_MAX)))
 		abort();

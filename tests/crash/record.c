@@ -213,11 +213,23 @@ static bool names(const struct call *c, int *directory, int *path)
 	static const struct {
 		long number;
 		int directory, path;
-	} table[] = {{SYS_openat, 0, 1}, {SYS_mkdirat, 0, 1}, {SYS_unlinkat, 0, 1}, {SYS_symlinkat, 1, 2},
-		{SYS_renameat, 0, 1}, {SYS_renameat2, 0, 1}, {SYS_fchmodat, 0, 1},
+	} table[] = {
+		{SYS_openat, 0, 1},
+		{SYS_mkdirat, 0, 1},
+		{SYS_unlinkat, 0, 1},
+		{SYS_symlinkat, 1, 2},
+		{SYS_renameat, 0, 1},
+		{SYS_renameat2, 0, 1},
+		{SYS_fchmodat, 0, 1},
 #ifdef SYS_open
-		{SYS_open, -1, 0}, {SYS_mkdir, -1, 0}, {SYS_unlink, -1, 0}, {SYS_rmdir, -1, 0}, {SYS_symlink, -1, 1},
-		{SYS_rename, -1, 0}, {SYS_chmod, -1, 0}, {SYS_creat, -1, 0},
+		{SYS_open, -1, 0},
+		{SYS_mkdir, -1, 0},
+		{SYS_unlink, -1, 0},
+		{SYS_rmdir, -1, 0},
+		{SYS_symlink, -1, 1},
+		{SYS_rename, -1, 0},
+		{SYS_chmod, -1, 0},
+		{SYS_creat, -1, 0},
 #endif
 	};
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -232,8 +244,8 @@ static bool names(const struct call *c, int *directory, int *path)
 
 static void refuse_unknown(const struct call *c)
 {
-	static const long on_descriptor[] = {SYS_pwrite64, SYS_pwritev, SYS_fallocate, SYS_sendfile, SYS_copy_file_range,
-		SYS_splice}; /* sync_file_range only begins what fsync promises */
+	static const long on_descriptor[] = {SYS_pwrite64, SYS_pwritev, SYS_fallocate, SYS_sendfile,
+		SYS_copy_file_range, SYS_splice}; /* sync_file_range only begins what fsync promises */
 	for (size_t i = 0; i < sizeof(on_descriptor) / sizeof(on_descriptor[0]); i++)
 		if (c->number == (uint64_t)on_descriptor[i] && of_descriptor(c->pid, (int64_t)c->args[0]))
 			fail("a way to write that is not understood", c);
@@ -292,8 +304,8 @@ static void put_renamed(const struct call *c, const struct where *from, const st
 	if (from->inside != to->inside)
 		fail("a rename across the border of the directory", c);
 	if (from->inside)
-		fprintf(out, "R %lu %s %lu %s %d\n", (unsigned long)from->directory, from->name, (unsigned long)to->directory,
-			to->name, c->number == SYS_renameat2 ? (int)c->args[4] : 0);
+		fprintf(out, "R %lu %s %lu %s %d\n", (unsigned long)from->directory, from->name,
+			(unsigned long)to->directory, to->name, c->number == SYS_renameat2 ? (int)c->args[4] : 0);
 }
 
 static bool makes(uint64_t number)

@@ -179,8 +179,8 @@ static int run_order(struct vault *v, struct store *s, const char *dir, struct e
 		make_key(v, s, KEYS_LEAF, "orders", "key.pub", order, err) < 0 ||
 		put_record(s, "orders", "order.json", "the order's URL", err) < 0)
 		return -1;
-	if (vault_commit(v, order, err) < 0 || publish_pem(s, dir, 3, "acme", err) < 0 || drop_record(s, "orders", err) < 0 ||
-		make_key(v, s, KEYS_LEAF, "orders", "key.pub", next, err) < 0)
+	if (vault_commit(v, order, err) < 0 || publish_pem(s, dir, 3, "acme", err) < 0 ||
+		drop_record(s, "orders", err) < 0 || make_key(v, s, KEYS_LEAF, "orders", "key.pub", next, err) < 0)
 		return -1;
 	story_say("doing lose %s", chain_hex(account, hex));
 	if (vault_drop(v, KEYS_ACCOUNT, account, err) < 0)
@@ -211,14 +211,14 @@ static int open_signer(const char *dir, struct error *err)
 	return result;
 }
 
-static int on_hub(const char *dir, const char *what,
-	int (*story)(struct store *s, const char *dir, struct error *err))
+static int on_hub(const char *dir, const char *what, int (*story)(struct store *s, const char *dir, struct error *err))
 {
 	struct error err;
 	struct store *s = open_hub(dir, &err);
 	if (!s)
 		return refused(what, err.message);
-	int result = open_signer(dir, &err) == 0 && (!story || story(s, dir, &err) == 0) ? 0 : refused(what, err.message);
+	int result =
+		open_signer(dir, &err) == 0 && (!story || story(s, dir, &err) == 0) ? 0 : refused(what, err.message);
 	store_close(s);
 	return result;
 }
@@ -238,19 +238,28 @@ struct node {
 
 static void configure(struct node *n, const char *dir)
 {
-	static const char *const below[] = {"disk/etc", "disk/root", "disk/state", "disk/run", "disk/own/one.pem", "hooks",
-		"pem/ca.pem"};
+	static const char *const below[] = {
+		"disk/etc", "disk/root", "disk/state", "disk/run", "disk/own/one.pem", "hooks", "pem/ca.pem"};
 	for (size_t i = 0; i < COUNT(below); i++)
 		n->paths[i] = mem_printf("%s/%s", dir, below[i]);
-	static char service[] = "one", content[] = "combined", any[] = "*.domain.pl", user[] = "nobody", group[] = "nogroup";
+	static char service[] = "one", content[] = "combined", any[] = "*.domain.pl", user[] = "nobody",
+		    group[] = "nogroup";
 	n->allow[0] = any;
 	n->file = (struct agent_file){.path = n->paths[4], .content = content, .mode = 0640};
 	n->service = (struct agent_service){
 		.name = service, .probe = n->probe, .timeout = 5, .files = &n->file, .file_count = 1};
 	n->certificate = (struct agent_certificate){
 		.name = certificate, .allow = n->allow, .services = &n->service, .service_count = 1};
-	n->config = (struct agent_config){.directory = n->paths[0], .root_state = n->paths[1], .state = n->paths[2],
-		.run = n->paths[3], .hooks = n->paths[5], .anchors = n->paths[6], .user = user, .admin_group = group, .certificates = &n->certificate, .certificate_count = 1};
+	n->config = (struct agent_config){.directory = n->paths[0],
+		.root_state = n->paths[1],
+		.state = n->paths[2],
+		.run = n->paths[3],
+		.hooks = n->paths[5],
+		.anchors = n->paths[6],
+		.user = user,
+		.admin_group = group,
+		.certificates = &n->certificate,
+		.certificate_count = 1};
 	n->places = (struct places){.root_state = -1, .state = -1, .run = -1, .pins = -1};
 	n->keeper.install.live = n->keeper.install.archive = -1;
 }
@@ -325,10 +334,14 @@ static int stage_pem(struct node *n, const char *dir, struct revision revision, 
 
 static int ask(struct node *n, enum request_op op, struct revision revision, struct error *err)
 {
-	static const char *const doing[] = {
-		[REQUEST_ACTIVATE] = "activate", [REQUEST_RELOAD] = "reload", [REQUEST_COMMIT] = "commit", [REQUEST_UNDO] = "undo"};
-	static const char *const done[] = {[REQUEST_ACTIVATE] = "activated", [REQUEST_RELOAD] = "reloaded",
-		[REQUEST_COMMIT] = "committed", [REQUEST_UNDO] = "undone"};
+	static const char *const doing[] = {[REQUEST_ACTIVATE] = "activate",
+		[REQUEST_RELOAD] = "reload",
+		[REQUEST_COMMIT] = "commit",
+		[REQUEST_UNDO] = "undo"};
+	static const char *const done[] = {[REQUEST_ACTIVATE] = "activated",
+		[REQUEST_RELOAD] = "reloaded",
+		[REQUEST_COMMIT] = "committed",
+		[REQUEST_UNDO] = "undone"};
 	char text[REVISION_TEXT_MAX];
 	const struct request request = {.op = op, .revision = revision, .timeout = STEP_TIMEOUT_MAX};
 	struct reply *reply = mem_alloc(sizeof(*reply));
@@ -342,8 +355,8 @@ static int ask(struct node *n, enum request_op op, struct revision revision, str
 static int install_pem(struct node *n, const char *dir, struct revision revision, int number, struct error *err)
 {
 	return stage_pem(n, dir, revision, number, err) < 0 || ask(n, REQUEST_ACTIVATE, revision, err) < 0
-		       ? -1
-		       : ask(n, REQUEST_COMMIT, revision, err);
+		? -1
+		: ask(n, REQUEST_COMMIT, revision, err);
 }
 
 static int agent_first(struct node *n, const char *dir, struct error *err)
@@ -385,16 +398,16 @@ static int agent_rollback(struct node *n, const char *dir, struct error *err)
 	keeper_tick(&n->keeper);
 	story_say("undone 1.5");
 	return ask(n, REQUEST_ACTIVATE, fifth, err) < 0 || ask(n, REQUEST_RELOAD, fifth, err) < 0
-		       ? -1
-		       : ask(n, REQUEST_COMMIT, fifth, err);
+		? -1
+		: ask(n, REQUEST_COMMIT, fifth, err);
 }
 
 /* The half of a join that is kept: both identities, then the hub's pins. */
 static int agent_join(struct node *n, const char *dir, struct error *err)
 {
 	static const char line[] = "certsync-hub:1 ssh://certsync-gate@haproxy.domain.pl:22 "
-		"sign=ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= host=SHA256:"
-		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+				   "sign=ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= host=SHA256:"
+				   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 	struct pin *pin = mem_alloc(sizeof(*pin));
 	(void)dir;
 	int result = tell_identity(n, err);
@@ -407,12 +420,12 @@ static int agent_join(struct node *n, const char *dir, struct error *err)
 	return result;
 }
 
-static int on_agent(const char *dir, const char *what,
-	int (*story)(struct node *n, const char *dir, struct error *err))
+static int on_agent(const char *dir, const char *what, int (*story)(struct node *n, const char *dir, struct error *err))
 {
 	struct node *n = mem_alloc(sizeof(*n));
 	struct error err;
-	int result = open_node(n, dir, &err) == 0 && (!story || story(n, dir, &err) == 0) ? 0 : refused(what, err.message);
+	int result =
+		open_node(n, dir, &err) == 0 && (!story || story(n, dir, &err) == 0) ? 0 : refused(what, err.message);
 	close_node(n);
 	mem_free_cleanup(&n);
 	return result;
@@ -425,10 +438,17 @@ static const struct {
 	int (*hub)(struct store *s, const char *dir, struct error *err);
 	int (*agent)(struct node *n, const char *dir, struct error *err);
 } stories[] = {
-	{"hub-first", hub_first, NULL}, {"hub-next", hub_next, NULL}, {"hub-rollback", hub_rollback, NULL},
-	{"hub-epoch", hub_epoch, NULL}, {"hub-order", hub_order, NULL}, {"hub-join", story_join, NULL},
-	{"agent-join", NULL, agent_join}, {"agent-first", NULL, agent_first}, {"agent-next", NULL, agent_next},
-	{"agent-many", NULL, agent_many}, {"agent-rollback", NULL, agent_rollback},
+	{"hub-first", hub_first, NULL},
+	{"hub-next", hub_next, NULL},
+	{"hub-rollback", hub_rollback, NULL},
+	{"hub-epoch", hub_epoch, NULL},
+	{"hub-order", hub_order, NULL},
+	{"hub-join", story_join, NULL},
+	{"agent-join", NULL, agent_join},
+	{"agent-first", NULL, agent_first},
+	{"agent-next", NULL, agent_next},
+	{"agent-many", NULL, agent_many},
+	{"agent-rollback", NULL, agent_rollback},
 };
 
 int story_run(const char *dir, const char *name)

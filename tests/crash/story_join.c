@@ -78,8 +78,8 @@ static int write_keys(struct daemon *d, struct error *err)
 	if (result == 0)
 		error_set(err, ERROR_RETRY, "the daemon has sent no list of keys");
 	result = result == 1 && hub_request_decode(frame.data, frame.len, &request, err) == 0
-			 ? authorized_keys_write(d->authorized_keys, request.keys, request.key_count, err)
-			 : -1;
+		? authorized_keys_write(d->authorized_keys, request.keys, request.key_count, err)
+		: -1;
 	hub_request_release(&request);
 	frame_stream_release(&in);
 	return result;
@@ -128,10 +128,10 @@ static int add_and_join(struct store *s, const char *dir, const char *key, uint8
 	auto_join_keys struct join_keys keys;
 	auto_buf struct buf line = BUF_INIT(4096);
 	const uint8_t secret[JOIN_SECRET_SIZE] = {secret_byte};
-	int result = daemon_open(&d, s, dir, err) == 0 && join_derive(secret, &keys, err) == 0 && add(&d, &keys, &line, err) == 0 &&
-				     join(&d, key, &keys, buf_text(&line), err) == 0
-			     ? 0
-			     : -1;
+	int result = daemon_open(&d, s, dir, err) == 0 && join_derive(secret, &keys, err) == 0 &&
+			add(&d, &keys, &line, err) == 0 && join(&d, key, &keys, buf_text(&line), err) == 0
+		? 0
+		: -1;
 	daemon_close(&d);
 	return result;
 }

@@ -51,7 +51,7 @@ static struct {
 	int error;
 	long counted;
 	long first_at[KINDS]; /* by kind: where it was met first */
-	long hit; /* the code of the call that was hit; -1: none */
+	long hit;             /* the code of the call that was hit; -1: none */
 	pid_t first;
 	int status;
 	struct process processes[256];
@@ -111,10 +111,11 @@ static bool is_meant(pid_t pid)
 
 static bool can_fail(uint64_t number)
 {
-	static const long never[] = {SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_execve, SYS_brk, SYS_munmap, SYS_close,
-		SYS_mprotect, SYS_getpid, SYS_gettid, SYS_geteuid, SYS_getuid, SYS_getegid, SYS_getgid, SYS_umask,
-		SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sigaltstack, SYS_clock_gettime, SYS_set_robust_list, SYS_madvise,
-		SYS_set_tid_address, SYS_rseq, SYS_arch_prctl, SYS_sched_yield, SYS_futex, SYS_tgkill, SYS_kill};
+	static const long never[] = {SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_execve, SYS_brk, SYS_munmap,
+		SYS_close, SYS_mprotect, SYS_getpid, SYS_gettid, SYS_geteuid, SYS_getuid, SYS_getegid, SYS_getgid,
+		SYS_umask, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sigaltstack, SYS_clock_gettime,
+		SYS_set_robust_list, SYS_madvise, SYS_set_tid_address, SYS_rseq, SYS_arch_prctl, SYS_sched_yield,
+		SYS_futex, SYS_tgkill, SYS_kill};
 	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
 		if ((uint64_t)never[i] == number)
 			return false;
@@ -175,8 +176,7 @@ static void before(struct process *p)
 		kill_all();
 	else if (at && t.mode == KILL_AT)
 		kill(p->pid, SIGKILL);
-	else if ((at && t.mode == FAIL_AT) ||
-		 (t.mode == FAIL_FROM && t.counted >= t.at && t.hit == (long)c->number))
+	else if ((at && t.mode == FAIL_AT) || (t.mode == FAIL_FROM && t.counted >= t.at && t.hit == (long)c->number))
 		make_fail(p);
 }
 
@@ -246,7 +246,7 @@ static void watch(void)
 static void start(char **command)
 {
 	const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-			     PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC;
+		PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC;
 	int status;
 	t.first = fork();
 	if (t.first < 0)

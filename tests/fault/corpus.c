@@ -58,8 +58,12 @@ static long run_input(const char *program, char *path, const char *scratch, cons
 		return 1;
 	}
 	snprintf(name, sizeof(name), "%.200s %.200s", program, basename(path));
-	const struct run_story story = {
-		.name = name, .run = run, .context = &input, .scratch = scratch, .may_be_mute = true, .may_abort = true};
+	const struct run_story story = {.name = name,
+		.run = run,
+		.context = &input,
+		.scratch = scratch,
+		.may_be_mute = true,
+		.may_abort = true};
 	long wrong = run_all(&story, budget);
 	free(input.data);
 	return wrong < 0 ? 1 : wrong;

@@ -85,7 +85,8 @@ static void copy_tree(int from_parent, const char *from_name, int to_parent, con
 			copy_file(from, to, entry->d_name, &st);
 		else if (S_ISLNK(st.st_mode))
 			must(readlinkat(from, entry->d_name, target, sizeof(target) - 1) > 0 &&
-				     symlinkat(target, to, entry->d_name) == 0, entry->d_name);
+					symlinkat(target, to, entry->d_name) == 0,
+				entry->d_name);
 	}
 	closedir(dir);
 	close(to);
@@ -162,8 +163,13 @@ static long run_story(struct disk *d, const char *top, const char *name, const s
 	snprintf(d->base, sizeof(d->base), "%.4000s/base/%.64s", top, name);
 	snprintf(d->scratch, sizeof(d->scratch), "%s", d->dir);
 	d->story = name;
-	const struct run_story story = {.name = name, .run = run, .prepare = prepare, .judge = judge, .context = d,
-		.scratch = d->scratch, .secret = secret_of(d->dir)};
+	const struct run_story story = {.name = name,
+		.run = run,
+		.prepare = prepare,
+		.judge = judge,
+		.context = d,
+		.scratch = d->scratch,
+		.secret = secret_of(d->dir)};
 	return run_all(&story, budget);
 }
 

@@ -131,7 +131,7 @@ static bool names_a_reason(const struct run *r)
 static bool is_out_of_memory(const struct run *r, int status)
 {
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
-	       (r->story->may_abort || (strstr(r->said, "certsync: ") && strstr(r->said, "out of memory")));
+		(r->story->may_abort || (strstr(r->said, "certsync: ") && strstr(r->said, "out of memory")));
 }
 
 /* OpenSSL 3.0's own: an allocation that fails inside one of its calls leaves a pair of 16 bytes, and the name that it copied for
@@ -169,8 +169,8 @@ static const char *what_is_wrong(struct run *r, const struct fault_plan *plan, i
 static void complain(struct run *r, const struct fault_plan *plan, const char *what)
 {
 	if (++r->wrong <= SHOWN)
-		printf("%s: %s %s %ld, at %p: %s:\n%.6000s\n", r->story->name, plan->on ? "for ever" : "once", fault_name(plan->call),
-			plan->at, r->seen->site, what, r->said);
+		printf("%s: %s %s %ld, at %p: %s:\n%.6000s\n", r->story->name, plan->on ? "for ever" : "once",
+			fault_name(plan->call), plan->at, r->seen->site, what, r->said);
 }
 
 static void add_site(struct run *r)
@@ -253,7 +253,8 @@ static void tell(const struct run *r, const long *counts, double began)
 	for (size_t i = 1; i < fault_calls(); i++)
 		all += counts[i];
 	printf("%s: %ld runs (%ld refused, %ld out of memory, %ld leaks of libcrypto's own), %zu places, of %ld calls and %ld "
-		"allocations, %ld wrong, %.0f s\n", r->story->name, r->runs, r->refused, r->aborted, r->theirs, r->site_count, all,
+	       "allocations, %ld wrong, %.0f s\n",
+		r->story->name, r->runs, r->refused, r->aborted, r->theirs, r->site_count, all,
 		counts[FAULT_ALLOCATION], r->wrong, seconds() - began);
 	tell_sites(r);
 }

@@ -13,10 +13,10 @@ struct run_story {
 	void (*prepare)(void *context); /* in the parent, before each run; may be NULL */
 	int (*judge)(void *context);    /* in a second child, whatever came of the first; may be NULL. As `run` */
 	void *context;
-	const char *scratch;            /* a directory for what the runs say */
-	const char *secret;             /* what no text may contain; NULL */
-	bool may_be_mute;               /* a refusal needs no words: nobody is told here */
-	bool may_abort;                 /* not only for want of memory: what it demands of a sound run it does not get */
+	const char *scratch; /* a directory for what the runs say */
+	const char *secret;  /* what no text may contain; NULL */
+	bool may_be_mute;    /* a refusal needs no words: nobody is told here */
+	bool may_abort;      /* not only for want of memory: what it demands of a sound run it does not get */
 };
 
 struct run_budget {

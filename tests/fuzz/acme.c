@@ -5,8 +5,7 @@
 #define http_send fuzz_network_send
 #define http_new fuzz_network_new
 #define http_free fuzz_network_free
-int http_send(
-	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
+int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
 struct http *http_new(const char *ca_file, struct error *err);
 void http_free(struct http *h);
 #include "hub/worker/http.c"
@@ -61,8 +60,7 @@ static void answer_from(char *text, size_t len, struct http *h, struct http_resp
 		on_body(at, 1, (size_t)(end - at), h);
 }
 
-int http_send(
-	struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
+int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
 {
 	http_response_release(ret);
 	if (!url_is_good(request->url)) /* as the real one does */
@@ -105,8 +103,7 @@ static EVP_PKEY *account_key(struct error *err)
 {
 	static EVP_PKEY *key;
 	if (!key)
-		key = chain_parse_key(
-			fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
+		key = chain_parse_key(fuzz_pair, (size_t)(strstr(fuzz_pair, "-----BEGIN CERT") - fuzz_pair), err);
 	if (!key)
 		return NULL;
 	if (EVP_PKEY_up_ref(key) == 1)

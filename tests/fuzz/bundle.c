@@ -11,8 +11,9 @@ static void make_keys(void)
 {
 	static bool made;
 	struct error err;
-	FUZZ_CHECK(made || (seal_public(keys.seal_private, keys.seal_public, &err) == 0 &&
-				   sign_public(sign_private, keys.signers[0], &err) == 0));
+	FUZZ_CHECK(made ||
+		(seal_public(keys.seal_private, keys.seal_public, &err) == 0 &&
+			sign_public(sign_private, keys.signers[0], &err) == 0));
 	made = true;
 }
 
@@ -31,8 +32,8 @@ static void sealed(const uint8_t *data, size_t size, struct buf *out)
 		out->data[344 + i] = (uint8_t)(sealed_len >> (24 - 8 * i));
 	auto_buf struct buf aad = BUF_INIT(BUNDLE_HEADER_SIZE);
 	buf_add(&aad, out->data, BUNDLE_HEADER_SIZE);
-	FUZZ_CHECK(seal(keys.seal_public, "certsync bundle 1", 17, aad.data, aad.len,
-			   data + BUNDLE_HEADER_SIZE, plain_len, out, &err) == 0);
+	FUZZ_CHECK(seal(keys.seal_public, "certsync bundle 1", 17, aad.data, aad.len, data + BUNDLE_HEADER_SIZE,
+			   plain_len, out, &err) == 0);
 	FUZZ_CHECK(sign(sign_private, out->data, out->len, signature, &err) == 0);
 	buf_add(out, signature, sizeof(signature));
 }
@@ -51,7 +52,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		buf_add(&whole, data, size);
 	if (bundle_open(whole.data, whole.len, &keys, &b, &err) < 0)
 		return 0;
-	FUZZ_CHECK(
-		b.pair_count >= 1 && b.pair_count <= BUNDLE_PAIRS_MAX && name_is_certificate(b.certificate));
+	FUZZ_CHECK(b.pair_count >= 1 && b.pair_count <= BUNDLE_PAIRS_MAX && name_is_certificate(b.certificate));
 	return 0;
 }

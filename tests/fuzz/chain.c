@@ -16,8 +16,7 @@ static void judge(const uint8_t *data, size_t size, struct chain *c)
 	auto_close __attribute__((unused)) int fd = fuzz_file(data, size, path);
 	struct anchors *anchors = anchors_load(path, &err);
 	static const char *const names[] = {"mail.domain.pl", NULL}, *const allow[] = {"*.domain.pl", NULL};
-	const struct verify_policy policy = {
-		.anchors = anchors, .now = NOW, .required = names, .allow = allow};
+	const struct verify_policy policy = {.anchors = anchors, .now = NOW, .required = names, .allow = allow};
 	if (!anchors)
 		return;
 	verify_served(c->leaf, c->rest, names[0], anchors, NOW, &err);
@@ -37,8 +36,8 @@ static void again(const struct chain *c)
 	if (chain_write_pem(c, parts, &pem, &err) < 0 || pem.len > CHAIN_PEM_MAX)
 		return;
 	FUZZ_CHECK(!strstr(buf_text(&pem), "\n\n"));
-	FUZZ_CHECK(chain_parse_pem(pem.data, pem.len, c->key ? pem.data : NULL, c->key ? pem.len : 0, &second,
-			   &err) == 0);
+	FUZZ_CHECK(
+		chain_parse_pem(pem.data, pem.len, c->key ? pem.data : NULL, c->key ? pem.len : 0, &second, &err) == 0);
 	chain_digest(c, 1, before);
 	chain_digest(&second, 1, after);
 	FUZZ_CHECK(memcmp(before, after, sizeof(before)) == 0);
@@ -49,8 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct error err;
 	struct chain_facts facts;
 	auto_chain struct chain c = {0};
-	if (chain_parse_pem(data, size, data, size, &c, &err) < 0 &&
-		chain_parse_pem(data, size, NULL, 0, &c, &err) < 0)
+	if (chain_parse_pem(data, size, data, size, &c, &err) < 0 && chain_parse_pem(data, size, NULL, 0, &c, &err) < 0)
 		return 0;
 	if (chain_facts(c.leaf, &facts, &err) == 0)
 		chain_facts_release(&facts);

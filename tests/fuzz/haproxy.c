@@ -23,7 +23,8 @@ static ssize_t next_piece(void *to, size_t size)
 
 /* A socket that takes everything and answers what the fuzzer says. */
 #define connect(fd, address, len) ((void)(fd), (void)(address), (void)(len), 0)
-#define getsockopt(fd, level, name, value, len) ((void)(fd), memset((value), 0, *(len)), 0) /* root listens \
+#define getsockopt(fd, level, name, value, len) \
+	((void)(fd), memset((value), 0, *(len)), 0) /* root listens \
 											     */
 #define send(fd, data, len, flags) ((void)(fd), (ssize_t)(len))
 #define recv(fd, to, size, flags) ((void)(fd), next_piece((to), (size)))
@@ -42,8 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct error err;
 	auto_buf struct buf listing = BUF_INIT(RUNTIME_LISTING_MAX);
 	if (!chain.leaf)
-		FUZZ_CHECK(chain_parse_pem(fuzz_pair, strlen(fuzz_pair), fuzz_pair, strlen(fuzz_pair), &chain,
-				   &err) == 0);
+		FUZZ_CHECK(
+			chain_parse_pem(fuzz_pair, strlen(fuzz_pair), fuzz_pair, strlen(fuzz_pair), &chain, &err) == 0);
 	reply_at = data, reply_left = size;
 	runtime_files("/nowhere", &listing, &err);
 	reply_at = data, reply_left = size;

@@ -27,7 +27,8 @@ static void try_answer(const uint8_t *data, size_t size)
 	if (join_answer_decode(data, size, &a, &err) < 0)
 		return;
 	for (size_t i = 0; i < a.certificate_count; i++)
-		FUZZ_CHECK(name_is_certificate(a.certificates[i].name) && a.certificates[i].name_count <= JOIN_NAMES_MAX);
+		FUZZ_CHECK(
+			name_is_certificate(a.certificates[i].name) && a.certificates[i].name_count <= JOIN_NAMES_MAX);
 }
 
 static void try_record(const uint8_t *data, size_t size)

@@ -9,7 +9,8 @@ static void root(const uint8_t *data, size_t size)
 	struct keys_root_request request;
 	auto_buf struct buf again = BUF_INIT(FRAME_RECORD_MAX);
 	if (keys_root_request_decode(data, size, &request, &err) == 0)
-		FUZZ_CHECK(keys_root_request_encode(&request, &again) == 0 && again.len == size && memcmp(again.data, data, size) == 0);
+		FUZZ_CHECK(keys_root_request_encode(&request, &again) == 0 && again.len == size &&
+			memcmp(again.data, data, size) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -12,7 +12,8 @@ static bool only(const struct buf *pem)
 		if (!pem->data[i] || !strchr(alphabet, pem->data[i]))
 			return false;
 	const char *text = pem->len ? (const char *)pem->data : "-\n";
-	return *text == '-' && (!pem->len || pem->data[pem->len - 1] == '\n') && !memmem(pem->data, pem->len, "\n\n", 2);
+	return *text == '-' && (!pem->len || pem->data[pem->len - 1] == '\n') &&
+		!memmem(pem->data, pem->len, "\n\n", 2);
 }
 
 static void check(const struct parts *pairs, size_t count, const uint8_t *data, size_t size)

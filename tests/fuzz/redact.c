@@ -4,8 +4,9 @@
 #include "lib/core/redact.h"
 #include "tests/fuzz/fuzz.h"
 
-static const char key[] = "\n-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQguh0YmLe4wqwwcj9T\n"
-			  "cpUkDNd1RZpzsXD+c46lMuwqfNmhRANCAAQpVgHH6wVQJK813SQgMXJwxkR7VxsT\nsMS0\n-----END PRIVATE KEY-----\n";
+static const char key[] =
+	"\n-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQguh0YmLe4wqwwcj9T\n"
+	"cpUkDNd1RZpzsXD+c46lMuwqfNmhRANCAAQpVgHH6wVQJK813SQgMXJwxkR7VxsT\nsMS0\n-----END PRIVATE KEY-----\n";
 
 static size_t lines(const uint8_t *data, size_t len)
 {

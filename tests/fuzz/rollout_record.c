@@ -22,10 +22,8 @@ static void go_on(struct rollout *r, const struct record *record)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct hub_certificate certificate = {.name = (char[]){"a.pl"},
-		.stage_timeout = 600,
-		.activate_timeout = 300,
-		.proceed_after = 86400};
+	const struct hub_certificate certificate = {
+		.name = (char[]){"a.pl"}, .stage_timeout = 600, .activate_timeout = 300, .proceed_after = 86400};
 	struct error err;
 	struct record record = {0};
 	struct rollout r;

@@ -68,8 +68,7 @@ static void tell(struct story *s, struct rollout_agent *a, uint8_t about, struct
 		p->match = about & 8;
 	}
 	snprintf(m.step, sizeof(m.step), "%s", about & 16 ? "activate" : "test");
-	bool stale =
-		m.attempt != a->attempt && m.type != MESSAGE_PROBED; /* which an agent says by itself, too */
+	bool stale = m.attempt != a->attempt && m.type != MESSAGE_PROBED; /* which an agent says by itself, too */
 	FUZZ_CHECK(!(rollout_answer(&s->r, a, &m, s->now, out) && stale));
 	message_release(&m);
 }
@@ -93,8 +92,7 @@ static void fetch(struct story *s, struct rollout_agent *a, uint8_t about)
 		.revision = revision_of(s, about),
 		.attempt = about & 32 ? a->attempt + 1 : a->attempt};
 	if (rollout_may_fetch(&s->r, a, &m))
-		FUZZ_CHECK(a->connected && revision_compare(m.revision, s->r.desired) == 0 &&
-			   m.attempt == a->attempt);
+		FUZZ_CHECK(a->connected && revision_compare(m.revision, s->r.desired) == 0 && m.attempt == a->attempt);
 }
 
 static void event(struct story *s, uint8_t what, uint8_t about)
@@ -127,8 +125,7 @@ static void event(struct story *s, uint8_t what, uint8_t about)
 		rollout_hold(&s->r, a, about ? s->now + about * 60 : 0, s->now, &actions);
 		break;
 	case 8:
-		about & 1 ? rollout_proceed(&s->r, s->now, &actions)
-			  : rollout_no_rollback(&s->r, "no", s->now);
+		about & 1 ? rollout_proceed(&s->r, s->now, &actions) : rollout_no_rollback(&s->r, "no", s->now);
 		break;
 	default:
 		s->now += about & 128 ? (about - 192) * 3600 : about * 30;

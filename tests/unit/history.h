@@ -19,8 +19,17 @@
 #include "lib/core/mem.h"
 
 enum {
-	HISTORIES = 20000, STEPS = 150, AGENTS_MAX = 5, QUEUE_MAX = 64, REVISIONS_MAX = STEPS * 2 + 16,
-	STAGE_TIMEOUT = 600, ACTIVATE_TIMEOUT = 300, PROCEED_AFTER = 86400, SOAK = 300, DAY = 86400, HOLD = 4 * 3600,
+	HISTORIES = 20000,
+	STEPS = 150,
+	AGENTS_MAX = 5,
+	QUEUE_MAX = 64,
+	REVISIONS_MAX = STEPS * 2 + 16,
+	STAGE_TIMEOUT = 600,
+	ACTIVATE_TIMEOUT = 300,
+	PROCEED_AFTER = 86400,
+	SOAK = 300,
+	DAY = 86400,
+	HOLD = 4 * 3600,
 	/* When nothing fails any more: the longest backoff, a full staging, the barrier's wait, a full activation. */
 	BOUND = ROLLOUT_BACKOFF_MAX + 3 * STAGE_TIMEOUT + 2 * ACTIVATE_TIMEOUT + SOAK,
 };
@@ -67,8 +76,8 @@ struct history {
 	size_t count, canaries;
 	uint32_t published;
 	uint32_t rolled_back; /* the revision that was rolled back last */
-	bool calm;   /* nothing fails any more */
-	bool opened; /* somebody has passed, or all have staged */
+	bool calm;            /* nothing fails any more */
+	bool opened;          /* somebody has passed, or all have staged */
 	bool proceed, roll_back;
 };
 

@@ -39,13 +39,15 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 	const struct passwd *user = getpwuid(geteuid());
 	const struct group *group = getgrgid(getegid());
 	auto_free char *name = mem_strdup(user->pw_name), *path = scratch_path(s->scratch, "hub.conf");
-	auto_free char *conf = mem_printf("ssh = \"gate@haproxy.domain.pl\"\nhost_keys = {\"%s/hub.conf\"}\nstate = \"%s/state\"\n"
-					  "run = \"%s/run\"\nuser = \"%s\"\nkeys_user = \"%s\"\nworker_user = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
-					  "acme \"ca\" { directory = \"https://ca.domain.pl/dir\" agree_tos = true contact = {\"mailto:a@domain.pl\"} }\n"
-					  "certificate \"" NAME "\" { stage_timeout = \"10m\" activate_timeout = \"5m\" %s }\n"
-					  "agent \"here\" { certificates = {\"" NAME "\"} away_after = \"1h\" local = true }\n"
-					  "agent \"mail\" { certificates = {\"" NAME "\"} away_after = \"1h\" }\n",
-		s->scratch->path, s->scratch->path, s->scratch->path, name, name, name, name, name, group->gr_name, settings);
+	auto_free char *conf = mem_printf(
+		"ssh = \"gate@haproxy.domain.pl\"\nhost_keys = {\"%s/hub.conf\"}\nstate = \"%s/state\"\n"
+		"run = \"%s/run\"\nuser = \"%s\"\nkeys_user = \"%s\"\nworker_user = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
+		"acme \"ca\" { directory = \"https://ca.domain.pl/dir\" agree_tos = true contact = {\"mailto:a@domain.pl\"} }\n"
+		"certificate \"" NAME "\" { stage_timeout = \"10m\" activate_timeout = \"5m\" %s }\n"
+		"agent \"here\" { certificates = {\"" NAME "\"} away_after = \"1h\" local = true }\n"
+		"agent \"mail\" { certificates = {\"" NAME "\"} away_after = \"1h\" }\n",
+		s->scratch->path, s->scratch->path, s->scratch->path, name, name, name, name, name, group->gr_name,
+		settings);
 	scratch_write(s->scratch, "hub.conf", conf, 0600);
 	s->hub.config = hub_config_load(path, &faults);
 	if (!s->hub.config) {
@@ -60,8 +62,8 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 	if (s->hub.store)
 		key_changes_open(&s->hub);
 	auto_free char *keys = scratch_path(s->scratch, "state-keys");
-	return s->hub.store && keys_begin(s->hub.keys, keys, &err) > 0 && keys_signer(s->hub.keys, true, s->hub.sign_public, &err) == 0 &&
-		signing_open(&s->hub, &err) == 0;
+	return s->hub.store && keys_begin(s->hub.keys, keys, &err) > 0 &&
+		keys_signer(s->hub.keys, true, s->hub.sign_public, &err) == 0 && signing_open(&s->hub, &err) == 0;
 }
 
 static inline void hub_scene_end(struct hub_scene *s)

@@ -27,9 +27,9 @@ struct wish {
 	const char *subject;         /* common name */
 	const struct issued *issuer; /* NULL: self-signed */
 	const char *san;             /* "DNS:mail.domain.pl,IP:10.0.0.1"; NULL: none */
-	const char *usage;    /* extended key usage; NULL: serverAuth, for an authority none; "": none */
-	const char *key_type; /* NULL: ecdsa-p256; also "rsa-1024", "rsa-4104" (public), "ed25519" */
-	EVP_PKEY *key;        /* borrowed; NULL: a new one */
+	const char *usage;           /* extended key usage; NULL: serverAuth, for an authority none; "": none */
+	const char *key_type;        /* NULL: ecdsa-p256; also "rsa-1024", "rsa-4104" (public), "ed25519" */
+	EVP_PKEY *key;               /* borrowed; NULL: a new one */
 	bool authority;
 	bool bare;        /* without key identifiers: names alone tell issuers apart */
 	int64_t from, to; /* 0, 0: a day ago to 90 days ahead of ISSUE_NOW */
@@ -65,10 +65,10 @@ static inline EVP_PKEY *issue_rsa_4104(void)
 static inline EVP_PKEY *issue_key(const char *type)
 {
 	struct error err;
-	EVP_PKEY *key = strcmp(type, "rsa-1024") == 0  ? EVP_RSA_gen(1024)
-			: strcmp(type, "rsa-4104") == 0 ? issue_rsa_4104()
-			: strcmp(type, "ed25519") == 0 ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")
-						       : chain_make_key(type, &err);
+	EVP_PKEY *key = strcmp(type, "rsa-1024") == 0 ? EVP_RSA_gen(1024)
+		: strcmp(type, "rsa-4104") == 0       ? issue_rsa_4104()
+		: strcmp(type, "ed25519") == 0        ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")
+						      : chain_make_key(type, &err);
 	assert_non_null(key);
 	return key;
 }
@@ -85,8 +85,8 @@ static inline void issue_extension(X509 *certificate, X509 *issuer, int nid, con
 
 static inline void issue_extensions(const struct wish *w, X509 *certificate, X509 *issuer)
 {
-	issue_extension(certificate, issuer, NID_basic_constraints,
-		w->authority ? "critical,CA:TRUE" : "critical,CA:FALSE");
+	issue_extension(
+		certificate, issuer, NID_basic_constraints, w->authority ? "critical,CA:TRUE" : "critical,CA:FALSE");
 	issue_extension(certificate, issuer, NID_key_usage,
 		w->authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
 	if (!w->bare) {
@@ -113,13 +113,12 @@ static inline struct issued issue(struct wish w)
 	ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial++);
 	ASN1_TIME_set(X509_getm_notBefore(certificate), w.from ? w.from : ISSUE_NOW - ISSUE_DAY);
 	ASN1_TIME_set(X509_getm_notAfter(certificate), w.to ? w.to : ISSUE_NOW + 90 * ISSUE_DAY);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_UTF8,
-		(const unsigned char *)w.subject, -1, -1, 0);
+	X509_NAME_add_entry_by_txt(
+		X509_get_subject_name(certificate), "CN", MBSTRING_UTF8, (const unsigned char *)w.subject, -1, -1, 0);
 	X509_set_issuer_name(certificate, X509_get_subject_name(issuer));
 	X509_set_pubkey(certificate, made.key);
 	issue_extensions(&w, certificate, issuer);
-	assert_true(
-		X509_sign(certificate, signer, EVP_PKEY_is_a(signer, "ED25519") ? NULL : EVP_sha256()) > 0);
+	assert_true(X509_sign(certificate, signer, EVP_PKEY_is_a(signer, "ED25519") ? NULL : EVP_sha256()) > 0);
 	return made;
 }
 
@@ -131,8 +130,7 @@ static inline void issued_release(struct issued *i)
 }
 
 /* A chain of the leaf and `count` more; all borrowed from their owners by reference count. */
-static inline struct chain issued_chain(
-	const struct issued *leaf, const struct issued *const *rest, size_t count)
+static inline struct chain issued_chain(const struct issued *leaf, const struct issued *const *rest, size_t count)
 {
 	struct chain c = {.key = leaf->key, .leaf = leaf->certificate, .rest = sk_X509_new_null()};
 	if (c.key)

@@ -272,8 +272,7 @@ static void pump_to(struct node *n, const char *last)
 
 /* Orders. */
 
-static void order(
-	struct node *n, enum message_type type, struct revision revision, uint32_t attempt, uint8_t leaf)
+static void order(struct node *n, enum message_type type, struct revision revision, uint32_t attempt, uint8_t leaf)
 {
 	struct message m = {
 		.type = type, .certificate = NAME, .revision = revision, .attempt = attempt, .timeout = 120};

@@ -28,7 +28,8 @@ static int setup(void **state)
 		return -1;
 	p->acme = p->hub->config->acmes;
 	p->script = BUF_INIT(WORKER_SCRIPT_MAX);
-	static const char record[] = "{\"url\":\"https://ca.domain.pl/account/1\",\"directory\":\"https://ca.domain.pl/dir\"}";
+	static const char record[] =
+		"{\"url\":\"https://ca.domain.pl/account/1\",\"directory\":\"https://ca.domain.pl/dir\"}";
 	*state = p;
 	return account_key_make(p->hub->store, p->hub->keys, "acme", "ca", &p->key, &err) < 0 ||
 		store_put(p->hub->store, "acme", "ca", "account.json", record, sizeof(record) - 1, &err) < 0;

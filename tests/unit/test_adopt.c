@@ -128,8 +128,8 @@ static void dovecot(void **state)
 		"= \"/old/24.crt\" # 2.4\n"
 		"local_name imap.x {\n\tssl_cert=< /old/i.crt\n}\nssl_alt_cert = \"</not/a/file\"",
 		0644);
-	scratch_write(s, "10-ssl.conf",
-		"# ssl_cert = </never\nssl_cert =  </old/a.crt  # mine\nssl_key = </old/a.key", 0644);
+	scratch_write(
+		s, "10-ssl.conf", "# ssl_cert = </never\nssl_cert =  </old/a.crt  # mine\nssl_key = </old/a.key", 0644);
 	expect_ok(dovecot_scan(&found, path, &err), &err);
 	expect_edit(s, &found, "dovecot.conf",
 		"ssl_cert = </old/before.crt\n!include 10-*.conf\n!include_try nothing\nssl_server_cert_file "
@@ -149,7 +149,7 @@ static void dovecot(void **state)
 
 #define LISTENERS(protocols) \
 	"# 2.3\n" protocols "service imap-login {\n  inet_listener imap {\n    address = \n    haproxy = " \
-			    "no\n    port = 143\n    ssl = no\n  }\n" \
+	"no\n    port = 143\n    ssl = no\n  }\n" \
 	"  inet_listener imaps {\n    address = 10.0.0.1\n    haproxy = yes\n    port = 10993\n    ssl = " \
 	"yes\n  }\n}\n" \
 	"service pop3-login {\n  inet_listener pop3 {\n    port = 110\n  }\n}\nssl = yes\n"
@@ -234,8 +234,8 @@ static char *value_of(const char *name, void *context)
 	return mem_strdup("");
 }
 
-static void postfix_files(const struct scratch *s, const char *const *values, const char *main,
-	const char *master, const char *new_main, const char *new_master)
+static void postfix_files(const struct scratch *s, const char *const *values, const char *main, const char *master,
+	const char *new_main, const char *new_master)
 {
 	struct error err;
 	struct found_service found = {0};
@@ -267,8 +267,10 @@ static void postfix_client(void **state)
 {
 	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", "smtpd_tls_key_file", "/old/k", NULL};
 	postfix_files(*state, values,
-		"smtpd_tls_cert_file = /old/c\nsmtpd_tls_key_file = /old/k\nsmtp_tls_cert_file = $smtpd_tls_cert_file\n", "",
-		"smtpd_tls_cert_file = /live/x.pem\nsmtpd_tls_key_file = /live/x.pem\nsmtp_tls_cert_file = $smtpd_tls_cert_file\n", "");
+		"smtpd_tls_cert_file = /old/c\nsmtpd_tls_key_file = /old/k\nsmtp_tls_cert_file = $smtpd_tls_cert_file\n",
+		"",
+		"smtpd_tls_cert_file = /live/x.pem\nsmtpd_tls_key_file = /live/x.pem\nsmtp_tls_cert_file = $smtpd_tls_cert_file\n",
+		"");
 }
 
 /* One that is set to nothing further down would win over a new line above. */
@@ -281,12 +283,10 @@ static void postfix_empty_chain(void **state)
 
 static void postfix_chain(void **state)
 {
-	static const char *const values[] = {"smtpd_tls_chain_files", "/old/a, /old/b", "smtpd_tls_cert_file",
-		"/old/c", "submission/inet/smtpd_tls_cert_file", "/old/s",
-		"submission/inet/smtpd_tls_key_file", "/old/k", "smtps/inet/smtpd_tls_chain_files", "/old/s",
-		NULL};
-	postfix_files(*state, values,
-		"smtpd_tls_chain_files = /old/a,\n  /old/b\nsmtpd_tls_cert_file = /old/c",
+	static const char *const values[] = {"smtpd_tls_chain_files", "/old/a, /old/b", "smtpd_tls_cert_file", "/old/c",
+		"submission/inet/smtpd_tls_cert_file", "/old/s", "submission/inet/smtpd_tls_key_file", "/old/k",
+		"smtps/inet/smtpd_tls_chain_files", "/old/s", NULL};
+	postfix_files(*state, values, "smtpd_tls_chain_files = /old/a,\n  /old/b\nsmtpd_tls_cert_file = /old/c",
 		"submission inet n - n - - smtpd\n  -o smtpd_tls_cert_file=/old/s\n#  -o "
 		"smtpd_tls_cert_file=/never\n"
 		"  -o smtpd_tls_key_file=/old/k -o x=y\nsmtps inet n - n - - smtpd -o "
@@ -300,8 +300,7 @@ static void postfix_chain(void **state)
 
 static void postfix_ports(void **state)
 {
-	static const char *const values[] = {
-		"smtpd_tls_security_level", "may", "smtpd_tls_wrappermode", "no", NULL};
+	static const char *const values[] = {"smtpd_tls_security_level", "may", "smtpd_tls_wrappermode", "no", NULL};
 	const struct scratch *s = *state;
 	struct error err;
 	struct found_service found = {0};

@@ -98,7 +98,8 @@ static void what_waits_and_what_failed_is_known_after_a_restart(void **state)
 
 static void a_damaged_record_is_begun_anew(void **state)
 {
-	static const char *const records[] = {"{", "{}", "{\"conditions\":[{\"kind\":\"boredom\"}]}", "{\"conditions\":[7]}"};
+	static const char *const records[] = {
+		"{", "{}", "{\"conditions\":[{\"kind\":\"boredom\"}]}", "{\"conditions\":[7]}"};
 	struct scene *s = *state;
 	for (size_t i = 0; i < COUNT(records); i++) {
 		keep(s, records[i]);

@@ -18,12 +18,11 @@ static void the_identifier_is_that_of_the_rfc(void **state)
 	BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate));
 	BN_free(number);
 	/* SEQUENCE { [0] keyid } */
-	static const uint8_t value[] = {0x30, 0x16, 0x80, 0x14, 0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40,
-		0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4};
+	static const uint8_t value[] = {0x30, 0x16, 0x80, 0x14, 0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1,
+		0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4};
 	ASN1_OCTET_STRING *octets = ASN1_OCTET_STRING_new();
 	ASN1_OCTET_STRING_set(octets, value, sizeof(value));
-	X509_EXTENSION *extension =
-		X509_EXTENSION_create_by_NID(NULL, NID_authority_key_identifier, 0, octets);
+	X509_EXTENSION *extension = X509_EXTENSION_create_by_NID(NULL, NID_authority_key_identifier, 0, octets);
 	X509_add_ext(certificate, extension, -1);
 	assert_int_equal(ari_id(certificate, id, &err), 0);
 	assert_string_equal(id, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
@@ -83,9 +82,8 @@ static void malformed_answers_are_refused_with_a_reason(void **state)
 		"{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\"}}",
 	};
 	static const char *const dates[] = {"", "yesterday", "2025-02-30T00:00:00Z", "2025-13-01T00:00:00Z",
-		"2025-01-02T24:00:00Z", "2025-01-02T04:00:00", "2025-01-02T04:00:00Zulu",
-		"1969-01-01T00:00:00Z", "2025-01-02T04:61:00Z", "99999-01-02T04:00:00Z",
-		"2025-01-02T04:00:00+2:00", "2025-1-2T04:00:00Z"};
+		"2025-01-02T24:00:00Z", "2025-01-02T04:00:00", "2025-01-02T04:00:00Zulu", "1969-01-01T00:00:00Z",
+		"2025-01-02T04:61:00Z", "99999-01-02T04:00:00Z", "2025-01-02T04:00:00+2:00", "2025-1-2T04:00:00Z"};
 	struct ari_window w = {.start = 7};
 	struct error err;
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
@@ -93,8 +91,7 @@ static void malformed_answers_are_refused_with_a_reason(void **state)
 	for (size_t i = 0; i < sizeof(dates) / sizeof(dates[0]); i++) {
 		char text[256];
 		snprintf(text, sizeof(text),
-			"{\"suggestedWindow\":{\"start\":\"%s\",\"end\":\"2026-01-01T00:00:00Z\"}}",
-			dates[i]);
+			"{\"suggestedWindow\":{\"start\":\"%s\",\"end\":\"2026-01-01T00:00:00Z\"}}", dates[i]);
 		assert_int_equal(parse(text, &w, &err), -1);
 		assert_non_null(strstr(err.message, "suggestedWindow: start: "));
 	}

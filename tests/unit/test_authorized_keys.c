@@ -40,13 +40,14 @@ static void lines_of_others_stay_in_front_of_ours(void **state)
 						"ssh-rsa AAAA no newline at the end",
 				 two, 2, &out, &err),
 		0);
-	assert_string_equal(buf_text(&out), "# mine\n"
-					    "# certsync:comment\n"
-					    "ssh-ed25519 AAAA admin@desk\n"
-					    "\n"
-					    "ssh-rsa AAAA no newline at the end\n"
-					    "restrict,command=\"backup1:" MARK_B "\" " KEY_B " certsync:backup1\n"
-					    "restrict,command=\"mail:" MARK_A "\" " KEY_A " certsync:mail\n");
+	assert_string_equal(buf_text(&out),
+		"# mine\n"
+		"# certsync:comment\n"
+		"ssh-ed25519 AAAA admin@desk\n"
+		"\n"
+		"ssh-rsa AAAA no newline at the end\n"
+		"restrict,command=\"backup1:" MARK_B "\" " KEY_B " certsync:backup1\n"
+		"restrict,command=\"mail:" MARK_A "\" " KEY_A " certsync:mail\n");
 }
 
 static void one_key_for_two_agents_is_refused(void **state)
@@ -54,7 +55,8 @@ static void one_key_for_two_agents_is_refused(void **state)
 	(void)state;
 	struct error err;
 	auto_buf struct buf out = BUF_INIT(8192);
-	const struct hub_key cloned[] = {{"mail", KEY_A, HUB_KEY_AGENT, 0}, {"backup1", KEY_B, HUB_KEY_AGENT, 0}, {"clone", KEY_A, HUB_KEY_AGENT, 0}};
+	const struct hub_key cloned[] = {{"mail", KEY_A, HUB_KEY_AGENT, 0}, {"backup1", KEY_B, HUB_KEY_AGENT, 0},
+		{"clone", KEY_A, HUB_KEY_AGENT, 0}};
 	assert_int_equal(authorized_keys_render("", cloned, 3, &out, &err), -1);
 	assert_non_null(strstr(err.message, "have the same SSH key"));
 	const struct hub_key doubled[] = {{"mail", KEY_A, HUB_KEY_AGENT, 0}, {"mail", KEY_A, HUB_KEY_JOIN, 1700000000}};
@@ -66,8 +68,8 @@ static void a_key_that_joins_ends_by_itself_and_stands_beside_others(void **stat
 	(void)state;
 	struct error err;
 	auto_buf struct buf out = BUF_INIT(8192);
-	static const struct hub_key keys[] = {
-		{"mail", KEY_A, HUB_KEY_JOIN, 1700000000}, {"mail", KEY_B, HUB_KEY_AGENT, 0}, {"mail", KEY_C, HUB_KEY_AGENT, 0}};
+	static const struct hub_key keys[] = {{"mail", KEY_A, HUB_KEY_JOIN, 1700000000},
+		{"mail", KEY_B, HUB_KEY_AGENT, 0}, {"mail", KEY_C, HUB_KEY_AGENT, 0}};
 	/* It is for sshd of this machine, which reads it in the machine's time zone. */
 	setenv("TZ", "Europe/Warsaw", 1);
 	tzset();

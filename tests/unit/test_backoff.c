@@ -11,8 +11,7 @@
 static void the_window_doubles_to_five_minutes(void **state)
 {
 	(void)state;
-	static const int64_t windows[] = {
-		1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000, 300000, 300000};
+	static const int64_t windows[] = {1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000, 300000, 300000};
 	struct backoff b;
 	backoff_init(&b, 1);
 	for (size_t i = 0; i < sizeof(windows) / sizeof(windows[0]); i++) {

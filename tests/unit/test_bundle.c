@@ -13,8 +13,8 @@ static int make_world(void **state)
 	root = issue((struct wish){.subject = "Root", .authority = true});
 	middle = issue((struct wish){.subject = "Middle", .issuer = &root, .authority = true});
 	leaf = issue((struct wish){.subject = "x", .issuer = &middle, .san = "DNS:mail.domain.pl"});
-	second = issue((struct wish){
-		.subject = "x", .issuer = &middle, .san = "DNS:mail.domain.pl", .key_type = "rsa-2048"});
+	second = issue(
+		(struct wish){.subject = "x", .issuer = &middle, .san = "DNS:mail.domain.pl", .key_type = "rsa-2048"});
 	keys.signer_count = 1;
 	assert_int_equal(seal_keypair(keys.seal_private, keys.seal_public, &err), 0);
 	assert_int_equal(sign_keypair(sign_private, keys.signers[0], &err), 0);
@@ -82,8 +82,7 @@ static struct buf forged(const struct buf *header, const void *plain, size_t len
 		fixed[344 + i] = (uint8_t)(sealed_len >> (24 - 8 * i));
 	assert_int_equal(buf_add(&out, fixed, sizeof(fixed)), 0);
 	assert_int_equal(
-		seal(keys.seal_public, info, sizeof(info) - 1, fixed, sizeof(fixed), plain, len, &out, &err),
-		0);
+		seal(keys.seal_public, info, sizeof(info) - 1, fixed, sizeof(fixed), plain, len, &out, &err), 0);
 	assert_int_equal(sign(sign_private, out.data, out.len, signature, &err), 0);
 	assert_int_equal(buf_add(&out, signature, sizeof(signature)), 0);
 	return out;
@@ -160,11 +159,11 @@ static void one_bit_changed_anywhere_is_refused(void **state)
 		uint8_t bit = (uint8_t)(1 << i % 8);
 		b.data[i] ^= bit;
 		assert_refused(b.data, b.len, &keys,
-			i < 6                           ? "format: "
-			: i < 8 || (i >= 40 && i < 344) ? "signature: "
-			: i < 40                        ? "recipient: "
-			: i < BUNDLE_HEADER_SIZE        ? "format: "
-							: "signature: ");
+			i < 6                                   ? "format: "
+				: i < 8 || (i >= 40 && i < 344) ? "signature: "
+				: i < 40                        ? "recipient: "
+				: i < BUNDLE_HEADER_SIZE        ? "format: "
+								: "signature: ");
 		b.data[i] ^= bit;
 	}
 }
@@ -239,8 +238,7 @@ static void a_version_one_off_is_refused_and_named(void **state)
 		auto_buf struct buf b = sealed(1);
 		b.data[5] = versions[i];
 		sign_again(&b);
-		assert_refused(
-			b.data, b.len, &keys, i ? "format: bundle version 2" : "format: bundle version 0");
+		assert_refused(b.data, b.len, &keys, i ? "format: bundle version 2" : "format: bundle version 0");
 	}
 }
 
@@ -264,8 +262,8 @@ static void a_name_revision_or_flag_out_of_its_alphabet_is_refused(void **state)
 	static const struct {
 		size_t at;
 		uint8_t value;
-	} faults[] = {{6, 0x80}, {7, 8}, {40, 0x80}, {44, 0xff}, {88, '/'}, {88, '.'}, {88, 0}, {103, 'x'},
-		{343, 'x'}, {90, 'A'}};
+	} faults[] = {{6, 0x80}, {7, 8}, {40, 0x80}, {44, 0xff}, {88, '/'}, {88, '.'}, {88, 0}, {103, 'x'}, {343, 'x'},
+		{90, 'A'}};
 	for (size_t i = 0; i < COUNT(faults); i++) {
 		auto_buf struct buf b = sealed(1);
 		b.data[faults[i].at] = faults[i].value;

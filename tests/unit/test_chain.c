@@ -15,8 +15,7 @@ static int make_chain(void **state)
 	(void)state;
 	root = issue((struct wish){.subject = "Root", .authority = true});
 	middle = issue((struct wish){.subject = "Middle", .issuer = &root, .authority = true});
-	leaf = issue(
-		(struct wish){.subject = "mail.domain.pl", .issuer = &middle, .san = "DNS:mail.domain.pl"});
+	leaf = issue((struct wish){.subject = "mail.domain.pl", .issuer = &middle, .san = "DNS:mail.domain.pl"});
 	return 0;
 }
 
@@ -65,8 +64,7 @@ static void certificates_and_their_key_are_read_from_two_texts(void **state)
 {
 	(void)state;
 	auto_chain struct chain made = whole(), read = {0};
-	auto_buf struct buf certificates = pem_of(&made, CHAIN_LEAF | CHAIN_REST),
-			    key = pem_of(&made, CHAIN_KEY);
+	auto_buf struct buf certificates = pem_of(&made, CHAIN_LEAF | CHAIN_REST), key = pem_of(&made, CHAIN_KEY);
 	assert_int_equal(parse(&certificates, &key, &read), 0);
 	assert_int_equal(X509_cmp(read.leaf, leaf.certificate), 0);
 	assert_int_equal(sk_X509_num(read.rest), 1);
@@ -78,8 +76,7 @@ static void one_combined_text_serves_as_both(void **state)
 {
 	(void)state;
 	auto_chain struct chain made = whole(), read = {0}, copied = {0};
-	auto_buf struct buf combined = pem_of(&made, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST),
-			    copy = BUF_INIT(100000);
+	auto_buf struct buf combined = pem_of(&made, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST), copy = BUF_INIT(100000);
 	assert_int_equal(parse(&combined, &combined, &read), 0);
 	assert_int_equal(EVP_PKEY_eq(read.key, leaf.key), 1);
 	assert_int_equal(sk_X509_num(read.rest), 1);
@@ -109,8 +106,7 @@ static void prose_between_blocks_and_carriage_returns_are_passed_over(void **sta
 	for (size_t i = 0; i < first.len; i++)
 		assert_int_equal(buf_addf(&text, first.data[i] == '\n' ? "\r\n" : "%c", first.data[i]), 0);
 	assert_int_equal(
-		buf_addf(&text, "\n\nshutdown sessions\n-- BEGIN of nothing\n%s\n\nthe end", buf_text(&rest)),
-		0);
+		buf_addf(&text, "\n\nshutdown sessions\n-- BEGIN of nothing\n%s\n\nthe end", buf_text(&rest)), 0);
 	assert_int_equal(parse(&text, NULL, &read), 0);
 	assert_int_equal(chain_write_pem(&read, CHAIN_LEAF | CHAIN_REST, &written, &err), 0);
 	assert_int_equal(buf_add(&first, rest.data, rest.len), 0);
@@ -130,14 +126,13 @@ static void keys_in_their_older_forms_are_read(void **state)
 		BIO *bio = BIO_new(BIO_s_mem());
 		char *text;
 		if (*types[i] == 'e')
-			BIO_puts(bio, "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC "
-				      "PARAMETERS-----\n");
-		assert_int_equal(
-			PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+			BIO_puts(bio,
+				"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC "
+				"PARAMETERS-----\n");
+		assert_int_equal(PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL), 1);
 		long len = BIO_get_mem_data(bio, &text);
 		assert_int_equal(
-			chain_parse_pem(certificates.data, certificates.len, text, (size_t)len, &read, &err),
-			0);
+			chain_parse_pem(certificates.data, certificates.len, text, (size_t)len, &read, &err), 0);
 		assert_int_equal(EVP_PKEY_eq(read.key, key), 1);
 		BIO_free(bio);
 	}
@@ -153,11 +148,10 @@ static void an_encrypted_key_is_refused_in_both_forms_without_asking(void **stat
 		BIO *bio = BIO_new(BIO_s_mem());
 		char *text;
 		if (traditional)
-			PEM_write_bio_PrivateKey_traditional(bio, leaf.key, EVP_aes_128_cbc(),
-				(unsigned char *)(uintptr_t) "pass", 4, NULL, NULL);
+			PEM_write_bio_PrivateKey_traditional(
+				bio, leaf.key, EVP_aes_128_cbc(), (unsigned char *)(uintptr_t) "pass", 4, NULL, NULL);
 		else
-			PEM_write_bio_PKCS8PrivateKey(
-				bio, leaf.key, EVP_aes_128_cbc(), "pass", 4, NULL, NULL);
+			PEM_write_bio_PKCS8PrivateKey(bio, leaf.key, EVP_aes_128_cbc(), "pass", 4, NULL, NULL);
 		long len = BIO_get_mem_data(bio, &text);
 		assert_true(len > 100);
 		assert_int_equal(buf_add(&key, text, (size_t)len), 0);
@@ -313,8 +307,7 @@ static void a_root_at_the_end_is_not_sent(void **state)
 static void a_stranger_in_the_chain_is_refused(void **state)
 {
 	(void)state;
-	struct issued stranger =
-		issue((struct wish){.subject = "Stranger", .issuer = &root, .authority = true});
+	struct issued stranger = issue((struct wish){.subject = "Stranger", .issuer = &root, .authority = true});
 	struct issued other_root = issue((struct wish){.subject = "Other root", .authority = true});
 	const struct issued *strangers[] = {&stranger, &other_root};
 	for (size_t i = 0; i < COUNT(strangers); i++) {
@@ -364,8 +357,8 @@ static void a_cross_signed_root_is_kept_and_its_self_signed_form_dropped(void **
 {
 	(void)state;
 	struct issued old_root = issue((struct wish){.subject = "Old root", .authority = true});
-	struct issued cross = issue(
-		(struct wish){.subject = "Root", .key = root.key, .issuer = &old_root, .authority = true});
+	struct issued cross =
+		issue((struct wish){.subject = "Root", .key = root.key, .issuer = &old_root, .authority = true});
 	const struct issued *rest[] = {&root, &cross, &middle, &old_root};
 	auto_chain struct chain c = issued_chain(&leaf, rest, 4);
 	X509 *want[] = {middle.certificate, cross.certificate};
@@ -379,8 +372,8 @@ static void two_authorities_that_sign_each_other_come_to_an_end(void **state)
 	(void)state;
 	struct issued first = issue((struct wish){.subject = "First", .authority = true});
 	struct issued second = issue((struct wish){.subject = "Second", .issuer = &first, .authority = true});
-	struct issued back = issue(
-		(struct wish){.subject = "First", .key = first.key, .issuer = &second, .authority = true});
+	struct issued back =
+		issue((struct wish){.subject = "First", .key = first.key, .issuer = &second, .authority = true});
 	struct issued end = issue((struct wish){.subject = "x", .issuer = &second, .san = "DNS:x.pl"});
 	const struct issued *rest[] = {&back, &second};
 	auto_chain struct chain c = issued_chain(&end, rest, 2);
@@ -579,8 +572,7 @@ static void dates_beyond_2049_and_2038_are_told(void **state)
 static void key_types_have_names_and_are_made_by_them(void **state)
 {
 	(void)state;
-	static const char *const types[] = {
-		"ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-1024", "ed25519"};
+	static const char *const types[] = {"ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-1024", "ed25519"};
 	for (size_t i = 0; i < COUNT(types); i++) {
 		struct issued one = issue((struct wish){.subject = "x", .key_type = types[i]});
 		struct chain_facts f;
@@ -637,8 +629,7 @@ static void a_name_with_a_nul_inside_is_an_error(void **state)
 	ASN1_STRING_set(value, "good.pl\0.evil.pl", 16);
 	GENERAL_NAME_set0_value(name, GEN_DNS, value);
 	sk_GENERAL_NAME_push(names, name);
-	assert_int_equal(
-		X509_add1_ext_i2d(one.certificate, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT), 1);
+	assert_int_equal(X509_add1_ext_i2d(one.certificate, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT), 1);
 	assert_int_equal(chain_facts(one.certificate, &f, &err), -1);
 	assert_non_null(strstr(err.message, "NUL"));
 	GENERAL_NAMES_free(names);

@@ -90,9 +90,7 @@ static const struct authority {
 	{.label = "excludes it", .issuer = "root", .limits = "critical,excluded;DNS:mail.domain.pl"},
 	{.label = "excludes the domain", .issuer = "root", .limits = "critical,excluded;DNS:domain.pl"},
 	{.label = "excludes others", .issuer = "root", .limits = "critical,excluded;DNS:example.org"},
-	{.label = "permits addresses",
-		.issuer = "root",
-		.limits = "critical,permitted;IP:10.0.0.0/255.0.0.0"},
+	{.label = "permits addresses", .issuer = "root", .limits = "critical,permitted;IP:10.0.0.0/255.0.0.0"},
 	{.label = "permits nothing of it", .issuer = "permits others"},
 	{.label = "critical", .issuer = "root", .fault = "critical"},
 	{.label = "weak", .issuer = "root", .fault = "weak"},
@@ -269,8 +267,8 @@ static const struct issued *authority(const char *label)
 static void make_authority(size_t i)
 {
 	const struct authority *a = &authorities[i];
-	EVP_PKEY *key = a->key_of ? authority(a->key_of)->key
-				  : issue_key(is(a->fault, "weak") ? "rsa-1024" : "ecdsa-p256");
+	EVP_PKEY *key =
+		a->key_of ? authority(a->key_of)->key : issue_key(is(a->fault, "weak") ? "rsa-1024" : "ecdsa-p256");
 	if (a->key_of)
 		EVP_PKEY_up_ref(key);
 	made[i] = (struct issued){.certificate = X509_new(), .key = key};
@@ -298,8 +296,9 @@ static void add_dns(GENERAL_NAMES *all, const char *text, size_t len, bool nul)
 
 static void add_names(X509 *c, const struct names *n)
 {
-	if (n->list && (strncmp(n->list, "IP:", 3) == 0 || strncmp(n->list, "URI:", 4) == 0 ||
-			       strncmp(n->list, "email:", 6) == 0)) {
+	if (n->list &&
+		(strncmp(n->list, "IP:", 3) == 0 || strncmp(n->list, "URI:", 4) == 0 ||
+			strncmp(n->list, "email:", 6) == 0)) {
 		issue_extension(c, c, NID_subject_alt_name, n->list);
 		return;
 	}
@@ -347,7 +346,7 @@ static bool ours(const struct chain *c)
 	if (chain_write_pem(c, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST, &text, &err) < 0)
 		return false;
 	return chain_parse_pem(text.data, text.len, text.data, text.len, &parsed, &err) == 0 &&
-	       chain_order(&parsed, &err) == 0 && verify_chain(&parsed, &policy, &err) == 0;
+		chain_order(&parsed, &err) == 0 && verify_chain(&parsed, &policy, &err) == 0;
 }
 
 static bool openssls(const struct chain *c)
@@ -387,17 +386,14 @@ static void sample(const struct chain *c, bool accepted, const char *what)
 		host, (long long)ISSUE_NOW, sk_X509_num(c->rest) ? "-untrusted rest.pem" : "");
 	int status = system(command);
 	if ((status == 0) != accepted)
-		fail_msg("%s: openssl verify exits %d, the library %s", what, status,
-			accepted ? "accepts" : "refuses");
+		fail_msg("%s: openssl verify exits %d, the library %s", what, status, accepted ? "accepts" : "refuses");
 	seen.sampled++;
 }
 
 static void judge(const struct names *n, const struct path *p, const struct leaf *l)
 {
 	X509 *certificate = make_leaf(n, p, l);
-	EVP_PKEY *key = key_of_type(is(l->fault, "key") ? "rsa-3072"
-				    : l->key_type       ? l->key_type
-							: "ecdsa-p256");
+	EVP_PKEY *key = key_of_type(is(l->fault, "key") ? "rsa-3072" : l->key_type ? l->key_type : "ecdsa-p256");
 	const struct issued leaf = {.certificate = certificate, .key = key};
 	const struct issued *rest[PRESENTED_MAX];
 	size_t count = 0;

@@ -217,8 +217,8 @@ static void other_methods_are_refused(void **state)
 	static const char *const methods[] = {"POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"};
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		char request[256], answer[ANSWER_MAX];
-		snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
-			methods[i], PATH TOKEN);
+		snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", methods[i],
+			PATH TOKEN);
 		ask(request, answer);
 		assert_null(strstr(answer, "200 OK"));
 		assert_null(strstr(answer, "LPJNul"));
@@ -387,8 +387,7 @@ static void a_thousand_idle_connections_cost_little_and_pass(void **state)
 static void only_tokens_of_base64url_are_served(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {
-		"", "../x", "$(id)", "a b", "a.b", "a/b", "a\r\nb", "a%2e", "\xc3\xa9"};
+	static const char *const bad[] = {"", "../x", "$(id)", "a b", "a.b", "a/b", "a\r\nb", "a%2e", "\xc3\xa9"};
 	struct error err;
 	struct event_base *base = event_base_new();
 	struct challenge *c = challenge_new(base, "[::1]:0", &err);

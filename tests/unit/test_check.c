@@ -137,7 +137,8 @@ static void a_foreign_name_is_untrusted(void **state)
 	struct check c = judge(&leaf, &middle, p);
 	assert_false(c.name_match || c.trusted);
 	assert_true(c.chain_complete);
-	assert_verdict(c, CHECK_UNTRUSTED, "smtp.domain.pl is not among its names: mail.domain.pl", "issued for smtp.domain.pl");
+	assert_verdict(c, CHECK_UNTRUSTED, "smtp.domain.pl is not among its names: mail.domain.pl",
+		"issued for smtp.domain.pl");
 	p.name = "10.0.0.2";
 	assert_verdict(judge(&leaf, &middle, p), CHECK_UNTRUSTED, "10.0.0.2 is not among", "");
 	p.name = "a.b.domain.pl";
@@ -173,7 +174,8 @@ static void roots_that_nobody_knows(void **state)
 static void a_purpose_that_clients_refuse(void **state)
 {
 	(void)state;
-	assert_verdict(judge_wish((struct wish){.usage = "clientAuth"}, policy()), CHECK_UNTRUSTED, "purpose: ", "issued");
+	assert_verdict(
+		judge_wish((struct wish){.usage = "clientAuth"}, policy()), CHECK_UNTRUSTED, "purpose: ", "issued");
 }
 
 static void the_expected_one_and_another(void **state)
@@ -239,8 +241,10 @@ static void what_cannot_be_judged_is_never_ok(void **state)
 static void an_old_version_is_a_warning_beside_the_verdict(void **state)
 {
 	(void)state;
-	static const struct { const char *version; bool warns; } cases[] = {
-		{"TLSv1", true}, {"TLSv1.1", true}, {"TLSv1.2", false}, {"TLSv1.3", false}, {NULL, false}};
+	static const struct {
+		const char *version;
+		bool warns;
+	} cases[] = {{"TLSv1", true}, {"TLSv1.1", true}, {"TLSv1.2", false}, {"TLSv1.3", false}, {NULL, false}};
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct check c;
 		struct check_policy p = policy();
@@ -260,21 +264,26 @@ static void one_of_a_pair_that_is_missing_is_a_mismatch(void **state)
 	(void)state;
 	struct check c;
 	check_lacks_kind(&c, "RSA", "the TLS handshake failed");
-	assert_verdict(c, CHECK_MISMATCH, "the RSA certificate of the pair is not served: the TLS", "both certificates");
+	assert_verdict(
+		c, CHECK_MISMATCH, "the RSA certificate of the pair is not served: the TLS", "both certificates");
 }
 
 static void what_to_look_at_is_a_host_and_a_port(void **state)
 {
 	static const struct {
 		const char *text, *name, *port;
-	} good[] = {{"mail.domain.pl:993", "mail.domain.pl", "993"}, {"mail.domain.pl.:25/smtp", "mail.domain.pl", "25/smtp"},
-		{"[::1]:993", "::1", "993"}, {"127.0.0.1:8443/tls+proxy", "127.0.0.1", "8443/tls+proxy"}};
+	} good[] = {{"mail.domain.pl:993", "mail.domain.pl", "993"},
+		{"mail.domain.pl.:25/smtp", "mail.domain.pl", "25/smtp"}, {"[::1]:993", "::1", "993"},
+		{"127.0.0.1:8443/tls+proxy", "127.0.0.1", "8443/tls+proxy"}};
 	static const struct {
 		const char *text, *fault;
-	} wrong[] = {{"", "write HOST, HOST:PORT"}, {":993", "write HOST, HOST:PORT"}, {"[::1]993", "write [ADDRESS]:PORT"}, {"[]:993", "write HOST"},
-		{"a b", "is neither a host name nor an address"}, {"https://mail.domain.pl", "the port must be a number"},
-		{"mail.domain.pl:", "port"}, {"mail.domain.pl:99999", "port"}, {"mail.domain.pl:25/ftp", "protocol \"ftp\" is not known"},
-		{"mail.domain.pl:11111111111111111111111111111111111111111111111111111111111111111111111111111111", "is no port"}};
+	} wrong[] = {{"", "write HOST, HOST:PORT"}, {":993", "write HOST, HOST:PORT"},
+		{"[::1]993", "write [ADDRESS]:PORT"}, {"[]:993", "write HOST"},
+		{"a b", "is neither a host name nor an address"},
+		{"https://mail.domain.pl", "the port must be a number"}, {"mail.domain.pl:", "port"},
+		{"mail.domain.pl:99999", "port"}, {"mail.domain.pl:25/ftp", "protocol \"ftp\" is not known"},
+		{"mail.domain.pl:11111111111111111111111111111111111111111111111111111111111111111111111111111111",
+			"is no port"}};
 	struct check_host h;
 	struct error err;
 	(void)state;

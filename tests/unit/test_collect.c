@@ -64,7 +64,8 @@ static const struct condition *find(const struct scene *s, enum condition_kind k
 	return NULL;
 }
 
-static void is_told(const struct scene *s, enum condition_kind kind, const char *subject, bool critical, const char *text)
+static void is_told(
+	const struct scene *s, enum condition_kind kind, const char *subject, bool critical, const char *text)
 {
 	const struct condition *c = find(s, kind, subject);
 	if (!c || !strstr(c->text, text))
@@ -139,7 +140,8 @@ static void a_rollout_that_goes_wrong(void **state)
 	s->b->state = ROLLOUT_AHEAD;
 	look(s, NOW + 60);
 	is_told(s, CONDITION_ROLLOUT, NAME, true, "a failed activation was not rolled back: there is nothing older");
-	is_told(s, CONDITION_ROLLOUT, NAME " here", false, "it failed at reload (the old files are back): postfix said no");
+	is_told(s, CONDITION_ROLLOUT, NAME " here", false,
+		"it failed at reload (the old files are back): postfix said no");
 	is_told(s, CONDITION_AHEAD, NAME " mail", true, "a newer revision than this hub ever made");
 	s->a->rolled_back = false;
 	look(s, NOW + 60);
@@ -161,11 +163,14 @@ static void a_rollout_that_does_not_end(void **state)
 	assert_int_equal(s->found.count, 0);
 	assert_int_equal(s->next, NOW + 901);
 	look(s, NOW + 901);
-	is_told(s, CONDITION_ROLLOUT, NAME " here", false, "its rollout is stuck: it is staged and waits for the others to stage; certsync push " NAME " --proceed");
+	is_told(s, CONDITION_ROLLOUT, NAME " here", false,
+		"its rollout is stuck: it is staged and waits for the others to stage; certsync push " NAME
+		" --proceed");
 	is_told(s, CONDITION_ROLLOUT, NAME " mail", false, "its rollout is stuck: it is offered; certsync push");
 	s->b->state = ROLLOUT_UNVERIFIED;
 	look(s, NOW + 901);
-	is_told(s, CONDITION_ROLLOUT, NAME " mail", false, "the new revision is installed, but not every port was seen serving it");
+	is_told(s, CONDITION_ROLLOUT, NAME " mail", false,
+		"the new revision is installed, but not every port was seen serving it");
 	/* Who waits for the night is not stuck. */
 	static const struct hub_window night[] = {{180, 300}};
 	s->r->open = true;
@@ -225,7 +230,8 @@ static void what_an_agent_saw_by_itself(void **state)
 	look(s, NOW);
 	assert_int_equal(s->found.count, 2);
 	is_told(s, CONDITION_DRIFT, NAME " here", false, "files were changed, last at ");
-	is_told(s, CONDITION_UNREACHABLE, NAME " 127.0.0.1:993, seen from inside by here", true, "dovecot does not serve there: nothing listens");
+	is_told(s, CONDITION_UNREACHABLE, NAME " 127.0.0.1:993, seen from inside by here", true,
+		"dovecot does not serve there: nothing listens");
 	assert_int_equal(s->next, NOW - 10 + 3600); /* the drift is forgotten */
 	s->a->connected = false;
 	look(s, NOW + 3600);
@@ -252,7 +258,8 @@ static void a_clock_that_is_wrong(void **state)
 	static const struct {
 		int64_t ahead;
 		const char *text;
-	} clocks[] = {{-400, "its clock was 400 seconds behind the hub's"}, {400, "its clock was 400 seconds ahead of the hub's"}, {0, NULL}};
+	} clocks[] = {{-400, "its clock was 400 seconds behind the hub's"},
+		{400, "its clock was 400 seconds ahead of the hub's"}, {0, NULL}};
 	for (size_t i = 0; i < COUNT(clocks); i++) {
 		int agent = hub_scene_come(&s->of, clocks[i].ahead, 0);
 		look(s, NOW);
@@ -274,7 +281,8 @@ static void the_hub_s_own_disk(void **state)
 	assert_int_equal(store_put(s->hub->store, "things", "a", "b", "c", 1, &err), -1);
 	look(s, NOW);
 	is_told(s, CONDITION_STORE, "records", true, "the last write failed: ");
-	is_told(s, CONDITION_STORE, s->hub->config->authorized_keys, true, "it could not be written: read-only file system");
+	is_told(s, CONDITION_STORE, s->hub->config->authorized_keys, true,
+		"it could not be written: read-only file system");
 	char *state_directory = s->hub->config->state;
 	s->hub->config->state = (char[]){"/nonexistent"};
 	look(s, NOW);

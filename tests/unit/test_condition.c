@@ -153,8 +153,9 @@ static void a_damaged_record_is_an_empty_book(void **state)
 	(void)state;
 	struct condition_book b;
 	struct error err;
-	static const char text[] = "{\"conditions\":[{\"kind\":\"nonsense\",\"subject\":\"x\",\"text\":\"\",\"critical\":true,"
-				   "\"told_critical\":true,\"since\":1,\"told\":0}]}";
+	static const char text[] =
+		"{\"conditions\":[{\"kind\":\"nonsense\",\"subject\":\"x\",\"text\":\"\",\"critical\":true,"
+		"\"told_critical\":true,\"since\":1,\"told\":0}]}";
 	auto_json cJSON *record = json_parse(text, strlen(text), &err);
 	assert_int_equal(condition_book_decode(record, &b, &err), -1);
 	assert_int_equal(b.count, 0);

@@ -16,7 +16,8 @@
 #include <cmocka.h>
 
 /* Users that exist everywhere, since root is told about missing ones. */
-#define HUB_HEAD "user = root keys_user = root worker_user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
+#define HUB_HEAD \
+	"user = root keys_user = root worker_user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
 #define AGENT_HEAD "user = root admin_group = root\nhub = \"ssh://gate@hub.domain.pl\"\n"
 
 static char directory[] = P_tmpdir "/certsync-test-XXXXXX";
@@ -156,19 +157,19 @@ static void an_order_is_described(void **state)
 {
 	(void)state;
 	auto_free char *faults = NULL;
-	struct hub_config *h = load_hub(HUB_HEAD
-		"hooks = /usr/bin\n"
-		"resolvers = {\"127.0.0.1\", \"[::1]:5353\"}\n"
-		"acme le { directory = https://ca.example/dir agree_tos = yes ari = no }\n"
-		"certificate x.pl {\n"
-		"	acme = le\n"
-		"	names = {\"x.pl\", \"*.x.pl\"}\n"
-		"	key = {\"rsa-2048\", \"ecdsa-p384\"}\n"
-		"	challenge = dns-01 dns_hook = env dns_config = /etc/dns.conf\n"
-		"	profile = shortlived preferred_chain = \"ISRG Root X1\"\n"
-		"	window = {\"03:00-05:00\", \"22:30-00:15\"} on_failure = rollback_all\n"
-		"}\n",
-		&faults);
+	struct hub_config *h =
+		load_hub(HUB_HEAD "hooks = /usr/bin\n"
+				  "resolvers = {\"127.0.0.1\", \"[::1]:5353\"}\n"
+				  "acme le { directory = https://ca.example/dir agree_tos = yes ari = no }\n"
+				  "certificate x.pl {\n"
+				  "	acme = le\n"
+				  "	names = {\"x.pl\", \"*.x.pl\"}\n"
+				  "	key = {\"rsa-2048\", \"ecdsa-p384\"}\n"
+				  "	challenge = dns-01 dns_hook = env dns_config = /etc/dns.conf\n"
+				  "	profile = shortlived preferred_chain = \"ISRG Root X1\"\n"
+				  "	window = {\"03:00-05:00\", \"22:30-00:15\"} on_failure = rollback_all\n"
+				  "}\n",
+			&faults);
 	assert_string_equal(faults, "");
 	const struct hub_certificate *c = hub_config_certificate(h, "x.pl");
 	assert_false(c->acme->ari);
@@ -195,17 +196,17 @@ static void checks_and_alerts_are_described(void **state)
 {
 	(void)state;
 	auto_free char *faults = NULL;
-	struct hub_config *h = load_hub(HUB_HEAD
-		"page = 127.0.0.1:8403\n"
-		"certificate mail.x.pl { names = {\"mail.x.pl\", \"smtp.x.pl\"} }\n"
-		"endpoint smtp.x.pl { ports = {25, 993} interval = 1m }\n"
-		"endpoint smtp.x.pl { ports = {\"10025+proxy\"} at = {10.0.0.4, \"2001:db8::1\"} }\n"
-		"alert {\n"
-		"	email = {hostmaster@x.pl} from = certsync@x.pl\n"
-		"	webhook = {\"https://chat.x.pl/hooks/certsync\"}\n"
-		"	expiring = 21d for = 0s\n"
-		"}\n",
-		&faults);
+	struct hub_config *h =
+		load_hub(HUB_HEAD "page = 127.0.0.1:8403\n"
+				  "certificate mail.x.pl { names = {\"mail.x.pl\", \"smtp.x.pl\"} }\n"
+				  "endpoint smtp.x.pl { ports = {25, 993} interval = 1m }\n"
+				  "endpoint smtp.x.pl { ports = {\"10025+proxy\"} at = {10.0.0.4, \"2001:db8::1\"} }\n"
+				  "alert {\n"
+				  "	email = {hostmaster@x.pl} from = certsync@x.pl\n"
+				  "	webhook = {\"https://chat.x.pl/hooks/certsync\"}\n"
+				  "	expiring = 21d for = 0s\n"
+				  "}\n",
+			&faults);
 	assert_string_equal(faults, "");
 	assert_int_equal(h->endpoint_count, 2);
 	assert_string_equal(h->endpoints[1].certificate->name, "mail.x.pl");
@@ -234,16 +235,15 @@ static void what_is_printed_reads_back_the_same(void **state)
 	(void)state;
 	auto_free char *faults = NULL;
 	auto_buf struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
-	struct hub_config *h = load_hub(HUB_HEAD
-		"ssh = 'gate@hub'\n"
-		"acme le { directory = \"https://ca.example/\\\\\\\"dir\" agree_tos = yes }\n",
-		&faults);
+	struct hub_config *h =
+		load_hub(HUB_HEAD "ssh = 'gate@hub'\n"
+				  "acme le { directory = \"https://ca.example/\\\\\\\"dir\" agree_tos = yes }\n",
+			&faults);
 	assert_null(h); /* a URL with a quote is none, but the quote was read */
 	free(faults);
-	h = load_hub(HUB_HEAD
-		"acme le { directory = https://ca.example/dir agree_tos = yes }\n"
-		"certificate x.pl { acme = le key = rsa-2048 renew_before = 36h proceed_after = 0s}\n"
-		"agent m { certificates = x.pl away_after = 90m }\n",
+	h = load_hub(HUB_HEAD "acme le { directory = https://ca.example/dir agree_tos = yes }\n"
+			      "certificate x.pl { acme = le key = rsa-2048 renew_before = 36h proceed_after = 0s}\n"
+			      "agent m { certificates = x.pl away_after = 90m }\n",
 		&faults);
 	assert_string_equal(faults, "");
 	hub_config_print(h, &first);
@@ -372,7 +372,8 @@ static void single_faults_of_the_hub_are_named(void **state)
 	expect_hub_fault("acme le { directory = https://ca/dir agree_tos = true }\n"
 			 "certificate x.pl { acme = le names = {\"*.x.pl\"} }",
 		"3: names: *.x.pl: a CA does not issue wildcards by http-01");
-	expect_hub_fault("acme le { directory = https://ca.example/dir agree_tos = yes eab_kid = k }", "2: acme \"le\": eab_kid and eab_hmac");
+	expect_hub_fault("acme le { directory = https://ca.example/dir agree_tos = yes eab_kid = k }",
+		"2: acme \"le\": eab_kid and eab_hmac");
 	expect_hub_fault("acme le { directory = https://ca.example/dir agree_tos = yes }\n"
 			 "certificate x.pl {\nacme = le\nprofile = shortlived\nrenew_before = 30d }",
 		"6: renew_before: 30d0h is more than two thirds of a certificate of 6d16h");
@@ -436,10 +437,8 @@ static void more_than_an_agent_can_tell_is_a_fault(void **state)
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		auto_free char *faults = NULL;
-		auto_free char *most =
-			repeated(cases[i].before, cases[i].each, cases[i].most, cases[i].after);
-		auto_free char *over =
-			repeated(cases[i].before, cases[i].each, cases[i].most + 1, cases[i].after);
+		auto_free char *most = repeated(cases[i].before, cases[i].each, cases[i].most, cases[i].after);
+		auto_free char *over = repeated(cases[i].before, cases[i].each, cases[i].most + 1, cases[i].after);
 		struct agent_config *a = load_agent(most, &faults);
 		assert_string_equal(faults, "");
 		assert_non_null(a);
@@ -503,7 +502,8 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 	static const struct {
 		const char *text, *fault;
 	} cases[] = {
-		{"acme \"Ca\" { directory = \"https://ca.domain.pl\" agree_tos = true }\n", "acme \"Ca\": the name may have a-z 0-9 . _ -"},
+		{"acme \"Ca\" { directory = \"https://ca.domain.pl\" agree_tos = true }\n",
+			"acme \"Ca\": the name may have a-z 0-9 . _ -"},
 		{ACME("contact = {\"me@domain.pl\"}"), "contact: me@domain.pl is not of the form mailto:name@domain"},
 		{ACME("eab_kid = k"), "acme \"ca\": eab_kid and eab_hmac belong together"},
 		{ACME("eab_kid = k eab_hmac = \"/nonexistent/hmac\""), "eab_hmac: /nonexistent/hmac: No such file"},
@@ -512,23 +512,30 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 		{ACME("") MAIL("reuse_key = true next_key = true"), "next_key: with reuse_key there is no next key"},
 		{ACME("") MAIL("must_staple = true"), "must_staple: CAs have ended OCSP"},
 		{ACME("") MAIL("names = {a.pl, A.pl}"), "names: A.pl is listed twice"},
-		{ACME("") MAIL("challenge = dns-01 dns_hook = \"/nonexistent/hook\""), "dns_hook: /nonexistent/hook: No such file"},
+		{ACME("") MAIL("challenge = dns-01 dns_hook = \"/nonexistent/hook\""),
+			"dns_hook: /nonexistent/hook: No such file"},
 		{ACME("") MAIL("challenge = dns-01"), "challenge: dns-01 needs dns_hook"},
-		{ACME("") MAIL("dns_hook = \"/bin/true\""), "dns_hook: it is for challenge = \"dns-01\", and this is http-01"},
+		{ACME("") MAIL("dns_hook = \"/bin/true\""),
+			"dns_hook: it is for challenge = \"dns-01\", and this is http-01"},
 		{"certificate m.pl { watch = {\"/a/b\", \"/a/b/\"} }\n", "watch: /a/b is listed twice"},
 		{"certificate m.pl { watch = {/1, /2, /3, /4, /5, /6, /7, /8, /9, /10, /11, /12, /13, /14, /15, /16, /17} }\n",
 			"watch: 17 paths, at most "},
 		{"endpoint m.pl {}\n", "endpoint \"m.pl\": ports is missing"},
 		{"endpoint \"m..pl\" { ports = {25} }\n", "endpoint \"m..pl\": it is not a DNS name"},
-		{"endpoint m.pl { ports = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17} }\n", "endpoint \"m.pl\": more than 16 ports"},
-		{"endpoint m.pl { ports = {25} certificate = \"other.pl\" }\n", "certificate: there is no section certificate \"other.pl\""},
+		{"endpoint m.pl { ports = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17} }\n",
+			"endpoint \"m.pl\": more than 16 ports"},
+		{"endpoint m.pl { ports = {25} certificate = \"other.pl\" }\n",
+			"certificate: there is no section certificate \"other.pl\""},
 		{"endpoint m.pl { ports = {25} at = {localhost} }\n", "at: \"localhost\" is not an address"},
-		{"alert { email = {\"domain.pl\"} from = \"b@domain.pl\" }\n", "email: \"domain.pl\" is not of the form name@domain"},
+		{"alert { email = {\"domain.pl\"} from = \"b@domain.pl\" }\n",
+			"email: \"domain.pl\" is not of the form name@domain"},
 		{"alert { email = {\"a@domain.pl\"} from = \"b\" }\n", "from: \"b\" is not of the form name@domain"},
 		{"alert { email = {\"a@domain.pl\"} }\n", "email: from is missing"},
-		{ALERT("smtp = \"smtp://user@127.0.0.1\""), "smtp: \"smtp://user@127.0.0.1\" is not of the form smtp://host:port"},
+		{ALERT("smtp = \"smtp://user@127.0.0.1\""),
+			"smtp: \"smtp://user@127.0.0.1\" is not of the form smtp://host:port"},
 		{ALERT("smtp_user = a"), "smtp_user and smtp_password belong together"},
-		{ALERT("smtp_user = a smtp_password = \"/nonexistent/p\""), "smtp_password: /nonexistent/p: No such file"},
+		{ALERT("smtp_user = a smtp_password = \"/nonexistent/p\""),
+			"smtp_password: /nonexistent/p: No such file"},
 		{"alert { webhook = {\"ftp://a\"} }\n", "webhook: "},
 		{"alert { command = \"/nonexistent/c\" }\n", "command: /nonexistent/c: No such file"},
 	};
@@ -553,8 +560,7 @@ static void syntax_stops_at_its_first_fault(void **state)
 		{"# one\n# two\nnonsense = 1\nmore nonsense\n", "3: no such option 'nonsense'\n"},
 		{"ssh = \"${HOME}\"\n", "1: ${…} is not expanded here: write the value itself\n"},
 		{"# ${HOME}\nstate = ${HOME}\n", "2: ${…} is not expanded here: write the value itself\n"},
-		{"ssh = \"open\nstate = \"/x\"\n",
-			"1: the text that begins with \" is not closed on its line\n"},
+		{"ssh = \"open\nstate = \"/x\"\n", "1: the text that begins with \" is not closed on its line\n"},
 		{"/* a\nb */ /* c\n", "2: the comment that begins here is never closed with */\n"},
 		{"agent a {\n\n", "1: the { of this line is never closed\n"},
 		{"agent a { certificates = {x, y }\n\n", "1: the { of this line is never closed\n"},
@@ -586,8 +592,7 @@ static void a_missing_file_is_named(void **state)
 	(void)state;
 	auto_buf struct buf faults = BUF_INIT(65536);
 	assert_null(hub_config_load("/nonexistent/hub.conf", &faults));
-	assert_string_equal(
-		buf_text(&faults), "cannot open /nonexistent/hub.conf: No such file or directory\n");
+	assert_string_equal(buf_text(&faults), "cannot open /nonexistent/hub.conf: No such file or directory\n");
 }
 
 static void durations_have_one_unit(void **state)

@@ -138,7 +138,8 @@ static int try_connect(const struct scene *s)
 
 static int try_listen(uint16_t port)
 {
-	const struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct sockaddr_in at = {
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	int result = bind(fd, (const struct sockaddr *)&at, sizeof(at)), code = errno;
@@ -190,7 +191,8 @@ static void nothing_is_left_to_who_may_do_nothing(void **state)
 
 static void reading(struct scene *s)
 {
-	const struct confine_path paths[] = {{CONFINE_READ, s->inside}, {CONFINE_READ, NULL}, {CONFINE_READ, "/nonexistent"}};
+	const struct confine_path paths[] = {
+		{CONFINE_READ, s->inside}, {CONFINE_READ, NULL}, {CONFINE_READ, "/nonexistent"}};
 	const struct confine may = {.paths = paths, .path_count = COUNT(paths)};
 	check(confine(&may).state == CONFINEMENT_WHOLE);
 	check(try_open(s->inside, "file", O_RDONLY) == 0);
@@ -396,13 +398,15 @@ static void third_version(struct scene *s)
 	const struct confine_path paths[] = {{CONFINE_CHANGE, s->inside}};
 	const struct confine may = {.paths = paths, .path_count = COUNT(paths)};
 	check(confine_at(&may, 3).state == CONFINEMENT_WHOLE);
-	check(try_open(s->inside, "new", O_WRONLY | O_CREAT | O_TRUNC) == 0 && is_refused(try_open(s->outside, "file", O_RDONLY)));
+	check(try_open(s->inside, "new", O_WRONLY | O_CREAT | O_TRUNC) == 0 &&
+		is_refused(try_open(s->outside, "file", O_RDONLY)));
 	check(try_connect(s) == 0 && kill(s->stranger, 0) == 0);
 }
 
 static void no_landlock_is_no_failure(void **state)
 {
-	static case_run *const runs[] = {not_built, disabled, filtered, first_version, first_version_for_who_renames_nothing, third_version};
+	static case_run *const runs[] = {
+		not_built, disabled, filtered, first_version, first_version_for_who_renames_nothing, third_version};
 	const struct scratch *scratch = *state;
 	struct error err;
 	for (size_t i = 0; i < COUNT(runs); i++) {

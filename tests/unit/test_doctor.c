@@ -44,7 +44,8 @@ static const struct {
 	{"another file", "authorizedkeysfile /etc/ssh/keys/%u\ndisableforwarding yes\n",
 		"AuthorizedKeysFile /var/lib/certsync-gate/.ssh/authorized_keys"},
 	{"the same file by its home", "authorizedkeysfile none %h/.ssh/authorized_keys\ndisableforwarding yes\n", NULL},
-	{"the same file by its user", "authorizedkeysfile /var/lib/%u/.ssh/authorized_keys\ndisableforwarding yes\n", NULL},
+	{"the same file by its user", "authorizedkeysfile /var/lib/%u/.ssh/authorized_keys\ndisableforwarding yes\n",
+		NULL},
 	{"RSA alone", "pubkeyacceptedalgorithms rsa-sha2-512,ssh-ed25519-cert-v01@openssh.com\ndisableforwarding yes\n",
 		"PubkeyAcceptedAlgorithms +ssh-ed25519"},
 	{"a jail", "chrootdirectory /srv/jail\ndisableforwarding yes\n", "ChrootDirectory none"},
@@ -74,8 +75,10 @@ static void all_together_make_one_file(void **state)
 	(void)state;
 	struct sshd_verdict v;
 	auto_buf struct buf out = BUF_INIT(65536), again = BUF_INIT(65536);
-	sshd_judge("allowusers admin\nallowgroups wheel\nauthenticationmethods publickey,password\nforcecommand /bin/false\n"
-		   "maxstartups 2:30:60\nusepam no\ndisableforwarding no\n", &wish, &v);
+	sshd_judge(
+		"allowusers admin\nallowgroups wheel\nauthenticationmethods publickey,password\nforcecommand /bin/false\n"
+		"maxstartups 2:30:60\nusepam no\ndisableforwarding no\n",
+		&wish, &v);
 	assert_int_equal(v.count, 6);
 	assert_false(v.pam);
 	assert_int_equal(sshd_drop_in(&v, &wish, "", &out), 0);
@@ -105,7 +108,8 @@ static void a_warning_shuts_nobody_out(void **state)
 static void fail2ban_ignores_networks(void **state)
 {
 	(void)state;
-	const char *list = "These IP addresses/networks are ignored:\n|- 127.0.0.0/8\n|- 10.77.0.20\n|- 2001:db8::/33\n`- host.domain.pl\n";
+	const char *list =
+		"These IP addresses/networks are ignored:\n|- 127.0.0.0/8\n|- 10.77.0.20\n|- 2001:db8::/33\n`- host.domain.pl\n";
 	assert_true(doctor_ignores(list, "127.0.0.1"));
 	assert_true(doctor_ignores(list, "10.77.0.20"));
 	assert_true(doctor_ignores(list, "2001:db8:7fff::1"));

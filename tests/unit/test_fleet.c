@@ -77,7 +77,8 @@ static void answer(struct scene *s, enum message_type type)
 
 /* ---- records ---- */
 
-#define PLACE "\"last_seen\":5,\"failed\":true,\"failed_staging\":true,\"failed_activation\":false,\"rolled_back\":true," \
+#define PLACE \
+	"\"last_seen\":5,\"failed\":true,\"failed_staging\":true,\"failed_activation\":false,\"rolled_back\":true," \
 	"\"failures\":3,\"next_try\":9,\"step\":\"test\",\"text\":\"no\""
 #define REST "\"started\":1000,\"open\":true,\"proceed\":true,\"old_not_before\":1,\"old_not_after\":2000000000"
 
@@ -91,7 +92,9 @@ static void one_that_is_whole_is_gone_on_with(void **state)
 {
 	(void)state;
 	struct scene *s = begin("");
-	keep(s, "{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{" PLACE "}}}"); /* of an older version: no drifts, nothing old */
+	keep(s,
+		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{" PLACE
+		"}}}"); /* of an older version: no drifts, nothing old */
 	open_fleet(s);
 	assert_int_equal(s->r->started, 1000);
 	assert_true(s->r->open && s->r->proceed);
@@ -111,9 +114,11 @@ static void one_that_is_damaged_begins_the_rollout_anew(void **state)
 		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{\"last_seen\":\"now\"}}}",
 		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{\"last_seen\":5}}}",
 		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{\"last_seen\":5,\"drifts\":1}}}",
-		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{\"last_seen\":5,\"drifts\":-1,\"drift\":\"x\",\"drifted\":1,\"repaired\":1}}}",
+		"{\"revision\":\"1.1\"," REST
+		",\"agents\":{\"here\":{\"last_seen\":5,\"drifts\":-1,\"drift\":\"x\",\"drifted\":1,\"repaired\":1}}}",
 		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{\"passed\":1," PLACE "}}}",
-		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{" PLACE "},\"mail\":{\"last_seen\":5,\"step\":\"test\",\"text\":\"no\",\"failed\":true}}}",
+		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{" PLACE
+		"},\"mail\":{\"last_seen\":5,\"step\":\"test\",\"text\":\"no\",\"failed\":true}}}",
 		"{\"revision\":\"1.1\",\"started\":1000,\"agents\":{\"here\":{" PLACE "}}}",
 		"{\"revision\":\"1.1\"," REST ",\"old\":7,\"agents\":{\"here\":{" PLACE "}}}",
 		"{\"revision\":\"1.1\"," REST ",\"old\":\"older\",\"agents\":{\"here\":{" PLACE "}}}",

@@ -165,7 +165,8 @@ static void on_alarm(int number)
 
 static void alarm_every(suseconds_t microseconds)
 {
-	const struct itimerval often = {.it_value = {.tv_usec = microseconds}, .it_interval = {.tv_usec = microseconds}};
+	const struct itimerval often = {
+		.it_value = {.tv_usec = microseconds}, .it_interval = {.tv_usec = microseconds}};
 	const struct sigaction act = {.sa_handler = microseconds ? on_alarm : SIG_DFL};
 	alarms = microseconds ? 0 : alarms;
 	if (microseconds)

@@ -76,8 +76,7 @@ static void names_and_keys_outside_their_alphabets_are_refused(void **state)
 	expect_refused(&keys, "keys: what is given for mail is not one SSH public key");
 	const struct hub_key senseless[] = {
 		{"mail", ED25519, HUB_KEY_JOIN, 0}, /* one that joins must end */
-		{"mail", ED25519, HUB_KEY_AGENT, 1700000000},
-		{"mail", ED25519, HUB_KEY_USES, 0},
+		{"mail", ED25519, HUB_KEY_AGENT, 1700000000}, {"mail", ED25519, HUB_KEY_USES, 0},
 		{"mail", ED25519, HUB_KEY_JOIN, -1},
 		{"mail", ED25519, HUB_KEY_JOIN, HUB_KEY_EXPIRES_MAX + 1}, /* a year of five digits */
 	};
@@ -118,8 +117,9 @@ static void the_forced_command_says_who_and_which_key(void **state)
 	/* As older versions wrote it: nobody's key. */
 	assert_true(hub_key_word_parse("mail", &use, agent, mark));
 	assert_string_equal(mark, "");
-	static const char *const wrong[] = {"", ":", "mail:", ":AAAA", "mail:AA=A", "mail:AA A", "mail:AAAA:AAAA", "next:mail:AAAA", "join:", "join:mail:AAAA",
-		"join:../mail", "root:mail:AAAA", "../mail:AAAA", "MAIL:AAAA", "mail:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+	static const char *const wrong[] = {"", ":", "mail:", ":AAAA", "mail:AA=A", "mail:AA A", "mail:AAAA:AAAA",
+		"next:mail:AAAA", "join:", "join:mail:AAAA", "join:../mail", "root:mail:AAAA", "../mail:AAAA",
+		"MAIL:AAAA", "mail:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:AAAA"};
 	for (size_t i = 0; i < COUNT(wrong); i++)
 		assert_false(hub_key_word_parse(wrong[i], &use, agent, mark));
@@ -148,8 +148,7 @@ static void replies_come_back_as_they_went(void **state)
 	(void)state;
 	struct error err;
 	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
-	const struct hub_reply reply = {
-		.op = HUB_REQUEST_SCAN, .certificate = "x.pl", .text = "no such directory"};
+	const struct hub_reply reply = {.op = HUB_REQUEST_SCAN, .certificate = "x.pl", .text = "no such directory"};
 	struct hub_reply back;
 	assert_int_equal(hub_reply_encode(&reply, &out), 0);
 	assert_int_equal(hub_reply_decode(out.data, out.len, &back, &err), 0);
@@ -164,9 +163,9 @@ static void a_key_is_one_type_and_its_own_base64(void **state)
 {
 	(void)state;
 	assert_true(hub_key_is_valid(ED25519));
-	assert_true(hub_key_is_valid(
-		"ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEez"
-		"OmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="));
+	assert_true(
+		hub_key_is_valid("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEez"
+				 "OmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="));
 	static const char *const wrong[] = {
 		"",
 		"ssh-ed25519",

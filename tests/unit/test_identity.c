@@ -53,8 +53,7 @@ static void ssh_itself_reads_the_key(void **state)
 	auto_free char *expected = mem_printf("ssh-ed25519 %s", identity.ssh_public);
 	assert_memory_equal(line, expected, strlen(expected));
 	auto_buf struct buf public_file = BUF_INIT(512);
-	assert_memory_equal(
-		scratch_read(s, "state/id_ed25519.pub", &public_file), expected, strlen(expected));
+	assert_memory_equal(scratch_read(s, "state/id_ed25519.pub", &public_file), expected, strlen(expected));
 	places_close(&places);
 }
 
@@ -119,17 +118,16 @@ static void the_hubs_line_is_read(void **state)
 	(void)state;
 	struct pin pin;
 	struct error err;
-	auto_free char *line = mem_printf(
-		"certsync-hub:1 ssh://certsync-gate@haproxy.domain.pl:2222 sign=ed25519:%s host=%s\n",
-		hub_key, host_key);
+	auto_free char *line =
+		mem_printf("certsync-hub:1 ssh://certsync-gate@haproxy.domain.pl:2222 sign=ed25519:%s host=%s\n",
+			hub_key, host_key);
 	assert_int_equal(pin_parse(line, &pin, &err), 0);
 	assert_string_equal(pin.url, "ssh://certsync-gate@haproxy.domain.pl:2222");
 	assert_int_equal(pin.signer_count, 1);
 	assert_string_equal(pin.signers[0], hub_key);
 	assert_string_equal(pin.hosts[0], host_key);
-	auto_free char *bracket =
-		mem_printf("certsync-hub:1 ssh://g@[2001:db8::1] sign=ed25519:%s host=%s host=%s", hub_key,
-			host_key, host_key);
+	auto_free char *bracket = mem_printf(
+		"certsync-hub:1 ssh://g@[2001:db8::1] sign=ed25519:%s host=%s host=%s", hub_key, host_key, host_key);
 	assert_int_equal(pin_parse(bracket, &pin, &err), 0);
 	assert_int_equal(pin.host_count, 2);
 	auto_free char *local =
@@ -208,8 +206,8 @@ static void a_pin_file_with_a_bad_line_pins_nothing(void **state)
 	struct bundle_keys keys = {0};
 	struct error err;
 	mkdirat(s->fd, "pins", 0755);
-	scratch_write(s, "pins/hub_keys",
-		"# a comment\n\n11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo= # and another\n", 0644);
+	scratch_write(s, "pins/hub_keys", "# a comment\n\n11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo= # and another\n",
+		0644);
 	assert_int_equal(pin_signers(s->path, &keys, &err), 0);
 	assert_int_equal(keys.signer_count, 1);
 	scratch_write(s, "pins/hub_keys", "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\nnonsense\n", 0644);

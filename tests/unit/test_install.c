@@ -55,8 +55,7 @@ static struct set make_set(uint32_t number, const char *second_type)
 	struct set s = {0};
 	struct error err;
 	if (second_type) {
-		second = issue(
-			(struct wish){.subject = name, .san = "DNS:mail.domain.pl", .key_type = second_type});
+		second = issue((struct wish){.subject = name, .san = "DNS:mail.domain.pl", .key_type = second_type});
 		pairs[1] = issued_chain(&second, NULL, 0);
 		issued_release(&second);
 	}
@@ -380,9 +379,8 @@ static void one_file_that_fails_does_not_hold_up_another(void **state)
 	struct node *n = *state;
 	auto_set struct set s = make_set(1, NULL);
 	struct error err;
-	struct agent_file files[2] = {{.path = scratch_path(n->scratch, "absent/x.pem"),
-					      .content = (char[]){"combined"},
-					      .mode = 0600},
+	struct agent_file files[2] = {
+		{.path = scratch_path(n->scratch, "absent/x.pem"), .content = (char[]){"combined"}, .mode = 0600},
 		n->file};
 	n->service.files = files;
 	n->service.file_count = 2;
@@ -403,8 +401,7 @@ static void pruning_leaves_the_newest_three_and_what_is_needed(void **state)
 	}
 	assert_int_equal(mkdirat(n->install.archive, "mine", 0700), 0);
 	assert_int_equal(install_prune(&n->install, keep, 1, &err), 0);
-	static const char *const left[] = {"1.2", "1.10", "1.11", "1.12", "mine"}, *const gone[] = {
-											   "1.1", "1.9"};
+	static const char *const left[] = {"1.2", "1.10", "1.11", "1.12", "mine"}, *const gone[] = {"1.1", "1.9"};
 	for (size_t i = 0; i < COUNT(left); i++)
 		assert_int_equal(faccessat(n->install.archive, left[i], F_OK, 0), 0);
 	for (size_t i = 0; i < COUNT(gone); i++)

@@ -15,7 +15,8 @@
 
 #include <cmocka.h>
 
-static const uint8_t mac_key[JOIN_MAC_SIZE] = "a key that both sides have, 32 b", line[JOIN_DIGEST_SIZE] = "digest of the line";
+static const uint8_t mac_key[JOIN_MAC_SIZE] = "a key that both sides have, 32 b",
+		     line[JOIN_DIGEST_SIZE] = "digest of the line";
 
 static void to_hex(const uint8_t *bytes, size_t len, char *ret)
 {
@@ -87,7 +88,8 @@ static void no_bit_of_a_request_may_change(void **state)
 
 static void make_answer(struct join_answer *a)
 {
-	*a = (struct join_answer){.ok = true, .certificate_count = 1, .certificates = mem_array(1, sizeof(*a->certificates))};
+	*a = (struct join_answer){
+		.ok = true, .certificate_count = 1, .certificates = mem_array(1, sizeof(*a->certificates))};
 	struct join_certificate *c = &a->certificates[0];
 	snprintf(c->name, sizeof(c->name), "mail.domain.pl");
 	c->names = mem_array(3, sizeof(*c->names));
@@ -143,7 +145,9 @@ static void a_version_of_tomorrow_is_named(void **state)
 /* The line. */
 
 #define SIGNER "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-#define PUBLIC "certsync-hub:1 ssh://certsync-gate@[2001:db8::1]:2222 sign=ed25519:" SIGNER " host=SHA256:0123456789012345678901234567890123456789012"
+#define PUBLIC \
+	"certsync-hub:1 ssh://certsync-gate@[2001:db8::1]:2222 sign=ed25519:" SIGNER \
+	" host=SHA256:0123456789012345678901234567890123456789012"
 
 static char *with_check(const char *text)
 {
@@ -232,8 +236,10 @@ static void the_hubs_list_replaces_what_it_said_before_and_nothing_else(void **s
 	assert_int_equal(sign_keypair(other, other_public, &err), 0);
 	base64_encode(hub_public, sizeof(hub_public), &signer);
 	scratch_write(s, "pins/hub_keys", buf_text(&signer), 0644);
-	scratch_write(s, "pins/host_keys", "# by hand\nSHA256:h123456789012345678901234567890123456789012\n"
-					   "SHA256:a123456789012345678901234567890123456789012\n", 0644);
+	scratch_write(s, "pins/host_keys",
+		"# by hand\nSHA256:h123456789012345678901234567890123456789012\n"
+		"SHA256:a123456789012345678901234567890123456789012\n",
+		0644);
 	sign_list(hub, 5, 'a', &list);
 	assert_int_equal(pin_hosts(directory, list.data, list.len, &changed, &err), 0);
 	assert_true(changed);
@@ -359,9 +365,11 @@ static void a_list_of_signing_keys_that_is_not_the_hubs_next_is_refused(void **s
 		size_t by;
 		const char *why;
 	} cases[] = {
-		{HAS_OLD | HAS_STRANGER, 7, STRANGER, "signing keys: the list is not signed by a key that is pinned here"},
+		{HAS_OLD | HAS_STRANGER, 7, STRANGER,
+			"signing keys: the list is not signed by a key that is pinned here"},
 		{HAS_OLD, 4, OLD, "signing keys: the hub's list is older (4) than the one taken last (5)"},
-		{HAS_OLD, 5, OLD, "signing keys: the hub's list has the serial of the one taken last (5), and other keys"},
+		{HAS_OLD, 5, OLD,
+			"signing keys: the hub's list has the serial of the one taken last (5), and other keys"},
 		{HAS_NEXT, 6, OLD, "signing keys: the key that signed the list is not in it"},
 		{HAS_OLD, 0, OLD, "signing keys: the list is malformed"},
 		{HAS_OLD, -1, OLD, "signing keys: the list is malformed"},
@@ -441,10 +449,13 @@ int main(void)
 		cmocka_unit_test(a_version_of_tomorrow_is_named),
 		cmocka_unit_test(a_line_is_read_with_its_secret),
 		cmocka_unit_test(a_line_that_was_cut_or_changed_says_so),
-		cmocka_unit_test_setup_teardown(the_hubs_list_replaces_what_it_said_before_and_nothing_else, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(
+			the_hubs_list_replaces_what_it_said_before_and_nothing_else, scratch_setup, scratch_teardown),
 		cmocka_unit_test(no_bit_of_the_hubs_list_may_change),
-		cmocka_unit_test_setup_teardown(the_old_signing_key_brings_the_next_which_takes_the_old_one_away, scratch_setup, scratch_teardown),
-		cmocka_unit_test_setup_teardown(a_list_of_signing_keys_that_is_not_the_hubs_next_is_refused, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(the_old_signing_key_brings_the_next_which_takes_the_old_one_away,
+			scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_list_of_signing_keys_that_is_not_the_hubs_next_is_refused, scratch_setup, scratch_teardown),
 		cmocka_unit_test(signing_keys_stand_once_in_a_list_that_ends_with_them),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,7 +66,8 @@ static void readers_name_the_member_and_the_fault(void **state)
 	struct error err;
 	uint32_t u;
 	int64_t i;
-	static const char text[] = "{\"n\":1.5,\"big\":1e300,\"neg\":-1,\"s\":\"abc\",\"over\":2147483648,\"ok\":2147483647}";
+	static const char text[] =
+		"{\"n\":1.5,\"big\":1e300,\"neg\":-1,\"s\":\"abc\",\"over\":2147483648,\"ok\":2147483647}";
 	auto_json cJSON *o = json_parse(text, sizeof(text) - 1, &err);
 	assert_non_null(o);
 	assert_int_equal(json_u32(o, "n", &u, &err), -1);

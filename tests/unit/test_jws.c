@@ -77,8 +77,7 @@ static bool verifies(EVP_PKEY *key, const char *input, const char *signature)
 	ECDSA_SIG_set0(pair, BN_bin2bn(raw.data, 32, NULL), BN_bin2bn(raw.data + 32, 32, NULL));
 	int len = i2d_ECDSA_SIG(pair, &der);
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	bool good =
-		EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+	bool good = EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
 		EVP_DigestVerify(context, der, (size_t)len, (const unsigned char *)input, strlen(input)) == 1;
 	EVP_MD_CTX_free(context);
 	ECDSA_SIG_free(pair);
@@ -118,8 +117,7 @@ static void base64url_is_that_of_the_rfc(void **state)
 static void only_its_alphabet_is_base64url(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {
-		"", "a=", "a+b", "a/b", "../x", "$(id)", "a b", "a\n", "a.b", "\xff"};
+	static const char *const bad[] = {"", "a=", "a+b", "a/b", "../x", "$(id)", "a b", "a\n", "a.b", "\xff"};
 	assert_true(base64url_is("DGyRejmCefe7v4NfDGDKfA", 128));
 	assert_true(base64url_is("-_", 2));
 	assert_false(base64url_is("abc", 2));
@@ -156,8 +154,7 @@ static void the_jwk_is_in_canonical_form(void **state)
 	auto_pkey EVP_PKEY *key = a3_key();
 	auto_buf struct buf jwk = BUF_INIT(512);
 	assert_int_equal(jws_jwk(key, &jwk, &err), 0);
-	assert_string_equal(
-		buf_text(&jwk), "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"}");
+	assert_string_equal(buf_text(&jwk), "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"}");
 }
 
 static void coordinates_keep_their_leading_zeros(void **state)
@@ -168,8 +165,7 @@ static void coordinates_keep_their_leading_zeros(void **state)
 		auto_pkey EVP_PKEY *key = chain_make_key("ecdsa-p256", &err);
 		auto_buf struct buf jwk = BUF_INIT(512);
 		assert_int_equal(jws_jwk(key, &jwk, &err), 0);
-		assert_int_equal(
-			jwk.len, strlen("{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"\",\"y\":\"\"}") + 2 * 43);
+		assert_int_equal(jwk.len, strlen("{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"\",\"y\":\"\"}") + 2 * 43);
 	}
 }
 
@@ -199,7 +195,8 @@ static void the_thumbprint_is_that_of_rfc_7638(void **state)
 }
 
 /* What the worker and certsync-keys do between them. */
-static int jws_sign(EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err)
+static int jws_sign(
+	EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err)
 {
 	uint8_t signature[KEYS_SIGNATURE_SIZE];
 	auto_buf struct buf input = BUF_INIT(JWS_MAX);
@@ -227,8 +224,7 @@ static void keys_of_other_kinds_are_refused(void **state)
 }
 
 /* Signs, takes the three parts out, and holds the signature against the key. */
-static cJSON *sign_and_check(
-	EVP_PKEY *key, const struct jws_header *header, const char *payload, const char *encoded)
+static cJSON *sign_and_check(EVP_PKEY *key, const struct jws_header *header, const char *payload, const char *encoded)
 {
 	struct error err;
 	char input[8192];
@@ -261,8 +257,7 @@ static void a_request_with_an_account_bears_its_url(void **state)
 	(void)state;
 	struct error err;
 	auto_pkey EVP_PKEY *key = a3_key();
-	const struct jws_header header = {
-		"https://ca.example/acct/1", "nonce-1", "https://ca.example/new-order"};
+	const struct jws_header header = {"https://ca.example/acct/1", "nonce-1", "https://ca.example/new-order"};
 	auto_json cJSON *protected = sign_and_check(key, &header, "{\"a\":1}", "eyJhIjoxfQ");
 	assert_string_equal(json_string(protected, "alg", 10, &err), "ES256");
 	assert_string_equal(json_string(protected, "kid", 100, &err), header.kid);
@@ -289,8 +284,7 @@ static void a_post_as_get_has_an_empty_payload(void **state)
 {
 	(void)state;
 	auto_pkey EVP_PKEY *key = a3_key();
-	const struct jws_header header = {
-		"https://ca.example/acct/1", "nonce-3", "https://ca.example/order/1"};
+	const struct jws_header header = {"https://ca.example/acct/1", "nonce-3", "https://ca.example/order/1"};
 	auto_json cJSON *protected = sign_and_check(key, &header, NULL, "");
 	assert_non_null(protected);
 }
@@ -299,8 +293,7 @@ static void many_signatures_all_have_64_bytes(void **state)
 {
 	(void)state;
 	auto_pkey EVP_PKEY *key = a3_key();
-	const struct jws_header header = {
-		"https://ca.example/acct/1", "nonce-4", "https://ca.example/order/1"};
+	const struct jws_header header = {"https://ca.example/acct/1", "nonce-4", "https://ca.example/order/1"};
 	for (int i = 0; i < 300; i++) { /* r or s begins with a zero byte in one of 128 */
 		auto_json cJSON *protected = sign_and_check(key, &header, "{}", "e30");
 		assert_non_null(protected);

@@ -129,7 +129,8 @@ static void the_next_key_is_proven_by_itself_alone(void **state)
 	assert_non_null(strstr(last(hub, 3)->what, "its new keys were seen to work"));
 }
 
-static const struct condition *look(struct hub *hub, const struct condition_book *book, int64_t now, enum condition_kind kind, struct conditions *found)
+static const struct condition *look(struct hub *hub, const struct condition_book *book, int64_t now,
+	enum condition_kind kind, struct conditions *found)
 {
 	int64_t next;
 	conditions_release(found);
@@ -211,7 +212,8 @@ static void the_record_is_bounded_and_a_damaged_one_begun_anew(void **state)
 	assert_non_null(look(hub, &book, clock_wall(), CONDITION_KEYS, &found));
 	bool of_all = false;
 	for (size_t i = 0; i < found.count; i++)
-		of_all = of_all || (found.list[i].kind == CONDITION_KEYS && strcmp(found.list[i].subject, "all agents") == 0);
+		of_all = of_all ||
+			(found.list[i].kind == CONDITION_KEYS && strcmp(found.list[i].subject, "all agents") == 0);
 	assert_true(of_all);
 	assert_int_equal(store_put(hub->store, "keys", "agents", "changes.json", "{", 1, &err), 0);
 	key_changes_close(hub);

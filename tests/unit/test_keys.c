@@ -164,8 +164,8 @@ static void base64url(const char *text, struct buf *out)
 }
 
 /* Header and payload as they would be signed. */
-static int sign_these(struct scene *s, enum keys_class key_class, const uint8_t *id, const char *header, const char *payload,
-	struct error *err)
+static int sign_these(struct scene *s, enum keys_class key_class, const uint8_t *id, const char *header,
+	const char *payload, struct error *err)
 {
 	uint8_t signature[KEYS_SIGNATURE_SIZE];
 	auto_buf struct buf input = BUF_INIT(4096);
@@ -180,7 +180,8 @@ static int sign_these(struct scene *s, enum keys_class key_class, const uint8_t 
 
 static void an_account_signs_requests_and_a_leaf_its_revocation(void **state)
 {
-	static const char *const inputs[] = {"", ".", "a.b", "x", "eyJhbGciOiJFUzI1NiIsIm.a.b", "eyJhbGciOiJFUzI1NiIsIm+.a", "\n.a"};
+	static const char *const inputs[] = {
+		"", ".", "a.b", "x", "eyJhbGciOiJFUzI1NiIsIm.a.b", "eyJhbGciOiJFUzI1NiIsIm+.a", "\n.a"};
 	struct scene *s = *state;
 	struct error err;
 	uint8_t leaf[KEYS_ID_SIZE], account[KEYS_ID_SIZE], other[KEYS_ID_SIZE], signature[KEYS_SIGNATURE_SIZE];
@@ -204,8 +205,11 @@ static void an_account_signs_requests_and_a_leaf_its_revocation(void **state)
 		assert_non_null(strstr(err.message, "no request of ACME"));
 	}
 	/* What TLS would have signed: 64 blanks, a context, a digest (RFC 8446 section 4.4.3). */
-	assert_int_equal(keys_jws(s->keys, KEYS_LEAF, leaf,
-		"                                                                TLS 1.3, server CertificateVerify", signature, &err), -1);
+	assert_int_equal(
+		keys_jws(s->keys, KEYS_LEAF, leaf,
+			"                                                                TLS 1.3, server CertificateVerify",
+			signature, &err),
+		-1);
 }
 
 /* ---- bundles ---- */
@@ -213,8 +217,12 @@ static void an_account_signs_requests_and_a_leaf_its_revocation(void **state)
 static void fill_seal(struct keys_request *r, const struct chain *chain, struct buf *bytes)
 {
 	struct error err;
-	*r = (struct keys_request){.op = KEYS_SEAL, .certificate = "mail.domain.pl", .revision = {1, 7}, .flags = BUNDLE_ROLLBACK,
-		.not_after = ISSUE_NOW + 90 * ISSUE_DAY, .pair_count = 1};
+	*r = (struct keys_request){.op = KEYS_SEAL,
+		.certificate = "mail.domain.pl",
+		.revision = {1, 7},
+		.flags = BUNDLE_ROLLBACK,
+		.not_after = ISSUE_NOW + 90 * ISSUE_DAY,
+		.pair_count = 1};
 	assert_int_equal(chain_write_certificates(chain, bytes, &err), 0);
 	assert_int_equal(chain_key_id(chain->key, r->pairs[0].id, &err), 0);
 	r->pairs[0].chain = bytes->data;
@@ -487,15 +495,21 @@ static void nothing_of_a_key_is_left(void **state)
 	const char *leaf_pem = buf_text(&certificate);
 	auto_free char *body = mem_strndup(line, (size_t)(strstr(line, "-----END") - line));
 	char *const shapes[] = {
-		mem_strdup(key), mem_printf("%s%s", key, leaf_pem), mem_printf("%s%s%s", leaf_pem, prose, key), mem_printf("%s%s", key, key),
-		mem_printf("%.*s", (int)strlen(key) - 30, key), mem_printf("%s%.*s", leaf_pem, (int)strlen(key) - 30, key),
+		mem_strdup(key),
+		mem_printf("%s%s", key, leaf_pem),
+		mem_printf("%s%s%s", leaf_pem, prose, key),
+		mem_printf("%s%s", key, key),
+		mem_printf("%.*s", (int)strlen(key) - 30, key),
+		mem_printf("%s%.*s", leaf_pem, (int)strlen(key) - 30, key),
 		mem_printf("-----BEGIN CERTIFICATE-----\n%s-----END CERTIFICATE-----\n", body),
 		mem_printf("-----BEGIN X509 CERTIFICATE-----\n%s-----END X509 CERTIFICATE-----\n%s", body, leaf_pem),
 		mem_printf("-----BEGIN TRUSTED CERTIFICATE-----\n%s-----END TRUSTED CERTIFICATE-----\n", body),
 		mem_printf("-----BEGIN EC PRIVATE KEY-----\n%s-----END EC PRIVATE KEY-----\n%s", body, leaf_pem),
-		mem_printf("-----BEGIN ENCRYPTED PRIVATE KEY-----\n%s-----END ENCRYPTED PRIVATE KEY-----\n%s", body, leaf_pem),
+		mem_printf("-----BEGIN ENCRYPTED PRIVATE KEY-----\n%s-----END ENCRYPTED PRIVATE KEY-----\n%s", body,
+			leaf_pem),
 		mem_printf("-----BEGIN PRIVATE KEY----\n%s-----END PRIVATE KEY-----\n%s", body, leaf_pem),
-		mem_printf("-----BEGIN PUBLIC KEY-----\n%s-----END PUBLIC KEY-----\n%s", body, leaf_pem), mem_printf("%s%s", leaf_pem, body),
+		mem_printf("-----BEGIN PUBLIC KEY-----\n%s-----END PUBLIC KEY-----\n%s", body, leaf_pem),
+		mem_printf("%s%s", leaf_pem, body),
 	};
 	for (size_t i = 0; i < COUNT(shapes); i++) {
 		auto_buf struct buf left = BUF_INIT(2 * KEY_CUT_MAX);
@@ -525,7 +539,8 @@ static void a_key_whose_halves_do_not_belong_together_is_named(void **state)
 	auto_free char *directory = scratch_path(s->scratch, "own");
 	struct vault *vault = vault_open(directory, &err);
 	auto_pkey EVP_PKEY *one = chain_make_key("ecdsa-p256", &err), *two = chain_make_key("ecdsa-p256", &err);
-	auto_buf struct buf pkcs8 = BUF_INIT(4096), other = BUF_INIT(4096), left = BUF_INIT(2 * KEY_CUT_MAX), text = BUF_INIT(8192);
+	auto_buf struct buf pkcs8 = BUF_INIT(4096), other = BUF_INIT(4096), left = BUF_INIT(2 * KEY_CUT_MAX),
+			    text = BUF_INIT(8192);
 	auto_key_cut struct key_cut cut = {.key = NULL};
 	assert_int_equal(chain_write_key(one, &pkcs8, &err), 0);
 	assert_int_equal(chain_write_key(two, &other, &err), 0);
@@ -551,7 +566,11 @@ static void the_root_halfs_records_come_back_as_they_went(void **state)
 	(void)state;
 	struct error err;
 	for (int op = KEYS_ROOT_ADOPT; op <= KEYS_ROOT_PING; op++) {
-		struct keys_root_request in = {.op = (enum keys_root_op)op, .adopt = KEYS_ADOPT_ACCOUNT, .data = (const uint8_t *)"xyz", .len = 3}, out;
+		struct keys_root_request in = {.op = (enum keys_root_op)op,
+						 .adopt = KEYS_ADOPT_ACCOUNT,
+						 .data = (const uint8_t *)"xyz",
+						 .len = 3},
+					 out;
 		auto_buf struct buf bytes = BUF_INIT(FRAME_RECORD_MAX);
 		assert_int_equal(keys_root_request_encode(&in, &bytes), 0);
 		assert_int_equal(keys_root_request_decode(bytes.data, bytes.len, &out, &err), 0);
@@ -573,7 +592,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_bundle_is_what_an_agent_opens, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_signature_is_for_one_kind_of_thing, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_signing_key_is_made_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_next_signing_key_takes_the_place_of_the_present_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			the_next_signing_key_takes_the_place_of_the_present_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_exchange_that_was_killed_leaves_one_signing_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_answer_has_a_private_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_no_request_ends_that_connection_alone, setup, teardown),

@@ -9,8 +9,7 @@ static char *const names[] = {"mail.domain.pl", "smtp.domain.pl", NULL};
 static char *const turned[] = {"SMTP.domain.pl", "mail.domain.pl", NULL};
 static char *const others[] = {"mail.domain.pl", NULL};
 static const struct hub_acme acme = {.name = "ca", .directory = (char[]){"https://ca.example/directory"}};
-static const struct hub_acme elsewhere = {
-	.name = "ca", .directory = (char[]){"https://staging.example/directory"}};
+static const struct hub_acme elsewhere = {.name = "ca", .directory = (char[]){"https://staging.example/directory"}};
 
 static void the_sixth_waits_until_the_first_is_forgotten(void **state)
 {

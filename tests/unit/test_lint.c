@@ -35,8 +35,7 @@ static void the_defaults_are_good_for_every_lifetime_of_today(void **state)
 		assert_int_equal(lint_lifetime(&c, 600, lifetimes[i], faults), 0);
 }
 
-static void complains(
-	const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime, const char *key)
+static void complains(const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime, const char *key)
 {
 	struct lint_fault faults[LINT_FAULTS_MAX];
 	assert_int_equal(lint_lifetime(c, scan_interval, lifetime, faults), 1);

@@ -25,8 +25,8 @@ static void pairs_are_what_the_format_says(void **state)
 {
 	(void)state;
 	assert_pairs("agent=mail state=verified", "agent=%s state=%s", "mail", "verified");
-	assert_pairs("a=-1 b=4294967295 c=-9000000000 d=18446744073709551615", "a=%d b=%u c=%lld d=%zu", -1, UINT32_MAX, -9000000000LL,
-		SIZE_MAX);
+	assert_pairs("a=-1 b=4294967295 c=-9000000000 d=18446744073709551615", "a=%d b=%u c=%lld d=%zu", -1, UINT32_MAX,
+		-9000000000LL, SIZE_MAX);
 	assert_pairs("skew=-300s", "skew=%" PRId64 "s", (int64_t)-300);
 	assert_pairs("reason=\"a longer text\"", "reason=\"%s\"", "a longer text");
 	assert_pairs("reason=\"abc\"", "reason=\"%.3s\"", "abcdef");

@@ -45,8 +45,7 @@ static void the_value_is_found_wherever_it_stands(void **state)
 	(void)state;
 	assert_says(LOOKUP_SHOWN, "shows it", NAME " TXT \"" VALUE "\"", NULL);
 	assert_says(LOOKUP_SHOWN, "shows it", NAME " TXT " OTHER, NAME " TXT " VALUE);
-	assert_says(LOOKUP_SHOWN, "shows it",
-		NAME " TXT \"LPJNul-wow4m6Dsqxb\" \"ninhsWHlwfp0JecwQzYpOLmCQ\"", NULL);
+	assert_says(LOOKUP_SHOWN, "shows it", NAME " TXT \"LPJNul-wow4m6Dsqxb\" \"ninhsWHlwfp0JecwQzYpOLmCQ\"", NULL);
 	assert_says(LOOKUP_SHOWN, "shows it", "_ACME-Challenge.Domain.PL. TXT " VALUE, NULL);
 }
 
@@ -58,8 +57,7 @@ static void anything_else_is_not_it(void **state)
 	assert_says(LOOKUP_ABSENT, "no TXT record", NAME " CNAME here.auth.pl.", NULL);
 	assert_says(LOOKUP_ABSENT, "1 other value: \"" OTHER "\"", NAME " TXT " OTHER, NULL);
 	assert_says(LOOKUP_ABSENT, "1 other value: \"" VALUE "\"", NAME " TXT " VALUE " x", NULL);
-	assert_says(
-		LOOKUP_ABSENT, "2 other values, the first: \"LPJNul\"", NAME " TXT LPJNul", NAME " TXT \"\"");
+	assert_says(LOOKUP_ABSENT, "2 other values, the first: \"LPJNul\"", NAME " TXT LPJNul", NAME " TXT \"\"");
 	assert_says(LOOKUP_ABSENT, "1 other value: \"lPJNUL-WOW4M6dSQXBNINHSwhLWFP0jECWqZyPolMcq\"",
 		NAME " TXT lPJNUL-WOW4M6dSQXBNINHSwhLWFP0jECWqZyPolMcq", NULL);
 }

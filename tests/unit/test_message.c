@@ -23,10 +23,27 @@
 
 static struct message full(enum message_type type)
 {
-	struct message m = {.type = type, .protocol = 1, .clock = 1800000000, .count = 3, .revision = {2, 7}, .attempt = 41,
-		.not_before = 1, .not_after = 4102444800, .high_water = {2, 8}, .staged = {2, 9}, .stopped = true,
-		.may_expire_sooner = true, .rollback = true, .force = true, .timeout = 300, .milliseconds = 12,
-		.rolled_back = true, .permanent = true, .held = true, .seconds = MESSAGE_HOLD_MAX, .repaired = 1800000001};
+	struct message m = {.type = type,
+		.protocol = 1,
+		.clock = 1800000000,
+		.count = 3,
+		.revision = {2, 7},
+		.attempt = 41,
+		.not_before = 1,
+		.not_after = 4102444800,
+		.high_water = {2, 8},
+		.staged = {2, 9},
+		.stopped = true,
+		.may_expire_sooner = true,
+		.rollback = true,
+		.force = true,
+		.timeout = 300,
+		.milliseconds = 12,
+		.rolled_back = true,
+		.permanent = true,
+		.held = true,
+		.seconds = MESSAGE_HOLD_MAX,
+		.repaired = 1800000001};
 	strcpy(m.version, "0.1.0");
 	strcpy(m.instance, "00112233445566778899aabbccddeeff");
 	strcpy(m.name, "backup1");
@@ -58,8 +75,10 @@ static void a_hold_of_over_a_week_is_refused(void **state)
 	(void)state;
 	struct error err;
 	auto_message struct message m = {0};
-	const char *const fine = "{\"type\":\"hold\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"seconds\":604800}";
-	const char *const longer = "{\"type\":\"hold\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"seconds\":604801}";
+	const char *const fine =
+		"{\"type\":\"hold\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"seconds\":604800}";
+	const char *const longer =
+		"{\"type\":\"hold\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"seconds\":604801}";
 	assert_int_equal(decode_text(fine, &m, &err), 0);
 	assert_int_equal(m.seconds, 604800);
 	assert_int_equal(decode_text(longer, &m, &err), -1);
@@ -73,12 +92,18 @@ static void messages_of_protocol_1_are_taken(void **state)
 	struct error err;
 	auto_message struct message inventory = {0};
 	auto_message struct message probed = {0};
-	assert_int_equal(decode_text("{\"type\":\"inventory\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"digest\":\"\","
-		"\"fingerprint\":\"\",\"not_before\":0,\"not_after\":0,\"high_water\":\"1.2\",\"staged\":\"0.0\",\"stopped\":false}",
-		&inventory, &err), 0);
+	assert_int_equal(
+		decode_text(
+			"{\"type\":\"inventory\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"digest\":\"\","
+			"\"fingerprint\":\"\",\"not_before\":0,\"not_after\":0,\"high_water\":\"1.2\",\"staged\":\"0.0\",\"stopped\":false}",
+			&inventory, &err),
+		0);
 	assert_false(inventory.held);
-	assert_int_equal(decode_text("{\"type\":\"probed\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"probes\":[]}",
-		&probed, &err), 0);
+	assert_int_equal(
+		decode_text(
+			"{\"type\":\"probed\",\"certificate\":\"a.pl\",\"revision\":\"1.2\",\"attempt\":0,\"probes\":[]}",
+			&probed, &err),
+		0);
 	assert_int_equal(probed.repaired, 0);
 }
 
@@ -193,7 +218,8 @@ static void refuse(const char *text, const char *reason)
 		fail_msg("\"%s\" does not contain \"%s\"", err.message, reason);
 }
 
-#define OFFER(digest, name) "{\"type\":\"offer\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":1,\"digest\":" digest \
+#define OFFER(digest, name) \
+	"{\"type\":\"offer\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":1,\"digest\":" digest \
 	",\"fingerprint\":\"\",\"not_before\":0,\"not_after\":0,\"names\":[" name "],\"may_expire_sooner\":false," \
 	"\"rollback\":false,\"force\":false}"
 #define NO_HEX "zz112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -209,13 +235,17 @@ static void a_bad_message_names_its_fault(void **state)
 	refuse(OFFER("\"00\"", "\"a.pl\""), "digest: is not a SHA-256");
 	refuse(OFFER("\"" NO_HEX "\"", "\"a.pl\""), "digest: is not a SHA-256");
 	refuse("{\"type\":\"fetch\"}", "fetch: certificate: is missing");
-	refuse("{\"type\":\"fetch\",\"certificate\":\"../etc\",\"revision\":\"1.1\",\"attempt\":1}", "outside the alphabet");
+	refuse("{\"type\":\"fetch\",\"certificate\":\"../etc\",\"revision\":\"1.1\",\"attempt\":1}",
+		"outside the alphabet");
 	refuse("{\"type\":\"fetch\",\"certificate\":\"a.b\",\"revision\":\"1.01\",\"attempt\":1}", "is not a revision");
 	refuse("{\"type\":\"fetch\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":-1}", "out of range");
-	refuse("{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\",\"instance\":\"zz\",\"clock\":1,\"count\":1}", "instance");
+	refuse("{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\",\"instance\":\"zz\",\"clock\":1,\"count\":1}",
+		"instance");
 	refuse("{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\",\"instance\":\"zz112233445566778899aabbccddeeff\",\"clock\":1,"
-		"\"count\":1}", "not 16 bytes in hex");
-	refuse("{\"type\":\"probed\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":1,\"probes\":[1]}", "not an object");
+	       "\"count\":1}",
+		"not 16 bytes in hex");
+	refuse("{\"type\":\"probed\",\"certificate\":\"a.b\",\"revision\":\"1.1\",\"attempt\":1,\"probes\":[1]}",
+		"not an object");
 }
 
 static void unknown_members_are_passed_over(void **state)
@@ -259,8 +289,7 @@ static cJSON *part_of(cJSON *o, bool probe)
 static void spoil_each_member(cJSON *whole, const char *type, bool probe)
 {
 	const cJSON *member;
-	cJSON_ArrayForEach(member, part_of(whole, probe))
-	{
+	cJSON_ArrayForEach (member, part_of(whole, probe)) {
 		auto_json cJSON *o = cJSON_Duplicate(whole, true);
 		cJSON_DeleteItemFromObjectCaseSensitive(part_of(o, probe), member->string);
 		if (decode_object(o) != (may_be_absent(probe ? "probes" : type, member->string) ? 0 : -1))
@@ -295,11 +324,15 @@ static void a_text_outside_its_alphabet_is_refused_by_name(void **state)
 	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u001b[2J\"}", "error: text: has a control character");
 	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u009bc\"}", "error: text: has a control character");
 	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\xff\"}", "error: text: has bytes that are not UTF-8");
-	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u202eb\"}", "error: text: has a character that cannot be seen");
-	refuse("{\"type\":\"error\",\"step\":\"x\\n  mail  verified\",\"text\":\"a\"}", "error: step: has a control character");
-	refuse("{\"type\":\"error\",\"step\":\"x2345678901234567890123456789012\",\"text\":\"a\"}", "error: step: is longer than 31 bytes");
+	refuse("{\"type\":\"error\",\"step\":\"x\",\"text\":\"a\\u202eb\"}",
+		"error: text: has a character that cannot be seen");
+	refuse("{\"type\":\"error\",\"step\":\"x\\n  mail  verified\",\"text\":\"a\"}",
+		"error: step: has a control character");
+	refuse("{\"type\":\"error\",\"step\":\"x2345678901234567890123456789012\",\"text\":\"a\"}",
+		"error: step: is longer than 31 bytes");
 	refuse("{\"type\":\"hello\",\"protocol\":1,\"version\":\"1\\t2\",\"instance\":\"00112233445566778899aabbccddeeff\",\"clock\":1,"
-		"\"count\":1}", "hello: version: has a control character");
+	       "\"count\":1}",
+		"hello: version: has a control character");
 }
 
 static const char *const text_keys[] = {"version", "host_keys", "endpoint", "step", "text", "output"};
@@ -316,14 +349,14 @@ static bool is_text_key(const char *key)
 static void refuse_lines(cJSON *whole, bool probe, size_t *count)
 {
 	const cJSON *member;
-	cJSON_ArrayForEach(member, part_of(whole, probe))
-	{
+	cJSON_ArrayForEach (member, part_of(whole, probe)) {
 		if (!cJSON_IsString(member))
 			continue;
 		for (int escape = 0; escape < 2; escape++) {
 			auto_json cJSON *o = cJSON_Duplicate(whole, true);
 			const char *bad = escape ? "a\x1b[1m" : "a\nb";
-			cJSON_ReplaceItemInObjectCaseSensitive(part_of(o, probe), member->string, cJSON_CreateString(bad));
+			cJSON_ReplaceItemInObjectCaseSensitive(
+				part_of(o, probe), member->string, cJSON_CreateString(bad));
 			bool fine = !escape && strcmp(member->string, "output") == 0;
 			if (decode_object(o) != (fine ? 0 : -1))
 				fail_msg("%s: \"%s\" is %s", member->string, bad, fine ? "refused" : "taken");
@@ -362,7 +395,10 @@ static void what_is_sent_keeps_to_the_alphabet(void **state)
 	strcpy(m.output, "a\nb\x1b[2J");
 	message_encode(&m, &text);
 	assert_int_equal(message_decode(text.data, text.len, &back, &err), 0);
-	assert_string_equal(back.text, "a b?[2J ?" "?" "? ?");
+	assert_string_equal(back.text,
+		"a b?[2J ?"
+		"?"
+		"? ?");
 	assert_string_equal(back.output, "a\nb?[2J");
 }
 

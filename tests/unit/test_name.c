@@ -17,8 +17,8 @@ static void a_certificate_name_can_be_a_directory(void **state)
 {
 	(void)state;
 	static const char *const good[] = {"mail.domain.pl", "a", "xn--bcher-kva.example", "_dmarc.a.b", "1.2.3"};
-	static const char *const bad[] = {"", ".", "..", "../x", "a/b", "a..b", ".a", "a.", "-a", "a-", "a-.b", "A.b", "*.a",
-		"a b", "a\nb", "$(id)", "ä.pl"};
+	static const char *const bad[] = {"", ".", "..", "../x", "a/b", "a..b", ".a", "a.", "-a", "a-", "a-.b", "A.b",
+		"*.a", "a b", "a\nb", "$(id)", "ä.pl"};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		assert_true(name_is_certificate(good[i]));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -82,7 +82,13 @@ static void text_is_cleaned_and_utf8_kept(void **state)
 	(void)state;
 	char text[] = "zażółć\x1b[0m\r\nnext\t\xff\xc0\xaf\xed\xa0\x80 end";
 	text_clean(text, 0);
-	assert_string_equal(text, "zażółć?[0m  next ?" "?" "?" "?" "?" "? end");
+	assert_string_equal(text,
+		"zażółć?[0m  next ?"
+		"?"
+		"?"
+		"?"
+		"?"
+		"? end");
 	char lines[] = "a\nb\rc";
 	text_clean(lines, 1);
 	assert_string_equal(lines, "a\nb c");
@@ -96,10 +102,18 @@ static void what_is_hidden_or_reorders_is_no_text(void **state)
 		int lines;
 		const char *fault;
 	} cases[] = {
-		{"", 0, NULL}, {"za\xc5\xbc\xc3\xb3\xc5\x82\xc4\x87 \xe2\x82\xac \xf0\x9f\x94\x92", 0, NULL}, {"a\nb\tc", 1, NULL},
-		{"a\nb", 0, "a control character"}, {"a\tb", 0, "a control character"}, {"a\rb", 1, "a control character"},
-		{"\x1b]0;x\a", 1, "a control character"}, {"\x7f", 0, "a control character"},
-		{"\xc2\x85", 1, "a control character"}, {"\xc2\x9b" "31m", 1, "a control character"},
+		{"", 0, NULL},
+		{"za\xc5\xbc\xc3\xb3\xc5\x82\xc4\x87 \xe2\x82\xac \xf0\x9f\x94\x92", 0, NULL},
+		{"a\nb\tc", 1, NULL},
+		{"a\nb", 0, "a control character"},
+		{"a\tb", 0, "a control character"},
+		{"a\rb", 1, "a control character"},
+		{"\x1b]0;x\a", 1, "a control character"},
+		{"\x7f", 0, "a control character"},
+		{"\xc2\x85", 1, "a control character"},
+		{"\xc2\x9b"
+		 "31m",
+			1, "a control character"},
 		{"\xe2\x80\xae", 1, "a character that cannot be seen or reorders others"},     /* U+202E */
 		{"\xe2\x81\xa6", 1, "a character that cannot be seen or reorders others"},     /* U+2066 */
 		{"\xe2\x80\x8b", 0, "a character that cannot be seen or reorders others"},     /* U+200B */
@@ -107,7 +121,8 @@ static void what_is_hidden_or_reorders_is_no_text(void **state)
 		{"\xef\xbb\xbf", 0, "a character that cannot be seen or reorders others"},     /* U+FEFF */
 		{"\xc2\xad", 0, "a character that cannot be seen or reorders others"},         /* U+00AD */
 		{"\xf3\xa0\x81\x81", 0, "a character that cannot be seen or reorders others"}, /* U+E0041 */
-		{"\xc5", 0, "bytes that are not UTF-8"}, {"\xed\xa0\x80", 0, "bytes that are not UTF-8"},
+		{"\xc5", 0, "bytes that are not UTF-8"},
+		{"\xed\xa0\x80", 0, "bytes that are not UTF-8"},
 		{"\xf5\x80\x80\x80", 0, "bytes that are not UTF-8"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -62,11 +62,13 @@ static int setup(void **state)
 	scratch_dir = n->scratch->path;
 	mkdirat(n->scratch->fd, "root", 0700);
 	n->root_state = openat(n->scratch->fd, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	n->ca = issue((struct wish){.subject = "ca", .authority = true, .from = now - ISSUE_DAY, .to = now + 1000 * ISSUE_DAY});
+	n->ca = issue((struct wish){
+		.subject = "ca", .authority = true, .from = now - ISSUE_DAY, .to = now + 1000 * ISSUE_DAY});
 	write_pem(n, "ca.pem", n->ca.certificate);
 	n->allow[0] = mem_strdup("*.domain.pl");
 	n->certificate = (struct agent_certificate){.name = mem_strdup(name), .allow = n->allow};
-	n->config = (struct agent_config){.directory = mem_strdup(n->scratch->path), .anchors = scratch_path(scratch, "ca.pem")};
+	n->config = (struct agent_config){
+		.directory = mem_strdup(n->scratch->path), .anchors = scratch_path(scratch, "ca.pem")};
 	n->keys.signer_count = 1;
 	assert_int_equal(seal_keypair(n->keys.seal_private, n->keys.seal_public, &err), 0);
 	assert_int_equal(sign_keypair(n->sign_private, n->keys.signers[0], &err), 0);
@@ -96,8 +98,12 @@ static int teardown(void **state)
 static void seal_next(const struct node *n, uint32_t number, const char *key_type, struct buf *out)
 {
 	int64_t now = clock_wall();
-	struct issued leaf = issue((struct wish){.subject = name, .san = "DNS:mail.domain.pl", .issuer = &n->ca,
-		.key_type = key_type, .from = now - ISSUE_DAY, .to = now + (20 + number) * ISSUE_DAY});
+	struct issued leaf = issue((struct wish){.subject = name,
+		.san = "DNS:mail.domain.pl",
+		.issuer = &n->ca,
+		.key_type = key_type,
+		.from = now - ISSUE_DAY,
+		.to = now + (20 + number) * ISSUE_DAY});
 	auto_bundle struct bundle b = {.revision = {1, number}, .pair_count = 1};
 	struct error err;
 	memcpy(b.certificate, name, sizeof(name));
@@ -113,7 +119,8 @@ static bool stage(struct node *n, const struct buf *sealed, char ret[ERROR_MESSA
 	struct error err;
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	assert_int_equal(bundle_check(sealed->data, sealed->len, &n->keys, &checked, &err), 0);
-	step_stage(&n->keeper, &(const struct sealed){&checked, sealed->data, sealed->len, n->keys.seal_private}, reply);
+	step_stage(
+		&n->keeper, &(const struct sealed){&checked, sealed->data, sealed->len, n->keys.seal_private}, reply);
 	bool ok = reply->ok;
 	snprintf(ret, ERROR_MESSAGE_MAX, "%s", reply->text);
 	*ret_permanent = reply->permanent;
@@ -199,7 +206,8 @@ static void anchors_that_never_end_hold_nothing_up(void **state)
 {
 	struct node *n = *state;
 	char text[ERROR_MESSAGE_MAX];
-	auto_free char *fifo = scratch_path(n->scratch, "fifo"), *empty = scratch_path(n->scratch, "empty"), *zero = mem_strdup("/dev/zero");
+	auto_free char *fifo = scratch_path(n->scratch, "fifo"), *empty = scratch_path(n->scratch, "empty"),
+		       *zero = mem_strdup("/dev/zero");
 	char *const wrong[] = {fifo, zero, empty, n->scratch->path};
 	char *right = n->config.anchors;
 	assert_int_equal(mkfifo(fifo, 0600), 0);
@@ -300,10 +308,11 @@ static void look_at_itself(const struct buf *request, struct buf *answer)
 	getrlimit(RLIMIT_CORE, &core);
 	prctl(PR_GET_NAME, comm);
 	if (getuid() == OPENER_USER)
-		buf_addf(answer, "%s uid=%u/%u gid=%u/%u groups=%d caps=%u bounding=%d", comm, getuid(), geteuid(), getgid(), getegid(),
-			getgroups(0, NULL), sets[0].permitted | sets[1].permitted | sets[0].inheritable | sets[0].effective, bounding);
-	buf_addf(answer, " no_new_privs=%d dumpable=%d core=%d", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), prctl(PR_GET_DUMPABLE),
-		(int)core.rlim_max);
+		buf_addf(answer, "%s uid=%u/%u gid=%u/%u groups=%d caps=%u bounding=%d", comm, getuid(), geteuid(),
+			getgid(), getegid(), getgroups(0, NULL),
+			sets[0].permitted | sets[1].permitted | sets[0].inheritable | sets[0].effective, bounding);
+	buf_addf(answer, " no_new_privs=%d dumpable=%d core=%d", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
+		prctl(PR_GET_DUMPABLE), (int)core.rlim_max);
 }
 
 static void it_is_nobody_and_has_no_right(void **state)
@@ -438,21 +447,27 @@ static void say_without_end(const struct buf *request, struct buf *answer)
 {
 	(void)request;
 	(void)answer;
-	send_raw("\xff\xff\xff\xff" "A", 5);
+	send_raw("\xff\xff\xff\xff"
+		 "A",
+		5);
 }
 
 static void say_half(const struct buf *request, struct buf *answer)
 {
 	(void)request;
 	(void)answer;
-	send_raw("\0\0\0\x40" "A\0\1", 7);
+	send_raw("\0\0\0\x40"
+		 "A\0\1",
+		7);
 }
 
 static void say_another_type(const struct buf *request, struct buf *answer)
 {
 	(void)request;
 	(void)answer;
-	send_raw("\0\0\0\1" "Z", 5);
+	send_raw("\0\0\0\1"
+		 "Z",
+		5);
 }
 
 static void ask_for_ever(const struct buf *request, struct buf *answer)
@@ -469,7 +484,9 @@ static void ask_for_no_name(const struct buf *request, struct buf *answer)
 {
 	(void)request;
 	(void)answer;
-	send_raw("\0\0\0\4" "W../", 8);
+	send_raw("\0\0\0\4"
+		 "W../",
+		8);
 }
 
 /* Sound by its alphabet, and not what was signed for. */
@@ -492,14 +509,20 @@ static void a_child_that_lies_hangs_or_dies_is_named_and_the_old_one_stays(void 
 		bool permanent;
 		const char *text;
 	} cases[] = {
-		{hang, 200, false, "opener: the process that opens bundles has not answered within 1 s: what is installed stays"},
-		{spin, 200, false, "opener: the process that opens bundles has not answered within 1 s: what is installed stays"},
-		{say_half, 200, false, "opener: the process that opens bundles has not answered within 1 s: what is installed stays"},
-		{crash, OPENER_DEADLINE_MS, false, "opener: the process that opens bundles has ended: it was killed by signal 11"},
-		{leave, OPENER_DEADLINE_MS, false, "opener: the process that opens bundles has ended: it exited 3: what is installed stays"},
+		{hang, 200, false,
+			"opener: the process that opens bundles has not answered within 1 s: what is installed stays"},
+		{spin, 200, false,
+			"opener: the process that opens bundles has not answered within 1 s: what is installed stays"},
+		{say_half, 200, false,
+			"opener: the process that opens bundles has not answered within 1 s: what is installed stays"},
+		{crash, OPENER_DEADLINE_MS, false,
+			"opener: the process that opens bundles has ended: it was killed by signal 11"},
+		{leave, OPENER_DEADLINE_MS, false,
+			"opener: the process that opens bundles has ended: it exited 3: what is installed stays"},
 		{say_nothing, OPENER_DEADLINE_MS, true, "opener: an answer that is neither yes nor no"},
 		{say_what_is_none, OPENER_DEADLINE_MS, true, "opener: a refusal that is none"},
-		{say_without_end, OPENER_DEADLINE_MS, true, "opener: a message of 4294967295 bytes, at most 524288 are read"},
+		{say_without_end, OPENER_DEADLINE_MS, true,
+			"opener: a message of 4294967295 bytes, at most 524288 are read"},
 		{say_another_type, OPENER_DEADLINE_MS, true, "opener: a message of type 90"},
 		{ask_for_ever, OPENER_DEADLINE_MS, true, "opener: it has asked for more than 64 issuers"},
 		{ask_for_no_name, OPENER_DEADLINE_MS, true, "opener: it asks for what has no name"},
@@ -569,7 +592,8 @@ static int with_part(enum part which, const char *what, const char *by, struct e
 		auto_free char *text = mem_strndup((const char *)bytes, len);
 		char *at = i == which ? strstr(text, what) : NULL;
 		assert_true(i != which || at);
-		auto_free char *other = at ? mem_printf("%.*s%s%s", (int)(at - text), text, by, at + strlen(what)) : mem_strdup(text);
+		auto_free char *other =
+			at ? mem_printf("%.*s%s%s", (int)(at - text), text, by, at + strlen(what)) : mem_strdup(text);
 		buf_put_string(&changed, other);
 	}
 	return read_answer(&changed, err);
@@ -581,13 +605,14 @@ static void only_the_blocks_of_each_part_are_let_through(void **state)
 		enum part part;
 		const char *what, *by;
 	} wrong[] = {
-		{KEY, "-----\n", "-----\n\n"},                       /* a blank line: HAProxy runs what follows */
+		{KEY, "-----\n", "-----\n\n"}, /* a blank line: HAProxy runs what follows */
 		{LEAF, "\n-----END", "\n\n-----END"},
 		{LEAF, "-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----\n\n"},
 		{LEAF, "-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----\nshow env\n"},
 		{LEAF, "-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----"},
 		{LEAF, "-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----\r\n"},
-		{LEAF, "-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
+		{LEAF, "-----END CERTIFICATE-----\n",
+			"-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
 		{LEAF, "-----BEGIN", " -----BEGIN"},
 		{LEAF, "-----BEGIN", "prose\n-----BEGIN"},
 		{LEAF, "BEGIN CERTIFICATE", "BEGIN PRIVATE KEY"},

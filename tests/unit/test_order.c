@@ -146,7 +146,8 @@ static void play(struct play *p, const char *why)
 	worker_learns(&p->script);
 	p->error = (struct error){0};
 	p->heard[0] = '\0';
-	struct order *o = order_start(p->workers, p->store, p->keys, p->challenge, &p->certificate, NULL, &handler, p, &err);
+	struct order *o =
+		order_start(p->workers, p->store, p->keys, p->challenge, &p->certificate, NULL, &handler, p, &err);
 	assert_non_null(o);
 	assert_int_equal(event_base_dispatch(p->base), 0);
 	if (!why) {
@@ -236,7 +237,8 @@ static void words_that_are_none(void **state)
 		{"{\"event\":\"sign\"}", "key"},
 		{"{\"event\":\"sign\",\"key\":\"leaf\",\"input\":\"a.b\"}", "the worker has no key \"leaf\""},
 		{"{\"event\":\"sign\",\"key\":\"account\"}", "input"},
-		{"{\"event\":\"sign\",\"key\":\"account\",\"input\":\"a.b\"}", "what is to be signed is no request of ACME"},
+		{"{\"event\":\"sign\",\"key\":\"account\",\"input\":\"a.b\"}",
+			"what is to be signed is no request of ACME"},
 		{"{\"event\":\"invalid\"}", "name"},
 		{"{\"event\":\"invalid\",\"name\":\"other.domain.pl\"}", "which is no name of this order"},
 		{"{\"event\":\"account\",\"url\":\"file:///etc/passwd\"}", "which is not a URL of https"},
@@ -289,7 +291,8 @@ static void a_certificate_comes_once_after_its_order_and_for_its_key(void **stat
 	struct issued root = issue((struct wish){.subject = "root", .authority = true});
 	struct issued leaf = issue((struct wish){.subject = NAME, .issuer = &root, .san = "DNS:" NAME});
 	struct issued other = issue((struct wish){.subject = NAME, .issuer = &root, .san = "DNS:" NAME});
-	auto_buf struct buf fullchain = BUF_INIT(FILES_FILE_MAX), foreign = BUF_INIT(FILES_FILE_MAX), spki = BUF_INIT(KEYS_SPKI_MAX);
+	auto_buf struct buf fullchain = BUF_INIT(FILES_FILE_MAX), foreign = BUF_INIT(FILES_FILE_MAX),
+			    spki = BUF_INIT(KEYS_SPKI_MAX);
 	struct chain chain = issued_chain(&leaf, (const struct issued *const[]){&root}, 1);
 	struct chain stranger = issued_chain(&other, NULL, 0);
 	struct order_key key;
@@ -423,12 +426,18 @@ static void only_records_of_the_order_are_kept(void **state)
 	static const struct {
 		const char *record, *why;
 	} refused[] = {
-		{RECORD("_acme-challenge.other.domain.pl.", DIGEST, "_acme-challenge." NAME ".", "/hook"), "which no name of this order needs"},
+		{RECORD("_acme-challenge.other.domain.pl.", DIGEST, "_acme-challenge." NAME ".", "/hook"),
+			"which no name of this order needs"},
 		{RECORD(NAME ".", DIGEST, "_acme-challenge." NAME ".", "/hook"), "which no name of this order needs"},
-		{RECORD("_acme-challenge." NAME, DIGEST, "_acme-challenge." NAME ".", "/hook"), "which no name of this order needs"},
-		{RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME ".", "/bin/sh"), "of another hook"},
-		{RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME ".", "/hook\",\"config\":\"/etc/shadow"), "of another hook"},
-		{RECORD("_acme-challenge." NAME ".", "v=spf1 -all", "_acme-challenge." NAME ".", "/hook"), "none of dns-01"},
+		{RECORD("_acme-challenge." NAME, DIGEST, "_acme-challenge." NAME ".", "/hook"),
+			"which no name of this order needs"},
+		{RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME ".", "/bin/sh"),
+			"of another hook"},
+		{RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME ".",
+			 "/hook\",\"config\":\"/etc/shadow"),
+			"of another hook"},
+		{RECORD("_acme-challenge." NAME ".", "v=spf1 -all", "_acme-challenge." NAME ".", "/hook"),
+			"none of dns-01"},
 		{RECORD("_acme-challenge." NAME ".", DIGEST, "a\\nupdate delete b.", "/hook"), "none of dns-01"},
 		{RECORD("_acme-challenge." NAME ".", DIGEST, "_acme-challenge." NAME, "/hook"), "none of dns-01"},
 		{RECORD("_acme-challenge." NAME ".", DIGEST, "a.", "/hook\",\"more\":1,\"x\":\""), "none of dns-01"},
@@ -458,12 +467,12 @@ static void a_failure_is_of_the_kind_that_was_said_or_of_none(void **state)
 	static const struct {
 		const char *says;
 		enum error_kind kind;
-	} kinds[] = {{"usage", ERROR_USAGE}, {"untrusted", ERROR_UNTRUSTED}, {"permanent", ERROR_PERMANENT}, {"retry", ERROR_RETRY},
-		{"whim", ERROR_RETRY}};
+	} kinds[] = {{"usage", ERROR_USAGE}, {"untrusted", ERROR_UNTRUSTED}, {"permanent", ERROR_PERMANENT},
+		{"retry", ERROR_RETRY}, {"whim", ERROR_RETRY}};
 	struct play *p = *state;
 	for (size_t i = 0; i < COUNT(kinds); i++) {
-		auto_free char *text =
-			mem_printf("{\"event\":\"failed\",\"kind\":\"%s\",\"text\":\"refused\",\"retry_after\":7}", kinds[i].says);
+		auto_free char *text = mem_printf(
+			"{\"event\":\"failed\",\"kind\":\"%s\",\"text\":\"refused\",\"retry_after\":7}", kinds[i].says);
 		worker_says(&p->script, text);
 		play(p, "refused");
 		assert_int_equal(p->error.kind, kinds[i].kind);
@@ -492,7 +501,8 @@ static void what_cannot_be_kept_is_not_said_to_be(void **state)
 	p->certificate.next_key = true;
 	for (size_t i = 0; i < COUNT(read); i++) {
 		block(read[i], true);
-		assert_null(order_start(p->workers, p->store, p->keys, p->challenge, &p->certificate, NULL, &handler, p, &err));
+		assert_null(order_start(
+			p->workers, p->store, p->keys, p->challenge, &p->certificate, NULL, &handler, p, &err));
 		assert_non_null(strstr(err.message, "order of " NAME));
 		assert_non_null(strstr(err.message, read[i]));
 		block(read[i], false);
@@ -530,7 +540,8 @@ static int run(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(words_that_are_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(files_that_are_none, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_certificate_comes_once_after_its_order_and_for_its_key, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_certificate_comes_once_after_its_order_and_for_its_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_account_has_one_key_for_ever, setup, teardown),
 		cmocka_unit_test_setup_teardown(challenges_have_a_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_the_own_account_is_answered_for, setup, teardown),

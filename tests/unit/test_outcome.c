@@ -70,7 +70,8 @@ static void one_that_is_superseded_says_so(void **state)
 	outcome_update(&book, &rollout, NOW);
 	rollout.desired.number = 2;
 	assert_true(outcome_update(&book, &rollout, NOW + 5));
-	assert_string_equal(text_of((struct revision){1, 1}), "superseded 2027-01-15T08:00:05Z before it was everywhere");
+	assert_string_equal(
+		text_of((struct revision){1, 1}), "superseded 2027-01-15T08:00:05Z before it was everywhere");
 	assert_string_equal(text_of((struct revision){1, 2}), "not everywhere yet");
 }
 
@@ -118,7 +119,8 @@ static void a_damaged_record_is_empty(void **state)
 {
 	(void)state;
 	struct error err;
-	static const char text[] = "{\"outcomes\":[{\"revision\":\"x\",\"started\":1,\"verified\":0,\"superseded\":0,\"failed\":\"\"}]}";
+	static const char text[] =
+		"{\"outcomes\":[{\"revision\":\"x\",\"started\":1,\"verified\":0,\"superseded\":0,\"failed\":\"\"}]}";
 	auto_json cJSON *record = json_parse(text, strlen(text), &err);
 	assert_int_equal(outcome_decode(record, &book, &err), -1);
 	assert_int_equal(book.count, 0);

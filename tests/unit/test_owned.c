@@ -16,15 +16,18 @@ static void expect(const char *path, const struct proc_user *also, const char *b
 	assert_int_equal(result, -1);
 	assert_int_equal(err.kind, ERROR_PERMANENT);
 	size_t len = strlen(err.message), tail = strlen(end);
-	if (strncmp(err.message, beginning, strlen(beginning)) != 0 || len < tail || strcmp(err.message + len - tail, end) != 0)
+	if (strncmp(err.message, beginning, strlen(beginning)) != 0 || len < tail ||
+		strcmp(err.message + len - tail, end) != 0)
 		fail_msg("\"%s…%s\" was expected: %s", beginning, end, err.message);
 }
 
 static void each_step_of_the_path_is_looked_at(void **state)
 {
 	const struct scratch *s = *state;
-	auto_free char *directory = scratch_path(s, "a"), *file = scratch_path(s, "a/file"), *odd = scratch_path(s, "./a//../a/file");
-	auto_free char *directory_mends = mem_printf("chmod go-w %s", directory), *file_mends = mem_printf("chmod go-w %s", file);
+	auto_free char *directory = scratch_path(s, "a"), *file = scratch_path(s, "a/file"),
+		       *odd = scratch_path(s, "./a//../a/file");
+	auto_free char *directory_mends = mem_printf("chmod go-w %s", directory),
+		       *file_mends = mem_printf("chmod go-w %s", file);
 	assert_int_equal(mkdir(directory, 0755), 0);
 	scratch_write(s, "a/file", "", 0644);
 	expect(file, NULL, NULL, NULL);
@@ -50,7 +53,8 @@ static void each_step_of_the_path_is_looked_at(void **state)
 static void links_are_followed_and_judged(void **state)
 {
 	const struct scratch *s = *state;
-	auto_free char *open = scratch_path(s, "open"), *target = scratch_path(s, "open/file"), *link = scratch_path(s, "link"), *loop = scratch_path(s, "loop");
+	auto_free char *open = scratch_path(s, "open"), *target = scratch_path(s, "open/file"),
+		       *link = scratch_path(s, "link"), *loop = scratch_path(s, "loop");
 	auto_free char *relative = scratch_path(s, "relative"), *mends = mem_printf("chmod go-w %s", open);
 	assert_int_equal(mkdir(open, 0755), 0);
 	scratch_write(s, "open/file", "", 0644);
@@ -107,7 +111,8 @@ static void another_users_are_theirs(void **state)
 {
 	const struct scratch *s = *state;
 	const struct proc_user user = {.uid = 65534, .gid = 65534}, other = {.uid = 65533, .gid = 65533};
-	auto_free char *directory = scratch_path(s, "his"), *file = scratch_path(s, "his/file"), *link = scratch_path(s, "link");
+	auto_free char *directory = scratch_path(s, "his"), *file = scratch_path(s, "his/file"),
+		       *link = scratch_path(s, "link");
 	auto_free char *mends = mem_printf("chown root %s", directory), *link_mends = mem_printf("chown root %s", link);
 	if (geteuid() != 0)
 		skip();

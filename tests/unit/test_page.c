@@ -41,10 +41,9 @@ static struct overview_certificate certificates[] = {{
 static struct overview_agent agents[] = {
 	{.name = HOSTILE, .version = HOSTILE, .connected = true, .skew = -99, .certificates = 1}};
 static struct overview_endpoint endpoints[] = {
-	{HOSTILE, HOSTILE, HOSTILE ":993", HOSTILE, "mismatch", HOSTILE, HOSTILE, HOSTILE, HOSTILE, false,
-		NOW - 3600, NOW, NOW + DAY},
-	{HOSTILE, "", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600, NOW,
-		0},
+	{HOSTILE, HOSTILE, HOSTILE ":993", HOSTILE, "mismatch", HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600,
+		NOW, NOW + DAY},
+	{HOSTILE, "", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600, NOW, 0},
 };
 static struct overview_alert alerts[] = {{HOSTILE, HOSTILE, HOSTILE, HOSTILE, true, NOW - 5 * DAY}};
 
@@ -52,8 +51,8 @@ static struct overview_channel channels[] = {{HOSTILE, HOSTILE, 3, NOW - DAY}};
 
 static struct overview hostile(void)
 {
-	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, endpoints, 2,
-		alerts, 1, channels, 1, NULL, NULL, NULL};
+	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, endpoints, 2, alerts, 1,
+		channels, 1, NULL, NULL, NULL};
 }
 
 static size_t count(const char *text, const char *what)
@@ -101,8 +100,8 @@ static void a_hostile_text_ends_no_label(void **state)
 	assert_int_equal(metrics_write(&o, &out), 0);
 	auto_free char *text = mem_strdup(buf_text(&out));
 	char *save = NULL;
-	assert_non_null(strstr(text,
-		"certsync_build_info{version=\"</p><script>alert(1)</script>\\\" onload='x' & \\\\  ??"));
+	assert_non_null(
+		strstr(text, "certsync_build_info{version=\"</p><script>alert(1)</script>\\\" onload='x' & \\\\  ??"));
 	for (const char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		bool quoted = false;
 		for (const char *at = line; *at && *line != '#'; at++) {
@@ -113,9 +112,8 @@ static void a_hostile_text_ends_no_label(void **state)
 			assert_true(quoted || !strchr("<>'", *at));
 		}
 		assert_false(quoted);
-		assert_true(strncmp(line, "certsync_", 9) == 0 ||
-			    strncmp(line, "# HELP certsync_", 16) == 0 ||
-			    strncmp(line, "# TYPE certsync_", 16) == 0);
+		assert_true(strncmp(line, "certsync_", 9) == 0 || strncmp(line, "# HELP certsync_", 16) == 0 ||
+			strncmp(line, "# TYPE certsync_", 16) == 0);
 	}
 }
 

@@ -237,8 +237,7 @@ static void a_file_cut_short_is_named(void **state)
 	cut(30);
 	find(&p);
 	assert_int_equal(p.count, 0);
-	assert_non_null(
-		strstr(p.damage, "fullchain.pem: certificates: the PEM text is damaged or cut short"));
+	assert_non_null(strstr(p.damage, "fullchain.pem: certificates: the PEM text is damaged or cut short"));
 	assert_true(p.half_way[PAIRING_RSA]);
 }
 

@@ -32,8 +32,7 @@ static struct chain chain_for(const char *san, const char *key_type, bool self_s
 }
 
 /* The file NAME: key and certificate. */
-static void put_pem(
-	const struct scratch *s, const char *name, const char *san, const char *key_type, bool self_signed)
+static void put_pem(const struct scratch *s, const char *name, const char *san, const char *key_type, bool self_signed)
 {
 	struct error err;
 	auto_chain struct chain c = chain_for(san, key_type, self_signed);
@@ -69,9 +68,9 @@ static void install(const struct scratch *s, const char *name, const char *san, 
 static struct agent_config *configure(const struct scratch *s, const char *certificates)
 {
 	auto_buf struct buf faults = BUF_INIT(4096);
-	auto_free char *text = mem_printf(
-		"hub = {\"ssh://a@b\"}\ndirectory = \"%s/etc\"\nuser = \"root\"\nadmin_group = \"root\"\n%s",
-		s->path, certificates);
+	auto_free char *text =
+		mem_printf("hub = {\"ssh://a@b\"}\ndirectory = \"%s/etc\"\nuser = \"root\"\nadmin_group = \"root\"\n%s",
+			s->path, certificates);
 	auto_free char *path = mem_printf("%s/agent.conf", s->path);
 	scratch_write(s, "agent.conf", text, 0640);
 	struct agent_config *config = agent_config_load(path, &faults);
@@ -81,8 +80,7 @@ static struct agent_config *configure(const struct scratch *s, const char *certi
 }
 
 #define SECTION(name, service) \
-	"certificate \"" name "\" {\n\tallow = {\"*.domain.pl\"}\n\tservice \"" service \
-	"\" { probe = none }\n}\n"
+	"certificate \"" name "\" {\n\tallow = {\"*.domain.pl\"}\n\tservice \"" service "\" { probe = none }\n}\n"
 
 /* The nginx of a test: NAME.pem for each word of `names`, in one server each, or in one for all. */
 static void nginx_of(const struct scratch *s, const char *names, bool together, struct found *ret)
@@ -104,8 +102,8 @@ static void nginx_of(const struct scratch *s, const char *names, bool together, 
 
 static const char *const nobody[] = {NULL};
 
-static void make(const struct agent_config *config, const char *const *names, const struct found *found,
-	struct plan *ret)
+static void make(
+	const struct agent_config *config, const char *const *names, const struct found *found, struct plan *ret)
 {
 	struct error err;
 	if (plan_make(config, names, NULL, found, ret, &err) < 0)
@@ -132,15 +130,13 @@ static void by_names(void **state)
 	assert_int_equal(plan.changed, 1);
 	assert_int_equal(plan.left, 3);
 	assert_int_equal(plan.left_count, 2);
-	assert_true(
-		tells(&plan, "is for mail.domain.pl, www.domain.pl, and mail.domain.pl does not cover that"));
+	assert_true(tells(&plan, "is for mail.domain.pl, www.domain.pl, and mail.domain.pl does not cover that"));
 	assert_true(tells(&plan, "self-signed, for debian: name the certificate"));
 	assert_true(tells(&plan, "missing.pem: No such file"));
-	auto_free char *line =
-		mem_printf("server {ssl_certificate %s/etc/live/mail.domain.pl/combined.pem; "
-			   "ssl_certificate_key %s/etc/live/mail.domain.pl/combined.pem;\n}\nserver "
-			   "{ssl_certificate %s/more.pem;",
-			s->path, s->path, s->path);
+	auto_free char *line = mem_printf("server {ssl_certificate %s/etc/live/mail.domain.pl/combined.pem; "
+					  "ssl_certificate_key %s/etc/live/mail.domain.pl/combined.pem;\n}\nserver "
+					  "{ssl_certificate %s/more.pem;",
+		s->path, s->path, s->path);
 	assert_int_equal(plan.edit.count, 1);
 	assert_non_null(strstr(buf_text(&plan.edit.files[0].after), line));
 	agent_config_free(config);
@@ -235,10 +231,10 @@ static void pairs(void **state)
 	nginx_of(s, "rsa ec", true, &found);
 	make(config, nobody, &found, &plan);
 	auto_free char *live = mem_printf("%s/etc/live/mail.domain.pl", s->path);
-	auto_free char *expected = mem_printf(
-		"ssl_certificate %s/haproxy.pem.rsa; ssl_certificate_key %s/haproxy.pem.rsa;\n"
-		"ssl_certificate %s/haproxy.pem.ecdsa; ssl_certificate_key %s/haproxy.pem.ecdsa;\n",
-		live, live, live, live);
+	auto_free char *expected =
+		mem_printf("ssl_certificate %s/haproxy.pem.rsa; ssl_certificate_key %s/haproxy.pem.rsa;\n"
+			   "ssl_certificate %s/haproxy.pem.ecdsa; ssl_certificate_key %s/haproxy.pem.ecdsa;\n",
+			live, live, live, live);
 	assert_string_equal(buf_text(&plan.edit.files[0].after), expected);
 	assert_int_equal(plan.certificates[0].leaf_count, 2);
 	nginx_of(s, "rsa", true, &one);

@@ -84,8 +84,7 @@ static void *serve(void *context)
 	return NULL;
 }
 
-static void server_start(
-	struct server *s, void (*script)(struct server *s, int fd), const struct issued *identity)
+static void server_start(struct server *s, void (*script)(struct server *s, int fd), const struct issued *identity)
 {
 	*s = (struct server){.script = script, .connections = s->connections ? s->connections : 1};
 	s->tls = SSL_CTX_new(TLS_server_method());
@@ -156,8 +155,8 @@ static struct outcome probe_port(uint16_t port, const char *suffix, int timeout_
 }
 
 /* The whole of most stories: a server with this script, one probe, both ended. */
-static struct outcome play(struct server *s, void (*script)(struct server *s, int fd), const char *suffix,
-	const struct issued *identity)
+static struct outcome play(
+	struct server *s, void (*script)(struct server *s, int fd), const char *suffix, const struct issued *identity)
 {
 	*s = (struct server){0};
 	server_start(s, script, identity);
@@ -567,10 +566,8 @@ static int prepare(void **state)
 	base = event_base_new();
 	root = issue((struct wish){.subject = "Root", .authority = true});
 	middle = issue((struct wish){.subject = "Middle", .issuer = &root, .authority = true});
-	leaf = issue(
-		(struct wish){.subject = "mail.domain.pl", .issuer = &middle, .san = "DNS:mail.domain.pl"});
-	expired = issue((struct wish){
-		.subject = "mail.domain.pl", .issuer = &middle, .from = 1000000, .to = 2000000});
+	leaf = issue((struct wish){.subject = "mail.domain.pl", .issuer = &middle, .san = "DNS:mail.domain.pl"});
+	expired = issue((struct wish){.subject = "mail.domain.pl", .issuer = &middle, .from = 1000000, .to = 2000000});
 	old = issue((struct wish){.subject = "old.domain.pl", .key_type = "rsa-1024"});
 	return 0;
 }

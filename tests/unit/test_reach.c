@@ -13,7 +13,7 @@ static char *no_keys[] = {NULL};
 static char *keys[] = {(char[]){"/etc/ssh/host.pub"}, (char[]){"/srv/keys/host.pub"}, NULL};
 
 static char path[] = "/etc/certsync/hub.conf", store[] = "/var/lib/certsync-hub", sockets[] = "/run/certsync-hub",
-	http[] = "127.0.0.1:8402", anchors[] = "/srv/anchors/ca.pem";
+	    http[] = "127.0.0.1:8402", anchors[] = "/srv/anchors/ca.pem";
 
 static struct hub_config base(void)
 {

@@ -69,31 +69,37 @@ static void a_secret_goes_and_what_stands_around_it_stays(void **state)
 		const char *text, *shown;
 	} cases[] = {
 		{"secret \"bWFpbC5kb21haW4ucGw=\";", "secret \"" REDACT_MARK "\";"},
-		{"key \"certsync\" { algorithm hmac-md5; secret \"b\"; };", "key \"certsync\" { algorithm hmac-md5; secret \"" REDACT_MARK "\"; };"},
+		{"key \"certsync\" { algorithm hmac-md5; secret \"b\"; };",
+			"key \"certsync\" { algorithm hmac-md5; secret \"" REDACT_MARK "\"; };"},
 		{"password=hunter2 next", "password=" REDACT_MARK " next"},
 		{"db_password: 'hunter2', user: x", "db_password: '" REDACT_MARK "', user: x"},
 		{"{\"api_key\":\"abc\",\"port\":1}", "{\"api_key\":\"" REDACT_MARK "\",\"port\":1}"},
 		{"Authorization: Bearer abc.def", "Authorization: " REDACT_MARK},
 		{"'Authorization: Basic dXNlcjpwdw', x", "'Authorization: " REDACT_MARK "', x"},
 		{"sent TOKEN=abc", "sent TOKEN=" REDACT_MARK},
-		{"cannot reach https://certsync:hunter2@dns.domain.pl/x", "cannot reach https://certsync:" REDACT_MARK "@dns.domain.pl/x"},
+		{"cannot reach https://certsync:hunter2@dns.domain.pl/x",
+			"cannot reach https://certsync:" REDACT_MARK "@dns.domain.pl/x"},
 		{"nsupdate -y hmac-sha256:certsync:Q0hFQ0sgVEhJUyBTRUNSRVQgT1VUIE5PVyE= failed",
 			"nsupdate -y hmac-sha256:certsync:" REDACT_MARK " failed"},
 		{"key hmac-md5:certsync c2VjcmV0IG9mIFRTSUc=", "key hmac-md5:certsync " REDACT_MARK},
 		{"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", REDACT_MARK},
 		{"priv:\n    00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:\n    ff:00:11\npub:\n",
 			"priv:\n    " REDACT_MARK ":\n    " REDACT_MARK "\npub:\n"},
-		{"00000010  4d 49 47 48 41 67 45 41  4d 42 4d 47 42 79 71 47  |MIGHAgEAMBMGByqG|", "00000010  " REDACT_MARK},
+		{"00000010  4d 49 47 48 41 67 45 41  4d 42 4d 47 42 79 71 47  |MIGHAgEAMBMGByqG|",
+			"00000010  " REDACT_MARK},
 		{"AGE-SECRET-KEY-1QQPQRSTUVWXYZ023456789ACDEFGHJKLMNPQRSTUVWXYZ0234567", "AGE-SECRET-KEY-" REDACT_MARK},
 		{"\"d\":\"8-uR_lLw3kV0Qz_aC5nH2bX7yT1sJ9mG4pE6fD0iKoA\"", "\"d\":\"" REDACT_MARK "\""},
 		/* The last line of a key that haproxy quotes: it is short, and stands behind the same words. */
 		{"[ALERT] (17) : parsing [/x.pem:9]: unknown keyword 'MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg' out of section.\n"
 		 "[ALERT] (17) : parsing [/x.pem:10]: unknown keyword 'q7Xa' out of section.\n[ALERT] (17) : Fatal errors found.",
 			"[ALERT] (17) : parsing [/x.pem:9]: unknown keyword '" REDACT_MARK "' out of section.\n"
-			"[ALERT] (17) : parsing [/x.pem:10]: unknown keyword '" REDACT_MARK "' out of section.\n[ALERT] (17) : Fatal errors found."},
+			"[ALERT] (17) : parsing [/x.pem:10]: unknown keyword '" REDACT_MARK
+			"' out of section.\n[ALERT] (17) : Fatal errors found."},
 		{"-----BEGIN EC PRIVATE KEY-----\nabcd\nefgh\n-----END EC PRIVATE KEY-----\nbad key",
-			"-----BEGIN EC PRIVATE KEY-----\n" REDACT_MARK "\n" REDACT_MARK "\n-----END EC PRIVATE KEY-----\nbad key"},
-		{"at -----BEGIN X-----\\nab\\ncd\\n-----END X-----, says it", "at -----BEGIN X-----" REDACT_MARK "-----END X-----, says it"},
+			"-----BEGIN EC PRIVATE KEY-----\n" REDACT_MARK "\n" REDACT_MARK
+			"\n-----END EC PRIVATE KEY-----\nbad key"},
+		{"at -----BEGIN X-----\\nab\\ncd\\n-----END X-----, says it",
+			"at -----BEGIN X-----" REDACT_MARK "-----END X-----, says it"},
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		auto_free char *out = redacted(cases[i].text);
@@ -105,8 +111,9 @@ static void a_secret_goes_and_what_stands_around_it_stays(void **state)
 
 static char *new_key(int type)
 {
-	EVP_PKEY *key = type == EVP_PKEY_RSA ? EVP_RSA_gen(2048) : type == EVP_PKEY_EC ? EVP_EC_gen("P-256")
-									 : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	EVP_PKEY *key = type == EVP_PKEY_RSA ? EVP_RSA_gen(2048)
+		: type == EVP_PKEY_EC        ? EVP_EC_gen("P-256")
+					     : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	BIO *bio = BIO_new(BIO_s_mem());
 	char *text = NULL;
 	assert_int_equal(PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL), 1);
@@ -184,14 +191,30 @@ static void a_key_quoted_in_any_way_is_gone(void **state)
 	(void)state;
 	static const int types[] = {EVP_PKEY_RSA, EVP_PKEY_EC, EVP_PKEY_ED25519};
 	static const struct quoting quotings[] = {
-		{"", "\n", 0, true}, {"", "\n", 0, false}, {"", "\n", 76, true}, {"", "\n", 20, true}, {"", "\n", 24, false},
-		{"", "\r\n", 0, true}, {"", " ", 0, true}, {"", " ", 0, false}, {"", "\\n", 0, true}, {"", "\\\\n", 0, false},
-		{"    ", "\n", 0, true}, {"> ", "\n", 0, true}, {"| ", "\n", 70, false}, {"+", "\n", 0, true}, {"\"", "\\n\"\n", 0, true},
-		{"[ALERT]    (4711) : config : parsing [/etc/x.pem:#]: unknown keyword '", "' out of section.\n", 0, true},
-		{"[ALERT]    (4711) : config : parsing [/etc/x.pem:#]: unknown keyword '", "' out of section.\n", 0, false},
+		{"", "\n", 0, true},
+		{"", "\n", 0, false},
+		{"", "\n", 76, true},
+		{"", "\n", 20, true},
+		{"", "\n", 24, false},
+		{"", "\r\n", 0, true},
+		{"", " ", 0, true},
+		{"", " ", 0, false},
+		{"", "\\n", 0, true},
+		{"", "\\\\n", 0, false},
+		{"    ", "\n", 0, true},
+		{"> ", "\n", 0, true},
+		{"| ", "\n", 70, false},
+		{"+", "\n", 0, true},
+		{"\"", "\\n\"\n", 0, true},
+		{"[ALERT]    (4711) : config : parsing [/etc/x.pem:#]: unknown keyword '", "' out of section.\n", 0,
+			true},
+		{"[ALERT]    (4711) : config : parsing [/etc/x.pem:#]: unknown keyword '", "' out of section.\n", 0,
+			false},
 		{"[ALERT] #: unknown keyword '", "' out of section.\n[NOTICE] did you mean 'bind' maybe ?\n", 0, true},
-		{"/etc/x.pem:#:", "\n", 0, false}, {"postconf: warning: x, line #: missing '=' after attribute name: \"", "\"\n", 0, true},
-		{"Nov 30 02:57:# node doveconf[12]: ", "\n", 0, true}, {"x = \"", "\"\n", 30, true},
+		{"/etc/x.pem:#:", "\n", 0, false},
+		{"postconf: warning: x, line #: missing '=' after attribute name: \"", "\"\n", 0, true},
+		{"Nov 30 02:57:# node doveconf[12]: ", "\n", 0, true},
+		{"x = \"", "\"\n", 30, true},
 	};
 	for (size_t t = 0; t < COUNT(types); t++) {
 		auto_free char *pem = new_key(types[t]);

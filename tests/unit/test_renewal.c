@@ -128,7 +128,8 @@ static void a_failure_is_known_after_a_restart(void **state)
 	buf_addf(&p->script, "dies");
 	orders(p, false, "was killed by signal 9");
 	assert_int_equal(status(p).failures, 1);
-	worker_says(&p->script, "{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"rateLimited\",\"retry_after\":7200}");
+	worker_says(
+		&p->script, "{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"rateLimited\",\"retry_after\":7200}");
 	orders(p, false, "rateLimited");
 	assert_true(status(p).due > clock_wall() + 3600);
 	close_all(p);
@@ -174,7 +175,9 @@ static void a_damaged_record_holds_nobody_up(void **state)
 	struct error err;
 	for (size_t i = 0; i < COUNT(records); i++) {
 		close_all(p);
-		assert_int_equal(store_put(p->hub->store, "renewals", NAME, "state.json", records[i], strlen(records[i]), &err), 0);
+		assert_int_equal(
+			store_put(p->hub->store, "renewals", NAME, "state.json", records[i], strlen(records[i]), &err),
+			0);
 		open_all(p);
 		assert_int_equal(status(p).failures, 0);
 		assert_true(status(p).due <= clock_wall());
@@ -189,7 +192,8 @@ static void a_store_that_refuses_stops_no_order(void **state)
 	struct play *p = *state;
 	for (size_t i = 0; i < COUNT(blocked); i++) {
 		struct error err;
-		auto_free char *name = mem_printf("state/records/%s", blocked[i]), *path = scratch_path(p->of.scratch, name);
+		auto_free char *name = mem_printf("state/records/%s", blocked[i]),
+			       *path = scratch_path(p->of.scratch, name);
 		(void)fs_remove_tree(AT_FDCWD, path, &err);
 		scratch_write(p->of.scratch, name, "", 0600); /* where a directory should be */
 	}
@@ -210,7 +214,8 @@ static void on_done(const struct error *err, void *context)
 /* Its key may be about to change. */
 static void an_order_waits_for_its_account(void **state)
 {
-	static const char record[] = "{\"url\":\"https://ca.domain.pl/account/1\",\"directory\":\"https://ca.domain.pl/dir\"}";
+	static const char record[] =
+		"{\"url\":\"https://ca.domain.pl/account/1\",\"directory\":\"https://ca.domain.pl/dir\"}";
 	struct play *p = *state;
 	struct error err;
 	int done = 0;

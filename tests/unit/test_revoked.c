@@ -51,8 +51,7 @@ static void only_a_subscribers_reasons_are_taken(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(
-			it_is_found_again_by_its_leaf_alone, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(it_is_found_again_by_its_leaf_alone, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(a_damaged_record_counts, scratch_setup, scratch_teardown),
 		cmocka_unit_test(only_a_subscribers_reasons_are_taken),
 	};

@@ -32,8 +32,8 @@ static void load(const char *name)
 		fail_msg("%s", err.message);
 	stored = all.data[0];
 	for (size_t at = 1; at < all.len && reply_count < REPLIES_MAX; at += strlen(reply[reply_count++]) + 1)
-		reply[reply_count] = mem_strndup(
-			(const char *)all.data + at, strnlen((const char *)all.data + at, all.len - at));
+		reply[reply_count] =
+			mem_strndup((const char *)all.data + at, strnlen((const char *)all.data + at, all.len - at));
 }
 
 /* The whole dialogue, reply `changed` being `text`. Whatever comes of it, it is one thing. */
@@ -75,18 +75,18 @@ static void play_with(size_t i, const char *status, const char *header, bool rep
 
 static void change_head(size_t i)
 {
-	static const char *const statuses[] = {"0", "100", "204", "301", "302", "304", "308", "400", "401",
-		"403", "404", "405", "409", "413", "418", "429", "500", "502", "503", "504", "999", "-1",
+	static const char *const statuses[] = {"0", "100", "204", "301", "302", "304", "308", "400", "401", "403",
+		"404", "405", "409", "413", "418", "429", "500", "502", "503", "504", "999", "-1",
 		"99999999999999999999"};
 	static const char *const headers[] = {"Content-Type: text/html",
-		"Content-Type:", "Content-Type: application/json; charset=\x01",
-		"Replay-Nonce:", "Replay-Nonce: ../x", "Replay-Nonce: a\tb", "Retry-After: -1",
-		"Retry-After: 1000000000000", "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT",
-		"Retry-After: Fri, 01 Jan 2100 00:00:00 GMT", "Retry-After: soon",
-		"Retry-After:", "Date: Fri, 99 Foo 0000 99:99:99 GMT", "Date: Thu, 01 Jan 1970 00:00:00 GMT",
-		"Location: file:///etc/passwd", "Location: http://ca/x", "Location: https://127.0.0.1:1/x",
-		"Location: ../x", "Location:", "Link: <file:///etc/passwd>;rel=\"alternate\"",
-		"Link: <https://ca/x>;rel=\"alternate\"", "Link: <", "X", ":"};
+		"Content-Type:", "Content-Type: application/json; charset=\x01", "Replay-Nonce:", "Replay-Nonce: ../x",
+		"Replay-Nonce: a\tb", "Retry-After: -1", "Retry-After: 1000000000000",
+		"Retry-After: Sun, 06 Nov 1994 08:49:37 GMT", "Retry-After: Fri, 01 Jan 2100 00:00:00 GMT",
+		"Retry-After: soon", "Retry-After:", "Date: Fri, 99 Foo 0000 99:99:99 GMT",
+		"Date: Thu, 01 Jan 1970 00:00:00 GMT", "Location: file:///etc/passwd", "Location: http://ca/x",
+		"Location: https://127.0.0.1:1/x", "Location: ../x",
+		"Location:", "Link: <file:///etc/passwd>;rel=\"alternate\"", "Link: <https://ca/x>;rel=\"alternate\"",
+		"Link: <", "X", ":"};
 	for (size_t k = 0; k < COUNT(statuses); k++)
 		play_with(i, statuses[k], "", false);
 	for (size_t k = 0; k < COUNT(headers); k++) {
@@ -129,8 +129,8 @@ static void play_tree(size_t i, const cJSON *root)
 static void change_value(size_t i, const cJSON *root, cJSON *node)
 {
 	static const char *const texts[] = {"", "../x", "$(id)", "file:///etc/passwd", "http://ca/x",
-		"https://127.0.0.1:1/x", "https://ca/\r\nX: y", "\x1b[2J\r\n", "\xff\xfe", "processing",
-		"invalid", "ready", "valid", "deactivated", "unheard-of", "mail.domain.pl.evil.example",
+		"https://127.0.0.1:1/x", "https://ca/\r\nX: y", "\x1b[2J\r\n", "\xff\xfe", "processing", "invalid",
+		"ready", "valid", "deactivated", "unheard-of", "mail.domain.pl.evil.example",
 		"urn:ietf:params:acme:error:rateLimited", "9999-99-99T99:99:99Z"};
 	const cJSON kept = *node;
 	auto_free char *endless = long_text();
@@ -141,8 +141,7 @@ static void change_value(size_t i, const cJSON *root, cJSON *node)
 	}
 	static const int types[] = {cJSON_NULL, cJSON_True, cJSON_Number, cJSON_Array, cJSON_Object};
 	for (size_t k = 0; k < COUNT(types); k++) {
-		node->type = types[k], node->child = NULL, node->valuestring = NULL,
-		node->valuedouble = -1e300;
+		node->type = types[k], node->child = NULL, node->valuestring = NULL, node->valuedouble = -1e300;
 		play_tree(i, root);
 	}
 	node->type = kept.type, node->child = kept.child, node->valuestring = kept.valuestring,
@@ -177,12 +176,11 @@ static void change_nodes(size_t i, cJSON *root, cJSON *node)
 static void change_text(size_t i, const char *body)
 {
 	size_t len = strlen(body);
-	static const char *const bodies[] = {"", "{", "[]", "null", "\"", "<html>\x1b[31mWelcome</html>",
-		"{}", "{} {}", "\xef\xbb\xbf{}", "{\"a\":1e999}",
-		"{\"status\":\"valid\",\"status\":\"invalid\"}",
+	static const char *const bodies[] = {"", "{", "[]", "null", "\"", "<html>\x1b[31mWelcome</html>", "{}", "{} {}",
+		"\xef\xbb\xbf{}", "{\"a\":1e999}", "{\"status\":\"valid\",\"status\":\"invalid\"}",
 		"{\"type\":\"urn:ietf:params:acme:error:badNonce\"}",
 		("{\"type\":\"urn:ietf:params:acme:error:rateLimited\",\"detail\":\"too\\u001b[2J\\r\\nmany\","
-		"\"subproblems\":[{\"type\":7},{}]}")};
+		 "\"subproblems\":[{\"type\":7},{}]}")};
 	for (size_t k = 0; k < COUNT(bodies); k++)
 		play_body(i, bodies[k]);
 	for (size_t k = 1; k < 8; k++) {
@@ -191,9 +189,9 @@ static void change_text(size_t i, const char *body)
 	}
 	auto_free char *deep = nested();
 	play_body(i, deep);
-	auto_free char *doubled = mem_printf(
-		"%.*s,\"finalize\":\"https://192.0.2.1/f\",\"newOrder\":\"https://192.0.2.1/o\",%s",
-		(int)len - 1, body, body[0] == '{' ? body + 1 : body);
+	auto_free char *doubled =
+		mem_printf("%.*s,\"finalize\":\"https://192.0.2.1/f\",\"newOrder\":\"https://192.0.2.1/o\",%s",
+			(int)len - 1, body, body[0] == '{' ? body + 1 : body);
 	play_body(i, doubled);
 }
 
@@ -210,14 +208,11 @@ static void change_chain(size_t i, const char *body)
 	char *const bodies[] = {mem_strdup(leaf), mem_strdup(second), mem_printf("%s%s", second, leaf),
 		mem_printf("%s%s%s", leaf, leaf, second),
 		mem_printf("Here it is:\n\n%s\n\nset ssl cert x\n\n%s\nthank you\n", leaf, second),
-		mem_printf("%s%s%s", leaf, key, second), mem_printf("%s%s", key, body),
-		mem_printf("%s%s", own, second), mem_printf("%s%s", leaf, own),
-		mem_printf("%s%s%s", body, filler, filler),
-		mem_printf(
-			"%s%s%s%s%s%s%s%s%s%s", body, body, body, body, body, body, body, body, body, body),
+		mem_printf("%s%s%s", leaf, key, second), mem_printf("%s%s", key, body), mem_printf("%s%s", own, second),
+		mem_printf("%s%s", leaf, own), mem_printf("%s%s%s", body, filler, filler),
+		mem_printf("%s%s%s%s%s%s%s%s%s%s", body, body, body, body, body, body, body, body, body, body),
 		mem_printf("-----BEGIN TRUSTED CERTIFICATE-----\n%s", body + strlen(first_line)),
-		mem_printf("-----BEGIN CERTIFICATE-----\n%s", body),
-		mem_printf("%.*s!%s", 100, body, body + 101),
+		mem_printf("-----BEGIN CERTIFICATE-----\n%s", body), mem_printf("%.*s!%s", 100, body, body + 101),
 		mem_printf("%.*s", (int)strlen(leaf) - 40, leaf)};
 	for (size_t k = 0; k < COUNT(bodies); k++) {
 		play_body(i, bodies[k]);
@@ -277,10 +272,13 @@ static void only_what_was_asked_for_is_proven(void **state)
 	} lies[] = {
 		{"\"identifier\":{\"type\":\"dns\",\"value\":\"MAIL.domain.PL\"}", NULL},
 		{"\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl\"},\"wildcard\":false", NULL},
-		{"\"identifier\":{\"type\":\"dns\",\"value\":\"bank.example\"}", "authorization-foreign: the server wants \"bank.example\""},
-		{"\"identifier\":{\"type\":\"dns\",\"value\":\"domain.pl\"}", "authorization-foreign: the server wants \"domain.pl\""},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"bank.example\"}",
+			"authorization-foreign: the server wants \"bank.example\""},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"domain.pl\"}",
+			"authorization-foreign: the server wants \"domain.pl\""},
 		{"\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl.\"}", "authorization-foreign"},
-		{"\"identifier\":{\"type\":\"dns\",\"value\":\"a\\nb\\u001b[2J\"}", "authorization-foreign: the server wants \"a b?[2J\""},
+		{"\"identifier\":{\"type\":\"dns\",\"value\":\"a\\nb\\u001b[2J\"}",
+			"authorization-foreign: the server wants \"a b?[2J\""},
 		{"\"identifier\":{\"type\":\"ip\",\"value\":\"mail.domain.pl\"}", "authorization-foreign"},
 		{"\"identifier\":{\"type\":\"dns\",\"value\":7}", "authorization-foreign: the server wants \"\""},
 		{"\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl\"},\"wildcard\":true",
@@ -300,7 +298,8 @@ static void only_what_was_asked_for_is_proven(void **state)
 		/* A new order has a new key, for which the corpus has no certificate: it fails at the end then. */
 		assert_int_equal(failed, 1);
 		if (!strstr(failure_said.message, lies[k].why ? lies[k].why : "certificate"))
-			fail_msg("not \"%s\" but \"%s\"", lies[k].why ? lies[k].why : "certificate", failure_said.message);
+			fail_msg("not \"%s\" but \"%s\"", lies[k].why ? lies[k].why : "certificate",
+				failure_said.message);
 		if (lies[k].why)
 			assert_int_equal(failure_said.kind, ERROR_UNTRUSTED);
 	}
@@ -312,8 +311,8 @@ static void no_lie_ends_in_anything_else(void **state)
 	every_lie("resume");
 	every_lie("resume-ready");
 	every_lie("issue");
-	printf("%u replies that lie: %u had no bearing on what was issued, %u were clean failures\n",
-		seen.replies, seen.issued, seen.failed);
+	printf("%u replies that lie: %u had no bearing on what was issued, %u were clean failures\n", seen.replies,
+		seen.issued, seen.failed);
 	assert_true(seen.replies >= 500 && seen.failed >= 500);
 }
 

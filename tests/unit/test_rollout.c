@@ -391,8 +391,11 @@ static void a_restarted_hub_goes_on_behind_an_open_barrier(void **state)
 	strcpy(content.digest, digest_new);
 	struct rollout restarted;
 	char name[] = "mail.domain.pl";
-	struct hub_certificate certificate = {.name = name, .rollout = ROLLOUT_TOGETHER, .stage_timeout = 600,
-		.activate_timeout = 300, .proceed_after = DAY};
+	struct hub_certificate certificate = {.name = name,
+		.rollout = ROLLOUT_TOGETHER,
+		.stage_timeout = 600,
+		.activate_timeout = 300,
+		.proceed_after = DAY};
 	rollout_release(&f.r);
 	rollout_init(&restarted, &certificate);
 	rollout_add_agent(&restarted, "a", false);
@@ -404,7 +407,7 @@ static void a_restarted_hub_goes_on_behind_an_open_barrier(void **state)
 	f.a->last_seen = f.b->last_seen = START;
 	hello(&f, f.a, (struct revision){1, 1}, digest_old);
 	answer(&f, f.a, MESSAGE_STAGED);
-	assert_int_equal(f.activations, 0); /* b was seen today */
+	assert_int_equal(f.activations, 0);                  /* b was seen today */
 	hello(&f, f.b, (struct revision){1, 2}, digest_new); /* and has passed the barrier already */
 	assert_int_equal(f.activations, 1);
 	rollout_release(&f.r);

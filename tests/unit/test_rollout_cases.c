@@ -188,8 +188,11 @@ static void a_window_over_midnight(void **state)
 {
 	(void)state;
 	static const struct hub_window w[] = {{23 * 60, 60}, {720, 721}};
-	const struct { int minute; bool open; } cases[] = {{0, true}, {59, true}, {60, false}, {719, false}, {720, true}, {721, false},
-		{23 * 60 - 1, false}, {23 * 60, true}, {1439, true}};
+	const struct {
+		int minute;
+		bool open;
+	} cases[] = {{0, true}, {59, true}, {60, false}, {719, false}, {720, true}, {721, false}, {23 * 60 - 1, false},
+		{23 * 60, true}, {1439, true}};
 	for (size_t i = 0; i < COUNT(cases); i++)
 		assert_int_equal(window_is_open(w, COUNT(w), cases[i].minute * 60 + 59, NULL), cases[i].open);
 	assert_true(window_is_open(NULL, 0, 1, NULL));

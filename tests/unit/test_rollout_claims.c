@@ -1,7 +1,8 @@
 /* Agents that say what is not so: it counts for themselves alone, and what cannot be is named and no progress. */
 #include "tests/unit/three.h"
 
-static bool says(struct fleet_of_three *f, struct rollout_agent *a, enum message_type type, struct revision revision, uint32_t attempt)
+static bool says(struct fleet_of_three *f, struct rollout_agent *a, enum message_type type, struct revision revision,
+	uint32_t attempt)
 {
 	struct rollout_actions actions = {0};
 	const struct message m = {.type = type, .revision = revision, .attempt = attempt};
@@ -10,10 +11,12 @@ static bool says(struct fleet_of_three *f, struct rollout_agent *a, enum message
 	return taken;
 }
 
-static void claims(struct fleet_of_three *f, struct rollout_agent *a, struct revision served, struct revision high_water, const char *digest)
+static void claims(struct fleet_of_three *f, struct rollout_agent *a, struct revision served,
+	struct revision high_water, const char *digest)
 {
 	struct rollout_actions actions = {0};
-	struct message m = {.type = MESSAGE_INVENTORY, .revision = served, .high_water = high_water, .stopped = true, .held = true};
+	struct message m = {
+		.type = MESSAGE_INVENTORY, .revision = served, .high_water = high_water, .stopped = true, .held = true};
 	strcpy(m.digest, digest);
 	lost(f, a);
 	rollout_hello(&f->r, a, &m, f->now, &actions);

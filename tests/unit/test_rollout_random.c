@@ -32,8 +32,8 @@ static void note_barrier(struct history *h)
 
 static bool must_go_on(const struct history *h)
 {
-	return h->proceed || age(h) >= PROCEED_AFTER || (current(h)->urgent && age(h) >= STAGE_TIMEOUT) || !h->r.old_not_after ||
-		h->r.old_not_after - h->now < (h->r.old_not_after - h->r.old_not_before) / 6;
+	return h->proceed || age(h) >= PROCEED_AFTER || (current(h)->urgent && age(h) >= STAGE_TIMEOUT) ||
+		!h->r.old_not_after || h->r.old_not_after - h->now < (h->r.old_not_after - h->r.old_not_before) / 6;
 }
 
 /* Nobody else begins before the canaries have soaked, but for the reasons that end every wait. */
@@ -60,8 +60,8 @@ static void check_window(const struct history *h, const struct node *n)
 		needs_none = is_nearly_over(&h->books[served], h->now, 6);
 	if (!in_window(h) && !needs_none && !must_go_on(h))
 		fail_msg("an activation began outside of the window, at minute %d", minute_of(h->now));
-	if (!in_window(h) && !needs_none && age(h) >= PROCEED_AFTER && h->r.old_not_after - h->now >= (h->r.old_not_after -
-		h->r.old_not_before) / 6 && h->r.old_not_after)
+	if (!in_window(h) && !needs_none && age(h) >= PROCEED_AFTER &&
+		h->r.old_not_after - h->now >= (h->r.old_not_after - h->r.old_not_before) / 6 && h->r.old_not_after)
 		fail_msg("proceed_after is no reason to pass the window");
 }
 
@@ -136,7 +136,8 @@ static void set_books(struct history *h)
 		struct node *n = &h->nodes[i];
 		n->seen = n->up || n->seen > h->now ? h->now : n->seen;
 		/* Silence is a failure too. */
-		if (n->activated == h->published && h->now - n->told_at >= ACTIVATE_TIMEOUT && n->passed != h->published)
+		if (n->activated == h->published && h->now - n->told_at >= ACTIVATE_TIMEOUT &&
+			n->passed != h->published)
 			n->failed_first = h->published;
 		n->told_at = n->told_at < h->now ? n->told_at : h->now;
 		n->held_until = h->now >= n->held_until ? 0 : n->held_until;
@@ -169,8 +170,12 @@ static void take_actions(struct history *h, struct rollout_actions *actions)
 
 static struct rollout_content content_of(struct history *h, uint32_t old)
 {
-	struct rollout_content content = {.revision = {1, h->published}, .old = {1, old}, .immediate = current(h)->rollback,
-		.urgent = current(h)->urgent, .not_before = current(h)->not_before, .not_after = current(h)->not_after};
+	struct rollout_content content = {.revision = {1, h->published},
+		.old = {1, old},
+		.immediate = current(h)->rollback,
+		.urgent = current(h)->urgent,
+		.not_before = current(h)->not_before,
+		.not_after = current(h)->not_after};
 	if (old) {
 		content.old_not_before = h->books[old].not_before;
 		content.old_not_after = h->books[old].not_after;
@@ -197,8 +202,11 @@ static void publish_book(struct history *h, struct book book)
 static void publish(struct history *h)
 {
 	int64_t left = draw(h, 4) ? 80 : draw(h, 90) + 1;
-	publish_book(h, (struct book){.content = h->published + 1, .not_before = h->now - (90 - left) * DAY,
-		.not_after = h->now + left * DAY, .urgent = draw(h, 20) == 0});
+	publish_book(h,
+		(struct book){.content = h->published + 1,
+			.not_before = h->now - (90 - left) * DAY,
+			.not_after = h->now + left * DAY,
+			.urgent = draw(h, 20) == 0});
 }
 
 /* As the daemon does: the old content as a new revision; now and then that fails. */
@@ -276,7 +284,8 @@ static void tell(struct history *h, size_t i, enum message_type type, const stru
 	struct message m = {.type = type, .revision = order->revision, .attempt = order->attempt};
 	snprintf(m.step, sizeof(m.step), "%s", step);
 	h->nodes[i].old = m;
-	if (type == MESSAGE_FAILED && order->type == ROLLOUT_SEND_ACTIVATE && h->nodes[i].passed != order->revision.number)
+	if (type == MESSAGE_FAILED && order->type == ROLLOUT_SEND_ACTIVATE &&
+		h->nodes[i].passed != order->revision.number)
 		h->nodes[i].failed_first = order->revision.number;
 	bool taken = rollout_answer(&h->r, &h->r.agents[i], &m, h->now, &actions);
 	note_told(h, i, type, order, taken);
@@ -292,7 +301,8 @@ static void stage(struct history *h, size_t i, const struct order *order)
 {
 	struct node *n = &h->nodes[i];
 	if (revision_compare(order->revision, n->high_water) < 0)
-		fail_msg("revision 1.%u was offered to one that has had 1.%u", order->revision.number, n->high_water.number);
+		fail_msg("revision 1.%u was offered to one that has had 1.%u", order->revision.number,
+			n->high_water.number);
 	/* What is served already is renumbered, and no hook runs. */
 	if (n->test_broken && !is_same_content(h, order->revision.number, n->served.number)) {
 		tell(h, i, MESSAGE_FAILED, order, "test");
@@ -560,13 +570,15 @@ static void happen(struct history *h)
 
 static void describe(struct history *h)
 {
-	print_message("policy %d, revision 1.%u, %lld s old, barrier %s, minute %d\n", h->certificate.rollout, h->published,
-		(long long)(h->now - h->r.started), h->r.open ? "open" : "closed", minute_of(h->now));
+	print_message("policy %d, revision 1.%u, %lld s old, barrier %s, minute %d\n", h->certificate.rollout,
+		h->published, (long long)(h->now - h->r.started), h->r.open ? "open" : "closed", minute_of(h->now));
 	for (size_t i = 0; i < h->count; i++) {
 		const struct rollout_agent *a = &h->r.agents[i];
-		print_message("%s %s, failures %u, staging %d, next try in %lld s, deadline in %lld s; serves 1.%u, had 1.%u\n",
-			a->name, rollout_agent_state(a), a->failures, a->failed_staging, (long long)(a->next_try - h->now),
-			(long long)(a->deadline - h->now), h->nodes[i].served.number, h->nodes[i].high_water.number);
+		print_message(
+			"%s %s, failures %u, staging %d, next try in %lld s, deadline in %lld s; serves 1.%u, had 1.%u\n",
+			a->name, rollout_agent_state(a), a->failures, a->failed_staging,
+			(long long)(a->next_try - h->now), (long long)(a->deadline - h->now), h->nodes[i].served.number,
+			h->nodes[i].high_water.number);
 	}
 }
 
@@ -627,9 +639,15 @@ static void live(uint64_t seed)
 	h->count = 1 + draw(h, AGENTS_MAX);
 	h->canaries = draw(h, 3) ? 0 : draw(h, (uint32_t)h->count + 1);
 	h->window = (struct hub_window){180, (uint16_t)(draw(h, 2) ? 300 : 190)};
-	h->certificate = (struct hub_certificate){.name = name, .rollout = draw(h, 3) ? ROLLOUT_TOGETHER : ROLLOUT_IMMEDIATE,
-		.stage_timeout = STAGE_TIMEOUT, .activate_timeout = ACTIVATE_TIMEOUT, .proceed_after = PROCEED_AFTER, .soak = SOAK,
-		.on_failure = draw(h, 2) ? ROLLOUT_STOP : ROLLOUT_ROLLBACK_ALL, .windows = &h->window, .window_count = draw(h, 3) == 0};
+	h->certificate = (struct hub_certificate){.name = name,
+		.rollout = draw(h, 3) ? ROLLOUT_TOGETHER : ROLLOUT_IMMEDIATE,
+		.stage_timeout = STAGE_TIMEOUT,
+		.activate_timeout = ACTIVATE_TIMEOUT,
+		.proceed_after = PROCEED_AFTER,
+		.soak = SOAK,
+		.on_failure = draw(h, 2) ? ROLLOUT_STOP : ROLLOUT_ROLLBACK_ALL,
+		.windows = &h->window,
+		.window_count = draw(h, 3) == 0};
 	build(h);
 	for (int step = 0; step < STEPS; step++)
 		happen(h);

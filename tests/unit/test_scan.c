@@ -120,11 +120,10 @@ static void of_many_domains_those_with_the_certificates_names_are_read(void **st
 {
 	(void)state;
 	auto_scan struct scan scan;
-	static const char *const expected[] = {"0/_.domain.pl.crt", "0/mail.domain.pl.crt",
-		"0/mail.domain.pl.issuer.crt", "0/mail.domain.pl.key"};
+	static const char *const expected[] = {
+		"0/_.domain.pl.crt", "0/mail.domain.pl.crt", "0/mail.domain.pl.issuer.crt", "0/mail.domain.pl.key"};
 	for (int i = 0; i < 100; i++) {
-		auto_free char *crt = mem_printf("www%d.domain.pl.crt", i),
-			       *key = mem_printf("www%d.domain.pl.key", i);
+		auto_free char *crt = mem_printf("www%d.domain.pl.crt", i), *key = mem_printf("www%d.domain.pl.key", i);
 		put(crt, "x", 1);
 		put(key, "x", 1);
 	}
@@ -179,8 +178,7 @@ static void several_paths_are_read_in_their_order(void **state)
 	struct error err;
 	auto_scan struct scan scan;
 	static const char *const expected[] = {"0/cert.pem", "1/the key", "2/cert.pem"};
-	auto_free char *inner = mem_printf("%s/inner", directory),
-		       *file = mem_printf("%s/the key", directory);
+	auto_free char *inner = mem_printf("%s/inner", directory), *file = mem_printf("%s/the key", directory);
 	const char *const paths[] = {inner, file, directory, NULL};
 	assert_int_equal(mkdir(inner, 0700), 0);
 	put("cert.pem", "outer", 5);
@@ -280,8 +278,8 @@ static void a_directory_with_an_access_control_list_is_not_roots_alone(void **st
 	if (geteuid() != 0)
 		skip(); /* only root has more rights than others */
 	/* acl(5), as the kernel keeps it: version 2; tag, rights and id of owner, user 65534 (all), group, mask and others. */
-	static const unsigned char list[] = {2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 254, 255, 0, 0, 4, 0, 5, 0, 255, 255,
-		255, 255, 16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255};
+	static const unsigned char list[] = {2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 254, 255, 0, 0, 4,
+		0, 5, 0, 255, 255, 255, 255, 16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255};
 	struct error err;
 	auto_scan struct scan scan;
 	put("root.key", "secret", 6);

@@ -81,8 +81,7 @@ static void jitter_spreads_a_day_and_a_half_and_only_sooner(void **state)
 static void failures_wait_a_minute_doubling_to_six_hours(void **state)
 {
 	(void)state;
-	static const int64_t expected[] = {
-		60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600, 21600, 21600};
+	static const int64_t expected[] = {60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600, 21600, 21600};
 	for (uint32_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
 		struct schedule_state s = {.failures = i + 1, .last_failure = START};
 		assert_int_equal(schedule_due(&s, START), START + expected[i]);

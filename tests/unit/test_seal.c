@@ -46,8 +46,8 @@ static void the_rfc_message_is_sealed_byte_for_byte(void **state)
 	auto_buf struct buf ephemeral = unhex(rfc_ephemeral), recipient = unhex(rfc_public);
 	auto_buf struct buf info = unhex(rfc_info), aad = unhex(rfc_aad), plain = unhex(rfc_plain);
 	auto_buf struct buf out = BUF_INIT(1000);
-	assert_int_equal(seal_with_ephemeral(ephemeral.data, recipient.data, info.data, info.len, aad.data,
-				 aad.len, plain.data, plain.len, &out, &err),
+	assert_int_equal(seal_with_ephemeral(ephemeral.data, recipient.data, info.data, info.len, aad.data, aad.len,
+				 plain.data, plain.len, &out, &err),
 		0);
 	assert_bytes(out.data, SEAL_ENC_SIZE, rfc_enc);
 	assert_bytes(out.data + SEAL_ENC_SIZE, out.len - SEAL_ENC_SIZE, rfc_cipher);
@@ -60,8 +60,7 @@ static void the_rfc_message_is_opened(void **state)
 	auto_buf struct buf info = unhex(rfc_info), aad = unhex(rfc_aad), out = BUF_INIT(1000);
 	assert_int_equal(buf_add(&sealed, cipher.data, cipher.len), 0);
 	assert_int_equal(
-		unseal(key.data, info.data, info.len, aad.data, aad.len, sealed.data, sealed.len, &out, &err),
-		0);
+		unseal(key.data, info.data, info.len, aad.data, aad.len, sealed.data, sealed.len, &out, &err), 0);
 	assert_bytes(out.data, out.len, rfc_plain);
 }
 
@@ -89,8 +88,7 @@ static struct parties sealed_to_somebody(const char *plain)
 
 static int open_with(const struct parties *p, const char *info, const char *aad, struct buf *out)
 {
-	return unseal(p->private_key, info, strlen(info), aad, strlen(aad), p->sealed.data, p->sealed.len,
-		out, &err);
+	return unseal(p->private_key, info, strlen(info), aad, strlen(aad), p->sealed.data, p->sealed.len, out, &err);
 }
 
 static void what_is_sealed_comes_back_and_never_looks_the_same_twice(void **state)
@@ -118,8 +116,7 @@ static void an_empty_message_is_a_message(void **state)
 	assert_int_equal(unseal(p.private_key, NULL, 0, NULL, 0, p.sealed.data, p.sealed.len, &out, &err), 0);
 	assert_int_equal(out.len, 0);
 	p.sealed.data[p.sealed.len - 1] ^= 1;
-	assert_int_equal(
-		unseal(p.private_key, NULL, 0, NULL, 0, p.sealed.data, p.sealed.len, &out, &err), -1);
+	assert_int_equal(unseal(p.private_key, NULL, 0, NULL, 0, p.sealed.data, p.sealed.len, &out, &err), -1);
 	buf_release(&p.sealed);
 }
 
@@ -151,8 +148,7 @@ static void one_changed_bit_or_a_missing_byte_opens_nothing(void **state)
 		p.sealed.data[i] ^= 1;
 	}
 	for (size_t len = 0; len < p.sealed.len; len++)
-		assert_int_equal(
-			unseal(p.private_key, "info", 4, "aad", 3, p.sealed.data, len, &out, &err), -1);
+		assert_int_equal(unseal(p.private_key, "info", 4, "aad", 3, p.sealed.data, len, &out, &err), -1);
 	p.sealed.data[SEAL_ENC_SIZE - 1] ^= 0x80;
 	assert_int_equal(open_with(&p, "info", "aad", &out), -1);
 	assert_int_equal(out.len, 0);
@@ -306,8 +302,8 @@ static void base64_that_is_not_canonical_is_refused(void **state)
 {
 	(void)state;
 	static const char *const texts[] = {"=", "Z", "Zg",
-		"Zg=", "Zg===", "====", "Zh==", "Zm9=", "Z===", "Zg==Zg==", "Zm 9v", " Zm9v", "Zm9v\n",
-		"Zm9\n", "Zm9-", "Zm9_", "Zm\x80v", "Z=9v"};
+		"Zg=", "Zg===", "====", "Zh==", "Zm9=", "Z===", "Zg==Zg==", "Zm 9v", " Zm9v", "Zm9v\n", "Zm9\n", "Zm9-",
+		"Zm9_", "Zm\x80v", "Z=9v"};
 	for (size_t i = 0; i < COUNT(texts); i++) {
 		auto_buf struct buf out = BUF_INIT(100);
 		assert_int_equal(buf_add(&out, "kept", 4), 0);

@@ -10,8 +10,8 @@
 
 static const struct journal_entry entry = {.revision = {1, 7}, .fingerprint = {0xab}};
 
-static int run(const struct scratch *s, const char *script, int timeout, int stop_fd,
-	struct service_result *ret, struct error *err)
+static int run(const struct scratch *s, const char *script, int timeout, int stop_fd, struct service_result *ret,
+	struct error *err)
 {
 	auto_free char *text = mem_printf("#!/bin/sh\n%s\n", script);
 	scratch_write(s, "hook", text, 0755);
@@ -34,16 +34,13 @@ static void it_gets_its_verb_and_its_environment_and_nothing_else(void **state)
 	struct service_result r;
 	struct error err;
 	setenv("SECRET_OF_THE_PARENT", "x", 1);
-	assert_int_equal(
-		run(*state, "echo \"$#:$1\"; env | sort; read line || echo no input", 5, -1, &r, &err), 0);
+	assert_int_equal(run(*state, "echo \"$#:$1\"; env | sort; read line || echo no input", 5, -1, &r, &err), 0);
 	assert_memory_equal(r.output, "1:test\n", 7);
 	assert_null(strstr(r.output, "SECRET"));
 	assert_non_null(strstr(r.output, "CERTSYNC_CERTIFICATE=mail.domain.pl\n"));
-	assert_non_null(
-		strstr(r.output, "CERTSYNC_COMBINED=/etc/certsync/live/mail.domain.pl/combined.pem\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_COMBINED=/etc/certsync/live/mail.domain.pl/combined.pem\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_DIR=/etc/certsync/live/mail.domain.pl\n"));
-	assert_non_null(
-		strstr(r.output, "CERTSYNC_FULLCHAIN=/etc/certsync/live/mail.domain.pl/fullchain.pem\n"));
+	assert_non_null(strstr(r.output, "CERTSYNC_FULLCHAIN=/etc/certsync/live/mail.domain.pl/fullchain.pem\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_PRIVKEY=/etc/certsync/live/mail.domain.pl/privkey.pem\n"));
 	/* Sorted, its second line stands apart. */
 	assert_non_null(strstr(r.output, "CERTSYNC_INSTANCE=-f\n"));
@@ -60,9 +57,14 @@ static void one_that_others_can_change_is_not_run(void **state)
 	struct service_result r;
 	struct error err = {0};
 	const struct agent_service service = {.name = (char[]){"open"}, .timeout = 5};
-	const struct service_call call = {
-		.service = &service, .hooks = s->path, .certificate = "a", .entry = &entry, .directory = "/", .stop_fd = -1};
-	auto_free char *ran = mem_printf("#!/bin/sh\necho ran >%s/ran\n", s->path), *mends = mem_printf("chmod go-w %s/open", s->path);
+	const struct service_call call = {.service = &service,
+		.hooks = s->path,
+		.certificate = "a",
+		.entry = &entry,
+		.directory = "/",
+		.stop_fd = -1};
+	auto_free char *ran = mem_printf("#!/bin/sh\necho ran >%s/ran\n", s->path),
+		       *mends = mem_printf("chmod go-w %s/open", s->path);
 	scratch_write(s, "open", ran, 0775);
 	assert_int_equal(service_check(&call, "test", &r, &err), -1);
 	assert_non_null(strstr(err.message, "hook of service open is not run: "));
@@ -155,8 +157,8 @@ static void a_hundred_megabytes_neither_block_nor_stay(void **state)
 {
 	struct service_result r;
 	struct error err;
-	assert_int_equal(run(*state, "head -c 100000000 /dev/zero | tr '\\0' .; echo; echo the end; exit 1",
-				 60, -1, &r, &err),
+	assert_int_equal(
+		run(*state, "head -c 100000000 /dev/zero | tr '\\0' .; echo; echo the end; exit 1", 60, -1, &r, &err),
 		-1);
 	assert_int_equal(r.exit_code, 1);
 	size_t len = strlen(r.output);
@@ -207,7 +209,8 @@ static void a_key_that_it_prints_is_blotted_out(void **state)
 	assert_non_null(strstr(r.output, "[blotted out]"));
 	/* Nothing that is neither a mark nor around the key. */
 	for (const char *line = strtok(r.output, "\n"); line; line = strtok(NULL, "\n"))
-		if (!strstr(line, "blotted out]") && !strstr(line, "-----") && !strstr(line, "not shown]") && line[0] != '.')
+		if (!strstr(line, "blotted out]") && !strstr(line, "-----") && !strstr(line, "not shown]") &&
+			line[0] != '.')
 			fail_msg("\"%s\" is shown", line);
 	/* As it was, for who asks for it. */
 	assert_non_null(strstr(buf_text(&raw), "-----BEGIN PRIVATE KEY-----\nMII"));

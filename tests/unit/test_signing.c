@@ -192,7 +192,8 @@ static void at_once_those_who_had_not_pinned_it_are_cut_off(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(the_next_key_takes_over_when_all_have_said_that_they_take_both, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			the_next_key_takes_over_when_all_have_said_that_they_take_both, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_start_behind_each_step_goes_on_from_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(at_once_those_who_had_not_pinned_it_are_cut_off, setup, teardown),
 	};

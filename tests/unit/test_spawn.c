@@ -133,7 +133,8 @@ static void a_request_says_a_number_of_the_list(void **state)
 	uint8_t bytes[SPAWN_RECORD_SIZE + 1] = {0};
 	struct spawn_record got;
 	for (int kind = 0; kind < WORKER_KINDS; kind++) {
-		const struct spawn_record start = {.op = SPAWN_START, .id = 0xfffffff0u + (unsigned)kind, .kind = (enum worker_kind)kind};
+		const struct spawn_record start = {
+			.op = SPAWN_START, .id = 0xfffffff0u + (unsigned)kind, .kind = (enum worker_kind)kind};
 		spawn_encode(&start, bytes);
 		assert_int_equal(spawn_decode(bytes, SPAWN_RECORD_SIZE, &got, &e->err), 0);
 		assert_true(got.op == SPAWN_START && got.id == start.id && got.kind == start.kind);
@@ -148,7 +149,8 @@ static void a_request_says_a_number_of_the_list(void **state)
 			assert_int_equal(spawn_decode(bytes, len, &got, &e->err), -1);
 	for (int op = 0; op < 256; op++) {
 		bytes[0] = (uint8_t)op;
-		assert_int_equal(spawn_decode(bytes, SPAWN_RECORD_SIZE, &got, &e->err), op == SPAWN_KILL || op == SPAWN_ENDED ? 0 : -1);
+		assert_int_equal(spawn_decode(bytes, SPAWN_RECORD_SIZE, &got, &e->err),
+			op == SPAWN_KILL || op == SPAWN_ENDED ? 0 : -1);
 	}
 }
 

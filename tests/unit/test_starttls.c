@@ -63,8 +63,7 @@ static void smtp_reaches_tls(void **state)
 		begin(PROBE_SMTP);
 		say("220-mail.domain.pl ESMTP\r\n220-wait for it\r\n", STARTTLS_MORE, "");
 		say("220 ready\r\n", STARTTLS_MORE, "EHLO [127.0.0.1]\r\n");
-		say("250-mail.domain.pl\r\n250-SIZE 1\r\n250-starttls\r\n250 HELP\r\n", STARTTLS_MORE,
-			"STARTTLS\r\n");
+		say("250-mail.domain.pl\r\n250-SIZE 1\r\n250-starttls\r\n250 HELP\r\n", STARTTLS_MORE, "STARTTLS\r\n");
 		say("220 2.0.0 Ready to start TLS\r\n", STARTTLS_READY, "");
 	}
 }

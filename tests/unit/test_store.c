@@ -216,8 +216,7 @@ static void a_damaged_manifest_is_told_by_what_is_wrong(void **state)
 	assert_int_equal(fs_read(AT_FDCWD, path, false, &text, &err), 0);
 	auto_json cJSON *whole = json_parse(text.data, text.len, &err);
 	const cJSON *member;
-	cJSON_ArrayForEach(member, whole)
-	{
+	cJSON_ArrayForEach (member, whole) {
 		for (int wrong = 0; wrong < 3; wrong++) {
 			auto_manifest struct manifest m = {0};
 			auto_json cJSON *damaged = cJSON_Duplicate(whole, true);
@@ -237,7 +236,8 @@ static void a_damaged_manifest_is_told_by_what_is_wrong(void **state)
 			assert_int_equal(store_load(s, "mail.domain.pl", second, pairs, &count, &m, &err), -1);
 		}
 	}
-	static const char *const texts[][2] = {{"revision", "latest"}, {"digest", "abc"}, {"fingerprint", "zz"}, {"second", "1"}};
+	static const char *const texts[][2] = {
+		{"revision", "latest"}, {"digest", "abc"}, {"fingerprint", "zz"}, {"second", "1"}};
 	for (size_t i = 0; i < COUNT(texts); i++) {
 		auto_manifest struct manifest m = {0};
 		auto_json cJSON *damaged = cJSON_Duplicate(whole, true);

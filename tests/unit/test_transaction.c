@@ -7,8 +7,7 @@ static void a_renewal_goes_through(void **state)
 	struct node *n = staged();
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
 	pump(n);
-	assert_string_equal(
-		n->trace, "running probe activate test reload !installed probe commit look !verified");
+	assert_string_equal(n->trace, "running probe activate test reload !installed probe commit look !verified");
 	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
 	assert_int_equal(n->told_probes, PORTS);
 	assert_int_equal(n->told.attempt, 5);
@@ -35,8 +34,9 @@ static void probes_wait_until_a_slow_reload_shows(void **state)
 	pump_to(n, "!installed probe");
 	n->rounds_until_reload = 4;
 	pump(n);
-	assert_string_equal(n->trace, "running probe activate test reload !installed probe probe probe probe "
-				      "probe commit look !verified");
+	assert_string_equal(n->trace,
+		"running probe activate test reload !installed probe probe probe probe "
+		"probe commit look !verified");
 }
 
 static void what_fails_at_staging_changes_nothing(void **state)
@@ -87,8 +87,7 @@ static void what_fails_after_the_switch_is_put_back(void **state)
 		{REQUEST_ACTIVATE, "running probe activate undo look probe !failed", "activate"},
 		{REQUEST_TEST, "running probe activate test undo look probe !failed", "test"},
 		{REQUEST_RELOAD, "running probe activate test reload undo look probe !failed", "reload"},
-		{REQUEST_COMMIT,
-			"running probe activate test reload !installed probe commit undo look probe !failed",
+		{REQUEST_COMMIT, "running probe activate test reload !installed probe commit undo look probe !failed",
 			"commit"},
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -183,8 +182,7 @@ static void a_port_that_was_dead_before_is_told_and_no_reason(void **state)
 	n->serves[POP3] = n->serves_after_reload[POP3] = 0;
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
 	pump(n);
-	assert_string_equal(
-		n->trace, "running probe activate test reload !installed probe commit look !verified");
+	assert_string_equal(n->trace, "running probe activate test reload !installed probe commit look !verified");
 	assert_false(n->t.view.probe[POP3].served);
 	assert_string_equal(n->t.view.probe[POP3].text, "connection refused");
 	assert_string_equal(transaction_state_name(&n->t), "unverified");
@@ -259,8 +257,8 @@ static void an_undo_that_fails_too_tells_both_outputs(void **state)
 	n->fails = REQUEST_UNDO;
 	pump(n);
 	assert_non_null(strstr(n->told.text, "it failed; putting the old files back failed: it failed"));
-	assert_non_null(strstr(
-		n->told.output, "printed by the hook\n\nputting the old files back failed:\nprinted by"));
+	assert_non_null(
+		strstr(n->told.output, "printed by the hook\n\nputting the old files back failed:\nprinted by"));
 	assert_false(n->told.rolled_back);
 	assert_string_equal(transaction_state_name(&n->t), "failed");
 }
@@ -314,8 +312,7 @@ static void force_runs_the_hooks_of_what_is_served(void **state)
 	pump(n);
 	assert_string_equal(n->trace, "!staged");
 	memset(n->serves_after_reload, 'o', PORTS);
-	struct message m = {
-		.type = MESSAGE_ACTIVATE, .revision = OLD, .attempt = 5, .force = true, .timeout = 60};
+	struct message m = {.type = MESSAGE_ACTIVATE, .revision = OLD, .attempt = 5, .force = true, .timeout = 60};
 	n->trace[0] = '\0';
 	assert_true(transaction_take(&n->t, &m, n->now));
 	pump(n);

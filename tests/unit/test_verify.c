@@ -28,8 +28,7 @@ static int make_world(void **state)
 	(void)state;
 	root = issue((struct wish){.subject = "Root", .authority = true});
 	middle = issue((struct wish){.subject = "Middle", .issuer = &root, .authority = true});
-	leaf = issue((struct wish){
-		.subject = "x", .issuer = &middle, .san = "DNS:mail.domain.pl,DNS:smtp.domain.pl"});
+	leaf = issue((struct wish){.subject = "x", .issuer = &middle, .san = "DNS:mail.domain.pl,DNS:smtp.domain.pl"});
 	assert_non_null(mkdtemp(directory));
 	snprintf(root_file, sizeof(root_file), "%s/root.pem", directory);
 	write_pem(root_file, &root);
@@ -84,8 +83,8 @@ static void assert_says(const char *rule, const char *first, const char *second)
 		fail_msg("\"%s\" does not name both \"%s\" and \"%s\"", err.message, first, second);
 }
 
-static void assert_refused(const struct chain *c, const struct verify_policy *p, const char *rule,
-	const char *first, const char *second)
+static void assert_refused(
+	const struct chain *c, const struct verify_policy *p, const char *rule, const char *first, const char *second)
 {
 	if (verify_chain(c, p, &err) == 0)
 		fail_msg("accepted, but %s is broken", rule);
@@ -298,9 +297,8 @@ static EVP_PKEY *crossed_key(EVP_PKEY *public_key, EVP_PKEY *private_key)
 	uint8_t point[256];
 	size_t len;
 	BIGNUM *scalar = NULL;
-	assert_int_equal(EVP_PKEY_get_octet_string_param(
-				 public_key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point), &len),
-		1);
+	assert_int_equal(
+		EVP_PKEY_get_octet_string_param(public_key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point), &len), 1);
 	assert_int_equal(EVP_PKEY_get_bn_param(private_key, OSSL_PKEY_PARAM_PRIV_KEY, &scalar), 1);
 	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
 	OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0);
@@ -328,8 +326,7 @@ static void weak_and_unusual_keys_are_refused(void **state)
 {
 	(void)state;
 	assert_leaf_refused((struct wish){.key_type = "rsa-1024"}, policy(), "key-type", "rsa-1024", "2048");
-	assert_leaf_refused(
-		(struct wish){.key_type = "ed25519"}, policy(), "key-type", "other", "ecdsa-p256");
+	assert_leaf_refused((struct wish){.key_type = "ed25519"}, policy(), "key-type", "other", "ecdsa-p256");
 	assert_leaf_refused((struct wish){.key_type = "rsa-4104"}, policy(), "key-type", "rsa-4104", "4096");
 	assert_leaf_accepted((struct wish){.key_type = "rsa-2048"}, policy());
 	assert_leaf_accepted((struct wish){.key_type = "rsa-3072"}, policy());
@@ -364,8 +361,7 @@ static void a_chain_out_of_order_is_refused(void **state)
 	const struct issued *right[] = {&lower, &middle}, *wrong[] = {&middle, &lower},
 			    *twice[] = {&lower, &lower, &middle};
 	struct verify_policy p = policy();
-	auto_chain struct chain good = issued_chain(&low_leaf, right, 2),
-				bad = issued_chain(&low_leaf, wrong, 2);
+	auto_chain struct chain good = issued_chain(&low_leaf, right, 2), bad = issued_chain(&low_leaf, wrong, 2);
 	auto_chain struct chain doubled = issued_chain(&low_leaf, twice, 3);
 	assert_accepted(&good, &p);
 	assert_refused(&bad, &p, "chain", "CN=Middle stands behind", "CN=x");
@@ -380,8 +376,7 @@ static void an_authority_that_is_not_trusted_is_refused(void **state)
 {
 	(void)state;
 	struct issued rogue = issue((struct wish){.subject = "Root", .authority = true});
-	struct issued rogue_middle =
-		issue((struct wish){.subject = "Middle", .issuer = &rogue, .authority = true});
+	struct issued rogue_middle = issue((struct wish){.subject = "Middle", .issuer = &rogue, .authority = true});
 	struct issued rogue_leaf = leaf_with((struct wish){.issuer = &rogue_middle});
 	const struct issued *with_root[] = {&rogue_middle, &rogue};
 	struct verify_policy p = policy();
@@ -426,8 +421,8 @@ static void an_intermediate_is_no_anchor(void **state)
 static void a_weak_intermediate_is_refused(void **state)
 {
 	(void)state;
-	struct issued weak = issue(
-		(struct wish){.subject = "Weak", .issuer = &root, .authority = true, .key_type = "rsa-1024"});
+	struct issued weak =
+		issue((struct wish){.subject = "Weak", .issuer = &root, .authority = true, .key_type = "rsa-1024"});
 	struct issued weak_leaf = leaf_with((struct wish){.issuer = &weak});
 	const struct issued *rest[] = {&weak};
 	struct verify_policy p = policy();
@@ -478,8 +473,8 @@ static void an_expired_intermediate_is_refused(void **state)
 static void a_certificate_for_something_else_is_refused(void **state)
 {
 	(void)state;
-	assert_leaf_refused((struct wish){.usage = "clientAuth"}, policy(), "purpose",
-		"Client Authentication", "TLS Web Server Authentication");
+	assert_leaf_refused((struct wish){.usage = "clientAuth"}, policy(), "purpose", "Client Authentication",
+		"TLS Web Server Authentication");
 	assert_leaf_refused((struct wish){.usage = "codeSigning,emailProtection"}, policy(), "purpose",
 		"Code Signing, E-mail Protection", "TLS Web Server Authentication");
 	assert_leaf_accepted((struct wish){.usage = "clientAuth,serverAuth"}, policy());
@@ -489,8 +484,8 @@ static void a_certificate_for_something_else_is_refused(void **state)
 static void an_intermediate_for_something_else_is_refused(void **state)
 {
 	(void)state;
-	struct issued clients = issue((struct wish){
-		.subject = "Clients", .issuer = &root, .authority = true, .usage = "clientAuth"});
+	struct issued clients =
+		issue((struct wish){.subject = "Clients", .issuer = &root, .authority = true, .usage = "clientAuth"});
 	struct issued one = leaf_with((struct wish){.issuer = &clients});
 	const struct issued *rest[] = {&clients};
 	struct verify_policy p = policy();
@@ -580,7 +575,8 @@ static void addresses_and_other_kinds_lie_outside_unless_listed(void **state)
 {
 	(void)state;
 	allow_only("*.domain.pl", "DNS:mail.domain.pl,IP:10.0.0.1", "10.0.0.1");
-	allow_only("*.domain.pl", "DNS:mail.domain.pl,email:a@mail.domain.pl,DNS:smtp.domain.pl", "a name that is neither DNS nor address");
+	allow_only("*.domain.pl", "DNS:mail.domain.pl,email:a@mail.domain.pl,DNS:smtp.domain.pl",
+		"a name that is neither DNS nor address");
 	allow_only("10.0.0.1", "IP:10.0.0.1", NULL);
 	allow_only("2001:DB8::0:1", "IP:2001:db8::1", NULL);
 	allow_only("*.0.0.1", "IP:10.0.0.1", "10.0.0.1");
@@ -624,8 +620,7 @@ static void being_told_so_excuses_nothing_else(void **state)
 
 /* ---- what a port serves ---- */
 
-static int served(
-	const struct issued *which, const struct issued *const *rest, size_t count, const char *name)
+static int served(const struct issued *which, const struct issued *const *rest, size_t count, const char *name)
 {
 	auto_chain struct chain c = issued_chain(which, rest, count);
 	return verify_served(c.leaf, count ? c.rest : NULL, name, anchors, ISSUE_NOW, &err);
@@ -643,9 +638,8 @@ static void what_a_port_serves_is_judged_as_a_client_would(void **state)
 	struct issued clients = leaf_with((struct wish){.usage = "clientAuth"});
 	assert_int_equal(served(&clients, rest, 1, "mail.domain.pl"), -1);
 	assert_says("purpose", "Client", "Server");
-	assert_int_equal(verify_served(leaf.certificate, NULL, "mail.domain.pl", anchors,
-				 ISSUE_NOW + 91 * ISSUE_DAY, &err),
-		-1);
+	assert_int_equal(
+		verify_served(leaf.certificate, NULL, "mail.domain.pl", anchors, ISSUE_NOW + 91 * ISSUE_DAY, &err), -1);
 	assert_says("validity", "expired", "now");
 	issued_release(&clients);
 	char text[4096];
@@ -673,10 +667,8 @@ static void revisions_only_go_forward(void **state)
 	assert_says("revision", "2.6", "2.7");
 	assert_int_equal(verify_revision((struct revision){1, 100}, new, high, old, &err), -1);
 	assert_says("revision", "1.100", "2.7");
-	assert_int_equal(
-		verify_revision((struct revision){1, 1}, new, (struct revision){0, 0}, old, &err), 0);
-	assert_int_equal(
-		verify_revision((struct revision){0, 0}, old, (struct revision){0, 0}, old, &err), -1);
+	assert_int_equal(verify_revision((struct revision){1, 1}, new, (struct revision){0, 0}, old, &err), 0);
+	assert_int_equal(verify_revision((struct revision){0, 0}, old, (struct revision){0, 0}, old, &err), -1);
 	assert_says("revision", "placeholder", "0.0");
 }
 

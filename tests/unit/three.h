@@ -50,7 +50,9 @@ static inline void hello(struct fleet_of_three *f, struct rollout_agent *a, stru
 
 static inline struct rollout_content content_of(uint32_t number, const char *digest)
 {
-	struct rollout_content content = {.revision = {1, number}, .old = {1, number - 1}, .old_not_before = START - 10 * DAY,
+	struct rollout_content content = {.revision = {1, number},
+		.old = {1, number - 1},
+		.old_not_before = START - 10 * DAY,
 		.old_not_after = START + 80 * DAY};
 	strcpy(content.digest, digest);
 	return content;
@@ -113,8 +115,8 @@ static inline void probed(struct fleet_of_three *f, struct rollout_agent *a, boo
 static inline void begin(struct fleet_of_three *f, enum rollout_policy policy)
 {
 	char name[] = "mail.domain.pl";
-	struct hub_certificate certificate = {.name = name, .rollout = policy, .stage_timeout = 600,
-		.activate_timeout = 300, .proceed_after = DAY};
+	struct hub_certificate certificate = {
+		.name = name, .rollout = policy, .stage_timeout = 600, .activate_timeout = 300, .proceed_after = DAY};
 	memset(f, 0, sizeof(*f));
 	f->now = START;
 	rollout_init(&f->r, &certificate);

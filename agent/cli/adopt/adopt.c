@@ -13,8 +13,7 @@ enum { FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option adopt_options[] = {
 	{"--service", "SERVICE", "this one alone: haproxy nginx apache2 dovecot postfix exim4 courier"},
-	{"--apply", NULL,
-		"do it: backup, test, reload, look at the ports; all is put back when anything fails"},
+	{"--apply", NULL, "do it: backup, test, reload, look at the ports; all is put back when anything fails"},
 	{NULL, NULL, NULL},
 };
 
@@ -69,9 +68,10 @@ static int adopt_shown(const struct cli_line *line, const struct agent_config *c
 	auto_found struct found found = {0};
 	auto_plan struct plan plan = {0};
 	if (adopt_journal_is_there(config))
-		return cli_fail(CLI_FAILED, "an adopt was interrupted: certsync-agent adopt --apply, as "
-					    "root, puts back what it has changed, "
-					    "and begins anew");
+		return cli_fail(CLI_FAILED,
+			"an adopt was interrupted: certsync-agent adopt --apply, as "
+			"root, puts back what it has changed, "
+			"and begins anew");
 	if (make_plan(line, config, &found, &plan, &err) < 0)
 		return fail(&err);
 	print_summary(&plan, false);
@@ -99,8 +99,9 @@ int command_agent_adopt(const struct cli_line *line)
 {
 	bool apply = cli_has(line, "--apply");
 	if (apply && geteuid() != 0)
-		return cli_fail(CLI_USAGE, "adopt --apply changes the services' files, which needs root: run "
-					   "it again with sudo");
+		return cli_fail(CLI_USAGE,
+			"adopt --apply changes the services' files, which needs root: run "
+			"it again with sudo");
 	struct agent_config *config = load(line);
 	if (!config)
 		return CLI_USAGE;

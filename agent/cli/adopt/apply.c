@@ -124,8 +124,8 @@ static int begin(struct apply *a, struct error *err)
 	if (adopt_journal_begin(a->journal, &p->edit, clock_wall(), err) < 0)
 		return -1;
 	for (size_t i = 0; i < p->target_count; i++)
-		adopt_journal_service(a->journal, p->targets[i].certificate->certificate->name,
-			p->targets[i].service->name);
+		adopt_journal_service(
+			a->journal, p->targets[i].certificate->certificate->name, p->targets[i].service->name);
 	if (adopt_journal_write(a->journal, err) < 0)
 		return -1;
 	return adopt_journal_backup(a->journal, &p->edit, err);
@@ -158,8 +158,7 @@ static int write_files(const struct apply *a, struct error *err)
 static int check_config(const struct apply *a, struct error *err)
 {
 	auto_buf struct buf faults = BUF_INIT(64 * 1024);
-	struct agent_config *again =
-		a->plan->config_changes ? agent_config_load(a->config->path, &faults) : NULL;
+	struct agent_config *again = a->plan->config_changes ? agent_config_load(a->config->path, &faults) : NULL;
 	agent_config_free(again);
 	if (a->plan->config_changes && !again)
 		return error_set(err, ERROR_USAGE, "%s", buf_text(&faults));
@@ -188,8 +187,9 @@ static void undo(struct apply *a)
 		printf("with the old files, too: %s\n", err.message);
 	if (result >= 0 && adopt_journal_end(a->journal, &err) < 0)
 		printf("%s\n", err.message);
-	printf(result == 0 ? "all files are as they were\n"
-		: result > 0 ? "the other files are as they were; compare what was left with its backup\n" : "");
+	printf(result == 0           ? "all files are as they were\n"
+			: result > 0 ? "the other files are as they were; compare what was left with its backup\n"
+				     : "");
 }
 
 /* The agent's root half writes the copies from now on. */
@@ -199,14 +199,13 @@ static void tell_root_half(const struct agent_config *config)
 	if (process >= 0 && pidfd_send_signal(process, SIGHUP, NULL, 0) == 0)
 		printf("%s: certsync-agent-root reads it again\n", config->path);
 	else
-		printf("%s: certsync-agent-root does not run here: it reads it when it starts\n",
-			config->path);
+		printf("%s: certsync-agent-root does not run here: it reads it when it starts\n", config->path);
 }
 
 static void print_backups(const struct adopt_journal *j)
 {
 	const cJSON *file;
-	cJSON_ArrayForEach(file, json_get(j->state, "files"))
+	cJSON_ArrayForEach (file, json_get(j->state, "files"))
 		printf("%s: as it was in %s\n", json_text(file, "path"), json_text(file, "backup"));
 }
 
@@ -214,8 +213,8 @@ static int apply(struct apply *a)
 {
 	struct error err;
 	if (test_all(a, &err) < 0)
-		return cli_fail(CLI_FAILED,
-			"nothing was changed: the configuration as it is now fails already: %s", err.message);
+		return cli_fail(CLI_FAILED, "nothing was changed: the configuration as it is now fails already: %s",
+			err.message);
 	ask_running(a);
 	if (adopt_look(a->config, a->plan, a->running, &a->before, &err) < 0)
 		return cli_fail(CLI_FAILED, "nothing was changed: %s", err.message);
@@ -261,8 +260,7 @@ static const struct agent_service *service_of(const struct agent_config *config,
 static void reload_one(const struct agent_config *config, const cJSON *o)
 {
 	struct error err;
-	struct plan_certificate c = {
-		.certificate = agent_config_certificate(config, json_text(o, "certificate"))};
+	struct plan_certificate c = {.certificate = agent_config_certificate(config, json_text(o, "certificate"))};
 	const struct plan_target target = {.certificate = &c, .service = service_of(config, o)};
 	const struct apply a = {.config = config};
 	if (!target.service)
@@ -281,6 +279,7 @@ int adopt_recover(const struct agent_config *config, struct adopt_journal *j)
 		json_text(j->state, "at"));
 	if (adopt_journal_put_back(j, &err) < 0)
 		return cli_fail(CLI_FAILED, "%s", err.message);
-	cJSON_ArrayForEach(o, json_get(j->state, "services")) reload_one(config, o);
+	cJSON_ArrayForEach (o, json_get(j->state, "services"))
+		reload_one(config, o);
 	return adopt_journal_end(j, &err) < 0 ? cli_fail(CLI_FAILED, "%s", err.message) : CLI_DONE;
 }

@@ -52,8 +52,7 @@ static struct edit_file *file_of(struct edit *e, const char *path, struct error 
 	return &e->files[e->count++];
 }
 
-int edit_replace(
-	struct edit *e, const char *path, size_t start, size_t end, const char *text, struct error *err)
+int edit_replace(struct edit *e, const char *path, size_t start, size_t end, const char *text, struct error *err)
 {
 	struct edit_file *f = file_of(e, path, err);
 	if (!f)
@@ -62,8 +61,7 @@ int edit_replace(
 		return error_set(err, ERROR_RETRY, "%s was changed while it was read: run this again", path);
 	size_t at = f->change_count;
 	for (size_t i = 0; i < f->change_count; i++)
-		if (f->changes[i].start == start && f->changes[i].end == end &&
-			strcmp(f->changes[i].text, text) == 0)
+		if (f->changes[i].start == start && f->changes[i].end == end && strcmp(f->changes[i].text, text) == 0)
 			return 0;
 	f->changes = mem_grow(f->changes, at + 1, sizeof(*f->changes));
 	/* In order; of two at one place the later one is behind. */
@@ -95,8 +93,7 @@ static int finish_file(struct edit_file *f, struct error *err)
 	for (size_t i = 0; i < f->change_count; i++) {
 		const struct edit_change *c = &f->changes[i];
 		if (c->start < at)
-			return error_set(
-				err, ERROR_PERMANENT, "%s: two changes at byte %zu", f->path, c->start);
+			return error_set(err, ERROR_PERMANENT, "%s: two changes at byte %zu", f->path, c->start);
 		result |= buf_add(&f->after, f->before.data + at, c->start - at);
 		result |= buf_add(&f->after, c->text, strlen(c->text));
 		at = c->end;
@@ -108,7 +105,7 @@ static int finish_file(struct edit_file *f, struct error *err)
 static bool is_same(const struct edit_file *f)
 {
 	return f->before.len == f->after.len &&
-	       (f->before.len == 0 || memcmp(f->before.data, f->after.data, f->before.len) == 0);
+		(f->before.len == 0 || memcmp(f->before.data, f->after.data, f->before.len) == 0);
 }
 
 int edit_finish(struct edit *e, struct error *err)
@@ -147,10 +144,8 @@ int edit_show(const struct edit_file *f, struct error *err)
 	if (after < 0)
 		return -1;
 	if (!diff)
-		return error_set(
-			err, ERROR_PERMANENT, "diff is not installed: install the package diffutils");
-	const char *const argv[] = {
-		diff, "-u", "--label", f->path, "--label", f->path, "-", "/dev/fd/3", NULL};
+		return error_set(err, ERROR_PERMANENT, "diff is not installed: install the package diffutils");
+	const char *const argv[] = {diff, "-u", "--label", f->path, "--label", f->path, "-", "/dev/fd/3", NULL};
 	const struct proc_spec spec = {
 		.argv = argv, .in = before, .out = PROC_INHERIT, .err = PROC_INHERIT, .extra = after};
 	fflush(stdout);

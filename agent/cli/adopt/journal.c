@@ -89,8 +89,8 @@ int adopt_journal_begin(struct adopt_journal *j, const struct edit *edit, int64_
 {
 	char at[CLOCK_TEXT_MAX];
 	if (edit->count > FILES_MAX)
-		return error_set(err, ERROR_USAGE,
-			"more than %d files would change: adopt one --service at a time", FILES_MAX);
+		return error_set(
+			err, ERROR_USAGE, "more than %d files would change: adopt one --service at a time", FILES_MAX);
 	j->state = cJSON_CreateObject();
 	cJSON_AddStringToObject(j->state, "at", clock_text(now, at));
 	cJSON *files = cJSON_AddArrayToObject(j->state, "files");
@@ -128,8 +128,7 @@ int adopt_journal_backup(const struct adopt_journal *j, const struct edit *edit,
 {
 	const cJSON *file;
 	size_t i = 0;
-	cJSON_ArrayForEach(file, json_get(j->state, "files"))
-	{
+	cJSON_ArrayForEach (file, json_get(j->state, "files")) {
 		const struct edit_file *f = &edit->files[i++];
 		const char *base;
 		auto_close int directory = fs_open_parent(json_text(file, "backup"), &base, err);
@@ -156,8 +155,8 @@ static int put_back(const cJSON *file, struct error *err)
 		return error_wrap(err, "%s cannot be put back", path);
 	int found = fs_read(directory, name_there, false, &current, err);
 	digest(&current, now);
-	bool same = found == 0 && current.len == old.len &&
-		    (old.len == 0 || memcmp(current.data, old.data, old.len) == 0);
+	bool same =
+		found == 0 && current.len == old.len && (old.len == 0 || memcmp(current.data, old.data, old.len) == 0);
 	if (!same && found == 0 && strcmp(now, json_text(file, "after")) != 0)
 		return 2;
 	const struct fs_owner owner = {st.st_uid, st.st_gid, st.st_mode & 07777};
@@ -172,8 +171,7 @@ int adopt_journal_put_back(const struct adopt_journal *j, struct error *err)
 {
 	const cJSON *file;
 	int result = 0;
-	cJSON_ArrayForEach(file, json_get(j->state, "files"))
-	{
+	cJSON_ArrayForEach (file, json_get(j->state, "files")) {
 		struct error why;
 		const char *path = json_text(file, "path");
 		if (path[0] != '/')

@@ -77,11 +77,9 @@ static int add_certificates(
 	p->certificates = mem_array(config->certificate_count, sizeof(*p->certificates));
 	for (size_t i = 0; names[i]; i++)
 		if (!agent_config_certificate(config, names[i]))
-			return error_set(
-				err, ERROR_USAGE, "%s has no certificate \"%s\"", config->path, names[i]);
+			return error_set(err, ERROR_USAGE, "%s has no certificate \"%s\"", config->path, names[i]);
 	for (size_t i = 0; i < config->certificate_count; i++) {
-		struct plan_certificate c = {
-			.certificate = &config->certificates[i], .named = names[0] != NULL};
+		struct plan_certificate c = {.certificate = &config->certificates[i], .named = names[0] != NULL};
 		if (c.named && !is_named(names, c.certificate->name))
 			continue;
 		c.directory = mem_printf("%s/live/%s", config->directory, c.certificate->name);
@@ -132,11 +130,10 @@ static const struct found_use *first_of(const struct group *g)
 static void tell(struct group *g, const struct found_use *u, const char *what, const char *why)
 {
 	if (u->role == FOUND_COPY)
-		buf_addf(&g->plan->told, "%s: %s %s: %s: %s\n", g->found->name, u->setting, u->path, what,
-			why);
+		buf_addf(&g->plan->told, "%s: %s %s: %s: %s\n", g->found->name, u->setting, u->path, what, why);
 	else
-		buf_addf(&g->plan->told, "%s: %s:%d: %s %s: %s: %s\n", g->found->name, u->file, u->line,
-			u->setting, u->path, what, why);
+		buf_addf(&g->plan->told, "%s: %s:%d: %s %s: %s: %s\n", g->found->name, u->file, u->line, u->setting,
+			u->path, what, why);
 }
 
 static bool covers_all(const struct plan_certificate *c, const struct present *present)
@@ -168,8 +165,7 @@ static const struct plan_certificate *choose(
 		return only;
 	auto_free char *names = present ? present_names(present) : mem_strdup("");
 	if (count == 0)
-		error_set(err, ERROR_USAGE,
-			"no certificate that is installed has a service \"%s\" in agent.conf",
+		error_set(err, ERROR_USAGE, "no certificate that is installed has a service \"%s\" in agent.conf",
 			g->found->name);
 	else if (!worthless)
 		error_set(err, ERROR_USAGE, "is for %s, and %s does not cover that", names,
@@ -178,8 +174,7 @@ static const struct plan_certificate *choose(
 		error_set(err, ERROR_USAGE,
 			"%s%s: name the certificate that is to take its place: certsync-agent adopt %s "
 			"--service %s",
-			present ? "self-signed, for " : missing, names, only->certificate->name,
-			g->found->name);
+			present ? "self-signed, for " : missing, names, only->certificate->name, g->found->name);
 	return NULL;
 }
 
@@ -193,13 +188,12 @@ static int choose_all(struct group *g, struct error *err)
 		if (!is_of(g, u) || !found_presents(u))
 			continue;
 		bool known = present_read(u->path, &present, &unread) == 0;
-		const struct plan_certificate *c =
-			choose(g, known ? &present : NULL, known ? "" : unread.message, err);
+		const struct plan_certificate *c = choose(g, known ? &present : NULL, known ? "" : unread.message, err);
 		if (!c)
 			return -1;
 		if (g->certificate && g->certificate != c)
-			return error_set(err, ERROR_USAGE, "with others for %s in one place",
-				g->certificate->certificate->name);
+			return error_set(
+				err, ERROR_USAGE, "with others for %s in one place", g->certificate->certificate->name);
 		g->certificate = c;
 		g->presents++;
 	}
@@ -295,8 +289,7 @@ static bool is_done(const struct group *g)
 	return true;
 }
 
-static struct plan_target *target_of(
-	struct plan *p, const struct plan_certificate *c, const struct agent_service *s)
+static struct plan_target *target_of(struct plan *p, const struct plan_certificate *c, const struct agent_service *s)
 {
 	for (size_t i = 0; i < p->target_count; i++)
 		if (p->targets[i].certificate == c && p->targets[i].service == s)

@@ -47,9 +47,9 @@ struct plan {
 	struct plan_left *lefts;
 	size_t left_count;
 	struct edit edit;
-	struct buf told; /* lines: what is left as it is, and why; what is changed, in a word */
+	struct buf told;            /* lines: what is left as it is, and why; what is changed, in a word */
 	size_t changed, done, left; /* settings */
-	bool config_changes; /* agent.conf is among the files */
+	bool config_changes;        /* agent.conf is among the files */
 };
 
 #define auto_plan __attribute__((cleanup(plan_release)))

@@ -35,8 +35,7 @@ static size_t section_place(const struct words *w, const char *certificate, cons
 			depth--;
 			inside = depth <= inside ? -1 : inside;
 		} else if (brace && text[0] == '{') {
-			bool section =
-				i >= 2 && strcmp(w->list[i - 2].text, depth ? "service" : "certificate") == 0;
+			bool section = i >= 2 && strcmp(w->list[i - 2].text, depth ? "service" : "certificate") == 0;
 			const char *title = i >= 1 ? w->list[i - 1].text : "";
 			if (section && depth == 0 && strcmp(title, certificate) == 0)
 				inside = 0;
@@ -48,8 +47,8 @@ static size_t section_place(const struct words *w, const char *certificate, cons
 	return 0;
 }
 
-static int find_place(const char *path, const char *certificate, const char *service, size_t *ret,
-	bool *ret_line, struct error *err)
+static int find_place(
+	const char *path, const char *certificate, const char *service, size_t *ret, bool *ret_line, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(EDIT_FILE_MAX);
 	auto_words struct words words = {0};
@@ -63,8 +62,7 @@ static int find_place(const char *path, const char *certificate, const char *ser
 	config_scan_release(&scan);
 	*ret = section_place(&words, certificate, service);
 	if (*ret == 0)
-		return error_set(
-			err, ERROR_USAGE, "%s: the section of service \"%s\" is not found", path, service);
+		return error_set(err, ERROR_USAGE, "%s: the section of service \"%s\" is not found", path, service);
 	size_t after = *ret + strspn(buf_text(&text) + *ret, " \t");
 	*ret_line = buf_text(&text)[after] == '\n' || buf_text(&text)[after] == '#';
 	return 0;
@@ -121,15 +119,14 @@ static int make_section(const struct agent_config *config, const char *certifica
 	if (find_place(config->path, certificate, service, &at, &line, err) < 0)
 		return -1;
 	ret->at = at;
-	ret->text = mem_printf(
-		"\n\t\tfile \"%s\" { content = \"%s\" owner = \"%s\" group = \"%s\" mode = \"%04o\" }%s",
+	ret->text = mem_printf("\n\t\tfile \"%s\" { content = \"%s\" owner = \"%s\" group = \"%s\" mode = \"%04o\" }%s",
 		use->path, use->content, owner, group, (unsigned)(st.st_mode & (secret ? 0770 : 0777)),
 		line ? "" : "\n\t\t");
 	return 0;
 }
 
-int plan_copy_check(const struct agent_config *config, const struct plan_certificate *certificate,
-	const char *service, const struct found_use *use, struct error *err)
+int plan_copy_check(const struct agent_config *config, const struct plan_certificate *certificate, const char *service,
+	const struct found_use *use, struct error *err)
 {
 	struct section section = {0};
 	int result = make_section(config, certificate->certificate->name, service, use, &section, err);
@@ -144,7 +141,8 @@ int plan_copy(struct plan *p, const struct agent_config *config, const struct pl
 	struct section section = {0};
 	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
 	auto_free char *source = mem_printf("%s/%s.pem", certificate->directory, use->content);
-	if (fs_read(AT_FDCWD, source, true, &pem, err) < 0 || edit_whole(&p->edit, use->path, &pem, strcmp(use->content, "fullchain") != 0, err) < 0)
+	if (fs_read(AT_FDCWD, source, true, &pem, err) < 0 ||
+		edit_whole(&p->edit, use->path, &pem, strcmp(use->content, "fullchain") != 0, err) < 0)
 		return -1;
 	if (make_section(config, certificate->certificate->name, service, use, &section, err) < 0)
 		return -1;

@@ -9,8 +9,8 @@
 /* Whether agent.conf has a section for it. */
 bool plan_copy_is_done(const struct agent_config *config, const char *path);
 /* Whether it can be done; nothing is planned. */
-int plan_copy_check(const struct agent_config *config, const struct plan_certificate *certificate,
-	const char *service, const struct found_use *use, struct error *err);
+int plan_copy_check(const struct agent_config *config, const struct plan_certificate *certificate, const char *service,
+	const struct found_use *use, struct error *err);
 int plan_copy(struct plan *p, const struct agent_config *config, const struct plan_certificate *certificate,
 	const char *service, const struct found_use *use, struct error *err);
 

@@ -60,8 +60,8 @@ static void start_round(
 		prober_start(r->prober, r->wanted);
 }
 
-int adopt_look(const struct agent_config *config, const struct plan *plan, const bool *running,
-	struct adopt_looks *ret, struct error *err)
+int adopt_look(const struct agent_config *config, const struct plan *plan, const bool *running, struct adopt_looks *ret,
+	struct error *err)
 {
 	struct event_base *base = event_base_new();
 	if (!base)
@@ -94,8 +94,7 @@ static bool is_wanted(const struct adopt_look *look)
 static const struct adopt_look *same(const struct adopt_looks *looks, const struct adopt_look *look)
 {
 	for (size_t i = 0; i < looks->count; i++)
-		if (looks->list[i].target == look->target &&
-			strcmp(looks->list[i].endpoint, look->endpoint) == 0)
+		if (looks->list[i].target == look->target && strcmp(looks->list[i].endpoint, look->endpoint) == 0)
 			return &looks->list[i];
 	return NULL;
 }
@@ -141,8 +140,7 @@ static void print_all(const struct adopt_looks *now)
 			printf("%s does not serve %s: it serves %.16s… as before\n", look->endpoint, name,
 				look->fingerprint);
 		else
-			printf("%s served nothing before and serves nothing now: %s\n", look->endpoint,
-				look->text);
+			printf("%s served nothing before and serves nothing now: %s\n", look->endpoint, look->text);
 	}
 }
 
@@ -151,10 +149,9 @@ static int tell_wrong(const struct adopt_look *wrong, struct error *err)
 	const char *name = wrong->target->certificate->certificate->name;
 	if (wrong->served)
 		return error_set(err, ERROR_UNTRUSTED,
-			"%s does not serve %s: it serves the certificate with SHA-256 %s", wrong->endpoint,
-			name, wrong->fingerprint);
-	return error_set(
-		err, ERROR_UNTRUSTED, "%s does not serve %s: %s", wrong->endpoint, name, wrong->text);
+			"%s does not serve %s: it serves the certificate with SHA-256 %s", wrong->endpoint, name,
+			wrong->fingerprint);
+	return error_set(err, ERROR_UNTRUSTED, "%s does not serve %s: %s", wrong->endpoint, name, wrong->text);
 }
 
 int adopt_look_until(const struct agent_config *config, const struct plan *plan, const bool *running,

@@ -22,8 +22,8 @@ struct adopt_looks {
 };
 
 /* One look at each `probe` of each target whose service runs (`running`, by target). */
-int adopt_look(const struct agent_config *config, const struct plan *plan, const bool *running,
-	struct adopt_looks *ret, struct error *err);
+int adopt_look(const struct agent_config *config, const struct plan *plan, const bool *running, struct adopt_looks *ret,
+	struct error *err);
 
 /* Looks until every port serves what it is to, for probe_timeout; then the error says which does not. Of ports that
  * served nothing before, and of those that serve what a line that was left names, that is told and no more. */

@@ -38,8 +38,7 @@ static void enter_host(struct scan *s, const struct words *words)
 {
 	leave_host(s);
 	for (size_t i = 1; i < words->count && s->host_count < HOSTS_MAX; i++)
-		s->hosts[s->host_count++] =
-			mem_strndup(words->list[i].text, strcspn(words->list[i].text, ">"));
+		s->hosts[s->host_count++] = mem_strndup(words->list[i].text, strcspn(words->list[i].text, ">"));
 	s->group = ++s->service->groups;
 }
 
@@ -48,8 +47,8 @@ static void file_named(struct scan *s, const struct words *words, int line, enum
 	const struct word *name = &words->list[0], *value = &words->list[1];
 	bool rest = role == FOUND_REST;
 	if (strstr(value->text, "${")) {
-		found_note(s->service, "%s:%d: %s %s: only Apache knows which file that is", s->path, line,
-			name->text, value->text);
+		found_note(s->service, "%s:%d: %s %s: only Apache knows which file that is", s->path, line, name->text,
+			value->text);
 		return;
 	}
 	auto_free char *path = path_below(s->base, value->text);

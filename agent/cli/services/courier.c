@@ -52,7 +52,8 @@ static int read_server(const struct server *v, struct buf *out, struct error *er
 				     "printf '%s\\n' \"${TLS_CERTFILE-}\" \"${TLS_PRIVATE_KEYFILE-}\"";
 	static const char *const as_user[] = {"setpriv", "--reuid=courier", "--regid=courier", "--clear-groups"};
 	const char *argv[COUNT(as_user) + 11] = {NULL};
-	const char *const words[] = {"sh", "-c", script, "sh", etc, v->first, v->second, v->start, v->port, v->offer, NULL};
+	const char *const words[] = {
+		"sh", "-c", script, "sh", etc, v->first, v->second, v->start, v->port, v->offer, NULL};
 	bool other = geteuid() == 0 && !is_roots(v);
 	if (other)
 		memcpy(argv, as_user, sizeof(as_user));

@@ -36,8 +36,8 @@ static bool is_installed(const struct kind *k)
 	return tool_exists(k->tool) || (k->other && tool_exists(k->other));
 }
 
-static void look(
-	const struct kind *k, const struct listening *listening, const struct agent_config *config, struct found_service *s)
+static void look(const struct kind *k, const struct listening *listening, const struct agent_config *config,
+	struct found_service *s)
 {
 	struct error err;
 	s->name = k->name;
@@ -87,8 +87,7 @@ static char *endpoint_text(const char *address, const struct found_port *p)
 {
 	const char *proxy = p->proxy ? "+proxy" : "";
 	char *plain = mem_printf("%s:%u%s", address, p->port, proxy);
-	char *said = p->protocol ? mem_printf("%s:%u/%s%s", address, p->port, p->protocol, proxy)
-				 : mem_strdup(plain);
+	char *said = p->protocol ? mem_printf("%s:%u/%s%s", address, p->port, p->protocol, proxy) : mem_strdup(plain);
 	bool say = must_say(plain, said);
 	free(say ? plain : said);
 	return say ? said : plain;
@@ -105,8 +104,7 @@ static char *endpoint_of(const struct listening *l, const struct found_service *
 			return NULL;
 		return endpoint_text(address, p);
 	}
-	auto_free char *configured =
-		strchr(p->address, ':') ? mem_printf("[%s]", p->address) : mem_strdup(p->address);
+	auto_free char *configured = strchr(p->address, ':') ? mem_printf("[%s]", p->address) : mem_strdup(p->address);
 	char *text = endpoint_text(p->address[0] ? configured : "127.0.0.1", p);
 	if (endpoint_parse(text, &ignored, &err) == 0)
 		return text;
@@ -201,15 +199,15 @@ static void put_endpoints(const struct listening *l, const struct found_service 
 	if (e.count)
 		config_put_list(out, 2, "probe", e.list);
 	else
-		buf_addf(out, "\t\t# where it serves the certificate is not known: put its ports here, like "
-			      "{\"127.0.0.1:993\"}\n"
-			      "\t\tprobe = none\n");
+		buf_addf(out,
+			"\t\t# where it serves the certificate is not known: put its ports here, like "
+			"{\"127.0.0.1:993\"}\n"
+			"\t\tprobe = none\n");
 	for (size_t i = 0; i < e.count; i++)
 		free(e.list[i]);
 }
 
-static void put_service(
-	const struct listening *l, const struct found_service *s, const char *name, struct buf *out)
+static void put_service(const struct listening *l, const struct found_service *s, const char *name, struct buf *out)
 {
 	auto_buf struct buf told = BUF_INIT(64 * 1024);
 	enum belongs belongs = compare(s, name, &told);
@@ -217,9 +215,9 @@ static void put_service(
 	for (size_t i = 0; i < s->note_count; i++)
 		buf_addf(out, "\t# %s: %s\n", s->name, s->notes[i]);
 	if (s->failed || belongs == BELONGS_ELSEWHERE || (belongs == BELONGS_NOWHERE && s->port_count == 0)) {
-		const char *why = s->failed                      ? "what it serves cannot be told"
-				  : belongs == BELONGS_ELSEWHERE ? "it presents certificates for other names"
-								 : "it offers no TLS";
+		const char *why = s->failed            ? "what it serves cannot be told"
+			: belongs == BELONGS_ELSEWHERE ? "it presents certificates for other names"
+						       : "it offers no TLS";
 		auto_free char *text = mem_printf("service \"%s\" is here, and left out: %s", s->name, why);
 		comment(out, text);
 		buf_add(out, told.data, told.len);
@@ -237,8 +235,7 @@ static int check_names(const char *const *hubs, const char *const *certificates,
 		return error_set(err, ERROR_USAGE, "agent.conf needs a hub and a certificate");
 	for (size_t i = 0; certificates[i]; i++)
 		if (!name_is_certificate(certificates[i]))
-			return error_set(
-				err, ERROR_USAGE, "\"%s\" is not the name of a certificate", certificates[i]);
+			return error_set(err, ERROR_USAGE, "\"%s\" is not the name of a certificate", certificates[i]);
 	return 0;
 }
 
@@ -253,13 +250,12 @@ static void put_certificate(const struct listening *l, const struct found *found
 	for (size_t i = 0; i < found->count; i++)
 		put_service(l, &found->services[i], name, out);
 	if (found->count == 0)
-		comment(out,
-			"no service that is known here is installed: add a section for each that uses it");
+		comment(out, "no service that is known here is installed: add a section for each that uses it");
 	config_put_end(out, 0);
 }
 
-int discover_config(const char *const *hubs, const char *const *certificates, const char *const *allow,
-	struct buf *out, struct error *err)
+int discover_config(const char *const *hubs, const char *const *certificates, const char *const *allow, struct buf *out,
+	struct error *err)
 {
 	auto_found struct found found = {0};
 	auto_listening struct listening listening;
@@ -268,8 +264,9 @@ int discover_config(const char *const *hubs, const char *const *certificates, co
 		return -1;
 	listening_read(&listening);
 	look_at_all(&listening, NULL, NULL, &found);
-	buf_addf(&text, "# certsync-agent.conf(5), made from what was found on this node: look at it.\n"
-			"# certsync-agent adopt shows how each service would use the files below live/.\n");
+	buf_addf(&text,
+		"# certsync-agent.conf(5), made from what was found on this node: look at it.\n"
+		"# certsync-agent adopt shows how each service would use the files below live/.\n");
 	config_put_list(&text, 0, "hub", (char *const *)(uintptr_t)hubs);
 	for (size_t i = 0; certificates[i]; i++)
 		put_certificate(&listening, &found, certificates[i], allow, &text);

@@ -24,7 +24,7 @@ void discover_service(const struct agent_config *config, const char *only, struc
  * service belongs to the certificates whose name its present files cover, to all of them while nothing
  * that it presents could be trusted by anybody; else it is told in a comment. ERROR_USAGE: no hub, no
  * certificate, or a name that is none. */
-int discover_config(const char *const *hubs, const char *const *certificates, const char *const *allow,
-	struct buf *out, struct error *err);
+int discover_config(const char *const *hubs, const char *const *certificates, const char *const *allow, struct buf *out,
+	struct error *err);
 
 #endif

@@ -60,8 +60,8 @@ static size_t value_end(const char *text, size_t at, size_t end)
 }
 
 /* text[at…end) is the value of a setting. */
-static void add_value(struct scan *s, const struct setting *setting, const char *path, const char *text,
-	size_t at, size_t end)
+static void add_value(
+	struct scan *s, const struct setting *setting, const char *path, const char *text, size_t at, size_t end)
 {
 	bool quoted = end - at >= 2 && text[at] == '"' && text[end - 1] == '"';
 	int line = line_number(text, at);
@@ -102,8 +102,7 @@ static int include(struct scan *s, const char *path, const char *pattern, bool m
 		return error_set(err, ERROR_PERMANENT, "%s: includes that go on for ever", path);
 	int code = glob(absolute, 0, NULL, &found);
 	if (code == GLOB_NOMATCH && must && !strpbrk(pattern, "*?["))
-		result = error_set(
-			err, ERROR_PERMANENT, "%s: !include %s: there is no such file", path, pattern);
+		result = error_set(err, ERROR_PERMANENT, "%s: !include %s: there is no such file", path, pattern);
 	for (size_t i = 0; code == 0 && result == 0 && i < found.gl_pathc; i++)
 		result = scan_file(s, found.gl_pathv[i], err);
 	if (code == 0)
@@ -112,8 +111,7 @@ static int include(struct scan *s, const char *path, const char *pattern, bool m
 	return result;
 }
 
-static int read_line(
-	struct scan *s, const char *path, const char *text, size_t at, size_t end, struct error *err)
+static int read_line(struct scan *s, const char *path, const char *text, size_t at, size_t end, struct error *err)
 {
 	at += strspn(text + at, " \t");
 	end = value_end(text, at, end);
@@ -198,8 +196,7 @@ static bool serves(const char *doveconf, const char *name)
 	words_split(list, 0, len, WORDS_PLAIN, &words);
 	for (size_t i = 1; i < words.count; i++)
 		if (strcmp(words.list[i].text, name) == 0)
-			return strcmp(words_at(&words, i + 1), "=") != 0 ||
-			       strcmp(words_at(&words, i + 2), "yes") == 0;
+			return strcmp(words_at(&words, i + 1), "=") != 0 || strcmp(words_at(&words, i + 2), "yes") == 0;
 	return false;
 }
 

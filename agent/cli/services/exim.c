@@ -65,8 +65,7 @@ int find_exim(struct found_service *s, struct error *err)
 	if (!key || add_ports(s, exim, err) < 0)
 		return -1;
 	if (!certificate[0])
-		found_note(
-			s, "tls_certificate is not set: Exim makes a certificate of its own at each start");
+		found_note(s, "tls_certificate is not set: Exim makes a certificate of its own at each start");
 	bool one = !key[0] || strcmp(key, certificate) == 0;
 	if (!is_file(s, "tls_certificate", certificate) || (!one && !is_file(s, "tls_privatekey", key)))
 		return 0;

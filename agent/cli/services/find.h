@@ -22,8 +22,8 @@ int find_courier(struct found_service *s, struct error *err);
 /* A value of postconf, expanded; NULL: the tool failed. */
 typedef char *postfix_value(const char *parameter, void *context);
 /* main.cf and master.cf by their texts; `value` gives what "PARAMETER" and "SERVICE/TYPE/PARAMETER" mean. */
-int postfix_scan(struct found_service *s, const char *directory, postfix_value *value, void *context,
-	struct error *err);
+int postfix_scan(
+	struct found_service *s, const char *directory, postfix_value *value, void *context, struct error *err);
 /* The entries of a source that postmap builds: a name, then PEM files. */
 int postfix_scan_sni(struct found_service *s, const char *path, struct error *err);
 

@@ -92,9 +92,7 @@ static uint16_t port_number(const char *text)
 	if (strcmp(text, "smtps") == 0 || strcmp(text, "submissions") == 0)
 		return 465;
 	const struct servent *entry = getservbyname(text, "tcp");
-	return entry ? (uint16_t)((((unsigned)entry->s_port & 0xff) << 8) |
-				  ((unsigned)entry->s_port >> 8 & 0xff))
-		     : 0;
+	return entry ? (uint16_t)((((unsigned)entry->s_port & 0xff) << 8) | ((unsigned)entry->s_port >> 8 & 0xff)) : 0;
 }
 
 bool found_listen(struct found_service *s, const char *text, const char *protocol, bool proxy)
@@ -110,8 +108,8 @@ bool found_listen(struct found_service *s, const char *text, const char *protoco
 	}
 	if (port == 0)
 		return false;
-	bool any = strcmp(address, "*") == 0 || strcmp(address, "0.0.0.0") == 0 ||
-		   strcmp(address, "::") == 0 || strcmp(address, "_default_") == 0;
+	bool any = strcmp(address, "*") == 0 || strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0 ||
+		strcmp(address, "_default_") == 0;
 	found_port(s, any ? "" : address, port, protocol, proxy);
 	return true;
 }
@@ -129,7 +127,7 @@ void found_use(struct found_service *s, const struct found_use *use, bool last_w
 	for (size_t i = 0; i < s->use_count; i++) {
 		struct found_use *old = &s->uses[i];
 		bool again = strcmp(old->file, u.file) == 0 && old->start == u.start && old->role == u.role &&
-			     old->role != FOUND_COPY;
+			old->role != FOUND_COPY;
 		bool later = last_wins && old->group == u.group && strcmp(old->setting, u.setting) == 0;
 		if (!again && !later)
 			continue;

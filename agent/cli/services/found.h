@@ -12,7 +12,7 @@
 
 /* A port of its configuration. */
 struct found_port {
-	char address[64];     /* as configured, without brackets; "": every address */
+	char address[64]; /* as configured, without brackets; "": every address */
 	uint16_t port;
 	const char *protocol; /* as after the slash of an endpoint; NULL: what the port says */
 	bool proxy;           /* expects the PROXY protocol */
@@ -40,7 +40,7 @@ struct found_use {
 };
 
 struct found_service {
-	const char *name; /* its hook's */
+	const char *name;                  /* its hook's */
 	const struct agent_config *config; /* borrowed; NULL: there is none yet */
 	struct found_port *ports;
 	size_t port_count;
@@ -48,9 +48,9 @@ struct found_service {
 	size_t use_count;
 	char **notes; /* what could not be read or is left to a person, a line each */
 	size_t note_count;
-	int groups; /* how many have been given out */
-	bool failed; /* its tool failed: the last note says why */
-	int running; /* 1, 0, -1 cannot be told */
+	int groups;    /* how many have been given out */
+	bool failed;   /* its tool failed: the last note says why */
+	int running;   /* 1, 0, -1 cannot be told */
 	char *program; /* of its listening process, as the kernel keeps it: "master" */
 };
 

@@ -40,8 +40,8 @@ static char *files_of(const char *path)
 	return mem_printf("%s%s", path, ecdsa ? ".ecdsa" : rsa ? ".rsa" : "");
 }
 
-static void add_file(struct scan *s, const char *file, const char *text, const char *setting,
-	const struct word *word, const char *path)
+static void add_file(struct scan *s, const char *file, const char *text, const char *setting, const struct word *word,
+	const char *path)
 {
 	auto_free char *files = files_of(path);
 	const struct found_use use = {.role = FOUND_CERTIFICATE,
@@ -73,8 +73,8 @@ static void add_directory(struct scan *s, const char *path)
 	struct dirent **names;
 	int count = scandir(path, &names, NULL, alphasort);
 	for (int i = 0; i < count; i++) {
-		auto_free char *file = mem_printf(
-			"%s%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/", names[i]->d_name);
+		auto_free char *file =
+			mem_printf("%s%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/", names[i]->d_name);
 		if (is_loaded(names[i]->d_name) && exists(file, "", S_IFREG))
 			find_copy(s->service, ++s->service->groups, "crt", file, "combined");
 		free(names[i]);
@@ -156,9 +156,9 @@ static void add_address(struct scan *s, const char *address, bool proxy)
 	size_t host = colon ? (size_t)(colon - address) : 0;
 	bool any = strspn(address, ":") >= host;
 	auto_free char *text = any && colon ? mem_printf("*%s", colon)
-			       : host && strchr(address, '[') == NULL && memchr(address, ':', host)
-				       ? mem_printf("[%.*s]%s", (int)host, address, colon)
-				       : mem_strdup(address);
+		: host && strchr(address, '[') == NULL && memchr(address, ':', host)
+		? mem_printf("[%.*s]%s", (int)host, address, colon)
+		: mem_strdup(address);
 	if (!found_listen(s->service, text, NULL, proxy))
 		found_note(s->service, "%s: bind %s: which ports that is cannot be told", s->path, address);
 }
@@ -176,8 +176,7 @@ static int bind_line(struct scan *s, const struct words *w, struct error *err)
 	for (size_t i = 2; i + 1 < w->count; i++) {
 		if (strcmp(w->list[i].text, "crt") == 0)
 			add_crt(s, &w->list[i + 1]);
-		else if (strcmp(w->list[i].text, "crt-list") == 0 &&
-			 add_crt_list(s, &w->list[i + 1], err) < 0)
+		else if (strcmp(w->list[i].text, "crt-list") == 0 && add_crt_list(s, &w->list[i + 1], err) < 0)
 			return -1;
 	}
 	return 0;
@@ -236,8 +235,10 @@ static int scan_instances(struct found_service *s, const char *named, struct err
 		for (size_t k = 0; k < all.items[i].config_count && result == 0; k++, count++)
 			result = scan_path(s, all.items[i].configs[k], err);
 	if (!named && all.unsure.pid)
-		found_note(s, "process %d of user %d may be HAProxy without a master: what it was started with is not known: "
-			"instance in certsync-agent.conf(5) names it", (int)all.unsure.pid, (int)all.unsure.uid);
+		found_note(s,
+			"process %d of user %d may be HAProxy without a master: what it was started with is not known: "
+			"instance in certsync-agent.conf(5) names it",
+			(int)all.unsure.pid, (int)all.unsure.uid);
 	instances_release(&all);
 	return result < 0 ? -1 : count;
 }

@@ -47,8 +47,7 @@ static void add_line(struct listening *l, const char *line, bool v6)
 		    &s.inode) != 5)
 		return;
 	s.roots = uid == 0 || uid == geteuid();
-	if (state != STATE_LISTEN || strlen(address) != (v6 ? 32 : 8) ||
-		!read_address(address, v6, s.address))
+	if (state != STATE_LISTEN || strlen(address) != (v6 ? 32 : 8) || !read_address(address, v6, s.address))
 		return;
 	s.port = (uint16_t)port;
 	l->list = mem_grow(l->list, l->count + 1, sizeof(*l->list));
@@ -99,7 +98,7 @@ static bool is_believed(int process, const char *pid, const char *program)
 {
 	struct process p;
 	return process_read(process, (pid_t)strtol(pid, NULL, 10), program, &p) == PROCESS_YES && p.trusted &&
-	       process_is_here(process, &p) != PROCESS_NO;
+		process_is_here(process, &p) != PROCESS_NO;
 }
 
 /* In a container of its own it listens on addresses of its own. Where that cannot be seen, it counts as here.
@@ -120,8 +119,7 @@ static void read_process(struct listening *l, int proc, const char *pid)
 	if (process < 0 || !is_here(process) || fs_read(process, "comm", false, &comm, &ignored) < 0)
 		return;
 	char program[LISTENING_PROGRAM_MAX];
-	snprintf(
-		program, sizeof(program), "%.*s", (int)strcspn(buf_text(&comm), "\n"), buf_text(&comm));
+	snprintf(program, sizeof(program), "%.*s", (int)strcspn(buf_text(&comm), "\n"), buf_text(&comm));
 	if (!name_sockets(l, process, program) && !is_believed(process, pid, program))
 		return;
 	l->programs = mem_grow(l->programs, l->program_count + 1, sizeof(*l->programs));

@@ -24,7 +24,8 @@ struct listening_socket {
 struct listening {
 	struct listening_socket *list;
 	size_t count;
-	char (*programs)[LISTENING_PROGRAM_MAX]; /* of this network namespace: of each process that is believed, or has such a socket */
+	char (*programs)
+		[LISTENING_PROGRAM_MAX]; /* of this network namespace: of each process that is believed, or has such a socket */
 	size_t program_count;
 };
 

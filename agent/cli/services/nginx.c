@@ -68,8 +68,7 @@ static void directive(struct scan *s, size_t i, size_t end)
 	else if (strcmp(name, "ssl_certificate_key") == 0)
 		certificate(s, i, FOUND_KEY);
 	else if (strcmp(name, "listen") == 0 && has_word(s, i + 2, end, "ssl"))
-		found_listen(s->service, words_at(s->words, i + 1), NULL,
-			has_word(s, i + 2, end, "proxy_protocol"));
+		found_listen(s->service, words_at(s->words, i + 1), NULL, has_word(s, i + 2, end, "proxy_protocol"));
 }
 
 static void open_block(struct scan *s)
@@ -85,8 +84,7 @@ int nginx_scan(struct found_service *service, const char *base, const char *path
 	if (find_read(path, &text, err) < 0)
 		return -1;
 	words_split(buf_text(&text), 0, text.len, WORDS_NGINX, &words);
-	struct scan s = {
-		.service = service, .base = base, .path = path, .text = buf_text(&text), .words = &words};
+	struct scan s = {.service = service, .base = base, .path = path, .text = buf_text(&text), .words = &words};
 	size_t begin = 0;
 	for (size_t i = 0; i < words.count; i++) {
 		char c = words.list[i].end - words.list[i].start == 1 ? words.list[i].text[0] : '\0';

@@ -62,8 +62,8 @@ static bool is_yes(const struct scan *s, const char *name, const char *yes)
 	return strcmp(value, yes) == 0;
 }
 
-static void add(struct scan *s, const struct parameter *p, size_t start, size_t end, const char *value,
-	const char *instead)
+static void add(
+	struct scan *s, const struct parameter *p, size_t start, size_t end, const char *value, const char *instead)
 {
 	const struct found_use use = {.role = p->role,
 		.file = (char *)(uintptr_t)s->path,
@@ -94,7 +94,8 @@ static bool is_referred_to(const char *text)
 	static const char *const forms[] = {"$smtpd_tls_", "${smtpd_tls_", "$(smtpd_tls_"};
 	for (size_t i = 0; i < COUNT(forms); i++)
 		for (const char *at = strstr(text, forms[i]); at; at = strstr(at + 1, forms[i]))
-			if (strncmp(at + strlen(forms[i]), "cert", 4) == 0 || strncmp(at + strlen(forms[i]), "key", 3) == 0)
+			if (strncmp(at + strlen(forms[i]), "cert", 4) == 0 ||
+				strncmp(at + strlen(forms[i]), "key", 3) == 0)
 				return true;
 	return false;
 }
@@ -105,11 +106,11 @@ static void main_line(struct scan *s, const struct parameter *p, const struct li
 	if (is_chain(p) && !s->chained) {
 		add_empty_chain(s, p, line);
 	} else if (is_chain(p) || (!s->chained && is_set(value) && is_referred_to(s->text))) {
-		add(s, p, value_at, line->end, value, "@"); /* what Postfix's client takes from here must not become empty */
+		add(s, p, value_at, line->end, value,
+			"@"); /* what Postfix's client takes from here must not become empty */
 	} else if (!s->chained && is_set(value)) {
 		bool first = p->role == FOUND_CERTIFICATE && !s->begun;
-		auto_free char *instead =
-			mem_printf("%s%s =", first ? "smtpd_tls_chain_files = @\n" : "", p->name);
+		auto_free char *instead = mem_printf("%s%s =", first ? "smtpd_tls_chain_files = @\n" : "", p->name);
 		add(s, p, line->start, line->end, value, instead);
 		s->begun = s->begun || first;
 	}
@@ -133,8 +134,7 @@ static bool is_last(const struct scan *s, size_t len, const struct parameter *p,
 {
 	while (line_next(s->text, len, LINE_BLANK, &line)) {
 		size_t name_len;
-		if (assignment(s->text, &line, &name_len) &&
-			parameter_of(s->text + line.start, name_len) == p)
+		if (assignment(s->text, &line, &name_len) && parameter_of(s->text + line.start, name_len) == p)
 			return false;
 	}
 	return true;
@@ -199,8 +199,7 @@ static void entry_port(const struct scan *s, const struct words *w)
 	if (none && (has_option(w, level) || is_yes(s, "smtpd_use_tls", "no")) && !wrapped)
 		return;
 	const char *proxy = screen ? "postscreen_upstream_proxy_protocol" : "smtpd_upstream_proxy_protocol";
-	if (!found_listen(s->service, words_at(w, 0), wrapped ? "smtps" : "smtp",
-		    either_is(s, w, proxy, "haproxy")))
+	if (!found_listen(s->service, words_at(w, 0), wrapped ? "smtps" : "smtp", either_is(s, w, proxy, "haproxy")))
 		found_note(s->service, "%s: %s is no port that is known here", s->path, words_at(w, 0));
 }
 
@@ -215,8 +214,8 @@ static void entry_options(struct scan *s, const struct words *w)
 		if (word->text[0] == '{' || !p || !strchr(name, '=')) {
 			if (strncmp(word->text, "{", 1) == 0 && i + 1 < w->count &&
 				strstr(words_at(w, i + 1), "smtpd_tls_"))
-				found_note(s->service, "%s: %s: an option in braces is not read", s->path,
-					words_at(w, 0));
+				found_note(
+					s->service, "%s: %s: an option in braces is not read", s->path, words_at(w, 0));
 			continue;
 		}
 		auto_free char *key = mem_printf("%s/%s/%s", words_at(w, 0), words_at(w, 1), p->name);
@@ -224,10 +223,9 @@ static void entry_options(struct scan *s, const struct words *w)
 		if (!is_set(value))
 			continue;
 		bool first = p->role == FOUND_CERTIFICATE && !is_chain(p) && !s->begun;
-		auto_free char *instead =
-			is_chain(p)
-				? mem_strdup("smtpd_tls_chain_files=@")
-				: mem_printf("%s%s=", first ? "smtpd_tls_chain_files=@ -o " : "", p->name);
+		auto_free char *instead = is_chain(p)
+			? mem_strdup("smtpd_tls_chain_files=@")
+			: mem_printf("%s%s=", first ? "smtpd_tls_chain_files=@ -o " : "", p->name);
 		add(s, p, word->start + (size_t)(name - word->text), word->end, value, instead);
 		s->begun = s->begun || first;
 	}
@@ -260,8 +258,8 @@ static void master_scan(struct scan *s, size_t len)
 	}
 }
 
-static int scan_file(struct scan *s, const char *directory, const char *name,
-	void scan(struct scan *, size_t), struct error *err)
+static int scan_file(
+	struct scan *s, const char *directory, const char *name, void scan(struct scan *, size_t), struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(FIND_FILE_MAX);
 	auto_free char *path = mem_printf("%s/%s", directory, name);
@@ -273,8 +271,8 @@ static int scan_file(struct scan *s, const char *directory, const char *name,
 	return 0;
 }
 
-int postfix_scan(struct found_service *service, const char *directory, postfix_value *value, void *context,
-	struct error *err)
+int postfix_scan(
+	struct found_service *service, const char *directory, postfix_value *value, void *context, struct error *err)
 {
 	struct scan s = {.service = service, .value = value, .context = context, .group = ++service->groups};
 	auto_free char *chain = ask(&s, "smtpd_tls_chain_files");
@@ -345,8 +343,7 @@ static char *postconf(const char *name, void *context)
 {
 	struct instance *i = context;
 	auto_buf struct buf out = BUF_INIT(64 * 1024);
-	const char *const argv[] = {
-		"postconf", "-c", i->directory, strchr(name, '/') ? "-xPh" : "-xh", name, NULL};
+	const char *const argv[] = {"postconf", "-c", i->directory, strchr(name, '/') ? "-xPh" : "-xh", name, NULL};
 	if (!i->failed && tool_run(argv, &out, i->err) < 0)
 		i->failed = true;
 	if (i->failed)

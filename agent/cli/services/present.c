@@ -51,7 +51,7 @@ static void add_subject(struct present *p, X509 *leaf)
 static bool is_self_signed(X509 *leaf)
 {
 	return X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) == 0 &&
-	       X509_verify(leaf, X509_get0_pubkey(leaf)) == 1;
+		X509_verify(leaf, X509_get0_pubkey(leaf)) == 1;
 }
 
 static int add_leaf(struct present *p, X509 *leaf, bool first, struct error *err)

@@ -11,7 +11,7 @@
 struct present {
 	char **names; /* of every leaf, each once; owned */
 	size_t name_count;
-	bool self_signed; /* every leaf is: no client that looks trusts it */
+	bool self_signed;                  /* every leaf is: no client that looks trusts it */
 	char key_type[CHAIN_KEY_TYPE_MAX]; /* of the first leaf */
 	uint8_t fingerprint[CHAIN_SHA256_SIZE];
 };

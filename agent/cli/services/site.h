@@ -23,7 +23,7 @@ struct site {
 	struct session *session;
 	struct control *control;
 	struct teller *teller; /* NULL: nobody is told */
-	struct ward **wards; /* one for each certificate of the configuration */
+	struct ward **wards;   /* one for each certificate of the configuration */
 	size_t ward_count;
 	char instance[2 * REQUEST_INSTANCE_SIZE + 1];
 	char signers_refused[REQUEST_TEXT_MAX]; /* why the last list of the hub's signing keys was; empty: it was not */

@@ -61,7 +61,7 @@ static size_t read_word(const char *text, size_t at, size_t to, enum words_rule 
 		} else if (rule != WORDS_PLAIN && (c == '"' || c == '\'')) {
 			quote = c;
 		} else if (is_blank(c) || (at > start && is_special(text, start, at, rule)) ||
-			   (rule == WORDS_HAPROXY && c == '#')) {
+			(rule == WORDS_HAPROXY && c == '#')) {
 			break;
 		} else {
 			*out++ = c;

@@ -33,7 +33,7 @@ struct account {
 	char reason[REVOKED_REASON_MAX];
 	size_t pair, pairs;
 	struct order_key key, next_key, leaf; /* of the job; the last two may be nothing */
-	bool revoked; /* one of the pairs at least */
+	bool revoked;                         /* one of the pairs at least */
 };
 
 /* ---- records ---- */
@@ -43,8 +43,8 @@ static cJSON *get_json(struct hub *hub, const struct hub_acme *acme, const char 
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	return store_get(hub->store, kind, acme->name, file, &text, &ignored) > 0
-		       ? json_parse(text.data, text.len, &ignored)
-		       : NULL;
+		? json_parse(text.data, text.len, &ignored)
+		: NULL;
 }
 
 /* "" where there is no account at the directory that is configured now. */
@@ -95,8 +95,7 @@ static int promote(struct account *a, struct error *err)
 	struct order_key key;
 	int found = order_key_load(a->hub->store, kind_next, a->acme->name, ACCOUNT_KEY, &key, err);
 	if (found <= 0)
-		return found < 0 ? -1
-				 : error_set(err, ERROR_PERMANENT, "store: the next account key has gone");
+		return found < 0 ? -1 : error_set(err, ERROR_PERMANENT, "store: the next account key has gone");
 	return order_key_store(a->hub->store, kind, a->acme->name, ACCOUNT_KEY, &key, err);
 }
 
@@ -114,8 +113,7 @@ static int settle_keys(struct account *a, bool is_next, struct error *err)
 		return 0;
 	if (is_next && promote(a, err) < 0)
 		return -1;
-	log_event(LOG_LEVEL_NOTICE, "account", "account=%s key=%s", a->acme->name,
-		is_next ? "changed" : "unchanged");
+	log_event(LOG_LEVEL_NOTICE, "account", "account=%s key=%s", a->acme->name, is_next ? "changed" : "unchanged");
 	if (store_drop(a->hub->store, kind_next, a->acme->name, err) < 0)
 		return -1;
 	drop_key(a, is_next ? &a->key : &a->next_key);
@@ -209,14 +207,16 @@ static void on_sign(struct account *a, const cJSON *message)
 		const char *name;
 		enum keys_class key_class;
 		const struct order_key *key;
-	} keys[] = {{"account", KEYS_ACCOUNT, &a->key}, {"next", KEYS_ACCOUNT, &a->next_key}, {"leaf", KEYS_LEAF, &a->leaf}};
+	} keys[] = {{"account", KEYS_ACCOUNT, &a->key}, {"next", KEYS_ACCOUNT, &a->next_key},
+		{"leaf", KEYS_LEAF, &a->leaf}};
 	struct error err;
 	const char *name = json_text(message, "key");
 	error_set(&err, ERROR_PERMANENT, "the worker has no key \"%s\"", name);
 	for (size_t i = 0; i < COUNT(keys); i++) {
 		if (strcmp(name, keys[i].name) != 0 || !keys[i].key->len)
 			continue;
-		auto_json cJSON *answer = account_key_sign(a->hub->keys, keys[i].key_class, keys[i].key->id, message, &err);
+		auto_json cJSON *answer =
+			account_key_sign(a->hub->keys, keys[i].key_class, keys[i].key->id, message, &err);
 		if (!answer)
 			break;
 		errand_send(a->errand, answer);
@@ -290,7 +290,8 @@ static int load_key(struct account *a, const char *from, struct order_key *ret, 
 
 static int add_keys(const struct account *a, cJSON *job, struct error *err)
 {
-	if (order_key_add(&a->key, job, "account_key", err) < 0 || (a->next_key.len && order_key_add(&a->next_key, job, "next_key", err) < 0))
+	if (order_key_add(&a->key, job, "account_key", err) < 0 ||
+		(a->next_key.len && order_key_add(&a->next_key, job, "next_key", err) < 0))
 		return -1;
 	return a->leaf.len ? order_key_add(&a->leaf, job, "leaf_key", err) : 0;
 }
@@ -326,13 +327,12 @@ static int start_worker(struct account *a, struct error *err)
 	if (found < 0 || load_key(a, kind_next, &a->next_key, err) < 0 || add_pair(a, &chain, &files, err) < 0 ||
 		add_keys(a, job, err) < 0)
 		return -1;
-	a->errand =
-		errand_start(a->hub->workers, WORKER_ACCOUNT, ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
+	a->errand = errand_start(a->hub->workers, WORKER_ACCOUNT, ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
 	return a->errand ? 0 : -1;
 }
 
-static struct account *account_new(struct hub *hub, const struct hub_acme *acme, const char *op,
-	account_done *done, void *context, struct error *err)
+static struct account *account_new(struct hub *hub, const struct hub_acme *acme, const char *op, account_done *done,
+	void *context, struct error *err)
 {
 	for (const struct account *a = hub->accounts; a; a = a->next) {
 		if (a->acme == acme) {
@@ -419,8 +419,8 @@ struct account *account_deactivate(
 	return begin(account_new(hub, acme, "deactivate", done, context, err), err);
 }
 
-struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate,
-	struct revision revision, const char *reason, account_done *done, void *context, struct error *err)
+struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate, struct revision revision,
+	const char *reason, account_done *done, void *context, struct error *err)
 {
 	struct account *a = account_new(hub, certificate->acme, "revoke", done, context, err);
 	if (!a)
@@ -467,8 +467,7 @@ void account_facts(struct hub *hub, const struct hub_acme *acme, struct account_
 		order_key_public(&stored, &key, &ignored);
 	if (key && jws_thumbprint(key, ret->thumbprint, &ignored) < 0)
 		ret->thumbprint[0] = '\0';
-	cJSON_ArrayForEach(one, json_get(record, "contact"))
-	{
+	cJSON_ArrayForEach (one, json_get(record, "contact")) {
 		if (cJSON_IsString(one))
 			buf_addf(&contact, "%s%s", contact.len ? ", " : "", one->valuestring);
 	}

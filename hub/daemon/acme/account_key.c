@@ -1,8 +1,8 @@
 #include "hub/daemon/acme/account_key.h"
 #include "hub/common/base64url.h"
 
-int account_key_make(struct store *store, struct keys *keys, const char *kind, const char *account, struct order_key *ret,
-	struct error *err)
+int account_key_make(struct store *store, struct keys *keys, const char *kind, const char *account,
+	struct order_key *ret, struct error *err)
 {
 	auto_buf struct buf spki = BUF_INIT(KEYS_SPKI_MAX);
 	if (keys_make_account(keys, &spki, err) < 0 || order_key_take(ret, &spki, err) < 0)
@@ -10,8 +10,8 @@ int account_key_make(struct store *store, struct keys *keys, const char *kind, c
 	return order_key_store(store, kind, account, ACCOUNT_KEY, ret, err);
 }
 
-cJSON *account_key_sign(struct keys *keys, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], const cJSON *message,
-	struct error *err)
+cJSON *account_key_sign(struct keys *keys, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE],
+	const cJSON *message, struct error *err)
 {
 	uint8_t signature[KEYS_SIGNATURE_SIZE];
 	auto_buf struct buf text = BUF_INIT(2 * KEYS_SIGNATURE_SIZE);

@@ -9,10 +9,10 @@
 #define ACCOUNT_KEY "account.pub"
 
 /* Made, and recorded: durable. */
-int account_key_make(struct store *store, struct keys *keys, const char *kind, const char *account, struct order_key *ret,
-	struct error *err);
+int account_key_make(struct store *store, struct keys *keys, const char *kind, const char *account,
+	struct order_key *ret, struct error *err);
 /* The answer to a worker's "sign": owned, NULL with the reason. */
-cJSON *account_key_sign(struct keys *keys, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], const cJSON *message,
-	struct error *err);
+cJSON *account_key_sign(struct keys *keys, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE],
+	const cJSON *message, struct error *err);
 
 #endif

@@ -79,16 +79,13 @@ int challenge_add(struct challenge *c, const char *token, const char *authorizat
 {
 	size_t len = strcspn(authorization, ".");
 	if (!base64url_is(token, CHALLENGE_TOKEN_MAX))
-		return error_set(
-			err, ERROR_PERMANENT, "the challenge's token \"%.80s\" is not base64url", token);
+		return error_set(err, ERROR_PERMANENT, "the challenge's token \"%.80s\" is not base64url", token);
 	if (len != strlen(token) || strncmp(authorization, token, len) != 0 || !authorization[len] ||
 		!base64url_is(authorization + len + 1, CHALLENGE_TOKEN_MAX))
-		return error_set(
-			err, ERROR_PERMANENT, "the key authorization does not belong to the token %s", token);
+		return error_set(err, ERROR_PERMANENT, "the key authorization does not belong to the token %s", token);
 	challenge_remove(c, token);
 	if (c->token_count == CHALLENGE_TOKENS_MAX)
-		return error_set(
-			err, ERROR_RETRY, "%d challenges are being answered already", CHALLENGE_TOKENS_MAX);
+		return error_set(err, ERROR_RETRY, "%d challenges are being answered already", CHALLENGE_TOKENS_MAX);
 	c->tokens = mem_grow(c->tokens, c->token_count + 1, sizeof(*c->tokens));
 	c->tokens[c->token_count++] = (struct token){mem_strdup(token), mem_strdup(authorization)};
 	return 0;

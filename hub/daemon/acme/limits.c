@@ -78,8 +78,8 @@ static void record_key(const char *prefix, const struct hub_acme *acme, char *co
 }
 
 /* What cannot be read counts as nothing: the authority still counts for itself. */
-static int count_get(struct store *store, const struct hub_acme *acme, const char *key,
-	struct limits_count *ret, struct error *err)
+static int count_get(
+	struct store *store, const struct hub_acme *acme, const char *key, struct limits_count *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	*ret = (struct limits_count){.count = 0};
@@ -89,16 +89,15 @@ static int count_get(struct store *store, const struct hub_acme *acme, const cha
 	struct error damaged;
 	auto_json cJSON *o = json_parse(text.data, text.len, &damaged);
 	const cJSON *list = o ? json_array(o, "at", LIMITS_KEPT, &damaged) : NULL, *element;
-	cJSON_ArrayForEach(element, list)
-	{
+	cJSON_ArrayForEach (element, list) {
 		if (cJSON_IsNumber(element) && element->valuedouble >= 0 && element->valuedouble < 1e15)
 			ret->at[ret->count++] = (int64_t)element->valuedouble;
 	}
 	return 0;
 }
 
-static int count_put(struct store *store, const struct hub_acme *acme, const char *key,
-	const struct limits_count *c, struct error *err)
+static int count_put(struct store *store, const struct hub_acme *acme, const char *key, const struct limits_count *c,
+	struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	auto_json cJSON *o = cJSON_CreateObject();
@@ -110,8 +109,8 @@ static int count_put(struct store *store, const struct hub_acme *acme, const cha
 	return store_put(store, kind, acme->name, key, text.data, text.len, err);
 }
 
-static int note(struct store *store, const struct hub_acme *acme, const char *key, int64_t span, int64_t now,
-	struct error *err)
+static int note(
+	struct store *store, const struct hub_acme *acme, const char *key, int64_t span, int64_t now, struct error *err)
 {
 	struct limits_count c;
 	if (count_get(store, acme, key, &c, err) < 0)
@@ -143,8 +142,8 @@ static int check_set(struct store *store, const struct hub_acme *acme, char *con
 				    LIMITS_SET_COUNT, acme->name, clock_text(*ret_free, when), advice);
 }
 
-static int check_name(struct store *store, const struct hub_acme *acme, char *name, int64_t now,
-	int64_t *ret_free, struct error *err)
+static int check_name(
+	struct store *store, const struct hub_acme *acme, char *name, int64_t now, int64_t *ret_free, struct error *err)
 {
 	char key[KEY_MAX], when[CLOCK_TEXT_MAX];
 	char *const alone[] = {name, NULL};
@@ -161,8 +160,8 @@ static int check_name(struct store *store, const struct hub_acme *acme, char *na
 				    acme->name, name, LIMITS_NAME_COUNT, clock_text(*ret_free, when), advice);
 }
 
-int limits_check(struct store *store, const struct hub_acme *acme, char *const *names, int64_t lifetime,
-	int64_t now, int64_t *ret_free, struct error *err)
+int limits_check(struct store *store, const struct hub_acme *acme, char *const *names, int64_t lifetime, int64_t now,
+	int64_t *ret_free, struct error *err)
 {
 	bool many_needed = lifetime > 0 && lifetime / 2 < LIMITS_SET_SPAN / LIMITS_SET_COUNT;
 	*ret_free = 0;
@@ -174,16 +173,14 @@ int limits_check(struct store *store, const struct hub_acme *acme, char *const *
 	return 0;
 }
 
-int limits_issued(
-	struct store *store, const struct hub_acme *acme, char *const *names, int64_t now, struct error *err)
+int limits_issued(struct store *store, const struct hub_acme *acme, char *const *names, int64_t now, struct error *err)
 {
 	char key[KEY_MAX];
 	record_key("set", acme, names, key);
 	return note(store, acme, key, LIMITS_SET_SPAN, now, err);
 }
 
-int limits_failed(
-	struct store *store, const struct hub_acme *acme, const char *name, int64_t now, struct error *err)
+int limits_failed(struct store *store, const struct hub_acme *acme, const char *name, int64_t now, struct error *err)
 {
 	char key[KEY_MAX];
 	auto_free char *copy = mem_strdup(name);

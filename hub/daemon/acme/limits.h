@@ -37,12 +37,10 @@ void limits_note(struct limits_count *c, int64_t span, int64_t now);
  * again (also in *ret_free), kind ERROR_RETRY. `lifetime` of the certificate that it would replace, 0 none:
  * one so short that five in seven days would not do is of no authority with that limit, and only failures are
  * counted. */
-int limits_check(struct store *store, const struct hub_acme *acme, char *const *names, int64_t lifetime,
-	int64_t now, int64_t *ret_free, struct error *err);
+int limits_check(struct store *store, const struct hub_acme *acme, char *const *names, int64_t lifetime, int64_t now,
+	int64_t *ret_free, struct error *err);
 
-int limits_issued(
-	struct store *store, const struct hub_acme *acme, char *const *names, int64_t now, struct error *err);
-int limits_failed(
-	struct store *store, const struct hub_acme *acme, const char *name, int64_t now, struct error *err);
+int limits_issued(struct store *store, const struct hub_acme *acme, char *const *names, int64_t now, struct error *err);
+int limits_failed(struct store *store, const struct hub_acme *acme, const char *name, int64_t now, struct error *err);
 
 #endif

@@ -30,16 +30,17 @@ struct order {
 	struct worker *worker;
 	char *certificate; /* copies, since the configuration may be read again meanwhile */
 	char *account;
-	cJSON *dns; /* how dns-01 is done, as the job says it; NULL: it is not */
+	cJSON *dns;   /* how dns-01 is done, as the job says it; NULL: it is not */
 	char **names; /* likewise; NULL-terminated */
 	bool next_key;
-	cJSON *records[ACME_PAIRS_MAX]; /* order.json without its url: what each order is for */
+	cJSON *records[ACME_PAIRS_MAX];      /* order.json without its url: what each order is for */
 	struct chain issued[ACME_PAIRS_MAX]; /* so far */
-	struct order_key key[ACME_PAIRS_MAX]; /* of each order: the stored one, or the one that a new order is to have */
+	struct order_key
+		key[ACME_PAIRS_MAX]; /* of each order: the stored one, or the one that a new order is to have */
 	struct order_key wanted[ACME_PAIRS_MAX]; /* that a new one is to have; nothing: one is made */
 	struct keys_making *making;
 	size_t making_pair;
-	bool making_next; /* for the order after this one */
+	bool making_next;             /* for the order after this one */
 	struct order_key account_key; /* nothing: there is none yet */
 	size_t pair_count, issued_count;
 	char *tokens[TOKENS_MAX]; /* being served */
@@ -91,8 +92,8 @@ static int order_drop(struct store *store, struct keys *keys, size_t pair, const
 }
 
 /* A JSON record: 1 and owned, 0 when there is none or it is damaged (it is then made anew), -1. */
-static int record_get(struct store *store, const char *kind, const char *name, const char *file, cJSON **ret,
-	struct error *err)
+static int record_get(
+	struct store *store, const char *kind, const char *name, const char *file, cJSON **ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	struct error damaged;
@@ -103,8 +104,8 @@ static int record_get(struct store *store, const char *kind, const char *name, c
 	return *ret != NULL;
 }
 
-static int record_put(struct store *store, const char *kind, const char *name, const char *file,
-	const cJSON *record, struct error *err)
+static int record_put(struct store *store, const char *kind, const char *name, const char *file, const cJSON *record,
+	struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	if (json_print(record, &text) < 0)
@@ -136,8 +137,7 @@ static cJSON *record_new(const struct hub_certificate *c, const char *key_type)
 static bool is_for(const cJSON *stored, const cJSON *wanted)
 {
 	const cJSON *member;
-	cJSON_ArrayForEach(member, wanted)
-	{
+	cJSON_ArrayForEach (member, wanted) {
 		if (!cJSON_Compare(json_get(stored, member->string), member, true))
 			return false;
 	}
@@ -153,7 +153,8 @@ static int add_account(struct order *o, cJSON *job, struct error *err)
 	int found = order_key_load(o->store, accounts, o->account, ACCOUNT_KEY, &o->account_key, err);
 	if (found <= 0)
 		return found;
-	if (order_key_add(&o->account_key, job, "account_key", err) < 0 || record_get(o->store, accounts, o->account, "account.json", &record, err) < 0)
+	if (order_key_add(&o->account_key, job, "account_key", err) < 0 ||
+		record_get(o->store, accounts, o->account, "account.json", &record, err) < 0)
 		return -1;
 	/* Another directory under the same name in the configuration: the key is kept, the account is made
 	 * there. */
@@ -212,8 +213,8 @@ static int add_binding(const struct hub_acme *acme, struct buf *hmac, struct fil
 	if (fs_read(AT_FDCWD, acme->eab_hmac, true, hmac, err) < 0)
 		return error_wrap(err, "eab_hmac");
 	return files_add(files, "eab.hmac", hmac->data, hmac->len) == 0
-		       ? 0
-		       : error_set(err, ERROR_PERMANENT, "eab_hmac %s: too long", acme->eab_hmac);
+		? 0
+		: error_set(err, ERROR_PERMANENT, "eab_hmac %s: too long", acme->eab_hmac);
 }
 
 /* One wish a pair: which key, which stored order, what it replaces. */
@@ -294,7 +295,8 @@ static int on_account_key(struct order *o, const cJSON *message, struct error *e
 {
 	(void)message;
 	int found = order_key_load(o->store, accounts, o->account, ACCOUNT_KEY, &o->account_key, err);
-	if (found < 0 || (!found && account_key_make(o->store, o->keys, accounts, o->account, &o->account_key, err) < 0))
+	if (found < 0 ||
+		(!found && account_key_make(o->store, o->keys, accounts, o->account, &o->account_key, err) < 0))
 		return -1;
 	return say_key(o, &o->account_key, err);
 }
@@ -303,8 +305,9 @@ static int take_pair(const struct order *o, const cJSON *message, uint32_t *ret,
 {
 	if (json_u32(message, "pair", ret, err) < 0)
 		return -1;
-	return *ret < o->pair_count && *ret < ACME_PAIRS_MAX ? 0
-							      : error_set(err, ERROR_PERMANENT, "pair: the worker has not so many");
+	return *ret < o->pair_count && *ret < ACME_PAIRS_MAX
+		? 0
+		: error_set(err, ERROR_PERMANENT, "pair: the worker has not so many");
 }
 
 /* Its own, once there was none of this order's that is to be used instead. */
@@ -396,7 +399,8 @@ static int on_sign(struct order *o, const cJSON *message, struct error *err)
 	const char *name = json_string(message, "key", 16, err);
 	if (name && (strcmp(name, "account") != 0 || !o->account_key.len))
 		return error_set(err, ERROR_PERMANENT, "the worker has no key \"%s\"", name);
-	auto_json cJSON *answer = name ? account_key_sign(o->keys, KEYS_ACCOUNT, o->account_key.id, message, err) : NULL;
+	auto_json cJSON *answer =
+		name ? account_key_sign(o->keys, KEYS_ACCOUNT, o->account_key.id, message, err) : NULL;
 	if (!answer)
 		return -1;
 	say(o, answer);
@@ -409,8 +413,8 @@ static int on_next(struct order *o, const cJSON *message, struct error *err)
 	if (take_pair(o, message, &pair, err) < 0)
 		return -1;
 	if (o->next_key) {
-		int found = order_key_next_is_unused(o->store, o->certificate, pair, json_text(o->records[pair], "key_type"),
-			&o->key[pair], err);
+		int found = order_key_next_is_unused(
+			o->store, o->certificate, pair, json_text(o->records[pair], "key_type"), &o->key[pair], err);
 		if (found <= 0)
 			return found < 0 ? -1 : make_key(o, pair, true, err);
 	}
@@ -429,8 +433,7 @@ static int read_issued(struct order *o, size_t pair, const struct files *files, 
 		order_key_public(&o->key[pair], &ret->key, err) < 0)
 		return -1;
 	if (X509_check_private_key(ret->leaf, ret->key) != 1)
-		return openssl_error(
-			err, ERROR_UNTRUSTED, "key-match: the certificate is not for the stored key");
+		return openssl_error(err, ERROR_UNTRUSTED, "key-match: the certificate is not for the stored key");
 	return 0;
 }
 
@@ -498,7 +501,8 @@ static int on_account(struct order *o, const cJSON *message, struct error *err)
 	if (!url)
 		return -1;
 	if (!url_is_good(url))
-		return error_set(err, ERROR_PERMANENT, "the worker calls the account \"%.200s\", which is not a URL of https", url);
+		return error_set(err, ERROR_PERMANENT,
+			"the worker calls the account \"%.200s\", which is not a URL of https", url);
 	cJSON_AddStringToObject(record, "url", url);
 	cJSON_AddStringToObject(record, "directory", json_text(o->records[0], "directory"));
 	if (record_put(o->store, accounts, o->account, "account.json", record, err) < 0)
@@ -524,8 +528,7 @@ static int on_gone(struct order *o, const cJSON *message, struct error *err)
 static bool is_name(const struct order *o, const char *name)
 {
 	const cJSON *element;
-	cJSON_ArrayForEach(element, json_get(o->records[0], "names"))
-	{
+	cJSON_ArrayForEach (element, json_get(o->records[0], "names")) {
 		const char *its = element->valuestring;
 		if (strcmp(its + (strncmp(its, "*.", 2) == 0 ? 2 : 0), name) == 0)
 			return true;
@@ -539,7 +542,8 @@ static int on_invalid(struct order *o, const cJSON *message, struct error *err)
 	if (!name)
 		return -1;
 	if (!is_name(o, name))
-		return error_set(err, ERROR_PERMANENT, "the worker was refused \"%.253s\", which is no name of this order", name);
+		return error_set(err, ERROR_PERMANENT,
+			"the worker was refused \"%.253s\", which is no name of this order", name);
 	if (o->handler->invalid)
 		o->handler->invalid(o->certificate, name, o->context);
 	return 0;
@@ -555,7 +559,8 @@ static int check_answer(struct order *o, const char *token, const char *authoriz
 	if (found < 0)
 		return -1;
 	if (!found || !dot || strcmp(dot + 1, own) != 0)
-		return error_set(err, ERROR_PERMANENT, "the worker wants the token \"%.80s\" answered for another account than this order's", token);
+		return error_set(err, ERROR_PERMANENT,
+			"the worker wants the token \"%.80s\" answered for another account than this order's", token);
 	return 0;
 }
 
@@ -566,9 +571,9 @@ static int on_challenge(struct order *o, const cJSON *message, struct error *err
 	if (!authorization)
 		return -1;
 	if (o->token_count == TOKENS_MAX)
-		return error_set(err, ERROR_PERMANENT, "the server wants more than %d challenges answered",
-			TOKENS_MAX);
-	if (check_answer(o, token, authorization, err) < 0 || challenge_add(o->challenge, token, authorization, err) < 0)
+		return error_set(err, ERROR_PERMANENT, "the server wants more than %d challenges answered", TOKENS_MAX);
+	if (check_answer(o, token, authorization, err) < 0 ||
+		challenge_add(o->challenge, token, authorization, err) < 0)
 		return -1;
 	o->tokens[o->token_count++] = mem_strdup(token);
 	say_kept(o);
@@ -705,7 +710,8 @@ struct order *order_start(struct workers *workers, struct store *store, struct k
 	if (fill_job(o, certificate, options ? options : &none, job, &hmac, &files, err) == 0 &&
 		order_dns_job(store, certificate, job, err) == 0)
 		o->worker = worker_start(workers, WORKER_ACME,
-			(int)o->pair_count * (ACME_JOB_SECONDS + order_dns_seconds(certificate)), &worker_handler, o, err);
+			(int)o->pair_count * (ACME_JOB_SECONDS + order_dns_seconds(certificate)), &worker_handler, o,
+			err);
 	o->dns = cJSON_Duplicate(json_get(job, "dns"), true);
 	if (o->worker && send_job(o, job, &files, err) == 0)
 		return o;

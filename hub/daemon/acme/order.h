@@ -42,7 +42,7 @@ struct order_options {
 	char *const *resolvers; /* as in struct hub_config; NULL: none */
 	const char *anchors;    /* as in struct hub_config: among them the root of a preferred chain is looked for */
 	const char *replaces[STORE_PAIRS_MAX]; /* the identifier of what each pair replaces (ari_id); NULL: not said */
-	bool new_key; /* a key that was never used, whatever reuse_key says */
+	bool new_key;                          /* a key that was never used, whatever reuse_key says */
 };
 
 /* Starts at once; the handler is only called from the loop. NULL with the reason when it cannot even start.

@@ -24,8 +24,7 @@ static int stored_records(struct store *store, const char *certificate, cJSON **
 	return *ret != NULL;
 }
 
-int order_dns_job(
-	struct store *store, const struct hub_certificate *certificate, cJSON *job, struct error *err)
+int order_dns_job(struct store *store, const struct hub_certificate *certificate, cJSON *job, struct error *err)
 {
 	if (certificate->dns_hook) {
 		cJSON *dns = cJSON_AddObjectToObject(job, "dns");
@@ -44,8 +43,7 @@ int order_dns_job(
 static bool is_kept(const cJSON *stored, const cJSON *record)
 {
 	const cJSON *element;
-	cJSON_ArrayForEach(element, stored)
-	{
+	cJSON_ArrayForEach (element, stored) {
 		if (cJSON_Compare(element, record, true))
 			return true;
 	}
@@ -55,8 +53,7 @@ static bool is_kept(const cJSON *stored, const cJSON *record)
 static bool is_of(const cJSON *names, const cJSON *record)
 {
 	const cJSON *element;
-	cJSON_ArrayForEach(element, names)
-	{
+	cJSON_ArrayForEach (element, names) {
 		const char *name = element->valuestring;
 		auto_free char *owner = mem_printf("_acme-challenge.%s.", name + (strncmp(name, "*.", 2) == 0 ? 2 : 0));
 		if (strcmp(owner, json_text(record, "name")) == 0)
@@ -69,7 +66,8 @@ static int check_record(const cJSON *names, const cJSON *dns, const cJSON *recor
 {
 	const char *value = json_text(record, "value");
 	if (!is_of(names, record))
-		return error_set(err, ERROR_PERMANENT, "the worker keeps a record \"%.253s\", which no name of this order needs",
+		return error_set(err, ERROR_PERMANENT,
+			"the worker keeps a record \"%.253s\", which no name of this order needs",
 			json_text(record, "name"));
 	if (!dns || strcmp(json_text(record, "hook"), json_text(dns, "hook")) != 0 ||
 		strcmp(json_text(record, "config"), json_text(dns, "config")) != 0)
@@ -80,8 +78,8 @@ static int check_record(const cJSON *names, const cJSON *dns, const cJSON *recor
 	return 0;
 }
 
-int order_dns_keep(struct store *store, const char *certificate, const cJSON *names, const cJSON *dns, const cJSON *message,
-	struct error *err)
+int order_dns_keep(struct store *store, const char *certificate, const cJSON *names, const cJSON *dns,
+	const cJSON *message, struct error *err)
 {
 	const cJSON *records = json_array(message, "records", ORDER_DNS_COUNT_MAX, err), *record;
 	auto_buf struct buf text = BUF_INIT(ORDER_DNS_MAX);
@@ -91,8 +89,7 @@ int order_dns_keep(struct store *store, const char *certificate, const cJSON *na
 		return -1;
 	if (cJSON_GetArraySize(records) == 0)
 		return store_drop(store, kind, certificate, err);
-	cJSON_ArrayForEach(record, records)
-	{
+	cJSON_ArrayForEach (record, records) {
 		if (!is_kept(before, record) && check_record(names, dns, record, err) < 0)
 			return -1;
 	}

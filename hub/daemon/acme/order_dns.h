@@ -13,12 +13,11 @@
 #include "lib/wire/json.h"
 
 /* Adds "dns" (of a certificate by dns-01) and "dns_leftovers" to a job. */
-int order_dns_job(
-	struct store *store, const struct hub_certificate *certificate, cJSON *job, struct error *err);
+int order_dns_job(struct store *store, const struct hub_certificate *certificate, cJSON *job, struct error *err);
 /* Takes the worker's message: what stands from now on. A later worker will run the hook that a record names, so each is one that is
  * kept already, or one of `names` by the hook that `dns`, the job's (NULL: it has none), says. */
-int order_dns_keep(struct store *store, const char *certificate, const cJSON *names, const cJSON *dns, const cJSON *message,
-	struct error *err);
+int order_dns_keep(struct store *store, const char *certificate, const cJSON *names, const cJSON *dns,
+	const cJSON *message, struct error *err);
 /* The seconds that the worker needs beside those of every order, for each pair. */
 int order_dns_seconds(const struct hub_certificate *certificate);
 

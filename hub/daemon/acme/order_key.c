@@ -19,7 +19,8 @@ int order_key_take(struct order_key *k, const struct buf *spki, struct error *er
 	return 0;
 }
 
-int order_key_load(struct store *store, const char *kind, const char *name, const char *file, struct order_key *ret, struct error *err)
+int order_key_load(struct store *store, const char *kind, const char *name, const char *file, struct order_key *ret,
+	struct error *err)
 {
 	auto_buf struct buf spki = BUF_INIT(KEYS_SPKI_MAX);
 	int found = store_get(store, kind, name, file, &spki, err);
@@ -30,8 +31,8 @@ int order_key_load(struct store *store, const char *kind, const char *name, cons
 	return 1;
 }
 
-int order_key_store(struct store *store, const char *kind, const char *name, const char *file, const struct order_key *k,
-	struct error *err)
+int order_key_store(struct store *store, const char *kind, const char *name, const char *file,
+	const struct order_key *k, struct error *err)
 {
 	return store_put(store, kind, name, file, k->spki, k->len, err);
 }
@@ -66,7 +67,8 @@ static bool has_type(const struct order_key *k, const char *key_type)
 
 /* Of the pairs of the current revision the one of this type. A revision that cannot be read has none: what is wrong with
  * it is told where it is to be served. */
-static int current_key(struct store *store, const char *certificate, const char *key_type, struct order_key *ret, struct error *err)
+static int current_key(
+	struct store *store, const char *certificate, const char *key_type, struct order_key *ret, struct error *err)
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	auto_manifest struct manifest current = {0}, loaded = {0};
@@ -88,8 +90,8 @@ static int current_key(struct store *store, const char *certificate, const char 
 	return result;
 }
 
-int order_key_wanted(struct store *store, const struct hub_certificate *c, size_t pair, bool never_used, struct order_key *ret,
-	struct error *err)
+int order_key_wanted(struct store *store, const struct hub_certificate *c, size_t pair, bool never_used,
+	struct order_key *ret, struct error *err)
 {
 	const char *key_type = pair ? c->second_key_type : c->key_type;
 	int found = 0;
@@ -113,8 +115,8 @@ int order_key_next_is_unused(struct store *store, const char *certificate, size_
 	return found <= 0 ? found : memcmp(next.id, used->id, sizeof(next.id)) != 0 && has_type(&next, key_type);
 }
 
-int order_key_put_next(struct store *store, struct keys *keys, const char *certificate, size_t pair, const struct order_key *k,
-	struct error *err)
+int order_key_put_next(struct store *store, struct keys *keys, const char *certificate, size_t pair,
+	const struct order_key *k, struct error *err)
 {
 	struct error ignored;
 	struct order_key old;

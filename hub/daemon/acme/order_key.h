@@ -24,9 +24,10 @@ struct order_key {
 
 int order_key_take(struct order_key *k, const struct buf *spki, struct error *err);
 /* From and to a record. 1, 0 there is none, -1. */
-int order_key_load(struct store *store, const char *kind, const char *name, const char *file, struct order_key *ret, struct error *err);
-int order_key_store(struct store *store, const char *kind, const char *name, const char *file, const struct order_key *k,
+int order_key_load(struct store *store, const char *kind, const char *name, const char *file, struct order_key *ret,
 	struct error *err);
+int order_key_store(struct store *store, const char *kind, const char *name, const char *file,
+	const struct order_key *k, struct error *err);
 /* As a worker is told: base64url. */
 int order_key_add(const struct order_key *k, cJSON *object, const char *member, struct error *err);
 int order_key_public(const struct order_key *k, EVP_PKEY **ret, struct error *err); /* owned */
@@ -39,8 +40,8 @@ int order_key_wanted(struct store *store, const struct hub_certificate *certific
 int order_key_next_is_unused(struct store *store, const char *certificate, size_t pair, const char *key_type,
 	const struct order_key *used, struct error *err);
 /* The one that was there is dropped, unless a revision has it. */
-int order_key_put_next(struct store *store, struct keys *keys, const char *certificate, size_t pair, const struct order_key *k,
-	struct error *err);
+int order_key_put_next(struct store *store, struct keys *keys, const char *certificate, size_t pair,
+	const struct order_key *k, struct error *err);
 /* Whether it is one that was made ahead. */
 bool order_key_is_next(struct store *store, const char *certificate, const struct order_key *k);
 

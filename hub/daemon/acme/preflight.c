@@ -35,8 +35,7 @@ static void on_message(const char *event, const cJSON *message, void *context)
 	struct error ignored;
 	bool ok = false;
 	if (strcmp(event, "finding") != 0 || json_bool(message, "ok", &ok, &ignored) < 0 ||
-		!json_string(message, "name", 253, &ignored) ||
-		!json_string(message, "address", 128, &ignored) ||
+		!json_string(message, "name", 253, &ignored) || !json_string(message, "address", 128, &ignored) ||
 		!json_string(message, "text", 512, &ignored))
 		return;
 	cJSON *finding = cJSON_Duplicate(message, true);
@@ -57,8 +56,7 @@ static void random_text(char ret[TOKEN_MAX])
 {
 	uint8_t bytes[TOKEN_BYTES];
 	auto_buf struct buf text = BUF_INIT(TOKEN_MAX - 1);
-	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes) ||
-		base64url_encode(bytes, sizeof(bytes), &text) < 0)
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes) || base64url_encode(bytes, sizeof(bytes), &text) < 0)
 		mem_abort(__func__);
 	snprintf(ret, TOKEN_MAX, "%s", buf_text(&text));
 }
@@ -76,15 +74,13 @@ static void find_thumbprint(const struct preflight *p, const char *account, char
 		random_text(ret);
 }
 
-static cJSON *job_new(
-	const struct preflight *p, const struct hub_certificate *certificate, const char *authorization)
+static cJSON *job_new(const struct preflight *p, const struct hub_certificate *certificate, const char *authorization)
 {
 	cJSON *job = cJSON_CreateObject();
 	cJSON_AddStringToObject(job, "event", "job");
 	cJSON_AddStringToObject(job, "token", p->token);
 	cJSON_AddStringToObject(job, "authorization", authorization);
-	cJSON *names = cJSON_AddArrayToObject(job, "names"),
-	      *resolvers = cJSON_AddArrayToObject(job, "resolvers");
+	cJSON *names = cJSON_AddArrayToObject(job, "names"), *resolvers = cJSON_AddArrayToObject(job, "resolvers");
 	for (char *const *name = certificate->names; *name; name++)
 		cJSON_AddItemToArray(names, cJSON_CreateString(*name));
 	for (char *const *at = p->hub->config->resolvers; *at; at++)
@@ -92,8 +88,8 @@ static cJSON *job_new(
 	return job;
 }
 
-struct preflight *preflight_start(struct hub *hub, const struct hub_certificate *certificate,
-	preflight_done *done, void *context, struct error *err)
+struct preflight *preflight_start(struct hub *hub, const struct hub_certificate *certificate, preflight_done *done,
+	void *context, struct error *err)
 {
 	static const struct errand_handler handler = {.message = on_message, .ended = on_ended};
 	char thumbprint[TOKEN_MAX];
@@ -128,8 +124,7 @@ void preflight_text(const cJSON *findings, char *ret, size_t size)
 	const cJSON *finding;
 	int shown = 0, bad = 0;
 	auto_buf struct buf text = BUF_INIT(size - 1);
-	cJSON_ArrayForEach(finding, findings)
-	{
+	cJSON_ArrayForEach (finding, findings) {
 		const char *address = cJSON_GetStringValue(json_get(finding, "address"));
 		if (cJSON_IsTrue(json_get(finding, "ok")) || ++bad > TEXT_FINDINGS_MAX)
 			continue;

@@ -16,8 +16,8 @@ struct preflight;
  * are not ok. NULL findings: it could not be done, and err says why. The preflight is gone after the call. */
 typedef void preflight_done(cJSON *findings, size_t bad, const struct error *err, void *context);
 
-struct preflight *preflight_start(struct hub *hub, const struct hub_certificate *certificate,
-	preflight_done *done, void *context, struct error *err);
+struct preflight *preflight_start(struct hub *hub, const struct hub_certificate *certificate, preflight_done *done,
+	void *context, struct error *err);
 void preflight_cancel(struct preflight *p); /* no callback; NULL is allowed */
 
 /* "192.0.2.7 of mail.domain.pl: answered 404; …", the first few of those that are not ok. */

@@ -41,9 +41,9 @@ struct renewal {
 	bool refused;    /* by the gate to publish, for what the certificate is: its order is kept, unless an
 			    operator orders anew */
 	bool new_key;    /* the one in use must not be used again */
-	bool resumes;    /* an order is stored that was broken off: whatever the current certificate is, it is gone on with */
-	bool revoked;    /* the current certificate was, from here */
-	bool waiting;    /* for what is being done to its account */
+	bool resumes; /* an order is stored that was broken off: whatever the current certificate is, it is gone on with */
+	bool revoked; /* the current certificate was, from here */
+	bool waiting; /* for what is being done to its account */
 };
 
 static bool is_running(const struct renewal *r)
@@ -64,10 +64,9 @@ static void save(const struct renewal *r)
 	cJSON_AddStringToObject(o, "error", r->error);
 	cJSON_AddBoolToObject(o, "new_key", r->new_key);
 	cJSON_AddBoolToObject(o, "refused", r->refused);
-	if (json_print(o, &text) < 0 || store_put(r->hub->store, "renewals", r->certificate->name,
-						"state.json", text.data, text.len, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store",
-			"certificate=%s error=\"cannot keep the state of its renewal\"",
+	if (json_print(o, &text) < 0 ||
+		store_put(r->hub->store, "renewals", r->certificate->name, "state.json", text.data, text.len, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"cannot keep the state of its renewal\"",
 			r->certificate->name);
 }
 
@@ -127,14 +126,14 @@ static void look_at_current(struct renewal *r)
 	auto_manifest struct manifest m = {0};
 	int had = store_current(r->hub->store, r->certificate->name, &m, &err);
 	if (had < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
-			err.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
 	r->state.not_before = had > 0 ? m.not_before : 0;
 	r->state.not_after = had > 0 ? m.not_after : 0;
 	r->state.published = had > 0 ? m.published : 0;
 	r->state.gone_back = had > 0 && strcmp(m.source, "rollback") == 0;
-	r->revoked = had > 0 && (revoked_find(r->hub->store, r->certificate->name, m.fingerprint, &how) ||
-		(manifest_has_second(&m) && revoked_find(r->hub->store, r->certificate->name, m.second, &how)));
+	r->revoked = had > 0 &&
+		(revoked_find(r->hub->store, r->certificate->name, m.fingerprint, &how) ||
+			(manifest_has_second(&m) && revoked_find(r->hub->store, r->certificate->name, m.second, &how)));
 	if (r->revoked && strcmp(how.reason, "keyCompromise") == 0)
 		demand_new_key(r);
 	advice_current(r->advice, had > 0 ? &m : NULL);
@@ -183,9 +182,8 @@ static void fail(struct renewal *r, const struct error *err, int64_t retry_after
 	snprintf(r->error, sizeof(r->error), "%s", err->message);
 	save(r);
 	wake_later(r);
-	log_event(LOG_LEVEL_ERROR, "renewal", "certificate=%s failures=%u next=%s error=\"%s\"",
-		r->certificate->name, r->state.failures, clock_text(due(r, clock_wall()), when),
-		err->message);
+	log_event(LOG_LEVEL_ERROR, "renewal", "certificate=%s failures=%u next=%s error=\"%s\"", r->certificate->name,
+		r->state.failures, clock_text(due(r, clock_wall()), when), err->message);
 }
 
 static void changed(struct renewal *r)
@@ -216,10 +214,9 @@ static void count_issued(struct renewal *r, size_t pairs)
 {
 	struct error err;
 	while (pairs-- > 0)
-		if (limits_issued(r->hub->store, r->certificate->acme, r->certificate->names, clock_wall(),
-			    &err) < 0)
-			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"",
-				r->certificate->name, err.message);
+		if (limits_issued(r->hub->store, r->certificate->acme, r->certificate->names, clock_wall(), &err) < 0)
+			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
+				err.message);
 }
 
 /* What was revoked, here or (its authority wants it replaced at once) elsewhere, must not wait for a window.
@@ -231,8 +228,8 @@ static bool is_urgent(const struct renewal *r)
 	rule.failures = 0;
 	int64_t now = clock_wall();
 	return r->revoked || r->new_key ||
-	       (r->advice && r->state.advised && advice_record(r->advice)->window.end <= now &&
-		       schedule_due(&rule, now) > now);
+		(r->advice && r->state.advised && advice_record(r->advice)->window.end <= now &&
+			schedule_due(&rule, now) > now);
 }
 
 static int on_issued(const char *certificate, const struct chain *pairs, size_t count, void *context)
@@ -297,11 +294,9 @@ static size_t find_replaced(struct renewal *r, char ids[STORE_PAIRS_MAX][ARI_ID_
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	size_t count = 0, found = 0;
 	auto_manifest struct manifest m = {0}, content = {0};
-	if (!r->certificate->acme->ari ||
-		store_current(r->hub->store, r->certificate->name, &m, &ignored) <= 0 ||
+	if (!r->certificate->acme->ari || store_current(r->hub->store, r->certificate->name, &m, &ignored) <= 0 ||
 		strcmp(m.source, "acme") != 0 || strcmp(m.reason, r->certificate->acme->name) != 0 ||
-		store_load(r->hub->store, r->certificate->name, m.revision, pairs, &count, &content,
-			&ignored) < 0)
+		store_load(r->hub->store, r->certificate->name, m.revision, pairs, &count, &content, &ignored) < 0)
 		return 0;
 	while (found < count && ari_id(pairs[found].leaf, ids[found], &ignored) == 0)
 		found++;
@@ -314,15 +309,14 @@ static void start_order(struct renewal *r)
 {
 	struct error err;
 	char ids[STORE_PAIRS_MAX][ARI_ID_MAX];
-	struct order_options options = {.resolvers = r->hub->config->resolvers,
-		.anchors = r->hub->config->anchors,
-		.new_key = r->new_key};
+	struct order_options options = {
+		.resolvers = r->hub->config->resolvers, .anchors = r->hub->config->anchors, .new_key = r->new_key};
 	size_t count = find_replaced(r, ids);
 	for (size_t i = 0; i < count; i++)
 		options.replaces[i] = ids[i];
 	snprintf(r->step, sizeof(r->step), "starting");
-	r->order = order_start(r->hub->workers, r->hub->store, r->hub->keys, r->hub->challenge, r->certificate, &options,
-		&order_handler, r->hub, &err);
+	r->order = order_start(r->hub->workers, r->hub->store, r->hub->keys, r->hub->challenge, r->certificate,
+		&options, &order_handler, r->hub, &err);
 	if (!r->order)
 		fail(r, &err, 0);
 }
@@ -346,8 +340,8 @@ static void on_preflight(cJSON *findings, size_t bad, const struct error *why, v
 		error_wrap(&err, "no order was made");
 		fail(r, &err, 0);
 	} else {
-		log_event(LOG_LEVEL_WARNING, "preflight", "certificate=%s reason=\"%s\"",
-			r->certificate->name, err.message);
+		log_event(LOG_LEVEL_WARNING, "preflight", "certificate=%s reason=\"%s\"", r->certificate->name,
+			err.message);
 		start_order(r);
 	}
 	changed(r);
@@ -356,8 +350,7 @@ static void on_preflight(cJSON *findings, size_t bad, const struct error *why, v
 static void start_preflight(struct renewal *r)
 {
 	struct error err;
-	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->dns_hook ||
-		has_stored_order(r)) {
+	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->dns_hook || has_stored_order(r)) {
 		start_order(r);
 		return;
 	}
@@ -413,14 +406,12 @@ static bool is_held(struct renewal *r, bool anew)
 			r->state.not_after - r->state.not_before, now, &until, &err) == 0)
 		return false;
 	if (!until) {
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
-			err.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
 		return false;
 	}
 	r->held_until = until;
 	snprintf(r->held, sizeof(r->held), "%s", err.message);
-	log_event(
-		LOG_LEVEL_ERROR, "limits", "certificate=%s reason=\"%s\"", r->certificate->name, err.message);
+	log_event(LOG_LEVEL_ERROR, "limits", "certificate=%s reason=\"%s\"", r->certificate->name, err.message);
 	return true;
 }
 
@@ -449,8 +440,8 @@ int renewal_now(struct renewal *r, bool force, struct error *err)
 		return error_set(err, ERROR_RETRY, "%s", r->held);
 	}
 	if (r->refused && order_forget(r->hub->store, r->hub->keys, r->certificate->name, &ignored) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
-			ignored.message);
+		log_event(
+			LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, ignored.message);
 	start(r);
 	return 0;
 }
@@ -465,8 +456,8 @@ void renewal_replace(struct renewal *r, bool new_key)
 		/* An order under way may be for the key that is not wanted any more. */
 		order_cancel(steal(r->order));
 		if (order_forget(r->hub->store, r->hub->keys, r->certificate->name, &err) < 0)
-			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"",
-				r->certificate->name, err.message);
+			log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name,
+				err.message);
 	}
 	renewal_now(r, true, &err);
 }
@@ -520,8 +511,7 @@ static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 	if (!r->timer)
 		mem_abort(__func__);
 	if (restore(r, &err) < 0) {
-		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", certificate->name,
-			err.message);
+		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", certificate->name, err.message);
 		r->state = (struct schedule_state){0};
 	}
 	r->state.renew_before = certificate->renew_before;
@@ -581,7 +571,7 @@ void renewal_status(const struct renewal *r, struct renewal_status *ret)
 		.error = r->error,
 		.held = r->held_until > now ? r->held : "",
 		.basis = r->held_until > now ? "limits"
-			 : r->revoked        ? "revoked"
+			: r->revoked         ? "revoked"
 					     : schedule_basis(&r->state, now),
 		.failures = r->state.failures,
 		.due = due(r, now),

@@ -50,21 +50,19 @@ static void save(const struct advice *a)
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(ADVICE_RECORD_MAX);
 	if (ari_encode(&a->record, &text) < 0 ||
-		store_put(a->advisor->hub->store, "renewals", a->certificate->name, "ari.json", text.data,
-			text.len, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store",
-			"certificate=%s error=\"cannot keep its renewal information\"", a->certificate->name);
+		store_put(a->advisor->hub->store, "renewals", a->certificate->name, "ari.json", text.data, text.len,
+			&err) < 0)
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"cannot keep its renewal information\"",
+			a->certificate->name);
 }
 
 static void restore(struct advice *a)
 {
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(ADVICE_RECORD_MAX);
-	int got =
-		store_get(a->advisor->hub->store, "renewals", a->certificate->name, "ari.json", &text, &err);
+	int got = store_get(a->advisor->hub->store, "renewals", a->certificate->name, "ari.json", &text, &err);
 	if (got < 0 || (got > 0 && ari_decode(text.data, text.len, &a->record, &err) < 0))
-		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", a->certificate->name,
-			err.message);
+		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", a->certificate->name, err.message);
 }
 
 /* ---- when to ask ---- */
@@ -142,8 +140,7 @@ static void take_answer(struct advice *a, const cJSON *message, int64_t retry_af
 	struct ari_window w = {0};
 	int64_t before = a->record.moment;
 	const char *page = json_string(message, "explanation", sizeof(w.explanation) - 1, &err);
-	if (!page || json_i64(message, "start", &w.start, &err) < 0 ||
-		json_i64(message, "end", &w.end, &err) < 0) {
+	if (!page || json_i64(message, "start", &w.start, &err) < 0 || json_i64(message, "end", &w.end, &err) < 0) {
 		note_trouble(a, err.message, 0);
 		return;
 	}
@@ -154,9 +151,8 @@ static void take_answer(struct advice *a, const cJSON *message, int64_t retry_af
 	if (a->record.moment == before)
 		return;
 	char when[CLOCK_TEXT_MAX];
-	log_event(LOG_LEVEL_INFO, "ari", "certificate=%s renew=%s page=\"%s\" reason=\"%s\"",
-		a->certificate->name, a->record.moment ? clock_text(a->record.moment, when) : "rule",
-		w.explanation, a->record.trouble);
+	log_event(LOG_LEVEL_INFO, "ari", "certificate=%s renew=%s page=\"%s\" reason=\"%s\"", a->certificate->name,
+		a->record.moment ? clock_text(a->record.moment, when) : "rule", w.explanation, a->record.trouble);
 	a->changed(a->context);
 }
 
@@ -194,9 +190,8 @@ static void on_ended(const struct error *err, void *context)
 	v->errand = NULL;
 	for (struct advice *a = v->list; a; a = a->next) {
 		if (a->asked)
-			note_trouble(a,
-				err->kind == ERROR_NONE ? "the worker ended without an answer" : err->message,
-				0);
+			note_trouble(
+				a, err->kind == ERROR_NONE ? "the worker ended without an answer" : err->message, 0);
 		a->asked = false;
 	}
 	wake_later(v);
@@ -215,8 +210,7 @@ static int need_id(struct advice *a, struct error *err)
 	int had = store_current(a->advisor->hub->store, a->certificate->name, &m, err);
 	if (had <= 0)
 		return had < 0 ? -1 : error_set(err, ERROR_RETRY, "nothing is published");
-	if (store_load(a->advisor->hub->store, a->certificate->name, m.revision, pairs, &count, &content,
-		    err) < 0)
+	if (store_load(a->advisor->hub->store, a->certificate->name, m.revision, pairs, &count, &content, err) < 0)
 		return -1;
 	int result = ari_id(pairs[0].leaf, a->record.id, err);
 	while (count > 0)
@@ -288,8 +282,8 @@ static struct advisor *advisor_of(struct hub *hub, const struct hub_acme *acme)
 	return v;
 }
 
-struct advice *advice_new(struct hub *hub, const struct hub_certificate *certificate,
-	void (*changed)(void *context), void *context)
+struct advice *advice_new(
+	struct hub *hub, const struct hub_certificate *certificate, void (*changed)(void *context), void *context)
 {
 	if (!certificate->acme || !certificate->acme->ari)
 		return NULL;
@@ -332,8 +326,7 @@ void advice_current(struct advice *a, const struct manifest *current)
 {
 	char leaf[CHAIN_HEX_MAX] = "";
 	/* What was imported is of another authority, which would be asked in vain. */
-	bool ours =
-		current && (strcmp(current->source, "acme") == 0 || strcmp(current->source, "rollback") == 0);
+	bool ours = current && (strcmp(current->source, "acme") == 0 || strcmp(current->source, "rollback") == 0);
 	if (!a)
 		return;
 	a->current = (struct manifest){0};

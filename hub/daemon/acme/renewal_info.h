@@ -14,8 +14,8 @@ struct advice; /* of one certificate */
 
 /* `changed` is called from the loop when there is another moment, or none any more. NULL where nobody is
  * asked: not an ACME certificate, or ari = false. */
-struct advice *advice_new(struct hub *hub, const struct hub_certificate *certificate,
-	void (*changed)(void *context), void *context);
+struct advice *advice_new(
+	struct hub *hub, const struct hub_certificate *certificate, void (*changed)(void *context), void *context);
 void advice_free(struct advice *a); /* NULL is allowed */
 
 /* What is current now; NULL: nothing. Another certificate than before is asked for soon. */

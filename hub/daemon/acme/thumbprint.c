@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-static const struct hub_acme *find_section(
-	const struct hub_config *config, const char *account, struct error *err)
+static const struct hub_acme *find_section(const struct hub_config *config, const char *account, struct error *err)
 {
 	for (size_t i = 0; account && i < config->acme_count; i++)
 		if (strcmp(config->acmes[i].name, account) == 0)
@@ -35,8 +34,8 @@ int thumbprint_get(struct store *store, const char *account, char ret[JWS_THUMBP
 	return result < 0 ? error_wrap(err, "account %s", account) : 1;
 }
 
-int thumbprint_find(const struct hub_config *config, struct store *store, const char *account,
-	struct thumbprint *ret, struct error *err)
+int thumbprint_find(const struct hub_config *config, struct store *store, const char *account, struct thumbprint *ret,
+	struct error *err)
 {
 	const struct hub_acme *section = find_section(config, account, err);
 	int found = section ? thumbprint_get(store, section->name, ret->text, err) : -1;

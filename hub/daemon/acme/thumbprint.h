@@ -13,8 +13,8 @@ struct thumbprint {
 
 /* `account`: the title of an acme section; NULL: the only one. ERROR_USAGE with what to do when there is no
  * such section, more than one, or no account yet. */
-int thumbprint_find(const struct hub_config *config, struct store *store, const char *account,
-	struct thumbprint *ret, struct error *err);
+int thumbprint_find(const struct hub_config *config, struct store *store, const char *account, struct thumbprint *ret,
+	struct error *err);
 
 /* Of the account whose key the store has: 1, 0 when there is none, -1. */
 int thumbprint_get(struct store *store, const char *account, char ret[JWS_THUMBPRINT_MAX], struct error *err);

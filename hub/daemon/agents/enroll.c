@@ -149,7 +149,8 @@ static int parse_identity(const char *line, struct enrolment *ret, struct error 
 		return error_set(err, ERROR_USAGE, "this is not the line of an agent (%s)", form);
 	if (snprintf(ret->ssh, sizeof(ret->ssh), "%s %s", type, key) >= (int)sizeof(ret->ssh) ||
 		!hub_key_is_valid(ret->ssh))
-		return error_set(err, ERROR_USAGE, "\"%s …\" is not an SSH public key that is taken here (%s)", type, form);
+		return error_set(
+			err, ERROR_USAGE, "\"%s …\" is not an SSH public key that is taken here (%s)", type, form);
 	return parse_key(seal_key, ret->seal, err);
 }
 
@@ -163,10 +164,11 @@ static int check_unique(struct hub *hub, const char *agent, const struct enrolme
 		if (strcmp(name, agent) == 0 || enroll_find(hub, name, &other, &ignored) <= 0)
 			continue;
 		if (strcmp(other.ssh, e->ssh) == 0 || memcmp(other.seal, e->seal, sizeof(e->seal)) == 0 ||
-			(other.rotates && (strcmp(other.next_ssh, e->ssh) == 0 ||
-						  memcmp(other.next_seal, e->seal, sizeof(e->seal)) == 0)))
-			return error_set(err, ERROR_USAGE, "agent %s has this key already: is this line of another node, or of a clone?",
-				name);
+			(other.rotates &&
+				(strcmp(other.next_ssh, e->ssh) == 0 ||
+					memcmp(other.next_seal, e->seal, sizeof(e->seal)) == 0)))
+			return error_set(err, ERROR_USAGE,
+				"agent %s has this key already: is this line of another node, or of a clone?", name);
 	}
 	return 0;
 }
@@ -185,8 +187,8 @@ static bool same_keys(const struct enrolment *a, const struct enrolment *b)
 }
 
 /* Writes down that it is `given` these keys, then makes that so: `e` is its record from now on. The same ones once more are no change. */
-static int change(struct hub *hub, const char *agent, const char *what, const struct enrolment *before, const struct enrolment *given,
-	const struct enrolment *e, struct error *err)
+static int change(struct hub *hub, const char *agent, const char *what, const struct enrolment *before,
+	const struct enrolment *given, const struct enrolment *e, struct error *err)
 {
 	bool none = before && !before->rotates && same_keys(before, given);
 	if (!none && key_changes_note(hub, agent, what, before, given, err) < 0)
@@ -198,8 +200,8 @@ static int change(struct hub *hub, const char *agent, const char *what, const st
 	return -1;
 }
 
-int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8_t seal_key[SEAL_KEY_SIZE], bool rotates, uid_t by,
-	struct error *err)
+int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8_t seal_key[SEAL_KEY_SIZE],
+	bool rotates, uid_t by, struct error *err)
 {
 	struct enrolment e = {.added = clock_wall()}, old;
 	char who[KEY_CHANGES_WHO_MAX], what[KEY_CHANGES_WHAT_MAX];
@@ -219,10 +221,12 @@ int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8
 		memcpy(after.next_seal, e.seal, sizeof(e.seal));
 	}
 	snprintf(what, sizeof(what), "%s by a node that joined with the line of %s",
-		after.rotates ? "new keys, which wait to be proven, were given" : "its keys were given", key_changes_who(by, who));
+		after.rotates ? "new keys, which wait to be proven, were given" : "its keys were given",
+		key_changes_who(by, who));
 	if (change(hub, agent, what, found ? &old : NULL, &e, &after, err) < 0)
 		return -1;
-	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s%s", agent, after.rotates ? " keys=new, which are to be proven" : "");
+	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s%s", agent,
+		after.rotates ? " keys=new, which are to be proven" : "");
 	if (found && !same && !after.rotates)
 		session_drop(hub, agent, "another node has joined in its place");
 	enroll_send_keys(hub);
@@ -253,7 +257,8 @@ static int prove(struct hub *hub, const char *agent, const char *mark, struct er
 		key_changes_who(old.rotation_by, who));
 	if (change(hub, agent, what, &old, &e, &e, err) < 0)
 		return -1;
-	log_event(LOG_LEVEL_NOTICE, "rotated", "agent=%s keys=\"the new ones were proven, the old ones are gone\"", agent);
+	log_event(LOG_LEVEL_NOTICE, "rotated", "agent=%s keys=\"the new ones were proven, the old ones are gone\"",
+		agent);
 	enroll_send_keys(hub);
 	return 0;
 }
@@ -281,8 +286,8 @@ int enroll_may_replace(struct hub *hub, const char *agent, bool replace, struct 
 		"agent %s has keys (SSH key %s, since %s) and is %s: are others to take their place? Then say --replace: the old ones open "
 		"nothing any more from the moment that the new ones are here. `certsync agent rotate %s` gives the same node new ones "
 		"without a pause; where somebody else may have them, `certsync agent remove %s` first ends all that they opened",
-		agent, buf_text(&text), clock_text(e.added, since), session_find(hub, agent) ? "connected with them" : "not connected now", agent,
-		agent);
+		agent, buf_text(&text), clock_text(e.added, since),
+		session_find(hub, agent) ? "connected with them" : "not connected now", agent, agent);
 }
 
 /* Whoever else had them would be let in again. */
@@ -354,7 +359,8 @@ int enroll_remove(struct hub *hub, const char *agent, uid_t by, struct error *er
 	return 0;
 }
 
-static void add_key(struct hub_key *keys, size_t *count, const char *agent, const char *key, enum hub_key_use use, int64_t expires)
+static void add_key(
+	struct hub_key *keys, size_t *count, const char *agent, const char *key, enum hub_key_use use, int64_t expires)
 {
 	struct hub_key *k = &keys[(*count)++];
 	snprintf(k->agent, sizeof(k->agent), "%s", agent);
@@ -402,7 +408,8 @@ static int collect_keys(struct hub *hub, struct hub_key *keys, size_t *ret_count
 void enroll_send_keys(struct hub *hub)
 {
 	if (!hub->root) {
-		log_event(LOG_LEVEL_WARNING, "enroll", "error=\"started without certsync-hub-root: authorized_keys is not written\"");
+		log_event(LOG_LEVEL_WARNING, "enroll",
+			"error=\"started without certsync-hub-root: authorized_keys is not written\"");
 		return;
 	}
 	ticket_sweep(hub, clock_wall());
@@ -411,8 +418,8 @@ void enroll_send_keys(struct hub *hub)
 	hub->keys_asked += !hub->keys_owed;
 	hub->keys_owed = collect_keys(hub, keys, &count) < 0;
 	if (hub->keys_owed) {
-		log_event(LOG_LEVEL_ERROR, "enroll", "error=\"authorized_keys stays as it is until that can be read\" again_s=%d",
-			ENROLL_AGAIN);
+		log_event(LOG_LEVEL_ERROR, "enroll",
+			"error=\"authorized_keys stays as it is until that can be read\" again_s=%d", ENROLL_AGAIN);
 		ticket_wake(hub, ENROLL_AGAIN);
 		return;
 	}
@@ -470,8 +477,10 @@ int enroll_hub_line(struct hub *hub, const char *agent, struct buf *out, struct 
 		return 0;
 	}
 	if (!hub->config->ssh)
-		return error_set(err, ERROR_USAGE, "%s has no `ssh`: how do agents reach this hub? For example "
-			"ssh = \"certsync-gate@hub.example.org:22\"", hub->config_path);
+		return error_set(err, ERROR_USAGE,
+			"%s has no `ssh`: how do agents reach this hub? For example "
+			"ssh = \"certsync-gate@hub.example.org:22\"",
+			hub->config_path);
 	buf_addf(out, "certsync-hub:1 ssh://%s ", hub->config->ssh);
 	signing_add_fields(hub, out);
 	for (char **path = hub->config->host_keys; path && *path; path++)

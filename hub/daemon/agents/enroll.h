@@ -8,10 +8,10 @@
 #include "hub/common/root_request.h"
 
 struct enrolment {
-	char ssh[HUB_KEY_TEXT_MAX];        /* "ssh-ed25519 AAAA…" */
+	char ssh[HUB_KEY_TEXT_MAX]; /* "ssh-ed25519 AAAA…" */
 	uint8_t seal[SEAL_KEY_SIZE];
 	int64_t added;
-	int64_t rotation;  /* since when it is to have new keys; 0: it is not. Over when they were proven, or others given */
+	int64_t rotation; /* since when it is to have new keys; 0: it is not. Over when they were proven, or others given */
 	uid_t rotation_by; /* who asked for that */
 	bool rotates;      /* they are here, and have not been seen to work yet */
 	char next_ssh[HUB_KEY_TEXT_MAX];
@@ -37,8 +37,8 @@ int enroll_may_replace(struct hub *hub, const char *agent, bool replace, struct 
  * sessions end then. */
 int enroll_add(struct hub *hub, const char *agent, const char *identity, bool replace, uid_t by, struct error *err);
 /* Takes the keys of a node that joined. `rotates`: beside those that the agent has, until enroll_prove. Sends the keys. */
-int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8_t seal_key[SEAL_KEY_SIZE], bool rotates, uid_t by,
-	struct error *err);
+int enroll_keys(struct hub *hub, const char *agent, const char *ssh, const uint8_t seal_key[SEAL_KEY_SIZE],
+	bool rotates, uid_t by, struct error *err);
 /* A line for new keys is printed: from now on that stands as not done yet. */
 int enroll_rotate(struct hub *hub, const char *agent, uid_t by, struct error *err);
 /* The agent came in with its new key (of this mark; NULL: by the local socket): it is its only one from now on. -1: that could not be

@@ -62,7 +62,8 @@ static int renew(struct hub *hub, struct buf *record, struct error *err)
 	if (keys_pins(hub->keys, &now, record, err) < 0 ||
 		store_put(hub->store, "hub", "announce", "host-keys", record->data, record->len, err) < 0)
 		return -1;
-	log_event(LOG_LEVEL_NOTICE, "host-keys", "count=%zu serial=%lld text=\"told to every agent\"", now.count, (long long)now.serial);
+	log_event(LOG_LEVEL_NOTICE, "host-keys", "count=%zu serial=%lld text=\"told to every agent\"", now.count,
+		(long long)now.serial);
 	return 0;
 }
 

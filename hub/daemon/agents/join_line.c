@@ -42,8 +42,8 @@ static int record_decode(const struct buf *record, struct ticket *ret, struct er
 	t.by = version == 1 ? (uid_t)-1 : read_u32(&in);
 	const uint8_t *mac = read_raw(&in, sizeof(t.mac)), *line = read_raw(&in, sizeof(t.line));
 	read_string(&in, t.login, sizeof(t.login));
-	if (!read_done(&in) || version < 1 || version > TICKET_VERSION || !hub_key_is_valid(t.login) || t.expires <= 0 ||
-		t.expires > HUB_KEY_EXPIRES_MAX - TICKET_LATE || t.spent < 0)
+	if (!read_done(&in) || version < 1 || version > TICKET_VERSION || !hub_key_is_valid(t.login) ||
+		t.expires <= 0 || t.expires > HUB_KEY_EXPIRES_MAX - TICKET_LATE || t.spent < 0)
 		return error_set(err, ERROR_PERMANENT, "it is not in its form");
 	memcpy(t.mac, mac, sizeof(t.mac));
 	memcpy(t.line, line, sizeof(t.line));
@@ -89,13 +89,15 @@ static int render_login(const struct join_keys *keys, char ret[HUB_KEY_TEXT_MAX]
 	return 0;
 }
 
-int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys, struct buf *line,
-	struct error *err)
+int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys,
+	struct buf *line, struct error *err)
 {
-	auto_ticket struct ticket t = {.expires = clock_wall() + TICKET_SECONDS, .rotates = which == TICKET_KEYS_ROTATE, .by = by};
+	auto_ticket struct ticket t = {
+		.expires = clock_wall() + TICKET_SECONDS, .rotates = which == TICKET_KEYS_ROTATE, .by = by};
 	if (enroll_hub_line(hub, agent, line, err) < 0)
 		return -1;
-	if (buf_addf(line, " agent=%s expires=%lld%s", agent, (long long)t.expires, which == TICKET_KEYS_OWN ? "" : " keys=new") < 0)
+	if (buf_addf(line, " agent=%s expires=%lld%s", agent, (long long)t.expires,
+		    which == TICKET_KEYS_OWN ? "" : " keys=new") < 0)
 		return error_set(err, ERROR_PERMANENT, "the join line is too long");
 	memcpy(t.mac, keys->mac, sizeof(t.mac));
 	if (render_login(keys, t.login) < 0)
@@ -129,7 +131,8 @@ static int judge(struct hub *hub, const char *agent, const uint8_t *request, siz
 	if (join_request_decode(request, len, &r, err) < 0)
 		return -1;
 	if (t->spent)
-		return error_set(err, ERROR_UNTRUSTED, "this line was used up at %s: each is good once", clock_text(t->spent, when));
+		return error_set(err, ERROR_UNTRUSTED, "this line was used up at %s: each is good once",
+			clock_text(t->spent, when));
 	if (now >= t->expires)
 		return error_set(err, ERROR_UNTRUSTED, "this line expired at %s", clock_text(t->expires, when));
 	if (!join_request_is_authentic(request, len, t->mac, t->line) || strcmp(r.agent, agent) != 0)
@@ -183,7 +186,8 @@ static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *
 		return false;
 	}
 	if (found > 0 && !t.spent)
-		log_event(LOG_LEVEL_NOTICE, "join", "agent=%s result=unused reason=\"the line expired and nobody joined with it\"", agent);
+		log_event(LOG_LEVEL_NOTICE, "join",
+			"agent=%s result=unused reason=\"the line expired and nobody joined with it\"", agent);
 	if (found < 0)
 		log_event(LOG_LEVEL_ERROR, "join", "agent=%s error=\"%s\"", agent, err.message);
 	if (found != 0 && ticket_drop(hub, agent, &err) < 0)

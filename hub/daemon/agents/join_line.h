@@ -38,8 +38,8 @@ void ticket_release(struct ticket *t); /* wipes */
 
 /* Makes one for what a secret became (the login key's public half and the MAC key; the command that asks keeps the rest) and
  * appends its line up to the secret. The caller sends the keys to the root half (hub/daemon/agents/enroll.h) before it shows the line. */
-int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys, struct buf *line,
-	struct error *err);
+int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys,
+	struct buf *line, struct error *err);
 /* 1 found, 0 none, -1 error. */
 int ticket_find(struct hub *hub, const char *agent, struct ticket *ret, struct error *err);
 

@@ -16,9 +16,9 @@ struct joining {
 	struct conn *conn;
 	struct event *deadline;
 	char agent[NAME_AGENT_MAX];
-	bool asked;              /* its one frame has come */
-	uint64_t keys;           /* waits for this answer of the root half; 0: for none */
-	struct ticket ticket;    /* as it was before it was spent */
+	bool asked;           /* its one frame has come */
+	uint64_t keys;        /* waits for this answer of the root half; 0: for none */
+	struct ticket ticket; /* as it was before it was spent */
 	struct buf request;
 };
 
@@ -40,7 +40,8 @@ static void joining_free(struct joining *j)
 void joining_close_all(struct hub *hub)
 {
 	while (hub->joinings) {
-		log_event(LOG_LEVEL_NOTICE, "join", "agent=%s result=ended reason=\"the hub reads its configuration again, or ends\"",
+		log_event(LOG_LEVEL_NOTICE, "join",
+			"agent=%s result=ended reason=\"the hub reads its configuration again, or ends\"",
 			hub->joinings->agent);
 		joining_free(hub->joinings);
 	}
@@ -133,7 +134,8 @@ static void take_request(struct joining *j, const struct frame *frame)
 		refuse(j, "the request is too long");
 		return;
 	}
-	if (ticket_use(j->hub, j->agent, frame->data, frame->len, clock_wall(), &j->ticket, &err) < 0 || enroll(j, &err) < 0) {
+	if (ticket_use(j->hub, j->agent, frame->data, frame->len, clock_wall(), &j->ticket, &err) < 0 ||
+		enroll(j, &err) < 0) {
 		auto_free char *reason = mem_printf("%s; %s", err.message, next);
 		refuse(j, reason);
 		return;
@@ -151,7 +153,8 @@ void joining_keys_written(struct hub *hub, bool ok, const char *text)
 			continue;
 		j->keys = 0;
 		auto_free char *reason = mem_printf("the hub could not write the key for its sshd: %s; mend it, then "
-						     "`certsync agent add %s --replace` prints a new line", text, j->agent);
+						    "`certsync agent add %s --replace` prints a new line",
+			text, j->agent);
 		if (ok)
 			accept_node(j);
 		else
@@ -183,7 +186,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct joining *j = context;
-	log_event(LOG_LEVEL_WARNING, "join", "agent=%s result=ended reason=\"not done within %d seconds\"", j->agent, JOINING_SECONDS);
+	log_event(LOG_LEVEL_WARNING, "join", "agent=%s result=ended reason=\"not done within %d seconds\"", j->agent,
+		JOINING_SECONDS);
 	joining_free(j);
 }
 
@@ -221,6 +225,7 @@ void joining_begin(struct hub *hub, int fd, const char *agent)
 		mem_abort(__func__);
 	if (!hub_config_agent(hub->config, agent)) {
 		j->asked = true;
-		refuse(j, "hub.conf has no section for this agent: add it there, then send SIGHUP to certsync-hub-root");
+		refuse(j,
+			"hub.conf has no section for this agent: add it there, then send SIGHUP to certsync-hub-root");
 	}
 }

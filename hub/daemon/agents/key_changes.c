@@ -23,7 +23,7 @@ struct note {
 struct key_changes {
 	struct key_change list[KEY_CHANGES_MAX]; /* oldest first */
 	size_t count;
-	uint32_t serial; /* of the last one */
+	uint32_t serial;    /* of the last one */
 	struct note *notes; /* owned; one an agent */
 	size_t note_count;
 };
@@ -61,8 +61,7 @@ static int decode(const cJSON *o, struct key_changes *ret, struct error *err)
 	const cJSON *row, *list = json_array(o, "changes", KEY_CHANGES_MAX, err);
 	if (!list)
 		return -1;
-	cJSON_ArrayForEach(row, list)
-	{
+	cJSON_ArrayForEach (row, list) {
 		struct key_change *c = &ret->list[ret->count];
 		if (json_u32(row, "serial", &c->serial, err) < 0 || json_i64(row, "at", &c->at, err) < 0 ||
 			decode_text(row, "agent", c->agent, sizeof(c->agent), err) < 0 ||
@@ -116,8 +115,8 @@ static void describe(const struct enrolment *e, char ret[KEY_CHANGES_KEYS_MAX])
 		snprintf(ret, KEY_CHANGES_KEYS_MAX, "none");
 }
 
-int key_changes_note(struct hub *hub, const char *agent, const char *what, const struct enrolment *before, const struct enrolment *after,
-	struct error *err)
+int key_changes_note(struct hub *hub, const char *agent, const char *what, const struct enrolment *before,
+	const struct enrolment *after, struct error *err)
 {
 	struct key_changes *k = hub->key_changes;
 	if (k->count == KEY_CHANGES_MAX)
@@ -132,7 +131,8 @@ int key_changes_note(struct hub *hub, const char *agent, const char *what, const
 		k->count--;
 		return error_wrap(err, "no key is changed of which it cannot be written down who did it");
 	}
-	log_event(LOG_LEVEL_NOTICE, "keys", "agent=%s what=\"%s\" before=\"%s\" after=\"%s\"", agent, what, c->before, c->after);
+	log_event(LOG_LEVEL_NOTICE, "keys", "agent=%s what=\"%s\" before=\"%s\" after=\"%s\"", agent, what, c->before,
+		c->after);
 	return 0;
 }
 

@@ -13,10 +13,10 @@ struct enrolment;
 enum { KEY_CHANGES_MAX = 256, KEY_CHANGES_WHO_MAX = 96, KEY_CHANGES_WHAT_MAX = 256, KEY_CHANGES_KEYS_MAX = 192 };
 
 struct key_change {
-	int64_t at; /* wall clock */
+	int64_t at;      /* wall clock */
 	uint32_t serial; /* grows by one with each */
 	char agent[NAME_AGENT_MAX];
-	char what[KEY_CHANGES_WHAT_MAX]; /* with who did it */
+	char what[KEY_CHANGES_WHAT_MAX];                                /* with who did it */
 	char before[KEY_CHANGES_KEYS_MAX], after[KEY_CHANGES_KEYS_MAX]; /* "SSH key SHA256:…, sealing key …"; "none" */
 };
 
@@ -25,8 +25,8 @@ void key_changes_open(struct hub *hub);
 void key_changes_close(struct hub *hub);
 
 /* Writes it down, durably. NULL: none. */
-int key_changes_note(struct hub *hub, const char *agent, const char *what, const struct enrolment *before, const struct enrolment *after,
-	struct error *err);
+int key_changes_note(struct hub *hub, const char *agent, const char *what, const struct enrolment *before,
+	const struct enrolment *after, struct error *err);
 /* The last one could not be made. */
 void key_changes_take_back(struct hub *hub);
 /* Oldest first; borrowed. */

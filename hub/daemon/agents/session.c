@@ -28,18 +28,18 @@ struct session {
 	char name[NAME_AGENT_MAX];
 	char key[HUB_KEY_MARK_MAX]; /* which one it came in with; "": none, by the local socket */
 	bool rotates;               /* that is the agent's next one, which is not its only one yet */
-	size_t name_len, name_got; /* of `text`; name_len 0: the length byte has not come */
-	bool hello;                /* said, and accepted */
+	size_t name_len, name_got;  /* of `text`; name_len 0: the length byte has not come */
+	bool hello;                 /* said, and accepted */
 	char instance[33];
 	char version[32];
 	uint32_t protocol;
 	int64_t skew;
-	int64_t rival; /* when another machine was refused in this one's favour; 0 never */
+	int64_t rival;           /* when another machine was refused in this one's favour; 0 never */
 	char rival_instance[33]; /* which one that was: it is logged once */
-	uint32_t inventories; /* still to come */
-	int64_t heard;        /* monotonic ms */
-	int64_t noise_since;  /* monotonic ms: the minute in which */
-	uint32_t noise;       /* so many lines were to be logged about what it did wrong */
+	uint32_t inventories;    /* still to come */
+	int64_t heard;           /* monotonic ms */
+	int64_t noise_since;     /* monotonic ms: the minute in which */
+	uint32_t noise;          /* so many lines were to be logged about what it did wrong */
 };
 
 const char *session_agent(const struct session *s)
@@ -93,8 +93,10 @@ bool session_may_complain(struct hub *hub, const char *agent)
 	if (s->noise++ < SESSION_NOISE)
 		return true;
 	if (s->noise == SESSION_NOISE + 1)
-		log_event(LOG_LEVEL_WARNING, "refused", "agent=%s what=noise reason=\"over %d lines in a minute about what it does wrong: the rest is "
-			"not logged\"", agent, SESSION_NOISE);
+		log_event(LOG_LEVEL_WARNING, "refused",
+			"agent=%s what=noise reason=\"over %d lines in a minute about what it does wrong: the rest is "
+			"not logged\"",
+			agent, SESSION_NOISE);
 	return false;
 }
 
@@ -201,7 +203,8 @@ static bool outranks(struct session *s)
 	const struct session *other = session_find(s->hub, s->name);
 	if (!other || !other->rotates || strcmp(other->key, s->key) == 0)
 		return true;
-	session_refuse(s, true, "old-key", "agent %s is here with its next key: nobody else is let in with the one before", s->name);
+	session_refuse(s, true, "old-key",
+		"agent %s is here with its next key: nobody else is let in with the one before", s->name);
 	key_stranger_note(s->hub, s->name, s->key);
 	return false;
 }
@@ -235,8 +238,9 @@ static void take_hello(struct session *s, const struct message *m)
 		return;
 	}
 	if (m->protocol < 1) {
-		session_refuse(s, true, "version", "protocol %u is not spoken here, at least 1 is: upgrade this agent (%s)",
-			m->protocol, m->version);
+		session_refuse(s, true, "version",
+			"protocol %u is not spoken here, at least 1 is: upgrade this agent (%s)", m->protocol,
+			m->version);
 		return;
 	}
 	snprintf(s->instance, sizeof(s->instance), "%s", m->instance);
@@ -370,7 +374,8 @@ static bool has_good_key(struct session *s)
 		return true;
 	}
 	if (found < 0) {
-		session_refuse(s, true, "store", "whether this is a key of agent %s cannot be looked up now: %s", s->name, err.message);
+		session_refuse(s, true, "store", "whether this is a key of agent %s cannot be looked up now: %s",
+			s->name, err.message);
 		return false;
 	}
 	session_refuse(s, key_stranger_note(s->hub, s->name, s->key), "old-key",
@@ -391,7 +396,8 @@ static void session_begin(struct session *s)
 	s->conn = conn_new(s->hub->base, s->fd, FRAMES_NETWORK, &session_handler, s);
 	s->heard = clock_monotonic_ms();
 	if (!agent)
-		session_refuse(s, true, "unknown", "hub.conf has no section agent \"%s\": add it there, then send SIGHUP to certsync-hub-root",
+		session_refuse(s, true, "unknown",
+			"hub.conf has no section agent \"%s\": add it there, then send SIGHUP to certsync-hub-root",
 			s->name);
 	else
 		has_good_key(s);
@@ -494,7 +500,8 @@ void session_accept_local(int fd, uid_t uid, void *context)
 		return;
 	const struct hub_agent *agent = local_agent(hub->config);
 	if (!agent) {
-		log_event(LOG_LEVEL_WARNING, "refused", "socket=local reason=\"no agent in hub.conf has local = true\"");
+		log_event(
+			LOG_LEVEL_WARNING, "refused", "socket=local reason=\"no agent in hub.conf has local = true\"");
 		close(fd);
 		return;
 	}

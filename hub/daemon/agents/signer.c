@@ -29,6 +29,7 @@ int signer_public(struct keys *keys, const char *state, uint8_t ret_public[SEAL_
 	if (holds_something(state, "certificates") || holds_something(state, "records/agents"))
 		return error_set(err, ERROR_PERMANENT,
 			"%s-keys/sign.key is missing, but %s holds certificates or agents: restore it from the same backup (with a new key "
-			"every agent would have to join again)", state, state);
+			"every agent would have to join again)",
+			state, state);
 	return keys_signer(keys, true, ret_public, err) < 0 ? error_wrap(err, "signing key") : 0;
 }

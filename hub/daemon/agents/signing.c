@@ -23,11 +23,11 @@ struct signing {
 	int64_t since;
 	uid_t by;
 	bool now;
-	uint8_t next[SEAL_KEY_SIZE]; /* told */
+	uint8_t next[SEAL_KEY_SIZE];     /* told */
 	struct signing_missing *missing; /* owned */
 	size_t missing_count, agent_count;
-	struct event *save; /* what agents have said is written a moment later, all of it at once */
-	struct buf list; /* in base64 */
+	struct event *save;         /* what agents have said is written a moment later, all of it at once */
+	struct buf list;            /* in base64 */
 	char digest[CHAIN_HEX_MAX]; /* of the list */
 };
 
@@ -49,7 +49,8 @@ static cJSON *encode(const struct signing *s)
 	cJSON_AddNumberToObject(o, "agents", (double)s->agent_count);
 	cJSON *missing = cJSON_AddArrayToObject(o, "missing"), *cut_off = cJSON_AddArrayToObject(o, "cut_off");
 	for (size_t i = 0; i < s->missing_count; i++)
-		cJSON_AddItemToArray(s->missing[i].cut_off ? cut_off : missing, cJSON_CreateString(s->missing[i].agent));
+		cJSON_AddItemToArray(
+			s->missing[i].cut_off ? cut_off : missing, cJSON_CreateString(s->missing[i].agent));
 	return o;
 }
 
@@ -73,8 +74,7 @@ static int decode_missing(const cJSON *o, const char *key, bool cut_off, struct 
 	const cJSON *list = json_array(o, key, MISSING_MAX, err), *element;
 	if (!list)
 		return -1;
-	cJSON_ArrayForEach(element, list)
-	{
+	cJSON_ArrayForEach (element, list) {
 		const char *name = json_element(element, NAME_AGENT_MAX - 1, err);
 		if (!name || !name_is_agent(name))
 			return error_set(err, ERROR_PERMANENT, "%s: an element is no agent", key);
@@ -102,8 +102,9 @@ static int decode(const cJSON *o, struct signing *s, struct error *err)
 	const char *text = json_string(o, "next", 64, err);
 	if (!text || base64_decode(text, &next, err) < 0 || decode_phase(o, &s->phase, err) < 0 ||
 		json_i64(o, "serial", &s->serial, err) < 0 || json_i64(o, "since", &s->since, err) < 0 ||
-		json_i64(o, "by", &by, err) < 0 || json_bool(o, "now", &s->now, err) < 0 || json_i64(o, "agents", &agents, err) < 0 ||
-		decode_missing(o, "missing", false, s, err) < 0 || decode_missing(o, "cut_off", true, s, err) < 0)
+		json_i64(o, "by", &by, err) < 0 || json_bool(o, "now", &s->now, err) < 0 ||
+		json_i64(o, "agents", &agents, err) < 0 || decode_missing(o, "missing", false, s, err) < 0 ||
+		decode_missing(o, "cut_off", true, s, err) < 0)
 		return -1;
 	if (next.len != SEAL_KEY_SIZE || s->serial < 0 || agents < 0)
 		return error_set(err, ERROR_PERMANENT, "a value is out of range");
@@ -161,10 +162,12 @@ static void load(struct hub *hub)
 	if (o && decode(o, hub->signing, &err) == 0)
 		return;
 	/* Agents refuse a list that is older than theirs: this one has the time of day for its serial. */
-	log_event(LOG_LEVEL_ERROR, "signing-key", "error=\"%s\" text=\"the record of its replacement is made anew\"", err.message);
+	log_event(LOG_LEVEL_ERROR, "signing-key", "error=\"%s\" text=\"the record of its replacement is made anew\"",
+		err.message);
 	clear_missing(hub->signing);
 	free(hub->signing->missing);
-	*hub->signing = (struct signing){.save = hub->signing->save, .list = hub->signing->list, .serial = clock_wall()};
+	*hub->signing =
+		(struct signing){.save = hub->signing->save, .list = hub->signing->list, .serial = clock_wall()};
 }
 
 /* Which agents there are to wait for. */
@@ -268,7 +271,9 @@ static void drop_lines(struct hub *hub)
 		if (open && ticket_drop(hub, name, &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "join", "agent=%s error=\"%s\"", name, err.message);
 		else if (open)
-			log_event(LOG_LEVEL_NOTICE, "join", "agent=%s result=dropped reason=\"the line that is open for it names other signing keys\"", name);
+			log_event(LOG_LEVEL_NOTICE, "join",
+				"agent=%s result=dropped reason=\"the line that is open for it names other signing keys\"",
+				name);
 	}
 	if (hub->root)
 		enroll_send_keys(hub);
@@ -307,8 +312,8 @@ static int note_switched(struct hub *hub, struct error *err)
 	free(before.missing);
 	save_or_log(hub); /* else the next start comes here again */
 	announce_open(hub);
-	log_event(LOG_LEVEL_NOTICE, "signing-key", "result=switched missing=%zu text=\"the hub signs with its new key; the old one is wiped\"",
-		cut_off);
+	log_event(LOG_LEVEL_NOTICE, "signing-key",
+		"result=switched missing=%zu text=\"the hub signs with its new key; the old one is wiped\"", cut_off);
 	if (make_list(hub, err) == 0)
 		return 0;
 	save_later(hub, AGAIN_SECONDS);
@@ -329,7 +334,8 @@ static void finish(struct hub *hub)
 	s->phase = SIGNING_IDLE;
 	s->now = false;
 	save_or_log(hub);
-	log_event(LOG_LEVEL_NOTICE, "signing-key", "result=done agents=%zu text=\"every agent has pinned the new key, and none the old one\"",
+	log_event(LOG_LEVEL_NOTICE, "signing-key",
+		"result=done agents=%zu text=\"every agent has pinned the new key, and none the old one\"",
 		s->agent_count);
 }
 
@@ -343,7 +349,8 @@ void signing_settle(struct hub *hub)
 	if (s->phase == SIGNING_IDLE || (s->missing_count && !(s->phase == SIGNING_TOLD && s->now)))
 		return;
 	if (s->phase == SIGNING_TOLD && take_next(hub, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "signing-key", "error=\"%s\" text=\"the next key cannot take over: tried again in a minute\"", err.message);
+		log_event(LOG_LEVEL_ERROR, "signing-key",
+			"error=\"%s\" text=\"the next key cannot take over: tried again in a minute\"", err.message);
 		save_later(hub, AGAIN_SECONDS);
 		return;
 	}
@@ -364,7 +371,8 @@ void signing_pinned(struct hub *hub, const char *agent, const struct message *m)
 		free(missing->refused);
 		missing->refused = mem_strdup(m->text);
 		if (session_may_complain(hub, agent))
-			log_event(LOG_LEVEL_WARNING, "signing-key", "agent=%s result=refused reason=\"%s\"", agent, m->text);
+			log_event(LOG_LEVEL_WARNING, "signing-key", "agent=%s result=refused reason=\"%s\"", agent,
+				m->text);
 		return;
 	}
 	if (!missing)
@@ -413,7 +421,8 @@ int signing_rotate(struct hub *hub, bool now, uid_t by, struct error *err)
 		save_later(hub, AGAIN_SECONDS);
 		return -1;
 	}
-	log_event(LOG_LEVEL_NOTICE, "signing-key", "result=%s agents=%zu by=\"%s\"", now ? "now" : "told", s->agent_count, key_changes_who(by, who));
+	log_event(LOG_LEVEL_NOTICE, "signing-key", "result=%s agents=%zu by=\"%s\"", now ? "now" : "told",
+		s->agent_count, key_changes_who(by, who));
 	drop_lines(hub);
 	if (now && take_next(hub, err) < 0) {
 		save_later(hub, AGAIN_SECONDS);
@@ -429,8 +438,14 @@ int signing_rotate(struct hub *hub, bool now, uid_t by, struct error *err)
 void signing_status(struct hub *hub, struct signing_status *ret)
 {
 	const struct signing *s = hub->signing;
-	*ret = (struct signing_status){.phase = s->phase, .since = s->since, .by = s->by, .now = s->now, .present = hub->sign_public,
-		.next = s->phase == SIGNING_TOLD ? s->next : NULL, .missing = s->missing, .missing_count = s->missing_count,
+	*ret = (struct signing_status){.phase = s->phase,
+		.since = s->since,
+		.by = s->by,
+		.now = s->now,
+		.present = hub->sign_public,
+		.next = s->phase == SIGNING_TOLD ? s->next : NULL,
+		.missing = s->missing,
+		.missing_count = s->missing_count,
 		.agent_count = s->agent_count};
 }
 
@@ -438,15 +453,20 @@ void signing_reason(struct hub *hub, const struct signing_missing *m, char *ret,
 {
 	const struct session *s = session_find(hub, m->agent);
 	if (m->cut_off)
-		snprintf(ret, size, "it had not pinned the new key when the old one was given up, and takes nothing that the new one signs: certsync agent "
-			"rotate %s prints a line, which certsync-agent join --replace takes there, as root", m->agent);
+		snprintf(ret, size,
+			"it had not pinned the new key when the old one was given up, and takes nothing that the new one signs: certsync agent "
+			"rotate %s prints a line, which certsync-agent join --replace takes there, as root",
+			m->agent);
 	else if (m->refused)
-		snprintf(ret, size, "it refuses the list: %.600s. If its pins are wrong, certsync agent rotate %s prints a line for certsync-agent join "
-			"--replace there", m->refused, m->agent);
+		snprintf(ret, size,
+			"it refuses the list: %.600s. If its pins are wrong, certsync agent rotate %s prints a line for certsync-agent join "
+			"--replace there",
+			m->refused, m->agent);
 	else if (!s)
 		snprintf(ret, size, "it is away: it is told when it comes");
 	else if (session_protocol(s) < MESSAGE_PROTOCOL_SIGNERS)
-		snprintf(ret, size, "certsync there (%s) speaks protocol %u, which has no such list: upgrade it", session_version(s), session_protocol(s));
+		snprintf(ret, size, "certsync there (%s) speaks protocol %u, which has no such list: upgrade it",
+			session_version(s), session_protocol(s));
 	else
 		snprintf(ret, size, "it was told and has not answered yet");
 }
@@ -478,7 +498,8 @@ static int settle_keys(struct hub *hub, struct error *err)
 		return -1;
 	if (found == 0 && memcmp(s->next, next, SEAL_KEY_SIZE) == 0)
 		return s->now ? take_next(hub, err) : 0;
-	log_event(LOG_LEVEL_ERROR, "signing-key", "error=\"the next key that agents were told of is not here\" text=\"another one is made, and told\"");
+	log_event(LOG_LEVEL_ERROR, "signing-key",
+		"error=\"the next key that agents were told of is not here\" text=\"another one is made, and told\"");
 	if (begin(hub, s->by, err) < 0)
 		return -1;
 	return save(hub, err);

@@ -26,7 +26,7 @@ enum signing_phase { SIGNING_IDLE, SIGNING_TOLD, SIGNING_SWITCHED };
 /* An agent that has not said that it pins what it is told. */
 struct signing_missing {
 	char agent[NAME_AGENT_MAX];
-	bool cut_off; /* it takes nothing that is signed here until it joins again */
+	bool cut_off;  /* it takes nothing that is signed here until it joins again */
 	char *refused; /* its reason, of this life of the daemon; NULL: none was told */
 };
 
@@ -34,10 +34,10 @@ struct signing_status {
 	enum signing_phase phase;
 	int64_t since; /* wall clock; 0: never */
 	uid_t by;
-	bool now; /* it was done at once, after a theft */
-	const uint8_t *present, *next; /* SEAL_KEY_SIZE each, borrowed; next NULL unless told */
+	bool now;                              /* it was done at once, after a theft */
+	const uint8_t *present, *next;         /* SEAL_KEY_SIZE each, borrowed; next NULL unless told */
 	const struct signing_missing *missing; /* borrowed, until anything else is called */
-	size_t missing_count, agent_count; /* of those that were to say it */
+	size_t missing_count, agent_count;     /* of those that were to say it */
 };
 
 /* At the start, when keys and store are there. A record that cannot be read is logged, and the state is idle. */

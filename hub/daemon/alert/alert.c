@@ -82,8 +82,7 @@ static void save(struct alert *a)
 	cJSON_AddItemToObject(record, "told", cJSON_Duplicate(a->told, true));
 	cJSON_AddItemToObject(record, "failures", failures_encode(a));
 	if (json_print(record, &text) < 0)
-		error_set(
-			&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
+		error_set(&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
 	else if (store_put(a->hub->store, "alerts", "hub", "state.json", text.data, text.len, &err) == 0)
 		return;
 	log_event(LOG_LEVEL_ERROR, "store", "error=\"%s\"", err.message);
@@ -101,8 +100,7 @@ static struct channel *find_channel(struct alert *a, const char *name)
 static void restore_failures(struct alert *a, const cJSON *list)
 {
 	const cJSON *o;
-	cJSON_ArrayForEach(o, list)
-	{
+	cJSON_ArrayForEach (o, list) {
 		struct error ignored;
 		struct channel *c = find_channel(a, json_text(o, "channel"));
 		if (!c || json_u32(o, "failures", &c->failures, &ignored) < 0 ||
@@ -115,21 +113,20 @@ static void restore_failures(struct alert *a, const cJSON *list)
 static bool is_sound(const cJSON *item)
 {
 	return cJSON_IsObject(json_get(item, "message")) && cJSON_IsNumber(json_get(item, "created")) &&
-	       cJSON_IsArray(json_get(item, "pending"));
+		cJSON_IsArray(json_get(item, "pending"));
 }
 
 /* Messages whose ways are still there. */
 static void restore_queue(struct alert *a, const cJSON *list)
 {
 	const cJSON *item, *name;
-	cJSON_ArrayForEach(item, list)
-	{
+	cJSON_ArrayForEach (item, list) {
 		if (!is_sound(item))
 			continue;
 		cJSON *copy = cJSON_Duplicate(item, true), *pending = cJSON_CreateArray();
-		cJSON_ArrayForEach(name, json_get(item, "pending")) if (cJSON_IsString(name) &&
-									find_channel(a, name->valuestring))
-			cJSON_AddItemToArray(pending, cJSON_CreateString(name->valuestring));
+		cJSON_ArrayForEach (name, json_get(item, "pending"))
+			if (cJSON_IsString(name) && find_channel(a, name->valuestring))
+				cJSON_AddItemToArray(pending, cJSON_CreateString(name->valuestring));
 		cJSON_ReplaceItemInObjectCaseSensitive(copy, "pending", pending);
 		if (cJSON_GetArraySize(pending))
 			cJSON_AddItemToArray(a->queue, copy);
@@ -147,8 +144,8 @@ static void restore(struct alert *a)
 	if (got == 0)
 		return;
 	if (!record || condition_book_decode(record, &a->book, &err) < 0) {
-		log_event(LOG_LEVEL_WARNING, "store",
-			"record=alerts/hub error=\"%s: what was told may be told again\"", err.message);
+		log_event(LOG_LEVEL_WARNING, "store", "record=alerts/hub error=\"%s: what was told may be told again\"",
+			err.message);
 		return;
 	}
 	restore_failures(a, json_get(record, "failures"));
@@ -168,8 +165,10 @@ static cJSON *next_message(const struct alert *a, const char *channel)
 {
 	cJSON *item;
 	const cJSON *name;
-	cJSON_ArrayForEach(item, a->queue) cJSON_ArrayForEach(
-		name, json_get(item, "pending")) if (strcmp(name->valuestring, channel) == 0) return item;
+	cJSON_ArrayForEach (item, a->queue)
+		cJSON_ArrayForEach (name, json_get(item, "pending"))
+			if (strcmp(name->valuestring, channel) == 0)
+				return item;
 	return NULL;
 }
 
@@ -201,8 +200,7 @@ static void sweep(struct alert *a, int64_t now)
 		cJSON_DeleteItemFromArray(a->queue, i);
 	}
 	while (cJSON_GetArraySize(a->queue) > ALERT_QUEUE_MAX) {
-		log_event(LOG_LEVEL_ERROR, "alert",
-			"result=given_up reason=\"too many messages wait\" subject=\"%s\"",
+		log_event(LOG_LEVEL_ERROR, "alert", "result=given_up reason=\"too many messages wait\" subject=\"%s\"",
 			json_text(json_get(cJSON_GetArrayItem(a->queue, 0), "message"), "subject"));
 		cJSON_DeleteItemFromArray(a->queue, 0);
 	}
@@ -243,8 +241,7 @@ static void send_all(struct alert *a)
 static bool is_about(const struct condition_notice *n, const char *channel)
 {
 	for (size_t i = 0; i < n->count; i++)
-		if (n->told[i].entry.kind != CONDITION_CHANNEL ||
-			strcmp(n->told[i].entry.subject, channel) != 0)
+		if (n->told[i].entry.kind != CONDITION_CHANNEL || strcmp(n->told[i].entry.subject, channel) != 0)
 			return false;
 	return true;
 }
@@ -287,11 +284,9 @@ static void queue_notice(struct alert *a, const struct condition_notice *n, int6
 /* For the status page. */
 static void keep_told(struct alert *a, int64_t now)
 {
-	const cJSON *message =
-		json_get(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "message");
+	const cJSON *message = json_get(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "message");
 	const cJSON *condition;
-	cJSON_ArrayForEach(condition, json_get(message, "conditions"))
-	{
+	cJSON_ArrayForEach (condition, json_get(message, "conditions")) {
 		cJSON *copy = cJSON_Duplicate(condition, true);
 		cJSON_AddNumberToObject(copy, "when", (double)now);
 		cJSON_InsertItemInArray(a->told, 0, copy);
@@ -330,9 +325,9 @@ static void keep_unseen(const struct alert *a, struct conditions *out)
 {
 	for (size_t i = 0; i < a->book.count; i++) {
 		const struct condition_entry *e = &a->book.entries[i];
-		if (e->kind != CONDITION_EXPIRING && e->kind != CONDITION_AWAY &&
-			e->kind != CONDITION_STORE && e->kind != CONDITION_CHANNEL && e->kind != CONDITION_ROTATION &&
-			e->kind != CONDITION_KEYS && e->kind != CONDITION_SIGNING)
+		if (e->kind != CONDITION_EXPIRING && e->kind != CONDITION_AWAY && e->kind != CONDITION_STORE &&
+			e->kind != CONDITION_CHANNEL && e->kind != CONDITION_ROTATION && e->kind != CONDITION_KEYS &&
+			e->kind != CONDITION_SIGNING)
 			conditions_add(out, e->kind, e->critical, e->subject, "%s", e->text);
 	}
 }
@@ -343,7 +338,8 @@ static void do_round(struct alert *a)
 	auto_conditions struct conditions seen = {0};
 	auto_notice struct condition_notice notice = {0};
 	const struct condition_policy p = policy(a);
-	a->opened = a->opened > now ? now : a->opened; /* the clock was set back: nothing is kept for longer than meant */
+	a->opened =
+		a->opened > now ? now : a->opened; /* the clock was set back: nothing is kept for longer than meant */
 	alert_collect(a->hub, &a->book, a->opened, now, &seen, &next);
 	collect_manifests(a, &seen);
 	collect_channels(a, &seen);
@@ -424,8 +420,9 @@ static int waiting(const struct alert *a, const char *channel)
 {
 	int count = 0;
 	const cJSON *item, *name;
-	cJSON_ArrayForEach(item, a->queue) cJSON_ArrayForEach(name, json_get(item, "pending")) count +=
-		strcmp(name->valuestring, channel) == 0;
+	cJSON_ArrayForEach (item, a->queue)
+		cJSON_ArrayForEach (name, json_get(item, "pending"))
+			count += strcmp(name->valuestring, channel) == 0;
 	return count;
 }
 
@@ -461,8 +458,8 @@ char *alert_warning(const struct hub *hub)
 		const struct channel *c = &a->channels[i];
 		if (!c->failures)
 			continue;
-		char *longer = mem_printf("%s%salerts by %s fail (%d wait): %s", text, text[0] ? "; " : "",
-			c->name, waiting(a, c->name), c->error);
+		char *longer = mem_printf("%s%salerts by %s fail (%d wait): %s", text, text[0] ? "; " : "", c->name,
+			waiting(a, c->name), c->error);
 		free(text);
 		text = longer;
 	}
@@ -490,8 +487,7 @@ static void on_tested(struct channel *c, bool ok, const char *text, void *contex
 	struct alert *a = context;
 	struct channel *real = find_channel(a, c->name);
 	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert",
-		"result=%s channel=\"%s\" subject=\"test\" answer=\"%s\"", ok ? "delivered" : "failed",
-		c->name, text);
+		"result=%s channel=\"%s\" subject=\"test\" answer=\"%s\"", ok ? "delivered" : "failed", c->name, text);
 	a->test_good = a->test_good && ok;
 	a->test_left--;
 	if (a->test_handler)

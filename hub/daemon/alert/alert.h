@@ -22,9 +22,8 @@ void alert_soon(struct hub *hub); /* something has changed: a round within secon
 /* Arrays, the caller's. */
 cJSON *alert_conditions(
 	const struct hub *hub); /* what holds now: kind, subject, text, critical, since, told ("": not yet) */
-cJSON *alert_channels(
-	const struct hub *hub); /* channel, waiting (messages), failures, error (""), since, next_try */
-cJSON *alert_told(const struct hub *hub); /* what was told last, newest first: event, kind, subject, text,
+cJSON *alert_channels(const struct hub *hub); /* channel, waiting (messages), failures, error (""), since, next_try */
+cJSON *alert_told(const struct hub *hub);     /* what was told last, newest first: event, kind, subject, text,
 					     critical, when (number) */
 
 /* What `status` warns of: ways that fail, or that all cross what is watched; the caller's, "" when all is

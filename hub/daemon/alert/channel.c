@@ -18,8 +18,8 @@ static void add_text(cJSON *job, const char *key, const char *text)
 		cJSON_AddStringToObject(job, key, text);
 }
 
-static struct channel *add(struct channel **list, size_t *count, const struct hub_config *config,
-	const char *type, const char *target)
+static struct channel *add(
+	struct channel **list, size_t *count, const struct hub_config *config, const char *type, const char *target)
 {
 	*list = mem_grow(*list, *count + 1, sizeof(**list));
 	struct channel *c = &(*list)[(*count)++];
@@ -60,8 +60,7 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 		name_webhook(list, c, *url);
 	}
 	if (a->command)
-		snprintf(add(&list, ret_count, config, "command", a->command)->name, ALERT_NAME_MAX,
-			"command");
+		snprintf(add(&list, ret_count, config, "command", a->command)->name, ALERT_NAME_MAX, "command");
 	return list;
 }
 

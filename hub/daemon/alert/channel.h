@@ -20,10 +20,11 @@ struct channel {
 	char name[ALERT_NAME_MAX]; /* "email admin@domain.pl", "webhook hooks.domain.pl", "command": for
 				      people; no secret of the URL */
 	cJSON *job;                /* owned: for the worker, without the message */
-	const char *password_file; /* borrowed from the configuration: the worker cannot read it and is given it; NULL */
-	uint32_t failures;         /* in a row */
-	int64_t since;             /* wall clock: when the first of them was; 0: none */
-	int64_t next;              /* monotonic seconds: not before */
+	const char
+		*password_file; /* borrowed from the configuration: the worker cannot read it and is given it; NULL */
+	uint32_t failures;      /* in a row */
+	int64_t since;          /* wall clock: when the first of them was; 0: none */
+	int64_t next;           /* monotonic seconds: not before */
 	char error[ERROR_MESSAGE_MAX];
 	/* under way */
 	struct errand *errand; /* NULL: nothing */

@@ -152,8 +152,8 @@ static void collect_state(
 	else if (is_stuck(c, r, a))
 		conditions_add(c->out, CONDITION_ROLLOUT, false, subject,
 			"its rollout is stuck: it is %s%s%s; certsync push %s --proceed goes on",
-			rollout_agent_state(a), waits_for ? " and waits for " : "",
-			waits_for ? waits_for : "", r->certificate);
+			rollout_agent_state(a), waits_for ? " and waits for " : "", waits_for ? waits_for : "",
+			r->certificate);
 }
 
 /* What the agent's own probes saw: from inside, where no check from outside comes. */
@@ -166,8 +166,8 @@ static void collect_probes(struct collect *c, const struct rollout *r, const str
 		auto_free char *subject =
 			mem_printf("%s %s, seen from inside by %s", r->certificate, p->endpoint, a->name);
 		if (!p->served && !p->stopped)
-			conditions_add(c->out, CONDITION_UNREACHABLE, true, subject,
-				"%s does not serve there: %s", p->service, p->text);
+			conditions_add(c->out, CONDITION_UNREACHABLE, true, subject, "%s does not serve there: %s",
+				p->service, p->text);
 	}
 }
 
@@ -212,8 +212,7 @@ static int64_t last_seen(struct collect *c, const struct hub_agent *a)
 static bool is_known(const struct collect *c, const char *agent)
 {
 	for (size_t i = 0; i < c->book->count; i++)
-		if (c->book->entries[i].kind == CONDITION_AWAY &&
-			strcmp(c->book->entries[i].subject, agent) == 0)
+		if (c->book->entries[i].kind == CONDITION_AWAY && strcmp(c->book->entries[i].subject, agent) == 0)
 			return true;
 	return false;
 }
@@ -275,8 +274,9 @@ static void collect_rotation(struct collect *c, const struct hub_agent *a)
 		"at once all that they opened, and certsync agent add %s lets the node in again",
 		clock_text(e.rotation, when), key_changes_who(e.rotation_by, who),
 		e.rotates ? "it has not come in with the new ones yet" : "no node has taken the line for it yet",
-		e.rotates ? "On its node, systemctl restart certsync-agent makes it come in." : "Give the line to certsync-agent join there.", a->name,
-		a->name, a->name);
+		e.rotates ? "On its node, systemctl restart certsync-agent makes it come in."
+			  : "Give the line to certsync-agent join there.",
+		a->name, a->name, a->name);
 }
 
 static void collect_stranger(struct collect *c, const struct hub_agent *a)
@@ -290,7 +290,8 @@ static void collect_stranger(struct collect *c, const struct hub_agent *a)
 		"somebody came in, last at %s, with a key that it has no more (its end is %s), and is refused: a machine that was put back from a "
 		"backup, or a thief. The log of sshd says from where; if it is the agent itself, certsync agent add %s --replace prints a "
 		"line for it",
-		clock_text(at, when), mark[0] ? mark : "not known: the line in authorized_keys is of an older version", a->name);
+		clock_text(at, when), mark[0] ? mark : "not known: the line in authorized_keys is of an older version",
+		a->name);
 	look_again(c, at + COLLECT_RECENT);
 }
 
@@ -316,13 +317,13 @@ static void collect_changes(struct collect *c)
 		if (!recent && !is_untold(c, subject))
 			continue;
 		conditions_add(c->out, CONDITION_KEYS, false, subject,
-			"%s, at %s. Before: %s; now: %s. If nobody here meant that, certsync agent remove %s shuts out who has them now", k->what,
-			clock_text(k->at, when), k->before, k->after, k->agent);
+			"%s, at %s. Before: %s; now: %s. If nobody here meant that, certsync agent remove %s shuts out who has them now",
+			k->what, clock_text(k->at, when), k->before, k->after, k->agent);
 		look_again(c, k->at + COLLECT_RECENT);
 	}
 	if (count == KEY_CHANGES_MAX && c->now - list[0].at < COLLECT_RECENT)
-		conditions_add(c->out, CONDITION_KEYS, false, "all agents", "more than %d changes within the hour: event=keys in the log has them all",
-			KEY_CHANGES_MAX);
+		conditions_add(c->out, CONDITION_KEYS, false, "all agents",
+			"more than %d changes within the hour: event=keys in the log has them all", KEY_CHANGES_MAX);
 }
 
 static void collect_agent(struct collect *c, const struct hub_agent *a)
@@ -362,7 +363,8 @@ enum { COLLECT_NAMED = 8 /* agents that one text names */ };
 static void name_missing(const struct signing_status *s, struct buf *out)
 {
 	for (size_t i = 0; i < s->missing_count && i < COLLECT_NAMED; i++)
-		buf_addf(out, "%s%s%s", i ? ", " : "", s->missing[i].agent, s->missing[i].cut_off ? " (has to join again)" : "");
+		buf_addf(out, "%s%s%s", i ? ", " : "", s->missing[i].agent,
+			s->missing[i].cut_off ? " (has to join again)" : "");
 	if (s->missing_count > COLLECT_NAMED)
 		buf_addf(out, " and %zu more", s->missing_count - COLLECT_NAMED);
 }
@@ -383,15 +385,17 @@ static void collect_signing(struct collect *c)
 	if (s.phase == SIGNING_IDLE) {
 		conditions_add(c->out, CONDITION_SIGNING, true, "hub",
 			"agents refuse the hub's signing key: %s. Was the hub restored from a backup that is older than its present key? Nothing that it "
-			"signs is taken there; `certsync keys` shows what they say, and what to do", buf_text(&names));
+			"signs is taken there; `certsync keys` shows what they say, and what to do",
+			buf_text(&names));
 		return;
 	}
 	conditions_add(c->out, CONDITION_SIGNING, cut_off, "hub",
 		"the signing key is being replaced since %s, as %s asked; %s. %zu of %zu agents have not said that: %s. `certsync keys` shows why, and "
 		"what to do",
 		clock_text(s.since, when), key_changes_who(s.by, who),
-		s.phase == SIGNING_TOLD ? "the next one takes over when every agent has said that it takes both"
-					: "the new one signs, and this is over when every agent has said that it has forgotten the old one",
+		s.phase == SIGNING_TOLD
+			? "the next one takes over when every agent has said that it takes both"
+			: "the new one signs, and this is over when every agent has said that it has forgotten the old one",
 		s.missing_count, s.agent_count, buf_text(&names));
 }
 
@@ -406,8 +410,7 @@ static void collect_store(struct collect *c)
 	struct statvfs disk;
 	const char *state = c->hub->config->state;
 	if (statvfs(state, &disk) < 0)
-		conditions_add(c->out, CONDITION_STORE, true, state, "its disk cannot be asked: %s",
-			strerror(errno));
+		conditions_add(c->out, CONDITION_STORE, true, state, "its disk cannot be asked: %s", strerror(errno));
 	else if (has_less(&disk, COLLECT_DISK_PERCENT))
 		conditions_add(c->out, CONDITION_STORE, has_less(&disk, 1), state,
 			"its disk has less than %d %% left: what cannot "
@@ -439,8 +442,7 @@ void alert_collect_manifests(struct hub *hub, struct conditions *out)
 void alert_collect(struct hub *hub, const struct condition_book *book, int64_t from, int64_t now,
 	struct conditions *out, int64_t *ret_next)
 {
-	struct collect c = {
-		.hub = hub, .book = book, .from = from, .now = now, .out = out, .next = INT64_MAX};
+	struct collect c = {.hub = hub, .book = book, .from = from, .now = now, .out = out, .next = INT64_MAX};
 	for (size_t i = 0; i < fleet_count(hub); i++) {
 		const struct rollout *r = fleet_at(hub, i);
 		collect_certificate(&c, r);
@@ -466,8 +468,7 @@ static char *host_of(const char *url)
 {
 	const char *host = strstr(url, "://");
 	host = host ? host + 3 : url;
-	return *host == '[' ? mem_strndup(host + 1, strcspn(host + 1, "]"))
-			    : mem_strndup(host, strcspn(host, ":/"));
+	return *host == '[' ? mem_strndup(host + 1, strcspn(host + 1, "]")) : mem_strndup(host, strcspn(host, ":/"));
 }
 
 static bool is_watched(const struct hub_config *c, const char *host)
@@ -508,9 +509,8 @@ char *alert_crossing(const struct hub_config *c)
 	}
 	if (other || (!mail && !a->webhook[0]))
 		return NULL;
-	return mem_printf(
-		"alert: every way to tell a person leads through a host that an endpoint section watches%s: "
-		"when it is down, "
-		"nobody is told of that; add a webhook elsewhere, a command, or another mail server",
+	return mem_printf("alert: every way to tell a person leads through a host that an endpoint section watches%s: "
+			  "when it is down, "
+			  "nobody is told of that; add a webhook elsewhere, a command, or another mail server",
 		server ? " (smtp)" : "");
 }

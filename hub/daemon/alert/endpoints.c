@@ -14,9 +14,9 @@
 
 enum {
 	STANDING_RECORD_MAX = 16 * 1024 * 1024,
-	STANDING_FIRST = 5,        /* seconds after the start */
-	STANDING_SOON = 2,         /* and after a change */
-	STANDING_AGAIN = 60,       /* at most, after a round that failed as a whole */
+	STANDING_FIRST = 5,  /* seconds after the start */
+	STANDING_SOON = 2,   /* and after a change */
+	STANDING_AGAIN = 60, /* at most, after a round that failed as a whole */
 	STANDING_TIMEOUT_MS = 10000,
 	STANDING_JOB_SECONDS = 90, /* for names, probes and their second round */
 	STANDING_WAKE_MAX = 3600,
@@ -24,17 +24,17 @@ enum {
 
 /* One address and port of an endpoint. */
 struct row {
-	cJSON *check;   /* owned: what check_json said */
-	cJSON *before;  /* owned: of one that is not reached, what was wrong with what it served last; NULL: nothing */
-	int64_t since;  /* wall clock: when its verdict began */
+	cJSON *check;  /* owned: what check_json said */
+	cJSON *before; /* owned: of one that is not reached, what was wrong with what it served last; NULL: nothing */
+	int64_t since; /* wall clock: when its verdict began */
 	int64_t checked;
 };
 
 struct place {
 	const struct hub_endpoint *endpoint;
-	int64_t due; /* monotonic, seconds */
-	bool asked;  /* in the round under way */
-	bool again;  /* it was asked for soon while a round was under way */
+	int64_t due;      /* monotonic, seconds */
+	bool asked;       /* in the round under way */
+	bool again;       /* it was asked for soon while a round was under way */
 	struct row *rows; /* owned */
 	size_t row_count;
 	struct row *fresh; /* owned: of the round under way */
@@ -46,7 +46,7 @@ struct standing {
 	struct place *places;
 	size_t count;
 	struct event *timer;
-	struct errand *errand; /* NULL: no round is under way */
+	struct errand *errand;           /* NULL: no round is under way */
 	char said[ERROR_MESSAGE_MAX];    /* by the worker of the round under way, should it fail */
 	char trouble[ERROR_MESSAGE_MAX]; /* why the last round failed as a whole; "": it did not */
 };
@@ -172,8 +172,9 @@ static void restore(struct standing *s)
 	auto_json cJSON *record = got > 0 ? json_parse(text.data, text.len, &err) : NULL;
 	const cJSON *row, *rows = record ? json_get(record, "rows") : NULL;
 	if (got < 0 || (got > 0 && !cJSON_IsArray(rows)))
-		log_event(LOG_LEVEL_WARNING, "store", "record=checks/standing error=\"it cannot be read: all is checked anew\"");
-	cJSON_ArrayForEach(row, rows)
+		log_event(LOG_LEVEL_WARNING, "store",
+			"record=checks/standing error=\"it cannot be read: all is checked anew\"");
+	cJSON_ArrayForEach (row, rows)
 		restore_row(s, row);
 }
 
@@ -210,8 +211,9 @@ static const struct row *find_row(const struct place *p, const struct row *like)
 static void log_row(const struct place *p, const struct row *row)
 {
 	bool ok = strcmp(json_text(row->check, "verdict"), "ok") == 0;
-	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "check", "name=%s endpoint=%s state=%s reason=\"%s\"", p->endpoint->name,
-		json_text(row->check, "endpoint"), json_text(row->check, "verdict"), json_text(row->check, "reason"));
+	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "check", "name=%s endpoint=%s state=%s reason=\"%s\"",
+		p->endpoint->name, json_text(row->check, "endpoint"), json_text(row->check, "verdict"),
+		json_text(row->check, "reason"));
 }
 
 static bool has_verdict(const struct row *row, const char *verdict)
@@ -390,8 +392,8 @@ void standing_soon(struct hub *hub, const char *certificate)
 
 /* ---- */
 
-static void say(const struct hub *hub, const struct place *p, enum condition_kind kind, const char *subject, const cJSON *check,
-	struct conditions *out)
+static void say(const struct hub *hub, const struct place *p, enum condition_kind kind, const char *subject,
+	const cJSON *check, struct conditions *out)
 {
 	char wanted[CHAIN_HEX_MAX], second[CHAIN_HEX_MAX];
 	struct error ignored;
@@ -401,10 +403,11 @@ static void say(const struct hub *hub, const struct place *p, enum condition_kin
 	if (kind == CONDITION_MISMATCH && p->endpoint->certificate &&
 		store_current(hub->store, certificate_of(p), &m, &ignored) > 0)
 		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s%s%s; ", json_text(check, "fingerprint"),
-			chain_hex(m.fingerprint, wanted), manifest_has_second(&m) ? " or, for the other kind of key, " : "",
+			chain_hex(m.fingerprint, wanted),
+			manifest_has_second(&m) ? " or, for the other kind of key, " : "",
 			manifest_has_second(&m) ? chain_hex(m.second, second) : "");
-	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s", json_text(check, "reason"),
-		both ? both : "", json_text(check, "advice"));
+	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s",
+		json_text(check, "reason"), both ? both : "", json_text(check, "advice"));
 }
 
 static void tell_row(const struct hub *hub, const struct place *p, const cJSON *check, struct conditions *out)
@@ -451,7 +454,8 @@ void standing_open(struct hub *hub)
 	if (!s->timer)
 		mem_abort(__func__);
 	for (size_t i = 0; i < s->count; i++)
-		s->places[i] = (struct place){.endpoint = &hub->config->endpoints[i], .due = seconds() + STANDING_FIRST};
+		s->places[i] =
+			(struct place){.endpoint = &hub->config->endpoints[i], .due = seconds() + STANDING_FIRST};
 	if (s->count) {
 		restore(s);
 		plan(s);

@@ -88,8 +88,7 @@ static int show_those(struct client *c, const cJSON *request, struct error *err)
 	const struct hub *hub = client_hub(c);
 	if (!names)
 		return -1;
-	cJSON_ArrayForEach(element, names)
-	{
+	cJSON_ArrayForEach (element, names) {
 		const char *name = json_element(element, NAME_AGENT_MAX - 1, err);
 		const struct hub_acme *acme = name ? find_acme(hub, name, err) : NULL;
 		if (!acme)
@@ -111,11 +110,11 @@ static int act(struct client *c, const char *op, const cJSON *request, struct er
 		return -1;
 	bool rolls = strcmp(op, "rollover") == 0;
 	if (!rolls && strcmp(op, "deactivate") != 0)
-		return error_set(err, ERROR_USAGE, "this hub (%s) cannot do \"%s\" to an account",
-			CERTSYNC_VERSION, op);
+		return error_set(
+			err, ERROR_USAGE, "this hub (%s) cannot do \"%s\" to an account", CERTSYNC_VERSION, op);
 	struct waiting *w = waiting_new(c);
-	struct account *a = rolls ? account_rollover(hub, acme, on_done, w, err)
-				  : account_deactivate(hub, acme, on_done, w, err);
+	struct account *a =
+		rolls ? account_rollover(hub, acme, on_done, w, err) : account_deactivate(hub, acme, on_done, w, err);
 	if (!a)
 		give_up(w, err);
 	return 0;
@@ -125,9 +124,7 @@ void control_account(struct client *c, const cJSON *request)
 {
 	struct error err;
 	const char *op = json_string(request, "op", 32, &err);
-	int result = !op                       ? -1
-		     : strcmp(op, "show") == 0 ? show_those(c, request, &err)
-					       : act(c, op, request, &err);
+	int result = !op ? -1 : strcmp(op, "show") == 0 ? show_those(c, request, &err) : act(c, op, request, &err);
 	if (result < 0)
 		client_finish(c, CLI_USAGE, "error", err.message);
 }
@@ -135,8 +132,8 @@ void control_account(struct client *c, const cJSON *request)
 /* ---- revoke ---- */
 
 /* The revision that is asked for, or the current one. */
-static int choose(struct hub *hub, const char *name, const cJSON *request, struct revision *ret,
-	bool *ret_current, struct error *err)
+static int choose(struct hub *hub, const char *name, const cJSON *request, struct revision *ret, bool *ret_current,
+	struct error *err)
 {
 	auto_manifest struct manifest current = {0}, m = {0};
 	int had = store_current(hub->store, name, &current, err);
@@ -145,8 +142,7 @@ static int choose(struct hub *hub, const char *name, const cJSON *request, struc
 	*ret = current.revision;
 	const cJSON *asked = json_get(request, "revision");
 	if (asked && (!cJSON_IsString(asked) || !revision_parse(asked->valuestring, ret)))
-		return error_set(
-			err, ERROR_USAGE, "a revision is written like 1.7 (certsync history shows them)");
+		return error_set(err, ERROR_USAGE, "a revision is written like 1.7 (certsync history shows them)");
 	int found = store_manifest(hub->store, name, *ret, &m, err);
 	if (found <= 0)
 		return found < 0 ? -1 : error_set(err, ERROR_USAGE, "%s: there is no such revision", name);
@@ -174,8 +170,7 @@ static int revoke(struct client *c, const cJSON *request, struct error *err)
 				    : "hub.conf has no certificate \"%s\"",
 			name);
 	if (revoked_code(reason) == REVOKED_CODE_NONE)
-		return error_set(
-			err, ERROR_USAGE, "\"%s\" is not one of the reasons %s", reason, revoked_reasons);
+		return error_set(err, ERROR_USAGE, "\"%s\" is not one of the reasons %s", reason, revoked_reasons);
 	if (choose(hub, name, request, &revision, &current, err) < 0)
 		return -1;
 	struct waiting *w = waiting_new(c);

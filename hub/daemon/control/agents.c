@@ -33,7 +33,8 @@ int control_may_change_keys(const struct client *c, const char *verb, const char
 	const struct hub *hub = c->hub;
 	if (c->uid == 0 || c->uid == hub->owner || hub->config->agent_keys == HUB_KEYS_GROUP)
 		return 0;
-	log_event(LOG_LEVEL_WARNING, "refused", "command=\"agent %s\" agent=%s uid=%u reason=\"agent_keys = root\"", verb, agent, (unsigned)c->uid);
+	log_event(LOG_LEVEL_WARNING, "refused", "command=\"agent %s\" agent=%s uid=%u reason=\"agent_keys = root\"",
+		verb, agent, (unsigned)c->uid);
 	return error_set(err, ERROR_USAGE,
 		"agent %s changes which keys agent %s has, and whoever does that can have the private keys of its certificates sealed to a key of "
 		"his own: only root may. Run sudo certsync agent %s %s, or let the group do it: agent_keys = \"group\" in %s",
@@ -59,7 +60,8 @@ static enum ticket_keys which_keys(const struct client *c)
 	struct error ignored;
 	if (c->rotates)
 		return TICKET_KEYS_ROTATE;
-	bool had = enroll_find(c->hub, c->enrolled, &e, &ignored) != 0 || enroll_find_removed(c->hub, c->enrolled, &e, &ignored) != 0;
+	bool had = enroll_find(c->hub, c->enrolled, &e, &ignored) != 0 ||
+		enroll_find_removed(c->hub, c->enrolled, &e, &ignored) != 0;
 	return had ? TICKET_KEYS_FRESH : TICKET_KEYS_OWN;
 }
 
@@ -90,7 +92,8 @@ static int check_join(const struct client *c, const char *name, bool rotates, bo
 		return enroll_may_replace(c->hub, name, replace, err);
 	int found = enroll_find(c->hub, name, &e, err);
 	if (found == 0)
-		return error_set(err, ERROR_USAGE, "agent %s has no keys yet: `certsync agent add %s` prints its line", name, name);
+		return error_set(err, ERROR_USAGE, "agent %s has no keys yet: `certsync agent add %s` prints its line",
+			name, name);
 	return found < 0 ? -1 : 0;
 }
 
@@ -129,14 +132,19 @@ static void add_keys(cJSON *o, const struct enrolment *e)
 	add_time(o, "rotation", e->rotation);
 }
 
-static void add_state(struct hub *hub, cJSON *o, const struct overview_agent *a, const struct error *trouble, bool enrolled)
+static void add_state(
+	struct hub *hub, cJSON *o, const struct overview_agent *a, const struct error *trouble, bool enrolled)
 {
 	struct error ignored;
 	auto_ticket struct ticket t = {0};
 	int found = ticket_find(hub, a->name, &t, &ignored);
 	bool open = found > 0 && !t.spent && t.expires > clock_wall();
 	cJSON_AddStringToObject(o, "state",
-		a->connected ? "connected" : enrolled || a->local ? "away" : open ? "may join" : trouble->kind ? "broken" : "not joined");
+		a->connected                   ? "connected"
+			: enrolled || a->local ? "away"
+			: open                 ? "may join"
+			: trouble->kind        ? "broken"
+					       : "not joined");
 	if (open)
 		add_time(o, "join_until", t.expires);
 	if (trouble->kind)
@@ -179,7 +187,8 @@ void control_agent_remove(struct client *c, const cJSON *request)
 {
 	struct error err;
 	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, &err);
-	if (!name || control_may_change_keys(c, "remove", name, &err) < 0 || enroll_remove(client_hub(c), name, c->uid, &err) < 0) {
+	if (!name || control_may_change_keys(c, "remove", name, &err) < 0 ||
+		enroll_remove(client_hub(c), name, c->uid, &err) < 0) {
 		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 		return;
 	}
@@ -187,9 +196,10 @@ void control_agent_remove(struct client *c, const cJSON *request)
 	alert_soon(client_hub(c));
 	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
 	c->told = hub_config_agent(client_hub(c)->config, name)
-			  ? mem_printf("agent %s is removed: its key opens nothing any more. %s still has its section: until that is "
-				       "taken out, its certificates wait for it",
-				    name, client_hub(c)->config_path)
-			  : mem_printf("agent %s is removed", name);
+		? mem_printf(
+			  "agent %s is removed: its key opens nothing any more. %s still has its section: until that is "
+			  "taken out, its certificates wait for it",
+			  name, client_hub(c)->config_path)
+		: mem_printf("agent %s is removed", name);
 	control_await_keys(c);
 }

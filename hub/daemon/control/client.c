@@ -64,7 +64,8 @@ void client_say(struct client *c, cJSON *o)
 {
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
 	if (json_print(o, &text) < 0)
-		log_event(LOG_LEVEL_ERROR, "control", "error=\"an answer of over %d bytes was not sent\"", FRAME_MESSAGE_MAX);
+		log_event(LOG_LEVEL_ERROR, "control", "error=\"an answer of over %d bytes was not sent\"",
+			FRAME_MESSAGE_MAX);
 	else
 		conn_send(c->conn, FRAME_MESSAGE, text.data, text.len);
 	cJSON_Delete(o);
@@ -121,7 +122,9 @@ void client_follow(struct client *c, struct rollout *r, bool renewing)
 {
 	c->followed = mem_grow(c->followed, c->followed_count + 1, sizeof(*c->followed));
 	struct followed *f = &c->followed[c->followed_count++];
-	*f = (struct followed){.rollout = r, .renewing = renewing, .told = mem_array(r->agent_count, sizeof(int)),
+	*f = (struct followed){.rollout = r,
+		.renewing = renewing,
+		.told = mem_array(r->agent_count, sizeof(int)),
 		.wanted = renewing ? (struct revision){0, 0} : r->desired};
 	for (size_t i = 0; i < r->agent_count; i++)
 		f->told[i] = CONTROL_STATE_UNTOLD;
@@ -202,8 +205,8 @@ static bool tell_rolled_back(struct client *c)
 			store_current(c->hub->store, f->rollout->certificate, &now, &ignored) <= 0 ||
 			!(now.flags & BUNDLE_ROLLBACK))
 			continue;
-		client_refuse(c, CLI_UNCONVERGED, "%s: revision %s is wanted no more: rolled back %s", f->rollout->certificate,
-			revision_text(f->wanted, text), now.reason);
+		client_refuse(c, CLI_UNCONVERGED, "%s: revision %s is wanted no more: rolled back %s",
+			f->rollout->certificate, revision_text(f->wanted, text), now.reason);
 		return true;
 	}
 	return false;

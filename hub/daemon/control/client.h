@@ -15,10 +15,10 @@ enum { CONTROL_NAMES_MAX = 256 };
 /* A certificate that a client follows. */
 struct followed {
 	struct rollout *rollout;
-	int *told;        /* each agent's state as the client knows it */
-	bool renewing;    /* wait for the order first */
+	int *told;              /* each agent's state as the client knows it */
+	bool renewing;          /* wait for the order first */
 	struct revision wanted; /* which revision this is about; (0, 0): what the order will bring */
-	char step[128];   /* of the order, as the client knows it */
+	char step[128];         /* of the order, as the client knows it */
 };
 
 struct client {
@@ -27,7 +27,7 @@ struct client {
 	struct conn *conn;
 	uid_t uid;
 	char error[ERROR_MESSAGE_MAX]; /* why an order failed that it waits for */
-	struct event *check; /* looks, from the loop, whether there is news */
+	struct event *check;           /* looks, from the loop, whether there is news */
 	struct followed *followed;
 	size_t followed_count;
 	char agents[CONTROL_NAMES_MAX][NAME_AGENT_MAX]; /* those asked for; none: all */
@@ -36,13 +36,13 @@ struct client {
 	void (*files)(struct client *c, const struct files *files); /* NULL: for none */
 	char certificate[NAME_CERTIFICATE_MAX];
 	bool may_expire_sooner;
-	struct revision archive; /* whose content the files are */
+	struct revision archive;       /* whose content the files are */
 	char enrolled[NAME_AGENT_MAX]; /* agent-add */
 	void (*gone)(void *context);   /* it waits for something of another module: told when the client ends */
 	void *gone_context;
-	uint64_t awaits_keys;          /* it waits for the root half: for this answer; 0: for none */
-	char *told;                    /* owned: what it is told then as "line"; NULL: the hub's line */
-	bool rotates;                  /* agent-join */
+	uint64_t awaits_keys;            /* it waits for the root half: for this answer; 0: for none */
+	char *told;                      /* owned: what it is told then as "line"; NULL: the hub's line */
+	bool rotates;                    /* agent-join */
 	void (*watch)(struct client *c); /* NULL, or what it is told anew upon every change */
 };
 

@@ -99,8 +99,7 @@ static int take_agents(struct client *c, const cJSON *request, struct error *err
 	agents = json_array(request, "agents", CONTROL_NAMES_MAX, err);
 	if (!agents)
 		return -1;
-	cJSON_ArrayForEach(element, agents)
-	{
+	cJSON_ArrayForEach (element, agents) {
 		const char *name = json_element(element, NAME_AGENT_MAX - 1, err);
 		if (!name)
 			return -1;
@@ -112,8 +111,8 @@ static int take_agents(struct client *c, const cJSON *request, struct error *err
 }
 
 /* "certificates" (none: all) into a list of rollouts. */
-static int take_certificates(struct client *c, const cJSON *request, struct rollout ***ret, size_t *ret_count,
-	struct error *err)
+static int take_certificates(
+	struct client *c, const cJSON *request, struct rollout ***ret, size_t *ret_count, struct error *err)
 {
 	auto_free struct rollout **list = mem_array(fleet_count(c->hub) + CONTROL_NAMES_MAX, sizeof(struct rollout *));
 	size_t count = 0;
@@ -121,8 +120,7 @@ static int take_certificates(struct client *c, const cJSON *request, struct roll
 	const cJSON *names = json_array(request, "certificates", CONTROL_NAMES_MAX, err);
 	if (!names)
 		return -1;
-	cJSON_ArrayForEach(element, names)
-	{
+	cJSON_ArrayForEach (element, names) {
 		const char *name = json_element(element, NAME_CERTIFICATE_MAX - 1, err);
 		if (!name)
 			return -1;
@@ -182,8 +180,10 @@ static void do_renew(struct client *c, const cJSON *request)
 		client_refuse(c, CLI_USAGE, "hub.conf has no ACME certificate");
 	for (size_t i = 0; i < count; i++) {
 		if (!renewal_find(c->hub, list[i]->certificate)) {
-			client_refuse(c, CLI_USAGE, "%s is not an ACME certificate: whoever writes it renews it (for a watched one, "
-				"certsync follows by itself)", list[i]->certificate);
+			client_refuse(c, CLI_USAGE,
+				"%s is not an ACME certificate: whoever writes it renews it (for a watched one, "
+				"certsync follows by itself)",
+				list[i]->certificate);
 			return;
 		}
 	}
@@ -208,7 +208,8 @@ static int roll_back(struct client *c, const cJSON *request, struct error *err)
 	if (!certificate)
 		return error_set(err, ERROR_USAGE, "hub.conf has no certificate \"%s\"", name ? name : "");
 	if (asked && (!cJSON_IsString(asked) || !revision_parse(asked->valuestring, &old)))
-		return error_set(err, ERROR_USAGE, "a revision is written like 1.7 (certsync status shows the current one)");
+		return error_set(
+			err, ERROR_USAGE, "a revision is written like 1.7 (certsync status shows the current one)");
 	snprintf(why, sizeof(why), "by uid %u", (unsigned)c->uid);
 	return rollback(c->hub, certificate, asked ? &old : NULL, why, err);
 }
@@ -247,7 +248,8 @@ static void do_hold(struct client *c, const cJSON *request)
 	uint32_t seconds;
 	const cJSON *name = json_get(request, "certificate");
 	const char *agent = json_string(request, "agent", NAME_AGENT_MAX - 1, &err);
-	const char *certificate = agent && name ? json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err) : NULL;
+	const char *certificate =
+		agent && name ? json_string(request, "certificate", NAME_CERTIFICATE_MAX - 1, &err) : NULL;
 	if (!agent || (name && !certificate) || json_u32(request, "seconds", &seconds, &err) < 0 ||
 		hold_set(c->hub, agent, certificate, seconds, &err) < 0) {
 		client_refuse(c, err.kind == ERROR_RETRY ? CLI_FAILED : CLI_USAGE, "%s", err.message);
@@ -268,7 +270,8 @@ static void do_thumbprint(struct client *c, const cJSON *request)
 	struct error err;
 	struct thumbprint found;
 	const cJSON *account = json_get(request, "account");
-	if (thumbprint_find(c->hub->config, c->hub->store, cJSON_IsString(account) ? account->valuestring : NULL, &found, &err) < 0) {
+	if (thumbprint_find(c->hub->config, c->hub->store, cJSON_IsString(account) ? account->valuestring : NULL,
+		    &found, &err) < 0) {
 		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 		return;
 	}
@@ -288,7 +291,8 @@ static void finish_enrolment(struct client *c)
 	if (c->told)
 		client_finish(c, CLI_DONE, "line", c->told);
 	else if (enroll_hub_line(c->hub, c->enrolled, &line, &err) < 0)
-		client_refuse(c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
+		client_refuse(
+			c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
 	else
 		client_finish(c, CLI_DONE, "line", buf_text(&line));
 }
@@ -327,7 +331,8 @@ void control_keys_written(struct hub *hub, bool ok, const char *text)
 		if (ok)
 			finish_enrolment(c);
 		else
-			client_refuse(c, CLI_FAILED, "the keys are changed here, but could not be written for sshd: %s", text);
+			client_refuse(c, CLI_FAILED, "the keys are changed here, but could not be written for sshd: %s",
+				text);
 	}
 }
 
@@ -335,14 +340,25 @@ static const struct {
 	const char *command;
 	void (*run)(struct client *c, const cJSON *request);
 } commands[] = {
-	{"status", do_status}, {"push", do_push}, {"renew", do_renew}, {"import", control_import},
-	{"rollback", do_rollback}, {"history", do_history}, {"agent-add", do_agent_add},
-	{"agent-join", control_join}, {"agent-list", control_agent_list}, {"agent-remove", control_agent_remove},
+	{"status", do_status},
+	{"push", do_push},
+	{"renew", do_renew},
+	{"import", control_import},
+	{"rollback", do_rollback},
+	{"history", do_history},
+	{"agent-add", do_agent_add},
+	{"agent-join", control_join},
+	{"agent-list", control_agent_list},
+	{"agent-remove", control_agent_remove},
 	{"thumbprint", do_thumbprint},
-	{"account", control_account}, {"revoke", control_revoke},
-	{"hold", do_hold}, {"recover", control_recover},
-	{"keys", control_keys}, {"keys-rotate", control_keys_rotate},
-	{"alert-test", control_alert_test}, {"alert-list", control_alert_list},
+	{"account", control_account},
+	{"revoke", control_revoke},
+	{"hold", do_hold},
+	{"recover", control_recover},
+	{"keys", control_keys},
+	{"keys-rotate", control_keys_rotate},
+	{"alert-test", control_alert_test},
+	{"alert-list", control_alert_list},
 };
 
 static void take_request(struct client *c, const struct frame *frame)
@@ -368,7 +384,7 @@ static void take_files(struct client *c, const struct frame *frame)
 {
 	struct error err;
 	struct files files;
-	void (*take)(struct client *c, const struct files *files) = c->files;
+	void (*take)(struct client * c, const struct files *files) = c->files;
 	c->files = NULL;
 	if (files_decode(frame->data, frame->len, &files, &err) < 0)
 		client_refuse(c, CLI_FAILED, "%s: %s", c->certificate, err.message);
@@ -382,7 +398,8 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 	struct client *c = context;
 	if (frame->type == FRAME_FILES && c->files)
 		take_files(c, frame);
-	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->files && !c->awaits_keys && !c->gone && !c->watch)
+	else if (frame->type == FRAME_MESSAGE && !c->followed_count && !c->files && !c->awaits_keys && !c->gone &&
+		!c->watch)
 		take_request(c, frame);
 	else
 		client_refuse(c, CLI_USAGE, "one request at a time");
@@ -417,5 +434,6 @@ void control_accept(int fd, uid_t uid, void *context)
 	if (!c->check)
 		mem_abort(__func__);
 	if (same >= CONTROL_PER_UID)
-		client_refuse(c, CLI_UNREACHABLE, "user %u has %zu commands at this hub already: end one of them", (unsigned)uid, same);
+		client_refuse(c, CLI_UNREACHABLE, "user %u has %zu commands at this hub already: end one of them",
+			(unsigned)uid, same);
 }

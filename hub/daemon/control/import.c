@@ -28,11 +28,13 @@ static int import_pair(const struct files *files, const char *ending, struct cha
 	bool combined = files->file[key].len == files->file[text].len &&
 		memcmp(files->file[key].data, files->file[text].data, files->file[key].len) == 0;
 	if (of_chain.key && !combined)
-		return error_set(err, ERROR_PERMANENT, "certificates: a private key among the certificates: remove it there, it belongs into "
+		return error_set(err, ERROR_PERMANENT,
+			"certificates: a private key among the certificates: remove it there, it belongs into "
 			"its own file");
 	if (!of_chain.chain.leaf || !of_key.key)
-		return error_set(err, ERROR_PERMANENT, of_key.key ? "certificates: there is no certificate in it"
-								   : "private key: there is no private key in it");
+		return error_set(err, ERROR_PERMANENT,
+			of_key.key ? "certificates: there is no certificate in it"
+				   : "private key: there is no private key in it");
 	*ret = of_chain.chain;
 	ret->key = steal(of_key.key);
 	of_chain.chain = (struct chain){0};
@@ -48,7 +50,8 @@ int import_pairs(const struct files *files, struct chain pairs[STORE_PAIRS_MAX],
 	if (second <= 0)
 		return second < 0 ? error_wrap(err, "the second pair") : 1;
 	if (pairing_kind(pairs[0].leaf) == pairing_kind(pairs[1].leaf))
-		return error_set(err, ERROR_USAGE, "two pairs of one kind: a certificate has an ECDSA and an RSA pair, or one");
+		return error_set(
+			err, ERROR_USAGE, "two pairs of one kind: a certificate has an ECDSA and an RSA pair, or one");
 	return 2;
 }
 
@@ -61,7 +64,8 @@ static int import_files(struct client *c, const struct files *files, struct erro
 	bool unchanged;
 	snprintf(meta.reason, sizeof(meta.reason), "by uid %u", (unsigned)c->uid);
 	int count = import_pairs(files, pairs, err);
-	int result = count < 0 ? -1 : publish(c->hub, certificate, pairs, (size_t)count, &meta, &revision, &unchanged, err);
+	int result =
+		count < 0 ? -1 : publish(c->hub, certificate, pairs, (size_t)count, &meta, &revision, &unchanged, err);
 	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)
 		chain_release(&pairs[i]);
 	return result;

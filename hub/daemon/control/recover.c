@@ -16,9 +16,9 @@ enum { RECOVER_EPOCHS_MAX = 1000 };
 struct loss {
 	struct rollout *rollout;
 	const struct hub_certificate *certificate;
-	struct revision store;   /* (0, 0): nothing */
-	struct revision agents;  /* the newest that an agent has had */
-	struct revision archive; /* (0, 0): nothing was brought */
+	struct revision store;    /* (0, 0): nothing */
+	struct revision agents;   /* the newest that an agent has had */
+	struct revision archive;  /* (0, 0): nothing was brought */
 	const char *newest_agent; /* which has it */
 	bool ahead;               /* some agent says so */
 };
@@ -58,7 +58,8 @@ static int publish_these(struct client *c, const struct loss *l, const struct ch
 	struct manifest meta = {.source = "recover", .flags = BUNDLE_MAY_EXPIRE_SOONER};
 	struct revision made;
 	bool unchanged;
-	snprintf(meta.reason, sizeof(meta.reason), "%s of %s, by uid %u", revision_text(from, text), where, (unsigned)c->uid);
+	snprintf(meta.reason, sizeof(meta.reason), "%s of %s, by uid %u", revision_text(from, text), where,
+		(unsigned)c->uid);
 	return publish(c->hub, l->certificate, pairs, count, &meta, &made, &unchanged, err);
 }
 
@@ -72,7 +73,9 @@ static int publish_archive(struct client *c, const struct loss *l, const struct 
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	int count = import_pairs(files, pairs, err);
-	int result = count < 0 ? -1 : publish_these(c, l, pairs, (size_t)count, l->archive, "the local agent's archive", err);
+	int result = count < 0
+		? -1
+		: publish_these(c, l, pairs, (size_t)count, l->archive, "the local agent's archive", err);
 	release(pairs);
 	return result;
 }
@@ -113,12 +116,15 @@ static void order(struct client *c, const struct loss *l, const char *why)
 	struct error err;
 	struct renewal *r = renewal_find(c->hub, c->certificate);
 	if (!r)
-		client_refuse(c, CLI_FAILED, "%s: %s%s has had revision %s, and its content is neither in the store nor in the archive that was brought; "
+		client_refuse(c, CLI_FAILED,
+			"%s: %s%s has had revision %s, and its content is neither in the store nor in the archive that was brought; "
 			"it is not an ACME certificate, so bring it: certsync import %s --key FILE --chain FILE. What is published next begins a "
-			"new epoch, which every agent takes", c->certificate, why, l->newest_agent ? l->newest_agent : "an agent",
+			"new epoch, which every agent takes",
+			c->certificate, why, l->newest_agent ? l->newest_agent : "an agent",
 			revision_text(l->agents, text), c->certificate);
 	else if (renewal_now(r, true, &err) < 0)
-		client_refuse(c, CLI_FAILED, "%s: %sanother one cannot be ordered: %s", c->certificate, why, err.message);
+		client_refuse(
+			c, CLI_FAILED, "%s: %sanother one cannot be ordered: %s", c->certificate, why, err.message);
 	else
 		client_follow(c, l->rollout, true);
 }
@@ -132,15 +138,18 @@ static void recover(struct client *c, const struct files *files)
 		return;
 	}
 	if (!l.ahead) {
-		client_finish(c, CLI_DONE, "warning", "no agent that was heard is ahead of this hub: nothing was changed");
+		client_finish(
+			c, CLI_DONE, "warning", "no agent that was heard is ahead of this hub: nothing was changed");
 		return;
 	}
 	struct revision top = newer(newer(l.agents, l.store), l.archive);
 	/* An agent that is damaged, or lies, must not use up the epochs of the others. */
 	if (top.epoch > l.store.epoch + RECOVER_EPOCHS_MAX) {
-		client_refuse(c, CLI_FAILED, "%s: %s claims epoch %u, which this hub (at %u) can hardly have had: nothing was changed. See what "
-			"is wrong there; certsync-agent status on that node shows what it has", c->certificate,
-			top.epoch == l.agents.epoch && l.newest_agent ? l.newest_agent : "the archive", top.epoch, l.store.epoch);
+		client_refuse(c, CLI_FAILED,
+			"%s: %s claims epoch %u, which this hub (at %u) can hardly have had: nothing was changed. See what "
+			"is wrong there; certsync-agent status on that node shows what it has",
+			c->certificate, top.epoch == l.agents.epoch && l.newest_agent ? l.newest_agent : "the archive",
+			top.epoch, l.store.epoch);
 		return;
 	}
 	if (store_begin_epoch(c->hub->store, c->certificate, top.epoch + 1, &err) < 0) {

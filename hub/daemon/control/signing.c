@@ -58,9 +58,12 @@ char *control_keys_warning(struct hub *hub)
 	struct signing_status s;
 	signing_status(hub, &s);
 	if (s.phase != SIGNING_IDLE)
-		return mem_printf("the signing key is being replaced, and %zu of %zu agents have not said that they know of it: certsync keys shows which",
+		return mem_printf(
+			"the signing key is being replaced, and %zu of %zu agents have not said that they know of it: certsync keys shows which",
 			s.missing_count, s.agent_count);
-	return s.missing_count ? mem_printf("%zu agents refuse the signing key: certsync keys shows which", s.missing_count) : mem_strdup("");
+	return s.missing_count
+		? mem_printf("%zu agents refuse the signing key: certsync keys shows which", s.missing_count)
+		: mem_strdup("");
 }
 
 void control_keys(struct client *c, const cJSON *request)
@@ -73,8 +76,10 @@ void control_keys_rotate(struct client *c, const cJSON *request)
 {
 	struct error err;
 	if (c->uid != 0 && c->uid != c->hub->owner) {
-		log_event(LOG_LEVEL_WARNING, "refused", "command=\"keys rotate\" uid=%u reason=\"only root may\"", (unsigned)c->uid);
-		client_refuse(c, CLI_USAGE, "only root may replace the signing key: it cuts agents off, or keeps them. Run sudo certsync keys rotate");
+		log_event(LOG_LEVEL_WARNING, "refused", "command=\"keys rotate\" uid=%u reason=\"only root may\"",
+			(unsigned)c->uid);
+		client_refuse(c, CLI_USAGE,
+			"only root may replace the signing key: it cuts agents off, or keeps them. Run sudo certsync keys rotate");
 		return;
 	}
 	if (signing_rotate(c->hub, json_true(request, "now"), c->uid, &err) < 0) {

@@ -69,8 +69,8 @@ static void note_damage(struct pairing *ret, const char *name, const char *why)
 		snprintf(ret->damage, sizeof(ret->damage), "%.255s: %.700s", slash ? slash + 1 : name, why);
 }
 
-static void read_part(const struct files *files, size_t i, const char *const *names, int64_t now,
-	struct part *p, struct pairing *ret)
+static void read_part(
+	const struct files *files, size_t i, const char *const *names, int64_t now, struct part *p, struct pairing *ret)
 {
 	struct error err;
 	auto_key_cut struct key_cut cut = {.key = NULL};
@@ -96,7 +96,7 @@ static bool is_issuer(X509 *issuer, X509 *subject)
 {
 	EVP_PKEY *key = X509_get0_pubkey(issuer);
 	return key && X509_check_issued(issuer, subject) == X509_V_OK && X509_verify(subject, key) == 1 &&
-	       X509_self_signed(issuer, 0) != 1;
+		X509_self_signed(issuer, 0) != 1;
 }
 
 static X509 *find_issuer(const struct part *parts, size_t count, X509 *subject)

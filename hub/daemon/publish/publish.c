@@ -70,7 +70,8 @@ static bool is_sound(struct hub *hub, const char *certificate, const struct mani
 		chain_release(pair);
 	}
 	if (!held)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"its private key: %s\"", certificate, err.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"its private key: %s\"", certificate,
+			err.message);
 	return held;
 }
 
@@ -97,7 +98,8 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate->name, err->message);
 	had = had > 0;
 	chain_digest(pairs, count, digest);
-	*ret_unchanged = had && !store_begins_epoch(hub->store, certificate->name) && memcmp(digest, old.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
+	*ret_unchanged = had && !store_begins_epoch(hub->store, certificate->name) &&
+		memcmp(digest, old.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
 	if (*ret_unchanged) {
 		*ret = old.revision;
 		/* It may have been stored, and the end of that have failed. */
@@ -108,7 +110,8 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 	if (revoked_check(hub->store, certificate->name, pairs, count, err) < 0 ||
 		judge(hub, certificate, pairs, count, meta, had ? &old : NULL, err) < 0)
 		return -1;
-	if (keep_keys(hub, pairs, count, err) < 0 || store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
+	if (keep_keys(hub, pairs, count, err) < 0 ||
+		store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "published", "certificate=%s revision=%s source=%s", certificate->name,
 		revision_text(*ret, text), meta->source);

@@ -11,7 +11,7 @@ static bool was_revoked(struct hub *hub, const char *name, struct revision r)
 	struct revoked how;
 	auto_manifest struct manifest m = {0};
 	return store_manifest(hub->store, name, r, &m, &ignored) > 0 &&
-	       revoked_find(hub->store, name, m.fingerprint, &how);
+		revoked_find(hub->store, name, m.fingerprint, &how);
 }
 
 static int choose(struct hub *hub, const char *name, const struct manifest *current, const struct revision *asked,
@@ -24,8 +24,10 @@ static int choose(struct hub *hub, const char *name, const struct manifest *curr
 		do
 			found = store_previous(hub->store, name, *ret, current->digest, ret, err);
 		while (found > 0 && was_revoked(hub, name, *ret));
-		return found > 0 ? 0 : found < 0 ? -1 :
-			error_set(err, ERROR_USAGE, "%s: there is no earlier revision with another content", name);
+		return found > 0 ? 0
+			: found < 0
+			? -1
+			: error_set(err, ERROR_USAGE, "%s: there is no earlier revision with another content", name);
 	}
 	if (revision_compare(*asked, current->revision) >= 0)
 		return error_set(err, ERROR_USAGE, "%s: revision %s is not older than the current one", name,
@@ -52,7 +54,8 @@ static int publish_again(struct hub *hub, const struct hub_certificate *certific
 	while (count > 0)
 		chain_release(&pairs[--count]);
 	if (result == 0 && unchanged)
-		return error_set(err, ERROR_USAGE, "%s: the content of revision %s is the current one's", certificate->name, text);
+		return error_set(err, ERROR_USAGE, "%s: the content of revision %s is the current one's",
+			certificate->name, text);
 	return result < 0 ? error_wrap(err, "revision %s", text) : 0;
 }
 

@@ -24,8 +24,7 @@ struct source {
 	char trouble[ERROR_MESSAGE_MAX];
 };
 
-static void say(struct source *s, enum log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+static void say(struct source *s, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Sets the trouble and logs it once. */
 static void say(struct source *s, enum log_level level, const char *fmt, ...)
@@ -50,15 +49,14 @@ static bool seen_before(struct source *s, const char *hex)
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(CHAIN_HEX_MAX);
 	return store_get(s->hub->store, "sources", s->certificate->name, "seen", &text, &err) > 0 &&
-	       strcmp(buf_text(&text), hex) == 0;
+		strcmp(buf_text(&text), hex) == 0;
 }
 
 static void note_seen(struct source *s, const char *hex)
 {
 	struct error err;
 	if (store_put(s->hub->store, "sources", s->certificate->name, "seen", hex, strlen(hex), &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", s->certificate->name,
-			err.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", s->certificate->name, err.message);
 }
 
 /* Of two pairs that were published one is there no more, and seems to be under way. */
@@ -71,8 +69,7 @@ static bool misses_a_pair(struct source *s, const struct pairing *p)
 	auto_manifest struct manifest current = {0};
 	auto_manifest struct manifest ignored = {0};
 	if (p->count != 1 || store_current(s->hub->store, s->certificate->name, &current, &err) <= 0 ||
-		store_load(s->hub->store, s->certificate->name, current.revision, old, &count, &ignored,
-			&err) < 0)
+		store_load(s->hub->store, s->certificate->name, current.revision, old, &count, &ignored, &err) < 0)
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		enum pairing_kind kind = pairing_kind(old[i].leaf);
@@ -137,8 +134,8 @@ static void judge(struct source *s, const struct files *files)
 	}
 	describe(s, p.file, meta.reason, sizeof(meta.reason));
 	if (publish(s->hub, s->certificate, p.pairs, p.count, &meta, &revision, &unchanged, &err) < 0) {
-		say(s, LOG_LEVEL_ERROR, "refused: %s: %s%s%s", meta.reason, err.message,
-			s->left_out[0] ? "; " : "", s->left_out);
+		say(s, LOG_LEVEL_ERROR, "refused: %s: %s%s%s", meta.reason, err.message, s->left_out[0] ? "; " : "",
+			s->left_out);
 		return;
 	}
 	s->trouble[0] = '\0';

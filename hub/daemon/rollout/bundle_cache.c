@@ -9,7 +9,7 @@
 struct parcel {
 	struct hub *hub;
 	struct event *forget;
-	struct keys_request request; /* of no certificate: it is empty */
+	struct keys_request request;        /* of no certificate: it is empty */
 	struct buf chains[STORE_PAIRS_MAX]; /* what it borrows */
 };
 
@@ -52,7 +52,8 @@ void parcel_free(struct parcel *p)
 static int add_pair(struct parcel *p, const struct chain *pair, struct error *err)
 {
 	size_t i = p->request.pair_count;
-	if (chain_write_certificates(pair, &p->chains[i], err) < 0 || chain_key_id(pair->key, p->request.pairs[i].id, err) < 0)
+	if (chain_write_certificates(pair, &p->chains[i], err) < 0 ||
+		chain_key_id(pair->key, p->request.pairs[i].id, err) < 0)
 		return -1;
 	p->request.pairs[i].chain = p->chains[i].data;
 	p->request.pairs[i].chain_len = p->chains[i].len;
@@ -88,7 +89,8 @@ int parcel_seal(struct parcel *p, const char *certificate, struct revision revis
 	const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out, struct error *err)
 {
 	const struct timeval later = {PARCEL_SECONDS, 0};
-	bool here = strcmp(p->request.certificate, certificate) == 0 && revision_compare(p->request.revision, revision) == 0;
+	bool here = strcmp(p->request.certificate, certificate) == 0 &&
+		revision_compare(p->request.revision, revision) == 0;
 	if (!here && fill(p, certificate, revision, err) < 0) {
 		empty(p);
 		return -1;

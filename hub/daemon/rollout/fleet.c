@@ -29,12 +29,12 @@ struct fleet_item {
 	uint32_t *drifts;           /* the same of its drifts, */
 	uint32_t *contradictions;   /* and of its contradictions */
 	bool told_no_rollback;
-	struct buf saved;           /* its record as it is on disk; empty: not known */
+	struct buf saved; /* its record as it is on disk; empty: not known */
 	bool was_open;
-	bool stale;                 /* only when agents were last seen has changed since */
-	bool broken;                /* its store cannot be read: the record there is left alone */
+	bool stale;  /* only when agents were last seen has changed since */
+	bool broken; /* its store cannot be read: the record there is left alone */
 	struct hub *hub;
-	struct event *roll_back;    /* publishes the old content again, from the loop */
+	struct event *roll_back; /* publishes the old content again, from the loop */
 };
 
 struct fleet {
@@ -179,8 +179,8 @@ static int added_decode(const cJSON *o, struct record *ret, struct error *err)
 }
 
 /* Failures are taken over only when they are of the revision that is desired now. */
-static int record_decode(const cJSON *o, struct rollout *r, struct revision desired, struct record *ret,
-	struct error *err)
+static int record_decode(
+	const cJSON *o, struct rollout *r, struct revision desired, struct record *ret, struct error *err)
 {
 	const char *revision = json_string(o, "revision", REVISION_TEXT_MAX, err);
 	const cJSON *agents = revision ? json_object(o, "agents", err) : NULL;
@@ -214,7 +214,8 @@ static void save(struct hub *hub, struct fleet_item *item)
 	if (text.len == item->saved.len && memcmp(text.data, item->saved.data, text.len) == 0)
 		return;
 	if (store_put(hub->store, "rollouts", item->rollout.certificate, "state.json", text.data, text.len, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", item->rollout.certificate, err.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", item->rollout.certificate,
+			err.message);
 		return;
 	}
 	buf_reset(&item->saved);
@@ -222,8 +223,7 @@ static void save(struct hub *hub, struct fleet_item *item)
 }
 
 /* -1 only when the record is there and cannot be read; then the rollout begins anew, which loses nothing. */
-static int restore(struct hub *hub, struct rollout *r, struct revision desired, struct record *ret,
-	struct error *err)
+static int restore(struct hub *hub, struct rollout *r, struct revision desired, struct record *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
 	int got = store_get(hub->store, "rollouts", r->certificate, "state.json", &text, err);
@@ -255,8 +255,7 @@ static int fill_offer(struct hub *hub, const struct rollout *r, struct message *
 	return 0;
 }
 
-static int send_action(struct hub *hub, const struct rollout *r, const struct rollout_action *action,
-	struct error *err)
+static int send_action(struct hub *hub, const struct rollout *r, const struct rollout_action *action, struct error *err)
 {
 	struct rollout_agent *a = action->agent;
 	struct session *session = session_find(hub, a->name);
@@ -266,8 +265,9 @@ static int send_action(struct hub *hub, const struct rollout *r, const struct ro
 	snprintf(m.certificate, sizeof(m.certificate), "%s", r->certificate);
 	if (action->type == ROLLOUT_SEND_OFFER && fill_offer(hub, r, &m, err) < 0)
 		return -1;
-	m.type = action->type == ROLLOUT_SEND_OFFER ? MESSAGE_OFFER :
-		action->type == ROLLOUT_SEND_ACTIVATE ? MESSAGE_ACTIVATE : MESSAGE_PROBE;
+	m.type = action->type == ROLLOUT_SEND_OFFER     ? MESSAGE_OFFER
+		: action->type == ROLLOUT_SEND_ACTIVATE ? MESSAGE_ACTIVATE
+							: MESSAGE_PROBE;
 	m.timeout = (uint32_t)r->activate_timeout;
 	session_send(session, &m);
 	return 0;
@@ -279,18 +279,22 @@ static void log_change(const struct rollout *r, const struct rollout_agent *a)
 	char text[REVISION_TEXT_MAX];
 	bool trouble = a->state == ROLLOUT_FAILED || a->state == ROLLOUT_AHEAD;
 	const char *state = rollout_state_name(a->state);
-	log_event(trouble ? LOG_LEVEL_WARNING : a->state == ROLLOUT_VERIFIED ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, "rollout",
+	log_event(trouble                              ? LOG_LEVEL_WARNING
+			: a->state == ROLLOUT_VERIFIED ? LOG_LEVEL_NOTICE
+						       : LOG_LEVEL_INFO,
+		"rollout",
 		"certificate=%s revision=%s agent=%s state=%s step=%s stage_ms=%u activate_ms=%u rolled_back=%d reason=\"%s\"",
-		r->certificate, revision_text(r->desired, text), a->name, state, trouble ? a->step : state, a->stage_ms, a->activate_ms,
-		a->rolled_back, trouble ? a->text : "");
+		r->certificate, revision_text(r->desired, text), a->name, state, trouble ? a->step : state, a->stage_ms,
+		a->activate_ms, a->rolled_back, trouble ? a->text : "");
 }
 
 static void log_rollback(struct fleet_item *item)
 {
 	const struct rollout *r = &item->rollout;
 	if (r->no_rollback[0] && !item->told_no_rollback)
-		log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s on_failure=rollback_all reason=\"not rolled back: %s\"",
-			r->certificate, r->no_rollback);
+		log_event(LOG_LEVEL_ERROR, "rollout",
+			"certificate=%s on_failure=rollback_all reason=\"not rolled back: %s\"", r->certificate,
+			r->no_rollback);
 	item->told_no_rollback = r->no_rollback[0];
 }
 
@@ -300,12 +304,12 @@ static void log_changes(struct fleet_item *item)
 	for (size_t i = 0; i < r->agent_count; i++) {
 		const struct rollout_agent *a = &r->agents[i];
 		if (item->drifts[i] != a->drifts && session_may_complain(item->hub, a->name))
-			log_event(LOG_LEVEL_WARNING, "drift", "certificate=%s agent=%s times=%u reason=\"%s\"", r->certificate, a->name,
-				a->drifts, a->drift);
+			log_event(LOG_LEVEL_WARNING, "drift", "certificate=%s agent=%s times=%u reason=\"%s\"",
+				r->certificate, a->name, a->drifts, a->drift);
 		item->drifts[i] = a->drifts;
 		if (item->contradictions[i] != a->contradictions && session_may_complain(item->hub, a->name))
-			log_event(LOG_LEVEL_WARNING, "contradiction", "certificate=%s agent=%s times=%u reason=\"%s\"", r->certificate, a->name,
-				a->contradictions, a->contradiction);
+			log_event(LOG_LEVEL_WARNING, "contradiction", "certificate=%s agent=%s times=%u reason=\"%s\"",
+				r->certificate, a->name, a->contradictions, a->contradiction);
 		item->contradictions[i] = a->contradictions;
 		if (item->logged[i] == a->state)
 			continue;
@@ -350,8 +354,8 @@ static void settle(struct hub *hub, struct fleet_item *item, const struct rollou
 		event_active(item->roll_back, 0, 0);
 	for (size_t i = 0; i < actions->count; i++)
 		if (send_action(hub, &item->rollout, &actions->action[i], &err) < 0)
-			log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s agent=%s error=\"%s\"", item->rollout.certificate,
-				actions->action[i].agent->name, err.message);
+			log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s agent=%s error=\"%s\"",
+				item->rollout.certificate, actions->action[i].agent->name, err.message);
 	log_changes(item);
 	outcome_note(hub, &item->rollout);
 	control_changed(hub, &item->rollout);
@@ -423,7 +427,9 @@ static int load_content(struct hub *hub, const char *certificate, struct rollout
 	int had = store_current(hub->store, certificate, &m, err);
 	if (had <= 0)
 		return had;
-	*ret = (struct rollout_content){.revision = m.revision, .not_before = m.not_before, .not_after = m.not_after,
+	*ret = (struct rollout_content){.revision = m.revision,
+		.not_before = m.not_before,
+		.not_after = m.not_after,
 		.immediate = m.flags & BUNDLE_ROLLBACK};
 	snprintf(ret->digest, sizeof(ret->digest), "%s", chain_hex(m.digest, hex));
 	struct revision before = {m.revision.epoch, m.revision.number - 1};
@@ -544,17 +550,19 @@ void fleet_close(struct hub *hub)
 
 /* Events. */
 
-void fleet_publish(struct hub *hub, const char *certificate, const struct manifest *now_desired,
-	const struct manifest *old)
+void fleet_publish(
+	struct hub *hub, const char *certificate, const struct manifest *now_desired, const struct manifest *old)
 {
 	char hex[CHAIN_HEX_MAX];
 	struct fleet_item *item = find_item(hub, certificate);
 	if (!item)
 		return; /* hub.conf no longer has it */
 	auto_actions struct rollout_actions actions = {0};
-	struct rollout_content content = {.revision = now_desired->revision, .not_before = now_desired->not_before,
+	struct rollout_content content = {.revision = now_desired->revision,
+		.not_before = now_desired->not_before,
 		.not_after = now_desired->not_after,
-		.immediate = now_desired->flags & BUNDLE_ROLLBACK, .urgent = now_desired->urgent};
+		.immediate = now_desired->flags & BUNDLE_ROLLBACK,
+		.urgent = now_desired->urgent};
 	snprintf(content.digest, sizeof(content.digest), "%s", chain_hex(now_desired->digest, hex));
 	if (old) {
 		content.old = old->revision;
@@ -568,14 +576,15 @@ void fleet_publish(struct hub *hub, const char *certificate, const struct manife
 }
 
 /* The agent's place in the rollout that a message is about; NULL (and a line in the log) when it has none. */
-static struct rollout_agent *find_place(struct hub *hub, const char *agent, const struct message *m,
-	struct fleet_item **ret_item)
+static struct rollout_agent *find_place(
+	struct hub *hub, const char *agent, const struct message *m, struct fleet_item **ret_item)
 {
 	struct fleet_item *item = find_item(hub, m->certificate);
 	struct rollout_agent *a = item ? rollout_find(&item->rollout, agent) : NULL;
 	if (!a && session_may_complain(hub, agent))
-		log_event(LOG_LEVEL_WARNING, "refused", "agent=%s certificate=%s message=%s reason=\"hub.conf does not assign it\"",
-			agent, m->certificate, message_type_name(m->type));
+		log_event(LOG_LEVEL_WARNING, "refused",
+			"agent=%s certificate=%s message=%s reason=\"hub.conf does not assign it\"", agent,
+			m->certificate, message_type_name(m->type));
 	*ret_item = item;
 	return a;
 }
@@ -619,24 +628,26 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 	if (m->type == MESSAGE_PULL)
 		rollout_pull(&item->rollout, a, clock_wall(), &actions);
 	else if (!rollout_answer(&item->rollout, a, m, clock_wall(), &actions) && session_may_complain(hub, agent))
-		log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=%s attempt=%u", m->certificate, agent,
-			message_type_name(m->type), m->attempt);
+		log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=%s attempt=%u", m->certificate,
+			agent, message_type_name(m->type), m->attempt);
 	settle(hub, item, &actions);
 }
 
 /* Agents before protocol 2 refuse a flag that they do not know. */
-static bool must_not_return(struct hub *hub, const struct rollout *r, const struct rollout_agent *a, const struct session *session)
+static bool must_not_return(
+	struct hub *hub, const struct rollout *r, const struct rollout_agent *a, const struct session *session)
 {
 	struct error ignored;
 	struct revoked how;
 	auto_manifest struct manifest m = {0};
-	return session_protocol(session) >= 2 && store_manifest(hub->store, r->certificate, a->served, &m, &ignored) > 0 &&
+	return session_protocol(session) >= 2 &&
+		store_manifest(hub->store, r->certificate, a->served, &m, &ignored) > 0 &&
 		revoked_find(hub->store, r->certificate, m.fingerprint, &how);
 }
 
 /* To the key that belongs to the one by which this session came in, and to no other. */
-static int seal_for(struct hub *hub, const struct rollout *r, const struct session *session, uint16_t more_flags, struct buf *out,
-	struct error *err)
+static int seal_for(struct hub *hub, const struct rollout *r, const struct session *session, uint16_t more_flags,
+	struct buf *out, struct error *err)
 {
 	struct enrolled_key key;
 	const char *agent = session_agent(session);
@@ -644,8 +655,8 @@ static int seal_for(struct hub *hub, const struct rollout *r, const struct sessi
 	if (found < 0)
 		return -1;
 	if (found == 0)
-		return error_set(err, ERROR_USAGE, "agent %s has no sealing key here: certsync agent add %s --key -", agent,
-			agent);
+		return error_set(err, ERROR_USAGE, "agent %s has no sealing key here: certsync agent add %s --key -",
+			agent, agent);
 	return parcel_seal(hub->fleet->parcel, r->certificate, r->desired, more_flags, key.seal, out, err);
 }
 
@@ -659,8 +670,8 @@ void fleet_fetch(struct hub *hub, struct session *session, const struct message 
 		return;
 	if (!rollout_may_fetch(&item->rollout, a, m)) {
 		if (session_may_complain(hub, agent))
-			log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=fetch attempt=%u", m->certificate, agent,
-				m->attempt);
+			log_event(LOG_LEVEL_INFO, "stale", "certificate=%s agent=%s message=fetch attempt=%u",
+				m->certificate, agent, m->attempt);
 		return;
 	}
 	auto_buf struct buf bundle = BUF_INIT(BUNDLE_MAX);

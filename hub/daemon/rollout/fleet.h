@@ -23,8 +23,8 @@ struct rollout *fleet_find(struct hub *hub, const char *certificate); /* NULL: n
 int64_t fleet_late(const struct hub *hub); /* seconds since what is due next was; 0 or less: not yet */
 
 /* A new revision is in the store; `old` is what it replaces (NULL: nothing). */
-void fleet_publish(struct hub *hub, const char *certificate, const struct manifest *now_desired,
-	const struct manifest *old);
+void fleet_publish(
+	struct hub *hub, const char *certificate, const struct manifest *now_desired, const struct manifest *old);
 
 /* From a session: one inventory; the end of the hello; an answer; a fetch (answered with a bundle); the end of it. */
 void fleet_inventory(struct hub *hub, const char *agent, const struct message *inventory);

@@ -65,7 +65,8 @@ void outcome_text(const struct outcome *o, char *ret, size_t size)
 	char when[CLOCK_TEXT_MAX];
 	int64_t took = o->verified > o->started ? o->verified - o->started : 0;
 	if (o->verified)
-		snprintf(ret, size, "verified everywhere %s, after %lld s", clock_text(o->verified, when), (long long)took);
+		snprintf(ret, size, "verified everywhere %s, after %lld s", clock_text(o->verified, when),
+			(long long)took);
 	else if (o->superseded)
 		snprintf(ret, size, "superseded %s before it was everywhere", clock_text(o->superseded, when));
 	else
@@ -95,7 +96,8 @@ static int decode_one(const cJSON *o, struct outcome *ret, struct error *err)
 {
 	const char *revision = json_string(o, "revision", REVISION_TEXT_MAX, err);
 	const char *failed = revision ? json_string(o, "failed", sizeof(ret->failed) - 1, err) : NULL;
-	if (!failed || json_i64(o, "started", &ret->started, err) < 0 || json_i64(o, "verified", &ret->verified, err) < 0 ||
+	if (!failed || json_i64(o, "started", &ret->started, err) < 0 ||
+		json_i64(o, "verified", &ret->verified, err) < 0 ||
 		json_i64(o, "superseded", &ret->superseded, err) < 0)
 		return -1;
 	if (!revision_parse(revision, &ret->revision))
@@ -110,8 +112,7 @@ int outcome_decode(const cJSON *record, struct outcome_book *ret, struct error *
 	ret->count = 0;
 	if (!list)
 		return -1;
-	cJSON_ArrayForEach(element, list)
-	{
+	cJSON_ArrayForEach (element, list) {
 		ret->list[ret->count] = (struct outcome){0};
 		if (decode_one(element, &ret->list[ret->count], err) < 0) {
 			ret->count = 0;
@@ -137,8 +138,8 @@ static void restore(struct hub *hub, struct outcomes *o)
 	int got = store_get(hub->store, "outcomes", o->certificate, "state.json", &text, &err);
 	auto_json cJSON *record = got > 0 ? json_parse(text.data, text.len, &err) : NULL;
 	if (got < 0 || (got > 0 && (!record || outcome_decode(record, &o->book, &err) < 0)))
-		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"what became of its revisions: %s\"", o->certificate,
-			err.message);
+		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"what became of its revisions: %s\"",
+			o->certificate, err.message);
 }
 
 static struct outcomes *open_for(struct hub *hub, const char *certificate)
@@ -166,7 +167,8 @@ void outcome_note(struct hub *hub, const struct rollout *r)
 		error_set(&err, ERROR_PERMANENT, "over %d bytes", OUTCOME_RECORD_MAX);
 	else if (store_put(hub->store, "outcomes", r->certificate, "state.json", text.data, text.len, &err) == 0)
 		return;
-	log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"what became of its revisions: %s\"", r->certificate, err.message);
+	log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"what became of its revisions: %s\"", r->certificate,
+		err.message);
 }
 
 const struct outcome *outcome_of(struct hub *hub, const char *certificate, struct revision revision)

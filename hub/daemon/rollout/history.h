@@ -15,8 +15,8 @@ enum { OUTCOMES_MAX = 200, OUTCOME_FAILED_MAX = 400 };
 struct outcome {
 	struct revision revision;
 	int64_t started;
-	int64_t verified;   /* everywhere, for the first time; 0: not yet, or never */
-	int64_t superseded; /* before that; 0: no */
+	int64_t verified;                /* everywhere, for the first time; 0: not yet, or never */
+	int64_t superseded;              /* before that; 0: no */
 	char failed[OUTCOME_FAILED_MAX]; /* the first failure: "AGENT at STEP: TEXT"; "": none */
 };
 

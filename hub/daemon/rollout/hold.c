@@ -52,8 +52,8 @@ void hold_restore(struct hub *hub, struct rollout *r)
 {
 	struct error err;
 	if (restore(hub, r, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"its holds cannot be read: %s\"", r->certificate,
-			err.message);
+		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"its holds cannot be read: %s\"",
+			r->certificate, err.message);
 }
 
 /* The agent's side. */

@@ -13,9 +13,15 @@ enum { ATTEMPT_EPOCH = 1700000000 };
 const char *rollout_state_name(enum rollout_state state)
 {
 	static const char *const names[] = {
-		[ROLLOUT_IDLE] = "waiting", [ROLLOUT_OFFERED] = "offered", [ROLLOUT_STAGED] = "staged",
-		[ROLLOUT_ACTIVATING] = "activating", [ROLLOUT_INSTALLED] = "installed",
-		[ROLLOUT_VERIFIED] = "verified", [ROLLOUT_UNVERIFIED] = "unverified", [ROLLOUT_FAILED] = "failed", [ROLLOUT_AHEAD] = "ahead",
+		[ROLLOUT_IDLE] = "waiting",
+		[ROLLOUT_OFFERED] = "offered",
+		[ROLLOUT_STAGED] = "staged",
+		[ROLLOUT_ACTIVATING] = "activating",
+		[ROLLOUT_INSTALLED] = "installed",
+		[ROLLOUT_VERIFIED] = "verified",
+		[ROLLOUT_UNVERIFIED] = "unverified",
+		[ROLLOUT_FAILED] = "failed",
+		[ROLLOUT_AHEAD] = "ahead",
 	};
 	return names[state];
 }
@@ -28,9 +34,13 @@ void rollout_actions_release(struct rollout_actions *a)
 
 void rollout_init(struct rollout *r, const struct hub_certificate *certificate)
 {
-	*r = (struct rollout){.policy = certificate->rollout, .stage_timeout = certificate->stage_timeout,
-		.activate_timeout = certificate->activate_timeout, .proceed_after = certificate->proceed_after,
-		.soak = certificate->soak, .on_failure = certificate->on_failure, .windows = certificate->windows,
+	*r = (struct rollout){.policy = certificate->rollout,
+		.stage_timeout = certificate->stage_timeout,
+		.activate_timeout = certificate->activate_timeout,
+		.proceed_after = certificate->proceed_after,
+		.soak = certificate->soak,
+		.on_failure = certificate->on_failure,
+		.windows = certificate->windows,
 		.window_count = certificate->window_count};
 	snprintf(r->certificate, sizeof(r->certificate), "%s", certificate->name);
 }
@@ -156,7 +166,8 @@ static void forget_failure(struct rollout_agent *a)
 }
 
 /* Something there has changed behind our back. */
-static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ...)
 {
@@ -170,7 +181,8 @@ static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ..
 }
 
 /* It says what cannot be. */
-static void note_contradiction(struct rollout_agent *a, int64_t now, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void note_contradiction(struct rollout_agent *a, int64_t now, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void note_contradiction(struct rollout_agent *a, int64_t now, const char *fmt, ...)
 {
@@ -205,10 +217,13 @@ static void time_out(struct rollout_agent *a, int64_t now)
 	if (gate_has_passed(a)) {
 		stay_unverified(a, now);
 		snprintf(a->step, sizeof(a->step), "probe");
-		snprintf(a->text, sizeof(a->text), "the agent did not say what its ports serve: see the log of certsync-agent there");
+		snprintf(a->text, sizeof(a->text),
+			"the agent did not say what its ports serve: see the log of certsync-agent there");
 		return;
 	}
-	const char *step = a->state == ROLLOUT_OFFERED ? "stage" : a->state == ROLLOUT_ACTIVATING ? "activate" : "probe";
+	const char *step = a->state == ROLLOUT_OFFERED ? "stage"
+		: a->state == ROLLOUT_ACTIVATING       ? "activate"
+						       : "probe";
 	snprintf(text, sizeof(text), "no answer within %lld seconds: see the log of certsync-agent there",
 		(long long)(a->deadline - a->since));
 	fail(a, step, text, false, now);
@@ -255,8 +270,11 @@ static void mend_clock(struct rollout *r, int64_t now)
 		not_after(&a->row_at, now);
 		not_after(&a->next_try, now + ROLLOUT_BACKOFF_MAX);
 		not_after(&a->held_until, now + a->held_for);
-		not_after(&a->deadline, now + (a->state == ROLLOUT_OFFERED ? r->stage_timeout :
-			gate_has_passed(a) ? ROLLOUT_PROBE_TIMEOUT : r->activate_timeout));
+		not_after(&a->deadline,
+			now +
+				(a->state == ROLLOUT_OFFERED         ? r->stage_timeout
+						: gate_has_passed(a) ? ROLLOUT_PROBE_TIMEOUT
+								     : r->activate_timeout));
 	}
 }
 
@@ -390,8 +408,7 @@ static void go_ahead(const struct rollout *r, struct rollout_agent *a, struct re
 	enter(a, ROLLOUT_AHEAD, now, 0);
 }
 
-void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now,
-	struct rollout_actions *out)
+void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now, struct rollout_actions *out)
 {
 	if (!keeps_old(r, now))
 		set_old(r, content);
@@ -453,7 +470,8 @@ static bool may_have_it(const struct rollout *r, struct rollout_agent *a, int64_
 	char text[REVISION_TEXT_MAX];
 	if (a->told || !r->witnessed)
 		return true;
-	note_contradiction(a, now, "it says that it has revision %s, which it was not told to activate", revision_text(r->desired, text));
+	note_contradiction(a, now, "it says that it has revision %s, which it was not told to activate",
+		revision_text(r->desired, text));
 	return false;
 }
 
@@ -589,7 +607,8 @@ static bool is_untold(struct rollout_agent *a, enum message_type type, int64_t n
 	bool waits = a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_STAGED;
 	if (!waits || (type != MESSAGE_INSTALLED && type != MESSAGE_VERIFIED))
 		return false;
-	note_contradiction(a, now, "it says `%s` of an attempt in which it was not told to activate", message_type_name(type));
+	note_contradiction(
+		a, now, "it says `%s` of an attempt in which it was not told to activate", message_type_name(type));
 	return true;
 }
 
@@ -637,8 +656,8 @@ static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct
 	}
 }
 
-bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now,
-	struct rollout_actions *out)
+bool rollout_answer(
+	struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now, struct rollout_actions *out)
 {
 	a->last_seen = now;
 	if (m->type == MESSAGE_PROBED) {

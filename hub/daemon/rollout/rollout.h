@@ -81,22 +81,22 @@
 #include <stdint.h>
 
 enum {
-	ROLLOUT_SEEN = 24 * 3600,     /* who was seen within it, the barrier waits for */
-	ROLLOUT_BACKOFF_MIN = 30,     /* seconds after the first failure, doubling */
+	ROLLOUT_SEEN = 24 * 3600, /* who was seen within it, the barrier waits for */
+	ROLLOUT_BACKOFF_MIN = 30, /* seconds after the first failure, doubling */
 	ROLLOUT_BACKOFF_MAX = 3600,
-	ROLLOUT_PROBE_TIMEOUT = 90,   /* seconds for the answer to a `probe` */
-	ROLLOUT_LOOK = 6 * 3600,      /* who has not said for so long what it serves, is asked */
-	ROLLOUT_PULL_REST = 10,       /* an agent's pull ends no wait sooner than so long after its pull before */
+	ROLLOUT_PROBE_TIMEOUT = 90,     /* seconds for the answer to a `probe` */
+	ROLLOUT_LOOK = 6 * 3600,        /* who has not said for so long what it serves, is asked */
+	ROLLOUT_PULL_REST = 10,         /* an agent's pull ends no wait sooner than so long after its pull before */
 	ROLLOUT_DRIFT_QUIET = 6 * 3600, /* after it, a drift is the first in a row */
 };
 
 enum rollout_state {
-	ROLLOUT_IDLE = 0,   /* nothing under way: not connected, or about to be offered the revision */
-	ROLLOUT_OFFERED,    /* fetching, verifying, staging */
-	ROLLOUT_STAGED,     /* durable there and its services' tests pass; waits for the barrier */
+	ROLLOUT_IDLE = 0, /* nothing under way: not connected, or about to be offered the revision */
+	ROLLOUT_OFFERED,  /* fetching, verifying, staging */
+	ROLLOUT_STAGED,   /* durable there and its services' tests pass; waits for the barrier */
 	ROLLOUT_ACTIVATING,
-	ROLLOUT_INSTALLED,  /* services reloaded; being probed */
-	ROLLOUT_VERIFIED,   /* seen served on every port */
+	ROLLOUT_INSTALLED, /* services reloaded; being probed */
+	ROLLOUT_VERIFIED,  /* seen served on every port */
 	ROLLOUT_UNVERIFIED, /* committed there, but not seen served on every port; while it has a deadline, a probe is under way */
 	ROLLOUT_FAILED,
 	ROLLOUT_AHEAD,
@@ -109,15 +109,15 @@ struct rollout_agent {
 	bool connected;
 	int64_t last_seen; /* wall clock; 0 never */
 	enum rollout_state state;
-	int64_t since;     /* when `state` began */
-	int64_t deadline;  /* of offered, activating, installed, and of a probe; 0 none */
+	int64_t since;    /* when `state` began */
+	int64_t deadline; /* of offered, activating, installed, and of a probe; 0 none */
 	uint32_t attempt;
-	bool force;        /* the next attempt runs the hooks even if the revision is there */
-	bool stopped;      /* verified as `installed (stopped)` */
-	bool rolled_back;  /* failed, and the old files are back */
-	uint32_t failures; /* in a row */
-	int64_t next_try;  /* failed: when it is offered again */
-	int64_t pulled;    /* when it last asked for that itself, and was heard; 0 never */
+	bool force;             /* the next attempt runs the hooks even if the revision is there */
+	bool stopped;           /* verified as `installed (stopped)` */
+	bool rolled_back;       /* failed, and the old files are back */
+	uint32_t failures;      /* in a row */
+	int64_t next_try;       /* failed: when it is offered again */
+	int64_t pulled;         /* when it last asked for that itself, and was heard; 0 never */
 	bool failed_staging;    /* failed before anything was switched: closes the barrier, until it has staged */
 	bool failed_activation; /* failed after that: stops those that have not begun, until it is verified */
 	bool fetched;           /* its bundle has been sent in this attempt */
@@ -125,7 +125,7 @@ struct rollout_agent {
 	bool passed;            /* it has had the desired revision committed, and may have lost it since */
 	int64_t held_until;     /* wall clock; 0: not held */
 	int64_t held_for;       /* seconds: how far ahead that was */
-	struct revision served, high_water; /* as reported last */
+	struct revision served, high_water;          /* as reported last */
 	int64_t served_not_before, served_not_after; /* 0: not known */
 	char fingerprint[CHAIN_HEX_MAX];
 	uint32_t stage_ms, activate_ms; /* what the steps took there, of the last attempt */
@@ -140,11 +140,11 @@ struct rollout_agent {
 	int64_t looked; /* when it was asked last what it serves, or said so */
 	/* What had changed there behind our back. */
 	uint32_t drifts;
-	int64_t drifted;  /* the last one; 0 never */
+	int64_t drifted;        /* the last one; 0 never */
 	uint32_t drifts_in_row; /* of those that an activation has to mend; not kept over a restart of the hub */
 	int64_t row_at;         /* the last of them */
-	int64_t repaired; /* when its root half last put files right, by its own clock; 0 never */
-	char drift[192];  /* what the last one was */
+	int64_t repaired;       /* when its root half last put files right, by its own clock; 0 never */
+	char drift[192];        /* what the last one was */
 	/* What it said that cannot be; not kept over a restart of the hub. */
 	uint32_t contradictions;
 	int64_t contradicted; /* the last one; 0 never */
@@ -155,25 +155,25 @@ struct rollout {
 	char certificate[NAME_CERTIFICATE_MAX];
 	enum rollout_policy policy;
 	int64_t stage_timeout, activate_timeout, proceed_after; /* seconds */
-	int64_t soak; /* seconds */
+	int64_t soak;                                           /* seconds */
 	enum rollout_on_failure on_failure;
 	const struct hub_window *windows; /* borrowed, with the configuration */
 	size_t window_count;
 	int (*local_minute)(int64_t wall); /* minutes after midnight (hub/daemon/rollout/window.h); NULL: UTC */
-	struct revision desired; /* (0, 0): nothing published yet */
+	struct revision desired;           /* (0, 0): nothing published yet */
 	char digest[CHAIN_HEX_MAX];
-	int64_t not_before, not_after; /* of it; 0: not known */
-	int64_t started;         /* of the desired revision's rollout */
-	struct revision old;     /* what it replaces, and what a rollback goes back to; (0, 0): nothing */
+	int64_t not_before, not_after;         /* of it; 0: not known */
+	int64_t started;                       /* of the desired revision's rollout */
+	struct revision old;                   /* what it replaces, and what a rollback goes back to; (0, 0): nothing */
 	int64_t old_not_before, old_not_after; /* of that; 0: nothing */
-	bool witnessed;          /* published by this process: who was told to activate it is known */
-	bool immediate;          /* a rollback: rolled out so, whatever the policy says */
+	bool witnessed;                        /* published by this process: who was told to activate it is known */
+	bool immediate;                        /* a rollback: rolled out so, whatever the policy says */
 	bool urgent;
-	bool open;               /* the barrier is */
-	bool proceed;            /* the operator said so, for this revision */
-	char no_rollback[256];   /* why a failed activation sent nobody back although it should; empty: nothing to say */
-	int64_t rollback_retry;  /* when a rollback that could not be published is asked for again */
-	uint32_t attempt;        /* the last one given out */
+	bool open;              /* the barrier is */
+	bool proceed;           /* the operator said so, for this revision */
+	char no_rollback[256];  /* why a failed activation sent nobody back although it should; empty: nothing to say */
+	int64_t rollback_retry; /* when a rollback that could not be published is asked for again */
+	uint32_t attempt;       /* the last one given out */
 	struct rollout_agent *agents; /* owned */
 	size_t agent_count;
 };
@@ -207,23 +207,21 @@ struct rollout_content {
 	bool immediate; /* a rollback: whatever the policy says */
 	bool urgent;    /* the old one is revoked, or the CA wants it replaced now: no window is waited for */
 };
-void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now,
-	struct rollout_actions *out);
-void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open,
-	bool proceed);
+void rollout_publish(
+	struct rollout *r, const struct rollout_content *content, int64_t now, struct rollout_actions *out);
+void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open, bool proceed);
 
 /* MESSAGE_INVENTORY of an agent that has just said hello. */
 void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct message *inventory, int64_t now,
 	struct rollout_actions *out);
 void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out);
 /* staged, installed, verified, failed, probed. False: the attempt was stale (or the state unfit) and nothing changed. */
-bool rollout_answer(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now,
-	struct rollout_actions *out);
+bool rollout_answer(
+	struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now, struct rollout_actions *out);
 /* Whether this agent may fetch this revision in this attempt: once. */
 bool rollout_may_fetch(const struct rollout *r, const struct rollout_agent *a, const struct message *m);
 /* Ends a backoff (push); `force` repeats the activation even where it is verified. */
-void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64_t now,
-	struct rollout_actions *out);
+void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64_t now, struct rollout_actions *out);
 /* The agent asks for that. Each try is written to the disk and logged, so one that comes within ROLLOUT_PULL_REST of the one before
  * is heard only when that is over. */
 void rollout_pull(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out);
@@ -240,7 +238,7 @@ int64_t rollout_next(const struct rollout *r, int64_t now);
 /* Something is under way with this agent (or it waits at a barrier that something under way may open). */
 bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 bool rollout_agent_converged(const struct rollout_agent *a); /* verified, and not held */
-bool rollout_converged(const struct rollout *r); /* every assigned agent is */
+bool rollout_converged(const struct rollout *r);             /* every assigned agent is */
 /* For people: its state's name, or "held". */
 const char *rollout_agent_state(const struct rollout_agent *a);
 /* What a staged agent waits for: "the others to stage", "the window" …; NULL: it is not staged, or waits for nothing. */

@@ -23,8 +23,7 @@ static void put_text(struct metrics *m, const char *text)
 static void metric(struct metrics *m, const char *name, const char *type, const char *help)
 {
 	m->name = name;
-	int added =
-		buf_addf(m->out, "# HELP certsync_%s %s\n# TYPE certsync_%s %s\n", name, help, name, type);
+	int added = buf_addf(m->out, "# HELP certsync_%s %s\n# TYPE certsync_%s %s\n", name, help, name, type);
 	m->full = added < 0 || m->full;
 }
 
@@ -79,8 +78,7 @@ static void write_hub(struct metrics *m, const struct overview *o)
 
 static void write_validity(struct metrics *m, const struct overview *o)
 {
-	metric(m, "certificate_not_before_timestamp_seconds", "gauge",
-		"From when the current revision is valid.");
+	metric(m, "certificate_not_before_timestamp_seconds", "gauge", "From when the current revision is valid.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (o->certificates[i].not_before)
 			SAMPLE(m, o->certificates[i].not_before, "certificate", o->certificates[i].name);
@@ -99,18 +97,15 @@ static void write_certificates(struct metrics *m, const struct overview *o)
 		"The revision that every agent should serve, and where it comes from.");
 	for (size_t i = 0; i < o->certificate_count; i++) {
 		const struct overview_certificate *c = &o->certificates[i];
-		SAMPLE(m, 1, "certificate", c->name, "revision", revision_text(c->revision, text), "source",
-			c->source);
+		SAMPLE(m, 1, "certificate", c->name, "revision", revision_text(c->revision, text), "source", c->source);
 	}
 	metric(m, "certificate_converged", "gauge", "1: every agent that has it is verified.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		SAMPLE(m, o->certificates[i].converged, "certificate", o->certificates[i].name);
-	metric(m, "certificate_watch_ok", "gauge",
-		"1: nothing is wrong with the watched paths that it comes from.");
+	metric(m, "certificate_watch_ok", "gauge", "1: nothing is wrong with the watched paths that it comes from.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (strcmp(o->certificates[i].source, "watch") == 0)
-			SAMPLE(m, !o->certificates[i].watch_trouble[0], "certificate",
-				o->certificates[i].name);
+			SAMPLE(m, !o->certificates[i].watch_trouble[0], "certificate", o->certificates[i].name);
 }
 
 static void write_renewals(struct metrics *m, const struct overview *o)
@@ -118,8 +113,7 @@ static void write_renewals(struct metrics *m, const struct overview *o)
 	metric(m, "renewal_failures", "gauge", "Renewals that have failed in a row.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (o->certificates[i].renews)
-			SAMPLE(m, o->certificates[i].renewal_failures, "certificate",
-				o->certificates[i].name);
+			SAMPLE(m, o->certificates[i].renewal_failures, "certificate", o->certificates[i].name);
 	metric(m, "renewal_due_timestamp_seconds", "gauge", "When the next renewal is due.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (o->certificates[i].renews)
@@ -132,8 +126,7 @@ static void write_renewals(struct metrics *m, const struct overview *o)
 
 /* ---- rollouts and agents ---- */
 
-static void write_place(
-	struct metrics *m, const struct overview_certificate *c, const struct overview_place *p)
+static void write_place(struct metrics *m, const struct overview_certificate *c, const struct overview_place *p)
 {
 	char text[REVISION_TEXT_MAX];
 	if (strcmp(m->name, "rollout_state") == 0)
@@ -154,8 +147,7 @@ static void write_rollouts(struct metrics *m, const struct overview *o)
 			"1: the state of this agent with this certificate, and the revision that it serves."},
 		{"rollout_state_since_timestamp_seconds", "gauge", "When that state began."},
 		{"rollout_failures", "gauge", "Tries that have failed in a row."},
-		{"rollout_drifts_total", "counter",
-			"How often something had changed there behind the agent's back."},
+		{"rollout_drifts_total", "counter", "How often something had changed there behind the agent's back."},
 	};
 	for (size_t n = 0; n < COUNT(metrics); n++) {
 		metric(m, metrics[n][0], metrics[n][1], metrics[n][2]);
@@ -186,8 +178,7 @@ static void write_agents(struct metrics *m, const struct overview *o)
 /* ---- endpoints ---- */
 
 #define OF_ENDPOINT(e) \
-	"name", (e)->name, "endpoint", (e)->address, "certificate", (e)->certificate, "key_type", \
-		(e)->key_type
+	"name", (e)->name, "endpoint", (e)->address, "certificate", (e)->certificate, "key_type", (e)->key_type
 
 static void write_times(struct metrics *m, const struct overview *o)
 {

@@ -20,8 +20,7 @@ enum { OVERVIEW_LATE = 60, OVERVIEW_DISK_MIN = 1024 * 1024 };
 
 /* ---- certificates and what agents do with them ---- */
 
-static void take_place(
-	const struct rollout *r, const struct rollout_agent *a, int64_t now, struct overview_place *ret)
+static void take_place(const struct rollout *r, const struct rollout_agent *a, int64_t now, struct overview_place *ret)
 {
 	const char *waits_for = rollout_waits_for(r, a, now);
 	*ret = (struct overview_place){
@@ -59,8 +58,7 @@ static void take_renewal(struct hub *hub, struct overview_certificate *c)
 	c->renewal_due = status.due;
 }
 
-static void take_certificate(
-	struct hub *hub, const struct rollout *r, int64_t now, struct overview_certificate *ret)
+static void take_certificate(struct hub *hub, const struct rollout *r, int64_t now, struct overview_certificate *ret)
 {
 	*ret = (struct overview_certificate){
 		.name = r->certificate,
@@ -152,7 +150,8 @@ static void take_endpoints(struct hub *hub, struct overview *o)
 	const cJSON *row;
 	o->rows = standing_status(hub);
 	o->endpoints = mem_array((size_t)cJSON_GetArraySize(o->rows), sizeof(*o->endpoints));
-	cJSON_ArrayForEach(row, o->rows) take_endpoint(row, &o->endpoints[o->endpoint_count++]);
+	cJSON_ArrayForEach (row, o->rows)
+		take_endpoint(row, &o->endpoints[o->endpoint_count++]);
 }
 
 /* ---- alerts ---- */
@@ -162,14 +161,15 @@ static void take_alerts(struct hub *hub, struct overview *o)
 	const cJSON *row;
 	o->told = alert_told(hub);
 	o->alerts = mem_array((size_t)cJSON_GetArraySize(o->told), sizeof(*o->alerts));
-	cJSON_ArrayForEach(row, o->told) o->alerts[o->alert_count++] = (struct overview_alert){
-		.event = json_text(row, "event"),
-		.kind = json_text(row, "kind"),
-		.subject = json_text(row, "subject"),
-		.text = json_text(row, "text"),
-		.critical = json_true(row, "critical"),
-		.when = (int64_t)json_number(row, "when"),
-	};
+	cJSON_ArrayForEach (row, o->told)
+		o->alerts[o->alert_count++] = (struct overview_alert){
+			.event = json_text(row, "event"),
+			.kind = json_text(row, "kind"),
+			.subject = json_text(row, "subject"),
+			.text = json_text(row, "text"),
+			.critical = json_true(row, "critical"),
+			.when = (int64_t)json_number(row, "when"),
+		};
 }
 
 static void take_channels(struct hub *hub, struct overview *o)
@@ -177,12 +177,13 @@ static void take_channels(struct hub *hub, struct overview *o)
 	const cJSON *row;
 	o->ways = alert_channels(hub);
 	o->channels = mem_array((size_t)cJSON_GetArraySize(o->ways), sizeof(*o->channels));
-	cJSON_ArrayForEach(row, o->ways) o->channels[o->channel_count++] = (struct overview_channel){
-		.name = json_text(row, "channel"),
-		.error = json_text(row, "error"),
-		.failures = (uint32_t)json_number(row, "failures"),
-		.since = time_of(row, "since"),
-	};
+	cJSON_ArrayForEach (row, o->ways)
+		o->channels[o->channel_count++] = (struct overview_channel){
+			.name = json_text(row, "channel"),
+			.error = json_text(row, "error"),
+			.failures = (uint32_t)json_number(row, "failures"),
+			.since = time_of(row, "since"),
+		};
 }
 
 /* ---- */
@@ -194,22 +195,23 @@ void overview_health(struct hub *hub, struct overview *ret)
 	const char *state = hub->config->state;
 	int64_t late = fleet_late(hub);
 	if (access(state, R_OK | W_OK | X_OK) < 0 || statvfs(state, &disk) < 0)
-		snprintf(ret->trouble, sizeof(ret->trouble), "the store in %s cannot be read and written: %s",
-			state, strerror(errno));
+		snprintf(ret->trouble, sizeof(ret->trouble), "the store in %s cannot be read and written: %s", state,
+			strerror(errno));
 	else if (disk.f_bavail * disk.f_frsize < OVERVIEW_DISK_MIN)
-		snprintf(ret->trouble, sizeof(ret->trouble),
-			"the disk of %s is full: nothing can be published or kept", state);
+		snprintf(ret->trouble, sizeof(ret->trouble), "the disk of %s is full: nothing can be published or kept",
+			state);
 	else if (!hub->root)
 		snprintf(ret->trouble, sizeof(ret->trouble),
 			"certsync-hub-root is not there: no watched path is read, no agent's key written");
 	else if (keys_trouble(hub->keys)[0])
-		snprintf(ret->trouble, sizeof(ret->trouble), "private keys cannot be used: %s", keys_trouble(hub->keys));
+		snprintf(
+			ret->trouble, sizeof(ret->trouble), "private keys cannot be used: %s", keys_trouble(hub->keys));
 	else if (hub->root_error[0])
 		snprintf(ret->trouble, sizeof(ret->trouble), "agents' keys could not be written for sshd: %s",
 			hub->root_error);
 	else if (late > OVERVIEW_LATE)
-		snprintf(ret->trouble, sizeof(ret->trouble),
-			"what was due %lld seconds ago has not been done", (long long)late);
+		snprintf(ret->trouble, sizeof(ret->trouble), "what was due %lld seconds ago has not been done",
+			(long long)late);
 }
 
 void overview_take(struct hub *hub, struct overview *ret)

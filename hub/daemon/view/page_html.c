@@ -12,8 +12,8 @@ enum { PAGE_DAY = 86400, PAGE_REFRESH = 30 };
 struct mood {
 	const char *class, *sign;
 };
-static const struct mood good = {"ok", "✓"}, warning = {"warn", "!"}, bad = {"bad", "✕"},
-			 idle = {"idle", "○"}, busy = {"warn", "…"};
+static const struct mood good = {"ok", "✓"}, warning = {"warn", "!"}, bad = {"bad", "✕"}, idle = {"idle", "○"},
+			 busy = {"warn", "…"};
 
 struct page {
 	const struct overview *o;
@@ -96,8 +96,8 @@ static void put_ago(struct page *p, int64_t when)
 	if (seconds >= 0 && seconds < 5)
 		putf(p, "<time datetime=\"%s\" title=\"%s\">now</time>", moment, moment);
 	else
-		putf(p, "<time datetime=\"%s\" title=\"%s\">%s%s%s</time>", moment, moment,
-			seconds < 0 ? "in " : "", span, seconds < 0 ? "" : " ago");
+		putf(p, "<time datetime=\"%s\" title=\"%s\">%s%s%s</time>", moment, moment, seconds < 0 ? "in " : "",
+			span, seconds < 0 ? "" : " ago");
 }
 
 static void put_date(struct page *p, int64_t when)
@@ -111,11 +111,11 @@ static void put_date(struct page *p, int64_t when)
 
 static struct mood mood_of_verdict(const char *verdict)
 {
-	return strcmp(verdict, "ok") == 0            ? good
-	       : strcmp(verdict, "expiring") == 0    ? warning
-	       : strcmp(verdict, "mismatch") == 0    ? (struct mood){"bad", "≠"}
-	       : strcmp(verdict, "unreachable") == 0 ? (struct mood){"bad", "∅"}
-						     : bad;
+	return strcmp(verdict, "ok") == 0             ? good
+		: strcmp(verdict, "expiring") == 0    ? warning
+		: strcmp(verdict, "mismatch") == 0    ? (struct mood){"bad", "≠"}
+		: strcmp(verdict, "unreachable") == 0 ? (struct mood){"bad", "∅"}
+						      : bad;
 }
 
 static struct mood mood_of_place(const struct overview_place *place)
@@ -160,8 +160,7 @@ static void put_life(struct page *p, const struct overview_certificate *c)
 	if (left <= 0)
 		put_chip(p, bad, "expired");
 	else
-		putf(p, "<strong class=\"n\">%lld day%s left</strong> of %lld", (long long)days,
-			days == 1 ? "" : "s",
+		putf(p, "<strong class=\"n\">%lld day%s left</strong> of %lld", (long long)days, days == 1 ? "" : "s",
 			(long long)((c->not_after - c->not_before + PAGE_DAY / 2) / PAGE_DAY));
 	if (left > 0 && mood.class != good.class)
 		put(p, mood.class == bad.class ? " — late" : " — to be renewed now");
@@ -184,8 +183,7 @@ static void put_renewal(struct page *p, const struct overview_certificate *c)
 		put_chip(p, c->renewal_failures ? bad : warning,
 			c->renewal_failures ? "renewal fails" : "renewal waits");
 		if (c->renewal_failures)
-			putf(p, " %u time%s in a row: ", c->renewal_failures,
-				c->renewal_failures == 1 ? "" : "s");
+			putf(p, " %u time%s in a row: ", c->renewal_failures, c->renewal_failures == 1 ? "" : "s");
 		put(p, " ");
 		put_foreign(p, c->renewal_held[0] ? c->renewal_held : c->renewal_error);
 		put(p, "</p>");
@@ -199,8 +197,7 @@ static void put_renewal(struct page *p, const struct overview_certificate *c)
 	}
 }
 
-static void put_place(
-	struct page *p, const struct overview_certificate *c, const struct overview_place *place)
+static void put_place(struct page *p, const struct overview_certificate *c, const struct overview_place *place)
 {
 	char text[REVISION_TEXT_MAX];
 	put(p, "<tr><th scope=\"row\">");
@@ -264,7 +261,7 @@ static size_t host_len(const struct overview_endpoint *e)
 static bool same_host(const struct overview_endpoint *a, const struct overview_endpoint *b)
 {
 	return strcmp(a->name, b->name) == 0 && host_len(a) == host_len(b) &&
-	       strncmp(a->address, b->address, host_len(a)) == 0;
+		strncmp(a->address, b->address, host_len(a)) == 0;
 }
 
 static void put_port(struct page *p, const struct overview_endpoint *e)
@@ -327,8 +324,7 @@ static void put_certificate(struct page *p, const struct overview_certificate *c
 	if (revision_is_placeholder(c->revision))
 		put_chip(p, idle, "nothing published yet");
 	else
-		putf(p, "revision <span class=\"n\">%s</span> · %s", revision_text(c->revision, text),
-			c->source);
+		putf(p, "revision <span class=\"n\">%s</span> · %s", revision_text(c->revision, text), c->source);
 	put(p, "</span></div>");
 	if (c->not_after)
 		put_life(p, c);
@@ -341,7 +337,7 @@ static void put_certificate(struct page *p, const struct overview_certificate *c
 static bool needs_attention(const struct overview_certificate *c, int64_t now)
 {
 	return !c->converged || c->renewal_failures || c->watch_trouble[0] || !c->not_after ||
-	       mood_of_life(c, now).class != good.class;
+		mood_of_life(c, now).class != good.class;
 }
 
 /* Those with trouble first, when not all have room. */
@@ -486,12 +482,12 @@ static void put_agent(struct page *p, const struct overview_agent *a)
 	put(p, a->local ? " <span class=\"soft\">on this node</span>" : "");
 	put(p, "</th><td>");
 	put_chip(p,
-		a->connected ? good
-		: a->overdue ? bad
-			     : idle,
-		a->connected ? "connected"
-		: a->overdue ? "away too long"
-			     : "away");
+		a->connected         ? good
+			: a->overdue ? bad
+				     : idle,
+		a->connected         ? "connected"
+			: a->overdue ? "away too long"
+				     : "away");
 	put(p, " <span class=\"soft\">");
 	if (!a->connected) {
 		put(p, "last seen ");
@@ -509,9 +505,10 @@ static void put_agents(struct page *p)
 {
 	if (!p->o->agent_count)
 		return;
-	put(p, "<h2>Agents</h2><div class=\"card\"><table "
-	       "class=\"wide\"><thead><tr><th>Agent</th><th>State</th><th>Certificates</th>"
-	       "<th>Version</th></tr></thead><tbody>");
+	put(p,
+		"<h2>Agents</h2><div class=\"card\"><table "
+		"class=\"wide\"><thead><tr><th>Agent</th><th>State</th><th>Certificates</th>"
+		"<th>Version</th></tr></thead><tbody>");
 	for (size_t i = 0; i < p->o->agent_count && i < PAGE_AGENTS_MAX; i++)
 		put_agent(p, &p->o->agents[i]);
 	put(p, "</tbody></table></div>");
@@ -595,7 +592,8 @@ int page_write(const struct overview *o, struct buf *out)
 	put_text(&page, o->version);
 	put(&page, ", started ");
 	put_ago(&page, o->started);
-	put(&page, " · <a href=\"metrics\">metrics</a> · <a "
-		   "href=\"healthz\">healthz</a></footer></body></html>\n");
+	put(&page,
+		" · <a href=\"metrics\">metrics</a> · <a "
+		"href=\"healthz\">healthz</a></footer></body></html>\n");
 	return list.full || page.full ? -1 : 0;
 }

@@ -98,8 +98,8 @@ static void make_health(const struct status_page *p, struct leaf *l)
 	buf_addf(&l->body, "%s\n", o.trouble[0] ? o.trouble : "ok");
 }
 
-static const struct leaf *fresh(const struct status_page *p, struct leaf *l,
-	void (*make)(const struct status_page *p, struct leaf *l))
+static const struct leaf *fresh(
+	const struct status_page *p, struct leaf *l, void (*make)(const struct status_page *p, struct leaf *l))
 {
 	int64_t now = clock_monotonic_ms();
 	if (l->made && now - l->made < STATUS_PAGE_FRESH_MS)

@@ -64,7 +64,8 @@ static void add_outcome(struct hub *hub, const char *certificate, struct revisio
 	const struct revision after = {r.epoch, r.number + 1};
 	size_t used = strlen(text);
 	if (store_manifest(hub->store, certificate, after, &next, &ignored) > 0 && strcmp(next.source, "rollback") == 0)
-		snprintf(text + used, sizeof(text) - used, "%srolled back %s", used ? "; " : "", clock_text(next.published, when));
+		snprintf(text + used, sizeof(text) - used, "%srolled back %s", used ? "; " : "",
+			clock_text(next.published, when));
 	cJSON_AddStringToObject(o, "outcome", text);
 }
 
@@ -236,8 +237,11 @@ static void add_waiting(const struct rollout *r, const struct rollout_agent *a, 
 	const char *what = rollout_waits_for(r, a, clock_wall());
 	cJSON_AddStringToObject(o, "waits_for", what ? what : "");
 	add_time(o, "held_until", a->held_until);
-	auto_free char *danger = is_in_danger(r, a) ? mem_printf("what it serves expires %s, and the renewal waits for the end of "
-		"the hold: certsync hold %s %s --end", clock_text(a->served_not_after, when), a->name, r->certificate) : NULL;
+	auto_free char *danger = is_in_danger(r, a)
+		? mem_printf("what it serves expires %s, and the renewal waits for the end of "
+			     "the hold: certsync hold %s %s --end",
+			  clock_text(a->served_not_after, when), a->name, r->certificate)
+		: NULL;
 	cJSON_AddStringToObject(o, "danger", danger ? danger : "");
 }
 

@@ -15,9 +15,9 @@ enum { DER_MAX = 48 * 1024 };
 struct work {
 	struct talk talk;
 	struct acme_client client;
-	cJSON *job;           /* owned */
+	cJSON *job;                  /* owned */
 	EVP_PKEY *key, *next, *leaf; /* public halves; owned; the last two may be NULL */
-	struct chain chain;   /* of revoke */
+	struct chain chain;          /* of revoke */
 	bool has_chain;
 	const char *url; /* the account's */
 	bool is_next;    /* the next key is the account's */
@@ -127,10 +127,9 @@ static int revoke_payload(struct work *w, struct buf *out, struct error *err)
 	int len = i2d_X509(w->chain.leaf, &der);
 	int result = -1;
 	if (len < 0 || json_i64(w->job, "reason", &reason, err) < 0)
-		result = len < 0 ? openssl_error(err, ERROR_PERMANENT, "the certificate cannot be written")
-				 : -1;
+		result = len < 0 ? openssl_error(err, ERROR_PERMANENT, "the certificate cannot be written") : -1;
 	else if (buf_addf(out, "{\"certificate\":\"") < 0 || base64url_encode(der, (size_t)len, out) < 0 ||
-		 buf_addf(out, "\",\"reason\":%d}", (int)reason) < 0)
+		buf_addf(out, "\",\"reason\":%d}", (int)reason) < 0)
 		result = error_set(err, ERROR_PERMANENT, "the certificate is too long");
 	else
 		result = 0;
@@ -206,16 +205,16 @@ static int run(struct work *w, struct error *err)
 	static const struct {
 		const char *op;
 		int (*run)(struct work *w, struct error *err);
-	} ops[] = {{"upkeep", do_upkeep}, {"rollover", do_rollover}, {"deactivate", do_deactivate},
-		{"revoke", do_revoke}};
+	} ops[] = {
+		{"upkeep", do_upkeep}, {"rollover", do_rollover}, {"deactivate", do_deactivate}, {"revoke", do_revoke}};
 	const char *op;
 	if (take_job(w, &op, err) < 0)
 		return -1;
 	worker_confine(w->job);
 	const char *directory = json_string(w->job, "directory", URL_MAX - 1, err);
 	const cJSON *ca_file = json_get(w->job, "ca_file");
-	if (!directory || acme_client_open(&w->client, directory,
-				  cJSON_IsString(ca_file) ? ca_file->valuestring : NULL, err) < 0)
+	if (!directory ||
+		acme_client_open(&w->client, directory, cJSON_IsString(ca_file) ? ca_file->valuestring : NULL, err) < 0)
 		return -1;
 	for (size_t i = 0; i < COUNT(ops); i++)
 		if (strcmp(op, ops[i].op) == 0)

@@ -50,8 +50,7 @@
 #include <signal.h>
 
 enum {
-	PATIENCE_MS =
-		(ACME_JOB_SECONDS - 60) * 1000, /* what has begun by then ends before the daemon's deadline */
+	PATIENCE_MS = (ACME_JOB_SECONDS - 60) * 1000, /* what has begun by then ends before the daemon's deadline */
 	POLL_FIRST_MS = 50,
 	POLL_LAST_MS = 5000,
 };

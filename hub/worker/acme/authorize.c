@@ -22,7 +22,7 @@ struct pending {
 
 struct all {
 	struct pending pending[AUTHORIZATIONS_MAX];
-	size_t count, waiting; /* waiting: those that are not valid yet */
+	size_t count, waiting;     /* waiting: those that are not valid yet */
 	bool seen[ACME_NAMES_MAX]; /* the job's names that have had theirs */
 };
 
@@ -32,7 +32,8 @@ struct all {
  * "wildcard". The server names what a DNS hook will write, so it is believed in nothing that was not asked for. */
 static int find_name(const struct acme *a, const cJSON *authorization, struct error *err)
 {
-	const cJSON *identifier = json_get(authorization, "identifier"), *wildcard = json_get(authorization, "wildcard");
+	const cJSON *identifier = json_get(authorization, "identifier"),
+		    *wildcard = json_get(authorization, "wildcard");
 	const char *value = json_text(identifier, "value"), *star = cJSON_IsTrue(wildcard) ? "*." : "";
 	for (size_t i = 0; strcmp(json_text(identifier, "type"), "dns") == 0 && i < a->job.name_count; i++) {
 		const char *name = a->job.names[i];
@@ -40,8 +41,10 @@ static int find_name(const struct acme *a, const cJSON *authorization, struct er
 		if (is_wildcard == (*star != '\0') && strcasecmp(name + (is_wildcard ? 2 : 0), value) == 0)
 			return (int)i;
 	}
-	return error_set(err, ERROR_UNTRUSTED, "authorization-foreign: the server wants \"%s%.253s\" proven, which was not asked for: "
-		"nothing was proven to it; should that go on, have the authority explain it, or use another", star, value);
+	return error_set(err, ERROR_UNTRUSTED,
+		"authorization-foreign: the server wants \"%s%.253s\" proven, which was not asked for: "
+		"nothing was proven to it; should that go on, have the authority explain it, or use another",
+		star, value);
 }
 
 static int take_name(struct acme *a, struct all *all, struct pending *p, struct error *err)
@@ -50,8 +53,10 @@ static int take_name(struct acme *a, struct all *all, struct pending *p, struct 
 	if (at < 0)
 		return -1;
 	if (all->seen[at])
-		return error_set(err, ERROR_UNTRUSTED, "authorization-twice: the server wants %s proven twice in one order: nothing was "
-			"proven to it", a->job.names[at]);
+		return error_set(err, ERROR_UNTRUSTED,
+			"authorization-twice: the server wants %s proven twice in one order: nothing was "
+			"proven to it",
+			a->job.names[at]);
 	all->seen[at] = true;
 	p->name = a->job.names[at] + (strncmp(a->job.names[at], "*.", 2) == 0 ? 2 : 0);
 	return 0;
@@ -65,15 +70,14 @@ static const cJSON *find_challenge(const struct pending *p, const char *wanted, 
 	const cJSON *list = json_array(p->authorization, "challenges", 32, err), *challenge;
 	if (!list)
 		return NULL;
-	cJSON_ArrayForEach(challenge, list)
-	{
+	cJSON_ArrayForEach (challenge, list) {
 		const char *type = json_string(challenge, "type", STATUS_MAX, err);
 		if (type && strcmp(type, wanted) == 0)
 			return challenge;
 		buf_addf(&offered, "%s%s", offered.len ? ", " : "", type ? type : "?");
 	}
-	error_set(err, ERROR_PERMANENT, "the server does not offer %s for %s, only %s", wanted,
-		p->name, offered.len ? buf_text(&offered) : "nothing");
+	error_set(err, ERROR_PERMANENT, "the server does not offer %s for %s, only %s", wanted, p->name,
+		offered.len ? buf_text(&offered) : "nothing");
 	return NULL;
 }
 
@@ -113,8 +117,7 @@ static int begin(struct acme *a, struct pending *p, struct error *err)
 static int fail(struct acme *a, const struct pending *p, const char *status, struct error *err)
 {
 	const cJSON *challenge, *problem = NULL;
-	cJSON_ArrayForEach(challenge, json_get(p->authorization, "challenges"))
-	{
+	cJSON_ArrayForEach (challenge, json_get(p->authorization, "challenges")) {
 		problem = problem ? problem : json_get(challenge, "error");
 	}
 	a->gone = true;
@@ -189,8 +192,7 @@ static int take_all(struct acme *a, struct all *all, struct error *err)
 	const cJSON *list = json_array(a->order, "authorizations", AUTHORIZATIONS_MAX, err), *element;
 	if (!list)
 		return -1;
-	cJSON_ArrayForEach(element, list)
-	{
+	cJSON_ArrayForEach (element, list) {
 		struct pending *p = &all->pending[all->count];
 		const char *url = json_element(element, URL_MAX - 1, err);
 		if (!url)

@@ -25,8 +25,7 @@ static int check_certificate(struct acme *a, struct chain *chain, struct error *
 {
 	if (X509_check_private_key(chain->leaf, a->pair->key) != 1) {
 		a->gone = true; /* it will never be for this one */
-		return openssl_error(
-			err, ERROR_UNTRUSTED, "key-match: the server's certificate is for another key");
+		return openssl_error(err, ERROR_UNTRUSTED, "key-match: the server's certificate is for another key");
 	}
 	if (chain_order(chain, err) < 0)
 		return -1;
@@ -44,8 +43,8 @@ static int fetch(struct acme *a, const char *url, struct chain *ret, struct erro
 	if (acme_post(&a->client, url, NULL, type, err) < 0)
 		return -1;
 	if (strcmp(r->content_type, type) != 0)
-		return error_set(err, ERROR_RETRY, "%s: answered %ld with %s instead of a certificate", url,
-			r->status, r->content_type[0] ? r->content_type : "no type");
+		return error_set(err, ERROR_RETRY, "%s: answered %ld with %s instead of a certificate", url, r->status,
+			r->content_type[0] ? r->content_type : "no type");
 	if (chain_parse_pem(r->body.data, r->body.len, NULL, 0, &chain, err) < 0 ||
 		check_certificate(a, &chain, err) < 0)
 		return error_wrap(err, "%s", url);
@@ -132,8 +131,10 @@ static int prefer(struct acme *a, struct chain *chain, struct error *err)
 	top_of(chain, anchors, &top);
 	note(&offered, &top);
 	if (!is_preferred(a->job.preferred_chain, &top) && !search(a, anchors, chain, &offered)) {
-		auto_free char *text = mem_printf("no chain of the server ends at the preferred one, %s: its first is used; it "
-						  "offers %s", a->job.preferred_chain, buf_text(&offered));
+		auto_free char *text =
+			mem_printf("no chain of the server ends at the preferred one, %s: its first is used; it "
+				   "offers %s",
+				a->job.preferred_chain, buf_text(&offered));
 		talk_warning(&a->talk, text);
 	}
 	anchors_free(anchors);

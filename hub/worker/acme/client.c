@@ -14,8 +14,7 @@ const char *acme_url(const cJSON *object, const char *key, struct error *err)
 	const char *url = json_string(object, key, URL_MAX - 1, err);
 	if (!url || url_is_good(url))
 		return url;
-	error_set(err, ERROR_PERMANENT, "%s: the server gave \"%.200s\", which is not a URL of https", key,
-		url);
+	error_set(err, ERROR_PERMANENT, "%s: the server gave \"%.200s\", which is not a URL of https", key, url);
 	return NULL;
 }
 
@@ -31,13 +30,12 @@ const char *acme_location(const struct acme_client *c, struct error *err)
 static bool is_problem(const struct http_response *r)
 {
 	return strcmp(r->content_type, "application/problem+json") == 0 ||
-	       strcmp(r->content_type, "application/json") == 0;
+		strcmp(r->content_type, "application/json") == 0;
 }
 
 static enum error_kind kind_of_status(long status)
 {
-	return status >= 500 || status == 429 || status == 408 || status < 400 ? ERROR_RETRY
-									       : ERROR_PERMANENT;
+	return status >= 500 || status == 429 || status == 408 || status < 400 ? ERROR_RETRY : ERROR_PERMANENT;
 }
 
 /* An answer that is none of ACME's: a proxy's page, a maintenance notice. Its beginning says what it is. */
@@ -45,12 +43,10 @@ static int fail_strange(const struct http_response *r, const char *url, struct e
 {
 	size_t len = r->body.len < EXCERPT_MAX ? r->body.len : EXCERPT_MAX;
 	if (r->status >= 300 && r->status < 400)
-		return error_set(err, ERROR_RETRY,
-			"%s: answered %ld, a redirect to \"%.200s\", which is not followed", url, r->status,
-			r->location);
-	return error_set(err, kind_of_status(r->status),
-		"%s: answered %ld with %s, which is not ACME: \"%.*s\"", url, r->status,
-		r->content_type[0] ? r->content_type : "no type", (int)len,
+		return error_set(err, ERROR_RETRY, "%s: answered %ld, a redirect to \"%.200s\", which is not followed",
+			url, r->status, r->location);
+	return error_set(err, kind_of_status(r->status), "%s: answered %ld with %s, which is not ACME: \"%.*s\"", url,
+		r->status, r->content_type[0] ? r->content_type : "no type", (int)len,
 		r->body.len ? (const char *)r->body.data : "");
 }
 
@@ -108,23 +104,22 @@ static int get_nonce(struct acme_client *c, struct error *err)
 	if (c->answer.status >= 400)
 		return fail_strange(&c->answer, c->new_nonce, err);
 	if (!c->nonce[0])
-		return error_set(
-			err, ERROR_RETRY, "%s: answered %ld without a nonce", c->new_nonce, c->answer.status);
+		return error_set(err, ERROR_RETRY, "%s: answered %ld without a nonce", c->new_nonce, c->answer.status);
 	return 0;
 }
 
-int acme_sign(struct acme_client *c, EVP_PKEY *key, const char *key_name, const struct jws_header *header, const char *payload,
-	struct buf *out, struct error *err)
+int acme_sign(struct acme_client *c, EVP_PKEY *key, const char *key_name, const struct jws_header *header,
+	const char *payload, struct buf *out, struct error *err)
 {
 	auto_buf struct buf input = BUF_INIT(JWS_MAX);
 	uint8_t signature[JWS_SIGNATURE_SIZE];
-	if (jws_input(key, header, payload, &input, err) < 0 || talk_sign(c->talk, key_name, &input, signature, err) < 0)
+	if (jws_input(key, header, payload, &input, err) < 0 ||
+		talk_sign(c->talk, key_name, &input, signature, err) < 0)
 		return -1;
 	return jws_finish(&input, signature, out, err);
 }
 
-static int post_once(
-	struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err)
+static int post_once(struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err)
 {
 	auto_buf struct buf body = BUF_INIT(JWS_MAX);
 	if (get_nonce(c, err) < 0)
@@ -146,8 +141,7 @@ static int post_once(
 	return c->answer.status >= 200 && c->answer.status < 300 ? 0 : fail_status(c, url, err);
 }
 
-int acme_post(
-	struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err)
+int acme_post(struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err)
 {
 	for (int i = 0; i < ACME_NONCE_TRIES; i++) {
 		if (post_once(c, url, payload, accept, err) == 0)
@@ -193,8 +187,7 @@ static int take_directory(struct acme_client *c, const cJSON *directory, struct 
 
 int acme_client_open(struct acme_client *c, const char *directory, const char *ca_file, struct error *err)
 {
-	const struct http_request request = {
-		.method = HTTP_GET, .url = directory, .accept = "application/json"};
+	const struct http_request request = {.method = HTTP_GET, .url = directory, .accept = "application/json"};
 	c->answer.body = BUF_INIT(HTTP_BODY_MAX);
 	c->http = http_new(ca_file, err);
 	if (!c->http || send_request(c, &request, err) < 0)

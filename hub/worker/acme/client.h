@@ -21,15 +21,15 @@ enum {
 
 struct acme_client {
 	struct http *http;
-	struct talk *talk;      /* to who has requests signed; borrowed */
-	EVP_PKEY *key;          /* the public half of the one that signs, the account's mostly; borrowed */
-	const char *key_name;   /* and what it is called there: talk_sign */
-	char kid[URL_MAX]; /* the account's URL; empty: not known yet */
+	struct talk *talk;    /* to who has requests signed; borrowed */
+	EVP_PKEY *key;        /* the public half of the one that signs, the account's mostly; borrowed */
+	const char *key_name; /* and what it is called there: talk_sign */
+	char kid[URL_MAX];    /* the account's URL; empty: not known yet */
 	char new_nonce[URL_MAX], new_account[URL_MAX], new_order[URL_MAX];
 	char renewal_info[URL_MAX], key_change[URL_MAX], revoke_cert[URL_MAX]; /* empty: not offered */
-	char terms[URL_MAX];    /* of service; empty: there are none */
-	cJSON *profiles;        /* owned: the directory's, by name; NULL: it has none */
-	unsigned requests;      /* sent so far */
+	char terms[URL_MAX];                                                   /* of service; empty: there are none */
+	cJSON *profiles;             /* owned: the directory's, by name; NULL: it has none */
+	unsigned requests;           /* sent so far */
 	bool wants_external_account; /* the server takes only accounts bound to one of its own */
 	char nonce[HTTP_NONCE_MAX];  /* for the next request; empty: ask for one */
 
@@ -45,14 +45,13 @@ void acme_client_release(struct acme_client *c);
 /* Signs and sends; `payload` NULL is a POST-as-GET. Without a kid the public key stands in the request. The
  * body of the answer is c->answer.body. On -1 c->answer.status is 0 when there was no whole answer; `problem`
  * and answer.retry_after are what the server gave with its refusal. */
-int acme_post(
-	struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err);
+int acme_post(struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err);
 /* The same, the answer being one JSON object: owned, NULL on failure. */
 cJSON *acme_post_json(struct acme_client *c, const char *url, const char *payload, struct error *err);
 
 /* A signed object by another key than that of the requests, inside of one. Appended. */
-int acme_sign(struct acme_client *c, EVP_PKEY *key, const char *key_name, const struct jws_header *header, const char *payload,
-	struct buf *out, struct error *err);
+int acme_sign(struct acme_client *c, EVP_PKEY *key, const char *key_name, const struct jws_header *header,
+	const char *payload, struct buf *out, struct error *err);
 
 /* The member's text if it is a URL of https, else NULL with the reason. */
 const char *acme_url(const cJSON *object, const char *key, struct error *err);

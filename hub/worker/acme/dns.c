@@ -99,8 +99,7 @@ static int take_settings(struct acme_dns *d, const cJSON *job, struct error *err
 {
 	const cJSON *dns = json_get(job, "dns"), *resolvers = json_get(job, "resolvers"), *element;
 	size_t count = 0;
-	cJSON_ArrayForEach(element, resolvers)
-	{
+	cJSON_ArrayForEach (element, resolvers) {
 		if (cJSON_IsString(element) && count < LOOKUP_RESOLVERS_MAX)
 			d->resolvers[count++] = element->valuestring;
 	}
@@ -117,8 +116,7 @@ int acme_dns_open(struct acme *a, struct error *err)
 {
 	const cJSON *record;
 	a->dns = mem_alloc(sizeof(*a->dns));
-	cJSON_ArrayForEach(record, json_get(a->job.message, "dns_leftovers"))
-	{
+	cJSON_ArrayForEach (record, json_get(a->job.message, "dns_leftovers")) {
 		take_leftover(a->dns, record);
 	}
 	return take_settings(a->dns, a->job.message, err);
@@ -157,8 +155,7 @@ static const char *last_words(char *output)
 	return from;
 }
 
-static int call(
-	struct acme *a, const struct dns_record *r, const char *verb, int64_t seconds, struct error *err)
+static int call(struct acme *a, const struct dns_record *r, const char *verb, int64_t seconds, struct error *err)
 {
 	auto_free struct hook_result *result = mem_alloc(sizeof(*result));
 	auto_free char *certificate = mem_printf("CERTSYNC_CERTIFICATE=%s", a->job.certificate);
@@ -167,10 +164,8 @@ static int call(
 	auto_free char *target = mem_printf("CERTSYNC_DNS_TARGET=%s", r->target);
 	auto_free char *config = mem_printf("CERTSYNC_DNS_CONFIG=%s", r->config ? r->config : "");
 	const char *const argv[] = {r->hook, verb, r->name, r->value, NULL};
-	const char *const envp[] = {
-		PROC_PATH, certificate, name, value, target, r->config ? config : NULL, NULL};
-	const struct hook_call hook = {
-		.argv = argv, .envp = envp, .timeout = seconds, .stop_fd = a->talk.in.fd};
+	const char *const envp[] = {PROC_PATH, certificate, name, value, target, r->config ? config : NULL, NULL};
+	const struct hook_call hook = {.argv = argv, .envp = envp, .timeout = seconds, .stop_fd = a->talk.in.fd};
 	if (hook_run(&hook, result, err) == 0) {
 		if (result->exit_code == 0)
 			return 0;
@@ -250,8 +245,10 @@ int acme_dns_add(struct acme *a, const char *identifier, const char *authorizati
 	if (lookup_target(&d->lookup, name, target, err) < 0)
 		return error_wrap(err, "dns-01");
 	if (!name_is_record(target))
-		return error_set(err, ERROR_PERMANENT, "dns-01: the CNAMEs of %s lead to \"%.253s\", which no hook is told: its letters "
-			"are not those of a host name", name, target);
+		return error_set(err, ERROR_PERMANENT,
+			"dns-01: the CNAMEs of %s lead to \"%.253s\", which no hook is told: its letters "
+			"are not those of a host name",
+			name, target);
 	d->records[d->count++] = (struct dns_record){
 		.name = steal(name),
 		.value = mem_strdup(buf_text(&value)),
@@ -266,15 +263,14 @@ int acme_dns_add(struct acme *a, const char *identifier, const char *authorizati
 static int write_all(struct acme *a, struct error *err)
 {
 	const struct acme_dns *d = a->dns;
-	int64_t deadline =
-		clock_monotonic_ms() + (ACME_DNS_HOOKS_SECONDS - 2 * ACME_DNS_CLEAN_SECONDS) * 1000;
+	int64_t deadline = clock_monotonic_ms() + (ACME_DNS_HOOKS_SECONDS - 2 * ACME_DNS_CLEAN_SECONDS) * 1000;
 	for (size_t i = 0; i < d->count; i++) {
 		int64_t seconds = seconds_until(deadline, d);
 		if (!d->records[i].wanted)
 			continue;
 		if (seconds <= 0)
-			return error_set(err, ERROR_RETRY, "dns-01: %s takes too long for %zu records",
-				d->hook, d->count);
+			return error_set(
+				err, ERROR_RETRY, "dns-01: %s takes too long for %zu records", d->hook, d->count);
 		talk_progress(&a->talk, "dns present %s", d->records[i].name);
 		if (call(a, &d->records[i], "present", seconds, err) < 0)
 			return -1;

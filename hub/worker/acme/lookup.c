@@ -80,8 +80,7 @@ static ldns_resolver *resolver_named(const char *text)
 {
 	char address[LOOKUP_ADDRESS_MAX];
 	const char *colon = strrchr(text, ':');
-	bool bracket = text[0] == '[',
-	     port = colon && (bracket ? colon[-1] == ']' : strchr(text, ':') == colon);
+	bool bracket = text[0] == '[', port = colon && (bracket ? colon[-1] == ']' : strchr(text, ':') == colon);
 	size_t len = port ? (size_t)(colon - text) : strlen(text);
 	if (bracket) {
 		text++;
@@ -107,8 +106,7 @@ static ldns_resolver *resolver_of_system(void)
 
 static bool is_usable(const ldns_pkt *answer)
 {
-	return ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR ||
-	       ldns_pkt_get_rcode(answer) == LDNS_RCODE_NXDOMAIN;
+	return ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR || ldns_pkt_get_rcode(answer) == LDNS_RCODE_NXDOMAIN;
 }
 
 /* ldns holds the answer's number against the question's, and no more. Servers that refuse may leave the
@@ -123,8 +121,8 @@ static bool is_answer_to(const ldns_pkt *answer, const ldns_rdf *name, ldns_rr_t
 }
 
 /* The answer, or NULL and why there is none. An answer of a server may say anything, an error code too. */
-static ldns_pkt *send_query(ldns_resolver *resolver, const ldns_rdf *name, ldns_rr_type type, uint16_t flags,
-	const char **ret_why)
+static ldns_pkt *send_query(
+	ldns_resolver *resolver, const ldns_rdf *name, ldns_rr_type type, uint16_t flags, const char **ret_why)
 {
 	ldns_pkt *answer = NULL;
 	ldns_status status = ldns_resolver_send(&answer, resolver, name, type, LDNS_RR_CLASS_IN, flags);
@@ -132,10 +130,9 @@ static ldns_pkt *send_query(ldns_resolver *resolver, const ldns_rdf *name, ldns_
 		return answer;
 	ldns_pkt_free(answer);
 	/* ldns's words for this are long, and it has one status for every fault of the network. */
-	*ret_why = status == LDNS_STATUS_OK || status == LDNS_STATUS_NETWORK_ERR ||
-				   status == LDNS_STATUS_SOCKET_ERROR
-			   ? "no answer"
-			   : ldns_get_errorstr_by_id(status);
+	*ret_why = status == LDNS_STATUS_OK || status == LDNS_STATUS_NETWORK_ERR || status == LDNS_STATUS_SOCKET_ERROR
+		? "no answer"
+		: ldns_get_errorstr_by_id(status);
 	return NULL;
 }
 
@@ -147,8 +144,8 @@ static void rcode_text(const ldns_pkt *answer, char *ret, size_t size)
 }
 
 /* One try of one resolver: its answer, or NULL with its reason behind those of the others. */
-static ldns_pkt *try_resolver(ldns_resolver *resolver, const char *label, const ldns_rdf *name,
-	ldns_rr_type type, struct buf *reasons)
+static ldns_pkt *try_resolver(
+	ldns_resolver *resolver, const char *label, const ldns_rdf *name, ldns_rr_type type, struct buf *reasons)
 {
 	const char *why = "not an address";
 	char code[LOOKUP_ADDRESS_MAX];
@@ -182,8 +179,8 @@ static ldns_pkt *ask(const struct lookup *l, const ldns_rdf *name, ldns_rr_type 
 		}
 	}
 	print_rdf(name, text, sizeof(text));
-	error_set(err, ERROR_RETRY, "%s cannot be looked up: %s: see `resolvers` in hub.conf", text,
-		buf_text(&reasons));
+	error_set(
+		err, ERROR_RETRY, "%s cannot be looked up: %s: see `resolvers` in hub.conf", text, buf_text(&reasons));
 	return NULL;
 }
 
@@ -222,8 +219,8 @@ int lookup_target(const struct lookup *l, const char *name, char ret[LOOKUP_NAME
 			return 0;
 		print_rdf(ldns_rr_rdf(cname, 0), ret, LOOKUP_NAME_MAX);
 	}
-	return error_set(err, ERROR_PERMANENT, "%s: more than %d CNAMEs lead on from one another", name,
-		LOOKUP_CNAMES_MAX);
+	return error_set(
+		err, ERROR_PERMANENT, "%s: more than %d CNAMEs lead on from one another", name, LOOKUP_CNAMES_MAX);
 }
 
 /* Label by label upwards, to the first name that has an SOA: resolvers differ in what they say of a name that
@@ -257,8 +254,8 @@ static void add_server(struct lookup_zone *z, const char *name, const char *addr
 	snprintf(s->address, sizeof(s->address), "%s", address);
 }
 
-static int add_addresses(const struct lookup *l, const ldns_rdf *server, ldns_rr_type type,
-	struct lookup_zone *z, size_t *count, struct error *err)
+static int add_addresses(const struct lookup *l, const ldns_rdf *server, ldns_rr_type type, struct lookup_zone *z,
+	size_t *count, struct error *err)
 {
 	char name[LOOKUP_NAME_MAX], address[LOOKUP_ADDRESS_MAX];
 	auto_pkt ldns_pkt *answer = ask(l, server, type, err);
@@ -340,8 +337,7 @@ static enum lookup_view judge_records(
 	size_t others = 0;
 	for (size_t i = 0; list && i < ldns_rr_list_rr_count(list); i++) {
 		const ldns_rr *rr = ldns_rr_list_rr(list, i);
-		if (ldns_rr_get_type(rr) != LDNS_RR_TYPE_TXT ||
-			ldns_dname_compare(ldns_rr_owner(rr), name) != 0)
+		if (ldns_rr_get_type(rr) != LDNS_RR_TYPE_TXT || ldns_dname_compare(ldns_rr_owner(rr), name) != 0)
 			continue;
 		if (txt_is(rr, value)) {
 			snprintf(ret_text, LOOKUP_TEXT_MAX, "shows it");
@@ -354,8 +350,8 @@ static enum lookup_view judge_records(
 		snprintf(ret_text, LOOKUP_TEXT_MAX, "no TXT record");
 	} else {
 		auto_free char *first = mem_strdup(ret_text);
-		snprintf(ret_text, LOOKUP_TEXT_MAX, "%zu other value%s: %s", others,
-			others > 1 ? "s, the first" : "", first);
+		snprintf(ret_text, LOOKUP_TEXT_MAX, "%zu other value%s: %s", others, others > 1 ? "s, the first" : "",
+			first);
 	}
 	return LOOKUP_ABSENT;
 }
@@ -390,8 +386,8 @@ static bool has_route(const char *address)
 		       is_six ? sizeof(six) : sizeof(four)) == 0;
 }
 
-enum lookup_view lookup_txt(const struct lookup_server *server, const char *name, const char *value,
-	char ret_text[LOOKUP_TEXT_MAX])
+enum lookup_view lookup_txt(
+	const struct lookup_server *server, const char *name, const char *value, char ret_text[LOOKUP_TEXT_MAX])
 {
 	struct error err;
 	const char *why = "no address";
@@ -400,10 +396,8 @@ enum lookup_view lookup_txt(const struct lookup_server *server, const char *name
 		return LOOKUP_NO_WAY;
 	}
 	auto_rdf ldns_rdf *asked = parse_name(name, &err);
-	auto_resolver ldns_resolver *resolver =
-		server->address[0] ? resolver_at(server->address, LOOKUP_PORT) : NULL;
-	auto_pkt ldns_pkt *answer =
-		asked && resolver ? send_query(resolver, asked, LDNS_RR_TYPE_TXT, 0, &why) : NULL;
+	auto_resolver ldns_resolver *resolver = server->address[0] ? resolver_at(server->address, LOOKUP_PORT) : NULL;
+	auto_pkt ldns_pkt *answer = asked && resolver ? send_query(resolver, asked, LDNS_RR_TYPE_TXT, 0, &why) : NULL;
 	if (answer)
 		return lookup_judge(answer, asked, value, ret_text);
 	snprintf(ret_text, LOOKUP_TEXT_MAX, "%s", why);

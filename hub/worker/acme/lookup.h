@@ -61,8 +61,8 @@ int lookup_addresses(const struct lookup *l, const char *name, char (*ret)[LOOKU
 	size_t *ret_count, struct error *err);
 
 /* Asks this server alone, without recursion. ret_text: what it said, for people. */
-enum lookup_view lookup_txt(const struct lookup_server *server, const char *name, const char *value,
-	char ret_text[LOOKUP_TEXT_MAX]);
+enum lookup_view lookup_txt(
+	const struct lookup_server *server, const char *name, const char *value, char ret_text[LOOKUP_TEXT_MAX]);
 /* The same of an answer that is here already. */
 enum lookup_view lookup_judge(
 	const ldns_pkt *answer, const ldns_rdf *name, const char *value, char ret_text[LOOKUP_TEXT_MAX]);

@@ -42,8 +42,7 @@ static int check_profile(const struct acme *a, struct error *err)
 	const cJSON *profile;
 	if (!a->job.profile || json_get(a->client.profiles, a->job.profile))
 		return 0;
-	cJSON_ArrayForEach(profile, a->client.profiles)
-	{
+	cJSON_ArrayForEach (profile, a->client.profiles) {
 		if (buf_addf(&offered, "%s%s", offered.len ? ", " : "", profile->string) < 0)
 			break;
 	}
@@ -81,8 +80,9 @@ static int ask_for_order(struct acme *a, struct error *err)
  * that already or it knows no such certificate, takes the order without. */
 static bool is_about_replaces(const struct acme *a)
 {
-	return a->pair->replaces && (strcmp(a->client.problem, "alreadyReplaced") == 0 || a->client.answer.status == 409 ||
-				     strcmp(a->client.problem, "malformed") == 0);
+	return a->pair->replaces &&
+		(strcmp(a->client.problem, "alreadyReplaced") == 0 || a->client.answer.status == 409 ||
+			strcmp(a->client.problem, "malformed") == 0);
 }
 
 static bool is_asked_for(const struct acme *a, const cJSON *identifier)
@@ -99,25 +99,26 @@ static int check_identifiers(struct acme *a, struct error *err)
 	const cJSON *list = json_array(a->order, "identifiers", 2 * ACME_NAMES_MAX, err), *element;
 	if (!list)
 		return -1;
-	cJSON_ArrayForEach(element, list)
-	{
+	cJSON_ArrayForEach (element, list) {
 		if (is_asked_for(a, element))
 			continue;
 		a->gone = true;
-		return error_set(err, ERROR_UNTRUSTED, "order-foreign: the server's order has \"%.253s\", which was not asked for",
+		return error_set(err, ERROR_UNTRUSTED,
+			"order-foreign: the server's order has \"%.253s\", which was not asked for",
 			json_text(element, "value"));
 	}
 	for (size_t i = 0; i < a->job.name_count; i++) {
 		bool found = false;
-		cJSON_ArrayForEach(element, list)
-		{
+		cJSON_ArrayForEach (element, list) {
 			const cJSON *value = json_get(element, "value");
-			found = found || (cJSON_IsString(value) && strcasecmp(value->valuestring, a->job.names[i]) == 0);
+			found = found ||
+				(cJSON_IsString(value) && strcasecmp(value->valuestring, a->job.names[i]) == 0);
 		}
 		if (found)
 			continue;
 		a->gone = true;
-		return error_set(err, ERROR_UNTRUSTED, "the server's order lacks %s, which was asked for", a->job.names[i]);
+		return error_set(
+			err, ERROR_UNTRUSTED, "the server's order lacks %s, which was asked for", a->job.names[i]);
 	}
 	return 0;
 }
@@ -245,8 +246,7 @@ static int order_follow(struct acme *a, struct error *err)
 		else if (strcmp(status, "invalid") == 0)
 			result = on_invalid(a, err);
 		else
-			result = error_set(
-				err, ERROR_RETRY, "%s: unknown status \"%s\"", a->order_url, status);
+			result = error_set(err, ERROR_RETRY, "%s: unknown status \"%s\"", a->order_url, status);
 		if (result < 0)
 			return -1;
 	}

@@ -85,8 +85,8 @@ static void judge(const struct preflight *p, struct visit *v, long status)
 	if (v->ok)
 		say(v, "answers");
 	else if (status == 200)
-		say(v, "answered 200 with something else: \"%.*s\"",
-			(int)(len < EXCERPT_MAX ? len : EXCERPT_MAX), len ? (const char *)v->body.data : "");
+		say(v, "answered 200 with something else: \"%.*s\"", (int)(len < EXCERPT_MAX ? len : EXCERPT_MAX),
+			len ? (const char *)v->body.data : "");
 	else
 		say(v, "answered %ld", status);
 }
@@ -97,10 +97,10 @@ static bool may_follow(const char *url)
 	char *scheme = NULL, *port = NULL;
 	CURLU *parsed = curl_url();
 	bool ok = parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
-		  curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-		  curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-		  (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
-		  (strcmp(port, "80") == 0 || strcmp(port, "443") == 0);
+		curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+		curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+		(strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
+		(strcmp(port, "80") == 0 || strcmp(port, "443") == 0);
 	curl_free(scheme);
 	curl_free(port);
 	curl_url_cleanup(parsed);
@@ -160,21 +160,21 @@ static bool set_up(struct preflight *p, struct visit *v)
 	}
 	CURL *c = v->curl;
 	return curl_easy_setopt(c, CURLOPT_URL, url) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_CONNECT_TO, v->connect_to) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)TOTAL_TIMEOUT_S) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_USERAGENT, "certsync/" CERTSYNC_VERSION) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_ERRORBUFFER, v->reason) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_WRITEDATA, v) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_HEADERDATA, v) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_PRIVATE, v) == CURLE_OK;
+		curl_easy_setopt(c, CURLOPT_CONNECT_TO, v->connect_to) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)TOTAL_TIMEOUT_S) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_USERAGENT, "certsync/" CERTSYNC_VERSION) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_ERRORBUFFER, v->reason) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_WRITEDATA, v) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_HEADERDATA, v) == CURLE_OK &&
+		curl_easy_setopt(c, CURLOPT_PRIVATE, v) == CURLE_OK;
 }
 
 static struct visit *add_visit(struct preflight *p, const char *name, const char *address)
@@ -203,8 +203,7 @@ static void add_by_system(struct preflight *p, const char *name)
 	char address[LOOKUP_ADDRESS_MAX];
 	int failed = getaddrinfo(name, NULL, &hints, &list), found = 0;
 	for (const struct addrinfo *a = list; a && found < ADDRESSES_MAX; a = a->ai_next) {
-		if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof(address), NULL, 0,
-			    NI_NUMERICHOST) != 0)
+		if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST) != 0)
 			continue;
 		struct visit *v = add_visit(p, name, address);
 		if (v)
@@ -266,15 +265,13 @@ static int add_names(struct preflight *p, struct error *err)
 	const cJSON *names = list ? json_array(p->job, "names", ACME_NAMES_MAX, err) : NULL;
 	if (!names)
 		return -1;
-	cJSON_ArrayForEach(element, list)
-	{
+	cJSON_ArrayForEach (element, list) {
 		resolvers[count] = json_element(element, LOOKUP_ADDRESS_MAX, err);
 		if (!resolvers[count++])
 			return error_wrap(err, "resolvers");
 	}
 	const struct lookup l = {.resolvers = resolvers};
-	cJSON_ArrayForEach(element, names)
-	{
+	cJSON_ArrayForEach (element, names) {
 		const char *name = json_element(element, 253, err);
 		if (!name)
 			return error_wrap(err, "names");
@@ -312,8 +309,7 @@ static int run(struct preflight *p, struct error *err)
 		return -1;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
 		p->multi = curl_multi_init();
-	if (!p->multi || curl_multi_setopt(p->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)CONNECTIONS_MAX) !=
-				 CURLM_OK)
+	if (!p->multi || curl_multi_setopt(p->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)CONNECTIONS_MAX) != CURLM_OK)
 		return error_set(err, ERROR_PERMANENT, "libcurl (%s) cannot be set up", curl_version());
 	return add_names(p, err) < 0 || visit_all(p, err) < 0 ? -1 : tell(p, err);
 }

@@ -55,8 +55,7 @@ static void add_subproblems(const cJSON *problem, struct buf *out)
 	if (!cJSON_IsArray(list))
 		return;
 	const char *separator = " [";
-	cJSON_ArrayForEach(sub, list)
-	{
+	cJSON_ArrayForEach (sub, list) {
 		if (buf_addf(out, "%s%s: %s: %s", separator, json_text(json_get(sub, "identifier"), "value"),
 			    short_type(sub), json_text(sub, "detail")) < 0)
 			break;

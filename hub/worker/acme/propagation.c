@@ -36,8 +36,8 @@ static void release(struct shown *s)
 	free(s->sights);
 }
 
-static int open_sights(struct shown *s, const struct lookup *lookup, const struct dns_record *records,
-	size_t count, struct error *err)
+static int open_sights(
+	struct shown *s, const struct lookup *lookup, const struct dns_record *records, size_t count, struct error *err)
 {
 	s->sights = mem_array(count, sizeof(*s->sights));
 	for (size_t i = 0; i < count; i++) {
@@ -157,8 +157,7 @@ static int give_up(const struct sight *sight, int64_t timeout, struct error *err
 	return error_set(err, ERROR_RETRY,
 		"dns-01: after %lld seconds (dns_timeout) not every authoritative server of %s shows %s TXT "
 		"\"%s\": %s",
-		(long long)timeout, sight->zone.apex, sight->record->target, sight->record->value,
-		buf_text(&list));
+		(long long)timeout, sight->zone.apex, sight->record->target, sight->record->value, buf_text(&list));
 }
 
 static void tell_left_out(struct acme *a, const struct shown *s)

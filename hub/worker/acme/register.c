@@ -60,8 +60,8 @@ static int account_payload(const struct acme *a, struct buf *out, struct error *
 	if (a->job.agree_tos)
 		cJSON_AddBoolToObject(payload, "termsOfServiceAgreed", true);
 	if (a->job.contact_count)
-		cJSON_AddItemToObject(payload, "contact",
-			cJSON_CreateStringArray(a->job.contact, (int)a->job.contact_count));
+		cJSON_AddItemToObject(
+			payload, "contact", cJSON_CreateStringArray(a->job.contact, (int)a->job.contact_count));
 	return json_print(payload, out) == 0 ? 0 : error_set(err, ERROR_PERMANENT, "the contacts are too long");
 }
 
@@ -77,8 +77,8 @@ int acme_register(struct acme *a, struct error *err)
 	if (!status)
 		return -1;
 	if (strcmp(status, "valid") != 0)
-		return error_set(err, ERROR_PERMANENT,
-			"the account %s is %s: move its records away to make another", url, status);
+		return error_set(err, ERROR_PERMANENT, "the account %s is %s: move its records away to make another",
+			url, status);
 	snprintf(a->client.kid, sizeof(a->client.kid), "%s", url);
 	return talk_account(&a->talk, a->client.kid, err);
 }

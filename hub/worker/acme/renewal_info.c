@@ -53,8 +53,7 @@ static int get_window(struct info *f, const char *id, struct ari_window *ret, st
 		return -1;
 	if (c->answer.status != 200)
 		return error_set(err, ERROR_RETRY, "%s: answered %ld", url, c->answer.status);
-	return ari_parse(c->answer.body.data, c->answer.body.len, ret, err) < 0 ? error_wrap(err, "%s", url)
-										: 0;
+	return ari_parse(c->answer.body.data, c->answer.body.len, ret, err) < 0 ? error_wrap(err, "%s", url) : 0;
 }
 
 static int ask_all(struct info *f, struct error *err)
@@ -62,8 +61,7 @@ static int ask_all(struct info *f, struct error *err)
 	const cJSON *ids = json_array(f->job, "ids", ACME_INFO_IDS_MAX, err), *element;
 	if (!ids)
 		return -1;
-	cJSON_ArrayForEach(element, ids)
-	{
+	cJSON_ArrayForEach (element, ids) {
 		struct ari_window window;
 		struct error trouble;
 		const char *id = json_element(element, ARI_ID_MAX - 1, err);
@@ -83,8 +81,8 @@ static int run(struct info *f, struct error *err)
 	worker_confine(f->job);
 	const char *directory = f->job ? json_string(f->job, "directory", URL_MAX, err) : NULL;
 	const cJSON *ca_file = json_get(f->job, "ca_file");
-	if (!directory || acme_client_open(&f->client, directory,
-				  cJSON_IsString(ca_file) ? ca_file->valuestring : NULL, err) < 0)
+	if (!directory ||
+		acme_client_open(&f->client, directory, cJSON_IsString(ca_file) ? ca_file->valuestring : NULL, err) < 0)
 		return -1;
 	if (f->client.renewal_info[0])
 		return ask_all(f, err);
