@@ -171,8 +171,6 @@ static int exchange(struct keys *k, const struct keys_request *r, struct keys_re
 	bool again = false;
 	if (keys_request_encode(r, &request) < 0)
 		return error_set(err, ERROR_PERMANENT, "what is asked of certsync-keys is too long");
-	if (clock_monotonic_ms() < k->silent_until)
-		return error_set(err, ERROR_RETRY, "certsync-keys did not answer a moment ago: it is asked again soon");
 	if (call_once(k, &request, &frame, &again, err) < 0 &&
 		(!again || call_once(k, &request, &frame, &again, err) < 0))
 		return -1;
@@ -186,8 +184,11 @@ static int exchange(struct keys *k, const struct keys_request *r, struct keys_re
 /* The answer's bytes are good until the next call. */
 static int call(struct keys *k, const struct keys_request *r, struct keys_reply *ret, struct error *err)
 {
+	if (clock_monotonic_ms() < k->silent_until)
+		return error_set(err, ERROR_RETRY, "certsync-keys did not answer a moment ago: it is asked again soon");
 	if (exchange(k, r, ret, err) < 0) {
-		snprintf(k->trouble, sizeof(k->trouble), "%s", err->message);
+		snprintf(k->trouble, sizeof(k->trouble), "private keys cannot be used: %.*s", ERROR_MESSAGE_MAX - 40,
+			err->message);
 		return -1;
 	}
 	k->trouble[0] = '\0';

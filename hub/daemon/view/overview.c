@@ -204,8 +204,7 @@ void overview_health(struct hub *hub, struct overview *ret)
 		snprintf(ret->trouble, sizeof(ret->trouble),
 			"certsync-hub-root is not there: no watched path is read, no agent's key written");
 	else if (keys_trouble(hub->keys)[0])
-		snprintf(
-			ret->trouble, sizeof(ret->trouble), "private keys cannot be used: %s", keys_trouble(hub->keys));
+		snprintf(ret->trouble, sizeof(ret->trouble), "%s", keys_trouble(hub->keys));
 	else if (hub->root_error[0])
 		snprintf(ret->trouble, sizeof(ret->trouble), "agents' keys could not be written for sshd: %s",
 			hub->root_error);
