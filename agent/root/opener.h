@@ -24,7 +24,9 @@ enum {
 	OPENER_REQUEST_MAX = 5 * 1024 * 1024,
 	OPENER_ANSWER_MAX = 512 * 1024,
 	OPENER_WANTS_MAX = 64, /* so many names of issuers may be asked for in one request */
-	OPENER_USER = 65534,   /* nobody's files, and without descriptors there is nothing else that the user decides */
+	OPENER_USER =
+		65532, /* of 65520 to 65533, which systemd's UIDS-GIDS leaves to nobody: it has no files and, unlike
+				* the user nobody, no other process, which could end this one */
 };
 
 /* What the child must not have of its parent's memory: overwritten in it before anything else. Kept until the next call; NULL: none. */

@@ -1,6 +1,7 @@
 #include "agent/root/opener_confine.h"
 #include "agent/root/opener.h"
 #include "lib/core/confine.h"
+#include "lib/core/mem.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -37,7 +38,7 @@ static int drop_the_rest(void)
 	return c.state == CONFINEMENT_REFUSED ? -1 : 0;
 }
 
-static int become_nobody(void)
+static int become_no_one(void)
 {
 	if (geteuid() != 0)
 		return 0;
@@ -47,15 +48,27 @@ static int become_nobody(void)
 	return setresuid(OPENER_USER, OPENER_USER, OPENER_USER);
 }
 
+/* As much as can be had, before the right to ask for it goes. */
+static void raise_lock_limit(void)
+{
+	struct rlimit had;
+	if (getrlimit(RLIMIT_MEMLOCK, &had) == 0 && limit(RLIMIT_MEMLOCK, RLIM_INFINITY) < 0)
+		limit(RLIMIT_MEMLOCK, had.rlim_max);
+}
+
 int opener_confine(int socket, pid_t parent)
 {
 	if (dup2(socket, 0) < 0 || close_range(1, ~0u, 0) < 0)
 		return -1;
-	if (limit(RLIMIT_FSIZE, 0) < 0 || limit(RLIMIT_CPU, CPU_SECONDS) < 0 || limit(RLIMIT_MEMLOCK, 0) < 0 ||
-		limit(RLIMIT_AS, MEMORY_MAX) < 0 || limit(RLIMIT_NPROC, 0) < 0)
+	if (limit(RLIMIT_FSIZE, 0) < 0 || limit(RLIMIT_CPU, CPU_SECONDS) < 0 || limit(RLIMIT_AS, MEMORY_MAX) < 0 ||
+		limit(RLIMIT_NPROC, 0) < 0)
 		return -1;
-	if (become_nobody() < 0 || drop_the_rest() < 0)
+	raise_lock_limit();
+	if (become_no_one() < 0 || drop_the_rest() < 0)
 		return -1;
+	/* Keys come here, and a lock of the root half's is not inherited. Where it is refused, the child goes on without, as the root
+	 * half does. */
+	mem_lock();
 	/* Cleared by the change of user. The name is for those who look at processes: it is no longer the root half's. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NAME, "certsync-opener") < 0 || getppid() != parent)
 		return -1;

@@ -45,7 +45,7 @@ ok($opener, 'the child that has opened it is there') or BAIL_OUT(read_file("$nod
 is("@more", '', 'one of them');
 my $status = read_file("/proc/$opener/status");
 if ($< == 0) {
-	like($status, qr/^Uid:\t65534\t65534\t65534\t65534\nGid:\t65534\t65534\t65534\t65534$/m, 'nobody');
+	like($status, qr/^Uid:\t65532\t65532\t65532\t65532\nGid:\t65532\t65532\t65532\t65532$/m, 'a user of its own');
 	like($status, qr/^Groups:\t *$/m, 'without groups');
 	like($status, qr/^Cap$_:\t0+$/m, "no capability is $_") for qw(Inh Prm Eff Bnd Amb);
 } else {
@@ -55,6 +55,14 @@ if ($< == 0) {
 like($status, qr/^NoNewPrivs:\t1$/m, 'no new privileges');
 like($status, qr/^Threads:\t1$/m, 'one thread');
 my $limits = read_file("/proc/$opener/limits");
+# Keys come here. What may be locked is a question of the limit alone, since it has no capability: four times what it has mapped.
+my ($lockable) = $limits =~ /^Max locked memory +(\S+)/m;
+my ($mapped) = $status =~ /^VmSize:\s+(\d+) kB$/m;
+if ($lockable eq 'unlimited' || $lockable / 1024 >= 4 * $mapped) {
+	like($status, qr/^VmLck:\s+[1-9]\d* kB$/m, 'its memory is locked');
+} else {
+	like($status, qr/^VmLck:\s+0 kB$/m, "its memory is not locked: $lockable bytes may be, too few");
+}
 like($limits, qr/^\Q$_\E +0 +0 /m, "$_: none") for 'Max open files', 'Max processes', 'Max file size', 'Max core file size';
 SKIP: {
 	skip('needs root: it is not to be looked into', 2) if $< != 0;

@@ -322,7 +322,7 @@ static void it_is_nobody_and_has_no_right(void **state)
 	struct error err;
 	opener_replace(look_at_itself, OPENER_DEADLINE_MS);
 	auto_free char *wanted = mem_printf("%s no_new_privs=1 dumpable=0 core=0",
-		geteuid() == 0 ? "certsync-opener uid=65534/65534 gid=65534/65534 groups=0 caps=0 bounding=0" : "");
+		geteuid() == 0 ? "certsync-opener uid=65532/65532 gid=65532/65532 groups=0 caps=0 bounding=0" : "");
 	assert_string_equal(ask(n->keeper.install.archive, "", &answer, &err), wanted);
 }
 
