@@ -26,30 +26,56 @@ int cli_fail(enum cli_exit exit_code, const char *fmt, ...)
 	return exit_code;
 }
 
-static void print_options(const struct cli_command *command)
+/* How many columns a text takes on a terminal: its bytes that begin a character of UTF-8. */
+static int width_of(const char *text)
 {
-	for (const struct cli_option *o = command->options; o && o->name; o++)
-		printf("    %s%s%-*s %s\n", o->name, o->value ? " " : "",
-			(int)(22 - strlen(o->name) - (o->value ? 1 : 0)), o->value ? o->value : "", o->help);
+	int width = 0;
+	for (; *text; text++)
+		width += ((unsigned char)*text & 0xc0) != 0x80;
+	return width;
+}
+
+/* printf pads by bytes, which would shift whatever stands behind an ellipsis. */
+static void print_padded(const char *text, int width)
+{
+	printf("%s%*s", text, width - width_of(text), "");
 }
 
 static int print_command_help(const struct cli_command *command, const char *default_config)
 {
+	static const char config[] = "-c FILE";
+	int width = width_of(config);
 	printf("usage: %s %s [OPTIONS]%s%s\n\n%s.\n\n", cli_program, command->name, *command->arguments ? " " : "",
 		command->arguments, command->help);
-	print_options(command);
-	printf("    %-22s configuration (%s)\n", "-c FILE", default_config);
+	for (const struct cli_option *o = command->options; o && o->name; o++) {
+		int needs = width_of(o->name) + (o->value ? 1 + width_of(o->value) : 0);
+		width = needs > width ? needs : width;
+	}
+	for (const struct cli_option *o = command->options; o && o->name; o++) {
+		auto_free char *synopsis = mem_printf("%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+		printf("    ");
+		print_padded(synopsis, width);
+		printf("  %s\n", o->help);
+	}
+	printf("    %-*s  configuration (%s)\n", width, config, default_config);
 	return CLI_DONE;
 }
 
 static int print_help(const char *about, const struct cli_command *commands)
 {
+	int width = 0;
 	printf("%s: %s\n\nusage: %s COMMAND [OPTIONS] [ARGUMENTS]\n\n", cli_program, about, cli_program);
+	for (const struct cli_command *c = commands; c->name; c++) {
+		int needs = width_of(c->name) + 1 + width_of(c->arguments);
+		width = !c->hidden && needs > width ? needs : width;
+	}
 	for (const struct cli_command *c = commands; c->name; c++) {
 		if (c->hidden)
 			continue;
 		auto_free char *synopsis = mem_printf("%s %s", c->name, c->arguments);
-		printf("  %-34s %s\n", synopsis, c->help);
+		printf("  ");
+		print_padded(synopsis, width);
+		printf("  %s\n", c->help);
 	}
 	printf("\n`%s COMMAND --help` shows its options. Exit codes: 0 done, 1 failed, 2 wrong usage or\n"
 	       "configuration, 3 some endpoints have not converged, 4 the daemon cannot be reached.\n",
@@ -239,17 +265,15 @@ void cli_table_print(struct cli_table *t)
 {
 	size_t columns = (size_t)t->columns;
 	for (size_t row = 0; row < t->rows; row++) {
-		for (size_t i = 0; i < columns; i++) {
-			size_t width = 0;
+		for (size_t i = 0; i + 1 < columns; i++) {
+			int width = 0;
 			for (size_t k = 0; k < t->rows; k++) {
-				size_t len = strlen(t->cells[k * columns + i]);
-				width = len > width ? len : width;
+				int needs = width_of(t->cells[k * columns + i]);
+				width = needs > width ? needs : width;
 			}
-			if (i + 1 == columns)
-				printf("%s\n", t->cells[row * columns + i]);
-			else
-				printf("%-*s  ", (int)width, t->cells[row * columns + i]);
+			print_padded(t->cells[row * columns + i], width + 2);
 		}
+		printf("%s\n", t->cells[(row + 1) * columns - 1]);
 	}
 	for (size_t i = 0; i < t->rows * columns; i++)
 		free(t->cells[i]);

@@ -23,7 +23,7 @@ use Time::HiRes qw(time sleep);
 our @ISA = qw(Separate);
 
 my @roles = qw(hub sshd agents server other);
-# Debian's 10:30:100 refuses agents that come at once; the README says which value is meant for how many.
+# Debian's 10:30:100 refuses agents that come at once; README.md here says which value is meant for how many.
 our $max_startups = '200:30:1000';
 my $instances = '/proc/sys/fs/inotify/max_user_instances';
 my $instances_were;

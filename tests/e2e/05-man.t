@@ -76,6 +76,22 @@ for my $program ('certsync', 'certsync-agent') {
 	check_command($program, $_, $documented{$_} // '') for @real;
 }
 
+# The synopsis has each command once, with the options that its help has.
+
+for my $program ('certsync', 'certsync-agent') {
+	my %synopsis;
+	for my $line (split /^\.Nm \Q$program\E\n/m, part(read_file("$root/man/$program.1"), 'Sh', 'SYNOPSIS')) {
+		my ($command) = $line =~ /^\.Cm ([a-z ]+)\n/ or next;
+		$synopsis{$command} = join ' ', sort map { "-$_" } $line =~ /\bFl (-[a-z-]+)/g;
+	}
+	my ($list) = `'$bin/$program' help` =~ /^usage:.*?\n\n(.*?)\n\n/ms;
+	my %real;
+	for my $command (map { /^  ([a-z]+(?: [a-z]+)?)(?= |$)(?:  | [A-Z\[]|$)/ ? $1 : /^  ([a-z]+)/ } split /\n/, $list) {
+		$real{$command} = join ' ', sort map { "-$_" } `'$bin/$program' $command --help` =~ /^    -(-[a-z-]+)/mg;
+	}
+	is_deeply(\%synopsis, \%real, "$program: its synopsis");
+}
+
 # Events of the log.
 
 my %page = (hub => 'certsync', agent => 'certsync-agent');

@@ -3,6 +3,7 @@
 # certificates and agents come from the daemon when it answers at once, and are not waited for when it does not.
 use strict;
 use warnings;
+use Encode qw(decode);
 use FindBin;
 use lib $FindBin::Bin;
 use Story;
@@ -37,6 +38,8 @@ for my $program ('certsync', 'certsync-agent') {
 	is(output_of("$bin/$program", 'help'), $help, "$program: help and --help say the same");
 	my ($list) = $help =~ /^usage:.*?\n\n(.*?)\n\n/ms;
 	my @commands = map { /^  ([a-z]+(?: [a-z]+)?)(?= |$)(?:  | [A-Z\[]|$)/ ? $1 : /^  ([a-z]+)/ } split /\n/, $list;
+	my %column = map { decode('UTF-8', $_) =~ /^( +\S.*?  +)\S/ ? (length $1 => 1) : () } split /\n/, $list;
+	is(scalar keys %column, 1, "$program: what each command does begins in one column, where an ellipsis is one character");
 	my %first = map { (split / /)[0] => 1 } @commands;
 	is_deeply([sort(candidates($program, ''))], [sort keys %first], "$program: each command of the help is a candidate, and nothing else is");
 	my (@wrong, @bare);
