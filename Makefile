@@ -218,14 +218,14 @@ test: deps
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
-# make coverage [STORIES="tests/e2e/70-refusals.t …"]: lines and branches that the unit tests, the corpora and these stories reach; without
+# make coverage [STORIES="tests/e2e/rogue/refusals.t …"]: lines and branches that the unit tests, the corpora and these stories reach; without
 # STORIES all of them, but for those that install the packages; STORIES=none for none. What was missed is in $(B)/coverage/missed.
 .PHONY: coverage tools
 tools: $(TOOLS) $(CRASH) $(B)/tests/fault_at.so $(B)/tests/reach.so
 coverage:
 	tests/analysis/coverage $(B)/coverage '$(MAKE)' $(STORIES)
 # lint is part of test; analyse looks longer, along paths, too.
-# make valgrind [STORIES="tests/e2e/70-refusals.t …"]: these stories, or all that can bear it, with the programs under valgrind.
+# make valgrind [STORIES="tests/e2e/rogue/refusals.t …"]: these stories, or all that can bear it, with the programs under valgrind.
 .PHONY: valgrind
 valgrind: deps
 	$(MAKE) --no-print-directory B=$(B)/memcheck VALGRIND=1 all tools
@@ -235,10 +235,11 @@ lint:
 	tests/analysis/run quick
 analyse:
 	tests/analysis/run full
-# Three stories at a time, since most of their time is waiting for servers: one on the topology, of which there is one, and two others.
-TOPOLOGY_STORIES := $(wildcard tests/e2e/6*.t)
-OTHER_STORIES = $(filter-out $(TOPOLOGY_STORIES) $(if $(SANITIZE),tests/e2e/53-fault.t tests/e2e/88-elf.t tests/e2e/89-keys.t \
-	tests/e2e/91-reproducible.t),$(wildcard tests/e2e/*.t))
+# Three stories at a time, since most of their time is waiting for servers: one on the topology, of which there is one, and two others. What a
+# story cannot bear it says itself, in a line "# Not with a sanitizer: why.", "# Not under valgrind: why." or "# Not for coverage: why.".
+ALL_STORIES := $(sort $(wildcard tests/e2e/*/*.t))
+TOPOLOGY_STORIES = $(shell grep -l '^topology_begin' $(ALL_STORIES))
+OTHER_STORIES = $(filter-out $(TOPOLOGY_STORIES) $(if $(SANITIZE),$(shell grep -l '^# Not with a sanitizer: ' $(ALL_STORIES))),$(ALL_STORIES))
 ifdef SANITIZE
 # Some stories load a library before the sanitizer's.
 e2e-topology e2e-others: export ASAN_OPTIONS = verify_asan_link_order=0
@@ -252,10 +253,7 @@ e2e-topology:
 	prove --timer $(TOPOLOGY_STORIES) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
 e2e-others:
 	: >$$CERTSYNC_FAILED
-	$(if $(SANITIZE),printf 'not run: %s\n' "53-fault (a sanitizer's own calls fail, too; make fault-calls is that under it)" \
-		'88-elf (a sanitizer takes the place of what is looked for)' \
-		'89-keys (what a process has is searched, and a sanitizer reserves terabytes)' \
-		'91-reproducible (compares with what is built without one)')
+	$(if $(SANITIZE),grep '^# Not with a sanitizer: ' $(ALL_STORIES) | sed 's/:# Not with a sanitizer: /: /; s/^/not run: /')
 	prove -j 2 --timer $(OTHER_STORIES) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
 # The long runs: minutes to an hour.
 .PHONY: crash fault

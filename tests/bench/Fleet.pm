@@ -14,7 +14,7 @@ use Cwd qw(abs_path);
 use File::Path qw(make_path);
 use File::Temp qw(tempdir);
 use FindBin;
-use lib "$FindBin::Bin/../e2e", $FindBin::Bin;
+use lib "$FindBin::Bin/../e2e/lib", $FindBin::Bin;
 use IO::Socket::UNIX;
 use POSIX ();
 use Separate;

@@ -4,7 +4,7 @@
 use strict;
 use warnings;
 use FindBin;
-use lib "$FindBin::Bin/../e2e";
+use lib "$FindBin::Bin/../e2e/lib";
 use Separate;
 use Story;
 use Test::More;

@@ -1,7 +1,7 @@
 /* An authority that lies: sound dialogues of the corpus of tests/fuzz/acme.c, in which one reply is changed,
  * by every change that is known of authorities, to every part of it. Nothing is issued but the certificate of
  * the sound dialogue, each failure is a clean one. The server is in this process; lies over real TLS are in
- * tests/e2e/40-acme.t. */
+ * tests/e2e/issue/acme.t. */
 #include "tests/fuzz/acme.c"
 
 #include "lib/core/fs.h"

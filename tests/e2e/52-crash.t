@@ -1,7 +1,0 @@
-#!/usr/bin/perl
-# The short run of tests/crash/crash: programs killed, and the power cut. Always at the same moments; `make crash` chooses by chance.
-use strict;
-use warnings;
-use FindBin;
-$ENV{CERTSYNC_SEED} //= 260166;
-exec "$FindBin::Bin/../crash/crash", '--kills', 60, '--states', 400 or die "tests/crash/crash: $!";

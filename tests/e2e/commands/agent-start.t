@@ -1,0 +1,126 @@
+#!/usr/bin/perl
+# What keeps an agent from starting, or from taking an agent.conf that was changed under it: each is told with its reason, and what runs
+# goes on as it was.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use IO::Socket::UNIX;
+use Story;
+use Test::More;
+
+my $story = Story->new;
+my $top = $story->top;
+my $conf = "$top/here/agent.conf";
+
+my $output = `$Story::bin/certsync-agent run -c $conf 2>&1 3>&-`;
+is($? >> 8, 2, 'the daemon alone is not to be started');
+like($output, qr/`run` is started by certsync-agent-root/, 'and says who starts it');
+
+# ---- what others could change is not root's word ----
+
+$story->agent_conf('here');
+for ([$conf, 0660, 0640, 'a group other'], [$conf, 0646, 0640, 'others'], ["$top/here", 0777, 0755, 'others'], ["$top/here", 0775, 0755, 'a group other']) {
+	my ($path, $open, $closed, $who) = @$_;
+	chmod $open, $path;
+	my $said = `$Story::bin/certsync-agent-root -c $conf 2>&1`;
+	is($? >> 8, 2, sprintf('%s at %o: the root half does not start', $path =~ s/\Q$top\E//r, $open));
+	like($said, qr{^\Q$path\E can be written by $who than its owner: chmod go-w \Q$path\E$}m, 'and says which path, and what to do');
+	chmod $closed, $path;
+}
+SKIP: {
+	skip 'only root can give a file away', 2 if $> != 0;
+	chown 65534, -1, $conf;
+	like(scalar `$Story::bin/certsync-agent-root -c $conf 2>&1`, qr{^\Q$conf\E belongs to user 65534, .*: chown root \Q$conf\E$}m, 'one of another user');
+	is($? >> 8, 2, 'is not taken');
+	chown $>, -1, $conf;
+}
+
+# ---- a socket that somebody has, a place where something else stands ----
+
+my $first = $story->pair('first');
+ok($story->hub, 'a hub starts') or BAIL_OUT($story->log('hub'));
+$story->import('first');
+$story->agent_conf('here');
+$story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
+mkdir "$top/here/run";
+my $somebody = IO::Socket::UNIX->new(Listen => 5, Local => "$top/here/run/control.sock") or die $!;
+$story->start_agent('here');
+ok($story->until('the reason', sub { $story->log('here') =~ m{event=start error="somebody already answers on \Q$top\E/here/run/control\.sock: is certsync running already\?"} }),
+	'a socket that somebody has') or diag($story->log('here'));
+close $somebody;
+ok($story->until_state('here', 'verified', 40), 'it starts by itself once that is free');
+is($story->installed('here'), $first, 'with what is to be had');
+
+# ---- agent.conf is changed under it ----
+
+my $said = 0;
+sub said {
+	my ($pattern) = @_;
+	return $story->until($pattern, sub { substr($story->log('here'), $said) =~ $pattern }) || diag(substr($story->log('here'), $said)) && 0;
+}
+sub change {
+	my (%lines) = @_;
+	$story->agent_conf('here');
+	my $text = Story::read_file($conf);
+	for my $key (keys %lines) {
+		$text =~ s/^\Q$key\E = .*$/$key = $lines{$key}/m or $text = "$key = $lines{$key}\n$text";
+	}
+	Story::write_file($conf, $text);
+}
+my %process = (root => $story->{started}{here}, daemon => $story->child('here', qr/certsync-agent\0run/));
+sub reload { my ($whom) = @_; $said = length $story->log('here'); kill 'HUP', $process{$whom} }
+sub as_before {
+	my ($why) = @_;
+	ok($story->until_state('here', 'verified'), "$why: it is verified as before");
+	is($story->installed('here'), $first, 'with the certificate that it had');
+}
+
+change(hub => '"nonsense://"');
+reload('root');
+ok(said(qr/\Q$conf\E:\d+: hub/), 'a fault is told with its line');
+ok(said(qr/event=reload error="the configuration has faults" text="the configuration before it stays"/), 'and what becomes of it');
+as_before('a fault in agent.conf');
+reload('daemon');
+ok(said(qr/event=configuration fault="\Q$conf\E:\d+: hub[^\n]*\n.*event=reload result=refused reason="the running configuration stays"/s), 'the daemon, asked by itself, says so too');
+as_before('a fault that the daemon meets');
+chmod 0666, $conf;
+reload('root');
+ok(said(qr/\Q$conf\E can be written by others than its owner: chmod go-w .*event=reload error="the configuration has faults"/s), 'one that others can write is not taken');
+chmod 0644, $conf;
+as_before('agent.conf is open to all');
+change(directory => "\"$top/here/elsewhere\"");
+reload('root');
+ok(said(qr/event=reload error="directories or user changed: restart certsync-agent-root"/), 'what needs a restart is named');
+ok(!-e "$top/here/elsewhere", 'and nothing is made there');
+as_before('another directory');
+change(run => "\"$top/here/run2\"");
+reload('daemon');
+ok(said(qr/event=reload result=refused reason="directory, state and run change only at a restart of certsync-agent-root"/), 'so does the daemon');
+change();
+reload('root');
+ok(said(qr/event=reload result=done certificates=1/), 'a good one is taken');
+as_before('all of it');
+is($story->child('here', qr/certsync-agent\0run/), $process{daemon}, 'by the same daemon');
+
+# What runs the command of alerts is started ahead of the daemon's confinement, so another command is another daemon's.
+Story::write_file("$top/tell", "#!/bin/sh\n", 0755);
+change();
+Story::write_file($conf, Story::read_file($conf) . "alert { command = \"$top/tell\" }\n");
+reload('root');
+ok(said(qr/event=reload result=restart reason="the command of alerts is another one[^\n]*\n.*event=started/s), 'another command of alerts starts the daemon again');
+as_before('another command of alerts');
+isnt($story->child('here', qr/certsync-agent\0run/), $process{daemon}, 'which is another one');
+
+# ---- what it looks at by itself ----
+
+my $port = Story::free_port();
+$story->agent_conf('here', services => "service \"nothing\" { probe = {\"127.0.0.1:$port/tls\"} }");
+Story::write_file($conf, "probe_interval = \"1s\"\n" . Story::read_file($conf));
+reload('root');
+ok($story->until_state('here', 'unverified'), 'a port that is to be looked at is silent');
+$story->start('server', 'openssl', 's_server', '-quiet', '-accept', "127.0.0.1:$port", '-cert', "$top/first.crt", '-key', "$top/first.key");
+ok($story->until_state('here', 'verified', 10), 'that it serves is seen at the next look, which nobody asked for');
+$story->stop('server');
+$story->ends_clean;
+done_testing;

@@ -1,0 +1,328 @@
+# What stories about one hub and its agents need: a directory of their own, a test CA, the real programs on it.
+#
+#   my $story = Story->new;                      everything below its directory; gone at the end
+#   $story->pair('a', names => …, days => …)     a key and its certificate: a.key, a.crt
+#   $story->hub; $story->agent('mail', …)        start the real certsync-hub-root, certsync-agent-root
+#   $story->let_in('mail')                       keys for an agent that the story plays; the gate's word for it
+#   $story->certsync(@words)                     runs certsync against this hub; (exit code, output)
+#   $story->until('what', sub {…}, seconds)      waits for a condition; a failed wait is a failed test
+package Story;
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use Digest::SHA qw(sha256 sha256_hex);
+use File::Path qw(make_path);
+use File::Temp qw(tempdir);
+use IO::Socket::INET;
+use JSON::PP;
+use MIME::Base64;
+use POSIX qw(:sys_wait_h);
+use Port qw(free_port);
+use Test2::API qw(test2_stack);
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+# With CERTSYNC_FAILED, what failed and what was said of it is written there too: in the output of a long run it is far above the end.
+if (my $path = $ENV{CERTSYNC_FAILED}) {
+	my $failed = 0;
+	test2_stack()->top->listen(sub {
+		my (undef, $event) = @_;
+		my $facets = $event->facet_data;
+		$failed = !$facets->{assert}{pass} if $facets->{assert};
+		return if !$failed;
+		open my $file, '>>', $path or return; # as another user it may not
+		print $file "$0: not ok: ", $facets->{assert}{details} // '', "\n" if $facets->{assert};
+		print $file map { substr($_->{details}, 0, 2000) . "\n" } @{$facets->{info} // []};
+	});
+}
+
+our $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
+
+# Nobody but root and ourselves may be able to change what an agent runs: in a clone of somebody else's it is a copy that runs.
+sub is_ours {
+	my ($path) = @_;
+	for (; ; $path =~ s{/[^/]*$}{}) {
+		my (undef, undef, $mode, undef, $uid) = stat($path || '/');
+		return 0 if ($uid != 0 && $uid != $>) || (($mode & 022) && !($mode & 01000));
+		return 1 if $path eq '';
+	}
+}
+
+umask 022;
+if (-e "$bin/hooks/haproxy" && !is_ours("$bin/hooks/haproxy")) {
+	my $copy = tempdir('certsync-bin.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	system('cp', '-R', '--preserve=mode', "$bin/.", $copy) == 0 && system('chmod', '-R', 'go-w', $copy) == 0 or die "cp: $?";
+	chmod 0755, $copy;
+	($bin, $ENV{CERTSYNC_BIN}) = ($copy, $copy);
+}
+our $name = 'mail.domain.pl';
+
+sub write_file {
+	my ($path, $text, $mode) = @_;
+	open my $file, '>', $path or die "$path: $!";
+	print $file $text;
+	close $file or die "$path: $!";
+	chmod $mode, $path if defined $mode;
+}
+
+sub read_file {
+	my ($path) = @_;
+	open my $file, '<:raw', $path or return '';
+	local $/;
+	return <$file> // '';
+}
+
+sub new {
+	my ($class) = @_;
+	my $top = tempdir('certsync-story.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	chmod 0755, $top;
+	my $self = bless {top => $top, user => scalar getpwuid($>), group => scalar getgrgid($)), started => {}}, $class;
+	$self->openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj '/CN=test CA'",
+		"-keyout $top/ca.key -out $top/ca.pem");
+	return $self;
+}
+
+sub DESTROY {
+	my ($self) = @_;
+	local ($?, $@);
+	$self->stop($_, 'KILL') for keys %{$self->{started}};
+}
+
+sub top { $_[0]{top} }
+
+sub openssl {
+	my ($self, @words) = @_;
+	system("openssl @words >>$self->{top}/openssl.log 2>&1") == 0
+		or die "openssl @words: " . read_file("$self->{top}/openssl.log");
+}
+
+sub pair {
+	my ($self, $file, %wish) = @_;
+	my $top = $self->{top};
+	my $names = $wish{names} // "DNS:$name";
+	my $signer = $wish{self_signed} ? "-signkey $top/$file.key" : "-CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial";
+	write_file("$top/ext", "subjectAltName=$names\nextendedKeyUsage=" . ($wish{usage} // 'serverAuth') . "\n");
+	$self->openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x",
+		"-keyout $top/$file.key -out $top/$file.csr");
+	$self->openssl("x509 -req -in $top/$file.csr $signer -days", $wish{days} // 20, "-extfile $top/ext",
+		"-out $top/$file.crt");
+	return $self->fingerprint("$top/$file.crt");
+}
+
+sub fingerprint {
+	my ($self, $path) = @_;
+	my $der = `openssl x509 -in $path -outform der 2>>$self->{top}/openssl.log`;
+	return sha256_hex($der);
+}
+
+sub until {
+	my ($self, $what, $condition, $seconds) = @_;
+	my $deadline = time + ($seconds // 20) * ($ENV{CERTSYNC_PATIENCE} // 1); # of programs that run slowly, under valgrind say
+	while (time < $deadline) {
+		return 1 if $condition->();
+		select undef, undef, undef, 0.05;
+	}
+	return 0;
+}
+
+# ---- processes ----
+
+sub start {
+	my ($self, $what, @command) = @_;
+	my $pid = fork // die $!;
+	if ($pid == 0) {
+		open STDIN, '<', '/dev/null' or die $!;
+		open STDOUT, '>>', "$self->{top}/$what.log" or die $!;
+		open STDERR, '>&', \*STDOUT or die $!;
+		exec @command or die "$command[0]: $!";
+	}
+	$self->{started}{$what} = $pid;
+	return $pid;
+}
+
+sub stop {
+	my ($self, $what, $signal) = @_;
+	my $pid = delete $self->{started}{$what} or return;
+	kill $signal // 'TERM', $pid;
+	waitpid $pid, 0;
+}
+
+sub log { read_file("$_[0]{top}/$_[1].log") }
+
+# The pid of the (one) child of a started program whose command line matches.
+sub child {
+	my ($self, $what, $pattern) = @_;
+	my @waiting = ($self->{started}{$what});
+	while (defined(my $parent = shift @waiting)) {
+		for my $pid (split ' ', `cat /proc/$parent/task/*/children`) {
+			return $pid if read_file("/proc/$pid/cmdline") =~ $pattern;
+			push @waiting, $pid;
+		}
+	}
+	return undef;
+}
+
+# By how many KiB a process may grow: what looks over its memory, AddressSanitizer or valgrind, holds back what was freed.
+sub growth {
+	my ($self, $pid, $kib) = @_;
+	return read_file("/proc/$pid/maps") =~ /libasan|memcheck/ ? $kib + 300_000 : $kib;
+}
+
+# Ends all and looks for what a sanitizer had to say.
+sub ends_clean {
+	my ($self) = @_;
+	my @logs = keys %{$self->{started}};
+	$self->stop($_) for @logs;
+	my @findings = grep { /Sanitizer|runtime error/ } map { split /\n/, $self->log($_) } @logs;
+	is_deeply(\@findings, [], 'no sanitizer has found anything');
+}
+
+# ---- hub ----
+
+sub hub_conf {
+	my ($self, %wish) = @_;
+	my $top = $self->{top};
+	$self->{http} //= free_port();
+	my $sections = $wish{certificates} // "certificate \"$name\" {}\n";
+	# The agent `here` comes in by local.sock; a name with a '-' behind it is assigned nothing.
+	my $agents = '';
+	for (@{$wish{agents} // ['here']}) {
+		my ($agent, $nothing) = /^(.*?)(-?)$/;
+		my $certificates = $nothing ? '' : "\"$name\"";
+		$agents .= "agent \"$agent\" { certificates = {$certificates} " . ($agent eq 'here' ? 'local = true' : '') . "}\n";
+	}
+	my $state = $wish{state} // 'hub';
+	write_file("$top/hub.conf", <<"CONF");
+ssh = "certsync-gate\@127.0.0.1:22"
+host_keys = {"$top/host.pub"}
+state = "$top/$state"
+run = "$top/hub.run"
+http = "127.0.0.1:$self->{http}"
+anchors = "$top/ca.pem"
+user = "$self->{user}"
+@{[-e "$bin/certsync-keys" ? qq(keys_user = "$self->{user}"\nworker_user = "$self->{user}") : '']}
+gate_user = "$self->{user}"
+local_user = "$self->{user}"
+admin_group = "$self->{group}"
+authorized_keys = "$top/gate/authorized_keys"
+scan_interval = "5s"
+$sections$agents
+CONF
+	system("ssh-keygen -q -t ed25519 -N '' -f $top/host") if !-e "$top/host";
+	make_path("$top/gate");
+}
+
+sub hub {
+	my ($self, %wish) = @_;
+	$self->hub_conf(%wish);
+	$self->start('hub', "$bin/certsync-hub-root", '-c', "$self->{top}/hub.conf");
+	return $self->until('hub', sub { -S "$self->{top}/hub.run/control.sock" && ($self->certsync('status'))[0] != 4 });
+}
+
+sub certsync {
+	my ($self, @words) = @_;
+	my $top = $self->{top};
+	my $output = `$bin/certsync @words -c $top/hub.conf 2>&1`;
+	return ($? >> 8, $output);
+}
+
+sub import {
+	my ($self, $file, @options) = @_;
+	return if !ref $self; # `use Story`
+	my $top = $self->{top};
+	return $self->certsync('import', $name, '--key', "$top/$file.key", '--chain', "$top/$file.crt", @options);
+}
+
+# What `status --json` says of an agent, as a hash; {} when the hub cannot be asked.
+sub state_of {
+	my ($self, $agent) = @_;
+	my (undef, $text) = $self->certsync('status', '--json');
+	my $all = eval { decode_json($text) } or return {};
+	my ($found) = grep { $_->{agent} eq $agent && $_->{certificate} eq $name } @{$all->{agents}};
+	return $found // {};
+}
+
+# Of an agent that is connected, and if it was started again, since then: what the hub says of one that is not is what it was.
+sub until_state {
+	my ($self, $agent, $state, $seconds) = @_;
+	my $last = '';
+	my $reached = $self->until("$agent $state", sub {
+		return 0 if substr($self->log($agent), $self->{log_before}{$agent} // 0) !~ /event=hub-connected/;
+		my $told = $self->state_of($agent);
+		$last = ($told->{state} // '') . ($told->{connected} ? '' : ', not connected');
+		return $last eq $state;
+	}, $seconds);
+	diag("$agent is '$last', not '$state'\n" . ($self->certsync('status'))[1] . $self->log('hub')) if !$reached;
+	return $reached;
+}
+
+# ---- agents ----
+
+# Options: services (text inside the certificate's section), allow, hub (socket). A hook that does nothing by default.
+sub agent_conf {
+	my ($self, $agent, %wish) = @_;
+	my $top = $self->{top};
+	my $dir = "$top/$agent";
+	make_path("$dir/etc", "$dir/hooks");
+	write_file("$dir/hooks/nothing", "#!/bin/sh\nexit 0\n", 0755);
+	my $services = $wish{services} // "service \"nothing\" { probe = none }";
+	my $allow = $wish{allow} // '*.domain.pl';
+	my $hub = $wish{hub} // "unix://$top/hub.run/local.sock";
+	write_file("$dir/agent.conf", <<"CONF");
+hub = {"$hub"}
+directory = "$dir/etc"
+state = "$dir/state"
+root_state = "$dir/root"
+run = "$dir/run"
+hooks = "$dir/hooks"
+user = "$self->{user}"
+admin_group = "$self->{group}"
+anchors = "$top/ca.pem"
+probe_timeout = "5s"
+certificate "$name" {
+	allow = {"$allow"}
+	$services
+}
+CONF
+	return $dir;
+}
+
+sub enrol {
+	my ($self, $agent) = @_;
+	my $conf = "$self->{top}/$agent/agent.conf";
+	my $line = `$bin/certsync-agent identity -c $conf | $bin/certsync agent add $agent --key - -c $self->{top}/hub.conf`;
+	open my $join, '|-', "$bin/certsync-agent join -c $conf >>$self->{top}/join.log 2>&1" or die $!;
+	print $join $line;
+	return close($join);
+}
+
+# Keys by hand for an agent that a story plays itself; what the gate says of who comes in with them.
+sub let_in {
+	my ($self, $agent) = @_;
+	my $ssh = 'ssh-ed25519 ' . encode_base64(pack('N/a* N/a*', 'ssh-ed25519', sha256("the key of $agent")), '');
+	my $seal = encode_base64(sha256("the sealing key of $agent"), '');
+	my ($code, $text) = $self->certsync('agent', 'add', $agent, '--key', "'certsync-agent:1 $ssh x25519:$seal'");
+	die $text if $code != 0;
+	return "$agent:" . substr $ssh, -32;
+}
+
+sub agent {
+	my ($self, $agent, %wish) = @_;
+	$self->agent_conf($agent, %wish);
+	$self->enrol($agent) or die "join: " . read_file("$self->{top}/join.log");
+	$self->start_agent($agent);
+}
+
+sub start_agent {
+	my ($self, $agent) = @_;
+	$self->{log_before}{$agent} = length $self->log($agent);
+	return $self->start($agent, "$bin/certsync-agent-root", '-c', "$self->{top}/$agent/agent.conf");
+}
+
+# The fingerprint of what is installed on an agent.
+sub installed {
+	my ($self, $agent) = @_;
+	return $self->fingerprint("$self->{top}/$agent/etc/live/$name/fullchain.pem");
+}
+
+1;

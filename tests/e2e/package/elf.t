@@ -1,0 +1,152 @@
+#!/usr/bin/perl
+# What the build flags promise, read from the ELF files of every program, those of this build and those of the Debian packages. Programs
+# are found by looking, so that a new one is held to the same.
+#
+#   read from the file itself   PIE, RELRO with all bound at the start, no executable stack, nothing writable and executable, no text
+#                               relocation, no RPATH; the marks of IBT and of the shadow stack; __stack_chk_fail, the fortified calls
+#   its instructions            on x86, no stack grows by more than a page without a probe of that page
+#   its debugging information   leaves no other trace: with which flags each source was compiled. That of the packages is in -dbgsym
+#
+# Under the sanitizers, valgrind and coverage programs are built without these flags, and this story is left out there.
+# The third level of _FORTIFY_SOURCE shows in a file only as more calls of the same kind: seen is that these calls are there.
+# Not under valgrind: it looks for build flags of which some would hide from valgrind what is not initialized.
+# Not with a sanitizer: a sanitizer takes the place of what is looked for.
+# Not for coverage: it looks for what is built as usual.
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use File::Find;
+use File::Temp;
+use Test::More;
+
+my $root = abs_path(dirname(__FILE__) . '/../../..');
+my $bin = $ENV{CERTSYNC_BIN} // "$root/build/bin";
+my $x86 = `uname -m` =~ /x86_64/;
+$ENV{LC_ALL} = 'C';
+
+sub output {
+	# A file of debugging information has no more than that, and readelf says of each what else it has not found.
+	my $quoted = join ' ', map { "'$_'" } @_;
+	open my $out, '-|', "$quoted 2>/dev/null" or die "$_[0]: $!";
+	local $/;
+	my $text = <$out>;
+	close $out;
+	fail("$quoted: ends well") if $?;
+	return $text // '';
+}
+
+sub elf_files {
+	my ($directory, $name) = @_;
+	my @found;
+	find({no_chdir => 1, wanted => sub {
+		return if -l || !-f || !/$name/;
+		open my $file, '<:raw', $_ or die "$_: $!";
+		read $file, my $magic, 4;
+		push @found, $_ if $magic eq "\x7fELF";
+	}}, $directory);
+	return sort @found;
+}
+
+sub marks {
+	my ($notes) = @_;
+	my ($marks) = $notes =~ /x86 feature: (.*)/;
+	return {map { ($_ => 1) } split /, /, $marks // ''};
+}
+
+# IBT in a program needs it in the start files, too, which are the C library's.
+chomp(my $start = `cc -print-file-name=Scrt1.o`);
+my $start_marks = marks(output('readelf', '-n', $start));
+
+sub linked_well {
+	my ($file, $name) = @_;
+	my $elf = output('readelf', '-W', '-h', '-l', '-d', $file);
+	like($elf, qr/Type:\s+DYN .*^ .*FLAGS_1.* PIE/ms, "$name: position-independent");
+	like($elf, qr/^ +GNU_RELRO .*^ .*\(FLAGS_1\).* NOW/ms, "$name: read-only after relocation, and all of it at the start");
+	like($elf, qr/^ +GNU_STACK (?:\s*0x\w+)+ RW +0x/m, "$name: no executable stack");
+	my @segments = $elf =~ /^ +LOAD (?:\s*0x\w+)+ (.{3})/mg;
+	cmp_ok(scalar(grep { /E/ } @segments), '>', 0, "$name: there is code");
+	is_deeply([grep { /W.*E/ } @segments], [], "$name: nothing is writable and executable");
+	unlike($elf, qr/\((RPATH|RUNPATH|TEXTREL)\)/, "$name: neither a path to libraries of its own nor text relocations");
+	if ($x86) {
+		my $marks = marks(output('readelf', '-n', $file));
+		ok($marks->{SHSTK}, "$name: marked for the shadow stack");
+		is($marks->{IBT} // 0, $start_marks->{IBT} // 0, "$name: marked for IBT where the C library's start files are");
+	}
+}
+
+sub compiled_well {
+	my ($file, $name) = @_;
+	my $symbols = output('readelf', '-W', '--dyn-syms', $file);
+	like($symbols, qr/UND __stack_chk_fail\b/, "$name: stack protector");
+	my @fortified = grep { $_ ne '__stack_chk' } $symbols =~ /UND (__\w+_chk)\b/g;
+	cmp_ok(scalar @fortified, '>', 0, "$name: fortified calls: @fortified");
+	if ($x86) {
+		my $code = output('objdump', '-d', '--no-show-raw-insn', $file);
+		my @frames = map { hex } $code =~ /\bsub +\$0x([0-9a-f]{1,8}),%rsp/g;
+		cmp_ok(scalar @frames, '>', 0, "$name: there are frames");
+		is_deeply([grep { $_ > 0x1000 } @frames], [], "$name: none of them steps over a page at once");
+	}
+}
+
+# With which flags each source was compiled. What the files of one package have in common, -dbgsym keeps in another one, below $tree.
+sub producers {
+	my ($file, $tree) = @_;
+	my ($common) = output('readelf', '-W', '--debug-dump=links', $file) =~ m{Separate debug info file: (/usr/lib/debug/.dwz/\S+)};
+	my %common = $common ? output('readelf', '-W', '-z', '-p', '.debug_str', "$tree$common") =~ /^ +\[ *([0-9a-f]+)\] +(.*)$/mg : ();
+	return grep { !/^GNU AS/ } map { /^\(GNU_strp_alt\) \(offset: 0x([0-9a-f]+)\)/ ? $common{$1} // $_ : s/^\([^)]*\): //r }
+		output('readelf', '-W', '--debug-dump=info', $file) =~ /DW_AT_producer +: (.*)/g;
+}
+
+sub flags_are_there {
+	my ($name, @units) = @_;
+	cmp_ok(scalar @units, '>', 0, "$name: it says how its sources were compiled") or return;
+	my @wanted = qw(-fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero);
+	push @wanted, '-fcf-protection=full' if $x86;
+	for my $flag (@wanted) {
+		next if $flag =~ /auto-var/ && $units[0] =~ /clang version 1[0-5]\./; # which has it only to be tried out
+		is_deeply([grep { !/(^| )\Q$flag\E( |$)/ } @units], [], "$name: $flag in each of " . @units);
+	}
+}
+
+# ---- this build ----
+
+my @programs = elf_files($bin, qr{.});
+my %is_there = map { (substr($_, 1 + length $bin) => 1) } @programs;
+ok($is_there{$_}, "$_ is among what was found") for qw(certsync certsync-agent-root hooks/haproxy);
+for my $file (@programs) {
+	my $name = substr $file, 1 + length $bin;
+	linked_well($file, $name);
+	compiled_well($file, $name);
+	flags_are_there($name, producers($file, ''));
+}
+if ($x86) {
+	my @objects = map { elf_files("$bin/../obj/$_", qr/\.o$/) } qw(lib hub agent hooks);
+	cmp_ok(scalar @objects, '>', 100, 'there are objects');
+	is_deeply([grep { my $marks = marks(output('readelf', '-n', $_)); !$marks->{IBT} || !$marks->{SHSTK} } @objects], [],
+		'each of ' . @objects . ' is marked for IBT and the shadow stack');
+}
+
+# ---- the packages ----
+
+my $scratch = File::Temp->newdir;
+my $packages = $ENV{CERTSYNC_DEB};
+if (!defined $packages) {
+	$packages = "$scratch/build/deb";
+	system("make -C '$root' --no-print-directory B='$scratch/build' deb >'$scratch/deb.log' 2>&1") == 0
+		or BAIL_OUT('make deb failed: ' . `tail -n 20 '$scratch/deb.log'`);
+}
+my @debs = glob "$packages/*.deb";
+cmp_ok(scalar @debs, '>=', 4, 'two packages, and the debugging information of each');
+system('dpkg-deb', '-x', $_, "$scratch/tree") == 0 or die $_ for @debs;
+my @shipped = grep { !m{/usr/lib/debug/} } elf_files("$scratch/tree", qr{.});
+is_deeply([map { s{.*/usr/lib/certsync/}{}r } @shipped], [sort keys %is_there], 'the packages have what was built, and no other program');
+for my $file (@shipped) {
+	my $name = 'packaged ' . $file =~ s{.*/usr/lib/certsync/}{}r;
+	linked_well($file, $name);
+	compiled_well($file, $name);
+	my ($id, $rest) = output('readelf', '-n', $file) =~ /Build ID: (..)(\w+)/ or fail("$name has a build id");
+	flags_are_there($name, producers("$scratch/tree/usr/lib/debug/.build-id/$id/$rest.debug", "$scratch/tree"));
+}
+
+done_testing;
