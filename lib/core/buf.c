@@ -28,7 +28,7 @@ uint8_t *buf_reserve(struct buf *b, size_t len)
 		return NULL;
 	size_t needed = b->len + len + 1; /* one for buf_text's NUL */
 	if (needed > b->cap) {
-		/* realloc would leave a copy behind unwiped. */
+		/* realloc would leave an unwiped copy behind. */
 		size_t cap = b->cap ? b->cap : 64;
 		while (cap < needed)
 			cap *= 2;

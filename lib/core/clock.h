@@ -1,4 +1,6 @@
-/* Time: wall clock for certificates, monotonic for time-outs. Pure modules take `now` and never call this. */
+/* The clocks: wall time is for certificates, monotonic time for time-outs. Modules that only decide take `now` as a
+ * parameter and never call these functions.
+ */
 #ifndef CERTSYNC_CLOCK_H
 #define CERTSYNC_CLOCK_H
 
@@ -9,9 +11,9 @@ int64_t clock_wall(void);         /* seconds since 1970, UTC */
 int64_t clock_monotonic_ms(void); /* milliseconds, never goes back */
 
 enum { CLOCK_TEXT_MAX = 32 };
-/* "2026-11-22T21:32:48Z" into `text`, which it returns. */
+/* Writes a time like "2026-11-22T21:32:48Z" into `text` and returns it. */
 const char *clock_text(int64_t wall, char text[CLOCK_TEXT_MAX]);
-/* "3d4h", "12m", "1.250s": short and for people. */
+/* Writes a length of time like "3d4h", "12m" or "1.250s", for people to read, into `text` and returns it. */
 const char *clock_span(int64_t milliseconds, char text[CLOCK_TEXT_MAX]);
 
 #endif

@@ -12,7 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Kernels know more than the headers of a distribution that is older: include/uapi/linux/landlock.h of Linux 6.12. */
+/* Kernels know more than the headers of an older distribution. These values are those of include/uapi/linux/landlock.h
+ * in Linux 6.12. */
 enum {
 	FS_REFER = 13,
 	FS_TRUNCATE = 14,
@@ -45,7 +46,7 @@ struct port_rule {
 		BIT(FS_TRUNCATE) | BIT(FS_IOCTL_DEV))
 #define READS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define WRITES (READS | LANDLOCK_ACCESS_FS_WRITE_FILE | BIT(FS_TRUNCATE))
-/* Neither devices nor pipes with a name. */
+/* A confined process makes neither devices nor named pipes. */
 #define CHANGES \
 	(WRITES | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR | \
 		LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_SYM | \
@@ -60,7 +61,8 @@ static const uint64_t rights[] = {
 	[CONFINE_EXECUTE] = EXECUTES,
 };
 
-/* The directories themselves: a resolver's files are replaced by renames, and /run/systemd/resolve may come later than we do. */
+/* The directories are named, not the files: a resolver's files are replaced by renames, and /run/systemd/resolve may
+ * appear after we started. */
 static const struct confine_path resolver[] = {
 	{CONFINE_READ, "/etc"},
 	{CONFINE_READ, "/run"},
@@ -73,7 +75,8 @@ static const struct confine_path resolver[] = {
 	{CONFINE_WRITE, "/dev/null"},
 };
 
-/* Where a sanitizer or a counter of coverage is part of the program, it opens files of its own: tests/analysis/sanitize.h, Makefile. */
+/* A sanitizer or a coverage counter in the program opens files of its own: see tests/analysis/sanitize.h and the
+ * Makefile. */
 #ifdef CONFINE_ALSO
 static const struct confine_path also[] = {{CONFINE_CHANGE, CONFINE_ALSO}};
 static const bool counts_descriptors = false;
@@ -126,7 +129,7 @@ static bool has(const struct confine *may, enum confine_right right)
 	return false;
 }
 
-/* The first object is the program itself. */
+/* The first object that the loader lists is the program itself. */
 static int find_linker(struct dl_phdr_info *info, size_t size, void *ret_path)
 {
 	(void)size;
@@ -167,7 +170,7 @@ static int landlock(const struct confine *may, int version)
 		handled.tcp = (may->connects ? 0 : TCP_CONNECT) | (may->listens ? 0 : TCP_BIND);
 	if (version >= VERSION_SCOPE && !may->signals)
 		handled.scoped = SCOPES;
-	/* An older kernel takes a longer structure whose rest is zero. */
+	/* A kernel with a shorter structure takes a longer one when the rest is zero. */
 	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled), 0);
 	if (ruleset < 0)
 		return -1;
@@ -236,7 +239,7 @@ int confine_privileges(void)
 	struct __user_cap_data_struct sets[2];
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -1;
-	/* Needs CAP_SETPCAP; without it a set stays that nothing can draw from any more. */
+	/* Dropping needs CAP_SETPCAP; without it the bounding set stays, but nothing can draw from it any more. */
 	for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;)
 		capability++;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -284,7 +287,7 @@ struct confinement confine_at(const struct confine *may, int version)
 		c.state = CONFINEMENT_REFUSED;
 		c.code = errno;
 	}
-	/* The ruleset's own descriptor is closed by now. */
+	/* The ruleset's own descriptor has been closed by now, so it does not count. */
 	if (may->descriptors && counts_descriptors) {
 		limit(RLIMIT_NOFILE, may->descriptors);
 		limit(RLIMIT_NPROC, 0);

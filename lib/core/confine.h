@@ -1,13 +1,16 @@
-/* A process drops what it does not need, by itself, whoever started it: no new privileges, no core, no capability but the
- * ones named, and Landlock (landlock(7)) where the kernel has it. libc alone, nothing allocated: the gate uses it as well.
+/* A process drops what it does not need by itself, whoever started it: it gives up gaining privileges, cores, all
+ * capabilities but the named ones, and, by Landlock (landlock(7)) where the kernel has it, files and ports. Only libc
+ * is used and nothing is allocated, so the gate can use it as well.
  *
- * What is open already stays open, and children inherit all of it: what a process starts can do no more than itself. It can never
- * be widened again, so a path is named by what will not be replaced: the directory, not the file in it that a rename puts there.
+ * What is open already stays open. Children inherit all of it, so what a process starts can do no more than the process
+ * itself. A confinement can never be widened again, so a path names what will not be replaced: the directory, not the
+ * file in it that a rename puts there.
  *
- * What Landlock restricts depends on the kernel, and what it does not know is left out: opening, running, making, renaming and
- * removing files from version 1 on (Linux 5.13), truncating from 3, TCP from 4, ioctl on devices from 5, signals and
- * abstract sockets from 6. No version that this knows restricts looking (stat, readlink, inotify), UDP, or connecting to a Unix
- * socket in the file system: those are a matter of file modes and of the other end, which asks SO_PEERCRED.
+ * What Landlock restricts depends on the kernel, and what a kernel does not know is left out: opening, running, making,
+ * renaming and removing files come with version 1 (Linux 5.13), truncating with 3, TCP with 4, ioctl on devices with 5,
+ * signals and abstract sockets with 6. No version known here restricts looking (stat, readlink, inotify), UDP, or
+ * connecting to a Unix socket in the file system: file modes and the other end, which asks SO_PEERCRED, decide about
+ * those.
  */
 #ifndef CERTSYNC_CONFINE_H
 #define CERTSYNC_CONFINE_H
@@ -16,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Each includes the ones above it; for a directory, they hold below it. */
+/* Each level includes the ones above it. The level of a directory holds for everything below it. */
 enum { CONFINE_PORTS_VERSION = 4 };
 
 enum confine_right {
@@ -35,16 +38,16 @@ struct confine_path {
 struct confine {
 	const struct confine_path *paths;
 	size_t path_count;
-	bool resolves; /* looks up names and users, and loads libraries: reads what libc and NSS do for that, /etc and /run with it */
-	bool connects;         /* to any TCP port */
-	bool listens;          /* at any TCP port */
+	bool resolves; /* may read what libc needs to look up names and users and to load libraries, as /etc and /run */
+	bool connects; /* to any TCP port */
+	bool listens;  /* at any TCP port */
 	const uint16_t *ports; /* or at these; 0 at the end; NULL: none */
 	bool signals; /* signals processes that were not started by itself afterwards, and uses abstract sockets of theirs */
 	uint64_t capabilities; /* 1 << CAP_…: these stay, of those that it has */
 	unsigned descriptors; /* no more descriptors than that are ever open, and no process is started; 0: as before */
 };
 
-/* What became of it. */
+/* These states say what became of a confinement. */
 enum confinement_state {
 	CONFINEMENT_WHOLE,
 	CONFINEMENT_NOT_BUILT, /* the kernel knows no such call */
@@ -60,27 +63,30 @@ struct confinement {
 	int code;    /* errno of what failed; 0: nothing did */
 };
 
-/* For good. What could not be done stays undone and is told: a node whose kernel has no Landlock works as well. */
+/* Confines the calling process for good. What could not be done stays undone and is reported in the result: a node
+ * whose kernel has no Landlock works as well. */
 struct confinement confine(const struct confine *may);
 
-/* The same by what version `version` of Landlock has, as if the kernel's were that one: for tests. Negative: minus the errno that
- * the kernel answers when it has none. */
+/* Does the same as if the kernel had Landlock in this version, for tests. A negative version is minus the errno with
+ * which a kernel without Landlock answers. */
 struct confinement confine_at(const struct confine *may, int version);
 
-/* The kernel's version, from 1 on, or minus the errno. */
+/* Returns the kernel's version of Landlock, which is at least 1, or minus the errno. */
 int confine_version(void);
 
-/* What confine() would say: without changing anything. */
+/* Returns what confine() would report, and changes nothing. */
 struct confinement confine_look(void);
 
-/* What is missing, and what to do; both NULL when nothing is. Static storage. */
+/* The fault says what is missing and what to do; both texts are NULL when nothing is missing. They are in static
+ * storage. */
 struct confinement_fault {
 	const char *text, *remedy;
 };
 struct confinement_fault confine_fault(const struct confinement *c);
 
-/* As the child of a process with privileges, before it changes its user: nothing that it runs gains any (no_new_privs), and the
- * bounding and the inheritable set are emptied where that is allowed. System calls only. 0, or -1 with errno. */
+/* A child of a privileged process calls this before it changes its user. Nothing that it runs then gains privileges
+ * (no_new_privs), and the bounding and the inheritable set are emptied where that is allowed. Only system calls are
+ * made. Returns 0, or -1 with errno. */
 int confine_privileges(void);
 
 #endif

@@ -21,8 +21,8 @@ int error_set(struct error *err, enum error_kind kind, const char *fmt, ...)
 	return -1;
 }
 
-/* Being denied (EACCES, EPERM) is not: a label of SELinux, a firewall's rule or a mode is mended by a person, and what is not to be
- * read now is neither gone nor damaged. */
+/* Being denied (EACCES, EPERM) is not permanent: a person mends a label of SELinux, a firewall's rule or a mode, and a
+ * file that cannot be read now is neither gone nor damaged. */
 static bool errno_is_permanent(int code)
 {
 	switch (code) {

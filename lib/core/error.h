@@ -27,12 +27,12 @@ struct error {
 	char message[ERROR_MESSAGE_MAX]; /* one line, printable, cut at the end if too long */
 };
 
-/* Sets kind and message. Bytes outside printable UTF-8 become '?': texts of peers can be passed in as they
- * are. Always returns -1, so that `return error_set(…)` reads as it does. */
+/* Sets kind and message. Bytes outside printable UTF-8 become '?', so texts of peers can be passed in as they are.
+ * Always returns -1, so that callers can write `return error_set(…)`. */
 int error_set(struct error *err, enum error_kind kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* As error_set, with ": " and the text of errno appended; the kind follows from errno (ENOENT, ENOTDIR and
- * their like are permanent, all else is worth a retry). */
+/* Does what error_set does, and appends ": " and the text of errno. The kind follows from errno: ENOENT, ENOTDIR and
+ * their like are permanent, everything else is worth a retry. */
 int error_errno(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "context: " in front of the message and keeps the kind. Always returns -1. */

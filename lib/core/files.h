@@ -1,5 +1,5 @@
-/* The payload of FRAME_FILES: a label and a few small named files, keys among them, so that keys never stand
- * in JSON. Fixed binary: string label, u8 count, then per file string name, bytes content.
+/* The payload of FRAME_FILES: a label and a few small named files. Keys are among them, so that keys never stand in
+ * JSON. The encoding is fixed: string label, u8 count, then for each file string name and bytes content.
  */
 #ifndef CERTSYNC_FILES_H
 #define CERTSYNC_FILES_H
@@ -21,9 +21,10 @@ struct files {
 
 int files_encode(const struct files *f, struct buf *out); /* -1: over a cap */
 int files_decode(const uint8_t *data, size_t len, struct files *ret, struct error *err);
-/* Adds one (borrowed). -1 when full, or when the name or content is over its cap. */
+/* Adds one file, whose name and bytes are borrowed. Returns -1 when the list is full, or when the name or the content
+ * exceeds its cap. */
 int files_add(struct files *f, const char *name, const void *data, size_t len);
-/* Index of the file with this name, or -1. */
+/* Returns the index of the file with this name, or -1. */
 int files_find(const struct files *f, const char *name);
 
 #endif

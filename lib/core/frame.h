@@ -1,5 +1,5 @@
-/* Frames over a byte stream (man/certsync-protocol.7): a 4-byte big-endian length, which counts the type,
- * a 1-byte type, the payload. Capped before anything is allocated.
+/* Frames over a byte stream (man/certsync-protocol.7): a 4-byte big-endian length, which counts the type, a 1-byte
+ * type, and the payload. The length is checked against a cap before anything is allocated.
  */
 #ifndef CERTSYNC_FRAME_H
 #define CERTSYNC_FRAME_H
@@ -10,10 +10,10 @@
 enum frame_type {
 	FRAME_MESSAGE = 1, /* JSON text, up to 64 KiB */
 	FRAME_BUNDLE = 2,  /* lib/crypto/bundle.h, up to 256 KiB */
-	/* The rest never crosses a network: */
+	/* The next two never cross a network: */
 	FRAME_FILES = 3,  /* lib/core/files.h: bytes of named files, between daemon and root half, worker or operator */
 	FRAME_RECORD = 4, /* fixed binary requests and replies of the root halves */
-	/* The one frame each way of a node that joins (lib/crypto/join.h), and of nobody else: */
+	/* A node that joins (lib/crypto/join.h) sends one such frame and receives one; nobody else uses the type. */
 	FRAME_JOIN = 5,
 };
 
@@ -26,7 +26,7 @@ enum {
 	FRAME_JOIN_MAX = 64 * 1024,
 };
 
-/* What a stream may carry: a set of 1 << FRAME_…. A network peer gets FRAMES_NETWORK. */
+/* A stream states what it may carry as a set of 1 << FRAME_…. A network peer gets FRAMES_NETWORK. */
 #define FRAMES_NETWORK (1u << FRAME_MESSAGE | 1u << FRAME_BUNDLE)
 #define FRAMES_LOCAL (1u << FRAME_MESSAGE | 1u << FRAME_FILES)
 #define FRAMES_ROOT (1u << FRAME_RECORD | 1u << FRAME_BUNDLE | 1u << FRAME_FILES)
@@ -37,16 +37,16 @@ struct frame {
 	size_t len;
 };
 
-/* Appends one frame. -1 when the payload is over its type's cap or the buffer is full. */
+/* Appends one frame. Returns -1 when the payload exceeds its type's cap or the buffer is full. */
 int frame_encode(struct buf *out, enum frame_type type, const void *data, size_t len);
 
-/* Looks for one frame at the front of `len` bytes. Returns the bytes that it takes, 0 when more are needed,
- * -1 with the reason (unknown or not allowed type, over the cap, length zero). */
+/* Looks for one frame at the front of `len` bytes. Returns how many bytes it takes, 0 when more are needed, or -1 with
+ * the reason: the type is unknown or not allowed, the length is zero or over the cap. */
 long frame_decode(const uint8_t *data, size_t len, unsigned allowed, struct frame *ret, struct error *err);
 
-/* Blocking forms, for programs without an event loop. frame_receive reads into `in`, which is the stream's
- * own and must be kept from call to call, and returns 1 with a frame (borrowed from `in` until the next
- * call), 0 at the end of the stream between two frames, -1 on an error. */
+/* These forms block and are for programs without an event loop. frame_receive reads into `in`, which belongs to the
+ * stream and must be kept from call to call. It returns 1 with a frame (borrowed from `in` until the next call), 0 at
+ * the end of the stream between two frames, or -1 on an error. */
 int frame_send(int fd, enum frame_type type, const void *data, size_t len, struct error *err);
 
 struct frame_stream {
@@ -59,10 +59,11 @@ struct frame_stream {
 void frame_stream_init(struct frame_stream *s, int fd, unsigned allowed);
 void frame_stream_release(struct frame_stream *s);
 int frame_receive(struct frame_stream *s, struct frame *ret, struct error *err);
-/* For poll loops: takes a whole frame that has arrived already, without reading. 1 or 0, or -1. */
+/* Takes a whole frame that has arrived already, without reading; it is for poll loops. Returns 1 with a frame, 0 when
+ * there is none, or -1. */
 int frame_next(struct frame_stream *s, struct frame *ret, struct error *err);
-/* Reads once what is there (the descriptor may be non-blocking). 1 read something or would block, 0 end of
- * the stream, -1 error. */
+/* Reads once what is there; the descriptor may be non-blocking. Returns 1 when it read something or would block, 0 at
+ * the end of the stream, -1 on an error. */
 int frame_fill(struct frame_stream *s, struct error *err);
 
 #endif

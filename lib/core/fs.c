@@ -16,7 +16,7 @@ enum { READ_LEAST = 255, READ_MOST = 16384 };
 
 int fs_read(int dirfd, const char *path, bool follow, struct buf *out, struct error *err)
 {
-	/* O_NONBLOCK: a FIFO must not stop us before fstat can refuse it. */
+	/* O_NONBLOCK keeps a FIFO from stopping us before fstat can refuse it. */
 	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (follow ? 0 : O_NOFOLLOW);
 	auto_close int fd = openat(dirfd, path, flags);
 	struct stat st;
@@ -26,7 +26,8 @@ int fs_read(int dirfd, const char *path, bool follow, struct buf *out, struct er
 		return error_errno(err, "cannot look at %s", path);
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, ERROR_PERMANENT, "%s is not a regular file", path);
-	/* What it has now, and a byte to see its end, since all that is reserved is zeroed and wiped. Files of /proc say 0. */
+	/* Room is made for what the file has now and one byte more, to see its end, since all that is reserved is
+	 * zeroed and wiped. Files of /proc say that they have 0 bytes. */
 	size_t wanted = st.st_size < READ_LEAST ? READ_LEAST
 		: st.st_size < READ_MOST        ? (size_t)st.st_size + 1
 						: READ_MOST;
@@ -52,7 +53,7 @@ int fs_read(int dirfd, const char *path, bool follow, struct buf *out, struct er
 	}
 }
 
-/* Directory part of `path` opened, file part in *ret_name (borrowed from path). */
+/* Opens the directory part of `path`; *ret_name is the file part, borrowed from `path`. */
 static int open_parent(int dirfd, const char *path, const char **ret_name, struct error *err)
 {
 	const char *slash = strrchr(path, '/');
@@ -71,7 +72,7 @@ static void temporary_name(const char *name, char *out, size_t size)
 	uint64_t number = 0;
 	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
 		mem_abort(__func__);
-	/* A leading dot: HAProxy passes such names over in a crt directory. */
+	/* The name has a leading dot because HAProxy passes such names over in a crt directory. */
 	snprintf(out, size, FS_TEMPORARY "%.100s.%08x", name, (unsigned)number);
 }
 
@@ -125,13 +126,13 @@ int fs_write(int dirfd, const char *path, const void *data, size_t len, struct f
 	return 0;
 }
 
-/* Born 0600, its content on the way to the disk. A descriptor or -1. */
+/* Makes a file with mode 0600 and sets its content on the way to the disk. Returns a descriptor or -1. */
 static int create(int dirfd, const struct fs_new *file, struct error *err)
 {
 	auto_close int fd = openat(dirfd, file->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0 || write_all(fd, file->data, file->len) < 0 || own(fd, file->owner) < 0)
 		return error_errno(err, "cannot write %s", file->name);
-	/* A beginning; whether it came to its end is what fsync says. */
+	/* This only starts the writing; fsync says whether it came to its end. */
 	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	return steal_fd(&fd);
 }
@@ -177,8 +178,9 @@ int fs_link(int dirfd, const char *path, const char *target, struct error *err)
 	return 0;
 }
 
-/* Makes one directory and makes it durable in its parent; one that is there too, since who made it may have been killed
- * before he did. Parents of others', which may not be open to us, are theirs to see to. */
+/* Makes one directory and makes it durable in its parent. An existing one is made durable too, since whoever made it
+ * may have been killed before he did. A parent that belongs to others may not be open to us, and is then theirs to see
+ * to. */
 static int make_one(const char *path, mode_t mode, struct error *err)
 {
 	const char *name;
@@ -230,7 +232,7 @@ int fs_sync_directory(int dirfd, struct error *err)
 
 DIR *fs_list(int dirfd, struct error *err)
 {
-	/* Not a duplicate: that would share its position. */
+	/* A duplicate of `dirfd` would share its position, so the directory is opened anew. */
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {

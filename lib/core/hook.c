@@ -16,7 +16,7 @@
 
 enum { SHOWN_MAX = HOOK_OUTPUT_MAX - 64 };
 
-/* What is running, and what was kept of its output. */
+/* The process that is running, and what was kept of its output. */
 struct run {
 	pid_t pid;
 	int pidfd;
@@ -27,7 +27,8 @@ struct run {
 	uint64_t dropped;
 };
 
-/* In memory, so that a hook that does not read keeps nobody waiting. -1 without an error: there is none. */
+/* Puts the hook's input into memory, so that a hook that does not read it keeps nobody waiting. Returns -1 without an
+ * error when there is no input. */
 static int open_input(const struct hook_call *call, struct error *err)
 {
 	err->kind = ERROR_NONE;
@@ -58,7 +59,7 @@ static pid_t start(const struct hook_call *call, int output, struct error *err)
 	return proc_spawn(&spec, err);
 }
 
-/* Keeps the end of the output: that is where programs say what was wrong. */
+/* Keeps the end of the output, since that is where programs say what was wrong. */
 static void keep(struct run *r, const char *data, size_t len)
 {
 	if (len > HOOK_RAW_MAX) {
@@ -74,7 +75,7 @@ static void keep(struct run *r, const char *data, size_t len)
 	buf_add(&r->tail, data, len);
 }
 
-/* One read. True when there may be more. */
+/* Reads once. Returns true when there may be more. */
 static bool drain_once(struct run *r)
 {
 	char chunk[65536];
@@ -112,7 +113,7 @@ static enum hook_end wait_for_end(struct run *r)
 	}
 }
 
-/* How it ended, or -1: that cannot be known. */
+/* Returns 0 with how the hook ended, or -1 when that cannot be known. */
 static int reap(struct run *r, int *ret_status, struct error *err)
 {
 	pid_t reaped;
@@ -121,13 +122,14 @@ static int reap(struct run *r, int *ret_status, struct error *err)
 	while (reaped < 0 && errno == EINTR);
 	if (reaped < 0)
 		error_errno(err, "its exit code cannot be had");
-	/* What is in the pipe was written before; a grandchild that goes on writing is not read for ever. */
+	/* What is in the pipe now was written before the hook ended; a grandchild that goes on writing is not read for
+	 * ever. */
 	for (int i = 0; r->output >= 0 && i < 16 && drain_once(r); i++)
 		;
 	return reaped < 0 ? -1 : 0;
 }
 
-/* Judged whole, then cut: what is left of a key that was cut in two is not known for one. */
+/* The output is judged whole and cut afterwards: what is left of a key that was cut in two would not be recognized. */
 static void tell_output(struct run *r, const struct hook_call *call, struct hook_result *ret)
 {
 	auto_buf struct buf text = BUF_INIT(HOOK_RAW_MAX);
@@ -169,7 +171,8 @@ static int run_to_end(struct run *r, const struct hook_call *call, struct hook_r
 	return reaped < 0 ? -1 : error_set(err, ERROR_RETRY, "%s", proc_status_text(status));
 }
 
-/* It has gone already, being nobody's child to wait for; or there is no descriptor left to watch it by. */
+/* The hook cannot be watched: either it is gone already, since nobody has to wait for our children, or there is no
+ * descriptor left to watch it by. */
 static int fail_unwatched(
 	struct run *r, int why, const struct hook_call *call, struct hook_result *ret, struct error *err)
 {
@@ -200,7 +203,7 @@ int hook_run(const struct hook_call *call, struct hook_result *ret, struct error
 		return error_errno(err, "cannot make a pipe");
 	struct run r = {.pidfd = -1, .output = output[0], .stop_fd = call->stop_fd, .tail = BUF_INIT(HOOK_RAW_MAX)};
 	r.deadline_ms = clock_monotonic_ms() + call->timeout * 1000;
-	/* Only our end: the hook's must block, or what it prints would be lost. */
+	/* Only our end is non-blocking: the hook's must block, or what it prints would be lost. */
 	fcntl(r.output, F_SETFL, O_NONBLOCK);
 	r.pid = start(call, output[1], err);
 	close(output[1]);

@@ -1,11 +1,14 @@
-/* Running a hook: the one function that does (DESIGN section 8).
+/* Running a hook: this is the one function that does.
  *
- * A hook gets fixed arguments, an environment of its own and no standard input but what the caller has for it; no shell stands around it. It has a
- * deadline; then its whole process group is killed. What it prints on both outputs is read to the end, but only the
- * last 64 KiB are kept, and may hold secrets: of a configuration's test, say, that quotes the file which it was to read. So what
- * everybody gets is cleaned and blotted out (lib/core/redact.h), the last 8 KiB of it; as it was, it goes to nobody but
- * who asks for it. Once the hook itself has ended, what it left running in the background is neither
- * waited for nor killed: a restarted service may be among it.
+ * A hook gets fixed arguments, an environment of its own, and on its standard input only what the caller has for it; no
+ * shell stands around it. At its deadline its whole process group is killed.
+ *
+ * What it prints on both outputs is read to the end, but only the last 64 KiB are kept. They may hold secrets: a
+ * configuration's test, for example, may quote the file that it was to read. So everybody gets the last 8 KiB of it,
+ * cleaned and blotted out (lib/core/redact.h); only a caller who asks for it gets it as it was.
+ *
+ * What the hook left running in the background when it ended is neither waited for nor killed, since a restarted
+ * service may be among it.
  */
 #ifndef CERTSYNC_HOOK_H
 #define CERTSYNC_HOOK_H
@@ -39,7 +42,7 @@ struct hook_result {
 	size_t blotted;               /* how many */
 };
 
-/* 0: it exited, with whatever code. -1: anything else, as ret->end and the error say. */
+/* Returns 0 when the hook exited, with whatever code, and -1 for anything else, as ret->end and the error say. */
 int hook_run(const struct hook_call *call, struct hook_result *ret, struct error *err);
 
 #endif

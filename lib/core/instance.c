@@ -45,8 +45,9 @@ static void add_config(struct instance *i, const char *path)
 		i->configs[i->config_count++] = mem_strdup(path);
 }
 
-/* haproxy [-f FILE…] [-C DIR] [-W|-Ws] … [-- FILE…]: an option that takes a value has it as the next word.
- * False for `haproxy -c`, which only looks at a configuration, and without one: such serves nobody. */
+/* Reads the words of haproxy [-f FILE…] [-C DIR] [-W|-Ws] … [-- FILE…]; an option that takes a value has it as the next
+ * word. Returns false for `haproxy -c`, which only looks at a configuration, and for words without a configuration:
+ * neither serves anybody. */
 static bool read_arguments(struct instance *i, const char *word, const char *end)
 {
 	bool files = false;
@@ -68,7 +69,7 @@ static bool read_arguments(struct instance *i, const char *word, const char *end
 	return i->config_count > 0;
 }
 
-/* Cuts a line of HAProxy's configuration into its words, in place: quotes, backslashes, comments. */
+/* Cuts a line of HAProxy's configuration into its words, in place, and heeds quotes, backslashes and comments. */
 static size_t cut_words(char *line, char **words)
 {
 	size_t count = 0;
@@ -96,7 +97,7 @@ static size_t cut_words(char *line, char **words)
 	return count;
 }
 
-/* It has gone from `base` to -C before it reads its files. */
+/* HAProxy has changed from `base` to the directory of -C before it reads its files. */
 static void make_absolute(struct instance *i, const char *base)
 {
 	if (i->directory && i->directory[0] != '/') {
@@ -120,7 +121,7 @@ static int check_files(const struct instance *i, struct error *err)
 	return 0;
 }
 
-/* Once more, behind what was read: it may have become another program of another user in between. */
+/* Looks at the process once more after it was read: it may have become another program of another user in between. */
 static enum process_answer is_still(const struct process *p, const struct instance *i)
 {
 	struct process now;
@@ -130,7 +131,8 @@ static enum process_answer is_still(const struct process *p, const struct instan
 	return answer;
 }
 
-/* A process that is believed says itself what it reads. Its directory is where it is, which is the one of -C. */
+/* A process that is believed says itself what it reads. It is in the directory that -C names, so relative paths begin
+ * there. */
 static enum process_answer ask_process(const struct process *p, struct instance *i)
 {
 	char base[PATH_MAX];
@@ -158,7 +160,7 @@ static bool is_haproxy(const char *program)
 	return slash && strcmp(slash + 1, INSTANCE_NAME) == 0 && owned_check(program, NULL, &ignored) == 0;
 }
 
-/* Whether `pid` is the main process of this unit. Each unit is asked about once. */
+/* Returns whether `pid` is the main process of this unit. Each unit is asked about once. */
 static bool is_main(struct finder *f, const char *cgroup, pid_t pid, struct unit *ret, struct error *err)
 {
 	for (size_t k = 0; k < f->unit_count; k++)
@@ -170,8 +172,8 @@ static bool is_main(struct finder *f, const char *cgroup, pid_t pid, struct unit
 	return unit_read(cgroup, ret, err) == 0 && ret->main_pid == pid;
 }
 
-/* Of a process that is not believed its unit says what it was started with, where it is the main process of one that runs
- * HAProxy. `why`: it is, and its words cannot be told. */
+/* For a process that is not believed, its unit says what it was started with, where it is the main process of one that
+ * runs HAProxy. `why` is filled when it is that and its words cannot be told. */
 static enum process_answer ask_unit(struct finder *f, const struct process *p, struct instance *i, struct error *why)
 {
 	struct error err = {0};
@@ -187,7 +189,7 @@ static enum process_answer ask_unit(struct finder *f, const struct process *p, s
 	if (!read_arguments(i, buf_text(&unit.words), buf_text(&unit.words) + unit.words.len))
 		return PROCESS_NO;
 	make_absolute(i, unit.directory);
-	/* It may be a unit of root's that runs as a user with a configuration of his. */
+	/* The unit may be one of root's that runs as a user, with a configuration that belongs to that user. */
 	return check_files(i, &err) == 0 ? process_is_here(i->proc, p) : PROCESS_NO;
 }
 
@@ -209,7 +211,7 @@ static bool same_configs(const struct instance *a, const struct instance *b)
 	return true;
 }
 
-/* Without a master, one that still serves its last connections has the same files as its successor. */
+/* Without a master, a process that still serves its last connections has the same files as its successor. */
 static const struct instance *known(const struct instances *found, const struct instance *i)
 {
 	for (size_t k = 0; k < found->count; k++)
@@ -218,7 +220,7 @@ static const struct instance *known(const struct instances *found, const struct 
 	return NULL;
 }
 
-/* Nobody else's process comes before root's, or it would stand in its place. */
+/* Root's processes come first, so that nobody else's process stands in the place of one of them. */
 static int trusted_and_newest_first(const void *a, const void *b)
 {
 	const struct process *left = a, *right = b;
@@ -229,7 +231,7 @@ static int trusted_and_newest_first(const void *a, const void *b)
 	return (left->started < right->started) - (left->started > right->started);
 }
 
-/* Whether it is a believed one's worker. */
+/* Returns whether the process is a worker of one that is believed. */
 static bool has_parent(const struct finder *f, const struct process *p)
 {
 	for (size_t k = 0; k < f->count && f->all[k].trusted; k++)
@@ -238,7 +240,7 @@ static bool has_parent(const struct finder *f, const struct process *p)
 	return false;
 }
 
-/* A user who has a thousand of them cannot make this last. */
+/* Processes of one user are counted and capped, so that a thousand of them do not make the search last. */
 static bool is_one_too_many(struct finder *f, const struct process *p)
 {
 	if (p->trusted || f->user != p->uid)
@@ -267,7 +269,7 @@ static void consider_process(struct finder *f, const struct process *p)
 	enum process_answer answer = p->trusted ? ask_process(p, &i) : ask_unit(f, p, &i, &why);
 	for (size_t n = 0; n < f->count; n++)
 		i.master = i.master || f->all[n].parent == i.pid;
-	/* A signal is for what root has started. */
+	/* Only what root has started is ever signalled. */
 	i.master = i.master && p->trusted;
 	if (answer == PROCESS_HIDDEN)
 		f->found->hidden = p->pid;
@@ -315,7 +317,8 @@ static int read_named(const char *named, struct instance *i, struct error *err)
 	return check_files(i, err) < 0 ? error_wrap(err, "instance") : 0;
 }
 
-/* The one of `all` that has these files, the others being released; else `i` itself, without a process. */
+/* Chooses the instance of `all` that has these files and releases the others; where there is none, `i` stays, without a
+ * process. */
 static void choose(struct instances *all, struct instance *i)
 {
 	const struct instance *found = known(all, i);

@@ -1,9 +1,10 @@
 /* The HAProxy instances of this node.
  *
- * An instance is a process named haproxy on this system whose parent is none: the master where there is one. What it
- * reads is told by the words that it was started with, so no path has to be configured twice. Those words decide what
- * root parses and whom it sends a key, so they are taken from the process only where it is believed (lib/core/process.h); of
- * one that has given up root's rights from its systemd unit; else from agent.conf.
+ * An instance is a process of this system named haproxy whose parent is not one itself: the master, where there is one.
+ * The words that it was started with tell what it reads, so no path has to be configured twice. Those words decide what
+ * root parses and to whom it sends a key. So they are taken from the process only where it is believed
+ * (lib/core/process.h); for a process that has given up root's rights they are taken from its systemd unit, and else
+ * from agent.conf.
  */
 #ifndef CERTSYNC_INSTANCE_H
 #define CERTSYNC_INSTANCE_H
@@ -45,14 +46,15 @@ struct instances {
 	struct error unsure_why;      /* what its unit does not tell; ERROR_NONE: it is no unit's */
 };
 
-/* Fills `ret`, for instances_release. `named`: the words of the one instance that agent.conf names, a newline between
- * them, like "-f\n/etc/haproxy/haproxy.cfg"; NULL: all that there are. -1, and nothing to release: such words name none,
- * or files that others than root can change. */
+/* Fills `ret`, which is for instances_release. `named` are the words of the one instance that agent.conf names, with a
+ * newline between them, like "-f
+ * /etc/haproxy/haproxy.cfg"; with NULL all instances are looked for. Returns -1, with nothing to release, when such
+ * words name no instance, or files that others than root can change. */
 int instances_find(const char *named, struct instances *ret, struct error *err);
 void instances_release(struct instances *list);
 
-/* The Unix stats socket of its configuration into `path`: the first with `level admin`, else the first, else
- * INSTANCE_SOCKET. Whether its configuration has one. */
+/* Writes the Unix stats socket of the instance's configuration to `path`: the first with `level admin`, else the first,
+ * else INSTANCE_SOCKET. Returns whether its configuration has one. */
 bool instance_socket(const struct instance *i, char path[INSTANCE_SOCKET_PATH_MAX]);
 
 #endif

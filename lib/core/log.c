@@ -14,7 +14,7 @@
 static const char *log_program = "certsync";
 static bool log_journal;
 
-/* A line in the making. */
+/* A line that is being made. */
 struct line {
 	char *text;
 	size_t len, size;
@@ -31,7 +31,7 @@ static void put(struct line *l, char c)
 	l->text[l->len++] = c;
 }
 
-/* What came from elsewhere ends no value and begins no key. */
+/* A value that came from elsewhere can neither end itself nor begin a key. */
 static void put_value(struct line *l, const char *value, size_t most)
 {
 	value = value ? value : "";
@@ -73,7 +73,7 @@ static bool is_length(const struct conversion *c, const char *length)
 	return strcmp(c->length, length) == 0;
 }
 
-/* d and u of each length. */
+/* Prints d and u in each length. */
 static void put_number(struct line *l, const struct conversion *c, va_list *args)
 {
 	char text[32];
@@ -162,7 +162,7 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	else
 		len = snprintf(line, sizeof(line), "%s program=%s event=%s %s\n", clock_text(clock_wall(), when),
 			log_program, event, text);
-	/* One write, so that the lines of several processes on one descriptor stay whole. */
+	/* The line is written at once, so that the lines of several processes on one descriptor stay whole. */
 	if (len > 0) {
 		ssize_t ignored =
 			write(STDERR_FILENO, line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);

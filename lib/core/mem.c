@@ -12,11 +12,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Above the limit, what a process with locked memory asks for is refused, and that would end it: so there must be room for much more
- * than it has at its start. */
+/* Above the limit, memory that a locked process asks for is refused, and that would end it. So the limit must have room
+ * for much more than the process has at its start. */
 enum { LOCK_ROOM = 4 };
 
-/* Without an allocation. */
+/* Writes to standard error without allocating. */
 static void say(const char *text)
 {
 	ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
@@ -75,7 +75,7 @@ char *mem_printf(const char *fmt, ...)
 	return checked(len < 0 ? NULL : text);
 }
 
-/* In bytes; 0: it cannot be known. */
+/* Returns how many bytes are mapped, or 0 when that cannot be known. */
 static unsigned long long mapped(void)
 {
 	char text[64] = "";

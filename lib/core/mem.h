@@ -1,7 +1,7 @@
-/* Allocation that cannot fail (it aborts), and cleanup by attribute.
+/* Allocation that cannot fail, since it aborts, and cleanup by attribute.
  *
- * Since a failed allocation ends the process, every size that a peer can choose is capped before it gets
- * here. Memory that has held a key is a `struct buf` (lib/core/buf.h), which wipes itself.
+ * Since a failed allocation ends the process, every size that a peer can choose is capped before it gets here. Memory
+ * that has held a key is a `struct buf` (lib/core/buf.h), which wipes itself.
  */
 #ifndef CERTSYNC_MEM_H
 #define CERTSYNC_MEM_H
@@ -15,13 +15,14 @@ char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Ends the program with a word of where (__func__), when a library can have failed for want of memory alone, or something is that
- * cannot be. */
+/* Ends the program and says where (pass __func__). It is for a library call that can only have failed for want of
+ * memory, and for what cannot happen. */
 _Noreturn void mem_abort(const char *where);
 
-/* Keeps the whole process out of the swap space, OpenSSL's own copies of keys and the stack with it: for one that has private keys. Pages
- * are locked when they come to be used, so it takes no more memory than before. Not for children, who have to say so themselves.
- * 0, or -1 with errno: neither CAP_IPC_LOCK nor a limit (RLIMIT_MEMLOCK) with room enough, and then nothing is locked. */
+/* Keeps the whole process out of the swap space, with OpenSSL's own copies of keys and the stack; it is for processes
+ * that have private keys. Pages are locked when they come to be used, so the process takes no more memory than before.
+ * Children do not inherit this and have to call it themselves. Returns 0, or -1 with errno when there is neither
+ * CAP_IPC_LOCK nor a limit (RLIMIT_MEMLOCK) with room enough; then nothing is locked. */
 int mem_lock(void);
 
 void mem_free_cleanup(void *pointer_to_pointer);

@@ -29,7 +29,8 @@ void notify_manager(const char *state)
 			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 }
 
-/* Microseconds after which the manager takes this process for dead; 0: it does not look. WATCHDOG_PID says whom it means. */
+/* Returns the microseconds after which the manager takes this process for dead, or 0 when the manager does not watch
+ * it. WATCHDOG_PID says which process is meant. */
 static int64_t watchdog_us(void)
 {
 	const char *text = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");

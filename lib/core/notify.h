@@ -4,19 +4,17 @@
 
 #include <stdint.h>
 
-/* Sends `state` ("READY=1") to NOTIFY_SOCKET. Without one, nothing; what cannot be sent is not worth failing for:
- * the manager's own timeout sees to that.
- */
+/* Sends `state` (like "READY=1") to NOTIFY_SOCKET, and does nothing without one. A failure to send is not reported,
+ * since the manager's own time-out notices it. */
 void notify_manager(const char *state);
 
-/* The manager's watchdog (WatchdogSec= of the unit), for the process that the unit starts. To be called before each poll with
- * the time that it may wait (milliseconds; -1: for ever): tells the manager that the loop goes round when half of the
- * watchdog's time has passed, and returns how long poll may wait so that this happens again. Without a watchdog: `timeout`.
- */
+/* Serves the manager's watchdog (WatchdogSec= of the unit); it is for the process that the unit starts. It is called
+ * before each poll with the time that poll may wait, in milliseconds (-1 is for ever). When half of the watchdog's time
+ * has passed it tells the manager that the loop goes round, and it returns how long poll may wait so that this happens
+ * again. Without a watchdog it returns `timeout`. */
 int notify_alive(int timeout);
-/* What comes now may keep the loop from going round for so many seconds (a hook, at most its `timeout`): the manager waits
- * that much longer, at start and at the end too. 0: it is over.
- */
+/* Says that what comes now may keep the loop from going round for so many seconds, for example a hook for its
+ * `timeout`. The manager waits that much longer, at the start and at the end too. 0 says that it is over. */
 void notify_busy(int64_t seconds);
 
 #endif

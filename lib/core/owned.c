@@ -26,7 +26,8 @@ static int judge(const char *path, const struct stat *st, const struct proc_user
 		return error_set(err, ERROR_PERMANENT,
 			"%s belongs to user %u, who could change what root uses: chown root %s", path,
 			(unsigned)st->st_uid, path);
-	/* A link has no mode of its own; who may write to a socket may speak to it, and not put another in its place. */
+	/* A link has no mode of its own. Whoever may write to a socket may speak to it, but cannot put another one in
+	 * its place. */
 	if (!S_ISLNK(st->st_mode) && !S_ISSOCK(st->st_mode) && !sticky && (st->st_mode & others))
 		return error_set(err, ERROR_PERMANENT, "%s can be written by %s than its owner: chmod go-w %s", path,
 			st->st_mode & S_IWOTH ? "others" : "a group other", path);

@@ -1,5 +1,5 @@
-/* Whether nobody but root, or who runs this, can change what a path names: what root reads as its own word, and what
- * it executes, has to be root's own.
+/* Whether only root, or whoever runs this, can change what a path names. What root reads as its own word, and what it
+ * executes, has to be root's own.
  */
 #ifndef CERTSYNC_OWNED_H
 #define CERTSYNC_OWNED_H
@@ -7,12 +7,12 @@
 #include "lib/core/error.h"
 #include "lib/core/proc.h"
 
-/* Each step of `path` from the root directory on, symbolic links followed and judged like everything else: it belongs to
- * root, to the caller or to `also` (NULL: nobody else), and neither others nor a group but that of `also` can write it. A
- * directory with the sticky bit, like /tmp, may be written by others, since they cannot replace what is not theirs. What
- * has passed stays so until one of those who may changes it, so it can be opened by its path afterwards. An ACL shows in
- * the bits of the group. Of /proc/self/fd/N the open file is judged.
- * ERROR_PERMANENT names the step and the command that mends it. */
+/* Walks `path` from the root directory on; symbolic links are followed and judged like everything else. Each step has
+ * to belong to root, to the caller or to `also` (NULL: to nobody else), and neither others nor a group but that of
+ * `also` may write it. A directory with the sticky bit, like /tmp, may be written by others, since they cannot replace
+ * what is not theirs. What has passed stays so until one of those who may changes it, so it can be opened by its path
+ * afterwards. An access control list shows in the group's bits. For /proc/self/fd/N the open file is judged. An error
+ * of kind ERROR_PERMANENT names the step and the command that mends it. */
 int owned_check(const char *path, const struct proc_user *also, struct error *err);
 
 #endif

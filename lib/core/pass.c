@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Aligned as the kernel wants it; for one descriptor. */
+/* The control message for one descriptor, aligned as the kernel wants it. */
 union one_descriptor {
 	struct cmsghdr header;
 	char bytes[CMSG_SPACE(sizeof(int))];
@@ -46,7 +46,7 @@ int pass_send(int socket, const void *data, size_t len, int fd, struct error *er
 	return -1;
 }
 
-/* The descriptor that came with a record; -1: none. */
+/* Returns the descriptor that came with a record, or -1. */
 static int received(struct msghdr *message)
 {
 	int fd = -1;
@@ -77,7 +77,7 @@ long pass_receive(int socket, void *data, size_t max, int *ret_fd, struct error 
 	if (got < 0)
 		return error_errno(err, "cannot take a record");
 	auto_close int fd = received(&message);
-	/* What did not fit is cut off, and a descriptor too many has been closed, by the kernel. */
+	/* What did not fit was cut off, and a surplus descriptor closed, by the kernel. */
 	if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		return error_set(err, ERROR_PERMANENT, "a record is longer than it may be");
 	*ret_fd = steal_fd(&fd);

@@ -40,11 +40,11 @@ struct start {
 	int report; /* takes the errno of a start that failed */
 };
 
-/* Everything below runs in the child until its exec, mostly a vfork's, which copies no page tables and leaves none of the
- * parent's pages to be copied when they are written next: until the exec it lives in the parent's memory, while the parent
- * waits. So: only system calls, no signal handlers, nothing allocated. The exception is a change of user: initgroups may
- * load whatever nsswitch.conf names, which must not end up in the parent; that child is a fork's. Our programs have one
- * thread. Each returns -1 with errno. */
+/* Everything below runs in the child until its exec. Mostly the child is a vfork's, which copies no page tables and
+ * leaves no pages of the parent's to be copied at their next write: until the exec it lives in the parent's memory,
+ * while the parent waits. So it makes only system calls, runs no signal handlers and allocates nothing. A change of
+ * user is the exception: initgroups may load whatever nsswitch.conf names, which must not end up in the parent, so that
+ * child is a fork's. Our programs have one thread. Each function returns -1 with errno. */
 
 static int move_high(int fd)
 {
@@ -71,7 +71,7 @@ static int place_descriptors(const struct proc_spec *spec)
 		return -1;
 	if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return -1;
-	/* What is placed has the flag no more. */
+	/* A descriptor that dup2 has placed no longer has the close-on-exec flag. */
 	if (listening >= 0 && dup2(listening, 5) < 0)
 		return -1;
 	return (extra >= 0 && dup2(extra, 3) < 0) || (link >= 0 && dup2(link, 4) < 0) ? -1 : 0;
@@ -88,7 +88,7 @@ static int become(const struct proc_user *user)
 	return setresuid(user->uid, user->uid, user->uid);
 }
 
-/* Before any is let in again. */
+/* Handlers are reset before any signal is let in again. */
 static void default_signals(void)
 {
 	sigset_t none;
@@ -108,12 +108,12 @@ static void child(const struct start *s)
 	umask(077);
 	if (spec->group && setpgid(0, 0) < 0)
 		goto failed;
-	/* Before the change of user, which takes the right to do so. */
+	/* This comes before the change of user, which takes the right to do it. */
 	if (spec->powerless && confine_privileges() < 0)
 		goto failed;
 	if (place_descriptors(spec) < 0 || become(s->user) < 0)
 		goto failed;
-	/* After the change of user, which clears it. */
+	/* This comes after the change of user, which clears it. */
 	if (spec->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		goto failed;
 	if (spec->die_with_parent && getppid() != s->parent)
@@ -178,7 +178,7 @@ static bool is_known(pid_t pid, const pid_t *known, size_t count)
 	return false;
 }
 
-/* By proc(5), since waiting tells only of the dead. 0: there is none. */
+/* Finds an orphan by proc(5), since waiting tells only of the dead. Returns 0 when there is none. */
 static pid_t find_orphan(const pid_t *known, size_t count)
 {
 	char path[64];

@@ -1,4 +1,4 @@
-/* Starting a process: the one function that forks, for children, workers and hooks alike. */
+/* Starting a process: this is the one function that forks, for children, workers and hooks alike. */
 #ifndef CERTSYNC_PROC_H
 #define CERTSYNC_PROC_H
 
@@ -33,22 +33,22 @@ struct proc_spec {
 #define PROC_INHERIT (-2)
 #define PROC_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* Starts it by execve with no shell, all other descriptors closed, signals at their defaults, umask 077. A
- * failure to execute is reported here, by the parent, not as an exit code. Returns the pid or -1. */
+/* Starts the program by execve with no shell, with all other descriptors closed, signals at their defaults, and umask
+ * 077. A failure to execute is reported here, by the parent, and not as an exit code. Returns the pid or -1. */
 pid_t proc_spawn(const struct proc_spec *spec, struct error *err);
 
-/* Kills and waits for every child of ours that is not among `known`: orphans that came to us (PR_SET_CHILD_SUBREAPER). A child of one
- * that dies becomes ours before that death is told, so that none is left when this returns. */
+/* Kills and waits for every child of ours that is not among `known`: orphans that came to us (PR_SET_CHILD_SUBREAPER).
+ * The children of one that dies become ours before its death is told, so none is left when this returns. */
 void proc_kill_orphans(const pid_t *known, size_t count);
 
-/* "exited 3", "was killed by signal 9 (Killed)": for messages. Static storage. */
+/* Returns a text for messages, like "exited 3" or "was killed by signal 9 (Killed)", in static storage. */
 const char *proc_status_text(int wait_status);
 
-/* For the whole program, at its start: no core dump, no ptrace, umask 077, no SIGPIPE. What it may reach is a matter of confine(), once
- * it has read what says so: lib/core/confine.h. */
+/* Hardens the whole program at its start: no core dump, no ptrace, umask 077, no SIGPIPE. What the program may reach is
+ * decided by confine() (lib/core/confine.h), once it has read what says so. */
 void proc_harden(void);
 
-/* A pair of connected Unix stream sockets, blocking and close-on-exec. */
+/* Makes a pair of connected Unix stream sockets, blocking and close-on-exec. */
 int proc_socketpair(int ret_pair[2], struct error *err);
 
 #endif

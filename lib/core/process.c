@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What a failed look at /proc means. */
+/* Says what a failed look at /proc means. */
 static enum process_answer failed(int error)
 {
 	return error == ENOENT || error == ESRCH ? PROCESS_NO : PROCESS_HIDDEN;
@@ -77,7 +77,7 @@ enum process_answer process_read(int fd, pid_t pid, const char *name, struct pro
 	return answer;
 }
 
-/* Whether /proc may show us less than there is: an unprivileged user under hidepid= does not see init. */
+/* Returns false where /proc may show us less than there is: an unprivileged user under hidepid= does not see init. */
 static bool is_complete(void)
 {
 	return geteuid() == 0 || access("/proc/1/stat", F_OK) == 0;
@@ -121,7 +121,7 @@ static bool same_file(const struct stat *a, const struct stat *b)
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
 }
 
-/* Whether what it sees under this name in its own /proc/PID is what we see under `ours`. */
+/* Says whether the process sees under this name in its own /proc/PID what we see under `ours`. */
 static enum process_answer shares(int fd, const char *file, const char *ours)
 {
 	struct stat mine, its;
@@ -137,7 +137,7 @@ static bool link_read(int fd, const char *file, char target[PATH_MAX])
 	return len > 0;
 }
 
-/* A program that has locked itself up in a directory of ours after its start: unlike a container's, that
+/* Recognizes a program that has locked itself up in a directory of ours after its start. Unlike a container's, that
  * directory has the same name for us, and unlike a chroot's, its program is not in there. */
 static enum process_answer is_locked_up(int fd)
 {
@@ -150,7 +150,7 @@ static enum process_answer is_locked_up(int fd)
 	return shares(fd, "root", root);
 }
 
-/* su and its like take any name and any words from any user, and are root while they ask for a password. */
+/* su and its like take any name and any words from any user, and are root's processes while they ask for a password. */
 static enum process_answer runs_program(int fd, bool trusted)
 {
 	struct stat its, own;
@@ -183,7 +183,7 @@ struct sockets {
 	size_t count;
 };
 
-/* Listening ones stand first in the kernel's table, which has a line for each connection, too. */
+/* Listening sockets stand first in the kernel's table, which has a line for each connection, too. */
 static void read_sockets(int fd, const char *path, struct sockets *ret)
 {
 	char line[512];
@@ -238,7 +238,8 @@ bool process_serves(int fd)
 	return found;
 }
 
-/* "/system.slice/NAME.service" or in a slice of the administrator's; never one below a user's manager or a machine's. */
+/* Returns whether this is "/system.slice/NAME.service", or a service in a slice of the administrator's, and not one
+ * below a user's or a machine's manager. */
 static bool is_system_service(const char *path)
 {
 	static const char *const delegated[] = {"/user.slice/", "/machine.slice/"};
@@ -256,7 +257,7 @@ static bool is_system_service(const char *path)
 	return path[0] == '/' && name != path + 1 && len > end && strcmp(name + len - end, service) == 0;
 }
 
-/* ID:CONTROLLERS:PATH. systemd's is the hierarchy of its name, or the unified one. */
+/* A line of /proc/PID/cgroup is ID:CONTROLLERS:PATH. systemd's is the hierarchy of its name, or the unified one. */
 static const char *service_of(const char *line)
 {
 	const char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;

@@ -25,7 +25,7 @@ struct page {
 	bool *hide; /* one for each byte */
 };
 
-/* What a stretch of characters is made of. */
+/* What a run of characters consists of. */
 struct run {
 	size_t bytes; /* in the text, escapes and padding included */
 	size_t count; /* characters that carry something */
@@ -55,7 +55,7 @@ static size_t line_end(const struct page *p, size_t at)
 	return end ? (size_t)(end - p->text) : p->len;
 }
 
-/* The position of `word` in a stretch, whatever its case, or `to`. */
+/* Returns the position of `word` in a stretch, whatever its case, or `to`. */
 static size_t find(const struct page *p, size_t from, size_t to, const char *word)
 {
 	size_t len = strlen(word);
@@ -77,7 +77,7 @@ static void count(struct run *r, char c)
 	r->slashes += c == '/';
 }
 
-/* \n, \r, \\n and \/ as JSON and C write a line's end and a slash. */
+/* Returns the length of what JSON and C write for a line's end or a slash here (\n, \r, \\n, \/). */
 static size_t escape_at(const struct page *p, size_t at)
 {
 	size_t i = at;
@@ -106,7 +106,7 @@ static struct run base64_at(const struct page *p, size_t at)
 	return r;
 }
 
-/* The alphabet of URLs. Names are written in it, too: it must look random. */
+/* Returns a run in the alphabet of URLs. Names are written in that, too, so it must look random to count. */
 static struct run token_at(const struct page *p, size_t at)
 {
 	struct run r = {0};
@@ -129,7 +129,7 @@ static bool names_digest(const struct page *p, size_t at)
 	return false;
 }
 
-/* As OpenSSH prints what is public. */
+/* OpenSSH prints public digests in this form. */
 static bool is_ssh_digest(const struct page *p, size_t at, const struct run *r)
 {
 	return r->count == 43 && at >= 7 && strncasecmp(p->text + at - 7, "SHA256:", 7) == 0;
@@ -157,7 +157,7 @@ static size_t hex_digits(const struct page *p, size_t at)
 	return i - at;
 }
 
-/* Groups of two or four digits with a colon or blanks between. Returns their length in the text. */
+/* Measures groups of two or four hex digits with a colon or blanks between. Returns their length in the text. */
 static size_t bytes_at(const struct page *p, size_t at, size_t *ret_bytes, char *ret_between)
 {
 	size_t digits = hex_digits(p, at), end = at + digits;
@@ -176,7 +176,7 @@ static size_t bytes_at(const struct page *p, size_t at, size_t *ret_bytes, char 
 	}
 }
 
-/* Returns the length of what has been judged, 0: these are no bytes. */
+/* Returns the length of what has been judged, or 0 when these are not bytes in hex. */
 static size_t hide_bytes(struct page *p, size_t at)
 {
 	size_t bytes;
@@ -200,7 +200,7 @@ static void hide_value(struct page *p, size_t at, size_t end)
 	size_t to = at;
 	while (to < end && !p->hide[to] && !is_one_of(p->text[to], " \t\"',;&)"))
 		to++;
-	/* A path says where it is. */
+	/* A value that is a path only says where a secret is. */
 	if (p->text[at] == '/' && find(p, at + 1, to, "/") < to)
 		return;
 	for (size_t i = 0; i < COUNT(harmless); i++)
@@ -232,7 +232,7 @@ static void hide_named(struct page *p, size_t at, size_t end)
 	}
 }
 
-/* The header of HTTP: whatever scheme it names. */
+/* Hides the value of HTTP's header Authorization, whatever scheme it names. */
 static void hide_authorization(struct page *p, size_t at, size_t end)
 {
 	static const char name[] = "authorization:";
@@ -268,14 +268,14 @@ static void hide_token(struct page *p, size_t at)
 		hide(p, at, at + r.bytes);
 }
 
-/* The last line of a key whose lines stand behind each other on one, blanks between. */
+/* Returns whether the run is the last line of a key whose lines stand on one line, with blanks between. */
 static bool ends_key(const struct page *p, size_t at, size_t end, const struct run *r)
 {
 	return at && p->text[at - 1] == ' ' && (at + r->bytes == end || p->text[at + r->bytes] == ' ') &&
 		(r->upper + r->digits >= 2 || r->padding);
 }
 
-/* What stands alone: each run is judged for itself. */
+/* Judges each run on its own. */
 static void hide_runs(struct page *p, size_t start, size_t end)
 {
 	size_t judged = start; /* up to where base64 and bytes have been */
@@ -302,7 +302,8 @@ static void hide_runs(struct page *p, size_t start, size_t end)
 	}
 }
 
-/* The prefix of `a` once more at the front of line `b`, numbers and blanks apart: where it ends there, or SIZE_MAX. */
+/* Looks for the prefix of `a` at the front of line `b`, without regard to numbers and blanks. Returns where it ends
+ * there, or SIZE_MAX. */
 static size_t same_prefix(const struct page *p, const struct anchor *a, size_t b, size_t end)
 {
 	size_t i = a->start, to = a->start + a->prefix, k = b;
@@ -335,7 +336,7 @@ static bool has_words(const struct page *p, size_t from, size_t to)
 	return false;
 }
 
-/* The rest of a key in the line under it, however short. False when the line is of another kind. */
+/* Hides the rest of a key in the line under it, however short. Returns false when the line is of another kind. */
 static bool hide_rest(struct page *p, const struct anchor *a, size_t start, size_t end)
 {
 	size_t at = same_prefix(p, a, start, end);
@@ -345,7 +346,7 @@ static bool hide_rest(struct page *p, const struct anchor *a, size_t start, size
 	size_t to = at + r.bytes;
 	while (to < end && (isxdigit((unsigned char)p->text[to]) || p->text[to] == ':'))
 		to++;
-	/* Where nothing stands before it, it must be all that there is. */
+	/* Where nothing stands before the key, the rest must be all that the line has. */
 	bool bare = !has_words(p, a->start, a->start + a->prefix);
 	if (!r.count || to > end || (bare && has_words(p, to, end)))
 		return false;
@@ -360,7 +361,8 @@ static size_t first_hidden(const struct page *p, size_t start, size_t end)
 	return start;
 }
 
-/* From -----BEGIN to -----END, or to the end of the line. True when a block begins here; if it goes on in the next line, `a` says so. */
+/* Hides from -----BEGIN to -----END, or to the end of the line. Returns true when a block begins here; `a` says whether
+ * it goes on in the next line. */
 static bool hide_armour(struct page *p, size_t start, size_t end, struct anchor *a)
 {
 	size_t begin = find(p, start, end, "-----BEGIN");
@@ -396,7 +398,7 @@ static void hide_lines(struct page *p)
 
 /* ---- several lines that are a key together ---- */
 
-/* The longest base64 of a line. */
+/* Returns the longest base64 run of a line. */
 static struct run longest(const struct page *p, size_t start, size_t end, size_t *ret_at)
 {
 	struct run best = {0};
@@ -427,7 +429,7 @@ static void add(struct run *sum, const struct run *r)
 	sum->digits += r->digits;
 }
 
-/* Hides them if they are one; returns where the next line begins that does not belong to them. */
+/* Hides the lines if they are a key together. Returns where the next line begins that does not belong to them. */
 static size_t hide_narrow(struct page *p, size_t first)
 {
 	size_t at = 0, end = line_end(p, first);

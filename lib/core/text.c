@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Length of the valid UTF-8 sequence at p (no overlong form, no surrogate), or 0. */
+/* Returns the length of the valid UTF-8 sequence at p (no overlong form, no surrogate), or 0. */
 static size_t utf8_length(const unsigned char *p)
 {
 	static const struct {
@@ -42,7 +42,7 @@ static uint32_t code_point(const unsigned char *p, size_t length)
 	return code;
 }
 
-/* Seen by nobody, or changing what is seen of others. */
+/* Returns whether a character cannot be seen, or changes how others are seen. */
 static bool is_hidden(uint32_t code)
 {
 	static const struct {
@@ -80,7 +80,7 @@ static bool is_hidden(uint32_t code)
 	return false;
 }
 
-/* The length of the character at p, with what is wrong with it, if anything. */
+/* Returns the length of the character at p, and in *ret_fault what is wrong with it, if anything. */
 static size_t look(const unsigned char *p, int lines, const char **ret_fault)
 {
 	size_t length = utf8_length(p);

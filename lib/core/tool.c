@@ -77,7 +77,7 @@ static void drain(struct run *r, int *fd)
 	}
 }
 
-/* Until both ends are closed. False: over the deadline. */
+/* Reads until both ends are closed. Returns false when the deadline has passed. */
 static bool read_all(struct run *r)
 {
 	int64_t deadline = clock_monotonic_ms() + TOOL_SECONDS * 1000;
@@ -96,7 +96,7 @@ static bool read_all(struct run *r)
 	return true;
 }
 
-/* The last line that has something in it. */
+/* Returns the last line that has something in it. */
 static const char *last_line(char *text)
 {
 	size_t len = strlen(text);
@@ -184,7 +184,7 @@ int tool_run(const char *const *argv, struct buf *out, struct error *err)
 		return -1;
 	if (code == 0)
 		return 0;
-	/* It may quote what it has read. */
+	/* The line may quote what the tool has read. */
 	const char *line = last_line(r.complaint);
 	auto_buf struct buf shown = BUF_INIT(REDACT_ROOM(COMPLAINT_MAX));
 	redact(line, strlen(line), &shown);

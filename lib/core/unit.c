@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What may stand in a unit's name: systemd.unit(5). */
+/* The alphabet of a unit's name is systemd.unit(5)'s. */
 #define NAME_ALPHABET "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@"
 
 void unit_release(struct unit *u)
@@ -16,7 +16,8 @@ void unit_release(struct unit *u)
 	*u = UNIT_INIT;
 }
 
-/* The text of the first property of this name, up to the end of its line; NULL: there is none. Owned. */
+/* Returns the text of the first property of this name, up to the end of its line, or NULL when there is none. The
+ * caller frees it. */
 static char *property(const char *text, const char *name)
 {
 	size_t len = strlen(name);
@@ -26,7 +27,8 @@ static char *property(const char *text, const char *name)
 	return NULL;
 }
 
-/* What stands behind `name` in "{ path=… ; argv[]=… ; ignore_errors=no ; … }", up to `end`. Owned; NULL: nothing. */
+/* Returns what stands behind `name` in "{ path=… ; argv[]=… ; ignore_errors=no ; … }", up to `end`, or NULL. The caller
+ * frees it. */
 static char *field(const char *command, const char *name, const char *end)
 {
 	const char *from = strstr(command, name);
@@ -40,7 +42,7 @@ static int read_words(const char *name, const char *command, struct unit *ret, s
 	ret->program = field(command, "{ path=", " ; argv[]=");
 	if (!words || !ret->program || strstr(strstr(command, "; argv[]="), "{ path="))
 		return error_set(err, ERROR_PERMANENT, "%s has not one ExecStart", name);
-	/* Variables are replaced by the manager; what is quoted or escaped has no one way to be read back. */
+	/* The manager replaces variables, and what is quoted or escaped cannot be read back in one way. */
 	if (strpbrk(words, "$\"'\\"))
 		return error_set(
 			err, ERROR_PERMANENT, "ExecStart of %s has words that only systemd knows: %s", name, words);

@@ -1,5 +1,5 @@
-/* A system service as its manager tells of it: what it was started with by root's own unit file, and which process is
- * its main one. Asked of systemctl(1), since a process says of itself what it likes.
+/* A system service as its manager describes it: what root's own unit file starts it with, and which process is its main
+ * one. systemctl(1) is asked, since a process says of itself what it likes.
  */
 #ifndef CERTSYNC_UNIT_H
 #define CERTSYNC_UNIT_H
@@ -22,8 +22,9 @@ struct unit {
 #define auto_unit __attribute__((cleanup(unit_release)))
 void unit_release(struct unit *u);
 
-/* The service whose cgroup this is (process_unit). Its words are empty, with the reason in `err`, where systemctl does not
- * show them as they are: with variables, quotes, or several commands. -1: there is no such service, or no systemd. */
+/* Reads the service whose cgroup this is (process_unit). Its words are empty, with the reason in `err`, where systemctl
+ * does not show them as they are: with variables, quotes, or several commands. Returns -1 when there is no such
+ * service, or no systemd. */
 int unit_read(const char *cgroup, struct unit *ret, struct error *err);
 
 #endif
