@@ -42,7 +42,7 @@ struct confine {
 	bool connects; /* to any TCP port */
 	bool listens;  /* at any TCP port */
 	const uint16_t *ports; /* or at these; 0 at the end; NULL: none */
-	bool signals; /* signals processes that were not started by itself afterwards, and uses abstract sockets of theirs */
+	bool signals;          /* may signal processes that it has not started, and use their abstract sockets */
 	uint64_t capabilities; /* 1 << CAP_…: these stay, of those that it has */
 	unsigned descriptors; /* no more descriptors than that are ever open, and no process is started; 0: as before */
 };
@@ -53,8 +53,8 @@ enum confinement_state {
 	CONFINEMENT_NOT_BUILT, /* the kernel knows no such call */
 	CONFINEMENT_DISABLED,  /* it was left out when the machine was booted */
 	CONFINEMENT_FILTERED,  /* a filter of system calls around this process forbids it */
-	CONFINEMENT_TOO_OLD, /* version 1 cannot allow a rename from one directory to another, which CONFINE_CHANGE needs */
-	CONFINEMENT_REFUSED, /* for another reason, in code */
+	CONFINEMENT_TOO_OLD,   /* version 1 cannot allow renames between directories, which CONFINE_CHANGE needs */
+	CONFINEMENT_REFUSED,   /* for another reason, in code */
 };
 
 struct confinement {
