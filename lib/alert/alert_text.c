@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "1 endpoint", "2 endpoints": what conditions of a kind are about. */
+/* What conditions of a kind are about, as in "1 endpoint" and "2 endpoints". */
 static const struct {
 	const char *problem; /* after a subject: "mail: away" */
 	const char *one, *many;
@@ -31,7 +31,7 @@ static const struct {
 	[CONDITION_CHANNEL] = {"cannot be told", "channel", "channels"},
 };
 
-/* The first word: of an endpoint's subject its name, of "certificate agent" the certificate. */
+/* Returns the length of the first word: the name of an endpoint, or the certificate of "certificate agent". */
 static size_t head(const char *subject)
 {
 	return strcspn(subject, " ");
@@ -55,7 +55,7 @@ static void say_one(const struct condition_told *t, bool resolved, char ret[ALER
 		words[t->entry.kind].problem, subject[len] ? ", " : "", subject[len] ? subject + len + 1 : "");
 }
 
-/* All of one kind. */
+/* Says what is told when all of it is of one kind. */
 static void say_kind(const struct condition_notice *n, size_t count, bool resolved, char ret[ALERT_SUBJECT_MAX])
 {
 	const struct condition_entry *first = &n->told[0].entry;
@@ -89,7 +89,7 @@ void alert_subject(const struct condition_notice *n, char ret[ALERT_SUBJECT_MAX]
 	size_t open = 0;
 	while (open < n->count && !is_over(&n->told[open]))
 		open++;
-	/* What is wrong now decides; what is over along with it is in the text. */
+	/* What is wrong now decides the subject; what is over along with it is in the text. */
 	size_t count = open ? open : n->count;
 	bool one_kind = true;
 	for (size_t i = 1; i < count; i++)
@@ -110,7 +110,7 @@ static const char *const events[] = {
 	[CONDITION_RESOLVED] = "resolved",
 };
 
-/* False when there is no room left. */
+/* Returns false when there is no room left. */
 static bool add_told(struct buf *body, cJSON *list, const struct condition_told *t)
 {
 	char lasted[CLOCK_TEXT_MAX], since[CLOCK_TEXT_MAX];

@@ -33,7 +33,7 @@ const char *condition_kind_name(enum condition_kind kind)
 	return names[kind];
 }
 
-/* A round. */
+/* ---- a round ---- */
 
 void conditions_release(struct conditions *c)
 {
@@ -70,7 +70,7 @@ void conditions_add(
 		.text = cut(text, CONDITION_TEXT_MAX)};
 }
 
-/* The book. */
+/* ---- the book ---- */
 
 static void entry_release(struct condition_entry *e)
 {
@@ -121,7 +121,7 @@ static int kind_of(const char *name)
 	return -1;
 }
 
-/* 0 and an entry, or -1; a kind of a later version is an error too. */
+/* Returns 0 and an entry, or -1. A kind that only a later version knows is an error too. */
 static int entry_decode(const cJSON *o, struct condition_entry *ret, struct error *err)
 {
 	const char *kind = json_string(o, "kind", 32, err);
@@ -164,7 +164,7 @@ int condition_book_decode(const cJSON *record, struct condition_book *ret, struc
 	return 0;
 }
 
-/* Telling. */
+/* ---- telling ---- */
 
 void condition_notice_release(struct condition_notice *n)
 {
@@ -180,7 +180,7 @@ static void tell(struct condition_notice *out, enum condition_event event, const
 	out->told[out->count++] = (struct condition_told){event, entry_copy(e), now - e->since};
 }
 
-/* When it is to be told next, and as what. */
+/* Returns when the condition is to be told next; *ret says as what. */
 static int64_t due(const struct condition_entry *e, const struct condition_policy *policy, enum condition_event *ret)
 {
 	*ret = CONDITION_RAISED;
@@ -222,7 +222,7 @@ static bool tell_due(
 	return true;
 }
 
-/* Rounds and books are in the same order. */
+/* Makes the entry of a condition that is new. */
 
 static struct condition_entry entry_of(const struct condition *c, int64_t now)
 {
@@ -233,7 +233,7 @@ static struct condition_entry entry_of(const struct condition *c, int64_t now)
 		.since = now};
 }
 
-/* It still holds: what it says may have changed. */
+/* The condition still holds, but what it says may have changed. Returns whether the entry did. */
 static bool refresh(struct condition_entry *e, const struct condition *c, int64_t now)
 {
 	bool changed = e->critical != c->critical || strcmp(e->text, c->text) != 0 || e->since > now || e->told > now;
@@ -261,7 +261,7 @@ static int against(const struct condition_entry *e, const struct condition *c)
 	return e->kind != c->kind ? (e->kind < c->kind ? -1 : 1) : strcmp(e->subject, c->subject);
 }
 
-/* Pointers into the round, sorted, each kind and subject once. */
+/* Returns pointers into the round, sorted like the book, with each kind and subject once. */
 static const struct condition **sorted(const struct conditions *seen, size_t *ret_count)
 {
 	const struct condition **list = mem_array(seen->count, sizeof(const struct condition *));

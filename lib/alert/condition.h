@@ -1,9 +1,11 @@
-/* What a person must know of, as the hub or an agent sees it now, and when they are told: one state machine per condition, pure.
+/* What a person must know of, as the hub or an agent sees it now, and when they are told of it. Each condition is one
+ * state machine, which does no I/O.
  *
- * Modules report what they see by conditions_add, all of it on every round; what is missing from a round has ended. A
- * condition is known by its kind and subject. It is told when it has held for `hold`, again after each `repeat`, and its end is told,
- * with how long it lasted, if its beginning was. What is told at one moment is one notice, so that forty endpoints that go down
- * together are one message. Kept on disk by hub/alert and agent/alert, so that a restart neither repeats nor forgets anything.
+ * Modules report everything that they see by conditions_add on every round; what is missing from a round has ended. A
+ * condition is known by its kind and subject. It is told when it has held for `hold`, and again after each `repeat`; if
+ * its beginning was told, its end is told too, with how long it lasted. What is told at one moment is one notice, so
+ * that forty endpoints that go down together are one message. The hub's and the agent's alert modules keep the book on
+ * disk, so that a restart neither repeats nor forgets anything.
  */
 #ifndef CERTSYNC_CONDITION_H
 #define CERTSYNC_CONDITION_H
@@ -41,7 +43,7 @@ const char *condition_kind_name(enum condition_kind kind);
 
 enum { CONDITION_SUBJECT_MAX = 400, CONDITION_TEXT_MAX = 1024, CONDITIONS_MAX = 20000 };
 
-/* What one round has seen. */
+/* A condition as one round has seen it. */
 struct condition {
 	enum condition_kind kind;
 	bool critical; /* else a warning */
@@ -54,11 +56,11 @@ struct conditions {
 };
 void conditions_release(struct conditions *c);
 #define auto_conditions __attribute__((cleanup(conditions_release)))
-/* The same kind and subject twice in a round: the first stays. */
+/* Where one round has the same kind and subject twice, the first one stays. */
 void conditions_add(struct conditions *c, enum condition_kind kind, bool critical, const char *subject, const char *fmt,
 	...) __attribute__((format(printf, 5, 6)));
 
-/* What is known of one from round to round. Wall clock. */
+/* What is known of a condition from round to round. All times are of the wall clock. */
 struct condition_entry {
 	enum condition_kind kind;
 	bool critical;
@@ -72,7 +74,7 @@ struct condition_book {
 	size_t count;
 };
 void condition_book_release(struct condition_book *b);
-/* The record: encoder and decoder. Faults leave an empty book. */
+/* The encoder and decoder of the record on disk. A fault leaves an empty book. */
 cJSON *condition_book_encode(const struct condition_book *b); /* the caller's */
 int condition_book_decode(const cJSON *record, struct condition_book *ret, struct error *err);
 
@@ -94,11 +96,11 @@ struct condition_policy {
 };
 enum { CONDITION_GROUP = 60 }; /* what would be told within these seconds is told along */
 
-/* Takes one round; `out` gets what is to be told now (nothing: count 0). True when the book has changed. A clock that was set back
- * makes nobody wait longer than the policy says. */
+/* Takes one round; `out` gets what is to be told now (count 0 when there is nothing). Returns true when the book has
+ * changed. A clock that was set back makes nobody wait longer than the policy says. */
 bool condition_round(struct condition_book *b, const struct conditions *seen, const struct condition_policy *policy,
 	int64_t now, struct condition_notice *out);
-/* When a round is of use though nothing changes: the next telling; INT64_MAX: none. */
+/* Returns when a round is of use though nothing changes, since something is to be told then, or INT64_MAX. */
 int64_t condition_next(const struct condition_book *b, const struct condition_policy *policy);
 
 #endif
