@@ -26,7 +26,7 @@ int cli_fail(enum cli_exit exit_code, const char *fmt, ...)
 	return exit_code;
 }
 
-/* How many columns a text takes on a terminal: its bytes that begin a character of UTF-8. */
+/* Returns how many columns a text takes on a terminal: as many as it has bytes that begin a character of UTF-8. */
 static int width_of(const char *text)
 {
 	int width = 0;
@@ -83,7 +83,7 @@ static int print_help(const char *about, const struct cli_command *commands)
 	return CLI_DONE;
 }
 
-/* How many words of argv the command's name takes, or 0 when it is not this one. */
+/* Returns how many words of argv the command's name takes, or 0 when the words are not this command. */
 static int match_words(const char *name, int argc, const char *const *argv)
 {
 	int words = 0;
@@ -137,7 +137,7 @@ static int add_option(struct cli_line *line, const struct cli_option *option, co
 	return 0;
 }
 
-/* One option at argv[*at] ("--agent A" and "--agent=A"); moves *at over what it took. */
+/* Parses one option at argv[*at] ("--agent A" or "--agent=A") and moves *at over what it took. */
 static int parse_option(const struct cli_command *command, int argc, char **argv, int *at, struct cli_line *line)
 {
 	const char *text = argv[(*at)++];

@@ -1,5 +1,4 @@
-/* The command line of certsync and certsync-agent: a table of commands makes dispatch and help.
- */
+/* The command line of certsync and certsync-agent: one table of commands makes dispatch, help and completion. */
 #ifndef CERTSYNC_CLI_H
 #define CERTSYNC_CLI_H
 
@@ -45,29 +44,32 @@ struct cli_line {
 	int option_count;
 };
 
-/* Parses and runs; prints help for --help, `help`, or nothing at all; --version. Returns the exit code. */
+/* Parses and runs a command line. It prints help for --help, `help`, or no arguments at all, and the version for
+ * --version. Returns the exit code. */
 int cli_main(const char *program, const char *about, const char *default_config, const struct cli_command *commands,
 	int argc, char **argv);
 
-/* The command that these words begin with, and how many of them its name takes; NULL: none. */
+/* Returns the command that these words begin with, or NULL; *ret_words is how many of them its name takes. */
 const struct cli_command *cli_find_command(
 	const struct cli_command *commands, int argc, const char *const *argv, int *ret_words);
-/* By the first `len` characters of `name`; -c included. NULL: it has no such option. */
+/* Returns the option with the first `len` characters of `name`, -c included, or NULL when the command has no such
+ * option. */
 const struct cli_option *cli_find_option(const struct cli_command *command, const char *name, size_t len);
 
 bool cli_has(const struct cli_line *line, const char *option);
 const char *cli_value(const struct cli_line *line, const char *option, int nth); /* NULL when absent */
 
-/* The configuration is there and the caller may not read it: an operator, who finds the daemon's socket at its usual place. */
+/* Returns true when the configuration exists and the caller may not read it. That is an operator, who finds the
+ * daemon's socket at its usual place. */
 bool cli_config_is_hidden(const struct cli_line *line);
 
-/* A table on standard output: columns as wide as their widest cell, last column free. */
+/* A table on standard output. Its columns are as wide as their widest cell, and the last column is free. */
 struct cli_table;
 struct cli_table *cli_table_new(int columns, const char *const *header);
 void cli_table_row(struct cli_table *t, const char *const *cells); /* copied; NULL is "" */
 void cli_table_print(struct cli_table *t);                         /* and frees it */
 
-/* "certsync: message" on standard error, then returns `exit`. */
+/* Prints "certsync: message" on standard error and returns `exit`. */
 int cli_fail(enum cli_exit exit, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -8,7 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* What is known of the words before the last. */
+/* What is known of the words before the last one. */
 struct typed {
 	const struct cli_command *commands, *command;
 	const char *const *words;
@@ -36,7 +36,7 @@ static void offer(struct typed *t, const char *word, size_t len, const char *hel
 	t->offered[t->offered_count++] = steal(text);
 }
 
-/* Names. */
+/* ---- names ---- */
 
 struct names {
 	struct typed *typed;
@@ -70,7 +70,8 @@ static void offer_names(struct typed *t, const char *key)
 	t->ask(&line, request, on_answer, &names);
 }
 
-/* By what a placeholder says. `whose` is the option or the command that it stands behind. False: nothing can be offered. */
+/* Offers what a placeholder stands for. `whose` is the option or the command that has it. Returns false when nothing
+ * can be offered. */
 static bool offer_placeholder(struct typed *t, const char *placeholder, size_t len, const char *whose)
 {
 	auto_free char *what = mem_strndup(placeholder, len);
@@ -89,7 +90,7 @@ static bool offer_placeholder(struct typed *t, const char *placeholder, size_t l
 	return true;
 }
 
-/* Reading the words. */
+/* ---- reading the words ---- */
 
 static void read_word(struct typed *t, const char *word)
 {
@@ -110,7 +111,7 @@ static void read_word(struct typed *t, const char *word)
 	}
 }
 
-/* Offering. */
+/* ---- offering ---- */
 
 static void offer_options(struct typed *t)
 {
@@ -120,7 +121,7 @@ static void offer_options(struct typed *t)
 	offer(t, "--help", strlen("--help"), "what this command does, and its options");
 }
 
-/* The nth of the command's placeholders; the last one may repeat ("…"). NULL: there is none. */
+/* Returns the nth of the command's placeholders, or NULL; the last one may repeat ("…"). */
 static const char *nth_placeholder(const char *arguments, int nth, size_t *ret_len)
 {
 	const char *at = arguments + strspn(arguments, "[");
@@ -145,7 +146,7 @@ static void offer_argument(struct typed *t)
 		offer_options(t);
 }
 
-/* The next word of each command that begins with the words so far. */
+/* Offers the next word of each command that begins with the words so far. */
 static void offer_commands(struct typed *t)
 {
 	for (const struct cli_command *c = t->commands; c->name; c++) {

@@ -181,7 +181,7 @@ static void tell(struct doctor_report *r, const char *check, const struct doctor
 
 /* ---- running ---- */
 
-/* What became of it, for a person; owned. */
+/* Mends a finding and returns what became of it, for a person; the caller frees the text. */
 static char *mend(struct doctor_report *r, const struct doctor_finding *finding)
 {
 	struct error err;
@@ -191,7 +191,7 @@ static char *mend(struct doctor_report *r, const struct doctor_finding *finding)
 	return mem_printf("failed: %s", err.message);
 }
 
-/* One service of several certificates is told once. */
+/* A service of several certificates is told once. */
 static bool is_told(const struct doctor_findings *f, size_t at)
 {
 	for (size_t i = 0; i < at; i++)
@@ -200,7 +200,7 @@ static bool is_told(const struct doctor_findings *f, size_t at)
 	return false;
 }
 
-/* Whether anything was mended, so that it is to be looked at again. */
+/* Returns whether anything was mended, so that the check has to look again. */
 static bool tell_all(struct doctor_report *r, const char *check, const struct doctor_findings *f, bool apply)
 {
 	bool mended = false;

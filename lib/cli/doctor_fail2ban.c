@@ -19,7 +19,8 @@ enum { SAID_MAX = 256 * 1024, CONF_MAX = 64 * 1024, JAILS_MAX = 32, ADDRESS_BYTE
 
 /* ---- addresses ---- */
 
-/* IPv4 as it is mapped into IPv6. Returns its number of bits (32 or 128), 0: none. */
+/* Parses an address; an IPv4 address is mapped into IPv6. Returns its number of bits (32 or 128), or 0 when it is
+ * none. */
 static int parse_address(const char *text, uint8_t ret[ADDRESS_BYTES])
 {
 	memset(ret, 0, ADDRESS_BYTES);
@@ -80,7 +81,7 @@ static void jails_free(void *what)
 	free(j);
 }
 
-/* The list without the lines that are drawn in front of it. */
+/* Returns the list without the lines that are drawn in front of it. */
 static char *list_of(const char *said)
 {
 	auto_free char *copy = mem_strdup(said);
@@ -103,7 +104,7 @@ static bool is_wanted(const char *jail, const char *const *prefixes)
 	return false;
 }
 
-/* ignoreself = true, which is the default: this node's own addresses are let alone. */
+/* Returns whether ignoreself is true, which is the default: then the jail lets this node's own addresses alone. */
 static bool ignores_self(const char *jail)
 {
 	const char *const get[] = {"fail2ban-client", "get", jail, "ignoreself", NULL};
@@ -126,7 +127,7 @@ static char *missing_of(const char *ignores, const char *const *addresses, bool 
 	return missing;
 }
 
-/* The jails that ban one of the addresses, with what they are to ignore. */
+/* Finds the jails that would ban one of the addresses, with what they are to ignore. */
 static int find_jails(char *status, const char *const *prefixes, const char *const *addresses, struct jails *ret,
 	int *ret_seen, struct error *err)
 {

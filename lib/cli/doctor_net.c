@@ -11,7 +11,7 @@
 
 enum { ANSWER_MAX = 64 * 1024 };
 
-/* By getent, since a process can be ended at a deadline, and getaddrinfo(3) cannot. */
+/* getent is asked, since a process can be ended at a deadline, and getaddrinfo(3) cannot. */
 char *doctor_addresses(const char *name, struct error *err)
 {
 	const char *const argv[] = {"getent", "ahosts", name, NULL};

@@ -1,5 +1,4 @@
-/* Addresses of names, and of this node.
- */
+/* The addresses of names, and of this node. */
 #ifndef CERTSYNC_DOCTOR_NET_H
 #define CERTSYNC_DOCTOR_NET_H
 
@@ -7,8 +6,8 @@
 
 #include <stdbool.h>
 
-/* What the system's resolver says, within a deadline: each address once, a blank between (owned); "" when there is
- * none or nobody answers. NULL: over the deadline. */
+/* Returns what the system's resolver says within a deadline: each address once, with a blank between, and "" when there
+ * is none or nobody answers; the caller frees it. Returns NULL when the deadline has passed. */
 char *doctor_addresses(const char *name, struct error *err);
 
 bool doctor_is_ours(const char *address);

@@ -28,7 +28,8 @@ static void mending_free(void *what)
 	free(m);
 }
 
-/* A descriptor that names it and opens nothing; -1 with errno. Only `base` may be reached by links. */
+/* Returns a descriptor that names the place and opens nothing, or -1 with errno. Only `base` may be reached by
+ * links. */
 static int open_place(const char *base, const char *below)
 {
 	auto_close int at = open(base, O_PATH | O_CLOEXEC | (*below ? O_DIRECTORY : O_NOFOLLOW));
@@ -70,7 +71,7 @@ static int mend_place(void *what, struct error *err)
 		return error_errno(err, "cannot open %s", path);
 	if (check_kind(&st, m->directory, err) < 0)
 		return error_wrap(err, "%s", path);
-	/* Through /proc, since O_PATH itself takes no change of mode. */
+	/* The mode is changed through /proc, since a descriptor of O_PATH does not allow it. */
 	char self[64];
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	if (fchownat(fd, "", m->uid, m->gid, AT_EMPTY_PATH) < 0 || chmod(self, m->mode) < 0)
@@ -83,7 +84,7 @@ struct wanted {
 	gid_t gid;
 };
 
-/* False: such a user or group is missing, which another check tells. */
+/* Returns false when such a user or group is missing, which another check tells. */
 static bool find_owner(const struct doctor_place *p, struct wanted *w)
 {
 	const struct passwd *user = p->owner ? getpwnam(p->owner) : NULL;

@@ -9,8 +9,8 @@
 
 enum doctor_missing {
 	DOCTOR_MISSING_WRONG, /* it is to be there */
-	DOCTOR_MISSING_MADE, /* a directory that is made when it is missing; a program would make it at its start, too */
-	DOCTOR_MISSING_FINE, /* it comes by itself, or is not needed */
+	DOCTOR_MISSING_MADE,  /* a directory that is made when it is missing, as a program would at its start */
+	DOCTOR_MISSING_FINE,  /* it comes by itself, or is not needed */
 };
 
 struct doctor_place {
@@ -24,7 +24,7 @@ struct doctor_place {
 };
 
 /* Adds a finding unless all is well, and returns whether it is. The mending changes owner and mode through a
- * descriptor, nothing that a link points to and no file that has a second name. */
+ * descriptor, but never of what a link points to or of a file that has a second name. */
 bool doctor_place(struct doctor_findings *f, const struct doctor_place *place);
 
 #endif

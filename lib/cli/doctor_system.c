@@ -109,7 +109,7 @@ void doctor_clock(struct doctor_findings *f)
 		doctor_add(f, DOCTOR_OK, "kept in step, to %ld ms", t.maxerror / 1000);
 }
 
-/* The nearest directory above it that exists. */
+/* Finds the nearest directory above the path that exists. */
 static int nearest(const char *path, struct statvfs *ret)
 {
 	auto_free char *copy = mem_strdup(path);
@@ -240,12 +240,13 @@ void doctor_silent(
 			"usermod -aG %s YOU, and log in again", group);
 		return;
 	}
-	/* Not started by itself: it may have been switched off on purpose, as the node of a hub that is not the hub any more. */
+	/* The daemon is not started by itself: it may have been switched off on purpose, as on a node that is not the
+	 * hub any more. */
 	doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s does not answer: %s", service, err->message),
 		"systemctl start %s; journalctl -u %s says why it ended", service, service);
 }
 
-/* -1: it could not be asked for. */
+/* Returns 1, 0, or -1 when it could not be found out. */
 static int is_enabled(const char *unit, struct error *err)
 {
 	const char *const argv[] = {"systemctl", "is-enabled", "--quiet", unit, NULL};
@@ -256,7 +257,7 @@ static int is_enabled(const char *unit, struct error *err)
 	return exit_code == 0;
 }
 
-/* Whether "Before=a.service b.service" has this one, and not only one whose name ends with it. */
+/* Returns whether "Before=a.service b.service" has this unit, and not only one whose name ends with it. */
 static bool is_listed(const char *shown, const char *unit)
 {
 	size_t len = strlen(unit);

@@ -14,7 +14,7 @@
 
 enum { PROGRESS_TICK_MS = 1000 };
 
-/* Drawn by a thread of its own, whatever the command is waiting in. */
+/* The line is drawn by a thread of its own, whatever the command is waiting in. */
 struct progress {
 	char what[128];
 	pthread_t thread;
@@ -68,7 +68,7 @@ static bool can_draw(void)
 	return isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb") != 0;
 }
 
-/* The thread takes no signal: those are for what the command waits in. */
+/* The thread takes no signal, since those are meant for what the command waits in. */
 static bool start(struct progress *p)
 {
 	sigset_t all, before;
