@@ -7,13 +7,14 @@
 #include <poll.h>
 #include <string.h>
 
-/* 1: it could not be sent, with the reason, but there may be an answer all the same. */
+/* Returns 1 with the reason when the request could not be sent but there may be an answer all the same. */
 static int send_request(int fd, const cJSON *request, const struct files *files, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
 	if (json_print(request, &text) < 0)
 		return error_set(err, ERROR_USAGE, "the request is longer than %d bytes", FRAME_MESSAGE_MAX);
-	/* A daemon that refuses us before it was asked (too many at once) has answered, and that says more than our EPIPE. */
+	/* A daemon that refuses us before it was asked, because too many ask at once, has answered already, and that
+	 * says more than our EPIPE. */
 	if (frame_send(fd, FRAME_MESSAGE, text.data, text.len, err) < 0)
 		return 1;
 	if (!files)
@@ -21,17 +22,17 @@ static int send_request(int fd, const cJSON *request, const struct files *files,
 	auto_buf struct buf payload = BUF_INIT(FRAME_FILES_MAX);
 	if (files_encode(files, &payload) < 0)
 		return error_set(err, ERROR_USAGE, "the files are longer than %d bytes together", FRAME_FILES_MAX);
-	/* Nor does one that refuses the request wait for the files. */
+	/* A daemon that refuses the request does not wait for the files either. */
 	struct error ignored;
 	frame_send(fd, FRAME_FILES, payload.data, payload.len, &ignored);
 	return 0;
 }
 
-/* 1 with the exit code when the answer was the final one, 0 when more follow. */
+/* Returns 1 with the exit code when the answer was the final one, and 0 when more follow. */
 static int take_answer(const struct frame *frame, ask_answer *answer, void *context, int *ret_exit, struct error *err)
 {
 	auto_json cJSON *object = json_parse(frame->data, frame->len, err);
-	/* What an operator, root perhaps, is shown was said by a process with fewer rights than his. */
+	/* A process with fewer rights than his said what an operator, perhaps root, is shown. */
 	if (object)
 		json_clean(object);
 	const char *event = object ? json_string(object, "event", 64, err) : NULL;
@@ -46,7 +47,7 @@ static int take_answer(const struct frame *frame, ask_answer *answer, void *cont
 	return final;
 }
 
-/* The next answer: 1, or 0 at the end of the stream, -1, or ASK_STOPPED. */
+/* Waits for the next answer. Returns 1, 0 at the end of the stream, -1, or ASK_STOPPED. */
 static int receive(
 	struct frame_stream *stream, struct frame *frame, ask_tick *tick, int tick_ms, void *context, struct error *err)
 {

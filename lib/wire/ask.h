@@ -1,8 +1,8 @@
-/* An operator's command asking a daemon over its control socket: one JSON request, perhaps one FILES frame
- * behind it, then JSON answers until one is final.
+/* An operator's command asks a daemon over its control socket: with one JSON request, perhaps a FILES frame behind it,
+ * and then JSON answers until one is final.
  *
- * Request: {"command": "push", …}. Answers: {"event": "progress", …} any number of times, at the end
- * {"event": "result", "exit": 0…4, …}; "error": text in a result says what went wrong and what to do.
+ * The request is {"command": "push", …}. The answers are {"event": "progress", …}, any number of times, and at the end
+ * {"event": "result", "exit": 0…4, …}; "error" in a result says what went wrong and what to do.
  */
 #ifndef CERTSYNC_ASK_H
 #define CERTSYNC_ASK_H
@@ -14,16 +14,16 @@
 
 #include <stdbool.h>
 
-/* Called for every answer, the final one included. */
+/* This is called for every answer, the final one included. */
 typedef void ask_answer(const cJSON *answer, void *context);
 
-/* Returns the result's exit code, or -1 when the daemon cannot be reached or ends in the middle (the caller
- * exits 4). `files` may be NULL. */
+/* Returns the result's exit code, or -1 when the daemon cannot be reached or ends in the middle (then the caller exits
+ * 4). `files` may be NULL. */
 int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer, void *context,
 	struct error *err);
 
-/* The same for a person who watches: `tick` is called at least every `tick_ms`, and after a signal. False ends the asking
- * (what was asked for goes on): ASK_STOPPED. */
+/* Does the same for a person who watches: `tick` is called at least every `tick_ms`, and after a signal. When it
+ * returns false the asking ends with ASK_STOPPED, and what was asked for goes on. */
 enum { ASK_STOPPED = -2 };
 typedef bool ask_tick(void *context);
 int ask_live(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer,

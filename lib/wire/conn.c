@@ -10,8 +10,8 @@
 
 enum { CONN_OUTPUT_MAX = 1024 * 1024, CONN_READ_SIZE = 16 * 1024 };
 
-/* Not a bufferevent: keys pass through here, and its buffers are given back unwiped. Idle connections hold no
- * buffer at all. */
+/* This is not a bufferevent, because keys pass through here and libevent gives its buffers back unwiped. Idle
+ * connections hold no buffer at all. */
 struct conn {
 	int fd;
 	unsigned allowed;
@@ -52,7 +52,8 @@ static void fail_later(struct conn *c)
 	event_active(c->failure, 0, 0);
 }
 
-/* The kernel watches only so many descriptors (fs.epoll.max_user_watches): that ends one connection, and no program. */
+/* The kernel watches only so many descriptors (fs.epoll.max_user_watches). Running out of them ends one connection, not
+ * the program. */
 static void wait_for(struct conn *c, struct event *what)
 {
 	if (event_add(what, NULL) == 0)
@@ -61,7 +62,7 @@ static void wait_for(struct conn *c, struct event *what)
 	fail_later(c);
 }
 
-/* Hands out what has come, frame by frame. False when the connection has gone or ended on the way. */
+/* Hands out what has come, frame by frame. Returns false when the connection was freed or ended on the way. */
 static bool hand_out(struct conn *c)
 {
 	bool freed = false;
@@ -127,7 +128,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 		return;
 	}
 	if (put < 0) {
-		/* What the peer sent before it left is still to be read; its end follows there. */
+		/* What the peer sent before it left is still to be read, and its end follows there. */
 		buf_release(&c->out);
 		event_del(c->writable);
 		if (c->finishing)
@@ -180,8 +181,8 @@ void conn_free(struct conn *c)
 	free(c);
 }
 
-/* Once what is being handled is done, in one write for all that it sends. There is room nearly always: the kernel is asked
- * to tell when there is only where there was none. */
+/* Writing starts once what is being handled is done, so that all that it sends goes out in one write. There is nearly
+ * always room; only where there was none the kernel is asked to tell when there is. */
 static void write_soon(struct conn *c)
 {
 	if (!event_pending(c->writable, EV_WRITE, NULL))

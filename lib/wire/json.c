@@ -7,8 +7,8 @@
 
 enum { JSON_DEPTH_MAX = 32 };
 
-/* cJSON leaves a member out that it has no memory for, and a record or message would be sound without it: here too, want of memory
- * ends the program. */
+/* cJSON leaves a member out when it has no memory for it, and the record or message would look sound without it. So
+ * here too, want of memory ends the program. */
 __attribute__((constructor)) static void end_without_memory(void)
 {
 	cJSON_Hooks hooks = {.malloc_fn = mem_alloc, .free_fn = free};
@@ -21,8 +21,8 @@ void json_free_cleanup(cJSON **object)
 	*object = NULL;
 }
 
-/* Before cJSON sees it: its recursion, and a \u0000 that would cut a string short. Brackets inside strings
- * are passed over. */
+/* Looks at the text before cJSON does, because of cJSON's recursion and of a \u0000 that would cut a string short.
+ * Brackets inside strings are passed over. */
 static int scan(const char *text, size_t len, struct error *err)
 {
 	int depth = 0;
@@ -50,13 +50,13 @@ static int scan(const char *text, size_t len, struct error *err)
 	return 0;
 }
 
-/* Duplicate names, whatever their case: who reads the first and who reads the last would disagree. */
+/* Names are duplicates whatever their case: who reads the first and who reads the last would disagree. */
 static int compare_names(const void *a, const void *b)
 {
 	return strcasecmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Sorted, since a peer chooses how many there are. */
+/* The names are sorted, since a peer chooses how many there are. */
 static int check_object(const cJSON *object, struct error *err)
 {
 	size_t count = (size_t)cJSON_GetArraySize(object), n = 0;
@@ -172,7 +172,7 @@ int json_i64(const cJSON *object, const char *key, int64_t *ret, struct error *e
 	const cJSON *value = need(object, key, err);
 	if (!value)
 		return -1;
-	/* NaN is in no range. Within this one the conversion is defined, and cuts off what is not whole. */
+	/* NaN is in no range. Within this range the conversion is defined, and cuts off what is not whole. */
 	if (!cJSON_IsNumber(value) || !(value->valuedouble >= -exact && value->valuedouble <= exact) ||
 		(double)(int64_t)value->valuedouble != value->valuedouble)
 		return error_set(err, ERROR_PERMANENT, "%s: is not a whole number", key);

@@ -1,6 +1,6 @@
-/* cJSON, made strict: it takes duplicate keys, trailing bytes and any case of a name, cuts strings at \u0000
- * and clamps large integers. Here: one object, nothing behind it, no name twice (whatever its case), no NUL,
- * nesting up to 32, integers exact.
+/* cJSON made strict. By itself it takes duplicate keys, trailing bytes and any case of a name, cuts strings at \u0000
+ * and clamps large integers. Here a text is one object with nothing behind it, no name twice (whatever its case), no
+ * NUL, nesting up to 32, and exact integers.
  */
 #ifndef CERTSYNC_JSON_H
 #define CERTSYNC_JSON_H
@@ -18,12 +18,13 @@ void json_free_cleanup(cJSON **object);
 #define auto_json __attribute__((cleanup(json_free_cleanup)))
 
 cJSON *json_parse(const void *data, size_t len, struct error *err); /* owned; an object; NULL on error */
-/* Cleans every name and string in it (lib/core/text.h), for whoever shows what another process has said: only a member "output" keeps its lines. */
+/* Cleans every name and string in the value (lib/core/text.h) for whoever shows what another process has said. Only a
+ * member "output" keeps its lines. */
 void json_clean(cJSON *value);
 int json_print(const cJSON *object, struct buf *out); /* compact; -1 above the cap */
 
-/* Readers: -1 with "KEY: is missing" or "KEY: is not a …" when the member is absent or of another type. The
- * key is matched exactly. Strings are borrowed from the object. */
+/* Readers return -1 (or NULL) with "KEY: is missing" or "KEY: is not a …" when the member is absent or of another type.
+ * The key is matched exactly. Strings are borrowed from the object. */
 const char *json_string(const cJSON *object, const char *key, size_t max_len, struct error *err); /* or NULL */
 int json_u32(const cJSON *object, const char *key, uint32_t *ret, struct error *err);
 int json_i64(
@@ -32,11 +33,11 @@ int json_bool(const cJSON *object, const char *key, bool *ret, struct error *err
 const cJSON *json_array(const cJSON *object, const char *key, int max_count, struct error *err);
 const cJSON *json_object(const cJSON *object, const char *key, struct error *err);
 const cJSON *json_get(const cJSON *object, const char *key); /* NULL when absent */
-/* What is there to show: "", 0 and false when the member is absent or of another type. */
+/* These are for showing: they return "", 0 and false when the member is absent or of another type. */
 const char *json_text(const cJSON *object, const char *key);
 double json_number(const cJSON *object, const char *key);
 bool json_true(const cJSON *object, const char *key);
-/* The element's string, or NULL with the reason. */
+/* Returns the element's string, or NULL with the reason. */
 const char *json_element(const cJSON *element, size_t max_len, struct error *err);
 
 #endif

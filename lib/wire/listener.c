@@ -75,7 +75,7 @@ static void on_pause_over(evutil_socket_t fd, short what, void *context)
 	event_add(l->event, NULL);
 }
 
-/* The file is bound under another name and renamed: nobody can connect before it has its mode and group. */
+/* The socket is bound under another name and renamed, so that nobody can connect before it has its mode and group. */
 static int bind_file(int fd, const char *path, mode_t mode, gid_t gid, struct error *err)
 {
 	struct sockaddr_un address;

@@ -13,14 +13,15 @@ struct listener;
 /* `fd` is the handler's to keep or close; `uid` is the peer's by SO_PEERCRED. */
 typedef void listener_accept(int fd, uid_t uid, void *context);
 
-/* Replaces a stale socket file at `path`; the new one is born with `mode` and group `gid` ((gid_t)-1: as
- * created). A socket on which somebody answers is not replaced: that is an error ("already runs"). */
+/* Replaces a stale socket file at `path`. The new one has `mode` and the group `gid` from the start; (gid_t)-1 leaves
+ * the group as it is created. A socket on which somebody answers is not replaced, which is an error ("already
+ * runs"). */
 struct listener *listener_new(struct event_base *base, const char *path, mode_t mode, gid_t gid,
 	listener_accept *accept, void *context, struct error *err);
-/* Closes and removes the socket file. NULL is allowed. */
+/* Closes the socket and removes its file. NULL is allowed. */
 void listener_free(struct listener *l);
 
-/* Connects to such a socket. Descriptor, or -1; non-blocking when asked for. */
+/* Connects to such a socket, without blocking when asked for. Returns a descriptor, or -1. */
 int listener_connect(const char *path, int nonblocking, struct error *err);
 
 #endif

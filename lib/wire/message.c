@@ -34,15 +34,15 @@ void message_add_name(struct message *m, const char *name)
 	m->names[m->name_count++] = mem_strdup(name);
 }
 
-/* Writers and readers of single fields. */
+/* ---- writers and readers of single fields ---- */
 
 static void put_text(cJSON *o, const char *key, const char *text)
 {
 	cJSON_AddStringToObject(o, key, text);
 }
 
-/* Texts that a person reads have one alphabet (lib/core/text.h). It is kept here, so that nobody's own care is relied on; a cut may have gone
- * through a character. */
+/* Texts that a person reads have one alphabet (lib/core/text.h). It is kept here, so that nobody's own care is relied
+ * on; besides, a cut may have gone through a character. */
 static void put_prose(cJSON *o, const char *key, const char *text, bool lines)
 {
 	auto_free char *clean = mem_strdup(text);
@@ -89,7 +89,7 @@ static int take_revision(const cJSON *o, const char *key, struct revision *ret, 
 	return 0;
 }
 
-/* A SHA-256 in hex, or nothing. */
+/* Takes a SHA-256 in hex, or an empty text. */
 static int take_hex(const cJSON *o, const char *key, char text[CHAIN_HEX_MAX], struct error *err)
 {
 	const char *value = json_string(o, key, CHAIN_HEX_MAX - 1, err);
@@ -115,7 +115,7 @@ static int take_name(
 	return 0;
 }
 
-/* Certificate, revision and attempt: all that is about a certificate begins with them. */
+/* Whatever is about a certificate begins with certificate, revision and attempt. */
 
 static void put_subject(const struct message *m, cJSON *o)
 {
@@ -208,7 +208,7 @@ static int take_inventory(const cJSON *o, struct message *m, struct error *err)
 		take_revision(o, "high_water", &m->high_water, err) < 0 ||
 		take_revision(o, "staged", &m->staged, err) < 0)
 		return -1;
-	/* Protocol 1 has no holds. */
+	/* An agent of protocol 1 has no holds. */
 	if (json_get(o, "held") && json_bool(o, "held", &m->held, err) < 0)
 		return -1;
 	return json_bool(o, "stopped", &m->stopped, err);
@@ -367,7 +367,7 @@ static void put_probed(const struct message *m, cJSON *o)
 
 static int take_probed(const cJSON *o, struct message *m, struct error *err)
 {
-	/* Protocol 1 does not tell it. */
+	/* An agent of protocol 1 does not tell this. */
 	if (json_get(o, "repaired") && json_i64(o, "repaired", &m->repaired, err) < 0)
 		return -1;
 	return take_subject(o, m, err) < 0 ? -1 : take_probes(o, m, err);

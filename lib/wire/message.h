@@ -1,9 +1,10 @@
-/* The messages between hub and agent: JSON in FRAME_MESSAGE (man/certsync-protocol.7 is the specification).
+/* The messages between hub and agent: JSON in FRAME_MESSAGE. man/certsync-protocol.7 is the specification.
  *
- * The agent begins with `hello` and one `inventory` per certificate of its configuration; the hub answers
- * `welcome`. Then the hub sends offer, activate, probe, hold, signers; the agent fetch, staged, installed, verified, failed,
- * probed, pinned, pull; either side error. Only the agent pings. Each but hello, welcome, signers, pinned, ping, pong and error
- * names certificate, revision and attempt; whoever receives a stale attempt drops it.
+ * The agent begins with `hello` and one `inventory` for each certificate of its configuration; the hub answers
+ * `welcome`. Then the hub sends offer, activate, probe, hold and signers, the agent fetch, staged, installed, verified,
+ * failed, probed, pinned and pull, and either side error. Only the agent pings. Each message but hello, welcome,
+ * signers, pinned, ping, pong and error names certificate, revision and attempt; whoever receives a stale attempt drops
+ * it.
  */
 #ifndef CERTSYNC_MESSAGE_H
 #define CERTSYNC_MESSAGE_H
@@ -71,20 +72,20 @@ struct message {
 	int64_t clock;             /* hello, welcome: the sender's wall clock */
 	uint32_t count;            /* hello: how many inventory messages follow */
 	char name[NAME_AGENT_MAX]; /* welcome: who the hub takes this agent for */
-	char host_keys
-		[MESSAGE_HOST_KEYS_MAX]; /* welcome: lib/crypto/host_pins.h in base64; empty: the hub says nothing of them */
+	/* welcome: lib/crypto/host_pins.h in base64; empty when the hub says nothing of its host keys */
+	char host_keys[MESSAGE_HOST_KEYS_MAX];
 
 	/* signers */
 	char signers[MESSAGE_SIGNERS_MAX]; /* lib/crypto/signer_list.h in base64 */
 
-	/* all that name a certificate */
+	/* every message that names a certificate */
 	char certificate[NAME_CERTIFICATE_MAX];
 	struct revision revision; /* inventory: what is installed and committed ("served") */
 	uint32_t attempt;
 
 	/* inventory, offer, pinned */
-	char digest
-		[CHAIN_HEX_MAX]; /* inventory: of `revision`; empty for the placeholder; pinned: of the list, as it came */
+	/* inventory: of `revision`, empty for the placeholder; pinned: of the list, as it came */
+	char digest[CHAIN_HEX_MAX];
 	char fingerprint[CHAIN_HEX_MAX]; /* of the (first) leaf; verified: the leaf that is served */
 	int64_t not_before, not_after;   /* of the (first) leaf; 0 unknown */
 	char **names;                    /* offer: SANs; owned */
@@ -115,16 +116,17 @@ struct message {
 	/* verified, probed */
 	struct message_probe *probes; /* owned */
 	size_t probe_count;
-	int64_t repaired; /* probed: when installed files were last put right, by the agent's clock; 0: not since its root half began */
+	int64_t repaired; /* probed: when files were last put right, by the agent's clock; 0: not since its start */
 };
 
 void message_release(struct message *m);
 #define auto_message __attribute__((cleanup(message_release)))
 
-/* Appends the JSON text. Texts that are too long for the frame's cap never occur: each field has its own. */
+/* Appends the JSON text. It is never too long for the frame's cap, since each field has a cap of its own. */
 void message_encode(const struct message *m, struct buf *out);
-/* Strict: unknown type or member of a wrong type, a name outside its alphabet, a number out of range are
- * errors (ERROR_PERMANENT) that name the field. Unknown members are passed over, so that versions can add. */
+/* Decodes strictly: an unknown type, a member of a wrong type, a name outside its alphabet and a number out of range
+ * are errors (ERROR_PERMANENT) that name the field. Unknown members are passed over, so that later versions can add
+ * some. */
 int message_decode(const void *data, size_t len, struct message *ret, struct error *err);
 const char *message_type_name(enum message_type type);
 struct message_probe *message_add_probe(struct message *m); /* NULL at MESSAGE_PROBES_MAX */
