@@ -12,7 +12,7 @@ enum {
 static const uint8_t magic[4] = {'C', 'S', 'B', '1'};
 static const char info[] = "certsync bundle 1";
 
-/* The header's fields in their order; header_put and header_read are each other's inverse. */
+/* The header's fields stand in their order; header_put and header_read are each other's inverse. */
 struct header {
 	uint16_t version, flags;
 	uint8_t recipient[CHAIN_SHA256_SIZE];
@@ -208,7 +208,7 @@ static int check_signature(const uint8_t *data, size_t len, const struct bundle_
 		keys->signer_count);
 }
 
-/* Signed by the hub, and still strict: what is not understood is not installed. */
+/* The header is signed by the hub, and still it is read strictly: what is not understood is not installed. */
 static int read_header(const struct header *h, struct bundle *ret, struct error *err)
 {
 	size_t len = strnlen(h->name, sizeof(h->name));

@@ -1,4 +1,4 @@
-/* A revision's content on its way to one agent: fixed header, sealed content, signature.
+/* A revision's content on its way to one agent: a fixed header, the sealed content, and a signature.
  *
  *  offset size
  *       0    4  magic "CSB1"
@@ -9,12 +9,12 @@
  *      44    4  number
  *      48   32  digest of the content (chain_digest over all pairs)
  *      80    8  not_after of the first leaf, seconds since 1970
- *      88  256  certificate's name, padded with NULs
+ *      88  256  the certificate's name, padded with NULs
  *     344    4  length of what is sealed (enc, ciphertext, tag)
  *     348       sealed: HPKE, info "certsync bundle 1", aad = bytes 0..347, plaintext u8 pairs then chain DER
- *     end   64  Ed25519 signature by the hub over everything before it
+ *     end   64  the hub's Ed25519 signature over everything before it
  *
- * bundle_check looks, in this order, at length and magic, recipient, signature; only then is anything parsed.
+ * bundle_check looks at length and magic, recipient, and signature, in this order; only then is anything parsed.
  */
 #ifndef CERTSYNC_BUNDLE_H
 #define CERTSYNC_BUNDLE_H
@@ -51,12 +51,12 @@ struct bundle {
 void bundle_release(struct bundle *b);
 #define auto_bundle __attribute__((cleanup(bundle_release)))
 
-/* Seals and signs; appends to `out`. digest and not_after are computed from the pairs. */
+/* Seals and signs, and appends to `out`. digest and not_after are computed from the pairs. */
 int bundle_seal(const struct bundle *b, const uint8_t recipient[SEAL_KEY_SIZE],
 	const uint8_t sign_private[SEAL_KEY_SIZE], struct buf *out, struct error *err);
 
-/* The same in two steps, where one content goes to many: bundle_pack fills `plain` with what will be sealed, and in `b`
- * digest and not_after; bundle_seal_packed needs its pairs no more. */
+/* Does the same in two steps, for one content that goes to many: bundle_pack fills `plain` with what will be sealed,
+ * and digest and not_after of `b`; bundle_seal_packed no longer needs the pairs. */
 int bundle_pack(struct bundle *b, struct buf *plain, struct error *err);
 int bundle_seal_packed(const struct bundle *b, const struct buf *plain, const uint8_t recipient[SEAL_KEY_SIZE],
 	const uint8_t sign_private[SEAL_KEY_SIZE], struct buf *out, struct error *err);
@@ -68,20 +68,22 @@ struct bundle_keys {
 	size_t signer_count;
 };
 
-/* All three: ERROR_UNTRUSTED with the rule (format, recipient, signature, seal, digest) as the first word.
+/* All three functions fail with ERROR_UNTRUSTED and the rule (format, recipient, signature, seal, digest) as the first
+ * word.
  *
- * The agent's root half takes two processes for it. It checks itself, over fixed offsets, who has signed what for whom: `ret` has the
- * header's fields and no pairs, and seal_private is not looked at. */
+ * The agent's root half uses two processes for them. It runs bundle_check itself, which looks over fixed offsets at who
+ * has signed what for whom: `ret` gets the header's fields and no pairs, and seal_private is not looked at. */
 int bundle_check(
 	const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret, struct error *err);
-/* The rest is done where nothing can come of it, on bytes that bundle_check has let through. Appends the plaintext; then the
- * sealing key is needed no more. */
+/* The rest is done where nothing can come of it, on bytes that bundle_check has let through. This appends the
+ * plaintext; after it the sealing key is no longer needed. */
 int bundle_unseal(const uint8_t *data, size_t len, const uint8_t seal_private[SEAL_KEY_SIZE], struct buf *plain,
 	struct error *err);
-/* Header and pairs. The content's digest equals the header's; whether to accept it is lib/crypto/verify.h's. */
+/* Reads header and pairs. The content's digest equals the header's when it succeeds; whether to accept the content is
+ * for lib/crypto/verify.h to say. */
 int bundle_unpack(const uint8_t *data, size_t len, const struct buf *plain, struct bundle *ret, struct error *err);
 
-/* The three in a row, for tools and tests. */
+/* Does the three in a row, for tools and tests. */
 int bundle_open(const uint8_t *data, size_t len, const struct bundle_keys *keys, struct bundle *ret, struct error *err);
 
 #endif

@@ -53,7 +53,7 @@ static void block_release(struct block *b)
 
 #define auto_block __attribute__((cleanup(block_release)))
 
-/* The next block: 1, or 0 at the end, or -1. Prose in front of it is passed over. PEM_FLAG_SECURE makes
+/* Reads the next block. Returns 1, 0 at the end, or -1. Prose in front of a block is passed over. PEM_FLAG_SECURE makes
  * OpenSSL wipe its line buffers, with or without a secure heap. */
 static int block_next(BIO *bio, struct block *ret, struct error *err)
 {
@@ -68,7 +68,7 @@ static int block_next(BIO *bio, struct block *ret, struct error *err)
 	return openssl_error(err, ERROR_PERMANENT, "the PEM text is damaged or cut short");
 }
 
-/* The part of its type that ends in PRIVATE KEY: every form of a key that there is in PEM. */
+/* Every form of a private key that PEM has is of a type that ends in PRIVATE KEY. */
 static bool block_is_key(const struct block *b)
 {
 	static const char suffix[] = "PRIVATE KEY";
@@ -250,7 +250,8 @@ EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err)
 
 /* ---- certificates as bytes ---- */
 
-/* One element of DER at the front: its tag, or -1; and its content (X.690 section 8.1, definite lengths alone). */
+/* Reads one element of DER at the front (X.690 section 8.1, definite lengths only). Returns its tag, or -1; *content
+ * and *len are what is in it. */
 static int der_next(const uint8_t **at, size_t *left, const uint8_t **content, size_t *len)
 {
 	if (*left < 2)
@@ -340,7 +341,8 @@ static bool is_self_signed(X509 *certificate)
 	return self_signed;
 }
 
-/* By name and extensions, then by the signature: two authorities may bear one name. */
+/* Returns whether `issuer` has issued `subject`, by name and extensions first and then by the signature, since two
+ * authorities may have one name. */
 static bool has_issued(X509 *issuer, X509 *subject)
 {
 	EVP_PKEY *key = X509_get0_pubkey(issuer);
@@ -361,8 +363,8 @@ static void drop_duplicates(struct chain *c)
 	}
 }
 
-/* Takes out of `rest` what has issued `subject`; of two, the one that is not a root, since the longer chain
- * is the one that older clients need. */
+/* Takes out of `rest` the certificate that has issued `subject`. Of two, it takes the one that is not a root, since
+ * older clients need the longer chain. */
 static X509 *take_issuer(STACK_OF(X509) * rest, X509 *subject)
 {
 	int found = -1;
@@ -379,7 +381,7 @@ static X509 *take_issuer(STACK_OF(X509) * rest, X509 *subject)
 	return found < 0 ? NULL : sk_X509_delete(rest, found);
 }
 
-/* A root that stands beside the cross-signed form of itself: it belongs to the chain and is not sent. */
+/* Returns whether this is a root beside the cross-signed form of itself: it belongs to the chain and is not sent. */
 static bool is_root_of(X509 *root, const struct chain *c, const STACK_OF(X509) * ordered)
 {
 	bool found = is_self_signed(root) && has_issued(root, c->leaf);
@@ -450,7 +452,7 @@ static int write_parts(BIO *bio, const struct chain *c, unsigned parts, struct e
 
 int chain_write_pem(const struct chain *c, unsigned parts, struct buf *out, struct error *err)
 {
-	/* Wipes what it frees, as every memory BIO does, and what it outgrows. */
+	/* Like every memory BIO this one wipes what it frees, and also what it outgrows. */
 	auto_bio BIO *bio = BIO_new(BIO_s_secmem());
 	if (!bio)
 		mem_abort(__func__);

@@ -1,6 +1,6 @@
-/* A private key with its certificate chain, and PEM from outside turned into nothing but DER.
+/* A private key with its certificate chain, and PEM from outside turned into DER.
  *
- * PEM that came from outside is never passed on: what follows a blank line in it is a command to HAProxy's
+ * PEM that came from outside is never passed on, since what follows a blank line in it is a command to HAProxy's
  * socket. It is parsed here and written anew.
  */
 #ifndef CERTSYNC_CHAIN_H
@@ -27,45 +27,45 @@ void chain_release(struct chain *c);
 void chain_free_x509(X509 **certificate);
 #define auto_x509 __attribute__((cleanup(chain_free_x509)))
 
-/* Parses PEM: certificates in `certificates_pem`, leaf first, one key in `key_pem` (NULL, 0: none; both may
- * be the same combined text). Refused: no certificate, more than CHAIN_CERTIFICATES_MAX, an encrypted key,
- * two keys, a private key among the certificates unless the same text is given as key_pem, a TRUSTED
- * CERTIFICATE, a NUL byte, over CHAIN_PEM_MAX. Prose between blocks is passed over, and so are certificates in
- * a separate key_pem. Does not judge: that is lib/verify. */
+/* Parses PEM: the certificates of `certificates_pem`, leaf first, and one key of `key_pem` (with NULL and 0 there is
+ * none; both may be the same combined text). It refuses no certificate, more than CHAIN_CERTIFICATES_MAX, an encrypted
+ * key, two keys, a private key among the certificates unless the same text is given as key_pem, a TRUSTED CERTIFICATE,
+ * a NUL byte, and more than CHAIN_PEM_MAX. Prose between blocks is passed over, and so are certificates in a separate
+ * key_pem. It does not judge what it reads; lib/crypto/verify.h does. */
 int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const void *key_pem, size_t key_len,
 	struct chain *ret, struct error *err);
 
-/* A private key that stands alone, by the same rules. Owned by the caller; NULL with the reason. */
+/* Parses a private key that stands alone, by the same rules. The caller owns it; NULL comes with the reason. */
 EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err);
 
-/* The DER of each block that says CERTIFICATE, in their order, as chain_write_der has them (u8 count, bytes certificate…), and
- * nothing else of the text; no X.509 is read, but that each is a certificate's frame, and no key that calls itself one, is seen to.
- * Nothing is appended when there is none. */
+/* Appends the DER of each block that says CERTIFICATE, in their order, as chain_write_certificates writes them (u8
+ * count, bytes certificate…), and nothing else of the text. No X.509 is read; but it is made sure that each has the
+ * frame of a certificate and is not a key that calls itself one. Nothing is appended when there is none. */
 int chain_cut_certificates(const void *pem, size_t len, struct buf *out, struct error *err);
-/* The inverse, from a reader, into a chain without a key. */
+/* Does the inverse, from a reader into a chain without a key. */
 int chain_read_certificates(struct reader *r, struct chain *ret, struct error *err);
 
 /* Gives a chain without a key the public half that its leaf has. */
 int chain_take_public_key(struct chain *c, struct error *err);
 
-/* Puts `rest` into issuer order and drops duplicates; what does not belong to the leaf is an error (the
- * second certificate must have issued the first, and so on). A self-signed root at the end is dropped. */
+/* Puts `rest` into the order of issuers and drops duplicates. A certificate that does not belong to the leaf is an
+ * error: the second must have issued the first, and so on. A self-signed root at the end is dropped. */
 int chain_order(struct chain *c, struct error *err);
 
-/* Written anew from DER: PEM blocks with nothing between them. `out` is appended to. */
+/* Writes PEM blocks anew from DER, with nothing between them, and appends them to `out`. */
 enum chain_part { CHAIN_KEY = 1, CHAIN_LEAF = 2, CHAIN_REST = 4 };
 int chain_write_pem(const struct chain *c, unsigned parts, struct buf *out, struct error *err);
 
-/* The binary form that travels sealed (lib/crypto/bundle.h): bytes key (PKCS#8 DER), u8 count, bytes certificate… */
+/* The binary form travels sealed (lib/crypto/bundle.h): bytes key (PKCS#8 DER), u8 count, bytes certificate…. */
 int chain_write_der(const struct chain *c, struct buf *out, struct error *err);
-/* Without the key: u8 count, bytes certificate…. */
+/* Writes the form without the key: u8 count, bytes certificate…. */
 int chain_write_certificates(const struct chain *c, struct buf *out, struct error *err);
 int chain_read_der(struct reader *r, struct chain *ret, struct error *err);
 
-/* SHA-256 over u32 length and DER of each certificate: the content's identity. The key is bound by the leaf.
- * For several chains (ECDSA and RSA) over all of them in order. */
+/* Computes the content's identity: SHA-256 over u32 length and DER of each certificate. The leaf binds the key. For
+ * several chains (ECDSA and RSA) it goes over all of them in order. */
 void chain_digest(const struct chain *chains, size_t count, uint8_t ret[CHAIN_SHA256_SIZE]);
-/* SHA-256 of a certificate's DER: its fingerprint. */
+/* Computes a certificate's fingerprint, the SHA-256 of its DER. */
 void chain_fingerprint(const X509 *certificate, uint8_t ret[CHAIN_SHA256_SIZE]);
 const char *chain_hex(const uint8_t sha256[CHAIN_SHA256_SIZE], char text[CHAIN_HEX_MAX]); /* lower case */
 int chain_unhex(const char *text, uint8_t ret[CHAIN_SHA256_SIZE]);

@@ -15,14 +15,14 @@ static const char mac_label[] = "certsync join 1 mac key";
 static const char request_label[] = "certsync join 1 request";
 static const char answer_label[] = "certsync join 1 answer";
 
-/* The keys. */
+/* ---- keys ---- */
 
 void join_keys_release(struct join_keys *k)
 {
 	explicit_bzero(k, sizeof(*k));
 }
 
-/* HKDF-SHA256 (RFC 5869) without a salt: the secret is uniform. */
+/* Expands by HKDF-SHA256 (RFC 5869) without a salt, since the secret is uniform. */
 static int expand(const uint8_t secret[JOIN_SECRET_SIZE], const char *label, uint8_t ret[32], struct error *err)
 {
 	char digest[] = "SHA256";
@@ -50,7 +50,7 @@ int join_derive(const uint8_t secret[JOIN_SECRET_SIZE], struct join_keys *ret, s
 	return 0;
 }
 
-/* The line. */
+/* ---- the line ---- */
 
 int join_line_digest(const char *line, uint8_t ret[JOIN_DIGEST_SIZE], struct error *err)
 {
@@ -70,7 +70,7 @@ int join_line_check(const char *line, size_t len, char ret[JOIN_CHECK_SIZE + 1],
 	return 0;
 }
 
-/* MACs. Each part goes in behind its length, so that no two inputs have the same bytes. */
+/* ---- MACs: each part goes in behind its length, so that no two inputs have the same bytes ---- */
 
 static int compute(const char *label, const uint8_t *key, const uint8_t line[JOIN_DIGEST_SIZE],
 	const struct reader *request, const struct reader *body, uint8_t ret[JOIN_MAC_SIZE])
@@ -118,7 +118,7 @@ static int check_version(struct reader *in, const char *what, struct error *err)
 	return 0;
 }
 
-/* The request: encoder and decoder. */
+/* ---- the request: encoder and decoder ---- */
 
 int join_request_encode(const struct join_request *r, const uint8_t mac[JOIN_MAC_SIZE],
 	const uint8_t line[JOIN_DIGEST_SIZE], struct buf *out, struct error *err)
@@ -159,7 +159,7 @@ bool join_request_is_authentic(
 	return is_authentic(request_label, data, len, mac, line, &none);
 }
 
-/* The answer: encoder and decoder. */
+/* ---- the answer: encoder and decoder ---- */
 
 void join_answer_release(struct join_answer *a)
 {

@@ -1,4 +1,4 @@
-/* How a new agent proves that it was given the hub's line, and the hub that it wrote it: what one 32-byte secret
+/* How a new agent proves that it was given the hub's line, and the hub that it wrote that line: what one 32-byte secret
  * becomes on both sides, and the one frame each way (man/certsync-protocol.7, JOINING).
  *
  * The line's digest goes into every MAC, so that a line that was changed on its way proves nothing.
@@ -35,9 +35,9 @@ void join_keys_release(struct join_keys *k); /* wipes */
 
 int join_derive(const uint8_t secret[JOIN_SECRET_SIZE], struct join_keys *ret, struct error *err);
 
-/* What is known of a line without its secret: the SHA-256 of all that stands before " secret=". */
+/* Computes what is known of a line without its secret: the SHA-256 of everything before " secret=". */
 int join_line_digest(const char *line, uint8_t ret[JOIN_DIGEST_SIZE], struct error *err);
-/* The first digits of the SHA-256 of the first `len` bytes: tells a line that was cut or pasted badly. */
+/* Computes the first digits of the SHA-256 of the first `len` bytes, which show a line that was cut or pasted badly. */
 int join_line_check(const char *line, size_t len, char ret[JOIN_CHECK_SIZE + 1], struct error *err);
 
 struct join_request {
@@ -47,10 +47,10 @@ struct join_request {
 	uint8_t nonce[JOIN_MAC_SIZE]; /* random: the answer is to this request and to no other */
 };
 
-/* Appends the frame's payload, the MAC at its end. */
+/* Appends the frame's payload with the MAC at its end. */
 int join_request_encode(const struct join_request *r, const uint8_t mac[JOIN_MAC_SIZE],
 	const uint8_t line[JOIN_DIGEST_SIZE], struct buf *out, struct error *err);
-/* Does not look at the MAC. */
+/* Decodes without looking at the MAC. */
 int join_request_decode(const uint8_t *data, size_t len, struct join_request *ret, struct error *err);
 bool join_request_is_authentic(
 	const uint8_t *data, size_t len, const uint8_t mac[JOIN_MAC_SIZE], const uint8_t line[JOIN_DIGEST_SIZE]);
@@ -71,10 +71,10 @@ struct join_answer {
 void join_answer_release(struct join_answer *a);
 #define auto_join_answer __attribute__((cleanup(join_answer_release)))
 
-/* `mac` NULL: a refusal by a hub that has no key (any more); its MAC is zeros. */
+/* With `mac` NULL it is the refusal of a hub that has no key, or no longer has one; its MAC is zeros. */
 int join_answer_encode(const struct join_answer *a, const uint8_t *mac, const uint8_t line[JOIN_DIGEST_SIZE],
 	const uint8_t *request, size_t request_len, struct buf *out, struct error *err);
-/* Does not look at the MAC. */
+/* Decodes without looking at the MAC. */
 int join_answer_decode(const uint8_t *data, size_t len, struct join_answer *ret, struct error *err);
 bool join_answer_is_authentic(const uint8_t *data, size_t len, const uint8_t mac[JOIN_MAC_SIZE],
 	const uint8_t line[JOIN_DIGEST_SIZE], const uint8_t *request, size_t request_len);

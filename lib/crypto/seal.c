@@ -12,7 +12,7 @@
 
 enum { HASH_SIZE = 32, NONCE_SIZE = 12, LABELED_MAX = 4096 };
 
-/* 32 bytes that nobody may read afterwards. */
+/* A secret is 32 bytes that nobody may read afterwards; it is wiped at the end of its scope. */
 struct secret {
 	uint8_t bytes[HASH_SIZE];
 };
@@ -57,8 +57,8 @@ static int derive(EVP_PKEY *mine, EVP_PKEY *theirs, struct secret *ret)
 	return ok ? 0 : -1;
 }
 
-/* X25519. A public key of small order gives a secret that everybody knows, all zeros: refused (RFC 9180
- * section 7.1.4). */
+/* Computes X25519. A public key of small order would give a secret that everybody knows, all zeros, and is refused (RFC
+ * 9180 section 7.1.4). */
 static int diffie_hellman(const uint8_t private_key[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE],
 	struct secret *ret, struct error *err)
 {
@@ -70,7 +70,7 @@ static int diffie_hellman(const uint8_t private_key[SEAL_KEY_SIZE], const uint8_
 	return 0;
 }
 
-/* HKDF-SHA256, one half of it: `mode` extracts (salt and key) or expands (key and info). */
+/* Does one half of HKDF-SHA256: `mode` extracts (from salt and key) or expands (from key and info). */
 static int hkdf(int mode, struct span salt, struct span key, struct span info, struct secret *ret, size_t len,
 	struct error *err)
 {
@@ -92,7 +92,7 @@ static int hkdf(int mode, struct span salt, struct span key, struct span info, s
 	return ok ? 0 : openssl_error(err, ERROR_PERMANENT, "HKDF-SHA256 failed");
 }
 
-/* ---- RFC 9180 section 4: every input is labeled with the suite ---- */
+/* ---- RFC 9180 section 4: every input is labelled with the suite ---- */
 
 static const struct span suite_kem = {"KEM\x00\x20", 5};
 static const struct span suite_hpke = {"HPKE\x00\x20\x00\x01\x00\x03", 10};
@@ -128,7 +128,7 @@ static int labeled_expand(const struct secret *key, struct span suite, const cha
 
 /* ---- HPKE: the key encapsulated, the key schedule, the one message ---- */
 
-/* The KEM's shared secret, which both sides compute: each has one private key of the two. */
+/* Computes the KEM's shared secret. Both sides can: each has one of the two private keys. */
 static int shared_secret(const uint8_t private_key[SEAL_KEY_SIZE], const uint8_t public_key[SEAL_KEY_SIZE],
 	const uint8_t enc[SEAL_ENC_SIZE], const uint8_t recipient[SEAL_KEY_SIZE], struct secret *ret, struct error *err)
 {
@@ -345,7 +345,8 @@ static int base64_digit(char c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Four characters, `digits` of them not padding, to digits - 1 bytes; the bits left over must be zero. */
+/* Decodes four characters, `digits` of which are not padding, to digits - 1 bytes; the bits that are left over must be
+ * zero. */
 static int base64_quad(const char *text, size_t digits, uint8_t ret[3])
 {
 	uint32_t bits = 0;

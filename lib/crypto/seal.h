@@ -1,5 +1,5 @@
 /* Sealing to one recipient (HPKE, RFC 9180, base mode, single shot: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
- * ChaCha20-Poly1305) and the hub's Ed25519 signature (RFC 8032). Keys are raw 32-byte strings.
+ * ChaCha20-Poly1305) and the hub's Ed25519 signature (RFC 8032). Keys are raw strings of 32 bytes.
  */
 #ifndef CERTSYNC_SEAL_H
 #define CERTSYNC_SEAL_H
@@ -13,10 +13,11 @@ enum { SEAL_KEY_SIZE = 32, SEAL_ENC_SIZE = 32, SEAL_TAG_SIZE = 16, SEAL_SIGNATUR
 int seal_keypair(uint8_t ret_private[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err);
 int seal_public(const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err);
 
-/* Appends enc, then ciphertext with tag (plain_len + SEAL_TAG_SIZE). */
+/* Appends enc, then the ciphertext with its tag (plain_len + SEAL_TAG_SIZE). */
 int seal(const uint8_t recipient[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad, size_t aad_len,
 	const void *plain, size_t plain_len, struct buf *out, struct error *err);
-/* The inverse; appends the plaintext. ERROR_UNTRUSTED when it was not sealed to this key or was changed. */
+/* Does the inverse and appends the plaintext. It fails with ERROR_UNTRUSTED when the data was not sealed to this key or
+ * was changed. */
 int unseal(const uint8_t private_key[SEAL_KEY_SIZE], const void *info, size_t info_len, const void *aad, size_t aad_len,
 	const uint8_t *sealed, size_t sealed_len, struct buf *out, struct error *err);
 
@@ -24,18 +25,18 @@ int sign_keypair(uint8_t ret_private[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY
 int sign_public(const uint8_t private_key[SEAL_KEY_SIZE], uint8_t ret_public[SEAL_KEY_SIZE], struct error *err);
 int sign(const uint8_t private_key[SEAL_KEY_SIZE], const void *data, size_t len,
 	uint8_t ret_signature[SEAL_SIGNATURE_SIZE], struct error *err);
-/* 0 when it is the signature, else -1 with ERROR_UNTRUSTED. */
+/* Returns 0 when it is the signature, else -1 with ERROR_UNTRUSTED. */
 int sign_check(const uint8_t public_key[SEAL_KEY_SIZE], const void *data, size_t len,
 	const uint8_t signature[SEAL_SIGNATURE_SIZE], struct error *err);
 
 int sha256(const void *data, size_t len, uint8_t ret[32]);
 
-/* For tests with the RFC's vectors: sealing with a given ephemeral private key. */
+/* Seals with a given ephemeral private key, for tests with the RFC's vectors. */
 int seal_with_ephemeral(const uint8_t ephemeral[SEAL_KEY_SIZE], const uint8_t recipient[SEAL_KEY_SIZE],
 	const void *info, size_t info_len, const void *aad, size_t aad_len, const void *plain, size_t plain_len,
 	struct buf *out, struct error *err);
 
-/* Standard base64 (RFC 4648 section 4) on one line, padded; and its strict inverse. */
+/* These are standard base64 (RFC 4648 section 4) on one line, padded, and its strict inverse. */
 int base64_encode(const void *data, size_t len, struct buf *out);
 int base64_decode(const char *text, struct buf *out, struct error *err);
 

@@ -24,7 +24,7 @@ int signer_list_sign(
 	return statement_sign(label, &body, private_key, out, err);
 }
 
-/* A key that stands there twice is one that the list does not have. */
+/* A key that stands in a list twice makes the list invalid. */
 static void read_key(struct reader *in, struct signer_list *l)
 {
 	const uint8_t *key = read_raw(in, SEAL_KEY_SIZE);

@@ -20,7 +20,7 @@ struct anchors {
 
 /* ---- trust anchors ---- */
 
-/* OpenSSL takes any directory, and then trusts nothing if the files in it bear names of their own. */
+/* OpenSSL takes any directory, and then trusts nothing if the files in it have names of their own. */
 int anchors_check_directory(const char *path, struct error *err)
 {
 	DIR *directory = opendir(path);
@@ -54,7 +54,7 @@ struct anchors *anchors_load(const char *path, struct error *err)
 	struct anchors *a = mem_alloc(sizeof(*a));
 	a->store = X509_STORE_new();
 	bool system = !path || !*path;
-	/* A file of the system's that is missing or damaged is no failure of it. */
+	/* A file of the system's that is missing or damaged does not make the call fail. */
 	if (!a->store || (system && X509_STORE_set_default_paths(a->store) != 1))
 		mem_abort(__func__);
 	if (system || load_path(a->store, path, err) == 0)
@@ -109,7 +109,8 @@ int anchors_add(struct anchors *a, const void *pem, size_t len, struct error *er
 	return 0;
 }
 
-/* Whoever may have issued it; a store has the ones of its name already if it was asked for once. */
+/* Asks for whatever certificate may have issued this one. A store that was asked for a name once has everything of that
+ * name already. */
 static int want_issuer(struct anchors *a, X509 *certificate, const struct anchors_source *from, struct error *err)
 {
 	const X509_NAME *issuer = X509_get_issuer_name(certificate);
@@ -128,7 +129,8 @@ static int want_issuer(struct anchors *a, X509 *certificate, const struct anchor
 	struct error ignored;
 	if (from->find(from->context, (uint32_t)X509_NAME_hash_ex(issuer, NULL, NULL, NULL), &pem, err) < 0)
 		return -1;
-	/* What is in the way in the directory is not what was looked for: the chain does not build, and that is said. */
+	/* Something else in the directory under that name is not what was looked for. Then the chain does not build,
+	 * and that is said. */
 	if (pem.len)
 		anchors_add(a, pem.data, pem.len, &ignored);
 	return 0;
@@ -208,8 +210,8 @@ static int check_key_type(const struct chain_facts *f, const char *const *allowe
 		wanted);
 }
 
-/* The public halves agree, and the private half makes signatures that the leaf's key accepts: a key file can
- * hold a public half that does not belong to its private one. */
+/* Returns whether the public halves agree and the private half makes signatures that the leaf's key accepts: a key file
+ * can hold a public half that does not belong to its private one. */
 static bool key_signs_for(EVP_PKEY *key, X509 *leaf, bool vouched)
 {
 	EVP_PKEY *public_key = X509_get0_pubkey(leaf);
@@ -322,7 +324,7 @@ static int check_builds(
 		mem_abort(__func__);
 	X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
 	X509_VERIFY_PARAM_set_time(param, (time_t)now);
-	/* 112 bits: what Debian's OpenSSL asks of a chain before it serves or accepts one. */
+	/* Level 2 is 112 bits, which Debian's OpenSSL asks of a chain before it serves or accepts it. */
 	X509_VERIFY_PARAM_set_auth_level(param, 2);
 	int result = X509_verify_cert(ctx) == 1 ? 0 : chain_refusal(ctx, now, err);
 	X509_STORE_CTX_free(ctx);
@@ -330,7 +332,7 @@ static int check_builds(
 	return result;
 }
 
-/* A client may be strict about what the server sends: each certificate issued the one before it. */
+/* A client may be strict about what the server sends, so each certificate must have issued the one before it. */
 static int check_order(const struct chain *c, struct error *err)
 {
 	X509 *subject = c->leaf;
@@ -360,7 +362,7 @@ static void names_text(const struct chain_facts *f, char *text, size_t size)
 		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "", f->names[i]);
 }
 
-/* An address in its one form, or "" when it is none. */
+/* Writes an address in its canonical form, or "" when the text is not an address. */
 static const char *address_text(const char *text, char *canonical, size_t size)
 {
 	unsigned char bytes[16];
@@ -371,7 +373,7 @@ static const char *address_text(const char *text, char *canonical, size_t size)
 	return canonical;
 }
 
-/* An address equals an address; it is never under a wildcard. */
+/* An address equals an address; no wildcard covers one. */
 static bool pattern_covers(const char *pattern, const char *name)
 {
 	char pattern_address[INET6_ADDRSTRLEN], name_address[INET6_ADDRSTRLEN];
@@ -420,7 +422,8 @@ static int allow_refusal(const char *name, const char *const *allow, struct erro
 		name, patterns);
 }
 
-/* Kinds of names that a TLS server does not use (addresses of mail, URIs, …) are not what allow can name. */
+/* `allow` cannot name the kinds of names that a TLS server does not use (addresses of mail, URIs, …), so they are
+ * refused. */
 static int check_kinds(X509 *leaf, const char *const *allow, struct error *err)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
@@ -461,7 +464,7 @@ static int check_sooner(const struct chain_facts *f, const struct verify_policy 
 		clock_text(f->not_after, fresh), clock_text(p->replaces_not_after, old));
 }
 
-/* ---- the gate ---- */
+/* ---- all rules ---- */
 
 static int verify_facts(
 	const struct chain *c, const struct chain_facts *f, const struct verify_policy *p, struct error *err)

@@ -1,6 +1,6 @@
-/* The gate of DESIGN section 5, used by the hub before publishing and by the agent's root half before
- * installing. Pure: `now` is a parameter, nothing is read but the trust anchors. Each refusal names the rule,
- * the two values and what to do.
+/* The rules that a certificate has to meet. The hub applies them before publishing, and the agent's root half before
+ * installing. Nothing is read but the trust anchors, and `now` is a parameter. Each refusal names the rule, the two
+ * values that disagree, and what to do.
  */
 #ifndef CERTSYNC_VERIFY_H
 #define CERTSYNC_VERIFY_H
@@ -11,28 +11,29 @@
 #include <stdbool.h>
 
 struct anchors; /* a loaded trust store; immutable */
-/* `path`: a PEM file or a hash directory; NULL or "": the system's. */
+/* Loads `path`, a PEM file or a hash directory; with NULL or "" it loads the system's anchors. */
 struct anchors *anchors_load(const char *path, struct error *err);
 void anchors_free(struct anchors *a);
 
-/* The same for a process that can open no file: it is handed bytes. Nothing is trusted at first. */
+/* These do the same for a process that can open no file and is handed bytes. Nothing is trusted at first. */
 enum { ANCHORS_PEM_MAX = 2 * 1024 * 1024 };
 struct anchors *anchors_none(void);
 int anchors_add(struct anchors *a, const void *pem, size_t len, struct error *err);
-/* Asks for those that bear the name of an issuer of the chain, by the hash by which a hash directory has them. `find` appends their
- * PEM to `ret`, or nothing when there is none; -1 ends it. */
+/* Asks for the anchors that have the name of an issuer of the chain, by the hash under which a hash directory has them.
+ * `find` appends their PEM to `ret`, or nothing when there is none; -1 ends the search. */
 struct anchors_source {
 	int (*find)(void *context, uint32_t hash, struct buf *ret, struct error *err);
 	void *context;
 };
 int anchors_find(struct anchors *a, const struct chain *c, const struct anchors_source *from, struct error *err);
-/* Where OpenSSL looks for the system's: a file, and directories divided by colons; borrowed. Nothing is parsed. */
+/* Return where OpenSSL looks for the system's anchors, a file and directories divided by colons; both are borrowed.
+ * Nothing is parsed. */
 const char *anchors_system_file(void);
 const char *anchors_system_directories(void);
-/* Whether a directory has a hashed name at all: OpenSSL takes any, and then trusts nothing. */
+/* Makes sure that a directory has a hashed name at all: OpenSSL takes any directory, and then trusts nothing. */
 int anchors_check_directory(const char *path, struct error *err);
 
-/* The anchor that signed this certificate, owned by the caller; NULL when none did. */
+/* Returns the anchor that signed this certificate, which the caller owns, or NULL when none did. */
 X509 *anchors_issuer(const struct anchors *a, X509 *certificate);
 
 struct verify_policy {
@@ -43,18 +44,18 @@ struct verify_policy {
 	const char *const *key_types; /* NULL: ecdsa-p256, ecdsa-p384, rsa of 2048 to 4096 bits */
 	int64_t replaces_not_after;   /* 0: nothing; else the expiry of what would be replaced */
 	bool may_expire_sooner;
-	bool key_is_vouched; /* the chain has the public half alone: another process holds the private one, and has seen that it signs */
+	bool key_is_vouched; /* the chain has the public half alone; the process with the private one has seen that it signs */
 };
 
-/* Rule names, as they begin a refusal's message ("key-match: …") and travel to `certsync status`:
- * key-match, chain, purpose, names, allow, validity, key-type, sooner; kind ERROR_UNTRUSTED. */
+/* Applies the rules. A refusal is ERROR_UNTRUSTED, and its message begins with the rule's name ("key-match: …"), which
+ * travels to `certsync status`: key-match, chain, purpose, names, allow, validity, key-type, sooner. */
 int verify_chain(const struct chain *c, const struct verify_policy *policy, struct error *err);
 
-/* Whether a peer's chain (from a probe) is trusted for `name` now; the reason in err if not. */
+/* Returns 0 when a peer's chain, from a probe, is trusted for `name` now, else -1 with the reason. */
 int verify_served(X509 *leaf, STACK_OF(X509) * rest, const char *name, const struct anchors *anchors, int64_t now,
 	struct error *err);
 
-/* The forward-only rule of DESIGN section 4: rule names revision, digest. */
+/* Applies the rule that revisions only go forward; the names of its rules are revision and digest. */
 int verify_revision(struct revision offered, const uint8_t offered_digest[CHAIN_SHA256_SIZE],
 	struct revision high_water, const uint8_t high_water_digest[CHAIN_SHA256_SIZE], struct error *err);
 
