@@ -28,7 +28,7 @@ int64_t check_expiring_before(int64_t not_before, int64_t not_after)
 	return fifth < EXPIRING_DAYS_MAX * DAY ? fifth : EXPIRING_DAYS_MAX * DAY;
 }
 
-/* The worst fault, or the first of several that are equally bad, says what to do. */
+/* The worst fault says what to do; of several that are equally bad it is the first. */
 static void add_fault(struct check *c, enum check_verdict verdict, const char *reason, const char *advice)
 {
 	size_t used = strlen(c->reason);
@@ -123,7 +123,7 @@ static void judge_names(struct check *c, const struct probe_result *r, const str
 
 /* ---- the chain ---- */
 
-/* The last that can be reached from the leaf by what was sent, in whatever order. */
+/* Returns the last certificate that can be reached from the leaf by what was sent, in whatever order. */
 static X509 *last_issuer(X509 *leaf, STACK_OF(X509) * rest)
 {
 	X509 *at = leaf;
@@ -179,8 +179,8 @@ static void judge_refusal(struct check *c, X509 *leaf, X509 *last, const struct 
 	}
 }
 
-/* Asked for one of the certificate's own names and at a time within its life, so that the answer is about
- * nothing but the chain, whatever else is wrong. */
+/* The chain is verified for one of the certificate's own names and at a time within its life, so that the answer is
+ * about the chain alone, whatever else is wrong. */
 static void judge_chain(struct check *c, const struct probe_result *r, const struct check_policy *p)
 {
 	struct error err;
@@ -193,7 +193,8 @@ static void judge_chain(struct check *c, const struct probe_result *r, const str
 			judge_refusal(c, r->leaf, last, NULL);
 		return;
 	}
-	/* Authorities that were not valid either back then: it has been built, which is all that was asked. */
+	/* If authorities were not valid at that time either, the chain has still been built, which was all that was
+	 * asked. */
 	bool past = when != p->now;
 	if (verify_served(r->leaf, r->rest, f->names[0], p->anchors, when, &err) == 0 ||
 		(past && strncmp(err.message, "validity:", 9) == 0))
@@ -223,7 +224,7 @@ static void judge_match(struct check *c, const struct check_policy *p)
 	add_fault(c, CHECK_MISMATCH, reason, advice);
 }
 
-/* The handshake was offered every version, so this is the best that there is. */
+/* The handshake was offered every version, so this is the best one that there is. */
 static void judge_version(struct check *c, const struct probe_result *r)
 {
 	snprintf(c->tls, sizeof(c->tls), "%s", r->version ? r->version : "");

@@ -1,4 +1,5 @@
-/* What an endpoint was seen to present, judged: one verdict, why, and what to do. Pure: `now` is a parameter.
+/* What an endpoint was seen to present is judged here: one verdict, why, and what to do. There is no I/O, and `now` is
+ * a parameter.
  */
 #ifndef CERTSYNC_CHECK_H
 #define CERTSYNC_CHECK_H
@@ -6,7 +7,7 @@
 #include "lib/probe/probe.h"
 #include "lib/crypto/verify.h"
 
-/* From good to bad: of several faults the worst is the verdict, and the reason names them all. */
+/* Verdicts go from good to bad: the worst of several faults is the verdict, and the reason names them all. */
 enum check_verdict {
 	CHECK_OK,
 	CHECK_EXPIRING,    /* clients still take it, but not for long */
@@ -48,15 +49,15 @@ struct check {
 
 /* Fills `ret`, which check_release() empties. */
 void check_judge(const struct probe_result *result, const struct check_policy *policy, struct check *ret);
-/* Where there is nothing to probe, e.g. a name without an address. */
+/* Fills `ret` where there is nothing to probe, for example for a name without an address. */
 void check_unreachable(struct check *ret, const char *reason, const char *advice);
-/* Where one certificate of an expected pair is served and the other, of this `kind` ("RSA", "ECDSA"), is not.
- */
+/* Fills `ret` where one certificate of an expected pair is served and the other, of this `kind` ("RSA", "ECDSA"), is
+ * not. */
 void check_lacks_kind(struct check *ret, const char *kind, const char *reason);
 void check_release(struct check *c);
 
 const char *check_verdict_text(enum check_verdict verdict);
-/* How many seconds must be left of a lifetime: a fifth, at most 21 days. Renewal comes well before. */
+/* Returns how many seconds must be left of a lifetime: a fifth of it, 21 days at most. Renewal comes well before. */
 int64_t check_expiring_before(int64_t not_before, int64_t not_after);
 
 #endif

@@ -34,7 +34,8 @@ static int read_number(const struct check_job *j, const char *option, long maxim
 	return 0;
 }
 
-/* As openssl, browsers and this program write it: 64 digits, with or without colons, in any case. */
+/* Reads a fingerprint as openssl, browsers and this program write it: 64 digits, with or without colons, in any
+ * case. */
 static bool read_fingerprint(const char *text, uint8_t ret[CHAIN_SHA256_SIZE])
 {
 	char hex[CHAIN_HEX_MAX];

@@ -1,6 +1,6 @@
-/* What the commands `check` of both programs have in common: their options, the hosts that they name, the
- * outcome on standard output. A program adds what it knows by itself: hosts when none is named, and what must
- * be served there.
+/* What the commands `check` of both programs have in common: their options, the hosts that they name, and the outcome
+ * on standard output. A program adds what it knows by itself: the hosts when none is named, and what must be served
+ * there.
  */
 #ifndef CERTSYNC_CHECK_JOB_H
 #define CERTSYNC_CHECK_JOB_H
@@ -20,8 +20,8 @@ struct check_job {
 	size_t host_count;
 };
 
-/* The options, in this order, for the table of a command; --at, --anchors and --expect have a text of each
- * program. */
+/* The options, in this order, for the table of a command. Each program has a text of its own for --at, --anchors and
+ * --expect. */
 #define CHECK_JOB_OPTIONS \
 	{"--days", "N", "expiring: fewer left than these, instead of a fifth of its life, 21 at most"}, \
 		{"--timeout", "SECONDS", "for each endpoint: 10"}, \
@@ -33,19 +33,19 @@ struct check_job {
 		"--nagios", NULL, "one line, and the exit codes of Nagios's plugins" \
 	}
 
-/* Reads the options. ERROR_USAGE. check_job_release() in any case. */
+/* Reads the options; a fault is ERROR_USAGE. check_job_release() follows in any case. */
 int check_job_begin(struct check_job *j, const struct cli_line *line, struct error *err);
 void check_job_release(struct check_job *j);
 
-/* One more host; borrowed, until the next is added. `text` as in check_host_parse(). */
+/* Adds one more host and returns it, borrowed until the next one is added. `text` is as in check_host_parse(). */
 struct check_host *check_job_name(struct check_job *j, const char *text, struct error *err);
-/* One whose fields the caller fills in. */
+/* Adds a host whose fields the caller fills in. */
 struct check_host *check_job_add(struct check_job *j);
 
-/* Checks them all and shows the outcome; --anchors goes before `anchors` (NULL: the system's). Returns the
- * exit code, with a failure told. */
+/* Checks all hosts and shows the outcome; --anchors takes precedence over `anchors` (NULL: the system's). Returns the
+ * exit code; a failure has been told. */
 int check_job_run(struct check_job *j, const char *anchors);
-/* Tells why there is nothing to show, as Nagios wants it where it asks. Returns the exit code. */
+/* Tells why there is nothing to show, in Nagios's form where that is asked for. Returns the exit code. */
 int check_job_refuse(const struct check_job *j, const struct error *err);
 
 #endif

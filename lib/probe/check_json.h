@@ -1,4 +1,5 @@
-/* One endpoint as it was found, as JSON: for `certsync check --json`, and from the worker that checks for the hub.
+/* One endpoint as it was found, as JSON. `certsync check --json` prints it, and the worker that checks for the hub
+ * sends it.
  */
 #ifndef CERTSYNC_CHECK_JSON_H
 #define CERTSYNC_CHECK_JSON_H

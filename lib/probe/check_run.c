@@ -24,7 +24,7 @@ int check_host_add_port(struct check_host *h, const char *port, struct error *er
 		return error_set(err, ERROR_USAGE, "%s: more than %d ports", h->name, CHECK_PORTS_MAX);
 	if (strlen(port) >= sizeof(p->text))
 		return error_set(err, ERROR_USAGE, "%s: \"%.40s\" is no port", h->name, port);
-	/* Any address does: the port and the way to TLS are what is read here. */
+	/* Any address will do, since only the port and the way to TLS are read here. */
 	snprintf(text, sizeof(text), "0.0.0.0:%s", port);
 	if (endpoint_parse(text, &p->model, err) < 0) {
 		auto_free char *why = mem_strdup(err->message);
@@ -37,7 +37,7 @@ int check_host_add_port(struct check_host *h, const char *port, struct error *er
 	return 0;
 }
 
-/* The ports at which a mail server or its web front is usually reached. */
+/* Adds the ports at which a mail server or its web front is usually reached. */
 static int add_known_ports(struct check_host *h, struct error *err)
 {
 	static const char *const known[] = {"25", "110", "143", "443", "465", "587", "993", "995"};
@@ -154,7 +154,7 @@ static int use_given(struct check_run *run, const struct check_host *host, struc
 	return 0;
 }
 
-/* Requests that are not over by the deadline are left to their threads: the command ends soon. */
+/* Requests that are not over by the deadline are left to their threads, since the command ends soon. */
 struct questions {
 	struct gaicb *all, **list;
 	const struct check_host **hosts;
@@ -168,10 +168,9 @@ static void on_answered(union sigval all)
 		return; /* the deadline ends the wait */
 }
 
-/*
- * By a notification of the resolver's own thread, not by gai_suspend(3): glibc 2.36 leaves a request's thread a pointer into
- * the stack of a gai_suspend that has returned, where another of its requests was answered at the same moment.
- */
+/* Waits for a notification by the resolver's own thread and does not use gai_suspend(3): glibc 2.36 leaves a request's
+ * thread a pointer into the stack of a gai_suspend that has returned, when another of its requests was answered at the
+ * same moment. */
 static int ask_all(struct questions *q, int timeout_ms)
 {
 	int answered = eventfd(0, EFD_CLOEXEC);
@@ -202,7 +201,7 @@ static void take_name(struct check_run *run, struct questions *q, size_t i, int 
 		freeaddrinfo(q->all[i].ar_result);
 }
 
-/* Those that were given no address. */
+/* Asks for the addresses of the hosts that were given none. */
 static void ask_names(struct check_run *run)
 {
 	static struct questions q; /* stays for the threads */
@@ -294,7 +293,7 @@ static bool same_port(const struct check_row *a, const struct check_row *b)
 	return a->host == b->host && a->port == b->port;
 }
 
-/* A port that one address of a name answers and another does not is a fault; one that none answers is not. */
+/* A port that one address of a name answers and another does not is a fault; a port that none answers is not. */
 static bool is_missed(const struct check_run *run, const struct check_row *row)
 {
 	for (size_t i = 0; i < run->row_count; i++)
@@ -347,7 +346,8 @@ static enum probe_key other_key(const struct check *c)
 							       : PROBE_ANY_KEY;
 }
 
-/* Whether the row says what the first one has not: another certificate, or that one of an expected pair is missing. */
+/* Returns whether the row says what the first one does not: another certificate, or that one of an expected pair is
+ * missing. */
 static bool tells_more(struct check_row *row, const struct check_row *first)
 {
 	if (row->check.served)
@@ -360,7 +360,7 @@ static bool tells_more(struct check_row *row, const struct check_row *first)
 	return true;
 }
 
-/* A second row behind each that was served, which stays if it tells more. */
+/* Adds a second row behind each one that was served, which stays if it tells more. */
 static void probe_other_keys(struct check_run *run)
 {
 	struct check_row *rows = mem_array(2 * run->row_count + 1, sizeof(*rows));

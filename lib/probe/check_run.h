@@ -1,5 +1,5 @@
-/* Every address of every name, on every port of it: resolved, probed and judged, several hundred at once.
- * For an operator's command: the names of all hosts are asked for together, and the asking takes its time.
+/* Every address of every name, on every port of it, is resolved, probed and judged, several hundred at once. It is for
+ * an operator's command: all names are asked for together, and that blocks.
  */
 #ifndef CERTSYNC_CHECK_RUN_H
 #define CERTSYNC_CHECK_RUN_H
@@ -31,11 +31,11 @@ struct check_host {
 	const char *const *at; /* borrowed, as in struct check_run, for this host alone; NULL: the run's */
 };
 
-/* "HOST", "HOST:PORT", "[::1]:PORT/PROTOCOL+proxy": the host with its one port, or with the well-known ones.
- * ERROR_USAGE with the reason. */
+/* Parses "HOST", "HOST:PORT" or "[::1]:PORT/PROTOCOL+proxy" into the host with its one port, or with the well-known
+ * ones. A fault is ERROR_USAGE with the reason. */
 int check_host_parse(const char *text, struct check_host *ret, struct error *err);
 
-/* Adds "993" or "8443/tls+proxy". */
+/* Adds a port like "993" or "8443/tls+proxy". */
 int check_host_add_port(struct check_host *h, const char *port, struct error *err);
 
 struct check_row {
@@ -60,7 +60,7 @@ struct check_run {
 	size_t row_count;
 };
 
-/* ERROR_USAGE: one of `at` is no address. All else is told by the rows. */
+/* Fails with ERROR_USAGE when one of `at` is not an address. The rows tell everything else. */
 int check_run(struct check_run *run, struct error *err);
 void check_run_release(struct check_run *run);
 

@@ -21,7 +21,7 @@ static const char *address_of(const struct check_row *row)
 static const char *const plain[] = {"", "", "", "", ""};
 static const char *const colours[] = {"\033[32m", "\033[33m", "\033[35m", "\033[31m", "\033[31m"};
 
-/* Every cell of the column, the header included, is longer by the same, so that the columns stay in line. */
+/* Colour makes every cell of the column, the header included, longer by the same, so that the columns stay in line. */
 static char *painted(const char *text, const char *colour)
 {
 	return *colour ? mem_printf("%s%s\033[0m", colour, text) : mem_strdup(text);
@@ -101,14 +101,14 @@ static enum nagios_exit severity(const struct check *c)
 	return c->verdict == CHECK_EXPIRING || c->warning[0] ? NAGIOS_WARNING : NAGIOS_OK;
 }
 
-/* What stands behind a '|' is Nagios's own. */
+/* What stands behind a '|' is Nagios's own, so none is printed. */
 static void print_plain(const char *text)
 {
 	for (; *text; text++)
 		putchar(*text == '|' || *text == '\n' ? '/' : *text);
 }
 
-/* The worst first, and not all of forty. */
+/* Prints the worst faults first, and not all when there are many. */
 static void print_faults(const struct check_run *run, size_t bad)
 {
 	size_t told = 0;

@@ -27,7 +27,7 @@ static const struct language languages[] = {
 	{"tls", PROBE_TLS, PROBE_TLS, {443}},
 };
 
-/* A node that takes mail through a proxy usually listens once more, ten thousand higher. */
+/* A node that takes mail through a proxy usually listens once more, on a port that is ten thousand higher. */
 enum { TWIN = 10000 };
 
 static const struct language *language_of_port(uint16_t port)
@@ -61,7 +61,7 @@ static int port_parse(const char *text, uint16_t *ret)
 	return 0;
 }
 
-/* Takes "ADDRESS:PORT" or "[ADDRESS]:PORT" apart, in place. */
+/* Takes "ADDRESS:PORT" or "[ADDRESS]:PORT" apart in place. */
 static int split_port(char *text, char **ret_host, char **ret_port)
 {
 	char *colon = strrchr(text, ':');

@@ -1,5 +1,5 @@
-/* An endpoint: an address at which TLS is served, and how to get as far as TLS there. Pure; it links neither
- * TLS nor an event loop, so that every reader of a configuration can check one.
+/* An endpoint is an address at which TLS is served, and how to get as far as TLS there. This does no I/O and links
+ * neither TLS nor an event loop, so that every reader of a configuration can check an endpoint.
  */
 #ifndef CERTSYNC_ENDPOINT_H
 #define CERTSYNC_ENDPOINT_H
@@ -30,14 +30,15 @@ struct endpoint {
 	char text[ENDPOINT_TEXT_MAX]; /* as written in the configuration, for tables and messages */
 };
 
-/* "127.0.0.1:25", "[::1]:993", "127.0.0.1:10025+proxy", "127.0.0.1:2525/smtp", "…/tls+proxy". The protocol
- * follows from a well-known port: 25 587 smtp, 110 pop3, 143 imap, 4190 sieve with STARTTLS, 5432
- * postgres, 3306 mysql; 465 smtps, 993 imaps, 995 pop3s; those plus 10000 (the customary PROXY twins)
- * likewise; TLS at once otherwise. After a slash it can be told: smtp imap pop3 sieve postgres mysql
- * (STARTTLS), smtps imaps pop3s tls (TLS at once). ERROR_USAGE with the reason. */
+/* Parses "127.0.0.1:25", "[::1]:993", "127.0.0.1:10025+proxy", "127.0.0.1:2525/smtp" or "…/tls+proxy". The protocol
+ * follows from a well-known port: 25 and 587 are smtp, 110 pop3, 143 imap, 4190 sieve with STARTTLS, 5432 postgres,
+ * 3306 mysql; 465 smtps, 993 imaps, 995 pop3s; these plus 10000 (the customary PROXY twins) likewise; any other port
+ * has TLS at once. After a slash the protocol can be told: smtp imap pop3 sieve postgres mysql (STARTTLS), or smtps
+ * imaps pop3s tls (TLS at once). A fault is ERROR_USAGE with the reason. */
 int endpoint_parse(const char *text, struct endpoint *ret, struct error *err);
 
-/* Whether the text of an endpoint, "10.0.0.4:25" or "[fd00::4]:25", is at this address, however that is written. */
+/* Returns whether the text of an endpoint, "10.0.0.4:25" or "[fd00::4]:25", has this address, however that is
+ * written. */
 bool endpoint_is_at(const char *text, const char *address);
 
 #endif

@@ -23,7 +23,7 @@ enum {
 
 enum phase { PHASE_CONNECT, PHASE_DIALOGUE, PHASE_HANDSHAKE, PHASE_FAREWELL, PHASE_CLOSE };
 
-/* What a phase needs to go on; NEED_NEXT: it has set the next phase. */
+/* What a phase needs to go on; NEED_NEXT says that it has set the next phase. */
 enum need { NEED_NEXT, NEED_READ, NEED_WRITE, NEED_NOTHING };
 
 struct probe {
@@ -53,8 +53,8 @@ static int accept_any(X509_STORE_CTX *store, void *context)
 	return 1;
 }
 
-/* Verifies nothing and takes any version and cipher that OpenSSL still has: the certificate of an old server
- * is to be seen as well. */
+/* Makes a context that verifies nothing and takes any version and cipher that OpenSSL still has, so that the
+ * certificate of an old server is seen as well. */
 static SSL_CTX *shared_context(void)
 {
 	static SSL_CTX *shared;
@@ -70,7 +70,7 @@ static SSL_CTX *shared_context(void)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
-	/* Or OpenSSL builds and verifies a chain to ignore the outcome. */
+	/* Otherwise OpenSSL would build and verify a chain whose outcome is ignored. */
 	SSL_CTX_set_cert_verify_callback(ctx, accept_any, NULL);
 	shared = ctx;
 	return shared;
@@ -90,7 +90,7 @@ static enum need fail(struct probe *p, enum probe_state state, enum error_kind k
 	return NEED_NOTHING;
 }
 
-/* The commonest reason why a port that works for its clients says nothing to us, or hangs up. */
+/* Names the commonest reason why a port that works for its clients says nothing to us, or hangs up. */
 static const char *proxy_hint(const struct probe *p)
 {
 	bool silent = p->phase == PHASE_HANDSHAKE
@@ -125,7 +125,7 @@ static enum need fail_errno(struct probe *p, int code)
 
 enum { IO_WAIT = -1, IO_BROKEN = -2 };
 
-/* What OpenSSL's return value means: IO_WAIT with *need, 0 at the end, or IO_BROKEN. */
+/* Says what OpenSSL's return value means: IO_WAIT with *need, 0 at the end, or IO_BROKEN. */
 static int tls_outcome(struct probe *p, int rc, enum need *need)
 {
 	switch (SSL_get_error(p->ssl, rc)) {
@@ -170,8 +170,8 @@ static int transport_write(struct probe *p, const void *data, int len, enum need
 	return errno == EAGAIN || errno == EINTR ? IO_WAIT : IO_BROKEN;
 }
 
-/* Sends and feeds until the dialogue has come to its end (NEED_NEXT) or has to wait. A broken connection
- * ends it too; errno then says how. */
+/* Sends and feeds until the dialogue has come to its end (NEED_NEXT) or has to wait. A broken connection ends it too,
+ * and errno then says how. */
 static enum need converse(struct probe *p)
 {
 	uint8_t chunk[CHUNK];
@@ -196,7 +196,7 @@ static enum need converse(struct probe *p)
 
 /* ---- the phases ---- */
 
-/* RFC 5321 section 4.1.3: who has no name says its address. */
+/* A client that has no name says its address (RFC 5321 section 4.1.3). */
 static void own_literal(const struct probe *p, char *text, size_t size)
 {
 	struct sockaddr_storage own = {0};
@@ -213,7 +213,7 @@ static void own_literal(const struct probe *p, char *text, size_t size)
 	snprintf(text, size, "[%s]", address);
 }
 
-/* The PROXY protocol's "this is no relayed connection": version 2, command LOCAL, no addresses. */
+/* The PROXY protocol's header for a connection that is not relayed: version 2, command LOCAL, no addresses. */
 static const uint8_t proxy_local[16] = {
 	0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x20, 0x00, 0x00, 0x00};
 
@@ -230,13 +230,14 @@ static enum need phase_connect(struct probe *p)
 	own_literal(p, helo, sizeof(helo));
 	starttls_begin(&p->talk, p->endpoint.protocol, helo, &p->send);
 	p->phase = PHASE_DIALOGUE;
-	/* A new socket's buffer has room for sixteen bytes. */
+	/* A new socket's buffer always has room for sixteen bytes. */
 	if (p->endpoint.proxy && send(p->fd, proxy_local, sizeof(proxy_local), MSG_NOSIGNAL) != sizeof(proxy_local))
 		return fail_errno(p, errno);
 	return NEED_NEXT;
 }
 
-/* The signatures (TLS 1.2 and later) and the ciphers (up to TLS 1.2) of one kind of key; for RSA PKCS #1 beside PSS. */
+/* Allows the signatures (TLS 1.2 and later) and the ciphers (up to TLS 1.2) of one kind of key; for RSA, PKCS #1 beside
+ * PSS. */
 static bool restrict_key(SSL *ssl, enum probe_key key)
 {
 	static const char rsa[] = "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:"
@@ -248,7 +249,7 @@ static bool restrict_key(SSL *ssl, enum probe_key key)
 		SSL_set_cipher_list(ssl, key == PROBE_RSA_KEY ? "aRSA:@SECLEVEL=0" : "aECDSA:@SECLEVEL=0") == 1;
 }
 
-/* Keeps what OpenSSL reads first: text where a TLS record should be is told as the text that it is. */
+/* Keeps the first bytes that OpenSSL reads: text where a TLS record should be is shown as that text. */
 static long on_bio(BIO *bio, int operation, const char *data, size_t len, int argi, long argl, int ret,
 	size_t *processed) /* NOLINT(readability-non-const-parameter): OpenSSL's type */
 {
@@ -345,7 +346,7 @@ static enum need phase_handshake(struct probe *p)
 	p->result.state = PROBE_SERVED;
 	p->result.version = SSL_get_version(p->ssl);
 	p->result.milliseconds = clock_monotonic_ms() - p->started;
-	/* ManageSieve tells its capabilities once more, unasked, when TLS stands. */
+	/* ManageSieve tells its capabilities once more, unasked, once TLS is there. */
 	bool greeting = p->endpoint.protocol == PROBE_TLS || p->endpoint.inner == PROBE_SIEVE;
 	starttls_leave(&p->talk, p->endpoint.inner, greeting, &p->send);
 	p->phase = PHASE_FAREWELL;
@@ -445,7 +446,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	probe_finish(p);
 }
 
-/* Begins to connect; an address that refuses at once is told from the loop like all the others. */
+/* Begins to connect. An address that refuses at once is reported from the loop like all others. */
 static void probe_connect(struct probe *p, struct event_base *base)
 {
 	p->fd = socket(p->endpoint.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -1,8 +1,8 @@
-/* What is really served at an endpoint: connect, speak the protocol up to TLS, complete the handshake on
- * whatever is there (expired, self-signed, wrong name), leave politely, and only then judge.
+/* What is really served at an endpoint: a probe connects, speaks the protocol up to TLS, completes the handshake with
+ * whatever is there (expired, self-signed, wrong name), and leaves politely; only then is it judged.
  *
- * Non-blocking on a libevent loop; hundreds may run at once. Never resolves names: an endpoint is an address.
- * The program ignores SIGPIPE.
+ * Probes do not block and run on a libevent loop, hundreds at once. They never resolve names: an endpoint is an
+ * address. The program must ignore SIGPIPE.
  */
 #ifndef CERTSYNC_PROBE_H
 #define CERTSYNC_PROBE_H
@@ -34,17 +34,17 @@ struct probe_result {
 struct probe;
 typedef void probe_done(void *context, const struct probe_result *result);
 
-/* Starts one; `done` is called exactly once, from the loop, never from inside probe_start, after which the
- * probe is gone. `sni` is always sent. The deadline is for everything, polite end included; one that passes
- * during the polite end does not undo PROBE_SERVED. */
+/* Starts a probe. `done` is called exactly once, from the loop and never from inside probe_start; after it the probe is
+ * gone. `sni` is always sent. The deadline is for everything, the polite end included; one that passes during the
+ * polite end does not undo PROBE_SERVED. */
 struct probe *probe_start(struct event_base *base, const struct endpoint *endpoint, const char *sni, int timeout_ms,
 	probe_done *done, void *context);
-/* The same for a client that takes one kind of key alone, so that both certificates of a pair are seen. A server
+/* Does the same as a client that takes one kind of key alone, so that both certificates of a pair are seen. A server
  * that has none of that kind fails the handshake. */
 enum probe_key { PROBE_ANY_KEY, PROBE_RSA_KEY, PROBE_ECDSA_KEY };
 struct probe *probe_start_key(struct event_base *base, const struct endpoint *endpoint, const char *sni,
 	enum probe_key key, int timeout_ms, probe_done *done, void *context);
-/* Ends it early without a callback. Not from inside `done`. */
+/* Ends a probe early without a callback. It must not be called from inside `done`. */
 void probe_cancel(struct probe *p);
 
 #endif

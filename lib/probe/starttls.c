@@ -28,7 +28,7 @@ static bool has_prefix(const char *line, const char *prefix)
 	return strncasecmp(line, prefix, strlen(prefix)) == 0;
 }
 
-/* `word`, and then the end of the line or a blank. */
+/* Returns whether the line is `word` and then its end or a blank. */
 static bool has_word(const char *line, const char *word)
 {
 	size_t len = strlen(word);
@@ -69,7 +69,7 @@ static enum verdict judge_imap(struct starttls *s, const char *line)
 			return LINE_DONE;
 		if (!has_word(line, "* PREAUTH"))
 			return LINE_ALIEN;
-		/* RFC 3501 section 6.2.1: STARTTLS is for the state before authentication. */
+		/* STARTTLS is for the state before authentication (RFC 3501 section 6.2.1). */
 		return s->leaving ? LINE_DONE : LINE_NO;
 	}
 	if (has_prefix(line, "* "))
@@ -147,7 +147,7 @@ const char *starttls_where(const struct starttls *s)
 	return "at the end of the dialogue";
 }
 
-/* A command never outgrows `send`: STARTTLS_SEND_MAX holds all that one dialogue says. */
+/* A command never outgrows `send`, since STARTTLS_SEND_MAX holds all that one dialogue says. */
 static void enter(struct starttls *s, enum starttls_step step, struct buf *send)
 {
 	const struct language *language = &languages[s->protocol];
@@ -232,7 +232,7 @@ enum {
 	MYSQL_VERSION = 10,
 	MYSQL_ERROR = 0xff,
 	MYSQL_CLIENT_SSL = 0x800,
-	/* Protocol 4.1, TLS, authentication by a named plugin. */
+	/* These stand for protocol 4.1, TLS, and authentication by a named plugin. */
 	MYSQL_CAPABILITIES = 0x200 | MYSQL_CLIENT_SSL | 0x8000 | 0x80000,
 	MYSQL_UTF8 = 33,
 };
@@ -243,7 +243,7 @@ static void not_this(struct starttls *s)
 	give_up(s, "is not what answers:", s->line);
 }
 
-/* The text of an error packet, which need not end. */
+/* Tells the text of an error packet, which need not end with a NUL. */
 static void told(struct starttls *s, const char *text, size_t len)
 {
 	error_set(&s->reason, ERROR_PERMANENT, "%s refuses: \"%.*s\" (%s)", starttls_protocol_name(s->protocol),
@@ -251,8 +251,8 @@ static void told(struct starttls *s, const char *text, size_t len)
 	finish(s, s->leaving ? STARTTLS_OVER : STARTTLS_REFUSED);
 }
 
-/* An ErrorResponse: 'E', 32 bits of length, fields that are a letter and a string with its NUL. Servers of
- * before version 3 of the protocol send 'E' and a string. */
+/* An ErrorResponse is 'E', 32 bits of length, and fields that are a letter and a string with its NUL. Servers older
+ * than version 3 of the protocol send 'E' and a string. */
 static void postgres_error(struct starttls *s)
 {
 	static const size_t head = 5;
@@ -296,7 +296,7 @@ static void mysql_head(struct buf *send, uint32_t len, uint8_t number)
 	buf_add(send, head, sizeof(head));
 }
 
-/* What both the request for TLS and the login begin with. */
+/* Both the request for TLS and the login begin with this. */
 static void mysql_client(struct buf *send)
 {
 	const uint8_t client[32] = {MYSQL_CAPABILITIES & 0xff, MYSQL_CAPABILITIES >> 8 & 0xff,
@@ -304,8 +304,9 @@ static void mysql_client(struct buf *send)
 	buf_add(send, client, sizeof(client));
 }
 
-/* Who hangs up before the login is counted: after max_connect_errors (100) MySQL and MariaDB block the host.
- * A login that is refused is not, so that is how to leave: as a user whom nobody has, without a password. */
+/* A client that hangs up before the login is counted: after max_connect_errors (100) MySQL and MariaDB block its host.
+ * A login that is refused is not counted, so the probe leaves that way: as a user whom nobody has, without a
+ * password. */
 static void mysql_login(struct buf *send)
 {
 	static const char login[] = "certsync-probe\0\0mysql_native_password";
@@ -314,7 +315,7 @@ static void mysql_login(struct buf *send)
 	buf_add(send, login, sizeof(login));
 }
 
-/* The greeting behind its head: version, the server's version and a NUL, 4 bytes of number, 8 of salt, a NUL,
+/* Behind its head the greeting has: version, the server's version and a NUL, 4 bytes of number, 8 of salt, a NUL,
  * capabilities. */
 static void mysql_greeting(struct starttls *s, size_t len, struct buf *send)
 {
@@ -336,7 +337,7 @@ static void mysql_greeting(struct starttls *s, size_t len, struct buf *send)
 	finish(s, STARTTLS_READY);
 }
 
-/* An error packet: 0xff, 16 bits of code, perhaps '#' and five letters of state, text. */
+/* An error packet is 0xff, 16 bits of code, perhaps '#' and five letters of state, and a text. */
 static void mysql_error(struct starttls *s, size_t len)
 {
 	const char *at = s->line + MYSQL_HEAD + 3, *end = s->line + MYSQL_HEAD + len;
@@ -404,13 +405,13 @@ void starttls_leave(struct starttls *s, enum probe_protocol protocol, bool greet
 		mysql_login(send);
 		s->step = STARTTLS_FAREWELL;
 	} else if (protocol == PROBE_TLS || protocol == PROBE_POSTGRES)
-		/* PostgreSQL does not even log who hangs up before he has said who he is. */
+		/* PostgreSQL does not even log a client that hangs up before it has said who it is. */
 		finish(s, STARTTLS_OVER);
 	else if (!greeting)
 		enter(s, STARTTLS_FAREWELL, send);
 }
 
-/* A line ends with LF; a CR before it is dropped. */
+/* A line ends with LF, and a CR before that is dropped. */
 static void take_byte(struct starttls *s, char byte, struct buf *send)
 {
 	if (++s->step_bytes > STARTTLS_STEP_MAX || (byte != '\n' && s->line_len == sizeof(s->line) - 1)) {
@@ -436,7 +437,7 @@ enum starttls_state starttls_feed(struct starttls *s, const void *data, size_t l
 	void (*take)(struct starttls *, char, struct buf *) = speaks_packets(s) ? take_packet_byte : take_byte;
 	while (taken < len && s->state == STARTTLS_MORE)
 		take(s, bytes[taken++], send);
-	/* What was to be sent and was not tells of answers that came before their questions. */
+	/* Bytes that were still to be sent show that answers came before their questions. */
 	bool early = send->len && s->protocol != PROBE_MYSQL;
 	if (s->state != STARTTLS_READY || (taken == len && !early))
 		return s->state;

@@ -1,8 +1,8 @@
-/* The way to TLS in SMTP, IMAP, POP3, ManageSieve, PostgreSQL and MySQL, and the polite way out, as a state
- * machine over bytes: what the server said goes in, what to send comes out. No sockets, no clock.
+/* The way to TLS in SMTP, IMAP, POP3, ManageSieve, PostgreSQL and MySQL, and the polite way out, as a state machine
+ * over bytes: what the server said goes in, what to send comes out. It has neither sockets nor a clock.
  *
- * Who hangs up without a word is counted by fail2ban's filters, so a dialogue that cannot reach TLS still
- * says QUIT or LOGOUT before it is over, unless the server has broken the protocol or said goodbye itself.
+ * fail2ban's filters count clients that hang up without a word. So a dialogue that cannot reach TLS still says QUIT or
+ * LOGOUT before it is over, unless the server has broken the protocol or said goodbye itself.
  */
 #ifndef CERTSYNC_STARTTLS_H
 #define CERTSYNC_STARTTLS_H
@@ -48,22 +48,22 @@ struct starttls {
 	struct error reason; /* why TLS is not reached, kept during the farewell */
 };
 
-/* From the connection to TLS. `helo`: "[127.0.0.1]". The server speaks first, but with PostgreSQL. PROBE_TLS
- * is STARTTLS_READY at once. In MySQL nothing answers the request: it is STARTTLS_READY with bytes to send
- * first. */
+/* Begins the way from the connection to TLS. `helo` is like "[127.0.0.1]". The server speaks first, except with
+ * PostgreSQL. PROBE_TLS is STARTTLS_READY at once. In MySQL nothing answers the request, so it is STARTTLS_READY with
+ * bytes to send first. */
 void starttls_begin(struct starttls *s, enum probe_protocol protocol, const char *helo, struct buf *send);
-/* Inside TLS: waits for the server's greeting where one comes, then takes its leave. */
+/* Begins the way out inside TLS: it waits for the server's greeting where one comes, then takes its leave. */
 void starttls_leave(struct starttls *s, enum probe_protocol protocol, bool greeting, struct buf *send);
 
-/* Feeds bytes of the server; appends what to send (never more than STARTTLS_SEND_MAX in one dialogue). Bytes
- * behind the answer to STARTTLS, and an answer that comes before STARTTLS was sent, are "text before the
- * handshake": refused, since whoever stood in between may have put them there. */
+/* Feeds bytes of the server and appends what to send (never more than STARTTLS_SEND_MAX in one dialogue). Bytes behind
+ * the answer to STARTTLS, and an answer that comes before STARTTLS was sent, are "text before the handshake" and
+ * refused, since whoever stood in between may have put them there. */
 enum starttls_state starttls_feed(struct starttls *s, const void *data, size_t len, struct buf *send);
-/* The server closed: STARTTLS_OVER while leaving, else STARTTLS_REFUSED. */
+/* Says that the server closed: STARTTLS_OVER while leaving, else STARTTLS_REFUSED. */
 enum starttls_state starttls_closed(struct starttls *s);
-/* "waiting for the greeting": what a deadline interrupted. */
+/* Returns what a deadline interrupted, like "waiting for the greeting". */
 const char *starttls_where(const struct starttls *s);
-/* "SMTP" */
+/* Returns a name like "SMTP". */
 const char *starttls_protocol_name(enum probe_protocol protocol);
 
 #endif
