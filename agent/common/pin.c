@@ -15,7 +15,7 @@
 static const char pin_word[] = "certsync-hub:1";
 static const char told[] = "told by the hub";
 
-/* The hub's line. */
+/* ---- the hub's line ---- */
 
 static bool is_signer(const char *text)
 {
@@ -64,14 +64,14 @@ static bool is_socket_url(const char *text)
 	return strncmp(text, "unix:///", 8) == 0 && text[8];
 }
 
-/* A number of at most fifteen digits and nothing behind it; 0: it is none. */
+/* Returns a number of at most fifteen digits with nothing behind it, or 0 when the text is none. */
 static int64_t positive(const char *text)
 {
 	size_t len = strspn(text, "0123456789");
 	return len && len <= 15 && !text[len] ? strtoll(text, NULL, 10) : 0;
 }
 
-/* The fields of a line that is good once. 1, or 0 when it is none of them. */
+/* Adds a field of a line that is good once. Returns 1, 0 when it is another field, or -1. */
 static int add_join_field(struct pin *pin, const char *field, struct error *err)
 {
 	auto_buf struct buf secret = BUF_INIT(JOIN_SECRET_SIZE);
@@ -98,7 +98,7 @@ static int add_join_field(struct pin *pin, const char *field, struct error *err)
 	return 1;
 }
 
-/* Told before anything is sent, since a line is tried but a few times. */
+/* A bad line is refused before anything is sent, since a line may be tried only a few times. */
 static int check_join(const char *line, struct pin *pin, struct error *err)
 {
 	char wanted[JOIN_CHECK_SIZE + 1];
@@ -200,7 +200,7 @@ void pin_line(const struct pin *pin, struct buf *out)
 	buf_addf(out, "\n");
 }
 
-/* The two files. */
+/* ---- the two files ---- */
 
 static char *pins_path(const char *directory, const char *file)
 {
@@ -241,7 +241,7 @@ static int compare_line(const char *line, void *context, struct error *err)
 	return 0;
 }
 
-/* 1 the file says the same, 0 it is not there or says nothing, -1 it says something else. */
+/* Returns 1 when the file says the same, 0 when it does not exist or says nothing, -1 when it says something else. */
 static int compare_file(const char *path, const char (*wanted)[PIN_TEXT_MAX], size_t count)
 {
 	auto_buf struct buf file = BUF_INIT(64 * 1024);
@@ -297,7 +297,7 @@ int pin_write(const struct agent_config *config, const struct pin *pin, bool rep
 	umask(before);
 	if (made < 0)
 		return -1;
-	/* The host keys first: what is pinned half-way opens no bundle yet. */
+	/* The host keys are written first: what is pinned half-way opens no bundle yet. */
 	if (write_lines(host_keys, "SSH host keys of the hub", pin->hosts, pin->host_count, err) < 0)
 		return -1;
 	return write_lines(
@@ -333,9 +333,9 @@ int pin_signers(const char *directory, struct bundle_keys *ret, struct error *er
 	return 0;
 }
 
-/* The host keys that the hub tells. */
+/* ---- the host keys that the hub tells ---- */
 
-/* What host_keys says: each line of a key, whether the hub had told it, and the serial of the hub's last list. */
+/* What host_keys says: each line with a key, whether the hub had told it, and the serial of the hub's last list. */
 struct host_file {
 	char keys[2 * PIN_HOSTS_MAX][PIN_TEXT_MAX];
 	bool told[2 * PIN_HOSTS_MAX];
@@ -408,9 +408,9 @@ int pin_hosts(const char *directory, const uint8_t *data, size_t len, bool *ret_
 	return write_hosts(path, &old, &p, err);
 }
 
-/* The signing keys that the hub tells. */
+/* ---- the signing keys that the hub tells ---- */
 
-/* Of the list that was taken last; 0: a person has pinned what is there. */
+/* Reads the serial of the list that was taken last; 0 says that a person has pinned what is there. */
 static int read_serial(const char *path, int64_t *ret, struct error *err)
 {
 	auto_buf struct buf file = BUF_INIT(64 * 1024);

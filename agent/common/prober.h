@@ -1,5 +1,4 @@
-/* Probes of one certificate's endpoints, round by round, on the agent's loop.
- */
+/* Probes of one certificate's endpoints, round by round, on the agent's loop. */
 #ifndef CERTSYNC_AGENT_PROBER_H
 #define CERTSYNC_AGENT_PROBER_H
 
@@ -11,11 +10,11 @@
 
 struct prober;
 
-/* One element for each endpoint, in the order of the configuration; only the wanted ones are filled in.
- * Called from the loop. */
+/* `seen` has one element for each endpoint, in the order of the configuration; only the wanted ones are filled in. This
+ * is called from the loop. */
 typedef void prober_done(const struct message_probe *seen, void *context);
 
-/* `timeout` in seconds for each probe. The configuration is borrowed. */
+/* `timeout` is in seconds for each probe. The configuration is borrowed. */
 struct prober *prober_new(struct event_base *base, const struct agent_certificate *certificate, int64_t timeout,
 	prober_done *done, void *context);
 void prober_free(struct prober *p);
@@ -24,7 +23,7 @@ size_t prober_count(const struct prober *p); /* at most MESSAGE_PROBES_MAX */
 const char *prober_endpoint(const struct prober *p, size_t i);
 const char *prober_service(const struct prober *p, size_t i);
 
-/* Starts a round: all that is wanted at once. At least one is; no round is under way. */
+/* Starts a round with all wanted endpoints at once. At least one must be wanted, and no round may be under way. */
 void prober_start(struct prober *p, const bool *wanted);
 void prober_cancel(struct prober *p);
 

@@ -42,7 +42,7 @@ static enum request_op read_op(struct reader *r)
 	return (enum request_op)op;
 }
 
-/* An empty name stands for "all certificates" (inventory) and for "none known" (a bundle refused unread). */
+/* An empty name stands for "all certificates" (inventory) and for "none known" (a bundle that was refused unread). */
 static void read_certificate(struct reader *r, char name[NAME_CERTIFICATE_MAX])
 {
 	read_string(r, name, NAME_CERTIFICATE_MAX);
@@ -50,7 +50,7 @@ static void read_certificate(struct reader *r, char name[NAME_CERTIFICATE_MAX])
 		r->failed = true;
 }
 
-/* About the hub, and no certificate. */
+/* Returns whether the request is about the hub's keys and not about a certificate. */
 static bool has_list(enum request_op op)
 {
 	return op == REQUEST_HOST_KEYS || op == REQUEST_SIGNERS;

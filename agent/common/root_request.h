@@ -1,9 +1,9 @@
-/* What certsync-agent asks of certsync-agent-root: fixed binary records (FRAME_RECORD) over a socketpair, and
- * for `stage` a bundle as it came (FRAME_BUNDLE). Requests are answered in order, one reply each; the daemon
- * has one outstanding.
+/* What certsync-agent asks of certsync-agent-root: fixed binary records (FRAME_RECORD) over a socketpair, and for
+ * `stage` a bundle as it came (FRAME_BUNDLE). Requests are answered in order, with one reply each; the daemon has one
+ * outstanding.
  *
- * The root half believes nothing that it is told: what may be installed, where, and which hooks run, comes
- * from its own configuration, the pins and the bundle's signature.
+ * The root half believes nothing that it is told. What may be installed, where, and which hooks run, comes from its own
+ * configuration, the pins and the bundle's signature.
  */
 #ifndef CERTSYNC_AGENT_REQUEST_H
 #define CERTSYNC_AGENT_REQUEST_H
@@ -37,7 +37,7 @@ struct request {
 	struct revision revision; /* which one this is about; refused if it is not the staged or pending one */
 	uint32_t timeout;         /* activate: seconds until the root half undoes by itself; capped at 3600.
 				   * hold: at most REQUEST_HOLD_MAX, else refused */
-	/* host_keys, signers: lib/crypto/host_pins.h, lib/crypto/signer_list.h, as it came */
+	/* host_keys, signers: lib/crypto/host_pins.h or lib/crypto/signer_list.h, as it came */
 	uint8_t list[STATEMENT_MAX];
 	size_t list_len;
 };
@@ -61,7 +61,7 @@ struct inventory {
 	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* leaf of what live/ points at, pending included */
 	uint8_t staged_fingerprint[CHAIN_SHA256_SIZE];
 	uint8_t staged_digest[CHAIN_SHA256_SIZE];
-	/* The other leaf of two pairs, which a service may serve as well; zeros when there is one pair. */
+	/* The other leaf of two pairs, which a service may serve as well; it is zeros when there is one pair. */
 	uint8_t second[CHAIN_SHA256_SIZE], staged_second[CHAIN_SHA256_SIZE];
 	int64_t not_before, not_after; /* of served */
 	uint32_t pending_seconds;      /* until the root half undoes it */

@@ -49,7 +49,7 @@ static void environment(const struct service_call *call, char *env[ENVIRONMENT_S
 	env[n] = NULL;
 }
 
-/* The words of the operator's language for what hook_run says. */
+/* Says in the operator's words what hook_run says. */
 static int tell(const struct service_call *call, const char *verb, enum hook_end end, struct error *err)
 {
 	if (end == HOOK_NOT_STARTED)
@@ -71,7 +71,7 @@ int service_run(const struct service_call *call, const char *verb, struct servic
 	*ret = (struct service_result){.exit_code = -1};
 	if (other && proc_user_find(call->service->user, &user, err) < 0)
 		return error_wrap(err, "hook %s", path);
-	/* One that is not there is told of by who starts it. */
+	/* A hook that does not exist is reported by whoever starts it. */
 	if (access(path, F_OK) == 0 && owned_check(path, other ? &user : NULL, err) < 0)
 		return error_wrap(err, "hook of service %s is not run", call->service->name);
 	environment(call, env);

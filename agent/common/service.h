@@ -1,5 +1,6 @@
-/* Running a service's hook, by lib/hook: one argument, the verb, its service's `timeout`, and what DESIGN
- * section 8 puts into its environment. A hook that others than root and the user whom it runs as can change is not run.
+/* Running a service's hook, by lib/core/hook.h: with one argument, the verb, the service's `timeout`, and the
+ * environment that man/certsync-agent.conf.5, HOOKS, describes. A hook that others than root and the user whom it runs
+ * as can change is not run.
  */
 #ifndef CERTSYNC_AGENT_SERVICE_H
 #define CERTSYNC_AGENT_SERVICE_H
@@ -31,14 +32,17 @@ struct service_result {
 
 enum { SERVICE_STOPPED = 3 }; /* exit code of `running` */
 
-/* The words of `instance` as the hook gets them, a line each; NULL: none is named. Owned by the caller. */
+/* Returns the words of `instance` as the hook gets them, one on each line, or NULL when none is named. The caller owns
+ * the text. */
 char *service_instance(const struct agent_service *service);
 
-/* 0: it exited, with whatever code. -1: it could not be started, was killed, or ran past its deadline. */
+/* Returns 0 when the hook exited, with whatever code, and -1 when it could not be started, was killed, or ran past its
+ * deadline. */
 int service_run(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
-/* The same, a code other than 0 being an error that says so. */
+/* Does the same, and makes a code other than 0 an error that says so. */
 int service_check(const struct service_call *call, const char *verb, struct service_result *ret, struct error *err);
-/* 1 running, 0 stopped, -1 cannot be told (the caller treats it as running and says so). */
+/* Returns 1 when the service runs, 0 when it is stopped, or -1 when that cannot be told; then the caller treats it as
+ * running and says so. */
 int service_running(const struct service_call *call, struct service_result *ret, struct error *err);
 
 #endif

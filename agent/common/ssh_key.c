@@ -66,7 +66,7 @@ int ssh_key_encode(const uint8_t seed[SEAL_KEY_SIZE], const uint8_t public_key[S
 	return buf_addf(out, "%s", ssh_end);
 }
 
-/* The base64 text between the two lines, without its line ends. */
+/* Appends the base64 text between the two lines without its line ends. */
 static int unwrap(struct buf *file, struct buf *out)
 {
 	const char *text = buf_text(file);
@@ -79,7 +79,7 @@ static int unwrap(struct buf *file, struct buf *out)
 	return 0;
 }
 
-/* The public key stands in clear at the front, whatever made the file. */
+/* The public key stands in clear at the front, whichever program made the file. */
 static int read_public(const struct buf *raw, uint8_t ret[SEAL_KEY_SIZE])
 {
 	struct reader r = READER(raw->data, raw->len);
