@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define KEX "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256"
-/* GCM first: it does not depend on strict key exchange, which libssh cannot be told to insist on. */
+/* GCM comes first because it does not depend on strict key exchange, which libssh cannot be told to insist on. */
 #define CIPHERS "aes256-gcm@openssh.com,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
 #define MACS "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com"
 #define HOST_KEYS "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
@@ -64,8 +64,8 @@ struct link {
 	size_t says_len;
 };
 
-/* Where the connection stands, for the line that the alarm writes; prepared, because a handler may only
- * write. */
+/* This text for the line that the alarm writes says where the connection stands. It is prepared, because a handler may
+ * only write. */
 static char alarm_text[512];
 static size_t alarm_len;
 
@@ -79,7 +79,7 @@ static void on_alarm(int number)
 
 static void stage(const struct link *l, const char *what)
 {
-	/* A handler that runs meanwhile would write half a line. */
+	/* A handler that ran in between would write half a line. */
 	alarm_len = 0;
 	int len = snprintf(alarm_text, sizeof(alarm_text),
 		"certsync-link: %s@%s:%s: not connected within %d s (%s); the next try follows by itself\n", l->user,
@@ -87,7 +87,7 @@ static void stage(const struct link *l, const char *what)
 	alarm_len = len < 0 ? 0 : (size_t)len < sizeof(alarm_text) ? (size_t)len : sizeof(alarm_text) - 1;
 }
 
-/* The one line of reason. Returns `code`. */
+/* Writes the one line of reason and returns `code`. */
 static int fail(const struct link *l, enum link_exit code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static int fail(const struct link *l, enum link_exit code, const char *fmt, ...)
 {
@@ -104,14 +104,14 @@ static int fail(const struct link *l, enum link_exit code, const char *fmt, ...)
 
 /* ---- getting there: every function returns LINK_DONE to go on ---- */
 
-/* An agent that has gone needs no connection and reads no reason. */
+/* An agent that is gone needs no connection and reads no reason. */
 static void exit_without_agent(short revents)
 {
 	if (revents & (POLLHUP | POLLERR | POLLNVAL))
 		exit(LINK_DONE);
 }
 
-/* Waits for the connection to begun on `fd`. 0, or -1 with errno. */
+/* Waits for the connection that was begun on `fd`. Returns 0, or -1 with errno. */
 static int await_connected(int fd, int64_t until)
 {
 	struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT}, {.fd = AGENT}};
@@ -144,7 +144,7 @@ static int connect_address(const struct addrinfo *address, int64_t until)
 	return steal_fd(&fd);
 }
 
-/* Each address in turn, the time that is left shared out among those that are left. */
+/* Tries each address in turn; the time that is left is shared among the addresses that are left. */
 static int connect_any(struct link *l, const struct addrinfo *addresses)
 {
 	struct buf tried = BUF_INIT(512);
@@ -186,8 +186,8 @@ static int link_connect(struct link *l)
 	return code;
 }
 
-/* Any call into libssh may take in packets that are for another one, and the poll knows nothing of those: who
- * wants to sleep asks first, and makes another round if this is true. */
+/* Any call into libssh may take in packets that are for another call, and poll knows nothing of those. So whoever wants
+ * to sleep asks first, and makes another round if this returns true. */
 static bool packets_came(struct link *l)
 {
 	bool came = l->traffic.in_packets != l->packets_seen;
@@ -213,8 +213,8 @@ static bool is_lost(const struct link *l)
 	return !ssh_is_connected(l->session) || ssh_get_status(l->session) & SSH_CLOSED_ERROR;
 }
 
-/* For a call that has said SSH_AGAIN: whether to make it again, after a wait. libssh says so for ever once the server has said
- * goodbye, and has closed the descriptor that would be waited for. */
+/* Returns whether a call that said SSH_AGAIN is to be made again, after a wait. libssh says SSH_AGAIN for ever once the
+ * server has said goodbye, and has closed the descriptor that would be waited for. */
 static bool await_again(struct link *l)
 {
 	if (is_lost(l))
@@ -282,7 +282,7 @@ static int link_handshake(struct link *l)
 			"no common algorithm: %s; the hub's sshd must allow curve25519-sha256 and an AEAD "
 			"cipher",
 			why);
-	/* sshd may hang up over the algorithms before libssh has seen that none is common. */
+	/* sshd may hang up over the algorithms before libssh has seen that there is no common one. */
 	return fail(l, LINK_UNREACHABLE,
 		"the SSH connection ended before the key exchange was complete (%s); the log of the hub's "
 		"sshd says "
@@ -314,8 +314,8 @@ static int read_pins(struct link *l)
 	return LINK_DONE;
 }
 
-/* Connected, it has all that it will ever need once these files are open; then it has nothing else. What comes from the other side
- * is read by libssh only behind this. */
+/* Once it is connected and these files are open, the process has all that it will ever need; then it gives up
+ * everything else. libssh reads what comes from the other side only after this. */
 static int link_confine(struct link *l)
 {
 	int code = l->pins_file ? read_pins(l) : LINK_DONE;
@@ -325,7 +325,8 @@ static int link_confine(struct link *l)
 		l->key_fd = open(l->key_file, O_RDONLY | O_CLOEXEC);
 	if (l->key_fd < 0)
 		return fail(l, LINK_USAGE, "cannot read a private key from %s: %s", l->key_file, strerror(errno));
-	/* OpenSSL reads its own configuration, a system's policy in it, when it is first asked for something. */
+	/* OpenSSL reads its own configuration, and a system's policy in it, when it is first asked for something, so it
+	 * is asked now. */
 	unsigned char byte;
 	if (!ssh_get_random(&byte, sizeof(byte), 0))
 		return fail(l, LINK_PROTOCOL, "libssh gives no random numbers");
@@ -344,7 +345,7 @@ static bool is_pinned(const char *pins, const char *fingerprint)
 	return false;
 }
 
-/* "SHA256:…" of the key that the server has proven to hold, and its type. NULL when there is none. */
+/* Returns "SHA256:…" of the key that the server has proven to hold, and its type, or NULL when there is none. */
 static char *host_fingerprint(ssh_session session, const char **ret_type)
 {
 	ssh_key key = NULL;
@@ -440,7 +441,7 @@ static int link_open(struct link *l)
 	while (rc == SSH_AGAIN && await_again(l));
 	if (rc != SSH_OK)
 		return fail(l, LINK_PROTOCOL, "sshd opens no channel: %s", ssh_get_error(l->session));
-	/* The forced command wins; without one this name does no harm. */
+	/* The forced command takes precedence; where there is none this name does no harm. */
 	do
 		rc = ssh_channel_request_exec(l->channel, "certsync");
 	while (rc == SSH_AGAIN && await_again(l));
@@ -466,7 +467,7 @@ static void say(struct link *l)
 	l->says_len = 0;
 }
 
-/* Standard error of the far side, line by line; above SAYS_MAX it is read and dropped. */
+/* Relays the far side's standard error line by line; above SAYS_MAX it is read and dropped. */
 static bool move_says(struct link *l)
 {
 	char chunk[1024];
@@ -480,8 +481,8 @@ static bool move_says(struct link *l)
 	return got > 0;
 }
 
-/* The movers return true when a byte went on, so that the loop tries again before it sleeps. Failures of the
- * connection show in ssh_get_status. */
+/* The movers return true when a byte went on, so that the loop tries again before it sleeps. Failures of the connection
+ * show in ssh_get_status. */
 static bool move_up(struct link *l)
 {
 	struct stream *s = &l->up;
@@ -532,8 +533,8 @@ static bool move_down(struct link *l)
 	return true;
 }
 
-/* libssh is always read from: what the agent does not take yet waits in the channel, whose window ends at
- * 2 MiB, and the poll does not spin. */
+/* libssh is always read from: what the agent does not take yet waits in the channel, whose window ends at 2 MiB, so
+ * poll does not spin. */
 static void sleep_until_ready(struct link *l)
 {
 	int flags = ssh_get_poll_flags(l->session);
@@ -551,7 +552,7 @@ static void sleep_until_ready(struct link *l)
 		leave(l);
 }
 
-/* Whether there is nothing left to move, or no time left for it. */
+/* Returns whether there is nothing left to move, or no time left for it. */
 static bool relay_is_over(const struct link *l)
 {
 	if (!l->leave_by)
@@ -566,7 +567,7 @@ static bool relay_is_over(const struct link *l)
 static int link_relay(struct link *l)
 {
 	while (!relay_is_over(l)) {
-		/* Takes in what TCP has, whichever stream it is for. */
+		/* This takes in what TCP has, whichever stream it is for. */
 		ssh_channel_poll(l->channel, 0);
 		bool moved = move_up(l);
 		moved |= move_down(l);
