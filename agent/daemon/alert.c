@@ -159,7 +159,8 @@ static void collect_hub(struct alerts *a, int64_t now, struct conditions *out)
 			clock_text(a->contact, since), status.failure[0] ? ": " : "", status.failure);
 }
 
-/* Until it takes one: somebody poses as the hub, or the hub lost its keys, or this node has pinned others. */
+/* This holds until the root half takes a list: somebody poses as the hub, or the hub lost its keys, or this node has
+ * pinned others. */
 static void collect_signers(const struct alerts *a, struct conditions *out)
 {
 	if (a->site->signers_refused[0])
@@ -197,7 +198,7 @@ static void queue_notice(struct alerts *a, const struct condition_notice *n, int
 	cJSON_AddItemToArray(a->queue, alert_message(n, host, id, now));
 	log_event(LOG_LEVEL_WARNING, "alert", "conditions=%zu subject=\"%s\"", n->count,
 		json_text(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "subject"));
-	/* The oldest goes, unless it is just being delivered. */
+	/* The oldest message is dropped, unless it is just being delivered. */
 	while (cJSON_GetArraySize(a->queue) > ALERT_QUEUE_MAX)
 		cJSON_DeleteItemFromArray(a->queue, a->telling ? 1 : 0);
 }

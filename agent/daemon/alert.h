@@ -1,11 +1,11 @@
-/* The agent warns on its own, so that a hub that is gone is not silent: when no hub was reached for
- * `hub_away`, when a list of signing keys that was told in its name is refused, and when what it has installed nears its end, by the executable that the alert section of
- * agent.conf names, run as this daemon's user, the message of lib/alert_text on its standard input. Once per
- * condition, again after `repeat`, and when it is over; one that fails is tried again after a minute,
- * doubling to an hour.
+/* The agent warns on its own, so that a hub that is gone is not silent. It warns when no hub was reached for
+ * `hub_away`, when a list of signing keys that was told in the hub's name is refused, and when what is installed nears
+ * its end. It runs the executable that the alert section of agent.conf names, as this daemon's user, with the message
+ * of lib/alert/alert_text.h on its standard input: once for each condition, again after `repeat`, and when it is over.
+ * A run that fails is tried again after a minute, then after twice as long each time, up to an hour.
  *
- * Kept in STATE/alerts.json, so that a restart repeats nothing: the book of conditions, messages not
- * delivered, when a hub was there.
+ * STATE/alerts.json keeps the book of conditions, the messages that were not delivered and when a hub was last there,
+ * so that a restart repeats nothing.
  */
 #ifndef CERTSYNC_AGENT_ALERT_H
 #define CERTSYNC_AGENT_ALERT_H

@@ -45,7 +45,7 @@ int64_t backoff_delay_at_once(const struct backoff *b, int64_t now)
 	return later(0, b->record[b->hub].denied[BACKOFF_DENIED_MOST - 1] + BACKOFF_DENIED_SPAN - now);
 }
 
-/* Full jitter: anywhere in a window that doubles with each round over the hubs. */
+/* The jitter is full: any moment in a window that doubles with each round over the hubs. */
 static int64_t window(const struct backoff *b)
 {
 	int64_t size = BACKOFF_FIRST;
@@ -57,8 +57,7 @@ static int64_t window(const struct backoff *b)
 int64_t backoff_delay(const struct backoff *b, int64_t now, uint32_t random)
 {
 	int64_t delay = (int64_t)random % (window(b) + 1);
-	/* The jitter is added to the floor, or all agents that were refused together would come back
-	 * together. */
+	/* The jitter is added to the floor, or all agents that were refused together would come back together. */
 	if (b->record[b->hub].count)
 		delay = later(delay, b->record[b->hub].denied[0] + BACKOFF_DENIED + delay - now);
 	return later(delay, backoff_delay_at_once(b, now));

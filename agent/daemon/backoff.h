@@ -1,5 +1,5 @@
-/* When to try the hub again: full-jitter exponential backoff over one or several hubs in turn, and what
- * fail2ban forgives. Pure: clock (monotonic milliseconds) and random number are parameters.
+/* When to try the hub again: exponential backoff with full jitter over one or several hubs in turn, within what
+ * fail2ban forgives. It does no I/O: the clock (monotonic milliseconds) and the random number are parameters.
  */
 #ifndef CERTSYNC_AGENT_BACKOFF_H
 #define CERTSYNC_AGENT_BACKOFF_H
@@ -28,18 +28,18 @@ struct backoff {
 };
 
 void backoff_init(struct backoff *b, size_t hubs);
-/* The hub tried last failed; `denied`: there was no login (it was refused, or the host key was). The next
- * one's turn comes. */
+/* The hub that was tried last failed; `denied` says that there was no login, because it or the host key was refused.
+ * The next hub's turn comes. */
 void backoff_failed(struct backoff *b, int denied, int64_t now);
-/* It let us in: what it refused before is forgotten, and a hub that is being restarted again and again is
- * found within seconds; the window stays wide enough for one that closes at once. */
+/* The hub let us in. What it refused before is forgotten, and a hub that is restarted again and again is found within
+ * seconds; the window stays wide enough for one that closes at once. */
 void backoff_welcomed(struct backoff *b);
-/* A connection that had lasted has ended: the next failure is the first, and the first hub's turn comes. Whatever agents are told of
- * several hubs, one is meant to be there, and one that is only restarted is found again at once. */
+/* A connection that had lasted has ended, so the next failure is the first one, and the first hub's turn comes: it is
+ * the preferred one, and when it was only restarted it is found again at once. */
 void backoff_lasted(struct backoff *b);
-/* How long to wait before trying b->hub. */
+/* Returns how long to wait before trying b->hub. */
 int64_t backoff_delay(const struct backoff *b, int64_t now, uint32_t random);
-/* The same when a person asks: 0, but for the limit of refused logins. */
+/* Returns the same for when a person asks: 0, except for the limit of refused logins. */
 int64_t backoff_delay_at_once(const struct backoff *b, int64_t now);
 
 #endif

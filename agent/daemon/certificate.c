@@ -18,7 +18,7 @@ struct ward {
 	bool unserved;         /* the last probes found an endpoint that does not serve it: said once */
 };
 
-/* What the transaction wants done. */
+/* ---- what the transaction wants done ---- */
 
 static void log_probes(struct ward *w)
 {
@@ -65,7 +65,7 @@ static void on_tell(const struct message *m, void *context)
 	log_message(w, m);
 	if (m->type == MESSAGE_FAILED)
 		w->failed_at = clock_wall();
-	/* Attempt 0 was no order of this connection: the hub has the inventory for that. */
+	/* Attempt 0 was not an order of this connection; the hub has the inventory for that. */
 	if (session_is_ready(w->site->session) && (m->attempt || m->type == MESSAGE_PROBED))
 		session_tell(w->site->session, m);
 	w->site->told(w->site, w, m);
@@ -134,7 +134,7 @@ static void on_cancel(void *context)
 
 static const struct transaction_io io = {on_tell, on_fetch, on_stage, on_ask, on_probe, on_wait, on_cancel};
 
-/* Life. */
+/* ---- life ---- */
 
 struct ward *ward_new(struct site *site, const struct agent_certificate *certificate, const struct inventory *have)
 {
@@ -177,7 +177,7 @@ const struct transaction *ward_transaction(const struct ward *w)
 	return &w->transaction;
 }
 
-/* The hub. */
+/* ---- the hub ---- */
 
 static void on_held(const struct reply *reply, void *context)
 {
@@ -187,7 +187,7 @@ static void on_held(const struct reply *reply, void *context)
 			reply->text);
 }
 
-/* The root half is what would repair: it counts on a clock of its own. */
+/* The root half is what would repair, and it counts on a clock of its own. */
 static void hold(struct ward *w, uint32_t seconds, int64_t now)
 {
 	struct request request = {.op = REQUEST_HOLD, .timeout = seconds};
@@ -224,8 +224,8 @@ void ward_bundle(struct ward *w, const uint8_t *data, size_t len)
 
 void ward_welcome(struct ward *w)
 {
-	/* A hub that has just started does not know what is served here; a look is only taken when none was.
-	 */
+	/* A hub that has just started does not know what is served here. A look is taken only when none was taken
+	 * before. */
 	if (w->transaction.view.probed_at && transaction_rests(&w->transaction))
 		transaction_tell_probes(&w->transaction, clock_monotonic_ms());
 	else
@@ -250,7 +250,7 @@ void ward_pull(struct ward *w)
 	session_tell(w->site->session, &m);
 }
 
-/* What it says of itself. */
+/* ---- what it says of itself ---- */
 
 static bool has_bytes(const uint8_t sha256[CHAIN_SHA256_SIZE])
 {
@@ -289,7 +289,7 @@ static void add_revision(cJSON *o, const char *key, struct revision r)
 	cJSON_AddStringToObject(o, key, revision_text(r, text));
 }
 
-/* Nothing when it is not known. */
+/* An empty text says that the time is not known. */
 static void add_time(cJSON *o, const char *key, int64_t wall)
 {
 	char text[CLOCK_TEXT_MAX];
@@ -310,7 +310,7 @@ static void add_failure(const struct ward *w, cJSON *o)
 	cJSON_AddBoolToObject(failure, "rolled_back", f->rolled_back);
 }
 
-/* Where it is not served, beside the state that says so. */
+/* Says where the certificate is not served, beside the state that says that. */
 static void add_unserved(const struct transaction *t, cJSON *o)
 {
 	char text[MESSAGE_TEXT_MAX];

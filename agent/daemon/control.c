@@ -48,9 +48,9 @@ static void client_free(struct client *c)
 	free(c);
 }
 
-/* Answers. */
+/* ---- answers ---- */
 
-/* Takes the object over. */
+/* Sends the object and takes it over. */
 static void answer(struct client *c, cJSON *o)
 {
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
@@ -106,7 +106,7 @@ static void do_status(struct client *c)
 	finish(c, !converged ? CLI_UNCONVERGED : session_is_ready(site->session) ? CLI_DONE : CLI_UNREACHABLE, NULL);
 }
 
-/* Pull. */
+/* ---- pull ---- */
 
 static void progress(struct client *c, const char *certificate, const char *what, const char *text)
 {
@@ -225,7 +225,7 @@ static void do_pull(struct client *c, const cJSON *request)
 	finish(c, CLI_UNREACHABLE, text);
 }
 
-/* Connections. */
+/* ---- connections ---- */
 
 static void on_frame(struct conn *conn, const struct frame *frame, void *context)
 {
@@ -260,7 +260,8 @@ static void on_closed(struct conn *conn, const struct error *err, void *context)
 
 static const struct conn_handler handler = {on_frame, on_closed};
 
-/* The socket's mode and group have let it in. Each user has places of his own, so that none of the group keeps others, or root, out. */
+/* The socket's mode and group have let the client in. Each user has places of his own, so that no member of the group
+ * keeps others, or root, out. */
 static void on_accept(int fd, uid_t uid, void *context)
 {
 	struct site *site = context;
@@ -312,7 +313,7 @@ void control_close(struct site *site)
 	site->control = NULL;
 }
 
-/* What clients wait for. */
+/* ---- what clients wait for ---- */
 
 void control_interrupt(struct site *site)
 {

@@ -3,9 +3,9 @@
  *   status                            → "hub", "certificate" …, "result"
  *   pull  certificates[], seconds     → "progress" …, "certificate" …, "result"
  *
- * `pull` connects at once if need be, asks the hub for what is due and follows it until it has ended: exit 0
- * when all is as it should be, 1 when something failed, 3 when it is still under way after `seconds` (or
- * waits for other agents), 4 when there is no hub.
+ * `pull` connects at once if need be, asks the hub for what is due and follows it until it has ended. It exits 0 when
+ * all is as it should be, 1 when something failed, 3 when it is still under way after `seconds` or waits for other
+ * agents, and 4 when there is no hub.
  */
 #ifndef CERTSYNC_AGENT_CONTROL_H
 #define CERTSYNC_AGENT_CONTROL_H
@@ -17,7 +17,7 @@
 
 int control_open(struct site *site, struct error *err); /* site->control */
 void control_close(struct site *site);
-/* The wards are about to go: whoever follows them is told. */
+/* The certificates of the old configuration are about to go, and whoever follows them is told. */
 void control_interrupt(struct site *site);
 
 /* Something has happened that a client may wait for. */

@@ -45,7 +45,7 @@ static void stop(struct agent *a, int exit_code)
 	event_base_loopbreak(a->site.base);
 }
 
-/* The session's events. */
+/* ---- the session's events ---- */
 
 static void on_greet(void *context)
 {
@@ -72,7 +72,7 @@ static void on_host_keys(const struct reply *reply, void *context)
 		log_event(LOG_LEVEL_ERROR, "host-keys", "result=refused error=\"%s\"", reply->text);
 }
 
-/* A list of the hub's. Whether to believe it is the root half's business. */
+/* Reads a list of the hub's. Whether to believe it is for the root half to decide. */
 static int read_list(const char *text, enum request_op op, struct request *ret, struct error *err)
 {
 	struct request request = {.op = op};
@@ -98,7 +98,8 @@ static void tell_host_keys(struct agent *a, const char *text)
 		rootlink_ask(a->site.root, &request, on_host_keys, a);
 }
 
-/* Told to the hub, so that it knows when nobody needs its old key any more. Answers come in order: this is the last list's. */
+/* The hub is told, so that it knows when nobody needs its old key any more. Replies come in order, so this one is for
+ * the last list. */
 static void on_signers(const struct reply *reply, void *context)
 {
 	struct agent *a = context;
@@ -202,7 +203,7 @@ static void on_told(struct site *site, struct ward *ward, const struct message *
 	reload_soon((struct agent *)site);
 }
 
-/* What follows from the configuration. */
+/* ---- what follows from the configuration ---- */
 
 static void close_configured(struct agent *a)
 {
@@ -233,7 +234,7 @@ static void arm_probes(struct agent *a)
 	event_add(a->probes, &interval);
 }
 
-/* The first inventory, and the one after each reading of the configuration: with it everything starts. */
+/* The first inventory, and the one after each reading of the configuration, start everything. */
 static void on_inventory(const struct reply *reply, void *context)
 {
 	struct agent *a = context;
@@ -287,7 +288,8 @@ static bool is_same(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* True when it cannot be put to work as things are: what this process may reach was settled when it started. */
+/* Returns true when the new configuration needs a new start: what this process may reach was settled when it
+ * started. */
 static bool needs_start(struct agent *a)
 {
 	const struct agent_config *next = a->next, *now = a->site.config;
@@ -307,7 +309,7 @@ static bool needs_start(struct agent *a)
 	return true;
 }
 
-/* Puts the configuration read last to work, as soon as no files are switched and not yet committed. */
+/* Puts the configuration that was read last to work as soon as no files are switched without being committed. */
 static void on_reload(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
@@ -340,7 +342,7 @@ static void read_again(struct agent *a)
 	reload_soon(a);
 }
 
-/* Life. */
+/* ---- life ---- */
 
 static void inspect_all(struct agent *a)
 {
@@ -392,7 +394,7 @@ static int start_teller(struct agent *a, struct error *err)
 	return command && !a->site.teller ? -1 : 0;
 }
 
-/* Its own directories, what a resolver reads, the link; and whatever port is to be probed. */
+/* The daemon keeps its own directories, what a resolver reads, the link, and whatever port is to be probed. */
 static void confine_daemon(const struct site *site)
 {
 	const struct agent_config *config = site->config;
@@ -432,7 +434,8 @@ static void serve(struct agent *a)
 
 static int serve_with_events(struct agent *a)
 {
-	/* SIGUSR1: the root half has put files right, so what is served may be something else too. */
+	/* The root half sends SIGUSR1 when it has put files right, since another certificate may be served then,
+	 * too. */
 	static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
 	struct event *signals[COUNT(numbers)];
 	for (size_t i = 0; i < COUNT(numbers); i++) {

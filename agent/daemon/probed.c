@@ -50,7 +50,7 @@ bool view_want_missing(struct view *v)
 	return any;
 }
 
-/* Which of two pairs is served is for the service and the client to agree on. */
+/* The service and the client agree on which of two pairs is served, so either one counts. */
 static void judge(struct message_probe *p, const char *expected, const char *second)
 {
 	p->match = p->served && (strcmp(p->fingerprint, expected) == 0 || strcmp(p->fingerprint, second) == 0);

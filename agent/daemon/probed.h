@@ -1,6 +1,5 @@
-/* What is served at a certificate's endpoints, as probes saw it last, held against the leaf (of two pairs,
- * either leaf) that is expected.
- * Pure.
+/* What is served at a certificate's endpoints, as probes saw it last, compared with the leaf (of two pairs, either
+ * leaf) that is expected. It does no I/O.
  */
 #ifndef CERTSYNC_AGENT_VIEW_H
 #define CERTSYNC_AGENT_VIEW_H
@@ -21,25 +20,26 @@ struct view {
 	bool alive[MESSAGE_PROBES_MAX];  /* answered before the switch: only those are waited for */
 };
 
-/* False at MESSAGE_PROBES_MAX. */
+/* Returns false when there are MESSAGE_PROBES_MAX endpoints already. */
 bool view_add(struct view *v, const char *endpoint, const char *service);
-/* Which services are not running, by their names. */
+/* Takes in the names of the services that are not running. */
 void view_set_stopped(struct view *v, const char *const *stopped, size_t count);
 
-/* Choose what the next round probes; false when there is nothing. */
+/* These choose what the next round probes, and return false when that is nothing. */
 bool view_want_running(struct view *v); /* the endpoints of running services */
 bool view_want_missing(struct view *v); /* of those, what was alive and does not serve the expected leaf */
 
-/* Takes in a round: one element for each endpoint, of which the wanted ones are read. */
+/* Takes in a round: `seen` has one element for each endpoint, of which the wanted ones are read. */
 void view_record(struct view *v, const struct message_probe *seen, int64_t now);
 bool view_note_alive(struct view *v); /* as seen last; whether there is one */
 void view_all_alive(struct view *v);  /* nothing is known of before */
 
 bool view_all_match(const struct view *v);    /* every endpoint of a running service serves it */
 bool view_any_mismatch(const struct view *v); /* one serves something else */
-/* "127.0.0.1:993 (dovecot): connection refused; …" of what is still wanted. */
+/* Writes "127.0.0.1:993 (dovecot): connection refused; …" for what is still wanted. */
 void view_describe_wanted(const struct view *v, char *text, size_t size);
-/* The same of every endpoint of a running service that does not serve the expected leaf; empty: none. */
+/* Writes the same for every endpoint of a running service that does not serve the expected leaf; the text is empty when
+ * there is none. */
 void view_describe_unserved(const struct view *v, char *text, size_t size);
 void view_add_to(const struct view *v, struct message *m);
 

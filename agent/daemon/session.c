@@ -74,7 +74,7 @@ static void give_reason(struct session *s, const char *text)
 		snprintf(s->reason, sizeof(s->reason), "%s", text);
 }
 
-/* The end of a connection, and the wait for the next. */
+/* ---- the end of a connection, and the wait for the next ---- */
 
 static void wait_for_next(struct session *s)
 {
@@ -121,7 +121,7 @@ static void on_leave(evutil_socket_t fd, short what, void *context)
 	finish(context);
 }
 
-/* Both must have ended: what the hub said last is in the stream, why the link ended is in its last line. */
+/* Both must have ended: the hub's last word is in the stream, and the link's last line says why it ended. */
 static void finish_if_over(struct session *s)
 {
 	if (!s->conn && (!s->tunnel || s->tunnel_over))
@@ -134,7 +134,7 @@ static void on_tunnel_ended(int exit_code, const char *reason, void *context)
 {
 	struct session *s = context;
 	s->tunnel_over = true;
-	/* fail2ban's aggressive filters count both: a refused login and a client that leaves before it. */
+	/* fail2ban's aggressive filters count both a refused login and a client that leaves before it. */
 	s->denied = exit_code == LINK_DENIED || exit_code == LINK_UNPINNED;
 	if (exit_code != LINK_DONE)
 		give_reason(s, reason);
@@ -153,7 +153,7 @@ static void on_closed(struct conn *c, const struct error *err, void *context)
 	finish_if_over(s);
 }
 
-/* Says what is wrong, and ends. */
+/* Tells the hub what is wrong, and ends. */
 static void refuse(struct session *s, const char *what, const char *text)
 {
 	char reason[ERROR_MESSAGE_MAX];
@@ -166,7 +166,7 @@ static void refuse(struct session *s, const char *what, const char *text)
 	conn_finish(s->conn);
 }
 
-/* Messages. */
+/* ---- messages ---- */
 
 void session_tell(struct session *s, const struct message *m)
 {
@@ -235,7 +235,7 @@ static void take_message(struct session *s, const struct message *m)
 	}
 }
 
-/* Fetches. */
+/* ---- fetches ---- */
 
 static void send_fetch(struct session *s)
 {
@@ -283,8 +283,8 @@ void session_forget_fetch(struct session *s, const char *certificate)
 		send_fetch(s);
 }
 
-/* Certificate and revision as its clear header tells (lib/crypto/bundle.h); believed for no more than the routing.
- */
+/* Reads certificate and revision from the bundle's clear header (lib/crypto/bundle.h), which is believed for the
+ * routing only. */
 static int bundle_subject(const struct frame *frame, struct fetch *ret)
 {
 	struct reader r = READER(frame->data, frame->len);
@@ -310,7 +310,7 @@ static void take_bundle(struct session *s, const struct frame *frame)
 	const struct fetch *f = &s->fetch[0];
 	if (!s->fetch_count || strcmp(f->certificate, subject.certificate) != 0 ||
 		revision_compare(f->revision, subject.revision) != 0) {
-		/* Of an offer that a newer one has replaced meanwhile. */
+		/* The bundle belongs to an offer that a newer one has replaced meanwhile. */
 		log_event(LOG_LEVEL_INFO, "bundle-dropped", "certificate=%s revision=%s reason=\"nobody waits for it\"",
 			subject.certificate, revision_text(subject.revision, revision));
 		return;
@@ -336,7 +336,7 @@ static void on_frame(struct conn *c, const struct frame *frame, void *context)
 		take_message(s, &m);
 }
 
-/* Attempts. */
+/* ---- attempts ---- */
 
 static const struct conn_handler conn_handler = {on_frame, on_closed};
 

@@ -1,6 +1,6 @@
-/* The connection to the hub: kept up for ever, over SSH (a certsync-link child) or the hub's local socket,
- * several hubs in turn, with full-jitter backoff. Speaks the agent's side of lib/wire/message.h: pings, keeps one
- * fetch outstanding, answers nonsense with an error that names it and closes.
+/* The connection to the hub. It is kept up for ever, over SSH (a certsync-link child) or the hub's local socket, with
+ * several hubs in turn and full-jitter backoff. It speaks the agent's side of lib/wire/message.h: it pings, keeps one
+ * fetch outstanding, and answers nonsense with an error that names it, then closes.
  */
 #ifndef CERTSYNC_AGENT_SESSION_H
 #define CERTSYNC_AGENT_SESSION_H
@@ -26,9 +26,9 @@ struct session_handler {
 	void (*greet)(void *context);
 	/* The hub has answered with welcome. */
 	void (*welcome)(const struct message *m, void *context);
-	/* offer, activate, probe, hold, signers */
+	/* An offer, activate, probe, hold or signers has come. */
 	void (*message)(const struct message *m, void *context);
-	/* What was fetched. Routed by its clear header, which nobody has verified yet. */
+	/* A fetched bundle has come. It is routed by its clear header, which nobody has verified yet. */
 	void (*bundle)(const char *certificate, const uint8_t *data, size_t len, void *context);
 	void (*pong)(void *context);
 	/* A connection has ended, or an attempt has failed; session_status tells why. */
@@ -41,18 +41,18 @@ void session_free(struct session *s); /* no callback. NULL is allowed */
 
 /* Begins the first attempt. */
 void session_start(struct session *s);
-/* Ends a wait: a person asks. False while fail2ban must be given time (see session_status). */
+/* Ends a wait because a person asks. Returns false while fail2ban must be given time (see session_status). */
 bool session_connect_now(struct session *s);
 
-/* Ends a connection, and begins the next at once (as session_connect_now): its keys have changed. */
+/* Ends a connection whose keys have changed, and begins the next one at once, as session_connect_now does. */
 bool session_reconnect(struct session *s);
 
-/* Dropped when there is no connection. */
+/* Sends the message, or drops it when there is no connection. */
 void session_tell(struct session *s, const struct message *m);
 /* Queues a fetch; it takes the place of an older one of the same certificate. */
 void session_fetch(struct session *s, const char *certificate, struct revision revision, uint32_t attempt);
 void session_forget_fetch(struct session *s, const char *certificate);
-/* A ping now; `pong` tells that all that the hub had to say before it has come. */
+/* Sends a ping now; `pong` shows that everything that the hub had to say before it has come. */
 void session_ping(struct session *s);
 bool session_is_ready(const struct session *s);
 

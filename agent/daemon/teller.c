@@ -86,7 +86,8 @@ void teller_free(struct teller *t)
 {
 	if (!t)
 		return;
-	/* Confined, we may not signal it: it ends by itself when its descriptor does, and takes along what it runs. */
+	/* Since we are confined we may not signal the process. It ends by itself when its descriptor does, and takes
+	 * along what it runs. */
 	conn_free(t->conn);
 	while (waitpid(t->pid, NULL, 0) < 0 && errno == EINTR)
 		;
@@ -162,7 +163,8 @@ static int take(struct telling *t, const struct frame *frame, struct error *err)
 	return frame->len && !read_done(&r) ? error_set(err, ERROR_PERMANENT, "a record that is no number") : 0;
 }
 
-/* Runs when nothing more has come that could end it. 1 go on, 0 the daemon has gone, -1 with the reason. */
+/* Runs the executable when nothing more has come that could end it. Returns 1 to go on, 0 when the daemon is gone, or
+ * -1 with the reason. */
 static int tell_next(struct telling *t, struct error *err)
 {
 	struct frame frame;

@@ -1,10 +1,10 @@
-/* Who runs the executable of agent.conf that tells a person: a process of its own, `certsync-agent tell COMMAND`, started before the
- * daemon confines itself, since what an administrator's program needs to read and write nobody here can know. The daemon can hand
- * it messages, and can name no other program. It ends with the daemon.
+/* The process that runs agent.conf's executable for alerts: `certsync-agent tell COMMAND`. It is started before the
+ * daemon confines itself, since nobody here can know what an administrator's program needs to read and write. The
+ * daemon can hand it messages and can name no other program. It ends with the daemon.
  *
- * Over descriptor 3, in frames: the message in as many FRAME_MESSAGE as it takes, then a FRAME_RECORD with a number (u32), which
- * starts the executable; the same number comes back with whether it exited 0 (u8) and how it ended (string). An empty FRAME_RECORD
- * ends what runs.
+ * They speak over descriptor 3 in frames: the message in as many FRAME_MESSAGE as it takes, then a FRAME_RECORD with a
+ * number (u32), which starts the executable. The same number comes back with whether the executable exited 0 (u8) and
+ * how it ended (string). An empty FRAME_RECORD ends what runs.
  */
 #ifndef CERTSYNC_AGENT_TELLER_H
 #define CERTSYNC_AGENT_TELLER_H
@@ -17,19 +17,20 @@
 
 struct teller;
 
-/* `command` is a path, absolute. `ended` is called, from the loop, when the process has gone and nothing can be told any more. */
+/* `command` is an absolute path. `ended` is called from the loop when the process is gone and nothing can be told any
+ * more. */
 struct teller *teller_start(
 	struct event_base *base, const char *command, void (*ended)(void *context), void *context, struct error *err);
 void teller_free(struct teller *t); /* ends it, and what it runs. NULL is allowed */
 
 typedef void teller_done(bool delivered, const char *how, void *context);
 
-/* Runs the executable with the message (copied) on its standard input; `done` is called, from the loop, unless teller_stop is first.
- * Nothing else runs. */
+/* Runs the executable with the message (copied) on its standard input. `done` is called from the loop, unless
+ * teller_stop comes first. Nothing else may be running. */
 void teller_run(struct teller *t, const void *message, size_t len, teller_done *done, void *context);
 void teller_stop(struct teller *t); /* ends what runs, if something does */
 
-/* The process's body. Returns a cli_exit. */
+/* Runs the process's body and returns a cli_exit. */
 int teller_main(const char *command);
 
 #endif

@@ -56,7 +56,7 @@ static const uint8_t way_refused[] = {LOOK, FAILED, END};
 static void begin(struct transaction *t, const struct transaction_order *order, int64_t now);
 static void go(struct transaction *t, const uint8_t *way, int64_t now);
 
-/* Whose leaf the probes are held against: what live/ points at, or what the order is about to put there. */
+/* The probes are compared with this leaf: what live/ points at, or what the order is about to put there. */
 static void expect(struct transaction *t, const uint8_t *first, const uint8_t *second)
 {
 	static const uint8_t none[CHAIN_SHA256_SIZE];
@@ -80,7 +80,7 @@ static void expect_target(struct transaction *t)
 		expect_live(t);
 }
 
-/* Telling the hub. */
+/* ---- telling the hub ---- */
 
 static void message_for(const struct transaction *t, enum message_type type, int64_t now, struct message *m)
 {
@@ -134,10 +134,9 @@ static void tell_failed(struct transaction *t, int64_t now)
 	t->io->tell(&m, t->context);
 }
 
-/* Probes. */
+/* ---- probes ---- */
 
-/* The time for probing, which nests in the root half's deadline. Returns whether there is anything to probe.
- */
+/* Takes the time for probing, which nests in the root half's deadline. Returns whether there is anything to probe. */
 static bool probe_begin(struct transaction *t, int64_t longest, int64_t now)
 {
 	t->probe_delay = PROBE_FIRST_DELAY;
@@ -147,7 +146,7 @@ static bool probe_begin(struct transaction *t, int64_t longest, int64_t now)
 	return view_want_running(&t->view);
 }
 
-/* Walking. */
+/* ---- walking ---- */
 
 static void ask(struct transaction *t, enum request_op op, uint32_t timeout)
 {
@@ -163,14 +162,13 @@ static void ask_activate(struct transaction *t, int64_t now)
 	ask(t, REQUEST_ACTIVATE, timeout);
 }
 
-/* What the last look makes of what is installed: also of a port that was dead before and did not stop the
- * way. */
+/* The last look decides the state of what is installed, also when a port that was dead before did not stop the way. */
 static enum transaction_state seen_state(const struct transaction *t)
 {
 	return view_all_match(&t->view) ? TRANSACTION_VERIFIED : TRANSACTION_UNVERIFIED;
 }
 
-/* Does what has no answer to wait for. True: the step is done. */
+/* Does a step that needs no answer. Returns true when the step is done. */
 static bool do_at_once(struct transaction *t, int64_t now)
 {
 	switch ((enum step)t->way[t->at]) {
@@ -198,7 +196,7 @@ static bool do_at_once(struct transaction *t, int64_t now)
 	}
 }
 
-/* Starts a step that probes. False when there is nothing to probe: the step is done. */
+/* Starts a step that probes. Returns false when there is nothing to probe, so that the step is done. */
 static bool start_probes(struct transaction *t, int64_t now)
 {
 	bool until = t->way[t->at] == PROBE_UNTIL;
@@ -249,7 +247,7 @@ static bool is_probe_step(enum step step)
 	return step == PROBE_BEFORE || step == PROBE_ONCE || step == PROBE_UNTIL || step == PROBE_AFTER;
 }
 
-/* The way has ended: the order that came meanwhile is next. */
+/* The way has ended, and the order that came meanwhile is next. */
 static void rest(struct transaction *t, int64_t now)
 {
 	struct transaction_order next = t->next;
@@ -306,7 +304,7 @@ static void clean_failure(struct transaction_failure *f)
 	text_clean(f->output, 1);
 }
 
-/* Ends the way; what was switched is put back. `r` is the reply that says so, if one does. */
+/* Ends the way; what was switched is put back. `r` is the reply that reports the failure, if one does. */
 static void fail(struct transaction *t, const char *step, const char *text, const struct reply *r, int64_t now)
 {
 	struct transaction_failure *f = &t->failure;
@@ -331,7 +329,7 @@ static void add_output(struct transaction *t, const char *what, const char *outp
 	clean_failure(f);
 }
 
-/* What went wrong after the failure belongs to it: both texts, both outputs. */
+/* What went wrong after the failure belongs to it, with both texts and both outputs. */
 static void add_to_failure(struct transaction *t, const char *what, const char *text, const char *output)
 {
 	struct transaction_failure *f = &t->failure;
@@ -357,7 +355,7 @@ static bool same_digest(const uint8_t have[CHAIN_SHA256_SIZE], const char *offer
 	return strcmp(chain_hex(have, text), offered) == 0;
 }
 
-/* The content that is served already, under whatever number: no hook has to run for it. */
+/* Content that is served already, under whatever number, needs no hook to run. */
 static bool is_served_content(const struct transaction *t, const char *digest)
 {
 	return !revision_is_placeholder(t->have.served) && same_digest(t->have.digest, digest);
@@ -410,7 +408,7 @@ static void begin(struct transaction *t, const struct transaction_order *order, 
 		begin_offer(t, now);
 }
 
-/* What comes in. */
+/* ---- what comes in ---- */
 
 void transaction_init(struct transaction *t, const char *certificate, const struct transaction_io *io, void *context)
 {
@@ -418,7 +416,7 @@ void transaction_init(struct transaction *t, const char *certificate, const stru
 	snprintf(t->certificate, sizeof(t->certificate), "%s", certificate);
 }
 
-/* Where it stands when nothing is going on. */
+/* Returns the state when nothing is going on. */
 static enum transaction_state state_at_rest(const struct transaction *t)
 {
 	if (t->failure.at)
@@ -440,7 +438,7 @@ void transaction_start(struct transaction *t, const struct inventory *have, int6
 	begin(t, &resume, now);
 }
 
-/* Whether the way can be given up at once, nothing being asked of the root half. */
+/* Returns whether the way can be given up at once, because nothing is being asked of the root half. */
 static bool may_be_left(const struct transaction *t, const struct transaction_order *order)
 {
 	if (t->way == way_inspect)
@@ -619,7 +617,7 @@ void transaction_probed(struct transaction *t, const struct message_probe *seen,
 		return;
 	view_record(&t->view, seen, now);
 	if (step == PROBE_BEFORE && !view_note_alive(&t->view) && t->way == way_resume)
-		/* Perhaps it is what was interrupted that has silenced them. */
+		/* Perhaps what was interrupted has silenced the ports. */
 		view_all_alive(&t->view);
 	if ((step == PROBE_UNTIL || step == PROBE_AFTER) && view_want_missing(&t->view))
 		wait_or_give_up(t, now);

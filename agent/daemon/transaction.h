@@ -1,10 +1,10 @@
-/* One certificate's way to a revision on this node, as a machine without I/O: orders of the hub, replies of
- * the root half, results of probes and the clock come in as calls; what is to be done next goes out through
- * struct transaction_io.
+/* One certificate's way to a revision on this node, as a state machine without I/O. Orders of the hub, replies of the
+ * root half, results of probes and the clock come in as calls; what is to be done next goes out through struct
+ * transaction_io.
  *
- * A way is a list of steps, walked one at a time; at most one thing is outstanding. An order that comes in
- * the middle waits until the way has ended, and the newest wins. Once the files are switched, nothing that
- * the hub does stops the way: it ends in commit or undo.
+ * A way is a list of steps that are walked one at a time, with at most one thing outstanding. An order that comes in
+ * the middle waits until the way has ended, and the newest one wins. Once the files are switched, nothing that the hub
+ * does stops the way: it ends in commit or undo.
  */
 #ifndef CERTSYNC_AGENT_TRANSACTION_H
 #define CERTSYNC_AGENT_TRANSACTION_H
@@ -28,18 +28,18 @@ enum transaction_state {
 };
 
 struct transaction_io {
-	/* To the hub, if it is there. Borrowed. */
+	/* Tells the hub, if it is there. The message is borrowed. */
 	void (*tell)(const struct message *m, void *context);
-	/* Answered by transaction_fetched, or by transaction_lost. */
+	/* transaction_fetched or transaction_lost answers this. */
 	void (*fetch)(struct revision revision, uint32_t attempt, void *context);
-	/* Both answered by transaction_reply. */
+	/* transaction_reply answers both. */
 	void (*stage)(const uint8_t *bundle, size_t len, void *context);
 	void (*ask)(enum request_op op, struct revision revision, uint32_t timeout, void *context);
-	/* Probes the endpoints i with wanted[i], answered by transaction_probed. */
+	/* Probes the endpoints i with wanted[i]; transaction_probed answers this. */
 	void (*probe)(const bool *wanted, void *context);
-	/* Answered by transaction_waited. */
+	/* transaction_waited answers this. */
 	void (*wait)(int64_t milliseconds, void *context);
-	/* Forget the fetch, probes or wait that is outstanding: no answer is wanted. */
+	/* Forgets the fetch, probes or wait that is outstanding, since no answer is wanted. */
 	void (*cancel)(void *context);
 };
 
@@ -61,7 +61,7 @@ struct transaction_failure {
 	bool rolled_back, permanent;
 };
 
-/* All fields are for reading only, but that endpoints are added to the view. */
+/* All fields are for reading only, except that endpoints are added to the view. */
 struct transaction {
 	char certificate[NAME_CERTIFICATE_MAX];
 	enum transaction_state state;
@@ -90,30 +90,29 @@ struct transaction {
 	int64_t probe_delay;
 };
 
-/* `now` is the monotonic clock in milliseconds, everywhere. The endpoints are then added to `view`. */
+/* `now` is the monotonic clock in milliseconds everywhere. After this call the endpoints are added to `view`. */
 void transaction_init(struct transaction *t, const char *certificate, const struct transaction_io *io, void *context);
 
-/* At the start, with what the root half has: finishes a switch that was interrupted (or undoes it). */
+/* Begins with what the root half has, and finishes or undoes a switch that was interrupted. */
 void transaction_start(struct transaction *t, const struct inventory *have, int64_t now);
-/* An offer or activate. False when it is stale or a repetition and was dropped. */
+/* Takes an offer or activate. Returns false when it is stale or a repetition and was dropped. */
 bool transaction_take(struct transaction *t, const struct message *m, int64_t now);
-/* Looks at what is served and tells `probed`. While something else goes on, an attempt of the hub's waits for
- * its end and is answered then; without one (0) nothing is done: false. */
+/* Looks at what is served and tells `probed`. While something else goes on, an attempt of the hub's waits for its end
+ * and is answered then; without an attempt (0) nothing is done and false returned. */
 bool transaction_inspect(struct transaction *t, uint32_t attempt, int64_t now);
-/* Tells what was seen last, again: to a hub that is new to it. */
+/* Tells what was seen last once more, for a hub that is new to it. */
 void transaction_tell_probes(struct transaction *t, int64_t now);
 /* The connection to the hub has ended, and with it the numbering of attempts. */
 void transaction_lost(struct transaction *t);
 
 void transaction_fetched(struct transaction *t, const uint8_t *bundle, size_t len);
 void transaction_reply(struct transaction *t, const struct reply *reply, int64_t now);
-/* `seen` has view.count elements, of which the wanted ones are read: served, fingerprint, text, milliseconds.
- */
+/* `seen` has view.count elements, of which the wanted ones are read: served, fingerprint, text, milliseconds. */
 void transaction_probed(struct transaction *t, const struct message_probe *seen, int64_t now);
 void transaction_waited(struct transaction *t);
 
 bool transaction_rests(const struct transaction *t);
-/* Whether files are switched and neither committed nor undone: not the moment to stop. */
+/* Returns whether files are switched and neither committed nor undone; that is not the moment to stop. */
 bool transaction_is_switched(const struct transaction *t);
 const char *transaction_state_name(const struct transaction *t);
 

@@ -45,7 +45,7 @@ static void take_text(struct tunnel *t, const char *text, size_t len)
 	}
 }
 
-/* Over when the child is reaped and all that it wrote is read. */
+/* A tunnel is over when the child is reaped and all that it wrote is read. */
 static void end_if_over(struct tunnel *t)
 {
 	if (t->pid || t->text_fd >= 0)
@@ -148,7 +148,7 @@ void tunnel_free(struct tunnel *t)
 	if (t->text_fd >= 0)
 		close(t->text_fd);
 	if (t->pid) {
-		/* It holds nothing that must be saved, and it cannot refuse this: the wait is short. */
+		/* The child holds nothing that must be saved, and it cannot refuse this, so the wait is short. */
 		kill(t->pid, SIGKILL);
 		while (waitpid(t->pid, NULL, 0) < 0 && errno == EINTR)
 			;
