@@ -24,8 +24,8 @@ struct listening_socket {
 struct listening {
 	struct listening_socket *list;
 	size_t count;
-	char (*programs)
-		[LISTENING_PROGRAM_MAX]; /* of this network namespace: of each process that is believed, or has such a socket */
+	/* of each process of this network namespace that is believed, or has a socket that root opened */
+	char (*programs)[LISTENING_PROGRAM_MAX];
 	size_t program_count;
 };
 
