@@ -22,7 +22,7 @@ int anchors_read(const char *anchors, struct buf *ret, bool *ret_by_name, struct
 		return fs_read(AT_FDCWD, anchors, true, ret, err) < 0 ? error_wrap(err, "anchors %s", anchors) : 0;
 	if (!system)
 		return anchors_check_directory(anchors, err);
-	/* A file of the system's that is missing or damaged is no failure of it. */
+	/* A file of the system's that is missing or damaged does not make the call fail. */
 	struct error ignored;
 	if (fs_read(AT_FDCWD, anchors_system_file(), true, ret, &ignored) < 0)
 		buf_reset(ret);

@@ -52,7 +52,7 @@ static size_t find_mark(const struct keeper *k, const struct journal_entry *entr
 	return i;
 }
 
-/* Makes room in front for the one that is about to be used; `from` is where it stands, or KEEPER_MARKS. */
+/* Makes room in front for the digests that are about to be used; `from` is where they stand, or KEEPER_MARKS. */
 static void to_front(struct keeper *k, size_t from)
 {
 	size_t over = from < KEEPER_MARKS ? from : KEEPER_MARKS - 1;
@@ -99,7 +99,7 @@ static int read_whole(const struct keeper *k, const struct journal_entry *entry,
 	return 0;
 }
 
-/* What could be read although the archive's files are not as they were written. */
+/* The set could be read, although the archive's files are not as they were written. */
 static enum keeper_found write_anew(struct keeper *k, const struct set *s, const struct error *why)
 {
 	struct error err;
@@ -167,8 +167,8 @@ void keeper_prune(struct keeper *k)
 		log_event(LOG_LEVEL_WARNING, "prune", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
 }
 
-/* What live/ points at, also when one of its files was changed and nothing is known of what was in it. 1, 0 there is none, -1 it
- * is there and cannot be read now: nothing else is put in its place. */
+/* Reads what live/ points at, also when one of its files was changed and nothing is known of what was in it. Returns 1,
+ * 0 when there is none, or -1 when it is there and cannot be read now; then nothing else is put in its place. */
 static int read_live(struct keeper *k, struct set *ret, struct error *err)
 {
 	struct revision live;
@@ -188,7 +188,8 @@ static int read_live(struct keeper *k, struct set *ret, struct error *err)
 	return 1;
 }
 
-/* The best there is to serve: what live/ points at, else the newest that is valid, else the newest. -1 as read_live. */
+/* Chooses the best that there is to serve: what live/ points at, else the newest revision that is valid, else the
+ * newest. Returns -1 as read_live does. */
 static int choose_set(struct keeper *k, struct set *ret, struct error *err)
 {
 	int found = read_live(k, ret, err);
@@ -199,8 +200,8 @@ static int choose_set(struct keeper *k, struct set *ret, struct error *err)
 	return install_newest(&k->install, 0, ret);
 }
 
-/* Read back before it takes the place of anything: where not even this can be read, what could not be read before is not known to be
- * damaged (OpenSSL has no memory, say). */
+/* The placeholder is read back before it takes the place of anything. Where not even this can be read, what could not
+ * be read before is not known to be damaged: OpenSSL may have no memory, for example. */
 static int make_placeholder(struct keeper *k, struct set *ret, struct error *err)
 {
 	auto_set struct set s = {0};
@@ -216,7 +217,7 @@ static int make_placeholder(struct keeper *k, struct set *ret, struct error *err
 	return 0;
 }
 
-/* Served again from what is there; high_water is left alone unless it is unknown. */
+/* Serves again what is there; high_water is left alone unless it is unknown. */
 static int rebuild(struct keeper *k, struct error *err)
 {
 	auto_set struct set s = {0};
@@ -258,7 +259,7 @@ static int load(struct keeper *k, struct error *err)
 	int found = journal_read(k->root_state, k->certificate->name, &k->journal, &damage);
 	if (found == 0)
 		return rebuild(k, err);
-	/* What cannot be read now is not known to be damaged: what it says must not be forgotten. */
+	/* A journal that cannot be read now is not known to be damaged, and what it says must not be forgotten. */
 	if (found < 0 && damage.kind == ERROR_RETRY) {
 		*err = damage;
 		return -1;
@@ -266,7 +267,7 @@ static int load(struct keeper *k, struct error *err)
 	return found < 0 ? rebuild_for(k, &damage, err) : 0;
 }
 
-/* A clock that was set back must not keep a pending revision for longer than it could have asked for. */
+/* A clock that was set back must not keep a pending revision for longer than the request could have asked for. */
 static void arm(struct keeper *k)
 {
 	struct error damage;
@@ -365,7 +366,7 @@ int keeper_repair(struct keeper *k)
 {
 	struct error err;
 	note_end_of_hold(k);
-	/* What an undo is about is its own: it is due, or tried again soon. */
+	/* What an undo is about is its own business: it is due, or tried again soon. */
 	if (keeper_due(k) == 0 || k->undoing || keeper_held(k) > 0)
 		return 0;
 	const struct journal_entry *wanted = keeper_wanted(k);
@@ -390,7 +391,7 @@ int keeper_repair(struct keeper *k)
 	else if (changed > 0)
 		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d", k->certificate->name,
 			revision, changed);
-	/* A placeholder that is written for the first time was never anything else. */
+	/* A placeholder that is written for the first time was never anything else, so nothing was repaired. */
 	if ((changed > 0 || found == KEEPER_RESTORED) && !revision_is_placeholder(wanted->revision))
 		k->repaired = clock_wall();
 	if (changed < 0 || found == KEEPER_BROKEN)
@@ -398,7 +399,7 @@ int keeper_repair(struct keeper *k)
 	return changed + (found == KEEPER_RESTORED);
 }
 
-/* Enough for a hundred renewals in a row, each of which tests twice. */
+/* These are enough for a hundred renewals in a row, each of which tests twice. */
 static const struct {
 	const char *what;
 	int64_t interval_ms, burst;
@@ -430,8 +431,8 @@ static uint32_t seconds_left(const struct keeper *k)
 	return due < 0 ? 0 : (uint32_t)((due + 999) / 1000);
 }
 
-/* The journal knows the first leaf alone. Left as zeros when there is one pair, or its set cannot be read: then
- * only the first is taken for right. */
+/* The journal knows the first leaf alone. The second one is left as zeros when there is one pair, or when its set
+ * cannot be read; then only the first counts as right. */
 static void second_leaf(const struct keeper *k, const struct journal_entry *entry, uint8_t ret[CHAIN_SHA256_SIZE])
 {
 	struct error ignored;

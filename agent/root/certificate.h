@@ -1,8 +1,8 @@
 /* One certificate as it stands on this node: its journal, its sets in the archive, and what is installed.
  *
- * At every instant exactly one revision is wanted: `pending` of the journal if there is one (`previous` once
- * it is being undone), else `served`.
- * keeper_start and keeper_repair make what is installed agree with it; agent/root/operation.h changes it.
+ * At every instant exactly one revision is wanted: `pending` of the journal if there is one (`previous` once it is
+ * being undone), else `served`. keeper_start and keeper_repair make what is installed agree with it;
+ * agent/root/operation.h changes it.
  */
 #ifndef CERTSYNC_AGENT_KEEPER_H
 #define CERTSYNC_AGENT_KEEPER_H
@@ -13,7 +13,7 @@
 #include "agent/common/root_request.h"
 #include "agent/common/service.h"
 
-/* How often the daemon may have hooks run: a burst, then one in each interval (keeper_may_run). */
+/* The daemon may have hooks run this often: in a burst, then once in each interval (keeper_may_run). */
 enum keeper_hook { KEEPER_RUNNING, KEEPER_TEST, KEEPER_ACTIVATE, KEEPER_RELOAD, KEEPER_HOOKS };
 
 enum { KEEPER_MARKS = 3 }; /* served, pending or staged, previous */
@@ -28,8 +28,8 @@ struct keeper {
 	struct mark marks[KEEPER_MARKS]; /* of sets that were seen whole, the one used last first */
 	int64_t undo_at_ms;              /* monotonic; when pending is undone; meaningless without pending */
 	bool ready;                      /* keeper_start has succeeded */
-	/* The previous files are going back, or are back, and the journal does not say so yet: only the undo
-	 * goes on. */
+	/* The previous files are going back, or are back, and the journal does not say so yet: only the undo goes
+	 * on. */
 	bool undoing;
 	int64_t paced_ms[KEEPER_HOOKS];           /* monotonic; up to when its runs are used up */
 	int64_t running_ms[REQUEST_SERVICES_MAX]; /* monotonic; when a service was last seen running; 0: not known */
@@ -43,33 +43,34 @@ int keeper_open(struct keeper *k, const struct agent_config *config, const struc
 	int root_state, int stop_fd, struct error *err);
 void keeper_close(struct keeper *k);
 
-/* Reads the journal (a damaged one is logged and rebuilt from live/ and the archive), makes a placeholder
- * where there is nothing, undoes what is overdue and repairs what a crash left between two steps. Logs. May
- * be called again after a failure; until it has succeeded nothing else may be called but keeper_close. */
+/* Reads the journal (a damaged one is logged, and rebuilt from live/ and the archive), makes a placeholder where there
+ * is nothing, undoes what is overdue and repairs what a crash left between two steps. It logs. It may be called again
+ * after a failure; until it has succeeded only keeper_close may be called. */
 int keeper_start(struct keeper *k, struct error *err);
 
 const struct journal_entry *keeper_wanted(const struct keeper *k);
 bool keeper_is_pending(const struct keeper *k);
-/* Milliseconds until keeper_tick has something to do; -1: nothing is pending. */
+/* Returns the milliseconds until keeper_tick has something to do, or -1 when nothing is pending. */
 int64_t keeper_due(const struct keeper *k);
-/* Undoes what was not committed by its deadline. Logs. */
+/* Undoes what was not committed by its deadline, and logs. */
 void keeper_tick(struct keeper *k);
-/* For so long nothing is put right; 0: from now on again. Logs. */
+/* Keeps everything from being put right for so many seconds; 0 ends that. It logs. */
 void keeper_hold(struct keeper *k, uint32_t seconds);
-/* Milliseconds until the hold ends; 0: not held. */
+/* Returns the milliseconds until the hold ends, or 0. */
 int64_t keeper_held(const struct keeper *k);
-/* Rewrites what differs from the wanted revision. Logs what it did. Returns how many were changed, -1 when
- * something could not be put right. Does nothing while it is held. */
+/* Rewrites what differs from the wanted revision, and logs what it did. Returns how many files were changed, or -1 when
+ * something could not be put right. It does nothing during a hold. */
 int keeper_repair(struct keeper *k);
 void keeper_inventory(const struct keeper *k, struct inventory *ret);
 
-/* Whether a request that has hooks run may do so now, which is then counted. Else -1 with when it may again:
- * whoever has taken over the daemon must not be able to reload a mail server in a loop. What the root half
- * does by itself is not counted. */
+/* Returns 0 when a request that has hooks run may do so now, which is then counted, else -1 with when it may again:
+ * whoever has taken over the daemon must not be able to reload a mail server in a loop. What the root half does by
+ * itself is not counted. */
 int keeper_may_run(struct keeper *k, enum keeper_hook hook, int64_t now_ms, struct error *err);
 
-/* For agent/root/operation.c. The set of an entry from the archive, with the entry's content or an error. When somebody
- * has changed files of it, and what is left still has that content, it is written anew, and this logged. */
+/* The rest is for agent/root/operation.c. This reads the set of an entry from the archive, with the entry's content or
+ * an error. When somebody has changed files of it, and what is left still has that content, it is written anew, and
+ * that is logged. */
 enum keeper_found {
 	KEEPER_WHOLE,
 	KEEPER_RESTORED, /* written anew */
@@ -82,11 +83,11 @@ enum keeper_effort {
 	KEEPER_STRICT, /* the symlink is not switched unless every own file is right */
 	KEEPER_ALL,    /* whatever can be put right is */
 };
-/* Own files, then the symlink, so that they are this entry's. Returns how many were changed, or -1 with the
- * first failure. */
+/* Makes the certificate's own files, then the symlink, those of this entry. Returns how many were changed, or -1 with
+ * the first failure. */
 int keeper_place(struct keeper *k, const struct journal_entry *entry, enum keeper_effort effort, struct error *err);
 int keeper_save(struct keeper *k, struct error *err);
-/* Removes what nobody needs from the archive; a failure is logged and no more. */
+/* Removes what nobody needs from the archive; a failure is only logged. */
 void keeper_prune(struct keeper *k);
 
 #endif

@@ -41,7 +41,7 @@ static pid_t spawn(const struct child *c, int socket, struct error *err)
 {
 	auto_free char *path = mem_printf("%s/certsync-agent", fs_program_directory());
 	const char *const argv[] = {path, "run", "-c", c->config_path, NULL};
-	/* Under systemd, its lines go to the journal as ours do. */
+	/* Under systemd the daemon's lines go to the journal as ours do. */
 	auto_free char *journal =
 		mem_printf("JOURNAL_STREAM=%s", getenv("JOURNAL_STREAM") ? getenv("JOURNAL_STREAM") : "");
 	const char *const envp[] = {PROC_PATH, getenv("JOURNAL_STREAM") ? journal : NULL, NULL};
@@ -62,7 +62,7 @@ static pid_t spawn(const struct child *c, int socket, struct error *err)
 static int start(struct child *c, struct error *err)
 {
 	int pair[2];
-	/* A child that does not read must not hold us for ever. */
+	/* The daemon must not hold us for ever by not reading. */
 	const struct timeval limit = {.tv_sec = CHILD_SEND_SECONDS};
 	if (proc_socketpair(pair, err) < 0)
 		return -1;
@@ -119,7 +119,7 @@ void child_ended(struct child *c, const char *why)
 		return;
 	if (!wait_ended(c, 0))
 		kill(c->pid, SIGKILL);
-	/* One that has run for a while did not fail at its start. */
+	/* A daemon that has run for a while did not fail at its start. */
 	if (clock_monotonic_ms() - c->started_ms > 2 * CHILD_WAIT_MAX_MS)
 		c->wait_ms = CHILD_WAIT_MIN_MS;
 	int status = reap(c);

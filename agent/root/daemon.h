@@ -1,4 +1,4 @@
-/* certsync-agent as the child of its root half: started as the agent's user with a socket to the root half as
+/* certsync-agent as the child of its root half: it is started as the agent's user, with a socket to the root half as
  * its descriptor 3, and started again when it ends, after 1 to 30 seconds.
  */
 #ifndef CERTSYNC_AGENT_CHILD_H
@@ -19,12 +19,13 @@ struct child {
 
 void child_init(struct child *c, const char *config_path, const struct proc_user *user);
 int64_t child_due(const struct child *c); /* milliseconds until child_tick has something to do; -1: it runs */
-/* Starts it when it is due. Logs. */
+/* Starts the child when that is due, and logs. */
 void child_tick(struct child *c);
-/* It has ended, or is to be ended at once (`why`, logged): reaps it and sets the time of the next start. */
+/* The child has ended, or is to be ended at once (for the logged reason `why`): reaps it and sets the time of the next
+ * start. */
 void child_ended(struct child *c, const char *why);
 void child_signal(const struct child *c, int number);
-/* SIGTERM, then SIGKILL after five seconds. */
+/* Sends SIGTERM, and SIGKILL after five seconds. */
 void child_stop(struct child *c);
 
 #endif

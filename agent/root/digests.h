@@ -1,6 +1,6 @@
-/* What is remembered of a set that was written or read whole: the SHA-256 of each of its files. With it the set is read
- * again, and seen to be the same byte for byte, without having its keys and certificates decoded, which takes ten times as
- * long. In memory alone: what a program finds at its start it decodes.
+/* What is remembered of a set that was written or read whole: the SHA-256 of each of its files. With that the set is
+ * read again, and seen to be the same byte for byte, without decoding its keys and certificates, which takes ten times
+ * as long. It is kept in memory alone: what a program finds at its start it decodes.
  */
 #ifndef CERTSYNC_AGENT_MARK_H
 #define CERTSYNC_AGENT_MARK_H
@@ -20,8 +20,8 @@ struct mark {
 
 void mark_take(struct mark *m, const struct set *s);
 
-/* The set below archive/NAME. -1: a file is not as it was, or cannot be read now; why is
- * for set_read to tell. */
+/* Reads the set below archive/NAME. Returns -1 when a file is not as it was or cannot be read now; set_read then says
+ * why. */
 int mark_read(const struct mark *m, int directory, struct set *ret);
 
 #endif

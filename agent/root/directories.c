@@ -12,7 +12,7 @@
 
 static int open_place(const char *path, mode_t mode, const struct proc_user *owner, struct error *err)
 {
-	/* Parents are readable to all (umask is 077 otherwise), the place itself gets its mode below. */
+	/* Everybody may read the parents (the umask is 077 otherwise); the place itself gets its mode below. */
 	mode_t before = umask(022);
 	int made = fs_make_directories(path, 0755, err);
 	umask(before);
@@ -46,8 +46,8 @@ static int open_places(const struct agent_config *config, struct places *p, stru
 	p->state = open_place(config->state, 0700, user, err);
 	if (p->state < 0)
 		return -1;
-	/* The control socket takes its group from the directory: the daemon is not in that group, which may
-	 * more than it. */
+	/* The control socket takes its group from the directory, since the daemon is not in that group, which may do
+	 * more than the daemon. */
 	struct proc_user operators = p->user;
 	const struct group *group = p->has_user ? getgrnam(config->admin_group) : NULL;
 	if (group)

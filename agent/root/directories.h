@@ -1,5 +1,4 @@
-/* The directories that the root half makes for itself and for the agent's daemon, with their owners.
- */
+/* The directories that the root half makes for itself and for the agent's daemon, with their owners. */
 #ifndef CERTSYNC_AGENT_PLACES_H
 #define CERTSYNC_AGENT_PLACES_H
 
@@ -16,15 +15,15 @@ struct places {
 	struct proc_user user;
 };
 
-/* Makes what is missing and corrects owner and mode. Without root all stays the caller's. */
+/* Makes what is missing and corrects owner and mode. Without root everything stays the caller's. */
 int places_open(const struct agent_config *config, struct places *ret, struct error *err);
 void places_close(struct places *p);
 /* Removes what interrupted writes left there. */
 void places_sweep(const struct places *p);
 
-/* RUN/instance: 16 random bytes that outlive the root half and not a reboot. A machine cloned from another's
- * disk has its own. 1: they could not be kept there, for the reason in `err` (the directory is the agent's user's), and are good until the
- * root half ends. */
+/* RUN/instance has 16 random bytes that outlive the root half but not a reboot, so a machine cloned from another's disk
+ * has its own. Returns 0, or 1 when they could not be kept there for the reason in `err` (the directory is the agent's
+ * user's) and are good until the root half ends. */
 int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err);
 
 #endif

@@ -90,12 +90,13 @@ int set_placeholder(const char *certificate, int64_t now, struct set *ret, struc
 	return set_make((struct revision){0, 0}, &pair, 1, ret, err);
 }
 
-/* Made 0700 and opened to others only now: umask is 077, and mkdirat's mode passes through it. */
+/* The directory is made with 0700 and opened to others only now, since the umask is 077 and mkdirat's mode passes
+ * through it. */
 static int make_directory(int directory, const char *name, struct error *err)
 {
 	int made = mkdirat(directory, name, 0700);
 	if (made < 0 && errno == EEXIST) {
-		/* What an interrupted write has left. */
+		/* An interrupted write has left this. */
 		if (fs_remove_tree(directory, name, err) < 0)
 			return -1;
 		made = mkdirat(directory, name, 0700);
@@ -210,7 +211,7 @@ int set_read(int directory, struct revision revision, struct set *ret, struct er
 	return 0;
 }
 
-/* Made whole again. Each pair stands in a set several times: any whole copy will do. */
+/* Each pair stands in a set several times, and any whole copy will do to make the set whole again. */
 
 struct copy {
 	const char *certificates, *key;
@@ -230,7 +231,7 @@ static const struct copy second_copies[] = {
 	{"haproxy.pem.ecdsa", "haproxy.pem.ecdsa"},
 };
 
-/* In the open directory of a revision, below the archive of its certificate. */
+/* A place is the open directory of a revision, below the archive of its certificate. */
 struct place {
 	int archive, fd;
 	struct revision revision;
@@ -246,7 +247,8 @@ static bool read_copy(const struct place *at, const struct copy *copy, struct pa
 		opener_pair(at->archive, &certificates, &key, ret, &ignored) == 0;
 }
 
-/* A set of the first copy and, unless it is NULL, the second, if both can be read and belong together. */
+/* Makes a set of the first copy and, unless it is NULL, the second. Returns whether both could be read and belong
+ * together. */
 static bool make_from(const struct place *at, const struct copy *first, const struct copy *second, struct set *ret)
 {
 	struct parts pairs[BUNDLE_PAIRS_MAX] = {PARTS_INIT, PARTS_INIT};
@@ -286,7 +288,8 @@ int set_recover(int directory, const struct journal_entry *entry, struct set *re
 		"revision %s in the archive was changed, and no file of it still holds what was staged", name);
 }
 
-/* How many pairs the set had, by what is left of it: the second's file bears another name than that of the first. */
+/* Guesses how many pairs the set had by what is left of it: the second pair's file has another name than the first
+ * one's. */
 static const struct copy *guess_second(const struct place *at, const struct copy *first)
 {
 	auto_parts struct parts pair = PARTS_INIT;

@@ -1,11 +1,12 @@
 /* One revision's content as the files that services read: archive/NAME/REVISION/.
  *
- *  one pair: privkey, cert, chain, fullchain, combined, haproxy (.pem each; haproxy is combined)
- *  two pairs (ECDSA and RSA): the same of the first pair, but instead of haproxy.pem haproxy.pem.ecdsa and
- *  haproxy.pem.rsa, which HAProxy finds under `crt …/haproxy.pem`, and combined-all.pem with both
+ * With one pair these are privkey, cert, chain, fullchain, combined and haproxy (.pem each; haproxy is combined). With
+ * two pairs (ECDSA and RSA) they are the same of the first pair, but instead of haproxy.pem there are haproxy.pem.ecdsa
+ * and haproxy.pem.rsa, which HAProxy finds under `crt …/haproxy.pem`, and combined-all.pem with both.
  *
- * Every byte is written from DER, by a child that has no other power (agent/root/opener.h); here nothing is parsed. A directory appears under its revision's name only when it is
- * complete and synced, so what stands there is whole, or somebody else has changed it.
+ * A child that has no other power writes every byte from DER (agent/root/opener.h); nothing is parsed here. A directory
+ * appears under its revision's name only when it is complete and synced, so what stands there is whole, or somebody
+ * else has changed it.
  */
 #ifndef CERTSYNC_AGENT_SET_H
 #define CERTSYNC_AGENT_SET_H
@@ -32,27 +33,27 @@ struct set {
 #define auto_set __attribute__((cleanup(set_release)))
 void set_release(struct set *s);
 
-/* Refused: two pairs of one key type. That a key is its leaf's is for whoever made the parts. */
+/* Refuses two pairs of one key type. Whoever made the parts has seen to it that each key is its leaf's. */
 int set_make(struct revision revision, const struct parts *pairs, size_t count, struct set *ret, struct error *err);
-/* Revision (0, 0): agent/root/opener.h. */
+/* Makes the set of revision (0, 0), by agent/root/opener.h. */
 int set_placeholder(const char *certificate, int64_t now, struct set *ret, struct error *err);
 
-/* Below the directory archive/NAME. set_write replaces what stands under the revision's name in one step.
+/* Both work below the directory archive/NAME. set_write replaces what stands under the revision's name in one step.
  * set_read fails unless every file is there, byte for byte as set_write makes it. */
 int set_write(int directory, const struct set *s, struct error *err);
 int set_read(int directory, struct revision revision, struct set *ret, struct error *err);
 
-/* False: it holds one pair, or is damaged. */
+/* Returns false when the set holds one pair, or is damaged. */
 bool set_may_have_second(int directory, struct revision revision);
 
-/* A set that set_read refuses, because somebody has changed a file of it, from the files that are left:
- * set_recover when it is known what was in it, set_agreed when nobody knows, from two files that say the
- * same. Nothing is written: set_write makes it whole. */
+/* These read a set that set_read refuses because somebody has changed a file of it, from the files that are left:
+ * set_recover when it is known what was in it, set_agreed when nobody knows, from two files that say the same. Nothing
+ * is written; set_write makes the set whole. */
 int set_recover(int directory, const struct journal_entry *entry, struct set *ret, struct error *err);
 int set_agreed(int directory, struct revision revision, struct set *ret, struct error *err);
 
-/* The file for `content` of agent.conf: "privkey", "cert", "chain", "fullchain", "combined", "combined-all"
- * (the same as combined when there is one pair). NULL: there is no such content. */
+/* Returns the file for `content` of agent.conf ("privkey", "cert", "chain", "fullchain", "combined", or "combined-all",
+ * which is combined when there is one pair), or NULL when there is no such content. */
 const struct set_file *set_content(const struct set *s, const char *content);
 
 #endif

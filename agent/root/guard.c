@@ -24,8 +24,8 @@ void guard_release(struct guard *g)
 	g->watch = NULL;
 }
 
-/* A directory that is not there (yet) cannot be watched: the checks find what becomes of it. Running out of
- * watches is said once. */
+/* A directory that does not exist, or not yet, cannot be watched, but the checks find what becomes of it. Running out
+ * of watches is said once. */
 static void add(struct guard *g, const char *directory, const char *name)
 {
 	struct error err;
@@ -79,7 +79,7 @@ void guard_event(struct guard *g)
 void guard_arm(struct guard *g, const struct keeper *keepers, size_t count)
 {
 	struct error err;
-	/* Of what has happened up to now the watches that end have told alone. */
+	/* Only the watches that end now have told of what has happened up to now. */
 	guard_event(g);
 	if (!g->watch)
 		g->watch = watch_new(&err);
@@ -126,7 +126,7 @@ bool guard_tick(struct guard *g, struct keeper *keepers, size_t count)
 		return false;
 	if (now_ms - g->repaired_at_ms > GUARD_QUIET_MS)
 		g->gap_ms = GUARD_GAP_MIN_MS;
-	/* Before the files are looked at: what changes after that makes an event. */
+	/* Watches come before the look at the files, so that what changes after the look makes an event. */
 	guard_arm(g, keepers, count);
 	g->check_at_ms = now_ms + GUARD_INTERVAL_MS;
 	for (size_t i = 0; i < count; i++) {

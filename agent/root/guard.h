@@ -1,8 +1,8 @@
-/* Keeping installed files as they were installed: watches on them, and checks after events, after failures
- * and every quarter of an hour, since an event can be missed.
+/* Keeping installed files as they were installed: by watches on them, and by checks after events, after failures and
+ * every quarter of an hour, since an event can be missed.
  *
- * A check that follows a repair waits longer each time, so that two programs that disagree about a file do
- * not rewrite it all day.
+ * A check that follows a repair waits longer each time, so that two programs that disagree about a file do not rewrite
+ * it all day.
  */
 #ifndef CERTSYNC_AGENT_GUARD_H
 #define CERTSYNC_AGENT_GUARD_H
@@ -21,18 +21,18 @@ struct guard {
 void guard_init(struct guard *g);
 void guard_release(struct guard *g);
 
-/* Makes the watches those that are needed now: after whatever may have changed which files are installed. Events that are still
- * unread count. */
+/* Makes the watches those that are needed now; it is called after whatever may have changed which files are installed.
+ * Events that are still unread count. */
 void guard_arm(struct guard *g, const struct keeper *keepers, size_t count);
-/* Takes the events of guard_fd (-1: none). */
+/* Takes the events of guard_fd, which is -1 when there is none. */
 int guard_fd(const struct guard *g);
 void guard_event(struct guard *g);
 
-/* Has the next check come within a minute: something could not be started or put right. */
+/* Makes the next check come within a minute, since something could not be started or put right. */
 void guard_check_soon(struct guard *g);
 void guard_check_now(struct guard *g);    /* a hold has begun or ended */
 int64_t guard_due(const struct guard *g); /* milliseconds until guard_tick has something to do */
-/* True when something was put right. */
+/* Returns true when something was put right. */
 bool guard_tick(struct guard *g, struct keeper *keepers, size_t count);
 
 #endif

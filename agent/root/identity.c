@@ -14,7 +14,7 @@
 
 enum { SSH_FILE_MAX = 4096 };
 
-/* The files of one pair of keys. */
+/* The names of the files of one pair of keys. */
 struct names {
 	const char *seal, *seal_public, *ssh, *ssh_public;
 };
@@ -33,7 +33,7 @@ static bool is_missing(int directory, const char *name)
 	return fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
-/* Writes `text` unless it stands there already. */
+/* Writes `text` unless the file has it already. */
 static int keep_file(int directory, const char *name, struct buf *text, struct fs_owner owner, struct error *err)
 {
 	auto_buf struct buf found = BUF_INIT(SSH_FILE_MAX);
@@ -44,7 +44,7 @@ static int keep_file(int directory, const char *name, struct buf *text, struct f
 	return fs_write(directory, name, text->data, text->len, owner, err);
 }
 
-/* The sealing key. */
+/* ---- the sealing key ---- */
 
 static int read_seal_key(const struct names *n, int directory, struct identity *i, struct error *err)
 {
@@ -76,7 +76,7 @@ static int load_seal_key(const struct names *n, int directory, struct identity *
 	return keep_file(directory, n->seal_public, &text, FS_PUBLIC, err);
 }
 
-/* The SSH key. */
+/* ---- the SSH key ---- */
 
 static int read_ssh_key(const struct names *n, int directory, uint8_t ret_public[SEAL_KEY_SIZE], struct error *err)
 {
@@ -127,8 +127,8 @@ static int load_ssh_key(const struct names *n, const struct places *places, stru
 	return keep_file(places->state, n->ssh_public, &line, owner, err);
 }
 
-/* Each name's next file takes its place. The sealing key goes first: whoever finds the SSH key left over knows that
- * the hub has taken both. */
+/* Puts each name's next file in its place. The sealing key goes first, so that whoever finds the SSH key left over
+ * knows that the hub has taken both. */
 static int take_next(const struct places *places, struct error *err)
 {
 	const struct {
@@ -167,7 +167,8 @@ static int load_present(const struct places *places, struct identity *ret, struc
 	return finish_rotation(places, err) < 0 ? -1 : load(&present, places, ret, err);
 }
 
-/* What is to be renamed in a rotation that is half done is the SSH key alone: that fault is told, too, and is none of the sealing key's. */
+/* In a rotation that is half done only the SSH key is left to be renamed. That fault is told too, and does not concern
+ * the sealing key. */
 static int load_serving(const struct places *places, struct identity *ret, struct error *err)
 {
 	struct error fault;
@@ -192,7 +193,7 @@ static int replace_present(const struct places *places, struct identity *ret, st
 	return take_next(places, err) < 0 ? -1 : load(&present, places, ret, err);
 }
 
-/* Two that start at once must not each make a key. */
+/* Two processes that start at once must not each make a key. */
 static int locked(int (*run)(const struct places *places, struct identity *ret, struct error *err),
 	const struct places *places, struct identity *ret, struct error *err)
 {

@@ -140,7 +140,7 @@ static bool content_matches(int directory, const char *name, const struct buf *p
 			memcmp(found.data, pem->data, found.len) == 0); /* LCOV_EXCL_BR_LINE: a set has no empty file */
 }
 
-/* 1 differed (and was written, unless only looked at), 0 was right already. */
+/* Returns 1 when the file differed (and was written, unless it was only looked at), or 0 when it was right already. */
 static int install_file(const struct agent_file *f, const struct set *s, enum install_which which, struct error *err)
 {
 	const struct set_file *content = set_content(s, f->content);
@@ -183,7 +183,7 @@ static int newer_first(const void *a, const void *b)
 	return -revision_compare(*(const struct revision *)a, *(const struct revision *)b);
 }
 
-/* The revisions whose directories are in the archive, newest first; owned. */
+/* Returns the revisions whose directories are in the archive, newest first; the caller frees them. */
 static struct revision *list_revisions(const struct install *i, size_t *ret_count, struct error *err)
 {
 	struct revision *list = NULL;
@@ -246,7 +246,7 @@ int install_prune(const struct install *i, const struct revision *keep, size_t c
 		char name[REVISION_TEXT_MAX];
 		if (is_kept(list[k], keep, count))
 			continue;
-		/* What a power cut brings back, the next one removes. */
+		/* What a power cut brings back, the next pruning removes. */
 		if (fs_discard_tree(i->archive, revision_text(list[k], name), err) < 0)
 			return error_wrap(err, "archive of %s", i->certificate->name);
 	}

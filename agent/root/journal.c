@@ -110,7 +110,7 @@ static int decode(const struct buf *in, const char *certificate, struct journal 
 
 int journal_read(int directory, const char *certificate, struct journal *ret, struct error *err)
 {
-	/* One byte more than a record, so that a longer file is noticed as such. */
+	/* The buffer has room for one byte more than a record, so that a longer file is noticed. */
 	auto_buf struct buf in = BUF_INIT(JOURNAL_SIZE + 1);
 	auto_free char *path = journal_path(certificate);
 	struct stat st;

@@ -1,5 +1,5 @@
-/* What the root half must still know after a crash: one fixed binary record per certificate, with a SHA-256
- * over it, in ROOT_STATE/NAME.journal.
+/* What the root half must still know after a crash: one fixed binary record for each certificate, with a SHA-256 over
+ * it, in ROOT_STATE/NAME.journal.
  *
  *  offset size
  *       0    4  magic "CSJ1"
@@ -9,11 +9,11 @@
  *     704    8  deadline of pending, wall clock
  *     712   32  SHA-256 of everything before it
  *
- * An entry: u32 epoch, u32 number, digest, leaf's fingerprint, i64 not_before, i64 not_after. An entry whose
+ * An entry is u32 epoch, u32 number, digest, the leaf's fingerprint, i64 not_before, i64 not_after. An entry whose
  * fingerprint is all zero is absent; the placeholder is revision (0, 0) with a fingerprint.
  *
- * The record is written before what it announces is done, so whatever is found at start is either finished
- * or undone from it.
+ * The record is written before what it announces is done, so whatever is found at the start is either finished or
+ * undone from it.
  */
 #ifndef CERTSYNC_AGENT_JOURNAL_H
 #define CERTSYNC_AGENT_JOURNAL_H
@@ -46,13 +46,14 @@ struct journal {
 };
 
 bool journal_entry_is_set(const struct journal_entry *e);
-/* Both are set, with one revision and one content. */
+/* Returns true when both are present and have one revision and one content. */
 bool journal_entry_same(const struct journal_entry *a, const struct journal_entry *b);
 
-/* 1 read, 0 there is none, -1 it is there but cut short, changed, or another certificate's: *err says which
- * and *ret is untouched; of kind ERROR_RETRY: it could not be read now, and nothing is known of it. `directory` is ROOT_STATE. */
+/* Returns 1 when it was read, 0 when there is none, or -1 when it is cut short, changed, or another certificate's; *err
+ * says which, and *ret is untouched. An error of kind ERROR_RETRY says that it could not be read now and nothing is
+ * known of it. `directory` is ROOT_STATE. */
 int journal_read(int directory, const char *certificate, struct journal *ret, struct error *err);
-/* Durable when it returns 0. */
+/* The record is durable when this returns 0. */
 int journal_write(int directory, const struct journal *j, struct error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* certsync-agent-root: the only part of an agent that has bundles opened (agent/root/opener.h), writes keys and runs hooks. It believes
- * nothing that its children say, and works through the agent's requests in order.
+/* certsync-agent-root: the only part of an agent that has bundles opened (agent/root/opener.h), writes keys and runs
+ * hooks. It believes nothing that its children say, and works through the agent's requests in order.
  */
 #include "agent/root/daemon.h"
 #include "agent/root/guard.h"
@@ -76,7 +76,7 @@ static int lock_state(struct root *r, struct error *err)
 	return 0;
 }
 
-/* A certificate that cannot be started now is tried again by the guard; the others are not held up. */
+/* A certificate that cannot be started now is tried again by the guard, and does not hold up the others. */
 static int open_keepers(const struct agent_config *config, const struct root *r, struct keeper **ret, struct error *err)
 {
 	struct keeper *keepers = mem_array(config->certificate_count, sizeof(*keepers));
@@ -114,8 +114,8 @@ static void start_keepers(struct root *r)
 	guard_check_soon(&r->guard);
 }
 
-/* Without its sealing key no child is started, since it could do nothing; what is installed does not wait for it. What is amiss with files
- * in the child's own directories keeps nobody from starting it. */
+/* Without its sealing key no child is started, since it could do nothing; what is installed does not wait for that. A
+ * fault in the child's own directories keeps nobody from starting it. */
 static void identify(struct root *r)
 {
 	struct error err;
@@ -212,7 +212,8 @@ static void resetup_load(struct root *r)
 
 /* ---- requests ---- */
 
-/* NULL with the reason: of kind `unknown` when agent.conf has no such certificate, else one that passes. */
+/* Returns NULL with the reason: of kind `unknown` when agent.conf has no such certificate, else of a kind that
+ * passes. */
 static struct keeper *ready_keeper(struct root *r, const char *certificate, enum error_kind unknown, struct error *err)
 {
 	struct keeper *k = find_keeper(r, certificate);
@@ -235,7 +236,7 @@ static void refuse(struct reply *reply, const char *step, const struct error *er
 	snprintf(reply->text, sizeof(reply->text), "%s", err->message);
 }
 
-/* Keys may have been rotated since the last one came. */
+/* Keys may have been rotated since the last bundle came. */
 static int check_bundle(struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
 {
 	struct bundle_keys keys = {0};
@@ -347,7 +348,7 @@ static void log_reply(const struct reply *reply)
 			reply->step, reply->text, reply->output);
 }
 
-/* What a hook changes is told by the watches that there are. */
+/* Other requests may change which files are watched; what a hook changes, the present watches tell. */
 static bool may_change_files(enum request_op op)
 {
 	return op != REQUEST_INVENTORY && op != REQUEST_RUNNING && op != REQUEST_TEST && op != REQUEST_RELOAD;
@@ -375,7 +376,7 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 	return result;
 }
 
-/* One request at most, so that what is due by the clock comes in between. */
+/* At most one request is served, so that what is due by the clock comes in between. */
 static void serve_child(struct root *r, bool readable)
 {
 	struct error err;
@@ -428,7 +429,7 @@ static void tick(struct root *r)
 		keeper_tick(&r->keepers[i]);
 		guard_arm(&r->guard, r->keepers, r->keeper_count);
 	}
-	/* The agent looks at its ports then, and tells the hub. */
+	/* The agent then looks at its ports, and tells the hub. */
 	if (guard_tick(&r->guard, r->keepers, r->keeper_count) && r->child.heard)
 		child_signal(&r->child, SIGUSR1);
 }
@@ -516,7 +517,7 @@ static const struct cli_command commands[] = {
 	{0},
 };
 
-/* `certsync-agent-root [-c FILE]` is what the unit starts. */
+/* The unit starts `certsync-agent-root [-c FILE]`, which names no command. */
 static bool names_command(int argc, char **argv)
 {
 	return argc > 1 && (argv[1][0] != '-' || strcmp(argv[1], "-c") != 0);

@@ -56,7 +56,7 @@ enum message {
 	MESSAGE_ANSWER = 'A'
 };
 
-/* Of the root half's side until_ms is set, and nothing waits for longer; the child waits for ever, and may not poll. */
+/* The root half sets until_ms and waits no longer than that. The child waits for ever, and may not poll. */
 struct channel {
 	int fd;
 	int64_t until_ms; /* monotonic; 0: for ever */
@@ -86,7 +86,7 @@ static int ended(struct error *err)
 	return error_set(err, ERROR_RETRY, "opener: the process that opens bundles has ended");
 }
 
-/* EAGAIN and EINTR have transferred nothing, the end of the stream is a failure. */
+/* EAGAIN and EINTR have transferred nothing; the end of the stream is a failure. */
 static ssize_t transferred(ssize_t result)
 {
 	return result < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : result == 0 ? -1 : result;
@@ -129,7 +129,7 @@ static int send_message(const struct channel *c, enum message type, const void *
 	return send_bytes(c, head.data, head.len, err) < 0 ? -1 : send_bytes(c, data, len, err);
 }
 
-/* Into `ret`, whose maximum no message may be over. */
+/* Receives into `ret`, whose maximum no message may exceed. */
 static int receive_message(const struct channel *c, uint8_t *ret_type, struct buf *ret, struct error *err)
 {
 	uint8_t head[5];
@@ -218,8 +218,8 @@ static int wait_until_ready(const struct channel *down, struct error *err)
 	return 0;
 }
 
-/* No key goes to a child that has not said that it is confined. Forked, since what an exec and OpenSSL's first minutes cost is more than
- * what it does; our programs have one thread. */
+/* No key goes to a child that has not said that it is confined. The child is forked, since an exec and OpenSSL's first
+ * milliseconds cost more than what it does; our programs have one thread. */
 static int start_child(const struct channel *down, int pair[2], struct error *err)
 {
 	pid_t parent = getpid(), pid = fork();
@@ -289,7 +289,8 @@ static int try_once(const char *anchors, const struct buf *request, struct buf *
 		opener.hung_up ? proc_status_text(status) : "");
 }
 
-/* Whose keys the child has seen. One that has seen none yet may see anybody's. */
+/* A child that has seen the keys of one certificate may not see another's. One that has seen none yet may see
+ * anybody's. */
 static void choose_child(int archive)
 {
 	struct stat st;
@@ -307,7 +308,7 @@ int opener_ask(int archive, const char *anchors, const struct buf *request, stru
 	choose_child(archive);
 	bool old = opener.pid;
 	int result = try_once(anchors, request, answer, err);
-	/* Whoever ended an idle one has refused nothing. */
+	/* If somebody ended an idle child, it has refused nothing, so a new one is tried. */
 	if (result < 0 && old && opener.hung_up)
 		result = try_once(anchors, request, answer, err);
 	opener.owned = result == 0 && archive >= 0;
@@ -414,13 +415,13 @@ static int put_bundle_request(struct buf *out, const uint8_t *data, size_t len,
 	put_names(out, p->allow);
 	buf_put_u8(out, by_name);
 	buf_put_string(out, p->anchors ? p->anchors : "");
-	/* What comes last does not fit where anything before it did not. */
+	/* When anything did not fit, what comes last does not fit either, so one check is enough. */
 	return buf_put_bytes(out, anchors.data, anchors.len) < 0
 		? error_set(err, ERROR_PERMANENT, "opener: the anchors and the names of agent.conf are too long")
 		: 0;
 }
 
-/* The hub has signed for a digest and an expiry: it is these, by bytes, that the child hands back. */
+/* The hub has signed a digest and an expiry. What the child hands back must have these, byte for byte. */
 static int check_signed_for(const struct parts *pairs, size_t count, const struct bundle *checked, struct error *err)
 {
 	uint8_t digest[CHAIN_SHA256_SIZE];

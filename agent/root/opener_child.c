@@ -113,7 +113,7 @@ static int read_bundle_request(struct reader *r, struct bundle_request *ret, str
 	return read_done(r) ? 0 : malformed(err);
 }
 
-/* A small file of one's own authorities is decoded once, as long as its bytes are the same. */
+/* A small file of one's own authorities is decoded once, for as long as its bytes are the same. */
 static struct anchors *take_anchors(const struct bundle_request *q, struct error *err)
 {
 	static struct anchors *kept;
@@ -134,7 +134,8 @@ static struct anchors *take_anchors(const struct bundle_request *q, struct error
 	return kept;
 }
 
-/* The second pair replaces nothing: what is served and its expiry are the first one's, and a second one is renewed on its own. */
+/* The second pair replaces nothing: what is served and its expiry are the first one's, and a second one is renewed on
+ * its own. */
 static int verify_pairs(const struct bundle *b, struct bundle_request *q, struct error *err)
 {
 	const struct anchors_source source = {opener_want, NULL};
@@ -189,7 +190,7 @@ static int add_extension(X509 *leaf, int nid, const char *value)
 static int sign_placeholder(X509 *leaf, EVP_PKEY *key, const char *certificate, int64_t now)
 {
 	static const unsigned char subject[] = "certsync placeholder";
-	/* The serial is the time, so that one made anew is another certificate for whoever remembers the
+	/* The serial is the time, so that a placeholder made anew is another certificate for whoever remembers the
 	 * first. */
 	auto_free char *names = mem_printf("DNS:%s", certificate);
 	X509_NAME *name = X509_get_subject_name(leaf);

@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* The sanitizers reserve terabytes. */
+/* The sanitizers reserve terabytes of address space. */
 #if defined(__SANITIZE_ADDRESS__)
 #define MEMORY_MAX RLIM_INFINITY
 #elif defined(__has_feature)
@@ -42,13 +42,13 @@ static int become_no_one(void)
 {
 	if (geteuid() != 0)
 		return 0;
-	/* Before the change of user, which takes the right to do so. */
+	/* This comes before the change of user, which takes the right to do it. */
 	if (confine_privileges() < 0 || setgroups(0, NULL) < 0 || setresgid(OPENER_USER, OPENER_USER, OPENER_USER) < 0)
 		return -1;
 	return setresuid(OPENER_USER, OPENER_USER, OPENER_USER);
 }
 
-/* As much as can be had, before the right to ask for it goes. */
+/* The limit is raised as far as possible before the right to raise it goes. */
 static void raise_lock_limit(void)
 {
 	struct rlimit had;
@@ -66,13 +66,15 @@ int opener_confine(int socket, pid_t parent)
 	raise_lock_limit();
 	if (become_no_one() < 0 || drop_the_rest() < 0)
 		return -1;
-	/* Keys come here, and a lock of the root half's is not inherited. Where it is refused, the child goes on without, as the root
-	 * half does. */
+	/* Keys come here, and a child does not inherit the root half's locks. Where locking is refused, the child goes
+	 * on without it, as the root half does. */
 	mem_lock();
-	/* Cleared by the change of user. The name is for those who look at processes: it is no longer the root half's. */
+	/* The change of user clears the first of these. The name is for people who look at processes: this is no longer
+	 * the root half. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NAME, "certsync-opener") < 0 || getppid() != parent)
 		return -1;
-	/* Its socket is open already. A process that can have no descriptor opens neither file nor socket, whatever kernel it is on, so
-	 * that it needs no network of its own, which takes the kernel milliseconds to make. */
+	/* The child's socket is open already. A process that can have no further descriptor opens neither file nor
+	 * socket, on any kernel, so it needs no network namespace of its own, which takes the kernel milliseconds to
+	 * make. */
 	return limit(RLIMIT_NOFILE, 0);
 }

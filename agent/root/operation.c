@@ -14,11 +14,11 @@ static bool is_entry(const struct journal_entry *e, struct revision r)
 	return journal_entry_is_set(e) && revision_compare(e->revision, r) == 0;
 }
 
-/* Not ok, with the reason. The old files count as back whenever nothing new is installed. */
+/* Fills a reply that is not ok, with the reason. The old files count as back whenever nothing new is installed. */
 static void refuse(const struct keeper *k, struct reply *reply, const char *step, const struct error *err)
 {
 	static const char validity[] = "validity:";
-	/* A clock that is wrong now may be right later: that verdict is not final. */
+	/* A clock that is wrong now may be right later, so that verdict is not final. */
 	bool of_the_clock = strncmp(err->message, validity, strlen(validity)) == 0;
 	reply->ok = false;
 	reply->permanent = err->kind == ERROR_UNTRUSTED && !of_the_clock;
@@ -37,10 +37,10 @@ static void refuse_revision(const struct keeper *k, struct reply *reply, const c
 	refuse(k, reply, step, &err);
 }
 
-/* Stage. */
+/* ---- stage ---- */
 
-/* The names that clients of this node ask for: what is probed must cover them. NULL-terminated, the names
- * borrowed. */
+/* Returns the names that clients of this node ask for, which what is probed must cover. The list ends with NULL; its
+ * names are borrowed. */
 static const char **required_names(const struct agent_certificate *certificate)
 {
 	const char **names = mem_array(certificate->service_count + 1, sizeof(*names));
@@ -53,7 +53,7 @@ static const char **required_names(const struct agent_certificate *certificate)
 	return names;
 }
 
-/* Opened and verified in the child (agent/root/opener.h), and made a set of what it hands back. */
+/* Has a bundle opened and verified in the child (agent/root/opener.h), and makes a set of what it hands back. */
 static int open_sealed(struct keeper *k, const struct sealed *b, struct set *ret, struct error *err)
 {
 	const struct bundle *checked = b->checked;
@@ -81,7 +81,7 @@ static int open_sealed(struct keeper *k, const struct sealed *b, struct set *ret
 	return result;
 }
 
-/* A retry finds its set in the archive already; one that was changed there is written anew. */
+/* A retry finds its set in the archive already; a set that was changed there is written anew. */
 static int archive(struct keeper *k, const struct set *s, struct error *err)
 {
 	auto_set struct set found = {0};
@@ -96,7 +96,7 @@ static int remember_staged(struct keeper *k, const struct set *s, bool no_return
 {
 	struct journal before = k->journal;
 	int64_t now = clock_wall();
-	/* A revoked one is over for whoever asks later, also after a crash. */
+	/* What was revoked counts as expired for whoever asks later, also after a crash. */
 	if (no_return && k->journal.served.not_after > now)
 		k->journal.served.not_after = now;
 	if (!journal_entry_same(&k->journal.served, &s->entry))
@@ -120,14 +120,14 @@ void step_stage(struct keeper *k, const struct sealed *b, struct reply *reply)
 		refuse(k, reply, "stage", &err);
 		return;
 	}
-	/* Sent again, since what was wanted was lost here. */
+	/* The wanted revision was sent again, since something of it was lost here. */
 	if (journal_entry_same(keeper_wanted(k), &s.entry))
 		keeper_repair(k);
 	keeper_prune(k);
 	reply->ok = true;
 }
 
-/* Hooks. */
+/* ---- hooks ---- */
 
 static char *live_directory(const struct keeper *k)
 {
@@ -158,7 +158,8 @@ static void keep_output(struct reply *reply, const struct service_result *result
 	snprintf(reply->output, sizeof(reply->output), "%s", result->output);
 }
 
-/* Keeps what a hook printed, as it was, for root alone, and says where: with the reason of a failure, or in front of what is shown. */
+/* Keeps what a hook printed, as it was, for root alone, and says where: with the reason of a failure, or in front of
+ * what is shown. */
 static void keep_whole(const struct keeper *k, const struct service_call *call, const char *verb,
 	struct service_result *result, struct error *failure)
 {
@@ -179,7 +180,7 @@ static void keep_whole(const struct keeper *k, const struct service_call *call, 
 	snprintf(result->output, sizeof(result->output), "[%s]\n%s", where, shown);
 }
 
-/* A hook's run, code 0 being wanted. */
+/* Runs a hook that has to exit 0. */
 static int run_hook(const struct keeper *k, const struct service_call *call, const char *verb,
 	struct service_result *result, struct error *err)
 {
@@ -191,7 +192,7 @@ static int run_hook(const struct keeper *k, const struct service_call *call, con
 	return status;
 }
 
-/* What a hook said that succeeded: shown should its service then be seen serving something else. */
+/* What a hook that succeeded has printed is shown if its service is seen serving something else. */
 static void add_output(struct reply *reply, const char *service, const struct service_result *result)
 {
 	size_t used = strlen(reply->output);
@@ -206,7 +207,7 @@ static void add_stopped(struct reply *reply, const char *service)
 		snprintf(reply->stopped[reply->stopped_count++], NAME_SERVICE_MAX, "%s", service);
 }
 
-/* What cannot be told counts as running, and is said. */
+/* A service that cannot be told to run or not counts as running, and that is said. */
 static bool is_stopped(const struct keeper *k, const struct service_call *call, struct reply *reply)
 {
 	struct service_result *result = mem_alloc(sizeof(*result));
@@ -226,15 +227,16 @@ static bool is_stopped(const struct keeper *k, const struct service_call *call, 
 	return running == 0;
 }
 
-/* What RUNNING has told a moment ago. A stopped one is asked again: it may have been started since, with the old files. */
+/* Returns whether REQUEST_RUNNING saw the service running a moment ago. A stopped one is asked again: it may have been
+ * started since, with the old files. */
 static bool was_running(const struct keeper *k, size_t service)
 {
 	int64_t seen = service < REQUEST_SERVICES_MAX ? k->running_ms[service] : 0;
 	return seen && clock_monotonic_ms() - seen < STEP_RUNNING_MS;
 }
 
-/* Each running service's `reload`. `all`: go on after a failure (an undo). 0, -1 with the first failure, and
- * *ret_interrupted when the program is to end. */
+/* Runs each running service's `reload`; with `all` it goes on after a failure, as an undo does. Returns 0, or -1 with
+ * the first failure; *ret_interrupted says that the program is to end. */
 static int reload_services(struct keeper *k, const struct journal_entry *entry, bool all, struct reply *reply,
 	bool *ret_interrupted, struct error *err)
 {
@@ -263,7 +265,7 @@ static int reload_services(struct keeper *k, const struct journal_entry *entry, 
 	return failed ? -1 : 0;
 }
 
-/* The entry of a revision that is in the archive: staged, pending or served; NULL. */
+/* Returns the entry of a revision that is in the archive (staged, pending or served), or NULL. */
 static const struct journal_entry *find_entry(const struct journal *j, struct revision revision)
 {
 	const struct journal_entry *const entries[] = {&j->staged, &j->pending, &j->served};
@@ -334,7 +336,7 @@ static void step_hold(struct keeper *k, const struct request *request, struct re
 	reply->ok = true;
 }
 
-/* Undo. */
+/* ---- undo ---- */
 
 static bool can_put_back(struct keeper *k, struct error *err)
 {
@@ -374,7 +376,7 @@ static int save_ended(struct keeper *k, bool keep_new, struct error *err)
 	return -1;
 }
 
-/* The new files stay, all of them: a first activation that failed half-way is completed. */
+/* All new files stay: a first activation that failed half-way is completed. */
 static void keep_new(struct keeper *k, const struct error *why, struct reply *reply)
 {
 	struct error err;
@@ -403,8 +405,8 @@ static void undo_later(struct keeper *k, struct reply *reply, const struct error
 	reply->rolled_back = back;
 }
 
-/* A file of a service's own that cannot be written does not keep the rest from going back; keeper_repair goes
- * on trying it. */
+/* A file of a service's own that cannot be written does not keep the rest from going back; keeper_repair goes on trying
+ * it. */
 static void put_back(struct keeper *k, bool reload, struct reply *reply)
 {
 	struct error err, files, hook;
@@ -421,7 +423,7 @@ static void put_back(struct keeper *k, bool reload, struct reply *reply)
 	}
 	if (reload)
 		reloaded = reload_services(k, &previous, true, reply, &interrupted, &hook) == 0;
-	/* Interrupted: the journal still says that an undo is due, so the next start resumes it. */
+	/* It was interrupted. The journal still says that an undo is due, so the next start resumes it. */
 	if (interrupted || save_ended(k, false, &err) < 0) {
 		undo_later(k, reply, interrupted ? &hook : &err, true);
 		return;
@@ -440,8 +442,8 @@ static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
 	struct error err, why;
 	int64_t now = clock_wall();
 	if (k->journal.deadline > now) {
-		/* Due from now on, also for whoever starts after a crash. Should this not reach the disk, the
-		 * old deadline stands there. */
+		/* The undo is due from now on, also for whoever starts after a crash. If this does not reach the disk,
+		 * the old deadline stands there. */
 		k->journal.deadline = now;
 		if (keeper_save(k, &err) < 0)
 			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"", k->certificate->name,
@@ -465,7 +467,7 @@ void step_undo(struct keeper *k, struct reply *reply)
 	undo_pending(k, true, reply);
 }
 
-/* Activate and commit. */
+/* ---- activate and commit ---- */
 
 static int journal_pending(struct keeper *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
 {
@@ -484,7 +486,7 @@ static int journal_pending(struct keeper *k, const struct journal_entry *entry, 
 	return 0;
 }
 
-/* Nothing was reloaded yet, so nothing is on the way back. */
+/* Nothing was reloaded yet, so nothing is reloaded on the way back. */
 static void fail_activation(struct keeper *k, struct reply *reply, struct error *err)
 {
 	auto_free struct reply *undone = mem_alloc(sizeof(*undone));
@@ -503,7 +505,7 @@ static void step_activate(struct keeper *k, const struct request *request, struc
 	struct error err;
 	bool again = is_entry(&j->pending, request->revision);
 	if (!again && !keeper_is_pending(k) && is_entry(&j->served, request->revision)) {
-		/* Installed and committed already: what was asked for holds, and nothing is pending. */
+		/* The revision is installed and committed already: what was asked for holds, and nothing is pending. */
 		if (keeper_place(k, &j->served, KEEPER_STRICT, &err) < 0)
 			refuse(k, reply, "activate", &err);
 		else

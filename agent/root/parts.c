@@ -31,7 +31,7 @@ static int refuse(struct error *err, const char *label, const char *what)
 	return error_set(err, ERROR_UNTRUSTED, "opener: a block %s %s", label, what);
 }
 
-/* This line, with its end, at the front of what is left. */
+/* Takes this line, with its end, from the front of what is left. Returns whether it was there. */
 static bool take_text(struct reader *r, const char *before, const char *label)
 {
 	size_t before_len = strlen(before), label_len = strlen(label);
@@ -43,7 +43,7 @@ static bool take_text(struct reader *r, const char *before, const char *label)
 	return read_raw(r, before_len + label_len + 6) != NULL;
 }
 
-/* Its lines without their ends: full ones, and the last with what is left over. */
+/* Takes a block's lines without their ends: full ones, and a last one with what is left over. */
 static int take_lines(struct reader *r, const char *label, struct buf *text, struct error *err)
 {
 	for (bool last = false; !last;) {
@@ -59,7 +59,7 @@ static int take_lines(struct reader *r, const char *label, struct buf *text, str
 	return 0;
 }
 
-/* One block; what it stands for is appended to `ret`. */
+/* Takes one block and appends what it stands for to `ret`. */
 static int take_block(struct reader *r, const char *label, struct buf *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(CHAIN_PEM_MAX);

@@ -1,5 +1,6 @@
-/* A pair as PEM in its parts: what the child that opens bundles (agent/root/opener.h) hands to the root half, which believes nothing of
- * it and parses none of it. It looks at lengths, lines and the alphabet, and takes SHA-256 of what the base64 stands for.
+/* A pair as PEM in its parts. The child that opens bundles (agent/root/opener.h) hands it to the root half, which
+ * believes and parses nothing of it: it looks at lengths, lines and the alphabet, and takes the SHA-256 of what the
+ * base64 stands for.
  */
 #ifndef CERTSYNC_AGENT_PARTS_H
 #define CERTSYNC_AGENT_PARTS_H
@@ -23,11 +24,12 @@ void parts_release(struct parts *p); /* wipes */
 #define auto_parts __attribute__((cleanup(parts_release)))
 
 int parts_put(const struct parts *p, struct buf *out);
-/* The inverse, which lets through what OpenSSL writes and nothing else: blocks of these kinds, in lines of 64 characters of base64, none
- * of them empty, and nothing between, before or behind them. Else ERROR_UNTRUSTED, and `ret` is empty. */
+/* Does the inverse, and lets through what OpenSSL writes and nothing else: blocks of these kinds, in lines of 64
+ * characters of base64, none of them empty, and nothing between, before or behind them. Anything else is
+ * ERROR_UNTRUSTED, and `ret` is empty. */
 int parts_read(struct reader *r, struct parts *ret, struct error *err);
 
-/* As chain_digest and chain_fingerprint, of the bytes for which the base64 of parts that were read stands. */
+/* These do what chain_digest and chain_fingerprint do, on the bytes that the base64 of the parts stands for. */
 int parts_digest(const struct parts *pairs, size_t count, uint8_t ret[CHAIN_SHA256_SIZE], struct error *err);
 int parts_fingerprint(const struct parts *p, uint8_t ret[CHAIN_SHA256_SIZE], struct error *err);
 

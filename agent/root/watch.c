@@ -98,7 +98,7 @@ void watch_end(struct watch *w)
 
 static bool concerns(const struct watch *w, const struct inotify_event *event)
 {
-	/* Of a watch that we have ended nothing else is told. */
+	/* IN_IGNORED of a watch that we have removed ourselves tells nothing. */
 	if ((event->mask & IN_IGNORED) && !is_watched(w, event->wd))
 		return false;
 	if (event->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT))
