@@ -26,9 +26,9 @@ enum request_op {
 	REQUEST_RUNNING,       /* each service's `running` hook: which are stopped */
 	REQUEST_COMMIT,        /* the new leaf was seen served: keep it */
 	REQUEST_UNDO,          /* old files back, then `reload` */
-	REQUEST_HOLD, /* put nothing right for `timeout` seconds, on the root half's clock: a person is at work; 0 ends it */
-	REQUEST_HOST_KEYS, /* pin these SSH host keys, if the hub signed the list */
-	REQUEST_SIGNERS,   /* pin these signing keys of the hub, if one of those that are pinned signed the list */
+	REQUEST_HOLD,          /* put nothing right for `timeout` seconds, since a person is at work; 0 ends it */
+	REQUEST_HOST_KEYS,     /* pin these SSH host keys, if the hub signed the list */
+	REQUEST_SIGNERS,       /* pin these signing keys of the hub, if one of those that are pinned signed the list */
 };
 
 struct request {
@@ -81,7 +81,7 @@ struct reply {
 	/* running, reload, undo: services that are stopped */
 	char stopped[REQUEST_SERVICES_MAX][NAME_SERVICE_MAX];
 	size_t stopped_count;
-	int64_t repaired; /* running: when installed files were last put right, wall clock; 0: not since the root half began */
+	int64_t repaired; /* running: when files were last put right, wall clock; 0: not since its start */
 	/* inventory */
 	uint8_t instance[REQUEST_INSTANCE_SIZE];
 	struct inventory *inventory; /* owned */
