@@ -21,7 +21,7 @@ const struct cli_option agent_check_options[] = {
 	{NULL, NULL, NULL},
 };
 
-/* One address of agent.conf, as struct check_host borrows it. */
+/* One address of agent.conf, in the form that struct check_host borrows. */
 struct place {
 	char *address;
 	const char *at[2];
@@ -47,7 +47,7 @@ static void job_release(struct job *j)
 
 /* ---- what is installed ---- */
 
-/* The leaf of a file of live/NAME, which the caller releases. *ret_missing: there is no such file. */
+/* Reads the leaf of a file of live/NAME, which the caller releases. *ret_missing says that there is no such file. */
 static int read_leaf(const struct job *j, const char *certificate, const char *file, bool *ret_missing,
 	struct chain *ret, struct error *err)
 {
@@ -64,7 +64,7 @@ static int read_leaf(const struct job *j, const char *certificate, const char *f
 			err, ERROR_USAGE, "%s: only root may read %s: run it again with sudo", certificate, path);
 	if (fs_read(AT_FDCWD, path, false, &pem, err) < 0)
 		return -1;
-	/* With a key in it, it is given as the key as well: nothing is asked of it. */
+	/* A file with a key is parsed as the key as well, so that the parser takes it; the key is not used. */
 	bool key = strcmp(file, "fullchain.pem") != 0;
 	return chain_parse_pem(pem.data, pem.len, key ? pem.data : NULL, key ? pem.len : 0, ret, err);
 }
@@ -91,7 +91,7 @@ static int expect_second(const struct job *j, struct check_host *host, struct er
 	return 0;
 }
 
-/* A certificate may be called otherwise than the names that it is for. */
+/* A certificate's name in agent.conf need not be one of the names that it is for. */
 static void choose_name(struct check_host *host, const X509 *leaf)
 {
 	struct error ignored;
@@ -112,7 +112,7 @@ static void choose_name(struct check_host *host, const X509 *leaf)
 	chain_facts_release(&facts);
 }
 
-/* `own`: the host is this node, under the certificate's name. */
+/* `own` says that the host is this node, under the certificate's name. */
 static int expect_installed(
 	const struct job *j, struct check_host *host, const char *certificate, bool own, struct error *err)
 {
@@ -130,7 +130,7 @@ static int expect_installed(
 
 /* ---- hosts ---- */
 
-/* "127.0.0.1:10025+proxy", which agent.conf was read with: the address, then its port. */
+/* Adds an endpoint like "127.0.0.1:10025+proxy", which agent.conf was read with: the address, then its port. */
 static int add_endpoint(struct job *j, const struct agent_certificate *certificate, const struct agent_service *service,
 	const char *text, struct error *err)
 {
@@ -179,7 +179,7 @@ static int add_named(struct job *j, const char *wanted, struct error *err)
 
 /* ---- the command ---- */
 
-/* agent.conf is of use, and needed only where it has to say what to look at. */
+/* Reads agent.conf, which always helps and is needed only where it has to say what to look at. */
 static int read_config(struct job *j, bool needed, struct error *err)
 {
 	const char *path = j->check.line->config;

@@ -1,5 +1,5 @@
-/* `certsync-agent check`: what this node's ports serve, held against what is installed here; or what clients
- * see elsewhere.
+/* `certsync-agent check`: what this node's ports serve, compared with what is installed here; or what clients see
+ * elsewhere.
  */
 #ifndef CERTSYNC_AGENT_CHECK_COMMAND_H
 #define CERTSYNC_AGENT_CHECK_COMMAND_H

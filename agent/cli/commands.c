@@ -26,7 +26,7 @@ static bool is_true(const cJSON *o, const char *key)
 	return cJSON_IsTrue(json_get(o, key));
 }
 
-/* Showing. */
+/* ---- showing ---- */
 
 static void print_hub(const cJSON *hub)
 {
@@ -131,7 +131,7 @@ static void print_all(struct answers *a)
 		print_certificate(certificate);
 }
 
-/* Asking. */
+/* ---- asking ---- */
 
 static void on_answer(const cJSON *answer, void *context)
 {
@@ -166,7 +166,7 @@ static char *control_path(const struct cli_line *line)
 	return path;
 }
 
-/* Somebody to tell, who may print. */
+/* Passes answers on to a caller that may print. */
 struct told {
 	ask_answer *answer;
 	void *context;
@@ -197,7 +197,7 @@ int command_agent_ask(const struct cli_line *line, cJSON *request, ask_answer *a
 	return result;
 }
 
-/* Takes the request over. */
+/* Asks and shows; takes the request over. */
 static int ask_agent(const struct cli_line *line, cJSON *request)
 {
 	struct answers answers = {.json = cli_has(line, "--json"), .certificates = cJSON_CreateArray()};
@@ -247,7 +247,7 @@ int command_agent_config(const struct cli_line *line)
 	return CLI_DONE;
 }
 
-/* Going on as the root half's program. */
+/* ---- going on as the root half's program ---- */
 
 static int become_root_half(const struct cli_line *line, const char *command, const char *option)
 {
@@ -262,7 +262,7 @@ int command_agent_identity(const struct cli_line *line)
 	return become_root_half(line, "identity", NULL);
 }
 
-/* Whether `path`, or what stands above it while it is missing, can be written by us. */
+/* Returns whether `path`, or what stands above it while it is missing, can be written by us. */
 static bool is_writable(const char *path)
 {
 	auto_free char *at = mem_strdup(path);
@@ -283,7 +283,7 @@ static int check_writable(const struct agent_config *config, struct error *err)
 		: error_set(err, ERROR_USAGE, "join writes %s, which needs root: run it again with sudo", pins);
 }
 
-/* Standard input to its end: it holds a secret, and stands in no other place. */
+/* Reads standard input to its end: the line holds a secret, and stands in no other place. */
 static int read_line(struct buf *out)
 {
 	for (;;) {
@@ -296,7 +296,7 @@ static int read_line(struct buf *out)
 		if (got == 0)
 			return 0;
 		buf_added(out, (size_t)got);
-		/* At a terminal the line is over when it is over. */
+		/* At a terminal the line ends with its newline. */
 		if (isatty(STDIN_FILENO) && memchr(out->data, '\n', out->len))
 			return 0;
 	}
@@ -320,7 +320,7 @@ static int pin_by_hand(const struct cli_line *line, struct buf *text)
 	return become_root_half(line, "pin", cli_has(line, "--replace") ? "--replace" : NULL);
 }
 
-/* The hub keeps the old keys until it has seen the new ones. */
+/* The hub keeps the old keys until it has seen the new ones, so the agent connects with them at once. */
 static void reconnect(const struct cli_line *line)
 {
 	cJSON *request = cJSON_CreateObject();
@@ -331,7 +331,7 @@ static void reconnect(const struct cli_line *line)
 	cJSON_Delete(answers.result);
 }
 
-/* Everything is there: now the certificates may come. */
+/* Everything is there, so the certificates may come now. */
 static int tell_next(const struct cli_line *line, const struct join *j)
 {
 	struct error ignored;

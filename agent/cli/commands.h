@@ -1,5 +1,4 @@
-/* The operator's commands of certsync-agent. Each returns a cli_exit.
- */
+/* The operator's commands of certsync-agent. Each returns a cli_exit. */
 #ifndef CERTSYNC_AGENT_COMMANDS_H
 #define CERTSYNC_AGENT_COMMANDS_H
 
@@ -9,7 +8,8 @@
 int command_agent_status(const struct cli_line *line);
 int command_agent_pull(const struct cli_line *line);
 int command_agent_config(const struct cli_line *line);
-/* Asks the daemon: each answer to `answer`, the final one included. Takes the request over; returns the exit code. */
+/* Asks the daemon and hands each answer, the final one included, to `answer`. Takes the request over and returns the
+ * exit code. */
 int command_agent_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);
 /* Both go on as certsync-agent-root, which has the keys and the pins. */
 int command_agent_identity(const struct cli_line *line);

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Debian's first without the holes that a client can meet. */
+/* This is Debian's first version without the holes that a client can meet. */
 #define LIBSSH_GOOD "0.10.6-0+deb12u3"
 
 enum { FAULTS_MAX = 64 * 1024, SAID_MAX = 64 * 1024, ADDRESSES_MAX = 32 };
@@ -186,7 +186,7 @@ static void look_at_libssh(struct doctor_findings *f, const void *config)
 	if (tool_exit(compare, &said, &older, &ignored) < 0)
 		return;
 	if (older)
-		/* Not by --apply: a package manager is not to be killed at a deadline. */
+		/* --apply does not do this: a package manager must not be killed at a deadline. */
 		doctor_remedy(doctor_add(f, DOCTOR_WARNING,
 				      "libssh %s has holes that a client can meet, closed in " LIBSSH_GOOD,
 				      buf_text(&version)),
@@ -233,7 +233,7 @@ static void look_at_disk(struct doctor_findings *f, const void *config)
 	doctor_disk(f, c->root_state);
 }
 
-/* Who looks at the ports here without logging in: this agent, and the hub from outside. */
+/* This agent, and the hub from outside, look at the ports here without logging in. */
 static void look_at_fail2ban(struct doctor_findings *f, const void *config)
 {
 	static const char *const jails[] = {

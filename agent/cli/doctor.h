@@ -1,5 +1,4 @@
-/* `certsync-agent doctor`: an agent's node is looked over, and mended.
- */
+/* `certsync-agent doctor`: looks over an agent's node, and mends it. */
 #ifndef CERTSYNC_AGENT_DOCTOR_H
 #define CERTSYNC_AGENT_DOCTOR_H
 

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Calls `see` for each service of each certificate; returns how many it said true of. */
+/* Calls `see` for each service of each certificate; returns for how many it returned true. */
 static size_t each(const struct agent_config *c,
 	bool (*see)(const struct agent_certificate *certificate, const struct agent_service *service, void *context),
 	void *context)
@@ -87,7 +87,7 @@ static bool is_copied(const struct agent_service *s, const char *path)
 	return false;
 }
 
-/* Whether something of its configuration names what is installed for this certificate. */
+/* Returns whether something of the service's configuration names what is installed for this certificate. */
 static bool presents(const struct found_service *found, const struct agent_service *s, const char *live)
 {
 	for (size_t i = 0; i < found->use_count; i++) {

@@ -1,4 +1,5 @@
-/* The services of agent.conf: hooks, what they present, who listens where they are probed. Checks of lib/cli/doctor.h.
+/* The checks (lib/cli/doctor.h) of agent.conf's services: their hooks, what they present, and who listens where they
+ * are probed.
  */
 #ifndef CERTSYNC_AGENT_DOCTOR_SERVICE_H
 #define CERTSYNC_AGENT_DOCTOR_SERVICE_H

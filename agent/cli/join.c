@@ -42,14 +42,14 @@ static struct agent_config *load(const char *path, struct error *err)
 	return NULL;
 }
 
-/* A configuration in memory with the line's hub alone. */
+/* Makes a configuration in memory that has only the line's hub. */
 static int load_line(struct join *j, struct error *err)
 {
 	char path[40];
 	auto_buf struct buf text = BUF_INIT(2 * PIN_URL_MAX);
 	buf_addf(&text, "hub = {\"%s\"}\n", j->pin.url);
 	j->empty = memfd_create("agent.conf", MFD_CLOEXEC);
-	/* A file in memory is born with every right for everybody. */
+	/* A file in memory is made with every right for everybody. */
 	if (j->empty < 0 || fchmod(j->empty, 0600) < 0 || write(j->empty, text.data, text.len) != (ssize_t)text.len)
 		return error_errno(err, "cannot make a file in memory");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", j->empty);
@@ -82,7 +82,7 @@ void join_close(struct join *j)
 	pin_release(&j->pin);
 }
 
-/* The root half: what it alone reads and writes. */
+/* ---- the root half: what it alone reads and writes ---- */
 
 static int read_all(int fd, struct buf *out, struct error *err)
 {
@@ -107,7 +107,7 @@ static int await(pid_t pid)
 	return status;
 }
 
-/* A pipe that ends: `data` is small enough for it, or read by somebody. */
+/* Makes a pipe that ends after `data`, which is small enough for it or read by somebody. */
 static int pipe_with(const void *data, size_t len, struct error *err)
 {
 	int ends[2];
@@ -156,7 +156,7 @@ static int ask_to_pin(const struct join *j, const char *option, struct error *er
 	return in < 0 ? -1 : ask_root_half(j, "pin", option, in, &said, err);
 }
 
-/* Both public keys of the line that `identity` prints. */
+/* Reads both public keys of the line that `identity` prints. */
 static int load_identity(const struct join *j, struct join_request *r, struct error *err)
 {
 	char key[JOIN_SSH_MAX - 16], seal_key[64];
@@ -171,7 +171,7 @@ static int load_identity(const struct join *j, struct join_request *r, struct er
 	return 0;
 }
 
-/* The link: as the agent's user, with the login key on a descriptor. */
+/* ---- the link: as the agent's user, with the login key on a descriptor ---- */
 
 struct call {
 	pid_t pid; /* 0: none, it is the hub's own node */
@@ -247,7 +247,7 @@ static int call_hub(const struct join *j, const struct join_keys *keys, struct c
 	return ret->pid < 0 ? -1 : 0;
 }
 
-/* Why the link ended without an answer: its last line says it. */
+/* Says why the link ended without an answer; its last line has the reason. */
 static int explain_end(const struct join *j, struct call *c, struct error *err)
 {
 	char when[CLOCK_TEXT_MAX], now[CLOCK_TEXT_MAX];
@@ -287,7 +287,7 @@ static int await_answer(struct call *c, struct frame_stream *in, struct frame *r
 	}
 }
 
-/* The exchange. */
+/* ---- the exchange ---- */
 
 static int take_answer(const struct join *j, const struct join_keys *keys, const struct buf *request,
 	const struct frame *frame, struct join_answer *ret, struct error *err)
@@ -347,7 +347,7 @@ int join_run(struct join *j, struct join_answer *ret, struct error *err)
 	snprintf(request.agent, sizeof(request.agent), "%s", j->pin.agent);
 	if (getrandom(request.nonce, sizeof(request.nonce), 0) != sizeof(request.nonce))
 		return error_errno(err, "no random bytes");
-	/* Before anything is sent: a line is good once. */
+	/* This is asked before anything is sent, since a line is good only once. */
 	if (!j->replace && ask_to_pin(j, "--check", err) < 0)
 		return -1;
 	if (join_derive(j->pin.secret, &keys, err) < 0 || load_identity(j, &request, err) < 0 ||
@@ -361,9 +361,10 @@ int join_run(struct join *j, struct join_answer *ret, struct error *err)
 	return 0;
 }
 
-/* agent.conf. */
+/* ---- agent.conf ---- */
 
-/* What every certificate may contain: all that is in them now. Owned list of borrowed texts. */
+/* Returns what every certificate may contain: all names that are in them now. The caller frees the list; its texts are
+ * borrowed. */
 static const char **collect_names(const struct join_answer *a)
 {
 	size_t count = 0, most = 1;
@@ -382,7 +383,7 @@ static const char **collect_names(const struct join_answer *a)
 	return names;
 }
 
-/* The text for those certificates that agent.conf does not have. */
+/* Writes the text for those certificates that agent.conf does not have. */
 static int describe(const struct join *j, const struct join_answer *a, struct buf *out, struct error *err)
 {
 	size_t count = 0;

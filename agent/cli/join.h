@@ -1,5 +1,5 @@
-/* `certsync-agent join` with a line that is good once: the node proves to the hub that it was given the line, the hub that it
- * wrote it, and only then anything is pinned or written here (man/certsync-protocol.7, JOINING).
+/* `certsync-agent join` with a line that is good once. The node proves to the hub that it was given the line, and the
+ * hub that it wrote it; only then is anything pinned or written here (man/certsync-protocol.7, JOINING).
  */
 #ifndef CERTSYNC_AGENT_JOIN_H
 #define CERTSYNC_AGENT_JOIN_H
@@ -18,14 +18,15 @@ struct join {
 	bool replace;
 };
 
-/* Takes the line's text. ERROR_USAGE: it is no such line, or agent.conf is wrong (its faults are on standard error). */
+/* Takes the line's text. ERROR_USAGE says that it is no such line, or that agent.conf is wrong (its faults are on
+ * standard error). */
 int join_open(struct join *j, const char *config_path, const char *text, bool replace, struct error *err);
 void join_close(struct join *j); /* wipes */
 
-/* All of it, but agent.conf. What the hub answered is the caller's to release. */
+/* Does everything except for agent.conf. The caller releases what the hub answered. */
 int join_run(struct join *j, struct join_answer *ret, struct error *err);
 
-/* Writes a first agent.conf where there is none, and tells on standard output what is to be added where there is one. */
+/* Writes a first agent.conf where there is none; where there is one, it prints what is to be added. */
 int join_configure(const struct join *j, const struct join_answer *answer, struct error *err);
 
 #endif

@@ -13,7 +13,7 @@
 
 static const char program[] = "certsync-agent-root", usual[] = "/etc/certsync/agent.conf";
 
-/* By the program's file as well. After an upgrade " (deleted)" stands behind it. */
+/* The program's file is compared as well. After an upgrade its name ends with " (deleted)". */
 static bool is_program(int process)
 {
 	char target[PATH_MAX];
@@ -40,7 +40,7 @@ static bool has_config(int process, const char *config)
 
 int running_root_half(const char *config)
 {
-	/* As much of the name as the kernel keeps. */
+	/* The kernel keeps only this much of a name. */
 	auto_free char *name = mem_strndup(program, 15);
 	struct process *list;
 	size_t count;

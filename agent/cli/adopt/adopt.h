@@ -1,5 +1,4 @@
-/* `certsync-agent adopt`: has services present what is installed below live/.
- */
+/* `certsync-agent adopt`: makes services present what is installed below live/. */
 #ifndef CERTSYNC_AGENT_ADOPT_H
 #define CERTSYNC_AGENT_ADOPT_H
 

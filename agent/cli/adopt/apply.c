@@ -66,7 +66,7 @@ static int test_all(const struct apply *a, struct error *err)
 	return 0;
 }
 
-/* Of all that run; the first failure is told, and the others are reloaded nevertheless. */
+/* Reloads all services that run. The first failure is reported, and the others are reloaded nevertheless. */
 static int reload_all(const struct apply *a, struct error *err)
 {
 	int result = 0;
@@ -80,7 +80,7 @@ static int reload_all(const struct apply *a, struct error *err)
 	return result;
 }
 
-/* What cannot be told counts as running, as everywhere. */
+/* A service that cannot be told to run or not counts as running, as everywhere. */
 static void ask_running(struct apply *a)
 {
 	for (size_t i = 0; i < a->plan->target_count; i++) {
@@ -97,7 +97,7 @@ static void ask_running(struct apply *a)
 
 /* ---- the steps ---- */
 
-/* Control-C, or a terminal that has gone, is a step that fails: what was begun is undone. */
+/* Control-C, or a terminal that is gone, is a step that fails: what was begun is undone. */
 static volatile sig_atomic_t stopped;
 
 static void on_stop(int number)
@@ -131,7 +131,7 @@ static int begin(struct apply *a, struct error *err)
 	return adopt_journal_backup(a->journal, &p->edit, err);
 }
 
-/* Tests and probes took their time since it was read. */
+/* Tests and probes took their time since the file was read, so it is compared once more. */
 static int check_unchanged(const struct edit_file *f, int directory, const char *name, struct error *err)
 {
 	auto_buf struct buf now = BUF_INIT(EDIT_FILE_MAX);
@@ -192,7 +192,7 @@ static void undo(struct apply *a)
 				     : "");
 }
 
-/* The agent's root half writes the copies from now on. */
+/* From now on the agent's root half writes the copies. */
 static void tell_root_half(const struct agent_config *config)
 {
 	auto_close int process = running_root_half(config->path);

@@ -1,5 +1,5 @@
 /* Changing services' configurations for good, or not at all: backups, the files, each service's own test, its reload,
- * and a look at its ports; any failure puts every file back and reloads.
+ * and a look at its ports. Any failure puts every file back and reloads.
  */
 #ifndef CERTSYNC_AGENT_ADOPT_APPLY_H
 #define CERTSYNC_AGENT_ADOPT_APPLY_H
@@ -7,9 +7,10 @@
 #include "agent/cli/adopt/journal.h"
 #include "agent/cli/adopt/plan.h"
 
-/* Prints what it does. Returns a cli_exit. The plan has something to change; nothing is under way in `j`. */
+/* Applies the plan and prints what it does. Returns a cli_exit. The plan must have something to change, and nothing may
+ * be under way in `j`. */
 int adopt_apply(const struct agent_config *config, const struct plan *plan, struct adopt_journal *j);
-/* Puts back what an interrupted one has left in `j`. Returns a cli_exit. */
+/* Puts back what an interrupted run has left in `j`. Returns a cli_exit. */
 int adopt_recover(const struct agent_config *config, struct adopt_journal *j);
 
 #endif

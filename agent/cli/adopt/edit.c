@@ -64,7 +64,7 @@ int edit_replace(struct edit *e, const char *path, size_t start, size_t end, con
 		if (f->changes[i].start == start && f->changes[i].end == end && strcmp(f->changes[i].text, text) == 0)
 			return 0;
 	f->changes = mem_grow(f->changes, at + 1, sizeof(*f->changes));
-	/* In order; of two at one place the later one is behind. */
+	/* Changes are kept in order; of two at one place the later one comes behind. */
 	for (; at > 0 && f->changes[at - 1].start > start; at--)
 		f->changes[at] = f->changes[at - 1];
 	f->changes[at] = (struct edit_change){start, end, mem_strdup(text)};
@@ -153,7 +153,7 @@ int edit_show(const struct edit_file *f, struct error *err)
 	int status;
 	if (pid < 0)
 		return -1;
-	/* 1: they differ, as they do. */
+	/* diff exits 1 when the files differ, which they do. */
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) > 1)
 		return error_set(err, ERROR_PERMANENT, "diff of %s failed", f->path);
 	return 0;

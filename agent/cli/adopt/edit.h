@@ -1,5 +1,4 @@
-/* Changes of files, kept in memory until all are known: what a file holds, what it would hold, the difference.
- */
+/* Changes of files, kept in memory until all are known: what a file has, what it would have, and the difference. */
 #ifndef CERTSYNC_AGENT_EDIT_H
 #define CERTSYNC_AGENT_EDIT_H
 
@@ -33,14 +32,15 @@ struct edit {
 #define auto_edit __attribute__((cleanup(edit_release)))
 void edit_release(struct edit *e);
 
-/* text[start…end) of the file gets `text` instead. The same change twice is one. */
+/* Replaces text[start…end) of the file by `text`. The same change twice is one. */
 int edit_replace(struct edit *e, const char *path, size_t start, size_t end, const char *text, struct error *err);
-/* The whole file; secret. With a `key` in it others lose what rights they had to it. Takes nothing over. */
+/* Replaces the whole file, which is secret. With a `key` in it, others lose what rights they had to it. Nothing is
+ * taken over. */
 int edit_whole(struct edit *e, const char *path, const struct buf *content, bool key, struct error *err);
-/* Makes `after` of each. Files that stay as they are are dropped. ERROR_PERMANENT: two changes overlap. */
+/* Makes `after` of each file, and drops files that stay as they are. ERROR_PERMANENT says that two changes overlap. */
 int edit_finish(struct edit *e, struct error *err);
 
-/* Prints the difference, as diff -u does, to standard output; of a secret one only that it is written. */
+/* Prints the difference to standard output, as diff -u does; of a secret file only that it is written. */
 int edit_show(const struct edit_file *f, struct error *err);
 
 #endif

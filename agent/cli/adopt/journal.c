@@ -73,7 +73,7 @@ static void digest(const struct buf *b, char ret[CHAIN_HEX_MAX])
 	chain_hex(sha256, ret);
 }
 
-/* DIRECTORY/.NAME.certsync-20261123T053200Z */
+/* Returns a path like DIRECTORY/.NAME.certsync-20261123T053200Z. */
 static char *backup_path(const char *path, int64_t now)
 {
 	char date[32];
@@ -138,7 +138,7 @@ int adopt_journal_backup(const struct adopt_journal *j, const struct edit *edit,
 	return 0;
 }
 
-/* 1 put back, 0 it was as it had been, 2 left, -1. */
+/* Returns 1 when the file was put back, 0 when it was as it had been, 2 when it was left alone, or -1. */
 static int put_back(const cJSON *file, struct error *err)
 {
 	char now[CHAIN_HEX_MAX];

@@ -144,8 +144,8 @@ static bool covers_all(const struct plan_certificate *c, const struct present *p
 	return present->name_count > 0;
 }
 
-/* The one that may take the place of what is presented, among those that have a section for the service. NULL
- * with the reason. */
+/* Chooses the certificate that may take the place of what is presented, among those that have a section for the
+ * service. Returns NULL with the reason. */
 static const struct plan_certificate *choose(
 	const struct group *g, const struct present *present, const char *missing, struct error *err)
 {
@@ -178,7 +178,7 @@ static const struct plan_certificate *choose(
 	return NULL;
 }
 
-/* What each certificate of the group may be replaced by; it has to be the same. */
+/* Chooses what each certificate of the group may be replaced by; it has to be the same one for all. */
 static int choose_all(struct group *g, struct error *err)
 {
 	for (size_t i = 0; i < g->found->use_count; i++) {
@@ -200,7 +200,7 @@ static int choose_all(struct group *g, struct error *err)
 	return 0;
 }
 
-/* The installed file for a use; `nth` of its role in the group. */
+/* Returns the installed file for a use that is the `nth` of its role in the group. */
 static char *installed_file(const struct group *g, const struct found_use *u, size_t nth)
 {
 	const struct plan_certificate *c = g->certificate;
@@ -209,7 +209,7 @@ static char *installed_file(const struct group *g, const struct found_use *u, si
 	const char *file = u->content;
 	if (strcmp(file, "combined-all") == 0 && !pair)
 		file = "combined";
-	/* Two settings, one for each kind of key, in the order of the certificates. */
+	/* There are two settings, one for each kind of key, in the order of the certificates. */
 	if (pair && g->presents == 2 && strcmp(file, "combined") == 0) {
 		auto_present struct present present = {0};
 		struct error ignored;
@@ -226,7 +226,7 @@ static char *installed_file(const struct group *g, const struct found_use *u, si
 	return mem_printf("%s/%s.pem%s", c->directory, file, ending);
 }
 
-/* `text` with `path` for each '@'. Owned. */
+/* Returns `text` with `path` for each '@'; the caller frees it. */
 static char *fill_in(const char *text, const char *path)
 {
 	char *result = mem_strdup("");
@@ -250,7 +250,7 @@ static int change_use(const struct group *g, const struct found_use *u, size_t n
 	return edit_replace(&g->plan->edit, u->file, u->start, u->end, text, err);
 }
 
-/* What only a person can put right: nothing of the group is changed then. */
+/* Finds what only a person can put right; then nothing of the group is changed. */
 static int check(const struct group *g, struct error *err)
 {
 	for (size_t i = 0; i < g->found->use_count; i++) {
@@ -273,7 +273,7 @@ static int change(const struct group *g, struct error *err)
 	return 0;
 }
 
-/* Whether everything that it names is installed by us already. */
+/* Returns whether everything that the group names is already a file that we install. */
 static bool is_done(const struct group *g)
 {
 	auto_free char *live = mem_printf("%s/live/", g->config->directory);
@@ -299,7 +299,7 @@ static struct plan_target *target_of(struct plan *p, const struct plan_certifica
 	return &p->targets[p->target_count++];
 }
 
-/* What it presents now, it presents still. */
+/* Leaves the group as it is; it goes on presenting what it presents now. */
 static void leave(struct group *g, const char *why)
 {
 	struct plan *p = g->plan;

@@ -1,8 +1,8 @@
 /* What would have to change for services to present the installed certificates.
  *
- * A setting is changed only where the certificate that it names now is for no other names than the installed one,
- * and the service has a section in that certificate's in agent.conf. A certificate that nobody trusts (it is
- * self-signed), or that is not there, has to be asked for by naming the certificate that takes its place.
+ * A setting is changed only where the certificate that it names now has no name that the installed one does not cover,
+ * and where the service has a section in that certificate's in agent.conf. A certificate that nobody trusts because it
+ * is self-signed, or that does not exist, is replaced only when the new one is named on the command line.
  */
 #ifndef CERTSYNC_AGENT_PLAN_H
 #define CERTSYNC_AGENT_PLAN_H
@@ -55,8 +55,9 @@ struct plan {
 #define auto_plan __attribute__((cleanup(plan_release)))
 void plan_release(struct plan *p);
 
-/* `names`: of certificates, ended by NULL; none: all of agent.conf. `service`: NULL for all. The configuration
- * and `found` are borrowed for as long as the plan lives. ERROR_USAGE: there is no such certificate or service. */
+/* `names` are certificates, ended by NULL; without any, all of agent.conf are meant. `service` is NULL for all. The
+ * configuration and `found` are borrowed for as long as the plan lives. ERROR_USAGE says that there is no such
+ * certificate or service. */
 int plan_make(const struct agent_config *config, const char *const *names, const char *service,
 	const struct found *found, struct plan *ret, struct error *err);
 

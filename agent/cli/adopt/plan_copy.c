@@ -24,7 +24,7 @@ bool plan_copy_is_done(const struct agent_config *config, const char *path)
 	return false;
 }
 
-/* Behind the brace of service "S" in certificate "NAME"; 0: there is none. */
+/* Returns the place behind the brace of service "S" in certificate "NAME", or 0 when there is none. */
 static size_t section_place(const struct words *w, const char *certificate, const char *service)
 {
 	int depth = 0, inside = -1;
@@ -57,7 +57,7 @@ static int find_place(
 		return -1;
 	if (config_scan(path, buf_text(&text), text.len, &scan, err) < 0)
 		return -1;
-	/* Comments are blank in it, and everything is where it was. */
+	/* In this text comments are blank, and everything is where it was. */
 	words_split(scan.text, 0, text.len, WORDS_NGINX, &words);
 	config_scan_release(&scan);
 	*ret = section_place(&words, certificate, service);
@@ -80,7 +80,7 @@ static char *group_name(gid_t gid)
 	return entry ? mem_strdup(entry->gr_name) : NULL;
 }
 
-/* What the root half can write: no link at it or on the way. */
+/* The root half can write this file only if there is no link at it or on the way. */
 static int check_file(const char *path, struct stat *st, struct error *err)
 {
 	char resolved[PATH_MAX];

@@ -99,7 +99,8 @@ static const struct adopt_look *same(const struct adopt_looks *looks, const stru
 	return NULL;
 }
 
-/* Whether it serves what some line that was left names. */
+/* Returns whether the port serves a certificate that this service may go on presenting: one of a line that was not
+ * changed, or any, where it is not known what the service presents. */
 static bool is_left(const struct plan *p, const struct adopt_look *look)
 {
 	for (size_t i = 0; i < p->left_count; i++) {
@@ -111,7 +112,7 @@ static bool is_left(const struct plan *p, const struct adopt_look *look)
 	return look->target->unknown;
 }
 
-/* It is as it was, and nothing else was promised. */
+/* Returns whether the port is as it was before, and nothing else was promised for it. */
 static bool is_excused(const struct plan *p, const struct adopt_look *look, const struct adopt_looks *before)
 {
 	const struct adopt_look *old = same(before, look);
@@ -165,8 +166,8 @@ int adopt_look_until(const struct agent_config *config, const struct plan *plan,
 			return -1;
 		int64_t spent = clock_monotonic_ms() - began;
 		const struct adopt_look *wrong = first_wrong(plan, now, before, false);
-		/* What may stay as it is gets a little time, too: a worker on its way out may have answered.
-		 */
+		/* A port that may stay as it is gets a little time too, since a worker on its way out may have
+		 * answered. */
 		if (!wrong && (spent >= SETTLE_MS || !first_wrong(plan, now, before, true))) {
 			progress_clear(progress);
 			print_all(now);

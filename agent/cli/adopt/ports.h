@@ -1,5 +1,4 @@
-/* What the ports of the services that are changed serve, before and after.
- */
+/* What the ports of the services that are changed serve, before and after. */
 #ifndef CERTSYNC_AGENT_ADOPT_LOOK_H
 #define CERTSYNC_AGENT_ADOPT_LOOK_H
 
@@ -21,12 +20,12 @@ struct adopt_looks {
 	size_t count;
 };
 
-/* One look at each `probe` of each target whose service runs (`running`, by target). */
+/* Looks once at each `probe` of each target whose service runs (`running` has one element for each target). */
 int adopt_look(const struct agent_config *config, const struct plan *plan, const bool *running, struct adopt_looks *ret,
 	struct error *err);
 
-/* Looks until every port serves what it is to, for probe_timeout; then the error says which does not. Of ports that
- * served nothing before, and of those that serve what a line that was left names, that is told and no more. */
+/* Looks until every port serves what it should, for probe_timeout at most; then the error says which port does not.
+ * Ports that served nothing before, or that serve what an unchanged line names, are only reported. */
 int adopt_look_until(const struct agent_config *config, const struct plan *plan, const bool *running,
 	const struct adopt_looks *before, struct error *err);
 

@@ -11,7 +11,7 @@
 
 enum { HOSTS_MAX = 16 };
 
-/* Where in a file we are. */
+/* The place in a file. */
 struct scan {
 	struct found_service *service;
 	const char *base, *path, *text;
@@ -103,7 +103,7 @@ int apache_scan(struct found_service *service, const char *base, const char *pat
 	return 0;
 }
 
-/* "  (146) /etc/apache2/mods-enabled/ssl.conf", the main file having a star. */
+/* A line is like "  (146) /etc/apache2/mods-enabled/ssl.conf"; the main file has a star. */
 static int scan_all(struct found_service *s, const char *dump, struct error *err)
 {
 	auto_free char *base = NULL;
@@ -122,7 +122,7 @@ static int scan_all(struct found_service *s, const char *dump, struct error *err
 	return base ? 0 : error_set(err, ERROR_PERMANENT, "apache2ctl -t -D DUMP_INCLUDES names no file");
 }
 
-/* apache2ctl runs this shell script, where there is one. */
+/* apache2ctl runs this shell script where it exists, so only root may be able to change it. */
 static int check_script(struct error *err)
 {
 	static const char *const paths[] = {"/etc/apache2", "/etc/apache2/envvars"};

@@ -29,7 +29,7 @@ static const struct server {
 
 enum { START, PORT, OFFER, CERTIFICATE, KEY, VALUES };
 
-/* Whether nobody but root can change what is read: the directory as well, for what is not there yet. */
+/* Returns whether only root can change what is read; the directory is included, for what does not exist yet. */
 static bool is_roots(const struct server *v)
 {
 	const char *const names[] = {"", v->first, v->second};
@@ -42,7 +42,8 @@ static bool is_roots(const struct server *v)
 	return true;
 }
 
-/* These are shell scripts, and the servers are started by them. They may be the servers' own user's, and then they are run as him. */
+/* These files are shell scripts by which the servers are started. They may belong to the servers' own user, and then
+ * they are run as that user. */
 static int read_server(const struct server *v, struct buf *out, struct error *err)
 {
 	static const char script[] = "set -e; cd \"$1\"; . \"./$2\"; [ -z \"$3\" ] || . \"./$3\"\n"
@@ -72,7 +73,7 @@ static bool is_yes(const char *value)
 	return strchr("yY1", value[0]) && value[0];
 }
 
-/* "0" and "" are every address; "ADDRESS.PORT" among the ports has its own. */
+/* "0" and "" stand for every address; "ADDRESS.PORT" among the ports has an address of its own. */
 static void add_ports(struct found_service *s, const char *list, const char *protocol)
 {
 	auto_free char *copy = mem_strdup(list);
@@ -108,7 +109,7 @@ static void add_server(struct found_service *s, const struct server *v, const ch
 		free(values[i]);
 }
 
-/* couriertls reads its file as user courier, so that it has copies. */
+/* couriertls reads its file as user courier, so it needs copies. */
 int find_courier(struct found_service *s, struct error *err)
 {
 	s->program = mem_strdup("couriertcpd");

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a service is told by: a program, or a directory of its configuration. In the order in which an agent
- * is to test and reload them. */
+/* A service is recognized by a program, or by a directory of its configuration. The order is the one in which an agent
+ * should test and reload them. */
 static const struct kind {
 	const char *name, *tool, *other, *directory;
 	int (*find)(struct found_service *s, struct error *err);
@@ -49,7 +49,7 @@ static void look(const struct kind *k, const struct listening *listening, const 
 	s->running = listening_runs(listening, s->program);
 }
 
-/* `only`: of this name; NULL: all. */
+/* Looks at the service `only`, or at all with NULL. */
 static void look_at_all(
 	const struct listening *listening, const struct agent_config *config, const char *only, struct found *ret)
 {
@@ -73,7 +73,7 @@ void discover_services(const struct agent_config *config, struct found *ret)
 
 /* ---- endpoints ---- */
 
-/* Whether the part after the slash says more than the port does. */
+/* Returns whether the part after the slash says more than the port does. */
 static bool must_say(const char *plain, const char *said)
 {
 	struct endpoint a, b;
@@ -93,7 +93,7 @@ static char *endpoint_text(const char *address, const struct found_port *p)
 	return say ? said : plain;
 }
 
-/* Where the port is reached from here; NULL: it runs, and does not listen there. */
+/* Returns where the port is reached from here, or NULL when the service runs and does not listen there. */
 static char *endpoint_of(const struct listening *l, const struct found_service *s, const struct found_port *p)
 {
 	char address[LISTENING_ADDRESS_MAX + 2];
@@ -140,7 +140,7 @@ static void comment(struct buf *out, const char *text)
 	buf_addf(out, "\t# %s\n", text);
 }
 
-/* Whether it names a certificate that no use before it names. */
+/* Returns whether the use names a certificate that no use before it names. */
 static bool is_new(const struct found_service *s, size_t at)
 {
 	const struct found_use *u = &s->uses[at];
@@ -152,7 +152,7 @@ static bool is_new(const struct found_service *s, size_t at)
 	return true;
 }
 
-/* The certificates whose files `s` presents, told in comments; whether this name is among theirs. */
+/* Tells in comments which certificates' files `s` presents, and says whether this name is among theirs. */
 static enum belongs compare(const struct found_service *s, const char *name, struct buf *told)
 {
 	bool here = false, trusted = false;
@@ -270,7 +270,7 @@ int discover_config(const char *const *hubs, const char *const *certificates, co
 	config_put_list(&text, 0, "hub", (char *const *)(uintptr_t)hubs);
 	for (size_t i = 0; certificates[i]; i++)
 		put_certificate(&listening, &found, certificates[i], allow, &text);
-	/* Half, since what did not fit was left out. */
+	/* Half of the room must be left over, since what did not fit was left out. */
 	if (text.len > text.max / 2 || buf_add(out, text.data, text.len) < 0)
 		return error_set(err, ERROR_PERMANENT, "agent.conf would be too long");
 	return 0;

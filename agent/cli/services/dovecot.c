@@ -9,7 +9,7 @@
 
 enum { DEPTH_MAX = 32, INCLUDES_MAX = 16 };
 
-/* 2.3's and 2.4's names. */
+/* These are the names of Dovecot 2.3 and of 2.4. */
 static const struct setting {
 	const char *name;
 	enum found_role role;
@@ -43,7 +43,7 @@ static const struct setting *setting_of(const char *name, size_t len)
 	return NULL;
 }
 
-/* Without what follows a '#' that stands after a blank, and without blanks at the end. */
+/* Returns the end of a value: without what follows a '#' that stands after a blank, and without blanks at the end. */
 static size_t value_end(const char *text, size_t at, size_t end)
 {
 	char quote = '\0';
@@ -59,7 +59,7 @@ static size_t value_end(const char *text, size_t at, size_t end)
 	return i;
 }
 
-/* text[at…end) is the value of a setting. */
+/* Adds text[at…end), the value of a setting. */
 static void add_value(
 	struct scan *s, const struct setting *setting, const char *path, const char *text, size_t at, size_t end)
 {
@@ -168,7 +168,7 @@ static const struct login {
 	{"submission-login", "submission", "smtp", "smtps"},
 };
 
-/* An inet_listener, while it is read. */
+/* An inet_listener, while it is being read. */
 struct inet {
 	const struct login *login;
 	bool inside, tls, proxy;
@@ -183,7 +183,7 @@ static void end_listener(struct found_service *s, struct inet *l)
 	*l = (struct inet){.login = l->login};
 }
 
-/* 2.3: "protocols = imap lmtp"; 2.4: a block with "imap = yes" for each. */
+/* Dovecot 2.3 has "protocols = imap lmtp", 2.4 a block with "imap = yes" for each. */
 static bool serves(const char *doveconf, const char *name)
 {
 	const char *at = strstr(doveconf, "\nprotocols ");
@@ -250,7 +250,7 @@ int find_dovecot(struct found_service *s, struct error *err)
 	s->program = mem_strdup("dovecot");
 	if (tool_run(argv, &text, err) < 0)
 		return -1;
-	/* "# 2.3.19.1 (9b53102964): /etc/dovecot/dovecot.conf" */
+	/* The first line is like "# 2.3.19.1 (9b53102964): /etc/dovecot/dovecot.conf". */
 	const char *first = buf_text(&text);
 	size_t len = strcspn(first, "\n");
 	const char *slash = memchr(first, '/', len);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the running configuration says, before it is expanded for a connection; NULL: the tool failed. */
+/* Returns what the running configuration says, before it is expanded for a connection, or NULL when the tool failed. */
 static char *option(const char *exim, const char *name, struct error *err)
 {
 	auto_buf struct buf out = BUF_INIT(64 * 1024);
@@ -17,7 +17,7 @@ static char *option(const char *exim, const char *name, struct error *err)
 	return mem_strndup(buf_text(&out), strcspn(buf_text(&out), "\n"));
 }
 
-/* Whether `list`, with colons between, has this port. */
+/* Returns whether `list`, with colons between, has this port. */
 static bool has_port(const char *list, const char *port)
 {
 	auto_free char *copy = mem_strdup(list);
@@ -55,7 +55,7 @@ static bool is_file(struct found_service *s, const char *name, const char *value
 	return false;
 }
 
-/* It reads its files as its own user, so it has copies. */
+/* Exim reads its files as its own user, so it needs copies. */
 int find_exim(struct found_service *s, struct error *err)
 {
 	const char *exim = tool_exists("exim4") ? "exim4" : "exim";

@@ -10,7 +10,7 @@ int find_read(const char *path, struct buf *out, struct error *err)
 {
 	if (fs_read(AT_FDCWD, path, true, out, err) < 0)
 		return -1;
-	/* What is behind a NUL would be passed over. */
+	/* What stands behind a NUL would be passed over. */
 	if (out->len && memchr(out->data, '\0', out->len))
 		return error_set(err, ERROR_PERMANENT, "%s contains a NUL byte", path);
 	return 0;
@@ -20,7 +20,7 @@ void find_copy(struct found_service *s, int group, const char *setting, const ch
 {
 	struct stat st;
 	for (const char *c = path; *c; c++) {
-		/* It will stand in agent.conf. */
+		/* The name will stand in agent.conf. */
 		if ((unsigned char)*c < ' ' || *c == '"' || *c == '\\' || *c == '$' || *c == 0x7f) {
 			found_note(s, "%s: a file's name has a character that agent.conf cannot have: left", setting);
 			return;

@@ -1,5 +1,5 @@
-/* Looking at one kind of service: where it offers TLS and which files it presents. One function a kind, in
- * find_KIND.c; what reads configuration files alone can be called by itself.
+/* Looking at one kind of service: where it offers TLS and which files it presents. There is one function for each kind,
+ * in a file of its own; those that read configuration files alone can be called by themselves.
  */
 #ifndef CERTSYNC_AGENT_FIND_H
 #define CERTSYNC_AGENT_FIND_H
@@ -10,7 +10,7 @@
 
 enum { FIND_FILE_MAX = 4 * 1024 * 1024, FIND_FILES_MAX = 4096 };
 
-/* Each adds to `s`. ERROR: its tool failed, and what was found so far is not all. */
+/* Each adds to `s`. An error says that the service's tool failed, and that what was found so far is not all. */
 int find_postfix(struct found_service *s, struct error *err);
 int find_dovecot(struct found_service *s, struct error *err);
 int find_haproxy(struct found_service *s, struct error *err);
@@ -19,27 +19,27 @@ int find_apache(struct found_service *s, struct error *err);
 int find_exim(struct found_service *s, struct error *err);
 int find_courier(struct found_service *s, struct error *err);
 
-/* A value of postconf, expanded; NULL: the tool failed. */
+/* Returns a value of postconf, expanded, or NULL when the tool failed. */
 typedef char *postfix_value(const char *parameter, void *context);
-/* main.cf and master.cf by their texts; `value` gives what "PARAMETER" and "SERVICE/TYPE/PARAMETER" mean. */
+/* Reads main.cf and master.cf by their texts; `value` says what "PARAMETER" and "SERVICE/TYPE/PARAMETER" mean. */
 int postfix_scan(
 	struct found_service *s, const char *directory, postfix_value *value, void *context, struct error *err);
-/* The entries of a source that postmap builds: a name, then PEM files. */
+/* Reads the entries of a source that postmap builds: a name, then PEM files. */
 int postfix_scan_sni(struct found_service *s, const char *path, struct error *err);
 
-/* Its files from the main one on, includes followed. */
+/* Reads Dovecot's files from the main one on, and follows includes. */
 int dovecot_scan(struct found_service *s, const char *path, struct error *err);
-/* The listeners in what doveconf prints in full. */
+/* Reads the listeners in what doveconf prints in full. */
 void dovecot_ports(struct found_service *s, const char *doveconf);
 
-/* One of its files; crt-list files and directories that it names are looked at, too. */
+/* Reads one of HAProxy's files; crt-list files and directories that it names are looked at, too. */
 int haproxy_scan(struct found_service *s, const char *path, struct error *err);
 
-/* One file; `base` is where relative paths begin. */
+/* Reads one file; relative paths begin at `base`. */
 int nginx_scan(struct found_service *s, const char *base, const char *path, struct error *err);
 int apache_scan(struct found_service *s, const char *base, const char *path, struct error *err);
 
-/* A file whose content is to be replaced and not the line that names it. Each path once. */
+/* Adds a file whose content is to be replaced, instead of the line that names it. Each path counts once. */
 void find_copy(struct found_service *s, int group, const char *setting, const char *path, const char *content);
 /* Reads a configuration file. */
 int find_read(const char *path, struct buf *out, struct error *err);

@@ -82,7 +82,7 @@ void found_port(struct found_service *s, const char *address, uint16_t port, con
 	s->ports[s->port_count++] = p;
 }
 
-/* A number or a name of /etc/services; 0: neither. */
+/* Returns a number or the number of a name of /etc/services, or 0 when it is neither. */
 static uint16_t port_number(const char *text)
 {
 	char *end;
@@ -118,7 +118,7 @@ void found_use(struct found_service *s, const struct found_use *use, bool last_w
 {
 	char resolved[PATH_MAX];
 	struct found_use u = *use;
-	/* Of a copy the file itself counts, not what a link in its place points at. */
+	/* For a copy the file itself counts, not what a link in its place points at. */
 	bool real = u.role != FOUND_COPY && realpath(use->file, resolved);
 	u.file = mem_strdup(real ? resolved : use->file);
 	u.setting = mem_strdup(use->setting);

@@ -63,18 +63,19 @@ void found_release(struct found *f);
 #define auto_found __attribute__((cleanup(found_release)))
 void found_service_release(struct found_service *s);
 
-/* Whether its path is a file with a certificate. */
+/* Returns whether the use's path is a file with a certificate. */
 bool found_presents(const struct found_use *use);
 
-/* At most FOUND_NOTES_MAX are kept, each once. */
+/* At most FOUND_NOTES_MAX notes are kept, each once. */
 enum { FOUND_NOTES_MAX = 64 };
 void found_note(struct found_service *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Copies; what is there already is not added twice. */
+/* Copies what it is given; what is there already is not added twice. */
 void found_port(struct found_service *s, const char *address, uint16_t port, const char *protocol, bool proxy);
-/* "443", "*:443", "10.0.0.1:443", "[::1]:443", "mail:smtp": false when it names no address with a port. */
+/* Adds "443", "*:443", "10.0.0.1:443", "[::1]:443" or "mail:smtp". Returns false when the text names no address with a
+ * port. */
 bool found_listen(struct found_service *s, const char *text, const char *protocol, bool proxy);
-/* The use is copied, its texts too; the file is resolved. A later one in the same group and setting takes the
- * place of the former when `last_wins`. */
+/* Copies the use and its texts, and resolves the file. When `last_wins`, a later use in the same group and setting
+ * takes the place of the former. */
 void found_use(struct found_service *s, const struct found_use *use, bool last_wins);
 
 #endif

@@ -29,7 +29,7 @@ static bool exists(const char *path, const char *ending, mode_t type)
 	return stat(full, &st) == 0 && (st.st_mode & S_IFMT) == type;
 }
 
-/* The file itself, or the pair that HAProxy finds under this name. */
+/* Returns the file itself, or the pair that HAProxy finds under this name. */
 static char *files_of(const char *path)
 {
 	if (exists(path, "", S_IFREG))
@@ -57,7 +57,7 @@ static void add_file(struct scan *s, const char *file, const char *text, const c
 	found_use(s->service, &use, false);
 }
 
-/* A file of such a directory that is loaded as a certificate by itself. */
+/* Returns whether a file of such a directory is loaded as a certificate by itself. */
 static bool is_loaded(const char *name)
 {
 	static const char *const beside[] = {".key", ".ocsp", ".sctl", ".issuer"};
@@ -85,7 +85,7 @@ static void add_directory(struct scan *s, const char *path)
 
 static bool is_plain(struct scan *s, const struct word *word)
 {
-	/* In single quotes it would be plain; nobody writes that. */
+	/* In single quotes a '$' would be plain, but nobody writes that. */
 	if (!strchr(word->text, '$'))
 		return true;
 	found_note(s->service, "%s:%d: %s: only HAProxy knows which file that is", s->path,
@@ -109,7 +109,7 @@ static void add_crt(struct scan *s, const struct word *word)
 		add_file(s, s->path, s->text, "crt", word, path);
 }
 
-/* A line is a file, options in brackets, names. */
+/* A line of a crt-list has a file, options in brackets, and names. */
 static int add_crt_list(struct scan *s, const struct word *word, struct error *err)
 {
 	auto_buf struct buf list = BUF_INIT(FIND_FILE_MAX);
@@ -144,7 +144,7 @@ static bool has_word(const struct words *w, const char *word)
 	return false;
 }
 
-/* "ipv4@:443": the family is told by the address, too. */
+/* In "ipv4@:443" the address shows the family, too. */
 static void add_address(struct scan *s, const char *address, bool proxy)
 {
 	if (strncmp(address, "ipv4@", 5) == 0 || strncmp(address, "ipv6@", 5) == 0)
@@ -152,7 +152,7 @@ static void add_address(struct scan *s, const char *address, bool proxy)
 	if (strchr(address, '@') || address[0] == '/')
 		return;
 	const char *colon = strrchr(address, ':');
-	/* "::443" and ":::443" are every IPv6 address. */
+	/* "::443" and ":::443" stand for every IPv6 address. */
 	size_t host = colon ? (size_t)(colon - address) : 0;
 	bool any = strspn(address, ":") >= host;
 	auto_free char *text = any && colon ? mem_printf("*%s", colon)
@@ -224,7 +224,8 @@ static int scan_path(struct found_service *s, const char *path, struct error *er
 	return result;
 }
 
-/* The files of those that run, or of the one that agent.conf names: by the rule of the hook. Returns how many. */
+/* Reads the files of the instances that run, or of the one that agent.conf names, by the same rule as the hook. Returns
+ * how many there are. */
 static int scan_instances(struct found_service *s, const char *named, struct error *err)
 {
 	struct instances all;
@@ -269,7 +270,7 @@ static int scan_running(struct found_service *s, struct error *err)
 	return count ? count : scan_instances(s, NULL, err);
 }
 
-/* CONFIG="…" of Debian's file for the service manager. */
+/* Debian's file for the service manager has a line CONFIG="…". */
 static char *default_path(void)
 {
 	struct error ignored;

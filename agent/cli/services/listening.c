@@ -23,7 +23,7 @@ void listening_release(struct listening *l)
 	*l = (struct listening){0};
 }
 
-/* An address of the kernel's table: words in the machine's order, in hex. */
+/* Reads an address of the kernel's table: words in the machine's order, in hex. */
 static bool read_address(const char *hex, bool v6, char ret[LISTENING_ADDRESS_MAX])
 {
 	uint32_t words[4] = {0};
@@ -64,7 +64,7 @@ static void read_table(struct listening *l, const char *path, bool v6)
 		add_line(l, at, v6);
 }
 
-/* Whether one of them was opened by root. */
+/* Returns whether root opened one of the sockets. */
 static bool name_sockets(struct listening *l, int process, const char *program)
 {
 	bool roots = false;
@@ -93,7 +93,7 @@ static bool name_sockets(struct listening *l, int process, const char *program)
 	return roots;
 }
 
-/* Without root the program of one of root's is not seen: then its users alone are. */
+/* Without root we cannot see the program of a process of root's; then only its users count. */
 static bool is_believed(int process, const char *pid, const char *program)
 {
 	struct process p;
@@ -101,8 +101,7 @@ static bool is_believed(int process, const char *pid, const char *program)
 		process_is_here(process, &p) != PROCESS_NO;
 }
 
-/* In a container of its own it listens on addresses of its own. Where that cannot be seen, it counts as here.
- */
+/* A process in a container of its own listens on addresses of its own. Where that cannot be seen, it counts as here. */
 static bool is_here(int process)
 {
 	char own[64], other[64];
@@ -148,7 +147,7 @@ bool listening_runs(const struct listening *l, const char *program)
 	return false;
 }
 
-/* The lower the better: every IPv4 address, loopback, every address, others. */
+/* A lower rank is better: every IPv4 address, loopback, every address, others. */
 static int rank(const struct listening_socket *s)
 {
 	if (strcmp(s->address, "0.0.0.0") == 0)

@@ -1,6 +1,6 @@
-/* Who listens on this node's TCP ports, by /proc: the sockets of this network namespace, and the processes
- * that hold them. Of other users' processes only root sees which they are. Any user can start a process under any name: it
- * counts for a service only by the rule of lib/process.h, or with a port that root has opened.
+/* Who listens on this node's TCP ports, by /proc: the sockets of this network namespace, and the processes that hold
+ * them. Only root sees which processes of other users hold which. Any user can start a process under any name, so it
+ * counts for a service only by the rule of lib/core/process.h, or with a port that root has opened.
  */
 #ifndef CERTSYNC_AGENT_LISTENING_H
 #define CERTSYNC_AGENT_LISTENING_H
@@ -24,7 +24,7 @@ struct listening_socket {
 struct listening {
 	struct listening_socket *list;
 	size_t count;
-	/* of each process of this network namespace that is believed, or has a socket that root opened */
+	/* the names of all processes of this network namespace that are believed, or have a socket that root opened */
 	char (*programs)[LISTENING_PROGRAM_MAX];
 	size_t program_count;
 };
@@ -34,8 +34,9 @@ void listening_read(struct listening *ret); /* what cannot be read is not there 
 void listening_release(struct listening *l);
 
 bool listening_runs(const struct listening *l, const char *program);
-/* Where a client on this node reaches this program's port: an address in `ret`, an IPv6 one in brackets; loopback
- * where that is listened on. `address`: as configured, "" for any. False: nobody listens. */
+/* Says where a client on this node reaches this program's port: `ret` gets an address, in brackets when it is an IPv6
+ * one, and loopback where the program listens on that. `address` is as configured, with "" for any. Returns false when
+ * nobody listens. */
 bool listening_find(const struct listening *l, const char *program, const char *address, uint16_t port,
 	char ret[LISTENING_ADDRESS_MAX + 2]);
 

@@ -8,7 +8,7 @@
 
 enum { DEPTH_MAX = 32 };
 
-/* Where in a file we are. */
+/* The place in a file. */
 struct scan {
 	struct found_service *service;
 	const char *base, *path;
@@ -57,7 +57,7 @@ static bool has_word(const struct scan *s, size_t from, size_t to, const char *w
 	return false;
 }
 
-/* One directive, its words being [i…end). */
+/* Takes one directive, whose words are [i…end). */
 static void directive(struct scan *s, size_t i, size_t end)
 {
 	const char *name = words_at(s->words, i);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What names the server's certificates, in the order in which Postfix looks. */
+/* These parameters name the server's certificates, in the order in which Postfix looks at them. */
 static const struct parameter {
 	const char *name;
 	enum found_role role;
@@ -80,7 +80,7 @@ static void add(
 
 /* ---- main.cf ---- */
 
-/* A `smtpd_tls_chain_files =` that is empty gets the new value: a line before it would not count. */
+/* A `smtpd_tls_chain_files =` that is empty gets the new value, since a line before it would not count. */
 static void add_empty_chain(struct scan *s, const struct parameter *p, const struct line *line)
 {
 	const struct parameter rest = {p->name, FOUND_REST};
@@ -88,7 +88,7 @@ static void add_empty_chain(struct scan *s, const struct parameter *p, const str
 	s->begun = true;
 }
 
-/* As in smtp_tls_cert_file = $smtpd_tls_cert_file. */
+/* Returns whether a text refers to such a parameter, as in smtp_tls_cert_file = $smtpd_tls_cert_file. */
 static bool is_referred_to(const char *text)
 {
 	static const char *const forms[] = {"$smtpd_tls_", "${smtpd_tls_", "$(smtpd_tls_"};
@@ -116,7 +116,7 @@ static void main_line(struct scan *s, const struct parameter *p, const struct li
 	}
 }
 
-/* "name = value": where the value begins, or 0. */
+/* Returns where the value of "name = value" begins, or 0. */
 static size_t assignment(const char *text, const struct line *line, size_t *ret_name_len)
 {
 	size_t len = strcspn(text + line->start, " \t=\n");
@@ -129,7 +129,7 @@ static size_t assignment(const char *text, const struct line *line, size_t *ret_
 	return at + strspn(text + at, " \t");
 }
 
-/* Of lines for one parameter the last counts. */
+/* Of several lines for one parameter the last one counts. */
 static bool is_last(const struct scan *s, size_t len, const struct parameter *p, struct line line)
 {
 	while (line_next(s->text, len, LINE_BLANK, &line)) {
@@ -140,7 +140,7 @@ static bool is_last(const struct scan *s, size_t len, const struct parameter *p,
 	return true;
 }
 
-/* Two rounds, since where an empty chain_files stands decides about the others. */
+/* There are two rounds, since the place of an empty chain_files decides about the others. */
 static void main_scan(struct scan *s, size_t len)
 {
 	for (int round = 0; round < 2; round++) {
@@ -183,7 +183,7 @@ static bool has_option(const struct words *w, const char *name)
 	return false;
 }
 
-/* An option of the entry, or else the parameter of main.cf. */
+/* An option of the entry takes precedence over the parameter of main.cf. */
 static bool either_is(const struct scan *s, const struct words *w, const char *name, const char *value)
 {
 	auto_free char *option = mem_printf("%s=%s", name, value);
@@ -231,7 +231,7 @@ static void entry_options(struct scan *s, const struct words *w)
 	}
 }
 
-/* The words of an entry, without the comments in it. */
+/* Splits an entry into words, without the comments in it. */
 static void entry_words(const char *text, const struct line *entry, struct words *ret)
 {
 	struct line line = {0};

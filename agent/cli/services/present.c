@@ -72,7 +72,7 @@ static int add_leaf(struct present *p, X509 *leaf, bool first, struct error *err
 	return 0;
 }
 
-/* The first certificate of a file is a leaf, and each later one that no CA has. */
+/* The first certificate of a file is a leaf, and so is each later one that is not a CA's. */
 static int read_file(struct present *p, const char *path, int *leaves, struct error *err)
 {
 	auto_buf struct buf pem = BUF_INIT(PRESENT_FILE_MAX);

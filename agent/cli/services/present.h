@@ -1,5 +1,4 @@
-/* What a service presents now: the certificates in the PEM files that its configuration names.
- */
+/* What a service presents now: the certificates in the PEM files that its configuration names. */
 #ifndef CERTSYNC_AGENT_PRESENT_H
 #define CERTSYNC_AGENT_PRESENT_H
 
@@ -19,11 +18,11 @@ struct present {
 #define auto_present __attribute__((cleanup(present_release)))
 void present_release(struct present *p);
 
-/* `paths`: files with blanks or commas between; at least one has to contain a certificate. */
+/* `paths` are files with blanks or commas between; at least one has to contain a certificate. */
 int present_read(const char *paths, struct present *ret, struct error *err);
-/* The names with commas between, cut when they are many. Owned. */
+/* Returns the names with commas between, cut when they are many; the caller frees the text. */
 char *present_names(const struct present *p);
-/* Whether one of them covers `name`. */
+/* Returns whether one of the names covers `name`. */
 bool present_covers(const struct present *p, const char *name);
 
 #endif

@@ -1,5 +1,4 @@
-/* What the agent's daemon has: shared by daemon, wards and control.
- */
+/* What the agent's daemon has, shared by its certificates and its control socket. */
 #ifndef CERTSYNC_AGENT_SITE_H
 #define CERTSYNC_AGENT_SITE_H
 
@@ -27,7 +26,8 @@ struct site {
 	size_t ward_count;
 	char instance[2 * REQUEST_INSTANCE_SIZE + 1];
 	char signers_refused[REQUEST_TEXT_MAX]; /* why the last list of the hub's signing keys was; empty: it was not */
-	/* A ward has something to tell (to the hub too, if it is there): called before it acts on. */
+	/* A certificate has something to tell, to the hub too if it is there. This is called before the certificate
+	 * acts on it. */
 	void (*told)(struct site *site, struct ward *ward, const struct message *m);
 };
 

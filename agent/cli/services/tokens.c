@@ -22,7 +22,7 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Not of a "${variable}". */
+/* A brace of a "${variable}" is not special. */
 static bool is_special(const char *text, size_t start, size_t at, enum words_rule rule)
 {
 	char c = text[at];
@@ -36,7 +36,7 @@ static bool is_special(const char *text, size_t start, size_t at, enum words_rul
 	return true;
 }
 
-/* A backslash at `at` that takes the next character as it is. */
+/* Returns whether a backslash at `at` takes the next character as it is. */
 static bool is_escape(const char *text, size_t at, size_t to, enum words_rule rule)
 {
 	if (text[at] != '\\' || at + 1 >= to || rule == WORDS_PLAIN)
@@ -78,7 +78,7 @@ static size_t read_word(const char *text, size_t at, size_t to, enum words_rule 
 static size_t skip_between(const char *text, size_t at, size_t to, enum words_rule rule)
 {
 	for (; at < to; at++) {
-		/* A line that goes on. */
+		/* The line goes on in the next one. */
 		if (rule == WORDS_APACHE && text[at] == '\\' && at + 1 < to && text[at + 1] == '\n')
 			continue;
 		if (is_blank(text[at]))
@@ -110,7 +110,7 @@ static size_t line_end(const char *text, size_t at, size_t len)
 	return newline ? (size_t)(newline - text) : len;
 }
 
-/* Empty, or a comment: what may stand between the lines of one entry. */
+/* Returns whether a line is empty or a comment, which may stand between the lines of one entry. */
 static bool is_nothing(const char *text, size_t at, size_t end)
 {
 	while (at < end && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r'))
@@ -118,7 +118,7 @@ static bool is_nothing(const char *text, size_t at, size_t end)
 	return at == end || text[at] == '#';
 }
 
-/* The end of an entry that begins in text[start…end). */
+/* Returns the end of an entry that begins in text[start…end). */
 static size_t entry_end(const char *text, size_t len, size_t end)
 {
 	size_t result = end;

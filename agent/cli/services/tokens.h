@@ -1,4 +1,5 @@
-/* The words of a configuration file, each with its place, so that one can be replaced and nothing else. Pure.
+/* The words of a configuration file, each with its place, so that one can be replaced and nothing else changes. This
+ * does no I/O.
  */
 #ifndef CERTSYNC_AGENT_WORDS_H
 #define CERTSYNC_AGENT_WORDS_H
@@ -26,9 +27,9 @@ enum words_rule {
 	WORDS_NGINX,   /* the same, ; { } being words, and a # only at the start of a word; over line ends */
 };
 
-/* The words of text[from…to), in their order, appended. */
+/* Appends the words of text[from…to) in their order. */
 void words_split(const char *text, size_t from, size_t to, enum words_rule rule, struct words *ret);
-/* The text of word `i`; "" behind the last. */
+/* Returns the text of word `i`, or "" behind the last one. */
 const char *words_at(const struct words *w, size_t i);
 
 /* A line that may go on in the next ones. */
@@ -43,14 +44,14 @@ enum line_rule {
 	LINE_BLANK,     /* goes on where the next one begins with a blank; comments and empty ones are passed over */
 };
 
-/* The one after *line, which begins as {0}. False: there is none. */
+/* Goes on to the line after *line, which begins as {0}. Returns false when there is none. */
 bool line_next(const char *text, size_t len, enum line_rule rule, struct line *line);
-/* The number of the line in which byte `at` is. */
+/* Returns the number of the line in which byte `at` is. */
 int line_number(const char *text, size_t at);
 
-/* The absolute path of a word that names a file; a relative one is below `base`. Owned. */
+/* Returns the absolute path of a word that names a file; a relative one is below `base`. The caller frees it. */
 char *path_below(const char *base, const char *path);
-/* The directory that an absolute path is in. Owned. */
+/* Returns the directory that an absolute path is in; the caller frees it. */
 char *path_parent(const char *path);
 
 #endif
