@@ -1,9 +1,9 @@
-/* The hook for HAProxy: `haproxy test|reload|running`. A program and not a script, since a shell has no way
- * to speak to a Unix socket.
+/* The hook for HAProxy: `haproxy test|reload|running`. It is a program and not a script, since a shell has no way to
+ * speak to a Unix socket.
  *
- * `reload` needs no reload where it can: files are on disk already, and what the running process holds is
- * replaced over the runtime API. Where that cannot be (no socket at level admin, a file that is not loaded
- * yet, a version before 2.2, a chain that is too long), the master is told to reload.
+ * Where it can, `reload` does without a reload: the files are on disk already, and what the running process holds is
+ * replaced over the runtime API. Where that is impossible (no socket at level admin, a file that is not loaded yet, a
+ * version before 2.2, a chain that is too long), the master is told to reload.
  */
 #include "hooks/runtime.h"
 #include "lib/core/buf.h"
@@ -46,7 +46,7 @@ static const char *program(void)
 	return places[1];
 }
 
-/* haproxy -c with the files that the instance was started with. */
+/* Runs haproxy -c with the files that the instance was started with. */
 static int check(const struct instance *i)
 {
 	const char *argv[8 + 2 * INSTANCE_CONFIGS_MAX] = {program(), "-c"};
@@ -74,7 +74,7 @@ static int check(const struct instance *i)
 	return -1;
 }
 
-/* Absolute, with no "//", "/./" or "/../" in it, nor one of them at its end. */
+/* Returns whether the name is absolute, with no "//", "/./" or "/../" in it, and none of them at its end. */
 static bool is_plain(const char *name)
 {
 	if (*name != '/')
@@ -95,7 +95,7 @@ static bool same_directory(const char *a, const char *b)
 		left.st_dev == right.st_dev;
 }
 
-/* Whether the file that HAProxy loaded under this name is one of the certificate's: it lies in its directory,
+/* Returns whether the file that HAProxy loaded under this name is one of the certificate's: it lies in its directory,
  * or it is a copy that the new leaf has just been written to. */
 static bool is_ours(const char *name, const char *directory, const char *leaf_pem)
 {
@@ -109,7 +109,7 @@ static bool is_ours(const char *name, const char *directory, const char *leaf_pe
 	return fs_read(AT_FDCWD, name, true, &text, &ignored) == 0 && strstr(buf_text(&text), leaf_pem);
 }
 
-/* Replaces what is loaded from one file by what the file holds now. */
+/* Replaces what is loaded from one file by what the file contains now. */
 static int replace(const char *socket_path, const char *name, const char *key_file, struct error *err)
 {
 	auto_buf struct buf certificates = BUF_INIT(CHAIN_PEM_MAX);
@@ -126,13 +126,13 @@ static int replace(const char *socket_path, const char *name, const char *key_fi
 	return runtime_replace(socket_path, name, &chain, err);
 }
 
-/* One writer at a time, or the second would silently replace the first one's transaction. The lock is beside
- * the certificates, where nobody can put another file in its place or hold it. */
+/* There is one writer at a time, or the second one would silently replace the first one's transaction. The lock is
+ * beside the certificates, where nobody can put another file in its place or hold it. */
 static int lock(const char *certificate, struct error *err)
 {
 	struct stat st;
 	auto_free char *name = mem_strdup(certificate);
-	/* By name: live/NAME is a link into the archive. */
+	/* The directory is found by name, since live/NAME is a link into the archive. */
 	const char *parent = dirname(name);
 	auto_close int directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0 || fstat(directory, &st) < 0)
@@ -160,11 +160,9 @@ static bool has_signal(const char *status, const char *field, int number)
 	return mask && (strtoull(mask + strlen(field), NULL, 16) >> (number - 1) & 1);
 }
 
-/*
- * A master that starts has no handler for SIGUSR2 yet, which would end it; one that reloads keeps it blocked until it
- * has read its files. Its next worker, which has perhaps read the old ones already, would not know what is told to this
- * one.
- */
+/* A master that starts has no handler for SIGUSR2 yet, so the signal would end it; one that reloads keeps it blocked
+ * until it has read its files. Its next worker, which has perhaps read the old files already, would not know what this
+ * one is told. */
 static bool is_reading(const struct instance *i)
 {
 	char text[4096];
@@ -175,7 +173,8 @@ static bool is_reading(const struct instance *i)
 		(has_signal(text, "\nSigBlk:", SIGUSR2) || !has_signal(text, "\nSigCgt:", SIGUSR2));
 }
 
-/* Nothing tells when it has read its files but its masks. -1, and the reason has been said: it does not come to an end. */
+/* Only its signal masks show when a master has read its files. Returns -1 when it does not come to an end, and has said
+ * the reason. */
 static int wait_until_read(const struct instance *i)
 {
 	for (int waited = 0; is_reading(i); waited += READING_STEP_MS) {
@@ -195,7 +194,7 @@ static int wait_until_read(const struct instance *i)
 	return 0;
 }
 
-/* Over the runtime API alone. -1: a reload is needed, the reason in `err`. */
+/* Replaces certificates over the runtime API alone. Returns -1 when a reload is needed, with the reason in `err`. */
 static int update(const struct instance *i, const struct content *content, struct error *err)
 {
 	char socket_path[INSTANCE_SOCKET_PATH_MAX];
@@ -227,7 +226,8 @@ static int reload(const struct instance *i, const struct error *reason)
 {
 	printf("haproxy: %s: reloading instead\n", reason->message);
 	fflush(stdout);
-	/* Another certificate's hook may have told it to reload meanwhile: it forgets a signal that comes while it reads, or dies of it. */
+	/* Another certificate's hook may have told it to reload meanwhile. It forgets a signal that comes while it
+	 * reads, or dies of it. */
 	if (wait_until_read(i) < 0)
 		return -1;
 	if (!i->master || !i->pid) {
@@ -245,10 +245,9 @@ static int reload(const struct instance *i, const struct error *reason)
 	return -1;
 }
 
-/*
- * What it is told while it reads would reach the worker that is about to go, so it is waited for: a reload for each
- * certificate that comes while another's reload is under way would be as many as there are certificates.
- */
+/* What HAProxy is told while it reads would reach the worker that is about to go, so the hook waits for it. A reload
+ * for each certificate that comes while another's reload is under way would make as many reloads as there are
+ * certificates. */
 static int serve(const struct instance *i, const struct content *content)
 {
 	struct error err;
@@ -289,8 +288,8 @@ static int content_read(struct content *ret)
 	return 0;
 }
 
-/* 1 running, 0 stopped, -1 cannot be told, and why has been said. One that agent.conf names is known by its socket where
- * it has no master, which would be known by itself. */
+/* Returns 1 when the instance runs, 0 when it is stopped, or -1 when that cannot be told, and has said why. An instance
+ * that agent.conf names and that has no master is known by its socket. */
 static int is_running(const struct instance *i)
 {
 	char socket_path[INSTANCE_SOCKET_PATH_MAX];
@@ -303,7 +302,7 @@ static int is_running(const struct instance *i)
 	return there < 0 ? fail(&err) : there;
 }
 
-/* What is neither reloaded nor told would keep the old certificate, and nobody would know. */
+/* An instance that can be neither reloaded nor told would keep the old certificate, and nobody would know. */
 static int check_reach(const struct instance *i)
 {
 	char socket_path[INSTANCE_SOCKET_PATH_MAX];
@@ -359,7 +358,7 @@ static int verb_reload(const struct instances *all)
 	return result ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* What was passed over may be what the administrator has in mind. */
+/* What was passed over may be what the administrator has in mind, so it is named. */
 static void tell(const struct instances *all)
 {
 	static const char remedy[] = "name it in agent.conf: instance = {\"-f\", \"/path/of/its.cfg\"}";

@@ -1,19 +1,19 @@
-/* What the hooks that are scripts ask of a service's master process. A program and not a part of them, since a shell reads a
+/* What the hooks that are scripts ask of a service's master process. It is a program of its own, since a shell reads a
  * pid file anew each time that it needs the number, and signals by the number: whoever can write that file, or have the
- * number given to another process in between, would have root signal any process.
+ * number given to another process in between, would make root signal any process.
  *
- *   master HOOK running FILE NAMES [USER]        the process that the pid file FILE names
- *   master HOOK signal SIGNAL FILE NAMES [USER]  the same, and it is sent HUP or USR1
- *   master HOOK serves NAMES [WORDS]             any of these names that has one of these words in its command line
- *   master HOOK owned PATH [USER]                whether nobody but root, who runs this or USER can change what PATH names
+ *   master HOOK running FILE NAMES [USER]        looks at the process that the pid file FILE names master HOOK signal
+ *   SIGNAL FILE NAMES [USER]  does the same, and sends it HUP or USR1 master HOOK serves NAMES [WORDS]
+ *   looks for a process of these names with one of these words as an argument master HOOK owned PATH [USER]
+ *   looks whether only root, the caller or USER can change what PATH names
  *
- * NAMES and WORDS are separated by blanks. Exit 0: it runs (and was told), it is; 3: it surely does not; 1: that cannot be
- * told, or it is not, and why has been said, in the name of HOOK.
+ * NAMES and WORDS are separated by blanks. The exit code is 0 when the answer is yes (and the process was signalled), 3
+ * when the service surely does not run, and 1 when that cannot be told or the answer is no; then the reason has been
+ * said, in the name of HOOK.
  *
- * The rule is that of lib/process.h. Where a service runs as a user of its own, which the script has from root's
- * configuration, a pid file that this USER could have written is read with his rights, and a process of his is signalled
- * with his rights: what he says makes root do nothing.
- */
+ * The rule is that of lib/core/process.h. Where a service runs as a user of its own, which the script has from root's
+ * configuration, a pid file that this USER could have written is read with his rights, and a process of his is
+ * signalled with his rights: what he says makes root do nothing. */
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 #include "lib/core/owned.h"
@@ -60,7 +60,7 @@ __attribute__((format(printf, 2, 3))) static int say(int code, const char *fmt, 
 	return code;
 }
 
-/* `text` is cut in place. */
+/* Cuts `text` in place. */
 static void split(char *text, char *list[NAMES_MAX + 1])
 {
 	size_t count = 0;
@@ -71,14 +71,14 @@ static void split(char *text, char *list[NAMES_MAX + 1])
 	list[count] = NULL;
 }
 
-/* Surely not there, as opposed to where we may not look. */
+/* Returns true when the path surely does not exist, as opposed to one where we may not look. */
 static bool is_absent(const char *path)
 {
 	struct stat st;
 	return lstat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
-/* Neither call says whether it has failed, but what was in force. */
+/* Neither call says whether it has failed; each returns what was in force before. */
 static bool take_file_rights(uid_t uid, gid_t gid)
 {
 	(void)setfsgid(gid);
@@ -86,7 +86,7 @@ static bool take_file_rights(uid_t uid, gid_t gid)
 	return (gid_t)setfsgid((gid_t)-1) == gid && (uid_t)setfsuid((uid_t)-1) == uid;
 }
 
-/* With the rights to files of the service's user, for what he could have put there. */
+/* Reads with the service's user's rights to files what he could have put there. */
 static int read_as(const struct proc_user *user, const char *path, struct buf *out, struct error *err)
 {
 	if (!user)
@@ -99,7 +99,7 @@ static int read_as(const struct proc_user *user, const char *path, struct buf *o
 						      : error_set(err, ERROR_PERMANENT, "cannot be root again");
 }
 
-/* 0, or an exit code and the reason has been said where there is one to say. */
+/* Returns 0, or an exit code; then the reason has been said where there is one. */
 static int read_pid(struct master *m, pid_t *ret)
 {
 	struct error err, his;
@@ -113,7 +113,7 @@ static int read_pid(struct master *m, pid_t *ret)
 		return is_absent(m->file) ? EXIT_STOPPED : say(EXIT_FAILURE, "%s: run this hook as root", err.message);
 	const char *at = buf_text(&text);
 	at += strspn(at, " \t\n");
-	/* `nginx -t` leaves an empty one. */
+	/* `nginx -t` leaves an empty pid file. */
 	if (*at == '\0')
 		return EXIT_STOPPED;
 	char *end;
@@ -150,7 +150,7 @@ static int find(struct master *m)
 	if (code)
 		return code;
 	m->proc = process_open(pid);
-	/* Where /proc hides the processes of others, init is hidden, too. */
+	/* Where /proc hides the processes of others, it hides init, too. */
 	if (m->proc < 0)
 		return access("/proc/1", F_OK) == 0 ? EXIT_STOPPED : cannot_look(pid);
 	enum process_answer answer = read_process(m, pid);
@@ -183,14 +183,15 @@ static int send_signal(const struct master *m, int number)
 	return say(EXIT_FAILURE, "cannot signal process %d: %s", (int)m->process.pid, strerror(errno));
 }
 
-/* The service's own user, where it has one and we can act for him; 0, or an exit code, and the reason has been said. */
+/* Finds the service's own user, where it has one and we can act for him. Returns 0, or an exit code, and has said the
+ * reason. */
 static int find_user(const char *name, struct proc_user *user, const struct proc_user **ret)
 {
 	struct error err;
 	*ret = NULL;
 	if (!name || !*name || geteuid() != 0)
 		return 0;
-	/* Some configurations have a number. */
+	/* Some configurations have a number here. */
 	const struct passwd *entry = name[strspn(name, "0123456789")] ? NULL : getpwuid((uid_t)strtoul(name, NULL, 10));
 	if (proc_user_find(entry ? entry->pw_name : name, user, &err) < 0)
 		return say(EXIT_FAILURE, "%s", err.message);
@@ -228,7 +229,8 @@ static bool has_word(int proc, char *const *words)
 	return false;
 }
 
-/* Root has started it, or has opened the port that it serves at: no stranger has such a one. */
+/* Returns whether root has started the process, or has opened the port at which it serves, since no stranger has such a
+ * port. */
 static bool is_roots(int proc, const struct process *p)
 {
 	if (p->trusted)

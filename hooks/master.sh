@@ -1,11 +1,11 @@
 # shellcheck shell=sh # sourced by the hooks that are scripts
-# What they all need. The program `master` beside this file says whether a service's master process runs, by its pid file, and
-# signals it: root believes only root's files and processes (there it says why). A hook whose service runs as a user of its own
+# What all hooks that are scripts need. The program `master` beside this file says whether a service's master process runs, by its pid file, and
+# signals it: root believes only root's files and processes, for the reasons that its source names. A hook whose service runs as a user of its own
 # says so first: service_user=courier.
 #
-#   say TEXT…                  where failures are shown
+#   say TEXT…                  prints where failures are shown
 #   as_user USER COMMAND…      runs it as that user, if we are root; else as we are
-#   readable_by USER FILE      whether he can read it; else says so. Only root can tell: anybody else says yes
+#   readable_by USER FILE      whether he can read it; else says so. Only root can tell, so for anybody else it is yes
 #   master_runs FILE NAMES     0 it runs · 3 it surely does not · 1 that cannot be told, and why has been said
 #   master_told SIGNAL FILE NAMES     that very process has been sent HUP or USR1; else 1, and why has been said
 #   master_serves NAMES [WORDS]       as master_runs, of any process of these names that root has started, or opened the port of
@@ -26,7 +26,7 @@ master_told() {
 master_serves() { own serves "$1" "${2-}"; }
 is_roots() { own owned "$1" "${2-}"; }
 
-# Each of these knows its instance by its own configuration, or by the service's name.
+# Each of these hooks knows its instance by its own configuration, or by the service's name.
 [ -z "${CERTSYNC_INSTANCE-}" ] || { say "instance in agent.conf is not for this hook: take it out"; exit 1; }
 
 as_user() {

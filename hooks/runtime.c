@@ -12,8 +12,8 @@
 
 enum { TIMEOUT_SECONDS = 10, REPLY_MAX = 64 * 1024, SHA1_HEX_MAX = 41 };
 
-/* Who listens there is about to be sent a private key: root, or whoever runs this. The kernel has kept the
- * listener's user as of listen(), which HAProxy calls before it gives up root's rights. */
+/* The listener is about to be sent a private key, so it must be root, or whoever runs this. The kernel has kept its
+ * user as of listen(), which HAProxy calls before it gives up root's rights. */
 static int check_listener(int fd, const char *path, struct error *err)
 {
 	struct ucred listener;
@@ -26,7 +26,7 @@ static int check_listener(int fd, const char *path, struct error *err)
 		err, ERROR_UNTRUSTED, "user %d listens at %s, whom no key is sent to", (int)listener.uid, path);
 }
 
-/* *ret_absent: nobody listens there. */
+/* *ret_absent says that nobody listens there. */
 static int connect_to(const char *path, bool *ret_absent, struct error *err)
 {
 	*ret_absent = false;
@@ -70,7 +70,7 @@ static int send_all(int fd, const struct buf *b, struct error *err)
 	return 0;
 }
 
-/* One connection a command: HAProxy answers and closes. */
+/* Each command takes a connection: HAProxy answers and closes. */
 static int dialogue(const char *socket_path, const struct buf *request, struct buf *reply, struct error *err)
 {
 	bool absent;
@@ -100,7 +100,7 @@ int runtime_ask(const char *socket_path, const char *command, struct buf *reply,
 	return dialogue(socket_path, &request, reply, err);
 }
 
-/* A refusal in HAProxy's words, on one line; never a payload. */
+/* Makes an error of a refusal in HAProxy's words, on one line and without the payload. */
 static int refused(struct error *err, const char *what, struct buf *reply)
 {
 	const char *text = buf_text(reply);
@@ -115,7 +115,7 @@ int runtime_files(const char *socket_path, struct buf *ret_listing, struct error
 	if (runtime_ask(socket_path, "show ssl cert", &reply, err) < 0)
 		return -1;
 	const char *text = buf_text(&reply);
-	/* Without `level admin` it says "Can't allocate memory!" or "Permission denied". */
+	/* Without `level admin` HAProxy says "Can't allocate memory!" or "Permission denied". */
 	if (text[0] != '#')
 		return refused(err, "the list of certificates (is the stats socket at level admin?)", &reply);
 	while (*text) {
@@ -146,8 +146,8 @@ static size_t count_lines(const char *text, const char *beginning)
 	return count;
 }
 
-/* Whether `name` ("*FILE": in the transaction, "FILE": in use) is this leaf with all of its chain. HAProxy
- * shows no other digest than SHA-1, which is enough to tell our own certificates from one another. */
+/* Compares `name` ("*FILE" in the transaction, "FILE" in use) with this leaf and all of its chain. HAProxy shows no
+ * other digest than SHA-1, which is enough to tell our own certificates from one another. */
 static int compare(const char *socket_path, const char *name, const struct chain *chain, struct error *err)
 {
 	auto_buf struct buf reply = BUF_INIT(REPLY_MAX);
@@ -197,8 +197,8 @@ static int commit(const char *socket_path, const char *file, struct error *err)
 	return strstr(buf_text(&reply), "Success!") ? 0 : refused(err, "commit ssl cert", &reply);
 }
 
-/* Ends a transaction that must not stay: ours after a fault, or one that a killed predecessor left. Its own
- * failure changes nothing: the caller reports the first, and the next `set` meets it again. */
+/* Ends a transaction that must not stay: ours after a fault, or one that a killed predecessor left. A failure here
+ * changes nothing: the caller reports the first one, and the next `set` meets the transaction again. */
 static void forget(const char *socket_path, const char *file)
 {
 	struct error ignored;
@@ -207,7 +207,7 @@ static void forget(const char *socket_path, const char *file)
 	runtime_ask(socket_path, command, &reply, &ignored);
 }
 
-/* HAProxy has one transaction at a time. We hold the lock, so one that is there has no owner that we know. */
+/* HAProxy has one transaction at a time. We hold the lock, so a transaction that exists has no owner that we know. */
 static int forget_stale(const char *socket_path, struct error *err)
 {
 	auto_buf struct buf listing = BUF_INIT(RUNTIME_LISTING_MAX);
