@@ -12,7 +12,7 @@
 
 static const char mark[] = "certsync:";
 
-/* Whether the line's last word says that we wrote it. A comment is somebody else's whatever it says. */
+/* Returns whether the line's last word says that we wrote it. A comment belongs to somebody else whatever it says. */
 static bool is_ours(const char *line, size_t len)
 {
 	while (len && (line[len - 1] == ' ' || line[len - 1] == '\t' || line[len - 1] == '\r'))
@@ -66,7 +66,8 @@ static int add_line(const struct hub_key *key, struct buf *out)
 	char until[40] = "", word[HUB_KEY_WORD_MAX];
 	struct tm tm;
 	time_t at = (time_t)key->expires;
-	/* In local time, as sshd reads it: a Z for UTC is known since OpenSSH 9.1 alone, and before it no such key logs in. */
+	/* The time is local, as sshd reads it: only OpenSSH 9.1 and later know a Z for UTC, and with an older one no
+	 * such key would log in. */
 	if (key->expires &&
 		(!localtime_r(&at, &tm) || !strftime(until, sizeof(until), "expiry-time=\"%Y%m%d%H%M%S\",", &tm)))
 		return -1;
@@ -90,7 +91,7 @@ int authorized_keys_render(
 	return 0;
 }
 
-/* sshd refuses a file that somebody else could replace; so do we, before it does so in silence. In a sticky
+/* sshd refuses a file that somebody else could replace, and so do we, before it does so in silence. In a sticky
  * directory (/tmp) nobody can replace what is root's. */
 static int check_parents(const char *path, struct error *err)
 {

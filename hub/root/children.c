@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A user is named by hub.conf; a word of the command line that is "" becomes the path of hub.conf. */
+/* hub.conf names a child's user. A word of the command line that is "" becomes the path of hub.conf. */
 static const struct row {
 	const char *name, *program, *words[3];
 	size_t user; /* where struct hub_config has its name */
@@ -68,7 +68,7 @@ int children_configure(struct children *c, const struct hub_config *config, stru
 	return 0;
 }
 
-/* The ends of sockets that the daemon has not got yet. */
+/* Gives the daemon the ends of sockets that it has not got yet. */
 static void give_ends(struct children *c)
 {
 	struct error err;
@@ -111,7 +111,7 @@ int64_t children_due(const struct children *c)
 	return due;
 }
 
-/* All but the daemon; without `all`, those that it had an end of. */
+/* Stops all children but the daemon; without `all`, only those to which the daemon had an end. */
 static void stop_others(struct children *c, bool all, int64_t now)
 {
 	for (size_t i = 0; i < HUB_CHILDREN; i++)

@@ -1,8 +1,8 @@
 /* The processes that certsync-hub-root keeps running, one row each: the daemon, and those whose sockets it is given.
  *
- * A child that ends is started again by itself, and the daemon gets a new end of a socket to it, so that agents stay connected and
- * http-01 answered; what was under way with the child, the daemon does again. The daemon alone takes the others with it: nobody
- * is there who would know what they were asked.
+ * A child that ends is started again by itself, and the daemon gets a new end of a socket to it, so that agents stay
+ * connected and http-01 answered; the daemon repeats what was under way with the child. Only the daemon's end takes the
+ * others with it, since then nobody knows any more what they were asked.
  */
 #ifndef CERTSYNC_HUB_CHILDREN_H
 #define CERTSYNC_HUB_CHILDREN_H
@@ -21,18 +21,20 @@ struct children {
 	bool hold_daemon; /* it is not started yet */
 };
 
-/* `config_path` is borrowed; `daemon` and `keys` take what these two say. The daemon is held. */
+/* `config_path` is borrowed; `daemon` and `keys` take what these two children say. The daemon is not started yet
+ * (`hold_daemon`). */
 void children_init(struct children *c, const char *config_path, supervisor_frame *daemon, supervisor_frame *keys);
 void children_release(struct children *c);
 
-/* Looks the users up; for the next start of each. As root alone; else all run as we do. All or nothing. */
+/* Looks up the users for the next start of each child, all or nothing. Only root does that; else all children run as we
+ * do. */
 int children_configure(struct children *c, const struct hub_config *config, struct error *err);
 
-/* What is due. True when the daemon was started. */
+/* Does what is due. Returns true when the daemon was started. */
 bool children_tick(struct children *c, int64_t now);
 int64_t children_due(const struct children *c); /* the next tick's time; INT64_MAX: none */
 void children_reap(struct children *c, int64_t now);
-/* The daemon first, which ends its own work; then the others. */
+/* Stops the daemon first, which ends its own work, and then the others. */
 void children_stop(struct children *c, int64_t now);
 bool children_run(const struct children *c); /* whether any does */
 

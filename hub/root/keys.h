@@ -1,4 +1,5 @@
-/* certsync-keys as the root half sees it: its directories and the socket of operators' commands, whether it lives, and what it owes.
+/* certsync-keys as the root half sees it: its directories, the socket of operators' commands, whether it lives, and
+ * which answers are due from it.
  */
 #ifndef CERTSYNC_HUB_ROOT_KEYS_H
 #define CERTSYNC_HUB_ROOT_KEYS_H
@@ -12,16 +13,17 @@ struct keys_watch {
 	int64_t move_at; /* when the keys of an older store are to be moved; INT64_MAX: that is done */
 };
 
-/* RUN-keys/keys.sock, for the operators' group: that of its directory, which is root's and has the set-group-ID bit. A listening
- * descriptor, or -1. */
+/* Makes RUN-keys/keys.sock for the operators' group: that of its directory, which is root's and has the set-group-ID
+ * bit. Returns a listening descriptor, or -1. */
 int keys_listen(const char *run, struct error *err);
 
-/* What is due: moves what an older store has, then lets the daemon start; asks whether it lives, and kills it when it does not
- * say so. True when it was started anew: what it was asked is void. Logs. */
+/* Does what is due, and logs: it moves the keys of an older store and then lets the daemon start; it asks whether
+ * certsync-keys lives, and kills it when it does not answer. Returns true when certsync-keys was started anew, so that
+ * what it was asked is void. */
 bool keys_watch_tick(struct keys_watch *w, struct children *c, const char *state, int64_t now);
 int64_t keys_watch_due(const struct keys_watch *w, const struct children *c);
 
-/* Whether it may be asked now, having answered everything. */
+/* Returns whether it may be asked now, because it has answered everything. */
 bool keys_watch_is_idle(const struct keys_watch *w, struct children *c);
 void keys_watch_asked(struct keys_watch *w, int64_t now);
 void keys_watch_answered(struct keys_watch *w, int64_t now);

@@ -1,6 +1,6 @@
-/* certsync-hub-root: hands the bytes found at watched paths to certsync-keys, and what that leaves of them to the hub's daemon, rewrites the gate
- * account's authorized_keys, and keeps the daemon and its helpers running. It parses nothing but hub.conf and the daemon's
- * records.
+/* certsync-hub-root: hands the bytes found at watched paths to certsync-keys, and what that leaves of them to the hub's
+ * daemon; rewrites the gate account's authorized_keys; and keeps the daemon and its helpers running. It parses nothing
+ * but hub.conf and the daemon's records.
  */
 #include "hub/root/authorized_keys.h"
 #include "hub/common/config.h"
@@ -45,11 +45,11 @@ struct root {
 	int signals;
 };
 
-/* Directories that the daemon needs and may not be able to make itself. */
+/* Makes a directory that the daemon needs and may not be able to make itself. */
 
 static int own_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, struct error *err)
 {
-	/* Parents are readable to all (umask is 077 otherwise), the directory itself gets its mode below. */
+	/* Everybody may read the parents (the umask is 077 otherwise); the directory itself gets its mode below. */
 	mode_t before = umask(022);
 	int made = fs_make_directories(path, 0755, err);
 	umask(before);
@@ -72,7 +72,7 @@ static int own_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, st
 	return 0;
 }
 
-/* RUN passes the operators' group on to the control socket: the daemon itself is not in that group. */
+/* RUN passes the operators' group on to the control socket, since the daemon itself is not in that group. */
 static int make_directories(const struct root *r, struct error *err)
 {
 	const struct supervisor *daemon = &r->children.child[HUB_CHILD_DAEMON];
@@ -85,7 +85,8 @@ static int make_directories(const struct root *r, struct error *err)
 	return own_directory(r->config->state, 0700, uid, gid, err);
 }
 
-/* Of certsync-keys, beside the daemon's, which could put something else into its own. The places are decided once. */
+/* The directories of certsync-keys lie beside the daemon's, which could put something else into its own. Their places
+ * are decided once. */
 static int make_keys_directories(struct root *r, struct error *err)
 {
 	const struct supervisor *keys = children_keys(&r->children);
@@ -124,7 +125,7 @@ static void log_faults(struct buf *faults)
 		log_event(LOG_LEVEL_ERROR, "configuration", "fault=\"%s\"", line);
 }
 
-/* All or nothing, and the daemon is not even told of a file that is wrong. */
+/* Takes all or nothing; the daemon is not even told of a file that is wrong. */
 static void reload(struct root *r)
 {
 	struct error err;
@@ -144,7 +145,7 @@ static void reload(struct root *r)
 		kill(children_daemon(&r->children)->pid, SIGHUP);
 }
 
-/* Requests of the daemon. */
+/* ---- requests of the daemon ---- */
 
 static int check_keys(const struct root *r, struct error *err)
 {
@@ -202,7 +203,7 @@ static void send_scan_reply(struct root *r, const char *certificate, bool ok, co
 
 static void take_request(struct root *r, const struct hub_request *request)
 {
-	/* The daemon asks when its sockets are open: who starts the unit may then use them. */
+	/* The daemon asks when its sockets are open, so whoever started the unit may use them from now on. */
 	if (!r->ready)
 		notify_manager("READY=1");
 	r->ready = true;
@@ -254,7 +255,7 @@ static void send_item(struct root *r, struct watchlist_item *item)
 	keys_watch_asked(&r->keys_watch, clock_monotonic_ms());
 }
 
-/* What is left of watched files is the daemon's; we do not look into it. */
+/* What is left of watched files is for the daemon; we do not look into it. */
 static int take_keys_frame(const struct frame *frame, void *context, struct error *err)
 {
 	struct root *r = context;
@@ -266,9 +267,9 @@ static int take_keys_frame(const struct frame *frame, void *context, struct erro
 	return 0;
 }
 
-/* The loop. */
+/* ---- the loop ---- */
 
-/* What a child had started that was killed before it could end it: a DNS hook in the background, say. */
+/* Ends what a child had started that was killed before it could end it, for example a DNS hook in the background. */
 static void end_orphans(const struct root *r)
 {
 	pid_t known[HUB_CHILDREN + 1] = {r->watched.pid};
@@ -307,13 +308,13 @@ static int open_signals(struct error *err)
 	return fd < 0 ? error_errno(err, "cannot take signals") : fd;
 }
 
-/* What is due now; returns how long poll may wait, -1: for ever. */
+/* Does what is due now. Returns how long poll may wait, with -1 for ever. */
 static int tick(struct root *r)
 {
 	int64_t now = clock_monotonic_ms();
 	struct supervisor *daemon = children_daemon(&r->children);
 	bool new_daemon = children_tick(&r->children, now);
-	/* A new daemon: what the old one had begun to say is void. */
+	/* The daemon is a new one, so what the old one had begun to say is void. */
 	if (new_daemon)
 		r->key_count = 0;
 	if (keys_watch_tick(&r->keys_watch, &r->children, r->config->state, now) || new_daemon)
@@ -352,7 +353,7 @@ static int serve(struct root *r)
 			return EXIT_FAILED;
 		}
 		int64_t now = clock_monotonic_ms();
-		/* Descriptors first: signals may replace them. */
+		/* Descriptors come first, since signals may replace them. */
 		if (fds[1].revents)
 			supervisor_io(daemon, fds[1].revents, now, r);
 		if (fds[3].revents)

@@ -25,7 +25,7 @@ struct migration {
 	size_t count; /* of files that were met in this pass */
 };
 
-/* One key file of the directory `dir`, or one that was renamed. */
+/* One key file of a directory, or one that was renamed. */
 struct old_key {
 	const char *file;
 	enum keys_adopt adopt;
@@ -43,7 +43,7 @@ static const struct old_key of_order[] = {{"privkey.pem", KEYS_ADOPT_PENDING, "k
 	{"privkey-2.pem", KEYS_ADOPT_PENDING, "key-2.pub"}, {NULL, 0, NULL}};
 static const struct old_key of_signer[] = {{"sign.key", KEYS_ADOPT_SIGNER, NULL}, {NULL, 0, NULL}};
 
-/* From the state's directory, so many names deep. */
+/* The place of such files, so many names deep below the state's directory. */
 static const struct old_place {
 	const char *path;
 	int depth;
@@ -58,7 +58,7 @@ static const struct old_place {
 	{"keys", 0, of_signer},
 };
 
-/* 1 and open, 0 it is not there or is no directory, -1. */
+/* Returns 1 with the directory open, 0 when it does not exist or is no directory, or -1. */
 static int open_directory(int parent, const char *name, int *ret, struct error *err)
 {
 	*ret = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -139,7 +139,7 @@ static int ask(
 
 /* ---- the passes ---- */
 
-/* 1 it is there, a file of its own; 0 it is not, or is something that nobody of ours has made. */
+/* Returns 1 when it is a regular file, and 0 when there is none, or something that none of our programs has made. */
 static int is_file(int dir, const char *name)
 {
 	struct stat st;
@@ -212,13 +212,13 @@ static int take_rights(uid_t uid, gid_t gid, struct error *err)
 {
 	(void)setfsgid(gid);
 	(void)setfsuid(uid);
-	/* They report what was before; only a second call tells whether the first one worked. */
+	/* Both report what was before, so only a second call tells whether the first one worked. */
 	if (setfsuid((uid_t)-1) != (int)uid || setfsgid((gid_t)-1) != (int)gid)
 		return error_set(err, ERROR_PERMANENT, "cannot take the rights of user %u", (unsigned)uid);
 	return 0;
 }
 
-/* While another hub has the store, it is not touched. */
+/* The store is not touched while another hub has it. */
 static int lock(int state, struct error *err)
 {
 	int fd = openat(state, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);

@@ -22,7 +22,7 @@ void supervisor_init(struct supervisor *s)
 	s->backoff = BACKOFF_MIN;
 }
 
-/* Children end when one of their sockets does. */
+/* A child ends when one of its sockets does. */
 static void disconnect(struct supervisor *s)
 {
 	if (s->fd >= 0)
@@ -39,7 +39,7 @@ void supervisor_release(struct supervisor *s)
 	disconnect(s);
 }
 
-/* systemd's journal is told the level of a line only where it is read. */
+/* A child writes a line's level only where JOURNAL_STREAM says that the journal reads it. */
 static const char *const *environment(void)
 {
 	static const char *list[3] = {PROC_PATH, NULL, NULL};
@@ -133,7 +133,7 @@ void supervisor_send(struct supervisor *s, enum frame_type type, const void *dat
 		return;
 	if (frame_encode(&s->out, type, data, len) == 0)
 		return;
-	/* Requests are only read while there is room, so this is one that asks and does not listen. */
+	/* Requests are only read while there is room, so this child asks and does not listen. */
 	supervisor_kill(s, "it does not read what it asked for");
 }
 
@@ -152,12 +152,12 @@ static int flush(struct supervisor *s)
 			return errno == EAGAIN ? 0 : -1;
 		buf_consume(&s->out, (size_t)put);
 	}
-	/* Keys were in it. */
+	/* The buffer had keys in it, and is wiped. */
 	buf_release(&s->out);
 	return 0;
 }
 
-/* 1 go on, 0 the stream has ended, -1 with the reason. */
+/* Returns 1 to go on, 0 when the stream has ended, or -1 with the reason. */
 static int take_frames(struct supervisor *s, void *context, struct error *err)
 {
 	struct frame frame;

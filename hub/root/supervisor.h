@@ -1,5 +1,6 @@
-/* One child of certsync-hub-root: started as its user, with a socket to us where we listen to it and its end of a socket to the
- * daemon (hub/common/child.h); started again when it ends, after 1 s doubling to 30 s (1 s again after a minute of life).
+/* One child of certsync-hub-root. It is started as its user, with a socket to us where we listen to it, and its end of
+ * a socket to the daemon (hub/common/child.h). It is started again when it ends, after 1 s, doubling to 30 s (1 s again
+ * after a minute of life).
  */
 #ifndef CERTSYNC_HUB_SUPERVISOR_H
 #define CERTSYNC_HUB_SUPERVISOR_H
@@ -12,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* One frame of the child. 0, or -1 with the reason why the child is killed. */
+/* Takes one frame of the child. Returns 0, or -1 with the reason why the child is killed. */
 typedef int supervisor_frame(const struct frame *frame, void *context, struct error *err);
 
 struct supervisor {
@@ -39,25 +40,26 @@ struct supervisor {
 void supervisor_init(struct supervisor *s);
 void supervisor_release(struct supervisor *s);
 
-/* Starts it when that is due, kills it when it was told to end and has not. Logs. True when it was started.
- */
+/* Starts the child when that is due, kills it when it was told to end and has not, and logs. Returns true when it was
+ * started. */
 bool supervisor_tick(struct supervisor *s, int64_t now);
 int64_t supervisor_due(const struct supervisor *s); /* the next tick's time; INT64_MAX: none */
 
-/* Whether it runs and has taken everything: then one thing more may be sent. So nothing piles up here. */
+/* Returns whether the child runs and has taken everything. Only then one thing more may be sent, so that nothing piles
+ * up here. */
 bool supervisor_is_idle(const struct supervisor *s);
 void supervisor_send(struct supervisor *s, enum frame_type type, const void *data, size_t len);
 
-/* For poll: what to wait for, and what to do with what came. Its `frame` is called for each whole frame; one that
- * sends anything else is killed. */
+/* These say what poll waits for, and take what came. `frame` is called for each whole frame; a child that sends
+ * anything else is killed. */
 short supervisor_events(const struct supervisor *s);
 void supervisor_io(struct supervisor *s, short revents, int64_t now, void *context);
 
-/* Reaps it: true if it had ended. Logs. */
+/* Reaps the child and logs. Returns true if it had ended. */
 bool supervisor_reap(struct supervisor *s, int64_t now);
-/* Asks it to end, within 10 s. */
+/* Asks the child to end within 10 s. */
 void supervisor_stop(struct supervisor *s, int64_t now);
-/* It does not do what it must: killed at once. Logs. */
+/* Kills a child at once that does not do what it must, and logs. */
 void supervisor_kill(struct supervisor *s, const char *reason);
 
 #endif

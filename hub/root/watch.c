@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Links of one path that are followed: whoever writes them must not use up the watches of all. */
+/* Only so many links of one path are followed: whoever writes them must not use up everybody's watches. */
 enum { LINKS_MAX = 256 };
 
 static const int interesting = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
@@ -30,7 +30,7 @@ struct place {
 	int wd;
 };
 
-/* What an event there means: of any name, or of `name` only. */
+/* What an event in a place means: for any name, or for `name` only. */
 struct link {
 	size_t place;
 	size_t index;    /* of the configured path */
@@ -47,8 +47,8 @@ struct watcher {
 	size_t link_count;
 };
 
-/* Index of the place with this resolved path, -1 when it cannot be watched. One that is watched already may yet be out of the reach
- * of whoever controls the path that has led there. */
+/* Returns the index of the place with this resolved path, or -1 when it cannot be watched. A place that is watched
+ * already may still be out of the reach of whoever controls the path that has led there. */
 static long find_place(struct watcher *w, const char *path)
 {
 	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -79,7 +79,7 @@ static bool same_link(const struct link *l, size_t place, size_t index, const ch
 		(l->name && name ? strcmp(l->name, name) == 0 : l->name == name);
 }
 
-/* `directory` is any path to it; it is watched at the inode that it leads to now. With the rights that are in force. */
+/* `directory` is any path to it; the inode that it leads to now is watched, with the rights that are in force. */
 static int add_link(struct watcher *w, const char *directory, size_t index, const char *name, bool structural)
 {
 	char resolved[PATH_MAX];
@@ -103,7 +103,8 @@ static int add_link(struct watcher *w, const char *directory, size_t index, cons
 	return 0;
 }
 
-/* Watches the file that a link leads to, in its own directory, with the rights of whoever can make the link lead elsewhere. */
+/* Watches the file that a link leads to, in its own directory, with the rights of whoever can make the link lead
+ * elsewhere. */
 static void follow_link(struct watcher *w, const char *directory, const char *name, size_t index)
 {
 	char target[PATH_MAX];
@@ -120,7 +121,7 @@ static void follow_link(struct watcher *w, const char *directory, const char *na
 	rights_leave();
 }
 
-/* A directory that hub.conf names, or one around it. */
+/* Watches a directory that hub.conf names, or one around it. */
 static int add_directory(struct watcher *w, const char *directory, size_t index, const char *name, bool structural)
 {
 	struct rights rights;
@@ -196,19 +197,19 @@ static void add_path(struct watcher *w, size_t index)
 static void tell(unsigned value)
 {
 	const unsigned char record[WATCH_RECORD_SIZE] = {(unsigned char)(value >> 8), (unsigned char)value};
-	/* Shorter than PIPE_BUF: all or nothing. Without a reader SIGPIPE ends us. */
+	/* A record is shorter than PIPE_BUF, so all or nothing is written. Without a reader SIGPIPE ends us. */
 	if (write(STDOUT_FILENO, record, sizeof(record)) != sizeof(record))
 		exit(1);
 }
 
-/* Returns false when the watches are to be made anew. */
+/* Returns false when the watches have to be made anew. */
 static bool handle(struct watcher *w, const struct inotify_event *event)
 {
 	if (event->wd < 0 || (event->mask & (IN_Q_OVERFLOW | IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)))
 		return false;
 	const char *name = event->len ? event->name : "";
 	const bool content_only = !(event->mask & (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE));
-	/* follow_links may add to the array, never for this event. */
+	/* follow_links may add to the array, but never for this event. */
 	for (size_t i = 0, count = w->link_count; i < count; i++) {
 		const struct link link = w->links[i];
 		if (w->places[link.place].wd != event->wd || (link.name && strcmp(link.name, name) != 0))
@@ -245,8 +246,8 @@ static int watch(struct watcher *w)
 	return 1;
 }
 
-/* It lists directories, wherever links may lead, and opens no file. Of root's rights it keeps those to become the owner of a path and
- * to come to it. */
+/* The watcher lists directories, wherever links may lead, and opens no file. Of root's capabilities it keeps those to
+ * become the owner of a path and to come to it. */
 static void confine_watcher(void)
 {
 	static const struct confine_path everywhere = {CONFINE_LIST, "/"};

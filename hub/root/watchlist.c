@@ -45,7 +45,7 @@ static void add_item(struct watchlist *w, const struct hub_certificate *certific
 	size_t paths = 0;
 	while (certificate->watch[paths])
 		paths++;
-	/* One that is not watched is still read at each scan interval. */
+	/* A path that is not watched is still read at each scan interval. */
 	if (w->path_count + paths <= WATCH_MAX) {
 		w->owners = mem_grow(w->owners, w->path_count + paths, sizeof(*w->owners));
 		for (size_t i = 0; i < paths; i++)
@@ -131,7 +131,7 @@ void watchlist_io(struct watchlist *w, int64_t now)
 	}
 	if (got > 0)
 		return;
-	/* It has ended; SIGCHLD follows. */
+	/* The watcher has ended, and SIGCHLD follows. */
 	close(w->fd);
 	w->fd = -1;
 	w->has_half = false;
@@ -143,7 +143,7 @@ void watchlist_reap(struct watchlist *w, int64_t now)
 	if (!w->pid || waitpid(w->pid, &status, WNOHANG) != w->pid)
 		return;
 	w->pid = 0;
-	/* What it still wrote is covered by the next one: once that is armed, everything is read. */
+	/* What it had still to write is covered by the next one: once that is armed, everything is read. */
 	end_watcher(w);
 	if (now - w->started_at >= HEALTHY_AFTER)
 		w->backoff = BACKOFF_MIN;

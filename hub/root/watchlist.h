@@ -1,7 +1,8 @@
-/* The watched certificates of hub.conf: which are to be read now. Owns the watcher process (hub/root/watch.h).
+/* The watched certificates of hub.conf, and which of them are to be read now. The list owns the watcher process
+ * (hub/root/watch.h).
  *
- * One is due 100 ms after the first event at a path of its own, all of them when the watcher is armed, at each scan
- * interval (which also makes the watches anew, in case a path leads elsewhere now), and when the daemon asks.
+ * A certificate is due 100 ms after the first event at a path of its own. All are due when the watcher is armed, at
+ * each scan interval (which also makes the watches anew, in case a path leads elsewhere now), and when the daemon asks.
  */
 #ifndef CERTSYNC_HUB_WATCHLIST_H
 #define CERTSYNC_HUB_WATCHLIST_H
@@ -35,15 +36,15 @@ void watchlist_release(struct watchlist *w); /* ends the watcher */
 /* Takes the paths from `config`, which must live until the next load or release. */
 void watchlist_load(struct watchlist *w, const struct hub_config *config, int64_t now);
 
-/* Starts the watcher when that is due. Logs. */
+/* Starts the watcher when that is due, and logs. */
 void watchlist_tick(struct watchlist *w, int64_t now);
 int64_t watchlist_due(const struct watchlist *w); /* the next tick's time; INT64_MAX: none */
 /* Reads what the watcher wrote. */
 void watchlist_io(struct watchlist *w, int64_t now);
-/* Reaps the watcher if it has ended. Logs. */
+/* Reaps the watcher if it has ended, and logs. */
 void watchlist_reap(struct watchlist *w, int64_t now);
 
-/* The earliest item, NULL when there is none. */
+/* Returns the item that is due first, or NULL when there is none. */
 struct watchlist_item *watchlist_first(struct watchlist *w);
 struct watchlist_item *watchlist_find(struct watchlist *w, const char *certificate); /* NULL: not watched */
 void watchlist_all(struct watchlist *w, int64_t due);
