@@ -29,7 +29,7 @@ static bool add_names(X509_REQ *request, const char *const *names, size_t name_c
 	bool added = list != NULL;
 	for (size_t i = 0; added && i < name_count; i++)
 		added = add_name(list, names[i]);
-	/* Critical, since the subject is empty (RFC 5280 section 4.2.1.6). */
+	/* The extension is critical, since the subject is empty (RFC 5280 section 4.2.1.6). */
 	added = added && X509V3_add1_i2d(&extensions, NID_subject_alt_name, list, 1, X509V3_ADD_DEFAULT) == 1 &&
 		X509_REQ_add_extensions(request, extensions) == 1;
 	sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
@@ -37,7 +37,7 @@ static bool add_names(X509_REQ *request, const char *const *names, size_t name_c
 	return added;
 }
 
-/* P-384 with its own hash, everything else with SHA-256. */
+/* P-384 goes with its own hash, everything else with SHA-256. */
 static const EVP_MD *digest_for(const EVP_PKEY *key)
 {
 	return EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_bits(key) > 256 ? EVP_sha384() : EVP_sha256();

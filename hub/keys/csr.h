@@ -1,5 +1,4 @@
-/* A certificate signing request (RFC 2986) with exactly the names that are asked for, as ACME wants it.
- */
+/* A certificate signing request (RFC 2986) with exactly the names that are asked for, as ACME wants it. */
 #ifndef CERTSYNC_HUB_CSR_H
 #define CERTSYNC_HUB_CSR_H
 
@@ -8,7 +7,7 @@
 
 #include <openssl/evp.h>
 
-/* Appends the DER. No subject: every name is a dNSName in subjectAltName. */
+/* Appends the DER. There is no subject: every name is a dNSName in subjectAltName. */
 int csr_make(EVP_PKEY *key, const char *const *names, size_t name_count, struct buf *out, struct error *err);
 
 #endif

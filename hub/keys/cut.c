@@ -35,7 +35,7 @@ void cut_file(struct vault *v, const void *text, size_t len, struct buf *out)
 		buf_reset(&spki);
 		buf_reset(&certificates);
 	}
-	/* Bounded by what was read. */
+	/* The record cannot be too long, since what was read is bounded. */
 	if (key_cut_encode(result < 0 ? err.message : "", &spki, &certificates, out) < 0)
 		mem_abort(__func__);
 }
@@ -52,7 +52,8 @@ void cut_files(struct vault *v, const struct files *files, struct files *ret, st
 	}
 }
 
-/* Of memory that nobody can change any more: a file could be one that never answers, or another one at its end than at its beginning. */
+/* Reads from memory that nobody can change any more: a file could be one that never answers, or another one at its end
+ * than at its beginning. */
 static int read_sealed(int fd, struct buf *text, struct error *err)
 {
 	struct stat st;

@@ -1,5 +1,5 @@
-/* Files from outside, which may hold private keys in whatever shape: the key goes into the vault, and what is left is written anew
- * (hub/common/key_cut.h).
+/* Files from outside, which may have private keys in whatever shape: the key goes into the vault, and what is left is
+ * written anew (hub/common/key_cut.h).
  */
 #ifndef CERTSYNC_HUB_CUT_H
 #define CERTSYNC_HUB_CUT_H
@@ -9,9 +9,9 @@
 
 /* Appends the record of one file. */
 void cut_file(struct vault *v, const void *text, size_t len, struct buf *out);
-/* Of each of these files; `content` keeps what `ret` borrows. */
+/* Makes the records of these files; `content` keeps what `ret` borrows. */
 void cut_files(struct vault *v, const struct files *files, struct files *ret, struct buf content[FILES_MAX]);
-/* Of what an operator's command has passed (hub/common/key_bring.h); borrowed. */
+/* Makes the record of what an operator's command has passed (hub/common/key_bring.h); `fd` is borrowed. */
 void cut_descriptor(struct vault *v, int fd, struct buf *out);
 
 #endif

@@ -12,7 +12,7 @@ enum { COORDINATE_SIZE = 32, DER_SIGNATURE_MAX = 80 };
 
 static const char header_start[] = "{\"alg\":\"ES256\",\"", revocation_start[] = "{\"certificate\":\"";
 
-/* 0 with what the text says, decoded. */
+/* Appends what the text says, decoded, and returns 0. */
 static int decode(const uint8_t *text, size_t len, struct buf *out)
 {
 	auto_free char *copy = mem_strndup((const char *)text, len);
@@ -38,7 +38,7 @@ static int check_form(enum keys_class key_class, const uint8_t *input, size_t le
 	return 0;
 }
 
-/* The fixed form r || s of RFC 7518 section 3.4, made from OpenSSL's DER. */
+/* Makes the fixed form r || s of RFC 7518 section 3.4 from OpenSSL's DER. */
 static int fixed_signature(const uint8_t *der, size_t len, uint8_t ret[2 * COORDINATE_SIZE])
 {
 	ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, (long)len);

@@ -1,5 +1,4 @@
-/* certsync-keys: holds the private keys of the hub, and does with them what it is asked for over its descriptors.
- */
+/* certsync-keys: holds the private keys of the hub, and does with them what it is asked for over its descriptors. */
 #include "hub/common/child.h"
 #include "hub/keys/server.h"
 #include "lib/core/confine.h"
@@ -15,7 +14,7 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* The directory of the keys, and nothing else. What OpenSSL reads of its own it has read by then. */
+/* The process keeps the directory of the keys and nothing else. OpenSSL has read its own files by then. */
 static void keep_to(const char *directory)
 {
 	const struct confine_path paths[] = {{CONFINE_CHANGE, directory}};

@@ -1,5 +1,5 @@
-/* What certsync-keys does when it is asked: each request of hub/common/keys_request.h, one function; and those of
- * hub/common/keys_root.h.
+/* What certsync-keys does when it is asked: one function for each request of hub/common/keys_request.h, and for those
+ * of hub/common/keys_root.h.
  */
 #ifndef CERTSYNC_HUB_OPERATION_H
 #define CERTSYNC_HUB_OPERATION_H
@@ -14,7 +14,7 @@ struct operations {
 	struct signer signer;
 };
 
-/* Whether it takes so long that nobody should wait for it but the asker. */
+/* Returns whether the request takes so long that only the asker should wait for it. */
 bool operation_is_slow(const struct keys_request *r);
 /* Fills the reply, which borrows from `out`. */
 void operation_run(struct operations *o, const struct keys_request *r, struct buf *out, struct keys_reply *ret);

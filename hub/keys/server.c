@@ -86,7 +86,7 @@ static int refuse(int fd, const char *text)
 	return keys_reply_encode(&reply, false, &frame) < 0 ? -1 : send_all(fd, &frame);
 }
 
-/* The child does this one thing and answers; whoever asked has this connection for it alone. */
+/* The child does this one thing and answers; this connection is for its asker alone. */
 static int answer_from_child(struct server *s, int fd)
 {
 	if (s->children >= CHILDREN_MAX)
@@ -148,7 +148,7 @@ static void set_patience(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
-/* An end of a socket pair that the daemon made. */
+/* Takes an end of a socket pair that the daemon made. */
 static void take_asker(struct server *s)
 {
 	struct error err;

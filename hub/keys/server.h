@@ -1,5 +1,5 @@
-/* The loop of certsync-keys: requests of the daemon on connections that it passes, of the root half, and files that operators bring.
- * It accepts and takes; it connects to nobody.
+/* The loop of certsync-keys. It serves the daemon's requests, on connections that the daemon passes, the root half's
+ * requests, and files that operators bring. It accepts and receives, and connects to nobody.
  */
 #ifndef CERTSYNC_HUB_KEYS_SERVER_H
 #define CERTSYNC_HUB_KEYS_SERVER_H
@@ -12,7 +12,8 @@ struct server_fds {
 	int operators; /* a listening socket; -1: none */
 };
 
-/* Serves until the root half's, or, without one, the daemon's socket has ended, or SIGTERM. -1 when it cannot begin. */
+/* Serves until the socket of the root half (or of the daemon, without a root half) has ended, or SIGTERM comes. Returns
+ * -1 when it cannot begin. */
 int server_run(const char *directory, const struct server_fds *fds, struct error *err);
 
 #endif

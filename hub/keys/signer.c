@@ -22,7 +22,7 @@ static int take(struct signer *s, const uint8_t key[SEAL_KEY_SIZE], struct error
 	return 0;
 }
 
-/* 1 read, 0 there is none, -1. */
+/* Returns 1 when the key was read, 0 when there is none, or -1. */
 static int read_key(int directory, const char *name, uint8_t ret[SEAL_KEY_SIZE], struct error *err)
 {
 	auto_buf struct buf key = BUF_INIT(SEAL_KEY_SIZE);
@@ -38,7 +38,7 @@ static int read_key(int directory, const char *name, uint8_t ret[SEAL_KEY_SIZE],
 	return 1;
 }
 
-/* While it still is the present one, by its other name, nothing but that name goes. */
+/* Removes the old key. Where it is still the present one under its other name, only that name goes. */
 static int remove_gone(int directory, struct error *err)
 {
 	struct stat gone, present;
@@ -97,7 +97,7 @@ int signer_next(int directory, bool make, uint8_t ret_public[SEAL_KEY_SIZE], str
 	return result;
 }
 
-/* The old one has another name before it loses its own, so that it is found and wiped whenever we are killed. */
+/* The old key has another name before it loses its own, so that it is found and wiped whenever we are killed. */
 static int exchange(int directory, struct error *err)
 {
 	if (remove_gone(directory, err) < 0)
@@ -122,7 +122,7 @@ int signer_switch(struct signer *s, int directory, const uint8_t next[SEAL_KEY_S
 		result = error_set(err, ERROR_USAGE, "the next signing key is another one");
 	if (result == 0)
 		result = exchange(directory, err);
-	/* What is on the disk counts, though the old one may not be wiped yet. */
+	/* What is on the disk counts, though the old key may not be wiped yet. */
 	if (found > 0 && faccessat(directory, next_file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && take(s, key, err) < 0)
 		result = -1;
 	explicit_bzero(key, sizeof(key));
@@ -150,7 +150,7 @@ static int need(const struct signer *s, struct error *err)
 	return s->is_there ? 0 : error_set(err, ERROR_USAGE, "there is no signing key");
 }
 
-/* What will be sealed, and the digest of its certificates: chain_digest has the same bytes. */
+/* Packs what will be sealed, and computes the digest of its certificates from the same bytes as chain_digest does. */
 static int pack(struct vault *v, const struct keys_request *r, struct buf *plain, uint8_t digest[CHAIN_SHA256_SIZE],
 	struct error *err)
 {

@@ -46,7 +46,7 @@ static struct vault_key *in_memory(struct vault *v, enum keys_class key_class, c
 	return NULL;
 }
 
-/* Of those that were brought, or of the others. */
+/* Forgets the oldest key: among those that were brought, or among the others. */
 static void forget_oldest(struct vault *v, bool brought, size_t max)
 {
 	size_t count = 0, oldest = 0;
@@ -114,7 +114,7 @@ struct vault *vault_open(const char *directory, struct error *err)
 		result = open_place(v, (enum place)i, err);
 	if (result == 0) {
 		fs_sweep(v->directory);
-		/* What a killed one wrote, and is relied on from now on, may not be durable yet. */
+		/* What a killed process wrote, and is relied on from now on, may not be durable yet. */
 		result = vault_sync(v, err);
 	}
 	if (result == 0)
@@ -164,7 +164,7 @@ static bool is_there(const struct vault *v, enum place p, const uint8_t id[KEYS_
 	return faccessat(v->place[p], file_name(id, name), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* From the key, which it takes over in any case. */
+/* Fills `k` from the key, which it takes over in any case. */
 static int fill(struct vault_key *k, enum keys_class key_class, EVP_PKEY *key, struct error *err)
 {
 	*k = (struct vault_key){
@@ -228,7 +228,7 @@ const struct vault_key *vault_find(
 static int check_room(struct vault *v, enum place p, struct error *err)
 {
 	struct stat st;
-	/* A directory's size says how much it had to hold; exactly is not needed. */
+	/* A directory's size says roughly how much it had to hold, which is enough here. */
 	if (fstat(v->place[p], &st) == 0 && st.st_size > (off_t)VAULT_PENDING_MAX * (NAME_SIZE + 16))
 		return error_set(
 			err, ERROR_RETRY, "%s holds more than %d keys that nobody uses", places[p], VAULT_PENDING_MAX);
@@ -263,7 +263,7 @@ int vault_bring(struct vault *v, EVP_PKEY *key, struct buf *spki, struct error *
 		return -1;
 	int result = 0;
 	const struct vault_key *known = in_memory(v, KEYS_LEAF, k.id);
-	/* The same bytes have been seen to sign. */
+	/* The same bytes have been seen to sign before. */
 	bool same =
 		known && known->pkcs8.len == k.pkcs8.len && memcmp(known->pkcs8.data, k.pkcs8.data, k.pkcs8.len) == 0;
 	if (!same && !chain_key_is_sound(key, key))
@@ -281,7 +281,8 @@ int vault_bring(struct vault *v, EVP_PKEY *key, struct buf *spki, struct error *
 
 /* ---- committing, dropping ---- */
 
-/* Written anew where it stays for good, before it goes from where it was: killed between, it is in both. */
+/* The key is written where it stays for good before it is removed from where it was: killed in between, it is in both
+ * places. */
 int vault_commit(struct vault *v, const uint8_t id[KEYS_ID_SIZE], struct error *err)
 {
 	char name[NAME_SIZE], hex[CHAIN_HEX_MAX];
@@ -319,7 +320,7 @@ int vault_drop(struct vault *v, enum keys_class key_class, const uint8_t id[KEYS
 
 /* ---- an older store ---- */
 
-/* Written under another name first, but synced by vault_sync alone: there may be tens of thousands. */
+/* The file is written under another name first, and synced only by vault_sync, since there may be tens of thousands. */
 static int place_file(
 	struct vault *v, enum place p, const uint8_t id[KEYS_ID_SIZE], const void *data, size_t len, struct error *err)
 {

@@ -1,13 +1,14 @@
-/* The private keys of the hub, in files and in memory. A key is named by its id, the SHA-256 of its SubjectPublicKeyInfo.
+/* The private keys of the hub, in files and in memory. A key is named by its id, the SHA-256 of its
+ * SubjectPublicKeyInfo.
  *
- *   DIRECTORY/leaf/ID.pem     of a revision: it is never removed
+ *   DIRECTORY/leaf/ID.pem     the key of a revision, which is never removed
  *   DIRECTORY/pending/ID.pem  a leaf's key that no revision has yet: of an order, or made ahead
- *   DIRECTORY/account/ID.pem  of an account at an authority
+ *   DIRECTORY/account/ID.pem  the key of an account at an authority
  *   DIRECTORY/unread/SUM.pem  what stood in an older store where a key should be, and is none that can be read
  *
- * PKCS#8 PEM, 0600 in directories 0700. What was brought (watched, imported) is in memory alone until it is committed, for
- * VAULT_BROUGHT_SECONDS, and no more than VAULT_BROUGHT_MAX of it, the oldest going first. Of what is on the disk, the
- * VAULT_CACHE_MAX used last are kept decoded, each for as long after it was used last.
+ * The files are PKCS#8 PEM, 0600 in directories of 0700. What was brought (watched, imported) is in memory alone until
+ * it is committed, for VAULT_BROUGHT_SECONDS; there are at most VAULT_BROUGHT_MAX of these, and the oldest goes first.
+ * The VAULT_CACHE_MAX keys on the disk that were used last are kept decoded, each for the same time after its last use.
  */
 #ifndef CERTSYNC_HUB_VAULT_H
 #define CERTSYNC_HUB_VAULT_H
@@ -32,28 +33,31 @@ struct vault_key {
 
 struct vault;
 
-/* Makes the directories, removes what a killed write left. */
+/* Makes the directories, and removes what a killed write left. */
 struct vault *vault_open(const char *directory, struct error *err);
 void vault_close(struct vault *v);
 int vault_directory(const struct vault *v); /* a descriptor, borrowed */
 
-/* The key of this id and class, wherever it is; borrowed until the next call. NULL: with the reason, ERROR_USAGE when it is not here. */
+/* Returns the key of this id and class, wherever it is, borrowed until the next call, or NULL with the reason, which is
+ * ERROR_USAGE when the key is not here. */
 const struct vault_key *vault_find(
 	struct vault *v, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct error *err);
-/* Makes one, durable when it returns. Its public half is appended. */
+/* Makes a key, which is durable when this returns, and appends its public half. */
 int vault_make(struct vault *v, enum keys_class key_class, const char *type, struct buf *spki, struct error *err);
-/* Takes a leaf's key over into memory, without the key itself. Its public half is appended. -1: its halves do not belong together. */
+/* Takes a leaf's key into memory, but not the object `key` itself, and appends its public half. Returns -1 when its
+ * halves do not belong together. */
 int vault_bring(struct vault *v, EVP_PKEY *key, struct buf *spki, struct error *err);
-/* Durable when they return; what is so already is success. */
+/* What these do is durable when they return; what has been done already is success. */
 int vault_commit(struct vault *v, const uint8_t id[KEYS_ID_SIZE], struct error *err);
 int vault_drop(struct vault *v, enum keys_class key_class, const uint8_t id[KEYS_ID_SIZE], struct error *err);
 
-/* A file of an older store: its key as PEM is written, not synced. Nothing is appended when there is no key in it. */
+/* Takes a file of an older store: its key is written as PEM and not synced. Nothing is appended when there is no key in
+ * it. */
 int vault_adopt(
 	struct vault *v, enum keys_adopt as, const uint8_t *pem, size_t len, struct buf *spki, struct error *err);
 int vault_sync(struct vault *v, struct error *err);
 
-/* Forgets what has been in memory for too long; when the next is due, in milliseconds, or -1. */
+/* Forgets what has been in memory for too long. Returns when the next key is due, in milliseconds, or -1. */
 int vault_tick(struct vault *v, int64_t now);
 
 #endif
