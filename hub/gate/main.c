@@ -1,8 +1,8 @@
-/* certsync-gate: login shell and forced command of the gate account. It parses nothing: it tells the hub the
- * word that sshd gives it as `-c WORD`, an agent's name and which of its keys it was, then relays bytes both ways
+/* certsync-gate: login shell and forced command of the gate account. It parses nothing: it tells the hub the word that
+ * sshd gives it as `-c WORD`, which is an agent's name and which of its keys it was, then relays bytes both ways
  * between its stdio and the gate socket.
  *
- * sshd runs one for each agent, so it is small: libc alone, two static buffers, no stdio.
+ * sshd runs one for each agent, so it is small: it has libc alone, two static buffers, and no stdio.
  */
 #include "lib/core/confine.h"
 
@@ -31,8 +31,8 @@ enum {
 	EXIT_UNREACHABLE = 4
 };
 
-/* One direction. The next read waits until everything has been written: a peer that does not read stops the
- * other one, and nothing piles up here. */
+/* One direction. The next read waits until everything has been written, so a peer that does not read stops the other
+ * one, and nothing piles up here. */
 struct pipe {
 	int from, to;
 	char *buffer;
@@ -53,7 +53,8 @@ static int fail(int code, const char *what, const char *why)
 	return code;
 }
 
-/* Of a name behind a colon: an agent's, which joins; else of a key. Which of them it is, is the hub's to read. */
+/* Behind a colon stands the name of an agent that joins, or else the mark of a key. The hub reads which of them it
+ * is. */
 static bool is_word(const char *word)
 {
 	static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
@@ -66,7 +67,7 @@ static bool is_word(const char *word)
 		(word[name] == ':' && name + 1 < len && name + 1 + strspn(word + name + 1, behind) == len);
 }
 
-/* -1 with errno. */
+/* Returns -1 with errno on failure. */
 static int connect_to(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -96,13 +97,13 @@ static int introduce(int fd, const char *word)
 	return send(fd, text, len + 1, MSG_NOSIGNAL) == (ssize_t)len + 1 ? 0 : -1;
 }
 
-/* An answer of read or write that only says "not now". */
+/* Returns whether a result of read or write only means "not now". */
 static bool is_later(ssize_t result)
 {
 	return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
-/* Moves what can be moved at once. -1: this direction is broken for good. */
+/* Moves what can be moved at once. Returns -1 when this direction is broken for good. */
 static int pump(struct pipe *p, bool readable, bool writable)
 {
 	if (p->at == p->len && readable && !p->ended) {
@@ -150,7 +151,7 @@ static int relay(int gate)
 		struct pollfd fds[] = {
 			{up.ended || up_full ? -1 : STDIN_FILENO, POLLIN, 0},
 			{wanted ? gate : -1, wanted, 0},
-			/* Without events it still tells when the reader has gone. */
+			/* Without any event asked for, this still tells when the reader is gone. */
 			{STDOUT_FILENO, down_full ? POLLOUT : 0, 0},
 		};
 		if (poll(fds, 3, -1) < 0 && errno != EINTR)
@@ -168,12 +169,13 @@ static int relay(int gate)
 	return 0;
 }
 
-/* `certsync-gate WORD`; as a login shell `-certsync-gate -c WORD`; in tests `certsync-gate --socket PATH
- * WORD`, which nothing that sshd runs for the account can become, since a shell gets its command behind -c.
- */
+/* It is called as `certsync-gate WORD`, as a login shell `-certsync-gate -c WORD`, and in tests `certsync-gate --socket
+ * PATH WORD`. Nothing that sshd runs for the account can become the last form, since a shell gets its command behind
+ * -c. */
 int main(int argc, char **argv)
 {
-	/* One socket beside the three that it was given, and nothing else. The hub's is found by its path, which Landlock leaves alone. */
+	/* It needs one socket beside the three descriptors that it was given, and nothing else. The hub's socket is
+	 * found by its path, which Landlock does not restrict. */
 	const struct confine may = {.descriptors = STDERR_FILENO + 2};
 	const char *path = GATE_SOCKET, *word = NULL;
 	signal(SIGPIPE, SIG_IGN);
