@@ -9,7 +9,7 @@
 #include "lib/core/buf.h"
 #include "lib/crypto/chain.h"
 #include "lib/core/fs.h"
-#include "lib/core/instance.h"
+#include "lib/service/instance.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
 

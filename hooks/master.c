@@ -18,7 +18,7 @@
 #include "lib/core/mem.h"
 #include "lib/core/owned.h"
 #include "lib/core/proc.h"
-#include "lib/core/process.h"
+#include "lib/service/process.h"
 
 #include <ctype.h>
 #include <errno.h>

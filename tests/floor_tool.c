@@ -13,7 +13,7 @@
 #include "lib/crypto/bundle.h"
 #include "lib/core/clock.h"
 #include "lib/core/fs.h"
-#include "lib/core/hook.h"
+#include "lib/service/hook.h"
 #include "lib/core/mem.h"
 #include "lib/probe/probe.h"
 #include "lib/crypto/verify.h"

@@ -1,5 +1,5 @@
 #include "agent/common/service.h"
-#include "lib/core/hook.h"
+#include "lib/service/hook.h"
 #include "lib/core/mem.h"
 #include "lib/core/notify.h"
 #include "lib/core/owned.h"

@@ -8,7 +8,7 @@
 #include "agent/common/config.h"
 #include "agent/root/journal.h"
 #include "agent/common/root_request.h"
-#include "lib/core/hook.h"
+#include "lib/service/hook.h"
 
 #include <stdbool.h>
 

@@ -10,7 +10,7 @@
 #ifndef CERTSYNC_AGENT_ALERT_H
 #define CERTSYNC_AGENT_ALERT_H
 
-#include "agent/cli/services/site.h"
+#include "agent/daemon/site.h"
 
 struct alerts;
 

@@ -2,7 +2,7 @@
 #ifndef CERTSYNC_AGENT_WARD_H
 #define CERTSYNC_AGENT_WARD_H
 
-#include "agent/cli/services/site.h"
+#include "agent/daemon/site.h"
 #include "agent/daemon/transaction.h"
 #include "lib/wire/json.h"
 

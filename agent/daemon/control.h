@@ -10,7 +10,7 @@
 #ifndef CERTSYNC_AGENT_CONTROL_H
 #define CERTSYNC_AGENT_CONTROL_H
 
-#include "agent/cli/services/site.h"
+#include "agent/daemon/site.h"
 #include "lib/core/error.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 #include "agent/daemon/daemon.h"
 #include "agent/daemon/alert.h"
 #include "agent/daemon/control.h"
-#include "agent/cli/services/site.h"
+#include "agent/daemon/site.h"
 #include "agent/daemon/certificate.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"

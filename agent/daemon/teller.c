@@ -2,7 +2,7 @@
 #include "lib/cli/cli.h"
 #include "lib/core/buf.h"
 #include "lib/core/fs.h"
-#include "lib/core/hook.h"
+#include "lib/service/hook.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
 #include "lib/wire/conn.h"

@@ -3,7 +3,7 @@
 #include "hub/worker/mail.h"
 #include "hub/worker/confined.h"
 #include "lib/core/clock.h"
-#include "lib/core/hook.h"
+#include "lib/service/hook.h"
 #include "lib/core/mem.h"
 
 #include <curl/curl.h>

@@ -2,7 +2,7 @@
 #include "lib/core/buf.h"
 #include "lib/core/confine.h"
 #include "lib/core/mem.h"
-#include "lib/core/process.h"
+#include "lib/service/process.h"
 #include "lib/core/tool.h"
 
 #include <ctype.h>

@@ -1,6 +1,6 @@
 #include "agent/cli/adopt/apply.h"
 #include "agent/cli/adopt/ports.h"
-#include "agent/cli/running.h"
+#include "agent/cli/services/running.h"
 #include "agent/common/service.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"

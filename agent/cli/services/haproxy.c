@@ -2,7 +2,7 @@
 #include "agent/cli/services/tokens.h"
 #include "agent/common/service.h"
 #include "lib/core/mem.h"
-#include "lib/core/instance.h"
+#include "lib/service/instance.h"
 
 #include <dirent.h>
 #include <glob.h>

@@ -3,7 +3,7 @@
 #include "lib/core/error.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
-#include "lib/core/process.h"
+#include "lib/service/process.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -3,7 +3,7 @@
 #include "hub/worker/acme/acme.h"
 #include "hub/common/jws.h"
 #include "lib/core/clock.h"
-#include "lib/core/hook.h"
+#include "lib/service/hook.h"
 #include "lib/core/mem.h"
 #include "lib/core/name.h"
 

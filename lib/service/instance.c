@@ -1,10 +1,10 @@
-#include "lib/core/instance.h"
+#include "lib/service/instance.h"
 #include "lib/core/buf.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 #include "lib/core/owned.h"
-#include "lib/core/process.h"
-#include "lib/core/unit.h"
+#include "lib/service/process.h"
+#include "lib/service/unit.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "lib/core/process.h"
+#include "lib/service/process.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 

@@ -1,4 +1,4 @@
-#include "lib/core/unit.h"
+#include "lib/service/unit.h"
 #include "lib/core/mem.h"
 #include "lib/core/tool.h"
 

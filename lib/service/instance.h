@@ -3,7 +3,7 @@
  * An instance is a process of this system named haproxy whose parent is not one itself: the master, where there is one.
  * The words that it was started with tell what it reads, so no path has to be configured twice. Those words decide what
  * root parses and to whom it sends a key. So they are taken from the process only where it is believed
- * (lib/core/process.h); for a process that has given up root's rights they are taken from its systemd unit, and else
+ * (lib/service/process.h); for a process that has given up root's rights they are taken from its systemd unit, and else
  * from agent.conf.
  */
 #ifndef CERTSYNC_INSTANCE_H

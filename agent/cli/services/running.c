@@ -1,8 +1,8 @@
-#include "agent/cli/running.h"
+#include "agent/cli/services/running.h"
 #include "lib/core/buf.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
-#include "lib/core/process.h"
+#include "lib/service/process.h"
 
 #include <limits.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "lib/core/hook.h"
+#include "lib/service/hook.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 #include "lib/core/redact.h"
