@@ -43,8 +43,8 @@ static void keep_answer(struct delivery *d, const char *data, size_t len)
 	text_clean(d->answer, 0);
 }
 
-/* Of what libcurl shows, only what came in: what goes out has passwords. The answer to QUIT says nothing, and
- * a refusal is the last word. */
+/* Of what libcurl shows, only what came in is kept, since what goes out has passwords. The answer to QUIT says nothing,
+ * and a refusal is the last word. */
 static int on_debug(CURL *curl, curl_infotype type, char *data, size_t len, void *context)
 {
 	(void)curl;
@@ -225,7 +225,7 @@ static int deliver_command(struct delivery *d, struct error *err)
 		end - result->output > ANSWER_MAX ? end - ANSWER_MAX : result->output);
 }
 
-/* ---- */
+/* ---- one delivery ---- */
 
 static int deliver(struct delivery *d, struct error *err)
 {

@@ -1,8 +1,9 @@
 /* A round of checks for the hub, in a worker: certsync-worker check.
  *
- * In: {"event": "job", "anchors" (absent: the system's), "expiring_before", "timeout_ms", "endpoints": [{"id", "name", "ports", "at", "certificate" ("":
- * none), "expected": [SHA-256 in hex …], "both_keys"}]}. Out: {"event": "row", "id", "check": as check_json} for each address and port, or {"event":
- * "failed", "text"}. Names are resolved here, by the machine's resolver.
+ * It takes {"event": "job", "anchors" (absent: the system's), "expiring_before", "timeout_ms", "endpoints": [{"id",
+ * "name", "ports", "at", "certificate" ("": none), "expected": [SHA-256 in hex …], "both_keys"}]}. It answers {"event":
+ * "row", "id", "check": as check_json} for each address and port, or {"event": "failed", "text"}. The machine's
+ * resolver resolves names here.
  */
 #ifndef CERTSYNC_HUB_CHECK_WORKER_H
 #define CERTSYNC_HUB_CHECK_WORKER_H

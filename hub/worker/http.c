@@ -71,7 +71,7 @@ static void take_content_type(struct http_response *r, const char *value)
 	r->content_type[len] = '\0';
 }
 
-/* One of a header's links: its URL, and its parameters up to `end`. */
+/* Takes one of a header's links: its URL, and its parameters up to `end`. */
 static void take_one_link(struct http_response *r, const char *url, size_t len, const char *parameters, const char *end)
 {
 	auto_free char *text = mem_strndup(parameters, (size_t)(end - parameters));
@@ -81,7 +81,7 @@ static void take_one_link(struct http_response *r, const char *url, size_t len, 
 		snprintf(r->alternate[r->alternate_count++], URL_MAX, "%.*s", (int)len, url);
 }
 
-/* <https://…>;rel="alternate", <https://…>;rel="index" */
+/* Takes links like <https://…>;rel="alternate", <https://…>;rel="index". */
 static void take_links(struct http_response *r, const char *value)
 {
 	const char *end;
@@ -115,7 +115,7 @@ static void take_header(struct http *h, const char *name, const char *value)
 		r->date = take_date(value);
 }
 
-/* One line, its end included. Those of an interim answer (1xx) come here too and are counted alike. */
+/* Takes one line with its end. Lines of an interim answer (1xx) come here too and count alike. */
 static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
 	struct http *h = context;
@@ -151,8 +151,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 
 /* ---- the handle ---- */
 
-/* OpenSSL reads a directory of hashed anchors one by one as it needs them; Debian's bundle costs 20 ms to
- * load. */
+/* OpenSSL reads a directory of hashed anchors one by one as it needs them; to load Debian's bundle costs 20 ms. */
 static bool set_anchors(CURL *curl, const char *ca_file)
 {
 	return curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
@@ -234,7 +233,7 @@ static CURLcode perform(struct http *h, const struct http_request *request)
 	struct curl_slist *headers = NULL;
 	add_header(&headers, "Accept", request->accept);
 	add_header(&headers, "Content-Type", request->content_type);
-	/* No "Expect: 100-continue": it costs a second with servers that do not know it. */
+	/* "Expect: 100-continue" is not sent, since it costs a second with servers that do not know it. */
 	add_header(&headers, "Expect", "");
 	CURLcode code = curl_easy_setopt(h->curl, CURLOPT_URL, request->url);
 	if (code == CURLE_OK)

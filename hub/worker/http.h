@@ -1,5 +1,5 @@
-/* HTTPS requests to a server that is not believed: no other protocol, no redirect, nothing longer or slower
- * than said here. One connection is kept from request to request. Blocks, so it is for workers alone.
+/* HTTPS requests to a server that is not believed: there is no other protocol, no redirect, and nothing longer or
+ * slower than said here. One connection is kept from request to request. Requests block, so this is for workers alone.
  */
 #ifndef CERTSYNC_HUB_HTTP_H
 #define CERTSYNC_HUB_HTTP_H
@@ -48,17 +48,17 @@ void http_response_release(struct http_response *r);
 
 struct http;
 
-/* ca_file: trust anchors instead of the system's, or NULL. */
+/* ca_file names trust anchors that replace the system's, or is NULL. */
 struct http *http_new(const char *ca_file, struct error *err);
 void http_free(struct http *h); /* NULL is allowed */
 
-/* 0 with whatever status the server answered, a 404 too; -1 when there is no whole answer: ERROR_UNTRUSTED
- * when its certificate was refused, ERROR_PERMANENT for a URL that is not https, else ERROR_RETRY. `ret` is
- * released first, so that one may be used again and again. */
+/* Returns 0 with whatever status the server answered, also a 404, and -1 when there is no whole answer: ERROR_UNTRUSTED
+ * when its certificate was refused, ERROR_PERMANENT for a URL that is not https, else ERROR_RETRY. `ret` is released
+ * first, so that one may be used again and again. */
 int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err);
 
-/* The value of a Retry-After header, in seconds or as a date, as http_response.retry_after. `now` is the
- * server's own idea of the time where it gives one, so that a wrong clock here does not matter. */
+/* Returns the value of a Retry-After header, in seconds or as a date, in the form of http_response.retry_after. `now`
+ * is the server's own idea of the time where it gives one, so that a wrong clock here does not matter. */
 int64_t http_retry_after(const char *value, int64_t now);
 
 #endif

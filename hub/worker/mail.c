@@ -7,7 +7,7 @@
 
 enum { MAIL_COLUMNS = 76, MAIL_LINE_MAX = 900 };
 
-/* A header's value: printable ASCII, one line. */
+/* Returns a header's value as one line of printable ASCII. */
 static char *header_text(const char *text)
 {
 	char *copy = mem_strdup(text);
@@ -47,7 +47,7 @@ static bool needs_quoting(const char *text)
 	return false;
 }
 
-/* One line of text, `len` bytes, broken between words; what is broken off is indented as the line was. */
+/* Puts one line of text, `len` bytes long, broken between words; what is broken off is indented as the line was. */
 static int put_wrapped(const char *line, size_t len, struct buf *out)
 {
 	size_t indent = strspn(line, " ");

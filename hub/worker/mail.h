@@ -1,4 +1,4 @@
-/* A message as RFC 5322 has it. Pure. */
+/* A message as RFC 5322 has it. This does no I/O. */
 #ifndef CERTSYNC_HUB_ALERT_MAIL_H
 #define CERTSYNC_HUB_ALERT_MAIL_H
 
@@ -12,8 +12,8 @@ struct alert_mail {
 	int64_t now;
 };
 
-/* 0, or -1: it does not fit. Lines end in CRLF; the text is wrapped at 76 columns between words;
- * quoted-printable where it has to be. */
+/* Returns 0, or -1 when the message does not fit. Lines end in CRLF; the text is wrapped at 76 columns between words,
+ * and quoted-printable where it has to be. */
 int alert_mail_print(const struct alert_mail *m, struct buf *out);
 
 #endif

@@ -1,6 +1,6 @@
-/* certsync-worker KIND: one slow or risky job for the daemon. A program of its own, so that libcurl and all that it brings are
- * mapped here and not in the daemon, which lives for months; with a user of its own, since it runs DNS hooks and reads what
- * strangers answer. Without a KIND it is the process that starts the others.
+/* certsync-worker KIND: one slow or risky job for the daemon. It is a program of its own, so that libcurl and all that
+ * it brings are mapped here and not in the daemon, which lives for months. It has a user of its own, since it runs DNS
+ * hooks and reads what strangers answer. Without a KIND it is the process that starts the others.
  */
 #include "hub/worker/acme/acme.h"
 #include "hub/worker/acme/account.h"
@@ -27,8 +27,8 @@ static int (*const bodies[WORKER_KINDS])(void) = {
 	[WORKER_ALERT] = alert_worker,
 };
 
-/* A job may run a hook of anybody's, so no file is kept from it that its user may have. But it and all that it starts can signal and
- * trace no other worker, nor what starts them, which has the same user. */
+/* A job may run anybody's hook, so no file is kept from it that its user may have. But it and all that it starts can
+ * neither signal nor trace another worker, or the process that starts them, which has the same user. */
 static void keep_to_itself(void)
 {
 	static const struct confine_path everything[] = {{CONFINE_CHANGE, "/"}, {CONFINE_EXECUTE, "/"}};
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 {
 	proc_harden();
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	/* What a hook leaves behind stays ours, and dies with us: hub/worker/spawner.h. */
+	/* What a hook leaves behind stays ours and dies with us: see hub/worker/spawner.h. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (argc == 1 && spawner_is_asked())
 		return spawner_main();

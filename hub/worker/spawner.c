@@ -39,7 +39,7 @@ int spawner_is_asked(void)
 
 /* ---- the end of a job ---- */
 
-/* What those had started that are jobs no more. */
+/* Kills what jobs had started that have ended. */
 static void kill_orphans(const struct spawner *s)
 {
 	pid_t *known = mem_array(s->count + 1, sizeof(*known));
@@ -49,12 +49,12 @@ static void kill_orphans(const struct spawner *s)
 	free(known);
 }
 
-/* The wait status of the job, which has ended or is killed now; all that it started is dead then. */
+/* Returns the wait status of the job, which has ended or is killed now; everything that it started is dead then. */
 static int bury(struct spawner *s, size_t at)
 {
 	int status = 0;
 	pid_t pid = s->jobs[at].pid;
-	/* Not waited for yet, so that the number is still its own. */
+	/* The job has not been waited for yet, so the number is still its own. */
 	kill(-pid, SIGKILL);
 	kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -70,7 +70,7 @@ static int say_ended(uint32_t id, int wait_status, int start_errno, struct error
 		.op = SPAWN_ENDED, .id = id, .wait_status = wait_status, .start_errno = start_errno};
 	uint8_t record[SPAWN_RECORD_SIZE];
 	spawn_encode(&ended, record);
-	/* A daemon that has gone is met where its requests are read. */
+	/* A daemon that is gone is noticed where its requests are read. */
 	return pass_send(CHILD_LINK_FD, record, sizeof(record), -1, err) == 0 || errno == EPIPE ? 0 : -1;
 }
 
@@ -86,7 +86,7 @@ static int reap(struct spawner *s, struct error *err)
 		if (say_ended(id, bury(s, i), 0, err) < 0)
 			return -1;
 	}
-	/* Of a worker that would not have its orphans. */
+	/* The process belonged to a worker that did not wait for its orphans. */
 	kill_orphans(s);
 	return 0;
 }
@@ -124,7 +124,7 @@ static void end(struct spawner *s, uint32_t id)
 	}
 }
 
-/* 1 go on, 0 the daemon has gone, -1 with the reason. */
+/* Returns 1 to go on, 0 when the daemon is gone, or -1 with the reason. */
 static int take_record(struct spawner *s, struct error *err)
 {
 	uint8_t record[SPAWN_RECORD_SIZE];

@@ -32,7 +32,7 @@ static void use_account(struct work *w)
 
 /* ---- which key ---- */
 
-/* 1 the account is the next key's, 0 it is not, -1 nobody knows. */
+/* Returns 1 when the account is the next key's, 0 when it is not, or -1 when nobody knows. */
 static int next_is_of_account(struct work *w, struct error *err)
 {
 	w->client.key = w->next;
@@ -48,7 +48,7 @@ static int next_is_of_account(struct work *w, struct error *err)
 	return strcmp(url, w->url) == 0;
 }
 
-/* An answer to a change of keys may have been lost: the server knows which one holds. */
+/* The answer to a change of keys may have been lost, and then the server knows which key the account has. */
 static int prove(struct work *w, struct error *err)
 {
 	int found = w->next ? next_is_of_account(w, err) : 0;
@@ -61,7 +61,7 @@ static int prove(struct work *w, struct error *err)
 
 /* ---- what is done ---- */
 
-/* The new key signs that it takes the account over, the old one signs all of that (section 7.3.5). */
+/* The new key signs that it takes the account over, and the old one signs all of that (RFC 8555 section 7.3.5). */
 static int change_payload(struct work *w, struct buf *out, struct error *err)
 {
 	auto_buf struct buf old = BUF_INIT(512), text = BUF_INIT(URL_MAX + 1024);
@@ -110,7 +110,7 @@ static int do_upkeep(struct work *w, struct error *err)
 	return prove(w, err) < 0 ? -1 : set_contact(w, err);
 }
 
-/* An account that is deactivated may do nothing any more, and is told so by this. */
+/* An account that is deactivated may do nothing any more, and this tells it so. */
 static int do_deactivate(struct work *w, struct error *err)
 {
 	if (prove(w, err) < 0)
@@ -137,7 +137,7 @@ static int revoke_payload(struct work *w, struct buf *out, struct error *err)
 	return result;
 }
 
-/* Requests are signed by ES256 alone: an RSA key of a certificate cannot speak for it. */
+/* Requests are signed by ES256 alone, so an RSA key of a certificate cannot speak for the certificate. */
 static bool can_sign(const EVP_PKEY *key)
 {
 	struct error ignored;

@@ -1,19 +1,19 @@
 /* One ACME order, from the account to the certificate (RFC 8555).
  *
- * The dialogue with the daemon (hub/daemon/acme/order.c), frames of lib/frame on descriptors 0 and 1. Messages are JSON
- * objects with an "event"; files are a FILES frame, told by its label. `>` the daemon says,
- * `<` the worker says. Where an answer stands, the worker goes no further without it: the daemon gives it
- * when what it was handed is on disk, its directory synced.
+ * The dialogue with the daemon (hub/daemon/acme/order.c) consists of frames (lib/core/frame.h) on descriptors 0 and 1.
+ * Messages are JSON objects with an "event"; files are a FILES frame, which is known by its label. `>` marks what the
+ * daemon says, `<` what the worker says. Where an answer follows, the worker goes no further without it: the daemon
+ * gives it when what it was handed is on disk and its directory synced.
  *
  *   > job            certificate, names[], pairs[], directory, contact[], agree_tos, next_key, and where there is
  *                    one account_key, ca_file, account_url, eab_kid, profile, preferred_chain, anchors, resolvers[],
- *                    dns (hook, config, timeout), dns_leftovers[]. One of the one or two pairs: key_type, and where
- *                    there is one order_url with key, replaces. Keys are public halves
+ *                    dns (hook, config, timeout), dns_leftovers[]. Each of the one or two pairs has key_type, and where
+ *                    there is one order_url with key, and replaces. Keys are public halves
  *   > FILES "keys"   eab.hmac with eab_kid
  *   < progress       step: a word or two for `status`
- *   < warning        text: what a person should know, though it goes on
- *   < account-key    none came
- *     > key          key: the account's, one for ever (another order may have been quicker)
+ *   < warning        text: what a person should know, though the order goes on
+ *   < account-key    the job had none
+ *     > key          key: the account's, for good (another order may have been quicker)
  *   < sign           key ("account"), input: a request to the authority (hub/common/jws.h)
  *     > signed       signature
  *   < account        url: the account was made or found
@@ -21,7 +21,7 @@
  *   < gone           pair (0 or 1), reason: the stored order will not come to a certificate any more
  *     > kept         it is dropped
  *   < key            pair: a new order begins
- *     > key          key: which one it is to have; it is on disk
+ *     > key          key: the one that the order has to use; it is on disk
  *   < order          pair, url: the order is new, and its key is the one that came last
  *     > kept
  *   < csr            pair
@@ -29,17 +29,17 @@
  *   < invalid        name: its authorization has failed
  *   < challenge      token, authorization
  *     > kept         it is being served
- *   < dns            records[]: name, value, target, hook, config: written from now on; those left out are removed
+ *   < dns            records[]: name, value, target, hook, config: these may exist from now on, others are removed
  *     > kept
  *   < next           pair: the key of the order after this one is to be made, unless there is one
  *     > kept
- *   < FILES "issued"  fullchain.pem; of the second pair "issued-2"
- *     > kept         until the end: the order stays, a later one finds the certificate again
+ *   < FILES "issued"  fullchain.pem; for the second pair "issued-2"
+ *     > kept         until the end: the order stays, so that a later one finds the certificate again
  *   < done           every pair has been issued, or
  *   < failed         kind (retry, permanent, untrusted, usage), text, retry_after (seconds, 0: not said)
  *
- * A daemon that cannot do its part kills the worker. A worker that is killed loses nothing: what it cannot
- * make again is in the store, and the next one goes on from the order's state at the server.
+ * A daemon that cannot do its part kills the worker. A worker that is killed loses nothing: what it cannot make again
+ * is in the store, and the next one goes on from the order's state at the server.
  */
 #include "hub/worker/acme/acme.h"
 #include "hub/worker/acme/dns.h"
@@ -70,7 +70,8 @@ int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *er
 	return talk_pause(&a->talk, ms, err);
 }
 
-/* One after the other. What was issued stays known to the server: when the second fails, the first is found again. */
+/* Orders one pair after the other. What was issued stays known to the server: when the second one fails, the first is
+ * found again. */
 static int order_all(struct acme *a, struct error *err)
 {
 	for (a->pair_number = 0; a->pair_number < a->job.pair_count; a->pair_number++) {

@@ -10,8 +10,8 @@
 
 enum { AUTHORIZATIONS_MAX = 2 * ACME_NAMES_MAX, TOKEN_MAX = 256, STATUS_MAX = 32 };
 
-/* An authorization of the order. Its name is ours, as it stands in the job: what the server calls it decides which one it is, and
- * goes nowhere. */
+/* An authorization of the order. Its name is ours, as it is in the job: what the server calls it decides which one it
+ * is, and goes nowhere. */
 struct pending {
 	char *url;            /* owned */
 	const char *name;     /* borrowed from the job, without "*." */
@@ -28,8 +28,9 @@ struct all {
 
 /* ---- which is whose ---- */
 
-/* The number of the job's name that an authorization is for (RFC 8555 section 7.1.4): a wildcard's has the name below "*." and says
- * "wildcard". The server names what a DNS hook will write, so it is believed in nothing that was not asked for. */
+/* Returns the number of the job's name that an authorization is for (RFC 8555 section 7.1.4); a wildcard's has the name
+ * below "*." and says "wildcard". The server names what a DNS hook will write, so it is believed in nothing that was
+ * not asked for. */
 static int find_name(const struct acme *a, const cJSON *authorization, struct error *err)
 {
 	const cJSON *identifier = json_get(authorization, "identifier"),
@@ -81,7 +82,7 @@ static const cJSON *find_challenge(const struct pending *p, const char *wanted, 
 	return NULL;
 }
 
-/* Has the daemon serve the answer, or keeps it for the DNS. */
+/* Makes the daemon serve the answer, or keeps it for the DNS. */
 static int prepare(struct acme *a, const struct pending *p, const cJSON *challenge, struct error *err)
 {
 	char thumbprint[JWS_THUMBPRINT_MAX];
@@ -113,7 +114,7 @@ static int begin(struct acme *a, struct pending *p, struct error *err)
 	return 0;
 }
 
-/* Why it came to nothing: the problem that a challenge carries. */
+/* Says why it came to nothing, by the problem that a challenge has. */
 static int fail(struct acme *a, const struct pending *p, const char *status, struct error *err)
 {
 	const cJSON *challenge, *problem = NULL;
@@ -130,7 +131,7 @@ static int fail(struct acme *a, const struct pending *p, const char *status, str
 	return error_set(err, ERROR_RETRY, "the authorization of %s is %s", p->name, status);
 }
 
-/* Asks for it. */
+/* Asks the server for the authorization. */
 static int look_at(struct acme *a, struct pending *p, struct error *err)
 {
 	cJSON_Delete(p->authorization);
@@ -138,7 +139,7 @@ static int look_at(struct acme *a, struct pending *p, struct error *err)
 	return p->authorization ? 0 : -1;
 }
 
-/* Whether it has failed, and why. */
+/* Returns -1 with the reason when the authorization has failed. */
 static int judge(struct acme *a, struct pending *p, struct error *err)
 {
 	const char *status = json_string(p->authorization, "status", STATUS_MAX, err);
@@ -156,7 +157,7 @@ static int tell_server(struct acme *a, const struct pending *p, struct error *er
 	return accepted ? 0 : -1;
 }
 
-/* Whether any of them has failed. */
+/* Returns -1 with the reason when any of them has failed. */
 static int look_at_each(struct acme *a, struct all *all, struct error *err)
 {
 	for (size_t i = 0; i < all->count; i++) {
@@ -167,8 +168,9 @@ static int look_at_each(struct acme *a, struct all *all, struct error *err)
 	return 0;
 }
 
-/* The order tells of all its authorizations at once: asking each of them would be a request a name and round. They are
- * asked when it says no, and now and then, should a server leave the order as it was when one has failed. */
+/* The order shows the state of all its authorizations at once; asking for each of them would take a request for each
+ * name and round. They are asked for when the order says no, and now and then, in case a server leaves the order as it
+ * was when one has failed. */
 static int finish(struct acme *a, struct all *all, struct error *err)
 {
 	auto_free char *what = mem_printf("validation of %zu name%s", all->waiting, all->waiting == 1 ? "" : "s");
@@ -186,7 +188,7 @@ static int finish(struct acme *a, struct all *all, struct error *err)
 	}
 }
 
-/* All of them, before anything is proven. */
+/* Gets all authorizations before anything is proven. */
 static int take_all(struct acme *a, struct all *all, struct error *err)
 {
 	const cJSON *list = json_array(a->order, "authorizations", AUTHORIZATIONS_MAX, err), *element;

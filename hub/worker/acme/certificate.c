@@ -56,7 +56,7 @@ static int fetch(struct acme *a, const char *url, struct chain *ret, struct erro
 
 /* ---- which of several ---- */
 
-/* Where a chain ends: its root is not in it. */
+/* Where a chain ends; its root is not in it. */
 struct top {
 	char issuer[256];
 	char root[CHAIN_HEX_MAX]; /* empty: no trust anchor issued it */
@@ -84,7 +84,7 @@ static bool is_preferred(const char *preferred, const struct top *top)
 	return strcmp(preferred, top->issuer) == 0;
 }
 
-/* Chains that were looked at, for the warning. */
+/* Notes a chain that was looked at, for the warning. */
 static void note(struct buf *offered, const struct top *top)
 {
 	buf_addf(offered, "%s\"%.200s\"", offered->len ? ", " : "", top->issuer);
@@ -92,8 +92,8 @@ static void note(struct buf *offered, const struct top *top)
 		buf_addf(offered, " (sha256:%s)", top->root);
 }
 
-/* Among the alternates; 1 and in `chain` when one of them is it, else 0. One that cannot be had is none: the first
- * chain is good enough to go on with. */
+/* Looks among the alternates. Returns 1, with the one that is wanted in `chain`, or 0. An alternate that cannot be had
+ * counts as none, since the first chain is good enough to go on with. */
 static int search(struct acme *a, const struct anchors *anchors, struct chain *chain, struct buf *offered)
 {
 	char urls[HTTP_ALTERNATES_MAX][URL_MAX];
@@ -141,7 +141,7 @@ static int prefer(struct acme *a, struct chain *chain, struct error *err)
 	return 0;
 }
 
-/* ---- */
+/* ---- the certificate ---- */
 
 int acme_download(struct acme *a, struct error *err)
 {

@@ -38,7 +38,8 @@ static enum error_kind kind_of_status(long status)
 	return status >= 500 || status == 429 || status == 408 || status < 400 ? ERROR_RETRY : ERROR_PERMANENT;
 }
 
-/* An answer that is none of ACME's: a proxy's page, a maintenance notice. Its beginning says what it is. */
+/* Reports an answer that is not ACME's, such as a proxy's page or a maintenance notice. Its beginning says what it
+ * is. */
 static int fail_strange(const struct http_response *r, const char *url, struct error *err)
 {
 	size_t len = r->body.len < EXCERPT_MAX ? r->body.len : EXCERPT_MAX;

@@ -1,5 +1,5 @@
-/* Signed requests to an ACME server (RFC 8555 section 6): nonces and their retries, problem documents turned
- * into errors, everything that the server says held against its form.
+/* Signed requests to an ACME server (RFC 8555 section 6): nonces and their retries, problem documents turned into
+ * errors, and a check of the form of everything that the server says.
  */
 #ifndef CERTSYNC_HUB_ACME_CLIENT_H
 #define CERTSYNC_HUB_ACME_CLIENT_H
@@ -42,25 +42,25 @@ struct acme_client {
 int acme_client_open(struct acme_client *c, const char *directory, const char *ca_file, struct error *err);
 void acme_client_release(struct acme_client *c);
 
-/* Signs and sends; `payload` NULL is a POST-as-GET. Without a kid the public key stands in the request. The
- * body of the answer is c->answer.body. On -1 c->answer.status is 0 when there was no whole answer; `problem`
- * and answer.retry_after are what the server gave with its refusal. */
+/* Signs and sends; with `payload` NULL it is a POST-as-GET. Without a kid the public key stands in the request. The
+ * body of the answer is c->answer.body. On -1 c->answer.status is 0 when there was no whole answer; `problem` and
+ * answer.retry_after are what the server gave with its refusal. */
 int acme_post(struct acme_client *c, const char *url, const char *payload, const char *accept, struct error *err);
-/* The same, the answer being one JSON object: owned, NULL on failure. */
+/* Does the same for an answer that is one JSON object, which the caller owns. Returns NULL on failure. */
 cJSON *acme_post_json(struct acme_client *c, const char *url, const char *payload, struct error *err);
 
-/* A signed object by another key than that of the requests, inside of one. Appended. */
+/* Appends an object that is signed by another key than that of the requests, to be sent inside of a request. */
 int acme_sign(struct acme_client *c, EVP_PKEY *key, const char *key_name, const struct jws_header *header,
 	const char *payload, struct buf *out, struct error *err);
 
-/* The member's text if it is a URL of https, else NULL with the reason. */
+/* Returns the member's text if it is an https URL, else NULL with the reason. */
 const char *acme_url(const cJSON *object, const char *key, struct error *err);
-/* The Location of the last answer, likewise. */
+/* Returns the Location of the last answer likewise. */
 const char *acme_location(const struct acme_client *c, struct error *err);
 
-/* Fills `err` from a problem document (RFC 7807, subproblems of RFC 8555 section 6.7.1), "where" in front.
- * `problem` may be NULL or anything at all. Its type goes to ret_type (ACME_PROBLEM_MAX), unless NULL.
- * Returns -1. */
+/* Fills `err` from a problem document (RFC 7807, with subproblems of RFC 8555 section 6.7.1), with "where" in front.
+ * `problem` may be NULL or anything at all. Its type goes to ret_type (ACME_PROBLEM_MAX) unless that is NULL. Returns
+ * -1. */
 int acme_problem(const cJSON *problem, const char *where, char *ret_type, struct error *err);
 
 #endif

@@ -139,7 +139,7 @@ bool acme_dns_is_on(const struct acme *a)
 
 /* ---- the hook ---- */
 
-/* The end of what it printed, on one line. */
+/* Returns the end of what the hook printed, on one line. */
 static const char *last_words(char *output)
 {
 	text_clean(output, 0);
@@ -148,7 +148,7 @@ static const char *last_words(char *output)
 		output[--len] = '\0';
 	if (len <= OUTPUT_SHOWN_MAX)
 		return len ? output : "it printed nothing";
-	/* Not in the middle of a character. */
+	/* The cut must not go through a character. */
 	char *from = output + len - OUTPUT_SHOWN_MAX;
 	while ((*from & 0xc0) == 0x80)
 		from++;
@@ -176,7 +176,7 @@ static int call(struct acme *a, const struct dns_record *r, const char *verb, in
 		result->end == HOOK_NOT_STARTED ? "is it there and executable?" : last_words(result->output));
 }
 
-/* What one call of the hook may take. */
+/* Returns how long one call of the hook may take. */
 static int64_t seconds_until(int64_t deadline_ms, const struct acme_dns *d)
 {
 	int64_t left = (deadline_ms - clock_monotonic_ms()) / 1000;
@@ -234,7 +234,7 @@ int acme_dns_add(struct acme *a, const char *identifier, const char *authorizati
 	char target[LOOKUP_NAME_MAX];
 	digest(authorization, &value);
 	for (size_t i = 0; i < d->count; i++) {
-		/* Left over by the run before, of an order that is resumed. */
+		/* The run before has left the record over, for an order that is resumed. */
 		if (is_same(&d->records[i], name, buf_text(&value))) {
 			d->records[i].wanted = true;
 			return 0;
@@ -280,7 +280,7 @@ static int write_all(struct acme *a, struct error *err)
 
 static int present(struct acme *a, struct error *err)
 {
-	/* Kept before it is done: a crash leaves nothing that nobody knows of. */
+	/* Records are kept before they are written, so that a crash leaves nothing that nobody knows of. */
 	if (tell(a, err) < 0)
 		return -1;
 	clean(a, false);
@@ -296,7 +296,7 @@ int acme_dns_present(struct acme *a, struct error *err)
 	for (size_t i = 0; i < a->dns->count; i++)
 		any = any || a->dns->records[i].wanted;
 	int result = any ? present(a, err) : 0;
-	/* The time of the server's own steps begins after it. */
+	/* The time of the server's own steps begins after this. */
 	a->deadline += clock_monotonic_ms() - began;
 	return result;
 }

@@ -1,5 +1,5 @@
-/* dns-01 in the worker: its hook writes the records, nothing is answered before every authoritative server
- * shows them, and they are removed whatever comes of it. The daemon keeps the list of what stands
+/* dns-01 in the worker: a hook writes the records, no challenge is answered before every authoritative server shows
+ * them, and they are removed whatever comes of it. The daemon keeps the list of the records that exist
  * (hub/daemon/acme/order_dns.h).
  */
 #ifndef CERTSYNC_HUB_ACME_DNS_H
@@ -10,7 +10,7 @@
 enum {
 	ACME_DNS_RECORDS_MAX = 256,
 	ACME_DNS_HOOK_SECONDS = 60, /* for one call, or dns_timeout when that is less */
-	/* For all removals together: what is late is left over for the next order. */
+	/* All removals together have this time; what is late is left over for the next order. */
 	ACME_DNS_CLEAN_SECONDS = 60,
 };
 
@@ -24,22 +24,22 @@ struct dns_record {
 	bool wanted;         /* by the present order, as opposed to left over */
 };
 
-/* What the job says of dns-01; `a->dns` of a job that says nothing is for its leftovers alone. */
+/* Takes what the job says of dns-01. When the job says nothing, `a->dns` is for leftovers alone. */
 int acme_dns_open(struct acme *a, struct error *err);
 void acme_dns_close(struct acme *a);
 bool acme_dns_is_on(const struct acme *a);
 
-/* A record that this order needs: for `identifier` (without "*."), with the key authorization's digest. */
+/* Adds a record that this order needs: for `identifier` (without "*."), with the key authorization's digest. */
 int acme_dns_add(struct acme *a, const char *identifier, const char *authorization, struct error *err);
 /* Removes what is left over, writes what was added, and waits until the authoritative servers show it all. */
 int acme_dns_present(struct acme *a, struct error *err);
-/* Removes every record that stands. What cannot be removed stays in the daemon's list. */
+/* Removes every record that exists. What cannot be removed stays in the daemon's list. */
 void acme_dns_clean(struct acme *a);
 
-/* hub/worker/acme/propagation.c: waits until each authoritative server shows each wanted record, as a CA would see it: one
- * that says something else is waited for until `timeout` (seconds), then it is the error; one that says
- * nothing usable is waited for 30 seconds, then left out when another of its zone shows the record, since a
- * resolver asks another, too. ERROR_RETRY names what each server said. */
+/* hub/worker/acme/propagation.c has this. It waits until each authoritative server shows each wanted record, as a CA
+ * would see it. A server that says something else is waited for until `timeout` (seconds), and then it is the error.
+ * One that says nothing usable is waited for 30 seconds, and then left out when another server of its zone shows the
+ * record, since a resolver asks another one, too. ERROR_RETRY names what each server said. */
 int acme_shown(struct acme *a, const struct lookup *lookup, const struct dns_record *records, size_t count,
 	int64_t timeout, struct error *err);
 

@@ -1,5 +1,4 @@
-/* What the parts of the ACME client share: one job under way. See hub/worker/acme/acme.c.
- */
+/* What the parts of the ACME client share: one job under way. See hub/worker/acme/acme.c. */
 #ifndef CERTSYNC_HUB_ACME_FLOW_H
 #define CERTSYNC_HUB_ACME_FLOW_H
 
@@ -20,26 +19,25 @@ struct acme {
 	bool gone;               /* set with an error: this order will not come to a certificate any more */
 };
 
-/* Waits before asking again: as long as the last answer said, else a moment that grows with `tries`.
- * ERROR_RETRY when that would be past the deadline: the order stays and is resumed. `what` is what is being
- * waited for. */
+/* Waits before asking again: as long as the last answer said, or else a moment that grows with `tries`. ERROR_RETRY
+ * says that this would pass the deadline; the order stays and is resumed. `what` is what is waited for. */
 int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err);
 
-/* hub/worker/acme/register.c: the account that is kept, or a new one. */
+/* hub/worker/acme/register.c: gets the account that is kept, or a new one. */
 int acme_account(struct acme *a, struct error *err);
 /* Makes the account, or finds the one that this key has already. */
 int acme_register(struct acme *a, struct error *err);
 
-/* hub/worker/acme/order.c: the order of a->pair, from its beginning or wherever it is, to talk_issued. */
+/* hub/worker/acme/order.c: follows the order of a->pair, from its beginning or wherever it is, to talk_issued. */
 int acme_order(struct acme *a, struct error *err);
 /* Asks for a->order anew. */
 int acme_refresh(struct acme *a, struct error *err);
 
-/* hub/worker/acme/certificate.c: the certificate of a->order, judged and handed over. */
+/* hub/worker/acme/certificate.c: gets the certificate of a->order, judges it and hands it over. */
 int acme_download(struct acme *a, struct error *err);
 
-/* hub/worker/acme/authorize.c. Brings every authorization of a->order to `valid`, answering http-01 or dns-01 challenges;
- * a->order is as it was last seen then. */
+/* hub/worker/acme/authorize.c: brings every authorization of a->order to `valid`, by answering http-01 or dns-01
+ * challenges; a->order is then as it was last seen. */
 int acme_authorize(struct acme *a, struct error *err);
 
 #endif

@@ -40,7 +40,7 @@ static void free_resolver(ldns_resolver **resolver)
 #define auto_rdf __attribute__((cleanup(free_rdf)))
 #define auto_resolver __attribute__((cleanup(free_resolver)))
 
-/* Cut at `size` if it must be; printable ASCII is what ldns makes of every name and text. */
+/* Prints the text, cut at `size` if it must be; ldns makes printable ASCII of every name and text. */
 static void print_rdf(const ldns_rdf *rdf, char *ret, size_t size)
 {
 	char *text = ldns_rdf2str(rdf);
@@ -75,7 +75,7 @@ static ldns_resolver *resolver_at(const char *address, uint16_t port)
 	return resolver;
 }
 
-/* "192.0.2.1", "192.0.2.1:5353", "2001:db8::1" or "[2001:db8::1]:5353". */
+/* Makes a resolver of "192.0.2.1", "192.0.2.1:5353", "2001:db8::1" or "[2001:db8::1]:5353". */
 static ldns_resolver *resolver_named(const char *text)
 {
 	char address[LOOKUP_ADDRESS_MAX];
@@ -109,8 +109,7 @@ static bool is_usable(const ldns_pkt *answer)
 	return ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR || ldns_pkt_get_rcode(answer) == LDNS_RCODE_NXDOMAIN;
 }
 
-/* ldns holds the answer's number against the question's, and no more. Servers that refuse may leave the
- * question out. */
+/* ldns compares only the answer's number with the question's. Servers that refuse may leave the question out. */
 static bool is_answer_to(const ldns_pkt *answer, const ldns_rdf *name, ldns_rr_type type)
 {
 	const ldns_rr_list *asked = ldns_pkt_question(answer);
@@ -120,7 +119,7 @@ static bool is_answer_to(const ldns_pkt *answer, const ldns_rdf *name, ldns_rr_t
 	return ldns_rr_get_type(rr) == type && ldns_dname_compare(ldns_rr_owner(rr), name) == 0;
 }
 
-/* The answer, or NULL and why there is none. An answer of a server may say anything, an error code too. */
+/* Returns the answer, or NULL and why there is none. A server's answer may say anything, an error code too. */
 static ldns_pkt *send_query(
 	ldns_resolver *resolver, const ldns_rdf *name, ldns_rr_type type, uint16_t flags, const char **ret_why)
 {
@@ -143,7 +142,7 @@ static void rcode_text(const ldns_pkt *answer, char *ret, size_t size)
 	free(text);
 }
 
-/* One try of one resolver: its answer, or NULL with its reason behind those of the others. */
+/* Tries one resolver once. Returns its answer, or NULL with its reason behind those of the others. */
 static ldns_pkt *try_resolver(
 	ldns_resolver *resolver, const char *label, const ldns_rdf *name, ldns_rr_type type, struct buf *reasons)
 {
@@ -161,7 +160,7 @@ static ldns_pkt *try_resolver(
 	return NULL;
 }
 
-/* What a resolver says, the first that says anything. */
+/* Returns what the first resolver says that says anything. */
 static ldns_pkt *ask(const struct lookup *l, const ldns_rdf *name, ldns_rr_type type, struct error *err)
 {
 	static const char *const of_system[] = {"a name server of /etc/resolv.conf", NULL};
@@ -223,8 +222,8 @@ int lookup_target(const struct lookup *l, const char *name, char ret[LOOKUP_NAME
 		err, ERROR_PERMANENT, "%s: more than %d CNAMEs lead on from one another", name, LOOKUP_CNAMES_MAX);
 }
 
-/* Label by label upwards, to the first name that has an SOA: resolvers differ in what they say of a name that
- * is not there. */
+/* Goes upwards label by label to the first name that has an SOA, since resolvers differ in what they say of a name that
+ * does not exist. */
 static ldns_rdf *find_apex(const struct lookup *l, const char *name, struct error *err)
 {
 	ldns_rdf *at = parse_name(name, err);
@@ -272,7 +271,7 @@ static int add_addresses(const struct lookup *l, const ldns_rdf *server, ldns_rr
 	return answer ? 0 : -1;
 }
 
-/* A name server whose addresses cannot be had is one that does not answer, no reason to stop. */
+/* A name server whose addresses cannot be had counts as one that does not answer, and is no reason to stop. */
 static void add_name_server(const struct lookup *l, const ldns_rdf *server, struct lookup_zone *z)
 {
 	struct error ignored;
@@ -371,7 +370,7 @@ enum lookup_view lookup_judge(
 	return judge_records(ldns_pkt_answer(answer), name, value, ret_text);
 }
 
-/* Without a packet: whether the kernel knows a way. Many hosts have no IPv6. */
+/* Returns whether the kernel knows a way there, without sending a packet. Many hosts have no IPv6. */
 static bool has_route(const char *address)
 {
 	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(LOOKUP_PORT)};

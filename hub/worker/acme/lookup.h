@@ -1,9 +1,9 @@
-/* What the DNS says, asked of resolvers and of the authoritative servers themselves, one by one. Blocks: for
- * workers.
+/* What the DNS says, asked of resolvers and of the authoritative servers themselves, one by one. These calls block, so
+ * they are for workers.
  *
- * Everything on the wire is ldns's business: it was made for asking one given server and shows the whole
- * answer (response code, authority bit, each section), follows truncation to TCP, and parses all of it. Names
- * are given and returned absolute, with the dot at their end.
+ * ldns does everything on the wire: it was made for asking one given server and shows the whole answer (response code,
+ * authority bit, each section), follows truncation to TCP, and parses all of it. Names are given and returned absolute,
+ * with the dot at their end.
  */
 #ifndef CERTSYNC_HUB_ACME_LOOKUP_H
 #define CERTSYNC_HUB_ACME_LOOKUP_H
@@ -44,26 +44,26 @@ enum lookup_view {
 	LOOKUP_NO_WAY, /* it cannot be asked from here: no route to it */
 };
 
-/* `resolvers`: "address", "address:port" or "[address]:port", NULL-terminated and borrowed as long as the
- * others are called; none: those of /etc/resolv.conf. */
+/* `resolvers` are "address", "address:port" or "[address]:port", ended by NULL and borrowed as long as the other
+ * functions are called; without any, those of /etc/resolv.conf are asked. */
 struct lookup {
 	const char *const *resolvers;
 };
 
-/* Where `name` leads by its CNAMEs; itself without one. */
+/* Finds where `name` leads by its CNAMEs, which is itself without one. */
 int lookup_target(const struct lookup *l, const char *name, char ret[LOOKUP_NAME_MAX], struct error *err);
-/* The zone that holds `name`, with every address of every server. The caller releases it. */
+/* Finds the zone that holds `name`, with every address of every server. The caller releases it. */
 int lookup_zone(const struct lookup *l, const char *name, struct lookup_zone *ret, struct error *err);
 
-/* The addresses of a host, IPv4 first, at most `max` of them, by whatever CNAMEs the resolver follows. 0 with
- * none: the DNS gives none. */
+/* Finds the addresses of a host, IPv4 first and at most `max` of them, by whatever CNAMEs the resolver follows. Returns
+ * 0 without any when the DNS has none. */
 int lookup_addresses(const struct lookup *l, const char *name, char (*ret)[LOOKUP_ADDRESS_MAX], size_t max,
 	size_t *ret_count, struct error *err);
 
-/* Asks this server alone, without recursion. ret_text: what it said, for people. */
+/* Asks this server alone, without recursion. ret_text is what it said, for people. */
 enum lookup_view lookup_txt(
 	const struct lookup_server *server, const char *name, const char *value, char ret_text[LOOKUP_TEXT_MAX]);
-/* The same of an answer that is here already. */
+/* Judges an answer that is here already in the same way. */
 enum lookup_view lookup_judge(
 	const ldns_pkt *answer, const ldns_rdf *name, const char *value, char ret_text[LOOKUP_TEXT_MAX]);
 

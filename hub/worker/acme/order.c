@@ -28,14 +28,15 @@ int acme_refresh(struct acme *a, struct error *err)
 	if (take_order(a, acme_post_json(&a->client, a->order_url, NULL, err)) == 0)
 		return 0;
 	long status = a->client.answer.status;
-	/* Only the ACME server's own word: a proxy's 404 must not cost a finalised order. Nor must new terms or another trouble of the
-	 * account's; to one that was made only now, an order of the one before is lost. */
+	/* Only the ACME server's own word counts: a proxy's 404 must not cost a finalised order. Neither must new terms
+	 * or other trouble with the account. For an account that was made only now, an order of the former one is
+	 * lost. */
 	bool foreign = status == 403 && !a->job.account_url && strcmp(a->client.problem, "unauthorized") == 0;
 	a->gone = a->client.problem[0] && (status == 404 || status == 410 || foreign);
 	return -1;
 }
 
-/* A profile that the server does not have would be refused with less of a reason, or passed over. */
+/* The server would refuse an unknown profile with less of a reason, or pass over it. */
 static int check_profile(const struct acme *a, struct error *err)
 {
 	auto_buf struct buf offered = BUF_INIT(512);
@@ -76,8 +77,8 @@ static int ask_for_order(struct acme *a, struct error *err)
 	return take_order(a, acme_post_json(&a->client, a->client.new_order, buf_text(&payload), err));
 }
 
-/* What it replaces is advice to the server (RFC 9773 section 5): one that will not hear of it, since another order did
- * that already or it knows no such certificate, takes the order without. */
+/* What the order replaces is advice to the server (RFC 9773 section 5). A server that refuses that, since another order
+ * did it already or it knows no such certificate, takes the order without it. */
 static bool is_about_replaces(const struct acme *a)
 {
 	return a->pair->replaces &&
@@ -93,7 +94,7 @@ static bool is_asked_for(const struct acme *a, const cJSON *identifier)
 	return found;
 }
 
-/* Just what was asked for: nothing less, and nothing else. */
+/* The order must have just what was asked for: nothing less, and nothing else. */
 static int check_identifiers(struct acme *a, struct error *err)
 {
 	const cJSON *list = json_array(a->order, "identifiers", 2 * ACME_NAMES_MAX, err), *element;
@@ -123,7 +124,7 @@ static int check_identifiers(struct acme *a, struct error *err)
 	return 0;
 }
 
-/* The key comes first: an order must never stand at the server without the key to end it with. */
+/* The key comes first: an order must never exist at the server without the key to end it with. */
 static int order_new(struct acme *a, struct error *err)
 {
 	a->resumed = a->gone = false;
@@ -144,7 +145,7 @@ static int order_new(struct acme *a, struct error *err)
 	return talk_order(&a->talk, a->pair_number, a->order_url, err);
 }
 
-/* An order that was left until it could not be ended any more, by the server's own clock where it has one. */
+/* An order may have been left until it could not be ended any more, by the server's own clock where it has one. */
 static int check_expiry(struct acme *a, struct error *err)
 {
 	const cJSON *status = json_get(a->order, "status"), *expires = json_get(a->order, "expires");
@@ -164,8 +165,8 @@ static int order_resume(struct acme *a, struct error *err)
 	return acme_refresh(a, err) < 0 ? -1 : check_expiry(a, err);
 }
 
-/* The server has forgotten the account (a test server started anew): the same key makes it again, and what it
- * had ordered is forgotten too. */
+/* If the server has forgotten the account (a test server that was started anew), the same key makes it again, and what
+ * it had ordered is forgotten too. */
 static int order_begin(struct acme *a, struct error *err)
 {
 	bool stored = a->pair->order_url && a->pair->key;
@@ -227,7 +228,7 @@ static int on_invalid(struct acme *a, struct error *err)
 	return acme_problem(json_get(a->order, "error"), "the order became invalid", NULL, err);
 }
 
-/* Step by step through RFC 8555 section 7.1.6; a resumed order begins wherever it is. */
+/* Goes step by step through RFC 8555 section 7.1.6; a resumed order begins wherever it is. */
 static int order_follow(struct acme *a, struct error *err)
 {
 	for (int i = 0; i < STEPS_MAX; i++) {

@@ -107,7 +107,7 @@ static bool may_follow(const char *url)
 	return ok;
 }
 
-/* True: it goes on elsewhere. */
+/* Returns true when the visit goes on elsewhere. */
 static bool follow(struct preflight *p, struct visit *v)
 {
 	char *url = NULL;

@@ -12,8 +12,8 @@ static const char *short_type(const cJSON *problem)
 	return strncmp(type, urn, sizeof(urn) - 1) == 0 ? type + sizeof(urn) - 1 : type;
 }
 
-/* What the same request would meet again until somebody changes something. What depends on DNS, firewalls and
- * the server's own state is worth a retry. */
+/* These the same request would meet again until somebody changes something. What depends on DNS, firewalls and the
+ * server's own state is worth a retry. */
 static enum error_kind kind_of(const char *type)
 {
 	static const char *const permanent[] = {

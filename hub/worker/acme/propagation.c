@@ -55,7 +55,7 @@ static int open_sights(
 
 /* ---- one round ---- */
 
-/* One that did not answer for another record just now is not asked again: each would cost seconds. */
+/* A server that did not answer for another record just now is not asked again, since each time would cost seconds. */
 static const struct view *silent_already(const struct shown *s, const char *address)
 {
 	for (size_t i = 0; i < s->count; i++)
@@ -93,7 +93,7 @@ static void round_of_all(struct shown *s)
 
 /* ---- what came of it ---- */
 
-/* The first server that is waited for, or -1. */
+/* Returns the first server that is waited for, or -1. */
 static int waits_for(const struct sight *sight, bool patient)
 {
 	size_t shown = 0;
@@ -124,7 +124,7 @@ static void tell_waiting(struct acme *a, struct shown *s, const struct sight *si
 	talk_progress(&a->talk, "dns waits for %s: %s", sight->record->target, text);
 }
 
-/* NULL: all is seen. */
+/* Returns NULL when everything is seen. */
 static const struct sight *unsettled(struct acme *a, struct shown *s, bool patient)
 {
 	for (size_t i = 0; i < s->count; i++) {
@@ -137,7 +137,7 @@ static const struct sight *unsettled(struct acme *a, struct shown *s, bool patie
 	return NULL;
 }
 
-/* Those that do not show it first: an error text can be cut at its end. */
+/* Those that do not show it come first, since an error text can be cut at its end. */
 static void list_servers(const struct sight *sight, struct buf *out)
 {
 	char text[LOOKUP_NAME_MAX + 2 * LOOKUP_TEXT_MAX];
@@ -165,7 +165,7 @@ static void tell_left_out(struct acme *a, const struct shown *s)
 	char text[LOOKUP_NAME_MAX + 2 * LOOKUP_TEXT_MAX];
 	for (size_t i = 0; i < s->count; i++)
 		for (size_t n = 0; n < s->sights[i].zone.server_count; n++) {
-			/* Once for a wildcard and its base name. */
+			/* A wildcard and its base name are told once. */
 			if (s->sights[i].views[n].view == LOOKUP_SHOWN ||
 				(i && strcmp(s->sights[i].zone.apex, s->sights[i - 1].zone.apex) == 0))
 				continue;

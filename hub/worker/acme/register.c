@@ -23,7 +23,7 @@ static int may_register(const struct acme *a, struct error *err)
 	return 0;
 }
 
-/* The key as the file has it: one line of base64url. */
+/* Reads the key as the file has it: one line of base64url. */
 static int read_hmac(const struct acme *a, struct buf *out, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(HMAC_FILE_MAX);
@@ -39,7 +39,7 @@ static int read_hmac(const struct acme *a, struct buf *out, struct error *err)
 		"eab_hmac: the file does not hold a key in base64url, one line as the authority gave it");
 }
 
-/* The authority's own account, to which this one is bound. */
+/* Adds the authority's own account, to which this one is bound. */
 static int add_binding(const struct acme *a, cJSON *payload, struct error *err)
 {
 	auto_buf struct buf hmac = BUF_INIT(HMAC_FILE_MAX), binding = BUF_INIT(JWS_MAX / 2);

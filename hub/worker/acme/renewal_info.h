@@ -1,10 +1,10 @@
-/* The worker of kind "info": asks an authority when it wants its certificates to be renewed (RFC 9773).
- * Unauthenticated.
+/* The worker of kind "info": it asks an authority, without authentication, when it wants its certificates to be renewed
+ * (RFC 9773). `>` marks what the daemon says, `<` what the worker says.
  *
  *   > job          directory, ids[] (hub/common/ari.h), and where there is one ca_file
  *   < answer       id, start, end, explanation, retry_after (seconds; 0: not said)
  *   < none         id, text, retry_after: nothing that can be used
- *   < unsupported  it does not tell such things
+ *   < unsupported  the authority does not tell such things
  *   < failed       text, retry_after: it could not be asked at all
  */
 #ifndef CERTSYNC_HUB_ACME_INFO_H
