@@ -13,7 +13,7 @@ enum { SERIAL_MAX = 20, KEY_ID_MAX = 64, DATE_MAX = 40 };
 
 /* ---- the certificate's identifier ---- */
 
-/* The value octets of the DER INTEGER: a leading zero stays where the first bit is set. */
+/* Adds the value octets of the DER INTEGER; a leading zero stays where the first bit is set. */
 static int add_serial(const X509 *leaf, struct buf *out, struct error *err)
 {
 	uint8_t der[SERIAL_MAX + 8], *at = der;
@@ -68,7 +68,7 @@ static bool take_letter(const char **at, const char *these)
 	return true;
 }
 
-/* "Z" or "+02:00": seconds east of Greenwich. */
+/* Takes "Z" or "+02:00" as seconds east of Greenwich. */
 static bool take_zone(const char **at, int64_t *ret)
 {
 	int hours, minutes, sign = **at == '-' ? -1 : 1;
@@ -82,7 +82,7 @@ static bool take_zone(const char **at, int64_t *ret)
 	return true;
 }
 
-/* timegm takes the 31st of February and gives the 3rd of March: a date that comes back changed is none. */
+/* timegm takes the 31st of February for the 3rd of March, so a date that comes back changed is none. */
 static bool to_wall(const struct tm *parts, int64_t *ret)
 {
 	struct tm copy = *parts;

@@ -1,7 +1,7 @@
-/* When an authority wants its certificates to be renewed (ARI, RFC 9773). Pure: certificates, answers, a
- * clock and random numbers in, moments out.
+/* When an authority wants its certificates to be renewed (ARI, RFC 9773). This does no I/O: certificates, answers, a
+ * clock and random numbers go in, moments come out.
  *
- * Record of a certificate in the store: kind "renewals", NAME: ari.json.
+ * The store keeps what is known of a certificate as a record of kind "renewals", in NAME/ari.json.
  */
 #ifndef CERTSYNC_HUB_ARI_H
 #define CERTSYNC_HUB_ARI_H
@@ -21,8 +21,8 @@ enum {
 	ARI_ASK_MAX = 24 * 3600,
 };
 
-/* base64url(key identifier of the issuer) "." base64url(serial number). A certificate without an authority
- * key identifier has none: -1. */
+/* Makes base64url(key identifier of the issuer) "." base64url(serial number). Returns -1 for a certificate without an
+ * authority key identifier, which has no such name. */
 int ari_id(const X509 *leaf, char ret[ARI_ID_MAX], struct error *err);
 
 struct ari_window {
@@ -30,22 +30,24 @@ struct ari_window {
 	char explanation[ARI_URL_MAX]; /* URL of a page for people; empty: none, or none that may be shown */
 };
 
-/* The body of an answer (section 4.2). Dates are those of RFC 3339, to the second, between 1970 and 9999. */
+/* Parses the body of an answer (RFC 9773 section 4.2). Dates are those of RFC 3339, to the second, between 1970 and
+ * 9999. */
 int ari_parse(const void *body, size_t len, struct ari_window *ret, struct error *err);
 
-/* A date of RFC 3339. False when it is none. */
+/* Parses a date of RFC 3339. Returns false when it is none. */
 bool ari_date(const char *text, int64_t *ret);
 
-/* Whether a window can be followed: it does not end before it starts, nor in the last tenth of the
- * certificate's life (what came of it could be too late), nor is longer than half of that life, nor begins a
- * whole life before it. One in the past can: it means now. The reason is a sentence for `status`: the rule of
- * thirds holds instead. */
+/* Returns 0 when a window can be followed: it does not end before it starts, nor in the last tenth of the certificate's
+ * life (what came of it could be too late), is not longer than half of that life, and does not begin a whole life
+ * before it. A window in the past can be followed, and means now. Otherwise returns -1; the reason is a sentence for
+ * `status`, and the rule of thirds applies instead. */
 int ari_judge(const struct ari_window *w, int64_t not_before, int64_t not_after, struct error *err);
 
-/* A moment in the window, each as likely. */
+/* Draws a moment in the window; each is as likely. */
 int64_t ari_draw(const struct ari_window *w, uint64_t random);
 
-/* Seconds until it is asked again: what the server said (0: nothing), within bounds. */
+/* Returns the seconds until the authority is asked again: what the server said (0 when it said nothing), within
+ * bounds. */
 int64_t ari_ask_after(int64_t retry_after);
 
 /* What is known of one certificate, as it is kept. */
@@ -63,7 +65,7 @@ struct ari_record {
 int ari_encode(const struct ari_record *r, struct buf *out);
 int ari_decode(const void *text, size_t len, struct ari_record *ret, struct error *err);
 
-/* Takes an answer: a window that has not changed keeps its moment. */
+/* Takes an answer. A window that has not changed keeps its moment. */
 void ari_answer(
 	struct ari_record *r, const struct ari_window *w, int64_t not_before, int64_t not_after, uint64_t random);
 

@@ -73,7 +73,7 @@ static int add_protected(const EVP_PKEY *key, const struct jws_header *header, s
 	return 0;
 }
 
-/* What is signed: two parts and the dot between them. */
+/* Puts together what is signed: two parts and the dot between them. */
 static int join(const struct buf *protected_part, const struct buf *payload, struct buf *out)
 {
 	if (base64url_encode(protected_part->data, protected_part->len, out) < 0 || buf_add(out, ".", 1) < 0)

@@ -1,10 +1,11 @@
-/* What is left of a file from outside when certsync-keys has taken its private key out: nothing of it is copied, all of it is
- * written anew. So no byte of a key gets any further, however the file is damaged, and whatever stands between the blocks of PEM.
+/* What is left of a file from outside when certsync-keys has taken its private key out. Nothing of it is copied, and
+ * all of it is written anew. So no byte of a key gets any further, however the file is damaged, and whatever stands
+ * between the blocks of PEM.
  *
- *   string  damage        why the file cannot be used as it is; "": it can
- *   bytes   key           the SubjectPublicKeyInfo of its private key, which certsync-keys holds now and which signs what its public
- *                         half accepts; empty: it has none
- *   u8 count, bytes certificate…   DER, in their order; of those is known only that they are no keys
+ *   string  damage        why the file cannot be used as it is; "": it can bytes   key           the
+ *   SubjectPublicKeyInfo of its private key, which certsync-keys holds now and which signs what its
+ *                         public half accepts; empty: it has none
+ *   u8 count, bytes certificate…   DER, in their order; all that is known of these is that they are not keys
  */
 #ifndef CERTSYNC_HUB_KEY_CUT_H
 #define CERTSYNC_HUB_KEY_CUT_H
@@ -24,9 +25,10 @@ void key_cut_release(struct key_cut *c);
 
 enum { KEY_CUT_MAX = CHAIN_PEM_MAX };
 
-/* At certsync-keys. `certificates` is u8 count, bytes certificate…; empty: none. */
+/* certsync-keys calls this. `certificates` is u8 count, bytes certificate…; it is empty when there is none. */
 int key_cut_encode(const char *damage, const struct buf *spki, const struct buf *certificates, struct buf *out);
-/* Everywhere else. A certificate that cannot be read becomes the damage. -1: it is no such record. */
+/* Everybody else calls this. A certificate that cannot be read becomes the damage. Returns -1 when it is no such
+ * record. */
 int key_cut_decode(const uint8_t *data, size_t len, struct key_cut *ret, struct error *err);
 
 #endif

@@ -41,7 +41,7 @@ static void read_id(struct reader *in, uint8_t ret[KEYS_ID_SIZE])
 		memcpy(ret, id, KEYS_ID_SIZE);
 }
 
-/* As many as it says, and nothing behind them: what is sealed is what is signed. */
+/* There must be as many as it says, and nothing behind them: what is sealed is what is signed. */
 static bool chain_is_whole(const uint8_t *chain, size_t len)
 {
 	struct reader in = READER(chain, len);

@@ -1,26 +1,28 @@
-/* What is asked of certsync-keys, the only process that can read a private key of the hub. A key is named by its id, the SHA-256
- * of its SubjectPublicKeyInfo (as a TLSA record 3 1 1 has it), so that whoever holds the certificate knows the name of its key.
+/* What is asked of certsync-keys, the only process that can read a private key of the hub. A key is named by its id,
+ * the SHA-256 of its SubjectPublicKeyInfo (as a TLSA record 3 1 1 has it), so that whoever holds the certificate knows
+ * the name of its key.
  *
- * The daemon asks over connections that it makes itself: an end of a socket pair, passed over the socket that the root half made
- * (hub/common/child.h). On each, one request at a time, and its reply. Frames: FRAME_RECORD, but FRAME_BUNDLE for a seal request and
- * for the bundle that answers it. There is no request for a private key, and none for a signature of bytes that the asker chose:
- * each signs one kind of thing, which certsync-keys writes itself or whose form it checks.
+ * The daemon asks over connections that it makes itself: it passes an end of a socket pair over the socket that the
+ * root half made (hub/common/child.h). Each connection has one request at a time, and its reply. Frames are
+ * FRAME_RECORD, but FRAME_BUNDLE for a seal request and for the bundle that answers it. There is no request for a
+ * private key, and none for a signature of bytes that the asker chose: each signs one kind of thing, which
+ * certsync-keys writes itself or whose form it checks.
  *
- *   signer    the public key that agents pin; `make`: makes it where there is none
- *   next      the public key of the signing key that is to come; `make`: makes it where there is none
- *   signers   the list of signing keys (lib/crypto/signer_list.h), signed by the present one: that alone, or the next one beside it
- *   switch    the next signing key, which `id` says in full, is the present one from now on, and the old one is wiped; on the disk
- *   make      a new key of a class and type, on the disk before the reply; an RSA key is made in a child, so that others go on
- *   find      whether a key is held: its SubjectPublicKeyInfo
- *   csr       a signing request (PKCS#10) for DNS names, by a leaf's key
- *   jws       64 bytes, r and s, over BASE64URL "." BASE64URL of ACME (RFC 8555 section 6.2), by an account's key; or by a
- *             leaf's, whose payload must then be a revocation (section 7.6)
- *   commit    a leaf's key is a revision's from now on: on the disk, and never dropped
- *   drop      an account's key, or a leaf's that was not committed, is not needed any more
- *   seal      a bundle (lib/crypto/bundle.h) for one recipient: the key of each id, with the certificates that are given
- *   pins      the list of host keys (lib/crypto/host_pins.h), signed
+ *   signer    the public key that agents pin; with `make` it is made where there is none next      the public key of
+ *   the signing key that is to come; with `make` it is made where there is none signers   the list of signing keys
+ *   (lib/crypto/signer_list.h), signed by the present one: that alone, or with the next one switch    the next signing
+ *   key, which `id` says in full, becomes the present one, and the old one is wiped, durably make      a new key of a
+ *   class and type, durable before the reply; an RSA key is made in a child, so that others go on find      whether a
+ *   key is held: its SubjectPublicKeyInfo csr       a signing request (PKCS#10) for DNS names, by a leaf's key jws
+ *   64 bytes, r and s, over BASE64URL "." BASE64URL of ACME (RFC 8555 section 6.2), by an account's key; or by a
+ *             leaf's, whose payload must then be a revocation (RFC 8555 section 7.6)
+ *   commit    a leaf's key is a revision's from now on: it is durable, and never dropped drop      an account's key, or
+ *   a leaf's that was not committed, is not needed any more seal      a bundle (lib/crypto/bundle.h) for one recipient:
+ *   the key of each id, with the certificates that are given pins      the list of host keys (lib/crypto/host_pins.h),
+ *   signed
  *
- * The root half asks in a form of its own, hub/common/keys_root.h; operators pass descriptors of files: hub/common/key_bring.h.
+ * The root half asks in a form of its own (hub/common/keys_root.h); operators pass descriptors of files
+ * (hub/common/key_bring.h).
  */
 #ifndef CERTSYNC_HUB_KEYS_REQUEST_H
 #define CERTSYNC_HUB_KEYS_REQUEST_H
@@ -97,12 +99,12 @@ struct keys_reply {
 	size_t len;
 };
 
-/* A request as a frame, appended. -1: over a cap. */
+/* Appends a request as a frame. Returns -1 when it exceeds a cap. */
 int keys_request_encode(const struct keys_request *r, struct buf *out);
-/* Strict: lengths, alphabets, nothing behind the end. Borrows from the frame. */
+/* Decodes strictly: lengths, alphabets, nothing behind the end. The result borrows from the frame. */
 int keys_request_decode(const struct frame *frame, struct keys_request *ret, struct error *err);
 
-/* `sealed`: the reply to a seal request, whose bundle goes as it is. */
+/* `sealed` marks the reply to a seal request, whose bundle goes as it is. */
 int keys_reply_encode(const struct keys_reply *r, bool sealed, struct buf *out);
 int keys_reply_decode(const struct frame *frame, struct keys_reply *ret, struct error *err);
 

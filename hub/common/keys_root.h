@@ -1,13 +1,13 @@
 /* What passes between certsync-hub-root and certsync-keys, over CHILD_ROOT_FD (hub/common/child.h).
  *
- * FRAME_FILES, root to keys: the files found at one certificate's watched paths (hub/common/scan.h). Answered by FRAME_FILES of the
- * same label and names, whose contents are what is left of each file (hub/common/key_cut.h): that is the daemon's.
- * FRAME_RECORD, root to keys, each answered by one:
+ * FRAME_FILES from root to keys has the files found at one certificate's watched paths (hub/common/scan.h). It is
+ * answered by FRAME_FILES of the same label and names, whose contents are what is left of each file
+ * (hub/common/key_cut.h); that is for the daemon. FRAME_RECORD from root to keys is answered by one, each:
  *
- *   adopt  a key file of a store that was made before there was a certsync-keys. What is no key is kept, too. It is durable after
- *          the next sync. The reply has the SubjectPublicKeyInfo, or nothing where there is none
- *   sync   what was adopted is durable
- *   ping   it lives
+ *   adopt  a key file of a store that was made before there was a certsync-keys. What is no key is kept, too. It is
+ *   durable
+ *          after the next sync. The reply has the SubjectPublicKeyInfo, or nothing where there is none
+ *   sync   what was adopted is durable ping   it lives
  */
 #ifndef CERTSYNC_HUB_KEYS_ROOT_H
 #define CERTSYNC_HUB_KEYS_ROOT_H

@@ -29,7 +29,7 @@ static void complain(struct lint *l, const char *key, const char *fmt, ...)
 	va_end(args);
 }
 
-/* One setting that takes `delay` of what is left after the renewal; a share of it is what it may take. */
+/* Checks one setting that takes `delay` of what is left after the renewal; it may take one `share`th of that. */
 static void check_delay(struct lint *l, const char *key, const char *what, int64_t delay, int share)
 {
 	char span[CLOCK_TEXT_MAX], most[CLOCK_TEXT_MAX];
@@ -42,7 +42,7 @@ static void check_delay(struct lint *l, const char *key, const char *what, int64
 		key, what, clock_span(delay * 1000, span), l->life, l->left, clock_span(l->slack / share * 1000, most));
 }
 
-/* The longest time outside all windows. */
+/* Returns the longest time outside all windows. */
 static int64_t longest_wait(const struct hub_certificate *c)
 {
 	bool open[MINUTES_OF_DAY] = {false};
@@ -50,7 +50,7 @@ static int64_t longest_wait(const struct hub_certificate *c)
 	for (size_t i = 0; i < c->window_count; i++)
 		for (int m = c->windows[i].from; m % MINUTES_OF_DAY != c->windows[i].to % MINUTES_OF_DAY; m++)
 			open[m % MINUTES_OF_DAY] = true;
-	/* Twice around, since a wait may cross midnight. */
+	/* It goes around twice, since a wait may cross midnight. */
 	for (int m = 0; c->window_count && m < 2 * MINUTES_OF_DAY; m++) {
 		run = open[m % MINUTES_OF_DAY] ? 0 : run + 1;
 		longest = run > longest ? run : longest;

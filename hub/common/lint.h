@@ -1,8 +1,8 @@
-/* Settings that a certificate's lifetime cannot afford. Pure.
+/* Settings that a certificate's lifetime cannot afford. This does no I/O.
  *
- * Between the moment when a certificate is renewed and its end lies a third of its life (half under ten days,
- * or renew_before). Whatever may pass between an order and its being served has to fit in there, retries
- * after failures included.
+ * Between the moment when a certificate is renewed and its end lies a third of its life (half for lives under ten days,
+ * or renew_before). Whatever may pass between an order and its being served has to fit in there, retries after failures
+ * included.
  */
 #ifndef CERTSYNC_HUB_LINT_H
 #define CERTSYNC_HUB_LINT_H
@@ -16,11 +16,11 @@ struct lint_fault {
 	char text[LINT_TEXT_MAX]; /* begins with the key */
 };
 
-/* How many there are. `lifetime` in seconds. */
+/* Returns how many faults there are. `lifetime` is in seconds. */
 size_t lint_lifetime(const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime,
 	struct lint_fault ret[LINT_FAULTS_MAX]);
 
-/* The lifetime that a profile is known for; 0: it depends on the authority. */
+/* Returns the lifetime that a profile is known for, or 0 when it depends on the authority. */
 int64_t lint_profile_lifetime(const char *profile);
 
 #endif

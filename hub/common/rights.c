@@ -25,7 +25,8 @@ struct walk {
 	int links;
 };
 
-/* An ACL shows in the bits of the group, which then say nothing of root's group. A descriptor of O_PATH has no attributes itself. */
+/* An access control list shows in the group's bits, which then say nothing of root's group. A descriptor of O_PATH has
+ * no attributes itself, so the part is looked at through /proc. */
 static bool has_acl(int part)
 {
 	char path[64];
@@ -33,7 +34,7 @@ static bool has_acl(int part)
 	return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
 }
 
-/* True when this part is not root's alone. */
+/* Returns true when this part is not root's alone. */
 static bool judge(int part, const struct stat *st, bool last, struct rights *ret)
 {
 	if (st->st_uid != 0) {
@@ -63,7 +64,7 @@ static int take_link(struct walk *w, int link)
 	return 0;
 }
 
-/* Where an absolute path, or link, begins. */
+/* An absolute path, or link, begins here. */
 static int go_to_root(struct walk *w)
 {
 	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -92,7 +93,7 @@ static int take_part(struct walk *w, char part[NAME_MAX + 1])
 	return 0;
 }
 
-/* 1: it has reached a part that is not root's alone; 0: go on; -1 with errno. */
+/* Returns 1 when it has reached a part that is not root's alone, 0 to go on, or -1 with errno. */
 static int step(struct walk *w, struct rights *ret)
 {
 	char part[NAME_MAX + 1];
@@ -129,8 +130,8 @@ int rights_find(const char *path, struct rights *ret, struct error *err)
 	return reached < 0 ? error_errno(err, "cannot follow %s", path) : 0;
 }
 
-/* The kernel takes a change of these for one of identity: it forgets the signal that is to come when the parent ends, and that there is
- * to be no core (prctl(2)). */
+/* The kernel takes a change of these for one of identity: it forgets the signal that is to come when the parent ends,
+ * and that there is to be no core (prctl(2)). So both are set again. */
 static int become(uid_t uid, gid_t gid)
 {
 	int with_parent = 0;
@@ -142,7 +143,7 @@ static int become(uid_t uid, gid_t gid)
 	prctl(PR_SET_PDEATHSIG, with_parent);
 	if (with_parent && getppid() != parent)
 		raise(with_parent);
-	/* They report what was before; only a second call tells whether the first one worked. */
+	/* Both report what was before, so only a second call tells whether the first one worked. */
 	return setfsuid((uid_t)-1) == (int)uid && setfsgid((gid_t)-1) == (int)gid ? 0 : -1;
 }
 

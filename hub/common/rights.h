@@ -1,13 +1,15 @@
 /* Whose file-system rights a path is used with.
  *
- * The root halves read paths in which others have a say. Such a path is used with the rights of whoever controls it, so that nobody can
- * make root read, follow or watch, by a link, what he could not himself. It is walked part by part as the kernel would walk it, links
- * included, and the first part counts that is not root's alone:
- *   - one that belongs to another user: his rights, and his group's;
- *   - a directory of root's that its group (another than root's) may write: that group's rights, and those of no user;
- *   - one that everybody may write, or whom its access control list names: nobody's. A sticky one (/tmp) counts only at the end: on the way through it nobody
- *     can put something in the place of what belongs to root.
- * Behind that part nothing is looked at, and before it nobody else can change anything: so what was found stays true.
+ * The root halves read paths in which others have a say. Such a path is used with the rights of whoever controls it, so
+ * that nobody can make root read, follow or watch, by a link, what he could not himself. The path is walked part by
+ * part as the kernel would walk it, links included, and the first part that is not root's alone decides:
+ *   - one that belongs to another user gives that user's rights, and his group's;
+ *   - a directory of root's that its group (another than root's) may write gives that group's rights, and those of no
+ *     user;
+ *   - one that everybody, or somebody on its access control list, may write gives nobody's rights. A sticky one (/tmp)
+ *     counts only at the end, since on the way through it nobody can put something in the place of what belongs to
+ *     root.
+ * Behind that part nothing is looked at, and before it nobody else can change anything, so what was found stays true.
  */
 #ifndef CERTSYNC_HUB_RIGHTS_H
 #define CERTSYNC_HUB_RIGHTS_H
@@ -25,19 +27,20 @@ struct rights {
 	bool shared; /* a directory of root's that others may write: `uid` is nobody's */
 };
 
-/* -1: a part of the path is not there, or cannot be looked at. */
+/* Returns -1 when a part of the path does not exist, or cannot be looked at. */
 int rights_find(const char *path, struct rights *ret, struct error *err);
 
-/* This process's file-system user and group become these; the capabilities that override permissions are out of force meanwhile, and
- * there are no supplementary groups, then and later. Only as root. */
+/* Makes these the process's file-system user and group. The capabilities that override permissions are out of force
+ * meanwhile, and there are no supplementary groups, then and later. Only root may call this. */
 int rights_take(const struct rights *rights, struct error *err);
-/* Back to root's own. */
+/* Goes back to root's own rights. */
 void rights_return(void);
 
-/* Whether this is root with the capabilities for that: a daemon that has given them up cannot look as somebody else, and its root half does. */
+/* Returns whether this is root with the capabilities for that. A daemon that has given them up cannot look as somebody
+ * else, and its root half does. */
 bool rights_are_ours_to_take(void);
 
-/* The same in one: finds and takes. Whoever is not root has only his own, which is success. */
+/* Finds the rights and takes them. Whoever is not root has only his own, which is success. */
 int rights_enter(const char *path, struct rights *ret, struct error *err);
 void rights_leave(void);
 

@@ -18,7 +18,7 @@ static int base64_value(char c)
 	return at ? (int)(at - letters) : -1;
 }
 
-/* Strict base64, by hand since the root half links no OpenSSL. The number of bytes, or -1. */
+/* Decodes strict base64, by hand since the root half links no OpenSSL. Returns the number of bytes, or -1. */
 static long unbase64(const char *text, uint8_t *out)
 {
 	size_t len = strlen(text), used = 0;
@@ -43,7 +43,7 @@ static long unbase64(const char *text, uint8_t *out)
 	} else if (padding == 2) {
 		out[used++] = (uint8_t)(bits >> 4);
 	}
-	/* What the last digit says beyond the last byte must be zero: one text for one key. */
+	/* What the last digit says beyond the last byte must be zero, so that one key has one text. */
 	bool rest = (padding == 1 && (bits & 3)) || (padding == 2 && (bits & 15));
 	return rest ? -1 : (long)used;
 }
@@ -72,7 +72,7 @@ bool hub_key_is_valid(const char *key)
 	return !r.failed && (!ed25519 || (r.left == 0 && value_len == 32));
 }
 
-/* The text of the forced command: encoder and decoder. */
+/* ---- the text of the forced command: encoder and decoder ---- */
 
 static const char join_prefix[] = "join:";
 

@@ -1,12 +1,12 @@
-/* What passes between the hub's daemon and certsync-hub-root, over a socketpair that is the daemon's
- * descriptor 3. The root half does two things and believes nothing: which paths it reads comes from its
- * own reading of hub.conf, and each field of authorized_keys is held against its alphabet.
+/* What passes between the hub's daemon and certsync-hub-root, over a socketpair that is the daemon's descriptor 3. The
+ * root half does two things and believes nothing: which paths it reads comes from its own reading of hub.conf, and each
+ * field of authorized_keys is checked against its alphabet.
  *
- * daemon to root, FRAME_RECORD: HUB_REQUEST_SCAN, HUB_REQUEST_KEYS.
- * root to daemon, FRAME_FILES: the files found at one certificate's watched paths (hub/common/scan.h), label = the
- * certificate's name; sent at start, after each event (coalesced over 100 ms), every scan interval and when
- * asked. Just before it, when there were too many files, a FRAME_RECORD reply HUB_REQUEST_SCAN that is ok and says
- * so. An unreadable path: such a reply alone, not ok. A keys request is answered by a reply.
+ * The daemon sends HUB_REQUEST_SCAN and HUB_REQUEST_KEYS as FRAME_RECORD; a keys request is answered by a reply. The
+ * root half sends FRAME_FILES with the files found at one certificate's watched paths (hub/common/scan.h), whose label
+ * is the certificate's name: at the start, after each event (within 100 ms they are one), at every scan interval and
+ * when asked. When there were too many files, a FRAME_RECORD reply HUB_REQUEST_SCAN that is ok and says so comes just
+ * before. For an unreadable path there is such a reply alone, which is not ok.
  */
 #ifndef CERTSYNC_HUB_REQUEST_H
 #define CERTSYNC_HUB_REQUEST_H
@@ -62,17 +62,17 @@ void hub_request_release(struct hub_request *r);
 int hub_reply_encode(const struct hub_reply *r, struct buf *out);
 int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, struct error *err);
 
-/* The text of the forced command: "NAME:MARK", or "join:NAME". The mark says which key it was: sshd has the command from the line by which a
- * connection came in, and goes on running it for each new channel when that line has long been gone. It is the end of the key's base64,
- * without '='. */
+/* The text of the forced command is "NAME:MARK", or "join:NAME". The mark says which key was used: sshd has the command
+ * from the line by which a connection came in, and goes on running it for each new channel when that line has long been
+ * gone. It is the end of the key's base64, without '='. */
 enum { HUB_KEY_MARK_MAX = 32 + 1, HUB_KEY_WORD_MAX = NAME_AGENT_MAX + HUB_KEY_MARK_MAX };
 void hub_key_mark(const char *key, char ret[HUB_KEY_MARK_MAX]); /* of a valid key */
 void hub_key_word(const struct hub_key *key, char ret[HUB_KEY_WORD_MAX]);
-/* False unless it is such a text. A name without a mark, as older versions wrote it, has the mark "". */
+/* Returns false unless it is such a text. A name without a mark, as older versions wrote it, has the mark "". */
 bool hub_key_word_parse(
 	const char *word, enum hub_key_use *ret_use, char ret_agent[NAME_AGENT_MAX], char ret_mark[HUB_KEY_MARK_MAX]);
 
-/* Whether `key` is one line "type base64" of a key type that sshd takes and nothing else. */
+/* Returns whether `key` is one line "type base64" of a key type that sshd takes, and nothing else. */
 bool hub_key_is_valid(const char *key);
 
 #endif

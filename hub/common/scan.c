@@ -23,7 +23,7 @@ void scan_release(struct scan *s)
 	s->files.count = 0;
 }
 
-/* What a directory has. */
+/* An entry of a directory. */
 
 struct candidate {
 	char *name;
@@ -57,7 +57,7 @@ static bool is_candidate(const char *name)
 	return false;
 }
 
-/* "mail.domain.pl.crt" for mail.domain.pl, "_.domain.pl.key" for *.domain.pl: lego's names. */
+/* lego's names are "mail.domain.pl.crt" for mail.domain.pl, and "_.domain.pl.key" for *.domain.pl. */
 static bool is_named(const char *file, const char *const *names)
 {
 	for (; *names; names++) {
@@ -143,7 +143,7 @@ struct share {
 	size_t files, bytes;
 };
 
-/* Keeps those that fit, the first ones first. */
+/* Keeps those that fit, from the first one on. */
 static void keep_fitting(struct listing *l, struct share share)
 {
 	size_t kept = 0;
@@ -159,7 +159,7 @@ static void keep_fitting(struct listing *l, struct share share)
 	l->count = kept;
 }
 
-/* The files to read, sorted by name; the others are counted. */
+/* Lists the files to read, sorted by name; the others are counted. */
 static int list_files(int dirfd, const char *const *names, struct share share, struct listing *ret,
 	size_t *ret_left_out, struct error *err)
 {
@@ -183,7 +183,7 @@ static int list_files(int dirfd, const char *const *names, struct share share, s
 	return 0;
 }
 
-/* Reading. */
+/* ---- reading ---- */
 
 static int read_one(int dirfd, const char *path, const char *name, struct scan *ret, struct error *err)
 {
@@ -194,7 +194,7 @@ static int read_one(int dirfd, const char *path, const char *name, struct scan *
 	return files_add(&ret->files, name, content->data, content->len);
 }
 
-/* A link of root's may lead to where another user has his say. */
+/* A link of root's may lead to where another user has a say. */
 static int read_link(const char *path, const char *name, struct scan *ret, struct error *err)
 {
 	struct rights rights;
@@ -218,7 +218,7 @@ static int read_directory(int dirfd, const char *path, bool roots, size_t number
 			roots && list.items[i].link ? mem_printf("%s/%s", path, list.items[i].name) : NULL;
 		errno = 0;
 		result = link ? read_link(link, name, ret, err) : read_one(dirfd, list.items[i].name, name, ret, err);
-		/* It went away or was swapped since it was listed: the next event brings the rest. */
+		/* The file went away or was swapped since it was listed; the next event brings the rest. */
 		if (result < 0 && errno == ENOENT) {
 			buf_release(&ret->content[ret->files.count]);
 			result = 0;
@@ -242,7 +242,7 @@ static int read_path(const char *path, bool roots, size_t number, const char *co
 	return read_one(AT_FDCWD, path, name, ret, err);
 }
 
-/* Why what root could read is not read. */
+/* Says why what root could read is not read. */
 static int tell_rights(const struct rights *rights, struct error *err)
 {
 	if (rights->shared && rights->gid == RIGHTS_NOBODY)
@@ -291,7 +291,8 @@ int scan_paths(
 	return 0;
 }
 
-/* What can be told without the right to read it: 1, 0 when it is not there or out of sight, -1. */
+/* Says what can be told without the right to read the path. Returns 1, 0 when it does not exist or is out of sight, or
+ * -1. */
 static int check_type(const char *path, struct error *err)
 {
 	struct stat st;

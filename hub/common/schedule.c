@@ -23,13 +23,13 @@ static int64_t larger(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-/* 0 … span, the same for the same number. */
+/* Returns 0 to `span`, the same for the same number. */
 static int64_t spread(uint64_t jitter, int64_t span)
 {
 	return (int64_t)(jitter % ((uint64_t)span + 1));
 }
 
-/* What was configured for 90 days must not make one of 160 hours due as soon as it is issued, so a third of
+/* What was configured for 90 days must not make a certificate of 160 hours due as soon as it is issued, so a third of
  * each life is always used. */
 int64_t schedule_renew_before(int64_t lifetime, int64_t configured)
 {
@@ -38,7 +38,7 @@ int64_t schedule_renew_before(int64_t lifetime, int64_t configured)
 	return lifetime < SHORT_LIFETIME ? lifetime / 2 : lifetime / 3;
 }
 
-/* Sooner by up to a twentieth, so that what was issued together is not renewed together. */
+/* It is due sooner by up to a twentieth, so that what was issued together is not renewed together. */
 static int64_t due_by_rule(const struct schedule_state *s)
 {
 	int64_t life = s->not_after - s->not_before;
@@ -50,7 +50,7 @@ static int64_t due_by_rule(const struct schedule_state *s)
 	return larger(due, smaller(later, s->not_after - life / 6));
 }
 
-/* A publication that lies ahead (the clock was set back) holds nothing up. */
+/* A publication that lies ahead, since the clock was set back, holds nothing up. */
 static int64_t due_by_advice(const struct schedule_state *s, int64_t now)
 {
 	if (s->published > now)
@@ -88,7 +88,7 @@ static int64_t with_jitter(int64_t delay, uint32_t failures, uint64_t jitter)
 	return delay + spread(jitter >> (failures % 32), delay / 4);
 }
 
-/* When the backoff ends; 0: there is none. */
+/* Returns when the backoff ends, or 0 when there is none. */
 static int64_t backoff_end(const struct schedule_state *s, int64_t now)
 {
 	if (!s->failures || !s->last_failure)

@@ -1,5 +1,5 @@
-/* When a certificate is to be renewed, and when a failed try is repeated. Pure: state and clock in, due time
- * out.
+/* When a certificate is to be renewed, and when a failed try is repeated. This does no I/O: state and clock go in, the
+ * due time comes out.
  */
 #ifndef CERTSYNC_HUB_SCHEDULE_H
 #define CERTSYNC_HUB_SCHEDULE_H
@@ -19,27 +19,32 @@ struct schedule_state {
 	uint64_t jitter;      /* a random number, drawn once per certificate and revision */
 };
 
-/* Wall clock at which the next order is due; <= now means now.
- * The authority's advice comes first; a renew_before that was configured still counts where it is sooner. An
- * advised moment waits until an hour after the last publication: advice that stays in the past makes one
- * replacement an hour and no loop. Without advice, the rule: a third of the lifetime always passes first,
- * whatever renew_before says, and the jitter moves a renewal sooner by up to a twentieth of what would be
- * left. What was gone back to waits longer, or the renewal would undo the rollback: a day from then, and by
- * the rule until a third of its life is left (under that, a failed rollout rolls nobody back); but not until
- * under a sixth is left. Backoff after failures: 1 min doubling to 6 h, with up to a quarter more as jitter,
- * never sooner than retry_after. A last_failure that lies further ahead than that wait (the clock was set
- * back) is not believed: it would be waited for until then. */
+/* Returns the wall clock time at which the next order is due; a time up to `now` means now.
+ *
+ * The authority's advice comes first; a renew_before that was configured still counts where it is sooner. An advised
+ * moment waits until an hour after the last publication, so that advice that stays in the past makes one replacement an
+ * hour and no loop.
+ *
+ * Without advice the rule applies: a third of the lifetime always passes first, whatever renew_before says, and the
+ * jitter moves a renewal sooner by up to a twentieth of what would be left.
+ *
+ * What was gone back to waits longer, or the renewal would undo the rollback: a day from then, and by the rule until a
+ * third of its life is left (under that, a failed rollout rolls nobody back); but not until under a sixth is left.
+ *
+ * The backoff after failures is 1 min doubling to 6 h, with up to a quarter more as jitter, and never sooner than
+ * retry_after. A last_failure that lies further ahead than that wait, since the clock was set back, is not believed: it
+ * would be waited for until then. */
 int64_t schedule_due(const struct schedule_state *s, int64_t now);
 
-/* What decides it, for `status`: "missing" (nothing is published), "backoff", "ari", "renew_before", "rule".
- */
+/* Returns what decides it, for `status`: "missing" (nothing is published), "backoff", "ari", "renew_before" or
+ * "rule". */
 const char *schedule_basis(const struct schedule_state *s, int64_t now);
 
-/* How long before its end a certificate of this lifetime is renewed by the rule. */
+/* Returns how long before its end a certificate of this lifetime is renewed by the rule. */
 int64_t schedule_renew_before(int64_t lifetime, int64_t configured);
 
-/* When to ask again for something that failed `failures` times in a row at `last`: 1 min doubling to 6 h,
- * with jitter. */
+/* Returns when to ask again for something that failed `failures` times in a row, the last time at `last`: after 1 min
+ * doubling to 6 h, with jitter. */
 int64_t schedule_retry(uint32_t failures, int64_t last, uint64_t jitter);
 
 #endif

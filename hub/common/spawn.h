@@ -1,10 +1,11 @@
-/* What passes between the hub's daemon and the process that starts its workers, over a SOCK_SEQPACKET pair: fixed binary records,
- * in the order in which they were sent. Nothing in them says what to run but a number out of `enum worker_kind`.
+/* What passes between the hub's daemon and the process that starts its workers, over a SOCK_SEQPACKET pair: fixed
+ * binary records, in the order in which they were sent. All that they say of what to run is a number out of `enum
+ * worker_kind`.
  *
- * daemon to spawner: SPAWN_START with the job's socket beside it, which becomes the descriptors 0 and 1 of `certsync-worker KIND`;
- *                    SPAWN_KILL of an id, which may have ended already. It is dead, and all that it started, before the next
- *                    record is looked at.
- * spawner to daemon: SPAWN_ENDED once for each id that ended by itself or could not be started.
+ * The daemon sends SPAWN_START with the job's socket beside it, which becomes the descriptors 0 and 1 of
+ * `certsync-worker KIND`, and SPAWN_KILL of an id, which may have ended already. That job is dead, and all that it
+ * started, before the next record is looked at. The spawner sends SPAWN_ENDED once for each id that ended by itself or
+ * could not be started.
  */
 #ifndef CERTSYNC_HUB_SPAWN_H
 #define CERTSYNC_HUB_SPAWN_H
@@ -24,7 +25,7 @@ enum worker_kind {
 	WORKER_KINDS,
 };
 
-/* "acme": the word of the command line. */
+/* Returns the word of the command line, such as "acme". */
 const char *worker_kind_name(enum worker_kind kind);
 
 enum spawn_op { SPAWN_START = 1, SPAWN_KILL, SPAWN_ENDED };

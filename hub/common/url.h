@@ -1,5 +1,4 @@
-/* URLs that an ACME server gives, before anything is done with them.
- */
+/* URLs that an ACME server gives, before anything is done with them. */
 #ifndef CERTSYNC_HUB_URL_H
 #define CERTSYNC_HUB_URL_H
 
@@ -7,7 +6,7 @@
 
 enum { URL_MAX = 2048 }; /* with the NUL */
 
-/* https, printable, not too long, without a user's name in it. */
+/* Returns whether a URL is https, printable, not too long, and without a user's name. */
 bool url_is_good(const char *url);
 
 #endif
