@@ -1,5 +1,4 @@
-/* certsync account and certsync revoke.
- */
+/* The commands `certsync account` and `certsync revoke`. */
 #ifndef CERTSYNC_HUB_ACCOUNT_COMMAND_H
 #define CERTSYNC_HUB_ACCOUNT_COMMAND_H
 

@@ -23,7 +23,7 @@ static cJSON *new_request(const char *command, const struct cli_line *line)
 	return request;
 }
 
-/* The final answer's members, and "agent" events as an array beside them. */
+/* Collects the final answer's members, and "agent" events as an array beside them. */
 static void on_answer(const cJSON *answer, void *context)
 {
 	cJSON *all = context;
@@ -39,7 +39,7 @@ static void on_answer(const cJSON *answer, void *context)
 	}
 }
 
-/* Asks, and tells an error. */
+/* Asks, and reports an error. */
 static int ask_hub(const struct cli_line *line, cJSON *request, const struct files *files, cJSON *all)
 {
 	int exit_code = command_ask_with(line, request, files, on_answer, all);
@@ -48,7 +48,7 @@ static int ask_hub(const struct cli_line *line, cJSON *request, const struct fil
 	return exit_code;
 }
 
-/* Adding by a line that is good once. */
+/* ---- adding by a line that is good once ---- */
 
 static int print_join_line(const char *public_part, const uint8_t secret[JOIN_SECRET_SIZE])
 {
@@ -82,7 +82,7 @@ static int ask_with_secret(const struct cli_line *line, bool rotates, const uint
 	return exit_code == CLI_DONE ? print_join_line(json_text(all, "line"), secret) : exit_code;
 }
 
-/* The secret is made here and goes nowhere else but into the line: the hub is told what follows from it. */
+/* The secret is made here and goes nowhere but into the line: the hub is told only what follows from it. */
 static int print_join(const struct cli_line *line, bool rotates)
 {
 	uint8_t secret[JOIN_SECRET_SIZE];
@@ -93,7 +93,7 @@ static int print_join(const struct cli_line *line, bool rotates)
 	return exit_code;
 }
 
-/* Adding by hand. */
+/* ---- adding by hand ---- */
 static int add_identity(const struct cli_line *line, const char *key)
 {
 	char identity[AGENT_LINE_MAX];
@@ -149,7 +149,7 @@ int command_agent_remove(const struct cli_line *line)
 	return exit_code;
 }
 
-/* The list. */
+/* ---- the list ---- */
 
 static void add_row(struct cli_table *table, const cJSON *o)
 {

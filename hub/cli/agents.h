@@ -1,5 +1,4 @@
-/* certsync agent add, list, rotate, remove.
- */
+/* The commands `certsync agent add`, `list`, `rotate` and `remove`. */
 #ifndef CERTSYNC_HUB_AGENT_COMMAND_H
 #define CERTSYNC_HUB_AGENT_COMMAND_H
 

@@ -1,4 +1,4 @@
-/* `certsync alert test` and `certsync alert list`. */
+/* The commands `certsync alert test` and `certsync alert list`. */
 #ifndef CERTSYNC_HUB_ALERT_COMMAND_H
 #define CERTSYNC_HUB_ALERT_COMMAND_H
 

@@ -39,7 +39,7 @@ static void job_release(struct job *j)
 
 /* ---- the hub ---- */
 
-/* hub.conf is of use and never needed: where it is, its anchors are what the hub itself trusts. */
+/* hub.conf is useful and never needed: where it exists, its anchors are what the hub itself trusts. */
 static int read_config(struct job *j, bool needed, struct error *err)
 {
 	const struct cli_line *line = j->check.line;
@@ -124,7 +124,7 @@ static int expect_of_hub(struct check_host *host, const cJSON *certificate, stru
 	return 0;
 }
 
-/* Nobody has named a host: every name that a certificate of the hub is for. A wildcard is no host. */
+/* Nobody has named a host, so every name that a certificate of the hub is for is looked at. A wildcard is no host. */
 static int add_names(struct job *j, const cJSON *certificate, struct error *err)
 {
 	const cJSON *name;

@@ -1,5 +1,4 @@
-/* `certsync check`: what clients see at each address of each name.
- */
+/* The command `certsync check`: what clients see at each address of each name. */
 #ifndef CERTSYNC_HUB_CHECK_COMMAND_H
 #define CERTSYNC_HUB_CHECK_COMMAND_H
 

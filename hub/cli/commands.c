@@ -22,7 +22,7 @@ enum {
 	COMMAND_WATCH_MS = 5000
 };
 
-/* Asking. */
+/* ---- asking ---- */
 
 /* One command's way from the request to what is shown. */
 struct asking {
@@ -66,7 +66,7 @@ static bool on_tick(void *context)
 	return true;
 }
 
-/* The directory of the hub's sockets; owned, NULL with the exit code. */
+/* Returns the directory of the hub's sockets, which the caller frees, or NULL with the exit code. */
 static char *run_directory(const struct cli_line *line, int *ret_exit)
 {
 	if (cli_config_is_hidden(line))
@@ -128,7 +128,7 @@ int command_bring(const struct cli_line *line, struct files *files, struct buf *
 	return CLI_DONE;
 }
 
-/* Asks, shows, returns the exit code. Takes the request over. */
+/* Asks, shows, and returns the exit code. Takes the request over. */
 static int ask_hub(
 	const struct cli_line *line, cJSON *request, const struct files *files, void (*show)(const struct answers *a))
 {
@@ -173,7 +173,7 @@ int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer,
 	return command_ask_with(line, request, NULL, answer, context);
 }
 
-/* Somebody to tell, who may print. */
+/* Passes answers on to a caller that may print. */
 struct told {
 	ask_answer *answer;
 	void *context;
@@ -217,7 +217,7 @@ static void add_certificates(cJSON *request, const struct cli_line *line)
 		cJSON_AddItemToArray(names, cJSON_CreateString(line->plain[i]));
 }
 
-/* Watching: rounds of answers, each drawn when it is complete. */
+/* ---- watching: rounds of answers, each drawn when it is complete ---- */
 
 static void print_round(const void *what)
 {
@@ -227,7 +227,7 @@ static void print_round(const void *what)
 	show_certificates(what);
 }
 
-/* On no terminal: what has changed since the round before, a line each. */
+/* Where there is no terminal, prints what has changed since the round before, one line each. */
 static void print_changes(const struct answers *now, const struct answers *before)
 {
 	const cJSON *agent, *old;

@@ -1,5 +1,4 @@
-/* The operator's commands of certsync: each asks the daemon over its control socket and shows the answers.
- */
+/* The operator's commands of certsync: each asks the daemon over its control socket and shows the answers. */
 #ifndef CERTSYNC_HUB_COMMANDS_H
 #define CERTSYNC_HUB_COMMANDS_H
 
@@ -14,17 +13,18 @@ int command_rollback(const struct cli_line *line);
 int command_history(const struct cli_line *line);
 int command_config(const struct cli_line *line);
 
-/* For commands of other modules; both take the request over and return the exit code. The answers as `push` shows them (`files` may be
- * NULL): */
+/* The rest is for commands of other modules. All take the request over and return the exit code. This shows the answers
+ * as `push` does; `files` may be NULL. */
 int command_follow(const struct cli_line *line, cJSON *request, const struct files *files);
-/* or each to `answer`, the final one included. */
+/* This hands each answer, the final one included, to `answer`. */
 int command_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);
-/* The same with files, which may be NULL. */
+/* Does the same with files, which may be NULL. */
 int command_ask_with(
 	const struct cli_line *line, cJSON *request, const struct files *files, ask_answer *answer, void *context);
 
-/* Brings these files, which may hold private keys, to certsync-keys, past the daemon, and puts what is left of each in its place
- * (hub/common/key_bring.h), which `left` keeps: one for each. CLI_DONE, or the exit code; it has said why. */
+/* Brings these files, which may have private keys, to certsync-keys, past the daemon, and puts what is left of each in
+ * its place (hub/common/key_bring.h); `left` keeps that, one for each file. Returns CLI_DONE, or the exit code, and has
+ * said why. */
 int command_bring(const struct cli_line *line, struct files *files, struct buf *left);
 
 #endif

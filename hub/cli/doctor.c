@@ -29,7 +29,8 @@ static bool has_local_agent(const struct hub_config *c)
 	return false;
 }
 
-/* Users and groups that the configuration has by default, as its faults say that they are missing. */
+/* Looks for the users and groups that the configuration has by default, by the faults that say that they are
+ * missing. */
 static void prepare_users(struct doctor_findings *f, struct doctor_site *site)
 {
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
@@ -76,7 +77,7 @@ static void look_at_users(struct doctor_findings *f, const void *site)
 static void look_at_files(struct doctor_findings *f, const void *site)
 {
 	const struct hub_config *c = site;
-	/* Started without root all is the caller's. */
+	/* If the hub was started without root, everything belongs to the caller. */
 	bool separate = geteuid() == 0 || strcmp(c->user, "certsync-hub") == 0;
 	const char *root = separate ? "root" : NULL, *user = separate ? c->user : NULL,
 		   *keys_user = separate ? c->keys_user : NULL;
@@ -175,7 +176,7 @@ static void look_at_disk(struct doctor_findings *f, const void *site)
 	doctor_disk(f, c->state);
 }
 
-/* Agents come from addresses of their own, which only a person knows; loopback is what can be seen to from here. */
+/* Agents come from addresses of their own, which only a person knows; from here only loopback can be looked at. */
 static void look_at_fail2ban(struct doctor_findings *f, const void *site)
 {
 	(void)site;
@@ -190,7 +191,7 @@ static void look_at_selinux(struct doctor_findings *f, const void *site)
 	auto_free char *gate = mem_printf("%s/certsync-gate", fs_program_directory());
 	auto_free char *copy = mem_strdup(c->authorized_keys);
 	const struct doctor_label labels[] = {{gate, "bin_t"}, {dirname(copy), "ssh_home_t"}};
-	/* Only in a directory of ours: a label for one of others would be theirs to lose. */
+	/* Only a directory of ours gets a label: one of others would lose its own. */
 	bool ours = strcmp(labels[1].path, "/var/lib/certsync-gate/.ssh") == 0;
 	doctor_selinux(f, labels, ours ? COUNT(labels) : 1);
 }

@@ -1,5 +1,4 @@
-/* `certsync doctor`: the hub's node is looked over, and mended.
- */
+/* The command `certsync doctor`: looks over the hub's node, and mends it. */
 #ifndef CERTSYNC_HUB_DOCTOR_H
 #define CERTSYNC_HUB_DOCTOR_H
 

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* An address and a name that are nobody's (RFC 5737, RFC 2606): what holds for an agent from anywhere. */
+/* This address and name are nobody's (RFC 5737, RFC 2606), so they stand for an agent from anywhere. */
 #define SSHD_ANYBODY "host=agent.invalid,addr=192.0.2.1"
 
 enum { DUMP_MAX = 256 * 1024, DROP_IN_MAX = 64 * 1024, GROUPS_MAX = 32, SSH_PORT = 22 };
@@ -34,7 +34,7 @@ static bool has_remote_agents(const struct hub_config *c)
 
 /* ---- what sshd says ---- */
 
-/* What `sshd -T` prints for the account. */
+/* Appends what `sshd -T` prints for the account. */
 static int dump_sshd(const struct hub_config *c, struct buf *out, struct error *err)
 {
 	auto_free char *who = mem_printf("user=%s,%s", c->gate_user, SSHD_ANYBODY);
@@ -173,7 +173,7 @@ static size_t count_mendable(const struct sshd_verdict *v)
 	return count;
 }
 
-/* What sshd does with the new file, before any sshd has it. */
+/* Says what sshd would do with the new file, before any sshd has it. */
 static int try_drop_in(const struct drop_in *d, struct error *err)
 {
 	static const char *const test[] = {"sshd", "-t", NULL};
@@ -217,7 +217,7 @@ static int write_drop_in(void *what, struct error *err)
 	return error_wrap(err, DOCTOR_SSHD_DROP_IN " was taken back");
 }
 
-/* The command that makes a running sshd read it. */
+/* Returns the command that makes a running sshd read the file. */
 static const char *reload_command(void)
 {
 	return access("/usr/lib/systemd/system/ssh.service", F_OK) == 0 ? "systemctl reload ssh"
@@ -258,7 +258,7 @@ static void tell_faults(
 		doctor_add(f, DOCTOR_OK, "%s may come in by its key, and its command is run", c->gate_user);
 }
 
-/* Agents pin what hub.conf names; `hostkey` lines of the dump are the private halves. */
+/* Agents pin what hub.conf names; the `hostkey` lines of the dump are the private halves. */
 static bool is_host_key(const char *dump, const char *public)
 {
 	size_t len = strlen(public);

@@ -1,5 +1,5 @@
-/* By which agents come in: the gate account, its authorized_keys, and sshd. Checks of lib/cli/doctor.h; `site` is the
- * hub's configuration.
+/* The checks (lib/cli/doctor.h) of the way by which agents come in: the gate account, its authorized_keys, and sshd.
+ * `site` is the hub's configuration.
  */
 #ifndef CERTSYNC_HUB_DOCTOR_GATE_H
 #define CERTSYNC_HUB_DOCTOR_GATE_H

@@ -8,7 +8,7 @@
 
 /* ---- the dump ---- */
 
-/* The values of a keyword, which may be on several lines, one after the other; owned. */
+/* Returns the values of a keyword, which may be on several lines, one after the other; the caller frees them. */
 static char *values_of(const char *dump, const char *keyword)
 {
 	size_t len = strlen(keyword);
@@ -26,7 +26,7 @@ static char *values_of(const char *dump, const char *keyword)
 	return values;
 }
 
-/* Calls `is` for each word until it says true; whether one did. */
+/* Calls `is` for each word until it returns true. Returns whether it did. */
 static bool any_word(const char *values, bool (*is)(const char *word, const void *context), const void *context)
 {
 	auto_free char *copy = mem_strdup(values);
@@ -49,7 +49,7 @@ struct matching {
 	bool negated; /* look for patterns that say no */
 };
 
-/* USER, USER@HOST: from which host is not asked here. */
+/* Matches USER and USER@HOST; which host it is does not matter here. */
 static bool is_match(const char *word, const void *context)
 {
 	const struct matching *m = context;
@@ -154,7 +154,7 @@ static bool takes_ed25519(const char *values, const struct sshd_wish *wish)
 	return !*values || any_word(copy, is_same, "ssh-ed25519");
 }
 
-/* %h, %u and %%; a relative path begins at the home. */
+/* Replaces %h, %u and %%; a relative path begins at the home. */
 static char *expand(const char *word, const struct sshd_wish *wish)
 {
 	char *path = mem_strdup(word[0] == '/' || strncmp(word, "%h", 2) == 0 ? "" : wish->home);
@@ -225,7 +225,7 @@ static void write_line(const char *form, const struct sshd_wish *wish, char out[
 	snprintf(out, SSHD_TEXT_MAX, "%.*s%s", percent ? (int)(percent - form) : (int)strlen(form), form, word);
 }
 
-/* As sshd_config(5) spells it, from the line. */
+/* Returns the length of the keyword in the line, which has it as sshd_config(5) spells it. */
 static int keyword_length(const char *line)
 {
 	return (int)strcspn(line, " ");
@@ -243,7 +243,7 @@ static void judge_setting(
 		s->effect);
 }
 
-/* "10:30:100": from the tenth that has not logged in yet some are refused. */
+/* "10:30:100" refuses some connections once ten have not logged in yet. */
 static void judge_startups(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *v)
 {
 	auto_free char *values = values_of(dump, "maxstartups");

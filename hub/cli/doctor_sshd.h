@@ -1,4 +1,5 @@
-/* What sshd does with the gate account, judged by what `sshd -T -C user=…` prints, and the drop-in that mends it. Pure.
+/* What sshd does with the gate account, judged by what `sshd -T -C user=…` prints, and the drop-in that mends it. This
+ * does no I/O.
  */
 #ifndef CERTSYNC_HUB_DOCTOR_SSHD_H
 #define CERTSYNC_HUB_DOCTOR_SSHD_H
@@ -33,11 +34,11 @@ struct sshd_verdict {
 	bool pam; /* UsePAM yes: a locked password is no obstacle */
 };
 
-/* `dump`: lines "keyword value", keywords in any case. What is not in it is as OpenSSH's default. */
+/* `dump` has lines "keyword value", with keywords in any case. What is not in it is as OpenSSH's default. */
 void sshd_judge(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *ret);
 
-/* Appends the drop-in: the lines of all faults, those of `old` (the drop-in that is there, "" for none) that it could
- * have, and what an account without a shell is better without. */
+/* Appends the drop-in: the lines of all faults, those of `old` (the drop-in that exists, or "") that it could have, and
+ * what an account without a shell is better without. */
 int sshd_drop_in(const struct sshd_verdict *verdict, const struct sshd_wish *wish, const char *old, struct buf *out);
 
 #endif

@@ -74,8 +74,8 @@ static void read_header(int fd, int64_t deadline, char answer[HEADER_MAX])
 	}
 }
 
-/* The status of the answer to a challenge that does not exist. -1: there is none. The hub's own is 404 with no page:
- * *ret_ours. */
+/* Returns the status of the answer to a challenge that does not exist, or -1 when there is none. The hub's own answer
+ * is 404 without a page (*ret_ours). */
 static int ask_challenge(const char *address, const char *host, bool *ret_ours, struct error *err)
 {
 	int64_t deadline = clock_monotonic_ms() + HTTP_MS;
@@ -135,7 +135,7 @@ static void look_at_port_80(struct doctor_findings *f, const struct hub_config *
 	const char *name = first_http_name(c);
 	bool ours = false;
 	int status = ask_challenge(HTTP_PORT_80, name, &ours, &err);
-	/* 200: HAProxy answers by itself, for every token. */
+	/* With 200 HAProxy answers by itself, for every token. */
 	if (ours || status == 200)
 		doctor_add(f, DOCTOR_OK, "a challenge for %s that comes to port 80 is answered", name);
 	else if (status > 0)
@@ -183,7 +183,7 @@ static bool any_is_ours(const char *addresses)
 	return false;
 }
 
-/* Whether it is well. */
+/* Returns whether all is well. */
 static bool look_at_name(struct doctor_findings *f, const char *name)
 {
 	struct error err;

@@ -1,4 +1,5 @@
-/* By which authorities come in: DNS, port 80, HAProxy. Checks of lib/cli/doctor.h; `site` is the hub's configuration.
+/* The checks (lib/cli/doctor.h) of the way by which authorities come in: DNS, port 80, HAProxy. `site` is the hub's
+ * configuration.
  */
 #ifndef CERTSYNC_HUB_DOCTOR_WEB_H
 #define CERTSYNC_HUB_DOCTOR_WEB_H

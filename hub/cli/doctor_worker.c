@@ -9,13 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What a word of the configuration names, and whether others may have it. */
+/* What a word of the configuration names, and whether it is a secret that others must not have. */
 struct named {
 	const char *word, *path;
 	bool secret;
 };
 
-/* As that user, since ACLs, groups and every directory on the way have a say. 1 or 0, -1: it cannot be told. */
+/* Tries it as that user, since access control lists, groups and every directory on the way have a say. Returns 1 or 0,
+ * or -1 when it cannot be told. */
 static int can_read(const char *user, const char *path, struct error *err)
 {
 	const struct passwd *entry = getpwnam(user);
@@ -35,7 +36,7 @@ static bool look_at(struct doctor_findings *f, const char *user, const struct na
 {
 	struct error err;
 	struct stat st;
-	/* One that is missing is the hook's own to miss: it may do without. */
+	/* A file that is missing is the hook's own to miss, which may do without. */
 	if (!n->path || stat(n->path, &st) < 0)
 		return true;
 	int can = can_read(user, n->path, &err);

@@ -1,5 +1,4 @@
-/* What certsync doctor looks at for the workers' user: whether it can read what is named for it.
- */
+/* What `certsync doctor` looks at for the workers' user: whether it can read what is named for it. */
 #ifndef CERTSYNC_HUB_DOCTOR_WORKER_H
 #define CERTSYNC_HUB_DOCTOR_WORKER_H
 

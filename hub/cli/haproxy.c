@@ -9,7 +9,7 @@
 
 enum { FAULTS_MAX = 64 * 1024 };
 
-/* The token's alphabet, so that nothing else of a request comes back in an answer. */
+/* The path has the token's alphabet, so that nothing else of a request comes back in an answer. */
 #define IS_CHALLENGE "acl certsync_challenge path_reg ^/[.]well-known/acme-challenge/[A-Za-z0-9_-]+$"
 
 const struct cli_option config_haproxy_options[] = {
@@ -91,7 +91,7 @@ static void keep_result(const cJSON *answer, void *context)
 	*result = cJSON_Duplicate(answer, true);
 }
 
-/* Both texts go into a file that somebody hands to HAProxy. */
+/* Both texts go into a file that somebody hands to HAProxy, so their alphabets are checked. */
 static int show_answer(const cJSON *answer)
 {
 	struct error err;

@@ -1,5 +1,4 @@
-/* `certsync config haproxy`: what HAProxy needs for http-01, as a file that it takes as it is.
- */
+/* The command `certsync config haproxy`: what HAProxy needs for http-01, as a file that it takes as it is. */
 #ifndef CERTSYNC_HUB_CONFIG_HAPROXY_H
 #define CERTSYNC_HUB_CONFIG_HAPROXY_H
 

@@ -14,7 +14,7 @@ const struct cli_option hold_options[] = {
 	{NULL, NULL, NULL},
 };
 
-/* 0 seconds: it ends. */
+/* 0 seconds say that the hold ends. */
 static int read_time(const struct cli_line *line, int64_t *ret)
 {
 	const char *time = cli_value(line, "--for", 0);

@@ -1,5 +1,4 @@
-/* `certsync hold`: asks the hub to let an agent alone for a while (hub/daemon/rollout/hold.h).
- */
+/* The command `certsync hold`: asks the hub to let an agent alone for a while (hub/daemon/rollout/hold.h). */
 #ifndef CERTSYNC_HUB_HOLD_COMMAND_H
 #define CERTSYNC_HUB_HOLD_COMMAND_H
 

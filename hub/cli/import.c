@@ -13,7 +13,7 @@ const struct cli_option import_options[] = {
 	{NULL, NULL, NULL},
 };
 
-/* The nth --key and --chain, as files of these names. 1, or 0 when they were not given, or -1. */
+/* Adds the nth --key and --chain as files of these names. Returns 1, 0 when they were not given, or -1. */
 static int add_pair(const struct cli_line *line, int nth, struct buf *key, struct buf *chain, struct files *files)
 {
 	static const char *const names[][2] = {{"key", "chain"}, {"key-2", "chain-2"}};

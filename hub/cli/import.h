@@ -1,4 +1,5 @@
-/* `certsync import`: a key and chain of one's own. The key goes to certsync-keys, the daemon is told which it is.
+/* The command `certsync import`: publishes a key and chain of one's own. The key goes to certsync-keys, and the daemon
+ * is told which one it is.
  */
 #ifndef CERTSYNC_HUB_CLI_IMPORT_H
 #define CERTSYNC_HUB_CLI_IMPORT_H

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Events into their lists, the result's members beside them. */
+/* Collects events into their lists, and the result's members beside them. */
 static void on_answer(const cJSON *answer, void *context)
 {
 	cJSON *all = context;

@@ -1,5 +1,4 @@
-/* `certsync keys` and `keys rotate`: the hub's signing key, and how far its replacement is.
- */
+/* The commands `certsync keys` and `certsync keys rotate`: the hub's signing key, and how far its replacement is. */
 #ifndef CERTSYNC_HUB_COMMAND_KEYS_H
 #define CERTSYNC_HUB_COMMAND_KEYS_H
 

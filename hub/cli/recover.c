@@ -63,7 +63,7 @@ static bool there_is(const char *directory, const char *file)
 	return access(path, F_OK) == 0;
 }
 
-/* Two pairs stand in two combined files, each of which is both key and chain; one pair in two. */
+/* Two pairs are in two combined files, each of which is both key and chain; one pair is in two files. */
 static int read_archive(const char *top, const char *certificate, struct archived *a, struct error *err)
 {
 	char text[REVISION_TEXT_MAX];
@@ -114,7 +114,7 @@ static int recover_one(const struct cli_line *line, const char *certificate)
 	return exit_code;
 }
 
-/* The certificates of which some agent is ahead. */
+/* Collects the certificates of which some agent is ahead. */
 static void on_status(const cJSON *answer, void *context)
 {
 	cJSON *names = context;

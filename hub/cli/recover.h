@@ -1,5 +1,4 @@
-/* `certsync recover`: by root, who alone can read the local agent's archive.
- */
+/* The command `certsync recover`. It needs root, who alone can read the local agent's archive. */
 #ifndef CERTSYNC_HUB_RECOVER_COMMAND_H
 #define CERTSYNC_HUB_RECOVER_COMMAND_H
 

@@ -118,7 +118,7 @@ static const char *agent_detail(const cJSON *agent, char *out, size_t size)
 	return out;
 }
 
-/* What the table has no room for. */
+/* Prints what the table has no room for. */
 static void print_agent_notes(const cJSON *agent)
 {
 	if (json_text(agent, "danger")[0])
@@ -162,7 +162,7 @@ static void print_agents(const struct answers *a, const char *certificate)
 	}
 }
 
-/* Probes that do not show the desired certificate: the one thing that a person must see. */
+/* Prints the probes that do not show the desired certificate, which is the one thing that a person must see. */
 static void print_bad_probes(const struct answers *a, const char *certificate)
 {
 	const cJSON *agent, *probe;
@@ -212,7 +212,7 @@ static void print_endpoint(const cJSON *row)
 		printf("    what to do: %s\n", advice);
 }
 
-/* What standing checks have seen: those that are ok are counted. */
+/* Prints what standing checks have seen; those that are ok are only counted. */
 static void print_endpoints(const cJSON *endpoints)
 {
 	int ok = 0, count = cJSON_GetArraySize(endpoints);
@@ -249,7 +249,7 @@ void show_certificates(const struct answers *a)
 	print_endpoints(a->endpoints);
 }
 
-/* The table at the end of push, renew and import. */
+/* Prints the table at the end of push, renew and import. */
 void show_outcome(const struct answers *a)
 {
 	const cJSON *agent;

@@ -1,5 +1,4 @@
-/* What the hub has answered, for people: tables and lines on standard output.
- */
+/* What the hub has answered, shown to people: tables and lines on standard output. */
 #ifndef CERTSYNC_HUB_SHOW_H
 #define CERTSYNC_HUB_SHOW_H
 
@@ -14,7 +13,7 @@ struct answers {
 };
 void answers_init(struct answers *a);
 void answers_release(struct answers *a);
-/* Keeps an answer by its event. False: it is of another kind ("progress", "order", …). */
+/* Keeps an answer by its event. Returns false when it is of another kind ("progress", "order", …). */
 bool answers_take(struct answers *a, const cJSON *answer);
 void answers_print_json(struct answers *a); /* one object */
 

@@ -1,5 +1,4 @@
-/* What `certsync status` shows of a renewal beside when it is due.
- */
+/* What `certsync status` shows of a renewal beside when it is due. */
 #ifndef CERTSYNC_HUB_RENEWAL_SHOW_H
 #define CERTSYNC_HUB_RENEWAL_SHOW_H
 

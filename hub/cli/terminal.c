@@ -11,7 +11,7 @@
 
 enum { LIVE_LINES_MAX = 512, LIVE_WIDTH_DEFAULT = 80, LIVE_HEIGHT_DEFAULT = 24 };
 
-/* What one agent (or an order: agent "") does. */
+/* What one agent does, or an order, whose agent is "". */
 struct line {
 	char *certificate, *agent; /* owned */
 	cJSON *answer;             /* owned: the last */
@@ -40,7 +40,7 @@ static void window(int *ret_width, int *ret_height)
 	*ret_height = known ? size.ws_row : LIVE_HEIGHT_DEFAULT;
 }
 
-/* As much of a line as has room; a character of several bytes is one column here. */
+/* Prints as much of a line as has room; a character of several bytes takes one column here. */
 static void put_clipped(const char *text, size_t len, int width)
 {
 	size_t at = 0;
@@ -109,7 +109,7 @@ void live_take(struct live *l, const cJSON *answer)
 	live_draw(l);
 }
 
-/* Whether it still goes on: its seconds are counted. */
+/* Returns whether it still goes on, so that its seconds are counted. */
 static bool is_under_way(const cJSON *answer)
 {
 	static const char *const under_way[] = {"offered", "activating", "installed", "staged"};
@@ -144,7 +144,7 @@ void live_erase(struct live *l)
 	fflush(stdout);
 }
 
-/* Those that are under way have the room, if there is not enough for all. */
+/* If there is not enough room for all lines, those that are under way get it. */
 void live_draw(struct live *l)
 {
 	int width, height, left = 0;

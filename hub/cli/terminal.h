@@ -1,5 +1,5 @@
-/* A terminal on which something goes on: a block of lines that is drawn anew in its place, and a screen that shows what does not end.
- * Without a terminal (or with TERM=dumb) nothing of it is used: then every change is a line.
+/* A terminal on which something goes on: a block of lines that is drawn anew in its place, and a screen that shows what
+ * does not end. Without a terminal, or with TERM=dumb, nothing of it is used, and then every change is a line.
  */
 #ifndef CERTSYNC_HUB_LIVE_H
 #define CERTSYNC_HUB_LIVE_H
@@ -10,11 +10,11 @@
 
 bool live_terminal(void); /* standard output is one that can be drawn on */
 
-/* SIGINT from now on only sets a flag, so that what goes on elsewhere can be told of. */
+/* From now on SIGINT only sets a flag, so that a person can be told of what goes on elsewhere. */
 void live_catch_interrupt(void);
 bool live_interrupted(void);
 
-/* The progress of orders and agents, a line each. */
+/* The progress of orders and agents, one line each. */
 struct live;
 struct live *live_new(void);
 void live_free(struct live *l);
