@@ -44,7 +44,7 @@ struct verify_policy {
 	const char *const *key_types; /* NULL: ecdsa-p256, ecdsa-p384, rsa of 2048 to 4096 bits */
 	int64_t replaces_not_after;   /* 0: nothing; else the expiry of what would be replaced */
 	bool may_expire_sooner;
-	bool key_is_vouched; /* the chain has the public half alone; the process with the private one has seen that it signs */
+	bool key_is_vouched; /* the chain has only the public half; who has the private one has seen it sign */
 };
 
 /* Applies the rules. A refusal is ERROR_UNTRUSTED, and its message begins with the rule's name ("key-match: …"), which
