@@ -22,8 +22,7 @@ static int check_listener(int fd, const char *path, struct error *err)
 		return error_errno(err, "cannot tell who listens at %s", path);
 	if (listener.uid == 0 || listener.uid == geteuid())
 		return 0;
-	return error_set(
-		err, ERROR_UNTRUSTED, "user %d listens at %s, whom no key is sent to", (int)listener.uid, path);
+	return error_set(err, ERROR_UNTRUSTED, "user %d listens at %s, and is sent no key", (int)listener.uid, path);
 }
 
 /* *ret_absent says that nobody listens there. */

@@ -14,8 +14,8 @@
 enum { FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option agent_check_options[] = {
-	{"--at", "ADDRESS", "this address instead of what DNS says (with a HOST; may be given more than once)"},
-	{"--expect", "WHAT", "the certificate of agent.conf as installed here, or the SHA-256, that must be served"},
+	{"--at", "ADDRESS", "look at this address instead of what DNS says; needs a HOST, may be given more than once"},
+	{"--expect", "WHAT", "require this certificate of agent.conf as installed here, or this SHA-256"},
 	{"--anchors", "FILE", "trust these roots (PEM) instead of agent.conf's or the system's"},
 	CHECK_JOB_OPTIONS,
 	{NULL, NULL, NULL},

@@ -160,7 +160,7 @@ static int take(struct telling *t, const struct frame *frame, struct error *err)
 	t->number = frame->len ? read_u32(&r) : 0;
 	if (!t->number)
 		buf_reset(&t->message);
-	return frame->len && !read_done(&r) ? error_set(err, ERROR_PERMANENT, "a record that is no number") : 0;
+	return frame->len && !read_done(&r) ? error_set(err, ERROR_PERMANENT, "the record is not a number") : 0;
 }
 
 /* Runs the executable when nothing more has come that could end it. Returns 1 to go on, 0 when the daemon is gone, or

@@ -504,8 +504,8 @@ static const struct cli_option pin_options[] = {
 };
 
 static const struct cli_option identity_options[] = {
-	{"--next", NULL, "those of the keys that are to take their place, making them when there are none"},
-	{"--take-next", NULL, "those take their place"},
+	{"--next", NULL, "print the keys that are to replace them, and make these when there are none"},
+	{"--take-next", NULL, "replace the keys by those"},
 	{0},
 };
 

@@ -142,7 +142,7 @@ static int receive_message(const struct channel *c, uint8_t *ret_type, struct bu
 	uint8_t *room = len >= 1 ? buf_reserve(ret, len - 1) : NULL;
 	if (!room)
 		return error_set(
-			err, ERROR_UNTRUSTED, "opener: a message of %u bytes, at most %zu are read", len, ret->max);
+			err, ERROR_UNTRUSTED, "opener: the message has %u bytes, at most %zu are read", len, ret->max);
 	if (receive_bytes(c, room, len - 1, err) < 0)
 		return -1;
 	buf_added(ret, len - 1);
@@ -268,7 +268,7 @@ static int converse(const struct channel *down, const char *anchors, const struc
 		if (type == MESSAGE_ANSWER)
 			return 0;
 		if (type != MESSAGE_WANT)
-			return error_set(err, ERROR_UNTRUSTED, "opener: a message of type %u", type);
+			return error_set(err, ERROR_UNTRUSTED, "opener: the message is of type %u", type);
 		if (give_anchors(down, anchors, answer, err) < 0)
 			return -1;
 	}
@@ -336,7 +336,7 @@ static int read_refusal(struct reader *r, struct error *err)
 	struct error said = {.kind = (enum error_kind)read_u8(r)};
 	read_string(r, said.message, sizeof(said.message));
 	if (!read_done(r) || said.kind < ERROR_RETRY || said.kind > ERROR_USAGE)
-		return error_set(err, ERROR_UNTRUSTED, "opener: a refusal that is none");
+		return error_set(err, ERROR_UNTRUSTED, "opener: the refusal has no reason");
 	return error_set(err, said.kind, "%s", said.message);
 }
 
@@ -344,11 +344,11 @@ static int read_pairs(struct reader *r, struct parts ret[BUNDLE_PAIRS_MAX], size
 {
 	uint8_t count = read_u8(r);
 	if (count < 1 || count > BUNDLE_PAIRS_MAX)
-		return error_set(err, ERROR_UNTRUSTED, "opener: an answer of %u pairs", count);
+		return error_set(err, ERROR_UNTRUSTED, "opener: the answer has %u pairs", count);
 	for (*ret_count = 0; *ret_count < count; ++*ret_count)
 		if (parts_read(r, &ret[*ret_count], err) < 0)
 			return -1;
-	return read_done(r) ? 0 : error_set(err, ERROR_UNTRUSTED, "opener: an answer that is cut short or goes on");
+	return read_done(r) ? 0 : error_set(err, ERROR_UNTRUSTED, "opener: the answer is cut short or goes on");
 }
 
 static void release_pairs(struct parts pairs[BUNDLE_PAIRS_MAX], size_t count)
@@ -366,7 +366,7 @@ int opener_read_answer(
 	if (!r.failed && verdict == OPENER_REFUSED)
 		return read_refusal(&r, err);
 	if (r.failed || verdict != OPENER_TAKEN)
-		return error_set(err, ERROR_UNTRUSTED, "opener: an answer that is neither yes nor no");
+		return error_set(err, ERROR_UNTRUSTED, "opener: the answer is neither yes nor no");
 	if (read_pairs(&r, ret, &count, err) < 0) {
 		release_pairs(ret, count);
 		return -1;
@@ -430,7 +430,7 @@ static int check_signed_for(const struct parts *pairs, size_t count, const struc
 	if (memcmp(digest, checked->digest, sizeof(digest)) == 0 && pairs[0].not_after == checked->not_after)
 		return 0;
 	opener_stop();
-	return error_set(err, ERROR_UNTRUSTED, "opener: an answer that is not what the hub has signed");
+	return error_set(err, ERROR_UNTRUSTED, "opener: the answer is not what the hub has signed");
 }
 
 int opener_bundle(int archive, const uint8_t *data, size_t len, const struct bundle *checked,
@@ -459,7 +459,7 @@ static int ask_for_one(int archive, const struct buf *request, struct parts *ret
 	}
 	release_pairs(pairs, count);
 	opener_stop();
-	return error_set(err, ERROR_UNTRUSTED, "opener: %zu pairs where there is one", count);
+	return error_set(err, ERROR_UNTRUSTED, "opener: the answer has %zu pairs instead of one", count);
 }
 
 int opener_pair(

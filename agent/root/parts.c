@@ -104,7 +104,7 @@ int parts_read(struct reader *r, struct parts *ret, struct error *err)
 	p.not_before = (int64_t)read_u64(r);
 	p.not_after = (int64_t)read_u64(r);
 	if (rsa > 1 || read_part(r, &p.key) < 0 || read_part(r, &p.leaf) < 0 || read_part(r, &p.rest) < 0)
-		return error_set(err, ERROR_UNTRUSTED, "opener: a pair that is cut short or too long");
+		return error_set(err, ERROR_UNTRUSTED, "opener: a pair is cut short or too long");
 	if (check_blocks(&p.key, "PRIVATE KEY", 1, 1, err) < 0 || check_blocks(&p.leaf, "CERTIFICATE", 1, 1, err) < 0 ||
 		check_blocks(&p.rest, "CERTIFICATE", 0, CHAIN_CERTIFICATES_MAX - 1, err) < 0)
 		return -1;

@@ -7,9 +7,9 @@
 #include <string.h>
 
 const struct cli_option revoke_options[] = {
-	{"--reason", "REASON", "why; keyCompromise also makes a new key"},
-	{"--revision", "REVISION", "another one than the current"},
-	{"--json", NULL, "one JSON object instead of progress and a table"},
+	{"--reason", "REASON", "tell the authority why; keyCompromise also makes a new key"},
+	{"--revision", "REVISION", "revoke this one, not the current one"},
+	{"--json", NULL, "print one JSON object instead of progress and a table"},
 	{NULL, NULL, NULL},
 };
 

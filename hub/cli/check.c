@@ -12,8 +12,8 @@
 enum { FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option check_options[] = {
-	{"--at", "ADDRESS", "this address instead of what DNS says (may be given more than once)"},
-	{"--expect", "WHAT", "the certificate of the hub, or the SHA-256, that must be served"},
+	{"--at", "ADDRESS", "look at this address instead of what DNS says; may be given more than once"},
+	{"--expect", "WHAT", "require this certificate of the hub, or this SHA-256"},
 	{"--anchors", "FILE", "trust these roots (PEM) instead of hub.conf's or the system's"},
 	CHECK_JOB_OPTIONS,
 	{NULL, NULL, NULL},

@@ -137,7 +137,7 @@ static void tell_agents(struct doctor_findings *f, const struct seen *s)
 	doctor_add(f, DOCTOR_OK, "the hub runs; %zu of %zu agents are connected", s->connected, s->agents);
 	if (s->missing)
 		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "not joined: %s", s->missing),
-			"certsync agent add NAME, and its line into certsync-agent join there");
+			"certsync agent add NAME prints the line for certsync-agent join there");
 	if (s->other_version)
 		doctor_remedy(doctor_add(f, DOCTOR_WARNING, "of another version than this hub (%s): %s",
 				      CERTSYNC_VERSION, s->other_version),

@@ -221,5 +221,5 @@ void doctor_web_dns(struct doctor_findings *f, const void *site)
 		doctor_add(f, DOCTOR_OK, "%zu name%s to be validated by http-01 point%s to this node", good,
 			good == 1 ? "" : "s", good == 1 ? "s" : "");
 	if (left)
-		doctor_add(f, DOCTOR_UNKNOWN, "%zu names more were not asked for: DNS is slow", left);
+		doctor_add(f, DOCTOR_UNKNOWN, "%zu more names were not asked for, since DNS is slow", left);
 }

@@ -13,8 +13,8 @@ enum { FAULTS_MAX = 64 * 1024 };
 #define IS_CHALLENGE "acl certsync_challenge path_reg ^/[.]well-known/acme-challenge/[A-Za-z0-9_-]+$"
 
 const struct cli_option config_haproxy_options[] = {
-	{"--stateless", NULL, "HAProxy answers by itself, so any number of nodes can"},
-	{"--account", "NAME", "with --stateless: whose, the title of an acme section"},
+	{"--stateless", NULL, "let HAProxy answer by itself, as any number of nodes can"},
+	{"--account", "NAME", "answer for the account of this acme section, with --stateless"},
 	{NULL, NULL, NULL},
 };
 

@@ -8,9 +8,9 @@
 #include <string.h>
 
 const struct cli_option hold_options[] = {
-	{"--for", "TIME", "how long, 1s to 7d, like 4h; then everything goes on by itself"},
-	{"--end", NULL, "now: what waits is done, and what was changed is put right"},
-	{"--json", NULL, "one JSON object instead of a table"},
+	{"--for", "TIME", "hold it so long, 1s to 7d, like 4h; then everything goes on by itself"},
+	{"--end", NULL, "end the hold now: what waits is done, and what was changed is put right"},
+	{"--json", NULL, "print one JSON object instead of a table"},
 	{NULL, NULL, NULL},
 };
 

@@ -6,10 +6,10 @@
 #include <fcntl.h>
 
 const struct cli_option import_options[] = {
-	{"--key", "FILE", "the private key (PEM, not encrypted); both twice: an ECDSA and an RSA pair"},
-	{"--chain", "FILE", "the certificate, then its issuers (PEM)"},
+	{"--key", "FILE", "read the private key (PEM, not encrypted); give both twice for an ECDSA and an RSA pair"},
+	{"--chain", "FILE", "read the certificate, then its issuers (PEM)"},
 	{"--may-expire-sooner", NULL, "take it although the present one lasts longer"},
-	{"--json", NULL, "one JSON object instead of progress and a table"},
+	{"--json", NULL, "print one JSON object instead of progress and a table"},
 	{NULL, NULL, NULL},
 };
 

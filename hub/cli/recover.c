@@ -14,8 +14,8 @@
 #define RECOVER_ARCHIVE "/etc/certsync/archive"
 
 const struct cli_option recover_options[] = {
-	{"--archive", "DIRECTORY", "the local agent's archive (" RECOVER_ARCHIVE ")"},
-	{"--json", NULL, "one JSON object instead of progress and a table"},
+	{"--archive", "DIRECTORY", "read the local agent's archive there (" RECOVER_ARCHIVE ")"},
+	{"--json", NULL, "print one JSON object instead of progress and a table"},
 	{NULL, NULL, NULL},
 };
 

@@ -90,7 +90,7 @@ static int refuse(int fd, const char *text)
 static int answer_from_child(struct server *s, int fd)
 {
 	if (s->children >= CHILDREN_MAX)
-		return refuse(fd, "more keys are being made already than at once: try again");
+		return refuse(fd, "as many keys are being made already as can be at once: try again");
 	const pid_t parent = getpid();
 	pid_t pid = fork();
 	if (pid < 0)

@@ -241,7 +241,7 @@ static void send_item(struct root *r, struct watchlist_item *item)
 		(const char *const *)item->certificate->names, &scan, &err);
 	if (result == 0 && files_encode(&scan.files, &payload) < 0)
 		result = error_set(&err, ERROR_PERMANENT,
-			"watched path %s: the files to read are more than %d bytes together: name the "
+			"watched path %s: the files to read have more than %d bytes together: name the "
 			"certificate's own files in watch",
 			item->certificate->watch[0], FRAME_FILES_MAX);
 	if (result < 0) {
@@ -373,7 +373,7 @@ static int start(struct root *r, struct error *err)
 	if (geteuid() == 0 && setgroups(0, NULL) < 0)
 		return error_errno(err, "cannot drop supplementary groups");
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
-		return error_errno(err, "cannot have orphans of children");
+		return error_errno(err, "cannot take over the orphans of children");
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return error_errno(err, "cannot ignore SIGPIPE");
 	r->signals = open_signals(err);

@@ -57,7 +57,7 @@ static int print_command_help(const struct cli_command *command, const char *def
 		print_padded(synopsis, width);
 		printf("  %s\n", o->help);
 	}
-	printf("    %-*s  configuration (%s)\n", width, config, default_config);
+	printf("    %-*s  read this configuration (%s)\n", width, config, default_config);
 	return CLI_DONE;
 }
 

@@ -117,7 +117,7 @@ static void offer_options(struct typed *t)
 {
 	for (const struct cli_option *o = t->command->options; o && o->name; o++)
 		offer(t, o->name, strlen(o->name), o->help);
-	offer(t, "-c", strlen("-c"), "configuration");
+	offer(t, "-c", strlen("-c"), "read this configuration");
 	offer(t, "--help", strlen("--help"), "what this command does, and its options");
 }
 

@@ -15,7 +15,7 @@ enum { COMMANDS_MAX = 4, WORDS_MAX = 32, TOOL_SAID_MAX = 256 * 1024 };
 
 const struct cli_option doctor_options[] = {
 	{"--apply", NULL, "mend what can be mended, and say what was done; needs root"},
-	{"--json", NULL, "one JSON object instead of lines"},
+	{"--json", NULL, "print one JSON object instead of lines"},
 	{NULL, NULL, NULL},
 };
 
@@ -101,7 +101,7 @@ static int commands_run(void *what, struct error *err)
 	return 0;
 }
 
-/* As a shell takes it. */
+/* Writes a word as a shell takes it. */
 static void add_word(struct buf *line, const char *word)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,@+%";

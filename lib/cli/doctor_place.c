@@ -125,7 +125,7 @@ static bool tell_missing(struct doctor_findings *f, const struct doctor_place *p
 {
 	auto_free char *path = mem_printf("%s%s%s", p->base, *p->below ? "/" : "", p->below);
 	if (why == EACCES) {
-		doctor_add(f, DOCTOR_UNKNOWN, "%s: not to be seen by this user: run doctor as root", path);
+		doctor_add(f, DOCTOR_UNKNOWN, "%s cannot be seen by this user: run doctor as root", path);
 		return false;
 	}
 	if (why == ENOENT && p->missing == DOCTOR_MISSING_FINE)

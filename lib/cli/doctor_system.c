@@ -88,8 +88,8 @@ void doctor_faults(struct doctor_findings *f, const char *faults, const char *pa
 	char *save = NULL;
 	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		doctor_add(f, DOCTOR_WRONG, "%s", line);
-	doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "all else: it follows from the configuration"),
-		"mend %s (%s), then doctor again", path, page);
+	doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "all else depends on the configuration"),
+		"mend %s (%s), then run doctor again", path, page);
 }
 
 /* ---- clock and disk ---- */
@@ -236,7 +236,7 @@ void doctor_silent(
 	struct doctor_findings *f, const char *socket, const char *service, const char *group, const struct error *err)
 {
 	if (access(socket, F_OK) == 0 && access(socket, W_OK) < 0) {
-		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "%s: not to be asked by this user", service),
+		doctor_remedy(doctor_add(f, DOCTOR_UNKNOWN, "%s cannot be asked by this user", service),
 			"usermod -aG %s YOU, and log in again", group);
 		return;
 	}

@@ -1,5 +1,5 @@
-/* Whether only root, or whoever runs this, can change what a path names. What root reads as its own word, and what it
- * executes, has to be root's own.
+/* This tells whether only root, or whoever runs this, can change what a path names. What root reads as its own word,
+ * and what it executes, has to be root's own.
  */
 #ifndef CERTSYNC_OWNED_H
 #define CERTSYNC_OWNED_H

@@ -144,7 +144,7 @@ static int finish(struct run *r, const char *name, bool in_time, int *ret_exit, 
 		kill(-r->pid, SIGKILL);
 	while (waitpid(r->pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return error_errno(err, "%s: its exit code cannot be had", name);
+			return error_errno(err, "%s: its exit code cannot be found out", name);
 	if (r->flood)
 		return error_set(err, ERROR_PERMANENT, "%s: prints more than %zu bytes", name, r->text->max);
 	if (!in_time)

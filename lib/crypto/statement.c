@@ -26,7 +26,7 @@ int statement_open(const char *label, const char *what, const uint8_t *data, siz
 	auto_buf struct buf text = BUF_INIT(2 * STATEMENT_MAX);
 	const size_t body = len < SEAL_SIGNATURE_SIZE ? 0 : len - SEAL_SIGNATURE_SIZE;
 	if (len < SEAL_SIGNATURE_SIZE || len > STATEMENT_MAX || signed_bytes(label, data, body, &text) < 0)
-		return error_set(err, ERROR_UNTRUSTED, "%s: a list of %zu bytes is none", what, len);
+		return error_set(err, ERROR_UNTRUSTED, "%s: %zu bytes are not such a list", what, len);
 	for (size_t i = 0; i < keys->signer_count; i++) {
 		if (sign_check(keys->signers[i], text.data, text.len, data + body, &ignored) < 0)
 			continue;

@@ -23,14 +23,14 @@ struct check_job {
 /* The options, in this order, for the table of a command. Each program has a text of its own for --at, --anchors and
  * --expect. */
 #define CHECK_JOB_OPTIONS \
-	{"--days", "N", "expiring: fewer left than these, instead of a fifth of its life, 21 at most"}, \
-		{"--timeout", "SECONDS", "for each endpoint: 10"}, \
+	{"--days", "N", "call expiring what has fewer days left, instead of a fifth of its life, 21 at most"}, \
+		{"--timeout", "SECONDS", "wait so long for each endpoint (10)"}, \
 		{"--both-keys", NULL, \
-			"the RSA and the ECDSA certificate each (a server with one logs a failed " \
+			"look at the RSA and the ECDSA certificate each (a server with one logs a failed " \
 			"handshake)"}, \
-		{"--json", NULL, "one JSON object instead of a table"}, \
+		{"--json", NULL, "print one JSON object instead of a table"}, \
 	{ \
-		"--nagios", NULL, "one line, and the exit codes of Nagios's plugins" \
+		"--nagios", NULL, "print one line, and exit as a plugin of Nagios does" \
 	}
 
 /* Reads the options; a fault is ERROR_USAGE. check_job_release() follows in any case. */

@@ -121,7 +121,7 @@ static int reap(struct run *r, int *ret_status, struct error *err)
 		reaped = waitpid(r->pid, ret_status, 0);
 	while (reaped < 0 && errno == EINTR);
 	if (reaped < 0)
-		error_errno(err, "its exit code cannot be had");
+		error_errno(err, "its exit code cannot be found out");
 	/* What is in the pipe now was written before the hook ended; a grandchild that goes on writing is not read for
 	 * ever. */
 	for (int i = 0; r->output >= 0 && i < 16 && drain_once(r); i++)
@@ -160,7 +160,7 @@ static int run_to_end(struct run *r, const struct hook_call *call, struct hook_r
 	int reaped = reap(r, &status, err);
 	tell_output(r, call, ret);
 	if (ret->end == HOOK_STOPPED)
-		return error_set(err, ERROR_RETRY, "interrupted, the program is to end");
+		return error_set(err, ERROR_RETRY, "interrupted, since the program has to end");
 	if (ret->end == HOOK_LATE)
 		return error_set(err, ERROR_RETRY, "killed after %lld seconds", (long long)call->timeout);
 	if (reaped == 0 && WIFEXITED(status)) {
@@ -197,7 +197,7 @@ int hook_run(const struct hook_call *call, struct hook_result *ret, struct error
 	*ret = (struct hook_result){.exit_code = -1};
 	if (must_stop(call->stop_fd)) {
 		ret->end = HOOK_STOPPED;
-		return error_set(err, ERROR_RETRY, "not started, the program is to end");
+		return error_set(err, ERROR_RETRY, "not started, since the program has to end");
 	}
 	if (pipe2(output, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot make a pipe");

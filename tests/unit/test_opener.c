@@ -519,14 +519,14 @@ static void a_child_that_lies_hangs_or_dies_is_named_and_the_old_one_stays(void 
 			"opener: the process that opens bundles has ended: it was killed by signal 11"},
 		{leave, OPENER_DEADLINE_MS, false,
 			"opener: the process that opens bundles has ended: it exited 3: what is installed stays"},
-		{say_nothing, OPENER_DEADLINE_MS, true, "opener: an answer that is neither yes nor no"},
-		{say_what_is_none, OPENER_DEADLINE_MS, true, "opener: a refusal that is none"},
+		{say_nothing, OPENER_DEADLINE_MS, true, "opener: the answer is neither yes nor no"},
+		{say_what_is_none, OPENER_DEADLINE_MS, true, "opener: the refusal has no reason"},
 		{say_without_end, OPENER_DEADLINE_MS, true,
-			"opener: a message of 4294967295 bytes, at most 524288 are read"},
-		{say_another_type, OPENER_DEADLINE_MS, true, "opener: a message of type 90"},
+			"opener: the message has 4294967295 bytes, at most 524288 are read"},
+		{say_another_type, OPENER_DEADLINE_MS, true, "opener: the message is of type 90"},
 		{ask_for_ever, OPENER_DEADLINE_MS, true, "opener: it has asked for more than 64 issuers"},
 		{ask_for_no_name, OPENER_DEADLINE_MS, true, "opener: it asks for what has no name"},
-		{give_another, OPENER_DEADLINE_MS, true, "opener: an answer that is not what the hub has signed"},
+		{give_another, OPENER_DEADLINE_MS, true, "opener: the answer is not what the hub has signed"},
 	};
 	char text[ERROR_MESSAGE_MAX];
 	auto_buf struct buf sealed = BUF_INIT(BUNDLE_MAX);

@@ -173,7 +173,7 @@ static void an_exit_code_that_cannot_be_had_is_no_success(void **state)
 	struct error err;
 	signal(SIGCHLD, SIG_IGN);
 	assert_int_equal(run(*state, "exit 0", 5, -1, &r, &err), -1);
-	assert_non_null(strstr(err.message, "hook test: its exit code cannot be had"));
+	assert_non_null(strstr(err.message, "hook test: its exit code cannot be found out"));
 	assert_int_equal(r.exit_code, -1);
 	signal(SIGCHLD, SIG_DFL);
 	assert_int_equal(run(*state, "exit 0", 5, -1, &r, &err), 0);

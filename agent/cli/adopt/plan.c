@@ -192,8 +192,8 @@ static int choose_all(struct group *g, struct error *err)
 		if (!c)
 			return -1;
 		if (g->certificate && g->certificate != c)
-			return error_set(
-				err, ERROR_USAGE, "with others for %s in one place", g->certificate->certificate->name);
+			return error_set(err, ERROR_USAGE, "it stands in one place with others for %s",
+				g->certificate->certificate->name);
 		g->certificate = c;
 		g->presents++;
 	}

@@ -256,7 +256,7 @@ subtest 'accounts' => sub {
 	my $text = Story::read_file($conf);
 	Story::write_file($conf, "$text\nuser = \"nobody-of-that-name\"\nhubs = {\"x\"}\n", 0640);
 	is(agent_doctor(), 3, 'an agent.conf with faults');
-	like(of('configuration'), qr/^wrong .*\Q$conf\E.*\n.*^cannot tell +configuration: all else.*\n +to do: mend \Q$conf\E \(certsync-agent.conf\(5\)\), then doctor again/ms, 'which it says');
+	like(of('configuration'), qr/^wrong .*\Q$conf\E.*\n.*^cannot tell +configuration: all else.*\n +to do: mend \Q$conf\E \(certsync-agent.conf\(5\)\), then run doctor again/ms, 'which it says');
 	Story::write_file($conf, $text, 0640);
 	system("chgrp certsync-agent $conf");
 	as_user('nobody', "$Story::bin/certsync-agent doctor -c $conf");
@@ -284,7 +284,7 @@ subtest 'daemons' => sub {
 	daemon('/run/certsync-hub/control.sock', @agents, {event => 'result', exit => 0});
 	doctor();
 	like(of('hub'), qr/^ok +hub: the hub runs; 1 of 4 agents are connected$/m, 'a hub');
-	like(of('hub'), qr/^warning +hub: not joined: new, hurt\n +to do: certsync agent add NAME, and its line into certsync-agent join there$/m, 'agents that have not joined');
+	like(of('hub'), qr/^warning +hub: not joined: new, hurt\n +to do: certsync agent add NAME prints the line for certsync-agent join there$/m, 'agents that have not joined');
 	like(of('hub'), qr/^warning +hub: of another version than this hub \(\S+\): old 0.0.9, older 0.0.8\n +to do: the same version there/m, 'and of other versions');
 	$story->stop('daemon');
 };

@@ -360,7 +360,7 @@ only_asked('haproxy');
 {
 	local $more{CERTSYNC_INSTANCE} = "-f\n/etc/haproxy/haproxy.cfg";
 	stop($master);
-	hook('named, and his socket alone', 'haproxy', 'running', 1, qr/user $nobody listens at .*, whom no key is sent to/);
+	hook('named, and his socket alone', 'haproxy', 'running', 1, qr/user $nobody listens at .*, and is sent no key/);
 	hook('named, and his socket alone', 'haproxy', 'reload', 1);
 	only_asked('haproxy, named');
 }
