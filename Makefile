@@ -52,24 +52,23 @@ endif
 pkg = $(shell $(PKG_CONFIG) --$(1) $(2))
 CRYPTO := libcrypto
 TLS := libssl libcrypto
-PACKAGES := libssl libcrypto libcjson libevent libconfuse libcurl libssh ldns
+PACKAGES := libssl libcrypto libcjson libevent libcurl libssh ldns
 sources = $(sort $(wildcard $(1)/*.c $(1)/*/*.c $(1)/*/*/*.c))
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 certsync_DIR := hub/daemon hub/cli
-certsync_PKG := $(TLS) libcjson libevent libconfuse
+certsync_PKG := $(TLS) libcjson libevent
 certsync-keys_DIR := hub/keys
 certsync-keys_PKG := $(CRYPTO)
 certsync-worker_DIR := hub/worker
 certsync-worker_PKG := $(TLS) libcjson libevent libcurl ldns
 certsync-gate_DIR := hub/gate
 certsync-hub-root_DIR := hub/root
-certsync-hub-root_PKG := libconfuse
 certsync-hub-root_LIBS := -linotifytools
 certsync-agent_DIR := agent/daemon agent/cli
-certsync-agent_PKG := $(TLS) libcjson libevent libconfuse
+certsync-agent_PKG := $(TLS) libcjson libevent
 certsync-agent-root_DIR := agent/root
-certsync-agent-root_PKG := $(CRYPTO) libconfuse
+certsync-agent-root_PKG := $(CRYPTO)
 certsync-link_DIR := agent/link
 certsync-link_PKG := libssh
 
@@ -123,7 +122,7 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunits.a $(B)/libcertsync.a
 	mkdir -p $(@D)
 	echo "  LINK  $*"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libunits.a $(B)/libcertsync.a \
-		$(call pkg,libs,cmocka $(TLS) libcjson libevent libconfuse libcurl ldns)
+		$(call pkg,libs,cmocka $(TLS) libcjson libevent libcurl ldns)
 
 # What end-to-end stories use beside the programs.
 $(B)/tests/%.so: tests/%.c
@@ -134,7 +133,7 @@ TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/*_tool.c))
 $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libunits.a $(B)/libcertsync.a
 	mkdir -p $(@D)
 	echo "  LINK  $*"
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libcurl ldns)
 
 # The machinery that kills, fails and cuts the power. The checker shares no code with what it checks.
 CRASH := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/*_tool.c))
@@ -147,7 +146,7 @@ $(B)/tests/crash/power_tool: $(call crash_OBJ,power_tool disk check story story_
 $(CRASH):
 	mkdir -p $(@D)
 	echo "  LINK  crash/$(@F)"
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libcurl ldns)
 
 # Each measures beside the alternatives, prints a table and leaves the same in $(B)/bench.json. Half an hour; make bench PART="fleet check"
 # or tests/bench/NAME, each with numbers of its own behind it, for less. fleet, idle and storm need root.
@@ -167,7 +166,7 @@ $(FUZZ): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(B)/
 	mkdir -p $(@D)
 	echo "  LINK  fuzz/$*"
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(B)/libunits.a $(B)/libcertsync.a \
-		$(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns)
+		$(call pkg,libs,$(TLS) libcjson libevent libcurl ldns)
 
 # The product's objects with a stub before each function of another library that they call, so that it can fail: tests/fault/step.h.
 FAULT := $(B)/tests/fault
@@ -186,10 +185,10 @@ fault_LIBS := $(FAULT)/libunits.a $(FAULT)/libcertsync.a
 $(FAULT)/disk_tool: $(B)/obj/tests/fault/disk_tool.o $(call crash_OBJ,check story story_join) $(fault_MAIN) $(fault_LIBS)
 $(FAULT)/corpus_%: $(B)/obj/tests/fault/corpus.o $(FAULT)/%.o $(fault_MAIN) $(fault_LIBS)
 	echo "  LINK  fault/$(@F)"
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns libssh)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libcurl ldns libssh)
 $(FAULT)/disk_tool:
 	echo "  LINK  fault/$(@F)"
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libconfuse libcurl ldns libssh)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(TLS) libcjson libevent libcurl ldns libssh)
 
 unit: all $(UNIT) $(FUZZ)
 	for t in $(UNIT); do echo "$$t"; $$t || exit 1; done

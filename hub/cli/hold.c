@@ -1,6 +1,6 @@
 #include "hub/cli/hold.h"
 #include "hub/cli/commands.h"
-#include "lib/config/config.h"
+#include "lib/config/value.h"
 #include "lib/core/mem.h"
 #include "lib/wire/message.h"
 

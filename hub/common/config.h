@@ -18,6 +18,7 @@ enum { HUB_ACTIVATE_TIMEOUT_MIN = 45 };
 enum rollout_policy { ROLLOUT_TOGETHER, ROLLOUT_IMMEDIATE };
 enum rollout_on_failure { ROLLOUT_STOP, ROLLOUT_ROLLBACK_ALL };
 enum hub_preflight { HUB_PREFLIGHT_WARN, HUB_PREFLIGHT_REQUIRE, HUB_PREFLIGHT_OFF };
+enum hub_challenge { HUB_CHALLENGE_HTTP, HUB_CHALLENGE_DNS };
 
 struct hub_acme {
 	char *name;
@@ -47,9 +48,10 @@ struct hub_certificate {
 	bool next_key;         /* make the key of the next renewal ahead, and show its digest */
 	char *profile;         /* of the order; NULL: the CA's default */
 	char *preferred_chain; /* common name of the topmost issuer, or "sha256:" and the digest of the root; NULL */
-	char *dns_hook;        /* absolute path: dns-01 by this hook; NULL: http-01 */
-	char *dns_config;      /* handed to the hook as CERTSYNC_DNS_CONFIG; NULL: the hook's default */
-	int64_t dns_timeout;   /* seconds until every authoritative server shows a record */
+	enum hub_challenge challenge;
+	char *dns_hook;      /* absolute path: dns-01 by this hook; NULL: http-01 */
+	char *dns_config;    /* handed to the hook as CERTSYNC_DNS_CONFIG; NULL: the hook's default */
+	int64_t dns_timeout; /* seconds until every authoritative server shows a record */
 	enum hub_preflight preflight;
 	enum rollout_policy rollout;
 	char **canary; /* agents that go first; may be empty */

@@ -1,70 +1,204 @@
-#include "hub/common/config_sections.h"
-#include "lib/probe/endpoint.h"
+#include "hub/common/config_checks.h"
+#include "hub/common/lint.h"
+#include "hub/common/scan.h"
+#include "lib/config/value.h"
 #include "lib/core/mem.h"
+#include "lib/probe/endpoint.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
-enum { DAY = 86400, CHECK_INTERVAL_MIN = 10, PORTS_MAX = 16, ADDRESSES_MAX = 64 };
+/* The file itself. */
+
+void config_check_ssh(struct config *c, const struct config_section *s, const char *key, const char *value)
+{
+	if (!config_is_ssh(value))
+		config_fault(c, s, key, "%s: \"%s\" is not of the form user@host or user@host:port", key, value);
+}
+
+void config_check_host_key(struct config *c, const struct config_section *s, const char *key, const char *path)
+{
+	if (path[0] != '/')
+		config_fault(c, s, key, "%s: %s is not an absolute path", key, path);
+	else if (access(path, R_OK) < 0)
+		config_fault(c, s, key, "%s: %s: %s: name the public key files of the sshd that agents reach", key,
+			path, strerror(errno));
+}
+
+void config_check_run(struct config *c, const struct config_section *s, const char *key, const char *path)
+{
+	/* sun_path has 108 bytes. */
+	if (strlen(path) > 90)
+		config_fault(c, s, key, "%s: %s is too long for the sockets in it: 90 bytes at most", key, path);
+}
+
+void config_check_loopback(struct config *c, const struct config_section *s, const char *key, const char *value)
+{
+	struct endpoint ignored;
+	struct error err;
+	bool loopback = strncmp(value, "127.", 4) == 0 || strncmp(value, "[::1]", 5) == 0;
+	if (!loopback || strpbrk(value, "/+") || endpoint_parse(value, &ignored, &err) < 0)
+		config_fault(c, s, key,
+			"%s: \"%s\" is not a loopback address with a port, like 127.0.0.1:8402 or [::1]:8402: "
+			"HAProxy is the door to the world",
+			key, value);
+}
+
+void config_check_resolver(struct config *c, const struct config_section *s, const char *key, const char *value)
+{
+	struct endpoint ignored;
+	struct error err;
+	auto_free char *with_port = mem_printf(strchr(value, ':') ? "%s" : "%s:53", value);
+	if (strspn(value, "0123456789abcdefABCDEF.:[]") != strlen(value) ||
+		endpoint_parse(with_port, &ignored, &err) < 0)
+		config_fault(c, s, key,
+			"%s: \"%s\" is not an address, like 192.0.2.1, 192.0.2.1:53 or [2001:db8::1]:53", key, value);
+}
+
+/* Titles. */
+
+void config_check_name(struct config *c, const struct config_section *s, const char *key, const char *title)
+{
+	if (!name_is_agent(title))
+		config_fault(c, s, key,
+			"%s \"%s\": the name may have a-z 0-9 . _ -, up to %d of them, and begins with a letter or digit",
+			s->name, title, NAME_AGENT_MAX - 1);
+}
+
+void config_check_certificate_name(struct config *c, const struct config_section *s, const char *key, const char *title)
+{
+	if (!name_is_certificate(title))
+		config_fault(c, s, key,
+			"certificate \"%s\": the name is a host name in lower case: a-z 0-9 - _, with dots between",
+			title);
+}
+
+void config_check_endpoint_name(struct config *c, const struct config_section *s, const char *key, const char *title)
+{
+	if (!name_is_dns(title, false))
+		config_fault(c, s, key, "endpoint \"%s\": it is not a DNS name", title);
+}
+
+/* Authorities. */
+
+/* "https://host[:port][/path]" in printable ASCII. */
+static bool is_https_url(const char *text)
+{
+	static const char scheme[] = "https://";
+	if (strncmp(text, scheme, strlen(scheme)) != 0)
+		return false;
+	const char *host = text + strlen(scheme);
+	for (const char *p = text; *p; p++)
+		if (*p <= ' ' || *p >= 0x7f || strchr("\"<>\\^`{|}", *p))
+			return false;
+	return strcspn(host, ":/?#@") > 0 && !memchr(host, '@', strcspn(host, "/?#"));
+}
+
+void config_check_directory(struct config *c, const struct config_section *s, const char *key, const char *url)
+{
+	if (!is_https_url(url))
+		config_fault(c, s, key, "%s: %s is not an https URL", key, url);
+}
+
+void config_check_contact(struct config *c, const struct config_section *s, const char *key, const char *value)
+{
+	if (strncmp(value, "mailto:", 7) != 0 || !strchr(value, '@'))
+		config_fault(c, s, key, "%s: %s is not of the form mailto:name@domain", key, value);
+}
+
+void config_judge_acme(struct config *c, const struct config_section *s, const struct hub_acme *acme)
+{
+	if (!acme->eab_kid != !acme->eab_hmac)
+		config_fault(c, s, acme->eab_kid ? "eab_kid" : "eab_hmac",
+			"acme \"%s\": eab_kid and eab_hmac belong together: the identifier that the CA gave, and the "
+			"path of a file with the key that it gave",
+			acme->name);
+	if (!acme->agree_tos)
+		config_fault(c, s, "agree_tos",
+			"acme \"%s\": the CA issues only to those who agree to its terms of service: read them and write "
+			"agree_tos = true",
+			acme->name);
+}
+
+/* Certificates. */
+
+/* Whether it can be read is judged as root alone: the root half reads it, and other users may not even reach
+ * it. It may come later: certbot makes it with the first certificate, and would take another name if it were
+ * there before. */
+void config_check_watched(struct config *c, const struct config_section *s, const char *key, const char *path)
+{
+	struct error err;
+	if (scan_check(path, &err) < 0)
+		config_fault(c, s, key, "%s: %s %s", key, path, err.message);
+}
+
+void config_check_dns_name(struct config *c, const struct config_section *s, const char *key, const char *name)
+{
+	if (!name_is_dns(name, true))
+		config_fault(c, s, key, "%s: \"%s\" is not a DNS name", key, name);
+}
+
+static void judge_challenge(struct config *c, const struct config_section *s, const struct hub_certificate *certificate)
+{
+	const bool dns = certificate->challenge == HUB_CHALLENGE_DNS;
+	if (certificate->dns_hook && access(certificate->dns_hook, X_OK) < 0)
+		config_fault(c, s, "dns_hook", "dns_hook: %s: %s", certificate->dns_hook, strerror(errno));
+	if (dns && !certificate->dns_hook)
+		config_fault(c, s, "challenge",
+			"challenge: dns-01 needs dns_hook, the program that writes the record, such as \"dns-rfc2136\"");
+	if (!dns && certificate->dns_hook)
+		config_fault(c, s, "dns_hook", "dns_hook: it is for challenge = \"dns-01\", and this is http-01");
+	for (char **name = certificate->names; certificate->acme && !certificate->dns_hook && *name; name++)
+		if (**name == '*')
+			config_fault(c, s, "names",
+				"names: %s: a CA does not issue wildcards by http-01: list the names, or write "
+				"challenge = \"dns-01\" and a dns_hook",
+				*name);
+}
+
+/* What a profile's lifetime cannot afford; of other lifetimes `status` tells once they are known. */
+static void judge_lifetime(struct config *c, const struct config_section *s, const struct hub_config *h,
+	const struct hub_certificate *certificate)
+{
+	struct lint_fault faults[LINT_FAULTS_MAX];
+	int64_t lifetime = lint_profile_lifetime(certificate->profile);
+	size_t count = lifetime ? lint_lifetime(certificate, h->scan_interval, lifetime, faults) : 0;
+	for (size_t i = 0; i < count; i++)
+		config_fault(c, s, faults[i].key, "%s", faults[i].text);
+}
+
+void config_judge_certificate(struct config *c, const struct config_section *s, const struct hub_config *h,
+	const struct hub_certificate *certificate)
+{
+	if (config_has(s, "acme") && certificate->watch[0])
+		config_fault(c, s, "watch", "certificate \"%s\" has both acme and watch: only one may be its source",
+			certificate->name);
+	if (certificate->reuse_key && certificate->next_key)
+		config_fault(c, s, "next_key", "next_key: with reuse_key there is no next key");
+	config_check_twice(c, s, "names", certificate->names, strcasecmp);
+	judge_challenge(c, s, certificate);
+	judge_lifetime(c, s, h, certificate);
+}
 
 /* Endpoints. */
 
-static void read_ports(struct config *c, cfg_t *section, struct hub_endpoint *ret)
+void config_check_port(struct config *c, const struct config_section *s, const char *key, const char *port)
 {
-	ret->ports = config_list(section, "ports");
-	if (!ret->ports[0])
-		config_fault(
-			c, section, "ports", "endpoint \"%s\": ports is missing: such as {\"25\", \"993\"}", ret->name);
-	if (cfg_size(section, "ports") > PORTS_MAX || cfg_size(section, "at") > ADDRESSES_MAX)
-		config_fault(c, section, NULL,
-			"endpoint \"%s\": more than %d ports or %d addresses: divide it into several sections",
-			ret->name, PORTS_MAX, ADDRESSES_MAX);
-	for (size_t i = 0; ret->ports[i]; i++) {
-		struct endpoint ignored;
-		struct error err;
-		auto_free char *whole = mem_printf("127.0.0.1:%s", ret->ports[i]);
-		if (endpoint_parse(whole, &ignored, &err) < 0)
-			config_fault(c, section, "ports", "ports: \"%s\": %s", ret->ports[i], err.message);
-	}
+	struct endpoint ignored;
+	struct error err;
+	auto_free char *whole = mem_printf("127.0.0.1:%s", port);
+	if (endpoint_parse(whole, &ignored, &err) < 0)
+		config_fault(c, s, key, "%s: \"%s\": %s", key, port, err.message);
 }
 
-static void read_addresses(struct config *c, cfg_t *section, struct hub_endpoint *ret)
+void config_check_address(struct config *c, const struct config_section *s, const char *key, const char *address)
 {
-	ret->at = config_list(section, "at");
-	for (size_t i = 0; ret->at[i]; i++) {
-		struct in6_addr ignored;
-		if (inet_pton(AF_INET, ret->at[i], &ignored) != 1 && inet_pton(AF_INET6, ret->at[i], &ignored) != 1)
-			config_fault(c, section, "at", "at: \"%s\" is not an address", ret->at[i]);
-	}
-}
-
-/* The one that is named, else the one of the same name, else one that has to have the name. */
-static const struct hub_certificate *expected(
-	struct config *c, cfg_t *section, const struct hub_config *h, const char *name)
-{
-	const char *named = cfg_getstr(section, "certificate");
-	const struct hub_certificate *found = hub_config_certificate(h, named ? named : name);
-	if (named && !found)
-		config_fault(c, section, "certificate", "certificate: there is no section certificate \"%s\"", named);
-	for (size_t i = 0; !found && !named && i < h->certificate_count; i++)
-		for (char **covered = h->certificates[i].names; *covered && !found; covered++)
-			if (name_covers(*covered, name))
-				found = &h->certificates[i];
-	return found;
-}
-
-static void read_endpoint(struct config *c, cfg_t *section, const struct hub_config *h, struct hub_endpoint *ret)
-{
-	ret->name = mem_strdup(cfg_title(section));
-	if (!name_is_dns(ret->name, false))
-		config_fault(c, section, NULL, "endpoint \"%s\": it is not a DNS name", ret->name);
-	read_ports(c, section, ret);
-	read_addresses(c, section, ret);
-	ret->certificate = expected(c, section, h, ret->name);
-	ret->interval = config_duration(c, section, "interval", CHECK_INTERVAL_MIN, DAY);
+	struct in6_addr ignored;
+	if (inet_pton(AF_INET, address, &ignored) != 1 && inet_pton(AF_INET6, address, &ignored) != 1)
+		config_fault(c, s, key, "%s: \"%s\" is not an address", key, address);
 }
 
 /* Alerts. */
@@ -78,86 +212,32 @@ static bool has_scheme(const char *text, const char *one, const char *other)
 		!strpbrk(text, " \t\r\n\"<>@");
 }
 
-static void check_readable(struct config *c, cfg_t *section, const char *key, const char *path, int mode)
+void config_check_smtp(struct config *c, const struct config_section *s, const char *key, const char *url)
 {
-	if (path && access(path, mode) < 0)
-		config_fault(c, section, key, "%s: %s: %s", key, path, strerror(errno));
+	if (!has_scheme(url, "smtp", "smtps"))
+		config_fault(c, s, key,
+			"%s: \"%s\" is not of the form smtp://host:port or smtps://host:port; a user goes into smtp_user",
+			key, url);
 }
 
-static bool is_address(const char *text)
+void config_check_webhook(struct config *c, const struct config_section *s, const char *key, const char *url)
 {
-	const char *at = strchr(text, '@');
-	return at && at != text && name_is_dns(at + 1, false) && !strpbrk(text, " \t\r\n\"<>,;:\\");
+	if (!has_scheme(url, "https", "http"))
+		config_fault(c, s, key, "%s: \"%s\" is not an http or https URL", key, url);
 }
 
-static void read_mail(struct config *c, cfg_t *section, struct hub_alert *a)
+void config_check_mailbox(struct config *c, const struct config_section *s, const char *key, const char *value)
 {
-	a->email = config_list(section, "email");
-	a->smtp = config_string(c, section, "smtp");
-	a->from = config_string(c, section, "from");
-	a->smtp_user = config_string(c, section, "smtp_user");
-	a->smtp_password = config_path(c, section, "smtp_password");
-	for (size_t i = 0; a->email[i]; i++)
-		if (!is_address(a->email[i]))
-			config_fault(c, section, "email", "email: \"%s\" is not of the form name@domain", a->email[i]);
-	if (!has_scheme(a->smtp, "smtp", "smtps"))
-		config_fault(c, section, "smtp",
-			"smtp: \"%s\" is not of the form smtp://host:port or smtps://host:port; a user goes into smtp_user",
-			a->smtp);
-	if (a->email[0] && !a->from)
-		config_fault(c, section, "email", "email: from is missing: the address that the mail comes from");
-	if (a->from && !is_address(a->from))
-		config_fault(c, section, "from", "from: \"%s\" is not of the form name@domain", a->from);
-	if (!a->smtp_user != !a->smtp_password)
-		config_fault(c, section, a->smtp_user ? "smtp_user" : "smtp_password",
+	const char *at = strchr(value, '@');
+	if (!at || at == value || !name_is_dns(at + 1, false) || strpbrk(value, " \t\r\n\"<>,;:\\"))
+		config_fault(c, s, key, "%s: \"%s\" is not of the form name@domain", key, value);
+}
+
+void config_judge_alert(struct config *c, const struct config_section *s, const struct hub_alert *alert)
+{
+	if (alert->email[0] && !alert->from)
+		config_fault(c, s, "email", "email: from is missing: the address that the mail comes from");
+	if (!alert->smtp_user != !alert->smtp_password)
+		config_fault(c, s, alert->smtp_user ? "smtp_user" : "smtp_password",
 			"smtp_user and smtp_password belong together: the password is the path of a file that has it");
-	check_readable(c, section, "smtp_password", a->smtp_password, R_OK);
-}
-
-static void read_alert(struct config *c, cfg_t *section, struct hub_alert *a)
-{
-	read_mail(c, section, a);
-	a->ca_file = config_path(c, section, "ca_file");
-	a->webhook = config_list(section, "webhook");
-	a->command = config_path(c, section, "command");
-	a->hold = config_duration(c, section, "for", 0, DAY);
-	a->repeat = config_duration(c, section, "repeat", 0, 30 * DAY);
-	a->expiring = config_duration(c, section, "expiring", 0, 365 * DAY);
-	for (size_t i = 0; a->webhook[i]; i++)
-		if (!has_scheme(a->webhook[i], "https", "http"))
-			config_fault(
-				c, section, "webhook", "webhook: \"%s\" is not an http or https URL", a->webhook[i]);
-	check_readable(c, section, "ca_file", a->ca_file, R_OK);
-	check_readable(c, section, "command", a->command, X_OK);
-}
-
-void config_read_checks(struct config *c, cfg_t *root, struct hub_config *h)
-{
-	unsigned count = cfg_size(root, "endpoint");
-	h->endpoints = mem_array(count, sizeof(*h->endpoints));
-	for (; h->endpoint_count < count; h->endpoint_count++)
-		read_endpoint(c, cfg_getnsec(root, "endpoint", (unsigned)h->endpoint_count), h,
-			&h->endpoints[h->endpoint_count]);
-	read_alert(c, cfg_getsec(root, "alert"), &h->alert);
-	h->page = config_string(c, root, "page");
-	if (h->page && !config_is_loopback(h->page))
-		config_fault(c, root, "page",
-			"page: \"%s\" is not a loopback address with a port, like 127.0.0.1:8403: HAProxy is the door to the world",
-			h->page);
-}
-
-void config_release_checks(struct hub_config *h)
-{
-	struct hub_alert *a = &h->alert;
-	char *const texts[] = {h->page, a->smtp, a->from, a->smtp_user, a->smtp_password, a->ca_file, a->command};
-	for (size_t i = 0; i < COUNT(texts); i++)
-		free(texts[i]);
-	config_list_free(a->email);
-	config_list_free(a->webhook);
-	for (size_t i = 0; i < h->endpoint_count; i++) {
-		free(h->endpoints[i].name);
-		config_list_free(h->endpoints[i].ports);
-		config_list_free(h->endpoints[i].at);
-	}
-	free(h->endpoints);
 }

@@ -1,268 +1,359 @@
 #include "lib/config/config.h"
-#include "lib/config/config_scan.h"
+#include "lib/config/put.h"
+#include "lib/core/error.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
-#include "lib/core/redact.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { CONFIG_FILE_MAX = 8 * 1024 * 1024 };
 
-struct fault {
-	int line;
-	size_t order;
-	char *text; /* owned */
-};
-
-/* A section that has been read, taken out of libconfuse's hands until all is read: it would compare each new
- * title with all before it, and let the new section replace the one of the same title. */
-struct kept {
-	cfg_opt_t *opt;
-	cfg_value_t *value; /* NULL: a section without a title stays where it is */
-};
-
 struct config {
 	char *path;
-	cfg_t *root;
-	struct config_scan scan;
-	cfg_t **sections;  /* by their index in `scan`; NULL until closed */
-	struct kept *kept; /* in the order of `scan.closing` */
-	size_t closed;
-	struct fault *faults;
-	size_t fault_count;
-	struct error *err; /* the caller's, while libconfuse parses */
+	struct config_section *root;
+	struct config_faults faults;
 };
 
-/* libconfuse's callbacks have no context, and its scanner is one for the process anyway. */
-static struct config *parsing;
-
-/* A fault quotes what it does not understand, and somebody may have named a key for a configuration. */
-static void add_fault(struct config *c, int line, const char *text)
-{
-	size_t n = c->fault_count;
-	auto_buf struct buf shown = BUF_INIT(REDACT_ROOM(strlen(text)));
-	redact(text, strlen(text), &shown);
-	c->faults = mem_grow(c->faults, n + 1, sizeof(*c->faults));
-	c->faults[n] = (struct fault){.line = line, .order = n, .text = mem_strdup(buf_text(&shown))};
-	text_clean(c->faults[n].text, 0);
-	c->fault_count++;
-}
-
-static int section_index(const struct config *c, const cfg_t *section)
-{
-	for (size_t i = 0; i < c->scan.section_count; i++)
-		if (c->sections[i] == section)
-			return (int)i;
-	return CONFIG_SCAN_ROOT;
-}
-
-/* Called by libconfuse after each section, in the order of their closing braces. */
-static int section_closed(cfg_t *parent, cfg_opt_t *opt)
-{
-	(void)parent;
-	struct config *c = parsing;
-	cfg_t *section = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
-	if (c->closed == c->scan.section_count)
-		return -1;
-	struct kept *kept = &c->kept[c->closed];
-	int index = c->scan.closing[c->closed++];
-	bool seen = !section->title && section_index(c, section) != CONFIG_SCAN_ROOT;
-	c->sections[index] = section;
-	section->line = c->scan.section_lines[index];
-	if (section->title) {
-		*kept = (struct kept){opt, opt->values[opt->nvalues - 1]};
-		opt->nvalues--;
-	}
-	if (seen) {
-		auto_free char *text = mem_printf("%s is given twice", opt->name);
-		add_fault(c, section->line, text);
-	}
-	return 0;
-}
-
-static void watch_sections(cfg_t *root, cfg_opt_t *options, const char *prefix)
-{
-	for (; options && options->name; options++) {
-		if (options->type != CFGT_SEC)
-			continue;
-		auto_free char *path = mem_printf("%s%s%s", prefix, *prefix ? "|" : "", options->name);
-		cfg_set_validate_func(root, path, section_closed);
-		watch_sections(root, options->subopts, path);
-	}
-}
-
-__attribute__((format(printf, 2, 0))) static void syntax_error(cfg_t *section, const char *fmt, va_list args)
-{
-	char text[512];
-	vsnprintf(text, sizeof(text), fmt, args);
-	if (parsing->err->kind == ERROR_NONE)
-		error_set(parsing->err, ERROR_USAGE, "%s:%d: %s", parsing->path, section->line, text);
-}
-
-static void give_back(struct config *c)
-{
-	for (size_t i = 0; i < c->closed; i++) {
-		cfg_opt_t *opt = c->kept[i].opt;
-		if (!c->kept[i].value)
-			continue;
-		opt->values = mem_grow(opt->values, opt->nvalues + 1, sizeof(*opt->values));
-		opt->values[opt->nvalues++] = c->kept[i].value;
-	}
-}
-
-static int parse(struct config *c, cfg_opt_t *options, struct error *err)
-{
-	c->root = cfg_init(options, CFGF_NONE);
-	if (!c->root)
-		return error_set(err, ERROR_PERMANENT, "%s: libconfuse does not start", c->path);
-	cfg_set_error_function(c->root, syntax_error);
-	watch_sections(c->root, options, "");
-	*err = (struct error){.kind = ERROR_NONE};
-	c->err = err;
-	parsing = c;
-	int result = cfg_parse_buf(c->root, c->scan.text);
-	parsing = NULL;
-	give_back(c);
-	if (result == CFG_SUCCESS)
-		return 0;
-	if (err->kind == ERROR_NONE)
-		error_set(err, ERROR_USAGE, "%s: libconfuse cannot read it", c->path);
-	return -1;
-}
-
-static void check_twice(struct config *c)
-{
-	for (size_t i = 0; i < c->scan.assignment_count; i++) {
-		const struct config_assignment *a = &c->scan.assignments[i];
-		const struct config_assignment *first = config_scan_first(&c->scan, a->section, a->key);
-		if (a == first || a->append)
-			continue;
-		auto_free char *text = mem_printf("%s is given twice, first in line %d", a->key, first->line);
-		add_fault(c, a->line, text);
-	}
-}
-
-struct titled {
-	const char *title;
-	int line;
-};
-
-static int titled_compare(const void *left, const void *right)
-{
-	const struct titled *a = left, *b = right;
-	int order = strcmp(a->title, b->title);
-	return order ? order : a->line - b->line;
-}
-
-static void check_titles(struct config *c, cfg_opt_t *opt)
-{
-	size_t count = cfg_opt_size(opt);
-	auto_free struct titled *titles = mem_array(count, sizeof(*titles));
-	for (size_t i = 0; i < count; i++) {
-		cfg_t *section = cfg_opt_getnsec(opt, (unsigned)i);
-		titles[i].title = cfg_title(section);
-		titles[i].line = section->line;
-	}
-	qsort(titles, count, sizeof(*titles), titled_compare);
-	for (size_t i = 1; i < count; i++) {
-		if (strcmp(titles[i].title, titles[i - 1].title) != 0)
-			continue;
-		auto_free char *text = mem_printf(
-			"%s \"%s\" is given twice, first in line %d", opt->name, titles[i].title, titles[i - 1].line);
-		add_fault(c, titles[i].line, text);
-	}
-}
-
-static void check_all_titles(struct config *c, cfg_t *section)
-{
-	for (cfg_opt_t *opt = section->opts; opt->name; opt++) {
-		if (opt->type != CFGT_SEC)
-			continue;
-		for (unsigned i = 0; i < cfg_opt_size(opt); i++)
-			check_all_titles(c, cfg_opt_getnsec(opt, i));
-		if (opt->flags & CFGF_NO_TITLE_DUPES)
-			check_titles(c, opt);
-	}
-}
-
-struct config *config_parse(const char *path, const char *text, cfg_opt_t *options, struct error *err)
-{
-	auto_buf struct buf file = BUF_INIT(CONFIG_FILE_MAX);
-	if (!text && fs_read(AT_FDCWD, path, true, &file, err) < 0)
-		return NULL;
-	size_t len = text ? strlen(text) : file.len;
-	struct config *c = mem_alloc(sizeof(*c));
-	c->path = mem_strdup(path);
-	if (config_scan(path, text ? text : buf_text(&file), len, &c->scan, err) < 0) {
-		config_free(c);
-		return NULL;
-	}
-	c->sections = mem_array(c->scan.section_count, sizeof(*c->sections));
-	c->kept = mem_array(c->scan.section_count, sizeof(*c->kept));
-	if (parse(c, options, err) < 0) {
-		config_free(c);
-		return NULL;
-	}
-	check_twice(c);
-	check_all_titles(c, c->root);
-	return c;
-}
-
-void config_free(struct config *c)
-{
-	if (!c)
-		return;
-	for (size_t i = 0; i < c->fault_count; i++)
-		free(c->faults[i].text);
-	free(c->faults);
-	free(c->sections);
-	free(c->kept);
-	if (c->root)
-		cfg_free(c->root);
-	config_scan_release(&c->scan);
-	free(c->path);
-	free(c);
-}
-
-cfg_t *config_root(struct config *c)
+struct config_section *config_root(struct config *c)
 {
 	return c->root;
 }
 
-void config_fault(struct config *c, cfg_t *section, const char *key, const char *fmt, ...)
+void config_fault(struct config *c, const struct config_section *s, const char *key, const char *fmt, ...)
 {
-	char text[ERROR_MESSAGE_MAX];
+	const struct config_entry *e = key ? config_entry_last(s, key) : NULL;
 	va_list args;
 	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
+	config_faults_vadd(&c->faults, e ? e->line : s->line, fmt, args);
 	va_end(args);
-	const struct config_assignment *a = key ? config_scan_last(&c->scan, section_index(c, section), key) : NULL;
-	add_fault(c, a ? a->line : section == c->root ? 1 : section->line, text);
 }
 
-size_t config_fault_count(const struct config *c)
+bool config_has(const struct config_section *s, const char *key)
 {
-	return c->fault_count;
+	return config_entry_last(s, key) != NULL;
 }
 
-static int fault_compare(const void *left, const void *right)
+char **config_values(const struct config_section *s, const char *key, size_t *ret_count)
 {
-	const struct fault *a = left, *b = right;
-	if (a->line != b->line)
-		return a->line < b->line ? -1 : 1;
-	return a->order < b->order ? -1 : a->order > b->order;
+	size_t count = 0;
+	for (const struct config_entry *e = s->entries; e; e = e->next)
+		count += strcmp(e->key, key) == 0 ? e->value_count : 0;
+	char **values = mem_array(count + 1, sizeof(*values));
+	*ret_count = 0;
+	for (const struct config_entry *e = s->entries; e; e = e->next)
+		for (size_t i = 0; strcmp(e->key, key) == 0 && i < e->value_count; i++)
+			values[(*ret_count)++] = e->values[i];
+	return values;
 }
 
-void config_faults(struct config *c, struct buf *out)
+struct place {
+	char *const *value; /* in the list */
+	int (*compare)(const char *, const char *);
+};
+
+static int place_compare(const void *left, const void *right)
 {
-	if (c->fault_count)
-		qsort(c->faults, c->fault_count, sizeof(*c->faults), fault_compare);
-	for (size_t i = 0; i < c->fault_count; i++)
-		if (buf_addf(out, "%s:%d: %s\n", c->path, c->faults[i].line, c->faults[i].text) < 0)
-			return;
+	const struct place *a = left, *b = right;
+	int order = a->compare(*a->value, *b->value);
+	return order ? order : a->value < b->value ? -1 : a->value > b->value;
+}
+
+void config_check_twice(struct config *c, const struct config_section *s, const char *key, char *const *list,
+	int (*compare)(const char *, const char *))
+{
+	size_t count = 0;
+	while (list[count])
+		count++;
+	auto_free struct place *places = mem_array(count, sizeof(*places));
+	for (size_t i = 0; i < count; i++)
+		places[i] = (struct place){&list[i], compare};
+	if (count)
+		qsort(places, count, sizeof(*places), place_compare);
+	for (size_t i = 1; i < count; i++)
+		if (compare(*places[i].value, *places[i - 1].value) == 0)
+			config_fault(c, s, key, "%s: %s is listed twice", key, *places[i].value);
+}
+
+/* Tables and what they describe. */
+
+static void *field_at(void *object, size_t offset)
+{
+	return (char *)object + offset;
+}
+
+/* The structs of a kind of section in the struct around them. */
+static void *objects(const struct config_table *t, const void *around, size_t *ret_count)
+{
+	void *found = (char *)(uintptr_t)around + t->field;
+	*ret_count = 1;
+	if (t->kind == CONFIG_ONE)
+		return found;
+	memcpy(ret_count, (const char *)around + t->count, sizeof(*ret_count));
+	memcpy(&found, (const char *)around + t->field, sizeof(found));
+	return found;
+}
+
+static const struct config_row *find_row(const struct config_table *t, const char *name)
+{
+	const struct config_row *row = t->rows;
+	while (row->name && strcmp(row->name, name) != 0)
+		row++;
+	return row->name ? row : NULL;
+}
+
+static const struct config_table *find_table(const struct config_table *t, const char *name)
+{
+	const struct config_table *const *inner = t->sections;
+	while (inner && *inner && strcmp((*inner)->name, name) != 0)
+		inner++;
+	return inner ? *inner : NULL;
+}
+
+/* Reading. */
+
+/* `what`, "key" or "section", is given, and this kind of section has none of that name; `other`: it is one, or NULL. */
+static void unknown(struct config *c, const struct config_section *s, int line, const char *what, const char *name,
+	const char *other)
+{
+	auto_free char *here = s->name ? mem_printf(" in section %s", s->name) : mem_strdup("");
+	if (other)
+		config_faults_add(&c->faults, line, "%s is a %s%s, not a %s", name, other, here, what);
+	else
+		config_faults_add(&c->faults, line, "there is no %s %s%s", what, name, here);
+}
+
+static void check_unknown(struct config *c, const struct config_section *s, const struct config_table *t)
+{
+	for (const struct config_entry *e = s->entries; e; e = e->next)
+		if (!find_row(t, e->key))
+			unknown(c, s, e->line, "key", e->key, find_table(t, e->key) ? "section" : NULL);
+	for (const struct config_section *inner = s->sections; inner; inner = inner->next)
+		if (!find_table(t, inner->name))
+			unknown(c, s, inner->line, "section", inner->name, find_row(t, inner->name) ? "key" : NULL);
+}
+
+/* The form in which a key is given: a list in braces, +=, once or again. */
+static void check_form(struct config *c, const struct config_section *s, const struct config_row *row)
+{
+	const struct config_entry *first = NULL;
+	for (const struct config_entry *e = s->entries; e; e = e->next) {
+		if (strcmp(e->key, row->name) != 0)
+			continue;
+		if (!row->type->list && e->append)
+			config_faults_add(&c->faults, e->line, "%s: it has one value, and += adds to lists", e->key);
+		else if (!row->type->list && e->braces)
+			config_faults_add(&c->faults, e->line, "%s: it has one value, not a list in braces", e->key);
+		else if (first && !e->append)
+			config_faults_add(
+				&c->faults, e->line, "%s is given twice, first in line %d", e->key, first->line);
+		if (!first)
+			first = e;
+	}
+}
+
+static void check_missing(struct config *c, const struct config_section *s, const struct config_row *row)
+{
+	if (s->title)
+		config_fault(
+			c, s, row->name, "%s \"%s\": %s is missing: %s", s->name, s->title, row->name, row->missing);
+	else
+		config_fault(c, s, row->name, "%s is missing: %s", row->name, row->missing);
+}
+
+static void read_row(struct config *c, const struct config_section *s, const struct config_row *row, void *object)
+{
+	size_t count;
+	auto_free char **values = config_values(s, row->name, &count);
+	char *const fallback[] = {(char *)(uintptr_t)row->value, NULL};
+	const bool given = config_has(s, row->name), usable = given && (count || row->type->list);
+	if (!usable && row->value)
+		count = 1;
+	if (count == 0 && row->missing)
+		check_missing(c, s, row);
+	if (given && row->with && !config_has(s, row->with))
+		config_fault(c, s, row->name, "%s: it is for a %s with %s", row->name, s->name, row->with);
+	if (row->type->list && row->high && count > (size_t)row->high)
+		config_fault(c, s, row->name, "%s: %zu are listed, and at most %lld can be", row->name, count,
+			(long long)row->high);
+	if (row->type->read && (count || row->type->list))
+		row->type->read(c, s, row, !usable ? fallback : row->type->list ? values : values + count - 1, object);
+}
+
+static const char *title_of(const struct config_section *s)
+{
+	return s->title ? s->title : "";
+}
+
+static int section_compare(const void *left, const void *right)
+{
+	const struct config_section *const *a = left, *const *b = right;
+	int order = strcmp(title_of(*a), title_of(*b));
+	return order ? order : (*a)->line - (*b)->line;
+}
+
+/* Those with one name in the order of the file, or of their titles. Owned: the array. */
+static struct config_section **collect(
+	const struct config_section *around, const struct config_table *t, bool sorted, size_t *ret_count)
+{
+	size_t count = 0;
+	struct config_section *s;
+	for (s = NULL; (s = config_section_next(around, t->name, s));)
+		count++;
+	struct config_section **list = mem_array(count, sizeof(*list));
+	*ret_count = count;
+	for (s = NULL, count = 0; (s = config_section_next(around, t->name, s));)
+		list[count++] = s;
+	if (count && sorted)
+		qsort(list, count, sizeof(struct config_section *), section_compare);
+	return list;
+}
+
+static void check_titles(struct config *c, const struct config_section *around, const struct config_table *t)
+{
+	size_t count;
+	auto_free struct config_section **list = collect(around, t, false, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (t->kind == CONFIG_ONE && list[i]->title)
+			config_fault(c, list[i], NULL, "%s: this section has no title", t->name);
+		else if (t->kind == CONFIG_ONE && i > 0)
+			config_fault(
+				c, list[i], NULL, "%s is given twice, first in line %d", t->name, list[i - 1]->line);
+		else if (t->kind != CONFIG_ONE && !list[i]->title)
+			config_fault(c, list[i], NULL, "%s: its title is missing: %s \"…\" { … }", t->name, t->name);
+	}
+	if (t->kind != CONFIG_TITLED || count == 0)
+		return;
+	qsort(list, count, sizeof(struct config_section *), section_compare);
+	for (size_t i = 1; i < count; i++)
+		if (list[i]->title && strcmp(list[i]->title, title_of(list[i - 1])) == 0)
+			config_fault(c, list[i], NULL, "%s \"%s\" is given twice, first in line %d", t->name,
+				list[i]->title, list[i - 1]->line);
+}
+
+static void fill(struct config *c, struct config_section *s, const struct config_table *t, void *object);
+
+static void fill_sections(struct config *c, struct config_section *around, const struct config_table *t, void *object)
+{
+	check_titles(c, around, t);
+	if (t->kind == CONFIG_ONE) {
+		if (!config_section_next(around, t->name, NULL))
+			config_section_add(around, t->name, NULL, around->line);
+		fill(c, config_section_next(around, t->name, NULL), t, field_at(object, t->field));
+		return;
+	}
+	size_t count;
+	auto_free struct config_section **list = collect(around, t, t->sorted, &count);
+	char *array = mem_array(count, t->size);
+	memcpy(field_at(object, t->field), &array, sizeof(array));
+	memcpy(field_at(object, t->count), &count, sizeof(count));
+	for (size_t i = 0; i < count; i++)
+		fill(c, list[i], t, array + i * t->size);
+}
+
+static void fill(struct config *c, struct config_section *s, const struct config_table *t, void *object)
+{
+	s->object = object;
+	if (t->name && t->kind != CONFIG_ONE) {
+		char *title = mem_strdup(title_of(s));
+		memcpy(object, &title, sizeof(title));
+		if (t->check && s->title)
+			t->check(c, s, NULL, title);
+	}
+	check_unknown(c, s, t);
+	for (const struct config_row *row = t->rows; row->name; row++) {
+		check_form(c, s, row);
+		read_row(c, s, row, object);
+	}
+	for (const struct config_table *const *inner = t->sections; inner && *inner; inner++)
+		fill_sections(c, s, *inner, object);
+}
+
+struct config *config_read(const char *path, const struct config_table *table, void *object, struct buf *told)
+{
+	struct error err;
+	auto_buf struct buf file = BUF_INIT(CONFIG_FILE_MAX);
+	if (fs_read(AT_FDCWD, path, true, &file, &err) < 0) {
+		buf_addf(told, "%s\n", err.message);
+		return NULL;
+	}
+	struct config *c = mem_alloc(sizeof(*c));
+	c->path = mem_strdup(path);
+	const char *text = buf_text(&file);
+	c->root = config_syntax(text, file.len, &c->faults);
+	if (c->faults.count) {
+		config_end(c, told);
+		return NULL;
+	}
+	fill(c, c->root, table, object);
+	return c;
+}
+
+int config_end(struct config *c, struct buf *told)
+{
+	const bool faulty = c->faults.count > 0;
+	config_faults_tell(&c->faults, c->path, told);
+	config_faults_release(&c->faults);
+	config_section_free(c->root);
+	free(c->path);
+	free(c);
+	return faulty ? -1 : 0;
+}
+
+/* Printing and freeing. */
+
+/* Whether the key that a row goes with says anything here. */
+static bool applies(const struct config_table *t, const struct config_row *row, const void *object)
+{
+	const struct config_row *other = row->with ? find_row(t, row->with) : NULL;
+	const void *value = object;
+	if (other)
+		memcpy(&value, (const char *)object + other->field, sizeof(value));
+	return value != NULL;
+}
+
+static void print_table(const struct config_table *t, const void *object, int tabs, struct buf *out)
+{
+	for (const struct config_row *row = t->rows; row->name; row++)
+		if (applies(t, row, object))
+			row->type->print(row, object, tabs, out);
+	for (const struct config_table *const *inner = t->sections; inner && *inner; inner++) {
+		size_t count;
+		const char *array = objects(*inner, object, &count);
+		for (size_t i = 0; i < count; i++) {
+			const char *title = NULL, *one = array + i * (*inner)->size;
+			if ((*inner)->kind != CONFIG_ONE)
+				memcpy(&title, one, sizeof(title));
+			config_put_section(out, tabs, (*inner)->name, title);
+			print_table(*inner, one, tabs + 1, out);
+			config_put_end(out, tabs);
+		}
+	}
+}
+
+void config_print(const struct config_table *table, const void *object, struct buf *out)
+{
+	print_table(table, object, 0, out);
+}
+
+void config_release(const struct config_table *t, void *object)
+{
+	for (const struct config_row *row = t->rows; row->name; row++)
+		if (row->type->release)
+			row->type->release(row, object);
+	for (const struct config_table *const *inner = t->sections; inner && *inner; inner++) {
+		size_t count;
+		char *array = objects(*inner, object, &count);
+		for (size_t i = 0; i < count; i++)
+			config_release(*inner, array + i * (*inner)->size);
+		if ((*inner)->kind != CONFIG_ONE)
+			free(array);
+	}
+	if (t->name && t->kind != CONFIG_ONE) {
+		char *title;
+		memcpy(&title, object, sizeof(title));
+		free(title);
+	}
 }

@@ -1,7 +1,7 @@
 /* What an administrator writes into hub.conf and agent.conf, and what they are told about it. */
 #include "agent/common/config.h"
 #include "hub/common/config.h"
-#include "lib/config/config.h"
+#include "lib/config/value.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 
@@ -350,8 +350,8 @@ static void every_fault_of_meaning_comes_in_one_run_with_its_line(void **state)
 		"16: stage_timeout: \"10\" is not a duration: write a number and one of s m h d, like "
 		"\"90s\" or \"24h\"\n"
 		"17: activate_timeout: \"2h\" is outside of \"45s\" to \"1h\"\n"
-		"19: acme: there is no section acme \"other\"\n"
 		"19: key: \"dsa\" is not one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096\n"
+		"19: acme: there is no section acme \"other\"\n"
 		"20: certificate \"x.pl\" is given twice, first in line 19\n"
 		"20: names: \"a b\" is not a DNS name\n"
 		"21: certificates: there is no section certificate \"y.pl\"\n"
@@ -475,12 +475,12 @@ static void faults_of_the_agent_are_named(void **state)
 		"3: probe: endpoint \"127.0.0.1:99999\": the port must be a number from 1 to 65535\n"
 		"3: probe: endpoint \"127.0.0.1:25/ftp\": protocol \"ftp\" is not known; known are smtp imap pop3 sieve "
 		"postgres mysql (STARTTLS), smtps imaps pop3s tls (TLS at once)\n"
-		"4: timeout: \"0s\" is outside of \"1s\" to \"1h\"\n"
-		"4: instance: a word is empty: list those that the service is started with, like {\"-f\", "
-		"\"/etc/haproxy/haproxy.cfg\"}\n"
 		"4: service \"dovecot\": probe is missing: list the ports where it serves the certificate, "
 		"like "
 		"{\"127.0.0.1:993\"}, or write probe = none\n"
+		"4: instance: a word is empty: list those that the service is started with, like {\"-f\", "
+		"\"/etc/haproxy/haproxy.cfg\"}\n"
+		"4: timeout: \"0s\" is outside of \"1s\" to \"1h\"\n"
 		"5: service \"exim4\": probe is missing: list the ports where it serves the certificate, "
 		"like "
 		"{\"127.0.0.1:993\"}, or write probe = none\n"
@@ -519,11 +519,11 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 			"dns_hook: it is for challenge = \"dns-01\", and this is http-01"},
 		{"certificate m.pl { watch = {\"/a/b\", \"/a/b/\"} }\n", "watch: /a/b is listed twice"},
 		{"certificate m.pl { watch = {/1, /2, /3, /4, /5, /6, /7, /8, /9, /10, /11, /12, /13, /14, /15, /16, /17} }\n",
-			"watch: 17 paths, at most "},
+			"watch: 17 are listed, and at most 8 can be"},
 		{"endpoint m.pl {}\n", "endpoint \"m.pl\": ports is missing"},
 		{"endpoint \"m..pl\" { ports = {25} }\n", "endpoint \"m..pl\": it is not a DNS name"},
 		{"endpoint m.pl { ports = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17} }\n",
-			"endpoint \"m.pl\": more than 16 ports"},
+			"ports: 17 are listed, and at most 16 can be"},
 		{"endpoint m.pl { ports = {25} certificate = \"other.pl\" }\n",
 			"certificate: there is no section certificate \"other.pl\""},
 		{"endpoint m.pl { ports = {25} at = {localhost} }\n", "at: \"localhost\" is not an address"},
@@ -551,39 +551,80 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 	}
 }
 
-static void syntax_stops_at_its_first_fault(void **state)
+/* What stands where it cannot: told with everything else of that file. */
+static void what_has_no_row_is_named(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *text, *expected;
-	} cases[] = {
-		{"# one\n# two\nnonsense = 1\nmore nonsense\n", "3: no such option 'nonsense'\n"},
-		{"ssh = \"${HOME}\"\n", "1: ${…} is not expanded here: write the value itself\n"},
-		{"# ${HOME}\nstate = ${HOME}\n", "2: ${…} is not expanded here: write the value itself\n"},
-		{"ssh = \"open\nstate = \"/x\"\n", "1: the text that begins with \" is not closed on its line\n"},
-		{"/* a\nb */ /* c\n", "2: the comment that begins here is never closed with */\n"},
-		{"agent a {\n\n", "1: the { of this line is never closed\n"},
-		{"agent a { certificates = {x, y }\n\n", "1: the { of this line is never closed\n"},
-		{"\n}\n", "2: this } closes nothing\n"},
-		{"ssh = a\tstate /x\n", "1: missing equal sign after option 'state'\n"},
-		{"agent a { local = perhaps }\n", "1: invalid boolean value for option 'local'\n"},
-		{"agent a { names = {*.x.pl} }\n",
-			"1: what contains more than letters, digits and _-./:@[]%~ must stand in quotes\n"},
-		{"ssh = \"a\\tb\"\n", "1: in this text \\ may only stand before \" or another \\\n"},
-		{"ssh += x\n", "1: attempt to append to non-list option 'ssh'\n"},
-		{"ssh = \"a\001b\"\n", "1: a control character stands in a text\n"},
-		{"= x\n", "1: there is no key in front of the =\n"},
-		{"certificate|key = x\n",
-			"1: what contains more than letters, digits and _-./:@[]%~ must stand in quotes\n"},
-		{"ssh = {a}\n", "1: unexpected token '{'\n"},
-	};
-	for (size_t i = 0; i < COUNT(cases); i++)
-		expect_hub_faults(cases[i].text, cases[i].expected);
-	/* Nothing of a broken file may stay in libconfuse for the next one. */
+	expect_hub_faults(HUB_HEAD "ssh = {a@b}\n"
+				   "nonsense = 1\n"
+				   "http += 127.0.0.1:80\n" /* 4 */
+				   "alert = x\n"
+				   "state \"x\" { a = b }\n"
+				   "daemon { c = d }\n" /* 7 */
+				   "alert \"mail\" { for = 1m }\n"
+				   "alert { smtp_port = 25 }\n"
+				   "agent { local = perhaps }\n" /* 10 */
+				   "agent \"a\" { local = {} names = {a, b}\n"
+				   "	endpoint \"x\" { } }\n"
+				   "run = {}\n",
+		"2: ssh: it has one value, not a list in braces\n"
+		"3: there is no key nonsense\n"
+		"4: http: it has one value, and += adds to lists\n"
+		"5: alert is a section, not a key\n"
+		"6: state is a key, not a section\n"
+		"7: there is no section daemon\n"
+		"8: alert: this section has no title\n"
+		"9: alert is given twice, first in line 8\n"
+		"10: agent: its title is missing: agent \"…\" { … }\n"
+		"10: local: \"perhaps\" is neither true nor false\n"
+		"11: there is no key names in section agent\n"
+		"11: local: it has one value, not a list in braces\n"
+		"12: there is no section endpoint in section agent\n"
+		"13: run: it has one value, not a list in braces\n");
+}
+
+static void all_faults_of_syntax_come_in_one_run(void **state)
+{
+	(void)state;
+	expect_hub_faults("# one\n"
+			  "ssh = \"gate@${HOST}\"\n"
+			  "state /var/lib/x\n"
+			  "nonsense = 1\n" /* only told once it can be read */
+			  "http = \n"
+			  "agent \"a\" { certificates = {x y} }\n"
+			  "}\n",
+		"2: ${…} is not expanded here: write the value itself\n"
+		"3: state: neither = nor { follows\n"
+		"5: http: no value follows the =\n"
+		"6: certificates: a comma is missing in front of y\n"
+		"7: this } closes nothing\n");
+	/* Nothing of a broken file may stay for the next one. */
 	auto_free char *faults = NULL;
 	struct hub_config *h = load_hub(HUB_HEAD "ssh = a@b\n", &faults);
 	assert_string_equal(faults, "");
 	assert_string_equal(h->ssh, "a@b");
+	hub_config_free(h);
+}
+
+/* As libconfuse had it, by which the first versions read these files. */
+static void what_was_taken_once_is_taken(void **state)
+{
+	(void)state;
+	auto_free char *faults = NULL;
+	struct hub_config *h =
+		load_hub(HUB_HEAD "ssh=\n'a@b'/* c */alert{for=1m}\r\n"
+				  "resolvers = 192.0.2.1 resolvers += {192.0.2.2,} resolvers += {}\n"
+				  "'acme' le{directory=https://ca.pl//d#c\nagree_tos = YES limits = \"Off\"}\n"
+				  "certificate\n\"x.pl\"\n{}agent\"m\"{certificates={\n\"x.pl\"}}",
+			&faults);
+	assert_string_equal(faults, "");
+	assert_string_equal(h->ssh, "a@b");
+	assert_int_equal(h->alert.hold, 60);
+	assert_string_equal(h->resolvers[1], "192.0.2.2");
+	assert_null(h->resolvers[2]);
+	assert_string_equal(h->acmes[0].directory, "https://ca.pl//d");
+	assert_true(h->acmes[0].agree_tos && !h->acmes[0].limits);
+	assert_true(hub_agent_has(hub_config_agent(h, "m"), "x.pl"));
 	hub_config_free(h);
 }
 
@@ -624,7 +665,9 @@ int main(void)
 		cmocka_unit_test(more_than_an_agent_can_tell_is_a_fault),
 		cmocka_unit_test(faults_of_the_agent_are_named),
 		cmocka_unit_test(each_thing_that_cannot_be_is_told_by_itself),
-		cmocka_unit_test(syntax_stops_at_its_first_fault),
+		cmocka_unit_test(what_has_no_row_is_named),
+		cmocka_unit_test(all_faults_of_syntax_come_in_one_run),
+		cmocka_unit_test(what_was_taken_once_is_taken),
 		cmocka_unit_test(a_missing_file_is_named),
 		cmocka_unit_test(durations_have_one_unit),
 	};

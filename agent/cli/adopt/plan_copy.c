@@ -1,6 +1,5 @@
 #include "agent/cli/adopt/plan_copy.h"
-#include "agent/cli/services/tokens.h"
-#include "lib/config/config_scan.h"
+#include "lib/config/syntax.h"
 #include "lib/core/mem.h"
 
 #include <fcntl.h>
@@ -24,43 +23,30 @@ bool plan_copy_is_done(const struct agent_config *config, const char *path)
 	return false;
 }
 
-/* Returns the place behind the brace of service "S" in certificate "NAME", or 0 when there is none. */
-static size_t section_place(const struct words *w, const char *certificate, const char *service)
+static const struct config_section *find_section(
+	const struct config_section *around, const char *name, const char *title)
 {
-	int depth = 0, inside = -1;
-	for (size_t i = 0; i < w->count; i++) {
-		const char *text = w->list[i].text;
-		bool brace = w->list[i].end - w->list[i].start == 1;
-		if (brace && text[0] == '}') {
-			depth--;
-			inside = depth <= inside ? -1 : inside;
-		} else if (brace && text[0] == '{') {
-			bool section = i >= 2 && strcmp(w->list[i - 2].text, depth ? "service" : "certificate") == 0;
-			const char *title = i >= 1 ? w->list[i - 1].text : "";
-			if (section && depth == 0 && strcmp(title, certificate) == 0)
-				inside = 0;
-			if (section && depth == 1 && inside == 0 && strcmp(title, service) == 0)
-				return w->list[i].end;
-			depth++;
-		}
-	}
-	return 0;
+	const struct config_section *s = NULL;
+	while (around && (s = config_section_next(around, name, s)))
+		if (s->title && strcmp(s->title, title) == 0)
+			return s;
+	return NULL;
 }
 
+/* Behind the brace of service "S" in certificate "NAME"; whether its line ends there. */
 static int find_place(
 	const char *path, const char *certificate, const char *service, size_t *ret, bool *ret_line, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(EDIT_FILE_MAX);
-	auto_words struct words words = {0};
-	struct config_scan scan = {0};
 	if (fs_read(AT_FDCWD, path, true, &text, err) < 0)
 		return -1;
-	if (config_scan(path, buf_text(&text), text.len, &scan, err) < 0)
-		return -1;
-	/* In this text comments are blank, and everything is where it was. */
-	words_split(scan.text, 0, text.len, WORDS_NGINX, &words);
-	config_scan_release(&scan);
-	*ret = section_place(&words, certificate, service);
+	struct config_faults faults = {0};
+	struct config_section *root = config_syntax(buf_text(&text), text.len, &faults);
+	const struct config_section *s =
+		find_section(find_section(root, "certificate", certificate), "service", service);
+	*ret = s && faults.count == 0 ? s->body : 0;
+	config_faults_release(&faults);
+	config_section_free(root);
 	if (*ret == 0)
 		return error_set(err, ERROR_USAGE, "%s: the section of service \"%s\" is not found", path, service);
 	size_t after = *ret + strspn(buf_text(&text) + *ret, " \t");
@@ -80,7 +66,7 @@ static char *group_name(gid_t gid)
 	return entry ? mem_strdup(entry->gr_name) : NULL;
 }
 
-/* The root half can write this file only if there is no link at it or on the way. */
+/* What the root half can write: no link at it or on the way. */
 static int check_file(const char *path, struct stat *st, struct error *err)
 {
 	char resolved[PATH_MAX];

@@ -2,7 +2,7 @@
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/listening.h"
 #include "agent/cli/services/present.h"
-#include "lib/config/config.h"
+#include "lib/config/put.h"
 #include "lib/probe/endpoint.h"
 #include "lib/core/mem.h"
 #include "lib/wire/message.h"

@@ -103,37 +103,60 @@ for my $half (sort keys %page) {
 	same_sets("$page{$half}: the events of its log", [keys %events], [keys %real]);
 }
 
-# Configuration keys, each with its default.
+# Configuration keys, as the rows have them by which the programs read them: each with its default, its range, its words.
 
-sub tables {
-	my ($source) = @_;
-	my %tables;
-	my ($top) = $source =~ /config_parse\(\w+, \w+, (\w+)_options/;
-	while ($source =~ /cfg_opt_t (\w+)_options\[\] = \{\n(.*?)\n\};/gs) {
-		my ($name, $body) = ($1, $2);
-		my %keys;
-		while ($body =~ /CFG_(STR|BOOL|INT|STR_LIST)\("(\w+)", (?:"([^"]*)"|(\w+))/g) {
-			my ($type, $key, $text, $word) = ($1, $2, $3, $4);
-			$keys{$key} = defined $text ? $text : $type eq 'BOOL' ? $word =~ s/^cfg_//r : undef;
-		}
-		$tables{$name eq $top ? 'Top level' : "The $name section"} = \%keys;
+sub rows {
+	my ($half) = @_;
+	my %sections;
+	for my $line (`'$bin/../tests/rows_tool' $half`) {
+		chomp $line;
+		my %row;
+		(my $section, my $key, @row{qw(type value low high words mandatory with)}) = split /\t/, $line, -1;
+		$sections{$section eq '' ? 'Top level' : "The $section section"}{$key} = \%row;
 	}
-	return %tables;
+	return %sections;
+}
+
+sub seconds {
+	my ($text) = @_;
+	my %unit = (s => 1, m => 60, h => 3600, d => 86400);
+	return $text =~ /^(\d+)([smhd])$/ ? $1 * $unit{$2} : -1;
+}
+
+# What a page does not say of a key, as a word each.
+sub unsaid {
+	my ($text, $row) = @_;
+	my @unsaid;
+	push @unsaid, 'default' if $row->{value} ne '' && $text !~ /^Default:\n\.\w+ \Q$row->{value}\E \.$/m;
+	push @unsaid, 'mandatory' if ($row->{mandatory} ne '') != ($text =~ /^Mandatory\.$/m);
+	if ($row->{type} eq 'duration') {
+		my ($low, $high) = $text =~ /^\.Li (\d+[smhd])\nto\n\.Li (\d+[smhd]) [.;]$/m;
+		push @unsaid, 'range' if seconds($low // '') != $row->{low} || seconds($high // '') != $row->{high};
+	} elsif ($row->{high}) {
+		push @unsaid, 'number' if $text !~ /\bup\s+to $row->{high}\b/;
+	}
+	push @unsaid, map { "word $_" } grep { $text !~ /^\.Li (?:.*[ ,])?\Q$_\E(?:[ ,]|$)/m } split / /, $row->{words};
+	return @unsaid;
 }
 
 for my $half ('hub', 'agent') {
 	my $page = read_file("$root/man/certsync-$half.conf.5");
-	my %tables = tables(read_file("$root/$half/common/config.c"));
+	my %sections = rows($half);
+	cmp_ok(scalar keys %sections, '>', 4, "$half.conf: it has rows");
 	my @parts = part($page, 'Sh', 'KEYS') =~ /^\.Ss (.*)/mg;
-	same_sets("$half.conf: its sections", \@parts, [keys %tables]);
-	for my $title (sort keys %tables) {
-		my %keys = %{$tables{$title}};
+	same_sets("$half.conf: its sections", \@parts, [keys %sections]);
+	for my $title (sort keys %sections) {
+		my %keys = %{$sections{$title}};
 		my %documented = items(part($page, 'Ss', $title), 'Cm');
 		same_sets("$half.conf, $title: its keys", [keys %documented], [keys %keys]);
-		my @wrong = grep { defined $keys{$_} && ($documented{$_} // '') !~ /^Default:\n\.\w+ \Q$keys{$_}\E \.$/m }
-			sort keys %keys;
-		is("@wrong", '', "$half.conf, $title: its defaults");
+		my @wrong = map { my $key = $_; map { "$key: $_" } unsaid($documented{$key} // '', $keys{$key}) } sort keys %keys;
+		is("@wrong", '', "$half.conf, $title: defaults, ranges, words, and what is mandatory");
 	}
+	my $dictionary = read_file("$root/tests/fuzz/dictionaries/${half}_config");
+	my %words = map { $_ => 1 } map { keys %$_, map { split / /, $_->{words} } values %$_ } values %sections;
+	$words{$_} = 1 for map { /^The (\w+) section/ ? $1 : () } keys %sections;
+	my @untried = grep { $dictionary !~ /^"\Q$_\E"$/m } sort keys %words;
+	is("@untried", '', "$half.conf: its fuzz dictionary has all keys, sections and words");
 }
 
 # The protocol's messages and their members.

@@ -53,8 +53,8 @@ sub mapped {
 }
 is(mapped('certsync-gate'), '', 'the gate: libc alone');
 is(mapped('certsync-keys'), 'libcrypto', 'what holds the keys: libcrypto alone');
-is(mapped('certsync-agent-root'), 'libconfuse libcrypto', "the agent's root half: libcrypto and libconfuse");
-is(mapped('certsync-hub-root'), 'libconfuse libinotifytools', "the hub's root half: libinotifytools and libconfuse");
+is(mapped('certsync-agent-root'), 'libcrypto', "the agent's root half: libcrypto alone");
+is(mapped('certsync-hub-root'), 'libinotifytools', "the hub's root half: libinotifytools alone");
 is_deeply([grep { $mapped{$_}{libssh} } sort keys %mapped], ['certsync-link', 'certsync-worker'], 'libssh is in the link, and where libcurl brings it');
 is_deeply([grep { $mapped{$_}{libcurl} } sort keys %mapped], ['certsync-worker'], 'libcurl is in the worker alone');
 like(mapped('hub'), qr/libcjson.*libcrypto.*libevent/, 'and the hub has what it should: the pattern sees libraries');

@@ -23,9 +23,9 @@ my $output = `$Story::bin/certsync config -c $top/bad.conf 2>&1`;
 is($? >> 8, 2, 'a wrong configuration is exit 2');
 like($output, qr/^\Q$top\E\/bad\.conf:1: .*http.*\n.*:2: .*someday.*\n.*:2: .*soon.*\n/s, 'faults of meaning, each with its line');
 is(scalar(grep { /^\Q$top\E\/bad\.conf:3: / } split /\n/, $output), 2, 'also those behind the first');
-Story::write_file("$top/syntax.conf", "state = \"/x\"\ncertificate \"a.b\" {\n\tnonsense = 1\n}\nhttp = \n");
+Story::write_file("$top/syntax.conf", "state \"/x\"\ncertificate \"a.b\" {\n\tnonsense = 1\n}\nhttp = \n");
 $output = `$Story::bin/certsync config -c $top/syntax.conf 2>&1`;
-like($output, qr/^\Q$top\E\/syntax\.conf:3: [^\n]*nonsense[^\n]*\n\z/, 'of syntax the first, alone');
+like($output, qr/^\Q$top\E\/syntax\.conf:1: state: [^\n]*\n\Q$top\E\/syntax\.conf:5: http: [^\n]*\n\z/, 'of syntax all, and nothing else before that');
 for my $program ('certsync-hub-root', 'certsync hub') {
 	system("$Story::bin/$program -c $top/bad.conf >$top/out 2>&1");
 	is($? >> 8, 2, "$program does not start with it");

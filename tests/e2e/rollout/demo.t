@@ -106,11 +106,11 @@ links() {
 	maps "$1" "$2" | grep -xE "$3" | tr '\n' ' '
 }
 everything='libssh|libcjson|libcurl|libevent.*|libinotifytools|libcrypto|libssl|libconfuse|libgnutls'
-is "the hub's root half: inotifytools and confuse, no OpenSSL" "$(links haproxy certsync-hub-root "$everything")" "libconfuse libinotifytools "
-is "the hub: OpenSSL, cJSON and confuse, no libssh" "$(links haproxy 'certsync hub' 'libcjson|libconfuse|libcrypto|libssh')" \
-	"libcjson libconfuse libcrypto "
+is "the hub's root half: inotifytools alone" "$(links haproxy certsync-hub-root "$everything")" "libinotifytools "
+is "the hub: OpenSSL and cJSON, no libssh" "$(links haproxy 'certsync hub' 'libcjson|libconfuse|libcrypto|libssh')" \
+	"libcjson libcrypto "
 is "the gate: libc alone" "$(links haproxy certsync-gate "$everything")" ""
-is "the agent's root half: libcrypto and confuse" "$(links mail certsync-agent-root "$everything")" "libconfuse libcrypto "
+is "the agent's root half: libcrypto alone" "$(links mail certsync-agent-root "$everything")" "libcrypto "
 is "libssh is in the link" "$(links mail certsync-link libssh)" "libssh "
 is "and not in the agent" "$(links mail 'certsync-agent run' 'libssh|libcurl')" ""
 keyless() {

@@ -241,7 +241,7 @@ ok "and sees what changes" soon published busy.test 3
 daemon=$(daemon_pid)
 echo 'nonsense = 1' >>"$dir/hub.conf"
 kill -HUP "$root_pid"
-ok "a wrong configuration is refused with its line" soon logged "hub.conf:[0-9]*: no such option 'nonsense'"
+ok "a wrong configuration is refused with its line" soon logged "hub.conf:[0-9]*: there is no key nonsense"
 is "and the daemon runs on" "$(daemon_pid)" "$daemon"
 { configure; echo "certificate \"more.test\" { watch = \"$dir/w/more.test\" }"; } >"$dir/hub.conf"
 mkdir "$dir/w/more.test"

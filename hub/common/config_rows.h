@@ -1,0 +1,11 @@
+/* The keys of hub.conf, a row each. */
+#ifndef CERTSYNC_HUB_CONFIG_ROWS_H
+#define CERTSYNC_HUB_CONFIG_ROWS_H
+
+#include "lib/config/config.h"
+
+/* Fills a struct hub_config but for what names another section (acme, certificate, certificates) and for defaults that
+ * have to be found: hub/common/config.c does that. */
+extern const struct config_table hub_config_table;
+
+#endif

@@ -1,0 +1,21 @@
+/* Writing a configuration, a line each: tabs, key, value in quotes, so that it is read again as it was. A NULL value is
+ * passed over. */
+#ifndef CERTSYNC_CONFIG_PUT_H
+#define CERTSYNC_CONFIG_PUT_H
+
+#include "lib/core/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+void config_put(struct buf *out, int tabs, const char *key, const char *value);
+void config_put_list(struct buf *out, int tabs, const char *key, char *const *list);
+void config_put_bool(struct buf *out, int tabs, const char *key, bool value);
+void config_put_duration(struct buf *out, int tabs, const char *key, int64_t seconds);
+/* A word without quotes. */
+void config_put_word(struct buf *out, int tabs, const char *key, const char *word);
+/* key "title" { (NULL: no title), and its end. */
+void config_put_section(struct buf *out, int tabs, const char *key, const char *title);
+void config_put_end(struct buf *out, int tabs);
+
+#endif
