@@ -6,7 +6,7 @@
 #define CERTSYNC_AGENT_SERVICE_H
 
 #include "agent/common/config.h"
-#include "agent/root/journal.h"
+#include "agent/common/journal_entry.h"
 #include "agent/common/root_request.h"
 #include "lib/service/hook.h"
 

@@ -1,5 +1,4 @@
 #include "agent/root/certificate.h"
-#include "agent/root/operation.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -99,8 +98,7 @@ static int read_whole(const struct keeper *k, const struct journal_entry *entry,
 	return 0;
 }
 
-/* The set could be read, although the archive's files are not as they were written. */
-static enum keeper_found write_anew(struct keeper *k, const struct set *s, const struct error *why)
+enum keeper_found keeper_write_anew(struct keeper *k, const struct set *s, const struct error *why)
 {
 	struct error err;
 	char revision[REVISION_TEXT_MAX];
@@ -127,7 +125,7 @@ int keeper_read(struct keeper *k, const struct journal_entry *entry, struct set 
 	}
 	if (set_recover(k->install.archive, entry, ret, &ignored) < 0)
 		return -1;
-	return write_anew(k, ret, err);
+	return keeper_write_anew(k, ret, err);
 }
 
 static int place_set(struct keeper *k, const struct set *s, enum keeper_effort effort, struct error *err)
@@ -167,174 +165,12 @@ void keeper_prune(struct keeper *k)
 		log_event(LOG_LEVEL_WARNING, "prune", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
 }
 
-/* Reads what live/ points at, also when one of its files was changed and nothing is known of what was in it. Returns 1,
- * 0 when there is none, or -1 when it is there and cannot be read now; then nothing else is put in its place. */
-static int read_live(struct keeper *k, struct set *ret, struct error *err)
-{
-	struct revision live;
-	struct error why, ignored;
-	int found = install_live(&k->install, &live, err);
-	if (found != 1)
-		return found < 0 && err->kind == ERROR_RETRY ? -1 : 0;
-	if (set_read(k->install.archive, live, ret, &why) == 0)
-		return 1;
-	if (why.kind == ERROR_RETRY) {
-		*err = why;
-		return -1;
-	}
-	if (journal_entry_is_set(&k->journal.served) || set_agreed(k->install.archive, live, ret, &ignored) < 0)
-		return 0;
-	write_anew(k, ret, &why);
-	return 1;
-}
-
-/* Chooses the best that there is to serve: what live/ points at, else the newest revision that is valid, else the
- * newest. Returns -1 as read_live does. */
-static int choose_set(struct keeper *k, struct set *ret, struct error *err)
-{
-	int found = read_live(k, ret, err);
-	if (found)
-		return found;
-	if (install_newest(&k->install, clock_wall(), ret))
-		return 1;
-	return install_newest(&k->install, 0, ret);
-}
-
-/* The placeholder is read back before it takes the place of anything. Where not even this can be read, what could not
- * be read before is not known to be damaged: OpenSSL may have no memory, for example. */
-static int make_placeholder(struct keeper *k, struct set *ret, struct error *err)
-{
-	auto_set struct set s = {0};
-	if (set_placeholder(k->certificate->name, clock_wall(), &s, err) < 0 ||
-		set_write(k->install.archive, &s, err) < 0)
-		return -1;
-	if (set_read(k->install.archive, s.entry.revision, ret, err) < 0) {
-		err->kind = ERROR_RETRY;
-		return error_wrap(err, "what was just written cannot be read, so no set is taken for damaged");
-	}
-	log_event(LOG_LEVEL_NOTICE, "placeholder", "certificate=%s text=\"no certificate has come yet\"",
-		k->certificate->name);
-	return 0;
-}
-
-/* Serves again what is there; high_water is left alone unless it is unknown. */
-static int rebuild(struct keeper *k, struct error *err)
-{
-	auto_set struct set s = {0};
-	auto_set struct set newest = {0};
-	struct journal *j = &k->journal;
-	int found = choose_set(k, &s, err);
-	if (found < 0 || (found == 0 && make_placeholder(k, &s, err) < 0))
-		return -1;
-	struct journal_entry high_water = j->high_water;
-	if (!journal_entry_is_set(&high_water)) {
-		high_water = install_newest(&k->install, 0, &newest) ? newest.entry : s.entry;
-		if (revision_compare(high_water.revision, s.entry.revision) < 0)
-			high_water = s.entry;
-	}
-	*j = (struct journal){.served = s.entry, .high_water = high_water};
-	memcpy(j->certificate, k->certificate->name, strlen(k->certificate->name) + 1);
-	return keeper_save(k, err);
-}
-
-static bool is_whole(struct keeper *k, const struct journal_entry *entry, struct error *err)
-{
-	auto_set struct set s = {0};
-	return keeper_read(k, entry, &s, err) >= 0;
-}
-
-static int rebuild_for(struct keeper *k, const struct error *why, struct error *err)
-{
-	char text[REVISION_TEXT_MAX];
-	if (rebuild(k, err) < 0)
-		return -1;
-	log_event(LOG_LEVEL_ERROR, "rebuilt", "certificate=%s served=%s error=\"%s\"", k->certificate->name,
-		revision_text(k->journal.served.revision, text), why->message);
-	return 0;
-}
-
-static int load(struct keeper *k, struct error *err)
-{
-	struct error damage;
-	int found = journal_read(k->root_state, k->certificate->name, &k->journal, &damage);
-	if (found == 0)
-		return rebuild(k, err);
-	/* A journal that cannot be read now is not known to be damaged, and what it says must not be forgotten. */
-	if (found < 0 && damage.kind == ERROR_RETRY) {
-		*err = damage;
-		return -1;
-	}
-	return found < 0 ? rebuild_for(k, &damage, err) : 0;
-}
-
-/* A clock that was set back must not keep a pending revision for longer than the request could have asked for. */
-static void arm(struct keeper *k)
-{
-	struct error damage;
-	int64_t left = k->journal.deadline - clock_wall();
-	if (left > STEP_TIMEOUT_MAX)
-		left = STEP_TIMEOUT_MAX;
-	if (k->undoing || !is_whole(k, &k->journal.pending, &damage))
-		left = 0;
-	k->undo_at_ms = clock_monotonic_ms() + (left > 0 ? left * 1000 : 0);
-}
-
-static int start(struct keeper *k, struct error *err)
-{
-	struct error damage;
-	install_sweep(&k->install);
-	if (load(k, err) < 0)
-		return -1;
-	k->undoing = k->undoing && keeper_is_pending(k);
-	if (keeper_is_pending(k)) {
-		arm(k);
-		keeper_tick(k);
-	}
-	if (keeper_is_pending(k) || is_whole(k, &k->journal.served, &damage))
-		return 0;
-	if (damage.kind == ERROR_RETRY) {
-		*err = damage;
-		return -1;
-	}
-	return rebuild_for(k, &damage, err);
-}
-
-int keeper_start(struct keeper *k, struct error *err)
-{
-	if (start(k, err) < 0) {
-		error_wrap(err, "certificate %s", k->certificate->name);
-		k->fault = *err;
-		return -1;
-	}
-	k->ready = true;
-	keeper_repair(k);
-	keeper_prune(k);
-	return 0;
-}
-
 int64_t keeper_due(const struct keeper *k)
 {
 	if (!keeper_is_pending(k))
 		return -1;
 	int64_t left = k->undo_at_ms - clock_monotonic_ms();
 	return left > 0 ? left : 0;
-}
-
-void keeper_tick(struct keeper *k)
-{
-	if (keeper_due(k) != 0)
-		return;
-	struct reply *reply = mem_alloc(sizeof(*reply));
-	char revision[REVISION_TEXT_MAX];
-	revision_text(k->journal.pending.revision, revision);
-	log_event(LOG_LEVEL_WARNING, "deadline", "certificate=%s revision=%s text=\"not committed in time: undone\"",
-		k->certificate->name, revision);
-	step_undo(k, reply);
-	if (!reply->ok)
-		log_event(LOG_LEVEL_ERROR, "undo", "certificate=%s revision=%s error=\"%s\" output=\"%s\"",
-			k->certificate->name, revision, reply->text, reply->output);
-	reply_release(reply);
-	mem_free_cleanup(&reply);
 }
 
 int64_t keeper_held(const struct keeper *k)

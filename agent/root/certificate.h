@@ -1,8 +1,8 @@
 /* One certificate as it stands on this node: its journal, its sets in the archive, and what is installed.
  *
  * At every instant exactly one revision is wanted: `pending` of the journal if there is one (`previous` once it is
- * being undone), else `served`. keeper_start and keeper_repair make what is installed agree with it;
- * agent/root/operation.h changes it.
+ * being undone), else `served`. keeper_start (agent/root/resume.h) and keeper_repair make what is
+ * installed agree with it; agent/root/operation.h changes it.
  */
 #ifndef CERTSYNC_AGENT_KEEPER_H
 #define CERTSYNC_AGENT_KEEPER_H
@@ -43,17 +43,10 @@ int keeper_open(struct keeper *k, const struct agent_config *config, const struc
 	int root_state, int stop_fd, struct error *err);
 void keeper_close(struct keeper *k);
 
-/* Reads the journal (a damaged one is logged, and rebuilt from live/ and the archive), makes a placeholder where there
- * is nothing, undoes what is overdue and repairs what a crash left between two steps. It logs. It may be called again
- * after a failure; until it has succeeded only keeper_close may be called. */
-int keeper_start(struct keeper *k, struct error *err);
-
 const struct journal_entry *keeper_wanted(const struct keeper *k);
 bool keeper_is_pending(const struct keeper *k);
 /* Returns the milliseconds until keeper_tick has something to do, or -1 when nothing is pending. */
 int64_t keeper_due(const struct keeper *k);
-/* Undoes what was not committed by its deadline, and logs. */
-void keeper_tick(struct keeper *k);
 /* Keeps everything from being put right for so many seconds; 0 ends that. It logs. */
 void keeper_hold(struct keeper *k, uint32_t seconds);
 /* Returns the milliseconds until the hold ends, or 0. */
@@ -68,7 +61,7 @@ void keeper_inventory(const struct keeper *k, struct inventory *ret);
  * itself is not counted. */
 int keeper_may_run(struct keeper *k, enum keeper_hook hook, int64_t now_ms, struct error *err);
 
-/* The rest is for agent/root/operation.c. This reads the set of an entry from the archive, with the entry's content or
+/* The rest is for agent/root/operation.c and resume.c. This reads the set of an entry from the archive, with the entry's content or
  * an error. When somebody has changed files of it, and what is left still has that content, it is written anew, and
  * that is logged. */
 enum keeper_found {
@@ -77,6 +70,9 @@ enum keeper_found {
 	KEEPER_BROKEN,   /* read from what is left; writing it anew failed */
 };
 int keeper_read(struct keeper *k, const struct journal_entry *entry, struct set *ret, struct error *err);
+/* Writes a set again that could be read although its files in the archive are not as they were written; `why` says how
+ * they differ. It logs. */
+enum keeper_found keeper_write_anew(struct keeper *k, const struct set *s, const struct error *why);
 /* Writes a set into the archive. */
 int keeper_write(struct keeper *k, const struct set *s, struct error *err);
 enum keeper_effort {

@@ -1,4 +1,5 @@
 #include "agent/root/guard.h"
+#include "agent/root/resume.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"

@@ -18,22 +18,14 @@
 #ifndef CERTSYNC_AGENT_JOURNAL_H
 #define CERTSYNC_AGENT_JOURNAL_H
 
-#include "lib/crypto/chain.h"
+#include "agent/common/journal_entry.h"
 #include "lib/core/error.h"
 #include "lib/core/name.h"
-#include "lib/crypto/revision.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum { JOURNAL_SIZE = 744 };
-
-struct journal_entry {
-	struct revision revision;
-	uint8_t digest[CHAIN_SHA256_SIZE];      /* chain_digest over its pairs */
-	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* of the first leaf */
-	int64_t not_before, not_after;
-};
 
 struct journal {
 	char certificate[NAME_CERTIFICATE_MAX];

@@ -10,6 +10,7 @@
 #include "agent/root/directories.h"
 #include "agent/root/setup.h"
 #include "agent/root/operation.h"
+#include "agent/root/resume.h"
 #include "agent/root/output.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"

@@ -1,6 +1,6 @@
 #include "hub/cli/account.h"
 #include "hub/cli/commands.h"
-#include "hub/daemon/revoked.h"
+#include "hub/common/revocation.h"
 #include "lib/wire/json.h"
 
 #include <stdio.h>

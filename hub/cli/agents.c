@@ -1,7 +1,7 @@
 #include "hub/cli/agents.h"
 #include "hub/cli/commands.h"
-#include "hub/daemon/agents/join_line.h"
 #include "lib/core/files.h"
+#include "lib/crypto/join.h"
 #include "lib/wire/json.h"
 #include "lib/core/mem.h"
 #include "lib/core/name.h"
@@ -60,7 +60,7 @@ static int print_join_line(const char *public_part, const uint8_t secret[JOIN_SE
 		return cli_fail(CLI_FAILED, "the hub's line is too long");
 	printf("%s check=%s\n", buf_text(&text), check);
 	fprintf(stderr, "good once, for %d minutes: give it to `certsync-agent join` on that node, as root\n",
-		TICKET_SECONDS / 60);
+		JOIN_LINE_SECONDS / 60);
 	return CLI_DONE;
 }
 

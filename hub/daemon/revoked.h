@@ -6,11 +6,10 @@
 #ifndef CERTSYNC_HUB_REVOKED_H
 #define CERTSYNC_HUB_REVOKED_H
 
+#include "hub/common/revocation.h"
 #include "hub/daemon/store.h"
 
 #include <stdbool.h>
-
-enum { REVOKED_REASON_MAX = 32, REVOKED_CODE_NONE = -1 };
 
 struct revoked {
 	char reason[REVOKED_REASON_MAX]; /* as RFC 5280 calls it */
@@ -26,11 +25,5 @@ int revoked_find(
 /* ERROR_UNTRUSTED, "revoked: …", when one of these was. */
 int revoked_check(
 	struct store *store, const char *certificate, const struct chain *pairs, size_t count, struct error *err);
-
-/* The code of RFC 5280 section 5.3.1 for a reason that a subscriber may give; REVOKED_CODE_NONE: it is none.
- */
-int revoked_code(const char *reason);
-/* All of them, for help: "unspecified, keyCompromise, …". */
-extern const char revoked_reasons[];
 
 #endif

@@ -12,8 +12,6 @@
 #ifndef CERTSYNC_HUB_ALERT_WORKER_H
 #define CERTSYNC_HUB_ALERT_WORKER_H
 
-enum { ALERT_JOB_SECONDS = 90 };
-
 int alert_worker(void);
 
 #endif

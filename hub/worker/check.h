@@ -8,8 +8,6 @@
 #ifndef CERTSYNC_HUB_CHECK_WORKER_H
 #define CERTSYNC_HUB_CHECK_WORKER_H
 
-enum { CHECK_JOB_MAX = 100 }; /* endpoints in one job */
-
 int check_worker(void); /* returns the exit code */
 
 #endif

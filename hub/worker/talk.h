@@ -6,7 +6,7 @@
 #define CERTSYNC_HUB_ACME_TALK_H
 
 #include "hub/common/jws.h"
-#include "hub/worker/acme/acme.h"
+#include "hub/common/worker_jobs.h"
 #include "lib/crypto/chain.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"

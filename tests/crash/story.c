@@ -4,6 +4,7 @@
 #include "agent/root/certificate.h"
 #include "agent/common/pin.h"
 #include "agent/root/operation.h"
+#include "agent/root/resume.h"
 #include "hub/keys/signer.h"
 #include "hub/keys/vault.h"
 #include "lib/crypto/seal.h"

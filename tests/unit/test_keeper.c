@@ -2,6 +2,7 @@
 #include "agent/root/guard.h"
 #include "agent/root/certificate.h"
 #include "agent/root/operation.h"
+#include "agent/root/resume.h"
 #include "lib/core/clock.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"

@@ -3,6 +3,7 @@
 #include "agent/root/opener.h"
 #include "agent/root/opener_child.h"
 #include "agent/root/operation.h"
+#include "agent/root/resume.h"
 #include "lib/core/clock.h"
 #include "lib/core/confine.h"
 #include "tests/unit/issue.h"

@@ -1,5 +1,5 @@
 #include "hub/daemon/acme/account.h"
-#include "hub/worker/acme/account.h"
+#include "hub/common/worker_jobs.h"
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/job.h"
 #include "hub/common/jws.h"

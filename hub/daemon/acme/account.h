@@ -29,7 +29,7 @@ struct account *account_rollover(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
 struct account *account_deactivate(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
-/* Every pair of a revision, by its authority. `reason` is one of hub/daemon/revoked.h's. When it is done it is
+/* Every pair of a revision, by its authority. `reason` is one of hub/common/revocation.h's. When it is done it is
  * noted, and a current one is replaced at once. */
 struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate, struct revision revision,
 	const char *reason, account_done *done, void *context, struct error *err);

@@ -1,5 +1,5 @@
 #include "hub/daemon/acme/order.h"
-#include "hub/worker/acme/acme.h"
+#include "hub/common/worker_jobs.h"
 #include "hub/daemon/acme/order_dns.h"
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/acme/order_key.h"

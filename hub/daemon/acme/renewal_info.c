@@ -1,5 +1,5 @@
 #include "hub/daemon/acme/renewal_info.h"
-#include "hub/worker/acme/renewal_info.h"
+#include "hub/common/worker_jobs.h"
 #include "hub/daemon/job.h"
 #include "hub/common/schedule.h"
 #include "lib/core/clock.h"

@@ -1,5 +1,5 @@
 #include "hub/daemon/alert/channel.h"
-#include "hub/worker/alert.h"
+#include "hub/common/worker_jobs.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 

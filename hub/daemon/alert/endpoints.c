@@ -1,6 +1,6 @@
 #include "hub/daemon/alert/endpoints.h"
 #include "hub/daemon/alert/alert.h"
-#include "hub/worker/check.h"
+#include "hub/common/worker_jobs.h"
 #include "hub/daemon/job.h"
 #include "lib/core/clock.h"
 #include "lib/probe/endpoint.h"

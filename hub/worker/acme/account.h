@@ -20,8 +20,6 @@
 #ifndef CERTSYNC_HUB_ACME_ACCOUNT_H
 #define CERTSYNC_HUB_ACME_ACCOUNT_H
 
-enum { ACME_ACCOUNT_SECONDS = 300 };
-
 int acme_account_worker(void); /* the exit code */
 
 #endif

@@ -51,24 +51,7 @@
 
 enum {
 	PATIENCE_MS = (ACME_JOB_SECONDS - 60) * 1000, /* what has begun by then ends before the daemon's deadline */
-	POLL_FIRST_MS = 50,
-	POLL_LAST_MS = 5000,
 };
-
-int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err)
-{
-	int64_t ms = POLL_LAST_MS;
-	if (a->client.answer.retry_after)
-		ms = a->client.answer.retry_after * 1000;
-	else if (tries < 7)
-		ms = (int64_t)POLL_FIRST_MS << tries;
-	if (clock_monotonic_ms() + ms > a->deadline)
-		return error_set(err, ERROR_RETRY,
-			"%s: the server is not done after %d minutes: the order is kept and "
-			"will be looked at again",
-			what, ACME_JOB_SECONDS / 60);
-	return talk_pause(&a->talk, ms, err);
-}
 
 /* Orders one pair after the other. What was issued stays known to the server: when the second one fails, the first is
  * found again. */

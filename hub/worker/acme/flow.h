@@ -23,6 +23,11 @@ struct acme {
  * says that this would pass the deadline; the order stays and is resumed. `what` is what is waited for. */
 int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err);
 
+/* Takes over the order as the server has told it just now; NULL: it has not, which is -1. */
+int acme_take_order(struct acme *a, cJSON *order);
+/* Asks for a->order anew. */
+int acme_refresh(struct acme *a, struct error *err);
+
 /* hub/worker/acme/register.c: gets the account that is kept, or a new one. */
 int acme_account(struct acme *a, struct error *err);
 /* Makes the account, or finds the one that this key has already. */
@@ -30,8 +35,6 @@ int acme_register(struct acme *a, struct error *err);
 
 /* hub/worker/acme/order.c: follows the order of a->pair, from its beginning or wherever it is, to talk_issued. */
 int acme_order(struct acme *a, struct error *err);
-/* Asks for a->order anew. */
-int acme_refresh(struct acme *a, struct error *err);
 
 /* hub/worker/acme/certificate.c: gets the certificate of a->order, judges it and hands it over. */
 int acme_download(struct acme *a, struct error *err);

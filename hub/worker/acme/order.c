@@ -14,28 +14,6 @@ enum {
 	CSR_MAX = 48 * 1024,
 };
 
-static int take_order(struct acme *a, cJSON *order)
-{
-	if (!order)
-		return -1;
-	cJSON_Delete(a->order);
-	a->order = order;
-	return 0;
-}
-
-int acme_refresh(struct acme *a, struct error *err)
-{
-	if (take_order(a, acme_post_json(&a->client, a->order_url, NULL, err)) == 0)
-		return 0;
-	long status = a->client.answer.status;
-	/* Only the ACME server's own word counts: a proxy's 404 must not cost a finalised order. Neither must new terms
-	 * or other trouble with the account. For an account that was made only now, an order of the former one is
-	 * lost. */
-	bool foreign = status == 403 && !a->job.account_url && strcmp(a->client.problem, "unauthorized") == 0;
-	a->gone = a->client.problem[0] && (status == 404 || status == 410 || foreign);
-	return -1;
-}
-
 /* The server would refuse an unknown profile with less of a reason, or pass over it. */
 static int check_profile(const struct acme *a, struct error *err)
 {
@@ -74,7 +52,7 @@ static int ask_for_order(struct acme *a, struct error *err)
 	auto_buf struct buf payload = BUF_INIT(JWS_MAX / 2);
 	if (order_payload(a, &payload) < 0)
 		return error_set(err, ERROR_PERMANENT, "the names are too long for one order");
-	return take_order(a, acme_post_json(&a->client, a->client.new_order, buf_text(&payload), err));
+	return acme_take_order(a, acme_post_json(&a->client, a->client.new_order, buf_text(&payload), err));
 }
 
 /* What the order replaces is advice to the server (RFC 9773 section 5). A server that refuses that, since another order
@@ -213,7 +191,7 @@ static int finalize(struct acme *a, struct error *err)
 	if (buf_addf(&payload, "{\"csr\":\"") < 0 || base64url_encode(der.data, der.len, &payload) < 0 ||
 		buf_addf(&payload, "\"}") < 0)
 		return error_set(err, ERROR_PERMANENT, "the signing request is too long");
-	if (take_order(a, acme_post_json(&a->client, url, buf_text(&payload), err)) == 0)
+	if (acme_take_order(a, acme_post_json(&a->client, url, buf_text(&payload), err)) == 0)
 		return 0;
 	if (strcmp(a->client.problem, "orderNotReady") == 0)
 		return acme_refresh(a, err);

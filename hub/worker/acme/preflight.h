@@ -8,8 +8,6 @@
 #ifndef CERTSYNC_HUB_ACME_PREFLIGHT_H
 #define CERTSYNC_HUB_ACME_PREFLIGHT_H
 
-enum { ACME_PREFLIGHT_SECONDS = 60 };
-
 int acme_preflight_worker(void); /* the exit code */
 
 #endif

@@ -10,8 +10,6 @@
 #ifndef CERTSYNC_HUB_ACME_INFO_H
 #define CERTSYNC_HUB_ACME_INFO_H
 
-enum { ACME_INFO_SECONDS = 300, ACME_INFO_IDS_MAX = 50 };
-
 int acme_info_worker(void); /* the exit code */
 
 #endif

@@ -1,0 +1,44 @@
+#include "hub/worker/acme/flow.h"
+#include "hub/common/worker_jobs.h"
+#include "lib/core/clock.h"
+
+#include <string.h>
+
+enum { POLL_FIRST_MS = 50, POLL_LAST_MS = 5000 };
+
+int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err)
+{
+	int64_t ms = POLL_LAST_MS;
+	if (a->client.answer.retry_after)
+		ms = a->client.answer.retry_after * 1000;
+	else if (tries < 7)
+		ms = (int64_t)POLL_FIRST_MS << tries;
+	if (clock_monotonic_ms() + ms > a->deadline)
+		return error_set(err, ERROR_RETRY,
+			"%s: the server is not done after %d minutes: the order is kept and "
+			"will be looked at again",
+			what, ACME_JOB_SECONDS / 60);
+	return talk_pause(&a->talk, ms, err);
+}
+
+int acme_take_order(struct acme *a, cJSON *order)
+{
+	if (!order)
+		return -1;
+	cJSON_Delete(a->order);
+	a->order = order;
+	return 0;
+}
+
+int acme_refresh(struct acme *a, struct error *err)
+{
+	if (acme_take_order(a, acme_post_json(&a->client, a->order_url, NULL, err)) == 0)
+		return 0;
+	long status = a->client.answer.status;
+	/* Only the ACME server's own word counts: a proxy's 404 must not cost a finalised order. Neither must new terms
+	 * or other trouble with the account. For an account that was made only now, an order of the former one is
+	 * lost. */
+	bool foreign = status == 403 && !a->job.account_url && strcmp(a->client.problem, "unauthorized") == 0;
+	a->gone = a->client.problem[0] && (status == 404 || status == 410 || foreign);
+	return -1;
+}
