@@ -1,7 +1,12 @@
 #include "hub/daemon/daemon.h"
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/agents/host_keys.h"
+#include "hub/daemon/control/agents.h"
+#include "hub/daemon/control/client.h"
 #include "hub/daemon/control/control.h"
+#include "hub/daemon/acme/challenge.h"
+#include "hub/daemon/events.h"
+#include "hub/daemon/publish/rollback.h"
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/rollout/history.h"
@@ -20,7 +25,8 @@
 #include "hub/daemon/keys.h"
 #include "hub/daemon/worker.h"
 #include "hub/common/child.h"
-#include "hub/daemon/agents/join_line.h"
+#include "hub/daemon/agents/login_keys.h"
+#include "hub/daemon/agents/admission.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
 #include "lib/core/files.h"
@@ -42,6 +48,28 @@
 
 enum { DAEMON_FAULTS_MAX = 64 * 1024 };
 
+/* Who is told of what. */
+
+static void on_revoked(struct hub *hub, const char *certificate, bool new_key)
+{
+	struct renewal *r = renewal_find(hub, certificate);
+	if (r)
+		renewal_replace(r, new_key);
+}
+
+const struct hub_events daemon_events = {
+	.inventory = fleet_inventory,
+	.hello_done = fleet_hello_done,
+	.answer = fleet_answer,
+	.fetch = fleet_fetch,
+	.lost = fleet_lost,
+	.changed = control_changed,
+	.verified = standing_soon,
+	.roll_back = rollback,
+	.published = renewal_published,
+	.revoked = on_revoked,
+};
+
 /* What follows from the configuration and is made anew when it is read again. */
 
 static int open_configured(struct hub *hub, struct error *err)
@@ -57,7 +85,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	standing_open(hub);
 	alert_open(hub);
 	if (hub->root)
-		enroll_send_keys(hub);
+		login_keys_send(hub);
 	return status_page_open(hub, err);
 }
 
@@ -66,7 +94,7 @@ static void close_configured(struct hub *hub)
 	control_end_all(hub, "the hub has read its configuration again or ends: what was begun goes on, ask again");
 	session_close_all(hub);
 	joining_close_all(hub);
-	ticket_close(hub);
+	login_keys_close(hub);
 	alert_close(hub);
 	standing_close(hub);
 	source_close(hub);
@@ -289,10 +317,10 @@ static int open_sockets(struct hub *hub, struct error *err)
 	if (fs_make_directories(hub->config->run, 0755, err) < 0)
 		return -1;
 	/* Anyone may knock at gate and local: who is let in is told by SO_PEERCRED. */
-	hub->gate = open_socket(hub, "gate.sock", 0666, (gid_t)-1, session_accept_gate, err);
+	hub->gate = open_socket(hub, "gate.sock", 0666, (gid_t)-1, admission_gate, err);
 	if (!hub->gate)
 		return -1;
-	hub->local = open_socket(hub, "local.sock", 0666, (gid_t)-1, session_accept_local, err);
+	hub->local = open_socket(hub, "local.sock", 0666, (gid_t)-1, admission_local, err);
 	if (!hub->local)
 		return -1;
 	hub->control = open_socket(hub, "control.sock", 0660, admin_gid(hub), control_accept, err);
@@ -382,7 +410,7 @@ static int serve(struct hub *hub)
 int daemon_run(const char *config_path)
 {
 	auto_buf struct buf faults = BUF_INIT(DAEMON_FAULTS_MAX);
-	struct hub hub = {.config_path = config_path, .started = clock_wall()};
+	struct hub hub = {.events = &daemon_events, .config_path = config_path, .started = clock_wall()};
 	log_open("certsync-hub");
 	signal(SIGPIPE, SIG_IGN);
 	hub.config = hub_config_load(config_path, &faults);

@@ -5,7 +5,6 @@
 #ifndef CERTSYNC_HUB_HUB_H
 #define CERTSYNC_HUB_HUB_H
 
-#include "hub/daemon/acme/challenge.h"
 #include "hub/common/config.h"
 #include "hub/daemon/store.h"
 #include "lib/wire/conn.h"
@@ -15,6 +14,7 @@
 
 #include <event2/event.h>
 
+struct challenge;
 struct fleet;
 struct session;
 struct renewal;
@@ -34,6 +34,7 @@ struct keys;
 struct signing;
 
 struct hub {
+	const struct hub_events *events; /* hub/daemon/events.h; never NULL */
 	struct event_base *base;
 	const char *config_path;
 	struct hub_config *config;
@@ -63,13 +64,13 @@ struct hub {
 	struct alert *alert;             /* hub/daemon/alert/alert.h: who is told of what */
 	struct status_page *page;        /* hub/daemon/view/pages.h; NULL: none */
 	int64_t started;                 /* wall clock */
-	struct client *clients;          /* hub/daemon/control/control.h: a list */
+	struct client *clients;          /* hub/daemon/control/client.h: a list */
 	struct joining *joinings;        /* hub/daemon/agents/joining.h: a list, nodes that are joining now */
 	struct key_changes *key_changes; /* hub/daemon/agents/key_changes.h: who changed which agent's keys */
 	struct signing *signing;         /* hub/daemon/agents/signing.h: how the signing key is replaced */
 	struct buf host_keys;            /* hub/daemon/agents/host_keys.h: what agents are told */
-	struct event *tickets;           /* hub/daemon/agents/join_line.h: when the next one has to be removed */
-	bool keys_owed; /* the last list that was asked for is not sent yet: hub/daemon/agents/enroll.h */
+	struct event *tickets;           /* hub/daemon/agents/login_keys.h: when the next join line has to be removed */
+	bool keys_owed; /* the last list that was asked for is not sent yet: hub/daemon/agents/login_keys.h */
 	uint64_t keys_asked,
 		keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */
 	char root_error[1024]; /* why the root half could not write authorized_keys; empty: it could */

@@ -2,8 +2,10 @@
 #include "tests/crash/story.h"
 #include "hub/root/authorized_keys.h"
 #include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/daemon.h"
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/join_line.h"
+#include "hub/daemon/agents/login_keys.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 
@@ -37,7 +39,7 @@ static const struct conn_handler handler = {on_frame, on_closed};
 
 static void daemon_close(struct daemon *d)
 {
-	ticket_close(&d->hub);
+	login_keys_close(&d->hub);
 	key_changes_close(&d->hub);
 	conn_free(d->hub.root);
 	close(d->root);
@@ -52,6 +54,7 @@ static int daemon_open(struct daemon *d, struct store *s, const char *dir, struc
 	d->config.ssh = address;
 	d->config.agents = &d->agent;
 	d->config.agent_count = 1;
+	d->hub.events = &daemon_events;
 	d->hub.config = &d->config;
 	d->hub.store = s;
 	key_changes_open(&d->hub);
@@ -88,9 +91,10 @@ static int write_keys(struct daemon *d, struct error *err)
 static int add(struct daemon *d, const struct join_keys *keys, struct buf *line, struct error *err)
 {
 	story_say("doing list");
-	if (ticket_issue(&d->hub, name, TICKET_KEYS_OWN, 0, keys, line, err) < 0)
+	if (enroll_hub_line(&d->hub, name, line, err) < 0 ||
+		ticket_issue(&d->hub, name, TICKET_KEYS_OWN, 0, keys, line, err) < 0)
 		return -1;
-	enroll_send_keys(&d->hub);
+	login_keys_send(&d->hub);
 	if (write_keys(d, err) < 0)
 		return -1;
 	story_say("listed join");
@@ -151,7 +155,7 @@ int story_join_start(struct store *s, const char *dir, struct error *err)
 	struct daemon d = {.root = -1};
 	int result = daemon_open(&d, s, dir, err);
 	if (result == 0) {
-		enroll_send_keys(&d.hub);
+		login_keys_send(&d.hub);
 		result = write_keys(&d, err);
 	}
 	daemon_close(&d);

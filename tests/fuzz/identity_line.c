@@ -1,5 +1,6 @@
 /* An agent's line, as `certsync agent add` reads it, and the hub's record of it. */
 #include "hub/daemon/agents/enroll.c"
+#include "hub/daemon/agents/enrolment.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

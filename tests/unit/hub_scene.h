@@ -8,12 +8,14 @@
 #include "tests/unit/scratch.h"
 #include "tests/keys.h"
 
+#include "hub/daemon/daemon.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/rollout/history.h"
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/agents/signing.h"
 #include "hub/daemon/worker.h"
+#include "hub/daemon/agents/admission.h"
 #include "lib/core/clock.h"
 
 #include <grp.h>
@@ -54,6 +56,7 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 		print_error("%s", buf_text(&faults));
 		return false;
 	}
+	s->hub.events = &daemon_events;
 	s->hub.base = event_base_new();
 	s->hub.workers = workers_new(s->hub.base);
 	s->hub.keys = keys_new(s->hub.base, NULL, NULL);
@@ -114,7 +117,7 @@ static inline int hub_scene_come(struct hub_scene *s, int64_t ahead, int invento
 		(long long)(clock_wall() + ahead), inventories);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
 	hub_scene_say(ends[1], hello);
-	session_accept_local(ends[0], s->hub.local_uid, &s->hub);
+	admission_local(ends[0], s->hub.local_uid, &s->hub);
 	while (!session_find(&s->hub, "here"))
 		assert_int_equal(event_base_loop(s->hub.base, EVLOOP_ONCE), 0);
 	return ends[1];

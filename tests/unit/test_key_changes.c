@@ -4,6 +4,7 @@
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/agents/join_line.h"
 #include "hub/daemon/alert/collect.h"
+#include "hub/daemon/agents/enrolment.h"
 
 #define SSH "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 #define KEY_A SSH "AECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
@@ -48,7 +49,7 @@ static int standing(struct hub *hub, const char *ssh, uint8_t ret_seal[SEAL_KEY_
 	char mark[HUB_KEY_MARK_MAX];
 	if (ssh)
 		hub_key_mark(ssh, mark);
-	int found = enroll_find_key(hub, "mail", ssh ? mark : NULL, &key, &err);
+	int found = enrolment_find_key(hub, "mail", ssh ? mark : NULL, &key, &err);
 	assert_true(found >= 0);
 	if (found)
 		memcpy(ret_seal, key.seal, SEAL_KEY_SIZE);
@@ -109,7 +110,7 @@ static void the_next_key_is_proven_by_itself_alone(void **state)
 	uint8_t seal[SEAL_KEY_SIZE];
 	assert_int_equal(give(hub, KEY_A, seal_a, false), 0);
 	assert_int_equal(enroll_rotate(hub, "mail", 0, &err), 0);
-	assert_int_equal(enroll_find(hub, "mail", &e, &err), 1);
+	assert_int_equal(enrolment_find(hub, "mail", &e, &err), 1);
 	assert_true(e.rotation > 0 && !e.rotates);
 	assert_int_equal(enroll_keys(hub, "mail", KEY_B, seal_b, true, 0, &err), 0);
 	/* Each opens what is sealed to its own until the next one was proven; nobody is locked out. */
@@ -124,7 +125,7 @@ static void the_next_key_is_proven_by_itself_alone(void **state)
 	assert_int_equal(enroll_prove(hub, "mail", mark), 0);
 	assert_int_equal(standing(hub, KEY_A, seal), 0);
 	assert_int_equal(standing(hub, KEY_B, seal), 1);
-	assert_int_equal(enroll_find(hub, "mail", &e, &err), 1);
+	assert_int_equal(enrolment_find(hub, "mail", &e, &err), 1);
 	assert_true(!e.rotation && !e.rotates);
 	assert_non_null(strstr(last(hub, 3)->what, "its new keys were seen to work"));
 }
@@ -234,6 +235,7 @@ static void a_join_line_says_who_had_it_printed(void **state)
 	struct hub_config *config = hub->config;
 	char **host_keys = config->host_keys;
 	config->host_keys = NULL;
+	assert_int_equal(enroll_hub_line(hub, "mail", &line, &err), 0);
 	assert_int_equal(ticket_issue(hub, "mail", TICKET_KEYS_FRESH, 4321, &keys, &line, &err), 0);
 	config->host_keys = host_keys;
 	assert_non_null(strstr(buf_text(&line), " keys=new"));

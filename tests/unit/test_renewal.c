@@ -1,6 +1,7 @@
 /* Renewals beside a worker that lies and a store that refuses: each failure has its reason and its wait, is known after a restart, and
  * what was begun at the authority is gone on with.
  */
+#include "hub/daemon/acme/challenge.h"
 #include "tests/unit/hub_scene.h"
 #include "tests/unit/worker.h"
 
@@ -235,12 +236,11 @@ static void an_order_waits_for_its_account(void **state)
 	while (status(p).running)
 		assert_int_equal(event_base_loop(p->hub->base, EVLOOP_ONCE), 0);
 	assert_string_equal(status(p).error, "");
-	/* And nothing is done to an account while an order uses it. */
+	/* And of an account it is known that an order uses it. */
 	worker_learns(&p->script);
 	assert_int_equal(store_drop(p->hub->store, "acme", "ca", &err), 0);
 	assert_int_equal(renewal_now(p->r, true, &err), 0);
-	assert_string_equal(renewal_busy(p->hub, p->hub->config->acmes), NAME);
-	assert_null(account_rollover(p->hub, p->hub->config->acmes, on_done, &done, &err));
+	assert_int_equal(renewal_check_idle(p->hub, p->hub->config->acmes, &err), -1);
 	assert_non_null(strstr(err.message, "the order of " NAME " is under way with it"));
 	/* With a key that is nobody else's: what was begun with the old one is dropped. */
 	renewal_replace(p->r, true);

@@ -3,7 +3,7 @@
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/job.h"
 #include "hub/common/jws.h"
-#include "hub/daemon/acme/renewal.h"
+#include "hub/daemon/events.h"
 #include "hub/daemon/revoked.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
@@ -141,16 +141,14 @@ static void unlink_account(struct account *a)
 	*at = a->next;
 }
 
-/* A current one that was revoked is replaced at once, with a key that nobody else has where that was the
- * reason. */
-static void replace(struct account *a)
+/* A current one is to be replaced at once, with a key that nobody else has where that was the reason. */
+static void tell_revoked(struct account *a)
 {
 	struct error ignored;
 	auto_manifest struct manifest m = {0};
-	struct renewal *r = renewal_find(a->hub, a->certificate->name);
-	if (r && store_current(a->hub->store, a->certificate->name, &m, &ignored) > 0 &&
+	if (store_current(a->hub->store, a->certificate->name, &m, &ignored) > 0 &&
 		revision_compare(m.revision, a->revision) == 0)
-		renewal_replace(r, strcmp(a->reason, "keyCompromise") == 0);
+		a->hub->events->revoked(a->hub, a->certificate->name, strcmp(a->reason, "keyCompromise") == 0);
 }
 
 static void finish(struct account *a, const struct error *err)
@@ -159,7 +157,7 @@ static void finish(struct account *a, const struct error *err)
 	unlink_account(a);
 	/* One pair is enough: what replaces it has all of them anew. */
 	if (a->revoked)
-		replace(a);
+		tell_revoked(a);
 	if (copy.kind != ERROR_NONE)
 		error_wrap(&copy, "account %s: %s", a->acme->name, a->op);
 	else
@@ -391,22 +389,12 @@ static int make_next_key(struct hub *hub, const struct hub_acme *acme, struct er
 	return account_key_make(hub->store, hub->keys, kind_next, acme->name, &key, err);
 }
 
-static int check_idle(struct hub *hub, const struct hub_acme *acme, struct error *err)
-{
-	const char *busy = renewal_busy(hub, acme);
-	return !busy ? 0
-		     : error_set(err, ERROR_RETRY,
-			       "account %s: the order of %s is under way with it: try again when it is done "
-			       "(certsync status)",
-			       acme->name, busy);
-}
-
 struct account *account_rollover(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err)
 {
 	char url[2048];
 	account_url(hub, acme, url, sizeof(url));
-	if (check_idle(hub, acme, err) < 0 || (url[0] && make_next_key(hub, acme, err) < 0))
+	if (url[0] && make_next_key(hub, acme, err) < 0)
 		return NULL;
 	return begin(account_new(hub, acme, "rollover", done, context, err), err);
 }
@@ -414,8 +402,6 @@ struct account *account_rollover(
 struct account *account_deactivate(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err)
 {
-	if (check_idle(hub, acme, err) < 0)
-		return NULL;
 	return begin(account_new(hub, acme, "deactivate", done, context, err), err);
 }
 

@@ -24,7 +24,8 @@ bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme);
 struct account *account_upkeep(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
 
-/* Each NULL with the reason when it cannot begin: ERROR_USAGE where there is no account yet. */
+/* Each NULL with the reason when it cannot begin: ERROR_USAGE where there is no account yet. The caller has seen to it that
+ * no order is under way by it (renewal_check_idle). */
 struct account *account_rollover(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
 struct account *account_deactivate(

@@ -1,4 +1,5 @@
 #include "hub/daemon/acme/preflight.h"
+#include "hub/daemon/acme/challenge.h"
 #include "hub/common/worker_jobs.h"
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/job.h"

@@ -1,7 +1,7 @@
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/acme/account.h"
 #include "hub/daemon/acme/renewal_info.h"
-#include "hub/daemon/control/control.h"
+#include "hub/daemon/events.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/acme/limits.h"
 #include "hub/daemon/acme/order.h"
@@ -188,7 +188,7 @@ static void fail(struct renewal *r, const struct error *err, int64_t retry_after
 
 static void changed(struct renewal *r)
 {
-	control_changed(r->hub, fleet_find(r->hub, r->certificate->name));
+	r->hub->events->changed(r->hub, fleet_find(r->hub, r->certificate->name));
 }
 
 static void progress(struct renewal *r, const char *step)
@@ -554,12 +554,14 @@ struct renewal *renewal_find(struct hub *hub, const char *certificate)
 	return NULL;
 }
 
-const char *renewal_busy(struct hub *hub, const struct hub_acme *acme)
+int renewal_check_idle(const struct hub *hub, const struct hub_acme *acme, struct error *err)
 {
 	for (const struct renewal *r = hub->renewals; r; r = r->next)
 		if (r->certificate->acme == acme && is_running(r))
-			return r->certificate->name;
-	return NULL;
+			return error_set(err, ERROR_RETRY,
+				"account %s: the order of %s is under way with it: try again when it is done (certsync status)",
+				acme->name, r->certificate->name);
+	return 0;
 }
 
 void renewal_status(const struct renewal *r, struct renewal_status *ret)

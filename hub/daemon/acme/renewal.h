@@ -32,8 +32,8 @@ void renewal_replace(struct renewal *r, bool new_key);
 /* Something was published, by whomever. NAME may be no ACME certificate. */
 void renewal_published(struct hub *hub, const char *certificate);
 
-/* A certificate whose order is under way by this account; NULL: none. */
-const char *renewal_busy(struct hub *hub, const struct hub_acme *acme);
+/* Before the key of this account changes, or the account goes. -1, ERROR_RETRY: an order is under way by it. */
+int renewal_check_idle(const struct hub *hub, const struct hub_acme *acme, struct error *err);
 
 struct renewal_status {
 	bool running;

@@ -1,6 +1,7 @@
 #include "hub/daemon/agents/host_keys.h"
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/keys.h"
+#include "hub/daemon/agents/enrolment.h"
 #include "lib/core/clock.h"
 #include "lib/core/fs.h"
 #include "lib/crypto/host_pins.h"
@@ -19,7 +20,7 @@ static int read_hosts(const struct hub *hub, struct host_pins *ret, struct error
 			return error_set(err, ERROR_USAGE, "more than %d files", HOST_PINS_COUNT);
 		if (fs_read(AT_FDCWD, *path, true, &text, err) < 0)
 			return -1;
-		if (enroll_fingerprint(buf_text(&text), &fingerprint, err) < 0)
+		if (enrolment_fingerprint(buf_text(&text), &fingerprint, err) < 0)
 			return error_wrap(err, "%s", *path);
 		snprintf(p.hosts[p.count++], HOST_PIN_MAX, "%s", buf_text(&fingerprint));
 	}

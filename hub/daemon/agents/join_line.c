@@ -1,5 +1,4 @@
 #include "hub/daemon/agents/join_line.h"
-#include "hub/daemon/agents/enroll.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -93,9 +92,7 @@ int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid
 	struct buf *line, struct error *err)
 {
 	auto_ticket struct ticket t = {
-		.expires = clock_wall() + TICKET_SECONDS, .rotates = which == TICKET_KEYS_ROTATE, .by = by};
-	if (enroll_hub_line(hub, agent, line, err) < 0)
-		return -1;
+		.expires = clock_wall() + JOIN_LINE_SECONDS, .rotates = which == TICKET_KEYS_ROTATE, .by = by};
 	if (buf_addf(line, " agent=%s expires=%lld%s", agent, (long long)t.expires,
 		    which == TICKET_KEYS_OWN ? "" : " keys=new") < 0)
 		return error_set(err, ERROR_PERMANENT, "the join line is too long");
@@ -162,15 +159,6 @@ int ticket_use(struct hub *hub, const char *agent, const uint8_t *request, size_
 
 /* The end of those whose time is over. */
 
-static void on_due(evutil_socket_t fd, short what, void *context)
-{
-	(void)fd;
-	(void)what;
-	struct hub *hub = context;
-	if (ticket_sweep(hub, clock_wall()) || hub->keys_owed)
-		enroll_send_keys(hub);
-}
-
 static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *due)
 {
 	struct error err;
@@ -195,29 +183,11 @@ static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *
 	return found != 0;
 }
 
-void ticket_wake(struct hub *hub, time_t seconds)
-{
-	const struct timeval wait = {seconds, 0};
-	if (!hub->tickets)
-		hub->tickets = event_new(hub->base, -1, 0, on_due, hub);
-	if (!hub->tickets || event_add(hub->tickets, &wait) < 0)
-		mem_abort(__func__);
-}
-
-bool ticket_sweep(struct hub *hub, int64_t now)
+bool ticket_sweep(struct hub *hub, int64_t now, int64_t *ret_due)
 {
 	bool removed = false;
-	int64_t due = INT64_MAX;
+	*ret_due = INT64_MAX;
 	for (size_t i = 0; i < hub->config->agent_count; i++)
-		removed |= sweep_one(hub, hub->config->agents[i].name, now, &due);
-	if (due != INT64_MAX) /* a minute at most: the wall clock may be set */
-		ticket_wake(hub, due - now < 60 ? (time_t)(due - now) : 60);
+		removed |= sweep_one(hub, hub->config->agents[i].name, now, ret_due);
 	return removed;
-}
-
-void ticket_close(struct hub *hub)
-{
-	if (hub->tickets)
-		event_free(hub->tickets);
-	hub->tickets = NULL;
 }

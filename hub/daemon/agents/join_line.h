@@ -1,4 +1,4 @@
-/* The lines by which nodes join: good once, for TICKET_SECONDS, one for an agent (a new one replaces it). Kept in the store
+/* The lines by which nodes join: good once, for JOIN_LINE_SECONDS, one for an agent (a new one replaces it). Kept in the store
  * (kind "joins", NAME: line): what the secret becomes, never the secret itself; of a used one nothing that opens
  * anything.
  */
@@ -10,7 +10,6 @@
 #include "lib/crypto/join.h"
 
 enum {
-	TICKET_SECONDS = 15 * 60,
 	TICKET_LATE = 60 * 60, /* so much longer its key may log in, to be told why it is refused; sshd ends it then */
 	TICKET_TRIES = 3,
 };
@@ -36,8 +35,9 @@ struct ticket {
 void ticket_release(struct ticket *t); /* wipes */
 #define auto_ticket __attribute__((cleanup(ticket_release)))
 
-/* Makes one for what a secret became (the login key's public half and the MAC key; the command that asks keeps the rest) and
- * appends its line up to the secret. The caller sends the keys to the root half (hub/daemon/agents/enroll.h) before it shows the line. */
+/* Makes one for what a secret became (the login key's public half and the MAC key; the command that asks keeps the rest). `line` has the
+ * hub's line (enroll_hub_line) and gets the rest, up to the secret. The caller sends the keys to the root half (login_keys.h) before it
+ * shows the line. */
 int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys,
 	struct buf *line, struct error *err);
 /* 1 found, 0 none, -1 error. */
@@ -51,11 +51,8 @@ int ticket_use(struct hub *hub, const char *agent, const uint8_t *request, size_
 /* Nobody joins with it any more. A missing one is success. */
 int ticket_drop(struct hub *hub, const char *agent, struct error *err);
 
-/* Removes those whose time is over, tells of each that was never used, and sees to it that this is done again in time. True
- * when one was removed: the root half needs the keys anew. */
-bool ticket_sweep(struct hub *hub, int64_t now);
-/* That, and the list of keys that is owed, in so many seconds. */
-void ticket_wake(struct hub *hub, time_t seconds);
-void ticket_close(struct hub *hub);
+/* Removes those whose time is over, and tells of each that was never used. True when one was removed: the root half needs the keys anew.
+ * *ret_due: when there is something to remove next, wall clock; INT64_MAX: nothing. */
+bool ticket_sweep(struct hub *hub, int64_t now, int64_t *ret_due);
 
 #endif

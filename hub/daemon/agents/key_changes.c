@@ -1,5 +1,6 @@
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/enroll.h"
+#include "hub/daemon/agents/enrolment.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -109,7 +110,7 @@ static void describe(const struct enrolment *e, char ret[KEY_CHANGES_KEYS_MAX])
 {
 	struct error err;
 	auto_buf struct buf ssh = BUF_INIT(128), seal = BUF_INIT(64);
-	if (e && enroll_fingerprint(e->ssh, &ssh, &err) == 0 && base64_encode(e->seal, SEAL_KEY_SIZE, &seal) == 0)
+	if (e && enrolment_fingerprint(e->ssh, &ssh, &err) == 0 && base64_encode(e->seal, SEAL_KEY_SIZE, &seal) == 0)
 		snprintf(ret, KEY_CHANGES_KEYS_MAX, "SSH key %s, sealing key %s", buf_text(&ssh), buf_text(&seal));
 	else
 		snprintf(ret, KEY_CHANGES_KEYS_MAX, "none");

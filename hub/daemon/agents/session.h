@@ -1,17 +1,17 @@
-/* One agent's connection, through the gate or the local socket. Who it is comes from the forced command's argument
- * or from the peer's uid, never from a message.
+/* The connections of agents, each from the moment that it was accepted, and what is sent by them. hub/daemon/agents/admission.h lets them in.
  */
 #ifndef CERTSYNC_HUB_SESSION_H
 #define CERTSYNC_HUB_SESSION_H
 
+#include "hub/common/root_request.h"
 #include "hub/daemon/hub.h"
 #include "lib/wire/message.h"
 
-enum { SESSION_SILENCE = 90 }; /* seconds without a frame until the peer counts as gone */
+enum {
+	SESSION_SILENCE = 90,
+	SESSION_WORD_MAX = HUB_KEY_WORD_MAX - 1
+}; /* seconds without a frame until the peer counts as gone */
 
-/* listener_accept handlers; `context` is the hub. */
-void session_accept_gate(int fd, uid_t uid, void *context);
-void session_accept_local(int fd, uid_t uid, void *context);
 void session_close_all(struct hub *hub);
 /* Ends this agent's connections. */
 void session_drop(struct hub *hub, const char *agent, const char *reason);
@@ -30,5 +30,39 @@ enum { SESSION_NOISE = 60 };
 bool session_may_complain(struct hub *hub, const char *agent);
 void session_send(struct session *s, const struct message *m);
 void session_send_bundle(struct session *s, const void *data, size_t len);
+
+/* For admission.c, which alone writes to it; whoever else has one reads it by the functions above. */
+struct session {
+	struct session *next;
+	struct hub *hub;
+	int fd;               /* until the name is known; then conn has it */
+	struct event *prefix; /* reads the gate's length byte and name */
+	struct event *silence;
+	struct conn *conn;
+	char text[SESSION_WORD_MAX + 1]; /* of the forced command */
+	char name[NAME_AGENT_MAX];
+	char key[HUB_KEY_MARK_MAX]; /* which one it came in with; "": none, by the local socket */
+	bool rotates;               /* that is the agent's next one, which is not its only one yet */
+	size_t name_len, name_got;  /* of `text`; name_len 0: the length byte has not come */
+	bool hello;                 /* said, and accepted */
+	char instance[33];
+	char version[32];
+	uint32_t protocol;
+	int64_t skew;
+	int64_t rival;           /* when another machine was refused in this one's favour; 0 never */
+	char rival_instance[33]; /* which one that was: it is logged once */
+	uint32_t inventories;    /* still to come */
+	int64_t heard;           /* monotonic ms */
+	int64_t noise_since;     /* monotonic ms: the minute in which */
+	uint32_t noise;          /* so many lines were to be logged about what it did wrong */
+};
+
+/* Closes it, and no more. */
+void session_free(struct session *s);
+/* Logs the reason, closes it, and tells of it if it had said hello. */
+void session_end(struct session *s, const char *reason);
+/* Says why, and ends it: the agent shows the reason in its own status. */
+void session_refuse(struct session *s, bool log, const char *what, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 #endif

@@ -5,6 +5,8 @@
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/keys.h"
+#include "hub/daemon/agents/enrolment.h"
+#include "hub/daemon/agents/login_keys.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -191,7 +193,7 @@ static bool has_keys(struct hub *hub, const char *agent)
 	struct enrolment e;
 	struct error ignored;
 	/* One whose record cannot be read has some. */
-	return hub_config_agent(hub->config, agent) && enroll_find(hub, agent, &e, &ignored) != 0;
+	return hub_config_agent(hub->config, agent) && enrolment_find(hub, agent, &e, &ignored) != 0;
 }
 
 /* All that have keys, since whoever joins from now on is given what there is. */
@@ -276,7 +278,7 @@ static void drop_lines(struct hub *hub)
 				name);
 	}
 	if (hub->root)
-		enroll_send_keys(hub);
+		login_keys_send(hub);
 }
 
 static int begin(struct hub *hub, uid_t by, struct error *err)

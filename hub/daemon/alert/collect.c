@@ -9,6 +9,7 @@
 #include "hub/daemon/agents/signing.h"
 #include "hub/daemon/publish/watched.h"
 #include "hub/daemon/alert/endpoints.h"
+#include "hub/daemon/agents/enrolment.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 
@@ -266,7 +267,7 @@ static void collect_rotation(struct collect *c, const struct hub_agent *a)
 	struct enrolment e;
 	struct error ignored;
 	char when[CLOCK_TEXT_MAX], who[KEY_CHANGES_WHO_MAX];
-	if (!key_rotates(c->hub, a->name) || enroll_find(c->hub, a->name, &e, &ignored) <= 0 || !e.rotation)
+	if (!key_rotates(c->hub, a->name) || enrolment_find(c->hub, a->name, &e, &ignored) <= 0 || !e.rotation)
 		return;
 	conditions_add(c->out, CONDITION_ROTATION, false, a->name,
 		"its keys are being changed since %s, as %s asked, and %s; until that is done the old ones open what is sealed to it. %s "

@@ -1,5 +1,5 @@
 #include "hub/daemon/alert/endpoints.h"
-#include "hub/daemon/alert/alert.h"
+#include "hub/daemon/events.h"
 #include "hub/common/worker_jobs.h"
 #include "hub/daemon/job.h"
 #include "lib/core/clock.h"
@@ -291,7 +291,7 @@ static void on_ended(const struct error *err, void *context)
 		s->trouble[0] = '\0';
 		save(s);
 	}
-	alert_soon(s->hub);
+	s->hub->events->changed(s->hub, NULL);
 	plan(s);
 }
 

@@ -113,8 +113,9 @@ static int act(struct client *c, const char *op, const cJSON *request, struct er
 		return error_set(
 			err, ERROR_USAGE, "this hub (%s) cannot do \"%s\" to an account", CERTSYNC_VERSION, op);
 	struct waiting *w = waiting_new(c);
-	struct account *a =
-		rolls ? account_rollover(hub, acme, on_done, w, err) : account_deactivate(hub, acme, on_done, w, err);
+	struct account *a = renewal_check_idle(hub, acme, err) < 0 ? NULL
+		: rolls                                            ? account_rollover(hub, acme, on_done, w, err)
+								   : account_deactivate(hub, acme, on_done, w, err);
 	if (!a)
 		give_up(w, err);
 	return 0;

@@ -1,11 +1,12 @@
 #include "hub/daemon/control/agents.h"
-#include "hub/daemon/control/control.h"
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/view/overview.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/agents/signing.h"
 #include "hub/daemon/agents/join_line.h"
+#include "hub/daemon/agents/enrolment.h"
+#include "hub/daemon/agents/login_keys.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -60,9 +61,30 @@ static enum ticket_keys which_keys(const struct client *c)
 	struct error ignored;
 	if (c->rotates)
 		return TICKET_KEYS_ROTATE;
-	bool had = enroll_find(c->hub, c->enrolled, &e, &ignored) != 0 ||
-		enroll_find_removed(c->hub, c->enrolled, &e, &ignored) != 0;
+	bool had = enrolment_find(c->hub, c->enrolled, &e, &ignored) != 0 ||
+		enrolment_find_removed(c->hub, c->enrolled, &e, &ignored) != 0;
 	return had ? TICKET_KEYS_FRESH : TICKET_KEYS_OWN;
+}
+
+static void finish_enrolment(struct client *c)
+{
+	struct error err;
+	auto_buf struct buf line = BUF_INIT(8192);
+	if (c->told)
+		client_finish(c, CLI_DONE, "line", c->told);
+	else if (enroll_hub_line(c->hub, c->enrolled, &line, &err) < 0)
+		client_refuse(
+			c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
+	else
+		client_finish(c, CLI_DONE, "line", buf_text(&line));
+}
+
+static void await_keys(struct client *c)
+{
+	if (c->hub->root)
+		c->awaits_keys = c->hub->keys_asked;
+	else
+		finish_enrolment(c);
 }
 
 static void take_keys(struct client *c, const struct files *files)
@@ -71,6 +93,7 @@ static void take_keys(struct client *c, const struct files *files)
 	auto_join_keys struct join_keys keys = {0};
 	auto_buf struct buf line = BUF_INIT(8192);
 	if (take_key(files, "login", keys.login_public, &err) < 0 || take_key(files, "mac", keys.mac, &err) < 0 ||
+		enroll_hub_line(client_hub(c), c->enrolled, &line, &err) < 0 ||
 		ticket_issue(client_hub(c), c->enrolled, which_keys(c), c->uid, &keys, &line, &err) < 0 ||
 		(c->rotates && enroll_rotate(client_hub(c), c->enrolled, c->uid, &err) < 0)) {
 		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
@@ -78,9 +101,9 @@ static void take_keys(struct client *c, const struct files *files)
 	}
 	free(c->told);
 	c->told = mem_strdup(buf_text(&line));
-	enroll_send_keys(client_hub(c));
+	login_keys_send(client_hub(c));
 	alert_soon(client_hub(c));
-	control_await_keys(c);
+	await_keys(c);
 }
 
 static int check_join(const struct client *c, const char *name, bool rotates, bool replace, struct error *err)
@@ -90,7 +113,7 @@ static int check_join(const struct client *c, const char *name, bool rotates, bo
 		return -1;
 	if (!rotates)
 		return enroll_may_replace(c->hub, name, replace, err);
-	int found = enroll_find(c->hub, name, &e, err);
+	int found = enrolment_find(c->hub, name, &e, err);
 	if (found == 0)
 		return error_set(err, ERROR_USAGE, "agent %s has no keys yet: `certsync agent add %s` prints its line",
 			name, name);
@@ -124,7 +147,7 @@ static void add_keys(cJSON *o, const struct enrolment *e)
 {
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT(HUB_KEY_TEXT_MAX), seal_key = BUF_INIT(64);
-	if (enroll_fingerprint(e->ssh, &text, &ignored) == 0)
+	if (enrolment_fingerprint(e->ssh, &text, &ignored) == 0)
 		cJSON_AddStringToObject(o, "ssh", buf_text(&text));
 	base64_encode(e->seal, sizeof(e->seal), &seal_key);
 	cJSON_AddStringToObject(o, "seal", buf_text(&seal_key));
@@ -156,7 +179,7 @@ static cJSON *describe(struct hub *hub, const struct overview_agent *a)
 	struct enrolment e;
 	struct error err = {0};
 	cJSON *o = cJSON_CreateObject();
-	int found = enroll_find(hub, a->name, &e, &err);
+	int found = enrolment_find(hub, a->name, &e, &err);
 	cJSON_AddStringToObject(o, "event", "agent");
 	cJSON_AddStringToObject(o, "agent", a->name);
 	add_state(hub, o, a, &err, found > 0);
@@ -201,5 +224,36 @@ void control_agent_remove(struct client *c, const cJSON *request)
 			  "taken out, its certificates wait for it",
 			  name, client_hub(c)->config_path)
 		: mem_printf("agent %s is removed", name);
-	control_await_keys(c);
+	await_keys(c);
+}
+
+void control_agent_add(struct client *c, const cJSON *request)
+{
+	struct error err;
+	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, &err);
+	const char *key = name ? json_string(request, "key", 2048, &err) : NULL;
+	if (!key || control_may_change_keys(c, "add", name, &err) < 0 ||
+		enroll_add(c->hub, name, key, json_true(request, "replace"), c->uid, &err) < 0) {
+		client_refuse(c, CLI_USAGE, "%s", err.message);
+		return;
+	}
+	alert_soon(c->hub);
+	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
+	await_keys(c);
+}
+
+void control_keys_written(struct hub *hub, bool ok, const char *text)
+{
+	snprintf(hub->root_error, sizeof(hub->root_error), "%s", ok ? "" : text);
+	alert_soon(hub); /* keys have changed */
+	for (struct client *c = hub->clients; c; c = c->next) {
+		if (!c->awaits_keys || c->awaits_keys > hub->keys_answered)
+			continue;
+		c->awaits_keys = 0;
+		if (ok)
+			finish_enrolment(c);
+		else
+			client_refuse(c, CLI_FAILED, "the keys are changed here, but could not be written for sshd: %s",
+				text);
+	}
 }

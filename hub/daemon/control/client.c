@@ -1,6 +1,5 @@
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/control/client.h"
-#include "hub/daemon/control/control.h"
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/view/status.h"
 #include "lib/crypto/bundle.h"

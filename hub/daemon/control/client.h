@@ -47,6 +47,11 @@ struct client {
 };
 
 void client_free(struct client *c);
+void control_close_all(struct hub *hub);
+/* Answers every request that is under way with this reason; their connections end by themselves. */
+void control_end_all(struct hub *hub, const char *reason);
+/* Something has changed, about this certificate or (NULL) none in particular: who follows it, or watches, is told, and so is hub/daemon/alert. */
+void control_changed(struct hub *hub, const struct rollout *r);
 
 struct hub *client_hub(const struct client *c);
 void client_say(struct client *c, cJSON *o); /* takes it over */

@@ -284,58 +284,6 @@ static void do_thumbprint(struct client *c, const cJSON *request)
 	conn_finish(c->conn);
 }
 
-static void finish_enrolment(struct client *c)
-{
-	struct error err;
-	auto_buf struct buf line = BUF_INIT(8192);
-	if (c->told)
-		client_finish(c, CLI_DONE, "line", c->told);
-	else if (enroll_hub_line(c->hub, c->enrolled, &line, &err) < 0)
-		client_refuse(
-			c, CLI_USAGE, "the agent is added, but the line for it cannot be written: %s", err.message);
-	else
-		client_finish(c, CLI_DONE, "line", buf_text(&line));
-}
-
-void control_await_keys(struct client *c)
-{
-	if (c->hub->root)
-		c->awaits_keys = c->hub->keys_asked;
-	else
-		finish_enrolment(c);
-}
-
-static void do_agent_add(struct client *c, const cJSON *request)
-{
-	struct error err;
-	const char *name = json_string(request, "name", NAME_AGENT_MAX - 1, &err);
-	const char *key = name ? json_string(request, "key", 2048, &err) : NULL;
-	if (!key || control_may_change_keys(c, "add", name, &err) < 0 ||
-		enroll_add(c->hub, name, key, json_true(request, "replace"), c->uid, &err) < 0) {
-		client_refuse(c, CLI_USAGE, "%s", err.message);
-		return;
-	}
-	alert_soon(c->hub);
-	snprintf(c->enrolled, sizeof(c->enrolled), "%s", name);
-	control_await_keys(c);
-}
-
-void control_keys_written(struct hub *hub, bool ok, const char *text)
-{
-	snprintf(hub->root_error, sizeof(hub->root_error), "%s", ok ? "" : text);
-	alert_soon(hub); /* keys have changed */
-	for (struct client *c = hub->clients; c; c = c->next) {
-		if (!c->awaits_keys || c->awaits_keys > hub->keys_answered)
-			continue;
-		c->awaits_keys = 0;
-		if (ok)
-			finish_enrolment(c);
-		else
-			client_refuse(c, CLI_FAILED, "the keys are changed here, but could not be written for sshd: %s",
-				text);
-	}
-}
-
 static const struct {
 	const char *command;
 	void (*run)(struct client *c, const cJSON *request);
@@ -346,7 +294,7 @@ static const struct {
 	{"import", control_import},
 	{"rollback", do_rollback},
 	{"history", do_history},
-	{"agent-add", do_agent_add},
+	{"agent-add", control_agent_add},
 	{"agent-join", control_join},
 	{"agent-list", control_agent_list},
 	{"agent-remove", control_agent_remove},

@@ -24,16 +24,5 @@
 #include "hub/daemon/rollout/rollout.h"
 
 void control_accept(int fd, uid_t uid, void *context); /* listener_accept; context is the hub */
-void control_close_all(struct hub *hub);
-/* Answers every request that is under way with this reason; their connections end by themselves. */
-void control_end_all(struct hub *hub, const char *reason);
-
-/* Something about this certificate has changed: whoever follows it is told. */
-void control_changed(struct hub *hub, const struct rollout *r);
-/* The root half has answered: authorized_keys is written, or why it is not. */
-/* This client is answered, with its line, once the keys that were sent last are written. */
-struct client;
-void control_await_keys(struct client *c);
-void control_keys_written(struct hub *hub, bool ok, const char *text);
 
 #endif

@@ -2,7 +2,7 @@
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/keys.h"
 #include "hub/daemon/publish/pairing.h"
-#include "hub/daemon/acme/renewal.h"
+#include "hub/daemon/events.h"
 #include "hub/daemon/revoked.h"
 #include "lib/crypto/bundle.h"
 #include "lib/core/clock.h"
@@ -119,6 +119,6 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 		return -1;
 	now.urgent = meta->urgent;
 	fleet_publish(hub, certificate->name, &now, had ? &old : NULL);
-	renewal_published(hub, certificate->name);
+	hub->events->published(hub, certificate->name);
 	return 0;
 }

@@ -1,5 +1,5 @@
 #include "hub/daemon/publish/watched.h"
-#include "hub/daemon/control/control.h"
+#include "hub/daemon/events.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/publish/pairing.h"
 #include "hub/daemon/publish/publish.h"
@@ -39,7 +39,7 @@ static void say(struct source *s, enum log_level level, const char *fmt, ...)
 	memcpy(s->trouble, text, sizeof(s->trouble));
 	log_event(level, "watch", "certificate=%s path=\"%s\" reason=\"%s\"", s->certificate->name,
 		s->certificate->watch[0], s->trouble);
-	control_changed(s->hub, fleet_find(s->hub, s->certificate->name));
+	s->hub->events->changed(s->hub, fleet_find(s->hub, s->certificate->name));
 }
 
 /* The record of what was last seen there. */

@@ -1,14 +1,13 @@
 #include "hub/daemon/rollout/fleet.h"
-#include "hub/daemon/control/control.h"
+#include "hub/daemon/events.h"
 #include "hub/daemon/rollout/history.h"
 #include "hub/daemon/rollout/bundle_cache.h"
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/rollout/hold.h"
-#include "hub/daemon/publish/rollback.h"
 #include "hub/daemon/revoked.h"
 #include "hub/daemon/agents/session.h"
-#include "hub/daemon/alert/endpoints.h"
 #include "hub/daemon/rollout/window.h"
+#include "hub/daemon/agents/enrolment.h"
 #include "lib/crypto/bundle.h"
 #include "lib/core/clock.h"
 #include "lib/wire/json.h"
@@ -316,7 +315,7 @@ static void log_changes(struct fleet_item *item)
 		item->logged[i] = a->state;
 		log_change(r, a);
 		if (a->state == ROLLOUT_VERIFIED)
-			standing_soon(item->hub, r->certificate);
+			item->hub->events->verified(item->hub, r->certificate);
 	}
 	log_rollback(item);
 }
@@ -358,7 +357,7 @@ static void settle(struct hub *hub, struct fleet_item *item, const struct rollou
 				item->rollout.certificate, actions->action[i].agent->name, err.message);
 	log_changes(item);
 	outcome_note(hub, &item->rollout);
-	control_changed(hub, &item->rollout);
+	hub->events->changed(hub, &item->rollout);
 	wake_at(hub->fleet, rollout_next(&item->rollout, now), now);
 }
 
@@ -384,7 +383,7 @@ static void on_roll_back(evutil_socket_t fd, short what, void *context)
 		return;
 	const struct hub_certificate *certificate = hub_config_certificate(item->hub->config, r->certificate);
 	const struct revision old = r->old;
-	if (rollback(item->hub, certificate, &old, "because an activation failed", &err) == 0)
+	if (item->hub->events->roll_back(item->hub, certificate, &old, "because an activation failed", &err) == 0)
 		return;
 	rollout_no_rollback(r, err.message, clock_wall());
 	auto_actions struct rollout_actions none = {0};
@@ -651,7 +650,7 @@ static int seal_for(struct hub *hub, const struct rollout *r, const struct sessi
 {
 	struct enrolled_key key;
 	const char *agent = session_agent(session);
-	int found = enroll_find_key(hub, agent, session_key(session), &key, err);
+	int found = enrolment_find_key(hub, agent, session_key(session), &key, err);
 	if (found < 0)
 		return -1;
 	if (found == 0)
