@@ -230,6 +230,8 @@ valgrind: deps
 	$(MAKE) --no-print-directory B=$(B)/memcheck VALGRIND=1 all tools
 	tests/analysis/valgrind $(B)/memcheck $(STORIES)
 .PHONY: lint analyse
+lint analyse: export OBJECTS := $(B)/obj
+lint analyse: all
 lint:
 	tests/analysis/run quick
 analyse:
