@@ -11,7 +11,7 @@
  * when the service surely does not run, and 1 when that cannot be told or the answer is no; then the reason has been
  * said, in the name of HOOK.
  *
- * The rule is that of lib/core/process.h. Where a service runs as a user of its own, which the script has from root's
+ * The rule is that of lib/service/process.h. Where a service runs as a user of its own, which the script has from root's
  * configuration, a pid file that this USER could have written is read with his rights, and a process of his is
  * signalled with his rights: what he says makes root do nothing. */
 #include "lib/core/fs.h"

@@ -1,4 +1,4 @@
-/* Running a service's hook, by lib/core/hook.h: with one argument, the verb, the service's `timeout`, and the
+/* Running a service's hook, by lib/service/hook.h: with one argument, the verb, the service's `timeout`, and the
  * environment that man/certsync-agent.conf.5, HOOKS, describes. A hook that others than root and the user whom it runs
  * as can change is not run.
  */

@@ -61,9 +61,9 @@ void keeper_inventory(const struct keeper *k, struct inventory *ret);
  * itself is not counted. */
 int keeper_may_run(struct keeper *k, enum keeper_hook hook, int64_t now_ms, struct error *err);
 
-/* The rest is for agent/root/operation.c and resume.c. This reads the set of an entry from the archive, with the entry's content or
- * an error. When somebody has changed files of it, and what is left still has that content, it is written anew, and
- * that is logged. */
+/* The rest is for agent/root/operation.c and resume.c. This reads the set of an entry from the archive, with the
+ * entry's content or an error. When somebody has changed files of it, and what is left still has that content, it is
+ * written anew, and that is logged. */
 enum keeper_found {
 	KEEPER_WHOLE,
 	KEEPER_RESTORED, /* written anew */

@@ -1,4 +1,5 @@
-/* Why a certificate is revoked: the reasons that a subscriber may give to its authority, as RFC 5280 section 5.3.1 calls them.
+/* Why a certificate is revoked: the reasons that a subscriber may give to its authority, as RFC 5280 section 5.3.1
+ * calls them.
  */
 #ifndef CERTSYNC_HUB_COMMON_REVOCATION_H
 #define CERTSYNC_HUB_COMMON_REVOCATION_H

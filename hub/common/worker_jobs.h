@@ -1,5 +1,6 @@
-/* What the daemon and certsync-worker have to agree on about a job: how long it may take, and how much it may bring. The daemon kills the
- * worker when the time is over. The dialogue of each job is specified beside its worker (hub/worker).
+/* What the daemon and certsync-worker have to agree on about a job: how long it may take, and how much it may bring.
+ * The daemon kills the worker when the time is over. The dialogue of each job is specified beside its worker
+ * (hub/worker).
  */
 #ifndef CERTSYNC_HUB_COMMON_WORKER_JOBS_H
 #define CERTSYNC_HUB_COMMON_WORKER_JOBS_H

@@ -1,4 +1,5 @@
-/* What a folder of hub/daemon has to tell one that stands above it. Their order, in which each uses those before it alone, is
+/* What a folder of hub/daemon has to tell one that stands above it. Their order, in which each uses those before it
+ * alone, is
  *
  *   agents < rollout < publish < acme < alert < view < control < daemon.c
  *
@@ -18,15 +19,16 @@ struct rollout;
 struct session;
 
 struct hub_events {
-	/* Of an agent's session: one inventory; the end of the hello; an answer; a fetch, which is answered with a bundle; its end. */
+	/* Of an agent's session: one inventory; the end of the hello; an answer; a fetch, which is answered with a
+	 * bundle; its end. */
 	void (*inventory)(struct hub *hub, const char *agent, const struct message *inventory);
 	void (*hello_done)(struct hub *hub, const char *agent);
 	void (*answer)(struct hub *hub, const char *agent, const struct message *m);
 	void (*fetch)(struct hub *hub, struct session *session, const struct message *m);
 	void (*lost)(struct hub *hub, const char *agent);
 
-	/* Something has changed that is shown, or that a person may have to be told: about the certificate of this rollout, or (NULL) about
-	 * none in particular. */
+	/* Something has changed that is shown, or that a person may have to be told: about the certificate of this
+	 * rollout, or (NULL) about none in particular. */
 	void (*changed)(struct hub *hub, const struct rollout *r);
 	/* An agent was seen serving what is desired. */
 	void (*verified)(struct hub *hub, const char *certificate);

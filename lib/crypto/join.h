@@ -19,7 +19,7 @@ enum {
 	JOIN_MAC_SIZE = 32,
 	JOIN_DIGEST_SIZE = 32,
 	JOIN_LINE_SECONDS = 15 * 60, /* so long a line is good */
-	JOIN_CHECK_SIZE = 8, /* hexadecimal digits at the end of the line */
+	JOIN_CHECK_SIZE = 8,         /* hexadecimal digits at the end of the line */
 	JOIN_SSH_MAX = 800,
 	JOIN_TEXT_MAX = 1024,
 	JOIN_CERTIFICATES_MAX = 64,

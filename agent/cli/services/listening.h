@@ -1,6 +1,6 @@
 /* Who listens on this node's TCP ports, by /proc: the sockets of this network namespace, and the processes that hold
  * them. Only root sees which processes of other users hold which. Any user can start a process under any name, so it
- * counts for a service only by the rule of lib/core/process.h, or with a port that root has opened.
+ * counts for a service only by the rule of lib/service/process.h, or with a port that root has opened.
  */
 #ifndef CERTSYNC_AGENT_LISTENING_H
 #define CERTSYNC_AGENT_LISTENING_H

@@ -1,9 +1,9 @@
 /* Accounts at authorities: their contact and their keys, and what only an account may do.
  *
  * Records in the store: kind "acme", NAME of the acme section: account.pub (account_key.h), account.json
- * (hub/order), contact.json (what the authority was told last); kind "acme-next", NAME: account.pub, the key that is to be
- * the next one. It is there before the authority hears of it and stays until one of the two was seen to be
- * the account's: no answer that gets lost, and no kill, loses an account.
+ * (hub/order), contact.json (what the authority was told last); kind "acme-next", NAME: account.pub, the key that is
+ * to be the next one. It is there before the authority hears of it and stays until one of the two was seen to be the
+ * account's: no answer that gets lost, and no kill, loses an account.
  */
 #ifndef CERTSYNC_HUB_ACCOUNT_H
 #define CERTSYNC_HUB_ACCOUNT_H
@@ -24,8 +24,8 @@ bool account_needs_upkeep(struct hub *hub, const struct hub_acme *acme);
 struct account *account_upkeep(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
 
-/* Each NULL with the reason when it cannot begin: ERROR_USAGE where there is no account yet. The caller has seen to it that
- * no order is under way by it (renewal_check_idle). */
+/* Each NULL with the reason when it cannot begin: ERROR_USAGE where there is no account yet. The caller has seen to
+ * it that no order is under way by it (renewal_check_idle). */
 struct account *account_rollover(
 	struct hub *hub, const struct hub_acme *acme, account_done *done, void *context, struct error *err);
 struct account *account_deactivate(

@@ -559,7 +559,8 @@ int renewal_check_idle(const struct hub *hub, const struct hub_acme *acme, struc
 	for (const struct renewal *r = hub->renewals; r; r = r->next)
 		if (r->certificate->acme == acme && is_running(r))
 			return error_set(err, ERROR_RETRY,
-				"account %s: the order of %s is under way with it: try again when it is done (certsync status)",
+				"account %s: the order of %s is under way with it: try again when it is done "
+				"(certsync status)",
 				acme->name, r->certificate->name);
 	return 0;
 }

@@ -30,8 +30,8 @@ static void end_others(struct session *s, const char *reason)
 	}
 }
 
-/* The agent is here with its next key: whoever uses the old one is not it, or soon will not be. What outranks it is the key alone, not
- * who came first, nor what either says of itself. */
+/* The agent is here with its next key: whoever uses the old one is not it, or soon will not be. What outranks it is
+ * the key alone, not who came first, nor what either says of itself. */
 static bool outranks(struct session *s)
 {
 	if (s->rotates) {
@@ -200,8 +200,8 @@ static int count_of(const struct session *like)
 	return count;
 }
 
-/* Its key is one of this agent's. sshd judged that when the connection began, and a connection lasts: each new channel in it runs the
- * forced command of then. */
+/* Its key is one of this agent's. sshd judged that when the connection began, and a connection lasts: each new
+ * channel in it runs the forced command of then. */
 static bool has_good_key(struct session *s)
 {
 	struct error err;

@@ -1,4 +1,5 @@
-/* The record of the keys that an agent has, in the store: kind "agents", NAME: agent.json. hub/daemon/agents/enroll.h changes it.
+/* The record of the keys that an agent has, in the store: kind "agents", NAME: agent.json.
+ * hub/daemon/agents/enroll.h changes it.
  */
 #ifndef CERTSYNC_HUB_DAEMON_AGENTS_ENROLMENT_H
 #define CERTSYNC_HUB_DAEMON_AGENTS_ENROLMENT_H
@@ -29,8 +30,9 @@ struct enrolled_key {
 int enrolment_find(struct hub *hub, const char *agent, struct enrolment *ret, struct error *err);
 /* Those that were taken away last. */
 int enrolment_find_removed(struct hub *hub, const char *agent, struct enrolment *ret, struct error *err);
-/* The pair whose SSH key has this mark (hub/common/root_request.h); NULL: the newest, as by the local socket, where no key is looked at.
- * 1 found, 0: none of its keys, -1 error. What is sealed for a session is sealed to this key and to no other. */
+/* The pair whose SSH key has this mark (hub/common/root_request.h); NULL: the newest, as by the local socket, where
+ * no key is looked at. 1 found, 0: none of its keys, -1 error. What is sealed for a session is sealed to this key
+ * and to no other. */
 int enrolment_find_key(
 	struct hub *hub, const char *agent, const char *mark, struct enrolled_key *ret, struct error *err);
 /* Whether this SSH key has this mark. */

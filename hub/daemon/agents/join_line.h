@@ -1,6 +1,6 @@
-/* The lines by which nodes join: good once, for JOIN_LINE_SECONDS, one for an agent (a new one replaces it). Kept in the store
- * (kind "joins", NAME: line): what the secret becomes, never the secret itself; of a used one nothing that opens
- * anything.
+/* The lines by which nodes join: good once, for JOIN_LINE_SECONDS, one for an agent (a new one replaces it). Kept in
+ * the store (kind "joins", NAME: line): what the secret becomes, never the secret itself; of a used one nothing that
+ * opens anything.
  */
 #ifndef CERTSYNC_HUB_TICKET_H
 #define CERTSYNC_HUB_TICKET_H
@@ -35,24 +35,24 @@ struct ticket {
 void ticket_release(struct ticket *t); /* wipes */
 #define auto_ticket __attribute__((cleanup(ticket_release)))
 
-/* Makes one for what a secret became (the login key's public half and the MAC key; the command that asks keeps the rest). `line` has the
- * hub's line (enroll_hub_line) and gets the rest, up to the secret. The caller sends the keys to the root half (login_keys.h) before it
- * shows the line. */
+/* Makes one for what a secret became (the login key's public half and the MAC key; the command that asks keeps the
+ * rest). `line` has the hub's line (enroll_hub_line) and gets the rest, up to the secret. The caller sends the keys
+ * to the root half (login_keys.h) before it shows the line. */
 int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys,
 	struct buf *line, struct error *err);
 /* 1 found, 0 none, -1 error. */
 int ticket_find(struct hub *hub, const char *agent, struct ticket *ret, struct error *err);
 
-/* Judges a request (a frame's payload) that came in with this agent's login key. 0: it is authentic, and from now on the
- * ticket is spent, durably; *ret is the ticket as it was. -1 with the reason, for the node as well. */
+/* Judges a request (a frame's payload) that came in with this agent's login key. 0: it is authentic, and from now on
+ * the ticket is spent, durably; *ret is the ticket as it was. -1 with the reason, for the node as well. */
 int ticket_use(struct hub *hub, const char *agent, const uint8_t *request, size_t len, int64_t now, struct ticket *ret,
 	struct error *err);
 
 /* Nobody joins with it any more. A missing one is success. */
 int ticket_drop(struct hub *hub, const char *agent, struct error *err);
 
-/* Removes those whose time is over, and tells of each that was never used. True when one was removed: the root half needs the keys anew.
- * *ret_due: when there is something to remove next, wall clock; INT64_MAX: nothing. */
+/* Removes those whose time is over, and tells of each that was never used. True when one was removed: the root half
+ * needs the keys anew. *ret_due: when there is something to remove next, wall clock; INT64_MAX: nothing. */
 bool ticket_sweep(struct hub *hub, int64_t now, int64_t *ret_due);
 
 #endif

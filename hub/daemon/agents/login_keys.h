@@ -5,9 +5,9 @@
 
 #include "hub/daemon/hub.h"
 
-/* Sends every enrolled agent's key of the configuration, and those of open join lines, to the root half; its answer has the
- * number hub->keys_asked. While a record cannot be read it is not sent, so that nobody is locked out, and tried again.
- * Join lines whose time is over are removed first, and from then on whenever that of one has come. */
+/* Sends every enrolled agent's key of the configuration, and those of open join lines, to the root half; its answer
+ * has the number hub->keys_asked. While a record cannot be read it is not sent, so that nobody is locked out, and
+ * tried again. Join lines whose time is over are removed first, and from then on whenever that of one has come. */
 void login_keys_send(struct hub *hub);
 void login_keys_close(struct hub *hub);
 

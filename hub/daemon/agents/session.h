@@ -1,4 +1,5 @@
-/* The connections of agents, each from the moment that it was accepted, and what is sent by them. hub/daemon/agents/admission.h lets them in.
+/* The connections of agents, each from the moment that it was accepted, and what is sent by them.
+ * hub/daemon/agents/admission.h lets them in.
  */
 #ifndef CERTSYNC_HUB_SESSION_H
 #define CERTSYNC_HUB_SESSION_H
@@ -24,8 +25,9 @@ const char *session_version(const struct session *s);
 uint32_t session_protocol(const struct session *s); /* the one that is spoken with it */
 int64_t session_rival(const struct session *s);     /* when another machine last tried to be this agent; 0 never */
 int64_t session_skew(const struct session *s);      /* the agent's clock minus ours, at hello, in seconds */
-/* Whether one more line about what this agent does wrong may be logged. It cannot fill the disk, nor have a log with a limit of its own
- * drop what others have to say: of more than SESSION_NOISE such lines in a minute the rest is not logged, which is told once. */
+/* Whether one more line about what this agent does wrong may be logged. It cannot fill the disk, nor have a log with
+ * a limit of its own drop what others have to say: of more than SESSION_NOISE such lines in a minute the rest is not
+ * logged, which is told once. */
 enum { SESSION_NOISE = 60 };
 bool session_may_complain(struct hub *hub, const char *agent);
 void session_send(struct session *s, const struct message *m);

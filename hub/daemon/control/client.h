@@ -1,5 +1,5 @@
-/* An operator's connection: what has been asked on it, what is followed for it, how it is answered. For the modules that answer
- * requests (hub/daemon/control/control.c has the table of them).
+/* An operator's connection: what has been asked on it, what is followed for it, how it is answered. For the modules
+ * that answer requests (hub/daemon/control/control.c has the table of them).
  */
 #ifndef CERTSYNC_HUB_CLIENT_H
 #define CERTSYNC_HUB_CLIENT_H
@@ -50,7 +50,8 @@ void client_free(struct client *c);
 void control_close_all(struct hub *hub);
 /* Answers every request that is under way with this reason; their connections end by themselves. */
 void control_end_all(struct hub *hub, const char *reason);
-/* Something has changed, about this certificate or (NULL) none in particular: who follows it, or watches, is told, and so is hub/daemon/alert. */
+/* Something has changed, about this certificate or (NULL) none in particular: who follows it, or watches, is told,
+ * and so is hub/daemon/alert. */
 void control_changed(struct hub *hub, const struct rollout *r);
 
 struct hub *client_hub(const struct client *c);
