@@ -1,8 +1,8 @@
 /* `certsync-agent check`: what this node's ports serve, compared with what is installed here; or what clients see
  * elsewhere.
  */
-#ifndef CERTSYNC_AGENT_CHECK_COMMAND_H
-#define CERTSYNC_AGENT_CHECK_COMMAND_H
+#ifndef CERTSYNC_AGENT_CLI_CHECK_H
+#define CERTSYNC_AGENT_CLI_CHECK_H
 
 #include "lib/cli/cli.h"
 

@@ -1,6 +1,6 @@
 /* The operator's commands of certsync-agent. Each returns a cli_exit. */
-#ifndef CERTSYNC_AGENT_COMMANDS_H
-#define CERTSYNC_AGENT_COMMANDS_H
+#ifndef CERTSYNC_AGENT_CLI_COMMANDS_H
+#define CERTSYNC_AGENT_CLI_COMMANDS_H
 
 #include "lib/wire/ask.h"
 #include "lib/cli/cli.h"

@@ -1,6 +1,6 @@
 /* `certsync-agent doctor`: looks over an agent's node, and mends it. */
-#ifndef CERTSYNC_AGENT_DOCTOR_H
-#define CERTSYNC_AGENT_DOCTOR_H
+#ifndef CERTSYNC_AGENT_CLI_DOCTOR_H
+#define CERTSYNC_AGENT_CLI_DOCTOR_H
 
 #include "lib/cli/cli.h"
 

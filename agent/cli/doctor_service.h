@@ -1,8 +1,8 @@
 /* The checks (lib/cli/doctor.h) of agent.conf's services: their hooks, what they present, and who listens where they
  * are probed.
  */
-#ifndef CERTSYNC_AGENT_DOCTOR_SERVICE_H
-#define CERTSYNC_AGENT_DOCTOR_SERVICE_H
+#ifndef CERTSYNC_AGENT_CLI_DOCTOR_SERVICE_H
+#define CERTSYNC_AGENT_CLI_DOCTOR_SERVICE_H
 
 #include "lib/cli/doctor.h"
 

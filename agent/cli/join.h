@@ -1,8 +1,8 @@
 /* `certsync-agent join` with a line that is good once. The node proves to the hub that it was given the line, and the
  * hub that it wrote it; only then is anything pinned or written here (man/certsync-protocol.7, JOINING).
  */
-#ifndef CERTSYNC_AGENT_JOIN_H
-#define CERTSYNC_AGENT_JOIN_H
+#ifndef CERTSYNC_AGENT_CLI_JOIN_H
+#define CERTSYNC_AGENT_CLI_JOIN_H
 
 #include "agent/common/pin.h"
 

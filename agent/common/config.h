@@ -1,6 +1,6 @@
 /* agent.conf, read and judged (man/certsync-agent.conf.5). Immutable once loaded. */
-#ifndef CERTSYNC_AGENT_CONFIG_H
-#define CERTSYNC_AGENT_CONFIG_H
+#ifndef CERTSYNC_AGENT_COMMON_CONFIG_H
+#define CERTSYNC_AGENT_COMMON_CONFIG_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

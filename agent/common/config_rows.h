@@ -1,6 +1,6 @@
 /* The keys of agent.conf, a row each. */
-#ifndef CERTSYNC_AGENT_CONFIG_ROWS_H
-#define CERTSYNC_AGENT_CONFIG_ROWS_H
+#ifndef CERTSYNC_AGENT_COMMON_CONFIG_ROWS_H
+#define CERTSYNC_AGENT_COMMON_CONFIG_ROWS_H
 
 #include "lib/config/config.h"
 

@@ -16,8 +16,8 @@
  * fingerprint "SHA256:…" on each line, as ssh-keygen -l prints it; # begins a comment. No other file of ssh's is read,
  * and none is written.
  */
-#ifndef CERTSYNC_AGENT_LINK_H
-#define CERTSYNC_AGENT_LINK_H
+#ifndef CERTSYNC_AGENT_COMMON_LINK_H
+#define CERTSYNC_AGENT_COMMON_LINK_H
 
 enum link_exit {
 	LINK_DONE = 0,         /* descriptor 0 ended, or the hub closed the stream in good order */

@@ -1,8 +1,8 @@
 /* Which hub this agent believes: DIRECTORY/pins/hub_keys has the Ed25519 keys that may sign bundles, and
  * DIRECTORY/pins/host_keys the fingerprints of the SSH server in front of the hub, one on each line, with mode 0644.
  */
-#ifndef CERTSYNC_AGENT_PIN_H
-#define CERTSYNC_AGENT_PIN_H
+#ifndef CERTSYNC_AGENT_COMMON_PIN_H
+#define CERTSYNC_AGENT_COMMON_PIN_H
 
 #include "agent/common/config.h"
 #include "lib/crypto/bundle.h"

@@ -1,6 +1,6 @@
 /* Probes of one certificate's endpoints, round by round, on the agent's loop. */
-#ifndef CERTSYNC_AGENT_PROBER_H
-#define CERTSYNC_AGENT_PROBER_H
+#ifndef CERTSYNC_AGENT_COMMON_PROBER_H
+#define CERTSYNC_AGENT_COMMON_PROBER_H
 
 #include "agent/common/config.h"
 #include "lib/wire/message.h"

@@ -5,8 +5,8 @@
  * The root half believes nothing that it is told. What may be installed, where, and which hooks run, comes from its own
  * configuration, the pins and the bundle's signature.
  */
-#ifndef CERTSYNC_AGENT_REQUEST_H
-#define CERTSYNC_AGENT_REQUEST_H
+#ifndef CERTSYNC_AGENT_COMMON_ROOT_REQUEST_H
+#define CERTSYNC_AGENT_COMMON_ROOT_REQUEST_H
 
 #include "lib/core/buf.h"
 #include "lib/crypto/chain.h"

@@ -2,8 +2,8 @@
  * environment that man/certsync-agent.conf.5, HOOKS, describes. A hook that others than root and the user whom it runs
  * as can change is not run.
  */
-#ifndef CERTSYNC_AGENT_SERVICE_H
-#define CERTSYNC_AGENT_SERVICE_H
+#ifndef CERTSYNC_AGENT_COMMON_SERVICE_H
+#define CERTSYNC_AGENT_COMMON_SERVICE_H
 
 #include "agent/common/config.h"
 #include "agent/common/journal_entry.h"

@@ -1,6 +1,6 @@
 /* Ed25519 keys in OpenSSH's private key form (its PROTOCOL.key) without a passphrase, which libssh can sign with. */
-#ifndef CERTSYNC_AGENT_SSH_KEY_H
-#define CERTSYNC_AGENT_SSH_KEY_H
+#ifndef CERTSYNC_AGENT_COMMON_SSH_KEY_H
+#define CERTSYNC_AGENT_COMMON_SSH_KEY_H
 
 #include "lib/core/buf.h"
 #include "lib/crypto/seal.h"

@@ -7,8 +7,8 @@
  * STATE/alerts.json keeps the book of conditions, the messages that were not delivered and when a hub was last there,
  * so that a restart repeats nothing.
  */
-#ifndef CERTSYNC_AGENT_ALERT_H
-#define CERTSYNC_AGENT_ALERT_H
+#ifndef CERTSYNC_AGENT_DAEMON_ALERT_H
+#define CERTSYNC_AGENT_DAEMON_ALERT_H
 
 #include "agent/daemon/site.h"
 

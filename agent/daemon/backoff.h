@@ -1,8 +1,8 @@
 /* When to try the hub again: exponential backoff with full jitter over one or several hubs in turn, within what
  * fail2ban forgives. It does no I/O: the clock (monotonic milliseconds) and the random number are parameters.
  */
-#ifndef CERTSYNC_AGENT_BACKOFF_H
-#define CERTSYNC_AGENT_BACKOFF_H
+#ifndef CERTSYNC_AGENT_DAEMON_BACKOFF_H
+#define CERTSYNC_AGENT_DAEMON_BACKOFF_H
 
 #include <stddef.h>
 #include <stdint.h>

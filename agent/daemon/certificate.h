@@ -1,6 +1,6 @@
 /* One certificate in the daemon's care: its transaction, put to work with the root half, the hub and probes. */
-#ifndef CERTSYNC_AGENT_WARD_H
-#define CERTSYNC_AGENT_WARD_H
+#ifndef CERTSYNC_AGENT_DAEMON_CERTIFICATE_H
+#define CERTSYNC_AGENT_DAEMON_CERTIFICATE_H
 
 #include "agent/daemon/site.h"
 #include "agent/daemon/transaction.h"

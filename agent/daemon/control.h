@@ -7,8 +7,8 @@
  * all is as it should be, 1 when something failed, 3 when it is still under way after `seconds` or waits for other
  * agents, and 4 when there is no hub.
  */
-#ifndef CERTSYNC_AGENT_CONTROL_H
-#define CERTSYNC_AGENT_CONTROL_H
+#ifndef CERTSYNC_AGENT_DAEMON_CONTROL_H
+#define CERTSYNC_AGENT_DAEMON_CONTROL_H
 
 #include "agent/daemon/site.h"
 #include "lib/core/error.h"

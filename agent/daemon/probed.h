@@ -1,8 +1,8 @@
 /* What is served at a certificate's endpoints, as probes saw it last, compared with the leaf (of two pairs, either
  * leaf) that is expected. It does no I/O.
  */
-#ifndef CERTSYNC_AGENT_VIEW_H
-#define CERTSYNC_AGENT_VIEW_H
+#ifndef CERTSYNC_AGENT_DAEMON_PROBED_H
+#define CERTSYNC_AGENT_DAEMON_PROBED_H
 
 #include "lib/wire/message.h"
 

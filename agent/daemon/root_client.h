@@ -1,8 +1,8 @@
 /* The daemon's side of agent/common/root_request.h: a queue of requests to the root half, of which one is outstanding,
  * and a callback for each reply.
  */
-#ifndef CERTSYNC_AGENT_ROOTLINK_H
-#define CERTSYNC_AGENT_ROOTLINK_H
+#ifndef CERTSYNC_AGENT_DAEMON_ROOT_CLIENT_H
+#define CERTSYNC_AGENT_DAEMON_ROOT_CLIENT_H
 
 #include "agent/common/root_request.h"
 

@@ -2,8 +2,8 @@
  * several hubs in turn and full-jitter backoff. It speaks the agent's side of lib/wire/message.h: it pings, keeps one
  * fetch outstanding, and answers nonsense with an error that names it, then closes.
  */
-#ifndef CERTSYNC_AGENT_SESSION_H
-#define CERTSYNC_AGENT_SESSION_H
+#ifndef CERTSYNC_AGENT_DAEMON_SESSION_H
+#define CERTSYNC_AGENT_DAEMON_SESSION_H
 
 #include "agent/common/config.h"
 #include "lib/wire/message.h"

@@ -1,6 +1,6 @@
 /* What the agent's daemon has, shared by its certificates and its control socket. */
-#ifndef CERTSYNC_AGENT_SITE_H
-#define CERTSYNC_AGENT_SITE_H
+#ifndef CERTSYNC_AGENT_DAEMON_SITE_H
+#define CERTSYNC_AGENT_DAEMON_SITE_H
 
 #include "agent/common/config.h"
 #include "agent/common/root_request.h"

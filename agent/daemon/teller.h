@@ -6,8 +6,8 @@
  * number (u32), which starts the executable. The same number comes back with whether the executable exited 0 (u8) and
  * how it ended (string). An empty FRAME_RECORD ends what runs.
  */
-#ifndef CERTSYNC_AGENT_TELLER_H
-#define CERTSYNC_AGENT_TELLER_H
+#ifndef CERTSYNC_AGENT_DAEMON_TELLER_H
+#define CERTSYNC_AGENT_DAEMON_TELLER_H
 
 #include "lib/core/error.h"
 

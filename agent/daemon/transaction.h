@@ -6,8 +6,8 @@
  * the middle waits until the way has ended, and the newest one wins. Once the files are switched, nothing that the hub
  * does stops the way: it ends in commit or undo.
  */
-#ifndef CERTSYNC_AGENT_TRANSACTION_H
-#define CERTSYNC_AGENT_TRANSACTION_H
+#ifndef CERTSYNC_AGENT_DAEMON_TRANSACTION_H
+#define CERTSYNC_AGENT_DAEMON_TRANSACTION_H
 
 #include "agent/common/root_request.h"
 #include "agent/daemon/probed.h"

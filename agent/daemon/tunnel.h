@@ -1,6 +1,6 @@
 /* A certsync-link child: one SSH connection to a hub (agent/common/link.h). */
-#ifndef CERTSYNC_AGENT_TUNNEL_H
-#define CERTSYNC_AGENT_TUNNEL_H
+#ifndef CERTSYNC_AGENT_DAEMON_TUNNEL_H
+#define CERTSYNC_AGENT_DAEMON_TUNNEL_H
 
 #include "agent/common/config.h"
 #include "lib/core/error.h"

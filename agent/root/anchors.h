@@ -1,8 +1,8 @@
 /* The bytes of the trust anchors, which are root's own files, for the child that needs them and can open none
  * (agent/root/opener.h). Their size is bounded, nothing but regular files is read, and nothing is parsed here.
  */
-#ifndef CERTSYNC_AGENT_ANCHORS_H
-#define CERTSYNC_AGENT_ANCHORS_H
+#ifndef CERTSYNC_AGENT_ROOT_ANCHORS_H
+#define CERTSYNC_AGENT_ROOT_ANCHORS_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -4,8 +4,8 @@
  * being undone), else `served`. keeper_start (agent/root/resume.h) and keeper_repair make what is
  * installed agree with it; agent/root/operation.h changes it.
  */
-#ifndef CERTSYNC_AGENT_KEEPER_H
-#define CERTSYNC_AGENT_KEEPER_H
+#ifndef CERTSYNC_AGENT_ROOT_CERTIFICATE_H
+#define CERTSYNC_AGENT_ROOT_CERTIFICATE_H
 
 #include "agent/root/install.h"
 #include "agent/root/journal.h"

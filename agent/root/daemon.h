@@ -1,8 +1,8 @@
 /* certsync-agent as the child of its root half: it is started as the agent's user, with a socket to the root half as
  * its descriptor 3, and started again when it ends, after 1 to 30 seconds.
  */
-#ifndef CERTSYNC_AGENT_CHILD_H
-#define CERTSYNC_AGENT_CHILD_H
+#ifndef CERTSYNC_AGENT_ROOT_DAEMON_H
+#define CERTSYNC_AGENT_ROOT_DAEMON_H
 
 #include "lib/core/frame.h"
 #include "lib/core/proc.h"

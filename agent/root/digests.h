@@ -2,8 +2,8 @@
  * read again, and seen to be the same byte for byte, without decoding its keys and certificates, which takes ten times
  * as long. It is kept in memory alone: what a program finds at its start it decodes.
  */
-#ifndef CERTSYNC_AGENT_MARK_H
-#define CERTSYNC_AGENT_MARK_H
+#ifndef CERTSYNC_AGENT_ROOT_DIGESTS_H
+#define CERTSYNC_AGENT_ROOT_DIGESTS_H
 
 #include "agent/root/file_set.h"
 

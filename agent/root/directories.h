@@ -1,6 +1,6 @@
 /* The directories that the root half makes for itself and for the agent's daemon, with their owners. */
-#ifndef CERTSYNC_AGENT_PLACES_H
-#define CERTSYNC_AGENT_PLACES_H
+#ifndef CERTSYNC_AGENT_ROOT_DIRECTORIES_H
+#define CERTSYNC_AGENT_ROOT_DIRECTORIES_H
 
 #include "agent/common/config.h"
 #include "agent/common/root_request.h"

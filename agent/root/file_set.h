@@ -8,8 +8,8 @@
  * appears under its revision's name only when it is complete and synced, so what stands there is whole, or somebody
  * else has changed it.
  */
-#ifndef CERTSYNC_AGENT_SET_H
-#define CERTSYNC_AGENT_SET_H
+#ifndef CERTSYNC_AGENT_ROOT_FILE_SET_H
+#define CERTSYNC_AGENT_ROOT_FILE_SET_H
 
 #include "agent/root/journal.h"
 #include "agent/root/parts.h"

@@ -4,8 +4,8 @@
  * A check that follows a repair waits longer each time, so that two programs that disagree about a file do not rewrite
  * it all day.
  */
-#ifndef CERTSYNC_AGENT_GUARD_H
-#define CERTSYNC_AGENT_GUARD_H
+#ifndef CERTSYNC_AGENT_ROOT_GUARD_H
+#define CERTSYNC_AGENT_ROOT_GUARD_H
 
 #include "agent/root/certificate.h"
 #include "agent/root/watch.h"

@@ -5,8 +5,8 @@
  * STATE/id_ed25519      OpenSSH's private key form without a passphrase, 0600, the agent's user's
  * STATE/id_ed25519.pub  "ssh-ed25519 BASE64 certsync-agent"
  */
-#ifndef CERTSYNC_AGENT_IDENTITY_H
-#define CERTSYNC_AGENT_IDENTITY_H
+#ifndef CERTSYNC_AGENT_ROOT_IDENTITY_H
+#define CERTSYNC_AGENT_ROOT_IDENTITY_H
 
 #include "agent/root/directories.h"
 #include "lib/core/buf.h"

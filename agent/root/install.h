@@ -3,8 +3,8 @@
  * Every call changes only what differs from what it should be, so each can be repeated after a crash, and is used for
  * repairs as well as for installing.
  */
-#ifndef CERTSYNC_AGENT_INSTALL_H
-#define CERTSYNC_AGENT_INSTALL_H
+#ifndef CERTSYNC_AGENT_ROOT_INSTALL_H
+#define CERTSYNC_AGENT_ROOT_INSTALL_H
 
 #include "agent/common/config.h"
 #include "agent/root/file_set.h"

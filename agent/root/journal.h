@@ -15,8 +15,8 @@
  * The record is written before what it announces is done, so whatever is found at the start is either finished or
  * undone from it.
  */
-#ifndef CERTSYNC_AGENT_JOURNAL_H
-#define CERTSYNC_AGENT_JOURNAL_H
+#ifndef CERTSYNC_AGENT_ROOT_JOURNAL_H
+#define CERTSYNC_AGENT_ROOT_JOURNAL_H
 
 #include "agent/common/journal_entry.h"
 #include "lib/core/error.h"

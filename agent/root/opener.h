@@ -13,8 +13,8 @@
  * There is one for the whole program, as there is one OpenSSL. The directory `archive` (archive/NAME) says which
  * certificate it is about.
  */
-#ifndef CERTSYNC_AGENT_OPENER_H
-#define CERTSYNC_AGENT_OPENER_H
+#ifndef CERTSYNC_AGENT_ROOT_OPENER_H
+#define CERTSYNC_AGENT_ROOT_OPENER_H
 
 #include "agent/root/parts.h"
 #include "lib/crypto/bundle.h"

@@ -7,8 +7,8 @@
  *   pair         bytes certificates, bytes key placeholder  string name, u64 now
  *  answer    u8 0, u8 count, pairs (agent/root/parts.h), or u8 1, u8 kind of error, string
  */
-#ifndef CERTSYNC_AGENT_OPENER_CHILD_H
-#define CERTSYNC_AGENT_OPENER_CHILD_H
+#ifndef CERTSYNC_AGENT_ROOT_OPENER_CHILD_H
+#define CERTSYNC_AGENT_ROOT_OPENER_CHILD_H
 
 #include "agent/root/parts.h"
 

@@ -1,6 +1,6 @@
 /* What the child that opens bundles gives up by itself before it gets its first byte. */
-#ifndef CERTSYNC_AGENT_OPENER_CONFINE_H
-#define CERTSYNC_AGENT_OPENER_CONFINE_H
+#ifndef CERTSYNC_AGENT_ROOT_OPENER_CONFINE_H
+#define CERTSYNC_AGENT_ROOT_OPENER_CONFINE_H
 
 #include <sys/types.h>
 

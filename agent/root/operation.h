@@ -13,8 +13,8 @@
  *   undo      The previous files, `reload` hooks and the journal go back. What is absent, expired or the placeholder is
  *             never put back: the new files stay and become served, and the reply (not ok, not rolled back) says so.
  */
-#ifndef CERTSYNC_AGENT_STEP_H
-#define CERTSYNC_AGENT_STEP_H
+#ifndef CERTSYNC_AGENT_ROOT_OPERATION_H
+#define CERTSYNC_AGENT_ROOT_OPERATION_H
 
 #include "agent/root/certificate.h"
 #include "lib/crypto/bundle.h"

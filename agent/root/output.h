@@ -4,8 +4,8 @@
  * It may quote a key, so everybody else gets it blotted out (lib/core/redact.h). There is one file for each hook of
  * each service and certificate, of at most 64 KiB; the next output of that hook that is told replaces it.
  */
-#ifndef CERTSYNC_AGENT_OUTPUT_H
-#define CERTSYNC_AGENT_OUTPUT_H
+#ifndef CERTSYNC_AGENT_ROOT_OUTPUT_H
+#define CERTSYNC_AGENT_ROOT_OUTPUT_H
 
 #include "agent/common/config.h"
 #include "lib/core/buf.h"

@@ -2,8 +2,8 @@
  * believes and parses nothing of it: it looks at lengths, lines and the alphabet, and takes the SHA-256 of what the
  * base64 stands for.
  */
-#ifndef CERTSYNC_AGENT_PARTS_H
-#define CERTSYNC_AGENT_PARTS_H
+#ifndef CERTSYNC_AGENT_ROOT_PARTS_H
+#define CERTSYNC_AGENT_ROOT_PARTS_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,6 +1,6 @@
 /* What a person has the root half do once: show this agent's keys, and pin its hub. */
-#ifndef CERTSYNC_AGENT_SETUP_H
-#define CERTSYNC_AGENT_SETUP_H
+#ifndef CERTSYNC_AGENT_ROOT_SETUP_H
+#define CERTSYNC_AGENT_ROOT_SETUP_H
 
 #include "agent/common/config.h"
 #include "lib/cli/cli.h"

@@ -4,8 +4,8 @@
  * watched name did: the caller compares contents. A directory that goes away or an overflowing queue counts as a
  * change; the caller then adds its watches again.
  */
-#ifndef CERTSYNC_AGENT_WATCH_H
-#define CERTSYNC_AGENT_WATCH_H
+#ifndef CERTSYNC_AGENT_ROOT_WATCH_H
+#define CERTSYNC_AGENT_ROOT_WATCH_H
 
 #include "lib/core/error.h"
 

@@ -1,6 +1,6 @@
 /* The commands `certsync account` and `certsync revoke`. */
-#ifndef CERTSYNC_HUB_ACCOUNT_COMMAND_H
-#define CERTSYNC_HUB_ACCOUNT_COMMAND_H
+#ifndef CERTSYNC_HUB_CLI_ACCOUNT_H
+#define CERTSYNC_HUB_CLI_ACCOUNT_H
 
 #include "lib/cli/cli.h"
 

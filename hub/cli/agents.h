@@ -1,6 +1,6 @@
 /* The commands `certsync agent add`, `list`, `rotate` and `remove`. */
-#ifndef CERTSYNC_HUB_AGENT_COMMAND_H
-#define CERTSYNC_HUB_AGENT_COMMAND_H
+#ifndef CERTSYNC_HUB_CLI_AGENTS_H
+#define CERTSYNC_HUB_CLI_AGENTS_H
 
 #include "lib/cli/cli.h"
 

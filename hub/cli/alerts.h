@@ -1,6 +1,6 @@
 /* The commands `certsync alert test` and `certsync alert list`. */
-#ifndef CERTSYNC_HUB_ALERT_COMMAND_H
-#define CERTSYNC_HUB_ALERT_COMMAND_H
+#ifndef CERTSYNC_HUB_CLI_ALERTS_H
+#define CERTSYNC_HUB_CLI_ALERTS_H
 
 #include "lib/cli/cli.h"
 

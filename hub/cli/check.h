@@ -1,6 +1,6 @@
 /* The command `certsync check`: what clients see at each address of each name. */
-#ifndef CERTSYNC_HUB_CHECK_COMMAND_H
-#define CERTSYNC_HUB_CHECK_COMMAND_H
+#ifndef CERTSYNC_HUB_CLI_CHECK_H
+#define CERTSYNC_HUB_CLI_CHECK_H
 
 #include "lib/cli/cli.h"
 

@@ -1,6 +1,6 @@
 /* The operator's commands of certsync: each asks the daemon over its control socket and shows the answers. */
-#ifndef CERTSYNC_HUB_COMMANDS_H
-#define CERTSYNC_HUB_COMMANDS_H
+#ifndef CERTSYNC_HUB_CLI_COMMANDS_H
+#define CERTSYNC_HUB_CLI_COMMANDS_H
 
 #include "lib/wire/ask.h"
 #include "lib/cli/cli.h"

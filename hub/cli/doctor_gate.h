@@ -1,8 +1,8 @@
 /* The checks (lib/cli/doctor.h) of the way by which agents come in: the gate account, its authorized_keys, and sshd.
  * `site` is the hub's configuration.
  */
-#ifndef CERTSYNC_HUB_DOCTOR_GATE_H
-#define CERTSYNC_HUB_DOCTOR_GATE_H
+#ifndef CERTSYNC_HUB_CLI_DOCTOR_GATE_H
+#define CERTSYNC_HUB_CLI_DOCTOR_GATE_H
 
 #include "lib/cli/doctor.h"
 

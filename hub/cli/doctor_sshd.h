@@ -1,8 +1,8 @@
 /* What sshd does with the gate account, judged by what `sshd -T -C user=…` prints, and the drop-in that mends it. This
  * does no I/O.
  */
-#ifndef CERTSYNC_HUB_DOCTOR_SSHD_H
-#define CERTSYNC_HUB_DOCTOR_SSHD_H
+#ifndef CERTSYNC_HUB_CLI_DOCTOR_SSHD_H
+#define CERTSYNC_HUB_CLI_DOCTOR_SSHD_H
 
 #include "lib/core/buf.h"
 

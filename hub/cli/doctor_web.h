@@ -1,8 +1,8 @@
 /* The checks (lib/cli/doctor.h) of the way by which authorities come in: DNS, port 80, HAProxy. `site` is the hub's
  * configuration.
  */
-#ifndef CERTSYNC_HUB_DOCTOR_WEB_H
-#define CERTSYNC_HUB_DOCTOR_WEB_H
+#ifndef CERTSYNC_HUB_CLI_DOCTOR_WEB_H
+#define CERTSYNC_HUB_CLI_DOCTOR_WEB_H
 
 #include "lib/cli/doctor.h"
 

@@ -1,6 +1,6 @@
 /* What `certsync doctor` looks at for the workers' user: whether it can read what is named for it. */
-#ifndef CERTSYNC_HUB_DOCTOR_WORKER_H
-#define CERTSYNC_HUB_DOCTOR_WORKER_H
+#ifndef CERTSYNC_HUB_CLI_DOCTOR_WORKER_H
+#define CERTSYNC_HUB_CLI_DOCTOR_WORKER_H
 
 #include "lib/cli/doctor.h"
 

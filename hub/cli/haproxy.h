@@ -1,6 +1,6 @@
 /* The command `certsync config haproxy`: what HAProxy needs for http-01, as a file that it takes as it is. */
-#ifndef CERTSYNC_HUB_CONFIG_HAPROXY_H
-#define CERTSYNC_HUB_CONFIG_HAPROXY_H
+#ifndef CERTSYNC_HUB_CLI_HAPROXY_H
+#define CERTSYNC_HUB_CLI_HAPROXY_H
 
 #include "lib/cli/cli.h"
 

@@ -1,6 +1,6 @@
 /* The command `certsync hold`: asks the hub to let an agent alone for a while (hub/daemon/rollout/hold.h). */
-#ifndef CERTSYNC_HUB_HOLD_COMMAND_H
-#define CERTSYNC_HUB_HOLD_COMMAND_H
+#ifndef CERTSYNC_HUB_CLI_HOLD_H
+#define CERTSYNC_HUB_CLI_HOLD_H
 
 #include "lib/cli/cli.h"
 

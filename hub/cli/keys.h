@@ -1,6 +1,6 @@
 /* The commands `certsync keys` and `certsync keys rotate`: the hub's signing key, and how far its replacement is. */
-#ifndef CERTSYNC_HUB_COMMAND_KEYS_H
-#define CERTSYNC_HUB_COMMAND_KEYS_H
+#ifndef CERTSYNC_HUB_CLI_KEYS_H
+#define CERTSYNC_HUB_CLI_KEYS_H
 
 #include "lib/cli/cli.h"
 

@@ -1,6 +1,6 @@
 /* The command `certsync recover`. It needs root, who alone can read the local agent's archive. */
-#ifndef CERTSYNC_HUB_RECOVER_COMMAND_H
-#define CERTSYNC_HUB_RECOVER_COMMAND_H
+#ifndef CERTSYNC_HUB_CLI_RECOVER_H
+#define CERTSYNC_HUB_CLI_RECOVER_H
 
 #include "lib/cli/cli.h"
 

@@ -1,6 +1,6 @@
 /* What the hub has answered, shown to people: tables and lines on standard output. */
-#ifndef CERTSYNC_HUB_SHOW_H
-#define CERTSYNC_HUB_SHOW_H
+#ifndef CERTSYNC_HUB_CLI_SHOW_H
+#define CERTSYNC_HUB_CLI_SHOW_H
 
 #include "lib/wire/json.h"
 

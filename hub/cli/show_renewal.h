@@ -1,6 +1,6 @@
 /* What `certsync status` shows of a renewal beside when it is due. */
-#ifndef CERTSYNC_HUB_RENEWAL_SHOW_H
-#define CERTSYNC_HUB_RENEWAL_SHOW_H
+#ifndef CERTSYNC_HUB_CLI_SHOW_RENEWAL_H
+#define CERTSYNC_HUB_CLI_SHOW_RENEWAL_H
 
 #include "lib/wire/json.h"
 

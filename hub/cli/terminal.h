@@ -1,8 +1,8 @@
 /* A terminal on which something goes on: a block of lines that is drawn anew in its place, and a screen that shows what
  * does not end. Without a terminal, or with TERM=dumb, nothing of it is used, and then every change is a line.
  */
-#ifndef CERTSYNC_HUB_LIVE_H
-#define CERTSYNC_HUB_LIVE_H
+#ifndef CERTSYNC_HUB_CLI_TERMINAL_H
+#define CERTSYNC_HUB_CLI_TERMINAL_H
 
 #include "lib/wire/json.h"
 

@@ -3,8 +3,8 @@
  *
  * The store keeps what is known of a certificate as a record of kind "renewals", in NAME/ari.json.
  */
-#ifndef CERTSYNC_HUB_ARI_H
-#define CERTSYNC_HUB_ARI_H
+#ifndef CERTSYNC_HUB_COMMON_ARI_H
+#define CERTSYNC_HUB_COMMON_ARI_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,6 +1,6 @@
 /* Base64 for URLs: RFC 4648 section 5 without padding, as RFC 7515 has it. */
-#ifndef CERTSYNC_HUB_BASE64URL_H
-#define CERTSYNC_HUB_BASE64URL_H
+#ifndef CERTSYNC_HUB_COMMON_BASE64URL_H
+#define CERTSYNC_HUB_COMMON_BASE64URL_H
 
 #include "lib/core/buf.h"
 

@@ -6,8 +6,8 @@
  * on: the daemon sees its old end close and gets a new one. When the daemon ends, what it had said to the others is
  * void, so they are ended with it.
  */
-#ifndef CERTSYNC_HUB_CHILD_H
-#define CERTSYNC_HUB_CHILD_H
+#ifndef CERTSYNC_HUB_COMMON_CHILD_H
+#define CERTSYNC_HUB_COMMON_CHILD_H
 
 #include "lib/core/error.h"
 

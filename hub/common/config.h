@@ -1,6 +1,6 @@
 /* hub.conf, read and judged (man/certsync-hub.conf.5). Immutable once loaded. */
-#ifndef CERTSYNC_HUB_CONFIG_H
-#define CERTSYNC_HUB_CONFIG_H
+#ifndef CERTSYNC_HUB_COMMON_CONFIG_H
+#define CERTSYNC_HUB_COMMON_CONFIG_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,6 +1,6 @@
 /* Judging what stands in hub.conf: single values for the rows, and one section whose keys have to agree. */
-#ifndef CERTSYNC_HUB_CONFIG_CHECKS_H
-#define CERTSYNC_HUB_CONFIG_CHECKS_H
+#ifndef CERTSYNC_HUB_COMMON_CONFIG_CHECKS_H
+#define CERTSYNC_HUB_COMMON_CONFIG_CHECKS_H
 
 #include "hub/common/config.h"
 #include "lib/config/config.h"

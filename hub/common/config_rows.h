@@ -1,6 +1,6 @@
 /* The keys of hub.conf, a row each. */
-#ifndef CERTSYNC_HUB_CONFIG_ROWS_H
-#define CERTSYNC_HUB_CONFIG_ROWS_H
+#ifndef CERTSYNC_HUB_COMMON_CONFIG_ROWS_H
+#define CERTSYNC_HUB_COMMON_CONFIG_ROWS_H
 
 #include "lib/config/config.h"
 

@@ -1,8 +1,8 @@
 /* JSON web signatures as ACME uses them: ES256 in the flattened form (RFC 7515, RFC 8555 section 6.2), the public key
  * as a JWK and its thumbprint (RFC 7638), and the binding to an account elsewhere, by HS256. Keys are ECDSA P-256.
  */
-#ifndef CERTSYNC_HUB_JWS_H
-#define CERTSYNC_HUB_JWS_H
+#ifndef CERTSYNC_HUB_COMMON_JWS_H
+#define CERTSYNC_HUB_COMMON_JWS_H
 
 #include "hub/common/base64url.h"
 #include "lib/core/buf.h"

@@ -5,8 +5,8 @@
  * the file's bytes. It is answered, in order, by a record as hub/common/key_cut.h has it. What is brought stays in
  * memory for ten minutes, until the daemon commits it to a revision.
  */
-#ifndef CERTSYNC_HUB_KEY_BRING_H
-#define CERTSYNC_HUB_KEY_BRING_H
+#ifndef CERTSYNC_HUB_COMMON_KEY_BRING_H
+#define CERTSYNC_HUB_COMMON_KEY_BRING_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

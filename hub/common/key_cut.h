@@ -7,8 +7,8 @@
  *                         public half accepts; empty: it has none
  *   u8 count, bytes certificate…   DER, in their order; all that is known of these is that they are not keys
  */
-#ifndef CERTSYNC_HUB_KEY_CUT_H
-#define CERTSYNC_HUB_KEY_CUT_H
+#ifndef CERTSYNC_HUB_COMMON_KEY_CUT_H
+#define CERTSYNC_HUB_COMMON_KEY_CUT_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -24,8 +24,8 @@
  * The root half asks in a form of its own (hub/common/keys_root.h); operators pass descriptors of files
  * (hub/common/key_bring.h).
  */
-#ifndef CERTSYNC_HUB_KEYS_REQUEST_H
-#define CERTSYNC_HUB_KEYS_REQUEST_H
+#ifndef CERTSYNC_HUB_COMMON_KEYS_REQUEST_H
+#define CERTSYNC_HUB_COMMON_KEYS_REQUEST_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -9,8 +9,8 @@
  *          after the next sync. The reply has the SubjectPublicKeyInfo, or nothing where there is none
  *   sync   what was adopted is durable ping   it lives
  */
-#ifndef CERTSYNC_HUB_KEYS_ROOT_H
-#define CERTSYNC_HUB_KEYS_ROOT_H
+#ifndef CERTSYNC_HUB_COMMON_KEYS_ROOT_H
+#define CERTSYNC_HUB_COMMON_KEYS_ROOT_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -4,8 +4,8 @@
  * or renew_before). Whatever may pass between an order and its being served has to fit in there, retries after failures
  * included.
  */
-#ifndef CERTSYNC_HUB_LINT_H
-#define CERTSYNC_HUB_LINT_H
+#ifndef CERTSYNC_HUB_COMMON_LINT_H
+#define CERTSYNC_HUB_COMMON_LINT_H
 
 #include "hub/common/config.h"
 

@@ -11,8 +11,8 @@
  *     root.
  * Behind that part nothing is looked at, and before it nobody else can change anything, so what was found stays true.
  */
-#ifndef CERTSYNC_HUB_RIGHTS_H
-#define CERTSYNC_HUB_RIGHTS_H
+#ifndef CERTSYNC_HUB_COMMON_RIGHTS_H
+#define CERTSYNC_HUB_COMMON_RIGHTS_H
 
 #include "lib/core/error.h"
 

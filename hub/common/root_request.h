@@ -8,8 +8,8 @@
  * when asked. When there were too many files, a FRAME_RECORD reply HUB_REQUEST_SCAN that is ok and says so comes just
  * before. For an unreadable path there is such a reply alone, which is not ok.
  */
-#ifndef CERTSYNC_HUB_REQUEST_H
-#define CERTSYNC_HUB_REQUEST_H
+#ifndef CERTSYNC_HUB_COMMON_ROOT_REQUEST_H
+#define CERTSYNC_HUB_COMMON_ROOT_REQUEST_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -3,8 +3,8 @@
  * As root, each path, and each link in a directory of root's, is read with the rights of whoever controls it
  * (hub/common/rights.h).
  */
-#ifndef CERTSYNC_HUB_SCAN_H
-#define CERTSYNC_HUB_SCAN_H
+#ifndef CERTSYNC_HUB_COMMON_SCAN_H
+#define CERTSYNC_HUB_COMMON_SCAN_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,8 +1,8 @@
 /* When a certificate is to be renewed, and when a failed try is repeated. This does no I/O: state and clock go in, the
  * due time comes out.
  */
-#ifndef CERTSYNC_HUB_SCHEDULE_H
-#define CERTSYNC_HUB_SCHEDULE_H
+#ifndef CERTSYNC_HUB_COMMON_SCHEDULE_H
+#define CERTSYNC_HUB_COMMON_SCHEDULE_H
 
 #include <stdbool.h>
 #include <stdint.h>

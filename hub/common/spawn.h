@@ -7,8 +7,8 @@
  * started, before the next record is looked at. The spawner sends SPAWN_ENDED once for each id that ended by itself or
  * could not be started.
  */
-#ifndef CERTSYNC_HUB_SPAWN_H
-#define CERTSYNC_HUB_SPAWN_H
+#ifndef CERTSYNC_HUB_COMMON_SPAWN_H
+#define CERTSYNC_HUB_COMMON_SPAWN_H
 
 #include "lib/core/error.h"
 

@@ -1,6 +1,6 @@
 /* URLs that an ACME server gives, before anything is done with them. */
-#ifndef CERTSYNC_HUB_URL_H
-#define CERTSYNC_HUB_URL_H
+#ifndef CERTSYNC_HUB_COMMON_URL_H
+#define CERTSYNC_HUB_COMMON_URL_H
 
 #include <stdbool.h>
 

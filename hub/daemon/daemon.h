@@ -1,8 +1,8 @@
 /* `certsync hub`: the daemon. Made by certsync-hub-root, whose socket is descriptor 3; runs without it too (then nothing
  * is watched and authorized_keys is not written).
  */
-#ifndef CERTSYNC_HUB_DAEMON_H
-#define CERTSYNC_HUB_DAEMON_H
+#ifndef CERTSYNC_HUB_DAEMON_DAEMON_H
+#define CERTSYNC_HUB_DAEMON_DAEMON_H
 
 struct hub_events;
 

@@ -4,8 +4,8 @@
  * oldest that has not sent a whole request gives way to the next: whoever holds all places, whoever he is, keeps nobody
  * from an answer who asks at once, as HAProxy does.
  */
-#ifndef CERTSYNC_HUB_HTTPD_H
-#define CERTSYNC_HUB_HTTPD_H
+#ifndef CERTSYNC_HUB_DAEMON_HTTPD_H
+#define CERTSYNC_HUB_DAEMON_HTTPD_H
 
 #include "lib/core/error.h"
 

@@ -2,8 +2,8 @@
  *
  * Who owns what: daemon.c makes and frees all of it; each module below owns what hangs on its own pointer.
  */
-#ifndef CERTSYNC_HUB_HUB_H
-#define CERTSYNC_HUB_HUB_H
+#ifndef CERTSYNC_HUB_DAEMON_HUB_H
+#define CERTSYNC_HUB_DAEMON_HUB_H
 
 #include "hub/common/config.h"
 #include "hub/daemon/store.h"

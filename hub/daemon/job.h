@@ -1,8 +1,8 @@
 /* A worker with a small job: one message (and files) in, messages out, the end. What hub/order needs a
  * dialogue for is not done so.
  */
-#ifndef CERTSYNC_HUB_ERRAND_H
-#define CERTSYNC_HUB_ERRAND_H
+#ifndef CERTSYNC_HUB_DAEMON_JOB_H
+#define CERTSYNC_HUB_DAEMON_JOB_H
 
 #include "hub/daemon/worker.h"
 #include "lib/core/error.h"

@@ -4,8 +4,8 @@
  * A file is reached by its directory, since who replaces it puts another one there. It is settled once; a configuration that names
  * files elsewhere is another process's.
  */
-#ifndef CERTSYNC_HUB_REACH_H
-#define CERTSYNC_HUB_REACH_H
+#ifndef CERTSYNC_HUB_DAEMON_REACH_H
+#define CERTSYNC_HUB_DAEMON_REACH_H
 
 #include "hub/common/config.h"
 

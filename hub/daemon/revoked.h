@@ -3,8 +3,8 @@
  *
  * Records in the store: kind "revoked", NAME of the certificate: the leaf's fingerprint in hex ".json".
  */
-#ifndef CERTSYNC_HUB_REVOKED_H
-#define CERTSYNC_HUB_REVOKED_H
+#ifndef CERTSYNC_HUB_DAEMON_REVOKED_H
+#define CERTSYNC_HUB_DAEMON_REVOKED_H
 
 #include "hub/common/revocation.h"
 #include "hub/daemon/store.h"

@@ -11,8 +11,8 @@
  * All files are 0600, all directories 0700. Every write is durable when the call returns. Nothing here is ever
  * overwritten or removed but records: the store keeps every revision that it had.
  */
-#ifndef CERTSYNC_HUB_STORE_H
-#define CERTSYNC_HUB_STORE_H
+#ifndef CERTSYNC_HUB_DAEMON_STORE_H
+#define CERTSYNC_HUB_DAEMON_STORE_H
 
 #include "lib/core/buf.h"
 #include "lib/crypto/chain.h"

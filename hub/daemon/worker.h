@@ -3,8 +3,8 @@
  * process starts them, the spawner (hub/worker/spawner.h); the root half hands us a socket to it, and a new one whenever it had to
  * start it again.
  */
-#ifndef CERTSYNC_HUB_WORKER_H
-#define CERTSYNC_HUB_WORKER_H
+#ifndef CERTSYNC_HUB_DAEMON_WORKER_H
+#define CERTSYNC_HUB_DAEMON_WORKER_H
 
 #include "hub/common/spawn.h"
 #include "lib/wire/conn.h"

@@ -1,6 +1,6 @@
 /* A certificate signing request (RFC 2986) with exactly the names that are asked for, as ACME wants it. */
-#ifndef CERTSYNC_HUB_CSR_H
-#define CERTSYNC_HUB_CSR_H
+#ifndef CERTSYNC_HUB_KEYS_CSR_H
+#define CERTSYNC_HUB_KEYS_CSR_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,8 +1,8 @@
 /* Files from outside, which may have private keys in whatever shape: the key goes into the vault, and what is left is
  * written anew (hub/common/key_cut.h).
  */
-#ifndef CERTSYNC_HUB_CUT_H
-#define CERTSYNC_HUB_CUT_H
+#ifndef CERTSYNC_HUB_KEYS_CUT_H
+#define CERTSYNC_HUB_KEYS_CUT_H
 
 #include "hub/keys/vault.h"
 #include "lib/core/files.h"

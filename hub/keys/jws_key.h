@@ -2,8 +2,8 @@
  * over nothing else. The alphabet keeps such a text apart from whatever else these keys may sign: a signing request is
  * DER, and what TLS signs has bytes outside of the alphabet (RFC 8446 section 4.4.3, RFC 5246 section 7.4.3).
  */
-#ifndef CERTSYNC_HUB_JWS_KEY_H
-#define CERTSYNC_HUB_JWS_KEY_H
+#ifndef CERTSYNC_HUB_KEYS_JWS_KEY_H
+#define CERTSYNC_HUB_KEYS_JWS_KEY_H
 
 #include "hub/common/keys_request.h"
 

@@ -1,8 +1,8 @@
 /* What certsync-keys does when it is asked: one function for each request of hub/common/keys_request.h, and for those
  * of hub/common/keys_root.h.
  */
-#ifndef CERTSYNC_HUB_OPERATION_H
-#define CERTSYNC_HUB_OPERATION_H
+#ifndef CERTSYNC_HUB_KEYS_OPERATION_H
+#define CERTSYNC_HUB_KEYS_OPERATION_H
 
 #include "hub/common/keys_request.h"
 #include "hub/common/keys_root.h"

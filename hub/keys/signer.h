@@ -2,8 +2,8 @@
  * to come, next-sign.key. They sign a bundle, which begins with its magic, and the lists of host keys and of signing
  * keys, which begin with their labels, and nothing else.
  */
-#ifndef CERTSYNC_HUB_SIGNER_H
-#define CERTSYNC_HUB_SIGNER_H
+#ifndef CERTSYNC_HUB_KEYS_SIGNER_H
+#define CERTSYNC_HUB_KEYS_SIGNER_H
 
 #include "hub/common/keys_request.h"
 #include "hub/keys/vault.h"

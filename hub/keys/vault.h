@@ -10,8 +10,8 @@
  * it is committed, for VAULT_BROUGHT_SECONDS; there are at most VAULT_BROUGHT_MAX of these, and the oldest goes first.
  * The VAULT_CACHE_MAX keys on the disk that were used last are kept decoded, each for the same time after its last use.
  */
-#ifndef CERTSYNC_HUB_VAULT_H
-#define CERTSYNC_HUB_VAULT_H
+#ifndef CERTSYNC_HUB_KEYS_VAULT_H
+#define CERTSYNC_HUB_KEYS_VAULT_H
 
 #include "hub/common/keys_request.h"
 #include "hub/common/keys_root.h"

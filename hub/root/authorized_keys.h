@@ -9,8 +9,8 @@
  *
  * All lines of others stay as they are, in front. A line is ours when its last word begins with "certsync:".
  */
-#ifndef CERTSYNC_HUB_AUTHORIZED_KEYS_H
-#define CERTSYNC_HUB_AUTHORIZED_KEYS_H
+#ifndef CERTSYNC_HUB_ROOT_AUTHORIZED_KEYS_H
+#define CERTSYNC_HUB_ROOT_AUTHORIZED_KEYS_H
 
 #include "hub/common/root_request.h"
 

@@ -4,8 +4,8 @@
  * connected and http-01 answered; the daemon repeats what was under way with the child. Only the daemon's end takes the
  * others with it, since then nobody knows any more what they were asked.
  */
-#ifndef CERTSYNC_HUB_CHILDREN_H
-#define CERTSYNC_HUB_CHILDREN_H
+#ifndef CERTSYNC_HUB_ROOT_CHILDREN_H
+#define CERTSYNC_HUB_ROOT_CHILDREN_H
 
 #include "hub/common/child.h"
 #include "hub/common/config.h"

@@ -15,8 +15,8 @@
  * The directory is the daemon's, which may be hostile. So everything is done with its user's file-system rights, below
  * one descriptor, and no link is followed.
  */
-#ifndef CERTSYNC_HUB_MIGRATE_H
-#define CERTSYNC_HUB_MIGRATE_H
+#ifndef CERTSYNC_HUB_ROOT_MIGRATE_H
+#define CERTSYNC_HUB_ROOT_MIGRATE_H
 
 #include "lib/core/error.h"
 #include "lib/core/frame.h"

@@ -2,8 +2,8 @@
  * a socket to the daemon (hub/common/child.h). It is started again when it ends, after 1 s, doubling to 30 s (1 s again
  * after a minute of life).
  */
-#ifndef CERTSYNC_HUB_SUPERVISOR_H
-#define CERTSYNC_HUB_SUPERVISOR_H
+#ifndef CERTSYNC_HUB_ROOT_SUPERVISOR_H
+#define CERTSYNC_HUB_ROOT_SUPERVISOR_H
 
 #include "lib/core/buf.h"
 #include "lib/core/frame.h"

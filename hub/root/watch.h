@@ -7,8 +7,8 @@
  * watch may no longer be where its path is (a directory moved or replaced, an overflow), the watcher simply ends:
  * whoever started it starts it again, and reads everything once the new one is armed.
  */
-#ifndef CERTSYNC_HUB_WATCH_H
-#define CERTSYNC_HUB_WATCH_H
+#ifndef CERTSYNC_HUB_ROOT_WATCH_H
+#define CERTSYNC_HUB_ROOT_WATCH_H
 
 #include "lib/core/error.h"
 

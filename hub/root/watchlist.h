@@ -4,8 +4,8 @@
  * A certificate is due 100 ms after the first event at a path of its own. All are due when the watcher is armed, at
  * each scan interval (which also makes the watches anew, in case a path leads elsewhere now), and when the daemon asks.
  */
-#ifndef CERTSYNC_HUB_WATCHLIST_H
-#define CERTSYNC_HUB_WATCHLIST_H
+#ifndef CERTSYNC_HUB_ROOT_WATCHLIST_H
+#define CERTSYNC_HUB_ROOT_WATCHLIST_H
 
 #include "hub/common/config.h"
 

@@ -9,8 +9,8 @@
  * 2xx is success. A command has the JSON on its standard input, no arguments, and PATH alone in its environment; exit
  * code 0 is success.
  */
-#ifndef CERTSYNC_HUB_ALERT_WORKER_H
-#define CERTSYNC_HUB_ALERT_WORKER_H
+#ifndef CERTSYNC_HUB_WORKER_ALERT_H
+#define CERTSYNC_HUB_WORKER_ALERT_H
 
 int alert_worker(void);
 

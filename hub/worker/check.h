@@ -5,8 +5,8 @@
  * "row", "id", "check": as check_json} for each address and port, or {"event": "failed", "text"}. The machine's
  * resolver resolves names here.
  */
-#ifndef CERTSYNC_HUB_CHECK_WORKER_H
-#define CERTSYNC_HUB_CHECK_WORKER_H
+#ifndef CERTSYNC_HUB_WORKER_CHECK_H
+#define CERTSYNC_HUB_WORKER_CHECK_H
 
 int check_worker(void); /* returns the exit code */
 

@@ -2,8 +2,8 @@
  * no file and runs nothing. For a job that runs somebody else's program (a dns_hook, the command of alerts) nobody here
  * can know what that needs to read and write, so there only the workers' user and the unit limit files.
  */
-#ifndef CERTSYNC_HUB_CONFINED_H
-#define CERTSYNC_HUB_CONFINED_H
+#ifndef CERTSYNC_HUB_WORKER_CONFINED_H
+#define CERTSYNC_HUB_WORKER_CONFINED_H
 
 #include "lib/wire/json.h"
 

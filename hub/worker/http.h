@@ -1,8 +1,8 @@
 /* HTTPS requests to a server that is not believed: there is no other protocol, no redirect, and nothing longer or
  * slower than said here. One connection is kept from request to request. Requests block, so this is for workers alone.
  */
-#ifndef CERTSYNC_HUB_HTTP_H
-#define CERTSYNC_HUB_HTTP_H
+#ifndef CERTSYNC_HUB_WORKER_HTTP_H
+#define CERTSYNC_HUB_WORKER_HTTP_H
 
 #include "hub/common/url.h"
 #include "lib/core/buf.h"

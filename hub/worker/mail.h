@@ -1,6 +1,6 @@
 /* A message as RFC 5322 has it. This does no I/O. */
-#ifndef CERTSYNC_HUB_ALERT_MAIL_H
-#define CERTSYNC_HUB_ALERT_MAIL_H
+#ifndef CERTSYNC_HUB_WORKER_MAIL_H
+#define CERTSYNC_HUB_WORKER_MAIL_H
 
 #include "lib/core/buf.h"
 

@@ -6,8 +6,8 @@
  * orphans come to the worker and then to this process (PR_SET_CHILD_SUBREAPER), which kills every child that it does
  * not know.
  */
-#ifndef CERTSYNC_HUB_SPAWNER_H
-#define CERTSYNC_HUB_SPAWNER_H
+#ifndef CERTSYNC_HUB_WORKER_SPAWNER_H
+#define CERTSYNC_HUB_WORKER_SPAWNER_H
 
 /* Returns whether the daemon's socket is there; then only the root half can have started us. */
 int spawner_is_asked(void);

@@ -2,8 +2,8 @@
  * descriptors 0 and 1. A daemon that goes away, or says something else than it should, is ERROR_PERMANENT, and the
  * worker ends.
  */
-#ifndef CERTSYNC_HUB_ACME_TALK_H
-#define CERTSYNC_HUB_ACME_TALK_H
+#ifndef CERTSYNC_HUB_WORKER_TALK_H
+#define CERTSYNC_HUB_WORKER_TALK_H
 
 #include "hub/common/jws.h"
 #include "hub/common/worker_jobs.h"

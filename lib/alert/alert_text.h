@@ -1,6 +1,6 @@
 /* What a person reads: this makes one message out of a notice. It does no I/O. */
-#ifndef CERTSYNC_ALERT_TEXT_H
-#define CERTSYNC_ALERT_TEXT_H
+#ifndef CERTSYNC_LIB_ALERT_ALERT_TEXT_H
+#define CERTSYNC_LIB_ALERT_ALERT_TEXT_H
 
 #include "lib/alert/condition.h"
 

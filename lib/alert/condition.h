@@ -7,8 +7,8 @@
  * that forty endpoints that go down together are one message. The hub's and the agent's alert modules keep the book on
  * disk, so that a restart neither repeats nor forgets anything.
  */
-#ifndef CERTSYNC_CONDITION_H
-#define CERTSYNC_CONDITION_H
+#ifndef CERTSYNC_LIB_ALERT_CONDITION_H
+#define CERTSYNC_LIB_ALERT_CONDITION_H
 
 #include "lib/core/error.h"
 #include "lib/wire/json.h"

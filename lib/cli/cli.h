@@ -1,6 +1,6 @@
 /* The command line of certsync and certsync-agent: one table of commands makes dispatch, help and completion. */
-#ifndef CERTSYNC_CLI_H
-#define CERTSYNC_CLI_H
+#ifndef CERTSYNC_LIB_CLI_CLI_H
+#define CERTSYNC_LIB_CLI_CLI_H
 
 #include "lib/core/buf.h"
 

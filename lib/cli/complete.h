@@ -5,8 +5,8 @@
  * knows better. The placeholder in the table says what each word of a command is: CERTIFICATE, AGENT, FILE, DIRECTORY,
  * HOST…
  */
-#ifndef CERTSYNC_COMPLETE_H
-#define CERTSYNC_COMPLETE_H
+#ifndef CERTSYNC_LIB_CLI_COMPLETE_H
+#define CERTSYNC_LIB_CLI_COMPLETE_H
 
 #include "lib/wire/ask.h"
 #include "lib/cli/cli.h"

@@ -3,8 +3,8 @@
  * A check looks at one thing and tells its findings, a line each. With --apply, what can be mended is mended, check by
  * check, and the check looks again: what it finds then is what counts. Nothing that is told has a secret in it.
  */
-#ifndef CERTSYNC_DOCTOR_H
-#define CERTSYNC_DOCTOR_H
+#ifndef CERTSYNC_LIB_CLI_DOCTOR_H
+#define CERTSYNC_LIB_CLI_DOCTOR_H
 
 #include "lib/cli/cli.h"
 #include "lib/core/error.h"

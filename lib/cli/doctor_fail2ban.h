@@ -1,6 +1,6 @@
 /* Whom the jails of fail2ban let alone, where it runs. */
-#ifndef CERTSYNC_DOCTOR_FAIL2BAN_H
-#define CERTSYNC_DOCTOR_FAIL2BAN_H
+#ifndef CERTSYNC_LIB_CLI_DOCTOR_FAIL2BAN_H
+#define CERTSYNC_LIB_CLI_DOCTOR_FAIL2BAN_H
 
 #include "lib/cli/doctor.h"
 

@@ -1,7 +1,7 @@
 /* HAProxy's configuration, where it is installed.
  */
-#ifndef CERTSYNC_DOCTOR_HAPROXY_H
-#define CERTSYNC_DOCTOR_HAPROXY_H
+#ifndef CERTSYNC_LIB_CLI_DOCTOR_HAPROXY_H
+#define CERTSYNC_LIB_CLI_DOCTOR_HAPROXY_H
 
 #include "lib/core/buf.h"
 #include "lib/cli/doctor.h"

@@ -1,6 +1,6 @@
 /* The addresses of names, and of this node. */
-#ifndef CERTSYNC_DOCTOR_NET_H
-#define CERTSYNC_DOCTOR_NET_H
+#ifndef CERTSYNC_LIB_CLI_DOCTOR_NET_H
+#define CERTSYNC_LIB_CLI_DOCTOR_NET_H
 
 #include "lib/core/error.h"
 

@@ -1,7 +1,7 @@
 /* A file or directory that is to have an owner, a group and a mode.
  */
-#ifndef CERTSYNC_DOCTOR_PLACE_H
-#define CERTSYNC_DOCTOR_PLACE_H
+#ifndef CERTSYNC_LIB_CLI_DOCTOR_PLACE_H
+#define CERTSYNC_LIB_CLI_DOCTOR_PLACE_H
 
 #include "lib/cli/doctor.h"
 

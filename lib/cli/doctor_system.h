@@ -1,8 +1,8 @@
 /* What both the hub's and the agent's doctor look at on their node: accounts, clock, disk, Landlock, SELinux and
  * AppArmor.
  */
-#ifndef CERTSYNC_DOCTOR_SYSTEM_H
-#define CERTSYNC_DOCTOR_SYSTEM_H
+#ifndef CERTSYNC_LIB_CLI_DOCTOR_SYSTEM_H
+#define CERTSYNC_LIB_CLI_DOCTOR_SYSTEM_H
 
 #include "lib/cli/doctor.h"
 

@@ -1,8 +1,8 @@
 /* One line on a terminal while a person waits: "WHAT, 3 s". It appears after a second, is drawn anew every second, and
  * disappears when the wait is over. It is on standard error, so what a command prints is the same with and without it.
  */
-#ifndef CERTSYNC_PROGRESS_H
-#define CERTSYNC_PROGRESS_H
+#ifndef CERTSYNC_LIB_CLI_PROGRESS_H
+#define CERTSYNC_LIB_CLI_PROGRESS_H
 
 struct progress;
 

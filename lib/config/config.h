@@ -6,8 +6,8 @@
  * several keys or sections is for the program to judge once all is read (hub/common/config.c, agent/common/config.c): it
  * walks the sections, whose `object` is the struct that each has filled, and calls config_fault for what it finds.
  */
-#ifndef CERTSYNC_CONFIG_H
-#define CERTSYNC_CONFIG_H
+#ifndef CERTSYNC_LIB_CONFIG_CONFIG_H
+#define CERTSYNC_LIB_CONFIG_CONFIG_H
 
 #include "lib/config/syntax.h"
 #include "lib/core/buf.h"

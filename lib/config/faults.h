@@ -1,6 +1,6 @@
 /* What is wrong with a configuration, each fault with the line that it is about. */
-#ifndef CERTSYNC_CONFIG_FAULTS_H
-#define CERTSYNC_CONFIG_FAULTS_H
+#ifndef CERTSYNC_LIB_CONFIG_FAULTS_H
+#define CERTSYNC_LIB_CONFIG_FAULTS_H
 
 #include "lib/core/buf.h"
 

@@ -4,8 +4,8 @@
  * a text ends with it. Nothing is expanded and nothing is guessed: ${NAME} is a fault, and so is an escape that means
  * nothing.
  */
-#ifndef CERTSYNC_CONFIG_LEXER_H
-#define CERTSYNC_CONFIG_LEXER_H
+#ifndef CERTSYNC_LIB_CONFIG_LEXER_H
+#define CERTSYNC_LIB_CONFIG_LEXER_H
 
 #include "lib/config/faults.h"
 

@@ -1,7 +1,7 @@
 /* Writing a configuration, a line each: tabs, key, value in quotes, so that it is read again as it was. A NULL value is
  * passed over. */
-#ifndef CERTSYNC_CONFIG_PUT_H
-#define CERTSYNC_CONFIG_PUT_H
+#ifndef CERTSYNC_LIB_CONFIG_PUT_H
+#define CERTSYNC_LIB_CONFIG_PUT_H
 
 #include "lib/core/buf.h"
 

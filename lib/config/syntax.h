@@ -4,8 +4,8 @@
  * After a fault the rest of its statement is passed over, so that all faults of form come in one run. Of those that the
  * parser finds only the first of a line is told, since the others would mostly be its echo.
  */
-#ifndef CERTSYNC_CONFIG_SYNTAX_H
-#define CERTSYNC_CONFIG_SYNTAX_H
+#ifndef CERTSYNC_LIB_CONFIG_SYNTAX_H
+#define CERTSYNC_LIB_CONFIG_SYNTAX_H
 
 #include "lib/config/faults.h"
 

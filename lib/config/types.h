@@ -1,6 +1,6 @@
 /* The types of keys that both programs use, and checks of single values (struct config_row's `check`). */
-#ifndef CERTSYNC_CONFIG_TYPES_H
-#define CERTSYNC_CONFIG_TYPES_H
+#ifndef CERTSYNC_LIB_CONFIG_TYPES_H
+#define CERTSYNC_LIB_CONFIG_TYPES_H
 
 #include "lib/config/config.h"
 

@@ -1,6 +1,6 @@
 /* What single values of a configuration look like, for the rows and for others who take the same. */
-#ifndef CERTSYNC_CONFIG_VALUE_H
-#define CERTSYNC_CONFIG_VALUE_H
+#ifndef CERTSYNC_LIB_CONFIG_VALUE_H
+#define CERTSYNC_LIB_CONFIG_VALUE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
  * A buf states its maximum when it is born and wipes every byte that it gives back to the allocator, so keys
  * may live in one. Integers are big-endian on the wire.
  */
-#ifndef CERTSYNC_BUF_H
-#define CERTSYNC_BUF_H
+#ifndef CERTSYNC_LIB_CORE_BUF_H
+#define CERTSYNC_LIB_CORE_BUF_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* The clocks: wall time is for certificates, monotonic time for time-outs. Modules that only decide take `now` as a
  * parameter and never call these functions.
  */
-#ifndef CERTSYNC_CLOCK_H
-#define CERTSYNC_CLOCK_H
+#ifndef CERTSYNC_LIB_CORE_CLOCK_H
+#define CERTSYNC_LIB_CORE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>

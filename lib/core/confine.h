@@ -12,8 +12,8 @@
  * connecting to a Unix socket in the file system: file modes and the other end, which asks SO_PEERCRED, decide about
  * those.
  */
-#ifndef CERTSYNC_CONFINE_H
-#define CERTSYNC_CONFINE_H
+#ifndef CERTSYNC_LIB_CORE_CONFINE_H
+#define CERTSYNC_LIB_CORE_CONFINE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  * error`, which is never NULL. Whoever passes it on may wrap it with where and why. Library code never logs
  * an error: the caller who decides what becomes of it does, once. Texts never contain key material.
  */
-#ifndef CERTSYNC_ERROR_H
-#define CERTSYNC_ERROR_H
+#ifndef CERTSYNC_LIB_CORE_ERROR_H
+#define CERTSYNC_LIB_CORE_ERROR_H
 
 #include "lib/core/text.h"
 

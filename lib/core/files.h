@@ -1,8 +1,8 @@
 /* The payload of FRAME_FILES: a label and a few small named files. Keys are among them, so that keys never stand in
  * JSON. The encoding is fixed: string label, u8 count, then for each file string name and bytes content.
  */
-#ifndef CERTSYNC_FILES_H
-#define CERTSYNC_FILES_H
+#ifndef CERTSYNC_LIB_CORE_FILES_H
+#define CERTSYNC_LIB_CORE_FILES_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

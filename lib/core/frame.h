@@ -1,8 +1,8 @@
 /* Frames over a byte stream (man/certsync-protocol.7): a 4-byte big-endian length, which counts the type, a 1-byte
  * type, and the payload. The length is checked against a cap before anything is allocated.
  */
-#ifndef CERTSYNC_FRAME_H
-#define CERTSYNC_FRAME_H
+#ifndef CERTSYNC_LIB_CORE_FRAME_H
+#define CERTSYNC_LIB_CORE_FRAME_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -3,8 +3,8 @@
  * Paths are taken relative to a directory descriptor (AT_FDCWD works), and no call follows a symbolic link in the last
  * component unless it says so.
  */
-#ifndef CERTSYNC_FS_H
-#define CERTSYNC_FS_H
+#ifndef CERTSYNC_LIB_CORE_FS_H
+#define CERTSYNC_LIB_CORE_FS_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

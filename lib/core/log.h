@@ -2,8 +2,8 @@
  * man/certsync.1, LOG, lists them. When standard error is the journal's (JOURNAL_STREAM says so), a line begins with
  * its `<level>`, else with the time. Only the programs log; library code returns errors.
  */
-#ifndef CERTSYNC_LOG_H
-#define CERTSYNC_LOG_H
+#ifndef CERTSYNC_LIB_CORE_LOG_H
+#define CERTSYNC_LIB_CORE_LOG_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * Since a failed allocation ends the process, every size that a peer can choose is capped before it gets here. Memory
  * that has held a key is a `struct buf` (lib/core/buf.h), which wipes itself.
  */
-#ifndef CERTSYNC_MEM_H
-#define CERTSYNC_MEM_H
+#ifndef CERTSYNC_LIB_CORE_MEM_H
+#define CERTSYNC_LIB_CORE_MEM_H
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* Names that come from outside and become file names, arguments or lines of files. Each kind has an alphabet. */
-#ifndef CERTSYNC_NAME_H
-#define CERTSYNC_NAME_H
+#ifndef CERTSYNC_LIB_CORE_NAME_H
+#define CERTSYNC_LIB_CORE_NAME_H
 
 #include <stdbool.h>
 

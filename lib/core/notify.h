@@ -1,6 +1,6 @@
 /* Tells the service manager how a daemon stands, by the datagram protocol of sd_notify(3). */
-#ifndef CERTSYNC_LIB_NOTIFY_H
-#define CERTSYNC_LIB_NOTIFY_H
+#ifndef CERTSYNC_LIB_CORE_NOTIFY_H
+#define CERTSYNC_LIB_CORE_NOTIFY_H
 
 #include <stdint.h>
 

@@ -1,8 +1,8 @@
 /* This tells whether only root, or whoever runs this, can change what a path names. What root reads as its own word,
  * and what it executes, has to be root's own.
  */
-#ifndef CERTSYNC_OWNED_H
-#define CERTSYNC_OWNED_H
+#ifndef CERTSYNC_LIB_CORE_OWNED_H
+#define CERTSYNC_LIB_CORE_OWNED_H
 
 #include "lib/core/error.h"
 #include "lib/core/proc.h"

@@ -1,8 +1,8 @@
 /* Descriptors over a Unix socket (SCM_RIGHTS, unix(7)). They travel in records of a few bytes, with at most one
  * descriptor beside each. A SOCK_SEQPACKET socket keeps a record whole and tells when the other end is gone.
  */
-#ifndef CERTSYNC_PASS_H
-#define CERTSYNC_PASS_H
+#ifndef CERTSYNC_LIB_CORE_PASS_H
+#define CERTSYNC_LIB_CORE_PASS_H
 
 #include "lib/core/error.h"
 

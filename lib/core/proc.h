@@ -1,6 +1,6 @@
 /* Starting a process: this is the one function that forks, for children, workers and hooks alike. */
-#ifndef CERTSYNC_PROC_H
-#define CERTSYNC_PROC_H
+#ifndef CERTSYNC_LIB_CORE_PROC_H
+#define CERTSYNC_LIB_CORE_PROC_H
 
 #include "lib/core/error.h"
 

@@ -18,8 +18,8 @@
  * digest or serial (64 digits, 32 bytes, SHA256:BASE64); SHA-1 in hex. tests/unit/test_redact.c is the table of
  * examples.
  */
-#ifndef CERTSYNC_REDACT_H
-#define CERTSYNC_REDACT_H
+#ifndef CERTSYNC_LIB_CORE_REDACT_H
+#define CERTSYNC_LIB_CORE_REDACT_H
 
 #include "lib/core/buf.h"
 

@@ -10,8 +10,8 @@
  * What comes from a peer is refused when it has other characters (text_fault); what is shown is cleaned whoever has
  * checked it before.
  */
-#ifndef CERTSYNC_TEXT_H
-#define CERTSYNC_TEXT_H
+#ifndef CERTSYNC_LIB_CORE_TEXT_H
+#define CERTSYNC_LIB_CORE_TEXT_H
 
 /* Returns what is wrong with the first faulty character, as the end of "KEY: has …", or NULL when nothing is. The text
  * is static. */

@@ -1,6 +1,6 @@
 /* Running a tool of the system or of a service (postconf, sshd -T, nginx -T …) for what it prints. */
-#ifndef CERTSYNC_TOOL_H
-#define CERTSYNC_TOOL_H
+#ifndef CERTSYNC_LIB_CORE_TOOL_H
+#define CERTSYNC_LIB_CORE_TOOL_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

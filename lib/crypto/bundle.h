@@ -16,8 +16,8 @@
  *
  * bundle_check looks at length and magic, recipient, and signature, in this order; only then is anything parsed.
  */
-#ifndef CERTSYNC_BUNDLE_H
-#define CERTSYNC_BUNDLE_H
+#ifndef CERTSYNC_LIB_CRYPTO_BUNDLE_H
+#define CERTSYNC_LIB_CRYPTO_BUNDLE_H
 
 #include "lib/crypto/chain.h"
 #include "lib/core/name.h"

@@ -3,8 +3,8 @@
  * PEM that came from outside is never passed on, since what follows a blank line in it is a command to HAProxy's
  * socket. It is parsed here and written anew.
  */
-#ifndef CERTSYNC_CHAIN_H
-#define CERTSYNC_CHAIN_H
+#ifndef CERTSYNC_LIB_CRYPTO_CHAIN_H
+#define CERTSYNC_LIB_CRYPTO_CHAIN_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,8 +1,8 @@
 /* The hub's statement on which SSH host keys it has. It is signed with the key that signs bundles, so that a host key
  * is rotated without a visit to each node. The encoding is fixed (man/certsync-protocol.7, HOST KEYS).
  */
-#ifndef CERTSYNC_HOST_PINS_H
-#define CERTSYNC_HOST_PINS_H
+#ifndef CERTSYNC_LIB_CRYPTO_HOST_PINS_H
+#define CERTSYNC_LIB_CRYPTO_HOST_PINS_H
 
 #include "lib/core/buf.h"
 #include "lib/crypto/bundle.h"

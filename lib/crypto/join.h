@@ -3,8 +3,8 @@
  *
  * The line's digest goes into every MAC, so that a line that was changed on its way proves nothing.
  */
-#ifndef CERTSYNC_JOIN_H
-#define CERTSYNC_JOIN_H
+#ifndef CERTSYNC_LIB_CRYPTO_JOIN_H
+#define CERTSYNC_LIB_CRYPTO_JOIN_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,6 +1,6 @@
 /* One key of a certificate: how it is made, what its type is called, and its public half. */
-#ifndef CERTSYNC_KEY_H
-#define CERTSYNC_KEY_H
+#ifndef CERTSYNC_LIB_CRYPTO_KEY_H
+#define CERTSYNC_LIB_CRYPTO_KEY_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

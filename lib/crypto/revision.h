@@ -1,8 +1,8 @@
 /* The revision of a certificate's content: (epoch, number). Revisions are ordered, and the number only grows. (0, 0) is
  * the placeholder that a node makes for itself before its first certificate.
  */
-#ifndef CERTSYNC_REVISION_H
-#define CERTSYNC_REVISION_H
+#ifndef CERTSYNC_LIB_CRYPTO_REVISION_H
+#define CERTSYNC_LIB_CRYPTO_REVISION_H
 
 #include <stdbool.h>
 #include <stdint.h>

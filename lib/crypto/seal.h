@@ -1,8 +1,8 @@
 /* Sealing to one recipient (HPKE, RFC 9180, base mode, single shot: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
  * ChaCha20-Poly1305) and the hub's Ed25519 signature (RFC 8032). Keys are raw strings of 32 bytes.
  */
-#ifndef CERTSYNC_SEAL_H
-#define CERTSYNC_SEAL_H
+#ifndef CERTSYNC_LIB_CRYPTO_SEAL_H
+#define CERTSYNC_LIB_CRYPTO_SEAL_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -3,8 +3,8 @@
  * Whoever signs a list is in it, so that a key can take away another one but never itself: what it leaves behind has
  * been seen to sign. The encoding is fixed (man/certsync-protocol.7, SIGNING KEYS).
  */
-#ifndef CERTSYNC_SIGNER_LIST_H
-#define CERTSYNC_SIGNER_LIST_H
+#ifndef CERTSYNC_LIB_CRYPTO_SIGNER_LIST_H
+#define CERTSYNC_LIB_CRYPTO_SIGNER_LIST_H
 
 #include "lib/crypto/statement.h"
 

@@ -2,8 +2,8 @@
  * says what it is about and is never sent, and a body. The body is sent with the signature over label and body
  * (man/certsync-protocol.7, HOST KEYS, SIGNING KEYS).
  */
-#ifndef CERTSYNC_STATEMENT_H
-#define CERTSYNC_STATEMENT_H
+#ifndef CERTSYNC_LIB_CRYPTO_STATEMENT_H
+#define CERTSYNC_LIB_CRYPTO_STATEMENT_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -2,8 +2,8 @@
  * installing. Nothing is read but the trust anchors, and `now` is a parameter. Each refusal names the rule, the two
  * values that disagree, and what to do.
  */
-#ifndef CERTSYNC_VERIFY_H
-#define CERTSYNC_VERIFY_H
+#ifndef CERTSYNC_LIB_CRYPTO_VERIFY_H
+#define CERTSYNC_LIB_CRYPTO_VERIFY_H
 
 #include "lib/crypto/chain.h"
 #include "lib/crypto/revision.h"

@@ -1,8 +1,8 @@
 /* What an endpoint was seen to present is judged here: one verdict, why, and what to do. There is no I/O, and `now` is
  * a parameter.
  */
-#ifndef CERTSYNC_CHECK_H
-#define CERTSYNC_CHECK_H
+#ifndef CERTSYNC_LIB_PROBE_CHECK_H
+#define CERTSYNC_LIB_PROBE_CHECK_H
 
 #include "lib/probe/probe.h"
 #include "lib/crypto/verify.h"

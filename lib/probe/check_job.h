@@ -2,8 +2,8 @@
  * on standard output. A program adds what it knows by itself: the hosts when none is named, and what must be served
  * there.
  */
-#ifndef CERTSYNC_CHECK_JOB_H
-#define CERTSYNC_CHECK_JOB_H
+#ifndef CERTSYNC_LIB_PROBE_CHECK_JOB_H
+#define CERTSYNC_LIB_PROBE_CHECK_JOB_H
 
 #include "lib/probe/check_run.h"
 #include "lib/cli/cli.h"

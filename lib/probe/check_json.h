@@ -1,8 +1,8 @@
 /* One endpoint as it was found, as JSON. `certsync check --json` prints it, and the worker that checks for the hub
  * sends it.
  */
-#ifndef CERTSYNC_CHECK_JSON_H
-#define CERTSYNC_CHECK_JSON_H
+#ifndef CERTSYNC_LIB_PROBE_CHECK_JSON_H
+#define CERTSYNC_LIB_PROBE_CHECK_JSON_H
 
 #include "lib/probe/check_run.h"
 #include "lib/wire/json.h"

@@ -1,8 +1,8 @@
 /* Every address of every name, on every port of it, is resolved, probed and judged, several hundred at once. It is for
  * an operator's command: all names are asked for together, and that blocks.
  */
-#ifndef CERTSYNC_CHECK_RUN_H
-#define CERTSYNC_CHECK_RUN_H
+#ifndef CERTSYNC_LIB_PROBE_CHECK_RUN_H
+#define CERTSYNC_LIB_PROBE_CHECK_RUN_H
 
 #include "lib/probe/check.h"
 #include "lib/core/name.h"

@@ -1,6 +1,6 @@
 /* The outcome of a check, shown for people, for programs and for Nagios. */
-#ifndef CERTSYNC_CHECK_SHOW_H
-#define CERTSYNC_CHECK_SHOW_H
+#ifndef CERTSYNC_LIB_PROBE_CHECK_SHOW_H
+#define CERTSYNC_LIB_PROBE_CHECK_SHOW_H
 
 #include "lib/probe/check_run.h"
 

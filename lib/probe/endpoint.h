@@ -1,8 +1,8 @@
 /* An endpoint is an address at which TLS is served, and how to get as far as TLS there. This does no I/O and links
  * neither TLS nor an event loop, so that every reader of a configuration can check an endpoint.
  */
-#ifndef CERTSYNC_ENDPOINT_H
-#define CERTSYNC_ENDPOINT_H
+#ifndef CERTSYNC_LIB_PROBE_ENDPOINT_H
+#define CERTSYNC_LIB_PROBE_ENDPOINT_H
 
 #include "lib/core/error.h"
 

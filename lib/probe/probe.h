@@ -4,8 +4,8 @@
  * Probes do not block and run on a libevent loop, hundreds at once. They never resolve names: an endpoint is an
  * address. The program must ignore SIGPIPE.
  */
-#ifndef CERTSYNC_PROBE_H
-#define CERTSYNC_PROBE_H
+#ifndef CERTSYNC_LIB_PROBE_PROBE_H
+#define CERTSYNC_LIB_PROBE_PROBE_H
 
 #include "lib/crypto/chain.h"
 #include "lib/probe/endpoint.h"

@@ -4,8 +4,8 @@
  * fail2ban's filters count clients that hang up without a word. So a dialogue that cannot reach TLS still says QUIT or
  * LOGOUT before it is over, unless the server has broken the protocol or said goodbye itself.
  */
-#ifndef CERTSYNC_STARTTLS_H
-#define CERTSYNC_STARTTLS_H
+#ifndef CERTSYNC_LIB_PROBE_STARTTLS_H
+#define CERTSYNC_LIB_PROBE_STARTTLS_H
 
 #include "lib/core/buf.h"
 #include "lib/probe/endpoint.h"

@@ -10,8 +10,8 @@
  * What the hook left running in the background when it ended is neither waited for nor killed, since a restarted
  * service may be among it.
  */
-#ifndef CERTSYNC_HOOK_H
-#define CERTSYNC_HOOK_H
+#ifndef CERTSYNC_LIB_SERVICE_HOOK_H
+#define CERTSYNC_LIB_SERVICE_HOOK_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

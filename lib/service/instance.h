@@ -6,8 +6,8 @@
  * (lib/service/process.h); for a process that has given up root's rights they are taken from its systemd unit, and else
  * from agent.conf.
  */
-#ifndef CERTSYNC_INSTANCE_H
-#define CERTSYNC_INSTANCE_H
+#ifndef CERTSYNC_LIB_SERVICE_INSTANCE_H
+#define CERTSYNC_LIB_SERVICE_INSTANCE_H
 
 #include "lib/core/error.h"
 

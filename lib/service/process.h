@@ -7,8 +7,8 @@
  * neither command line nor name, pid file nor open file counts for anything; what may be known of it is what root's own
  * systemd says of the unit whose main process it is (process_unit), and what the administrator has written down.
  */
-#ifndef CERTSYNC_PROCESS_H
-#define CERTSYNC_PROCESS_H
+#ifndef CERTSYNC_LIB_SERVICE_PROCESS_H
+#define CERTSYNC_LIB_SERVICE_PROCESS_H
 
 #include "lib/core/buf.h"
 

@@ -1,8 +1,8 @@
 /* A system service as its manager describes it: what root's own unit file starts it with, and which process is its main
  * one. systemctl(1) is asked, since a process says of itself what it likes.
  */
-#ifndef CERTSYNC_UNIT_H
-#define CERTSYNC_UNIT_H
+#ifndef CERTSYNC_LIB_SERVICE_UNIT_H
+#define CERTSYNC_LIB_SERVICE_UNIT_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

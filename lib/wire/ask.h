@@ -4,8 +4,8 @@
  * The request is {"command": "push", …}. The answers are {"event": "progress", …}, any number of times, and at the end
  * {"event": "result", "exit": 0…4, …}; "error" in a result says what went wrong and what to do.
  */
-#ifndef CERTSYNC_ASK_H
-#define CERTSYNC_ASK_H
+#ifndef CERTSYNC_LIB_WIRE_ASK_H
+#define CERTSYNC_LIB_WIRE_ASK_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,6 +1,6 @@
 /* A stream of frames on a libevent loop. Daemons speak over it to agents, operators, workers and root halves. */
-#ifndef CERTSYNC_CONN_H
-#define CERTSYNC_CONN_H
+#ifndef CERTSYNC_LIB_WIRE_CONN_H
+#define CERTSYNC_LIB_WIRE_CONN_H
 
 #include "lib/core/error.h"
 #include "lib/core/frame.h"

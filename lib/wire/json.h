@@ -2,8 +2,8 @@
  * and clamps large integers. Here a text is one object with nothing behind it, no name twice (whatever its case), no
  * NUL, nesting up to 32, and exact integers.
  */
-#ifndef CERTSYNC_JSON_H
-#define CERTSYNC_JSON_H
+#ifndef CERTSYNC_LIB_WIRE_JSON_H
+#define CERTSYNC_LIB_WIRE_JSON_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

@@ -1,7 +1,7 @@
 /* A Unix socket that listens on a libevent loop and tells who connects.
  */
-#ifndef CERTSYNC_LISTENER_H
-#define CERTSYNC_LISTENER_H
+#ifndef CERTSYNC_LIB_WIRE_LISTENER_H
+#define CERTSYNC_LIB_WIRE_LISTENER_H
 
 #include "lib/core/error.h"
 

@@ -6,8 +6,8 @@
  * signers, pinned, ping, pong and error names certificate, revision and attempt; whoever receives a stale attempt drops
  * it.
  */
-#ifndef CERTSYNC_MESSAGE_H
-#define CERTSYNC_MESSAGE_H
+#ifndef CERTSYNC_LIB_WIRE_MESSAGE_H
+#define CERTSYNC_LIB_WIRE_MESSAGE_H
 
 #include "lib/core/buf.h"
 #include "lib/crypto/chain.h"

@@ -1,6 +1,6 @@
 /* `certsync-agent adopt`: makes services present what is installed below live/. */
-#ifndef CERTSYNC_AGENT_ADOPT_H
-#define CERTSYNC_AGENT_ADOPT_H
+#ifndef CERTSYNC_AGENT_CLI_ADOPT_ADOPT_H
+#define CERTSYNC_AGENT_CLI_ADOPT_ADOPT_H
 
 #include "lib/cli/cli.h"
 

@@ -1,8 +1,8 @@
 /* Changing services' configurations for good, or not at all: backups, the files, each service's own test, its reload,
  * and a look at its ports. Any failure puts every file back and reloads.
  */
-#ifndef CERTSYNC_AGENT_ADOPT_APPLY_H
-#define CERTSYNC_AGENT_ADOPT_APPLY_H
+#ifndef CERTSYNC_AGENT_CLI_ADOPT_APPLY_H
+#define CERTSYNC_AGENT_CLI_ADOPT_APPLY_H
 
 #include "agent/cli/adopt/journal.h"
 #include "agent/cli/adopt/plan.h"

@@ -1,6 +1,6 @@
 /* Changes of files, kept in memory until all are known: what a file has, what it would have, and the difference. */
-#ifndef CERTSYNC_AGENT_EDIT_H
-#define CERTSYNC_AGENT_EDIT_H
+#ifndef CERTSYNC_AGENT_CLI_ADOPT_EDIT_H
+#define CERTSYNC_AGENT_CLI_ADOPT_EDIT_H
 
 #include "lib/core/buf.h"
 #include "lib/core/error.h"

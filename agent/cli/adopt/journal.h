@@ -5,8 +5,8 @@
  * should, or when all is as it was. Backups stand beside their files, with owner and mode, as .NAME.certsync-DATE; the
  * dot in front keeps services from taking them for configuration.
  */
-#ifndef CERTSYNC_AGENT_ADOPT_JOURNAL_H
-#define CERTSYNC_AGENT_ADOPT_JOURNAL_H
+#ifndef CERTSYNC_AGENT_CLI_ADOPT_JOURNAL_H
+#define CERTSYNC_AGENT_CLI_ADOPT_JOURNAL_H
 
 #include "agent/common/config.h"
 #include "agent/cli/adopt/edit.h"

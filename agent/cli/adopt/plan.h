@@ -4,8 +4,8 @@
  * and where the service has a section in that certificate's in agent.conf. A certificate that nobody trusts because it
  * is self-signed, or that does not exist, is replaced only when the new one is named on the command line.
  */
-#ifndef CERTSYNC_AGENT_PLAN_H
-#define CERTSYNC_AGENT_PLAN_H
+#ifndef CERTSYNC_AGENT_CLI_ADOPT_PLAN_H
+#define CERTSYNC_AGENT_CLI_ADOPT_PLAN_H
 
 #include "agent/common/config.h"
 #include "agent/cli/adopt/edit.h"

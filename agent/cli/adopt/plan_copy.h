@@ -1,8 +1,8 @@
 /* For a service that cannot read what is below live/: its own file gets the content, and agent.conf a `file` section,
  * so that the file goes on getting it.
  */
-#ifndef CERTSYNC_AGENT_PLAN_COPY_H
-#define CERTSYNC_AGENT_PLAN_COPY_H
+#ifndef CERTSYNC_AGENT_CLI_ADOPT_PLAN_COPY_H
+#define CERTSYNC_AGENT_CLI_ADOPT_PLAN_COPY_H
 
 #include "agent/cli/adopt/plan.h"
 

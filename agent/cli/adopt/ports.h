@@ -1,6 +1,6 @@
 /* What the ports of the services that are changed serve, before and after. */
-#ifndef CERTSYNC_AGENT_ADOPT_LOOK_H
-#define CERTSYNC_AGENT_ADOPT_LOOK_H
+#ifndef CERTSYNC_AGENT_CLI_ADOPT_PORTS_H
+#define CERTSYNC_AGENT_CLI_ADOPT_PORTS_H
 
 #include "agent/cli/adopt/plan.h"
 #include "lib/probe/endpoint.h"

@@ -1,8 +1,8 @@
 /* Looking at one kind of service: where it offers TLS and which files it presents. There is one function for each kind,
  * in a file of its own; those that read configuration files alone can be called by themselves.
  */
-#ifndef CERTSYNC_AGENT_FIND_H
-#define CERTSYNC_AGENT_FIND_H
+#ifndef CERTSYNC_AGENT_CLI_SERVICES_FIND_H
+#define CERTSYNC_AGENT_CLI_SERVICES_FIND_H
 
 #include "agent/cli/services/found.h"
 #include "lib/core/buf.h"

@@ -1,8 +1,8 @@
 /* What was found of a service: the ports where it offers TLS, and the places of its configuration that name a
  * certificate or key.
  */
-#ifndef CERTSYNC_AGENT_FOUND_H
-#define CERTSYNC_AGENT_FOUND_H
+#ifndef CERTSYNC_AGENT_CLI_SERVICES_FOUND_H
+#define CERTSYNC_AGENT_CLI_SERVICES_FOUND_H
 
 #include "agent/common/config.h"
 

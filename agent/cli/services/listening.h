@@ -2,8 +2,8 @@
  * them. Only root sees which processes of other users hold which. Any user can start a process under any name, so it
  * counts for a service only by the rule of lib/service/process.h, or with a port that root has opened.
  */
-#ifndef CERTSYNC_AGENT_LISTENING_H
-#define CERTSYNC_AGENT_LISTENING_H
+#ifndef CERTSYNC_AGENT_CLI_SERVICES_LISTENING_H
+#define CERTSYNC_AGENT_CLI_SERVICES_LISTENING_H
 
 #include <stdbool.h>
 #include <stddef.h>

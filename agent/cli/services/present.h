@@ -1,6 +1,6 @@
 /* What a service presents now: the certificates in the PEM files that its configuration names. */
-#ifndef CERTSYNC_AGENT_PRESENT_H
-#define CERTSYNC_AGENT_PRESENT_H
+#ifndef CERTSYNC_AGENT_CLI_SERVICES_PRESENT_H
+#define CERTSYNC_AGENT_CLI_SERVICES_PRESENT_H
 
 #include "lib/crypto/chain.h"
 #include "lib/core/error.h"

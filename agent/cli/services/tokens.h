@@ -1,8 +1,8 @@
 /* The words of a configuration file, each with its place, so that one can be replaced and nothing else changes. This
  * does no I/O.
  */
-#ifndef CERTSYNC_AGENT_WORDS_H
-#define CERTSYNC_AGENT_WORDS_H
+#ifndef CERTSYNC_AGENT_CLI_SERVICES_TOKENS_H
+#define CERTSYNC_AGENT_CLI_SERVICES_TOKENS_H
 
 #include <stdbool.h>
 #include <stddef.h>

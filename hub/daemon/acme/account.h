@@ -5,8 +5,8 @@
  * to be the next one. It is there before the authority hears of it and stays until one of the two was seen to be the
  * account's: no answer that gets lost, and no kill, loses an account.
  */
-#ifndef CERTSYNC_HUB_ACCOUNT_H
-#define CERTSYNC_HUB_ACCOUNT_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_ACCOUNT_H
+#define CERTSYNC_HUB_DAEMON_ACME_ACCOUNT_H
 
 #include "hub/daemon/hub.h"
 

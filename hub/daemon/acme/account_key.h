@@ -1,7 +1,7 @@
 /* The key of an account at an authority, as the daemon knows it: its public half, in a record; certsync-keys holds the key and signs.
  */
-#ifndef CERTSYNC_HUB_ACCOUNT_KEY_H
-#define CERTSYNC_HUB_ACCOUNT_KEY_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_ACCOUNT_KEY_H
+#define CERTSYNC_HUB_DAEMON_ACME_ACCOUNT_KEY_H
 
 #include "hub/daemon/acme/order_key.h"
 

@@ -1,8 +1,8 @@
 /* The http-01 responder (RFC 8555 section 8.3) behind HAProxy: GET /.well-known/acme-challenge/TOKEN on a
  * loopback address. Bounded: 8 KiB of headers, no body, GET alone, 5 s, a cap on connections.
  */
-#ifndef CERTSYNC_HUB_CHALLENGE_H
-#define CERTSYNC_HUB_CHALLENGE_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_CHALLENGE_H
+#define CERTSYNC_HUB_DAEMON_ACME_CHALLENGE_H
 
 #include "lib/core/error.h"
 

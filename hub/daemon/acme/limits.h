@@ -5,8 +5,8 @@
  * Records in the store: kind "limits", NAME of the acme section: set-….json and name-….json, told apart by a
  * digest of the directory's URL and the names.
  */
-#ifndef CERTSYNC_HUB_LIMITS_H
-#define CERTSYNC_HUB_LIMITS_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_LIMITS_H
+#define CERTSYNC_HUB_DAEMON_ACME_LIMITS_H
 
 #include "hub/common/config.h"
 #include "hub/daemon/store.h"

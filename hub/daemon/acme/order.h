@@ -8,8 +8,8 @@
  * URL, account, names); kind "nextkeys", NAME of the certificate: key.pub, key-2.pub; kind "dns" is
  * hub/order_dns's. *.pub: the public half of a key that certsync-keys holds (order_key.h).
  */
-#ifndef CERTSYNC_HUB_ORDER_H
-#define CERTSYNC_HUB_ORDER_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_ORDER_H
+#define CERTSYNC_HUB_DAEMON_ACME_ORDER_H
 
 #include "hub/daemon/acme/challenge.h"
 #include "hub/common/config.h"

@@ -5,8 +5,8 @@
  * {"records": [{"name", "value", "target", "hook", "config"}…]}; there is none when nothing is left over.
  * What a crash leaves is removed by the certificate's next order, with the hook that wrote it.
  */
-#ifndef CERTSYNC_HUB_ORDER_DNS_H
-#define CERTSYNC_HUB_ORDER_DNS_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_ORDER_DNS_H
+#define CERTSYNC_HUB_DAEMON_ACME_ORDER_DNS_H
 
 #include "hub/common/config.h"
 #include "hub/daemon/store.h"

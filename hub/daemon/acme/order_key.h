@@ -1,8 +1,8 @@
 /* Keys of orders as the daemon knows them: their public halves, in records of the store, by which certsync-keys is asked. A new order
  * is to have the one that is in use (reuse_key), or the one that was made ahead (next_key), or one of its own.
  */
-#ifndef CERTSYNC_HUB_ORDER_KEY_H
-#define CERTSYNC_HUB_ORDER_KEY_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_ORDER_KEY_H
+#define CERTSYNC_HUB_DAEMON_ACME_ORDER_KEY_H
 
 #include "hub/common/config.h"
 #include "hub/daemon/keys.h"

@@ -4,8 +4,8 @@
  * A node that cannot reach its own public address (NAT without hairpin) fails such a test and is sound all
  * the same: what comes of it is the configuration's to say.
  */
-#ifndef CERTSYNC_HUB_PREFLIGHT_H
-#define CERTSYNC_HUB_PREFLIGHT_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_PREFLIGHT_H
+#define CERTSYNC_HUB_DAEMON_ACME_PREFLIGHT_H
 
 #include "hub/daemon/hub.h"
 #include "lib/wire/json.h"

@@ -8,8 +8,8 @@
  * asked for, why, whether the next key must be new), so that a restart neither forgets a backoff nor its
  * reason; ari.json (hub/common/ari.h).
  */
-#ifndef CERTSYNC_HUB_RENEWAL_H
-#define CERTSYNC_HUB_RENEWAL_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_RENEWAL_H
+#define CERTSYNC_HUB_DAEMON_ACME_RENEWAL_H
 
 #include "hub/common/ari.h"
 #include "hub/daemon/hub.h"

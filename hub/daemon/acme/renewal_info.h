@@ -4,8 +4,8 @@
  * One worker an authority at a time asks for all certificates that are due. Nothing of it stops a renewal:
  * without an answer the last one holds, and without any the rule of thirds.
  */
-#ifndef CERTSYNC_HUB_ADVICE_H
-#define CERTSYNC_HUB_ADVICE_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_RENEWAL_INFO_H
+#define CERTSYNC_HUB_DAEMON_ACME_RENEWAL_INFO_H
 
 #include "hub/common/ari.h"
 #include "hub/daemon/hub.h"

@@ -1,6 +1,6 @@
 /* The thumbprint of an ACME account's key (RFC 8555 section 8.1), which answers http-01 without any state. */
-#ifndef CERTSYNC_HUB_THUMBPRINT_H
-#define CERTSYNC_HUB_THUMBPRINT_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_THUMBPRINT_H
+#define CERTSYNC_HUB_DAEMON_ACME_THUMBPRINT_H
 
 #include "hub/common/config.h"
 #include "hub/common/jws.h"

@@ -2,8 +2,8 @@
  * proven, taken away. Each change is written down first (key_changes.h), with who made it, then kept (enrolment.h)
  * and handed to the root half (login_keys.h).
  */
-#ifndef CERTSYNC_HUB_ENROLL_H
-#define CERTSYNC_HUB_ENROLL_H
+#ifndef CERTSYNC_HUB_DAEMON_AGENTS_ENROLL_H
+#define CERTSYNC_HUB_DAEMON_AGENTS_ENROLL_H
 
 #include "hub/daemon/hub.h"
 #include "hub/common/root_request.h"

@@ -1,8 +1,8 @@
 /* Which host keys the hub's sshd has, told to every agent with its welcome, signed (lib/crypto/host_pins.h): the public key files that
  * `host_keys` names. Add a new one there before sshd uses it and tell the hub (SIGHUP); once it does, take the old one out.
  */
-#ifndef CERTSYNC_HUB_ANNOUNCE_H
-#define CERTSYNC_HUB_ANNOUNCE_H
+#ifndef CERTSYNC_HUB_DAEMON_AGENTS_HOST_KEYS_H
+#define CERTSYNC_HUB_DAEMON_AGENTS_HOST_KEYS_H
 
 #include "hub/daemon/hub.h"
 

@@ -2,8 +2,8 @@
  * the store (kind "joins", NAME: line): what the secret becomes, never the secret itself; of a used one nothing that
  * opens anything.
  */
-#ifndef CERTSYNC_HUB_TICKET_H
-#define CERTSYNC_HUB_TICKET_H
+#ifndef CERTSYNC_HUB_DAEMON_AGENTS_JOIN_LINE_H
+#define CERTSYNC_HUB_DAEMON_AGENTS_JOIN_LINE_H
 
 #include "hub/daemon/hub.h"
 #include "hub/common/root_request.h"

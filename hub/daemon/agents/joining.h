@@ -1,8 +1,8 @@
 /* A node that joins: one frame in, one frame out (lib/crypto/join.h), then the end. It came in with the login key of a join line
  * (forced command "join:NAME"), or, on the hub's own node, as root by the local socket.
  */
-#ifndef CERTSYNC_HUB_JOINING_H
-#define CERTSYNC_HUB_JOINING_H
+#ifndef CERTSYNC_HUB_DAEMON_AGENTS_JOINING_H
+#define CERTSYNC_HUB_DAEMON_AGENTS_JOINING_H
 
 #include "hub/daemon/hub.h"
 

@@ -3,8 +3,8 @@
  *
  * Record in the store: kind "keys", NAME "agents": changes.json. A change is in it before it is made.
  */
-#ifndef CERTSYNC_HUB_KEY_CHANGES_H
-#define CERTSYNC_HUB_KEY_CHANGES_H
+#ifndef CERTSYNC_HUB_DAEMON_AGENTS_KEY_CHANGES_H
+#define CERTSYNC_HUB_DAEMON_AGENTS_KEY_CHANGES_H
 
 #include "hub/daemon/hub.h"
 

@@ -1,8 +1,8 @@
 /* The connections of agents, each from the moment that it was accepted, and what is sent by them.
  * hub/daemon/agents/admission.h lets them in.
  */
-#ifndef CERTSYNC_HUB_SESSION_H
-#define CERTSYNC_HUB_SESSION_H
+#ifndef CERTSYNC_HUB_DAEMON_AGENTS_SESSION_H
+#define CERTSYNC_HUB_DAEMON_AGENTS_SESSION_H
 
 #include "hub/common/root_request.h"
 #include "hub/daemon/hub.h"

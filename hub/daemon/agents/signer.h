@@ -1,7 +1,7 @@
 /* The public half of the hub's signing key, which agents pin. certsync-keys holds the key itself.
  */
-#ifndef CERTSYNC_HUB_DAEMON_SIGNER_H
-#define CERTSYNC_HUB_DAEMON_SIGNER_H
+#ifndef CERTSYNC_HUB_DAEMON_AGENTS_SIGNER_H
+#define CERTSYNC_HUB_DAEMON_AGENTS_SIGNER_H
 
 #include "hub/daemon/keys.h"
 

@@ -12,8 +12,8 @@
  * Record in the store: kind "hub", NAME "announce": signing.json. Which keys there are, certsync-keys (hub/daemon/agents/signer.h) says; what
  * was killed between the two is settled at the start. The lists are made from both whenever they are needed.
  */
-#ifndef CERTSYNC_HUB_SIGNING_H
-#define CERTSYNC_HUB_SIGNING_H
+#ifndef CERTSYNC_HUB_DAEMON_AGENTS_SIGNING_H
+#define CERTSYNC_HUB_DAEMON_AGENTS_SIGNING_H
 
 #include "hub/daemon/hub.h"
 #include "lib/wire/message.h"

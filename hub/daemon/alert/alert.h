@@ -7,8 +7,8 @@
  * that have not delivered them, failures of ways, the last messages told. What is due is on disk before it is
  * sent. Bounded: the newest ALERT_QUEUE_MAX messages of the last ALERT_KEEP seconds.
  */
-#ifndef CERTSYNC_HUB_ALERT_H
-#define CERTSYNC_HUB_ALERT_H
+#ifndef CERTSYNC_HUB_DAEMON_ALERT_ALERT_H
+#define CERTSYNC_HUB_DAEMON_ALERT_ALERT_H
 
 #include "hub/daemon/hub.h"
 #include "lib/wire/json.h"

@@ -1,6 +1,6 @@
 /* One way to tell a person: what delivers to it, and how that goes. */
-#ifndef CERTSYNC_HUB_ALERT_CHANNEL_H
-#define CERTSYNC_HUB_ALERT_CHANNEL_H
+#ifndef CERTSYNC_HUB_DAEMON_ALERT_CHANNEL_H
+#define CERTSYNC_HUB_DAEMON_ALERT_CHANNEL_H
 
 #include "hub/common/config.h"
 #include "hub/daemon/job.h"

@@ -1,7 +1,7 @@
 /* What is wrong now, from all modules of the hub. Reads memory and, for the disk's room, statvfs: fit to be
  * done every few seconds. */
-#ifndef CERTSYNC_HUB_ALERT_COLLECT_H
-#define CERTSYNC_HUB_ALERT_COLLECT_H
+#ifndef CERTSYNC_HUB_DAEMON_ALERT_COLLECT_H
+#define CERTSYNC_HUB_DAEMON_ALERT_COLLECT_H
 
 #include "lib/alert/condition.h"
 #include "hub/daemon/hub.h"

@@ -3,8 +3,8 @@
  *
  * Record in the store: kind "checks", NAME "standing": state.json.
  */
-#ifndef CERTSYNC_HUB_STANDING_H
-#define CERTSYNC_HUB_STANDING_H
+#ifndef CERTSYNC_HUB_DAEMON_ALERT_ENDPOINTS_H
+#define CERTSYNC_HUB_DAEMON_ALERT_ENDPOINTS_H
 
 #include "lib/alert/condition.h"
 #include "hub/daemon/hub.h"

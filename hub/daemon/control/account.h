@@ -5,8 +5,8 @@
  *   revoke   certificate, reason, revision (optional)  → as for renew, once the authority has answered; of a
  * revision that is not current only "result"
  */
-#ifndef CERTSYNC_HUB_CONTROL_ACCOUNT_H
-#define CERTSYNC_HUB_CONTROL_ACCOUNT_H
+#ifndef CERTSYNC_HUB_DAEMON_CONTROL_ACCOUNT_H
+#define CERTSYNC_HUB_DAEMON_CONTROL_ACCOUNT_H
 
 #include "hub/daemon/control/client.h"
 

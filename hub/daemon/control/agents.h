@@ -6,8 +6,8 @@
  *   agent-add    name, key                             → "result" with "line"
  *   agent-remove name                                  → "result"
  */
-#ifndef CERTSYNC_HUB_CONTROL_AGENT_H
-#define CERTSYNC_HUB_CONTROL_AGENT_H
+#ifndef CERTSYNC_HUB_DAEMON_CONTROL_AGENTS_H
+#define CERTSYNC_HUB_DAEMON_CONTROL_AGENTS_H
 
 #include "hub/daemon/control/client.h"
 

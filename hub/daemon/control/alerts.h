@@ -1,6 +1,6 @@
 /* Requests about alerts, over the control socket (hub/daemon/control/control.h). */
-#ifndef CERTSYNC_HUB_CONTROL_ALERT_H
-#define CERTSYNC_HUB_CONTROL_ALERT_H
+#ifndef CERTSYNC_HUB_DAEMON_CONTROL_ALERTS_H
+#define CERTSYNC_HUB_DAEMON_CONTROL_ALERTS_H
 
 #include "hub/daemon/control/client.h"
 

@@ -1,8 +1,8 @@
 /* An operator's connection: what has been asked on it, what is followed for it, how it is answered. For the modules
  * that answer requests (hub/daemon/control/control.c has the table of them).
  */
-#ifndef CERTSYNC_HUB_CLIENT_H
-#define CERTSYNC_HUB_CLIENT_H
+#ifndef CERTSYNC_HUB_DAEMON_CONTROL_CLIENT_H
+#define CERTSYNC_HUB_DAEMON_CONTROL_CLIENT_H
 
 #include "hub/daemon/hub.h"
 #include "hub/daemon/rollout/rollout.h"

@@ -17,8 +17,8 @@
  *   account, revoke                                   hub/daemon/control/account.h
  *   agent-join, agent-list, agent-remove              hub/daemon/control/agents.h
  */
-#ifndef CERTSYNC_HUB_CONTROL_H
-#define CERTSYNC_HUB_CONTROL_H
+#ifndef CERTSYNC_HUB_DAEMON_CONTROL_CONTROL_H
+#define CERTSYNC_HUB_DAEMON_CONTROL_CONTROL_H
 
 #include "hub/daemon/hub.h"
 #include "hub/daemon/rollout/rollout.h"

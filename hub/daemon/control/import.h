@@ -1,7 +1,7 @@
 /* What an operator brings: a key with its chain, or two pairs, as files of an operator's connection.
  */
-#ifndef CERTSYNC_HUB_IMPORT_H
-#define CERTSYNC_HUB_IMPORT_H
+#ifndef CERTSYNC_HUB_DAEMON_CONTROL_IMPORT_H
+#define CERTSYNC_HUB_DAEMON_CONTROL_IMPORT_H
 
 #include "hub/daemon/control/client.h"
 #include "hub/daemon/store.h"

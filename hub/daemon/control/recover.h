@@ -8,8 +8,8 @@
  * has, or what is newest is refused by the gate to publish, another certificate is ordered, which begins the epoch. The epoch is
  * on disk before anything else: what is interrupted goes on in it.
  */
-#ifndef CERTSYNC_HUB_RECOVER_H
-#define CERTSYNC_HUB_RECOVER_H
+#ifndef CERTSYNC_HUB_DAEMON_CONTROL_RECOVER_H
+#define CERTSYNC_HUB_DAEMON_CONTROL_RECOVER_H
 
 #include "hub/daemon/control/client.h"
 

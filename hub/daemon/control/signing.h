@@ -4,8 +4,8 @@
  *                         told, with the reason; "result"
  *   keys-rotate now     → the same. Root's alone
  */
-#ifndef CERTSYNC_HUB_CONTROL_SIGNING_H
-#define CERTSYNC_HUB_CONTROL_SIGNING_H
+#ifndef CERTSYNC_HUB_DAEMON_CONTROL_SIGNING_H
+#define CERTSYNC_HUB_DAEMON_CONTROL_SIGNING_H
 
 #include "hub/daemon/control/client.h"
 

@@ -8,8 +8,8 @@
  * an archive of old pairs, and a directory of many domains, give the right one. Where two paths give an ECDSA
  * and an RSA pair, both with all names and valid, both are taken; of one kind, the better one.
  */
-#ifndef CERTSYNC_HUB_PAIRING_H
-#define CERTSYNC_HUB_PAIRING_H
+#ifndef CERTSYNC_HUB_DAEMON_PUBLISH_PAIRING_H
+#define CERTSYNC_HUB_DAEMON_PUBLISH_PAIRING_H
 
 #include "hub/daemon/store.h"
 #include "lib/core/files.h"

@@ -1,7 +1,7 @@
 /* The one gate to publish, whatever the source: the checks of lib/verify, then the store, then the rollout.
  */
-#ifndef CERTSYNC_HUB_PUBLISH_H
-#define CERTSYNC_HUB_PUBLISH_H
+#ifndef CERTSYNC_HUB_DAEMON_PUBLISH_PUBLISH_H
+#define CERTSYNC_HUB_DAEMON_PUBLISH_PUBLISH_H
 
 #include "hub/daemon/hub.h"
 

@@ -1,7 +1,7 @@
 /* Going back: the content of an older revision, published as a new one through the ordinary gate (hub/daemon/publish/publish.h).
  */
-#ifndef CERTSYNC_HUB_ROLLBACK_H
-#define CERTSYNC_HUB_ROLLBACK_H
+#ifndef CERTSYNC_HUB_DAEMON_PUBLISH_ROLLBACK_H
+#define CERTSYNC_HUB_DAEMON_PUBLISH_ROLLBACK_H
 
 #include "hub/daemon/hub.h"
 

@@ -10,8 +10,8 @@
  * Record in the store: kind "sources", NAME of the certificate: seen (the digest of what was last published
  * from there, in hex).
  */
-#ifndef CERTSYNC_HUB_SOURCE_H
-#define CERTSYNC_HUB_SOURCE_H
+#ifndef CERTSYNC_HUB_DAEMON_PUBLISH_WATCHED_H
+#define CERTSYNC_HUB_DAEMON_PUBLISH_WATCHED_H
 
 #include "hub/daemon/hub.h"
 #include "lib/core/files.h"

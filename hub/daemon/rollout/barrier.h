@@ -1,7 +1,7 @@
 /* Inside of hub/rollout: who may begin to activate, and what opens by itself when. Looks, and changes nothing.
  */
-#ifndef CERTSYNC_HUB_ROLLOUT_GATE_H
-#define CERTSYNC_HUB_ROLLOUT_GATE_H
+#ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_BARRIER_H
+#define CERTSYNC_HUB_DAEMON_ROLLOUT_BARRIER_H
 
 #include "hub/daemon/rollout/rollout.h"
 

@@ -1,8 +1,8 @@
 /* A revision's certificates while agents fetch it, as certsync-keys is asked to seal them to each: read and decoded once, and not
  * once an agent, and kept until nobody has asked for it for PARCEL_SECONDS.
  */
-#ifndef CERTSYNC_HUB_PARCEL_H
-#define CERTSYNC_HUB_PARCEL_H
+#ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_BUNDLE_CACHE_H
+#define CERTSYNC_HUB_DAEMON_ROLLOUT_BUNDLE_CACHE_H
 
 #include "hub/daemon/hub.h"
 #include "lib/crypto/bundle.h"

@@ -5,8 +5,8 @@
  * replaced; of each agent when it was last seen, what had failed there, and what had drifted). A change that decides anything is on disk
  * before it is acted upon; when agents were last seen is written with the next such change, or within the hour.
  */
-#ifndef CERTSYNC_HUB_FLEET_H
-#define CERTSYNC_HUB_FLEET_H
+#ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_FLEET_H
+#define CERTSYNC_HUB_DAEMON_ROLLOUT_FLEET_H
 
 #include "hub/daemon/hub.h"
 #include "hub/daemon/rollout/rollout.h"

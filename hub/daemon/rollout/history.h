@@ -3,8 +3,8 @@
  *
  * Record in the store: kind "outcomes", NAME of the certificate: state.json, of the newest OUTCOMES_MAX revisions.
  */
-#ifndef CERTSYNC_HUB_OUTCOME_H
-#define CERTSYNC_HUB_OUTCOME_H
+#ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_HISTORY_H
+#define CERTSYNC_HUB_DAEMON_ROLLOUT_HISTORY_H
 
 #include "hub/daemon/hub.h"
 #include "hub/daemon/rollout/rollout.h"

@@ -4,8 +4,8 @@
  * Kept in the store, kind "holds", NAME of the certificate: state.json, with the end of each hold, so that they outlive the hub.
  * The agent is told how many seconds are left, at once and at each hello, and counts them on its own monotonic clock.
  */
-#ifndef CERTSYNC_HUB_HOLD_H
-#define CERTSYNC_HUB_HOLD_H
+#ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_HOLD_H
+#define CERTSYNC_HUB_DAEMON_ROLLOUT_HOLD_H
 
 #include "hub/daemon/hub.h"
 #include "hub/daemon/rollout/rollout.h"

@@ -70,8 +70,8 @@
  *   - A clock that is set back shortens every wait to at most its full length; one that is set forward ends waits early.
  *   - Attempts are numbers that only grow, also over a restart of the hub (they begin at the clock). A stale answer changes nothing.
  */
-#ifndef CERTSYNC_HUB_ROLLOUT_H
-#define CERTSYNC_HUB_ROLLOUT_H
+#ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_ROLLOUT_H
+#define CERTSYNC_HUB_DAEMON_ROLLOUT_ROLLOUT_H
 
 #include "hub/common/config.h"
 #include "lib/wire/message.h"

@@ -2,8 +2,8 @@
  * daylight saving is the C library's concern: a window that lies in the hour that the clock skips does not come on that
  * day, one in the hour that comes twice comes twice.
  */
-#ifndef CERTSYNC_HUB_WINDOW_H
-#define CERTSYNC_HUB_WINDOW_H
+#ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_WINDOW_H
+#define CERTSYNC_HUB_DAEMON_ROLLOUT_WINDOW_H
 
 #include "hub/common/config.h"
 

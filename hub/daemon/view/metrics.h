@@ -2,8 +2,8 @@
  *
  * A state is a label of a series that is 1 while it lasts; the series of another state is absent, not 0.
  */
-#ifndef CERTSYNC_HUB_METRICS_H
-#define CERTSYNC_HUB_METRICS_H
+#ifndef CERTSYNC_HUB_DAEMON_VIEW_METRICS_H
+#define CERTSYNC_HUB_DAEMON_VIEW_METRICS_H
 
 #include "hub/daemon/view/overview.h"
 #include "lib/core/buf.h"

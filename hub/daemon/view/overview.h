@@ -1,8 +1,8 @@
 /* How everything stands at one moment, gathered from the hub's modules: what the status page and the metrics
  * show. Those are pure functions of it. Nothing is read from disk for it.
  */
-#ifndef CERTSYNC_HUB_OVERVIEW_H
-#define CERTSYNC_HUB_OVERVIEW_H
+#ifndef CERTSYNC_HUB_DAEMON_VIEW_OVERVIEW_H
+#define CERTSYNC_HUB_DAEMON_VIEW_OVERVIEW_H
 
 #include "lib/wire/json.h"
 #include "lib/crypto/revision.h"

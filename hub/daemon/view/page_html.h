@@ -2,8 +2,8 @@
  * Content-Security-Policy knows by its hash. Pure. Every text is escaped; what was chosen by a peer is
  * isolated in its direction of writing, too.
  */
-#ifndef CERTSYNC_HUB_PAGE_HTML_H
-#define CERTSYNC_HUB_PAGE_HTML_H
+#ifndef CERTSYNC_HUB_DAEMON_VIEW_PAGE_HTML_H
+#define CERTSYNC_HUB_DAEMON_VIEW_PAGE_HTML_H
 
 #include "hub/daemon/view/overview.h"
 #include "lib/core/buf.h"

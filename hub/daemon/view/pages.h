@@ -7,8 +7,8 @@
  *
  * Each is made anew at most once a second, however many ask.
  */
-#ifndef CERTSYNC_HUB_STATUS_PAGE_H
-#define CERTSYNC_HUB_STATUS_PAGE_H
+#ifndef CERTSYNC_HUB_DAEMON_VIEW_PAGES_H
+#define CERTSYNC_HUB_DAEMON_VIEW_PAGES_H
 
 #include "hub/daemon/hub.h"
 

@@ -1,7 +1,7 @@
 /* What `certsync status` shows, as JSON: one answer per certificate, one per agent in it.
  */
-#ifndef CERTSYNC_HUB_STATUS_H
-#define CERTSYNC_HUB_STATUS_H
+#ifndef CERTSYNC_HUB_DAEMON_VIEW_STATUS_H
+#define CERTSYNC_HUB_DAEMON_VIEW_STATUS_H
 
 #include "hub/daemon/hub.h"
 #include "hub/daemon/rollout/rollout.h"

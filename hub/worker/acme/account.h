@@ -17,8 +17,8 @@
  *   succeeds when that has been done already deactivate  ends the account for good revoke      by the account's key or,
  *   where the server says that this account may not, by the certificate's own
  */
-#ifndef CERTSYNC_HUB_ACME_ACCOUNT_H
-#define CERTSYNC_HUB_ACME_ACCOUNT_H
+#ifndef CERTSYNC_HUB_WORKER_ACME_ACCOUNT_H
+#define CERTSYNC_HUB_WORKER_ACME_ACCOUNT_H
 
 int acme_account_worker(void); /* the exit code */
 

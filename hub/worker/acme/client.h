@@ -1,8 +1,8 @@
 /* Signed requests to an ACME server (RFC 8555 section 6): nonces and their retries, problem documents turned into
  * errors, and a check of the form of everything that the server says.
  */
-#ifndef CERTSYNC_HUB_ACME_CLIENT_H
-#define CERTSYNC_HUB_ACME_CLIENT_H
+#ifndef CERTSYNC_HUB_WORKER_ACME_CLIENT_H
+#define CERTSYNC_HUB_WORKER_ACME_CLIENT_H
 
 #include "hub/common/jws.h"
 #include "hub/worker/http.h"

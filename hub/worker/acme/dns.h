@@ -2,8 +2,8 @@
  * them, and they are removed whatever comes of it. The daemon keeps the list of the records that exist
  * (hub/daemon/acme/order_dns.h).
  */
-#ifndef CERTSYNC_HUB_ACME_DNS_H
-#define CERTSYNC_HUB_ACME_DNS_H
+#ifndef CERTSYNC_HUB_WORKER_ACME_DNS_H
+#define CERTSYNC_HUB_WORKER_ACME_DNS_H
 
 #include "hub/worker/acme/flow.h"
 

@@ -1,6 +1,6 @@
 /* What the parts of the ACME client share: one job under way. See hub/worker/acme/acme.c. */
-#ifndef CERTSYNC_HUB_ACME_FLOW_H
-#define CERTSYNC_HUB_ACME_FLOW_H
+#ifndef CERTSYNC_HUB_WORKER_ACME_FLOW_H
+#define CERTSYNC_HUB_WORKER_ACME_FLOW_H
 
 #include "hub/worker/acme/client.h"
 #include "hub/worker/talk.h"

@@ -5,8 +5,8 @@
  * authority bit, each section), follows truncation to TCP, and parses all of it. Names are given and returned absolute,
  * with the dot at their end.
  */
-#ifndef CERTSYNC_HUB_ACME_LOOKUP_H
-#define CERTSYNC_HUB_ACME_LOOKUP_H
+#ifndef CERTSYNC_HUB_WORKER_ACME_LOOKUP_H
+#define CERTSYNC_HUB_WORKER_ACME_LOOKUP_H
 
 #include "lib/core/error.h"
 

@@ -5,8 +5,8 @@
  *   > job        names[], token, authorization, resolvers[] ("address" or "address:port"; none: the system's)
  *   < finding    name, address ("": it has none), ok, text
  */
-#ifndef CERTSYNC_HUB_ACME_PREFLIGHT_H
-#define CERTSYNC_HUB_ACME_PREFLIGHT_H
+#ifndef CERTSYNC_HUB_WORKER_ACME_PREFLIGHT_H
+#define CERTSYNC_HUB_WORKER_ACME_PREFLIGHT_H
 
 int acme_preflight_worker(void); /* the exit code */
 

@@ -7,8 +7,8 @@
  *   < unsupported  the authority does not tell such things
  *   < failed       text, retry_after: it could not be asked at all
  */
-#ifndef CERTSYNC_HUB_ACME_INFO_H
-#define CERTSYNC_HUB_ACME_INFO_H
+#ifndef CERTSYNC_HUB_WORKER_ACME_RENEWAL_INFO_H
+#define CERTSYNC_HUB_WORKER_ACME_RENEWAL_INFO_H
 
 int acme_info_worker(void); /* the exit code */
 
