@@ -47,7 +47,7 @@ static cJSON *get_json(struct hub *hub, const struct hub_acme *acme, const char 
 		: NULL;
 }
 
-/* "" where there is no account at the directory that is configured now. */
+/* The URL is "" where there is no account at the directory that is configured now. */
 static void account_url(struct hub *hub, const struct hub_acme *acme, char *ret, size_t size)
 {
 	auto_json cJSON *record = get_json(hub, acme, "account.json");
@@ -89,7 +89,7 @@ static int keep_contact(struct account *a, struct error *err)
 	return store_put(a->hub->store, kind, a->acme->name, "contact.json", text.data, text.len, err);
 }
 
-/* The next key is the account's: it takes the old one's place before it is dropped from its own. */
+/* The next key is the account's. It takes the old one's place before it is dropped from its own. */
 static int promote(struct account *a, struct error *err)
 {
 	struct order_key key;
@@ -99,7 +99,7 @@ static int promote(struct account *a, struct error *err)
 	return order_key_store(a->hub->store, kind, a->acme->name, ACCOUNT_KEY, &key, err);
 }
 
-/* Of a record that is dropped, or names another key now. One that stays is in nobody's way. */
+/* Drops the key of a record that is dropped, or names another key now. A key that stays is in nobody's way. */
 static void drop_key(const struct account *a, const struct order_key *k)
 {
 	struct error ignored;
@@ -122,7 +122,7 @@ static int settle_keys(struct account *a, bool is_next, struct error *err)
 	return 0;
 }
 
-/* What a deactivated account had. */
+/* Drops what a deactivated account had. */
 static int drop_account(struct account *a, struct error *err)
 {
 	if (store_drop(a->hub->store, kind, a->acme->name, err) < 0)
@@ -141,7 +141,7 @@ static void unlink_account(struct account *a)
 	*at = a->next;
 }
 
-/* A current one is to be replaced at once, with a key that nobody else has where that was the reason. */
+/* A current certificate is replaced at once, with a key that nobody else has where the key was the reason. */
 static void tell_revoked(struct account *a)
 {
 	struct error ignored;
@@ -155,7 +155,7 @@ static void finish(struct account *a, const struct error *err)
 {
 	struct error copy = *err;
 	unlink_account(a);
-	/* One pair is enough: what replaces it has all of them anew. */
+	/* One pair is enough, since what replaces it has all of them anew. */
 	if (a->revoked)
 		tell_revoked(a);
 	if (copy.kind != ERROR_NONE)
@@ -177,7 +177,7 @@ static int keep_revocation(struct account *a, struct error *err)
 		return -1;
 	snprintf(r.reason, sizeof(r.reason), "%s", a->reason);
 	chain_fingerprint(pairs[a->pair].leaf, leaf);
-	/* Asked for twice, the first reason is the one that the authority keeps. */
+	/* When it is asked for twice, the authority keeps the first reason. */
 	struct revoked before;
 	int result = 0;
 	if (!revoked_find(a->hub->store, a->certificate->name, leaf, &before))
@@ -220,7 +220,7 @@ static void on_sign(struct account *a, const cJSON *message)
 		errand_send(a->errand, answer);
 		return;
 	}
-	/* It says why it could not go on, then. */
+	/* The worker then says why it could not go on. */
 	auto_json cJSON *refusal = cJSON_CreateObject();
 	cJSON_AddStringToObject(refusal, "event", "signed");
 	cJSON_AddStringToObject(refusal, "error", err.message);
@@ -259,7 +259,7 @@ static void on_ended(const struct error *err, void *context)
 
 /* ---- the beginning ---- */
 
-/* The chain, and, in `a`, the key that may speak for it. */
+/* Adds the chain, and to `a` the key that may speak for it. */
 static int add_pair(struct account *a, struct buf *chain, struct files *files, struct error *err)
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
@@ -350,7 +350,7 @@ static struct account *account_new(struct hub *hub, const struct hub_acme *acme,
 	return a;
 }
 
-/* Takes it over; NULL when it cannot begin. */
+/* Takes `a` over; returns NULL when it cannot begin. */
 static struct account *begin(struct account *a, struct error *err)
 {
 	if (!a || start_worker(a, err) == 0)
@@ -380,7 +380,7 @@ struct account *account_upkeep(
 	return begin(account_new(hub, acme, "upkeep", done, context, err), err);
 }
 
-/* The new key, unless one is there already whose fate is not known. */
+/* Makes the new key, unless one exists already whose fate is not known. */
 static int make_next_key(struct hub *hub, const struct hub_acme *acme, struct error *err)
 {
 	struct order_key key;

@@ -24,7 +24,7 @@ static bool counts(int64_t at, int64_t span, int64_t now)
 int64_t limits_free_at(const struct limits_count *c, size_t max, int64_t span, int64_t now)
 {
 	size_t found = 0;
-	/* From the newest back: when the one that fills it up is forgotten, there is room. */
+	/* It counts from the newest back: when the entry that fills the limit is forgotten, there is room. */
 	for (size_t i = c->count; i-- > 0;)
 		if (counts(c->at[i], span, now) && ++found == max)
 			return c->at[i] + span;
@@ -52,7 +52,7 @@ static int by_text(const void *a, const void *b)
 	return strcasecmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* "set-0123…json": the same for the same names in any order and case. */
+/* Makes a name like "set-0123…json", which is the same for the same names in any order and case. */
 static void record_key(const char *prefix, const struct hub_acme *acme, char *const *names, char ret[KEY_MAX])
 {
 	auto_buf struct buf text = BUF_INIT(NAMES_BYTES_MAX);
@@ -77,7 +77,7 @@ static void record_key(const char *prefix, const struct hub_acme *acme, char *co
 	snprintf(ret + at, KEY_MAX - (size_t)at, ".json");
 }
 
-/* What cannot be read counts as nothing: the authority still counts for itself. */
+/* What cannot be read counts as nothing, since the authority still counts for itself. */
 static int count_get(
 	struct store *store, const struct hub_acme *acme, const char *key, struct limits_count *ret, struct error *err)
 {
@@ -119,7 +119,7 @@ static int note(
 	return count_put(store, acme, key, &c, err);
 }
 
-/* ---- */
+/* ---- the check ---- */
 
 static const char advice[] =
 	"certsync renew --force orders all the same, and limits = false in the acme section is for an "

@@ -1,9 +1,9 @@
-/* A breaker before an authority's own limits: five certificates of one set of names in seven days, five
- * failed authorizations of one name in an hour (Let's Encrypt's; others have like ones). Who runs into those
- * is locked out for days; here he is told before, and until when.
+/* Stops before an authority's own limits: five certificates for one set of names in seven days, five failed
+ * authorizations of one name in an hour (Let's Encrypt's; others have like ones). Whoever runs into those is locked out
+ * for days; here he is told before, and until when.
  *
- * Records in the store: kind "limits", NAME of the acme section: set-….json and name-….json, told apart by a
- * digest of the directory's URL and the names.
+ * The records in the store are of kind "limits" in the NAME of the acme section: set-….json and name-….json, told apart
+ * by a digest of the directory's URL and the names.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ACME_LIMITS_H
 #define CERTSYNC_HUB_DAEMON_ACME_LIMITS_H
@@ -27,15 +27,15 @@ struct limits_count {
 	size_t count;
 };
 
-/* 0: one more fits in; else the wall clock at which it does. What lies ahead of `now` (the clock was set
- * back) is not counted. */
+/* Returns 0 when one more fits in, else the wall clock time at which it does. What lies ahead of `now`, since the clock
+ * was set back, is not counted. */
 int64_t limits_free_at(const struct limits_count *c, size_t max, int64_t span, int64_t now);
-/* Notes one more, forgets what is older than `span`. */
+/* Notes one more, and forgets what is older than `span`. */
 void limits_note(struct limits_count *c, int64_t span, int64_t now);
 
-/* Whether an order for these names may be made: 0, or -1 with the limit, what was counted and when it is free
- * again (also in *ret_free), kind ERROR_RETRY. `lifetime` of the certificate that it would replace, 0 none:
- * one so short that five in seven days would not do is of no authority with that limit, and only failures are
+/* Returns 0 when an order for these names may be made, else -1 with the limit, what was counted and when it is free
+ * again (also in *ret_free), of kind ERROR_RETRY. `lifetime` is that of the certificate that it would replace, or 0:
+ * for one so short that five in seven days would not do, the authority has no such limit, and only failures are
  * counted. */
 int limits_check(struct store *store, const struct hub_acme *acme, char *const *names, int64_t lifetime, int64_t now,
 	int64_t *ret_free, struct error *err);

@@ -81,7 +81,7 @@ static void order_fail(struct order *o, const struct error *err, int64_t retry_a
 
 /* ---- records ---- */
 
-/* Its key goes, too, unless it is to be used again: what a revision has stays in any case. */
+/* The order's key goes, too, unless it is to be used again; what a revision has stays in any case. */
 static int order_drop(struct store *store, struct keys *keys, size_t pair, const char *certificate, struct error *err)
 {
 	struct order_key key;
@@ -92,7 +92,8 @@ static int order_drop(struct store *store, struct keys *keys, size_t pair, const
 	return store_drop(store, orders[pair], certificate, err);
 }
 
-/* A JSON record: 1 and owned, 0 when there is none or it is damaged (it is then made anew), -1. */
+/* Reads a JSON record. Returns 1 and the record, which the caller owns, 0 when there is none or it is damaged (it is
+ * then made anew), or -1. */
 static int record_get(
 	struct store *store, const char *kind, const char *name, const char *file, cJSON **ret, struct error *err)
 {
@@ -122,7 +123,7 @@ static cJSON *text_list(char *const *texts)
 	return list;
 }
 
-/* What an order is for. A stored one of something else is of no use any more. */
+/* Makes a record of what an order is for. A stored order for something else is of no use any more. */
 static cJSON *record_new(const struct hub_certificate *c, const char *key_type)
 {
 	cJSON *record = cJSON_CreateObject();
@@ -142,7 +143,7 @@ static bool is_for(const cJSON *stored, const cJSON *wanted)
 		if (!cJSON_Compare(json_get(stored, member->string), member, true))
 			return false;
 	}
-	/* Ordered with a profile that is not wanted any more. */
+	/* The stored order was made with a profile that is not wanted any more. */
 	return json_get(wanted, "profile") || !json_get(stored, "profile");
 }
 
@@ -157,14 +158,15 @@ static int add_account(struct order *o, cJSON *job, struct error *err)
 	if (order_key_add(&o->account_key, job, "account_key", err) < 0 ||
 		record_get(o->store, accounts, o->account, "account.json", &record, err) < 0)
 		return -1;
-	/* Another directory under the same name in the configuration: the key is kept, the account is made
+	/* The configuration has another directory under the same name: the key is kept, and the account is made
 	 * there. */
 	if (record && strcmp(json_text(record, "directory"), json_text(o->records[0], "directory")) == 0)
 		cJSON_AddStringToObject(job, "account_url", json_text(record, "url"));
 	return 0;
 }
 
-/* The stored order, if it is still wanted: 1, or 0 there is none. The key was stored first, so one without it was being dropped. */
+/* Adds the stored order, if it is still wanted. Returns 1, or 0 when there is none. The key was stored first, so an
+ * order without one was being dropped. */
 static int add_order(struct order *o, size_t pair, cJSON *wish, struct error *err)
 {
 	auto_json cJSON *record = NULL;
@@ -206,7 +208,7 @@ static cJSON *job_new(const struct hub_certificate *c)
 	return job;
 }
 
-/* The key that binds to an account elsewhere is the authority's, and no private key. */
+/* The key that binds to an account elsewhere is the authority's, and not a private key. */
 static int add_binding(const struct hub_acme *acme, struct buf *hmac, struct files *files, struct error *err)
 {
 	if (!acme->eab_hmac)
@@ -218,7 +220,7 @@ static int add_binding(const struct hub_acme *acme, struct buf *hmac, struct fil
 		: error_set(err, ERROR_PERMANENT, "eab_hmac %s: too long", acme->eab_hmac);
 }
 
-/* One wish a pair: which key, which stored order, what it replaces. */
+/* Adds one wish for each pair: which key, which stored order, what it replaces. */
 static int add_pair(struct order *o, size_t pair, const struct hub_certificate *c, const struct order_options *options,
 	cJSON *list, struct error *err)
 {
@@ -244,7 +246,7 @@ static int fill_job(struct order *o, const struct hub_certificate *c, const stru
 	for (size_t i = 0; i < o->pair_count; i++)
 		if (add_pair(o, i, c, options, list, err) < 0)
 			return -1;
-	/* Of a pair that is not wanted any more. */
+	/* This order belongs to a pair that is not wanted any more. */
 	return o->pair_count < ACME_PAIRS_MAX ? order_drop(o->store, o->keys, 1, o->certificate, err) : 0;
 }
 
@@ -291,7 +293,7 @@ static int say_key(struct order *o, const struct order_key *key, struct error *e
 	return 0;
 }
 
-/* One key an account for ever: of two orders that ask for it at once, the second is given the first one's. */
+/* An account has one key for good: of two orders that ask for one at once, the second gets the first one's. */
 static int on_account_key(struct order *o, const cJSON *message, struct error *err)
 {
 	(void)message;
@@ -311,7 +313,7 @@ static int take_pair(const struct order *o, const cJSON *message, uint32_t *ret,
 		: error_set(err, ERROR_PERMANENT, "pair: the worker has not so many");
 }
 
-/* Its own, once there was none of this order's that is to be used instead. */
+/* Keeps a key of this order's own, once there was none that is to be used instead. */
 static int keep_made(struct order *o, const struct buf *spki, struct error *err)
 {
 	struct order_key made;
@@ -357,7 +359,7 @@ static int on_key(struct order *o, const cJSON *message, struct error *err)
 	return say_key(o, &o->key[pair], err);
 }
 
-/* The key first: an order.json says that all is there. */
+/* The key comes first: an order.json says that everything is there. */
 static int on_order(struct order *o, const cJSON *message, struct error *err)
 {
 	uint32_t pair;
@@ -449,7 +451,7 @@ static int keep_issued(struct order *o, size_t pair, const struct files *files, 
 	return 0;
 }
 
-/* Ends the order in any case. Should the drop fail, the next start meets the same certificates once more. */
+/* Ends the order in any case. If the drop fails, the next start meets the same certificates once more. */
 static int on_done(struct order *o, const cJSON *message, struct error *err)
 {
 	struct error ignored;
@@ -525,7 +527,7 @@ static int on_gone(struct order *o, const cJSON *message, struct error *err)
 	return 0;
 }
 
-/* Whether it is one of the order's, a wildcard's without the "*.". */
+/* Returns whether it is one of the order's names; a wildcard's counts without the "*.". */
 static bool is_name(const struct order *o, const char *name)
 {
 	const cJSON *element;
@@ -550,8 +552,8 @@ static int on_invalid(struct order *o, const cJSON *message, struct error *err)
 	return 0;
 }
 
-/* What proves a name to an authority is the account's own thumbprint behind the token: with another one, a name of ours would be
- * proven to somebody else. */
+/* What proves a name to an authority is the account's own thumbprint behind the token. With another one, a name of ours
+ * would be proven to somebody else. */
 static int check_answer(struct order *o, const char *token, const char *authorization, struct error *err)
 {
 	char own[JWS_THUMBPRINT_MAX];
@@ -665,7 +667,7 @@ static void on_ended(struct worker *w, const struct error *err, void *context)
 	order_fail(context, err->kind == ERROR_NONE ? &silent : err, 0);
 }
 
-/* ---- */
+/* ---- life ---- */
 
 static char **copy_list(char *const *texts)
 {

@@ -10,7 +10,8 @@ static const char kind[] = "dns", file[] = "records.json";
 
 enum { ORDER_DNS_MAX = 60 * 1024, ORDER_DNS_COUNT_MAX = 512, DIGEST_TEXT = 43, RECORD_MEMBERS = 5 };
 
-/* What is kept: 1 and owned, 0 when there is none or it is damaged (the next that is written replaces it), -1. */
+/* Reads what is kept. Returns 1 and the record, which the caller owns, 0 when there is none or it is damaged (the next
+ * one that is written replaces it), or -1. */
 static int stored_records(struct store *store, const char *certificate, cJSON **ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(ORDER_DNS_MAX);

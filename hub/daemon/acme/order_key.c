@@ -65,8 +65,8 @@ static bool has_type(const struct order_key *k, const char *key_type)
 	return order_key_public(k, &key, &damaged) == 0 && is_of_type(key, key_type);
 }
 
-/* Of the pairs of the current revision the one of this type. A revision that cannot be read has none: what is wrong with
- * it is told where it is to be served. */
+/* Finds the pair of this type in the current revision. A revision that cannot be read has none; what is wrong with it
+ * is told where it is to be served. */
 static int current_key(
 	struct store *store, const char *certificate, const char *key_type, struct order_key *ret, struct error *err)
 {
@@ -120,7 +120,7 @@ int order_key_put_next(struct store *store, struct keys *keys, const char *certi
 {
 	struct error ignored;
 	struct order_key old;
-	/* Kept until the order is over, whose key it may be. */
+	/* The old key is kept until the order is over, whose key it may be. */
 	bool had = order_key_load(store, ORDER_NEXT_KEYS, certificate, next_file[pair], &old, &ignored) > 0;
 	if (order_key_store(store, ORDER_NEXT_KEYS, certificate, next_file[pair], k, err) < 0)
 		return -1;

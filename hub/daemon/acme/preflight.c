@@ -62,8 +62,8 @@ static void random_text(char ret[TOKEN_MAX])
 	snprintf(ret, TOKEN_MAX, "%s", buf_text(&text));
 }
 
-/* By the account's key, since a HAProxy that answers by itself (stateless http-01) knows nothing but its
- * thumbprint. */
+/* The thumbprint is found by the account's key, since an HAProxy that answers by itself (stateless http-01) knows
+ * nothing else. */
 static void find_thumbprint(const struct preflight *p, const char *account, char ret[TOKEN_MAX])
 {
 	struct error ignored;

@@ -26,7 +26,7 @@ struct renewal {
 	struct renewal *next;
 	struct hub *hub;
 	const struct hub_certificate *certificate;
-	/* What runs: one of these, or none. */
+	/* At most one of these runs. */
 	struct account *account;
 	struct preflight *preflight;
 	struct order *order;
@@ -41,9 +41,9 @@ struct renewal {
 	bool refused;    /* by the gate to publish, for what the certificate is: its order is kept, unless an
 			    operator orders anew */
 	bool new_key;    /* the one in use must not be used again */
-	bool resumes; /* an order is stored that was broken off: whatever the current certificate is, it is gone on with */
-	bool revoked; /* the current certificate was, from here */
-	bool waiting; /* for what is being done to its account */
+	bool resumes;    /* a stored order was broken off; it is resumed whatever the current certificate is */
+	bool revoked;    /* the current certificate was, from here */
+	bool waiting;    /* for what is being done to its account */
 };
 
 static bool is_running(const struct renewal *r)
@@ -51,7 +51,7 @@ static bool is_running(const struct renewal *r)
 	return r->account || r->preflight || r->order || r->waiting;
 }
 
-/* The record: encoder and decoder. */
+/* ---- the record: encoder and decoder ---- */
 
 static void save(const struct renewal *r)
 {
@@ -118,7 +118,7 @@ static bool has_stored_order(struct renewal *r)
 	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) > 0;
 }
 
-/* What is published decides when the next one is due. */
+/* What is published decides when the next order is due. */
 static void look_at_current(struct renewal *r)
 {
 	struct error err;
@@ -140,7 +140,8 @@ static void look_at_current(struct renewal *r)
 	take_advice(r);
 }
 
-/* A revoked one is of no use to anybody, and an order that was begun is not left: there is nothing to wait for but a backoff. */
+/* A revoked certificate is of no use to anybody, and an order that was begun is not left, so only a backoff is waited
+ * for. */
 static int64_t due(const struct renewal *r, int64_t now)
 {
 	struct schedule_state s = r->state;
@@ -154,7 +155,7 @@ static void wake_later(struct renewal *r)
 {
 	int64_t now = clock_wall();
 	int64_t wait = due(r, now) - now;
-	/* The wall clock may be set in between: look again within the hour. */
+	/* The wall clock may be set in between, so it looks again within the hour. */
 	wait = wait < 0 ? 0 : wait > RENEWAL_WAKE_MAX ? RENEWAL_WAKE_MAX : wait;
 	const struct timeval delay = {wait, 0};
 	event_add(r->timer, &delay);
@@ -219,8 +220,7 @@ static void count_issued(struct renewal *r, size_t pairs)
 				err.message);
 }
 
-/* What was revoked, here or (its authority wants it replaced at once) elsewhere, must not wait for a window.
- */
+/* What was revoked, here or elsewhere (then its authority wants it replaced at once), must not wait for a window. */
 static bool is_urgent(const struct renewal *r)
 {
 	struct schedule_state rule = r->state;
@@ -252,8 +252,8 @@ static int on_issued(const char *certificate, const struct chain *pairs, size_t 
 		succeed(r);
 	}
 	changed(r);
-	/* Refused: the order stays (N2), so that the next try judges the same certificate again. Ordering
-	 * anew each time would spend the CA's limit of duplicates while, say, an anchor is missing here. */
+	/* When it was refused the order stays, so that the next try judges the same certificate again. To order anew
+	 * each time would spend the CA's limit of duplicates while, for example, an anchor is missing here. */
 	return result;
 }
 
@@ -287,7 +287,7 @@ static const struct order_handler order_handler = {.progress = on_progress,
 
 /* ---- the way to an order ---- */
 
-/* The identifiers of what is replaced, where this authority issued it. */
+/* Finds the identifiers of what is replaced, where this authority issued it. */
 static size_t find_replaced(struct renewal *r, char ids[STORE_PAIRS_MAX][ARI_ID_MAX])
 {
 	struct error ignored;
@@ -360,7 +360,7 @@ static void start_preflight(struct renewal *r)
 		on_preflight(NULL, 0, &err, r);
 }
 
-/* What could not be brought up to date is no reason to let a certificate expire. */
+/* An account that could not be brought up to date is no reason to let a certificate expire. */
 static void on_account(const struct error *err, void *context)
 {
 	struct renewal *r = context;
@@ -395,7 +395,8 @@ static void start(struct renewal *r)
 
 /* ---- what may hold it ---- */
 
-/* True: the authority would refuse it. Then `held` says so, until when it does. `anew`: a stored order is not gone on with. */
+/* Returns true when the authority would refuse it; then `held` says so, and until when. `anew` says that a stored order
+ * is not continued. */
 static bool is_held(struct renewal *r, bool anew)
 {
 	struct error err;
@@ -415,7 +416,7 @@ static bool is_held(struct renewal *r, bool anew)
 	return true;
 }
 
-/* The authority asked to be left alone, and the time is not over. */
+/* Fails when the authority asked to be left alone, and the time is not over. */
 static int check_retry_after(const struct renewal *r, struct error *err)
 {
 	char when[CLOCK_TEXT_MAX];
@@ -492,7 +493,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (is_running(r))
 		return;
-	/* A revoked one is of no use: no limit of ours is worth serving it. */
+	/* A revoked certificate is of no use, so no limit of ours is worth serving it. */
 	if (due(r, clock_wall()) > clock_wall() || (!r->revoked && is_held(r, false)))
 		wake_later(r);
 	else

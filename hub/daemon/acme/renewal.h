@@ -1,12 +1,12 @@
-/* Certificates that this hub obtains itself: when hub/schedule says so, hub/order gets one, the gate to
- * publish takes it.
+/* Certificates that this hub obtains itself: when the schedule (hub/common/schedule.h) says so, an order (order.h) gets
+ * one, and it is published.
  *
- * Before an order is made: hub/limits must have room for it, hub/account brings the account up to date,
- * hub/preflight looks whether the names lead here. A stored order is only resumed.
+ * Before an order is made, limits.h must have room for it, account.h brings the account up to date, and preflight.h
+ * looks whether the names lead here. A stored order is only resumed.
  *
- * Record in the store: kind "renewals", NAME of the certificate: state.json (failures, when, what the server
- * asked for, why, whether the next key must be new), so that a restart neither forgets a backoff nor its
- * reason; ari.json (hub/common/ari.h).
+ * The record in the store is of kind "renewals" in the certificate's NAME: state.json has failures, when they were,
+ * what the server asked for, why, and whether the next key must be new, so that a restart neither forgets a backoff nor
+ * its reason; ari.json is hub/common/ari.h's.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ACME_RENEWAL_H
 #define CERTSYNC_HUB_DAEMON_ACME_RENEWAL_H
@@ -22,17 +22,18 @@ void renewal_close(struct hub *hub);
 
 struct renewal *renewal_find(struct hub *hub, const char *certificate); /* NULL: not an ACME certificate */
 
-/* An order now, whatever the schedule, the backoff and the advice; nothing when one runs already. What the
- * authority itself said (its Retry-After, hub/limits) is passed over only by `force`: else -1 and the reason.
- */
+/* Orders now, whatever the schedule, the backoff and the advice say; does nothing when an order runs already. What the
+ * authority itself said (its Retry-After, limits.h) is passed over only with `force`; else returns -1 and the
+ * reason. */
 int renewal_now(struct renewal *r, bool force, struct error *err);
-/* The current certificate was revoked: another one at once, over every limit; `new_key`: with a key that was
- * never used. */
+/* The current certificate was revoked: orders another one at once, in spite of every limit. With `new_key` it gets a
+ * key that was never used. */
 void renewal_replace(struct renewal *r, bool new_key);
 /* Something was published, by whomever. NAME may be no ACME certificate. */
 void renewal_published(struct hub *hub, const char *certificate);
 
-/* Before the key of this account changes, or the account goes. -1, ERROR_RETRY: an order is under way by it. */
+/* Is to be asked before the key of this account changes, or the account goes. Returns -1 with ERROR_RETRY while an
+ * order is under way by it. */
 int renewal_check_idle(const struct hub *hub, const struct hub_acme *acme, struct error *err);
 
 struct renewal_status {

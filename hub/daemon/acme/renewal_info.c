@@ -74,14 +74,14 @@ static bool can_be_asked(const struct advice *a)
 
 static void plan(struct advisor *v, int64_t when)
 {
-	/* The wall clock may be set in between: look again within the hour. */
+	/* The wall clock may be set in between, so it looks again within the hour. */
 	int64_t wait = when - clock_wall();
 	const struct timeval delay = {wait < 0 ? 0 : wait > ADVICE_WAKE_MAX ? ADVICE_WAKE_MAX : wait, 1000};
 	v->planned = when;
 	event_add(v->timer, &delay);
 }
 
-/* Sooner than planned, if it must be: not every certificate is looked at for the sake of one. */
+/* Wakes sooner than planned, if it must be; so not every certificate is looked at for the sake of one. */
 static void wake_for(const struct advice *a)
 {
 	struct advisor *v = a->advisor;
@@ -172,7 +172,7 @@ static void on_message(const char *event, const cJSON *message, void *context)
 		if (one && strcmp(event, "answer") == 0)
 			take_answer(a, message, retry_after);
 		else if (strcmp(event, "unsupported") == 0) {
-			/* What it once said holds no longer. */
+			/* What it once said no longer holds. */
 			a->record.moment = a->record.failures = 0;
 			snprintf(a->record.trouble, sizeof(a->record.trouble), "%s", "");
 			next_question(a, ADVICE_UNSUPPORTED_AGAIN);
@@ -199,7 +199,7 @@ static void on_ended(const struct error *err, void *context)
 
 /* ---- questions ---- */
 
-/* The identifier, made from the certificate when it is asked for first. */
+/* Makes the identifier from the certificate when it is asked for first. */
 static int need_id(struct advice *a, struct error *err)
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};

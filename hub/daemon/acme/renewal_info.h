@@ -1,7 +1,7 @@
 /* When authorities want their certificates to be renewed: who is asked, when, and what came of it (hub/common/ari.h
  * judges).
  *
- * One worker an authority at a time asks for all certificates that are due. Nothing of it stops a renewal:
+ * For each authority one worker at a time asks for all certificates that are due. Nothing of this stops a renewal:
  * without an answer the last one holds, and without any the rule of thirds.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ACME_RENEWAL_INFO_H
@@ -12,13 +12,13 @@
 
 struct advice; /* of one certificate */
 
-/* `changed` is called from the loop when there is another moment, or none any more. NULL where nobody is
- * asked: not an ACME certificate, or ari = false. */
+/* `changed` is called from the loop when there is another moment, or none any more. Returns NULL where nobody is asked:
+ * for what is not an ACME certificate, or with ari = false. */
 struct advice *advice_new(
 	struct hub *hub, const struct hub_certificate *certificate, void (*changed)(void *context), void *context);
 void advice_free(struct advice *a); /* NULL is allowed */
 
-/* What is current now; NULL: nothing. Another certificate than before is asked for soon. */
+/* Says what is current now, or NULL for nothing. Another certificate than before is asked for soon. */
 void advice_current(struct advice *a, const struct manifest *current);
 
 const struct ari_record *advice_record(const struct advice *a);

@@ -11,12 +11,12 @@ struct thumbprint {
 	char text[JWS_THUMBPRINT_MAX];
 };
 
-/* `account`: the title of an acme section; NULL: the only one. ERROR_USAGE with what to do when there is no
- * such section, more than one, or no account yet. */
+/* `account` is the title of an acme section, or NULL for the only one. ERROR_USAGE with what to do says that there is
+ * no such section, more than one, or no account yet. */
 int thumbprint_find(const struct hub_config *config, struct store *store, const char *account, struct thumbprint *ret,
 	struct error *err);
 
-/* Of the account whose key the store has: 1, 0 when there is none, -1. */
+/* Gets that of the account whose key the store has. Returns 1, 0 when there is none, or -1. */
 int thumbprint_get(struct store *store, const char *account, char ret[JWS_THUMBPRINT_MAX], struct error *err);
 
 #endif
