@@ -18,9 +18,9 @@
 
 enum { SESSION_HELLO_SECONDS = 15, SESSION_PER_AGENT = 4 };
 
-/* Hello. */
+/* ---- hello ---- */
 
-/* Those of the same agent that came in with another key. */
+/* Ends the sessions of the same agent that came in with another key. */
 static void end_others(struct session *s, const char *reason)
 {
 	for (struct session *other = s->hub->sessions, *next; other; other = next) {
@@ -30,8 +30,8 @@ static void end_others(struct session *s, const char *reason)
 	}
 }
 
-/* The agent is here with its next key: whoever uses the old one is not it, or soon will not be. What outranks it is
- * the key alone, not who came first, nor what either says of itself. */
+/* The agent is here with its next key, so whoever uses the old one is not it, or soon will not be. Only the key
+ * decides, not who came first, nor what either says of itself. */
 static bool outranks(struct session *s)
 {
 	if (s->rotates) {
@@ -48,8 +48,8 @@ static bool outranks(struct session *s)
 	return false;
 }
 
-/* The same agent twice: the same root half replaces its old connection, another machine is refused while the first
- * is alive. */
+/* When the same agent is here twice, the same root half replaces its old connection, and another machine is refused
+ * while the first one is alive. */
 static bool take_place(struct session *s)
 {
 	struct session *other = session_find(s->hub, s->name);
@@ -147,7 +147,7 @@ static void take_message(struct session *s, const struct message *m)
 		session_send(s, &(struct message){.type = MESSAGE_PONG});
 		return;
 	case MESSAGE_ERROR:
-		/* Its last word: whoever says it closes. */
+		/* This is its last word: whoever says it closes. */
 		log_event(LOG_LEVEL_WARNING, "agent-error", "agent=%s what=%s text=\"%s\"", s->name, m->step, m->text);
 		conn_finish(s->conn);
 		return;
@@ -187,11 +187,11 @@ static void on_silence(evutil_socket_t fd, short what, void *context)
 	session_end(s, s->hello ? "not heard for 90 seconds" : "said no hello");
 }
 
-/* The beginning of a session. */
+/* ---- the beginning of a session ---- */
 
 static const struct conn_handler session_handler = {on_frame, on_closed};
 
-/* With the same key: who has the old one cannot keep out who has the next. */
+/* Counts the sessions with the same key, since whoever has the old key cannot keep out whoever has the next one. */
 static int count_of(const struct session *like)
 {
 	int count = 0;
@@ -200,8 +200,8 @@ static int count_of(const struct session *like)
 	return count;
 }
 
-/* Its key is one of this agent's. sshd judged that when the connection began, and a connection lasts: each new
- * channel in it runs the forced command of then. */
+/* Returns whether the session's key is one of this agent's. sshd judged that when the connection began, and a
+ * connection lasts: each new channel in it runs the forced command of that time. */
 static bool has_good_key(struct session *s)
 {
 	struct error err;
@@ -224,7 +224,7 @@ static bool has_good_key(struct session *s)
 	return false;
 }
 
-/* The name is known: from here on frames. */
+/* The name is known, and frames come from here on. */
 static void begin(struct session *s)
 {
 	const struct hub_agent *agent = hub_config_agent(s->hub->config, s->name);
@@ -242,7 +242,7 @@ static void begin(struct session *s)
 		has_good_key(s);
 }
 
-/* The forced command says who it is, and which key that was. */
+/* The forced command says who it is, and which key was used. */
 static void begin_as_named(struct session *s)
 {
 	enum hub_key_use use;
@@ -333,7 +333,7 @@ static const struct hub_agent *local_agent(const struct hub_config *config)
 void admission_local(int fd, uid_t uid, void *context)
 {
 	struct hub *hub = context;
-	/* Root joins for its own node's agent, and does nothing else here. */
+	/* Root may join for its own node's agent, and does nothing else here. */
 	bool joins = uid == 0 && hub->local_uid != 0;
 	if (!joins && !admitted(uid, hub->local_uid, fd, "local"))
 		return;

@@ -7,7 +7,7 @@
 
 #include <sys/types.h>
 
-/* listener_accept handlers; `context` is the hub. */
+/* These are handlers of a listener; `context` is the hub. */
 void admission_gate(int fd, uid_t uid, void *context);
 void admission_local(int fd, uid_t uid, void *context);
 

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* certsync-agent:1 ssh-ed25519 BASE64 x25519:BASE64 */
+/* Parses certsync-agent:1 ssh-ed25519 BASE64 x25519:BASE64. */
 static int parse_identity(const char *line, struct enrolment *ret, struct error *err)
 {
 	char type[64], key[HUB_KEY_TEXT_MAX], seal_key[128], rest[2];
@@ -30,7 +30,7 @@ static int parse_identity(const char *line, struct enrolment *ret, struct error 
 	return enrolment_parse_key(seal_key, ret->seal, err);
 }
 
-/* Two agents with one key could not be told apart, and sshd would take them for the first. */
+/* Two agents with one key could not be told apart, and sshd would take both for the first one. */
 static int check_unique(struct hub *hub, const char *agent, const struct enrolment *e, struct error *err)
 {
 	for (size_t i = 0; i < hub->config->agent_count; i++) {
@@ -54,7 +54,8 @@ static bool same_keys(const struct enrolment *a, const struct enrolment *b)
 	return strcmp(a->ssh, b->ssh) == 0 && memcmp(a->seal, b->seal, SEAL_KEY_SIZE) == 0;
 }
 
-/* Writes down that it is `given` these keys, then makes that so: `e` is its record from now on. The same ones once more are no change. */
+/* Writes down that the agent is `given` these keys, then makes that so: `e` is its record from now on. To give the same
+ * keys once more is no change. */
 static int change(struct hub *hub, const char *agent, const char *what, const struct enrolment *before,
 	const struct enrolment *given, const struct enrolment *e, struct error *err)
 {
@@ -158,7 +159,7 @@ int enroll_may_replace(struct hub *hub, const char *agent, bool replace, struct 
 		session_find(hub, agent) ? "connected with them" : "not connected now", agent, agent);
 }
 
-/* Whoever else had them would be let in again. */
+/* Whoever else had these keys would be let in again. */
 static int check_removed(struct hub *hub, const char *agent, const struct enrolment *e, struct error *err)
 {
 	struct enrolment old;
@@ -186,13 +187,13 @@ int enroll_add(struct hub *hub, const char *agent, const char *identity, bool re
 		return -1;
 	int found = enrolment_find(hub, agent, &before, err);
 	bool same = found > 0 && same_keys(&before, &e);
-	/* A damaged record is put right by this, too. */
+	/* This puts a damaged record right, too. */
 	if (found > 0 && !same && enroll_may_replace(hub, agent, replace, err) < 0)
 		return -1;
 	if (!same && !replace && check_removed(hub, agent, &e, err) < 0)
 		return -1;
 	snprintf(what, sizeof(what), "its keys were given by hand, by %s", key_changes_who(by, who));
-	/* A line for it that is still open would bring other keys in the place of these. */
+	/* A line for the agent that is still open would bring other keys in the place of these. */
 	if (ticket_drop(hub, agent, err) < 0 || change(hub, agent, what, found > 0 ? &before : NULL, &e, &e, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s", agent);
@@ -227,7 +228,7 @@ int enroll_remove(struct hub *hub, const char *agent, uid_t by, struct error *er
 	return 0;
 }
 
-/* The line that an agent pins. */
+/* ---- the line that an agent pins ---- */
 
 static int add_host(const char *path, struct buf *out, struct error *err)
 {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "x25519:BASE64" or plain BASE64 into 32 bytes. */
+/* Decodes "x25519:BASE64" or plain BASE64 into 32 bytes. */
 int enrolment_parse_key(const char *text, uint8_t ret[SEAL_KEY_SIZE], struct error *err)
 {
 	auto_buf struct buf raw = BUF_INIT(64);
@@ -17,7 +17,7 @@ int enrolment_parse_key(const char *text, uint8_t ret[SEAL_KEY_SIZE], struct err
 	return 0;
 }
 
-/* The record: encoder and decoder. */
+/* ---- the record: encoder and decoder ---- */
 
 static int record_encode(const struct enrolment *e, struct buf *out)
 {
@@ -53,7 +53,7 @@ static int decode_next(const cJSON *o, struct enrolment *ret, struct error *err)
 	return 0;
 }
 
-/* Of the record of an older version, which did not say: since the keys are there. */
+/* The record of an older version did not say since when; then it is since the keys were given. */
 static int decode_rotation(const cJSON *o, struct enrolment *ret, struct error *err)
 {
 	if (!json_get(o, "rotation")) {

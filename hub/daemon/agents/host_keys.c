@@ -28,7 +28,7 @@ static int read_hosts(const struct hub *hub, struct host_pins *ret, struct error
 	return 0;
 }
 
-/* 1 with the list that was told last, 0 when there is none that this hub's key has signed. */
+/* Returns 1 with the list that was told last, or 0 when there is none that this hub's key has signed. */
 static int load(struct hub *hub, struct buf *record, struct host_pins *ret)
 {
 	struct error err;

@@ -14,7 +14,7 @@ void ticket_release(struct ticket *t)
 	explicit_bzero(t, sizeof(*t));
 }
 
-/* The record, binary since a key is in it: encoder and decoder. */
+/* ---- the record, which is binary since a key is in it: encoder and decoder ---- */
 
 static int record_encode(const struct ticket *t, struct buf *out)
 {
@@ -74,7 +74,7 @@ int ticket_drop(struct hub *hub, const char *agent, struct error *err)
 	return store_drop(hub->store, "joins", agent, err);
 }
 
-/* Making one. */
+/* ---- making one ---- */
 
 static int render_login(const struct join_keys *keys, char ret[HUB_KEY_TEXT_MAX])
 {
@@ -104,7 +104,7 @@ int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid
 	return put(hub, agent, &t, err);
 }
 
-/* Using one. */
+/* ---- using one ---- */
 
 static int count_try(struct hub *hub, const char *agent, struct ticket *t, int64_t now, struct error *err)
 {
@@ -157,7 +157,7 @@ int ticket_use(struct hub *hub, const char *agent, const uint8_t *request, size_
 	return 0;
 }
 
-/* The end of those whose time is over. */
+/* ---- the end of those whose time is over ---- */
 
 static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *due)
 {

@@ -1,6 +1,6 @@
-/* The lines by which nodes join: good once, for JOIN_LINE_SECONDS, one for an agent (a new one replaces it). Kept in
- * the store (kind "joins", NAME: line): what the secret becomes, never the secret itself; of a used one nothing that
- * opens anything.
+/* The lines by which nodes join. A line is good once, for JOIN_LINE_SECONDS, and an agent has one (a new one replaces
+ * it). The store keeps (kind "joins", NAME: line) what the secret becomes, never the secret itself, and of a used line
+ * nothing that opens anything.
  */
 #ifndef CERTSYNC_HUB_DAEMON_AGENTS_JOIN_LINE_H
 #define CERTSYNC_HUB_DAEMON_AGENTS_JOIN_LINE_H
@@ -14,7 +14,7 @@ enum {
 	TICKET_TRIES = 3,
 };
 
-/* What the node that joins is to do about its keys. */
+/* What the node that joins should do about its keys. */
 enum ticket_keys {
 	TICKET_KEYS_OWN,    /* come with those that it has, or makes */
 	TICKET_KEYS_FRESH,  /* make new ones: what it has may be somebody else's, too */
@@ -35,24 +35,26 @@ struct ticket {
 void ticket_release(struct ticket *t); /* wipes */
 #define auto_ticket __attribute__((cleanup(ticket_release)))
 
-/* Makes one for what a secret became (the login key's public half and the MAC key; the command that asks keeps the
- * rest). `line` has the hub's line (enroll_hub_line) and gets the rest, up to the secret. The caller sends the keys
- * to the root half (login_keys.h) before it shows the line. */
+/* Makes a line for what a secret became (the login key's public half and the MAC key; the command that asks keeps the
+ * rest). `line` has the hub's line (enroll_hub_line) and gets the rest, up to the secret. The caller sends the keys to
+ * the root half (login_keys.h) before it shows the line. */
 int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys,
 	struct buf *line, struct error *err);
-/* 1 found, 0 none, -1 error. */
+/* Returns 1 when it was found, 0 when there is none, or -1 on an error. */
 int ticket_find(struct hub *hub, const char *agent, struct ticket *ret, struct error *err);
 
-/* Judges a request (a frame's payload) that came in with this agent's login key. 0: it is authentic, and from now on
- * the ticket is spent, durably; *ret is the ticket as it was. -1 with the reason, for the node as well. */
+/* Judges a request (a frame's payload) that came in with this agent's login key. Returns 0 when it is authentic; from
+ * then on the line is spent, durably, and *ret is what it was. Returns -1 with a reason that is for the node as
+ * well. */
 int ticket_use(struct hub *hub, const char *agent, const uint8_t *request, size_t len, int64_t now, struct ticket *ret,
 	struct error *err);
 
-/* Nobody joins with it any more. A missing one is success. */
+/* Nobody joins with the line any more. It succeeds when there is none. */
 int ticket_drop(struct hub *hub, const char *agent, struct error *err);
 
-/* Removes those whose time is over, and tells of each that was never used. True when one was removed: the root half
- * needs the keys anew. *ret_due: when there is something to remove next, wall clock; INT64_MAX: nothing. */
+/* Removes the lines whose time is over, and tells of each that was never used. Returns true when one was removed, since
+ * the root half then needs the keys anew. *ret_due is when there is something to remove next, by the wall clock, or
+ * INT64_MAX. */
 bool ticket_sweep(struct hub *hub, int64_t now, int64_t *ret_due);
 
 #endif

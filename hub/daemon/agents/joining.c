@@ -47,7 +47,7 @@ void joining_close_all(struct hub *hub)
 	}
 }
 
-/* Answers. */
+/* ---- answers ---- */
 
 static void send_answer(struct joining *j, const struct join_answer *a, const uint8_t *mac)
 {
@@ -70,7 +70,7 @@ static void refuse(struct joining *j, const char *reason)
 	send_answer(j, &a, NULL);
 }
 
-/* Names beyond what the frame takes are left out: the node's configuration can be written without them. */
+/* Names beyond what the frame takes are left out, since the node's configuration can be written without them. */
 static void add_certificate(struct join_answer *a, const struct hub_certificate *certificate)
 {
 	struct join_certificate *c = &a->certificates[a->certificate_count++];
@@ -110,7 +110,7 @@ static void accept_node(struct joining *j)
 	send_answer(j, &a, j->ticket.mac);
 }
 
-/* The one frame. */
+/* ---- the one frame ---- */
 
 static int enroll(struct joining *j, struct error *err)
 {
@@ -166,7 +166,7 @@ static void on_frame(struct conn *c, const struct frame *frame, void *context)
 {
 	(void)c;
 	struct joining *j = context;
-	/* One frame was said: of more nothing is taken, and the answer goes out all the same. */
+	/* One frame was said; nothing more is taken, and the answer goes out all the same. */
 	if (!j->asked)
 		take_request(j, frame);
 }
@@ -191,7 +191,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	joining_free(j);
 }
 
-/* The beginning. */
+/* ---- the beginning ---- */
 
 static bool has_room(const struct hub *hub, const char *agent)
 {

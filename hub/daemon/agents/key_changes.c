@@ -13,7 +13,7 @@
 
 enum { RECORD_MAX = 1024 * 1024, STRANGER_QUIET = 60 /* seconds */ };
 
-/* Of an agent of which there is anything to tell. */
+/* A note on an agent of which there is anything to tell. */
 struct note {
 	char agent[NAME_AGENT_MAX];
 	bool rotates;
@@ -29,7 +29,7 @@ struct key_changes {
 	size_t note_count;
 };
 
-/* The record: encoder and decoder. */
+/* ---- the record: encoder and decoder ---- */
 
 static cJSON *encode(const struct key_changes *k)
 {
@@ -104,7 +104,7 @@ static int save(struct hub *hub, struct error *err)
 	return store_put(hub->store, "keys", "agents", "changes.json", text.data, text.len, err);
 }
 
-/* Changes. */
+/* ---- changes ---- */
 
 static void describe(const struct enrolment *e, char ret[KEY_CHANGES_KEYS_MAX])
 {
@@ -168,7 +168,7 @@ const char *key_changes_who(uid_t uid, char ret[KEY_CHANGES_WHO_MAX])
 	return ret;
 }
 
-/* Rotations and strangers. */
+/* ---- rotations and strangers ---- */
 
 static struct note *find_note(const struct key_changes *k, const char *agent)
 {

@@ -1,7 +1,7 @@
-/* What became of the keys of agents, and who did it: the newest KEY_CHANGES_MAX changes of all agents, which a person is told of
- * (hub/daemon/alert), and who came in with a key that is good for nothing any more.
+/* What became of the keys of agents, and who did it: the newest KEY_CHANGES_MAX changes of all agents, of which a
+ * person is told (hub/daemon/alert), and who came in with a key that is good for nothing any more.
  *
- * Record in the store: kind "keys", NAME "agents": changes.json. A change is in it before it is made.
+ * The record in the store is of kind "keys", NAME "agents": changes.json. A change is in it before it is made.
  */
 #ifndef CERTSYNC_HUB_DAEMON_AGENTS_KEY_CHANGES_H
 #define CERTSYNC_HUB_DAEMON_AGENTS_KEY_CHANGES_H
@@ -24,24 +24,26 @@ struct key_change {
 void key_changes_open(struct hub *hub);
 void key_changes_close(struct hub *hub);
 
-/* Writes it down, durably. NULL: none. */
+/* Writes a change down, durably. `before` or `after` is NULL where there were no keys. */
 int key_changes_note(struct hub *hub, const char *agent, const char *what, const struct enrolment *before,
 	const struct enrolment *after, struct error *err);
-/* The last one could not be made. */
+/* Takes back the last change, which could not be made. */
 void key_changes_take_back(struct hub *hub);
-/* Oldest first; borrowed. */
+/* Returns the changes, oldest first and borrowed. */
 const struct key_change *key_changes(const struct hub *hub, size_t *ret_count);
-/* "root (uid 0)", from this machine's own /etc/passwd: no directory service is asked, which could take its time. */
+/* Writes who it is, like "root (uid 0)", from this machine's own /etc/passwd: no directory service is asked, which
+ * could take its time. */
 const char *key_changes_who(uid_t uid, char ret[KEY_CHANGES_WHO_MAX]);
 
-/* Whether it is to have new keys, as its record says (enroll.h), so that nobody has to read that of every agent to know. */
+/* Notes whether the agent is to have new keys, as its record says (enroll.h), so that nobody has to read the record of
+ * every agent to know. */
 void key_rotation_note(struct hub *hub, const char *agent, bool rotates);
 bool key_rotates(const struct hub *hub, const char *agent);
 
-/* Somebody came in as this agent with a key (its mark: hub/common/root_request.h) that it does not have. True when that is to be logged:
- * once a minute. */
+/* Somebody came in as this agent with a key (its mark is in hub/common/root_request.h) that it does not have. Returns
+ * true when that is to be logged, which is once a minute. */
 bool key_stranger_note(struct hub *hub, const char *agent, const char *mark);
-/* When that was last, within the life of this process, and with which key; 0: never. */
+/* Returns when that was last, within the life of this process, and with which key; 0 means never. */
 int64_t key_stranger(const struct hub *hub, const char *agent, const char **ret_mark);
 
 #endif

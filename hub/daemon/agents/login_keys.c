@@ -21,7 +21,8 @@ static void add_key(
 	k->expires = expires;
 }
 
-/* Not in the list is whose record is damaged: the hub does not know it. -1: nobody can say now whether it is good. */
+/* An agent whose record is damaged is not in the list, since the hub does not know it. Returns -1 when nobody can say
+ * now whether the record is good. */
 static int judge_record(const char *name, int found, const struct error *err)
 {
 	if (found < 0)
@@ -29,7 +30,7 @@ static int judge_record(const char *name, int found, const struct error *err)
 	return found < 0 && err->kind == ERROR_RETRY ? -1 : 0;
 }
 
-/* At most KEYS_EACH. */
+/* Adds at most KEYS_EACH. */
 static int collect_agent(struct hub *hub, const char *name, struct hub_key *keys, size_t *count)
 {
 	struct error err;
@@ -68,7 +69,7 @@ static void wake(struct hub *hub, time_t seconds)
 		mem_abort(__func__);
 }
 
-/* Join lines whose time is over go. True when one did. */
+/* Removes join lines whose time is over. Returns true when there was one. */
 static bool sweep(struct hub *hub)
 {
 	int64_t now = clock_wall(), due;

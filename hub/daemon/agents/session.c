@@ -79,7 +79,7 @@ void session_send_bundle(struct session *s, const void *data, size_t len)
 	conn_send(s->conn, FRAME_BUNDLE, data, len);
 }
 
-/* The end of a session. */
+/* ---- the end of a session ---- */
 
 void session_free(struct session *s)
 {

@@ -25,15 +25,15 @@ const char *session_version(const struct session *s);
 uint32_t session_protocol(const struct session *s); /* the one that is spoken with it */
 int64_t session_rival(const struct session *s);     /* when another machine last tried to be this agent; 0 never */
 int64_t session_skew(const struct session *s);      /* the agent's clock minus ours, at hello, in seconds */
-/* Whether one more line about what this agent does wrong may be logged. It cannot fill the disk, nor have a log with
- * a limit of its own drop what others have to say: of more than SESSION_NOISE such lines in a minute the rest is not
- * logged, which is told once. */
+/* Returns whether one more line about what this agent does wrong may be logged. An agent must not fill the disk, nor
+ * make a log with a limit of its own drop what others have to say: beyond SESSION_NOISE such lines in a minute nothing
+ * is logged, which is told once. */
 enum { SESSION_NOISE = 60 };
 bool session_may_complain(struct hub *hub, const char *agent);
 void session_send(struct session *s, const struct message *m);
 void session_send_bundle(struct session *s, const void *data, size_t len);
 
-/* For admission.c, which alone writes to it; whoever else has one reads it by the functions above. */
+/* Only admission.c writes to a session; others read it by the functions above. */
 struct session {
 	struct session *next;
 	struct hub *hub;
@@ -59,11 +59,11 @@ struct session {
 	uint32_t noise;          /* so many lines were to be logged about what it did wrong */
 };
 
-/* Closes it, and no more. */
+/* Closes the connection, and does no more. */
 void session_free(struct session *s);
-/* Logs the reason, closes it, and tells of it if it had said hello. */
+/* Logs the reason, closes the connection, and tells of it if the agent had said hello. */
 void session_end(struct session *s, const char *reason);
-/* Says why, and ends it: the agent shows the reason in its own status. */
+/* Tells the agent the reason, which it shows in its own status, and ends the session. */
 void session_refuse(struct session *s, bool log, const char *what, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 

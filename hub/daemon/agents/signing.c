@@ -35,7 +35,7 @@ struct signing {
 
 static const char *const phases[] = {"idle", "told", "switched"};
 
-/* The record: encoder and decoder. */
+/* ---- the record: encoder and decoder ---- */
 
 static cJSON *encode(const struct signing *s)
 {
@@ -163,7 +163,7 @@ static void load(struct hub *hub)
 	auto_json cJSON *o = found < 0 ? NULL : json_parse(text.data, text.len, &err);
 	if (o && decode(o, hub->signing, &err) == 0)
 		return;
-	/* Agents refuse a list that is older than theirs: this one has the time of day for its serial. */
+	/* Agents refuse a list that is older than theirs, so this one has the time of day for its serial. */
 	log_event(LOG_LEVEL_ERROR, "signing-key", "error=\"%s\" text=\"the record of its replacement is made anew\"",
 		err.message);
 	clear_missing(hub->signing);
@@ -172,7 +172,7 @@ static void load(struct hub *hub)
 		(struct signing){.save = hub->signing->save, .list = hub->signing->list, .serial = clock_wall()};
 }
 
-/* Which agents there are to wait for. */
+/* ---- which agents there are to wait for ---- */
 
 static struct signing_missing *find_missing(const struct signing *s, const char *agent)
 {
@@ -192,11 +192,11 @@ static bool has_keys(struct hub *hub, const char *agent)
 {
 	struct enrolment e;
 	struct error ignored;
-	/* One whose record cannot be read has some. */
+	/* An agent whose record cannot be read counts as having keys. */
 	return hub_config_agent(hub->config, agent) && enrolment_find(hub, agent, &e, &ignored) != 0;
 }
 
-/* All that have keys, since whoever joins from now on is given what there is. */
+/* All agents that have keys are waited for; whoever joins from now on is given what there is. */
 static void expect_all(struct hub *hub)
 {
 	struct signing *s = hub->signing;
@@ -207,7 +207,7 @@ static void expect_all(struct hub *hub)
 	s->agent_count = s->missing_count;
 }
 
-/* What is told. */
+/* ---- what is told ---- */
 
 static int make_list(struct hub *hub, struct error *err)
 {
@@ -258,9 +258,9 @@ static int64_t next_serial(const struct signing *s)
 	return now > s->serial ? now : s->serial + 1;
 }
 
-/* The steps. Each is on the disk before the next one. */
+/* ---- the steps, each of which is on the disk before the next one ---- */
 
-/* A line that was printed before has the old key alone. */
+/* A line that was printed before has only the old key. */
 static void drop_lines(struct hub *hub)
 {
 	struct error err;
@@ -295,7 +295,7 @@ static int begin(struct hub *hub, uid_t by, struct error *err)
 	return 0;
 }
 
-/* The next key is the present one. What agents have said of both counts no more: it is the old one that is to go now. */
+/* The next key is the present one. What agents have said of both no longer counts, since now the old one has to go. */
 static int note_switched(struct hub *hub, struct error *err)
 {
 	struct signing *s = hub->signing, before = *s;
@@ -386,7 +386,7 @@ void signing_pinned(struct hub *hub, const char *agent, const struct message *m)
 		signing_settle(hub);
 }
 
-/* What a person asks for. */
+/* ---- what a person asks for ---- */
 
 static int check_idle(const struct hub *hub, struct error *err)
 {
@@ -414,7 +414,8 @@ int signing_rotate(struct hub *hub, bool now, uid_t by, struct error *err)
 		return -1;
 	s->now = now;
 	if (save(hub, err) < 0 || make_list(hub, err) < 0) {
-		/* Nobody was told. Where the last switch was not over, all say once more that they know of it. */
+		/* Nobody was told. Where the last switch was not over, all agents say once more that they know of
+		 * it. */
 		s->phase = phase;
 		s->serial = serial;
 		s->now = was_now;
@@ -484,9 +485,10 @@ void signing_add_fields(const struct hub *hub, struct buf *out)
 	base64_encode(s->next, SEAL_KEY_SIZE, out);
 }
 
-/* Life. */
+/* ---- life ---- */
 
-/* Killed between the keys and the record, or one of them is of another backup. */
+/* Settles what is left when the hub was killed between the keys and the record, or when one of them is of another
+ * backup. */
 static int settle_keys(struct hub *hub, struct error *err)
 {
 	struct signing *s = hub->signing;

@@ -1,16 +1,18 @@
 /* The hub's signing key, and how it is replaced without a visit to any node (man/certsync-protocol.7, SIGNING KEYS).
  *
- *   idle      one key, which all agents have pinned
- *   told      the next key is made; agents are told of both, in a list that the present one has signed
- *   switched  every agent has said that it pins both, so that the next is the present one, and the old one is wiped; agents are told of
- *             the new one alone, in a list that it has signed. Idle again when every agent has pinned that
+ *   idle      There is one key, which all agents have pinned. told      The next key is made; agents are told of both,
+ *   in a list that the present one has signed. switched  Every agent has said that it pins both, so the next key is the
+ *   present one, and the old one is wiped; agents
+ *             are told of the new one alone, in a list that it has signed. Idle follows when all have pinned that.
  *
  * An agent that refuses the list is missing in any of them: the hub may have been restored from a backup.
  *
- * After a theft the switch comes at once: whoever had not pinned the next key by then takes nothing any more, and has to join again.
+ * After a theft the switch comes at once: whoever had not pinned the next key by then takes nothing any more, and has
+ * to join again.
  *
- * Record in the store: kind "hub", NAME "announce": signing.json. Which keys there are, certsync-keys (hub/daemon/agents/signer.h) says; what
- * was killed between the two is settled at the start. The lists are made from both whenever they are needed.
+ * The record in the store is of kind "hub", NAME "announce": signing.json. certsync-keys says which keys there are
+ * (hub/daemon/agents/signer.h); what was left between the two by a kill is settled at the start. The lists are made
+ * from both whenever they are needed.
  */
 #ifndef CERTSYNC_HUB_DAEMON_AGENTS_SIGNING_H
 #define CERTSYNC_HUB_DAEMON_AGENTS_SIGNING_H
@@ -40,23 +42,24 @@ struct signing_status {
 	size_t missing_count, agent_count;     /* of those that were to say it */
 };
 
-/* At the start, when keys and store are there. A record that cannot be read is logged, and the state is idle. */
+/* Begins at the start, when keys and store are there. A record that cannot be read is logged, and the state is idle. */
 int signing_open(struct hub *hub, struct error *err);
 void signing_close(struct hub *hub);
-/* Agents that are not in the configuration, or have no keys any more, are not waited for. */
+/* Agents that are not in the configuration, or no longer have keys, are not waited for. */
 void signing_settle(struct hub *hub);
 
-/* `now`: a new key takes over at once, whatever is under way. Without it one at a time (ERROR_USAGE). */
+/* Replaces the key. With `now` a new key takes over at once, whatever is under way; without it only one replacement at
+ * a time may be under way (ERROR_USAGE). */
 int signing_rotate(struct hub *hub, bool now, uid_t by, struct error *err);
 void signing_status(struct hub *hub, struct signing_status *ret);
-/* Why it has not said so, and what to do. */
+/* Says why the agent has not said so, and what to do. */
 void signing_reason(struct hub *hub, const struct signing_missing *m, char *ret, size_t size);
-/* "sign=…" for each key that a node that joins now is to pin. */
+/* Appends "sign=…" for each key that a node that joins now has to pin. */
 void signing_add_fields(const struct hub *hub, struct buf *out);
 
 /* Tells this agent, if there is anything to tell. */
 void signing_tell(struct hub *hub, struct session *s);
-/* What it says of a list. */
+/* Takes what an agent says of a list. */
 void signing_pinned(struct hub *hub, const char *agent, const struct message *m);
 
 #endif
