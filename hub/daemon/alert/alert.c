@@ -34,7 +34,7 @@ struct alert {
 	cJSON *told;    /* owned, an array, newest first */
 	char *crossing; /* owned; NULL: all is well */
 	struct event *timer;
-	/* A test under way. */
+	/* The test that is under way. */
 	bool testing, test_good;
 	size_t test_left;
 	struct channel *test; /* owned: channels of its own */
@@ -96,7 +96,7 @@ static struct channel *find_channel(struct alert *a, const char *name)
 	return NULL;
 }
 
-/* A way that failed before the restart is tried at once: somebody may have mended it. */
+/* A way that failed before the restart is tried at once, since somebody may have mended it. */
 static void restore_failures(struct alert *a, const cJSON *list)
 {
 	const cJSON *o;
@@ -116,7 +116,7 @@ static bool is_sound(const cJSON *item)
 		cJSON_IsArray(json_get(item, "pending"));
 }
 
-/* Messages whose ways are still there. */
+/* Restores messages whose ways still exist. */
 static void restore_queue(struct alert *a, const cJSON *list)
 {
 	const cJSON *item, *name;
@@ -160,7 +160,7 @@ static void restore(struct alert *a)
 
 static void plan(struct alert *a);
 
-/* The first message that this way has not delivered; NULL: none. */
+/* Returns the first message that this way has not delivered, or NULL. */
 static cJSON *next_message(const struct alert *a, const char *channel)
 {
 	cJSON *item;
@@ -185,7 +185,7 @@ static void forget(cJSON *item, const char *channel)
 			cJSON_DeleteItemFromArray(pending, i);
 }
 
-/* Those that everybody has, and those that are too old or too many. */
+/* Drops messages that every way has delivered, and those that are too old or too many. */
 static void sweep(struct alert *a, int64_t now)
 {
 	for (int i = cJSON_GetArraySize(a->queue) - 1; i >= 0; i--) {
@@ -237,7 +237,7 @@ static void send_all(struct alert *a)
 	}
 }
 
-/* Whether this way would only be told of itself. */
+/* Returns whether this way would only be told of itself. */
 static bool is_about(const struct condition_notice *n, const char *channel)
 {
 	for (size_t i = 0; i < n->count; i++)
@@ -281,7 +281,7 @@ static void queue_notice(struct alert *a, const struct condition_notice *n, int6
 	cJSON_AddItemToArray(a->queue, item);
 }
 
-/* For the status page. */
+/* Keeps what was told for the status page. */
 static void keep_told(struct alert *a, int64_t now)
 {
 	const cJSON *message = json_get(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "message");
@@ -320,7 +320,7 @@ static void collect_manifests(struct alert *a, struct conditions *out)
 	}
 }
 
-/* After a start, what agents see and say is not known again yet: that is no end of anything. */
+/* After a start, what agents see and say is not known again yet, which does not mean that anything has ended. */
 static void keep_unseen(const struct alert *a, struct conditions *out)
 {
 	for (size_t i = 0; i < a->book.count; i++) {
@@ -508,7 +508,7 @@ static void look_at_test(evutil_socket_t fd, short what, void *context)
 		end_test(hub->alert);
 }
 
-/* Not from inside an errand's handler: that frees the errand after it. */
+/* The answer is passed on from a turn of the loop of its own, since an errand's handler frees the errand after it. */
 static void on_test_answer(struct channel *c, bool ok, const char *text, void *context)
 {
 	static const struct timeval now = {0, 0};

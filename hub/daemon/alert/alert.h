@@ -1,11 +1,11 @@
-/* A person is told: on every round (every 30 seconds, and soon after a change) what is wrong is collected,
- * what hub/condition says is due becomes one message, and each way to tell (a recipient of mail, a webhook,
- * the command) delivers it on its own by a worker: tried again after 1 minute, doubling to an hour, delivered
- * once, in order. A way that fails is a condition itself, told by the others.
+/* Telling a person. On every round (every 30 seconds, and soon after a change) what is wrong is collected, what
+ * lib/alert/condition.h says is due becomes one message, and each way to tell (a recipient of mail, a webhook, the
+ * command) delivers it on its own by a worker. A delivery is tried again after 1 minute, doubling to an hour, and made
+ * once, in order. A way that fails is a condition itself, which the others tell.
  *
- * Record in the store: kind "alerts", NAME "hub": state.json: the book of conditions, messages with the ways
- * that have not delivered them, failures of ways, the last messages told. What is due is on disk before it is
- * sent. Bounded: the newest ALERT_QUEUE_MAX messages of the last ALERT_KEEP seconds.
+ * The record in the store is of kind "alerts", NAME "hub": state.json has the book of conditions, messages with the
+ * ways that have not delivered them, failures of ways, and the last messages that were told. What is due is on disk
+ * before it is sent. It is bounded: the newest ALERT_QUEUE_MAX messages of the last ALERT_KEEP seconds are kept.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ALERT_ALERT_H
 #define CERTSYNC_HUB_DAEMON_ALERT_ALERT_H
@@ -19,19 +19,20 @@ void alert_open(struct hub *hub);
 void alert_close(struct hub *hub);
 void alert_soon(struct hub *hub); /* something has changed: a round within seconds */
 
-/* Arrays, the caller's. */
+/* These return arrays, which the caller owns. */
 cJSON *alert_conditions(
 	const struct hub *hub); /* what holds now: kind, subject, text, critical, since, told ("": not yet) */
 cJSON *alert_channels(const struct hub *hub); /* channel, waiting (messages), failures, error (""), since, next_try */
 cJSON *alert_told(const struct hub *hub);     /* what was told last, newest first: event, kind, subject, text,
 					     critical, when (number) */
 
-/* What `status` warns of: ways that fail, or that all cross what is watched; the caller's, "" when all is
- * well. */
+/* Returns what `status` warns of: ways that fail, or that all depend on what is watched. The caller owns the text,
+ * which is "" when all is well. */
 char *alert_warning(const struct hub *hub);
 
-/* Sends a test by every way: `answered` for each, `ended` after the last. One at a time; -1 when there is no
- * way to tell, or a test is under way. alert_test_forget: nobody waits for the answers any more. */
+/* Sends a test by every way: `answered` is called for each, `ended` after the last. There is one test at a time; -1
+ * says that there is no way to tell, or that a test is under way. After alert_test_forget nobody waits for the answers
+ * any more. */
 struct alert_test_handler {
 	void (*answered)(const char *channel, bool ok, const char *text, void *context);
 	void (*ended)(bool ok, void *context);

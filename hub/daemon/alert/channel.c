@@ -31,7 +31,7 @@ static struct channel *add(
 	return c;
 }
 
-/* "webhook HOST", and a number behind the second one there. What follows the host is a secret. */
+/* The name is "webhook HOST", with a number behind it from the second one on. What follows the host is a secret. */
 static void name_webhook(const struct channel *list, struct channel *c, const char *url)
 {
 	int same = 1;

@@ -12,7 +12,7 @@ enum { ALERT_BACKOFF_MIN = 60, ALERT_BACKOFF_MAX = 3600, ALERT_NAME_MAX = 320 };
 
 struct channel;
 struct channel_handler {
-	/* How one message went. `text`: what the other side answered, cleaned. */
+	/* Says how one message went. `text` is what the other side answered, cleaned. */
 	void (*ended)(struct channel *c, bool ok, const char *text, void *context);
 };
 
@@ -35,7 +35,7 @@ struct channel {
 	void *context;
 };
 
-/* All ways of the configuration; owned by the caller, who releases each. */
+/* Makes all ways of the configuration; the caller owns the list. */
 struct channel *channels_new(const struct hub_config *config, size_t *ret_count);
 void channels_free(struct channel *list, size_t count); /* cancels what is under way */
 

@@ -43,7 +43,7 @@ static void look_again(struct collect *c, int64_t when)
 
 /* ---- certificates ---- */
 
-/* Seconds that must be left. */
+/* Returns the seconds that must be left. */
 static int64_t limit(const struct collect *c, int64_t not_before, int64_t not_after)
 {
 	int64_t configured = c->hub->config->alert.expiring;
@@ -109,7 +109,7 @@ static void collect_failed(
 		a->step, a->rolled_back ? " (the old files are back)" : "", a->text, r->certificate, a->name);
 }
 
-/* Whether it has had all the time that its steps may take. */
+/* Returns whether the agent has had all the time that its steps may take. */
 static bool is_stuck(struct collect *c, const struct rollout *r, const struct rollout_agent *a)
 {
 	const char *waits_for = rollout_waits_for(r, a, c->now);
@@ -157,7 +157,7 @@ static void collect_state(
 			r->certificate);
 }
 
-/* What the agent's own probes saw: from inside, where no check from outside comes. */
+/* Takes what the agent's own probes saw: they look from inside, where no check from outside comes. */
 static void collect_probes(struct collect *c, const struct rollout *r, const struct rollout_agent *a)
 {
 	if (!a->connected)
@@ -261,7 +261,7 @@ static void collect_session(struct collect *c, const struct hub_agent *a, const 
 			(long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");
 }
 
-/* Until it is done: so long the old ones open what is sealed to it. */
+/* A rotation counts until it is done, since the old keys open what is sealed to the agent so long. */
 static void collect_rotation(struct collect *c, const struct hub_agent *a)
 {
 	struct enrolment e;
@@ -344,7 +344,7 @@ static bool ends_with(const char *text, const char *end)
 	return len >= end_len && strcmp(text + len - end_len, end) == 0;
 }
 
-/* What only a connected agent tells of: that it is gone does not mean that this is over. */
+/* Only a connected agent tells of these, so its absence does not mean that they are over. */
 static void keep_of_absent(struct collect *c, const struct hub_agent *a)
 {
 	auto_free char *behind = mem_printf(" %s", a->name);
@@ -370,7 +370,7 @@ static void name_missing(const struct signing_status *s, struct buf *out)
 		buf_addf(out, " and %zu more", s->missing_count - COLLECT_NAMED);
 }
 
-/* Until every agent has pinned the new key, and none the old one. */
+/* The replacement counts until every agent has pinned the new key, and none the old one. */
 static void collect_signing(struct collect *c)
 {
 	struct signing_status s;
@@ -400,7 +400,8 @@ static void collect_signing(struct collect *c)
 		s.missing_count, s.agent_count, buf_text(&names));
 }
 
-/* Of however few blocks. */
+/* Returns whether less than so many per cent of the disk are free, also where it has few blocks. A file system that
+ * counts no blocks is never short of them. */
 static bool has_less(const struct statvfs *disk, unsigned percent)
 {
 	return disk->f_blocks && (double)disk->f_bavail * 100 < (double)disk->f_blocks * percent;
@@ -464,7 +465,7 @@ void alert_collect(struct hub *hub, const struct condition_book *book, int64_t f
 
 /* ---- ways that cross what is watched ---- */
 
-/* The host of smtp://host:port. */
+/* Returns the host of smtp://host:port. */
 static char *host_of(const char *url)
 {
 	const char *host = strstr(url, "://");
@@ -484,7 +485,7 @@ static bool is_watched(const struct hub_config *c, const char *host)
 	return false;
 }
 
-/* A domain's mail is usually taken by a host in it; where another takes it, a warning too many is no harm. */
+/* A domain's mail is usually taken by a host in it. Where another host takes it, a warning too many does no harm. */
 static bool is_watched_domain(const struct hub_config *c, const char *domain)
 {
 	auto_free char *behind = mem_printf(".%s", domain);

@@ -56,7 +56,7 @@ static int64_t seconds(void)
 	return clock_monotonic_ms() / 1000;
 }
 
-/* Up to a tenth sooner, so that those of one interval do not stay together. */
+/* The interval is up to a tenth shorter, so that checks of one interval do not stay together. */
 static int64_t jittered(int64_t interval)
 {
 	uint32_t number;
@@ -135,7 +135,7 @@ static bool asks_for(const struct hub_endpoint *e, const char *endpoint)
 	return address && known;
 }
 
-/* Several sections may have one name: a row belongs to the one that asks for its port. */
+/* Several sections may have one name; a row belongs to the one that asks for its port. */
 static bool is_of(const struct place *p, const cJSON *check)
 {
 	return strcmp(p->endpoint->name, json_text(check, "name")) == 0 &&
@@ -191,7 +191,8 @@ static void plan(struct standing *s)
 	event_add(s->timer, &delay);
 }
 
-/* What was seen there before, with this kind of key. Where nothing is served there is no key, and one row stands for all. */
+/* Finds what was seen there before, with this kind of key. Where nothing is served there is no key, and one row stands
+ * for all. */
 static const struct row *find_row(const struct place *p, const struct row *like)
 {
 	const char *endpoint = json_text(like->check, "endpoint"), *key = json_text(like->check, "key_type");
@@ -221,7 +222,7 @@ static bool has_verdict(const struct row *row, const char *verdict)
 	return strcmp(json_text(row->check, "verdict"), verdict) == 0;
 }
 
-/* That it cannot be seen for a moment does not make right what was wrong. */
+/* What cannot be seen for a moment does not put right what was wrong. */
 static void keep_before(struct row *row, const struct row *before)
 {
 	if (!before || !has_verdict(row, "unreachable"))
@@ -232,7 +233,7 @@ static void keep_before(struct row *row, const struct row *before)
 		row->before = cJSON_Duplicate(before->before, true);
 }
 
-/* What is new replaces what was seen before; a verdict that stays keeps when it began. */
+/* What is new replaces what was seen before; a verdict that stays keeps the time when it began. */
 static void take_fresh(struct place *p)
 {
 	for (size_t i = 0; i < p->fresh_count; i++) {
@@ -303,7 +304,7 @@ static cJSON *strings(char *const *list)
 	return array;
 }
 
-/* The current revision's leaves. */
+/* Adds the current revision's leaves. */
 static void add_expected(const struct standing *s, const struct place *p, cJSON *o, bool *pair)
 {
 	char hex[CHAIN_HEX_MAX];
@@ -390,7 +391,7 @@ void standing_soon(struct hub *hub, const char *certificate)
 		plan(s);
 }
 
-/* ---- */
+/* ---- what is wrong ---- */
 
 static void say(const struct hub *hub, const struct place *p, enum condition_kind kind, const char *subject,
 	const cJSON *check, struct conditions *out)
@@ -399,7 +400,7 @@ static void say(const struct hub *hub, const struct place *p, enum condition_kin
 	struct error ignored;
 	auto_manifest struct manifest m = {0};
 	auto_free char *both = NULL;
-	/* The reason has them shortened. */
+	/* The reason has the digests shortened, so they are told in full. */
 	if (kind == CONDITION_MISMATCH && p->endpoint->certificate &&
 		store_current(hub->store, certificate_of(p), &m, &ignored) > 0)
 		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s%s%s; ", json_text(check, "fingerprint"),

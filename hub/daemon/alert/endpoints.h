@@ -1,7 +1,8 @@
-/* Standing checks: every `endpoint` of the configuration, looked at from outside by a worker, at its interval with jitter, soon after the
- * start, and at once when a rollout has brought something. What was seen is kept, with when its state began.
+/* Standing checks: a worker looks at every `endpoint` of the configuration from outside, at its interval with jitter,
+ * soon after the start, and at once when a rollout has brought something. What was seen is kept, with when its state
+ * began.
  *
- * Record in the store: kind "checks", NAME "standing": state.json.
+ * The record in the store is of kind "checks", NAME "standing": state.json.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ALERT_ENDPOINTS_H
 #define CERTSYNC_HUB_DAEMON_ALERT_ENDPOINTS_H
@@ -12,14 +13,15 @@
 void standing_open(struct hub *hub);
 void standing_close(struct hub *hub);
 
-/* What this certificate's endpoints serve may have changed: they are looked at within seconds. */
+/* What this certificate's endpoints serve may have changed, so they are looked at within seconds. */
 void standing_soon(struct hub *hub, const char *certificate);
 
-/* What is wrong now, as far as it was seen. */
+/* Adds what is wrong now, as far as it was seen. */
 void standing_conditions(const struct hub *hub, struct conditions *out);
 
-/* For `status` and the page: an array, the caller's: of each row what check_json says of it, "name", "certificate" ("": none), "since"
- * (when its verdict began), "checked". An endpoint that was not looked at yet has none. */
+/* Makes an array, which the caller owns, for `status` and the page: of each row what check_json says of it, "name",
+ * "certificate" ("" for none), "since" (when its verdict began) and "checked". An endpoint that was not looked at yet
+ * has none. */
 cJSON *standing_status(const struct hub *hub);
 
 #endif
