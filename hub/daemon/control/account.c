@@ -11,7 +11,7 @@
 
 enum { ACCOUNTS_MAX = 256 };
 
-/* Somebody waits for an authority; it goes on when he does not. */
+/* Somebody waits for an authority; the work goes on when he does not. */
 struct waiting {
 	struct client *client; /* NULL: he has gone */
 	struct hub *hub;
@@ -132,7 +132,7 @@ void control_account(struct client *c, const cJSON *request)
 
 /* ---- revoke ---- */
 
-/* The revision that is asked for, or the current one. */
+/* Finds the revision that is asked for, or the current one. */
 static int choose(struct hub *hub, const char *name, const cJSON *request, struct revision *ret, bool *ret_current,
 	struct error *err)
 {
@@ -147,7 +147,7 @@ static int choose(struct hub *hub, const char *name, const cJSON *request, struc
 	int found = store_manifest(hub->store, name, *ret, &m, err);
 	if (found <= 0)
 		return found < 0 ? -1 : error_set(err, ERROR_USAGE, "%s: there is no such revision", name);
-	/* A rollback's content is that of the one it went back to. */
+	/* A rollback's content is that of the revision that it went back to. */
 	*ret_current = memcmp(m.digest, current.digest, sizeof(m.digest)) == 0;
 	if (*ret_current)
 		*ret = current.revision;

@@ -2,8 +2,8 @@
  *
  *   account  op "show", names[] (none: all)            → "account" …, "result"
  *   account  op "rollover" or "deactivate", name       → "result" when the authority has answered
- *   revoke   certificate, reason, revision (optional)  → as for renew, once the authority has answered; of a
- * revision that is not current only "result"
+ *   revoke   certificate, reason, revision (optional)  → as for renew, once the authority has answered; for a revision
+ *                                                        that is not current only "result"
  */
 #ifndef CERTSYNC_HUB_DAEMON_CONTROL_ACCOUNT_H
 #define CERTSYNC_HUB_DAEMON_CONTROL_ACCOUNT_H

@@ -27,7 +27,7 @@ static const char *take_name(struct client *c, const cJSON *request, struct erro
 	return name;
 }
 
-/* Who may. */
+/* ---- who may ---- */
 
 int control_may_change_keys(const struct client *c, const char *verb, const char *agent, struct error *err)
 {
@@ -42,7 +42,7 @@ int control_may_change_keys(const struct client *c, const char *verb, const char
 		verb, agent, verb, agent, hub->config_path);
 }
 
-/* Joining. */
+/* ---- joining ---- */
 
 static int take_key(const struct files *files, const char *name, uint8_t ret[32], struct error *err)
 {
@@ -53,8 +53,8 @@ static int take_key(const struct files *files, const char *name, uint8_t ret[32]
 	return 0;
 }
 
-/* Who is let in again, or in the place of another, makes new keys, though it may have those that were taken away: whoever else has them
- * would be let in with it. */
+/* An agent that is let in again, or in the place of another, makes new keys, though its node may have those that were
+ * taken away: whoever else has them would be let in with it. */
 static enum ticket_keys which_keys(const struct client *c)
 {
 	struct enrolment e;
@@ -135,7 +135,7 @@ void control_join(struct client *c, const cJSON *request)
 	c->files = take_keys;
 }
 
-/* The list. */
+/* ---- the list ---- */
 
 static void add_time(cJSON *o, const char *key, int64_t at)
 {

@@ -57,7 +57,7 @@ void control_close_all(struct hub *hub)
 		client_free(hub->clients);
 }
 
-/* Answers. */
+/* ---- answers ---- */
 
 void client_say(struct client *c, cJSON *o)
 {
@@ -107,7 +107,7 @@ void control_end_all(struct hub *hub, const char *reason)
 	}
 }
 
-/* Following. */
+/* ---- following ---- */
 
 bool client_addresses(const struct client *c, const struct rollout_agent *a)
 {
@@ -144,7 +144,7 @@ static void tell_agents(struct client *c, struct followed *f, const char *event)
 	}
 }
 
-/* The order before the rollout. True while it runs. */
+/* Tells of the order that comes before the rollout. Returns true while it runs. */
 static bool tell_renewal(struct client *c, struct followed *f, const char **ret_error)
 {
 	struct renewal_status status;
@@ -211,7 +211,7 @@ static bool tell_rolled_back(struct client *c)
 	return false;
 }
 
-/* And again after a while, since not all that is shown tells of its changes. */
+/* The watcher is told again after a while, since not all that is shown tells of its changes. */
 static void tell_watcher(struct client *c)
 {
 	static const struct timeval later = {CLIENT_WATCH_SECONDS, 0};

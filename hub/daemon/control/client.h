@@ -1,5 +1,5 @@
-/* An operator's connection: what has been asked on it, what is followed for it, how it is answered. For the modules
- * that answer requests (hub/daemon/control/control.c has the table of them).
+/* An operator's connection: what has been asked on it, what is followed for it, how it is answered. It is for the
+ * modules that answer requests (hub/daemon/control/control.c has the table of them).
  */
 #ifndef CERTSYNC_HUB_DAEMON_CONTROL_CLIENT_H
 #define CERTSYNC_HUB_DAEMON_CONTROL_CLIENT_H
@@ -32,7 +32,7 @@ struct client {
 	size_t followed_count;
 	char agents[CONTROL_NAMES_MAX][NAME_AGENT_MAX]; /* those asked for; none: all */
 	size_t agent_count;
-	/* import and recover: it waits for the files of this certificate. */
+	/* For import and recover the client waits for the files of this certificate. */
 	void (*files)(struct client *c, const struct files *files); /* NULL: for none */
 	char certificate[NAME_CERTIFICATE_MAX];
 	bool may_expire_sooner;
@@ -50,28 +50,28 @@ void client_free(struct client *c);
 void control_close_all(struct hub *hub);
 /* Answers every request that is under way with this reason; their connections end by themselves. */
 void control_end_all(struct hub *hub, const char *reason);
-/* Something has changed, about this certificate or (NULL) none in particular: who follows it, or watches, is told,
- * and so is hub/daemon/alert. */
+/* Something has changed, about this certificate or (NULL) about none in particular. Whoever follows it, or watches, is
+ * told, and so is hub/daemon/alert. */
 void control_changed(struct hub *hub, const struct rollout *r);
 
 struct hub *client_hub(const struct client *c);
 void client_say(struct client *c, cJSON *o); /* takes it over */
-/* The last answer: "result" with this exit code, and a text under `key` (NULL: none). */
+/* Gives the last answer: "result" with this exit code, and a text under `key` (NULL for none). */
 void client_finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text);
-/* The same with an "error". */
+/* Does the same with an "error". */
 void client_refuse(struct client *c, enum cli_exit exit_code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Tells it of every change of this certificate until it has converged or rests, the order first. */
+/* Tells the client of every change of this certificate until it has converged or rests, the order first. */
 void client_follow(struct client *c, struct rollout *r, bool renewing);
 void client_check(evutil_socket_t fd, short what, void *context); /* an event's: looks whether there is news */
-/* Whether the request is about this agent. */
+/* Returns whether the request is about this agent. */
 bool client_addresses(const struct client *c, const struct rollout_agent *a);
 
 /* `tell` is called now and after every change of whatever certificate, until the client ends. */
 void client_watch(struct client *c, void (*tell)(struct client *c));
 
-/* It waits for something that goes on without it: `gone` is called should the client end before client_done. */
+/* The client waits for something that goes on without it: `gone` is called if the client ends before client_done. */
 void client_wait(struct client *c, void (*gone)(void *context), void *context);
 void client_done(struct client *c);
 

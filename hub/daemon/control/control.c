@@ -30,14 +30,14 @@
 
 enum { CONTROL_OUTPUT_MAX = 64 * 1024 * 1024, CONTROL_PER_UID = 64 };
 
-/* Requests. */
+/* ---- requests ---- */
 
 static bool flag(const cJSON *request, const char *key)
 {
 	return cJSON_IsTrue(json_get(request, key));
 }
 
-/* What was seen from outside. True when every endpoint serves what it should, if not for long. */
+/* Says what was seen from outside. Returns true when every endpoint serves what it should, even if not for long. */
 static bool say_endpoints(struct client *c)
 {
 	bool good = true;
@@ -51,7 +51,7 @@ static bool say_endpoints(struct client *c)
 	return good;
 }
 
-/* True when everything has converged. */
+/* Returns true when everything has converged. */
 static bool say_status(struct client *c)
 {
 	bool converged = true;
@@ -89,7 +89,7 @@ static void do_status(struct client *c, const cJSON *request)
 	client_finish(c, converged ? CLI_DONE : CLI_UNCONVERGED, warning.len ? "warning" : NULL, buf_text(&warning));
 }
 
-/* "agents" into the client's filter. */
+/* Takes "agents" into the client's filter. */
 static int take_agents(struct client *c, const cJSON *request, struct error *err)
 {
 	const cJSON *element;
@@ -110,7 +110,7 @@ static int take_agents(struct client *c, const cJSON *request, struct error *err
 	return 0;
 }
 
-/* "certificates" (none: all) into a list of rollouts. */
+/* Takes "certificates" (none means all) into a list of rollouts. */
 static int take_certificates(
 	struct client *c, const cJSON *request, struct rollout ***ret, size_t *ret_count, struct error *err)
 {
@@ -188,7 +188,7 @@ static void do_renew(struct client *c, const cJSON *request)
 		}
 	}
 	for (size_t i = 0; i < count; i++) {
-		/* Those that may be ordered go on, and the answer says which was not. */
+		/* Those that may be ordered go on, and the answer says which one may not. */
 		bool begun = renewal_now(renewal_find(c->hub, list[i]->certificate), flag(request, "force"), &err) == 0;
 		if (!begun) {
 			error_wrap(&err, "%s", list[i]->certificate);
@@ -363,7 +363,7 @@ static void on_closed(struct conn *conn, const struct error *err, void *context)
 
 static const struct conn_handler client_handler = {on_frame, on_closed};
 
-/* Each user has places of his own, so that none of the group keeps others, or root, out. */
+/* Each user has places of his own, so that no member of the group keeps others, or root, out. */
 void control_accept(int fd, uid_t uid, void *context)
 {
 	struct hub *hub = context;

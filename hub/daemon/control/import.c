@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The pair of the files "key" and "chain", records of hub/common/key_cut.h, or with `ending` of another one. 1, or 0 when it is not there, or -1. */
+/* Reads the pair of the files "key" and "chain", records of hub/common/key_cut.h, or of those whose names end with
+ * `ending`. Returns 1, 0 when they are not there, or -1. */
 static int import_pair(const struct files *files, const char *ending, struct chain *ret, struct error *err)
 {
 	char key_name[16], chain_name[16];
@@ -24,7 +25,7 @@ static int import_pair(const struct files *files, const char *ending, struct cha
 		return -1;
 	if (of_chain.damage[0] || of_key.damage[0])
 		return error_set(err, ERROR_PERMANENT, "%s", of_chain.damage[0] ? of_chain.damage : of_key.damage);
-	/* What is both is given twice. */
+	/* A file that is both is given twice. */
 	bool combined = files->file[key].len == files->file[text].len &&
 		memcmp(files->file[key].data, files->file[text].data, files->file[key].len) == 0;
 	if (of_chain.key && !combined)

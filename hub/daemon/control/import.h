@@ -1,15 +1,15 @@
-/* What an operator brings: a key with its chain, or two pairs, as files of an operator's connection.
- */
+/* What an operator brings: a key with its chain, or two pairs, as files of an operator's connection. */
 #ifndef CERTSYNC_HUB_DAEMON_CONTROL_IMPORT_H
 #define CERTSYNC_HUB_DAEMON_CONTROL_IMPORT_H
 
 #include "hub/daemon/control/client.h"
 #include "hub/daemon/store.h"
 
-/* import certificate, may_expire_sooner; then FILES: "key" and "chain", and "key-2" and "chain-2" of a second pair. */
+/* Serves import with certificate and may_expire_sooner, then FILES: "key" and "chain", and "key-2" and "chain-2" of a
+ * second pair. */
 void control_import(struct client *c, const cJSON *request);
 
-/* The number of pairs, or -1; the caller releases all of `pairs`, in either case. */
+/* Returns the number of pairs, or -1; the caller releases all of `pairs` in either case. */
 int import_pairs(const struct files *files, struct chain pairs[STORE_PAIRS_MAX], struct error *err);
 
 #endif

@@ -40,7 +40,8 @@ static int look(struct client *c, struct loss *l, struct error *err)
 	l->store = had > 0 ? current.revision : (struct revision){0, 0};
 	for (size_t i = 0; i < l->rollout->agent_count; i++) {
 		const struct rollout_agent *a = &l->rollout->agents[i];
-		/* It may know another content under a number that it never served: then it refuses this hub's by its digest. */
+		/* The agent may know another content under a number that it never served; then it refuses this hub's by
+		 * its digest. */
 		l->ahead = l->ahead || a->state == ROLLOUT_AHEAD ||
 			(a->state == ROLLOUT_FAILED && strncmp(a->text, "digest:", strlen("digest:")) == 0);
 		if (revision_compare(a->high_water, l->agents) > 0) {
@@ -92,13 +93,13 @@ static int publish_store(struct client *c, const struct loss *l, struct error *e
 	return result;
 }
 
-/* 1 when it is published, 0 when there is nothing that is new enough, -1 when what there is was refused. */
+/* Returns 1 when it is published, 0 when there is nothing that is new enough, or -1 when what there is was refused. */
 static int publish_newest(struct client *c, const struct loss *l, const struct files *files, struct error *err)
 {
 	bool archive = !revision_is_placeholder(l->archive) && revision_compare(l->archive, l->agents) >= 0 &&
 		revision_compare(l->archive, l->store) >= 0;
 	bool store = !revision_is_placeholder(l->store) && revision_compare(l->store, l->agents) >= 0;
-	/* Of two of one number, the store's is the one that this hub made after it was restored. */
+	/* Of two revisions with one number, the store's is the one that this hub made after it was restored. */
 	bool tie = archive && store && revision_compare(l->archive, l->store) == 0;
 	*err = (struct error){.kind = ERROR_NONE};
 	if (tie && publish_store(c, l, err) == 0)
