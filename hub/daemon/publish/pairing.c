@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What one file holds, and how good the pair is that it makes. */
+/* What one file has, and how good the pair is that it makes. */
 struct part {
 	const char *name;
 	unsigned long path;
@@ -35,7 +35,7 @@ enum pairing_kind pairing_kind(const X509 *leaf)
 	return key && EVP_PKEY_is_a(key, "RSA") ? PAIRING_RSA : PAIRING_OTHER;
 }
 
-/* Reading. */
+/* ---- reading ---- */
 
 static bool covers_all(const struct chain_facts *facts, const char *const *names)
 {
@@ -89,9 +89,9 @@ static void read_part(
 		judge_leaf(p, names, now);
 }
 
-/* Pairing. */
+/* ---- pairing ---- */
 
-/* Roots are not sent. */
+/* A root does not count, since roots are not sent. */
 static bool is_issuer(X509 *issuer, X509 *subject)
 {
 	EVP_PKEY *key = X509_get0_pubkey(issuer);
@@ -164,13 +164,13 @@ static void match(struct part *parts, size_t count, struct pairing *ret)
 			chain_free_pkey(&parts[i].chain.key);
 		}
 	}
-	/* Once all are in order, since they lend each other issuers. */
+	/* This comes once all are in order, since they lend each other issuers. */
 	for (size_t i = 0; i < count; i++)
 		if (parts[i].chain.key)
 			complete(parts, count, &parts[i].chain);
 }
 
-/* Choosing. */
+/* ---- choosing ---- */
 
 static bool is_better(const struct part *a, const struct part *b)
 {
@@ -187,7 +187,7 @@ static bool is_better(const struct part *a, const struct part *b)
 	return sk_X509_num(a->chain.rest) > sk_X509_num(b->chain.rest);
 }
 
-/* The best pair of `path` alone. */
+/* Returns the best pair of `path` alone. */
 static struct part *best_of(struct part *parts, size_t count, unsigned long path)
 {
 	struct part *best = NULL;

@@ -1,12 +1,14 @@
-/* Which of the files at a watched source belong together. Pure: files and clock in, pairs out.
+/* Which of the files at a watched source belong together. This does no I/O: files and clock go in, pairs come out.
  *
- * What is left of a file when certsync-keys has taken its private key out is known here (hub/common/key_cut.h); keys are public
- * halves. A pair is a file that begins with a certificate, and a file (or the same one) with its private key,
- * whatever they are called and in whichever of the watched paths they lie. A certificate that stands alone in
- * its file is completed by issuers from the other files. Of several pairs in one path one is chosen: the one
- * that has all names, is valid now, was issued last, expires last, has the longest chain, in this order. So
- * an archive of old pairs, and a directory of many domains, give the right one. Where two paths give an ECDSA
- * and an RSA pair, both with all names and valid, both are taken; of one kind, the better one.
+ * The files are what certsync-keys has left of them when it has taken their private keys out (hub/common/key_cut.h), so
+ * keys are public halves. A pair is a file that begins with a certificate, and a file (or the same one) with its
+ * private key, whatever they are called and in whichever of the watched paths they lie. A certificate that stands alone
+ * in its file is completed by issuers from the other files.
+ *
+ * Of several pairs in one path one is chosen: the one that has all names, is valid now, was issued last, expires last,
+ * has the longest chain, in this order. So an archive of old pairs, and a directory of many domains, give the right
+ * one. Where two paths give an ECDSA and an RSA pair, both with all names and valid, both are taken; of two of one
+ * kind, the better one.
  */
 #ifndef CERTSYNC_HUB_DAEMON_PUBLISH_PAIRING_H
 #define CERTSYNC_HUB_DAEMON_PUBLISH_PAIRING_H
@@ -20,8 +22,8 @@ struct pairing {
 	struct chain pairs[STORE_PAIRS_MAX]; /* owned; ECDSA before RSA */
 	size_t count;                        /* 0: nothing belongs together yet */
 	const char *file;                    /* the first pair's certificate: its name in `files`; borrowed */
-	/* What could become a pair of that kind and is none yet: a key without a certificate, a certificate
-	 * with all names without a key, a file cut short (of any kind). */
+	/* Something could become a pair of that kind and is none yet: a key without a certificate, a certificate with
+	 * all names without a key, or a file that is cut short (of any kind). */
 	bool half_way[PAIRING_KINDS];
 	char damage[ERROR_MESSAGE_MAX]; /* of a file that cannot be read as PEM; "": none such */
 };
@@ -29,8 +31,8 @@ struct pairing {
 void pairing_release(struct pairing *p);
 #define auto_pairing __attribute__((cleanup(pairing_release)))
 
-/* The files as FRAME_FILES of the root half has them, each a record of hub/common/key_cut.h, (hub/common/root_request.h): a name begins with the number of its
- * path. `names`: those that the certificate must have, NULL-terminated. */
+/* `files` are as the root half hands them over (hub/common/root_request.h), each a record of hub/common/key_cut.h; a
+ * name begins with the number of its path. `names` are those that the certificate must have, ended by NULL. */
 void pairing_find(const struct files *files, const char *const *names, int64_t now, struct pairing *ret);
 
 enum pairing_kind pairing_kind(const X509 *leaf);

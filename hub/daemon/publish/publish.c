@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* When the pair of this kind ends in the revision that is to be replaced; 0 when it has none. */
+/* Returns when the pair of this kind ends in the revision that is to be replaced, or 0 when that has none. */
 static int64_t end_of(struct hub *hub, const char *certificate, const struct manifest *old, enum pairing_kind kind)
 {
 	struct error err;
@@ -51,7 +51,7 @@ static int judge(struct hub *hub, const struct hub_certificate *certificate, con
 	return 0;
 }
 
-/* The files of the current revision are what its manifest says, and its keys are there. */
+/* Returns whether the files of the current revision are what its manifest says, and its keys exist. */
 static bool is_sound(struct hub *hub, const char *certificate, const struct manifest *current)
 {
 	struct error err;
@@ -75,7 +75,7 @@ static bool is_sound(struct hub *hub, const char *certificate, const struct mani
 	return held;
 }
 
-/* From now on the keys are a revision's: on the disk before the revision is. */
+/* From now on the keys are a revision's, and on the disk before the revision is. */
 static int keep_keys(struct hub *hub, const struct chain *pairs, size_t count, struct error *err)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -102,7 +102,7 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 		memcmp(digest, old.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
 	if (*ret_unchanged) {
 		*ret = old.revision;
-		/* It may have been stored, and the end of that have failed. */
+		/* The revision may have been stored, and only the end of that have failed. */
 		if (revision_compare(fleet_find(hub, certificate->name)->desired, old.revision) != 0)
 			fleet_publish(hub, certificate->name, &old, NULL);
 		return 0;

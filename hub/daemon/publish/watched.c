@@ -42,7 +42,7 @@ static void say(struct source *s, enum log_level level, const char *fmt, ...)
 	s->hub->events->changed(s->hub, fleet_find(s->hub, s->certificate->name));
 }
 
-/* The record of what was last seen there. */
+/* ---- the record of what was last seen there ---- */
 
 static bool seen_before(struct source *s, const char *hex)
 {
@@ -59,7 +59,7 @@ static void note_seen(struct source *s, const char *hex)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", s->certificate->name, err.message);
 }
 
-/* Of two pairs that were published one is there no more, and seems to be under way. */
+/* Of two pairs that were published one is missing, and seems to be under way. */
 static bool misses_a_pair(struct source *s, const struct pairing *p)
 {
 	struct error err;
@@ -98,7 +98,7 @@ static bool is_waiting(struct source *s, const struct files *files, const struct
 	return true;
 }
 
-/* The path of a file that the root half named by its path's number. */
+/* Returns the path of a file that the root half named by its path's number. */
 static void describe(const struct source *s, const char *file, char *text, size_t size)
 {
 	char *end;
@@ -114,7 +114,7 @@ static void describe(const struct source *s, const char *file, char *text, size_
 		snprintf(text, size, "%s/%s", path, name);
 }
 
-/* The bytes have been the same twice: what do they hold? */
+/* The bytes have been the same twice, so it is judged what they are. */
 static void judge(struct source *s, const struct files *files)
 {
 	auto_pairing struct pairing p = {0};
@@ -157,7 +157,7 @@ static void take_files(struct source *s, const struct files *files)
 	s->read_at = clock_wall();
 	hash_files(files, hash);
 	if (memcmp(hash, s->last, sizeof(hash)) == 0) {
-		/* A refusal may pass with time (not yet valid, an anchor added): judged anew at each periodic
+		/* A refusal may pass with time (not yet valid, an anchor added), so it is judged anew at each periodic
 		 * reading. */
 		if (!s->judged || s->trouble[0])
 			judge(s, files);
