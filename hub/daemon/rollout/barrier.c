@@ -18,13 +18,13 @@ static bool is_nearly_over(int64_t not_before, int64_t not_after, int64_t now)
 	return not_after - now < (not_after - not_before) / 6;
 }
 
-/* Where there is none, nothing is gained by waiting. */
+/* Where there is no old certificate, nothing is gained by waiting. */
 static bool old_one_is_nearly_over(const struct rollout *r, int64_t now)
 {
 	return !r->old_not_after || is_nearly_over(r->old_not_before, r->old_not_after, now);
 }
 
-/* In spite of a failure somewhere. */
+/* Returns whether the others go on in spite of a failure somewhere. */
 static bool must_go_on(const struct rollout *r, int64_t now)
 {
 	if (r->urgent && now - r->started >= r->stage_timeout)
@@ -51,7 +51,7 @@ bool gate_barrier_opens(const struct rollout *r, int64_t now)
 	return now - r->started >= r->stage_timeout;
 }
 
-/* Some agent failed after its files were switched, and has not got over it. */
+/* Returns whether some agent failed after its files were switched, and has not got over it. */
 static bool activation_failed(const struct rollout *r)
 {
 	for (size_t i = 0; i < r->agent_count; i++)
@@ -60,7 +60,8 @@ static bool activation_failed(const struct rollout *r)
 	return false;
 }
 
-/* When the canaries have soaked; INT64_MAX: some canary is not verified; now or earlier: there is none to wait for. */
+/* Returns when the canaries have soaked: INT64_MAX when some canary is not verified, and now or earlier when there is
+ * none to wait for. */
 static int64_t soaked_at(const struct rollout *r)
 {
 	int64_t when = 0;
@@ -75,8 +76,8 @@ static int64_t soaked_at(const struct rollout *r)
 	return when;
 }
 
-/* An agent that serves this revision already has nothing new to begin; one that has nothing, or nothing for long, loses by
- * waiting. */
+/* An agent that serves this revision already has nothing new to begin; one that has no certificate, or one that will
+ * not last, loses by waiting. */
 static bool needs_no_window(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
 	if (revision_is_placeholder(a->served) || revision_compare(a->served, r->desired) == 0)
@@ -106,7 +107,7 @@ static bool waits_for_canaries(const struct rollout *r, const struct rollout_age
 	return !a->canary && now < soaked_at(r) && !must_go_on(r, now);
 }
 
-/* A retry of the one that failed is no further activation. */
+/* To retry the agent that failed is no further activation. */
 static bool is_stopped(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
 	return !a->failed_activation && activation_failed(r) && !must_go_on(r, now);
@@ -132,7 +133,7 @@ bool gate_may_activate(const struct rollout *r, const struct rollout_agent *a, i
 	return !gate_reason(r, a, now);
 }
 
-/* What has been served everywhere for long is not gone back from because one agent's service breaks. */
+/* What has been served everywhere for long is not given up because one agent's service breaks. */
 static bool first_activation_failed(const struct rollout *r)
 {
 	for (size_t i = 0; i < r->agent_count; i++)
@@ -157,7 +158,7 @@ bool gate_wants_rollback(const struct rollout *r, int64_t now, const char **ret_
 	return true;
 }
 
-/* When must_go_on becomes true by itself. */
+/* Returns when must_go_on becomes true by itself. */
 static int64_t goes_on_at(const struct rollout *r)
 {
 	int64_t when = r->started + r->proceed_after;

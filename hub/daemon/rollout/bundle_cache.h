@@ -1,5 +1,6 @@
-/* A revision's certificates while agents fetch it, as certsync-keys is asked to seal them to each: read and decoded once, and not
- * once an agent, and kept until nobody has asked for it for PARCEL_SECONDS.
+/* A revision's certificates while agents fetch it, in the form in which certsync-keys is asked to seal them to each
+ * agent. They are read and decoded once, not once for each agent, and kept until nobody has asked for them for
+ * PARCEL_SECONDS.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_BUNDLE_CACHE_H
 #define CERTSYNC_HUB_DAEMON_ROLLOUT_BUNDLE_CACHE_H
@@ -14,7 +15,7 @@ struct parcel;
 struct parcel *parcel_new(struct hub *hub); /* empty; owned */
 void parcel_free(struct parcel *p);         /* NULL is allowed */
 
-/* The bundle of this revision for one recipient, with the flags that it was published with and `more`; appends to `out`. */
+/* Appends the bundle of this revision for one recipient, with the flags that it was published with and `more`. */
 int parcel_seal(struct parcel *p, const char *certificate, struct revision revision, uint16_t more,
 	const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out, struct error *err);
 

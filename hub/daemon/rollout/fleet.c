@@ -79,7 +79,7 @@ struct rollout *fleet_find(struct hub *hub, const char *certificate)
 	return item ? &item->rollout : NULL;
 }
 
-/* What a restarted hub must know of an agent: encoder and decoder. */
+/* ---- what a restarted hub must know of an agent: encoder and decoder ---- */
 
 static cJSON *place_encode(const struct rollout_agent *a)
 {
@@ -101,7 +101,7 @@ static cJSON *place_encode(const struct rollout_agent *a)
 	return o;
 }
 
-/* Of the record of an older version, where there was nothing to tell. */
+/* The record of an older version has no drifts. */
 static int drift_decode(const cJSON *o, struct rollout_agent *a, struct error *err)
 {
 	if (!json_get(o, "drifts"))
@@ -136,7 +136,7 @@ static int place_decode(const cJSON *o, struct rollout_agent *a, bool with_failu
 	return 0;
 }
 
-/* The record: encoder and decoder. */
+/* ---- the record: encoder and decoder ---- */
 
 static void record_encode(const struct rollout *r, struct buf *out)
 {
@@ -164,7 +164,7 @@ struct record {
 	bool open, proceed, urgent;
 };
 
-/* What the record of an older version lacks. */
+/* Takes what the record of an older version lacks. */
 static int added_decode(const cJSON *o, struct record *ret, struct error *err)
 {
 	if (!json_get(o, "old"))
@@ -221,7 +221,7 @@ static void save(struct hub *hub, struct fleet_item *item)
 	buf_add(&item->saved, text.data, text.len);
 }
 
-/* -1 only when the record is there and cannot be read; then the rollout begins anew, which loses nothing. */
+/* Returns -1 only when the record exists and cannot be read; then the rollout begins anew, which loses nothing. */
 static int restore(struct hub *hub, struct rollout *r, struct revision desired, struct record *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
@@ -234,7 +234,7 @@ static int restore(struct hub *hub, struct rollout *r, struct revision desired, 
 	return 1;
 }
 
-/* What every event ends with: send, log, wake. */
+/* ---- what every event ends with: send, log, wake ---- */
 
 static int fill_offer(struct hub *hub, const struct rollout *r, struct message *offer, struct error *err)
 {
@@ -330,7 +330,7 @@ static void wake_at(struct fleet *fleet, int64_t when, int64_t now)
 	event_add(fleet->timer, &delay);
 }
 
-/* What decides anything: who may activate. Kept before it is acted upon. */
+/* Returns whether this decides who may activate. Such a decision is kept before it is acted upon. */
 static bool decides(const struct fleet_item *item)
 {
 	const struct rollout *r = &item->rollout;
@@ -371,7 +371,7 @@ static bool still_wanted(struct fleet_item *item)
 	return wanted;
 }
 
-/* An agent has failed, and all go back: in a turn of the loop of its own, since publishing comes back here. */
+/* An agent has failed, and all go back. This has a turn of the loop of its own, since publishing comes back here. */
 static void on_roll_back(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
@@ -411,11 +411,11 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 		rollout_tick(&item->rollout, now, &actions);
 		settle(hub, item, &actions);
 	}
-	/* The wall clock may be set: look again within the hour. */
+	/* The wall clock may be set, so it looks again within the hour. */
 	wake_at(fleet, now + FLEET_WAKE_MAX, now);
 }
 
-/* Opening. */
+/* ---- opening ---- */
 
 static int load_content(struct hub *hub, const char *certificate, struct rollout_content *ret, struct error *err)
 {
@@ -436,7 +436,7 @@ static int load_content(struct hub *hub, const char *certificate, struct rollout
 		ret->old = old.revision;
 		ret->old_not_before = old.not_before;
 		ret->old_not_after = old.not_after;
-		/* Known again though the hub was killed before it had noted it. */
+		/* The revocation is known again though the hub was killed before it had noted it. */
 		struct revoked how;
 		ret->urgent = revoked_find(hub->store, certificate, old.fingerprint, &how);
 	}
@@ -463,7 +463,7 @@ static int resume(struct hub *hub, struct fleet_item *item, struct error *err)
 		rollout_resume(r, &content, record.started, record.open, record.proceed);
 		return 0;
 	}
-	/* The hub was ended between the publish and its record: the rollout begins now. */
+	/* The hub was ended between the publish and its record, so the rollout begins now. */
 	auto_actions struct rollout_actions actions = {0};
 	rollout_publish(r, &content, clock_wall(), &actions);
 	save(hub, item);
@@ -478,7 +478,7 @@ static bool is_canary(const struct hub_certificate *certificate, const char *age
 	return false;
 }
 
-/* A certificate whose store is damaged is shown as such; the others go on. */
+/* A certificate whose store is damaged is shown as such, and the others go on. */
 static void open_item(struct hub *hub, struct fleet_item *item, const struct hub_certificate *certificate)
 {
 	struct error err;
@@ -547,7 +547,7 @@ void fleet_close(struct hub *hub)
 	hub->fleet = NULL;
 }
 
-/* Events. */
+/* ---- events ---- */
 
 void fleet_publish(
 	struct hub *hub, const char *certificate, const struct manifest *now_desired, const struct manifest *old)
@@ -574,7 +574,8 @@ void fleet_publish(
 	settle(hub, item, &actions);
 }
 
-/* The agent's place in the rollout that a message is about; NULL (and a line in the log) when it has none. */
+/* Returns the agent's place in the rollout that a message is about, or NULL (and writes a line in the log) when it has
+ * none. */
 static struct rollout_agent *find_place(
 	struct hub *hub, const char *agent, const struct message *m, struct fleet_item **ret_item)
 {
@@ -596,7 +597,7 @@ void fleet_inventory(struct hub *hub, const char *agent, const struct message *i
 		return;
 	auto_actions struct rollout_actions actions = {0};
 	rollout_hello(&item->rollout, a, inventory, clock_wall(), &actions);
-	/* Before what is offered. */
+	/* This comes before what is offered. */
 	if (a->held_until || inventory->held)
 		hold_tell(hub, &item->rollout, a);
 	settle(hub, item, &actions);
@@ -632,7 +633,7 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 	settle(hub, item, &actions);
 }
 
-/* Agents before protocol 2 refuse a flag that they do not know. */
+/* Agents older than protocol 2 refuse a flag that they do not know. */
 static bool must_not_return(
 	struct hub *hub, const struct rollout *r, const struct rollout_agent *a, const struct session *session)
 {
@@ -644,7 +645,7 @@ static bool must_not_return(
 		revoked_find(hub->store, r->certificate, m.fingerprint, &how);
 }
 
-/* To the key that belongs to the one by which this session came in, and to no other. */
+/* Seals to the key that belongs to the one by which this session came in, and to no other. */
 static int seal_for(struct hub *hub, const struct rollout *r, const struct session *session, uint16_t more_flags,
 	struct buf *out, struct error *err)
 {
@@ -680,7 +681,7 @@ void fleet_fetch(struct hub *hub, struct session *session, const struct message 
 		session_send_bundle(session, bundle.data, bundle.len);
 		return;
 	}
-	/* The hub's own trouble, shown where everything about this agent is shown. */
+	/* This is the hub's own trouble, and is shown where everything about this agent is shown. */
 	struct message failed = {.type = MESSAGE_FAILED, .revision = m->revision, .attempt = m->attempt};
 	snprintf(failed.certificate, sizeof(failed.certificate), "%s", m->certificate);
 	snprintf(failed.step, sizeof(failed.step), "fetch");

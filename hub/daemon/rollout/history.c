@@ -9,7 +9,7 @@
 
 enum { OUTCOME_RECORD_MAX = 256 * 1024 };
 
-/* ---- pure ---- */
+/* ---- without I/O ---- */
 
 const struct outcome *outcome_find(const struct outcome_book *b, struct revision revision)
 {
@@ -123,7 +123,7 @@ int outcome_decode(const cJSON *record, struct outcome_book *ret, struct error *
 	return 0;
 }
 
-/* ---- the daemon's ---- */
+/* ---- in the daemon ---- */
 
 struct outcomes {
 	struct outcomes *next;

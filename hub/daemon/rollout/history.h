@@ -1,7 +1,8 @@
-/* What became of each revision, for `certsync history`: when it was verified everywhere, by whom it was held up, what took its
- * place. Noted as the rollout goes on; nothing depends on it.
+/* What became of each revision, for `certsync history`: when it was verified everywhere, who held it up, and what took
+ * its place. It is noted as the rollout goes on, and nothing depends on it.
  *
- * Record in the store: kind "outcomes", NAME of the certificate: state.json, of the newest OUTCOMES_MAX revisions.
+ * The record in the store is of kind "outcomes" in the certificate's NAME: state.json has the newest OUTCOMES_MAX
+ * revisions.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_HISTORY_H
 #define CERTSYNC_HUB_DAEMON_ROLLOUT_HISTORY_H
@@ -25,17 +26,17 @@ struct outcome_book {
 	size_t count;
 };
 
-/* Takes in how the rollout stands. True when the book has changed. */
+/* Takes in how the rollout stands. Returns true when the book has changed. */
 bool outcome_update(struct outcome_book *b, const struct rollout *r, int64_t now);
 const struct outcome *outcome_find(const struct outcome_book *b, struct revision revision); /* NULL: not known */
-/* One sentence, or "". */
+/* Writes one sentence, or "". */
 void outcome_text(const struct outcome *o, char *ret, size_t size);
 
-/* The record: encoder and decoder. */
+/* These are the encoder and decoder of the record. */
 cJSON *outcome_encode(const struct outcome_book *b); /* the caller's */
 int outcome_decode(const cJSON *record, struct outcome_book *ret, struct error *err);
 
-/* The daemon's: notes how this rollout stands, and finds what was noted. */
+/* These are the daemon's: one notes how this rollout stands, the other finds what was noted. */
 void outcome_note(struct hub *hub, const struct rollout *r);
 const struct outcome *outcome_of(struct hub *hub, const char *certificate, struct revision revision);
 void outcome_close(struct hub *hub);

@@ -10,7 +10,7 @@
 
 enum { HOLD_RECORD_MAX = 256 * 1024 };
 
-/* The record: encoder and decoder. */
+/* ---- the record: encoder and decoder ---- */
 
 static int save(struct hub *hub, const struct rollout *r, struct error *err)
 {
@@ -56,7 +56,7 @@ void hold_restore(struct hub *hub, struct rollout *r)
 			r->certificate, err.message);
 }
 
-/* The agent's side. */
+/* ---- the agent's side ---- */
 
 bool hold_is_unknown_to(struct hub *hub, const char *agent)
 {
@@ -76,7 +76,7 @@ void hold_tell(struct hub *hub, const struct rollout *r, const struct rollout_ag
 	session_send(session, &m);
 }
 
-/* The operator's side. */
+/* ---- the operator's side ---- */
 
 static int set_one(struct hub *hub, struct rollout *r, struct rollout_agent *a, int64_t until, struct error *err)
 {

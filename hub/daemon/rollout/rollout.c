@@ -79,8 +79,8 @@ static void enter(struct rollout_agent *a, enum rollout_state state, int64_t now
 	a->deadline = deadline;
 }
 
-/* A look, or none, that shows no more than the one before: for how long it has been so decides about an alert. Who comes back, or is
- * pushed, begins anew: probe(). */
+/* A look, or none, shows no more than the one before: how long that has been so decides about an alert. Whoever comes
+ * back, or is pushed, begins anew by probe(). */
 static void stay_unverified(struct rollout_agent *a, int64_t now)
 {
 	enter(a, ROLLOUT_UNVERIFIED, a->state == ROLLOUT_UNVERIFIED ? a->since : now, 0);
@@ -108,7 +108,7 @@ static bool under_way(const struct rollout_agent *a)
 		(a->state == ROLLOUT_UNVERIFIED && a->deadline);
 }
 
-/* Asks for what is served there; verified when it is the desired one everywhere. */
+/* Asks for what is served there; the agent is verified when that is the desired certificate everywhere. */
 static void probe(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
 {
 	a->looked = now;
@@ -116,7 +116,7 @@ static void probe(struct rollout_agent *a, int64_t now, struct rollout_actions *
 	act(out, ROLLOUT_SEND_PROBE, a);
 }
 
-/* The same, of one that is what it was until it has answered. */
+/* Does the same for an agent that stays what it was until it has answered. */
 static void look(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
 {
 	a->looked = now;
@@ -129,7 +129,7 @@ static bool look_is_due(const struct rollout_agent *a, int64_t now)
 	return gate_has_passed(a) && a->connected && !a->held_until && !a->deadline && now - a->looked >= ROLLOUT_LOOK;
 }
 
-/* Failures. */
+/* ---- failures ---- */
 
 static int64_t backoff(uint32_t failures, bool permanent)
 {
@@ -180,7 +180,7 @@ static void note_drift(struct rollout_agent *a, int64_t now, const char *fmt, ..
 	text_clean(a->drift, 0);
 }
 
-/* It says what cannot be. */
+/* The agent says what cannot be. */
 static void note_contradiction(struct rollout_agent *a, int64_t now, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -194,7 +194,7 @@ static void note_contradiction(struct rollout_agent *a, int64_t now, const char 
 	va_end(args);
 }
 
-/* One that an activation has to mend. */
+/* Counts a drift that an activation has to mend. */
 static void count_in_row(struct rollout_agent *a, int64_t now)
 {
 	if (now - a->row_at >= ROLLOUT_DRIFT_QUIET)
@@ -229,7 +229,7 @@ static void time_out(struct rollout_agent *a, int64_t now)
 	fail(a, step, text, false, now);
 }
 
-/* The rest of the machine: what is due now. Every event ends here. */
+/* ---- the rest of the machine: what is due now; every event ends here ---- */
 
 static uint32_t next_attempt(struct rollout *r, int64_t now)
 {
@@ -254,7 +254,8 @@ static void not_after(int64_t *when, int64_t latest)
 		*when = latest;
 }
 
-/* The wall clock may have been set back: nothing has happened in the future, and nobody waits longer than asked to. */
+/* The wall clock may have been set back: nothing has happened in the future, and nobody waits longer than was asked
+ * for. */
 static void mend_clock(struct rollout *r, int64_t now)
 {
 	not_after(&r->started, now);
@@ -285,7 +286,7 @@ static void end_hold(struct rollout_agent *a, int64_t now, struct rollout_action
 		probe(a, now, out);
 }
 
-/* What the clock brings for one agent, and its next offer. */
+/* Does what the clock brings for one agent, and its next offer. */
 static void advance_agent(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out)
 {
 	if (a->held_until && now >= a->held_until)
@@ -324,7 +325,8 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 	ask_for_rollback(r, now, out);
 	if (!r->open && !revision_is_placeholder(r->desired) && gate_barrier_opens(r, now))
 		r->open = true;
-	/* Who cannot pass is not asked: what keeps each of them would be looked for among all the others, at every answer. */
+	/* An agent that cannot pass is not asked about: what keeps each of them would be looked for among all the
+	 * others, at every answer. */
 	bool closed = !r->open && !r->immediate && r->policy == ROLLOUT_TOGETHER;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
@@ -356,8 +358,8 @@ void rollout_hold(struct rollout *r, struct rollout_agent *a, int64_t until, int
 	advance(r, now, out);
 }
 
-/* Whether some agent of the barrier still serves what the desired revision replaces: it stays "the old one" for the next. A
- * rollback went back to what is good. */
+/* Returns whether some agent of the barrier still serves what the desired revision replaces; that stays "the old one"
+ * for the next revision. A rollback went back to what is good. */
 static bool keeps_old(const struct rollout *r, int64_t now)
 {
 	bool waits = false, any_passed = false;
@@ -443,7 +445,7 @@ static bool has_desired(const struct rollout *r, const struct message *inventory
 	return !revision_is_placeholder(r->desired) && revision_compare(inventory->revision, r->desired) == 0;
 }
 
-/* Also where only the number is that of the desired revision, and the content another hub's. */
+/* An agent is also ahead where only the number is that of the desired revision, and the content is another hub's. */
 static bool is_ahead(const struct rollout *r, const struct message *inventory)
 {
 	return revision_compare(inventory->high_water, r->desired) > 0 ||
@@ -464,7 +466,7 @@ static void lose_revision(struct rollout_agent *a, struct revision has, int64_t 
 		fail_by_drift(a, now);
 }
 
-/* The desired revision there, which only an `activate` brings: was there one? */
+/* The agent has the desired revision, which only an `activate` brings: this finds out whether there was one. */
 static bool may_have_it(const struct rollout *r, struct rollout_agent *a, int64_t now)
 {
 	char text[REVISION_TEXT_MAX];
@@ -490,7 +492,7 @@ void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct mess
 	a->connected = true;
 	a->last_seen = now;
 	take_inventory(a, inventory);
-	/* Also one that serves the desired revision: it has staged what this hub has never made. */
+	/* This includes an agent that serves the desired revision but has staged what this hub has never made. */
 	if (is_ahead(r, inventory)) {
 		go_ahead(r, a, inventory->high_water, now);
 	} else if (has_desired(r, inventory) && !a->force && may_have_it(r, a, now)) {
@@ -529,8 +531,8 @@ static void take_probes(struct rollout_agent *a, const struct message *m, int64_
 	a->probed = a->looked = now;
 }
 
-/* An endpoint of the last probes that does not show the desired certificate, one that serves another before one that is silent; NULL when
- * all that run do. */
+/* Returns an endpoint of the last probes that does not show the desired certificate, one that serves another before one
+ * that is silent, or NULL when all that run show it. */
 static const struct message_probe *find_bad_probe(const struct rollout_agent *a)
 {
 	const struct message_probe *silent = NULL;
@@ -544,7 +546,7 @@ static const struct message_probe *find_bad_probe(const struct rollout_agent *a)
 	return silent;
 }
 
-/* Committed there: what do its probes say? */
+/* The revision is committed there, and its probes decide the state. */
 static void judge_probes(struct rollout_agent *a, int64_t now)
 {
 	const struct message_probe *bad = find_bad_probe(a);
@@ -569,7 +571,7 @@ static void judge_probes(struct rollout_agent *a, int64_t now)
 	stay_unverified(a, now);
 }
 
-/* What an agent says of its own ports outside of an activation. */
+/* Takes what an agent says of its own ports outside of an activation. */
 static void look_at_probes(struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now)
 {
 	take_probes(a, m, now);
@@ -601,7 +603,7 @@ static void take_failure(struct rollout_agent *a, const struct message *m, int64
 	a->output = m->output[0] ? mem_strdup(m->output) : NULL;
 }
 
-/* Of this very attempt, so it is no stale answer: nobody has told it to. */
+/* The answer is of this very attempt, so it is not stale, but nobody has told the agent to do it. */
 static bool is_untold(struct rollout_agent *a, enum message_type type, int64_t now)
 {
 	bool waits = a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_STAGED;
@@ -621,7 +623,7 @@ static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct
 		if (a->state != ROLLOUT_OFFERED)
 			return false;
 		a->stage_ms = m->milliseconds;
-		/* Its high-water mark is the root half's promise: known now without another inventory. */
+		/* Its high-water mark is the root half's promise, and known now without another inventory. */
 		a->high_water = r->desired;
 		a->failed_staging = false;
 		enter(a, ROLLOUT_STAGED, now, 0);

@@ -1,74 +1,88 @@
-/* How one certificate's desired revision gets to every agent that is assigned to it: a pure state machine. Events
- * and the clock go in, messages to send come out; no I/O, no memory of its own beyond the struct.
+/* How one certificate's desired revision gets to every agent that is assigned to it, as a state machine. Events and the
+ * clock go in, messages to send come out; it does no I/O, and has no memory of its own beyond the struct.
  *
- * An agent goes   idle → offered → staged → activating → installed → verified
+ * An agent goes   idle → offered → staged → activating → installed → verified,
  * or to           failed(step, reason), from where it is offered the revision again after a backoff,
- * or, installed and committed there, to unverified: some port has not been seen serving it.
+ * or, installed and committed there, to unverified, when some port has not been seen serving it.
  *
- * `immediate`: each agent goes through on its own. A rollback always does.
- * `together`: an agent that has staged waits at the barrier until every agent of the barrier has staged (or has the
- * revision already); then all activate. The barrier is every assigned agent seen within ROLLOUT_SEEN. It opens
+ * With `immediate` each agent goes through on its own; a rollback always does.
+ *
+ * With `together` an agent that has staged waits at the barrier until every agent of the barrier has staged (or has the
+ * revision already); then all activate. The barrier is every assigned agent that was seen within ROLLOUT_SEEN. It opens
  *   - when all of them have staged;
  *   - without those that are away, slow or silent, stage_timeout after the publish, unless one *failed* at staging;
- *   - in spite of a failure at staging: proceed_after the publish, or when the old certificate has under a sixth of its life left, or
- *     when the operator says so (rollout_proceed).
- * Once open it stays open for the revision: who comes later passes on its own.
+ *   - in spite of a failure at staging: proceed_after the publish, or when the old certificate has under a sixth of its
+ *     life left, or when the operator says so (rollout_proceed).
+ * Once open it stays open for the revision, and whoever comes later passes on its own.
  *
- * Agents that are canaries activate before all others, who wait until each canary has been verified for `soak` seconds. A
- * canary that fails or is away holds the others like a failure at staging does: no longer than the three reasons above.
+ * Agents that are canaries activate before all others, who wait until each canary has been verified for `soak` seconds.
+ * A canary that fails or is away holds the others as a failure at staging does, and no longer than the three reasons
+ * above.
  *
- * After a failed activation no further agent begins to activate (`stopped`) until that agent is verified, or until the same
- * three reasons hold that open the barrier in spite of a failure. The failed one itself is retried. With on_failure =
- * rollback_all the hub is asked to publish the old content as a new revision (rollout_actions.roll_back), which supersedes this
- * one, unless
- *   - the old one has under a third of its life left, was revoked, or there is none: then as `stop`, and no_rollback says so;
- *   - this is a rollback: one is never rolled back by policy, whoever fails at it;
+ * After a failed activation no further agent begins to activate (`stopped`) until that agent is verified, or until one
+ * of the three reasons holds that open the barrier in spite of a failure. The failed one itself is retried. With
+ * on_failure = rollback_all the hub is asked to publish the old content as a new revision (rollout_actions.roll_back),
+ * which supersedes this one, unless
+ *   - the old one has under a third of its life left, was revoked, or there is none: then it is as with `stop`, and
+ *     no_rollback says so;
+ *   - this is a rollback, which is never rolled back by policy, whoever fails at it;
  *   - the agent had passed this revision before: a service that breaks later sends nobody back;
  *   - the operator said to proceed, or proceed_after has passed.
  *
- * Where there are windows, activations begin only within one (the local time is the caller's function). An agent begins at any time
- *   - when the revision is a rollback, urgent (the old one revoked, or the CA's date for it past), or the operator says to proceed;
+ * Where there are windows, activations begin only within one (the caller's function gives the local time). An agent
+ * begins at any time
+ *   - when the revision is a rollback, urgent (the old one revoked, or the CA's date for it past), or the operator says
+ *     to proceed;
  *   - when the old one, or the one that this agent serves, has under a sixth of its life left, or there is none;
- *   - when it serves this revision already: its activation is repeated, nothing is changed.
+ *   - when it serves this revision already: its activation is repeated, and nothing is changed.
  * Canaries obey windows as all others do. Staging does not wait for one.
  *
- * A held agent (rollout_hold) is sent no offer and no activation, is outside the barrier, and is not converged; what it was in the
- * middle of, it ends. What it says of its ports is noted and not judged; when the hold ends it is asked again. A held canary is
- * not verified: the others wait for it as for one that is away.
+ * A held agent (rollout_hold) gets no offer and no activation, is outside the barrier, and is not converged; it ends
+ * what it was in the middle of. What it says of its ports is noted and not judged; when the hold ends it is asked
+ * again. A held canary is not verified, so the others wait for it as for one that is away.
  *
- * Decided cases
- *   - A publish in the middle of a rollout supersedes it: each agent starts anew with the new revision, whatever it was doing; answers to
- *     the old attempts are stale. An agent's root half finishes or undoes what it had begun. What is "the old one" stays what it was
- *     while agents of the barrier have not passed the superseded revision (those that failed at it do not count); but a superseded
- *     rollback is the old one at once: what it went back to is known to be good.
+ * These cases are decided:
+ *   - A publish in the middle of a rollout supersedes it: each agent starts anew with the new revision, whatever it was
+ *     doing, and answers to the old attempts are stale. An agent's root half finishes or undoes what it had begun. What
+ *     is "the old one" stays what it was while agents of the barrier have not passed the superseded revision (those
+ *     that failed at it do not count); but a superseded rollback is the old one at once, since what it went back to is
+ *     known to be good.
  *   - A restarted hub knows who had failed, and where: it restores what rollout_agent says of that.
- *   - An agent that joins (is added to the configuration) is in the barrier from its first hello; behind an open one it passes by itself,
- *     canary or not.
- *   - One that is removed from the configuration is gone from the rollout, and nobody waits for it, nor for its failure.
- *   - An agent that is lost keeps its place (failed attempts are not counted for it); at its next hello its inventory decides. What it
- *     activated without being able to tell is found there.
- *   - What an agent says counts for itself alone. One that reports the desired revision with the desired digest passes by itself from then
- *     on, and the barrier stays as it is for all others; it is unverified until it has answered a `probe`: a service may have been restarted
- *     on an old file meanwhile, and a failed activation of its own goes on stopping the others until then.
- *   - A claim that contradicts what this hub has seen is a contradiction, which is counted and named, and no progress: `installed` or
- *     `verified` of an attempt in which it was not told to activate; and the desired revision where it was never told to activate it, while
- *     this hub has been there since the publish: it is offered like any other (who truly has it, from before the hub was restored, has it
- *     staged at once). A hub that was restarted since cannot know: it believes that, for this agent.
- *   - What others wait for is one agent's word in two places alone: that a canary is verified, and that who failed has got over it.
- *   - An agent that comes back with an older or no revision although it had passed this one (its disk was restored, its state lost) is
- *     a drift: offered again at once, behind the barrier that it had passed; when that happens again, after a backoff. One that
- *     says so in the middle of a connection likewise.
- *   - A port that was dead before an activation is no reason to roll it back, and no reason to call it verified: unverified.
- *   - An agent that reports the desired revision with another digest, or a higher high-water mark, is `ahead`: this hub was restored from
- *     a backup or is not the one that the agent knew. Nothing is offered to it, and it never converges by itself.
- *   - A probe that finds another certificate served where this one was verified (a daemon with the old one in memory) is a drift and
- *     a failure: the activation is repeated, hooks and all, after the backoff. The backoff grows with drifts in a row (each within
- *     ROLLOUT_DRIFT_QUIET of the one before), so that a service that drifts for ever is reloaded no more than once in
- *     ROLLOUT_BACKOFF_MAX. A port that does not answer is shown, no more.
- *   - Files that its root half found changed and put right are a drift that is counted and told, no more.
- *   - Who has not said for ROLLOUT_LOOK what its ports serve is asked.
- *   - A clock that is set back shortens every wait to at most its full length; one that is set forward ends waits early.
- *   - Attempts are numbers that only grow, also over a restart of the hub (they begin at the clock). A stale answer changes nothing.
+ *   - An agent that joins (is added to the configuration) is in the barrier from its first hello; behind an open one it
+ *     passes by itself, canary or not.
+ *   - An agent that is removed from the configuration is gone from the rollout, and nobody waits for it, nor for its
+ *     failure.
+ *   - An agent that is lost keeps its place (failed attempts are not counted for it); at its next hello its inventory
+ *     decides. What it activated without being able to tell is found there.
+ *   - What an agent says counts for itself alone. One that reports the desired revision with the desired digest passes
+ *     by itself from then on, and the barrier stays as it is for all others. It is unverified until it has answered a
+ *     `probe`, since a service may have been restarted on an old file meanwhile, and a failed activation of its own
+ *     goes on stopping the others until then.
+ *   - A claim that contradicts what this hub has seen is a contradiction, which is counted and named, and no progress.
+ *     Such are `installed` or `verified` of an attempt in which the agent was not told to activate, and the desired
+ *     revision where it was never told to activate it, while this hub has been there since the publish: the agent is
+ *     offered the revision like any other (one that truly has it, from before the hub was restored, has it staged at
+ *     once). A hub that was restarted since cannot know, and believes that, for this agent.
+ *   - What others wait for rests on one agent's word in two places alone: that a canary is verified, and that an agent
+ *     that failed has got over it.
+ *   - An agent that comes back with an older revision or none although it had passed this one (its disk was restored,
+ *     its state lost) is a drift: it gets the offer again at once, behind the barrier that it had passed, and when that
+ *     happens again, after a backoff. The same holds for an agent that says so in the middle of a connection.
+ *   - A port that was dead before an activation is no reason to roll it back, and no reason to call it verified: it is
+ *     unverified.
+ *   - An agent that reports the desired revision with another digest, or a higher high-water mark, is `ahead`: this hub
+ *     was restored from a backup or is not the one that the agent knew. Nothing is offered to it, and it never
+ *     converges by itself.
+ *   - A probe that finds another certificate served where this one was verified (a daemon with the old one in memory)
+ *     is a drift and a failure: the activation is repeated, hooks and all, after the backoff. The backoff grows with
+ *     drifts in a row (each within ROLLOUT_DRIFT_QUIET of the one before), so that a service that drifts for ever is
+ *     reloaded no more than once in ROLLOUT_BACKOFF_MAX. A port that does not answer is only shown.
+ *   - Files that an agent's root half found changed and put right are a drift that is only counted and told.
+ *   - An agent that has not said for ROLLOUT_LOOK what its ports serve is asked.
+ *   - A clock that is set back shortens every wait to at most its full length; one that is set forward ends waits
+ *     early.
+ *   - Attempts are numbers that only grow, also over a restart of the hub (they begin at the clock). A stale answer
+ *     changes nothing.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_ROLLOUT_H
 #define CERTSYNC_HUB_DAEMON_ROLLOUT_ROLLOUT_H
@@ -95,9 +109,9 @@ enum rollout_state {
 	ROLLOUT_OFFERED,  /* fetching, verifying, staging */
 	ROLLOUT_STAGED,   /* durable there and its services' tests pass; waits for the barrier */
 	ROLLOUT_ACTIVATING,
-	ROLLOUT_INSTALLED, /* services reloaded; being probed */
-	ROLLOUT_VERIFIED,  /* seen served on every port */
-	ROLLOUT_UNVERIFIED, /* committed there, but not seen served on every port; while it has a deadline, a probe is under way */
+	ROLLOUT_INSTALLED,  /* services reloaded; being probed */
+	ROLLOUT_VERIFIED,   /* seen served on every port */
+	ROLLOUT_UNVERIFIED, /* committed there, but not seen served on every port; with a deadline: being probed */
 	ROLLOUT_FAILED,
 	ROLLOUT_AHEAD,
 };
@@ -129,11 +143,11 @@ struct rollout_agent {
 	int64_t served_not_before, served_not_after; /* 0: not known */
 	char fingerprint[CHAIN_HEX_MAX];
 	uint32_t stage_ms, activate_ms; /* what the steps took there, of the last attempt */
-	/* The last failure; kept until the next success. */
+	/* The last failure is kept until the next success. */
 	char step[32];
 	char text[MESSAGE_TEXT_MAX];
 	char *output; /* owned; NULL: none */
-	/* The last probes reported. */
+	/* The last probes that were reported. */
 	struct message_probe *probes; /* owned */
 	size_t probe_count;
 	int64_t probed;
@@ -145,7 +159,7 @@ struct rollout_agent {
 	int64_t row_at;         /* the last of them */
 	int64_t repaired;       /* when its root half last put files right, by its own clock; 0 never */
 	char drift[192];        /* what the last one was */
-	/* What it said that cannot be; not kept over a restart of the hub. */
+	/* What it said that cannot be; this is not kept over a restart of the hub. */
 	uint32_t contradictions;
 	int64_t contradicted; /* the last one; 0 never */
 	char contradiction[192];
@@ -183,11 +197,11 @@ struct rollout_action {
 	enum rollout_action_type type;
 	struct rollout_agent *agent; /* borrowed; its attempt and force are those to send */
 };
-/* What an event brings: filled by each call below, at most one action an agent. */
+/* What an event brings. Each call below fills it, with at most one action for each agent. */
 struct rollout_actions {
 	struct rollout_action *action; /* owned */
 	size_t count;
-	bool roll_back; /* the content of rollout.old is to be published again; asked for until that is done or has failed */
+	bool roll_back; /* the content of rollout.old is to be published again; set until that is done or failed */
 };
 void rollout_actions_release(struct rollout_actions *a);
 #define auto_actions __attribute__((cleanup(rollout_actions_release)))
@@ -197,7 +211,8 @@ void rollout_release(struct rollout *r);
 struct rollout_agent *rollout_add_agent(struct rollout *r, const char *name, bool canary);
 struct rollout_agent *rollout_find(struct rollout *r, const char *name); /* NULL when not assigned */
 
-/* What is desired from now on. `resumed`: a restarted hub goes on with it, started, open and proceed being set. */
+/* What is desired from now on. `resumed` says that a restarted hub goes on with it, and that started, open and proceed
+ * are set. */
 struct rollout_content {
 	struct revision revision;
 	char digest[CHAIN_HEX_MAX];
@@ -211,37 +226,40 @@ void rollout_publish(
 	struct rollout *r, const struct rollout_content *content, int64_t now, struct rollout_actions *out);
 void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open, bool proceed);
 
-/* MESSAGE_INVENTORY of an agent that has just said hello. */
+/* Takes MESSAGE_INVENTORY of an agent that has just said hello. */
 void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct message *inventory, int64_t now,
 	struct rollout_actions *out);
 void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out);
-/* staged, installed, verified, failed, probed. False: the attempt was stale (or the state unfit) and nothing changed. */
+/* Takes staged, installed, verified, failed and probed. Returns false when the attempt was stale, or the state unfit,
+ * and nothing changed. */
 bool rollout_answer(
 	struct rollout *r, struct rollout_agent *a, const struct message *m, int64_t now, struct rollout_actions *out);
-/* Whether this agent may fetch this revision in this attempt: once. */
+/* Returns whether this agent may fetch this revision in this attempt, which is once. */
 bool rollout_may_fetch(const struct rollout *r, const struct rollout_agent *a, const struct message *m);
 /* Ends a backoff (push); `force` repeats the activation even where it is verified. */
 void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64_t now, struct rollout_actions *out);
-/* The agent asks for that. Each try is written to the disk and logged, so one that comes within ROLLOUT_PULL_REST of the one before
- * is heard only when that is over. */
+/* The agent asks for that. Each try is written to the disk and logged, so one that comes within ROLLOUT_PULL_REST of
+ * the one before is heard only when that is over. */
 void rollout_pull(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out);
 void rollout_proceed(struct rollout *r, int64_t now, struct rollout_actions *out);
 /* Nothing is begun there until then, at most MESSAGE_HOLD_MAX ahead; 0 ends it. */
 void rollout_hold(struct rollout *r, struct rollout_agent *a, int64_t until, int64_t now, struct rollout_actions *out);
 /* A rollback that was asked for could not be published. */
 void rollout_no_rollback(struct rollout *r, const char *reason, int64_t now);
-/* Time has passed: time-outs, ends of backoffs, the barrier's. */
+/* Time has passed: time-outs, ends of backoffs, and the barrier's. */
 void rollout_tick(struct rollout *r, int64_t now, struct rollout_actions *out);
-/* When rollout_tick is next of use; INT64_MAX: only an event changes anything. */
+/* Returns when rollout_tick is next of use, or INT64_MAX when only an event changes anything. */
 int64_t rollout_next(const struct rollout *r, int64_t now);
 
-/* Something is under way with this agent (or it waits at a barrier that something under way may open). */
+/* Returns whether something is under way with this agent, or it waits at a barrier that something under way may
+ * open. */
 bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 bool rollout_agent_converged(const struct rollout_agent *a); /* verified, and not held */
 bool rollout_converged(const struct rollout *r);             /* every assigned agent is */
-/* For people: its state's name, or "held". */
+/* Returns its state's name, or "held", for people. */
 const char *rollout_agent_state(const struct rollout_agent *a);
-/* What a staged agent waits for: "the others to stage", "the window" …; NULL: it is not staged, or waits for nothing. */
+/* Returns what a staged agent waits for ("the others to stage", "the window" …), or NULL when it is not staged, or
+ * waits for nothing. */
 const char *rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 
 #endif
