@@ -27,7 +27,7 @@ static void metric(struct metrics *m, const char *name, const char *type, const 
 	m->full = added < 0 || m->full;
 }
 
-/* Peers choose some of these texts. */
+/* Peers choose some of these texts, so they are cleaned. */
 static void put_label(struct metrics *m, const char *text)
 {
 	auto_free char *clean = mem_strdup(text);
@@ -43,7 +43,7 @@ static void put_label(struct metrics *m, const char *text)
 	}
 }
 
-/* `labels`: name, value, … and NULL. */
+/* `labels` are name, value, … and NULL. */
 static void sample(struct metrics *m, const char *const *labels, int64_t value)
 {
 	const char *separator = "{";

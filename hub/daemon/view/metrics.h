@@ -1,4 +1,4 @@
-/* An overview in Prometheus's text format (version 0.0.4). Pure.
+/* An overview in Prometheus's text format (version 0.0.4). This does no I/O.
  *
  * A state is a label of a series that is 1 while it lasts; the series of another state is absent, not 0.
  */
@@ -10,7 +10,7 @@
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* 0, or -1 when it is longer than `out` takes. */
+/* Returns 0, or -1 when the text is longer than `out` takes. */
 int metrics_write(const struct overview *o, struct buf *out);
 
 #endif

@@ -186,9 +186,9 @@ static void take_channels(struct hub *hub, struct overview *o)
 		};
 }
 
-/* ---- */
+/* ---- health ---- */
 
-/* A store that cannot be read, a root half that is gone, a loop that no longer does what is due. */
+/* The hub is not well when its store cannot be read, its root half is gone, or its loop no longer does what is due. */
 void overview_health(struct hub *hub, struct overview *ret)
 {
 	struct statvfs disk;

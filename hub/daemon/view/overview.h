@@ -1,5 +1,5 @@
-/* How everything stands at one moment, gathered from the hub's modules: what the status page and the metrics
- * show. Those are pure functions of it. Nothing is read from disk for it.
+/* How everything stands at one moment, gathered from the hub's modules. The status page and the metrics show it and are
+ * functions of it, without I/O. Nothing is read from disk for it.
  */
 #ifndef CERTSYNC_HUB_DAEMON_VIEW_OVERVIEW_H
 #define CERTSYNC_HUB_DAEMON_VIEW_OVERVIEW_H
@@ -13,8 +13,8 @@
 
 struct hub;
 
-/* All texts are borrowed and never NULL; many of them were chosen by a peer. Times are wall clock, 0: never,
- * or not known. */
+/* All texts are borrowed and never NULL; peers chose many of them. Times are of the wall clock; 0 means never, or not
+ * known. */
 
 /* An agent with one of its certificates. */
 struct overview_place {
@@ -87,11 +87,11 @@ struct overview {
 	cJSON *rows, *told, *ways; /* owned: what endpoints, alerts and channels borrow from */
 };
 
-/* Valid until the hub's loop goes on. */
+/* The overview is valid until the hub's loop goes on. */
 void overview_take(struct hub *hub, struct overview *ret);
 void overview_release(struct overview *o);
 #define auto_overview __attribute__((cleanup(overview_release)))
-/* Only what /healthz asks: fills `trouble`. */
+/* Fills `trouble`, which is all that /healthz asks for. */
 void overview_health(struct hub *hub, struct overview *ret);
 
 #endif

@@ -8,7 +8,7 @@
 
 enum { PAGE_DAY = 86400, PAGE_REFRESH = 30 };
 
-/* How good or bad something is: a class of the style and a sign, so that no colour is needed to tell. */
+/* A mood says how good or bad something is: a class of the style and a sign, so that no colour is needed to tell. */
 struct mood {
 	const char *class, *sign;
 };
@@ -51,10 +51,10 @@ static void put_text(struct page *p, const char *text)
 	p->full = page_escape(text, p->out) < 0 || p->full;
 }
 
-/* A format for what is ours: each %s of `text` must be plain. */
+/* This takes a format for what is ours: each %s must be plain text. */
 #define putf(p, ...) ((p)->full = buf_addf((p)->out, __VA_ARGS__) < 0 || (p)->full)
 
-/* What a peer has chosen. */
+/* A peer has chosen this text. */
 static void put_foreign(struct page *p, const char *text)
 {
 	put(p, "<bdi>");
@@ -69,7 +69,7 @@ static void put_chip(struct page *p, struct mood mood, const char *word)
 	put(p, "</span>");
 }
 
-/* In one unit, which is what a glance takes in. */
+/* One unit is what a glance takes in. */
 static void round_span(int64_t seconds, char text[CLOCK_TEXT_MAX])
 {
 	static const struct {
@@ -82,7 +82,7 @@ static void round_span(int64_t seconds, char text[CLOCK_TEXT_MAX])
 	snprintf(text, CLOCK_TEXT_MAX, "%lld %c", (long long)(seconds / units[i].seconds), units[i].unit);
 }
 
-/* "3 d ago", with the moment itself behind it. */
+/* Writes "3 d ago", with the moment itself behind it. */
 static void put_ago(struct page *p, int64_t when)
 {
 	char span[CLOCK_TEXT_MAX], moment[CLOCK_TEXT_MAX];
@@ -129,7 +129,7 @@ static struct mood mood_of_place(const struct overview_place *place)
 	return place->busy ? busy : idle;
 }
 
-/* Renewal comes at a third of its life; under a sixth it is late. */
+/* Renewal comes at a third of the life; under a sixth it is late. */
 static struct mood mood_of_life(const struct overview_certificate *c, int64_t now)
 {
 	int64_t life = c->not_after - c->not_before, left = c->not_after - now;
@@ -286,7 +286,7 @@ static bool is_of(const struct overview_endpoint *e, const char *certificate)
 	return strcmp(e->certificate, certificate) == 0;
 }
 
-/* A row per name and address, in it a chip per port and kind of key. */
+/* Each name and address has a row, and in it each port and kind of key a chip. */
 static void put_matrix(struct page *p, const char *certificate)
 {
 	const struct overview_endpoint *last = NULL;
@@ -340,7 +340,7 @@ static bool needs_attention(const struct overview_certificate *c, int64_t now)
 		mood_of_life(c, now).class != good.class;
 }
 
-/* Those with trouble first, when not all have room. */
+/* Certificates with trouble come first, since not all may have room. */
 static void put_certificates(struct page *p)
 {
 	const struct overview *o = p->o;

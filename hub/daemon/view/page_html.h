@@ -1,6 +1,6 @@
-/* An overview as one HTML page: no script, nothing from elsewhere, one style that the page's
- * Content-Security-Policy knows by its hash. Pure. Every text is escaped; what was chosen by a peer is
- * isolated in its direction of writing, too.
+/* An overview as one HTML page: it has no script, nothing from elsewhere, and one style that the page's
+ * Content-Security-Policy knows by its hash. This does no I/O. Every text is escaped; what a peer chose is isolated in
+ * its direction of writing, too.
  */
 #ifndef CERTSYNC_HUB_DAEMON_VIEW_PAGE_HTML_H
 #define CERTSYNC_HUB_DAEMON_VIEW_PAGE_HTML_H
@@ -18,9 +18,9 @@ enum {
 };
 
 const char *page_style(void); /* what stands between <style> and </style> */
-/* 0, or -1 when it is longer than `out` takes. */
+/* Returns 0, or -1 when the page is longer than `out` takes. */
 int page_write(const struct overview *o, struct buf *out);
-/* Text, escaped for an element or a quoted attribute. */
+/* Appends a text, escaped for an element or a quoted attribute. */
 int page_escape(const char *text, struct buf *out);
 
 #endif

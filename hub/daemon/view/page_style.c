@@ -1,7 +1,8 @@
 #include "hub/daemon/view/page_html.h"
 
 /* clang-format off */
-/* One column on a phone; light and dark by the reader's own choice; a state is told by its sign and its word, and by colour besides. */
+/* A phone shows one column; the reader's own choice decides between light and dark; a sign and a word tell a state, and
+ * colour besides. */
 const char *page_style(void)
 {
 	return

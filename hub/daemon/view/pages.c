@@ -41,7 +41,7 @@ struct status_page {
 	struct leaf html, metrics, health;
 };
 
-/* Nothing of it is kept, framed, sniffed or told to others; only the page's own style is applied. */
+/* Nothing of the answer is kept, framed, sniffed or told to others; only the page's own style is applied. */
 static void set_headers(struct leaf *l, const char *type, const char *style)
 {
 	snprintf(l->headers, sizeof(l->headers),

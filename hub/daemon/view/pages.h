@@ -1,9 +1,9 @@
-/* The status page, the metrics and the health check, read-only, on a loopback address behind HAProxy (`page`
- * in hub.conf):
+/* The status page, the metrics and the health check, read-only, on a loopback address behind HAProxy (`page` in
+ * hub.conf).
  *
  *   /         one HTML page (hub/daemon/view/page_html.h)
  *   /metrics  for Prometheus (hub/daemon/view/metrics.h)
- *   /healthz  200 "ok", or 503 and why: store, root half, what was due is late
+ *   /healthz  200 "ok", or 503 and why: the store, the root half, or what was due is late
  *
  * Each is made anew at most once a second, however many ask.
  */
@@ -12,8 +12,8 @@
 
 #include "hub/daemon/hub.h"
 
-/* Follows the configuration: opened, moved or closed as `page` says, what is open being kept when it is the
- * same. -1: it cannot listen there; what was open stays. */
+/* Follows the configuration: it opens, moves or closes as `page` says, and keeps what is open when that is the same.
+ * Returns -1 when it cannot listen there; what was open stays. */
 int status_page_open(struct hub *hub, struct error *err);
 void status_page_close(struct hub *hub);
 

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-/* Times travel as text that people and programs read alike; "" for never. */
+/* Times travel as text that people and programs read alike, and "" stands for never. */
 static void add_time(cJSON *o, const char *key, int64_t when)
 {
 	char text[CLOCK_TEXT_MAX];
@@ -51,7 +51,7 @@ static void add_current(struct hub *hub, const struct rollout *r, cJSON *o)
 		add_manifest(&m, o);
 }
 
-/* What became of it, as far as it was noted; what was gone back from says so in the revision after it. */
+/* Adds what became of it, as far as it was noted. What was gone back from says so in the revision after it. */
 static void add_outcome(struct hub *hub, const char *certificate, struct revision r, cJSON *o)
 {
 	char text[OUTCOME_FAILED_MAX + 128], when[CLOCK_TEXT_MAX];
@@ -98,7 +98,7 @@ static void add_advice(const struct ari_record *r, cJSON *item)
 	cJSON_AddStringToObject(advice, "error", r->trouble);
 }
 
-/* Settings that its lifetime cannot afford. */
+/* Adds settings that the certificate's lifetime cannot afford. */
 static void add_warnings(struct hub *hub, const char *name, cJSON *o)
 {
 	struct error ignored;
@@ -131,7 +131,7 @@ static void add_renewal(const struct renewal *renewal, cJSON *o)
 		cJSON_AddItemToObject(item, "preflight", cJSON_Duplicate(status.preflight, true));
 }
 
-/* For TLSA records that are to stand before a key is used. */
+/* Adds keys for TLSA records that have to exist before a key is used. */
 static void add_next_keys(struct hub *hub, const char *certificate, cJSON *o)
 {
 	const struct hub_certificate *c = hub_config_certificate(hub->config, certificate);
@@ -204,7 +204,7 @@ static void add_failure(const struct rollout_agent *a, cJSON *o)
 	add_time(o, "next_try", a->next_try);
 }
 
-/* What had changed there behind our back. */
+/* Adds what had changed there behind our back. */
 static void add_drift(const struct rollout_agent *a, cJSON *o)
 {
 	cJSON_AddNumberToObject(o, "drifts", a->drifts);
@@ -212,7 +212,7 @@ static void add_drift(const struct rollout_agent *a, cJSON *o)
 	cJSON_AddStringToObject(o, "drift", a->drift);
 }
 
-/* What it said that cannot be. */
+/* Adds what the agent said that cannot be. */
 static void add_contradiction(const struct rollout_agent *a, cJSON *o)
 {
 	cJSON_AddNumberToObject(o, "contradictions", a->contradictions);
@@ -220,7 +220,8 @@ static void add_contradiction(const struct rollout_agent *a, cJSON *o)
 	cJSON_AddStringToObject(o, "contradiction", a->contradiction);
 }
 
-/* The certificate that it serves is over before its hold is, or nearly so and the renewal is there: nobody must overlook it. */
+/* Returns whether the certificate that the agent serves ends before its hold does, or nearly ends while the renewal
+ * exists; nobody must overlook that. */
 static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a)
 {
 	int64_t life = a->served_not_after - a->served_not_before, soon = clock_wall() + life / 6;
@@ -230,7 +231,7 @@ static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a)
 		(revision_compare(a->served, r->desired) != 0 && a->served_not_after < soon);
 }
 
-/* What it waits for, and what that endangers. */
+/* Adds what the agent waits for, and what that endangers. */
 static void add_waiting(const struct rollout *r, const struct rollout_agent *a, cJSON *o)
 {
 	char when[CLOCK_TEXT_MAX];
@@ -245,7 +246,7 @@ static void add_waiting(const struct rollout *r, const struct rollout_agent *a, 
 	cJSON_AddStringToObject(o, "danger", danger ? danger : "");
 }
 
-/* Away for longer than its configuration calls normal. */
+/* Returns whether the agent has been away for longer than its configuration calls normal. */
 static bool is_overdue(const struct hub *hub, const struct rollout_agent *a)
 {
 	const struct hub_agent *configured = hub_config_agent(hub->config, a->name);
