@@ -1,5 +1,4 @@
-/* One revision of a certificate, as the journal has it (agent/root/journal.h).
- */
+/* One revision of a certificate, as the journal has it (agent/root/journal.h). */
 #ifndef CERTSYNC_AGENT_COMMON_JOURNAL_ENTRY_H
 #define CERTSYNC_AGENT_COMMON_JOURNAL_ENTRY_H
 

@@ -7,12 +7,12 @@
 
 #include <stddef.h>
 
-/* An order, for each pair. With dns-01 its hooks have as much again, and the wait has dns_timeout. */
+/* An order has so long for each pair. With dns-01 its hooks have as much again, and the wait has dns_timeout. */
 enum { ACME_JOB_SECONDS = 600, ACME_DNS_HOOKS_SECONDS = 600 };
 
 /* A certificate has one or two pairs of key and chain, each of which is an order of its own. */
 enum { ACME_PAIRS_MAX = 2 };
-/* What the names of a pair's files and labels end in. */
+/* Returns what the names of a pair's files and labels end in. */
 static inline const char *acme_suffix(size_t pair)
 {
 	return pair ? "-2" : "";

@@ -48,7 +48,7 @@
 
 enum { DAEMON_FAULTS_MAX = 64 * 1024 };
 
-/* Who is told of what. */
+/* ---- who is told of what ---- */
 
 static void on_revoked(struct hub *hub, const char *certificate, bool new_key)
 {
@@ -70,7 +70,7 @@ const struct hub_events daemon_events = {
 	.revoked = on_revoked,
 };
 
-/* What follows from the configuration and is made anew when it is read again. */
+/* ---- what follows from the configuration, and is made anew when it is read again ---- */
 
 static int open_configured(struct hub *hub, struct error *err)
 {
@@ -121,7 +121,7 @@ static bool same_places(const struct hub_config *a, const struct hub_config *b)
 		strcmp(a->admin_group, b->admin_group) == 0;
 }
 
-/* What this process may reach was settled when it started; a configuration that needs more is the next one's. */
+/* What this process may reach was settled when it started; a configuration that needs more is for the next process. */
 static bool can_reach(struct hub *hub, const struct hub_config *config)
 {
 	struct reach *wanted = reach_of(config);
@@ -176,7 +176,7 @@ static void reload(struct hub *hub)
 		config->agent_count);
 }
 
-/* The root half. */
+/* ---- the root half ---- */
 
 static void take_reply(struct hub *hub, const struct frame *frame)
 {
@@ -235,7 +235,7 @@ static void open_root(struct hub *hub)
 			conn_new(hub->base, CHILD_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
 }
 
-/* The sockets to the root half's other children, at our start and whenever one was started again. */
+/* Takes the sockets to the root half's other children, at our start and whenever one of them was started again. */
 static void on_end_given(evutil_socket_t fd, short what, void *context)
 {
 	(void)what;
@@ -261,7 +261,8 @@ static void on_end_given(evutil_socket_t fd, short what, void *context)
 	event_free(steal(hub->ends)); /* it has gone, which its other socket tells, too */
 }
 
-/* For a call to certsync-keys, which is being started: the loop does not go round meanwhile. */
+/* Waits for certsync-keys, which is being started, so that a call to it can be made; the loop does not go round
+ * meanwhile. */
 static void wait_for_keys(void *context, int milliseconds)
 {
 	struct hub *hub = context;
@@ -285,7 +286,7 @@ static void open_ends(struct hub *hub)
 		mem_abort(__func__);
 }
 
-/* Sockets. */
+/* ---- sockets ---- */
 
 static int find_peer(const char *user, uid_t *ret, struct error *err)
 {
@@ -316,7 +317,7 @@ static int open_sockets(struct hub *hub, struct error *err)
 		return -1;
 	if (fs_make_directories(hub->config->run, 0755, err) < 0)
 		return -1;
-	/* Anyone may knock at gate and local: who is let in is told by SO_PEERCRED. */
+	/* Anyone may connect to gate and local; SO_PEERCRED decides who is let in. */
 	hub->gate = open_socket(hub, "gate.sock", 0666, (gid_t)-1, admission_gate, err);
 	if (!hub->gate)
 		return -1;
@@ -327,7 +328,7 @@ static int open_sockets(struct hub *hub, struct error *err)
 	return hub->control ? 0 : -1;
 }
 
-/* Life. */
+/* ---- life ---- */
 
 static int open_all(struct hub *hub, struct error *err)
 {
@@ -342,7 +343,8 @@ static int open_all(struct hub *hub, struct error *err)
 	open_ends(hub);
 	if (signer_public(hub->keys, hub->config->state, hub->sign_public, err) < 0 || signing_open(hub, err) < 0)
 		return -1;
-	/* Ahead of what agents, workers and operators say; the page's port is opened behind it, as at each reload. */
+	/* This comes before anything that agents, workers and operators say. The page's port is opened after it, as at
+	 * each reload. */
 	hub->reach = reach_of(hub->config);
 	reach_confine(hub->reach);
 	return open_configured(hub, err);

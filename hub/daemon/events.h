@@ -1,5 +1,5 @@
-/* What a folder of hub/daemon has to tell one that stands above it. Their order, in which each uses those before it
- * alone, is
+/* What a folder of hub/daemon has to tell one that stands above it. In this order each folder uses only those before
+ * it:
  *
  *   agents < rollout < publish < acme < alert < view < control < daemon.c
  *
@@ -19,8 +19,8 @@ struct rollout;
 struct session;
 
 struct hub_events {
-	/* Of an agent's session: one inventory; the end of the hello; an answer; a fetch, which is answered with a
-	 * bundle; its end. */
+	/* These tell what comes from an agent's session: one inventory, the end of the hello, an answer, a fetch, which
+	 * is answered with a bundle, and the session's end. */
 	void (*inventory)(struct hub *hub, const char *agent, const struct message *inventory);
 	void (*hello_done)(struct hub *hub, const char *agent);
 	void (*answer)(struct hub *hub, const char *agent, const struct message *m);
@@ -37,7 +37,7 @@ struct hub_events {
 		const char *why, struct error *err);
 	/* There is a new revision, from whatever source. */
 	void (*published)(struct hub *hub, const char *certificate);
-	/* The current certificate was revoked at its authority; `new_key`: its key may be somebody else's, too. */
+	/* The current certificate was revoked at its authority. With `new_key` its key may be somebody else's, too. */
 	void (*revoked)(struct hub *hub, const char *certificate, bool new_key);
 };
 

@@ -12,8 +12,8 @@
 
 enum { HTTPD_REQUEST_MAX = 8192, HTTPD_BACKLOG = 1024 };
 
-/* One connection: one request, one answer. Not evhttp's: its time-out begins anew with every byte, it has no
- * cap on connections, and it says nothing of those that end before there was a request. */
+/* One connection has one request and one answer. evhttp is not used: its time-out begins anew with every byte, it has
+ * no cap on connections, and it says nothing of those that end before there was a request. */
 struct visit {
 	struct httpd *httpd;
 	struct visit *previous, *next;
@@ -47,7 +47,8 @@ static void visit_free(struct visit *v)
 		h->oldest = v->previous;
 	h->output -= v->output;
 	event_free(v->deadline);
-	/* Not left to libevent, which closes when the loop comes round: many may give way in one turn of it. */
+	/* libevent would close it when the loop comes round, but many connections may give way in one turn of the
+	 * loop. */
 	evutil_socket_t fd = bufferevent_getfd(v->stream);
 	bufferevent_free(v->stream);
 	evutil_closesocket(fd);
@@ -100,8 +101,8 @@ static void refuse(struct visit *v, const char *status)
 	reply(v, &(struct httpd_answer){.status = status, .headers = ""});
 }
 
-/* `line` is "GET PATH HTTP/1.x" and becomes PATH. NULL for anything else, with its status where it
- * is not 400. */
+/* `line` is "GET PATH HTTP/1.x" and becomes PATH. Returns NULL for anything else, with its status where that is not
+ * 400. */
 static const char *request_path(char *line, const char **ret_status)
 {
 	char *path = strchr(line, ' ');
@@ -113,7 +114,7 @@ static const char *request_path(char *line, const char **ret_status)
 	return strcmp(line, "GET") == 0 ? path : NULL;
 }
 
-/* Once the header is complete; nothing in it but its first line matters. */
+/* Answers once the header is complete; nothing in it but its first line matters. */
 static void on_read(struct bufferevent *stream, void *context)
 {
 	struct visit *v = context;
@@ -137,7 +138,7 @@ static void on_read(struct bufferevent *stream, void *context)
 
 /* ---- places ---- */
 
-/* Whether the request is here, if only in the kernel: then it has its answer in a moment. */
+/* Returns whether the request is here, if only in the kernel, so that it has its answer in a moment. */
 static bool has_request(const struct visit *v)
 {
 	struct evbuffer *in = bufferevent_get_input(v->stream);
@@ -149,8 +150,9 @@ static bool has_request(const struct visit *v)
 	return len == sizeof(all) || memmem(all, len, "\r\n\r\n", 4);
 }
 
-/* Who holds a place and asks for nothing gives way, the oldest first, else who does not take his answer: a local user could hold all of them,
- * coming again and again. False: there is none, but only until the loop has had its turn. */
+/* Whoever holds a place and asks for nothing gives way, the oldest first, and after these whoever does not take his
+ * answer: otherwise a local user could hold all places, by coming again and again. Returns false when nobody gives way,
+ * which lasts only until the loop has had its turn. */
 static bool make_room(struct httpd *h)
 {
 	struct visit *answered = NULL;
@@ -205,7 +207,7 @@ static bool parse_address(const char *address, struct sockaddr_storage *ret, int
 	auto_free char *text = any_port ? mem_strndup(address, (size_t)(colon - address)) : mem_strdup(address);
 	if (evutil_parse_sockaddr_port(text, (struct sockaddr *)ret, len) < 0)
 		return false;
-	/* The port stands at the same place in both families. */
+	/* The port is at the same place in both families. */
 	return (((const struct sockaddr_in *)ret)->sin_port == 0) == any_port;
 }
 

@@ -1,6 +1,6 @@
-/* The daemon's state, shared by its modules. One thread, one loop: nothing here blocks on a network.
+/* The daemon's state, shared by its modules. There is one thread and one loop, and nothing here blocks on a network.
  *
- * Who owns what: daemon.c makes and frees all of it; each module below owns what hangs on its own pointer.
+ * daemon.c makes and frees all of it; each module below owns what hangs on its own pointer.
  */
 #ifndef CERTSYNC_HUB_DAEMON_HUB_H
 #define CERTSYNC_HUB_DAEMON_HUB_H

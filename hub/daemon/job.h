@@ -1,5 +1,5 @@
-/* A worker with a small job: one message (and files) in, messages out, the end. What hub/order needs a
- * dialogue for is not done so.
+/* A worker with a small job: one message (and files) goes in, messages come out, then the end. Orders need a dialogue
+ * and do not use this.
  */
 #ifndef CERTSYNC_HUB_DAEMON_JOB_H
 #define CERTSYNC_HUB_DAEMON_JOB_H
@@ -13,15 +13,16 @@ struct errand;
 
 struct errand_handler {
 	void (*message)(const char *event, const cJSON *message, void *context);
-	/* It is over: `err` says how, kind ERROR_NONE when it exited 0. The errand is gone after the call. */
+	/* The job is over: `err` says how, with kind ERROR_NONE when the worker exited 0. The errand is gone after the
+	 * call. */
 	void (*ended)(const struct error *err, void *context);
 };
 
-/* `job` is borrowed; `files` may be NULL. The handler is only called from the loop. NULL with the reason when
- * it cannot start. */
+/* `job` is borrowed; `files` may be NULL. The handler is only called from the loop. Returns NULL with the reason when
+ * the worker cannot start. */
 struct errand *errand_start(struct workers *workers, enum worker_kind kind, int timeout_s, const cJSON *job,
 	const struct files *files, const struct errand_handler *handler, void *context, struct error *err);
-/* One message more to it. */
+/* Sends one message more to the worker. */
 void errand_send(struct errand *e, const cJSON *message);
 void errand_cancel(struct errand *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */
 

@@ -14,9 +14,8 @@
 #include <unistd.h>
 
 enum {
-	START_MS = 4000, /* for which a start anew is waited for; the root half begins it after a second */
-	SILENT_MS =
-		10000, /* after an answer that did not come nothing is asked for so long, so that nobody waits again and again */
+	START_MS = 4000,   /* for which a start anew is waited for; the root half begins it after a second */
+	SILENT_MS = 10000, /* after an answer that did not come nothing is asked for so long */
 	MAKE_SECONDS = 120,
 };
 
@@ -77,7 +76,7 @@ const char *keys_trouble(const struct keys *k)
 
 /* ---- connections ---- */
 
-/* One end is passed, the other one is ours. */
+/* One end is passed to certsync-keys, and the other one is ours. */
 static int pass_through(const struct keys *k, struct error *err)
 {
 	static const char record[] = {'c'};
@@ -93,7 +92,7 @@ static int connection_new(struct keys *k, struct error *err)
 {
 	int fd = k->door < 0 ? -1 : pass_through(k, err);
 	if (fd < 0 && k->wait) {
-		/* A door that nobody is behind. */
+		/* Nobody is behind this door. */
 		if (k->door >= 0)
 			close(steal_fd(&k->door));
 		k->wait(k->context, START_MS);
@@ -131,7 +130,8 @@ static int send_all(int fd, const struct buf *b, struct error *err)
 	return 0;
 }
 
-/* 1 with the frame, 0 the connection has ended, -1 it said nothing in time, or something strange. */
+/* Returns 1 with the frame, 0 when the connection has ended, or -1 when it said nothing in time, or something
+ * strange. */
 static int receive(struct keys *k, struct frame *ret, struct error *err)
 {
 	const int64_t deadline = clock_monotonic_ms() + INT64_C(1000) * KEYS_SECONDS;
@@ -148,7 +148,7 @@ static int receive(struct keys *k, struct frame *ret, struct error *err)
 	}
 }
 
-/* Every request may be made twice. */
+/* Every request may be made twice without harm. */
 static int call_once(struct keys *k, const struct buf *request, struct frame *ret, bool *ret_again, struct error *err)
 {
 	*ret_again = k->in.fd >= 0;
@@ -220,7 +220,7 @@ static int call_for_exactly(struct keys *k, const struct keys_request *r, uint8_
 
 /* ---- requests ---- */
 
-/* They are large, and the daemon has one thread. */
+/* Requests are large, and the daemon has one thread, so there is one of them. */
 static struct keys_request *request_new(enum keys_op op, const uint8_t *id)
 {
 	static struct keys_request r;

@@ -29,7 +29,7 @@ static void add_file(struct reach *r, const char *path)
 		add(r, CONFINE_READ, mem_strdup(dirname(copy)));
 }
 
-/* 0: there is none. */
+/* Returns 0 when there is none. */
 static uint16_t port_of(const char *address)
 {
 	const char *colon = address ? strrchr(address, ':') : NULL;

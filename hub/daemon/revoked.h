@@ -1,7 +1,7 @@
-/* Certificates that were revoked from here. They are never published again, neither by a rollback nor by an
- * import.
+/* Certificates that were revoked from here. They are never published again, neither by a rollback nor by an import.
  *
- * Records in the store: kind "revoked", NAME of the certificate: the leaf's fingerprint in hex ".json".
+ * The store has a record for each, of kind "revoked" in the certificate's NAME: the leaf's fingerprint in hex with
+ * ".json".
  */
 #ifndef CERTSYNC_HUB_DAEMON_REVOKED_H
 #define CERTSYNC_HUB_DAEMON_REVOKED_H
@@ -18,11 +18,11 @@ struct revoked {
 
 int revoked_note(struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE],
 	const struct revoked *r, struct error *err);
-/* 1 and what is known of it, 0 it was not revoked. A damaged record is one all the same. */
+/* Returns 1 and what is known of it, or 0 when it was not revoked. A damaged record counts as one all the same. */
 int revoked_find(
 	struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE], struct revoked *ret);
 
-/* ERROR_UNTRUSTED, "revoked: …", when one of these was. */
+/* Fails with ERROR_UNTRUSTED, "revoked: …", when one of these was revoked. */
 int revoked_check(
 	struct store *store, const char *certificate, const struct chain *pairs, size_t count, struct error *err);
 

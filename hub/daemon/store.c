@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A directory whose name begins so is a revision that was never finished. */
+/* A directory whose name begins like this is a revision that was never finished. */
 #define STORE_UNFINISHED ".unfinished-"
 
 enum { MANIFEST_MAX = 64 * 1024 };
@@ -34,13 +34,13 @@ void manifest_release(struct manifest *m)
 	*m = (struct manifest){0};
 }
 
-/* Opening. */
+/* ---- opening ---- */
 
 static int open_below(int dirfd, const char *name, struct error *err)
 {
 	if (mkdirat(dirfd, name, 0700) == 0) {
 		if (fs_sync_directory(dirfd, err) < 0) {
-			/* What is there is taken for durable. */
+			/* What exists is taken to be durable, so this one must not stay. */
 			unlinkat(dirfd, name, AT_REMOVEDIR);
 			return -1;
 		}
@@ -50,7 +50,7 @@ static int open_below(int dirfd, const char *name, struct error *err)
 	return fs_open_directory(dirfd, name, err);
 }
 
-/* What a killed publish left: its directory under an unfinished name, or the temporary link. */
+/* Removes what a killed publish left: its directory under an unfinished name, or the temporary link. */
 static void sweep_certificate(int certificates, const char *name)
 {
 	struct error err;
@@ -122,7 +122,7 @@ struct store *store_open(const char *state, struct error *err)
 	s->directory = fs_open_directory(AT_FDCWD, state, err);
 	if (s->directory < 0 || take_lock(s, state, err) < 0)
 		goto failed;
-	/* What a killed hub made, and whatever is relied on from now on, may not be durable yet. */
+	/* What a killed hub made, and is relied on from now on, may not be durable yet. */
 	if (syncfs(s->directory) < 0) {
 		error_errno(err, "cannot sync the file system");
 		goto failed;
@@ -159,7 +159,7 @@ bool manifest_has_second(const struct manifest *m)
 	return memcmp(m->second, none, sizeof(none)) != 0;
 }
 
-/* The manifest: encoder and decoder. */
+/* ---- the manifest: encoder and decoder ---- */
 
 static void manifest_encode(const struct manifest *m, struct buf *out)
 {
@@ -243,8 +243,8 @@ static int manifest_decode(const struct buf *text, struct manifest *ret, struct 
 	return 0;
 }
 
-/* Publishing: the revision is complete and durable under an unfinished name before it gets its own, and has its
- * own before `current` points at it. */
+/* ---- publishing: a revision is complete and durable under an unfinished name before it gets its own, and has its own
+ * before `current` points at it ---- */
 
 static const char *chain_file(size_t pair, char *out, size_t size)
 {
@@ -278,7 +278,7 @@ int store_begin_epoch(struct store *s, const char *certificate, uint32_t epoch, 
 	return store_put(s, "epochs", certificate, "epoch", text, (size_t)len, err);
 }
 
-/* The one that was asked for; 0: none, or it cannot be read. */
+/* Returns the epoch that was asked for, or 0 when there is none, or it cannot be read. */
 static uint32_t wanted_epoch(struct store *s, const char *certificate)
 {
 	struct error ignored;
@@ -376,7 +376,8 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 	auto_manifest struct manifest m = {0};
 	auto_free struct revision *revisions = NULL;
 	size_t count;
-	/* Beside `current`: a publish that was killed before it moved must not see its number given out again. */
+	/* The newest revision counts, not `current`: the number of a publish that was killed before `current` moved
+	 * must not be given out again. */
 	if (store_revisions(s, certificate, &revisions, &count, err) < 0 ||
 		fill_manifest(pairs, pair_count, meta,
 			next_revision(
@@ -389,7 +390,7 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 	return 0;
 }
 
-/* Reading. */
+/* ---- reading ---- */
 
 static int read_manifest(
 	struct store *s, const char *certificate, const char *revision, struct manifest *ret, struct error *err)
@@ -527,7 +528,7 @@ int store_load(struct store *s, const char *certificate, struct revision revisio
 	return 0;
 }
 
-/* Records. */
+/* ---- records ---- */
 
 static int open_record(struct store *s, const char *kind, const char *name, struct error *err)
 {

@@ -37,7 +37,7 @@ static void note(struct worker *w, const struct error *err)
 		w->error = *err;
 }
 
-/* Told only when the process is gone and all that it said has been handed out. */
+/* The end is told only when the process is gone and all that it said has been handed out. */
 static void end_if_over(struct worker *w)
 {
 	if (!w->over || w->conn)
@@ -49,7 +49,7 @@ static void end_if_over(struct worker *w)
 
 /* ---- the spawner ---- */
 
-/* What it had started died with it. Each is told from the loop. */
+/* What the spawner had started died with it. Each worker's end is told from the loop. */
 static void lose(struct workers *all, const char *reason)
 {
 	struct error err;
@@ -103,7 +103,7 @@ static void take_end(struct workers *all, const struct spawn_record *r)
 	struct worker *w = all->first;
 	while (w && w->id != r->id)
 		w = w->next;
-	/* One that was killed may have ended just before. */
+	/* A worker that was killed may have ended just before. */
 	if (!w || w->over)
 		return;
 	if (r->start_errno)
@@ -188,7 +188,7 @@ static void on_closed(struct conn *c, const struct error *err, void *context)
 	end_if_over(w);
 }
 
-/* Its time is up, or it was lost. */
+/* The worker's time is up, or it was lost. */
 static void on_deadline(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;

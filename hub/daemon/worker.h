@@ -1,7 +1,7 @@
-/* Workers: processes `certsync-worker KIND` that do one slow or risky job for the daemon each, speaking lib/frame on their standard
- * input and output (FRAMES_LOCAL), killed at their deadline with all that they started. They have a user of their own, so another
- * process starts them, the spawner (hub/worker/spawner.h); the root half hands us a socket to it, and a new one whenever it had to
- * start it again.
+/* Workers: processes `certsync-worker KIND` that do one slow or risky job for the daemon each. They speak frames
+ * (lib/core/frame.h, FRAMES_LOCAL) on their standard input and output, and are killed at their deadline with all that
+ * they started. They have a user of their own, so another process starts them, the spawner (hub/worker/spawner.h); the
+ * root half hands us a socket to it, and a new one whenever it had to start it again.
  */
 #ifndef CERTSYNC_HUB_DAEMON_WORKER_H
 #define CERTSYNC_HUB_DAEMON_WORKER_H
@@ -12,7 +12,7 @@
 
 #include <event2/event.h>
 
-/* All that there are, and the socket to the spawner. */
+/* All workers that there are, and the socket to the spawner. */
 struct workers;
 
 struct workers *workers_new(struct event_base *base);
@@ -24,8 +24,8 @@ struct worker;
 
 struct worker_handler {
 	void (*frame)(struct worker *w, const struct frame *frame, void *context);
-	/* It has ended or was killed, and all its frames were handed out: `err` says how, kind ERROR_NONE when it
-	 * exited 0. Called once, from the loop; the handler calls worker_free. */
+	/* The worker has ended or was killed, and all its frames were handed out: `err` says how, with kind ERROR_NONE
+	 * when it exited 0. This is called once, from the loop; the handler calls worker_free. */
 	void (*ended)(struct worker *w, const struct error *err, void *context);
 };
 
@@ -33,7 +33,8 @@ struct worker_handler {
 struct worker *worker_start(struct workers *all, enum worker_kind kind, int timeout_s,
 	const struct worker_handler *handler, void *context, struct error *err);
 void worker_send(struct worker *w, enum frame_type type, const void *data, size_t len);
-/* Kills it if it still runs: it is dead before another one starts. No callback; also from inside a handler. */
+/* Kills the worker if it still runs, so that it is dead before another one starts. There is no callback, and this may
+ * be called from inside a handler. */
 void worker_free(struct worker *w);
 
 #endif

@@ -23,7 +23,7 @@ struct acme {
  * says that this would pass the deadline; the order stays and is resumed. `what` is what is waited for. */
 int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err);
 
-/* Takes over the order as the server has told it just now; NULL: it has not, which is -1. */
+/* Takes over the order as the server has told it just now. Returns -1 for NULL, when the server has told none. */
 int acme_take_order(struct acme *a, cJSON *order);
 /* Asks for a->order anew. */
 int acme_refresh(struct acme *a, struct error *err);
@@ -39,8 +39,8 @@ int acme_order(struct acme *a, struct error *err);
 /* hub/worker/acme/certificate.c: gets the certificate of a->order, judges it and hands it over. */
 int acme_download(struct acme *a, struct error *err);
 
-/* hub/worker/acme/authorize.c: brings every authorization of a->order to `valid`, by answering http-01 or dns-01
- * challenges; a->order is then as it was last seen. */
+/* hub/worker/acme/authorize.c. Brings every authorization of a->order to `valid`, answering http-01 or dns-01
+ * challenges; a->order is as it was last seen then. */
 int acme_authorize(struct acme *a, struct error *err);
 
 #endif
