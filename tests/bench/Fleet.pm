@@ -29,11 +29,10 @@ my $instances = '/proc/sys/fs/inotify/max_user_instances';
 my $instances_were;
 
 sub enter {
-	return if ($ENV{CERTSYNC_SEPARATE_INSIDE} // '') eq '1';
 	die "$0: needs root, for users and namespaces\n" if $> != 0;
-	@ENV{qw(CERTSYNC_SEPARATE_INSIDE CERTSYNC_BIN CERTSYNC_TMP CERTSYNC_TOOLS)} =
-		(1, $Story::bin, $ENV{TMPDIR} // '/tmp', "$Story::bin/../tests");
-	exec qw(unshare --pid --fork --kill-child --mount --mount-proc --net), $^X, abs_path($0), @ARGV;
+	$ENV{CERTSYNC_TMP} //= $ENV{TMPDIR} // '/tmp';
+	$ENV{CERTSYNC_TOOLS} //= "$Story::bin/../tests";
+	Story->enter;
 }
 
 sub new {

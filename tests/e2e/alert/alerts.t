@@ -91,9 +91,7 @@ sub reload {
 	my ($words) = @_;
 	$story->hub_conf(certificates => $words, agents => ['here']);
 	Story::write_file("$top/hub.conf", Story::read_file("$top/hub.conf") =~ s/local = true/local = true away_after = "10s"/r);
-	my $before = () = $story->log('hub') =~ /event=reload .*result=done/g;
-	kill 'HUP', $story->child('hub', qr/certsync\0hub/);
-	ok($story->until('reload', sub { (() = $story->log('hub') =~ /event=reload .*result=done/g) > $before }), 'hub.conf is read again');
+	ok($story->reload, 'hub.conf is read again');
 }
 $story->pair('a');
 $story->agent('here');

@@ -66,8 +66,7 @@ sub told {
 	my $lines = join '', map { defined $lines{$_} ? "\t$_ = $lines{$_}\n" : '' } sort keys %lines;
 	$story->hub_conf(certificates => "certificate \"$Story::name\" {}\nalert {\n\temail = {\"admin\@example.com\"}\n\tfrom = \"certsync\@domain.pl\"\n$lines}\n");
 	my $before = length $story->log('hub');
-	kill 'HUP', $story->{started}{hub};
-	$story->until('reload', sub { substr($story->log('hub'), $before) =~ /program=certsync-hub event=reload result=done/ })
+	$story->reload
 		or return 'not read: ' . substr($story->log('hub'), $before);
 	return test_mail();
 }

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use IO::Socket::UNIX;
+use Needs;
 use Story;
 use Test::More;
 
@@ -29,7 +30,7 @@ for ([$conf, 0660, 0640, 'a group other'], [$conf, 0646, 0640, 'others'], ["$top
 	chmod $closed, $path;
 }
 SKIP: {
-	skip 'only root can give a file away', 2 if $> != 0;
+	needs_root('to give a file away', 2);
 	chown 65534, -1, $conf;
 	like(scalar `$Story::bin/certsync-agent-root -c $conf 2>&1`, qr{^\Q$conf\E belongs to user 65534, .*: chown root \Q$conf\E$}m, 'one of another user');
 	is($? >> 8, 2, 'is not taken');

@@ -25,11 +25,6 @@ sub doctor { return $story->doctor(@_) }
 sub agent_doctor { return $story->agent_doctor(@_) }
 sub of { return $story->of(@_) }
 
-sub run {
-	my ($command) = @_;
-	system("($command) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("$command: " . Story::read_file("$top/setup.log"));
-}
-
 sub tool {
 	my ($name, $script) = @_;
 	Story::write_file("$double/$name.new", "#!/bin/sh\n# A double of $name.\n$script\n", 0755);
@@ -45,9 +40,9 @@ sub as_user {
 sub without {
 	my ($program, $what) = @_;
 	Story::write_file('/mnt/none', '', 0644);
-	run("mount --bind /mnt/none $program");
+	$story->run("mount --bind /mnt/none $program");
 	$what->();
-	run("umount $program");
+	$story->run("umount $program");
 }
 
 # Answers each request at a control socket, as a daemon whose answers these are.
@@ -89,9 +84,9 @@ sub services {
 }
 
 my $acme = "acme \"none\" { directory = \"https://127.0.0.1:1/none\" agree_tos = true }\ncertificate \"$Story::name\" {}\n";
-run("mount -t tmpfs -o mode=755 none $_") for $double, '/sys/fs', '/sys/kernel/security';
+$story->run("mount -t tmpfs -o mode=755 none $_") for $double, '/sys/fs', '/sys/kernel/security';
 mkdir '/sys/kernel/security/apparmor';
-run('rm -rf /etc/ssh/sshd_config.d; mkdir /etc/ssh/sshd_config.d');
+$story->run('rm -rf /etc/ssh/sshd_config.d; mkdir /etc/ssh/sshd_config.d');
 Story::write_file('/etc/ssh/sshd_config', "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\nHostKey $top/host\n");
 Story::write_file('/etc/hosts', "127.0.0.1 localhost\n192.0.2.7 www.domain.pl\n127.0.0.1 here.domain.pl\n");
 Story::write_file('/etc/nsswitch.conf', "passwd: files\ngroup: files\nshadow: files\nhosts: files\n");
@@ -105,12 +100,12 @@ tool($_, 'exit 1') for qw(haproxy nginx apache2ctl doveconf postconf exim4);
 subtest 'systemd' => sub {
 	doctor();
 	is(of('unit'), '', 'without systemd there is nothing to say of units');
-	run("mkdir -p /run/systemd/system; rm -f /etc/systemd/system/multi-user.target.wants/*; cp $FindBin::Bin/../../../examples/systemd/*.service /etc/systemd/system");
+	$story->run("mkdir -p /run/systemd/system; rm -f /etc/systemd/system/multi-user.target.wants/*; cp $FindBin::Bin/../../../examples/systemd/*.service /etc/systemd/system");
 	copy("$FindBin::Bin/../lib/systemctl_double", "$double/systemctl") or die;
 	chmod 0755, "$double/systemctl";
 	is(doctor(), 3, 'a unit that is not enabled');
 	like(of('unit'), qr/^wrong +unit: certsync-hub.service does not start at boot\n +to do: systemctl enable certsync-hub.service, unless it was/m, 'says so');
-	run("$double/systemctl enable certsync-hub certsync-agent");
+	$story->run("$double/systemctl enable certsync-hub certsync-agent");
 	doctor();
 	like(of('unit'), qr/^ok +unit: certsync-hub.service starts at boot$/m, 'what it says mends it');
 	# Units that start before another one, whose name ends as theirs does.
@@ -202,15 +197,15 @@ subtest 'disks' => sub {
 	mkdir $disk;
 	my $see = sub {
 		my ($options, $path, $state, $text) = @_;
-		run("mount -t tmpfs -o $options none $disk");
+		$story->run("mount -t tmpfs -o $options none $disk");
 		(my $other = Story::read_file("$top/hub.conf")) =~ s/^state = .*/state = "$path"/m;
 		Story::write_file("$top/disk.conf", $other, 0640);
-		run("mount -o remount,ro $disk") if $state =~ s/, read-only//;
+		$story->run("mount -o remount,ro $disk") if $state =~ s/, read-only//;
 		$story->{said} = `$Story::bin/certsync doctor -c $top/disk.conf`;
 		like(of('disk'), qr/^$state +disk: \Q$path\E: $text/, "$options: $state") or diag($story->said);
 		like(of('disk'), qr{^ +to do: see what fills it: df -h \Q$path\E; du -xh --max-depth=2 \Q$path\E \| sort -h \| tail$}m, 'and how to see why')
 			if $state =~ /w/;
-		run("umount $disk");
+		$story->run("umount $disk");
 	};
 	$see->('size=32m', "$disk/deep/below/hub", 'warning', qr/3[12] MiB free$/m);
 	$see->('size=512k', "$disk/hub", 'wrong', qr/\d+ KiB free$/m);
@@ -230,15 +225,15 @@ subtest 'accounts' => sub {
 	system("chgrp certsync-hub $top/hub.conf");
 	doctor();
 	like(of('gate account'), qr/^ok/, 'the gate\'s shell is the gate');
-	run('usermod --shell /bin/bash certsync-gate');
+	$story->run('usermod --shell /bin/bash certsync-gate');
 	is(doctor(), 3, 'another shell');
 	like(of('gate account'), qr{^wrong +gate account: the login shell of certsync-gate is /bin/bash: agents can come in only through \Q$Story::bin\E/certsync-gate
  +to do: usermod --shell \Q$Story::bin\E/certsync-gate certsync-gate$}m, 'and how to change it');
 	symlink "$Story::bin/certsync-gate", '/mnt/gate' or die;
-	run('usermod --shell /mnt/gate certsync-gate');
+	$story->run('usermod --shell /mnt/gate certsync-gate');
 	doctor();
 	like(of('gate account'), qr/^ok/, 'by another name it is the gate');
-	run('usermod --shell /bin/bash certsync-gate');
+	$story->run('usermod --shell /bin/bash certsync-gate');
 	doctor('--apply');
 	like(of('gate account'), qr/done\nok/, '--apply changes it') or diag(of('gate account'));
 	is((getpwnam 'certsync-gate')[8], "$Story::bin/certsync-gate", 'for good');
@@ -307,7 +302,7 @@ subtest 'the web' => sub {
 	$story->hub_conf(agents => ['here', 'mail'], certificates => $acme . "certificate \"here.domain.pl\" { acme = \"none\" names = {\"here.domain.pl\", \"gone.domain.pl\", \"www.domain.pl\"} }\n");
 	doctor();
 	like(of('DNS'), qr/^wrong +DNS: gone.domain.pl has no address in DNS .*\n +to do: an A or AAAA record for gone.domain.pl that points to HAProxy$/m, 'one without an address');
-	run('mkdir -p /etc/haproxy');
+	$story->run('mkdir -p /etc/haproxy');
 	Story::write_file('/etc/haproxy/haproxy.cfg', "global\n\tstats socket /run/haproxy.sock mode 600\nfrontend f\n\thttp-request return status 200 lf-string \"%[path,field(-1,/)].x\"\n", 0600);
 	without('/usr/bin/getent', sub { doctor() });
 	like(of('DNS'), qr/^cannot tell +DNS: here.domain.pl: getent is not installed$/m, 'nothing to ask with');
@@ -404,7 +399,7 @@ subtest 'libssh' => sub {
 
 subtest 'fail2ban' => sub {
 	my $jails = '/etc/fail2ban/jail.d/certsync.local';
-	run("rm -f $jails; mkdir -p /etc/fail2ban/jail.d");
+	$story->run("rm -f $jails; mkdir -p /etc/fail2ban/jail.d");
 	my %words = (status => 'echo "|- Number of jail:	2"; echo "\`- Jail list:	postfix, recidive"',
 		ignoreip => 'echo "These IP addresses/networks are ignored:"; echo "|- 10.0.0.0/8"; echo "\`- 192.0.2.0/24"', ignoreself => 'echo False', test => ':', reload => ':');
 	my $client = sub {

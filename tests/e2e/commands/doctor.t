@@ -23,15 +23,10 @@ sub doctor {
 
 sub of { return $story->of(@_) }
 
-sub run {
-	my ($command) = @_;
-	system("($command) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("$command: " . Story::read_file("$top/setup.log"));
-}
-
 # ---- accounts and files, before the first start ----
 
-run("userdel $_") for qw(certsync-gate certsync-hub certsync-worker certsync-agent);
-run('groupdel certsync-admin');
+$story->run("userdel $_") for qw(certsync-gate certsync-hub certsync-worker certsync-agent);
+$story->run('groupdel certsync-admin');
 system('rm -rf /run/certsync-hub /var/lib/certsync-gate /etc/ssh/sshd_config.d');
 mkdir '/etc/ssh/sshd_config.d';
 Story::write_file('/etc/ssh/sshd_config', "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\nHostKey $top/host\n");
@@ -69,12 +64,12 @@ unlike($text, qr/PRIVATE|BEGIN/, 'no secret');
 
 # ---- HAProxy ----
 
-run("mkdir -p /etc/haproxy && printf 'defaults\\n mode http\\n timeout client 5s\\nfrontend f\\n bind :80\\n http-request return status 404 content-type text/plain string no\\n' >/etc/haproxy/other.cfg");
+$story->run("mkdir -p /etc/haproxy && printf 'defaults\\n mode http\\n timeout client 5s\\nfrontend f\\n bind :80\\n http-request return status 404 content-type text/plain string no\\n' >/etc/haproxy/other.cfg");
 $story->start('website', qw(/usr/sbin/haproxy -db -f /etc/haproxy/other.cfg));
 ok($story->until('port 80', sub { doctor(); of('HAProxy') =~ /port 80 answers a challenge for www.domain.pl with 404, not with what the hub says/ }),
 	'a website has port 80') or diag($text);
 $story->stop('website');
-run("mkdir -p /etc/haproxy && $Story::bin/certsync config haproxy -c $top/hub.conf >/etc/haproxy/haproxy.cfg");
+$story->run("mkdir -p /etc/haproxy && $Story::bin/certsync config haproxy -c $top/hub.conf >/etc/haproxy/haproxy.cfg");
 $story->start('haproxy', qw(/usr/sbin/haproxy -W -f /etc/haproxy/haproxy.cfg));
 ok($story->until('port 80', sub { doctor(); of('HAProxy') =~ /port 80 is answered/ }), 'challenges pass port 80') or diag($text);
 like(of('HAProxy'), qr/^ok .*passes challenges/, 'HAProxy\'s file says so');
@@ -180,7 +175,7 @@ $story->agent_conf('mail', services => 'service "nothing" { probe = none } servi
 $story->pair('r0');
 $story->import('r0');
 ok($story->until('files', sub { $story->installed('mail') ne '' && -e "$top/mail/etc/live/$Story::name/privkey.pem" }), 'a certificate is installed');
-run('printf "#!/bin/sh\nexit 3\n" >' . "$top/mail/hooks/nginx && chmod 755 $top/mail/hooks/nginx");
+$story->run('printf "#!/bin/sh\nexit 3\n" >' . "$top/mail/hooks/nginx && chmod 755 $top/mail/hooks/nginx");
 agent_doctor();
 like(of('files'), qr/^ok/, 'owners and modes are as the programs make them') or diag($text);
 doctor();
@@ -238,17 +233,17 @@ Story::write_file("$top/dns.conf", Story::read_file("$top/hub.conf") . 'certific
 my $worker_files = sub { $story->{said} = `$Story::bin/certsync doctor -c $top/dns.conf 2>&1`; of('worker files') };
 like($worker_files->(), qr/^wrong .*certsync-worker, whom DNS hooks run as, cannot read \Q$top\E\/secret\.conf \(dns_config\)\n.*chown certsync-worker \S+ && chmod 600/,
 	"a DNS hook's credentials that its user cannot read") or diag($story->said);
-run("chown certsync-worker $top/secret.conf && chmod 600 $top/ca.pem");
+$story->run("chown certsync-worker $top/secret.conf && chmod 600 $top/ca.pem");
 like($worker_files->(), qr/^wrong .*certsync-worker, whom workers run as, cannot read \Q$top\E\/ca\.pem \(anchors\)\n.*chmod 644/, 'trust anchors that it cannot read')
 	or diag($story->said);
-run("chmod 644 $top/ca.pem");
+$story->run("chmod 644 $top/ca.pem");
 like($worker_files->(), qr/^ok .*certsync-worker can read/, 'mended') or diag($story->said);
 
 # ---- a full disk; JSON; another user ----
 
 my $small = "/mnt/small";
 mkdir $small;
-run("mount -t tmpfs -o size=256k none $small && dd if=/dev/zero of=$small/fill bs=1k count=200");
+$story->run("mount -t tmpfs -o size=256k none $small && dd if=/dev/zero of=$small/fill bs=1k count=200");
 (my $other = Story::read_file("$top/hub.conf")) =~ s/^state = .*/state = "$small\/hub"/m;
 $other =~ s/^host_keys = .*/host_keys = {"\/etc\/hosts"}/m;
 Story::write_file("$top/small.conf", $other, 0640);

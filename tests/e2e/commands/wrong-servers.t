@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use IO::Socket::INET;
+use Needs;
 use JSON::PP;
 use POSIX ();
 use Socket qw(SOL_SOCKET SO_LINGER);
@@ -308,7 +309,7 @@ unlike($text, qr/[^\n\x20-\x7e\x80-\xff]/, 'nor on the terminal');
 # ---- names ----
 
 SKIP: {
-	skip 'namespaces need root', 3 if $< || system('unshare -m true 2>/dev/null');
+	needs_root('namespaces', 3);
 	Story::write_file("$top/hosts", join '', map { "127.0.1.$_ fifty.domain.pl\n" } 1 .. 50);
 	$text = `unshare -m sh -c 'mount --bind $top/hosts /etc/hosts && exec $Story::bin/certsync check fifty.domain.pl:$port{dead} --json --timeout 5 -c $top/none.conf' 2>&1`;
 	is($? >> 8, 3, 'fifty addresses');

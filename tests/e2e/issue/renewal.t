@@ -51,11 +51,7 @@ sub configure {
 sub reload {
 	my ($story, $text) = @_;
 	configure($story, $text);
-	my $before = () = $story->log('hub') =~ /event=reload\b/g;
-	kill 'HUP', $story->{started}{hub};
-	return $story->until('reload', sub { (() = $story->log('hub') =~ /\breload result=done|event=reload.*result=done/g) > 0 })
-		if !$before;
-	return $story->until('reload', sub { (() = $story->log('hub') =~ /reload/g) > $before });
+	return $story->reload;
 }
 
 sub restart {

@@ -8,12 +8,8 @@ use lib "$FindBin::Bin/../lib";
 use IO::Socket::INET;
 use JSON::PP;
 use MIME::Base64;
-BEGIN { # Orders makes its directory when it is read
-	if (!$ENV{WORKER_INSIDE}) {
-		$ENV{WORKER_INSIDE} = 1;
-		exec 'unshare', '--mount', '--net', '--propagation', 'private', $^X, $0 or die $!;
-	}
-}
+use Story;
+BEGIN { Story->enter(qw(unshare --mount --net --propagation private)) } # Orders makes its directory when it is read
 use Orders;
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 use Test::More;

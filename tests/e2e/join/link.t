@@ -9,6 +9,7 @@ use Fcntl;
 use File::Temp qw(tempdir);
 use IO::Select;
 use IO::Socket::INET;
+use Needs;
 use POSIX qw(:sys_wait_h);
 use Port qw(free_port);
 use Socket;
@@ -17,7 +18,7 @@ use Time::HiRes qw(time);
 
 my $bin = $ENV{CERTSYNC_BIN} // 'build/bin';
 my $sshd = '/usr/sbin/sshd';
-plan skip_all => 'sshd is not installed' unless -x $sshd;
+needs($sshd);
 my $user = getpwuid($<);
 my $dir = tempdir('certsync-link.XXXXXX', TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;

@@ -50,9 +50,7 @@ sub change_hub {
 	my $text = Story::read_file("$self->{top}/hub.conf");
 	$text =~ s/$old/$new/ or die "nothing to change: $old";
 	Story::write_file("$self->{top}/hub.conf", $text, 0640);
-	my $before = length $self->log('hub');
-	kill 'HUP', $self->{started}{hub};
-	return $self->until('reload', sub { substr($self->log('hub'), $before) =~ /event=reload result=done certificates/ });
+	return $self->reload;
 }
 
 sub line_of {

@@ -8,16 +8,15 @@ package Relay;
 use strict;
 use warnings;
 use File::Path qw(make_path);
+use Needs;
 use Story;
 use Test::More;
 
 sub run { system(@_) == 0 or die "@_" }
 
 sub enter {
-	plan skip_all => 'Postfix is not installed' unless -x '/usr/sbin/postfix';
-	return if $ENV{RELAY_INSIDE};
-	$ENV{RELAY_INSIDE} = 1;
-	exec 'unshare', '--mount', '--net', '--propagation', 'private', $^X, $0 or die $!;
+	needs('/usr/sbin/postfix');
+	Story->enter(qw(unshare --mount --net --propagation private));
 }
 
 sub start {
@@ -75,6 +74,6 @@ CONF
 
 sub mails { my ($self) = @_; return map { Story::read_file($_) } sort glob("$self->{top}/mail/admin/new/*") }
 
-END { local $?; system('postfix stop >/dev/null 2>&1') if $ENV{RELAY_INSIDE} && -e '/var/spool/postfix/pid/master.pid' }
+END { local $?; system('postfix stop >/dev/null 2>&1') if $ENV{CERTSYNC_INSIDE} && -e '/var/spool/postfix/pid/master.pid' }
 
 1;

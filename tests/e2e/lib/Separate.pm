@@ -9,7 +9,6 @@
 package Separate;
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use JSON::PP;
 use Story;
 use Test::More;
@@ -18,28 +17,17 @@ our @ISA = qw(Story);
 our $home = '/var/lib/certsync-gate';
 our $sshd_conf = '/etc/ssh/certsync-test.conf';
 
-sub enter {
-	return if ($ENV{CERTSYNC_SEPARATE_INSIDE} // '') eq '1';
-	plan skip_all => 'users and namespaces need root' if $> != 0;
-	($ENV{CERTSYNC_SEPARATE_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec qw(unshare --pid --fork --kill-child --mount --mount-proc --net), $^X, abs_path($0);
-}
-
 sub new {
 	my ($class) = @_;
-	my $setup = 'ip link set lo up && mount -t tmpfs -o mode=755 none /mnt && mount -t tmpfs -o mode=755 none /run';
-	for (qw(etc var)) {
-		$setup .= " && mkdir /mnt/$_ /mnt/$_.work && mount -t overlay -o lowerdir=/$_,upperdir=/mnt/$_,workdir=/mnt/$_.work none /$_";
-	}
-	system("$setup && mkdir -m 1777 /mnt/tmp && mkdir /run/sshd && mkdir -m 755 -p $home /mnt/programs") == 0
-		or BAIL_OUT('no namespace can be prepared');
-	system("cp -a $Story::bin/. /mnt/programs && chmod -R go+rX /mnt/programs") == 0 or BAIL_OUT('cp');
-	($ENV{TMPDIR}, $Story::bin) = ('/mnt/tmp', '/mnt/programs');
+	$class->cover(qw(etc var));
+	$class->run("mkdir /run/sshd && mkdir -m 755 -p $home /mnt/programs");
+	$class->run("cp -a $Story::bin/. /mnt/programs && chmod -R go+rX /mnt/programs");
+	$Story::bin = '/mnt/programs';
 	my $add = join ' && ', map { "{ ! getent passwd $_ >/dev/null || userdel $_; }" } qw(certsync-hub certsync-keys certsync-worker certsync-agent certsync-gate);
 	$add .= ' && { getent group certsync-admin || groupadd --system certsync-admin; }';
 	$add .= " && useradd --system -d / -s /usr/sbin/nologin $_" for qw(certsync-hub certsync-keys certsync-worker certsync-agent);
 	$add .= " && useradd --system -p '*' -d $home -s /mnt/programs/certsync-gate certsync-gate";
-	system("($add) >/mnt/users.log 2>&1") == 0 or BAIL_OUT('no users: ' . Story::read_file('/mnt/users.log'));
+	$class->run($add);
 	my $self = Story::new($class);
 	$self->{group} = 'certsync-admin';
 	return $self;

@@ -5,7 +5,12 @@
 #   $story->hub; $story->agent('mail', …)        start the real certsync-hub-root, certsync-agent-root
 #   $story->let_in('mail')                       keys for an agent that the story plays; the gate's word for it
 #   $story->certsync(@words)                     runs certsync against this hub; (exit code, output)
-#   $story->until('what', sub {…}, seconds)      waits for a condition; a failed wait is a failed test
+#   $story->until('what', sub {…}, seconds)      waits for a condition; whether it came
+#   Story->enter(@command)                       at the start, needs root: the story goes on inside, by default in namespaces of its own
+#   Story->cover('etc', 'var')                   then: what is written there, in /run and in /mnt, is in memory
+#   Story->run('shell command')                  that has to succeed
+#   $story->served(993, starttls => …, sni => …) the fingerprint that a port of this machine, or ADDRESS:PORT, serves; '' for none
+#   $story->reload                               the hub reads its hub.conf again; whether it has taken it
 package Story;
 use strict;
 use warnings;
@@ -16,6 +21,7 @@ use File::Temp qw(tempdir);
 use IO::Socket::INET;
 use JSON::PP;
 use MIME::Base64;
+use Needs;
 use POSIX qw(:sys_wait_h);
 use Port qw(free_port);
 use Test2::API qw(test2_stack);
@@ -125,6 +131,37 @@ sub until {
 	return 0;
 }
 
+# ---- places ----
+
+sub enter {
+	my ($class, @command) = @_;
+	my $story = abs_path($0);
+	return if ($ENV{CERTSYNC_INSIDE} // '') eq $story;
+	needs_root('users and namespaces');
+	@ENV{qw(CERTSYNC_INSIDE CERTSYNC_BIN)} = ($story, $bin);
+	@command = qw(unshare --pid --fork --kill-child --mount --mount-proc --net) if !@command;
+	exec @command, $^X, $story, @ARGV or die "$command[0]: $!";
+}
+
+sub cover {
+	my ($class, @directories) = @_;
+	$class->run($_) for 'ip link set lo up', map { "mount -t tmpfs -o mode=755 none $_" } '/mnt', '/run';
+	for my $directory (@directories) {
+		my $upper = '/mnt/' . $directory =~ tr{/}{-}r;
+		$class->run("mkdir $upper $upper.work");
+		$class->run("mount -t overlay -o lowerdir=/$directory,upperdir=$upper,workdir=$upper.work none /$directory");
+	}
+	$class->run('mkdir -m 1777 /mnt/tmp');
+	$ENV{TMPDIR} = '/mnt/tmp';
+}
+
+# What it leaves running may go on writing into the file.
+sub run {
+	my ($self, $command) = @_;
+	my $said = File::Temp->new;
+	system("($command) >$said 2>&1 </dev/null") == 0 or BAIL_OUT("$command: " . read_file("$said"));
+}
+
 # ---- processes ----
 
 sub start {
@@ -177,6 +214,17 @@ sub ends_clean {
 	is_deeply(\@findings, [], 'no sanitizer has found anything');
 }
 
+# key => 'rsa' or 'ecdsa' asks for that kind alone.
+sub served {
+	my ($self, $where, %wish) = @_;
+	$where = "127.0.0.1:$where" if $where !~ /:/;
+	my $how = $wish{starttls} ? "-starttls $wish{starttls}" : '';
+	$how .= ' -tls1_2 -cipher ' . ($wish{key} eq 'rsa' ? 'aRSA' : 'aECDSA') if $wish{key};
+	$how .= ' -servername ' . ($wish{sni} // $name);
+	my $der = `timeout 10 openssl s_client -connect $where $how </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
+	return $der eq '' ? '' : sha256_hex($der);
+}
+
 # ---- hub ----
 
 sub hub_conf {
@@ -217,6 +265,13 @@ sub hub {
 	$self->hub_conf(%wish);
 	$self->start('hub', "$bin/certsync-hub-root", '-c', "$self->{top}/hub.conf");
 	return $self->until('hub', sub { -S "$self->{top}/hub.run/control.sock" && ($self->certsync('status'))[0] != 4 });
+}
+
+sub reload {
+	my ($self) = @_;
+	my $before = length $self->log('hub');
+	kill 'HUP', $self->{started}{hub};
+	return $self->until('reload', sub { substr($self->log('hub'), $before) =~ /program=certsync-hub event=reload result=done/ });
 }
 
 sub certsync {

@@ -100,7 +100,7 @@ certificate "$name" {
 		timeout = "$timeout"
 		file "$dir/own/one.pem" { content = "combined" mode = "0640" }
 	}
-	service "two" { probe = {"127.0.0.1:993"} timeout = "$timeout" }
+	service "two" { probe = {"127.0.0.1:993"} timeout = "$timeout" @{[$wish{two} // '']} }
 }
 CONF
 	my $self = {dir => $dir, next => 1};

@@ -5,7 +5,7 @@
 #   is TEXT GOT EXPECTED      one test: whether two texts are equal
 #   note TEXT                 a line of commentary
 #   done_testing              the plan, at the end; the exit status
-#   skip_all REASON           nothing here can be tested
+#   needs_root WHAT           at the start; whoever is not root is told what is not run
 #   topology_begin            nodes, CA, servers, hub, agents; all gone when the script ends, however it ends
 
 tests_run=0 tests_failed=0
@@ -53,8 +53,10 @@ done_testing() {
 	[ "$tests_failed" -eq 0 ]
 }
 
-skip_all() {
-	echo "1..0 # SKIP $*"
+needs_root() {
+	[ "$(id -u)" -ne 0 ] || return 0
+	[ -z "${CERTSYNC_NOT_RUN-}" ] || echo "$0: needs root: $*" >>"$CERTSYNC_NOT_RUN"
+	echo "1..0 # SKIP needs root: $*"
 	exit 0
 }
 
@@ -90,7 +92,7 @@ stage_programs() {
 }
 
 topology_begin() {
-	[ "$(id -u)" -eq 0 ] || skip_all "network namespaces and mounts need root"
+	needs_root 'network namespaces and mounts'
 	topology_lock 900 || { echo "Bail out!  the topology is in use"; exit 1; }
 	stage=$(mktemp -d -t certsync-stage.XXXXXXXX)
 	trap topology_end EXIT

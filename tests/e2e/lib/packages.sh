@@ -12,13 +12,13 @@
 #   at NAME COMMAND…       runs a command there
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+# shellcheck source=tests/e2e/lib/lib.sh
+. "$here/lib.sh"
 if [ "${PACKAGES_INSIDE-}" != yes ]; then
-	[ "$(id -u)" -eq 0 ] || { echo "1..0 # SKIP mounts and a chroot need root"; exit 0; }
+	needs_root 'mounts and a chroot'
 	PACKAGES_INSIDE=yes exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
 fi
 unset PACKAGES_INSIDE
-# shellcheck source=tests/e2e/lib/lib.sh
-. "$here/lib.sh"
 scratch=/mnt
 base=$scratch/base
 packages=${CERTSYNC_DEB:-$scratch/build/deb}

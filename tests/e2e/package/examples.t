@@ -122,7 +122,7 @@ fi
 
 # ---- outside ----
 
-[ "$(id -u)" -eq 0 ] || skip_all "mounts need root"
+needs_root mounts
 scratch=$(mktemp -d -t certsync-examples.XXXXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 for node in $NODES; do

@@ -4,7 +4,6 @@
 # key nobody has pinned gets nothing installed. Two real sshd, each with a /run of its own behind it; a real Pebble.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Pebble;
@@ -88,11 +87,7 @@ sub run_hub {
 
 package main;
 
-if (!$ENV{CERTSYNC_LOST_HUB}) {
-	plan skip_all => 'users and namespaces need root' if $> != 0;
-	($ENV{CERTSYNC_LOST_HUB}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec qw(unshare --pid --fork --kill-child --mount --mount-proc --net), $^X, abs_path($0);
-}
+Story->enter;
 my $setup = join ' && ', 'ip link set lo up', 'mount -t tmpfs -o mode=755 none /mnt', 'mkdir /mnt/etc /mnt/work',
 	'mount -t overlay -o lowerdir=/etc,upperdir=/mnt/etc,workdir=/mnt/work none /etc',
 	"install -m 755 $Story::bin/certsync-gate /mnt/certsync-gate", '{ ! getent passwd certsync-gate >/dev/null || userdel certsync-gate; }',

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Needs;
 use Pebble;
 use Story;
 use Test::More;
@@ -19,7 +20,7 @@ sub restore {
 	system("rm -rf $top/hub && cp -a $top/backup $top/hub") == 0 or die;
 	$story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
 }
-sub served { $story->state_of('here')->{served} // '' }
+sub reported { $story->state_of('here')->{served} // '' }
 
 # ---- what was imported ----
 
@@ -32,7 +33,7 @@ ok($story->until_state('here', 'verified'), 'its agent has the first certificate
 is($exit, 0, 'a hub that lost nothing: exit 0');
 like($text, qr/nothing was changed/, 'and it says so');
 like(($story->certsync('recover', $Story::name, '--archive', "$top/none"))[1], qr/no agent .* is ahead/, 'by name too');
-is(served(), '1.1', 'nothing was published');
+is(reported(), '1.1', 'nothing was published');
 backup();
 is(($story->import("pair$_"))[0], 0, "revision 1.$_") for 2, 3;
 my $third = $story->installed('here');
@@ -49,19 +50,19 @@ like($text, qr/revision 1\.3.*certsync import/s, 'it says what to do');
 is($story->installed('here'), $third, 'the agent keeps what it has');
 ($exit, $text) = $story->certsync('recover', '--archive', "$top/here/etc/archive");
 is($exit, 0, 'with the archive') or diag($text, $story->log('hub'));
-is(served(), '2.1', 'a new epoch');
+is(reported(), '2.1', 'a new epoch');
 is($story->installed('here'), $third, 'of the newest content');
 like(($story->certsync('history', $Story::name))[1], qr/2\.1.*recover.*1\.3 of the local agent's archive/, 'history says where it came from');
 is(($story->import('pair4'))[0], 0, 'it goes on from there');
-is(served(), '2.2', 'within the epoch');
+is(reported(), '2.2', 'within the epoch');
 
 restore();
 ok($story->until_state('here', 'ahead', 60), 'restored from the first epoch');
 is(($story->certsync('recover', '--archive', "$top/none"))[0], 1, 'the archive is not brought');
 is(($story->import('pair4'))[0], 0, 'what is imported then begins the epoch');
-is(served(), '3.1', 'which is above all');
+is(reported(), '3.1', 'which is above all');
 SKIP: {
-	skip 'only root can become somebody else', 2 if $> != 0;
+	needs_root('to become somebody else', 2);
 	$text = `setpriv --reuid 65534 --regid 65534 --clear-groups $Story::bin/certsync recover -c $top/hub.conf 2>&1`;
 	is($? >> 8, 2, 'not root: exit 2');
 	like($text, qr/needs root/, 'with the reason');
@@ -86,7 +87,7 @@ $story->agent('here');
 ok($story->until_state('here', 'verified', 60), 'its agent has the first certificate');
 backup();
 is(($story->certsync('renew'))[0], 0, 'it is renewed');
-is(served(), '1.2', 'as 1.2');
+is(reported(), '1.2', 'as 1.2');
 my $second = $story->installed('here');
 restore();
 ok($story->until_state('here', 'ahead', 60), 'restored: the agent is ahead');
@@ -100,7 +101,7 @@ ok($story->until_state('here', 'ahead', 60), 'restored again');
 ($exit, $text) = $story->certsync('recover', '--archive', "$top/none");
 is($exit, 0, 'recover without it') or diag($text, $story->log('hub'));
 is($pebble->orders, $orders + 1, 'one order, exactly');
-is(served(), '3.1', 'a new epoch');
+is(reported(), '3.1', 'a new epoch');
 isnt($story->installed('here'), $second, 'of another certificate');
 
 # ---- killed in the middle ----
@@ -121,7 +122,7 @@ ok($story->until('the hub', sub { ($story->certsync('status'))[0] != 4 }), 'it i
 ok($story->until('the agent', sub { ($story->state_of('here')->{state} // '') =~ /ahead|verified/ }, 30), 'its agent is back');
 is(($story->certsync('recover', '--archive', "$top/none"))[0], 0, 'recover again');
 ok($story->until_state('here', 'verified'), 'all is verified');
-like(served(), qr/^[45]\.1$/, 'in an epoch of its own');
+like(reported(), qr/^[45]\.1$/, 'in an epoch of its own');
 
 $story->ends_clean;
 done_testing;

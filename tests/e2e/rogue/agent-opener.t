@@ -3,6 +3,8 @@
 use strict;
 use warnings;
 use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Needs;
 use Test::More;
 require "$FindBin::Bin/../lib/agent_root.pm";
 our ($bin, $tool, $top, $name, %op);
@@ -65,7 +67,7 @@ if ($lockable eq 'unlimited' || $lockable / 1024 >= 4 * $mapped) {
 }
 like($limits, qr/^\Q$_\E +0 +0 /m, "$_: none") for 'Max open files', 'Max processes', 'Max file size', 'Max core file size';
 SKIP: {
-	skip('needs root: it is not to be looked into', 2) if $< != 0;
+	needs_root('to look into what is not to be looked into', 2);
 	opendir my $list, "/proc/$opener/fd" or die $!;
 	my @fds = grep { /^\d/ } readdir $list;
 	is("@fds", '0', 'one descriptor');

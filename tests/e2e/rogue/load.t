@@ -7,7 +7,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib", "$FindBin::Bin/../../bench", "$FindBin::Bin/../../load";
 use Test::More;
-BEGIN { plan skip_all => 'users and namespaces need root' if $> != 0 }
+use Needs;
+BEGIN { needs_root('users and namespaces') }
 use Fleet;
 use Load;
 use Time::HiRes qw(time sleep);

@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/../lib";
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use Needs;
 use JSON::PP;
 use POSIX ();
 use Story;
@@ -166,7 +167,7 @@ isnt($status, 4, '  and the hub answers commands');
 over($flood);
 
 SKIP: {
-	skip 'there is one user alone', 4 if $> != 0;
+	needs_root('a second user', 4);
 	for my $socket ("$top/hub.run/control.sock", "$dir/run/control.sock") {
 		my @way = split m{/}, $socket;
 		chmod 0755, join('/', @way[0 .. $_]) for 2 .. $#way - 1;

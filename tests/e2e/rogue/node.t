@@ -6,51 +6,41 @@
 # The services are stand-ins of root's: what is tried is whom a hook believes. Their real ones are in services/.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use File::Copy qw(copy);
 use File::Path qw(make_path);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use Needs;
 use POSIX ();
 use Story;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-if (($ENV{CERTSYNC_NODE_INSIDE} // '') ne '1') {
-	plan skip_all => 'processes of several users need root' if $> != 0;
-	plan skip_all => 'no strace here' if !-x '/usr/bin/strace';
-	my @unshare = qw(unshare --pid --fork --kill-child --mount --mount-proc --net);
-	plan skip_all => 'no namespaces can be made here' if system("@unshare true 2>/dev/null") != 0;
-	($ENV{CERTSYNC_NODE_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec @unshare, $^X, abs_path($0);
-}
+needs(qw(/usr/bin/strace /usr/bin/doveconf /usr/sbin/nginx /usr/sbin/apache2 /usr/sbin/mariadbd /usr/sbin/postfix),
+	(glob '/usr/lib/postgresql/*/bin/postgres')[0] // '/usr/lib/postgresql/15/bin/postgres');
+Story->enter;
 
 # A place whose parents are root's alone, unlike those of a temporary directory.
 my $top = '/mnt';
 my $nobody = scalar getpwnam 'nobody';
-
-sub run {
-	my ($command) = @_;
-	system("($command) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("$command: " . Story::read_file("$top/setup.log"));
-}
 
 sub write_file { Story::write_file(@_) }
 sub read_file { Story::read_file(@_) }
 
 system('ip link set lo up && mount -t tmpfs -o mode=755 none /mnt && mount -t tmpfs -o mode=755 none /run') == 0 or die;
 make_path(map { "$top/$_" } qw(hooks bin lent bait good open nobody live archive/1 etc etc.work var var.work local local.work));
-run("mount -t overlay -o lowerdir=/$_->[1],upperdir=$top/$_->[0],workdir=$top/$_->[0].work none /$_->[1]") for ['etc', 'etc'], ['var', 'var'], ['local', 'usr/local'];
+Story->run("mount -t overlay -o lowerdir=/$_->[1],upperdir=$top/$_->[0],workdir=$top/$_->[0].work none /$_->[1]") for ['etc', 'etc'], ['var', 'var'], ['local', 'usr/local'];
 chmod 0777, "$top/open";
 chown $nobody, -1, "$top/nobody";
 copy($_, "$top/hooks/") or die for grep { -f } glob "$Story::bin/hooks/*";
 chmod 0755, glob "$top/hooks/*";
-run("getent passwd $_ || useradd --system --user-group --no-create-home $_") for qw(courier mysql postgres);
+Story->run("getent passwd $_ || useradd --system --user-group --no-create-home $_") for qw(courier mysql postgres);
 
-run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=mail.domain.pl -keyout $top/archive/1/privkey.pem -out $top/archive/1/fullchain.pem");
+Story->run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=mail.domain.pl -keyout $top/archive/1/privkey.pem -out $top/archive/1/fullchain.pem");
 write_file("$top/archive/1/$_", read_file("$top/archive/1/privkey.pem") . read_file("$top/archive/1/fullchain.pem"), 0600) for qw(combined.pem haproxy.pem);
-run("install -g mail -m 640 $top/archive/1/combined.pem $top/archive/1/exim.pem");
+Story->run("install -g mail -m 640 $top/archive/1/combined.pem $top/archive/1/exim.pem");
 symlink '../archive/1', "$top/live/mail" or die;
 
 # ---- the bait: root's files that root must not open on a stranger's word ----
@@ -72,13 +62,7 @@ syscall(254, $inotify, my $path = $_, 0x21) >= 0 or die "$_: $!" for @bait;
 
 my %children;
 
-sub until_true {
-	my ($what, $condition) = @_;
-	for (my $end = time + 20; time < $end; sleep 0.02) {
-		return 1 if $condition->();
-	}
-	return fail("waited for $what");
-}
+sub until_true { my ($what, $condition) = @_; return Story->until($what, $condition) || fail("waited for $what") }
 
 # A program of this name: perl itself, whose words are then whatever we say. It notes each signal that it gets, and who sent it.
 sub process {
@@ -264,23 +248,23 @@ sub mariadb_conf {
 sub postgres_conf {
 	my ($file) = @_;
 	my $data = $file =~ s/\/[^\/]+$//r;
-	run("rm -rf /etc/postgresql && install -d -o postgres /etc/postgresql/15/main && install -o postgres -m 600 $top/live/mail/combined.pem /etc/postgresql/tls.pem");
+	Story->run("rm -rf /etc/postgresql && install -d -o postgres /etc/postgresql/15/main && install -o postgres -m 600 $top/live/mail/combined.pem /etc/postgresql/tls.pem");
 	write_file('/etc/postgresql/15/main/postgresql.conf', "data_directory = '$data'\nssl = on\nssl_cert_file = '/etc/postgresql/tls.pem'\nssl_key_file = '/etc/postgresql/tls.pem'\n");
 	chown scalar(getpwnam 'postgres'), -1, '/etc/postgresql/15/main/postgresql.conf';
 }
 
 my $queue = '/var/spool/postfix';
 my %services = (
-	dovecot => {process => 'dovecot', signal => 'HUP', file => 'master.pid', needs => '/usr/bin/doveconf',
+	dovecot => {process => 'dovecot', signal => 'HUP', file => 'master.pid',
 		conf => sub { write_file('/etc/dovecot/dovecot.conf', 'base_dir = ' . $_[0] =~ s/\/[^\/]+$//r . "\nssl = no\n") }},
-	nginx => {process => 'nginx', signal => 'HUP', needs => '/usr/sbin/nginx', conf => sub { write_file('/etc/nginx/nginx.conf', "pid $_[0];\nerror_log $top/good/nginx.log;\nevents {}\n") },
+	nginx => {process => 'nginx', signal => 'HUP', conf => sub { write_file('/etc/nginx/nginx.conf', "pid $_[0];\nerror_log $top/good/nginx.log;\nevents {}\n") },
 		opens_it => 1},
-	apache2 => {process => 'apache2', signal => 'USR1', needs => '/usr/sbin/apache2', conf => \&apache_conf},
-	exim4 => {process => 'exim4', signal => 'HUP', needs => '/bin/sh', conf => \&exim_conf},
-	courier => {process => 'couriertcpd', needs => '/bin/sh', conf => \&courier_conf},
-	stunnel => {process => 'stunnel4', signal => 'HUP', needs => '/bin/sh', conf => sub { write_file('/etc/stunnel/web.conf', "pid = $_[0]\ncert = $top/live/mail/combined.pem\n") }},
-	mariadb => {process => 'mariadbd', needs => '/usr/sbin/mariadbd', conf => \&mariadb_conf, other_test => 1, other_reload => 1},
-	postgresql => {process => 'postgres', signal => 'HUP', file => 'postmaster.pid', needs => '/usr/lib/postgresql/15/bin/postgres', conf => \&postgres_conf},
+	apache2 => {process => 'apache2', signal => 'USR1', conf => \&apache_conf},
+	exim4 => {process => 'exim4', signal => 'HUP', conf => \&exim_conf},
+	courier => {process => 'couriertcpd', conf => \&courier_conf},
+	stunnel => {process => 'stunnel4', signal => 'HUP', conf => sub { write_file('/etc/stunnel/web.conf', "pid = $_[0]\ncert = $top/live/mail/combined.pem\n") }},
+	mariadb => {process => 'mariadbd', conf => \&mariadb_conf, other_test => 1, other_reload => 1},
+	postgresql => {process => 'postgres', signal => 'HUP', file => 'postmaster.pid', conf => \&postgres_conf},
 );
 rogues(map { $_->{process} } values %services);
 rogues(qw(master tcpserver haproxy stunnel courierlogger));
@@ -295,50 +279,47 @@ sub pid_file {
 
 for my $service (sort keys %services) {
 	my $s = $services{$service};
-	SKIP: {
-		skip "no $service here", 1 if !-x $s->{needs};
-		my ($log, $name) = ("$top/good/told-$service", $s->{file} // "$service.pid");
-		make_path("$top/good/$service", "$top/open/$service");
-		chmod 0777, "$top/open/$service";
-		unlink glob '/etc/stunnel/*.conf';
+	my ($log, $name) = ("$top/good/told-$service", $s->{file} // "$service.pid");
+	make_path("$top/good/$service", "$top/open/$service");
+	chmod 0777, "$top/open/$service";
+	unlink glob '/etc/stunnel/*.conf';
 
-		# Root's own process, beside his.
-		my $good = "$top/good/$service/$name";
-		$s->{conf}->($good);
-		hook('nothing of root\'s runs', $service, 'running', 3);
-		my $roots = process(0, $s->{process}, $log);
-		pid_file($good, "$roots\n", 0);
-		hook('beside root\'s', $service, 'running', 0);
-		hook('beside root\'s', $service, 'test', $s->{other_test} ? fails() : 0);
-		hook('beside root\'s', $service, 'reload', $s->{other_reload} ? fails() : 0);
-		ok(until_true('the signal', sub { -s $log }), "$service: root's process is told") if $s->{signal};
-		is(read_file($log), $s->{signal} ? "$roots $s->{signal}\n" : '', '  as it should be');
+	# Root's own process, beside his.
+	my $good = "$top/good/$service/$name";
+	$s->{conf}->($good);
+	hook('nothing of root\'s runs', $service, 'running', 3);
+	my $roots = process(0, $s->{process}, $log);
+	pid_file($good, "$roots\n", 0);
+	hook('beside root\'s', $service, 'running', 0);
+	hook('beside root\'s', $service, 'test', $s->{other_test} ? fails() : 0);
+	hook('beside root\'s', $service, 'reload', $s->{other_reload} ? fails() : 0);
+	ok(until_true('the signal', sub { -s $log }), "$service: root's process is told") if $s->{signal};
+	is(read_file($log), $s->{signal} ? "$roots $s->{signal}\n" : '', '  as it should be');
 
-		# What the file said once is a number of his now.
-		pid_file($good, "$rogue{$s->{process}}\n", 0);
-		hook('a number that is his now', $service, 'running', 3);
-		hook('a number that is his now', $service, 'reload', $s->{signal} && $service ne 'stunnel' && $service ne 'postgresql' ? fails() : sub { 1 });
-		pid_file($good, "$lent{$s->{process}}\n", 0);
-		hook('a number of a program that is lent', $service, 'running', 3);
+	# What the file said once is a number of his now.
+	pid_file($good, "$rogue{$s->{process}}\n", 0);
+	hook('a number that is his now', $service, 'running', 3);
+	hook('a number that is his now', $service, 'reload', $s->{signal} && $service ne 'stunnel' && $service ne 'postgresql' ? fails() : sub { 1 });
+	pid_file($good, "$lent{$s->{process}}\n", 0);
+	hook('a number of a program that is lent', $service, 'running', 3);
 
-		# A place that he can write, by mistake.
-		my $open = "$top/open/$service/$name";
-		$s->{conf}->($open);
-		my $loses = qr/can be written by others than its owner|belongs to user $nobody|which user \w+ can write|\Q$top\E\/open/;
-		for my $case (['his own file', sub { pid_file($open, "$roots\n", $nobody) }], ['a link to what is root\'s', sub { symlink "$top/bait/stolen.pid", $open }, 'link'],
-			['a FIFO', sub { POSIX::mkfifo($open, 0666); chown $nobody, -1, $open }]) {
-			my ($what, $make, $link) = @$case;
-			unlink $open;
-			# Its own program opens that file when it tests: what is there is nginx's matter, not the hook's.
-			next if $link && $s->{opens_it};
-			$make->();
-			hook($what, $service, 'running', 1, $loses);
-			hook($what, $service, 'reload', $s->{signal} ? fails() : sub { 1 });
-		}
+	# A place that he can write, by mistake.
+	my $open = "$top/open/$service/$name";
+	$s->{conf}->($open);
+	my $loses = qr/can be written by others than its owner|belongs to user $nobody|which user \w+ can write|\Q$top\E\/open/;
+	for my $case (['his own file', sub { pid_file($open, "$roots\n", $nobody) }], ['a link to what is root\'s', sub { symlink "$top/bait/stolen.pid", $open }, 'link'],
+		['a FIFO', sub { POSIX::mkfifo($open, 0666); chown $nobody, -1, $open }]) {
+		my ($what, $make, $link) = @$case;
 		unlink $open;
-		is(read_file($log), $s->{signal} ? "$roots $s->{signal}\n" : '', "$service: root's process is told nothing on his word");
-		stop($roots);
+		# Its own program opens that file when it tests: what is there is nginx's matter, not the hook's.
+		next if $link && $s->{opens_it};
+		$make->();
+		hook($what, $service, 'running', 1, $loses);
+		hook($what, $service, 'reload', $s->{signal} ? fails() : sub { 1 });
 	}
+	unlink $open;
+	is(read_file($log), $s->{signal} ? "$roots $s->{signal}\n" : '', "$service: root's process is told nothing on his word");
+	stop($roots);
 }
 
 # ---- sockets in the place of the service's ----
@@ -367,8 +348,7 @@ only_asked('haproxy');
 hook('his processes alone', 'haproxy', 'running', 3);
 stop($stats);
 
-SKIP: {
-	skip 'no mariadb here', 1 if !-x '/usr/sbin/mariadbd';
+{
 	mariadb_conf("$top/good/mariadb/mariadb.pid");
 	unlink "$top/open/mysql.sock";
 	my $sql = listener("$top/open/mysql.sock");
@@ -388,8 +368,7 @@ my $tcpserver = process(0, 'tcpserver', "$top/good/told-qmail", '/var/qmail/bin/
 hook('beside root\'s', 'qmail', 'running', 0);
 stop($tcpserver);
 
-SKIP: {
-	skip 'no postfix here', 1 if !-x '/usr/sbin/postfix' || !-d "$queue/pid";
+{
 	write_file('/etc/postfix/main.cf', "compatibility_level = 3.6\nmyhostname = mail.domain.pl\ninet_interfaces = 127.0.0.1\n");
 	my $file = "$queue/pid/master.pid";
 	my $victim = process(0, 'master', "$top/good/told-postfix");
@@ -425,18 +404,15 @@ SKIP: {
 }
 
 # Scripts of the service that root would run: they have to be root's.
-SKIP: {
-	skip 'no apache2 here', 1 if !-x '/usr/sbin/apache2';
-	apache_conf("$top/good/apache2/apache2.pid");
-	write_file("$top/nobody/$marker.sh", "touch $top/nobody/executed\n", 0755);
-	write_file('/etc/apache2/envvars', read_file('/etc/apache2/envvars') . ". $top/nobody/$marker.sh\n");
-	chown $nobody, -1, '/etc/apache2/envvars';
-	hook('envvars that are his', 'apache2', $_, 1, qr{/etc/apache2/envvars belongs to user $nobody}) for qw(test reload running);
-	ok(!-e "$top/nobody/executed", 'nothing of it is run');
-}
+apache_conf("$top/good/apache2/apache2.pid");
+write_file("$top/nobody/$marker.sh", "touch $top/nobody/executed\n", 0755);
+write_file('/etc/apache2/envvars', read_file('/etc/apache2/envvars') . ". $top/nobody/$marker.sh\n");
+chown $nobody, -1, '/etc/apache2/envvars';
+hook('envvars that are his', 'apache2', $_, 1, qr{/etc/apache2/envvars belongs to user $nobody}) for qw(test reload running);
+ok(!-e "$top/nobody/executed", 'nothing of it is run');
 # The directory is the servers' user's, as the package makes it; he puts a file there at the very moment at which it is looked for.
 courier_conf("$top/good/courier/courier.pid");
-run('chown -R courier /etc/courier');
+Story->run('chown -R courier /etc/courier');
 write_file("$top/good/ran-as", '', 0666);
 {
 	my $line = "echo \$(id -u) >>$top/good/ran-as\n";
@@ -464,7 +440,7 @@ write_file("$top/good/ran-as", '', 0666);
 make_path("$top/relay");
 my $ssh = listener(\'127.0.0.1:2222');
 write_file("$top/relay/old.conf", "host = 127.0.0.1\nport = 2222\nidentity = $top/relay/key\nknown_hosts = $top/relay/known_hosts\n");
-run("ssh-keygen -q -t ed25519 -N '' -f $top/relay/key && ssh-keygen -q -t ed25519 -N '' -f $top/relay/host && echo \"[127.0.0.1]:2222 \$(cut -d' ' -f1,2 $top/relay/host.pub)\" >$top/relay/known_hosts");
+Story->run("ssh-keygen -q -t ed25519 -N '' -f $top/relay/key && ssh-keygen -q -t ed25519 -N '' -f $top/relay/host && echo \"[127.0.0.1]:2222 \$(cut -d' ' -f1,2 $top/relay/host.pub)\" >$top/relay/known_hosts");
 {
 	local %more = (CERTSYNC_DIR => "$top/live/mail", CERTSYNC_SERVICE => 'old', CERTSYNC_CERTIFICATE => 'mail', CERTSYNC_REVISION => '1.1');
 	for my $verb (qw(running test reload)) {

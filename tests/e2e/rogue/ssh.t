@@ -21,7 +21,7 @@ ok($story->until('the servers', sub { $story->log('ssh') =~ /^ready$/m }), 'the 
 my %port = $story->log('ssh') =~ /^port (\S+) (\d+)$/mg;
 
 # Each: its exit, what it says; "stream": the hub's stream goes on, and is asked for what was sent.
-my $late = qr/not connected within 2 s \(SSH key exchange\)/;
+my $late = qr/not connected within 6 s \(SSH key exchange\)/;
 my $no_kex = qr/ended before the key exchange was complete|no common algorithm/;
 my %wanted = (
 	(map { $_ => [qr/^1[03]$/, $no_kex] } qw(http noise version-and-gone length-4-gib length-0 padding-longer kexinit-cut kexinit-lists-lie kexinit-empty
@@ -33,35 +33,35 @@ my %wanted = (
 	(map { ("only-$_" => [qr/^1[03]$/, qr/no common algorithm/]) } qw(group1 group14-sha1 dss rsa-sha1 3des cbc ctr arcfour cipher-none zlib)),
 	'another-host-key' => [qr/^11$/, qr/THE HOST KEY IS NOT PINNED/],
 	'host-key-that-it-has-not' => [qr/^1[03]$/, $no_kex],
-	(map { $_ => [qr/^10$/, qr/not connected within 2 s \(logging in\)/] } qw(login-stalls login-banner-flood)),
+	(map { $_ => [qr/^10$/, qr/not connected within 6 s \(logging in\)/] } qw(login-stalls login-banner-flood)),
 	(map { $_ => [qr/^10$/, qr/the connection ended during the login/] } qw(login-hangs-up login-disconnect)),
 	(map { $_ => [qr/^12$/, qr/was refused/] } qw(login-refused login-password login-keyboard login-nothing-left login-banner login-unknown-message)),
 	'login-partial' => [qr/^12$/, qr/wants a second method too/],
 	(map { $_ => [qr/^1[02]$/, qr/was refused|during the login|not connected/] } qw(login-prompt login-prompt-flood login-failure-cut)),
 	'open-refused' => [qr/^13$/, qr/sshd opens no channel/],
-	(map { $_ => [qr/^10$/, qr/not connected within 2 s \(opening the channel\)/] } qw(open-stalls open-cut exec-stalls relay-no-packet)),
+	(map { $_ => [qr/^10$/, qr/not connected within 6 s \(opening the channel\)/] } qw(open-stalls open-cut exec-stalls relay-no-packet)),
 	(map { $_ => [qr/^1[03]$/, qr/./] } qw(open-hangs-up open-goodbye exec-goodbye)),
 	'exec-refused' => [qr/^13$/, qr/does not start the hub's gate/],
 	'exec-hangs-up' => [qr/^1[03]$/, qr/./],
 	'ends-255' => [qr/^10$/, qr/exit status 255/],
 	'ends-3-with-words' => [qr/^10$/, qr/says: \?\[31mred.*exit status 3/s],
 	'ends-2-32' => [qr/^10$/, qr/exit status/],
-	'ends-status-cut' => [qr/^(0|10)$/, qr//],
-	(map { $_ => [qr/^(0|10)$/, qr//] } qw(ends-by-signal ends-without-a-word)),
+	'ends-status-cut' => [qr/^(0|10)$/],
+	(map { $_ => [qr/^(0|10)$/] } qw(ends-by-signal ends-without-a-word)),
 	'ends-0' => [qr/^0$/, qr/^$/],
 	(map { $_ => [qr/^10$/, qr/the connection was lost/] } qw(relay-hangs-up relay-disconnect relay-noise relay-keys-anew)),
 	(map { $_ => 'held' } qw(relay-no-window)),
 	'login-success-twice' => [qr/^13$/, qr/sshd opens no channel/],
 	(map { $_ => 'stream' } qw(relay-packet-of-1 relay-window-overflows relay-another-channel relay-closes-another relay-stderr-flood
 		relay-unknown-stream relay-opens-channels relay-asks relay-requests exec-answered-twice relay-ignore-flood)),
-	# To whom libssh listens on, or not.
-	(map { $_ => [qr/^(0|10)$/, qr//] } qw(relay-over-our-window relay-length-lies)),
-	(map { $_ => [qr/^(0|10)$/, qr//] } qw(relay-eof-alone relay-closes-twice)),
+	# To whom libssh listens on, or not: then it says why.
+	(map { $_ => [qr/^(0|10)$/] } qw(relay-over-our-window relay-length-lies)),
+	(map { $_ => [qr/^(0|10)$/] } qw(relay-eof-alone relay-closes-twice)),
 );
 is(join(' ', sort keys %port), join(' ', sort keys %wanted), 'each server has a verdict to come');
 
 my %stands = map { $_ => 1 } 'relay-over-our-window', 'relay-length-lies', grep { $wanted{$_} eq 'held' } keys %wanted;
-my %late = map { $_ => 1 } grep { ref $wanted{$_} && "$wanted{$_}[1]" =~ /within 2 s/ } keys %wanted;
+my %late = map { $_ => 1 } grep { ref $wanted{$_} && ($wanted{$_}[1] // "") =~ /within 6 s/ } keys %wanted;
 
 sub start_link {
 	my ($name) = @_;
@@ -72,7 +72,7 @@ sub start_link {
 		open STDERR, '>', "$top/$name.said" or die $!;
 		close $ours;
 		exec "$Story::bin/certsync-link", '--user', 'x', '--host', '127.0.0.1', '--port', $port{$name}, '--key', "$top/agent", '--pins', "$top/pins",
-			'--timeout', $late{$name} ? 2 : 30;
+			'--timeout', $late{$name} ? 6 : 30;
 	}
 	close $theirs;
 	$ours->blocking(0);
@@ -118,7 +118,7 @@ for my $name (sort keys %link) {
 	my $exit = $status eq 'none' ? 'none' : $status >> 8;
 	if (ref $wanted) {
 		like($exit, $wanted->[0], "$name: its exit") or diag($said);
-		like($said, $wanted->[1], "$name: why");
+		like($said, $wanted->[1] // ($exit eq '0' ? qr/^$/ : qr/^certsync-link: ./), "$name: why");
 		ok($stood || $link->{took} < 20, "$name: in time") or diag("$link->{took} s");
 	} else {
 		ok($stood, "$name: it goes on") or diag("exit $exit: $said");

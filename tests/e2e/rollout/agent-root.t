@@ -6,6 +6,8 @@
 use strict;
 use warnings;
 use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Needs;
 use Test::More;
 use Time::HiRes qw(time sleep);
 require "$FindBin::Bin/../lib/agent_root.pm";
@@ -203,6 +205,21 @@ subtest 'a hook that fails, and one that is stopped' => sub {
 	like($reply->{text}, qr/killed after 5 seconds/, 'a hook that hangs');
 	cmp_ok(time - $start, '<', 10, 'is ended');
 	stop($node, 'TERM');
+};
+
+subtest 'a hook runs as the user that its service names' => sub {
+	SKIP: {
+		needs_root('a second user', 2);
+		my $node = node(two => 'user = "nobody"');
+		for my $service (qw(one two)) {
+			write_file("$node->{dir}/$service.user", '', 0666);
+			control($node, "$service.reload", "id -un >$node->{dir}/$service.user");
+		}
+		install($node, '1.1', $a);
+		is(read_file("$node->{dir}/one.user"), "root\n", 'root where none is named');
+		is(read_file("$node->{dir}/two.user"), "nobody\n", 'or that one');
+		stop($node, 'TERM');
+	}
 };
 
 subtest 'started by a program that ignores SIGCHLD' => sub {
@@ -477,8 +494,7 @@ subtest 'pins and restarts of the daemon' => sub {
 	is(ask($node, 'inventory')->{instance}, $instance, 'the instance survives a restart of the root half');
 	send_frame($node, 4, 'nonsense');
 	$node->{socket}->close;
-	sleep 0.2 until connect_tool($node) && eval { inventory($node) };
-	pass('a daemon that talks nonsense is started again');
+	ok(wait_for(sub { connect_tool($node) && eval { inventory($node) } }), 'a daemon that talks nonsense is started again');
 	my $second = system("$node->{dir}/bin/certsync-agent-root -c $node->{dir}/agent.conf 2>$node->{dir}/second.log");
 	isnt($second, 0, 'a second root half on the same state');
 	like(read_file("$node->{dir}/second.log"), qr/another certsync-agent-root/, 'is refused');

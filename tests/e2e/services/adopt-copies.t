@@ -3,7 +3,6 @@
 # has agent.conf write their files from now on, with owner, group and mode as they are; what fails is undone, agent.conf too.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
 use FindBin;
@@ -11,20 +10,12 @@ use lib "$FindBin::Bin/../lib";
 use Story;
 use Test::More;
 
-if (($ENV{CERTSYNC_MAIL_INSIDE} // '') ne '1') {
-	plan skip_all => 'users and namespaces need root' if $> != 0;
-	($ENV{CERTSYNC_MAIL_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec "$FindBin::Bin/../lib/with-packages", 'exim4-daemon-light / courier-imap courier-pop', $^X, abs_path($0) or die "with-packages: $!";
-}
+Story->enter("$FindBin::Bin/../lib/with-packages", 'exim4-daemon-light / courier-imap courier-pop');
 
 my $story = Story->new;
 my $top = $story->top;
 my $conf = "$top/here/agent.conf";
 my ($exit, $text);
-
-sub run {
-	system("(@_) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("@_: " . Story::read_file("$top/setup.log"));
-}
 
 # ---- the servers, each with an old certificate ----
 
@@ -34,13 +25,13 @@ my $pem = Story::read_file("$top/old.key") . Story::read_file("$top/old.crt");
 sub put {
 	my ($path, $content, $owner, $mode) = @_;
 	Story::write_file($path, $content, $mode);
-	run("chown $owner $path");
+	$story->run("chown $owner $path");
 }
 
-run("useradd --system --no-create-home $_") for qw(Debian-exim courier);
+$story->run("useradd --system --no-create-home $_") for qw(Debian-exim courier);
 make_path(qw(/run/exim4 /var/spool/exim4 /var/log/exim4 /etc/exim4 /run/courier/authdaemon /etc/haproxy/certs));
-run('chown Debian-exim: /run/exim4 /var/spool/exim4 /var/log/exim4 && chown -R courier: /var/lib/courier /etc/courier /run/courier');
-run('ln -s makedat.courier /usr/bin/makedat');
+$story->run('chown Debian-exim: /run/exim4 /var/spool/exim4 /var/log/exim4 && chown -R courier: /var/lib/courier /etc/courier /run/courier');
+$story->run('ln -s makedat.courier /usr/bin/makedat');
 Story::write_file('/etc/exim4/exim4.conf', join "\n", 'keep_environment =', 'local_interfaces = 127.0.0.1', 'daemon_smtp_ports = 25 : 465',
 	'tls_on_connect_ports = 465', 'tls_advertise_hosts = *', 'tls_certificate = /etc/exim4/exim.crt', 'tls_privatekey = /etc/exim4/exim.key',
 	'hosts_require_helo =', 'begin acl', '');
@@ -54,17 +45,10 @@ my @files = qw(/etc/exim4/exim.crt /etc/exim4/exim.key /etc/courier/imapd.pem /e
 
 my %ports = ('25' => 'smtp', '465' => '', '143' => 'imap', '993' => '', '995' => '', '8443' => '');
 
-sub served {
-	my ($port) = @_;
-	my $starttls = $ports{$port} ? "-starttls $ports{$port}" : '';
-	my $der = `timeout 10 openssl s_client -connect 127.0.0.1:$port $starttls -servername $Story::name </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
-	return $der eq '' ? '' : Digest::SHA::sha256_hex($der);
-}
-
 sub serves {
 	my ($what, $certificate) = @_;
 	my $left = '';
-	$story->until($what, sub { ($left = join ', ', grep { served($_) ne $print{$certificate} } sort keys %ports) eq '' }, 15);
+	$story->until($what, sub { ($left = join ', ', grep { $story->served($_, starttls => $ports{$_}) ne $print{$certificate} } sort keys %ports) eq '' }, 15);
 	is($left, '', "$what: on every port") or diag($story->log('here'));
 }
 
@@ -91,7 +75,7 @@ copy($_, "$top/here/hooks/") or die for glob "$Story::bin/hooks/*";
 chmod 0755, glob "$top/here/hooks/*";
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start('exim', 'exim4', '-bdf');
-run("$_ start") for qw(imapd imapd-ssl pop3d pop3d-ssl);
+$story->run("$_ start") for qw(imapd imapd-ssl pop3d pop3d-ssl);
 # Anybody can take any name: nobody's process, with a configuration and a certificate of nobody's.
 make_path("$top/nobodys/certs");
 copy('/usr/bin/tail', "$top/nobodys/haproxy") or die;
@@ -159,6 +143,6 @@ ok($story->until('verified', sub { ($story->state_of('here')->{state} // '') eq 
 serves('the renewal', 'r1');
 is(owners(), $owners, 'owner, group and mode are as they were');
 
-run("$_ stop") for qw(imapd imapd-ssl pop3d pop3d-ssl);
+$story->run("$_ stop") for qw(imapd imapd-ssl pop3d pop3d-ssl);
 $story->ends_clean;
 done_testing();

@@ -11,29 +11,12 @@ use lib "$FindBin::Bin/../lib";
 use Story;
 use Test::More;
 
-if (($ENV{CERTSYNC_SERVICES_INSIDE} // '') ne '1') {
-	plan skip_all => 'servers and namespaces need root' if $> != 0;
-	($ENV{CERTSYNC_SERVICES_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec qw(unshare --pid --fork --kill-child --mount --mount-proc --net), $^X, abs_path($0);
-}
-
-# What is written to /etc and /var is in memory, and ends with the namespace.
-my $setup = 'ip link set lo up && mount -t tmpfs -o mode=755 none /mnt && mount -t tmpfs -o mode=755 none /run';
-for (qw(etc var)) {
-	$setup .= " && mkdir /mnt/$_ /mnt/$_.work && mount -t overlay -o lowerdir=/$_,upperdir=/mnt/$_,workdir=/mnt/$_.work none /$_";
-}
-system($setup) == 0 or BAIL_OUT('no namespace can be prepared');
-mkdir '/mnt/tmp';
-$ENV{TMPDIR} = '/mnt/tmp';
+Story->enter;
+Story->cover(qw(etc var));
 my $story = Story->new;
 my $top = $story->top;
 my $live = "$top/here/etc/live/$Story::name";
 my ($exit, $text);
-
-sub run {
-	my ($command) = @_;
-	system("($command) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("$command: " . Story::read_file("$top/setup.log"));
-}
 
 # ---- what the servers present at first ----
 
@@ -146,7 +129,7 @@ smtpd_tls_key_file =
 tls_server_sni_maps = hash:/etc/postfix/sni
 CONF
 	Story::write_file('/etc/postfix/sni', "imap.domain.pl /etc/old/imap.pem\nwww.other.pl /etc/old/other.key /etc/old/other.crt\n", 0600);
-	run('postmap -F hash:/etc/postfix/sni');
+	$story->run('postmap -F hash:/etc/postfix/sni');
 	my $master = Story::read_file('/usr/share/postfix/master.cf.dist') || Story::read_file('/etc/postfix/master.cf');
 	$master =~ s/^submission.*?(?=^\S)//ms;
 	Story::write_file('/etc/postfix/master.cf', $master . <<'CONF');
@@ -163,14 +146,6 @@ my @conf = (\&haproxy_conf, \&nginx_conf, \&apache_conf, \&dovecot_conf, \&postf
 
 # ---- what is served; [what, port, options] ----
 
-sub served {
-	my ($port, %wish) = @_;
-	my $how = $wish{starttls} ? "-starttls $wish{starttls}" : '';
-	my $sni = $wish{sni} // $Story::name;
-	my $der = `timeout 10 openssl s_client -connect 127.0.0.1:$port $how -servername $sni </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
-	return $der eq '' ? '' : Digest::SHA::sha256_hex($der);
-}
-
 my @ours = (['haproxy', 8443], ['crt-list', 8444], ['nginx', 8445], ['apache', 8446], ['smtp', 25, starttls => 'smtp'],
 	['smtp imap', 25, starttls => 'smtp', sni => 'imap.domain.pl'], ['submissions', 465], ['imaps', 993],
 	['imaps imap', 993, sni => 'imap.domain.pl']);
@@ -179,7 +154,7 @@ my @others = (['haproxy other', 8443, sni => 'www.other.pl'], ['crt-list other',
 
 sub wrong {
 	my ($print, @which) = @_;
-	return join ', ', map { $_->[0] } grep { my (undef, @how) = @$_; served(@how) ne $print } @which;
+	return join ', ', map { $_->[0] } grep { my (undef, @how) = @$_; $story->served(@how) ne $print } @which;
 }
 
 sub serves {
@@ -225,17 +200,17 @@ Story::write_file("$dir/hooks/$_", <<"HOOK", 0755) for qw(haproxy nginx apache2 
 exec $top/real/$_ "\$1"
 HOOK
 $_->() for @conf;
-run('haproxy -c -f /etc/haproxy/haproxy.cfg && nginx -t && doveconf -n && postfix check');
+$story->run('haproxy -c -f /etc/haproxy/haproxy.cfg && nginx -t && doveconf -n && postfix check');
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 ($exit, $text) = adopt();
 is($exit, 0, 'before anything is installed') or diag($text);
 like($text, qr/nothing is installed yet/, 'it says so');
 $story->start('haproxy', qw(/usr/sbin/haproxy -W -f /etc/haproxy/haproxy.cfg));
 $story->start('nginx', qw(nginx -g), 'daemon off;');
-run('mkdir -p /run/apache2 /run/lock && apache2ctl start');
+$story->run('mkdir -p /run/apache2 /run/lock && apache2ctl start');
 $story->start('dovecot', qw(dovecot -F));
-run('postfix start');
-ok($story->until('servers', sub { !grep { served(@$_[1 .. $#$_]) eq '' } @ours }), 'the servers run') or diag(wrong('', @ours), ' do', Story::read_file('/var/log/dovecot.log'), $story->log('haproxy'), $story->log('nginx'));
+$story->run('postfix start');
+ok($story->until('servers', sub { !grep { $story->served(@$_[1 .. $#$_]) eq '' } @ours }), 'the servers run') or diag(wrong('', @ours), ' do', Story::read_file('/var/log/dovecot.log'), $story->log('haproxy'), $story->log('nginx'));
 Story::import($story, 'r0');
 $story->start_agent('here');
 ok($story->until('files', sub { $story->installed('here') eq $print{r0} }, 90), 'the first revision is installed') or diag($story->log('here'));
@@ -322,7 +297,7 @@ print $out $one;
 close $out;
 unlink @{backups()};
 is(state_of_files(), $before, 'with it taken back all is as it was');
-run(q(printf 'garbage\n' >>/etc/dovecot/conf.d/10-ssl.conf));
+$story->run(q(printf 'garbage\n' >>/etc/dovecot/conf.d/10-ssl.conf));
 ($exit, $text) = adopt(qw(--apply --service dovecot));
 is($exit, 0, 'a configuration that is broken already') or diag($text);
 like($text, qr/dovecot: doveconf exited .*: left as it is/, 'is left as it is');

@@ -11,10 +11,11 @@ use Digest::SHA qw(sha1_hex);
 use Fcntl qw(LOCK_EX);
 use File::Copy qw(copy);
 use IO::Socket::UNIX;
+use Needs;
 use Separate;
 use Test::More;
 
--x '/usr/sbin/haproxy' or plan skip_all => 'no haproxy here';
+needs('/usr/sbin/haproxy');
 Separate->enter;
 my $story = Separate->new;
 my $top = $story->top;
@@ -42,22 +43,16 @@ sub install {
 	return $fingerprint;
 }
 
-sub served {
-	my ($port) = @_;
-	my $der = `openssl s_client -connect 127.0.0.1:$port </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
-	return $der eq '' ? '' : Digest::SHA::sha256_hex($der);
-}
-
 sub is_served {
 	my ($fingerprint, $what) = @_;
-	ok($story->until('served', sub { served(8443) eq $fingerprint }, 5), $what) or diag($story->log('haproxy'));
+	ok($story->until('served', sub { $story->served(8443) eq $fingerprint }, 5), $what) or diag($story->log('haproxy'));
 }
 
 sub haproxy {
 	my @words = @_;
 	unlink "$top/haproxy.log";
 	my $pid = $story->start('haproxy', '/usr/sbin/haproxy', @words);
-	$story->until('haproxy', sub { served(8443) ne '' }) or do { diag($story->log('haproxy')); BAIL_OUT('HAProxy does not start') };
+	$story->until('haproxy', sub { $story->served(8443) ne '' }) or do { diag($story->log('haproxy')); BAIL_OUT('HAProxy does not start') };
 	return $pid;
 }
 
@@ -167,7 +162,7 @@ subtest 'the lock' => sub {
 	my $fourth = install('fourth');
 	my ($output, $pid) = hook_starts('reload');
 	ok($story->until('it waits', sub { Story::read_file('/proc/locks') =~ /-> FLOCK .* $pid / }), 'a second writer waits for the first');
-	is(served(8443), $third, 'and has changed nothing');
+	is($story->served(8443), $third, 'and has changed nothing');
 	close $held;
 	my $text = do { local $/; <$output> };
 	ok(close($output), 'then it has its turn');
@@ -217,11 +212,11 @@ subtest 'two of them' => sub {
 	configure("$top/conf/sub/two.cfg", 9443, "$live/haproxy.pem", ["$socket.two mode 600 level admin"]);
 	$story->start('second', '/bin/sh', '-c', "cd $top/conf && exec /usr/sbin/haproxy -C sub -db -f two.cfg");
 	$master = haproxy('-f', "$top/conf/sub/one.cfg", '-db');
-	ok($story->until('both', sub { served(9443) ne '' }), 'each with its own configuration') or diag($story->log('second'));
+	ok($story->until('both', sub { $story->served(9443) ne '' }), 'each with its own configuration') or diag($story->log('second'));
 	my $eighth = install('eighth');
 	my $text = says('are told each', 0, qr/replaced in process $master over \Q$socket\E$/m, 'reload');
 	like($text, qr/replaced in process \d+ over \Q$socket\E.two$/m, 'over its own socket') or diag($text);
-	is(served($_), $eighth, "$_ serves what is new") for 8443, 9443;
+	is($story->served($_), $eighth, "$_ serves what is new") for 8443, 9443;
 	Story::write_file("$top/conf/sub/two.cfg", "nonsense\n");
 	says('one of them would not start again', 1, qr/unknown keyword.*haproxy -c exited 1$/sm, 'test');
 	$story->stop('second');

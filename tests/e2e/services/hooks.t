@@ -6,26 +6,20 @@
 # Not under valgrind: it copies the hooks, and the one that is a program is not wrapped.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use File::Copy qw(copy);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Fcntl qw(O_NONBLOCK O_WRONLY);
+use Needs;
 use POSIX qw(:sys_wait_h :signal_h setuid setgid);
 use Story;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-if (($ENV{CERTSYNC_HOOKS_INSIDE} // '') ne '1') {
-	plan skip_all => 'processes of several users need root' if $> != 0;
-	plan skip_all => 'no haproxy here' if !-x '/usr/sbin/haproxy';
-	my @unshare = qw(unshare --pid --fork --kill-child --mount --mount-proc --net --cgroup);
-	plan skip_all => 'no namespaces can be made here' if system("@unshare true 2>/dev/null") != 0;
-	($ENV{CERTSYNC_HOOKS_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec @unshare, $^X, abs_path($0);
-}
+needs(qw(/usr/sbin/haproxy /usr/bin/doveconf /usr/sbin/nginx /usr/sbin/postfix));
+Story->enter(qw(unshare --pid --fork --kill-child --mount --mount-proc --net --cgroup));
 
 # A place whose parents are root's alone, unlike those of a temporary directory.
 my $top = '/mnt';
@@ -88,13 +82,7 @@ sub never_opened {
 
 # ---- processes ----
 
-sub until_true {
-	my ($what, $condition) = @_;
-	for (my $end = time + 10; time < $end; sleep 0.02) {
-		return 1 if $condition->();
-	}
-	return fail("waited for $what");
-}
+sub until_true { my ($what, $condition) = @_; return Story->until($what, $condition) || fail("waited for $what") }
 
 sub as_user {
 	my ($uid) = @_;
@@ -474,22 +462,13 @@ sub scripted {
 	unlink $file;
 }
 
-SKIP: {
-	skip 'no dovecot here', 1 if !-x '/usr/bin/doveconf';
-	mkdir '/run/dovecot';
-	scripted('dovecot', 'dovecot', '/run/dovecot/master.pid');
-}
-SKIP: {
-	skip 'no nginx here', 1 if !-x '/usr/sbin/nginx';
-	scripted('nginx', 'nginx', '/run/nginx.pid');
-}
-SKIP: {
-	my $queue = `postconf -xh queue_directory 2>/dev/null`;
-	chomp $queue;
-	skip 'no postfix here', 1 if $queue eq '' || !-d "$queue/pid";
-	system('mount', '-t', 'tmpfs', '-o', 'mode=755', 'none', "$queue/pid") == 0 or die;
-	scripted('postfix', 'master', "$queue/pid/master.pid");
-}
+mkdir '/run/dovecot';
+scripted('dovecot', 'dovecot', '/run/dovecot/master.pid');
+scripted('nginx', 'nginx', '/run/nginx.pid');
+my $queue = `postconf -xh queue_directory 2>/dev/null`;
+chomp $queue;
+system('mount', '-t', 'tmpfs', '-o', 'mode=755', 'none', "$queue/pid") == 0 or die;
+scripted('postfix', 'master', "$queue/pid/master.pid");
 
 # ---- a service with a user of its own, who can write its pid file ----
 

@@ -5,7 +5,6 @@
 # Not under valgrind: hooks are scripts.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
 use FindBin;
@@ -14,22 +13,13 @@ use Story;
 use Test::More;
 use Time::HiRes qw(time);
 
-if (($ENV{CERTSYNC_MAIL_INSIDE} // '') ne '1') {
-	plan skip_all => 'users and namespaces need root' if $> != 0;
-	($ENV{CERTSYNC_MAIL_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec "$FindBin::Bin/../lib/with-packages", 'exim4-daemon-light ucspi-tcp / courier-imap courier-pop courier-mta', $^X, abs_path($0)
-		or die "with-packages: $!";
-}
+Story->enter("$FindBin::Bin/../lib/with-packages", 'exim4-daemon-light ucspi-tcp / courier-imap courier-pop courier-mta');
 
 my $story = Story->new;
 my $top = $story->top;
 # The other host's root is in the memory that with-packages has at /mnt, with what is mounted there, and ends with it.
 my ($old, $relay) = ('/mnt/old', "$top/here/etc/relay");
 my ($exit, $text);
-
-sub run {
-	system("(@_) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("@_: " . Story::read_file("$top/setup.log"));
-}
 
 sub edit {
 	my ($path, $change) = @_;
@@ -48,13 +38,13 @@ sub exim_conf {
 
 sub start_exim {
 	$story->start('exim', 'exim4', '-bdf');
-	return $story->until('exim', sub { served('127.0.0.1:465') ne '' });
+	return $story->until('exim', sub { $story->served('127.0.0.1:465') ne '' });
 }
 
 my @courier = qw(imapd imapd-ssl pop3d pop3d-ssl esmtpd esmtpd-ssl);
 
-sub courier_up { run("$_ start") for @courier }
-sub courier_down { run("$_ stop") for @courier }
+sub courier_up { $story->run("$_ start") for @courier }
+sub courier_down { $story->run("$_ stop") for @courier }
 
 sub qmail_home {
 	my ($root) = @_;
@@ -68,16 +58,16 @@ sub start_qmail {
 	my ($what, $address, $port, @in) = @_;
 	my ($uid, $gid) = (getpwnam 'qmaild')[2, 3];
 	my $pid = $story->start($what, @in, 'tcpserver', '-HRl0', '-u', $uid, '-g', $gid, $address, $port, '/var/qmail/bin/qmail-smtpd');
-	$story->until($what, sub { served("$address:$port", 'smtp') ne '' }) or diag($story->log($what));
+	$story->until($what, sub { $story->served("$address:$port", starttls => 'smtp') ne '' }) or diag($story->log($what));
 	return $pid;
 }
 
 sub node_up {
-	run('groupadd --system qmail && useradd --system --no-create-home -g qmail qmaild');
-	run("useradd --system --no-create-home $_") for qw(Debian-exim courier);
+	$story->run('groupadd --system qmail && useradd --system --no-create-home -g qmail qmaild');
+	$story->run("useradd --system --no-create-home $_") for qw(Debian-exim courier);
 	make_path(qw(/run/exim4 /var/spool/exim4 /var/log/exim4 /etc/exim4 /run/courier/authdaemon));
-	run('chown Debian-exim: /run/exim4 /var/spool/exim4 /var/log/exim4 && chown -R courier: /var/lib/courier /etc/courier /run/courier');
-	run('ln -s makedat.courier /usr/bin/makedat && ip address add 192.0.2.7/32 dev lo');
+	$story->run('chown Debian-exim: /run/exim4 /var/spool/exim4 /var/log/exim4 && chown -R courier: /var/lib/courier /etc/courier /run/courier');
+	$story->run('ln -s makedat.courier /usr/bin/makedat && ip address add 192.0.2.7/32 dev lo');
 	exim_conf('/etc/exim4/exim.pem');
 	edit('/etc/courier/esmtpd', sub { s/^PORT=.*/PORT=587/m; s/^ADDRESS=.*/ADDRESS=127.0.0.1/m; s/^ULIMIT=.*/ULIMIT=262144/m });
 	edit('/etc/courier/esmtpd-ssl', sub { s/^SSLPORT=.*/SSLPORT=4465/m; s/^SSLADDRESS=.*/SSLADDRESS=127.0.0.1/m });
@@ -88,14 +78,14 @@ sub node_up {
 
 sub old_up {
 	make_path($relay, map { "$old/$_" } qw(usr etc/ssh root/.ssh run/sshd dev tmp var/empty opt));
-	run("mount --bind /usr $old/usr && mount -o remount,bind,ro $old/usr && mknod -m 666 $old/dev/null c 1 3");
+	$story->run("mount --bind /usr $old/usr && mount -o remount,bind,ro $old/usr && mknod -m 666 $old/dev/null c 1 3");
 	symlink "usr/$_", "$old/$_" or die for qw(bin sbin lib lib64);
-	run("mknod -m 444 $old/dev/urandom c 1 9 && cp /etc/passwd /etc/group /etc/nsswitch.conf $old/etc/ && chmod 700 $old/root $old/root/.ssh");
-	run("cp -r /etc/ld.so.cache /etc/alternatives $old/etc/ && ssh-keygen -q -t ed25519 -N '' -f $old/etc/ssh/host");
+	$story->run("mknod -m 444 $old/dev/urandom c 1 9 && cp /etc/passwd /etc/group /etc/nsswitch.conf $old/etc/ && chmod 700 $old/root $old/root/.ssh");
+	$story->run("cp -r /etc/ld.so.cache /etc/alternatives $old/etc/ && ssh-keygen -q -t ed25519 -N '' -f $old/etc/ssh/host");
 	copy("$FindBin::Bin/../../../examples/relay/certsync-relay", "$old/opt/certsync-relay") or die;
 	chmod 0755, "$old/opt/certsync-relay";
 	old_conf();
-	run("ssh-keygen -q -t ed25519 -N '' -f $relay/oldmail.key");
+	$story->run("ssh-keygen -q -t ed25519 -N '' -f $relay/oldmail.key");
 	my $line = 'restrict,command="/opt/certsync-relay /etc/certsync-relay.conf" ';
 	Story::write_file("$old/root/.ssh/authorized_keys", $line . Story::read_file("$relay/oldmail.key.pub"), 0600);
 	Story::write_file("$old/etc/ssh/sshd_config", "ListenAddress 192.0.2.7:22\nHostKey /etc/ssh/host\nUsePAM no\nPidFile none\nStrictModes yes\n");
@@ -132,16 +122,9 @@ my %ports = (
 	'127.0.0.1:995' => '', '127.0.0.1:587' => 'smtp', '127.0.0.1:4465' => '', '127.0.0.1:2525' => 'smtp', '192.0.2.7:25' => 'smtp',
 );
 
-sub served {
-	my ($where, $protocol) = @_;
-	my $starttls = $protocol ? "-starttls $protocol" : '';
-	my $der = `timeout 10 openssl s_client -connect $where $starttls -servername $Story::name </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
-	return $der eq '' ? '' : Digest::SHA::sha256_hex($der);
-}
-
 sub all_serve {
 	my ($fingerprint, $what) = @_;
-	my @wrong = grep { served($_, $ports{$_}) ne $fingerprint } sort keys %ports;
+	my @wrong = grep { $story->served($_, starttls => $ports{$_}) ne $fingerprint } sort keys %ports;
 	is("@wrong", '', "$what: on all " . keys(%ports) . ' ports');
 }
 
@@ -283,7 +266,7 @@ my $fourth = $story->pair('fourth', days => 23);
 is($exit, 0, 'a fourth with Courier, qmail and the old host stopped') or diag($text);
 ok($story->state_of('here')->{stopped}, 'which is shown as stopped');
 all_hold($fourth, 'stopped services');
-is(served('127.0.0.1:465'), $fourth, 'Exim serves it');
+is($story->served('127.0.0.1:465'), $fourth, 'Exim serves it');
 like(Story::read_file('/var/log/exim4/mainlog'), qr/SIGHUP/, 'where its watch sees nothing, it is told');
 is(($story->certsync('rollback', $Story::name, '1.3'))[0], 0, 'back to the third');
 all_hold($third, 'back to the third, with the old host stopped');

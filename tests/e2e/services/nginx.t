@@ -30,18 +30,13 @@ CONF
 
 sub start_nginx {
 	$story->start('nginx', 'nginx', '-p', $top, '-c', "$top/nginx.conf", '-e', "$top/nginx.log");
-	return $story->until('nginx', sub { served() ne '' });
-}
-
-sub served {
-	my $der = `openssl s_client -connect 127.0.0.1:$port -servername $Story::name </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
-	return $der eq '' ? '' : Digest::SHA::sha256_hex($der);
+	return $story->until('nginx', sub { $story->served($port) ne '' });
 }
 
 # While nginx hands over, its old worker may still take a connection after the new one has taken its first.
 sub is_served {
 	my ($fingerprint, $what) = @_;
-	ok($story->until('handover', sub { served() eq $fingerprint }, 5), $what) or diag(served());
+	ok($story->until('handover', sub { $story->served($port) eq $fingerprint }, 5), $what) or diag($story->served($port));
 }
 
 my $first = $story->pair('first');
@@ -62,7 +57,7 @@ $story->start_agent('here');
 ok($story->until_state('here', 'verified'), 'nginx is not running: its files are installed');
 ok($story->state_of('here')->{stopped}, 'and that is shown as stopped');
 ok(start_nginx(), 'nginx starts') or BAIL_OUT(Story::read_file("$top/nginx.log"));
-is(served(), $first, 'with the certificate that was installed for it');
+is($story->served($port), $first, 'with the certificate that was installed for it');
 
 my $second = $story->pair('second', days => 21);
 is(($story->import('second'))[0], 0, 'a second one arrives');
@@ -87,13 +82,13 @@ Story::write_file("$top/old.pem", Story::read_file("$top/first.key") . Story::re
 $story->stop('nginx');
 nginx_conf("$top/old.pem");
 ok(start_nginx(), 'nginx is restarted on an old file');
-is(served(), $first, 'which it serves');
+is($story->served($port), $first, 'which it serves');
 nginx_conf("$live/combined.pem");
 $story->stop('here');
 $story->start_agent('here');
 ok($story->until('drift', sub { $story->log('hub') =~ /step=drift/ }, 30), 'the hub notices what is served there')
 	or diag($story->log('hub'));
-ok($story->until('repair', sub { served() eq $story->fingerprint("$top/third.crt") }, 60), 'the activation is repeated')
+ok($story->until('repair', sub { $story->served($port) eq $story->fingerprint("$top/third.crt") }, 60), 'the activation is repeated')
 	or diag($story->log('here'));
 ok($story->until_state('here', 'verified', 30), 'and verified');
 

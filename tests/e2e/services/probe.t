@@ -6,53 +6,19 @@ use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Temp qw(tempdir);
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Needs;
+use Story;
 use Test::More;
-use Time::HiRes qw(time sleep);
 
-my $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
-my $tool = abs_path($ENV{CERTSYNC_PROBE_TOOL} // "$bin/../tests/probe_tool");
-plan skip_all => 'namespaces need root' if $<;
-plan skip_all => 'Postfix and Dovecot are not installed' unless -x '/usr/sbin/postfix' && -x '/usr/sbin/dovecot';
-
-if (!$ENV{PROBE_INSIDE}) {
-	$ENV{PROBE_INSIDE} = 1;
-	my $self = abs_path($0);
-	exec qw(unshare --mount --net --pid --fork --kill-child --mount-proc), $^X, $self;
-	die "unshare: $!";
-}
-
-sub run {
-	system(@_) == 0 or BAIL_OUT("@_ ended with status $?");
-}
-
-sub write_file {
-	my ($path, $text) = @_;
-	open my $file, '>', $path or die "$path: $!";
-	print $file $text;
-	close $file or die "$path: $!";
-}
-
-sub read_file {
-	my ($path) = @_;
-	open my $file, '<', $path or return '';
-	local $/;
-	return <$file> // '';
-}
-
-# True as soon as the condition is, false after ten seconds.
-sub eventually {
-	my ($condition) = @_;
-	my $until = time + 10;
-	while (time < $until) {
-		return 1 if $condition->();
-		sleep 0.05;
-	}
-	return 0;
-}
+my $tool = $ENV{CERTSYNC_PROBE_TOOL} //= abs_path("$Story::bin/../tests/probe_tool");
+needs(qw(/usr/sbin/postfix /usr/sbin/dovecot));
+Story->enter;
 
 sub listening {
 	my %wanted = map { sprintf('%04X', $_) => 1 } @_;
-	for (map { split /\n/, read_file("/proc/net/$_") } qw(tcp tcp6)) {
+	for (map { split /\n/, Story::read_file("/proc/net/$_") } qw(tcp tcp6)) {
 		delete $wanted{$1} if /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A /;
 	}
 	return !%wanted;
@@ -60,28 +26,25 @@ sub listening {
 
 # ---- files and accounts of our own ----
 
-my $dir = tempdir('certsync-probe.XXXXXX', TMPDIR => 1, CLEANUP => 0);
-END { run('sh', '-c', 'umount -l "$0" && rmdir "$0"', $dir) if $dir && $ENV{PROBE_INSIDE} }
-run(qw(mount -t tmpfs -o mode=755 tmpfs), $dir);
-run('cp', '-a', '/etc', "$dir/etc");
-run(qw(mount --bind), "$dir/etc", '/etc');
-run(qw(mount -t tmpfs -o mode=755 tmpfs), $_)
-	for grep { -d } qw(/run /var/log /var/spool/postfix /var/lib/postfix /var/lib/dovecot);
-run(qw(ip link set lo up));
+Story->cover('etc');
+my $dir = tempdir('certsync-probe.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+Story->run("mount -t tmpfs -o mode=755 tmpfs $_")
+	for grep { -d } qw(/var/log /var/spool/postfix /var/lib/postfix /var/lib/dovecot);
 for my $name (qw(postfix postdrop dovecot dovenull)) {
-	getgrnam $name or run('groupadd', '--system', $name);
+	getgrnam $name or Story->run("groupadd --system $name");
 	next if $name eq 'postdrop' || getpwnam $name;
-	run('useradd', '--system', '--gid', $name, '--no-create-home', '--home-dir', '/nonexistent', $name);
+	Story->run("useradd --system --gid $name --no-create-home --home-dir /nonexistent $name");
 }
-run(qw(chown postfix:postfix /var/lib/postfix));
+Story->run('chown postfix:postfix /var/lib/postfix');
 
 my $pem = "$dir/combined.pem";
-run('sh', '-c', "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=mail.domain.pl " .
-	"-addext subjectAltName=DNS:mail.domain.pl -keyout $dir/key -out $dir/cert 2>$dir/errors && cat $dir/key $dir/cert >$pem");
+Story->run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=mail.domain.pl " .
+	"-addext subjectAltName=DNS:mail.domain.pl -keyout $dir/key -out $dir/cert && cat $dir/key $dir/cert >$pem");
 my $fingerprint = lc((split /=/, `openssl x509 -in $pem -noout -fingerprint -sha256`)[1] =~ s/[:\s]//gr);
 
 unlink glob '/etc/postfix/*.cf';
-write_file('/etc/postfix/main.cf', <<"CONF");
+Story::write_file('/etc/postfix/main.cf', <<"CONF");
 compatibility_level = 3.6
 maillog_file = /var/log/mail.log
 myhostname = mail.domain.pl
@@ -92,7 +55,7 @@ inet_interfaces = 127.0.0.1, ::1
 smtpd_tls_chain_files = $pem
 smtpd_tls_security_level = may
 CONF
-write_file('/etc/postfix/master.cf', <<'CONF');
+Story::write_file('/etc/postfix/master.cf', <<'CONF');
 smtp       inet  n  -  n  -     -  smtpd
 smtps      inet  n  -  n  -     -  smtpd -o smtpd_tls_wrappermode=yes
 submission inet  n  -  n  -     -  smtpd -o smtpd_tls_security_level=encrypt
@@ -105,7 +68,7 @@ proxymap   unix  -  -  n  -     -  proxymap
 anvil      unix  -  -  n  -     1  anvil
 postlog    unix-dgram n - n -   1  postlogd
 CONF
-write_file("$dir/dovecot.conf", <<"CONF");
+Story::write_file("$dir/dovecot.conf", <<"CONF");
 protocols = imap pop3
 listen = 127.0.0.1, ::1
 log_path = /var/log/dovecot.log
@@ -131,10 +94,10 @@ service pop3-login {
   }
 }
 CONF
-run('sh', '-c', "postfix start >$dir/postfix.out 2>&1 || { cat $dir/postfix.out >&2; exit 1; }");
-run('dovecot', '-c', "$dir/dovecot.conf");
-eventually(sub { listening(25, 465, 587, 10025, 110, 143, 993, 995, 10110, 10143) })
-	or BAIL_OUT('the servers do not listen: ' . read_file('/var/log/mail.log') . read_file('/var/log/dovecot.log'));
+Story->run('postfix start');
+Story->run("dovecot -c $dir/dovecot.conf");
+Story->until('servers', sub { listening(25, 465, 587, 10025, 110, 143, 993, 995, 10110, 10143) })
+	or BAIL_OUT('the servers do not listen: ' . Story::read_file('/var/log/mail.log') . Story::read_file('/var/log/dovecot.log'));
 
 # ---- the stories ----
 
@@ -152,18 +115,18 @@ my $said = probe(10000, @smtp, @mailbox);
 like($said->{$_}, qr/^served $fingerprint 1 \d+$/, "$_ is served") for @smtp, @mailbox;
 
 my $log = '/var/log/mail.log';
-ok(eventually(sub { (() = read_file($log) =~ /disconnect from/g) == @smtp }), 'Postfix has seen each of them go');
-my @gone = read_file($log) =~ /(disconnect from .*)/g;
+ok(Story->until('their end', sub { (() = Story::read_file($log) =~ /disconnect from/g) == @smtp }), 'Postfix has seen each of them go');
+my @gone = Story::read_file($log) =~ /(disconnect from .*)/g;
 is(scalar(grep { /ehlo=1 starttls=1 quit=1 commands=3$/ } @gone), 4, 'with EHLO, STARTTLS and QUIT');
 is(scalar(grep { / quit=1 commands=1$/ } @gone), 1, 'on 465 with QUIT alone');
-unlike(read_file($log), qr/lost connection|SSL_accept|timeout|pipelining|warning|error|fatal/, 'and has nothing to complain of');
+unlike(Story::read_file($log), qr/lost connection|SSL_accept|timeout|pipelining|warning|error|fatal/, 'and has nothing to complain of');
 
 $log = '/var/log/dovecot.log';
-ok(eventually(sub { (() = read_file($log) =~ /-login: .*user=/g) == @mailbox }), 'Dovecot has seen each of them go');
+ok(Story->until('their end', sub { (() = Story::read_file($log) =~ /-login: .*user=/g) == @mailbox }), 'Dovecot has seen each of them go');
 # Dovecot writes "no auth attempts" even of who logs out; who hangs up would be "Connection closed" besides.
-my @logins = read_file($log) =~ /(-login: .*)/g;
+my @logins = Story::read_file($log) =~ /(-login: .*)/g;
 is(scalar(grep { /Aborted login by logging out .*, TLS,/ } @logins), scalar @mailbox, 'logging out inside TLS');
-unlike(read_file($log), qr/Connection closed|TLS handshaking|Error|Warning/, 'and has nothing to complain of');
+unlike(Story::read_file($log), qr/Connection closed|TLS handshaking|Error|Warning/, 'and has nothing to complain of');
 
 # What an administrator sees who has forgotten +proxy, or written it where it does not belong.
 $said = probe(1500, qw(127.0.0.1:10025 127.0.0.1:10143 127.0.0.1:25+proxy 127.0.0.1:993+proxy 127.0.0.1:143/tls
@@ -186,12 +149,12 @@ sub matches {
 
 sub probe_a_hundred_times {
 	my ($log, $pattern, @endpoints) = @_;
-	write_file($log, '');
-	my $before = () = read_file($log) =~ /$pattern/g;
+	Story::write_file($log, '');
+	my $before = () = Story::read_file($log) =~ /$pattern/g;
 	my @hundred = map { $endpoints[$_ % @endpoints] } 0 .. 99;
 	my @lines = map { split /\n/, `$tool -t 20000 @hundred[$_ * 20 .. $_ * 20 + 19] 2>&1` } 0 .. 4;
 	is(scalar(grep { /^\S+ served / } @lines), 100, "$log: a hundred probes are served");
-	ok(eventually(sub { (() = read_file($log) =~ /$pattern/g) >= 100 }), 'and were seen to go');
+	ok(Story->until('their end', sub { (() = Story::read_file($log) =~ /$pattern/g) >= 100 }), 'and were seen to go');
 }
 if (!-x '/usr/bin/fail2ban-regex') {
 	fail('fail2ban is not installed: make deps');
@@ -211,11 +174,11 @@ if (!-x '/usr/bin/fail2ban-regex') {
 	# "no auth attempts" is written even of who logs out: certsync(1) says what belongs into ignoreip.
 	is($counted{'dovecot aggressive'}, 100, 'fail2ban: dovecot aggressive counts each, polite as it is');
 	# The filters do see what is not polite.
-	write_file("$dir/rude.log", "Nov 23 02:00:00 mail postfix/smtpd[1]: lost connection after STARTTLS from unknown[192.0.2.1]\n");
+	Story::write_file("$dir/rude.log", "Nov 23 02:00:00 mail postfix/smtpd[1]: lost connection after STARTTLS from unknown[192.0.2.1]\n");
 	is((matches("$dir/rude.log", 'postfix[mode=aggressive]'))[1], 1, 'and who hangs up is counted by Postfix\'s');
 }
 
-run('sh', '-c', "postfix stop 2>$dir/postfix.out && doveadm -c $dir/dovecot.conf stop");
+Story->run("postfix stop && doveadm -c $dir/dovecot.conf stop");
 $said = probe(5000, qw(127.0.0.1:25 127.0.0.1:993));
 like($said->{$_}, qr/^refused nothing listens there/, "$_ is dead when its server is stopped") for qw(127.0.0.1:25 127.0.0.1:993);
 done_testing;

@@ -4,7 +4,6 @@
 # Not under valgrind: hooks are scripts.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
 use FindBin;
@@ -14,29 +13,12 @@ use IO::Socket::UNIX;
 use Story;
 use Test::More;
 
-if (($ENV{CERTSYNC_SERVICES_INSIDE} // '') ne '1') {
-	plan skip_all => 'servers and namespaces need root' if $> != 0;
-	($ENV{CERTSYNC_SERVICES_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec qw(unshare --pid --fork --kill-child --mount --mount-proc --net), $^X, abs_path($0);
-}
-
-# What is written to /etc and /var is in memory, and ends with the namespace.
-my $setup = 'ip link set lo up && mount -t tmpfs -o mode=755 none /mnt && mount -t tmpfs -o mode=755 none /run';
-for (qw(etc var)) {
-	$setup .= " && mkdir /mnt/$_ /mnt/$_.work && mount -t overlay -o lowerdir=/$_,upperdir=/mnt/$_,workdir=/mnt/$_.work none /$_";
-}
-system($setup) == 0 or BAIL_OUT('no namespace can be prepared');
-mkdir '/mnt/tmp';
-$ENV{TMPDIR} = '/mnt/tmp';
+Story->enter;
+Story->cover(qw(etc var));
 my $story = Story->new;
 my $top = $story->top;
 my $live = "$top/here/etc/live/$Story::name";
 my ($exit, $text);
-
-sub run {
-	my ($command) = @_;
-	system("($command) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("$command: " . Story::read_file("$top/setup.log"));
-}
 
 # ---- certificates: an ECDSA and an RSA pair; {ecdsa}, {rsa}: their fingerprints ----
 
@@ -77,7 +59,7 @@ sub start_haproxy {
 	$story->stop('haproxy');
 	haproxy_conf(@_);
 	$story->start('haproxy', qw(/usr/sbin/haproxy -W -f /etc/haproxy/haproxy.cfg));
-	return $story->until('haproxy', sub { served(8447) ne '' }) || diag($story->log('haproxy'));
+	return $story->until('haproxy', sub { $story->served(8447) ne '' }) || diag($story->log('haproxy'));
 }
 
 sub dovecot_conf {
@@ -89,26 +71,17 @@ sub dovecot_conf {
 }
 
 sub postfix_conf {
-	run('postconf -e compatibility_level=3.6 inet_interfaces=127.0.0.1 inet_protocols=ipv4 myhostname=mail.domain.pl mydestination= '
+	$story->run('postconf -e compatibility_level=3.6 inet_interfaces=127.0.0.1 inet_protocols=ipv4 myhostname=mail.domain.pl mydestination= '
 			. 'alias_maps= alias_database= maillog_file=/var/log/postfix.log smtpd_tls_security_level=may smtpd_tls_cert_file= '
 			. "smtpd_tls_key_file= smtpd_tls_chain_files=$live/combined-all.pem "
 			. "'tls_server_sni_maps=hash:/etc/postfix/maps/one, btree:/etc/postfix/maps/two'");
 	make_path('/etc/postfix/maps');
 	Story::write_file('/etc/postfix/maps/one', "imap.domain.pl $live/combined.pem\n", 0600);
 	Story::write_file('/etc/postfix/maps/two', "other.domain.pl $live/haproxy.pem.rsa\n", 0600);
-	run("postmap -F hash:/etc/postfix/maps/one && postmap -F btree:/etc/postfix/maps/two && postfix start");
+	$story->run("postmap -F hash:/etc/postfix/maps/one && postmap -F btree:/etc/postfix/maps/two && postfix start");
 }
 
 # The fingerprint that a client sees; `key`: ecdsa or rsa alone.
-sub served {
-	my ($port, %wish) = @_;
-	my $how = $wish{starttls} ? "-starttls $wish{starttls}" : '';
-	$how .= ' -tls1_2 -cipher ' . ($wish{key} eq 'rsa' ? 'aRSA' : 'aECDSA') if $wish{key};
-	my $sni = $wish{sni} // $Story::name;
-	my $der = `timeout 10 openssl s_client -connect 127.0.0.1:$port $how -servername $sni </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
-	return $der eq '' ? '' : Digest::SHA::sha256_hex($der);
-}
-
 # Every endpoint with every kind of key that it has, as [what, port, options, kind].
 my @endpoints = ((map { my $port = $_; map { ["$port $_", $port, {key => $_}, $_] } qw(ecdsa rsa) } 8443 .. 8445),
 	['8446', 8446, {}, 'ecdsa'], ['8446 imap', 8446, {sni => 'imap.domain.pl'}, 'rsa'], ['8447', 8447, {}, 'ecdsa'],
@@ -118,7 +91,7 @@ my @endpoints = ((map { my $port = $_; map { ["$port $_", $port, {key => $_}, $_
 
 sub wrong {
 	my ($made, @which) = @_;
-	return join ', ', map { $_->[0] } grep { served($_->[1], %{$_->[2]}) ne $made->{$_->[3]} } @which ? @which : @endpoints;
+	return join ', ', map { $_->[0] } grep { $story->served($_->[1], %{$_->[2]}) ne $made->{$_->[3]} } @which ? @which : @endpoints;
 }
 
 # A worker on its way out may still take a connection.
@@ -170,7 +143,7 @@ postfix_conf();
 my $socket = "\tstats socket /run/haproxy.sock mode 600 level";
 start_haproxy("$socket admin");
 $story->start('dovecot', qw(dovecot -F));
-$story->until('dovecot', sub { served(993) ne '' }) or diag(Story::read_file('/var/log/dovecot.log'));
+$story->until('dovecot', sub { $story->served(993) ne '' }) or diag(Story::read_file('/var/log/dovecot.log'));
 all_serve($made[0], 'the first revision');
 calls();
 
@@ -230,13 +203,13 @@ all_serve($made[1], 'HAProxy started again serves what it served');
 
 # ---- an SNI map that cannot be built ----
 
-run('mount --bind /etc/postfix/maps /etc/postfix/maps && mount -o remount,bind,ro /etc/postfix/maps');
+$story->run('mount --bind /etc/postfix/maps /etc/postfix/maps && mount -o remount,bind,ro /etc/postfix/maps');
 main::import('r3');
 ok($story->until('refusal', sub { ($story->state_of('here')->{text} // ($story->certsync('status'))[1]) =~ /postfix/ }, 20), 'an SNI map that cannot be written');
 ok($story->until('the test', sub { Story::read_file("$top/calls") =~ /postfix test/ }, 10), 'it is tested');
 ok(!grep({ /reload/ } @{calls()}), 'and nothing is reloaded');
 all_serve($made[1], 'an SNI map that cannot be written');
-run('umount /etc/postfix/maps');
+$story->run('umount /etc/postfix/maps');
 
 # ---- HAProxy: transactions of others, less than admin, no socket ----
 

@@ -5,7 +5,6 @@
 # Not under valgrind: hooks are scripts.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
 use File::Path qw(make_path);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
@@ -15,22 +14,13 @@ use Test::More;
 use Time::HiRes qw(time);
 
 # With /etc, /run and /var/lib of its own, and no network but loopback: nothing of the machine's servers is touched.
-if (($ENV{CERTSYNC_WEB_INSIDE} // '') ne '1') {
-	plan skip_all => 'users and namespaces need root' if $> != 0;
-	($ENV{CERTSYNC_WEB_INSIDE}, $ENV{CERTSYNC_BIN}) = (1, $Story::bin);
-	exec "$FindBin::Bin/../lib/with-packages", 'apache2 / stunnel4 / mariadb-server / postgresql-15', $^X, abs_path($0)
-		or die "with-packages: $!";
-}
+Story->enter("$FindBin::Bin/../lib/with-packages", 'apache2 / stunnel4 / mariadb-server / postgresql-15');
 
 my $story = Story->new;
 my $top = $story->top;
 my $hooks = "$Story::bin/hooks";
 my $live = "$top/here/etc/live/$Story::name";
 my ($exit, $text);
-
-sub run {
-	system("(@_) >>$top/setup.log 2>&1 </dev/null") == 0 or BAIL_OUT("@_: " . Story::read_file("$top/setup.log"));
-}
 
 # ---- the servers ----
 
@@ -60,20 +50,20 @@ sub postgres_conf {
 	Story::write_file("$cluster[0]/postgresql.conf", join "\n", "data_directory = '$cluster[1]'", "hba_file = '$cluster[1]/pg_hba.conf'",
 		"ident_file = '$cluster[1]/pg_ident.conf'", 'ssl = on', "ssl_cert_file = '$cluster[0]/tls.pem'", "ssl_key_file = '$cluster[0]/tls.key'",
 		"unix_socket_directories = '/run/postgresql'", "listen_addresses = '127.0.0.1'", @more, '');
-	run("chown postgres: $cluster[0]/postgresql.conf");
+	$story->run("chown postgres: $cluster[0]/postgresql.conf");
 }
 
 sub up {
-	run("getent passwd $_ || useradd --system --user-group --no-create-home $_") for sort keys %users;
-	run('ip address add 192.0.2.7/32 dev lo && echo "192.0.2.7 client.domain.pl" >>/etc/hosts');
+	$story->run("getent passwd $_ || useradd --system --user-group --no-create-home $_") for sort keys %users;
+	$story->run('ip address add 192.0.2.7/32 dev lo && echo "192.0.2.7 client.domain.pl" >>/etc/hosts');
 	make_path(qw(/run/apache2 /run/lock/apache2 /run/mysqld /run/postgresql /var/log/apache2 /etc/apache2/sites-enabled /etc/stunnel /etc/mysql/mariadb.conf.d), @cluster);
-	run('cd /etc/apache2 && mkdir -p mods-enabled && cd mods-enabled && for m in ssl socache_shmcb; do ln -sf ../mods-available/$m.load .; done;' .
+	$story->run('cd /etc/apache2 && mkdir -p mods-enabled && cd mods-enabled && for m in ssl socache_shmcb; do ln -sf ../mods-available/$m.load .; done;' .
 		' for m in mpm_event authz_core; do ln -sf ../mods-available/$m.load .; done');
-	run('rm -f /etc/apache2/sites-enabled/* /etc/stunnel/*.conf; printf "Listen 127.0.0.1:80\nListen 127.0.0.1:443\n" >/etc/apache2/ports.conf');
-	run('rm -rf /var/lib/mysql && install -d -o mysql -g mysql /var/lib/mysql /run/mysqld && install -d -o postgres /run/postgresql');
-	run('mariadb-install-db --user=mysql --auth-root-authentication-method=socket --skip-test-db');
-	run("rm -rf /etc/postgresql /var/lib/postgresql && install -d -o postgres -m 700 $cluster[1] && install -d -o postgres $cluster[0]");
-	run("cd / && setpriv --reuid postgres --regid postgres --clear-groups /usr/lib/postgresql/15/bin/initdb -A peer --no-sync -D $cluster[1]");
+	$story->run('rm -f /etc/apache2/sites-enabled/* /etc/stunnel/*.conf; printf "Listen 127.0.0.1:80\nListen 127.0.0.1:443\n" >/etc/apache2/ports.conf');
+	$story->run('rm -rf /var/lib/mysql && install -d -o mysql -g mysql /var/lib/mysql /run/mysqld && install -d -o postgres /run/postgresql');
+	$story->run('mariadb-install-db --user=mysql --auth-root-authentication-method=socket --skip-test-db');
+	$story->run("rm -rf /etc/postgresql /var/lib/postgresql && install -d -o postgres -m 700 $cluster[1] && install -d -o postgres $cluster[0]");
+	$story->run("cd / && setpriv --reuid postgres --regid postgres --clear-groups /usr/lib/postgresql/15/bin/initdb -A peer --no-sync -D $cluster[1]");
 	apache_conf();
 	stunnel_conf("$live/combined.pem");
 	mariadb_conf();
@@ -91,17 +81,10 @@ sub start_all {
 
 my %ports = ('127.0.0.1:443' => '', '127.0.0.1:8443' => '', '127.0.0.1:3306' => 'mysql', '127.0.0.1:5432' => 'postgres');
 
-sub served {
-	my ($where) = @_;
-	my $starttls = $ports{$where} ? "-starttls $ports{$where}" : '';
-	my $der = `timeout 10 openssl s_client -connect $where $starttls -servername $Story::name </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
-	return $der eq '' ? '' : Digest::SHA::sha256_hex($der);
-}
-
 sub all_serve {
 	my ($fingerprint, $what) = @_;
 	my @wrong;
-	$story->until('all', sub { !(@wrong = grep { served($_) ne $fingerprint } sort keys %ports) }, 10);
+	$story->until('all', sub { !(@wrong = grep { $story->served($_, starttls => $ports{$_}) ne $fingerprint } sort keys %ports) }, 10);
 	is("@wrong", '', "$what: on all " . keys(%ports) . ' ports');
 }
 
@@ -210,7 +193,7 @@ all_serve($third, 'the third');
 is(asked($_), 42, 'the session is kept') for @sessions;
 
 # From an address that MariaDB counts, unlike 127.0.0.1: far more probes than it takes errors.
-run('mariadb --no-defaults -e "SET GLOBAL max_connect_errors=5; CREATE USER app@\'%\' IDENTIFIED BY \'secret\'"');
+$story->run('mariadb --no-defaults -e "SET GLOBAL max_connect_errors=5; CREATE USER app@\'%\' IDENTIFIED BY \'secret\'"');
 my @answers = map { scalar `$Story::bin/certsync check 192.0.2.7:3306 --anchors $top/ca.pem --json 2>&1` } 1 .. 20;
 is(scalar(grep { /$third/i } @answers), 20, 'twenty looks at MariaDB see its certificate') or diag($answers[-1]);
 unlike(join('', @answers), qr/is blocked/, 'and nobody is blocked');
@@ -250,12 +233,12 @@ Story::write_file('/etc/stunnel/web.conf', "chroot = /var/empty\n" . Story::read
 hook_says('a stunnel that could not read it anew', 'stunnel', qr/chroot = \/var\/empty, and a reload needs/);
 hook_says('an instance of Apache that there is not', 'apache2-other', qr/apache2-other\/envvars cannot be read/);
 hook_says('MariaDB', 'mariadb');
-run('chown root: /etc/mysql/tls.key');
+$story->run('chown root: /etc/mysql/tls.key');
 hook_says('a key that MariaDB cannot read', 'mariadb', qr/user mysql cannot read/);
 # A server is asked as root, and might ask for a file in turn.
 make_path("$top/client");
 Story::write_file("$top/client/mariadb", "#!/bin/sh\necho \"\$*\" >$top/client/words\n", 0755);
-run('rm -f /run/mysqld/mysqld.sock');
+$story->run('rm -f /run/mysqld/mysqld.sock');
 my $listens = IO::Socket::UNIX->new(Local => '/run/mysqld/mysqld.sock', Listen => 1) or BAIL_OUT("no socket: $!");
 is(system("env -i PATH=$top/client:$ENV{PATH} $hooks/mariadb reload"), 0, 'MariaDB\'s client is run');
 like(Story::read_file("$top/client/words"), qr/^--no-defaults --local-infile=0 /, 'and gives the server no file of this node');

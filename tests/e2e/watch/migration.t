@@ -42,14 +42,6 @@ sub history {
 	return map { "$_->{revision} $_->{source}" } @{decode_json($text)->{revisions}};
 }
 
-sub reload {
-	my $done = () = $story->log('hub') =~ /program=certsync-hub event=reload result=done/g;
-	kill 'HUP', $story->{started}{hub};
-	return $story->until('reload', sub {
-		(() = $story->log('hub') =~ /program=certsync-hub event=reload result=done/g) > $done;
-	});
-}
-
 # Years of certbot.
 $pebble->certbot($name, 'run', '--key-type', 'ecdsa', '-d', $name);
 $pebble->certbot($name, 'renew') for 1 .. 2;
@@ -69,7 +61,7 @@ subtest 'first certsync watches what certbot writes' => sub {
 
 subtest 'then the section says acme' => sub {
 	configure("acme = \"pebble\"\n\tpreflight = \"off\"");
-	ok(reload(), 'the configuration is read again');
+	ok($story->reload(), 'the configuration is read again');
 	ok($story->until_state('here', 'verified'), 'the agent is back');
 	my $renewal = certificate()->{renewal};
 	ok(!$renewal->{running}, 'no order is under way') or diag explain $renewal;
