@@ -37,7 +37,7 @@ agent_field() {
 
 # ---- obtained, everywhere, renewed ----
 
-ok "mail.domain.pl is verified on every agent by itself" wait_until 120 "the first rollout" converged mail.domain.pl
+ok "mail.domain.pl is verified on every agent by itself" wait_until 300 "the first rollout" converged mail.domain.pl
 ok "HAProxy has found the mail servers behind it" wait_until 60 "every port of HAProxy" every_door_answers
 ok "a client is served it on every port of HAProxy, mail and backup1" everywhere mail.domain.pl
 is "the standby, whose servers are stopped, has it installed" "$(agent_field mail.domain.pl backup2 stopped)" true
