@@ -1,6 +1,6 @@
-/* rows_tool hub|agent: the rows of a configuration, a line each, for whoever holds something against them (e2e/05-man.t),
- * by tabs: section, key, type, default, low, high, words, whether it is mandatory, and the key that it goes with.
- * The section of what stands outside of sections is empty, and so is whatever there is not.
+/* rows_tool hub|agent prints the rows of a configuration, a line each, for whoever holds something against them
+ * (e2e/commands/man.t): section, key, type, default, low, high, words, whether it is mandatory, and the key that it goes
+ * with, with tabs between them. The section of what stands outside of sections is empty, and so is whatever there is not.
  */
 #include "agent/common/config_rows.h"
 #include "hub/common/config_rows.h"

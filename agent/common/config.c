@@ -32,7 +32,7 @@ static void finish_service(struct config *c, const struct config_section *s, con
 		finish_file(c, file, file->object);
 }
 
-/* What one message or reply has room for: more would be left out in silence. */
+/* One message or reply has room for so many; more would be left out in silence. */
 static void check_counts(struct config *c, const struct config_section *s, const struct agent_certificate *certificate)
 {
 	size_t probes = 0;

@@ -19,7 +19,7 @@ _Static_assert(offsetof(struct agent_certificate, name) == 0 && offsetof(struct 
 		offsetof(struct agent_file, path) == 0,
 	"a struct begins with its title");
 
-/* Where hubs are. */
+/* `hub` says where hubs are. */
 
 /* `text` has the shape that config_is_ssh accepted. */
 static void split_ssh(const char *text, struct agent_hub *ret)
@@ -83,7 +83,7 @@ static void hubs_release(const struct config_row *row, void *object)
 
 static const struct config_type hubs = {"list", true, hubs_read, hubs_print, hubs_release};
 
-/* A mode in octal. */
+/* `mode` is in octal. */
 
 static void mode_read(struct config *c, const struct config_section *s, const struct config_row *row,
 	char *const *values, void *object)
@@ -104,7 +104,7 @@ static void mode_print(const struct config_row *row, const void *object, int tab
 
 static const struct config_type mode = {"mode", false, mode_read, mode_print, NULL};
 
-/* Endpoints, or the one word none, which is an empty list. */
+/* `probe` has endpoints, or the one word none, which is an empty list. */
 
 static void check_probe(struct config *c, const struct config_section *s, const char *key, const char *value)
 {

@@ -1,4 +1,4 @@
-/* The keys of agent.conf, a row each. */
+/* The keys of agent.conf: each has a row. */
 #ifndef CERTSYNC_AGENT_COMMON_CONFIG_ROWS_H
 #define CERTSYNC_AGENT_COMMON_CONFIG_ROWS_H
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The existing public host keys of this machine's sshd. */
+/* Returns the paths of the public host keys that this machine's sshd has. */
 static char **default_host_keys(void)
 {
 	glob_t found;
@@ -22,7 +22,7 @@ static char **default_host_keys(void)
 	return list;
 }
 
-/* Defaults that this machine knows. */
+/* Fills in the defaults that depend on this machine. */
 static void find_defaults(struct config *c, struct hub_config *h)
 {
 	if (!h->hooks)
@@ -35,7 +35,7 @@ static void find_defaults(struct config *c, struct hub_config *h)
 		config_check_host_key(c, config_root(c), "host_keys", *path);
 }
 
-/* The title of another section that a key gives; NULL: it is not given. */
+/* Returns the title of another section that a key gives, or NULL when the key is not given. */
 static const char *named(const struct config_section *s, const char *key)
 {
 	const struct config_entry *e = config_entry_last(s, key);
@@ -98,7 +98,7 @@ static void finish_agent(
 				c, s, "certificates", "certificates: %s is listed twice", agent->certificates[i]->name);
 }
 
-/* The certificate that is named, else the one of the endpoint's own name, else one that has to have that name. */
+/* An endpoint expects the certificate that it names, else that of its own name, else one that has to have this name. */
 static void finish_endpoint(
 	struct config *c, const struct config_section *s, const struct hub_config *h, struct hub_endpoint *endpoint)
 {
@@ -124,7 +124,7 @@ static void check_canaries(struct config *c, const struct config_section *s, con
 	}
 }
 
-/* What only holds for all agents together. */
+/* Judges what only holds for all agents together. */
 static void check_agents(struct config *c, const struct config_section *root, const struct hub_config *h)
 {
 	const char *local = NULL;
@@ -146,7 +146,7 @@ static void check_agents(struct config *c, const struct config_section *root, co
 		config_check_user(c, root, "local_user", h->local_user);
 }
 
-/* Each section once those are whole that it names. */
+/* Finishes each section after those that it names. */
 static void finish(struct config *c, struct hub_config *h)
 {
 	struct config_section *const root = config_root(c), *s;
@@ -192,7 +192,7 @@ void hub_config_print(const struct hub_config *c, struct buf *out)
 	config_print(&hub_config_table, c, out);
 }
 
-/* Of structs that begin with their name, in the order of their names. */
+/* Compares structs that begin with their name. */
 static int name_compare(const void *left, const void *right)
 {
 	const char *const *a = left, *const *b = right;

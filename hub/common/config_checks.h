@@ -5,7 +5,7 @@
 #include "hub/common/config.h"
 #include "lib/config/config.h"
 
-/* Values and titles, as struct config_row's and struct config_table's `check`. */
+/* These judge values and titles, as `check` of struct config_row and struct config_table. */
 void config_check_ssh(struct config *c, const struct config_section *s, const char *key, const char *value);
 void config_check_host_key(struct config *c, const struct config_section *s, const char *key, const char *path);
 void config_check_run(struct config *c, const struct config_section *s, const char *key, const char *path);
@@ -25,7 +25,7 @@ void config_check_certificate_name(
 	struct config *c, const struct config_section *s, const char *key, const char *title);
 void config_check_endpoint_name(struct config *c, const struct config_section *s, const char *key, const char *title);
 
-/* Sections, once all they refer to is there. */
+/* These judge a section once all that it refers to is there. */
 void config_judge_acme(struct config *c, const struct config_section *s, const struct hub_acme *acme);
 void config_judge_certificate(struct config *c, const struct config_section *s, const struct hub_config *h,
 	const struct hub_certificate *certificate);

@@ -13,7 +13,7 @@
 
 enum { MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
 
-/* What is read as an index into words is the enum of the same order. */
+/* An enum is read as the place of a word, so its values stand in the order of the words. */
 #define IS_WORD(type) _Static_assert(sizeof(type) == sizeof(unsigned), "config_word fills an unsigned")
 IS_WORD(enum rollout_policy);
 IS_WORD(enum rollout_on_failure);
@@ -32,7 +32,7 @@ static const char *const preflights[] = {
 static const char *const challenges[] = {[HUB_CHALLENGE_HTTP] = "http-01", [HUB_CHALLENGE_DNS] = "dns-01", NULL};
 static const char *const keys_by[] = {[HUB_KEYS_ROOT] = "root", [HUB_KEYS_GROUP] = "group", NULL};
 
-/* The title of another section: hub/common/config.c finds the section. Its struct begins with the title. */
+/* A reference is the title of another section, which hub/common/config.c finds; its struct begins with the title. */
 
 static void reference_print(const struct config_row *row, const void *object, int tabs, struct buf *out)
 {
@@ -63,7 +63,7 @@ static void granted_release(const struct config_row *row, void *object)
 
 static const struct config_type granted = {"references", true, NULL, granted_print, granted_release};
 
-/* One type of key, or one of either algorithm for two pairs. */
+/* `key` has one type of key, or one of either algorithm for two pairs. */
 
 static void keys_read(struct config *c, const struct config_section *s, const struct config_row *row,
 	char *const *values, void *object)
@@ -96,7 +96,7 @@ static void keys_release(const struct config_row *row, void *object)
 
 static const struct config_type keys = {"list", true, keys_read, keys_print, keys_release};
 
-/* Times of the day, "03:00-05:00". */
+/* `window` has times of the day, such as "03:00-05:00". */
 
 static int minute_of_day(const char *text, size_t len)
 {
@@ -145,7 +145,7 @@ static void windows_release(const struct config_row *row, void *object)
 
 static const struct config_type windows = {"list", true, windows_read, windows_print, windows_release};
 
-/* What is not taken any more, and why is told to whoever asks for it. */
+/* `must_staple` is not taken any more, and whoever asks for it is told why. */
 
 static void must_staple_read(struct config *c, const struct config_section *s, const struct config_row *row,
 	char *const *values, void *object)

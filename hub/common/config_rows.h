@@ -1,4 +1,4 @@
-/* The keys of hub.conf, a row each. */
+/* The keys of hub.conf: each has a row. */
 #ifndef CERTSYNC_HUB_COMMON_CONFIG_ROWS_H
 #define CERTSYNC_HUB_COMMON_CONFIG_ROWS_H
 

@@ -84,7 +84,7 @@ static void *field_at(void *object, size_t offset)
 	return (char *)object + offset;
 }
 
-/* The structs of a kind of section in the struct around them. */
+/* Returns the structs that sections of this kind have filled, which hang on the struct around them. */
 static void *objects(const struct config_table *t, const void *around, size_t *ret_count)
 {
 	void *found = (char *)(uintptr_t)around + t->field;
@@ -135,7 +135,7 @@ static void check_unknown(struct config *c, const struct config_section *s, cons
 			unknown(c, s, inner->line, "section", inner->name, find_row(t, inner->name) ? "key" : NULL);
 }
 
-/* The form in which a key is given: a list in braces, +=, once or again. */
+/* Judges the form in which a key is given: as a list in braces, with +=, more than once. */
 static void check_form(struct config *c, const struct config_section *s, const struct config_row *row)
 {
 	const struct config_entry *first = NULL;
@@ -194,7 +194,7 @@ static int section_compare(const void *left, const void *right)
 	return order ? order : (*a)->line - (*b)->line;
 }
 
-/* Those with one name in the order of the file, or of their titles. Owned: the array. */
+/* Returns the sections of a kind in the order of the file, or of their titles; the caller owns the array. */
 static struct config_section **collect(
 	const struct config_section *around, const struct config_table *t, bool sorted, size_t *ret_count)
 {
@@ -304,7 +304,7 @@ int config_end(struct config *c, struct buf *told)
 
 /* Printing and freeing. */
 
-/* Whether the key that a row goes with says anything here. */
+/* Whether the row's key means anything here: the key that it goes with has a value, or there is no such key. */
 static bool applies(const struct config_table *t, const struct config_row *row, const void *object)
 {
 	const struct config_row *other = row->with ? find_row(t, row->with) : NULL;

@@ -1,6 +1,6 @@
 /* A configuration by rows: one row for each key says its name, type, field, default, range and where it applies, and by
  * the same row the key is read, checked, printed and freed. Manual pages and fuzz dictionaries are held against the rows
- * (tests/rows_tool.c, tests/e2e/05-man.t).
+ * (tests/rows_tool.c, tests/e2e/commands/man.t).
  *
  * A table is one kind of section: the struct that it fills, its rows, and the tables of the sections in it. What concerns
  * several keys or sections is for the program to judge once all is read (hub/common/config.c, agent/common/config.c): it
@@ -19,7 +19,7 @@
 struct config; /* a file that is being read: its sections and its faults */
 struct config_row;
 
-/* What values of a kind are: lib/config/types.h has those that both programs use. */
+/* A type says how values of a kind are read, printed and freed. lib/config/types.h has those of both programs. */
 struct config_type {
 	const char *name;
 	bool list; /* takes {…} and +=; read even when there is no value */

@@ -6,19 +6,19 @@
 
 #include <stdarg.h>
 
-/* So many are kept; of what is beyond only the number is told. */
+/* So many faults are kept; of those beyond only the number is told. */
 enum { CONFIG_FAULTS_MAX = 1000 };
 
 struct config_fault {
 	int line;
-	size_t order; /* in which they were found */
+	size_t order; /* how many were found before it */
 	char *text;   /* owned */
 };
 
 struct config_faults {
-	struct config_fault *list; /* owned; all zero: none */
+	struct config_fault *list; /* owned; a struct that is all zero has no fault */
 	size_t count;
-	size_t more; /* not kept */
+	size_t more; /* how many were not kept */
 };
 
 /* A fault quotes what it does not understand, and somebody may have named a key for a configuration: what looks like

@@ -16,7 +16,7 @@ void lexer_init(struct lexer *l, const char *text, size_t len, struct config_fau
 	l->torn = true;
 }
 
-/* Past the comment that begins here. */
+/* Moves behind the comment that begins here. */
 static void pass_block(struct lexer *l)
 {
 	const char *end = strstr(l->at + 2, "*/");
@@ -50,7 +50,7 @@ static void pass_blanks(struct lexer *l)
 	}
 }
 
-/* The NUL at the end of the file is among them. */
+/* The NUL at the end of the file ends a word, too. */
 static bool ends_word(const char *p)
 {
 	return strchr(" #\"'\t\n\r={},", *p) || (p[0] == '+' && p[1] == '=');
@@ -63,7 +63,7 @@ static const char *word_fault(const char *p)
 		: "what contains more than letters, digits and _-./:@[]%~ must stand in quotes";
 }
 
-/* Where a word ends that has what no word may have. */
+/* Returns the end of a word in which something stands that no word may have. */
 static const char *faulty_end(const char *p)
 {
 	while (!ends_word(p)) {
@@ -87,7 +87,7 @@ static void read_word(struct lexer *l, struct token *ret)
 	ret->len = (size_t)(l->at - ret->raw);
 }
 
-/* What is wrong at this place of a text, NULL: nothing. */
+/* Returns what is wrong at this place of a text, or NULL. */
 static const char *text_fault_at(const char *p, char quote)
 {
 	if ((unsigned char)*p < 0x20 || *p == 0x7f)

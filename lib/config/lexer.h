@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* No longer word or text is taken, whatever it is for; a path has at most 4095 bytes. */
+/* No longer word or text is taken, whatever it is for. (A path of Linux has at most 4095 bytes.) */
 enum { CONFIG_TEXT_MAX = 8192 };
 
 enum token_kind {
@@ -29,7 +29,7 @@ enum token_kind {
 struct token {
 	enum token_kind kind;
 	int line;
-	bool first; /* nothing stands before it on its line */
+	bool first; /* whether nothing stands before it on its line */
 	const char *
 		raw; /* of a word or text: where it stands in the file, without its quotes; at most CONFIG_TEXT_MAX bytes */
 	size_t len;
@@ -39,7 +39,7 @@ struct lexer {
 	const char *at; /* borrowed */
 	int line;
 	bool first;
-	bool torn; /* a text or comment that does not end has swallowed what followed, braces perhaps */
+	bool torn; /* whether a text or comment that does not end has swallowed what followed */
 	struct config_faults *faults;
 };
 
@@ -47,7 +47,7 @@ struct lexer {
  * in it is not read. */
 void lexer_init(struct lexer *l, const char *text, size_t len, struct config_faults *faults);
 struct token lexer_next(struct lexer *l);
-/* What a word or text means, its escapes undone; owned by the caller. */
+/* Returns what a word or text means, with its escapes undone; the caller owns it. */
 char *token_value(const struct token *t);
 
 #endif

@@ -30,7 +30,7 @@ static bool at(const struct parser *p, enum token_kind kind)
 	return p->ahead[0].kind == kind;
 }
 
-/* Of the last ones, since the lexer is some tokens ahead and may have told of later lines. */
+/* The last few faults are looked at, since the lexer is some tokens ahead and may have told of later lines. */
 static bool told(const struct config_faults *f, int line)
 {
 	for (size_t i = f->count; i > 0 && i + 8 > f->count; i--)
@@ -66,20 +66,20 @@ static bool is_section(const struct token *t)
 	return is_value(&t[0]) && (t[1].kind == TOKEN_OPEN || (is_value(&t[1]) && t[2].kind == TOKEN_OPEN));
 }
 
-/* Only asked after a fault: what stands first on its line and has a statement's form is one. */
+/* After a fault, what stands first on its line and has a statement's form is taken for one. */
 static bool begins_statement(const struct parser *p)
 {
 	return p->ahead[0].first && (is_assignment(p->ahead) || is_section(p->ahead));
 }
 
-/* The same for what may also be a value on a line of its own: only a title is in quotes behind a word. */
+/* What may also be a value on a line of its own is only taken for a section if a title stands in quotes behind it. */
 static bool begins_surely(const struct parser *p)
 {
 	const struct token *t = p->ahead;
 	return t[0].first && (is_assignment(t) || (is_section(t) && t[1].kind == TOKEN_TEXT && !t[1].first));
 }
 
-/* Whether what comes is behind the line of what was not understood, and does not go on with it. */
+/* Whether what comes next stands behind the line that was not understood and is no continuation of it. */
 static bool is_behind(const struct parser *p, enum token_kind last)
 {
 	return p->ahead[0].first && !at(p, TOKEN_OPEN) && last != TOKEN_COMMA && last != TOKEN_ASSIGN &&
@@ -192,7 +192,7 @@ const struct config_entry *config_entry_last(const struct config_section *s, con
 
 /* Statements. */
 
-/* What may stand in a list at this place; false: the list ends with a fault. */
+/* Whether what comes next may stand in a list at this place; else the fault is recorded, and the list ends. */
 static bool list_goes_on(struct parser *p, const struct config_entry *e, int line, bool expected)
 {
 	const struct token *t = p->ahead;

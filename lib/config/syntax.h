@@ -12,43 +12,43 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* More sections in each other than this end the reading. */
+/* Where more sections than this lie in each other, the reading ends. */
 enum { CONFIG_DEPTH_MAX = 8 };
 
-/* `key = …` or `key += …`. */
+/* An entry is `key = …` or `key += …`. */
 struct config_entry {
-	struct config_entry *next; /* in the order of the file */
+	struct config_entry *next; /* the one behind it in the same section */
 	char *key;
 	int line;
-	bool append;   /* += */
-	bool braces;   /* a list, though it may be empty or of one value */
+	bool append;   /* whether it is += */
+	bool braces;   /* whether braces stand around the values, of which there may be one or none */
 	char **values; /* NULL-terminated; never NULL */
 	size_t value_count;
 };
 
 struct config_section {
-	struct config_section *next; /* beside it, in the order of the file */
+	struct config_section *next; /* the one behind it in the same section */
 	char *name;                  /* NULL: the file itself */
 	char *title;                 /* NULL: none */
-	int line;                    /* of the title, or of the name when there is none; of the file 1 */
+	int line;                    /* that of the title, or of the name when there is no title; the file has 1 */
 	struct config_entry *entries, *last_entry;
 	struct config_section *sections, *last_section;
-	size_t body;  /* where in the file it begins: the offset behind its brace; of the file 0 */
+	size_t body;  /* the offset in the file behind its brace; the file has 0 */
 	void *object; /* whatever it was read into, by whoever reads it */
 };
 
-/* The file itself, owned by the caller; what is in it is only complete if no fault was recorded. `text` has `len` bytes
- * and a NUL behind them. */
+/* Returns the file itself, which the caller owns; what is in it is only complete if no fault was recorded. `text` has
+ * `len` bytes and a NUL behind them. */
 struct config_section *config_syntax(const char *text, size_t len, struct config_faults *faults);
 /* Appends a section; it belongs to its parent, or to the caller when there is none. */
 struct config_section *config_section_add(struct config_section *parent, const char *name, const char *title, int line);
-/* NULL is passed over. */
+/* Frees it with all that is in it; NULL is passed over. */
 void config_section_free(struct config_section *s);
 
-/* The first section of that name in `parent`, or the next one behind `after`; NULL: there is none. */
+/* Returns the first section of that name in `parent`, or the next one behind `after`; NULL when there is none. */
 struct config_section *config_section_next(
 	const struct config_section *parent, const char *name, const struct config_section *after);
-/* The last assignment of a key, by which the fault of a key is told; NULL: not given. */
+/* Returns the last assignment of a key, whose line its faults have; NULL when the key is not given. */
 const struct config_entry *config_entry_last(const struct config_section *s, const char *key);
 
 #endif

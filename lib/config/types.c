@@ -11,7 +11,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* The field of a row in its struct, as a pointer to what it is. */
+/* Points to the field of a row in its struct, as what it is. */
 #define FIELD(type, row, object) ((type *)(void *)((char *)(uintptr_t)(object) + (row)->field))
 
 bool config_check_words(
@@ -53,7 +53,7 @@ static void text_release(const struct config_row *row, void *object)
 
 const struct config_type config_text = {"text", false, text_read, text_print, text_release};
 
-/* Without the slash at its end; false: a fault. */
+/* Takes a slash away from the end of a path; what is no path is a fault, and false is returned. */
 static bool check_path(struct config *c, const struct config_section *s, const char *key, char *path)
 {
 	size_t len = strlen(path);

@@ -12,20 +12,20 @@ extern const struct config_type config_bool;     /* bool */
 extern const struct config_type config_duration; /* int64_t, seconds */
 extern const struct config_type config_word;     /* an enum whose values are the places of its words */
 
-/* What the first two and the lists do, for types that differ a little. */
+/* These are for types that are lists but for one thing. */
 void config_list_read(struct config *c, const struct config_section *s, const struct config_row *row,
 	char *const *values, void *object);
 void config_list_release(const struct config_row *row, void *object);
 void config_list_free(char **list); /* NULL is passed over */
-/* Whether it is one of the row's words, where it has such; else a fault. */
+/* Whether the row has no words or this is one of them; else a fault is recorded. */
 bool config_check_words(
 	struct config *c, const struct config_section *s, const struct config_row *row, const char *value);
 
-/* Faults when this machine does not have the user or group, looked up only when running as root: nobody else
- * can become another user anyway. */
+/* A user or group that this machine does not have is a fault. Only root looks it up, since nobody else can become
+ * another user anyway. */
 void config_check_user(struct config *c, const struct config_section *s, const char *key, const char *user);
 void config_check_group(struct config *c, const struct config_section *s, const char *key, const char *group);
-/* Whether whoever runs this can read it, or run it. */
+/* What whoever runs this cannot read, or cannot run, is a fault. */
 void config_check_readable(struct config *c, const struct config_section *s, const char *key, const char *path);
 void config_check_executable(struct config *c, const struct config_section *s, const char *key, const char *path);
 

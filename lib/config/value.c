@@ -55,7 +55,7 @@ static bool is_port(const char *text, size_t len)
 	return strtol(digits, NULL, 10) <= 65535;
 }
 
-/* The address in front of ":PORT": IPv4, or IPv6 in brackets. */
+/* Whether what stands in front of ":PORT" is an address, IPv4, or IPv6 in brackets. */
 static bool is_address(const char *text, size_t len)
 {
 	char address[INET6_ADDRSTRLEN] = "";

@@ -5,13 +5,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* "90s", "15m", "24h", "7d", "0s" → seconds. */
+/* Reads a duration such as "90s", "15m", "24h", "7d" or "0s" as seconds; false when it is none. */
 bool duration_parse(const char *text, int64_t *ret_seconds);
-/* The shortest text that duration_parse takes for it; owned by the caller. */
+/* Returns the shortest text that duration_parse takes for it; the caller owns it. */
 char *duration_text(int64_t seconds);
-/* An absolute path without "//", "." and ".."; one slash may stand at its end. */
+/* Whether it is an absolute path without "//", "." and ".."; one slash may stand at its end. */
 bool config_is_path(const char *text);
-/* user@host[:port], the host being a DNS name, an IPv4 address or an IPv6 one in brackets. */
+/* Whether it is user@host[:port], the host being a DNS name, an IPv4 address or an IPv6 one in brackets. */
 bool config_is_ssh(const char *text);
 
 #endif

@@ -33,7 +33,7 @@ static const struct config_section *find_section(
 	return NULL;
 }
 
-/* Behind the brace of service "S" in certificate "NAME"; whether its line ends there. */
+/* Finds the place behind the brace of service "S" in certificate "NAME", and whether the brace ends its line. */
 static int find_place(
 	const char *path, const char *certificate, const char *service, size_t *ret, bool *ret_line, struct error *err)
 {
@@ -66,7 +66,7 @@ static char *group_name(gid_t gid)
 	return entry ? mem_strdup(entry->gr_name) : NULL;
 }
 
-/* What the root half can write: no link at it or on the way. */
+/* The root half can write this file only if there is no link at it or on the way. */
 static int check_file(const char *path, struct stat *st, struct error *err)
 {
 	char resolved[PATH_MAX];
