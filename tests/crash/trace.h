@@ -13,7 +13,7 @@ struct call {
 	int64_t result; /* after it; negative: -errno */
 };
 
-/* The recording (tests/crash/record.c) of all that changes below `root`, as lines of the log that tests/crash/power.c replays. */
+/* The recording (tests/crash/record.c) of all that changes below `root`, as lines of the log that tests/crash/disk.c replays. */
 void record_start(const char *root, const char *log_path);
 long record_lines(void); /* how many there are since the start, marks left out */
 void record_before(const struct call *c);
