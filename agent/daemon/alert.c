@@ -170,15 +170,16 @@ static void collect_signers(const struct alerts *a, struct conditions *out)
 			a->site->signers_refused);
 }
 
-static void collect_certificate(struct alerts *a, const struct ward *w, int64_t now, struct conditions *out)
+static void collect_certificate(
+	struct alerts *a, const struct daemon_certificate *w, int64_t now, struct conditions *out)
 {
 	char when[CLOCK_TEXT_MAX];
 	struct message have;
-	ward_inventory(w, &have);
+	daemon_certificate_inventory(w, &have);
 	int64_t configured = a->site->config->alert.expiring, left = have.not_after - now;
 	int64_t needed = configured ? configured : check_expiring_before(have.not_before, have.not_after);
 	if (have.not_after && (have.revision.epoch || have.revision.number) && left < needed)
-		conditions_add(out, CONDITION_EXPIRING, left < needed / 3, ward_name(w),
+		conditions_add(out, CONDITION_EXPIRING, left < needed / 3, daemon_certificate_name(w),
 			"what is installed here %s %s, and the hub has sent no "
 			"successor: certsync status there says why",
 			left < 0 ? "expired" : "expires", clock_text(have.not_after, when));

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct ward {
+struct daemon_certificate {
 	struct site *site;
 	struct transaction transaction;
 	struct prober *prober;
@@ -20,7 +20,7 @@ struct ward {
 
 /* ---- what the transaction wants done ---- */
 
-static void log_probes(struct ward *w)
+static void log_probes(struct daemon_certificate *w)
 {
 	const struct transaction *t = &w->transaction;
 	bool unserved = false;
@@ -39,7 +39,7 @@ static void log_probes(struct ward *w)
 	w->unserved = unserved;
 }
 
-static void log_message(struct ward *w, const struct message *m)
+static void log_message(struct daemon_certificate *w, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
 	revision_text(m->revision, revision);
@@ -61,7 +61,7 @@ static void log_message(struct ward *w, const struct message *m)
 
 static void on_tell(const struct message *m, void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	log_message(w, m);
 	if (m->type == MESSAGE_FAILED)
 		w->failed_at = clock_wall();
@@ -73,45 +73,45 @@ static void on_tell(const struct message *m, void *context)
 
 static void on_fetch(struct revision revision, uint32_t attempt, void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	session_fetch(w->site->session, w->transaction.certificate, revision, attempt);
 }
 
 static void on_reply(const struct reply *reply, void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	transaction_reply(&w->transaction, reply, clock_monotonic_ms());
 }
 
 static void on_stage(const uint8_t *bundle, size_t len, void *context)
 {
-	struct ward *w = context;
-	rootlink_stage(w->site->root, bundle, len, on_reply, w);
+	struct daemon_certificate *w = context;
+	root_client_stage(w->site->root, bundle, len, on_reply, w);
 }
 
 static void on_ask(enum request_op op, struct revision revision, uint32_t timeout, void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	struct request request = {.op = op, .revision = revision, .timeout = timeout};
 	snprintf(request.certificate, sizeof(request.certificate), "%s", w->transaction.certificate);
-	rootlink_ask(w->site->root, &request, on_reply, w);
+	root_client_ask(w->site->root, &request, on_reply, w);
 }
 
 static void on_probe(const bool *wanted, void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	prober_start(w->prober, wanted);
 }
 
 static void on_probed(const struct message_probe *seen, void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	transaction_probed(&w->transaction, seen, clock_monotonic_ms());
 }
 
 static void on_wait(int64_t milliseconds, void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	const struct timeval tv = {milliseconds / 1000, milliseconds % 1000 * 1000};
 	event_add(w->timer, &tv);
 }
@@ -120,13 +120,13 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	transaction_waited(&w->transaction);
 }
 
 static void on_cancel(void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	event_del(w->timer);
 	prober_cancel(w->prober);
 	session_forget_fetch(w->site->session, w->transaction.certificate);
@@ -136,9 +136,10 @@ static const struct transaction_io io = {on_tell, on_fetch, on_stage, on_ask, on
 
 /* ---- life ---- */
 
-struct ward *ward_new(struct site *site, const struct agent_certificate *certificate, const struct inventory *have)
+struct daemon_certificate *daemon_certificate_new(
+	struct site *site, const struct agent_certificate *certificate, const struct inventory *have)
 {
-	struct ward *w = mem_alloc(sizeof(*w));
+	struct daemon_certificate *w = mem_alloc(sizeof(*w));
 	w->site = site;
 	w->held_until_ms = have->held_seconds ? clock_monotonic_ms() + (int64_t)have->held_seconds * 1000 : 0;
 	w->timer = event_new(site->base, -1, 0, on_timer, w);
@@ -147,32 +148,32 @@ struct ward *ward_new(struct site *site, const struct agent_certificate *certifi
 	w->prober = prober_new(site->base, certificate, site->config->probe_timeout, on_probed, w);
 	transaction_init(&w->transaction, certificate->name, &io, w);
 	for (size_t i = 0; i < prober_count(w->prober); i++)
-		view_add(&w->transaction.view, prober_endpoint(w->prober, i), prober_service(w->prober, i));
+		probed_add(&w->transaction.view, prober_endpoint(w->prober, i), prober_service(w->prober, i));
 	if (!revision_is_placeholder(have->pending))
 		log_event(LOG_LEVEL_NOTICE, "resume",
 			"certificate=%s seconds_left=%u reason=\"an activation was interrupted\"", certificate->name,
 			have->pending_seconds);
 	transaction_start(&w->transaction, have, clock_monotonic_ms());
-	ward_inspect(w);
+	daemon_certificate_inspect(w);
 	return w;
 }
 
-void ward_free(struct ward *w)
+void daemon_certificate_free(struct daemon_certificate *w)
 {
 	if (!w)
 		return;
-	rootlink_forget(w->site->root, w);
+	root_client_forget(w->site->root, w);
 	prober_free(w->prober);
 	event_free(w->timer);
 	free(w);
 }
 
-const char *ward_name(const struct ward *w)
+const char *daemon_certificate_name(const struct daemon_certificate *w)
 {
 	return w->transaction.certificate;
 }
 
-const struct transaction *ward_transaction(const struct ward *w)
+const struct transaction *daemon_certificate_transaction(const struct daemon_certificate *w)
 {
 	return &w->transaction;
 }
@@ -181,28 +182,28 @@ const struct transaction *ward_transaction(const struct ward *w)
 
 static void on_held(const struct reply *reply, void *context)
 {
-	struct ward *w = context;
+	struct daemon_certificate *w = context;
 	if (!reply->ok)
 		log_event(LOG_LEVEL_ERROR, "hold", "certificate=%s error=\"%s\"", w->transaction.certificate,
 			reply->text);
 }
 
 /* The root half is what would repair, and it counts on a clock of its own. */
-static void hold(struct ward *w, uint32_t seconds, int64_t now)
+static void hold(struct daemon_certificate *w, uint32_t seconds, int64_t now)
 {
 	struct request request = {.op = REQUEST_HOLD, .timeout = seconds};
 	w->held_until_ms = seconds ? now + (int64_t)seconds * 1000 : 0;
 	snprintf(request.certificate, sizeof(request.certificate), "%s", w->transaction.certificate);
-	rootlink_ask(w->site->root, &request, on_held, w);
+	root_client_ask(w->site->root, &request, on_held, w);
 }
 
-static int64_t held_ms(const struct ward *w)
+static int64_t held_ms(const struct daemon_certificate *w)
 {
 	int64_t left = w->held_until_ms ? w->held_until_ms - clock_monotonic_ms() : 0;
 	return left > 0 ? left : 0;
 }
 
-void ward_message(struct ward *w, const struct message *m)
+void daemon_certificate_message(struct daemon_certificate *w, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
 	int64_t now = clock_monotonic_ms();
@@ -217,33 +218,33 @@ void ward_message(struct ward *w, const struct message *m)
 			m->certificate, message_type_name(m->type), m->attempt);
 }
 
-void ward_bundle(struct ward *w, const uint8_t *data, size_t len)
+void daemon_certificate_bundle(struct daemon_certificate *w, const uint8_t *data, size_t len)
 {
 	transaction_fetched(&w->transaction, data, len);
 }
 
-void ward_welcome(struct ward *w)
+void daemon_certificate_welcome(struct daemon_certificate *w)
 {
 	/* A hub that has just started does not know what is served here. A look is taken only when none was taken
 	 * before. */
 	if (w->transaction.view.probed_at && transaction_rests(&w->transaction))
 		transaction_tell_probes(&w->transaction, clock_monotonic_ms());
 	else
-		ward_inspect(w);
+		daemon_certificate_inspect(w);
 }
 
-void ward_lost(struct ward *w)
+void daemon_certificate_lost(struct daemon_certificate *w)
 {
 	transaction_lost(&w->transaction);
 }
 
-void ward_inspect(struct ward *w)
+void daemon_certificate_inspect(struct daemon_certificate *w)
 {
 	if (!revision_is_placeholder(w->transaction.have.served))
 		transaction_inspect(&w->transaction, 0, clock_monotonic_ms());
 }
 
-void ward_pull(struct ward *w)
+void daemon_certificate_pull(struct daemon_certificate *w)
 {
 	struct message m = {.type = MESSAGE_PULL, .revision = w->transaction.have.served};
 	snprintf(m.certificate, sizeof(m.certificate), "%s", w->transaction.certificate);
@@ -258,7 +259,7 @@ static bool has_bytes(const uint8_t sha256[CHAIN_SHA256_SIZE])
 	return memcmp(sha256, zeros, sizeof(zeros)) != 0;
 }
 
-void ward_inventory(const struct ward *w, struct message *ret)
+void daemon_certificate_inventory(const struct daemon_certificate *w, struct message *ret)
 {
 	const struct inventory *have = &w->transaction.have;
 	*ret = (struct message){.type = MESSAGE_INVENTORY,
@@ -276,11 +277,11 @@ void ward_inventory(const struct ward *w, struct message *ret)
 		chain_hex(have->fingerprint, ret->fingerprint);
 }
 
-bool ward_converged(const struct ward *w)
+bool daemon_certificate_converged(const struct daemon_certificate *w)
 {
 	const struct transaction *t = &w->transaction;
 	return !revision_is_placeholder(t->have.served) && !t->failure.at && revision_is_placeholder(t->have.staged) &&
-		revision_is_placeholder(t->have.pending) && view_all_match(&t->view);
+		revision_is_placeholder(t->have.pending) && probed_all_match(&t->view);
 }
 
 static void add_revision(cJSON *o, const char *key, struct revision r)
@@ -296,7 +297,7 @@ static void add_time(cJSON *o, const char *key, int64_t wall)
 	cJSON_AddStringToObject(o, key, wall ? clock_text(wall, text) : "");
 }
 
-static void add_failure(const struct ward *w, cJSON *o)
+static void add_failure(const struct daemon_certificate *w, cJSON *o)
 {
 	const struct transaction_failure *f = &w->transaction.failure;
 	if (!f->at)
@@ -316,7 +317,7 @@ static void add_unserved(const struct transaction *t, cJSON *o)
 	char text[MESSAGE_TEXT_MAX];
 	if (t->state != TRANSACTION_UNVERIFIED)
 		return;
-	view_describe_unserved(&t->view, text, sizeof(text));
+	probed_describe_unserved(&t->view, text, sizeof(text));
 	text_clean(text, 0);
 	cJSON_AddStringToObject(o, "unverified", text);
 }
@@ -339,16 +340,16 @@ static void add_probes(const struct transaction *t, cJSON *o)
 	}
 }
 
-cJSON *ward_status(const struct ward *w)
+cJSON *daemon_certificate_status(const struct daemon_certificate *w)
 {
 	struct message m;
 	const struct transaction *t = &w->transaction;
 	cJSON *o = cJSON_CreateObject();
-	ward_inventory(w, &m);
+	daemon_certificate_inventory(w, &m);
 	cJSON_AddStringToObject(o, "event", "certificate");
 	cJSON_AddStringToObject(o, "certificate", t->certificate);
 	cJSON_AddStringToObject(o, "state", transaction_state_name(t));
-	cJSON_AddBoolToObject(o, "converged", ward_converged(w));
+	cJSON_AddBoolToObject(o, "converged", daemon_certificate_converged(w));
 	add_revision(o, "revision", m.revision);
 	add_revision(o, "high_water", m.high_water);
 	add_revision(o, "staged", m.staged);

@@ -100,8 +100,8 @@ static void do_status(struct client *c)
 	struct site *site = c->site;
 	answer(c, hub_status(site));
 	for (size_t i = 0; i < site->ward_count; i++) {
-		answer(c, ward_status(site->wards[i]));
-		converged = converged && ward_converged(site->wards[i]);
+		answer(c, daemon_certificate_status(site->wards[i]));
+		converged = converged && daemon_certificate_converged(site->wards[i]);
 	}
 	finish(c, !converged ? CLI_UNCONVERGED : session_is_ready(site->session) ? CLI_DONE : CLI_UNREACHABLE, NULL);
 }
@@ -123,7 +123,7 @@ static void ask_hub(struct client *c)
 	struct site *site = c->site;
 	for (size_t i = 0; i < site->ward_count; i++)
 		if (c->followed[i])
-			ward_pull(site->wards[i]);
+			daemon_certificate_pull(site->wards[i]);
 	c->asked = true;
 	session_ping(site->session);
 }
@@ -135,9 +135,9 @@ static void finish_pull(struct client *c, const char *error)
 	for (size_t i = 0; i < site->ward_count; i++) {
 		if (!c->followed[i])
 			continue;
-		answer(c, ward_status(site->wards[i]));
-		failed = failed || ward_transaction(site->wards[i])->state == TRANSACTION_FAILED;
-		converged = converged && ward_converged(site->wards[i]);
+		answer(c, daemon_certificate_status(site->wards[i]));
+		failed = failed || daemon_certificate_transaction(site->wards[i])->state == TRANSACTION_FAILED;
+		converged = converged && daemon_certificate_converged(site->wards[i]);
 	}
 	finish(c, failed ? CLI_FAILED : converged ? CLI_DONE : CLI_UNCONVERGED, error);
 }
@@ -146,7 +146,7 @@ static bool pull_is_over(const struct client *c)
 {
 	const struct site *site = c->site;
 	for (size_t i = 0; i < site->ward_count; i++) {
-		const struct transaction *t = ward_transaction(site->wards[i]);
+		const struct transaction *t = daemon_certificate_transaction(site->wards[i]);
 		if (c->followed[i] && (!transaction_rests(t) || t->state == TRANSACTION_STAGED))
 			return false;
 	}
@@ -189,7 +189,7 @@ static int choose_wards(struct client *c, const cJSON *request, struct error *er
 	cJSON_ArrayForEach (element, names) {
 		const char *name = json_element(element, NAME_CERTIFICATE_MAX - 1, err);
 		size_t i = 0;
-		while (name && i < site->ward_count && strcmp(ward_name(site->wards[i]), name) != 0)
+		while (name && i < site->ward_count && strcmp(daemon_certificate_name(site->wards[i]), name) != 0)
 			i++;
 		if (!name || i == site->ward_count)
 			return name ? error_set(err, ERROR_USAGE, "%s is not in agent.conf", name) : -1;
@@ -348,7 +348,7 @@ void control_hub_failed(struct site *site)
 			finish(c, CLI_UNREACHABLE, s.failure);
 }
 
-void control_told(struct site *site, struct ward *ward, const struct message *m)
+void control_told(struct site *site, struct daemon_certificate *ward, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
 	size_t i = 0;

@@ -31,10 +31,10 @@ struct agent {
 	char told[CHAIN_HEX_MAX]; /* SHA-256 of the last one */
 };
 
-struct ward *site_ward(const struct site *site, const char *certificate)
+struct daemon_certificate *site_ward(const struct site *site, const char *certificate)
 {
 	for (size_t i = 0; i < site->ward_count; i++)
-		if (strcmp(ward_name(site->wards[i]), certificate) == 0)
+		if (strcmp(daemon_certificate_name(site->wards[i]), certificate) == 0)
 			return site->wards[i];
 	return NULL;
 }
@@ -60,7 +60,7 @@ static void on_greet(void *context)
 	session_tell(site->session, &hello);
 	for (size_t i = 0; i < site->ward_count; i++) {
 		struct message inventory;
-		ward_inventory(site->wards[i], &inventory);
+		daemon_certificate_inventory(site->wards[i], &inventory);
 		session_tell(site->session, &inventory);
 	}
 }
@@ -95,7 +95,7 @@ static void tell_host_keys(struct agent *a, const char *text)
 	if (read_list(text, REQUEST_HOST_KEYS, &request, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "host-keys", "result=refused error=\"%s\"", err.message);
 	else
-		rootlink_ask(a->site.root, &request, on_host_keys, a);
+		root_client_ask(a->site.root, &request, on_host_keys, a);
 }
 
 /* The hub is told, so that it knows when nobody needs its old key any more. Replies come in order, so this one is for
@@ -128,7 +128,7 @@ static void tell_signers(struct agent *a, const char *text)
 		mem_abort(__func__);
 	chain_hex(digest, a->told);
 	a->pinning++;
-	rootlink_ask(a->site.root, &request, on_signers, a);
+	root_client_ask(a->site.root, &request, on_signers, a);
 }
 
 static void on_welcome(const struct message *m, void *context)
@@ -136,7 +136,7 @@ static void on_welcome(const struct message *m, void *context)
 	struct agent *a = context;
 	tell_host_keys(a, m->host_keys);
 	for (size_t i = 0; i < a->site.ward_count; i++)
-		ward_welcome(a->site.wards[i]);
+		daemon_certificate_welcome(a->site.wards[i]);
 	control_welcome(&a->site);
 	agent_alert_connection(a->alert);
 }
@@ -148,9 +148,9 @@ static void on_message(const struct message *m, void *context)
 		tell_signers(a, m->signers);
 		return;
 	}
-	struct ward *ward = site_ward(&a->site, m->certificate);
+	struct daemon_certificate *ward = site_ward(&a->site, m->certificate);
 	if (ward) {
-		ward_message(ward, m);
+		daemon_certificate_message(ward, m);
 		return;
 	}
 	struct message failed = {
@@ -168,9 +168,9 @@ static void on_message(const struct message *m, void *context)
 static void on_bundle(const char *certificate, const uint8_t *data, size_t len, void *context)
 {
 	struct agent *a = context;
-	struct ward *ward = site_ward(&a->site, certificate);
+	struct daemon_certificate *ward = site_ward(&a->site, certificate);
 	if (ward)
-		ward_bundle(ward, data, len);
+		daemon_certificate_bundle(ward, data, len);
 }
 
 static void on_pong(void *context)
@@ -183,7 +183,7 @@ static void on_lost(bool was_ready, void *context)
 {
 	struct agent *a = context;
 	for (size_t i = 0; was_ready && i < a->site.ward_count; i++)
-		ward_lost(a->site.wards[i]);
+		daemon_certificate_lost(a->site.wards[i]);
 	control_hub_failed(&a->site);
 	if (was_ready)
 		agent_alert_connection(a->alert);
@@ -197,7 +197,7 @@ static void reload_soon(struct agent *a)
 		event_active(a->reload, 0, 0);
 }
 
-static void on_told(struct site *site, struct ward *ward, const struct message *m)
+static void on_told(struct site *site, struct daemon_certificate *ward, const struct message *m)
 {
 	control_told(site, ward, m);
 	reload_soon((struct agent *)site);
@@ -211,7 +211,7 @@ static void close_configured(struct agent *a)
 	agent_alert_close(a->alert);
 	a->alert = NULL;
 	for (size_t i = 0; i < site->ward_count; i++)
-		ward_free(site->wards[i]);
+		daemon_certificate_free(site->wards[i]);
 	free(site->wards);
 	site->wards = NULL;
 	site->ward_count = 0;
@@ -250,7 +250,7 @@ static void on_inventory(const struct reply *reply, void *context)
 	site->wards = mem_array(site->config->certificate_count, sizeof(*site->wards));
 	for (size_t i = 0; i < site->config->certificate_count; i++) {
 		const struct agent_certificate *certificate = &site->config->certificates[i];
-		site->wards[i] = ward_new(site, certificate, find_inventory(reply, certificate->name));
+		site->wards[i] = daemon_certificate_new(site, certificate, find_inventory(reply, certificate->name));
 		site->ward_count = i + 1;
 	}
 	arm_probes(a);
@@ -264,7 +264,7 @@ static void on_inventory(const struct reply *reply, void *context)
 static void open_configured(struct agent *a)
 {
 	const struct request request = {.op = REQUEST_INVENTORY};
-	rootlink_ask(a->site.root, &request, on_inventory, a);
+	root_client_ask(a->site.root, &request, on_inventory, a);
 }
 
 static void log_faults(struct buf *faults)
@@ -278,7 +278,7 @@ static void log_faults(struct buf *faults)
 static bool any_switched(const struct site *site)
 {
 	for (size_t i = 0; i < site->ward_count; i++)
-		if (transaction_is_switched(ward_transaction(site->wards[i])))
+		if (transaction_is_switched(daemon_certificate_transaction(site->wards[i])))
 			return true;
 	return false;
 }
@@ -347,7 +347,7 @@ static void read_again(struct agent *a)
 static void inspect_all(struct agent *a)
 {
 	for (size_t i = 0; i < a->site.ward_count; i++)
-		ward_inspect(a->site.wards[i]);
+		daemon_certificate_inspect(a->site.wards[i]);
 }
 
 static void on_probes(evutil_socket_t fd, short what, void *context)
@@ -422,13 +422,13 @@ static void serve(struct agent *a)
 		return;
 	}
 	confine_daemon(&a->site);
-	a->site.root = rootlink_new(a->site.base, ROOT_FD, on_root_ended, a);
+	a->site.root = root_client_new(a->site.base, ROOT_FD, on_root_ended, a);
 	open_configured(a);
 	event_base_dispatch(a->site.base);
 	log_event(LOG_LEVEL_NOTICE, "ended", "version=%s", CERTSYNC_VERSION);
 	close_configured(a);
 	control_close(&a->site);
-	rootlink_free(a->site.root);
+	root_client_free(a->site.root);
 	teller_free(a->site.teller);
 }
 

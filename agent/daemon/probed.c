@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-bool view_add(struct view *v, const char *endpoint, const char *service)
+bool probed_add(struct probed *v, const char *endpoint, const char *service)
 {
 	if (v->count == MESSAGE_PROBES_MAX)
 		return false;
@@ -14,7 +14,7 @@ bool view_add(struct view *v, const char *endpoint, const char *service)
 	return true;
 }
 
-void view_set_stopped(struct view *v, const char *const *stopped, size_t count)
+void probed_set_stopped(struct probed *v, const char *const *stopped, size_t count)
 {
 	for (size_t i = 0; i < v->count; i++) {
 		v->probe[i].stopped = false;
@@ -24,7 +24,7 @@ void view_set_stopped(struct view *v, const char *const *stopped, size_t count)
 	}
 }
 
-bool view_want_running(struct view *v)
+bool probed_want_running(struct probed *v)
 {
 	bool any = false;
 	for (size_t i = 0; i < v->count; i++) {
@@ -40,7 +40,7 @@ bool view_want_running(struct view *v)
 	return any;
 }
 
-bool view_want_missing(struct view *v)
+bool probed_want_missing(struct probed *v)
 {
 	bool any = false;
 	for (size_t i = 0; i < v->count; i++) {
@@ -59,7 +59,7 @@ static void judge(struct message_probe *p, const char *expected, const char *sec
 			expected);
 }
 
-void view_record(struct view *v, const struct message_probe *seen, int64_t now)
+void probed_record(struct probed *v, const struct message_probe *seen, int64_t now)
 {
 	for (size_t i = 0; i < v->count; i++) {
 		struct message_probe *p = &v->probe[i];
@@ -74,7 +74,7 @@ void view_record(struct view *v, const struct message_probe *seen, int64_t now)
 	v->probed_at = now;
 }
 
-bool view_note_alive(struct view *v)
+bool probed_note_alive(struct probed *v)
 {
 	bool any = false;
 	for (size_t i = 0; i < v->count; i++) {
@@ -84,13 +84,13 @@ bool view_note_alive(struct view *v)
 	return any;
 }
 
-void view_all_alive(struct view *v)
+void probed_all_alive(struct probed *v)
 {
 	for (size_t i = 0; i < v->count; i++)
 		v->alive[i] = true;
 }
 
-bool view_all_match(const struct view *v)
+bool probed_all_match(const struct probed *v)
 {
 	for (size_t i = 0; i < v->count; i++)
 		if (!v->probe[i].stopped && !v->probe[i].match)
@@ -98,7 +98,7 @@ bool view_all_match(const struct view *v)
 	return true;
 }
 
-bool view_any_mismatch(const struct view *v)
+bool probed_any_mismatch(const struct probed *v)
 {
 	for (size_t i = 0; i < v->count; i++)
 		if (!v->probe[i].stopped && v->probe[i].served && !v->probe[i].match)
@@ -106,7 +106,7 @@ bool view_any_mismatch(const struct view *v)
 	return false;
 }
 
-static void describe(const struct view *v, const bool *chosen, char *text, size_t size)
+static void describe(const struct probed *v, const bool *chosen, char *text, size_t size)
 {
 	size_t used = 0;
 	text[0] = '\0';
@@ -118,12 +118,12 @@ static void describe(const struct view *v, const bool *chosen, char *text, size_
 	}
 }
 
-void view_describe_wanted(const struct view *v, char *text, size_t size)
+void probed_describe_wanted(const struct probed *v, char *text, size_t size)
 {
 	describe(v, v->wanted, text, size);
 }
 
-void view_describe_unserved(const struct view *v, char *text, size_t size)
+void probed_describe_unserved(const struct probed *v, char *text, size_t size)
 {
 	bool unserved[MESSAGE_PROBES_MAX] = {false};
 	for (size_t i = 0; i < v->count; i++)
@@ -131,7 +131,7 @@ void view_describe_unserved(const struct view *v, char *text, size_t size)
 	describe(v, unserved, text, size);
 }
 
-void view_add_to(const struct view *v, struct message *m)
+void probed_add_to(const struct probed *v, struct message *m)
 {
 	for (size_t i = 0; i < v->count; i++)
 		*message_add_probe(m) = v->probe[i];

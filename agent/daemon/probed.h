@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct view {
+struct probed {
 	struct message_probe probe[MESSAGE_PROBES_MAX]; /* endpoint and service fixed; the rest as seen last */
 	size_t count;
 	int64_t probed_at;               /* monotonic; 0: never */
@@ -21,26 +21,26 @@ struct view {
 };
 
 /* Returns false when there are MESSAGE_PROBES_MAX endpoints already. */
-bool view_add(struct view *v, const char *endpoint, const char *service);
+bool probed_add(struct probed *v, const char *endpoint, const char *service);
 /* Takes in the names of the services that are not running. */
-void view_set_stopped(struct view *v, const char *const *stopped, size_t count);
+void probed_set_stopped(struct probed *v, const char *const *stopped, size_t count);
 
 /* These choose what the next round probes, and return false when that is nothing. */
-bool view_want_running(struct view *v); /* the endpoints of running services */
-bool view_want_missing(struct view *v); /* of those, what was alive and does not serve the expected leaf */
+bool probed_want_running(struct probed *v); /* the endpoints of running services */
+bool probed_want_missing(struct probed *v); /* of those, what was alive and does not serve the expected leaf */
 
 /* Takes in a round: `seen` has one element for each endpoint, of which the wanted ones are read. */
-void view_record(struct view *v, const struct message_probe *seen, int64_t now);
-bool view_note_alive(struct view *v); /* as seen last; whether there is one */
-void view_all_alive(struct view *v);  /* nothing is known of before */
+void probed_record(struct probed *v, const struct message_probe *seen, int64_t now);
+bool probed_note_alive(struct probed *v); /* as seen last; whether there is one */
+void probed_all_alive(struct probed *v);  /* nothing is known of before */
 
-bool view_all_match(const struct view *v);    /* every endpoint of a running service serves it */
-bool view_any_mismatch(const struct view *v); /* one serves something else */
+bool probed_all_match(const struct probed *v);    /* every endpoint of a running service serves it */
+bool probed_any_mismatch(const struct probed *v); /* one serves something else */
 /* Writes "127.0.0.1:993 (dovecot): connection refused; …" for what is still wanted. */
-void view_describe_wanted(const struct view *v, char *text, size_t size);
+void probed_describe_wanted(const struct probed *v, char *text, size_t size);
 /* Writes the same for every endpoint of a running service that does not serve the expected leaf; the text is empty when
  * there is none. */
-void view_describe_unserved(const struct view *v, char *text, size_t size);
-void view_add_to(const struct view *v, struct message *m);
+void probed_describe_unserved(const struct probed *v, char *text, size_t size);
+void probed_add_to(const struct probed *v, struct message *m);
 
 #endif

@@ -9,18 +9,18 @@ struct asked {
 	struct asked *next;
 	enum frame_type type;
 	struct buf payload;
-	rootlink_reply *reply; /* NULL: forgotten */
+	root_client_reply *reply; /* NULL: forgotten */
 	void *context;
 };
 
-struct rootlink {
+struct root_client {
 	struct conn *conn;
 	struct asked *first, **last; /* the first is outstanding */
 	void (*ended)(const struct error *err, void *context);
 	void *context;
 };
 
-static void send_first(struct rootlink *r)
+static void send_first(struct root_client *r)
 {
 	if (r->first)
 		conn_send(r->conn, r->first->type, r->first->payload.data, r->first->payload.len);
@@ -32,7 +32,7 @@ static void asked_free(struct asked *a)
 	free(a);
 }
 
-static struct asked *take_first(struct rootlink *r)
+static struct asked *take_first(struct root_client *r)
 {
 	struct asked *a = r->first;
 	if (!a)
@@ -43,7 +43,7 @@ static struct asked *take_first(struct rootlink *r)
 	return a;
 }
 
-static void end(struct rootlink *r, const struct error *err)
+static void end(struct root_client *r, const struct error *err)
 {
 	conn_free(r->conn);
 	r->conn = NULL;
@@ -53,7 +53,7 @@ static void end(struct rootlink *r, const struct error *err)
 static void on_frame(struct conn *c, const struct frame *frame, void *context)
 {
 	(void)c;
-	struct rootlink *r = context;
+	struct root_client *r = context;
 	struct reply reply = {0};
 	struct error err;
 	struct asked *a = r->first;
@@ -83,10 +83,10 @@ static void on_closed(struct conn *c, const struct error *err, void *context)
 
 static const struct conn_handler handler = {on_frame, on_closed};
 
-struct rootlink *rootlink_new(
+struct root_client *root_client_new(
 	struct event_base *base, int fd, void (*ended)(const struct error *err, void *context), void *context)
 {
-	struct rootlink *r = mem_alloc(sizeof(*r));
+	struct root_client *r = mem_alloc(sizeof(*r));
 	r->last = &r->first;
 	r->ended = ended;
 	r->context = context;
@@ -94,7 +94,7 @@ struct rootlink *rootlink_new(
 	return r;
 }
 
-void rootlink_free(struct rootlink *r)
+void root_client_free(struct root_client *r)
 {
 	struct asked *a;
 	if (!r)
@@ -105,7 +105,8 @@ void rootlink_free(struct rootlink *r)
 	free(r);
 }
 
-static struct asked *queue(struct rootlink *r, enum frame_type type, size_t max, rootlink_reply *reply, void *context)
+static struct asked *queue(
+	struct root_client *r, enum frame_type type, size_t max, root_client_reply *reply, void *context)
 {
 	struct asked *a = mem_alloc(sizeof(*a));
 	a->type = type;
@@ -117,13 +118,13 @@ static struct asked *queue(struct rootlink *r, enum frame_type type, size_t max,
 	return a;
 }
 
-static void queued(struct rootlink *r, struct asked *a)
+static void queued(struct root_client *r, struct asked *a)
 {
 	if (r->first == a && r->conn)
 		send_first(r);
 }
 
-void rootlink_ask(struct rootlink *r, const struct request *request, rootlink_reply *reply, void *context)
+void root_client_ask(struct root_client *r, const struct request *request, root_client_reply *reply, void *context)
 {
 	struct asked *a = queue(r, FRAME_RECORD, FRAME_RECORD_MAX, reply, context);
 	if (request_encode(request, &a->payload) < 0)
@@ -131,7 +132,8 @@ void rootlink_ask(struct rootlink *r, const struct request *request, rootlink_re
 	queued(r, a);
 }
 
-void rootlink_stage(struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context)
+void root_client_stage(
+	struct root_client *r, const uint8_t *bundle, size_t len, root_client_reply *reply, void *context)
 {
 	struct asked *a = queue(r, FRAME_BUNDLE, FRAME_BUNDLE_MAX, reply, context);
 	if (buf_add(&a->payload, bundle, len) < 0)
@@ -139,7 +141,7 @@ void rootlink_stage(struct rootlink *r, const uint8_t *bundle, size_t len, rootl
 	queued(r, a);
 }
 
-void rootlink_forget(struct rootlink *r, const void *context)
+void root_client_forget(struct root_client *r, const void *context)
 {
 	for (struct asked *a = r->first; a; a = a->next)
 		if (a->context == context)

@@ -8,21 +8,22 @@
 
 #include <event2/event.h>
 
-struct rootlink;
+struct root_client;
 
 /* The reply is borrowed during the call, which may ask again. */
-typedef void rootlink_reply(const struct reply *reply, void *context);
+typedef void root_client_reply(const struct reply *reply, void *context);
 
 /* Takes the descriptor over. `ended` is called once, when the root half has ended or speaks nonsense: nothing can be
  * done without it, and no request is answered any more. */
-struct rootlink *rootlink_new(
+struct root_client *root_client_new(
 	struct event_base *base, int fd, void (*ended)(const struct error *err, void *context), void *context);
-void rootlink_free(struct rootlink *r);
+void root_client_free(struct root_client *r);
 
-void rootlink_ask(struct rootlink *r, const struct request *request, rootlink_reply *reply, void *context);
+void root_client_ask(struct root_client *r, const struct request *request, root_client_reply *reply, void *context);
 /* The bundle is copied. */
-void rootlink_stage(struct rootlink *r, const uint8_t *bundle, size_t len, rootlink_reply *reply, void *context);
+void root_client_stage(
+	struct root_client *r, const uint8_t *bundle, size_t len, root_client_reply *reply, void *context);
 /* Requests with this context are no longer answered; the outstanding one is carried out all the same. */
-void rootlink_forget(struct rootlink *r, const void *context);
+void root_client_forget(struct root_client *r, const void *context);
 
 #endif

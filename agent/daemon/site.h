@@ -11,26 +11,26 @@
 
 #include <event2/event.h>
 
-struct ward;
+struct daemon_certificate;
 struct control;
 
 struct site {
 	struct event_base *base;
 	const char *config_path;
 	struct agent_config *config;
-	struct rootlink *root;
+	struct root_client *root;
 	struct session *session;
 	struct control *control;
-	struct teller *teller; /* NULL: nobody is told */
-	struct ward **wards;   /* one for each certificate of the configuration */
+	struct teller *teller;             /* NULL: nobody is told */
+	struct daemon_certificate **wards; /* one for each certificate of the configuration */
 	size_t ward_count;
 	char instance[2 * REQUEST_INSTANCE_SIZE + 1];
 	char signers_refused[REQUEST_TEXT_MAX]; /* why the last list of the hub's signing keys was; empty: it was not */
 	/* A certificate has something to tell, to the hub too if it is there. This is called before the certificate
 	 * acts on it. */
-	void (*told)(struct site *site, struct ward *ward, const struct message *m);
+	void (*told)(struct site *site, struct daemon_certificate *ward, const struct message *m);
 };
 
-struct ward *site_ward(const struct site *site, const char *certificate); /* NULL: not one of ours */
+struct daemon_certificate *site_ward(const struct site *site, const char *certificate); /* NULL: not one of ours */
 
 #endif

@@ -97,7 +97,7 @@ static void tell_step(struct transaction *t, enum message_type type, enum transa
 	expect_target(t);
 	message_for(t, type, now, &m);
 	if (type == MESSAGE_VERIFIED)
-		view_add_to(&t->view, &m);
+		probed_add_to(&t->view, &m);
 	t->state = state;
 	t->io->tell(&m, t->context);
 }
@@ -109,7 +109,7 @@ static void tell_probed(struct transaction *t, int64_t now)
 	m.revision = t->have.served;
 	m.attempt = t->inspection;
 	m.repaired = t->repaired;
-	view_add_to(&t->view, &m);
+	probed_add_to(&t->view, &m);
 	t->io->tell(&m, t->context);
 }
 
@@ -143,7 +143,7 @@ static bool probe_begin(struct transaction *t, int64_t longest, int64_t now)
 	t->probe_ends = now + longest;
 	if (t->switched && t->probe_ends > t->switch_ends - COMMIT_SHARE)
 		t->probe_ends = t->switch_ends - COMMIT_SHARE;
-	return view_want_running(&t->view);
+	return probed_want_running(&t->view);
 }
 
 /* ---- walking ---- */
@@ -165,7 +165,7 @@ static void ask_activate(struct transaction *t, int64_t now)
 /* The last look decides the state of what is installed, also when a port that was dead before did not stop the way. */
 static enum transaction_state seen_state(const struct transaction *t)
 {
-	return view_all_match(&t->view) ? TRANSACTION_VERIFIED : TRANSACTION_UNVERIFIED;
+	return probed_all_match(&t->view) ? TRANSACTION_VERIFIED : TRANSACTION_UNVERIFIED;
 }
 
 /* Does a step that needs no answer. Returns true when the step is done. */
@@ -267,7 +267,7 @@ static void walk(struct transaction *t, int64_t now)
 {
 	for (; t->way[t->at] != END; t->at++) {
 		if (t->way[t->at] == CONFIRM) {
-			if (!view_any_mismatch(&t->view))
+			if (!probed_any_mismatch(&t->view))
 				continue;
 			t->way = way_force;
 			t->at = 0;
@@ -401,7 +401,7 @@ static void begin(struct transaction *t, const struct transaction_order *order, 
 	t->order = *order;
 	t->started = now;
 	t->switched = t->undone = false;
-	view_all_alive(&t->view);
+	probed_all_alive(&t->view);
 	if (order->activate)
 		begin_activate(t, now);
 	else
@@ -508,7 +508,7 @@ static void take_stopped(struct transaction *t, const struct reply *r)
 		stopped[i] = r->stopped[i];
 	t->stopped = r->stopped_count > 0;
 	t->repaired = r->repaired ? r->repaired : t->repaired;
-	view_set_stopped(&t->view, stopped, r->stopped_count);
+	probed_set_stopped(&t->view, stopped, r->stopped_count);
 }
 
 static void take_inventory(struct transaction *t, const struct reply *r)
@@ -601,7 +601,7 @@ static void wait_or_give_up(struct transaction *t, int64_t now)
 		t->probe_delay = t->probe_delay * 2 < PROBE_LAST_DELAY ? t->probe_delay * 2 : PROBE_LAST_DELAY;
 		return;
 	}
-	view_describe_wanted(&t->view, missing, sizeof(missing));
+	probed_describe_wanted(&t->view, missing, sizeof(missing));
 	if (t->way[t->at] == PROBE_UNTIL) {
 		fail(t, "probe", missing, NULL, now);
 		return;
@@ -615,11 +615,11 @@ void transaction_probed(struct transaction *t, const struct message_probe *seen,
 	enum step step = t->way ? (enum step)t->way[t->at] : END;
 	if (!is_probe_step(step))
 		return;
-	view_record(&t->view, seen, now);
-	if (step == PROBE_BEFORE && !view_note_alive(&t->view) && t->way == way_resume)
+	probed_record(&t->view, seen, now);
+	if (step == PROBE_BEFORE && !probed_note_alive(&t->view) && t->way == way_resume)
 		/* Perhaps what was interrupted has silenced the ports. */
-		view_all_alive(&t->view);
-	if ((step == PROBE_UNTIL || step == PROBE_AFTER) && view_want_missing(&t->view))
+		probed_all_alive(&t->view);
+	if ((step == PROBE_UNTIL || step == PROBE_AFTER) && probed_want_missing(&t->view))
 		wait_or_give_up(t, now);
 	else
 		done(t, now);

@@ -68,7 +68,7 @@ struct transaction {
 	struct inventory have;              /* what the root half said last */
 	struct transaction_order order;     /* the one being carried out, or the last */
 	struct transaction_failure failure; /* of the newest order that failed; cleared by the next success */
-	struct view view;
+	struct probed view;
 	bool stopped;     /* some service was not running when asked last */
 	int64_t repaired; /* when the root half last put files right, as it said; wall clock, 0: not yet */
 

@@ -16,14 +16,14 @@
 
 enum { CHILD_WAIT_MIN_MS = 1000, CHILD_WAIT_MAX_MS = 30000, CHILD_STOP_MS = 5000, CHILD_SEND_SECONDS = 10 };
 
-void child_init(struct child *c, const char *config_path, const struct proc_user *user)
+void daemon_process_init(struct daemon_process *c, const char *config_path, const struct proc_user *user)
 {
-	*c = (struct child){
+	*c = (struct daemon_process){
 		.config_path = config_path, .user = user, .pid = -1, .pidfd = -1, .wait_ms = CHILD_WAIT_MIN_MS};
 	c->stream.fd = -1;
 }
 
-int64_t child_due(const struct child *c)
+int64_t daemon_process_due(const struct daemon_process *c)
 {
 	if (c->pid >= 0)
 		return -1;
@@ -31,13 +31,13 @@ int64_t child_due(const struct child *c)
 	return left > 0 ? left : 0;
 }
 
-static void start_later(struct child *c)
+static void start_later(struct daemon_process *c)
 {
 	c->start_at_ms = clock_monotonic_ms() + c->wait_ms;
 	c->wait_ms = c->wait_ms * 2 < CHILD_WAIT_MAX_MS ? c->wait_ms * 2 : CHILD_WAIT_MAX_MS;
 }
 
-static pid_t spawn(const struct child *c, int socket, struct error *err)
+static pid_t spawn(const struct daemon_process *c, int socket, struct error *err)
 {
 	auto_free char *path = mem_printf("%s/certsync-agent", fs_program_directory());
 	const char *const argv[] = {path, "run", "-c", c->config_path, NULL};
@@ -59,7 +59,7 @@ static pid_t spawn(const struct child *c, int socket, struct error *err)
 	return proc_spawn(&spec, err);
 }
 
-static int start(struct child *c, struct error *err)
+static int start(struct daemon_process *c, struct error *err)
 {
 	int pair[2];
 	/* The daemon must not hold us for ever by not reading. */
@@ -82,10 +82,10 @@ static int start(struct child *c, struct error *err)
 	return 0;
 }
 
-void child_tick(struct child *c)
+void daemon_process_tick(struct daemon_process *c)
 {
 	struct error err;
-	if (child_due(c) != 0)
+	if (daemon_process_due(c) != 0)
 		return;
 	if (start(c, &err) == 0)
 		return;
@@ -95,13 +95,13 @@ void child_tick(struct child *c)
 	start_later(c);
 }
 
-static bool wait_ended(const struct child *c, int milliseconds)
+static bool wait_ended(const struct daemon_process *c, int milliseconds)
 {
 	struct pollfd fd = {.fd = c->pidfd, .events = POLLIN};
 	return poll(&fd, 1, milliseconds) > 0;
 }
 
-static int reap(struct child *c)
+static int reap(struct daemon_process *c)
 {
 	int status = 0;
 	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
@@ -113,7 +113,7 @@ static int reap(struct child *c)
 	return status;
 }
 
-void child_ended(struct child *c, const char *why)
+void daemon_process_ended(struct daemon_process *c, const char *why)
 {
 	if (c->pid < 0)
 		return;
@@ -128,13 +128,13 @@ void child_ended(struct child *c, const char *why)
 	start_later(c);
 }
 
-void child_signal(const struct child *c, int number)
+void daemon_process_signal(const struct daemon_process *c, int number)
 {
 	if (c->pid >= 0)
 		kill(c->pid, number);
 }
 
-void child_stop(struct child *c)
+void daemon_process_stop(struct daemon_process *c)
 {
 	if (c->pid < 0)
 		return;

@@ -7,7 +7,7 @@
 #include "lib/core/frame.h"
 #include "lib/core/proc.h"
 
-struct child {
+struct daemon_process {
 	const char *config_path;      /* borrowed */
 	const struct proc_user *user; /* borrowed; NULL: the caller */
 	pid_t pid;                    /* -1: not running */
@@ -17,15 +17,16 @@ struct child {
 	int64_t start_at_ms, started_ms, wait_ms;
 };
 
-void child_init(struct child *c, const char *config_path, const struct proc_user *user);
-int64_t child_due(const struct child *c); /* milliseconds until child_tick has something to do; -1: it runs */
+void daemon_process_init(struct daemon_process *c, const char *config_path, const struct proc_user *user);
+int64_t daemon_process_due(
+	const struct daemon_process *c); /* milliseconds until daemon_process_tick has something to do; -1: it runs */
 /* Starts the child when that is due, and logs. */
-void child_tick(struct child *c);
+void daemon_process_tick(struct daemon_process *c);
 /* The child has ended, or is to be ended at once (for the logged reason `why`): reaps it and sets the time of the next
  * start. */
-void child_ended(struct child *c, const char *why);
-void child_signal(const struct child *c, int number);
+void daemon_process_ended(struct daemon_process *c, const char *why);
+void daemon_process_signal(const struct daemon_process *c, int number);
 /* Sends SIGTERM, and SIGKILL after five seconds. */
-void child_stop(struct child *c);
+void daemon_process_stop(struct daemon_process *c);
 
 #endif

@@ -7,21 +7,21 @@
 
 #include "agent/root/file_set.h"
 
-struct mark {
+struct digests {
 	struct journal_entry entry;        /* the set's own; all zeros: nothing is remembered */
 	uint8_t second[CHAIN_SHA256_SIZE]; /* fingerprint of the second leaf; zeros: there is one pair */
-	struct mark_file {
+	struct digests_file {
 		const char *name;
 		bool private;
 		uint8_t sum[CHAIN_SHA256_SIZE];
-	} files[SET_FILES_MAX];
+	} files[FILE_SET_FILES_MAX];
 	size_t file_count;
 };
 
-void mark_take(struct mark *m, const struct set *s);
+void digests_take(struct digests *m, const struct file_set *s);
 
-/* Reads the set below archive/NAME. Returns -1 when a file is not as it was or cannot be read now; set_read then says
+/* Reads the set below archive/NAME. Returns -1 when a file is not as it was or cannot be read now; file_set_read then says
  * why. */
-int mark_read(const struct mark *m, int directory, struct set *ret);
+int digests_read(const struct digests *m, int directory, struct file_set *ret);
 
 #endif

@@ -36,7 +36,7 @@ static int open_place(const char *path, mode_t mode, const struct proc_user *own
 	return -1;
 }
 
-static int open_places(const struct agent_config *config, struct places *p, struct error *err)
+static int open_places(const struct agent_config *config, struct directories *p, struct error *err)
 {
 	const struct proc_user root = {.uid = 0, .gid = 0};
 	const struct proc_user *user = p->has_user ? &p->user : NULL;
@@ -56,13 +56,13 @@ static int open_places(const struct agent_config *config, struct places *p, stru
 	return p->run < 0 ? -1 : 0;
 }
 
-int places_open(const struct agent_config *config, struct places *ret, struct error *err)
+int directories_open(const struct agent_config *config, struct directories *ret, struct error *err)
 {
-	struct places p = {.root_state = -1, .state = -1, .run = -1, .pins = -1, .has_user = geteuid() == 0};
+	struct directories p = {.root_state = -1, .state = -1, .run = -1, .pins = -1, .has_user = geteuid() == 0};
 	if (p.has_user && proc_user_find(config->user, &p.user, err) < 0)
 		return error_wrap(err, "%s: user", config->path);
 	if (open_places(config, &p, err) < 0) {
-		places_close(&p);
+		directories_close(&p);
 		return -1;
 	}
 	auto_free char *pins = mem_printf("%s/pins", config->directory);
@@ -78,7 +78,7 @@ static void close_place(int *fd)
 	*fd = -1;
 }
 
-void places_close(struct places *p)
+void directories_close(struct directories *p)
 {
 	close_place(&p->root_state);
 	close_place(&p->state);
@@ -86,7 +86,7 @@ void places_close(struct places *p)
 	close_place(&p->pins);
 }
 
-void places_sweep(const struct places *p)
+void directories_sweep(const struct directories *p)
 {
 	fs_sweep(p->root_state);
 	fs_sweep(p->state);
@@ -110,7 +110,7 @@ static bool parse_instance(struct buf *text, uint8_t ret[REQUEST_INSTANCE_SIZE])
 	return true;
 }
 
-int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err)
+int directories_instance(const struct directories *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(64);
 	struct error ignored;

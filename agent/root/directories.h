@@ -6,7 +6,7 @@
 #include "agent/common/root_request.h"
 #include "lib/core/proc.h"
 
-struct places {
+struct directories {
 	int root_state; /* ROOT_STATE, 0700 */
 	int state;      /* STATE, 0700, the agent's user's */
 	int run;        /* RUN, the agent's user's; 02755 with the admin group, which the socket in it inherits */
@@ -16,14 +16,14 @@ struct places {
 };
 
 /* Makes what is missing and corrects owner and mode. Without root everything stays the caller's. */
-int places_open(const struct agent_config *config, struct places *ret, struct error *err);
-void places_close(struct places *p);
+int directories_open(const struct agent_config *config, struct directories *ret, struct error *err);
+void directories_close(struct directories *p);
 /* Removes what interrupted writes left there. */
-void places_sweep(const struct places *p);
+void directories_sweep(const struct directories *p);
 
 /* RUN/instance has 16 random bytes that outlive the root half but not a reboot, so a machine cloned from another's disk
  * has its own. Returns 0, or 1 when they could not be kept there for the reason in `err` (the directory is the agent's
  * user's) and are good until the root half ends. */
-int places_instance(const struct places *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err);
+int directories_instance(const struct directories *p, uint8_t ret[REQUEST_INSTANCE_SIZE], struct error *err);
 
 #endif

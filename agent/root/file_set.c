@@ -12,17 +12,17 @@
 
 static const char set_temporary[] = FS_TEMPORARY "set";
 
-void set_release(struct set *s)
+void file_set_release(struct file_set *s)
 {
 	for (size_t i = 0; i < s->file_count; i++)
 		buf_release(&s->files[i].pem);
 	s->file_count = 0;
 }
 
-static struct set_file *add_file(struct set *s, const char *name, bool private)
+static struct file_set_file *add_file(struct file_set *s, const char *name, bool private)
 {
-	struct set_file *f = &s->files[s->file_count++];
-	*f = (struct set_file){.name = name, .private = private, .pem = BUF_INIT(SET_PEM_MAX)};
+	struct file_set_file *f = &s->files[s->file_count++];
+	*f = (struct file_set_file){.name = name, .private = private, .pem = BUF_INIT(FILE_SET_PEM_MAX)};
 	return f;
 }
 
@@ -33,7 +33,7 @@ static const char *haproxy_name(const struct parts *pair)
 
 enum { KEY = 1, LEAF = 2, REST = 4, WHOLE = KEY | LEAF | REST };
 
-static void put_parts(struct set_file *f, const struct parts *p, unsigned which)
+static void put_parts(struct file_set_file *f, const struct parts *p, unsigned which)
 {
 	if (which & KEY)
 		buf_add(&f->pem, p->key.data, p->key.len);
@@ -43,12 +43,12 @@ static void put_parts(struct set_file *f, const struct parts *p, unsigned which)
 		buf_add(&f->pem, p->rest.data, p->rest.len);
 }
 
-static void add_parts(struct set *s, const char *name, const struct parts *p, unsigned which)
+static void add_parts(struct file_set *s, const char *name, const struct parts *p, unsigned which)
 {
 	put_parts(add_file(s, name, which & KEY), p, which);
 }
 
-static void make_files(struct set *s, const struct parts *pairs, size_t count)
+static void make_files(struct file_set *s, const struct parts *pairs, size_t count)
 {
 	add_parts(s, "privkey.pem", &pairs[0], KEY);
 	add_parts(s, "cert.pem", &pairs[0], LEAF);
@@ -65,9 +65,10 @@ static void make_files(struct set *s, const struct parts *pairs, size_t count)
 	put_parts(&s->files[s->file_count - 1], &pairs[1], WHOLE);
 }
 
-int set_make(struct revision revision, const struct parts *pairs, size_t count, struct set *ret, struct error *err)
+int file_set_make(
+	struct revision revision, const struct parts *pairs, size_t count, struct file_set *ret, struct error *err)
 {
-	auto_set struct set s = {
+	auto_set struct file_set s = {
 		.entry = {.revision = revision, .not_before = pairs[0].not_before, .not_after = pairs[0].not_after}};
 	if (count > 1 && pairs[0].rsa == pairs[1].rsa)
 		return error_set(err, ERROR_UNTRUSTED,
@@ -78,16 +79,16 @@ int set_make(struct revision revision, const struct parts *pairs, size_t count, 
 		return -1;
 	make_files(&s, pairs, count);
 	*ret = s;
-	s = (struct set){0};
+	s = (struct file_set){0};
 	return 0;
 }
 
-int set_placeholder(const char *certificate, int64_t now, struct set *ret, struct error *err)
+int file_set_placeholder(const char *certificate, int64_t now, struct file_set *ret, struct error *err)
 {
 	auto_parts struct parts pair = PARTS_INIT;
 	if (opener_placeholder(certificate, now, &pair, err) < 0)
 		return error_wrap(err, "cannot make a placeholder");
-	return set_make((struct revision){0, 0}, &pair, 1, ret, err);
+	return file_set_make((struct revision){0, 0}, &pair, 1, ret, err);
 }
 
 /* The directory is made with 0700 and opened to others only now, since the umask is 077 and mkdirat's mode passes
@@ -111,14 +112,14 @@ static int make_directory(int directory, const char *name, struct error *err)
 	return fd;
 }
 
-static int write_files(int directory, const struct set *s, struct error *err)
+static int write_files(int directory, const struct file_set *s, struct error *err)
 {
 	struct fs_new files[COUNT(s->files)];
 	auto_close int fd = make_directory(directory, set_temporary, err);
 	if (fd < 0)
 		return -1;
 	for (size_t i = 0; i < s->file_count; i++) {
-		const struct set_file *f = &s->files[i];
+		const struct file_set_file *f = &s->files[i];
 		files[i] = (struct fs_new){f->name, f->pem.data, f->pem.len, f->private ? FS_PRIVATE : FS_PUBLIC};
 	}
 	return fs_fill_directory(fd, files, s->file_count, err);
@@ -137,7 +138,7 @@ static int move_into_place(int directory, const char *name, struct error *err)
 	return fs_sync_directory(directory, err);
 }
 
-int set_write(int directory, const struct set *s, struct error *err)
+int file_set_write(int directory, const struct file_set *s, struct error *err)
 {
 	char name[REVISION_TEXT_MAX];
 	struct error ignored;
@@ -173,18 +174,18 @@ static void release_pairs(struct parts pairs[BUNDLE_PAIRS_MAX])
 		parts_release(&pairs[i]);
 }
 
-bool set_may_have_second(int directory, struct revision revision)
+bool file_set_may_have_second(int directory, struct revision revision)
 {
 	char name[REVISION_TEXT_MAX];
 	auto_free char *path = mem_printf("%s/combined-all.pem", revision_text(revision, name));
 	return faccessat(directory, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static int compare_files(int fd, const struct set *s, struct error *err)
+static int compare_files(int fd, const struct file_set *s, struct error *err)
 {
 	for (size_t i = 0; i < s->file_count; i++) {
-		const struct set_file *f = &s->files[i];
-		auto_buf struct buf found = BUF_INIT(SET_PEM_MAX);
+		const struct file_set_file *f = &s->files[i];
+		auto_buf struct buf found = BUF_INIT(FILE_SET_PEM_MAX);
 		if (fs_read(fd, f->name, false, &found, err) < 0)
 			return -1;
 		if (found.len != f->pem.len || (found.len && memcmp(found.data, f->pem.data, found.len) != 0))
@@ -193,21 +194,21 @@ static int compare_files(int fd, const struct set *s, struct error *err)
 	return 0;
 }
 
-int set_read(int directory, struct revision revision, struct set *ret, struct error *err)
+int file_set_read(int directory, struct revision revision, struct file_set *ret, struct error *err)
 {
 	char name[REVISION_TEXT_MAX];
 	struct parts pairs[BUNDLE_PAIRS_MAX] = {PARTS_INIT, PARTS_INIT};
 	size_t count = 0;
-	auto_set struct set s = {0};
+	auto_set struct file_set s = {0};
 	revision_text(revision, name);
 	auto_close int fd = fs_open_directory(directory, name, err);
 	bool ok = fd >= 0 && read_pairs(directory, fd, pairs, &count, err) == 0 &&
-		set_make(revision, pairs, count, &s, err) == 0 && compare_files(fd, &s, err) == 0;
+		file_set_make(revision, pairs, count, &s, err) == 0 && compare_files(fd, &s, err) == 0;
 	release_pairs(pairs);
 	if (!ok)
 		return error_wrap(err, "revision %s in the archive", name);
 	*ret = s;
-	s = (struct set){0};
+	s = (struct file_set){0};
 	return 0;
 }
 
@@ -249,28 +250,28 @@ static bool read_copy(const struct place *at, const struct copy *copy, struct pa
 
 /* Makes a set of the first copy and, unless it is NULL, the second. Returns whether both could be read and belong
  * together. */
-static bool make_from(const struct place *at, const struct copy *first, const struct copy *second, struct set *ret)
+static bool make_from(const struct place *at, const struct copy *first, const struct copy *second, struct file_set *ret)
 {
 	struct parts pairs[BUNDLE_PAIRS_MAX] = {PARTS_INIT, PARTS_INIT};
 	struct error ignored;
 	bool made = read_copy(at, first, &pairs[0]) && (!second || read_copy(at, second, &pairs[1])) &&
-		set_make(at->revision, pairs, second ? 2 : 1, ret, &ignored) == 0;
+		file_set_make(at->revision, pairs, second ? 2 : 1, ret, &ignored) == 0;
 	release_pairs(pairs);
 	return made;
 }
 
 static bool recover_from(const struct place *at, const struct journal_entry *entry, const struct copy *first,
-	const struct copy *second, struct set *ret)
+	const struct copy *second, struct file_set *ret)
 {
-	auto_set struct set s = {0};
+	auto_set struct file_set s = {0};
 	if (!make_from(at, first, second, &s) || !journal_entry_same(entry, &s.entry))
 		return false;
 	*ret = s;
-	s = (struct set){0};
+	s = (struct file_set){0};
 	return true;
 }
 
-int set_recover(int directory, const struct journal_entry *entry, struct set *ret, struct error *err)
+int file_set_recover(int directory, const struct journal_entry *entry, struct file_set *ret, struct error *err)
 {
 	char name[REVISION_TEXT_MAX];
 	auto_close int fd = fs_open_directory(directory, revision_text(entry->revision, name), err);
@@ -299,17 +300,17 @@ static const struct copy *guess_second(const struct place *at, const struct copy
 	return faccessat(at->fd, second->key, F_OK, 0) == 0 ? second : NULL;
 }
 
-int set_agreed(int directory, struct revision revision, struct set *ret, struct error *err)
+int file_set_agreed(int directory, struct revision revision, struct file_set *ret, struct error *err)
 {
 	char name[REVISION_TEXT_MAX];
 	auto_close int fd = fs_open_directory(directory, revision_text(revision, name), err);
 	const struct place at = {directory, fd, revision};
 	for (size_t i = 0; fd >= 0 && i < COUNT(first_copies); i++) {
-		auto_set struct set a = {0};
+		auto_set struct file_set a = {0};
 		if (!make_from(&at, &first_copies[i], NULL, &a))
 			continue;
 		for (size_t k = i + 1; k < COUNT(first_copies); k++) {
-			auto_set struct set b = {0};
+			auto_set struct file_set b = {0};
 			if (make_from(&at, &first_copies[k], NULL, &b) && journal_entry_same(&a.entry, &b.entry) &&
 				make_from(&at, &first_copies[i], guess_second(&at, &first_copies[i]), ret))
 				return 0;
@@ -318,7 +319,7 @@ int set_agreed(int directory, struct revision revision, struct set *ret, struct 
 	return fd < 0 ? -1 : error_set(err, ERROR_PERMANENT, "no two files of revision %s in the archive agree", name);
 }
 
-static const struct set_file *find_file(const struct set *s, const char *content)
+static const struct file_set_file *find_file(const struct file_set *s, const char *content)
 {
 	auto_free char *name = mem_printf("%s.pem", content);
 	for (size_t i = 0; i < s->file_count; i++)
@@ -327,8 +328,8 @@ static const struct set_file *find_file(const struct set *s, const char *content
 	return NULL;
 }
 
-const struct set_file *set_content(const struct set *s, const char *content)
+const struct file_set_file *file_set_content(const struct file_set *s, const char *content)
 {
-	const struct set_file *found = find_file(s, content);
+	const struct file_set_file *found = find_file(s, content);
 	return !found && strcmp(content, "combined-all") == 0 ? find_file(s, "combined") : found;
 }

@@ -44,10 +44,10 @@ static void add_file(struct guard *g, const char *path)
 	add(g, directory, slash + 1);
 }
 
-static void add_keeper(struct guard *g, const struct keeper *k)
+static void add_keeper(struct guard *g, const struct root_certificate *k)
 {
 	char revision[REVISION_TEXT_MAX];
-	revision_text(keeper_wanted(k)->revision, revision);
+	revision_text(root_certificate_wanted(k)->revision, revision);
 	auto_free char *live = mem_printf("%s/live", k->config->directory);
 	auto_free char *archive = mem_printf("%s/archive/%s", k->config->directory, k->certificate->name);
 	auto_free char *set = mem_printf("%s/%s", archive, revision);
@@ -77,7 +77,7 @@ void guard_event(struct guard *g)
 		check_within(g, g->gap_ms);
 }
 
-void guard_arm(struct guard *g, const struct keeper *keepers, size_t count)
+void guard_arm(struct guard *g, const struct root_certificate *keepers, size_t count)
 {
 	struct error err;
 	/* Only the watches that end now have told of what has happened up to now. */
@@ -119,7 +119,7 @@ static void slow_down(struct guard *g, int64_t now_ms)
 	g->repaired_at_ms = now_ms;
 }
 
-bool guard_tick(struct guard *g, struct keeper *keepers, size_t count)
+bool guard_tick(struct guard *g, struct root_certificate *keepers, size_t count)
 {
 	bool repaired = false;
 	int64_t now_ms = clock_monotonic_ms();
@@ -132,13 +132,13 @@ bool guard_tick(struct guard *g, struct keeper *keepers, size_t count)
 	g->check_at_ms = now_ms + GUARD_INTERVAL_MS;
 	for (size_t i = 0; i < count; i++) {
 		struct error err;
-		struct keeper *k = &keepers[i];
-		if (!k->ready && keeper_start(k, &err) < 0)
+		struct root_certificate *k = &keepers[i];
+		if (!k->ready && root_certificate_start(k, &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
-		int changed = k->ready ? keeper_repair(k) : -1;
+		int changed = k->ready ? root_certificate_repair(k) : -1;
 		/* What was changed during a hold is put right as soon as it ends. */
-		if (k->ready && keeper_held(k) > 0)
-			check_within(g, keeper_held(k) + GUARD_GAP_MIN_MS);
+		if (k->ready && root_certificate_held(k) > 0)
+			check_within(g, root_certificate_held(k) + GUARD_GAP_MIN_MS);
 		repaired = repaired || changed > 0;
 		if (changed > 0)
 			slow_down(g, now_ms);

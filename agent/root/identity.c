@@ -104,7 +104,7 @@ static int make_ssh_key(const struct names *n, int directory, struct fs_owner ow
 	return result < 0 ? -1 : fs_write(directory, n->ssh, file.data, file.len, owner, err);
 }
 
-static int load_ssh_key(const struct names *n, const struct places *places, struct identity *i, struct error *err)
+static int load_ssh_key(const struct names *n, const struct directories *places, struct identity *i, struct error *err)
 {
 	uint8_t public_key[SEAL_KEY_SIZE];
 	auto_buf struct buf blob = BUF_INIT(128);
@@ -129,7 +129,7 @@ static int load_ssh_key(const struct names *n, const struct places *places, stru
 
 /* Puts each name's next file in its place. The sealing key goes first, so that whoever finds the SSH key left over
  * knows that the hub has taken both. */
-static int take_next(const struct places *places, struct error *err)
+static int take_next(const struct directories *places, struct error *err)
 {
 	const struct {
 		int directory;
@@ -148,7 +148,7 @@ static int take_next(const struct places *places, struct error *err)
 	return fs_sync_directory(places->state, err);
 }
 
-static int load(const struct names *n, const struct places *places, struct identity *ret, struct error *err)
+static int load(const struct names *n, const struct directories *places, struct identity *ret, struct error *err)
 {
 	if (load_seal_key(n, places->root_state, ret, err) < 0)
 		return -1;
@@ -156,20 +156,20 @@ static int load(const struct names *n, const struct places *places, struct ident
 }
 
 /* Goes on with a rotation that was interrupted. */
-static int finish_rotation(const struct places *places, struct error *err)
+static int finish_rotation(const struct directories *places, struct error *err)
 {
 	bool half_way = is_missing(places->root_state, next.seal) && !is_missing(places->state, next.ssh);
 	return half_way ? take_next(places, err) : 0;
 }
 
-static int load_present(const struct places *places, struct identity *ret, struct error *err)
+static int load_present(const struct directories *places, struct identity *ret, struct error *err)
 {
 	return finish_rotation(places, err) < 0 ? -1 : load(&present, places, ret, err);
 }
 
 /* In a rotation that is half done only the SSH key is left to be renamed. That fault is told too, and does not concern
  * the sealing key. */
-static int load_serving(const struct places *places, struct identity *ret, struct error *err)
+static int load_serving(const struct directories *places, struct identity *ret, struct error *err)
 {
 	struct error fault;
 	if (load_seal_key(&present, places->root_state, ret, err) < 0)
@@ -181,12 +181,12 @@ static int load_serving(const struct places *places, struct identity *ret, struc
 	return 0;
 }
 
-static int load_next(const struct places *places, struct identity *ret, struct error *err)
+static int load_next(const struct directories *places, struct identity *ret, struct error *err)
 {
 	return load(&next, places, ret, err);
 }
 
-static int replace_present(const struct places *places, struct identity *ret, struct error *err)
+static int replace_present(const struct directories *places, struct identity *ret, struct error *err)
 {
 	if (is_missing(places->root_state, next.seal) || is_missing(places->state, next.ssh))
 		return error_set(err, ERROR_USAGE, "there are no new keys");
@@ -194,8 +194,8 @@ static int replace_present(const struct places *places, struct identity *ret, st
 }
 
 /* Two processes that start at once must not each make a key. */
-static int locked(int (*run)(const struct places *places, struct identity *ret, struct error *err),
-	const struct places *places, struct identity *ret, struct error *err)
+static int locked(int (*run)(const struct directories *places, struct identity *ret, struct error *err),
+	const struct directories *places, struct identity *ret, struct error *err)
 {
 	auto_identity struct identity i = {0};
 	if (flock(places->root_state, LOCK_EX) < 0)
@@ -208,17 +208,17 @@ static int locked(int (*run)(const struct places *places, struct identity *ret, 
 	return 0;
 }
 
-int identity_load(const struct places *places, struct identity *ret, struct error *err)
+int identity_load(const struct directories *places, struct identity *ret, struct error *err)
 {
 	return locked(load_present, places, ret, err);
 }
 
-int identity_serve(const struct places *places, struct identity *ret, struct error *err)
+int identity_serve(const struct directories *places, struct identity *ret, struct error *err)
 {
 	return locked(load_serving, places, ret, err);
 }
 
-int identity_refresh(const struct places *places, struct identity *i, struct error *err)
+int identity_refresh(const struct directories *places, struct identity *i, struct error *err)
 {
 	auto_buf struct buf raw = BUF_INIT(SEAL_KEY_SIZE + 1);
 	struct error ignored;
@@ -228,12 +228,12 @@ int identity_refresh(const struct places *places, struct identity *i, struct err
 	return identity_serve(places, i, err);
 }
 
-int identity_next(const struct places *places, struct identity *ret, struct error *err)
+int identity_next(const struct directories *places, struct identity *ret, struct error *err)
 {
 	return locked(load_next, places, ret, err);
 }
 
-int identity_take_next(const struct places *places, struct identity *ret, struct error *err)
+int identity_take_next(const struct directories *places, struct identity *ret, struct error *err)
 {
 	return locked(replace_present, places, ret, err);
 }

@@ -141,9 +141,10 @@ static bool content_matches(int directory, const char *name, const struct buf *p
 }
 
 /* Returns 1 when the file differed (and was written, unless it was only looked at), or 0 when it was right already. */
-static int install_file(const struct agent_file *f, const struct set *s, enum install_which which, struct error *err)
+static int install_file(
+	const struct agent_file *f, const struct file_set *s, enum install_which which, struct error *err)
 {
-	const struct set_file *content = set_content(s, f->content);
+	const struct file_set_file *content = file_set_content(s, f->content);
 	const char *name;
 	struct fs_owner owner;
 	bool exists;
@@ -162,7 +163,7 @@ static int install_file(const struct agent_file *f, const struct set *s, enum in
 	return 1;
 }
 
-int install_files(const struct install *i, const struct set *s, enum install_which which, struct error *err)
+int install_files(const struct install *i, const struct file_set *s, enum install_which which, struct error *err)
 {
 	int count = 0;
 	bool failed = false;
@@ -210,19 +211,19 @@ static struct revision *list_revisions(const struct install *i, size_t *ret_coun
 	return list ? list : mem_alloc(1);
 }
 
-int install_newest(const struct install *i, int64_t now, struct set *ret)
+int install_newest(const struct install *i, int64_t now, struct file_set *ret)
 {
 	size_t count;
 	struct error ignored;
 	auto_free struct revision *list = list_revisions(i, &count, &ignored);
 	for (size_t k = 0; list && k < count; k++) {
-		auto_set struct set s = {0};
+		auto_set struct file_set s = {0};
 		if (now && revision_is_placeholder(list[k]))
 			continue;
-		if (set_read(i->archive, list[k], &s, &ignored) < 0 || (now && s.entry.not_after <= now))
+		if (file_set_read(i->archive, list[k], &s, &ignored) < 0 || (now && s.entry.not_after <= now))
 			continue;
 		*ret = s;
-		s = (struct set){0};
+		s = (struct file_set){0};
 		return 1;
 	}
 	return 0;

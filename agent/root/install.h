@@ -36,11 +36,11 @@ enum install_which {
 /* Writes the certificate's own files from this set. No directory on the way to a file may be a symbolic link, and a
  * link, FIFO or device in a file's place is replaced, never followed. A file that fails does not keep the others from
  * being written. Returns how many differed, or -1 with the first failure. */
-int install_files(const struct install *i, const struct set *s, enum install_which which, struct error *err);
+int install_files(const struct install *i, const struct file_set *s, enum install_which which, struct error *err);
 
 /* Finds the newest whole revision in the archive that is valid at `now` (0: whenever). Returns 1, or 0 when there is
  * none. The placeholder counts only with `now` 0, and then as the oldest of all. */
-int install_newest(const struct install *i, int64_t now, struct set *ret);
+int install_newest(const struct install *i, int64_t now, struct file_set *ret);
 
 /* Removes all but the newest three revisions and those in `keep`. */
 int install_prune(const struct install *i, const struct revision *keep, size_t count, struct error *err);

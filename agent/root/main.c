@@ -36,15 +36,15 @@ static const char default_config[] = "/etc/certsync/agent.conf";
 struct root {
 	const char *config_path;
 	struct agent_config *config;
-	struct places places;
+	struct directories places;
 	struct identity identity;
 	bool identified;
 	int64_t identify_at_ms; /* monotonic; when it is tried again */
 	uint8_t instance[REQUEST_INSTANCE_SIZE];
-	struct keeper *keepers;
+	struct root_certificate *keepers;
 	size_t keeper_count;
 	struct guard guard;
-	struct child child;
+	struct daemon_process child;
 	bool waiting; /* there may be a request of the child's that was read already */
 	int lock;
 	int stop_fd;   /* SIGTERM, SIGINT: readable until the end, so that hooks see it too */
@@ -78,15 +78,16 @@ static int lock_state(struct root *r, struct error *err)
 }
 
 /* A certificate that cannot be started now is tried again by the guard, and does not hold up the others. */
-static int open_keepers(const struct agent_config *config, const struct root *r, struct keeper **ret, struct error *err)
+static int open_keepers(
+	const struct agent_config *config, const struct root *r, struct root_certificate **ret, struct error *err)
 {
-	struct keeper *keepers = mem_array(config->certificate_count, sizeof(*keepers));
+	struct root_certificate *keepers = mem_array(config->certificate_count, sizeof(*keepers));
 	for (size_t i = 0; i < config->certificate_count; i++) {
-		if (keeper_open(&keepers[i], config, &config->certificates[i], r->places.root_state, r->stop_fd, err) ==
-			0)
+		if (root_certificate_open(
+			    &keepers[i], config, &config->certificates[i], r->places.root_state, r->stop_fd, err) == 0)
 			continue;
 		while (i-- > 0)
-			keeper_close(&keepers[i]);
+			root_certificate_close(&keepers[i]);
 		free(keepers);
 		return -1;
 	}
@@ -97,7 +98,7 @@ static int open_keepers(const struct agent_config *config, const struct root *r,
 static void close_keepers(struct root *r)
 {
 	for (size_t i = 0; i < r->keeper_count; i++)
-		keeper_close(&r->keepers[i]);
+		root_certificate_close(&r->keepers[i]);
 	free(r->keepers);
 	r->keepers = NULL;
 	r->keeper_count = 0;
@@ -107,7 +108,7 @@ static void start_keepers(struct root *r)
 {
 	for (size_t i = 0; i < r->keeper_count; i++) {
 		struct error err;
-		if (keeper_start(&r->keepers[i], &err) < 0)
+		if (root_certificate_start(&r->keepers[i], &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 	}
 	output_prune(r->config, r->places.root_state);
@@ -120,7 +121,7 @@ static void start_keepers(struct root *r)
 static void identify(struct root *r)
 {
 	struct error err;
-	int instance = places_instance(&r->places, r->instance, &err);
+	int instance = directories_instance(&r->places, r->instance, &err);
 	if (instance > 0)
 		log_event(LOG_LEVEL_WARNING, "identity",
 			"error=\"%s\" text=\"the number of this run cannot be kept: after a restart the hub may take this node for another for 90 s\"",
@@ -144,18 +145,18 @@ static int start(struct root *r, struct error *err)
 	r->stop_fd = signal_fd(stop, COUNT(stop));
 	r->reload_fd = signal_fd(reload, COUNT(reload));
 	signal(SIGPIPE, SIG_IGN);
-	if (places_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 ||
+	if (directories_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 ||
 		open_keepers(r->config, r, &r->keepers, err) < 0)
 		return -1;
 	r->keeper_count = r->config->certificate_count;
-	places_sweep(&r->places);
+	directories_sweep(&r->places);
 	guard_init(&r->guard);
 	opener_forget(&r->identity, sizeof(r->identity));
-	child_init(&r->child, r->config_path, r->places.has_user ? &r->places.user : NULL);
+	daemon_process_init(&r->child, r->config_path, r->places.has_user ? &r->places.user : NULL);
 	return 0;
 }
 
-static struct keeper *find_keeper(struct root *r, const char *certificate)
+static struct root_certificate *find_keeper(struct root *r, const char *certificate)
 {
 	for (size_t i = 0; i < r->keeper_count; i++)
 		if (strcmp(r->keepers[i].certificate->name, certificate) == 0)
@@ -173,10 +174,10 @@ static bool same_places(const struct agent_config *a, const struct agent_config 
 }
 
 /* An undo that the journal does not know of must not be forgotten. */
-static void keep_undoing(struct root *r, struct keeper *keepers, size_t count)
+static void keep_undoing(struct root *r, struct root_certificate *keepers, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct keeper *before = find_keeper(r, keepers[i].certificate->name);
+		const struct root_certificate *before = find_keeper(r, keepers[i].certificate->name);
 		keepers[i].undoing = before && before->undoing;
 		keepers[i].held_until_ms = before ? before->held_until_ms : 0;
 		keepers[i].repaired = before ? before->repaired : 0;
@@ -186,7 +187,7 @@ static void keep_undoing(struct root *r, struct keeper *keepers, size_t count)
 static void resetup_load(struct root *r)
 {
 	struct error err;
-	struct keeper *keepers;
+	struct root_certificate *keepers;
 	struct agent_config *config = setup_load(r->config_path);
 	if (config && !same_places(config, r->config)) {
 		log_event(LOG_LEVEL_ERROR, "reload",
@@ -207,7 +208,7 @@ static void resetup_load(struct root *r)
 	r->keepers = keepers;
 	r->keeper_count = config->certificate_count;
 	start_keepers(r);
-	child_signal(&r->child, SIGHUP);
+	daemon_process_signal(&r->child, SIGHUP);
 	log_event(LOG_LEVEL_NOTICE, "reload", "certificates=%zu", r->keeper_count);
 }
 
@@ -215,9 +216,10 @@ static void resetup_load(struct root *r)
 
 /* Returns NULL with the reason: of kind `unknown` when agent.conf has no such certificate, else of a kind that
  * passes. */
-static struct keeper *ready_keeper(struct root *r, const char *certificate, enum error_kind unknown, struct error *err)
+static struct root_certificate *ready_keeper(
+	struct root *r, const char *certificate, enum error_kind unknown, struct error *err)
 {
-	struct keeper *k = find_keeper(r, certificate);
+	struct root_certificate *k = find_keeper(r, certificate);
 	if (k && k->ready)
 		return k;
 	if (k)
@@ -261,9 +263,9 @@ static void stage(struct root *r, const struct frame *frame, struct reply *reply
 	}
 	memcpy(reply->certificate, checked.certificate, sizeof(reply->certificate));
 	reply->revision = checked.revision;
-	struct keeper *k = ready_keeper(r, checked.certificate, ERROR_UNTRUSTED, &err);
+	struct root_certificate *k = ready_keeper(r, checked.certificate, ERROR_UNTRUSTED, &err);
 	if (k)
-		step_stage(k, &sealed, reply);
+		operation_stage(k, &sealed, reply);
 	else
 		refuse(reply, "verify", &err);
 }
@@ -274,7 +276,7 @@ static void take_inventory(const struct root *r, struct reply *reply)
 	reply->inventory = mem_array(REQUEST_CERTIFICATES_MAX, sizeof(*reply->inventory));
 	for (size_t i = 0; i < r->keeper_count && reply->inventory_count < REQUEST_CERTIFICATES_MAX; i++)
 		if (r->keepers[i].ready)
-			keeper_inventory(&r->keepers[i], &reply->inventory[reply->inventory_count++]);
+			root_certificate_inventory(&r->keepers[i], &reply->inventory[reply->inventory_count++]);
 	reply->ok = true;
 }
 
@@ -322,9 +324,9 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 		take_signers(r, &request, reply);
 		return 0;
 	}
-	struct keeper *k = ready_keeper(r, request.certificate, ERROR_PERMANENT, err);
+	struct root_certificate *k = ready_keeper(r, request.certificate, ERROR_PERMANENT, err);
 	if (k)
-		step_request(k, &request, reply);
+		operation_request(k, &request, reply);
 	else
 		refuse(reply, "request", err);
 	if (request.op == REQUEST_HOLD)
@@ -390,7 +392,7 @@ static void serve_child(struct root *r, bool readable)
 	r->waiting = found > 0 && answer(r, &frame, &err) == 0;
 	if (r->waiting || (found == 0 && got > 0))
 		return;
-	child_ended(&r->child, got == 0 ? "it closed its socket" : err.message);
+	daemon_process_ended(&r->child, got == 0 ? "it closed its socket" : err.message);
 }
 
 /* ---- the loop ---- */
@@ -403,7 +405,7 @@ static int64_t sooner(int64_t a, int64_t b)
 static int64_t start_due(const struct root *r)
 {
 	if (r->identified)
-		return child_due(&r->child);
+		return daemon_process_due(&r->child);
 	int64_t left = r->identify_at_ms - clock_monotonic_ms();
 	return left > 0 ? left : 0;
 }
@@ -413,7 +415,7 @@ static int next_due(const struct root *r)
 	int64_t due = sooner(sooner(guard_due(&r->guard), start_due(r)), opener_due());
 	for (size_t i = 0; i < r->keeper_count; i++)
 		if (r->keepers[i].ready)
-			due = sooner(keeper_due(&r->keepers[i]), due);
+			due = sooner(root_certificate_due(&r->keepers[i]), due);
 	return (int)due;
 }
 
@@ -423,16 +425,16 @@ static void tick(struct root *r)
 	if (!r->identified && start_due(r) == 0)
 		identify(r);
 	if (r->identified)
-		child_tick(&r->child);
+		daemon_process_tick(&r->child);
 	for (size_t i = 0; i < r->keeper_count; i++) {
-		if (!r->keepers[i].ready || keeper_due(&r->keepers[i]) != 0)
+		if (!r->keepers[i].ready || root_certificate_due(&r->keepers[i]) != 0)
 			continue;
-		keeper_tick(&r->keepers[i]);
+		root_certificate_tick(&r->keepers[i]);
 		guard_arm(&r->guard, r->keepers, r->keeper_count);
 	}
 	/* The agent then looks at its ports, and tells the hub. */
 	if (guard_tick(&r->guard, r->keepers, r->keeper_count) && r->child.heard)
-		child_signal(&r->child, SIGUSR1);
+		daemon_process_signal(&r->child, SIGUSR1);
 }
 
 static void loop(struct root *r)
@@ -455,7 +457,7 @@ static void loop(struct root *r)
 		if (fds[3].revents || r->waiting)
 			serve_child(r, fds[3].revents);
 		else if (fds[4].revents)
-			child_ended(&r->child, NULL);
+			daemon_process_ended(&r->child, NULL);
 		if (fds[1].revents) {
 			struct signalfd_siginfo info;
 			while (read(r->reload_fd, &info, sizeof(info)) > 0)
@@ -482,10 +484,10 @@ static int run(const struct cli_line *line)
 	start_keepers(&r);
 	notify_manager("READY=1");
 	loop(&r);
-	child_stop(&r.child);
+	daemon_process_stop(&r.child);
 	guard_release(&r.guard);
 	close_keepers(&r);
-	places_close(&r.places);
+	directories_close(&r.places);
 	identity_release(&r.identity);
 	opener_stop();
 	agent_config_free(r.config);

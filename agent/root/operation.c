@@ -15,19 +15,19 @@ static bool is_entry(const struct journal_entry *e, struct revision r)
 }
 
 /* Fills a reply that is not ok, with the reason. The old files count as back whenever nothing new is installed. */
-static void refuse(const struct keeper *k, struct reply *reply, const char *step, const struct error *err)
+static void refuse(const struct root_certificate *k, struct reply *reply, const char *step, const struct error *err)
 {
 	static const char validity[] = "validity:";
 	/* A clock that is wrong now may be right later, so that verdict is not final. */
 	bool of_the_clock = strncmp(err->message, validity, strlen(validity)) == 0;
 	reply->ok = false;
 	reply->permanent = err->kind == ERROR_UNTRUSTED && !of_the_clock;
-	reply->rolled_back = !keeper_is_pending(k);
+	reply->rolled_back = !root_certificate_is_pending(k);
 	snprintf(reply->step, sizeof(reply->step), "%s", step);
 	snprintf(reply->text, sizeof(reply->text), "%s", err->message);
 }
 
-static void refuse_revision(const struct keeper *k, struct reply *reply, const char *step, const char *needed)
+static void refuse_revision(const struct root_certificate *k, struct reply *reply, const char *step, const char *needed)
 {
 	struct error err;
 	char asked[REVISION_TEXT_MAX], staged[REVISION_TEXT_MAX], pending[REVISION_TEXT_MAX], served[REVISION_TEXT_MAX];
@@ -54,7 +54,7 @@ static const char **required_names(const struct agent_certificate *certificate)
 }
 
 /* Has a bundle opened and verified in the child (agent/root/opener.h), and makes a set of what it hands back. */
-static int open_sealed(struct keeper *k, const struct sealed *b, struct set *ret, struct error *err)
+static int open_sealed(struct root_certificate *k, const struct sealed *b, struct file_set *ret, struct error *err)
 {
 	const struct bundle *checked = b->checked;
 	const struct journal_entry *served = &k->journal.served, *high_water = &k->journal.high_water;
@@ -75,24 +75,24 @@ static int open_sealed(struct keeper *k, const struct sealed *b, struct set *ret
 		opener_bundle(
 			k->install.archive, b->data, b->len, checked, b->seal_private, &policy, pairs, &count, err) < 0)
 		return -1;
-	int result = set_make(checked->revision, pairs, count, ret, err);
+	int result = file_set_make(checked->revision, pairs, count, ret, err);
 	for (size_t i = 0; i < count; i++)
 		parts_release(&pairs[i]);
 	return result;
 }
 
 /* A retry finds its set in the archive already; a set that was changed there is written anew. */
-static int archive(struct keeper *k, const struct set *s, struct error *err)
+static int archive(struct root_certificate *k, const struct file_set *s, struct error *err)
 {
-	auto_set struct set found = {0};
+	auto_set struct file_set found = {0};
 	struct error ignored;
-	int read = keeper_read(k, &s->entry, &found, &ignored);
-	if (read == KEEPER_WHOLE || read == KEEPER_RESTORED)
+	int read = root_certificate_read(k, &s->entry, &found, &ignored);
+	if (read == ROOT_CERTIFICATE_WHOLE || read == ROOT_CERTIFICATE_RESTORED)
 		return 0;
-	return keeper_write(k, s, err);
+	return root_certificate_write(k, s, err);
 }
 
-static int remember_staged(struct keeper *k, const struct set *s, bool no_return, struct error *err)
+static int remember_staged(struct root_certificate *k, const struct file_set *s, bool no_return, struct error *err)
 {
 	struct journal before = k->journal;
 	int64_t now = clock_wall();
@@ -102,15 +102,15 @@ static int remember_staged(struct keeper *k, const struct set *s, bool no_return
 	if (!journal_entry_same(&k->journal.served, &s->entry))
 		k->journal.staged = s->entry;
 	k->journal.high_water = s->entry;
-	if (keeper_save(k, err) == 0)
+	if (root_certificate_save(k, err) == 0)
 		return 0;
 	k->journal = before;
 	return -1;
 }
 
-void step_stage(struct keeper *k, const struct sealed *b, struct reply *reply)
+void operation_stage(struct root_certificate *k, const struct sealed *b, struct reply *reply)
 {
-	auto_set struct set s = {0};
+	auto_set struct file_set s = {0};
 	struct error err;
 	if (open_sealed(k, b, &s, &err) < 0) {
 		refuse(k, reply, "verify", &err);
@@ -121,27 +121,27 @@ void step_stage(struct keeper *k, const struct sealed *b, struct reply *reply)
 		return;
 	}
 	/* The wanted revision was sent again, since something of it was lost here. */
-	if (journal_entry_same(keeper_wanted(k), &s.entry))
-		keeper_repair(k);
-	keeper_prune(k);
+	if (journal_entry_same(root_certificate_wanted(k), &s.entry))
+		root_certificate_repair(k);
+	root_certificate_prune(k);
 	reply->ok = true;
 }
 
 /* ---- hooks ---- */
 
-static char *live_directory(const struct keeper *k)
+static char *live_directory(const struct root_certificate *k)
 {
 	return mem_printf("%s/live/%s", k->config->directory, k->certificate->name);
 }
 
-static char *archive_directory(const struct keeper *k, struct revision r)
+static char *archive_directory(const struct root_certificate *k, struct revision r)
 {
 	char text[REVISION_TEXT_MAX];
 	return mem_printf("%s/archive/%s/%s", k->config->directory, k->certificate->name, revision_text(r, text));
 }
 
 static struct service_call call_for(
-	const struct keeper *k, size_t service, const struct journal_entry *entry, const char *directory)
+	const struct root_certificate *k, size_t service, const struct journal_entry *entry, const char *directory)
 {
 	return (struct service_call){
 		.service = &k->certificate->services[service],
@@ -160,7 +160,7 @@ static void keep_output(struct reply *reply, const struct service_result *result
 
 /* Keeps what a hook printed, as it was, for root alone, and says where: with the reason of a failure, or in front of
  * what is shown. */
-static void keep_whole(const struct keeper *k, const struct service_call *call, const char *verb,
+static void keep_whole(const struct root_certificate *k, const struct service_call *call, const char *verb,
 	struct service_result *result, struct error *failure)
 {
 	struct error err;
@@ -181,7 +181,7 @@ static void keep_whole(const struct keeper *k, const struct service_call *call, 
 }
 
 /* Runs a hook that has to exit 0. */
-static int run_hook(const struct keeper *k, const struct service_call *call, const char *verb,
+static int run_hook(const struct root_certificate *k, const struct service_call *call, const char *verb,
 	struct service_result *result, struct error *err)
 {
 	auto_buf struct buf raw = BUF_INIT(HOOK_RAW_MAX);
@@ -208,7 +208,7 @@ static void add_stopped(struct reply *reply, const char *service)
 }
 
 /* A service that cannot be told to run or not counts as running, and that is said. */
-static bool is_stopped(const struct keeper *k, const struct service_call *call, struct reply *reply)
+static bool is_stopped(const struct root_certificate *k, const struct service_call *call, struct reply *reply)
 {
 	struct service_result *result = mem_alloc(sizeof(*result));
 	auto_buf struct buf raw = BUF_INIT(HOOK_RAW_MAX);
@@ -229,15 +229,15 @@ static bool is_stopped(const struct keeper *k, const struct service_call *call, 
 
 /* Returns whether REQUEST_RUNNING saw the service running a moment ago. A stopped one is asked again: it may have been
  * started since, with the old files. */
-static bool was_running(const struct keeper *k, size_t service)
+static bool was_running(const struct root_certificate *k, size_t service)
 {
 	int64_t seen = service < REQUEST_SERVICES_MAX ? k->running_ms[service] : 0;
-	return seen && clock_monotonic_ms() - seen < STEP_RUNNING_MS;
+	return seen && clock_monotonic_ms() - seen < OPERATION_RUNNING_MS;
 }
 
 /* Runs each running service's `reload`; with `all` it goes on after a failure, as an undo does. Returns 0, or -1 with
  * the first failure; *ret_interrupted says that the program is to end. */
-static int reload_services(struct keeper *k, const struct journal_entry *entry, bool all, struct reply *reply,
+static int reload_services(struct root_certificate *k, const struct journal_entry *entry, bool all, struct reply *reply,
 	bool *ret_interrupted, struct error *err)
 {
 	auto_free char *directory = live_directory(k);
@@ -275,7 +275,7 @@ static const struct journal_entry *find_entry(const struct journal *j, struct re
 	return NULL;
 }
 
-static void step_test(struct keeper *k, struct reply *reply)
+static void step_test(struct root_certificate *k, struct reply *reply)
 {
 	const struct journal_entry *entry = find_entry(&k->journal, reply->revision);
 	if (!entry) {
@@ -296,9 +296,9 @@ static void step_test(struct keeper *k, struct reply *reply)
 	reply->ok = true;
 }
 
-static void step_reload(struct keeper *k, struct reply *reply)
+static void step_reload(struct root_certificate *k, struct reply *reply)
 {
-	const struct journal_entry *wanted = keeper_wanted(k);
+	const struct journal_entry *wanted = root_certificate_wanted(k);
 	struct error err;
 	bool interrupted;
 	if (!is_entry(wanted, reply->revision)) {
@@ -311,11 +311,11 @@ static void step_reload(struct keeper *k, struct reply *reply)
 		reply->ok = true;
 }
 
-static void step_running(struct keeper *k, struct reply *reply)
+static void step_running(struct root_certificate *k, struct reply *reply)
 {
 	auto_free char *directory = live_directory(k);
 	for (size_t i = 0; i < k->certificate->service_count; i++) {
-		const struct service_call call = call_for(k, i, keeper_wanted(k), directory);
+		const struct service_call call = call_for(k, i, root_certificate_wanted(k), directory);
 		bool stopped = is_stopped(k, &call, reply);
 		if (i < REQUEST_SERVICES_MAX)
 			k->running_ms[i] = stopped ? 0 : clock_monotonic_ms();
@@ -324,7 +324,7 @@ static void step_running(struct keeper *k, struct reply *reply)
 	reply->ok = true;
 }
 
-static void step_hold(struct keeper *k, const struct request *request, struct reply *reply)
+static void step_hold(struct root_certificate *k, const struct request *request, struct reply *reply)
 {
 	struct error err;
 	if (request->timeout > REQUEST_HOLD_MAX) {
@@ -332,16 +332,16 @@ static void step_hold(struct keeper *k, const struct request *request, struct re
 		refuse(k, reply, "hold", &err);
 		return;
 	}
-	keeper_hold(k, request->timeout);
+	root_certificate_hold(k, request->timeout);
 	reply->ok = true;
 }
 
 /* ---- undo ---- */
 
-static bool can_put_back(struct keeper *k, struct error *err)
+static bool can_put_back(struct root_certificate *k, struct error *err)
 {
 	const struct journal_entry *previous = &k->journal.previous;
-	auto_set struct set s = {0};
+	auto_set struct file_set s = {0};
 	if (!journal_entry_is_set(previous) || revision_is_placeholder(previous->revision)) {
 		error_set(err, ERROR_PERMANENT, "there is no predecessor but the placeholder");
 		return false;
@@ -350,7 +350,7 @@ static bool can_put_back(struct keeper *k, struct error *err)
 		error_set(err, ERROR_PERMANENT, "the predecessor has expired, or was revoked");
 		return false;
 	}
-	return keeper_read(k, previous, &s, err) >= 0;
+	return root_certificate_read(k, previous, &s, err) >= 0;
 }
 
 static void end_pending(struct journal *j, bool keep_new)
@@ -364,11 +364,11 @@ static void end_pending(struct journal *j, bool keep_new)
 	j->deadline = 0;
 }
 
-static int save_ended(struct keeper *k, bool keep_new, struct error *err)
+static int save_ended(struct root_certificate *k, bool keep_new, struct error *err)
 {
 	struct journal before = k->journal;
 	end_pending(&k->journal, keep_new);
-	if (keeper_save(k, err) == 0) {
+	if (root_certificate_save(k, err) == 0) {
 		k->undoing = false;
 		return 0;
 	}
@@ -377,43 +377,43 @@ static int save_ended(struct keeper *k, bool keep_new, struct error *err)
 }
 
 /* All new files stay: a first activation that failed half-way is completed. */
-static void keep_new(struct keeper *k, const struct error *why, struct reply *reply)
+static void keep_new(struct root_certificate *k, const struct error *why, struct reply *reply)
 {
 	struct error err;
-	if (keeper_place(k, &k->journal.pending, KEEPER_ALL, &err) < 0)
+	if (root_certificate_place(k, &k->journal.pending, ROOT_CERTIFICATE_ALL, &err) < 0)
 		log_event(
 			LOG_LEVEL_ERROR, "activate", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
 	if (save_ended(k, true, &err) < 0)
-		k->undo_at_ms = clock_monotonic_ms() + STEP_RETRY_MS;
+		k->undo_at_ms = clock_monotonic_ms() + OPERATION_RETRY_MS;
 	else
 		error_set(&err, ERROR_PERMANENT, "%s: the new files stay", why->message);
 	refuse(k, reply, "undo", &err);
 	reply->rolled_back = false;
 }
 
-static bool is_live(const struct keeper *k, struct revision revision)
+static bool is_live(const struct root_certificate *k, struct revision revision)
 {
 	struct revision live;
 	struct error ignored;
 	return install_live(&k->install, &live, &ignored) == 1 && revision_compare(live, revision) == 0;
 }
 
-static void undo_later(struct keeper *k, struct reply *reply, const struct error *err, bool back)
+static void undo_later(struct root_certificate *k, struct reply *reply, const struct error *err, bool back)
 {
-	k->undo_at_ms = clock_monotonic_ms() + STEP_RETRY_MS;
+	k->undo_at_ms = clock_monotonic_ms() + OPERATION_RETRY_MS;
 	refuse(k, reply, "undo", err);
 	reply->rolled_back = back;
 }
 
-/* A file of a service's own that cannot be written does not keep the rest from going back; keeper_repair goes on trying
+/* A file of a service's own that cannot be written does not keep the rest from going back; root_certificate_repair goes on trying
  * it. */
-static void put_back(struct keeper *k, bool reload, struct reply *reply)
+static void put_back(struct root_certificate *k, bool reload, struct reply *reply)
 {
 	struct error err, files, hook;
 	bool interrupted = false, reloaded = true;
 	const struct journal_entry previous = k->journal.previous;
 	k->undoing = true;
-	bool placed = keeper_place(k, &previous, KEEPER_ALL, &files) >= 0;
+	bool placed = root_certificate_place(k, &previous, ROOT_CERTIFICATE_ALL, &files) >= 0;
 	if (!is_live(k, previous.revision)) {
 		if (placed)
 			error_set(
@@ -437,7 +437,7 @@ static void put_back(struct keeper *k, bool reload, struct reply *reply)
 	reply->rolled_back = true;
 }
 
-static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
+static void undo_pending(struct root_certificate *k, bool reload, struct reply *reply)
 {
 	struct error err, why;
 	int64_t now = clock_wall();
@@ -445,7 +445,7 @@ static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
 		/* The undo is due from now on, also for whoever starts after a crash. If this does not reach the disk,
 		 * the old deadline stands there. */
 		k->journal.deadline = now;
-		if (keeper_save(k, &err) < 0)
+		if (root_certificate_save(k, &err) < 0)
 			log_event(LOG_LEVEL_WARNING, "undo", "certificate=%s error=\"%s\"", k->certificate->name,
 				err.message);
 	}
@@ -457,9 +457,9 @@ static void undo_pending(struct keeper *k, bool reload, struct reply *reply)
 	keep_new(k, &why, reply);
 }
 
-void step_undo(struct keeper *k, struct reply *reply)
+void operation_undo(struct root_certificate *k, struct reply *reply)
 {
-	if (!keeper_is_pending(k)) {
+	if (!root_certificate_is_pending(k)) {
 		reply->ok = true;
 		reply->rolled_back = true;
 		return;
@@ -469,15 +469,16 @@ void step_undo(struct keeper *k, struct reply *reply)
 
 /* ---- activate and commit ---- */
 
-static int journal_pending(struct keeper *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
+static int journal_pending(
+	struct root_certificate *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
 {
 	struct journal before = k->journal;
-	int64_t seconds = timeout > STEP_TIMEOUT_MAX ? STEP_TIMEOUT_MAX : timeout ? timeout : 1;
-	if (!keeper_is_pending(k))
+	int64_t seconds = timeout > OPERATION_TIMEOUT_MAX ? OPERATION_TIMEOUT_MAX : timeout ? timeout : 1;
+	if (!root_certificate_is_pending(k))
 		k->journal.previous = k->journal.served;
 	k->journal.pending = *entry;
 	k->journal.deadline = clock_wall() + seconds;
-	if (keeper_save(k, err) < 0) {
+	if (root_certificate_save(k, err) < 0) {
 		k->journal = before;
 		return -1;
 	}
@@ -487,7 +488,7 @@ static int journal_pending(struct keeper *k, const struct journal_entry *entry, 
 }
 
 /* Nothing was reloaded yet, so nothing is reloaded on the way back. */
-static void fail_activation(struct keeper *k, struct reply *reply, struct error *err)
+static void fail_activation(struct root_certificate *k, struct reply *reply, struct error *err)
 {
 	auto_free struct reply *undone = mem_alloc(sizeof(*undone));
 	undo_pending(k, false, undone);
@@ -499,14 +500,14 @@ static void fail_activation(struct keeper *k, struct reply *reply, struct error 
 	reply->rolled_back = undone->rolled_back;
 }
 
-static void step_activate(struct keeper *k, const struct request *request, struct reply *reply)
+static void step_activate(struct root_certificate *k, const struct request *request, struct reply *reply)
 {
 	struct journal *j = &k->journal;
 	struct error err;
 	bool again = is_entry(&j->pending, request->revision);
-	if (!again && !keeper_is_pending(k) && is_entry(&j->served, request->revision)) {
+	if (!again && !root_certificate_is_pending(k) && is_entry(&j->served, request->revision)) {
 		/* The revision is installed and committed already: what was asked for holds, and nothing is pending. */
-		if (keeper_place(k, &j->served, KEEPER_STRICT, &err) < 0)
+		if (root_certificate_place(k, &j->served, ROOT_CERTIFICATE_STRICT, &err) < 0)
 			refuse(k, reply, "activate", &err);
 		else
 			reply->ok = true;
@@ -519,16 +520,16 @@ static void step_activate(struct keeper *k, const struct request *request, struc
 	const struct journal_entry entry = again ? j->pending : j->staged;
 	if (journal_pending(k, &entry, request->timeout, &err) < 0)
 		refuse(k, reply, "activate", &err);
-	else if (keeper_place(k, &j->pending, KEEPER_STRICT, &err) < 0)
+	else if (root_certificate_place(k, &j->pending, ROOT_CERTIFICATE_STRICT, &err) < 0)
 		fail_activation(k, reply, &err);
 	else
 		reply->ok = true;
 }
 
-static void step_commit(struct keeper *k, struct reply *reply)
+static void step_commit(struct root_certificate *k, struct reply *reply)
 {
 	struct error err;
-	if (!keeper_is_pending(k) && is_entry(&k->journal.served, reply->revision)) {
+	if (!root_certificate_is_pending(k) && is_entry(&k->journal.served, reply->revision)) {
 		reply->ok = true;
 		return;
 	}
@@ -540,33 +541,33 @@ static void step_commit(struct keeper *k, struct reply *reply)
 		refuse(k, reply, "commit", &err);
 		return;
 	}
-	keeper_prune(k);
+	root_certificate_prune(k);
 	reply->ok = true;
 }
 
-static void step_undo_revision(struct keeper *k, struct reply *reply)
+static void step_undo_revision(struct root_certificate *k, struct reply *reply)
 {
-	if (keeper_is_pending(k) && !is_entry(&k->journal.pending, reply->revision))
+	if (root_certificate_is_pending(k) && !is_entry(&k->journal.pending, reply->revision))
 		refuse_revision(k, reply, "undo", "pending");
 	else
-		step_undo(k, reply);
+		operation_undo(k, reply);
 }
 
-static bool may_run(struct keeper *k, enum request_op op, struct reply *reply)
+static bool may_run(struct root_certificate *k, enum request_op op, struct reply *reply)
 {
 	static const struct {
 		enum request_op op;
-		enum keeper_hook hook;
+		enum root_certificate_hook hook;
 		const char *step;
 	} paced[] = {
-		{REQUEST_TEST, KEEPER_TEST, "test"},
-		{REQUEST_ACTIVATE, KEEPER_ACTIVATE, "activate"},
-		{REQUEST_RELOAD, KEEPER_RELOAD, "reload"},
-		{REQUEST_RUNNING, KEEPER_RUNNING, "running"},
+		{REQUEST_TEST, ROOT_CERTIFICATE_TEST, "test"},
+		{REQUEST_ACTIVATE, ROOT_CERTIFICATE_ACTIVATE, "activate"},
+		{REQUEST_RELOAD, ROOT_CERTIFICATE_RELOAD, "reload"},
+		{REQUEST_RUNNING, ROOT_CERTIFICATE_RUNNING, "running"},
 	};
 	struct error err;
 	for (size_t i = 0; i < COUNT(paced); i++) {
-		if (paced[i].op != op || keeper_may_run(k, paced[i].hook, clock_monotonic_ms(), &err) == 0)
+		if (paced[i].op != op || root_certificate_may_run(k, paced[i].hook, clock_monotonic_ms(), &err) == 0)
 			continue;
 		refuse(k, reply, paced[i].step, &err);
 		return false;
@@ -574,7 +575,7 @@ static bool may_run(struct keeper *k, enum request_op op, struct reply *reply)
 	return true;
 }
 
-void step_request(struct keeper *k, const struct request *request, struct reply *reply)
+void operation_request(struct root_certificate *k, const struct request *request, struct reply *reply)
 {
 	if (!may_run(k, request->op, reply))
 		return;

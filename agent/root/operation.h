@@ -1,6 +1,6 @@
 /* The steps by which a certificate goes from one revision to the next on this node, one function for each request
  * (agent/common/root_request.h). Each fills the reply. Each may be repeated, and be cut off by a crash at any point:
- * keeper_start goes on from the journal.
+ * root_certificate_start goes on from the journal.
  *
  *   stage     The set is verified, durable in the archive, and journalled as staged and high_water.
  *   test      Each service's `test` hook runs with the staged set; stopped services are tested too.
@@ -9,7 +9,7 @@
  *   reload    Each running service's `reload` hook runs; stopped ones are listed. A service that `running` has seen
  *             running a moment ago is asked again only when its reload fails.
  *   commit    The pending revision becomes the served one.
- *   hold      keeper_repair does nothing for a while; this is kept in memory alone.
+ *   hold      root_certificate_repair does nothing for a while; this is kept in memory alone.
  *   undo      The previous files, `reload` hooks and the journal go back. What is absent, expired or the placeholder is
  *             never put back: the new files stay and become served, and the reply (not ok, not rolled back) says so.
  */
@@ -19,7 +19,7 @@
 #include "agent/root/certificate.h"
 #include "lib/crypto/bundle.h"
 
-enum { STEP_TIMEOUT_MAX = 3600, STEP_RETRY_MS = 30000, STEP_RUNNING_MS = 10000 };
+enum { OPERATION_TIMEOUT_MAX = 3600, OPERATION_RETRY_MS = 30000, OPERATION_RUNNING_MS = 10000 };
 
 /* What a pinned hub has signed for this node and this certificate, not opened yet. All of it is borrowed. */
 struct sealed {
@@ -28,10 +28,10 @@ struct sealed {
 	size_t len;
 	const uint8_t *seal_private;
 };
-void step_stage(struct keeper *k, const struct sealed *b, struct reply *reply);
+void operation_stage(struct root_certificate *k, const struct sealed *b, struct reply *reply);
 /* Serves TEST, ACTIVATE, RELOAD, RUNNING, COMMIT, UNDO and HOLD. */
-void step_request(struct keeper *k, const struct request *request, struct reply *reply);
+void operation_request(struct root_certificate *k, const struct request *request, struct reply *reply);
 /* Undoes whatever is pending. */
-void step_undo(struct keeper *k, struct reply *reply);
+void operation_undo(struct root_certificate *k, struct reply *reply);
 
 #endif

@@ -8,28 +8,28 @@
 
 /* Reads what live/ points at, also when one of its files was changed and nothing is known of what was in it. Returns 1,
  * 0 when there is none, or -1 when it is there and cannot be read now; then nothing else is put in its place. */
-static int read_live(struct keeper *k, struct set *ret, struct error *err)
+static int read_live(struct root_certificate *k, struct file_set *ret, struct error *err)
 {
 	struct revision live;
 	struct error why, ignored;
 	int found = install_live(&k->install, &live, err);
 	if (found != 1)
 		return found < 0 && err->kind == ERROR_RETRY ? -1 : 0;
-	if (set_read(k->install.archive, live, ret, &why) == 0)
+	if (file_set_read(k->install.archive, live, ret, &why) == 0)
 		return 1;
 	if (why.kind == ERROR_RETRY) {
 		*err = why;
 		return -1;
 	}
-	if (journal_entry_is_set(&k->journal.served) || set_agreed(k->install.archive, live, ret, &ignored) < 0)
+	if (journal_entry_is_set(&k->journal.served) || file_set_agreed(k->install.archive, live, ret, &ignored) < 0)
 		return 0;
-	keeper_write_anew(k, ret, &why);
+	root_certificate_write_anew(k, ret, &why);
 	return 1;
 }
 
 /* Chooses the best that there is to serve: what live/ points at, else the newest revision that is valid, else the
  * newest. Returns -1 as read_live does. */
-static int choose_set(struct keeper *k, struct set *ret, struct error *err)
+static int choose_set(struct root_certificate *k, struct file_set *ret, struct error *err)
 {
 	int found = read_live(k, ret, err);
 	if (found)
@@ -41,13 +41,13 @@ static int choose_set(struct keeper *k, struct set *ret, struct error *err)
 
 /* The placeholder is read back before it takes the place of anything. Where not even this can be read, what could not
  * be read before is not known to be damaged: OpenSSL may have no memory, for example. */
-static int make_placeholder(struct keeper *k, struct set *ret, struct error *err)
+static int make_placeholder(struct root_certificate *k, struct file_set *ret, struct error *err)
 {
-	auto_set struct set s = {0};
-	if (set_placeholder(k->certificate->name, clock_wall(), &s, err) < 0 ||
-		set_write(k->install.archive, &s, err) < 0)
+	auto_set struct file_set s = {0};
+	if (file_set_placeholder(k->certificate->name, clock_wall(), &s, err) < 0 ||
+		file_set_write(k->install.archive, &s, err) < 0)
 		return -1;
-	if (set_read(k->install.archive, s.entry.revision, ret, err) < 0) {
+	if (file_set_read(k->install.archive, s.entry.revision, ret, err) < 0) {
 		err->kind = ERROR_RETRY;
 		return error_wrap(err, "what was just written cannot be read, so no set is taken for damaged");
 	}
@@ -57,10 +57,10 @@ static int make_placeholder(struct keeper *k, struct set *ret, struct error *err
 }
 
 /* Serves again what is there; high_water is left alone unless it is unknown. */
-static int rebuild(struct keeper *k, struct error *err)
+static int rebuild(struct root_certificate *k, struct error *err)
 {
-	auto_set struct set s = {0};
-	auto_set struct set newest = {0};
+	auto_set struct file_set s = {0};
+	auto_set struct file_set newest = {0};
 	struct journal *j = &k->journal;
 	int found = choose_set(k, &s, err);
 	if (found < 0 || (found == 0 && make_placeholder(k, &s, err) < 0))
@@ -73,16 +73,16 @@ static int rebuild(struct keeper *k, struct error *err)
 	}
 	*j = (struct journal){.served = s.entry, .high_water = high_water};
 	memcpy(j->certificate, k->certificate->name, strlen(k->certificate->name) + 1);
-	return keeper_save(k, err);
+	return root_certificate_save(k, err);
 }
 
-static bool is_whole(struct keeper *k, const struct journal_entry *entry, struct error *err)
+static bool is_whole(struct root_certificate *k, const struct journal_entry *entry, struct error *err)
 {
-	auto_set struct set s = {0};
-	return keeper_read(k, entry, &s, err) >= 0;
+	auto_set struct file_set s = {0};
+	return root_certificate_read(k, entry, &s, err) >= 0;
 }
 
-static int rebuild_for(struct keeper *k, const struct error *why, struct error *err)
+static int rebuild_for(struct root_certificate *k, const struct error *why, struct error *err)
 {
 	char text[REVISION_TEXT_MAX];
 	if (rebuild(k, err) < 0)
@@ -92,7 +92,7 @@ static int rebuild_for(struct keeper *k, const struct error *why, struct error *
 	return 0;
 }
 
-static int load(struct keeper *k, struct error *err)
+static int load(struct root_certificate *k, struct error *err)
 {
 	struct error damage;
 	int found = journal_read(k->root_state, k->certificate->name, &k->journal, &damage);
@@ -107,29 +107,29 @@ static int load(struct keeper *k, struct error *err)
 }
 
 /* A clock that was set back must not keep a pending revision for longer than the request could have asked for. */
-static void arm(struct keeper *k)
+static void arm(struct root_certificate *k)
 {
 	struct error damage;
 	int64_t left = k->journal.deadline - clock_wall();
-	if (left > STEP_TIMEOUT_MAX)
-		left = STEP_TIMEOUT_MAX;
+	if (left > OPERATION_TIMEOUT_MAX)
+		left = OPERATION_TIMEOUT_MAX;
 	if (k->undoing || !is_whole(k, &k->journal.pending, &damage))
 		left = 0;
 	k->undo_at_ms = clock_monotonic_ms() + (left > 0 ? left * 1000 : 0);
 }
 
-static int start(struct keeper *k, struct error *err)
+static int start(struct root_certificate *k, struct error *err)
 {
 	struct error damage;
 	install_sweep(&k->install);
 	if (load(k, err) < 0)
 		return -1;
-	k->undoing = k->undoing && keeper_is_pending(k);
-	if (keeper_is_pending(k)) {
+	k->undoing = k->undoing && root_certificate_is_pending(k);
+	if (root_certificate_is_pending(k)) {
 		arm(k);
-		keeper_tick(k);
+		root_certificate_tick(k);
 	}
-	if (keeper_is_pending(k) || is_whole(k, &k->journal.served, &damage))
+	if (root_certificate_is_pending(k) || is_whole(k, &k->journal.served, &damage))
 		return 0;
 	if (damage.kind == ERROR_RETRY) {
 		*err = damage;
@@ -138,7 +138,7 @@ static int start(struct keeper *k, struct error *err)
 	return rebuild_for(k, &damage, err);
 }
 
-int keeper_start(struct keeper *k, struct error *err)
+int root_certificate_start(struct root_certificate *k, struct error *err)
 {
 	if (start(k, err) < 0) {
 		error_wrap(err, "certificate %s", k->certificate->name);
@@ -146,21 +146,21 @@ int keeper_start(struct keeper *k, struct error *err)
 		return -1;
 	}
 	k->ready = true;
-	keeper_repair(k);
-	keeper_prune(k);
+	root_certificate_repair(k);
+	root_certificate_prune(k);
 	return 0;
 }
 
-void keeper_tick(struct keeper *k)
+void root_certificate_tick(struct root_certificate *k)
 {
-	if (keeper_due(k) != 0)
+	if (root_certificate_due(k) != 0)
 		return;
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	char revision[REVISION_TEXT_MAX];
 	revision_text(k->journal.pending.revision, revision);
 	log_event(LOG_LEVEL_WARNING, "deadline", "certificate=%s revision=%s text=\"not committed in time: undone\"",
 		k->certificate->name, revision);
-	step_undo(k, reply);
+	operation_undo(k, reply);
 	if (!reply->ok)
 		log_event(LOG_LEVEL_ERROR, "undo", "certificate=%s revision=%s error=\"%s\" output=\"%s\"",
 			k->certificate->name, revision, reply->text, reply->output);

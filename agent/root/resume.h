@@ -8,10 +8,10 @@
 
 /* Reads the journal (a damaged one is logged, and rebuilt from live/ and the archive), makes a placeholder where there
  * is nothing, undoes what is overdue and repairs what a crash left between two steps. It logs. It may be called again
- * after a failure; until it has succeeded only keeper_close may be called. */
-int keeper_start(struct keeper *k, struct error *err);
+ * after a failure; until it has succeeded only root_certificate_close may be called. */
+int root_certificate_start(struct root_certificate *k, struct error *err);
 
 /* Undoes what was not committed by its deadline, and logs. */
-void keeper_tick(struct keeper *k);
+void root_certificate_tick(struct root_certificate *k);
 
 #endif

@@ -19,14 +19,14 @@ struct agent_config *setup_load(const char *path)
 
 int setup_identity(const struct cli_line *line)
 {
-	struct places places;
+	struct directories places;
 	auto_identity struct identity identity = {0};
 	auto_buf struct buf text = BUF_INIT(512);
 	struct error err;
 	struct agent_config *config = setup_load(line->config);
 	if (!config)
 		return CLI_USAGE;
-	int result = places_open(config, &places, &err);
+	int result = directories_open(config, &places, &err);
 	if (result == 0) {
 		if (cli_has(line, "--take-next"))
 			result = identity_take_next(&places, &identity, &err);
@@ -34,7 +34,7 @@ int setup_identity(const struct cli_line *line)
 			result = identity_next(&places, &identity, &err);
 		else
 			result = identity_load(&places, &identity, &err);
-		places_close(&places);
+		directories_close(&places);
 	}
 	agent_config_free(config);
 	if (result < 0)

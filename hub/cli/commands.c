@@ -29,8 +29,8 @@ struct asking {
 	const struct cli_line *line;
 	void (*show)(const struct answers *a); /* at the end */
 	bool json;
-	bool follows;      /* what it asked for takes its time, and can be left */
-	struct live *live; /* owned; NULL: not on a terminal */
+	bool follows;          /* what it asked for takes its time, and can be left */
+	struct terminal *live; /* owned; NULL: not on a terminal */
 	struct answers answers;
 };
 
@@ -51,7 +51,7 @@ static void on_answer(const cJSON *answer, void *context)
 		(strcmp(event, "progress") != 0 && strcmp(event, "order") != 0))
 		return;
 	if (a->live)
-		live_take(a->live, answer);
+		terminal_take(a->live, answer);
 	else
 		print_change(answer);
 }
@@ -59,10 +59,10 @@ static void on_answer(const cJSON *answer, void *context)
 static bool on_tick(void *context)
 {
 	struct asking *a = context;
-	if (live_interrupted())
+	if (terminal_interrupted())
 		return false;
 	if (a->live)
-		live_draw(a->live);
+		terminal_draw(a->live);
 	return true;
 }
 
@@ -142,14 +142,14 @@ static int ask_hub(
 		return exit_code;
 	answers_init(&a.answers);
 	if (a.follows)
-		live_catch_interrupt();
-	if (a.follows && !a.json && live_terminal())
-		a.live = live_new();
+		terminal_catch_interrupt();
+	if (a.follows && !a.json && terminal_is_one())
+		a.live = terminal_new();
 	struct progress *progress = a.live ? NULL : progress_new("waiting for the hub");
 	exit_code = ask_live(path, owned, files, on_answer, a.follows ? on_tick : NULL, COMMAND_TICK_MS, &a, &err);
 	progress_free(progress);
 	if (a.live)
-		live_erase(a.live);
+		terminal_erase(a.live);
 	if (exit_code == ASK_STOPPED)
 		exit_code = cli_fail(CLI_UNCONVERGED,
 			"interrupted; at the hub it goes on: certsync status --watch shows how far it is");
@@ -158,7 +158,7 @@ static int ask_hub(
 	else
 		show_answers(&a);
 	if (a.live)
-		live_free(a.live);
+		terminal_free(a.live);
 	answers_release(&a.answers);
 	return exit_code;
 }
@@ -255,7 +255,7 @@ static void on_watched(const cJSON *answer, void *context)
 	if (answers_take(&w->now, answer) || strcmp(json_text(answer, "event"), "round") != 0)
 		return;
 	if (w->terminal)
-		live_screen(print_round, &w->now);
+		terminal_screen(print_round, &w->now);
 	else
 		print_changes(&w->now, &w->before);
 	answers_release(&w->before);
@@ -266,15 +266,15 @@ static void on_watched(const cJSON *answer, void *context)
 static bool on_watch_tick(void *context)
 {
 	const struct watching *w = context;
-	if (w->terminal && !live_interrupted())
-		live_screen(print_round, &w->before);
-	return !live_interrupted();
+	if (w->terminal && !terminal_interrupted())
+		terminal_screen(print_round, &w->before);
+	return !terminal_interrupted();
 }
 
 static int watch_status(const struct cli_line *line)
 {
 	struct error err;
-	struct watching w = {.terminal = live_terminal()};
+	struct watching w = {.terminal = terminal_is_one()};
 	int exit_code = CLI_USAGE;
 	auto_json cJSON *request = new_request("status");
 	auto_free char *path = control_path(line, &exit_code);
@@ -283,7 +283,7 @@ static int watch_status(const struct cli_line *line)
 	cJSON_AddBoolToObject(request, "watch", true);
 	answers_init(&w.now);
 	answers_init(&w.before);
-	live_catch_interrupt();
+	terminal_catch_interrupt();
 	if (w.terminal)
 		printf("\033[2J");
 	exit_code = ask_live(path, request, NULL, on_watched, on_watch_tick, COMMAND_WATCH_MS, &w, &err);

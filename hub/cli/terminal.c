@@ -18,7 +18,7 @@ struct line {
 	int64_t since;             /* monotonic, ms: when it came */
 };
 
-struct live {
+struct terminal {
 	struct line lines[LIVE_LINES_MAX];
 	size_t count;
 	int drawn; /* lines that stand on the terminal */
@@ -26,7 +26,7 @@ struct live {
 
 /* ---- the terminal ---- */
 
-bool live_terminal(void)
+bool terminal_is_one(void)
 {
 	const char *term = getenv("TERM");
 	return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
@@ -59,25 +59,25 @@ static void on_interrupt(int signal_number)
 	interrupted = 1;
 }
 
-void live_catch_interrupt(void)
+void terminal_catch_interrupt(void)
 {
 	const struct sigaction action = {.sa_handler = on_interrupt};
 	sigaction(SIGINT, &action, NULL);
 }
 
-bool live_interrupted(void)
+bool terminal_interrupted(void)
 {
 	return interrupted;
 }
 
 /* ---- progress ---- */
 
-struct live *live_new(void)
+struct terminal *terminal_new(void)
 {
-	return mem_alloc(sizeof(struct live));
+	return mem_alloc(sizeof(struct terminal));
 }
 
-void live_free(struct live *l)
+void terminal_free(struct terminal *l)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		free(l->lines[i].certificate);
@@ -87,7 +87,7 @@ void live_free(struct live *l)
 	free(l);
 }
 
-static struct line *find_line(struct live *l, const char *certificate, const char *agent)
+static struct line *find_line(struct terminal *l, const char *certificate, const char *agent)
 {
 	for (size_t i = 0; i < l->count; i++)
 		if (strcmp(l->lines[i].certificate, certificate) == 0 && strcmp(l->lines[i].agent, agent) == 0)
@@ -98,7 +98,7 @@ static struct line *find_line(struct live *l, const char *certificate, const cha
 	return &l->lines[l->count++];
 }
 
-void live_take(struct live *l, const cJSON *answer)
+void terminal_take(struct terminal *l, const cJSON *answer)
 {
 	struct line *line = find_line(l, json_text(answer, "certificate"), json_text(answer, "agent"));
 	if (line) {
@@ -106,7 +106,7 @@ void live_take(struct live *l, const cJSON *answer)
 		line->answer = cJSON_Duplicate(answer, true);
 		line->since = clock_monotonic_ms();
 	}
-	live_draw(l);
+	terminal_draw(l);
 }
 
 /* Returns whether it still goes on, so that its seconds are counted. */
@@ -136,7 +136,7 @@ static char *line_text(const struct line *line)
 		"%-24s %-14s %-12s %s  %s", line->certificate, line->agent, json_text(a, "state"), time, what);
 }
 
-void live_erase(struct live *l)
+void terminal_erase(struct terminal *l)
 {
 	if (l->drawn)
 		printf("\033[%dA\r\033[J", l->drawn);
@@ -145,7 +145,7 @@ void live_erase(struct live *l)
 }
 
 /* If there is not enough room for all lines, those that are under way get it. */
-void live_draw(struct live *l)
+void terminal_draw(struct terminal *l)
 {
 	int width, height, left = 0;
 	window(&width, &height);
@@ -177,7 +177,7 @@ void live_draw(struct live *l)
 
 /* ---- a whole screen ---- */
 
-void live_screen(void (*print)(const void *what), const void *what)
+void terminal_screen(void (*print)(const void *what), const void *what)
 {
 	char *text = NULL;
 	size_t len = 0;

@@ -8,21 +8,21 @@
 
 #include <stdbool.h>
 
-bool live_terminal(void); /* standard output is one that can be drawn on */
+bool terminal_is_one(void); /* standard output is one that can be drawn on */
 
 /* From now on SIGINT only sets a flag, so that a person can be told of what goes on elsewhere. */
-void live_catch_interrupt(void);
-bool live_interrupted(void);
+void terminal_catch_interrupt(void);
+bool terminal_interrupted(void);
 
 /* The progress of orders and agents, one line each. */
-struct live;
-struct live *live_new(void);
-void live_free(struct live *l);
-void live_take(struct live *l, const cJSON *answer); /* "progress" or "order"; draws */
-void live_draw(struct live *l);                      /* again: seconds have passed */
-void live_erase(struct live *l);
+struct terminal;
+struct terminal *terminal_new(void);
+void terminal_free(struct terminal *l);
+void terminal_take(struct terminal *l, const cJSON *answer); /* "progress" or "order"; draws */
+void terminal_draw(struct terminal *l);                      /* again: seconds have passed */
+void terminal_erase(struct terminal *l);
 
 /* Draws what `print` prints over the whole window, as much of it as there is room for. */
-void live_screen(void (*print)(const void *what), const void *what);
+void terminal_screen(void (*print)(const void *what), const void *what);
 
 #endif

@@ -64,7 +64,7 @@ const struct hub_events daemon_events = {
 	.fetch = fleet_fetch,
 	.lost = fleet_lost,
 	.changed = control_changed,
-	.verified = standing_soon,
+	.verified = endpoints_soon,
 	.roll_back = rollback,
 	.published = renewal_published,
 	.revoked = on_revoked,
@@ -77,12 +77,12 @@ static int open_configured(struct hub *hub, struct error *err)
 	hub->anchors = anchors_load(hub->config->anchors, err);
 	if (!hub->anchors)
 		return error_wrap(err, "anchors");
-	announce_open(hub);
+	host_keys_open(hub);
 	signing_settle(hub);
 	fleet_open(hub);
 	renewal_open(hub);
-	source_open(hub);
-	standing_open(hub);
+	watched_open(hub);
+	endpoints_open(hub);
 	alert_open(hub);
 	if (hub->root)
 		login_keys_send(hub);
@@ -96,11 +96,11 @@ static void close_configured(struct hub *hub)
 	joining_close_all(hub);
 	login_keys_close(hub);
 	alert_close(hub);
-	standing_close(hub);
-	source_close(hub);
+	endpoints_close(hub);
+	watched_close(hub);
 	renewal_close(hub);
 	fleet_close(hub);
-	outcome_close(hub);
+	history_close(hub);
 	anchors_free(hub->anchors);
 	hub->anchors = NULL;
 }
@@ -193,9 +193,9 @@ static void take_reply(struct hub *hub, const struct frame *frame)
 		control_keys_written(hub, reply.ok, reply.text);
 		joining_keys_written(hub, reply.ok, reply.text);
 	} else if (reply.ok) {
-		source_left_out(hub, reply.certificate, reply.text);
+		watched_left_out(hub, reply.certificate, reply.text);
 	} else {
-		source_unreadable(hub, reply.certificate, reply.text);
+		watched_unreadable(hub, reply.certificate, reply.text);
 	}
 }
 
@@ -210,7 +210,7 @@ static void on_root_frame(struct conn *c, const struct frame *frame, void *conte
 	else if (files_decode(frame->data, frame->len, &files, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "root", "error=\"%s\"", err.message);
 	else
-		source_files(hub, &files);
+		watched_files(hub, &files);
 }
 
 static void on_root_closed(struct conn *c, const struct error *err, void *context)

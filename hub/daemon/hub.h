@@ -20,7 +20,7 @@ struct session;
 struct renewal;
 struct advisor;
 struct account;
-struct source;
+struct watched;
 struct standing;
 struct outcomes;
 struct alert;
@@ -58,7 +58,7 @@ struct hub {
 	struct advisor
 		*advisors; /* hub/daemon/acme/renewal_info.h: a list, one per authority that is asked when to renew */
 	struct account *accounts;        /* hub/daemon/acme/account.h: a list, what is being done to accounts */
-	struct source *sources;          /* hub/daemon/publish/watched.h: a list, one per watched certificate */
+	struct watched *sources;         /* hub/daemon/publish/watched.h: a list, one per watched certificate */
 	struct outcomes *outcomes;       /* hub/daemon/rollout/history.h: a list, what became of revisions */
 	struct standing *standing;       /* hub/daemon/alert/endpoints.h: what is checked from outside */
 	struct alert *alert;             /* hub/daemon/alert/alert.h: who is told of what */

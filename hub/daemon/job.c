@@ -5,9 +5,9 @@
 
 enum { EVENT_MAX = 32 };
 
-struct errand {
+struct job {
 	struct worker *worker;
-	const struct errand_handler *handler;
+	const struct job_handler *handler;
 	void *context;
 	struct error error; /* it said something that cannot be understood */
 };
@@ -15,7 +15,7 @@ struct errand {
 static void on_frame(struct worker *w, const struct frame *frame, void *context)
 {
 	(void)w;
-	struct errand *e = context;
+	struct job *e = context;
 	struct error err;
 	auto_json cJSON *message = frame->type == FRAME_MESSAGE ? json_parse(frame->data, frame->len, &err) : NULL;
 	const char *event = message ? json_string(message, "event", EVENT_MAX, &err) : NULL;
@@ -28,14 +28,14 @@ static void on_frame(struct worker *w, const struct frame *frame, void *context)
 static void on_ended(struct worker *w, const struct error *err, void *context)
 {
 	(void)w;
-	struct errand *e = context;
+	struct job *e = context;
 	const struct error *why = err->kind == ERROR_NONE ? &e->error : err;
 	e->handler->ended(why, e->context);
-	errand_cancel(e);
+	job_cancel(e);
 }
 
-struct errand *errand_start(struct workers *workers, enum worker_kind kind, int timeout_s, const cJSON *job,
-	const struct files *files, const struct errand_handler *handler, void *context, struct error *err)
+struct job *job_start(struct workers *workers, enum worker_kind kind, int timeout_s, const cJSON *job,
+	const struct files *files, const struct job_handler *handler, void *context, struct error *err)
 {
 	static const struct worker_handler worker_handler = {.frame = on_frame, .ended = on_ended};
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX), bytes = BUF_INIT(FRAME_FILES_MAX);
@@ -44,7 +44,7 @@ struct errand *errand_start(struct workers *workers, enum worker_kind kind, int 
 			FRAME_MESSAGE_MAX);
 		return NULL;
 	}
-	struct errand *e = mem_alloc(sizeof(*e));
+	struct job *e = mem_alloc(sizeof(*e));
 	e->handler = handler;
 	e->context = context;
 	e->worker = worker_start(workers, kind, timeout_s, &worker_handler, e, err);
@@ -58,14 +58,14 @@ struct errand *errand_start(struct workers *workers, enum worker_kind kind, int 
 	return e;
 }
 
-void errand_send(struct errand *e, const cJSON *message)
+void job_send(struct job *e, const cJSON *message)
 {
 	auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
 	if (json_print(message, &text) == 0)
 		worker_send(e->worker, FRAME_MESSAGE, text.data, text.len);
 }
 
-void errand_cancel(struct errand *e)
+void job_cancel(struct job *e)
 {
 	if (!e)
 		return;

@@ -9,9 +9,9 @@
 #include "lib/core/files.h"
 #include "lib/wire/json.h"
 
-struct errand;
+struct job;
 
-struct errand_handler {
+struct job_handler {
 	void (*message)(const char *event, const cJSON *message, void *context);
 	/* The job is over: `err` says how, with kind ERROR_NONE when the worker exited 0. The errand is gone after the
 	 * call. */
@@ -20,10 +20,10 @@ struct errand_handler {
 
 /* `job` is borrowed; `files` may be NULL. The handler is only called from the loop. Returns NULL with the reason when
  * the worker cannot start. */
-struct errand *errand_start(struct workers *workers, enum worker_kind kind, int timeout_s, const cJSON *job,
-	const struct files *files, const struct errand_handler *handler, void *context, struct error *err);
+struct job *job_start(struct workers *workers, enum worker_kind kind, int timeout_s, const cJSON *job,
+	const struct files *files, const struct job_handler *handler, void *context, struct error *err);
 /* Sends one message more to the worker. */
-void errand_send(struct errand *e, const cJSON *message);
-void errand_cancel(struct errand *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */
+void job_send(struct job *e, const cJSON *message);
+void job_cancel(struct job *e); /* kills the worker; no callback; NULL is allowed; not from inside a handler */
 
 #endif

@@ -231,8 +231,8 @@ struct node {
 	struct agent_certificate certificate;
 	struct agent_service service;
 	struct agent_file file;
-	struct places places;
-	struct keeper keeper;
+	struct directories places;
+	struct root_certificate keeper;
 	char *allow[2], *probe[1];
 	char *paths[8];
 };
@@ -261,14 +261,14 @@ static void configure(struct node *n, const char *dir)
 		.admin_group = group,
 		.certificates = &n->certificate,
 		.certificate_count = 1};
-	n->places = (struct places){.root_state = -1, .state = -1, .run = -1, .pins = -1};
+	n->places = (struct directories){.root_state = -1, .state = -1, .run = -1, .pins = -1};
 	n->keeper.install.live = n->keeper.install.archive = -1;
 }
 
 static void close_node(struct node *n)
 {
-	keeper_close(&n->keeper);
-	places_close(&n->places);
+	root_certificate_close(&n->keeper);
+	directories_close(&n->places);
 	for (size_t i = 0; i < COUNT(n->paths); i++)
 		free(n->paths[i]);
 }
@@ -277,12 +277,12 @@ static void close_node(struct node *n)
 static int open_node(struct node *n, const char *dir, struct error *err)
 {
 	configure(n, dir);
-	if (places_open(&n->config, &n->places, err) < 0)
+	if (directories_open(&n->config, &n->places, err) < 0)
 		return -1;
-	places_sweep(&n->places);
-	if (keeper_open(&n->keeper, &n->config, &n->certificate, n->places.root_state, -1, err) < 0)
+	directories_sweep(&n->places);
+	if (root_certificate_open(&n->keeper, &n->config, &n->certificate, n->places.root_state, -1, err) < 0)
 		return -1;
-	return keeper_start(&n->keeper, err);
+	return root_certificate_start(&n->keeper, err);
 }
 
 static int tell_identity(struct node *n, struct error *err)
@@ -329,7 +329,8 @@ static int stage_pem(struct node *n, const char *dir, struct revision revision, 
 		return -1;
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	story_say("doing stage %s %s", revision_text(revision, text), hex);
-	step_stage(&n->keeper, &(const struct sealed){&checked, sealed.data, sealed.len, identity.seal_private}, reply);
+	operation_stage(
+		&n->keeper, &(const struct sealed){&checked, sealed.data, sealed.len, identity.seal_private}, reply);
 	return reply_to("staged", revision, reply, err);
 }
 
@@ -344,12 +345,12 @@ static int ask(struct node *n, enum request_op op, struct revision revision, str
 		[REQUEST_COMMIT] = "committed",
 		[REQUEST_UNDO] = "undone"};
 	char text[REVISION_TEXT_MAX];
-	const struct request request = {.op = op, .revision = revision, .timeout = STEP_TIMEOUT_MAX};
+	const struct request request = {.op = op, .revision = revision, .timeout = OPERATION_TIMEOUT_MAX};
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	reply->op = op;
 	reply->revision = revision;
 	story_say("doing %s %s", doing[op], revision_text(revision, text));
-	step_request(&n->keeper, &request, reply);
+	operation_request(&n->keeper, &request, reply);
 	return reply_to(done[op], revision, reply, err);
 }
 
@@ -396,7 +397,7 @@ static int agent_rollback(struct node *n, const char *dir, struct error *err)
 		return -1;
 	story_say("doing undo 1.5");
 	n->keeper.undo_at_ms = 0;
-	keeper_tick(&n->keeper);
+	root_certificate_tick(&n->keeper);
 	story_say("undone 1.5");
 	return ask(n, REQUEST_ACTIVATE, fifth, err) < 0 || ask(n, REQUEST_RELOAD, fifth, err) < 0
 		? -1

@@ -92,7 +92,7 @@ static int add(struct daemon *d, const struct join_keys *keys, struct buf *line,
 {
 	story_say("doing list");
 	if (enroll_hub_line(&d->hub, name, line, err) < 0 ||
-		ticket_issue(&d->hub, name, TICKET_KEYS_OWN, 0, keys, line, err) < 0)
+		join_line_issue(&d->hub, name, JOIN_LINE_KEYS_OWN, 0, keys, line, err) < 0)
 		return -1;
 	login_keys_send(&d->hub);
 	if (write_keys(d, err) < 0)
@@ -104,7 +104,7 @@ static int add(struct daemon *d, const struct join_keys *keys, struct buf *line,
 static int join(struct daemon *d, const char *key, const struct join_keys *keys, const char *line, struct error *err)
 {
 	struct join_request r = {.seal = {1}, .nonce = {2}};
-	auto_ticket struct ticket ticket = {0};
+	auto_ticket struct join_line ticket = {0};
 	auto_buf struct buf request = BUF_INIT(FRAME_JOIN_MAX);
 	uint8_t digest[JOIN_DIGEST_SIZE];
 	snprintf(r.agent, sizeof(r.agent), "%s", name);
@@ -112,7 +112,7 @@ static int join(struct daemon *d, const char *key, const struct join_keys *keys,
 	r.seal[1] = (uint8_t)key[40];
 	if (join_line_digest(line, digest, err) < 0 || join_request_encode(&r, keys->mac, digest, &request, err) < 0)
 		return -1;
-	if (ticket_use(&d->hub, name, request.data, request.len, clock_wall(), &ticket, err) < 0)
+	if (join_line_use(&d->hub, name, request.data, request.len, clock_wall(), &ticket, err) < 0)
 		return -1;
 	story_say("spent");
 	story_say("doing enroll %s", key);

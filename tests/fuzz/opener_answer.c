@@ -19,7 +19,7 @@ static bool only(const struct buf *pem)
 static void check(const struct parts *pairs, size_t count, const uint8_t *data, size_t size)
 {
 	auto_buf struct buf again = BUF_INIT(OPENER_ANSWER_MAX);
-	auto_set struct set s = {0};
+	auto_set struct file_set s = {0};
 	struct error err;
 	buf_put_u8(&again, OPENER_TAKEN);
 	buf_put_u8(&again, (uint8_t)count);
@@ -29,7 +29,7 @@ static void check(const struct parts *pairs, size_t count, const uint8_t *data, 
 		FUZZ_CHECK(parts_put(&pairs[i], &again) == 0);
 	}
 	FUZZ_CHECK(again.len == size && memcmp(again.data, data, size) == 0);
-	if (set_make((struct revision){1, 1}, pairs, count, &s, &err) == 0)
+	if (file_set_make((struct revision){1, 1}, pairs, count, &s, &err) == 0)
 		FUZZ_CHECK(s.file_count == (count > 1 ? 8 : 6));
 	else
 		FUZZ_CHECK(count > 1 && pairs[0].rsa == pairs[1].rsa);

@@ -4,16 +4,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct outcome_book book, again;
+	static struct history_book book, again;
 	struct error err;
 	char text[1024];
 	auto_json cJSON *o = json_parse(data, size, &err);
-	if (!o || outcome_decode(o, &book, &err) < 0)
+	if (!o || history_decode(o, &book, &err) < 0)
 		return 0;
 	for (size_t i = 0; i < book.count; i++)
-		outcome_text(&book.list[i], text, sizeof(text));
-	auto_json cJSON *record = outcome_encode(&book);
-	FUZZ_CHECK(outcome_decode(record, &again, &err) == 0);
+		history_text(&book.list[i], text, sizeof(text));
+	auto_json cJSON *record = history_encode(&book);
+	FUZZ_CHECK(history_decode(record, &again, &err) == 0);
 	FUZZ_CHECK(again.count == book.count);
 	return 0;
 }

@@ -201,9 +201,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] & 4)
 		s.have.pending = s.have.high_water = (struct revision){1, 4};
 	transaction_init(&s.t, "a.pl", &io, &s);
-	view_add(&s.t.view, "127.0.0.1:25", "postfix");
-	view_add(&s.t.view, "127.0.0.1:465", "postfix");
-	view_add(&s.t.view, "127.0.0.1:993", "dovecot");
+	probed_add(&s.t.view, "127.0.0.1:25", "postfix");
+	probed_add(&s.t.view, "127.0.0.1:465", "postfix");
+	probed_add(&s.t.view, "127.0.0.1:993", "dovecot");
 	transaction_start(&s.t, &s.have, s.now);
 	for (size_t i = 1; i + 1 < size && i < 4000; i += 2)
 		event(&s, data[i], data[i + 1]);

@@ -74,7 +74,7 @@ static inline void hub_scene_end(struct hub_scene *s)
 	void *scratch = s->scratch;
 	session_close_all(&s->hub);
 	fleet_close(&s->hub);
-	outcome_close(&s->hub);
+	history_close(&s->hub);
 	signing_close(&s->hub);
 	key_changes_close(&s->hub);
 	store_close(s->hub.store);

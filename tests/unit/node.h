@@ -311,9 +311,9 @@ static void set_up(struct node *n)
 	memset(n->serves, 'o', PORTS);
 	memset(n->serves_after_reload, 'n', PORTS);
 	transaction_init(&n->t, NAME, &io, n);
-	view_add(&n->t.view, "127.0.0.1:25", "postfix");
-	view_add(&n->t.view, "127.0.0.1:993", "dovecot");
-	view_add(&n->t.view, "127.0.0.1:995", "dovecot");
+	probed_add(&n->t.view, "127.0.0.1:25", "postfix");
+	probed_add(&n->t.view, "127.0.0.1:993", "dovecot");
+	probed_add(&n->t.view, "127.0.0.1:995", "dovecot");
 }
 
 static struct node *ready(void)

@@ -6,7 +6,7 @@
 #include "agent/root/opener_child.h"
 
 static inline int set_of(
-	struct revision revision, struct chain *chains, size_t count, struct set *ret, struct error *err)
+	struct revision revision, struct chain *chains, size_t count, struct file_set *ret, struct error *err)
 {
 	struct parts pairs[BUNDLE_PAIRS_MAX] = {PARTS_INIT, PARTS_INIT};
 	int result = 0;
@@ -15,7 +15,7 @@ static inline int set_of(
 		chain_release(&chains[i]);
 	}
 	if (result == 0)
-		result = set_make(revision, pairs, count, ret, err);
+		result = file_set_make(revision, pairs, count, ret, err);
 	for (size_t i = 0; i < count; i++)
 		parts_release(&pairs[i]);
 	return result;

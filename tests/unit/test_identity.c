@@ -6,11 +6,11 @@
 static const char hub_key[] = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 static const char host_key[] = "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDR/CvhZ+cMHbiCLqA";
 
-static struct places places_of(const struct scratch *s)
+static struct directories places_of(const struct scratch *s)
 {
 	mkdirat(s->fd, "root", 0700);
 	mkdirat(s->fd, "state", 0700);
-	return (struct places){
+	return (struct directories){
 		.root_state = openat(s->fd, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.state = openat(s->fd, "state", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.run = -1,
@@ -21,7 +21,7 @@ static struct places places_of(const struct scratch *s)
 static void keys_are_made_once_and_kept(void **state)
 {
 	const struct scratch *s = *state;
-	struct places places = places_of(s);
+	struct directories places = places_of(s);
 	auto_identity struct identity first = {0};
 	auto_identity struct identity second = {0};
 	auto_buf struct buf line = BUF_INIT(512);
@@ -34,13 +34,13 @@ static void keys_are_made_once_and_kept(void **state)
 	identity_line(&first, &line);
 	auto_free char *expected = mem_printf("certsync-agent:1 ssh-ed25519 %s x25519:", first.ssh_public);
 	assert_memory_equal(buf_text(&line), expected, strlen(expected));
-	places_close(&places);
+	directories_close(&places);
 }
 
 static void ssh_itself_reads_the_key(void **state)
 {
 	const struct scratch *s = *state;
-	struct places places = places_of(s);
+	struct directories places = places_of(s);
 	auto_identity struct identity identity = {0};
 	struct error err;
 	char line[512] = "";
@@ -54,13 +54,13 @@ static void ssh_itself_reads_the_key(void **state)
 	assert_memory_equal(line, expected, strlen(expected));
 	auto_buf struct buf public_file = BUF_INIT(512);
 	assert_memory_equal(scratch_read(s, "state/id_ed25519.pub", &public_file), expected, strlen(expected));
-	places_close(&places);
+	directories_close(&places);
 }
 
 static void a_public_half_that_is_lost_or_wrong_is_written_again(void **state)
 {
 	const struct scratch *s = *state;
-	struct places places = places_of(s);
+	struct directories places = places_of(s);
 	auto_identity struct identity first = {0};
 	auto_identity struct identity second = {0};
 	auto_buf struct buf text = BUF_INIT(512);
@@ -71,13 +71,13 @@ static void a_public_half_that_is_lost_or_wrong_is_written_again(void **state)
 	assert_int_equal(identity_load(&places, &second, &err), 0);
 	assert_memory_equal(&first, &second, sizeof(first));
 	assert_non_null(strstr(scratch_read(s, "state/id_ed25519.pub", &text), first.ssh_public));
-	places_close(&places);
+	directories_close(&places);
 }
 
 static void a_private_key_that_cannot_be_used_is_never_replaced(void **state)
 {
 	const struct scratch *s = *state;
-	struct places places = places_of(s);
+	struct directories places = places_of(s);
 	auto_identity struct identity identity = {0};
 	auto_buf struct buf text = BUF_INIT(512);
 	struct error err;
@@ -89,13 +89,13 @@ static void a_private_key_that_cannot_be_used_is_never_replaced(void **state)
 	scratch_write(s, "state/id_ed25519", "-----BEGIN RSA PRIVATE KEY-----\n", 0600);
 	assert_int_equal(identity_load(&places, &identity, &err), -1);
 	assert_non_null(strstr(err.message, "id_ed25519 is not an Ed25519 key"));
-	places_close(&places);
+	directories_close(&places);
 }
 
 static void keys_that_were_rotated_meanwhile_are_taken(void **state)
 {
 	const struct scratch *s = *state;
-	struct places places = places_of(s);
+	struct directories places = places_of(s);
 	auto_identity struct identity first = {0};
 	auto_identity struct identity next = {0};
 	auto_identity struct identity now = {0};
@@ -110,7 +110,7 @@ static void keys_that_were_rotated_meanwhile_are_taken(void **state)
 	assert_int_equal(identity_refresh(&places, &now, &err), 0);
 	assert_memory_equal(&now, &next, sizeof(next));
 	assert_int_equal(faccessat(places.state, "id_ed25519.next", F_OK, 0), -1);
-	places_close(&places);
+	directories_close(&places);
 }
 
 static void the_hubs_line_is_read(void **state)

@@ -47,12 +47,12 @@ static int teardown(void **state)
 	return scratch_teardown(&scratch);
 }
 
-static struct set make_set(uint32_t number, const char *second_type)
+static struct file_set make_set(uint32_t number, const char *second_type)
 {
 	struct issued first = issue((struct wish){.subject = name, .san = "DNS:mail.domain.pl"});
 	struct issued second = {0};
 	struct chain pairs[2] = {issued_chain(&first, NULL, 0), {0}};
-	struct set s = {0};
+	struct file_set s = {0};
 	struct error err;
 	if (second_type) {
 		second = issue((struct wish){.subject = name, .san = "DNS:mail.domain.pl", .key_type = second_type});
@@ -64,16 +64,16 @@ static struct set make_set(uint32_t number, const char *second_type)
 	return s;
 }
 
-static void write_set(const struct node *n, const struct set *s)
+static void write_set(const struct node *n, const struct file_set *s)
 {
 	struct error err;
-	assert_int_equal(set_write(n->install.archive, s, &err), 0);
+	assert_int_equal(file_set_write(n->install.archive, s, &err), 0);
 }
 
-static bool same_file(const struct node *n, const char *path, const struct set *s, const char *content)
+static bool same_file(const struct node *n, const char *path, const struct file_set *s, const char *content)
 {
 	auto_buf struct buf found = BUF_INIT(CHAIN_PEM_MAX);
-	const struct buf *wanted = &set_content(s, content)->pem;
+	const struct buf *wanted = &file_set_content(s, content)->pem;
 	scratch_read(n->scratch, path, &found);
 	return found.len == wanted->len && memcmp(found.data, wanted->data, found.len) == 0;
 }
@@ -81,11 +81,11 @@ static bool same_file(const struct node *n, const char *path, const struct set *
 static void a_set_is_written_and_read_again(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
-	auto_set struct set got = {0};
+	auto_set struct file_set s = make_set(1, NULL);
+	auto_set struct file_set got = {0};
 	struct error err;
 	write_set(n, &s);
-	assert_int_equal(set_read(n->install.archive, s.entry.revision, &got, &err), 0);
+	assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), 0);
 	assert_true(journal_entry_same(&got.entry, &s.entry));
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1"), 0755);
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1/privkey.pem"), 0600);
@@ -97,56 +97,56 @@ static void a_set_is_written_and_read_again(void **state)
 static void two_pairs_are_laid_out_for_haproxy_and_postfix(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, "rsa-2048");
-	auto_set struct set got = {0};
+	auto_set struct file_set s = make_set(1, "rsa-2048");
+	auto_set struct file_set got = {0};
 	struct error err;
 	write_set(n, &s);
 	assert_int_equal(s.file_count, 8);
-	assert_int_equal(set_read(n->install.archive, s.entry.revision, &got, &err), 0);
+	assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), 0);
 	assert_true(journal_entry_same(&got.entry, &s.entry));
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1/haproxy.pem.ecdsa"), 0600);
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1/haproxy.pem.rsa"), 0600);
 	assert_true(faccessat(n->install.archive, "1.1/haproxy.pem", F_OK, 0) < 0);
-	const struct buf *all = &set_content(&s, "combined-all")->pem;
-	assert_true(all->len > set_content(&s, "combined")->pem.len);
+	const struct buf *all = &file_set_content(&s, "combined-all")->pem;
+	assert_true(all->len > file_set_content(&s, "combined")->pem.len);
 }
 
 static void any_change_in_the_archive_is_noticed(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
+	auto_set struct file_set s = make_set(1, NULL);
 	for (size_t i = 0; i < s.file_count; i++) {
-		struct set got = {0};
+		struct file_set got = {0};
 		struct error err;
 		auto_free char *path = mem_printf("archive/%s/1.1/%s", name, s.files[i].name);
 		write_set(n, &s);
-		assert_int_equal(set_read(n->install.archive, s.entry.revision, &got, &err), 0);
-		set_release(&got);
+		assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), 0);
+		file_set_release(&got);
 		scratch_write(n->scratch, path, "x", 0600);
-		assert_int_equal(set_read(n->install.archive, s.entry.revision, &got, &err), -1);
+		assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), -1);
 		assert_int_equal(unlinkat(n->scratch->fd, path, 0), 0);
-		assert_int_equal(set_read(n->install.archive, s.entry.revision, &got, &err), -1);
+		assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), -1);
 	}
 }
 
-static void check_recovered(const struct node *n, const struct set *s)
+static void check_recovered(const struct node *n, const struct file_set *s)
 {
-	struct set known = {0}, agreed = {0};
+	struct file_set known = {0}, agreed = {0};
 	struct error err;
-	assert_int_equal(set_recover(n->install.archive, &s->entry, &known, &err), 0);
+	assert_int_equal(file_set_recover(n->install.archive, &s->entry, &known, &err), 0);
 	assert_true(journal_entry_same(&known.entry, &s->entry));
-	assert_int_equal(set_agreed(n->install.archive, s->entry.revision, &agreed, &err), 0);
+	assert_int_equal(file_set_agreed(n->install.archive, s->entry.revision, &agreed, &err), 0);
 	assert_true(journal_entry_same(&agreed.entry, &s->entry));
 	assert_int_equal(agreed.file_count, s->file_count);
-	set_release(&known);
-	set_release(&agreed);
+	file_set_release(&known);
+	file_set_release(&agreed);
 }
 
 static void any_one_file_that_is_changed_or_lost_is_known_from_the_others(void **state)
 {
 	const struct node *n = *state;
 	for (int types = 0; types < 2; types++) {
-		auto_set struct set s = make_set(1, types ? "rsa-2048" : NULL);
+		auto_set struct file_set s = make_set(1, types ? "rsa-2048" : NULL);
 		for (size_t i = 0; i < s.file_count; i++) {
 			auto_free char *path = mem_printf("archive/%s/1.1/%s", name, s.files[i].name);
 			/* The second pair has one file that a set is read from. */
@@ -164,39 +164,39 @@ static void any_one_file_that_is_changed_or_lost_is_known_from_the_others(void *
 static void another_content_is_not_taken_for_what_was_there(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
-	auto_set struct set other = make_set(1, NULL);
-	auto_set struct set got = {0};
+	auto_set struct file_set s = make_set(1, NULL);
+	auto_set struct file_set other = make_set(1, NULL);
+	auto_set struct file_set got = {0};
 	struct error err;
 	write_set(n, &other);
-	assert_int_equal(set_recover(n->install.archive, &s.entry, &got, &err), -1);
+	assert_int_equal(file_set_recover(n->install.archive, &s.entry, &got, &err), -1);
 	assert_non_null(strstr(err.message, "no file of it still holds"));
-	assert_int_equal(set_recover(n->install.archive, &other.entry, &got, &err), 0);
+	assert_int_equal(file_set_recover(n->install.archive, &other.entry, &got, &err), 0);
 	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/haproxy.pem", "x", 0600);
 	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/fullchain.pem", "x", 0600);
 	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/privkey.pem", "x", 0600);
-	set_release(&got);
-	assert_int_equal(set_agreed(n->install.archive, s.entry.revision, &got, &err), -1);
+	file_set_release(&got);
+	assert_int_equal(file_set_agreed(n->install.archive, s.entry.revision, &got, &err), -1);
 }
 
 static void a_placeholder_is_the_newest_only_when_nothing_else_is_there(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set placeholder = {0};
-	auto_set struct set old = make_set(1, NULL);
-	struct set found = {0};
+	auto_set struct file_set placeholder = {0};
+	auto_set struct file_set old = make_set(1, NULL);
+	struct file_set found = {0};
 	struct error err;
 	int64_t late = ISSUE_NOW + 1000 * ISSUE_DAY; /* the old one has expired, the placeholder not */
-	assert_int_equal(set_placeholder(name, ISSUE_NOW, &placeholder, &err), 0);
+	assert_int_equal(file_set_placeholder(name, ISSUE_NOW, &placeholder, &err), 0);
 	write_set(n, &placeholder);
 	assert_int_equal(install_newest(&n->install, late, &found), 0);
 	assert_int_equal(install_newest(&n->install, 0, &found), 1);
-	set_release(&found);
+	file_set_release(&found);
 	write_set(n, &old);
 	assert_int_equal(install_newest(&n->install, late, &found), 0);
 	assert_int_equal(install_newest(&n->install, 0, &found), 1);
 	assert_int_equal(found.entry.revision.number, 1);
-	set_release(&found);
+	file_set_release(&found);
 }
 
 static void a_foreign_key_or_two_of_one_type_make_no_set(void **state)
@@ -206,7 +206,7 @@ static void a_foreign_key_or_two_of_one_type_make_no_set(void **state)
 	struct issued mixed = {.certificate = a.certificate, .key = b.key};
 	struct chain one[1] = {issued_chain(&mixed, NULL, 0)};
 	struct chain two[2] = {issued_chain(&a, NULL, 0), issued_chain(&b, NULL, 0)};
-	struct set s = {0};
+	struct file_set s = {0};
 	struct error err;
 	assert_int_equal(set_of((struct revision){1, 1}, one, 1, &s, &err), -1);
 	assert_memory_equal(err.message, "key-match:", 10);
@@ -235,7 +235,7 @@ static void the_link_is_switched_and_read(void **state)
 static void an_own_file_gets_its_content_and_mode(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
+	auto_set struct file_set s = make_set(1, NULL);
 	struct error err;
 	assert_int_equal(install_files(&n->install, &s, INSTALL_LOOK, &err), 1);
 	assert_int_equal(install_files(&n->install, &s, INSTALL_DIFFERING, &err), 1);
@@ -269,7 +269,7 @@ static void what_is_in_the_place_of_the_link_is_named(void **state)
 	assert_int_equal(install_prune(&nowhere, NULL, 0, &err), -1);
 }
 
-static void install_as(const struct node *n, const struct set *s, const char *owner, const char *group, int result)
+static void install_as(const struct node *n, const struct file_set *s, const char *owner, const char *group, int result)
 {
 	struct error err;
 	n->service.files->owner = owner ? mem_strdup(owner) : NULL;
@@ -285,7 +285,7 @@ static void install_as(const struct node *n, const struct set *s, const char *ow
 static void an_own_file_gets_its_owner_and_group(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
+	auto_set struct file_set s = make_set(1, NULL);
 	struct stat st;
 	if (geteuid() != 0)
 		skip(); /* who is not root owns what he writes */
@@ -313,7 +313,7 @@ static void an_own_file_gets_its_owner_and_group(void **state)
 static void a_content_that_a_set_does_not_have_is_named(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
+	auto_set struct file_set s = make_set(1, NULL);
 	struct error err;
 	free(n->service.files->content);
 	n->service.files->content = mem_strdup("nothing");
@@ -324,10 +324,10 @@ static void a_content_that_a_set_does_not_have_is_named(void **state)
 static void a_placeholder_never_displaces_a_file(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = {0};
+	auto_set struct file_set s = {0};
 	auto_buf struct buf text = BUF_INIT(4096);
 	struct error err;
-	assert_int_equal(set_placeholder(name, ISSUE_NOW, &s, &err), 0);
+	assert_int_equal(file_set_placeholder(name, ISSUE_NOW, &s, &err), 0);
 	assert_true(revision_is_placeholder(s.entry.revision));
 	scratch_write(n->scratch, "own/imapd.pem", "what the administrator had", 0600);
 	assert_int_equal(install_files(&n->install, &s, INSTALL_MISSING, &err), 0);
@@ -339,7 +339,7 @@ static void a_placeholder_never_displaces_a_file(void **state)
 static void links_fifos_and_hard_links_are_replaced_and_not_followed(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
+	auto_set struct file_set s = make_set(1, NULL);
 	auto_buf struct buf text = BUF_INIT(4096);
 	struct error err;
 	int dir = n->scratch->fd;
@@ -359,7 +359,7 @@ static void links_fifos_and_hard_links_are_replaced_and_not_followed(void **stat
 static void no_directory_on_the_way_may_be_a_link(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
+	auto_set struct file_set s = make_set(1, NULL);
 	struct error err;
 	int dir = n->scratch->fd;
 	mkdirat(dir, "elsewhere", 0755);
@@ -377,7 +377,7 @@ static void no_directory_on_the_way_may_be_a_link(void **state)
 static void one_file_that_fails_does_not_hold_up_another(void **state)
 {
 	struct node *n = *state;
-	auto_set struct set s = make_set(1, NULL);
+	auto_set struct file_set s = make_set(1, NULL);
 	struct error err;
 	struct agent_file files[2] = {
 		{.path = scratch_path(n->scratch, "absent/x.pem"), .content = (char[]){"combined"}, .mode = 0600},
@@ -396,7 +396,7 @@ static void pruning_leaves_the_newest_three_and_what_is_needed(void **state)
 	const struct revision keep[] = {{1, 2}};
 	struct error err;
 	for (uint32_t number = 1; number <= 12; number += number == 2 ? 7 : 1) {
-		auto_set struct set s = make_set(number, NULL);
+		auto_set struct file_set s = make_set(number, NULL);
 		write_set(n, &s);
 	}
 	assert_int_equal(mkdirat(n->install.archive, "mine", 0700), 0);
@@ -411,9 +411,9 @@ static void pruning_leaves_the_newest_three_and_what_is_needed(void **state)
 static void leftovers_are_swept_and_the_newest_whole_set_is_found(void **state)
 {
 	const struct node *n = *state;
-	auto_set struct set first = make_set(1, NULL);
-	auto_set struct set second = make_set(2, NULL);
-	auto_set struct set found = {0};
+	auto_set struct file_set first = make_set(1, NULL);
+	auto_set struct file_set second = make_set(2, NULL);
+	auto_set struct file_set found = {0};
 	int dir = n->scratch->fd;
 	write_set(n, &first);
 	write_set(n, &second);
@@ -428,7 +428,7 @@ static void leftovers_are_swept_and_the_newest_whole_set_is_found(void **state)
 	assert_int_equal(faccessat(dir, "own/theirs", F_OK, 0), 0);
 	assert_int_equal(install_newest(&n->install, ISSUE_NOW, &found), 1);
 	assert_int_equal(found.entry.revision.number, 1);
-	struct set none = {0};
+	struct file_set none = {0};
 	assert_int_equal(install_newest(&n->install, ISSUE_NOW + 1000 * ISSUE_DAY, &none), 0);
 }
 

@@ -16,15 +16,15 @@ struct node {
 	struct scratch *scratch;
 	struct agent_config config;
 	struct agent_certificate certificate;
-	struct keeper keeper;
+	struct root_certificate keeper;
 	int root_state;
 };
 
 static void open_keeper(struct node *n)
 {
 	struct error err;
-	assert_int_equal(keeper_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
-	assert_int_equal(keeper_start(&n->keeper, &err), 0);
+	assert_int_equal(root_certificate_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
+	assert_int_equal(root_certificate_start(&n->keeper, &err), 0);
 }
 
 static int setup(void **state)
@@ -47,7 +47,7 @@ static int teardown(void **state)
 {
 	struct node *n = *state;
 	void *scratch = n->scratch;
-	keeper_close(&n->keeper);
+	root_certificate_close(&n->keeper);
 	close(n->root_state);
 	free(n->certificate.name);
 	free(n->config.directory);
@@ -57,7 +57,7 @@ static int teardown(void **state)
 
 static void restart(struct node *n)
 {
-	keeper_close(&n->keeper);
+	root_certificate_close(&n->keeper);
 	open_keeper(n);
 }
 
@@ -67,13 +67,13 @@ static bool ask(struct node *n, enum request_op op, uint32_t number)
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	reply->op = op;
 	reply->revision = request.revision;
-	step_request(&n->keeper, &request, reply);
+	operation_request(&n->keeper, &request, reply);
 	bool ok = reply->ok;
 	mem_free_cleanup(&reply);
 	return ok;
 }
 
-/* Staged as step_stage leaves it, without a bundle; valid for so many days from now. */
+/* Staged as operation_stage leaves it, without a bundle; valid for so many days from now. */
 static void stage(struct node *n, uint32_t number, int days)
 {
 	int64_t now = clock_wall();
@@ -82,12 +82,12 @@ static void stage(struct node *n, uint32_t number, int days)
 		.from = now - 30 * ISSUE_DAY,
 		.to = now + days * ISSUE_DAY});
 	struct chain pair = issued_chain(&leaf, NULL, 0);
-	auto_set struct set s = {0};
+	auto_set struct file_set s = {0};
 	struct error err;
 	assert_int_equal(set_of((struct revision){1, number}, &pair, 1, &s, &err), 0);
-	assert_int_equal(set_write(n->keeper.install.archive, &s, &err), 0);
+	assert_int_equal(file_set_write(n->keeper.install.archive, &s, &err), 0);
 	n->keeper.journal.staged = n->keeper.journal.high_water = s.entry;
-	assert_int_equal(keeper_save(&n->keeper, &err), 0);
+	assert_int_equal(root_certificate_save(&n->keeper, &err), 0);
 	issued_release(&leaf);
 }
 
@@ -114,12 +114,12 @@ static uint32_t live(const struct node *n)
 
 static void check_whole(const struct node *n, uint32_t number)
 {
-	auto_set struct set s = {0};
+	auto_set struct file_set s = {0};
 	struct error err;
 	const struct journal_entry *served = &n->keeper.journal.served;
 	assert_int_equal(served->revision.number, number);
 	assert_int_equal(live(n), number);
-	assert_int_equal(set_read(n->keeper.install.archive, served->revision, &s, &err), 0);
+	assert_int_equal(file_set_read(n->keeper.install.archive, served->revision, &s, &err), 0);
 	assert_true(journal_entry_same(&s.entry, served));
 }
 
@@ -145,9 +145,9 @@ static void it_is_written_anew_while_running_too(void **state)
 	install(n, 2, 20);
 	for (size_t i = 0; i < COUNT(files); i++) {
 		damage(n, files[i]);
-		assert_int_equal(keeper_repair(&n->keeper), 1);
+		assert_int_equal(root_certificate_repair(&n->keeper), 1);
 		check_whole(n, 2);
-		assert_int_equal(keeper_repair(&n->keeper), 0);
+		assert_int_equal(root_certificate_repair(&n->keeper), 0);
 	}
 }
 
@@ -159,10 +159,11 @@ static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
 	install(n, 1, 20);
 	install(n, 2, 20);
 	for (size_t i = 0; i < COUNT(files); i++) {
-		auto_set struct set known = {0};
-		auto_set struct set decoded = {0};
-		assert_int_equal(keeper_read(&n->keeper, &n->keeper.journal.served, &known, &err), KEEPER_WHOLE);
-		assert_int_equal(set_read(n->keeper.install.archive, known.entry.revision, &decoded, &err), 0);
+		auto_set struct file_set known = {0};
+		auto_set struct file_set decoded = {0};
+		assert_int_equal(root_certificate_read(&n->keeper, &n->keeper.journal.served, &known, &err),
+			ROOT_CERTIFICATE_WHOLE);
+		assert_int_equal(file_set_read(n->keeper.install.archive, known.entry.revision, &decoded, &err), 0);
 		assert_memory_equal(&known.entry, &decoded.entry, sizeof(known.entry));
 		assert_int_equal(known.file_count, decoded.file_count);
 		struct buf *pem = &known.files[i].pem;
@@ -175,7 +176,7 @@ static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
 		auto_free char *path = mem_printf("archive/%s/1.2/%s", name, known.files[i].name);
 		auto_free char *changed = mem_strndup((const char *)pem->data, pem->len);
 		scratch_write(n->scratch, path, changed, 0600);
-		assert_int_equal(keeper_repair(&n->keeper), 1);
+		assert_int_equal(root_certificate_repair(&n->keeper), 1);
 		check_whole(n, 2);
 	}
 }
@@ -191,15 +192,15 @@ static void a_set_seen_before_has_every_content(void **state)
 	for (size_t i = 0; i < COUNT(contents); i++) {
 		auto_free char *content = mem_strdup(contents[i]);
 		auto_free char *own = scratch_path(n->scratch, contents[i]);
-		auto_buf struct buf installed = BUF_INIT(SET_PEM_MAX);
-		auto_buf struct buf archived = BUF_INIT(SET_PEM_MAX);
+		auto_buf struct buf installed = BUF_INIT(FILE_SET_PEM_MAX);
+		auto_buf struct buf archived = BUF_INIT(FILE_SET_PEM_MAX);
 		auto_free char *path = mem_printf("archive/%s/1.1/%s.pem", name, i < 5 ? contents[i] : "combined");
 		struct error err;
 		file.content = content;
 		file.path = own;
 		n->certificate.services = &service;
 		n->certificate.service_count = 1;
-		assert_int_equal(keeper_repair(&n->keeper), 1);
+		assert_int_equal(root_certificate_repair(&n->keeper), 1);
 		n->certificate.service_count = 0;
 		assert_int_equal(fs_read(n->scratch->fd, path, false, &archived, &err), 0);
 		assert_int_equal(fs_read(AT_FDCWD, own, false, &installed, &err), 0);
@@ -217,19 +218,19 @@ static void nothing_is_forgotten_without_descriptors(void **state)
 	struct error err;
 	install(n, 1, 20);
 	install(n, 2, 20);
-	keeper_close(&n->keeper);
-	assert_int_equal(keeper_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
+	root_certificate_close(&n->keeper);
+	assert_int_equal(root_certificate_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	none = before;
 	int next = dup(n->root_state);
 	close(next);
 	none.rlim_cur = (rlim_t)next;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	int started = keeper_start(&n->keeper, &err);
+	int started = root_certificate_start(&n->keeper, &err);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_int_equal(started, -1);
 	assert_non_null(strstr(err.message, "Too many open files"));
-	assert_int_equal(keeper_start(&n->keeper, &err), 0);
+	assert_int_equal(root_certificate_start(&n->keeper, &err), 0);
 	check_whole(n, 2);
 	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
 }
@@ -277,18 +278,18 @@ static void an_undo_that_cannot_be_recorded_is_not_reversed(void **state)
 	n->keeper.root_state = unwritable(n);
 	assert_false(ask(n, REQUEST_UNDO, 2));
 	assert_int_equal(live(n), 1);
-	assert_int_equal(keeper_repair(&n->keeper), 0);
+	assert_int_equal(root_certificate_repair(&n->keeper), 0);
 	assert_int_equal(live(n), 1);
-	assert_in_range(keeper_due(&n->keeper), 1, STEP_RETRY_MS);
-	assert_int_equal(keeper_wanted(&n->keeper)->revision.number, 1);
+	assert_in_range(root_certificate_due(&n->keeper), 1, OPERATION_RETRY_MS);
+	assert_int_equal(root_certificate_wanted(&n->keeper)->revision.number, 1);
 	assert_false(ask(n, REQUEST_COMMIT, 2));
 	assert_false(ask(n, REQUEST_RELOAD, 2));
 	close(n->keeper.root_state);
 	n->keeper.root_state = n->root_state;
 	/* The disk is there again: the next try ends it. */
 	n->keeper.undo_at_ms = clock_monotonic_ms();
-	keeper_tick(&n->keeper);
-	assert_false(n->keeper.undoing || keeper_is_pending(&n->keeper));
+	root_certificate_tick(&n->keeper);
+	assert_false(n->keeper.undoing || root_certificate_is_pending(&n->keeper));
 	check_whole(n, 1);
 	assert_true(ask(n, REQUEST_ACTIVATE, 2));
 	assert_true(ask(n, REQUEST_COMMIT, 2));
@@ -307,7 +308,7 @@ static void a_new_activation_ends_an_undo_that_could_not_be_recorded(void **stat
 	n->keeper.root_state = n->root_state;
 	assert_true(ask(n, REQUEST_ACTIVATE, 2));
 	assert_int_equal(live(n), 2);
-	assert_int_equal(keeper_repair(&n->keeper), 0);
+	assert_int_equal(root_certificate_repair(&n->keeper), 0);
 	assert_true(ask(n, REQUEST_COMMIT, 2));
 	check_whole(n, 2);
 }
@@ -318,12 +319,12 @@ static void why_it_is_not_ready_is_kept(void **state)
 	struct error err;
 	n->keeper.ready = false;
 	n->keeper.root_state = unwritable(n);
-	assert_int_equal(keeper_start(&n->keeper, &err), -1);
+	assert_int_equal(root_certificate_start(&n->keeper, &err), -1);
 	assert_false(n->keeper.ready);
 	assert_string_equal(n->keeper.fault.message, err.message);
 	close(n->keeper.root_state);
 	n->keeper.root_state = n->root_state;
-	assert_int_equal(keeper_start(&n->keeper, &err), 0);
+	assert_int_equal(root_certificate_start(&n->keeper, &err), 0);
 	assert_true(n->keeper.ready);
 }
 
@@ -333,19 +334,19 @@ static void hooks_that_are_asked_for_in_a_loop_are_refused_for_a_while(void **st
 	struct error err;
 	int64_t now = 5000000;
 	int runs = 0;
-	while (keeper_may_run(&n->keeper, KEEPER_RELOAD, now, &err) == 0 && runs < 1000)
+	while (root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now, &err) == 0 && runs < 1000)
 		runs++;
 	assert_in_range(runs, 100, 200); /* a hundred renewals in a row are not refused */
 	assert_int_equal(err.kind, ERROR_RETRY);
 	assert_memory_equal(err.message, "too often: reload of mail.domain.pl", 35);
 	assert_non_null(strstr(err.message, "try again in 5 s"));
 	/* Other hooks have their own. */
-	assert_int_equal(keeper_may_run(&n->keeper, KEEPER_TEST, now, &err), 0);
-	assert_int_equal(keeper_may_run(&n->keeper, KEEPER_RELOAD, now + 4999, &err), -1);
-	assert_int_equal(keeper_may_run(&n->keeper, KEEPER_RELOAD, now + 5000, &err), 0);
-	assert_int_equal(keeper_may_run(&n->keeper, KEEPER_RELOAD, now + 5000, &err), -1);
+	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_TEST, now, &err), 0);
+	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 4999, &err), -1);
+	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 5000, &err), 0);
+	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 5000, &err), -1);
 	int later = 0;
-	while (keeper_may_run(&n->keeper, KEEPER_RELOAD, now + 3600000, &err) == 0 && later < 1000)
+	while (root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 3600000, &err) == 0 && later < 1000)
 		later++;
 	assert_int_equal(later, runs);
 }
@@ -359,7 +360,7 @@ static void a_request_in_a_loop_is_told_to_wait(void **state)
 	do {
 		memset(reply, 0, sizeof(*reply));
 		reply->revision = request.revision;
-		step_request(&n->keeper, &request, reply);
+		operation_request(&n->keeper, &request, reply);
 	} while (reply->ok);
 	assert_false(reply->permanent);
 	assert_string_equal(reply->step, "reload");

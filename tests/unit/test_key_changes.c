@@ -228,7 +228,7 @@ static void a_join_line_says_who_had_it_printed(void **state)
 {
 	struct hub *hub = &((struct hub_scene *)*state)->hub;
 	struct error err;
-	auto_ticket struct ticket t = {0};
+	auto_ticket struct join_line t = {0};
 	const struct join_keys keys = {0};
 	char who[KEY_CHANGES_WHO_MAX];
 	auto_buf struct buf line = BUF_INIT(8192), record = BUF_INIT(8192), old = BUF_INIT(8192);
@@ -236,10 +236,10 @@ static void a_join_line_says_who_had_it_printed(void **state)
 	char **host_keys = config->host_keys;
 	config->host_keys = NULL;
 	assert_int_equal(enroll_hub_line(hub, "mail", &line, &err), 0);
-	assert_int_equal(ticket_issue(hub, "mail", TICKET_KEYS_FRESH, 4321, &keys, &line, &err), 0);
+	assert_int_equal(join_line_issue(hub, "mail", JOIN_LINE_KEYS_FRESH, 4321, &keys, &line, &err), 0);
 	config->host_keys = host_keys;
 	assert_non_null(strstr(buf_text(&line), " keys=new"));
-	assert_int_equal(ticket_find(hub, "mail", &t, &err), 1);
+	assert_int_equal(join_line_find(hub, "mail", &t, &err), 1);
 	assert_int_equal(t.by, 4321);
 	assert_false(t.rotates);
 	assert_string_equal(key_changes_who(4321, who), "uid 4321");
@@ -248,7 +248,7 @@ static void a_join_line_says_who_had_it_printed(void **state)
 	buf_add(&old, record.data + 1, 21);
 	buf_add(&old, record.data + 26, record.len - 26); /* without its four bytes */
 	assert_int_equal(store_put(hub->store, "joins", "mail", "line", old.data, old.len, &err), 0);
-	assert_int_equal(ticket_find(hub, "mail", &t, &err), 1);
+	assert_int_equal(join_line_find(hub, "mail", &t, &err), 1);
 	assert_int_equal(t.by, (uid_t)-1);
 }
 

@@ -32,7 +32,7 @@ struct node {
 	struct scratch *scratch;
 	struct agent_config config;
 	struct agent_certificate certificate;
-	struct keeper keeper;
+	struct root_certificate keeper;
 	int root_state;
 	struct issued ca;
 	struct bundle_keys keys;
@@ -74,8 +74,8 @@ static int setup(void **state)
 	assert_int_equal(seal_keypair(n->keys.seal_private, n->keys.seal_public, &err), 0);
 	assert_int_equal(sign_keypair(n->sign_private, n->keys.signers[0], &err), 0);
 	opener_replace(NULL, OPENER_DEADLINE_MS);
-	assert_int_equal(keeper_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
-	assert_int_equal(keeper_start(&n->keeper, &err), 0);
+	assert_int_equal(root_certificate_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
+	assert_int_equal(root_certificate_start(&n->keeper, &err), 0);
 	*state = n;
 	return 0;
 }
@@ -85,7 +85,7 @@ static int teardown(void **state)
 	struct node *n = *state;
 	void *scratch = n->scratch;
 	opener_stop();
-	keeper_close(&n->keeper);
+	root_certificate_close(&n->keeper);
 	close(n->root_state);
 	issued_release(&n->ca);
 	free(n->allow[0]);
@@ -120,7 +120,7 @@ static bool stage(struct node *n, const struct buf *sealed, char ret[ERROR_MESSA
 	struct error err;
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	assert_int_equal(bundle_check(sealed->data, sealed->len, &n->keys, &checked, &err), 0);
-	step_stage(
+	operation_stage(
 		&n->keeper, &(const struct sealed){&checked, sealed->data, sealed->len, n->keys.seal_private}, reply);
 	bool ok = reply->ok;
 	snprintf(ret, ERROR_MESSAGE_MAX, "%s", reply->text);
@@ -155,13 +155,14 @@ static void a_bundle_is_opened_and_staged(void **state)
 	static const char *const types[] = {"ecdsa-p256", "rsa-2048"};
 	for (uint32_t i = 0; i < COUNT(types); i++) {
 		auto_buf struct buf sealed = BUF_INIT(BUNDLE_MAX);
-		auto_set struct set s = {0};
+		auto_set struct file_set s = {0};
 		struct error err;
 		bool permanent;
 		seal_next(n, i + 1, types[i], &sealed);
 		assert_true(stage(n, &sealed, text, &permanent));
 		assert_int_equal(n->keeper.journal.staged.revision.number, i + 1);
-		assert_int_equal(set_read(n->keeper.install.archive, n->keeper.journal.staged.revision, &s, &err), 0);
+		assert_int_equal(
+			file_set_read(n->keeper.install.archive, n->keeper.journal.staged.revision, &s, &err), 0);
 		assert_true(journal_entry_same(&s.entry, &n->keeper.journal.staged));
 		assert_int_equal(s.entry.not_after, n->keeper.journal.staged.not_after);
 	}

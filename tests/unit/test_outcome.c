@@ -12,7 +12,7 @@
 
 #define NOW 1800000000LL
 
-static struct outcome_book book;
+static struct history_book book;
 static struct rollout rollout;
 
 static int two_agents(void **state)
@@ -44,32 +44,32 @@ static void all(enum rollout_state state)
 static const char *text_of(struct revision r)
 {
 	static char text[1024];
-	outcome_text(outcome_find(&book, r), text, sizeof(text));
+	history_text(history_find(&book, r), text, sizeof(text));
 	return text;
 }
 
 static void one_that_arrives_says_when(void **state)
 {
 	(void)state;
-	assert_true(outcome_update(&book, &rollout, NOW));
-	assert_false(outcome_update(&book, &rollout, NOW + 1));
+	assert_true(history_update(&book, &rollout, NOW));
+	assert_false(history_update(&book, &rollout, NOW + 1));
 	assert_string_equal(text_of(rollout.desired), "not everywhere yet");
 	all(ROLLOUT_VERIFIED);
-	assert_true(outcome_update(&book, &rollout, NOW + 12));
+	assert_true(history_update(&book, &rollout, NOW + 12));
 	assert_string_equal(text_of(rollout.desired), "verified everywhere 2027-01-15T08:00:12Z, after 12 s");
 	/* What comes later does not change when it was. */
 	rollout.agents[0].state = ROLLOUT_IDLE;
-	assert_false(outcome_update(&book, &rollout, NOW + 20));
+	assert_false(history_update(&book, &rollout, NOW + 20));
 	all(ROLLOUT_VERIFIED);
-	assert_false(outcome_update(&book, &rollout, NOW + 30));
+	assert_false(history_update(&book, &rollout, NOW + 30));
 }
 
 static void one_that_is_superseded_says_so(void **state)
 {
 	(void)state;
-	outcome_update(&book, &rollout, NOW);
+	history_update(&book, &rollout, NOW);
 	rollout.desired.number = 2;
-	assert_true(outcome_update(&book, &rollout, NOW + 5));
+	assert_true(history_update(&book, &rollout, NOW + 5));
 	assert_string_equal(
 		text_of((struct revision){1, 1}), "superseded 2027-01-15T08:00:05Z before it was everywhere");
 	assert_string_equal(text_of((struct revision){1, 2}), "not everywhere yet");
@@ -81,12 +81,12 @@ static void the_first_failure_is_kept(void **state)
 	rollout.agents[1].state = ROLLOUT_FAILED;
 	snprintf(rollout.agents[1].step, sizeof(rollout.agents[1].step), "test");
 	snprintf(rollout.agents[1].text, sizeof(rollout.agents[1].text), "it is broken\nthere");
-	assert_true(outcome_update(&book, &rollout, NOW));
+	assert_true(history_update(&book, &rollout, NOW));
 	assert_string_equal(text_of(rollout.desired), "not everywhere yet; failed on web at test: it is broken there");
 	rollout.agents[0].state = ROLLOUT_FAILED;
-	assert_false(outcome_update(&book, &rollout, NOW));
+	assert_false(history_update(&book, &rollout, NOW));
 	all(ROLLOUT_VERIFIED);
-	outcome_update(&book, &rollout, NOW + 60);
+	history_update(&book, &rollout, NOW + 60);
 	assert_non_null(strstr(text_of(rollout.desired), "after 60 s; failed on web at test"));
 }
 
@@ -94,23 +94,23 @@ static void nothing_published_is_nothing(void **state)
 {
 	(void)state;
 	rollout.desired = (struct revision){0, 0};
-	assert_false(outcome_update(&book, &rollout, NOW));
-	assert_null(outcome_find(&book, rollout.desired));
+	assert_false(history_update(&book, &rollout, NOW));
+	assert_null(history_find(&book, rollout.desired));
 }
 
 static void the_book_is_bounded_and_reads_back(void **state)
 {
 	(void)state;
-	static struct outcome_book again;
+	static struct history_book again;
 	struct error err;
 	for (uint32_t i = 1; i <= OUTCOMES_MAX + 10; i++) {
 		rollout.desired.number = i;
-		outcome_update(&book, &rollout, NOW + i);
+		history_update(&book, &rollout, NOW + i);
 	}
 	assert_int_equal(book.count, OUTCOMES_MAX);
-	assert_null(outcome_find(&book, (struct revision){1, 10}));
-	auto_json cJSON *record = outcome_encode(&book);
-	assert_int_equal(outcome_decode(record, &again, &err), 0);
+	assert_null(history_find(&book, (struct revision){1, 10}));
+	auto_json cJSON *record = history_encode(&book);
+	assert_int_equal(history_decode(record, &again, &err), 0);
 	assert_int_equal(again.count, OUTCOMES_MAX);
 	assert_memory_equal(&again.list[7], &book.list[7], sizeof(book.list[7]));
 }
@@ -122,7 +122,7 @@ static void a_damaged_record_is_empty(void **state)
 	static const char text[] =
 		"{\"outcomes\":[{\"revision\":\"x\",\"started\":1,\"verified\":0,\"superseded\":0,\"failed\":\"\"}]}";
 	auto_json cJSON *record = json_parse(text, strlen(text), &err);
-	assert_int_equal(outcome_decode(record, &book, &err), -1);
+	assert_int_equal(history_decode(record, &book, &err), -1);
 	assert_int_equal(book.count, 0);
 }
 

@@ -45,7 +45,7 @@ static void put_pem(const struct scratch *s, const char *name, const char *san, 
 static void install(const struct scratch *s, const char *name, const char *san, unsigned number, bool pair)
 {
 	struct error err;
-	auto_set struct set set = {0};
+	auto_set struct file_set set = {0};
 	char text[REVISION_TEXT_MAX];
 	struct revision revision = {number ? 1 : 0, number};
 	struct chain chains[2] = {chain_for(san, "ecdsa-p256", false), {0}};
@@ -59,7 +59,7 @@ static void install(const struct scratch *s, const char *name, const char *san, 
 	assert_int_equal(fs_make_directories(archive, 0755, &err), 0);
 	assert_int_equal(fs_make_directories(live, 0755, &err), 0);
 	auto_close int fd = fs_open_directory(AT_FDCWD, archive, &err);
-	assert_int_equal(set_write(fd, &set, &err), 0);
+	assert_int_equal(file_set_write(fd, &set, &err), 0);
 	assert_int_equal(fs_link(s->fd, link, target, &err), 0);
 	chain_release(&chains[0]);
 	chain_release(&chains[1]);

@@ -110,7 +110,7 @@ static void server_join(struct server *s)
 
 /* ---- a probe and what came of it ---- */
 
-struct outcome {
+struct history {
 	int calls;
 	enum probe_state state;
 	char text[ERROR_MESSAGE_MAX];
@@ -123,7 +123,7 @@ static struct event_base *base;
 
 static void done(void *context, const struct probe_result *result)
 {
-	struct outcome *o = context;
+	struct history *o = context;
 	o->calls++;
 	o->state = result->state;
 	o->has_leaf = result->leaf != NULL;
@@ -143,9 +143,9 @@ static struct endpoint at(uint16_t port, const char *suffix)
 	return e;
 }
 
-static struct outcome probe_port(uint16_t port, const char *suffix, int timeout_ms)
+static struct history probe_port(uint16_t port, const char *suffix, int timeout_ms)
 {
-	struct outcome o = {0};
+	struct history o = {0};
 	struct endpoint e = at(port, suffix);
 	assert_non_null(probe_start(base, &e, "mail.domain.pl", timeout_ms, done, &o));
 	assert_int_equal(o.calls, 0);
@@ -155,17 +155,17 @@ static struct outcome probe_port(uint16_t port, const char *suffix, int timeout_
 }
 
 /* The whole of most stories: a server with this script, one probe, both ended. */
-static struct outcome play(
+static struct history play(
 	struct server *s, void (*script)(struct server *s, int fd), const char *suffix, const struct issued *identity)
 {
 	*s = (struct server){0};
 	server_start(s, script, identity);
-	struct outcome o = probe_port(s->port, suffix, 20000);
+	struct history o = probe_port(s->port, suffix, 20000);
 	server_join(s);
 	return o;
 }
 
-static void assert_served(const struct outcome *o, const struct issued *identity)
+static void assert_served(const struct history *o, const struct issued *identity)
 {
 	uint8_t expected[CHAIN_SHA256_SIZE];
 	if (o->state != PROBE_SERVED)
@@ -175,7 +175,7 @@ static void assert_served(const struct outcome *o, const struct issued *identity
 	assert_memory_equal(o->fingerprint, expected, sizeof(expected));
 }
 
-static void assert_failed(const struct outcome *o, enum probe_state state, const char *part)
+static void assert_failed(const struct history *o, enum probe_state state, const char *part)
 {
 	if (!strstr(o->text, part))
 		fail_msg("\"%s\" does not say \"%s\"", o->text, part);
@@ -202,7 +202,7 @@ static void whatever_is_served_is_seen(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_tls, "", &leaf);
+	struct history o = play(&s, script_tls, "", &leaf);
 	assert_served(&o, &leaf);
 	assert_int_equal(o.rest, 0);
 	assert_string_equal(s.sni, "mail.domain.pl");
@@ -227,7 +227,7 @@ static void an_old_server_is_seen_too(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_old_tls, "", &old);
+	struct history o = play(&s, script_old_tls, "", &old);
 	assert_served(&o, &old);
 }
 
@@ -248,7 +248,7 @@ static void smtp_is_left_with_quit_inside_tls(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_smtp, "/smtp", &leaf);
+	struct history o = play(&s, script_smtp, "/smtp", &leaf);
 	assert_served(&o, &leaf);
 	assert_string_equal(s.heard, "EHLO [127.0.0.1]\r\nSTARTTLS\r\nQUIT\r\n");
 }
@@ -275,7 +275,7 @@ static void tls_at_once_is_left_in_the_inner_protocol(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_smtps, "/smtps", &leaf);
+	struct history o = play(&s, script_smtps, "/smtps", &leaf);
 	assert_served(&o, &leaf);
 	assert_string_equal(s.heard, "QUIT\r\n");
 	o = play(&s, script_imaps, "/imaps", &leaf);
@@ -321,7 +321,7 @@ static void the_other_protocols(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_sieve, "/sieve", &leaf);
+	struct history o = play(&s, script_sieve, "/sieve", &leaf);
 	assert_served(&o, &leaf);
 	assert_string_equal(s.heard, "STARTTLS\r\nLOGOUT\r\n");
 	o = play(&s, script_pop3, "/pop3", &leaf);
@@ -344,7 +344,7 @@ static void the_proxy_header_comes_first(void **state)
 	(void)state;
 	static const uint8_t local[16] = {"\r\n\r\n\0\r\nQUIT\n\x20\0\0"};
 	struct server s;
-	struct outcome o = play(&s, script_proxy, "+proxy", &leaf);
+	struct history o = play(&s, script_proxy, "+proxy", &leaf);
 	assert_served(&o, &leaf);
 	assert_memory_equal(s.heard, local, sizeof(local));
 }
@@ -360,7 +360,7 @@ static void plain_text_on_a_tls_port_is_told_as_such(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_plain, "", &leaf);
+	struct history o = play(&s, script_plain, "", &leaf);
 	assert_failed(&o, PROBE_PROTOCOL,
 		"plain text where TLS was expected, is it a port for STARTTLS?: \"220 mail ESMTP\"");
 }
@@ -378,7 +378,7 @@ static void without_starttls_it_leaves_politely(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_no_starttls, "/smtp", &leaf);
+	struct history o = play(&s, script_no_starttls, "/smtp", &leaf);
 	assert_failed(&o, PROBE_PROTOCOL, "does not offer STARTTLS");
 	assert_string_equal(s.heard, "EHLO [127.0.0.1]\r\nQUIT\r\n");
 }
@@ -407,7 +407,7 @@ static void text_before_the_handshake_is_an_error(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_injected, "/pop3", &leaf);
+	struct history o = play(&s, script_injected, "/pop3", &leaf);
 	assert_failed(&o, PROBE_PROTOCOL, "text before the handshake");
 	o = play(&s, script_injected_later, "/pop3", &leaf);
 	assert_failed(&o, PROBE_PROTOCOL, "text before the handshake");
@@ -430,7 +430,7 @@ static void a_hundred_megabytes_are_not_listened_to(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_flood, "/smtp", &leaf);
+	struct history o = play(&s, script_flood, "/smtp", &leaf);
 	assert_failed(&o, PROBE_PROTOCOL, "does not stop talking");
 	assert_true(s.written < 50 * 1000 * 1000);
 }
@@ -468,7 +468,7 @@ static void a_broken_connection_is_told_with_its_step(void **state)
 {
 	(void)state;
 	struct server s;
-	struct outcome o = play(&s, script_close_at_once, "/smtp", &leaf);
+	struct history o = play(&s, script_close_at_once, "/smtp", &leaf);
 	assert_failed(&o, PROBE_PROTOCOL, "waiting for the greeting");
 	o = play(&s, script_close_in_dialogue, "/smtp", &leaf);
 	assert_failed(&o, PROBE_PROTOCOL, "closed (waiting for the answer to EHLO)");
@@ -491,12 +491,12 @@ static void script_silent_at_the_end(struct server *s, int fd)
 		script_silent(s, fd);
 }
 
-static struct outcome wait_out(void (*script)(struct server *s, int fd), const char *suffix)
+static struct history wait_out(void (*script)(struct server *s, int fd), const char *suffix)
 {
 	struct server s = {0};
 	server_start(&s, script, &leaf);
 	int64_t started = clock_monotonic_ms();
-	struct outcome o = probe_port(s.port, suffix, 300);
+	struct history o = probe_port(s.port, suffix, 300);
 	assert_in_range(clock_monotonic_ms() - started, 290, 5000);
 	server_join(&s);
 	return o;
@@ -505,7 +505,7 @@ static struct outcome wait_out(void (*script)(struct server *s, int fd), const c
 static void silence_ends_at_the_deadline(void **state)
 {
 	(void)state;
-	struct outcome o = wait_out(script_silent, "/smtp");
+	struct history o = wait_out(script_silent, "/smtp");
 	assert_failed(&o, PROBE_TIMEOUT,
 		"no answer within 0.300s (waiting for the greeting); if this port expects the PROXY");
 	o = wait_out(script_silent, "");
@@ -521,7 +521,7 @@ static void nothing_listens(void **state)
 	server_start(&s, script_close_at_once, &leaf);
 	probe_port(s.port, "", 20000);
 	server_join(&s);
-	struct outcome o = probe_port(s.port, "", 20000);
+	struct history o = probe_port(s.port, "", 20000);
 	assert_failed(&o, PROBE_REFUSED, "nothing listens there: Connection refused");
 }
 
@@ -530,7 +530,7 @@ enum { MANY = 300 };
 static void three_hundred_at_once(void **state)
 {
 	(void)state;
-	static struct outcome outcomes[MANY];
+	static struct history outcomes[MANY];
 	struct server s = {.connections = MANY};
 	server_start(&s, script_pop3, &leaf);
 	struct endpoint e = at(s.port, "/pop3");
@@ -547,7 +547,7 @@ static void three_hundred_at_once(void **state)
 static void a_cancelled_probe_calls_nobody(void **state)
 {
 	(void)state;
-	struct outcome o = {0};
+	struct history o = {0};
 	struct server s = {0};
 	server_start(&s, script_silent, &leaf);
 	struct endpoint e = at(s.port, "/smtp");

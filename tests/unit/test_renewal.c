@@ -37,7 +37,7 @@ static void close_all(struct play *p)
 {
 	renewal_close(p->hub);
 	fleet_close(p->hub);
-	outcome_close(p->hub);
+	history_close(p->hub);
 }
 
 static int setup(void **state)

@@ -286,13 +286,13 @@ static void canaries_soak_and_others_wait(void **state)
 	answer(&f, f.c, MESSAGE_STAGED);
 	assert_int_equal(f.activations, 1);
 	assert_string_equal(rollout_waits_for(&f.r, f.b, f.now), "the canaries");
-	assert_false(gate_is_soaking(&f.r, f.b, f.now)); /* no canary is verified yet */
+	assert_false(barrier_is_soaking(&f.r, f.b, f.now)); /* no canary is verified yet */
 	answer(&f, f.a, MESSAGE_INSTALLED);
 	answer(&f, f.a, MESSAGE_VERIFIED);
-	assert_true(gate_is_soaking(&f.r, f.b, f.now));
-	assert_false(gate_is_soaking(&f.r, f.a, f.now));
+	assert_true(barrier_is_soaking(&f.r, f.b, f.now));
+	assert_false(barrier_is_soaking(&f.r, f.a, f.now));
 	assert_true(rollout_busy(&f.r, f.b, f.now));
-	assert_false(gate_is_soaking(&f.r, f.b, f.now + 100));
+	assert_false(barrier_is_soaking(&f.r, f.b, f.now + 100));
 	tick(&f, 100);
 	assert_int_equal(f.activations, 2);
 	rollout_release(&f.r);
@@ -309,10 +309,10 @@ static void what_needs_no_window_is_looked_at_by_itself(void **state)
 	f.a->served_not_after = 0; /* nothing is known of what it serves */
 	answer(&f, f.a, MESSAGE_STAGED);
 	assert_string_equal(rollout_waits_for(&f.r, f.a, f.now), "the window");
-	assert_true(gate_waits_for_window(&f.r, f.a, f.now));
+	assert_true(barrier_waits_for_window(&f.r, f.a, f.now));
 	f.r.immediate = true;
-	assert_false(gate_waits_for_window(&f.r, f.a, f.now));
-	assert_null(gate_reason(&f.r, f.a, f.now));
+	assert_false(barrier_waits_for_window(&f.r, f.a, f.now));
+	assert_null(barrier_reason(&f.r, f.a, f.now));
 	rollout_release(&f.r);
 }
 
@@ -324,13 +324,13 @@ static void without_dates_of_the_old_one_nobody_goes_back(void **state)
 	begin(&f, ROLLOUT_IMMEDIATE);
 	f.r.on_failure = ROLLOUT_ROLLBACK_ALL;
 	f.a->failed_activation = true;
-	assert_true(gate_wants_rollback(&f.r, f.now, &refusal));
+	assert_true(barrier_wants_rollback(&f.r, f.now, &refusal));
 	assert_null(refusal);
 	f.r.old_not_after = 0;
-	assert_true(gate_wants_rollback(&f.r, f.now, &refusal));
+	assert_true(barrier_wants_rollback(&f.r, f.now, &refusal));
 	assert_string_equal(refusal, "there is nothing older");
 	f.r.old = (struct revision){0};
-	assert_true(gate_wants_rollback(&f.r, f.now, &refusal));
+	assert_true(barrier_wants_rollback(&f.r, f.now, &refusal));
 	assert_string_equal(refusal, "there is nothing older");
 	rollout_release(&f.r);
 }

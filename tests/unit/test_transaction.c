@@ -492,7 +492,7 @@ static void a_resumed_switch_ends_before_the_root_half_s_deadline(void **state)
 	(void)state;
 	struct node *n = interrupted();
 	transaction_init(&n->t, NAME, &io, n);
-	view_add(&n->t.view, "127.0.0.1:25", "postfix");
+	probed_add(&n->t.view, "127.0.0.1:25", "postfix");
 	n->have.pending_seconds = 12;
 	n->serves_after_reload[SMTP] = 'o';
 	n->waits = NOTHING;
@@ -542,7 +542,7 @@ static void what_is_no_longer_served_is_no_longer_verified(void **state)
 	assert_true(transaction_inspect(&n->t, 0, n->now));
 	pump(n);
 	assert_string_equal(transaction_state_name(&n->t), "unverified");
-	view_describe_unserved(&n->t.view, text, sizeof(text));
+	probed_describe_unserved(&n->t.view, text, sizeof(text));
 	assert_non_null(strstr(text, "127.0.0.1:25 (postfix): connection refused"));
 	assert_non_null(strstr(text, "127.0.0.1:993 (dovecot): serves another certificate"));
 	assert_null(strstr(text, ":995"));

@@ -22,7 +22,7 @@ struct account {
 	struct hub *hub;
 	const struct hub_acme *acme;
 	const char *op;
-	struct errand *errand;
+	struct job *errand;
 	account_done *done;
 	void *context;
 	bool settled; /* the worker has said how it went */
@@ -217,14 +217,14 @@ static void on_sign(struct account *a, const cJSON *message)
 			account_key_sign(a->hub->keys, keys[i].key_class, keys[i].key->id, message, &err);
 		if (!answer)
 			break;
-		errand_send(a->errand, answer);
+		job_send(a->errand, answer);
 		return;
 	}
 	/* The worker then says why it could not go on. */
 	auto_json cJSON *refusal = cJSON_CreateObject();
 	cJSON_AddStringToObject(refusal, "event", "signed");
 	cJSON_AddStringToObject(refusal, "error", err.message);
-	errand_send(a->errand, refusal);
+	job_send(a->errand, refusal);
 }
 
 static void on_message(const char *event, const cJSON *message, void *context)
@@ -314,7 +314,7 @@ static cJSON *job_new(const struct account *a)
 
 static int start_worker(struct account *a, struct error *err)
 {
-	static const struct errand_handler handler = {.message = on_message, .ended = on_ended};
+	static const struct job_handler handler = {.message = on_message, .ended = on_ended};
 	auto_buf struct buf chain = BUF_INIT(FILES_FILE_MAX);
 	struct files files = {.label = "files"};
 	auto_json cJSON *job = job_new(a);
@@ -325,7 +325,7 @@ static int start_worker(struct account *a, struct error *err)
 	if (found < 0 || load_key(a, kind_next, &a->next_key, err) < 0 || add_pair(a, &chain, &files, err) < 0 ||
 		add_keys(a, job, err) < 0)
 		return -1;
-	a->errand = errand_start(a->hub->workers, WORKER_ACCOUNT, ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
+	a->errand = job_start(a->hub->workers, WORKER_ACCOUNT, ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
 	return a->errand ? 0 : -1;
 }
 
@@ -421,7 +421,7 @@ void account_cancel(struct account *a)
 {
 	if (!a)
 		return;
-	errand_cancel(a->errand);
+	job_cancel(a->errand);
 	unlink_account(a);
 	free(a);
 }
@@ -432,7 +432,7 @@ void account_close(struct hub *hub)
 	while (hub->accounts) {
 		error_set(&err, ERROR_RETRY, "interrupted: nothing is lost, ask again");
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): finish takes it off the list */
-		errand_cancel(steal(hub->accounts->errand));
+		job_cancel(steal(hub->accounts->errand));
 		finish(hub->accounts, &err);
 	}
 }

@@ -15,7 +15,7 @@ enum { TOKEN_BYTES = 24, TOKEN_MAX = 64, TEXT_FINDINGS_MAX = 4 };
 
 struct preflight {
 	struct hub *hub;
-	struct errand *errand;
+	struct job *errand;
 	preflight_done *done;
 	void *context;
 	char token[TOKEN_MAX];
@@ -92,7 +92,7 @@ static cJSON *job_new(const struct preflight *p, const struct hub_certificate *c
 struct preflight *preflight_start(struct hub *hub, const struct hub_certificate *certificate, preflight_done *done,
 	void *context, struct error *err)
 {
-	static const struct errand_handler handler = {.message = on_message, .ended = on_ended};
+	static const struct job_handler handler = {.message = on_message, .ended = on_ended};
 	char thumbprint[TOKEN_MAX];
 	struct preflight *p = mem_alloc(sizeof(*p));
 	p->hub = hub;
@@ -104,8 +104,8 @@ struct preflight *preflight_start(struct hub *hub, const struct hub_certificate 
 	auto_free char *authorization = mem_printf("%s.%s", p->token, thumbprint);
 	auto_json cJSON *job = job_new(p, certificate, authorization);
 	if (challenge_add(hub->challenge, p->token, authorization, err) == 0)
-		p->errand = errand_start(
-			hub->workers, WORKER_PREFLIGHT, ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
+		p->errand =
+			job_start(hub->workers, WORKER_PREFLIGHT, ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
 	if (p->errand)
 		return p;
 	preflight_free(p);
@@ -116,7 +116,7 @@ void preflight_cancel(struct preflight *p)
 {
 	if (!p)
 		return;
-	errand_cancel(p->errand);
+	job_cancel(p->errand);
 	preflight_free(p);
 }
 

@@ -31,7 +31,7 @@ struct renewal {
 	struct preflight *preflight;
 	struct order *order;
 	struct event *timer;
-	struct advice *advice; /* NULL: nobody is asked */
+	struct renewal_info *advice; /* NULL: nobody is asked */
 	struct schedule_state state;
 	char step[128];
 	char error[ERROR_MESSAGE_MAX];
@@ -95,7 +95,7 @@ static void draw_jitter(struct renewal *r)
 
 static void take_advice(struct renewal *r)
 {
-	r->state.advised = r->advice ? advice_record(r->advice)->moment : 0;
+	r->state.advised = r->advice ? renewal_info_record(r->advice)->moment : 0;
 }
 
 /* The key in use is somebody else's too. An order that was stored before may be for it. */
@@ -136,7 +136,7 @@ static void look_at_current(struct renewal *r)
 			(manifest_has_second(&m) && revoked_find(r->hub->store, r->certificate->name, m.second, &how)));
 	if (r->revoked && strcmp(how.reason, "keyCompromise") == 0)
 		demand_new_key(r);
-	advice_current(r->advice, had > 0 ? &m : NULL);
+	renewal_info_current(r->advice, had > 0 ? &m : NULL);
 	take_advice(r);
 }
 
@@ -228,7 +228,7 @@ static bool is_urgent(const struct renewal *r)
 	rule.failures = 0;
 	int64_t now = clock_wall();
 	return r->revoked || r->new_key ||
-		(r->advice && r->state.advised && advice_record(r->advice)->window.end <= now &&
+		(r->advice && r->state.advised && renewal_info_record(r->advice)->window.end <= now &&
 			schedule_due(&rule, now) > now);
 }
 
@@ -516,7 +516,7 @@ static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 		r->state = (struct schedule_state){0};
 	}
 	r->state.renew_before = certificate->renew_before;
-	r->advice = advice_new(hub, certificate, on_advice, r);
+	r->advice = renewal_info_new(hub, certificate, on_advice, r);
 	draw_jitter(r);
 	r->resumes = has_stored_order(r);
 	look_at_current(r);
@@ -539,7 +539,7 @@ void renewal_close(struct hub *hub)
 			order_cancel(r->order);
 		account_cancel(r->account);
 		preflight_cancel(r->preflight);
-		advice_free(r->advice);
+		renewal_info_free(r->advice);
 		cJSON_Delete(r->findings);
 		event_free(r->timer);
 		free(r);
@@ -579,7 +579,7 @@ void renewal_status(const struct renewal *r, struct renewal_status *ret)
 					     : schedule_basis(&r->state, now),
 		.failures = r->state.failures,
 		.due = due(r, now),
-		.ari = r->advice ? advice_record(r->advice) : NULL,
+		.ari = r->advice ? renewal_info_record(r->advice) : NULL,
 		.preflight = r->findings,
 	};
 }

@@ -13,8 +13,8 @@
 
 enum { ADVICE_RECORD_MAX = 8192, ADVICE_WAKE_MAX = 3600, ADVICE_UNSUPPORTED_AGAIN = 86400 };
 
-struct advice {
-	struct advice *next;
+struct renewal_info {
+	struct renewal_info *next;
 	struct advisor *advisor;
 	const struct hub_certificate *certificate;
 	void (*changed)(void *context);
@@ -29,10 +29,10 @@ struct advisor {
 	struct advisor *next;
 	struct hub *hub;
 	const struct hub_acme *acme;
-	struct advice *list;
+	struct renewal_info *list;
 	struct event *timer;
-	int64_t planned;       /* when the timer is to fire; 0: not set */
-	struct errand *errand; /* NULL: nothing is being asked */
+	int64_t planned;    /* when the timer is to fire; 0: not set */
+	struct job *errand; /* NULL: nothing is being asked */
 };
 
 static uint64_t draw(void)
@@ -45,7 +45,7 @@ static uint64_t draw(void)
 
 /* ---- the record ---- */
 
-static void save(const struct advice *a)
+static void save(const struct renewal_info *a)
 {
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(ADVICE_RECORD_MAX);
@@ -56,7 +56,7 @@ static void save(const struct advice *a)
 			a->certificate->name);
 }
 
-static void restore(struct advice *a)
+static void restore(struct renewal_info *a)
 {
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(ADVICE_RECORD_MAX);
@@ -67,7 +67,7 @@ static void restore(struct advice *a)
 
 /* ---- when to ask ---- */
 
-static bool can_be_asked(const struct advice *a)
+static bool can_be_asked(const struct renewal_info *a)
 {
 	return a->current.not_after > 0;
 }
@@ -82,7 +82,7 @@ static void plan(struct advisor *v, int64_t when)
 }
 
 /* Wakes sooner than planned, if it must be; so not every certificate is looked at for the sake of one. */
-static void wake_for(const struct advice *a)
+static void wake_for(const struct renewal_info *a)
 {
 	struct advisor *v = a->advisor;
 	if (!v->errand && can_be_asked(a) && (!v->planned || a->record.next < v->planned))
@@ -92,7 +92,7 @@ static void wake_for(const struct advice *a)
 static void wake_later(struct advisor *v)
 {
 	int64_t next = clock_wall() + ADVICE_WAKE_MAX;
-	for (const struct advice *a = v->list; a; a = a->next)
+	for (const struct renewal_info *a = v->list; a; a = a->next)
 		if (can_be_asked(a) && a->record.next < next)
 			next = a->record.next;
 	if (!v->errand)
@@ -100,17 +100,17 @@ static void wake_later(struct advisor *v)
 }
 
 /* A clock that was set back must not put the question off for as long. */
-static bool is_due(const struct advice *a, int64_t now)
+static bool is_due(const struct renewal_info *a, int64_t now)
 {
 	return can_be_asked(a) && (a->record.next <= now || a->record.next > now + 2 * ARI_ASK_MAX);
 }
 
-static void next_question(struct advice *a, int64_t retry_after)
+static void next_question(struct renewal_info *a, int64_t retry_after)
 {
 	a->record.next = clock_wall() + ari_ask_after(retry_after);
 }
 
-static void note_trouble(struct advice *a, const char *text, int64_t retry_after)
+static void note_trouble(struct renewal_info *a, const char *text, int64_t retry_after)
 {
 	struct ari_record *r = &a->record;
 	r->failures++;
@@ -124,17 +124,17 @@ static void note_trouble(struct advice *a, const char *text, int64_t retry_after
 
 /* ---- answers ---- */
 
-static struct advice *find_asked(const struct advisor *v, const cJSON *message)
+static struct renewal_info *find_asked(const struct advisor *v, const cJSON *message)
 {
 	struct error ignored;
 	const char *id = json_string(message, "id", ARI_ID_MAX - 1, &ignored);
-	for (struct advice *a = v->list; id && a; a = a->next)
+	for (struct renewal_info *a = v->list; id && a; a = a->next)
 		if (a->asked && strcmp(a->record.id, id) == 0)
 			return a;
 	return NULL;
 }
 
-static void take_answer(struct advice *a, const cJSON *message, int64_t retry_after)
+static void take_answer(struct renewal_info *a, const cJSON *message, int64_t retry_after)
 {
 	struct error err;
 	struct ari_window w = {0};
@@ -163,10 +163,10 @@ static void on_message(const char *event, const cJSON *message, void *context)
 	int64_t retry_after = 0;
 	json_i64(message, "retry_after", &retry_after, &err);
 	const char *text = json_string(message, "text", ERROR_MESSAGE_MAX - 1, &err);
-	struct advice *one = find_asked(v, message);
+	struct renewal_info *one = find_asked(v, message);
 	if (!one && json_get(message, "id"))
 		return; /* of a certificate that has been replaced meanwhile */
-	for (struct advice *a = v->list; a; a = a->next) {
+	for (struct renewal_info *a = v->list; a; a = a->next) {
 		if (!a->asked || (one && a != one))
 			continue;
 		if (one && strcmp(event, "answer") == 0)
@@ -188,7 +188,7 @@ static void on_ended(const struct error *err, void *context)
 {
 	struct advisor *v = context;
 	v->errand = NULL;
-	for (struct advice *a = v->list; a; a = a->next) {
+	for (struct renewal_info *a = v->list; a; a = a->next) {
 		if (a->asked)
 			note_trouble(
 				a, err->kind == ERROR_NONE ? "the worker ended without an answer" : err->message, 0);
@@ -200,7 +200,7 @@ static void on_ended(const struct error *err, void *context)
 /* ---- questions ---- */
 
 /* Makes the identifier from the certificate when it is asked for first. */
-static int need_id(struct advice *a, struct error *err)
+static int need_id(struct renewal_info *a, struct error *err)
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	size_t count = 0;
@@ -222,7 +222,7 @@ static size_t collect(struct advisor *v, cJSON *ids)
 {
 	size_t count = 0;
 	struct error err;
-	for (struct advice *a = v->list; a && count < ACME_INFO_IDS_MAX; a = a->next) {
+	for (struct renewal_info *a = v->list; a && count < ACME_INFO_IDS_MAX; a = a->next) {
 		if (!is_due(a, clock_wall()))
 			continue;
 		if (need_id(a, &err) < 0) {
@@ -238,7 +238,7 @@ static size_t collect(struct advisor *v, cJSON *ids)
 
 static void ask(struct advisor *v)
 {
-	static const struct errand_handler handler = {.message = on_message, .ended = on_ended};
+	static const struct job_handler handler = {.message = on_message, .ended = on_ended};
 	struct error err;
 	auto_json cJSON *job = cJSON_CreateObject();
 	cJSON_AddStringToObject(job, "event", "job");
@@ -247,7 +247,7 @@ static void ask(struct advisor *v)
 		cJSON_AddStringToObject(job, "ca_file", v->acme->ca_file);
 	if (!collect(v, cJSON_AddArrayToObject(job, "ids")))
 		return;
-	v->errand = errand_start(v->hub->workers, WORKER_INFO, ACME_INFO_SECONDS, job, NULL, &handler, v, &err);
+	v->errand = job_start(v->hub->workers, WORKER_INFO, ACME_INFO_SECONDS, job, NULL, &handler, v, &err);
 	if (!v->errand)
 		on_ended(&err, v);
 }
@@ -282,12 +282,12 @@ static struct advisor *advisor_of(struct hub *hub, const struct hub_acme *acme)
 	return v;
 }
 
-struct advice *advice_new(
+struct renewal_info *renewal_info_new(
 	struct hub *hub, const struct hub_certificate *certificate, void (*changed)(void *context), void *context)
 {
 	if (!certificate->acme || !certificate->acme->ari)
 		return NULL;
-	struct advice *a = mem_alloc(sizeof(*a));
+	struct renewal_info *a = mem_alloc(sizeof(*a));
 	a->advisor = advisor_of(hub, certificate->acme);
 	a->certificate = certificate;
 	a->changed = changed;
@@ -304,16 +304,16 @@ static void advisor_free(struct advisor *v)
 	while (*at != v)
 		at = &(*at)->next;
 	*at = v->next;
-	errand_cancel(v->errand);
+	job_cancel(v->errand);
 	event_free(v->timer);
 	free(v);
 }
 
-void advice_free(struct advice *a)
+void renewal_info_free(struct renewal_info *a)
 {
 	if (!a)
 		return;
-	struct advice **at = &a->advisor->list;
+	struct renewal_info **at = &a->advisor->list;
 	while (*at != a)
 		at = &(*at)->next;
 	*at = a->next;
@@ -322,7 +322,7 @@ void advice_free(struct advice *a)
 	free(a);
 }
 
-void advice_current(struct advice *a, const struct manifest *current)
+void renewal_info_current(struct renewal_info *a, const struct manifest *current)
 {
 	char leaf[CHAIN_HEX_MAX] = "";
 	/* What was imported is of another authority, which would be asked in vain. */
@@ -345,7 +345,7 @@ void advice_current(struct advice *a, const struct manifest *current)
 	wake_for(a);
 }
 
-const struct ari_record *advice_record(const struct advice *a)
+const struct ari_record *renewal_info_record(const struct renewal_info *a)
 {
 	return &a->record;
 }

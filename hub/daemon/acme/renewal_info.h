@@ -10,17 +10,17 @@
 #include "hub/common/ari.h"
 #include "hub/daemon/hub.h"
 
-struct advice; /* of one certificate */
+struct renewal_info; /* of one certificate */
 
 /* `changed` is called from the loop when there is another moment, or none any more. Returns NULL where nobody is asked:
  * for what is not an ACME certificate, or with ari = false. */
-struct advice *advice_new(
+struct renewal_info *renewal_info_new(
 	struct hub *hub, const struct hub_certificate *certificate, void (*changed)(void *context), void *context);
-void advice_free(struct advice *a); /* NULL is allowed */
+void renewal_info_free(struct renewal_info *a); /* NULL is allowed */
 
 /* Says what is current now, or NULL for nothing. Another certificate than before is asked for soon. */
-void advice_current(struct advice *a, const struct manifest *current);
+void renewal_info_current(struct renewal_info *a, const struct manifest *current);
 
-const struct ari_record *advice_record(const struct advice *a);
+const struct ari_record *renewal_info_record(const struct renewal_info *a);
 
 #endif

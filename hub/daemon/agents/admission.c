@@ -98,7 +98,7 @@ static void take_hello(struct session *s, const struct message *m)
 	snprintf(welcome.name, sizeof(welcome.name), "%s", s->name);
 	const struct hub_agent *agent = hub_config_agent(s->hub->config, s->name);
 	if (agent && !agent->local)
-		snprintf(welcome.host_keys, sizeof(welcome.host_keys), "%s", announce_text(s->hub));
+		snprintf(welcome.host_keys, sizeof(welcome.host_keys), "%s", host_keys_text(s->hub));
 	session_send(s, &welcome);
 	signing_tell(s->hub, s);
 	if (s->inventories == 0)

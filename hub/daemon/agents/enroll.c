@@ -194,7 +194,8 @@ int enroll_add(struct hub *hub, const char *agent, const char *identity, bool re
 		return -1;
 	snprintf(what, sizeof(what), "its keys were given by hand, by %s", key_changes_who(by, who));
 	/* A line for the agent that is still open would bring other keys in the place of these. */
-	if (ticket_drop(hub, agent, err) < 0 || change(hub, agent, what, found > 0 ? &before : NULL, &e, &e, err) < 0)
+	if (join_line_drop(hub, agent, err) < 0 ||
+		change(hub, agent, what, found > 0 ? &before : NULL, &e, &e, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "enrolled", "agent=%s", agent);
 	if (!same)
@@ -220,7 +221,7 @@ int enroll_remove(struct hub *hub, const char *agent, uid_t by, struct error *er
 		return -1;
 	if (found && store_put(hub->store, "removed-agents", agent, "agent.json", text.data, text.len, err) < 0)
 		return -1;
-	if ((found && store_drop(hub->store, "agents", agent, err) < 0) || ticket_drop(hub, agent, err) < 0)
+	if ((found && store_drop(hub->store, "agents", agent, err) < 0) || join_line_drop(hub, agent, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "removed", "agent=%s", agent);
 	session_drop(hub, agent, "the agent was removed");

@@ -68,7 +68,7 @@ static int renew(struct hub *hub, struct buf *record, struct error *err)
 	return 0;
 }
 
-void announce_open(struct hub *hub)
+void host_keys_open(struct hub *hub)
 {
 	struct error err;
 	auto_buf struct buf record = BUF_INIT(HOST_PINS_MAX);
@@ -81,7 +81,7 @@ void announce_open(struct hub *hub)
 	base64_encode(record.data, record.len, &hub->host_keys);
 }
 
-const char *announce_text(struct hub *hub)
+const char *host_keys_text(struct hub *hub)
 {
 	return buf_text(&hub->host_keys);
 }

@@ -9,8 +9,8 @@
 
 /* Reads the files, and signs a list with a new serial when they say something new; the store keeps it (kind "hub",
  * "announce"). A file that cannot be read is logged, and the former list goes on. */
-void announce_open(struct hub *hub);
+void host_keys_open(struct hub *hub);
 /* Returns the list in base64, or "". */
-const char *announce_text(struct hub *hub);
+const char *host_keys_text(struct hub *hub);
 
 #endif

@@ -9,14 +9,14 @@
 
 enum { TICKET_RECORD_MAX = 8192, TICKET_VERSION = 2, TICKET_AGAIN = 60 /* seconds */ };
 
-void ticket_release(struct ticket *t)
+void join_line_release(struct join_line *t)
 {
 	explicit_bzero(t, sizeof(*t));
 }
 
 /* ---- the record, which is binary since a key is in it: encoder and decoder ---- */
 
-static int record_encode(const struct ticket *t, struct buf *out)
+static int record_encode(const struct join_line *t, struct buf *out)
 {
 	buf_put_u8(out, TICKET_VERSION);
 	buf_put_u64(out, (uint64_t)t->expires);
@@ -29,9 +29,9 @@ static int record_encode(const struct ticket *t, struct buf *out)
 	return buf_put_string(out, t->login);
 }
 
-static int record_decode(const struct buf *record, struct ticket *ret, struct error *err)
+static int record_decode(const struct buf *record, struct join_line *ret, struct error *err)
 {
-	auto_ticket struct ticket t = {0};
+	auto_ticket struct join_line t = {0};
 	struct reader in = READER(record->data, record->len);
 	unsigned version = read_u8(&in);
 	t.expires = (int64_t)read_u64(&in);
@@ -42,7 +42,7 @@ static int record_decode(const struct buf *record, struct ticket *ret, struct er
 	const uint8_t *mac = read_raw(&in, sizeof(t.mac)), *line = read_raw(&in, sizeof(t.line));
 	read_string(&in, t.login, sizeof(t.login));
 	if (!read_done(&in) || version < 1 || version > TICKET_VERSION || !hub_key_is_valid(t.login) ||
-		t.expires <= 0 || t.expires > HUB_KEY_EXPIRES_MAX - TICKET_LATE || t.spent < 0)
+		t.expires <= 0 || t.expires > HUB_KEY_EXPIRES_MAX - JOIN_LINE_LATE || t.spent < 0)
 		return error_set(err, ERROR_PERMANENT, "it is not in its form");
 	memcpy(t.mac, mac, sizeof(t.mac));
 	memcpy(t.line, line, sizeof(t.line));
@@ -50,7 +50,7 @@ static int record_decode(const struct buf *record, struct ticket *ret, struct er
 	return 0;
 }
 
-static int put(struct hub *hub, const char *agent, const struct ticket *t, struct error *err)
+static int put(struct hub *hub, const char *agent, const struct join_line *t, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(TICKET_RECORD_MAX);
 	if (record_encode(t, &text) < 0)
@@ -58,7 +58,7 @@ static int put(struct hub *hub, const char *agent, const struct ticket *t, struc
 	return store_put(hub->store, "joins", agent, "line", text.data, text.len, err);
 }
 
-int ticket_find(struct hub *hub, const char *agent, struct ticket *ret, struct error *err)
+int join_line_find(struct hub *hub, const char *agent, struct join_line *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(TICKET_RECORD_MAX);
 	int found = store_get(hub->store, "joins", agent, "line", &text, err);
@@ -69,7 +69,7 @@ int ticket_find(struct hub *hub, const char *agent, struct ticket *ret, struct e
 	return 1;
 }
 
-int ticket_drop(struct hub *hub, const char *agent, struct error *err)
+int join_line_drop(struct hub *hub, const char *agent, struct error *err)
 {
 	return store_drop(hub->store, "joins", agent, err);
 }
@@ -88,13 +88,13 @@ static int render_login(const struct join_keys *keys, char ret[HUB_KEY_TEXT_MAX]
 	return 0;
 }
 
-int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid_t by, const struct join_keys *keys,
-	struct buf *line, struct error *err)
+int join_line_issue(struct hub *hub, const char *agent, enum join_line_keys which, uid_t by,
+	const struct join_keys *keys, struct buf *line, struct error *err)
 {
-	auto_ticket struct ticket t = {
-		.expires = clock_wall() + JOIN_LINE_SECONDS, .rotates = which == TICKET_KEYS_ROTATE, .by = by};
+	auto_ticket struct join_line t = {
+		.expires = clock_wall() + JOIN_LINE_SECONDS, .rotates = which == JOIN_LINE_KEYS_ROTATE, .by = by};
 	if (buf_addf(line, " agent=%s expires=%lld%s", agent, (long long)t.expires,
-		    which == TICKET_KEYS_OWN ? "" : " keys=new") < 0)
+		    which == JOIN_LINE_KEYS_OWN ? "" : " keys=new") < 0)
 		return error_set(err, ERROR_PERMANENT, "the join line is too long");
 	memcpy(t.mac, keys->mac, sizeof(t.mac));
 	if (render_login(keys, t.login) < 0)
@@ -106,10 +106,10 @@ int ticket_issue(struct hub *hub, const char *agent, enum ticket_keys which, uid
 
 /* ---- using one ---- */
 
-static int count_try(struct hub *hub, const char *agent, struct ticket *t, int64_t now, struct error *err)
+static int count_try(struct hub *hub, const char *agent, struct join_line *t, int64_t now, struct error *err)
 {
 	struct error why;
-	if (++t->tries >= TICKET_TRIES) {
+	if (++t->tries >= JOIN_LINE_TRIES) {
 		t->spent = now;
 		explicit_bzero(t->mac, sizeof(t->mac));
 	}
@@ -120,8 +120,8 @@ static int count_try(struct hub *hub, const char *agent, struct ticket *t, int64
 		t->spent ? "; it was tried too often and is good for nothing any more" : "");
 }
 
-static int judge(struct hub *hub, const char *agent, const uint8_t *request, size_t len, int64_t now, struct ticket *t,
-	struct error *err)
+static int judge(struct hub *hub, const char *agent, const uint8_t *request, size_t len, int64_t now,
+	struct join_line *t, struct error *err)
 {
 	char when[CLOCK_TEXT_MAX];
 	struct join_request r;
@@ -137,11 +137,11 @@ static int judge(struct hub *hub, const char *agent, const uint8_t *request, siz
 	return 0;
 }
 
-int ticket_use(struct hub *hub, const char *agent, const uint8_t *request, size_t len, int64_t now, struct ticket *ret,
-	struct error *err)
+int join_line_use(struct hub *hub, const char *agent, const uint8_t *request, size_t len, int64_t now,
+	struct join_line *ret, struct error *err)
 {
-	auto_ticket struct ticket t = {0}, used = {0};
-	int found = ticket_find(hub, agent, &t, err);
+	auto_ticket struct join_line t = {0}, used = {0};
+	int found = join_line_find(hub, agent, &t, err);
 	if (found < 0)
 		return -1;
 	if (found == 0)
@@ -162,10 +162,10 @@ int ticket_use(struct hub *hub, const char *agent, const uint8_t *request, size_
 static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *due)
 {
 	struct error err;
-	auto_ticket struct ticket t = {0};
-	int found = ticket_find(hub, agent, &t, &err);
-	if (found > 0 && now < t.expires + TICKET_LATE) {
-		*due = t.expires + TICKET_LATE < *due ? t.expires + TICKET_LATE : *due;
+	auto_ticket struct join_line t = {0};
+	int found = join_line_find(hub, agent, &t, &err);
+	if (found > 0 && now < t.expires + JOIN_LINE_LATE) {
+		*due = t.expires + JOIN_LINE_LATE < *due ? t.expires + JOIN_LINE_LATE : *due;
 		return false;
 	}
 	if (found < 0 && err.kind == ERROR_RETRY) { /* it may be good, or used */
@@ -178,12 +178,12 @@ static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *
 			"agent=%s result=unused reason=\"the line expired and nobody joined with it\"", agent);
 	if (found < 0)
 		log_event(LOG_LEVEL_ERROR, "join", "agent=%s error=\"%s\"", agent, err.message);
-	if (found != 0 && ticket_drop(hub, agent, &err) < 0)
+	if (found != 0 && join_line_drop(hub, agent, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "join", "agent=%s error=\"%s\"", agent, err.message);
 	return found != 0;
 }
 
-bool ticket_sweep(struct hub *hub, int64_t now, int64_t *ret_due)
+bool join_line_sweep(struct hub *hub, int64_t now, int64_t *ret_due)
 {
 	bool removed = false;
 	*ret_due = INT64_MAX;

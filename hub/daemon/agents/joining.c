@@ -16,9 +16,9 @@ struct joining {
 	struct conn *conn;
 	struct event *deadline;
 	char agent[NAME_AGENT_MAX];
-	bool asked;           /* its one frame has come */
-	uint64_t keys;        /* waits for this answer of the root half; 0: for none */
-	struct ticket ticket; /* as it was before it was spent */
+	bool asked;              /* its one frame has come */
+	uint64_t keys;           /* waits for this answer of the root half; 0: for none */
+	struct join_line ticket; /* as it was before it was spent */
 	struct buf request;
 };
 
@@ -33,7 +33,7 @@ static void joining_free(struct joining *j)
 	event_free(j->deadline);
 	conn_free(j->conn);
 	buf_release(&j->request);
-	ticket_release(&j->ticket);
+	join_line_release(&j->ticket);
 	free(j);
 }
 
@@ -134,7 +134,7 @@ static void take_request(struct joining *j, const struct frame *frame)
 		refuse(j, "the request is too long");
 		return;
 	}
-	if (ticket_use(j->hub, j->agent, frame->data, frame->len, clock_wall(), &j->ticket, &err) < 0 ||
+	if (join_line_use(j->hub, j->agent, frame->data, frame->len, clock_wall(), &j->ticket, &err) < 0 ||
 		enroll(j, &err) < 0) {
 		auto_free char *reason = mem_printf("%s; %s", err.message, next);
 		refuse(j, reason);

@@ -35,7 +35,7 @@ static int collect_agent(struct hub *hub, const char *name, struct hub_key *keys
 {
 	struct error err;
 	struct enrolment e = {0};
-	auto_ticket struct ticket t = {0};
+	auto_ticket struct join_line t = {0};
 	int found = enrolment_find(hub, name, &e, &err);
 	if (judge_record(name, found, &err) < 0)
 		return -1;
@@ -44,9 +44,9 @@ static int collect_agent(struct hub *hub, const char *name, struct hub_key *keys
 		add_key(keys, count, name, e.ssh, HUB_KEY_AGENT, 0);
 	if (found > 0 && e.rotates)
 		add_key(keys, count, name, e.next_ssh, HUB_KEY_AGENT, 0);
-	found = ticket_find(hub, name, &t, &err);
+	found = join_line_find(hub, name, &t, &err);
 	if (found > 0)
-		add_key(keys, count, name, t.login, HUB_KEY_JOIN, t.expires + TICKET_LATE);
+		add_key(keys, count, name, t.login, HUB_KEY_JOIN, t.expires + JOIN_LINE_LATE);
 	return judge_record(name, found, &err);
 }
 
@@ -73,7 +73,7 @@ static void wake(struct hub *hub, time_t seconds)
 static bool sweep(struct hub *hub)
 {
 	int64_t now = clock_wall(), due;
-	bool removed = ticket_sweep(hub, now, &due);
+	bool removed = join_line_sweep(hub, now, &due);
 	if (due != INT64_MAX) /* a minute at most: the wall clock may be set */
 		wake(hub, due - now < 60 ? (time_t)(due - now) : 60);
 	return removed;

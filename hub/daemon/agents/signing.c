@@ -264,13 +264,13 @@ static int64_t next_serial(const struct signing *s)
 static void drop_lines(struct hub *hub)
 {
 	struct error err;
-	struct ticket t;
+	struct join_line t;
 	for (size_t i = 0; i < hub->config->agent_count; i++) {
 		const char *name = hub->config->agents[i].name;
-		int found = ticket_find(hub, name, &t, &err);
+		int found = join_line_find(hub, name, &t, &err);
 		bool open = found < 0 || (found > 0 && !t.spent);
-		ticket_release(&t);
-		if (open && ticket_drop(hub, name, &err) < 0)
+		join_line_release(&t);
+		if (open && join_line_drop(hub, name, &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "join", "agent=%s error=\"%s\"", name, err.message);
 		else if (open)
 			log_event(LOG_LEVEL_NOTICE, "join",
@@ -313,7 +313,7 @@ static int note_switched(struct hub *hub, struct error *err)
 	clear_missing(&before);
 	free(before.missing);
 	save_or_log(hub); /* else the next start comes here again */
-	announce_open(hub);
+	host_keys_open(hub);
 	log_event(LOG_LEVEL_NOTICE, "signing-key",
 		"result=switched missing=%zu text=\"the hub signs with its new key; the old one is wiped\"", cut_off);
 	if (make_list(hub, err) == 0)

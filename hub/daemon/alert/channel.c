@@ -67,7 +67,7 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 void channels_free(struct channel *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		errand_cancel(list[i].errand);
+		job_cancel(list[i].errand);
 		cJSON_Delete(list[i].job);
 	}
 	free(list);
@@ -105,7 +105,7 @@ static int add_password(const struct channel *c, struct buf *password, struct fi
 void channel_send(struct channel *c, struct workers *workers, const cJSON *message,
 	const struct channel_handler *handler, void *context)
 {
-	static const struct errand_handler errand_handler = {on_message, on_ended};
+	static const struct job_handler errand_handler = {on_message, on_ended};
 	struct error err;
 	struct files files = {0};
 	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX), password = BUF_INIT(CHANNEL_PASSWORD_MAX);
@@ -116,8 +116,8 @@ void channel_send(struct channel *c, struct workers *workers, const cJSON *messa
 	if (json_print(message, &text) < 0 || files_add(&files, "message", text.data, text.len) < 0)
 		error_set(&err, ERROR_PERMANENT, "the message is too long");
 	else if (add_password(c, &password, &files, &err) == 0)
-		c->errand = errand_start(
-			workers, WORKER_ALERT, ALERT_JOB_SECONDS, c->job, &files, &errand_handler, c, &err);
+		c->errand =
+			job_start(workers, WORKER_ALERT, ALERT_JOB_SECONDS, c->job, &files, &errand_handler, c, &err);
 	if (!c->errand)
 		on_ended(&err, c);
 }

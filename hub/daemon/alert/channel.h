@@ -27,8 +27,8 @@ struct channel {
 	int64_t next;           /* monotonic seconds: not before */
 	char error[ERROR_MESSAGE_MAX];
 	/* under way */
-	struct errand *errand; /* NULL: nothing */
-	char sending[40];      /* the message's id; the caller's note */
+	struct job *errand; /* NULL: nothing */
+	char sending[40];   /* the message's id; the caller's note */
 	bool ok;
 	char answer[ERROR_MESSAGE_MAX];
 	const struct channel_handler *handler;

@@ -86,13 +86,13 @@ static void collect_renewal(struct collect *c, const struct rollout *r)
 
 static void collect_certificate(struct collect *c, const struct rollout *r)
 {
-	const struct source *source = source_find(c->hub, r->certificate);
+	const struct watched *source = watched_find(c->hub, r->certificate);
 	if (r->desired.epoch || r->desired.number)
 		collect_expiring(c, r->certificate, "the current revision", r->not_before, r->not_after);
 	collect_renewal(c, r);
-	if (source && source_trouble(source)[0])
+	if (source && watched_trouble(source)[0])
 		conditions_add(c->out, CONDITION_SOURCE, false, r->certificate,
-			"what stands at the watched paths is not taken: %s", source_trouble(source));
+			"what stands at the watched paths is not taken: %s", watched_trouble(source));
 	if (r->no_rollback[0])
 		conditions_add(c->out, CONDITION_ROLLOUT, true, r->certificate,
 			"a failed activation was not rolled back: %s", r->no_rollback);
@@ -455,7 +455,7 @@ void alert_collect(struct hub *hub, const struct condition_book *book, int64_t f
 		collect_agent(&c, &hub->config->agents[i]);
 	collect_changes(&c);
 	collect_signing(&c);
-	standing_conditions(hub, out);
+	endpoints_conditions(hub, out);
 	collect_store(&c);
 	for (size_t i = 0; i < hub->config->agent_count; i++)
 		if (!session_find(hub, hub->config->agents[i].name))

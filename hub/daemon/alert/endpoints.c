@@ -46,7 +46,7 @@ struct standing {
 	struct place *places;
 	size_t count;
 	struct event *timer;
-	struct errand *errand;           /* NULL: no round is under way */
+	struct job *errand;              /* NULL: no round is under way */
 	char said[ERROR_MESSAGE_MAX];    /* by the worker of the round under way, should it fail */
 	char trouble[ERROR_MESSAGE_MAX]; /* why the last round failed as a whole; "": it did not */
 };
@@ -95,7 +95,7 @@ static cJSON *row_encode(const struct place *p, const struct row *row)
 	return o;
 }
 
-cJSON *standing_status(const struct hub *hub)
+cJSON *endpoints_status(const struct hub *hub)
 {
 	cJSON *list = cJSON_CreateArray();
 	const struct standing *s = hub->standing;
@@ -110,7 +110,7 @@ static void save(struct standing *s)
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(STANDING_RECORD_MAX);
 	auto_json cJSON *record = cJSON_CreateObject();
-	cJSON_AddItemToObject(record, "rows", standing_status(s->hub));
+	cJSON_AddItemToObject(record, "rows", endpoints_status(s->hub));
 	if (json_print(record, &text) < 0)
 		error_set(&err, ERROR_PERMANENT, "the record of the checks is over %d bytes", STANDING_RECORD_MAX);
 	else if (store_put(s->hub->store, "checks", "standing", "state.json", text.data, text.len, &err) == 0)
@@ -361,7 +361,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	static const struct errand_handler handler = {on_message, on_ended};
+	static const struct job_handler handler = {on_message, on_ended};
 	struct standing *s = context;
 	struct error err;
 	int64_t now = seconds();
@@ -370,12 +370,12 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 		return;
 	}
 	auto_json cJSON *job = job_for(s, now);
-	s->errand = errand_start(s->hub->workers, WORKER_CHECK, STANDING_JOB_SECONDS, job, NULL, &handler, s, &err);
+	s->errand = job_start(s->hub->workers, WORKER_CHECK, STANDING_JOB_SECONDS, job, NULL, &handler, s, &err);
 	if (!s->errand)
 		on_ended(&err, s);
 }
 
-void standing_soon(struct hub *hub, const char *certificate)
+void endpoints_soon(struct hub *hub, const char *certificate)
 {
 	struct standing *s = hub->standing;
 	bool any = false;
@@ -428,7 +428,7 @@ static void tell_row(const struct hub *hub, const struct place *p, const cJSON *
 			say(hub, p, kinds[n].kind, subject, check, out);
 }
 
-void standing_conditions(const struct hub *hub, struct conditions *out)
+void endpoints_conditions(const struct hub *hub, struct conditions *out)
 {
 	const struct standing *s = hub->standing;
 	if (s && s->trouble[0])
@@ -444,7 +444,7 @@ void standing_conditions(const struct hub *hub, struct conditions *out)
 	}
 }
 
-void standing_open(struct hub *hub)
+void endpoints_open(struct hub *hub)
 {
 	struct standing *s = mem_alloc(sizeof(*s));
 	hub->standing = s;
@@ -463,13 +463,13 @@ void standing_open(struct hub *hub)
 	}
 }
 
-void standing_close(struct hub *hub)
+void endpoints_close(struct hub *hub)
 {
 	struct standing *s = hub->standing;
 	hub->standing = NULL;
 	if (!s)
 		return;
-	errand_cancel(s->errand);
+	job_cancel(s->errand);
 	for (size_t i = 0; i < s->count; i++) {
 		rows_free(&s->places[i].rows, &s->places[i].row_count);
 		rows_free(&s->places[i].fresh, &s->places[i].fresh_count);

@@ -10,18 +10,18 @@
 #include "lib/alert/condition.h"
 #include "hub/daemon/hub.h"
 
-void standing_open(struct hub *hub);
-void standing_close(struct hub *hub);
+void endpoints_open(struct hub *hub);
+void endpoints_close(struct hub *hub);
 
 /* What this certificate's endpoints serve may have changed, so they are looked at within seconds. */
-void standing_soon(struct hub *hub, const char *certificate);
+void endpoints_soon(struct hub *hub, const char *certificate);
 
 /* Adds what is wrong now, as far as it was seen. */
-void standing_conditions(const struct hub *hub, struct conditions *out);
+void endpoints_conditions(const struct hub *hub, struct conditions *out);
 
 /* Makes an array, which the caller owns, for `status` and the page: of each row what check_json says of it, "name",
  * "certificate" ("" for none), "since" (when its verdict began) and "checked". An endpoint that was not looked at yet
  * has none. */
-cJSON *standing_status(const struct hub *hub);
+cJSON *endpoints_status(const struct hub *hub);
 
 #endif

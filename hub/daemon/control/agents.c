@@ -55,15 +55,15 @@ static int take_key(const struct files *files, const char *name, uint8_t ret[32]
 
 /* An agent that is let in again, or in the place of another, makes new keys, though its node may have those that were
  * taken away: whoever else has them would be let in with it. */
-static enum ticket_keys which_keys(const struct client *c)
+static enum join_line_keys which_keys(const struct client *c)
 {
 	struct enrolment e;
 	struct error ignored;
 	if (c->rotates)
-		return TICKET_KEYS_ROTATE;
+		return JOIN_LINE_KEYS_ROTATE;
 	bool had = enrolment_find(c->hub, c->enrolled, &e, &ignored) != 0 ||
 		enrolment_find_removed(c->hub, c->enrolled, &e, &ignored) != 0;
-	return had ? TICKET_KEYS_FRESH : TICKET_KEYS_OWN;
+	return had ? JOIN_LINE_KEYS_FRESH : JOIN_LINE_KEYS_OWN;
 }
 
 static void finish_enrolment(struct client *c)
@@ -94,7 +94,7 @@ static void take_keys(struct client *c, const struct files *files)
 	auto_buf struct buf line = BUF_INIT(8192);
 	if (take_key(files, "login", keys.login_public, &err) < 0 || take_key(files, "mac", keys.mac, &err) < 0 ||
 		enroll_hub_line(client_hub(c), c->enrolled, &line, &err) < 0 ||
-		ticket_issue(client_hub(c), c->enrolled, which_keys(c), c->uid, &keys, &line, &err) < 0 ||
+		join_line_issue(client_hub(c), c->enrolled, which_keys(c), c->uid, &keys, &line, &err) < 0 ||
 		(c->rotates && enroll_rotate(client_hub(c), c->enrolled, c->uid, &err) < 0)) {
 		client_refuse(c, err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err.message);
 		return;
@@ -159,8 +159,8 @@ static void add_state(
 	struct hub *hub, cJSON *o, const struct overview_agent *a, const struct error *trouble, bool enrolled)
 {
 	struct error ignored;
-	auto_ticket struct ticket t = {0};
-	int found = ticket_find(hub, a->name, &t, &ignored);
+	auto_ticket struct join_line t = {0};
+	int found = join_line_find(hub, a->name, &t, &ignored);
 	bool open = found > 0 && !t.spent && t.expires > clock_wall();
 	cJSON_AddStringToObject(o, "state",
 		a->connected                   ? "connected"

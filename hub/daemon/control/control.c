@@ -41,7 +41,7 @@ static bool flag(const cJSON *request, const char *key)
 static bool say_endpoints(struct client *c)
 {
 	bool good = true;
-	auto_json cJSON *rows = standing_status(c->hub);
+	auto_json cJSON *rows = endpoints_status(c->hub);
 	for (cJSON *row; (row = cJSON_DetachItemFromArray(rows, 0));) {
 		const char *verdict = cJSON_GetStringValue(json_get(row, "verdict"));
 		good = good && verdict && (strcmp(verdict, "ok") == 0 || strcmp(verdict, "expiring") == 0);

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct source {
-	struct source *next;
+struct watched {
+	struct watched *next;
 	struct hub *hub;
 	const struct hub_certificate *certificate;
 	struct event *timer;             /* asks for a second reading */
@@ -24,10 +24,10 @@ struct source {
 	char trouble[ERROR_MESSAGE_MAX];
 };
 
-static void say(struct source *s, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void say(struct watched *s, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Sets the trouble and logs it once. */
-static void say(struct source *s, enum log_level level, const char *fmt, ...)
+static void say(struct watched *s, enum log_level level, const char *fmt, ...)
 {
 	char text[ERROR_MESSAGE_MAX];
 	va_list args;
@@ -44,7 +44,7 @@ static void say(struct source *s, enum log_level level, const char *fmt, ...)
 
 /* ---- the record of what was last seen there ---- */
 
-static bool seen_before(struct source *s, const char *hex)
+static bool seen_before(struct watched *s, const char *hex)
 {
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(CHAIN_HEX_MAX);
@@ -52,7 +52,7 @@ static bool seen_before(struct source *s, const char *hex)
 		strcmp(buf_text(&text), hex) == 0;
 }
 
-static void note_seen(struct source *s, const char *hex)
+static void note_seen(struct watched *s, const char *hex)
 {
 	struct error err;
 	if (store_put(s->hub->store, "sources", s->certificate->name, "seen", hex, strlen(hex), &err) < 0)
@@ -60,7 +60,7 @@ static void note_seen(struct source *s, const char *hex)
 }
 
 /* Of two pairs that were published one is missing, and seems to be under way. */
-static bool misses_a_pair(struct source *s, const struct pairing *p)
+static bool misses_a_pair(struct watched *s, const struct pairing *p)
 {
 	struct error err;
 	struct chain old[STORE_PAIRS_MAX] = {0};
@@ -79,7 +79,7 @@ static bool misses_a_pair(struct source *s, const struct pairing *p)
 	return missing;
 }
 
-static bool is_waiting(struct source *s, const struct files *files, const struct pairing *p)
+static bool is_waiting(struct watched *s, const struct files *files, const struct pairing *p)
 {
 	const char *left_out = s->left_out[0] ? "; " : "", *damage = p->damage[0] ? "; " : "";
 	if (misses_a_pair(s, p))
@@ -99,7 +99,7 @@ static bool is_waiting(struct source *s, const struct files *files, const struct
 }
 
 /* Returns the path of a file that the root half named by its path's number. */
-static void describe(const struct source *s, const char *file, char *text, size_t size)
+static void describe(const struct watched *s, const char *file, char *text, size_t size)
 {
 	char *end;
 	unsigned long number = strtoul(file, &end, 10);
@@ -115,7 +115,7 @@ static void describe(const struct source *s, const char *file, char *text, size_
 }
 
 /* The bytes have been the same twice, so it is judged what they are. */
-static void judge(struct source *s, const struct files *files)
+static void judge(struct watched *s, const struct files *files)
 {
 	auto_pairing struct pairing p = {0};
 	uint8_t digest[CHAIN_SHA256_SIZE];
@@ -150,7 +150,7 @@ static void hash_files(const struct files *files, uint8_t ret[CHAIN_SHA256_SIZE]
 		mem_abort(__func__);
 }
 
-static void take_files(struct source *s, const struct files *files)
+static void take_files(struct watched *s, const struct files *files)
 {
 	const struct timeval second = {1, 0};
 	uint8_t hash[CHAIN_SHA256_SIZE];
@@ -169,25 +169,25 @@ static void take_files(struct source *s, const struct files *files)
 	event_add(s->timer, &second);
 }
 
-void source_files(struct hub *hub, const struct files *files)
+void watched_files(struct hub *hub, const struct files *files)
 {
-	struct source *s = source_find(hub, files->label);
+	struct watched *s = watched_find(hub, files->label);
 	if (!s)
 		return;
 	take_files(s, files);
 	s->left_out[0] = '\0';
 }
 
-void source_left_out(struct hub *hub, const char *certificate, const char *text)
+void watched_left_out(struct hub *hub, const char *certificate, const char *text)
 {
-	struct source *s = source_find(hub, certificate);
+	struct watched *s = watched_find(hub, certificate);
 	if (s)
 		snprintf(s->left_out, sizeof(s->left_out), "%s", text);
 }
 
-void source_unreadable(struct hub *hub, const char *certificate, const char *reason)
+void watched_unreadable(struct hub *hub, const char *certificate, const char *reason)
 {
-	struct source *s = source_find(hub, certificate);
+	struct watched *s = watched_find(hub, certificate);
 	if (s)
 		say(s, LOG_LEVEL_ERROR, "unreadable: %s", reason);
 }
@@ -196,7 +196,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	struct source *s = context;
+	struct watched *s = context;
 	struct hub_request request = {.op = HUB_REQUEST_SCAN};
 	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
 	snprintf(request.certificate, sizeof(request.certificate), "%s", s->certificate->name);
@@ -204,12 +204,12 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 		conn_send(s->hub->root, FRAME_RECORD, record.data, record.len);
 }
 
-void source_open(struct hub *hub)
+void watched_open(struct hub *hub)
 {
 	for (size_t i = 0; i < hub->config->certificate_count; i++) {
 		if (!hub->config->certificates[i].watch[0])
 			continue;
-		struct source *s = mem_alloc(sizeof(*s));
+		struct watched *s = mem_alloc(sizeof(*s));
 		s->next = hub->sources;
 		hub->sources = s;
 		s->hub = hub;
@@ -222,30 +222,30 @@ void source_open(struct hub *hub)
 	}
 }
 
-void source_close(struct hub *hub)
+void watched_close(struct hub *hub)
 {
 	while (hub->sources) {
-		struct source *s = hub->sources;
+		struct watched *s = hub->sources;
 		hub->sources = s->next;
 		event_free(s->timer);
 		free(s);
 	}
 }
 
-struct source *source_find(struct hub *hub, const char *certificate)
+struct watched *watched_find(struct hub *hub, const char *certificate)
 {
-	for (struct source *s = hub->sources; s; s = s->next)
+	for (struct watched *s = hub->sources; s; s = s->next)
 		if (strcmp(s->certificate->name, certificate) == 0)
 			return s;
 	return NULL;
 }
 
-const char *source_trouble(const struct source *s)
+const char *watched_trouble(const struct watched *s)
 {
 	return s->trouble;
 }
 
-int64_t source_seen(const struct source *s)
+int64_t watched_seen(const struct watched *s)
 {
 	return s->read_at;
 }

@@ -15,20 +15,20 @@
 #include "hub/daemon/hub.h"
 #include "lib/core/files.h"
 
-struct source;
+struct watched;
 
-void source_open(struct hub *hub);
-void source_close(struct hub *hub);
-struct source *source_find(struct hub *hub, const char *certificate); /* NULL: not watched */
+void watched_open(struct hub *hub);
+void watched_close(struct hub *hub);
+struct watched *watched_find(struct hub *hub, const char *certificate); /* NULL: not watched */
 
 /* These take FRAME_FILES of the root half; its word, just before, that there were more files; and that it could not
  * read them. */
-void source_files(struct hub *hub, const struct files *files);
-void source_left_out(struct hub *hub, const char *certificate, const char *text);
-void source_unreadable(struct hub *hub, const char *certificate, const char *reason);
+void watched_files(struct hub *hub, const struct files *files);
+void watched_left_out(struct hub *hub, const char *certificate, const char *text);
+void watched_unreadable(struct hub *hub, const char *certificate, const char *reason);
 
 /* Returns what `status` shows: "" when all is well, else what the source waits for or why it was refused. */
-const char *source_trouble(const struct source *s);
-int64_t source_seen(const struct source *s); /* when the paths were last read; 0 never */
+const char *watched_trouble(const struct watched *s);
+int64_t watched_seen(const struct watched *s); /* when the paths were last read; 0 never */
 
 #endif

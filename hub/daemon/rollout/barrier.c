@@ -1,12 +1,12 @@
 #include "hub/daemon/rollout/barrier.h"
 #include "hub/daemon/rollout/window.h"
 
-bool gate_has_passed(const struct rollout_agent *a)
+bool barrier_has_passed(const struct rollout_agent *a)
 {
 	return a->state == ROLLOUT_VERIFIED || a->state == ROLLOUT_UNVERIFIED;
 }
 
-bool gate_awaits(const struct rollout_agent *a, int64_t now)
+bool barrier_awaits(const struct rollout_agent *a, int64_t now)
 {
 	if (a->held_until || a->state == ROLLOUT_AHEAD)
 		return false;
@@ -32,14 +32,14 @@ static bool must_go_on(const struct rollout *r, int64_t now)
 	return r->proceed || now - r->started >= r->proceed_after || old_one_is_nearly_over(r, now);
 }
 
-bool gate_barrier_opens(const struct rollout *r, int64_t now)
+bool barrier_opens(const struct rollout *r, int64_t now)
 {
 	bool complete = true, failed = false;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		const struct rollout_agent *a = &r->agents[i];
-		if (!gate_awaits(a, now))
+		if (!barrier_awaits(a, now))
 			continue;
-		if (a->state != ROLLOUT_STAGED && !gate_has_passed(a))
+		if (a->state != ROLLOUT_STAGED && !barrier_has_passed(a))
 			complete = false;
 		if (a->failed_staging)
 			failed = true;
@@ -92,12 +92,12 @@ static bool window_lets(const struct rollout *r, const struct rollout_agent *a, 
 	return window_is_open(r->windows, r->window_count, now, r->local_minute) || needs_no_window(r, a, now);
 }
 
-bool gate_waits_for_window(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+bool barrier_waits_for_window(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
 	return !r->immediate && !window_lets(r, a, now);
 }
 
-bool gate_is_soaking(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+bool barrier_is_soaking(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
 	return !a->canary && soaked_at(r) != INT64_MAX && now < soaked_at(r);
 }
@@ -113,7 +113,7 @@ static bool is_stopped(const struct rollout *r, const struct rollout_agent *a, i
 	return !a->failed_activation && activation_failed(r) && !must_go_on(r, now);
 }
 
-const char *gate_reason(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+const char *barrier_reason(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
 	if (a->held_until)
 		return "the end of its hold";
@@ -128,9 +128,9 @@ const char *gate_reason(const struct rollout *r, const struct rollout_agent *a, 
 	return window_lets(r, a, now) ? NULL : "the window";
 }
 
-bool gate_may_activate(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+bool barrier_may_activate(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	return !gate_reason(r, a, now);
+	return !barrier_reason(r, a, now);
 }
 
 /* What has been served everywhere for long is not given up because one agent's service breaks. */
@@ -142,7 +142,7 @@ static bool first_activation_failed(const struct rollout *r)
 	return false;
 }
 
-bool gate_wants_rollback(const struct rollout *r, int64_t now, const char **ret_refusal)
+bool barrier_wants_rollback(const struct rollout *r, int64_t now, const char **ret_refusal)
 {
 	if (r->on_failure != ROLLOUT_ROLLBACK_ALL || r->immediate || !first_activation_failed(r))
 		return false;
@@ -175,7 +175,7 @@ static void sooner_after(int64_t *best, int64_t when, int64_t now)
 		*best = when;
 }
 
-int64_t gate_next(const struct rollout *r, int64_t now)
+int64_t barrier_next(const struct rollout *r, int64_t now)
 {
 	bool any = false, any_outside = false;
 	for (size_t i = 0; i < r->agent_count; i++) {

@@ -6,21 +6,21 @@
 #include "hub/daemon/rollout/rollout.h"
 
 /* Returns whether the desired revision is committed there. */
-bool gate_has_passed(const struct rollout_agent *a);
+bool barrier_has_passed(const struct rollout_agent *a);
 /* Returns whether the barrier waits for this agent. */
-bool gate_awaits(const struct rollout_agent *a, int64_t now);
-bool gate_barrier_opens(const struct rollout *r, int64_t now);
-bool gate_may_activate(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+bool barrier_awaits(const struct rollout_agent *a, int64_t now);
+bool barrier_opens(const struct rollout *r, int64_t now);
+bool barrier_may_activate(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 /* Returns whether a failed activation sends everybody back. *ret_refusal says why not where one failed and nobody goes
  * back; else it is NULL. */
-bool gate_wants_rollback(const struct rollout *r, int64_t now, const char **ret_refusal);
-bool gate_waits_for_window(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+bool barrier_wants_rollback(const struct rollout *r, int64_t now, const char **ret_refusal);
+bool barrier_waits_for_window(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 /* Returns whether the canaries are verified, and their soak, for which this agent waits, is not over. */
-bool gate_is_soaking(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+bool barrier_is_soaking(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 /* Returns when the staged agents have to be looked at next, in one pass over all, or INT64_MAX when only an event
  * changes anything. */
-int64_t gate_next(const struct rollout *r, int64_t now);
+int64_t barrier_next(const struct rollout *r, int64_t now);
 /* Returns why a staged agent does not activate, or NULL when nothing is in its way. */
-const char *gate_reason(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+const char *barrier_reason(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 
 #endif

@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct parcel {
+struct bundle_cache {
 	struct hub *hub;
 	struct event *forget;
 	struct keys_request request;        /* of no certificate: it is empty */
 	struct buf chains[STORE_PAIRS_MAX]; /* what it borrows */
 };
 
-static void empty(struct parcel *p)
+static void empty(struct bundle_cache *p)
 {
 	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)
 		buf_release(&p->chains[i]);
@@ -28,9 +28,9 @@ static void on_forget(evutil_socket_t fd, short what, void *context)
 	empty(context);
 }
 
-struct parcel *parcel_new(struct hub *hub)
+struct bundle_cache *bundle_cache_new(struct hub *hub)
 {
-	struct parcel *p = mem_alloc(sizeof(*p));
+	struct bundle_cache *p = mem_alloc(sizeof(*p));
 	p->hub = hub;
 	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)
 		p->chains[i] = BUF_INIT(BUNDLE_PLAIN_MAX);
@@ -40,7 +40,7 @@ struct parcel *parcel_new(struct hub *hub)
 	return p;
 }
 
-void parcel_free(struct parcel *p)
+void bundle_cache_free(struct bundle_cache *p)
 {
 	if (!p)
 		return;
@@ -49,7 +49,7 @@ void parcel_free(struct parcel *p)
 	free(p);
 }
 
-static int add_pair(struct parcel *p, const struct chain *pair, struct error *err)
+static int add_pair(struct bundle_cache *p, const struct chain *pair, struct error *err)
 {
 	size_t i = p->request.pair_count;
 	if (chain_write_certificates(pair, &p->chains[i], err) < 0 ||
@@ -61,7 +61,7 @@ static int add_pair(struct parcel *p, const struct chain *pair, struct error *er
 	return 0;
 }
 
-static int fill(struct parcel *p, const char *certificate, struct revision revision, struct error *err)
+static int fill(struct bundle_cache *p, const char *certificate, struct revision revision, struct error *err)
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	struct chain_facts facts = {.names = NULL};
@@ -85,10 +85,10 @@ static int fill(struct parcel *p, const char *certificate, struct revision revis
 	return 0;
 }
 
-int parcel_seal(struct parcel *p, const char *certificate, struct revision revision, uint16_t more,
+int bundle_cache_seal(struct bundle_cache *p, const char *certificate, struct revision revision, uint16_t more,
 	const uint8_t recipient[SEAL_KEY_SIZE], struct buf *out, struct error *err)
 {
-	const struct timeval later = {PARCEL_SECONDS, 0};
+	const struct timeval later = {BUNDLE_CACHE_SECONDS, 0};
 	bool here = strcmp(p->request.certificate, certificate) == 0 &&
 		revision_compare(p->request.revision, revision) == 0;
 	if (!here && fill(p, certificate, revision, err) < 0) {

@@ -39,7 +39,7 @@ struct fleet_item {
 struct fleet {
 	struct fleet_item *items;
 	size_t count;
-	struct parcel *parcel; /* what agents fetch now */
+	struct bundle_cache *parcel; /* what agents fetch now */
 	struct event *timer;
 	int64_t wake_at; /* when the timer is set for; 0: it is not */
 };
@@ -356,7 +356,7 @@ static void settle(struct hub *hub, struct fleet_item *item, const struct rollou
 			log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s agent=%s error=\"%s\"",
 				item->rollout.certificate, actions->action[i].agent->name, err.message);
 	log_changes(item);
-	outcome_note(hub, &item->rollout);
+	history_note(hub, &item->rollout);
 	hub->events->changed(hub, &item->rollout);
 	wake_at(hub->fleet, rollout_next(&item->rollout, now), now);
 }
@@ -516,7 +516,7 @@ void fleet_open(struct hub *hub)
 	hub->fleet = fleet;
 	fleet->count = hub->config->certificate_count;
 	fleet->items = mem_array(fleet->count, sizeof(*fleet->items));
-	fleet->parcel = parcel_new(hub);
+	fleet->parcel = bundle_cache_new(hub);
 	fleet->timer = event_new(hub->base, -1, 0, on_timer, hub);
 	if (!fleet->timer)
 		mem_abort(__func__);
@@ -541,7 +541,7 @@ void fleet_close(struct hub *hub)
 		event_free(fleet->items[i].roll_back);
 	}
 	free(fleet->items);
-	parcel_free(fleet->parcel);
+	bundle_cache_free(fleet->parcel);
 	event_free(fleet->timer);
 	free(fleet);
 	hub->fleet = NULL;
@@ -657,7 +657,7 @@ static int seal_for(struct hub *hub, const struct rollout *r, const struct sessi
 	if (found == 0)
 		return error_set(err, ERROR_USAGE, "agent %s has no sealing key here: certsync agent add %s --key -",
 			agent, agent);
-	return parcel_seal(hub->fleet->parcel, r->certificate, r->desired, more_flags, key.seal, out, err);
+	return bundle_cache_seal(hub->fleet->parcel, r->certificate, r->desired, more_flags, key.seal, out, err);
 }
 
 void fleet_fetch(struct hub *hub, struct session *session, const struct message *m)

@@ -11,7 +11,7 @@ enum { OUTCOME_RECORD_MAX = 256 * 1024 };
 
 /* ---- without I/O ---- */
 
-const struct outcome *outcome_find(const struct outcome_book *b, struct revision revision)
+const struct history *history_find(const struct history_book *b, struct revision revision)
 {
 	for (size_t i = b->count; i > 0; i--)
 		if (revision_compare(b->list[i - 1].revision, revision) == 0)
@@ -19,17 +19,17 @@ const struct outcome *outcome_find(const struct outcome_book *b, struct revision
 	return NULL;
 }
 
-static void begin(struct outcome_book *b, const struct rollout *r, int64_t now)
+static void begin(struct history_book *b, const struct rollout *r, int64_t now)
 {
-	struct outcome *last = b->count ? &b->list[b->count - 1] : NULL;
+	struct history *last = b->count ? &b->list[b->count - 1] : NULL;
 	if (last && !last->verified && !last->superseded)
 		last->superseded = now;
 	if (b->count == OUTCOMES_MAX)
 		memmove(b->list, b->list + 1, --b->count * sizeof(*b->list));
-	b->list[b->count++] = (struct outcome){.revision = r->desired, .started = r->started};
+	b->list[b->count++] = (struct history){.revision = r->desired, .started = r->started};
 }
 
-static void note_failure(struct outcome *o, const struct rollout *r)
+static void note_failure(struct history *o, const struct rollout *r)
 {
 	for (size_t i = 0; i < r->agent_count && !o->failed[0]; i++)
 		if (r->agents[i].state == ROLLOUT_FAILED)
@@ -38,12 +38,12 @@ static void note_failure(struct outcome *o, const struct rollout *r)
 	text_clean(o->failed, 0);
 }
 
-bool outcome_update(struct outcome_book *b, const struct rollout *r, int64_t now)
+bool history_update(struct history_book *b, const struct rollout *r, int64_t now)
 {
 	bool changed = false;
 	if (revision_is_placeholder(r->desired))
 		return false;
-	struct outcome *last = b->count ? &b->list[b->count - 1] : NULL;
+	struct history *last = b->count ? &b->list[b->count - 1] : NULL;
 	if (!last || revision_compare(last->revision, r->desired) != 0) {
 		begin(b, r, now);
 		last = &b->list[b->count - 1];
@@ -60,7 +60,7 @@ bool outcome_update(struct outcome_book *b, const struct rollout *r, int64_t now
 	return changed;
 }
 
-void outcome_text(const struct outcome *o, char *ret, size_t size)
+void history_text(const struct history *o, char *ret, size_t size)
 {
 	char when[CLOCK_TEXT_MAX];
 	int64_t took = o->verified > o->started ? o->verified - o->started : 0;
@@ -76,7 +76,7 @@ void outcome_text(const struct outcome *o, char *ret, size_t size)
 		snprintf(ret + used, size - used, "; failed on %s", o->failed);
 }
 
-cJSON *outcome_encode(const struct outcome_book *b)
+cJSON *history_encode(const struct history_book *b)
 {
 	char text[REVISION_TEXT_MAX];
 	cJSON *record = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(record, "outcomes");
@@ -92,7 +92,7 @@ cJSON *outcome_encode(const struct outcome_book *b)
 	return record;
 }
 
-static int decode_one(const cJSON *o, struct outcome *ret, struct error *err)
+static int decode_one(const cJSON *o, struct history *ret, struct error *err)
 {
 	const char *revision = json_string(o, "revision", REVISION_TEXT_MAX, err);
 	const char *failed = revision ? json_string(o, "failed", sizeof(ret->failed) - 1, err) : NULL;
@@ -106,14 +106,14 @@ static int decode_one(const cJSON *o, struct outcome *ret, struct error *err)
 	return 0;
 }
 
-int outcome_decode(const cJSON *record, struct outcome_book *ret, struct error *err)
+int history_decode(const cJSON *record, struct history_book *ret, struct error *err)
 {
 	const cJSON *element, *list = json_array(record, "outcomes", OUTCOMES_MAX, err);
 	ret->count = 0;
 	if (!list)
 		return -1;
 	cJSON_ArrayForEach (element, list) {
-		ret->list[ret->count] = (struct outcome){0};
+		ret->list[ret->count] = (struct history){0};
 		if (decode_one(element, &ret->list[ret->count], err) < 0) {
 			ret->count = 0;
 			return -1;
@@ -128,7 +128,7 @@ int outcome_decode(const cJSON *record, struct outcome_book *ret, struct error *
 struct outcomes {
 	struct outcomes *next;
 	char certificate[NAME_CERTIFICATE_MAX];
-	struct outcome_book book;
+	struct history_book book;
 };
 
 static void restore(struct hub *hub, struct outcomes *o)
@@ -137,7 +137,7 @@ static void restore(struct hub *hub, struct outcomes *o)
 	auto_buf struct buf text = BUF_INIT(OUTCOME_RECORD_MAX);
 	int got = store_get(hub->store, "outcomes", o->certificate, "state.json", &text, &err);
 	auto_json cJSON *record = got > 0 ? json_parse(text.data, text.len, &err) : NULL;
-	if (got < 0 || (got > 0 && (!record || outcome_decode(record, &o->book, &err) < 0)))
+	if (got < 0 || (got > 0 && (!record || history_decode(record, &o->book, &err) < 0)))
 		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"what became of its revisions: %s\"",
 			o->certificate, err.message);
 }
@@ -155,14 +155,14 @@ static struct outcomes *open_for(struct hub *hub, const char *certificate)
 	return o;
 }
 
-void outcome_note(struct hub *hub, const struct rollout *r)
+void history_note(struct hub *hub, const struct rollout *r)
 {
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(OUTCOME_RECORD_MAX);
 	struct outcomes *o = open_for(hub, r->certificate);
-	if (!outcome_update(&o->book, r, clock_wall()))
+	if (!history_update(&o->book, r, clock_wall()))
 		return;
-	auto_json cJSON *record = outcome_encode(&o->book);
+	auto_json cJSON *record = history_encode(&o->book);
 	if (json_print(record, &text) < 0)
 		error_set(&err, ERROR_PERMANENT, "over %d bytes", OUTCOME_RECORD_MAX);
 	else if (store_put(hub->store, "outcomes", r->certificate, "state.json", text.data, text.len, &err) == 0)
@@ -171,12 +171,12 @@ void outcome_note(struct hub *hub, const struct rollout *r)
 		err.message);
 }
 
-const struct outcome *outcome_of(struct hub *hub, const char *certificate, struct revision revision)
+const struct history *history_of(struct hub *hub, const char *certificate, struct revision revision)
 {
-	return outcome_find(&open_for(hub, certificate)->book, revision);
+	return history_find(&open_for(hub, certificate)->book, revision);
 }
 
-void outcome_close(struct hub *hub)
+void history_close(struct hub *hub)
 {
 	while (hub->outcomes) {
 		struct outcomes *o = hub->outcomes;

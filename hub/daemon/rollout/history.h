@@ -11,34 +11,34 @@
 #include "hub/daemon/rollout/rollout.h"
 #include "lib/wire/json.h"
 
-enum { OUTCOMES_MAX = 200, OUTCOME_FAILED_MAX = 400 };
+enum { OUTCOMES_MAX = 200, HISTORY_FAILED_MAX = 400 };
 
-struct outcome {
+struct history {
 	struct revision revision;
 	int64_t started;
 	int64_t verified;                /* everywhere, for the first time; 0: not yet, or never */
 	int64_t superseded;              /* before that; 0: no */
-	char failed[OUTCOME_FAILED_MAX]; /* the first failure: "AGENT at STEP: TEXT"; "": none */
+	char failed[HISTORY_FAILED_MAX]; /* the first failure: "AGENT at STEP: TEXT"; "": none */
 };
 
-struct outcome_book {
-	struct outcome list[OUTCOMES_MAX]; /* oldest first */
+struct history_book {
+	struct history list[OUTCOMES_MAX]; /* oldest first */
 	size_t count;
 };
 
 /* Takes in how the rollout stands. Returns true when the book has changed. */
-bool outcome_update(struct outcome_book *b, const struct rollout *r, int64_t now);
-const struct outcome *outcome_find(const struct outcome_book *b, struct revision revision); /* NULL: not known */
+bool history_update(struct history_book *b, const struct rollout *r, int64_t now);
+const struct history *history_find(const struct history_book *b, struct revision revision); /* NULL: not known */
 /* Writes one sentence, or "". */
-void outcome_text(const struct outcome *o, char *ret, size_t size);
+void history_text(const struct history *o, char *ret, size_t size);
 
 /* These are the encoder and decoder of the record. */
-cJSON *outcome_encode(const struct outcome_book *b); /* the caller's */
-int outcome_decode(const cJSON *record, struct outcome_book *ret, struct error *err);
+cJSON *history_encode(const struct history_book *b); /* the caller's */
+int history_decode(const cJSON *record, struct history_book *ret, struct error *err);
 
 /* These are the daemon's: one notes how this rollout stands, the other finds what was noted. */
-void outcome_note(struct hub *hub, const struct rollout *r);
-const struct outcome *outcome_of(struct hub *hub, const char *certificate, struct revision revision);
-void outcome_close(struct hub *hub);
+void history_note(struct hub *hub, const struct rollout *r);
+const struct history *history_of(struct hub *hub, const char *certificate, struct revision revision);
+void history_close(struct hub *hub);
 
 #endif

@@ -99,7 +99,7 @@ const char *rollout_agent_state(const struct rollout_agent *a)
 
 const char *rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	return a->state == ROLLOUT_STAGED ? gate_reason(r, a, now) : NULL;
+	return a->state == ROLLOUT_STAGED ? barrier_reason(r, a, now) : NULL;
 }
 
 static bool under_way(const struct rollout_agent *a)
@@ -126,7 +126,8 @@ static void look(struct rollout_agent *a, int64_t now, struct rollout_actions *o
 
 static bool look_is_due(const struct rollout_agent *a, int64_t now)
 {
-	return gate_has_passed(a) && a->connected && !a->held_until && !a->deadline && now - a->looked >= ROLLOUT_LOOK;
+	return barrier_has_passed(a) && a->connected && !a->held_until && !a->deadline &&
+		now - a->looked >= ROLLOUT_LOOK;
 }
 
 /* ---- failures ---- */
@@ -214,7 +215,7 @@ static void fail_by_drift(struct rollout_agent *a, int64_t now)
 static void time_out(struct rollout_agent *a, int64_t now)
 {
 	char text[128];
-	if (gate_has_passed(a)) {
+	if (barrier_has_passed(a)) {
 		stay_unverified(a, now);
 		snprintf(a->step, sizeof(a->step), "probe");
 		snprintf(a->text, sizeof(a->text),
@@ -273,16 +274,16 @@ static void mend_clock(struct rollout *r, int64_t now)
 		not_after(&a->held_until, now + a->held_for);
 		not_after(&a->deadline,
 			now +
-				(a->state == ROLLOUT_OFFERED         ? r->stage_timeout
-						: gate_has_passed(a) ? ROLLOUT_PROBE_TIMEOUT
-								     : r->activate_timeout));
+				(a->state == ROLLOUT_OFFERED            ? r->stage_timeout
+						: barrier_has_passed(a) ? ROLLOUT_PROBE_TIMEOUT
+									: r->activate_timeout));
 	}
 }
 
 static void end_hold(struct rollout_agent *a, int64_t now, struct rollout_actions *out)
 {
 	a->held_until = 0;
-	if (gate_has_passed(a) && a->connected && !a->deadline)
+	if (barrier_has_passed(a) && a->connected && !a->deadline)
 		probe(a, now, out);
 }
 
@@ -307,7 +308,7 @@ static void advance_agent(struct rollout *r, struct rollout_agent *a, int64_t no
 static void ask_for_rollback(struct rollout *r, int64_t now, struct rollout_actions *out)
 {
 	const char *refusal;
-	if (!gate_wants_rollback(r, now, &refusal)) {
+	if (!barrier_wants_rollback(r, now, &refusal)) {
 		r->no_rollback[0] = '\0';
 		return;
 	}
@@ -323,7 +324,7 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 	for (size_t i = 0; i < r->agent_count; i++)
 		advance_agent(r, &r->agents[i], now, out);
 	ask_for_rollback(r, now, out);
-	if (!r->open && !revision_is_placeholder(r->desired) && gate_barrier_opens(r, now))
+	if (!r->open && !revision_is_placeholder(r->desired) && barrier_opens(r, now))
 		r->open = true;
 	/* An agent that cannot pass is not asked about: what keeps each of them would be looked for among all the
 	 * others, at every answer. */
@@ -331,7 +332,7 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
 		if ((closed && !a->passed) || a->state != ROLLOUT_STAGED || !a->connected || out->roll_back ||
-			!gate_may_activate(r, a, now))
+			!barrier_may_activate(r, a, now))
 			continue;
 		a->told = true;
 		enter(a, ROLLOUT_ACTIVATING, now, now + r->activate_timeout);
@@ -368,13 +369,13 @@ static bool keeps_old(const struct rollout *r, int64_t now)
 	for (size_t i = 0; i < r->agent_count; i++) {
 		const struct rollout_agent *a = &r->agents[i];
 		any_passed = any_passed || a->passed;
-		if (gate_awaits(a, now) && a->state != ROLLOUT_FAILED && !a->passed)
+		if (barrier_awaits(a, now) && a->state != ROLLOUT_FAILED && !a->passed)
 			waits = true;
 	}
 	return waits && (r->old_not_after || !any_passed);
 }
 
-static void set_content(struct rollout *r, const struct rollout_content *content)
+static void file_set_content(struct rollout *r, const struct rollout_content *content)
 {
 	r->desired = content->revision;
 	snprintf(r->digest, sizeof(r->digest), "%s", content->digest);
@@ -414,7 +415,7 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 {
 	if (!keeps_old(r, now))
 		set_old(r, content);
-	set_content(r, content);
+	file_set_content(r, content);
 	r->started = now;
 	r->witnessed = true;
 	r->open = r->proceed = false;
@@ -433,7 +434,7 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open, bool proceed)
 {
 	set_old(r, content);
-	set_content(r, content);
+	file_set_content(r, content);
 	r->witnessed = false;
 	r->started = started;
 	r->open = open;
@@ -500,7 +501,7 @@ void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct mess
 		a->passed = true;
 		a->failed_staging = false;
 		probe(a, now, out);
-	} else if (a->passed && gate_has_passed(a)) {
+	} else if (a->passed && barrier_has_passed(a)) {
 		lose_revision(a, inventory->revision, now, true);
 		a->served_not_before = inventory->not_before;
 		a->served_not_after = inventory->not_after;
@@ -514,7 +515,7 @@ void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struc
 {
 	a->connected = false;
 	a->last_seen = now;
-	if (gate_has_passed(a))
+	if (barrier_has_passed(a))
 		a->deadline = 0;
 	else if (under_way(a) || a->state == ROLLOUT_STAGED)
 		enter(a, ROLLOUT_IDLE, now, 0);
@@ -582,7 +583,7 @@ static void look_at_probes(struct rollout *r, struct rollout_agent *a, const str
 		a->repaired = m->repaired;
 		note_drift(a, now, "installed files had been changed, and were put right");
 	}
-	if (!gate_has_passed(a)) {
+	if (!barrier_has_passed(a)) {
 		if (!revision_is_placeholder(r->desired) && revision_compare(m->revision, r->desired) == 0)
 			may_have_it(r, a, now);
 		return;
@@ -684,7 +685,7 @@ void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64
 	a->force = a->force || force;
 	if (a->state == ROLLOUT_FAILED)
 		a->next_try = now;
-	if (force && gate_has_passed(a))
+	if (force && barrier_has_passed(a))
 		enter(a, ROLLOUT_IDLE, now, 0);
 	else if (a->state == ROLLOUT_UNVERIFIED && a->connected && !a->held_until)
 		probe(a, now, out);
@@ -728,7 +729,7 @@ static int64_t agent_next(const struct rollout_agent *a)
 		sooner(&best, a->deadline);
 	if (a->state == ROLLOUT_FAILED && a->connected && !a->held_until)
 		sooner(&best, a->next_try);
-	if (gate_has_passed(a) && a->connected && !a->held_until && !a->deadline)
+	if (barrier_has_passed(a) && a->connected && !a->held_until && !a->deadline)
 		sooner(&best, a->looked + ROLLOUT_LOOK);
 	return best;
 }
@@ -736,10 +737,10 @@ static int64_t agent_next(const struct rollout_agent *a)
 int64_t rollout_next(const struct rollout *r, int64_t now)
 {
 	const char *refusal;
-	int64_t best = gate_next(r, now);
+	int64_t best = barrier_next(r, now);
 	for (size_t i = 0; i < r->agent_count; i++)
 		sooner(&best, agent_next(&r->agents[i]));
-	if (gate_wants_rollback(r, now, &refusal) && !refusal)
+	if (barrier_wants_rollback(r, now, &refusal) && !refusal)
 		sooner(&best, r->rollback_retry > now ? r->rollback_retry : now);
 	return best;
 }
@@ -755,7 +756,7 @@ static bool any_under_way(const struct rollout *r)
 static bool any_awaited_has_failed(const struct rollout *r, int64_t now)
 {
 	for (size_t i = 0; i < r->agent_count; i++)
-		if (r->agents[i].failures && gate_awaits(&r->agents[i], now))
+		if (r->agents[i].failures && barrier_awaits(&r->agents[i], now))
 			return true;
 	return false;
 }
@@ -764,14 +765,14 @@ bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_
 {
 	if (under_way(a))
 		return true;
-	if (a->state != ROLLOUT_STAGED || a->held_until || gate_waits_for_window(r, a, now))
+	if (a->state != ROLLOUT_STAGED || a->held_until || barrier_waits_for_window(r, a, now))
 		return false;
 	/* At the barrier: something under way elsewhere, or stage_timeout, may open it; a failure will not. */
 	if (any_under_way(r))
 		return true;
 	if (any_awaited_has_failed(r, now))
 		return false;
-	return gate_is_soaking(r, a, now) || now - r->started < r->stage_timeout;
+	return barrier_is_soaking(r, a, now) || now - r->started < r->stage_timeout;
 }
 
 bool rollout_agent_converged(const struct rollout_agent *a)

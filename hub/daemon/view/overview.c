@@ -43,9 +43,9 @@ static void take_renewal(struct hub *hub, struct overview_certificate *c)
 {
 	struct renewal_status status;
 	const struct renewal *renewal = renewal_find(hub, c->name);
-	const struct source *source = source_find(hub, c->name);
+	const struct watched *source = watched_find(hub, c->name);
 	c->renewal_error = c->renewal_held = "";
-	c->watch_trouble = source ? source_trouble(source) : "";
+	c->watch_trouble = source ? watched_trouble(source) : "";
 	c->source = renewal ? "acme" : source ? "watch" : "import";
 	c->renews = renewal != NULL;
 	if (!renewal)
@@ -148,7 +148,7 @@ static void take_endpoint(const cJSON *row, struct overview_endpoint *ret)
 static void take_endpoints(struct hub *hub, struct overview *o)
 {
 	const cJSON *row;
-	o->rows = standing_status(hub);
+	o->rows = endpoints_status(hub);
 	o->endpoints = mem_array((size_t)cJSON_GetArraySize(o->rows), sizeof(*o->endpoints));
 	cJSON_ArrayForEach (row, o->rows)
 		take_endpoint(row, &o->endpoints[o->endpoint_count++]);

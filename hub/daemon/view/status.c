@@ -54,13 +54,13 @@ static void add_current(struct hub *hub, const struct rollout *r, cJSON *o)
 /* Adds what became of it, as far as it was noted. What was gone back from says so in the revision after it. */
 static void add_outcome(struct hub *hub, const char *certificate, struct revision r, cJSON *o)
 {
-	char text[OUTCOME_FAILED_MAX + 128], when[CLOCK_TEXT_MAX];
+	char text[HISTORY_FAILED_MAX + 128], when[CLOCK_TEXT_MAX];
 	struct error ignored;
 	auto_manifest struct manifest next = {0};
-	const struct outcome *outcome = outcome_of(hub, certificate, r);
+	const struct history *outcome = history_of(hub, certificate, r);
 	text[0] = '\0';
 	if (outcome)
-		outcome_text(outcome, text, sizeof(text));
+		history_text(outcome, text, sizeof(text));
 	const struct revision after = {r.epoch, r.number + 1};
 	size_t used = strlen(text);
 	if (store_manifest(hub->store, certificate, after, &next, &ignored) > 0 && strcmp(next.source, "rollback") == 0)
@@ -146,11 +146,11 @@ static void add_next_keys(struct hub *hub, const char *certificate, cJSON *o)
 		cJSON_AddItemToArray(list, cJSON_CreateString(chain_hex(digests[i], hex)));
 }
 
-static void add_source(const struct source *source, cJSON *o)
+static void add_source(const struct watched *source, cJSON *o)
 {
 	cJSON *item = cJSON_AddObjectToObject(o, "watch");
-	add_time(item, "read", source_seen(source));
-	cJSON_AddStringToObject(item, "error", source_trouble(source));
+	add_time(item, "read", watched_seen(source));
+	cJSON_AddStringToObject(item, "error", watched_trouble(source));
 }
 
 cJSON *status_certificate(struct hub *hub, const struct rollout *r)
@@ -169,7 +169,7 @@ cJSON *status_certificate(struct hub *hub, const struct rollout *r)
 	if (renewal)
 		add_renewal(renewal, o);
 	add_next_keys(hub, r->certificate, o);
-	const struct source *source = source_find(hub, r->certificate);
+	const struct watched *source = watched_find(hub, r->certificate);
 	if (source)
 		add_source(source, o);
 	return o;

@@ -8,7 +8,7 @@
 
 enum { GRACE_MS = 30 * 1000, PAUSE_FIRST_MS = 100, PAUSE_LAST_MS = 5000, LIST_MAX = 900 };
 
-struct view {
+struct probed {
 	enum lookup_view view;
 	bool this_round; /* asked, or known not to answer, in the round under way */
 	char text[LOOKUP_TEXT_MAX];
@@ -18,7 +18,7 @@ struct view {
 struct sight {
 	const struct dns_record *record;
 	struct lookup_zone zone;
-	struct view *views;
+	struct probed *views;
 };
 
 struct shown {
@@ -56,11 +56,11 @@ static int open_sights(
 /* ---- one round ---- */
 
 /* A server that did not answer for another record just now is not asked again, since each time would cost seconds. */
-static const struct view *silent_already(const struct shown *s, const char *address)
+static const struct probed *silent_already(const struct shown *s, const char *address)
 {
 	for (size_t i = 0; i < s->count; i++)
 		for (size_t n = 0; n < s->sights[i].zone.server_count; n++) {
-			const struct view *v = &s->sights[i].views[n];
+			const struct probed *v = &s->sights[i].views[n];
 			if (v->this_round && v->view == LOOKUP_SILENT &&
 				strcmp(s->sights[i].zone.servers[n].address, address) == 0)
 				return v;
@@ -71,8 +71,8 @@ static const struct view *silent_already(const struct shown *s, const char *addr
 static void look(const struct shown *s, struct sight *sight, size_t n)
 {
 	const struct lookup_server *server = &sight->zone.servers[n];
-	const struct view *silent = silent_already(s, server->address);
-	struct view *v = &sight->views[n];
+	const struct probed *silent = silent_already(s, server->address);
+	struct probed *v = &sight->views[n];
 	if (silent)
 		*v = *silent;
 	else
