@@ -6,6 +6,7 @@
  * hub's signing key, writes it to FILE, prints the public half in base64 root_tool bundle SIGNKEY RECIPIENT
  * NAME EPOCH NUMBER FLAGS PEM… writes a bundle to standard output; each PEM holds a key and its chain
  */
+#include "lib/core/base64.h"
 #include "lib/crypto/bundle.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"

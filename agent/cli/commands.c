@@ -39,15 +39,6 @@ static void print_hub(const cJSON *hub)
 		printf("  next try %s; `certsync-agent pull` tries at once\n", json_text(hub, "next_try"));
 }
 
-static void print_indented(const char *text)
-{
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-		printf("      | %.*s\n", (int)len, text);
-		text += len + (text[len] == '\n');
-	}
-}
-
 static const char *probe_result(const cJSON *probe)
 {
 	if (is_true(probe, "match"))
@@ -87,7 +78,7 @@ static void print_certificate(const cJSON *certificate)
 		printf("  %s  revision %s failed at %s%s: %s\n", json_text(failure, "at"),
 			json_text(failure, "revision"), json_text(failure, "step"),
 			is_true(failure, "rolled_back") ? " (the old files are back)" : "", json_text(failure, "text"));
-		print_indented(json_text(failure, "output"));
+		cli_print_output(json_text(failure, "output"));
 	}
 	if (json_text(certificate, "held_until")[0])
 		printf("  held until %s: nothing is put right here\n", json_text(certificate, "held_until"));

@@ -2,6 +2,7 @@
 #include "agent/cli/services/discover.h"
 #include "agent/common/link.h"
 #include "agent/common/ssh_key.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/core/frame.h"
 #include "lib/core/fs.h"

@@ -1,4 +1,5 @@
 #include "agent/common/pin.h"
+#include "lib/core/base64.h"
 #include "lib/core/fs.h"
 #include "lib/crypto/host_pins.h"
 #include "lib/crypto/signer_list.h"

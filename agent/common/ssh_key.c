@@ -1,4 +1,5 @@
 #include "agent/common/ssh_key.h"
+#include "lib/core/base64.h"
 #include "lib/core/error.h"
 
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "agent/daemon/control.h"
 #include "agent/daemon/site.h"
 #include "agent/daemon/certificate.h"
+#include "lib/core/base64.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
 #include "lib/core/confine.h"
@@ -267,14 +268,6 @@ static void open_configured(struct agent *a)
 	root_client_ask(a->site.root, &request, on_inventory, a);
 }
 
-static void log_faults(struct buf *faults)
-{
-	char *save = NULL;
-	auto_free char *copy = mem_strdup(buf_text(faults));
-	for (const char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		log_event(LOG_LEVEL_ERROR, "configuration", "fault=\"%s\"", line);
-}
-
 static bool any_switched(const struct site *site)
 {
 	for (size_t i = 0; i < site->ward_count; i++)
@@ -333,7 +326,7 @@ static void read_again(struct agent *a)
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct agent_config *config = agent_config_load(a->site.config_path, &faults);
 	if (!config) {
-		log_faults(&faults);
+		log_lines(LOG_LEVEL_ERROR, "configuration", "fault", buf_text(&faults));
 		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
 		return;
 	}

@@ -1,5 +1,6 @@
 #include "agent/root/identity.h"
 #include "agent/common/ssh_key.h"
+#include "lib/core/base64.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 

@@ -1,4 +1,5 @@
 #include "agent/root/parts.h"
+#include "lib/core/base64.h"
 #include "lib/crypto/seal.h"
 
 #include <openssl/evp.h>

@@ -1,5 +1,6 @@
 #include "hub/cli/agents.h"
 #include "hub/cli/commands.h"
+#include "lib/core/base64.h"
 #include "lib/core/files.h"
 #include "lib/crypto/join.h"
 #include "lib/wire/json.h"

@@ -1,6 +1,7 @@
 #include "hub/cli/haproxy.h"
 #include "hub/common/config.h"
 #include "hub/common/jws.h"
+#include "lib/core/base64.h"
 #include "lib/wire/ask.h"
 #include "lib/core/mem.h"
 

@@ -71,15 +71,6 @@ void answers_print_json(struct answers *a)
 
 /* ---- tables ---- */
 
-static void print_indented(const char *text)
-{
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-		printf("      | %.*s\n", (int)len, text);
-		text += len + (text[len] == '\n');
-	}
-}
-
 void show_progress(const cJSON *agent)
 {
 	printf("%s  %-12s %s%s", json_text(agent, "certificate"), json_text(agent, "agent"), json_text(agent, "state"),
@@ -158,7 +149,7 @@ static void print_agents(const struct answers *a, const char *certificate)
 		if (strcmp(json_text(agent, "certificate"), certificate) != 0 || !json_text(agent, "output")[0])
 			continue;
 		printf("    output of %s on %s:\n", json_text(agent, "step"), json_text(agent, "agent"));
-		print_indented(json_text(agent, "output"));
+		cli_print_output(json_text(agent, "output"));
 	}
 }
 

@@ -1,6 +1,7 @@
 #include "hub/common/ari.h"
 #include "hub/common/jws.h"
 #include "hub/common/url.h"
+#include "lib/core/base64.h"
 #include "lib/wire/json.h"
 
 #include <ctype.h>

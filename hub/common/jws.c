@@ -1,4 +1,5 @@
 #include "hub/common/jws.h"
+#include "lib/core/base64.h"
 #include "lib/crypto/chain.h"
 #include "lib/wire/json.h"
 #include "lib/core/mem.h"

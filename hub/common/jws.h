@@ -4,7 +4,7 @@
 #ifndef CERTSYNC_HUB_COMMON_JWS_H
 #define CERTSYNC_HUB_COMMON_JWS_H
 
-#include "hub/common/base64url.h"
+#include "lib/core/base64.h"
 #include "lib/core/buf.h"
 #include "lib/core/error.h"
 

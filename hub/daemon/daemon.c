@@ -105,14 +105,6 @@ static void close_configured(struct hub *hub)
 	hub->anchors = NULL;
 }
 
-static void log_faults(struct buf *faults)
-{
-	char *save = NULL;
-	auto_free char *copy = mem_strdup(buf_text(faults));
-	for (const char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		log_event(LOG_LEVEL_ERROR, "configuration", "fault=\"%s\"", line);
-}
-
 /* Where files and sockets are is decided once. */
 static bool same_places(const struct hub_config *a, const struct hub_config *b)
 {
@@ -146,7 +138,7 @@ static void reload(struct hub *hub)
 	auto_buf struct buf faults = BUF_INIT(DAEMON_FAULTS_MAX);
 	struct hub_config *config = hub_config_load(hub->config_path, &faults);
 	if (!config) {
-		log_faults(&faults);
+		log_lines(LOG_LEVEL_ERROR, "configuration", "fault", buf_text(&faults));
 		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
 		return;
 	}

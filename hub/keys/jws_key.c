@@ -1,5 +1,5 @@
 #include "hub/keys/jws_key.h"
-#include "hub/common/base64url.h"
+#include "lib/core/base64.h"
 #include "lib/core/mem.h"
 
 #include <openssl/bn.h>

@@ -117,14 +117,6 @@ static int take_config(struct root *r, struct hub_config *config, struct error *
 	return make_directories(r, err) < 0 ? -1 : make_keys_directories(r, err);
 }
 
-static void log_faults(struct buf *faults)
-{
-	char *save = NULL;
-	auto_free char *copy = mem_strdup(buf_text(faults));
-	for (const char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		log_event(LOG_LEVEL_ERROR, "configuration", "fault=\"%s\"", line);
-}
-
 /* Takes all or nothing; the daemon is not even told of a file that is wrong. */
 static void reload(struct root *r)
 {
@@ -132,7 +124,7 @@ static void reload(struct root *r)
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	struct hub_config *config = hub_config_load(r->config_path, &faults);
 	if (!config) {
-		log_faults(&faults);
+		log_lines(LOG_LEVEL_ERROR, "configuration", "fault", buf_text(&faults));
 		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
 		return;
 	}

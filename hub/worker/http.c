@@ -1,5 +1,6 @@
 #include "hub/worker/http.h"
 #include "hub/common/jws.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 

@@ -1,4 +1,5 @@
 #include "hub/worker/talk.h"
+#include "lib/core/base64.h"
 #include "lib/core/files.h"
 #include "lib/core/mem.h"
 

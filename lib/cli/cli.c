@@ -280,3 +280,12 @@ void cli_table_print(struct cli_table *t)
 	free(t->cells);
 	free(t);
 }
+
+void cli_print_output(const char *text)
+{
+	while (*text) {
+		const size_t len = strcspn(text, "\n");
+		printf("      | %.*s\n", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+}

@@ -69,6 +69,9 @@ struct cli_table *cli_table_new(int columns, const char *const *header);
 void cli_table_row(struct cli_table *t, const char *const *cells); /* copied; NULL is "" */
 void cli_table_print(struct cli_table *t);                         /* and frees it */
 
+/* Prints what a program said, each line indented behind a bar, below the row that it belongs to. */
+void cli_print_output(const char *text);
+
 /* Prints "certsync: message" on standard error and returns `exit`. */
 int cli_fail(enum cli_exit exit, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -1,6 +1,7 @@
 #include "lib/core/log.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
+#include "lib/core/mem.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -168,4 +169,12 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 			write(STDERR_FILENO, line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
 		(void)ignored;
 	}
+}
+
+void log_lines(enum log_level level, const char *event, const char *key, const char *text)
+{
+	char *save = NULL;
+	auto_free char *copy = mem_strdup(text);
+	for (const char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		log_event(level, event, "%s=\"%s\"", key, line);
 }

@@ -17,6 +17,9 @@ void log_open(const char *program);
  * blank or an =; a " in it becomes a ', and control characters are cleaned. A line ends after 2 KiB. */
 void log_event(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Logs an event for each line of `text`, with the line as the value of `key`. */
+void log_lines(enum log_level level, const char *event, const char *key, const char *text);
+
 /* These parts are declared for tests. */
 void log_pairs(char *text, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool log_to_journal(const char *stream, int fd);

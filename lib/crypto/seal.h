@@ -36,8 +36,4 @@ int seal_with_ephemeral(const uint8_t ephemeral[SEAL_KEY_SIZE], const uint8_t re
 	const void *info, size_t info_len, const void *aad, size_t aad_len, const void *plain, size_t plain_len,
 	struct buf *out, struct error *err);
 
-/* These are standard base64 (RFC 4648 section 4) on one line, padded, and its strict inverse. */
-int base64_encode(const void *data, size_t len, struct buf *out);
-int base64_decode(const char *text, struct buf *out, struct error *err);
-
 #endif

@@ -16,6 +16,7 @@ void http_free(struct http *h);
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/pair.h"
 #include "tests/fuzz/plain_heap.h"
+#include "lib/core/base64.h"
 
 static const uint8_t *reply_at;
 static size_t reply_left;

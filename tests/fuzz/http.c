@@ -1,6 +1,7 @@
 /* The headers of an ACME server's answer, a line each; and Retry-After. */
 #include "hub/worker/http.c"
 #include "tests/fuzz/fuzz.h"
+#include "lib/core/base64.h"
 
 static void judge(const struct http *h)
 {

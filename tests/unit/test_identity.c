@@ -2,6 +2,7 @@
 #include "agent/root/identity.h"
 #include "agent/common/pin.h"
 #include "tests/unit/scratch.h"
+#include "lib/core/base64.h"
 
 static const char hub_key[] = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 static const char host_key[] = "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDR/CvhZ+cMHbiCLqA";

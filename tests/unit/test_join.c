@@ -1,6 +1,7 @@
 /* One secret, two sides: what it becomes, and what a frame must not get away with. */
 #include "agent/common/pin.h"
 #include "agent/common/ssh_key.h"
+#include "lib/core/base64.h"
 #include "lib/crypto/host_pins.h"
 #include "lib/crypto/signer_list.h"
 #include "lib/crypto/join.h"

@@ -1,6 +1,7 @@
 /* Signatures of requests, with the keys and texts of RFC 7515 and RFC 7638. */
 #include "hub/common/jws.h"
 #include "hub/keys/jws_key.h"
+#include "lib/core/base64.h"
 #include "lib/crypto/chain.h"
 #include "lib/wire/json.h"
 #include "lib/core/mem.h"

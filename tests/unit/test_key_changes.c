@@ -5,6 +5,7 @@
 #include "hub/daemon/agents/join_line.h"
 #include "hub/daemon/alert/collect.h"
 #include "hub/daemon/agents/enrolment.h"
+#include "lib/core/base64.h"
 
 #define SSH "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 #define KEY_A SSH "AECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"

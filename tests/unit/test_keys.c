@@ -5,7 +5,7 @@
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
 
-#include "hub/common/base64url.h"
+#include "lib/core/base64.h"
 #include "hub/common/key_cut.h"
 #include "hub/common/keys_root.h"
 #include "hub/keys/cut.h"

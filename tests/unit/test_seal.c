@@ -1,3 +1,4 @@
+#include "lib/core/base64.h"
 #include "lib/core/buf.h"
 #include "lib/core/mem.h"
 #include "lib/crypto/seal.h"

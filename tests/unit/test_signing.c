@@ -2,6 +2,7 @@
 #include "tests/unit/hub_scene.h"
 
 #include "hub/daemon/agents/enroll.h"
+#include "lib/core/base64.h"
 #include "lib/crypto/signer_list.h"
 
 #define SSH "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"

@@ -1,5 +1,5 @@
 #include "hub/daemon/acme/account_key.h"
-#include "hub/common/base64url.h"
+#include "lib/core/base64.h"
 
 int account_key_make(struct store *store, struct keys *keys, const char *kind, const char *account,
 	struct order_key *ret, struct error *err)

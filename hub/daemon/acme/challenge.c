@@ -1,6 +1,7 @@
 #include "hub/daemon/acme/challenge.h"
 #include "hub/daemon/httpd.h"
 #include "hub/common/jws.h"
+#include "lib/core/base64.h"
 #include "lib/core/mem.h"
 
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/acme/order_key.h"
 #include "hub/daemon/acme/thumbprint.h"
-#include "hub/common/base64url.h"
+#include "lib/core/base64.h"
 #include "hub/common/url.h"
 #include "lib/core/files.h"
 #include "lib/core/fs.h"

@@ -1,6 +1,7 @@
 #include "hub/daemon/acme/order_dns.h"
 #include "hub/common/jws.h"
 #include "hub/common/worker_jobs.h"
+#include "lib/core/base64.h"
 #include "lib/core/mem.h"
 #include "lib/core/name.h"
 

@@ -1,5 +1,5 @@
 #include "hub/daemon/acme/order_key.h"
-#include "hub/common/base64url.h"
+#include "lib/core/base64.h"
 #include "hub/daemon/acme/order.h"
 #include "lib/core/mem.h"
 #include "lib/crypto/seal.h"

@@ -4,6 +4,7 @@
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/job.h"
 #include "hub/common/jws.h"
+#include "lib/core/base64.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 #include "hub/daemon/agents/enrolment.h"
+#include "lib/core/base64.h"
 #include "lib/core/mem.h"
 #include "lib/wire/json.h"
 

@@ -2,6 +2,7 @@
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/keys.h"
 #include "hub/daemon/agents/enrolment.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/core/fs.h"
 #include "lib/crypto/host_pins.h"

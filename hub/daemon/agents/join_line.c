@@ -1,4 +1,5 @@
 #include "hub/daemon/agents/join_line.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"

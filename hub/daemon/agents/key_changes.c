@@ -1,6 +1,7 @@
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/agents/enrolment.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"

@@ -7,6 +7,7 @@
 #include "hub/daemon/agents/join_line.h"
 #include "hub/daemon/agents/enrolment.h"
 #include "hub/daemon/agents/login_keys.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"

@@ -2,6 +2,7 @@
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/signing.h"
 #include "hub/daemon/alert/alert.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"

@@ -3,6 +3,7 @@
 #include "hub/worker/talk.h"
 #include "hub/common/jws.h"
 #include "hub/worker/confined.h"
+#include "lib/core/base64.h"
 #include "lib/core/mem.h"
 
 #include <openssl/x509.h>

@@ -1,6 +1,7 @@
 #include "hub/worker/acme/dns.h"
 #include "hub/worker/acme/flow.h"
 #include "hub/common/jws.h"
+#include "lib/core/base64.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>

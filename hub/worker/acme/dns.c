@@ -2,6 +2,7 @@
 #include "hub/worker/acme/dns.h"
 #include "hub/worker/acme/acme.h"
 #include "hub/common/jws.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/service/hook.h"
 #include "lib/core/mem.h"
