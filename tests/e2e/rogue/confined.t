@@ -103,6 +103,14 @@ for my $what (sort keys %process) {
 # ---- what it says itself ----
 
 my $asked = 0;
+no warnings 'portable'; # a mask of signals has 64 bits
+my $question = POSIX::SIGRTMIN() + 7;
+# Whether it has come so far that the signal does not end it.
+sub catches {
+	my ($pid) = @_;
+	my ($mask) = Story::read_file("/proc/$pid/status") =~ /^SigCgt:\s+([0-9a-f]{16})$/m;
+	return $mask && (hex($mask) >> ($question - 1)) & 1;
+}
 sub ask {
 	my ($what, @lines) = @_;
 	# In place: it has the file open. A line of its own, so that an old answer is not taken for the new one.
@@ -112,7 +120,8 @@ sub ask {
 		# libinotifytools takes a signal for a reason to end: the watcher is another one each time.
 		$process{$what} = $story->child('hub', qr/--watch/) // return 0 if $what eq 'watcher';
 		$process{$what} = $story->child('hub', qr/certsync-worker\0check/) // return 0 if $what eq 'worker';
-		kill POSIX::SIGRTMIN() + 7, $signalled = $process{$what} if $signalled != $process{$what};
+		return 0 if !catches($process{$what});
+		kill $question, $signalled = $process{$what} if $signalled != $process{$what};
 		my $text = join '', map { Story::read_file("$_/$process{$what}.said") } $said, "$top/mail/run";
 		return 0 if $text !~ /\Asignal 0$asked .*^END\n/ms;
 		%answer = $text =~ /^(.+) (\d+)$/mg;
