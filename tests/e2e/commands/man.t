@@ -98,7 +98,7 @@ for my $program ('certsync', 'certsync-agent') {
 my %page = (hub => 'certsync', agent => 'certsync-agent');
 for my $half (sort keys %page) {
 	my $source = join q(), map { read_file($_) } split /\n/, `find "$root/$half" -name "*.c"`;
-	my %real = map { $_ => 1 } $source =~ /\blog_event\([^"]*"([a-z-]+)",/g, $source =~ /\blog_event\([^"]*\? "([a-z-]+)" : "([a-z-]+)",/g;
+	my %real = map { $_ => 1 } $source =~ /\blog_(?:event|lines)\([^"]*"([a-z-]+)",/g, $source =~ /\blog_event\([^"]*\? "([a-z-]+)" : "([a-z-]+)",/g;
 	my %events = map { $_ => 1 } map { split / , / } part(read_file("$root/man/$page{$half}.1"), 'Sh', 'LOG') =~ /^\.It Cm (.*)/mg;
 	same_sets("$page{$half}: the events of its log", [keys %events], [keys %real]);
 }
