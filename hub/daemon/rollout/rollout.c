@@ -375,7 +375,7 @@ static bool keeps_old(const struct rollout *r, int64_t now)
 	return waits && (r->old_not_after || !any_passed);
 }
 
-static void file_set_content(struct rollout *r, const struct rollout_content *content)
+static void set_content(struct rollout *r, const struct rollout_content *content)
 {
 	r->desired = content->revision;
 	snprintf(r->digest, sizeof(r->digest), "%s", content->digest);
@@ -415,7 +415,7 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 {
 	if (!keeps_old(r, now))
 		set_old(r, content);
-	file_set_content(r, content);
+	set_content(r, content);
 	r->started = now;
 	r->witnessed = true;
 	r->open = r->proceed = false;
@@ -434,7 +434,7 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open, bool proceed)
 {
 	set_old(r, content);
-	file_set_content(r, content);
+	set_content(r, content);
 	r->witnessed = false;
 	r->started = started;
 	r->open = open;
