@@ -2,9 +2,12 @@
 #include "hub/common/key_cut.h"
 #include "hub/keys/cut.h"
 #include "lib/core/mem.h"
+#include "lib/core/fs.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/plain_heap.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct vault *vault;
@@ -12,10 +15,10 @@ static struct vault *vault;
 static void begin(void)
 {
 	struct error err;
-	static char directory[] = "/tmp/certsync-fuzz.XXXXXX";
+	const char *place = getenv("TMPDIR");
+	auto_free char *directory = mem_printf("%s/certsync-fuzz.XXXXXX", place ? place : P_tmpdir);
 	FUZZ_CHECK(mkdtemp(directory) && (vault = vault_open(directory, &err)) != NULL);
-	auto_free char *command = mem_printf("rm -rf %s", directory);
-	FUZZ_CHECK(system(command) == 0); /* nothing is written, but for what is committed */
+	FUZZ_CHECK(fs_remove_tree(AT_FDCWD, directory, &err) == 0); /* only what is committed would be written */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

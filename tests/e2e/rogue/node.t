@@ -388,7 +388,7 @@ stop($tcpserver);
 			open my $lock, '+<', $file or POSIX::_exit(1);
 			flock $lock, 2 or POSIX::_exit(1);
 			write_file("$top/nobody/locked.$named", '');
-			sleep 600;
+			POSIX::pause();
 			POSIX::_exit(0);
 		}
 		$children{$holder} = 1;
