@@ -1,5 +1,6 @@
 /* A sequence of messages of agents, one a line, on their way into a hub's rollout: the first byte of a line
  * says which agent it is and what else happens. */
+#include "hub/daemon/rollout/progress.h"
 #include "hub/daemon/rollout/rollout.h"
 #include "tests/fuzz/fuzz.h"
 

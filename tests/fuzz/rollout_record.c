@@ -1,6 +1,7 @@
 /* The hub's record of a rollout, from which a restarted hub goes on. */
 #include "hub/daemon/rollout/fleet.c"
 #include "tests/fuzz/fuzz.h"
+#include "hub/daemon/rollout/progress.h"
 
 static void go_on(struct rollout *r, const struct record *record)
 {

@@ -1,5 +1,6 @@
 /* The hub's state machine under a sequence of whatever agents, operators and the clock may do. Two bytes an
  * event: what and to whom (four agents), and what about it. The first byte is the policy. */
+#include "hub/daemon/rollout/progress.h"
 #include "hub/daemon/rollout/rollout.h"
 #include "lib/core/mem.h"
 #include "tests/fuzz/fuzz.h"

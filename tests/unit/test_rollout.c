@@ -1,5 +1,6 @@
 /* The rollout's state machine, driven by hand: a fleet of three, a clock, and what each sees. */
 #include "tests/unit/three.h"
+#include "hub/daemon/rollout/progress.h"
 
 static void nobody_activates_before_all_have_staged(void **state)
 {

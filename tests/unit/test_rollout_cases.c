@@ -2,6 +2,7 @@
 #include "tests/unit/three.h"
 
 #include "hub/daemon/rollout/window.h"
+#include "hub/daemon/rollout/progress.h"
 
 static const char digest_third[] = "00000000000000000000000000000000000000000000000000000000000000cc";
 static const struct hub_window night[] = {{180, 300}}; /* 03:00-05:00 */

@@ -1,5 +1,6 @@
 /* Agents that say what is not so: it counts for themselves alone, and what cannot be is named and no progress. */
 #include "tests/unit/three.h"
+#include "hub/daemon/rollout/progress.h"
 
 static bool says(struct fleet_of_three *f, struct rollout_agent *a, enum message_type type, struct revision revision,
 	uint32_t attempt)

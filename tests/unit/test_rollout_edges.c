@@ -3,6 +3,7 @@
 
 #include "hub/daemon/rollout/barrier.h"
 #include "hub/daemon/rollout/window.h"
+#include "hub/daemon/rollout/progress.h"
 
 static const struct hub_window night[] = {{180, 300}};
 

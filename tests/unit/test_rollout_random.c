@@ -5,6 +5,7 @@
  * one alone, CERTSYNC_SEEDS=N the first N.
  */
 #include "tests/unit/history.h"
+#include "hub/daemon/rollout/progress.h"
 
 /* Invariants. */
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "hub/daemon/rollout/progress.h"
 #include "hub/daemon/rollout/rollout.h"
 #include "lib/core/mem.h"
 

@@ -12,6 +12,7 @@
 #include "hub/daemon/agents/enrolment.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
+#include "hub/daemon/rollout/progress.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -6,6 +6,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
+#include "hub/daemon/rollout/progress.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -23,6 +23,7 @@
 #include "lib/wire/json.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
+#include "hub/daemon/rollout/progress.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
+#include "hub/daemon/rollout/progress.h"
 
 #include <stdio.h>
 #include <stdlib.h>

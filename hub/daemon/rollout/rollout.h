@@ -248,18 +248,8 @@ void rollout_hold(struct rollout *r, struct rollout_agent *a, int64_t until, int
 void rollout_no_rollback(struct rollout *r, const char *reason, int64_t now);
 /* Time has passed: time-outs, ends of backoffs, and the barrier's. */
 void rollout_tick(struct rollout *r, int64_t now, struct rollout_actions *out);
-/* Returns when rollout_tick is next of use, or INT64_MAX when only an event changes anything. */
-int64_t rollout_next(const struct rollout *r, int64_t now);
 
-/* Returns whether something is under way with this agent, or it waits at a barrier that something under way may
- * open. */
-bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_t now);
-bool rollout_agent_converged(const struct rollout_agent *a); /* verified, and not held */
-bool rollout_converged(const struct rollout *r);             /* every assigned agent is */
 /* Returns its state's name, or "held", for people. */
 const char *rollout_agent_state(const struct rollout_agent *a);
-/* Returns what a staged agent waits for ("the others to stage", "the window" …), or NULL when it is not staged, or
- * waits for nothing. */
-const char *rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 
 #endif

@@ -8,6 +8,7 @@
 #include "hub/daemon/publish/watched.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
+#include "hub/daemon/rollout/progress.h"
 
 #include <stdlib.h>
 
