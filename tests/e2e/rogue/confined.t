@@ -49,7 +49,8 @@ Story::write_file("$outside/file", "x\n", 0666);
 Story::write_file("$outside/run", "#!/bin/sh\n", 0755);
 mkdir "$top/watched", 0755;
 Story::write_file("$top/tell", "#!/bin/sh\ncat >>$outside/told\n", 0755);
-my $server = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die $!;
+# Nobody accepts what comes there, and a queue that is full lets the next one wait: it has room for all that a slow machine's hub sends in an hour.
+my $server = IO::Socket::INET->new(Listen => 500, LocalAddr => '127.0.0.1') or die $!;
 my $port = $server->sockport;
 my ($free, $page) = (Story::free_port(), Story::free_port());
 
