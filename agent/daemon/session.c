@@ -283,27 +283,11 @@ void session_forget_fetch(struct session *s, const char *certificate)
 		send_fetch(s);
 }
 
-/* Reads certificate and revision from the bundle's clear header (lib/crypto/bundle.h), which is believed for the
- * routing only. */
-static int bundle_subject(const struct frame *frame, struct fetch *ret)
-{
-	struct reader r = READER(frame->data, frame->len);
-	const uint8_t *magic = read_raw(&r, 40);
-	ret->revision.epoch = read_u32(&r);
-	ret->revision.number = read_u32(&r);
-	read_raw(&r, CHAIN_SHA256_SIZE + 8);
-	const uint8_t *name = read_raw(&r, 256);
-	if (r.failed || memcmp(magic, "CSB1", 4) != 0 || name[NAME_CERTIFICATE_MAX - 1] != 0)
-		return -1;
-	memcpy(ret->certificate, name, NAME_CERTIFICATE_MAX);
-	return 0;
-}
-
 static void take_bundle(struct session *s, const struct frame *frame)
 {
 	struct fetch subject;
 	char revision[REVISION_TEXT_MAX];
-	if (s->state != READY || bundle_subject(frame, &subject) < 0) {
+	if (s->state != READY || bundle_subject(frame->data, frame->len, subject.certificate, &subject.revision) < 0) {
 		refuse(s, "protocol", "this is no bundle that was asked for");
 		return;
 	}

@@ -50,6 +50,20 @@ static void header_read(const uint8_t *data, struct header *ret)
 	ret->sealed_len = read_u32(&r);
 }
 
+int bundle_subject(
+	const uint8_t *data, size_t len, char ret_certificate[NAME_CERTIFICATE_MAX], struct revision *ret_revision)
+{
+	struct header h;
+	if (len < BUNDLE_HEADER_SIZE || memcmp(data, magic, sizeof(magic)) != 0)
+		return -1;
+	header_read(data, &h);
+	if (strnlen(h.name, sizeof(h.name)) >= NAME_CERTIFICATE_MAX)
+		return -1;
+	memcpy(ret_certificate, h.name, NAME_CERTIFICATE_MAX);
+	*ret_revision = h.revision;
+	return 0;
+}
+
 void bundle_release(struct bundle *b)
 {
 	for (size_t i = 0; i < b->pair_count; i++)

@@ -68,6 +68,11 @@ struct bundle_keys {
 	size_t signer_count;
 };
 
+/* Reads which certificate and revision it is about from the clear header, before anyone has looked at the signature: good
+ * for knowing whom to hand it to, and for nothing else. Returns -1 when it does not begin as a bundle does. */
+int bundle_subject(
+	const uint8_t *data, size_t len, char ret_certificate[NAME_CERTIFICATE_MAX], struct revision *ret_revision);
+
 /* All three functions fail with ERROR_UNTRUSTED and the rule (format, recipient, signature, seal, digest) as the first
  * word.
  *

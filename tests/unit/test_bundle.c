@@ -135,6 +135,24 @@ static void the_header_lies_where_its_description_says(void **state)
 	assert_int_equal(read_u32(&r), b.len - BUNDLE_HEADER_SIZE - SEAL_SIGNATURE_SIZE);
 }
 
+static void whoever_passes_it_on_reads_whom_it_is_for(void **state)
+{
+	(void)state;
+	auto_buf struct buf b = sealed(1);
+	char certificate[NAME_CERTIFICATE_MAX];
+	struct revision revision;
+	assert_int_equal(bundle_subject(b.data, b.len, certificate, &revision), 0);
+	assert_string_equal(certificate, "mail.domain.pl");
+	assert_int_equal(revision.epoch, 1);
+	assert_int_equal(revision.number, 7);
+	assert_int_equal(bundle_subject(b.data, BUNDLE_HEADER_SIZE, certificate, &revision), 0);
+	assert_int_equal(bundle_subject(b.data, BUNDLE_HEADER_SIZE - 1, certificate, &revision), -1);
+	memset(b.data + 88, 'a', 256); /* a name without an end */
+	assert_int_equal(bundle_subject(b.data, b.len, certificate, &revision), -1);
+	b.data[0] = 'X';
+	assert_int_equal(bundle_subject(b.data, b.len, certificate, &revision), -1);
+}
+
 static void neither_key_nor_chain_is_readable_on_the_way(void **state)
 {
 	(void)state;
@@ -363,6 +381,7 @@ int main(void)
 		cmocka_unit_test(a_revision_arrives_as_it_was_sent),
 		cmocka_unit_test(two_pairs_arrive_in_their_order),
 		cmocka_unit_test(the_header_lies_where_its_description_says),
+		cmocka_unit_test(whoever_passes_it_on_reads_whom_it_is_for),
 		cmocka_unit_test(neither_key_nor_chain_is_readable_on_the_way),
 		cmocka_unit_test(one_bit_changed_anywhere_is_refused),
 		cmocka_unit_test(a_bundle_cut_short_anywhere_is_refused),
