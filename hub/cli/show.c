@@ -1,5 +1,6 @@
 #include "hub/cli/show.h"
 #include "hub/cli/show_renewal.h"
+#include "hub/common/endpoint_row.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
@@ -192,29 +193,38 @@ static void print_source(const cJSON *certificate)
 		printf("  store: %s\n", json_text(certificate, "store_error"));
 }
 
-static void print_endpoint(const cJSON *row)
+static void print_endpoint(const struct endpoint_row *row)
 {
 	char when[CLOCK_TEXT_MAX];
-	const char *endpoint = json_text(row, "endpoint"), *advice = json_text(row, "advice");
-	printf("  %s%s%s: %s since %s: %s\n", json_text(row, "name"), endpoint[0] ? " " : "", endpoint,
-		json_text(row, "verdict"), clock_text((int64_t)json_number(row, "since"), when),
-		json_text(row, "reason"));
-	if (advice[0])
-		printf("    what to do: %s\n", advice);
+	const struct check *c = &row->found.check;
+	const char *endpoint = row->found.endpoint;
+	printf("  %s%s%s: %s since %s: %s\n", row->name, endpoint[0] ? " " : "", endpoint,
+		check_verdict_text(c->verdict), clock_text(row->since, when), c->reason);
+	if (c->advice[0])
+		printf("    what to do: %s\n", c->advice);
 }
 
 /* Prints what standing checks have seen; those that are ok are only counted. */
 static void print_endpoints(const cJSON *endpoints)
 {
-	int ok = 0, count = cJSON_GetArraySize(endpoints);
-	const cJSON *row;
-	cJSON_ArrayForEach (row, endpoints)
-		ok += strcmp(json_text(row, "verdict"), "ok") == 0;
+	size_t ok = 0, count = 0;
+	const cJSON *element;
+	auto_free struct endpoint_row *rows = mem_array((size_t)cJSON_GetArraySize(endpoints), sizeof(*rows));
+	cJSON_ArrayForEach (element, endpoints) {
+		struct error err;
+		if (endpoint_row_decode(element, &rows[count], &err) < 0)
+			fprintf(stderr, "certsync: warning: an endpoint that the hub told of is left out: %s\n",
+				err.message);
+		else
+			ok += rows[count++].found.check.verdict == CHECK_OK;
+	}
 	if (count)
-		printf("endpoints: %d of %d ok\n", ok, count);
-	cJSON_ArrayForEach (row, endpoints)
-		if (strcmp(json_text(row, "verdict"), "ok") != 0)
-			print_endpoint(row);
+		printf("endpoints: %zu of %zu ok\n", ok, count);
+	for (size_t i = 0; i < count; i++) {
+		if (rows[i].found.check.verdict != CHECK_OK)
+			print_endpoint(&rows[i]);
+		endpoint_row_release(&rows[i]);
+	}
 }
 
 void show_certificates(const struct answers *a)

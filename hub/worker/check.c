@@ -106,7 +106,7 @@ static int say_row(struct round *r, const struct check_row *row, struct error *e
 	auto_json cJSON *message = cJSON_CreateObject();
 	cJSON_AddStringToObject(message, "event", "row");
 	cJSON_AddNumberToObject(message, "id", r->ids[row->host - r->hosts]);
-	cJSON_AddItemToObject(message, "check", check_json(row));
+	cJSON_AddItemToObject(message, "check", check_encode(row->host->name, row->endpoint.text, &row->check));
 	return talk_send(&r->talk, message, err);
 }
 

@@ -2,7 +2,7 @@
  *
  * It takes {"event": "job", "anchors" (absent: the system's), "expiring_before", "timeout_ms", "endpoints": [{"id",
  * "name", "ports", "at", "certificate" ("": none), "expected": [SHA-256 in hex …], "both_keys"}]}. It answers {"event":
- * "row", "id", "check": as check_json} for each address and port, or {"event": "failed", "text"}. The machine's
+ * "row", "id", "check": as check_encode} for each address and port, or {"event": "failed", "text"}. The machine's
  * resolver resolves names here.
  */
 #ifndef CERTSYNC_HUB_WORKER_CHECK_H

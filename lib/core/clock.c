@@ -23,6 +23,15 @@ const char *clock_text(int64_t wall, char text[CLOCK_TEXT_MAX])
 	return text;
 }
 
+bool clock_parse(const char *text, int64_t *ret)
+{
+	struct tm tm = {0};
+	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	bool good = rest && !*rest;
+	*ret = good ? (int64_t)timegm(&tm) : 0;
+	return good;
+}
+
 const char *clock_span(int64_t milliseconds, char text[CLOCK_TEXT_MAX])
 {
 	const char *sign = milliseconds < 0 ? "-" : "";

@@ -10,16 +10,33 @@
 
 enum { DAY = 86400, EXPIRING_DAYS_MAX = 21, HEX_SHORT = 16 };
 
+static const char *const verdicts[] = {
+	[CHECK_OK] = "ok",
+	[CHECK_EXPIRING] = "expiring",
+	[CHECK_MISMATCH] = "mismatch",
+	[CHECK_UNTRUSTED] = "untrusted",
+	[CHECK_UNREACHABLE] = "unreachable",
+};
+
 const char *check_verdict_text(enum check_verdict verdict)
 {
-	static const char *const words[] = {
-		[CHECK_OK] = "ok",
-		[CHECK_EXPIRING] = "expiring",
-		[CHECK_MISMATCH] = "mismatch",
-		[CHECK_UNTRUSTED] = "untrusted",
-		[CHECK_UNREACHABLE] = "unreachable",
-	};
-	return words[verdict];
+	return verdicts[verdict];
+}
+
+bool check_verdict_parse(const char *text, enum check_verdict *ret)
+{
+	for (size_t i = 0; i < COUNT(verdicts); i++) {
+		if (strcmp(verdicts[i], text) != 0)
+			continue;
+		*ret = (enum check_verdict)i;
+		return true;
+	}
+	return false;
+}
+
+bool check_is_good(enum check_verdict verdict)
+{
+	return verdict <= CHECK_EXPIRING;
 }
 
 int64_t check_expiring_before(int64_t not_before, int64_t not_after)

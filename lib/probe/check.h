@@ -57,6 +57,9 @@ void check_lacks_kind(struct check *ret, const char *kind, const char *reason);
 void check_release(struct check *c);
 
 const char *check_verdict_text(enum check_verdict verdict);
+bool check_verdict_parse(const char *text, enum check_verdict *ret); /* false: there is none of that name */
+/* Returns whether clients get what they should, if perhaps not for long. */
+bool check_is_good(enum check_verdict verdict);
 /* Returns how many seconds must be left of a lifetime: a fifth of it, 21 days at most. Renewal comes well before. */
 int64_t check_expiring_before(int64_t not_before, int64_t not_after);
 

@@ -1,5 +1,27 @@
 #include "lib/probe/check_json.h"
 #include "lib/core/clock.h"
+#include "lib/core/mem.h"
+
+#include <stdio.h>
+
+enum { CHECK_NAME_MAX = 64 * 1024 /* of a certificate: a message is no longer */ };
+
+void check_found_release(struct check_found *f)
+{
+	check_release(&f->check);
+	*f = (struct check_found){0};
+}
+
+void check_found_copy(const struct check_found *f, struct check_found *ret)
+{
+	const struct chain_facts *facts = &f->check.facts;
+	*ret = *f;
+	ret->check.facts.names = mem_array(facts->name_count, sizeof(*facts->names));
+	for (size_t i = 0; i < facts->name_count; i++)
+		ret->check.facts.names[i] = mem_strdup(facts->names[i]);
+}
+
+/* ---- encoding ---- */
 
 static void add_time(cJSON *o, const char *key, int64_t when)
 {
@@ -30,12 +52,11 @@ static void add_served(cJSON *o, const struct check *c)
 	cJSON_AddNumberToObject(o, "milliseconds", (double)c->milliseconds);
 }
 
-cJSON *check_json(const struct check_row *row)
+cJSON *check_encode(const char *host, const char *endpoint, const struct check *c)
 {
-	const struct check *c = &row->check;
 	cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "host", row->host->name);
-	cJSON_AddStringToObject(o, "endpoint", row->endpoint.text);
+	cJSON_AddStringToObject(o, "host", host);
+	cJSON_AddStringToObject(o, "endpoint", endpoint);
 	cJSON_AddStringToObject(o, "verdict", check_verdict_text(c->verdict));
 	cJSON_AddStringToObject(o, "reason", c->reason);
 	cJSON_AddStringToObject(o, "advice", c->advice);
@@ -44,4 +65,91 @@ cJSON *check_json(const struct check_row *row)
 	if (c->served)
 		add_served(o, c);
 	return o;
+}
+
+/* ---- decoding ---- */
+
+static int take_text(const cJSON *o, const char *key, char *ret, size_t size, struct error *err)
+{
+	const char *text = json_string(o, key, size - 1, err);
+	if (!text)
+		return -1;
+	snprintf(ret, size, "%s", text);
+	return 0;
+}
+#define TAKE_TEXT(o, key, field, err) take_text(o, key, field, sizeof(field), err)
+
+static int take_time(const cJSON *o, const char *key, int64_t *ret, struct error *err)
+{
+	const char *text = json_string(o, key, CLOCK_TEXT_MAX - 1, err);
+	if (text && !clock_parse(text, ret))
+		return error_set(err, ERROR_PERMANENT, "%s: \"%s\" is no time", key, text);
+	return text ? 0 : -1;
+}
+
+static int take_int(const cJSON *o, const char *key, int *ret, struct error *err)
+{
+	int64_t value;
+	if (json_i64(o, key, &value, err) < 0)
+		return -1;
+	if (value < INT32_MIN || value > INT32_MAX)
+		return error_set(err, ERROR_PERMANENT, "%s: %lld is out of range", key, (long long)value);
+	*ret = (int)value;
+	return 0;
+}
+
+static int take_names(const cJSON *o, struct chain_facts *ret, struct error *err)
+{
+	const cJSON *element, *names = json_array(o, "names", CHAIN_NAMES_MAX, err);
+	if (!names)
+		return -1;
+	ret->names = mem_array((size_t)cJSON_GetArraySize(names), sizeof(*ret->names));
+	cJSON_ArrayForEach (element, names) {
+		const char *name = json_element(element, CHECK_NAME_MAX, err);
+		if (!name)
+			return error_wrap(err, "names");
+		ret->names[ret->name_count++] = mem_strdup(name);
+	}
+	return 0;
+}
+
+static int take_served(const cJSON *o, struct check *c, struct error *err)
+{
+	const char *hex = json_string(o, "fingerprint", CHAIN_HEX_MAX - 1, err);
+	if (hex && chain_unhex(hex, c->facts.fingerprint) < 0)
+		return error_set(err, ERROR_PERMANENT, "fingerprint: is not a SHA-256");
+	c->expects = json_get(o, "match") != NULL;
+	if (!hex || TAKE_TEXT(o, "subject", c->subject, err) < 0 || TAKE_TEXT(o, "issuer", c->facts.issuer, err) < 0 ||
+		TAKE_TEXT(o, "key_type", c->facts.key_type, err) < 0 || TAKE_TEXT(o, "tls", c->tls, err) < 0 ||
+		take_time(o, "not_before", &c->facts.not_before, err) < 0 ||
+		take_time(o, "not_after", &c->facts.not_after, err) < 0 ||
+		take_int(o, "days_left", &c->days_left, err) < 0 || take_names(o, &c->facts, err) < 0 ||
+		json_bool(o, "name_match", &c->name_match, err) < 0 || take_int(o, "sent", &c->sent, err) < 0 ||
+		json_bool(o, "chain_complete", &c->chain_complete, err) < 0 ||
+		json_bool(o, "trusted", &c->trusted, err) < 0 ||
+		(c->expects && json_bool(o, "match", &c->match, err) < 0))
+		return -1;
+	return json_i64(o, "milliseconds", &c->milliseconds, err);
+}
+
+static int take_all(const cJSON *o, struct check_found *ret, struct error *err)
+{
+	struct check *c = &ret->check;
+	const char *verdict = json_string(o, "verdict", CHECK_REASON_MAX, err);
+	if (verdict && !check_verdict_parse(verdict, &c->verdict))
+		return error_set(err, ERROR_PERMANENT, "verdict: \"%s\" is not known", verdict);
+	if (!verdict || TAKE_TEXT(o, "host", ret->host, err) < 0 || TAKE_TEXT(o, "endpoint", ret->endpoint, err) < 0 ||
+		TAKE_TEXT(o, "reason", c->reason, err) < 0 || TAKE_TEXT(o, "advice", c->advice, err) < 0 ||
+		TAKE_TEXT(o, "warning", c->warning, err) < 0 || json_bool(o, "served", &c->served, err) < 0)
+		return -1;
+	return c->served ? take_served(o, c, err) : 0;
+}
+
+int check_decode(const cJSON *o, struct check_found *ret, struct error *err)
+{
+	*ret = (struct check_found){0};
+	if (take_all(o, ret, err) == 0)
+		return 0;
+	check_found_release(ret);
+	return -1;
 }

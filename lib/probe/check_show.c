@@ -85,7 +85,8 @@ void check_show_json(const struct check_run *run, int exit_code)
 	auto_json cJSON *all = cJSON_CreateObject();
 	cJSON *checks = cJSON_AddArrayToObject(all, "checks");
 	for (size_t i = 0; i < run->row_count; i++)
-		cJSON_AddItemToArray(checks, check_json(&run->rows[i]));
+		cJSON_AddItemToArray(
+			checks, check_encode(run->rows[i].host->name, run->rows[i].endpoint.text, &run->rows[i].check));
 	cJSON_AddNumberToObject(all, "exit", exit_code);
 	char *text = cJSON_Print(all);
 	puts(text ? text : "{}");

@@ -1,3 +1,4 @@
+#include "hub/common/endpoint_row.h"
 #include "lib/probe/check.h"
 #include "lib/probe/check_run.h"
 #include "lib/core/mem.h"
@@ -312,6 +313,63 @@ static void what_to_look_at_is_a_host_and_a_port(void **state)
 	assert_non_null(strstr(err.message, "more than "));
 }
 
+/* A row as the hub keeps it: what is read is what was written, byte for byte, and what it cannot be is named. */
+static void a_row_is_read_back_as_it_was_written(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *from, *to, *fault;
+	} faults[] = {
+		{"\"mismatch\"", "\"boredom\"", "verdict: \"boredom\" is not known"},
+		{"\"served\":true", "\"served\":1", "served: is not true or false"},
+		{"\"fingerprint\":\"", "\"fingerprint\":\"x", "fingerprint: is longer than 64 bytes"},
+		{"\"not_after\":\"2", "\"not_after\":\"never", "not_after: \"never"},
+		{"\"days_left\":", "\"days_left\":9999999999", "days_left: "},
+		{"\"names\":[", "\"names\":[7,", "names: is not a string"},
+		{"\"match\":false", "\"match\":[]", "match: is not true or false"},
+		{"\"since\":7", "\"since\":\"x\"", "since: is not a whole number"},
+		{"\"before\":{\"host\"", "\"before\":{\"guest\"", "before: host: is missing"},
+	};
+	uint8_t wanted[1][CHAIN_SHA256_SIZE] = {{7}};
+	struct error err;
+	struct check_policy p = policy();
+	p.expected = (const uint8_t(*)[CHAIN_SHA256_SIZE])wanted;
+	p.expected_count = 1;
+	struct endpoint_row row = {.name = "mail.domain.pl", .certificate = "mail", .since = 7, .checked = 9};
+	struct check_found before = {.host = "mail.domain.pl", .endpoint = "127.0.0.1:25"};
+	row.found = (struct check_found){
+		.host = "mail.domain.pl", .endpoint = "127.0.0.1:993", .check = judge(&leaf, &middle, p)};
+	check_lacks_kind(&before.check, "RSA", "nobody has one");
+	row.before = mem_alloc(sizeof(before));
+	*row.before = before;
+	assert_int_equal(row.found.check.verdict, CHECK_MISMATCH);
+	auto_buf struct buf first = BUF_INIT(8192), again = BUF_INIT(8192);
+	auto_json cJSON *written = endpoint_row_encode(&row);
+	assert_int_equal(json_print(written, &first), 0);
+	struct endpoint_row got;
+	assert_int_equal(endpoint_row_decode(written, &got, &err), 0);
+	assert_int_equal(got.found.check.verdict, CHECK_MISMATCH);
+	assert_memory_equal(got.found.check.facts.fingerprint, row.found.check.facts.fingerprint, CHAIN_SHA256_SIZE);
+	assert_int_equal(got.found.check.facts.not_after, row.found.check.facts.not_after);
+	auto_json cJSON *rewritten = endpoint_row_encode(&got);
+	assert_int_equal(json_print(rewritten, &again), 0);
+	assert_string_equal(buf_text(&first), buf_text(&again));
+	endpoint_row_release(&got);
+	endpoint_row_release(&row);
+	for (size_t i = 0; i < COUNT(faults); i++) {
+		const char *text = buf_text(&first), *at = strstr(text, faults[i].from);
+		assert_non_null(at);
+		auto_free char *bad =
+			mem_printf("%.*s%s%s", (int)(at - text), text, faults[i].to, at + strlen(faults[i].from));
+		auto_json cJSON *o = json_parse(bad, strlen(bad), &err);
+		assert_non_null(o);
+		assert_int_equal(endpoint_row_decode(o, &got, &err), -1);
+		if (!strstr(err.message, faults[i].fault))
+			print_error("%s: %s\n", faults[i].to, err.message);
+		assert_non_null(strstr(err.message, faults[i].fault));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +387,7 @@ int main(void)
 		cmocka_unit_test(an_old_version_is_a_warning_beside_the_verdict),
 		cmocka_unit_test(one_of_a_pair_that_is_missing_is_a_mismatch),
 		cmocka_unit_test(what_to_look_at_is_a_host_and_a_port),
+		cmocka_unit_test(a_row_is_read_back_as_it_was_written),
 	};
 	return cmocka_run_group_tests(tests, make_world, free_world);
 }

@@ -40,19 +40,36 @@ static struct overview_certificate certificates[] = {{
 }};
 static struct overview_agent agents[] = {
 	{.name = HOSTILE, .version = HOSTILE, .connected = true, .skew = -99, .certificates = 1}};
-static struct overview_endpoint endpoints[] = {
-	{HOSTILE, HOSTILE, HOSTILE ":993", HOSTILE, "mismatch", HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600,
-		NOW, NOW + DAY},
-	{HOSTILE, "", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, false, NOW - 3600, NOW, 0},
+#define HOSTILE_TYPE "<b>' onl=\"&\\ \n"
+static struct endpoint_row endpoints[] = {
+	{.name = HOSTILE,
+		.certificate = HOSTILE,
+		.found = {.endpoint = HOSTILE ":993",
+			.check = {.verdict = CHECK_MISMATCH,
+				.reason = HOSTILE,
+				.advice = HOSTILE,
+				.served = true,
+				.facts = {.key_type = HOSTILE_TYPE, .not_after = NOW + DAY}}},
+		.since = NOW - 3600,
+		.checked = NOW},
+	{.name = HOSTILE,
+		.found = {.endpoint = HOSTILE,
+			.check = {.verdict = CHECK_UNREACHABLE,
+				.reason = HOSTILE,
+				.advice = HOSTILE,
+				.facts = {.key_type = HOSTILE_TYPE}}},
+		.since = NOW - 3600,
+		.checked = NOW},
 };
+static const struct endpoint_row *rows[] = {&endpoints[0], &endpoints[1]};
 static struct overview_alert alerts[] = {{HOSTILE, HOSTILE, HOSTILE, HOSTILE, true, NOW - 5 * DAY}};
 
 static struct overview_channel channels[] = {{HOSTILE, HOSTILE, 3, NOW - DAY}};
 
 static struct overview hostile(void)
 {
-	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, endpoints, 2, alerts, 1,
-		channels, 1, NULL, NULL, NULL};
+	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, rows, 2, alerts, 1,
+		channels, 1, NULL, NULL};
 }
 
 static size_t count(const char *text, const char *what)
@@ -152,10 +169,10 @@ static void nothing_and_too_much(void **state)
 static struct overview large(size_t endpoint_count, size_t certificate_count)
 {
 	struct overview o = hostile();
-	o.endpoints = mem_array(endpoint_count, sizeof(*o.endpoints));
+	o.endpoints = mem_array(endpoint_count, sizeof(const struct endpoint_row *));
 	o.endpoint_count = endpoint_count;
 	for (size_t i = 0; i < endpoint_count; i++)
-		o.endpoints[i] = endpoints[i % 2];
+		o.endpoints[i] = rows[i % 2];
 	o.certificates = mem_array(certificate_count, sizeof(*o.certificates));
 	o.certificate_count = certificate_count;
 	for (size_t i = 0; i < certificate_count; i++) {
@@ -171,7 +188,7 @@ static void a_large_hub_fits(void **state)
 	(void)state;
 	struct overview o = large(5000, 10000);
 	auto_buf struct buf page = BUF_INIT(8 * 1024 * 1024), metrics = BUF_INIT(OUT_MAX);
-	o.endpoints[4999].certificate = "";
+	o.endpoints[4999] = &endpoints[1];
 	int64_t begun = clock_monotonic_ms();
 	assert_int_equal(page_write(&o, &page), 0);
 	int64_t middle = clock_monotonic_ms();

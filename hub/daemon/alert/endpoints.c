@@ -22,22 +22,14 @@ enum {
 	STANDING_WAKE_MAX = 3600,
 };
 
-/* One address and port of an endpoint. */
-struct row {
-	cJSON *check;  /* owned: what check_json said */
-	cJSON *before; /* owned: of one that is not reached, what was wrong with what it served last; NULL: nothing */
-	int64_t since; /* wall clock: when its verdict began */
-	int64_t checked;
-};
-
 struct place {
 	const struct hub_endpoint *endpoint;
-	int64_t due;      /* monotonic, seconds */
-	bool asked;       /* in the round under way */
-	bool again;       /* it was asked for soon while a round was under way */
-	struct row *rows; /* owned */
+	int64_t due;               /* monotonic, seconds */
+	bool asked;                /* in the round under way */
+	bool again;                /* it was asked for soon while a round was under way */
+	struct endpoint_row *rows; /* owned */
 	size_t row_count;
-	struct row *fresh; /* owned: of the round under way */
+	struct endpoint_row *fresh; /* owned: of the round under way */
 	size_t fresh_count;
 };
 
@@ -65,12 +57,10 @@ static int64_t jittered(int64_t interval)
 	return interval - (int64_t)(number % (uint32_t)(interval / 10 + 1));
 }
 
-static void rows_free(struct row **rows, size_t *count)
+static void rows_free(struct endpoint_row **rows, size_t *count)
 {
-	for (size_t i = 0; i < *count; i++) {
-		cJSON_Delete((*rows)[i].check);
-		cJSON_Delete((*rows)[i].before);
-	}
+	for (size_t i = 0; i < *count; i++)
+		endpoint_row_release(&(*rows)[i]);
 	free(*rows);
 	*rows = NULL;
 	*count = 0;
@@ -83,34 +73,20 @@ static const char *certificate_of(const struct place *p)
 	return p->endpoint->certificate ? p->endpoint->certificate->name : "";
 }
 
-static cJSON *row_encode(const struct place *p, const struct row *row)
+static cJSON *record_encode(const struct standing *s)
 {
-	cJSON *o = cJSON_Duplicate(row->check, true);
-	cJSON_AddStringToObject(o, "name", p->endpoint->name);
-	cJSON_AddStringToObject(o, "certificate", certificate_of(p));
-	cJSON_AddNumberToObject(o, "since", (double)row->since);
-	cJSON_AddNumberToObject(o, "checked", (double)row->checked);
-	if (row->before)
-		cJSON_AddItemToObject(o, "before", cJSON_Duplicate(row->before, true));
-	return o;
-}
-
-cJSON *endpoints_status(const struct hub *hub)
-{
-	cJSON *list = cJSON_CreateArray();
-	const struct standing *s = hub->standing;
-	for (size_t i = 0; s && i < s->count; i++)
+	cJSON *record = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(record, "rows");
+	for (size_t i = 0; i < s->count; i++)
 		for (size_t k = 0; k < s->places[i].row_count; k++)
-			cJSON_AddItemToArray(list, row_encode(&s->places[i], &s->places[i].rows[k]));
-	return list;
+			cJSON_AddItemToArray(list, endpoint_row_encode(&s->places[i].rows[k]));
+	return record;
 }
 
 static void save(struct standing *s)
 {
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(STANDING_RECORD_MAX);
-	auto_json cJSON *record = cJSON_CreateObject();
-	cJSON_AddItemToObject(record, "rows", endpoints_status(s->hub));
+	auto_json cJSON *record = record_encode(s);
 	if (json_print(record, &text) < 0)
 		error_set(&err, ERROR_PERMANENT, "the record of the checks is over %d bytes", STANDING_RECORD_MAX);
 	else if (store_put(s->hub->store, "checks", "standing", "state.json", text.data, text.len, &err) == 0)
@@ -118,10 +94,11 @@ static void save(struct standing *s)
 	log_event(LOG_LEVEL_ERROR, "store", "error=\"%s\"", err.message);
 }
 
-static void add_row(struct row **rows, size_t *count, cJSON *check, int64_t since, int64_t checked)
+/* Takes the row over. */
+static void add_row(struct endpoint_row **rows, size_t *count, struct endpoint_row *row)
 {
 	*rows = mem_grow(*rows, *count + 1, sizeof(**rows));
-	(*rows)[(*count)++] = (struct row){.check = check, .since = since, .checked = checked};
+	(*rows)[(*count)++] = *row;
 }
 
 static bool asks_for(const struct hub_endpoint *e, const char *endpoint)
@@ -136,32 +113,26 @@ static bool asks_for(const struct hub_endpoint *e, const char *endpoint)
 }
 
 /* Several sections may have one name; a row belongs to the one that asks for its port. */
-static bool is_of(const struct place *p, const cJSON *check)
+static bool is_of(const struct place *p, const struct endpoint_row *row)
 {
-	return strcmp(p->endpoint->name, json_text(check, "name")) == 0 &&
-		strcmp(certificate_of(p), json_text(check, "certificate")) == 0 &&
-		asks_for(p->endpoint, json_text(check, "endpoint"));
+	return strcmp(p->endpoint->name, row->name) == 0 && strcmp(certificate_of(p), row->certificate) == 0 &&
+		asks_for(p->endpoint, row->found.endpoint);
 }
 
-static void restore_row(struct standing *s, const cJSON *check)
+/* What cannot be read is looked at anew. */
+static void restore_row(struct standing *s, const cJSON *o)
 {
 	struct error ignored;
-	int64_t since, checked;
-	if (json_i64(check, "since", &since, &ignored) < 0 || json_i64(check, "checked", &checked, &ignored) < 0)
+	struct endpoint_row row;
+	if (endpoint_row_decode(o, &row, &ignored) < 0)
 		return;
 	for (size_t i = 0; i < s->count; i++) {
-		if (!is_of(&s->places[i], check))
+		if (!is_of(&s->places[i], &row))
 			continue;
-		cJSON *copy = cJSON_Duplicate(check, true);
-		for (size_t k = 0; k < 4; k++) {
-			static const char *const ours[] = {"name", "certificate", "since", "checked"};
-			cJSON_DeleteItemFromObjectCaseSensitive(copy, ours[k]);
-		}
-		cJSON *before = cJSON_DetachItemFromObjectCaseSensitive(copy, "before");
-		add_row(&s->places[i].rows, &s->places[i].row_count, copy, since, checked);
-		s->places[i].rows[s->places[i].row_count - 1].before = before;
+		add_row(&s->places[i].rows, &s->places[i].row_count, &row);
 		return;
 	}
+	endpoint_row_release(&row);
 }
 
 static void restore(struct standing *s)
@@ -193,13 +164,13 @@ static void plan(struct standing *s)
 
 /* Finds what was seen there before, with this kind of key. Where nothing is served there is no key, and one row stands
  * for all. */
-static const struct row *find_row(const struct place *p, const struct row *like)
+static const struct endpoint_row *find_row(const struct place *p, const struct endpoint_row *like)
 {
-	const char *endpoint = json_text(like->check, "endpoint"), *key = json_text(like->check, "key_type");
-	const struct row *found = NULL;
+	const char *key = like->found.check.facts.key_type;
+	const struct endpoint_row *found = NULL;
 	for (size_t i = 0; i < p->row_count; i++) {
-		const char *other = json_text(p->rows[i].check, "key_type");
-		if (strcmp(json_text(p->rows[i].check, "endpoint"), endpoint) != 0)
+		const char *other = p->rows[i].found.check.facts.key_type;
+		if (strcmp(p->rows[i].found.endpoint, like->found.endpoint) != 0)
 			continue;
 		if (strcmp(other, key) == 0)
 			return &p->rows[i];
@@ -209,41 +180,39 @@ static const struct row *find_row(const struct place *p, const struct row *like)
 	return found;
 }
 
-static void log_row(const struct place *p, const struct row *row)
+static void log_row(const struct endpoint_row *row)
 {
-	bool ok = strcmp(json_text(row->check, "verdict"), "ok") == 0;
-	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "check", "name=%s endpoint=%s state=%s reason=\"%s\"",
-		p->endpoint->name, json_text(row->check, "endpoint"), json_text(row->check, "verdict"),
-		json_text(row->check, "reason"));
-}
-
-static bool has_verdict(const struct row *row, const char *verdict)
-{
-	return strcmp(json_text(row->check, "verdict"), verdict) == 0;
+	const struct check *c = &row->found.check;
+	log_event(c->verdict == CHECK_OK ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "check",
+		"name=%s endpoint=%s state=%s reason=\"%s\"", row->name, row->found.endpoint,
+		check_verdict_text(c->verdict), c->reason);
 }
 
 /* What cannot be seen for a moment does not put right what was wrong. */
-static void keep_before(struct row *row, const struct row *before)
+static void keep_before(struct endpoint_row *row, const struct endpoint_row *before)
 {
-	if (!before || !has_verdict(row, "unreachable"))
-		return;
-	if (has_verdict(before, "mismatch") || has_verdict(before, "untrusted"))
-		row->before = cJSON_Duplicate(before->check, true);
-	else if (before->before)
-		row->before = cJSON_Duplicate(before->before, true);
+	enum check_verdict was = before->found.check.verdict;
+	bool wrong = was == CHECK_MISMATCH || was == CHECK_UNTRUSTED;
+	const struct check_found *kept = wrong ? &before->found : before->before;
+	if (row->found.check.verdict == CHECK_UNREACHABLE && kept) {
+		row->before = mem_alloc(sizeof(*row->before));
+		check_found_copy(kept, row->before);
+	}
 }
 
 /* What is new replaces what was seen before; a verdict that stays keeps the time when it began. */
 static void take_fresh(struct place *p)
 {
 	for (size_t i = 0; i < p->fresh_count; i++) {
-		struct row *row = &p->fresh[i];
-		const struct row *before = find_row(p, row);
-		keep_before(row, before);
-		if (before && strcmp(json_text(before->check, "verdict"), json_text(row->check, "verdict")) == 0)
+		struct endpoint_row *row = &p->fresh[i];
+		const struct endpoint_row *before = find_row(p, row);
+		enum check_verdict now = row->found.check.verdict;
+		if (before && before->found.check.verdict == now)
 			row->since = before->since < row->since ? before->since : row->since;
-		else if (before || strcmp(json_text(row->check, "verdict"), "ok") != 0)
-			log_row(p, row);
+		else if (before || now != CHECK_OK)
+			log_row(row);
+		if (before)
+			keep_before(row, before);
 	}
 	rows_free(&p->rows, &p->row_count);
 	p->rows = steal(p->fresh);
@@ -251,26 +220,42 @@ static void take_fresh(struct place *p)
 	p->fresh_count = 0;
 }
 
-static void on_message(const char *event, const cJSON *message, void *context)
+/* Of an answer that cannot be read nobody knows which row is missing, so the whole round has failed. */
+static void take_row(struct standing *s, const cJSON *message)
 {
-	struct standing *s = context;
 	struct error err;
 	uint32_t id;
 	int64_t now = clock_wall();
-	if (strcmp(event, "failed") == 0) {
-		snprintf(s->said, sizeof(s->said), "%s", json_text(message, "text"));
+	struct endpoint_row row = {.since = now, .checked = now};
+	const cJSON *check = json_object(message, "check", &err);
+	if (!check || json_u32(message, "id", &id, &err) < 0 || check_decode(check, &row.found, &err) < 0) {
+		error_wrap(&err, "the answer of certsync-worker");
+		snprintf(s->said, sizeof(s->said), "%s", err.message);
 		return;
 	}
-	const cJSON *check = json_object(message, "check", &err);
-	if (!check || json_u32(message, "id", &id, &err) < 0 || id >= s->count || !s->places[id].asked)
+	if (id >= s->count || !s->places[id].asked) {
+		check_found_release(&row.found);
 		return;
-	add_row(&s->places[id].fresh, &s->places[id].fresh_count, cJSON_Duplicate(check, true), now, now);
+	}
+	struct place *p = &s->places[id];
+	snprintf(row.name, sizeof(row.name), "%s", p->endpoint->name);
+	snprintf(row.certificate, sizeof(row.certificate), "%s", certificate_of(p));
+	add_row(&p->fresh, &p->fresh_count, &row);
+}
+
+static void on_message(const char *event, const cJSON *message, void *context)
+{
+	struct standing *s = context;
+	if (strcmp(event, "failed") == 0)
+		snprintf(s->said, sizeof(s->said), "%s", json_text(message, "text"));
+	else
+		take_row(s, message);
 }
 
 static void on_ended(const struct error *err, void *context)
 {
 	struct standing *s = context;
-	bool ok = err->kind == ERROR_NONE;
+	bool ok = err->kind == ERROR_NONE && !s->said[0];
 	s->errand = NULL;
 	if (!ok) {
 		snprintf(s->trouble, sizeof(s->trouble), "%s", s->said[0] ? s->said : err->message);
@@ -391,41 +376,55 @@ void endpoints_soon(struct hub *hub, const char *certificate)
 		plan(s);
 }
 
+/* ---- what is seen ---- */
+
+size_t endpoints_count(const struct hub *hub)
+{
+	size_t count = 0;
+	for (size_t i = 0; hub->standing && i < hub->standing->count; i++)
+		count += hub->standing->places[i].row_count;
+	return count;
+}
+
+void endpoints_rows(const struct hub *hub, const struct endpoint_row **ret)
+{
+	for (size_t i = 0; hub->standing && i < hub->standing->count; i++)
+		for (size_t k = 0; k < hub->standing->places[i].row_count; k++)
+			*ret++ = &hub->standing->places[i].rows[k];
+}
+
 /* ---- what is wrong ---- */
 
-static void say(const struct hub *hub, const struct place *p, enum condition_kind kind, const char *subject,
-	const cJSON *check, struct conditions *out)
+static void say(const struct hub *hub, enum condition_kind kind, const char *subject, const char *certificate,
+	const struct check *check, struct conditions *out)
 {
-	char wanted[CHAIN_HEX_MAX], second[CHAIN_HEX_MAX];
+	char served[CHAIN_HEX_MAX], wanted[CHAIN_HEX_MAX], second[CHAIN_HEX_MAX];
 	struct error ignored;
 	auto_manifest struct manifest m = {0};
 	auto_free char *both = NULL;
 	/* The reason has the digests shortened, so they are told in full. */
-	if (kind == CONDITION_MISMATCH && p->endpoint->certificate &&
-		store_current(hub->store, certificate_of(p), &m, &ignored) > 0)
-		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s%s%s; ", json_text(check, "fingerprint"),
+	if (kind == CONDITION_MISMATCH && certificate[0] && store_current(hub->store, certificate, &m, &ignored) > 0)
+		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s%s%s; ",
+			check->served ? chain_hex(check->facts.fingerprint, served) : "",
 			chain_hex(m.fingerprint, wanted),
 			manifest_has_second(&m) ? " or, for the other kind of key, " : "",
 			manifest_has_second(&m) ? chain_hex(m.second, second) : "");
-	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s",
-		json_text(check, "reason"), both ? both : "", json_text(check, "advice"));
+	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s", check->reason,
+		both ? both : "", check->advice);
 }
 
-static void tell_row(const struct hub *hub, const struct place *p, const cJSON *check, struct conditions *out)
+static void tell_found(
+	const struct hub *hub, const struct endpoint_row *row, const struct check_found *found, struct conditions *out)
 {
-	static const struct {
-		const char *verdict;
-		enum condition_kind kind;
-	} kinds[] = {
-		{"expiring", CONDITION_EXPIRING},
-		{"mismatch", CONDITION_MISMATCH},
-		{"untrusted", CONDITION_UNTRUSTED},
-		{"unreachable", CONDITION_UNREACHABLE},
+	static const enum condition_kind kinds[] = {
+		[CHECK_EXPIRING] = CONDITION_EXPIRING,
+		[CHECK_MISMATCH] = CONDITION_MISMATCH,
+		[CHECK_UNTRUSTED] = CONDITION_UNTRUSTED,
+		[CHECK_UNREACHABLE] = CONDITION_UNREACHABLE,
 	};
-	auto_free char *subject = mem_printf("%s %s", p->endpoint->name, json_text(check, "endpoint"));
-	for (size_t n = 0; n < COUNT(kinds); n++)
-		if (strcmp(json_text(check, "verdict"), kinds[n].verdict) == 0)
-			say(hub, p, kinds[n].kind, subject, check, out);
+	auto_free char *subject = mem_printf("%s %s", row->name, found->endpoint);
+	if (found->check.verdict != CHECK_OK)
+		say(hub, kinds[found->check.verdict], subject, row->certificate, &found->check, out);
 }
 
 void endpoints_conditions(const struct hub *hub, struct conditions *out)
@@ -437,9 +436,9 @@ void endpoints_conditions(const struct hub *hub, struct conditions *out)
 	for (size_t i = 0; s && i < s->count; i++) {
 		const struct place *p = &s->places[i];
 		for (size_t k = 0; k < p->row_count; k++) {
-			tell_row(hub, p, p->rows[k].check, out);
+			tell_found(hub, &p->rows[k], &p->rows[k].found, out);
 			if (p->rows[k].before)
-				tell_row(hub, p, p->rows[k].before, out);
+				tell_found(hub, &p->rows[k], p->rows[k].before, out);
 		}
 	}
 }

@@ -7,6 +7,7 @@
 #ifndef CERTSYNC_HUB_DAEMON_ALERT_ENDPOINTS_H
 #define CERTSYNC_HUB_DAEMON_ALERT_ENDPOINTS_H
 
+#include "hub/common/endpoint_row.h"
 #include "lib/alert/condition.h"
 #include "hub/daemon/hub.h"
 
@@ -19,9 +20,9 @@ void endpoints_soon(struct hub *hub, const char *certificate);
 /* Adds what is wrong now, as far as it was seen. */
 void endpoints_conditions(const struct hub *hub, struct conditions *out);
 
-/* Makes an array, which the caller owns, for `status` and the page: of each row what check_json says of it, "name",
- * "certificate" ("" for none), "since" (when its verdict began) and "checked". An endpoint that was not looked at yet
- * has none. */
-cJSON *endpoints_status(const struct hub *hub);
+/* What was seen last. An endpoint that was not looked at yet has no row. The rows are borrowed until the hub's loop goes
+ * on; `ret` has room for endpoints_count() of them. */
+size_t endpoints_count(const struct hub *hub);
+void endpoints_rows(const struct hub *hub, const struct endpoint_row **ret);
 
 #endif

@@ -42,12 +42,14 @@ static bool flag(const cJSON *request, const char *key)
 static bool say_endpoints(struct client *c)
 {
 	bool good = true;
-	auto_json cJSON *rows = endpoints_status(c->hub);
-	for (cJSON *row; (row = cJSON_DetachItemFromArray(rows, 0));) {
-		const char *verdict = cJSON_GetStringValue(json_get(row, "verdict"));
-		good = good && verdict && (strcmp(verdict, "ok") == 0 || strcmp(verdict, "expiring") == 0);
+	size_t count = endpoints_count(c->hub);
+	auto_free const struct endpoint_row **rows = mem_array(count, sizeof(const struct endpoint_row *));
+	endpoints_rows(c->hub, rows);
+	for (size_t i = 0; i < count; i++) {
+		cJSON *row = endpoint_row_encode(rows[i]);
 		cJSON_AddStringToObject(row, "event", "endpoint");
 		client_say(c, row);
+		good = good && check_is_good(rows[i]->found.check.verdict);
 	}
 	return good;
 }

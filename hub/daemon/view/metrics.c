@@ -178,21 +178,22 @@ static void write_agents(struct metrics *m, const struct overview *o)
 /* ---- endpoints ---- */
 
 #define OF_ENDPOINT(e) \
-	"name", (e)->name, "endpoint", (e)->address, "certificate", (e)->certificate, "key_type", (e)->key_type
+	"name", (e)->name, "endpoint", (e)->found.endpoint, "certificate", (e)->certificate, "key_type", \
+		(e)->found.check.facts.key_type
 
 static void write_times(struct metrics *m, const struct overview *o)
 {
 	metric(m, "endpoint_state_since_timestamp_seconds", "gauge", "When that state began.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
-		SAMPLE(m, o->endpoints[i].since, OF_ENDPOINT(&o->endpoints[i]));
+		SAMPLE(m, o->endpoints[i]->since, OF_ENDPOINT(o->endpoints[i]));
 	metric(m, "endpoint_checked_timestamp_seconds", "gauge", "When it was last looked at.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
-		SAMPLE(m, o->endpoints[i].checked, OF_ENDPOINT(&o->endpoints[i]));
+		SAMPLE(m, o->endpoints[i]->checked, OF_ENDPOINT(o->endpoints[i]));
 	metric(m, "endpoint_not_after_timestamp_seconds", "gauge",
 		"When the certificate that is served there expires; absent: none was.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
-		if (o->endpoints[i].not_after)
-			SAMPLE(m, o->endpoints[i].not_after, OF_ENDPOINT(&o->endpoints[i]));
+		if (o->endpoints[i]->found.check.facts.not_after)
+			SAMPLE(m, o->endpoints[i]->found.check.facts.not_after, OF_ENDPOINT(o->endpoints[i]));
 }
 
 static void write_endpoints(struct metrics *m, const struct overview *o)
@@ -200,11 +201,12 @@ static void write_endpoints(struct metrics *m, const struct overview *o)
 	metric(m, "endpoint_ok", "gauge",
 		"1: clients get the right certificate there and trust it, if perhaps not for long.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
-		SAMPLE(m, o->endpoints[i].good, OF_ENDPOINT(&o->endpoints[i]));
+		SAMPLE(m, check_is_good(o->endpoints[i]->found.check.verdict), OF_ENDPOINT(o->endpoints[i]));
 	metric(m, "endpoint_state", "gauge",
 		"1: what the last check has found: ok, expiring, mismatch, untrusted or unreachable.");
 	for (size_t i = 0; i < o->endpoint_count; i++)
-		SAMPLE(m, 1, OF_ENDPOINT(&o->endpoints[i]), "state", o->endpoints[i].verdict);
+		SAMPLE(m, 1, OF_ENDPOINT(o->endpoints[i]), "state",
+			check_verdict_text(o->endpoints[i]->found.check.verdict));
 	write_times(m, o);
 }
 

@@ -119,40 +119,18 @@ static void take_agents(struct hub *hub, struct overview *o)
 
 /* ---- endpoints ---- */
 
-static int64_t time_of(const cJSON *row, const char *key)
-{
-	struct tm tm = {0};
-	const char *rest = strptime(json_text(row, key), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return rest && !*rest ? (int64_t)timegm(&tm) : 0;
-}
-
-static void take_endpoint(const cJSON *row, struct overview_endpoint *ret)
-{
-	const char *verdict = json_text(row, "verdict");
-	*ret = (struct overview_endpoint){
-		.name = json_text(row, "name"),
-		.certificate = json_text(row, "certificate"),
-		.address = json_text(row, "endpoint"),
-		.key_type = json_text(row, "key_type"),
-		.verdict = verdict,
-		.reason = json_text(row, "reason"),
-		.advice = json_text(row, "advice"),
-		.fingerprint = json_text(row, "fingerprint"),
-		.subject = json_text(row, "subject"),
-		.good = strcmp(verdict, "ok") == 0 || strcmp(verdict, "expiring") == 0,
-		.since = (int64_t)json_number(row, "since"),
-		.checked = (int64_t)json_number(row, "checked"),
-		.not_after = time_of(row, "not_after"),
-	};
-}
-
 static void take_endpoints(struct hub *hub, struct overview *o)
 {
-	const cJSON *row;
-	o->rows = endpoints_status(hub);
-	o->endpoints = mem_array((size_t)cJSON_GetArraySize(o->rows), sizeof(*o->endpoints));
-	cJSON_ArrayForEach (row, o->rows)
-		take_endpoint(row, &o->endpoints[o->endpoint_count++]);
+	o->endpoint_count = endpoints_count(hub);
+	o->endpoints = mem_array(o->endpoint_count, sizeof(const struct endpoint_row *));
+	endpoints_rows(hub, o->endpoints);
+}
+
+static int64_t time_of(const cJSON *row, const char *key)
+{
+	int64_t when;
+	clock_parse(json_text(row, key), &when);
+	return when;
 }
 
 /* ---- alerts ---- */
@@ -234,7 +212,6 @@ void overview_release(struct overview *o)
 	free(o->endpoints);
 	free(o->alerts);
 	free(o->channels);
-	cJSON_Delete(o->rows);
 	cJSON_Delete(o->told);
 	cJSON_Delete(o->ways);
 	*o = (struct overview){0};

@@ -4,6 +4,7 @@
 #ifndef CERTSYNC_HUB_DAEMON_VIEW_OVERVIEW_H
 #define CERTSYNC_HUB_DAEMON_VIEW_OVERVIEW_H
 
+#include "hub/common/endpoint_row.h"
 #include "lib/wire/json.h"
 #include "lib/crypto/revision.h"
 
@@ -48,14 +49,6 @@ struct overview_agent {
 	size_t certificates, converged;
 };
 
-/* What was seen at one address and port. */
-struct overview_endpoint {
-	const char *name, *certificate; /* "": no certificate of this hub is expected there */
-	const char *address, *key_type, *verdict, *reason, *advice, *fingerprint, *subject;
-	bool good; /* clients get what they should, if perhaps not for long */
-	int64_t since, checked, not_after;
-};
-
 /* What a person was told last. */
 struct overview_alert {
 	const char *event, *kind, *subject, *text;
@@ -78,13 +71,13 @@ struct overview {
 	size_t certificate_count;
 	struct overview_agent *agents;
 	size_t agent_count;
-	struct overview_endpoint *endpoints;
+	const struct endpoint_row **endpoints;
 	size_t endpoint_count;
 	struct overview_alert *alerts; /* newest first */
 	size_t alert_count;
 	struct overview_channel *channels;
 	size_t channel_count;
-	cJSON *rows, *told, *ways; /* owned: what endpoints, alerts and channels borrow from */
+	cJSON *told, *ways; /* owned: what alerts and channels borrow from */
 };
 
 /* The overview is valid until the hub's loop goes on. */

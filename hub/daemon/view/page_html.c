@@ -109,13 +109,16 @@ static void put_date(struct page *p, int64_t when)
 
 /* ---- moods ---- */
 
-static struct mood mood_of_verdict(const char *verdict)
+static struct mood mood_of_verdict(enum check_verdict verdict)
 {
-	return strcmp(verdict, "ok") == 0             ? good
-		: strcmp(verdict, "expiring") == 0    ? warning
-		: strcmp(verdict, "mismatch") == 0    ? (struct mood){"bad", "≠"}
-		: strcmp(verdict, "unreachable") == 0 ? (struct mood){"bad", "∅"}
-						      : bad;
+	static const struct mood moods[] = {
+		[CHECK_OK] = {"ok", "✓"},
+		[CHECK_EXPIRING] = {"warn", "!"},
+		[CHECK_MISMATCH] = {"bad", "≠"},
+		[CHECK_UNTRUSTED] = {"bad", "✕"},
+		[CHECK_UNREACHABLE] = {"bad", "∅"},
+	};
+	return moods[verdict];
 }
 
 static struct mood mood_of_place(const struct overview_place *place)
@@ -252,28 +255,29 @@ static void put_places(struct page *p, const struct overview_certificate *c)
 
 /* ---- endpoints ---- */
 
-static size_t host_len(const struct overview_endpoint *e)
+static size_t host_len(const struct endpoint_row *e)
 {
-	const char *colon = strrchr(e->address, ':');
-	return colon ? (size_t)(colon - e->address) : strlen(e->address);
+	const char *colon = strrchr(e->found.endpoint, ':');
+	return colon ? (size_t)(colon - e->found.endpoint) : strlen(e->found.endpoint);
 }
 
-static bool same_host(const struct overview_endpoint *a, const struct overview_endpoint *b)
+static bool same_host(const struct endpoint_row *a, const struct endpoint_row *b)
 {
 	return strcmp(a->name, b->name) == 0 && host_len(a) == host_len(b) &&
-		strncmp(a->address, b->address, host_len(a)) == 0;
+		strncmp(a->found.endpoint, b->found.endpoint, host_len(a)) == 0;
 }
 
-static void put_port(struct page *p, const struct overview_endpoint *e)
+static void put_port(struct page *p, const struct endpoint_row *e)
 {
-	const char *port = e->address + host_len(e);
-	auto_free char *word = mem_printf("%s %s", *port ? port + 1 : "DNS", e->verdict);
-	put_chip(p, mood_of_verdict(e->verdict), word);
+	enum check_verdict verdict = e->found.check.verdict;
+	const char *port = e->found.endpoint + host_len(e);
+	auto_free char *word = mem_printf("%s %s", *port ? port + 1 : "DNS", check_verdict_text(verdict));
+	put_chip(p, mood_of_verdict(verdict), word);
 }
 
-static void put_host(struct page *p, const struct overview_endpoint *e)
+static void put_host(struct page *p, const struct endpoint_row *e)
 {
-	auto_free char *address = mem_strndup(e->address, host_len(e));
+	auto_free char *address = mem_strndup(e->found.endpoint, host_len(e));
 	put(p, "<tr><th scope=\"row\">");
 	put_foreign(p, e->name);
 	put(p, "<small class=\"mono\">");
@@ -281,7 +285,7 @@ static void put_host(struct page *p, const struct overview_endpoint *e)
 	put(p, "</small></th><td><div class=\"chips\">");
 }
 
-static bool is_of(const struct overview_endpoint *e, const char *certificate)
+static bool is_of(const struct endpoint_row *e, const char *certificate)
 {
 	return strcmp(e->certificate, certificate) == 0;
 }
@@ -289,17 +293,18 @@ static bool is_of(const struct overview_endpoint *e, const char *certificate)
 /* Each name and address has a row, and in it each port and kind of key a chip. */
 static void put_matrix(struct page *p, const char *certificate)
 {
-	const struct overview_endpoint *last = NULL;
+	const struct endpoint_row *last = NULL;
 	size_t count = 0, fine = 0;
 	for (size_t i = 0; i < p->o->endpoint_count; i++) {
-		count += is_of(&p->o->endpoints[i], certificate);
-		fine += is_of(&p->o->endpoints[i], certificate) && p->o->endpoints[i].good;
+		const struct endpoint_row *e = p->o->endpoints[i];
+		count += is_of(e, certificate);
+		fine += is_of(e, certificate) && check_is_good(e->found.check.verdict);
 	}
 	if (!count)
 		return;
 	putf(p, "<h4>Endpoints: %zu of %zu as they should be</h4><table class=\"matrix wide\">", fine, count);
 	for (size_t i = 0; i < p->o->endpoint_count && p->endpoints < PAGE_ENDPOINTS_MAX; i++) {
-		const struct overview_endpoint *e = &p->o->endpoints[i];
+		const struct endpoint_row *e = p->o->endpoints[i];
 		if (!is_of(e, certificate))
 			continue;
 		p->endpoints++;
@@ -359,7 +364,7 @@ static void put_certificates(struct page *p)
 	put(p, "</div>");
 	put_more(p, o->certificate_count - shown);
 	for (size_t i = 0; i < o->endpoint_count; i++)
-		if (!o->endpoints[i].certificate[0]) {
+		if (!o->endpoints[i]->certificate[0]) {
 			put(p, "<h2>Other endpoints</h2><div class=\"card\">");
 			put_matrix(p, "");
 			put(p, "</div>");
@@ -435,14 +440,15 @@ static void attend_certificate(struct attention *a, const struct overview_certif
 	}
 }
 
-static void attend_endpoint(struct attention *a, const struct overview_endpoint *e)
+static void attend_endpoint(struct attention *a, const struct endpoint_row *e)
 {
-	if (strcmp(e->verdict, "ok") == 0 || !begin_item(a, mood_of_verdict(e->verdict), e->verdict))
+	const struct check *c = &e->found.check;
+	if (c->verdict == CHECK_OK || !begin_item(a, mood_of_verdict(c->verdict), check_verdict_text(c->verdict)))
 		return;
 	put_foreign(a->page, e->name);
 	put(a->page, " ");
-	put_foreign(a->page, e->address);
-	end_item(a, e->since, e->reason, e->advice);
+	put_foreign(a->page, e->found.endpoint);
+	end_item(a, e->since, c->reason, c->advice);
 }
 
 static void attend(struct attention *a)
@@ -464,7 +470,7 @@ static void attend(struct attention *a)
 			end_item(a, o->channels[i].since, o->channels[i].error, "certsync alert test");
 		}
 	for (size_t i = 0; i < o->endpoint_count; i++)
-		attend_endpoint(a, &o->endpoints[i]);
+		attend_endpoint(a, o->endpoints[i]);
 	if (a->count > PAGE_ATTENTION_MAX)
 		putf(a->page, "<li class=\"soft\">… and %zu more: certsync status shows all.</li>",
 			a->count - PAGE_ATTENTION_MAX);
@@ -546,7 +552,7 @@ static void put_banner(struct page *p, const struct attention *a)
 	for (size_t i = 0; i < o->agent_count; i++)
 		connected += o->agents[i].connected;
 	for (size_t i = 0; i < o->endpoint_count; i++)
-		fine += o->endpoints[i].good;
+		fine += check_is_good(o->endpoints[i]->found.check.verdict);
 	bool still = converged == o->certificate_count;
 	const struct mood mood = a->bad ? bad : a->count ? warning : still ? good : busy;
 	putf(p, "<div class=\"banner %s\" role=\"status\"><strong>%s ", mood.class, mood.sign);
