@@ -236,30 +236,28 @@ lint:
 	tests/analysis/run quick
 analyse:
 	tests/analysis/run full
-# Three stories at a time, since most of their time is waiting for servers: one on the topology, of which there is one, and two others. What a
-# story cannot bear it says itself, in a line "# Not with a sanitizer: why.", "# Not under valgrind: why." or "# Not for coverage: why.".
+# Four stories at a time, since most of their time is waiting for servers; those on the topology, of which there is one, one after the other
+# among them. What a story cannot bear it says itself, in a line "# Not with a sanitizer: why.", "# Not under valgrind: why." or
+# "# Not for coverage: why.".
 ALL_STORIES := $(sort $(wildcard tests/e2e/*/*.t))
 TOPOLOGY_STORIES = $(shell grep -l '^topology_begin' $(ALL_STORIES))
-OTHER_STORIES = $(filter-out $(TOPOLOGY_STORIES) $(if $(SANITIZE),$(shell grep -l '^# Not with a sanitizer: ' $(ALL_STORIES))),$(ALL_STORIES))
+STORIES_RUN = $(filter-out $(if $(SANITIZE),$(shell grep -l '^# Not with a sanitizer: ' $(ALL_STORIES))),$(ALL_STORIES))
+.PHONY: stories
 ifdef SANITIZE
 # Some stories load a library before the sanitizer's.
-e2e-topology e2e-others: export ASAN_OPTIONS = verify_asan_link_order=0
+stories: export ASAN_OPTIONS = verify_asan_link_order=0
 endif
-.PHONY: e2e-topology e2e-others
-e2e-topology e2e-others: export CERTSYNC_BIN := $(abspath $(B))/bin
-e2e-topology e2e-others: export CERTSYNC_DEB := $(abspath $(B))/deb
-e2e-topology e2e-others: export CERTSYNC_FAILED = $(abspath $(B))/$@.failed
-e2e-topology e2e-others: export CERTSYNC_NOT_RUN = $(abspath $(B))/$@.not-run
-e2e-topology:
+stories: export CERTSYNC_BIN := $(abspath $(B))/bin
+stories: export CERTSYNC_DEB := $(abspath $(B))/deb
+stories: export CERTSYNC_FAILED = $(abspath $(B))/e2e.failed
+stories: export CERTSYNC_NOT_RUN = $(abspath $(B))/e2e.not-run
+stories: export HARNESS_RULESFILE = $(abspath $(B))/e2e.rules
+stories:
 	: >$$CERTSYNC_FAILED
 	: >$$CERTSYNC_NOT_RUN
-	prove --timer $(TOPOLOGY_STORIES) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
-	sed 's/^/not run: /' $$CERTSYNC_NOT_RUN
-e2e-others:
-	: >$$CERTSYNC_FAILED
-	: >$$CERTSYNC_NOT_RUN
+	printf '%s\n' 'par:' '  - seq:' $(TOPOLOGY_STORIES:%='    - %') '  - par: **' >$$HARNESS_RULESFILE
 	$(if $(SANITIZE),grep '^# Not with a sanitizer: ' $(ALL_STORIES) | sed 's/:# Not with a sanitizer: /: /; s/^/not run: /')
-	prove -j 2 --timer $(OTHER_STORIES) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
+	prove -j 4 --timer $(STORIES_RUN) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
 	sed 's/^/not run: /' $$CERTSYNC_NOT_RUN
 # The long runs: minutes to an hour.
 .PHONY: crash fault
@@ -295,7 +293,7 @@ slow: export CERTSYNC_BIN := $(abspath $(B))/bin
 slow: all deps
 	prove -j 2 --timer tests/slow/*.t
 e2e: all $(TOOLS) $(CRASH) $(B)/tests/fault_at.so $(B)/tests/reach.so deb
-	$(MAKE) --no-print-directory -j 2 --output-sync=target e2e-topology e2e-others
+	$(MAKE) --no-print-directory stories
 
 install: all
 	install -d $(DESTDIR)$(LIBEXEC)/hooks $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin

@@ -15,7 +15,7 @@ node_do mail useradd --create-home hostmaster
 node_do mail postconf -e "mydestination = domain.pl" "home_mailbox = Maildir/" "mynetworks = 127.0.0.0/8 ${TOPOLOGY_ADDRESS[haproxy]}/32"
 node_do mail postfix reload >>"$topology_scratch/mail.log" 2>&1
 
-ok "mail.domain.pl is verified on every agent" wait_until 120 "the first rollout" converged mail.domain.pl
+ok "mail.domain.pl is verified on every agent" wait_until 300 "the first rollout" converged mail.domain.pl
 ok "HAProxy has found the mail servers behind it" wait_until 60 "every port of HAProxy" every_door_answers
 old=$(wanted mail.domain.pl)
 node_do haproxy cp /etc/certsync/live/mail.domain.pl/haproxy.pem /root/old.pem

@@ -80,7 +80,7 @@ all_connected() {
 	hub_status 2>/dev/null | jq -e '[.agents[] | select(.certificate == "mail.domain.pl").connected] | all and length == 4' >/dev/null
 }
 
-ok "mail.domain.pl is verified on every agent" wait_until 120 "the first rollout" converged mail.domain.pl
+ok "mail.domain.pl is verified on every agent" wait_until 300 "the first rollout" converged mail.domain.pl
 ok "HAProxy has found the mail servers behind it" wait_until 60 "every port of HAProxy" every_door_answers
 
 # ---- Dovecot's configuration on mail is broken ----
