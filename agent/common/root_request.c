@@ -37,7 +37,7 @@ static bool read_flag(struct reader *r)
 static enum request_op read_op(struct reader *r)
 {
 	uint8_t op = read_u8(r);
-	if (op < REQUEST_INVENTORY || op > REQUEST_SIGNERS)
+	if (op < REQUEST_INVENTORY || op > REQUEST_ALIVE)
 		r->failed = true;
 	return (enum request_op)op;
 }
@@ -54,6 +54,11 @@ static void read_certificate(struct reader *r, char name[NAME_CERTIFICATE_MAX])
 static bool has_list(enum request_op op)
 {
 	return op == REQUEST_HOST_KEYS || op == REQUEST_SIGNERS;
+}
+
+static bool has_certificate(enum request_op op)
+{
+	return op != REQUEST_INVENTORY && op != REQUEST_ALIVE && !has_list(op);
 }
 
 int request_encode(const struct request *r, struct buf *out)
@@ -86,7 +91,7 @@ int request_decode(const uint8_t *data, size_t len, struct request *ret, struct 
 		return error_set(err, ERROR_PERMANENT, "request: a record of %zu bytes is malformed", len);
 	if (request.op == REQUEST_STAGE)
 		return error_set(err, ERROR_PERMANENT, "request: stage is asked for with a bundle frame");
-	if (request.op != REQUEST_INVENTORY && !has_list(request.op) && !request.certificate[0])
+	if (has_certificate(request.op) && !request.certificate[0])
 		return error_set(err, ERROR_PERMANENT, "request: op %d names no certificate", (int)request.op);
 	*ret = request;
 	return 0;

@@ -29,6 +29,7 @@ enum request_op {
 	REQUEST_HOLD,          /* put nothing right for `timeout` seconds, since a person is at work; 0 ends it */
 	REQUEST_HOST_KEYS,     /* pin these SSH host keys, if the hub signed the list */
 	REQUEST_SIGNERS,       /* pin these signing keys of the hub, if one of those that are pinned signed the list */
+	REQUEST_ALIVE,         /* nothing is asked for: the daemon lives (lib/core/heartbeat.h) */
 };
 
 struct request {

@@ -1,4 +1,5 @@
 #include "agent/daemon/root_client.h"
+#include "lib/core/heartbeat.h"
 #include "lib/wire/conn.h"
 #include "lib/core/mem.h"
 
@@ -15,6 +16,7 @@ struct asked {
 
 struct root_client {
 	struct conn *conn;
+	struct event *beat;
 	struct asked *first, **last; /* the first is outstanding */
 	void (*ended)(const struct error *err, void *context);
 	void *context;
@@ -83,6 +85,17 @@ static void on_closed(struct conn *c, const struct error *err, void *context)
 
 static const struct conn_handler handler = {on_frame, on_closed};
 
+/* The root half, while it does what it was asked for, does not wait to hear from us. */
+static void on_beat(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct root_client *r = context;
+	const struct request request = {.op = REQUEST_ALIVE};
+	if (!r->first)
+		root_client_ask(r, &request, NULL, NULL);
+}
+
 struct root_client *root_client_new(
 	struct event_base *base, int fd, void (*ended)(const struct error *err, void *context), void *context)
 {
@@ -91,6 +104,10 @@ struct root_client *root_client_new(
 	r->ended = ended;
 	r->context = context;
 	r->conn = conn_new(base, fd, FRAMES_ROOT, &handler, r);
+	const struct timeval interval = {.tv_sec = HEARTBEAT_MS / 1000};
+	r->beat = event_new(base, -1, EV_PERSIST, on_beat, r);
+	if (!r->beat || event_add(r->beat, &interval) < 0)
+		mem_abort(__func__);
 	return r;
 }
 
@@ -101,6 +118,7 @@ void root_client_free(struct root_client *r)
 		return;
 	while ((a = take_first(r)))
 		asked_free(a);
+	event_free(r->beat);
 	conn_free(r->conn);
 	free(r);
 }

@@ -25,9 +25,7 @@ void daemon_process_init(struct daemon_process *c, const char *config_path, cons
 
 int64_t daemon_process_due(const struct daemon_process *c)
 {
-	if (c->pid >= 0)
-		return -1;
-	int64_t left = c->start_at_ms - clock_monotonic_ms();
+	int64_t left = (c->pid >= 0 ? heartbeat_due(&c->heartbeat) : c->start_at_ms) - clock_monotonic_ms();
 	return left > 0 ? left : 0;
 }
 
@@ -79,20 +77,8 @@ static int start(struct daemon_process *c, struct error *err)
 	c->heard = false;
 	frame_stream_init(&c->stream, pair[0], 1u << FRAME_RECORD | 1u << FRAME_BUNDLE);
 	c->started_ms = clock_monotonic_ms();
+	heartbeat_heard(&c->heartbeat, c->started_ms);
 	return 0;
-}
-
-void daemon_process_tick(struct daemon_process *c)
-{
-	struct error err;
-	if (daemon_process_due(c) != 0)
-		return;
-	if (start(c, &err) == 0)
-		return;
-	c->pid = -1;
-	log_event(LOG_LEVEL_ERROR, "child", "error=\"%s\" text=\"tried again in %lld ms\"", err.message,
-		(long long)c->wait_ms);
-	start_later(c);
 }
 
 static bool wait_ended(const struct daemon_process *c, int milliseconds)
@@ -126,6 +112,30 @@ void daemon_process_ended(struct daemon_process *c, const char *why)
 	log_event(LOG_LEVEL_WARNING, "child", "error=\"certsync-agent %s%s%s\" text=\"started again in %lld ms\"",
 		proc_status_text(status), why ? ": " : "", why ? why : "", (long long)c->wait_ms);
 	start_later(c);
+}
+
+void daemon_process_tick(struct daemon_process *c)
+{
+	struct error err;
+	if (daemon_process_due(c) != 0)
+		return;
+	if (c->pid >= 0) {
+		if (heartbeat_stopped(&c->heartbeat, c->stream.fd, clock_monotonic_ms()))
+			daemon_process_ended(c, "it has said nothing for minutes: it hangs");
+		return;
+	}
+	if (start(c, &err) == 0)
+		return;
+	c->pid = -1;
+	log_event(LOG_LEVEL_ERROR, "child", "error=\"%s\" text=\"tried again in %lld ms\"", err.message,
+		(long long)c->wait_ms);
+	start_later(c);
+}
+
+void daemon_process_heard(struct daemon_process *c)
+{
+	c->heard = true;
+	heartbeat_heard(&c->heartbeat, clock_monotonic_ms());
 }
 
 void daemon_process_signal(const struct daemon_process *c, int number)

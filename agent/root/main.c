@@ -316,6 +316,10 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 		take_inventory(r, reply);
 		return 0;
 	}
+	if (request.op == REQUEST_ALIVE) {
+		reply->ok = true;
+		return 0;
+	}
 	if (request.op == REQUEST_HOST_KEYS) {
 		take_host_keys(r, &request, reply);
 		return 0;
@@ -337,9 +341,10 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 static void log_reply(const struct reply *reply)
 {
 	static const char *const names[] = {"", "inventory", "stage", "test", "activate", "reload", "running", "commit",
-		"undo", "hold", "host-keys", "signing-keys"};
+		"undo", "hold", "host-keys", "signing-keys", "alive"};
 	char revision[REVISION_TEXT_MAX];
-	bool quiet = reply->op == REQUEST_RUNNING || reply->op == REQUEST_HOST_KEYS || reply->op == REQUEST_SIGNERS;
+	bool quiet = reply->op == REQUEST_RUNNING || reply->op == REQUEST_ALIVE || reply->op == REQUEST_HOST_KEYS ||
+		reply->op == REQUEST_SIGNERS;
 	if (reply->op == REQUEST_INVENTORY || (quiet && reply->ok))
 		return;
 	revision_text(reply->revision, revision);
@@ -354,7 +359,8 @@ static void log_reply(const struct reply *reply)
 /* Other requests may change which files are watched; what a hook changes, the present watches tell. */
 static bool may_change_files(enum request_op op)
 {
-	return op != REQUEST_INVENTORY && op != REQUEST_RUNNING && op != REQUEST_TEST && op != REQUEST_RELOAD;
+	return op != REQUEST_INVENTORY && op != REQUEST_RUNNING && op != REQUEST_TEST && op != REQUEST_RELOAD &&
+		op != REQUEST_ALIVE;
 }
 
 static int answer(struct root *r, const struct frame *frame, struct error *err)
@@ -362,7 +368,6 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
 	auto_free struct reply *reply = mem_alloc(sizeof(*reply));
 	int result = 0;
-	r->child.heard = true;
 	if (frame->type == FRAME_BUNDLE)
 		stage(r, frame, reply);
 	else
@@ -375,6 +380,8 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 			? error_set(err, ERROR_PERMANENT, "a reply is too long")
 			: frame_send(r->child.stream.fd, FRAME_RECORD, out.data, out.len, err);
 	}
+	/* From now on it can speak again: it was waiting for this, for however long a hook took. */
+	daemon_process_heard(&r->child);
 	reply_release(reply);
 	return result;
 }

@@ -125,6 +125,8 @@ int hub_request_encode(const struct hub_request *r, struct buf *out)
 {
 	if (buf_put_u8(out, (uint8_t)r->op) < 0)
 		return -1;
+	if (r->op == HUB_REQUEST_ALIVE)
+		return 0;
 	if (r->op == HUB_REQUEST_SCAN)
 		return buf_put_string(out, r->certificate);
 	if (r->key_count > HUB_KEYS_MAX || buf_put_u8(out, r->more) < 0 || buf_put_u16(out, (uint16_t)r->key_count) < 0)
@@ -176,7 +178,7 @@ int hub_request_decode(const uint8_t *data, size_t len, struct hub_request *ret,
 			result = error_set(err, ERROR_PERMANENT, "scan: not a certificate's name");
 	} else if (ret->op == HUB_REQUEST_KEYS) {
 		result = decode_keys(&in, ret, err);
-	} else {
+	} else if (ret->op != HUB_REQUEST_ALIVE) {
 		result = error_set(err, ERROR_PERMANENT, "unknown request %u", (unsigned)ret->op);
 	}
 	if (result == 0 && !read_done(&in))

@@ -2,10 +2,9 @@
  * root half does two things and believes nothing: which paths it reads comes from its own reading of hub.conf, and each
  * field of authorized_keys is checked against its alphabet.
  *
- * The daemon sends HUB_REQUEST_SCAN and HUB_REQUEST_KEYS as FRAME_RECORD; a keys request is answered by a reply. The
- * root half sends FRAME_FILES with the files found at one certificate's watched paths (hub/common/scan.h), whose label
- * is the certificate's name: at the start, after each event (within 100 ms they are one), at every scan interval and
- * when asked. When there were too many files, a FRAME_RECORD reply HUB_REQUEST_SCAN that is ok and says so comes just
+ * The daemon sends each request as FRAME_RECORD; only a keys request is answered by a reply. The root half sends
+ * FRAME_FILES with the files found at one certificate's watched paths (hub/common/scan.h), whose label is the
+ * certificate's name: at the start, after each event (within 100 ms they are one), at every scan interval and when asked. When there were too many files, a FRAME_RECORD reply HUB_REQUEST_SCAN that is ok and says so comes just
  * before. For an unreadable path there is such a reply alone, which is not ok.
  */
 #ifndef CERTSYNC_HUB_COMMON_ROOT_REQUEST_H
@@ -20,6 +19,7 @@
 enum hub_request_op {
 	HUB_REQUEST_SCAN = 1, /* read this certificate's watched paths now */
 	HUB_REQUEST_KEYS,     /* write authorized_keys: one line an agent; lines of others are kept */
+	HUB_REQUEST_ALIVE,    /* nothing is asked for: the daemon lives (lib/core/heartbeat.h) */
 };
 
 /* HUB_KEYS_PER_RECORD keys always fit into one FRAME_RECORD. */

@@ -31,6 +31,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/files.h"
 #include "lib/core/fs.h"
+#include "lib/core/heartbeat.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
@@ -215,6 +216,17 @@ static void on_root_closed(struct conn *c, const struct error *err, void *contex
 
 static const struct conn_handler root_handler = {on_root_frame, on_root_closed};
 
+static void on_beat(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	struct hub *hub = context;
+	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
+	const struct hub_request request = {.op = HUB_REQUEST_ALIVE};
+	if (hub_request_encode(&request, &record) == 0)
+		conn_send(hub->root, FRAME_RECORD, record.data, record.len);
+}
+
 static void open_root(struct hub *hub)
 {
 	struct stat st;
@@ -222,9 +234,13 @@ static void open_root(struct hub *hub)
 	socklen_t len = sizeof(made_by);
 	bool known = getsockopt(CHILD_ROOT_FD, SOL_SOCKET, SO_PEERCRED, &made_by, &len) == 0;
 	hub->owner = known ? made_by.uid : geteuid();
-	if (fstat(CHILD_ROOT_FD, &st) == 0 && S_ISSOCK(st.st_mode))
-		hub->root =
-			conn_new(hub->base, CHILD_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
+	if (fstat(CHILD_ROOT_FD, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	const struct timeval interval = {.tv_sec = HEARTBEAT_MS / 1000};
+	hub->root = conn_new(hub->base, CHILD_ROOT_FD, 1u << FRAME_RECORD | 1u << FRAME_FILES, &root_handler, hub);
+	hub->beat = event_new(hub->base, -1, EV_PERSIST, on_beat, hub);
+	if (!hub->beat || event_add(hub->beat, &interval) < 0)
+		mem_abort(__func__);
 }
 
 /* Takes the sockets to the root half's other children, at our start and whenever one of them was started again. */
@@ -350,6 +366,8 @@ static void close_all(struct hub *hub)
 	listener_free(hub->gate);
 	listener_free(hub->local);
 	listener_free(hub->control);
+	if (hub->beat)
+		event_free(hub->beat);
 	conn_free(hub->root);
 	if (hub->ends)
 		event_free(hub->ends);

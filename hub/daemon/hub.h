@@ -44,6 +44,7 @@ struct hub {
 	struct workers *workers; /* hub/daemon/worker.h */
 	struct event *ends;      /* where the root half gives us sockets to its other children */
 	struct reach *reach;     /* hub/daemon/reach.h: what this process may reach, for good */
+	struct event *beat;      /* tells the root half that we live */
 	struct conn *root;       /* to certsync-hub-root; NULL when started without one */
 	struct listener *gate, *local, *control;
 	uid_t gate_uid, local_uid;

@@ -29,6 +29,7 @@ void children_init(struct children *c, const char *config_path, supervisor_frame
 		c->child[i].name = rows[i].name;
 		c->child[i].argv = c->argv[i];
 		c->child[i].pair = rows[i].pair;
+		c->child[i].beats = i == HUB_CHILD_DAEMON;
 		c->child[i].frame = i == HUB_CHILD_DAEMON ? daemon : i == HUB_CHILD_KEYS ? keys : NULL;
 		c->child[i].allowed = 1u << FRAME_RECORD | (i == HUB_CHILD_KEYS ? 1u << FRAME_FILES : 0);
 		supervisor_init(&c->child[i]);

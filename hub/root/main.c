@@ -199,6 +199,8 @@ static void take_request(struct root *r, const struct hub_request *request)
 	if (!r->ready)
 		notify_manager("READY=1");
 	r->ready = true;
+	if (request->op == HUB_REQUEST_ALIVE)
+		return;
 	if (request->op == HUB_REQUEST_KEYS) {
 		take_keys(r, request);
 		return;

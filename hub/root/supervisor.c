@@ -96,15 +96,23 @@ static void start_later(struct supervisor *s, int64_t now)
 	s->backoff = s->backoff * 2 > BACKOFF_MAX ? BACKOFF_MAX : s->backoff * 2;
 }
 
+static bool is_watched(const struct supervisor *s)
+{
+	return s->beats && s->pid && s->fd >= 0 && !s->kill_at;
+}
+
 bool supervisor_tick(struct supervisor *s, int64_t now)
 {
 	struct error err;
 	if (s->pid && s->kill_at && now >= s->kill_at)
 		kill(s->pid, SIGKILL);
+	if (is_watched(s) && heartbeat_stopped(&s->heartbeat, s->fd, now))
+		supervisor_kill(s, "it has said nothing for minutes: it hangs");
 	if (s->pid || now < s->start_at)
 		return false;
 	s->started_at = now;
 	s->kill_at = 0;
+	heartbeat_heard(&s->heartbeat, now);
 	if (start(s, &err) == 0) {
 		log_event(LOG_LEVEL_NOTICE, "child", "name=%s pid=%d result=started", s->name, (int)s->pid);
 		return true;
@@ -119,6 +127,8 @@ int64_t supervisor_due(const struct supervisor *s)
 {
 	if (!s->pid)
 		return s->start_at;
+	if (is_watched(s))
+		return heartbeat_due(&s->heartbeat);
 	return s->kill_at ? s->kill_at : INT64_MAX;
 }
 
@@ -183,6 +193,7 @@ void supervisor_io(struct supervisor *s, short revents, int64_t now, void *conte
 	}
 	if (!(revents & (POLLIN | POLLHUP | POLLERR)))
 		return;
+	heartbeat_heard(&s->heartbeat, now);
 	int result = take_frames(s, context, &err);
 	if (result < 0) {
 		supervisor_kill(s, err.message);

@@ -7,6 +7,7 @@
 
 #include "lib/core/buf.h"
 #include "lib/core/frame.h"
+#include "lib/core/heartbeat.h"
 #include "lib/core/proc.h"
 
 #include <stdbool.h>
@@ -23,24 +24,26 @@ struct supervisor {
 	unsigned allowed;                                /* what it may send to us: a set of 1 << FRAME_… */
 	const int *listen;                               /* becomes its CHILD_LISTEN_FD; borrowed; NULL: none */
 	int (*pair)(int ret_pair[2], struct error *err); /* makes its sockets to the daemon */
+	bool beats; /* it says something every HEARTBEAT_MS, and is killed when it does not */
 	struct proc_user user;
 	bool has_user; /* else it runs as we do */
 	pid_t pid;     /* 0: does not run */
 	int fd;        /* our end of the socket to us, non-blocking; -1 */
 	int link;      /* the other end of its CHILD_LINK_FD; -1: given away */
 	struct frame_stream in;
-	struct buf out;     /* what it has not taken yet */
+	struct buf out; /* what it has not taken yet */
+	struct heartbeat heartbeat;
 	int64_t started_at; /* monotonic milliseconds, as all times here */
 	int64_t start_at;   /* meaningful while it does not run */
 	int64_t kill_at;    /* it was told to end; 0: it was not */
 	int64_t backoff;
 };
 
-/* `s` has its name, argv, frame and pair; the rest is filled in. */
+/* `s` has its name, argv, frame, beats and pair; the rest is filled in. */
 void supervisor_init(struct supervisor *s);
 void supervisor_release(struct supervisor *s);
 
-/* Starts the child when that is due, kills it when it was told to end and has not, and logs. Returns true when it was
+/* Starts the child when that is due, kills it when it was told to end and has not, or hangs, and logs. Returns true when it was
  * started. */
 bool supervisor_tick(struct supervisor *s, int64_t now);
 int64_t supervisor_due(const struct supervisor *s); /* the next tick's time; INT64_MAX: none */

@@ -1,4 +1,5 @@
 #include "lib/wire/ask.h"
+#include "lib/core/clock.h"
 #include "lib/core/frame.h"
 #include "lib/wire/listener.h"
 #include "lib/core/mem.h"
@@ -47,26 +48,68 @@ static int take_answer(const struct frame *frame, ask_answer *answer, void *cont
 	return final;
 }
 
-/* Waits for the next answer. Returns 1, 0 at the end of the stream, -1, or ASK_STOPPED. */
-static int receive(
-	struct frame_stream *stream, struct frame *frame, ask_tick *tick, int tick_ms, void *context, struct error *err)
+/* Asks on another connection. Whatever comes back, the end of it too, is a sign of life. */
+static int check_alive(const char *socket_path, struct error *err)
 {
-	struct pollfd fd = {.fd = stream->fd, .events = POLLIN};
+	auto_json cJSON *request = cJSON_CreateObject();
+	cJSON_AddStringToObject(request, "command", "alive");
+	auto_close int fd = listener_connect(socket_path, 0, err);
+	if (fd < 0 || send_request(fd, request, NULL, err) < 0)
+		return -1;
+	struct pollfd answer = {.fd = fd, .events = POLLIN};
+	if (poll(&answer, 1, ASK_SILENT_MS) != 0)
+		return 0;
+	return error_set(err, ERROR_RETRY,
+		"the daemon at %s does not answer: it hangs, or this machine has far too much to do; its root half ends it "
+		"within three minutes and starts another, and says so in the log",
+		socket_path);
+}
+
+struct asking {
+	const char *socket_path;
+	struct frame_stream stream;
+	ask_tick *tick; /* NULL: none */
+	int tick_ms;
+	void *context;
+	int64_t silent_since;
+};
+
+/* Waits for something to read, with what is due meanwhile. Returns 1, -1, or ASK_STOPPED. */
+static int wait_readable(struct asking *a, struct error *err)
+{
+	struct pollfd fd = {.fd = a->stream.fd, .events = POLLIN};
 	for (;;) {
-		int got = frame_next(stream, frame, err);
-		if (got != 0)
-			return got;
-		int ready = poll(&fd, 1, tick ? tick_ms : -1);
-		if (ready < 0 && errno != EINTR)
-			return error_errno(err, "cannot wait for the daemon");
-		if (ready <= 0) {
-			if (tick && !tick(context))
-				return ASK_STOPPED;
+		int64_t left = a->silent_since + ASK_SILENT_MS - clock_monotonic_ms();
+		if (left <= 0) {
+			if (check_alive(a->socket_path, err) < 0)
+				return -1;
+			a->silent_since = clock_monotonic_ms();
 			continue;
 		}
-		got = frame_fill(stream, err);
+		int ready = poll(&fd, 1, a->tick && a->tick_ms < left ? a->tick_ms : (int)left);
+		if (ready < 0 && errno != EINTR)
+			return error_errno(err, "cannot wait for the daemon");
+		if (ready > 0)
+			return 1;
+		if (a->tick && !a->tick(a->context))
+			return ASK_STOPPED;
+	}
+}
+
+/* Waits for the next answer. Returns 1, 0 at the end of the stream, -1, or ASK_STOPPED. */
+static int receive(struct asking *a, struct frame *frame, struct error *err)
+{
+	for (;;) {
+		int got = frame_next(&a->stream, frame, err);
+		if (got != 0)
+			return got;
+		got = wait_readable(a, err);
+		if (got < 0)
+			return got;
+		got = frame_fill(&a->stream, err);
 		if (got <= 0)
 			return got;
+		a->silent_since = clock_monotonic_ms();
 	}
 }
 
@@ -82,12 +125,13 @@ int ask_live(const char *socket_path, const cJSON *request, const struct files *
 		*err = reason;
 		return -1;
 	}
-	struct frame_stream stream;
+	struct asking asking = {socket_path, .tick = tick, .tick_ms = tick_ms, .context = context};
 	struct frame frame;
 	int exit_code = -1, final = 0;
-	frame_stream_init(&stream, fd, 1u << FRAME_MESSAGE);
+	frame_stream_init(&asking.stream, fd, 1u << FRAME_MESSAGE);
+	asking.silent_since = clock_monotonic_ms();
 	while (!final) {
-		int got = receive(&stream, &frame, tick, tick_ms, context, err);
+		int got = receive(&asking, &frame, err);
 		if (got == 0)
 			error_set(err, ERROR_RETRY,
 				"the daemon ended before it had answered: look at its log, then try again");
@@ -99,7 +143,7 @@ int ask_live(const char *socket_path, const cJSON *request, const struct files *
 		}
 		final = take_answer(&frame, answer, context, &exit_code, err);
 	}
-	frame_stream_release(&stream);
+	frame_stream_release(&asking.stream);
 	return final < 0 ? -1 : exit_code;
 }
 

@@ -17,8 +17,11 @@
 /* This is called for every answer, the final one included. */
 typedef void ask_answer(const cJSON *answer, void *context);
 
-/* Returns the result's exit code, or -1 when the daemon cannot be reached or ends in the middle (then the caller exits
- * 4). `files` may be NULL. */
+/* Returns the result's exit code, or -1 when the daemon cannot be reached, hangs or ends in the middle (then the caller
+ * exits 4). An answer may take as long as what was asked for. When none has come for ASK_SILENT_MS, the daemon is asked
+ * whether it lives, {"command": "alive"} on a connection of its own; without an answer in the same time, it hangs. `files`
+ * may be NULL. */
+enum { ASK_SILENT_MS = 20 * 1000 };
 int ask(const char *socket_path, const cJSON *request, const struct files *files, ask_answer *answer, void *context,
 	struct error *err);
 

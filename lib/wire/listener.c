@@ -39,8 +39,13 @@ int listener_connect(const char *path, int nonblocking, struct error *err)
 	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_errno(err, "cannot make a socket");
+	const struct timeval limit = {.tv_sec = LISTENER_WAIT_SECONDS};
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return error_errno(err, "cannot connect to %s", path);
+		return errno == EAGAIN
+			? error_set(err, ERROR_RETRY,
+				  "cannot connect to %s: who listens there lets nobody in: it hangs", path)
+			: error_errno(err, "cannot connect to %s", path);
 	if (nonblocking && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 		return error_errno(err, "cannot connect to %s", path);
 	return steal_fd(&fd);
