@@ -99,33 +99,24 @@ int request_decode(const uint8_t *data, size_t len, struct request *ret, struct 
 
 static bool put_inventory(struct buf *out, const struct inventory *i)
 {
-	return buf_put_string(out, i->certificate) == 0 && put_revision(out, i->served) &&
-		put_revision(out, i->high_water) && put_revision(out, i->staged) && put_revision(out, i->pending) &&
-		buf_add(out, i->digest, sizeof(i->digest)) == 0 &&
-		buf_add(out, i->fingerprint, sizeof(i->fingerprint)) == 0 &&
-		buf_add(out, i->staged_fingerprint, sizeof(i->staged_fingerprint)) == 0 &&
-		buf_add(out, i->staged_digest, sizeof(i->staged_digest)) == 0 &&
+	return buf_put_string(out, i->certificate) == 0 && content_put(out, &i->served) == 0 &&
+		content_put(out, &i->staged) == 0 && put_revision(out, i->high_water) &&
+		put_revision(out, i->pending) && buf_add(out, i->live, sizeof(i->live)) == 0 &&
 		buf_add(out, i->second, sizeof(i->second)) == 0 &&
 		buf_add(out, i->staged_second, sizeof(i->staged_second)) == 0 &&
-		buf_put_u64(out, (uint64_t)i->not_before) == 0 && buf_put_u64(out, (uint64_t)i->not_after) == 0 &&
 		buf_put_u32(out, i->pending_seconds) == 0 && buf_put_u32(out, i->held_seconds) == 0;
 }
 
 static void read_inventory(struct reader *r, struct inventory *i)
 {
 	read_certificate(r, i->certificate);
-	i->served = read_revision(r);
+	content_read(r, &i->served);
+	content_read(r, &i->staged);
 	i->high_water = read_revision(r);
-	i->staged = read_revision(r);
 	i->pending = read_revision(r);
-	read_fixed(r, i->digest, sizeof(i->digest));
-	read_fixed(r, i->fingerprint, sizeof(i->fingerprint));
-	read_fixed(r, i->staged_fingerprint, sizeof(i->staged_fingerprint));
-	read_fixed(r, i->staged_digest, sizeof(i->staged_digest));
+	read_fixed(r, i->live, sizeof(i->live));
 	read_fixed(r, i->second, sizeof(i->second));
 	read_fixed(r, i->staged_second, sizeof(i->staged_second));
-	i->not_before = (int64_t)read_u64(r);
-	i->not_after = (int64_t)read_u64(r);
 	i->pending_seconds = read_u32(r);
 	i->held_seconds = read_u32(r);
 }

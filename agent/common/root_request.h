@@ -9,10 +9,9 @@
 #define CERTSYNC_AGENT_COMMON_ROOT_REQUEST_H
 
 #include "lib/core/buf.h"
-#include "lib/crypto/chain.h"
+#include "lib/crypto/content.h"
 #include "lib/core/error.h"
 #include "lib/core/name.h"
-#include "lib/crypto/revision.h"
 #include "lib/crypto/statement.h"
 
 #include <stdbool.h>
@@ -54,19 +53,16 @@ enum {
 
 struct inventory {
 	char certificate[NAME_CERTIFICATE_MAX];
-	struct revision served;                 /* committed; (0, 0) placeholder */
-	struct revision high_water;             /* newest ever staged */
-	struct revision staged;                 /* durable in the archive, newer than served; (0, 0) none */
-	struct revision pending;                /* activated and not yet committed; (0, 0) none */
-	uint8_t digest[CHAIN_SHA256_SIZE];      /* of served; zeros for the placeholder */
-	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* leaf of what live/ points at, pending included */
-	uint8_t staged_fingerprint[CHAIN_SHA256_SIZE];
-	uint8_t staged_digest[CHAIN_SHA256_SIZE];
+	struct content served;      /* committed; revision (0, 0): the placeholder, whose digest is not told */
+	struct content staged;      /* durable in the archive, newer than served; not set: none */
+	struct revision high_water; /* newest ever staged */
+	struct revision pending;    /* activated and not yet committed; (0, 0) none */
+	/* The leaf of what live/ points at, pending included. */
+	uint8_t live[CHAIN_SHA256_SIZE];
 	/* The other leaf of two pairs, which a service may serve as well; it is zeros when there is one pair. */
 	uint8_t second[CHAIN_SHA256_SIZE], staged_second[CHAIN_SHA256_SIZE];
-	int64_t not_before, not_after; /* of served */
-	uint32_t pending_seconds;      /* until the root half undoes it */
-	uint32_t held_seconds;         /* until a hold ends; 0: none */
+	uint32_t pending_seconds; /* until the root half undoes it */
+	uint32_t held_seconds;    /* until a hold ends; 0: none */
 };
 
 struct reply {

@@ -34,12 +34,12 @@ static void environment(const struct service_call *call, char *env[ENVIRONMENT_S
 	size_t n = 0;
 	env[n++] = mem_strdup(PROC_PATH);
 	env[n++] = mem_printf("CERTSYNC_CERTIFICATE=%s", call->certificate);
-	env[n++] = mem_printf("CERTSYNC_REVISION=%s", revision_text(call->entry->revision, revision));
+	env[n++] = mem_printf("CERTSYNC_REVISION=%s", revision_text(call->content->revision, revision));
 	env[n++] = mem_printf("CERTSYNC_DIR=%s", call->directory);
 	env[n++] = mem_printf("CERTSYNC_FULLCHAIN=%s/fullchain.pem", call->directory);
 	env[n++] = mem_printf("CERTSYNC_PRIVKEY=%s/privkey.pem", call->directory);
 	env[n++] = mem_printf("CERTSYNC_COMBINED=%s/combined.pem", call->directory);
-	env[n++] = mem_printf("CERTSYNC_SHA256=%s", chain_hex(call->entry->fingerprint, sha256));
+	env[n++] = mem_printf("CERTSYNC_SHA256=%s", chain_hex(call->content->leaf, sha256));
 	env[n++] = mem_printf("CERTSYNC_SERVICE=%s", call->service->name);
 	auto_free char *words = service_instance(call->service);
 	if (words)

@@ -6,7 +6,7 @@
 #define CERTSYNC_AGENT_COMMON_SERVICE_H
 
 #include "agent/common/config.h"
-#include "agent/common/journal_entry.h"
+#include "lib/crypto/content.h"
 #include "agent/common/root_request.h"
 #include "lib/service/hook.h"
 
@@ -16,11 +16,11 @@ struct service_call {
 	const struct agent_service *service;
 	const char *hooks; /* the directory of the hooks */
 	const char *certificate;
-	const struct journal_entry *entry; /* which revision CERTSYNC_REVISION and _SHA256 tell */
-	const char *directory;             /* CERTSYNC_DIR: where its set is to be found */
-	bool reconfigured;                 /* CERTSYNC_RECONFIGURED=1: the service's own configuration has changed */
-	int stop_fd;                       /* readable: the caller is to end; the hook is killed then. -1: none */
-	struct buf *raw;                   /* as hook_call's: secret-bearing. NULL: not wanted */
+	const struct content *content; /* which revision CERTSYNC_REVISION and _SHA256 tell */
+	const char *directory;         /* CERTSYNC_DIR: where its set is to be found */
+	bool reconfigured;             /* CERTSYNC_RECONFIGURED=1: the service's own configuration has changed */
+	int stop_fd;                   /* readable: the caller is to end; the hook is killed then. -1: none */
+	struct buf *raw;               /* as hook_call's: secret-bearing. NULL: not wanted */
 };
 
 struct service_result {

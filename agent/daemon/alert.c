@@ -176,13 +176,14 @@ static void collect_certificate(
 	char when[CLOCK_TEXT_MAX];
 	struct message have;
 	daemon_certificate_inventory(w, &have);
-	int64_t configured = a->site->config->alert.expiring, left = have.not_after - now;
-	int64_t needed = configured ? configured : check_expiring_before(have.not_before, have.not_after);
-	if (have.not_after && (have.revision.epoch || have.revision.number) && left < needed)
+	int64_t configured = a->site->config->alert.expiring, left = have.content.not_after - now;
+	int64_t needed =
+		configured ? configured : check_expiring_before(have.content.not_before, have.content.not_after);
+	if (have.content.not_after && (have.content.revision.epoch || have.content.revision.number) && left < needed)
 		conditions_add(out, CONDITION_EXPIRING, left < needed / 3, daemon_certificate_name(w),
 			"what is installed here %s %s, and the hub has sent no "
 			"successor: certsync status there says why",
-			left < 0 ? "expired" : "expires", clock_text(have.not_after, when));
+			left < 0 ? "expired" : "expires", clock_text(have.content.not_after, when));
 	message_release(&have);
 }
 

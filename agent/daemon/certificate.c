@@ -3,6 +3,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
+#include "lib/wire/content_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ static void log_probes(struct daemon_certificate *w)
 static void log_message(struct daemon_certificate *w, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
-	revision_text(m->revision, revision);
+	revision_text(m->content.revision, revision);
 	if (m->type == MESSAGE_PROBED || m->type == MESSAGE_VERIFIED)
 		log_probes(w);
 	if (m->type == MESSAGE_PROBED)
@@ -208,7 +209,7 @@ void daemon_certificate_message(struct daemon_certificate *w, const struct messa
 	char revision[REVISION_TEXT_MAX];
 	int64_t now = clock_monotonic_ms();
 	log_event(LOG_LEVEL_INFO, message_type_name(m->type), "certificate=%s revision=%s attempt=%u", m->certificate,
-		revision_text(m->revision, revision), m->attempt);
+		revision_text(m->content.revision, revision), m->attempt);
 	if (m->type == MESSAGE_HOLD)
 		hold(w, m->seconds, now);
 	else if (m->type == MESSAGE_PROBE)
@@ -240,54 +241,38 @@ void daemon_certificate_lost(struct daemon_certificate *w)
 
 void daemon_certificate_inspect(struct daemon_certificate *w)
 {
-	if (!revision_is_placeholder(w->transaction.have.served))
+	if (!revision_is_placeholder(w->transaction.have.served.revision))
 		transaction_inspect(&w->transaction, 0, clock_monotonic_ms());
 }
 
 void daemon_certificate_pull(struct daemon_certificate *w)
 {
-	struct message m = {.type = MESSAGE_PULL, .revision = w->transaction.have.served};
+	struct message m = {.type = MESSAGE_PULL, .content.revision = w->transaction.have.served.revision};
 	snprintf(m.certificate, sizeof(m.certificate), "%s", w->transaction.certificate);
 	session_tell(w->site->session, &m);
 }
 
 /* ---- what it says of itself ---- */
 
-static bool has_bytes(const uint8_t sha256[CHAIN_SHA256_SIZE])
-{
-	static const uint8_t zeros[CHAIN_SHA256_SIZE];
-	return memcmp(sha256, zeros, sizeof(zeros)) != 0;
-}
-
 void daemon_certificate_inventory(const struct daemon_certificate *w, struct message *ret)
 {
 	const struct inventory *have = &w->transaction.have;
 	*ret = (struct message){.type = MESSAGE_INVENTORY,
-		.revision = have->served,
+		.content = have->served,
 		.high_water = have->high_water,
-		.staged = have->staged,
-		.not_before = have->not_before,
-		.not_after = have->not_after,
+		.staged = have->staged.revision,
 		.stopped = w->transaction.stopped,
 		.held = held_ms(w) > 0};
 	snprintf(ret->certificate, sizeof(ret->certificate), "%s", w->transaction.certificate);
-	if (has_bytes(have->digest))
-		chain_hex(have->digest, ret->digest);
-	if (has_bytes(have->fingerprint))
-		chain_hex(have->fingerprint, ret->fingerprint);
+	memcpy(ret->content.leaf, have->live, sizeof(have->live));
 }
 
 bool daemon_certificate_converged(const struct daemon_certificate *w)
 {
 	const struct transaction *t = &w->transaction;
-	return !revision_is_placeholder(t->have.served) && !t->failure.at && revision_is_placeholder(t->have.staged) &&
-		revision_is_placeholder(t->have.pending) && probed_all_match(&t->view);
-}
-
-static void add_revision(cJSON *o, const char *key, struct revision r)
-{
-	char text[REVISION_TEXT_MAX];
-	cJSON_AddStringToObject(o, key, revision_text(r, text));
+	return !revision_is_placeholder(t->have.served.revision) && !t->failure.at &&
+		revision_is_placeholder(t->have.staged.revision) && revision_is_placeholder(t->have.pending) &&
+		probed_all_match(&t->view);
 }
 
 /* An empty text says that the time is not known. */
@@ -304,7 +289,7 @@ static void add_failure(const struct daemon_certificate *w, cJSON *o)
 		return;
 	cJSON *failure = cJSON_AddObjectToObject(o, "failure");
 	add_time(failure, "at", w->failed_at);
-	add_revision(failure, "revision", f->revision);
+	revision_to_json(f->revision, "revision", failure);
 	cJSON_AddStringToObject(failure, "step", f->step);
 	cJSON_AddStringToObject(failure, "text", f->text);
 	cJSON_AddStringToObject(failure, "output", f->output);
@@ -350,11 +335,11 @@ cJSON *daemon_certificate_status(const struct daemon_certificate *w)
 	cJSON_AddStringToObject(o, "certificate", t->certificate);
 	cJSON_AddStringToObject(o, "state", transaction_state_name(t));
 	cJSON_AddBoolToObject(o, "converged", daemon_certificate_converged(w));
-	add_revision(o, "revision", m.revision);
-	add_revision(o, "high_water", m.high_water);
-	add_revision(o, "staged", m.staged);
-	cJSON_AddStringToObject(o, "fingerprint", m.fingerprint);
-	add_time(o, "not_after", m.not_after);
+	revision_to_json(m.content.revision, "revision", o);
+	revision_to_json(m.high_water, "high_water", o);
+	revision_to_json(m.staged, "staged", o);
+	sha256_to_json(m.content.leaf, "fingerprint", o);
+	add_time(o, "not_after", m.content.not_after);
 	add_time(o, "held_until", held_ms(w) ? clock_wall() + held_ms(w) / 1000 : 0);
 	add_failure(w, o);
 	add_unserved(t, o);

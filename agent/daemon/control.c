@@ -361,7 +361,7 @@ void control_told(struct site *site, struct daemon_certificate *ward, const stru
 			continue;
 		if (m->type != MESSAGE_PROBED)
 			progress(c, m->certificate, message_type_name(m->type),
-				m->type == MESSAGE_FAILED ? m->text : revision_text(m->revision, revision));
+				m->type == MESSAGE_FAILED ? m->text : revision_text(m->content.revision, revision));
 		event_active(c->check, 0, 0);
 	}
 }

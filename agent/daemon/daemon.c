@@ -109,7 +109,7 @@ static void on_signers(const struct reply *reply, void *context)
 		return;
 	snprintf(a->site.signers_refused, sizeof(a->site.signers_refused), "%s", reply->ok ? "" : reply->text);
 	agent_alert_connection(a->alert);
-	memcpy(pinned.digest, a->told, sizeof(pinned.digest));
+	memcpy(pinned.list_digest, a->told, sizeof(pinned.list_digest));
 	snprintf(pinned.text, sizeof(pinned.text), "%s", a->site.signers_refused);
 	session_tell(a->site.session, &pinned);
 }
@@ -154,8 +154,10 @@ static void on_message(const struct message *m, void *context)
 		daemon_certificate_message(ward, m);
 		return;
 	}
-	struct message failed = {
-		.type = MESSAGE_FAILED, .revision = m->revision, .attempt = m->attempt, .permanent = true};
+	struct message failed = {.type = MESSAGE_FAILED,
+		.content.revision = m->content.revision,
+		.attempt = m->attempt,
+		.permanent = true};
 	snprintf(failed.certificate, sizeof(failed.certificate), "%s", m->certificate);
 	snprintf(failed.step, sizeof(failed.step), "verify");
 	snprintf(failed.text, sizeof(failed.text),

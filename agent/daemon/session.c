@@ -244,7 +244,7 @@ static void send_fetch(struct session *s)
 		return;
 	}
 	const struct fetch *f = &s->fetch[0];
-	struct message m = {.type = MESSAGE_FETCH, .revision = f->revision, .attempt = f->attempt};
+	struct message m = {.type = MESSAGE_FETCH, .content.revision = f->revision, .attempt = f->attempt};
 	memcpy(m.certificate, f->certificate, sizeof(m.certificate));
 	session_tell(s, &m);
 	arm(s->bundle_late, SESSION_BUNDLE * 1000);

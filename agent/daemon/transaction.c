@@ -68,14 +68,14 @@ static void expect(struct transaction *t, const uint8_t *first, const uint8_t *s
 
 static void expect_live(struct transaction *t)
 {
-	expect(t, t->have.fingerprint, t->have.second);
+	expect(t, t->have.live, t->have.second);
 }
 
 static void expect_target(struct transaction *t)
 {
-	bool staged = revision_compare(t->have.staged, t->order.revision) == 0;
+	bool staged = revision_compare(t->have.staged.revision, t->order.content.revision) == 0;
 	if (staged)
-		expect(t, t->have.staged_fingerprint, t->have.staged_second);
+		expect(t, t->have.staged.leaf, t->have.staged_second);
 	else
 		expect_live(t);
 }
@@ -84,9 +84,9 @@ static void expect_target(struct transaction *t)
 
 static void message_for(const struct transaction *t, enum message_type type, int64_t now, struct message *m)
 {
-	*m = (struct message){.type = type, .revision = t->order.revision, .attempt = t->order.attempt};
+	*m = (struct message){.type = type, .content.revision = t->order.content.revision, .attempt = t->order.attempt};
 	snprintf(m->certificate, sizeof(m->certificate), "%s", t->certificate);
-	snprintf(m->fingerprint, sizeof(m->fingerprint), "%s", t->view.expected);
+	chain_unhex(t->view.expected, m->content.leaf);
 	m->milliseconds = (uint32_t)(now - t->started);
 	m->stopped = t->stopped;
 }
@@ -106,7 +106,7 @@ static void tell_probed(struct transaction *t, int64_t now)
 {
 	auto_message struct message m;
 	message_for(t, MESSAGE_PROBED, now, &m);
-	m.revision = t->have.served;
+	m.content.revision = t->have.served.revision;
 	m.attempt = t->inspection;
 	m.repaired = t->repaired;
 	probed_add_to(&t->view, &m);
@@ -123,7 +123,7 @@ static void tell_failed(struct transaction *t, int64_t now)
 	auto_message struct message m;
 	struct transaction_failure *f = &t->failure;
 	f->rolled_back = t->undone && revision_is_placeholder(t->have.pending) &&
-		revision_compare(t->have.served, t->order.revision) != 0;
+		revision_compare(t->have.served.revision, t->order.content.revision) != 0;
 	message_for(t, MESSAGE_FAILED, now, &m);
 	m.rolled_back = f->rolled_back;
 	m.permanent = f->permanent;
@@ -150,7 +150,8 @@ static bool probe_begin(struct transaction *t, int64_t longest, int64_t now)
 
 static void ask(struct transaction *t, enum request_op op, uint32_t timeout)
 {
-	t->io->ask(op, t->way == way_inspect ? t->have.served : t->order.revision, timeout, t->context);
+	t->io->ask(
+		op, t->way == way_inspect ? t->have.served.revision : t->order.content.revision, timeout, t->context);
 }
 
 static void ask_activate(struct transaction *t, int64_t now)
@@ -214,7 +215,7 @@ static void ask_step(struct transaction *t, int64_t now)
 {
 	switch ((enum step)t->way[t->at]) {
 	case FETCH:
-		t->io->fetch(t->order.revision, t->order.attempt, t->context);
+		t->io->fetch(t->order.content.revision, t->order.attempt, t->context);
 		break;
 	case LOOK:
 		ask(t, REQUEST_INVENTORY, 0);
@@ -253,7 +254,7 @@ static void rest(struct transaction *t, int64_t now)
 	struct transaction_order next = t->next;
 	t->way = NULL;
 	t->next = (struct transaction_order){0};
-	if (!revision_is_placeholder(next.revision)) {
+	if (!revision_is_placeholder(next.content.revision)) {
 		begin(t, &next, now);
 	} else if (t->owed) {
 		t->inspection = t->owed;
@@ -308,7 +309,7 @@ static void clean_failure(struct transaction_failure *f)
 static void fail(struct transaction *t, const char *step, const char *text, const struct reply *r, int64_t now)
 {
 	struct transaction_failure *f = &t->failure;
-	*f = (struct transaction_failure){.at = now, .revision = t->order.revision};
+	*f = (struct transaction_failure){.at = now, .revision = t->order.content.revision};
 	snprintf(f->step, sizeof(f->step), "%s", r && r->step[0] ? r->step : step);
 	snprintf(f->text, sizeof(f->text), "%s", text);
 	snprintf(f->output, sizeof(f->output), "%s", r ? r->output : t->switched ? t->reloaded : "");
@@ -340,35 +341,28 @@ static void add_to_failure(struct transaction *t, const char *what, const char *
 
 static struct transaction_order order_of(const struct message *m)
 {
-	struct transaction_order o = {.activate = m->type == MESSAGE_ACTIVATE,
+	return (struct transaction_order){.activate = m->type == MESSAGE_ACTIVATE,
 		.force = m->force,
-		.revision = m->revision,
+		.content = m->content,
 		.attempt = m->attempt,
 		.timeout = m->timeout};
-	memcpy(o.digest, m->digest, sizeof(o.digest));
-	return o;
-}
-
-static bool same_digest(const uint8_t have[CHAIN_SHA256_SIZE], const char *offered)
-{
-	char text[CHAIN_HEX_MAX];
-	return strcmp(chain_hex(have, text), offered) == 0;
 }
 
 /* Content that is served already, under whatever number, needs no hook to run. */
-static bool is_served_content(const struct transaction *t, const char *digest)
+static bool is_served_content(const struct transaction *t, const struct content *c)
 {
-	return !revision_is_placeholder(t->have.served) && same_digest(t->have.digest, digest);
+	return !revision_is_placeholder(t->have.served.revision) && content_same_digest(&t->have.served, c);
 }
 
 static void begin_offer(struct transaction *t, int64_t now)
 {
 	struct transaction_order *o = &t->order;
-	bool same = is_served_content(t, o->digest);
+	bool same = is_served_content(t, &o->content);
 	t->state = TRANSACTION_OFFERED;
-	if (same && revision_compare(t->have.served, o->revision) == 0)
+	if (same && revision_compare(t->have.served.revision, o->content.revision) == 0)
 		go(t, way_have, now);
-	else if (revision_compare(t->have.staged, o->revision) == 0 && same_digest(t->have.staged_digest, o->digest))
+	else if (revision_compare(t->have.staged.revision, o->content.revision) == 0 &&
+		content_same_digest(&t->have.staged, &o->content))
 		go(t, same ? way_have : way_test, now);
 	else
 		go(t, same ? way_fetch_same : way_fetch, now);
@@ -379,19 +373,18 @@ static void begin_activate(struct transaction *t, int64_t now)
 	struct transaction_order *o = &t->order;
 	char text[128], number[REVISION_TEXT_MAX];
 	t->state = TRANSACTION_ACTIVATING;
-	if (revision_compare(t->have.pending, o->revision) == 0) {
+	if (revision_compare(t->have.pending, o->content.revision) == 0) {
 		t->switched = true;
 		t->switch_ends = now + (int64_t)t->have.pending_seconds * 1000;
 		go(t, way_resume, now);
-	} else if (revision_compare(t->have.served, o->revision) == 0) {
+	} else if (revision_compare(t->have.served.revision, o->content.revision) == 0) {
 		go(t, o->force ? way_force : way_confirm, now);
-	} else if (revision_compare(t->have.staged, o->revision) == 0) {
-		char staged[CHAIN_HEX_MAX];
-		bool same = is_served_content(t, chain_hex(t->have.staged_digest, staged));
+	} else if (revision_compare(t->have.staged.revision, o->content.revision) == 0) {
+		bool same = is_served_content(t, &t->have.staged);
 		go(t, same && !o->force ? way_renumber : way_activate, now);
 	} else {
 		snprintf(text, sizeof(text), "revision %s is not staged here: it has to be offered first",
-			revision_text(o->revision, number));
+			revision_text(o->content.revision, number));
 		fail(t, "activate", text, NULL, now);
 	}
 }
@@ -421,9 +414,9 @@ static enum transaction_state state_at_rest(const struct transaction *t)
 {
 	if (t->failure.at)
 		return TRANSACTION_FAILED;
-	if (!revision_is_placeholder(t->have.staged))
+	if (!revision_is_placeholder(t->have.staged.revision))
 		return TRANSACTION_STAGED;
-	if (revision_is_placeholder(t->have.served))
+	if (revision_is_placeholder(t->have.served.revision))
 		return TRANSACTION_IDLE;
 	return t->view.probed_at ? seen_state(t) : TRANSACTION_INSTALLED;
 }
@@ -434,7 +427,7 @@ void transaction_start(struct transaction *t, const struct inventory *have, int6
 	t->state = state_at_rest(t);
 	if (revision_is_placeholder(have->pending))
 		return;
-	struct transaction_order resume = {.activate = true, .revision = have->pending};
+	struct transaction_order resume = {.activate = true, .content.revision = have->pending};
 	begin(t, &resume, now);
 }
 
@@ -523,9 +516,9 @@ static void reply_stage(struct transaction *t, const struct reply *r, int64_t no
 	char offered[REVISION_TEXT_MAX], got[REVISION_TEXT_MAX], text[160];
 	if (!r->ok) {
 		fail(t, "stage", r->text, r, now);
-	} else if (revision_compare(r->revision, t->order.revision) != 0) {
+	} else if (revision_compare(r->revision, t->order.content.revision) != 0) {
 		snprintf(text, sizeof(text), "the hub offered revision %s and sent a bundle of %s",
-			revision_text(t->order.revision, offered), revision_text(r->revision, got));
+			revision_text(t->order.content.revision, offered), revision_text(r->revision, got));
 		fail(t, "fetch", text, NULL, now);
 	} else {
 		done(t, now);

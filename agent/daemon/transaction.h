@@ -46,10 +46,9 @@ struct transaction_io {
 struct transaction_order {
 	bool activate;
 	bool force;
-	struct revision revision;
-	uint32_t attempt; /* 0: the agent's own doing, not told to the hub */
+	struct content content; /* its revision; of an offer all of it */
+	uint32_t attempt;       /* 0: the agent's own doing, not told to the hub */
 	uint32_t timeout;
-	char digest[CHAIN_HEX_MAX];
 };
 
 struct transaction_failure {

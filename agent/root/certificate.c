@@ -28,10 +28,10 @@ void root_certificate_close(struct root_certificate *k)
 
 bool root_certificate_is_pending(const struct root_certificate *k)
 {
-	return journal_entry_is_set(&k->journal.pending);
+	return content_is_set(&k->journal.pending);
 }
 
-const struct journal_entry *root_certificate_wanted(const struct root_certificate *k)
+const struct content *root_certificate_wanted(const struct root_certificate *k)
 {
 	if (!root_certificate_is_pending(k))
 		return &k->journal.served;
@@ -43,10 +43,10 @@ int root_certificate_save(struct root_certificate *k, struct error *err)
 	return journal_write(k->root_state, &k->journal, err);
 }
 
-static size_t find_mark(const struct root_certificate *k, const struct journal_entry *entry)
+static size_t find_mark(const struct root_certificate *k, const struct content *entry)
 {
 	size_t i = 0;
-	while (i < ROOT_CERTIFICATE_MARKS && !journal_entry_same(entry, &k->marks[i].entry))
+	while (i < ROOT_CERTIFICATE_MARKS && !content_same(entry, &k->marks[i].content))
 		i++;
 	return i;
 }
@@ -62,11 +62,11 @@ static void to_front(struct root_certificate *k, size_t from)
 
 static void remember(struct root_certificate *k, const struct file_set *s)
 {
-	to_front(k, find_mark(k, &s->entry));
+	to_front(k, find_mark(k, &s->content));
 	digests_take(&k->marks[0], s);
 }
 
-static int read_marked(struct root_certificate *k, const struct journal_entry *entry, struct file_set *ret)
+static int read_marked(struct root_certificate *k, const struct content *entry, struct file_set *ret)
 {
 	size_t i = find_mark(k, entry);
 	if (i == ROOT_CERTIFICATE_MARKS || digests_read(&k->marks[i], k->install.archive, ret) < 0)
@@ -84,12 +84,12 @@ int root_certificate_write(struct root_certificate *k, const struct file_set *s,
 }
 
 static int read_whole(
-	const struct root_certificate *k, const struct journal_entry *entry, struct file_set *ret, struct error *err)
+	const struct root_certificate *k, const struct content *entry, struct file_set *ret, struct error *err)
 {
 	auto_set struct file_set s = {0};
 	if (file_set_read(k->install.archive, entry->revision, &s, err) < 0)
 		return -1;
-	if (!journal_entry_same(entry, &s.entry)) {
+	if (!content_same(entry, &s.content)) {
 		char text[REVISION_TEXT_MAX];
 		return error_set(err, ERROR_PERMANENT, "revision %s in the archive has another content than was staged",
 			revision_text(entry->revision, text));
@@ -104,7 +104,7 @@ enum root_certificate_found root_certificate_write_anew(
 {
 	struct error err;
 	char revision[REVISION_TEXT_MAX];
-	revision_text(s->entry.revision, revision);
+	revision_text(s->content.revision, revision);
 	if (root_certificate_write(k, s, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "restore", "certificate=%s revision=%s error=\"%s\" text=\"%s\"",
 			k->certificate->name, revision, err.message, why->message);
@@ -117,7 +117,7 @@ enum root_certificate_found root_certificate_write_anew(
 }
 
 int root_certificate_read(
-	struct root_certificate *k, const struct journal_entry *entry, struct file_set *ret, struct error *err)
+	struct root_certificate *k, const struct content *entry, struct file_set *ret, struct error *err)
 {
 	struct error ignored;
 	if (read_marked(k, entry, ret) == 0)
@@ -135,16 +135,16 @@ static int place_set(
 	struct root_certificate *k, const struct file_set *s, enum root_certificate_effort effort, struct error *err)
 {
 	struct error later;
-	bool placeholder = revision_is_placeholder(s->entry.revision);
+	bool placeholder = revision_is_placeholder(s->content.revision);
 	int files = install_files(&k->install, s, placeholder ? INSTALL_MISSING : INSTALL_DIFFERING, err);
 	if (files < 0 && effort == ROOT_CERTIFICATE_STRICT)
 		return -1;
-	int switched = install_switch(&k->install, s->entry.revision, files < 0 ? &later : err);
+	int switched = install_switch(&k->install, s->content.revision, files < 0 ? &later : err);
 	return files < 0 || switched < 0 ? -1 : files + switched;
 }
 
-int root_certificate_place(struct root_certificate *k, const struct journal_entry *entry,
-	enum root_certificate_effort effort, struct error *err)
+int root_certificate_place(
+	struct root_certificate *k, const struct content *entry, enum root_certificate_effort effort, struct error *err)
 {
 	auto_set struct file_set s = {0};
 	int found = root_certificate_read(k, entry, &s, err);
@@ -159,12 +159,12 @@ int root_certificate_place(struct root_certificate *k, const struct journal_entr
 void root_certificate_prune(struct root_certificate *k)
 {
 	const struct journal *j = &k->journal;
-	const struct journal_entry *const kept[] = {&j->served, &j->staged, &j->pending, &j->previous};
+	const struct content *const kept[] = {&j->served, &j->staged, &j->pending, &j->previous};
 	struct revision keep[COUNT(kept)];
 	size_t count = 0;
 	struct error err;
 	for (size_t i = 0; i < COUNT(kept); i++)
-		if (journal_entry_is_set(kept[i]))
+		if (content_is_set(kept[i]))
 			keep[count++] = kept[i]->revision;
 	if (install_prune(&k->install, keep, count, &err) < 0)
 		log_event(LOG_LEVEL_WARNING, "prune", "certificate=%s error=\"%s\"", k->certificate->name, err.message);
@@ -210,7 +210,7 @@ int root_certificate_repair(struct root_certificate *k)
 	/* What an undo is about is its own business: it is due, or tried again soon. */
 	if (root_certificate_due(k) == 0 || k->undoing || root_certificate_held(k) > 0)
 		return 0;
-	const struct journal_entry *wanted = root_certificate_wanted(k);
+	const struct content *wanted = root_certificate_wanted(k);
 	char revision[REVISION_TEXT_MAX];
 	revision_text(wanted->revision, revision);
 	auto_set struct file_set s = {0};
@@ -275,8 +275,7 @@ static uint32_t seconds_left(const struct root_certificate *k)
 
 /* The journal knows the first leaf alone. The second one is left as zeros when there is one pair, or when its set
  * cannot be read; then only the first counts as right. */
-static void second_leaf(
-	const struct root_certificate *k, const struct journal_entry *entry, uint8_t ret[CHAIN_SHA256_SIZE])
+static void second_leaf(const struct root_certificate *k, const struct content *entry, uint8_t ret[CHAIN_SHA256_SIZE])
 {
 	struct error ignored;
 	auto_set struct file_set s = {0};
@@ -285,7 +284,7 @@ static void second_leaf(
 		memcpy(ret, k->marks[marked].second, CHAIN_SHA256_SIZE);
 		return;
 	}
-	if (!journal_entry_is_set(entry) || revision_is_placeholder(entry->revision) ||
+	if (!content_is_set(entry) || revision_is_placeholder(entry->revision) ||
 		!file_set_may_have_second(k->install.archive, entry->revision))
 		return;
 	if (read_whole(k, entry, &s, &ignored) == 0)
@@ -296,21 +295,17 @@ void root_certificate_inventory(const struct root_certificate *k, struct invento
 {
 	const struct journal *j = &k->journal;
 	*ret = (struct inventory){
-		.served = j->served.revision,
+		.served = j->served,
+		.staged = j->staged,
 		.high_water = j->high_water.revision,
-		.staged = j->staged.revision,
 		.pending = j->pending.revision,
-		.not_before = j->served.not_before,
-		.not_after = j->served.not_after,
 		.pending_seconds = seconds_left(k),
 		.held_seconds = (uint32_t)((root_certificate_held(k) + 999) / 1000),
 	};
 	memcpy(ret->certificate, k->certificate->name, strlen(k->certificate->name) + 1);
-	if (!revision_is_placeholder(j->served.revision))
-		memcpy(ret->digest, j->served.digest, sizeof(ret->digest));
-	memcpy(ret->fingerprint, root_certificate_wanted(k)->fingerprint, sizeof(ret->fingerprint));
-	memcpy(ret->staged_fingerprint, j->staged.fingerprint, sizeof(ret->staged_fingerprint));
-	memcpy(ret->staged_digest, j->staged.digest, sizeof(ret->staged_digest));
+	if (revision_is_placeholder(j->served.revision))
+		memset(ret->served.digest, 0, sizeof(ret->served.digest));
+	memcpy(ret->live, root_certificate_wanted(k)->leaf, sizeof(ret->live));
 	second_leaf(k, root_certificate_wanted(k), ret->second);
 	second_leaf(k, &j->staged, ret->staged_second);
 }

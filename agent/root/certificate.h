@@ -49,7 +49,7 @@ int root_certificate_open(struct root_certificate *k, const struct agent_config 
 	const struct agent_certificate *certificate, int root_state, int stop_fd, struct error *err);
 void root_certificate_close(struct root_certificate *k);
 
-const struct journal_entry *root_certificate_wanted(const struct root_certificate *k);
+const struct content *root_certificate_wanted(const struct root_certificate *k);
 bool root_certificate_is_pending(const struct root_certificate *k);
 /* Returns the milliseconds until root_certificate_tick has something to do, or -1 when nothing is pending. */
 int64_t root_certificate_due(const struct root_certificate *k);
@@ -77,7 +77,7 @@ enum root_certificate_found {
 	ROOT_CERTIFICATE_BROKEN,   /* read from what is left; writing it anew failed */
 };
 int root_certificate_read(
-	struct root_certificate *k, const struct journal_entry *entry, struct file_set *ret, struct error *err);
+	struct root_certificate *k, const struct content *entry, struct file_set *ret, struct error *err);
 /* Writes a set again that could be read although its files in the archive are not as they were written; `why` says how
  * they differ. It logs. */
 enum root_certificate_found root_certificate_write_anew(
@@ -90,8 +90,8 @@ enum root_certificate_effort {
 };
 /* Makes the certificate's own files, then the symlink, those of this entry. Returns how many were changed, or -1 with
  * the first failure. */
-int root_certificate_place(struct root_certificate *k, const struct journal_entry *entry,
-	enum root_certificate_effort effort, struct error *err);
+int root_certificate_place(struct root_certificate *k, const struct content *entry, enum root_certificate_effort effort,
+	struct error *err);
 int root_certificate_save(struct root_certificate *k, struct error *err);
 /* Removes what nobody needs from the archive; a failure is only logged. */
 void root_certificate_prune(struct root_certificate *k);

@@ -6,7 +6,7 @@
 
 void digests_take(struct digests *m, const struct file_set *s)
 {
-	*m = (struct digests){.entry = s->entry, .file_count = s->file_count};
+	*m = (struct digests){.content = s->content, .file_count = s->file_count};
 	memcpy(m->second, s->second, sizeof(m->second));
 	for (size_t i = 0; i < s->file_count; i++) {
 		const struct file_set_file *f = &s->files[i];
@@ -32,9 +32,9 @@ int digests_read(const struct digests *m, int directory, struct file_set *ret)
 {
 	char name[REVISION_TEXT_MAX];
 	struct error ignored;
-	auto_set struct file_set s = {.entry = m->entry};
+	auto_set struct file_set s = {.content = m->content};
 	memcpy(s.second, m->second, sizeof(s.second));
-	auto_close int fd = fs_open_directory(directory, revision_text(m->entry.revision, name), &ignored);
+	auto_close int fd = fs_open_directory(directory, revision_text(m->content.revision, name), &ignored);
 	if (fd < 0)
 		return -1;
 	while (s.file_count < m->file_count) {

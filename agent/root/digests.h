@@ -8,7 +8,7 @@
 #include "agent/root/file_set.h"
 
 struct digests {
-	struct journal_entry entry;        /* the set's own; all zeros: nothing is remembered */
+	struct content content;            /* the set's own; all zeros: nothing is remembered */
 	uint8_t second[CHAIN_SHA256_SIZE]; /* fingerprint of the second leaf; zeros: there is one pair */
 	struct digests_file {
 		const char *name;

@@ -69,12 +69,12 @@ int file_set_make(
 	struct revision revision, const struct parts *pairs, size_t count, struct file_set *ret, struct error *err)
 {
 	auto_set struct file_set s = {
-		.entry = {.revision = revision, .not_before = pairs[0].not_before, .not_after = pairs[0].not_after}};
+		.content = {.revision = revision, .not_before = pairs[0].not_before, .not_after = pairs[0].not_after}};
 	if (count > 1 && pairs[0].rsa == pairs[1].rsa)
 		return error_set(err, ERROR_UNTRUSTED,
 			"key-type: two pairs of one key type: one ECDSA and one RSA are served together");
-	if (parts_digest(pairs, count, s.entry.digest, err) < 0 ||
-		parts_fingerprint(&pairs[0], s.entry.fingerprint, err) < 0 ||
+	if (parts_digest(pairs, count, s.content.digest, err) < 0 ||
+		parts_fingerprint(&pairs[0], s.content.leaf, err) < 0 ||
 		(count > 1 && parts_fingerprint(&pairs[1], s.second, err) < 0))
 		return -1;
 	make_files(&s, pairs, count);
@@ -142,7 +142,7 @@ int file_set_write(int directory, const struct file_set *s, struct error *err)
 {
 	char name[REVISION_TEXT_MAX];
 	struct error ignored;
-	revision_text(s->entry.revision, name);
+	revision_text(s->content.revision, name);
 	if (write_files(directory, s, err) == 0 && move_into_place(directory, name, err) == 0)
 		return 0;
 	fs_remove_tree(directory, set_temporary, &ignored);
@@ -260,18 +260,18 @@ static bool make_from(const struct place *at, const struct copy *first, const st
 	return made;
 }
 
-static bool recover_from(const struct place *at, const struct journal_entry *entry, const struct copy *first,
+static bool recover_from(const struct place *at, const struct content *entry, const struct copy *first,
 	const struct copy *second, struct file_set *ret)
 {
 	auto_set struct file_set s = {0};
-	if (!make_from(at, first, second, &s) || !journal_entry_same(entry, &s.entry))
+	if (!make_from(at, first, second, &s) || !content_same(entry, &s.content))
 		return false;
 	*ret = s;
 	s = (struct file_set){0};
 	return true;
 }
 
-int file_set_recover(int directory, const struct journal_entry *entry, struct file_set *ret, struct error *err)
+int file_set_recover(int directory, const struct content *entry, struct file_set *ret, struct error *err)
 {
 	char name[REVISION_TEXT_MAX];
 	auto_close int fd = fs_open_directory(directory, revision_text(entry->revision, name), err);
@@ -311,7 +311,7 @@ int file_set_agreed(int directory, struct revision revision, struct file_set *re
 			continue;
 		for (size_t k = i + 1; k < COUNT(first_copies); k++) {
 			auto_set struct file_set b = {0};
-			if (make_from(&at, &first_copies[k], NULL, &b) && journal_entry_same(&a.entry, &b.entry) &&
+			if (make_from(&at, &first_copies[k], NULL, &b) && content_same(&a.content, &b.content) &&
 				make_from(&at, &first_copies[i], guess_second(&at, &first_copies[i]), ret))
 				return 0;
 		}

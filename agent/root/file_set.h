@@ -24,7 +24,7 @@ struct file_set_file {
 };
 
 struct file_set {
-	struct journal_entry entry;        /* revision, digest, fingerprint, validity of the first leaf */
+	struct content content;            /* revision, digest, fingerprint, validity of the first leaf */
 	uint8_t second[CHAIN_SHA256_SIZE]; /* fingerprint of the second leaf; zeros: there is one pair */
 	struct file_set_file files[FILE_SET_FILES_MAX];
 	size_t file_count;
@@ -50,7 +50,7 @@ bool file_set_may_have_second(int directory, struct revision revision);
 /* These read a set that file_set_read refuses because somebody has changed a file of it, from the files that are left:
  * file_set_recover when it is known what was in it, file_set_agreed when nobody knows, from two files that say the same. Nothing
  * is written; file_set_write makes the set whole. */
-int file_set_recover(int directory, const struct journal_entry *entry, struct file_set *ret, struct error *err);
+int file_set_recover(int directory, const struct content *entry, struct file_set *ret, struct error *err);
 int file_set_agreed(int directory, struct revision revision, struct file_set *ret, struct error *err);
 
 /* Returns the file for `content` of agent.conf ("privkey", "cert", "chain", "fullchain", "combined", or "combined-all",

@@ -220,7 +220,7 @@ int install_newest(const struct install *i, int64_t now, struct file_set *ret)
 		auto_set struct file_set s = {0};
 		if (now && revision_is_placeholder(list[k]))
 			continue;
-		if (file_set_read(i->archive, list[k], &s, &ignored) < 0 || (now && s.entry.not_after <= now))
+		if (file_set_read(i->archive, list[k], &s, &ignored) < 0 || (now && s.content.not_after <= now))
 			continue;
 		*ret = s;
 		s = (struct file_set){0};

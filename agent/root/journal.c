@@ -17,42 +17,6 @@ static char *journal_path(const char *certificate)
 	return mem_printf("%s.journal", certificate);
 }
 
-bool journal_entry_is_set(const struct journal_entry *e)
-{
-	static const uint8_t none[CHAIN_SHA256_SIZE];
-	return memcmp(e->fingerprint, none, sizeof(none)) != 0;
-}
-
-bool journal_entry_same(const struct journal_entry *a, const struct journal_entry *b)
-{
-	return journal_entry_is_set(a) && journal_entry_is_set(b) && revision_compare(a->revision, b->revision) == 0 &&
-		memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
-}
-
-static void put_entry(struct buf *out, const struct journal_entry *e)
-{
-	buf_put_u32(out, e->revision.epoch);
-	buf_put_u32(out, e->revision.number);
-	buf_add(out, e->digest, sizeof(e->digest));
-	buf_add(out, e->fingerprint, sizeof(e->fingerprint));
-	buf_put_u64(out, (uint64_t)e->not_before);
-	buf_put_u64(out, (uint64_t)e->not_after);
-}
-
-static void read_entry(struct reader *r, struct journal_entry *e)
-{
-	e->revision.epoch = read_u32(r);
-	e->revision.number = read_u32(r);
-	const uint8_t *digest = read_raw(r, sizeof(e->digest));
-	const uint8_t *fingerprint = read_raw(r, sizeof(e->fingerprint));
-	if (digest && fingerprint) {
-		memcpy(e->digest, digest, sizeof(e->digest));
-		memcpy(e->fingerprint, fingerprint, sizeof(e->fingerprint));
-	}
-	e->not_before = (int64_t)read_u64(r);
-	e->not_after = (int64_t)read_u64(r);
-}
-
 int journal_write(int directory, const struct journal *j, struct error *err)
 {
 	auto_buf struct buf out = BUF_INIT(JOURNAL_SIZE);
@@ -62,11 +26,11 @@ int journal_write(int directory, const struct journal *j, struct error *err)
 	buf_add(&out, journal_magic, sizeof(journal_magic));
 	buf_put_u32(&out, JOURNAL_VERSION);
 	buf_add(&out, name, sizeof(name));
-	put_entry(&out, &j->served);
-	put_entry(&out, &j->high_water);
-	put_entry(&out, &j->staged);
-	put_entry(&out, &j->pending);
-	put_entry(&out, &j->previous);
+	content_put(&out, &j->served);
+	content_put(&out, &j->high_water);
+	content_put(&out, &j->staged);
+	content_put(&out, &j->pending);
+	content_put(&out, &j->previous);
 	buf_put_u64(&out, (uint64_t)j->deadline);
 	if (sha256(out.data, out.len, sum) < 0 || buf_add(&out, sum, sizeof(sum)) < 0)
 		return error_set(err, ERROR_PERMANENT, "journal of %s: cannot compute its SHA-256", j->certificate);
@@ -93,11 +57,11 @@ static int decode(const struct buf *in, const char *certificate, struct journal 
 	const uint8_t *magic = read_raw(&r, sizeof(journal_magic));
 	uint32_t version = read_u32(&r);
 	const uint8_t *name = read_raw(&r, JOURNAL_NAME_SIZE);
-	read_entry(&r, &j.served);
-	read_entry(&r, &j.high_water);
-	read_entry(&r, &j.staged);
-	read_entry(&r, &j.pending);
-	read_entry(&r, &j.previous);
+	content_read(&r, &j.served);
+	content_read(&r, &j.high_water);
+	content_read(&r, &j.staged);
+	content_read(&r, &j.pending);
+	content_read(&r, &j.previous);
 	j.deadline = (int64_t)read_u64(&r);
 	if (!read_done(&r) || memcmp(magic, journal_magic, sizeof(journal_magic)) != 0 || version != JOURNAL_VERSION)
 		return error_set(err, ERROR_PERMANENT, "it is of another version");

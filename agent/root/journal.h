@@ -9,8 +9,8 @@
  *     704    8  deadline of pending, wall clock
  *     712   32  SHA-256 of everything before it
  *
- * An entry is u32 epoch, u32 number, digest, the leaf's fingerprint, i64 not_before, i64 not_after. An entry whose
- * fingerprint is all zero is absent; the placeholder is revision (0, 0) with a fingerprint.
+ * An entry is in the form of content_put (lib/crypto/content.h). One whose leaf is all zero is absent; the placeholder
+ * is revision (0, 0) with a leaf.
  *
  * The record is written before what it announces is done, so whatever is found at the start is either finished or
  * undone from it.
@@ -18,7 +18,7 @@
 #ifndef CERTSYNC_AGENT_ROOT_JOURNAL_H
 #define CERTSYNC_AGENT_ROOT_JOURNAL_H
 
-#include "agent/common/journal_entry.h"
+#include "lib/crypto/content.h"
 #include "lib/core/error.h"
 #include "lib/core/name.h"
 
@@ -29,17 +29,13 @@ enum { JOURNAL_SIZE = 744 };
 
 struct journal {
 	char certificate[NAME_CERTIFICATE_MAX];
-	struct journal_entry served;     /* committed, or the placeholder */
-	struct journal_entry high_water; /* newest ever staged: nothing older is taken */
-	struct journal_entry staged;     /* durable in the archive, not activated */
-	struct journal_entry pending;    /* activated, not committed */
-	struct journal_entry previous;   /* what an undo puts back; absent: nothing may be put back */
-	int64_t deadline;                /* of pending: undone when it has passed */
+	struct content served;     /* committed, or the placeholder */
+	struct content high_water; /* newest ever staged: nothing older is taken */
+	struct content staged;     /* durable in the archive, not activated */
+	struct content pending;    /* activated, not committed */
+	struct content previous;   /* what an undo puts back; absent: nothing may be put back */
+	int64_t deadline;          /* of pending: undone when it has passed */
 };
-
-bool journal_entry_is_set(const struct journal_entry *e);
-/* Returns true when both are present and have one revision and one content. */
-bool journal_entry_same(const struct journal_entry *a, const struct journal_entry *b);
 
 /* Returns 1 when it was read, 0 when there is none, or -1 when it is cut short, changed, or another certificate's; *err
  * says which, and *ret is untouched. An error of kind ERROR_RETRY says that it could not be read now and nothing is

@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_entry(const struct journal_entry *e, struct revision r)
+static bool is_entry(const struct content *e, struct revision r)
 {
-	return journal_entry_is_set(e) && revision_compare(e->revision, r) == 0;
+	return content_is_set(e) && revision_compare(e->revision, r) == 0;
 }
 
 /* Fills a reply that is not ok, with the reason. The old files count as back whenever nothing new is installed. */
@@ -57,7 +57,7 @@ static const char **required_names(const struct agent_certificate *certificate)
 static int open_sealed(struct root_certificate *k, const struct sealed *b, struct file_set *ret, struct error *err)
 {
 	const struct bundle *checked = b->checked;
-	const struct journal_entry *served = &k->journal.served, *high_water = &k->journal.high_water;
+	const struct content *served = &k->journal.served, *high_water = &k->journal.high_water;
 	auto_free const char **required = required_names(k->certificate);
 	int64_t now = clock_wall();
 	bool replaces = !revision_is_placeholder(served->revision) && served->not_after > now;
@@ -86,7 +86,7 @@ static int archive(struct root_certificate *k, const struct file_set *s, struct 
 {
 	auto_set struct file_set found = {0};
 	struct error ignored;
-	int read = root_certificate_read(k, &s->entry, &found, &ignored);
+	int read = root_certificate_read(k, &s->content, &found, &ignored);
 	if (read == ROOT_CERTIFICATE_WHOLE || read == ROOT_CERTIFICATE_RESTORED)
 		return 0;
 	return root_certificate_write(k, s, err);
@@ -99,9 +99,9 @@ static int remember_staged(struct root_certificate *k, const struct file_set *s,
 	/* What was revoked counts as expired for whoever asks later, also after a crash. */
 	if (no_return && k->journal.served.not_after > now)
 		k->journal.served.not_after = now;
-	if (!journal_entry_same(&k->journal.served, &s->entry))
-		k->journal.staged = s->entry;
-	k->journal.high_water = s->entry;
+	if (!content_same(&k->journal.served, &s->content))
+		k->journal.staged = s->content;
+	k->journal.high_water = s->content;
 	if (root_certificate_save(k, err) == 0)
 		return 0;
 	k->journal = before;
@@ -121,7 +121,7 @@ void operation_stage(struct root_certificate *k, const struct sealed *b, struct 
 		return;
 	}
 	/* The wanted revision was sent again, since something of it was lost here. */
-	if (journal_entry_same(root_certificate_wanted(k), &s.entry))
+	if (content_same(root_certificate_wanted(k), &s.content))
 		root_certificate_repair(k);
 	root_certificate_prune(k);
 	reply->ok = true;
@@ -141,13 +141,13 @@ static char *archive_directory(const struct root_certificate *k, struct revision
 }
 
 static struct service_call call_for(
-	const struct root_certificate *k, size_t service, const struct journal_entry *entry, const char *directory)
+	const struct root_certificate *k, size_t service, const struct content *entry, const char *directory)
 {
 	return (struct service_call){
 		.service = &k->certificate->services[service],
 		.hooks = k->config->hooks,
 		.certificate = k->certificate->name,
-		.entry = entry,
+		.content = entry,
 		.directory = directory,
 		.stop_fd = k->stop_fd,
 	};
@@ -237,7 +237,7 @@ static bool was_running(const struct root_certificate *k, size_t service)
 
 /* Runs each running service's `reload`; with `all` it goes on after a failure, as an undo does. Returns 0, or -1 with
  * the first failure; *ret_interrupted says that the program is to end. */
-static int reload_services(struct root_certificate *k, const struct journal_entry *entry, bool all, struct reply *reply,
+static int reload_services(struct root_certificate *k, const struct content *entry, bool all, struct reply *reply,
 	bool *ret_interrupted, struct error *err)
 {
 	auto_free char *directory = live_directory(k);
@@ -266,9 +266,9 @@ static int reload_services(struct root_certificate *k, const struct journal_entr
 }
 
 /* Returns the entry of a revision that is in the archive (staged, pending or served), or NULL. */
-static const struct journal_entry *find_entry(const struct journal *j, struct revision revision)
+static const struct content *find_entry(const struct journal *j, struct revision revision)
 {
-	const struct journal_entry *const entries[] = {&j->staged, &j->pending, &j->served};
+	const struct content *const entries[] = {&j->staged, &j->pending, &j->served};
 	for (size_t i = 0; i < COUNT(entries); i++)
 		if (is_entry(entries[i], revision))
 			return entries[i];
@@ -277,7 +277,7 @@ static const struct journal_entry *find_entry(const struct journal *j, struct re
 
 static void step_test(struct root_certificate *k, struct reply *reply)
 {
-	const struct journal_entry *entry = find_entry(&k->journal, reply->revision);
+	const struct content *entry = find_entry(&k->journal, reply->revision);
 	if (!entry) {
 		refuse_revision(k, reply, "test", "the staged one");
 		return;
@@ -298,7 +298,7 @@ static void step_test(struct root_certificate *k, struct reply *reply)
 
 static void step_reload(struct root_certificate *k, struct reply *reply)
 {
-	const struct journal_entry *wanted = root_certificate_wanted(k);
+	const struct content *wanted = root_certificate_wanted(k);
 	struct error err;
 	bool interrupted;
 	if (!is_entry(wanted, reply->revision)) {
@@ -340,9 +340,9 @@ static void step_hold(struct root_certificate *k, const struct request *request,
 
 static bool can_put_back(struct root_certificate *k, struct error *err)
 {
-	const struct journal_entry *previous = &k->journal.previous;
+	const struct content *previous = &k->journal.previous;
 	auto_set struct file_set s = {0};
-	if (!journal_entry_is_set(previous) || revision_is_placeholder(previous->revision)) {
+	if (!content_is_set(previous) || revision_is_placeholder(previous->revision)) {
 		error_set(err, ERROR_PERMANENT, "there is no predecessor but the placeholder");
 		return false;
 	}
@@ -357,10 +357,10 @@ static void end_pending(struct journal *j, bool keep_new)
 {
 	if (keep_new) {
 		j->served = j->pending;
-		if (journal_entry_same(&j->staged, &j->served))
-			j->staged = (struct journal_entry){0};
+		if (content_same(&j->staged, &j->served))
+			j->staged = (struct content){0};
 	}
-	j->pending = j->previous = (struct journal_entry){0};
+	j->pending = j->previous = (struct content){0};
 	j->deadline = 0;
 }
 
@@ -411,7 +411,7 @@ static void put_back(struct root_certificate *k, bool reload, struct reply *repl
 {
 	struct error err, files, hook;
 	bool interrupted = false, reloaded = true;
-	const struct journal_entry previous = k->journal.previous;
+	const struct content previous = k->journal.previous;
 	k->undoing = true;
 	bool placed = root_certificate_place(k, &previous, ROOT_CERTIFICATE_ALL, &files) >= 0;
 	if (!is_live(k, previous.revision)) {
@@ -469,8 +469,7 @@ void operation_undo(struct root_certificate *k, struct reply *reply)
 
 /* ---- activate and commit ---- */
 
-static int journal_pending(
-	struct root_certificate *k, const struct journal_entry *entry, uint32_t timeout, struct error *err)
+static int journal_pending(struct root_certificate *k, const struct content *entry, uint32_t timeout, struct error *err)
 {
 	struct journal before = k->journal;
 	int64_t seconds = timeout > OPERATION_TIMEOUT_MAX ? OPERATION_TIMEOUT_MAX : timeout ? timeout : 1;
@@ -517,7 +516,7 @@ static void step_activate(struct root_certificate *k, const struct request *requ
 		refuse_revision(k, reply, "activate", "staged");
 		return;
 	}
-	const struct journal_entry entry = again ? j->pending : j->staged;
+	const struct content entry = again ? j->pending : j->staged;
 	if (journal_pending(k, &entry, request->timeout, &err) < 0)
 		refuse(k, reply, "activate", &err);
 	else if (root_certificate_place(k, &j->pending, ROOT_CERTIFICATE_STRICT, &err) < 0)

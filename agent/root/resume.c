@@ -21,7 +21,7 @@ static int read_live(struct root_certificate *k, struct file_set *ret, struct er
 		*err = why;
 		return -1;
 	}
-	if (journal_entry_is_set(&k->journal.served) || file_set_agreed(k->install.archive, live, ret, &ignored) < 0)
+	if (content_is_set(&k->journal.served) || file_set_agreed(k->install.archive, live, ret, &ignored) < 0)
 		return 0;
 	root_certificate_write_anew(k, ret, &why);
 	return 1;
@@ -47,7 +47,7 @@ static int make_placeholder(struct root_certificate *k, struct file_set *ret, st
 	if (file_set_placeholder(k->certificate->name, clock_wall(), &s, err) < 0 ||
 		file_set_write(k->install.archive, &s, err) < 0)
 		return -1;
-	if (file_set_read(k->install.archive, s.entry.revision, ret, err) < 0) {
+	if (file_set_read(k->install.archive, s.content.revision, ret, err) < 0) {
 		err->kind = ERROR_RETRY;
 		return error_wrap(err, "what was just written cannot be read, so no set is taken for damaged");
 	}
@@ -65,18 +65,18 @@ static int rebuild(struct root_certificate *k, struct error *err)
 	int found = choose_set(k, &s, err);
 	if (found < 0 || (found == 0 && make_placeholder(k, &s, err) < 0))
 		return -1;
-	struct journal_entry high_water = j->high_water;
-	if (!journal_entry_is_set(&high_water)) {
-		high_water = install_newest(&k->install, 0, &newest) ? newest.entry : s.entry;
-		if (revision_compare(high_water.revision, s.entry.revision) < 0)
-			high_water = s.entry;
+	struct content high_water = j->high_water;
+	if (!content_is_set(&high_water)) {
+		high_water = install_newest(&k->install, 0, &newest) ? newest.content : s.content;
+		if (revision_compare(high_water.revision, s.content.revision) < 0)
+			high_water = s.content;
 	}
-	*j = (struct journal){.served = s.entry, .high_water = high_water};
+	*j = (struct journal){.served = s.content, .high_water = high_water};
 	memcpy(j->certificate, k->certificate->name, strlen(k->certificate->name) + 1);
 	return root_certificate_save(k, err);
 }
 
-static bool is_whole(struct root_certificate *k, const struct journal_entry *entry, struct error *err)
+static bool is_whole(struct root_certificate *k, const struct content *entry, struct error *err)
 {
 	auto_set struct file_set s = {0};
 	return root_certificate_read(k, entry, &s, err) >= 0;

@@ -1,7 +1,7 @@
 #include "hub/daemon/store.h"
 #include "lib/core/clock.h"
 #include "lib/core/fs.h"
-#include "lib/wire/json.h"
+#include "lib/wire/content_json.h"
 #include "lib/core/mem.h"
 
 #include <errno.h>
@@ -163,16 +163,10 @@ bool manifest_has_second(const struct manifest *m)
 
 static void manifest_encode(const struct manifest *m, struct buf *out)
 {
-	char text[REVISION_TEXT_MAX];
-	char hex[CHAIN_HEX_MAX];
 	auto_json cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "revision", revision_text(m->revision, text));
-	cJSON_AddStringToObject(o, "digest", chain_hex(m->digest, hex));
-	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m->fingerprint, hex));
+	content_to_json(&m->content, o);
 	if (manifest_has_second(m))
-		cJSON_AddStringToObject(o, "second", chain_hex(m->second, hex));
-	cJSON_AddNumberToObject(o, "not_before", (double)m->not_before);
-	cJSON_AddNumberToObject(o, "not_after", (double)m->not_after);
+		sha256_to_json(m->second, "second", o);
 	cJSON_AddNumberToObject(o, "published", (double)m->published);
 	cJSON_AddStringToObject(o, "source", m->source);
 	cJSON_AddStringToObject(o, "reason", m->reason);
@@ -182,16 +176,6 @@ static void manifest_encode(const struct manifest *m, struct buf *out)
 		cJSON_AddItemToArray(names, cJSON_CreateString(m->names[i]));
 	if (json_print(o, out) < 0)
 		mem_abort(__func__); /* names are bounded by CHAIN_NAMES_MAX */
-}
-
-static int take_hash(const cJSON *o, const char *key, uint8_t ret[CHAIN_SHA256_SIZE], struct error *err)
-{
-	const char *text = json_string(o, key, CHAIN_HEX_MAX - 1, err);
-	if (!text)
-		return -1;
-	if (chain_unhex(text, ret) < 0)
-		return error_set(err, ERROR_PERMANENT, "%s: is not a SHA-256", key);
-	return 0;
 }
 
 static int take_names(const cJSON *o, struct manifest *m, struct error *err)
@@ -213,21 +197,18 @@ static int take_names(const cJSON *o, struct manifest *m, struct error *err)
 static int take_manifest(const cJSON *o, struct manifest *m, struct error *err)
 {
 	uint32_t flags;
-	const char *revision = json_string(o, "revision", REVISION_TEXT_MAX, err);
-	const char *source = revision ? json_string(o, "source", sizeof(m->source) - 1, err) : NULL;
+	const char *source = json_string(o, "source", sizeof(m->source) - 1, err);
 	const char *reason = source ? json_string(o, "reason", sizeof(m->reason) - 1, err) : NULL;
 	if (!reason)
 		return -1;
-	if (!revision_parse(revision, &m->revision))
-		return error_set(err, ERROR_PERMANENT, "revision: \"%s\" is none", revision);
 	snprintf(m->source, sizeof(m->source), "%s", source);
 	snprintf(m->reason, sizeof(m->reason), "%s", reason);
-	if (take_hash(o, "digest", m->digest, err) < 0 || take_hash(o, "fingerprint", m->fingerprint, err) < 0 ||
-		(json_get(o, "second") && take_hash(o, "second", m->second, err) < 0) ||
-		json_i64(o, "not_before", &m->not_before, err) < 0 ||
-		json_i64(o, "not_after", &m->not_after, err) < 0 || json_i64(o, "published", &m->published, err) < 0 ||
-		json_u32(o, "flags", &flags, err) < 0)
+	if (content_from_json(o, &m->content, err) < 0 ||
+		(json_get(o, "second") && sha256_from_json(o, "second", m->second, err) < 0) ||
+		json_i64(o, "published", &m->published, err) < 0 || json_u32(o, "flags", &flags, err) < 0)
 		return -1;
+	if (!content_is_set(&m->content) || !content_same_digest(&m->content, &m->content))
+		return error_set(err, ERROR_PERMANENT, "digest, fingerprint: one is empty");
 	m->flags = (uint16_t)flags;
 	return take_names(o, m, err);
 }
@@ -314,9 +295,9 @@ static int fill_second(const struct chain *pair, struct manifest *m, struct erro
 	if (chain_facts(pair->leaf, &facts, err) < 0)
 		return -1;
 	memcpy(m->second, facts.fingerprint, sizeof(m->second));
-	if (facts.not_after < m->not_after) {
-		m->not_before = facts.not_before;
-		m->not_after = facts.not_after;
+	if (facts.not_after < m->content.not_after) {
+		m->content.not_before = facts.not_before;
+		m->content.not_after = facts.not_after;
 	}
 	chain_facts_release(&facts);
 	return 0;
@@ -328,15 +309,14 @@ static int fill_manifest(const struct chain *pairs, size_t count, const struct m
 	struct chain_facts facts;
 	if (chain_facts(pairs[0].leaf, &facts, err) < 0)
 		return -1;
-	*ret = (struct manifest){.revision = revision,
-		.not_before = facts.not_before,
-		.not_after = facts.not_after,
+	*ret = (struct manifest){
+		.content = {.revision = revision, .not_before = facts.not_before, .not_after = facts.not_after},
 		.published = clock_wall(),
 		.flags = meta->flags};
 	snprintf(ret->source, sizeof(ret->source), "%s", meta->source);
 	snprintf(ret->reason, sizeof(ret->reason), "%s", meta->reason);
-	chain_digest(pairs, count, ret->digest);
-	memcpy(ret->fingerprint, facts.fingerprint, sizeof(ret->fingerprint));
+	chain_digest(pairs, count, ret->content.digest);
+	memcpy(ret->content.leaf, facts.fingerprint, sizeof(ret->content.leaf));
 	ret->names = steal(facts.names);
 	ret->name_count = facts.name_count;
 	facts.name_count = 0;
@@ -348,7 +328,7 @@ static int publish_in(int dir, const struct chain *pairs, size_t count, const st
 {
 	char name[REVISION_TEXT_MAX];
 	char unfinished[sizeof(STORE_UNFINISHED) + REVISION_TEXT_MAX];
-	revision_text(m->revision, name);
+	revision_text(m->content.revision, name);
 	snprintf(unfinished, sizeof(unfinished), STORE_UNFINISHED "%s", name);
 	if (fs_remove_tree(dir, unfinished, err) < 0)
 		return -1;
@@ -386,7 +366,7 @@ int store_publish(struct store *s, const char *certificate, const struct chain *
 		return error_wrap(err, "store");
 	if (publish_in(dir, pairs, pair_count, &m, err) < 0)
 		return error_wrap(err, "store: certificate %s", certificate);
-	*ret_revision = m.revision;
+	*ret_revision = m.content.revision;
 	return 0;
 }
 
@@ -475,7 +455,7 @@ int store_previous(struct store *s, const char *certificate, struct revision bef
 		auto_manifest struct manifest m = {0};
 		if (revision_compare(revisions[count], before) >= 0 ||
 			store_manifest(s, certificate, revisions[count], &m, &ignored) <= 0 ||
-			memcmp(m.digest, digest, sizeof(m.digest)) == 0)
+			memcmp(m.content.digest, digest, sizeof(m.content.digest)) == 0)
 			continue;
 		*ret = revisions[count];
 		return 1;
@@ -512,7 +492,7 @@ int store_load(struct store *s, const char *certificate, struct revision revisio
 		count++;
 	if (got >= 0) {
 		chain_digest(ret_pairs, count, digest);
-		if (memcmp(digest, m.digest, sizeof(digest)) != 0)
+		if (memcmp(digest, m.content.digest, sizeof(digest)) != 0)
 			got = error_set(err, ERROR_PERMANENT,
 				"digest: the files are not those of the manifest; restore the "
 				"directory from a backup, or publish again");

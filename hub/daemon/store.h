@@ -15,10 +15,9 @@
 #define CERTSYNC_HUB_DAEMON_STORE_H
 
 #include "lib/core/buf.h"
-#include "lib/crypto/chain.h"
 #include "lib/core/error.h"
 #include "lib/core/name.h"
-#include "lib/crypto/revision.h"
+#include "lib/crypto/content.h"
 
 #include <stdbool.h>
 
@@ -32,15 +31,12 @@ void store_close(struct store *s);
 enum { STORE_PAIRS_MAX = 2 };
 
 struct manifest {
-	struct revision revision;
-	uint8_t digest[CHAIN_SHA256_SIZE];
-	uint8_t fingerprint[CHAIN_SHA256_SIZE]; /* of the first leaf */
-	uint8_t second[CHAIN_SHA256_SIZE];      /* of the second pair's leaf; zeros: there is none */
-	int64_t not_before, not_after;          /* of the leaf that ends first */
-	int64_t published;                      /* when */
-	char source[16];                        /* "acme", "watch", "import", "rollback" */
-	char reason[128];                       /* why, for `history` */
-	char **names;                           /* SANs of the first leaf; owned */
+	struct content content;            /* always whole */
+	uint8_t second[CHAIN_SHA256_SIZE]; /* fingerprint of the second pair's leaf; zeros: there is none */
+	int64_t published;                 /* when */
+	char source[16];                   /* "acme", "watch", "import", "rollback" */
+	char reason[128];                  /* why, for `history` */
+	char **names;                      /* SANs of the first leaf; owned */
 	size_t name_count;
 	uint16_t flags; /* enum bundle_flag */
 	bool urgent; /* of a publish alone, not stored: what it replaces was revoked, or the CA wants it replaced now */

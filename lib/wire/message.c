@@ -1,6 +1,6 @@
 #include "lib/wire/message.h"
 #include "lib/core/frame.h"
-#include "lib/wire/json.h"
+#include "lib/wire/content_json.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
@@ -73,22 +73,6 @@ static void put_number(cJSON *o, const char *key, int64_t value)
 	cJSON_AddNumberToObject(o, key, (double)value);
 }
 
-static void put_revision(cJSON *o, const char *key, struct revision r)
-{
-	char text[REVISION_TEXT_MAX];
-	put_text(o, key, revision_text(r, text));
-}
-
-static int take_revision(const cJSON *o, const char *key, struct revision *ret, struct error *err)
-{
-	const char *text = json_string(o, key, REVISION_TEXT_MAX, err);
-	if (!text)
-		return -1;
-	if (!revision_parse(text, ret))
-		return error_set(err, ERROR_PERMANENT, "%s: \"%s\" is not a revision", key, text);
-	return 0;
-}
-
 /* Takes a SHA-256 in hex, or an empty text. */
 static int take_hex(const cJSON *o, const char *key, char text[CHAIN_HEX_MAX], struct error *err)
 {
@@ -117,18 +101,36 @@ static int take_name(
 
 /* Whatever is about a certificate begins with certificate, revision and attempt. */
 
+static int take_certificate(const cJSON *o, struct message *m, struct error *err)
+{
+	return take_name(o, "certificate", name_is_certificate, m->certificate, sizeof(m->certificate), err);
+}
+
 static void put_subject(const struct message *m, cJSON *o)
 {
 	put_text(o, "certificate", m->certificate);
-	put_revision(o, "revision", m->revision);
+	revision_to_json(m->content.revision, "revision", o);
 	put_number(o, "attempt", m->attempt);
 }
 
 static int take_subject(const cJSON *o, struct message *m, struct error *err)
 {
-	if (take_name(o, "certificate", name_is_certificate, m->certificate, sizeof(m->certificate), err) < 0)
+	if (take_certificate(o, m, err) < 0 || revision_from_json(o, "revision", &m->content.revision, err) < 0)
 		return -1;
-	if (take_revision(o, "revision", &m->revision, err) < 0)
+	return json_u32(o, "attempt", &m->attempt, err);
+}
+
+/* Does the same with all that is known of the revision. */
+static void put_content(const struct message *m, cJSON *o)
+{
+	put_text(o, "certificate", m->certificate);
+	content_to_json(&m->content, o);
+	put_number(o, "attempt", m->attempt);
+}
+
+static int take_content(const cJSON *o, struct message *m, struct error *err)
+{
+	if (take_certificate(o, m, err) < 0 || content_from_json(o, &m->content, err) < 0)
 		return -1;
 	return json_u32(o, "attempt", &m->attempt, err);
 }
@@ -176,37 +178,19 @@ static int take_welcome(const cJSON *o, struct message *m, struct error *err)
 	return take_text(o, "version", m->version, sizeof(m->version), err);
 }
 
-static void put_content(const struct message *m, cJSON *o)
-{
-	put_text(o, "digest", m->digest);
-	put_text(o, "fingerprint", m->fingerprint);
-	put_number(o, "not_before", m->not_before);
-	put_number(o, "not_after", m->not_after);
-}
-
-static int take_content(const cJSON *o, struct message *m, struct error *err)
-{
-	if (take_hex(o, "digest", m->digest, err) < 0 || take_hex(o, "fingerprint", m->fingerprint, err) < 0 ||
-		json_i64(o, "not_before", &m->not_before, err) < 0)
-		return -1;
-	return json_i64(o, "not_after", &m->not_after, err);
-}
-
 static void put_inventory(const struct message *m, cJSON *o)
 {
-	put_subject(m, o);
 	put_content(m, o);
-	put_revision(o, "high_water", m->high_water);
-	put_revision(o, "staged", m->staged);
+	revision_to_json(m->high_water, "high_water", o);
+	revision_to_json(m->staged, "staged", o);
 	cJSON_AddBoolToObject(o, "stopped", m->stopped);
 	cJSON_AddBoolToObject(o, "held", m->held);
 }
 
 static int take_inventory(const cJSON *o, struct message *m, struct error *err)
 {
-	if (take_subject(o, m, err) < 0 || take_content(o, m, err) < 0 ||
-		take_revision(o, "high_water", &m->high_water, err) < 0 ||
-		take_revision(o, "staged", &m->staged, err) < 0)
+	if (take_content(o, m, err) < 0 || revision_from_json(o, "high_water", &m->high_water, err) < 0 ||
+		revision_from_json(o, "staged", &m->staged, err) < 0)
 		return -1;
 	/* An agent of protocol 1 has no holds. */
 	if (json_get(o, "held") && json_bool(o, "held", &m->held, err) < 0)
@@ -216,7 +200,6 @@ static int take_inventory(const cJSON *o, struct message *m, struct error *err)
 
 static void put_offer(const struct message *m, cJSON *o)
 {
-	put_subject(m, o);
 	put_content(m, o);
 	cJSON *names = cJSON_AddArrayToObject(o, "names");
 	for (size_t i = 0; i < m->name_count; i++)
@@ -230,7 +213,7 @@ static int take_offer(const cJSON *o, struct message *m, struct error *err)
 {
 	const cJSON *names;
 	const cJSON *element;
-	if (take_subject(o, m, err) < 0 || take_content(o, m, err) < 0)
+	if (take_content(o, m, err) < 0)
 		return -1;
 	names = json_array(o, "names", CHAIN_NAMES_MAX, err);
 	if (!names)
@@ -325,14 +308,14 @@ static int take_probes(const cJSON *o, struct message *m, struct error *err)
 static void put_verified(const struct message *m, cJSON *o)
 {
 	put_step(m, o);
-	put_text(o, "fingerprint", m->fingerprint);
+	sha256_to_json(m->content.leaf, "fingerprint", o);
 	cJSON_AddBoolToObject(o, "stopped", m->stopped);
 	put_probes(m, o);
 }
 
 static int take_verified(const cJSON *o, struct message *m, struct error *err)
 {
-	if (take_step(o, m, err) < 0 || take_hex(o, "fingerprint", m->fingerprint, err) < 0 ||
+	if (take_step(o, m, err) < 0 || sha256_from_json(o, "fingerprint", m->content.leaf, err) < 0 ||
 		json_bool(o, "stopped", &m->stopped, err) < 0)
 		return -1;
 	return take_probes(o, m, err);
@@ -400,13 +383,13 @@ static int take_signers(const cJSON *o, struct message *m, struct error *err)
 
 static void put_pinned(const struct message *m, cJSON *o)
 {
-	put_text(o, "digest", m->digest);
+	put_text(o, "digest", m->list_digest);
 	put_prose(o, "text", m->text, false);
 }
 
 static int take_pinned(const cJSON *o, struct message *m, struct error *err)
 {
-	if (take_hex(o, "digest", m->digest, err) < 0)
+	if (take_hex(o, "digest", m->list_digest, err) < 0)
 		return -1;
 	return take_text(o, "text", m->text, sizeof(m->text), err);
 }

@@ -10,10 +10,9 @@
 #define CERTSYNC_LIB_WIRE_MESSAGE_H
 
 #include "lib/core/buf.h"
-#include "lib/crypto/chain.h"
+#include "lib/crypto/content.h"
 #include "lib/core/error.h"
 #include "lib/core/name.h"
-#include "lib/crypto/revision.h"
 
 #include <stdbool.h>
 
@@ -77,22 +76,22 @@ struct message {
 
 	/* signers */
 	char signers[MESSAGE_SIGNERS_MAX]; /* lib/crypto/signer_list.h in base64 */
+	/* pinned */
+	char list_digest[CHAIN_HEX_MAX]; /* SHA-256 of the list, as it came */
 
 	/* every message that names a certificate */
 	char certificate[NAME_CERTIFICATE_MAX];
-	struct revision revision; /* inventory: what is installed and committed ("served") */
+	/* Its revision; inventory, offer: all of it, in an inventory of what is installed and committed ("served"), with
+	 * the leaf that live/ points at; verified: with the leaf that is served. */
+	struct content content;
 	uint32_t attempt;
 
-	/* inventory, offer, pinned */
-	/* inventory: of `revision`, empty for the placeholder; pinned: of the list, as it came */
-	char digest[CHAIN_HEX_MAX];
-	char fingerprint[CHAIN_HEX_MAX]; /* of the (first) leaf; verified: the leaf that is served */
-	int64_t not_before, not_after;   /* of the (first) leaf; 0 unknown */
-	char **names;                    /* offer: SANs; owned */
+	/* offer */
+	char **names; /* SANs; owned */
 	size_t name_count;
 	/* inventory */
 	struct revision high_water; /* newest ever taken */
-	struct revision staged;     /* (0,0): nothing staged beyond `revision` */
+	struct revision staged;     /* (0,0): nothing staged beyond `content` */
 	bool stopped;               /* inventory, verified: some service is stopped: `installed (stopped)` */
 	bool held; /* inventory: nothing is repaired there now (false where the sender knows no hold) */
 

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == JOURNAL_SIZE && sha256(in.data, JOURNAL_SUM_AT, in.data + JOURNAL_SUM_AT) == 0) {
 		FUZZ_CHECK(check(&in, &err) == 0);
 		if (decode(&in, "mail.domain.pl", &j, &err) == 0)
-			FUZZ_CHECK(!journal_entry_same(&j.pending, &j.served) || journal_entry_is_set(&j.served));
+			FUZZ_CHECK(!content_same(&j.pending, &j.served) || content_is_set(&j.served));
 	}
 	return 0;
 }

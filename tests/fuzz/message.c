@@ -56,11 +56,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.activate_timeout = 300,
 		.proceed_after = 86400,
 		.soak = 60};
-	struct rollout_content content = {.revision = {1, 2}, .old_not_before = 1, .old_not_after = 1 << 30};
+	struct rollout_content content = {.desired.revision = {1, 2}, .old.not_before = 1, .old.not_after = 1 << 30};
 	auto_actions struct rollout_actions actions = {0};
 	struct rollout r;
 	int64_t now = 1000000;
-	memset(content.digest, 'a', CHAIN_HEX_MAX - 1);
+	memset(content.desired.digest, 0xaa, sizeof(content.desired.digest));
 	rollout_init(&r, &certificate);
 	for (int i = 0; i < AGENTS; i++)
 		rollout_add_agent(&r, (const char *[]){"a", "b", "c"}[i], i == 0);

@@ -5,9 +5,9 @@
 
 static void go_on(struct rollout *r, const struct record *record)
 {
-	const struct rollout_content content = {.revision = record->revision,
-		.old_not_before = record->old_not_before,
-		.old_not_after = record->old_not_after};
+	const struct rollout_content content = {.desired.revision = record->revision,
+		.old.not_before = record->old.not_before,
+		.old.not_after = record->old.not_after};
 	auto_actions struct rollout_actions actions = {0};
 	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
 	struct error err;

@@ -30,25 +30,23 @@ static void check(struct story *s, const struct rollout_actions *actions)
 		seen[at] = true;
 		FUZZ_CHECK(a->connected);
 		FUZZ_CHECK(a->attempt <= s->r.attempt && a->state != ROLLOUT_AHEAD);
-		FUZZ_CHECK(!revision_is_placeholder(s->r.desired));
+		FUZZ_CHECK(!revision_is_placeholder(s->r.desired.revision));
 	}
 	FUZZ_CHECK(s->r.attempt >= s->attempt);
 	s->attempt = s->r.attempt;
-	FUZZ_CHECK(s->r.desired.number == s->published);
+	FUZZ_CHECK(s->r.desired.revision.number == s->published);
 	FUZZ_CHECK(rollout_next(&s->r, s->now) > 0);
 }
 
 static void publish(struct story *s, uint8_t about, struct rollout_actions *out)
 {
-	struct rollout_content content = {.revision = {1, ++s->published},
-		.not_before = s->now - 1,
-		.not_after = s->now + (about & 64 ? 3600 : 90 * 86400),
+	struct rollout_content content = {.desired.revision = {1, ++s->published},
+		.desired.not_before = s->now - 1,
+		.desired.not_after = s->now + (about & 64 ? 3600 : 90 * 86400),
 		.old = s->r.desired,
-		.old_not_before = s->r.not_before,
-		.old_not_after = s->r.not_after,
 		.immediate = about & 1,
 		.urgent = about & 2};
-	memset(content.digest, 'a' + about % 16, sizeof(content.digest) - 1);
+	memset(content.desired.digest, 'a' + about % 16, sizeof(content.desired.digest));
 	rollout_publish(&s->r, &content, s->now, out);
 }
 
@@ -57,7 +55,7 @@ static void tell(struct story *s, struct rollout_agent *a, uint8_t about, struct
 	static const enum message_type types[] = {
 		MESSAGE_STAGED, MESSAGE_INSTALLED, MESSAGE_VERIFIED, MESSAGE_FAILED, MESSAGE_PROBED};
 	struct message m = {.type = types[about % COUNT(types)],
-		.revision = revision_of(s, about >> 6),
+		.content.revision = revision_of(s, about >> 6),
 		.attempt = about & 32 ? a->attempt - 1 : a->attempt,
 		.stopped = about & 16,
 		.rolled_back = about & 8,
@@ -77,11 +75,11 @@ static void tell(struct story *s, struct rollout_agent *a, uint8_t about, struct
 static void hello(struct story *s, struct rollout_agent *a, uint8_t about, struct rollout_actions *out)
 {
 	struct message m = {.type = MESSAGE_INVENTORY,
-		.revision = revision_of(s, about),
+		.content.revision = revision_of(s, about),
 		.high_water = revision_of(s, about >> 2),
 		.stopped = about & 16};
 	if (about & 32)
-		m.revision = (struct revision){0, 0};
+		m.content.revision = (struct revision){0, 0};
 	if (about & 64)
 		m.high_water.epoch = 2;
 	rollout_hello(&s->r, a, &m, s->now, out);
@@ -90,10 +88,11 @@ static void hello(struct story *s, struct rollout_agent *a, uint8_t about, struc
 static void fetch(struct story *s, struct rollout_agent *a, uint8_t about)
 {
 	const struct message m = {.type = MESSAGE_FETCH,
-		.revision = revision_of(s, about),
+		.content.revision = revision_of(s, about),
 		.attempt = about & 32 ? a->attempt + 1 : a->attempt};
 	if (rollout_may_fetch(&s->r, a, &m))
-		FUZZ_CHECK(a->connected && revision_compare(m.revision, s->r.desired) == 0 && m.attempt == a->attempt);
+		FUZZ_CHECK(a->connected && revision_compare(m.content.revision, s->r.desired.revision) == 0 &&
+			m.attempt == a->attempt);
 }
 
 static void event(struct story *s, uint8_t what, uint8_t about)

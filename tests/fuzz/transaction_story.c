@@ -28,7 +28,7 @@ static void on_fetch(struct revision revision, uint32_t attempt, void *context)
 {
 	struct story *s = context;
 	(void)attempt;
-	FUZZ_CHECK(s->waits == NOTHING && revision_compare(revision, s->t.order.revision) == 0);
+	FUZZ_CHECK(s->waits == NOTHING && revision_compare(revision, s->t.order.content.revision) == 0);
 	s->waits = A_BUNDLE;
 }
 
@@ -38,7 +38,7 @@ static void on_stage(const uint8_t *bundle, size_t len, void *context)
 	(void)bundle, (void)len;
 	FUZZ_CHECK(s->waits == NOTHING);
 	s->asked = REQUEST_STAGE;
-	s->about = s->t.order.revision;
+	s->about = s->t.order.content.revision;
 	s->waits = A_REPLY;
 }
 
@@ -83,14 +83,14 @@ static void keep_books(struct story *s)
 {
 	struct inventory *h = &s->have;
 	if (s->asked == REQUEST_STAGE && revision_compare(s->about, h->high_water) >= 0) {
-		h->staged = h->high_water = s->about;
-		memset(h->staged_fingerprint, (int)s->about.number, CHAIN_SHA256_SIZE);
+		h->staged.revision = h->high_water = s->about;
+		memset(h->staged.leaf, (int)s->about.number, CHAIN_SHA256_SIZE);
 	} else if (s->asked == REQUEST_ACTIVATE) {
 		h->pending = s->about;
-		memcpy(h->fingerprint, h->staged_fingerprint, CHAIN_SHA256_SIZE);
+		memcpy(h->live, h->staged.leaf, CHAIN_SHA256_SIZE);
 	} else if (s->asked == REQUEST_COMMIT) {
-		h->served = h->pending;
-		h->pending = h->staged = (struct revision){0};
+		h->served.revision = h->pending;
+		h->pending = h->staged.revision = (struct revision){0, 0};
 	} else if (s->asked == REQUEST_UNDO) {
 		h->pending = (struct revision){0};
 	}
@@ -121,7 +121,7 @@ static void show(struct story *s, uint8_t how)
 	struct message_probe seen[PORTS] = {0};
 	for (int i = 0; i < PORTS; i++) {
 		uint8_t leaf[CHAIN_SHA256_SIZE];
-		memcpy(leaf, s->have.fingerprint, sizeof(leaf));
+		memcpy(leaf, s->have.live, sizeof(leaf));
 		leaf[0] ^= (how >> i) & 1;
 		seen[i].served = (how >> (i + 3)) & 1;
 		if (seen[i].served)
@@ -149,11 +149,11 @@ static void order(struct story *s, uint8_t how)
 {
 	struct message m = {.type = how & 1 ? MESSAGE_ACTIVATE : MESSAGE_OFFER,
 		.certificate = "a.pl",
-		.revision = {1, (how >> 1) & 7},
+		.content.revision = {1, (how >> 1) & 7},
 		.attempt = how >> 4,
 		.timeout = how,
 		.force = how & 8};
-	memset(m.digest, '0' + ((how >> 1) & 7), sizeof(m.digest) - 1);
+	memset(m.content.digest, '0' + ((how >> 1) & 7), sizeof(m.content.digest));
 	transaction_take(&s->t, &m, s->now);
 }
 
@@ -197,7 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	s = (struct story){.now = 1000000,
-		.have = {.certificate = "a.pl", .served = {1, data[0] & 3}, .high_water = {1, data[0] & 3}}};
+		.have = {.certificate = "a.pl", .served.revision = {1, data[0] & 3}, .high_water = {1, data[0] & 3}}};
 	if (data[0] & 4)
 		s.have.pending = s.have.high_water = (struct revision){1, 4};
 	transaction_init(&s.t, "a.pl", &io, &s);

@@ -96,9 +96,11 @@ static inline uint32_t draw(struct history *h, uint32_t below)
 	return (uint32_t)(h->random >> 33) % below;
 }
 
-static inline void digest_of(const struct history *h, struct revision r, char text[CHAIN_HEX_MAX])
+static inline void digest_of(const struct history *h, struct revision r, uint8_t ret[CHAIN_SHA256_SIZE])
 {
-	snprintf(text, CHAIN_HEX_MAX, "%064u", r.number < REVISIONS_MAX ? h->books[r.number].content : r.number);
+	uint32_t content = r.number < REVISIONS_MAX ? h->books[r.number].content : r.number;
+	memset(ret, 1, CHAIN_SHA256_SIZE);
+	memcpy(ret, &content, sizeof(content));
 }
 
 static inline const struct book *current(const struct history *h)

@@ -71,7 +71,7 @@ static void on_fetch(struct revision revision, uint32_t attempt, void *context)
 {
 	struct node *n = context;
 	(void)attempt;
-	assert_int_equal(revision_compare(revision, n->t.order.revision), 0);
+	assert_int_equal(revision_compare(revision, n->t.order.content.revision), 0);
 	word(n, "fetch");
 	n->waits = A_BUNDLE;
 }
@@ -140,15 +140,16 @@ static void fail_reply(struct node *n, struct reply *r)
 	snprintf(r->output, sizeof(r->output), "printed by the hook\n");
 	if (n->root_rolls_back) {
 		n->have.pending = (struct revision){0};
-		memset(n->have.fingerprint, 'o', CHAIN_SHA256_SIZE);
+		memset(n->have.live, 'o', CHAIN_SHA256_SIZE);
 	}
 }
 
 static void keep_pending(struct node *n)
 {
-	n->have.served = n->have.pending;
-	n->have.pending = n->have.staged = (struct revision){0};
-	memcpy(n->have.digest, n->have.staged_digest, CHAIN_SHA256_SIZE);
+	n->have.served.revision = n->have.pending;
+	memcpy(n->have.served.digest, n->have.staged.digest, CHAIN_SHA256_SIZE);
+	n->have.pending = (struct revision){0};
+	n->have.staged = (struct content){0};
 }
 
 static void do_request(struct node *n, struct reply *r)
@@ -156,14 +157,14 @@ static void do_request(struct node *n, struct reply *r)
 	switch (r->op) {
 	case REQUEST_STAGE:
 		r->revision = n->bundle;
-		n->have.staged = n->have.high_water = n->bundle;
-		memset(n->have.staged_fingerprint, n->bundle_leaf, CHAIN_SHA256_SIZE);
-		memset(n->have.staged_digest, n->bundle_leaf, CHAIN_SHA256_SIZE);
+		n->have.staged.revision = n->have.high_water = n->bundle;
+		memset(n->have.staged.leaf, n->bundle_leaf, CHAIN_SHA256_SIZE);
+		memset(n->have.staged.digest, n->bundle_leaf, CHAIN_SHA256_SIZE);
 		break;
 	case REQUEST_ACTIVATE:
-		assert_int_equal(revision_compare(n->asked.revision, n->have.staged), 0);
+		assert_int_equal(revision_compare(n->asked.revision, n->have.staged.revision), 0);
 		n->have.pending = n->asked.revision;
-		memcpy(n->have.fingerprint, n->have.staged_fingerprint, CHAIN_SHA256_SIZE);
+		memcpy(n->have.live, n->have.staged.leaf, CHAIN_SHA256_SIZE);
 		break;
 	case REQUEST_RELOAD:
 		memcpy(n->serves, n->serves_after_reload, sizeof(n->serves));
@@ -181,7 +182,7 @@ static void do_request(struct node *n, struct reply *r)
 		}
 		n->have.pending = (struct revision){0};
 		snprintf(r->output, sizeof(r->output), "%s", n->undo_says ? n->undo_says : "");
-		memset(n->have.fingerprint, 'o', CHAIN_SHA256_SIZE);
+		memset(n->have.live, 'o', CHAIN_SHA256_SIZE);
 		for (int i = 0; i < PORTS; i++)
 			n->serves[i] = n->serves[i] ? 'o' : 0;
 		break;
@@ -275,11 +276,9 @@ static void pump_to(struct node *n, const char *last)
 static void order(struct node *n, enum message_type type, struct revision revision, uint32_t attempt, uint8_t leaf)
 {
 	struct message m = {
-		.type = type, .certificate = NAME, .revision = revision, .attempt = attempt, .timeout = 120};
-	uint8_t digest[CHAIN_SHA256_SIZE];
-	memset(digest, leaf, sizeof(digest));
+		.type = type, .certificate = NAME, .content.revision = revision, .attempt = attempt, .timeout = 120};
 	if (type == MESSAGE_OFFER)
-		chain_hex(digest, m.digest);
+		memset(m.content.digest, leaf, sizeof(m.content.digest));
 	n->trace[0] = '\0';
 	n->bundle = revision;
 	n->bundle_leaf = leaf;
@@ -288,7 +287,7 @@ static void order(struct node *n, enum message_type type, struct revision revisi
 
 static bool offer_is_taken(struct node *n, uint32_t attempt)
 {
-	struct message m = {.type = MESSAGE_OFFER, .certificate = NAME, .revision = NEW, .attempt = attempt};
+	struct message m = {.type = MESSAGE_OFFER, .certificate = NAME, .content.revision = NEW, .attempt = attempt};
 	return transaction_take(&n->t, &m, n->now);
 }
 
@@ -304,10 +303,10 @@ static void set_up(struct node *n)
 {
 	memset(n, 0, sizeof(*n));
 	n->now = 1000000;
-	n->have.served = n->have.high_water = OLD;
+	n->have.served.revision = n->have.high_water = OLD;
 	snprintf(n->have.certificate, sizeof(n->have.certificate), NAME);
-	memset(n->have.fingerprint, 'o', CHAIN_SHA256_SIZE);
-	memset(n->have.digest, 'o', CHAIN_SHA256_SIZE);
+	memset(n->have.live, 'o', CHAIN_SHA256_SIZE);
+	memset(n->have.served.digest, 'o', CHAIN_SHA256_SIZE);
 	memset(n->serves, 'o', PORTS);
 	memset(n->serves_after_reload, 'n', PORTS);
 	transaction_init(&n->t, NAME, &io, n);

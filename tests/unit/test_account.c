@@ -204,12 +204,12 @@ static void a_revocation_is_noted_with_its_first_reason(void **state)
 	assert_int_equal(store_current(p->hub->store, NAME, &m, &err), 1);
 	worker_learns(&p->script);
 	runs(p, account_revoke(p->hub, certificate, revision, "superseded", on_done, p, &err), "without a word");
-	assert_false(revoked_find(p->hub->store, NAME, m.fingerprint, &how));
+	assert_false(revoked_find(p->hub->store, NAME, m.content.leaf, &how));
 	worker_says(&p->script, "{\"event\":\"done\"}");
 	worker_learns(&p->script);
 	runs(p, account_revoke(p->hub, certificate, revision, "superseded", on_done, p, &err), NULL);
 	runs(p, account_revoke(p->hub, certificate, revision, "keyCompromise", on_done, p, &err), NULL);
-	assert_true(revoked_find(p->hub->store, NAME, m.fingerprint, &how));
+	assert_true(revoked_find(p->hub->store, NAME, m.content.leaf, &how));
 	assert_string_equal(how.reason, "superseded");
 	revision.number++;
 	assert_null(account_revoke(p->hub, certificate, revision, "superseded", on_done, p, &err));

@@ -32,7 +32,7 @@ static int setup(void **state)
 	s->r->started = NOW;
 	for (size_t i = 0; i < s->r->agent_count; i++) {
 		s->r->agents[i].state = ROLLOUT_VERIFIED;
-		s->r->agents[i].served = s->r->desired;
+		s->r->agents[i].served.revision = s->r->desired.revision;
 		s->r->agents[i].last_seen = NOW;
 		s->r->agents[i].since = NOW;
 	}
@@ -101,9 +101,9 @@ static void a_certificate_that_ends(void **state)
 	assert_true(s->next > NOW + 69 * ISSUE_DAY && s->next <= NOW + 71 * ISSUE_DAY);
 
 	/* One agent is behind. */
-	s->a->served = (struct revision){1, 0};
-	s->a->served_not_before = NOW - 89 * ISSUE_DAY;
-	s->a->served_not_after = NOW + ISSUE_DAY;
+	s->a->served.revision = (struct revision){1, 0};
+	s->a->served.not_before = NOW - 89 * ISSUE_DAY;
+	s->a->served.not_after = NOW + ISSUE_DAY;
 	look(s, NOW);
 	is_told(s, CONDITION_EXPIRING, NAME " here", true, "this agent serves an old revision, which expires ");
 	assert_null(find(s, CONDITION_EXPIRING, NAME " mail"));
@@ -177,12 +177,12 @@ static void a_rollout_that_does_not_end(void **state)
 	s->r->windows = night;
 	s->r->window_count = COUNT(night);
 	s->r->local_minute = NULL;
-	s->r->old = (struct revision){1, 0};
-	s->r->old_not_before = NOW - 30 * ISSUE_DAY;
-	s->r->old_not_after = NOW + 60 * ISSUE_DAY;
-	s->a->served = s->r->old;
-	s->a->served_not_before = s->r->old_not_before;
-	s->a->served_not_after = s->r->old_not_after;
+	s->r->old.revision = (struct revision){1, 0};
+	s->r->old.not_before = NOW - 30 * ISSUE_DAY;
+	s->r->old.not_after = NOW + 60 * ISSUE_DAY;
+	s->a->served.revision = s->r->old.revision;
+	s->a->served.not_before = s->r->old.not_before;
+	s->a->served.not_after = s->r->old.not_after;
 	look(s, NOW + 901);
 	assert_null(find(s, CONDITION_ROLLOUT, NAME " here"));
 	s->r->windows = NULL;
@@ -192,8 +192,8 @@ static void a_rollout_that_does_not_end(void **state)
 static void a_hold_that_outlives_what_is_served(void **state)
 {
 	struct scene *s = *state;
-	s->a->served_not_before = NOW - 60 * ISSUE_DAY;
-	s->a->served_not_after = NOW + 30 * ISSUE_DAY;
+	s->a->served.not_before = NOW - 60 * ISSUE_DAY;
+	s->a->served.not_after = NOW + 30 * ISSUE_DAY;
 	s->a->held_until = NOW + 10 * ISSUE_DAY;
 	look(s, NOW);
 	assert_int_equal(s->found.count, 0);

@@ -68,7 +68,7 @@ static void come(struct scene *s)
 
 static void answer(struct scene *s, enum message_type type)
 {
-	struct message m = {.type = type, .revision = s->r->desired, .attempt = s->a->attempt};
+	struct message m = {.type = type, .content.revision = s->r->desired.revision, .attempt = s->a->attempt};
 	strcpy(m.certificate, NAME);
 	strcpy(m.step, "reload");
 	strcpy(m.text, "postfix said no");
@@ -130,7 +130,7 @@ static void one_that_is_damaged_begins_the_rollout_anew(void **state)
 		int64_t now = clock_wall();
 		keep(s, records[i]);
 		open_fleet(s);
-		assert_int_equal(s->r->desired.number, 1);
+		assert_int_equal(s->r->desired.revision.number, 1);
 		assert_true(s->r->started >= now && !s->r->proceed);
 		for (size_t k = 0; k < s->r->agent_count; k++) {
 			assert_int_equal(s->r->agents[k].state, ROLLOUT_IDLE);
@@ -151,7 +151,8 @@ static void a_bundle_for_one_without_a_key_fails_with_the_remedy(void **state)
 	come(s);
 	fleet_hello_done(s->hub, "here");
 	struct message offer = heard(s, MESSAGE_OFFER);
-	struct message fetch = {.type = MESSAGE_FETCH, .revision = offer.revision, .attempt = offer.attempt};
+	struct message fetch = {
+		.type = MESSAGE_FETCH, .content.revision = offer.content.revision, .attempt = offer.attempt};
 	strcpy(fetch.certificate, NAME);
 	fleet_fetch(s->hub, session_find(s->hub, "here"), &fetch);
 	assert_int_equal(s->a->state, ROLLOUT_FAILED);
@@ -193,7 +194,7 @@ static void a_revision_that_has_gone_is_not_offered(void **state)
 	s = begin("");
 	scratch_write(s->of.scratch, "state/certificates/" NAME "/1.1/manifest.json", "{", 0600);
 	open_fleet(s);
-	assert_int_equal(s->r->desired.number, 0);
+	assert_int_equal(s->r->desired.revision.number, 0);
 	end(s);
 }
 
@@ -205,9 +206,9 @@ static void all_go_back_unless_there_is_nothing_to_go_back_to(void **state)
 	open_fleet(s);
 	scratch_write(s->of.scratch, "state/certificates/" NAME "/1.1/fullchain.pem", "nothing\n", 0600);
 	/* It replaces what has a long life left. */
-	s->r->old = (struct revision){1, 1};
-	s->r->old_not_before = clock_wall() - ISSUE_DAY;
-	s->r->old_not_after = clock_wall() + 60 * ISSUE_DAY;
+	s->r->old.revision = (struct revision){1, 1};
+	s->r->old.not_before = clock_wall() - ISSUE_DAY;
+	s->r->old.not_after = clock_wall() + 60 * ISSUE_DAY;
 	come(s);
 	fleet_hello_done(s->hub, "here");
 	answer(s, MESSAGE_STAGED);
@@ -217,7 +218,7 @@ static void all_go_back_unless_there_is_nothing_to_go_back_to(void **state)
 	answer(s, MESSAGE_FAILED);
 	assert_true(event_base_loop(s->hub->base, EVLOOP_NONBLOCK) >= 0);
 	assert_non_null(strstr(s->r->no_rollback, "1.1"));
-	assert_int_equal(s->r->desired.number, 2);
+	assert_int_equal(s->r->desired.revision.number, 2);
 	end(s);
 }
 

@@ -85,8 +85,8 @@ static void a_set_is_written_and_read_again(void **state)
 	auto_set struct file_set got = {0};
 	struct error err;
 	write_set(n, &s);
-	assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), 0);
-	assert_true(journal_entry_same(&got.entry, &s.entry));
+	assert_int_equal(file_set_read(n->install.archive, s.content.revision, &got, &err), 0);
+	assert_true(content_same(&got.content, &s.content));
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1"), 0755);
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1/privkey.pem"), 0600);
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1/combined.pem"), 0600);
@@ -102,8 +102,8 @@ static void two_pairs_are_laid_out_for_haproxy_and_postfix(void **state)
 	struct error err;
 	write_set(n, &s);
 	assert_int_equal(s.file_count, 8);
-	assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), 0);
-	assert_true(journal_entry_same(&got.entry, &s.entry));
+	assert_int_equal(file_set_read(n->install.archive, s.content.revision, &got, &err), 0);
+	assert_true(content_same(&got.content, &s.content));
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1/haproxy.pem.ecdsa"), 0600);
 	assert_int_equal(scratch_mode(n->scratch, "archive/mail.domain.pl/1.1/haproxy.pem.rsa"), 0600);
 	assert_true(faccessat(n->install.archive, "1.1/haproxy.pem", F_OK, 0) < 0);
@@ -120,12 +120,12 @@ static void any_change_in_the_archive_is_noticed(void **state)
 		struct error err;
 		auto_free char *path = mem_printf("archive/%s/1.1/%s", name, s.files[i].name);
 		write_set(n, &s);
-		assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), 0);
+		assert_int_equal(file_set_read(n->install.archive, s.content.revision, &got, &err), 0);
 		file_set_release(&got);
 		scratch_write(n->scratch, path, "x", 0600);
-		assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), -1);
+		assert_int_equal(file_set_read(n->install.archive, s.content.revision, &got, &err), -1);
 		assert_int_equal(unlinkat(n->scratch->fd, path, 0), 0);
-		assert_int_equal(file_set_read(n->install.archive, s.entry.revision, &got, &err), -1);
+		assert_int_equal(file_set_read(n->install.archive, s.content.revision, &got, &err), -1);
 	}
 }
 
@@ -133,10 +133,10 @@ static void check_recovered(const struct node *n, const struct file_set *s)
 {
 	struct file_set known = {0}, agreed = {0};
 	struct error err;
-	assert_int_equal(file_set_recover(n->install.archive, &s->entry, &known, &err), 0);
-	assert_true(journal_entry_same(&known.entry, &s->entry));
-	assert_int_equal(file_set_agreed(n->install.archive, s->entry.revision, &agreed, &err), 0);
-	assert_true(journal_entry_same(&agreed.entry, &s->entry));
+	assert_int_equal(file_set_recover(n->install.archive, &s->content, &known, &err), 0);
+	assert_true(content_same(&known.content, &s->content));
+	assert_int_equal(file_set_agreed(n->install.archive, s->content.revision, &agreed, &err), 0);
+	assert_true(content_same(&agreed.content, &s->content));
 	assert_int_equal(agreed.file_count, s->file_count);
 	file_set_release(&known);
 	file_set_release(&agreed);
@@ -169,14 +169,14 @@ static void another_content_is_not_taken_for_what_was_there(void **state)
 	auto_set struct file_set got = {0};
 	struct error err;
 	write_set(n, &other);
-	assert_int_equal(file_set_recover(n->install.archive, &s.entry, &got, &err), -1);
+	assert_int_equal(file_set_recover(n->install.archive, &s.content, &got, &err), -1);
 	assert_non_null(strstr(err.message, "no file of it still holds"));
-	assert_int_equal(file_set_recover(n->install.archive, &other.entry, &got, &err), 0);
+	assert_int_equal(file_set_recover(n->install.archive, &other.content, &got, &err), 0);
 	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/haproxy.pem", "x", 0600);
 	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/fullchain.pem", "x", 0600);
 	scratch_write(n->scratch, "archive/mail.domain.pl/1.1/privkey.pem", "x", 0600);
 	file_set_release(&got);
-	assert_int_equal(file_set_agreed(n->install.archive, s.entry.revision, &got, &err), -1);
+	assert_int_equal(file_set_agreed(n->install.archive, s.content.revision, &got, &err), -1);
 }
 
 static void a_placeholder_is_the_newest_only_when_nothing_else_is_there(void **state)
@@ -195,7 +195,7 @@ static void a_placeholder_is_the_newest_only_when_nothing_else_is_there(void **s
 	write_set(n, &old);
 	assert_int_equal(install_newest(&n->install, late, &found), 0);
 	assert_int_equal(install_newest(&n->install, 0, &found), 1);
-	assert_int_equal(found.entry.revision.number, 1);
+	assert_int_equal(found.content.revision.number, 1);
 	file_set_release(&found);
 }
 
@@ -328,7 +328,7 @@ static void a_placeholder_never_displaces_a_file(void **state)
 	auto_buf struct buf text = BUF_INIT(4096);
 	struct error err;
 	assert_int_equal(file_set_placeholder(name, ISSUE_NOW, &s, &err), 0);
-	assert_true(revision_is_placeholder(s.entry.revision));
+	assert_true(revision_is_placeholder(s.content.revision));
 	scratch_write(n->scratch, "own/imapd.pem", "what the administrator had", 0600);
 	assert_int_equal(install_files(&n->install, &s, INSTALL_MISSING, &err), 0);
 	assert_string_equal(scratch_read(n->scratch, "own/imapd.pem", &text), "what the administrator had");
@@ -427,7 +427,7 @@ static void leftovers_are_swept_and_the_newest_whole_set_is_found(void **state)
 	assert_true(faccessat(dir, "own/" FS_TEMPORARY "imapd.pem.12345678", F_OK, 0) < 0);
 	assert_int_equal(faccessat(dir, "own/theirs", F_OK, 0), 0);
 	assert_int_equal(install_newest(&n->install, ISSUE_NOW, &found), 1);
-	assert_int_equal(found.entry.revision.number, 1);
+	assert_int_equal(found.content.revision.number, 1);
 	struct file_set none = {0};
 	assert_int_equal(install_newest(&n->install, ISSUE_NOW + 1000 * ISSUE_DAY, &none), 0);
 }

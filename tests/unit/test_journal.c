@@ -2,11 +2,11 @@
 #include "agent/root/journal.h"
 #include "tests/unit/scratch.h"
 
-static struct journal_entry entry(uint32_t number)
+static struct content entry(uint32_t number)
 {
-	struct journal_entry e = {.revision = {1, number}, .not_before = 1000, .not_after = 2000 + number};
+	struct content e = {.revision = {1, number}, .not_before = 1000, .not_after = 2000 + number};
 	memset(e.digest, (int)number + 1, sizeof(e.digest));
-	memset(e.fingerprint, (int)number + 100, sizeof(e.fingerprint));
+	memset(e.leaf, (int)number + 100, sizeof(e.leaf));
 	return e;
 }
 
@@ -28,11 +28,11 @@ static void what_was_written_is_read(void **state)
 	struct error err;
 	assert_int_equal(journal_write(s->fd, &j, &err), 0);
 	assert_int_equal(journal_read(s->fd, "mail.domain.pl", &got, &err), 1);
-	assert_true(journal_entry_same(&got.served, &j.served));
-	assert_true(journal_entry_same(&got.high_water, &j.high_water));
-	assert_true(journal_entry_same(&got.staged, &j.staged));
-	assert_true(journal_entry_same(&got.pending, &j.pending));
-	assert_true(journal_entry_same(&got.previous, &j.previous));
+	assert_true(content_same(&got.served, &j.served));
+	assert_true(content_same(&got.high_water, &j.high_water));
+	assert_true(content_same(&got.staged, &j.staged));
+	assert_true(content_same(&got.pending, &j.pending));
+	assert_true(content_same(&got.previous, &j.previous));
 	assert_int_equal(got.served.not_after, 2001);
 	assert_int_equal(got.deadline, 123456789);
 	assert_int_equal(scratch_mode(s, "mail.domain.pl.journal"), 0600);

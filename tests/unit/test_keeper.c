@@ -86,7 +86,7 @@ static void stage(struct node *n, uint32_t number, int days)
 	struct error err;
 	assert_int_equal(set_of((struct revision){1, number}, &pair, 1, &s, &err), 0);
 	assert_int_equal(file_set_write(n->keeper.install.archive, &s, &err), 0);
-	n->keeper.journal.staged = n->keeper.journal.high_water = s.entry;
+	n->keeper.journal.staged = n->keeper.journal.high_water = s.content;
 	assert_int_equal(root_certificate_save(&n->keeper, &err), 0);
 	issued_release(&leaf);
 }
@@ -116,11 +116,11 @@ static void check_whole(const struct node *n, uint32_t number)
 {
 	auto_set struct file_set s = {0};
 	struct error err;
-	const struct journal_entry *served = &n->keeper.journal.served;
+	const struct content *served = &n->keeper.journal.served;
 	assert_int_equal(served->revision.number, number);
 	assert_int_equal(live(n), number);
 	assert_int_equal(file_set_read(n->keeper.install.archive, served->revision, &s, &err), 0);
-	assert_true(journal_entry_same(&s.entry, served));
+	assert_true(content_same(&s.content, served));
 }
 
 static const char *const files[] = {
@@ -163,8 +163,8 @@ static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
 		auto_set struct file_set decoded = {0};
 		assert_int_equal(root_certificate_read(&n->keeper, &n->keeper.journal.served, &known, &err),
 			ROOT_CERTIFICATE_WHOLE);
-		assert_int_equal(file_set_read(n->keeper.install.archive, known.entry.revision, &decoded, &err), 0);
-		assert_memory_equal(&known.entry, &decoded.entry, sizeof(known.entry));
+		assert_int_equal(file_set_read(n->keeper.install.archive, known.content.revision, &decoded, &err), 0);
+		assert_memory_equal(&known.content, &decoded.content, sizeof(known.content));
 		assert_int_equal(known.file_count, decoded.file_count);
 		struct buf *pem = &known.files[i].pem;
 		assert_int_equal(pem->len, decoded.files[i].pem.len);

@@ -27,10 +27,10 @@ static struct message full(enum message_type type)
 		.protocol = 1,
 		.clock = 1800000000,
 		.count = 3,
-		.revision = {2, 7},
+		.content.revision = {2, 7},
 		.attempt = 41,
-		.not_before = 1,
-		.not_after = 4102444800,
+		.content.not_before = 1,
+		.content.not_after = 4102444800,
 		.high_water = {2, 8},
 		.staged = {2, 9},
 		.stopped = true,
@@ -48,8 +48,8 @@ static struct message full(enum message_type type)
 	strcpy(m.instance, "00112233445566778899aabbccddeeff");
 	strcpy(m.name, "backup1");
 	strcpy(m.certificate, "mail.domain.pl");
-	strcpy(m.digest, HEX);
-	strcpy(m.fingerprint, HEX);
+	assert_int_equal(chain_unhex(HEX, m.content.digest), 0);
+	assert_int_equal(chain_unhex(HEX, m.content.leaf), 0);
 	strcpy(m.step, "reload");
 	strcpy(m.text, "it \"said\" no");
 	strcpy(m.signers, "AAAA");
@@ -137,10 +137,10 @@ static void names_are_domain_names_or_addresses(void **state)
 		auto_message struct message m = {.type = MESSAGE_OFFER};
 		auto_message struct message back = {0};
 		auto_buf struct buf text = BUF_INIT(FRAME_MESSAGE_MAX);
-		m.revision = (struct revision){2, 7};
+		m.content.revision = (struct revision){2, 7};
 		strcpy(m.certificate, "mail.domain.pl");
-		strcpy(m.digest, HEX);
-		strcpy(m.fingerprint, HEX);
+		assert_int_equal(chain_unhex(HEX, m.content.digest), 0);
+		assert_int_equal(chain_unhex(HEX, m.content.leaf), 0);
 		message_add_name(&m, cases[i].name);
 		message_encode(&m, &text);
 		assert_int_equal(message_decode(text.data, text.len, &back, &err), cases[i].result);

@@ -163,8 +163,8 @@ static void a_bundle_is_opened_and_staged(void **state)
 		assert_int_equal(n->keeper.journal.staged.revision.number, i + 1);
 		assert_int_equal(
 			file_set_read(n->keeper.install.archive, n->keeper.journal.staged.revision, &s, &err), 0);
-		assert_true(journal_entry_same(&s.entry, &n->keeper.journal.staged));
-		assert_int_equal(s.entry.not_after, n->keeper.journal.staged.not_after);
+		assert_true(content_same(&s.content, &n->keeper.journal.staged));
+		assert_int_equal(s.content.not_after, n->keeper.journal.staged.not_after);
 	}
 }
 

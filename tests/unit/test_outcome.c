@@ -22,7 +22,7 @@ static int two_agents(void **state)
 	rollout_init(&rollout, &certificate);
 	rollout_add_agent(&rollout, "mail", false);
 	rollout_add_agent(&rollout, "web", false);
-	rollout.desired = (struct revision){1, 1};
+	rollout.desired.revision = (struct revision){1, 1};
 	rollout.started = NOW;
 	book.count = 0;
 	return 0;
@@ -53,10 +53,10 @@ static void one_that_arrives_says_when(void **state)
 	(void)state;
 	assert_true(history_update(&book, &rollout, NOW));
 	assert_false(history_update(&book, &rollout, NOW + 1));
-	assert_string_equal(text_of(rollout.desired), "not everywhere yet");
+	assert_string_equal(text_of(rollout.desired.revision), "not everywhere yet");
 	all(ROLLOUT_VERIFIED);
 	assert_true(history_update(&book, &rollout, NOW + 12));
-	assert_string_equal(text_of(rollout.desired), "verified everywhere 2027-01-15T08:00:12Z, after 12 s");
+	assert_string_equal(text_of(rollout.desired.revision), "verified everywhere 2027-01-15T08:00:12Z, after 12 s");
 	/* What comes later does not change when it was. */
 	rollout.agents[0].state = ROLLOUT_IDLE;
 	assert_false(history_update(&book, &rollout, NOW + 20));
@@ -68,7 +68,7 @@ static void one_that_is_superseded_says_so(void **state)
 {
 	(void)state;
 	history_update(&book, &rollout, NOW);
-	rollout.desired.number = 2;
+	rollout.desired.revision.number = 2;
 	assert_true(history_update(&book, &rollout, NOW + 5));
 	assert_string_equal(
 		text_of((struct revision){1, 1}), "superseded 2027-01-15T08:00:05Z before it was everywhere");
@@ -82,20 +82,21 @@ static void the_first_failure_is_kept(void **state)
 	snprintf(rollout.agents[1].step, sizeof(rollout.agents[1].step), "test");
 	snprintf(rollout.agents[1].text, sizeof(rollout.agents[1].text), "it is broken\nthere");
 	assert_true(history_update(&book, &rollout, NOW));
-	assert_string_equal(text_of(rollout.desired), "not everywhere yet; failed on web at test: it is broken there");
+	assert_string_equal(
+		text_of(rollout.desired.revision), "not everywhere yet; failed on web at test: it is broken there");
 	rollout.agents[0].state = ROLLOUT_FAILED;
 	assert_false(history_update(&book, &rollout, NOW));
 	all(ROLLOUT_VERIFIED);
 	history_update(&book, &rollout, NOW + 60);
-	assert_non_null(strstr(text_of(rollout.desired), "after 60 s; failed on web at test"));
+	assert_non_null(strstr(text_of(rollout.desired.revision), "after 60 s; failed on web at test"));
 }
 
 static void nothing_published_is_nothing(void **state)
 {
 	(void)state;
-	rollout.desired = (struct revision){0, 0};
+	rollout.desired.revision = (struct revision){0, 0};
 	assert_false(history_update(&book, &rollout, NOW));
-	assert_null(history_find(&book, rollout.desired));
+	assert_null(history_find(&book, rollout.desired.revision));
 }
 
 static void the_book_is_bounded_and_reads_back(void **state)
@@ -104,7 +105,7 @@ static void the_book_is_bounded_and_reads_back(void **state)
 	static struct history_book again;
 	struct error err;
 	for (uint32_t i = 1; i <= OUTCOMES_MAX + 10; i++) {
-		rollout.desired.number = i;
+		rollout.desired.revision.number = i;
 		history_update(&book, &rollout, NOW + i);
 	}
 	assert_int_equal(book.count, OUTCOMES_MAX);

@@ -93,12 +93,12 @@ static struct reply *sample_reply(void)
 		struct inventory *v = &r->inventory[i];
 		memset(v->certificate, 'a', 63);
 		v->certificate[0] = (char)('a' + i % 26);
-		v->served = (struct revision){1, (uint32_t)i};
+		v->served.revision = (struct revision){1, (uint32_t)i};
 		v->high_water = (struct revision){1, (uint32_t)i + 1};
-		v->not_after = INT64_C(1) << 33;
-		v->not_before = -1;
+		v->served.not_after = INT64_C(1) << 33;
+		v->served.not_before = -1;
 		v->pending_seconds = 30;
-		v->staged_digest[31] = (uint8_t)i;
+		v->staged.digest[31] = (uint8_t)i;
 	}
 	return r;
 }

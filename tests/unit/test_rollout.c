@@ -118,10 +118,10 @@ static void the_old_one_near_its_end_is_reason_enough(void **state)
 	answer(&f, f.a, MESSAGE_STAGED);
 	answer(&f, f.b, MESSAGE_STAGED);
 	answer(&f, f.c, MESSAGE_FAILED);
-	f.r.old_not_after = f.now + 10 * DAY; /* of a life of 20: half left */
+	f.r.old.not_after = f.now + 10 * DAY; /* of a life of 20: half left */
 	tick(&f, 700);
 	assert_int_equal(f.activations, 0);
-	f.r.old_not_before = f.now - 80 * DAY; /* of 90: under a sixth */
+	f.r.old.not_before = f.now - 80 * DAY; /* of 90: under a sixth */
 	tick(&f, 1);
 	assert_int_equal(f.activations, 2);
 	rollout_release(&f.r);
@@ -160,12 +160,12 @@ static void a_stale_answer_changes_nothing(void **state)
 	uint32_t before = f.a->attempt;
 	publish(&f, 3, digest_old);
 	assert_true(f.a->attempt > before);
-	struct message m = {.type = MESSAGE_STAGED, .revision = f.r.desired, .attempt = before};
+	struct message m = {.type = MESSAGE_STAGED, .content.revision = f.r.desired.revision, .attempt = before};
 	struct rollout_actions actions = {0};
 	assert_false(rollout_answer(&f.r, f.a, &m, f.now, &actions));
 	assert_int_equal(f.a->state, ROLLOUT_OFFERED);
 	m.attempt = f.a->attempt;
-	m.revision.number = 2;
+	m.content.revision.number = 2;
 	assert_false(rollout_answer(&f.r, f.a, &m, f.now, &actions));
 	assert_int_equal(f.a->state, ROLLOUT_OFFERED);
 	rollout_release(&f.r);
@@ -272,7 +272,7 @@ static void a_dead_port_does_not_hide_one_that_serves_something_else(void **stat
 	answer(&f, f.a, MESSAGE_VERIFIED);
 	for (int silent_first = 0; silent_first < 2; silent_first++) {
 		struct rollout_actions actions = {0};
-		auto_message struct message m = {.type = MESSAGE_PROBED, .revision = f.r.desired};
+		auto_message struct message m = {.type = MESSAGE_PROBED, .content.revision = f.r.desired.revision};
 		message_add_probe(&m)->served = !silent_first;
 		message_add_probe(&m)->served = silent_first;
 		f.a->state = ROLLOUT_VERIFIED;
@@ -371,7 +371,7 @@ static void a_standby_that_is_started_is_no_longer_stopped(void **state)
 	struct rollout_actions actions = {0};
 	begin(&f, ROLLOUT_IMMEDIATE);
 	f.a->stopped = true;
-	struct message m = {.type = MESSAGE_PROBED, .revision = f.r.desired};
+	struct message m = {.type = MESSAGE_PROBED, .content.revision = f.r.desired.revision};
 	message_add_probe(&m)->stopped = true;
 	assert_true(rollout_answer(&f.r, f.a, &m, f.now, &actions));
 	assert_true(f.a->stopped);
@@ -387,9 +387,9 @@ static void a_restarted_hub_goes_on_behind_an_open_barrier(void **state)
 {
 	(void)state;
 	struct fleet_of_three f;
-	struct rollout_content content = {.revision = {1, 2}};
+	struct rollout_content content = {.desired.revision = {1, 2}};
 	begin(&f, ROLLOUT_TOGETHER);
-	strcpy(content.digest, digest_new);
+	assert_int_equal(chain_unhex(digest_new, content.desired.digest), 0);
 	struct rollout restarted;
 	char name[] = "mail.domain.pl";
 	struct hub_certificate certificate = {.name = name,

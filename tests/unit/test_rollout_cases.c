@@ -22,8 +22,8 @@ static void begin_with_windows(struct fleet_of_three *f, enum rollout_policy pol
 	f->r.window_count = COUNT(night);
 	struct rollout_agent *all[] = {f->a, f->b, f->c};
 	for (size_t i = 0; i < COUNT(all); i++) {
-		all[i]->served_not_before = START - 10 * DAY;
-		all[i]->served_not_after = START + 80 * DAY;
+		all[i]->served.not_before = START - 10 * DAY;
+		all[i]->served.not_after = START + 80 * DAY;
 	}
 }
 
@@ -101,8 +101,8 @@ static void what_cannot_wait_goes_through_the_window(void **state)
 
 	begin_with_windows(&f, ROLLOUT_TOGETHER);
 	stage_all(&f);
-	f.r.old_not_before = f.now - 80 * DAY;
-	f.r.old_not_after = f.now + 10 * DAY;
+	f.r.old.not_before = f.now - 80 * DAY;
+	f.r.old.not_after = f.now + 10 * DAY;
 	tick(&f, 1);
 	assert_int_equal(f.activations, 3);
 	rollout_release(&f.r);
@@ -121,9 +121,9 @@ static void one_whose_own_certificate_is_over_does_not_wait(void **state)
 	(void)state;
 	struct fleet_of_three f;
 	begin_with_windows(&f, ROLLOUT_TOGETHER);
-	f.a->served = (struct revision){0, 0}; /* it has just joined */
-	f.b->served_not_after = f.now - DAY;   /* it was away for long */
-	f.b->served_not_before = f.now - 91 * DAY;
+	f.a->served.revision = (struct revision){0, 0}; /* it has just joined */
+	f.b->served.not_after = f.now - DAY;            /* it was away for long */
+	f.b->served.not_before = f.now - 91 * DAY;
 	stage_all(&f);
 	assert_int_equal(f.activations, 2);
 	assert_int_equal(f.c->state, ROLLOUT_STAGED);
@@ -136,11 +136,11 @@ static void one_that_has_got_a_new_certificate_waits_again(void **state)
 	struct fleet_of_three f;
 	begin_with_windows(&f, ROLLOUT_IMMEDIATE);
 	struct rollout_content content = content_of(3, digest_third);
-	content.not_before = f.now;
-	content.not_after = f.now + 90 * DAY;
+	content.desired.not_before = f.now;
+	content.desired.not_after = f.now + 90 * DAY;
 	publish_content(&f, &content);
-	f.b->served_not_before = f.now - 91 * DAY;
-	f.b->served_not_after = f.now - DAY;
+	f.b->served.not_before = f.now - 91 * DAY;
+	f.b->served.not_after = f.now - DAY;
 	answer(&f, f.b, MESSAGE_STAGED);
 	assert_int_equal(f.activations, 1);
 	answer(&f, f.b, MESSAGE_VERIFIED);
@@ -217,7 +217,7 @@ static void a_failed_activation_sends_everybody_back(void **state)
 	assert_false(f.roll_back);
 	answer(&f, f.b, MESSAGE_FAILED);
 	assert_true(f.roll_back);
-	assert_int_equal(f.r.old.number, 1);
+	assert_int_equal(f.r.old.revision.number, 1);
 	/* Asked for until it is done. */
 	assert_int_equal(rollout_next(&f.r, f.now), f.now);
 	tick(&f, 1);
@@ -250,8 +250,8 @@ static void nobody_goes_back_to_what_is_nearly_over_or_revoked(void **state)
 	(void)state;
 	struct fleet_of_three f;
 	begin_with_rollback(&f);
-	f.r.old_not_before = f.now - 70 * DAY; /* of 90 days, 29 are left */
-	f.r.old_not_after = f.now + 29 * DAY;
+	f.r.old.not_before = f.now - 70 * DAY; /* of 90 days, 29 are left */
+	f.r.old.not_after = f.now + 29 * DAY;
 	stage_all(&f);
 	answer(&f, f.b, MESSAGE_FAILED);
 	assert_false(f.roll_back);
@@ -331,18 +331,18 @@ static void the_old_one_is_what_is_still_served(void **state)
 	begin_with_rollback(&f);
 	answer(&f, f.a, MESSAGE_STAGED);
 	publish(&f, 3, digest_third);
-	assert_int_equal(f.r.old.number, 1); /* nobody has passed 1.2 */
+	assert_int_equal(f.r.old.revision.number, 1); /* nobody has passed 1.2 */
 	stage_all(&f);
 	answer(&f, f.a, MESSAGE_VERIFIED);
 	answer(&f, f.b, MESSAGE_VERIFIED);
 	answer(&f, f.c, MESSAGE_FAILED);
 	publish(&f, 4, digest_new);
-	assert_int_equal(f.r.old.number, 3); /* who failed does not count */
+	assert_int_equal(f.r.old.revision.number, 3); /* who failed does not count */
 	struct rollout_content back = content_of(5, digest_third);
 	back.immediate = true;
 	publish_content(&f, &back);
 	publish(&f, 6, digest_new);
-	assert_int_equal(f.r.old.number, 5); /* what was gone back to is good */
+	assert_int_equal(f.r.old.revision.number, 5); /* what was gone back to is good */
 	rollout_release(&f.r);
 }
 
@@ -500,7 +500,7 @@ static void files_put_right_are_counted_once(void **state)
 	verify_all(&f);
 	for (int i = 0; i < 3; i++) {
 		struct rollout_actions actions = {0};
-		struct message m = {.type = MESSAGE_PROBED, .revision = {1, 2}, .repaired = START - 5};
+		struct message m = {.type = MESSAGE_PROBED, .content.revision = {1, 2}, .repaired = START - 5};
 		rollout_answer(&f.r, f.c, &m, f.now, &actions);
 		count(&f, &actions);
 	}
@@ -518,7 +518,7 @@ static void one_that_lost_its_revision_gets_it_again(void **state)
 	begin(&f, ROLLOUT_TOGETHER);
 	verify_all(&f);
 	/* In the middle of a connection: its disk was put back. */
-	struct message m = {.type = MESSAGE_PROBED, .revision = {1, 1}};
+	struct message m = {.type = MESSAGE_PROBED, .content.revision = {1, 1}};
 	rollout_answer(&f.r, f.c, &m, f.now, &actions);
 	count(&f, &actions);
 	assert_int_equal(f.c->state, ROLLOUT_FAILED);
@@ -536,7 +536,7 @@ static void one_that_lost_its_revision_gets_it_again(void **state)
 	/* One that says that it has what this hub never gave out. */
 	answer(&f, f.c, MESSAGE_STAGED);
 	answer(&f, f.c, MESSAGE_VERIFIED);
-	m.revision = (struct revision){2, 1};
+	m.content.revision = (struct revision){2, 1};
 	rollout_answer(&f.r, f.c, &m, f.now, &actions);
 	count(&f, &actions);
 	assert_int_equal(f.c->state, ROLLOUT_AHEAD);

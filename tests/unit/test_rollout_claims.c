@@ -6,7 +6,7 @@ static bool says(struct fleet_of_three *f, struct rollout_agent *a, enum message
 	uint32_t attempt)
 {
 	struct rollout_actions actions = {0};
-	const struct message m = {.type = type, .revision = revision, .attempt = attempt};
+	const struct message m = {.type = type, .content.revision = revision, .attempt = attempt};
 	bool taken = rollout_answer(&f->r, a, &m, f->now, &actions);
 	count(f, &actions);
 	return taken;
@@ -16,9 +16,12 @@ static void claims(struct fleet_of_three *f, struct rollout_agent *a, struct rev
 	struct revision high_water, const char *digest)
 {
 	struct rollout_actions actions = {0};
-	struct message m = {
-		.type = MESSAGE_INVENTORY, .revision = served, .high_water = high_water, .stopped = true, .held = true};
-	strcpy(m.digest, digest);
+	struct message m = {.type = MESSAGE_INVENTORY,
+		.content.revision = served,
+		.high_water = high_water,
+		.stopped = true,
+		.held = true};
+	assert_int_equal(chain_unhex(digest, m.content.digest), 0);
 	lost(f, a);
 	rollout_hello(&f->r, a, &m, f->now, &actions);
 	count(f, &actions);
@@ -128,7 +131,7 @@ static void answers_out_of_turn_are_named_and_no_progress(void **state)
 		assert_int_equal(f.c->contradictions, 2);
 		assert_non_null(strstr(f.c->contradiction, message_type_name(types[i])));
 		/* Of another attempt, or revision: stale, as it may be honestly. */
-		assert_false(says(&f, f.c, types[i], f.r.desired, f.c->attempt + 1));
+		assert_false(says(&f, f.c, types[i], f.r.desired.revision, f.c->attempt + 1));
 		assert_false(says(&f, f.c, types[i], (struct revision){1, 3}, f.c->attempt));
 		assert_false(says(&f, f.c, types[i], (struct revision){2, 1}, f.c->attempt));
 		expect_closed(&f);

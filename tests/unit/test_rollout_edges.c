@@ -10,7 +10,10 @@ static const struct hub_window night[] = {{180, 300}};
 static bool answer_permanently(struct fleet_of_three *f, struct rollout_agent *a)
 {
 	struct rollout_actions actions = {0};
-	struct message m = {.type = MESSAGE_FAILED, .revision = f->r.desired, .attempt = a->attempt, .permanent = true};
+	struct message m = {.type = MESSAGE_FAILED,
+		.content.revision = f->r.desired.revision,
+		.attempt = a->attempt,
+		.permanent = true};
 	strcpy(m.step, "verify");
 	strcpy(m.text, "not in `allow`");
 	bool taken = rollout_answer(&f->r, a, &m, f->now, &actions);
@@ -70,14 +73,14 @@ static void a_bundle_is_fetched_once_and_only_the_one_that_is_offered(void **sta
 	(void)state;
 	struct fleet_of_three f;
 	begin(&f, ROLLOUT_TOGETHER);
-	struct message m = {.type = MESSAGE_FETCH, .revision = f.r.desired, .attempt = f.a->attempt};
+	struct message m = {.type = MESSAGE_FETCH, .content.revision = f.r.desired.revision, .attempt = f.a->attempt};
 	assert_true(rollout_may_fetch(&f.r, f.a, &m));
 	m.attempt--;
 	assert_false(rollout_may_fetch(&f.r, f.a, &m));
 	m.attempt++;
-	m.revision.number--;
+	m.content.revision.number--;
 	assert_false(rollout_may_fetch(&f.r, f.a, &m));
-	m.revision.number++;
+	m.content.revision.number++;
 	f.a->fetched = true;
 	assert_false(rollout_may_fetch(&f.r, f.a, &m));
 	f.a->fetched = false;
@@ -128,7 +131,8 @@ static void silent_ports_are_told_and_stopped_ones_are_not(void **state)
 	begin(&f, ROLLOUT_IMMEDIATE);
 	answer(&f, f.a, MESSAGE_STAGED);
 	answer(&f, f.a, MESSAGE_INSTALLED);
-	struct message m = {.type = MESSAGE_VERIFIED, .revision = f.r.desired, .attempt = f.a->attempt};
+	struct message m = {
+		.type = MESSAGE_VERIFIED, .content.revision = f.r.desired.revision, .attempt = f.a->attempt};
 	add_probe(&m, "127.0.0.1:25", true);
 	add_probe(&m, "127.0.0.1:993", false);
 	add_probe(&m, "127.0.0.1:995", false);
@@ -137,7 +141,7 @@ static void silent_ports_are_told_and_stopped_ones_are_not(void **state)
 	assert_int_equal(f.a->state, ROLLOUT_UNVERIFIED);
 	assert_non_null(strstr(f.a->text, "127.0.0.1:993"));
 	message_release(&m);
-	m = (struct message){.type = MESSAGE_PROBED, .revision = f.r.desired};
+	m = (struct message){.type = MESSAGE_PROBED, .content.revision = f.r.desired.revision};
 	add_probe(&m, "127.0.0.1:25", true);
 	add_probe(&m, "127.0.0.1:993", true);
 	assert_true(rollout_answer(&f.r, f.a, &m, f.now, &actions));
@@ -190,7 +194,7 @@ static void one_that_comes_back_unverified_is_given_its_time_again(void **state)
 	probed(&f, f.a, false, false);
 	lost(&f, f.a);
 	f.now += DAY;
-	hello(&f, f.a, f.r.desired, digest_new);
+	hello(&f, f.a, f.r.desired.revision, digest_new);
 	assert_int_equal(f.probes, 1);
 	assert_int_equal(f.a->state, ROLLOUT_UNVERIFIED);
 	assert_int_equal(f.a->since, f.now);
@@ -269,7 +273,7 @@ static void a_number_alone_is_not_the_desired_revision(void **state)
 	struct fleet_of_three f;
 	begin(&f, ROLLOUT_TOGETHER);
 	lost(&f, f.a);
-	hello(&f, f.a, f.r.desired, digest_old);
+	hello(&f, f.a, f.r.desired.revision, digest_old);
 	assert_int_equal(f.probes + f.offers, 0);
 	assert_int_equal(f.a->state, ROLLOUT_AHEAD);
 	rollout_release(&f.r);
@@ -307,7 +311,7 @@ static void what_needs_no_window_is_looked_at_by_itself(void **state)
 	begin(&f, ROLLOUT_IMMEDIATE);
 	f.r.windows = night;
 	f.r.window_count = COUNT(night);
-	f.a->served_not_after = 0; /* nothing is known of what it serves */
+	f.a->served.not_after = 0; /* nothing is known of what it serves */
 	answer(&f, f.a, MESSAGE_STAGED);
 	assert_string_equal(rollout_waits_for(&f.r, f.a, f.now), "the window");
 	assert_true(barrier_waits_for_window(&f.r, f.a, f.now));
@@ -327,10 +331,10 @@ static void without_dates_of_the_old_one_nobody_goes_back(void **state)
 	f.a->failed_activation = true;
 	assert_true(barrier_wants_rollback(&f.r, f.now, &refusal));
 	assert_null(refusal);
-	f.r.old_not_after = 0;
+	f.r.old.not_after = 0;
 	assert_true(barrier_wants_rollback(&f.r, f.now, &refusal));
 	assert_string_equal(refusal, "there is nothing older");
-	f.r.old = (struct revision){0};
+	f.r.old.revision = (struct revision){0};
 	assert_true(barrier_wants_rollback(&f.r, f.now, &refusal));
 	assert_string_equal(refusal, "there is nothing older");
 	rollout_release(&f.r);

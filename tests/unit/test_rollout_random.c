@@ -34,7 +34,7 @@ static void note_barrier(struct history *h)
 static bool must_go_on(const struct history *h)
 {
 	return h->proceed || age(h) >= PROCEED_AFTER || (current(h)->urgent && age(h) >= STAGE_TIMEOUT) ||
-		!h->r.old_not_after || h->r.old_not_after - h->now < (h->r.old_not_after - h->r.old_not_before) / 6;
+		!h->r.old.not_after || h->r.old.not_after - h->now < (h->r.old.not_after - h->r.old.not_before) / 6;
 }
 
 /* Nobody else begins before the canaries have soaked, but for the reasons that end every wait. */
@@ -62,7 +62,7 @@ static void check_window(const struct history *h, const struct node *n)
 	if (!in_window(h) && !needs_none && !must_go_on(h))
 		fail_msg("an activation began outside of the window, at minute %d", minute_of(h->now));
 	if (!in_window(h) && !needs_none && age(h) >= PROCEED_AFTER &&
-		h->r.old_not_after - h->now >= (h->r.old_not_after - h->r.old_not_before) / 6 && h->r.old_not_after)
+		h->r.old.not_after - h->now >= (h->r.old.not_after - h->r.old.not_before) / 6 && h->r.old.not_after)
 		fail_msg("proceed_after is no reason to pass the window");
 }
 
@@ -94,7 +94,7 @@ static void check_action(struct history *h, const struct rollout_action *action)
 	struct rollout_agent *a = action->agent;
 	struct node *n = &h->nodes[a - h->r.agents];
 	assert_true(n->up);
-	assert_int_equal(h->r.desired.number, h->published); /* there is one desired revision */
+	assert_int_equal(h->r.desired.revision.number, h->published); /* there is one desired revision */
 	if (n->held_until && action->type != ROLLOUT_SEND_PROBE)
 		fail_msg("%s is held, and was sent an order", a->name);
 	if (action->type == ROLLOUT_SEND_ACTIVATE)
@@ -104,14 +104,14 @@ static void check_action(struct history *h, const struct rollout_action *action)
 static void check_rollback(struct history *h)
 {
 	bool failed = false;
-	const struct book *old = &h->books[h->r.old.number];
+	const struct book *old = &h->books[h->r.old.revision.number];
 	for (size_t i = 0; i < h->count; i++)
 		failed = failed || h->nodes[i].failed_first == h->published;
 	if (h->certificate.on_failure != ROLLOUT_ROLLBACK_ALL || current(h)->rollback || h->proceed)
 		fail_msg("a rollback was asked for, and must not be");
 	if (!failed)
 		fail_msg("a rollback was asked for, and nobody had failed at its first activation");
-	if (!h->r.old.number || is_nearly_over(old, h->now, 3) || current(h)->urgent)
+	if (!h->r.old.revision.number || is_nearly_over(old, h->now, 3) || current(h)->urgent)
 		fail_msg("a rollback was asked for to what is not good any more");
 	assert_true(h->rolled_back != h->published); /* once a revision */
 }
@@ -158,7 +158,8 @@ static void take_actions(struct history *h, struct rollout_actions *actions)
 			assert_ptr_not_equal(actions->action[k].agent, a); /* one action an agent */
 		check_action(h, &actions->action[i]);
 		if (node->queued < QUEUE_MAX)
-			node->queue[node->queued++] = (struct order){actions->action[i].type, h->r.desired, a->attempt};
+			node->queue[node->queued++] =
+				(struct order){actions->action[i].type, h->r.desired.revision, a->attempt};
 	}
 	h->roll_back = h->roll_back || actions->roll_back;
 	if (actions->roll_back)
@@ -171,19 +172,19 @@ static void take_actions(struct history *h, struct rollout_actions *actions)
 
 static struct rollout_content content_of(struct history *h, uint32_t old)
 {
-	struct rollout_content content = {.revision = {1, h->published},
-		.old = {1, old},
+	struct rollout_content content = {.desired.revision = {1, h->published},
+		.old.revision = {1, old},
 		.immediate = current(h)->rollback,
 		.urgent = current(h)->urgent,
-		.not_before = current(h)->not_before,
-		.not_after = current(h)->not_after};
+		.desired.not_before = current(h)->not_before,
+		.desired.not_after = current(h)->not_after};
 	if (old) {
-		content.old_not_before = h->books[old].not_before;
-		content.old_not_after = h->books[old].not_after;
+		content.old.not_before = h->books[old].not_before;
+		content.old.not_after = h->books[old].not_after;
 	} else {
-		content.old.epoch = 0;
+		content.old.revision.epoch = 0;
 	}
-	digest_of(h, content.revision, content.digest);
+	digest_of(h, content.desired.revision, content.desired.digest);
 	return content;
 }
 
@@ -226,7 +227,7 @@ static void roll_back(struct history *h)
 		h->roll_back = false;
 		return;
 	}
-	struct book old = h->books[h->r.old.number];
+	struct book old = h->books[h->r.old.revision.number];
 	old.rollback = true;
 	old.urgent = false;
 	if (old.content == current(h)->content)
@@ -239,14 +240,14 @@ static void connect_node(struct history *h, size_t i)
 {
 	struct rollout_actions actions = {0};
 	struct node *n = &h->nodes[i];
-	struct message m = {.type = MESSAGE_INVENTORY, .revision = n->served, .high_water = n->high_water};
+	struct message m = {.type = MESSAGE_INVENTORY, .content.revision = n->served, .high_water = n->high_water};
 	if (n->up)
 		return;
 	if (n->served.number < REVISIONS_MAX) {
-		m.not_before = h->books[n->served.number].not_before;
-		m.not_after = h->books[n->served.number].not_after;
+		m.content.not_before = h->books[n->served.number].not_before;
+		m.content.not_after = h->books[n->served.number].not_after;
 	}
-	digest_of(h, n->served, m.digest);
+	digest_of(h, n->served, m.content.digest);
 	n->up = true;
 	n->queued = 0;
 	n->served_told = n->served.number;
@@ -282,7 +283,7 @@ static void note_told(struct history *h, size_t i, enum message_type type, const
 static void tell(struct history *h, size_t i, enum message_type type, const struct order *order, const char *step)
 {
 	struct rollout_actions actions = {0};
-	struct message m = {.type = type, .revision = order->revision, .attempt = order->attempt};
+	struct message m = {.type = type, .content.revision = order->revision, .attempt = order->attempt};
 	snprintf(m.step, sizeof(m.step), "%s", step);
 	h->nodes[i].old = m;
 	if (type == MESSAGE_FAILED && order->type == ROLLOUT_SEND_ACTIVATE &&
@@ -340,7 +341,7 @@ static void say_what_is_served(struct history *h, size_t i)
 	struct node *n = &h->nodes[i];
 	if (!h->calm && draw(h, 10) == 0)
 		n->repaired = h->now;
-	struct message m = {.type = MESSAGE_PROBED, .revision = n->served, .repaired = n->repaired};
+	struct message m = {.type = MESSAGE_PROBED, .content.revision = n->served, .repaired = n->repaired};
 	struct message_probe *p = message_add_probe(&m);
 	p->served = h->calm || draw(h, 10) != 0;
 	p->match = h->calm || (p->served && draw(h, 10) != 0);
@@ -467,9 +468,9 @@ static void restart_hub(struct history *h)
 		keep_place(&old.agents[i], &h->r.agents[i]);
 	}
 	struct rollout_content content = content_of(h, 0);
-	content.old = old.old;
-	content.old_not_before = old.old_not_before;
-	content.old_not_after = old.old_not_after;
+	content.old.revision = old.old.revision;
+	content.old.not_before = old.old.not_before;
+	content.old.not_after = old.old.not_after;
 	if (h->published)
 		rollout_resume(&h->r, &content, old.started, old.open, old.proceed);
 	for (size_t i = 0; i < h->count; i++)

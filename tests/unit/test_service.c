@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 
-static const struct journal_entry entry = {.revision = {1, 7}, .fingerprint = {0xab}};
+static const struct content entry = {.revision = {1, 7}, .leaf = {0xab}};
 
 static int run(const struct scratch *s, const char *script, int timeout, int stop_fd, struct service_result *ret,
 	struct error *err)
@@ -21,7 +21,7 @@ static int run(const struct scratch *s, const char *script, int timeout, int sto
 		.service = &service,
 		.hooks = s->path,
 		.certificate = "mail.domain.pl",
-		.entry = &entry,
+		.content = &entry,
 		.directory = "/etc/certsync/live/mail.domain.pl",
 		.stop_fd = stop_fd,
 	};
@@ -60,7 +60,7 @@ static void one_that_others_can_change_is_not_run(void **state)
 	const struct service_call call = {.service = &service,
 		.hooks = s->path,
 		.certificate = "a",
-		.entry = &entry,
+		.content = &entry,
 		.directory = "/",
 		.stop_fd = -1};
 	auto_free char *ran = mem_printf("#!/bin/sh\necho ran >%s/ran\n", s->path),
@@ -97,7 +97,7 @@ static void running_tells_running_stopped_and_neither(void **state)
 	const struct service_call call = {.service = &service,
 		.hooks = s->path,
 		.certificate = "a",
-		.entry = &entry,
+		.content = &entry,
 		.directory = "/",
 		.stop_fd = -1};
 	for (size_t i = 0; i < COUNT(expected); i++) {
@@ -198,7 +198,7 @@ static void a_key_that_it_prints_is_blotted_out(void **state)
 	const struct service_call call = {.service = &service,
 		.hooks = s->path,
 		.certificate = "a",
-		.entry = &entry,
+		.content = &entry,
 		.directory = "/",
 		.stop_fd = -1,
 		.raw = &raw};
@@ -224,7 +224,7 @@ static void a_missing_or_unusable_hook_is_named(void **state)
 	const struct service_call call = {.service = &service,
 		.hooks = s->path,
 		.certificate = "a",
-		.entry = &entry,
+		.content = &entry,
 		.directory = "/",
 		.stop_fd = -1};
 	struct service_result r;

@@ -58,7 +58,7 @@ static void say(struct hub *hub, const char *agent, bool of_both, const char *te
 	assert_int_equal(json_i64(o, "serial", &serial, &err), 0);
 	assert_int_equal(keys_signers(hub->keys, serial, of_both, &list, &err), 0);
 	assert_int_equal(sha256(list.data, list.len, digest), 0);
-	chain_hex(digest, m.digest);
+	chain_hex(digest, m.list_digest);
 	snprintf(m.text, sizeof(m.text), "%s", text);
 	signing_pinned(hub, agent, &m);
 }

@@ -150,7 +150,7 @@ static void what_is_published_is_loaded_and_every_revision_kept(void **state)
 	assert_int_equal(first.number, 1);
 	assert_true(revision_compare(second, first) > 0);
 	assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), 1);
-	assert_int_equal(revision_compare(m.revision, second), 0);
+	assert_int_equal(revision_compare(m.content.revision, second), 0);
 	assert_string_equal(m.source, "import");
 	assert_string_equal(m.names[0], "mail.domain.pl");
 	manifest_release(&m);
@@ -177,7 +177,7 @@ static void a_publish_that_was_cut_short_never_gives_its_number_out_again(void *
 	s = open_store(*state);
 	assert_int_equal(access(unfinished, F_OK), -1);
 	assert_int_equal(store_current(s, "mail.domain.pl", &m, &err), 1);
-	assert_int_equal(m.revision.number, 1);
+	assert_int_equal(m.content.revision.number, 1);
 	assert_int_equal(publish(s, &c).number, 6);
 	store_close(s);
 }

@@ -11,10 +11,10 @@ static void a_renewal_goes_through(void **state)
 	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
 	assert_int_equal(n->told_probes, PORTS);
 	assert_int_equal(n->told.attempt, 5);
-	assert_int_equal(n->told.fingerprint[0], '6'); /* 'n' is 0x6e */
+	assert_int_equal(n->told.content.leaf[0], 'n');
 	for (int i = 0; i < PORTS; i++)
 		assert_true(n->t.view.probe[i].match);
-	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
+	assert_int_equal(revision_compare(n->t.have.served.revision, NEW), 0);
 }
 
 static void the_root_half_s_deadline_lies_inside_the_hub_s(void **state)
@@ -100,7 +100,7 @@ static void what_fails_after_the_switch_is_put_back(void **state)
 		assert_string_equal(n->told.output, "printed by the hook\n");
 		assert_true(n->told.rolled_back);
 		assert_string_equal(transaction_state_name(&n->t), "rolled back");
-		assert_int_equal(revision_compare(n->t.have.served, OLD), 0);
+		assert_int_equal(revision_compare(n->t.have.served.revision, OLD), 0);
 	}
 }
 
@@ -287,7 +287,7 @@ static void a_first_activation_that_fails_keeps_the_new_files(void **state)
 	pump(n);
 	assert_string_equal(n->told.step, "probe");
 	assert_false(n->told.rolled_back);
-	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
+	assert_int_equal(revision_compare(n->t.have.served.revision, NEW), 0);
 }
 
 static void the_same_content_is_only_renumbered(void **state)
@@ -301,7 +301,7 @@ static void the_same_content_is_only_renumbered(void **state)
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'o');
 	pump(n);
 	assert_string_equal(n->trace, "activate !installed commit look running probe !verified");
-	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
+	assert_int_equal(revision_compare(n->t.have.served.revision, NEW), 0);
 }
 
 static void force_runs_the_hooks_of_what_is_served(void **state)
@@ -312,7 +312,8 @@ static void force_runs_the_hooks_of_what_is_served(void **state)
 	pump(n);
 	assert_string_equal(n->trace, "!staged");
 	memset(n->serves_after_reload, 'o', PORTS);
-	struct message m = {.type = MESSAGE_ACTIVATE, .revision = OLD, .attempt = 5, .force = true, .timeout = 60};
+	struct message m = {
+		.type = MESSAGE_ACTIVATE, .content.revision = OLD, .attempt = 5, .force = true, .timeout = 60};
 	n->trace[0] = '\0';
 	assert_true(transaction_take(&n->t, &m, n->now));
 	pump(n);
@@ -366,7 +367,7 @@ static void stale_and_repeated_orders_are_dropped(void **state)
 	assert_false(offer_is_taken(n, 4));
 	assert_false(offer_is_taken(n, 5));
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
-	struct message again = {.type = MESSAGE_ACTIVATE, .revision = NEW, .attempt = 5};
+	struct message again = {.type = MESSAGE_ACTIVATE, .content.revision = NEW, .attempt = 5};
 	assert_false(transaction_take(&n->t, &again, n->now));
 	assert_false(offer_is_taken(n, 5));
 	pump(n);
@@ -385,7 +386,7 @@ static void a_newer_offer_takes_the_place_of_a_fetch(void **state)
 	pump(n);
 	assert_string_equal(n->trace, "cancel fetch stage look test !staged");
 	assert_int_equal(n->told.attempt, 6);
-	assert_int_equal(n->told.revision.number, 9);
+	assert_int_equal(n->told.content.revision.number, 9);
 }
 
 static void an_offer_in_the_middle_waits_for_the_end(void **state)
@@ -394,11 +395,11 @@ static void an_offer_in_the_middle_waits_for_the_end(void **state)
 	struct node *n = staged();
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
 	pump_to(n, "reload");
-	struct message m = {.type = MESSAGE_OFFER, .revision = {1, 9}, .attempt = 6};
-	memset(m.digest, 'a', sizeof(m.digest) - 1);
+	struct message m = {.type = MESSAGE_OFFER, .content.revision = {1, 9}, .attempt = 6};
+	memset(m.content.digest, 'a', sizeof(m.content.digest));
 	assert_true(transaction_take(&n->t, &m, n->now));
 	pump_to(n, "!verified fetch");
-	n->bundle = m.revision;
+	n->bundle = m.content.revision;
 	pump(n);
 	assert_int_equal(n->t.state, TRANSACTION_STAGED);
 	assert_int_equal(n->t.order.attempt, 6);
@@ -416,7 +417,7 @@ static void the_hub_s_loss_does_not_stop_what_is_switched(void **state)
 	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
 	assert_int_equal(n->told.attempt, 0); /* nobody's: the next inventory tells it */
 	assert_false(transaction_is_switched(&n->t));
-	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
+	assert_int_equal(revision_compare(n->t.have.served.revision, NEW), 0);
 }
 
 static void the_hub_s_loss_ends_a_fetch(void **state)
@@ -435,11 +436,11 @@ static struct node *interrupted(void)
 {
 	static struct node node;
 	set_up(&node);
-	node.have.staged = node.have.pending = node.have.high_water = NEW;
+	node.have.staged.revision = node.have.pending = node.have.high_water = NEW;
 	node.have.pending_seconds = 60;
-	memset(node.have.fingerprint, 'n', CHAIN_SHA256_SIZE);
-	memset(node.have.staged_fingerprint, 'n', CHAIN_SHA256_SIZE);
-	memset(node.have.staged_digest, 'n', CHAIN_SHA256_SIZE);
+	memset(node.have.live, 'n', CHAIN_SHA256_SIZE);
+	memset(node.have.staged.leaf, 'n', CHAIN_SHA256_SIZE);
+	memset(node.have.staged.digest, 'n', CHAIN_SHA256_SIZE);
 	transaction_start(&node.t, &node.have, node.now);
 	assert_true(transaction_is_switched(&node.t));
 	return &node;
@@ -452,7 +453,7 @@ static void a_restarted_agent_finishes_what_is_pending(void **state)
 	pump(n);
 	assert_string_equal(n->trace, "running probe test reload !installed probe commit look !verified");
 	assert_int_equal(n->told.attempt, 0);
-	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
+	assert_int_equal(revision_compare(n->t.have.served.revision, NEW), 0);
 }
 
 static void a_restarted_agent_undoes_what_it_cannot_finish(void **state)
@@ -473,7 +474,7 @@ static void a_restarted_agent_does_not_wait_for_ports_that_are_dead(void **state
 	pump(n);
 	assert_string_equal(n->trace, "running probe test reload !installed probe commit look !verified");
 	assert_string_equal(transaction_state_name(&n->t), "unverified");
-	assert_int_equal(revision_compare(n->t.have.served, NEW), 0);
+	assert_int_equal(revision_compare(n->t.have.served.revision, NEW), 0);
 }
 
 static void a_restarted_agent_that_finds_all_ports_dead_waits_for_them(void **state)
@@ -523,7 +524,7 @@ static void a_look_tells_what_is_served(void **state)
 	pump(n);
 	assert_string_equal(n->trace, "running probe !probed");
 	assert_int_equal(n->told.attempt, 9);
-	assert_int_equal(revision_compare(n->told.revision, OLD), 0);
+	assert_int_equal(revision_compare(n->told.content.revision, OLD), 0);
 	assert_true(n->t.view.probe[SMTP].match);
 	assert_false(n->t.view.probe[POP3].match);
 	assert_string_equal(transaction_state_name(&n->t), "unverified");

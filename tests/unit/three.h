@@ -43,19 +43,20 @@ static inline void count(struct fleet_of_three *f, struct rollout_actions *actio
 static inline void hello(struct fleet_of_three *f, struct rollout_agent *a, struct revision served, const char *digest)
 {
 	struct rollout_actions actions = {0};
-	struct message m = {.type = MESSAGE_INVENTORY, .revision = served, .high_water = served};
-	strcpy(m.digest, digest);
+	struct message m = {.type = MESSAGE_INVENTORY, .content.revision = served, .high_water = served};
+	if (digest[0])
+		assert_int_equal(chain_unhex(digest, m.content.digest), 0);
 	rollout_hello(&f->r, a, &m, f->now, &actions);
 	count(f, &actions);
 }
 
 static inline struct rollout_content content_of(uint32_t number, const char *digest)
 {
-	struct rollout_content content = {.revision = {1, number},
-		.old = {1, number - 1},
-		.old_not_before = START - 10 * DAY,
-		.old_not_after = START + 80 * DAY};
-	strcpy(content.digest, digest);
+	struct rollout_content content = {.desired.revision = {1, number},
+		.old.revision = {1, number - 1},
+		.old.not_before = START - 10 * DAY,
+		.old.not_after = START + 80 * DAY};
+	assert_int_equal(chain_unhex(digest, content.desired.digest), 0);
 	return content;
 }
 
@@ -75,7 +76,7 @@ static inline void publish(struct fleet_of_three *f, uint32_t number, const char
 static inline bool answer(struct fleet_of_three *f, struct rollout_agent *a, enum message_type type)
 {
 	struct rollout_actions actions = {0};
-	struct message m = {.type = type, .revision = f->r.desired, .attempt = a->attempt};
+	struct message m = {.type = type, .content.revision = f->r.desired.revision, .attempt = a->attempt};
 	strcpy(m.step, "test");
 	strcpy(m.text, "it said no");
 	bool taken = rollout_answer(&f->r, a, &m, f->now, &actions);
@@ -102,7 +103,7 @@ static inline void lost(struct fleet_of_three *f, struct rollout_agent *a)
 static inline void probed(struct fleet_of_three *f, struct rollout_agent *a, bool served, bool match)
 {
 	struct rollout_actions actions = {0};
-	struct message m = {.type = MESSAGE_PROBED, .revision = f->r.desired};
+	struct message m = {.type = MESSAGE_PROBED, .content.revision = f->r.desired.revision};
 	struct message_probe *p = message_add_probe(&m);
 	strcpy(p->endpoint, "127.0.0.1:993");
 	p->served = served;

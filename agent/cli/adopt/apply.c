@@ -36,13 +36,13 @@ static void print_output(const char *text)
 static int hook(const struct apply *a, const struct plan_target *t, const char *verb, struct error *err)
 {
 	auto_free struct service_result *result = mem_alloc(sizeof(*result));
-	struct journal_entry entry = {.revision = t->certificate->revision};
-	memcpy(entry.fingerprint, t->certificate->leaves[0], sizeof(entry.fingerprint));
+	struct content entry = {.revision = t->certificate->revision};
+	memcpy(entry.leaf, t->certificate->leaves[0], sizeof(entry.leaf));
 	const struct service_call call = {
 		.service = t->service,
 		.hooks = a->config->hooks,
 		.certificate = t->certificate->certificate->name,
-		.entry = &entry,
+		.content = &entry,
 		.directory = t->certificate->directory,
 		.reconfigured = true,
 		.stop_fd = -1,

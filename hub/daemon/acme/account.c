@@ -147,7 +147,7 @@ static void tell_revoked(struct account *a)
 	struct error ignored;
 	auto_manifest struct manifest m = {0};
 	if (store_current(a->hub->store, a->certificate->name, &m, &ignored) > 0 &&
-		revision_compare(m.revision, a->revision) == 0)
+		revision_compare(m.content.revision, a->revision) == 0)
 		a->hub->events->revoked(a->hub, a->certificate->name, strcmp(a->reason, "keyCompromise") == 0);
 }
 

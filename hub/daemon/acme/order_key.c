@@ -77,7 +77,7 @@ static int current_key(
 	size_t count = 0;
 	int result = 0;
 	if (store_current(store, certificate, &current, &ignored) <= 0 ||
-		store_load(store, certificate, current.revision, pairs, &count, &loaded, &ignored) < 0)
+		store_load(store, certificate, current.content.revision, pairs, &count, &loaded, &ignored) < 0)
 		return 0;
 	while (count > 0) {
 		struct chain *pair = &pairs[--count];

@@ -127,12 +127,12 @@ static void look_at_current(struct renewal *r)
 	int had = store_current(r->hub->store, r->certificate->name, &m, &err);
 	if (had < 0)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
-	r->state.not_before = had > 0 ? m.not_before : 0;
-	r->state.not_after = had > 0 ? m.not_after : 0;
+	r->state.not_before = had > 0 ? m.content.not_before : 0;
+	r->state.not_after = had > 0 ? m.content.not_after : 0;
 	r->state.published = had > 0 ? m.published : 0;
 	r->state.gone_back = had > 0 && strcmp(m.source, "rollback") == 0;
 	r->revoked = had > 0 &&
-		(revoked_find(r->hub->store, r->certificate->name, m.fingerprint, &how) ||
+		(revoked_find(r->hub->store, r->certificate->name, m.content.leaf, &how) ||
 			(manifest_has_second(&m) && revoked_find(r->hub->store, r->certificate->name, m.second, &how)));
 	if (r->revoked && strcmp(how.reason, "keyCompromise") == 0)
 		demand_new_key(r);
@@ -296,7 +296,8 @@ static size_t find_replaced(struct renewal *r, char ids[STORE_PAIRS_MAX][ARI_ID_
 	auto_manifest struct manifest m = {0}, content = {0};
 	if (!r->certificate->acme->ari || store_current(r->hub->store, r->certificate->name, &m, &ignored) <= 0 ||
 		strcmp(m.source, "acme") != 0 || strcmp(m.reason, r->certificate->acme->name) != 0 ||
-		store_load(r->hub->store, r->certificate->name, m.revision, pairs, &count, &content, &ignored) < 0)
+		store_load(r->hub->store, r->certificate->name, m.content.revision, pairs, &count, &content, &ignored) <
+			0)
 		return 0;
 	while (found < count && ari_id(pairs[found].leaf, ids[found], &ignored) == 0)
 		found++;

@@ -69,7 +69,7 @@ static void restore(struct renewal_info *a)
 
 static bool can_be_asked(const struct renewal_info *a)
 {
-	return a->current.not_after > 0;
+	return a->current.content.not_after > 0;
 }
 
 static void plan(struct advisor *v, int64_t when)
@@ -145,7 +145,7 @@ static void take_answer(struct renewal_info *a, const cJSON *message, int64_t re
 		return;
 	}
 	snprintf(w.explanation, sizeof(w.explanation), "%s", page);
-	ari_answer(&a->record, &w, a->current.not_before, a->current.not_after, draw());
+	ari_answer(&a->record, &w, a->current.content.not_before, a->current.content.not_after, draw());
 	next_question(a, retry_after);
 	save(a);
 	if (a->record.moment == before)
@@ -210,7 +210,8 @@ static int need_id(struct renewal_info *a, struct error *err)
 	int had = store_current(a->advisor->hub->store, a->certificate->name, &m, err);
 	if (had <= 0)
 		return had < 0 ? -1 : error_set(err, ERROR_RETRY, "nothing is published");
-	if (store_load(a->advisor->hub->store, a->certificate->name, m.revision, pairs, &count, &content, err) < 0)
+	if (store_load(a->advisor->hub->store, a->certificate->name, m.content.revision, pairs, &count, &content, err) <
+		0)
 		return -1;
 	int result = ari_id(pairs[0].leaf, a->record.id, err);
 	while (count > 0)
@@ -331,9 +332,9 @@ void renewal_info_current(struct renewal_info *a, const struct manifest *current
 		return;
 	a->current = (struct manifest){0};
 	if (ours) {
-		a->current.not_before = current->not_before;
-		a->current.not_after = current->not_after;
-		chain_hex(current->fingerprint, leaf);
+		a->current.content.not_before = current->content.not_before;
+		a->current.content.not_after = current->content.not_after;
+		chain_hex(current->content.leaf, leaf);
 	}
 	if (strcmp(a->record.leaf, leaf) != 0) {
 		a->record = (struct ari_record){.id = ""};

@@ -367,7 +367,7 @@ void signing_pinned(struct hub *hub, const char *agent, const struct message *m)
 {
 	struct signing *s = hub->signing;
 	struct signing_missing *missing = find_missing(s, agent);
-	if (!s->list.len || strcmp(m->digest, s->digest) != 0)
+	if (!s->list.len || strcmp(m->list_digest, s->digest) != 0)
 		return; /* of a list that another one has replaced */
 	if (m->text[0]) {
 		missing = missing ? missing : add_missing(s, agent, false);

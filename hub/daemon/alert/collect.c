@@ -74,7 +74,8 @@ static void collect_renewal(struct collect *c, const struct rollout *r)
 	if (!renewal)
 		return;
 	renewal_status(renewal, &status);
-	bool urgent = !r->not_after || r->not_after - c->now < limit(c, r->not_before, r->not_after);
+	bool urgent = !r->desired.not_after ||
+		r->desired.not_after - c->now < limit(c, r->desired.not_before, r->desired.not_after);
 	if (status.failures && status.error[0])
 		conditions_add(c->out, CONDITION_RENEWAL, urgent, r->certificate,
 			"no new certificate can be had: %s; it is tried again by "
@@ -88,8 +89,9 @@ static void collect_renewal(struct collect *c, const struct rollout *r)
 static void collect_certificate(struct collect *c, const struct rollout *r)
 {
 	const struct watched *source = watched_find(c->hub, r->certificate);
-	if (r->desired.epoch || r->desired.number)
-		collect_expiring(c, r->certificate, "the current revision", r->not_before, r->not_after);
+	if (r->desired.revision.epoch || r->desired.revision.number)
+		collect_expiring(
+			c, r->certificate, "the current revision", r->desired.not_before, r->desired.not_after);
 	collect_renewal(c, r);
 	if (source && watched_trouble(source)[0])
 		conditions_add(c->out, CONDITION_SOURCE, false, r->certificate,
@@ -127,13 +129,13 @@ static bool is_stuck(struct collect *c, const struct rollout *r, const struct ro
 static void collect_hold(struct collect *c, const struct rollout_agent *a, const char *subject)
 {
 	char until[CLOCK_TEXT_MAX], ends[CLOCK_TEXT_MAX];
-	int64_t spare = limit(c, a->served_not_before, a->served_not_after) / 3;
-	if (a->held_until <= c->now || !a->served_not_after || a->held_until < a->served_not_after - spare)
+	int64_t spare = limit(c, a->served.not_before, a->served.not_after) / 3;
+	if (a->held_until <= c->now || !a->served.not_after || a->held_until < a->served.not_after - spare)
 		return;
 	conditions_add(c->out, CONDITION_ROLLOUT, true, subject,
 		"it is held until %s, and what it serves expires %s; certsync hold %s --end "
 		"ends that",
-		clock_text(a->held_until, until), clock_text(a->served_not_after, ends), a->name);
+		clock_text(a->held_until, until), clock_text(a->served.not_after, ends), a->name);
 }
 
 static void collect_state(
@@ -177,9 +179,9 @@ static void collect_place(struct collect *c, const struct rollout *r, const stru
 {
 	auto_free char *subject = mem_printf("%s %s", r->certificate, a->name);
 	char when[CLOCK_TEXT_MAX];
-	if (a->served_not_after && revision_compare(a->served, r->desired) != 0)
-		collect_expiring(c, subject, "this agent serves an old revision, which", a->served_not_before,
-			a->served_not_after);
+	if (a->served.not_after && revision_compare(a->served.revision, r->desired.revision) != 0)
+		collect_expiring(c, subject, "this agent serves an old revision, which", a->served.not_before,
+			a->served.not_after);
 	collect_state(c, r, a, subject);
 	collect_hold(c, a, subject);
 	collect_probes(c, r, a);

@@ -298,7 +298,7 @@ static void add_expected(const struct standing *s, const struct place *p, cJSON 
 	cJSON *list = cJSON_AddArrayToObject(o, "expected");
 	if (!p->endpoint->certificate || store_current(s->hub->store, certificate_of(p), &m, &ignored) <= 0)
 		return;
-	cJSON_AddItemToArray(list, cJSON_CreateString(chain_hex(m.fingerprint, hex)));
+	cJSON_AddItemToArray(list, cJSON_CreateString(chain_hex(m.content.leaf, hex)));
 	if (!manifest_has_second(&m))
 		return;
 	cJSON_AddItemToArray(list, cJSON_CreateString(chain_hex(m.second, hex)));
@@ -406,7 +406,7 @@ static void say(const struct hub *hub, enum condition_kind kind, const char *sub
 	if (kind == CONDITION_MISMATCH && certificate[0] && store_current(hub->store, certificate, &m, &ignored) > 0)
 		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s%s%s; ",
 			check->served ? chain_hex(check->facts.fingerprint, served) : "",
-			chain_hex(m.fingerprint, wanted),
+			chain_hex(m.content.leaf, wanted),
 			manifest_has_second(&m) ? " or, for the other kind of key, " : "",
 			manifest_has_second(&m) ? chain_hex(m.second, second) : "");
 	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s", check->reason,

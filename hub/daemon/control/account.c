@@ -140,7 +140,7 @@ static int choose(struct hub *hub, const char *name, const cJSON *request, struc
 	int had = store_current(hub->store, name, &current, err);
 	if (had <= 0)
 		return had < 0 ? -1 : error_set(err, ERROR_USAGE, "%s: nothing has been published yet", name);
-	*ret = current.revision;
+	*ret = current.content.revision;
 	const cJSON *asked = json_get(request, "revision");
 	if (asked && (!cJSON_IsString(asked) || !revision_parse(asked->valuestring, ret)))
 		return error_set(err, ERROR_USAGE, "a revision is written like 1.7 (certsync history shows them)");
@@ -148,9 +148,9 @@ static int choose(struct hub *hub, const char *name, const cJSON *request, struc
 	if (found <= 0)
 		return found < 0 ? -1 : error_set(err, ERROR_USAGE, "%s: there is no such revision", name);
 	/* A rollback's content is that of the revision that it went back to. */
-	*ret_current = memcmp(m.digest, current.digest, sizeof(m.digest)) == 0;
+	*ret_current = memcmp(m.content.digest, current.content.digest, sizeof(m.content.digest)) == 0;
 	if (*ret_current)
-		*ret = current.revision;
+		*ret = current.content.revision;
 	return 0;
 }
 

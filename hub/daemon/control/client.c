@@ -125,7 +125,7 @@ void client_follow(struct client *c, struct rollout *r, bool renewing)
 	*f = (struct followed){.rollout = r,
 		.renewing = renewing,
 		.told = mem_array(r->agent_count, sizeof(int)),
-		.wanted = renewing ? (struct revision){0, 0} : r->desired};
+		.wanted = renewing ? (struct revision){0, 0} : r->desired.revision};
 	for (size_t i = 0; i < r->agent_count; i++)
 		f->told[i] = CONTROL_STATE_UNTOLD;
 	event_active(c->check, 0, 0);
@@ -154,7 +154,7 @@ static bool tell_renewal(struct client *c, struct followed *f, const char **ret_
 	renewal_status(renewal_find(c->hub, f->rollout->certificate), &status);
 	if (!status.running) {
 		f->renewing = false;
-		f->wanted = f->rollout->desired;
+		f->wanted = f->rollout->desired.revision;
 		if (status.error[0])
 			*ret_error = status.error;
 		return false;
@@ -184,7 +184,7 @@ static bool has_converged(const struct client *c, const struct followed *f)
 	for (size_t i = 0; i < f->rollout->agent_count; i++)
 		if (client_addresses(c, &f->rollout->agents[i]) && !rollout_agent_converged(&f->rollout->agents[i]))
 			return false;
-	return !revision_is_placeholder(f->rollout->desired);
+	return !revision_is_placeholder(f->rollout->desired.revision);
 }
 
 void client_watch(struct client *c, void (*tell)(struct client *c))
@@ -201,7 +201,8 @@ static bool tell_rolled_back(struct client *c)
 	for (size_t i = 0; i < c->followed_count; i++) {
 		const struct followed *f = &c->followed[i];
 		auto_manifest struct manifest now = {0};
-		if (revision_is_placeholder(f->wanted) || revision_compare(f->rollout->desired, f->wanted) <= 0 ||
+		if (revision_is_placeholder(f->wanted) ||
+			revision_compare(f->rollout->desired.revision, f->wanted) <= 0 ||
 			store_current(c->hub->store, f->rollout->certificate, &now, &ignored) <= 0 ||
 			!(now.flags & BUNDLE_ROLLBACK))
 			continue;
@@ -253,7 +254,7 @@ void client_check(evutil_socket_t fd, short what, void *context)
 		return;
 	if (converged)
 		client_finish(c, CLI_DONE, NULL, NULL);
-	else if (revision_is_placeholder(c->followed[0].rollout->desired))
+	else if (revision_is_placeholder(c->followed[0].rollout->desired.revision))
 		client_refuse(c, CLI_UNCONVERGED, "%s: nothing has been published yet (certsync status says why)",
 			c->followed[0].rollout->certificate);
 	else

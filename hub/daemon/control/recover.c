@@ -37,7 +37,7 @@ static int look(struct client *c, struct loss *l, struct error *err)
 	int had = store_current(c->hub->store, c->certificate, &current, err);
 	if (had < 0)
 		log_event(LOG_LEVEL_WARNING, "recover", "certificate=%s error=\"%s\"", c->certificate, err->message);
-	l->store = had > 0 ? current.revision : (struct revision){0, 0};
+	l->store = had > 0 ? current.content.revision : (struct revision){0, 0};
 	for (size_t i = 0; i < l->rollout->agent_count; i++) {
 		const struct rollout_agent *a = &l->rollout->agents[i];
 		/* The agent may know another content under a number that it never served; then it refuses this hub's by

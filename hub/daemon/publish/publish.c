@@ -18,7 +18,7 @@ static int64_t end_of(struct hub *hub, const char *certificate, const struct man
 	size_t count = 0;
 	int64_t end = 0;
 	auto_manifest struct manifest ignored = {0};
-	if (!old || store_load(hub->store, certificate, old->revision, pairs, &count, &ignored, &err) < 0)
+	if (!old || store_load(hub->store, certificate, old->content.revision, pairs, &count, &ignored, &err) < 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
 		struct chain_facts facts;
@@ -38,7 +38,8 @@ static int judge(struct hub *hub, const struct hub_certificate *certificate, con
 		.anchors = hub->anchors,
 		.now = clock_wall(),
 		.required = (const char *const *)(void *)certificate->names,
-		.replaces_not_after = old ? old->not_after : 0, /* of its first pair, and agents know no other */
+		.replaces_not_after =
+			old ? old->content.not_after : 0, /* of its first pair, and agents know no other */
 		.may_expire_sooner = meta->flags & BUNDLE_MAY_EXPIRE_SOONER,
 		.key_is_vouched = true, /* by certsync-keys, where it came from; and `keep_keys` asks for it */
 	};
@@ -58,7 +59,7 @@ static bool is_sound(struct hub *hub, const char *certificate, const struct mani
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	size_t count = 0;
 	auto_manifest struct manifest m = {0};
-	if (store_load(hub->store, certificate, current->revision, pairs, &count, &m, &err) < 0) {
+	if (store_load(hub->store, certificate, current->content.revision, pairs, &count, &m, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", certificate, err.message);
 		return false;
 	}
@@ -99,11 +100,11 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 	had = had > 0;
 	chain_digest(pairs, count, digest);
 	*ret_unchanged = had && !store_begins_epoch(hub->store, certificate->name) &&
-		memcmp(digest, old.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
+		memcmp(digest, old.content.digest, sizeof(digest)) == 0 && is_sound(hub, certificate->name, &old);
 	if (*ret_unchanged) {
-		*ret = old.revision;
+		*ret = old.content.revision;
 		/* The revision may have been stored, and only the end of that have failed. */
-		if (revision_compare(fleet_find(hub, certificate->name)->desired, old.revision) != 0)
+		if (revision_compare(fleet_find(hub, certificate->name)->desired.revision, old.content.revision) != 0)
 			fleet_publish(hub, certificate->name, &old, NULL);
 		return 0;
 	}

@@ -11,7 +11,7 @@ static bool was_revoked(struct hub *hub, const char *name, struct revision r)
 	struct revoked how;
 	auto_manifest struct manifest m = {0};
 	return store_manifest(hub->store, name, r, &m, &ignored) > 0 &&
-		revoked_find(hub->store, name, m.fingerprint, &how);
+		revoked_find(hub->store, name, m.content.leaf, &how);
 }
 
 static int choose(struct hub *hub, const char *name, const struct manifest *current, const struct revision *asked,
@@ -19,17 +19,17 @@ static int choose(struct hub *hub, const char *name, const struct manifest *curr
 {
 	char text[REVISION_TEXT_MAX];
 	if (!asked) {
-		*ret = current->revision;
+		*ret = current->content.revision;
 		int found;
 		do
-			found = store_previous(hub->store, name, *ret, current->digest, ret, err);
+			found = store_previous(hub->store, name, *ret, current->content.digest, ret, err);
 		while (found > 0 && was_revoked(hub, name, *ret));
 		return found > 0 ? 0
 			: found < 0
 			? -1
 			: error_set(err, ERROR_USAGE, "%s: there is no earlier revision with another content", name);
 	}
-	if (revision_compare(*asked, current->revision) >= 0)
+	if (revision_compare(*asked, current->content.revision) >= 0)
 		return error_set(err, ERROR_USAGE, "%s: revision %s is not older than the current one", name,
 			revision_text(*asked, text));
 	*ret = *asked;

@@ -69,7 +69,8 @@ static bool misses_a_pair(struct watched *s, const struct pairing *p)
 	auto_manifest struct manifest current = {0};
 	auto_manifest struct manifest ignored = {0};
 	if (p->count != 1 || store_current(s->hub->store, s->certificate->name, &current, &err) <= 0 ||
-		store_load(s->hub->store, s->certificate->name, current.revision, old, &count, &ignored, &err) < 0)
+		store_load(s->hub->store, s->certificate->name, current.content.revision, old, &count, &ignored, &err) <
+			0)
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		enum pairing_kind kind = pairing_kind(old[i].leaf);

@@ -21,7 +21,7 @@ static bool is_nearly_over(int64_t not_before, int64_t not_after, int64_t now)
 /* Where there is no old certificate, nothing is gained by waiting. */
 static bool old_one_is_nearly_over(const struct rollout *r, int64_t now)
 {
-	return !r->old_not_after || is_nearly_over(r->old_not_before, r->old_not_after, now);
+	return !r->old.not_after || is_nearly_over(r->old.not_before, r->old.not_after, now);
 }
 
 /* Returns whether the others go on in spite of a failure somewhere. */
@@ -80,9 +80,10 @@ static int64_t soaked_at(const struct rollout *r)
  * not last, loses by waiting. */
 static bool needs_no_window(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	if (revision_is_placeholder(a->served) || revision_compare(a->served, r->desired) == 0)
+	if (revision_is_placeholder(a->served.revision) ||
+		revision_compare(a->served.revision, r->desired.revision) == 0)
 		return true;
-	if (a->served_not_after && is_nearly_over(a->served_not_before, a->served_not_after, now))
+	if (a->served.not_after && is_nearly_over(a->served.not_before, a->served.not_after, now))
 		return true;
 	return r->proceed || r->urgent || old_one_is_nearly_over(r, now);
 }
@@ -151,9 +152,9 @@ bool barrier_wants_rollback(const struct rollout *r, int64_t now, const char **r
 	*ret_refusal = NULL;
 	if (r->urgent)
 		*ret_refusal = "what it replaces was revoked, or is to be replaced";
-	else if (revision_is_placeholder(r->old) || !r->old_not_after)
+	else if (revision_is_placeholder(r->old.revision) || !r->old.not_after)
 		*ret_refusal = "there is nothing older";
-	else if (r->old_not_after - now < (r->old_not_after - r->old_not_before) / 3)
+	else if (r->old.not_after - now < (r->old.not_after - r->old.not_before) / 3)
 		*ret_refusal = "the old one has under a third of its life left";
 	return true;
 }
@@ -162,8 +163,8 @@ bool barrier_wants_rollback(const struct rollout *r, int64_t now, const char **r
 static int64_t goes_on_at(const struct rollout *r)
 {
 	int64_t when = r->started + r->proceed_after;
-	if (r->old_not_after) {
-		int64_t over = r->old_not_after - (r->old_not_after - r->old_not_before) / 6 + 1;
+	if (r->old.not_after) {
+		int64_t over = r->old.not_after - (r->old.not_after - r->old.not_before) / 6 + 1;
 		when = over < when ? over : when;
 	}
 	return when;

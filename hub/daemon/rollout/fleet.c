@@ -143,14 +143,14 @@ static void record_encode(const struct rollout *r, struct buf *out)
 {
 	char text[REVISION_TEXT_MAX];
 	auto_json cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "revision", revision_text(r->desired, text));
+	cJSON_AddStringToObject(o, "revision", revision_text(r->desired.revision, text));
 	cJSON_AddNumberToObject(o, "started", (double)r->started);
 	cJSON_AddBoolToObject(o, "open", r->open);
 	cJSON_AddBoolToObject(o, "proceed", r->proceed);
 	cJSON_AddBoolToObject(o, "urgent", r->urgent);
-	cJSON_AddStringToObject(o, "old", revision_text(r->old, text));
-	cJSON_AddNumberToObject(o, "old_not_before", (double)r->old_not_before);
-	cJSON_AddNumberToObject(o, "old_not_after", (double)r->old_not_after);
+	cJSON_AddStringToObject(o, "old", revision_text(r->old.revision, text));
+	cJSON_AddNumberToObject(o, "old_not_before", (double)r->old.not_before);
+	cJSON_AddNumberToObject(o, "old_not_after", (double)r->old.not_after);
 	cJSON *agents = cJSON_AddObjectToObject(o, "agents");
 	for (size_t i = 0; i < r->agent_count; i++)
 		cJSON_AddItemToObject(agents, r->agents[i].name, place_encode(&r->agents[i]));
@@ -160,8 +160,9 @@ static void record_encode(const struct rollout *r, struct buf *out)
 }
 
 struct record {
-	struct revision revision, old;
-	int64_t started, old_not_before, old_not_after;
+	struct revision revision;
+	struct content old; /* its revision and dates */
+	int64_t started;
 	bool open, proceed, urgent;
 };
 
@@ -173,7 +174,7 @@ static int added_decode(const cJSON *o, struct record *ret, struct error *err)
 	const char *old = json_string(o, "old", REVISION_TEXT_MAX, err);
 	if (!old)
 		return -1;
-	if (!revision_parse(old, &ret->old))
+	if (!revision_parse(old, &ret->old.revision))
 		return error_set(err, ERROR_PERMANENT, "old: \"%s\" is no revision", old);
 	return json_bool(o, "urgent", &ret->urgent, err);
 }
@@ -195,8 +196,8 @@ static int record_decode(
 			return error_wrap(err, "agent %s", r->agents[i].name);
 	}
 	if (json_i64(o, "started", &ret->started, err) < 0 ||
-		json_i64(o, "old_not_before", &ret->old_not_before, err) < 0 ||
-		json_i64(o, "old_not_after", &ret->old_not_after, err) < 0 ||
+		json_i64(o, "old_not_before", &ret->old.not_before, err) < 0 ||
+		json_i64(o, "old_not_after", &ret->old.not_after, err) < 0 ||
 		json_bool(o, "open", &ret->open, err) < 0 || added_decode(o, ret, err) < 0)
 		return -1;
 	return json_bool(o, "proceed", &ret->proceed, err);
@@ -208,7 +209,7 @@ static void save(struct hub *hub, struct fleet_item *item)
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
 	item->stale = false;
-	if (item->broken || revision_is_placeholder(item->rollout.desired))
+	if (item->broken || revision_is_placeholder(item->rollout.desired.revision))
 		return;
 	record_encode(&item->rollout, &text);
 	if (text.len == item->saved.len && memcmp(text.data, item->saved.data, text.len) == 0)
@@ -239,15 +240,11 @@ static int restore(struct hub *hub, struct rollout *r, struct revision desired, 
 
 static int fill_offer(struct hub *hub, const struct rollout *r, struct message *offer, struct error *err)
 {
-	char hex[CHAIN_HEX_MAX];
 	auto_manifest struct manifest m = {0};
-	int found = store_manifest(hub->store, r->certificate, r->desired, &m, err);
+	int found = store_manifest(hub->store, r->certificate, r->desired.revision, &m, err);
 	if (found <= 0)
 		return found < 0 ? -1 : error_set(err, ERROR_PERMANENT, "the store has no such revision any more");
-	snprintf(offer->digest, sizeof(offer->digest), "%s", r->digest);
-	snprintf(offer->fingerprint, sizeof(offer->fingerprint), "%s", chain_hex(m.fingerprint, hex));
-	offer->not_before = m.not_before;
-	offer->not_after = m.not_after;
+	offer->content = m.content;
 	offer->may_expire_sooner = m.flags & BUNDLE_MAY_EXPIRE_SOONER;
 	offer->rollback = m.flags & BUNDLE_ROLLBACK;
 	for (size_t i = 0; i < m.name_count; i++)
@@ -261,7 +258,8 @@ static int send_action(struct hub *hub, const struct rollout *r, const struct ro
 	struct session *session = session_find(hub, a->name);
 	if (!session)
 		return error_set(err, ERROR_RETRY, "agent %s is not connected", a->name);
-	auto_message struct message m = {.revision = r->desired, .attempt = a->attempt, .force = a->force};
+	auto_message struct message m = {
+		.content.revision = r->desired.revision, .attempt = a->attempt, .force = a->force};
 	snprintf(m.certificate, sizeof(m.certificate), "%s", r->certificate);
 	if (action->type == ROLLOUT_SEND_OFFER && fill_offer(hub, r, &m, err) < 0)
 		return -1;
@@ -284,8 +282,8 @@ static void log_change(const struct rollout *r, const struct rollout_agent *a)
 						       : LOG_LEVEL_INFO,
 		"rollout",
 		"certificate=%s revision=%s agent=%s state=%s step=%s stage_ms=%u activate_ms=%u rolled_back=%d reason=\"%s\"",
-		r->certificate, revision_text(r->desired, text), a->name, state, trouble ? a->step : state, a->stage_ms,
-		a->activate_ms, a->rolled_back, trouble ? a->text : "");
+		r->certificate, revision_text(r->desired.revision, text), a->name, state, trouble ? a->step : state,
+		a->stage_ms, a->activate_ms, a->rolled_back, trouble ? a->text : "");
 }
 
 static void log_rollback(struct fleet_item *item)
@@ -383,7 +381,7 @@ static void on_roll_back(evutil_socket_t fd, short what, void *context)
 	if (!still_wanted(item))
 		return;
 	const struct hub_certificate *certificate = hub_config_certificate(item->hub->config, r->certificate);
-	const struct revision old = r->old;
+	const struct revision old = r->old.revision;
 	if (item->hub->events->roll_back(item->hub, certificate, &old, "because an activation failed", &err) == 0)
 		return;
 	rollout_no_rollback(r, err.message, clock_wall());
@@ -420,26 +418,19 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 static int load_content(struct hub *hub, const char *certificate, struct rollout_content *ret, struct error *err)
 {
-	char hex[CHAIN_HEX_MAX];
 	struct error ignored;
 	auto_manifest struct manifest m = {0};
 	auto_manifest struct manifest old = {0};
 	int had = store_current(hub->store, certificate, &m, err);
 	if (had <= 0)
 		return had;
-	*ret = (struct rollout_content){.revision = m.revision,
-		.not_before = m.not_before,
-		.not_after = m.not_after,
-		.immediate = m.flags & BUNDLE_ROLLBACK};
-	snprintf(ret->digest, sizeof(ret->digest), "%s", chain_hex(m.digest, hex));
-	struct revision before = {m.revision.epoch, m.revision.number - 1};
+	*ret = (struct rollout_content){.desired = m.content, .immediate = m.flags & BUNDLE_ROLLBACK};
+	struct revision before = {m.content.revision.epoch, m.content.revision.number - 1};
 	if (store_manifest(hub->store, certificate, before, &old, &ignored) > 0) {
-		ret->old = old.revision;
-		ret->old_not_before = old.not_before;
-		ret->old_not_after = old.not_after;
+		ret->old = old.content;
 		/* The revocation is known again though the hub was killed before it had noted it. */
 		struct revoked how;
-		ret->urgent = revoked_find(hub->store, certificate, old.fingerprint, &how);
+		ret->urgent = revoked_find(hub->store, certificate, old.content.leaf, &how);
 	}
 	return 1;
 }
@@ -453,14 +444,12 @@ static int resume(struct hub *hub, struct fleet_item *item, struct error *err)
 	int had = load_content(hub, r->certificate, &content, err);
 	if (had <= 0)
 		return had;
-	int restored = restore(hub, r, content.revision, &record, &broken);
+	int restored = restore(hub, r, content.desired.revision, &record, &broken);
 	if (restored < 0)
 		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", r->certificate, broken.message);
-	if (restored > 0 && revision_compare(record.revision, content.revision) == 0) {
+	if (restored > 0 && revision_compare(record.revision, content.desired.revision) == 0) {
 		content.old = record.old;
 		content.urgent = record.urgent;
-		content.old_not_before = record.old_not_before;
-		content.old_not_after = record.old_not_after;
 		rollout_resume(r, &content, record.started, record.open, record.proceed);
 		return 0;
 	}
@@ -553,22 +542,15 @@ void fleet_close(struct hub *hub)
 void fleet_publish(
 	struct hub *hub, const char *certificate, const struct manifest *now_desired, const struct manifest *old)
 {
-	char hex[CHAIN_HEX_MAX];
 	struct fleet_item *item = find_item(hub, certificate);
 	if (!item)
 		return; /* hub.conf no longer has it */
 	auto_actions struct rollout_actions actions = {0};
-	struct rollout_content content = {.revision = now_desired->revision,
-		.not_before = now_desired->not_before,
-		.not_after = now_desired->not_after,
+	struct rollout_content content = {.desired = now_desired->content,
 		.immediate = now_desired->flags & BUNDLE_ROLLBACK,
 		.urgent = now_desired->urgent};
-	snprintf(content.digest, sizeof(content.digest), "%s", chain_hex(now_desired->digest, hex));
-	if (old) {
-		content.old = old->revision;
-		content.old_not_before = old->not_before;
-		content.old_not_after = old->not_after;
-	}
+	if (old)
+		content.old = old->content;
 	item->broken = false;
 	rollout_publish(&item->rollout, &content, clock_wall(), &actions);
 	save(hub, item);
@@ -642,8 +624,8 @@ static bool must_not_return(
 	struct revoked how;
 	auto_manifest struct manifest m = {0};
 	return session_protocol(session) >= 2 &&
-		store_manifest(hub->store, r->certificate, a->served, &m, &ignored) > 0 &&
-		revoked_find(hub->store, r->certificate, m.fingerprint, &how);
+		store_manifest(hub->store, r->certificate, a->served.revision, &m, &ignored) > 0 &&
+		revoked_find(hub->store, r->certificate, m.content.leaf, &how);
 }
 
 /* Seals to the key that belongs to the one by which this session came in, and to no other. */
@@ -658,7 +640,8 @@ static int seal_for(struct hub *hub, const struct rollout *r, const struct sessi
 	if (found == 0)
 		return error_set(err, ERROR_USAGE, "agent %s has no sealing key here: certsync agent add %s --key -",
 			agent, agent);
-	return bundle_cache_seal(hub->fleet->parcel, r->certificate, r->desired, more_flags, key.seal, out, err);
+	return bundle_cache_seal(
+		hub->fleet->parcel, r->certificate, r->desired.revision, more_flags, key.seal, out, err);
 }
 
 void fleet_fetch(struct hub *hub, struct session *session, const struct message *m)
@@ -683,7 +666,8 @@ void fleet_fetch(struct hub *hub, struct session *session, const struct message 
 		return;
 	}
 	/* This is the hub's own trouble, and is shown where everything about this agent is shown. */
-	struct message failed = {.type = MESSAGE_FAILED, .revision = m->revision, .attempt = m->attempt};
+	struct message failed = {
+		.type = MESSAGE_FAILED, .content.revision = m->content.revision, .attempt = m->attempt};
 	snprintf(failed.certificate, sizeof(failed.certificate), "%s", m->certificate);
 	snprintf(failed.step, sizeof(failed.step), "fetch");
 	snprintf(failed.text, sizeof(failed.text), "%s", err.message);

@@ -27,7 +27,7 @@ static void begin(struct history_book *b, const struct rollout *r, int64_t now)
 		last->superseded = now;
 	if (b->count == OUTCOMES_MAX)
 		memmove(b->list, b->list + 1, --b->count * sizeof(*b->list));
-	b->list[b->count++] = (struct history){.revision = r->desired, .started = r->started};
+	b->list[b->count++] = (struct history){.revision = r->desired.revision, .started = r->started};
 }
 
 static void note_failure(struct history *o, const struct rollout *r)
@@ -42,10 +42,10 @@ static void note_failure(struct history *o, const struct rollout *r)
 bool history_update(struct history_book *b, const struct rollout *r, int64_t now)
 {
 	bool changed = false;
-	if (revision_is_placeholder(r->desired))
+	if (revision_is_placeholder(r->desired.revision))
 		return false;
 	struct history *last = b->count ? &b->list[b->count - 1] : NULL;
-	if (!last || revision_compare(last->revision, r->desired) != 0) {
+	if (!last || revision_compare(last->revision, r->desired.revision) != 0) {
 		begin(b, r, now);
 		last = &b->list[b->count - 1];
 		changed = true;

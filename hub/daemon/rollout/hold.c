@@ -71,7 +71,9 @@ void hold_tell(struct hub *hub, const struct rollout *r, const struct rollout_ag
 		return;
 	int64_t left = a->held_until ? a->held_until - clock_wall() : 0;
 	left = left > MESSAGE_HOLD_MAX ? MESSAGE_HOLD_MAX : left;
-	struct message m = {.type = MESSAGE_HOLD, .revision = r->desired, .seconds = left > 0 ? (uint32_t)left : 0};
+	struct message m = {.type = MESSAGE_HOLD,
+		.content.revision = r->desired.revision,
+		.seconds = left > 0 ? (uint32_t)left : 0};
 	snprintf(m.certificate, sizeof(m.certificate), "%s", r->certificate);
 	session_send(session, &m);
 }

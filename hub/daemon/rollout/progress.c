@@ -83,5 +83,5 @@ bool rollout_converged(const struct rollout *r)
 	for (size_t i = 0; i < r->agent_count; i++)
 		if (!rollout_agent_converged(&r->agents[i]))
 			return false;
-	return !revision_is_placeholder(r->desired);
+	return !revision_is_placeholder(r->desired.revision);
 }

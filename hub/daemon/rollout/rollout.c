@@ -234,7 +234,7 @@ static uint32_t next_attempt(struct rollout *r, int64_t now)
 
 static bool offer_is_due(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	if (!a->connected || a->held_until || revision_is_placeholder(r->desired))
+	if (!a->connected || a->held_until || revision_is_placeholder(r->desired.revision))
 		return false;
 	return a->state == ROLLOUT_IDLE || (a->state == ROLLOUT_FAILED && now >= a->next_try);
 }
@@ -314,7 +314,7 @@ static void advance(struct rollout *r, int64_t now, struct rollout_actions *out)
 	for (size_t i = 0; i < r->agent_count; i++)
 		advance_agent(r, &r->agents[i], now, out);
 	ask_for_rollback(r, now, out);
-	if (!r->open && !revision_is_placeholder(r->desired) && barrier_opens(r, now))
+	if (!r->open && !revision_is_placeholder(r->desired.revision) && barrier_opens(r, now))
 		r->open = true;
 	/* An agent that cannot pass is not asked about: what keeps each of them would be looked for among all the
 	 * others, at every answer. */
@@ -354,7 +354,7 @@ void rollout_hold(struct rollout *r, struct rollout_agent *a, int64_t until, int
 static bool keeps_old(const struct rollout *r, int64_t now)
 {
 	bool waits = false, any_passed = false;
-	if (revision_is_placeholder(r->desired) || r->immediate)
+	if (revision_is_placeholder(r->desired.revision) || r->immediate)
 		return false;
 	for (size_t i = 0; i < r->agent_count; i++) {
 		const struct rollout_agent *a = &r->agents[i];
@@ -362,26 +362,16 @@ static bool keeps_old(const struct rollout *r, int64_t now)
 		if (barrier_awaits(a, now) && a->state != ROLLOUT_FAILED && !a->passed)
 			waits = true;
 	}
-	return waits && (r->old_not_after || !any_passed);
+	return waits && (r->old.not_after || !any_passed);
 }
 
 static void set_content(struct rollout *r, const struct rollout_content *content)
 {
-	r->desired = content->revision;
-	snprintf(r->digest, sizeof(r->digest), "%s", content->digest);
-	r->not_before = content->not_before;
-	r->not_after = content->not_after;
+	r->desired = content->desired;
 	r->immediate = content->immediate;
 	r->urgent = content->urgent;
 	r->no_rollback[0] = '\0';
 	r->rollback_retry = 0;
-}
-
-static void set_old(struct rollout *r, const struct rollout_content *content)
-{
-	r->old = content->old;
-	r->old_not_before = content->old_not_before;
-	r->old_not_after = content->old_not_after;
 }
 
 static void say_ahead(const struct rollout *r, struct rollout_agent *a)
@@ -391,7 +381,7 @@ static void say_ahead(const struct rollout *r, struct rollout_agent *a)
 	snprintf(a->text, sizeof(a->text),
 		"the agent has had revision %s, this hub wants %s: was the hub restored from an older backup? Nothing is "
 		"changed there until `certsync recover` has begun a new epoch",
-		revision_text(a->high_water, has), revision_text(r->desired, wanted));
+		revision_text(a->high_water, has), revision_text(r->desired.revision, wanted));
 }
 
 static void go_ahead(const struct rollout *r, struct rollout_agent *a, struct revision has, int64_t now)
@@ -404,7 +394,7 @@ static void go_ahead(const struct rollout *r, struct rollout_agent *a, struct re
 void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now, struct rollout_actions *out)
 {
 	if (!keeps_old(r, now))
-		set_old(r, content);
+		r->old = content->old;
 	set_content(r, content);
 	r->started = now;
 	r->witnessed = true;
@@ -413,7 +403,7 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 		struct rollout_agent *a = &r->agents[i];
 		forget_failure(a);
 		a->force = a->passed = a->told = false;
-		if (a->state == ROLLOUT_AHEAD && revision_compare(r->desired, a->high_water) <= 0)
+		if (a->state == ROLLOUT_AHEAD && revision_compare(r->desired.revision, a->high_water) <= 0)
 			say_ahead(r, a);
 		else
 			enter(a, ROLLOUT_IDLE, now, 0);
@@ -423,7 +413,7 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 
 void rollout_resume(struct rollout *r, const struct rollout_content *content, int64_t started, bool open, bool proceed)
 {
-	set_old(r, content);
+	r->old = content->old;
 	set_content(r, content);
 	r->witnessed = false;
 	r->started = started;
@@ -433,14 +423,15 @@ void rollout_resume(struct rollout *r, const struct rollout_content *content, in
 
 static bool has_desired(const struct rollout *r, const struct message *inventory)
 {
-	return !revision_is_placeholder(r->desired) && revision_compare(inventory->revision, r->desired) == 0;
+	return !revision_is_placeholder(r->desired.revision) &&
+		revision_compare(inventory->content.revision, r->desired.revision) == 0;
 }
 
 /* An agent is also ahead where only the number is that of the desired revision, and the content is another hub's. */
 static bool is_ahead(const struct rollout *r, const struct message *inventory)
 {
-	return revision_compare(inventory->high_water, r->desired) > 0 ||
-		(has_desired(r, inventory) && strcmp(inventory->digest, r->digest) != 0);
+	return revision_compare(inventory->high_water, r->desired.revision) > 0 ||
+		(has_desired(r, inventory) && !content_same_digest(&inventory->content, &r->desired));
 }
 
 /* The desired revision was there, and is not any more. */
@@ -449,8 +440,8 @@ static void lose_revision(struct rollout_agent *a, struct revision has, int64_t 
 	char text[REVISION_TEXT_MAX];
 	count_in_row(a, now);
 	note_drift(a, now, "it has revision %s although it had the desired one", revision_text(has, text));
-	a->served = has;
-	a->served_not_before = a->served_not_after = 0;
+	a->served.revision = has;
+	a->served.not_before = a->served.not_after = 0;
 	if (at_once && a->drifts_in_row == 1)
 		enter(a, ROLLOUT_IDLE, now, 0);
 	else
@@ -464,17 +455,14 @@ static bool may_have_it(const struct rollout *r, struct rollout_agent *a, int64_
 	if (a->told || !r->witnessed)
 		return true;
 	note_contradiction(a, now, "it says that it has revision %s, which it was not told to activate",
-		revision_text(r->desired, text));
+		revision_text(r->desired.revision, text));
 	return false;
 }
 
 static void take_inventory(struct rollout_agent *a, const struct message *inventory)
 {
-	a->served = inventory->revision;
+	a->served = inventory->content;
 	a->high_water = inventory->high_water;
-	a->served_not_before = inventory->not_before;
-	a->served_not_after = inventory->not_after;
-	snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", inventory->fingerprint);
 }
 
 void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct message *inventory, int64_t now,
@@ -492,9 +480,8 @@ void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct mess
 		a->failed_staging = false;
 		probe(a, now, out);
 	} else if (a->passed && barrier_has_passed(a)) {
-		lose_revision(a, inventory->revision, now, true);
-		a->served_not_before = inventory->not_before;
-		a->served_not_after = inventory->not_after;
+		lose_revision(a, inventory->content.revision, now, true);
+		a->served = inventory->content;
 	} else if (a->state != ROLLOUT_FAILED) {
 		enter(a, ROLLOUT_IDLE, now, 0);
 	}
@@ -574,15 +561,16 @@ static void look_at_probes(struct rollout *r, struct rollout_agent *a, const str
 		note_drift(a, now, "installed files had been changed, and were put right");
 	}
 	if (!barrier_has_passed(a)) {
-		if (!revision_is_placeholder(r->desired) && revision_compare(m->revision, r->desired) == 0)
+		if (!revision_is_placeholder(r->desired.revision) &&
+			revision_compare(m->content.revision, r->desired.revision) == 0)
 			may_have_it(r, a, now);
 		return;
 	}
 	a->deadline = 0;
-	if (revision_compare(m->revision, r->desired) > 0)
-		go_ahead(r, a, m->revision, now);
-	else if (revision_compare(m->revision, r->desired) < 0)
-		lose_revision(a, m->revision, now, false);
+	if (revision_compare(m->content.revision, r->desired.revision) > 0)
+		go_ahead(r, a, m->content.revision, now);
+	else if (revision_compare(m->content.revision, r->desired.revision) < 0)
+		lose_revision(a, m->content.revision, now, false);
 	else if (!a->held_until)
 		judge_probes(a, now);
 }
@@ -615,7 +603,7 @@ static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct
 			return false;
 		a->stage_ms = m->milliseconds;
 		/* Its high-water mark is the root half's promise, and known now without another inventory. */
-		a->high_water = r->desired;
+		a->high_water = r->desired.revision;
 		a->failed_staging = false;
 		enter(a, ROLLOUT_STAGED, now, 0);
 		return true;
@@ -629,12 +617,10 @@ static bool take_answer(struct rollout *r, struct rollout_agent *a, const struct
 			return false;
 		a->activate_ms = m->milliseconds;
 		a->served = r->desired;
-		a->served_not_before = r->not_before;
-		a->served_not_after = r->not_after;
+		memcpy(a->served.leaf, m->content.leaf, sizeof(a->served.leaf));
 		a->stopped = m->stopped;
 		a->force = false;
 		a->passed = true;
-		snprintf(a->fingerprint, sizeof(a->fingerprint), "%s", m->fingerprint);
 		take_probes(a, m, now);
 		forget_failure(a);
 		judge_probes(a, now);
@@ -658,7 +644,8 @@ bool rollout_answer(
 		advance(r, now, out);
 		return true;
 	}
-	if (m->attempt != a->attempt || revision_compare(m->revision, r->desired) != 0 || !take_answer(r, a, m, now))
+	if (m->attempt != a->attempt || revision_compare(m->content.revision, r->desired.revision) != 0 ||
+		!take_answer(r, a, m, now))
 		return false;
 	advance(r, now, out);
 	return true;
@@ -667,7 +654,7 @@ bool rollout_answer(
 bool rollout_may_fetch(const struct rollout *r, const struct rollout_agent *a, const struct message *m)
 {
 	return a->state == ROLLOUT_OFFERED && !a->fetched && m->attempt == a->attempt &&
-		revision_compare(m->revision, r->desired) == 0;
+		revision_compare(m->content.revision, r->desired.revision) == 0;
 }
 
 void rollout_retry(struct rollout *r, struct rollout_agent *a, bool force, int64_t now, struct rollout_actions *out)

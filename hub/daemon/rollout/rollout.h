@@ -89,7 +89,7 @@
 
 #include "hub/common/config.h"
 #include "lib/wire/message.h"
-#include "lib/crypto/revision.h"
+#include "lib/crypto/content.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -139,9 +139,8 @@ struct rollout_agent {
 	bool passed;            /* it has had the desired revision committed, and may have lost it since */
 	int64_t held_until;     /* wall clock; 0: not held */
 	int64_t held_for;       /* seconds: how far ahead that was */
-	struct revision served, high_water;          /* as reported last */
-	int64_t served_not_before, served_not_after; /* 0: not known */
-	char fingerprint[CHAIN_HEX_MAX];
+	struct content served;  /* as reported last; its leaf is what live/ points at there */
+	struct revision high_water;
 	uint32_t stage_ms, activate_ms; /* what the steps took there, of the last attempt */
 	/* The last failure is kept until the next success. */
 	char step[32];
@@ -174,14 +173,13 @@ struct rollout {
 	const struct hub_window *windows; /* borrowed, with the configuration */
 	size_t window_count;
 	int (*local_minute)(int64_t wall); /* minutes after midnight (hub/daemon/rollout/window.h); NULL: UTC */
-	struct revision desired;           /* (0, 0): nothing published yet */
-	char digest[CHAIN_HEX_MAX];
-	int64_t not_before, not_after;         /* of it; 0: not known */
-	int64_t started;                       /* of the desired revision's rollout */
-	struct revision old;                   /* what it replaces, and what a rollback goes back to; (0, 0): nothing */
-	int64_t old_not_before, old_not_after; /* of that; 0: nothing */
-	bool witnessed;                        /* published by this process: who was told to activate it is known */
-	bool immediate;                        /* a rollback: rolled out so, whatever the policy says */
+	struct content desired;            /* revision (0, 0): nothing published yet */
+	int64_t started;                   /* of the desired revision's rollout */
+	/* What it replaces, and what a rollback goes back to; revision (0, 0) and not_after 0: nothing. Of what was
+	 * restored from a record its revision and dates are known. */
+	struct content old;
+	bool witnessed; /* published by this process: who was told to activate it is known */
+	bool immediate; /* a rollback: rolled out so, whatever the policy says */
 	bool urgent;
 	bool open;              /* the barrier is */
 	bool proceed;           /* the operator said so, for this revision */
@@ -214,13 +212,10 @@ struct rollout_agent *rollout_find(struct rollout *r, const char *name); /* NULL
 /* What is desired from now on. `resumed` says that a restarted hub goes on with it, and that started, open and proceed
  * are set. */
 struct rollout_content {
-	struct revision revision;
-	char digest[CHAIN_HEX_MAX];
-	int64_t not_before, not_after;
-	struct revision old; /* of a publish: the one before; resumed: as it was */
-	int64_t old_not_before, old_not_after;
-	bool immediate; /* a rollback: whatever the policy says */
-	bool urgent;    /* the old one is revoked, or the CA wants it replaced now: no window is waited for */
+	struct content desired;
+	struct content old; /* of a publish: the one before; resumed: as it was */
+	bool immediate;     /* a rollback: whatever the policy says */
+	bool urgent;        /* the old one is revoked, or the CA wants it replaced now: no window is waited for */
 };
 void rollout_publish(
 	struct rollout *r, const struct rollout_content *content, int64_t now, struct rollout_actions *out);

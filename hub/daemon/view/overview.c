@@ -34,7 +34,7 @@ static void take_place(const struct rollout *r, const struct rollout_agent *a, i
 		.busy = rollout_busy(r, a, now),
 		.since = a->since,
 		.held_until = a->held_until,
-		.served = a->served,
+		.served = a->served.revision,
 		.failures = a->failures,
 		.drifts = a->drifts,
 	};
@@ -63,9 +63,9 @@ static void take_certificate(struct hub *hub, const struct rollout *r, int64_t n
 {
 	*ret = (struct overview_certificate){
 		.name = r->certificate,
-		.revision = r->desired,
-		.not_before = r->not_before,
-		.not_after = r->not_after,
+		.revision = r->desired.revision,
+		.not_before = r->desired.not_before,
+		.not_after = r->desired.not_after,
 		.converged = rollout_converged(r),
 		.places = mem_array(r->agent_count, sizeof(*ret->places)),
 		.place_count = r->agent_count,

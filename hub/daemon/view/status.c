@@ -8,6 +8,7 @@
 #include "hub/daemon/publish/watched.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
+#include "lib/wire/content_json.h"
 #include "hub/daemon/rollout/progress.h"
 
 #include <stdlib.h>
@@ -28,11 +29,11 @@ static void add_revision(cJSON *o, const char *key, struct revision r)
 static void add_manifest(const struct manifest *m, cJSON *o)
 {
 	char hex[CHAIN_HEX_MAX];
-	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m->fingerprint, hex));
+	cJSON_AddStringToObject(o, "fingerprint", chain_hex(m->content.leaf, hex));
 	if (manifest_has_second(m))
 		cJSON_AddStringToObject(o, "second", chain_hex(m->second, hex));
-	add_time(o, "not_before", m->not_before);
-	add_time(o, "not_after", m->not_after);
+	add_time(o, "not_before", m->content.not_before);
+	add_time(o, "not_after", m->content.not_after);
 	add_time(o, "published", m->published);
 	cJSON_AddStringToObject(o, "source", m->source);
 	cJSON_AddStringToObject(o, "reason", m->reason);
@@ -79,7 +80,7 @@ cJSON *status_revision(struct hub *hub, const char *certificate, struct revision
 	cJSON_AddStringToObject(o, "event", "revision");
 	cJSON_AddStringToObject(o, "certificate", certificate);
 	add_revision(o, "revision", r);
-	cJSON_AddBoolToObject(o, "current", rollout && revision_compare(rollout->desired, r) == 0);
+	cJSON_AddBoolToObject(o, "current", rollout && revision_compare(rollout->desired.revision, r) == 0);
 	if (store_manifest(hub->store, certificate, r, &m, &err) < 0)
 		cJSON_AddStringToObject(o, "store_error", err.message);
 	else
@@ -109,7 +110,8 @@ static void add_warnings(struct hub *hub, const char *name, cJSON *o)
 	cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
 	if (!certificate || store_current(hub->store, name, &m, &ignored) <= 0)
 		return;
-	size_t count = lint_lifetime(certificate, hub->config->scan_interval, m.not_after - m.not_before, faults);
+	size_t count = lint_lifetime(
+		certificate, hub->config->scan_interval, m.content.not_after - m.content.not_before, faults);
 	for (size_t i = 0; i < count; i++)
 		cJSON_AddItemToArray(warnings, cJSON_CreateString(faults[i].text));
 }
@@ -159,7 +161,7 @@ cJSON *status_certificate(struct hub *hub, const struct rollout *r)
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "event", "certificate");
 	cJSON_AddStringToObject(o, "certificate", r->certificate);
-	add_revision(o, "revision", r->desired);
+	add_revision(o, "revision", r->desired.revision);
 	cJSON_AddBoolToObject(o, "converged", rollout_converged(r));
 	cJSON_AddStringToObject(o, "rollout", r->policy == ROLLOUT_TOGETHER ? "together" : "immediate");
 	cJSON_AddBoolToObject(o, "barrier_open", r->open);
@@ -225,11 +227,11 @@ static void add_contradiction(const struct rollout_agent *a, cJSON *o)
  * exists; nobody must overlook that. */
 static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a)
 {
-	int64_t life = a->served_not_after - a->served_not_before, soon = clock_wall() + life / 6;
-	if (!a->held_until || !a->served_not_after)
+	int64_t life = a->served.not_after - a->served.not_before, soon = clock_wall() + life / 6;
+	if (!a->held_until || !a->served.not_after)
 		return false;
-	return a->served_not_after < a->held_until ||
-		(revision_compare(a->served, r->desired) != 0 && a->served_not_after < soon);
+	return a->served.not_after < a->held_until ||
+		(revision_compare(a->served.revision, r->desired.revision) != 0 && a->served.not_after < soon);
 }
 
 /* Adds what the agent waits for, and what that endangers. */
@@ -242,7 +244,7 @@ static void add_waiting(const struct rollout *r, const struct rollout_agent *a, 
 	auto_free char *danger = is_in_danger(r, a)
 		? mem_printf("what it serves expires %s, and the renewal waits for the end of "
 			     "the hold: certsync hold %s %s --end",
-			  clock_text(a->served_not_after, when), a->name, r->certificate)
+			  clock_text(a->served.not_after, when), a->name, r->certificate)
 		: NULL;
 	cJSON_AddStringToObject(o, "danger", danger ? danger : "");
 }
@@ -271,10 +273,10 @@ cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollo
 	add_waiting(r, a, o);
 	cJSON_AddBoolToObject(o, "stopped", a->stopped);
 	add_time(o, "since", a->since);
-	add_revision(o, "desired", r->desired);
-	add_revision(o, "served", a->served);
+	add_revision(o, "desired", r->desired.revision);
+	add_revision(o, "served", a->served.revision);
 	add_revision(o, "high_water", a->high_water);
-	cJSON_AddStringToObject(o, "fingerprint", a->fingerprint);
+	sha256_to_json(a->served.leaf, "fingerprint", o);
 	cJSON_AddNumberToObject(o, "stage_ms", a->stage_ms);
 	cJSON_AddNumberToObject(o, "activate_ms", a->activate_ms);
 	add_failure(a, o);
