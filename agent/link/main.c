@@ -564,6 +564,17 @@ static bool relay_is_over(const struct link *l)
 	return l->hub_ended && l->down.len == 0 && ssh_channel_is_closed(l->channel);
 }
 
+/* What the gate ended with, or -1 where the hub has not told, or told of a signal. */
+static int gate_status(struct link *l)
+{
+#if LIBSSH_VERSION_INT >= SSH_VERSION_INT(0, 11, 0)
+	uint32_t code;
+	return ssh_channel_get_exit_state(l->channel, &code, NULL, NULL) == SSH_OK ? (int)code : -1;
+#else
+	return ssh_channel_get_exit_status(l->channel);
+#endif
+}
+
 static int link_relay(struct link *l)
 {
 	while (!relay_is_over(l)) {
@@ -583,7 +594,7 @@ static int link_relay(struct link *l)
 		return LINK_DONE;
 	if (!l->hub_ended || is_lost(l))
 		return fail(l, LINK_UNREACHABLE, "the connection was lost: %s", why_broken(l));
-	int status = ssh_channel_get_exit_status(l->channel);
+	int status = gate_status(l);
 	if (status == 0)
 		return LINK_DONE;
 	if (status < 0)

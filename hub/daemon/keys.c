@@ -149,7 +149,8 @@ static int receive(struct keys *k, struct frame *ret, struct error *err)
 }
 
 /* Every request may be made twice without harm. */
-static int call_once(struct keys *k, const struct buf *request, struct frame *ret, bool *ret_again, struct error *err)
+static int call_attempt(
+	struct keys *k, const struct buf *request, struct frame *ret, bool *ret_again, struct error *err)
 {
 	*ret_again = k->in.fd >= 0;
 	if (k->in.fd < 0 && dial(k, err) < 0)
@@ -171,8 +172,8 @@ static int exchange(struct keys *k, const struct keys_request *r, struct keys_re
 	bool again = false;
 	if (keys_request_encode(r, &request) < 0)
 		return error_set(err, ERROR_PERMANENT, "what is asked of certsync-keys is too long");
-	if (call_once(k, &request, &frame, &again, err) < 0 &&
-		(!again || call_once(k, &request, &frame, &again, err) < 0))
+	if (call_attempt(k, &request, &frame, &again, err) < 0 &&
+		(!again || call_attempt(k, &request, &frame, &again, err) < 0))
 		return -1;
 	if (keys_reply_decode(&frame, ret, err) < 0) {
 		hang_up(k);
