@@ -102,7 +102,7 @@ $(B)/bin/$(1): $$(call objects,$$(foreach d,$$($(1)_DIR),$$(call sources,$$(d)))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-$(B)/bin/hooks/haproxy: $(call objects,hooks/haproxy.c hooks/runtime.c) $(B)/libcertsync.a
+$(B)/bin/hooks/haproxy: $(call objects,hooks/haproxy.c hooks/overlap.c hooks/runtime.c) $(B)/libcertsync.a
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg,libs,$(CRYPTO))
 $(B)/bin/hooks/master: $(B)/obj/hooks/master.o $(B)/libcertsync.a

@@ -3,8 +3,10 @@
  *
  * Where it can, `reload` does without a reload: the files are on disk already, and what the running process holds is
  * replaced over the runtime API. Where that is impossible (no socket at level admin, a file that is not loaded yet, a
- * version before 2.2, a chain that is too long), the master is told to reload.
+ * version before 2.2, a chain that is too long) or would not be all (another certificate or an alias for the same name),
+ * the master is told to reload.
  */
+#include "hooks/overlap.h"
 #include "hooks/runtime.h"
 #include "lib/core/buf.h"
 #include "lib/crypto/chain.h"
@@ -154,6 +156,12 @@ struct content {
 	char *leaf_pem; /* owned */
 };
 
+static bool is_content(const char *name, const void *context)
+{
+	const struct content *content = context;
+	return is_ours(name, content->directory, content->leaf_pem);
+}
+
 static bool has_signal(const char *status, const char *field, int number)
 {
 	const char *mask = strstr(status, field);
@@ -204,10 +212,11 @@ static int update(const struct instance *i, const struct content *content, struc
 	if (locked < 0 || runtime_files(socket_path, &listing, err) < 0)
 		return -1;
 	size_t replaced = 0;
-	buf_text(&listing);
+	if (overlap_check(socket_path, buf_text(&listing), is_content, content, err) < 0)
+		return -1;
 	char *rest = (char *)listing.data, *name;
 	while ((name = strsep(&rest, "\n"))) {
-		if (name[0] == '\0' || name[0] == '*' || !is_ours(name, content->directory, content->leaf_pem))
+		if (name[0] == '\0' || name[0] == '*' || !is_content(name, content))
 			continue;
 		if (replace(socket_path, name, content->key_file, err) < 0)
 			return -1;

@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+/* BUFFER_SIZE is HAProxy's tune.bufsize where nothing is said; BUFFER_REST is what is left free of it. */
+enum { BUFFER_SIZE = 16384, BUFFER_REST = 384 };
 enum { TIMEOUT_SECONDS = 10, REPLY_MAX = 64 * 1024, SHA1_HEX_MAX = 41 };
 
 /* The listener is about to be sent a private key, so it must be root, or whoever runs this. The kernel has kept its
@@ -126,6 +129,17 @@ int runtime_files(const char *socket_path, struct buf *ret_listing, struct error
 	return 0;
 }
 
+int runtime_lists(const char *socket_path, struct buf *ret_listing, struct error *err)
+{
+	auto_buf struct buf reply = BUF_INIT(RUNTIME_LISTING_MAX);
+	if (runtime_ask(socket_path, "show ssl crt-list", &reply, err) < 0)
+		return -1;
+	const char *text = buf_text(&reply);
+	if (strstr(text, "Permission denied") || strstr(text, "Unknown command"))
+		return refused(err, "show ssl crt-list", &reply);
+	return buf_add(ret_listing, reply.data, reply.len);
+}
+
 static int fingerprint_sha1(const X509 *certificate, char hex[SHA1_HEX_MAX])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
@@ -167,6 +181,20 @@ static int compare(const char *socket_path, const char *name, const struct chain
 	return 0;
 }
 
+/* Returns how many bytes of command and payload HAProxy takes at once: its buffers are of this size. */
+static size_t read_limit(const char *socket_path)
+{
+	static const char mark[] = "Pool buffer (";
+	struct error ignored;
+	auto_buf struct buf reply = BUF_INIT(RUNTIME_LISTING_MAX);
+	const char *at =
+		runtime_ask(socket_path, "show pools", &reply, &ignored) < 0 ? NULL : strstr(buf_text(&reply), mark);
+	unsigned long size = at ? strtoul(at + strlen(mark), NULL, 10) : 0;
+	if (size < 2 * BUFFER_REST || size > RUNTIME_COMMAND_MAX)
+		size = BUFFER_SIZE;
+	return size - BUFFER_REST;
+}
+
 static int set(const char *socket_path, const char *file, const struct chain *chain, struct error *err)
 {
 	auto_buf struct buf pem = BUF_INIT(CHAIN_PEM_MAX);
@@ -175,7 +203,7 @@ static int set(const char *socket_path, const char *file, const struct chain *ch
 	if (chain_write_pem(chain, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST, &pem, err) < 0)
 		return -1;
 	if (buf_addf(&request, "set ssl cert %s <<\n", file) < 0 || buf_add(&request, pem.data, pem.len) < 0 ||
-		buf_addf(&request, "\n") < 0)
+		buf_addf(&request, "\n") < 0 || request.len > read_limit(socket_path))
 		return error_set(
 			err, ERROR_PERMANENT, "%zu bytes are more than HAProxy's runtime API takes at once", pem.len);
 	if (dialogue(socket_path, &request, &reply, err) < 0)
@@ -220,10 +248,17 @@ static int forget_stale(const char *socket_path, struct error *err)
 	return 0;
 }
 
-int runtime_replace(const char *socket_path, const char *file, const struct chain *chain, struct error *err)
+int runtime_check_name(const char *file, struct error *err)
 {
 	if (strpbrk(file, " \t\r\n;\\"))
 		return error_set(err, ERROR_USAGE, "the runtime API has no way to write the name \"%s\"", file);
+	return 0;
+}
+
+int runtime_replace(const char *socket_path, const char *file, const struct chain *chain, struct error *err)
+{
+	if (runtime_check_name(file, err) < 0)
+		return -1;
 	auto_free char *pending = mem_printf("*%s", file);
 	if (forget_stale(socket_path, err) < 0)
 		return -1;

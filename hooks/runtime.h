@@ -10,8 +10,7 @@
 #include "lib/crypto/chain.h"
 #include "lib/core/error.h"
 
-/* HAProxy's default tune.bufsize is 16384, for command and payload together. */
-enum { RUNTIME_COMMAND_MAX = 16000, RUNTIME_LISTING_MAX = 16 * 1024 * 1024 };
+enum { RUNTIME_COMMAND_MAX = 512 * 1024, RUNTIME_LISTING_MAX = 16 * 1024 * 1024 };
 
 /* Returns 1 when root, or whoever runs this, listens there, 0 when nobody does, or -1 when that cannot be told or
  * another user does. */
@@ -23,6 +22,12 @@ int runtime_ask(const char *socket_path, const char *command, struct buf *reply,
 /* Appends the names of the certificate files that are loaded, one on each line, and that of an ongoing transaction with
  * '*' in front. */
 int runtime_files(const char *socket_path, struct buf *ret_listing, struct error *err);
+
+/* Appends the names of the crt-lists and directories that are loaded, one on each line. */
+int runtime_lists(const char *socket_path, struct buf *ret_listing, struct error *err);
+
+/* Returns -1 when no command can name this file. */
+int runtime_check_name(const char *file, struct error *err);
 
 /* Makes HAProxy serve `chain` for the loaded file `file`. On failure the old one is still served and no transaction is
  * left. */

@@ -180,7 +180,7 @@ subtest 'what HAProxy refuses' => sub {
 	configure($cfg, 8443, "$live/haproxy.pem", ["ipv4\@127.0.0.1:8404 level admin", "$socket level operator", "$socket.other"]);
 	$story->stop('haproxy');
 	$master = haproxy('-f', "$top/conf", '-db');
-	says('a socket that is not at level admin, and no master', 1, qr/set ssl cert: HAProxy answered "Permission denied *": reloading instead
+	says('a socket that is not at level admin, and no master', 1, qr/show ssl crt-list: HAProxy answered "Permission denied *": reloading instead
 haproxy: process $master has no master to reload it: start HAProxy as root with -W \(or -Ws\), or give its stats socket `level admin`$/m, 'reload');
 	unlink "$live/fullchain.pem.key";
 	Story::write_file("$live/fullchain.pem.key", Story::read_file("$live/privkey.pem"), 0600);
@@ -201,6 +201,66 @@ haproxy: process $master has no master to reload it: start HAProxy as root with 
 	Story::write_file("$live/privkey.pem", pem('big.key'), 0600);
 	my ($code, $text) = hook('reload');
 	like($text, qr{fullchain.pem: \d+ bytes are more than HAProxy's runtime API takes at once: reloading instead$}m, 'a chain that is too long for its socket');
+};
+
+# What it serves for a name at 8443 after the hook has run, and again after a reload: the same, whatever else it has for that name.
+sub is_served_for_good {
+	my ($fingerprint, $what) = @_;
+	my $text = says($what, 0, qr/is loaded for (?:x|\Q$Story::name\E), too, and only a reload keeps their order: reloading instead$/m, 'reload');
+	is_served($fingerprint, "$what: it is served");
+	kill 'USR2', $master;
+	$story->until('read', sub { (hook('running'))[0] == 0 && $story->log('haproxy') =~ /Loading success.*Loading success.*Loading success/s }, 5);
+	is_served($fingerprint, "$what: and after another reload");
+}
+
+subtest 'more than one certificate for a name' => sub {
+	$story->stop('haproxy');
+	unlink "$live/fullchain.pem.key";
+	install('beside');
+	copy("$live/haproxy.pem", "$top/beside.pem") or die;
+	install('before');
+	configure($cfg, 8443, "$live/haproxy.pem crt $top/beside.pem");
+	$master = haproxy('-W', '-f', $cfg);
+	is_served_for_good(install('after'), 'the first of two');
+	$story->stop('haproxy');
+	Story::write_file("$top/list", "$live/haproxy.pem $Story::name\n$top/other.pem [ssl-min-ver TLSv1.2] other.domain.pl $Story::name\n");
+	$story->pair('other', names => 'DNS:other.domain.pl');
+	Story::write_file("$top/other.pem", pem('other.crt', 'other.key'), 0600);
+	configure($cfg, 8443, '-');
+	Story::write_file($cfg, Story::read_file($cfg) =~ s/crt -/crt-list $top\/list/r);
+	$master = haproxy('-W', '-f', $cfg);
+	is_served_for_good(install('listed'), 'the first of two by the words of a crt-list');
+};
+
+subtest 'a file that is loaded by an alias, too' => sub {
+	my ($version) = `/usr/sbin/haproxy -v` =~ /version (\d+\.\d+)/;
+	plan skip_all => "HAProxy $version has no crt-store" if $version < 3.0;
+	$story->stop('haproxy');
+	install('unaliased');
+	configure($cfg, 8443, "$live/haproxy.pem");
+	Story::write_file($cfg, Story::read_file($cfg) =~ s{^defaults}{crt-store files\n\tcrt-base $live\n\tload crt haproxy.pem alias it\ndefaults}mr
+		=~ s{\z}{\tbind 127.0.0.1:8444 ssl crt \@files/it\n}r);
+	$master = haproxy('-W', '-f', $cfg);
+	my $fingerprint = install('aliased');
+	is_served_for_good($fingerprint, 'by its path and by an alias');
+	is($story->served(8444), $fingerprint, 'so it is by the alias');
+};
+
+subtest 'a buffer of another size' => sub {
+	for my $case ([65536, 0, qr/haproxy.pem replaced in process/], [8192, 1, qr/\d+ bytes are more than HAProxy's runtime API takes at once: reloading instead$/m]) {
+		my ($size, $few, $like) = @$case;
+		$story->stop('haproxy');
+		install('small');
+		configure($cfg, 8443, "$live/haproxy.pem");
+		Story::write_file($cfg, Story::read_file($cfg) =~ s/^global$/global\n\ttune.bufsize $size/mr);
+		$master = haproxy('-W', '-f', $cfg);
+		my $fingerprint = $story->pair('big', names => join ',', "DNS:$Story::name", map { "DNS:name$_.domain.pl" } 1 .. ($few ? 300 : 800));
+		Story::write_file("$live/fullchain.pem", pem('big.crt'));
+		Story::write_file("$live/privkey.pem", pem('big.key'), 0600);
+		Story::write_file("$live/haproxy.pem", pem('big.crt', 'big.key'), 0600);
+		says("a chain of " . length(pem('big.crt')) . " bytes at tune.bufsize $size", 0, $like, 'reload');
+		is_served($fingerprint, 'and it is served');
+	}
 };
 
 subtest 'two of them' => sub {
@@ -226,7 +286,7 @@ subtest 'two of them' => sub {
 
 my %answer;
 
-# A double of the socket: to each command what %answer has for the first word that fits it, or what HAProxy would say.
+# A double of the socket: to each command what %answer has for the first word that fits it, or nothing.
 sub double {
 	%answer = @_;
 	$story->stop('double');
@@ -245,7 +305,7 @@ sub double {
 			open my $log, '>>', "$top/double.log";
 			print $log $command =~ /^(.*)/, "\n";
 			close $log;
-			my $what = $command =~ /^show ssl cert$/m ? 'list' : $command =~ /^show ssl cert \*/ ? 'pending' : $command =~ /^show/ ? 'shown' : $command =~ /^(\w+)/ ? $1 : '';
+			my $what = $command =~ /^show ssl cert$/m ? 'list' : $command =~ /^show (?:ssl crt-list|pools)/ ? 'aside' : $command =~ /^show ssl cert \*/ ? 'pending' : $command =~ /^show/ ? 'shown' : $command =~ /^(\w+)/ ? $1 : '';
 			$client->syswrite($answer{$what} // '');
 			close $client;
 		}
