@@ -25,7 +25,7 @@ static void print_frontend(void)
 	       "into it, as its first.\n"
 	       "# A redirect to https there needs: unless certsync_challenge\n"
 	       "\n"
-	       "frontend certsync_challenge\n"
+	       "frontend certsync_http\n"
 	       "\tmode http\n"
 	       "\ttimeout client 10s\n"
 	       "\tbind :80\n"

@@ -127,7 +127,7 @@ ok($story->until('again', sub { curl("$url/healthz") eq "ok\n" }), 'and visitors
 my $printed = `$Story::bin/certsync config haproxy -c $top/hub.conf`;
 my $front = Story::free_port();
 my ($rules_of_page) = $printed =~ /((?:^#\t.*certsync_page.*\n)+)/m;
-$printed =~ s/^frontend certsync_challenge\n.*?(?=^backend)//ms; # its port 80 is not ours
+$printed =~ s/^frontend certsync_http\n.*?(?=^backend)//ms; # its port 80 is not ours
 $printed =~ s/#user reader password.*/user reader insecure-password s3cret/;
 Story::write_file("$top/haproxy.cfg", "$printed\nfrontend test\n\tmode http\n\ttimeout client 5s\n\tbind 127.0.0.1:$front\n" . $rules_of_page =~ s/^#//mgr);
 is(`haproxy -c -f $top/haproxy.cfg 2>&1 | grep -E 'WARNING|ALERT'`, '', 'HAProxy takes the lines that are printed for it');

@@ -37,6 +37,9 @@ sub valid {
 	return $? == 0 && $said =~ /Configuration file is valid/ && $said !~ /WARNING|ALERT/ || diag($said) && 0;
 }
 
+# HAProxy from 3.3 on refuses two sections of one name.
+sub sections { return [sort map { /^(?:frontend|backend|listen|userlist) (\S+)/ ? $1 : () } split /\n/, $_[0]] }
+
 sub fetch {
 	my ($url) = @_;
 	my $text = `curl -s --path-as-is -o $top/body -w '%{http_code} %{content_type}' '$url'`;
@@ -90,7 +93,8 @@ subtest 'no account, no lines' => sub {
 
 subtest 'by the responder' => sub {
 	hub('responder', 'one.pl');
-	my ($exit) = printed('responder');
+	my ($exit, $text) = printed('responder');
+	is_deeply(sections($text), [qw(certsync_challenge certsync_http)], 'each of its sections has a name of its own');
 	is($exit, 0, 'printed');
 	ok(valid('responder'), 'HAProxy takes the file as it is');
 	# The first order came too early.
