@@ -261,6 +261,35 @@ static void postfix_main(void **state)
 		"smtpd_tls_eccert_file =\nsmtpd_tls_key_file =\nsmtp_tls_cert_file = /client\nlast = x",
 		"");
 }
+static void haproxy_stores(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "h.cfg");
+	scratch_write(s, "list", "@one/x one.x\n", 0644);
+#define STORES(a, key, b, c, d) \
+	"global\n crt-base /base\ncrt-store one\n crt-base /store\n key-base /keys\n\n load crt " a \
+	" alias x key " key "\n load crt named.pem\n load crt o.pem alias o ocsp o.ocsp\ncrt-store two\n load crt " b \
+	" alias \"y\"\n" \
+	"frontend f\n bind :443 ssl default-crt " c " crt @one/x crt @two/y crt-list %s/list crt " d "\n"
+	auto_free char *text = mem_printf(STORES("a.pem", "a.key", "b.pem", "c.pem", "d.pem"), s->path);
+	scratch_write(s, "h.cfg", text, 0644);
+	expect_ok(haproxy_scan(&found, path, &err), &err);
+	auto_free char *expected =
+		mem_printf(STORES("/live/x.pem", "/live/x.pem", "/live/x.pem", "/live/x.pem", "/live/x.pem"), s->path);
+	expect_edit(s, &found, "h.cfg", expected);
+	assert_int_equal(use_of(&found, "/store/a.pem")->group, use_of(&found, "/keys/a.key")->group);
+	assert_int_equal(use_of(&found, "/keys/a.key")->role, FOUND_KEY);
+	/* A crt-base inside of a store is that store's alone. */
+	use_of(&found, "/base/b.pem");
+	use_of(&found, "/base/c.pem");
+	use_of(&found, "/base/d.pem");
+	assert_int_equal(found.use_count, 5);
+	assert_int_equal(found.note_count, 2);
+	found_service_release(&found);
+}
+
 
 /* Postfix's client takes its certificate from the server's: emptied, it would have none. */
 static void postfix_client(void **state)
@@ -394,3 +423,4 @@ int main(void)
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
+		STORY(haproxy_stores),

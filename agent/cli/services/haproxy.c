@@ -17,7 +17,9 @@ static const char usual[] = "/etc/haproxy/haproxy.cfg", defaults[] = "/etc/defau
 struct scan {
 	struct found_service *service;
 	const char *path, *text;
-	char *base; /* crt-base, owned; NULL: none */
+	char *base;                    /* crt-base, owned; NULL: none */
+	char *store_base, *store_keys; /* crt-base and key-base of the crt-store that is being read, owned */
+	bool store;                    /* it is in a crt-store */
 };
 
 /* ---- certificates ---- */
@@ -40,11 +42,11 @@ static char *files_of(const char *path)
 	return mem_printf("%s%s", path, ecdsa ? ".ecdsa" : rsa ? ".rsa" : "");
 }
 
-static void add_file(struct scan *s, const char *file, const char *text, const char *setting, const struct word *word,
-	const char *path)
+static void add_use(struct scan *s, enum found_role role, const char *file, const char *text, const char *setting,
+	const struct word *word, const char *path)
 {
 	auto_free char *files = files_of(path);
-	const struct found_use use = {.role = FOUND_CERTIFICATE,
+	const struct found_use use = {.role = role,
 		.file = (char *)(uintptr_t)file,
 		.start = word->start,
 		.end = word->end,
@@ -53,8 +55,15 @@ static void add_file(struct scan *s, const char *file, const char *text, const c
 		.path = files,
 		.instead = (char *)(uintptr_t) "@",
 		.content = "haproxy",
-		.group = ++s->service->groups};
+		.group = s->service->groups};
 	found_use(s->service, &use, false);
+}
+
+static void add_file(struct scan *s, const char *file, const char *text, const char *setting, const struct word *word,
+	const char *path)
+{
+	s->service->groups++;
+	add_use(s, FOUND_CERTIFICATE, file, text, setting, word, path);
 }
 
 /* Returns whether a file of such a directory is loaded as a certificate by itself. */
@@ -83,6 +92,12 @@ static void add_directory(struct scan *s, const char *path)
 		free(names);
 }
 
+/* "@STORE/ALIAS" is loaded by a line of a crt-store. */
+static bool is_alias(const char *text)
+{
+	return text[0] == '@';
+}
+
 static bool is_plain(struct scan *s, const struct word *word)
 {
 	/* In single quotes a '$' would be plain, but nobody writes that. */
@@ -100,7 +115,7 @@ static char *absolute(const struct scan *s, const char *path)
 
 static void add_crt(struct scan *s, const struct word *word)
 {
-	if (!is_plain(s, word))
+	if (is_alias(word->text) || !is_plain(s, word))
 		return;
 	auto_free char *path = absolute(s, word->text);
 	if (exists(path, "", S_IFDIR))
@@ -126,12 +141,69 @@ static int add_crt_list(struct scan *s, const struct word *word, struct error *e
 	while (line_next(buf_text(&list), list.len, LINE_SINGLE, &line)) {
 		auto_words struct words words = {0};
 		words_split(buf_text(&list), line.start, line.end, WORDS_HAPROXY, &words);
-		if (words.count == 0)
+		if (words.count == 0 || is_alias(words_at(&words, 0)))
 			continue;
 		auto_free char *path = absolute(s, words_at(&words, 0));
 		add_file(s, file, buf_text(&list), "crt-list", &words.list[0], path);
 	}
 	return 0;
+}
+
+/* ---- crt-store, from 3.0 on ---- */
+
+static const struct word *value_of(const struct words *w, const char *keyword)
+{
+	for (size_t i = 1; i + 1 < w->count; i += 2)
+		if (strcmp(w->list[i].text, keyword) == 0)
+			return &w->list[i + 1];
+	return NULL;
+}
+
+/* Takes "load crt FILE alias NAME key FILE". A certificate without an alias is known by its path, which must stay. */
+static void load_line(struct scan *s, const struct words *w)
+{
+	const struct word *crt = value_of(w, "crt"), *key = value_of(w, "key");
+	if (!crt || !is_plain(s, crt) || (key && !is_plain(s, key)))
+		return;
+	if (!value_of(w, "alias") || value_of(w, "ocsp") || value_of(w, "issuer") || value_of(w, "sctl")) {
+		found_note(s->service,
+			"%s:%d: load crt %s: only one with an alias, and without ocsp, issuer and sctl, is changed",
+			s->path, line_number(s->text, crt->start), crt->text);
+		return;
+	}
+	auto_free char *path = s->store_base ? path_below(s->store_base, crt->text) : absolute(s, crt->text);
+	add_file(s, s->path, s->text, "load crt", crt, path);
+	if (!key)
+		return;
+	auto_free char *key_path = path_below(s->store_keys ? s->store_keys : "", key->text);
+	add_use(s, FOUND_KEY, s->path, s->text, "key", key, key_path);
+}
+
+static void keep(char **place, const char *text)
+{
+	free(*place);
+	*place = text ? mem_strdup(text) : NULL;
+}
+
+/* Takes a line of a crt-store, or its first one. Returns false when the line is of no crt-store. */
+static bool store_line(struct scan *s, const struct words *w)
+{
+	const char *first = words_at(w, 0);
+	if (strcmp(first, "crt-store") == 0) {
+		s->store = true;
+		keep(&s->store_base, NULL);
+		keep(&s->store_keys, NULL);
+	} else if (s->store && strcmp(first, "crt-base") == 0) {
+		keep(&s->store_base, words_at(w, 1));
+	} else if (s->store && strcmp(first, "key-base") == 0) {
+		keep(&s->store_keys, words_at(w, 1));
+	} else if (s->store && strcmp(first, "load") == 0) {
+		load_line(s, w);
+	} else {
+		s->store = s->store && w->count == 0;
+		return s->store;
+	}
+	return true;
 }
 
 /* ---- bind ---- */
@@ -174,7 +246,7 @@ static int bind_line(struct scan *s, const struct words *w, struct error *err)
 	while ((address = strsep(&rest, ",")))
 		add_address(s, address, proxy);
 	for (size_t i = 2; i + 1 < w->count; i++) {
-		if (strcmp(w->list[i].text, "crt") == 0)
+		if (strcmp(w->list[i].text, "crt") == 0 || strcmp(w->list[i].text, "default-crt") == 0)
 			add_crt(s, &w->list[i + 1]);
 		else if (strcmp(w->list[i].text, "crt-list") == 0 && add_crt_list(s, &w->list[i + 1], err) < 0)
 			return -1;
@@ -194,16 +266,16 @@ int haproxy_scan(struct found_service *service, const char *path, struct error *
 		auto_words struct words words = {0};
 		words_split(s.text, line.start, line.end, WORDS_HAPROXY, &words);
 		const char *first = words_at(&words, 0);
-		if (strcmp(first, "crt-base") == 0) {
-			free(s.base);
-			s.base = mem_strdup(words_at(&words, 1));
-		} else if (strcmp(first, "bind") == 0) {
+		if (store_line(&s, &words))
+			continue;
+		if (strcmp(first, "crt-base") == 0)
+			keep(&s.base, words_at(&words, 1));
+		else if (strcmp(first, "bind") == 0)
 			result = bind_line(&s, &words, err);
-		} else if (strcmp(first, "load") == 0) {
-			found_note(service, "%s:%d: a crt-store is not read", path, line.number);
-		}
 	}
 	free(s.base);
+	free(s.store_base);
+	free(s.store_keys);
 	return result;
 }
 
