@@ -9,17 +9,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Seconds. After our start, and after a finding, what is served is looked at again soon, after twice as long each time:
+ * services start after us when a machine boots, and one that is being restarted is not broken. */
+enum { LOOK_SOON = 5, LOOK_SETTLED = 300 };
+
 struct daemon_certificate {
 	struct site *site;
 	struct transaction transaction;
 	struct prober *prober;
 	struct event *timer;
+	struct event *again;   /* the next look that is not a regular one */
+	int64_t pace;          /* seconds until that */
 	int64_t failed_at;     /* wall clock, for people */
 	int64_t held_until_ms; /* monotonic; a person is at work; 0: nobody */
 	bool unserved;         /* the last probes found an endpoint that does not serve it: said once */
 };
 
 /* ---- what the transaction wants done ---- */
+
+static void look_again(struct daemon_certificate *w, bool unserved)
+{
+	if (unserved && !w->unserved)
+		w->pace = LOOK_SOON;
+	if (w->pace >= w->site->config->probe_interval || (!unserved && w->pace > LOOK_SETTLED))
+		return;
+	const struct timeval tv = {.tv_sec = w->pace};
+	event_add(w->again, &tv);
+	w->pace *= 2;
+}
 
 static void log_probes(struct daemon_certificate *w)
 {
@@ -37,6 +54,7 @@ static void log_probes(struct daemon_certificate *w)
 	if (w->unserved && !unserved)
 		log_event(
 			LOG_LEVEL_NOTICE, "probe", "certificate=%s result=\"served everywhere again\"", t->certificate);
+	look_again(w, unserved);
 	w->unserved = unserved;
 }
 
@@ -125,6 +143,13 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	transaction_waited(&w->transaction);
 }
 
+static void on_again(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	daemon_certificate_inspect(context);
+}
+
 static void on_cancel(void *context)
 {
 	struct daemon_certificate *w = context;
@@ -144,7 +169,9 @@ struct daemon_certificate *daemon_certificate_new(
 	w->site = site;
 	w->held_until_ms = have->held_seconds ? clock_monotonic_ms() + (int64_t)have->held_seconds * 1000 : 0;
 	w->timer = event_new(site->base, -1, 0, on_timer, w);
-	if (!w->timer)
+	w->again = event_new(site->base, -1, 0, on_again, w);
+	w->pace = LOOK_SOON;
+	if (!w->timer || !w->again)
 		mem_abort(__func__);
 	w->prober = prober_new(site->base, certificate, site->config->probe_timeout, on_probed, w);
 	transaction_init(&w->transaction, certificate->name, &io, w);
@@ -166,6 +193,7 @@ void daemon_certificate_free(struct daemon_certificate *w)
 	root_client_forget(w->site->root, w);
 	prober_free(w->prober);
 	event_free(w->timer);
+	event_free(w->again);
 	free(w);
 }
 

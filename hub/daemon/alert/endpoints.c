@@ -16,6 +16,7 @@ enum {
 	STANDING_RECORD_MAX = 16 * 1024 * 1024,
 	STANDING_FIRST = 5,  /* seconds after the start */
 	STANDING_SOON = 2,   /* and after a change */
+	STANDING_FOUND = 10, /* after a finding; twice as long each time that it is still there, up to the interval */
 	STANDING_AGAIN = 60, /* at most, after a round that failed as a whole */
 	STANDING_TIMEOUT_MS = 10000,
 	STANDING_JOB_SECONDS = 90, /* for names, probes and their second round */
@@ -26,6 +27,7 @@ struct place {
 	const struct hub_endpoint *endpoint;
 	int64_t due;               /* monotonic, seconds */
 	bool asked;                /* in the round under way */
+	int64_t pace;              /* seconds until a finding is looked at again; 0: there is none */
 	bool again;                /* it was asked for soon while a round was under way */
 	struct endpoint_row *rows; /* owned */
 	size_t row_count;
@@ -252,6 +254,22 @@ static void on_message(const char *event, const cJSON *message, void *context)
 		take_row(s, message);
 }
 
+/* Returns when the place is looked at next, in seconds. What was found wrong may only have been starting, as after a
+ * reboot, so it is seen again before anybody is told. */
+static int64_t next_look(struct place *p)
+{
+	bool good = true;
+	for (size_t i = 0; i < p->row_count; i++)
+		good = good && check_is_good(p->rows[i].found.check.verdict);
+	if (good || !p->pace)
+		p->pace = good ? 0 : STANDING_FOUND;
+	else if (p->pace < p->endpoint->interval)
+		p->pace *= 2;
+	if (p->again)
+		return STANDING_SOON;
+	return p->pace && p->pace < p->endpoint->interval ? p->pace : jittered(p->endpoint->interval);
+}
+
 static void on_ended(const struct error *err, void *context)
 {
 	struct standing *s = context;
@@ -269,7 +287,7 @@ static void on_ended(const struct error *err, void *context)
 		if (ok)
 			take_fresh(p);
 		rows_free(&p->fresh, &p->fresh_count);
-		int64_t interval = p->again ? STANDING_SOON : jittered(p->endpoint->interval);
+		int64_t interval = next_look(p);
 		p->due = seconds() + (!ok && interval > STANDING_AGAIN ? STANDING_AGAIN : interval);
 		p->asked = p->again = false;
 	}

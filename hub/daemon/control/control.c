@@ -147,6 +147,7 @@ static void push_one(struct client *c, struct rollout *r, const cJSON *request)
 		fleet_retry(c->hub, r, NULL, force);
 	for (size_t i = 0; i < c->agent_count; i++)
 		fleet_retry(c->hub, r, c->agents[i], force);
+	endpoints_soon(c->hub, r->certificate);
 	client_follow(c, r, false);
 }
 
