@@ -207,9 +207,12 @@ sub receive {
 	for (1 .. $count) {
 		my %i;
 		my @r;
-		($i{certificate}, @r[0 .. 7], @i{qw(digest fingerprint staged_fingerprint staged_digest second staged_second not_before not_after seconds held)}, $rest)
-			= unpack 'N/a N8 H64 H64 H64 H64 H64 H64 Q> Q> N N a*', $rest;
-		@i{qw(served high_water staged pending)} = map { revision(@r[2 * $_, 2 * $_ + 1]) } 0 .. 3;
+		# A content is its revision, its digest, its leaf, and its two dates.
+		($i{certificate}, @r[0, 1], @i{qw(digest served_fingerprint not_before not_after)},
+			@r[2, 3], @i{qw(staged_digest staged_fingerprint staged_not_before staged_not_after)},
+			@r[4 .. 7], @i{qw(fingerprint second staged_second seconds held)}, $rest)
+			= unpack 'N/a N2 H64 H64 Q> Q> N2 H64 H64 Q> Q> N4 H64 H64 H64 N N a*', $rest;
+		@i{qw(served staged high_water pending)} = map { revision(@r[2 * $_, 2 * $_ + 1]) } 0 .. 3;
 		$reply{inventory}{$i{certificate}} = \%i;
 	}
 	die 'bytes behind the reply' if length $rest;
