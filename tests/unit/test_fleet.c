@@ -1,6 +1,9 @@
 /* The rollouts at work in a hub: records that are damaged, and what the store cannot give when it is asked for. */
 #include "tests/unit/hub_scene.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 struct scene {
 	struct hub_scene of;
 	struct hub *hub;
@@ -198,6 +201,27 @@ static void a_revision_that_has_gone_is_not_offered(void **state)
 	end(s);
 }
 
+static void a_manifest_is_read_once_for_all_agents(void **state)
+{
+	(void)state;
+	struct scene *s = begin("");
+	open_fleet(s);
+	come(s);
+	auto_message struct message first = heard(s, MESSAGE_OFFER);
+	/* Whoever reads it again finds nothing. */
+	auto_free char *path = scratch_path(s->of.scratch, "state/certificates/" NAME "/1.1/manifest.json");
+	assert_int_equal(unlink(path), 0);
+	answer(s, MESSAGE_FAILED);
+	fleet_retry(s->hub, s->r, "here", false);
+	assert_int_equal(fcntl(s->agent, F_SETFL, O_NONBLOCK), 0);
+	auto_message struct message again = heard(s, MESSAGE_OFFER);
+	assert_true(content_same(&again.content, &first.content));
+	assert_int_equal(again.content.not_after, first.content.not_after);
+	assert_int_equal(again.name_count, first.name_count);
+	assert_int_not_equal(again.attempt, first.attempt);
+	end(s);
+}
+
 static void all_go_back_unless_there_is_nothing_to_go_back_to(void **state)
 {
 	(void)state;
@@ -229,6 +253,7 @@ int main(void)
 		cmocka_unit_test(one_that_is_damaged_begins_the_rollout_anew),
 		cmocka_unit_test(a_bundle_for_one_without_a_key_fails_with_the_remedy),
 		cmocka_unit_test(a_revision_that_has_gone_is_not_offered),
+		cmocka_unit_test(a_manifest_is_read_once_for_all_agents),
 		cmocka_unit_test(all_go_back_unless_there_is_nothing_to_go_back_to),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

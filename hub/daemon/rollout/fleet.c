@@ -31,8 +31,9 @@ struct fleet_item {
 	bool told_no_rollback;
 	struct buf saved; /* its record as it is on disk; empty: not known */
 	bool was_open;
-	bool stale;  /* only when agents were last seen has changed since */
-	bool broken; /* its store cannot be read: the record there is left alone */
+	bool stale;                        /* only when agents were last seen has changed since */
+	bool broken;                       /* its store cannot be read: the record there is left alone */
+	struct manifest offered, replaced; /* of the revisions that manifest_of was asked for last; not set: none */
 	struct hub *hub;
 	struct event *roll_back; /* publishes the old content again, from the loop */
 };
@@ -238,30 +239,44 @@ static int restore(struct hub *hub, struct rollout *r, struct revision desired, 
 
 /* ---- what every event ends with: send, log, wake ---- */
 
-static int fill_offer(struct hub *hub, const struct rollout *r, struct message *offer, struct error *err)
+/* Returns what `kept` holds once that is this revision's manifest: it never changes, so it is read and parsed once, and
+ * not once for each agent. Returns NULL when the store cannot give it. */
+static const struct manifest *manifest_of(
+	struct fleet_item *item, struct manifest *kept, struct revision revision, struct error *err)
 {
-	auto_manifest struct manifest m = {0};
-	int found = store_manifest(hub->store, r->certificate, r->desired.revision, &m, err);
-	if (found <= 0)
-		return found < 0 ? -1 : error_set(err, ERROR_PERMANENT, "the store has no such revision any more");
-	offer->content = m.content;
-	offer->may_expire_sooner = m.flags & BUNDLE_MAY_EXPIRE_SOONER;
-	offer->rollback = m.flags & BUNDLE_ROLLBACK;
-	for (size_t i = 0; i < m.name_count; i++)
-		message_add_name(offer, m.names[i]);
+	if (content_is_set(&kept->content) && revision_compare(kept->content.revision, revision) == 0)
+		return kept;
+	manifest_release(kept);
+	int found = store_manifest(item->hub->store, item->rollout.certificate, revision, kept, err);
+	if (found == 0)
+		error_set(err, ERROR_PERMANENT, "the store has no such revision any more");
+	return found > 0 ? kept : NULL;
+}
+
+static int fill_offer(struct fleet_item *item, struct message *offer, struct error *err)
+{
+	const struct manifest *m = manifest_of(item, &item->offered, item->rollout.desired.revision, err);
+	if (!m)
+		return -1;
+	offer->content = m->content;
+	offer->may_expire_sooner = m->flags & BUNDLE_MAY_EXPIRE_SOONER;
+	offer->rollback = m->flags & BUNDLE_ROLLBACK;
+	for (size_t i = 0; i < m->name_count; i++)
+		message_add_name(offer, m->names[i]);
 	return 0;
 }
 
-static int send_action(struct hub *hub, const struct rollout *r, const struct rollout_action *action, struct error *err)
+static int send_action(struct fleet_item *item, const struct rollout_action *action, struct error *err)
 {
+	const struct rollout *r = &item->rollout;
 	struct rollout_agent *a = action->agent;
-	struct session *session = session_find(hub, a->name);
+	struct session *session = session_find(item->hub, a->name);
 	if (!session)
 		return error_set(err, ERROR_RETRY, "agent %s is not connected", a->name);
 	auto_message struct message m = {
 		.content.revision = r->desired.revision, .attempt = a->attempt, .force = a->force};
 	snprintf(m.certificate, sizeof(m.certificate), "%s", r->certificate);
-	if (action->type == ROLLOUT_SEND_OFFER && fill_offer(hub, r, &m, err) < 0)
+	if (action->type == ROLLOUT_SEND_OFFER && fill_offer(item, &m, err) < 0)
 		return -1;
 	m.type = action->type == ROLLOUT_SEND_OFFER     ? MESSAGE_OFFER
 		: action->type == ROLLOUT_SEND_ACTIVATE ? MESSAGE_ACTIVATE
@@ -351,7 +366,7 @@ static void settle(struct hub *hub, struct fleet_item *item, const struct rollou
 	if (actions->roll_back)
 		event_active(item->roll_back, 0, 0);
 	for (size_t i = 0; i < actions->count; i++)
-		if (send_action(hub, &item->rollout, &actions->action[i], &err) < 0)
+		if (send_action(item, &actions->action[i], &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "rollout", "certificate=%s agent=%s error=\"%s\"",
 				item->rollout.certificate, actions->action[i].agent->name, err.message);
 	log_changes(item);
@@ -524,6 +539,8 @@ void fleet_close(struct hub *hub)
 		if (fleet->items[i].stale)
 			save(hub, &fleet->items[i]);
 		buf_release(&fleet->items[i].saved);
+		manifest_release(&fleet->items[i].offered);
+		manifest_release(&fleet->items[i].replaced);
 		rollout_release(&fleet->items[i].rollout);
 		free(fleet->items[i].logged);
 		free(fleet->items[i].drifts);
@@ -617,15 +634,14 @@ void fleet_answer(struct hub *hub, const char *agent, const struct message *m)
 }
 
 /* Agents older than protocol 2 refuse a flag that they do not know. */
-static bool must_not_return(
-	struct hub *hub, const struct rollout *r, const struct rollout_agent *a, const struct session *session)
+static bool must_not_return(struct fleet_item *item, const struct rollout_agent *a, const struct session *session)
 {
 	struct error ignored;
 	struct revoked how;
-	auto_manifest struct manifest m = {0};
-	return session_protocol(session) >= 2 &&
-		store_manifest(hub->store, r->certificate, a->served.revision, &m, &ignored) > 0 &&
-		revoked_find(hub->store, r->certificate, m.content.leaf, &how);
+	if (session_protocol(session) < 2)
+		return false;
+	const struct manifest *m = manifest_of(item, &item->replaced, a->served.revision, &ignored);
+	return m && revoked_find(item->hub->store, item->rollout.certificate, m->content.leaf, &how);
 }
 
 /* Seals to the key that belongs to the one by which this session came in, and to no other. */
@@ -660,7 +676,7 @@ void fleet_fetch(struct hub *hub, struct session *session, const struct message 
 	}
 	auto_buf struct buf bundle = BUF_INIT(BUNDLE_MAX);
 	a->fetched = true;
-	uint16_t more = must_not_return(hub, &item->rollout, a, session) ? BUNDLE_NO_RETURN : 0;
+	uint16_t more = must_not_return(item, a, session) ? BUNDLE_NO_RETURN : 0;
 	if (seal_for(hub, &item->rollout, session, more, &bundle, &err) == 0) {
 		session_send_bundle(session, bundle.data, bundle.len);
 		return;
