@@ -34,26 +34,40 @@ struct asking {
 	struct answers answers;
 };
 
-static void print_change(const cJSON *answer)
+static void take_order(struct asking *a, const cJSON *answer)
 {
-	if (strcmp(json_text(answer, "event"), "order") == 0)
-		printf("%s  order: %s\n", json_text(answer, "certificate"), json_text(answer, "step"));
-	else
-		show_progress(answer);
+	const char *certificate = json_text(answer, "certificate"), *step = json_text(answer, "step");
+	if (a->live) {
+		terminal_order(a->live, certificate, step);
+		return;
+	}
+	printf("%s  order: %s\n", certificate, step);
 	fflush(stdout);
+}
+
+static void take_progress(struct asking *a, const cJSON *answer)
+{
+	struct error err;
+	struct agent_row row;
+	if (agent_row_decode(answer, &row, &err) < 0)
+		show_left_out(&err);
+	else if (a->live)
+		terminal_take(a->live, &row);
+	else
+		show_progress(&row);
+	agent_row_release(&row);
 }
 
 static void on_answer(const cJSON *answer, void *context)
 {
 	struct asking *a = context;
 	const char *event = json_text(answer, "event");
-	if (answers_take(&a->answers, answer) || a->json || !a->follows ||
-		(strcmp(event, "progress") != 0 && strcmp(event, "order") != 0))
+	if (answers_take(&a->answers, answer) || a->json || !a->follows)
 		return;
-	if (a->live)
-		terminal_take(a->live, answer);
-	else
-		print_change(answer);
+	if (strcmp(event, "order") == 0)
+		take_order(a, answer);
+	else if (strcmp(event, "progress") == 0)
+		take_progress(a, answer);
 }
 
 static bool on_tick(void *context)
@@ -230,16 +244,16 @@ static void print_round(const void *what)
 /* Where there is no terminal, prints what has changed since the round before, one line each. */
 static void print_changes(const struct answers *now, const struct answers *before)
 {
-	const cJSON *agent, *old;
-	cJSON_ArrayForEach (agent, now->agents) {
+	for (size_t i = 0; i < now->row_count; i++) {
+		const struct agent_row *row = &now->rows[i];
 		bool same = false;
-		cJSON_ArrayForEach (old, before->agents)
-			same |= strcmp(json_text(agent, "certificate"), json_text(old, "certificate")) == 0 &&
-				strcmp(json_text(agent, "agent"), json_text(old, "agent")) == 0 &&
-				strcmp(json_text(agent, "state"), json_text(old, "state")) == 0 &&
-				strcmp(json_text(agent, "desired"), json_text(old, "desired")) == 0;
+		for (size_t k = 0; k < before->row_count && !same; k++) {
+			const struct agent_row *old = &before->rows[k];
+			same = row->state == old->state && revision_compare(row->desired, old->desired) == 0 &&
+				strcmp(row->certificate, old->certificate) == 0 && strcmp(row->agent, old->agent) == 0;
+		}
 		if (!same)
-			show_progress(agent);
+			show_progress(row);
 	}
 	fflush(stdout);
 }

@@ -1,6 +1,8 @@
 #include "hub/cli/hold.h"
 #include "hub/cli/commands.h"
+#include "hub/cli/show.h"
 #include "lib/config/value.h"
+#include "lib/core/clock.h"
 #include "lib/core/mem.h"
 #include "lib/wire/message.h"
 
@@ -40,16 +42,26 @@ static void on_answer(const cJSON *answer, void *context)
 			cJSON_AddItemToObject(all, kept[i], cJSON_Duplicate(json_get(answer, kept[i]), true));
 }
 
+static void show_agent(const cJSON *agent)
+{
+	char until[CLOCK_TEXT_MAX];
+	struct error err;
+	struct agent_row row;
+	if (agent_row_decode(agent, &row, &err) < 0)
+		show_left_out(&err);
+	else
+		printf("%s  %s  %s%s\n", row.certificate, row.agent, row.held_until ? "held until " : "not held",
+			row.held_until ? clock_text(row.held_until, until) : "");
+	if (row.danger)
+		printf("  DANGER: %s\n", row.danger);
+	agent_row_release(&row);
+}
+
 static void show(const cJSON *all)
 {
 	const cJSON *agent;
-	cJSON_ArrayForEach (agent, json_get(all, "agents")) {
-		const char *until = json_text(agent, "held_until");
-		printf("%s  %s  %s%s\n", json_text(agent, "certificate"), json_text(agent, "agent"),
-			until[0] ? "held until " : "not held", until);
-		if (json_text(agent, "danger")[0])
-			printf("  DANGER: %s\n", json_text(agent, "danger"));
-	}
+	cJSON_ArrayForEach (agent, json_get(all, "agents"))
+		show_agent(agent);
 	if (json_text(all, "warning")[0])
 		fprintf(stderr, "certsync: warning: %s\n", json_text(all, "warning"));
 	if (json_text(all, "error")[0])

@@ -1,5 +1,6 @@
 #include "hub/cli/recover.h"
 #include "hub/cli/commands.h"
+#include "hub/cli/show.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 #include "lib/core/name.h"
@@ -118,15 +119,21 @@ static int recover_one(const struct cli_line *line, const char *certificate)
 static void on_status(const cJSON *answer, void *context)
 {
 	cJSON *names = context;
-	const char *name = json_text(answer, "certificate");
 	const cJSON *known;
-	if (strcmp(json_text(answer, "event"), "agent") != 0 || strcmp(json_text(answer, "state"), "ahead") != 0)
+	struct error err;
+	struct agent_row row;
+	if (strcmp(json_text(answer, "event"), "agent") != 0)
 		return;
-	cJSON_ArrayForEach (known, names) {
-		if (strcmp(known->valuestring, name) == 0)
-			return;
+	bool wanted = true;
+	if (agent_row_decode(answer, &row, &err) < 0)
+		show_left_out(&err);
+	else if (row.state == ROLLOUT_AHEAD) {
+		cJSON_ArrayForEach (known, names)
+			wanted = wanted && strcmp(known->valuestring, row.certificate) != 0;
+		if (wanted)
+			cJSON_AddItemToArray(names, cJSON_CreateString(row.certificate));
 	}
-	cJSON_AddItemToArray(names, cJSON_CreateString(name));
+	agent_row_release(&row);
 }
 
 int command_recover(const struct cli_line *line)

@@ -1,11 +1,11 @@
 #include "hub/cli/show.h"
 #include "hub/cli/show_renewal.h"
-#include "hub/common/endpoint_row.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SHOW_DETAIL_MAX = 2048 };
@@ -22,6 +22,12 @@ void answers_init(struct answers *a)
 
 void answers_release(struct answers *a)
 {
+	for (size_t i = 0; i < a->row_count; i++)
+		agent_row_release(&a->rows[i]);
+	for (size_t i = 0; i < a->seen_count; i++)
+		endpoint_row_release(&a->seen[i]);
+	free(a->rows);
+	free(a->seen);
 	cJSON_Delete(a->certificates);
 	cJSON_Delete(a->agents);
 	cJSON_Delete(a->revisions);
@@ -30,18 +36,54 @@ void answers_release(struct answers *a)
 	*a = (struct answers){0};
 }
 
+void show_left_out(const struct error *err)
+{
+	fprintf(stderr,
+		"certsync: warning: a row of the hub's answer is left out: %s. Is the hub that runs another version?\n",
+		err->message);
+}
+
+static void take_agent(struct answers *a, const cJSON *kept)
+{
+	struct error err;
+	struct agent_row row;
+	if (agent_row_decode(kept, &row, &err) < 0) {
+		agent_row_release(&row);
+		show_left_out(&err);
+		return;
+	}
+	a->rows = mem_grow(a->rows, a->row_count + 1, sizeof(*a->rows));
+	a->rows[a->row_count++] = row;
+}
+
+static void take_endpoint(struct answers *a, const cJSON *kept)
+{
+	struct error err;
+	struct endpoint_row row;
+	if (endpoint_row_decode(kept, &row, &err) < 0) {
+		show_left_out(&err);
+		return;
+	}
+	a->seen = mem_grow(a->seen, a->seen_count + 1, sizeof(*a->seen));
+	a->seen[a->seen_count++] = row;
+}
+
 bool answers_take(struct answers *a, const cJSON *answer)
 {
 	const struct {
 		const char *event;
 		cJSON *list;
-	} lists[] = {{"certificate", a->certificates}, {"agent", a->agents}, {"revision", a->revisions},
-		{"endpoint", a->endpoints}};
+		void (*take)(struct answers *a, const cJSON *kept); /* NULL: it is shown as it came */
+	} lists[] = {{"certificate", a->certificates, NULL}, {"agent", a->agents, take_agent},
+		{"revision", a->revisions, NULL}, {"endpoint", a->endpoints, take_endpoint}};
 	const char *event = json_text(answer, "event");
 	for (size_t i = 0; i < COUNT(lists); i++) {
 		if (strcmp(event, lists[i].event) != 0)
 			continue;
-		cJSON_AddItemToArray(lists[i].list, cJSON_Duplicate(answer, true));
+		cJSON *kept = cJSON_Duplicate(answer, true);
+		cJSON_AddItemToArray(lists[i].list, kept);
+		if (lists[i].take)
+			lists[i].take(a, kept);
 		return true;
 	}
 	if (strcmp(event, "result") != 0)
@@ -72,102 +114,105 @@ void answers_print_json(struct answers *a)
 
 /* ---- tables ---- */
 
-void show_progress(const cJSON *agent)
+void show_progress(const struct agent_row *row)
 {
-	printf("%s  %-12s %s%s", json_text(agent, "certificate"), json_text(agent, "agent"), json_text(agent, "state"),
-		json_true(agent, "stopped") ? " (stopped)" : "");
-	if (strcmp(json_text(agent, "state"), "staged") == 0)
-		printf("  %.0f ms", json_number(agent, "stage_ms"));
-	if (strcmp(json_text(agent, "state"), "verified") == 0 && json_number(agent, "activate_ms") > 0)
-		printf("  %.0f ms", json_number(agent, "activate_ms"));
-	if (strcmp(json_text(agent, "state"), "failed") == 0)
-		printf(" at %s: %s", json_text(agent, "step"), json_text(agent, "error"));
+	printf("%s  %-12s %s%s", row->certificate, row->agent, rollout_state_name(row->state),
+		row->stopped ? " (stopped)" : "");
+	if (row->state == ROLLOUT_STAGED)
+		printf("  %u ms", row->stage_ms);
+	if (row->state == ROLLOUT_VERIFIED && row->activate_ms > 0)
+		printf("  %u ms", row->activate_ms);
+	if (row->state == ROLLOUT_FAILED)
+		printf(" at %s: %s", row->step, row->error);
 	putchar('\n');
 	fflush(stdout);
 }
 
-static const char *agent_detail(const cJSON *agent, char *out, size_t size)
+/* Returns "" for never. */
+static const char *when(int64_t time, char text[CLOCK_TEXT_MAX])
 {
-	bool connected = json_true(agent, "connected");
-	const char *error = json_text(agent, "error");
-	if (json_text(agent, "held_until")[0])
-		snprintf(out, size, "until %s%s%s", json_text(agent, "held_until"), connected ? "" : "; away",
-			json_text(agent, "danger")[0] ? "; DANGER, see below" : "");
-	else if (error[0])
-		snprintf(out, size, "%s%s: %s%s", connected ? "" : "away; ", json_text(agent, "step"), error,
-			json_true(agent, "rolled_back") ? "; the old certificate is back" : "");
-	else if (!connected)
-		snprintf(out, size, "%s%s%s", json_text(agent, "last_seen")[0] ? "away since " : "never seen",
-			json_text(agent, "last_seen"),
-			json_true(agent, "overdue") ? ", longer than its away_after" : "");
-	else if (json_text(agent, "waits_for")[0])
-		snprintf(out, size, "waits for %s", json_text(agent, "waits_for"));
-	else if (json_number(agent, "activate_ms") > 0)
-		snprintf(out, size, "staged in %.0f ms, activated in %.0f ms", json_number(agent, "stage_ms"),
-			json_number(agent, "activate_ms"));
+	return time ? clock_text(time, text) : "";
+}
+
+static const char *agent_detail(const struct agent_row *row, char *out, size_t size)
+{
+	char text[CLOCK_TEXT_MAX];
+	if (row->held_until)
+		snprintf(out, size, "until %s%s%s", when(row->held_until, text), row->connected ? "" : "; away",
+			row->danger ? "; DANGER, see below" : "");
+	else if (row->error[0])
+		snprintf(out, size, "%s%s: %s%s", row->connected ? "" : "away; ", row->step, row->error,
+			row->rolled_back ? "; the old certificate is back" : "");
+	else if (!row->connected)
+		snprintf(out, size, "%s%s%s", row->last_seen ? "away since " : "never seen", when(row->last_seen, text),
+			row->overdue ? ", longer than its away_after" : "");
+	else if (row->waits_for[0])
+		snprintf(out, size, "waits for %s", row->waits_for);
+	else if (row->activate_ms > 0)
+		snprintf(out, size, "staged in %u ms, activated in %u ms", row->stage_ms, row->activate_ms);
 	else
 		out[0] = '\0';
 	return out;
 }
 
 /* Prints what the table has no room for. */
-static void print_agent_notes(const cJSON *agent)
+static void print_agent_notes(const struct agent_row *row)
 {
-	if (json_text(agent, "danger")[0])
-		printf("    DANGER: %s is held: %s\n", json_text(agent, "agent"), json_text(agent, "danger"));
-	if (json_text(agent, "drifted")[0])
-		printf("    %s has drifted %.0f time%s, last %s: %s\n", json_text(agent, "agent"),
-			json_number(agent, "drifts"), json_number(agent, "drifts") == 1 ? "" : "s",
-			json_text(agent, "drifted"), json_text(agent, "drift"));
-	if (json_text(agent, "contradicted")[0])
-		printf("    %s is not believed, last %s: %s\n", json_text(agent, "agent"),
-			json_text(agent, "contradicted"), json_text(agent, "contradiction"));
+	char text[CLOCK_TEXT_MAX];
+	if (row->danger)
+		printf("    DANGER: %s is held: %s\n", row->agent, row->danger);
+	if (row->drifted)
+		printf("    %s has drifted %u time%s, last %s: %s\n", row->agent, row->drifts,
+			row->drifts == 1 ? "" : "s", when(row->drifted, text), row->drift);
+	if (row->contradicted)
+		printf("    %s is not believed, last %s: %s\n", row->agent, when(row->contradicted, text),
+			row->contradiction);
+	if (row->rival)
+		printf("    another machine tried to connect as %s at %s and was refused: a clone?\n", row->agent,
+			when(row->rival, text));
+	if (row->output[0]) {
+		printf("    output of %s on %s:\n", row->step, row->agent);
+		cli_print_output(row->output);
+	}
+}
+
+static bool is_of(const struct agent_row *row, const char *certificate)
+{
+	return strcmp(row->certificate, certificate) == 0;
 }
 
 static void print_agents(const struct answers *a, const char *certificate)
 {
 	static const char *const header[] = {"  AGENT", "STATE", "SERVED", "SINCE", "DETAIL"};
 	struct cli_table *table = cli_table_new(COUNT(header), header);
-	const cJSON *agent;
-	cJSON_ArrayForEach (agent, a->agents) {
-		char detail[SHOW_DETAIL_MAX];
-		if (strcmp(json_text(agent, "certificate"), certificate) != 0)
+	for (size_t i = 0; i < a->row_count; i++) {
+		char detail[SHOW_DETAIL_MAX], served[REVISION_TEXT_MAX], since[CLOCK_TEXT_MAX];
+		const struct agent_row *row = &a->rows[i];
+		if (!is_of(row, certificate))
 			continue;
-		auto_free char *name = mem_printf("  %s", json_text(agent, "agent"));
+		auto_free char *name = mem_printf("  %s", row->agent);
 		auto_free char *state =
-			mem_printf("%s%s", json_text(agent, "state"), json_true(agent, "stopped") ? " (stopped)" : "");
-		const char *const cells[] = {name, state, json_text(agent, "served"), json_text(agent, "since"),
-			agent_detail(agent, detail, sizeof(detail))};
+			mem_printf("%s%s", rollout_state_name(row->state), row->stopped ? " (stopped)" : "");
+		const char *const cells[] = {name, state, revision_text(row->served, served), when(row->since, since),
+			agent_detail(row, detail, sizeof(detail))};
 		cli_table_row(table, cells);
 	}
 	cli_table_print(table);
-	cJSON_ArrayForEach (agent, a->agents) {
-		if (strcmp(json_text(agent, "certificate"), certificate) == 0)
-			print_agent_notes(agent);
-		if (strcmp(json_text(agent, "certificate"), certificate) == 0 && json_text(agent, "rival")[0])
-			printf("    another machine tried to connect as %s at %s and was refused: a clone?\n",
-				json_text(agent, "agent"), json_text(agent, "rival"));
-		if (strcmp(json_text(agent, "certificate"), certificate) != 0 || !json_text(agent, "output")[0])
-			continue;
-		printf("    output of %s on %s:\n", json_text(agent, "step"), json_text(agent, "agent"));
-		cli_print_output(json_text(agent, "output"));
-	}
+	for (size_t i = 0; i < a->row_count; i++)
+		if (is_of(&a->rows[i], certificate))
+			print_agent_notes(&a->rows[i]);
 }
 
 /* Prints the probes that do not show the desired certificate, which is the one thing that a person must see. */
 static void print_bad_probes(const struct answers *a, const char *certificate)
 {
-	const cJSON *agent, *probe;
-	cJSON_ArrayForEach (agent, a->agents) {
-		if (strcmp(json_text(agent, "certificate"), certificate) != 0)
-			continue;
-		cJSON_ArrayForEach (probe, json_get(agent, "probes")) {
-			if (json_true(probe, "match") || json_true(probe, "stopped"))
-				continue;
-			printf("    %s %s: %s\n", json_text(agent, "agent"), json_text(probe, "endpoint"),
-				json_true(probe, "served") ? "serves another certificate" : json_text(probe, "text"));
+	for (size_t i = 0; i < a->row_count; i++)
+		for (size_t k = 0; k < a->rows[i].probe_count && is_of(&a->rows[i], certificate); k++) {
+			const struct message_probe *p = &a->rows[i].probes[k];
+			if (!p->match && !p->stopped)
+				printf("    %s %s: %s\n", a->rows[i].agent, p->endpoint,
+					p->served ? "serves another certificate" : p->text);
 		}
-	}
 }
 
 static void print_source(const cJSON *certificate)
@@ -195,36 +240,26 @@ static void print_source(const cJSON *certificate)
 
 static void print_endpoint(const struct endpoint_row *row)
 {
-	char when[CLOCK_TEXT_MAX];
+	char since[CLOCK_TEXT_MAX];
 	const struct check *c = &row->found.check;
 	const char *endpoint = row->found.endpoint;
 	printf("  %s%s%s: %s since %s: %s\n", row->name, endpoint[0] ? " " : "", endpoint,
-		check_verdict_text(c->verdict), clock_text(row->since, when), c->reason);
+		check_verdict_text(c->verdict), clock_text(row->since, since), c->reason);
 	if (c->advice[0])
 		printf("    what to do: %s\n", c->advice);
 }
 
 /* Prints what standing checks have seen; those that are ok are only counted. */
-static void print_endpoints(const cJSON *endpoints)
+static void print_endpoints(const struct answers *a)
 {
-	size_t ok = 0, count = 0;
-	const cJSON *element;
-	auto_free struct endpoint_row *rows = mem_array((size_t)cJSON_GetArraySize(endpoints), sizeof(*rows));
-	cJSON_ArrayForEach (element, endpoints) {
-		struct error err;
-		if (endpoint_row_decode(element, &rows[count], &err) < 0)
-			fprintf(stderr, "certsync: warning: an endpoint that the hub told of is left out: %s\n",
-				err.message);
-		else
-			ok += rows[count++].found.check.verdict == CHECK_OK;
-	}
-	if (count)
-		printf("endpoints: %zu of %zu ok\n", ok, count);
-	for (size_t i = 0; i < count; i++) {
-		if (rows[i].found.check.verdict != CHECK_OK)
-			print_endpoint(&rows[i]);
-		endpoint_row_release(&rows[i]);
-	}
+	size_t ok = 0;
+	for (size_t i = 0; i < a->seen_count; i++)
+		ok += a->seen[i].found.check.verdict == CHECK_OK;
+	if (a->seen_count)
+		printf("endpoints: %zu of %zu ok\n", ok, a->seen_count);
+	for (size_t i = 0; i < a->seen_count; i++)
+		if (a->seen[i].found.check.verdict != CHECK_OK)
+			print_endpoint(&a->seen[i]);
 }
 
 void show_certificates(const struct answers *a)
@@ -247,19 +282,19 @@ void show_certificates(const struct answers *a)
 		print_agents(a, name);
 		print_bad_probes(a, name);
 	}
-	print_endpoints(a->endpoints);
+	print_endpoints(a);
 }
 
 /* Prints the table at the end of push, renew and import. */
 void show_outcome(const struct answers *a)
 {
-	const cJSON *agent;
+	char desired[REVISION_TEXT_MAX];
 	const char *last = "";
-	cJSON_ArrayForEach (agent, a->agents) {
-		if (strcmp(last, json_text(agent, "certificate")) == 0)
+	for (size_t i = 0; i < a->row_count; i++) {
+		if (is_of(&a->rows[i], last))
 			continue;
-		last = json_text(agent, "certificate");
-		printf("\n%s  revision %s\n", last, json_text(agent, "desired"));
+		last = a->rows[i].certificate;
+		printf("\n%s  revision %s\n", last, revision_text(a->rows[i].desired, desired));
 		print_agents(a, last);
 		print_bad_probes(a, last);
 	}

@@ -2,14 +2,20 @@
 #ifndef CERTSYNC_HUB_CLI_SHOW_H
 #define CERTSYNC_HUB_CLI_SHOW_H
 
+#include "hub/common/agent_row.h"
+#include "hub/common/endpoint_row.h"
 #include "lib/wire/json.h"
 
 #include <stdbool.h>
 
-/* What has been answered so far. */
+/* What has been answered so far: as it came, for programs, and what is compared and shown of it. */
 struct answers {
 	cJSON *certificates, *agents, *revisions, *endpoints; /* arrays, owned */
-	cJSON *result;                                        /* owned; NULL: not yet */
+	struct agent_row *rows;                               /* owned: the agents */
+	size_t row_count;
+	struct endpoint_row *seen; /* owned: the endpoints */
+	size_t seen_count;
+	cJSON *result; /* owned; NULL: not yet */
 };
 void answers_init(struct answers *a);
 void answers_release(struct answers *a);
@@ -20,6 +26,7 @@ void answers_print_json(struct answers *a); /* one object */
 void show_certificates(const struct answers *a); /* `status` */
 void show_outcome(const struct answers *a);      /* the end of push, renew, import and rollback */
 void show_history(const struct answers *a);
-void show_progress(const cJSON *agent); /* one line */
+void show_progress(const struct agent_row *row); /* one line */
+void show_left_out(const struct error *err);     /* a row that cannot be read */
 
 #endif

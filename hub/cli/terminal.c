@@ -14,8 +14,10 @@ enum { LIVE_LINES_MAX = 512, LIVE_WIDTH_DEFAULT = 80, LIVE_HEIGHT_DEFAULT = 24 }
 /* What one agent does, or an order, whose agent is "". */
 struct line {
 	char *certificate, *agent; /* owned */
-	cJSON *answer;             /* owned: the last */
-	int64_t since;             /* monotonic, ms: when it came */
+	const char *word;          /* static: its state */
+	char *what;                /* owned: the step, the failure, or what it waits for */
+	bool under_way;            /* it goes on, so its seconds are counted */
+	int64_t since;             /* monotonic, ms: when this came */
 };
 
 struct terminal {
@@ -82,7 +84,7 @@ void terminal_free(struct terminal *l)
 	for (size_t i = 0; i < l->count; i++) {
 		free(l->lines[i].certificate);
 		free(l->lines[i].agent);
-		cJSON_Delete(l->lines[i].answer);
+		free(l->lines[i].what);
 	}
 	free(l);
 }
@@ -98,42 +100,43 @@ static struct line *find_line(struct terminal *l, const char *certificate, const
 	return &l->lines[l->count++];
 }
 
-void terminal_take(struct terminal *l, const cJSON *answer)
+/* Takes `what` over. */
+static void put_line(
+	struct terminal *l, const char *certificate, const char *agent, const char *word, bool under_way, char *what)
 {
-	struct line *line = find_line(l, json_text(answer, "certificate"), json_text(answer, "agent"));
-	if (line) {
-		cJSON_Delete(line->answer);
-		line->answer = cJSON_Duplicate(answer, true);
+	struct line *line = find_line(l, certificate, agent);
+	if (!line) {
+		free(what);
+	} else {
+		free(line->what);
+		line->what = what;
+		line->word = word;
+		line->under_way = under_way;
 		line->since = clock_monotonic_ms();
 	}
 	terminal_draw(l);
 }
 
-/* Returns whether it still goes on, so that its seconds are counted. */
-static bool is_under_way(const cJSON *answer)
+void terminal_order(struct terminal *l, const char *certificate, const char *step)
 {
-	static const char *const under_way[] = {"offered", "activating", "installed", "staged"};
-	const char *state = json_text(answer, "state");
-	for (size_t i = 0; i < COUNT(under_way); i++)
-		if (strcmp(state, under_way[i]) == 0)
-			return true;
-	return strcmp(json_text(answer, "event"), "order") == 0;
+	put_line(l, certificate, "", "order", true, mem_strdup(step));
+}
+
+void terminal_take(struct terminal *l, const struct agent_row *row)
+{
+	bool under_way = row->state == ROLLOUT_OFFERED || row->state == ROLLOUT_STAGED ||
+		row->state == ROLLOUT_ACTIVATING || row->state == ROLLOUT_INSTALLED;
+	char *what = row->state == ROLLOUT_FAILED ? mem_printf("at %s: %s", row->step, row->error)
+		: row->waits_for[0]               ? mem_printf("waits for %s", row->waits_for)
+						  : mem_strdup("");
+	put_line(l, row->certificate, row->agent, rollout_state_name(row->state), under_way, what);
 }
 
 static char *line_text(const struct line *line)
 {
-	const cJSON *a = line->answer;
 	double seconds = (double)(clock_monotonic_ms() - line->since) / 1000;
-	auto_free char *time = is_under_way(a) ? mem_printf("%6.1f s", seconds) : mem_strdup("        ");
-	if (strcmp(json_text(a, "event"), "order") == 0)
-		return mem_printf(
-			"%-24s %-14s %-12s %s  %s", line->certificate, "", "order", time, json_text(a, "step"));
-	auto_free char *what = strcmp(json_text(a, "state"), "failed") == 0
-		? mem_printf("at %s: %s", json_text(a, "step"), json_text(a, "error"))
-		: json_text(a, "waits_for")[0] ? mem_printf("waits for %s", json_text(a, "waits_for"))
-					       : mem_strdup("");
-	return mem_printf(
-		"%-24s %-14s %-12s %s  %s", line->certificate, line->agent, json_text(a, "state"), time, what);
+	auto_free char *time = line->under_way ? mem_printf("%6.1f s", seconds) : mem_strdup("        ");
+	return mem_printf("%-24s %-14s %-12s %s  %s", line->certificate, line->agent, line->word, time, line->what);
 }
 
 void terminal_erase(struct terminal *l)
@@ -155,7 +158,7 @@ void terminal_draw(struct terminal *l)
 	for (int pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < l->count; i++) {
 			bool all = (int)l->count < height - 1;
-			if (all ? pass != 0 : is_under_way(l->lines[i].answer) != (pass == 0))
+			if (all ? pass != 0 : l->lines[i].under_way != (pass == 0))
 				continue;
 			if (drawn >= height - 2) {
 				left++;

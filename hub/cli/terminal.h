@@ -4,7 +4,7 @@
 #ifndef CERTSYNC_HUB_CLI_TERMINAL_H
 #define CERTSYNC_HUB_CLI_TERMINAL_H
 
-#include "lib/wire/json.h"
+#include "hub/common/agent_row.h"
 
 #include <stdbool.h>
 
@@ -18,8 +18,10 @@ bool terminal_interrupted(void);
 struct terminal;
 struct terminal *terminal_new(void);
 void terminal_free(struct terminal *l);
-void terminal_take(struct terminal *l, const cJSON *answer); /* "progress" or "order"; draws */
-void terminal_draw(struct terminal *l);                      /* again: seconds have passed */
+/* These take what is new, and draw: an agent's progress, and the step of a certificate's order. */
+void terminal_take(struct terminal *l, const struct agent_row *row);
+void terminal_order(struct terminal *l, const char *certificate, const char *step);
+void terminal_draw(struct terminal *l); /* again: seconds have passed */
 void terminal_erase(struct terminal *l);
 
 /* Draws what `print` prints over the whole window, as much of it as there is room for. */

@@ -280,29 +280,41 @@ static int take_probe(const cJSON *o, struct message_probe *p, struct error *err
 	return json_u32(o, "milliseconds", &p->milliseconds, err);
 }
 
-static void put_probes(const struct message *m, cJSON *o)
+cJSON *message_probes_encode(const struct message_probe *list, size_t count)
 {
-	cJSON *probes = cJSON_AddArrayToObject(o, "probes");
-	for (size_t i = 0; i < m->probe_count; i++) {
+	cJSON *probes = cJSON_CreateArray();
+	for (size_t i = 0; i < count; i++) {
 		cJSON *item = cJSON_CreateObject();
-		put_probe(&m->probes[i], item);
+		put_probe(&list[i], item);
 		cJSON_AddItemToArray(probes, item);
 	}
+	return probes;
 }
 
-static int take_probes(const cJSON *o, struct message *m, struct error *err)
+int message_probes_decode(const cJSON *o, struct message_probe **ret, size_t *ret_count, struct error *err)
 {
 	const cJSON *item;
 	const cJSON *probes = json_array(o, "probes", MESSAGE_PROBES_MAX, err);
 	if (!probes)
 		return -1;
+	*ret = mem_array((size_t)cJSON_GetArraySize(probes), sizeof(**ret));
 	cJSON_ArrayForEach (item, probes) {
 		if (!cJSON_IsObject(item))
 			return error_set(err, ERROR_PERMANENT, "probes: an element is not an object");
-		if (take_probe(item, message_add_probe(m), err) < 0)
+		if (take_probe(item, &(*ret)[(*ret_count)++], err) < 0)
 			return error_wrap(err, "probes");
 	}
 	return 0;
+}
+
+static void put_probes(const struct message *m, cJSON *o)
+{
+	cJSON_AddItemToObject(o, "probes", message_probes_encode(m->probes, m->probe_count));
+}
+
+static int take_probes(const cJSON *o, struct message *m, struct error *err)
+{
+	return message_probes_decode(o, &m->probes, &m->probe_count, err);
 }
 
 static void put_verified(const struct message *m, cJSON *o)

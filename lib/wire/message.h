@@ -13,6 +13,7 @@
 #include "lib/crypto/content.h"
 #include "lib/core/error.h"
 #include "lib/core/name.h"
+#include "lib/wire/json.h"
 
 #include <stdbool.h>
 
@@ -117,6 +118,11 @@ struct message {
 	size_t probe_count;
 	int64_t repaired; /* probed: when files were last put right, by the agent's clock; 0: not since its start */
 };
+
+/* The JSON of probes, in messages as in what the commands `status` show: an array, which is the caller's; and the object
+ * whose member "probes" it is. The list is the caller's too, also of what was read before a fault. */
+cJSON *message_probes_encode(const struct message_probe *list, size_t count);
+int message_probes_decode(const cJSON *o, struct message_probe **ret, size_t *ret_count, struct error *err);
 
 void message_release(struct message *m);
 #define auto_message __attribute__((cleanup(message_release)))

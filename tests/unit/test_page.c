@@ -18,12 +18,13 @@ enum { OUT_MAX = 32 * 1024 * 1024, DAY = 86400, NOW = 1800000000 };
 
 #define HOSTILE "</p><script>alert(1)</script>\" onload='x' & \\ \n\x01\xff\xe2\x80\xae"
 
-static struct overview_place places[] = {{.agent = HOSTILE,
-	.state = "failed",
-	.step = HOSTILE,
-	.text = HOSTILE,
-	.waits_for = HOSTILE,
-	.since = NOW - 60}};
+static struct overview_place places[] = {{.row = {.certificate = HOSTILE,
+						  .agent = HOSTILE,
+						  .state = ROLLOUT_FAILED,
+						  .step = HOSTILE,
+						  .error = HOSTILE,
+						  .waits_for = HOSTILE,
+						  .since = NOW - 60}}};
 static struct overview_certificate certificates[] = {{
 	.name = HOSTILE,
 	.source = "acme",

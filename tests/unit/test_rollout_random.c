@@ -578,7 +578,7 @@ static void describe(struct history *h)
 		const struct rollout_agent *a = &h->r.agents[i];
 		print_message(
 			"%s %s, failures %u, staging %d, next try in %lld s, deadline in %lld s; serves 1.%u, had 1.%u\n",
-			a->name, rollout_agent_state(a), a->failures, a->failed_staging,
+			a->name, rollout_state_name(rollout_agent_state(a)), a->failures, a->failed_staging,
 			(long long)(a->next_try - h->now), (long long)(a->deadline - h->now), h->nodes[i].served.number,
 			h->nodes[i].high_water.number);
 	}

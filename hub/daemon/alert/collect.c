@@ -156,8 +156,8 @@ static void collect_state(
 	else if (is_stuck(c, r, a))
 		conditions_add(c->out, CONDITION_ROLLOUT, false, subject,
 			"its rollout is stuck: it is %s%s%s; certsync push %s --proceed goes on",
-			rollout_agent_state(a), waits_for ? " and waits for " : "", waits_for ? waits_for : "",
-			r->certificate);
+			rollout_state_name(rollout_agent_state(a)), waits_for ? " and waits for " : "",
+			waits_for ? waits_for : "", r->certificate);
 }
 
 /* Takes what the agent's own probes saw: they look from inside, where no check from outside comes. */

@@ -1,7 +1,7 @@
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/control/client.h"
 #include "hub/daemon/acme/renewal.h"
-#include "hub/daemon/view/status.h"
+#include "hub/daemon/view/overview.h"
 #include "lib/crypto/bundle.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
@@ -71,6 +71,14 @@ void client_say(struct client *c, cJSON *o)
 	cJSON_Delete(o);
 }
 
+void client_say_agent(struct client *c, const struct rollout *r, const struct rollout_agent *a, const char *event)
+{
+	struct agent_row row;
+	overview_row(c->hub, r, a, &row);
+	client_say(c, agent_row_encode(&row, event));
+	agent_row_release(&row);
+}
+
 void client_finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -131,17 +139,14 @@ void client_follow(struct client *c, struct rollout *r, bool renewing)
 	event_active(c->check, 0, 0);
 }
 
-static void tell_agents(struct client *c, struct followed *f, const char *event)
+static void tell_agents(struct client *c, struct followed *f, bool final)
 {
 	for (size_t i = 0; i < f->rollout->agent_count; i++) {
 		const struct rollout_agent *a = &f->rollout->agents[i];
-		bool final = strcmp(event, "agent") == 0;
 		if (!client_addresses(c, a) || (!final && f->told[i] == (int)a->state))
 			continue;
 		f->told[i] = (int)a->state;
-		cJSON *o = status_agent(c->hub, f->rollout, a);
-		cJSON_ReplaceItemInObjectCaseSensitive(o, "event", cJSON_CreateString(event));
-		client_say(c, o);
+		client_say_agent(c, f->rollout, a, final ? "agent" : "progress");
 	}
 }
 
@@ -236,7 +241,7 @@ void client_check(evutil_socket_t fd, short what, void *context)
 		struct followed *f = &c->followed[i];
 		bool renewing = tell_renewal(c, f, &error);
 		if (!renewing)
-			tell_agents(c, f, "progress");
+			tell_agents(c, f, false);
 		busy = busy || renewing || is_busy(c, f);
 		converged = converged && has_converged(c, f);
 	}
@@ -249,7 +254,7 @@ void client_check(evutil_socket_t fd, short what, void *context)
 		return;
 	}
 	for (size_t i = 0; i < c->followed_count; i++)
-		tell_agents(c, &c->followed[i], "agent");
+		tell_agents(c, &c->followed[i], true);
 	if (tell_rolled_back(c))
 		return;
 	if (converged)

@@ -56,6 +56,8 @@ void control_changed(struct hub *hub, const struct rollout *r);
 
 struct hub *client_hub(const struct client *c);
 void client_say(struct client *c, cJSON *o); /* takes it over */
+/* Says how this agent stands with this certificate, as this event. */
+void client_say_agent(struct client *c, const struct rollout *r, const struct rollout_agent *a, const char *event);
 /* Gives the last answer: "result" with this exit code, and a text under `key` (NULL for none). */
 void client_finish(struct client *c, enum cli_exit exit_code, const char *key, const char *text);
 /* Does the same with an "error". */

@@ -62,7 +62,7 @@ static bool say_status(struct client *c)
 		const struct rollout *r = fleet_at(c->hub, i);
 		client_say(c, status_certificate(c->hub, r));
 		for (size_t k = 0; k < r->agent_count; k++)
-			client_say(c, status_agent(c->hub, r, &r->agents[k]));
+			client_say_agent(c, r, &r->agents[k], "agent");
 		converged = converged && rollout_converged(r);
 	}
 	return say_endpoints(c) && converged;
@@ -263,7 +263,7 @@ static void do_hold(struct client *c, const cJSON *request)
 		struct rollout *r = fleet_at(c->hub, i);
 		struct rollout_agent *a = rollout_find(r, agent);
 		if (a && (!certificate || strcmp(r->certificate, certificate) == 0))
-			client_say(c, status_agent(c->hub, r, a));
+			client_say_agent(c, r, a, "agent");
 	}
 	client_finish(c, CLI_DONE, hold_is_unknown_to(c->hub, agent) ? "warning" : NULL,
 		"the agent there is older than holds: files are still put right there until it is upgraded");

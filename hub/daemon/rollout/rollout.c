@@ -11,22 +11,6 @@
 /* Attempts count seconds since this moment, so that they fit in 31 bits and grow over restarts. */
 enum { ATTEMPT_EPOCH = 1700000000 };
 
-const char *rollout_state_name(enum rollout_state state)
-{
-	static const char *const names[] = {
-		[ROLLOUT_IDLE] = "waiting",
-		[ROLLOUT_OFFERED] = "offered",
-		[ROLLOUT_STAGED] = "staged",
-		[ROLLOUT_ACTIVATING] = "activating",
-		[ROLLOUT_INSTALLED] = "installed",
-		[ROLLOUT_VERIFIED] = "verified",
-		[ROLLOUT_UNVERIFIED] = "unverified",
-		[ROLLOUT_FAILED] = "failed",
-		[ROLLOUT_AHEAD] = "ahead",
-	};
-	return names[state];
-}
-
 void rollout_actions_release(struct rollout_actions *a)
 {
 	free(a->action);
@@ -93,9 +77,9 @@ static void act(struct rollout_actions *out, enum rollout_action_type type, stru
 	out->action[out->count++] = (struct rollout_action){type, a};
 }
 
-const char *rollout_agent_state(const struct rollout_agent *a)
+enum rollout_state rollout_agent_state(const struct rollout_agent *a)
 {
-	return a->held_until ? "held" : rollout_state_name(a->state);
+	return a->held_until ? ROLLOUT_HELD : a->state;
 }
 
 /* Asks for what is served there; the agent is verified when that is the desired certificate everywhere. */

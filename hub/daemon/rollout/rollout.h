@@ -88,6 +88,7 @@
 #define CERTSYNC_HUB_DAEMON_ROLLOUT_ROLLOUT_H
 
 #include "hub/common/config.h"
+#include "hub/common/rollout_state.h"
 #include "lib/wire/message.h"
 #include "lib/crypto/content.h"
 
@@ -103,19 +104,6 @@ enum {
 	ROLLOUT_PULL_REST = 10,         /* an agent's pull ends no wait sooner than so long after its pull before */
 	ROLLOUT_DRIFT_QUIET = 6 * 3600, /* after it, a drift is the first in a row */
 };
-
-enum rollout_state {
-	ROLLOUT_IDLE = 0, /* nothing under way: not connected, or about to be offered the revision */
-	ROLLOUT_OFFERED,  /* fetching, verifying, staging */
-	ROLLOUT_STAGED,   /* durable there and its services' tests pass; waits for the barrier */
-	ROLLOUT_ACTIVATING,
-	ROLLOUT_INSTALLED,  /* services reloaded; being probed */
-	ROLLOUT_VERIFIED,   /* seen served on every port */
-	ROLLOUT_UNVERIFIED, /* committed there, but not seen served on every port; with a deadline: being probed */
-	ROLLOUT_FAILED,
-	ROLLOUT_AHEAD,
-};
-const char *rollout_state_name(enum rollout_state state);
 
 struct rollout_agent {
 	char name[NAME_AGENT_MAX];
@@ -244,7 +232,7 @@ void rollout_no_rollback(struct rollout *r, const char *reason, int64_t now);
 /* Time has passed: time-outs, ends of backoffs, and the barrier's. */
 void rollout_tick(struct rollout *r, int64_t now, struct rollout_actions *out);
 
-/* Returns its state's name, or "held", for people. */
-const char *rollout_agent_state(const struct rollout_agent *a);
+/* Returns its state as it is shown to people. */
+enum rollout_state rollout_agent_state(const struct rollout_agent *a);
 
 #endif

@@ -126,34 +126,49 @@ static void write_renewals(struct metrics *m, const struct overview *o)
 
 /* ---- rollouts and agents ---- */
 
-static void write_place(struct metrics *m, const struct overview_certificate *c, const struct overview_place *p)
+/* Each writes one metric of an agent with one of its certificates. */
+static void write_state(struct metrics *m, const struct agent_row *row)
 {
 	char text[REVISION_TEXT_MAX];
-	if (strcmp(m->name, "rollout_state") == 0)
-		SAMPLE(m, 1, "certificate", c->name, "agent", p->agent, "state", p->state, "served",
-			revision_text(p->served, text));
-	else if (strcmp(m->name, "rollout_state_since_timestamp_seconds") == 0 && p->since)
-		SAMPLE(m, p->since, "certificate", c->name, "agent", p->agent);
-	else if (strcmp(m->name, "rollout_failures") == 0)
-		SAMPLE(m, p->failures, "certificate", c->name, "agent", p->agent);
-	else if (strcmp(m->name, "rollout_drifts_total") == 0)
-		SAMPLE(m, p->drifts, "certificate", c->name, "agent", p->agent);
+	SAMPLE(m, 1, "certificate", row->certificate, "agent", row->agent, "state", rollout_state_name(row->state),
+		"served", revision_text(row->served, text));
+}
+
+static void write_since(struct metrics *m, const struct agent_row *row)
+{
+	if (row->since)
+		SAMPLE(m, row->since, "certificate", row->certificate, "agent", row->agent);
+}
+
+static void write_failures(struct metrics *m, const struct agent_row *row)
+{
+	SAMPLE(m, row->failures, "certificate", row->certificate, "agent", row->agent);
+}
+
+static void write_drifts(struct metrics *m, const struct agent_row *row)
+{
+	SAMPLE(m, row->drifts, "certificate", row->certificate, "agent", row->agent);
 }
 
 static void write_rollouts(struct metrics *m, const struct overview *o)
 {
-	static const char *const metrics[][3] = {
+	static const struct {
+		const char *name, *type, *help;
+		void (*write)(struct metrics *m, const struct agent_row *row);
+	} metrics[] = {
 		{"rollout_state", "gauge",
-			"1: the state of this agent with this certificate, and the revision that it serves."},
-		{"rollout_state_since_timestamp_seconds", "gauge", "When that state began."},
-		{"rollout_failures", "gauge", "Tries that have failed in a row."},
-		{"rollout_drifts_total", "counter", "How often something had changed there behind the agent's back."},
+			"1: the state of this agent with this certificate, and the revision that it serves.",
+			write_state},
+		{"rollout_state_since_timestamp_seconds", "gauge", "When that state began.", write_since},
+		{"rollout_failures", "gauge", "Tries that have failed in a row.", write_failures},
+		{"rollout_drifts_total", "counter", "How often something had changed there behind the agent's back.",
+			write_drifts},
 	};
 	for (size_t n = 0; n < COUNT(metrics); n++) {
-		metric(m, metrics[n][0], metrics[n][1], metrics[n][2]);
+		metric(m, metrics[n].name, metrics[n].type, metrics[n].help);
 		for (size_t i = 0; i < o->certificate_count; i++)
 			for (size_t k = 0; k < o->certificates[i].place_count; k++)
-				write_place(m, &o->certificates[i], &o->certificates[i].places[k]);
+				metrics[n].write(m, &o->certificates[i].places[k].row);
 	}
 }
 

@@ -21,23 +21,100 @@ enum { OVERVIEW_LATE = 60, OVERVIEW_DISK_MIN = 1024 * 1024 };
 
 /* ---- certificates and what agents do with them ---- */
 
-static void take_place(const struct rollout *r, const struct rollout_agent *a, int64_t now, struct overview_place *ret)
+/* Returns whether the certificate that the agent serves ends before its hold does, or nearly ends while the renewal
+ * exists; nobody must overlook that. */
+static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+{
+	int64_t life = a->served.not_after - a->served.not_before, soon = now + life / 6;
+	if (!a->held_until || !a->served.not_after)
+		return false;
+	return a->served.not_after < a->held_until ||
+		(revision_compare(a->served.revision, r->desired.revision) != 0 && a->served.not_after < soon);
+}
+
+static char *danger_of(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+{
+	char when[CLOCK_TEXT_MAX];
+	if (!is_in_danger(r, a, now))
+		return NULL;
+	return mem_printf(
+		"what it serves expires %s, and the renewal waits for the end of the hold: certsync hold %s %s --end",
+		clock_text(a->served.not_after, when), a->name, r->certificate);
+}
+
+/* `away_after` is what the configuration calls normal. */
+static void take_row(const struct rollout *r, const struct rollout_agent *a, const struct session *session,
+	int64_t away_after, int64_t now, struct agent_row *ret)
 {
 	const char *waits_for = rollout_waits_for(r, a, now);
-	*ret = (struct overview_place){
+	*ret = (struct agent_row){
+		.certificate = r->certificate,
 		.agent = a->name,
+		.connected = session,
+		.version = session ? session_version(session) : "",
+		.skew = session ? session_skew(session) : 0,
+		.rival = session ? session_rival(session) : 0,
+		.overdue = !session && a->last_seen && now - a->last_seen > away_after,
+		.last_seen = session ? now : a->last_seen,
 		.state = rollout_agent_state(a),
-		.step = a->step,
-		.text = a->text,
 		.waits_for = waits_for ? waits_for : "",
-		.converged = rollout_agent_converged(a),
-		.busy = rollout_busy(r, a, now),
-		.since = a->since,
 		.held_until = a->held_until,
+		.danger = danger_of(r, a, now),
+		.stopped = a->stopped,
+		.since = a->since,
+		.desired = r->desired.revision,
 		.served = a->served.revision,
+		.high_water = a->high_water,
+		.stage_ms = a->stage_ms,
+		.activate_ms = a->activate_ms,
 		.failures = a->failures,
+		.step = a->step,
+		.error = a->text,
+		.output = a->output ? a->output : "",
+		.rolled_back = a->rolled_back,
+		.next_try = a->next_try,
 		.drifts = a->drifts,
+		.drifted = a->drifted,
+		.drift = a->drift,
+		.contradictions = a->contradictions,
+		.contradicted = a->contradicted,
+		.contradiction = a->contradiction,
+		.probes = a->probes,
+		.probe_count = a->probe_count,
+		.probed = a->probed,
 	};
+	memcpy(ret->leaf, a->served.leaf, sizeof(ret->leaf));
+}
+
+void overview_row(struct hub *hub, const struct rollout *r, const struct rollout_agent *a, struct agent_row *ret)
+{
+	const struct hub_agent *configured = hub_config_agent(hub->config, a->name);
+	take_row(r, a, session_find(hub, a->name), configured ? configured->away_after : INT64_MAX, clock_wall(), ret);
+}
+
+/* The agents of a rollout stand in the order of the configuration, as those of the overview do: *at is where the last
+ * one was found. */
+static const struct overview_agent *find_agent(const struct overview *o, const char *name, size_t *at)
+{
+	for (size_t i = 0; i < o->agent_count; i++, *at = (*at + 1) % o->agent_count)
+		if (strcmp(o->agents[*at].name, name) == 0)
+			return &o->agents[*at];
+	return NULL;
+}
+
+static void take_places(const struct overview *o, const struct rollout *r, struct overview_certificate *c)
+{
+	size_t at = 0;
+	c->places = mem_array(r->agent_count, sizeof(*c->places));
+	c->place_count = r->agent_count;
+	for (size_t i = 0; i < r->agent_count; i++) {
+		const struct rollout_agent *a = &r->agents[i];
+		const struct overview_agent *agent = find_agent(o, a->name, &at);
+		take_row(r, a, agent ? agent->session : NULL, agent ? agent->away_after : INT64_MAX, o->now,
+			&c->places[i].row);
+		c->places[i].converged = rollout_agent_converged(a);
+		c->places[i].busy = rollout_busy(r, a, o->now);
+	}
 }
 
 static void take_renewal(struct hub *hub, struct overview_certificate *c)
@@ -59,7 +136,8 @@ static void take_renewal(struct hub *hub, struct overview_certificate *c)
 	c->renewal_due = status.due;
 }
 
-static void take_certificate(struct hub *hub, const struct rollout *r, int64_t now, struct overview_certificate *ret)
+static void take_certificate(
+	struct hub *hub, const struct overview *o, const struct rollout *r, struct overview_certificate *ret)
 {
 	*ret = (struct overview_certificate){
 		.name = r->certificate,
@@ -67,11 +145,8 @@ static void take_certificate(struct hub *hub, const struct rollout *r, int64_t n
 		.not_before = r->desired.not_before,
 		.not_after = r->desired.not_after,
 		.converged = rollout_converged(r),
-		.places = mem_array(r->agent_count, sizeof(*ret->places)),
-		.place_count = r->agent_count,
 	};
-	for (size_t i = 0; i < r->agent_count; i++)
-		take_place(r, &r->agents[i], now, &ret->places[i]);
+	take_places(o, r, ret);
 	take_renewal(hub, ret);
 }
 
@@ -80,7 +155,7 @@ static void take_certificates(struct hub *hub, struct overview *o)
 	o->certificate_count = fleet_count(hub);
 	o->certificates = mem_array(o->certificate_count, sizeof(*o->certificates));
 	for (size_t i = 0; i < o->certificate_count; i++)
-		take_certificate(hub, fleet_at(hub, i), o->now, &o->certificates[i]);
+		take_certificate(hub, o, fleet_at(hub, i), &o->certificates[i]);
 }
 
 /* ---- agents ---- */
@@ -91,6 +166,8 @@ static void take_agent(struct hub *hub, const struct hub_agent *a, int64_t now, 
 	*ret = (struct overview_agent){.name = a->name,
 		.local = a->local,
 		.connected = session,
+		.session = session,
+		.away_after = a->away_after,
 		.version = "",
 		.last_seen = session ? now : 0};
 	if (session) {
@@ -196,8 +273,8 @@ void overview_take(struct hub *hub, struct overview *ret)
 {
 	*ret = (struct overview){.now = clock_wall(), .started = hub->started, .version = CERTSYNC_VERSION};
 	overview_health(hub, ret);
-	take_certificates(hub, ret);
 	take_agents(hub, ret);
+	take_certificates(hub, ret);
 	take_endpoints(hub, ret);
 	take_alerts(hub, ret);
 	take_channels(hub, ret);
@@ -205,8 +282,11 @@ void overview_take(struct hub *hub, struct overview *ret)
 
 void overview_release(struct overview *o)
 {
-	for (size_t i = 0; i < o->certificate_count; i++)
+	for (size_t i = 0; i < o->certificate_count; i++) {
+		for (size_t k = 0; k < o->certificates[i].place_count; k++)
+			agent_row_release(&o->certificates[i].places[k].row);
 		free(o->certificates[i].places);
+	}
 	free(o->certificates);
 	free(o->agents);
 	free(o->endpoints);

@@ -4,6 +4,7 @@
 #ifndef CERTSYNC_HUB_DAEMON_VIEW_OVERVIEW_H
 #define CERTSYNC_HUB_DAEMON_VIEW_OVERVIEW_H
 
+#include "hub/common/agent_row.h"
 #include "hub/common/endpoint_row.h"
 #include "lib/wire/json.h"
 #include "lib/crypto/revision.h"
@@ -13,18 +14,18 @@
 #include <stdint.h>
 
 struct hub;
+struct rollout;
+struct rollout_agent;
+struct session;
 
 /* All texts are borrowed and never NULL; peers chose many of them. Times are of the wall clock; 0 means never, or not
  * known. */
 
 /* An agent with one of its certificates. */
 struct overview_place {
-	const char *agent, *state, *step, *text, *waits_for;
+	struct agent_row row;
 	bool converged;
 	bool busy; /* something is under way there */
-	int64_t since, held_until;
-	struct revision served;
-	uint32_t failures, drifts;
 };
 
 struct overview_certificate {
@@ -45,7 +46,8 @@ struct overview_certificate {
 struct overview_agent {
 	const char *name, *version;
 	bool connected, overdue, local;
-	int64_t last_seen, skew;
+	const struct session *session; /* NULL: not connected */
+	int64_t last_seen, skew, away_after;
 	size_t certificates, converged;
 };
 
@@ -84,6 +86,8 @@ struct overview {
 void overview_take(struct hub *hub, struct overview *ret);
 void overview_release(struct overview *o);
 #define auto_overview __attribute__((cleanup(overview_release)))
+/* Fills one row, which agent_row_release() empties: for who follows one agent. */
+void overview_row(struct hub *hub, const struct rollout *r, const struct rollout_agent *a, struct agent_row *ret);
 /* Fills `trouble`, which is all that /healthz asks for. */
 void overview_health(struct hub *hub, struct overview *ret);
 

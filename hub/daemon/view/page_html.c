@@ -125,9 +125,9 @@ static struct mood mood_of_place(const struct overview_place *place)
 {
 	if (place->converged)
 		return good;
-	if (strcmp(place->state, "failed") == 0 || strcmp(place->state, "ahead") == 0)
+	if (place->row.state == ROLLOUT_FAILED || place->row.state == ROLLOUT_AHEAD)
 		return bad;
-	if (strcmp(place->state, "held") == 0 || strcmp(place->state, "unverified") == 0)
+	if (place->row.state == ROLLOUT_HELD || place->row.state == ROLLOUT_UNVERIFIED)
 		return warning;
 	return place->busy ? busy : idle;
 }
@@ -203,27 +203,27 @@ static void put_renewal(struct page *p, const struct overview_certificate *c)
 static void put_place(struct page *p, const struct overview_certificate *c, const struct overview_place *place)
 {
 	char text[REVISION_TEXT_MAX];
+	const struct agent_row *row = &place->row;
 	put(p, "<tr><th scope=\"row\">");
-	put_text(p, place->agent);
+	put_text(p, row->agent);
 	put(p, "</th><td>");
-	put_chip(p, mood_of_place(place), place->state);
-	if (revision_compare(place->served, c->revision) != 0 && !revision_is_placeholder(place->served))
-		putf(p, " <span class=\"soft\">serves %s ·</span>", revision_text(place->served, text));
+	put_chip(p, mood_of_place(place), rollout_state_name(row->state));
+	if (revision_compare(row->served, c->revision) != 0 && !revision_is_placeholder(row->served))
+		putf(p, " <span class=\"soft\">serves %s ·</span>", revision_text(row->served, text));
 	put(p, " <span class=\"soft\">");
-	if (place->since)
-		put_ago(p, place->since);
+	if (row->since)
+		put_ago(p, row->since);
 	put(p, "</span>");
-	if (place->waits_for[0]) {
+	if (row->waits_for[0]) {
 		put(p, "<p class=\"soft\">waits for ");
-		put_text(p, place->waits_for);
+		put_text(p, row->waits_for);
 		put(p, "</p>");
 	}
-	if (strcmp(place->state, "failed") == 0 || strcmp(place->state, "ahead") == 0 ||
-		strcmp(place->state, "unverified") == 0) {
+	if (row->state == ROLLOUT_FAILED || row->state == ROLLOUT_AHEAD || row->state == ROLLOUT_UNVERIFIED) {
 		put(p, "<p>");
-		put_text(p, place->step);
-		put(p, place->step[0] ? ": " : "");
-		put_foreign(p, place->text);
+		put_text(p, row->step);
+		put(p, row->step[0] ? ": " : "");
+		put_foreign(p, row->error);
 		put(p, "</p>");
 	}
 	put(p, "</td></tr>\n");
@@ -431,12 +431,13 @@ static void attend_certificate(struct attention *a, const struct overview_certif
 	}
 	for (size_t i = 0; i < c->place_count; i++) {
 		const struct overview_place *place = &c->places[i];
-		if (mood_of_place(place).class != bad.class || !begin_item(a, bad, place->state))
+		if (mood_of_place(place).class != bad.class ||
+			!begin_item(a, bad, rollout_state_name(place->row.state)))
 			continue;
-		put_text(a->page, place->agent);
+		put_text(a->page, place->row.agent);
 		put(a->page, ", ");
 		put_text(a->page, c->name);
-		end_item(a, place->since, place->text, "");
+		end_item(a, place->row.since, place->row.error, "");
 	}
 }
 

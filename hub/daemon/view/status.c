@@ -4,11 +4,8 @@
 #include "hub/common/lint.h"
 #include "hub/daemon/acme/order.h"
 #include "hub/daemon/acme/renewal.h"
-#include "hub/daemon/agents/session.h"
 #include "hub/daemon/publish/watched.h"
 #include "lib/core/clock.h"
-#include "lib/core/mem.h"
-#include "lib/wire/content_json.h"
 #include "hub/daemon/rollout/progress.h"
 
 #include <stdlib.h>
@@ -175,113 +172,5 @@ cJSON *status_certificate(struct hub *hub, const struct rollout *r)
 	const struct watched *source = watched_find(hub, r->certificate);
 	if (source)
 		add_source(source, o);
-	return o;
-}
-
-static void add_probes(const struct rollout_agent *a, cJSON *o)
-{
-	cJSON *probes = cJSON_AddArrayToObject(o, "probes");
-	for (size_t i = 0; i < a->probe_count; i++) {
-		const struct message_probe *p = &a->probes[i];
-		cJSON *item = cJSON_CreateObject();
-		cJSON_AddStringToObject(item, "endpoint", p->endpoint);
-		cJSON_AddStringToObject(item, "service", p->service);
-		cJSON_AddBoolToObject(item, "served", p->served);
-		cJSON_AddBoolToObject(item, "match", p->match);
-		cJSON_AddBoolToObject(item, "stopped", p->stopped);
-		cJSON_AddStringToObject(item, "fingerprint", p->fingerprint);
-		cJSON_AddStringToObject(item, "text", p->text);
-		cJSON_AddNumberToObject(item, "milliseconds", p->milliseconds);
-		cJSON_AddItemToArray(probes, item);
-	}
-	add_time(o, "probed", a->probed);
-}
-
-static void add_failure(const struct rollout_agent *a, cJSON *o)
-{
-	cJSON_AddNumberToObject(o, "failures", a->failures);
-	cJSON_AddStringToObject(o, "step", a->step);
-	cJSON_AddStringToObject(o, "error", a->text);
-	cJSON_AddStringToObject(o, "output", a->output ? a->output : "");
-	cJSON_AddBoolToObject(o, "rolled_back", a->rolled_back);
-	add_time(o, "next_try", a->next_try);
-}
-
-/* Adds what had changed there behind our back. */
-static void add_drift(const struct rollout_agent *a, cJSON *o)
-{
-	cJSON_AddNumberToObject(o, "drifts", a->drifts);
-	add_time(o, "drifted", a->drifted);
-	cJSON_AddStringToObject(o, "drift", a->drift);
-}
-
-/* Adds what the agent said that cannot be. */
-static void add_contradiction(const struct rollout_agent *a, cJSON *o)
-{
-	cJSON_AddNumberToObject(o, "contradictions", a->contradictions);
-	add_time(o, "contradicted", a->contradicted);
-	cJSON_AddStringToObject(o, "contradiction", a->contradiction);
-}
-
-/* Returns whether the certificate that the agent serves ends before its hold does, or nearly ends while the renewal
- * exists; nobody must overlook that. */
-static bool is_in_danger(const struct rollout *r, const struct rollout_agent *a)
-{
-	int64_t life = a->served.not_after - a->served.not_before, soon = clock_wall() + life / 6;
-	if (!a->held_until || !a->served.not_after)
-		return false;
-	return a->served.not_after < a->held_until ||
-		(revision_compare(a->served.revision, r->desired.revision) != 0 && a->served.not_after < soon);
-}
-
-/* Adds what the agent waits for, and what that endangers. */
-static void add_waiting(const struct rollout *r, const struct rollout_agent *a, cJSON *o)
-{
-	char when[CLOCK_TEXT_MAX];
-	const char *what = rollout_waits_for(r, a, clock_wall());
-	cJSON_AddStringToObject(o, "waits_for", what ? what : "");
-	add_time(o, "held_until", a->held_until);
-	auto_free char *danger = is_in_danger(r, a)
-		? mem_printf("what it serves expires %s, and the renewal waits for the end of "
-			     "the hold: certsync hold %s %s --end",
-			  clock_text(a->served.not_after, when), a->name, r->certificate)
-		: NULL;
-	cJSON_AddStringToObject(o, "danger", danger ? danger : "");
-}
-
-/* Returns whether the agent has been away for longer than its configuration calls normal. */
-static bool is_overdue(const struct hub *hub, const struct rollout_agent *a)
-{
-	const struct hub_agent *configured = hub_config_agent(hub->config, a->name);
-	return configured && a->last_seen && clock_wall() - a->last_seen > configured->away_after;
-}
-
-cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollout_agent *a)
-{
-	cJSON *o = cJSON_CreateObject();
-	const struct session *session = session_find(hub, a->name);
-	cJSON_AddStringToObject(o, "event", "agent");
-	cJSON_AddStringToObject(o, "certificate", r->certificate);
-	cJSON_AddStringToObject(o, "agent", a->name);
-	cJSON_AddBoolToObject(o, "connected", session != NULL);
-	cJSON_AddStringToObject(o, "version", session ? session_version(session) : "");
-	cJSON_AddNumberToObject(o, "clock_skew", session ? (double)session_skew(session) : 0);
-	add_time(o, "rival", session ? session_rival(session) : 0);
-	cJSON_AddBoolToObject(o, "overdue", !session && is_overdue(hub, a));
-	add_time(o, "last_seen", session ? clock_wall() : a->last_seen);
-	cJSON_AddStringToObject(o, "state", rollout_agent_state(a));
-	add_waiting(r, a, o);
-	cJSON_AddBoolToObject(o, "stopped", a->stopped);
-	add_time(o, "since", a->since);
-	add_revision(o, "desired", r->desired.revision);
-	add_revision(o, "served", a->served.revision);
-	add_revision(o, "high_water", a->high_water);
-	sha256_to_json(a->served.leaf, "fingerprint", o);
-	cJSON_AddNumberToObject(o, "stage_ms", a->stage_ms);
-	cJSON_AddNumberToObject(o, "activate_ms", a->activate_ms);
-	add_failure(a, o);
-	add_drift(a, o);
-	add_contradiction(a, o);
-	add_probes(a, o);
 	return o;
 }

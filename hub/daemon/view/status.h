@@ -1,4 +1,4 @@
-/* What `certsync status` shows, as JSON: one answer for each certificate, and one for each agent in it. */
+/* What `certsync status` shows of a certificate, as JSON; of an agent it is hub/common/agent_row.h. */
 #ifndef CERTSYNC_HUB_DAEMON_VIEW_STATUS_H
 #define CERTSYNC_HUB_DAEMON_VIEW_STATUS_H
 
@@ -6,10 +6,9 @@
 #include "hub/daemon/rollout/rollout.h"
 #include "lib/wire/json.h"
 
-/* The caller owns these. "event" is "certificate" or "agent". */
+/* The caller owns these. "event" is "certificate". */
 cJSON *status_certificate(struct hub *hub, const struct rollout *r);
 /* Makes one revision of the store, with "event" "revision"; for a manifest that cannot be read it has "store_error". */
 cJSON *status_revision(struct hub *hub, const char *certificate, struct revision r);
-cJSON *status_agent(struct hub *hub, const struct rollout *r, const struct rollout_agent *a);
 
 #endif
