@@ -29,7 +29,8 @@ enum {
 struct alerts {
 	struct site *site;
 	struct condition_book book;
-	cJSON *queue;    /* owned: messages that are not delivered, the oldest first */
+	struct alert_message queue[ALERT_QUEUE_MAX + 1]; /* owned: those that are not delivered, the oldest first */
+	size_t queue_count;
 	int64_t opened;  /* monotonic seconds */
 	int64_t contact; /* wall clock: when a hub was there; never 0 */
 	int64_t saved_contact;
@@ -51,13 +52,40 @@ static char *record_path(const struct alerts *a)
 	return mem_printf("%s/alerts.json", a->site->config->state);
 }
 
+static cJSON *queue_encode(const struct alerts *a)
+{
+	cJSON *list = cJSON_CreateArray();
+	for (size_t i = 0; i < a->queue_count; i++)
+		cJSON_AddItemToArray(list, alert_message_encode(&a->queue[i]));
+	return list;
+}
+
+static int queue_decode(const cJSON *record, struct alerts *a, struct error *err)
+{
+	const cJSON *element, *list = json_array(record, "queue", ALERT_QUEUE_MAX, err);
+	if (!list)
+		return -1;
+	cJSON_ArrayForEach (element, list) {
+		if (alert_message_decode(element, &a->queue[a->queue_count], err) < 0)
+			return error_wrap(err, "queue");
+		a->queue_count++;
+	}
+	return 0;
+}
+
+static void forget(struct alerts *a, size_t index)
+{
+	alert_message_release(&a->queue[index]);
+	memmove(&a->queue[index], &a->queue[index + 1], (--a->queue_count - index) * sizeof(a->queue[0]));
+}
+
 static void save(struct alerts *a)
 {
 	struct error err;
 	auto_free char *path = record_path(a);
 	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
 	auto_json cJSON *record = condition_book_encode(&a->book);
-	cJSON_AddItemToObject(record, "queue", cJSON_Duplicate(a->queue, true));
+	cJSON_AddItemToObject(record, "queue", queue_encode(a));
 	cJSON_AddNumberToObject(record, "contact", (double)a->contact);
 	if (json_print(record, &text) < 0)
 		error_set(&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
@@ -78,8 +106,7 @@ static void restore(struct alerts *a)
 		return;
 	auto_json cJSON *record =
 		fs_read(AT_FDCWD, path, false, &text, &err) < 0 ? NULL : json_parse(text.data, text.len, &err);
-	const cJSON *queue = record ? json_array(record, "queue", ALERT_QUEUE_MAX, &err) : NULL;
-	if (!queue || json_i64(record, "contact", &a->contact, &err) < 0 ||
+	if (!record || queue_decode(record, a, &err) < 0 || json_i64(record, "contact", &a->contact, &err) < 0 ||
 		condition_book_decode(record, &a->book, &err) < 0) {
 		log_event(LOG_LEVEL_WARNING, "alert", "error=\"%s: %s: what was told may be told again\"", path,
 			err.message);
@@ -87,8 +114,6 @@ static void restore(struct alerts *a)
 		return;
 	}
 	a->contact = a->contact > now || a->contact <= 0 ? now : a->contact;
-	cJSON_Delete(a->queue);
-	a->queue = cJSON_Duplicate(queue, true);
 }
 
 /* ---- running the executable ---- */
@@ -98,13 +123,12 @@ static void plan(struct alerts *a);
 static void note(struct alerts *a, bool ok, const char *how)
 {
 	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert", "result=%s command=%s subject=\"%s\" reason=\"%s\"",
-		ok ? "delivered" : "failed", a->site->config->alert.command,
-		json_text(cJSON_GetArrayItem(a->queue, 0), "subject"), how);
+		ok ? "delivered" : "failed", a->site->config->alert.command, a->queue[0].subject, how);
 	int64_t wait = (int64_t)ALERT_BACKOFF_MIN << (a->failures < 6 ? a->failures : 6);
 	a->failures = ok ? 0 : a->failures + 1;
 	a->next = ok ? 0 : seconds() + (wait < ALERT_BACKOFF_MAX ? wait : ALERT_BACKOFF_MAX);
 	if (ok) {
-		cJSON_DeleteItemFromArray(a->queue, 0);
+		forget(a, 0);
 		save(a);
 	}
 }
@@ -120,9 +144,9 @@ static void on_told(bool delivered, const char *how, void *context)
 static void run_next(struct alerts *a)
 {
 	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
-	const cJSON *message = cJSON_GetArrayItem(a->queue, 0);
-	if (!message || a->telling || a->next > seconds())
+	if (!a->queue_count || a->telling || a->next > seconds())
 		return;
+	auto_json cJSON *message = alert_message_encode(&a->queue[0]);
 	if (json_print(message, &text) < 0) {
 		note(a, false, "the message is too long");
 		return;
@@ -189,7 +213,7 @@ static void collect_certificate(
 
 static void queue_notice(struct alerts *a, const struct condition_notice *n, int64_t now)
 {
-	char id[33], host[256] = "";
+	char id[ALERT_ID_MAX], host[256] = "";
 	uint8_t bytes[16];
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		mem_abort(__func__);
@@ -197,12 +221,12 @@ static void queue_notice(struct alerts *a, const struct condition_notice *n, int
 		snprintf(id + 2 * i, 3, "%02x", bytes[i]);
 	gethostname(host, sizeof(host) - 1);
 	text_clean(host, 0);
-	cJSON_AddItemToArray(a->queue, alert_message(n, host, id, now));
-	log_event(LOG_LEVEL_WARNING, "alert", "conditions=%zu subject=\"%s\"", n->count,
-		json_text(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "subject"));
+	struct alert_message *m = &a->queue[a->queue_count++];
+	alert_message_make(n, host, id, now, m);
+	log_event(LOG_LEVEL_WARNING, "alert", "conditions=%zu subject=\"%s\"", n->count, m->subject);
 	/* The oldest message is dropped, unless it is just being delivered. */
-	while (cJSON_GetArraySize(a->queue) > ALERT_QUEUE_MAX)
-		cJSON_DeleteItemFromArray(a->queue, a->telling ? 1 : 0);
+	if (a->queue_count > ALERT_QUEUE_MAX)
+		forget(a, a->telling ? 1 : 0);
 }
 
 static void do_round(struct alerts *a)
@@ -231,7 +255,7 @@ static void arm(struct alerts *a, int64_t wait)
 static void plan(struct alerts *a)
 {
 	int64_t wait = ALERT_ROUND, away = a->contact + a->site->config->alert.hub_away + 1 - clock_wall();
-	int64_t again = cJSON_GetArraySize(a->queue) && !a->telling ? a->next - seconds() : ALERT_ROUND;
+	int64_t again = a->queue_count && !a->telling ? a->next - seconds() : ALERT_ROUND;
 	if (!session_is_ready(a->site->session) && away > 0 && away < wait)
 		wait = away;
 	arm(a, again < wait ? again : wait);
@@ -262,7 +286,6 @@ struct alerts *agent_alert_open(struct site *site)
 	struct alerts *a = mem_alloc(sizeof(*a));
 	a->site = site;
 	a->opened = seconds();
-	a->queue = cJSON_CreateArray();
 	a->contact = a->saved_contact = clock_wall();
 	a->timer = evtimer_new(site->base, on_timer, a);
 	if (!a->timer)
@@ -279,7 +302,8 @@ void agent_alert_close(struct alerts *a)
 	teller_stop(a->site->teller);
 	save(a);
 	condition_book_release(&a->book);
-	cJSON_Delete(a->queue);
+	while (a->queue_count)
+		forget(a, a->queue_count - 1);
 	event_free(a->timer);
 	free(a);
 }

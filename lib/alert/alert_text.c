@@ -3,6 +3,7 @@
 #include "lib/core/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What conditions of a kind are about, as in "1 endpoint" and "2 endpoints". */
@@ -103,15 +104,8 @@ void alert_subject(const struct condition_notice *n, char ret[ALERT_SUBJECT_MAX]
 	text_clean(ret, 0);
 }
 
-static const char *const events[] = {
-	[CONDITION_RAISED] = "raised",
-	[CONDITION_WORSE] = "worse",
-	[CONDITION_REPEATED] = "repeated",
-	[CONDITION_RESOLVED] = "resolved",
-};
-
 /* Returns false when there is no room left. */
-static bool add_told(struct buf *body, cJSON *list, const struct condition_told *t)
+static bool add_told(struct buf *body, struct alert_message *m, const struct condition_told *t)
 {
 	char lasted[CLOCK_TEXT_MAX], since[CLOCK_TEXT_MAX];
 	const struct condition_entry *e = &t->entry;
@@ -126,57 +120,111 @@ static bool add_told(struct buf *body, cJSON *list, const struct condition_told 
 			  t->event == CONDITION_REPEATED ? lasted : "");
 	if (buf_add(body, line, strlen(line)) < 0)
 		return false;
-	cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "event", events[t->event]);
-	cJSON_AddStringToObject(o, "kind", condition_kind_name(e->kind));
-	cJSON_AddStringToObject(o, "subject", e->subject);
-	cJSON_AddStringToObject(o, "text", e->text);
-	cJSON_AddBoolToObject(o, "critical", e->critical);
-	cJSON_AddStringToObject(o, "since", since);
-	cJSON_AddNumberToObject(o, "lasted", (double)t->lasted);
-	cJSON_AddItemToArray(list, o);
+	condition_told_copy(t, &m->conditions[m->count++]);
 	return true;
 }
 
-static cJSON *new_message(const char *subject, const char *text, const char *hub, const char *id, int64_t now)
+static void begin(
+	struct alert_message *m, const char *subject, const char *text, const char *hub, const char *id, int64_t now)
 {
-	char when[CLOCK_TEXT_MAX];
-	cJSON *o = cJSON_CreateObject();
-	auto_free char *whole = mem_printf("%s\n\n%s", subject, text);
-	cJSON_AddStringToObject(o, "text", whole);
-	cJSON_AddStringToObject(o, "subject", subject);
-	cJSON_AddStringToObject(o, "hub", hub);
-	cJSON_AddStringToObject(o, "id", id);
-	cJSON_AddStringToObject(o, "time", clock_text(now, when));
-	return o;
+	m->text = mem_printf("%s\n\n%s", subject, text);
+	m->subject = mem_strdup(subject);
+	m->hub = mem_strdup(hub);
+	m->time = now;
+	snprintf(m->id, sizeof(m->id), "%s", id);
 }
 
-cJSON *alert_message(const struct condition_notice *n, const char *hub, const char *id, int64_t now)
+void alert_message_make(
+	const struct condition_notice *n, const char *hub, const char *id, int64_t now, struct alert_message *ret)
 {
 	char subject[ALERT_SUBJECT_MAX];
 	auto_buf struct buf body = BUF_INIT(ALERT_BODY_MAX);
-	cJSON *list = cJSON_CreateArray();
-	bool critical = false;
-	size_t shown = 0;
+	*ret = (struct alert_message){.conditions = mem_array(n->count, sizeof(*ret->conditions))};
 	alert_subject(n, subject);
 	for (size_t i = 0; i < n->count; i++)
-		critical = critical || (n->told[i].entry.critical && !is_over(&n->told[i]));
-	while (shown < n->count && add_told(&body, list, &n->told[shown]))
-		shown++;
-	auto_free char *more = mem_printf("And %zu more, which \"certsync alert list\" shows.\n", n->count - shown);
-	auto_free char *text = mem_printf("%s%s", buf_text(&body), shown < n->count ? more : "");
-	cJSON *o = new_message(subject, text, hub, id, now);
-	cJSON_AddBoolToObject(o, "critical", critical);
-	cJSON_AddNumberToObject(o, "more", (double)(n->count - shown));
-	cJSON_AddItemToObject(o, "conditions", list);
+		ret->critical = ret->critical || (n->told[i].entry.critical && !is_over(&n->told[i]));
+	while (ret->count < n->count && add_told(&body, ret, &n->told[ret->count]))
+		;
+	ret->more = (uint32_t)(n->count - ret->count);
+	auto_free char *more = mem_printf("And %u more, which \"certsync alert list\" shows.\n", ret->more);
+	auto_free char *text = mem_printf("%s%s", buf_text(&body), ret->more ? more : "");
+	begin(ret, subject, text, hub, id, now);
+}
+
+void alert_message_test(const char *hub, const char *id, int64_t now, struct alert_message *ret)
+{
+	*ret = (struct alert_message){0};
+	begin(ret, "certsync: test", "This is a test: alerts of this hub arrive here.\n", hub, id, now);
+}
+
+void alert_message_release(struct alert_message *m)
+{
+	for (size_t i = 0; i < m->count; i++)
+		condition_told_release(&m->conditions[i]);
+	free(m->conditions);
+	free(m->text);
+	free(m->subject);
+	free(m->hub);
+	*m = (struct alert_message){0};
+}
+
+/* ---- encoder and decoder ---- */
+
+cJSON *alert_message_encode(const struct alert_message *m)
+{
+	char when[CLOCK_TEXT_MAX];
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "text", m->text);
+	cJSON_AddStringToObject(o, "subject", m->subject);
+	cJSON_AddStringToObject(o, "hub", m->hub);
+	cJSON_AddStringToObject(o, "id", m->id);
+	cJSON_AddStringToObject(o, "time", clock_text(m->time, when));
+	cJSON_AddBoolToObject(o, "critical", m->critical);
+	cJSON_AddNumberToObject(o, "more", m->more);
+	cJSON *list = cJSON_AddArrayToObject(o, "conditions");
+	for (size_t i = 0; i < m->count; i++)
+		cJSON_AddItemToArray(list, condition_told_encode(&m->conditions[i]));
 	return o;
 }
 
-cJSON *alert_test_message(const char *hub, const char *id, int64_t now)
+static int take_texts(const cJSON *o, struct alert_message *ret, struct error *err)
 {
-	cJSON *o = new_message("certsync: test", "This is a test: alerts of this hub arrive here.\n", hub, id, now);
-	cJSON_AddBoolToObject(o, "critical", false);
-	cJSON_AddNumberToObject(o, "more", 0);
-	cJSON_AddArrayToObject(o, "conditions");
-	return o;
+	const char *text = json_string(o, "text", ALERT_TEXT_MAX, err);
+	const char *subject = text ? json_string(o, "subject", ALERT_SUBJECT_MAX, err) : NULL;
+	const char *hub = subject ? json_string(o, "hub", ALERT_TEXT_MAX, err) : NULL;
+	const char *id = hub ? json_string(o, "id", sizeof(ret->id) - 1, err) : NULL;
+	const char *time = id ? json_string(o, "time", CLOCK_TEXT_MAX - 1, err) : NULL;
+	if (!time)
+		return -1;
+	if (!clock_parse(time, &ret->time))
+		return error_set(err, ERROR_PERMANENT, "time: \"%s\" is no time", time);
+	ret->text = mem_strdup(text);
+	ret->subject = mem_strdup(subject);
+	ret->hub = mem_strdup(hub);
+	snprintf(ret->id, sizeof(ret->id), "%s", id);
+	return 0;
+}
+
+static int take_conditions(const cJSON *o, struct alert_message *ret, struct error *err)
+{
+	const cJSON *element, *list = json_array(o, "conditions", CONDITIONS_MAX, err);
+	if (!list)
+		return -1;
+	ret->conditions = mem_array((size_t)cJSON_GetArraySize(list), sizeof(*ret->conditions));
+	cJSON_ArrayForEach (element, list) {
+		if (condition_told_decode(element, &ret->conditions[ret->count], err) < 0)
+			return error_wrap(err, "conditions");
+		ret->count++;
+	}
+	return 0;
+}
+
+int alert_message_decode(const cJSON *o, struct alert_message *ret, struct error *err)
+{
+	*ret = (struct alert_message){0};
+	if (take_texts(o, ret, err) == 0 && json_bool(o, "critical", &ret->critical, err) == 0 &&
+		json_u32(o, "more", &ret->more, err) == 0 && take_conditions(o, ret, err) == 0)
+		return 0;
+	alert_message_release(ret);
+	return -1;
 }

@@ -1,4 +1,5 @@
 #include "lib/alert/condition.h"
+#include "lib/core/clock.h"
 #include "lib/core/mem.h"
 
 #include <stdarg.h>
@@ -113,31 +114,39 @@ cJSON *condition_book_encode(const struct condition_book *b)
 	return record;
 }
 
-static int kind_of(const char *name)
+/* Takes a word out of a list of them as its number. A word that only a later version knows is an error too. */
+static int take_word(const cJSON *o, const char *key, const char *const *words, int count, int *ret, struct error *err)
 {
-	for (int i = 0; i < CONDITION_KINDS; i++)
-		if (strcmp(names[i], name) == 0)
-			return i;
-	return -1;
+	const char *word = json_string(o, key, 32, err);
+	if (!word)
+		return -1;
+	for (*ret = 0; *ret < count; ++*ret)
+		if (strcmp(words[*ret], word) == 0)
+			return 0;
+	return error_set(err, ERROR_PERMANENT, "%s: \"%s\" is not known", key, word);
 }
 
-/* Returns 0 and an entry, or -1. A kind that only a later version knows is an error too. */
-static int entry_decode(const cJSON *o, struct condition_entry *ret, struct error *err)
+/* Takes what the book and the messages say alike; the texts last, so that nothing is owned after a fault. */
+static int take_condition(const cJSON *o, struct condition_entry *ret, struct error *err)
 {
-	const char *kind = json_string(o, "kind", 32, err);
-	const char *subject = kind ? json_string(o, "subject", CONDITION_SUBJECT_MAX - 1, err) : NULL;
+	int kind;
+	const char *subject = json_string(o, "subject", CONDITION_SUBJECT_MAX - 1, err);
 	const char *text = subject ? json_string(o, "text", CONDITION_TEXT_MAX - 1, err) : NULL;
 	if (!text || json_bool(o, "critical", &ret->critical, err) < 0 ||
-		json_bool(o, "told_critical", &ret->told_critical, err) < 0 ||
-		json_i64(o, "since", &ret->since, err) < 0 || json_i64(o, "told", &ret->told, err) < 0)
+		take_word(o, "kind", names, CONDITION_KINDS, &kind, err) < 0)
 		return -1;
-	int index = kind_of(kind);
-	if (index < 0)
-		return error_set(err, ERROR_PERMANENT, "kind: \"%s\" is not known", kind);
-	ret->kind = (enum condition_kind)index;
+	ret->kind = (enum condition_kind)kind;
 	ret->subject = mem_strdup(subject);
 	ret->text = mem_strdup(text);
 	return 0;
+}
+
+static int entry_decode(const cJSON *o, struct condition_entry *ret, struct error *err)
+{
+	if (json_bool(o, "told_critical", &ret->told_critical, err) < 0 || json_i64(o, "since", &ret->since, err) < 0 ||
+		json_i64(o, "told", &ret->told, err) < 0)
+		return -1;
+	return take_condition(o, ret, err);
 }
 
 static int entry_compare(const void *left, const void *right)
@@ -166,10 +175,62 @@ int condition_book_decode(const cJSON *record, struct condition_book *ret, struc
 
 /* ---- telling ---- */
 
+static const char *const events[] = {
+	[CONDITION_RAISED] = "raised",
+	[CONDITION_WORSE] = "worse",
+	[CONDITION_REPEATED] = "repeated",
+	[CONDITION_RESOLVED] = "resolved",
+};
+
+const char *condition_event_name(enum condition_event event)
+{
+	return events[event];
+}
+
+void condition_told_copy(const struct condition_told *t, struct condition_told *ret)
+{
+	*ret = (struct condition_told){t->event, entry_copy(&t->entry), t->lasted};
+}
+
+void condition_told_release(struct condition_told *t)
+{
+	entry_release(&t->entry);
+	*t = (struct condition_told){0};
+}
+
+cJSON *condition_told_encode(const struct condition_told *t)
+{
+	char since[CLOCK_TEXT_MAX];
+	const struct condition_entry *e = &t->entry;
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "event", events[t->event]);
+	cJSON_AddStringToObject(o, "kind", names[e->kind]);
+	cJSON_AddStringToObject(o, "subject", e->subject);
+	cJSON_AddStringToObject(o, "text", e->text);
+	cJSON_AddBoolToObject(o, "critical", e->critical);
+	cJSON_AddStringToObject(o, "since", clock_text(e->since, since));
+	cJSON_AddNumberToObject(o, "lasted", (double)t->lasted);
+	return o;
+}
+
+int condition_told_decode(const cJSON *o, struct condition_told *ret, struct error *err)
+{
+	int event;
+	*ret = (struct condition_told){0};
+	const char *since = json_string(o, "since", CLOCK_TEXT_MAX - 1, err);
+	if (!since || json_i64(o, "lasted", &ret->lasted, err) < 0 ||
+		take_word(o, "event", events, COUNT(events), &event, err) < 0)
+		return -1;
+	if (!clock_parse(since, &ret->entry.since))
+		return error_set(err, ERROR_PERMANENT, "since: \"%s\" is no time", since);
+	ret->event = (enum condition_event)event;
+	return take_condition(o, &ret->entry, err);
+}
+
 void condition_notice_release(struct condition_notice *n)
 {
 	for (size_t i = 0; i < n->count; i++)
-		entry_release(&n->told[i].entry);
+		condition_told_release(&n->told[i]);
 	free(n->told);
 	*n = (struct condition_notice){0};
 }

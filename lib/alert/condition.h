@@ -79,11 +79,19 @@ cJSON *condition_book_encode(const struct condition_book *b); /* the caller's */
 int condition_book_decode(const cJSON *record, struct condition_book *ret, struct error *err);
 
 enum condition_event { CONDITION_RAISED, CONDITION_WORSE, CONDITION_REPEATED, CONDITION_RESOLVED };
+const char *condition_event_name(enum condition_event event);
 struct condition_told {
 	enum condition_event event;
 	struct condition_entry entry; /* owned */
 	int64_t lasted;               /* seconds so far */
 };
+void condition_told_copy(const struct condition_told *t, struct condition_told *ret);
+void condition_told_release(struct condition_told *t);
+/* The encoder and decoder of what a message says of one condition (man/certsync-hub.conf.5, ALERT MESSAGES). A fault
+ * leaves nothing in `ret`. When the entry was told is not in it. */
+cJSON *condition_told_encode(const struct condition_told *t); /* the caller's */
+int condition_told_decode(const cJSON *o, struct condition_told *ret, struct error *err);
+
 struct condition_notice {
 	struct condition_told *told; /* owned; those that are resolved come last */
 	size_t count;

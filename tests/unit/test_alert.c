@@ -52,22 +52,31 @@ static void keep(struct scene *s, const char *record)
 }
 
 /* Of the one way there is. */
-static double number(const struct scene *s, const char *what)
+static struct alert_channel way(const struct scene *s)
 {
-	auto_json cJSON *all = alert_channels(s->hub);
-	return json_number(cJSON_GetArrayItem(all, 0), what);
+	size_t count;
+	auto_free struct alert_channel *all = alert_channels(s->hub, &count);
+	assert_int_equal(count, 1);
+	return all[0];
 }
 
 static char *channel(const struct scene *s)
 {
-	auto_json cJSON *all = alert_channels(s->hub);
-	return mem_strdup(json_text(cJSON_GetArrayItem(all, 0), "channel"));
+	return mem_strdup(way(s).name);
 }
 
-static void until_it_has_failed(struct scene *s, double failures)
+static void until_it_has_failed(struct scene *s, uint32_t failures)
 {
-	while (number(s, "failures") <= failures)
+	while (way(s).failures <= failures)
 		turn(s);
+}
+
+static char *message(const char *id)
+{
+	return mem_printf(
+		"{\"text\":\"t\",\"subject\":\"s\",\"hub\":\"h\",\"id\":\"%s\",\"time\":\"2026-11-30T09:00:00Z\","
+		"\"critical\":true,\"more\":0,\"conditions\":[]}",
+		id);
 }
 
 static void what_waits_and_what_failed_is_known_after_a_restart(void **state)
@@ -76,24 +85,29 @@ static void what_waits_and_what_failed_is_known_after_a_restart(void **state)
 	alert_open(s->hub);
 	auto_free char *name = channel(s);
 	alert_close(s->hub);
+	auto_free char *first = message("a"), *second = message("b");
 	auto_free char *record = mem_printf(
-		"{\"conditions\":[],\"told\":[{\"kind\":\"away\"}],"
+		"{\"conditions\":[],\"told\":[{\"event\":\"raised\",\"kind\":\"away\",\"subject\":\"mail\",\"text\":\"gone\","
+		"\"critical\":true,\"since\":\"2026-11-30T09:00:00Z\",\"lasted\":0,\"when\":7},{\"kind\":\"boredom\"},7],"
 		"\"failures\":[{\"channel\":\"%s\",\"failures\":2,\"since\":7,\"error\":\"no\"},{\"channel\":\"gone\",\"failures\":1,\"since\":7},"
 		"{\"channel\":\"%s\",\"failures\":\"many\"}],"
-		"\"queue\":[{\"message\":{\"id\":\"a\",\"subject\":\"first\"},\"created\":%lld,\"pending\":[\"%s\",\"gone\",7]},"
-		"{\"message\":{\"id\":\"b\"},\"created\":%lld,\"pending\":[\"gone\"]},{\"created\":1},7]}",
-		name, name, (long long)clock_wall(), name, (long long)clock_wall());
+		"\"queue\":[{\"message\":%s,\"created\":%lld,\"pending\":[\"%s\",\"gone\",7]},"
+		"{\"message\":%s,\"created\":%lld,\"pending\":[\"gone\"]},{\"created\":1},7]}",
+		name, name, first, (long long)clock_wall(), name, second, (long long)clock_wall());
 	keep(s, record);
 	alert_open(s->hub);
-	assert_true(number(s, "failures") == 2);
-	assert_true(number(s, "waiting") == 1);
-	auto_json cJSON *told = alert_told(s->hub);
-	assert_int_equal(cJSON_GetArraySize(told), 1);
+	assert_int_equal(way(s).failures, 2);
+	assert_int_equal(way(s).waiting, 1);
+	size_t count;
+	const struct alert_told *told = alert_told(s->hub, &count);
+	assert_int_equal(count, 1);
+	assert_int_equal(told->told.entry.kind, CONDITION_AWAY);
+	assert_int_equal(told->when, 7);
 	auto_free char *warning = alert_warning(s->hub);
 	assert_non_null(strstr(warning, "fail (1 wait): no"));
 	/* Somebody may have mended it: it is tried at once, and waits on. */
 	until_it_has_failed(s, 2);
-	assert_true(number(s, "waiting") == 1);
+	assert_int_equal(way(s).waiting, 1);
 }
 
 static void a_damaged_record_is_begun_anew(void **state)
@@ -104,9 +118,8 @@ static void a_damaged_record_is_begun_anew(void **state)
 	for (size_t i = 0; i < COUNT(records); i++) {
 		keep(s, records[i]);
 		alert_open(s->hub);
-		auto_json cJSON *conditions = alert_conditions(s->hub);
-		assert_int_equal(cJSON_GetArraySize(conditions), 0);
-		assert_true(number(s, "waiting") == 0);
+		assert_int_equal(alert_book(s->hub)->count, 0);
+		assert_int_equal(way(s).waiting, 0);
 		alert_close(s->hub);
 	}
 }
@@ -122,9 +135,9 @@ static void what_waits_is_bounded_in_number_and_age(void **state)
 	cJSON_AddArrayToObject(record, "conditions");
 	cJSON *queue = cJSON_AddArrayToObject(record, "queue");
 	for (int i = 0; i < ALERT_QUEUE_MAX + 30; i++) {
-		cJSON *item = cJSON_CreateObject(), *message = cJSON_AddObjectToObject(item, "message");
-		auto_free char *id = mem_printf("%d", i);
-		cJSON_AddStringToObject(message, "id", id);
+		cJSON *item = cJSON_CreateObject();
+		auto_free char *id = mem_printf("%d", i), *text = message(id);
+		cJSON_AddItemToObject(item, "message", cJSON_Parse(text));
 		cJSON_AddNumberToObject(item, "created", (double)(clock_wall() - (i < 10 ? ALERT_KEEP + 1 : 60)));
 		cJSON_AddItemToArray(cJSON_AddArrayToObject(item, "pending"), cJSON_CreateString(name));
 		cJSON_AddItemToArray(queue, item);
@@ -133,9 +146,9 @@ static void what_waits_is_bounded_in_number_and_age(void **state)
 	assert_int_equal(json_print(record, &text), 0);
 	keep(s, buf_text(&text));
 	alert_open(s->hub);
-	assert_true(number(s, "waiting") == ALERT_QUEUE_MAX + 30);
+	assert_int_equal(way(s).waiting, ALERT_QUEUE_MAX + 30);
 	until_it_has_failed(s, 0);
-	assert_true(number(s, "waiting") == ALERT_QUEUE_MAX);
+	assert_int_equal(way(s).waiting, ALERT_QUEUE_MAX);
 }
 
 struct answers {
@@ -188,14 +201,9 @@ static void a_record_that_cannot_be_written(void **state)
 	scratch_write(s->of.scratch, "state/records/alerts", "", 0600); /* where a directory should be */
 	strcpy(s->hub->root_error, "read-only file system");
 	alert_open(s->hub);
-	cJSON *conditions = alert_conditions(s->hub);
-	while (cJSON_GetArraySize(conditions) == 0) {
-		cJSON_Delete(conditions);
+	while (alert_book(s->hub)->count == 0)
 		turn(s);
-		conditions = alert_conditions(s->hub);
-	}
-	assert_string_equal(json_text(cJSON_GetArrayItem(conditions, 0), "kind"), "store");
-	cJSON_Delete(conditions);
+	assert_int_equal(alert_book(s->hub)->entries[0].kind, CONDITION_STORE);
 	assert_string_not_equal(store_trouble(s->hub->store), "");
 }
 

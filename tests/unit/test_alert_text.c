@@ -60,12 +60,58 @@ static void what_does_not_fit_is_counted(void **state)
 		conditions_add(&seen, CONDITION_UNREACHABLE, true, subject, "%s", text);
 	}
 	auto_notice struct condition_notice n = notice_of(&seen);
-	auto_json cJSON *message = alert_message(&n, "hub", "id", NOW);
-	auto_buf struct buf out = BUF_INIT(64 * 1024 - 1);
-	assert_int_equal(json_print(message, &out), 0);
-	int shown = cJSON_GetArraySize(json_get(message, "conditions"));
-	assert_true(shown > 5);
-	assert_int_equal(shown + (int)json_number(message, "more"), 5000);
+	auto_alert_message struct alert_message message, got;
+	alert_message_make(&n, "hub", "id", NOW, &message);
+	auto_json cJSON *written = alert_message_encode(&message);
+	auto_buf struct buf out = BUF_INIT(64 * 1024 - 1), again = BUF_INIT(64 * 1024 - 1);
+	assert_int_equal(json_print(written, &out), 0);
+	assert_true(message.count > 5);
+	assert_int_equal(message.count + message.more, 5000);
+	/* What is read back says the same. */
+	struct error err;
+	assert_int_equal(alert_message_decode(written, &got, &err), 0);
+	auto_json cJSON *rewritten = alert_message_encode(&got);
+	assert_int_equal(json_print(rewritten, &again), 0);
+	assert_string_equal(buf_text(&out), buf_text(&again));
+}
+
+static void what_is_no_message_is_named(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *from, *to, *fault;
+	} faults[] = {
+		{"\"raised\"", "\"sung\"", "conditions: event: \"sung\" is not known"},
+		{"\"away\"", "\"bored\"", "conditions: kind: \"bored\" is not known"},
+		{"\"since\":\"2", "\"since\":\"x", "conditions: since: \"x"},
+		{"\"time\":\"2", "\"time\":\"x", "time: \"x"},
+		{"\"id\":\"", "\"id\":\"0123456789abcdef0123456789abcdef", "id: is longer than 32 bytes"},
+		{"\"more\":0", "\"more\":-1", "more: -1 is out of range"},
+		{"\"critical\":true,\"more\"", "\"critical\":1,\"more\"", "critical: is not true or false"},
+	};
+	auto_conditions struct conditions seen = {0};
+	conditions_add(&seen, CONDITION_AWAY, true, "mail", "it is away");
+	auto_notice struct condition_notice n = notice_of(&seen);
+	auto_alert_message struct alert_message message;
+	alert_message_make(&n, "hub", "id", NOW, &message);
+	auto_json cJSON *written = alert_message_encode(&message);
+	auto_buf struct buf out = BUF_INIT(8192);
+	assert_int_equal(json_print(written, &out), 0);
+	for (size_t i = 0; i < COUNT(faults); i++) {
+		struct error err;
+		struct alert_message got;
+		const char *text = buf_text(&out), *at = strstr(text, faults[i].from);
+		assert_non_null(at);
+		auto_free char *bad =
+			mem_printf("%.*s%s%s", (int)(at - text), text, faults[i].to, at + strlen(faults[i].from));
+		auto_json cJSON *o = json_parse(bad, strlen(bad), &err);
+		assert_non_null(o);
+		assert_int_equal(alert_message_decode(o, &got, &err), -1);
+		if (!strstr(err.message, faults[i].fault))
+			print_error("%s: %s\n", faults[i].to, err.message);
+		assert_non_null(strstr(err.message, faults[i].fault));
+		assert_null(got.text);
+	}
 }
 
 static char *mail_of(const char *text)
@@ -134,6 +180,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(subjects_say_what_and_where),
 		cmocka_unit_test(what_does_not_fit_is_counted),
+		cmocka_unit_test(what_is_no_message_is_named),
 		cmocka_unit_test(a_mail_has_its_headers_and_nobody_elses),
 		cmocka_unit_test(long_lines_are_wrapped_between_words),
 		cmocka_unit_test(other_letters_are_quoted),

@@ -63,14 +63,16 @@ static struct endpoint_row endpoints[] = {
 		.checked = NOW},
 };
 static const struct endpoint_row *rows[] = {&endpoints[0], &endpoints[1]};
-static struct overview_alert alerts[] = {{HOSTILE, HOSTILE, HOSTILE, HOSTILE, true, NOW - 5 * DAY}};
+static struct alert_told alerts[] = {
+	{.told = {CONDITION_RAISED, {.kind = CONDITION_AWAY, .critical = true, .subject = HOSTILE, .text = HOSTILE}, 0},
+		.when = NOW - 5 * DAY}};
 
-static struct overview_channel channels[] = {{HOSTILE, HOSTILE, 3, NOW - DAY}};
+static struct alert_channel channels[] = {{.name = HOSTILE, .error = HOSTILE, .failures = 3, .since = NOW - DAY}};
 
 static struct overview hostile(void)
 {
-	return (struct overview){NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, rows, 2, alerts, 1,
-		channels, 1, NULL, NULL};
+	return (struct overview){
+		NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, rows, 2, alerts, 1, channels, 1};
 }
 
 static size_t count(const char *text, const char *what)

@@ -21,6 +21,13 @@ enum {
 	ALERT_RECORD_MAX = 64 * 1024 * 1024,
 };
 
+/* A message that some way has not delivered yet. */
+struct queued {
+	struct alert_message message; /* owned */
+	int64_t created;
+	bool *pending; /* owned: by which of the channels */
+};
+
 struct alert {
 	struct hub *hub;
 	struct condition_book book;
@@ -30,8 +37,10 @@ struct alert {
 	int64_t round_due;
 	struct channel *channels; /* owned */
 	size_t channel_count;
-	cJSON *queue;   /* owned, an array: "message", "created", "pending": names of channels */
-	cJSON *told;    /* owned, an array, newest first */
+	struct queued *queue; /* owned; oldest first */
+	size_t queue_count;
+	struct alert_told told[ALERT_TOLD_MAX]; /* owned; newest first */
+	size_t told_count;
 	char *crossing; /* owned; NULL: all is well */
 	struct event *timer;
 	/* The test that is under way. */
@@ -73,13 +82,41 @@ static cJSON *failures_encode(const struct alert *a)
 	return list;
 }
 
+static cJSON *queue_encode(const struct alert *a)
+{
+	cJSON *list = cJSON_CreateArray();
+	for (size_t i = 0; i < a->queue_count; i++) {
+		const struct queued *q = &a->queue[i];
+		cJSON *item = cJSON_CreateObject();
+		cJSON_AddItemToObject(item, "message", alert_message_encode(&q->message));
+		cJSON_AddNumberToObject(item, "created", (double)q->created);
+		cJSON *pending = cJSON_AddArrayToObject(item, "pending");
+		for (size_t k = 0; k < a->channel_count; k++)
+			if (q->pending[k])
+				cJSON_AddItemToArray(pending, cJSON_CreateString(a->channels[k].name));
+		cJSON_AddItemToArray(list, item);
+	}
+	return list;
+}
+
+static cJSON *told_encode(const struct alert *a)
+{
+	cJSON *list = cJSON_CreateArray();
+	for (size_t i = 0; i < a->told_count; i++) {
+		cJSON *o = condition_told_encode(&a->told[i].told);
+		cJSON_AddNumberToObject(o, "when", (double)a->told[i].when);
+		cJSON_AddItemToArray(list, o);
+	}
+	return list;
+}
+
 static void save(struct alert *a)
 {
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
 	auto_json cJSON *record = condition_book_encode(&a->book);
-	cJSON_AddItemToObject(record, "queue", cJSON_Duplicate(a->queue, true));
-	cJSON_AddItemToObject(record, "told", cJSON_Duplicate(a->told, true));
+	cJSON_AddItemToObject(record, "queue", queue_encode(a));
+	cJSON_AddItemToObject(record, "told", told_encode(a));
 	cJSON_AddItemToObject(record, "failures", failures_encode(a));
 	if (json_print(record, &text) < 0)
 		error_set(&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
@@ -110,28 +147,75 @@ static void restore_failures(struct alert *a, const cJSON *list)
 	}
 }
 
-static bool is_sound(const cJSON *item)
+static void queued_release(struct queued *q)
 {
-	return cJSON_IsObject(json_get(item, "message")) && cJSON_IsNumber(json_get(item, "created")) &&
-		cJSON_IsArray(json_get(item, "pending"));
+	alert_message_release(&q->message);
+	free(q->pending);
+}
+
+/* Puts the message at the end, and takes it over. */
+static struct queued *enqueue(struct alert *a, struct alert_message *m, int64_t created)
+{
+	a->queue = mem_grow(a->queue, a->queue_count + 1, sizeof(*a->queue));
+	struct queued *q = &a->queue[a->queue_count++];
+	*q = (struct queued){*m, created, mem_array(a->channel_count, sizeof(bool))};
+	return q;
+}
+
+static void dequeue(struct alert *a, size_t index)
+{
+	queued_release(&a->queue[index]);
+	memmove(&a->queue[index], &a->queue[index + 1], (--a->queue_count - index) * sizeof(*a->queue));
+}
+
+static bool is_pending(const struct alert *a, const struct queued *q)
+{
+	for (size_t i = 0; i < a->channel_count; i++)
+		if (q->pending[i])
+			return true;
+	return false;
+}
+
+static int restore_queued(struct alert *a, const cJSON *item, struct error *err)
+{
+	int64_t created;
+	struct alert_message m;
+	const cJSON *name, *message = json_object(item, "message", err);
+	const cJSON *pending = message ? json_array(item, "pending", INT32_MAX, err) : NULL;
+	if (!pending || json_i64(item, "created", &created, err) < 0 || alert_message_decode(message, &m, err) < 0)
+		return -1;
+	struct queued *q = enqueue(a, &m, created);
+	cJSON_ArrayForEach (name, pending) {
+		const struct channel *c = cJSON_IsString(name) ? find_channel(a, name->valuestring) : NULL;
+		if (c)
+			q->pending[c - a->channels] = true;
+	}
+	if (!is_pending(a, q))
+		dequeue(a, a->queue_count - 1);
+	return 0;
 }
 
 /* Restores messages whose ways still exist. */
 static void restore_queue(struct alert *a, const cJSON *list)
 {
-	const cJSON *item, *name;
-	cJSON_ArrayForEach (item, list) {
-		if (!is_sound(item))
-			continue;
-		cJSON *copy = cJSON_Duplicate(item, true), *pending = cJSON_CreateArray();
-		cJSON_ArrayForEach (name, json_get(item, "pending"))
-			if (cJSON_IsString(name) && find_channel(a, name->valuestring))
-				cJSON_AddItemToArray(pending, cJSON_CreateString(name->valuestring));
-		cJSON_ReplaceItemInObjectCaseSensitive(copy, "pending", pending);
-		if (cJSON_GetArraySize(pending))
-			cJSON_AddItemToArray(a->queue, copy);
-		else
-			cJSON_Delete(copy);
+	struct error err;
+	const cJSON *item;
+	cJSON_ArrayForEach (item, list)
+		if (restore_queued(a, item, &err) < 0)
+			log_event(LOG_LEVEL_ERROR, "alert", "result=given_up reason=\"the record of it: %s\"",
+				err.message);
+}
+
+/* What cannot be read is only not shown any more. */
+static void restore_told(struct alert *a, const cJSON *list)
+{
+	struct error ignored;
+	const cJSON *o;
+	cJSON_ArrayForEach (o, list) {
+		struct alert_told *t = &a->told[a->told_count];
+		if (a->told_count < ALERT_TOLD_MAX && json_i64(o, "when", &t->when, &ignored) == 0 &&
+			condition_told_decode(o, &t->told, &ignored) == 0)
+			a->told_count++;
 	}
 }
 
@@ -150,10 +234,7 @@ static void restore(struct alert *a)
 	}
 	restore_failures(a, json_get(record, "failures"));
 	restore_queue(a, json_get(record, "queue"));
-	if (cJSON_IsArray(json_get(record, "told"))) {
-		cJSON_Delete(a->told);
-		a->told = cJSON_Duplicate(json_get(record, "told"), true);
-	}
+	restore_told(a, json_get(record, "told"));
 }
 
 /* ---- the queue ---- */
@@ -161,62 +242,44 @@ static void restore(struct alert *a)
 static void plan(struct alert *a);
 
 /* Returns the first message that this way has not delivered, or NULL. */
-static cJSON *next_message(const struct alert *a, const char *channel)
+static struct queued *next_message(const struct alert *a, const struct channel *c)
 {
-	cJSON *item;
-	const cJSON *name;
-	cJSON_ArrayForEach (item, a->queue)
-		cJSON_ArrayForEach (name, json_get(item, "pending"))
-			if (strcmp(name->valuestring, channel) == 0)
-				return item;
+	for (size_t i = 0; i < a->queue_count; i++)
+		if (a->queue[i].pending[c - a->channels])
+			return &a->queue[i];
 	return NULL;
-}
-
-static const char *id_of(const cJSON *item)
-{
-	return json_text(json_get(item, "message"), "id");
-}
-
-static void forget(cJSON *item, const char *channel)
-{
-	cJSON *pending = cJSON_GetObjectItemCaseSensitive(item, "pending");
-	for (int i = cJSON_GetArraySize(pending) - 1; i >= 0; i--)
-		if (strcmp(cJSON_GetArrayItem(pending, i)->valuestring, channel) == 0)
-			cJSON_DeleteItemFromArray(pending, i);
 }
 
 /* Drops messages that every way has delivered, and those that are too old or too many. */
 static void sweep(struct alert *a, int64_t now)
 {
-	for (int i = cJSON_GetArraySize(a->queue) - 1; i >= 0; i--) {
-		const cJSON *item = cJSON_GetArrayItem(a->queue, i);
-		int64_t created = (int64_t)json_number(item, "created");
-		bool done = cJSON_GetArraySize(json_get(item, "pending")) == 0;
-		if (!done && now - created <= ALERT_KEEP)
+	for (size_t i = a->queue_count; i-- > 0;) {
+		const struct queued *q = &a->queue[i];
+		bool done = !is_pending(a, q);
+		if (!done && now - q->created <= ALERT_KEEP)
 			continue;
 		if (!done)
-			log_event(LOG_LEVEL_ERROR, "alert", "result=given_up subject=\"%s\"",
-				json_text(json_get(item, "message"), "subject"));
-		cJSON_DeleteItemFromArray(a->queue, i);
+			log_event(LOG_LEVEL_ERROR, "alert", "result=given_up subject=\"%s\"", q->message.subject);
+		dequeue(a, i);
 	}
-	while (cJSON_GetArraySize(a->queue) > ALERT_QUEUE_MAX) {
+	while (a->queue_count > ALERT_QUEUE_MAX) {
 		log_event(LOG_LEVEL_ERROR, "alert", "result=given_up reason=\"too many messages wait\" subject=\"%s\"",
-			json_text(json_get(cJSON_GetArrayItem(a->queue, 0), "message"), "subject"));
-		cJSON_DeleteItemFromArray(a->queue, 0);
+			a->queue[0].message.subject);
+		dequeue(a, 0);
 	}
 }
 
 static void on_sent(struct channel *c, bool ok, const char *text, void *context)
 {
 	struct alert *a = context;
-	cJSON *item = next_message(a, c->name);
+	struct queued *q = next_message(a, c);
 	log_event(ok ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "alert",
 		"result=%s channel=\"%s\" subject=\"%s\" answer=\"%s\"", ok ? "delivered" : "failed", c->name,
-		item ? json_text(json_get(item, "message"), "subject") : "", text);
+		q ? q->message.subject : "", text);
 	bool news = !ok && !c->failures;
 	channel_note(c, ok, text, clock_wall(), seconds());
-	if (ok && item && strcmp(id_of(item), c->sending) == 0)
-		forget(item, c->name);
+	if (ok && q && strcmp(q->message.id, c->sending) == 0)
+		q->pending[c - a->channels] = false;
 	sweep(a, clock_wall());
 	save(a);
 	if (news || ok)
@@ -229,11 +292,11 @@ static void send_all(struct alert *a)
 	static const struct channel_handler handler = {on_sent};
 	for (size_t i = 0; i < a->channel_count; i++) {
 		struct channel *c = &a->channels[i];
-		const cJSON *item = c->errand || c->next > seconds() ? NULL : next_message(a, c->name);
-		if (!item)
+		const struct queued *q = c->errand || c->next > seconds() ? NULL : next_message(a, c);
+		if (!q)
 			continue;
-		snprintf(c->sending, sizeof(c->sending), "%s", id_of(item));
-		channel_send(c, a->hub->workers, json_get(item, "message"), &handler, a);
+		snprintf(c->sending, sizeof(c->sending), "%s", q->message.id);
+		channel_send(c, a->hub->workers, &q->message, &handler, a);
 	}
 }
 
@@ -246,7 +309,7 @@ static bool is_about(const struct condition_notice *n, const char *channel)
 	return true;
 }
 
-static void new_id(char id[33])
+static void new_id(char id[ALERT_ID_MAX])
 {
 	uint8_t bytes[16];
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
@@ -265,34 +328,32 @@ static void host_name(char host[256])
 
 static void queue_notice(struct alert *a, const struct condition_notice *n, int64_t now)
 {
-	char id[33], host[256];
-	cJSON *item = cJSON_CreateObject(), *pending = cJSON_CreateArray();
+	char id[ALERT_ID_MAX], host[256];
+	struct alert_message m;
+	int pending = 0;
 	new_id(id);
 	host_name(host);
-	cJSON *message = alert_message(n, host, id, now);
-	for (size_t i = 0; i < a->channel_count; i++)
-		if (!is_about(n, a->channels[i].name))
-			cJSON_AddItemToArray(pending, cJSON_CreateString(a->channels[i].name));
-	log_event(LOG_LEVEL_WARNING, "alert", "conditions=%zu channels=%d subject=\"%s\"", n->count,
-		cJSON_GetArraySize(pending), json_text(message, "subject"));
-	cJSON_AddItemToObject(item, "message", message);
-	cJSON_AddNumberToObject(item, "created", (double)now);
-	cJSON_AddItemToObject(item, "pending", pending);
-	cJSON_AddItemToArray(a->queue, item);
+	alert_message_make(n, host, id, now, &m);
+	struct queued *q = enqueue(a, &m, now);
+	for (size_t i = 0; i < a->channel_count; i++) {
+		q->pending[i] = !is_about(n, a->channels[i].name);
+		pending += q->pending[i];
+	}
+	log_event(LOG_LEVEL_WARNING, "alert", "conditions=%zu channels=%d subject=\"%s\"", n->count, pending,
+		q->message.subject);
 }
 
-/* Keeps what was told for the status page. */
+/* Keeps what was told for the status page: of a message's conditions the last one stands first. */
 static void keep_told(struct alert *a, int64_t now)
 {
-	const cJSON *message = json_get(cJSON_GetArrayItem(a->queue, cJSON_GetArraySize(a->queue) - 1), "message");
-	const cJSON *condition;
-	cJSON_ArrayForEach (condition, json_get(message, "conditions")) {
-		cJSON *copy = cJSON_Duplicate(condition, true);
-		cJSON_AddNumberToObject(copy, "when", (double)now);
-		cJSON_InsertItemInArray(a->told, 0, copy);
+	const struct alert_message *m = &a->queue[a->queue_count - 1].message;
+	for (size_t i = 0; i < m->count; i++) {
+		if (a->told_count == ALERT_TOLD_MAX)
+			condition_told_release(&a->told[--a->told_count].told);
+		memmove(&a->told[1], &a->told[0], a->told_count++ * sizeof(a->told[0]));
+		condition_told_copy(&m->conditions[i], &a->told[0].told);
+		a->told[0].when = now;
 	}
-	while (cJSON_GetArraySize(a->told) > ALERT_TOLD_MAX)
-		cJSON_DeleteItemFromArray(a->told, ALERT_TOLD_MAX);
 }
 
 /* ---- rounds ---- */
@@ -364,7 +425,7 @@ static void plan(struct alert *a)
 	int64_t now = seconds(), next = a->round_due;
 	for (size_t i = 0; i < a->channel_count; i++) {
 		const struct channel *c = &a->channels[i];
-		if (!c->errand && c->next < next && next_message(a, c->name))
+		if (!c->errand && c->next < next && next_message(a, c))
 			next = c->next;
 	}
 	const struct timeval delay = {next > now ? next - now : 0, 0};
@@ -393,61 +454,42 @@ void alert_soon(struct hub *hub)
 
 /* ---- what is shown ---- */
 
-static void add_time(cJSON *o, const char *key, int64_t when)
+const struct condition_book *alert_book(const struct hub *hub)
 {
-	char text[CLOCK_TEXT_MAX];
-	cJSON_AddStringToObject(o, key, when ? clock_text(when, text) : "");
+	static const struct condition_book none = {0};
+	return hub->alert ? &hub->alert->book : &none;
 }
 
-cJSON *alert_conditions(const struct hub *hub)
+static size_t waiting(const struct alert *a, size_t channel)
 {
-	cJSON *list = cJSON_CreateArray();
-	for (size_t i = 0; hub->alert && i < hub->alert->book.count; i++) {
-		const struct condition_entry *e = &hub->alert->book.entries[i];
-		cJSON *o = cJSON_CreateObject();
-		cJSON_AddStringToObject(o, "kind", condition_kind_name(e->kind));
-		cJSON_AddStringToObject(o, "subject", e->subject);
-		cJSON_AddStringToObject(o, "text", e->text);
-		cJSON_AddBoolToObject(o, "critical", e->critical);
-		add_time(o, "since", e->since);
-		add_time(o, "told", e->told);
-		cJSON_AddItemToArray(list, o);
-	}
-	return list;
-}
-
-static int waiting(const struct alert *a, const char *channel)
-{
-	int count = 0;
-	const cJSON *item, *name;
-	cJSON_ArrayForEach (item, a->queue)
-		cJSON_ArrayForEach (name, json_get(item, "pending"))
-			count += strcmp(name->valuestring, channel) == 0;
+	size_t count = 0;
+	for (size_t i = 0; i < a->queue_count; i++)
+		count += a->queue[i].pending[channel];
 	return count;
 }
 
-cJSON *alert_channels(const struct hub *hub)
+struct alert_channel *alert_channels(const struct hub *hub, size_t *ret_count)
 {
 	const struct alert *a = hub->alert;
-	cJSON *list = cJSON_CreateArray();
-	for (size_t i = 0; a && i < a->channel_count; i++) {
+	*ret_count = a ? a->channel_count : 0;
+	struct alert_channel *list = mem_array(*ret_count, sizeof(*list));
+	for (size_t i = 0; i < *ret_count; i++) {
 		const struct channel *c = &a->channels[i];
-		cJSON *o = cJSON_CreateObject();
-		cJSON_AddStringToObject(o, "channel", c->name);
-		cJSON_AddNumberToObject(o, "waiting", waiting(a, c->name));
-		cJSON_AddNumberToObject(o, "failures", c->failures);
-		cJSON_AddStringToObject(o, "error", c->error);
-		add_time(o, "since", c->since);
-		add_time(o, "next_try",
-			c->failures ? clock_wall() + (c->next > seconds() ? c->next - seconds() : 0) : 0);
-		cJSON_AddItemToArray(list, o);
+		int64_t wait = c->next > seconds() ? c->next - seconds() : 0;
+		list[i] = (struct alert_channel){.name = c->name,
+			.error = c->error,
+			.waiting = waiting(a, i),
+			.failures = c->failures,
+			.since = c->since,
+			.next_try = c->failures ? clock_wall() + wait : 0};
 	}
 	return list;
 }
 
-cJSON *alert_told(const struct hub *hub)
+const struct alert_told *alert_told(const struct hub *hub, size_t *ret_count)
 {
-	return hub->alert ? cJSON_Duplicate(hub->alert->told, true) : cJSON_CreateArray();
+	*ret_count = hub->alert ? hub->alert->told_count : 0;
+	return hub->alert ? hub->alert->told : NULL;
 }
 
 char *alert_warning(const struct hub *hub)
@@ -458,8 +500,8 @@ char *alert_warning(const struct hub *hub)
 		const struct channel *c = &a->channels[i];
 		if (!c->failures)
 			continue;
-		char *longer = mem_printf("%s%salerts by %s fail (%d wait): %s", text, text[0] ? "; " : "", c->name,
-			waiting(a, c->name), c->error);
+		char *longer = mem_printf("%s%salerts by %s fail (%zu wait): %s", text, text[0] ? "; " : "", c->name,
+			waiting(a, i), c->error);
 		free(text);
 		text = longer;
 	}
@@ -522,7 +564,7 @@ int alert_test(struct hub *hub, const struct alert_test_handler *handler, void *
 {
 	static const struct channel_handler on_channel = {on_test_answer};
 	struct alert *a = hub->alert;
-	char id[33], host[256];
+	char id[ALERT_ID_MAX], host[256];
 	if (!a->channel_count)
 		return error_set(err, ERROR_USAGE,
 			"hub.conf has no way to tell anybody: its alert section has neither email nor "
@@ -536,9 +578,10 @@ int alert_test(struct hub *hub, const struct alert_test_handler *handler, void *
 	a->test_left = a->test_count;
 	new_id(id);
 	host_name(host);
-	auto_json cJSON *message = alert_test_message(host, id, clock_wall());
+	auto_alert_message struct alert_message message;
+	alert_message_test(host, id, clock_wall(), &message);
 	for (size_t i = 0; i < a->test_count; i++)
-		channel_send(&a->test[i], hub->workers, message, &on_channel, a);
+		channel_send(&a->test[i], hub->workers, &message, &on_channel, a);
 	return 0;
 }
 
@@ -556,8 +599,6 @@ void alert_open(struct hub *hub)
 	hub->alert = a;
 	a->hub = hub;
 	a->opened = clock_wall();
-	a->queue = cJSON_CreateArray();
-	a->told = cJSON_CreateArray();
 	a->channels = channels_new(hub->config, &a->channel_count);
 	a->crossing = alert_crossing(hub->config);
 	a->round_due = seconds() + ALERT_FIRST;
@@ -576,12 +617,15 @@ void alert_close(struct hub *hub)
 	hub->alert = NULL;
 	if (!a)
 		return;
+	for (size_t i = 0; i < a->queue_count; i++)
+		queued_release(&a->queue[i]);
+	for (size_t i = 0; i < a->told_count; i++)
+		condition_told_release(&a->told[i].told);
 	channels_free(a->channels, a->channel_count);
 	channels_free(a->test, a->test_count);
 	condition_book_release(&a->book);
 	conditions_release(&a->manifests);
-	cJSON_Delete(a->queue);
-	cJSON_Delete(a->told);
+	free(a->queue);
 	free(a->crossing);
 	event_free(a->timer);
 	free(a);

@@ -11,7 +11,7 @@
 #define CERTSYNC_HUB_DAEMON_ALERT_ALERT_H
 
 #include "hub/daemon/hub.h"
-#include "lib/wire/json.h"
+#include "lib/alert/condition.h"
 
 enum { ALERT_QUEUE_MAX = 100, ALERT_KEEP = 5 * 86400, ALERT_TOLD_MAX = 20 };
 
@@ -19,12 +19,25 @@ void alert_open(struct hub *hub);
 void alert_close(struct hub *hub);
 void alert_soon(struct hub *hub); /* something has changed: a round within seconds */
 
-/* These return arrays, which the caller owns. */
-cJSON *alert_conditions(
-	const struct hub *hub); /* what holds now: kind, subject, text, critical, since, told ("": not yet) */
-cJSON *alert_channels(const struct hub *hub); /* channel, waiting (messages), failures, error (""), since, next_try */
-cJSON *alert_told(const struct hub *hub);     /* what was told last, newest first: event, kind, subject, text,
-					     critical, when (number) */
+/* What holds now; borrowed. */
+const struct condition_book *alert_book(const struct hub *hub);
+
+/* A way to tell a person. Times are of the wall clock; 0 means never. */
+struct alert_channel {
+	const char *name, *error; /* borrowed */
+	size_t waiting;           /* messages */
+	uint32_t failures;        /* in a row; 0: all is well */
+	int64_t since;            /* when it began to fail */
+	int64_t next_try;
+};
+struct alert_channel *alert_channels(const struct hub *hub, size_t *ret_count); /* the caller owns the list */
+
+/* What a person was told. */
+struct alert_told {
+	struct condition_told told; /* owned */
+	int64_t when;
+};
+const struct alert_told *alert_told(const struct hub *hub, size_t *ret_count); /* borrowed; newest first */
 
 /* Returns what `status` warns of: ways that fail, or that all depend on what is watched. The caller owns the text,
  * which is "" when all is well. */

@@ -102,7 +102,7 @@ static int add_password(const struct channel *c, struct buf *password, struct fi
 	return files_add(files, "password", password->data, password->len);
 }
 
-void channel_send(struct channel *c, struct workers *workers, const cJSON *message,
+void channel_send(struct channel *c, struct workers *workers, const struct alert_message *message,
 	const struct channel_handler *handler, void *context)
 {
 	static const struct job_handler errand_handler = {on_message, on_ended};
@@ -113,7 +113,8 @@ void channel_send(struct channel *c, struct workers *workers, const cJSON *messa
 	c->context = context;
 	c->ok = false;
 	c->answer[0] = '\0';
-	if (json_print(message, &text) < 0 || files_add(&files, "message", text.data, text.len) < 0)
+	auto_json cJSON *o = alert_message_encode(message);
+	if (json_print(o, &text) < 0 || files_add(&files, "message", text.data, text.len) < 0)
 		error_set(&err, ERROR_PERMANENT, "the message is too long");
 	else if (add_password(c, &password, &files, &err) == 0)
 		c->errand =

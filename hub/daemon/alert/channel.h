@@ -4,6 +4,7 @@
 
 #include "hub/common/config.h"
 #include "hub/daemon/job.h"
+#include "lib/alert/alert_text.h"
 #include "lib/wire/json.h"
 
 #include <event2/event.h>
@@ -40,7 +41,7 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 void channels_free(struct channel *list, size_t count); /* cancels what is under way */
 
 /* Sends `message`; the handler is called from the loop, or at once when it cannot be started. */
-void channel_send(struct channel *c, struct workers *workers, const cJSON *message,
+void channel_send(struct channel *c, struct workers *workers, const struct alert_message *message,
 	const struct channel_handler *handler, void *context);
 /* Notes how a delivery went, for backoff and status. */
 void channel_note(struct channel *c, bool ok, const char *text, int64_t wall, int64_t monotonic);

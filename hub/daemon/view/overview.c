@@ -203,45 +203,6 @@ static void take_endpoints(struct hub *hub, struct overview *o)
 	endpoints_rows(hub, o->endpoints);
 }
 
-static int64_t time_of(const cJSON *row, const char *key)
-{
-	int64_t when;
-	clock_parse(json_text(row, key), &when);
-	return when;
-}
-
-/* ---- alerts ---- */
-
-static void take_alerts(struct hub *hub, struct overview *o)
-{
-	const cJSON *row;
-	o->told = alert_told(hub);
-	o->alerts = mem_array((size_t)cJSON_GetArraySize(o->told), sizeof(*o->alerts));
-	cJSON_ArrayForEach (row, o->told)
-		o->alerts[o->alert_count++] = (struct overview_alert){
-			.event = json_text(row, "event"),
-			.kind = json_text(row, "kind"),
-			.subject = json_text(row, "subject"),
-			.text = json_text(row, "text"),
-			.critical = json_true(row, "critical"),
-			.when = (int64_t)json_number(row, "when"),
-		};
-}
-
-static void take_channels(struct hub *hub, struct overview *o)
-{
-	const cJSON *row;
-	o->ways = alert_channels(hub);
-	o->channels = mem_array((size_t)cJSON_GetArraySize(o->ways), sizeof(*o->channels));
-	cJSON_ArrayForEach (row, o->ways)
-		o->channels[o->channel_count++] = (struct overview_channel){
-			.name = json_text(row, "channel"),
-			.error = json_text(row, "error"),
-			.failures = (uint32_t)json_number(row, "failures"),
-			.since = time_of(row, "since"),
-		};
-}
-
 /* ---- health ---- */
 
 /* The hub is not well when its store cannot be read, its root half is gone, or its loop no longer does what is due. */
@@ -276,8 +237,8 @@ void overview_take(struct hub *hub, struct overview *ret)
 	take_agents(hub, ret);
 	take_certificates(hub, ret);
 	take_endpoints(hub, ret);
-	take_alerts(hub, ret);
-	take_channels(hub, ret);
+	ret->alerts = alert_told(hub, &ret->alert_count);
+	ret->channels = alert_channels(hub, &ret->channel_count);
 }
 
 void overview_release(struct overview *o)
@@ -290,9 +251,6 @@ void overview_release(struct overview *o)
 	free(o->certificates);
 	free(o->agents);
 	free(o->endpoints);
-	free(o->alerts);
 	free(o->channels);
-	cJSON_Delete(o->told);
-	cJSON_Delete(o->ways);
 	*o = (struct overview){0};
 }

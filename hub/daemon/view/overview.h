@@ -6,7 +6,7 @@
 
 #include "hub/common/agent_row.h"
 #include "hub/common/endpoint_row.h"
-#include "lib/wire/json.h"
+#include "hub/daemon/alert/alert.h"
 #include "lib/crypto/revision.h"
 
 #include <stdbool.h>
@@ -51,20 +51,6 @@ struct overview_agent {
 	size_t certificates, converged;
 };
 
-/* What a person was told last. */
-struct overview_alert {
-	const char *event, *kind, *subject, *text;
-	bool critical;
-	int64_t when;
-};
-
-/* A way to tell a person. */
-struct overview_channel {
-	const char *name, *error;
-	uint32_t failures; /* in a row; 0: all is well */
-	int64_t since;     /* when it began to fail */
-};
-
 struct overview {
 	int64_t now, started;
 	const char *version;
@@ -75,11 +61,10 @@ struct overview {
 	size_t agent_count;
 	const struct endpoint_row **endpoints;
 	size_t endpoint_count;
-	struct overview_alert *alerts; /* newest first */
+	const struct alert_told *alerts; /* borrowed; newest first */
 	size_t alert_count;
-	struct overview_channel *channels;
+	struct alert_channel *channels;
 	size_t channel_count;
-	cJSON *told, *ways; /* owned: what alerts and channels borrow from */
 };
 
 /* The overview is valid until the hub's loop goes on. */

@@ -528,17 +528,21 @@ static void put_alerts(struct page *p)
 		return;
 	put(p, "<h2>Last alerts</h2><ul class=\"list\">");
 	for (size_t i = 0; i < p->o->alert_count; i++) {
-		const struct overview_alert *a = &p->o->alerts[i];
+		const struct condition_told *t = &p->o->alerts[i].told;
 		put(p, "<li>");
-		put_chip(p, strcmp(a->event, "resolved") == 0 ? good : a->critical ? bad : warning, a->event);
+		put_chip(p,
+			t->event == CONDITION_RESOLVED ? good
+				: t->entry.critical    ? bad
+						       : warning,
+			condition_event_name(t->event));
 		put(p, " <strong>");
-		put_text(p, a->kind);
+		put_text(p, condition_kind_name(t->entry.kind));
 		put(p, " ");
-		put_foreign(p, a->subject);
+		put_foreign(p, t->entry.subject);
 		put(p, "</strong> ");
-		put_ago(p, a->when);
+		put_ago(p, p->o->alerts[i].when);
 		put(p, "<p>");
-		put_foreign(p, a->text);
+		put_foreign(p, t->entry.text);
 		put(p, "</p></li>\n");
 	}
 	put(p, "</ul>");
