@@ -195,12 +195,12 @@ unit: all $(UNIT) $(FUZZ)
 	for t in $(FUZZ_NAMES); do $(B)/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
 
 # make fuzz TIME=60 [RUNS=1000000] [FAST=1] [TARGETS="frame chain"]: that many seconds for each target, or executions, under ASan and
-# UBSan; FAST leaves OpenSSL's own allocations out. Needs the Debian packages clang and libclang-rt-14-dev. What it finds new stays in
+# UBSan; FAST leaves OpenSSL's own allocations out. Needs the Debian packages clang and libclang-rt-dev. What it finds new stays in
 # $(B)/libfuzzer/corpus; what breaks a target, in $(B)/libfuzzer.
 TIME ?= 60
 RUNS ?= -1
 fuzz:
-	command -v clang >/dev/null || { echo 'make fuzz needs clang: apt-get install clang libclang-rt-14-dev' >&2; exit 1; }
+	command -v clang >/dev/null || { echo 'make fuzz needs clang: apt-get install clang libclang-rt-dev' >&2; exit 1; }
 	$(MAKE) --no-print-directory B=$(B)/libfuzzer CC=clang SANITIZE=1 LIBFUZZER=1 fuzz-targets
 	TIME='$(TIME)' RUNS='$(RUNS)' $(if $(FAST),FAST=1) tests/fuzz/campaign $(B)/libfuzzer $(or $(TARGETS),$(FUZZ_NAMES))
 .PHONY: fuzz-targets
@@ -279,6 +279,11 @@ fault-programs: $(CRASH) $(FAULT_NAMES:%=$(FAULT)/%)
 .PHONY: swaps
 swaps: all $(TOOLS)
 	CERTSYNC_BENCH='$(abspath $(B))/bench' CERTSYNC_BIN='$(abspath $(B))/bin' tests/bench/swaps
+# make matrix [SUITE="trixie forky"] [STORIES="unit tests/e2e/services/nginx.t …"] [JOBS=2] [FRESH=1]: on other releases of Debian; tests/matrix.
+SUITE ?= trixie
+.PHONY: matrix
+matrix:
+	FRESH='$(FRESH)' JOBS='$(JOBS)' tests/matrix '$(SUITE)' '$(abspath $(B))/matrix' $(STORIES)
 # make load [AGENTS=2000] [MINUTES=60]: so many agents held so long, one in twenty hostile; some minutes more until all are there, and 8 GiB.
 # In CI AGENTS=300 MINUTES=5. Figures are left in $(B)/bench/load.json.
 AGENTS ?= 2000
@@ -332,4 +337,4 @@ dist: all
 clean:
 	rm -rf build
 
--include $(shell find $(B) -name '*.d' -type f 2>/dev/null)
+-include $(shell find $(B) -path '$(B)/matrix' -prune -o -name '*.d' -type f -print 2>/dev/null)
