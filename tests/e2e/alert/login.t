@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use MIME::Base64 qw(encode_base64);
 use lib "$FindBin::Bin/../lib";
+use Dovecot;
 use Relay;
 use Story;
 use Test::More;
@@ -15,7 +16,7 @@ my $story = Story->new;
 my $top = $story->top;
 my $secret = 'rosebud 42';
 $story->pair('relay', names => 'DNS:localhost,IP:127.0.0.1');
-Story::write_file("$top/dovecot.conf", <<"CONF");
+Story::write_file("$top/dovecot.conf", Dovecot::conf(<<"CONF"));
 protocols =
 log_path = $top/dovecot.out
 base_dir = $top/dovecot

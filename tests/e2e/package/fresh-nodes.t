@@ -37,10 +37,14 @@ servers() {
 	install -d -m 700 "$scratch/mail/etc/dovecot/private"
 	cp "$scratch/old.key" "$scratch/mail/etc/dovecot/private/old.key"
 	cp "$scratch/old.crt" "$scratch/mail/etc/dovecot/old.crt"
+	case $(in_machine mail dovecot --version) in
+	2.3.*) cert='ssl_cert' key='ssl_key' from='<' ;;
+	*) cert='ssl_server_cert_file' key='ssl_server_key_file' from='' ;;
+	esac
 	cat >"$scratch/mail/etc/dovecot/conf.d/10-ssl.conf" <<-CONF
 		ssl = yes
-		ssl_cert = </etc/dovecot/old.crt
-		ssl_key = </etc/dovecot/private/old.key
+		$cert = $from/etc/dovecot/old.crt
+		$key = $from/etc/dovecot/private/old.key
 	CONF
 	cat >"$scratch/hosts" <<-HOSTS
 		127.0.0.1 localhost
@@ -114,7 +118,7 @@ shown() {
 
 issuer() {
 	nsenter --target "${machine_pid[$1]}" --net openssl s_client -connect "127.0.0.1:$2" -servername "$name" </dev/null 2>/dev/null |
-		openssl x509 -noout -issuer 2>/dev/null
+		openssl x509 -noout -issuer -nameopt RFC2253 2>/dev/null
 }
 
 machines_begin
@@ -123,7 +127,7 @@ for node in haproxy mail; do
 	cp "$packages"/certsync-agent_*.deb "$scratch/$node/tmp/"
 done
 cp "$packages"/certsync-hub_*.deb "$scratch/haproxy/tmp/"
-is 'both nodes serve a certificate of their own' "$(issuer haproxy 443)$(issuer mail 993)" "issuer=CN = ${name}issuer=CN = $name"
+is 'both nodes serve a certificate of their own' "$(issuer haproxy 443)$(issuer mail 993)" "issuer=CN=${name}issuer=CN=$name"
 
 started=$(date +%s%N)
 says 'apt install ./certsync-agent_*.deb'
@@ -160,7 +164,7 @@ sed -i "s,crt /etc/haproxy/old.pem,crt /etc/certsync/live/$name/haproxy.pem," "$
 edited haproxy.cfg
 says "crt /etc/certsync/live/$name/haproxy.pem"
 type_at haproxy 'haproxy -c -q -f /etc/haproxy/haproxy.cfg && kill -USR2 "$(cat /run/haproxy.pid)"'
-{ echo 'ssl = yes'; block 'Postfix   smtpd_tls_chain_files' | sed -n 's/^\(Dovecot\)\? *\(\(ssl_\|shutdown_\)[^#]*\).*/\2/p' | head -n 3; } \
+{ echo 'ssl = yes'; block 'Postfix   smtpd_tls_chain_files' | sed -nE "s/^(Dovecot|2\.3|both| )*(($cert|$key|shutdown_clients) [^#]*).*/\2/p"; } \
 	>"$scratch/mail/etc/dovecot/conf.d/10-ssl.conf"
 edited 10-ssl.conf
 says 'reload the service afterwards'
@@ -172,8 +176,8 @@ ok 'verified, everywhere' wait_until 30 'verified' all_verified || { cat "$scrat
 commands=$((commands + 1))
 seconds=$((($(date +%s%N) - started) / 100000000))
 [ "$tests_failed" -eq 0 ] || { cat "$scratch/status"; shown haproxy; shown mail; } | sed 's/^/# /' >&2
-is 'and so it is seen: the authority has signed' "$(issuer haproxy 443 | sed 's/Pebble.*/Pebble/')" 'issuer=CN = Pebble'
-is 'on the mail server too' "$(issuer mail 993 | sed 's/Pebble.*/Pebble/')" 'issuer=CN = Pebble'
+is 'and so it is seen: the authority has signed' "$(issuer haproxy 443 | sed 's/Pebble.*/Pebble/')" 'issuer=CN=Pebble'
+is 'on the mail server too' "$(issuer mail 993 | sed 's/Pebble.*/Pebble/')" 'issuer=CN=Pebble'
 note "$(cat "$scratch/status")"
 echo "# from nothing to verified: $commands commands, $edits edited files, $((seconds / 10)).$((seconds % 10)) s"
 done_testing

@@ -8,6 +8,7 @@ use File::Copy qw(copy);
 use File::Path qw(make_path);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Dovecot;
 use Story;
 use Test::More;
 
@@ -92,10 +93,10 @@ CONF
 
 sub dovecot_conf {
 	make_path('/etc/dovecot/conf.d');
-	Story::write_file('/etc/dovecot/dovecot.conf', join "\n", 'protocols = imap', 'listen = 127.0.0.1', 'log_path = /var/log/dovecot.log',
+	Story::write_file('/etc/dovecot/dovecot.conf', Dovecot::conf(join "\n", 'protocols = imap', 'listen = 127.0.0.1', 'log_path = /var/log/dovecot.log',
 		'mail_location = maildir:/var/tmp/mail', 'passdb {', ' driver = static', ' args = password=secret', '}',
-		'ssl_cert = </etc/old/other.crt', '!include conf.d/*.conf', '!include_try none.conf', '');
-	Story::write_file('/etc/dovecot/conf.d/10-ssl.conf', <<'CONF');
+		'ssl_cert = </etc/old/other.crt', '!include conf.d/*.conf', '!include_try none.conf', ''));
+	Story::write_file('/etc/dovecot/conf.d/10-ssl.conf', Dovecot::words(<<'CONF'));
 ssl = yes
 #ssl_cert = </etc/old/never.crt
 ssl_cert = </etc/old/old.crt  # as certbot wrote it
@@ -234,6 +235,11 @@ is(system("$Story::bin/certsync-agent config -c $top/first.conf >$top/first.log 
 
 # ---- shown ----
 
+sub added {
+	my $lines = join "\n", map { "+$_" } split /\n/, shift;
+	return qr/^\Q$lines\E$/m;
+}
+
 my $before = state_of_files();
 ($exit, $text) = adopt();
 is($exit, 0, 'adopt shows') or diag($text);
@@ -243,8 +249,8 @@ for (
 	['nginx', qr/^\+\tssl_certificate     \Q$live\E\/combined.pem;\n\+\tssl_certificate_key \Q$live\E\/combined.pem; # its key$/m],
 	['nginx behind a link', qr/^\+\+\+ \/etc\/nginx\/one$/m],
 	['Apache', qr/^ \tSSLCertificateFile \\\n-\t\t\/etc\/old\/old.crt\n-\tSSLCertificateKeyFile "\/etc\/old\/old.key"\n-\tSSLCertificateChainFile \/etc\/old\/other.crt\n\+\t\t\Q$live\E\/combined.pem\n\+\tSSLCertificateKeyFile \Q$live\E\/combined.pem\n\+\t#SSLCertificateChainFile \/etc\/old\/other.crt$/m],
-	['Dovecot', qr/^\+ssl_cert = <\Q$live\E\/combined.pem  # as certbot wrote it\n\+ssl_key =<\Q$live\E\/combined.pem$/m],
-	['a block of Dovecot', qr/^\+  ssl_cert=<\Q$live\E\/combined.pem$/m],
+	['Dovecot', added(Dovecot::words("ssl_cert = <$live/combined.pem  # as certbot wrote it\nssl_key =<$live/combined.pem"))],
+	['a block of Dovecot', added(Dovecot::words("  ssl_cert=<$live/combined.pem"))],
 	['Postfix', qr/^-smtpd_tls_cert_file = \$old\/old.crt\n\+smtpd_tls_chain_files = \Q$live\E\/combined.pem\n\+smtpd_tls_cert_file =\n smtpd_tls_key_file =\n-  \$old\/old.key$/m],
 	['an option in master.cf', qr/^\+  -o smtpd_tls_chain_files=\Q$live\E\/combined.pem -o smtpd_tls_cert_file= -o smtpd_tls_key_file=$/m],
 	['an SNI map', qr/^\+imap.domain.pl \Q$live\E\/combined.pem$/m],

@@ -8,6 +8,7 @@ use Cwd qw(abs_path);
 use File::Temp qw(tempdir);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Dovecot;
 use Needs;
 use Story;
 use Test::More;
@@ -68,7 +69,7 @@ proxymap   unix  -  -  n  -     -  proxymap
 anvil      unix  -  -  n  -     1  anvil
 postlog    unix-dgram n - n -   1  postlogd
 CONF
-Story::write_file("$dir/dovecot.conf", <<"CONF");
+Story::write_file("$dir/dovecot.conf", Dovecot::conf(<<"CONF"));
 protocols = imap pop3
 listen = 127.0.0.1, ::1
 log_path = /var/log/dovecot.log

@@ -8,6 +8,7 @@ use File::Copy qw(copy);
 use File::Path qw(make_path);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Dovecot;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Story;
@@ -64,10 +65,10 @@ sub start_haproxy {
 
 sub dovecot_conf {
 	my ($file, @more) = @_;
-	Story::write_file('/etc/dovecot/dovecot.conf', join "\n", 'protocols = imap', 'listen = 127.0.0.1', 'log_path = /var/log/dovecot.log',
+	Story::write_file('/etc/dovecot/dovecot.conf', Dovecot::conf(join "\n", 'protocols = imap', 'listen = 127.0.0.1', 'log_path = /var/log/dovecot.log',
 		'ssl = yes', "ssl_cert = <$live/$file", "ssl_key = <$live/$file", 'disable_plaintext_auth = no', 'shutdown_clients = no',
 		'mail_location = maildir:/var/tmp/mail', 'passdb {', ' driver = static', ' args = password=secret', '}', 'userdb {',
-		' driver = static', ' args = uid=1000 gid=1000 home=/var/tmp/mail', '}', @more, '');
+		' driver = static', ' args = uid=1000 gid=1000 home=/var/tmp/mail', '}', @more, ''));
 }
 
 sub postfix_conf {
