@@ -1,4 +1,5 @@
 #include "agent/cli/doctor_service.h"
+#include "agent/cli/doctor_dovecot.h"
 #include "agent/common/config.h"
 #include "agent/cli/services/discover.h"
 #include "agent/cli/services/listening.h"
@@ -118,12 +119,21 @@ static bool see_files(const struct agent_certificate *certificate, const struct 
 	return false;
 }
 
+static bool is_dovecot(const struct agent_certificate *certificate, const struct agent_service *s, void *context)
+{
+	(void)certificate, (void)context;
+	return strcmp(s->name, "dovecot") == 0;
+}
+
 void doctor_service_files(struct doctor_findings *f, const void *config)
 {
 	auto_found struct found found = {0};
 	struct looking l = {f, config, &found, NULL};
 	discover_services(config, &found);
 	size_t good = each(config, see_files, &l);
+	const struct found_service *dovecot = found_of(&found, "dovecot");
+	if (dovecot && each(config, is_dovecot, NULL))
+		doctor_dovecot(f, dovecot);
 	if (good)
 		doctor_add(f, DOCTOR_OK, "%zu service%s present%s what is installed below live/", good,
 			good == 1 ? "" : "s", good == 1 ? "s" : "");

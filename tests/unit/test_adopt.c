@@ -147,6 +147,31 @@ static void dovecot(void **state)
 	found_service_release(&found);
 }
 
+static void dovecot_as_doveconf_prints_it(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "dovecot.conf");
+	/* 2.4.1 serves all of these as they stand here. */
+	scratch_write(s, "dovecot.conf",
+		"ssl_server {\n  cert_file = /old/n.crt\n  ssl_server_key_file = '/old/n.key' # mine\n}\n"
+		"local_name b.x {\n  ssl_server {\n    cert_file = /old/b.pem\n  }\n  ssl_server/key_file = /old/b.key\n}\n"
+		"cert_file = /never\nssl_server_alt_cert_file = </old/alt.pem\n",
+		0644);
+	expect_ok(dovecot_scan(&found, path, &err), &err);
+	expect_edit(s, &found, "dovecot.conf",
+		"ssl_server {\n  cert_file = /live/x.pem\n  ssl_server_key_file = '/live/x.pem' # mine\n}\n"
+		"local_name b.x {\n  ssl_server {\n    cert_file = /live/x.pem\n  }\n  ssl_server/key_file = /live/x.pem\n}\n"
+		"cert_file = /never\nssl_server_alt_cert_file = </old/alt.pem\n");
+	assert_int_equal(use_of(&found, "/old/b.pem")->group, use_of(&found, "/old/b.key")->group);
+	assert_int_equal(use_of(&found, "/old/n.crt")->group, use_of(&found, "/old/n.key")->group);
+	assert_int_not_equal(use_of(&found, "/old/n.crt")->group, use_of(&found, "/old/b.pem")->group);
+	assert_int_equal(found.note_count, 1);
+	assert_non_null(strstr(found.notes[0], "dovecot.conf:12: ssl_server_alt_cert_file: Dovecot takes the content"));
+	found_service_release(&found);
+}
+
 #define LISTENERS(protocols) \
 	"# 2.3\n" protocols "service imap-login {\n  inet_listener imap {\n    address = \n    haproxy = " \
 	"no\n    port = 143\n    ssl = no\n  }\n" \
@@ -168,6 +193,19 @@ static void dovecot_listeners(void **state)
 	dovecot_ports(&found, LISTENERS("protocols {\n  imap = no\n  pop3 = yes\n}\n"));
 	assert_int_equal(found.port_count, 1);
 	assert_int_equal(found.ports[0].port, 110);
+	found_service_release(&found);
+	/* What 2.4.1 prints, with the answer for service/imap-login/inet_listener behind it. */
+	dovecot_ports(&found,
+		"# 2.4.1\nprotocols {\n  imap = yes\n}\nservice imap-login {\n  inet_listener imap {\n    listen = 127.0.0.2\n  }\n}\n"
+		"service imap-login {\n  inet_listener imap {\n    port = 143\n    listen = 127.0.0.2\n  }\n"
+		"  inet_listener extra {\n    haproxy = yes\n    port = 10993\n    ssl = yes\n  }\n"
+		"  inet_listener imaps {\n    port = 993\n    ssl = yes\n  }\n}\n"
+		"service pop3-login {\n  inet_listener pop3 {\n    port = 110\n  }\n}\n");
+	assert_int_equal(found.port_count, 3);
+	assert_string_equal(found.ports[0].address, "127.0.0.2");
+	assert_true(found.ports[1].proxy);
+	assert_int_equal(found.ports[2].port, 993);
+	assert_string_equal(found.ports[2].protocol, "imaps");
 	found_service_release(&found);
 }
 
@@ -223,6 +261,35 @@ static void haproxy(void **state)
 	found_service_release(&found);
 }
 
+static void haproxy_stores(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "h.cfg");
+	scratch_write(s, "list", "@one/x one.x\n", 0644);
+#define STORES(a, key, b, c, d) \
+	"global\n crt-base /base\ncrt-store one\n crt-base /store\n key-base /keys\n\n load crt " a \
+	" alias x key " key "\n load crt named.pem\n load crt o.pem alias o ocsp o.ocsp\ncrt-store two\n load crt " b \
+	" alias \"y\"\n" \
+	"frontend f\n bind :443 ssl default-crt " c " crt @one/x crt @two/y crt-list %s/list crt " d "\n"
+	auto_free char *text = mem_printf(STORES("a.pem", "a.key", "b.pem", "c.pem", "d.pem"), s->path);
+	scratch_write(s, "h.cfg", text, 0644);
+	expect_ok(haproxy_scan(&found, path, &err), &err);
+	auto_free char *expected =
+		mem_printf(STORES("/live/x.pem", "/live/x.pem", "/live/x.pem", "/live/x.pem", "/live/x.pem"), s->path);
+	expect_edit(s, &found, "h.cfg", expected);
+	assert_int_equal(use_of(&found, "/store/a.pem")->group, use_of(&found, "/keys/a.key")->group);
+	assert_int_equal(use_of(&found, "/keys/a.key")->role, FOUND_KEY);
+	/* A crt-base inside of a store is that store's alone. */
+	use_of(&found, "/base/b.pem");
+	use_of(&found, "/base/c.pem");
+	use_of(&found, "/base/d.pem");
+	assert_int_equal(found.use_count, 5);
+	assert_int_equal(found.note_count, 2);
+	found_service_release(&found);
+}
+
 /* ---- Postfix ---- */
 
 /* "NAME=value" pairs, ended by NULL. */
@@ -261,35 +328,6 @@ static void postfix_main(void **state)
 		"smtpd_tls_eccert_file =\nsmtpd_tls_key_file =\nsmtp_tls_cert_file = /client\nlast = x",
 		"");
 }
-static void haproxy_stores(void **state)
-{
-	const struct scratch *s = *state;
-	struct error err;
-	struct found_service found = {0};
-	auto_free char *path = below(s, "h.cfg");
-	scratch_write(s, "list", "@one/x one.x\n", 0644);
-#define STORES(a, key, b, c, d) \
-	"global\n crt-base /base\ncrt-store one\n crt-base /store\n key-base /keys\n\n load crt " a \
-	" alias x key " key "\n load crt named.pem\n load crt o.pem alias o ocsp o.ocsp\ncrt-store two\n load crt " b \
-	" alias \"y\"\n" \
-	"frontend f\n bind :443 ssl default-crt " c " crt @one/x crt @two/y crt-list %s/list crt " d "\n"
-	auto_free char *text = mem_printf(STORES("a.pem", "a.key", "b.pem", "c.pem", "d.pem"), s->path);
-	scratch_write(s, "h.cfg", text, 0644);
-	expect_ok(haproxy_scan(&found, path, &err), &err);
-	auto_free char *expected =
-		mem_printf(STORES("/live/x.pem", "/live/x.pem", "/live/x.pem", "/live/x.pem", "/live/x.pem"), s->path);
-	expect_edit(s, &found, "h.cfg", expected);
-	assert_int_equal(use_of(&found, "/store/a.pem")->group, use_of(&found, "/keys/a.key")->group);
-	assert_int_equal(use_of(&found, "/keys/a.key")->role, FOUND_KEY);
-	/* A crt-base inside of a store is that store's alone. */
-	use_of(&found, "/base/b.pem");
-	use_of(&found, "/base/c.pem");
-	use_of(&found, "/base/d.pem");
-	assert_int_equal(found.use_count, 5);
-	assert_int_equal(found.note_count, 2);
-	found_service_release(&found);
-}
-
 
 /* Postfix's client takes its certificate from the server's: emptied, it would have none. */
 static void postfix_client(void **state)
@@ -410,8 +448,10 @@ int main(void)
 		STORY(nginx),
 		STORY(apache),
 		STORY(dovecot),
+		STORY(dovecot_as_doveconf_prints_it),
 		cmocka_unit_test(dovecot_listeners),
 		STORY(haproxy),
+		STORY(haproxy_stores),
 		STORY(postfix_main),
 		STORY(postfix_client),
 		STORY(postfix_empty_chain),
@@ -423,4 +463,3 @@ int main(void)
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
-		STORY(haproxy_stores),

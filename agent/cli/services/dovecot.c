@@ -4,10 +4,11 @@
 #include "lib/core/tool.h"
 
 #include <glob.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH_MAX = 32, INCLUDES_MAX = 16 };
+enum { DEPTH_MAX = 32, INCLUDES_MAX = 16, SETTING_MAX = 64 };
 
 /* These are the names of Dovecot 2.3 and of 2.4. */
 static const struct setting {
@@ -27,7 +28,8 @@ static const struct setting {
 
 struct scan {
 	struct found_service *service;
-	int groups[DEPTH_MAX]; /* of each block around */
+	int groups[DEPTH_MAX];     /* of each block around */
+	bool in_server[DEPTH_MAX]; /* whether it is a block ssl_server */
 	int depth;
 	int includes;
 	int files;
@@ -35,10 +37,20 @@ struct scan {
 
 static int scan_file(struct scan *s, const char *path, struct error *err);
 
-static const struct setting *setting_of(const char *name, size_t len)
+/* 2.4 takes ssl_server_cert_file, ssl_server/cert_file and, in a block ssl_server, which is how doveconf -n writes it,
+ * cert_file, too. */
+static const struct setting *setting_of(const struct scan *s, const char *name, size_t len)
 {
+	static const char server[] = "ssl_server_";
+	char full[SETTING_MAX];
+	if (len + strlen(server) >= sizeof(full))
+		return NULL;
+	bool within = s->in_server[s->depth] && strncmp(name, server, strlen(server)) != 0;
+	snprintf(full, sizeof(full), "%s%.*s", within ? server : "", (int)len, name);
+	for (char *slash = strchr(full, '/'); slash; slash = strchr(slash, '/'))
+		*slash = '_';
 	for (size_t i = 0; i < COUNT(settings); i++)
-		if (strlen(settings[i].name) == len && strncmp(settings[i].name, name, len) == 0)
+		if (strcmp(settings[i].name, full) == 0)
 			return &settings[i];
 	return NULL;
 }
@@ -49,8 +61,8 @@ static size_t value_end(const char *text, size_t at, size_t end)
 	char quote = '\0';
 	size_t i = at;
 	for (; i < end; i++) {
-		if (text[i] == '"' && (i == at || text[i - 1] != '\\'))
-			quote = quote ? '\0' : '"';
+		if (strchr("\"'", text[i]) && (!quote || quote == text[i]) && (i == at || text[i - 1] != '\\'))
+			quote = quote ? '\0' : text[i];
 		else if (text[i] == '#' && !quote && i > at && (text[i - 1] == ' ' || text[i - 1] == '\t'))
 			break;
 	}
@@ -63,7 +75,7 @@ static size_t value_end(const char *text, size_t at, size_t end)
 static void add_value(
 	struct scan *s, const struct setting *setting, const char *path, const char *text, size_t at, size_t end)
 {
-	bool quoted = end - at >= 2 && text[at] == '"' && text[end - 1] == '"';
+	bool quoted = end - at >= 2 && strchr("\"'", text[at]) && text[end - 1] == text[at];
 	int line = line_number(text, at);
 	at += quoted;
 	end -= quoted;
@@ -73,6 +85,12 @@ static void add_value(
 	at += strspn(text + at, " \t");
 	if (at >= end)
 		return;
+	if (marked && !setting->marked) {
+		found_note(s->service,
+			"%s:%d: %s: Dovecot takes the content of a file behind '<' for its name: without '<'", path,
+			line, setting->name);
+		return;
+	}
 	/* In quotes a '<' is part of a text. */
 	if (text[at] != '/' || setting->marked != marked || (marked && quoted)) {
 		found_note(s->service, "%s:%d: %s: no absolute path of a file", path, line, setting->name);
@@ -111,12 +129,20 @@ static int include(struct scan *s, const char *path, const char *pattern, bool m
 	return result;
 }
 
+/* A block ssl_server has settings of what is around it. */
+static void begin_block(struct scan *s, bool server)
+{
+	int around = s->groups[s->depth++];
+	s->in_server[s->depth] = server;
+	s->groups[s->depth] = server ? around : ++s->service->groups;
+}
+
 static int read_line(struct scan *s, const char *path, const char *text, size_t at, size_t end, struct error *err)
 {
 	at += strspn(text + at, " \t");
 	end = value_end(text, at, end);
 	size_t word = strcspn(text + at, " \t={\n");
-	const struct setting *setting = setting_of(text + at, word);
+	const struct setting *setting = setting_of(s, text + at, word);
 	if (at >= end || text[at] == '#')
 		return 0;
 	if (text[at] == '!') {
@@ -125,7 +151,7 @@ static int read_line(struct scan *s, const char *path, const char *text, size_t 
 		return include(s, path, pattern, word != strlen("!include_try"), err);
 	}
 	if (text[end - 1] == '{' && s->depth + 1 < DEPTH_MAX)
-		s->groups[++s->depth] = ++s->service->groups;
+		begin_block(s, word == strlen("ssl_server") && strncmp(text + at, "ssl_server", word) == 0);
 	else if (text[at] == '}' && s->depth > 0)
 		s->depth--;
 	size_t equals = at + word + strspn(text + at + word, " \t");
@@ -216,7 +242,7 @@ static void listener_value(struct inet *l, const char *name, const char *value)
 		l->tls = strcmp(value, "yes") == 0;
 	else if (strcmp(name, "haproxy") == 0)
 		l->proxy = strcmp(value, "yes") == 0;
-	else if (strcmp(name, "address") == 0 && strlen(value) < sizeof(l->address))
+	else if ((strcmp(name, "address") == 0 || strcmp(name, "listen") == 0) && strlen(value) < sizeof(l->address))
 		strcpy(l->address, strcmp(value, "*") == 0 || strcmp(value, "::") == 0 ? "" : value);
 }
 
@@ -243,6 +269,21 @@ void dovecot_ports(struct found_service *s, const char *doveconf)
 
 /* ---- by its tool ---- */
 
+/* From 2.4 on `doveconf -a` has neither a default port nor a service that no file mentions. */
+static int add_listeners(const char *first, struct buf *text, struct error *err)
+{
+	unsigned major = 0, minor = 0;
+	/* NOLINTNEXTLINE(cert-err34-c): a version that is none stays 0 */
+	sscanf(first, "# %u.%u", &major, &minor);
+	for (size_t i = 0; i < COUNT(logins) && (major > 2 || minor > 3); i++) {
+		auto_free char *what = mem_printf("service/%s/inet_listener", logins[i].service);
+		const char *const argv[] = {"doveconf", what, NULL};
+		if (tool_run(argv, text, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int find_dovecot(struct found_service *s, struct error *err)
 {
 	static const char *const argv[] = {"doveconf", "-a", NULL};
@@ -257,6 +298,8 @@ int find_dovecot(struct found_service *s, struct error *err)
 	if (first[0] != '#' || !slash)
 		return error_set(err, ERROR_PERMANENT, "doveconf -a does not say which file it has read");
 	auto_free char *path = mem_strndup(slash, len - (size_t)(slash - first));
-	dovecot_ports(s, first);
+	if (add_listeners(first, &text, err) < 0)
+		return -1;
+	dovecot_ports(s, buf_text(&text));
 	return dovecot_scan(s, path, err);
 }
