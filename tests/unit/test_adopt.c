@@ -348,6 +348,21 @@ static void postfix_empty_chain(void **state)
 		"smtpd_tls_cert_file =\nsmtpd_tls_chain_files = /live/x.pem\n", "");
 }
 
+static void postfix_tlsproxy(void **state)
+{
+	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", "tlsproxy_tls_cert_file", "/old/p",
+		"tlsproxy_tls_key_file", "/old/pk", "tlsproxy_tls_eccert_file", "/old/c",
+		"tlsproxy/unix/tlsproxy_tls_chain_files", "/old/x", NULL};
+	postfix_files(*state, values,
+		"smtpd_tls_cert_file = /old/c\ntlsproxy_tls_cert_file = /old/p\ntlsproxy_tls_key_file = /old/pk\n"
+		"tlsproxy_tls_eccert_file = $smtpd_tls_cert_file\n",
+		"tlsproxy unix - - y - 0 tlsproxy -o tlsproxy_tls_chain_files=/old/x\n",
+		/* The servers' line stays as it is where another refers to it. */
+		"smtpd_tls_cert_file = /live/x.pem\ntlsproxy_tls_chain_files = /live/x.pem\ntlsproxy_tls_cert_file =\n"
+		"tlsproxy_tls_key_file =\ntlsproxy_tls_eccert_file = $smtpd_tls_cert_file\n",
+		"tlsproxy unix - - y - 0 tlsproxy -o tlsproxy_tls_chain_files=/live/x.pem\n");
+}
+
 static void postfix_chain(void **state)
 {
 	static const char *const values[] = {"smtpd_tls_chain_files", "/old/a, /old/b", "smtpd_tls_cert_file", "/old/c",
@@ -456,6 +471,7 @@ int main(void)
 		STORY(postfix_client),
 		STORY(postfix_empty_chain),
 		STORY(postfix_chain),
+		STORY(postfix_tlsproxy),
 		STORY(postfix_ports),
 		STORY(postfix_sni),
 		cmocka_unit_test(nothing_at_all),

@@ -7,18 +7,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Those of the servers, and those of tlsproxy(8), which speaks TLS for postscreen(8); by default they are the same. */
+enum family { SMTPD, TLSPROXY, FAMILIES };
+static const char *const chain_files[FAMILIES] = {"smtpd_tls_chain_files", "tlsproxy_tls_chain_files"};
+
 /* These parameters name the server's certificates, in the order in which Postfix looks at them. */
 static const struct parameter {
 	const char *name;
 	enum found_role role;
+	enum family family;
 } parameters[] = {
-	{"smtpd_tls_chain_files", FOUND_CERTIFICATE},
-	{"smtpd_tls_cert_file", FOUND_CERTIFICATE},
-	{"smtpd_tls_eccert_file", FOUND_CERTIFICATE},
-	{"smtpd_tls_dcert_file", FOUND_CERTIFICATE},
-	{"smtpd_tls_key_file", FOUND_KEY},
-	{"smtpd_tls_eckey_file", FOUND_KEY},
-	{"smtpd_tls_dkey_file", FOUND_KEY},
+	{"smtpd_tls_chain_files", FOUND_CERTIFICATE, SMTPD},
+	{"smtpd_tls_cert_file", FOUND_CERTIFICATE, SMTPD},
+	{"smtpd_tls_eccert_file", FOUND_CERTIFICATE, SMTPD},
+	{"smtpd_tls_dcert_file", FOUND_CERTIFICATE, SMTPD},
+	{"smtpd_tls_key_file", FOUND_KEY, SMTPD},
+	{"smtpd_tls_eckey_file", FOUND_KEY, SMTPD},
+	{"smtpd_tls_dkey_file", FOUND_KEY, SMTPD},
+	{"tlsproxy_tls_chain_files", FOUND_CERTIFICATE, TLSPROXY},
+	{"tlsproxy_tls_cert_file", FOUND_CERTIFICATE, TLSPROXY},
+	{"tlsproxy_tls_eccert_file", FOUND_CERTIFICATE, TLSPROXY},
+	{"tlsproxy_tls_dcert_file", FOUND_CERTIFICATE, TLSPROXY},
+	{"tlsproxy_tls_key_file", FOUND_KEY, TLSPROXY},
+	{"tlsproxy_tls_eckey_file", FOUND_KEY, TLSPROXY},
+	{"tlsproxy_tls_dkey_file", FOUND_KEY, TLSPROXY},
 };
 
 struct scan {
@@ -27,9 +39,9 @@ struct scan {
 	void *context;
 	const char *path; /* of the file that is read */
 	const char *text;
-	int group;
-	bool chained; /* smtpd_tls_chain_files takes the place of the others */
-	bool begun;   /* some line of this group gets it */
+	int group[FAMILIES];
+	bool chained[FAMILIES]; /* its chain_files takes the place of the others */
+	bool begun[FAMILIES];   /* some line of this group gets it */
 };
 
 static const struct parameter *parameter_of(const char *name, size_t len)
@@ -42,7 +54,7 @@ static const struct parameter *parameter_of(const char *name, size_t len)
 
 static bool is_chain(const struct parameter *p)
 {
-	return p == &parameters[0];
+	return strcmp(p->name, chain_files[p->family]) == 0;
 }
 
 static bool is_set(const char *value)
@@ -74,18 +86,19 @@ static void add(
 		.path = (char *)(uintptr_t)value,
 		.instead = (char *)(uintptr_t)instead,
 		.content = "combined-all",
-		.group = s->group};
+		.group = s->group[p->family]};
 	found_use(s->service, &use, true);
 }
 
 /* ---- main.cf ---- */
 
-/* A `smtpd_tls_chain_files =` that is empty gets the new value, since a line before it would not count. */
+/* A chain_files that is empty gets the new value, since a line before it would not count. */
 static void add_empty_chain(struct scan *s, const struct parameter *p, const struct line *line)
 {
-	const struct parameter rest = {p->name, FOUND_REST};
-	add(s, &rest, line->start, line->end, "", "smtpd_tls_chain_files = @");
-	s->begun = true;
+	const struct parameter rest = {p->name, FOUND_REST, p->family};
+	auto_free char *instead = mem_printf("%s = @", p->name);
+	add(s, &rest, line->start, line->end, "", instead);
+	s->begun[p->family] = true;
 }
 
 /* Returns whether a text refers to such a parameter, as in smtp_tls_cert_file = $smtpd_tls_cert_file. */
@@ -103,16 +116,21 @@ static bool is_referred_to(const char *text)
 static void main_line(struct scan *s, const struct parameter *p, const struct line *line, size_t value_at)
 {
 	auto_free char *value = ask(s, p->name);
-	if (is_chain(p) && !s->chained) {
+	bool chained = s->chained[p->family];
+	/* What follows the servers' needs no change of its own. */
+	if (p->family == TLSPROXY && s->text[value_at] == '$')
+		return;
+	if (is_chain(p) && !chained) {
 		add_empty_chain(s, p, line);
-	} else if (is_chain(p) || (!s->chained && is_set(value) && is_referred_to(s->text))) {
+	} else if (is_chain(p) || (!chained && is_set(value) && p->family == SMTPD && is_referred_to(s->text))) {
 		add(s, p, value_at, line->end, value,
 			"@"); /* what Postfix's client takes from here must not become empty */
-	} else if (!s->chained && is_set(value)) {
-		bool first = p->role == FOUND_CERTIFICATE && !s->begun;
-		auto_free char *instead = mem_printf("%s%s =", first ? "smtpd_tls_chain_files = @\n" : "", p->name);
+	} else if (!chained && is_set(value)) {
+		bool first = p->role == FOUND_CERTIFICATE && !s->begun[p->family];
+		auto_free char *instead = first ? mem_printf("%s = @\n%s =", chain_files[p->family], p->name)
+						: mem_printf("%s =", p->name);
 		add(s, p, line->start, line->end, value, instead);
-		s->begun = s->begun || first;
+		s->begun[p->family] = s->begun[p->family] || first;
 	}
 }
 
@@ -205,15 +223,18 @@ static void entry_port(const struct scan *s, const struct words *w)
 
 static void entry_options(struct scan *s, const struct words *w)
 {
-	s->group = ++s->service->groups;
-	s->begun = has_option(w, "smtpd_tls_chain_files");
+	for (int family = 0; family < FAMILIES; family++) {
+		s->group[family] = ++s->service->groups;
+		s->begun[family] = has_option(w, chain_files[family]);
+	}
 	for (size_t i = 8; i < w->count; i++) {
 		const struct word *word = &w->list[i];
 		const char *name = word->text + (strncmp(word->text, "-o", 2) == 0 ? 2 : 0);
 		const struct parameter *p = parameter_of(name, strcspn(name, "="));
 		if (word->text[0] == '{' || !p || !strchr(name, '=')) {
 			if (strncmp(word->text, "{", 1) == 0 && i + 1 < w->count &&
-				strstr(words_at(w, i + 1), "smtpd_tls_"))
+				(strstr(words_at(w, i + 1), "smtpd_tls_") ||
+					strstr(words_at(w, i + 1), "tlsproxy_tls_")))
 				found_note(
 					s->service, "%s: %s: an option in braces is not read", s->path, words_at(w, 0));
 			continue;
@@ -222,12 +243,12 @@ static void entry_options(struct scan *s, const struct words *w)
 		auto_free char *value = ask(s, key);
 		if (!is_set(value))
 			continue;
-		bool first = p->role == FOUND_CERTIFICATE && !is_chain(p) && !s->begun;
-		auto_free char *instead = is_chain(p)
-			? mem_strdup("smtpd_tls_chain_files=@")
-			: mem_printf("%s%s=", first ? "smtpd_tls_chain_files=@ -o " : "", p->name);
+		bool first = p->role == FOUND_CERTIFICATE && !is_chain(p) && !s->begun[p->family];
+		auto_free char *instead = is_chain(p) ? mem_printf("%s=@", p->name)
+			: first                       ? mem_printf("%s=@ -o %s=", chain_files[p->family], p->name)
+						      : mem_printf("%s=", p->name);
 		add(s, p, word->start + (size_t)(name - word->text), word->end, value, instead);
-		s->begun = s->begun || first;
+		s->begun[p->family] = s->begun[p->family] || first;
 	}
 }
 
@@ -274,9 +295,12 @@ static int scan_file(
 int postfix_scan(
 	struct found_service *service, const char *directory, postfix_value *value, void *context, struct error *err)
 {
-	struct scan s = {.service = service, .value = value, .context = context, .group = ++service->groups};
-	auto_free char *chain = ask(&s, "smtpd_tls_chain_files");
-	s.chained = is_set(chain);
+	struct scan s = {.service = service, .value = value, .context = context};
+	for (int family = 0; family < FAMILIES; family++) {
+		auto_free char *chain = ask(&s, chain_files[family]);
+		s.group[family] = ++service->groups;
+		s.chained[family] = is_set(chain);
+	}
 	if (scan_file(&s, directory, "main.cf", main_scan, err) < 0)
 		return -1;
 	return scan_file(&s, directory, "master.cf", master_scan, err);
@@ -290,7 +314,7 @@ int postfix_scan_sni(struct found_service *service, const char *path, struct err
 	if (find_read(path, &text, err) < 0)
 		return -1;
 	struct scan s = {.service = service, .path = path, .text = buf_text(&text)};
-	static const struct parameter map = {"tls_server_sni_maps", FOUND_CERTIFICATE};
+	static const struct parameter map = {"tls_server_sni_maps", FOUND_CERTIFICATE, SMTPD};
 	struct line line = {0};
 	while (line_next(s.text, text.len, LINE_BLANK, &line)) {
 		auto_words struct words words = {0};
@@ -299,7 +323,7 @@ int postfix_scan_sni(struct found_service *service, const char *path, struct err
 			continue;
 		size_t start = words.list[1].start, end = words.list[words.count - 1].end;
 		auto_free char *files = mem_strndup(s.text + start, end - start);
-		s.group = ++service->groups;
+		s.group[SMTPD] = ++service->groups;
 		add(&s, &map, start, end, files, "@");
 	}
 	return 0;

@@ -210,6 +210,14 @@ ok($story->until('refusal', sub { ($story->state_of('here')->{text} // ($story->
 ok($story->until('the test', sub { Story::read_file("$top/calls") =~ /postfix test/ }, 10), 'it is tested');
 ok(!grep({ /reload/ } @{calls()}), 'and nothing is reloaded');
 all_serve($made[1], 'an SNI map that cannot be written');
+# postmap itself passes over such an entry, and says that it has done its work.
+$story->run("postconf -e 'tls_server_sni_maps=hash:/etc/postfix/maps/one, btree:/etc/postfix/maps/two, hash:/etc/postfix/third'");
+Story::write_file('/etc/postfix/third', "third.domain.pl $live/combined.pem\ngone.domain.pl\n  /etc/postfix/none.key, $live/fullchain.pem\n", 0600);
+($exit, $text) = $story->certsync('push');
+is($exit, 3, 'an SNI map with an entry whose key is not there') or diag($text);
+like($text, qr{/etc/postfix/third: /etc/postfix/none.key of gone.domain.pl cannot be read}, 'it is told');
+all_serve($made[1], 'an SNI map with an entry whose key is not there');
+$story->run("postconf -e 'tls_server_sni_maps=hash:/etc/postfix/maps/one, btree:/etc/postfix/maps/two'");
 $story->run('umount /etc/postfix/maps');
 
 # ---- HAProxy: transactions of others, less than admin, no socket ----
