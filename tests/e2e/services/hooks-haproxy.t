@@ -87,13 +87,15 @@ sub says {
 	return $text;
 }
 
+# From 3.0 on it says nothing of a good configuration.
+my $valid = qr/\A(?:Configuration file is valid\n)?\z/;
 my $first = install('first');
 
 subtest 'what stands in HAProxy\'s own place' => sub {
 	Story::write_file('/etc/haproxy/haproxy.cfg', "nonsense\n");
 	says('stopped, with a configuration that it does not take', 1, qr/unknown keyword 'nonsense'.*haproxy: haproxy -c exited 1$/s, 'test');
 	configure('/etc/haproxy/haproxy.cfg', 8443, "$live/haproxy.pem");
-	says('stopped, with a good one', 0, qr/^Configuration file is valid$/m, 'test');
+	says('stopped, with a good one', 0, $valid, 'test');
 	unlink '/etc/haproxy/haproxy.cfg';
 	says('stopped, with none', 0, qr/^$/, 'test');
 	says('nothing to reload', 1, qr/^haproxy: no HAProxy runs here that could be reloaded$/, 'reload');
@@ -124,7 +126,7 @@ subtest 'files that it does not take' => sub {
 	Story::write_file($cfg, "$good\n\tnonsense\n");
 	says('a configuration with a fault', 1, qr/unknown keyword 'nonsense'.*haproxy: haproxy -c exited 1$/s, 'test');
 	Story::write_file($cfg, $good);
-	says('mended', 0, qr/^Configuration file is valid$/m, 'test');
+	says('mended', 0, $valid, 'test');
 	Story::write_file('/mnt/none', '', 0644);
 	system('mount --bind /mnt/none /usr/sbin/haproxy') == 0 or die;
 	says('its program is gone', 1, qr{^haproxy: cannot start /usr/sbin/haproxy: Permission denied$}, 'test');
@@ -189,7 +191,7 @@ haproxy: process $master has no master to reload it: start HAProxy as root with 
 	$master = haproxy('-C', "$top/conf", '-W', '--', 'haproxy.cfg');
 	my $fifth = install('fifth');
 	Story::write_file("$live/fullchain.pem.key", Story::read_file("$live/privkey.pem"), 0600);
-	says('the arguments of its start are those of its check', 0, qr/^Configuration file is valid$/m, 'test');
+	says('the arguments of its start are those of its check', 0, $valid, 'test');
 	says('a key of its own that is not there', 0, qr{^haproxy: .*none.key.*: reloading instead$}m, 'reload', CERTSYNC_PRIVKEY => "$live/none.key");
 	is_served($fifth, 'HAProxy has read its own');
 	my $sixth = install('sixth');
