@@ -642,5 +642,8 @@ const char *transaction_state_name(const struct transaction *t)
 		return "rolled back";
 	if (t->stopped && (t->state == TRANSACTION_INSTALLED || t->state == TRANSACTION_VERIFIED))
 		return "installed (stopped)";
+	/* Nobody has looked. */
+	if (t->state == TRANSACTION_VERIFIED && t->view.count == 0)
+		return "unprobed";
 	return names[t->state];
 }

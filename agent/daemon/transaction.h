@@ -21,8 +21,8 @@ enum transaction_state {
 	TRANSACTION_OFFERED, /* a bundle is being fetched, staged, tested */
 	TRANSACTION_STAGED,
 	TRANSACTION_ACTIVATING,
-	TRANSACTION_INSTALLED, /* switched and reloaded, or found so at the start; not yet seen served */
-	TRANSACTION_VERIFIED,
+	TRANSACTION_INSTALLED,  /* switched and reloaded, or found so at the start; not yet seen served */
+	TRANSACTION_VERIFIED,   /* every port of a running service serves it; there may be none to look at */
 	TRANSACTION_UNVERIFIED, /* it was looked at, and some running service does not serve it */
 	TRANSACTION_FAILED,     /* the newest order failed; see `rolled_back` in the failure */
 };

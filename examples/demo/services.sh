@@ -106,7 +106,7 @@ converged() {
 	# jq takes no input at all for a yes.
 	status=$(hub_status 2>/dev/null) && [ -n "$status" ] && jq -e --arg certificate "$1" '
 		any(.certificates[]; .certificate == $certificate and .converged and .fingerprint) and
-		all(.agents[] | select(.certificate == $certificate); .state == "verified" and .served == .desired)' \
+		all(.agents[] | select(.certificate == $certificate); (.state == "verified" or .stopped and .state == "installed") and .served == .desired)' \
 		<<<"$status" >/dev/null
 }
 

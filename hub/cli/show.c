@@ -120,7 +120,7 @@ void show_progress(const struct agent_row *row)
 		row->stopped ? " (stopped)" : "");
 	if (row->state == ROLLOUT_STAGED)
 		printf("  %u ms", row->stage_ms);
-	if (row->state == ROLLOUT_VERIFIED && row->activate_ms > 0)
+	if ((row->state == ROLLOUT_VERIFIED || row->state == ROLLOUT_UNPROBED) && row->activate_ms > 0)
 		printf("  %u ms", row->activate_ms);
 	if (row->state == ROLLOUT_FAILED)
 		printf(" at %s: %s", row->step, row->error);

@@ -13,6 +13,7 @@ static const char *const names[] = {
 	[ROLLOUT_UNVERIFIED] = "unverified",
 	[ROLLOUT_FAILED] = "failed",
 	[ROLLOUT_AHEAD] = "ahead",
+	[ROLLOUT_UNPROBED] = "unprobed",
 	[ROLLOUT_HELD] = "held",
 };
 

@@ -228,7 +228,7 @@ sub verified {
 	my ($self) = @_;
 	my (undef, $text) = $self->certsync('status', '--json');
 	my $all = eval { JSON::PP->new->decode($text) } or return 0;
-	return scalar grep { $_->{state} eq 'verified' && $_->{connected} } @{$all->{agents}};
+	return scalar grep { $_->{state} =~ /^(?:verified|unprobed)$/ && $_->{connected} } @{$all->{agents}};
 }
 
 # ---- the hub's log, read on from where it was read last ----
@@ -270,7 +270,7 @@ sub publish {
 	my $began = time;
 	my ($code, $output) = $self->import($file, '--may-expire-sooner');
 	die $output if $code;
-	$self->wait_log(qr/state=verified/, $count // $self->{agents}, 120 + $self->{agents});
+	$self->wait_log(qr/state=(?:verified|unprobed)/, $count // $self->{agents}, 120 + $self->{agents});
 	return time - $began;
 }
 

@@ -204,7 +204,7 @@ sub renew {
 	my ($began, %at) = (time);
 	$self->publish_beside($Story::name, $file, 300);
 	while (keys %at < $self->{renewed} && time - $began < 240) {
-		for ($self->lines) { $at{$1} //= time - $began if /certificate=\Q$Story::name\E .*agent=(\S+) state=verified/ }
+		for ($self->lines) { $at{$1} //= time - $began if /certificate=\Q$Story::name\E .*agent=(\S+) state=(?:verified|unprobed)/ }
 		sleep 0.01;
 	}
 	my @each = sort { $a <=> $b } values %at;

@@ -26,7 +26,7 @@ $s->pair($_) for qw(a b);
 ok($s->up(mail => {hub => "ssh://certsync-gate\@$hub:22"}, before => {mail => [qw(ip netns exec far)]}), 'two agents are there')
 	or BAIL_OUT($s->log('mail') . $s->log('hub'));
 is(($s->import('a'))[0], 0, 'a certificate');
-ok($s->until_state($_, 'verified'), "$_ has it") for qw(here mail);
+ok($s->until_state($_, 'unprobed'), "$_ has it") for qw(here mail);
 
 sub waiting { return $s->log('mail') =~ /event=hub-lost/ }
 sub absent { return !$s->state_of('mail')->{connected} }
@@ -46,8 +46,8 @@ ok($s->until('staged', sub { ($s->state_of('here')->{state} // '') eq 'staged' }
 like(($s->certsync('status'))[1], qr/^.*mail.*(away|behind|waiting)/m, 'and status says who is waited for') or diag(($s->certsync('status'))[1]);
 system('ip -n between link set bridge up') == 0 or die;
 my $back = time;
-ok($s->until_state('mail', 'verified', 330), sprintf 'it comes back by itself (%.0f s) and has it', time - $back);
-ok($s->until_state('here', 'verified'), 'so has the other');
+ok($s->until_state('mail', 'unprobed', 330), sprintf 'it comes back by itself (%.0f s) and has it', time - $back);
+ok($s->until_state('here', 'unprobed'), 'so has the other');
 is($s->installed($_), $b, "$_ has the renewal") for qw(here mail);
 $s->ends_clean;
 done_testing;

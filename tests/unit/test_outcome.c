@@ -56,7 +56,7 @@ static void one_that_arrives_says_when(void **state)
 	assert_string_equal(text_of(rollout.desired.revision), "not everywhere yet");
 	all(ROLLOUT_VERIFIED);
 	assert_true(history_update(&book, &rollout, NOW + 12));
-	assert_string_equal(text_of(rollout.desired.revision), "verified everywhere 2027-01-15T08:00:12Z, after 12 s");
+	assert_string_equal(text_of(rollout.desired.revision), "everywhere since 2027-01-15T08:00:12Z, after 12 s");
 	/* What comes later does not change when it was. */
 	rollout.agents[0].state = ROLLOUT_IDLE;
 	assert_false(history_update(&book, &rollout, NOW + 20));

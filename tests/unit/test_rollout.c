@@ -263,6 +263,29 @@ static void what_is_committed_is_verified_only_when_seen(void **state)
 	rollout_release(&f.r);
 }
 
+static void what_nobody_has_looked_at_is_not_called_verified(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_IMMEDIATE);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	assert_true(rollout_agent_converged(f.a));
+	assert_int_equal(rollout_agent_state(f.a), ROLLOUT_UNPROBED);
+	probed(&f, f.a, true, true);
+	assert_int_equal(rollout_agent_state(f.a), ROLLOUT_VERIFIED);
+	/* Its service has been stopped since. */
+	struct rollout_actions actions = {0};
+	auto_message struct message m = {.type = MESSAGE_PROBED, .revision = f.r.desired};
+	message_add_probe(&m)->stopped = true;
+	rollout_answer(&f.r, f.a, &m, f.now, &actions);
+	rollout_actions_release(&actions);
+	assert_true(rollout_agent_converged(f.a));
+	assert_int_equal(rollout_agent_state(f.a), ROLLOUT_INSTALLED);
+	assert_true(f.a->stopped);
+	rollout_release(&f.r);
+}
+
 static void a_dead_port_does_not_hide_one_that_serves_something_else(void **state)
 {
 	(void)state;
@@ -431,6 +454,7 @@ int main(void)
 		cmocka_unit_test(pulls_one_after_other_are_not_all_heard),
 		cmocka_unit_test(force_repeats_the_activation),
 		cmocka_unit_test(what_is_committed_is_verified_only_when_seen),
+		cmocka_unit_test(what_nobody_has_looked_at_is_not_called_verified),
 		cmocka_unit_test(a_dead_port_does_not_hide_one_that_serves_something_else),
 		cmocka_unit_test(a_daemon_with_the_old_one_in_memory_is_activated_again),
 		cmocka_unit_test(a_failure_at_the_retry_does_not_lift_the_stop),

@@ -596,7 +596,7 @@ static void a_probe_of_what_has_no_endpoint_is_answered(void **state)
 	assert_string_equal(n->trace, "running !probed");
 	assert_int_equal(n->told_probes, 0);
 	assert_int_equal(n->told.attempt, 3);
-	assert_string_equal(transaction_state_name(&n->t), "verified");
+	assert_string_equal(transaction_state_name(&n->t), "unprobed");
 }
 
 int main(void)

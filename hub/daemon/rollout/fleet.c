@@ -291,7 +291,7 @@ static void log_change(const struct rollout *r, const struct rollout_agent *a)
 {
 	char text[REVISION_TEXT_MAX];
 	bool trouble = a->state == ROLLOUT_FAILED || a->state == ROLLOUT_AHEAD;
-	const char *state = rollout_state_name(a->state);
+	const char *state = rollout_state_name(rollout_agent_state(a));
 	log_event(trouble                              ? LOG_LEVEL_WARNING
 			: a->state == ROLLOUT_VERIFIED ? LOG_LEVEL_NOTICE
 						       : LOG_LEVEL_INFO,

@@ -66,8 +66,8 @@ void history_text(const struct history *o, char *ret, size_t size)
 	char when[CLOCK_TEXT_MAX];
 	int64_t took = o->verified > o->started ? o->verified - o->started : 0;
 	if (o->verified)
-		snprintf(ret, size, "verified everywhere %s, after %lld s", clock_text(o->verified, when),
-			(long long)took);
+		snprintf(
+			ret, size, "everywhere since %s, after %lld s", clock_text(o->verified, when), (long long)took);
 	else if (o->superseded)
 		snprintf(ret, size, "superseded %s before it was everywhere", clock_text(o->superseded, when));
 	else

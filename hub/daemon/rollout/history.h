@@ -1,4 +1,4 @@
-/* What became of each revision, for `certsync history`: when it was verified everywhere, who held it up, and what took
+/* What became of each revision, for `certsync history`: when all agents had converged to it, who held it up, and what took
  * its place. It is noted as the rollout goes on, and nothing depends on it.
  *
  * The record in the store is of kind "outcomes" in the certificate's NAME: state.json has the newest OUTCOMES_MAX

@@ -77,9 +77,22 @@ static void act(struct rollout_actions *out, enum rollout_action_type type, stru
 	out->action[out->count++] = (struct rollout_action){type, a};
 }
 
+/* Returns whether some port was looked at, and showed it. */
+static bool was_seen(const struct rollout_agent *a)
+{
+	for (size_t i = 0; i < a->probe_count; i++)
+		if (a->probes[i].match)
+			return true;
+	return false;
+}
+
 enum rollout_state rollout_agent_state(const struct rollout_agent *a)
 {
-	return a->held_until ? ROLLOUT_HELD : a->state;
+	if (a->held_until)
+		return ROLLOUT_HELD;
+	if (a->state == ROLLOUT_VERIFIED && !was_seen(a))
+		return a->stopped ? ROLLOUT_INSTALLED : ROLLOUT_UNPROBED;
+	return a->state;
 }
 
 /* Asks for what is served there; the agent is verified when that is the desired certificate everywhere. */

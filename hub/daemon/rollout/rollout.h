@@ -232,7 +232,8 @@ void rollout_no_rollback(struct rollout *r, const char *reason, int64_t now);
 /* Time has passed: time-outs, ends of backoffs, and the barrier's. */
 void rollout_tick(struct rollout *r, int64_t now, struct rollout_actions *out);
 
-/* Returns its state as it is shown to people. */
+/* Returns its state as it is shown to people. What is done there and was seen at no port is not called verified: it is
+ * installed, while its services are stopped, or unprobed, where the agent has no port to look at. */
 enum rollout_state rollout_agent_state(const struct rollout_agent *a);
 
 #endif

@@ -99,7 +99,8 @@ static void write_certificates(struct metrics *m, const struct overview *o)
 		const struct overview_certificate *c = &o->certificates[i];
 		SAMPLE(m, 1, "certificate", c->name, "revision", revision_text(c->revision, text), "source", c->source);
 	}
-	metric(m, "certificate_converged", "gauge", "1: every agent that has it is verified.");
+	metric(m, "certificate_converged", "gauge",
+		"1: every agent has it, and no port that it looks at shows another.");
 	for (size_t i = 0; i < o->certificate_count; i++)
 		SAMPLE(m, o->certificates[i].converged, "certificate", o->certificates[i].name);
 	metric(m, "certificate_watch_ok", "gauge", "1: nothing is wrong with the watched paths that it comes from.");

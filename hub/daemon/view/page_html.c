@@ -244,7 +244,7 @@ static void put_places(struct page *p, const struct overview_certificate *c)
 	}
 	if (!c->place_count)
 		return;
-	putf(p, "<h4>Agents: %zu of %zu verified%s</h4><table class=\"places\">", converged, c->place_count,
+	putf(p, "<h4>Agents: %zu of %zu converged%s</h4><table class=\"places\">", converged, c->place_count,
 		under_way && !c->converged ? ", rollout running" : "");
 	size_t shown = p->places;
 	for (size_t i = 0; i < c->place_count && p->places < PAGE_PLACES_MAX; i++, p->places++)
@@ -502,7 +502,7 @@ static void put_agent(struct page *p, const struct overview_agent *a)
 	}
 	if (a->skew > 30 || a->skew < -30)
 		putf(p, " clock off by %lld s", (long long)a->skew);
-	putf(p, "</span></td><td class=\"n\">%zu of %zu verified</td><td class=\"soft\">", a->converged,
+	putf(p, "</span></td><td class=\"n\">%zu of %zu converged</td><td class=\"soft\">", a->converged,
 		a->certificates);
 	put_foreign(p, a->version);
 	put(p, "</td></tr>\n");
@@ -564,7 +564,7 @@ static void put_banner(struct page *p, const struct attention *a)
 	if (a->count)
 		putf(p, "%zu thing%s attention", a->count, a->count == 1 ? " needs" : "s need");
 	else
-		put(p, still ? "All is well" : "Not every agent is verified yet");
+		put(p, still ? "All is well" : "Not every agent has converged yet");
 	putf(p,
 		"</strong><p class=\"n\">%zu of %zu certificates everywhere · %zu of %zu agents connected · "
 		"%zu of %zu endpoints right</p></div>\n",

@@ -34,7 +34,7 @@ sub agent_conf {
 agent_conf();
 ok($story->enrol('here'), 'an agent is enrolled');
 $story->start_agent('here');
-ok($story->until_state('here', 'verified'), 'and verified');
+ok($story->until_state('here', 'unprobed'), 'and verified');
 
 # ---- the hub goes ----
 
@@ -51,7 +51,7 @@ my $connects = sub { (() = $story->log('here') =~ /event=started/g) >= 2 };
 ok($story->until('started', $connects), 'the agent is started anew');
 $story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
 ok($story->until('hub', sub { -S "$top/hub.run/control.sock" && ($story->certsync('status'))[0] != 4 }), 'and the hub');
-system("$Story::bin/certsync-agent", 'pull', '-c', "$top/here/agent.conf") if !$story->until_state('here', 'verified', 5);
+system("$Story::bin/certsync-agent", 'pull', '-c', "$top/here/agent.conf") if !$story->until_state('here', 'unprobed', 5);
 my $resolved = until_told(2);
 is($resolved->{subject}, 'certsync: resolved: hub: away', 'it tells that the hub is back, and had repeated nothing');
 like($resolved->{text}, qr/RESOLVED after \d+/, 'and how long it lasted');
@@ -85,6 +85,6 @@ kill 'HUP', $story->{started}{here};
 ok($story->until('the end', sub { !kill 0, $hangs }), 'what hangs does not outlive the next reading of agent.conf');
 ok($story->until('the reason', sub { $story->log('here') =~ m{event=alert result=failed .*cannot start \Q$top\E/tell} }), 'one that cannot be started is told of')
 	or diag($story->log('here'));
-ok($story->until_state('here', 'verified'), 'the agent serves as before');
+ok($story->until_state('here', 'unprobed'), 'the agent serves as before');
 $story->ends_clean;
 done_testing;

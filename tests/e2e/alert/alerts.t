@@ -99,7 +99,7 @@ reload($sections . $alert);
 until_each(2);
 like((told())[1]{subject}, qr/^certsync: here: keys were changed, #1$/, 'that an agent has got keys is told');
 $story->import('a');
-ok($story->until_state('here', 'verified'), 'an agent is verified');
+ok($story->until_state('here', 'unprobed'), 'an agent is verified');
 $story->stop('here');
 until_each(3);
 my $raised = (told())[2];

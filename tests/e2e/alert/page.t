@@ -58,7 +58,7 @@ if ($drip == 0) {
 
 $story->agent('here');
 $story->import('right');
-ok($story->until_state('here', 'verified'), 'an agent has the certificate');
+ok($story->until_state('here', 'unprobed'), 'an agent has the certificate');
 
 sub curl { my (@words) = @_; return scalar `curl -s -m 20 @words 2>&1` }
 sub seen { my ($metrics) = @_; return $metrics =~ /certsync_endpoint_state\{[^\n]*state="unreachable"/ && $metrics =~ /state="mismatch"/ && $metrics =~ /state="untrusted"/ && $metrics =~ /state="ok"/ }
@@ -77,7 +77,7 @@ is(`promtool check metrics <$top/metrics 2>&1`, '', 'promtool has nothing to say
 is($? >> 8, 0, 'and is content');
 like($metrics, qr/^certsync_agent_connected\{agent="here"\} 1$/m, 'the agent is connected');
 like($metrics, qr/^certsync_agent_connected\{agent="backup1"\} 0$/m, 'the other one never was');
-like($metrics, qr/^certsync_rollout_state\{certificate="\Q$name\E",agent="here",state="verified",served="1\.1"\} 1$/m, 'a rollout\'s state');
+like($metrics, qr/^certsync_rollout_state\{certificate="\Q$name\E",agent="here",state="unprobed",served="1\.1"\} 1$/m, 'a rollout\'s state');
 like($metrics, qr/^certsync_endpoint_ok\{name="\Q$name\E",endpoint="127\.0\.0\.1:$at{right}\/tls"[^\n]*\} 1$/m, 'a good endpoint')
 	or diag($metrics);
 is(() = $metrics =~ /^certsync_endpoint_ok\{.*\} 0$/mg, 3, 'three bad ones');

@@ -61,7 +61,7 @@ CONF
 serve('new');
 $story->import('new');
 $story->agent('here');
-ok($story->until_state('here', 'verified'), 'an agent has the certificate');
+ok($story->until_state('here', 'unprobed'), 'an agent has the certificate');
 my $row = becomes('ok', 'a server with the right certificate is ok');
 is($row->{name}, $name, 'by its name');
 is($row->{fingerprint}, $story->fingerprint("$top/new.crt"), 'with what it serves');
@@ -133,7 +133,7 @@ ok($story->until('seeing', sub { !holds(qr/all endpoints/) }, 80), 'and it is ov
 ok($story->until('over', sub { !holds(qr/^(mismatch|unreachable) .*:$port/) }), 'as is the mismatch, since the server is back') or diag(($story->certsync('alert', 'list'))[1]);
 $story->agent_conf('here');
 $story->start_agent('here');
-ok($story->until_state('here', 'verified'), 'the agent is back');
+ok($story->until_state('here', 'unprobed'), 'the agent is back');
 ok($story->until('over', sub { !holds(qr/seen from inside/) }), 'and says that the other is over, too');
 
 # ---- the worker dies ----

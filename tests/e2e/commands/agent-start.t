@@ -50,7 +50,7 @@ $story->start_agent('here');
 ok($story->until('the reason', sub { $story->log('here') =~ m{event=start error="somebody already answers on \Q$top\E/here/run/control\.sock: is certsync running already\?"} }),
 	'a socket that somebody has') or diag($story->log('here'));
 close $somebody;
-ok($story->until_state('here', 'verified', 40), 'it starts by itself once that is free');
+ok($story->until_state('here', 'unprobed', 40), 'it starts by itself once that is free');
 is($story->installed('here'), $first, 'with what is to be had');
 
 # ---- agent.conf is changed under it ----
@@ -73,7 +73,7 @@ my %process = (root => $story->{started}{here}, daemon => $story->child('here', 
 sub reload { my ($whom) = @_; $said = length $story->log('here'); kill 'HUP', $process{$whom} }
 sub as_before {
 	my ($why) = @_;
-	ok($story->until_state('here', 'verified'), "$why: it is verified as before");
+	ok($story->until_state('here', 'unprobed'), "$why: it is verified as before");
 	is($story->installed('here'), $first, 'with the certificate that it had');
 }
 

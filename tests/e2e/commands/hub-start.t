@@ -71,7 +71,7 @@ $story->stop('hub');
 ok($story->hub(agents => ['here']), 'a hub starts') or diag($story->log('hub'));
 $story->import('first');
 $story->agent('here');
-ok($story->until_state('here', 'verified'), 'its agent has the certificate');
+ok($story->until_state('here', 'unprobed'), 'its agent has the certificate');
 my $said = 0;
 sub said {
 	my ($pattern) = @_;
@@ -81,7 +81,7 @@ sub reload { $said = length $story->log('hub'); kill 'HUP', $story->{started}{hu
 # Who asks reads hub.conf, too, so it has to be good again by then.
 sub as_before {
 	my ($why) = @_;
-	ok($story->until_state('here', 'verified'), "$why: the agent is verified as before");
+	ok($story->until_state('here', 'unprobed'), "$why: the agent is verified as before");
 	is($story->installed('here'), $first, 'with the certificate that it had');
 }
 

@@ -35,7 +35,7 @@ Story::write_file("$dir/hooks/odd", $hook, 0755);
 $story->import('first');
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start_agent('here');
-ok($story->until_state('here', 'verified'), 'its agent has the certificate');
+ok($story->until_state('here', 'unprobed'), 'its agent has the certificate');
 
 sub release {
 	my ($word) = @_;
@@ -84,14 +84,14 @@ ok(shows('plain', qr/^mail\.domain\.pl  here +activating$/m), 'without a termina
 release('go');
 is(ended($pid), 0, 'verified: exit 0');
 unlike(seen('plain'), qr/\033/, 'nothing is drawn');
-like(seen('plain'), qr/here +verified +1\.1 .* staged in \d+ ms, activated in \d+ ms/, 'the table at the end has the times of the steps');
+like(seen('plain'), qr/here +unprobed +1\.1 .* staged in \d+ ms, activated in \d+ ms/, 'the table at the end has the times of the steps');
 
 $pid = background('terminal', 'xterm', 'push', '--force');
 ok(begun(), 'again, on a terminal');
 ok(shows('terminal', qr/activating +\d+\.\d s.*\033\[1A.*activating +[1-9]\d*\.\d s/s), 'the line is drawn anew, its seconds count');
 release('go');
 is(ended($pid), 0, 'exit 0');
-like(seen('terminal'), qr/\033\[1A\r\033\[J.*here +verified/s, 'it makes room for the table');
+like(seen('terminal'), qr/\033\[1A\r\033\[J.*here +unprobed/s, 'it makes room for the table');
 $pid = background('dumb', 'dumb', 'push', '--force');
 begun();
 release('go');
@@ -119,20 +119,20 @@ is(ended($pid), 3, 'Ctrl-C: exit 3');
 like(seen('interrupted'), qr/interrupted; at the hub it goes on: certsync status --watch/, 'it says that the rollout goes on');
 is($story->state_of('here')->{state}, 'activating', 'it does');
 release('go');
-ok($story->until_state('here', 'verified'), 'to its end');
+ok($story->until_state('here', 'unprobed'), 'to its end');
 unlink "$top/slow";
 
 # ---- status --watch ----
 
 my $watch = background('watched', undef, 'status', '--watch');
 my $screen = background('screen', 'xterm', 'status', '--watch');
-ok(shows('watched', qr/here +verified/), 'status --watch begins with what is');
-ok(shows('screen', qr/\033\[2J.*here +verified/s), 'on a terminal with a table');
+ok(shows('watched', qr/here +unprobed/), 'status --watch begins with what is');
+ok(shows('screen', qr/\033\[2J.*here +unprobed/s), 'on a terminal with a table');
 my $before = () = seen('screen') =~ /\033\[H/g;
 $story->pair('second', days => 25);
 is(($story->import('second'))[0], 0, 'another revision arrives');
-ok(shows('watched', qr/here +verified.*here +verified/s), 'it is a line');
-ok(shows('screen', qr/revision 1\.2 .*here +verified +1\.2/s), 'the table is drawn anew with it');
+ok(shows('watched', qr/here +unprobed.*here +unprobed/s), 'it is a line');
+ok(shows('screen', qr/revision 1\.2 .*here +unprobed +1\.2/s), 'the table is drawn anew with it');
 cmp_ok(scalar(() = seen('screen') =~ /\033\[H/g), '>', $before, 'upon the change');
 kill 'INT', $watch;
 is(ended($watch), 0, 'Ctrl-C ends it: exit 0');

@@ -101,11 +101,11 @@ sub strange_lines {
 }
 $story->pair('first');
 $story->import('first');
-ok($story->until_state('here', 'verified'), 'a certificate is served');
+ok($story->until_state('here', 'unprobed'), 'a certificate is served');
 is_deeply([strange_lines(qr/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /, 'hub', 'here')], [], 'each line is a time, and then pairs');
 my $change = qr/program=certsync-hub event=rollout certificate=\Q$name\E revision=1\.1 agent=here/;
 is_deeply([map { /^\S+Z $change state=(\w+) step=\1 stage_ms=\d+ activate_ms=\d+ / ? $1 : () } split /\n/, $story->log('hub')],
-	[qw(offered activating installed verified)], 'each change of state is one line: certificate, revision, agent, step, time');
+	[qw(offered activating installed unprobed)], 'each change of state is one line: certificate, revision, agent, step, time');
 $story->stop('hub');
 Story::write_file("$top/hub.log", '');
 my ($device, $inode) = stat "$top/hub.log";

@@ -97,7 +97,7 @@ sub renewal {
 	($code, $said) = $s->import("pair$pairs");
 	ok($code == 0 || $code == 3, "renewal $pairs") or diag($said); # 3: who is away has not got it
 	for my $agent (@agents) {
-		ok($s->until('renewal', sub { ($s->state_of($agent)->{state} // '') eq 'verified' && $s->installed($agent) eq $wanted }, 40), "  is taken by $agent")
+		ok($s->until('renewal', sub { ($s->state_of($agent)->{state} // '') eq 'unprobed' && $s->installed($agent) eq $wanted }, 40), "  is taken by $agent")
 			or diag(($s->certsync('status'))[1], $s->log('hub'), $s->log($agent));
 	}
 }

@@ -53,7 +53,7 @@ CONF
 system('chgrp certsync-agent /etc/certsync/agent.conf');
 Story::write_file("$top/nothing", "#!/bin/sh\nexit 0\n", 0755);
 $s->start('mail', "$Story::bin/certsync-agent-root");
-$s->until_state('mail', 'verified');
+$s->until_state('mail', 'unprobed');
 
 # ---- the agent's keys ----
 
@@ -134,7 +134,7 @@ isnt(Story::read_file('/var/lib/certsync-agent-root/seal.key'), $old_seal, 'what
 is_deeply([glob '/var/lib/certsync-agent*/*.next'], [], 'nothing is left beside it');
 is(($thief->last_words(10))[-1]{type}, 'closed', 'the thief is shown the door, by the key alone');
 like($s->log('hub'), qr/event=disconnected agent=mail reason="a session with the agent's next key outranks it"/, '  with the reason');
-$s->until_state('mail', 'verified', 40);
+$s->until_state('mail', 'unprobed', 40);
 ok($s->until('resolved', sub { !alerts('rotation') }, 60), 'the alert is over when it is done');
 my $again = thief_comes();
 $again->hello(count => 1);
@@ -149,7 +149,7 @@ connected();
 my $second = $s->pair('second-pair');
 system("openssl x509 -in $top/second-pair.crt -noout") == 0 or die;
 $s->import('second-pair');
-$s->until_state('mail', 'verified');
+$s->until_state('mail', 'unprobed');
 is($s->fingerprint('/etc/certsync/live/mail.domain.pl/fullchain.pem'), $second, 'a bundle for the new key is opened, with nothing started again');
 is(scalar(grep { $_->{type} eq 'frame 2' } $thief->last_words, $again->last_words), 0, 'and nothing more was sent to the thief');
 my @changes = alerts('keys');

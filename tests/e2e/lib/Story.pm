@@ -304,7 +304,7 @@ sub until_state {
 	my $reached = $self->until("$agent $state", sub {
 		return 0 if substr($self->log($agent), $self->{log_before}{$agent} // 0) !~ /event=hub-connected/;
 		my $told = $self->state_of($agent);
-		$last = ($told->{state} // '') . ($told->{connected} ? '' : ', not connected');
+		$last = ($told->{state} // '') . ($told->{stopped} ? ' (stopped)' : '') . ($told->{connected} ? '' : ', not connected');
 		return $last eq $state;
 	}, $seconds);
 	diag("$agent is '$last', not '$state'\n" . ($self->certsync('status'))[1] . $self->log('hub')) if !$reached;

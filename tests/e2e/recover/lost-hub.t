@@ -132,7 +132,7 @@ for (@agents) {
 	ok($story->enrol($_), "$_ joins") or diag(Story::read_file("$top/join.log"));
 	$story->start_agent($_);
 }
-all_are('verified', 60);
+all_are('unprobed', 60);
 
 # ---- a second node is made ready ----
 
@@ -145,7 +145,7 @@ for my $agent (@agents) {
 agents_know('a', 'b');
 kill 'HUP', $story->{started}{$_} for @agents;
 ok($story->until('hubs', sub { my $agent = $_; $story->log($agent) =~ /event=started .*hubs=2/ }, 20), "$_ knows both addresses") for @agents;
-all_are('verified');
+all_are('unprobed');
 system("tar -C $top/a -czpf $top/backup.tar.gz state state-keys gate hub.conf && tar -C $top/b -xzpf $top/backup.tar.gz") == 0 or die;
 is(($story->certsync('renew'))[0], 0, 'after the last backup it is renewed');
 my $served = $story->installed('mail');
@@ -169,7 +169,7 @@ all_have($served, 'keeps what it has');
 my $orders = $pebble->orders;
 ($exit, $text) = $story->certsync('recover', '--archive', "$top/backup1/etc/archive");
 is($exit, 0, "recover, with the second node's own archive") or diag($text, $story->log('hub'));
-all_are('verified');
+all_are('unprobed');
 all_have($served, 'serves what it served, in a new epoch');
 is($pebble->orders, $orders, 'no certificate was ordered for that');
 is(($story->certsync('renew'))[0], 0, 'a renewal goes through, with the account of the backup') or diag($story->log('hub'));
@@ -177,7 +177,7 @@ is($pebble->orders, $orders + 1, 'one order');
 my $renewed = $story->installed('mail');
 isnt($renewed, $served, 'another certificate');
 all_have($renewed, 'has it');
-all_are('verified');
+all_are('unprobed');
 
 # ---- an impostor ----
 
@@ -190,7 +190,7 @@ like($story->log($_), qr/signature/, "$_ refuses what it sends, by its signature
 all_have($renewed, 'keeps what it has');
 $story->stop('hub');
 ok($story->run_hub('b', $second), 'the right one is back');
-all_are('verified', 60);
+all_are('unprobed', 60);
 
 $story->ends_clean;
 done_testing;

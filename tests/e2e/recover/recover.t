@@ -28,7 +28,7 @@ ok($story->hub, 'a hub starts') or BAIL_OUT($story->log('hub'));
 $story->pair("pair$_", days => 10 + $_) for 1 .. 4;
 $story->import('pair1');
 $story->agent('here');
-ok($story->until_state('here', 'verified'), 'its agent has the first certificate');
+ok($story->until_state('here', 'unprobed'), 'its agent has the first certificate');
 ($exit, $text) = $story->certsync('recover');
 is($exit, 0, 'a hub that lost nothing: exit 0');
 like($text, qr/nothing was changed/, 'and it says so');
@@ -84,7 +84,7 @@ certificate "$Story::name" { acme = "test"  preflight = "off" }
 CONF
 ok($story->hub(certificates => $sections), 'a hub that orders') or BAIL_OUT($story->log('hub'));
 $story->agent('here');
-ok($story->until_state('here', 'verified', 60), 'its agent has the first certificate');
+ok($story->until_state('here', 'unprobed', 60), 'its agent has the first certificate');
 backup();
 is(($story->certsync('renew'))[0], 0, 'it is renewed');
 is(reported(), '1.2', 'as 1.2');
@@ -119,9 +119,9 @@ kill 'KILL', $story->child('hub', qr/certsync\0hub/);
 waitpid $pid, 0;
 is($? >> 8, 4, 'the hub is killed: the command says that it is gone');
 ok($story->until('the hub', sub { ($story->certsync('status'))[0] != 4 }), 'it is started again');
-ok($story->until('the agent', sub { ($story->state_of('here')->{state} // '') =~ /ahead|verified/ }, 30), 'its agent is back');
+ok($story->until('the agent', sub { ($story->state_of('here')->{state} // '') =~ /ahead|unprobed/ }, 30), 'its agent is back');
 is(($story->certsync('recover', '--archive', "$top/none"))[0], 0, 'recover again');
-ok($story->until_state('here', 'verified'), 'all is verified');
+ok($story->until_state('here', 'unprobed'), 'all is verified');
 like(reported(), qr/^[45]\.1$/, 'in an epoch of its own');
 
 $story->ends_clean;

@@ -61,7 +61,7 @@ my $endpoint = "endpoint \"localhost\" { ports = {\"$port/tls\"} at = {\"127.0.0
 ok($story->up(hub_conf => {certificates => $certificates . $endpoint}),
 	'hub and agents are up') or diag(map { $story->log($_) } qw(hub here mail sshd));
 $story->import('first');
-ok($story->until_state($_, 'verified'), "$_ is verified") for qw(here mail);
+ok($story->until_state($_, 'unprobed'), "$_ is verified") for qw(here mail);
 my ($version) = `$Story::bin/certsync-agent doctor -c $top/mail/agent.conf 2>&1` =~ /^ok +confinement: Landlock version (\d+) /m;
 ok($version, 'doctor says that this kernel has Landlock, without which this story judges nothing') or BAIL_OUT('no Landlock');
 
@@ -173,14 +173,14 @@ ok($story->until('page', sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$pag
 	or diag($story->log('hub'));
 like($story->log('hub'), qr/event=reload result=restart reason="it names files or a port that this process may not reach/, '  and it is said why');
 isnt($story->child('hub', qr/certsync\0hub/), $before, '  by another daemon');
-ok($story->until_state($_, 'verified', 60), "  $_ is back") for qw(here mail);
+ok($story->until_state($_, 'unprobed', 60), "  $_ is back") for qw(here mail);
 
 # ---- and with all that, they work ----
 
 my $renewed = $story->fingerprint("$top/second.crt");
 $story->import('second');
 ok($story->until('renewal', sub { $story->installed('here') eq $renewed && $story->installed('mail') eq $renewed }), 'a renewal goes through them');
-ok($story->until_state($_, 'verified'), "$_ is verified") for qw(here mail);
+ok($story->until_state($_, 'unprobed'), "$_ is verified") for qw(here mail);
 system("cp $top/first.key $top/watched/privkey.pem && cp $top/first.crt $top/watched/fullchain.pem");
 ok($story->until('watched', sub { $story->log('hub') =~ /watched\.domain\.pl/ }), 'what comes into the watched directory is seen');
 $story->stop('hub');
@@ -202,7 +202,7 @@ for my $kind (sort keys %kernel) {
 	ok($story->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($story->certsync('status'))[0] != 4 }), "$kind: the hub starts");
 	$story->{log_before}{mail} = 0;
 	$story->start('mail', @tool, "$Story::bin/certsync-agent-root", '-c', "$top/mail/agent.conf");
-	ok($story->until_state('mail', 'verified', 40), '  and an agent, over SSH');
+	ok($story->until_state('mail', 'unprobed', 40), '  and an agent, over SSH');
 	for my $of (qw(hub agent)) {
 		my @lines = $story->log($of eq 'hub' ? 'hub' : 'mail') =~ /^.* program=certsync-$of event=confine .*$/mg;
 		is(scalar @lines, 1, "  the daemon of the $of says once") or diag(@lines);

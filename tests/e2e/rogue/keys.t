@@ -111,7 +111,7 @@ $story->start('reader', 'setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '-
 	map({ "$top/$_" } 'mail/etc', 'here/etc', 'hub', 'hub-keys', 'mail/root', 'mail/state'), '/run/certsync-hub', '/run/certsync-hub-keys');
 
 $story->import('first');
-ok($story->until_state($_, 'verified'), "$_ has a first certificate") for qw(here mail);
+ok($story->until_state($_, 'unprobed'), "$_ has a first certificate") for qw(here mail);
 for my $verb (qw(test reload)) { POSIX::mkfifo("$top/wait-$verb", 0600) or die $! }
 $story->start('import', "$Story::bin/certsync", 'import', $Story::name, '--key', "$top/second.key", '--chain', "$top/second.crt",
 	'-c', "$top/hub.conf"); # waits for everybody
@@ -124,7 +124,7 @@ for my $verb (qw(test reload)) {
 	sysopen(my $pass, "$top/pass-$verb", O_WRONLY | O_NONBLOCK) or BAIL_OUT('the hook no longer waits');
 	syswrite $pass, "\n";
 }
-ok($story->until_state($_, 'verified'), "$_ has the renewal") for qw(here mail);
+ok($story->until_state($_, 'unprobed'), "$_ has the renewal") for qw(here mail);
 my ($holders, $seen) = holders(@second, @first);
 is_deeply($holders, [], 'nor after it');
 is($seen, $between, 'all of them were looked at');

@@ -30,7 +30,7 @@ my $dir = $story->agent_conf('here', services => 'service "odd" { probe = none }
 Story::write_file("$dir/hooks/odd", "#!/bin/sh\nexit 0\n", 0755);
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start_agent('here');
-ok($story->until_state('here', 'verified'), 'an agent has its certificate');
+ok($story->until_state('here', 'unprobed'), 'an agent has its certificate');
 
 # ---- a hook that quotes the key of the archive, as haproxy -c, postconf, a shell and JSON would, and at last as it is ----
 
@@ -84,7 +84,7 @@ for my $line (grep { length > 5 } map { s/\s//gr } split /\n/, $bytes[0] // '') 
 }
 Story::write_file("$dir/hooks/odd", "#!/bin/sh\nexit 0\n", 0755);
 $story->certsync('push');
-ok($story->until_state('here', 'verified'), 'a hook that is mended passes');
+ok($story->until_state('here', 'unprobed'), 'a hook that is mended passes');
 
 # ---- a daemon that spoils what is its own ----
 
@@ -93,7 +93,7 @@ sub restarted {
 	$story->stop('here', 'KILL');
 	$spoil->();
 	$story->start_agent('here');
-	ok($story->until_state('here', 'verified'), "$what: the daemon is started again, and connected") or diag($story->log('here'));
+	ok($story->until_state('here', 'unprobed'), "$what: the daemon is started again, and connected") or diag($story->log('here'));
 	my $said = substr $story->log('here'), $story->{log_before}{here};
 	$mend->();
 	return $said;

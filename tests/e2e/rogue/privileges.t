@@ -28,11 +28,11 @@ $story->pair($_) for qw(first second);
 ok($story->up(before => {hub => [@strace, "$top/hub.trace"], mail => [@strace, "$top/mail.trace"]}),
 	'hub and agents are up, the root halves traced') or diag(map { $story->log($_) } qw(hub here mail sshd));
 $story->import('first');
-ok($story->until_state($_, 'verified'), "$_ has a first certificate") for qw(here mail);
+ok($story->until_state($_, 'unprobed'), "$_ has a first certificate") for qw(here mail);
 my $renewed = $story->pair('renewed', days => 25);
 $story->import('renewed');
 ok($story->until('renewal', sub { $story->installed('here') eq $renewed && $story->installed('mail') eq $renewed }), 'and its renewal');
-ok($story->until_state($_, 'verified'), "$_ serves it") for qw(here mail);
+ok($story->until_state($_, 'unprobed'), "$_ serves it") for qw(here mail);
 
 # ---- what is mapped ----
 

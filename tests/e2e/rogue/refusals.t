@@ -38,7 +38,7 @@ ok($story->hub(agents => ['here', 'mail-']), 'a hub starts') or diag($story->log
 my ($exit, $text) = $story->import('first');
 is($exit, 3, 'import says that nobody has it yet');
 $story->agent('here');
-ok($story->until_state('here', 'verified'), 'its agent has the certificate');
+ok($story->until_state('here', 'unprobed'), 'its agent has the certificate');
 is($story->installed('here'), $first, 'the right one');
 
 # ---- frames ----
@@ -131,7 +131,7 @@ my $dir = $story->agent_conf('here', services => service_with());
 $story->stop('here');
 Story::write_file("$dir/hooks/odd", "#!/bin/sh\nexit 0\n", 0755);
 $story->start_agent('here');
-ok($story->until_state('here', 'verified'), 'an agent with a hook of its own');
+ok($story->until_state('here', 'unprobed'), 'an agent with a hook of its own');
 for my $case (@hooks) {
 	my ($what, $command, $reason, $shown) = @$case;
 	Story::write_file("$dir/hooks/odd", "#!/bin/sh\n[ \"\$1\" = reload ] && [ ! -e $top/sound ] || exit 0\n$command\n", 0755);

@@ -26,7 +26,7 @@ my $dir = $story->agent_conf('here', services => "service \"odd\" { file \"$own\
 Story::write_file("$dir/hooks/odd", "#!/bin/sh\necho \$1 >>$top/called\n", 0755);
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start_agent('here');
-ok($story->until_state('here', 'verified'), 'its agent has the first certificate');
+ok($story->until_state('here', 'unprobed'), 'its agent has the first certificate');
 my $combined = Story::read_file($own);
 
 # ---- drift ----
@@ -86,7 +86,7 @@ is($story->installed('here'), $first, 'and nothing activated');
 ($exit, $text) = $story->certsync('hold', 'here', $Story::name, '--end');
 is($exit, 0, 'its end');
 like($text, qr/not held/, 'is said');
-ok($story->until_state('here', 'verified'), 'what waited is done');
+ok($story->until_state('here', 'unprobed'), 'what waited is done');
 is($story->installed('here'), $second, 'the second certificate is there');
 ok($story->until('repair', sub { index(Story::read_file($own), 'mine') < 0 }), 'and the file is put right');
 
@@ -94,7 +94,7 @@ ok($story->until('repair', sub { index(Story::read_file($own), 'mine') < 0 }), '
 $story->certsync('hold', 'here', '--for', '7d');
 is($story->state_of('here')->{danger}, '', 'no danger while the certificate outlives the hold');
 $story->certsync('hold', 'here', '--for', '2s');
-ok($story->until('end', sub { $story->state_of('here')->{state} eq 'verified' }), 'a hold ends by itself');
+ok($story->until('end', sub { $story->state_of('here')->{state} eq 'unprobed' }), 'a hold ends by itself');
 
 # ---- going back ----
 
@@ -102,7 +102,7 @@ Story::write_file("$dir/hooks/odd", "#!/bin/sh\necho \$1 >>$top/called\n[ \$1 !=
 my $third = $story->pair('third', days => 28);
 ($exit, $text) = $story->import('third');
 ok($story->until('rollback', sub { (certificate_state()->{source} // '') eq 'rollback' }), 'a failed activation sends everybody back');
-ok($story->until_state('here', 'verified'), 'that ends, although the service still fails');
+ok($story->until_state('here', 'unprobed'), 'that ends, although the service still fails');
 is($story->installed('here'), $second, 'with the old content');
 my $revision = $story->state_of('here')->{desired};
 ($exit, $text) = $story->certsync('history', $Story::name);
@@ -147,7 +147,7 @@ ok($brief->hub, 'another hub') or BAIL_OUT($brief->log('hub'));
 $brief->pair('brief', days => 3);
 $brief->import('brief');
 $brief->agent('here');
-ok($brief->until_state('here', 'verified'), 'its agent serves what ends in three days');
+ok($brief->until_state('here', 'unprobed'), 'its agent serves what ends in three days');
 is(($brief->certsync('hold', 'here', '--for', '1h'))[0], 0, 'a short hold');
 is($brief->state_of('here')->{danger}, '', 'is no danger');
 ($exit, $text) = $brief->certsync('hold', 'here', '--for', '7d');

@@ -19,7 +19,7 @@ my $dir = $story->agent_conf('here', services => 'service "odd" { probe = none }
 Story::write_file("$dir/hooks/odd", "#!/bin/sh\necho \$1 >>$top/called\n", 0755);
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start_agent('here');
-ok($story->until_state('here', 'verified'), 'its agent has the first certificate');
+ok($story->until_state('here', 'unprobed'), 'its agent has the first certificate');
 ($exit, $text) = $story->certsync('rollback', $Story::name);
 is($exit, 2, 'one revision: nothing to go back to');
 like($text, qr/no earlier revision/, 'and it says so');
@@ -35,8 +35,8 @@ is(($story->certsync('rollback', $Story::name, '1.2'))[0], 0, 'and forward again
 is($story->installed('here'), $second, 'the second content is there');
 is($story->state_of('here')->{served}, '1.4', 'as a newer revision still');
 ($exit, $text) = $story->certsync('history', $Story::name);
-like($text, qr/^1\.2 .*verified everywhere \S+Z, after \d+ s; rolled back \S+Z$/m, 'history says what became of what was gone back from');
-like($text, qr/^1\.4 \* .*rollback.*verified everywhere/m, 'and of what is desired');
+like($text, qr/^1\.2 .*everywhere since \S+Z, after \d+ s; rolled back \S+Z$/m, 'history says what became of what was gone back from');
+like($text, qr/^1\.4 \* .*rollback.*everywhere since/m, 'and of what is desired');
 for my $wrong (['1.9', qr/not older/], ['abc', qr/written like/], ['1.4', qr/not older/]) {
 	($exit, $text) = $story->certsync('rollback', $Story::name, $wrong->[0]);
 	is($exit, 2, "rollback to $wrong->[0] is refused");

@@ -186,7 +186,7 @@ $story->agent_conf('here', services => <<"SERVICES");
 SERVICES
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start_agent('here');
-ok($story->until_state('here', 'verified', 90), 'nothing is running: all files are installed') or BAIL_OUT($story->log('here'));
+ok($story->until_state('here', 'installed (stopped)', 90), 'nothing is running: all files are installed') or BAIL_OUT($story->log('here'));
 ok($story->state_of('here')->{stopped}, 'and that is shown as stopped');
 all_hold($first, 'while all is stopped');
 for (@copies) {

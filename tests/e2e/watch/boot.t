@@ -62,7 +62,7 @@ esac
 HOOK
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start_agent('here');
-ok($story->until_state('here', 'verified'), 'its files are installed');
+ok($story->until_state('here', 'installed (stopped)'), 'its files are installed');
 says_running(1);
 ok(start_nginx(), 'nginx starts') or BAIL_OUT(Story::read_file("$top/nginx.log"));
 ok($story->until('seen running', sub { !$story->state_of('here')->{stopped} }, 60), 'and is seen to run');

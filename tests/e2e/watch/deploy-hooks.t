@@ -62,7 +62,7 @@ subtest 'an agent that is away is a warning' => sub {
 	kill 'HUP', $story->{started}{hub};
 	ok($story->until('two agents', sub { ($story->certsync('status'))[1] =~ /^\s*mail\b/m || $story->state_of('mail')->{state} }),
 		'the hub knows of a second agent');
-	ok($story->until_state('here', 'verified'), 'the first one is back');
+	ok($story->until_state('here', 'unprobed'), 'the first one is back');
 	my $log = renew($name);
 	ok($story->until('installed', sub { $story->installed('here') eq obtained() }), 'the other one has the renewed one');
 	like($log, qr/\Q$name\E: published, but not every endpoint has it yet/, 'certbot shows the warning');
@@ -123,7 +123,7 @@ subtest 'a hub that is down is a failure, with the command to repeat' => sub {
 
 subtest 'an ECDSA and an RSA pair by hand are one revision' => sub {
 	ok($story->hub(agents => ['here']), 'the hub runs again');
-	ok($story->until_state('here', 'verified'), 'the agent is back');
+	ok($story->until_state('here', 'unprobed'), 'the agent is back');
 	$story->pair('ecdsa', days => 4000);
 	$story->openssl("req -newkey rsa:2048 -nodes -subj /CN=x -keyout $top/rsa.key -out $top/rsa.csr");
 	$story->openssl("x509 -req -in $top/rsa.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 3000 -extfile $top/ext",

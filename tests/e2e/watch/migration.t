@@ -54,7 +54,7 @@ subtest 'first certsync watches what certbot writes' => sub {
 	$story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
 	ok($story->until('hub', sub { ($story->certsync('status'))[0] != 4 }), 'the hub runs');
 	$story->agent('here');
-	ok($story->until_state('here', 'verified'), 'an agent has it');
+	ok($story->until_state('here', 'unprobed'), 'an agent has it');
 	is($story->installed('here'), $served, 'as certbot has obtained it');
 	is_deeply([history()], ['1.1 watch'], 'as the first revision');
 };
@@ -62,7 +62,7 @@ subtest 'first certsync watches what certbot writes' => sub {
 subtest 'then the section says acme' => sub {
 	configure("acme = \"pebble\"\n\tpreflight = \"off\"");
 	ok($story->reload(), 'the configuration is read again');
-	ok($story->until_state('here', 'verified'), 'the agent is back');
+	ok($story->until_state('here', 'unprobed'), 'the agent is back');
 	my $renewal = certificate()->{renewal};
 	ok(!$renewal->{running}, 'no order is under way') or diag explain $renewal;
 	is($renewal->{failures}, 0, 'none has failed');
