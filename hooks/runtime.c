@@ -11,8 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* BUFFER_SIZE is HAProxy's tune.bufsize where nothing is said; BUFFER_REST is what is left free of it. */
-enum { BUFFER_SIZE = 16384, BUFFER_REST = 384 };
+/* BUFFER_SIZE is HAProxy's tune.bufsize where nothing is said; BUFFER_REST is what is left free of it; TRASH_MORE is what
+ * its scratch buffers have besides. */
+enum { BUFFER_SIZE = 16384, BUFFER_REST = 384, TRASH_MORE = 32 };
 enum { TIMEOUT_SECONDS = 10, REPLY_MAX = 64 * 1024, SHA1_HEX_MAX = 41 };
 
 /* The listener is about to be sent a private key, so it must be root, or whoever runs this. The kernel has kept its
@@ -181,15 +182,22 @@ static int compare(const char *socket_path, const char *name, const struct chain
 	return 0;
 }
 
-/* Returns how many bytes of command and payload HAProxy takes at once: its buffers are of this size. */
+static unsigned long pool_size(const char *pools, const char *mark)
+{
+	const char *at = strstr(pools, mark);
+	return at ? strtoul(at + strlen(mark), NULL, 10) : 0;
+}
+
+/* Returns how many bytes of command and payload HAProxy takes at once: its buffers are of this size. Pools of one size
+ * share a name, which may be another's (quic_conn_r at 65536); "trash" has some bytes more than a buffer. */
 static size_t read_limit(const char *socket_path)
 {
-	static const char mark[] = "Pool buffer (";
 	struct error ignored;
 	auto_buf struct buf reply = BUF_INIT(RUNTIME_LISTING_MAX);
-	const char *at =
-		runtime_ask(socket_path, "show pools", &reply, &ignored) < 0 ? NULL : strstr(buf_text(&reply), mark);
-	unsigned long size = at ? strtoul(at + strlen(mark), NULL, 10) : 0;
+	const char *pools = runtime_ask(socket_path, "show pools", &reply, &ignored) < 0 ? "" : buf_text(&reply);
+	unsigned long size = pool_size(pools, "Pool buffer (");
+	if (!size && pool_size(pools, "Pool trash (") > TRASH_MORE)
+		size = pool_size(pools, "Pool trash (") - TRASH_MORE;
 	if (size < 2 * BUFFER_REST || size > RUNTIME_COMMAND_MAX)
 		size = BUFFER_SIZE;
 	return size - BUFFER_REST;
