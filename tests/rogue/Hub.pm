@@ -5,6 +5,7 @@
 #   $hub->meet(sub { have the agent come })                                  the next connection, past hello and inventories
 #   $hub->say({type => 'welcome', …}); $hub->hear(seconds)                rogue/Peer.pm
 #   $hub->bundle($revision, $pem, %wishes)                                  recipient, name, flags, key; change => sub on the bytes
+#   $hub->statement($label, $bytes)                                         these, signed as lib/crypto/statement.h has it
 package Hub;
 use strict;
 use warnings;
@@ -90,6 +91,11 @@ sub signed_anew {
 	print $out $body;
 	close $out;
 	return $body . `openssl pkeyutl -sign -rawin -keyform DER -inkey $self->{directory}/sign.der -in $file`;
+}
+
+sub statement {
+	my ($self, $label, $bytes) = @_;
+	return $bytes . substr $self->signed_anew(pack('N/a* N/a*', $label, $bytes) . "\0" x SIGNATURE), -(SIGNATURE);
 }
 
 1;

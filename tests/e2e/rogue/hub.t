@@ -102,7 +102,10 @@ is($said[-1]{type}, 'verified', 'and verified') or BAIL_OUT(all_of(@said));
 my $fingerprint = $story->installed('here');
 is($fingerprint, $story->fingerprint("$top/good.crt"), 'it is installed');
 my $link = readlink "$dir/etc/live/$Story::name";
-my $pins = Story::read_file("$dir/root/pins");
+# Each file there is, with what stands in it.
+sub pinned { return join "\n", map { "$_: " . Story::read_file($_) } sort glob "$dir/etc/pins/*" }
+my $pins = pinned();
+like($pins, qr/\Q$hub->{signer}\E/, 'its key is pinned');
 my $hooks = sub { scalar(() = Story::read_file("$top/hooks.log") =~ /reload/g) };
 my $reloads = $hooks->();
 
@@ -258,13 +261,19 @@ for (['an offer before welcome', $hub->offer('1.6', 7)], ['a pong before welcome
 
 # ---- host keys that the hub's key has not signed ----
 
-for (['no base64', '!!!'], ['bytes', encode_base64('x' x 200, '')], ['signed by nobody', encode_base64(pack('Q>', 1 << 40) . 'SHA256:' . 'A' x 43 . "\0" x 64, '')]) {
-	my ($what, $keys) = @$_;
+my $list = pack 'Q> C N/a*', 1 << 40, 1, 'SHA256:' . 'A' x 43;
+sub tells_host_keys {
+	my ($text) = @_;
 	meet();
-	$hub->say($hub->welcome(host_keys => $keys));
-	$hub->say($hub->order('probe', '1.5', 999));
-	$hub->hear_until(qr/^(probed|error)$/, 5);
-	is(Story::read_file("$dir/root/pins"), $pins, "host keys: $what: the pins are what they were");
+	$hub->say($hub->welcome(host_keys => $text));
+}
+for (['no base64', '!!!'], ['bytes', encode_base64('x' x 200, '')], ['signed by nobody', encode_base64($list . "\0" x 64, '')],
+	['signed as something else', encode_base64($hub->statement('certsync signing keys 1', $list), '')]) {
+	my ($what, $text) = @$_;
+	my $before = length $story->log('here');
+	tells_host_keys($text);
+	ok($story->until($what, sub { substr($story->log('here'), $before) =~ /event=host-keys result=refused error="./ }), "host keys: $what: refused by name");
+	is(pinned(), $pins, "host keys: $what: the pins are what they were");
 }
 
 # ---- floods ----
@@ -306,6 +315,8 @@ $hub->say($hub->order('activate', '1.6', 7));
 @said = $hub->hear_until(qr/^(verified|failed|error)$/, 10);
 is($said[-1]{type}, 'verified', 'verified');
 is($story->installed('here'), $story->fingerprint("$top/other.crt"), 'and installed');
+tells_host_keys(encode_base64($hub->statement('certsync host keys 1', $list), ''));
+ok($story->until('pinned', sub { pinned() =~ m{/host_keys: .*^SHA256:A{43} # told by the hub$}ms }, 5), 'host keys that its key has signed are pinned') or diag(pinned());
 meet();
 $hub->say($hub->welcome(clock => time - 3600 | 0));
 ok($story->until('skew', sub { $story->log('here') =~ /event=clock-skew hub=\S+ skew=-?3\d\d\ds advice="set the clock of one of the two"/ }, 5),
