@@ -25,13 +25,17 @@ $story->import('first');
 $story->agent('here');
 ok($story->until_state('here', 'unprobed'), 'its agent has the first certificate');
 
-# The set that a service would read: its key must match its chain, whatever moment it is.
+# The set that a service would read: the key and the leaf of each of its files are one pair, whatever moment it is.
+my %has = (privkey => 'key', cert => 'leaf', fullchain => 'leaf', combined => 'key leaf', haproxy => 'key leaf');
 sub set_is_whole {
 	my $directory = readlink $live or return 0;
 	my $set = "$top/here/etc/live/$directory";
-	my $key = `openssl pkey -in $set/combined.pem -pubout 2>/dev/null`;
-	my $leaf = `openssl x509 -in $set/combined.pem -noout -pubkey 2>/dev/null`;
-	return $key ne '' && $key eq $leaf;
+	my %public;
+	for my $file (sort keys %has) {
+		$public{`openssl pkey -in $set/$file.pem -pubout 2>/dev/null`} = 1 if $has{$file} =~ /key/;
+		$public{`openssl x509 -in $set/$file.pem -noout -pubkey 2>/dev/null`} = 1 if $has{$file} =~ /leaf/;
+	}
+	return keys %public == 1 && !$public{''};
 }
 
 sub number { my ($text) = readlink($live) =~ /(\d+)\z/; return $text // -1 }
