@@ -90,9 +90,24 @@ rename "$top/said/new", "$top/said/\$\$";
 sleep 1 while 1;
 PERL
 
+# The command that alerts are told by, which any of the workers' user's may be.
+Story::write_file("$top/tell", <<"PERL", 0755);
+#!$^X
+use strict;
+use JSON::PP;
+my \$try = decode_json(do { local (\@ARGV, \$/) = "$top/try"; <> });
+my \%said = (status => do { local (\@ARGV, \$/) = '/proc/self/status'; <> }, words => scalar \@ARGV, told => do { local \$/; <STDIN> });
+\$said{read} = [grep { -d \$_ ? opendir(my \$d, \$_) : open(my \$f, '<', \$_) } \@{\$try->{files}}];
+\$said{written} = [grep { open my \$f, '>>', \$_ } (grep { !-d \$_ } \@{\$try->{files}}), map { "\$_/planted" } \@{\$try->{directories}}];
+open my \$out, '>', "$top/said/telling" or die;
+print \$out encode_json(\\\%said);
+close \$out;
+rename "$top/said/telling", "$top/said/told";
+PERL
+
 # ---- the hub ----
 
-$story->hub_conf(agents => [], certificates => "resolvers = {\"127.0.0.1:5353\"}\n"
+$story->hub_conf(agents => [], certificates => "resolvers = {\"127.0.0.1:5353\"}\nalert { command = \"$top/tell\" }\n"
 	. qq(acme "double" { directory = "https://127.0.0.1:$port/directory" agree_tos = true ca_file = "$top/api.pem" }\n)
 	. "certificate \"$Story::name\" { acme = \"double\" challenge = \"dns-01\" dns_hook = \"$top/hook\" dns_timeout = \"60s\" preflight = \"off\" }\n");
 $story->pair('imported');
@@ -171,6 +186,16 @@ is_deeply($other, [], 'nor can another process of the same user look into a work
 my $ours = $story->as('certsync-hub', sub { [grep { !-d $_ && open(my $f, '<', $_) } @files] });
 cmp_ok(scalar @$ours, '>=', 3, "the daemon's user opens what was refused");
 
+# ---- the command of alerts ----
+
+my ($exit, $text) = $story->certsync('alert', 'test');
+is($exit, 0, 'a test is told by the command of alerts') or diag($text);
+my $told = eval { decode_json(Story::read_file("$top/said/told")) } // {status => ''};
+like($told->{told} // '', qr/"subject":"certsync: test"/, '  which has it on its standard input');
+is(($told->{status} =~ /^Uid:\s+(.*)$/m)[0], join("\t", ($id{worker}) x 4), '  as certsync-worker, too');
+is(4, scalar(() = $told->{status} =~ /^Cap(?:Inh|Prm|Eff|Amb):\s+0+$/mg), '  without a capability');
+is_deeply([@$told{qw(read written)}], [[], []], '  it reads nothing of the hub, and plants nothing');
+
 # ---- what starts the workers is killed under the order ----
 
 sub order { return Story::read_file("$top/hub/records/orders/$Story::name/order.json") . key_of_record("$top/hub", $order_key) }
@@ -188,7 +213,7 @@ ok($story->until('failure', sub { ($story->certsync('status'))[1] =~ /this job w
 is(order(), $order, 'order and key are as they were');
 Story::write_file("$top/scratch/valid", '');
 Story::write_file("$top/hook", "#!/bin/sh\nexit 0\n", 0755); # another file: the one that ran is not written to
-my ($exit, $text) = $story->certsync('renew', $Story::name);
+($exit, $text) = $story->certsync('renew', $Story::name);
 is($exit, 0, 'it is asked for again, and issued') or diag($text, $story->log('hub'));
 is(scalar(() = $story->log('ca') =~ /^ordered/mg), 1, 'by the order that stood: there never was a second one');
 my ($kept) = $order =~ /(-----BEGIN.*)/s;
