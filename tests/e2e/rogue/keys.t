@@ -154,7 +154,9 @@ cmp_ok($tries // 0, '>', 1000, "nobody tried to read: @{[$tries // 0]} times, @{
 is($readable, '', 'and never got a key');
 for my $name (qw(hub mail)) {
 	my $trace = Story::read_file("$top/$name.trace");
-	my @wide = grep { !/, 0[0-6]00(\)| <unfinished)/ } $trace =~ /^\d+ +(openat\([^\n]*O_CREAT[^\n]*)/gm; # but the hook's own
+	my @born = $trace =~ /^\d+ +(openat\([^\n]*O_CREAT[^\n]*)/gm;
+	cmp_ok(scalar(grep { /(privkey|combined|\.pem|\.key|certsync-)/ } @born), '>', 5, "$name: files with keys are born before our eyes");
+	my @wide = grep { !/, 0[0-6]00(\)| <unfinished)/ } @born; # but the hook's own
 	@wide = grep { !m{"$top/at-} } @wide;
 	@wide = grep { !m{"\Q$ENV{CERTSYNC_COUNTERS}\E/} } @wide if $ENV{CERTSYNC_COUNTERS}; # make coverage
 	is_deeply(\@wide, [], "$name: every file is born for its owner alone");

@@ -245,6 +245,9 @@ waitpid delete $story->{started}{$_}, 0 for qw(here mail hub);
 is_deeply(outside("$top/mail.trace", '/proc/self/statm', map { "$top/$_" } 'mail', 'ca.pem'), [], "the agent's root half names no file but its own");
 is_deeply(outside("$top/hub.trace", "$top/hub.conf", "$top/hub", "$top/hub-keys", '/run/certsync-hub', '/run/certsync-hub-keys', $Separate::home, map { "$top/$_" } 'ca.pem', 'host.pub'), [],
 	"nor the hub's");
+# It makes the directories, and looks for what has to be moved.
+my $hubs = named_by_root("$top/hub.trace");
+is_deeply([grep { m{^\Q$top\E/hub-keys/.*\.(pem|key)$} && $hubs->{$_}{openat} } sort keys %$hubs], [], "  and opens no key of certsync-keys'");
 
 # ---- what systemd is told ----
 
