@@ -51,6 +51,32 @@ static void it_gets_its_verb_and_its_environment_and_nothing_else(void **state)
 	assert_non_null(strstr(r.output, "no input\n"));
 }
 
+/* A shell would make something else of such a name. */
+static void no_shell_stands_between(void **state)
+{
+	static const char name[] = "a hook; touch ran; $(touch ran) > ran";
+	const struct scratch *s = *state;
+	auto_free char *path = scratch_path(s, name);
+	const struct agent_service service = {.name = (char[]){"hook"}, .timeout = 5, .hook = path};
+	const struct service_call call = {.service = &service,
+		.hooks = s->path,
+		.certificate = "a",
+		.content = &entry,
+		.directory = "/",
+		.stop_fd = -1};
+	struct service_result r;
+	struct error err;
+	char before[4096];
+	scratch_write(s, name, "#!/bin/sh\necho \"$#:$1\"\n", 0755);
+	assert_non_null(getcwd(before, sizeof(before)));
+	assert_int_equal(fchdir(s->fd), 0);
+	int result = service_check(&call, "test; touch ran", &r, &err);
+	assert_int_equal(chdir(before), 0);
+	assert_int_equal(result, 0);
+	assert_string_equal(r.output, "1:test; touch ran\n");
+	assert_int_equal(faccessat(s->fd, "ran", F_OK, 0), -1);
+}
+
 static void one_that_others_can_change_is_not_run(void **state)
 {
 	const struct scratch *s = *state;
@@ -266,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STORY(it_gets_its_verb_and_its_environment_and_nothing_else),
+		STORY(no_shell_stands_between),
 		STORY(one_that_others_can_change_is_not_run),
 		STORY(its_exit_code_and_both_outputs_are_told),
 		STORY(running_tells_running_stopped_and_neither),
