@@ -173,8 +173,9 @@ static void one_bit_changed_anywhere_is_refused(void **state)
 {
 	(void)state;
 	auto_buf struct buf b = sealed(1);
-	for (size_t i = 0; i < b.len; i++) {
-		uint8_t bit = (uint8_t)(1 << i % 8);
+	for (size_t at = 0; at < 8 * b.len; at++) {
+		const size_t i = at / 8;
+		const uint8_t bit = (uint8_t)(1 << at % 8);
 		b.data[i] ^= bit;
 		assert_refused(b.data, b.len, &keys,
 			i < 6                                   ? "format: "
