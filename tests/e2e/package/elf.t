@@ -8,7 +8,8 @@
 #   its debugging information   leaves no other trace: with which flags each source was compiled. That of the packages is in -dbgsym
 #
 # Under the sanitizers, valgrind and coverage programs are built without these flags, and this story is left out there.
-# The third level of _FORTIFY_SOURCE shows in a file only as more calls of the same kind: seen is that these calls are there.
+# The third level of _FORTIFY_SOURCE shows in a file only as more calls of the same kind: seen is that these calls are there, and of the
+# command that compiles, also with what Debian's tools add to it, that it comes down to that level.
 # Not under valgrind: it looks for build flags of which some would hide from valgrind what is not initialized.
 # Not with a sanitizer: a sanitizer takes the place of what is looked for.
 # Not for coverage: it looks for what is built as usual.
@@ -109,6 +110,16 @@ sub flags_are_there {
 	}
 }
 
+# What the compiler has in the end, by the command that make would give it.
+my $scratch = File::Temp->newdir;
+sub fortified {
+	my $object = "$scratch/level/obj/lib/core/buf.o";
+	my ($command) = output('make', '-C', $root, '--no-print-directory', '-n', 'V=1', "B=$scratch/level", $object) =~ m{^(.* -c .*lib/core/buf\.c)$}m;
+	open my $out, '-|', "cd '$root' && " . ($command // 'false') =~ s/ -MMD -MP -c -o \S+ / -E -dM /r or die $!;
+	my ($level) = do { local $/; <$out> } =~ /^#define _FORTIFY_SOURCE (\d+)$/m;
+	return $level // 0;
+}
+
 # ---- this build ----
 
 my @programs = elf_files($bin, qr{.});
@@ -127,9 +138,17 @@ if ($x86) {
 		'each of ' . @objects . ' is marked for IBT and the shadow stack');
 }
 
+my $levels = system('echo | cc -Werror -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -include stdio.h -E -o /dev/null - 2>/dev/null') == 0 ? 3 : 2;
+is(fortified(), $levels, 'the checks of calls are those of the highest level that this compiler has');
+
 # ---- the packages ----
 
-my $scratch = File::Temp->newdir;
+my %flags = map { /^export (C(?:PP)?FLAGS)="?(.*?)"?$/ ? ($1 => $2) : () } split /\n/, output('env', 'DEB_BUILD_MAINT_OPTIONS=hardening=+all', 'dpkg-buildflags', '--export=sh');
+like("@flags{qw(CFLAGS CPPFLAGS)}", qr/_FORTIFY_SOURCE/, 'Debian has a word on them, too');
+{
+	local @ENV{keys %flags} = values %flags;
+	is(fortified(), $levels, '  and they are the same');
+}
 my $packages = $ENV{CERTSYNC_DEB};
 if (!defined $packages) {
 	$packages = "$scratch/build/deb";
