@@ -1,6 +1,6 @@
-/* A simulated fleet and its books, for the random histories of test_rollout_random: who serves what, what was published when, what was
- * sent and not dealt with yet; and a source of chance that a seed repeats.
- */
+/* A simulated fleet and the test's own books about it, for the random histories of test_rollout_random: the books say
+ * who serves what, what was published when, and what was sent and not dealt with yet. All chance comes from a seed, so
+ * that a history can be repeated. */
 #ifndef CERTSYNC_TESTS_HISTORY_H
 #define CERTSYNC_TESTS_HISTORY_H
 
@@ -30,7 +30,8 @@ enum {
 	SOAK = 300,
 	DAY = 86400,
 	HOLD = 4 * 3600,
-	/* When nothing fails any more: the longest backoff, a full staging, the barrier's wait, a full activation. */
+	/* Once nothing fails any more, the slowest convergence is the longest backoff, a full staging, the barrier's
+	 * wait, and a full activation. */
 	BOUND = ROLLOUT_BACKOFF_MAX + 3 * STAGE_TIMEOUT + 2 * ACTIVATE_TIMEOUT + SOAK,
 };
 
@@ -45,20 +46,20 @@ struct node {
 	struct revision served, high_water;
 	struct order queue[QUEUE_MAX];
 	size_t queued;
-	struct message old; /* an answer once given, to be told again */
+	struct message old; /* an answer that was given once, and may be told again */
 	int64_t repaired;
 
-	/* The books. */
+	/* What the test itself writes down about this node: */
 	int64_t seen, held_until, held_for;
-	uint32_t served_told;    /* what the hub knows that it serves */
+	uint32_t served_told;    /* what the hub was told that it serves */
 	uint32_t staged, passed; /* the newest revision that the hub was told of */
-	uint32_t failed_first;   /* at whose activation it failed without ever having had it */
+	uint32_t failed_first;   /* the revision at whose activation it failed without ever having had it */
 	uint32_t activated;      /* the revision that it was told to activate last … */
 	int64_t activated_at;    /* … and when; 0: something since then excuses another one */
-	int64_t told_at;         /* the same, without excuses */
+	int64_t told_at;         /* the same time, but nothing excuses another one */
 };
 
-/* What was published, and when. */
+/* A revision that was published, and what its content is. */
 struct book {
 	uint32_t content;
 	int64_t not_before, not_after;

@@ -1,6 +1,5 @@
-/* A hub without its sockets, for tests of its modules: a configuration, a store on the disk, an event loop, and an agent that comes in
- * over a socketpair and says what the test wants.
- */
+/* A hub without its sockets, for tests of its modules: a configuration, a store on the disk, an event loop, and an
+ * agent that comes in over a socketpair and says what the test wants. */
 #ifndef CERTSYNC_TESTS_HUB_SCENE_H
 #define CERTSYNC_TESTS_HUB_SCENE_H
 
@@ -29,7 +28,8 @@ struct hub_scene {
 	struct hub hub;
 };
 
-/* One certificate, with these settings besides, an authority `ca`, and the agents `here`, which is local, and `mail`. False: it says why. */
+/* Sets up one certificate with these further settings, an authority `ca`, and the agents `here`, which is local, and
+ * `mail`. Returns false when the configuration is refused, and prints why. */
 static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 {
 	struct error err;
@@ -85,7 +85,7 @@ static inline void hub_scene_end(struct hub_scene *s)
 	assert_int_equal(scratch_teardown(&scratch), 0);
 }
 
-/* A certificate that holds 90 days from ISSUE_NOW on, in the store; the rollout is not told. */
+/* Puts a certificate that is valid for 90 days from ISSUE_NOW into the store. The rollout is not told. */
 static inline struct revision hub_scene_store(struct hub_scene *s)
 {
 	struct error err;
@@ -108,7 +108,8 @@ static inline void hub_scene_say(int agent, const char *json)
 	assert_int_equal(write(agent, frame.data, frame.len), (ssize_t)frame.len);
 }
 
-/* `here` says hello, with a clock that is so many seconds ahead, and that so many inventories follow. Its end of the stream. */
+/* Lets the agent `here` come in and say hello, with a clock that is `ahead` seconds fast, and with the count of
+ * inventories that follow. Returns the agent's end of the stream. */
 static inline int hub_scene_come(struct hub_scene *s, int64_t ahead, int inventories)
 {
 	int ends[2];

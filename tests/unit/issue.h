@@ -1,4 +1,4 @@
-/* Certificates made for a test: what the wish does not say is a sound mail server's. */
+/* Makes certificates for tests. What a wish leaves open is as a sound mail server has it. */
 #ifndef CERTSYNC_TEST_ISSUE_H
 #define CERTSYNC_TEST_ISSUE_H
 
@@ -35,7 +35,7 @@ struct wish {
 	int64_t from, to; /* 0, 0: a day ago to 90 days ahead of ISSUE_NOW */
 };
 
-/* The key of these parameters, which are taken over. */
+/* Makes a key of these parameters, and takes them over. */
 static inline EVP_PKEY *issue_key_of(const char *kind, int selection, OSSL_PARAM_BLD *build)
 {
 	EVP_PKEY *key = NULL;
@@ -49,7 +49,8 @@ static inline EVP_PKEY *issue_key_of(const char *kind, int selection, OSSL_PARAM
 	return key;
 }
 
-/* Its public half; the modulus is of no primes: to generate one takes seconds, and the length is what is looked at. */
+/* Makes the public half of an RSA key of 4104 bits. Its modulus is no product of primes: generating them would take
+ * seconds, and only the length is looked at. */
 static inline EVP_PKEY *issue_rsa_4104(void)
 {
 	BIGNUM *modulus = BN_new();
@@ -129,7 +130,7 @@ static inline void issued_release(struct issued *i)
 	*i = (struct issued){0};
 }
 
-/* A chain of the leaf and `count` more; all borrowed from their owners by reference count. */
+/* Makes a chain of the leaf and `count` more certificates, with a reference to each; the caller keeps its own. */
 static inline struct chain issued_chain(const struct issued *leaf, const struct issued *const *rest, size_t count)
 {
 	struct chain c = {.key = leaf->key, .leaf = leaf->certificate, .rest = sk_X509_new_null()};

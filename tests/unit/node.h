@@ -26,10 +26,10 @@ struct node {
 	struct transaction t;
 	int64_t now;
 	char trace[1024];
-	struct message told; /* the last, without its lists */
+	struct message told; /* the last message to the hub, without its lists */
 	size_t told_probes;
 
-	/* what is outstanding */
+	/* what the transaction waits for */
 	enum { NOTHING, A_BUNDLE, A_REPLY, PROBES, A_WAIT } waits;
 	struct request asked;
 	bool wanted[PORTS];
@@ -37,13 +37,13 @@ struct node {
 
 	/* the root half */
 	struct inventory have;
-	struct revision bundle; /* what the hub sends */
+	struct revision bundle; /* the revision that the hub's bundle has */
 	uint8_t bundle_leaf;
-	enum request_op fails; /* answered with a failure; 0: none */
-	bool root_rolls_back;  /* … and has put the old files back by itself */
-	const char *undo_says; /* its hooks, though they succeed */
+	enum request_op fails; /* the request that is answered with a failure; 0: none */
+	bool root_rolls_back;  /* … and that the root half then has put the old files back by itself */
+	const char *undo_says; /* what its hooks print, though they succeed */
 	bool undo_keeps;       /* an undo finds nothing that could be put back */
-	const char *stopped;   /* a service */
+	const char *stopped;   /* the service that does not run */
 
 	/* the ports: the first byte of the leaf that is served; 0: dead */
 	uint8_t serves[PORTS];
@@ -128,7 +128,7 @@ static void on_cancel(void *context)
 
 static const struct transaction_io io = {on_tell, on_fetch, on_stage, on_ask, on_probe, on_wait, on_cancel};
 
-/* The root half's books. */
+/* The functions from here on are the root half and what it remembers. */
 
 static void fail_reply(struct node *n, struct reply *r)
 {
@@ -228,7 +228,7 @@ static void show_ports(struct node *n)
 	transaction_probed(&n->t, seen, n->now);
 }
 
-/* One answer of whatever is waited for. */
+/* Gives one answer to whatever the transaction waits for. */
 static void pump_once(struct node *n)
 {
 	int waits = (int)n->waits;
@@ -258,7 +258,7 @@ static void pump(struct node *n)
 	assert_true(transaction_rests(&n->t));
 }
 
-/* Until the given word is the newest of the trace and its answer is outstanding. */
+/* Gives answers until the given word is the newest of the trace and its own answer is outstanding. */
 static void pump_to(struct node *n, const char *last)
 {
 	for (int i = 0; i < 200; i++) {
@@ -271,7 +271,7 @@ static void pump_to(struct node *n, const char *last)
 	fail_msg("never came to %s: %s", last, n->trace);
 }
 
-/* Orders. */
+/* The functions from here on are the hub's orders. */
 
 static void order(struct node *n, enum message_type type, struct revision revision, uint32_t attempt, uint8_t leaf)
 {

@@ -51,7 +51,7 @@ static inline void scratch_write(const struct scratch *s, const char *name, cons
 	assert_int_equal(fs_write(s->fd, name, text, strlen(text), owner, &err), 0);
 }
 
-/* The file as a string in `out`. */
+/* Reads the file into `out`, and returns it as a string. */
 static inline const char *scratch_read(const struct scratch *s, const char *name, struct buf *out)
 {
 	struct error err;

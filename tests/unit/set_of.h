@@ -1,4 +1,5 @@
-/* The set of these chains, which are taken over, as the agent's root half has it made: by way of its child's PEM. */
+/* Makes the set of these chains, which are taken over, in the way of the agent's root half: from the PEM that its child
+ * writes. */
 #ifndef CERTSYNC_TEST_SET_OF_H
 #define CERTSYNC_TEST_SET_OF_H
 

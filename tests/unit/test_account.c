@@ -1,4 +1,5 @@
-/* Accounts beside a worker that lies, dies or says nothing: a key that may be the account's is never lost, and what was done is known. */
+/* Accounts beside a worker that lies, dies or says nothing: a key that may be the account's is never lost, and what was
+ * done is known. */
 #include "tests/unit/hub_scene.h"
 #include "tests/unit/worker.h"
 
@@ -14,7 +15,7 @@ struct play {
 	struct buf script;
 	struct error error;
 	int done;
-	struct order_key key; /* the account's at first */
+	struct order_key key; /* the key that the account has at first */
 };
 
 static int setup(void **state)
@@ -52,7 +53,8 @@ static void on_done(const struct error *err, void *context)
 	p->done++;
 }
 
-/* Until it is done; `why`: in the reason for which it fails, NULL: it succeeds. */
+/* Runs the loop until the account's job is done. `why` is part of the reason for which it must fail; NULL: it must
+ * succeed. */
 static void runs(struct play *p, const struct account *a, const char *why)
 {
 	int before = p->done;
@@ -72,7 +74,8 @@ static struct account *rollover(struct play *p)
 	return account_rollover(p->hub, p->acme, on_done, p, &err);
 }
 
-/* As hex; "": none. What is recorded is also held. */
+/* Returns the id of the recorded key in hex, "" when none is recorded, after it has checked that certsync-keys holds
+ * it. */
 static char *kept(struct play *p, const char *kind, const char *file)
 {
 	struct error err;
@@ -92,7 +95,7 @@ static bool is_held(struct play *p, const char *hex)
 	return keys_find(p->hub->keys, KEYS_ACCOUNT, id, &err) == 1;
 }
 
-/* Both keys are there, since either may be the account's. */
+/* Checks that both keys are still there, since either may be the account's. */
 static void both_are_kept(struct play *p, const char *next)
 {
 	struct account_facts facts;
@@ -122,7 +125,7 @@ static void a_key_whose_fate_is_not_known_is_kept(void **state)
 	buf_addf(&p->script, "dies");
 	worker_learns(&p->script);
 	runs(p, rollover(p), "the worker was killed by signal 9");
-	both_are_kept(p, next); /* no third one is made */
+	both_are_kept(p, next); /* the job asked for no third key */
 	worker_says(&p->script, "{\"event\":\"failed\",\"text\":\"the authority said 500\"}");
 	worker_learns(&p->script);
 	runs(p, rollover(p), "the authority said 500");
@@ -164,7 +167,7 @@ static void one_thing_at_a_time_and_none_without_an_account(void **state)
 	account_close(p->hub);
 	assert_non_null(strstr(p->error.message, "interrupted: nothing is lost, ask again"));
 
-	/* The same account at another directory is none. */
+	/* An account with the same name that was made at another directory does not count as this one. */
 	static const char elsewhere[] = "{\"url\":\"u\",\"directory\":\"d\"}";
 	assert_int_equal(store_put(p->hub->store, "acme", "ca", "account.json", elsewhere, strlen(elsewhere), &err), 0);
 	assert_false(account_needs_upkeep(p->hub, p->acme));

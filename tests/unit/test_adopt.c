@@ -4,7 +4,7 @@
 #include "agent/cli/services/tokens.h"
 #include "tests/unit/scratch.h"
 
-/* The file after each use got what stands there instead, '@' being LIVE. */
+/* Checks what the file is after each use was replaced by what stands there; '@' stands for LIVE. */
 static void expect_edit(
 	const struct scratch *s, const struct found_service *found, const char *name, const char *expected)
 {
@@ -227,7 +227,7 @@ static void haproxy(void **state)
 	assert_int_equal(mkdir(certs, 0755), 0);
 	scratch_write(s, "certs/a.pem", "", 0600);
 	scratch_write(s, "certs/a.pem.key", "", 0600);
-	/* What would be more than a name in agent.conf. */
+	/* Each of these names would, written into agent.conf, say more than a name. */
 	scratch_write(s, "certs/b\" owner = \"x", "", 0600);
 	scratch_write(s, "certs/c\nservice \"x\" {", "", 0600);
 	scratch_write(s, "certs/d${HOME}", "", 0600);
@@ -257,7 +257,7 @@ static void haproxy(void **state)
 	for (size_t i = 0; i < found.use_count; i++)
 		copies += found.uses[i].role == FOUND_COPY;
 	assert_int_equal(copies, 1);
-	assert_int_equal(found.note_count, 2); /* each once */
+	assert_int_equal(found.note_count, 2); /* each is noted once */
 	found_service_release(&found);
 }
 
@@ -292,7 +292,7 @@ static void haproxy_stores(void **state)
 
 /* ---- Postfix ---- */
 
-/* "NAME=value" pairs, ended by NULL. */
+/* `context` is pairs of a setting's name and its value, ended by NULL. */
 static char *value_of(const char *name, void *context)
 {
 	for (const char *const *pair = context; *pair; pair += 2)
@@ -329,7 +329,8 @@ static void postfix_main(void **state)
 		"");
 }
 
-/* Postfix's client takes its certificate from the server's: emptied, it would have none. */
+/* Postfix's client takes its certificate from the server's setting, so that an emptied one would leave it without
+ * any. */
 static void postfix_client(void **state)
 {
 	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", "smtpd_tls_key_file", "/old/k", NULL};
@@ -340,7 +341,7 @@ static void postfix_client(void **state)
 		"");
 }
 
-/* One that is set to nothing further down would win over a new line above. */
+/* A setting that is empty further down would win over a new line above it. */
 static void postfix_empty_chain(void **state)
 {
 	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", NULL};

@@ -1,6 +1,5 @@
-/* What a hub keeps of its messages to a person: over a restart, with a record that is damaged, with more of them than are kept, and
- * with no way to tell that works. Its workers are not there, so that every delivery fails.
- */
+/* What a hub keeps of its messages to a person: over a restart, with a record that is damaged, with more of them than
+ * are kept, and with no way to tell that works. Its workers are not there, so that every delivery fails. */
 #include "tests/unit/hub_scene.h"
 
 #include "hub/daemon/alert/alert.h"
@@ -13,7 +12,7 @@ struct scene {
 	struct hub *hub;
 };
 
-/* One turn of the loop, in which what starts the workers comes and has gone already. */
+/* Runs the loop once, while the process that starts workers connects and is gone again at once. */
 static void turn(struct scene *s)
 {
 	struct error err;
@@ -51,7 +50,7 @@ static void keep(struct scene *s, const char *record)
 	assert_int_equal(store_put(s->hub->store, "alerts", "hub", "state.json", record, strlen(record), &err), 0);
 }
 
-/* Of the one way there is. */
+/* Returns a number of the one channel that is configured. */
 static struct alert_channel way(const struct scene *s)
 {
 	size_t count;
@@ -105,7 +104,8 @@ static void what_waits_and_what_failed_is_known_after_a_restart(void **state)
 	assert_int_equal(told->when, 7);
 	auto_free char *warning = alert_warning(s->hub);
 	assert_non_null(strstr(warning, "fail (1 wait): no"));
-	/* Somebody may have mended it: it is tried at once, and waits on. */
+	/* Somebody may have mended the channel, so a restart tries at once; the message waits until it was
+	 * delivered. */
 	until_it_has_failed(s, 2);
 	assert_int_equal(way(s).waiting, 1);
 }
@@ -124,7 +124,7 @@ static void a_damaged_record_is_begun_anew(void **state)
 	}
 }
 
-/* Nobody was told for a week: the newest are kept, and no more of them than are read. */
+/* When nobody could be told for a week, the newest messages are kept, and no more of them than anybody reads. */
 static void what_waits_is_bounded_in_number_and_age(void **state)
 {
 	struct scene *s = *state;
@@ -181,7 +181,7 @@ static void a_test_is_one_at_a_time_and_needs_a_way(void **state)
 	while (!answers.ended)
 		turn(s);
 	assert_int_equal(answers.answered, 1);
-	/* Who asked has gone: the answers are nobody's. */
+	/* Whoever asked for the second test has gone, so that nobody is told its answers. */
 	assert_int_equal(alert_test(s->hub, &handler, &answers, &err), 0);
 	alert_test_forget(s->hub);
 	while (alert_test(s->hub, &handler, &answers, &err) < 0)
@@ -194,11 +194,11 @@ static void a_test_is_one_at_a_time_and_needs_a_way(void **state)
 	assert_non_null(strstr(err.message, "neither email nor webhook nor command"));
 }
 
-/* A record that cannot be written ends nothing, and is trouble of the store. */
+/* A record that cannot be written ends nothing; it is reported as trouble of the store. */
 static void a_record_that_cannot_be_written(void **state)
 {
 	struct scene *s = *state;
-	scratch_write(s->of.scratch, "state/records/alerts", "", 0600); /* where a directory should be */
+	scratch_write(s->of.scratch, "state/records/alerts", "", 0600); /* a file stands where a directory should be */
 	strcpy(s->hub->root_error, "read-only file system");
 	alert_open(s->hub);
 	while (alert_book(s->hub)->count == 0)

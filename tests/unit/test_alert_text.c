@@ -16,7 +16,7 @@
 
 static const struct condition_policy policy = {.hold = 0, .repeat = 0};
 
-/* What one round of these conditions says. */
+/* Returns what one round of these conditions has to say. */
 static struct condition_notice notice_of(const struct conditions *seen)
 {
 	struct condition_book b = {0};

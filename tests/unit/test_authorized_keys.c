@@ -1,4 +1,4 @@
-/* The gate account's authorized_keys: ours rewritten, the administrator's left alone. */
+/* The gate account's authorized_keys: our lines are rewritten, and the administrator's are left alone. */
 #include "hub/root/authorized_keys.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
@@ -70,7 +70,7 @@ static void a_key_that_joins_ends_by_itself_and_stands_beside_others(void **stat
 	auto_buf struct buf out = BUF_INIT(8192);
 	static const struct hub_key keys[] = {{"mail", KEY_A, HUB_KEY_JOIN, 1700000000},
 		{"mail", KEY_B, HUB_KEY_AGENT, 0}, {"mail", KEY_C, HUB_KEY_AGENT, 0}};
-	/* It is for sshd of this machine, which reads it in the machine's time zone. */
+	/* The expiry is read by this machine's sshd, in the machine's time zone. */
 	setenv("TZ", "Europe/Warsaw", 1);
 	tzset();
 	assert_int_equal(authorized_keys_render("", keys, 3, &out, &err), 0);
@@ -155,7 +155,7 @@ static void a_directory_that_others_may_write_is_refused(void **state)
 {
 	(void)state;
 	if (geteuid() != 0)
-		skip(); /* sshd asks it of root's files alone */
+		skip(); /* sshd demands this of files of root only */
 	char directory[] = P_tmpdir "/certsync-test-XXXXXX";
 	assert_non_null(mkdtemp(directory));
 	auto_free char *path = mem_printf("%s/authorized_keys", directory);

@@ -1,4 +1,4 @@
-/* When an agent tries again. */
+/* When an agent tries again, and which of its hubs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,13 +62,13 @@ static void after_a_connection_that_has_lasted_the_first_hub_is_tried_first(void
 	struct backoff b;
 	backoff_init(&b, 3);
 	backoff_failed(&b, 0, 0);
-	backoff_welcomed(&b); /* by the second one */
+	backoff_welcomed(&b); /* the second hub lets it in */
 	backoff_lasted(&b);
 	assert_int_equal(b.hub, 0);
 	assert_int_equal(backoff_delay(&b, 0, 1000), 1000);
 	assert_int_equal(backoff_delay(&b, 0, 1001), 0);
 	backoff_failed(&b, 0, 0);
-	assert_int_equal(b.hub, 1); /* and when it is away, the second */
+	assert_int_equal(b.hub, 1); /* when the first one is away, the second is next */
 }
 
 static void a_refused_login_is_tried_three_times_in_ten_minutes_at_most(void **state)

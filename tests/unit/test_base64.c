@@ -1,4 +1,5 @@
-/* Base64, both forms: the vectors of RFC 4648 section 10, what is refused, and that a refusal leaves nothing behind. */
+/* Base64 in both forms: the vectors of RFC 4648 section 10, what is refused, and that a refusal leaves nothing
+ * behind. */
 #include "lib/core/base64.h"
 #include "lib/core/mem.h"
 
@@ -33,7 +34,8 @@ static void the_vectors_of_rfc_4648(void **state)
 
 static void what_is_none_leaves_nothing(void **state)
 {
-	/* The last two leave bits over that are not zero: Zg== and Zm8= are how these bytes are written. */
+	/* The last two leave bits over that are not zero; these bytes are written as Zg== and Zm8=, and in no other
+	 * way. */
 	static const char *const wrong[] = {
 		"Zg=", "Zg", "Z===", "====", "Zm9v=AAA", "Zm9v\nZm9v", "--__", "Zh==", "Zm9="};
 	static const char *const wrong_url[] = {"Z", "Zm9vZ", "++//", "Zg==Zg", "Zm 9v", "Zm9v*AAA"};

@@ -1,3 +1,4 @@
+/* Bundles: what the hub seals and signs arrives as it was sent, and nothing else is opened by the agent. */
 #include "lib/crypto/bundle.h"
 #include "lib/core/mem.h"
 #include "tests/unit/issue.h"
@@ -63,14 +64,15 @@ static void assert_refused(const uint8_t *data, size_t len, const struct bundle_
 	assert_null(b.pairs[0].key);
 }
 
-/* Signs anew what the test has changed: only the hub's own key can get this far. */
+/* Signs anew what the test has changed, because without the hub's own signature nothing gets further than this
+ * check. */
 static void sign_again(struct buf *b)
 {
 	size_t len = b->len - SEAL_SIGNATURE_SIZE;
 	assert_int_equal(sign(sign_private, b->data, len, b->data + len, &err), 0);
 }
 
-/* Any plaintext in a bundle of `header`'s, sealed and signed as the hub would. */
+/* Makes a bundle with the header of `header` and any plaintext, sealed and signed as the hub would. */
 static struct buf forged(const struct buf *header, const void *plain, size_t len)
 {
 	static const char info[] = "certsync bundle 1";
@@ -192,7 +194,7 @@ static void a_bundle_cut_short_anywhere_is_refused(void **state)
 	(void)state;
 	auto_buf struct buf b = sealed(1);
 	for (size_t len = 0; len < b.len; len++) {
-		/* A copy of exactly this size, so that the sanitizer sees a read behind the end. */
+		/* The copy has exactly this size, so that the sanitizer sees a read behind its end. */
 		auto_free uint8_t *copy = malloc(len ? len : 1);
 		memcpy(copy, b.data, len);
 		assert_refused(copy, len, &keys, "format: ");
@@ -218,7 +220,7 @@ static void a_bundle_for_another_agent_is_refused(void **state)
 	struct bundle_keys other = keys;
 	assert_int_equal(seal_keypair(other.seal_private, other.seal_public, &err), 0);
 	assert_refused(b.data, b.len, &other, "recipient: ");
-	/* Posing as the recipient opens nothing either. */
+	/* Whoever claims the recipient's public key still lacks its private key. */
 	memcpy(other.seal_public, keys.seal_public, SEAL_KEY_SIZE);
 	assert_refused(b.data, b.len, &other, "seal: ");
 }
@@ -261,7 +263,7 @@ static void a_version_one_off_is_refused_and_named(void **state)
 	}
 }
 
-/* What follows is signed by the pinned hub, and refused all the same. */
+/* What follows is signed by the pinned hub, and must be refused all the same. */
 
 static void a_header_that_does_not_belong_to_its_content_is_refused(void **state)
 {

@@ -1,3 +1,4 @@
+/* Keys and chains as PEM and as bytes: what is read from outside, how it is put in order, and what is told of a leaf. */
 #include "lib/crypto/chain.h"
 #include "lib/core/mem.h"
 #include "lib/crypto/seal.h"

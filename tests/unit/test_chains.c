@@ -1,7 +1,7 @@
-/* No chain is accepted that OpenSSL refuses: names, paths and leaves, each sound or with one of the faults
- * that are known of such things, in all pairs (with CERTSYNC_LONG in the environment in all triples), beside
- * OpenSSL's own verdict for a TLS server of this name; a sample of that beside the `openssl verify` of this
- * machine. */
+/* No chain is accepted that OpenSSL refuses. Names, paths and leaves, each of them sound or with one of the faults that
+ * such things are known to have, are combined in all pairs (in all triples when CERTSYNC_LONG is in the environment),
+ * and our verdict is held against OpenSSL's own for a TLS server of this name, and for a sample against `openssl
+ * verify` of this machine. */
 #include "lib/core/mem.h"
 #include "lib/crypto/verify.h"
 #include "tests/unit/issue.h"
@@ -336,7 +336,8 @@ static struct {
 	unsigned chains, both, neither, stricter, sampled;
 } seen;
 
-/* What the agent's root half does with what came: text, parsed, ordered, verified. */
+/* Does with the chain what the agent's root half does with what arrives: it is read from text, put in order and
+ * verified. */
 static bool ours(const struct chain *c)
 {
 	static const char *const required[] = {host, NULL};
@@ -374,7 +375,7 @@ static void write_part(const struct chain *c, unsigned part, const char *path)
 	assert_int_equal(fclose(f), 0);
 }
 
-/* The program's own verdict is the one that OpenSSL's library gave here. */
+/* Checks that the program `openssl verify` comes to the verdict that OpenSSL's library gave here. */
 static void sample(const struct chain *c, bool accepted, const char *what)
 {
 	write_part(c, CHAIN_LEAF, "leaf.pem");

@@ -1,4 +1,5 @@
-/* The http-01 responder and whoever comes to it: a process of its own is attacked over loopback. */
+/* The http-01 responder and its clients: the responder is a process of its own, which the test attacks over
+ * loopback. */
 #include "hub/daemon/acme/challenge.h"
 #include "lib/core/clock.h"
 
@@ -109,7 +110,7 @@ static int descriptors(void)
 	return count;
 }
 
-/* Until those that have hung up are gone there, too. */
+/* Waits until the responder, too, has closed the connections of those who hung up. */
 static void settle(int wanted)
 {
 	int64_t until = clock_monotonic_ms() + 10000;
@@ -133,7 +134,7 @@ static int connect_to(void)
 	return fd;
 }
 
-/* Until the end or a reset, both of which end a connection. Fails when neither comes. */
+/* Reads until the end or a reset, both of which end a connection, and fails when neither comes. */
 static void read_to_end(int fd, char answer[ANSWER_MAX])
 {
 	size_t len = 0;
@@ -161,7 +162,7 @@ static void assert_still_answers(void)
 	assert_non_null(strstr(answer, "\r\n\r\n" AUTHORIZATION));
 }
 
-/* Sends `piece` again and again. Returns how much went before the responder hung up. */
+/* Sends `piece` again and again. Returns how many bytes went out before the responder hung up. */
 static size_t flood(int fd, const char *piece, size_t len, size_t limit)
 {
 	size_t sent = 0;
@@ -286,7 +287,7 @@ static void bodies_are_not_read(void **state)
 	assert_still_answers();
 }
 
-/* A byte every 100 ms: more than evhttp's own time-out ever notices. */
+/* The client sends a byte every 100 ms, which evhttp's own time-out would never end. */
 static void a_slow_client_has_five_seconds(void **state)
 {
 	(void)state;
@@ -294,7 +295,7 @@ static void a_slow_client_has_five_seconds(void **state)
 	int slow = connect_to();
 	while (!over && clock_monotonic_ms() - began < 12000) {
 		char byte;
-		usleep(100 * 1000); /* the pace of the client, not a wait for an event */
+		usleep(100 * 1000); /* this is the pace of the client, and not a wait for an event */
 		if (send(slow, "G", 1, 0) < 0 || recv(slow, &byte, 1, MSG_DONTWAIT) == 0)
 			over = clock_monotonic_ms() - began;
 	}
@@ -303,7 +304,7 @@ static void a_slow_client_has_five_seconds(void **state)
 	assert_still_answers();
 }
 
-/* The authority waits for nobody who holds a place and asks for nothing. */
+/* The authority must get its answer at once, even while somebody holds all places and asks for nothing. */
 static void who_holds_all_places_keeps_nobody_from_an_answer(void **state)
 {
 	(void)state;
@@ -312,7 +313,7 @@ static void who_holds_all_places_keeps_nobody_from_an_answer(void **state)
 	int before = descriptors();
 	for (int i = 0; i < HELD; i++) {
 		held[i] = connect_to();
-		if (i % 2) /* the beginning of a request is none */
+		if (i % 2) /* half of the clients send the beginning of a request, which is none yet */
 			assert_int_equal(send(held[i], "GET ", 4, 0), 4);
 	}
 	for (int i = 0; i < 20; i++) {
@@ -326,7 +327,7 @@ static void who_holds_all_places_keeps_nobody_from_an_answer(void **state)
 	settle(before);
 }
 
-/* One that comes again as fast as it can, and holds what it gets. */
+/* Starts a process that connects again and again as fast as it can, and holds what it gets. */
 static pid_t start_flood(void)
 {
 	pid_t pid = fork();

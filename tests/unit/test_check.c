@@ -1,3 +1,4 @@
+/* How an endpoint is judged by what it serves, and which endpoints a HOST on the command line means. */
 #include "hub/common/endpoint_row.h"
 #include "lib/probe/check.h"
 #include "lib/probe/check_run.h"
@@ -119,7 +120,7 @@ static void outside_of_its_life_it_is_untrusted(void **state)
 	assert_string_equal(c.reason, "expired at 2027-01-13T07:59:59Z");
 	assert_verdict(c, CHECK_UNTRUSTED, "expired at", "renew");
 	struct wish ancient = {.from = ISSUE_NOW - 900 * ISSUE_DAY, .to = ISSUE_NOW - 800 * ISSUE_DAY};
-	c = judge_wish(ancient, policy()); /* its authorities are younger */
+	c = judge_wish(ancient, policy()); /* it is older than the authorities that issued it */
 	assert_true(c.chain_complete);
 	assert_string_equal(c.reason, "expired at 2024-11-06T08:00:00Z");
 	check_release(&c);
@@ -302,7 +303,8 @@ static void what_to_look_at_is_a_host_and_a_port(void **state)
 			print_error("%s: %s\n", wrong[i].text, err.message);
 		assert_non_null(strstr(err.message, wrong[i].fault));
 	}
-	/* Without a port: those at which mail and web are usually found. An address of IPv6 has colons of its own. */
+	/* Without a port, those are tried at which mail and web are usually found. An IPv6 address has colons of its
+	 * own. */
 	for (const char *const *text = (const char *const[]){"mail.domain.pl", "::1", "[::1]", NULL}; *text; text++) {
 		assert_int_equal(check_host_parse(*text, &h, &err), 0);
 		assert_true(h.guessed && h.port_count > 4);

@@ -1,6 +1,5 @@
-/* What a person must know of: each thing that can be wrong is found by itself, in its words, and is not found when it is not so. The
- * hub's own modules, with a store on the disk and without its loop's sockets.
- */
+/* What a person must know of: each thing that can be wrong is found by itself, is told in its own words, and is not
+ * found when all is well. The modules are the hub's own, with a store on the disk and without sockets. */
 #include "tests/unit/hub_scene.h"
 
 #include "hub/daemon/alert/collect.h"
@@ -28,7 +27,7 @@ static int setup(void **state)
 	s->r = fleet_find(s->hub, NAME);
 	s->a = rollout_find(s->r, "here");
 	s->b = rollout_find(s->r, "mail");
-	/* All is well. */
+	/* From here all is well: each agent is verified. */
 	s->r->started = NOW;
 	for (size_t i = 0; i < s->r->agent_count; i++) {
 		s->r->agents[i].state = ROLLOUT_VERIFIED;
@@ -95,12 +94,12 @@ static void a_certificate_that_ends(void **state)
 	is_told(s, CONDITION_EXPIRING, NAME, true, "the current revision expires ");
 	look(s, NOW + 91 * ISSUE_DAY);
 	is_told(s, CONDITION_EXPIRING, NAME, true, "the current revision expired ");
-	/* When it will be time to say so is known. */
+	/* The next look is set for when this will have to be told. */
 	look(s, NOW + 69 * ISSUE_DAY);
 	assert_null(find(s, CONDITION_EXPIRING, NAME));
 	assert_true(s->next > NOW + 69 * ISSUE_DAY && s->next <= NOW + 71 * ISSUE_DAY);
 
-	/* One agent is behind. */
+	/* One agent is behind and still serves the old revision. */
 	s->a->served.revision = (struct revision){1, 0};
 	s->a->served.not_before = NOW - 89 * ISSUE_DAY;
 	s->a->served.not_after = NOW + ISSUE_DAY;
@@ -119,7 +118,7 @@ static void an_agent_that_is_away(void **state)
 	look(s, NOW + 3601);
 	is_told(s, CONDITION_AWAY, "mail", true, "it has never been seen: was it joined?");
 	is_told(s, CONDITION_AWAY, "here", true, "that is longer than its away_after of 1h0m");
-	/* It was gone long before this hub was started: it is given a while to come back. */
+	/* The agent had gone long before this hub was started, so it is given a while to come back. */
 	s->a->last_seen = NOW - 30 * ISSUE_DAY;
 	look(s, NOW + 899);
 	assert_null(find(s, CONDITION_AWAY, "here"));
@@ -146,12 +145,12 @@ static void a_rollout_that_goes_wrong(void **state)
 	s->a->rolled_back = false;
 	look(s, NOW + 60);
 	is_told(s, CONDITION_ROLLOUT, NAME " here", true, "it failed at reload: postfix said no");
-	s->a->stopped = true; /* nobody is served by it */
+	s->a->stopped = true; /* no client is served by a service that is stopped */
 	look(s, NOW + 60);
 	is_told(s, CONDITION_ROLLOUT, NAME " here", false, "it failed at reload: postfix said no");
 }
 
-/* stage_timeout and activate_timeout are fifteen minutes together. */
+/* stage_timeout and activate_timeout add up to fifteen minutes. */
 static void a_rollout_that_does_not_end(void **state)
 {
 	struct scene *s = *state;
@@ -171,7 +170,7 @@ static void a_rollout_that_does_not_end(void **state)
 	look(s, NOW + 901);
 	is_told(s, CONDITION_ROLLOUT, NAME " mail", false,
 		"the new revision is installed, but not every port was seen serving it");
-	/* Who waits for the night is not stuck. */
+	/* A rollout that waits for its window at night is not stuck. */
 	static const struct hub_window night[] = {{180, 300}};
 	s->r->open = true;
 	s->r->windows = night;
@@ -226,17 +225,17 @@ static void what_an_agent_saw_by_itself(void **state)
 		strcpy(s->a->probes[i].service, "dovecot");
 		strcpy(s->a->probes[i].text, "nothing listens");
 	}
-	s->a->probes[0].stopped = true; /* by intent */
+	s->a->probes[0].stopped = true; /* somebody stopped this service on purpose */
 	look(s, NOW);
 	assert_int_equal(s->found.count, 2);
 	is_told(s, CONDITION_DRIFT, NAME " here", false, "files were changed, last at ");
 	is_told(s, CONDITION_UNREACHABLE, NAME " 127.0.0.1:993, seen from inside by here", true,
 		"dovecot does not serve there: nothing listens");
-	assert_int_equal(s->next, NOW - 10 + 3600); /* the drift is forgotten */
+	assert_int_equal(s->next, NOW - 10 + 3600); /* the drift is forgotten by then */
 	s->a->connected = false;
 	look(s, NOW + 3600);
 	assert_null(find(s, CONDITION_DRIFT, NAME " here"));
-	/* What only it could say is over does not end by its going. */
+	/* A condition that only this agent could see does not count as over because the agent is gone. */
 	auto_conditions struct conditions before = {0};
 	auto_notice struct condition_notice notice = {0};
 	const struct condition_policy policy = {0};
@@ -251,7 +250,7 @@ static void what_an_agent_saw_by_itself(void **state)
 	assert_null(find(s, CONDITION_ROLLOUT, NAME " mail2"));
 }
 
-/* One that says hello by its own socket. */
+/* The agent that says hello is the one on the hub's own node. */
 static void a_clock_that_is_wrong(void **state)
 {
 	struct scene *s = *state;
@@ -277,7 +276,8 @@ static void the_hub_s_own_disk(void **state)
 	struct scene *s = *state;
 	struct error err;
 	strcpy(s->hub->root_error, "read-only file system");
-	scratch_write(s->of.scratch, "state/records/things", "", 0600); /* where a directory of records should be */
+	/* a file stands where a directory of records should be */
+	scratch_write(s->of.scratch, "state/records/things", "", 0600);
 	assert_int_equal(store_put(s->hub->store, "things", "a", "b", "c", 1, &err), -1);
 	look(s, NOW);
 	is_told(s, CONDITION_STORE, "records", true, "the last write failed: ");

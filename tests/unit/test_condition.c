@@ -1,4 +1,5 @@
-/* When a person is told: after it held, again after a while, that it is over; and forty at once are one message. */
+/* When a person is told: once a condition has held, again after a while, and when it is over. Forty conditions at once
+ * make one message. */
 #include "lib/alert/condition.h"
 #include "lib/core/mem.h"
 
@@ -15,7 +16,7 @@
 
 static const struct condition_policy policy = {.hold = 300, .repeat = 24 * HOUR};
 
-/* One round in which these subjects are unreachable, separated by blanks; the notice is the caller's. */
+/* Runs one round in which these subjects, separated by blanks, are unreachable. The caller owns the notice. */
 static struct condition_notice round_of(struct condition_book *b, const char *subjects, bool critical, int64_t now)
 {
 	auto_conditions struct conditions seen = {0};

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-/* Users that exist everywhere, since root is told about missing ones. */
+/* These users exist everywhere, and root is told about those that are missing. */
 #define HUB_HEAD \
 	"user = root keys_user = root worker_user = root gate_user = root local_user = root admin_group = root host_keys = {}\n"
 #define AGENT_HEAD "user = root admin_group = root\nhub = \"ssh://gate@hub.domain.pl\"\n"
@@ -47,7 +47,7 @@ static void write_file(const char *text)
 		fail_msg("%s", err.message);
 }
 
-/* The faults with the file's own path cut off, so that a line reads "12: message". */
+/* Returns the faults without the file's path, so that a line reads "12: message". */
 static char *without_path(struct buf *faults)
 {
 	char *text = mem_strdup(buf_text(faults)), *to = text;
@@ -98,7 +98,7 @@ static void expect_agent_faults(const char *text, const char *expected)
 	assert_null(a);
 }
 
-/* One line of hub.conf whose fault begins like this. */
+/* Checks that this line of hub.conf has a fault which begins like this. */
 static void expect_hub_fault(const char *text, const char *beginning)
 {
 	auto_free char *whole = mem_printf(HUB_HEAD "%s\n", text);
@@ -239,7 +239,7 @@ static void what_is_printed_reads_back_the_same(void **state)
 		load_hub(HUB_HEAD "ssh = 'gate@hub'\n"
 				  "acme le { directory = \"https://ca.example/\\\\\\\"dir\" agree_tos = yes }\n",
 			&faults);
-	assert_null(h); /* a URL with a quote is none, but the quote was read */
+	assert_null(h); /* the file is refused, because a URL has no quote, but the value was read up to its end */
 	free(faults);
 	h = load_hub(HUB_HEAD "acme le { directory = https://ca.example/dir agree_tos = yes }\n"
 			      "certificate x.pl { acme = le key = rsa-2048 renew_before = 36h proceed_after = 0s}\n"
@@ -407,7 +407,7 @@ static void root_is_told_of_users_that_do_not_exist(void **state)
 		"name another\n");
 }
 
-/* So many sections or words in a row, each with its number. */
+/* Returns `each` so many times in a row, each with its number. */
 static char *repeated(const char *before, const char *each, int count, const char *after)
 {
 	auto_buf struct buf text = BUF_INIT(65536);
@@ -492,7 +492,7 @@ static void faults_of_the_agent_are_named(void **state)
 		"9: file \"/etc/y.pem\" is written by another section too, in line 7\n");
 }
 
-/* Each alone in an otherwise sound file. */
+/* Each line stands alone in a file that is otherwise sound. */
 static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 {
 #define MAIL(rest) "certificate m.pl { acme = ca " rest " }\n"
@@ -547,11 +547,11 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 			print_error("%s: not \"%s\" alone but \"%s\"\n", cases[i].text, cases[i].fault, faults);
 		assert_null(h);
 		assert_non_null(strstr(faults, cases[i].fault));
-		assert_ptr_equal(strchr(faults, '\n'), faults + strlen(faults) - 1); /* one line */
+		assert_ptr_equal(strchr(faults, '\n'), faults + strlen(faults) - 1); /* there is no second line */
 	}
 }
 
-/* What stands where it cannot: told with everything else of that file. */
+/* Whatever stands where it cannot is told together with all other faults of that file. */
 static void what_has_no_row_is_named(void **state)
 {
 	(void)state;
@@ -589,7 +589,7 @@ static void all_faults_of_syntax_come_in_one_run(void **state)
 	expect_hub_faults("# one\n"
 			  "ssh = \"gate@${HOST}\"\n"
 			  "state /var/lib/x\n"
-			  "nonsense = 1\n" /* only told once it can be read */
+			  "nonsense = 1\n" /* this is told only once the file can be read */
 			  "http = \n"
 			  "agent \"a\" { certificates = {x y} }\n"
 			  "}\n",
@@ -598,7 +598,7 @@ static void all_faults_of_syntax_come_in_one_run(void **state)
 		"5: http: no value follows the =\n"
 		"6: certificates: a comma is missing in front of y\n"
 		"7: this } closes nothing\n");
-	/* Nothing of a broken file may stay for the next one. */
+	/* Nothing of a broken file may be left when the next one is read. */
 	auto_free char *faults = NULL;
 	struct hub_config *h = load_hub(HUB_HEAD "ssh = a@b\n", &faults);
 	assert_string_equal(faults, "");
@@ -606,7 +606,7 @@ static void all_faults_of_syntax_come_in_one_run(void **state)
 	hub_config_free(h);
 }
 
-/* As libconfuse had it, by which the first versions read these files. */
+/* The first versions read these files with libconfuse; what it accepted is accepted still. */
 static void what_was_taken_once_is_taken(void **state)
 {
 	(void)state;

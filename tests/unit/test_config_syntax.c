@@ -1,4 +1,4 @@
-/* The form of a configuration: what its words mean, and what is told of those that mean nothing. */
+/* The form of a configuration: what its words mean, and what is told about those that mean nothing. */
 #include "lib/config/lexer.h"
 #include "lib/config/syntax.h"
 #include "lib/core/mem.h"
@@ -31,7 +31,7 @@ static void expect(const char *text, size_t len, const char *expected)
 	assert_string_equal(faults, expected);
 }
 
-/* The values of the last assignment of `key`, with a bar behind each. */
+/* Returns the values of the last assignment of `key`, with a bar behind each. */
 static char *joined(const struct config_section *s, const char *key)
 {
 	auto_buf struct buf all = BUF_INIT(65536);
@@ -83,7 +83,7 @@ static void sections_are_in_each_other(void **state)
 	assert_string_equal(second->title, "u");
 	assert_null(inner->title);
 	assert_int_equal(first->line, 1);
-	assert_int_equal(second->line, 5); /* its title's */
+	assert_int_equal(second->line, 5); /* the line of its title */
 	assert_ptr_equal(strstr(text, " b = 1"), text + first->body);
 	assert_true(inner->entries->append && inner->entries->braces);
 	assert_false(inner->last_entry->append || inner->last_entry->braces);
@@ -139,7 +139,7 @@ static void each_fault_of_form_is_named(void **state)
 		expect(cases[i].text, strlen(cases[i].text), cases[i].fault);
 }
 
-/* Nothing is told that only follows from what has been told. */
+/* A fault that only follows from one that was told already is not told. */
 static void all_faults_come_in_one_run_and_none_twice(void **state)
 {
 	(void)state;
@@ -157,7 +157,7 @@ static void all_faults_come_in_one_run_and_none_twice(void **state)
 				   "	names = a.pl\n"
 				   "}\n"
 				   "agent b c { one = {1,\n"
-				   "	2} two { } }\n" /* 15: part of what was not understood */
+				   "	2} two { } }\n" /* 15: this is part of what was not understood */
 				   "agent \"d\" { local = true } }\n"
 				   "endpoint *.pl { ports = {25} }\n"
 				   "last = \"\x7f\"\n";
@@ -211,7 +211,7 @@ static void depth_is_bounded(void **state)
 	expect(buf_text(&text), text.len, "f:1: this { follows neither a section's name nor a key and =\n");
 }
 
-/* A word or text of this many letters. */
+/* Checks what is said of a word or text of this many letters. */
 static void long_text(const char *quote, size_t len, const char *fault)
 {
 	auto_buf struct buf text = BUF_INIT(8 * 1024 * 1024);
@@ -249,7 +249,7 @@ static void so_many_faults_are_told_and_the_rest_counted(void **state)
 		"f: and 5 more faults, which are told when these are mended\n"));
 }
 
-/* A fault quotes the file, and the file may be a key. */
+/* A fault quotes the file, and what is quoted may be a key. */
 static void a_key_in_the_wrong_place_is_not_shown(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
-/* A process that is confined: what it may do still works, what it may not is refused by the kernel, and where the kernel has no
- * Landlock everything works and a sentence says so. Each case is a child of its own, since there is no way back.
- */
+/* A confined process: what it may do still works, what it may not is refused by the kernel, and where the kernel has no
+ * Landlock everything works and a sentence says so. Each case runs in a child of its own, since there is no way
+ * back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-/* What a case needs, made before it is confined. */
+/* What a case needs is made before it is confined. */
 struct scene {
 	char base[256], inside[300], outside[300], program[300];
 	struct sockaddr_in server; /* somebody listens there */
@@ -41,7 +41,7 @@ typedef void case_run(struct scene *s);
 		} \
 	} while (0)
 
-/* A result of a call that was refused by Landlock. */
+/* Whether Landlock refused this call. */
 #define is_refused(call) ((call) < 0 && errno == EACCES)
 
 static void write_text(const char *path, const char *text, mode_t mode)
@@ -96,7 +96,7 @@ static void in_a_child(void **state, case_run *run)
 	assert_int_equal(status, 0);
 }
 
-/* The number behind `name:` in its own /proc/self/status. */
+/* Returns the number behind `name:` in the process's own /proc/self/status. */
 static uint64_t told(const struct scene *s, const char *name)
 {
 	static char text[8192];
@@ -170,7 +170,7 @@ static void nothing(struct scene *s)
 	check(c.state == CONFINEMENT_WHOLE && !confine_fault(&c).text && c.code == 0);
 	check(told(s, "NoNewPrivs") == 1);
 	check(told(s, "CapEff") == 0 && told(s, "CapPrm") == 0 && told(s, "CapInh") == 0);
-	check(geteuid() != 0 || told(s, "CapBnd") == 0); /* to empty it needs CAP_SETPCAP */
+	check(geteuid() != 0 || told(s, "CapBnd") == 0); /* only with CAP_SETPCAP can it be emptied */
 	check(prctl(PR_GET_DUMPABLE) == 0);
 	struct rlimit core;
 	check(getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_max == 0);
@@ -235,7 +235,8 @@ static void changing(struct scene *s)
 	snprintf(link_path, sizeof(link_path), "%s/link", s->inside);
 	check(try_open(s->inside, "new", O_WRONLY | O_CREAT) == 0);
 	check(try_rename(s->inside, "new", s->inside, "newer") == 0);
-	check(try_rename(s->inside, "newer", deeper, "moved") == 0); /* REFER, without which it is EXDEV */
+	/* this needs the right REFER, and fails with EXDEV without it */
+	check(try_rename(s->inside, "newer", deeper, "moved") == 0);
 	check(symlink("other", link_path) == 0 && unlink(link_path) == 0);
 	check(mkdir(link_path, 0700) == 0 && rmdir(link_path) == 0);
 	check(is_refused(mkfifo(link_path, 0600)));
@@ -333,7 +334,7 @@ static void who_has_all_it_needs_opens_and_starts_no_more(void **state)
 	in_a_child(state, alone);
 }
 
-/* A process that is root and needs one thing of it. */
+/* This process is root and keeps the one right that it needs. */
 static void keeping(struct scene *s)
 {
 	const struct confine may = {.capabilities = UINT64_C(1) << CAP_DAC_READ_SEARCH};

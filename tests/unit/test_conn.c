@@ -35,7 +35,7 @@ static void on_closed(struct conn *c, const struct error *err, void *context)
 
 static const struct conn_handler handler = {on_frame, on_closed};
 
-/* As of a user who has no watches left: epoll refuses a regular file just so. */
+/* epoll refuses a regular file in the same way in which it refuses a user who has no watches left. */
 static struct seen play_unwatchable(bool finish)
 {
 	struct seen seen = {0};
@@ -43,7 +43,7 @@ static struct seen play_unwatchable(bool finish)
 	FILE *file = tmpfile();
 	assert_true(base && file);
 	struct conn *c = conn_new(base, dup(fileno(file)), FRAMES_LOCAL, &handler, &seen);
-	assert_int_equal(seen.closed, 0); /* its owner does not have it yet */
+	assert_int_equal(seen.closed, 0); /* its owner does not know of it yet, so it must not be told */
 	if (finish) {
 		conn_send(c, FRAME_MESSAGE, "{}", 2);
 		conn_finish(c);

@@ -1,4 +1,5 @@
-/* What a hardened sshd does with the gate account, and the drop-in that mends it; whom fail2ban lets alone. */
+/* What a hardened sshd does with the gate account, and the drop-in that mends it; and which addresses fail2ban leaves
+ * alone. */
 #include "hub/cli/doctor_sshd.h"
 #include "lib/cli/doctor_fail2ban.h"
 #include "lib/core/mem.h"
@@ -14,7 +15,7 @@ static const char *const groups[] = {"certsync-gate", "agents", NULL};
 static const struct sshd_wish wish = {
 	"certsync-gate", groups, "/var/lib/certsync-gate", "/var/lib/certsync-gate/.ssh/authorized_keys", 22, 4};
 
-/* As sshd -T prints for the account where nothing is hardened and the drop-in is there. */
+/* This is what sshd -T prints for the account where nothing is hardened and the drop-in is in place. */
 #define DEFAULTS \
 	"port 22\nusepam yes\nmaxsessions 10\npubkeyauthentication yes\ndisableforwarding yes\nforcecommand none\n" \
 	"chrootdirectory none\nauthenticationmethods any\nauthorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2\n" \
@@ -86,7 +87,7 @@ static void all_together_make_one_file(void **state)
 		"MaxStartups 16:30:32\nMatch User certsync-gate\n\tAllowUsers certsync-gate\n\tAllowGroups certsync-gate\n"
 		"\tAuthenticationMethods publickey\n\tForceCommand none\n\tDisableForwarding yes\n\tPermitTTY no\n"
 		"\tX11Forwarding no\nMatch all\n");
-	/* Where all that is mended and something new comes, what mended it stays. */
+	/* When something new has to be mended, the lines that mended the rest stay. */
 	sshd_judge(DEFAULTS "chrootdirectory /srv\n", &wish, &v);
 	assert_int_equal(sshd_drop_in(&v, &wish, buf_text(&out), &again), 0);
 	assert_non_null(strstr(buf_text(&again), "\tAllowUsers certsync-gate\n"));

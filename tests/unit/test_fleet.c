@@ -1,4 +1,5 @@
-/* The rollouts at work in a hub: records that are damaged, and what the store cannot give when it is asked for. */
+/* The rollouts of a hub: what happens when their records are damaged, and when the store cannot give what it is asked
+ * for. */
 #include "tests/unit/hub_scene.h"
 
 #include <fcntl.h>
@@ -9,7 +10,7 @@ struct scene {
 	struct hub *hub;
 	struct rollout *r;
 	struct rollout_agent *a;
-	int agent; /* its end */
+	int agent; /* the agent's end of the stream */
 	struct frame_stream hears;
 };
 
@@ -40,7 +41,7 @@ static void end(struct scene *s)
 	free(s);
 }
 
-/* The next message of that type to the agent. */
+/* Returns the next message of that type that the agent hears. */
 static struct message heard(struct scene *s, enum message_type type)
 {
 	struct error err;
@@ -59,7 +60,7 @@ static struct message heard(struct scene *s, enum message_type type)
 	return m;
 }
 
-/* `here` comes in with nothing installed. */
+/* Lets the agent `here` come in with nothing installed. */
 static void come(struct scene *s)
 {
 	struct message inventory = {.type = MESSAGE_INVENTORY};
@@ -97,7 +98,7 @@ static void one_that_is_whole_is_gone_on_with(void **state)
 	struct scene *s = begin("");
 	keep(s,
 		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{" PLACE
-		"}}}"); /* of an older version: no drifts, nothing old */
+		"}}}"); /* an older version wrote neither drifts nor what is old */
 	open_fleet(s);
 	assert_int_equal(s->r->started, 1000);
 	assert_true(s->r->open && s->r->proceed);
@@ -163,7 +164,8 @@ static void a_bundle_for_one_without_a_key_fails_with_the_remedy(void **state)
 	assert_non_null(strstr(s->a->text, "certsync agent add here --key -"));
 	message_release(&offer);
 
-	/* Of another attempt, and of what it is not assigned: nothing comes of it. */
+	/* A fetch with another attempt's number changes nothing, nor does one of a certificate that the agent is not
+	 * assigned. */
 	uint32_t failures = s->a->failures;
 	fleet_fetch(s->hub, session_find(s->hub, "here"), &fetch);
 	strcpy(fetch.certificate, "other.domain.pl");
@@ -183,7 +185,7 @@ static void a_revision_that_has_gone_is_not_offered(void **state)
 	come(s);
 	fleet_hello_done(s->hub, "here");
 	assert_true(event_base_loop(s->hub->base, EVLOOP_NONBLOCK) >= 0);
-	/* The hub's own hello and no offer. */
+	/* The agent hears the hub's own hello and no offer. */
 	struct frame frame;
 	assert_int_equal(frame_fill(&s->hears, &err), 1);
 	while (frame_next(&s->hears, &frame, &err) == 1) {
@@ -193,7 +195,7 @@ static void a_revision_that_has_gone_is_not_offered(void **state)
 	}
 	end(s);
 
-	/* Damaged before the start: this certificate is shown so, and the hub runs. */
+	/* The revision was damaged before the hub's start: the certificate is shown so, and the hub runs. */
 	s = begin("");
 	scratch_write(s->of.scratch, "state/certificates/" NAME "/1.1/manifest.json", "{", 0600);
 	open_fleet(s);
@@ -229,7 +231,7 @@ static void all_go_back_unless_there_is_nothing_to_go_back_to(void **state)
 	hub_scene_store(&s->of);
 	open_fleet(s);
 	scratch_write(s->of.scratch, "state/certificates/" NAME "/1.1/fullchain.pem", "nothing\n", 0600);
-	/* It replaces what has a long life left. */
+	/* The revision replaces one that has a long life left. */
 	s->r->old.revision = (struct revision){1, 1};
 	s->r->old.not_before = clock_wall() - ISSUE_DAY;
 	s->r->old.not_after = clock_wall() + 60 * ISSUE_DAY;

@@ -110,7 +110,7 @@ static void a_stream_that_ends_between_frames_is_an_end(void **state)
 	close(pair[1]);
 }
 
-/* Up to the last byte that a stream has room for. */
+/* The frame takes up the last byte that a stream has room for. */
 static void the_largest_frame_comes_through(void **state)
 {
 	(void)state;
@@ -149,7 +149,7 @@ static void a_frame_that_does_not_fit_is_not_made(void **state)
 	assert_non_null(strstr(err.message, "too long for its type"));
 }
 
-/* What an alarm does, at its third and every later time, to let a blocked test go on. */
+/* From its third alarm on, this lets a test go on that would be blocked for ever. */
 static int alarms, far_side;
 static bool alarm_reads;
 
@@ -215,8 +215,9 @@ static void a_descriptor_that_fails_is_told_from_one_that_ends(void **state)
 	struct frame_stream stream;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	frame_stream_init(&stream, pair[1], FRAMES_NETWORK);
-	assert_int_equal(frame_fill(&stream, &err), 1); /* nothing yet */
-	/* A peer that leaves with something unread resets the connection: an end, for whoever has no frame half read. */
+	assert_int_equal(frame_fill(&stream, &err), 1); /* nothing has come yet */
+	/* A peer that leaves with something unread resets the connection; that is an ordinary end for whoever has no
+	 * frame half read. */
 	assert_int_equal(write(pair[1], "x", 1), 1);
 	close(pair[0]);
 	assert_int_equal(frame_fill(&stream, &err), 0);

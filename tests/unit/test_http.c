@@ -1,4 +1,4 @@
-/* What a server says about waiting and about where to go, and what is made of it. */
+/* What a server says about how long to wait and where to go, and what is made of it. */
 #include "hub/worker/http.h"
 
 #include <setjmp.h>
@@ -28,7 +28,7 @@ static void retry_after_is_between_a_second_and_a_day(void **state)
 		{"Wednesday, 21-Oct-15 07:30:00 GMT", 120},
 		{"Wed Oct 21 07:30:00 2015", 120},
 		{"Wed, 21 Oct 2015 07:28:00 GMT", 1},
-		{"Sun, 06 Nov 1994 08:49:37 GMT", 1}, /* the past */
+		{"Sun, 06 Nov 1994 08:49:37 GMT", 1}, /* this lies in the past */
 		{"Wed, 21 Oct 2099 07:28:00 GMT", DAY},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)

@@ -33,7 +33,7 @@ static void a_full_record_of_keys_fits_a_frame(void **state)
 	auto_buf struct buf out = BUF_INIT(FRAME_RECORD_MAX);
 	struct hub_key keys[HUB_KEYS_PER_RECORD] = {0};
 	for (size_t i = 0; i < COUNT(keys); i++) {
-		/* As long as names and keys get. */
+		/* Names and keys are as long as they can get. */
 		snprintf(keys[i].agent, sizeof(keys[i].agent), "%063zu", i);
 		memset(keys[i].key, 'k', sizeof(keys[i].key) - 1);
 		keys[i].key[sizeof(keys[i].key) - 1] = '\0';
@@ -75,10 +75,10 @@ static void names_and_keys_outside_their_alphabets_are_refused(void **state)
 	snprintf(key.key, sizeof(key.key), "%s\nssh-ed25519 AAAA", ED25519);
 	expect_refused(&keys, "keys: what is given for mail is not one SSH public key");
 	const struct hub_key senseless[] = {
-		{"mail", ED25519, HUB_KEY_JOIN, 0}, /* one that joins must end */
+		{"mail", ED25519, HUB_KEY_JOIN, 0}, /* a key that is for joining must expire */
 		{"mail", ED25519, HUB_KEY_AGENT, 1700000000}, {"mail", ED25519, HUB_KEY_USES, 0},
 		{"mail", ED25519, HUB_KEY_JOIN, -1},
-		{"mail", ED25519, HUB_KEY_JOIN, HUB_KEY_EXPIRES_MAX + 1}, /* a year of five digits */
+		{"mail", ED25519, HUB_KEY_JOIN, HUB_KEY_EXPIRES_MAX + 1}, /* this year would have five digits */
 	};
 	for (size_t i = 0; i < COUNT(senseless); i++) {
 		key = senseless[i];
@@ -111,10 +111,10 @@ static void the_forced_command_says_who_and_which_key(void **state)
 	assert_true(hub_key_word_parse(word, &use, agent, mark));
 	assert_int_equal(use, HUB_KEY_JOIN);
 	assert_string_equal(mark, "");
-	/* Padding is no part of it: one mark for one key. */
+	/* Padding is no part of the mark, so that one key has one mark. */
 	hub_key_mark("ssh-rsa AAAA==", mark);
 	assert_string_equal(mark, "AAAA");
-	/* As older versions wrote it: nobody's key. */
+	/* Older versions wrote only the name, so that no key is known by it. */
 	assert_true(hub_key_word_parse("mail", &use, agent, mark));
 	assert_string_equal(mark, "");
 	static const char *const wrong[] = {"", ":", "mail:", ":AAAA", "mail:AA=A", "mail:AA A", "mail:AAAA:AAAA",
@@ -174,8 +174,8 @@ static void a_key_is_one_type_and_its_own_base64(void **state)
 		(ED25519 " comment"),
 		(ED25519 "\n"),
 		("command=\"sh\" " ED25519),
-		/* another type than the key's own, a short key, something behind it, a bit set in the padding
-		 */
+		/* These have another type than the key itself says, a key that is too short, bytes behind the key, and
+		 * a bit set in the padding. */
 		"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
 		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAHwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gAAAA",

@@ -1,4 +1,4 @@
-/* The agent's keys, made once and kept; the hub's line, taken only as it must be. */
+/* The agent's keys, which are made once and kept; and the hub's line, which is taken in its one form alone. */
 #include "agent/root/identity.h"
 #include "agent/common/pin.h"
 #include "tests/unit/scratch.h"
@@ -106,7 +106,7 @@ static void keys_that_were_rotated_meanwhile_are_taken(void **state)
 	assert_int_equal(identity_next(&places, &next, &err), 0);
 	assert_int_equal(identity_refresh(&places, &now, &err), 0);
 	assert_memory_equal(&now, &first, sizeof(first));
-	/* Interrupted behind its first step. */
+	/* The exchange was interrupted behind its first step. */
 	assert_int_equal(renameat(places.root_state, "seal.key.next", places.root_state, "seal.key"), 0);
 	assert_int_equal(identity_refresh(&places, &now, &err), 0);
 	assert_memory_equal(&now, &next, sizeof(next));

@@ -1,4 +1,5 @@
-/* Sets, the live link and services' own files, with what an unprivileged user may have planted among them. */
+/* File sets, the live link and the services' own files, among whatever an unprivileged user may have planted beside
+ * them. */
 #include "agent/root/install.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
@@ -149,7 +150,7 @@ static void any_one_file_that_is_changed_or_lost_is_known_from_the_others(void *
 		auto_set struct file_set s = make_set(1, types ? "rsa-2048" : NULL);
 		for (size_t i = 0; i < s.file_count; i++) {
 			auto_free char *path = mem_printf("archive/%s/1.1/%s", name, s.files[i].name);
-			/* The second pair has one file that a set is read from. */
+			/* The second pair is read from this one file, so that nothing restores it. */
 			if (strcmp(s.files[i].name, "haproxy.pem.rsa") == 0)
 				continue;
 			write_set(n, &s);
@@ -186,7 +187,7 @@ static void a_placeholder_is_the_newest_only_when_nothing_else_is_there(void **s
 	auto_set struct file_set old = make_set(1, NULL);
 	struct file_set found = {0};
 	struct error err;
-	int64_t late = ISSUE_NOW + 1000 * ISSUE_DAY; /* the old one has expired, the placeholder not */
+	int64_t late = ISSUE_NOW + 1000 * ISSUE_DAY; /* by then the old one has expired, and the placeholder has not */
 	assert_int_equal(file_set_placeholder(name, ISSUE_NOW, &placeholder, &err), 0);
 	write_set(n, &placeholder);
 	assert_int_equal(install_newest(&n->install, late, &found), 0);
@@ -288,7 +289,7 @@ static void an_own_file_gets_its_owner_and_group(void **state)
 	auto_set struct file_set s = make_set(1, NULL);
 	struct stat st;
 	if (geteuid() != 0)
-		skip(); /* who is not root owns what he writes */
+		skip(); /* only root can give a file to somebody else */
 	install_as(n, &s, "daemon", NULL, 1);
 	install_as(n, &s, "daemon", NULL, 0);
 	install_as(n, &s, "daemon", "mail", 1);
@@ -299,7 +300,7 @@ static void an_own_file_gets_its_owner_and_group(void **state)
 	install_as(n, &s, "no-such-user", NULL, -1);
 	install_as(n, &s, NULL, "no-such-group", -1);
 	assert_true(same_file(n, "own/imapd.pem", &s, "combined"));
-	/* Without root it stays the writer's, whatever agent.conf says. */
+	/* Without root's rights the file stays the writer's, whatever agent.conf says. */
 	assert_int_equal(fchownat(n->scratch->fd, "own", 65534, 65534, 0) + fchmod(n->scratch->fd, 0755), 0);
 	assert_int_equal(fchmodat(n->scratch->fd, "own/imapd.pem", 0600, 0), 0);
 	assert_int_equal(seteuid(65534), 0);

@@ -1,4 +1,4 @@
-/* One secret, two sides: what it becomes, and what a frame must not get away with. */
+/* One secret is known to two sides: which keys they derive from it, and which frames must be refused. */
 #include "agent/common/pin.h"
 #include "agent/common/ssh_key.h"
 #include "lib/core/base64.h"
@@ -25,8 +25,8 @@ static void to_hex(const uint8_t *bytes, size_t len, char *ret)
 		snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
 }
 
-/* By OpenSSL's command line and RFC 5869, from the secret 00 01 02 … 1f:
- * openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt hexkey:000102…1f -kdfopt info:LABEL HKDF */
+/* These were computed with OpenSSL's command line as RFC 5869 has it, from the secret 00 01 02 … 1f: openssl kdf
+ * -keylen 32 -kdfopt digest:SHA256 -kdfopt hexkey:000102…1f -kdfopt info:LABEL HKDF */
 static void a_secret_becomes_the_same_keys_everywhere(void **state)
 {
 	(void)state;
@@ -83,8 +83,8 @@ static void no_bit_of_a_request_may_change(void **state)
 		assert_int_equal(join_request_decode(out.data, len, &back, &err), -1);
 		assert_false(join_request_is_authentic(out.data, len, mac_key, line));
 	}
-	assert_false(join_request_is_authentic(out.data, out.len, mac_key, mac_key)); /* another line */
-	assert_false(join_request_is_authentic(out.data, out.len, line, line));       /* another secret */
+	assert_false(join_request_is_authentic(out.data, out.len, mac_key, mac_key)); /* checked with another line */
+	assert_false(join_request_is_authentic(out.data, out.len, line, line));       /* checked with another secret */
 }
 
 static void make_answer(struct join_answer *a)
@@ -109,7 +109,7 @@ static void an_answer_belongs_to_its_request(void **state)
 	assert_int_equal(join_answer_encode(&a, mac_key, line, asked, sizeof(asked), &out, &err), 0);
 	assert_true(join_answer_is_authentic(out.data, out.len, mac_key, line, asked, sizeof(asked)));
 	assert_false(join_answer_is_authentic(out.data, out.len, mac_key, line, other, sizeof(other)));
-	/* A request is no answer, although one key signs both. */
+	/* An answer is not taken for a request, although one key signs both. */
 	assert_false(join_request_is_authentic(out.data, out.len, mac_key, line));
 	assert_int_equal(join_answer_decode(out.data, out.len, &back, &err), 0);
 	assert_int_equal(back.certificate_count, 1);
@@ -143,7 +143,7 @@ static void a_version_of_tomorrow_is_named(void **state)
 	assert_non_null(strstr(err.message, "version 2 of the request"));
 }
 
-/* The line. */
+/* The line that is pasted into `certsync-agent join`. */
 
 #define SIGNER "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 #define PUBLIC \
@@ -185,7 +185,7 @@ static void expect_refused(char *text, const char *why)
 	assert_int_equal(pin_parse(text, &pin, &err), -1);
 	if (!strstr(err.message, why))
 		fail_msg("%s: %s, not %s", text, err.message, why);
-	assert_null(strstr(err.message, SIGNER)); /* an error holds no secret */
+	assert_null(strstr(err.message, SIGNER)); /* no error may repeat the secret */
 	free(text);
 }
 
@@ -266,7 +266,7 @@ static void the_hubs_list_replaces_what_it_said_before_and_nothing_else(void **s
 	assert_int_equal(pin_hosts(directory, list.data, list.len, &changed, &err), 0);
 	expect_hosts(s, "SHA256:b1", "SHA256:a1");
 	expect_hosts(s, "SHA256:h1", NULL);
-	sign_list(hub, 5, 'a', &list); /* played back */
+	sign_list(hub, 5, 'a', &list); /* an old list that is played back is refused */
 	assert_int_equal(pin_hosts(directory, list.data, list.len, &changed, &err), -1);
 	assert_int_equal(err.kind, ERROR_UNTRUSTED);
 	sign_list(other, 7, 'c', &list);
@@ -294,7 +294,7 @@ static void no_bit_of_the_hubs_list_may_change(void **state)
 	}
 }
 
-/* The hub's word on its signing keys. */
+/* The hub signs the list of its signing keys. */
 
 struct hub_key {
 	uint8_t private_key[SEAL_KEY_SIZE], public_key[SEAL_KEY_SIZE];
@@ -311,7 +311,7 @@ static void make_hub_keys(struct hub_key keys[HUB_KEYS])
 		assert_int_equal(sign_keypair(keys[i].private_key, keys[i].public_key, &err), 0);
 }
 
-/* Of those whose bit is set. */
+/* Makes a list of those keys whose bit is set. */
 static struct signer_list list_of(const struct hub_key keys[HUB_KEYS], unsigned which, int64_t serial)
 {
 	struct signer_list l = {.serial = serial};
@@ -366,13 +366,13 @@ static void the_old_signing_key_brings_the_next_which_takes_the_old_one_away(voi
 	assert_int_equal(scratch_mode(s, "pins/hub_keys"), 0644);
 	changed = false;
 	assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), 0);
-	assert_false(changed); /* told again, as at each welcome */
+	assert_false(changed); /* the hub tells the list again at each welcome */
 	sign_keys(keys, HAS_NEXT, 6, NEXT, &list);
 	assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), 0);
 	expect_pinned(s, keys, HAS_NEXT);
 }
 
-/* Whatever comes instead: refused by name, and what is pinned stays. */
+/* A list that is not the hub's next one is refused with a reason, and what is pinned stays. */
 static void a_list_of_signing_keys_that_is_not_the_hubs_next_is_refused(void **state)
 {
 	const struct scratch *s = *state;
@@ -408,7 +408,7 @@ static void a_list_of_signing_keys_that_is_not_the_hubs_next_is_refused(void **s
 		assert_false(changed);
 		expect_pinned(s, keys, HAS_OLD | HAS_NEXT);
 	}
-	pin_by_hand(s, &keys[STRANGER]); /* who has joined another hub */
+	pin_by_hand(s, &keys[STRANGER]); /* the node has joined another hub since */
 	sign_keys(keys, HAS_OLD | HAS_NEXT, 9, OLD, &list);
 	assert_int_equal(pin_signer_list(s->path, list.data, list.len, &changed, &err), -1);
 	assert_int_equal(err.kind, ERROR_UNTRUSTED);
@@ -449,7 +449,7 @@ static void signing_keys_stand_once_in_a_list_that_ends_with_them(void **state)
 		list.data[i] ^= 1;
 		assert_int_equal(signer_list_open(list.data, i, &pinned, &read, &err), -1);
 	}
-	/* What was signed as something else is none. */
+	/* What was signed as a list of signing keys is not taken for a list of host keys. */
 	struct host_pins hosts;
 	assert_int_equal(host_pins_open(list.data, list.len, &pinned, &hosts, &err), -1);
 	assert_int_equal(err.kind, ERROR_UNTRUSTED);

@@ -1,4 +1,4 @@
-/* What the root half remembers: nothing changed goes unnoticed. */
+/* What the root half remembers: no change to the file goes unnoticed. */
 #include "agent/root/journal.h"
 #include "tests/unit/scratch.h"
 

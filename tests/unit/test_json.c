@@ -1,4 +1,4 @@
-/* JSON of strangers: what cJSON would let through must not get in. */
+/* JSON that strangers send: what cJSON would let through must not get in. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,7 @@ static void depth_is_bounded_before_anything_recurses(void **state)
 	for (int i = 0; i < 100000; i++)
 		buf_add(&b, "[", 1);
 	refuse(buf_text(&b), "nested deeper");
-	/* Brackets in a string are text. */
+	/* Brackets inside a string do not nest. */
 	struct error err;
 	static const char fine[] = "{\"a\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[\"}";
 	auto_json cJSON *o = json_parse(fine, sizeof(fine) - 1, &err);
@@ -86,7 +86,7 @@ static void readers_name_the_member_and_the_fault(void **state)
 	assert_string_equal(err.message, "n: is not a string");
 }
 
-/* cJSON prints 15 digits: 2^53 - 1 would come back as another number, and 2^53 + 1 is taken for 2^53. */
+/* cJSON prints 15 digits, so that 2^53 - 1 would come back as another number, and it reads 2^53 + 1 as 2^53. */
 static void an_integer_is_what_it_was_when_it_comes_back(void **state)
 {
 	static const char largest[] = "{\"n\":999999999999999,\"over\":1000000000000000,\"odd\":9007199254740991}";

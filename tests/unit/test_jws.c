@@ -1,4 +1,4 @@
-/* Signatures of requests, with the keys and texts of RFC 7515 and RFC 7638. */
+/* Signatures of ACME requests, tested with the keys and texts of RFC 7515 and RFC 7638. */
 #include "hub/common/jws.h"
 #include "hub/keys/jws_key.h"
 #include "lib/core/base64.h"
@@ -66,7 +66,8 @@ static EVP_PKEY *a3_key(void)
 	return key;
 }
 
-/* Whether `signature`, r || s in base64url, is the key's over `input`: by OpenSSL, not by what is tested. */
+/* Whether `signature`, which is r || s in base64url, is the key's over `input`, judged by OpenSSL and not by what is
+ * tested. */
 static bool verifies(EVP_PKEY *key, const char *input, const char *signature)
 {
 	auto_buf struct buf raw = BUF_INIT(128);
@@ -162,7 +163,7 @@ static void coordinates_keep_their_leading_zeros(void **state)
 {
 	(void)state;
 	struct error err;
-	for (int i = 0; i < 600; i++) { /* two coordinates, one in 256 begins with a zero byte */
+	for (int i = 0; i < 600; i++) { /* there are two coordinates, and one in 256 begins with a zero byte */
 		auto_pkey EVP_PKEY *key = chain_make_key("ecdsa-p256", &err);
 		auto_buf struct buf jwk = BUF_INIT(512);
 		assert_int_equal(jws_jwk(key, &jwk, &err), 0);
@@ -173,7 +174,7 @@ static void coordinates_keep_their_leading_zeros(void **state)
 static void the_thumbprint_is_that_of_rfc_7638(void **state)
 {
 	(void)state;
-	/* Section 3.1: what is hashed, and what comes of it. */
+	/* RFC 7638 section 3.1 gives the text that is hashed and its hash. */
 	static const char rfc[] =
 		"{\"e\":\"AQAB\",\"kty\":\"RSA\",\"n\":"
 		"\"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zw"
@@ -187,7 +188,7 @@ static void the_thumbprint_is_that_of_rfc_7638(void **state)
 	assert_int_equal(sha256(rfc, sizeof(rfc) - 1, hash), 0);
 	assert_int_equal(base64url_encode(hash, sizeof(hash), &text), 0);
 	assert_string_equal(buf_text(&text), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
-	/* The same over the key of RFC 7515 A.3, hashed by another implementation. */
+	/* The thumbprint of the key of RFC 7515 appendix A.3, as another implementation computed it. */
 	struct error err;
 	char thumbprint[JWS_THUMBPRINT_MAX];
 	auto_pkey EVP_PKEY *key = a3_key();
@@ -195,7 +196,7 @@ static void the_thumbprint_is_that_of_rfc_7638(void **state)
 	assert_string_equal(thumbprint, "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U");
 }
 
-/* What the worker and certsync-keys do between them. */
+/* Signs as the worker and certsync-keys do together. */
 static int jws_sign(
 	EVP_PKEY *key, const struct jws_header *header, const char *payload, struct buf *out, struct error *err)
 {
@@ -224,7 +225,7 @@ static void keys_of_other_kinds_are_refused(void **state)
 	}
 }
 
-/* Signs, takes the three parts out, and holds the signature against the key. */
+/* Signs, takes the three parts apart, and checks the signature with the key. */
 static cJSON *sign_and_check(EVP_PKEY *key, const struct jws_header *header, const char *payload, const char *encoded)
 {
 	struct error err;
@@ -295,7 +296,7 @@ static void many_signatures_all_have_64_bytes(void **state)
 	(void)state;
 	auto_pkey EVP_PKEY *key = a3_key();
 	const struct jws_header header = {"https://ca.example/acct/1", "nonce-4", "https://ca.example/order/1"};
-	for (int i = 0; i < 300; i++) { /* r or s begins with a zero byte in one of 128 */
+	for (int i = 0; i < 300; i++) { /* in one of 128 signatures r or s begins with a zero byte */
 		auto_json cJSON *protected = sign_and_check(key, &header, "{}", "e30");
 		assert_non_null(protected);
 	}

@@ -1,4 +1,4 @@
-/* A certificate on a node whose files somebody changes, and whose disk fails in the wrong moment. */
+/* A certificate on a node whose files somebody changes, and whose disk fails at the wrong moment. */
 #include "agent/root/guard.h"
 #include "agent/root/certificate.h"
 #include "agent/root/operation.h"
@@ -73,7 +73,7 @@ static bool ask(struct node *n, enum request_op op, uint32_t number)
 	return ok;
 }
 
-/* Staged as operation_stage leaves it, without a bundle; valid for so many days from now. */
+/* Stages a set, valid for so many days from now, as operation_stage would leave it, but without a bundle. */
 static void stage(struct node *n, uint32_t number, int days)
 {
 	int64_t now = clock_wall();
@@ -151,7 +151,7 @@ static void it_is_written_anew_while_running_too(void **state)
 	}
 }
 
-/* One byte of the same length: what is remembered of a set never takes the place of looking at it. */
+/* One byte is changed and no length, because what is remembered of a set must never take the place of looking at it. */
 static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
 {
 	struct node *n = *state;
@@ -181,7 +181,7 @@ static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
 	}
 }
 
-/* With one pair, combined-all is the same as combined: also of a set that was not decoded. */
+/* With one pair, combined-all is the same as combined, also when the set was not decoded again. */
 static void a_set_seen_before_has_every_content(void **state)
 {
 	struct node *n = *state;
@@ -210,7 +210,7 @@ static void a_set_seen_before_has_every_content(void **state)
 	}
 }
 
-/* What cannot be read for want of descriptors is neither damaged nor gone. */
+/* Files that cannot be read because no descriptor is free are neither damaged nor gone. */
 static void nothing_is_forgotten_without_descriptors(void **state)
 {
 	struct node *n = *state;
@@ -255,12 +255,12 @@ static void an_expired_certificate_is_not_displaced_by_the_placeholder(void **st
 	for (size_t i = 0; i < COUNT(files); i++)
 		damage(n, files[i]);
 	restart(n);
-	/* Nothing is left of the newest: the one before it, expired as it is. */
+	/* Nothing of the newest revision is left, so the one before it is restored, although it has expired. */
 	check_whole(n, 1);
 	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
 }
 
-/* A directory that is no more, so that nothing can be written there. */
+/* Returns a directory that was removed, so that nothing can be written in it. */
 static int unwritable(const struct node *n)
 {
 	mkdirat(n->scratch->fd, "gone", 0700);
@@ -286,7 +286,7 @@ static void an_undo_that_cannot_be_recorded_is_not_reversed(void **state)
 	assert_false(ask(n, REQUEST_RELOAD, 2));
 	close(n->keeper.root_state);
 	n->keeper.root_state = n->root_state;
-	/* The disk is there again: the next try ends it. */
+	/* The disk works again, and the next try completes the undo. */
 	n->keeper.undo_at_ms = clock_monotonic_ms();
 	root_certificate_tick(&n->keeper);
 	assert_false(n->keeper.undoing || root_certificate_is_pending(&n->keeper));
@@ -336,11 +336,11 @@ static void hooks_that_are_asked_for_in_a_loop_are_refused_for_a_while(void **st
 	int runs = 0;
 	while (root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now, &err) == 0 && runs < 1000)
 		runs++;
-	assert_in_range(runs, 100, 200); /* a hundred renewals in a row are not refused */
+	assert_in_range(runs, 100, 200); /* a hundred renewals in a row must not be refused */
 	assert_int_equal(err.kind, ERROR_RETRY);
 	assert_memory_equal(err.message, "too often: reload of mail.domain.pl", 35);
 	assert_non_null(strstr(err.message, "try again in 5 s"));
-	/* Other hooks have their own. */
+	/* Each kind of hook has a count of its own. */
 	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_TEST, now, &err), 0);
 	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 4999, &err), -1);
 	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 5000, &err), 0);
@@ -366,7 +366,7 @@ static void a_request_in_a_loop_is_told_to_wait(void **state)
 	assert_string_equal(reply->step, "reload");
 	assert_memory_equal(reply->text, "too often:", 10);
 	mem_free_cleanup(&reply);
-	/* An undo is never refused for that. */
+	/* An undo is never refused for running hooks too often. */
 	stage(n, 2, 20);
 	assert_true(ask(n, REQUEST_ACTIVATE, 2));
 	assert_true(ask(n, REQUEST_UNDO, 2));

@@ -1,4 +1,5 @@
-/* Who changed which agent's keys: written down before it is done, bounded, kept, and told; and by which key a session is known. */
+/* Who changed which agent's keys: each change is written down before it is done, the record is bounded, kept and told;
+ * and a session is known by the key that it used. */
 #include "tests/unit/hub_scene.h"
 
 #include "hub/daemon/agents/enroll.h"
@@ -42,7 +43,8 @@ static int give(struct hub *hub, const char *ssh, const uint8_t seal[SEAL_KEY_SI
 	return result;
 }
 
-/* 0: none of its keys, 1: its present one, 2: its next one; and the sealing key that goes with it. */
+/* Returns 0 when the agent has no such key, 1 when it is the present one and 2 when it is the next one, and then also
+ * the sealing key that goes with it. */
 static int standing(struct hub *hub, const char *ssh, uint8_t ret_seal[SEAL_KEY_SIZE])
 {
 	struct error err;
@@ -70,9 +72,9 @@ static void keys_are_replaced_only_by_saying_so(void **state)
 	struct hub *hub = &((struct hub_scene *)*state)->hub;
 	uint8_t seal[SEAL_KEY_SIZE];
 	assert_int_equal(give(hub, KEY_A, seal_a, false), 0);
-	assert_int_equal(give(hub, KEY_A, seal_a, false), 0); /* the same once more is no change */
+	assert_int_equal(give(hub, KEY_A, seal_a, false), 0); /* giving the same keys once more is no change */
 	assert_string_equal(last(hub, 1)->before, "none");
-	/* Another sealing key beside the same SSH key would open what is the agent's. */
+	/* With another sealing key beside the same SSH key, somebody else could open what is meant for the agent. */
 	assert_int_equal(give(hub, KEY_A, seal_b, false), -1);
 	assert_int_equal(give(hub, KEY_B, seal_b, false), -1);
 	assert_int_equal(standing(hub, KEY_A, seal), 1);
@@ -114,13 +116,14 @@ static void the_next_key_is_proven_by_itself_alone(void **state)
 	assert_int_equal(enrolment_find(hub, "mail", &e, &err), 1);
 	assert_true(e.rotation > 0 && !e.rotates);
 	assert_int_equal(enroll_keys(hub, "mail", KEY_B, seal_b, true, 0, &err), 0);
-	/* Each opens what is sealed to its own until the next one was proven; nobody is locked out. */
+	/* Until the next key was proven, each of the two opens what is sealed to its own sealing key, and nobody is
+	 * locked out. */
 	assert_int_equal(standing(hub, KEY_A, seal), 1);
 	assert_memory_equal(seal, seal_a, SEAL_KEY_SIZE);
 	assert_int_equal(standing(hub, KEY_B, seal), 2);
 	assert_memory_equal(seal, seal_b, SEAL_KEY_SIZE);
 	hub_key_mark(KEY_A, mark);
-	assert_int_equal(enroll_prove(hub, "mail", mark), 0); /* the old one proves nothing */
+	assert_int_equal(enroll_prove(hub, "mail", mark), 0); /* logging in with the old key proves nothing */
 	assert_int_equal(standing(hub, KEY_A, seal), 1);
 	hub_key_mark(KEY_B, mark);
 	assert_int_equal(enroll_prove(hub, "mail", mark), 0);
@@ -151,7 +154,7 @@ static void a_person_is_told_of_each_change(void **state)
 	char subject[] = "mail #1", text[] = "";
 	int64_t now = clock_wall();
 	assert_int_equal(give(hub, KEY_A, seal_a, false), 0);
-	/* Kept over a restart. */
+	/* The record is kept over a restart. */
 	key_changes_close(hub);
 	key_changes_open(hub);
 	const struct condition *c = look(hub, &book, now, CONDITION_KEYS, &found);
@@ -160,7 +163,7 @@ static void a_person_is_told_of_each_change(void **state)
 	assert_non_null(strstr(c->text, "its keys were given by hand, by root (uid 0), at "));
 	assert_non_null(strstr(c->text, "Before: none; now: SSH key SHA256:"));
 	assert_null(look(hub, &book, now + 2 * 3600, CONDITION_KEYS, &found));
-	/* One that was not told yet when the hub went down is not forgotten. */
+	/* A change that was not told yet when the hub went down is not forgotten. */
 	struct condition_entry entry = {.kind = CONDITION_KEYS, .subject = subject, .text = text};
 	book = (struct condition_book){&entry, 1};
 	assert_non_null(look(hub, &book, now + 2 * 3600, CONDITION_KEYS, &found));
@@ -178,18 +181,19 @@ static void a_rotation_and_an_old_key_are_told(void **state)
 	assert_int_equal(give(hub, KEY_A, seal_a, false), 0);
 	assert_null(look(hub, &book, now, CONDITION_ROTATION, &found));
 	assert_int_equal(enroll_rotate(hub, "mail", 0, &err), 0);
-	key_rotation_note(hub, "mail", true); /* as the list of keys does that is sent to the root half */
+	/* the list of keys for the root half is noted like this when it is sent */
+	key_rotation_note(hub, "mail", true);
 	const struct condition *c = look(hub, &book, now, CONDITION_ROTATION, &found);
 	assert_non_null(c);
 	assert_non_null(strstr(c->text, "as root (uid 0) asked, and no node has taken the line for it yet"));
 	assert_int_equal(enroll_keys(hub, "mail", KEY_B, seal_b, true, 0, &err), 0);
-	c = look(hub, &book, now + 30 * 86400, CONDITION_ROTATION, &found); /* however long it takes */
+	c = look(hub, &book, now + 30 * 86400, CONDITION_ROTATION, &found); /* it stands however long this takes */
 	assert_non_null(strstr(c->text, "it has not come in with the new ones yet"));
 	assert_int_equal(enroll_prove(hub, "mail", NULL), 0);
 	assert_null(look(hub, &book, now, CONDITION_ROTATION, &found));
 	assert_null(look(hub, &book, now, CONDITION_OLD_KEY, &found));
 	assert_true(key_stranger_note(hub, "mail", "AAAA"));
-	assert_false(key_stranger_note(hub, "mail", "BBBB")); /* logged once a minute */
+	assert_false(key_stranger_note(hub, "mail", "BBBB")); /* this is logged once a minute */
 	c = look(hub, &book, now, CONDITION_OLD_KEY, &found);
 	assert_non_null(c);
 	assert_true(c->critical);
@@ -224,7 +228,7 @@ static void the_record_is_bounded_and_a_damaged_one_begun_anew(void **state)
 	assert_int_equal(count, 0);
 }
 
-/* Of a line that was printed before this version: good, and by whom it was printed is not known. */
+/* A line that an older version printed is still good, but who had it printed is not known. */
 static void a_join_line_says_who_had_it_printed(void **state)
 {
 	struct hub *hub = &((struct hub_scene *)*state)->hub;
@@ -247,7 +251,7 @@ static void a_join_line_says_who_had_it_printed(void **state)
 	assert_int_equal(store_get(hub->store, "joins", "mail", "line", &record, &err), 1);
 	buf_put_u8(&old, 1);
 	buf_add(&old, record.data + 1, 21);
-	buf_add(&old, record.data + 26, record.len - 26); /* without its four bytes */
+	buf_add(&old, record.data + 26, record.len - 26); /* the older form lacks these four bytes */
 	assert_int_equal(store_put(hub->store, "joins", "mail", "line", old.data, old.len, &err), 0);
 	assert_int_equal(join_line_find(hub, "mail", &t, &err), 1);
 	assert_int_equal(t.by, (uid_t)-1);

@@ -1,6 +1,5 @@
-/* certsync-keys as a daemon meets it, an honest one and one that is not: what it makes, keeps and signs, what it never gives, and what
- * it never signs.
- */
+/* certsync-keys as a daemon meets it, an honest one and one that is not: what it makes, keeps and signs, what it never
+ * gives, and what it never signs. */
 #include "tests/keys.h"
 #include "tests/secret.h"
 #include "tests/unit/issue.h"
@@ -75,7 +74,7 @@ static void on_made(const struct buf *spki, const struct error *err, void *conte
 		m->error = *err;
 }
 
-/* A leaf's key of this type: its id and public half. */
+/* Makes a leaf's key of this type. Returns its public half, and its id. */
 static EVP_PKEY *make(struct scene *s, const char *type, uint8_t id[KEYS_ID_SIZE])
 {
 	struct error err;
@@ -111,11 +110,12 @@ static void keys_are_made_kept_committed_and_dropped(void **state)
 		assert_string_equal(chain_key_type(key, type), types[i]);
 		assert_true(has_file(s, "pending", id));
 		assert_int_equal(keys_find(s->keys, KEYS_LEAF, id, &err), 1);
-		assert_int_equal(keys_find(s->keys, KEYS_ACCOUNT, id, &err), 0); /* each is of its class */
+		/* a key is known in its own class only */
+		assert_int_equal(keys_find(s->keys, KEYS_ACCOUNT, id, &err), 0);
 		assert_int_equal(keys_commit(s->keys, id, &err), 0);
 		assert_int_equal(keys_commit(s->keys, id, &err), 0);
 		assert_true(has_file(s, "leaf", id) && !has_file(s, "pending", id));
-		/* What a revision has is never lost, whoever asks for it. */
+		/* A key that a revision uses is never dropped, whoever asks for it. */
 		assert_int_equal(keys_drop(s->keys, KEYS_LEAF, id, &err), 0);
 		assert_true(has_file(s, "leaf", id));
 		assert_int_equal(keys_find(s->keys, KEYS_LEAF, id, &err), 1);
@@ -137,7 +137,7 @@ static void a_key_of_a_type_that_there_is_not_is_refused(void **state)
 		assert_int_equal(event_base_loop(s->base, EVLOOP_ONCE), 0);
 	assert_int_equal(m.spki.len, 0);
 	assert_non_null(strstr(m.error.message, "key type dsa-1024 is unknown"));
-	assert_int_equal(keys_signer(s->keys, true, (uint8_t[SEAL_KEY_SIZE]){0}, &err), 0); /* it goes on */
+	assert_int_equal(keys_signer(s->keys, true, (uint8_t[SEAL_KEY_SIZE]){0}, &err), 0); /* it goes on to serve */
 }
 
 static void a_request_has_the_names_and_the_key(void **state)
@@ -164,7 +164,7 @@ static void base64url(const char *text, struct buf *out)
 	assert_int_equal(base64url_encode(text, strlen(text), out), 0);
 }
 
-/* Header and payload as they would be signed. */
+/* Signs this header and payload as a request of ACME. */
 static int sign_these(struct scene *s, enum keys_class key_class, const uint8_t *id, const char *header,
 	const char *payload, struct error *err)
 {
@@ -194,7 +194,7 @@ static void an_account_signs_requests_and_a_leaf_its_revocation(void **state)
 	assert_int_equal(sign_these(s, KEYS_ACCOUNT, account, HEADER, "{}", &err), 0);
 	assert_int_equal(sign_these(s, KEYS_ACCOUNT, account, HEADER, NULL, &err), 0);
 	assert_int_equal(sign_these(s, KEYS_LEAF, leaf, HEADER, "{\"certificate\":\"MII\",\"reason\":1}", &err), 0);
-	/* One key cannot be used as another. */
+	/* A key of one class cannot be used as one of another. */
 	assert_int_equal(sign_these(s, KEYS_LEAF, leaf, HEADER, "{\"status\":\"deactivated\"}", &err), -1);
 	assert_non_null(strstr(err.message, "signs no request of ACME but its revocation"));
 	assert_int_equal(sign_these(s, KEYS_ACCOUNT, leaf, HEADER, "{}", &err), -1);
@@ -205,7 +205,7 @@ static void an_account_signs_requests_and_a_leaf_its_revocation(void **state)
 		assert_int_equal(keys_jws(s->keys, KEYS_ACCOUNT, account, inputs[i], signature, &err), -1);
 		assert_non_null(strstr(err.message, "no request of ACME"));
 	}
-	/* What TLS would have signed: 64 blanks, a context, a digest (RFC 8446 section 4.4.3). */
+	/* This is what TLS would have signed: 64 blanks, a context, and a digest (RFC 8446 section 4.4.3). */
 	assert_int_equal(
 		keys_jws(s->keys, KEYS_LEAF, leaf,
 			"                                                                TLS 1.3, server CertificateVerify",
@@ -261,7 +261,8 @@ static void a_bundle_is_what_an_agent_opens(void **state)
 	issued_release(&leaf);
 }
 
-/* No word of a stranger becomes another kind of message: what begins as a bundle is one, and what is a list of host keys is none. */
+/* Nobody can have one kind of message signed as another: what begins like a bundle is signed as a bundle only, and a
+ * list of host keys as such a list only. */
 static void a_signature_is_for_one_kind_of_thing(void **state)
 {
 	struct scene *s = *state;
@@ -322,13 +323,14 @@ static void the_next_signing_key_takes_the_place_of_the_present_one(void **state
 	assert_memory_equal(next, again, sizeof(next));
 	struct signer_list l = signers(s, 5, true, present);
 	assert_true(signer_list_has(&l, present) && signer_list_has(&l, next));
-	/* Another one than the one that is meant does not. */
+	/* A switch to any other key than the next one is refused. */
 	assert_int_equal(keys_switch_signer(s->keys, (const uint8_t[SEAL_KEY_SIZE]){1}, &err), -1);
 	assert_string_equal(err.message, "the next signing key is another one");
 	assert_int_equal(keys_signer(s->keys, false, again, &err), 0);
 	assert_memory_equal(present, again, sizeof(present));
 	assert_int_equal(keys_switch_signer(s->keys, next, &err), 0);
-	assert_int_equal(keys_switch_signer(s->keys, next, &err), 0); /* asked again, as when the answer was lost */
+	/* the daemon asks again when the answer was lost */
+	assert_int_equal(keys_switch_signer(s->keys, next, &err), 0);
 	assert_int_equal(keys_signer(s->keys, false, again, &err), 0);
 	assert_memory_equal(next, again, sizeof(next));
 	l = signers(s, 6, false, next);
@@ -345,7 +347,8 @@ static int truncateat(int dir, const char *name)
 	return fd < 0 ? -1 : 0;
 }
 
-/* Killed behind each step of the exchange: the present one is there, and the old one is wiped as soon as it is not. */
+/* The process is killed behind each step of the exchange: the present key is there, and the old one is wiped as soon as
+ * it is not the present one. */
 static void an_exchange_that_was_killed_leaves_one_signing_key(void **state)
 {
 	const struct scene *s = *state;
@@ -365,7 +368,7 @@ static void an_exchange_that_was_killed_leaves_one_signing_key(void **state)
 		auto_close int held = openat(dir, "sign.key", O_RDONLY | O_CLOEXEC);
 		if (steps > 1)
 			assert_int_equal(renameat(dir, "next-sign.key", dir, "sign.key"), 0);
-		if (steps > 2) /* overwritten, and not removed yet */
+		if (steps > 2) /* the old key is overwritten, and not removed yet */
 			assert_int_equal(truncateat(dir, "gone-sign.key"), 0);
 		signer_release(&signer);
 		assert_int_equal(signer_open(&signer, dir, &err), 0);
@@ -515,7 +518,7 @@ static void what_is_no_request_ends_that_connection_alone(void **state)
 
 static const char prose[] = "# my key\n";
 
-/* Whatever file it is, in whatever order and state: what is left has no byte of the key. */
+/* Whatever the file, its order and its state, what is left of it has no byte of the key. */
 static void nothing_of_a_key_is_left(void **state)
 {
 	struct scene *s = *state;
@@ -579,7 +582,7 @@ static void a_key_whose_halves_do_not_belong_together_is_named(void **state)
 	auto_key_cut struct key_cut cut = {.key = NULL};
 	assert_int_equal(chain_write_key(one, &pkcs8, &err), 0);
 	assert_int_equal(chain_write_key(two, &other, &err), 0);
-	/* The public point stands at the end. */
+	/* The public point stands at the end of the encoding. */
 	assert_int_equal(pkcs8.len, other.len);
 	memcpy(pkcs8.data + pkcs8.len - 64, other.data + other.len - 64, 64);
 	BIO *bio = BIO_new(BIO_s_mem());

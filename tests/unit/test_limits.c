@@ -1,4 +1,5 @@
-/* The breaker before an authority's limits: what counts, for how long, and what survives a restart. */
+/* The breaker that stops certsync before it meets an authority's limits: what counts, for how long, and what survives a
+ * restart. */
 #include "hub/daemon/acme/limits.h"
 #include "tests/unit/scratch.h"
 
@@ -62,7 +63,8 @@ static void identical_sets_are_counted_by_authority_and_survive(void **state)
 	assert_non_null(strstr(err.message, "free again 2027-01-22T08:00:00Z"));
 	assert_int_equal(limits_check(store, &acme, others, 90 * DAY, NOW + 5, &when, &err), 0);
 	assert_int_equal(limits_check(store, &elsewhere, names, 90 * DAY, NOW + 5, &when, &err), 0);
-	/* 160 hours are renewed twice a week, 24 hours more often than five times. */
+	/* A certificate of 160 hours is renewed twice a week, and is held to the limit; one of 24 hours needs more than
+	 * five orders a week, and is not. */
 	assert_int_equal(limits_check(store, &acme, names, 160 * 3600, NOW + 5, &when, &err), -1);
 	assert_int_equal(limits_check(store, &acme, names, DAY, NOW + 5, &when, &err), 0);
 	store_close(store);

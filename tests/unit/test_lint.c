@@ -1,4 +1,4 @@
-/* What a lifetime cannot afford. */
+/* Settings that a certificate's lifetime leaves no time for. */
 #include "hub/common/lint.h"
 
 #include <setjmp.h>
@@ -14,7 +14,7 @@
 static char *none[] = {NULL};
 static char *one[] = {"backup1", NULL};
 
-/* As hub.conf has it where it says nothing. */
+/* These are the values where hub.conf says nothing. */
 static struct hub_certificate defaults(void)
 {
 	return (struct hub_certificate){.canary = none,
@@ -61,7 +61,7 @@ static void each_setting_that_is_too_long_is_named(void **state)
 	c = defaults();
 	c.soak = 2 * DAY;
 	struct lint_fault faults[LINT_FAULTS_MAX];
-	assert_int_equal(lint_lifetime(&c, 600, 160 * HOUR, faults), 0); /* nobody goes first */
+	assert_int_equal(lint_lifetime(&c, 600, 160 * HOUR, faults), 0); /* without a canary nobody soaks */
 	c.canary = one;
 	complains(&c, 600, 160 * HOUR, "soak");
 	c = defaults();

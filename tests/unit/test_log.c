@@ -1,4 +1,4 @@
-/* A log line's pairs: what comes from elsewhere stays one value, whatever it says. */
+/* The pairs of a log line: text from elsewhere stays one value, whatever it says. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,7 +63,7 @@ static void the_journal_is_recognised_by_the_stream_that_it_gave(void **state)
 	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
 	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
 	assert_true(log_to_journal(stream, STDERR_FILENO));
-	assert_false(log_to_journal("1:2", STDERR_FILENO)); /* standard error was sent elsewhere since */
+	assert_false(log_to_journal("1:2", STDERR_FILENO)); /* standard error was sent elsewhere meanwhile */
 	assert_false(log_to_journal("", STDERR_FILENO));
 	assert_false(log_to_journal(NULL, STDERR_FILENO));
 }

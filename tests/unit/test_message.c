@@ -1,4 +1,4 @@
-/* The messages of the protocol: each comes back as it went, and a bad one names its fault. */
+/* The messages of the protocol: each comes back as it went, and a bad one is refused with the name of its fault. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,7 +85,7 @@ static void a_hold_of_over_a_week_is_refused(void **state)
 	assert_non_null(strstr(err.message, "hold: seconds"));
 }
 
-/* What protocol 1 does not have may be absent. */
+/* Members that protocol 1 did not have may be absent. */
 static void messages_of_protocol_1_are_taken(void **state)
 {
 	(void)state;
@@ -107,7 +107,7 @@ static void messages_of_protocol_1_are_taken(void **state)
 	assert_int_equal(probed.repaired, 0);
 }
 
-/* Encoding what was decoded gives the same text: nothing is lost or changed on the way, for every message. */
+/* Every message that was decoded and encoded again gives the same text, so nothing is lost or changed on the way. */
 static void each_message_comes_back_as_it_went(void **state)
 {
 	(void)state;
@@ -147,7 +147,7 @@ static void names_are_domain_names_or_addresses(void **state)
 	}
 }
 
-/* In a process of its own: it ends there. */
+/* Encodes in a process of its own, since a message that cannot be encoded aborts it. */
 static bool ends_by_abort(enum message_type type, size_t room)
 {
 	int status;
@@ -258,7 +258,7 @@ static void unknown_members_are_passed_over(void **state)
 	assert_int_equal(m.type, MESSAGE_PING);
 }
 
-/* `o` printed and decoded: 0 or -1. */
+/* Prints and decodes `o`. Returns 0 or -1. */
 static int decode_object(const cJSON *o)
 {
 	struct error err;
@@ -279,13 +279,13 @@ static bool may_be_absent(const char *type, const char *key)
 	return false;
 }
 
-/* The object of which a member is spoilt: the message, or its first probe. */
+/* Returns the object of which a member is spoilt: the message itself, or its first probe. */
 static cJSON *part_of(cJSON *o, bool probe)
 {
 	return probe ? cJSON_GetArrayItem(cJSON_GetObjectItem(o, "probes"), 0) : o;
 }
 
-/* Each member: absent, and of a type that no member has. */
+/* Spoils each member in turn: it is absent, or of a type that no member has. */
 static void spoil_each_member(cJSON *whole, const char *type, bool probe)
 {
 	const cJSON *member;
@@ -317,7 +317,8 @@ static void every_member_is_looked_at(void **state)
 	}
 }
 
-/* Each text of each message with something in it that would forge a row, steer a terminal or hide: refused, by its name. */
+/* Each text of each message gets something that would forge a row, steer a terminal or hide, and is refused by its
+ * name. */
 static void a_text_outside_its_alphabet_is_refused_by_name(void **state)
 {
 	(void)state;
@@ -345,7 +346,7 @@ static bool is_text_key(const char *key)
 	return false;
 }
 
-/* No string of any message takes a line feed but output, and none an escape. */
+/* Of all strings in messages only `output` takes a line feed, and none takes an escape. */
 static void refuse_lines(cJSON *whole, bool probe, size_t *count)
 {
 	const cJSON *member;
@@ -380,7 +381,8 @@ static void output_alone_has_lines(void **state)
 		if (part_of(o, true))
 			refuse_lines(o, true, &count);
 	}
-	assert_int_equal(count, 2 * 13); /* hello 1, welcome 2, verified 2, failed 3, probed 2, pinned 1, error 2 */
+	/* there are: hello 1, welcome 2, verified 2, failed 3, probed 2, pinned 1, error 2 */
+	assert_int_equal(count, 2 * 13);
 }
 
 /* Whatever stands in our own fields, what is sent keeps to the alphabet. */

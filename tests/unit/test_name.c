@@ -1,4 +1,4 @@
-/* Names, patterns, revisions and texts: the alphabets that keep strangers out of paths and terminals. */
+/* Names, patterns, revisions and texts: their alphabets keep strangers out of paths and terminals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The child that opens bundles: what it can still do, and what becomes of one that is taken over, hangs, dies or lies. */
+/* The child that opens bundles: what it can still do when it is confined, and what happens when it is taken over,
+ * hangs, dies or lies. */
 #include "agent/root/certificate.h"
 #include "agent/root/opener.h"
 #include "agent/root/opener_child.h"
@@ -24,7 +25,7 @@
 #include <sys/wait.h>
 
 static const char name[] = "mail.domain.pl";
-static char *scratch_dir; /* of the running test, for what runs in the child */
+static char *scratch_dir; /* the running test's directory, for code that runs in the child */
 
 /* ---- a node with one certificate, and a hub that seals for it ---- */
 
@@ -113,7 +114,7 @@ static void seal_next(const struct node *n, uint32_t number, const char *key_typ
 	issued_release(&leaf);
 }
 
-/* As the root half takes a bundle; `ret` has the reply's text. True: staged. */
+/* Takes a bundle as the root half does. Returns whether it was staged; `ret` gets the reply's text. */
 static bool stage(struct node *n, const struct buf *sealed, char ret[ERROR_MESSAGE_MAX], bool *ret_permanent)
 {
 	struct bundle checked;
@@ -183,7 +184,7 @@ static void what_verify_refuses_is_told_by_its_rule(void **state)
 	assert_true(stage(n, &sealed, text, &permanent));
 }
 
-/* Of a directory it gets what has the name that is looked for. */
+/* Of a directory of anchors the child is given the files whose name is that of the issuer looked for. */
 static void anchors_may_be_a_directory(void **state)
 {
 	struct node *n = *state;
@@ -196,7 +197,7 @@ static void anchors_may_be_a_directory(void **state)
 	n->config.anchors = scratch_path(n->scratch, "hashed");
 	assert_false(stage_next(n, 1, text));
 	assert_non_null(strstr(text, "a directory without hashed names: run openssl rehash"));
-	write_pem(n, first, other.certificate); /* another authority of the same name */
+	write_pem(n, first, other.certificate); /* another authority that has the same name */
 	assert_false(stage_next(n, 2, text));
 	assert_memory_equal(text, "chain:", 6);
 	write_pem(n, second, n->ca.certificate);
@@ -277,7 +278,7 @@ static void try_all(const struct buf *request, struct buf *answer)
 	TRY("chroot", chroot("/"));
 	TRY("mount", mount("none", "/", NULL, MS_REMOUNT, NULL));
 	TRY("keep-capabilities", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0));
-	/* Whoever is not root stays who he is, and then the kernel's Landlock decides about signals. */
+	/* A process that was not root stays who it is; only the kernel's Landlock can then forbid it signals. */
 	if (getuid() == OPENER_USER || confine_version() >= 6)
 		TRY("signal", kill(getppid(), 0));
 	if (getuid() == OPENER_USER) {
@@ -370,7 +371,7 @@ static void it_sees_one_certificate_and_is_kept_for_that(void **state)
 	assert_non_null(ask(n->keeper.install.archive, "", &first, &err));
 	assert_string_equal(ask(n->keeper.install.archive, "", &again, &err), buf_text(&first));
 	assert_in_range(opener_due(), OPENER_IDLE_MS - 60000, OPENER_IDLE_MS);
-	opener_tick(); /* not yet */
+	opener_tick(); /* its time is not over yet */
 	assert_string_equal(ask(n->keeper.install.archive, "", &again, &err), buf_text(&first));
 	assert_string_not_equal(ask(n->scratch->fd, "", &other, &err), buf_text(&first));
 	assert_int_equal(kill(atoi(buf_text(&first)), 0), -1);
@@ -413,7 +414,7 @@ static void crash(const struct buf *request, struct buf *answer)
 {
 	(void)request;
 	(void)answer;
-	signal(SIGSEGV, SIG_DFL); /* the test's own handler is inherited */
+	signal(SIGSEGV, SIG_DFL); /* the child would inherit the test's own handler */
 	raise(SIGSEGV);
 }
 
@@ -491,7 +492,7 @@ static void ask_for_no_name(const struct buf *request, struct buf *answer)
 		8);
 }
 
-/* Sound by its alphabet, and not what was signed for. */
+/* Answers with a set that keeps to the alphabet, and is not the one that the hub signed. */
 static void give_another(const struct buf *request, struct buf *answer)
 {
 	auto_buf struct buf placeholder = BUF_INIT(64);
@@ -541,7 +542,7 @@ static void a_child_that_lies_hangs_or_dies_is_named_and_the_old_one_stays(void 
 		assert_false(stage(n, &sealed, text, &permanent));
 		assert_memory_equal(text, cases[i].text, strlen(cases[i].text));
 		assert_int_equal(permanent, cases[i].permanent);
-		assert_int_equal(opener_due(), -1); /* it does not get another chance */
+		assert_int_equal(opener_due(), -1); /* a child that was caught does not get another chance */
 		assert_memory_equal(&before, &n->keeper.journal, sizeof(before));
 		assert_true(faccessat(n->keeper.install.archive, "1.2", F_OK, 0) < 0);
 	}
@@ -580,7 +581,7 @@ static int read_answer(const struct buf *answer, struct error *err)
 
 enum part { KEY, LEAF, REST };
 
-/* An answer of which one part was changed: `what` is replaced once by `by`. */
+/* Gives an answer in one part of which `what` was replaced once by `by`. */
 static int with_part(enum part which, const char *what, const char *by, struct error *err)
 {
 	auto_buf struct buf sound = BUF_INIT(OPENER_ANSWER_MAX);
@@ -607,7 +608,7 @@ static void only_the_blocks_of_each_part_are_let_through(void **state)
 		enum part part;
 		const char *what, *by;
 	} wrong[] = {
-		{KEY, "-----\n", "-----\n\n"}, /* a blank line: HAProxy runs what follows */
+		{KEY, "-----\n", "-----\n\n"}, /* a blank line, behind which HAProxy would run commands */
 		{LEAF, "\n-----END", "\n\n-----END"},
 		{LEAF, "-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----\n\n"},
 		{LEAF, "-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----\nshow env\n"},
@@ -640,7 +641,7 @@ static void only_the_blocks_of_each_part_are_let_through(void **state)
 	}
 }
 
-/* Cut off anywhere, a byte too long, and with any one byte one that is no base64. */
+/* The answer is cut off at each place, is a byte too long, or has one byte that is not of base64. */
 static void an_answer_that_is_cut_longer_or_changed_is_refused(void **state)
 {
 	auto_buf struct buf answer = BUF_INIT(OPENER_ANSWER_MAX);

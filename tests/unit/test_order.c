@@ -1,6 +1,5 @@
-/* An order beside a worker that lies: whatever `certsync-worker` says out of turn ends the order with a reason, and no record of
- * the store is lost by it.
- */
+/* An order beside a worker that lies: whatever `certsync-worker` says out of turn ends the order with a reason, and no
+ * record of the store is lost by it. */
 #include "tests/unit/issue.h"
 #include "tests/unit/worker.h"
 
@@ -26,8 +25,8 @@ struct play {
 	struct error error;
 	int64_t retry_after;
 	struct order_key account, order;
-	char heard[256]; /* words of what was handed on */
-	int result;      /* of `issued` */
+	char heard[256]; /* the words that were handed on */
+	int result;      /* what `issued` returns */
 };
 
 static char *names[] = {(char[]){NAME}, NULL};
@@ -38,7 +37,7 @@ static void hear(struct play *p, const char *word)
 	snprintf(p->heard + used, sizeof(p->heard) - used, "%s;", word);
 }
 
-/* Where a directory of records should be there is a file. */
+/* Puts a file where a directory of records should be, or takes it away. */
 static void block(const char *kind, bool blocked)
 {
 	struct error err;
@@ -85,7 +84,7 @@ static void on_failed(const char *certificate, const struct error *err, int64_t 
 	event_base_loopbreak(p->base);
 }
 
-/* `invalid` is nobody's here. */
+/* This test listens to no `invalid`. */
 static const struct order_handler handler = {on_progress, on_issued, on_failed, on_warning, NULL};
 
 static int setup(void **state)
@@ -139,7 +138,8 @@ static const char *record(struct play *p, const char *kind, const char *name, co
 	return store_get(p->store, kind, name, file, out, &err) == 1 ? buf_text(out) : NULL;
 }
 
-/* One order with what the script says; `why` is in the reason for which it fails, NULL: it is issued. */
+/* Runs one order with what the script says. `why` is part of the reason for which it must fail; NULL: it must be
+ * issued. */
 static void play(struct play *p, const char *why)
 {
 	struct error err;
@@ -165,7 +165,7 @@ static void load(struct play *p, const char *kind, const char *name, const char 
 	assert_true(order_key_load(p->store, kind, name, file, ret, &err) >= 0);
 }
 
-/* A key that was made ahead, so that a worker which waits for no answer finds it there. */
+/* Makes the order's key ahead, so that a worker which waits for no answer finds it there. */
 static void make_ahead(struct play *p)
 {
 	struct error err;
@@ -196,7 +196,7 @@ static void keep_one(struct play *p)
 	assert_true(p->account.len && p->order.len);
 }
 
-/* What N2 names is there as before. */
+/* Checks that what the promise N2 names, the account's key and the order's, is there as before. */
 static void nothing_is_lost(struct play *p)
 {
 	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
@@ -265,7 +265,7 @@ static void files_that_are_none(void **state)
 		const char *label, *file, *content, *why;
 	} sent[] = {
 		{"keys", "a", "b", "the worker sent files \"keys\""},
-		{"order-2", "a", "b", "the worker sent files \"order-2\""}, /* there is one pair */
+		{"order-2", "a", "b", "the worker sent files \"order-2\""}, /* this certificate has one pair only */
 		{"account", "account.key", "b", "the worker sent files \"account\""},
 		{"next", "privkey.pem", "b", "the worker sent files \"next\""},
 		{"issued-2", "fullchain.pem", "b", "the worker sent files \"issued-2\""},
@@ -306,7 +306,7 @@ static void a_certificate_comes_once_after_its_order_and_for_its_key(void **stat
 	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
 	play(p, "a certificate of an order without a key");
 
-	/* An order whose key that is. */
+	/* Now the store has an order that this key belongs to. */
 	keep_one(p);
 	assert_int_equal(order_key_store(p->store, "orders", NAME, ORDER_KEY, &key, &err), 0);
 	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&foreign), NULL);
@@ -317,7 +317,7 @@ static void a_certificate_comes_once_after_its_order_and_for_its_key(void **stat
 	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
 	play(p, "the worker sent issued out of turn");
 
-	/* What is not published stays, for a person to see; what is goes. */
+	/* An order that was not published stays, for a person to look at; one that was published goes. */
 	for (p->result = -1; p->result <= 0; p->result++) {
 		worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
 		worker_says(&p->script, "{\"event\":\"warning\",\"text\":\"slow\"}");
@@ -328,7 +328,7 @@ static void a_certificate_comes_once_after_its_order_and_for_its_key(void **stat
 		struct order_key left;
 		load(p, "orders", NAME, ORDER_KEY, &left);
 		assert_true(p->result ? memcmp(left.id, key.id, sizeof(key.id)) == 0 : !left.len);
-		assert_int_equal(keys_find(p->keys, KEYS_LEAF, key.id, &err), 1); /* it is a revision's */
+		assert_int_equal(keys_find(p->keys, KEYS_LEAF, key.id, &err), 1); /* a revision uses it now */
 	}
 	chain_release(&chain);
 	chain_release(&stranger);
@@ -348,7 +348,7 @@ static void an_account_has_one_key_for_ever(void **state)
 	}
 }
 
-/* The worker makes an account with a key that is one; what answers a challenge for it. */
+/* Has the worker make an account. Returns the thumbprint of its key, with which challenges are answered. */
 static void make_account(struct play *p, char thumbprint[JWS_THUMBPRINT_MAX])
 {
 	struct error err;
@@ -378,13 +378,13 @@ static void challenges_have_a_limit(void **state)
 		ask_challenge(p, token, thumbprint);
 	}
 	play(p, "the server wants more than ");
-	/* None of them is served any more: as many find room again. */
+	/* None of the tokens is served any more, so there is room again. */
 	struct error err;
 	assert_int_equal(challenge_add(p->challenge, "t0", "t0.a", &err), 0);
 	challenge_remove(p->challenge, "t0");
 }
 
-/* With the thumbprint of somebody else's account, names of ours would be proven to that one. */
+/* With the thumbprint of somebody else's account, our names would be proven to that account. */
 static void only_the_own_account_is_answered_for(void **state)
 {
 	struct play *p = *state;
@@ -420,7 +420,7 @@ static void keep_records(struct play *p, const char *records, const char *why)
 	play(p, why);
 }
 
-/* A later worker runs the hook that a record names, on the name that it has. */
+/* A later worker will run the hook that a record names, on the name that the record has, so both are checked. */
 static void only_records_of_the_order_are_kept(void **state)
 {
 	static const struct {
@@ -445,7 +445,7 @@ static void only_records_of_the_order_are_kept(void **state)
 	};
 	struct play *p = *state;
 	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
-	keep_records(p, OWN, "of another hook"); /* by http-01 none is kept */
+	keep_records(p, OWN, "of another hook"); /* an order by http-01 keeps no such record */
 	p->certificate.dns_hook = (char[]){"/hook"};
 	for (size_t i = 0; i < COUNT(refused); i++) {
 		auto_free char *both = mem_printf("%s,%s", OWN, refused[i].record);
@@ -454,7 +454,7 @@ static void only_records_of_the_order_are_kept(void **state)
 	}
 	keep_records(p, OWN, "the worker ended without a word");
 	assert_non_null(strstr(record(p, "dns", NAME, "records.json", &text), DIGEST));
-	/* What is left over is by the hook that wrote it, whatever is configured since. */
+	/* A record that is left over belongs to the hook that wrote it, whatever is configured since. */
 	p->certificate.dns_hook = (char[]){"/other"};
 	keep_records(p, OWN, "the worker ended without a word");
 	p->certificate.dns_hook = NULL;
@@ -492,7 +492,7 @@ static void a_worker_that_dies_or_babbles(void **state)
 	play(p, "inside a frame");
 }
 
-/* The disk refuses: the worker is not told that it may go on, and the order fails with the reason. */
+/* When the disk refuses, the worker is not told that it may go on, and the order fails with the reason. */
 static void what_cannot_be_kept_is_not_said_to_be(void **state)
 {
 	static const char *const read[] = {"acme", "orders", "orders-2", "nextkeys"};

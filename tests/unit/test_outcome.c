@@ -1,4 +1,4 @@
-/* What became of a revision: kept from its first offer to the one that takes its place. */
+/* What became of a revision: this is kept from its first offer until the next one takes its place. */
 #include "hub/daemon/rollout/history.h"
 #include "lib/core/mem.h"
 

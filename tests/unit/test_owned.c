@@ -1,4 +1,4 @@
-/* What root would read or run, in the hands of others. */
+/* Files that root would read or run, when others can change them. */
 #include "lib/core/owned.h"
 #include "tests/unit/scratch.h"
 
@@ -43,7 +43,7 @@ static void each_step_of_the_path_is_looked_at(void **state)
 	expect(odd, NULL, directory, directory_mends);
 	chmod(directory, 0757);
 	expect(file, NULL, directory, directory_mends);
-	/* As /tmp is: what is not theirs nobody can replace there. */
+	/* In a directory like /tmp nobody can replace what belongs to somebody else. */
 	chmod(directory, 01777);
 	expect(file, NULL, NULL, NULL);
 	chmod(file, 0666);
@@ -90,7 +90,7 @@ static void a_relative_path_begins_here(void **state)
 	assert_int_equal(chdir(before), 0);
 }
 
-/* As the first agent.conf of a node that joins: it has no name yet. */
+/* The first agent.conf of a node that joins is judged while it has no name yet. */
 static void an_open_file_is_judged_itself(void **state)
 {
 	(void)state;
@@ -123,7 +123,7 @@ static void another_users_are_theirs(void **state)
 	expect(file, NULL, directory, mends);
 	expect(file, &other, directory, mends);
 	expect(file, &user, NULL, NULL);
-	/* A group that is not his. */
+	/* The file has a group that the user is not in. */
 	assert_int_equal(chown(file, user.uid, other.gid), 0);
 	expect(file, &user, file, file + strlen(s->path));
 	assert_int_equal(symlink("/etc/passwd", link), 0);

@@ -1,5 +1,4 @@
-/* The status page and the metrics, of an overview in which every text is hostile, and of one that is large.
- */
+/* The status page and the metrics, made of an overview in which every text is hostile, and of one that is large. */
 #include "hub/daemon/view/metrics.h"
 #include "hub/daemon/view/page_html.h"
 #include "lib/core/clock.h"
@@ -111,7 +110,7 @@ static void a_hostile_text_adds_no_element(void **state)
 	assert_int_equal(count(html, "<style>"), 1);
 }
 
-/* Nothing of it may end a label's value, or its line. */
+/* No such text may end a label's value, or its line. */
 static void a_hostile_text_ends_no_label(void **state)
 {
 	(void)state;
@@ -150,10 +149,10 @@ static void each_metric_says_once_what_it_is(void **state)
 	assert_non_null(strstr(text, "certsync_hub_healthy 0\n"));
 	assert_non_null(strstr(text, "revision=\"1.7\",source=\"acme\"} 1\n"));
 	assert_int_equal(count(text, "certsync_endpoint_not_after_timestamp_seconds{"),
-		1); /* of the one that serves something */
+		1); /* only one endpoint serves something */
 }
 
-/* An empty hub, and a page that is longer than it may be. */
+/* A hub with nothing in it, and a page that would be longer than it may be. */
 static void nothing_and_too_much(void **state)
 {
 	(void)state;
@@ -185,7 +184,7 @@ static struct overview large(size_t endpoint_count, size_t certificate_count)
 	return o;
 }
 
-/* What a hub with everything in it shows is bounded, and shown. */
+/* A hub with as much in it as can be: what is shown is bounded, and says so. */
 static void a_large_hub_fits(void **state)
 {
 	(void)state;
@@ -200,7 +199,7 @@ static void a_large_hub_fits(void **state)
 		page.len / 1024, (long long)(middle - begun), metrics.len / 1024,
 		(long long)(clock_monotonic_ms() - middle));
 	assert_non_null(strstr(buf_text(&page), "and 9500 more"));
-	assert_non_null(strstr(buf_text(&page), "and 500 more")); /* endpoints of one certificate */
+	assert_non_null(strstr(buf_text(&page), "and 500 more")); /* these endpoints are all of one certificate */
 	free(o.endpoints);
 	free(o.certificates);
 }

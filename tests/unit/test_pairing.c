@@ -9,7 +9,7 @@
 
 static const char *const names[] = {"mail.domain.pl", NULL};
 static struct issued root, middle, leaf, older, foreign, rsa;
-static struct files files, left; /* what is watched, and what certsync-keys leaves of it */
+static struct files files, left; /* what is watched, and what is left of it without its keys */
 static struct buf cuts[FILES_MAX];
 static struct vault *vault;
 static void *scratch;
@@ -36,7 +36,7 @@ static int make_all(void **state)
 	root = issue((struct wish){.subject = "root", .authority = true});
 	middle = issue((struct wish){.subject = "middle", .issuer = &root, .authority = true});
 	leaf = make_leaf("DNS:mail.domain.pl,DNS:domain.pl", NULL, -1, 89);
-	older = make_leaf("DNS:mail.domain.pl", NULL, -61, 200); /* it lasts longer */
+	older = make_leaf("DNS:mail.domain.pl", NULL, -61, 200); /* it is valid for longer */
 	foreign = make_leaf("DNS:www.domain.pl", NULL, 0, 90);
 	rsa = make_leaf("DNS:*.domain.pl", "rsa-2048", -2, 88);
 	return 0;
@@ -63,7 +63,7 @@ static int clear(void **state)
 	return 0;
 }
 
-/* A file of these parts of CHAIN_…; CHAIN_REST is the intermediate. */
+/* Adds a file with these parts, CHAIN_…; CHAIN_REST stands for the intermediate. */
 static void put(const char *name, const struct issued *of, unsigned parts)
 {
 	struct error err;

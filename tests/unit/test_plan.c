@@ -1,4 +1,4 @@
-/* Which settings get an installed certificate, and which file of it; which are left. */
+/* Which settings are given an installed certificate, and which file of it; and which settings are left alone. */
 #include "agent/cli/adopt/plan.h"
 #include "agent/cli/services/find.h"
 #include "agent/root/file_set.h"
@@ -31,7 +31,7 @@ static struct chain chain_for(const char *san, const char *key_type, bool self_s
 	return c;
 }
 
-/* The file NAME: key and certificate. */
+/* Writes the file `name` with a key and its certificate. */
 static void put_pem(const struct scratch *s, const char *name, const char *san, const char *key_type, bool self_signed)
 {
 	struct error err;
@@ -41,7 +41,7 @@ static void put_pem(const struct scratch *s, const char *name, const char *san, 
 	scratch_write(s, name, buf_text(&pem), 0640);
 }
 
-/* live/NAME, revision 1.`number`; number 0: the placeholder. */
+/* Makes live/NAME of revision 1.`number`; number 0 makes the placeholder. */
 static void install(const struct scratch *s, const char *name, const char *san, unsigned number, bool pair)
 {
 	struct error err;
@@ -82,7 +82,7 @@ static struct agent_config *configure(const struct scratch *s, const char *certi
 #define SECTION(name, service) \
 	"certificate \"" name "\" {\n\tallow = {\"*.domain.pl\"}\n\tservice \"" service "\" { probe = none }\n}\n"
 
-/* The nginx of a test: NAME.pem for each word of `names`, in one server each, or in one for all. */
+/* Configures an nginx with NAME.pem for each word of `names`, in one server each, or in one for all. */
 static void nginx_of(const struct scratch *s, const char *names, bool together, struct found *ret)
 {
 	struct error err;
@@ -142,7 +142,7 @@ static void by_names(void **state)
 	agent_config_free(config);
 }
 
-/* What nobody trusts, and what is not there, is replaced by who is named. */
+/* A certificate that nobody trusts, or that is not there, is replaced by the one that the administrator names. */
 static void by_asking(void **state)
 {
 	const struct scratch *s = *state;
@@ -218,7 +218,8 @@ static void each_its_own(void **state)
 	agent_config_free(config);
 }
 
-/* Two kinds of key in one place get the file of their kind, in whatever order; one alone gets the first. */
+/* When two kinds of key stand in one place, each gets the file of its kind, in whatever order; one alone gets the
+ * first. */
 static void pairs(void **state)
 {
 	const struct scratch *s = *state;
@@ -247,7 +248,7 @@ static void pairs(void **state)
 	agent_config_free(config);
 }
 
-/* A certificate for the service and its key, both files of its own. */
+/* The service wants the certificate and its key in two files of its own. */
 static void copies(void **state)
 {
 	const struct scratch *s = *state;
@@ -280,7 +281,8 @@ static void copies(void **state)
 			conf = &plan.edit.files[i];
 		else
 			assert_true(plan.edit.files[i].secret);
-	for (size_t i = 0; i < plan.edit.count; i++) /* whoever could read it before, others read no key */
+	/* others must not be able to read the key, even where they could before */
+	for (size_t i = 0; i < plan.edit.count; i++)
 		if (strstr(plan.edit.files[i].path, "exim.key"))
 			assert_int_equal(plan.edit.files[i].owner.mode, 0640);
 	assert_non_null(conf);

@@ -1,3 +1,4 @@
+/* Probes of a server that runs beside them in a thread: what is seen of it, and how they end when it does not behave. */
 #include "lib/probe/probe.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
@@ -19,9 +20,9 @@ struct server {
 	int connections;
 	void (*script)(struct server *s, int fd);
 	SSL_CTX *tls;
-	SSL *ssl; /* during a script that has reached TLS */
+	SSL *ssl; /* set while a script has reached TLS */
 	pthread_t thread;
-	/* To be read after server_join: */
+	/* These may be read once server_join has returned. */
 	char heard[8192];
 	size_t heard_len;
 	char sni[256];
@@ -44,7 +45,7 @@ static void say_slowly(struct server *s, int fd, const char *text)
 		say(s, fd, (char[]){*text, '\0'});
 }
 
-/* One line of the client's, or what there is before it closes; false then. */
+/* Reads one line of the client's. Returns false when the client closes before it ends. */
 static bool hear(struct server *s, int fd)
 {
 	char byte = '\0';
@@ -154,7 +155,7 @@ static struct history probe_port(uint16_t port, const char *suffix, int timeout_
 	return o;
 }
 
-/* The whole of most stories: a server with this script, one probe, both ended. */
+/* Plays what most stories consist of: a server with this script is started, probed once, and joined. */
 static struct history play(
 	struct server *s, void (*script)(struct server *s, int fd), const char *suffix, const struct issued *identity)
 {
@@ -391,7 +392,7 @@ static void script_injected(struct server *s, int fd)
 	upgrade(s, fd);
 }
 
-/* In a segment of its own: the client has begun the handshake already. */
+/* The injected text comes in a segment of its own, when the client has begun the handshake already. */
 static void script_injected_later(struct server *s, int fd)
 {
 	say(s, fd, "+OK\r\n");
@@ -478,7 +479,7 @@ static void a_broken_connection_is_told_with_its_step(void **state)
 	assert_failed(&o, PROBE_PROTOCOL, "(waiting for the answer to EHLO): Connection reset by peer");
 }
 
-/* Until the client has hung up. */
+/* The server says nothing and reads until the client has hung up. */
 static void script_silent(struct server *s, int fd)
 {
 	while (hear(s, fd) && s->heard_len < sizeof(s->heard) - 1)

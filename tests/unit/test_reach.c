@@ -1,4 +1,4 @@
-/* Whether a configuration that is read again needs more than the daemon may reach. */
+/* Whether a configuration that is read again needs something which the confined daemon cannot reach. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,7 +55,7 @@ static void a_file_elsewhere_is_not(void **state)
 {
 	(void)state;
 	struct hub_config now = base(), next = base();
-	next.anchors = (char[]){"/srv/anchors2/ca.pem"}; /* which only begins alike */
+	next.anchors = (char[]){"/srv/anchors2/ca.pem"}; /* this path only begins like the allowed one */
 	assert_false(is_covered(&now, &next));
 	next = base();
 	next.alert.smtp_password = (char[]){"/srv/password"};

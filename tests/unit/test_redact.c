@@ -1,5 +1,5 @@
-/* What is blotted out of a hook's output, and what stays: the table of examples that lib/core/redact.h names. Keys are made here, so that each
- * run has others. */
+/* What is blotted out of a hook's output, and what stays: these are the examples that lib/core/redact.h speaks of. Keys
+ * are made here, so that each run has others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 #include "lib/core/mem.h"
 #include "lib/core/redact.h"
 
-enum { PART = 12 }; /* so much of a key in one piece is none of anybody's business */
+enum { PART = 12 }; /* so many characters of a key in a row must not be shown to anybody */
 
 static char *redacted(const char *text)
 {
@@ -89,7 +89,7 @@ static void a_secret_goes_and_what_stands_around_it_stays(void **state)
 			"00000010  " REDACT_MARK},
 		{"AGE-SECRET-KEY-1QQPQRSTUVWXYZ023456789ACDEFGHJKLMNPQRSTUVWXYZ0234567", "AGE-SECRET-KEY-" REDACT_MARK},
 		{"\"d\":\"8-uR_lLw3kV0Qz_aC5nH2bX7yT1sJ9mG4pE6fD0iKoA\"", "\"d\":\"" REDACT_MARK "\""},
-		/* The last line of a key that haproxy quotes: it is short, and stands behind the same words. */
+		/* haproxy quotes each line of a key behind the same words, and the last line is short. */
 		{"[ALERT] (17) : parsing [/x.pem:9]: unknown keyword 'MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg' out of section.\n"
 		 "[ALERT] (17) : parsing [/x.pem:10]: unknown keyword 'q7Xa' out of section.\n[ALERT] (17) : Fatal errors found.",
 			"[ALERT] (17) : parsing [/x.pem:9]: unknown keyword '" REDACT_MARK "' out of section.\n"
@@ -124,7 +124,8 @@ static char *new_key(int type)
 	return copy;
 }
 
-/* Each line of the key between these, the number of the line for #; `width`: lines broken anew, 0: as they are. */
+/* How a line of the key is quoted: what stands before and behind it, with its number for #; `width` is where lines are
+ * broken anew, 0: as they are. */
 struct quoting {
 	const char *before, *after;
 	size_t width;
@@ -167,7 +168,7 @@ static char *quote(const char *pem, const struct quoting *q)
 	return mem_strdup(buf_text(&out));
 }
 
-/* No piece of the key's base64 of PART characters is left, nor is the last line. */
+/* Checks that no PART characters in a row of the key's base64 are left, and nothing of its last line. */
 static void assert_gone(const char *pem, const char *shown, const char *what)
 {
 	auto_buf struct buf body = BUF_INIT(8192);

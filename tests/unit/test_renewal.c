@@ -1,6 +1,5 @@
-/* Renewals beside a worker that lies and a store that refuses: each failure has its reason and its wait, is known after a restart, and
- * what was begun at the authority is gone on with.
- */
+/* Renewals beside a worker that lies and a store that refuses: each failure has its reason and its wait, and is known
+ * after a restart, and an order that was begun at the authority is continued. */
 #include "hub/daemon/acme/challenge.h"
 #include "tests/unit/hub_scene.h"
 #include "tests/unit/worker.h"
@@ -25,7 +24,7 @@ static struct issued from_now(struct wish w)
 	return issue(w);
 }
 
-/* Nothing is due by itself: the test says when. */
+/* Nothing falls due by itself here; the test says when to order. */
 static void open_all(struct play *p)
 {
 	fleet_open(p->hub);
@@ -84,7 +83,8 @@ static struct renewal_status status(const struct play *p)
 	return s;
 }
 
-/* An order with what the script says, until it is over; `why`: in the reason, NULL: it succeeds. */
+/* Orders with what the script says, and runs until it is over. `why` is part of the reason for which it must fail;
+ * NULL: it must succeed. */
 static void orders(struct play *p, bool force, const char *why)
 {
 	struct error err;
@@ -97,7 +97,7 @@ static void orders(struct play *p, bool force, const char *why)
 	assert_true(why ? strstr(status(p).error, why) != NULL : !status(p).error[0]);
 }
 
-/* All that a worker says of a certificate by this issuer. */
+/* Scripts all that a worker says when this issuer has issued the certificate. */
 static void says_issued(struct play *p, const struct issued *issuer)
 {
 	struct error err;
@@ -106,7 +106,7 @@ static void says_issued(struct play *p, const struct issued *issuer)
 	auto_free char *keys = scratch_path(p->of.scratch, "state-keys");
 	struct issued leaf = from_now((struct wish){.subject = NAME, .issuer = issuer, .san = "DNS:" NAME});
 	struct chain chain = issued_chain(&leaf, NULL, 0);
-	/* It was made ahead, so that a worker which waits for no answer finds it there. */
+	/* The key was made ahead, so that a worker which waits for no answer finds it there. */
 	assert_int_equal(keys_put(keys, chain.key, &err), 0);
 	assert_int_equal(chain_write_spki(chain.key, &spki, &err), 0);
 	assert_int_equal(order_key_take(&key, &spki, &err), 0);
@@ -138,7 +138,7 @@ static void a_failure_is_known_after_a_restart(void **state)
 	assert_int_equal(status(p).failures, 2);
 	assert_string_equal(status(p).error, "rateLimited");
 	assert_true(status(p).due > clock_wall() + 3600);
-	/* The authority asked to be left alone: only --force passes over that. */
+	/* The authority has asked to be left alone, and only --force orders before that time is over. */
 	assert_int_equal(renewal_now(p->r, false, &err), -1);
 	assert_non_null(strstr(err.message, "asked to be left alone until "));
 	assert_false(status(p).running);
@@ -160,9 +160,9 @@ static void what_is_refused_is_not_ordered_twice(void **state)
 	issued_release(&stranger);
 	auto_manifest struct manifest m = {0};
 	assert_int_equal(store_current(p->hub->store, NAME, &m, &err), 0);
-	/* It stays, for the next try to judge it again once the anchor is there. */
+	/* The order is kept, so that the next try judges it again when the missing anchor is there. */
 	assert_int_equal(store_get(p->hub->store, "orders", NAME, "order.json", &order, &err), 1);
-	/* An operator's word begins another one. */
+	/* When an operator asks for it, a new order is begun instead. */
 	worker_learns(&p->script);
 	assert_int_equal(renewal_now(p->r, true, &err), 0);
 	assert_int_equal(store_get(p->hub->store, "orders", NAME, "order.json", &order, &err), 0);
@@ -196,7 +196,7 @@ static void a_store_that_refuses_stops_no_order(void **state)
 		auto_free char *name = mem_printf("state/records/%s", blocked[i]),
 			       *path = scratch_path(p->of.scratch, name);
 		(void)fs_remove_tree(AT_FDCWD, path, &err);
-		scratch_write(p->of.scratch, name, "", 0600); /* where a directory should be */
+		scratch_write(p->of.scratch, name, "", 0600); /* a file stands where a directory should be */
 	}
 	worker_says(&p->script, "{\"event\":\"invalid\",\"name\":\"" NAME "\"}");
 	worker_says(&p->script, "{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"refused\",\"retry_after\":0}");
@@ -212,7 +212,7 @@ static void on_done(const struct error *err, void *context)
 	++*(int *)context;
 }
 
-/* Its key may be about to change. */
+/* While the account is busy its key may be about to change, so that an order waits for it. */
 static void an_order_waits_for_its_account(void **state)
 {
 	static const char record[] =
@@ -230,19 +230,19 @@ static void an_order_waits_for_its_account(void **state)
 	while (!done)
 		assert_int_equal(event_base_loop(p->hub->base, EVLOOP_ONCE), 0);
 	assert_true(status(p).running);
-	/* The same worker serves its upkeep, which hears of nothing but that it is done. */
+	/* The same worker now serves the order, and has told the account only that its job is done. */
 	says_issued(p, &p->root);
 	worker_learns(&p->script);
 	while (status(p).running)
 		assert_int_equal(event_base_loop(p->hub->base, EVLOOP_ONCE), 0);
 	assert_string_equal(status(p).error, "");
-	/* And of an account it is known that an order uses it. */
+	/* An account also knows that an order uses it. */
 	worker_learns(&p->script);
 	assert_int_equal(store_drop(p->hub->store, "acme", "ca", &err), 0);
 	assert_int_equal(renewal_now(p->r, true, &err), 0);
 	assert_int_equal(renewal_check_idle(p->hub, p->hub->config->acmes, &err), -1);
 	assert_non_null(strstr(err.message, "the order of " NAME " is under way with it"));
-	/* With a key that is nobody else's: what was begun with the old one is dropped. */
+	/* The certificate is to get a new key, so that what was begun with the old one is dropped. */
 	renewal_replace(p->r, true);
 	assert_true(status(p).running);
 }

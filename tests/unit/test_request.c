@@ -66,7 +66,7 @@ static void a_request_for_a_path_an_unknown_op_or_an_impossible_revision_is_refu
 	assert_refused(r);
 	r.op = (enum request_op)(REQUEST_ALIVE + 1);
 	assert_refused(r);
-	r.op = REQUEST_STAGE; /* comes as a bundle */
+	r.op = REQUEST_STAGE; /* this one arrives as a bundle instead */
 	assert_refused(r);
 	r = sample;
 	r.revision.number = UINT32_C(0x80000000);

@@ -1,4 +1,4 @@
-/* What was revoked from here stays revoked, whatever becomes of its record. */
+/* What was revoked from here stays revoked, whatever happens to its record. */
 #include "hub/daemon/revoked.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"

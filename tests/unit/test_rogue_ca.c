@@ -1,7 +1,6 @@
-/* An authority that lies: sound dialogues of the corpus of tests/fuzz/acme.c, in which one reply is changed,
- * by every change that is known of authorities, to every part of it. Nothing is issued but the certificate of
- * the sound dialogue, each failure is a clean one. The server is in this process; lies over real TLS are in
- * tests/e2e/issue/acme.t. */
+/* An authority that lies. One reply of a sound dialogue, from the corpus of tests/fuzz/acme.c, is changed by every
+ * change that is known of authorities, in every part of it. Only the certificate of the sound dialogue may be issued,
+ * and each failure must be a clean one. The server runs in this process; tests/e2e/issue/acme.t lies over real TLS. */
 #include "tests/fuzz/acme.c"
 
 #include "lib/core/fs.h"
@@ -14,7 +13,7 @@
 #include <cmocka.h>
 
 enum { REPLIES_MAX = 16, LONG = 100000 };
-static char *reply[REPLIES_MAX]; /* of the dialogue at hand; the first one begins with the flags */
+static char *reply[REPLIES_MAX]; /* the replies of the present dialogue; the first one begins with the flags */
 static size_t reply_count;
 static uint8_t sound_leaf[CHAIN_SHA256_SIZE];
 static struct {
@@ -36,7 +35,7 @@ static void load(const char *name)
 			mem_strndup((const char *)all.data + at, strnlen((const char *)all.data + at, all.len - at));
 }
 
-/* The whole dialogue, reply `changed` being `text`. Whatever comes of it, it is one thing. */
+/* Plays the whole dialogue with `text` in the place of reply `changed`, and checks that it ends in exactly one way. */
 static void play(size_t changed, const char *text)
 {
 	auto_buf struct buf all = BUF_INIT(16 << 20);
@@ -218,8 +217,8 @@ static void change_chain(size_t i, const char *body)
 		play_body(i, bodies[k]);
 		free(bodies[k]);
 	}
-	/* One bit of the leaf or of its issuer is another: not what the key is for, or not what the issuer
-	 * has signed. */
+	/* One bit of the leaf or of its issuer is changed, so that the leaf is not the key's, or not what the issuer
+	 * signed. */
 	for (size_t at = strlen(first_line); at < strlen(body); at += 23) {
 		auto_free char *flipped = mem_strdup(body);
 		flipped[at] = flipped[at] == 'A' ? 'B' : 'A';
@@ -252,7 +251,7 @@ static void a_sound_dialogue_is_issued(void **state)
 	memcpy(sound_leaf, issued_leaf, sizeof(sound_leaf));
 }
 
-/* The reply in which the server says what it wants proven. */
+/* Returns the index of the reply in which the server says what it wants proven. */
 static size_t authorization_of(const char *dialogue)
 {
 	load(dialogue);
@@ -263,12 +262,13 @@ static size_t authorization_of(const char *dialogue)
 	return i;
 }
 
-/* RFC 8555 section 7.1.4: who is to be proven is one of the order's names, as it stands there, once. */
+/* RFC 8555 section 7.1.4: only one of the order's names may be asked to be proven, exactly as the order has it, and
+ * once. */
 static void only_what_was_asked_for_is_proven(void **state)
 {
 	static const char own[] = "\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl\"}";
 	static const struct {
-		const char *identifier, *why; /* why: NULL, it is proven */
+		const char *identifier, *why; /* `why`: NULL when it is proven */
 	} lies[] = {
 		{"\"identifier\":{\"type\":\"dns\",\"value\":\"MAIL.domain.PL\"}", NULL},
 		{"\"identifier\":{\"type\":\"dns\",\"value\":\"mail.domain.pl\"},\"wildcard\":false", NULL},
@@ -295,7 +295,8 @@ static void only_what_was_asked_for_is_proven(void **state)
 		proven = 0;
 		play(i, text);
 		assert_int_equal(proven, lies[k].why ? 0 : 1);
-		/* A new order has a new key, for which the corpus has no certificate: it fails at the end then. */
+		/* The new order has a new key, for which the corpus has no certificate, so that it must fail at its
+		 * end. */
 		assert_int_equal(failed, 1);
 		if (!strstr(failure_said.message, lies[k].why ? lies[k].why : "certificate"))
 			fail_msg("not \"%s\" but \"%s\"", lies[k].why ? lies[k].why : "certificate",

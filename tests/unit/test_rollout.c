@@ -1,4 +1,4 @@
-/* The rollout's state machine, driven by hand: a fleet of three, a clock, and what each sees. */
+/* The rollout's state machine, driven by hand: there is a fleet of three, a clock, and what each of them sees. */
 #include "tests/unit/three.h"
 #include "hub/daemon/rollout/progress.h"
 
@@ -46,7 +46,7 @@ static void one_that_is_away_is_waited_for_until_stage_timeout(void **state)
 	assert_int_equal(f.activations, 0);
 	tick(&f, 1);
 	assert_int_equal(f.activations, 2);
-	/* It comes back and passes the open barrier on its own. */
+	/* The third agent comes back and passes the open barrier on its own. */
 	hello(&f, f.c, (struct revision){1, 1}, digest_old);
 	assert_int_equal(f.offers, 1);
 	answer(&f, f.c, MESSAGE_STAGED);
@@ -78,7 +78,7 @@ static void a_failure_at_staging_halts_everybody_until_proceed_after(void **stat
 	assert_int_equal(f.c->state, ROLLOUT_FAILED);
 	assert_string_equal(f.c->text, "it said no");
 	assert_false(rollout_busy(&f.r, f.a, f.now));
-	/* Retried after its backoff, it fails again each time; nobody goes on. */
+	/* The failed agent is tried again after its backoff and fails each time, and the others do not go on. */
 	for (int64_t spent = 0; spent < DAY - 7200; spent += 1800) {
 		tick(&f, 1800);
 		assert_int_equal(f.activations, 0);
@@ -102,7 +102,7 @@ static void the_operator_may_proceed_without_it(void **state)
 	rollout_proceed(&f.r, f.now, &actions);
 	count(&f, &actions);
 	assert_int_equal(f.activations, 2);
-	/* Mended, it converges by itself. */
+	/* Once it is mended it converges by itself. */
 	tick(&f, ROLLOUT_BACKOFF_MIN);
 	assert_int_equal(f.offers, 1);
 	answer(&f, f.c, MESSAGE_STAGED);
@@ -118,10 +118,10 @@ static void the_old_one_near_its_end_is_reason_enough(void **state)
 	answer(&f, f.a, MESSAGE_STAGED);
 	answer(&f, f.b, MESSAGE_STAGED);
 	answer(&f, f.c, MESSAGE_FAILED);
-	f.r.old.not_after = f.now + 10 * DAY; /* of a life of 20: half left */
+	f.r.old.not_after = f.now + 10 * DAY; /* the old one lives for 20 days: half is left */
 	tick(&f, 700);
 	assert_int_equal(f.activations, 0);
-	f.r.old.not_before = f.now - 80 * DAY; /* of 90: under a sixth */
+	f.r.old.not_before = f.now - 80 * DAY; /* it lives for 90 days: under a sixth is left */
 	tick(&f, 1);
 	assert_int_equal(f.activations, 2);
 	rollout_release(&f.r);
@@ -142,7 +142,7 @@ static void a_failed_activation_stops_those_that_have_not_begun(void **state)
 	hello(&f, f.c, (struct revision){1, 1}, digest_old);
 	answer(&f, f.c, MESSAGE_STAGED);
 	assert_int_equal(f.activations, 0);
-	/* The failed one is retried, and its success frees the others. */
+	/* The failed agent is tried again, and its success frees the others. */
 	tick(&f, ROLLOUT_BACKOFF_MIN);
 	answer(&f, f.a, MESSAGE_STAGED);
 	assert_int_equal(f.activations, 1);
@@ -181,7 +181,7 @@ static void an_agent_that_is_ahead_is_named_and_left_alone(void **state)
 	assert_int_equal(f.a->state, ROLLOUT_AHEAD);
 	assert_int_equal(f.offers, 0);
 	assert_non_null(strstr(f.a->text, "1.9"));
-	/* The same revision with another content is another hub's too. */
+	/* When the revision is the same and its content is another, another hub gave it out, too. */
 	lost(&f, f.b);
 	hello(&f, f.b, (struct revision){1, 2}, digest_old);
 	assert_int_equal(f.b->state, ROLLOUT_AHEAD);
@@ -212,7 +212,7 @@ static void pulls_one_after_other_are_not_all_heard(void **state)
 	rollout_pull(&f.r, f.a, f.now, &actions);
 	count(&f, &actions);
 	assert_int_equal(f.offers, 1);
-	/* Fails at once and asks again: it is offered after a rest, however often it asks. */
+	/* An agent that fails at once and asks again gets its offer after a rest, however often it asks. */
 	answer(&f, f.a, MESSAGE_FAILED);
 	for (int i = 0; i < 100; i++)
 		rollout_pull(&f.r, f.a, f.now, &actions);
@@ -334,11 +334,11 @@ static void a_failure_at_the_retry_does_not_lift_the_stop(void **state)
 	answer(&f, f.b, MESSAGE_STAGED);
 	tick(&f, 600);
 	answer(&f, f.b, MESSAGE_VERIFIED);
-	answer(&f, f.a, MESSAGE_FAILED); /* at its activation */
+	answer(&f, f.a, MESSAGE_FAILED); /* it fails at its activation */
 	hello(&f, f.c, (struct revision){1, 1}, digest_old);
 	answer(&f, f.c, MESSAGE_STAGED);
 	tick(&f, ROLLOUT_BACKOFF_MIN);
-	answer(&f, f.a, MESSAGE_FAILED); /* and now at staging */
+	answer(&f, f.a, MESSAGE_FAILED); /* and now it fails at staging */
 	assert_int_equal(f.activations, 0);
 	assert_int_equal(f.c->state, ROLLOUT_STAGED);
 	rollout_release(&f.r);
@@ -381,7 +381,7 @@ static void a_canary_that_fails_stops_the_others(void **state)
 	answer(&f, f.a, MESSAGE_FAILED);
 	assert_int_equal(f.activations, 0);
 	assert_int_equal(f.b->state, ROLLOUT_STAGED);
-	/* But never until the old one expires. */
+	/* But they do not wait longer than the old one is valid. */
 	tick(&f, DAY);
 	assert_int_equal(f.b->state, ROLLOUT_ACTIVATING);
 	rollout_release(&f.r);

@@ -1,4 +1,5 @@
-/* The rollout's decided cases: windows, going back, holds, drift, and agents that come and go in the middle. */
+/* Cases in which the rollout has to decide: windows, going back, holds, drift, and agents that come and go in the
+ * middle. */
 #include "tests/unit/three.h"
 
 #include "hub/daemon/rollout/window.h"
@@ -14,7 +15,7 @@ static void stage_all(struct fleet_of_three *f)
 	answer(f, f->c, MESSAGE_STAGED);
 }
 
-/* As begin, by day (START is 08:00 UTC), and with these windows. */
+/* Begins as begin() does, by day (START is 08:00 UTC), and with these windows. */
 static void begin_with_windows(struct fleet_of_three *f, enum rollout_policy policy)
 {
 	begin(f, policy);
@@ -27,7 +28,7 @@ static void begin_with_windows(struct fleet_of_three *f, enum rollout_policy pol
 	}
 }
 
-/* Ticks only when the machine asks for it. Returns how long it took until activations began. */
+/* Ticks only when the machine asks for it, and returns how long it took until activations began. */
 static int64_t wait_for_activations(struct fleet_of_three *f, int64_t longest)
 {
 	int64_t begun = f->now;
@@ -41,7 +42,7 @@ static int64_t wait_for_activations(struct fleet_of_three *f, int64_t longest)
 	return f->now - begun;
 }
 
-/* Windows. */
+/* The tests from here on are about windows. */
 
 static void activations_begin_within_the_window(void **state)
 {
@@ -53,7 +54,7 @@ static void activations_begin_within_the_window(void **state)
 		stage_all(&f);
 		assert_int_equal(f.activations, 0);
 		assert_string_equal(rollout_waits_for(&f.r, f.a, f.now), "the window");
-		assert_false(rollout_busy(&f.r, f.a, f.now)); /* nobody's push waits until the night */
+		assert_false(rollout_busy(&f.r, f.a, f.now)); /* no push waits for the night */
 		assert_int_equal(wait_for_activations(&f, 2 * DAY), 19 * 3600);
 		assert_int_equal(f.activations, 3);
 		rollout_release(&f.r);
@@ -72,7 +73,7 @@ static void canaries_obey_the_window_too(void **state)
 	assert_int_equal(wait_for_activations(&f, 2 * DAY), 19 * 3600);
 	assert_int_equal(f.activations, 1);
 	answer(&f, f.a, MESSAGE_VERIFIED);
-	/* Its soak ends when the window is over: the others follow in the next night. */
+	/* The canary's soak ends when the window is over, so that the others follow in the next night. */
 	f.r.proceed_after = 30 * DAY;
 	assert_int_equal(wait_for_activations(&f, 2 * DAY), DAY);
 	assert_int_equal(f.activations, 2);
@@ -112,7 +113,7 @@ static void what_cannot_wait_goes_through_the_window(void **state)
 	back.immediate = true;
 	publish_content(&f, &back);
 	stage_all(&f);
-	assert_int_equal(f.activations, 1); /* each by itself; the last one here */
+	assert_int_equal(f.activations, 1); /* they go one by one, and this is the last one */
 	rollout_release(&f.r);
 }
 
@@ -121,8 +122,8 @@ static void one_whose_own_certificate_is_over_does_not_wait(void **state)
 	(void)state;
 	struct fleet_of_three f;
 	begin_with_windows(&f, ROLLOUT_TOGETHER);
-	f.a->served.revision = (struct revision){0, 0}; /* it has just joined */
-	f.b->served.not_after = f.now - DAY;            /* it was away for long */
+	f.a->served.revision = (struct revision){0, 0}; /* this agent has just joined */
+	f.b->served.not_after = f.now - DAY;            /* this agent was away for long */
 	f.b->served.not_before = f.now - 91 * DAY;
 	stage_all(&f);
 	assert_int_equal(f.activations, 2);
@@ -150,8 +151,8 @@ static void one_that_has_got_a_new_certificate_waits_again(void **state)
 	rollout_release(&f.r);
 }
 
-/* A clock that skips 02:00-03:00 in the night after START, and one that has that hour twice. */
-static int64_t change_at; /* when it is 02:00 for the first time */
+/* One clock skips 02:00-03:00 in the night after START, and another one has that hour twice. */
+static int64_t change_at; /* the time at which it is 02:00 for the first time */
 static int spring(int64_t wall)
 {
 	return (int)((wall + (wall >= change_at ? 3600 : 0)) / 60 % 1440);
@@ -176,7 +177,7 @@ static void windows_on_the_days_when_the_clock_is_changed(void **state)
 	f.r.windows = late;
 	f.r.local_minute = spring;
 	stage_all(&f);
-	assert_int_equal(wait_for_activations(&f, 3 * DAY), DAY + 17 * 3600 + 1800); /* there is none in that night */
+	assert_int_equal(wait_for_activations(&f, 3 * DAY), DAY + 17 * 3600 + 1800); /* that night has no such hour */
 	rollout_release(&f.r);
 	begin_with_windows(&f, ROLLOUT_TOGETHER);
 	f.r.local_minute = autumn;
@@ -199,7 +200,7 @@ static void a_window_over_midnight(void **state)
 	assert_true(window_is_open(NULL, 0, 1, NULL));
 }
 
-/* Going back. */
+/* The tests from here on are about going back. */
 
 static void begin_with_rollback(struct fleet_of_three *f)
 {
@@ -218,7 +219,7 @@ static void a_failed_activation_sends_everybody_back(void **state)
 	answer(&f, f.b, MESSAGE_FAILED);
 	assert_true(f.roll_back);
 	assert_int_equal(f.r.old.revision.number, 1);
-	/* Asked for until it is done. */
+	/* The machine asks for the rollback until it was made. */
 	assert_int_equal(rollout_next(&f.r, f.now), f.now);
 	tick(&f, 1);
 	assert_true(f.roll_back);
@@ -232,7 +233,7 @@ static void a_failed_activation_sends_everybody_back(void **state)
 	answer(&f, f.b, MESSAGE_STAGED);
 	answer(&f, f.a, MESSAGE_VERIFIED);
 	answer(&f, f.c, MESSAGE_VERIFIED);
-	/* One that fails at the rollback too is tried again, and sends nobody anywhere. */
+	/* An agent that fails at the rollback too is tried again, and causes no further rollback. */
 	answer(&f, f.b, MESSAGE_FAILED);
 	assert_false(f.roll_back);
 	for (int i = 0; i < 100; i++) {
@@ -256,7 +257,7 @@ static void nobody_goes_back_to_what_is_nearly_over_or_revoked(void **state)
 	answer(&f, f.b, MESSAGE_FAILED);
 	assert_false(f.roll_back);
 	assert_non_null(strstr(f.r.no_rollback, "under a third"));
-	/* As with `stop`: c has begun; a third one would not. */
+	/* As with `stop`, c has begun already, and a third one would not begin. */
 	rollout_release(&f.r);
 
 	begin_with_rollback(&f);
@@ -297,7 +298,7 @@ static void a_service_that_breaks_later_sends_nobody_back(void **state)
 	answer(&f, f.a, MESSAGE_VERIFIED);
 	answer(&f, f.b, MESSAGE_VERIFIED);
 	answer(&f, f.c, MESSAGE_VERIFIED);
-	probed(&f, f.b, true, false); /* it serves something else */
+	probed(&f, f.b, true, false); /* it is seen serving something else */
 	tick(&f, ROLLOUT_BACKOFF_MIN);
 	answer(&f, f.b, MESSAGE_STAGED);
 	answer(&f, f.b, MESSAGE_FAILED);
@@ -323,7 +324,7 @@ static void a_hub_that_ended_before_it_could_go_back_does_so(void **state)
 	rollout_release(&f.r);
 }
 
-/* A publish in the middle: what is "the old one"? */
+/* When a revision is published in the middle of a rollout, the question is what counts as the old one. */
 static void the_old_one_is_what_is_still_served(void **state)
 {
 	(void)state;
@@ -337,12 +338,12 @@ static void the_old_one_is_what_is_still_served(void **state)
 	answer(&f, f.b, MESSAGE_VERIFIED);
 	answer(&f, f.c, MESSAGE_FAILED);
 	publish(&f, 4, digest_new);
-	assert_int_equal(f.r.old.revision.number, 3); /* who failed does not count */
+	assert_int_equal(f.r.old.revision.number, 3); /* an agent that failed does not count */
 	struct rollout_content back = content_of(5, digest_third);
 	back.immediate = true;
 	publish_content(&f, &back);
 	publish(&f, 6, digest_new);
-	assert_int_equal(f.r.old.revision.number, 5); /* what was gone back to is good */
+	assert_int_equal(f.r.old.revision.number, 5); /* what was gone back to counts as good */
 	rollout_release(&f.r);
 }
 
@@ -361,7 +362,7 @@ static void the_failed_content_published_in_the_middle_of_a_rollback_is_a_rollou
 	rollout_release(&f.r);
 }
 
-/* Holds. */
+/* The tests from here on are about holds. */
 
 static void hold(struct fleet_of_three *f, struct rollout_agent *a, int64_t seconds)
 {
@@ -382,7 +383,7 @@ static void a_held_agent_is_let_alone_and_nobody_waits_for_it(void **state)
 	assert_int_equal(f.activations, 2);
 	answer(&f, f.a, MESSAGE_VERIFIED);
 	answer(&f, f.b, MESSAGE_VERIFIED);
-	/* What it was in the middle of, it ends; no more. */
+	/* A held agent completes what it is in the middle of, and begins nothing more. */
 	assert_true(answer(&f, f.c, MESSAGE_STAGED));
 	assert_int_equal(f.activations, 0);
 	assert_false(rollout_busy(&f.r, f.c, f.now));
@@ -448,7 +449,7 @@ static void a_held_canary_is_waited_for(void **state)
 	rollout_release(&f.r);
 }
 
-/* Drift. */
+/* The tests from here on are about drift. */
 
 static void verify_all(struct fleet_of_three *f)
 {
@@ -459,7 +460,7 @@ static void verify_all(struct fleet_of_three *f)
 	assert_true(rollout_converged(&f->r));
 }
 
-/* Each activation succeeds, and each look after it finds the old one again. */
+/* Each activation succeeds, and each look afterwards finds the old certificate again. */
 static void a_service_that_drifts_for_ever_is_reloaded_ever_more_rarely(void **state)
 {
 	(void)state;
@@ -479,7 +480,7 @@ static void a_service_that_drifts_for_ever_is_reloaded_ever_more_rarely(void **s
 	}
 	assert_in_range(activations, 48, 56);
 	assert_int_equal(f.c->drifts, activations + 1);
-	/* After a quiet time it is quick again. */
+	/* After a quiet time it is reloaded quickly again. */
 	for (int i = 0; i < 8; i++) {
 		tick(&f, 3600);
 		if (f.c->state == ROLLOUT_OFFERED)
@@ -517,7 +518,7 @@ static void one_that_lost_its_revision_gets_it_again(void **state)
 	struct rollout_actions actions = {0};
 	begin(&f, ROLLOUT_TOGETHER);
 	verify_all(&f);
-	/* In the middle of a connection: its disk was put back. */
+	/* While it is connected, its disk is put back to an older state. */
 	struct message m = {.type = MESSAGE_PROBED, .content.revision = {1, 1}};
 	rollout_answer(&f.r, f.c, &m, f.now, &actions);
 	count(&f, &actions);
@@ -526,14 +527,14 @@ static void one_that_lost_its_revision_gets_it_again(void **state)
 	tick(&f, ROLLOUT_BACKOFF_MIN);
 	assert_int_equal(f.offers, 1);
 	answer(&f, f.c, MESSAGE_STAGED);
-	assert_int_equal(f.activations, 1); /* the barrier is behind it */
+	assert_int_equal(f.activations, 1); /* it passed the barrier before */
 	answer(&f, f.c, MESSAGE_VERIFIED);
-	/* At a hello; a day later it is at once. */
+	/* A day later the same is seen at a hello, and the offer comes at once. */
 	tick(&f, DAY);
 	lost(&f, f.c);
 	hello(&f, f.c, (struct revision){1, 1}, digest_old);
 	assert_int_equal(f.offers, 1);
-	/* One that says that it has what this hub never gave out. */
+	/* Then the agent says that it has a revision which this hub never gave out. */
 	answer(&f, f.c, MESSAGE_STAGED);
 	answer(&f, f.c, MESSAGE_VERIFIED);
 	m.content.revision = (struct revision){2, 1};
@@ -553,7 +554,7 @@ static void one_that_says_nothing_for_hours_is_asked(void **state)
 	assert_int_equal(f.probes, 0);
 	tick(&f, 1);
 	assert_int_equal(f.probes, 3);
-	assert_true(rollout_converged(&f.r)); /* until it has answered, it is what it was */
+	assert_true(rollout_converged(&f.r)); /* until it has answered, it counts as before */
 	probed(&f, f.a, true, true);
 	probed(&f, f.b, true, true);
 	assert_int_equal(f.c->state, ROLLOUT_VERIFIED);
@@ -563,7 +564,7 @@ static void one_that_says_nothing_for_hours_is_asked(void **state)
 	rollout_release(&f.r);
 }
 
-/* Agents that come and go. */
+/* The tests from here on are about agents that come and go. */
 
 static void one_that_joins_is_waited_for_from_its_first_hello(void **state)
 {

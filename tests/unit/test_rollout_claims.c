@@ -1,4 +1,5 @@
-/* Agents that say what is not so: it counts for themselves alone, and what cannot be is named and no progress. */
+/* Agents that claim what is not so: a claim counts for the agent alone, and one that cannot be true is named and moves
+ * nothing forward. */
 #include "tests/unit/three.h"
 #include "hub/daemon/rollout/progress.h"
 
@@ -27,7 +28,7 @@ static void claims(struct fleet_of_three *f, struct rollout_agent *a, struct rev
 	count(f, &actions);
 }
 
-/* Whatever c says, a and b stay where they are. */
+/* Checks that a and b stay where they are, whatever c says. */
 static void expect_closed(struct fleet_of_three *f)
 {
 	assert_false(f->r.open);
@@ -48,9 +49,9 @@ static void who_claims_the_revision_at_hello_opens_the_barrier_for_nobody(void *
 	assert_int_equal(f.c->contradictions, 1);
 	assert_string_equal(f.c->contradiction, "it says that it has revision 1.2, which it was not told to activate");
 	assert_false(f.c->passed);
-	assert_int_equal(f.offers, 1); /* it is offered like any other */
+	assert_int_equal(f.offers, 1); /* it is offered the revision like any other agent */
 	assert_int_equal(f.c->state, ROLLOUT_OFFERED);
-	/* The barrier is b's to open, and c's own `staged`. */
+	/* The barrier opens only when b has staged, and c itself. */
 	answer(&f, f.b, MESSAGE_STAGED);
 	assert_int_equal(f.activations, 0);
 	answer(&f, f.c, MESSAGE_STAGED);
@@ -71,7 +72,7 @@ static void a_claim_that_a_restarted_hub_cannot_judge_counts_for_itself_alone(vo
 	assert_true(f.c->passed);
 	assert_int_equal(f.c->contradictions, 0);
 	expect_closed(&f);
-	/* It loses it, is offered it again, and passes by itself; the others do not. */
+	/* The agent c loses the revision, is offered it again and passes alone; the others do not. */
 	probed(&f, f.c, true, true);
 	hello(&f, f.c, (struct revision){1, 1}, digest_old);
 	expect_closed(&f);
@@ -80,7 +81,7 @@ static void a_claim_that_a_restarted_hub_cannot_judge_counts_for_itself_alone(vo
 	assert_int_equal(f.c->state, ROLLOUT_ACTIVATING);
 	assert_int_equal(f.a->state, ROLLOUT_STAGED);
 	assert_false(f.r.open);
-	/* One after the other has staged: it opens for all. */
+	/* When the last one has staged, the barrier opens for all. */
 	answer(&f, f.c, MESSAGE_VERIFIED);
 	answer(&f, f.b, MESSAGE_STAGED);
 	assert_int_equal(f.activations, 2);
@@ -94,12 +95,12 @@ static void other_revisions_than_the_desired_one_open_nothing(void **state)
 		struct revision served, high_water;
 		enum rollout_state becomes;
 	} cases[] = {
-		{{1, 9}, {1, 9}, ROLLOUT_AHEAD},          /* to come */
-		{{7, 1}, {7, 1}, ROLLOUT_AHEAD},          /* another epoch */
-		{{1, 2}, {7, 2147483647}, ROLLOUT_AHEAD}, /* the desired one, and ahead of it */
-		{{0, 0}, {0, 0}, ROLLOUT_OFFERED},        /* none */
-		{{1, 1}, {1, 2}, ROLLOUT_OFFERED},        /* staged, as it says */
-		{{0, 2}, {0, 2}, ROLLOUT_OFFERED},        /* an epoch that is over */
+		{{1, 9}, {1, 9}, ROLLOUT_AHEAD}, /* a revision that is still to come */
+		{{7, 1}, {7, 1}, ROLLOUT_AHEAD}, /* a revision of another epoch */
+		/* the desired revision, with a high-water mark far ahead of it */
+		{{1, 2}, {7, 2147483647}, ROLLOUT_AHEAD}, {{0, 0}, {0, 0}, ROLLOUT_OFFERED}, /* no revision at all */
+		{{1, 1}, {1, 2}, ROLLOUT_OFFERED}, /* the desired revision staged, as it says */
+		{{0, 2}, {0, 2}, ROLLOUT_OFFERED}, /* a revision of an epoch that is over */
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct fleet_of_three f;
@@ -120,17 +121,17 @@ static void answers_out_of_turn_are_named_and_no_progress(void **state)
 		struct fleet_of_three f;
 		begin(&f, ROLLOUT_TOGETHER);
 		answer(&f, f.a, MESSAGE_STAGED);
-		assert_false(answer(&f, f.c, types[i])); /* not even staged */
+		assert_false(answer(&f, f.c, types[i])); /* it has not even staged */
 		expect_closed(&f);
 		assert_int_equal(f.c->state, ROLLOUT_OFFERED);
 		assert_int_equal(f.c->contradictions, 1);
 		assert_true(answer(&f, f.c, MESSAGE_STAGED));
-		assert_false(answer(&f, f.c, types[i])); /* not told to activate */
+		assert_false(answer(&f, f.c, types[i])); /* it was not told to activate */
 		expect_closed(&f);
 		assert_int_equal(f.c->state, ROLLOUT_STAGED);
 		assert_int_equal(f.c->contradictions, 2);
 		assert_non_null(strstr(f.c->contradiction, message_type_name(types[i])));
-		/* Of another attempt, or revision: stale, as it may be honestly. */
+		/* An answer of another attempt or revision is stale, which an honest agent's may be, too. */
 		assert_false(says(&f, f.c, types[i], f.r.desired.revision, f.c->attempt + 1));
 		assert_false(says(&f, f.c, types[i], (struct revision){1, 3}, f.c->attempt));
 		assert_false(says(&f, f.c, types[i], (struct revision){2, 1}, f.c->attempt));
@@ -154,7 +155,7 @@ static void probes_of_what_it_was_not_told_to_activate_are_named(void **state)
 	rollout_release(&f.r);
 }
 
-/* Its own failure stops the others until it was seen verified: that it has the revision is not that. */
+/* Its failure stops the others until it was seen verified; that it claims the revision is not enough. */
 static void who_failed_goes_on_stopping_the_others_though_it_claims_the_revision(void **state)
 {
 	(void)state;
@@ -163,7 +164,7 @@ static void who_failed_goes_on_stopping_the_others_though_it_claims_the_revision
 	lost(&f, f.b);
 	answer(&f, f.a, MESSAGE_STAGED);
 	answer(&f, f.c, MESSAGE_STAGED);
-	tick(&f, 600); /* without b, which was away */
+	tick(&f, 600); /* it goes on without b, which was away */
 	assert_int_equal(f.activations, 2);
 	answer(&f, f.a, MESSAGE_VERIFIED);
 	answer(&f, f.c, MESSAGE_FAILED);
@@ -195,7 +196,8 @@ static void a_canary_that_was_not_told_to_activate_is_no_verified_canary(void **
 	rollout_release(&f.r);
 }
 
-/* What must go on: one that truly has it, and whose hub was restored from before it had it, has it staged at once. */
+/* This must go on working: when the hub was restored from a backup that is older than the revision, an agent that truly
+ * has it has staged it at once. */
 static void who_truly_has_it_converges(void **state)
 {
 	(void)state;
@@ -207,7 +209,7 @@ static void who_truly_has_it_converges(void **state)
 	for (struct rollout_agent *a = f.r.agents; a < f.r.agents + f.r.agent_count; a++)
 		assert_true(answer(&f, a, MESSAGE_VERIFIED));
 	assert_true(rollout_converged(&f.r));
-	/* And told once, it is believed that it has it. */
+	/* It was told once to activate the revision, so it is believed that it has it. */
 	claims(&f, f.c, (struct revision){1, 2}, (struct revision){1, 2}, digest_new);
 	assert_int_equal(f.c->contradictions, 1);
 	assert_int_equal(f.probes, 1);

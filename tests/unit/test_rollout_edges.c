@@ -122,7 +122,7 @@ static void add_probe(struct message *m, const char *endpoint, bool stopped)
 	strcpy(p->text, "nothing listens");
 }
 
-/* Of two that are silent the first is named; of those that do not run by intent, none. */
+/* Of two silent ports the first is named; of those whose service is stopped on purpose, none. */
 static void silent_ports_are_told_and_stopped_ones_are_not(void **state)
 {
 	(void)state;
@@ -182,7 +182,7 @@ static void how_long_a_port_is_silent_is_not_forgotten_by_looking(void **state)
 	rollout_release(&f.r);
 }
 
-/* Its services may still be starting: no alert for what was so before it went. */
+/* Its services may still be starting, so no alert stands for what was so before it went. */
 static void one_that_comes_back_unverified_is_given_its_time_again(void **state)
 {
 	(void)state;
@@ -201,7 +201,7 @@ static void one_that_comes_back_unverified_is_given_its_time_again(void **state)
 	rollout_release(&f.r);
 }
 
-/* No event leaves one that is gone staged; were one to, nothing would be sent to nobody. */
+/* No event leaves an agent that is gone in the state staged; if one did, nothing would be sent to it. */
 static void nothing_is_sent_to_one_that_is_gone(void **state)
 {
 	(void)state;
@@ -266,7 +266,7 @@ static void one_that_failed_and_went_for_good_keeps_nobody(void **state)
 	rollout_release(&f.r);
 }
 
-/* The number of the desired revision with another content, as of a hub that was set up anew. */
+/* The revision has the desired number and another content, as one of a hub that was set up anew. */
 static void a_number_alone_is_not_the_desired_revision(void **state)
 {
 	(void)state;
@@ -291,7 +291,7 @@ static void canaries_soak_and_others_wait(void **state)
 	answer(&f, f.c, MESSAGE_STAGED);
 	assert_int_equal(f.activations, 1);
 	assert_string_equal(rollout_waits_for(&f.r, f.b, f.now), "the canaries");
-	assert_false(barrier_is_soaking(&f.r, f.b, f.now)); /* no canary is verified yet */
+	assert_false(barrier_is_soaking(&f.r, f.b, f.now)); /* no canary was verified yet */
 	answer(&f, f.a, MESSAGE_INSTALLED);
 	answer(&f, f.a, MESSAGE_VERIFIED);
 	assert_true(barrier_is_soaking(&f.r, f.b, f.now));
@@ -303,7 +303,7 @@ static void canaries_soak_and_others_wait(void **state)
 	rollout_release(&f.r);
 }
 
-/* By day, with windows at night: START is 08:00 UTC. */
+/* It is day and the windows are at night: START is 08:00 UTC. */
 static void what_needs_no_window_is_looked_at_by_itself(void **state)
 {
 	(void)state;

@@ -1,13 +1,13 @@
-/* Thousands of random histories of a simulated fleet: publishes, losses, restarts of the hub with agents that join and leave,
- * failures, drift, restored disks, foreign revisions, holds, windows, canaries, rollbacks by policy, old answers told again, jumps of the clock and of
- * the time zone. What must hold in each of them is checked at every step, from books that are kept here and not from the machine's
- * own; and when the faults stop, everything converges within a bound. A failing history prints its seed; CERTSYNC_SEED=N runs that
- * one alone, CERTSYNC_SEEDS=N the first N.
- */
+/* Thousands of random histories of a simulated fleet: publishes, losses, restarts of the hub with agents that join and
+ * leave, failures, drift, restored disks, foreign revisions, holds, windows, canaries, rollbacks by policy, old answers
+ * told again, jumps of the clock and of the time zone. At every step it is checked what must hold in each of them, with
+ * books that the test keeps itself and not with the machine's own; and when the faults stop, everything must converge
+ * within a bound. A history that fails prints its seed; CERTSYNC_SEED=N runs that one alone, CERTSYNC_SEEDS=N the first
+ * N. */
 #include "tests/unit/history.h"
 #include "hub/daemon/rollout/progress.h"
 
-/* Invariants. */
+/* The functions from here on check what must always hold. */
 
 static int64_t age(const struct history *h)
 {
@@ -21,7 +21,7 @@ static bool is_awaited(const struct history *h, size_t i)
 		h->r.agents[i].state != ROLLOUT_AHEAD;
 }
 
-/* Each one that is waited for has staged; or their time is over. */
+/* The barrier opens when each agent that is waited for has staged, or when their time is over. */
 static void note_barrier(struct history *h)
 {
 	bool all = true;
@@ -37,7 +37,7 @@ static bool must_go_on(const struct history *h)
 		!h->r.old.not_after || h->r.old.not_after - h->now < (h->r.old.not_after - h->r.old.not_before) / 6;
 }
 
-/* Nobody else begins before the canaries have soaked, but for the reasons that end every wait. */
+/* Before the canaries have soaked nobody else begins, except for the reasons that end every wait. */
 static void check_canaries(struct history *h)
 {
 	for (size_t i = 0; i < h->canaries && !must_go_on(h); i++) {
@@ -66,7 +66,8 @@ static void check_window(const struct history *h, const struct node *n)
 		fail_msg("proceed_after is no reason to pass the window");
 }
 
-/* Nobody is reloaded in a tight loop: between two activations of one revision there is a backoff, but for a new connection. */
+/* Nobody is reloaded in a tight loop: between two activations of one revision lies a backoff, unless the connection is
+ * a new one. */
 static void check_pace(struct history *h, struct node *n)
 {
 	if (n->activated == h->published && n->activated_at && h->now - n->activated_at < ROLLOUT_BACKOFF_MIN)
@@ -94,7 +95,7 @@ static void check_action(struct history *h, const struct rollout_action *action)
 	struct rollout_agent *a = action->agent;
 	struct node *n = &h->nodes[a - h->r.agents];
 	assert_true(n->up);
-	assert_int_equal(h->r.desired.revision.number, h->published); /* there is one desired revision */
+	assert_int_equal(h->r.desired.revision.number, h->published); /* there is only one desired revision */
 	if (n->held_until && action->type != ROLLOUT_SEND_PROBE)
 		fail_msg("%s is held, and was sent an order", a->name);
 	if (action->type == ROLLOUT_SEND_ACTIVATE)
@@ -113,7 +114,7 @@ static void check_rollback(struct history *h)
 		fail_msg("a rollback was asked for, and nobody had failed at its first activation");
 	if (!h->r.old.revision.number || is_nearly_over(old, h->now, 3) || current(h)->urgent)
 		fail_msg("a rollback was asked for to what is not good any more");
-	assert_true(h->rolled_back != h->published); /* once a revision */
+	assert_true(h->rolled_back != h->published); /* each revision is rolled back once at most */
 }
 
 /* After proceed_after, a staged agent waits for nothing but its window. */
@@ -125,7 +126,7 @@ static void check_nobody_waits(struct history *h)
 			age(h) >= PROCEED_AFTER && !h->roll_back)
 			fail_msg("%s waits although proceed_after has passed", a->name);
 	}
-	/* What the machine asks to be woken for lies ahead, else it would spin. */
+	/* The time at which the machine asks to be woken lies ahead, for else it would spin. */
 	if (!h->roll_back && rollout_next(&h->r, h->now) <= h->now)
 		fail_msg("the machine asks to be woken in the past");
 }
@@ -136,7 +137,7 @@ static void set_books(struct history *h)
 	for (size_t i = 0; i < h->count; i++) {
 		struct node *n = &h->nodes[i];
 		n->seen = n->up || n->seen > h->now ? h->now : n->seen;
-		/* Silence is a failure too. */
+		/* An agent that says nothing in time has failed, too. */
 		if (n->activated == h->published && h->now - n->told_at >= ACTIVATE_TIMEOUT &&
 			n->passed != h->published)
 			n->failed_first = h->published;
@@ -155,7 +156,7 @@ static void take_actions(struct history *h, struct rollout_actions *actions)
 		struct rollout_agent *a = actions->action[i].agent;
 		struct node *node = &h->nodes[a - h->r.agents];
 		for (size_t k = 0; k < i; k++)
-			assert_ptr_not_equal(actions->action[k].agent, a); /* one action an agent */
+			assert_ptr_not_equal(actions->action[k].agent, a); /* an agent is told one thing only */
 		check_action(h, &actions->action[i]);
 		if (node->queued < QUEUE_MAX)
 			node->queue[node->queued++] =
@@ -168,7 +169,7 @@ static void take_actions(struct history *h, struct rollout_actions *actions)
 	rollout_actions_release(actions);
 }
 
-/* Events. */
+/* The functions from here on are what happens. */
 
 static struct rollout_content content_of(struct history *h, uint32_t old)
 {
@@ -211,7 +212,7 @@ static void publish(struct history *h)
 			.urgent = draw(h, 20) == 0});
 }
 
-/* As the daemon does: the old content as a new revision; now and then that fails. */
+/* Does what the daemon does, and publishes the old content as a new revision; now and then that fails. */
 static void roll_back(struct history *h)
 {
 	struct rollout_actions actions = {0};
@@ -221,7 +222,7 @@ static void roll_back(struct history *h)
 	rollout_tick(&h->r, h->now, &actions);
 	take_actions(h, &actions);
 	if (!h->roll_back)
-		return; /* meanwhile nobody wants it any more */
+		return; /* nobody wants it any more by now */
 	if (!h->calm && draw(h, 4) == 0) {
 		rollout_no_rollback(&h->r, "no space left", h->now);
 		h->roll_back = false;
@@ -253,7 +254,7 @@ static void connect_node(struct history *h, size_t i)
 	n->served_told = n->served.number;
 	n->activated_at = 0;
 	if (n->served.number == h->published && h->published)
-		n->passed = h->published; /* which opens the barrier for nobody else */
+		n->passed = h->published; /* this opens the barrier for nobody else */
 	rollout_hello(&h->r, &h->r.agents[i], &m, h->now, &actions);
 	take_actions(h, &actions);
 }
@@ -305,7 +306,7 @@ static void stage(struct history *h, size_t i, const struct order *order)
 	if (revision_compare(order->revision, n->high_water) < 0)
 		fail_msg("revision 1.%u was offered to one that has had 1.%u", order->revision.number,
 			n->high_water.number);
-	/* What is served already is renumbered, and no hook runs. */
+	/* A revision whose content is served already is only renumbered, and no hook runs. */
 	if (n->test_broken && !is_same_content(h, order->revision.number, n->served.number)) {
 		tell(h, i, MESSAGE_FAILED, order, "test");
 		return;
@@ -324,7 +325,7 @@ static void activate(struct history *h, size_t i, const struct order *order)
 	if (revision_compare(order->revision, n->served) < 0)
 		fail_msg("agent %zu went back to revision 1.%u from 1.%u", i, order->revision.number, n->served.number);
 	n->served = order->revision;
-	/* The connection may break between what is done and what is told. */
+	/* The connection may break after the deed and before the answer. */
 	if (!h->calm && draw(h, 10) == 0) {
 		disconnect_node(h, i);
 		return;
@@ -334,7 +335,7 @@ static void activate(struct history *h, size_t i, const struct order *order)
 		tell(h, i, MESSAGE_VERIFIED, order, "");
 }
 
-/* Now and then one of its services has been restarted on another file, or does not answer. */
+/* Now and then one of its services was restarted with another file, or does not answer. */
 static void say_what_is_served(struct history *h, size_t i)
 {
 	struct rollout_actions actions = {0};
@@ -352,7 +353,7 @@ static void say_what_is_served(struct history *h, size_t i)
 	message_release(&m);
 }
 
-/* An agent deals with the oldest thing that it was sent, if it is still about what it was sent last. */
+/* The agent deals with the oldest thing that it was sent, if that is still about what it was sent last. */
 static void work(struct history *h, size_t i)
 {
 	struct node *n = &h->nodes[i];
@@ -362,7 +363,7 @@ static void work(struct history *h, size_t i)
 	memmove(n->queue, n->queue + 1, --n->queued * sizeof(order));
 	for (size_t k = 0; k < n->queued; k++)
 		if (n->queue[k].attempt > order.attempt)
-			return; /* superseded */
+			return; /* a newer order has taken its place */
 	if (order.type == ROLLOUT_SEND_OFFER)
 		stage(h, i, &order);
 	else if (order.type == ROLLOUT_SEND_PROBE)
@@ -394,7 +395,7 @@ static void hold(struct history *h, size_t i)
 	take_actions(h, &actions);
 }
 
-/* Its disk is put back to what it was: also what it has had. */
+/* The agent's disk is put back to an older state, so that it also forgets what it has had. */
 static void restore_disk(struct history *h, size_t i)
 {
 	struct node *n = &h->nodes[i];
@@ -404,10 +405,11 @@ static void restore_disk(struct history *h, size_t i)
 	n->served.epoch = n->served.number > 0;
 	n->high_water = n->served;
 	if (n->staged == h->published && n->high_water.number < n->staged)
-		disconnect_node(h, i); /* whoever puts disks back ends the agent meanwhile */
+		disconnect_node(h, i); /* the agent does not run while its disk is put back */
 }
 
-/* It has had what this hub does not know: another one, or this one before it was restored from a backup, gave it out. */
+/* The agent has had a revision that this hub does not know: another hub gave it out, or this one before it was restored
+ * from a backup. */
 static void go_ahead(struct history *h, size_t i)
 {
 	struct node *n = &h->nodes[i];
@@ -426,7 +428,7 @@ static void build(struct history *h)
 	}
 }
 
-/* What the store keeps of an agent (hub/daemon/rollout/fleet.c). */
+/* Keeps of an agent what the store does (hub/daemon/rollout/fleet.c). */
 static void keep_place(const struct rollout_agent *old, struct rollout_agent *a)
 {
 	a->state = old->state == ROLLOUT_FAILED ? ROLLOUT_FAILED : ROLLOUT_IDLE;
@@ -447,7 +449,8 @@ static void forget_node(struct history *h, size_t i)
 	n->staged = n->passed = n->failed_first = 0;
 }
 
-/* The hub ends and begins again, perhaps with an agent more or less: what the store keeps is kept, all connections are gone. */
+/* The hub ends and starts again, perhaps with an agent more or less: what the store has is kept, and all connections
+ * are gone. */
 static void restart_hub(struct history *h)
 {
 	struct rollout old = h->r;
@@ -535,11 +538,11 @@ static void happen(struct history *h)
 		tell_old(h, i);
 		break;
 	case 8:
-		pass_time(h, draw(h, 20) ? draw(h, 900) : draw(h, 4 * DAY)); /* forwards… */
+		pass_time(h, draw(h, 20) ? draw(h, 900) : draw(h, 4 * DAY)); /* it mostly moves forwards … */
 		break;
 	case 9:
 		if (draw(h, 10) == 0)
-			pass_time(h, -(int64_t)draw(h, 2 * DAY)); /* …and sometimes back */
+			pass_time(h, -(int64_t)draw(h, 2 * DAY)); /* … and sometimes back */
 		break;
 	case 10:
 		if (draw(h, 3) == 0)
@@ -584,7 +587,7 @@ static void describe(struct history *h)
 	}
 }
 
-/* All that can be done without time passing. */
+/* Does everything that can be done without time passing. */
 static void settle(struct history *h)
 {
 	for (bool working = true; working;) {
@@ -599,7 +602,7 @@ static void settle(struct history *h)
 	}
 }
 
-/* The faults are over: how long until all have converged? Driven only by what the machine asks for. */
+/* The faults are over, and all must converge within the bound, driven only by what the machine asks for. */
 static void converge(struct history *h)
 {
 	h->calm = true;
@@ -610,13 +613,13 @@ static void converge(struct history *h)
 	settle(h);
 	for (size_t i = 0; i < h->count; i++)
 		while (h->r.agents[i].state == ROLLOUT_AHEAD)
-			publish(h); /* as a person does */
-	/* Holds end by themselves, a window comes within a day. */
+			publish(h); /* a person would publish again */
+	/* Holds end by themselves, and a window comes within a day. */
 	int64_t end = h->now + BOUND + HOLD + (h->certificate.window_count ? DAY + BOUND : 0);
 	for (;;) {
 		settle(h);
 		for (size_t i = 0; i < h->count; i++)
-			say_what_is_served(h, i); /* as every agent does at its interval */
+			say_what_is_served(h, i); /* every agent does this at its interval */
 		settle(h);
 		if (rollout_converged(&h->r))
 			break;
@@ -657,7 +660,7 @@ static void live(uint64_t seed)
 	rollout_release(&h->r);
 }
 
-static uint64_t running; /* the seed of the history that is being lived; 0: none */
+static uint64_t running; /* the seed of the history that runs; 0: none does */
 
 static void every_history_holds_and_converges(void **state)
 {
@@ -673,7 +676,7 @@ static void every_history_holds_and_converges(void **state)
 	}
 }
 
-/* A failed assertion leaves the test: the seed is told behind it. */
+/* A failed assertion leaves the test, so the seed is told here, behind it. */
 static int tell_seed(void **state)
 {
 	(void)state;

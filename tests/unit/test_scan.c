@@ -1,4 +1,4 @@
-/* What is handed over from watched paths. */
+/* Which files are handed over from watched paths, and how much of them. */
 #include "hub/common/scan.h"
 #include "lib/core/frame.h"
 #include "lib/core/fs.h"
@@ -107,7 +107,7 @@ static void a_fifo_and_a_long_file_are_passed_over(void **state)
 	assert_int_equal(scan.files.file[0].len, FILES_FILE_MAX);
 }
 
-/* Age in days. */
+/* Makes a file that was last changed so many days ago. */
 static void put_old(const char *name, int age)
 {
 	auto_free char *path = mem_printf("%s/%s", directory, name);
@@ -234,7 +234,7 @@ static void a_directory_that_its_owner_may_not_read_is_told(void **state)
 	assert_string_equal(err.message,
 		"cannot be read by user 65534, to whom a part of the path belongs, so not for him: "
 		"Permission denied");
-	put("own.txt", "x", 1); /* and we are ourselves again */
+	put("own.txt", "x", 1); /* the process has its own rights again */
 }
 
 static void what_the_owner_may_not_read_is_not_read_for_him(void **state)
@@ -248,7 +248,7 @@ static void what_the_owner_may_not_read_is_not_read_for_him(void **state)
 	assert_int_equal(chown(directory, 65534, 65534), 0);
 	assert_int_equal(scan_directory(&scan, &err), -1);
 	assert_non_null(strstr(err.message, "root.key: Permission denied"));
-	/* And we are ourselves again. */
+	/* The process has its own rights again. */
 	put("own.txt", "x", 1);
 }
 
@@ -277,7 +277,8 @@ static void a_directory_with_an_access_control_list_is_not_roots_alone(void **st
 	(void)state;
 	if (geteuid() != 0)
 		skip(); /* only root has more rights than others */
-	/* acl(5), as the kernel keeps it: version 2; tag, rights and id of owner, user 65534 (all), group, mask and others. */
+	/* An access list as the kernel keeps it (acl(5)): version 2; then tag, rights and id of the owner, user 65534
+	 * (all), the group, the mask and others. */
 	static const unsigned char list[] = {2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 254, 255, 0, 0, 4,
 		0, 5, 0, 255, 255, 255, 255, 16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255};
 	struct error err;
@@ -287,7 +288,7 @@ static void a_directory_with_an_access_control_list_is_not_roots_alone(void **st
 	assert_int_equal(scan_directory(&scan, &err), 0);
 	scan_release(&scan);
 	if (setxattr(directory, "system.posix_acl_access", list, sizeof(list), 0) < 0 && errno == EOPNOTSUPP)
-		skip(); /* a file system without them */
+		skip(); /* this file system has no access lists */
 	assert_int_equal(scan_directory(&scan, &err), -1);
 	assert_non_null(strstr(err.message, "whom its access control list names, may write in a directory of it"));
 }

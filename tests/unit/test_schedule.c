@@ -1,4 +1,4 @@
-/* The schedule's promises, with certificates of the lifetimes that authorities give today. */
+/* What the schedule promises, for certificates with the lifetimes that authorities give today. */
 #include "hub/common/schedule.h"
 
 #include <setjmp.h>
@@ -110,7 +110,7 @@ static void a_failed_renewal_before_its_time_does_not_hurry_the_next(void **stat
 	(void)state;
 	struct schedule_state s = issued(90 * DAY);
 	s.failures = 1;
-	s.last_failure = START + DAY; /* an operator's renew */
+	s.last_failure = START + DAY; /* an operator has asked for a renewal since */
 	assert_int_equal(schedule_due(&s, START + DAY), START + 60 * DAY);
 }
 
@@ -142,7 +142,7 @@ static void a_clock_set_forward_keeps_the_backoff(void **state)
 	assert_int_equal(schedule_due(&s, now), now + 480);
 }
 
-/* 2026-01-15 12:00:00 UTC and what follows from it, in dates that can be looked up. */
+/* From 2026-01-15 12:00:00 UTC on, each lifetime's dates are written out, so that they can be looked up. */
 static void the_three_lifetimes_of_today_by_their_dates(void **state)
 {
 	(void)state;
@@ -195,7 +195,7 @@ static void advice_in_the_past_means_now_but_once_an_hour(void **state)
 	s.published = START;
 	assert_true(schedule_due(&s, START + 3 * DAY) <= START + 3 * DAY);
 	int64_t now = START + 3 * DAY;
-	s.published = now; /* replaced, and the advice still says the same */
+	s.published = now; /* it was replaced, and the advice still says the same */
 	assert_int_equal(schedule_due(&s, now), now + HOUR);
 	assert_true(schedule_due(&s, now + HOUR) <= now + HOUR);
 	s.published = now + 90 * DAY; /* the clock was set back */
@@ -215,7 +215,7 @@ static void backoff_holds_advice_back(void **state)
 	assert_string_equal(schedule_basis(&s, START + DAY), "backoff");
 }
 
-/* Else each renewal that on_failure rolls back would order the next, as fast as it fails. */
+/* Otherwise each renewal that on_failure rolls back would order the next one, as fast as it fails. */
 static void what_was_gone_back_to_is_not_renewed_at_once(void **state)
 {
 	(void)state;

@@ -1,3 +1,4 @@
+/* Sealing (HPKE, RFC 9180) and signing (Ed25519), with the vectors of the RFCs. */
 #include "lib/core/base64.h"
 #include "lib/core/buf.h"
 #include "lib/core/mem.h"
@@ -141,8 +142,8 @@ static void one_changed_bit_or_a_missing_byte_opens_nothing(void **state)
 	struct parties p = sealed_to_somebody("the key");
 	auto_buf struct buf out = BUF_INIT(100);
 	for (size_t i = 0; i < p.sealed.len; i++) {
-		/* The top bit of an X25519 public key is ignored by the function, so change another one: the
-		 * encapsulated key is bound by the key schedule, which the last test here shows. */
+		/* X25519 ignores the top bit of a public key, so another bit is changed here. The top bit follows
+		 * below: the key schedule binds the encapsulated key as it was sent. */
 		p.sealed.data[i] ^= 1;
 		assert_int_equal(open_with(&p, "info", "aad", &out), -1);
 		assert_int_equal(err.kind, ERROR_UNTRUSTED);
@@ -168,7 +169,8 @@ static void another_recipient_opens_nothing(void **state)
 	buf_release(&p.sealed);
 }
 
-/* Points of order 1, 2, 4 and 8 (RFC 7748 section 6.1): the secret would be all zeros for everybody. */
+/* These points have the order 1, 2, 4 or 8 (RFC 7748 section 6.1), so that the secret would be all zeros for
+ * everybody. */
 static void a_public_key_of_small_order_is_refused(void **state)
 {
 	(void)state;
@@ -204,7 +206,7 @@ static void a_message_larger_than_its_buffer_is_an_error(void **state)
 	buf_release(&p.sealed);
 }
 
-/* RFC 8032 section 7.1, tests 1 to 3. */
+/* RFC 8032 section 7.1 has these as its tests 1 to 3. */
 static const struct {
 	const char *private_key, *public_key, *message, *signature;
 } rfc8032[] = {
@@ -263,7 +265,7 @@ static void a_changed_text_signature_or_signer_is_refused(void **state)
 	assert_int_equal(sign_check(public_key, text, sizeof(text), signature, &err), -1);
 }
 
-/* FIPS 180-4. */
+/* FIPS 180-4 defines SHA-256; these digests are well-known examples of it. */
 static void sha256_is_sha256(void **state)
 {
 	(void)state;
@@ -274,7 +276,7 @@ static void sha256_is_sha256(void **state)
 	assert_bytes(digest, 32, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
-/* RFC 4648 section 10, and its alphabet. */
+/* RFC 4648 section 10 has these examples. */
 static void base64_goes_both_ways(void **state)
 {
 	(void)state;

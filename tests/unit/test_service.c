@@ -1,4 +1,4 @@
-/* Hooks that do what hooks must not do. */
+/* Hooks that do what hooks must not do, and what the agent makes of it. */
 #include "agent/common/service.h"
 #include "lib/core/clock.h"
 #include "tests/unit/scratch.h"
@@ -42,7 +42,7 @@ static void it_gets_its_verb_and_its_environment_and_nothing_else(void **state)
 	assert_non_null(strstr(r.output, "CERTSYNC_DIR=/etc/certsync/live/mail.domain.pl\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_FULLCHAIN=/etc/certsync/live/mail.domain.pl/fullchain.pem\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_PRIVKEY=/etc/certsync/live/mail.domain.pl/privkey.pem\n"));
-	/* Sorted, its second line stands apart. */
+	/* The hook prints its environment sorted, so the second line of this value stands apart. */
 	assert_non_null(strstr(r.output, "CERTSYNC_INSTANCE=-f\n"));
 	assert_non_null(strstr(r.output, "\n/a b\n"));
 	assert_non_null(strstr(r.output, "CERTSYNC_REVISION=1.7\n"));
@@ -173,7 +173,7 @@ static void a_grandchild_that_keeps_the_pipe_is_not_waited_for(void **state)
 	assert_int_equal(run(s, script, 30, -1, &r, &err), 0);
 	assert_true(clock_monotonic_ms() - start < 10000);
 	assert_string_equal(r.output, "done\n");
-	/* A service that the hook has started goes on. */
+	/* A service that the hook has started goes on when the hook ends. */
 	pid_t child = pid_in(s, "child");
 	assert_int_equal(kill(child, 0), 0);
 	kill(child, SIGKILL);
@@ -213,7 +213,7 @@ static void what_it_prints_is_cleaned(void **state)
 	assert_string_equal(r.output, "a?[31mb?c?d \n");
 }
 
-/* Longer than what is shown, so that the cut goes through the key; and its last line is short. */
+/* The output is longer than what is shown, so that the cut goes through the key, and the key's last line is short. */
 static void a_key_that_it_prints_is_blotted_out(void **state)
 {
 	struct service_result r;
@@ -233,12 +233,12 @@ static void a_key_that_it_prints_is_blotted_out(void **state)
 	assert_int_equal(service_check(&call, "test", &r, &err), -1);
 	assert_true(r.blotted > 20);
 	assert_non_null(strstr(r.output, "[blotted out]"));
-	/* Nothing that is neither a mark nor around the key. */
+	/* What is shown is the mark, or one of the lines around the key. */
 	for (const char *line = strtok(r.output, "\n"); line; line = strtok(NULL, "\n"))
 		if (!strstr(line, "blotted out]") && !strstr(line, "-----") && !strstr(line, "not shown]") &&
 			line[0] != '.')
 			fail_msg("\"%s\" is shown", line);
-	/* As it was, for who asks for it. */
+	/* Whoever asks for the output as it was gets it whole. */
 	assert_non_null(strstr(buf_text(&raw), "-----BEGIN PRIVATE KEY-----\nMII"));
 }
 
@@ -274,7 +274,7 @@ static void the_end_of_the_program_ends_it_too(void **state)
 	int ends[2];
 	int64_t start = clock_monotonic_ms();
 	assert_int_equal(pipe(ends), 0);
-	/* The hook itself gives the sign, so that it has begun for certain. */
+	/* The hook itself gives the sign, so that it has certainly begun. */
 	auto_free char *script = mem_printf("echo x >/proc/%d/fd/%d; sleep 60", (int)getpid(), ends[1]);
 	assert_int_equal(run(*state, script, 30, ends[0], &r, &err), -1);
 	assert_true(r.interrupted);

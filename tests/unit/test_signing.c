@@ -1,4 +1,5 @@
-/* The hub's signing key is replaced: what is waited for, what ends it, and what is made of it by a start behind each step. */
+/* The hub's signing key is replaced: what is waited for, what ends the exchange, and where a start behind each of its
+ * steps goes on. */
 #include "tests/unit/hub_scene.h"
 
 #include "hub/daemon/agents/enroll.h"
@@ -12,7 +13,7 @@
 static void give(struct hub *hub, const char *agent, const char *ssh)
 {
 	struct error err;
-	uint8_t seal[SEAL_KEY_SIZE] = {(uint8_t)agent[0]}; /* of its own */
+	uint8_t seal[SEAL_KEY_SIZE] = {(uint8_t)agent[0]}; /* each agent has another one */
 	auto_buf struct buf line = BUF_INIT(1024), text = BUF_INIT(64);
 	base64_encode(seal, SEAL_KEY_SIZE, &text);
 	buf_addf(&line, "certsync-agent:1 %s x25519:%s", ssh, buf_text(&text));
@@ -45,7 +46,7 @@ static struct signing_status status(struct hub *hub)
 	return s;
 }
 
-/* What it says of the list that is told now, or of another one. */
+/* The agent answers to the list that is told now, or to another one. */
 static void say(struct hub *hub, const char *agent, bool of_both, const char *text)
 {
 	struct error err;
@@ -63,7 +64,7 @@ static void say(struct hub *hub, const char *agent, bool of_both, const char *te
 	signing_pinned(hub, agent, &m);
 }
 
-/* What a start finds. */
+/* Closes and opens the module, as a start of the hub does. */
 static void start_again(struct hub *hub)
 {
 	struct error err;
@@ -101,7 +102,7 @@ static void the_next_key_takes_over_when_all_have_said_that_they_take_both(void 
 	start_again(hub);
 	expect_missing(hub, SIGNING_TOLD, "mail ");
 	assert_memory_equal(status(hub).next, next, sizeof(next));
-	say(hub, "mail", false, ""); /* of a list that was not told */
+	say(hub, "mail", false, ""); /* this list was never told */
 	say(hub, "mail", true, "signing keys: the disk is full");
 	expect_missing(hub, SIGNING_TOLD, "mail ");
 	char reason[MESSAGE_TEXT_MAX];
@@ -131,18 +132,19 @@ static void a_start_behind_each_step_goes_on_from_there(void **state)
 	struct hub *hub = &((struct hub_scene *)*state)->hub;
 	struct error err;
 	uint8_t next[SEAL_KEY_SIZE], another[SEAL_KEY_SIZE];
-	/* Made, and killed before it was written down: nobody was told of it, and it is the one that is taken. */
+	/* The key was made and the hub killed before it wrote that down: nobody was told of the key, so it is the one
+	 * that is taken. */
 	assert_int_equal(keys_next_signer(hub->keys, true, next, &err), 0);
 	start_again(hub);
 	expect_missing(hub, SIGNING_IDLE, "");
 	assert_int_equal(signing_rotate(hub, false, 0, &err), 0);
 	assert_memory_equal(status(hub).next, next, sizeof(next));
-	/* Taken over, and killed before that was written down. */
+	/* The key was taken over and the hub killed before it wrote that down. */
 	assert_int_equal(keys_switch_signer(hub->keys, next, &err), 0);
 	start_again(hub);
 	expect_missing(hub, SIGNING_SWITCHED, "here! mail! ");
 	assert_memory_equal(hub->sign_public, next, sizeof(next));
-	/* The next key of the record is not there, as when the two directories are of different backups. */
+	/* The next key of the record does not exist, as when the two directories come from different backups. */
 	assert_int_equal(signing_rotate(hub, true, 0, &err), 0);
 	say(hub, "here", false, "");
 	say(hub, "mail", false, "");
@@ -156,7 +158,7 @@ static void a_start_behind_each_step_goes_on_from_there(void **state)
 	assert_int_equal(keys_next_signer(hub->keys, false, another, &err), 0);
 	assert_memory_equal(status(hub).next, another, sizeof(another));
 	assert_memory_not_equal(next, another, sizeof(another));
-	/* A record that cannot be read. */
+	/* The record cannot be read. */
 	assert_int_equal(store_put(hub->store, "hub", "announce", "signing.json", "{\"phase\":\"x\"}", 13, &err), 0);
 	start_again(hub);
 	expect_missing(hub, SIGNING_IDLE, "");
@@ -171,7 +173,7 @@ static void at_once_those_who_had_not_pinned_it_are_cut_off(void **state)
 	assert_int_equal(signing_rotate(hub, false, 0, &err), 0);
 	memcpy(next, status(hub).next, sizeof(next));
 	signing_add_fields(hub, &line);
-	assert_non_null(strstr(buf_text(&line), "= sign=ed25519:")); /* who joins now pins both */
+	assert_non_null(strstr(buf_text(&line), "= sign=ed25519:")); /* a node that joins now pins both */
 	say(hub, "here", true, "");
 	assert_int_equal(signing_rotate(hub, true, 0, &err), 0);
 	assert_memory_equal(hub->sign_public, next, sizeof(next));
@@ -182,7 +184,7 @@ static void at_once_those_who_had_not_pinned_it_are_cut_off(void **state)
 	buf_reset(&line);
 	signing_add_fields(hub, &line);
 	assert_null(strstr(buf_text(&line), " "));
-	assert_int_equal(enroll_remove(hub, "mail", 0, &err), 0); /* nobody waits for it any more */
+	assert_int_equal(enroll_remove(hub, "mail", 0, &err), 0); /* nobody waits for this agent any more */
 	signing_settle(hub);
 	expect_missing(hub, SIGNING_IDLE, "");
 	assert_int_equal(signing_rotate(hub, true, 0, &err), 0);

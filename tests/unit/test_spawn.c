@@ -1,6 +1,6 @@
-/* Descriptors over sockets, and the fixed records beside them: what the root half gives the daemon, what the daemon asks of the process
- * that starts its workers. Whatever else comes is refused, and no descriptor of it stays open.
- */
+/* Descriptors passed over sockets, with fixed records beside them: the root half gives them to the daemon, and the
+ * daemon asks with them the process that starts its workers. Anything else is refused, and no descriptor of it stays
+ * open. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +46,7 @@ static int teardown(void **state)
 	return close(e->b);
 }
 
-/* The lowest that is free: the same before and after means that nothing was left open. */
+/* Returns the lowest free descriptor: when it is the same before and after, nothing was left open. */
 static int free_descriptor(void)
 {
 	int fd = dup(0);
@@ -118,9 +118,9 @@ static void the_daemon_takes_ends_and_nothing_else(void **state)
 	assert_int_equal(child_end_receive(e->b, &whose, &end, &e->err), 1);
 	assert_int_equal(whose, HUB_CHILD_WORKER);
 	close(end);
-	assert_int_equal(pass_send(e->a, "\xff", 1, 0, &e->err), 0); /* of nobody */
+	assert_int_equal(pass_send(e->a, "\xff", 1, 0, &e->err), 0); /* this names no program */
 	assert_int_equal(child_end_receive(e->b, &whose, &end, &e->err), -1);
-	assert_int_equal(child_end_send(e->a, HUB_CHILD_WORKER, -1, &e->err), 0); /* no end */
+	assert_int_equal(child_end_send(e->a, HUB_CHILD_WORKER, -1, &e->err), 0); /* this carries no descriptor */
 	assert_int_equal(child_end_receive(e->b, &whose, &end, &e->err), -1);
 	assert_int_equal(pass_send(e->a, "\0\0", 2, 0, &e->err), 0);
 	assert_int_equal(child_end_receive(e->b, &whose, &end, &e->err), -1);

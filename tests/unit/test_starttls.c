@@ -1,3 +1,4 @@
+/* The words before and behind TLS in each protocol: conversations without a socket, and the endpoints that name one. */
 #include "lib/probe/starttls.h"
 #include "lib/probe/endpoint.h"
 #include "lib/core/mem.h"
@@ -11,7 +12,8 @@
 #include <cmocka.h>
 #include <netinet/in.h>
 
-/* A conversation: feeds what the server says, whole or a byte a time, and checks what was sent in answer. */
+/* The conversation that is tested: a test feeds what the server says, whole or a byte at a time, and checks what was
+ * sent in answer. */
 static struct starttls talk;
 static struct buf sent;
 
@@ -166,7 +168,7 @@ static void sieve_reaches_tls(void **state)
 
 static const uint8_t ssl_request[] = {0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f};
 
-/* Packets: what is sent has to be compared by length; what is heard, too. */
+/* A protocol of packets has zero bytes, so that what is heard and what is sent are compared by length. */
 static void hear_bytes(const void *data, size_t len, enum starttls_state state)
 {
 	buf_reset(&sent);
@@ -303,7 +305,7 @@ static void text_behind_the_answer_is_refused(void **state)
 	begin(PROBE_POP3);
 	hear("+OK\r\n", STARTTLS_MORE, "STLS\r\n");
 	hear("+OK\r\n\n", STARTTLS_REFUSED, "");
-	/* Nothing behind it, but it came before the question. */
+	/* Nothing follows the answer, but it came before the question. */
 	begin(PROBE_POP3);
 	hear("+OK\r\n+OK\r\n", STARTTLS_REFUSED, "STLS\r\n");
 	assert_reason("text before the handshake");
@@ -345,7 +347,7 @@ static void an_endless_line_or_answer_ends(void **state)
 static void a_long_dialogue_never_outgrows_the_send_buffer(void **state)
 {
 	(void)state;
-	/* All the server's lines at once, before we have sent anything. */
+	/* All the server's lines come at once, before anything was sent. */
 	begin(PROBE_SMTP);
 	hear("220 x\r\n250 STARTTLS\r\n454 no\r\n221 x\r\n", STARTTLS_REFUSED,
 		"EHLO [127.0.0.1]\r\nSTARTTLS\r\nQUIT\r\n");

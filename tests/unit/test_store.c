@@ -1,4 +1,4 @@
-/* Files that must survive, and the store that is made of them. */
+/* Files that must survive a crash, and the store that is made of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +52,7 @@ static void a_failed_write_leaves_nothing_and_changes_nothing(void **state)
 	auto_free char *inside = scratch_path(*state, "directory/inside");
 	assert_int_equal(mkdir(directory, 0755), 0);
 	assert_int_equal(fs_write(AT_FDCWD, inside, "x", 1, FS_PUBLIC, &err), 0);
-	/* The target is a directory that is not empty: rename refuses. */
+	/* The target is a directory that is not empty, so that rename(2) refuses. */
 	assert_int_equal(fs_write(AT_FDCWD, directory, "x", 1, FS_PUBLIC, &err), -1);
 	assert_int_equal(entries(((struct scratch *)*state)->path), 1);
 	assert_int_equal(entries(directory), 1);
@@ -93,7 +93,7 @@ static void a_tree_is_removed_without_leaving_it(void **state)
 	assert_int_equal(fs_remove_tree(AT_FDCWD, tree, &err), 0);
 }
 
-/* The store. */
+/* The tests from here on are about the store. */
 
 static struct chain test_chain(const char *name)
 {
@@ -172,7 +172,7 @@ static void a_publish_that_was_cut_short_never_gives_its_number_out_again(void *
 	struct store *s = open_store(*state);
 	publish(s, &c);
 	assert_int_equal(mkdir(unfinished, 0700), 0);
-	assert_int_equal(mkdir(complete, 0700), 0); /* renamed, and killed before `current` moved */
+	assert_int_equal(mkdir(complete, 0700), 0); /* the hub was killed after the rename and before `current` moved */
 	store_close(s);
 	s = open_store(*state);
 	assert_int_equal(access(unfinished, F_OK), -1);
@@ -201,7 +201,7 @@ static void a_changed_file_is_noticed(void **state)
 	store_close(s);
 }
 
-/* Each of its values missing, and each of another kind: named, and no other revision is touched by it. */
+/* Each value of the manifest is missing, or of another kind: it is named, and no other revision is touched by it. */
 static void a_damaged_manifest_is_told_by_what_is_wrong(void **state)
 {
 	struct error err;
@@ -251,7 +251,7 @@ static void a_damaged_manifest_is_told_by_what_is_wrong(void **state)
 	}
 	auto_manifest struct manifest m = {0};
 	assert_int_equal(store_manifest(s, "mail.domain.pl", first, &m, &err), 1);
-	/* A link that leads nowhere good. */
+	/* The link `current` leads to no revision. */
 	auto_free char *current = scratch_path(*state, "certificates/mail.domain.pl/current");
 	for (const char *const *target = (const char *const[]){"/etc", "latest", NULL}; *target; target++) {
 		auto_manifest struct manifest ignored = {0};

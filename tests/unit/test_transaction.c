@@ -1,4 +1,4 @@
-/* The transaction, driven on a node that is only a model. */
+/* The transaction, driven by hand on a node that is only a model. */
 #include "tests/unit/node.h"
 
 static void a_renewal_goes_through(void **state)
@@ -139,7 +139,7 @@ static void either_leaf_of_two_pairs_is_right(void **state)
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
 	pump(n);
 	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
-	/* The other leaf of the revision before is not. */
+	/* But a port that serves the other leaf of the revision before has not changed. */
 	n = staged_two_pairs();
 	n->serves_after_reload[IMAP] = 'p';
 	order(n, MESSAGE_ACTIVATE, NEW, 5, 'n');
@@ -170,7 +170,7 @@ static void a_port_that_the_reload_killed_is_a_reason(void **state)
 	pump(n);
 	assert_string_equal(n->told.step, "probe");
 	assert_non_null(strstr(n->told.text, "127.0.0.1:25 (postfix): connection refused"));
-	/* The model's undo does not revive it: both states are told. */
+	/* The model's undo does not revive the port, so both states are told. */
 	assert_non_null(strstr(n->told.text, "after putting the old files back: 127.0.0.1:25"));
 	assert_true(n->told.rolled_back);
 }
@@ -205,7 +205,7 @@ static void a_stopped_service_gets_its_files_and_is_not_probed(void **state)
 	assert_true(n->t.view.probe[IMAP].stopped);
 	assert_string_equal(transaction_state_name(&n->t), "installed (stopped)");
 
-	/* It is started, with the new files: the next look finds it. */
+	/* The service is started with the new files, and the next look finds it. */
 	n->stopped = NULL;
 	n->serves[IMAP] = n->serves[POP3] = 'n';
 	n->trace[0] = '\0';
@@ -294,7 +294,7 @@ static void the_same_content_is_only_renumbered(void **state)
 {
 	(void)state;
 	struct node *n = ready();
-	n->fails = REQUEST_RELOAD; /* a broken service must not be asked */
+	n->fails = REQUEST_RELOAD; /* a service that is broken already must not be asked */
 	order(n, MESSAGE_OFFER, NEW, 5, 'o');
 	pump(n);
 	assert_string_equal(n->trace, "fetch stage look !staged");
@@ -372,7 +372,7 @@ static void stale_and_repeated_orders_are_dropped(void **state)
 	assert_false(offer_is_taken(n, 5));
 	pump(n);
 	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
-	/* Another connection numbers anew. */
+	/* A new connection numbers its attempts anew. */
 	transaction_lost(&n->t);
 	assert_true(offer_is_taken(n, 1));
 }
@@ -415,7 +415,7 @@ static void the_hub_s_loss_does_not_stop_what_is_switched(void **state)
 	transaction_lost(&n->t);
 	pump(n);
 	assert_int_equal(n->t.state, TRANSACTION_VERIFIED);
-	assert_int_equal(n->told.attempt, 0); /* nobody's: the next inventory tells it */
+	assert_int_equal(n->told.attempt, 0); /* no attempt asked for it; the next inventory tells the hub */
 	assert_false(transaction_is_switched(&n->t));
 	assert_int_equal(revision_compare(n->t.have.served.revision, NEW), 0);
 }
@@ -557,13 +557,13 @@ static void a_probe_is_always_answered(void **state)
 {
 	(void)state;
 	struct node *n = ready();
-	/* In the middle of the agent's own look: that one answers. */
+	/* The agent is in the middle of its own look, and that look's answer serves. */
 	assert_true(transaction_inspect(&n->t, 0, n->now));
 	assert_true(transaction_inspect(&n->t, 7, n->now));
 	pump(n);
 	assert_string_equal(n->trace, "running probe !probed");
 	assert_int_equal(n->told.attempt, 7);
-	/* In the middle of a way: after it. */
+	/* The agent is in the middle of an order, and answers after it. */
 	order(n, MESSAGE_OFFER, NEW, 8, 'n');
 	pump_to(n, "stage");
 	assert_true(transaction_inspect(&n->t, 9, n->now));
@@ -571,14 +571,14 @@ static void a_probe_is_always_answered(void **state)
 	pump(n);
 	assert_string_equal(n->trace, "fetch stage look test !staged running probe !probed");
 	assert_int_equal(n->told.attempt, 9);
-	/* Cancelled by an order: after that. */
+	/* An order interrupts the look, and the answer comes after it. */
 	assert_true(transaction_inspect(&n->t, 10, n->now));
 	pump_to(n, "running probe");
 	order(n, MESSAGE_ACTIVATE, NEW, 11, 'n');
 	pump(n);
 	assert_non_null(strstr(n->trace, "look !verified running probe !probed"));
 	assert_int_equal(n->told.attempt, 10);
-	/* Nobody waits for the answer any more. */
+	/* The hub is gone, and nobody waits for the answer any more. */
 	order(n, MESSAGE_OFFER, (struct revision){1, 9}, 12, 'm');
 	assert_true(transaction_inspect(&n->t, 13, n->now));
 	transaction_lost(&n->t);

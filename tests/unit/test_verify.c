@@ -1,3 +1,4 @@
+/* Each rule by which a chain is verified: what it accepts, and the name and the reason with which it refuses. */
 #include "lib/core/mem.h"
 #include "lib/crypto/verify.h"
 #include "tests/unit/issue.h"
@@ -52,7 +53,7 @@ static struct verify_policy policy(void)
 	return (struct verify_policy){.anchors = anchors, .now = ISSUE_NOW};
 }
 
-/* The leaf with the usual intermediate behind it. */
+/* Returns a chain of the leaf with the usual intermediate behind it. */
 static struct chain behind_middle(const struct issued *which)
 {
 	const struct issued *rest[] = {&middle};
@@ -91,7 +92,7 @@ static void assert_refused(
 	assert_says(rule, first, second);
 }
 
-/* One leaf behind the usual intermediate, judged by `p`. */
+/* Makes such a leaf behind the usual intermediate, and checks how `p` judges it. */
 static void assert_leaf_refused(
 	struct wish w, struct verify_policy p, const char *rule, const char *first, const char *second)
 {
@@ -202,7 +203,8 @@ static void anchors_that_cannot_be_loaded_are_named(void **state)
 	unlink(path);
 }
 
-/* A name of eight digits alone does not make a hashed one; and no descriptor left is not an empty directory. */
+/* A name of eight digits alone does not make a hashed directory; and when no descriptor is free, the directory is not
+ * taken for an empty one. */
 static void a_directory_without_hashed_names_is_no_anchors(void **state)
 {
 	(void)state;
@@ -222,7 +224,7 @@ static void a_directory_without_hashed_names_is_no_anchors(void **state)
 	unlink(path);
 }
 
-/* The issuer among the anchors, for what a server leaves out: by its signature, not by its name alone. */
+/* The issuer that a server leaves out is found among the anchors by its signature, and not by its name alone. */
 static void an_issuer_is_known_by_its_signature(void **state)
 {
 	(void)state;
@@ -290,8 +292,8 @@ static void a_key_of_another_certificate_is_refused(void **state)
 	}
 }
 
-/* The public half is the certificate's, the private one another key's: a comparison of public halves is
- * content with it. */
+/* Makes a key whose public half is the certificate's and whose private half is another's; a comparison of public halves
+ * would accept it. */
 static EVP_PKEY *crossed_key(EVP_PKEY *public_key, EVP_PKEY *private_key)
 {
 	uint8_t point[256];
@@ -384,7 +386,7 @@ static void an_authority_that_is_not_trusted_is_refused(void **state)
 	assert_refused(&c, &p, "chain", "self-signed certificate in certificate chain", "CN=Root");
 	auto_chain struct chain without = issued_chain(&rogue_leaf, with_root, 1);
 	assert_refused(&without, &p, "chain", "CN=Middle", "CN=Root");
-	/* Its own leaf behind the true authority of the same name. */
+	/* The leaf of the impostor stands behind the true authority, which has the same name. */
 	auto_chain struct chain mixed = behind_middle(&rogue_leaf);
 	assert_refused(&mixed, &p, "chain", "CN=x", "CN=Middle");
 	issued_release(&rogue);

@@ -1,4 +1,4 @@
-/* Directories watched for somebody else's changes, while which of them matter changes too. */
+/* Directories that are watched for somebody else's changes, while it changes, too, which of them matter. */
 #include "agent/root/watch.h"
 #include "lib/core/mem.h"
 #include "tests/unit/scratch.h"

@@ -1,4 +1,4 @@
-/* A fleet of three agents for the stories about hub/rollout: a clock, and what each is sent. */
+/* A fleet of three agents for the tests of hub/daemon/rollout: it has a clock, and counts what each agent is sent. */
 #ifndef CERTSYNC_TESTS_THREE_H
 #define CERTSYNC_TESTS_THREE_H
 
@@ -24,8 +24,8 @@ struct fleet_of_three {
 	struct rollout r;
 	struct rollout_agent *a, *b, *c;
 	int64_t now;
-	size_t offers, activations, probes; /* sent by the last event */
-	bool roll_back;                     /* asked for by it */
+	size_t offers, activations, probes; /* how many the last event sent */
+	bool roll_back;                     /* the last event asked for it */
 };
 
 static inline void count(struct fleet_of_three *f, struct rollout_actions *actions)
@@ -99,7 +99,7 @@ static inline void lost(struct fleet_of_three *f, struct rollout_agent *a)
 	count(f, &actions);
 }
 
-/* One endpoint, and what it was seen serving. */
+/* The agent tells of one endpoint what it was seen serving. */
 static inline void probed(struct fleet_of_three *f, struct rollout_agent *a, bool served, bool match)
 {
 	struct rollout_actions actions = {0};
@@ -113,7 +113,7 @@ static inline void probed(struct fleet_of_three *f, struct rollout_agent *a, boo
 	message_release(&m);
 }
 
-/* Three agents that serve revision 1.1, and 1.2 published. */
+/* Begins with three agents that serve revision 1.1, and publishes 1.2. */
 static inline void begin(struct fleet_of_three *f, enum rollout_policy policy)
 {
 	char name[] = "mail.domain.pl";
@@ -128,7 +128,7 @@ static inline void begin(struct fleet_of_three *f, enum rollout_policy policy)
 	f->a = rollout_find(&f->r, "a");
 	f->b = rollout_find(&f->r, "b");
 	f->c = rollout_find(&f->r, "c");
-	/* As a hub does that was restarted: what had been activated before it was, it cannot know. */
+	/* The hub has just been restarted, so that it cannot know what was activated before. */
 	const struct rollout_content had = content_of(1, digest_old);
 	rollout_resume(&f->r, &had, START, true, false);
 	hello(f, f->a, (struct revision){1, 1}, digest_old);

@@ -1,6 +1,6 @@
-/* A worker that lies. The daemon's modules start the `certsync-worker` that stands beside their own program, so a test is copied to a
- * directory of its own and linked there under that name, too; what it then says stands in the file `script` beside it.
- */
+/* A worker that lies. The daemon's modules start the `certsync-worker` that stands beside their own program, so a test
+ * is copied to a directory of its own and linked there under that name, too; what it then says stands in the file
+ * `script` beside it. */
 #ifndef CERTSYNC_TESTS_WORKER_H
 #define CERTSYNC_TESTS_WORKER_H
 
@@ -35,7 +35,7 @@ static inline int worker_acts(void)
 	}
 	buf_release(&script);
 	shutdown(STDOUT_FILENO, SHUT_WR);
-	/* The job and its answers, until the daemon has heard enough. */
+	/* It reads the job and the answers until the daemon has heard enough. */
 	char ignored[4096];
 	while (read(STDIN_FILENO, ignored, sizeof(ignored)) > 0)
 		;
@@ -47,7 +47,7 @@ static inline void worker_says(struct buf *script, const char *json)
 	assert_int_equal(frame_encode(script, FRAME_MESSAGE, json, strlen(json)), 0);
 }
 
-/* Pairs of name and content, NULL at the end. */
+/* Adds a frame of files to the script. The arguments are pairs of name and content, ended by NULL. */
 static inline void worker_sends(struct buf *script, const char *label, ...)
 {
 	auto_buf struct buf bytes = BUF_INIT(FRAME_FILES_MAX);
@@ -65,7 +65,8 @@ static inline void worker_sends(struct buf *script, const char *label, ...)
 	assert_int_equal(frame_encode(script, FRAME_FILES, bytes.data, bytes.len), 0);
 }
 
-/* From now on the worker says this; the script is empty again. "dies": it is killed. */
+/* From now on the worker says what is in the script, which is empty again afterwards. A script of "dies" has it
+ * killed. */
 static inline void worker_learns(struct buf *script)
 {
 	struct error err;
@@ -89,7 +90,7 @@ static inline int worker_copy(void)
 	return 1;
 }
 
-/* The main of such a test. */
+/* Is the main function of such a test. */
 static inline int worker_beside(int argc, char **argv, int (*run)(void))
 {
 	struct error err;
@@ -97,7 +98,7 @@ static inline int worker_beside(int argc, char **argv, int (*run)(void))
 		return argc == 1 ? spawner_main() : worker_acts();
 	if (argc < 2)
 		return worker_copy();
-	signal(SIGPIPE, SIG_IGN); /* as the daemon does */
+	signal(SIGPIPE, SIG_IGN); /* the daemon ignores it, too */
 	int result = run();
 	return fs_remove_tree(AT_FDCWD, argv[1], &err) == 0 ? result : 1;
 }
