@@ -1,7 +1,7 @@
-/* Preloaded by every program of a mount namespace (/etc/ld.so.preload): the wall clock is as many seconds off as /etc/clock-shift says
- * (a 64-bit number), from one call to the next; the monotonic clock is not. libfaketime reads its file every ten seconds, moves the
- * monotonic clock along, and is told not to by the environment alone, which programs here clear for their children.
- */
+/* Is preloaded by every program of a mount namespace (/etc/ld.so.preload). The wall clock is as many seconds off as
+ * /etc/clock-shift says (a 64-bit number), from one call to the next; the monotonic clock is right. libfaketime cannot
+ * do this: it reads its file every ten seconds, moves the monotonic clock, too, unless the environment forbids it, and
+ * programs here clear their children's environment. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>

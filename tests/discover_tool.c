@@ -1,4 +1,4 @@
-/* discover_tool CERTIFICATE…: prints the first agent.conf that this node would get. */
+/* discover_tool CERTIFICATE… prints the first agent.conf that this node would get. */
 #include "agent/cli/services/discover.h"
 #include "lib/core/proc.h"
 

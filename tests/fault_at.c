@@ -1,7 +1,6 @@
-/* Preloaded into a program (LD_PRELOAD), it counts the calls that change a file: KILL_AT=N ends the program with
- * SIGKILL just before the Nth, FAIL_AT=N lets the Nth fail as on a full disk. FAULT_COUNT=FILE: how many there were
- * is written there at the end.
- */
+/* Is preloaded into a program (LD_PRELOAD) and counts the calls that change a file. KILL_AT=N ends the program with
+ * SIGKILL just before the Nth, FAIL_AT=N lets the Nth fail as on a full disk. At the end the count is written to
+ * FAULT_COUNT=FILE. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +45,7 @@ __attribute__((destructor)) static void tell(void)
 	fclose(file);
 }
 
-/* Each stands in for libc's own and then calls it. */
+/* Each function stands in for libc's own and calls it. */
 #define STEP(result, function, declared, passed, counts) \
 	result function declared; \
 	result function declared \
@@ -57,7 +56,7 @@ __attribute__((destructor)) static void tell(void)
 		return (counts) && step() ? -1 : next passed; \
 	}
 
-/* What goes through pipes and sockets is no file's. */
+/* Pipes and sockets are no files, so calls on them do not count. */
 static int is_file(int fd)
 {
 	struct stat st;

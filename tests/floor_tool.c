@@ -1,14 +1,15 @@
-/* The work that no fleet can do without, each part by itself, so many times, by so many processes at a time. For measurements, which
- * take wall and CPU time from outside.
+/* Does the work that no fleet can do without, each part by itself, so many times, by so many processes at a time. It is
+ * for measurements, which take wall and CPU time from outside.
  *
  *   floor_tool verify COUNT WORKERS KEY CHAIN ANCHORS    a bundle opened, its signature and its chain verified
  *   floor_tool seal COUNT WORKERS KEY CHAIN              a bundle sealed to one agent and signed
- *   floor_tool record COUNT WORKERS DIRECTORY            a record of a journal's size that survives: written beside, synced, renamed, synced
+ *   floor_tool record COUNT WORKERS DIRECTORY            a record of a journal's size that survives: written beside,
+ *                                                       synced, renamed, synced
  *   floor_tool set COUNT WORKERS DIRECTORY KEY CHAIN     a set of six files, each synced, then one rename of a link, synced
  *   floor_tool hook COUNT WORKERS HOOK                   one fork and exec of it, and its end
  *   floor_tool probe COUNT WORKERS ENDPOINT NAME         one handshake, and a polite end
- *   floor_tool channel COUNT WORKERS COMMAND…            COMMAND gives 6 KiB for each byte; it is started once by each worker
- *   floor_tool pump                                      which is such a command at the far end
+ *   floor_tool channel COUNT WORKERS COMMAND…            COMMAND gives 6 KiB for each byte; each worker starts it once
+ *   floor_tool pump                                      is such a command, for the far end
  */
 #include "lib/crypto/bundle.h"
 #include "lib/core/clock.h"
@@ -180,7 +181,7 @@ static void part_probe(int count, char **arg)
 	event_base_free(base);
 }
 
-/* Until it ends: a byte in, a message out. */
+/* Sends a message for each byte that comes in, until the input ends. */
 static int pump(void)
 {
 	static char message[FLOOR_MESSAGE];

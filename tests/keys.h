@@ -1,5 +1,5 @@
-/* certsync-keys for tests of the daemon's modules, which have no root half to start it: a process of the test's own.
- */
+/* Runs certsync-keys for tests of the daemon's modules, which have no root half to start it: it is a process of the
+ * test's own. */
 #ifndef CERTSYNC_TESTS_KEYS_H
 #define CERTSYNC_TESTS_KEYS_H
 
@@ -15,7 +15,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* Its pid, or -1; it keeps its keys in `directory`. It ends when keys_free has hung up. */
+/* Starts it, with its keys in `directory`. Returns its pid, or -1. It ends when keys_free has hung up. */
 static inline pid_t keys_begin(struct keys *keys, const char *directory, struct error *err)
 {
 	int pair[2];
@@ -27,7 +27,7 @@ static inline pid_t keys_begin(struct keys *keys, const char *directory, struct 
 	if (pid == 0) {
 		const struct server_fds fds = {.root = -1, .daemon = 3, .operators = -1};
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		/* Nothing of the parent's is held open, a lock say. */
+		/* Nothing that the parent has open may stay open here, a lock for example. */
 		if (getppid() != parent || dup2(pair[1], 3) < 0 || close_range(4, ~0u, 0) < 0)
 			_exit(1);
 		_exit(server_run(directory, &fds, err) < 0);
@@ -40,8 +40,8 @@ static inline pid_t keys_begin(struct keys *keys, const char *directory, struct 
 	return pid;
 }
 
-/* A leaf's key, as if it had been committed. It is written beside `directory` and moved in: certsync-keys, when it starts, takes away what a
- * write that was interrupted has left there. */
+/* Puts a leaf's key where it would be once it was committed. It is written beside `directory` and moved in, because
+ * certsync-keys removes at its start what an interrupted write has left there. */
 static inline int keys_put(const char *directory, EVP_PKEY *key, struct error *err)
 {
 	uint8_t id[KEYS_ID_SIZE];

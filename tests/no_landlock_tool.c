@@ -1,6 +1,6 @@
-/* no_landlock_tool built|booted|filtered PROGRAM [ARGUMENT…]: runs it, and all that it starts, as on a kernel that was built without
- * Landlock, as on one that was booted without it, or under a unit whose filter of system calls forbids it.
- */
+/* no_landlock_tool built|booted|filtered PROGRAM [ARGUMENT…] runs the program, and all that it starts, as on a kernel
+ * that was built without Landlock, as on one that was booted without it, or as under a unit whose filter of system
+ * calls forbids it. */
 #include "lib/core/mem.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ static int forbid(unsigned code)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	const struct sock_fprog program = {.len = COUNT(filter), .filter = filter};
-	/* Root may without, and what it starts may change its user as before. */
+	/* Root may do without this, and what it starts can then still change its user. */
 	if (geteuid() != 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -1;
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);

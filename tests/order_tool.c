@@ -1,12 +1,12 @@
-/* What the daemon does for one certificate, alone: opens a store, serves http-01, runs one ACME order with
- * `certsync-worker acme` from the directory that it stands in, prints what happens and ends.
+/* Does alone what the daemon does for one certificate: opens a store, serves http-01, runs one ACME order with the
+ * `certsync-worker acme` that stands in its own directory, prints what happens, and ends.
  *
  *   order_tool STATE HTTP-ADDRESS DIRECTORY-URL CA-FILE KILL-AT [SETTING=VALUE…] NAME…
  *
- * KILL-AT is a step at whose first word the tool kills itself without warning, or "-". SETTINGs are those of hub.conf, and
- * "replaces", "new_key", and "judge": trust anchors by which the pairs are judged before they are published, as the hub
- * does. The first NAME is the certificate. Lines: "step WORDS", "warning TEXT", "next SHA-256", "issued NAMES",
- * "failed KIND RETRY-AFTER TEXT". Exit 0 issued, 1 not.
+ * KILL-AT is a step at whose first word the tool kills itself without warning, or "-". SETTINGs are those of hub.conf,
+ * and "replaces", "new_key", and "judge": the trust anchors by which the pairs are judged before they are published, as
+ * the hub judges them. The first NAME is the certificate. It prints the lines "step WORDS", "warning TEXT", "next
+ * SHA-256", "issued NAMES", "failed KIND RETRY-AFTER TEXT". The exit code is 0 when it was issued, else 1.
  */
 #include "hub/daemon/acme/order.h"
 #include "tests/keys.h"
@@ -113,7 +113,7 @@ static void on_failed(const char *certificate, const struct error *err, int64_t 
 	event_base_loopbreak(t->base);
 }
 
-/* SETTING=VALUE; false when it is none. */
+/* Takes a word SETTING=VALUE. Returns false when it is none. */
 static bool take_setting(struct tool *t, char *word, struct error *err)
 {
 	struct hub_certificate *c = &t->certificate;

@@ -1,6 +1,7 @@
-/* Probes each endpoint of its arguments at once and prints a line each: "ENDPOINT served FINGERPRINT
- * CHAIN-LENGTH MS" or "ENDPOINT refused|timeout|protocol REASON". For the end-to-end stories. probe_tool [-t
- * MILLISECONDS] [-s SNI] ENDPOINT…
+/* Probes each endpoint of its arguments at once and prints a line for each: "ENDPOINT served FINGERPRINT CHAIN-LENGTH
+ * MS" or "ENDPOINT refused|timeout|protocol REASON". The end-to-end stories use it.
+ *
+ *   probe_tool [-t MILLISECONDS] [-s SNI] ENDPOINT…
  */
 #include "lib/core/mem.h"
 #include "lib/probe/probe.h"

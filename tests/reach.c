@@ -1,11 +1,12 @@
-/* Loaded into every program of a story (/etc/ld.so.preload), it lets those of certsync say what they can reach: at SIGRTMIN + 7 a process
- * tries what the file `ask` beside this library lists, a line each, and writes PID.said, a line each and END last:
+/* Is loaded into every program of a story (/etc/ld.so.preload), and lets those of certsync say what they can reach. At
+ * SIGRTMIN + 7 a process tries what the file `ask` beside this library lists, a line each:
  *
  *   list PATH · read PATH · write PATH · make PATH · run PATH · connect PORT · bind PORT · signal PID
  *
- * with 0 or the number of the error, into the first directory of those that the file `where` beside it lists where it can. Both files are
- * opened when the program starts, since afterwards it may be able to open none: as high up as descriptors go, so that the lowest free
- * one stays what it was.
+ * It writes the lines, each with 0 or the number of the error, and END behind them, to PID.said in the first directory
+ * where it can, of those that the file `where` beside this library lists. Both files are opened when the program
+ * starts, since afterwards it may be able to open none. They get the highest descriptors that there are, so that the
+ * lowest free one stays what it was.
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -88,7 +89,7 @@ static int try(const char *what, const char *at)
 					       : 0;
 }
 
-/* No more than system calls and what works on a text of its own. */
+/* A signal handler may use only system calls, and functions that work on a text of its own. */
 static void on_ask(int number)
 {
 	(void)number;

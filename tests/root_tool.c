@@ -1,10 +1,10 @@
-/* A double: it plays certsync-agent for certsync-agent-root, so that a story can speak to the root half
- * alone.
+/* A double that plays certsync-agent for certsync-agent-root, so that a story can speak to the root half alone.
  *
- *   root_tool run -c FILE   installed as `certsync-agent`: relays bytes between descriptor 3, where the root
- * half is, and whoever connects to run/tool.sock beside FILE, one at a time root_tool hub FILE      makes a
- * hub's signing key, writes it to FILE, prints the public half in base64 root_tool bundle SIGNKEY RECIPIENT
- * NAME EPOCH NUMBER FLAGS PEM… writes a bundle to standard output; each PEM holds a key and its chain
+ *   root_tool run -c FILE   installed as `certsync-agent`: relays bytes between descriptor 3, where the root half is,
+ *                           and whoever connects to run/tool.sock beside FILE, one at a time
+ *   root_tool hub FILE      makes a hub's signing key, writes it to FILE, prints the public half in base64
+ *   root_tool bundle SIGNKEY RECIPIENT NAME EPOCH NUMBER FLAGS PEM…
+ *                           writes a bundle to standard output; each PEM holds a key and its chain
  */
 #include "lib/core/base64.h"
 #include "lib/crypto/bundle.h"
@@ -41,7 +41,7 @@ static void write_whole(int fd, const void *data, size_t len)
 	}
 }
 
-/* False at the end of what `from` has to say. */
+/* Relays what `from` has to say. Returns false at its end. */
 static bool pass(int from, int to)
 {
 	char chunk[65536];
@@ -65,7 +65,7 @@ static void relay(int peer)
 
 static int play(const char *config)
 {
-	/* What the daemon would look at its ports for. */
+	/* The root half sends this so that the daemon looks at its ports, which this double does not have. */
 	signal(SIGUSR1, SIG_IGN);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	auto_free char *copy = mem_strdup(config);
@@ -78,7 +78,7 @@ static int play(const char *config)
 		struct pollfd fds[] = {{.fd = ROOT_FD, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
 		must(poll(fds, 2, -1) > 0, "poll");
 		if (fds[0].revents)
-			return 0; /* the root half has ended: nothing comes from it unasked */
+			return 0; /* the root half has ended, since it says nothing unasked */
 		int peer = accept(listener, NULL, NULL);
 		if (peer < 0)
 			continue;

@@ -1,7 +1,7 @@
-/* rows_tool hub|agent prints the rows of a configuration, a line each, for whoever holds something against them
- * (e2e/commands/man.t): section, key, type, default, low, high, words, whether it is mandatory, and the key that it goes
- * with, with tabs between them. The section of what stands outside of sections is empty, and so is whatever there is not.
- */
+/* rows_tool hub|agent prints the rows of a configuration, a line each, for tests that hold something against them
+ * (e2e/commands/man.t). A line has section, key, type, default, low, high, words, whether the key is mandatory, and the
+ * key that it goes with, with tabs between them. A key outside of all sections has an empty section, and whatever a row
+ * does not have is empty. */
 #include "agent/common/config_rows.h"
 #include "hub/common/config_rows.h"
 

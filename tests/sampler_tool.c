@@ -1,14 +1,17 @@
-/* A client that asks every endpoint as fast as it can, each as soon as its last answer is in, until SIGTERM (or -d SECONDS),
- * and then says what it saw. For the end-to-end stories and benches.
+/* A client that asks every endpoint as fast as it can, each as soon as its last answer is in, until SIGTERM (or for -d
+ * SECONDS), and then says what it saw. The end-to-end stories and the benches use it.
+ *
  *   sampler_tool [-s SNI] [-d SECONDS] [-o FILE] [-a ANCHORS] [-p MS] [-i] ENDPOINT…
- * -p: the pause of each client between two handshakes. -a: a chain that these anchors do not trust for SNI is a failure.
- * -i: lines "FINGERPRINT…" on standard input say which leaves may be served from now on; each is answered by a line with
- * the handshakes so far, a figure for each ENDPOINT.
- * Lines at the end (FILE appears as soon as every endpoint has answered once):
+ *
+ * -p: each client pauses so long between two handshakes. -a: a chain that these anchors do not trust for SNI is a
+ * failure. -i: lines "FINGERPRINT…" on standard input say which leaves may be served from now on; each is answered by a
+ * line with the handshakes so far, a figure for each ENDPOINT.
+ * It ends with these lines (FILE appears as soon as every endpoint has answered once):
  *   leaf FINGERPRINT first MS last MS answers N endpoints N     in the order in which they were first seen
  *   disagreement MS                                             the longest time in which two answers differed
  *   failed ENDPOINT N LAST-REASON                               where a handshake failed
- *   unexpected ENDPOINT N LAST-FINGERPRINT                      a leaf that might not be served when the handshake began, nor since
+ *   unexpected ENDPOINT N LAST-FINGERPRINT                      a leaf that might not be served when the handshake
+ *                                                               began, nor since
  *   handshakes N failures N
  */
 #include "lib/core/clock.h"
@@ -25,8 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A mail client waits for minutes (RFC 5321, section 4.5.3.2: five for the greeting); on a machine that is busy with other work a
- * server that was just reloaded may need more than ten seconds for it, and nobody's connection is lost by that. */
+/* A mail client waits for minutes (RFC 5321, section 4.5.3.2: five for the greeting). On a busy machine a server that
+ * was just reloaded may need more than ten seconds for its greeting, and no client loses its connection by that. */
 enum { TIMEOUT_MS = 60000, ENDPOINTS_MAX = 64, LEAVES_MAX = 4096, EXPECTED_MAX = 4 };
 
 struct expected {
@@ -40,8 +43,8 @@ struct sampled {
 	struct probe *probe;
 	int last; /* index of the leaf that it served last; -1: none yet */
 	uint64_t handshakes, failures, unexpected;
-	char reason[256], leaf[CHAIN_HEX_MAX]; /* the last ones */
-	struct expected then;                  /* when its probe was started */
+	char reason[256], leaf[CHAIN_HEX_MAX]; /* of its last failure, and the last unexpected leaf */
+	struct expected then;                  /* what was expected when its probe was started */
 };
 
 struct leaf {
@@ -56,13 +59,13 @@ static struct {
 	int pause_ms;
 	struct anchors *anchors;
 	struct expected expected;
-	bool told; /* what to expect */
+	bool told; /* it was told what to expect */
 	struct sampled endpoint[ENDPOINTS_MAX];
 	size_t endpoint_count;
 	struct leaf leaf[LEAVES_MAX];
 	int leaf_count;
 	uint64_t handshakes, failures;
-	size_t answered; /* endpoints, at least once */
+	size_t answered; /* how many endpoints have answered at least once */
 	int64_t began, disagreement;
 } all;
 
@@ -106,7 +109,7 @@ static void report(void)
 		exit(1);
 }
 
-/* An answer with a leaf that another one had replaced already: how long ago was that? */
+/* Takes an answer. When its leaf had been replaced by another one already, it is measured how long ago that was. */
 static void take(struct sampled *s, const struct probe_result *result, int64_t now)
 {
 	int index = find_leaf(result->fingerprint, now);
@@ -174,7 +177,8 @@ static void on_line(evutil_socket_t fd, short what, void *context)
 	struct event **self = context;
 	char line[EXPECTED_MAX * CHAIN_HEX_MAX + 1];
 	ssize_t got =
-		read(fd, line, sizeof(line) - 1); /* whole lines, one at a time: the other side waits for the answer */
+		/* lines come whole and one at a time, since the other side waits for each answer */
+		read(fd, line, sizeof(line) - 1);
 	if (got <= 0) {
 		event_del(*self);
 		return;

@@ -1,4 +1,5 @@
-/* The spawner for tests of the daemon's modules, which have no root half to start it: the `certsync-worker` beside their own program. */
+/* Runs the spawner for tests of the daemon's modules, which have no root half to start it. It is the `certsync-worker`
+ * that stands beside their own program. */
 #ifndef CERTSYNC_TESTS_SPAWNER_H
 #define CERTSYNC_TESTS_SPAWNER_H
 
@@ -10,7 +11,7 @@
 
 #include <unistd.h>
 
-/* Its pid, or -1. It ends when workers_free has hung up. */
+/* Starts it. Returns its pid, or -1. It ends when workers_free has hung up. */
 static inline pid_t spawner_begin(struct workers *workers, struct error *err)
 {
 	int pair[2];

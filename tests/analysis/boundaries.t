@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# What tests/analysis/boundaries is there for: a small tree, in which one arrow after the other points the wrong way.
+# Shows what tests/analysis/boundaries finds: in a small tree one arrow after the other points the wrong way.
 use strict;
 use warnings;
 use Test::More;
@@ -27,7 +27,7 @@ my %sound = (
 		qq(#include "hub/daemon/rollout/fleet.h"\n#include "hub/daemon/agents/session.h"\nvoid fleet(void)\n{\n\tsession();\n}\n),
 );
 
-sub judge { # the sound tree with these files besides, or in their place: exit code, and what is said
+sub judge { # takes the sound tree with these files added or replaced; returns the exit code and what was said
 	my ($with_objects, %other) = @_;
 	my %tree = (%sound, %other);
 	my $dir = tempdir(CLEANUP => 1);
@@ -75,7 +75,7 @@ passes 'a call upward without an include, by the sources alone', 0, %silent;
 fails 'a call upward without an include', qr{^hub/daemon/agents/session\.c: uses fleet of hub/daemon/rollout/fleet\.c: hub/daemon/agents may not use hub/daemon/rollout$}m,
 	1, %silent;
 
-sub round { # files of one folder, each of which calls the next one
+sub round { # returns files of one folder, each of which calls the next one
 	my @names = @_;
 	return map {
 		my ($own, $next) = ($names[$_], $names[ ($_ + 1) % @names ]);

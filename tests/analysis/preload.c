@@ -1,10 +1,11 @@
-/* What a program under valgrind lacks of what it is otherwise.
+/* Gives a program under valgrind what it lacks there.
  *
- * Its name among the processes, by which stories find it: it is the tool's.
- * pidfd_open(2), which valgrind does not know before 3.21: a pipe, whose other end a thread closes when the
- * child has ended, becomes readable as the descriptor of the process would.
+ * Its process would have the tool's name, and stories find it by its own.
+ * valgrind before 3.21 does not know pidfd_open(2); here it returns a pipe that becomes readable as the descriptor of
+ * the process would, because a thread closes its other end when the child has ended.
  *
- * What a program confines itself to has no room for valgrind's own files and programs: there is no Landlock. */
+ * valgrind's own files and programs lie outside of what a program confines itself to, so there is no Landlock here.
+ */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +58,7 @@ static void *await(void *context)
 	return NULL;
 }
 
-/* Signals stay with the program's own threads. */
+/* The thread takes no signals, which are meant for the program's own threads. */
 static int start(struct awaited *a)
 {
 	pthread_t thread;

@@ -1,10 +1,11 @@
-# A hub, an sshd and any number of agents, each with three processes and directories of its own, for measurements: real programs, the
-# users of a real node, in namespaces of their own (Separate.pm), with their directories on the disk below TMPDIR. Needs root.
+# A hub, an sshd and any number of agents, each with three processes and directories of its own, for measurements: the
+# programs are real, with the users of a real node, in namespaces of their own (Separate.pm), and their directories are
+# on the disk below TMPDIR. It needs root.
 #
-#   Fleet->enter                   at the start: goes on inside
+#   Fleet->enter                   comes first: the script goes on inside of the namespaces
 #   my $f = Fleet->new(%wish)      sshd and HAProxy run. services: text for agent.conf; max_startups
 #   $f->grow(N)                    the hub has N agents, all enrolled, running and connected
-#   $f->publish                    a renewal: seconds until the last agent is verified
+#   $f->publish                    makes a renewal; returns the seconds until the last agent is verified
 #   $f->cpu                        (role => seconds of CPU since the start), with all that has ended: hub sshd agents server
 #   $f->of(qr/…/)                  pids whose command line matches
 package Fleet;
@@ -38,13 +39,13 @@ sub enter {
 sub new {
 	my ($class, %wish) = @_;
 	my $self = Separate::new($class);
-	# On a disk, since what is synced has to go there.
+	# The directories are on a disk, since what is synced has to go there.
 	$ENV{TMPDIR} = $ENV{CERTSYNC_TMP};
-	$self->{disk} = Story->new; # keeps its directory until the end
+	$self->{disk} = Story->new; # it is held, so that its directory stays until the end
 	$self->{top} = $self->{disk}->top;
 	@$self{qw(agents services offset rest)} = (0, $wish{services}, 0, '');
 	make_groups($self) if $wish{groups} // 1;
-	# One a root half; a real node has one of them.
+	# Each root half needs one instance, and a real node has only one root half.
 	$instances_were = Story::read_file($instances) + 0;
 	Story::write_file($instances, '8192') if $instances_were < 8192;
 	$self->pair($_, days => 20) for qw(a b);
@@ -81,7 +82,7 @@ sub cpu {
 
 sub total { my %cpu = @_; my $sum = 0; $sum += $_ for values %cpu; return $sum }
 
-# CPU seconds of `code`, by role, and its wall time.
+# Returns the CPU seconds that `code` takes, by role, and its wall time.
 sub cost {
 	my ($self, $code) = @_;
 	my %before = $self->cpu;
@@ -183,7 +184,7 @@ sub hub_up {
 	$self->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($self->certsync('status'))[0] != 4 }, 120) or die $self->log('hub');
 }
 
-# Their keys made by the programs themselves, two at a time; the pins of the first are everybody's.
+# The programs make their keys themselves, two at a time; all agents have the pins of the first one.
 sub enrol_all {
 	my ($self, @names) = @_;
 	my $top = $self->{top};
@@ -261,7 +262,7 @@ sub wait_log {
 	}
 }
 
-# A renewal: the other pair of two, which the port serves by then.
+# Publishes the other one of two pairs, which the probed port serves from then on.
 sub publish {
 	my ($self, $count) = @_;
 	my $file = ($self->{served} // 'a') eq 'a' ? 'b' : 'a';

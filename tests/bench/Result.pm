@@ -1,9 +1,9 @@
-# What a measurement found: a table on the terminal, and the same as JSON.
+# What a measurement has found: a table on the terminal, and the same as JSON.
 #
 #   my $r = Result->new('fleet');          the part's name
-#   $r->row('what' => {figure => 1.5, …})  prints a line; figures in the order of their names' columns
-#   $r->note('words')                      a line that explains, in both
-#   $r->budget('words', $value, $limit)    met, or missed, and says so; a missed budget is a figure, not a failure
+#   $r->row('what' => {figure => 1.5, …})  prints a line, with the figures in the order of their names' columns
+#   $r->note('words')                      adds a line that explains, to both
+#   $r->budget('words', $value, $limit)    says whether the limit is met; a missed budget is a figure, not a failure
 #   $r->end                                writes CERTSYNC_BENCH/PART.json (build/bench when unset)
 package Result;
 use strict;
@@ -13,7 +13,7 @@ use File::Path qw(make_path);
 use JSON::PP;
 
 $| = 1;
-# Before anything changes the directory or covers it.
+# The path is taken before anything changes the directory or covers it.
 my $directory = $ENV{CERTSYNC_BENCH} // 'build/bench';
 make_path($directory);
 $directory = abs_path($directory);

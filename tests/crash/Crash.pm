@@ -1,4 +1,4 @@
-# Stories (tests/crash/story.h) that are killed, failed, or lose their power at every point that can be counted.
+# Runs stories (tests/crash/story.h) that are killed, fail, or lose their power at every point that can be counted.
 package Crash;
 use strict;
 use warnings;
@@ -11,12 +11,13 @@ use File::Temp qw(tempdir);
 our @EXPORT = qw(@stories $top $tools prepare calls first_of_kinds kill_at fail_at record chain power slurp);
 our $tools = abs_path(($ENV{CERTSYNC_BIN} // 'build/bin') . '/../tests/crash');
 
-# In memory: thousands of disks are made, and the recorder wants a file system that gives no inode number out twice.
+# The disks are in memory, since thousands of them are made, and since the recorder needs a file system that gives no
+# inode number out twice.
 my $kind = `stat -f -c %T /dev/shm`;
 die "/dev/shm must be a tmpfs, and is: $kind" unless $kind eq "tmpfs\n";
 our $top = tempdir('certsync-crash.XXXXXX', DIR => '/dev/shm', CLEANUP => 1);
 
-# Each with the stories that have gone before it.
+# Each story is named with those that must have gone before it.
 our %before = ('hub-first' => [], 'hub-next' => ['hub-first'], 'hub-rollback' => ['hub-first'], 'hub-order' => ['hub-first'],
 	'hub-epoch' => ['hub-first'], 'agent-join' => [], 'agent-first' => [], 'agent-next' => ['agent-first'],
 	'agent-many' => ['agent-first'], 'agent-rollback' => ['agent-first', 'agent-next'], 'hub-join' => []);
@@ -56,14 +57,15 @@ make_pairs();
 
 our $limit = 120;
 
-# Runs it with these files as standard output and error; its exit status, 128 and more for a signal.
+# Runs the command, with its standard output appended to the file `out` and its standard error in $top/err. Returns its
+# exit status, 128 and more for a signal.
 sub run {
 	my ($out, @command) = @_;
 	my $pid = fork // die $!;
 	if ($pid == 0) {
 		open STDOUT, '>>', $out or die $!;
 		open STDERR, '>', "$top/err" or die $!;
-		alarm $limit; # what hangs is a failure of its own; who is traced dies with its tracer
+		alarm $limit; # a command that hangs counts as failed, and a traced one dies with its tracer
 		exec @command or die "$command[0]: $!";
 	}
 	waitpid $pid, 0;
@@ -77,7 +79,7 @@ sub reset_disk {
 	copy("$top/base/$story.said", "$top/said") or die $!;
 }
 
-# The disk as the story finds it, kept in base/.
+# Makes the disk as the story finds it, and keeps it in base/.
 sub prepare {
 	my ($story) = @_;
 	return if -d "$top/base/$story";
@@ -96,7 +98,8 @@ sub prepare {
 	copy("$top/said", "$top/base/$story.said") or die $!;
 }
 
-# How many system calls it makes; of the story alone (-m), or from its program's first on.
+# Returns how many system calls the story makes; with -m they are counted from the story's beginning, else from the
+# program's.
 sub calls {
 	my ($story, @options) = @_;
 	reset_disk($story);
@@ -106,10 +109,10 @@ sub calls {
 	return $count;
 }
 
-# Where each kind of call was met first in the story whose calls were counted last.
+# Returns, of the story whose calls were counted last, where each kind of call was met first.
 sub first_of_kinds { my (undef, @lines) = split /\n/, slurp("$top/count"); return map { (split)[1] } @lines }
 
-# What is wrong afterwards; empty: nothing.
+# Judges the disk after the story. Returns what is wrong with it, or the empty string.
 sub afterwards {
 	my $status = run("$top/wrong", "$tools/after_tool", $top, "$top/said");
 	my $wrong = $status == 0 ? '' : slurp("$top/wrong") . slurp("$top/err") . "exit $status";
@@ -121,17 +124,18 @@ sub kill_at {
 	my ($story, $at) = @_;
 	reset_disk($story);
 	my $status = run("$top/said", "$tools/trace_tool", 'kill', $at, '--', "$tools/story_tool", $top, $story);
-	# The call may have been a hook's, which is killed then.
+	# When the call was a hook's, only the hook is killed, so the story may have ended otherwise.
 	return "exit $status: " . slurp("$top/err") unless $status == 137 || $status <= 1;
 	return afterwards();
 }
 
-# Where a program ends at once (SIGABRT), by design: no memory (mmap, mremap), no random numbers. By x86-64's numbers.
+# At these calls (x86-64's numbers) a program ends at once by design, with SIGABRT: it got no memory (mmap, mremap) or
+# no random numbers.
 my %fatal = (9 => 1, 25 => 1, 318 => 1);
 my $write = 1;
 
-# The story with its Nth call failing; how: fail or fail-from. It ends by itself, says why when it does not succeed, and loses
-# nothing. What is wrong, and whether it failed at all.
+# Runs the story with its Nth call failing, once or for ever (`how`: fail or fail-from). It must end by itself, say why
+# when it does not succeed, and lose nothing. Returns what is wrong, and whether it failed at all.
 sub fail_at {
 	my ($story, $how, $at, $error) = @_;
 	reset_disk($story);
@@ -146,7 +150,8 @@ sub fail_at {
 	return (afterwards(), $status != 0);
 }
 
-# All that it does to the disk, in a log for power(); killed after so many lines of it (0: not), and then started again.
+# Records all that the story does to the disk in a log for power(). With $kill_after it is killed after so many lines of
+# it, and then started again.
 sub record {
 	my ($story, $kill_after) = @_;
 	reset_disk($story);
@@ -163,7 +168,7 @@ sub record {
 			"$tools/story_tool", $top, $next);
 		die "$story killed after $kill_after, $next: exit $status: " . slurp("$top/err") if $status != 0;
 	}
-	# The resumption belongs to the stretch that the recovery began.
+	# What the resumption did belongs to the same stretch of the log as the recovery.
 	my $resumed = slurp("$log.next");
 	$resumed =~ s/\A.*?^B\n//ms;
 	open my $file, '>>', $log or die $!;
@@ -175,7 +180,7 @@ sub record {
 
 sub lines { my ($log) = @_; my $text = slurp($log); $text =~ s/\A.*^B\n//ms; return scalar(() = $text =~ /^[^KB]/mg) }
 
-# Logs of the story killed after every so-manyth thing that it does.
+# Records logs of the story, killed after every $step-th thing that it does.
 sub chain {
 	my ($story, $step) = @_;
 	my $lines = lines("$top/logs/$story.log");
@@ -186,7 +191,8 @@ sub chain {
 	return @logs;
 }
 
-# (states, resumptions, failures, text) of the power cut at one of STRIDE moments of these logs.
+# Cuts the power in these logs at one of STRIDE moments. Returns how many states, resumptions and failures there were,
+# and the text about them.
 sub power {
 	my ($seed, $samples, $resumed, $stride, @logs) = @_;
 	unlink "$top/power";

@@ -1,7 +1,7 @@
-/* after_tool DIR SAID: what follows a crash, in one process. DIR/disk is judged as it was left (tests/crash/check.h), by what the
- * story had written to the file SAID; the product starts again on it (tests/crash/story.h), and it is judged anew; one more
- * revision goes all the way, and it is judged a last time. Exit 0, or 1 with what is wrong on standard output.
- */
+/* after_tool DIR SAID does in one process what follows a crash. DIR/disk is judged as the crash left it
+ * (tests/crash/check.h), by what the story had written to the file SAID; the product starts again on it
+ * (tests/crash/story.h), and it is judged anew; then one more revision goes all the way, and it is judged a last time.
+ * The exit code is 0, or 1 with what is wrong on standard output. */
 #include "lib/core/log.h"
 #include "tests/crash/check.h"
 #include "tests/crash/story.h"

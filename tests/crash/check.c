@@ -23,7 +23,8 @@ struct data {
 	mode_t mode;
 };
 
-/* What a PEM file holds: the first key's and the first certificate's public keys, the certificate's SHA-256. */
+/* What is known of a PEM file: the public keys of its first key and its first certificate, and the certificate's
+ * SHA-256. */
 struct pem {
 	bool has_key, has_leaf;
 	unsigned char key[32], leaf_key[32];
@@ -56,7 +57,7 @@ static void hex_of(const unsigned char *bytes, size_t len, char *hex)
 		snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
 }
 
-/* False: it is not there, or is no file. Links are followed. */
+/* Reads a file, following links. Returns false when there is none, or when it is no regular file. */
 static bool read_file(struct check *c, const char *below, struct data *ret)
 {
 	char path[2 * PATH_MAX];
@@ -113,7 +114,7 @@ static void parse(const struct data *data, struct pem *ret)
 	BIO_free(second);
 }
 
-/* The same few files are met a hundred thousand times. */
+/* The same few files are met a hundred thousand times, so what was found in each is kept. */
 static const struct pem *pem_of(const struct data *data)
 {
 	static struct {
@@ -155,7 +156,7 @@ static int compare_revisions(const unsigned a[2], const unsigned b[2])
 
 /* ---- what the story has said ---- */
 
-/* The next line; NULL at the end. A line that was cut off by the end of the story is none. */
+/* Copies the next line, or returns NULL at the end. A line that the end of the story has cut off does not count. */
 static const char *next_line(const char **at, char line[1024])
 {
 	const char *end = strchr(*at, '\n');
@@ -166,7 +167,7 @@ static const char *next_line(const char **at, char line[1024])
 	return line;
 }
 
-/* What is behind these words in the last line that begins with them; false: there is none. */
+/* Gives what follows these words in the last line that begins with them. Returns false when there is no such line. */
 static bool last_said(const struct check *c, const char *words, char ret[1024])
 {
 	const char *at = c->said;
@@ -195,7 +196,7 @@ static bool highest_said(const struct check *c, const char *word, unsigned ret[2
 
 /* ---- the hub's store ---- */
 
-/* Whole, private, and the one that its name says. */
+/* The key must be whole and private to its owner, and the one that its name says. */
 static bool key_is_kept(struct check *c, const char *place, const char *hex)
 {
 	char path[PATH_MAX], found[65];
@@ -208,7 +209,7 @@ static bool key_is_kept(struct check *c, const char *place, const char *hex)
 	return p->has_key && strcmp(found, hex) == 0;
 }
 
-/* A key of which others were told is kept for good, unless it is being dropped. */
+/* A key of which others were told must be kept for good, unless it is just being dropped. */
 static void check_keys(struct check *c)
 {
 	const char *at = c->said;
@@ -293,7 +294,7 @@ static void check_store(struct check *c, const char *certificate)
 	check_published(c, certificate);
 }
 
-/* Each record is what was written last for good, or what was being written when it ended. */
+/* Each record must be what was last written for good, or what was being written when the story ended. */
 static void check_record(struct check *c, const char *name)
 {
 	static struct data found;
@@ -333,7 +334,7 @@ static void check_records(struct check *c)
 			check_record(c, name);
 }
 
-/* The private half on the disk has the public one that was told. */
+/* The private key on the disk must belong to the public key that was told. */
 static void check_raw_key(struct check *c, const char *path, int type, const char *wanted)
 {
 	static struct data found;
@@ -351,7 +352,7 @@ static void check_raw_key(struct check *c, const char *path, int type, const cha
 
 /* ---- a node that joins ---- */
 
-/* Each line whole, the administrator's first. */
+/* Each line must be whole, and the administrator's must come first. */
 static void check_authorized_lines(struct check *c, const char *text)
 {
 	char line[1024];
@@ -371,7 +372,7 @@ static void check_authorized_lines(struct check *c, const char *text)
 		wrong(c, "N1: the administrator's line has gone from authorized_keys");
 }
 
-/* A used line stays used; the key that was taken is kept, and sshd is told of it. */
+/* A line that was used must stay used; the key that was taken must be kept, and sshd must be told of it. */
 static void check_joined(struct check *c)
 {
 	static struct data keys, record, ticket;
@@ -381,7 +382,7 @@ static void check_joined(struct check *c)
 	read_file(c, "gate/authorized_keys", &keys);
 	check_authorized_lines(c, keys.bytes);
 	if (last_said(c, "doing resumption", key) || last_said(c, "resumption", key))
-		return; /* another node has taken its place since */
+		return; /* another node has taken its place since then */
 	if (last_said(c, "spent", key) &&
 		(!has_ticket || ticket.len < 17 || memcmp(ticket.bytes + 9, "\0\0\0\0\0\0\0\0", 8) == 0))
 		wrong(c, "a join line that was used is good again");
@@ -457,7 +458,7 @@ static bool read_journal(struct check *c, struct journal *ret)
 	return true;
 }
 
-/* One file of a set; what stands before `rest` in it must be the first of the others, `rest` the second. */
+/* Whether the file `whole` of a set is its file `first` with its file `second` behind it. */
 static bool is_joined(struct check *c, const char *set, const char *whole, const char *first, const char *second)
 {
 	static struct data w, a, b;
@@ -472,7 +473,7 @@ static bool is_joined(struct check *c, const char *set, const char *whole, const
 		memcmp(w.bytes + a.len, b.bytes, b.len) == 0;
 }
 
-/* Whether all its files are of one pair; its leaf's fingerprint. */
+/* Whether all files of the set are of one pair. Gives the fingerprint of its leaf. */
 static bool check_set(struct check *c, const char *set, const char *what, char fingerprint[65])
 {
 	static struct data combined, haproxy;
@@ -505,7 +506,7 @@ static bool check_own(struct check *c, char fingerprint[65])
 	return true;
 }
 
-/* What live/ points at, as a revision; its leaf. */
+/* Gives what live/ points at, as a revision, and the fingerprint of its leaf. */
 static bool check_live(struct check *c, unsigned revision[2], char fingerprint[65])
 {
 	static const char wanted[] = "../archive/mail.domain.pl/";
@@ -557,7 +558,8 @@ static void check_leftovers(struct check *c)
 	}
 }
 
-/* The last thing that it said of a transaction, and that it had begun nothing since. */
+/* Whether the last thing that the story said of a transaction was this word with a revision, so that nothing was begun
+ * since. */
 static bool ended_with(const struct check *c, const char *word, unsigned revision[2])
 {
 	static const char *const words[] = {"staged ", "activated ", "committed ", "undone ", "reloaded ", "doing "};
@@ -579,7 +581,7 @@ static void check_promises(struct check *c, const struct journal *j)
 	if (highest_said(c, "staged", r) && compare_revisions(j->high_water.revision, r) < 0)
 		wrong(c, "N5: %u.%u was staged, and the high-water mark is %u.%u", r[0], r[1],
 			j->high_water.revision[0], j->high_water.revision[1]);
-	/* What was served already is activated again without being pending. */
+	/* A revision that is served already becomes active again without being pending. */
 	const struct entry *active = j->pending.is_set ? &j->pending : &j->served;
 	if (ended_with(c, "activated ", r) && compare_revisions(active->revision, r) != 0)
 		wrong(c, "%u.%u was activated, and is neither pending nor served", r[0], r[1]);
@@ -626,7 +628,8 @@ static size_t base64_bytes(const char *text, size_t len, unsigned char *out)
 	return made;
 }
 
-/* OpenSSH's form has the seed and the public key behind it as one string of 64 bytes; the public one is in what was told. */
+/* OpenSSH's form of a key has the seed and the public key behind it in one string of 64 bytes; the public key must be
+ * the one that was told. */
 static void check_ssh_key(struct check *c, const char *told)
 {
 	static struct data file;
@@ -704,7 +707,7 @@ static void check_modes(struct check *c, const char *path)
 			continue;
 		if (S_ISDIR(st.st_mode))
 			check_modes(c, below);
-		/* 0640 is what the agent's configuration asks for one file. */
+		/* Mode 0640 is what the agent's configuration asks for one of the files. */
 		if (!S_ISREG(st.st_mode) || (st.st_mode & 07) == 0 || !read_file(c, below + strlen(c->path) + 1, &data))
 			continue;
 		if (strstr(data.bytes, "PRIVATE KEY"))

@@ -1,4 +1,5 @@
-/* check_tool DISK SAID crashed|recovered: see tests/crash/check.h. Exit 0, or 1 with what is wrong on standard output. */
+/* check_tool DISK SAID crashed|recovered judges a disk as tests/crash/check.h does. The exit code is 0, or 1 with what
+ * is wrong on standard output. */
 #include "tests/crash/check.h"
 
 #include <stdio.h>

@@ -15,7 +15,7 @@ struct entry {
 	unsigned long inode; /* 0: none */
 };
 
-/* One thing done to a directory: up to two names get another meaning at once. */
+/* Something that was done to a directory, by which up to two names get another meaning at once. */
 struct change {
 	size_t count;
 	struct entry entries[2];
@@ -35,7 +35,7 @@ struct write {
 	size_t at, len;
 	uint8_t *bytes;
 	unsigned mode;
-	/* chosen: how much of it is there, and whether the size grew for all of it */
+	/* What chance has chosen: how much of the write is there, and whether the size grew by all of it. */
 	size_t kept;
 	bool chosen, grown;
 };
@@ -44,14 +44,14 @@ struct inode {
 	unsigned long number;
 	char kind;
 	char *target;
-	struct content durable; /* of a file */
+	struct content durable; /* a file's content that is durable */
 	struct write *writes;
 	size_t write_count;
-	struct entry *entries; /* of a directory: durable */
+	struct entry *entries; /* a directory's entries that are durable */
 	size_t entry_count;
 	struct change *changes;
 	size_t change_count;
-	struct entry *now; /* … and as programs see it */
+	struct entry *now; /* … and the entries that programs see */
 	size_t now_count;
 };
 
@@ -146,7 +146,8 @@ static unsigned long get_entry(const struct entry *entries, size_t count, const 
 	return 0;
 }
 
-/* What a log's line says, done to what programs see, and pending. */
+/* The functions from here on do what a line of the log says: programs see it at once, and it is pending until it is
+ * made durable. */
 
 static void change(struct inode *dir, const struct change *made)
 {
@@ -249,7 +250,7 @@ static bool do_other(struct disk *d, char *line)
 	return true;
 }
 
-/* A write as it was chosen, into `c`, which has room for FILE_MAX bytes. */
+/* Applies a write, as far as chance has chosen it, to `c`, which has room for FILE_MAX bytes. */
 static void apply(struct content *c, const struct write *w)
 {
 	if (w->kind == WRITE_MODE) {

@@ -2,12 +2,12 @@
  *
  *   power_tool DIR SEED SAMPLES RESUMED STRIDE LOG…
  *
- * DIR/pem and DIR/hooks are the story's (tests/crash/story.h), DIR/disk is made anew for each state. LOG is tests/crash/record.c's;
- * LOG.said, if it is there, is what the story had said before; the power is cut after each of the things done since its last line B, or after
- * one of STRIDE by chance. For each there are the state with all that was done, the
- * state with only what was made durable, and SAMPLES others; a state that was met at the same moment is not tried twice. After one
- * of RESUMED recoveries one more revision goes all the way. What fails is printed with what repeats it. The last line:
- * "STATES states RESUMPTIONS resumptions FAILURES failures".
+ * DIR/pem and DIR/hooks are the story's (tests/crash/story.h), and DIR/disk is made anew for each state. LOG is a log
+ * of tests/crash/record.c, and LOG.said, if it is there, is what the story had said before. The power is cut after each
+ * of the things done since the log's last line B, or after one of STRIDE of them, chosen by chance. For each such
+ * moment the state with all that was done is tried, the state with only what was made durable, and SAMPLES others; no
+ * state is tried twice at one moment. After one of RESUMED recoveries one more revision goes all the way. A failure is
+ * printed with what repeats it. The last line is "STATES states RESUMPTIONS resumptions FAILURES failures".
  */
 #include "lib/core/fs.h"
 #include "lib/core/log.h"
@@ -28,7 +28,7 @@ static struct {
 	char path[4096];
 	uint64_t random;
 	long samples, resumed, stride, states, resumptions, failures;
-	long moment; /* which line of the log */
+	long moment; /* the line of the log at which the power is cut */
 	char said[SAID_MAX];
 	size_t said_len;
 } t;
@@ -69,7 +69,8 @@ static void resume(const char *when)
 		failed(when, "it was refused: see standard error");
 		return;
 	}
-	/* What it had promised last need not hold for ever, as what it has promised at all does. */
+	/* What the story promised last need not hold after one more revision; what it promised before must hold for
+	 * ever. */
 	if (len + sizeof(begun) <= sizeof(t.said))
 		memcpy(t.said + len, begun, sizeof(begun));
 	judge(when, true);
@@ -144,7 +145,7 @@ static long last_begin(FILE *file, char *line)
 	return last;
 }
 
-/* What was promised before the recording began. */
+/* Reads what the story had promised before the recording began. */
 static void begin_said(const char *log)
 {
 	char path[4096];

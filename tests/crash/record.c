@@ -1,4 +1,4 @@
-/* What happens to files below one directory, a line each, as it was done:
+/* Records what happens to files below one directory, one line for each thing, in the order in which it was done:
  *
  *   C DIR NAME INODE KIND MODE [TARGET]   a file (f), directory (d) or symbolic link (l) was made
  *   L DIR NAME INODE     a hard link      U DIR NAME              removed
@@ -6,8 +6,9 @@
  *   T INODE SIZE         cut or grown     M INODE MODE            given another mode
  *   S INODE (0: all)     made durable     K HEX                   written to standard output: a mark of the story
  *
- * Directories and files are inode numbers, so the directory must be on a file system that gives none out twice (tmpfs). The log
- * begins with what was there, made and made durable. What could change a file and is not understood ends the recording.
+ * Directories and files are inode numbers, so the directory must be on a file system that gives none out twice (tmpfs).
+ * The log begins with making what was there, and with making it durable. A call that could change a file and is not
+ * understood ends the recording.
  */
 #include "tests/crash/trace.h"
 
@@ -25,7 +26,7 @@
 #include <unistd.h>
 
 struct where {
-	bool inside; /* below the root */
+	bool inside; /* the file lies below the root */
 	ino_t directory;
 	char name[NAME_MAX + 1];
 	char path[PATH_MAX];
@@ -134,7 +135,7 @@ long record_lines(void)
 	return lines;
 }
 
-/* Memory of the traced process. */
+/* Copies memory of the traced process. */
 static size_t take(pid_t pid, uint64_t from, void *to, size_t len)
 {
 	struct iovec local = {to, len}, remote = {(void *)(uintptr_t)from, len};
@@ -174,7 +175,7 @@ static struct where locate(pid_t pid, int64_t directory, uint64_t name)
 	return w;
 }
 
-/* The inode of a descriptor's file if it is below the root, else 0. */
+/* Returns the inode of a descriptor's file if that is below the root, else 0. */
 static ino_t of_descriptor(pid_t pid, int64_t fd)
 {
 	char link[64], path[PATH_MAX];
@@ -207,7 +208,7 @@ void record_forget(pid_t pid)
 			pending[i].pid = 0;
 }
 
-/* Which arguments of a call name a file: directory descriptor (-1: none is given) and path. */
+/* Tells which arguments of a call name a file: the directory's descriptor (-1: there is none) and the path. */
 static bool names(const struct call *c, int *directory, int *path)
 {
 	static const struct {
@@ -245,7 +246,7 @@ static bool names(const struct call *c, int *directory, int *path)
 static void refuse_unknown(const struct call *c)
 {
 	static const long on_descriptor[] = {SYS_pwrite64, SYS_pwritev, SYS_fallocate, SYS_sendfile,
-		SYS_copy_file_range, SYS_splice}; /* sync_file_range only begins what fsync promises */
+		SYS_copy_file_range, SYS_splice}; /* sync_file_range is not here: it only begins what fsync promises */
 	for (size_t i = 0; i < sizeof(on_descriptor) / sizeof(on_descriptor[0]); i++)
 		if (c->number == (uint64_t)on_descriptor[i] && of_descriptor(c->pid, (int64_t)c->args[0]))
 			fail("a way to write that is not understood", c);

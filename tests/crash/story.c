@@ -72,7 +72,8 @@ static struct vault *open_keys(const char *dir, struct error *err)
 	return vault_open(keys, err);
 }
 
-/* As hub/daemon/publish/publish.c has certsync-keys do it: the key is a revision's before the revision is there. */
+/* The key is committed before the revision is there, in the order in which hub/daemon/publish/publish.c has
+ * certsync-keys do it. */
 static int commit_key(struct vault *v, EVP_PKEY *key, struct error *err)
 {
 	uint8_t id[KEYS_ID_SIZE];
@@ -103,7 +104,7 @@ static int publish_pem(struct store *s, const char *dir, int number, const char 
 	return 0;
 }
 
-/* As hub/daemon/publish/watched.c: published first, then noted as seen. */
+/* The content is published first and then noted as seen, in the order of hub/daemon/publish/watched.c. */
 static int watch_pem(struct store *s, const char *dir, int number, struct error *err)
 {
 	auto_free char *seen = mem_printf("what was seen of %d", number);
@@ -144,7 +145,7 @@ static int hub_next(struct store *s, const char *dir, struct error *err)
 	return watch_pem(s, dir, 3, err) < 0 ? -1 : publish_pem(s, dir, 4, "import", err);
 }
 
-/* The old content as a new revision. */
+/* A rollback publishes the old content as a new revision. */
 static int hub_rollback(struct store *s, const char *dir, struct error *err)
 {
 	return publish_pem(s, dir, 1, "rollback", err);
@@ -159,8 +160,9 @@ static int hub_epoch(struct store *s, const char *dir, struct error *err)
 	return publish_pem(s, dir, 3, "import", err);
 }
 
-/* What an order stores, in its order (hub/daemon/acme/order.c): the key, then the URL, both before finalize; all dropped when published. */
-/* The record has the name of the key that certsync-keys has made. */
+/* An order stores its key and then its URL, both before finalize, and drops both when its certificate is published
+ * (hub/daemon/acme/order.c). */
+/* The record is the id of the key that certsync-keys has made. */
 static int make_key(struct vault *v, struct store *s, enum keys_class key_class, const char *kind, const char *file,
 	uint8_t id[KEYS_ID_SIZE], struct error *err)
 {
@@ -273,7 +275,7 @@ static void close_node(struct node *n)
 		free(n->paths[i]);
 }
 
-/* As certsync-agent-root starts. */
+/* Opens what certsync-agent-root opens at its start. */
 static int open_node(struct node *n, const char *dir, struct error *err)
 {
 	configure(n, dir);
@@ -366,7 +368,7 @@ static int agent_first(struct node *n, const char *dir, struct error *err)
 	return tell_identity(n, err) < 0 ? -1 : install_pem(n, dir, (struct revision){1, 1}, 1, err);
 }
 
-/* With undo and hooks on the way, and so many revisions that the archive is pruned. */
+/* The story has an undo and hooks on its way, and so many revisions that the archive is pruned. */
 static int agent_next(struct node *n, const char *dir, struct error *err)
 {
 	const struct revision second = {1, 2};
@@ -385,8 +387,8 @@ static int agent_many(struct node *n, const char *dir, struct error *err)
 	return install_pem(n, dir, (struct revision){2, 1}, 1, err);
 }
 
-/* What a rollback does here: back before the commit, told to and when nobody commits in time; the content that is served
- * already under another number; the old content as a new revision. */
+/* What a rollback does on a node: the old files come back before the commit, once on request and once because nobody
+ * commits in time; then content that is served already gets another number, and old content comes as a new revision. */
 static int agent_rollback(struct node *n, const char *dir, struct error *err)
 {
 	const struct revision third = {1, 3}, fourth = {1, 4}, fifth = {1, 5};
@@ -404,7 +406,7 @@ static int agent_rollback(struct node *n, const char *dir, struct error *err)
 		: ask(n, REQUEST_COMMIT, fifth, err);
 }
 
-/* The half of a join that is kept: both identities, then the hub's pins. */
+/* Both identities are made and then the hub's pins are written: this is what a join leaves on the node. */
 static int agent_join(struct node *n, const char *dir, struct error *err)
 {
 	static const char line[] = "certsync-hub:1 ssh://certsync-gate@haproxy.domain.pl:22 "
@@ -476,7 +478,7 @@ static int tell_only_identity(struct node *n, const char *dir, struct error *err
 	return tell_identity(n, err);
 }
 
-/* The root half is told anew at each start who may come in. */
+/* At each start the root half is told anew who may come in. */
 static int start_hub(struct store *s, const char *dir, struct error *err)
 {
 	return is_there(dir, "gate") ? story_join_start(s, dir, err) : 0;

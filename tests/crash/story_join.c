@@ -16,7 +16,7 @@
 
 static char name[] = "mail", address[] = "certsync-gate@haproxy.domain.pl:22";
 
-/* A daemon, as far as joining needs one, and the other end of its socket to the root half. */
+/* A daemon, with as much of it as joining needs, and the root half's end of the socket between them. */
 struct daemon {
 	struct hub hub;
 	struct hub_config config;
@@ -69,7 +69,7 @@ static int daemon_open(struct daemon *d, struct store *s, const char *dir, struc
 	return 0;
 }
 
-/* The root half's turn. */
+/* Does what the root half does with the daemon's request. */
 static int write_keys(struct daemon *d, struct error *err)
 {
 	struct frame_stream in;

@@ -1,4 +1,4 @@
-/* story_tool DIR NAME | recover | resume: see tests/crash/story.h. */
+/* story_tool DIR NAME | recover | resume runs what tests/crash/story.h describes. */
 #include "tests/crash/story.h"
 #include "lib/core/log.h"
 

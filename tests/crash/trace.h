@@ -1,4 +1,4 @@
-/* One system call of a traced process, before and after it. */
+/* A system call of a traced process, seen before and after it is made. */
 #ifndef CERTSYNC_TESTS_CRASH_TRACE_H
 #define CERTSYNC_TESTS_CRASH_TRACE_H
 
@@ -10,12 +10,13 @@ struct call {
 	pid_t pid;
 	uint64_t number;
 	uint64_t args[6];
-	int64_t result; /* after it; negative: -errno */
+	int64_t result; /* known after the call; negative: -errno */
 };
 
-/* The recording (tests/crash/record.c) of all that changes below `root`, as lines of the log that tests/crash/disk.c replays. */
+/* Begins to record (tests/crash/record.c) all that changes below `root`, as lines of the log that tests/crash/disk.c
+ * replays. */
 void record_start(const char *root, const char *log_path);
-long record_lines(void); /* how many there are since the start, marks left out */
+long record_lines(void); /* how many lines there are since the start, without marks */
 void record_before(const struct call *c);
 void record_after(const struct call *c);
 void record_forget(pid_t pid);

@@ -6,13 +6,14 @@
  *   trace_tool [-p PROGRAM] [-m] [-c FILE] fail-from N ERRNO -- COMMAND…  … and so does every later one of its kind
  *   trace_tool [-k N] record ROOT LOG                       -- COMMAND…
  *
- * record appends to LOG what is done below ROOT (tests/crash/record.c); with -k the program is killed after N lines of it.
- * -p: only the calls of processes whose program has this name count. -m: only those after the first write to standard output.
- * -u: only those after this program got SIGUSR1. -a: all processes are killed, as when a node goes down; SIGTERM does so too.
- * -c: how many were counted, and the kind (a number) of the one that was hit, is written there, then a line "KIND AT" for each
- * kind that there was, with where it was met first. The program's exit
- * status is handed on; 137 after SIGKILL. Children are followed. Calls that cannot fail, or whose failing nobody may survive
- * (exit, sigreturn, execve's own memory), are counted and never failed.
+ * record appends to LOG what is done below ROOT (tests/crash/record.c); with -k the program is killed after N lines of
+ * it.
+ * -p: only the calls of processes whose program has this name count. -m: only those after the first write to standard
+ * output count. -u: only those after the program got SIGUSR1 count. -a: all processes are killed, as when a node goes
+ * down; SIGTERM does so, too. -c: how many calls were counted is written to FILE, with the kind (a number) of the one
+ * that was hit, and then a line "KIND AT" for each kind that there was, with where it was met first.
+ * The program's exit status is passed on, and is 137 after SIGKILL. Children are followed. Calls that cannot fail, or
+ * whose failure nobody could survive (exit, sigreturn, execve's own memory), are counted and never fail.
  */
 #include "tests/crash/trace.h"
 
@@ -37,9 +38,9 @@ enum { KINDS = 512 };
 
 struct process {
 	pid_t pid;
-	bool inside;  /* between entry and exit of a call */
-	bool counts;  /* its program is the one that is meant */
-	bool failing; /* the call that it is in was made to fail */
+	bool inside;  /* it is between entry and exit of a call */
+	bool counts;  /* it runs the program that is meant */
+	bool failing; /* the call that it is in is made to fail */
 	struct call call;
 };
 
@@ -50,7 +51,7 @@ static struct {
 	long at;
 	int error;
 	long counted;
-	long first_at[KINDS]; /* by kind: where it was met first */
+	long first_at[KINDS]; /* by kind: the number of the first such call */
 	long hit;             /* the code of the call that was hit; -1: none */
 	pid_t first;
 	int status;
@@ -94,7 +95,7 @@ static void forget(pid_t pid)
 	record_forget(pid);
 }
 
-/* Whether the program that it runs is the one whose calls count. */
+/* Whether the process runs the program whose calls count. */
 static bool is_meant(pid_t pid)
 {
 	char path[64], program[PATH_MAX];
@@ -144,7 +145,7 @@ static void finish_failing(struct process *p)
 
 static void kill_all(void)
 {
-	t.ending = true; /* whoever is only being born dies at its first stop */
+	t.ending = true; /* a process that is only being born dies at its first stop */
 	for (size_t i = 0; i < t.process_count; i++)
 		kill(t.processes[i].pid, SIGKILL);
 }
@@ -200,7 +201,7 @@ static void on_call(struct process *p)
 	}
 }
 
-/* The signal that is to be delivered when it goes on; 0: none. */
+/* Returns the signal that is delivered when the process goes on; 0: none. */
 static int on_stop(struct process *p, int status)
 {
 	int signal_number = WSTOPSIG(status);
@@ -261,7 +262,7 @@ static void start(char **command)
 	if (waitpid(t.first, &status, 0) < 0 || !WIFSTOPPED(status) ||
 		ptrace(PTRACE_SETOPTIONS, t.first, NULL, (void *)options) < 0)
 		die("ptrace");
-	/* Counted from its own first instruction on, not from here. */
+	/* The program's calls count from its own first instruction on, and not from here. */
 	find(t.first)->counts = false;
 	ptrace(PTRACE_SYSCALL, t.first, NULL, NULL);
 }

@@ -1,8 +1,8 @@
-/* disk_tool [-n RUNS] [-m RUNS] [-s SEED] DIR STORY…: the stories of tests/crash/story.h, made ready in DIR (tests/crash/Crash.pm)
- * with DIR/base/STORY and what had been said until then, with each of their calls failing (tests/fault/run.h; -m: allocations).
- * After each run the disk is judged as it was left, the product starts again on it, and one more revision goes all the way:
- * tests/crash/check.h. Exit 0, or 1 when anything is wrong.
- */
+/* disk_tool [-n RUNS] [-m RUNS] [-s SEED] DIR STORY… runs the stories of tests/crash/story.h with each of their calls
+ * failing in turn (tests/fault/run.h; -m: each of their allocations). tests/crash/Crash.pm has made them ready in DIR,
+ * with DIR/base/STORY and what had been said until then. After each run the disk is judged as it was left, the product
+ * starts again on it, and one more revision goes all the way (tests/crash/check.h). The exit code is 0, or 1 when
+ * anything is wrong. */
 #include "lib/core/log.h"
 #include "tests/crash/check.h"
 #include "tests/crash/story.h"
@@ -145,7 +145,7 @@ static int judge(void *context)
 	return check(d->dir, true, "after one more revision");
 }
 
-/* A line of the private keys that the stories publish. */
+/* Returns a line of one of the private keys that the stories publish. */
 static const char *secret_of(const char *dir)
 {
 	static char line[80];
@@ -173,7 +173,7 @@ static long run_story(struct disk *d, const char *top, const char *name, const s
 	return run_all(&story, budget);
 }
 
-/* Stories may run beside each other: each program has a disk of its own. */
+/* Each program has a disk of its own, so that stories may run beside each other. */
 static void open_disk(struct disk *d, const char *top)
 {
 	char path[2 * PATH_SIZE];

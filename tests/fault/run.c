@@ -14,11 +14,11 @@
 
 enum { SAID_MAX = 64 * 1024, LIMIT = 120, SITES_MAX = 8192, LEAKED = 86, SHOWN = 12 };
 
-/* Of LeakSanitizer, where it is linked. */
+/* LeakSanitizer has this function, where it is linked. */
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 const char *__asan_default_options(void);
 
-/* A report ends in a status that no story has. */
+/* A report of the sanitizer gives an exit status that no story has. */
 const char *__asan_default_options(void)
 {
 	return "exitcode=87:detect_leaks=1:malloc_context_size=12:quarantine_size_mb=8";
@@ -71,7 +71,8 @@ static int without_leaks(int status)
 	return status <= 1 && __lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check() ? LEAKED : status;
 }
 
-/* The wait status of the story with this call failing. Its standard output is appended to `said`, for a judge. */
+/* Runs the story with this call failing, and returns its wait status. Its standard output is appended to `said`, for a
+ * judge. */
 static int run_child(struct run *r, const struct fault_plan *plan)
 {
 	int status;
@@ -91,7 +92,7 @@ static int run_child(struct run *r, const struct fault_plan *plan)
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			fail("waitpid");
-	kill(-pid, SIGKILL); /* what it may have left running */
+	kill(-pid, SIGKILL); /* kills what the story may have left running */
 	return status;
 }
 
@@ -127,15 +128,15 @@ static bool names_a_reason(const struct run *r)
 	return at && strncmp(at + len, ": ", 2) == 0 && strcspn(at + len + 2, "\n") >= 12;
 }
 
-/* By design, and said; see lib/core/mem.h. */
+/* Whether the program ended for want of memory, by design and with a word about it (lib/core/mem.h). */
 static bool is_out_of_memory(const struct run *r, int status)
 {
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
 		(r->story->may_abort || (strstr(r->said, "certsync: ") && strstr(r->said, "out of memory")));
 }
 
-/* OpenSSL 3.0's own: an allocation that fails inside one of its calls leaves a pair of 16 bytes, and the name that it copied for
- * it, behind. That it is these two and nothing else is what the report says. */
+/* OpenSSL 3.0 itself leaks when an allocation fails inside one of its calls: a pair of 16 bytes and the name that it
+ * copied for it. The report is checked for these two and nothing else. */
 static bool is_leak_of_libcrypto(const struct run *r)
 {
 	return strstr(r->said, "Direct leak of 16 byte(s) in 1 object(s)") && strstr(r->said, " in CRYPTO_zalloc ") &&
@@ -213,7 +214,8 @@ static void run_call(struct run *r, size_t call, double from, double step, long 
 	}
 }
 
-/* Every call of every function, or evenly so many of them as there is time for: the first one of each function always. */
+/* Runs with every call of every function failing, or with evenly so many of them as there is time for, the first one of
+ * each function always among them. */
 static void run_calls(struct run *r, const struct run_budget *budget, const long *counts)
 {
 	long all = 0;
@@ -235,7 +237,7 @@ static double seconds(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* So that which lines were reached can be told with addr2line(1): CERTSYNC_FAULT_SITES is where. */
+/* Writes the sites that were reached to the file CERTSYNC_FAULT_SITES, from which addr2line(1) tells their lines. */
 static void tell_sites(const struct run *r)
 {
 	const char *path = getenv("CERTSYNC_FAULT_SITES");

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* By tests/fault/stubs; the first is the allocation's. */
+/* tests/fault/stubs writes these three; the first name is the allocation's. */
 extern const char *const fault_names[];
 extern const int fault_errors[];
 extern const size_t fault_count;
@@ -33,7 +33,7 @@ void fault_end(void)
 	seen = NULL;
 }
 
-/* Whether this call fails; called by the stubs. */
+/* Whether this call fails. Only the stubs call it. */
 int fault_step(size_t call, void *site);
 int fault_step(size_t call, void *site)
 {
@@ -48,7 +48,7 @@ int fault_step(size_t call, void *site)
 	return 1;
 }
 
-/* The allocator of the sanitizer, which reports what is done with it, or of libc. */
+/* The allocator is the sanitizer's, which checks how its memory is used, or else libc's. */
 #ifdef __SANITIZE_ADDRESS__
 #define NEXT(function) __interceptor_##function
 #else

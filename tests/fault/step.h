@@ -1,5 +1,6 @@
-/* Fallible calls that fail. The product's objects are linked with every call of another library's function going through a stub of
- * its own (tests/fault/stubs, by the table tests/fault/returns), and every allocation of whoever makes it through malloc(3) here.
+/* Calls that can fail do. The product's objects are linked so that every call of another library's function goes
+ * through a stub of its own (tests/fault/stubs, by the table tests/fault/returns), and every allocation, whoever makes
+ * it, through the malloc(3) here.
  *
  * Before fault_begin and after fault_end nothing fails or is counted.
  */
@@ -12,15 +13,15 @@
 enum { FAULT_ALLOCATION, FAULT_CALLS_MAX = 512 };
 
 struct fault_plan {
-	size_t call; /* which function, by its place in the table */
-	long at;     /* which of its calls, from 1; 0: none */
-	bool on;     /* and all of them from there on */
+	size_t call; /* the function, by its place in the table */
+	long at;     /* which of its calls fails, from 1; 0: none */
+	bool on;     /* all later ones fail, too */
 };
 
-/* In memory shared with whoever started it. */
+/* This lies in memory that is shared with whoever started the run. */
 struct fault_seen {
 	long counts[FAULT_CALLS_MAX];
-	void *site; /* behind the first call that failed; NULL: none did */
+	void *site; /* the address behind the first call that failed; NULL: none did */
 };
 
 size_t fault_calls(void);

@@ -1,6 +1,7 @@
-/* A whole dialogue of the ACME worker with a server that is not believed. First byte: 1 there is an account,
- * 2 there is a stored order, 4 it replaces one, 8 by a profile, 16 a chain is preferred, 32 the account is bound. Then the server's answers, a NUL between two: "200", header lines, an empty
- * line, the body. When they are over, the connection is. */
+/* A whole dialogue of the ACME worker with a server that is not believed. The first byte is a sum: 1 there is an
+ * account, 2 there is a stored order, 4 the order replaces a certificate, 8 it names a profile, 16 it prefers a chain,
+ * 32 the account is bound to an external one. Then come the server's answers, with a NUL between two: "200", header
+ * lines, an empty line, the body. When there is no further answer, the connection ends. */
 #include "hub/worker/http.h"
 #define http_send fuzz_network_send
 #define http_new fuzz_network_new
@@ -25,13 +26,13 @@ static unsigned issued, failed, proven; /* what the worker has told the daemon *
 static struct error failure_said;
 static uint8_t issued_leaf[CHAIN_SHA256_SIZE];
 
-/* One process has many jobs here. */
+/* A process confines itself only once, and this one has many jobs. */
 void worker_confine(const cJSON *job)
 {
 	(void)job;
 }
 
-/* The server. */
+/* The functions from here on take the place of the server. */
 
 struct http *http_new(const char *ca_file, struct error *err)
 {
@@ -64,7 +65,7 @@ static void answer_from(char *text, size_t len, struct http *h, struct http_resp
 int http_send(struct http *h, const struct http_request *request, struct http_response *ret, struct error *err)
 {
 	http_response_release(ret);
-	if (!url_is_good(request->url)) /* as the real one does */
+	if (!url_is_good(request->url)) /* the real function checks this, too */
 		return error_set(err, ERROR_PERMANENT, "%.200s: not a URL of https", request->url);
 	if (!reply_left)
 		return error_set(err, ERROR_RETRY, "%s: it has hung up", request->url);
@@ -80,7 +81,7 @@ int http_send(struct http *h, const struct http_request *request, struct http_re
 	return 0;
 }
 
-/* The daemon, which agrees to everything. */
+/* The functions from here on take the place of the daemon, which agrees to everything. */
 
 void talk_init(struct talk *t)
 {
@@ -99,7 +100,7 @@ void acme_job_release(struct acme_job *j)
 	buf_release(&j->eab_hmac);
 }
 
-/* Parsed once: that takes longer than a dialogue. */
+/* The key is parsed once, since that takes longer than a dialogue. */
 static EVP_PKEY *account_key(struct error *err)
 {
 	static EVP_PKEY *key;
@@ -155,7 +156,7 @@ int talk_account(struct talk *t, const char *url, struct error *err)
 	return 0;
 }
 
-/* The double's certificates are all for one key. */
+/* All certificates of the corpus are for this one key. */
 int talk_new_key(struct talk *t, size_t pair, EVP_PKEY **key, struct error *err)
 {
 	(void)t, (void)pair;

@@ -1,4 +1,4 @@
-/* agent.conf: what is taken prints itself in a form that is taken again and says the same. */
+/* agent.conf: a file that is accepted prints itself in a form that is accepted again and says the same. */
 #include "agent/common/config.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,4 @@
-/* What certsync-agent asks of its root half ('q' first), and what that answers. */
+/* The records between certsync-agent and its root half: requests when the first byte is 'q', else answers. */
 #include "agent/common/root_request.h"
 #include "lib/core/frame.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,5 +1,5 @@
-/* Renewal information from an authority: what is taken is a window that can be judged, and a record that
- * comes back. */
+/* Renewal information from an authority: what is accepted is a window that can be judged, and a record that can be read
+ * back. */
 #include "hub/common/ari.h"
 #include "tests/fuzz/fuzz.h"
 

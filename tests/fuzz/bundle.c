@@ -1,4 +1,4 @@
-/* A bundle as it comes; and, behind a first byte 's', what a pinned hub would seal and sign. */
+/* A bundle that anybody may have sent; and, behind a first byte 's', one that a pinned hub has sealed and signed. */
 #include "lib/crypto/bundle.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/plain_heap.h"
@@ -6,7 +6,7 @@
 static struct bundle_keys keys = {.signer_count = 1, .seal_private = {1}};
 static uint8_t sign_private[SEAL_KEY_SIZE] = {2};
 
-/* Once, since it takes longer than a bundle that is refused. */
+/* The keys are made once, since that takes longer than a bundle that is refused. */
 static void make_keys(void)
 {
 	static bool made;
@@ -17,7 +17,7 @@ static void make_keys(void)
 	made = true;
 }
 
-/* Header and plaintext are the fuzzer's, recipient, seal and signature are right. */
+/* Header and plaintext are the fuzzer's; recipient, seal and signature are right. */
 static void sealed(const uint8_t *data, size_t size, struct buf *out)
 {
 	struct error err;

@@ -1,5 +1,5 @@
-/* PEM from outside: parsed, put into order, written anew, verified against itself as trust anchors, and
- * looked at as a probe does. */
+/* PEM from outside: it is parsed, put into order, written anew, verified with itself as trust anchors, and judged as a
+ * probe does. */
 #include "lib/crypto/chain.h"
 #include "lib/crypto/verify.h"
 #include "tests/fuzz/fuzz.h"
@@ -25,7 +25,7 @@ static void judge(const uint8_t *data, size_t size, struct chain *c)
 	anchors_free(anchors);
 }
 
-/* What was written anew is taken again, and is the same. */
+/* What was written anew must be accepted again, and must be the same. */
 static void again(const struct chain *c)
 {
 	struct error err;

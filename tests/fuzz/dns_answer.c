@@ -1,5 +1,4 @@
-/* What an authoritative server answered, as the wait for dns-01 judges it. The packet itself is parsed by
- * ldns. */
+/* An authoritative server's answer, as the wait for dns-01 judges it. ldns parses the packet itself. */
 #include "hub/worker/acme/lookup.c"
 #include "tests/fuzz/fuzz.h"
 
@@ -16,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum lookup_view view = lookup_judge(answer, name, VALUE, text);
 	FUZZ_CHECK(memchr(text, '\0', sizeof(text)) && text[0]);
 	FUZZ_CHECK(view == LOOKUP_SHOWN || view == LOOKUP_ABSENT || view == LOOKUP_SILENT);
-	/* Nothing is believed that is an error or not the server's own word. */
+	/* An answer that is an error, or not the server's own word, must not be believed. */
 	if (view == LOOKUP_SHOWN)
 		FUZZ_CHECK(ldns_pkt_aa(answer) && ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR);
 	const ldns_rr *cname = find_rr(answer, name, LDNS_RR_TYPE_CNAME);

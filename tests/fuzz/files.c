@@ -1,4 +1,4 @@
-/* FRAME_FILES: what is taken is written as it came. */
+/* FRAME_FILES: what is accepted is encoded as it came. */
 #include "lib/core/files.h"
 #include "lib/core/frame.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,4 @@
-/* A stream of frames, as an agent or a hub gets it, and the messages in it. */
+/* A stream of frames, as an agent or a hub receives it, and the messages in it. */
 #include "lib/core/frame.h"
 #include "lib/wire/message.h"
 #include "tests/fuzz/fuzz.h"

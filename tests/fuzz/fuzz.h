@@ -1,7 +1,6 @@
-/* A fuzz target: bytes of a peer or of a file go in, nothing but a result comes out. Each file here is one;
- * it includes the .c file whose static parser it calls, where there is no other way in. `make fuzz` builds
- * them with libFuzzer, `make unit` with replay.c, which runs the corpus.
- */
+/* A fuzz target: bytes of a peer or of a file go in, and only a result comes out. Each file here is one; where there is
+ * no other way in, it includes the .c file whose static parser it calls. `make fuzz` builds them with libFuzzer, `make
+ * unit` with replay.c, which runs the corpus. */
 #ifndef CERTSYNC_FUZZ_H
 #define CERTSYNC_FUZZ_H
 
@@ -19,7 +18,7 @@ enum { FUZZ_PATH_MAX = 32 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A promise of a header that was not kept. */
+/* Ends the program when something that a header promises does not hold. */
 #define FUZZ_CHECK(promise) \
 	do { \
 		if (!(promise)) { \
@@ -28,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		} \
 	} while (0)
 
-/* The bytes as a file in memory, for what is read by path. Closed by the caller. */
+/* Makes a file in memory of the bytes, for what is read by path. The caller closes it. */
 static inline int fuzz_file(const uint8_t *data, size_t size, char path[FUZZ_PATH_MAX])
 {
 	int fd = memfd_create("fuzz", MFD_CLOEXEC);

@@ -1,5 +1,5 @@
-/* HAProxy's answers to a replacement of a certificate, told apart by a NUL: however it answers, the dialogue
- * ends, and nothing but a whole new certificate is taken for success. */
+/* HAProxy's answers to the replacement of a certificate, separated by NULs: however it answers, the dialogue ends, and
+ * only a whole new certificate is taken for success. */
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,11 +21,10 @@ static ssize_t next_piece(void *to, size_t size)
 	return (ssize_t)len;
 }
 
-/* A socket that takes everything and answers what the fuzzer says. */
+/* These stand in for a socket that takes everything and answers what the fuzzer says. The listener's credentials are
+ * all zero, so root listens. */
 #define connect(fd, address, len) ((void)(fd), (void)(address), (void)(len), 0)
-#define getsockopt(fd, level, name, value, len) \
-	((void)(fd), memset((value), 0, *(len)), 0) /* root listens \
-											     */
+#define getsockopt(fd, level, name, value, len) ((void)(fd), memset((value), 0, *(len)), 0)
 #define send(fd, data, len, flags) ((void)(fd), (ssize_t)(len))
 #define recv(fd, to, size, flags) ((void)(fd), next_piece((to), (size)))
 #include "hooks/runtime.c"

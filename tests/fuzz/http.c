@@ -1,4 +1,4 @@
-/* The headers of an ACME server's answer, a line each; and Retry-After. */
+/* The headers of an ACME server's answer, one a line; and Retry-After. */
 #include "hub/worker/http.c"
 #include "tests/fuzz/fuzz.h"
 #include "lib/core/base64.h"

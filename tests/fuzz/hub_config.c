@@ -1,4 +1,4 @@
-/* hub.conf: what is taken prints itself in a form that is taken again and says the same. */
+/* hub.conf: a file that is accepted prints itself in a form that is accepted again and says the same. */
 #include "hub/common/config.h"
 #include "tests/fuzz/fuzz.h"
 

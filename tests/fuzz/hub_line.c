@@ -1,4 +1,4 @@
-/* The line that `join` reads, and a file of pins. */
+/* The line that `certsync-agent join` reads, and a file of pins. */
 #include "agent/common/pin.c"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,4 @@
-/* What the hub's daemon asks of its root half ('q' first), and what that answers. */
+/* The records between the hub's daemon and its root half: requests when the first byte is 'q', else answers. */
 #include "hub/common/root_request.h"
 #include "hub/root/authorized_keys.h"
 #include "lib/core/frame.h"
@@ -9,7 +9,7 @@ static void same(const uint8_t *data, size_t size, int encoded, const struct buf
 	FUZZ_CHECK(encoded == 0 && again->len == size && memcmp(again->data, data, size) == 0);
 }
 
-/* Each key becomes one line and no more. */
+/* Each key must become one line and no more. */
 static void render(const struct hub_request *r)
 {
 	struct error err;

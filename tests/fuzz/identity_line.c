@@ -1,4 +1,4 @@
-/* An agent's line, as `certsync agent add` reads it, and the hub's record of it. */
+/* An agent's line, as `certsync agent add` reads it, and the record that the hub keeps of it. */
 #include "hub/daemon/agents/enroll.c"
 #include "hub/daemon/agents/enrolment.c"
 #include "tests/fuzz/fuzz.h"

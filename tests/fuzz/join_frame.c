@@ -1,4 +1,5 @@
-/* The one frame of a node that joins, the hub's answer to it, the hub's list of host keys, and its record of a line. */
+/* The one frame that a joining node sends, the hub's answer to it, the hub's list of host keys, and the hub's record of
+ * a line. */
 #include "hub/daemon/agents/join_line.c"
 #include "lib/crypto/host_pins.h"
 #include "tests/fuzz/fuzz.h"

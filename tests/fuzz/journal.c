@@ -1,5 +1,5 @@
-/* The root half's record of one certificate, its SHA-256 being put right (or the rest would never be
- * reached). */
+/* The root half's record of one certificate. Its SHA-256 is put right first, for else nothing behind it would be
+ * reached. */
 #include "agent/root/journal.c"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,4 @@
-/* JSON of a peer: what is taken prints itself in a form that is taken again. */
+/* JSON of a peer: what is accepted prints itself in a form that is accepted again. */
 #include "lib/wire/json.h"
 #include "tests/fuzz/fuzz.h"
 

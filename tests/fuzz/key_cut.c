@@ -1,4 +1,5 @@
-/* A file from outside at certsync-keys: what is left of it is a record that can be read, and none of its bytes is a private key's. */
+/* A file from outside, which certsync-keys cuts its keys out of: what is left is a record that can be read, and none of
+ * its bytes is a private key's. */
 #include "hub/common/key_cut.h"
 #include "hub/keys/cut.h"
 #include "lib/core/mem.h"
@@ -19,7 +20,8 @@ static void begin(void)
 	const char *place = getenv("TMPDIR");
 	auto_free char *directory = mem_printf("%s/certsync-fuzz.XXXXXX", place ? place : P_tmpdir);
 	FUZZ_CHECK(mkdtemp(directory) && (vault = vault_open(directory, &err)) != NULL);
-	FUZZ_CHECK(fs_remove_tree(AT_FDCWD, directory, &err) == 0); /* only what is committed would be written */
+	/* nothing is written there, because nothing is committed */
+	FUZZ_CHECK(fs_remove_tree(AT_FDCWD, directory, &err) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -38,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(!secret_in(whole, left.data, left.len));
 		EVP_PKEY_free(whole);
 	}
-	/* The other way: whatever the daemon is given. */
+	/* And what the daemon is given must have no key, whatever bytes it is given. */
 	auto_key_cut struct key_cut other = {.key = NULL};
 	if (key_cut_decode(data, size, &other, &err) == 0 && other.chain.leaf)
 		FUZZ_CHECK(!other.chain.key);

@@ -1,4 +1,4 @@
-/* What is asked of certsync-keys, a frame: what is taken is written as it came, and seals nothing but whole certificates. */
+/* A request to certsync-keys: what is accepted is encoded as it came, and seals whole certificates only. */
 #include "hub/common/keys_request.h"
 #include "hub/common/keys_root.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,4 @@
-/* A revision's manifest in the hub's store: what is taken is written in a form that is taken again. */
+/* A revision's manifest in the hub's store: what is accepted is written in a form that is accepted again. */
 #include "hub/daemon/store.c"
 #include "tests/fuzz/fuzz.h"
 

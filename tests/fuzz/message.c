@@ -1,5 +1,5 @@
-/* A sequence of messages of agents, one a line, on their way into a hub's rollout: the first byte of a line
- * says which agent it is and what else happens. */
+/* Messages of agents, one a line, on their way into a hub's rollout: the first byte of a line says which agent sends it
+ * and what else happens. */
 #include "hub/daemon/rollout/progress.h"
 #include "hub/daemon/rollout/rollout.h"
 #include "tests/fuzz/fuzz.h"
@@ -42,7 +42,7 @@ static int64_t line(struct rollout *r, const uint8_t *data, size_t len, int64_t 
 	auto_message struct message m = {0};
 	if (!len || message_decode(data + 1, len - 1, &m, &err) < 0)
 		return now;
-	/* An attempt is a number that the hub gave out; a fuzzer has to be told it. */
+	/* The hub chose the attempt's number, so a fuzzer has to be told it. */
 	if (data[0] & 0x20)
 		m.attempt = r->agents[data[0] % AGENTS].attempt;
 	take(r, data[0], &m, now);

@@ -1,5 +1,5 @@
-/* What the child that opens bundles may say, which the root half believes nothing of. What is let through is PEM of its kinds, and once
- * more the same bytes when it is put together again. */
+/* The answer of the child that opens bundles, which the root half does not believe: what is let through is PEM of its
+ * kinds, and gives the same bytes when it is put together again. */
 #include "agent/root/file_set.h"
 #include "agent/root/opener.h"
 #include "agent/root/opener_child.h"

@@ -1,4 +1,4 @@
-/* The hub's record of what became of revisions: what is taken is written in a form that is taken again. */
+/* The hub's record of what became of revisions: what is accepted is written in a form that is accepted again. */
 #include "hub/daemon/rollout/history.h"
 #include "tests/fuzz/fuzz.h"
 

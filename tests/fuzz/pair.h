@@ -1,4 +1,4 @@
-/* A key with its certificate, made for these targets and used nowhere else. */
+/* A key with its certificate, which was made for these targets and is used nowhere else. */
 #ifndef CERTSYNC_FUZZ_PAIR_H
 #define CERTSYNC_FUZZ_PAIR_H
 

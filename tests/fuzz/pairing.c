@@ -1,4 +1,4 @@
-/* The files of a watched source: whatever they hold, what is paired belongs together. */
+/* The files of a watched source: whatever they hold, a key and a chain that are paired belong together. */
 #include "hub/daemon/publish/pairing.h"
 #include "lib/core/frame.h"
 #include "tests/fuzz/fuzz.h"

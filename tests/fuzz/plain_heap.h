@@ -1,12 +1,12 @@
-/* With FAST set, libFuzzer runs a target with OpenSSL's own allocations past AddressSanitizer: three times as many executions. What
- * is found is looked at with all of it, as each replay is. */
+/* With FAST set, libFuzzer runs a target with OpenSSL's own allocations past AddressSanitizer, which gives three times
+ * as many executions. Whatever is found is replayed with all allocations checked. */
 #ifndef CERTSYNC_FUZZ_PLAIN_HEAP_H
 #define CERTSYNC_FUZZ_PLAIN_HEAP_H
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
-/* The C library's, which nothing stands before. */
+/* These are the C library's own functions, which no sanitizer replaces. */
 void *__libc_malloc(size_t size);
 void *__libc_realloc(void *block, size_t size);
 void __libc_free(void *block);

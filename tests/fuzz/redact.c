@@ -1,5 +1,5 @@
-/* The output of a hook on its way to whoever reads it: nothing is read beyond it, lines stay lines, it fits into the room that is promised, and
- * a key that stands in its own block is gone whatever stands around it. */
+/* The output of a hook on its way to whoever reads it: nothing is read beyond its end, lines stay lines, the result
+ * fits into the room that is promised, and a key that stands in its own block is gone, whatever stands around it. */
 #include "lib/core/buf.h"
 #include "lib/core/redact.h"
 #include "tests/fuzz/fuzz.h"
@@ -18,7 +18,7 @@ static size_t lines(const uint8_t *data, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	/* No NUL behind it, so that reading on is seen. */
+	/* There is no NUL behind the copy, so that the sanitizer sees a read beyond its end. */
 	auto_free char *exact = mem_alloc(size ? size : 1);
 	auto_free char *around = mem_alloc(2 * size + sizeof(key));
 	memcpy(exact, data, size);

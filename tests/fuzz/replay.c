@@ -1,4 +1,4 @@
-/* Runs a fuzz target over files, and over those of directories, in the place of libFuzzer. */
+/* Runs a fuzz target over files, and over all files of directories, in the place of libFuzzer. */
 #include "lib/core/buf.h"
 #include "lib/core/error.h"
 #include "lib/core/fs.h"
@@ -17,7 +17,7 @@ static size_t replay(int directory, const char *name)
 		fprintf(stderr, "replay: %s\n", err.message);
 		exit(1);
 	}
-	/* A copy of exactly this size: what reads behind it is seen. */
+	/* The copy has exactly this size, so that the sanitizer sees a read beyond its end. */
 	auto_free uint8_t *exact = mem_alloc(input.len + !input.len);
 	if (input.len)
 		memcpy(exact, input.data, input.len);
@@ -45,5 +45,5 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		count += replay_all(argv[i]);
 	printf("%s: %zu inputs\n", argv[0], count);
-	return count ? 0 : 1; /* a corpus that is gone proves nothing */
+	return count ? 0 : 1; /* a corpus without files would prove nothing */
 }

@@ -1,4 +1,4 @@
-/* The hub's record of a rollout, from which a restarted hub goes on. */
+/* The hub's record of a rollout, from which a hub that was restarted goes on. */
 #include "hub/daemon/rollout/fleet.c"
 #include "tests/fuzz/fuzz.h"
 #include "hub/daemon/rollout/progress.h"
@@ -13,7 +13,7 @@ static void go_on(struct rollout *r, const struct record *record)
 	struct error err;
 	rollout_resume(r, &content, record->started, record->open, record->proceed);
 	rollout_tick(r, 1800000000, &actions);
-	FUZZ_CHECK(actions.count == 0); /* nobody is connected */
+	FUZZ_CHECK(actions.count == 0); /* no agent is connected */
 	rollout_next(r, 1800000000);
 	record_encode(r, &text);
 	auto_json cJSON *o = json_parse(text.data, text.len, &err);

@@ -1,5 +1,5 @@
-/* The hub's state machine under a sequence of whatever agents, operators and the clock may do. Two bytes an
- * event: what and to whom (four agents), and what about it. The first byte is the policy. */
+/* The hub's state machine under whatever agents, operators and the clock may do. The first byte is the policy; then
+ * each event has two bytes: what happens and to which of four agents, and what about it. */
 #include "hub/daemon/rollout/progress.h"
 #include "hub/daemon/rollout/rollout.h"
 #include "lib/core/mem.h"
@@ -19,7 +19,7 @@ static struct revision revision_of(const struct story *s, uint8_t about)
 	return (struct revision){1, s->published > back ? s->published - back : s->published + back};
 }
 
-/* What was decided is for who is there, under a number that was not given out before. */
+/* What was decided must be for an agent that is connected, under a number that was not given out before. */
 static void check(struct story *s, const struct rollout_actions *actions)
 {
 	bool seen[AGENTS] = {false};
@@ -67,7 +67,7 @@ static void tell(struct story *s, struct rollout_agent *a, uint8_t about, struct
 		p->match = about & 8;
 	}
 	snprintf(m.step, sizeof(m.step), "%s", about & 16 ? "activate" : "test");
-	bool stale = m.attempt != a->attempt && m.type != MESSAGE_PROBED; /* which an agent says by itself, too */
+	bool stale = m.attempt != a->attempt && m.type != MESSAGE_PROBED; /* an agent may send this one unasked */
 	FUZZ_CHECK(!(rollout_answer(&s->r, a, &m, s->now, out) && stale));
 	message_release(&m);
 }

@@ -1,5 +1,5 @@
-/* Configuration files of services, one kind by the first byte: every place that is found lies in its file,
- * and is found again when the file is read again. */
+/* Configuration files of services, whose kind the first byte gives: every place that is found lies in its file, and is
+ * found again when the file is read again. */
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/tokens.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,4 @@
-/* The hub's list of signing keys: the input is what a pinned key has signed. */
+/* The hub's list of signing keys: the input is the text that a pinned key has signed. */
 #include "lib/crypto/signer_list.h"
 #include "tests/fuzz/fuzz.h"
 

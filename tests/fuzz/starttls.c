@@ -1,5 +1,5 @@
-/* What a mail server or a database says on the way to TLS and on the way out. First byte: protocol, whether we are leaving,
- * and the size of the pieces that it comes in. */
+/* What a mail server or a database says before TLS and when the connection ends. The first byte has the protocol,
+ * whether we are leaving, and the size of the pieces in which the text arrives. */
 #include "lib/probe/starttls.h"
 #include "tests/fuzz/fuzz.h"
 

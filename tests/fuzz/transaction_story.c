@@ -1,6 +1,6 @@
-/* The agent's state machine under a sequence of what a hub, its root half, probes and the clock may say; the
- * hub is not believed. Two bytes an event. What is asked of the root half comes one thing at a time, and what
- * was switched is committed or undone. */
+/* The agent's state machine under whatever a hub, its root half, probes and the clock may say; the hub is not believed.
+ * Each event has two bytes. The root half is asked one thing at a time, and what was switched is committed or
+ * undone. */
 #include "agent/daemon/transaction.h"
 #include "lib/core/mem.h"
 #include "tests/fuzz/fuzz.h"
@@ -69,7 +69,7 @@ static void on_wait(int64_t milliseconds, void *context)
 	s->waits = A_WAIT;
 }
 
-/* Of the root half an answer always comes. */
+/* The root half always answers, so an answer of its own is still waited for. */
 static void on_cancel(void *context)
 {
 	struct story *s = context;
@@ -130,7 +130,7 @@ static void show(struct story *s, uint8_t how)
 	transaction_probed(&s->t, seen, s->now);
 }
 
-/* What is waited for comes. */
+/* Gives the answer that is waited for. */
 static void go_on(struct story *s, uint8_t how)
 {
 	int waits = (int)s->waits;
@@ -157,7 +157,7 @@ static void order(struct story *s, uint8_t how)
 	transaction_take(&s->t, &m, s->now);
 }
 
-/* What was fetched does not come any more. */
+/* The connection is lost, and what was being fetched does not come any more. */
 static void lose(struct story *s)
 {
 	transaction_lost(&s->t);
@@ -207,7 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	transaction_start(&s.t, &s.have, s.now);
 	for (size_t i = 1; i + 1 < size && i < 4000; i += 2)
 		event(&s, data[i], data[i + 1]);
-	/* When the hub falls silent and all goes well, it comes to rest, and nothing is left between old and
+	/* When the hub falls silent and all goes well, the agent comes to rest, and nothing is left between old and
 	 * new. */
 	lose(&s);
 	for (int i = 0; i < 1000 && s.waits != NOTHING; i++) {

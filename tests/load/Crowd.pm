@@ -1,11 +1,14 @@
-# Many agents in one process: each has an SSH session of its own (the real certsync-link, sshd and gate), and this speaks the agent's
-# frames behind it. No bundle is opened and no file written: what it cannot measure is the agent's own work. Some of them mean ill.
+# Many agents in one process: each has an SSH session of its own (the real certsync-link, sshd and gate), and this
+# module speaks the agent's frames behind it. It opens no bundle and writes no file, so the agent's own work is not
+# measured. Some of the agents mean ill.
 #
-#   my $c = Crowd->start(bin => …, keys => DIRECTORY, pins => FILE, user => …, log => FILE, honest => [NAMES], hostile => {NAME => KIND},
-#       as => {NAME => NAME whose key it has}, certificate => what they have, patience => seconds that a late one takes, spread => seconds in
-#       which the hostile ones come)
-#   $c->ask('honest')                  they come, one after other; so 'hostile', 'calm' (the hostile leave), 'quit' (all leave)
-#   $c->tell                           {connected, verified, lost => [honest that were cut off], came => {KIND => N}, cut => {KIND => N}}
+#   my $c = Crowd->start(bin => …, keys => DIRECTORY, pins => FILE, user => …, log => FILE, honest => [NAMES],
+#       hostile => {NAME => KIND}, as => {NAME => NAME whose key it has}, certificate => what they have,
+#       patience => seconds that a late one takes, spread => seconds in which the hostile ones come)
+#   $c->ask('honest')                  they come, one after the other, and so do the 'hostile'; 'calm': the
+#                                     hostile leave; 'quit': all leave
+#   $c->tell                           {connected, verified, lost => [honest that were cut off], came => {KIND => N},
+#                                      cut => {KIND => N}}
 package Crowd;
 use strict;
 use warnings;
@@ -18,8 +21,8 @@ use POSIX qw(:sys_wait_h);
 use Socket;
 use Time::HiRes qw(time sleep);
 
-# How each of them lives: `hello` whether it introduces itself properly, `tick` what it does ten times a second from then on (without hello:
-# from the start), `again` seconds until it comes back after it was cut off.
+# How each kind lives: `hello` whether it introduces itself properly, `tick` what it does ten times a second from then
+# on (without hello: from the start), `again` how many seconds pass until it comes back after it was cut off.
 my %kinds = (
 	silent => {},
 	garbage => {tick => sub { once($_[0], sub { join '', map { chr int rand 256 } 1 .. 4096 }) }},
@@ -36,7 +39,7 @@ my %kinds = (
 sub kinds { return sort keys %kinds }
 my ($rest_min, $rest_more) = (10, 20); # seconds
 my $deaf_for = 60;
-my $at_once = 24; # of the honest, until they are welcome
+my $at_once = 24; # how many honest ones connect at the same time
 
 # ---- the side of the test ----
 
@@ -100,7 +103,7 @@ sub inventory {
 sub once { my ($m, $what) = @_; $m->{out} .= $what->() if !$m->{once}++ }
 sub fetch { my ($m) = @_; $m->{out} .= about($m, 'fetch') if $m->{order} && length $m->{out} < 65536 }
 
-# What is well formed and not so.
+# Sends something that is well formed and not true.
 sub lie {
 	my ($m) = @_;
 	return if length $m->{out} > 65536;
@@ -115,7 +118,7 @@ sub lie {
 		{type => 'probed', probes => [($probe) x 64], repaired => -5}, {type => 'pull'},
 	);
 	my $lie = $lies[rand @lies];
-	# Half of them with the numbers that the hub gave out.
+	# Half of the lies have the numbers that the hub gave out.
 	my %subject = $m->{order} && rand() < 0.5 ? (%$nothing, %{$m->{order}}{qw(revision attempt)}) : %$nothing;
 	$m->{out} .= frame({%subject, %$lie});
 }
@@ -207,7 +210,7 @@ sub forget {
 	$m->{due} = time + ($kinds{$m->{kind}}{again} // $rest_min + rand $rest_more);
 }
 
-# By its own will.
+# Leaves of its own accord.
 sub leave { my ($m) = @_; shutdown $m->{socket}, 1 if !$m->{leaving}++ }
 
 sub leave_all {
@@ -227,7 +230,8 @@ sub act {
 		}
 	}
 	if ($m->{later} && $now >= $m->{later}[0]) { $m->{out} .= (delete $m->{later})->[1] }
-	# sshd keeps what was said to the deaf, and its session with it, until it is read: only who reads again learns that it was cut off.
+	# sshd keeps what was said to an agent that does not read, and its session, too, until it is read; only an agent
+	# that reads again learns that it was cut off.
 	$m->{mute} = $kind->{deaf} && $m->{welcome} && $now - $m->{began} < $deaf_for;
 	send_out($self, $m) if length $m->{out};
 }

@@ -1,11 +1,12 @@
-# A hub under many agents, some of them hostile: a Fleet (bench/Fleet.pm) of real agents and beside it a Crowd of sessions, with what is
-# measured meanwhile. Needs root.
+# A hub under many agents, some of them hostile: there is a Fleet (bench/Fleet.pm) of real agents and beside it a Crowd
+# of sessions, and what happens meanwhile is measured. It needs root.
 #
 #   Fleet->enter; my $l = Load->new(real => 200, renewed => 50, crowd => 1700, hostile => 100)
 #   $l->settle                       all honest ones are connected
-#   my $r = $l->renew                a renewal for the group: {last, each => [seconds of each agent], answer => [seconds of `status`]}
+#   my $r = $l->renew                a renewal for the group: {last, each => [seconds of each agent],
+#                                    answer => [seconds of `status`]}
 #   $l->look                         one sample: {hub => {pss, fds}, root => …, gate => …, sshd => …}
-#   $l->named                        hostile ones of whom neither log nor status says anything
+#   $l->unnamed                      hostile ones of whom the log says nothing fitting
 package Load;
 use strict;
 use warnings;
@@ -19,9 +20,9 @@ use MIME::Base64;
 use Time::HiRes qw(time sleep);
 our @ISA = qw(Fleet);
 
-our $other = 'crowd.domain.pl'; # what the crowd has
+our $other = 'crowd.domain.pl'; # the certificate that the crowd has
 my $stage_timeout = 30;
-my $kept_free = 3 * 1024 * 1024; # KiB, for whoever else uses this machine
+my $kept_free = 3 * 1024 * 1024; # in KiB, and left for whoever else uses this machine
 
 sub new {
 	my ($class, %wish) = @_;
@@ -37,7 +38,7 @@ sub new {
 
 sub kind_of { my ($self, $kind) = @_; return grep { $self->{kinds}{$_} eq $kind } sort keys %{$self->{kinds}} }
 
-# A clone has the key of one of the crowd, and so its name.
+# A clone has the key of one agent of the crowd, and so its name.
 sub clones {
 	my ($self) = @_;
 	my @of = reverse @{$self->{crowd_names}};
@@ -57,7 +58,8 @@ sub hub_conf {
 
 # ---- enrolment ----
 
-# `agent add` looks at every other key for each: for thousands the records are written as it would write them, and it runs once.
+# `agent add` compares with every other key each time, so for thousands of agents the records are written directly as it
+# would write them, and it runs only once.
 sub enrol_all {
 	my ($self) = @_;
 	my $top = $self->{top};
@@ -121,10 +123,10 @@ sub settle {
 	$self->{crowd_process}->ask('honest');
 	$self->until('crowd', sub { $self->enough_memory; sleep 0.2; $self->{crowd_process}->tell->{connected} == $self->{crowd} }, 300 + $self->{crowd})
 		or die "only " . $self->{crowd_process}->tell->{connected} . " of the crowd\n" . substr($self->log('links'), -2000) . $self->log('links.log');
-	# Who is assigned nothing is not in the table.
+	# An agent that is assigned nothing does not stand in the table.
 	$self->until('all', sub { $self->connected >= $self->{renewed} + $self->{crowd} }, 60) or die 'connected: ' . $self->connected;
 	$self->count_log(qr/never/);
-	$self->{tally} = {}; # what counts from here on
+	$self->{tally} = {}; # what is counted begins here
 	return $self;
 }
 
@@ -140,7 +142,7 @@ sub all_states {
 	return @{$all->{agents}};
 }
 sub connected { my ($self) = @_; return scalar grep { $_->{connected} } $self->all_states }
-# Those of the fleet and the crowd that are not.
+# Returns those of the fleet and of the crowd that are not connected.
 sub absent { my ($self) = @_; return map { $_->{agent} } grep { $_->{agent} =~ /^[ac]/ && !$_->{connected} } $self->all_states }
 
 # ---- what the hub says of whom ----
@@ -163,7 +165,8 @@ my %named_by = (
 	returner => qr/disconnected/, clone => qr/refused twice/,
 );
 
-# Hostile ones of whom the log says nothing fitting; one that is late is not hostile enough for that. `except`: kinds not asked for.
+# Returns the hostile agents of whom the log says nothing fitting; one that is only late is not hostile enough for that.
+# `except`: kinds that are not asked for.
 sub unnamed {
 	my ($self, @except) = @_;
 	my %as = $self->clones;
@@ -182,7 +185,7 @@ sub lines_of {
 	return $count;
 }
 
-# Those of the real agents that were disconnected, and why; the crowd knows its own.
+# Returns which of the real agents were disconnected, and why; the crowd knows this of its own.
 sub real_lost {
 	my ($self) = @_;
 	$self->lines;
@@ -195,7 +198,7 @@ sub real_lost {
 
 # ---- measurements ----
 
-# Seconds until each of the group has the new one.
+# Returns the seconds until each of the group has the new certificate.
 sub renew {
 	my ($self) = @_;
 	my $file = ($self->{served} // 'a') eq 'a' ? 'b' : 'a';
@@ -211,14 +214,14 @@ sub renew {
 	return {each => \@each, last => $each[-1], missing => $self->{renewed} - keys %at};
 }
 
-# Something new for the crowd, too.
+# Renews the crowd's certificate as well.
 sub renew_crowd {
 	my ($self) = @_;
 	$self->pair('other', names => "DNS:$other", days => 21 + ($self->{crowd_renewals}++ % 300));
 	$self->publish_beside($other, 'other', 5);
 }
 
-# It waits for all, among them some that never will be done; nobody waits for it.
+# The command waits for all agents, some of whom will never be done, so nobody waits for the command.
 sub publish_beside {
 	my ($self, $certificate, $file, $seconds) = @_;
 	my $top = $self->{top};
@@ -245,7 +248,8 @@ sub role {
 	return undef;
 }
 
-# PSS in KiB and descriptors; of gates and sessions the means of the same hundred of the honest, chosen at the first look, and how many there are.
+# Returns PSS in KiB and descriptors; for gates and sessions these are the means of the same hundred honest ones, chosen
+# at the first look, and how many there are.
 sub look {
 	my ($self) = @_;
 	my (%pids, %found);
@@ -276,7 +280,7 @@ sub all_leave {
 	my $status = (delete $self->{crowd_process})->end;
 	$self->stop($_) for @{$self->{real_names}};
 	my $gone = $self->until('gone', sub { !$self->connected && !$self->sessions }, 120);
-	# The last words of status itself have a descriptor, too.
+	# The last `status` has a descriptor of the hub, too, until it has ended.
 	$self->until('descriptors', sub { descriptors($self->{hub_pid}) <= $self->{fds_at_start} }, 20);
 	return $gone && !$status;
 }

@@ -1,7 +1,8 @@
-# An agent that means ill: it comes to a hub by the gate's socket, under a name that sshd has let in, and says what it is told to.
+# An agent that means ill: it comes to a hub by the gate's socket, under a name that sshd has let in, and says what it
+# is told to.
 #
-#   my $agent = Agent->new(socket => …, prefix => 'mail')     connected, the prefix sent
-#   $agent->hello(count => 0, …); $agent->say({…}); $agent->hear(seconds)     rogue/Peer.pm
+#   my $agent = Agent->new(socket => …, prefix => 'mail')     it is connected, and the prefix sent
+#   $agent->hello(count => 0, …); $agent->say({…}); $agent->hear(seconds)     as in rogue/Peer.pm
 #   Agent::join_request($line, $name, $ssh)     the one frame of a node that joins with this line
 package Agent;
 use strict;
@@ -33,14 +34,14 @@ sub inventory {
 		high_water => '0.0', staged => '0.0', stopped => JSON::PP::false, held => JSON::PP::false, %more};
 }
 
-# What an agent answers: staged, installed, verified, failed, with all that any of them needs.
+# Makes an agent's answer (staged, installed, verified or failed), with every field that any of them needs.
 sub verdict {
 	my ($type, $certificate, $revision, $attempt, %more) = @_;
 	return {type => $type, certificate => $certificate, revision => $revision, attempt => $attempt, milliseconds => 1, fingerprint => '', stopped => JSON::PP::false,
 		probes => [], step => 'reload', text => 'I say so', output => '', rolled_back => JSON::PP::false, permanent => JSON::PP::true, repaired => 0, %more};
 }
 
-# All up to the end of the connection.
+# Returns all frames up to the end of the connection.
 sub last_words { my ($self, $seconds) = @_; return $self->hear_until(qr/^closed$/, $seconds // 5) }
 
 sub expand { my ($secret, $label) = @_; return hmac_sha256("$label\x01", hmac_sha256($secret, "\0" x 32)) }

@@ -1,5 +1,5 @@
-# A hub that means ill: it takes an agent's connections on a Unix socket and says what it is told to. It has a signing key of its own,
-# which the agent has pinned, so that what it signs is believed to come from the hub.
+# A hub that means ill: it takes an agent's connections on a Unix socket and says what it is told to. It has a signing
+# key of its own, which the agent has pinned, so that what it signs is believed to come from the hub.
 #
 #   my $hub = Hub->new(socket => …, tool => …/root_tool, directory => …)    {signer}: for the line that `join` reads
 #   $hub->meet(sub { have the agent come })                                  the next connection, past hello and inventories
@@ -24,7 +24,7 @@ sub new {
 	unlink $self{socket};
 	$self{listener} = IO::Socket::UNIX->new(Local => $self{socket}, Listen => 5, Type => SOCK_STREAM) or die "$self{socket}: $!";
 	chomp($self{signer} = `$self{tool} hub $self{directory}/sign.key`);
-	# The same raw key as PKCS #8, for openssl.
+	# openssl wants the same raw key as PKCS #8.
 	open my $in, '<:raw', "$self{directory}/sign.key" or die $!;
 	read $in, my $raw, 32;
 	open my $out, '>:raw', "$self{directory}/sign.der" or die $!;
@@ -33,7 +33,8 @@ sub new {
 	return bless \%self, $class;
 }
 
-# An attempt that the agent has given up in favour of the next may still be waiting to be let in.
+# The next connection may be one that the agent has given up already in favour of another attempt, and that still waits
+# to be accepted.
 sub meet {
 	my ($self, $ask) = @_;
 	my $until = time + 15;
@@ -82,7 +83,7 @@ sub bundle {
 	return Peer::frame(Peer::BUNDLE, $bytes);
 }
 
-# What somebody who has the hub's key could make of it.
+# Makes what somebody who has the hub's key could make of a bundle.
 sub signed_anew {
 	my ($self, $bytes) = @_;
 	my $body = substr $bytes, 0, -SIGNATURE;

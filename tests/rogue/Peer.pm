@@ -1,9 +1,11 @@
-# What rogue hubs and agents have in common: frames on a socket, {peer}, whose bytes that were not taken yet are {in}.
+# What rogue hubs and agents have in common: they speak frames on a socket, {peer}, and {in} has the bytes that were
+# read and not used yet.
 #
-#   $peer->raw($bytes)                 false when the other side has hung up
+#   $peer->raw($bytes)                 returns false when the other side has hung up
 #   $peer->say({…}); Peer::message, Peer::frame: the bytes alone
-#   $peer->hear(seconds)               the next frame as a hash: a message's, or type "frame N" with data; type "closed"; undef in time
-#   $peer->hear_until(qr/type/, seconds)    all up to one of that type, or to the end
+#   $peer->hear(seconds)               the next frame as a hash: a message's members, or type "frame N" with data,
+#                                     or type "closed"; undef when none comes in time
+#   $peer->hear_until(qr/type/, seconds)    all frames up to one of that type, or to the end
 package Peer;
 use strict;
 use warnings;

@@ -79,7 +79,7 @@ GREETED = (HI, LINE)
 OFFERED = (HI, LINE, EHLO, LINE)
 V = ssl.TLSVersion
 
-# SMTP
+# These are the ways of SMTP.
 way("smtp-silent", "smtp", stall)
 way("smtp-220-then-nothing", "smtp", HI, LINE, stall)
 way("smtp-banner-without-end", "smtp", flood(b"220-hello\r\n"))
@@ -115,7 +115,7 @@ way("smtp-tls10", "smtp", *OFFERED, GO, tls(maximum=V.TLSv1, then=(LINE, b"221 b
 way("smtp-tls11", "smtp", *OFFERED, GO, tls(minimum=V.TLSv1_1, maximum=V.TLSv1_1, then=(LINE, b"221 bye\r\n")))
 way("smtp-no-certificate", "smtp", *OFFERED, GO, tls(maximum=V.TLSv1_2, ciphers="aNULL:@SECLEVEL=0", bare=True, then=(LINE,)))
 
-# TLS at once
+# These begin with TLS at once.
 way("tls-alert", "tls", lambda p: p.recv(4096), b"\x15\x03\x03\x00\x02\x02\x28")
 way("tls-record-of-64k", "tls", lambda p: p.recv(4096), b"\x16\x03\x03\xff\xff" + b"x" * 65535, stall)
 way("tls-record-drip", "tls", lambda p: p.recv(4096), drip(b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03" + b"x" * 50))
@@ -127,7 +127,7 @@ way("tls-hello-of-a-client", "tls", lambda p: p.sendall(p.recv(4096)), stall)
 way("tls-application-data", "tls", lambda p: p.recv(4096), b"\x17\x03\x03\x00\x05hello", stall)
 way("tls-ssl3", "tls", lambda p: p.recv(4096), b"\x16\x03\x00\x00\x2a\x02\x00\x00\x26\x03\x00" + b"x" * 36, stall)
 
-# IMAP, POP3, ManageSieve
+# These are the ways of IMAP, POP3 and ManageSieve.
 OK, OFF = b"* OK IMAP\r\n", b"certsync OK go\r\n"
 way("imap-bye", "imap", b"* BYE " + RED + b"\r\n")
 way("imap-preauth", "imap", b"* PREAUTH come in\r\n", LINE, b"* BYE\r\ncertsync OK\r\n")
@@ -154,7 +154,7 @@ way("sieve-bye", "sieve", b"BYE " + RED + b"\r\n")
 way("sieve-injected", "sieve", b"\"STARTTLS\"\r\nOK\r\n", LINE, b"OK go\r\nOK evil\r\n", stall)
 way("sieve-capabilities-without-end", "sieve", flood(b"\"STARTTLS\"\r\n"))
 
-# Databases
+# These are the ways of databases.
 EIGHT = lambda p: p.recv(8)
 way("postgres-no", "postgres", EIGHT, b"N")
 way("postgres-error", "postgres", EIGHT, b"E" + struct.pack(">I", 4 + 12) + b"M" + RED[:8] + b"x\0\0")

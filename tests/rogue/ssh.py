@@ -132,7 +132,7 @@ def yes(value):
     return b"\1" if value else b"\0"
 
 
-# A way is from the connection and the body of a message to those that are sent in its place.
+# A way is a function from the connection and the body of a message to the messages that are sent in its place.
 
 def never(conn, kind, body):
     return []
@@ -296,7 +296,7 @@ def keys_of(name):
         return [OTHER_KEY]
     if name != "host-key-that-it-has-not":
         return [HOST_KEY]
-    # Shows the pinned key, and signs with another.
+    # It shows the pinned key, and signs with another.
     pair = asyncssh.load_keypairs([OTHER_KEY])[0]
     pair.public_data = HOST_KEY.public_data
     return [pair]
@@ -321,7 +321,7 @@ def listen(name, play):
 
 
 async def main():
-    # What a peer does to asyncssh is no news.
+    # That a peer breaks asyncssh is expected here, and not reported.
     asyncio.get_event_loop().set_exception_handler(lambda loop, context: None)
     for name, play in raw.items():
         listen(name, play)

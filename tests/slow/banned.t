@@ -15,7 +15,7 @@ Separate->enter;
 my $s = Separate->new;
 my $top = $s->top;
 
-# sshd's words as syslog writes them: fail2ban looks for that.
+# fail2ban looks for sshd's lines as syslog writes them.
 {
 	no warnings 'redefine';
 	my $plain = \&Story::start;
@@ -49,7 +49,7 @@ CONF
 	return $s->until('fail2ban', sub { `fail2ban-client @files status sshd 2>&1` =~ /Currently failed/ });
 }
 
-# When a login was refused.
+# Returns how often a login was refused.
 sub refusals { return scalar(() = $s->log('sshd') =~ /Failed publickey|Connection (?:closed|reset) by authenticating|Too many auth/g) }
 sub banned { return Story::read_file("$top/banned") }
 
