@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A hub that is gone is not silent: the agent tells of it by itself, once, over its own restart too, and that it is back; and of a
-# certificate that nears its end. What could not be told is told later.
+# A hub that is gone is not silent: the agent itself tells a person of it, once, also over its own restart, and tells
+# when the hub is back; and it tells of a certificate that nears its end. What could not be told is told later.
 use strict;
 use warnings;
 use FindBin;
@@ -24,7 +24,7 @@ sub until_told {
 	return (told())[-1] // {};
 }
 
-# agent.conf with an alert section, and more in that.
+# Writes agent.conf with an alert section, and with these further lines in it.
 sub agent_conf {
 	my (@lines) = @_;
 	my $dir = $story->agent_conf('here');
@@ -80,7 +80,7 @@ is(until_told(4)->{subject}, "certsync: $Story::name: expiring", 'and what holds
 ok($story->until('the pid', sub { -s "$top/tell.pid" }), 'the executable hangs');
 chomp(my $hangs = Story::read_file("$top/tell.pid"));
 rename "$top/tell", "$top/away";
-mkdir "$top/tell", 0755; # as executable as a directory is
+mkdir "$top/tell", 0755; # a directory counts as executable, too
 kill 'HUP', $story->{started}{here};
 ok($story->until('the end', sub { !kill 0, $hangs }), 'what hangs does not outlive the next reading of agent.conf');
 ok($story->until('the reason', sub { $story->log('here') =~ m{event=alert result=failed .*cannot start \Q$top\E/tell} }), 'one that cannot be started is told of')

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# A person is told: by mail through a real Postfix into a Maildir, by a webhook, by a command. Once, also over a restart of the hub; the
-# end with how long it lasted; forty things at once in one message; and what one way cannot deliver, the others tell of.
+# A person is told, by mail through a real Postfix into a Maildir, by a webhook, and by a command: once, also over a
+# restart of the hub, and again when it is over, with how long it lasted. Forty things at once make one message, and
+# what one way cannot deliver, the others tell of.
 use strict;
 use warnings;
 use FindBin;
@@ -45,7 +46,7 @@ sub mails { $relay->mails }
 sub lines { map { decode_json($_) } grep { length } split /\n/, Story::read_file($_[0]) }
 sub posted { lines("$top/web.json") }
 sub told { lines("$top/tell.json") }
-# All three have so many messages.
+# Waits until each of the three ways has delivered so many messages.
 sub until_each {
 	my ($count, $seconds) = @_;
 	$story->until('messages', sub { mails() == $count && posted() == $count && told() == $count }, $seconds // 25)
@@ -86,7 +87,7 @@ is(($story->certsync('alert', 'list'))[1], "nothing is wrong\n", 'nothing is wro
 
 # ---- an agent goes away and comes back; the hub is started anew meanwhile ----
 
-# hub.conf as before, with other sections, read again.
+# Changes the sections of hub.conf, and has it read again.
 sub reload {
 	my ($words) = @_;
 	$story->hub_conf(certificates => $words, agents => ['here']);

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Mail through a relay that wants a login: a real Postfix whose passwords a real Dovecot knows. The password is read from its file, goes
-# over TLS that verifies, or not at all, and stands in no output and no log.
+# Mail goes through a relay that wants a login: a real Postfix whose passwords a real Dovecot knows. The password is
+# read from its file, is sent over TLS that verifies or not at all, and stands in no output and no log.
 use strict;
 use warnings;
 use FindBin;
@@ -53,14 +53,14 @@ submission inet  n  -  n  -     -  smtpd
 submissions inet n  -  n  -     -  smtpd -o smtpd_tls_wrappermode=yes
 MASTER
 
-my $all = ''; # that was ever printed
+my $all = ''; # all that was ever printed
 sub test_mail {
 	my $output = join ' ', $story->certsync('alert', 'test');
 	$all .= $output;
 	return $output;
 }
 
-# One test of the mail by such a configuration; what it said.
+# Tests the mail with such a configuration. Returns what was said.
 sub told {
 	my (%wish) = @_;
 	my %lines = (smtp => '"smtps://localhost:465"', smtp_user => '"certsync"', smtp_password => "\"$top/secret\"", ca_file => "\"$top/ca.pem\"", %wish);

@@ -1,6 +1,7 @@
 #!/bin/bash
-# An old file copied over HAProxy's, on the whole topology: the hub sees it from outside, and a person gets one mail, by the topology's own
-# Postfix, that says what is served where and what should be; put right, another one says so.
+# On the whole topology an old file is copied over HAProxy's: the hub sees it from outside, and a person gets one mail,
+# by the topology's own Postfix, that says what is served where and what should be. When it is put right, another mail
+# says so.
 # Not under valgrind: the topology's machines know processes by name; each is valgrind there.
 set -u
 . "$(dirname "$(readlink -f "$0")")/../lib/lib.sh"
@@ -10,7 +11,7 @@ renew() {
 	node_do haproxy timeout 180 certsync renew mail.domain.pl
 }
 
-# A mailbox on mail.
+# Makes a mailbox on the node mail.
 node_do mail useradd --create-home hostmaster
 node_do mail postconf -e "mydestination = domain.pl" "home_mailbox = Maildir/" "mynetworks = 127.0.0.0/8 ${TOPOLOGY_ADDRESS[haproxy]}/32"
 node_do mail postfix reload >>"$topology_scratch/mail.log" 2>&1
@@ -70,7 +71,8 @@ node_do haproxy certsync hold haproxy --end >/dev/null
 node_do haproxy timeout 120 certsync push --force --agent haproxy mail.domain.pl >/dev/null
 ok "the hold ended, HAProxy serves the new one" wait_until 60 "the repair" on_443 "$new"
 ok "the checks see it" wait_until 60 "the checks" all_are ok
-# What ends within a minute and a half of a reading of the configuration is believed only then.
+# The hub believes only after a minute and a half that a condition is over, counted from when it last read its
+# configuration.
 ok "a mail says that it is over" wait_until 150 "the second mail" has_come resolved
 is "there was one mail of the mismatch, exactly" "$(count "mail.domain.pl: mismatch")" 1
 is "and one of its end" "$(count resolved)" 1

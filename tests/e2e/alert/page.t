@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The status page of a real hub: what it shows of endpoints that are right, wrong and dead, what promtool says of the metrics and of the
-# rules, what visitors with bad manners get, and how a real browser shows it.
+# The status page of a real hub: what it shows of endpoints that are right, wrong and dead, what promtool says of the
+# metrics and of the rules, what visitors with bad manners get, and how a real browser shows it.
 use strict;
 use warnings;
 use FindBin;
@@ -21,7 +21,7 @@ my $url = "http://127.0.0.1:$port";
 my $served = $story->pair('right');
 $story->pair('wrong');
 my %at;
-# A subject that is written for whoever shows it.
+# The subject of this certificate attacks whoever shows it.
 $story->openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj '/CN=<script>document.title=1<\\/script>'",
 	"-addext 'subjectAltName=DNS:x\"><img src=x onerror=document.title=2>.pl' -keyout $top/evil.key -out $top/evil.crt");
 for my $what ('right', 'wrong', 'evil') {
@@ -40,7 +40,7 @@ CONF
 
 sub visit { return IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 5) // die "connect: $!" }
 
-# One who sends a byte a second, until he is cut off: how long that took is written down.
+# This visitor sends a byte a second until it is cut off, and writes down how long that took.
 my $drip = fork // die $!;
 if ($drip == 0) {
 	local $SIG{PIPE} = 'IGNORE';
@@ -66,7 +66,7 @@ sub seen { my ($metrics) = @_; return $metrics =~ /certsync_endpoint_state\{[^\n
 my $metrics;
 ok($story->until('checks', sub { seen($metrics = curl("$url/metrics")) }, 30), 'all four endpoints are seen as they are') or diag($metrics, $story->log('hub'));
 
-# Its alerts go by a command that fails.
+# The alerts of this hub go by a command that fails.
 ok($story->until('alerts', sub { ($metrics = curl("$url/metrics")) =~ /^certsync_alert_channel_failures\{channel="command"\} [1-9]/m }, 30),
 	'and a way to tell of it that fails') or diag($metrics, $story->log('hub'));
 
@@ -95,7 +95,7 @@ is(curl('-w %{http_code}', "$url/healthz"), "ok\n200", 'the hub is well');
 
 # ---- headers ----
 
-# An alert follows the verdict that it is about.
+# An alert comes only after the verdict that it is about, so the page is waited for.
 my $answer = '';
 $story->until('the page', sub { ($answer = curl('-i', "$url/")) =~ /raised<\/span> <strong>mismatch/ });
 like($answer, qr/^HTTP\/1\.1 200 OK\r\n/, 'the page');
@@ -127,7 +127,7 @@ ok($story->until('again', sub { curl("$url/healthz") eq "ok\n" }), 'and visitors
 my $printed = `$Story::bin/certsync config haproxy -c $top/hub.conf`;
 my $front = Story::free_port();
 my ($rules_of_page) = $printed =~ /((?:^#\t.*certsync_page.*\n)+)/m;
-$printed =~ s/^frontend certsync_http\n.*?(?=^backend)//ms; # its port 80 is not ours
+$printed =~ s/^frontend certsync_http\n.*?(?=^backend)//ms; # port 80 of this machine is not ours
 $printed =~ s/#user reader password.*/user reader insecure-password s3cret/;
 Story::write_file("$top/haproxy.cfg", "$printed\nfrontend test\n\tmode http\n\ttimeout client 5s\n\tbind 127.0.0.1:$front\n" . $rules_of_page =~ s/^#//mgr);
 is(`haproxy -c -f $top/haproxy.cfg 2>&1 | grep -E 'WARNING|ALERT'`, '', 'HAProxy takes the lines that are printed for it');
@@ -141,7 +141,7 @@ is(curl('-u reader:s3cret', @ask), 200, 'a reader is let in');
 # ---- a browser ----
 
 my $browser = Browser->new($top);
-# The lowest contrast of any text on what is behind it, as WCAG counts it.
+# Returns the lowest contrast of any text with what is behind it, as WCAG defines contrast.
 my $contrast = <<'JS';
 (() => {
 	const numbers = text => text.match(/[\d.]+/g).map(Number);

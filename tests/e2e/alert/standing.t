@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Standing checks of a real hub: a server with the right certificate, with an old one, gone, and back; what was seen outlives the hub and
-# the worker; a rollout that arrives is looked at at once; a name without an address.
+# The hub's standing checks, on a real hub: a server has the right certificate, then an old one, is gone, and is back.
+# What was seen outlives the hub and the worker, a rollout that arrives is looked at at once, and a name without an
+# address is told.
 use strict;
 use warnings;
 use FindBin;
@@ -24,7 +25,7 @@ sub serve {
 	$story->start('server', 'openssl', 's_server', '-quiet', '-accept', "127.0.0.1:$port", '-cert', "$top/server.pem");
 }
 
-# What `status --json` says of the endpoint whose address matches.
+# Returns what `status --json` says of the endpoint whose address matches.
 sub seen {
 	my ($pattern) = @_;
 	my (undef, $text) = $story->certsync('status', '--json');
@@ -34,7 +35,7 @@ sub seen {
 }
 my $here = qr/:$port\b/;
 
-# Whether a condition holds, by its kind, subject and text.
+# Returns whether a condition of this kind, subject and text holds.
 sub holds {
 	my ($pattern) = @_;
 	my $all = eval { decode_json(($story->certsync('alert', 'list', '--json'))[1]) } or return 0;

@@ -34,7 +34,7 @@ sub serve {
 	$story->until('server', sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) });
 }
 
-# A canary that has never come: what is new is staged here, and waits for it.
+# The canary never comes, so that what is new is staged here and waits for it.
 ok($story->hub(certificates => "certificate \"$name\" { canary = {\"mail\"} }\n", agents => ['here', 'mail']), 'a hub starts')
 	or BAIL_OUT($story->log('hub'));
 my %print = map { $_ => $story->pair($_) } 'first', 'second';
@@ -105,7 +105,8 @@ my $control = "$dir/run/control.sock";
 my $requests = sub { join '', map { Peer::message($_) } @_ };
 my %pull = (command => 'pull', certificates => [], seconds => 60);
 
-# Who pulls, and is waited for: what was sent before two answers to others were had, has been read.
+# Begins a pull and makes sure that it is waited for: two answers to others came later, so what was sent before them was
+# read.
 sub pulls {
 	my $peer = Agent->new(socket => $control);
 	$peer->say(\%pull);
@@ -169,7 +170,7 @@ like(certificate()->{unverified}, qr/127\.0\.0\.1:$port/, '  nor in the JSON');
 
 # ---- nonsense at the control socket ----
 
-# The last answer to these bytes, and whether the connection ended then.
+# Returns the last answer to these bytes, and whether the connection ended then.
 sub answer_to {
 	my ($bytes) = @_;
 	my $peer = Agent->new(socket => $control);

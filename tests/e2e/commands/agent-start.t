@@ -104,7 +104,8 @@ ok(said(qr/event=reload result=done certificates=1/), 'a good one is taken');
 as_before('all of it');
 is($story->child('here', qr/certsync-agent\0run/), $process{daemon}, 'by the same daemon');
 
-# What runs the command of alerts is started ahead of the daemon's confinement, so another command is another daemon's.
+# The process that runs the command of alerts is started before the daemon confines itself, so that for another command
+# the daemon is started anew.
 Story::write_file("$top/tell", "#!/bin/sh\n", 0755);
 change();
 Story::write_file($conf, Story::read_file($conf) . "alert { command = \"$top/tell\" }\n");

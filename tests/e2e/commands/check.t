@@ -20,7 +20,7 @@ my $name = $Story::name;
 
 # ---- certificates ----
 
-# A middle authority, and what it signs; `openssl ca` because dates may lie in the past.
+# A middle authority signs the others. It is `openssl ca` because dates may lie in the past.
 $story->openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=middle CA'",
 	"-keyout $top/middle.key -out $top/middle.csr");
 Story::write_file("$top/ca.ext", "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n");
@@ -53,7 +53,7 @@ sub issue {
 
 my %port;
 
-# openssl s_server with a certificate, and with the middle's behind it unless told otherwise.
+# Starts openssl s_server with a certificate, and with the middle's behind it unless told otherwise.
 sub serve {
 	my ($what, $file, @chain) = @_;
 	$port{$what} = Story::free_port();
@@ -62,7 +62,7 @@ sub serve {
 		'-key', "$top/$file.key", grep { length } @chain);
 }
 
-# A server of our own: what it does with each connection.
+# Starts a server of our own, which holds this dialogue with each connection.
 sub play {
 	my ($what, $dialogue) = @_;
 	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 300) or die $!;
@@ -143,7 +143,7 @@ sub verdict {
 	return $row;
 }
 
-# What the reference says: 0 when it would go on, and its text.
+# Returns what the reference says: 0 when it would go on, and its text.
 sub reference {
 	my ($what) = @_;
 	my $starttls = $what =~ /^(bare|injected|drip|flood)$/ ? '-starttls smtp' : '';
@@ -156,7 +156,7 @@ for my $what (map { /^s-(.*)/ } keys %{$story->{started}}) {
 		or fail("$what does not listen: " . $story->log("s-$what"));
 }
 
-# Server, verdict, what the reason says, what the advice says, what s_client says.
+# Each case has the server, the verdict, and what the reason, the advice and s_client say.
 my @cases = (
 	['sound', 'ok', qr/^$/, qr/^$/, undef],
 	['expiring', 'expiring', qr/^expires at /, qr/renew/, undef],
@@ -181,7 +181,7 @@ for my $case (@cases) {
 	is($row->{verdict}, $verdict, "$what: $verdict");
 	like($row->{reason}, $reason, "$what: why");
 	like($row->{advice}, $advice, "$what: what to do");
-	next if $what =~ /^(drip|flood)$/; # s_client has no bound there
+	next if $what =~ /^(drip|flood)$/; # s_client would never end there
 	my ($exit, $text) = reference($what);
 	is($exit ? 'refuses' : 'accepts', $said ? 'refuses' : 'accepts', "$what: s_client does likewise");
 	like($text, $said, "$what: for the same reason") if ref $said;
@@ -296,7 +296,7 @@ SKIP: {
 	needs_root('namespaces', 4);
 	Story::write_file("$top/alone", <<"SCRIPT", 0755);
 #!/bin/sh
-# In a network of its own, where the well-known ports are free.
+# These ports are in a network of their own, where the well-known ones are free.
 ip link set lo up
 $Story::bin/certsync check 127.0.0.1 ::1 -c $top/none.conf --json >$top/closed.json
 openssl s_server -quiet -accept 127.0.0.1:443 -cert $top/sound.crt -key $top/sound.key -cert_chain $top/middle.pem &

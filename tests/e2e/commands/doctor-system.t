@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# doctor on nodes of other kinds than the one that the tests run on: under systemd, SELinux, AppArmor or fail2ban, with a full or
-# read-only disk, with other tools, daemons and sshds. What says so to doctor lies in namespaces of the story's own: doubles of the
-# kernel's files and of the tools, in the directories that come first.
+# doctor on nodes of other kinds than the one that the tests run on: under systemd, SELinux, AppArmor or fail2ban, with
+# a full or read-only disk, with other tools, daemons and sshds. Whatever tells doctor so lies in namespaces of the
+# story's own: doubles of the kernel's files and of the tools, in the directories that are searched first.
 # Not under valgrind: it is told where each program is, which is elsewhere there.
 use strict;
 use warnings;
@@ -36,7 +36,7 @@ sub as_user {
 	$story->{said} = $story->as($user, sub { my $text = `$command 2>&1`; [$text] })->[0];
 }
 
-# Where a program is installed, there is none.
+# Runs the code while this program, where it is installed, is a file that cannot be run.
 sub without {
 	my ($program, $what) = @_;
 	Story::write_file('/mnt/none', '', 0644);
@@ -62,7 +62,7 @@ sub daemon {
 	$story->{started}{daemon} = $pid;
 }
 
-# Answers each connection with this, whatever is asked.
+# Answers each connection at the socket with this, whatever is asked.
 sub says_at {
 	my ($port, $text) = @_;
 	my $listener = IO::Socket::IP->new(LocalHost => '127.0.0.1', LocalPort => $port, Listen => 5, ReuseAddr => 1) or die "$port: $@";
@@ -94,7 +94,7 @@ $story->hub_conf(agents => ['here', 'mail'], certificates => $acme . "certificat
 services('service "nginx" { probe = none } service "dovecot" { probe = none } service "haproxy" { probe = none }');
 mkdir $_ for "$top/mail/state", "$top/mail/etc/live", "$top/mail/etc/archive";
 
-# What services are here is slow to tell, and looked at in one place only.
+# To find out which services are here takes long, so the story looks at that in one place only.
 tool($_, 'exit 1') for qw(haproxy nginx apache2ctl doveconf postconf exim4);
 
 subtest 'systemd' => sub {
@@ -108,7 +108,7 @@ subtest 'systemd' => sub {
 	$story->run("$double/systemctl enable certsync-hub certsync-agent");
 	doctor();
 	like(of('unit'), qr/^ok +unit: certsync-hub.service starts at boot$/m, 'what it says mends it');
-	# Units that start before another one, whose name ends as theirs does.
+	# These units start before another one, whose name only ends as ours does.
 	Story::write_file('/etc/systemd/system/certsync-agent.service', "[Unit]\nBefore=my-nginx.service my-dovecot.service my-haproxy.service\n");
 	symlink "/lib/systemd/system/$_.service", "/etc/systemd/system/multi-user.target.wants/$_.service" for qw(nginx dovecot);
 	agent_doctor();
@@ -358,7 +358,7 @@ subtest 'services' => sub {
 	like(of('ports'), qr/^ok +ports: 1 service listens where it is probed$/m, 'one that listens on IPv6; what another node serves is not looked at');
 	my $standby = qr/^ok +ports: nginx is stopped: a standby/m;
 	like(of('ports'), $standby, 'one that is stopped');
-	# Any user can take any name.
+	# Any user can give a process any name.
 	system("cp /usr/bin/tail $top/nginx && chmod 755 $top/nginx") == 0 or die;
 	my $nobodys = $story->start('nobodys', 'setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '--clear-groups', "$top/nginx", '-f', '/dev/null');
 	$story->until('its name', sub { Story::read_file("/proc/$nobodys/comm") eq "nginx\n" });
@@ -410,7 +410,7 @@ subtest 'fail2ban' => sub {
 	$client->();
 	agent_doctor();
 	is(of('fail2ban'), '', 'where it does not run there is nothing to say');
-	# A process of its name.
+	# This is a process that only has its name.
 	copy('/usr/bin/tail', '/mnt/fail2ban-server') or die;
 	chmod 0755, '/mnt/fail2ban-server';
 	$story->start('fail2ban', qw(/mnt/fail2ban-server -f /dev/null));

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# doctor on the hub's node: what is missing is made, what is too open is closed, and a hardened sshd gets the lines by which an agent
-# really comes in. In an overlay of /etc and /var, with namespaces of its own.
+# doctor on the hub's node: what is missing is made, what is too open is closed, and a hardened sshd gets the lines with
+# which an agent really comes in. The story runs in an overlay of /etc and /var, in namespaces of its own.
 use strict;
 use warnings;
 use FindBin;
@@ -82,7 +82,7 @@ my @modes = (["$top/hub-keys/sign.key", 0644, 'certsync-keys certsync-keys 600']
 	['/var/lib/certsync-gate/.ssh/authorized_keys', 0666, 'root root 644'], ["$top/hub", 0755, 'certsync-hub certsync-hub 700']);
 chmod $_->[1], $_->[0] or die "$_->[0]: $!" for @modes;
 chown((getpwnam 'certsync-hub')[2], 0, '/var/lib/certsync-gate/.ssh');
-# The directory of hub.conf is not one of ours.
+# The directory of hub.conf does not belong to certsync, so it must stay as it is.
 my $mode_of_top = (stat $top)[2] & 07777;
 chmod 01777, $top;
 is(doctor(), 3, 'wrong modes');
@@ -93,7 +93,7 @@ unlike(of('files') . of('gate files'), qr/wrong|warning/, 'mended');
 is((stat $top)[2] & 07777, 01777, 'another directory keeps its mode, whatever it is');
 chmod $mode_of_top, $top;
 is(`stat -c '%U %G %a' $_->[0]`, "$_->[2]\n", $_->[0]) for @modes;
-# What is planted by a daemon that was broken into is left alone.
+# Links that a daemon has planted which was broken into are not followed.
 Story::write_file('/etc/victim', 'x', 0600);
 rename "$top/hub-keys/sign.key", "$top/sign.key" or die;
 symlink '/etc/victim', "$top/hub-keys/sign.key" or die;
@@ -120,7 +120,7 @@ sub reread {
 	return $story->until('sshd', sub { $story->log('sshd') =~ /Server listening/ });
 }
 
-# A real login with the agent's key: whether the gate ran and reached the hub, which then waits for a hello.
+# Logs in with the agent's key. Returns whether the gate ran and reached the hub, which then waits for a hello.
 sub comes_in {
 	my $key = "$top/mail/state/id_ed25519";
 	my $ssh = "ssh -F none -i $key -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# What `certsync` says at wrong words, and what the hub makes of nonsense on its control socket: each is refused with the reason, nothing
-# comes of it, and the daemon lives on. With an authority that never answers, and with host keys that cannot be read.
+# What `certsync` says at wrong words, and what the hub makes of nonsense on its control socket: each is refused with
+# the reason, nothing comes of it, and the daemon lives on. The authority never answers, and host keys cannot be read.
 use strict;
 use warnings;
 use Digest::SHA qw(sha256_hex);
@@ -19,7 +19,7 @@ my $top = $story->top;
 my $name = $Story::name;
 my ($exit, $text);
 
-# An authority that accepts and never says a word.
+# This authority accepts connections and never says a word.
 my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 20) or die $!;
 my $acme = join '', map { "acme \"$_\" { directory = \"https://127.0.0.1:@{[$silent->sockport]}/dir\" agree_tos = true }\n" } 'silent', 'orders';
 $acme .= "certificate \"$name\" {}\ncertificate \"www.domain.pl\" { acme = \"orders\" preflight = \"off\" }\n";
@@ -95,7 +95,7 @@ like($text, qr/^web +may join until $hour +never +- +0 +- *$/m, '  one who may j
 
 # ---- an authority that does not answer ----
 
-# An account as the first order leaves it, with a change of its key whose answer was lost.
+# This is an account as the first order leaves it, with a change of its key whose answer was lost.
 my $records = "$top/hub/records";
 make_path("$records/acme/silent", "$records/acme-next/silent");
 for my $record ("$records/acme", "$records/acme-next") {
@@ -115,7 +115,7 @@ unlike(($story->certsync('account', 'show', 'silent'))[1], qr/^orders/m, 'the on
 
 my $control = "$top/hub.run/control.sock";
 sub ask { my ($bytes) = @_; my $peer = Agent->new(socket => $control); $peer->raw($bytes); return $peer }
-# The last answer, and whether the connection ended then.
+# Returns the last answer, and whether the connection ended then.
 sub last_of {
 	my ($peer) = @_;
 	my ($last, $heard);

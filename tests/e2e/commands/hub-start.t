@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# What keeps a hub from starting, or from taking a configuration that was changed under it: each is told with its reason, and the one
-# that runs goes on as it was. Then records of its store that are damaged, and a daemon that has no descriptor left.
+# What keeps a hub from starting, or from taking a configuration that was changed under it: each is told with its
+# reason, and a hub that runs goes on as before. Then records of its store are damaged, and its daemon has no descriptor
+# left.
 use strict;
 use warnings;
 use FindBin;
@@ -16,7 +17,7 @@ my $top = $story->top;
 my $conf = "$top/hub.conf";
 my $first = $story->pair('first');
 
-# hub.conf as the story writes it, with these lines changed.
+# Writes hub.conf as the story does, with these lines changed.
 sub change {
 	my (%lines) = @_;
 	$story->hub_conf(agents => ['here']);
@@ -48,7 +49,7 @@ is(system("$Story::bin/certsync-hub-root --nonsense >$top/out 2>&1") >> 8, 2, 'a
 
 # ---- the daemon cannot: the root half tries again ----
 
-# Starts it; what it has said once the daemon has ended for such a reason.
+# Starts the hub. Returns whether the log has this reason once the daemon has ended.
 sub fails {
 	my ($reason) = @_;
 	unlink "$top/hub.log";
@@ -78,7 +79,7 @@ sub said {
 	return $story->until($pattern, sub { substr($story->log('hub'), $said) =~ $pattern }) || diag(substr($story->log('hub'), $said)) && 0;
 }
 sub reload { $said = length $story->log('hub'); kill 'HUP', $story->{started}{hub} }
-# Who asks reads hub.conf, too, so it has to be good again by then.
+# The commands below read hub.conf, too, so it has to be good again by then.
 sub as_before {
 	my ($why) = @_;
 	ok($story->until_state('here', 'unprobed'), "$why: the agent is verified as before");
@@ -90,7 +91,7 @@ reload();
 ok(said(qr/event=configuration fault="\Q$conf\E:\d+: .*\n.*event=reload result=refused reason="the running configuration stays"/), 'a fault is told with its line');
 change();
 as_before('a fault in hub.conf');
-# The daemon alone, as a person might.
+# A signal to the daemon alone is what a person might send.
 change(ssh => 'nonsense {');
 $said = length $story->log('hub');
 kill 'HUP', $story->child('hub', qr/certsync\0hub/);
@@ -112,7 +113,8 @@ reload();
 ok(said(qr/event=reload result=refused error=".*127\.0\.0\.1:$story->{http}/), 'so is a page at a port that is taken');
 change();
 as_before('a page that cannot be');
-# Nothing to go back to: the trust anchors have gone from under it. It ends, is started again, and serves once they are back.
+# The daemon cannot go back, because its trust anchors have gone. It ends, is started again, and serves once they are
+# back.
 change();
 reload();
 ok(said(qr/event=reload result=done certificates=1/), 'a good one is taken');
@@ -145,7 +147,7 @@ my $daemon = $story->child('hub', qr/certsync\0hub/);
 my $used = () = glob "/proc/$daemon/fd/*";
 my ($soft, $hard) = Story::read_file("/proc/$daemon/limits") =~ /^Max open files\s+(\d+)\s+(\d+)/m;
 is(system("prlimit --pid $daemon --nofile=$used:$hard"), 0, 'the daemon may have no more descriptors than it has');
-# Waits in the queue of the socket until there is one for it again.
+# The request waits in the socket's queue until there is a descriptor for it again.
 my $asks = IO::Socket::UNIX->new(Peer => "$top/hub.run/control.sock") or die $!;
 $asks->syswrite(pack('NC', length('{"command":"status"}') + 1, 1) . '{"command":"status"}');
 ok($story->until('a pause', sub { my $now = () = glob "/proc/$daemon/fd/*"; $now == $used }), 'who asks gets none');

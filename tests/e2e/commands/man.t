@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The manual pages say what the programs do: each page is well formed; each command and option that help shows, each key
-# that the configurations take with its default, each message and member of the protocol is there, and nothing else is.
+# The manual pages say what the programs do: each page is well formed, and has each command and option that help shows,
+# each key that the configurations take with its default, each message and member of the protocol, and nothing else.
 # Not under valgrind: it runs nothing but help.
 use strict;
 use warnings;
@@ -18,7 +18,7 @@ sub read_file {
 	return <$file>;
 }
 
-# The items of a page's section or subsection, "NAME" => its source, up to the next item of the same list.
+# Returns the items of a page's section or subsection, "NAME" => its source, up to the next item of the same list.
 sub items {
 	my ($text, $macro) = @_;
 	my (%items, $name);
@@ -48,17 +48,17 @@ sub same_sets {
 	is_deeply([sort @$documented], [sort @$real], $what);
 }
 
-# Pages.
+# The pages themselves come first.
 
 my @pages = glob "$root/man/*.[1-9]";
 is(scalar @pages, 5, 'there are five pages');
 for my $page (@pages) {
-	# Whether what a page refers to is installed is the machine's matter, not the page's.
+	# Whether the page that another one refers to is installed depends on the machine, and not on the page.
 	my @faults = grep { !/referenced manual not found|mandoc\.db/ } `mandoc -Tlint '$page' 2>&1`;
 	is(join('', @faults), '', 'mandoc -Tlint finds no fault in ' . basename($page));
 }
 
-# Commands and options.
+# Then come commands and options.
 
 sub check_command {
 	my ($program, $command, $documented) = @_;
@@ -93,7 +93,7 @@ for my $program ('certsync', 'certsync-agent') {
 	is_deeply(\%synopsis, \%real, "$program: its synopsis");
 }
 
-# Events of the log.
+# Then come the events of the log.
 
 my %page = (hub => 'certsync', agent => 'certsync-agent');
 for my $half (sort keys %page) {
@@ -103,7 +103,8 @@ for my $half (sort keys %page) {
 	same_sets("$page{$half}: the events of its log", [keys %events], [keys %real]);
 }
 
-# Configuration keys, as the rows have them by which the programs read them: each with its default, its range, its words.
+# Then come configuration keys: the page has each with its default, its range and its words, as the rows have them by
+# which the programs read it.
 
 sub rows {
 	my ($half) = @_;
@@ -123,7 +124,7 @@ sub seconds {
 	return $text =~ /^(\d+)([smhd])$/ ? $1 * $unit{$2} : -1;
 }
 
-# What a page does not say of a key, as a word each.
+# Returns what a page does not say of a key, a word for each.
 sub unsaid {
 	my ($text, $row) = @_;
 	my @unsaid;
@@ -159,7 +160,7 @@ for my $half ('hub', 'agent') {
 	is("@untried", '', "$half.conf: its fuzz dictionary has all keys, sections and words");
 }
 
-# The protocol's messages and their members.
+# The messages of the protocol and their members come last.
 
 my $protocol = read_file("$root/man/certsync-protocol.7");
 my $encoders = read_file("$root/lib/wire/message.c");

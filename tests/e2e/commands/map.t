@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# tests/README.md says which story holds each command and each key: none is missing there, what it names is there, and has the words.
+# tests/README.md says which story holds each command and each key: none is missing there, what it names exists, and has
+# the words.
 # Not under valgrind: it runs nothing but help.
 use strict;
 use warnings;
@@ -11,13 +12,13 @@ use Test::More;
 my $root = "$FindBin::Bin/../../..";
 my $readme = Story::read_file("$root/tests/README.md");
 
-# A story, by the name that the documents have for it: its file.
+# Returns the file of a story, by the name that the documents have for it.
 sub file_of {
 	my ($name) = @_;
 	return grep { -f } map { "$root/tests/$name$_" } $name =~ m{^(unit|fuzz)/} ? '.c' : '.t', '';
 }
 
-# What a story says, with what it takes from tests/e2e/lib and tests/rogue.
+# Returns the text of a story, with what it takes from tests/e2e/lib and tests/rogue.
 sub text_of {
 	my ($file, $seen) = @_;
 	return '' if $seen->{$file}++;
@@ -61,7 +62,7 @@ for my $half ('hub', 'agent') {
 	my %sections = $all =~ /^\.Ss (.*)\n((?:(?!\.Ss ).*\n)*)/mg;
 	cmp_ok(scalar(keys %sections), '>=', 4, "$half.conf: its manual page has its sections");
 	for my $section (sort keys %sections) {
-		# The keys are the items of the section's own list, not of one inside.
+		# Only the items of the section's own list are keys, and not those of a list inside.
 		my ($depth, @documented) = 0;
 		for (split /\n/, $sections{$section}) {
 			$depth += /^\.Bl\b/ ? 1 : /^\.El\b/ ? -1 : 0;
@@ -76,7 +77,7 @@ for my $half ('hub', 'agent') {
 my %documents = map { $_ => Story::read_file("$root/$_") } 'tests/README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'README.md', 'Makefile';
 my @lost;
 for my $document (sort keys %documents) {
-	# A list in braces is each of its names.
+	# A list in braces stands for each of its names.
 	my $text = $documents{$document} =~ s/([\w\/-]+)\{([\w,-]+)\}/join ' ', map { "$1$_" } split m{,}, $2/ger;
 	for my $name ($text =~ m{\b((?:tests/)?(?:e2e/[a-z]+|unit|fuzz|slow)/[a-z][\w-]*+)(?!\*)}g) {
 		(my $short = $name) =~ s{^tests/}{};
@@ -85,7 +86,7 @@ for my $document (sort keys %documents) {
 }
 is("@lost", '', 'the stories that documents name are there');
 
-# Where `make e2e` looks for them.
+# `make e2e` looks for stories in these places.
 my @found = map { s{^\Q$root\E/}{}r } split /\n/, `find '$root/tests/e2e' -name '*.t'`;
 is(join(' ', grep { !m{^tests/e2e/(?:join|issue|watch|rollout|services|alert|commands|recover|rogue|crash|package)/[a-z-]+\.t$} } @found), '',
 	'each story has a subject, and a name');

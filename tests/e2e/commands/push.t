@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# What a person sees of a push and of status --watch: on a terminal in its place, else a line each change; Ctrl-C leaves the
-# rollout going and says so.
+# What a person sees of a push and of status --watch: on a terminal the lines change in their place, elsewhere each
+# change is a line. Ctrl-C leaves the rollout going and says so.
 use strict;
 use warnings;
 use FindBin;
@@ -10,14 +10,14 @@ use JSON::PP;
 use POSIX qw(mkfifo);
 use Test::More;
 
-# What waits for a command that does not end is a failure, too.
+# A command that does not end fails the story, too.
 $SIG{ALRM} = sub { die "this story takes too long\n" };
 alarm 120;
 my $story = Story->new;
 my $top = $story->top;
 my ($exit, $text);
 
-# A hook whose reload ends when the story says so: it reads a word from a FIFO. "fail" makes it fail.
+# The hook's reload ends when the story says so: it reads a word from a FIFO, and "fail" makes it fail.
 mkfifo("$top/gate.fifo", 0600) or die $!;
 my $hook = <<"HOOK";
 #!/bin/sh
@@ -47,7 +47,7 @@ sub release {
 
 sub begun { $story->until('the reload', sub { -e "$top/begun" }) }
 
-# Starts a command, its output in a file; returns its pid. On a terminal: with script(1) around it.
+# Starts a command with its output in a file, on a terminal with script(1) around it. Returns its pid.
 sub background {
 	my ($file, $term, @words) = @_;
 	unlink "$top/$file";
@@ -58,7 +58,8 @@ sub background {
 	open STDIN, '<', '/dev/null' or die $!;
 	if ($term) {
 		open STDOUT, '>', '/dev/null' or die $!;
-		exec 'script', '-qefc', "exec $command", "$top/$file"; # whatever the shell, script's child is the command
+		# exec makes the command itself script's child, whatever shell runs it
+		exec 'script', '-qefc', "exec $command", "$top/$file";
 	}
 	open STDOUT, '>', "$top/$file" or die $!;
 	open STDERR, '>&', \*STDOUT or die $!;
@@ -102,7 +103,7 @@ unlike(seen('dumb'), qr/\033/, 'a dumb terminal gets lines');
 
 $pid = background('failing', undef, 'push', '--force');
 ok(begun(), 'a push whose hook fails');
-unlink "$top/slow"; # the reload that puts the old one back goes through
+unlink "$top/slow"; # the reload that puts the old one back must go through
 release('fail');
 is(ended($pid), 3, 'exit 3');
 like(seen('failing'), qr/failed at reload/, 'the step is named as it happens');

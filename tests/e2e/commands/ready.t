@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# What the service manager is told: READY when a root half has done what others are started after. This script plays the manager.
+# What the service manager is told: READY comes when a root half has done what other units wait for. This script plays
+# the manager.
 use strict;
 use warnings;
 use FindBin;
@@ -11,16 +12,16 @@ use Test::More;
 
 my $story = Story->new;
 my $top = $story->top;
-# A socket for each, since one's signs of life must not crowd out another's words.
+# Each root half has a socket of its own, so that the signs of life of one do not hide what another says.
 sub manager {
 	$ENV{NOTIFY_SOCKET} = "$top/$_[0].notify";
 	return IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ENV{NOTIFY_SOCKET}) // die "notify: $!";
 }
 
-# Often, so that the story need not wait: a root half speaks when half of this has passed.
+# The time is short, so that the story need not wait long: a root half speaks when half of it has passed.
 $ENV{WATCHDOG_USEC} = 1_000_000;
 
-# The next message that matches.
+# Returns the next message that matches.
 sub told {
 	my ($manager, $pattern) = @_;
 	my $state = '';
@@ -33,7 +34,7 @@ sub told {
 	return $@ || $state;
 }
 
-# Past what has come until now.
+# Takes and drops all messages that have come until now.
 sub drain {
 	my ($manager) = @_;
 	$manager->blocking(0);
@@ -60,8 +61,8 @@ for my $one (['hub', $manager], ['agent', $agents]) {
 	is(told($one->[1], qr/./), 'WATCHDOG=1', "the $one->[0]'s root half tells that it lives") for 1, 2;
 }
 
-# A hook may take its whole `timeout`, 30 seconds, and the manager does not take that for the end. It listens all the time, as a manager
-# does: few messages wait in a socket that nobody reads.
+# A hook may take its whole `timeout`, 30 seconds, and the manager must not take the root half for dead. The manager
+# listens all the time, since few messages fit into a socket that nobody reads.
 $story->pair('first');
 drain($agents);
 $story->start('import', "$Story::bin/certsync", 'import', $Story::name, '--key', "$top/first.key", '--chain', "$top/first.crt", '-c', "$top/hub.conf");

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
-# What commands say to somebody who may not: who cannot read the configuration, the certificate's files, or write what is pinned; a member
-# of the operator's group who would change whose keys open what; and a pull that would have this address banned by the hub's sshd. As the
-# users of a real node.
+# What commands say to somebody who may not do what they do: to one who cannot read the configuration or the
+# certificate's files, or write what is pinned; to a member of the operator's group who would change whose keys open
+# what; and at a pull that would have this address banned by the hub's sshd. The programs run as the users of a real
+# node.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Words: each command's help, and what bash, zsh and fish complete, come from one table; the documents use what it has. Names of
-# certificates and agents come from the daemon when it answers at once, and are not waited for when it does not.
+# Each command's help, and what bash, zsh and fish complete, come from one table, and the documents use only what it
+# has. Names of certificates and agents come from the daemon when it answers at once, and are not waited for when it
+# does not.
 use strict;
 use warnings;
 use Encode qw(decode);
@@ -25,7 +26,7 @@ sub output_of {
 	return $text;
 }
 
-# What may come behind these words, without its explanation.
+# Returns what may come behind these words, without explanations.
 sub candidates {
 	my ($program, @words) = @_;
 	return map { s/\t.*//r } split /\n/, output_of('sh', '-c', 'exec "$@" 2>&1', 'sh', "$bin/$program", 'complete', '--', @words);
@@ -57,7 +58,8 @@ for my $program ('certsync', 'certsync-agent') {
 
 # ---- what the documents tell to type ----
 
-# With one option behind it that does not exist, a command is parsed to its end and not run; whatever else it complains of is wrong.
+# An option that does not exist has a command parsed to its end and not run, so any other complaint is about the
+# document's words.
 my $documents = "$FindBin::Bin/../../../examples";
 for my $document ('MIGRATION.md', 'LOST-HUB.md') {
 	my $text = Story::read_file("$documents/$document");
@@ -118,7 +120,7 @@ like($story->log('hub'), qr/^<5>program=certsync-hub event=started /m, 'the daem
 
 # ---- the shells ----
 
-# Types at a shell on a terminal of its own until the pattern is seen; what it has shown, colours aside.
+# Types at a shell on a terminal of its own until the pattern is seen. Returns what it has shown, without colours.
 sub typed {
 	my ($shell, $setup, $keys, $pattern) = @_;
 	my $script = q{
@@ -143,7 +145,7 @@ os.kill(pid, 9)
 	return output_of('python3', '-c', $script, $shell, $setup, $keys, $pattern);
 }
 
-# What a command shows on a terminal until this is seen.
+# Returns what a command shows on a terminal until the pattern is seen.
 sub terminal {
 	my ($command, $pattern) = @_;
 	return typed('bash --norc --noprofile -i', ':', "$command\r", $pattern);

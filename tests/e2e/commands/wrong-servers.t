@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Wrong servers in every usual way, and what certsync check, openssl s_client and sslscan say of each, side by side; old
-# versions of TLS and single kinds of keys; what a hostile server or resolver may send: each with a verdict, in time.
+# What certsync check, openssl s_client and sslscan say, side by side, of servers that are wrong in every usual way, of
+# old versions of TLS and single kinds of keys, and of what a hostile server or resolver may send: there is a verdict
+# for each, in time.
 # Not under valgrind: it judges how soon three seconds for each of its servers are over.
 use strict;
 use warnings;
@@ -63,7 +64,7 @@ sub serve {
 		'-key', "$top/$file.key", grep { $_ ne 'alone' } @more);
 }
 
-# A server of our own, for what no real one does: what it does with each connection.
+# Starts a server of our own, which holds this dialogue with each connection, for what no real server does.
 sub play {
 	my ($what, $dialogue) = @_;
 	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 50) or die $!;
@@ -111,7 +112,7 @@ sub await {
 
 my %smtp = map { $_ => 1 } qw(bare injected byte flood);
 
-# One run over all: "name" => row of the JSON; the seconds it took.
+# Runs certsync check once over all. Returns "name" => row of the JSON, and the seconds that it took.
 sub check {
 	my ($options, @what) = @_;
 	my $words = join ' ', map { "$name:$port{$_}/" . ($smtp{$_} ? 'smtp' : 'tls') } @what;
@@ -167,7 +168,7 @@ sub sslscan {
 		'no certificate shown';
 }
 
-# Server, verdict, why, whether s_client refuses for that reason.
+# Each has the server, the verdict and its reason, and whether s_client refuses for that reason.
 my @ten = (
 	['expired', 'untrusted', qr/^expired at /, qr/has expired/],
 	['self', 'untrusted', qr/^self-signed/, qr/self-signed/],
@@ -182,7 +183,7 @@ my @ten = (
 );
 my ($rows) = check('--timeout 3', map { $_->[0] } grep { $_->[0] ne 'kind' } @ten);
 
-# For the wrong kind of key something must know that a pair is wanted: an agent that has one installed.
+# A wrong kind of key is one only where a pair is wanted, so an agent has a pair installed.
 Story::write_file("$top/ext", "subjectAltName=DNS:$name\n");
 my $live = "$top/etc/live/$name";
 system('mkdir', '-p', $live);

@@ -1,8 +1,8 @@
 #!/usr/bin/perl
-# certsync-agent-root killed just before each of its calls that change a file, one after the other, on the way
-# through stage, activate, undo, activate again, reload and commit. Whatever the moment: every installed file is
-# wholly the old or wholly the new one, the next start makes them agree, and the way can be gone to its end.
-# Then the same with each of the calls failing once, as on a full disk, and no start between.
+# certsync-agent-root is killed just before each of its calls that change a file, one after the other, on the way
+# through stage, activate, undo, activate again, reload and commit. At every moment each installed file must be wholly
+# the old or wholly the new one, the next start must make them agree, and the way must be possible to its end. Then each
+# of the calls fails once, as on a full disk, and no start comes between.
 # Not under valgrind: it copies the program beside a stand-in for the agent, and interposes on the same calls with a library of its own.
 use strict;
 use warnings;
@@ -27,7 +27,7 @@ sub reset_node {
 	system("cd $dir && rm -rf etc own root state && cp -a kept/* . && : >log && : >hooks.log") == 0 or die 'cp';
 }
 
-# Undefined when a reply did not come, else how many steps were refused.
+# Goes all steps. Returns how many were refused, or nothing when a reply did not come.
 sub go_the_way {
 	local $SIG{PIPE} = 'IGNORE';
 	my $refused = 0;
@@ -39,7 +39,7 @@ sub go_the_way {
 	return $refused;
 }
 
-# From wherever it stands to the end. What went wrong.
+# Goes to the end from wherever the node stands. Returns what went wrong.
 sub complete {
 	my @wrong;
 	for my $reply (stage($node, '1.2', $new), map { ask($node, $_, '1.2') } qw(activate reload commit)) {
@@ -51,7 +51,7 @@ sub complete {
 
 sub leftovers { return map { "left behind $_" } glob "$dir/{own,etc/live,etc/archive/$name,root,state,etc/pins}/.certsync-*" }
 
-# The revision that all of live/'s files are of, and the own file's.
+# Returns the revision that all of live/'s files are of.
 sub live_set {
 	my %text = map { $_ => read_file("$dir/etc/live/$name/$_") } @files;
 	my @same = grep { my $r = $_; !grep { $content{$r}{$_} ne $text{$_} } @files } sort keys %content;
@@ -63,7 +63,7 @@ sub own_file {
 	return (grep { $content{$_}{'combined.pem'} eq $text } sort keys %content)[0] // 'neither';
 }
 
-# Starts it with a fault at one of its calls. It may not even come up: false.
+# Starts the root half with a fault at one of its calls. Returns false when it does not even come up.
 sub start_with {
 	my ($fault, $at) = @_;
 	local $ENV{LD_PRELOAD} = $preload;

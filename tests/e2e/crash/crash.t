@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# The short run of tests/crash/crash: programs killed, and the power cut. Always at the same moments; `make crash` chooses by chance.
+# This is the short run of tests/crash/crash, which kills programs and cuts the power: it is always at the same moments,
+# and `make crash` chooses by chance.
 # Not under valgrind: it stops programs at each system call, and valgrind makes others.
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The short run of tests/fault/fault: system calls that fail. Always the same ones, so that what makes it fail is a change; `make fault`
-# chooses by chance.
+# This is the short run of tests/fault/fault, in which system calls fail: always the same ones, so that a failure comes
+# from a change. `make fault` chooses by chance.
 # Not under valgrind: it makes the libraries' calls fail that valgrind replaces.
 # Not with a sanitizer: a sanitizer's own calls fail, too; make fault-calls is that under it.
 use strict;

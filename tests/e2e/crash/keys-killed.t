@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# New keys take the place of old ones in four renames: killed before each call that changes a file, or failing there as on a
-# full disk, the next look finds one whole pair, the old or the new.
+# New keys take the place of old ones in four renames. When the program is killed before a call that changes a file, or
+# the call fails as on a full disk, the next look must find one whole pair, the old or the new.
 # Not under valgrind: it interposes on the same calls with a library of its own.
 use strict;
 use warnings;

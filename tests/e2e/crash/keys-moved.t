@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A store that was made before there was a certsync-keys: its private keys lie in the daemon's directory. They are moved at the next
-# start, whole; the node going down at any call of it loses none, and the start after that finishes it.
+# A store from before there was a certsync-keys has its private keys in the daemon's directory. The next start moves
+# them, whole. When the node goes down at any call of it, no key is lost, and the start after that finishes the move.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -29,7 +29,7 @@ for my $file (qw(first second)) {
 	$story->import($file);
 }
 $story->stop('hub');
-my %old; # path below the store => its bytes
+my %old; # maps a path below the store to its bytes
 for my $revision (qw(1.1 1.2)) {
 	$old{"certificates/$name/$revision/privkey.pem"} = key_of_chain($hub, "$hub/certificates/$name/$revision/fullchain.pem");
 }
@@ -51,11 +51,13 @@ sub make_old {
 		my $public = $path =~ s/privkey/key/r =~ s/account\.key/account.pub/r =~ s/\.pem$/.pub/r;
 		unlink "$hub/$public" if $public ne $path;
 	}
-	Story::write_file("$hub/certificates/$name/1.1/privkey-2.pem", "no key at all\n", 0600); # who knows why
+	# somebody may have put it there
+	Story::write_file("$hub/certificates/$name/1.1/privkey-2.pem", "no key at all\n", 0600);
 	symlink '/etc/shadow', "$hub/records/acme/link" or $!{EEXIST} or die $!;
 }
 
-# Where a key is, by its bytes: whole, in the old place, under the name that it gets before it is overwritten, or with certsync-keys.
+# Returns where a key is found, by its bytes: whole in the old place, under the name that it gets before it is
+# overwritten, or with certsync-keys.
 sub kept {
 	my ($path) = @_;
 	my ($directory, $file) = "$hub/$path" =~ m{^(.*)/([^/]+)$};
@@ -101,7 +103,7 @@ my ($exit, $text) = $story->certsync('rollback', $name);
 like($text, qr/revision 1\.\d/, 'an old revision is as good as before') or diag($text);
 $story->stop('hub');
 
-# One that is planted later is not taken for the one that agents believe.
+# A signing key that is planted later is not taken for the one that agents trust.
 Story::write_file("$hub/keys/sign.key", 'x' x 32, 0600);
 unlink "$hub/keys-moved";
 $story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");

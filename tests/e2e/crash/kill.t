@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# kill -9 of each process at some moment of a renewal, again and again: no set of files is ever mixed, no revision goes back,
-# and all converges by itself. What systemd does on real nodes, starting root halves again, this script does here.
-# CERTSYNC_SEED repeats a run; CERTSYNC_ROUNDS makes it longer.
+# Each process is killed at some moment of a renewal, again and again: no set of files is ever mixed, no revision goes
+# back, and all converges by itself. On real nodes systemd starts the root halves again; here this script does.
+# CERTSYNC_SEED repeats a run, and CERTSYNC_ROUNDS makes it longer.
 use strict;
 use warnings;
 use FindBin;
@@ -47,7 +47,7 @@ my %victims = (
 	'the agent\'s root half' => sub { $story->{started}{here} },
 );
 
-# One that is killed has not ended at once, so its end is waited for: else it would be taken for running.
+# A process that is killed has not ended at once and would be taken for running, so its end is waited for.
 sub kill_one {
 	my ($pid) = @_;
 	kill 'KILL', $pid;
@@ -72,7 +72,7 @@ for my $round (1 .. $rounds) {
 	$story->hub if !$story->{started}{hub};
 	$story->start_agent('here') if !$story->{started}{here};
 	$story->until('the hub', sub { ($story->certsync('status'))[0] != 4 });
-	$story->import('next'); # where the kill came before the hub had accepted it
+	$story->import('next'); # the kill may have come before the hub had accepted it
 	my $arrived = $story->until('arrival', sub {
 		$mixed++ if !set_is_whole();
 		my $now = number();

@@ -16,7 +16,7 @@ use lib dirname(__FILE__) . '/../lib';
 use Orders;
 
 my $count = $ENV{CERTSYNC_ORDERS} // 3;
-my $first = 8 + 2 * @Orders::names; # one look after finalize included
+my $first = 8 + 2 * @Orders::names; # this includes one look after finalize
 my $kid = 'kid-1';
 my $hmac = 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W';
 my @rows;
@@ -36,14 +36,14 @@ sub row {
 	return $sum / @$spent;
 }
 
-# One account for all: what the first order takes is told apart.
+# All orders have one account, and what the first order takes is told apart.
 sub conformance {
 	my ($name, $pebble, %wish) = @_;
 	subtest "$name: $count orders" => sub {
 		pebble(%$pebble);
 		my ($state, $lost, @spent) = (fresh(), 0);
 		my $number = $wish{count} // $count;
-		order($state, %wish) if $wish{warm}; # leaves valid authorizations behind
+		order($state, %wish) if $wish{warm}; # this order leaves valid authorizations behind
 		my $before = orders();
 		my $began = time;
 		for (1 .. $number) {
@@ -67,7 +67,7 @@ conformance('plain', {});
 conformance("nonces refused: $_ %", {reject => $_}) for 30, 50;
 conformance('authorizations reused: 100 %', {reuse => 100}, warm => 1, minimum => 6);
 conformance('authorizations reused: 0 %', {reuse => 0}, warm => 1, minimum => $first - 1);
-# Pebble 2.4 does not start with a chain of length 0; the double's of that length is in acme.t.
+# Pebble 2.4 does not start with a chain of length 0; acme.t has one from the double.
 for my $length (1 .. 3) {
 	conformance("chain length $length", {chain => $length}, look => sub {
 		my ($state) = @_;

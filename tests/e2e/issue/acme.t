@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# An ACME order from the account to the stored certificate: order_start of the daemon and `certsync-worker acme`,
-# against the real Pebble where it can play the part, and against a double that lies (ca_double.py) where not.
+# An ACME order from the account to the stored certificate: the daemon's order_start and `certsync-worker acme` run
+# against the real Pebble where it can play the part, and against a double that lies (ca_double.py) where it cannot.
 use strict;
 use warnings;
 use File::Basename qw(dirname);
@@ -101,7 +101,8 @@ subtest 'killed at any moment: nothing that counts is lost' => sub {
 	my $began = time;
 	ok(issued((order(fresh()))[0]), 'issued undisturbed');
 	my $whole = time - $began;
-	# Thirty moments; where an order takes another time each time, more of them, until some were in its middle.
+	# There are thirty moments; where orders differ in how long they take, there are more, until some kills came in
+	# the middle of one.
 	for my $step (1 .. 30, map { rand 30 } 1 .. 60) {
 		last if $step != int $step && $resumed > 1;
 		my $state = fresh();
@@ -122,7 +123,8 @@ subtest 'killed at any moment: nothing that counts is lost' => sub {
 		next if $order eq '';
 		$resumed++;
 		is(orders(), $before, "the stored order was resumed ($step)")
-			unless $text =~ /order \(resumed\)\n.*step order\n/s; # it had become invalid: nobody answered
+			# the order had become invalid, since nobody had answered
+			unless $text =~ /order \(resumed\)\n.*step order\n/s;
 	}
 	cmp_ok($killed, '>', 5, 'several were killed in time');
 	cmp_ok($resumed, '>', 1, 'some in the middle of an order');
@@ -178,7 +180,7 @@ subtest 'a server whose own certificate is not trusted' => sub {
 my $subproblems =
 	qr/\[smtp\.domain\.pl: rejectedIdentifier: on a list.*; mail\.domain\.pl: caa: CAA forbids it\]/;
 my @lies = (
-	# lie, kind, what its reason says, retry_after
+	# Each has the lie, the kind of the error, what its reason says, and retry_after.
 	['html', $retry, qr/answered 200 with text\/html, which is not ACME: "<html><body>\?\[31mWelcome/, 0],
 	['html-503', $retry, qr/answered 503 with text\/html.*maintenance/, 3600],
 	['retry-date', $retry, qr/answered 503/, 86400],
@@ -242,7 +244,7 @@ for (@lies) {
 
 # ---- the double: what is no failure ----
 
-# lost-once: libcurl sends finalize again over a new connection, and the server says that it is done already.
+# At lost-once libcurl sends finalize again over a new connection, and the server says that it is done already.
 for my $lie ('honest', 'already-valid', 'no-authorizations', 'prose', 'lost-once') {
 	subtest "issued: $lie" => sub {
 		double($lie);

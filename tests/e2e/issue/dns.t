@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# dns-01: a real BIND as primary and another as secondary, updates with TSIG, and a real Pebble that asks the secondary. The
-# wait for every authoritative server, CNAME delegation, hooks that misbehave, crashes. acme-dns has no Debian package:
-# acmedns_double.py stands in for it.
+# dns-01 with a real BIND as primary and another as secondary, updates with TSIG, and a real Pebble that asks the
+# secondary: the wait for every authoritative server, delegation by CNAME, hooks that misbehave, and crashes. acme-dns
+# has no Debian package, so acmedns_double.py stands in for it.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -20,8 +20,8 @@ my $ca = Authority->new($story);
 
 # ---- name servers ----
 
-# 127.0.0.2 is the primary and what the hub asks, 127.0.0.3 the secondary and what Pebble asks. Of slow.pl, the secondary is
-# not told when it changes; of lame.pl, it knows nothing.
+# 127.0.0.2 is the primary, which the hub asks; 127.0.0.3 is the secondary, which Pebble asks. The secondary is not told
+# when slow.pl changes, and knows nothing of lame.pl.
 my $sixty = join '', map { "_acme-challenge TXT \"" . 'x' x 40 . sprintf('%03d', $_) . "\"\n" } 1 .. 60;
 my %zones = (
 	'domain.pl' => "\@ NS ns3\nns3 AAAA 2001:db8::1\n",
@@ -38,7 +38,7 @@ my %zones = (
 
 sub name_server {
 	my ($name, $address, $zones) = @_;
-	# Pebble wants the whole of a CNAME's chain in one answer.
+	# Pebble wants the whole chain of a CNAME in one answer.
 	my $recursion = $name eq 'secondary' ? 'yes' : 'no';
 	Story::write_file("$top/$name/named.conf", <<"CONF");
 include "$top/hook.key";
@@ -70,7 +70,7 @@ sub begin_name_servers {
 		Story::write_file("$top/primary/$zone", "\$TTL 60\n\@ SOA ns1 hostmaster 1 3600 3600 86400 60\n"
 			. "\@ NS ns1\n\@ NS ns2\nns1 A 127.0.0.2\nns2 A 127.0.0.3\n$zones{$zone}");
 		my $notify = $zone eq 'slow.pl' ? 'no' : 'yes';
-		# What certsync-hub.conf(5) recommends.
+		# This is what certsync-hub.conf(5) recommends.
 		my $update = $zone eq 'domain.pl' ? 'update-policy { grant hook name _acme-challenge.domain.pl TXT; }'
 			: 'allow-update { key hook; }';
 		$primary .= qq(zone "$zone" { type primary; file "$zone"; $update; notify $notify; };\n);
@@ -92,7 +92,7 @@ sub hook_conf {
 	return "$top/$name.conf";
 }
 
-# A hub that has nothing yet, so it orders at once.
+# Starts a hub that has nothing yet, so that it orders at once.
 sub hub {
 	my ($domain, %wish) = @_;
 	my $section = $wish{section} // $ca->section;
@@ -193,7 +193,7 @@ subtest 'a server that is down is waited for, and then left out: a resolver asks
 };
 
 subtest 'a server that is not authoritative is no reason to fail' => sub {
-	# Pebble's own is lame here, so no certificate comes of it.
+	# The server that Pebble asks is the one that is not authoritative, so no certificate comes of it.
 	my $told = $ca->told;
 	hub('lame.pl', timeout => '2s');
 	like(failed(), qr/challenge lame\.pl/, 'the CA was told');
@@ -211,7 +211,7 @@ subtest 'more records than a datagram holds' => sub {
 	my $others = dig('127.0.0.2', '_acme-challenge.big.pl');
 	is(scalar @$others, 60, 'sixty of others');
 	hub('big.pl');
-	# Pebble does not ask again by TCP, but we did, or it would not have been told.
+	# Pebble does not ask again by TCP; certsync did, for else it would not have told Pebble to look.
 	like(failed(), qr/challenge big\.pl: .*Correct value not found/, 'the whole answer was seen');
 	nothing_left('big.pl', $others);
 };
@@ -266,7 +266,7 @@ HOOK
 	is(scalar @{dig('127.0.0.2', '_acme-challenge.domain.pl')}, 1, 'one is left');
 	like(leftovers('domain.pl'), qr/"hook":"\Q$top\E\/stuck"/, 'the store knows of it');
 	Story::write_file("$top/loose", '');
-	# By another hook: what is left over is removed by the one that wrote it.
+	# The certificate has another hook now, but what is left over is removed by the hook that wrote it.
 	hub('domain.pl', same => 1);
 	is(($story->certsync('renew', 'domain.pl'))[0], 0, 'renewed');
 	nothing_left('domain.pl');
@@ -313,7 +313,7 @@ subtest 'killed while it waits: the record is removed by the next start, and the
 	kill 'KILL', $story->child('hub', qr/certsync-worker\0acme/) or die 'there is no worker';
 	like(failed(), qr/killed by signal 9/, 'the failure has its reason');
 	is_deeply(dig('127.0.0.2', '_acme-challenge.slow.pl'), $left, 'the record is still there');
-	# For another name by now, so that the order and its record are of no use.
+	# The certificate has another name by now, so that the order and its record are of no use.
 	hub('slow.pl', same => 1, names => ['www.slow.pl', 'slow.pl']);
 	$story->start('renew', "$Story::bin/certsync", 'renew', 'slow.pl', '-c', "$top/hub.conf");
 	until_step('the next one waits', qr/^dns waits for/);
@@ -340,7 +340,8 @@ subtest 'the resolver does not answer' => sub {
 # ---- an authority that names what it likes ----
 
 for (['foreign-authorization', qr/authorization-foreign: the server wants "bank\.example\?\[2J" proven/],
-	['other-authorization', qr/authorization-foreign: the server wants "auth\.pl" proven/], # a zone of ours, which nobody asked about
+	# Nobody asked about this zone of ours.
+	['other-authorization', qr/authorization-foreign: the server wants "auth\.pl" proven/],
 	['foreign-identifier', qr/order-foreign: the server's order has "bank\.example\?\[2J"/],
 	['authorization-twice', qr/authorization-twice: the server wants domain\.pl proven twice/],
 	['wildcard-not-asked', qr/authorization-foreign: the server wants "\*\.domain\.pl" proven/])

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# http-01 through a real HAProxy, with what `certsync config haproxy` prints and not a line more: by the hub's responder, and
-# without state by two HAProxy nodes that answer by themselves.
+# http-01 through a real HAProxy, with what `certsync config haproxy` prints and not a line more: once the hub's
+# responder answers, and once two HAProxy nodes answer by themselves, without state.
 use strict;
 use warnings;
 use File::Basename qw(dirname);
@@ -23,7 +23,7 @@ sub printed {
 	return ($? >> 8, $text);
 }
 
-# One in the foreground, without workers to be left behind.
+# Starts HAProxy in the foreground, without workers that could be left behind.
 sub haproxy {
 	my ($name, $file, $address) = @_;
 	Story::write_file("$top/$name.cfg", Story::read_file("$top/$file.cfg") =~ s/bind :80/bind $address:80/r);
@@ -67,7 +67,7 @@ sub issued {
 	return -e $published || diag(($story->certsync('status'))[1], $story->log('pebble')) && 0;
 }
 
-# In one name's two addresses the CA takes either.
+# Of a name's two addresses the authority takes either.
 $ca->names('one.pl' => ['127.0.0.11'], 'two.pl' => ['127.0.0.12'], 'both.pl' => ['127.0.0.11', '127.0.0.12']);
 $ca->start(dns => '127.0.0.1:8053');
 
@@ -97,7 +97,7 @@ subtest 'by the responder' => sub {
 	is_deeply(sections($text), [qw(certsync_challenge certsync_http)], 'each of its sections has a name of its own');
 	is($exit, 0, 'printed');
 	ok(valid('responder'), 'HAProxy takes the file as it is');
-	# The first order came too early.
+	# The first order came before HAProxy ran.
 	$story->until('the first order', sub { renewal()->{error} || renewal()->{step} });
 	haproxy('door', 'responder', '127.0.0.11');
 	is(($story->certsync('renew', 'one.pl'))[0], 0, 'issued') or diag($story->log('hub'));

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# When a certificate is renewed, what is looked at before an order is spent, and what only an account may do: the real hub
-# against the real Pebble, with a real HAProxy at the addresses that the DNS gives; and against a double (ca_double.py) for
-# what Debian's Pebble lacks: renewal information, and answers that get lost.
+# When a certificate is renewed, what is checked before an order is spent, and what only an account may do. The real hub
+# runs against the real Pebble, with a real HAProxy at the addresses that the DNS gives, and against a double
+# (ca_double.py) for what Debian's Pebble lacks: renewal information, and answers that get lost.
 use strict;
 use warnings;
 use FindBin;
@@ -78,7 +78,8 @@ sub section {
 		. ($wish{reuse_key} ? 'reuse_key = true ' : '') . "}\n";
 }
 
-# .11 is the door that leads to the hub; .12 another web server; .13 nobody; .14 sends on to TLS; .15 to where no CA goes.
+# .11 is the door that leads to the hub; .12 is another web server; .13 is nobody; .14 redirects to TLS, and .15 to a
+# place where no authority goes.
 Story::write_file("$top/haproxy.cfg", <<"CONF");
 defaults
 	mode http

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# certsync-worker alone, with this script in the daemon's place: a job that makes no sense is refused with a reason and ends with 1, before
-# anything is asked of anybody. Then what a preflight finds at port 80, in a network of the story's own.
+# certsync-worker alone, with this script in the daemon's place: a job that makes no sense is refused with a reason and
+# ends with 1, before anything is asked of anybody. Then it is seen what a preflight finds at port 80, in a network of
+# the story's own.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +10,8 @@ use IO::Socket::INET;
 use JSON::PP;
 use MIME::Base64;
 use Story;
-BEGIN { Story->enter(qw(unshare --mount --net --propagation private)) } # Orders makes its directory when it is read
+# must come before Orders is read, which makes its directory
+BEGIN { Story->enter(qw(unshare --mount --net --propagation private)) }
 use Orders;
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 use Test::More;
@@ -25,7 +27,8 @@ sub files {
 	return frame(3, pack('N/a*C', $label, scalar keys %files) . join '', map { pack 'N/a*N/a*', $_, $files{$_} } sort keys %files);
 }
 
-# Says all that and hangs up. What the worker said (messages, decoded), how it ended, what it wrote to its standard error.
+# Says all that and hangs up. Returns what the worker said (messages, decoded), how it ended, and what it wrote to its
+# standard error.
 sub worker {
 	my ($kind, @words) = @_;
 	socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# A real `certsync-agent join` before a double of a hub, on a Unix socket, that hangs up, babbles, or cannot prove that it wrote the line;
-# and with lines and an agent.conf that are not in their form. Nothing is pinned by any of these, and what is pinned stays.
+# A real `certsync-agent join` before a double of a hub, on a Unix socket, that hangs up, babbles, or cannot prove that
+# it wrote the line; and with lines and an agent.conf that are not in their form. None of these has anything pinned, and
+# what is pinned stays.
 use strict;
 use warnings;
 use FindBin;
@@ -22,14 +23,15 @@ my $socket = "$top/double.sock";
 my $double = IO::Socket::UNIX->new(Local => $socket, Listen => 5) or die $!;
 my $secret = 'q' x 32;
 
-# The line that this double has written, signed by a key that is its own.
+# Returns the line that this double has written, signed by a key of its own.
 sub own_line {
 	my ($sign) = @_;
 	my $written = "certsync-hub:1 unix://$socket sign=ed25519:" . encode_base64($sign x 32, '') . " agent=here expires=@{[time + 600]} secret=" . encode_base64($secret, '');
 	return "$written check=" . substr sha256_hex($written), 0, 8;
 }
 
-# (exit code, what it said, whether it came): `answer` makes bytes of its request.
+# Joins with a line; `answer` makes the bytes of the hub's answer from the request. Returns the exit code, what was
+# said, and whether the node came.
 sub node_joins {
 	my ($conf, $line, $answer) = @_;
 	Story::write_file("$top/line", $line);

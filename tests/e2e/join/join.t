@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A node joins by one line: over a real sshd on another port and over IPv6 alone, as the users of a real node; each refusal
-# with its reason on both sides, nothing left behind, and the secret nowhere but in the line.
+# A node joins by one line, over a real sshd on another port and over IPv6 alone, as the users of a real node. Each
+# refusal has its reason on both sides, nothing is left behind, and the secret is nowhere but in the line.
 use strict;
 use warnings;
 use FindBin;
@@ -18,7 +18,7 @@ my $port = 2222;
 my $conf = '/etc/certsync/agent.conf';
 my $authorized = $Join::authorized;
 
-# The same line with something else in it, and check digits that fit.
+# Returns the line with something changed, and with check digits that fit.
 sub altered {
 	my ($line, $old, $new) = @_;
 	$line =~ s/ check=.*//;
@@ -41,18 +41,19 @@ sub refused {
 	return $out;
 }
 
-# Another node: nothing is left of this one.
+# Makes this another node, on which nothing is left of the one before.
 sub refresh {
 	system('rm -rf /var/lib/certsync-agent /var/lib/certsync-agent-root /etc/certsync') == 0 or die 'rm';
 }
 
-# HKDF-SHA256 without a salt, one block.
+# Computes HKDF-SHA256 without a salt, for one block.
 sub login_key {
 	my ($secret) = @_;
 	return hmac_sha256("certsync join 1 login key\x01", hmac_sha256($secret, "\0" x 32));
 }
 
-# Everything that was ever written while the stories ran, but the terminal's own line.
+# Returns which files and processes hold one of these secrets, of everything that was ever written while the stories
+# ran, but for the terminal's own line.
 sub holders_of {
 	my (@secrets) = @_;
 	my @found;
@@ -68,7 +69,7 @@ sub holders_of {
 $s->hub_begins("certsync-gate\@127.0.0.1:$port", qw(here mail backup1 backup2));
 $s->sshd_at('sshd', "$top/host", "127.0.0.1:$port", '[::1]:2223');
 system("ssh-keygen -q -t ed25519 -N '' -f $top/other");
-$s->sshd_at('between', "$top/other", '127.0.0.1:2224'); # all else the same, another host key
+$s->sshd_at('between', "$top/other", '127.0.0.1:2224'); # is like the others, but has another host key
 
 # ---- the hub's own node ----
 
@@ -121,7 +122,8 @@ $s->hub_again;
 
 # ---- joining ----
 
-# What can be seen of all processes while the hub thinks about it, and what comes of it when it then gets this signal.
+# Looks at what can be seen of all processes while the hub, which is stopped, owes an answer, and at how the join ends
+# when the hub then gets this signal.
 sub look_at_processes {
 	my ($signal) = @_;
 	my ($daemon) = grep { Story::read_file("/proc/$_/cmdline") =~ /certsync\0hub\0/ } map { s{.*/}{}r } glob '/proc/[0-9]*';

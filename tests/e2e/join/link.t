@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# certsync-link against a real sshd on loopback: its own configuration, host keys and authorized_keys; the forced
-# command is a relay. Nothing outside a temporary directory is read or written.
+# certsync-link against a real sshd on loopback, which has its own configuration, host keys and authorized_keys; the
+# forced command is a relay. Nothing outside a temporary directory is read or written.
 use strict;
 use warnings;
 use FindBin;
@@ -121,7 +121,7 @@ sub start_link {
 	return { pid => $pid, socket => $ours, errors => $reader };
 }
 
-# The exit code and what it said.
+# Returns the exit code and what was said.
 sub finish_link {
 	my ($link) = @_;
 	my $errors = $link->{errors};
@@ -135,7 +135,7 @@ sub run_link {
 	return finish_link($link);
 }
 
-# Sends $data and reads as much back, both at once.
+# Sends $data and reads as much back, both at the same time.
 sub round_trip {
 	my ($socket, $data) = @_;
 	my ($sent, $back) = (0, '');
@@ -193,7 +193,7 @@ my $random = do { open my $file, '<', '/dev/urandom'; read $file, my $bytes, 10_
 	my $link = start_link(port => $port);
 	my $socket = $link->{socket};
 	round_trip($socket, 'x');
-	# An agent that writes and does not read: everything fills up, and then it must be quiet.
+	# The agent writes and does not read, until everything is full; then the link must be quiet.
 	$socket->blocking(0);
 	my ($sent, $select) = (0, IO::Select->new($socket));
 	while ($sent < length $random && $select->can_write(0.5)) {
@@ -295,7 +295,7 @@ stop_sshd($pid);
 {
 	my ($old, $old_port) = start_sshd('old', 'Ciphers aes128-cbc,aes256-ctr');
 	my ($code, $said) = run_link(port => $old_port);
-	# 10 when sshd hangs up before libssh has looked at its list.
+	# The code is 10 when sshd hangs up before libssh has looked at its list.
 	like($code, qr/^1[03]$/, 'a server with old ciphers only is refused');
 	like($said, qr/no common algorithm/, 'and told so');
 	stop_sshd($old);

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Joins that come to nothing, each with its reason: at a real hub, by its gate's socket (tests/rogue/Agent.pm), with an agent that hub.conf has
-# no more, with too many at once, with requests, keys and records that are not in their form, and where sshd's file cannot be written.
+# Joins that are refused, each with its reason, at a real hub by its gate's socket (tests/rogue/Agent.pm): hub.conf has
+# no such agent any more, too many come at once, requests, keys and records are not in their form, and sshd's file
+# cannot be written.
 use strict;
 use warnings;
 use FindBin;
@@ -34,7 +35,7 @@ sub read_again {
 	return substr $story->log('hub'), $before;
 }
 
-# What a join comes to: refused with this reason, at the node and in the log.
+# Checks that a join is refused with this reason, at the node and in the log.
 sub refused {
 	my ($what, $agent, $bytes, $wanted) = @_;
 	my $before = length $story->log('hub');

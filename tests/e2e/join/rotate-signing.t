@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# The hub's signing key is replaced without a visit to any node: agents take both until all have said so, whoever is away or too old to
-# understand it is named, and is waited for. After a theft nobody is waited for: who had not pinned the next key joins again. What the old
-# key signs is refused from then on.
+# The hub's signing key is replaced without a visit to any node: agents accept both keys until all have said so, and an
+# agent that is away or too old to understand it is named and waited for. After a theft nobody is waited for, and an
+# agent that had not pinned the next key joins again. What the old key signs is refused from then on.
 use strict;
 use warnings;
 use FindBin;
@@ -90,12 +90,12 @@ sub hub_again {
 
 my $pairs = 0;
 
-# A renewal that these agents verify, and nobody else.
+# Makes a renewal that these agents verify, and nobody else.
 sub renewal {
 	my (@agents) = @_;
 	my $wanted = $s->pair('pair' . ++$pairs, days => 30 + $pairs);
 	($code, $said) = $s->import("pair$pairs");
-	ok($code == 0 || $code == 3, "renewal $pairs") or diag($said); # 3: who is away has not got it
+	ok($code == 0 || $code == 3, "renewal $pairs") or diag($said); # 3: an agent that is away does not have it
 	for my $agent (@agents) {
 		ok($s->until('renewal', sub { ($s->state_of($agent)->{state} // '') eq 'unprobed' && $s->installed($agent) eq $wanted }, 40), "  is taken by $agent")
 			or diag(($s->certsync('status'))[1], $s->log('hub'), $s->log($agent));

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
-# Keys are rotated without a visit and without a pause: an agent's own by a line, the host key of the hub's sshd by the hub's
-# signed word. One that was not told beforehand is refused. A thief who has the agent's old keys, and its place at the hub by the SSH
-# connection that he opened with them, loses both with the rotation, and with a removal at once.
+# Keys are rotated without a visit and without a pause: an agent's own by a line, the host key of the hub's sshd by the
+# hub's signed word. A host key that was not told beforehand is refused. A thief who has the agent's old keys, and its
+# place at the hub by the SSH connection that he opened with them, loses both with the rotation, and with a removal at
+# once.
 use strict;
 use warnings;
 use FindBin;
@@ -64,11 +65,12 @@ like($s->line_of(qw(rotate backup1)), qr/exit 2: .*agent add backup1/, 'an agent
 system("cp /var/lib/certsync-agent/id_ed25519 $top/old_key && cp /var/lib/certsync-agent/id_ed25519.pub $top/old_key.pub");
 system("cp /var/lib/certsync-agent-root/seal.key $top/old_seal");
 
-# What a bundle is sealed to stands in its header.
+# A bundle's header says what it is sealed to.
 sub sealed_to { my ($bundle) = @_; return unpack 'H64', substr $bundle, 8, 32 }
 sub seal_of { my ($file) = @_; my ($public) = Story::read_file($file) =~ /x25519:(\S+)/; return unpack 'H64', sha256(decode_base64($public)) }
 
-# The thief: one SSH connection with the key that he has, held open, and channels in it; the hub judges him by the forced command alone.
+# The thief holds one SSH connection open, with the key that he has, and opens channels in it; the hub judges him by the
+# forced command alone.
 my $thief_control = "$top/thief.sock";
 my @ssh = ('ssh', '-q', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-p', 2222, '-i', "$top/old_key", '-S', $thief_control);
 my $channels = 0;
@@ -78,7 +80,7 @@ sub hold_connection {
 	return $s->until('thief', sub { -S $thief_control }, 20);
 }
 
-# Another channel in it, as the agent.
+# Opens another channel in the connection, and comes as the agent.
 sub thief_comes {
 	my $name = 'channel' . ++$channels;
 	socketpair(my $mine, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die $!;
@@ -93,7 +95,7 @@ sub thief_comes {
 	return bless {peer => IO::Socket->new_from_fd($mine, 'r+'), in => '', instance => 100 + $channels}, 'Agent';
 }
 
-# He sits in the agent's place: the agent itself is taken for a clone.
+# The thief sits in the agent's place, so the agent itself is taken for a clone.
 system("cp /var/lib/certsync-agent-root/seal.pub $top/old_seal.pub");
 $s->stop('mail');
 ok(hold_connection(), 'a thief has logged in with the key of the agent') or BAIL_OUT($s->log('sshd'));
@@ -120,7 +122,7 @@ sub alerts {
 }
 ok($s->until('alert', sub { (alerts('rotation'))[0] }, 40), 'that the rotation is not done is an alert') or diag(($s->certsync(qw(alert list)))[1]);
 like((alerts('rotation'))[0] ? (alerts('rotation'))[0]{text} : '', qr/since \S+, as root \(uid 0\) asked, and no node has taken the line.*agent rotate mail.*agent remove mail/s, '  with since when, who, and what to do');
-# Whoever has the old key has not the line: nobody is asked to make keys.
+# Having the old key does not give anybody the line: over a connection nobody is asked to make keys.
 $thief->say({type => 'ping'});
 is(join(' ', map { $_->{type} } $thief->hear_until(qr/^pong$/, 5)), 'pong', 'the thief is told nothing of it');
 ($code, $said) = $s->join_with($line);

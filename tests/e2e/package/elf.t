@@ -27,7 +27,7 @@ my $x86 = `uname -m` =~ /x86_64/;
 $ENV{LC_ALL} = 'C';
 
 sub output {
-	# A file of debugging information has no more than that, and readelf says of each what else it has not found.
+	# A file of debugging information has nothing else, and readelf complains of each section that it lacks.
 	my $quoted = join ' ', map { "'$_'" } @_;
 	open my $out, '-|', "$quoted 2>/dev/null" or die "$_[0]: $!";
 	local $/;
@@ -55,7 +55,7 @@ sub marks {
 	return {map { ($_ => 1) } split /, /, $marks // ''};
 }
 
-# IBT in a program needs it in the start files, too, which are the C library's.
+# A program has IBT only when its start files have it, too, which are the C library's.
 chomp(my $start = `cc -print-file-name=Scrt1.o`);
 my $start_marks = marks(output('readelf', '-n', $start));
 
@@ -90,7 +90,8 @@ sub compiled_well {
 	}
 }
 
-# With which flags each source was compiled. What the files of one package have in common, -dbgsym keeps in another one, below $tree.
+# Returns with which flags each source was compiled. Debug information that the files of one package have in common is
+# kept by -dbgsym in another file, below $tree.
 sub producers {
 	my ($file, $tree) = @_;
 	my ($common) = output('readelf', '-W', '--debug-dump=links', $file) =~ m{Separate debug info file: (/usr/lib/debug/.dwz/\S+)};
@@ -105,7 +106,8 @@ sub flags_are_there {
 	my @wanted = qw(-fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero);
 	push @wanted, '-fcf-protection=full' if $x86;
 	for my $flag (@wanted) {
-		next if $flag =~ /auto-var/ && $units[0] =~ /clang version 1[0-5]\./; # which has it only to be tried out
+		# these versions have it only for trying it out
+		next if $flag =~ /auto-var/ && $units[0] =~ /clang version 1[0-5]\./;
 		is_deeply([grep { !/(^| )\Q$flag\E( |$)/ } @units], [], "$name: $flag in each of " . @units);
 	}
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Every file of examples/ is taken by the program that it is for: each node's files lie where they belong, over this machine's, with the
-# accounts that the README makes and the files that the node's own root half installs; then each program checks its configuration.
+# Every file of examples/ is accepted by the program that it is for: each node's files lie where they belong, over this
+# machine's, with the accounts that the README makes and the files that the node's own root half installs; then each
+# program checks its configuration.
 # Not under valgrind: it runs nothing but the check of configurations.
 set -u
 self=$(readlink -f "$0")
@@ -20,7 +21,7 @@ check() {
 	echo "$status $text"
 }
 
-# Copies of /etc and /var in memory, and none of what this machine has configured itself.
+# Puts copies of /etc and /var into memory, without what this machine has configured itself.
 cover() {
 	local name
 	mount -t tmpfs -o mode=755 none /mnt
@@ -34,7 +35,7 @@ cover() {
 	touch /var/log/auth.log /var/log/mail.log /var/log/dovecot.log
 }
 
-# What certsync keeps where no file was before, by the programs as the configuration has them.
+# Has certsync's own programs make the files that they put where there is none, as the configuration asks.
 placeholders() {
 	local deadline=$((SECONDS + 20)) name pid
 	"$bin/certsync-agent-root" >/run/agent.log 2>&1 &
@@ -63,7 +64,7 @@ set_up() {
 	cp "$examples/hub.conf" /etc/certsync/fleet.conf
 }
 
-# What holds for the account through which agents come in.
+# Checks what must hold for the account through which agents come in.
 gate_is_bound() {
 	local said wanted
 	said=$(/usr/sbin/sshd -T -C user=certsync-gate,host=mail.domain.pl,addr=10.77.0.30) || return
@@ -135,7 +136,7 @@ for node in $NODES; do
 	[ "$tests_failed" -eq "$failed" ] || note "$(cat "$scratch/said")" >&2
 done
 
-# Nothing lies in examples/ that nobody looks at.
+# Every file in examples/ is looked at by some check.
 is "each node of the examples is checked" "$(cd "$examples/nodes" && echo *)" "backup1 backup2 ca haproxy mail oldmail web"
 for script in "$examples"/deploy-hooks/* "$examples/relay/certsync-relay" "$examples"/relay/certsync-relay.conf; do
 	ok "$(basename "$script") is a script that a shell can read" sh -n "$script"

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Two fresh nodes, by the README alone: what it says is read out of it and typed. Counted are the commands and the seconds from nothing
-# to `verified`. The nodes have what made somebody want certsync: HAProxy and sshd on one, Dovecot on the other, each with a certificate
-# of its own. The authority is Pebble, which both trust as they would trust a public one.
+# Two fresh nodes are set up by the README alone: what it says is read out of it and typed. Counted are the commands and
+# the seconds from nothing to `verified`. The nodes have what makes somebody want certsync: HAProxy and sshd on one,
+# Dovecot on the other, each with a certificate of its own. The authority is Pebble, which both trust as they would
+# trust a public one.
 # Not under valgrind: it builds and installs packages of its own.
 # Not for coverage: it runs programs of the Debian packages, which are built without counters.
 # shellcheck disable=SC2016,SC2154 # words for others; variables of what is sourced
@@ -54,7 +55,7 @@ servers() {
 	cp "$scratch/hosts" "$root/etc/hosts" && cp "$scratch/hosts" "$scratch/mail/etc/hosts"
 }
 
-# The authority's programs are this machine's, in the network of the HAProxy node.
+# Starts the authority, whose programs are this machine's, in the network of the HAProxy node.
 authority() {
 	local network=(nsenter --target "${machine_pid[haproxy]}" --net) node
 	self_signed acme.domain.pl "$scratch/api"
@@ -83,7 +84,7 @@ before() {
 
 # ---- what is typed ----
 
-# A line of a node's keyboard: the README has it (in pieces, where nodes differ), and it succeeds.
+# Types a line at a node: the README must have it (in pieces, where nodes differ), and it must succeed.
 type_at() {
 	local node=$1 line=$2 how=at
 	commands=$((commands + 1))
@@ -98,7 +99,7 @@ says() {
 	ok "the README says: $1" grep -qF -- "$1" "$readme"
 }
 
-# The indented block of the README that begins with this line, until something else.
+# Returns the indented block of the README that begins with this line, up to its end.
 block() {
 	awk -v first="$1" '!on && index($0, "    " first) == 1 { on = 1 } on && !/^    / && !/^$/ { exit } on { print substr($0, 5) }' "$readme"
 }
@@ -145,7 +146,8 @@ block 'acl acme path_beg' | sed 's/^/\t/' | sed -i '/bind :80/r /dev/stdin' "$sc
 block 'backend certsync' >>"$scratch/haproxy/etc/haproxy/haproxy.cfg"
 edited haproxy.cfg
 says 'haproxy -c -f /etc/haproxy/haproxy.cfg && systemctl reload haproxy'
-type_at haproxy 'haproxy -c -q -f /etc/haproxy/haproxy.cfg && kill -USR2 "$(cat /run/haproxy.pid)"' # systemctl reload haproxy
+# is what `systemctl reload haproxy` does
+type_at haproxy 'haproxy -c -q -f /etc/haproxy/haproxy.cfg && kill -USR2 "$(cat /run/haproxy.pid)"'
 
 says 'systemctl enable --now certsync-hub'
 type_at haproxy 'systemctl enable --now certsync-hub'

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The Debian packages: built, looked at by lintian, and on a machine that has nothing installed, upgraded under running daemons,
-# removed and purged.
+# The Debian packages are built, looked at by lintian, installed on a machine that has nothing, upgraded under running
+# daemons, removed and purged.
 # Not under valgrind: it builds and installs packages of its own.
 # Not for coverage: it runs programs of the Debian packages, which are built without counters.
 # shellcheck disable=SC2016,SC2154 # words for dpkg-query; variables of what is sourced
@@ -16,7 +16,7 @@ apt() {
 	on apt-get -q -y --no-install-recommends "$@"
 }
 
-# The same content with another version: what an upgrade comes from.
+# Makes a package with the same content and an older version, from which it is upgraded.
 older() {
 	local name=$1 tree=$scratch/older
 	dpkg-deb -R "$packages/${name}_$version"_*.deb "$tree"
@@ -25,7 +25,7 @@ older() {
 	rm -r "$tree"
 }
 
-# Kind, mode, owner and group of what is there.
+# Prints kind, mode, owner and group of what is there.
 facts() {
 	on stat -c '%F %a %U:%G' "$1"
 }
@@ -34,7 +34,7 @@ account() {
 	on getent passwd "$1" | cut -d: -f 6,7
 }
 
-# A hub with its own agent, on their default paths.
+# Configures a hub with its own agent, on their default paths.
 configure() {
 	local etc=$scratch/node/etc/certsync
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$scratch/ca.key" -out "$etc/ca.pem" \
@@ -67,7 +67,7 @@ enrol() {
 	on sh -c 'certsync-agent identity | certsync agent add here --key - | certsync-agent join'
 }
 
-# 3: taken, and the agent, which has only been started, is not there yet.
+# 3 means that it was accepted, and that the agent, which has only been started, is not there yet.
 taken() {
 	on certsync import mail.domain.pl --key /root/mail.key --chain /root/mail.crt || [ $? -eq 3 ]
 }
@@ -82,7 +82,7 @@ pids() {
 	cat "$scratch"/node/run/systemctl-double/certsync-*.service | tr '\n' ' '
 }
 
-# Whatever is of ours outside of what dpkg and the accounts keep.
+# Lists whatever is certsync's, besides what dpkg and the accounts keep.
 left() {
 	(cd "$scratch/node" && find etc var run usr -xdev -name '*certsync*' ! -path 'var/lib/dpkg/*' ! -path 'var/log/*' | sort)
 }
@@ -92,7 +92,7 @@ machines_begin
 version=$(dpkg-deb -f "$packages"/certsync-hub_*.deb Version)
 note "packages built, lintian passed, machine made: $SECONDS s"
 is 'the packages have the version of the programs' "$version" "$(sed -n 's/^VERSION := //p' "$here/../../../Makefile")"
-# As far as that can be told on Debian.
+# This is as far as the specification can be tested on Debian.
 ok 'rpm can read the specification' rpmspec -P "$here/../../../packaging/rpm/certsync.spec"
 is 'and it has this version' "$(rpmspec -q --qf '%{version} ' "$here/../../../packaging/rpm/certsync.spec")" "$version $version $version "
 

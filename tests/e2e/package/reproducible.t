@@ -1,7 +1,7 @@
 #!/bin/bash
-# The same bits from the same sources: in another directory, at another time, under another locale, time zone and umask. What is built
-# a second time is what `make dist` has written, unpacked; so that is seen to be whole, too. Whoever has a released tarball can build the
-# programs and the packages and compare them with those that are offered.
+# The same sources give the same bits, in another directory, at another time, under another locale, time zone and umask.
+# What is built a second time is what `make dist` has written, unpacked, so that the tarball is seen to be whole, too.
+# Whoever has a released tarball can build the programs and the packages and compare them with those that are offered.
 # Not under valgrind: it compares with what is built as usual.
 # Not with a sanitizer: it compares with what is built without one.
 # Not for coverage: it looks for what is built as usual.
@@ -19,7 +19,8 @@ sums() { # DIRECTORY PATTERN
 	(cd "$1" && find . -type f -name "$2" -exec sha256sum {} + | LC_ALL=C sort -k 2)
 }
 
-# Another place and name, other times of the files, words that sort otherwise (z before ä, upper after lower), night where it was day.
+# Sets up another place and name, other times of the files, words that sort otherwise (z before ä, upper after lower),
+# and night where it was day.
 elsewhere() {
 	umask 027
 	cd "$other" && env LOCPATH="$scratch/locale" LC_ALL=et_EE.UTF-8 LANGUAGE=et TZ=Pacific/Kiritimati HOME="$scratch" USER=other "$@"

@@ -21,7 +21,7 @@ sub git {
 	return @lines;
 }
 
-# A tag of this very commit is this version, not the one before.
+# A tag of this very commit is this version, so it is not the one before.
 sub version_before {
 	my ($tag) = git('tag', '--merged', 'HEAD', '--no-contains', 'HEAD', '--sort=-creatordate');
 	return $tag if defined $tag;
@@ -38,7 +38,7 @@ if (!defined $before) {
 	exit 1;
 }
 
-my $scratch = Story->new; # a directory that goes with the story
+my $scratch = Story->new; # its directory goes when the story ends
 my $old = $scratch->top . '/before';
 make_path($old);
 $ENV{CFLAGS} = '-O1';

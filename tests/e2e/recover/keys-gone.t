@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# certsync-keys dies or hangs under a hub that runs: agents stay connected and go on serving what they have, status names what is wrong,
-# certsync-hub-root starts another, and what was asked meanwhile is done then.
+# certsync-keys dies or hangs under a hub that runs: agents stay connected and go on serving what they have, status
+# names what is wrong, certsync-hub-root starts another, which then does what was asked meanwhile.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,7 @@ use Test::More;
 
 my $story = Story->new;
 
-# The one certsync-keys of this hub.
+# Returns the pid of the one certsync-keys of this hub, or 0.
 sub holder {
 	my @pids = split ' ', `pgrep -x -P $story->{started}{hub} certsync-keys`;
 	return @pids == 1 ? $pids[0] : 0;

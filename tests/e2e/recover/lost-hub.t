@@ -1,7 +1,8 @@
 #!/usr/bin/perl
-# The hub's node dies for good. Its last backup lies on another node, whose address the agents have as a second one: it is promoted as
-# examples/LOST-HUB.md says, the agents come by themselves, nothing goes back, and the next renewal goes through. A hub whose signing
-# key nobody has pinned gets nothing installed. Two real sshd, each with a /run of its own behind it; a real Pebble.
+# The hub's node dies for good. Its last backup lies on another node, whose address the agents have as a second one: it
+# is promoted as examples/LOST-HUB.md says, the agents come by themselves, nothing goes back, and the next renewal goes
+# through. A hub whose signing key nobody has pinned gets nothing installed. There are two real sshd, each with a /run
+# of its own behind it, and a real Pebble.
 use strict;
 use warnings;
 use FindBin;
@@ -12,7 +13,7 @@ use Test::More;
 
 our %address = (a => '127.0.1.1', b => '127.0.1.2');
 
-# A story whose hub is on one of two nodes.
+# A Fleet is a Story whose hub is on one of two nodes.
 package Fleet;
 our @ISA = ('Story');
 
@@ -24,7 +25,7 @@ sub certsync {
 	return ($? >> 8, $output);
 }
 
-# The hub takes an agent's keys; its line.
+# Has the hub take an agent's keys. Returns the line for the agent.
 sub known {
 	my ($self, $agent) = @_;
 	my $add = "@{[$self->at($self->{hub})]} $Story::bin/certsync agent add $agent --key - -c $self->{conf}";
@@ -37,7 +38,7 @@ sub enrol {
 	return system("$Story::bin/certsync-agent join -c $self->{top}/$agent/agent.conf <$self->{top}/line >$self->{top}/join.log 2>&1") == 0;
 }
 
-# A /run of its own.
+# Starts a node, which has a /run of its own.
 sub node {
 	my ($self, $node) = @_;
 	$self->start("node-$node", qw(unshare --mount --propagation private sh -c),
@@ -63,7 +64,7 @@ CONF
 	return $self->until('sshd', sub { $self->log("sshd-$node") =~ /Server listening/ });
 }
 
-# hub.conf for a node: its address, its state, what its sshd reads, whose host keys agents are told.
+# Writes hub.conf for a node: its address, its state, what its sshd reads, and whose host keys agents are told.
 sub configure {
 	my ($self, $node, $directory, $certificates, @keys) = @_;
 	my $top = $self->{top};
@@ -118,7 +119,7 @@ sub all_have { my ($fingerprint, $what) = @_; is($story->installed($_), $fingerp
 sub agents_know { my (@nodes) = @_; $story->agent_conf($_, hub => join '", "', map { "ssh://certsync-gate\@$address{$_}:22" } @nodes) for @agents }
 agents_know('a');
 ok($story->node($_), "node $_") for qw(a b impostor);
-# Somebody's hub that knows the agents' public keys, for later.
+# For later there is somebody else's hub, which knows the agents' public keys.
 my $impostor = $story->configure('b', "$top/impostor", "certificate \"$Story::name\" {}\n", 'b');
 ok($story->run_hub('impostor', $impostor), 'an impostor knows the agents') or BAIL_OUT($story->log('hub'));
 $story->known($_) for @agents;

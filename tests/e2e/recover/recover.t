@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A hub that was restored from an older backup: named, nothing goes back; recover begins a new epoch with the newest content that
-# there is, and orders another certificate only where that is the one way.
+# A hub that was restored from an older backup says so, and nothing goes back; recover begins a new epoch with the
+# newest content that there is, and orders another certificate only where there is no other way.
 use strict;
 use warnings;
 use FindBin;

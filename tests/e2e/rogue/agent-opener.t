@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# The agent's root half decodes no key and no certificate: which code can, and what the child that does it is in /proc.
+# The agent's root half decodes no key and no certificate: this holds its code against that, and looks in /proc at the
+# child that does decode.
 use strict;
 use warnings;
 use FindBin;
@@ -11,7 +12,8 @@ our ($bin, $tool, $top, $name, %op);
 
 # ---- the code ----
 
-# By what its objects ask of others. The digest of bytes, base64 and signatures over fixed offsets are not among it.
+# Code decodes when its objects need one of these symbols. The digest of bytes, base64 and signatures over fixed offsets
+# are not among them.
 my $decodes = qr/^(?:X509|d2i_|i2d_|PEM_|ASN1_|PKCS8_|PKCS12_|CMS_|OSSL_DECODER|OSSL_STORE|EVP_PKCS8|GENERAL_NAME|chain_(?!hex$|unhex$)|verify_(?!revision$)|anchors_(?!system_|check_directory$|read)|bundle_(?!check$))/;
 sub decoders {
 	my ($object) = @_;
@@ -57,7 +59,8 @@ if ($< == 0) {
 like($status, qr/^NoNewPrivs:\t1$/m, 'no new privileges');
 like($status, qr/^Threads:\t1$/m, 'one thread');
 my $limits = read_file("/proc/$opener/limits");
-# Keys come here. What may be locked is a question of the limit alone, since it has no capability: four times what it has mapped.
+# Keys come into this memory. It may be locked only as far as the limit goes, since the process has no capability, and
+# wants four times what is mapped.
 my ($lockable) = $limits =~ /^Max locked memory +(\S+)/m;
 my ($mapped) = $status =~ /^VmSize:\s+(\d+) kB$/m;
 if ($lockable eq 'unlimited' || $lockable / 1024 >= 4 * $mapped) {

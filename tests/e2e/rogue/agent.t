@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Agents that mean ill (tests/rogue/Agent.pm) at a real hub, beside one that means well: each row is one wickedness and the word by which
-# the hub names it. None gets what is not its own, moves or stops what is another's, or is felt by others.
+# Agents that mean ill (tests/rogue/Agent.pm) at a real hub, beside one that means well: each row is one wickedness and
+# the word by which the hub names it. No rogue gets what is not its own, moves or stops what is another's, or is felt by
+# others.
 use strict;
 use warnings;
 use FindBin;
@@ -20,7 +21,8 @@ my $shared = 'shared.domain.pl';
 my $count = 0;
 my ($exit, $text);
 
-# Certificates: that of all, where each goes on its own, one that is the victim's alone, and one that three begin to serve together.
+# There is a certificate of all, which each agent takes on its own, one that is the victim's alone, and one that three
+# begin to serve together.
 my $conf = "certificate \"$Story::name\" { rollout = \"immediate\" }\ncertificate \"$foreign\" {}\nagent \"victim\" { certificates = {\"$foreign\"} }\n"
 	. "certificate \"$shared\" { rollout = \"together\" }\n" . join '', map { "agent \"$_\" { certificates = {\"$shared\"} }\n" } qw(ready slow liar);
 my $first = $story->pair('first');
@@ -32,7 +34,7 @@ ok($story->until_state('here', 'unprobed'), 'an agent that means well has its ce
 my %word = map { $_ => $story->let_in($_) } qw(mail thief victim ready slow liar);
 sub come { my ($prefix, %more) = @_; return Agent->new(socket => "$top/hub.run/gate.sock", prefix => $word{$prefix} // $prefix, %more) }
 
-# What the hub has written to its log since.
+# Returns what the hub has written to its log since the last call.
 my $mark = 0;
 sub since { return substr $story->log('hub'), $mark }
 sub mark { $mark = length $story->log('hub') }
@@ -135,7 +137,7 @@ sub admitted {
 	return $agent;
 }
 
-# Whatever it was told to do before is done when the hub has answered this.
+# When the hub answers this, it has dealt with all that it was told before.
 sub settled {
 	my ($agent) = @_;
 	$agent->say({type => 'ping'});
@@ -273,7 +275,7 @@ for my $flood (['pings', {type => 'ping'}], ['fetches of what is not its own', A
 	my $bytes = Peer::message($message) x 500;
 	my $child = fork // die $!;
 	if (!$child) {
-		# It writes as fast as it can and reads nothing, for a while.
+		# The child writes as fast as it can and reads nothing, for a while.
 		local $SIG{ALRM} = sub { POSIX::_exit(0) };
 		Time::HiRes::alarm(0.6);
 		for (1 .. 200) { last if !$flooder->raw($bytes) }

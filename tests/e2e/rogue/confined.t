@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# What each process can reach, asked of the process itself: a library in it tries, inside the domain that it is confined to, what it must
-# be refused and what it must be let. Users and modes would let it all. Then the same programs on kernels that have no Landlock: everything
-# works, and it is said.
+# What each process can reach, asked of the process itself: a library in it tries, confined as the process is, what it
+# must be refused and what it must be let do. Users and modes alone would let it do all of that. Then the same programs
+# run on kernels that have no Landlock: everything works, and the log says that it is missing.
 use strict;
 use warnings;
 use FindBin;
@@ -11,13 +11,13 @@ use POSIX ();
 use Separate;
 use Test::More;
 
-# What tells a person is a process of its own on this node.
+# On this node the command that tells a person is a process of its own.
 package Confined {
 	our @ISA = ('Separate');
 	sub hub_conf {
 		my ($self, @wish) = @_;
 		$self->SUPER::hub_conf(@wish);
-		# The watcher is another one after each.
+		# Each scan starts another watcher, so scans are made rare here.
 		my $text = Story::read_file("$self->{top}/hub.conf") =~ s/^scan_interval = .*/scan_interval = "1h"/mr;
 		Story::write_file("$self->{top}/hub.conf", $text);
 	}
@@ -34,14 +34,15 @@ my $tests = $ENV{CERTSYNC_TESTS} //= "$Story::bin/../tests";
 Separate->enter;
 my $story = Confined->new;
 my $top = $story->top;
-# Beside the programs, where each may load it; what the link has to say goes where its daemon may write.
+# The library lies beside the programs, where each may load it; what the link has to say goes where its daemon may
+# write.
 my ($beside, $said) = ($Story::bin, '/mnt/said');
 system("cp $tests/reach.so $tests/no_landlock_tool $beside && chmod 755 $beside/reach.so && mkdir -m 1777 $said") == 0 or BAIL_OUT('cp');
 Story::write_file("$beside/ask", '', 0644);
 Story::write_file("$beside/where", "$said\n$top/mail/run\n", 0644);
 Story::write_file('/etc/ld.so.preload', "$beside/reach.so\n", 0644);
 
-# What nobody needs and modes let everybody have.
+# Nobody needs these files, and their modes let everybody have them.
 my $outside = '/mnt/outside';
 mkdir $outside or die $!;
 chmod 0777, $outside;
@@ -56,7 +57,7 @@ my ($free, $page) = (Story::free_port(), Story::free_port());
 
 $story->pair($_) for qw(first second);
 my $certificates = "certificate \"$Story::name\" {}\ncertificate \"watched.domain.pl\" { watch = {\"$top/watched\"} }\n";
-# Nobody answers there, so that the worker that looks stays for a while.
+# Nobody answers at that port either, so that the worker that looks stays for a while.
 my $endpoint = "endpoint \"localhost\" { ports = {\"$port/tls\"} at = {\"127.0.0.1\"} interval = \"1m\" }\n";
 ok($story->up(hub_conf => {certificates => $certificates . $endpoint}),
 	'hub and agents are up') or diag(map { $story->log($_) } qw(hub here mail sshd));
@@ -78,7 +79,7 @@ $process{spawner} = $story->child('hub', qr/certsync-worker\z|certsync-worker\0\
 ($process{gate}) = grep { !-e "/proc/$_/exe" || readlink("/proc/$_/exe") =~ /gate/ } split /\s+/, `pgrep -x certsync-gate`;
 is(scalar(grep { $_ } values %process), 7, 'all of them run') or BAIL_OUT(join ' ', map { "$_=" . ($process{$_} // '') } sort keys %process);
 
-# A process of the same user that it did not start.
+# The stranger is a process of the same user which the confined one did not start.
 for my $user (qw(gate hub worker)) {
 	$story->start("stranger-$user", 'setpriv', map({ ($_, "certsync-$user") } '--reuid', '--regid'), '--clear-groups', 'sleep', 1000);
 	$story->until('stranger', sub { Story::read_file("/proc/$story->{started}{qq(stranger-$user)}/cmdline") =~ /^sleep/ });
@@ -95,9 +96,10 @@ for my $what (sort keys %process) {
 	my $pid = $process{$what};
 	is(status($pid, 'NoNewPrivs'), 1, "$what: nothing that it runs gains privileges");
 	is((stat "/proc/$pid/stat")[4], 0, '  it cannot be dumped or traced by its user');
-	# root's: to become the owner of a watched directory, and to come to it
+	# The watcher has root's right to become the owner of a watched directory, and to come to it.
 	is(hex status($pid, 'CapEff'), $what eq 'watcher' ? 1 << 2 | 1 << 6 | 1 << 7 : 0, '  it has no capability but those that it needs');
-	is(hex status($pid, 'CapBnd'), 0, '  and can have no other') if $what ne 'gate'; # which has no right to say so, and no use for them
+	# the gate has no right to drop them, and no use for them
+	is(hex status($pid, 'CapBnd'), 0, '  and can have no other') if $what ne 'gate';
 	like(Story::read_file("/proc/$pid/limits"), qr/^Max core file size\s+0\s+0/m, '  it leaves no core');
 }
 
@@ -106,7 +108,7 @@ for my $what (sort keys %process) {
 my $asked = 0;
 no warnings 'portable'; # a mask of signals has 64 bits
 my $question = POSIX::SIGRTMIN() + 7;
-# Whether it has come so far that the signal does not end it.
+# Returns whether the process has come so far that the signal does not end it.
 sub catches {
 	my ($pid) = @_;
 	my ($mask) = Story::read_file("/proc/$pid/status") =~ /^SigCgt:\s+([0-9a-f]{16})$/m;
@@ -114,11 +116,12 @@ sub catches {
 }
 sub ask {
 	my ($what, @lines) = @_;
-	# In place: it has the file open. A line of its own, so that an old answer is not taken for the new one.
+	# The file is written in place, because the process has it open. A line of its own keeps an old answer from
+	# being taken for the new one.
 	Story::write_file("$beside/ask", join('', map { "$_\n" } "signal 0" . ++$asked, @lines), 0644);
 	my ($signalled, %answer) = 0;
 	$story->until($what, sub {
-		# libinotifytools takes a signal for a reason to end: the watcher is another one each time.
+		# libinotifytools takes a signal for a reason to end, so there is another watcher each time.
 		$process{$what} = $story->child('hub', qr/--watch/) // return 0 if $what eq 'watcher';
 		$process{$what} = $story->child('hub', qr/certsync-worker\0check/) // return 0 if $what eq 'worker';
 		return 0 if !catches($process{$what});
@@ -137,7 +140,7 @@ sub lets {
 	my @said = map { said($_) } ask($what, @lines);
 	is($said[$_], 'let', "$what: $lines[$_]") for 0 .. $#lines;
 }
-# By Landlock, or since it may have no further descriptor or child.
+# Landlock refuses these, or the process may have no further descriptor or child.
 sub refuses {
 	my ($what, @lines) = @_;
 	@lines = grep { $version >= (/^(connect|bind)/ ? 4 : /^signal/ ? 6 : 1) } @lines;
@@ -165,7 +168,7 @@ lets('worker', "read $top/ca.pem", 'read /etc/passwd', "connect $port");
 
 # ---- a configuration that needs more ----
 
-# Nothing that worked before fails behind a reload: the daemon is started again.
+# What worked before must not fail after a reload, so the daemon is started again.
 my $before = $process{hub};
 Story::write_file("$top/hub.conf", "page = \"127.0.0.1:$page\"\n" . Story::read_file("$top/hub.conf"));
 kill 'HUP', $story->{started}{hub};

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# The hub's root half beside a daemon that lies or breaks. A double stands where certsync does and says, on descriptor 3, what the
-# story wrote for it: nothing of it makes the root half read, write or end, and after each a daemon is started again.
+# The hub's root half beside a daemon that lies or breaks. A double stands where certsync does and says, on descriptor
+# 3, what the story wrote for it: none of it makes the root half read, write or end, and after each a daemon is started
+# again.
 # Not under valgrind: it copies the program beside a stand-in for the daemon, which the original would not start.
 use strict;
 use warnings;
@@ -15,8 +16,8 @@ my $top = $story->top;
 make_path("$top/bin", "$top/pair");
 system('cp', (map { "$Story::bin/certsync-$_" } qw(hub-root keys worker)), "$top/bin/") == 0 or die;
 
-# What it says stands in `say`; what it hears goes to `heard`. It lives until the root half hangs up or ends it. With `slow`
-# it says the same again and again, and reads far less than it is told.
+# The double says what stands in `say`, and what it hears goes to `heard`. It lives until the root half hangs up or ends
+# it. With `slow` it says the same again and again, and reads far less than it is told.
 Story::write_file("$top/bin/certsync", <<"PERL", 0755);
 #!/usr/bin/perl
 open my \$root, '+<&=', 3 or die;
@@ -44,7 +45,7 @@ my $ed25519 = 'ssh-ed25519 ' . do { my $k = `cat $top/host.pub`; (split ' ', $k)
 sub keys_of { my ($agent, $key, $use) = @_; return frame(4, pack('CCn', 2, 0, 1) . text($agent) . text($key) . pack('CQ>', $use // 0, 0)) }
 
 my $conf = "$top/hub.conf";
-# The root half with a daemon that says this; true once its log shows `pattern`.
+# Starts the root half with a daemon that says this. Returns true once its log shows `pattern`.
 sub with {
 	my ($words, $pattern, @ways) = @_;
 	$story->stop('hub');
@@ -87,17 +88,17 @@ ok($story->until('keys', sub { Story::read_file("$top/gate/authorized_keys") =~ 
 	or diag(Story::read_file("$top/gate/authorized_keys"));
 unlink "$top/gate/authorized_keys";
 
-# It asks without end for what is refused, at length.
+# The daemon asks without end for things whose refusals are long.
 make_path("$top/" . 'd' x 200);
 $conf = "$top/" . 'd' x 200 . '/hub.conf';
 system('cp', "$top/hub.conf", $conf) == 0 or die;
 ok(with(scan('a.b') x 2000, qr/error="it does not read what it asked for"/, 'slow'), 'a daemon that does not read what it asked for is killed');
 ok($story->until('another', sub { started() > 1 }), 'and started again');
 $conf = "$top/hub.conf";
-# It has closed its end and does not go.
+# The daemon has closed its end and does not go.
 ok(with('', qr/started/, 'shut', 'stay'), 'one that hangs up');
 ok($story->until('another', sub { started() > 1 }), 'is ended, and another one started');
-# It is not there at all.
+# The daemon's program is missing.
 $story->stop('hub');
 unlink "$top/hub.log";
 rename "$top/bin/certsync", "$top/bin/away";

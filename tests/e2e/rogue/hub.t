@@ -1,7 +1,8 @@
 #!/usr/bin/perl
-# A hub that means ill (tests/rogue/Hub.pm), in the place of the one that the agent has pinned and with its key, or on the path to it: what
-# the real agent and its root half make of it. Each row is one wickedness and the word by which it is refused; whatever it was, what is
-# installed stays what it was, the hook is not run again, and the agent comes back to the next.
+# A hub that means ill (tests/rogue/Hub.pm), in the place of the one that the agent has pinned and with its key, or on
+# the path to it: what the real agent and its root half make of it. Each row is one wickedness and the word by which it
+# is refused; whatever it was, what is installed stays, the hook is not run again, and the agent comes back to the next
+# one.
 use strict;
 use warnings;
 use FindBin;
@@ -49,7 +50,7 @@ my $stranger = encode_base64(join('', map { chr int rand 256 } 1 .. 32), '');
 
 # ---- what every row does ----
 
-# As `join` does when a node's keys are new: the connection is ended, and the next is made at once.
+# Does as `join` does when a node's keys are new, and has the connection ended and the next one made at once.
 sub come {
 	my $control = IO::Socket::UNIX->new(Peer => "$dir/run/control.sock") or return;
 	$control->syswrite(Peer::frame(1, '{"command":"reconnect"}'));
@@ -58,7 +59,7 @@ sub come {
 sub meet { $hub->meet(\&come) }
 sub all_of { join "\n", map { JSON::PP->new->canonical->encode($_) } @_ }
 
-# An offer, the fetch that follows, and the answer to what is sent then.
+# Makes an offer, takes the fetch that follows, and returns the answer to what is sent then.
 sub give {
 	my ($revision, $bytes, $seconds) = @_;
 	meet();
@@ -70,8 +71,9 @@ sub give {
 	return $hub->hear_until(qr/^(staged|failed|error)$/, $seconds // 5);
 }
 
-# All that the agent has to say to these, up to its answer to a question at the end. That may come from the look that it is taking just
-# then, before what waits behind that look; the answer to a second one does not. While it waits for a bundle it does not look.
+# Returns all that the agent has to say to these, up to its answer to a question at the end. The answer to a first
+# question may come from the look that the agent is just taking, and so before what waits behind that look; the answer
+# to a second one does not. While the agent waits for a bundle it does not look.
 sub told {
 	my (@messages) = @_;
 	meet();
@@ -289,7 +291,7 @@ for (['probes', sub { $hub->order('probe', '1.5', $_[0]) }], ['offers', sub { $h
 	my $peer = $hub->{peer};
 	$hub->say($hub->welcome);
 	my $flood = join '', map { message(encode_json($make->($_))) } 1 .. 2000;
-	# A child reads along, or not: an agent that is not read from is the hub's own loss.
+	# The agent may stop reading while the hub floods it; that is the hub's own loss, so the connection is closed.
 	local $SIG{ALRM} = sub { close $peer };
 	alarm 3;
 	$hub->raw($flood);

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# Where a key is and where it never is: the memory of everything between certsync-keys and an agent's root half, the hub's daemon too, is searched for it
-# in the middle of a renewal and after it, every file that there is too; a reader that never tires finds none readable; a process that
-# is killed by a fault leaves no core.
+# Where a key is, and where it never is: in the middle of a renewal and after it, the memory of everything between
+# certsync-keys and an agent's root half, the hub's daemon included, and every file are searched for it. A reader that
+# never tires finds no file readable that has one, and a process that is killed by a fault leaves no core.
 # Not under valgrind: it searches the memory of processes, and it is valgrind that has it.
 # Not with a sanitizer: what a process has is searched, and a sanitizer reserves terabytes.
 use strict;
@@ -24,8 +24,8 @@ my $top = $story->top;
 
 # ---- what to look for ----
 
-# The secret number of a P-256 key as OpenSSL keeps it, either way round, and in both of PEM's forms; halves, since what was left may be
-# cut.
+# Returns what to look for: the secret number of a P-256 key as OpenSSL keeps it, either way round, and in both of PEM's
+# forms; and each in halves, since what was left may be cut.
 sub needles {
 	my ($file) = @_;
 	my ($hex) = `openssl pkey -in $top/$file.key -noout -text` =~ /priv:\s*([0-9a-f:\s]+?)pub:/;
@@ -35,14 +35,14 @@ sub needles {
 		my $der = `openssl $form -in $top/$file.key -outform DER 2>>$top/openssl.log`;
 		my $at = index $der, $number;
 		die "$file: no number in $form" if $at < 0;
-		# Base64 of whole groups of three bytes within it, without the line breaks that could be anywhere.
+		# The base64 is of whole groups of three bytes, without the line breaks that could be anywhere.
 		my $from = $at + (-$at % 3);
 		push @found, map { encode_base64(substr($der, $from + $_, 9), '') } 0, 12;
 	}
 	return @found;
 }
 
-# Which of these are in the memory of a process; undef: it has gone.
+# Returns how many of these are in the memory of a process, or undef when it has gone.
 sub found_in {
 	my ($pid, @needles) = @_;
 	my %found;
@@ -56,7 +56,7 @@ sub found_in {
 	return scalar keys %found;
 }
 
-# Of all that may hold no key those that do, and which were looked at.
+# Returns which processes hold a key, of those that may hold none, and which were looked at.
 sub holders {
 	my (@needles) = @_;
 	my (@holders, %seen);
@@ -91,7 +91,7 @@ Story::write_file("$top/mail/hooks/nothing", <<"HOOK", 0755);
 [ ! -p "$top/wait-\$1" ] || { : >"$top/at-\$1"; read x <"$top/wait-\$1"; }
 HOOK
 
-# As nobody, again and again: each file below these that can be read and has a key in it.
+# This runs as nobody, and reads again and again each file below these directories that can be read, looking for a key.
 Story::write_file("$top/reader", <<'READER');
 use File::Find;
 $SIG{TERM} = sub { print "tries=$tries files=" . keys(%seen) . " readable=@{[sort keys %read]}\n"; exit 0 };
@@ -114,7 +114,7 @@ $story->import('first');
 ok($story->until_state($_, 'unprobed'), "$_ has a first certificate") for qw(here mail);
 for my $verb (qw(test reload)) { POSIX::mkfifo("$top/wait-$verb", 0600) or die $! }
 $story->start('import', "$Story::bin/certsync", 'import', $Story::name, '--key', "$top/second.key", '--chain', "$top/second.crt",
-	'-c', "$top/hub.conf"); # waits for everybody
+	'-c', "$top/hub.conf"); # waits until all agents are done
 for my $verb (qw(test reload)) {
 	ok($story->until($verb, sub { -e "$top/at-$verb" }), "the renewal waits in mail's $verb");
 	my ($holders, $seen) = holders(@second, @first);
@@ -158,7 +158,7 @@ for my $name (qw(hub mail)) {
 	cmp_ok(scalar(grep { /(privkey|combined|\.pem|\.key|certsync-)/ } @born), '>', 5, "$name: files with keys are born before our eyes");
 	my @wide = grep { !/, 0[0-6]00(\)| <unfinished)/ } @born; # but the hook's own
 	@wide = grep { !m{"$top/at-} } @wide;
-	@wide = grep { !m{"\Q$ENV{CERTSYNC_COUNTERS}\E/} } @wide if $ENV{CERTSYNC_COUNTERS}; # make coverage
+	@wide = grep { !m{"\Q$ENV{CERTSYNC_COUNTERS}\E/} } @wide if $ENV{CERTSYNC_COUNTERS}; # for make coverage
 	is_deeply(\@wide, [], "$name: every file is born for its owner alone");
 	my @wider = grep { /(privkey|combined|haproxy|\.key|id_ed25519)/ && !/, 0?[0-6]00\)/ } $trace =~ /^\d+ +(f?chmod\w*\([^\n]*)/gm;
 	is_deeply(\@wider, [], "$name: and no key is opened to others later");

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# A hub under a crowd of agents, some of them hostile: who means well notices nothing, who does not is named, and nothing is left behind.
-# CERTSYNC_LOAD_MINUTES=N holds them so long, which the patience of some kinds needs; tests/load/load measures the same with thousands.
+# A hub under a crowd of agents, some of them hostile: those who mean well notice nothing, those who do not are named,
+# and nothing is left behind. CERTSYNC_LOAD_MINUTES=N holds them so long, which the patience of some kinds needs;
+# tests/load/load measures the same with thousands.
 # Not under valgrind: it holds three hundred agents, at 60 MB each under valgrind.
 use strict;
 use warnings;
@@ -15,7 +16,7 @@ use Time::HiRes qw(time sleep);
 
 Fleet->enter;
 my $minutes = $ENV{CERTSYNC_LOAD_MINUTES} // 0;
-# The hub gives a silent one 15 seconds and one that stops in the middle 90.
+# The hub waits 15 seconds for a silent agent, and 90 for one that stops in the middle.
 my @later = $minutes >= 3 ? () : qw(silent half);
 my $load = Load->new(real => 3, renewed => 3, crowd => 90, hostile => 22, spread => 0.3);
 ok($load->settle, 'all agents are connected');

@@ -114,7 +114,7 @@ ok($story->until('third', sub { $story->installed('here') eq $story->fingerprint
 
 # ---- places ----
 
-# As somebody else where there is one: nobody, in the operators' group.
+# Holds connections as another user, where root can become one: as nobody, in the operators' group.
 sub hold {
 	my ($open) = @_;
 	pipe my $ready, my $report or die $!;

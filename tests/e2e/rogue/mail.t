@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Mail servers and databases that mean ill (tests/rogue/mail.py), each in a way of its own, and what an agent's probe and `certsync check` say
-# of each, all at once: one verdict each, with its reason, in time, and no control character of theirs anywhere.
+# Mail servers and databases that mean ill (tests/rogue/mail.py), each in a way of its own, and what an agent's probe
+# and `certsync check` say of them, all at once: each has one verdict with its reason, in time, and none of its control
+# characters is shown anywhere.
 # Not under valgrind: it judges how long two hundred probes take.
 use strict;
 use warnings;
@@ -40,13 +41,13 @@ my %wanted = (
 	'smtp-no-certificate' => qr/without a certificate|handshake failed/,
 	(map { $_ => qr/^(protocol|timeout)/ } qw(tls-alert tls-record-of-64k tls-hello-cut tls-empty-records tls-warnings tls-noise tls-hello-of-a-client
 		tls-application-data tls-ssl3)),
-	# These are well, whatever their manners.
+	# These servers do serve, whatever their manners.
 	(map { $_ => qr/^served $fingerprint/ } qw(smtp-lf-alone smtp-small-letters smtp-quit-unanswered smtp-talks-on-behind-quit smtp-tls10 smtp-tls11
 		imap-logout-unanswered)),
 );
 is(join(' ', sort keys %port), join(' ', sort keys %wanted), 'each server has a verdict to come');
 
-# The probe and two checks, since one takes so many places, at once.
+# The probe and two checks run at once; there are two, since one takes only so many places.
 my %at = map { ("127.0.0.1:$port{$_}/$protocol{$_}" => $_) } keys %port;
 my @hosts = map { "$Story::name:$port{$_}/$protocol{$_}" } sort keys %port;
 my $check = "$Story::bin/certsync check --at 127.0.0.1 --anchors $top/ca.pem --timeout 3 --json -c $top/none.conf";

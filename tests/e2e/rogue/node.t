@@ -1,9 +1,10 @@
 #!/usr/bin/perl
-# A local user who means ill on a node with every hook. For each service he has processes of its name whose words name root's files, one
-# of them a setuid program; he writes its pid file and makes its socket wherever a mistake in the configuration lets him; he puts links and
-# FIFOs where root is about to look. Root's process of the service is told of what is new all the same, and strace(1), inotify(7) and the
-# signals that his processes note say what root did: it has opened, run, signalled and told nothing of his.
-# The services are stand-ins of root's: what is tried is whom a hook believes. Their real ones are in services/.
+# A local user who means ill on a node with every hook. For each service he has processes of its name whose words name
+# root's files, one of them a setuid program; he writes its pid file and makes its socket wherever a mistake in the
+# configuration lets him; and he puts links and FIFOs where root is about to look. Root's process of the service must be
+# told of what is new all the same. strace(1), inotify(7) and the signals that his processes note say what root did, and
+# it must have opened, run, signalled and told nothing of his. The services are stand-ins of root's, since it is tried
+# whom a hook believes; services/ has the real ones.
 use strict;
 use warnings;
 use FindBin;
@@ -22,7 +23,7 @@ needs(qw(/usr/bin/strace /usr/bin/doveconf /usr/sbin/nginx /usr/sbin/apache2 /us
 	(glob '/usr/lib/postgresql/*/bin/postgres')[0] // '/usr/lib/postgresql/15/bin/postgres');
 Story->enter;
 
-# A place whose parents are root's alone, unlike those of a temporary directory.
+# The directories above this one are root's alone, unlike those above a temporary directory.
 my $top = '/mnt';
 my $nobody = scalar getpwnam 'nobody';
 
@@ -53,7 +54,7 @@ POSIX::mkfifo("$top/bait/pipe", 0600) or die;
 my @bait = map { "$top/bait/$_" } qw(secret.key rooted.cfg stolen.pid pipe);
 my @pieces = grep { length } map { s/\s//gr } grep { !/-----/ } split /\n/, read_file("$top/archive/1/privkey.pem");
 
-# inotify(7) by its system calls: IN_OPEN | IN_ACCESS of each.
+# inotify(7) is used by its system calls, and tells IN_OPEN and IN_ACCESS of each file.
 my $inotify = syscall(294, 04000);
 open my $events, '<&=', $inotify or die $!;
 syscall(254, $inotify, my $path = $_, 0x21) >= 0 or die "$_: $!" for @bait;
@@ -64,7 +65,8 @@ my %children;
 
 sub until_true { my ($what, $condition) = @_; return Story->until($what, $condition) || fail("waited for $what") }
 
-# A program of this name: perl itself, whose words are then whatever we say. It notes each signal that it gets, and who sent it.
+# Starts a program of this name. It is perl itself, so its words can be whatever the story says. It notes each signal
+# that it gets, and who sent it.
 sub process {
 	my ($uid, $name, $log, @words) = @_;
 	my $program = "$top/bin/$name";
@@ -109,7 +111,7 @@ sub rogues {
 	my (@names) = @_;
 	for my $name (@names) {
 		$rogue{$name} = process($nobody, $name, $signals, @words);
-		# Root's user with nobody's words, as su is while it asks for a password.
+		# This process has root's user and nobody's words, like su while it asks for a password.
 		copy('/usr/bin/tail', "$top/lent/$name") && chmod(04755, "$top/lent/$name") or die $!;
 		defined(my $pid = fork) or die;
 		if (!$pid) {
@@ -124,7 +126,7 @@ sub rogues {
 	}
 }
 
-# A listener of his. It keeps what it is told, and says something back.
+# Starts a listener of his, which keeps what it is told and says something back.
 my $told = "$top/nobody/told";
 sub listener {
 	my ($what) = @_;
@@ -152,7 +154,8 @@ sub listener {
 
 our %more;
 
-# What is his, as strace writes it: the bait and his own directory, his processes by their numbers.
+# Returns what root did with anything of his, as strace writes it: the bait, his own directory, and his processes by
+# their numbers.
 sub deeds {
 	my ($trace) = @_;
 	my %his = map { $_ => 1 } values %rogue, values %lent;
@@ -178,7 +181,7 @@ sub traced {
 		open STDIN, '<', '/dev/null';
 		%ENV = (PATH => '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', %more);
 		chdir '/';
-		# What never ends is killed, and fails.
+		# A hook that never ends is killed, and fails.
 		exec qw(timeout -k 1 60 strace -f --seccomp-bpf -y -qq -s 4096 -e signal=none -e), 'trace=open,openat,openat2,execve,execveat,kill,tkill,tgkill,rt_sigqueueinfo,pidfd_send_signal',
 			'-o', $trace, @command or POSIX::_exit(127);
 	}
@@ -220,7 +223,7 @@ sub apache_conf {
 		(map { "LoadModule ${_}_module /usr/lib/apache2/modules/mod_$_.so" } qw(mpm_event authz_core)), '');
 }
 
-# Exim and Courier are doubles as far as a configuration is asked for: its paths are what counts here.
+# Exim and Courier are doubles that only print a configuration, since only the paths in it matter here.
 sub exim_conf {
 	my ($file) = @_;
 	write_file('/usr/local/sbin/exim4', <<"SH", 0755);
@@ -284,7 +287,7 @@ for my $service (sort keys %services) {
 	chmod 0777, "$top/open/$service";
 	unlink glob '/etc/stunnel/*.conf';
 
-	# Root's own process, beside his.
+	# Root's own process runs beside his.
 	my $good = "$top/good/$service/$name";
 	$s->{conf}->($good);
 	hook('nothing of root\'s runs', $service, 'running', 3);
@@ -296,14 +299,14 @@ for my $service (sort keys %services) {
 	ok(until_true('the signal', sub { -s $log }), "$service: root's process is told") if $s->{signal};
 	is(read_file($log), $s->{signal} ? "$roots $s->{signal}\n" : '', '  as it should be');
 
-	# What the file said once is a number of his now.
+	# The number in the file belongs to a process of his by now.
 	pid_file($good, "$rogue{$s->{process}}\n", 0);
 	hook('a number that is his now', $service, 'running', 3);
 	hook('a number that is his now', $service, 'reload', $s->{signal} && $service ne 'stunnel' && $service ne 'postgresql' ? fails() : sub { 1 });
 	pid_file($good, "$lent{$s->{process}}\n", 0);
 	hook('a number of a program that is lent', $service, 'running', 3);
 
-	# A place that he can write, by mistake.
+	# By mistake the configuration names a place that he can write.
 	my $open = "$top/open/$service/$name";
 	$s->{conf}->($open);
 	my $loses = qr/can be written by others than its owner|belongs to user $nobody|which user \w+ can write|\Q$top\E\/open/;
@@ -311,7 +314,8 @@ for my $service (sort keys %services) {
 		['a FIFO', sub { POSIX::mkfifo($open, 0666); chown $nobody, -1, $open }]) {
 		my ($what, $make, $link) = @$case;
 		unlink $open;
-		# Its own program opens that file when it tests: what is there is nginx's matter, not the hook's.
+		# The service's own program opens that file when it tests; what it finds there is its matter, and not
+		# the hook's.
 		next if $link && $s->{opens_it};
 		$make->();
 		hook($what, $service, 'running', 1, $loses);
@@ -377,7 +381,8 @@ stop($tcpserver);
 	hook('a number that is his now', 'postfix', 'running', 3);
 	hook('a number that is his now', 'postfix', 'test', 0);
 	hook('a number that is his now', 'postfix', 'reload', fails());
-	# He can write where the lock is: whoever holds that is the master for `postfix reload`, which signals what stands in the file.
+	# He can write the lock: whoever holds it counts as the master for `postfix reload`, which signals the number
+	# that stands in the file.
 	chmod 0777, "$queue/pid";
 	for my $named (sprintf('%10d', $victim), $rogue{master}) {
 		pid_file($file, "$named\n", $nobody);
@@ -403,14 +408,15 @@ stop($tcpserver);
 	unlink $file;
 }
 
-# Scripts of the service that root would run: they have to be root's.
+# Root would run scripts of the service, so they have to be root's.
 apache_conf("$top/good/apache2/apache2.pid");
 write_file("$top/nobody/$marker.sh", "touch $top/nobody/executed\n", 0755);
 write_file('/etc/apache2/envvars', read_file('/etc/apache2/envvars') . ". $top/nobody/$marker.sh\n");
 chown $nobody, -1, '/etc/apache2/envvars';
 hook('envvars that are his', 'apache2', $_, 1, qr{/etc/apache2/envvars belongs to user $nobody}) for qw(test reload running);
 ok(!-e "$top/nobody/executed", 'nothing of it is run');
-# The directory is the servers' user's, as the package makes it; he puts a file there at the very moment at which it is looked for.
+# The directory belongs to the servers' user, as the package makes it, and he puts a file there at the very moment at
+# which it is looked for.
 courier_conf("$top/good/courier/courier.pid");
 Story->run('chown -R courier /etc/courier');
 write_file("$top/good/ran-as", '', 0666);

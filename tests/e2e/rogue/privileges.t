@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Privileges held against the code: what each process has mapped and opens in a whole renewal; what a session of the gate account can
-# do, with a real ssh at an sshd that allows everything; what the agent's user can reach on the hub's node; what systemd is told.
+# Privileges held against the code: what each process has mapped and opens in a whole renewal; what a session of the
+# gate account can do, with a real ssh at an sshd that allows everything; what the agent's user can reach on the hub's
+# node; and what systemd is told.
 # Not under valgrind: it judges which libraries and files a process has, and those are valgrind's too.
 use strict;
 use warnings;
@@ -46,8 +47,8 @@ is_deeply([sort grep { /^(hub|certsync)/ } keys %mapped],
 sub mapped {
 	my ($what) = @_;
 	my @system = qw(c m pthread resolv dl rt nss_.*);
-	push @system, 'cap' if $mapped{$what}{libnss_systemd}; # which needs it
-	push @system, qw(asan ubsan gcc_s stdc\+\+) if $mapped{$what}{libasan}; # make SANITIZE=1
+	push @system, 'cap' if $mapped{$what}{libnss_systemd}; # libnss_systemd needs it
+	push @system, qw(asan ubsan gcc_s stdc\+\+) if $mapped{$what}{libasan}; # for make SANITIZE=1
 	my $system = join '|', @system;
 	return join ' ', sort grep { !/^lib($system)$/ } keys %{$mapped{$what}};
 }
@@ -67,7 +68,8 @@ my @login = ('-F', 'none', '-i', $key, map({ ('-o', $_) } 'IdentitiesOnly=yes', 
 	'StrictHostKeyChecking=yes', 'LogLevel=VERBOSE', 'ConnectTimeout=5'));
 my $gate = 'certsync-gate@127.0.0.1';
 
-# What a command prints on both, given these bytes; how long it has.
+# Runs a command with these bytes as its input, for at most $patience seconds. Returns its exit code, its output and its
+# errors.
 my $patience = 10;
 sub result {
 	my ($input, @command) = @_;
@@ -79,7 +81,7 @@ sub result {
 
 my $hello = '{"type":"hello","protocol":1,"version":"x","instance":"' . '0' x 32 . '","clock":1,"count":0}';
 $hello = pack('NC', length($hello) + 1, 1) . $hello;
-$hello .= $hello; # the second one is a fault, which ends it
+$hello .= $hello; # a second hello is a fault, which ends the connection
 my $frame = qr/^\0\0..\x01\{"type":"welcome"/s;
 for my $try (['no command: a shell'], ['cat /etc/passwd'], ['-T', '/bin/sh', '-i'], ['-tt', 'id'], ['-s', 'sftp'],
 	['here', 'mail'], ['--', '-c', 'mail'], [';id'], ['$(id)'])
@@ -87,7 +89,8 @@ for my $try (['no command: a shell'], ['cat /etc/passwd'], ['-T', '/bin/sh', '-i
 	my @options = grep { /^-[Tts]+$/ } @$try;
 	my @words = $try->[0] =~ /shell/ ? () : grep { !/^-[Tts]+$/ } @$try;
 	my (undef, $output, $error) = result($hello, 'ssh', @login, @options, $gate, @words);
-	like($output, $frame, "@$try: what answers is the hub, in a frame") if !grep { $_ eq '-tt' } @$try; # a terminal garbles it
+	# a terminal would garble it
+	like($output, $frame, "@$try: what answers is the hub, in a frame") if !grep { $_ eq '-tt' } @$try;
 	unlike("$output$error", qr/root:|uid=/, "@$try: nothing was run");
 }
 ok($story->until('log', sub { (() = $story->log('hub') =~ /event=connected agent=other/g) >= 7 }), 'to the hub each was the agent of this key');
@@ -100,7 +103,7 @@ $patience = 2; # the hub waits for the rest of a frame
 ok($exit != 0 && !-e "$top/stolen", 'no scp');
 $patience = 10;
 
-# Forwarding: a server behind it that must see nobody.
+# Forwarding is tried to a server behind sshd, which must see nobody.
 my $behind = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', LocalPort => free_port()) or die;
 my $secret = $behind->sockport;
 sub forward {
@@ -112,7 +115,7 @@ sub forward {
 	$socket->syswrite($_) && IO::Select->new($socket)->can_read(2) && $socket->sysread(my $answer, 100) for @speak;
 	ok($story->until('log', sub { $story->log("ssh-$port") =~ /administratively prohibited|open failed/ }), "$what: sshd prohibits it")
 		or diag($story->log("ssh-$port"));
-	$story->stop("ssh-$port", 'KILL'); # a SIGTERM that meets ssh right before its poll(2) is lost
+	$story->stop("ssh-$port", 'KILL'); # SIGTERM could be lost, when it meets ssh right before its poll(2)
 }
 my @ports = map { free_port() } 1 .. 4;
 forward('-L', "-L$ports[0]:127.0.0.1:$secret", $ports[0], "x\n");
@@ -127,7 +130,7 @@ for my $where ($ports[3], "$top/remote.sock") {
 $behind->blocking(0);
 ok(!$behind->accept, 'nobody has come to the server behind');
 
-# Environment, agent, X11: what a session that stays has got.
+# Environment, agent and X11 are looked at in a session that stays.
 my %before = $story->processes;
 $ENV{SSH_AUTH_SOCK} = "$top/agent.sock";
 $ENV{DISPLAY} = ':7';
@@ -152,7 +155,7 @@ delete @ENV{qw(SSH_AUTH_SOCK DISPLAY)};
 
 # ---- the agent's user on the hub's node ----
 
-# The path, if a hub or an agent says anything there to what its peers would send.
+# Returns the path, if a hub or an agent says anything there to what its peers would send.
 sub answers {
 	my ($path) = @_;
 	local $SIG{PIPE} = 'IGNORE';
@@ -186,14 +189,16 @@ for my $pair (['certsync-hub', 'hub'], ['certsync-keys', 'certsync-keys'], ['cer
 
 # ---- what is opened ----
 
-# The files that a root half itself names in system calls; what its children do after they have become another program is theirs.
+# Returns the files that a root half itself names in system calls. What its children do after they have become another
+# program is theirs.
 sub named_by_root {
 	my ($trace) = @_;
 	my (%other, %files, %begun);
 	open my $file, '<', $trace or die "$trace: $!";
 	my $root;
 	while (my $line = <$file>) {
-		# Who waits for an execve goes on when it has succeeded, so strace cuts its line in two.
+		# A process that has waited for an execve goes on when that has succeeded, so strace cuts the line in
+		# two.
 		$begun{$1} = $2 if $line =~ /^(\d+)\s+(execve\(.*) <unfinished/;
 		$line = "$1 $begun{$1}$2" if $line =~ /^(\d+)\s+<\.\.\. execve resumed>(.*)/s;
 		my ($pid, $call, $rest) = $line =~ /^(\d+)\s+(\w+)\((.*)/ or next;
@@ -202,12 +207,12 @@ sub named_by_root {
 		$other{$1} = 1 if $call =~ /fork|clone/ && $other{$pid} && $rest =~ /= (\d+)/;
 		if ($call eq 'execve' && $rest =~ /= 0$/) {
 			$files{(split /"/, $rest)[1]}{execve} = 1;
-			$other{$pid} = 1 if $pid != $root; # the first one is strace's
+			$other{$pid} = 1 if $pid != $root; # the first execve is strace's
 			next;
 		}
 		next if $call eq 'connect' && $rest !~ /sun_path/;
-		$rest =~ s/^"[^"]*", // if $call eq 'symlinkat'; # what a link says is no file yet
-		# AT_FDCWD</x>, "y" or 5</x>, "y" or "y"
+		$rest =~ s/^"[^"]*", // if $call eq 'symlinkat'; # a link's target is no file yet
+		# The arguments look like: AT_FDCWD</x>, "y" or 5</x>, "y" or "y"
 		my ($directory, $name) = $rest =~ /^(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?(?:\d+<[^>]*>, \{[^"]*)?"([^"]*)"/ or next;
 		$name = ($directory // '') . "/$name" if $name !~ m{^/};
 		$name =~ s{//+}{/}g;
@@ -217,17 +222,17 @@ sub named_by_root {
 	return \%files;
 }
 
-# What the C library, the dynamic linker and this machine's user data base read in every program.
+# The C library, the dynamic linker and this machine's user data base read these in every program.
 my $system = qr{^(/etc/(ld\.so\.(cache|preload)|nsswitch\.conf|passwd|group|localtime|ssl/openssl\.cnf)
 	|/(usr/)?lib(64)?/[^.].*|/mnt/programs(/.*)?|/dev/(null|urandom)|/proc/self/(exe|fd.*|status)|/proc/(self|\d+)/task/\d+/children|/proc/sys/kernel/ngroups_max
 	|/run/systemd/.*|/(etc|run|usr/lib|usr/local/lib)/userdb|/run/host|(/var)?/run/nscd/socket|/usr/share/zoneinfo/.*)$}x;
 
-# What is neither that, nor one of these or below one, nor passed through on the way there.
+# Returns what is neither that, nor one of these or below one, nor passed through on the way there.
 sub outside {
 	my ($trace, @own) = @_;
 	my $files = named_by_root($trace);
-	push @own, $ENV{CERTSYNC_COUNTERS} if $ENV{CERTSYNC_COUNTERS}; # make coverage
-	push @own, '/proc/self' if grep { $_->{libasan} } values %mapped; # make SANITIZE=1
+	push @own, $ENV{CERTSYNC_COUNTERS} if $ENV{CERTSYNC_COUNTERS}; # for make coverage
+	push @own, '/proc/self' if grep { $_->{libasan} } values %mapped; # for make SANITIZE=1
 	my %way = map { ($_ => 1) } '/', '/usr', '/usr/lib', '/usr/local', '/usr/local/lib', '/usr/lib/ssl', '/etc', '/lib', '/run';
 	for my $path (map { $_ } @own) {
 		$way{$path} = 1 while $path =~ s{/[^/]+$}{} && $path;
@@ -241,7 +246,7 @@ sub outside {
 my %ending = $story->processes;
 kill 'TERM', grep { $ending{$_} =~ /-root$/ } keys %ending;
 waitpid delete $story->{started}{$_}, 0 for qw(here mail hub);
-# Its opener asks how large it is itself, before its memory is locked.
+# The opener itself asks how large it is, before its memory is locked.
 is_deeply(outside("$top/mail.trace", '/proc/self/statm', map { "$top/$_" } 'mail', 'ca.pem'), [], "the agent's root half names no file but its own");
 is_deeply(outside("$top/hub.trace", "$top/hub.conf", "$top/hub", "$top/hub-keys", '/run/certsync-hub', '/run/certsync-hub-keys', $Separate::home, map { "$top/$_" } 'ca.pem', 'host.pub'), [],
 	"nor the hub's");
@@ -251,14 +256,15 @@ is_deeply([grep { m{^\Q$top\E/hub-keys/.*\.(pem|key)$} && $hubs->{$_}{openat} } 
 
 # ---- what systemd is told ----
 
-# What each exposure that remains is for stands in SECURITY.md.
+# SECURITY.md says what each exposure that remains is for.
 sub exposure {
 	my ($unit) = @_;
 	my ($figure) = `systemd-analyze security --offline=true --no-pager $unit 2>&1` =~ /Overall exposure level for \S+: ([\d.]+)/;
 	return $figure;
 }
 
-# The same unit for its daemon, a child of the root half, which has another user and no capability: as if it were alone in it.
+# Returns the exposure of the root half's daemon, its child in the same unit, which has another user and no capability,
+# as if it were alone in the unit.
 sub exposure_of_daemon {
 	my ($name, $user) = @_;
 	my $unit = Story::read_file("$units/$name.service");

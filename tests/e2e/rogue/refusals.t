@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # Bad input between hub and agent, with the real programs: each is refused with its reason, nothing else is disturbed,
-# and the certificate that was there stays. What plays a peer that misbehaves is this script.
+# and the certificate that was there stays. This script plays the peer that misbehaves.
 use strict;
 use warnings;
 use FindBin;
@@ -45,7 +45,7 @@ is($story->installed('here'), $first, 'the right one');
 
 my $mail = $story->let_in('mail');
 
-# Sends bytes as the gate would for agent mail; what the hub answers until it closes.
+# Sends bytes as the gate would for the agent mail. Returns what the hub answers until it closes.
 sub as_mail {
 	my ($bytes) = @_;
 	my $socket = IO::Socket::UNIX->new(Peer => "$top/hub.run/gate.sock") or die "gate.sock: $!";

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# SSH servers that mean ill (tests/rogue/ssh.py), each in a way of its own, and certsync-link's verdict on each: its exit, its one line, in
-# time; no login where the host key is not the pinned one, no control character shown, and where the hub's stream survives it, intact.
+# SSH servers that mean ill (tests/rogue/ssh.py), each in a way of its own, and certsync-link's verdict on each: its
+# exit code and its one line, in time. There is no login where the host key is not the pinned one, no control character
+# is shown, and where the hub's stream survives it is intact.
 # Not under valgrind: it judges how soon each of ninety servers is left.
 use strict;
 use warnings;
@@ -20,7 +21,8 @@ $story->start('ssh', '/usr/bin/python3', '-W', 'ignore', "$FindBin::Bin/../../ro
 ok($story->until('the servers', sub { $story->log('ssh') =~ /^ready$/m }), 'the servers listen') or BAIL_OUT($story->log('ssh'));
 my %port = $story->log('ssh') =~ /^port (\S+) (\d+)$/mg;
 
-# Each: its exit, what it says; "stream": the hub's stream goes on, and is asked for what was sent.
+# For each server there is the link's exit code and what it says; "stream": the hub's stream goes on, and gives back
+# what was sent.
 my $late = qr/not connected within 6 s \(SSH key exchange\)/;
 my $no_kex = qr/ended before the key exchange was complete|no common algorithm/;
 my %wanted = (
@@ -29,7 +31,7 @@ my %wanted = (
 	(map { $_ => [qr/^1[03]$/, qr/$no_kex|$late/] } qw(kexinit-twice newkeys-first success-first success-instead-of-keys newkeys-instead-of-keys unknown-message
 		ignore-flood debug-flood)),
 	(map { $_ => [qr/^10$/, $late] } qw(silent byte-by-byte banner-without-end)),
-	# 10 where the server hangs up before libssh has looked at its list.
+	# The code is 10 where the server hangs up before libssh has looked at its list.
 	(map { ("only-$_" => [qr/^1[03]$/, qr/no common algorithm/]) } qw(group1 group14-sha1 dss rsa-sha1 3des cbc ctr arcfour cipher-none zlib)),
 	'another-host-key' => [qr/^11$/, qr/THE HOST KEY IS NOT PINNED/],
 	'host-key-that-it-has-not' => [qr/^1[03]$/, $no_kex],
@@ -54,7 +56,7 @@ my %wanted = (
 	'login-success-twice' => [qr/^13$/, qr/sshd opens no channel/],
 	(map { $_ => 'stream' } qw(relay-packet-of-1 relay-window-overflows relay-another-channel relay-closes-another relay-stderr-flood
 		relay-unknown-stream relay-opens-channels relay-asks relay-requests exec-answered-twice relay-ignore-flood)),
-	# To whom libssh listens on, or not: then it says why.
+	# libssh may go on listening to these or not; when it does not, the link says why.
 	(map { $_ => [qr/^(0|10)$/] } qw(relay-over-our-window relay-length-lies)),
 	(map { $_ => [qr/^(0|10)$/] } qw(relay-eof-alone relay-closes-twice)),
 );
@@ -80,8 +82,8 @@ sub start_link {
 	return {pid => $pid, socket => $ours, heard => ''};
 }
 
-# All at once, but those whose time runs out, which come after the others, so that it runs out where it should. Those that stand at the end
-# are told to go by the end of their socket.
+# All run at once, but those whose time runs out: these come after the others, so that it runs out where it should.
+# Those that still stand at the end are told to go by closing their socket.
 my (%link, $began);
 sub look {
 	for my $name (keys %link) {

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Daemons that mean ill towards whoever asks them, root perhaps: each command is answered by a false daemon with texts that would steer a
-# terminal, forge rows or hide. What is printed, as a table and as JSON, has none of it.
+# Daemons that mean ill towards whoever asks them, who may be root: each command is answered by a false daemon with
+# texts that would steer a terminal, forge rows or hide. What is printed, as a table and as JSON, has none of it.
 use strict;
 use warnings;
 use FindBin;
@@ -16,7 +16,8 @@ my $story = Story->new;
 my $top = $story->top;
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 
-# An escape sequence, one of eight bits, a row, the end of a row, an override of direction, a space of no width.
+# The text has an escape sequence, one of eight bits, a row, the end of a row, an override of direction, and a space of
+# no width.
 my $evil = "\e]0;owned\a\e[2J\x{9b}31m no\n  victim  verified  1.9\rroot\x{202e}deifirev\x{200b}";
 
 sub texts { my (@keys) = @_; return map { $_ => "$_$evil" } @keys }

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The workers' user: who runs in an order by dns-01, and what a DNS hook that is hostile gets at. It tries all that is the hub's, as the
-# user that it has, beside the real hub; then what starts the workers is killed under a running order.
+# The workers' user: who runs in an order by dns-01, and what a hostile DNS hook can reach. It tries everything that is
+# the hub's, as the user that it has, beside the real hub; then what starts the workers is killed under a running order.
 use strict;
 use warnings;
 use File::Find;
@@ -40,7 +40,7 @@ ok($story->until('ca', sub { ($port) = $story->log('ca') =~ /^ready (\d+)$/m }),
 
 # ---- a hook that tries everything, says so, and waits ----
 
-# Whoever may write there may be the hook: the test reads nothing else of it.
+# Any user may write there, since the hook is one; the test reads nothing else of it.
 mkdir("$top/said") && chmod(0777, "$top/said") or die $!;
 Story::write_file("$top/hook", <<"PERL", 0755);
 #!$^X
@@ -69,12 +69,12 @@ for my \$what (sort keys \%{\$try->{processes}}) {
 	push \@{\$said{looked}}, "\$what fd" if opendir my \$d, "/proc/\$pid/fd";
 	push \@{\$said{signalled}}, \$what if kill 0, \$pid;
 }
-# That the calls are the right ones.
+# A process of its own shows that these calls are the right ones.
 my \$own = fork // die;
 if (!\$own) { sleep 1 while 1 }
 \$said{control} = [seize(\$own) ? 'seized' : (), open(my \$f, '<', "/proc/\$own/environ") ? 'looked' : (), kill(0, \$own) ? 'signalled' : ()];
 kill 'KILL', \$own;
-# One that leaves its group, its session and its parent.
+# This child leaves its group, its session and its parent.
 if (!fork) {
 	POSIX::setsid();
 	POSIX::_exit(0) if fork;
@@ -113,7 +113,7 @@ $story->hub_conf(agents => [], certificates => "resolvers = {\"127.0.0.1:5353\"}
 $story->pair('imported');
 Story::write_file("$top/try", '{}');
 
-my %is; # processes by name
+my %is; # maps names to processes
 sub until_said {
 	my ($what) = @_;
 	my @said;
@@ -129,7 +129,7 @@ my ($daemon_is, $spawner_is, $worker_is) = (qr/certsync\0hub\0/, qr/certsync-wor
 
 $story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
 ok($story->until('hub', sub { -S '/run/certsync-hub/control.sock' && ($story->certsync('status'))[0] != 4 }), 'the hub runs') or BAIL_OUT($story->log('hub'));
-$story->import('imported'); # so that there is a key to be had
+$story->import('imported'); # with this there is a key to be had
 
 my (undef, $first_hook) = until_said('a DNS hook runs');
 my ($daemon, $spawner) = map { pid_of($_) } $daemon_is, $spawner_is;
@@ -138,7 +138,7 @@ ok($story->until('strays', sub { !strays() }), 'what a hook has left behind, in 
 ok(!-e "/proc/$first_hook", 'as does the hook');
 is(pid_of($spawner_is), $spawner, 'what started it lives on');
 
-# Again, and now there is something to try.
+# The hook runs again, and now there is something to try.
 my @files;
 find({no_chdir => 1, wanted => sub { push @files, $_ }}, "$top/hub", "$top/hub-keys");
 push @files, "$top/hub.conf", '/etc/shadow';
@@ -179,7 +179,7 @@ is_deeply($said->{written}, [], 'it writes none, and plants none beside them');
 is_deeply($said->{served} // [], [], 'it is served at no socket of the hub');
 is_deeply($said->{seized} // [], [], 'it can trace neither the hub, nor what starts workers, nor its worker');
 is_deeply($said->{looked} // [], [], 'nor look into them by /proc');
-# landlock_create_ruleset(2), asked for its version: signals from 6 on. The worker is the hook's own.
+# landlock_create_ruleset(2) is asked for its version, which restricts signals from 6 on. The worker is the hook's own.
 is_deeply($said->{signalled} // [], [syscall(444, 0, 0, 1) >= 6 ? () : 'spawner', 'worker'], 'it can signal its own worker, and no other where the kernel has Landlock for that');
 my $other = $story->as('certsync-worker', sub { [grep { open my $f, '<', "/proc/$worker/$_" } qw(mem environ maps)] });
 is_deeply($other, [], 'nor can another process of the same user look into a worker');

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# certsync-agent-root, driven by a double of its daemon (tests/root_tool.c): each step of an installation, what
-# must come of failures, and kill -9 between and inside the steps. Run as root it gives the daemon to the user
-# nobody; without root the same stories hold with the rights that there are.
+# certsync-agent-root, driven by a double of its daemon (tests/root_tool.c): each step of an installation, what must
+# come of failures, and kill -9 between and inside the steps. Run as root it gives the daemon to the user nobody;
+# without root the same stories hold with the rights that there are.
 # Not under valgrind: it copies the program beside a stand-in for the agent, which the original would not start.
 use strict;
 use warnings;

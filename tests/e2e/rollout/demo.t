@@ -1,12 +1,12 @@
 #!/bin/bash
-# The whole topology on real servers: a certificate by ACME on every port, one by certbot beside it, who links and may what,
-# and kill -9 of each process while a renewal is under way.
+# The whole topology on real servers: a certificate by ACME is on every port, one by certbot beside it; it is looked at
+# who links what and may what; and each process is killed while a renewal is under way.
 # Not under valgrind: the topology's machines know processes by name; each is valgrind there.
 set -u
 . "$(dirname "$(readlink -f "$0")")/../lib/lib.sh"
 topology_begin
 
-# One line for each endpoint that does not serve this fingerprint.
+# Prints a line for each endpoint that does not serve this fingerprint.
 not_serving() {
 	local want=$1 sni=$2 address port got
 	shift 2
@@ -121,7 +121,8 @@ ok "the agent's user cannot read a TLS key" keyless
 
 # ---- kill -9 while a renewal is under way ----
 
-# killed NODE PATTERN [STATE]: in a renewal, once the mail agent is in STATE (or past it, when that went by unseen).
+# killed NODE PATTERN [STATE]: kills these processes in a renewal, once the mail agent is in STATE (or past it, when
+# that went by unseen).
 killed() {
 	local node=$1 pattern=$2 state=${3:-offered} pid before renewal
 	before=$(revision mail.domain.pl)
@@ -129,7 +130,7 @@ killed() {
 	renewal=$!
 	wait_until 60 "the agent to be $state" under_way "$before" "$state" || return 1
 	for pid in $(pids "$node" "$pattern"); do
-		# One that has gone with its parent, killed a moment ago, is killed too.
+		# A process that has gone with its parent, which was killed a moment ago, counts as killed, too.
 		node_do "$node" sh -c 'kill -KILL "$1" || ! kill -0 "$1"' sh "$pid" || return 1
 	done
 	wait "$renewal"

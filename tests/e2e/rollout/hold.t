@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# A person at work is let alone, also over restarts; drift is put right and told; a failed activation sends everybody back and ends.
+# While a person works on a node, certsync leaves it alone, also over restarts; drift is put right and told; a failed
+# activation sends everybody back and ends.
 use strict;
 use warnings;
 use FindBin;
@@ -61,7 +62,7 @@ my $second = $story->pair('second', days => 25);
 is($exit, 3, 'a renewal does not wait for it, and does not reach it');
 is($story->installed('here'), $first, 'the first certificate is still there');
 
-# Restarts, of everybody: each is told again.
+# Everybody is restarted, and is told again that there is a hold.
 for my $who ('here', 'hub') {
 	my $before = () = $story->log('here') =~ /event=hold .*seconds=3\d\d\d/g;
 	$story->stop($who, 'KILL') if $who eq 'hub';
@@ -90,7 +91,7 @@ ok($story->until_state('here', 'unprobed'), 'what waited is done');
 is($story->installed('here'), $second, 'the second certificate is there');
 ok($story->until('repair', sub { index(Story::read_file($own), 'mine') < 0 }), 'and the file is put right');
 
-# What expires meanwhile must not be overlooked.
+# A certificate that expires meanwhile must not be overlooked.
 $story->certsync('hold', 'here', '--for', '7d');
 is($story->state_of('here')->{danger}, '', 'no danger while the certificate outlives the hold');
 $story->certsync('hold', 'here', '--for', '2s');

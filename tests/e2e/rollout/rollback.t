@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Going back: old content as a new revision, also while a broken service keeps an agent from going forward.
+# Going back means old content as a new revision, also while a broken service keeps an agent from going forward.
 use strict;
 use warnings;
 use FindBin;
@@ -43,8 +43,8 @@ for my $wrong (['1.9', qr/not older/], ['abc', qr/written like/], ['1.4', qr/not
 	like($text, $wrong->[1], 'with the reason');
 }
 
-# A service that breaks: the new revision fails there. Going back runs no hook where the content never left, so that the broken
-# service cannot block it.
+# The service breaks, so the new revision fails there. Going back runs no hook where the content never left, so that the
+# broken service cannot block it.
 Story::write_file("$dir/hooks/odd", "#!/bin/sh\necho \$1 >>$top/called\nexit 1\n", 0755);
 $story->pair('third', days => 26);
 is(($story->import('third'))[0], 3, 'a third revision fails at the broken service');

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The short run of tests/bench/swaps: a renewal at HAProxy, Postfix and Dovecot under handshakes.
-# `make swaps` is the long one.
+# This is the short run of tests/bench/swaps: a renewal at HAProxy, Postfix and Dovecot under handshakes. `make swaps`
+# is the long one.
 # Not under valgrind: it counts handshakes at servers; the programs do what they do in issue/haproxy.
 use strict;
 use warnings;

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
-# The ready deploy hooks: certbot's, run by the real certbot when it renews at a real Pebble; acme.sh's, run by a double of its
-# calling convention (a shell that sources the hook and calls certsync_deploy domain key cert ca fullchain), since acme.sh is not
-# in Debian 12. An agent that is away is no failure of a renewal; a hub that is down is.
+# The deploy hooks that certsync brings along: certbot's, run by the real certbot when it renews at a real Pebble; and
+# acme.sh's, run by a double of its calling convention (a shell that sources the hook and calls certsync_deploy domain
+# key cert ca fullchain), since acme.sh is not in Debian 12. An agent that is away does not fail a renewal; a hub that
+# is down does.
 use strict;
 use warnings;
 use FindBin;
@@ -17,7 +18,7 @@ my $name = $Story::name;
 my $hooks = "$FindBin::Bin/../../../examples/deploy-hooks";
 my $pebble = Pebble->new($story);
 
-# What the hooks find in PATH: certsync with this story's configuration, and a pause that does not wait but counts.
+# In their PATH the hooks find certsync with this story's configuration, and a sleep that does not wait but counts.
 make_path("$top/bin");
 Story::write_file("$top/bin/certsync", "#!/bin/sh\nexec $Story::bin/certsync \"\$@\" -c $top/hub.conf\n", 0755);
 Story::write_file("$top/bin/sleep", "#!/bin/sh\necho \"\$1\" >>$top/pauses\n", 0755);
@@ -33,7 +34,7 @@ sub renew {
 	return $story->log('certbot');
 }
 
-# The hook alone, as certbot would run it: exit code and output.
+# Runs the hook alone, as certbot would. Returns its exit code and its output.
 sub hook {
 	my $output = `RENEWED_LINEAGE=$live/$name RENEWED_DOMAINS=$name $hooks/certbot 2>&1`;
 	return ($? >> 8, $output);

@@ -17,7 +17,7 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM HUP
 
-# The programs in a place that nobody can reach too.
+# The programs lie in a place that the user nobody can reach, too.
 chmod 755 "$dir"
 install -d "$dir/bin" "$dir/w" "$dir/pairs"
 install -m 755 "$bin/certsync" "$bin/certsync-hub-root" "$bin/certsync-keys" "$dir/bin"
@@ -28,7 +28,7 @@ user=$(id -un) group=$(id -gn)
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$dir/ca.key" -out "$dir/ca.pem" -days 30 \
 	-subj "/CN=Test CA" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign 2>/dev/null
 
-# pair NAME NUMBER DAYS: pairs/NAME.NUMBER.key and .pem; each one expires later than those before it.
+# pair NAME NUMBER DAYS: makes pairs/NAME.NUMBER.key and .pem, each of which expires later than those before it.
 pair() {
 	local base=$dir/pairs/$1.$2
 	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$base.key" -subj "/CN=$1" -out "$base.csr" \
@@ -49,7 +49,7 @@ configure() {
 		user = "$user" keys_user = "$user" worker_user = "$user" gate_user = "$user" local_user = "$user" admin_group = "$group" host_keys = {}
 		state = "$dir/state" run = "$dir/run" http = "127.0.0.1:$port" anchors = "$dir/ca.pem"
 		authorized_keys = "$dir/gate/.ssh/authorized_keys"
-		scan_interval = 1h # so that what is seen is seen by its events
+		scan_interval = 1h # with it, only events can make a change seen so soon
 		certificate "certbot.test" { watch = "$dir/w/live/certbot.test" }
 		agent "mail" { certificates = {"certbot.test"} }
 	CONF
@@ -73,7 +73,7 @@ times() { grep -c -- "$1" "$dir/log"; }
 logged_times() { [ "$(times "$2")" -ge "$1" ]; }
 fingerprint() { openssl x509 -in "$1" -noout -fingerprint -sha256 2>/dev/null; }
 revision() { readlink "$dir/state/certificates/$1/current"; }
-# published NAME NUMBER: what the hub would distribute is this pair.
+# published NAME NUMBER: whether the hub would distribute this pair.
 published() {
 	[ "$(fingerprint "$dir/state/certificates/$1/current/fullchain.pem")" = "$(fingerprint "$dir/pairs/$1.$2.pem")" ] &&
 		cmp -s <(openssl pkey -in "$(key_of "$dir/state/certificates/$1/current/fullchain.pem")" -pubout 2>/dev/null) \
@@ -82,7 +82,7 @@ published() {
 # Whether the watcher has an inotify watch on this directory, as the kernel tells.
 watched() { grep -qs "^inotify .* ino:$(printf '%x' "$(stat -c %i "$1")") " "/proc/$(watcher_pid)"/fdinfo/*; }
 unwatched() { ! watched "$1"; }
-# Where certsync-keys has the key of a certificate.
+# Prints where certsync-keys has the key of a certificate.
 key_of() {
 	local id
 	id=$(openssl x509 -in "$1" -noout -pubkey 2>/dev/null | openssl pkey -pubin -outform der 2>/dev/null | sha256sum)
@@ -90,7 +90,7 @@ key_of() {
 }
 unpublished() { [ ! -e "$dir/state/certificates/$1/current" ]; }
 soon() { wait_until 20 "$*" "$@"; }
-# 3: no agent has converged, since there is none.
+# 3 means that no agent has converged, since there is none.
 answers() { "$dir/bin/certsync" status -c "$dir/hub.conf" >/dev/null 2>&1 || [ "$?" -eq 3 ]; }
 
 for name in $names; do
@@ -98,7 +98,8 @@ for name in $names; do
 done
 configure >"$dir/hub.conf"
 
-# certbot NUMBER: as certbot writes, with its own modes: new files in archive/, then each link removed and made anew.
+# certbot NUMBER: writes as certbot does, with its own modes: new files come into archive/, then each link is removed
+# and made anew.
 certbot() {
 	local archive=$dir/w/archive/certbot.test live=$dir/w/live/certbot.test part
 	( umask 077; mkdir -p "$archive" "$live" )
@@ -177,7 +178,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	install -m 644 "$dir/pairs/link.test.2.pem" "$dir/w/link.test/chain.pem"
 	ok "his own key is" soon published link.test 2
 
-	# In a directory of root's that a group may write, one of the group plants a link.
+	# In a directory of root's that a group may write, somebody of the group plants a link.
 	install -d -g daemon -m 775 "$dir/w/group.test"
 	install -m 644 "$dir/pairs/group.test.1.pem" "$dir/w/group.test/chain.pem"
 	install -m 600 "$dir/pairs/group.test.1.key" "$dir/w/hidden.key"
@@ -190,7 +191,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	install -m 644 "$dir/pairs/group.test.2.pem" "$dir/w/group.test/chain.pem"
 	ok "what the group may read is" soon published group.test 2
 
-	# A link of root's leads to one of a user's, which leads back to what is root's alone.
+	# A link of root's leads to one of a user's, which leads back to files that are root's alone.
 	install -d -o nobody "$dir/w/home"
 	ln -s ../hidden "$dir/w/home/certs" && chown -h nobody "$dir/w/home/certs"
 	install -d -m 700 "$dir/w/hidden"
@@ -199,7 +200,8 @@ if [ "$(id -u)" -eq 0 ]; then
 	ok "a user's link on the way makes root read nothing for him" soon logged \
 		'certificate=chain.test .*belongs to user 65534.*Permission denied'
 	ok "and nothing is published from there" unpublished chain.test
-	# The same within a directory of root's: its files are read, the user's link with his rights.
+	# The same happens within a directory of root's: its files are read with root's rights, and what the user's link
+	# leads to with the user's.
 	mkdir "$dir/w/around.test"
 	ln -s ../home/key.pem "$dir/w/around.test/privkey.pem"
 	ln -s ../hidden.key "$dir/w/home/key.pem" && chown -h nobody "$dir/w/home/key.pem"
@@ -207,7 +209,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	ok "nor a user's link behind a link in a directory of root's" soon logged \
 		'certificate=around.test .*privkey.pem: Permission denied'
 
-	# Root's watcher holds no watch on a directory that a user's link leads to and he may not list.
+	# Root's watcher must not watch a directory that a user's link leads to and that the user may not list.
 	chmod 711 "$dir/w/hidden"
 	install -m 600 "$dir/pairs/link.test.1.pem" "$dir/w/hidden/other.pem"
 	ln -s ../hidden/other.pem "$dir/w/link.test/other.pem"
@@ -219,7 +221,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	ok "and all is read when it has gone" soon published link.test 3
 	ok "it has made root watch nothing that he may not" unwatched "$dir/w/hidden"
 	ok "though his own directory is watched" watched "$dir/w/link.test"
-	# What cannot be read would be a fault of the configuration that is read again below.
+	# What cannot be read would be a fault of the configuration, which is read again below.
 	rm "$dir/w/chain.test"
 	ok "the daemon runs as the configured user" test "$(ps -o user= -p "$(daemon_pid)")" = nobody
 	is "its state is its own alone" "$(stat -c '%U %a' "$dir/state")" "nobody 700"

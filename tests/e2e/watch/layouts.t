@@ -1,7 +1,8 @@
 #!/usr/bin/perl
-# What others obtain arrives on an agent: certbot, lego, dehydrated and uacme, each the real one from Debian, obtain and renew at
-# a real Pebble; the hub watches where they write; an agent installs both revisions. acme.sh is not in Debian 12: its layout is
-# written by a double of its order of writing. Then what is caught half-way, and paths that cannot be read.
+# What others obtain arrives on an agent: certbot, lego, dehydrated and uacme, each the real one from Debian, obtain and
+# renew at a real Pebble; the hub watches where they write; and an agent installs both revisions. acme.sh is not in
+# Debian 12, so its layout is written by a double in acme.sh's order. Then files are caught half-written, and paths
+# cannot be read.
 use strict;
 use warnings;
 use FindBin;
@@ -50,7 +51,7 @@ sub sections {
 sub configure {
 	$story->hub_conf(certificates => sections(), agents => []);
 	my $conf = Story::read_file("$top/hub.conf");
-	$conf =~ s/scan_interval = "5s"/scan_interval = "1h"/; # so that what is seen is seen by its events
+	$conf =~ s/scan_interval = "5s"/scan_interval = "1h"/; # with it, only events can make a change seen so soon
 	Story::write_file("$top/hub.conf", $conf);
 }
 
@@ -68,7 +69,7 @@ sub installed {
 	return $story->fingerprint("$top/here/etc/live/$certificate/" . ($file // 'fullchain.pem'));
 }
 
-# The first certificate of a client's file is what the agent has.
+# Waits until the agent has the first certificate of a client's file.
 sub arrives {
 	my ($certificate, $client_file) = @_;
 	my $want = $story->fingerprint($client_file);
@@ -85,7 +86,7 @@ sub revision {
 
 sub next_of { return $_[0] =~ s/(\d+)$/$1 + 1/er }
 
-# Quotes inside a reason are escaped.
+# Quotes inside a reason are escaped in the log.
 sub trouble {
 	my ($certificate, $why) = @_;
 	return grep { /certificate=\Q$certificate\E .*reason=".*$why/ } split /\n/, $story->log('hub');
@@ -98,7 +99,7 @@ sub waits_with {
 
 # ---- the clients ----
 
-# Side by side, one after the other where they share a directory. VERB is run or renew.
+# Runs the clients side by side, and one after the other where they share a directory. VERB is run or renew.
 sub clients {
 	my ($verb) = @_;
 	$pebble->all(
@@ -127,7 +128,7 @@ my %written = (
 	'uacme.domain.pl' => "$top/uacme/uacme.domain.pl/cert.pem",
 );
 
-# These are there before; the clients make theirs.
+# These directories are there before; the clients make their own.
 make_path(map { "$top/$_" } qw(acme.sh/acmesh.domain.pl_ecc plain keys combined/1 combined/2 chunks
 	twice/ecdsa twice/rsa));
 symlink '1', "$top/combined/current";
@@ -177,7 +178,8 @@ subtest 'what each client renews is installed on the agent, from a directory of 
 		Story::write_file($_, "an old file\n") for @files;
 		utime $old, $old, @files;
 	}
-	$pebble->second_after("$top/uacme/private/uacme.domain.pl/key.pem"); # uacme names its old files by the second
+	# uacme names its old files by the second, so the next one is waited for
+	$pebble->second_after("$top/uacme/private/uacme.domain.pl/key.pem");
 	clients('renew');
 	for my $certificate (sort keys %written) {
 		my $now = arrives($certificate, $written{$certificate});

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# A node that has used certbot for years moves to certsync without one new order: the hub watches certbot's directory, then the
-# certificate's section says acme instead, certbot deletes its lineage; the hub goes on with what is published. Real certbot, real
-# Pebble, whose orders are counted.
+# A node that has used certbot for years moves to certsync without one new order: the hub watches certbot's directory,
+# then the certificate's section says acme instead, and certbot deletes its lineage; the hub goes on with what is
+# published. certbot and Pebble are real, and Pebble's orders are counted.
 use strict;
 use warnings;
 use FindBin;
@@ -42,7 +42,7 @@ sub history {
 	return map { "$_->{revision} $_->{source}" } @{decode_json($text)->{revisions}};
 }
 
-# Years of certbot.
+# The node has used certbot for years.
 $pebble->certbot($name, 'run', '--key-type', 'ecdsa', '-d', $name);
 $pebble->certbot($name, 'renew') for 1 .. 2;
 my $orders = $pebble->orders;
