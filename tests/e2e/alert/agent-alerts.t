@@ -42,7 +42,7 @@ $story->stop('hub');
 my $raised = until_told(1);
 is($raised->{subject}, 'certsync: hub: away', 'the agent tells that its hub is gone');
 like($raised->{text}, qr/no hub was reached since 2\S+: /, 'since when, and why');
-is($raised->{conditions}[0]{event}, 'raised', 'as raised');
+is($raised->{conditions}[0]{event}, 'raised', 'the message says that it is raised');
 is(Story::read_file("$top/tell.user"), "$story->{user}\n", 'the executable runs as the configured user');
 
 $story->stop('here');

@@ -137,7 +137,7 @@ start_web();
 ($exit, $text) = $story->certsync('alert', 'test');
 is($exit, 0, 'a test says so') or diag($text);
 ok($story->until('posted', sub { grep { $_->{subject} eq $new[0]{subject} } posted() }), 'what waited is delivered at once');
-is(scalar(grep { $_->{id} eq $new[0]{id} } posted()), 1, 'once');
+is(scalar(grep { $_->{id} eq $new[0]{id} } posted()), 1, 'the webhook is told of it once');
 ok($story->until('resolved', sub { grep { $_->{subject} =~ /resolved: webhook/ } told() }), 'that it works again is told');
 
 # ---- a mail that nobody takes; mail through what is watched; another certificate ----

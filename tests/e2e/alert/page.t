@@ -80,9 +80,9 @@ like($metrics, qr/^certsync_agent_connected\{agent="backup1"\} 0$/m, 'the other 
 like($metrics, qr/^certsync_rollout_state\{certificate="\Q$name\E",agent="here",state="unprobed",served="1\.1"\} 1$/m, 'a rollout\'s state');
 like($metrics, qr/^certsync_endpoint_ok\{name="\Q$name\E",endpoint="127\.0\.0\.1:$at{right}\/tls"[^\n]*\} 1$/m, 'a good endpoint')
 	or diag($metrics);
-is(() = $metrics =~ /^certsync_endpoint_ok\{.*\} 0$/mg, 3, 'three bad ones');
+is(() = $metrics =~ /^certsync_endpoint_ok\{.*\} 0$/mg, 3, 'the metrics have three bad endpoints');
 my ($not_after) = $metrics =~ /^certsync_certificate_not_after_timestamp_seconds\{certificate="\Q$name\E"\} (\d+)$/m;
-cmp_ok(abs($not_after - time - 20 * 86400), '<', 600, 'when it expires');
+cmp_ok(abs($not_after - time - 20 * 86400), '<', 600, "the metrics say when the endpoint's certificate expires");
 my $rules = `promtool check rules $FindBin::Bin/../../../examples/prometheus/certsync.rules.yml 2>&1`;
 is($? >> 8, 0, 'promtool takes the rules') or diag($rules);
 my %known = map { $_ => 1 } $metrics =~ /^# TYPE (\w+)/mg;
@@ -98,7 +98,7 @@ is(curl('-w %{http_code}', "$url/healthz"), "ok\n200", 'the hub is well');
 # An alert comes only after the verdict that it is about, so the page is waited for.
 my $answer = '';
 $story->until('the page', sub { ($answer = curl('-i', "$url/")) =~ /raised<\/span> <strong>mismatch/ });
-like($answer, qr/^HTTP\/1\.1 200 OK\r\n/, 'the page');
+like($answer, qr/^HTTP\/1\.1 200 OK\r\n/, 'the page is answered with 200');
 like($answer, qr/^Content-Security-Policy: default-src 'none'; style-src 'sha256-[A-Za-z0-9+\/]{43}='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r$/m, 'nothing may be loaded but its own style');
 like($answer, qr/^\Q$_\E\r$/mi, $_)
 	for 'Content-Type: text/html; charset=utf-8', 'X-Content-Type-Options: nosniff', 'Referrer-Policy: no-referrer', 'Cache-Control: no-store';
@@ -159,7 +159,7 @@ for my $size ([390, 844], [1400, 900]) {
 		my $how = "at $size->[0]x$size->[1], $scheme";
 		ok($browser->view("$url/", width => $size->[0], height => $size->[1], scheme => $scheme), "a browser loads it $how");
 		is($browser->ask('innerWidth'), $size->[0], 'as wide as it should be');
-		cmp_ok($browser->ask('document.documentElement.scrollWidth'), '<=', $size->[0], 'nothing overflows');
+		cmp_ok($browser->ask('document.documentElement.scrollWidth'), '<=', $size->[0], 'no part of the page is wider than the window');
 		is($browser->ask(q{[...document.querySelectorAll('.card *')].filter(e => e.getBoundingClientRect().right > e.closest('.card').getBoundingClientRect().right - 8).length}),
 			0, 'nor anything its frame');
 		cmp_ok($browser->ask($contrast), '>=', 4.5, 'every text can be read');

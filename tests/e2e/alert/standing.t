@@ -64,7 +64,7 @@ $story->import('new');
 $story->agent('here');
 ok($story->until_state('here', 'unprobed'), 'an agent has the certificate');
 my $row = becomes('ok', 'a server with the right certificate is ok');
-is($row->{name}, $name, 'by its name');
+is($row->{name}, $name, "the row has the endpoint's name");
 is($row->{fingerprint}, $story->fingerprint("$top/new.crt"), 'with what it serves');
 ok($row->{match}, 'which is what is wanted');
 
@@ -73,7 +73,7 @@ ok($row->{match}, 'which is what is wanted');
 ok($story->until('nowhere', sub { grep { ($_->{name} // '') eq 'nowhere.invalid' } @{decode_json(($story->certsync('status', '--json'))[1])->{endpoints}} }, 30),
 	'a name without an address is seen');
 my ($nowhere) = grep { $_->{name} eq 'nowhere.invalid' } @{decode_json(($story->certsync('status', '--json'))[1])->{endpoints}};
-is($nowhere->{verdict}, 'unreachable', 'as unreachable');
+is($nowhere->{verdict}, 'unreachable', 'a name without an address is unreachable');
 isnt($nowhere->{reason}, '', "because $nowhere->{reason}");
 
 # ---- an old certificate ----
@@ -82,10 +82,10 @@ serve('old');
 look();
 $row = becomes('mismatch', 'restarted with an old certificate: a mismatch');
 my $since = $row->{since};
-cmp_ok(abs(time - $since), '<', 12, 'that began now');
+cmp_ok(abs(time - $since), '<', 12, 'the row says that the old certificate began now');
 my ($exit, $text) = $story->certsync('status');
 is($exit, 3, 'not converged, although no agent says so');
-like($text, qr/^endpoints: 0 of 2 ok$/m, 'status counts');
+like($text, qr/^endpoints: 0 of 2 ok$/m, 'status counts no endpoint as right');
 like($text, qr/^  \Q$name\E 127\.0\.0\.1:$port\/tls: mismatch since \d{4}-\S+Z: \S.*\n    what to do: \S/m, 'and says since when, why and what to do') or diag($text);
 
 # ---- it outlives the hub ----
@@ -103,7 +103,7 @@ is(seen($here)->{since}, $since, 'what stays wrong keeps its beginning');
 
 $story->stop('server', 'KILL');
 $row = becomes('unreachable', 'a server that is gone is unreachable');
-cmp_ok($row->{since}, '>', $since, 'from now on');
+cmp_ok($row->{since}, '>', $since, 'the row says that the server is gone from now on');
 ok($story->until('unreachable', sub { holds(qr/^unreachable .*:$port/) }), 'which is a condition');
 ok(holds(qr/^mismatch .*:$port/), 'the mismatch is not over because nobody can see it');
 serve('new');

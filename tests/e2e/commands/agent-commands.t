@@ -68,7 +68,7 @@ $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start_agent('here');
 ok($story->until_state('here', 'verified'), 'an agent has its certificate');
 ($exit, $text) = agent('status');
-is($exit, 0, 'status');
+is($exit, 0, 'status exits with 0');
 like($text, qr/^hub unix:\S+  connected since $hour, this agent is here$/m, '  says where the hub is and what this agent is called');
 like($text, qr/^\Q$name\E  revision 1\.1  \S+  expires $hour\n  SHA-256 $print{first}$/m, '  what is installed');
 like($text, qr/^  ENDPOINT +SERVICE +SHA-256 +RESULT\n  127\.0\.0\.1:$port\S* +odd +@{[substr $print{first}, 0, 16]} +serves it$/m, '  and who serves it') or diag($text);
@@ -142,7 +142,7 @@ like($told->{text}, qr/hook odd reload: exited 1/, '  and has told of it') or di
 is($exit, 3, 'a failed step is not converged');
 like($text, qr/^  $hour  revision 1\.2 failed at reload \(the old files are back\): \S.*\n      \| the first line\n      \| a second one$/m,
 	'status tells the step, its text, its output, and that the old files are back') or diag($text);
-like($text, qr/^\Q$name\E  revision 1\.1 /m, 'which they are');
+like($text, qr/^\Q$name\E  revision 1\.1 /m, 'status names the revision of the old files');
 my $failure = certificate()->{failure};
 is("$failure->{step} $failure->{revision} $failure->{output}", "reload 1.2 the first line\na second one\n", 'the JSON has it too');
 ok($failure->{rolled_back}, '  with the way back');

@@ -33,7 +33,7 @@ SKIP: {
 	needs_root('to give a file away', 2);
 	chown 65534, -1, $conf;
 	like(scalar `$Story::bin/certsync-agent-root -c $conf 2>&1`, qr{^\Q$conf\E belongs to user 65534, .*: chown root \Q$conf\E$}m, 'one of another user');
-	is($? >> 8, 2, 'is not taken');
+	is($? >> 8, 2, 'an agent.conf that others can change is not taken');
 	chown $>, -1, $conf;
 }
 

@@ -194,8 +194,8 @@ for my $case (@cases) {
 my $row = verdict('sound');
 is($row->{fingerprint}, $story->fingerprint("$top/sound.crt"), 'the SHA-256 is that of openssl');
 is_deeply([@$row{qw(subject issuer key_type days_left sent)}], ['/CN=x', 'middle CA', 'ecdsa-p256', 19, 2], 'what is told of it');
-ok($row->{name_match} && $row->{chain_complete} && $row->{trusted}, 'name, chain, trust');
-ok(!exists $row->{match}, 'nothing was expected');
+ok($row->{name_match} && $row->{chain_complete} && $row->{trusted}, "a sound server's name, chain and trust are right");
+ok(!exists $row->{match}, 'without --expect there is no match in the row');
 ok(!verdict('incomplete')->{chain_complete}, 'a chain without its middle is not complete');
 ok(verdict('expired')->{chain_complete}, 'that of an expired one is');
 is(verdict('sound', '--days 30')->{verdict}, 'expiring', '--days says from when on');
@@ -205,15 +205,15 @@ ok(verdict('sound', "--expect $wanted")->{match}, 'the expected SHA-256, as brow
 my $other = $story->fingerprint("$top/wrong.crt");
 $row = verdict('sound', "--expect $other");
 is($row->{verdict}, 'mismatch', 'another is a mismatch');
-like($row->{reason}, qr/serves [0-9a-f]{16}, wanted is @{[substr $other, 0, 16]}/, 'both are told');
+like($row->{reason}, qr/serves [0-9a-f]{16}, wanted is @{[substr $other, 0, 16]}/, 'a mismatch names the certificate that is served and the one that is wanted');
 
 my ($exit, $text) = check("$name:$port{sound}", '--at 127.0.0.1');
 is($exit, 3, 'without --anchors the system decides');
-like($text, qr/^HOST .*\n\Q$name\E +127\.0\.0\.1:$port{sound} +untrusted +19 +[0-9a-f]{16} +middle CA +ecdsa-p256 +yes /, 'a table');
+like($text, qr/^HOST .*\n\Q$name\E +127\.0\.0\.1:$port{sound} +untrusted +19 +[0-9a-f]{16} +middle CA +ecdsa-p256 +yes /, 'the table has a row for an endpoint');
 unlike($text, qr/\e/, 'no colour where there is no terminal');
 my $command = "$Story::bin/certsync check $name:$port{sound} --at 127.0.0.1 -c $top/none.conf";
-like(`TERM=xterm NO_COLOR= script -qec '$command' /dev/null`, qr/\e\[31muntrusted\e\[0m/, 'colour on one');
-unlike(`TERM=xterm NO_COLOR=1 script -qec '$command' /dev/null`, qr/\e/, 'but for NO_COLOR');
+like(`TERM=xterm NO_COLOR= script -qec '$command' /dev/null`, qr/\e\[31muntrusted\e\[0m/, 'a verdict has colour on a terminal');
+unlike(`TERM=xterm NO_COLOR=1 script -qec '$command' /dev/null`, qr/\e/, 'with NO_COLOR there is none');
 
 # ---- a pair ----
 
@@ -240,7 +240,7 @@ for (['sound', 0, 'OK'], ['expiring', 1, 'WARNING'], ['expired', 2, 'CRITICAL'],
 	my ($what, $code, $word) = @$_;
 	($exit, $text) = check("$name:$port{$what}", "--at 127.0.0.1 --anchors $top/ca.pem --nagios");
 	is($exit, $code, "Nagios: $what is $code");
-	like($text, qr/^CERTSYNC $word - [^|\n]*\| endpoints=1 bad=\d[^|\n]*\n\z/, 'in one line');
+	like($text, qr/^CERTSYNC $word - [^|\n]*\| endpoints=1 bad=\d[^|\n]*\n\z/, 'Nagios gets one line');
 }
 for ('--nagios', "$name --nagios --json", "$name:0 --nagios") {
 	($exit, $text) = check($_);
@@ -254,11 +254,11 @@ for ("$name:0", "$name:99999", "$name:25/gopher", "'a b'", ':25', '[::1', "$name
 	"$name --days 0", "$name --anchors $top/none.pem", "--expect $other", "$name --expect Not_A_Name") {
 	($exit, $text) = check($_);
 	is($exit, 2, "usage: $_") or diag($text);
-	like($text, qr/^certsync: [^\n]+\n\z/, 'with its reason');
+	like($text, qr/^certsync: [^\n]+\n\z/, 'wrong usage has its reason in one line');
 }
 ($exit, $text) = check('no-such-name.invalid:25', "--timeout 5 --json");
 is($exit, 3, 'a name without an address is no wrong usage');
-is(decode_json($text)->{checks}[0]{verdict}, 'unreachable', 'but unreachable');
+is(decode_json($text)->{checks}[0]{verdict}, 'unreachable', 'a name that does not exist is unreachable');
 
 # ---- many, and slow ----
 
@@ -332,7 +332,7 @@ for my $what ('first', 'second') {
 ($exit, $text) = $story->certsync('check', "$name:$port{first}", '--at 127.0.0.1', '--expect', $name);
 is($exit, 0, 'the desired revision, under the anchors of hub.conf') or diag($text);
 ($exit, $text) = $story->certsync('check', "$name:$port{second}", '--at 127.0.0.1', '--expect', $name);
-is($exit, 3, 'another');
+is($exit, 3, 'a server with another certificate is exit 3');
 like($text, qr/is mismatch: .*\n  what to do: certsync push \Q$name\E;/, 'push is what to do');
 ($exit, $text) = $story->certsync('check', "$name:$port{first}", '--at 127.0.0.1', '--expect other.domain.pl');
 is($exit, 2, 'a certificate that the hub does not have');

@@ -137,7 +137,7 @@ subtest 'a tool that fails' => sub {
 	like(of('unit'), qr/^cannot tell +unit: the order at boot: systemctl: prints more than 65536 bytes$/m, 'that prints without end');
 	tool('systemctl', '[ $1 = is-enabled ] && exit 0; kill -9 $$');
 	agent_doctor();
-	like(of('unit'), qr/^cannot tell +unit: the order at boot: systemctl: .*signal 9/m, 'that is killed');
+	like(of('unit'), qr/^cannot tell +unit: the order at boot: systemctl: .*signal 9/m, 'a systemctl that is killed cannot tell');
 	tool('systemctl', 'kill -9 $$');
 	agent_doctor();
 	like(of('unit'), qr/^cannot tell +unit: whether certsync-agent.service starts at boot: systemctl: .*signal 9/m,
@@ -158,17 +158,17 @@ subtest 'SELinux' => sub {
 	agent_doctor();
 	is(of('SELinux'), '', 'nor where it only watches');
 	Story::write_file('/sys/fs/selinux/enforce', '1');
-	is(agent_doctor(), 3, 'it enforces');
+	is(agent_doctor(), 3, 'a wrong label is a fault where SELinux enforces');
 	like(of('SELinux'), qr{^wrong +SELinux: \Q$live\E has the label system_u:object_r:etc_t:s0, and SELinux lets it be read as cert_t
  +to do: semanage fcontext -a -t cert_t '\Q$live\E\(/\.\*\)\?' && restorecon -R \Q$live\E$}m, 'a label, and how it is changed');
 	unlike(of('SELinux'), qr/archive/, 'what has none is not spoken of');
-	is(agent_doctor('--apply'), 1, 'without its tools');
+	is(agent_doctor('--apply'), 1, 'SELinux is not mended without its tools');
 	like(of('SELinux'), qr/failed: semanage is not installed/, 'it cannot be changed');
 	tool('semanage', "echo \"\$*\" >>$top/semanage");
 	tool('restorecon', "python3 -c 'import os, sys; os.setxattr(sys.argv[1], \"security.selinux\", b\"system_u:object_r:cert_t:s0\")' \"\$2\"");
 	agent_doctor('--apply');
 	like(of('SELinux'), qr/done\nok +SELinux: SELinux enforces, and the labels are right$/m, 'with them it is') or diag(of('SELinux'));
-	is(Story::read_file("$top/semanage"), "fcontext -a -t cert_t $live(/.*)?\n", 'for good');
+	is(Story::read_file("$top/semanage"), "fcontext -a -t cert_t $live(/.*)?\n", 'semanage is told of the label, so that it lasts');
 	mkdir '/var/lib/certsync-gate/.ssh';
 	$label->('/var/lib/certsync-gate/.ssh', 'system_u:object_r:var_lib_t:s0');
 	$label->("$Story::bin/certsync-gate", 'system_u:object_r:bin_t:s0');
@@ -185,7 +185,7 @@ subtest 'AppArmor' => sub {
 	Story::write_file($profiles, "nginx//null-1 (enforce)\n/usr/sbin/dovecot (enforce)\nhaproxy (complain)\n/usr/sbin/nginx-debug (enforce)\n", 0600);
 	agent_doctor();
 	like(of('AppArmor'), qr{^warning +AppArmor: AppArmor confines dovecot: it must be let read \Q$top\E/mail/etc
- +to do: into its file in /etc/apparmor.d/local/: \Q$top\E/mail/etc/\{live,archive\}/\*\* r, then systemctl reload apparmor$}m, 'what it confines');
+ +to do: into its file in /etc/apparmor.d/local/: \Q$top\E/mail/etc/\{live,archive\}/\*\* r, then systemctl reload apparmor$}m, 'AppArmor warns of the service that it confines');
 	unlike(of('AppArmor'), qr/confines (haproxy|nginx)/, 'and not what it only watches, or what is another program');
 	as_user('certsync-agent', "$Story::bin/certsync-agent doctor -c $conf");
 	like(of('AppArmor'), qr/^cannot tell +AppArmor: whether it confines $_: run doctor as root$/m, "$_: who may not look says so") for qw(nginx dovecot haproxy);
@@ -226,7 +226,7 @@ subtest 'accounts' => sub {
 	doctor();
 	like(of('gate account'), qr/^ok/, 'the gate\'s shell is the gate');
 	$story->run('usermod --shell /bin/bash certsync-gate');
-	is(doctor(), 3, 'another shell');
+	is(doctor(), 3, 'another shell of the gate account is a fault');
 	like(of('gate account'), qr{^wrong +gate account: the login shell of certsync-gate is /bin/bash: agents can come in only through \Q$Story::bin\E/certsync-gate
  +to do: usermod --shell \Q$Story::bin\E/certsync-gate certsync-gate$}m, 'and how to change it');
 	symlink "$Story::bin/certsync-gate", '/mnt/gate' or die;
@@ -236,7 +236,7 @@ subtest 'accounts' => sub {
 	$story->run('usermod --shell /bin/bash certsync-gate');
 	doctor('--apply');
 	like(of('gate account'), qr/done\nok/, '--apply changes it') or diag(of('gate account'));
-	is((getpwnam 'certsync-gate')[8], "$Story::bin/certsync-gate", 'for good');
+	is((getpwnam 'certsync-gate')[8], "$Story::bin/certsync-gate", 'the gate account has its own shell from then on');
 	my $shadow = Story::read_file('/etc/shadow');
 	for (['', 'has an empty password: anybody may be it'], ['$6$x$y', 'has a password: it needs none']) {
 		my ($field, $text) = @$_;
@@ -263,7 +263,7 @@ subtest 'accounts' => sub {
 subtest 'daemons' => sub {
 	mkdir $_ for '/run/certsync-hub', "$top/mail/run";
 	agent_doctor();
-	like(of('hub'), qr/^wrong +hub: certsync-agent does not answer: .*\n +to do: systemctl start certsync-agent; journalctl -u certsync-agent/m, 'no agent runs');
+	like(of('hub'), qr/^wrong +hub: certsync-agent does not answer: .*\n +to do: systemctl start certsync-agent; journalctl -u certsync-agent/m, 'an agent that does not run is named');
 	my $hub = {event => 'hub', hub => 'ssh://hub', name => 'mail', state => 'waiting', failure => 'the host key is another', version => '0.0.9'};
 	daemon("$top/mail/run/control.sock", $hub, {event => 'result', exit => 0});
 	agent_doctor();
@@ -278,7 +278,7 @@ subtest 'daemons' => sub {
 		['new', 'not joined', ''], ['hurt', 'broken', ''], ['old', 'connected', '0.0.9'], ['older', 'away', '0.0.8'];
 	daemon('/run/certsync-hub/control.sock', @agents, {event => 'result', exit => 0});
 	doctor();
-	like(of('hub'), qr/^ok +hub: the hub runs; 1 of 4 agents are connected$/m, 'a hub');
+	like(of('hub'), qr/^ok +hub: the hub runs; 1 of 4 agents are connected$/m, 'a hub that runs says how many agents are connected');
 	like(of('hub'), qr/^warning +hub: not joined: new, hurt\n +to do: certsync agent add NAME prints the line for certsync-agent join there$/m, 'agents that have not joined');
 	like(of('hub'), qr/^warning +hub: of another version than this hub \(\S+\): old 0.0.9, older 0.0.8\n +to do: the same version there/m, 'and of other versions');
 	$story->stop('daemon');
@@ -290,7 +290,7 @@ subtest 'the web' => sub {
 	like(of('http-01'), qr/^wrong +http-01: the hub does not answer: \Q$http\E: .*refused\n +to do: systemctl enable --now certsync-hub$/m, 'nobody at its port');
 	says_at($story->{http}, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 	doctor();
-	like(of('http-01'), qr/^wrong +http-01: \Q$http\E answers 200, which is not the hub's: another program has this port\n +to do: another address for http in \Q$top\E\/hub.conf$/m, 'another program');
+	like(of('http-01'), qr/^wrong +http-01: \Q$http\E answers 200, which is not the hub's: another program has this port\n +to do: another address for http in \Q$top\E\/hub.conf$/m, 'another program at the port of http-01 is named');
 	$story->stop('port');
 	for my $text ("220 mail ESMTP\r\n", "HTTP/1.1 2", '', "HTTP/1.1 99 x\r\n\r\n", 'x' x 5000) {
 		says_at($story->{http}, $text);
@@ -333,7 +333,7 @@ subtest 'sshd' => sub {
 	Story::write_file('/etc/ssh/sshd_config', "Nonsense yes\n");
 	doctor();
 	like(of('sshd'), qr/^cannot tell +sshd: what sshd does with certsync-gate: sshd exited 255: .*bad configuration option.*\n +to do: sshd -t$/m, 'a configuration that it does not take');
-	without('/usr/sbin/sshd', sub { is(doctor(), 3, 'no sshd') });
+	without('/usr/sbin/sshd', sub { is(doctor(), 3, 'a node without sshd has a fault') });
 	like(of('sshd'), qr/^wrong +sshd: sshd is not installed: agents come in through it$/m, 'says so');
 };
 
@@ -353,7 +353,7 @@ subtest 'services' => sub {
 	services("service \"nginx\" { probe = none } service \"open\" { probe = {\"[::1]:$port\"} } service \"lent\" { user = \"certsync-agent\" probe = {\"192.0.2.9:25\"} }");
 	agent_doctor();
 	like(of('hooks'), qr{^wrong +hooks: service "open": its hook is not run: \S+/hooks/open can be written by a group other than its owner: chmod go-w \S+/hooks/open$}m, 'a hook that others may write');
-	like(of('hooks'), qr/^ok +hooks: 2 hooks can be run$/m, 'the others');
+	like(of('hooks'), qr/^ok +hooks: 2 hooks can be run$/m, 'the other hooks can be run');
 	like(of('services'), qr{^ok +services: 1 service presents what is installed below live/$}m, 'a service that is as it should be') or diag($story->said);
 	like(of('ports'), qr/^ok +ports: 1 service listens where it is probed$/m, 'one that listens on IPv6; what another node serves is not looked at');
 	my $standby = qr/^ok +ports: nginx is stopped: a standby/m;
@@ -377,7 +377,7 @@ subtest 'services' => sub {
 	like(of('HAProxy socket'), qr/^warning/, 'HAProxy is looked at where it is served');
 	services('service "lent" { user = "nobody-here" probe = none }');
 	as_user('certsync-agent', "$Story::bin/certsync-agent doctor -c $conf");
-	like(of('hooks'), qr/^wrong +hooks: service "lent": there is no user nobody-here, as which its hook is to run$/m, 'a hook\'s user');
+	like(of('hooks'), qr/^wrong +hooks: service "lent": there is no user nobody-here, as which its hook is to run$/m, 'a hook whose user does not exist is named');
 	services('service "nginx" { probe = none }');
 	mkdir "$dir/root";
 	Story::write_file("$dir/root/adopt.json", '{}');
@@ -390,7 +390,7 @@ subtest 'services' => sub {
 subtest 'libssh' => sub {
 	tool('dpkg-query', 'echo -n 0.10.4-1');
 	agent_doctor();
-	like(of('libssh'), qr/^warning +libssh: libssh 0.10.4-1 has holes that a client can meet, closed in \S+\n +to do: apt-get install --only-upgrade libssh-4$/m, 'one with holes');
+	like(of('libssh'), qr/^warning +libssh: libssh 0.10.4-1 has holes that a client can meet, closed in \S+\n +to do: apt-get install --only-upgrade libssh-4$/m, 'a libssh with holes is a warning');
 	tool('dpkg-query', 'echo "no packages found" >&2; exit 1');
 	agent_doctor();
 	is(of('libssh'), '', 'one that is no package is not judged');
@@ -415,7 +415,7 @@ subtest 'fail2ban' => sub {
 	chmod 0755, '/mnt/fail2ban-server';
 	$story->start('fail2ban', qw(/mnt/fail2ban-server -f /dev/null));
 	ok($story->until('fail2ban', sub { agent_doctor(); of('fail2ban') ne '' }), 'it runs');
-	like(of('fail2ban'), qr/^warning +fail2ban: 1 of its jails may ban .*\n +to do: \Q$jails\E, then fail2ban-client reload:\n +\[postfix\]\n +ignoreip = 10.0.0.0\/8 192.0.2.0\/24 127.0.0.1 ::1$/m, 'a jail') or diag($story->said);
+	like(of('fail2ban'), qr/^warning +fail2ban: 1 of its jails may ban .*\n +to do: \Q$jails\E, then fail2ban-client reload:\n +\[postfix\]\n +ignoreip = 10.0.0.0\/8 192.0.2.0\/24 127.0.0.1 ::1$/m, 'a jail that may ban probes is a warning') or diag($story->said);
 	for (['test', 'echo "Have not found any log file" >&2; exit 1'], ['reload', 'exit 255']) {
 		my ($what, $does) = @$_;
 		$client->($what => $does);
@@ -434,7 +434,7 @@ subtest 'fail2ban' => sub {
 	like(of('fail2ban'), qr/^cannot tell +fail2ban: whom its jails ban: fail2ban-client status: its answer is not understood$/m, 'an answer that is none');
 	$client->(status => 'echo "Could not find server" >&2; exit 255');
 	agent_doctor();
-	like(of('fail2ban'), qr/^cannot tell +fail2ban: whom its jails ban: fail2ban-client exited 255: Could not find server$/m, 'no answer');
+	like(of('fail2ban'), qr/^cannot tell +fail2ban: whom its jails ban: fail2ban-client exited 255: Could not find server$/m, 'a fail2ban that does not answer cannot be judged');
 	$client->(ignoreip => 'echo "Sorry" >&2; exit 1');
 	agent_doctor();
 	like(of('fail2ban'), qr/^cannot tell +fail2ban: whom its jails ban: fail2ban-client exited 1: Sorry$/m, 'a jail that cannot be asked');

@@ -44,7 +44,7 @@ like(of('configuration'), qr/all else/, 'all else has to wait');
 is(doctor('--apply'), 3, 'applied, but no hub runs yet') or diag($text);
 ok(getpwnam("certsync-$_"), "certsync-$_ exists") for qw(hub worker gate agent);
 like(of('gate account'), qr/is locked.*UsePAM no refuses.*\n.*usermod --password '\*' certsync-gate\n +done\nok/s, 'the gate account is unlocked');
-is((getpwnam 'certsync-gate')[1], '*', 'with no password');
+is((getpwnam 'certsync-gate')[1], '*', 'the gate account has no password');
 like(`stat -c '%U %G %a' $top/hub.conf`, qr/^root certsync-hub 640$/, 'hub.conf is for the daemon');
 like(of('hub'), qr/^wrong/, 'the hub does not run');
 
@@ -58,9 +58,9 @@ ok($story->until('key', sub { Story::read_file('/var/lib/certsync-gate/.ssh/auth
 doctor();
 like(of('hub'), qr/^ok .*0 of 2 agents/, 'doctor sees the hub') or diag($text);
 like(of('http-01'), qr/^ok/, 'and its responder');
-like(of('HAProxy'), qr/^wrong .*does not pass challenges.*certsync config haproxy/s, 'HAProxy passes nothing');
+like(of('HAProxy'), qr/^wrong .*does not pass challenges.*certsync config haproxy/s, 'a HAProxy that passes no challenge is named');
 like(of('DNS'), qr/^warning .*www.domain.pl points to 192.0.2.7, which is not this node/, 'a name points elsewhere');
-unlike($text, qr/PRIVATE|BEGIN/, 'no secret');
+unlike($text, qr/PRIVATE|BEGIN/, 'what doctor prints has no secret');
 
 # ---- HAProxy ----
 
@@ -85,11 +85,11 @@ chown((getpwnam 'certsync-hub')[2], 0, '/var/lib/certsync-gate/.ssh');
 # The directory of hub.conf does not belong to certsync, so it must stay as it is.
 my $mode_of_top = (stat $top)[2] & 07777;
 chmod 01777, $top;
-is(doctor(), 3, 'wrong modes');
+is(doctor(), 3, 'wrong modes are faults');
 like($text, qr/^wrong .*\Q$_->[0]\E is .*\n.*chmod/m, $_->[0]) for @modes;
 doctor('--apply');
 doctor();
-unlike(of('files') . of('gate files'), qr/wrong|warning/, 'mended');
+unlike(of('files') . of('gate files'), qr/wrong|warning/, 'no wrong mode is left');
 is((stat $top)[2] & 07777, 01777, 'another directory keeps its mode, whatever it is');
 chmod $mode_of_top, $top;
 is(`stat -c '%U %G %a' $_->[0]`, "$_->[2]\n", $_->[0]) for @modes;
@@ -139,7 +139,7 @@ $hard{all} = join '', map { $hard{$_} } sort keys %hard;
 my %line = (AllowUsers => 'AllowUsers certsync-gate', AuthenticationMethods => 'AuthenticationMethods publickey', ForceCommand => 'ForceCommand none');
 
 sshd('') or BAIL_OUT($story->log('sshd'));
-ok(comes_in(), 'a gate login') or diag(Story::read_file("$top/ssh.log"), $story->log('sshd'), $story->log('hub'));
+ok(comes_in(), "an agent's key logs in at an sshd that nobody has hardened") or diag(Story::read_file("$top/ssh.log"), $story->log('sshd'), $story->log('hub'));
 for my $how (qw(AllowUsers AuthenticationMethods ForceCommand all)) {
 	unlink $drop_in;
 	sshd($hard{$how}) or BAIL_OUT($story->log('sshd'));
@@ -183,7 +183,7 @@ like(of('files'), qr/^ok/, 'at the hub, too') or diag($text);
 chmod 0644, "$top/mail/state/id_ed25519", "$top/mail/etc/live/$Story::name/combined.pem";
 is(agent_doctor(), 3, 'the agent\'s node: faults');
 like(of('hub'), qr/^ok .*connected .* as agent mail/, 'connected to its hub') or diag($text);
-like(of('pins'), qr/^ok/, 'pinned');
+like(of('pins'), qr/^ok/, "the agent's pins are right");
 like(of('files'), qr/^wrong .*id_ed25519 is .* 0644/, 'its key is open');
 like(of('files'), qr/^wrong .*combined.pem is .* 0644/m, 'and that of a certificate');
 like(of('hooks'), qr/^wrong .*"other".* cannot be executed\n.*chmod 755/m, 'a hook that cannot be executed');
@@ -191,7 +191,7 @@ like(of('hooks'), qr/^wrong .*"absent".* there is no such hook/m, 'a hook that i
 like(of('services'), qr/^warning .*nginx: .*names nothing below .*\n.*adopt \Q$Story::name\E --service nginx/m, 'a service that presents something else');
 like(of('ports'), qr/^warning .*nobody listens at 127.0.0.1:$port, where other is probed/m, 'a port where nobody listens');
 like(of('ports'), qr/^ok .*nginx is stopped: a standby/m, 'a standby is no fault');
-like(of('libssh'), qr/libssh \d/, 'its libssh');
+like(of('libssh'), qr/libssh \d/, 'doctor on the agent names its libssh');
 agent_doctor('--apply');
 agent_doctor();
 like(of('files'), qr/^ok/, 'its key is closed') or diag($text);
@@ -214,7 +214,7 @@ ok($story->until('fail2ban', sub { `fail2ban-client status 2>/dev/null` =~ /post
 agent_doctor();
 like(of('fail2ban'), qr/^warning .*1 of its jails .*\n(?:.*\n)*? +ignoreip = 10.9.9.9 127.0.0.1 ::1$/m, 'probes may be banned') or diag($text);
 agent_doctor('--apply');
-like(of('fail2ban'), qr/done\nok .*lets? the probes/, 'mended') or diag($text);
+like(of('fail2ban'), qr/done\nok .*lets? the probes/, '--apply has fail2ban let the probes alone') or diag($text);
 like(`fail2ban-client get postfix ignoreip`, qr/(?=.*127.0.0.1)(?=.*::1)(?=.*10.9.9.9)/s, 'in the server that runs');
 
 # ---- what cannot be mended is taken back ----
@@ -222,7 +222,7 @@ like(`fail2ban-client get postfix ignoreip`, qr/(?=.*127.0.0.1)(?=.*::1)(?=.*10.
 unlink $drop_in;
 Story::write_file('/etc/ssh/sshd_config', "HostKey $top/host\nUsePAM no\n$hard{AllowUsers}");
 is(doctor('--apply'), 1, 'an sshd_config that includes nothing');
-like(of('sshd'), qr/failed: .*taken back: sshd goes on as before .*does not include/, 'it says why') or diag($text);
+like(of('sshd'), qr/failed: .*taken back: sshd goes on as before .*does not include/, 'what cannot be mended is taken back, with the reason') or diag($text);
 ok(!-e $drop_in, 'and leaves nothing there');
 
 # ---- what the workers' user can read ----
@@ -237,7 +237,7 @@ $story->run("chown certsync-worker $top/secret.conf && chmod 600 $top/ca.pem");
 like($worker_files->(), qr/^wrong .*certsync-worker, whom workers run as, cannot read \Q$top\E\/ca\.pem \(anchors\)\n.*chmod 644/, 'trust anchors that it cannot read')
 	or diag($story->said);
 $story->run("chmod 644 $top/ca.pem");
-like($worker_files->(), qr/^ok .*certsync-worker can read/, 'mended') or diag($story->said);
+like($worker_files->(), qr/^ok .*certsync-worker can read/, "what the workers' user can read is no fault") or diag($story->said);
 
 # ---- a full disk; JSON; another user ----
 
@@ -249,7 +249,7 @@ $other =~ s/^host_keys = .*/host_keys = {"\/etc\/hosts"}/m;
 Story::write_file("$top/small.conf", $other, 0640);
 $story->{said} = `$Story::bin/certsync doctor -c $top/small.conf`;
 like(of('sshd'), qr/^wrong .*agents pin the host key \/etc\/hosts/m, 'host keys that are not sshd\'s') or diag($story->said);
-like(of('disk'), qr/^wrong .*KiB free.*\n.*df -h/, 'a full disk');
+like(of('disk'), qr/^wrong .*KiB free.*\n.*df -h/, 'a full disk is a fault');
 my $all = decode_json(scalar `$Story::bin/certsync doctor --json -c $top/hub.conf`);
 my ($sshd) = grep { $_->{check} eq 'sshd' && $_->{state} eq 'wrong' } @{$all->{findings}};
 like($sshd->{remedy}, qr/AllowUsers certsync-gate/, 'the same as JSON');

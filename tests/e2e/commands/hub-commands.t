@@ -107,7 +107,7 @@ my $directory = "https://127.0.0.1:@{[$silent->sockport]}/dir";
 Story::write_file("$records/acme/silent/account.json", encode_json({directory => $directory, url => "$directory/7"}));
 Story::write_file("$records/acme/silent/contact.json", encode_json({contact => ['mailto:admin@domain.pl']}));
 ($exit, $text) = $story->certsync('account', 'show');
-is($exit, 0, 'the accounts');
+is($exit, 0, 'account show exits with 0');
 like($text, qr{^silent  \Q$directory\E\n  account \Q$directory\E/7\n  thumbprint of its key \S{43}\n  contact mailto:admin\@domain\.pl\n  a change of its key has begun}m,
 	'  with the directory, the account, its key and contact, and what is not settled') or diag($text);
 like($text, qr{^orders  \Q$directory\E\n  account none yet: the first order makes it$}m, '  and that there is none yet');

@@ -42,7 +42,7 @@ mkdir "$top/hub.run";
 chown 12345, 12345, "$top/hub.run" or die $!;
 change(user => '"nobody"');
 like(refused(), qr{^2 certsync-hub-root: $top/hub\.run belongs to another user already \(12345\): chown it}m, 'so is a directory of somebody else');
-is((stat "$top/hub.run")[4], 12345, 'which stays his');
+is((stat "$top/hub.run")[4], 12345, "the directory stays its owner's");
 chown 0, 0, "$top/hub.run";
 like(`$Story::bin/certsync-hub-root --version`, qr/^certsync-hub-root \d/, 'it says its version');
 is(system("$Story::bin/certsync-hub-root --nonsense >$top/out 2>&1") >> 8, 2, 'and takes no word that it does not know');
@@ -151,7 +151,7 @@ is(system("prlimit --pid $daemon --nofile=$used:$hard"), 0, 'the daemon may have
 my $asks = IO::Socket::UNIX->new(Peer => "$top/hub.run/control.sock") or die $!;
 $asks->syswrite(pack('NC', length('{"command":"status"}') + 1, 1) . '{"command":"status"}');
 ok($story->until('a pause', sub { my $now = () = glob "/proc/$daemon/fd/*"; $now == $used }), 'who asks gets none');
-is(system("prlimit --pid $daemon --nofile=$soft:$hard"), 0, 'it may again');
+is(system("prlimit --pid $daemon --nofile=$soft:$hard"), 0, 'the daemon is let have descriptors again');
 local $SIG{ALRM} = sub { die "no answer\n" };
 alarm 20 * ($ENV{CERTSYNC_PATIENCE} // 1);
 ok($asks->sysread(my $answer, 65536), 'and who had asked is answered');

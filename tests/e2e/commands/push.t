@@ -105,7 +105,7 @@ $pid = background('failing', undef, 'push', '--force');
 ok(begun(), 'a push whose hook fails');
 unlink "$top/slow"; # the reload that puts the old one back must go through
 release('fail');
-is(ended($pid), 3, 'exit 3');
+is(ended($pid), 3, 'a push that fails is exit 3');
 like(seen('failing'), qr/failed at reload/, 'the step is named as it happens');
 like(seen('failing'), qr/\| the hook's own words/, 'the hook is heard');
 is(($story->certsync('push'))[0], 0, 'a push tries it again at once');
@@ -118,7 +118,7 @@ ok(begun(), 'a push is under way');
 kill 'INT', $pid;
 is(ended($pid), 3, 'Ctrl-C: exit 3');
 like(seen('interrupted'), qr/interrupted; at the hub it goes on: certsync status --watch/, 'it says that the rollout goes on');
-is($story->state_of('here')->{state}, 'activating', 'it does');
+is($story->state_of('here')->{state}, 'activating', 'after Ctrl-C the rollout is still under way');
 release('go');
 ok($story->until_state('here', 'unprobed'), 'to its end');
 unlink "$top/slow";

@@ -86,7 +86,7 @@ is_deeply([candidates('certsync', 'push', @conf, '')], [$name], 'push completes 
 is_deeply([candidates('certsync', 'push', @conf, '--agent', '')], ['here'], 'push --agent completes agents');
 is_deeply([candidates('certsync', 'push', @conf, '--agent', '=', 'he')], ['here'], 'also behind =, as bash cuts it');
 is_deeply([candidates('certsync', 'hold', @conf, '')], ['here'], 'hold completes agents first');
-is_deeply([candidates('certsync', 'hold', @conf, 'here', 'm')], [$name], 'then certificates');
+is_deeply([candidates('certsync', 'hold', @conf, 'here', 'm')], [$name], 'hold completes certificates behind an agent');
 is_deeply([candidates('certsync', 'history', @conf, $name, '')], ['--json', '-c', '--help'], 'where no argument may come: options');
 is_deeply([candidates('certsync', 'import', $name, '--key', '')], [':files'], 'a file is left to the shell');
 is_deeply([candidates('certsync', 'status', @conf, '--', '--')], [], 'behind -- there are no options');
@@ -116,7 +116,7 @@ my ($device, $inode) = stat "$top/hub.log";
 	ok($story->hub(agents => ['here', 'backup1-']), 'a hub whose standard error is the journal');
 }
 is_deeply([strange_lines(qr/<[3-6]>/, 'hub')], [], 'there each line begins with its level');
-like($story->log('hub'), qr/^<5>program=certsync-hub event=started /m, 'the daemon too');
+like($story->log('hub'), qr/^<5>program=certsync-hub event=started /m, 'the daemon logs for the journal, too');
 
 # ---- the shells ----
 

@@ -234,7 +234,7 @@ is_deeply([sort map { $_->{key_type} } @{decode_json($text)->{checks}}], ['ecdsa
 ok(!(grep { !$_->{match} } @{decode_json($text)->{checks}}), 'each is the expected one');
 ($exit, $text) = agent_check("127.0.0.1:$port{other}/tls");
 is($exit, 3, 'agent: another certificate than the installed one');
-like($text, qr/serves [0-9a-f]{16}, wanted is [0-9a-f]{16}/, 'both are told') or diag($text);
+like($text, qr/serves [0-9a-f]{16}, wanted is [0-9a-f]{16}/, 'a mismatch names what is served and what is wanted') or diag($text);
 ($exit, $text) = agent_check("127.0.0.1:$port{dead}", '--nagios');
 is($exit, 2, 'agent: a dead port is critical');
 ($exit, $text) = agent_check("127.0.0.1:$port{dead}", "$name:$port{pair} --at 127.0.0.1 --expect $name --json");
@@ -271,7 +271,7 @@ for (['tls10', 'TLSv1', 'rsa-2048'], ['tls11', 'TLSv1.1', 'ecdsa-p256'], ['tls12
 }
 $text = `$Story::bin/certsync check $name:$port{tls10} --at 127.0.0.1 --anchors $top/ca.pem --nagios -c $top/none.conf`;
 is($? >> 8, 1, 'Nagios: an old version is a warning') or diag($text);
-like($text, qr/^CERTSYNC WARNING - 1 of 1 endpoints: .*TLSv1,/, 'that says which');
+like($text, qr/^CERTSYNC WARNING - 1 of 1 endpoints: .*TLSv1,/, "Nagios' warning names the old version of TLS");
 
 # ---- hostile servers ----
 
@@ -313,7 +313,7 @@ SKIP: {
 	needs_root('namespaces', 3);
 	Story::write_file("$top/hosts", join '', map { "127.0.1.$_ fifty.domain.pl\n" } 1 .. 50);
 	$text = `unshare -m sh -c 'mount --bind $top/hosts /etc/hosts && exec $Story::bin/certsync check fifty.domain.pl:$port{dead} --json --timeout 5 -c $top/none.conf' 2>&1`;
-	is($? >> 8, 3, 'fifty addresses');
+	is($? >> 8, 3, 'a name with fifty addresses, of which none is right, is exit 3');
 	my $checks = eval { decode_json($text)->{checks} } // [];
 	is(scalar(@$checks), 50, 'are fifty rows') or diag($text);
 	is(scalar(grep { $_->{verdict} eq 'unreachable' } @$checks), 50, 'each with its own verdict');

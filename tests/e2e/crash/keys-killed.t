@@ -32,7 +32,7 @@ is((identity(''))[1], $old, 'the old ones hold until the new ones take their pla
 is((identity('--next'))[1], $new, 'and those stay the same until then');
 system("mkdir $dir/kept && cp -a $dir/state $dir/root $dir/kept") == 0 or die 'cp';
 my ($done, $taken) = identity('--take-next', LD_PRELOAD => $preload, FAULT_COUNT => "$top/count");
-is($taken, $new, 'they take it');
+is($taken, $new, 'the keys that are taken are the new ones');
 my $calls = 0 + Story::read_file("$top/count");
 cmp_ok($calls, '>', 4, "in $calls calls that change a file");
 for my $fault (qw(KILL_AT FAIL_AT)) {

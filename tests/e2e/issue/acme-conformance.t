@@ -56,7 +56,7 @@ sub conformance {
 			push @spent, requests($text);
 			$wish{look}->($state, $text) if $wish{look};
 		}
-		is($lost, 0, 'none lost');
+		is($lost, 0, 'no order is lost');
 		is(orders() - $before, $number, 'one order each');
 		row($name, $wish{minimum} // $first, \@spent, time - $began);
 		pebble_end();
@@ -88,12 +88,12 @@ subtest '90 % of all nonces refused: bounded tries, a clean failure' => sub {
 		$most = requests($text) if requests($text) > $most;
 		next if issued($text);
 		$failed++;
-		is($status, 256, 'a clean end');
-		is($kind, 1, 'worth a retry');
-		like($reason, qr/refused 20 times in a row: .*badNonce/, 'the reason');
+		is($status, 256, 'an order whose nonces are all refused ends with exit 1');
+		is($kind, 1, 'its failure is one to retry');
+		like($reason, qr/refused 20 times in a row: .*badNonce/, 'its failure has the reason');
 	}
 	push @rows, sprintf '%-34s %4d orders, %d failed cleanly, requests at most %d', 'nonces refused: 90 %', $count, $failed, $most;
-	cmp_ok($most, '<=', 20 * $first, 'bounded');
+	cmp_ok($most, '<=', 20 * $first, 'its requests are bounded');
 	pebble_end();
 };
 

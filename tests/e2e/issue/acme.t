@@ -19,13 +19,13 @@ subtest 'a certificate is issued, its order leaves nothing behind, the account i
 	my $state = fresh();
 	my ($text) = order($state);
 	ok(issued($text), 'issued with exactly its names') or diag $text;
-	is(orders(), 1, 'one order');
+	is(orders(), 1, 'the authority saw one order');
 	is(stored_order($state), '', 'no order is left');
-	like(published($state), qr/^-----BEGIN CERTIFICATE-----/, 'published');
+	like(published($state), qr/^-----BEGIN CERTIFICATE-----/, 'the certificate is published');
 	my $key = account_key($state);
 	like($key, qr/PRIVATE KEY/, 'the account key is kept');
 	($text) = order($state);
-	ok(issued($text), 'renewed') or diag $text;
+	ok(issued($text), 'a renewal is issued') or diag $text;
 	is(account_key($state), $key, 'with the same account');
 	is(scalar(() = read_file("$top/pebble.log") =~ /POST \/sign-me-up/g), 1, 'which was made once');
 	pebble_end();
@@ -42,7 +42,7 @@ for my $reject (30, 50) {
 		for my $number (1 .. 5) {
 			my ($text) = order(fresh());
 			ok(issued($text), "issued ($number)") or diag $text;
-			is(orders(), $number, 'one order each');
+			is(orders(), $number, 'the authority saw one order for each certificate');
 		}
 		pebble_end();
 	};
@@ -56,7 +56,7 @@ subtest '90 % of all nonces refused: issued, or a clean failure and the order go
 		($text) = order($state);
 		last if issued($text);
 		my ($kind, undef, $reason) = failure($text);
-		is($kind, $retry, 'worth a retry');
+		is($kind, $retry, 'the failure is one to retry');
 		like($reason, qr/refused 20 times in a row: .*badNonce/, 'the reason is named');
 	}
 	ok(issued($text), 'issued in the end') or diag $text;
@@ -67,10 +67,10 @@ subtest '90 % of all nonces refused: issued, or a clean failure and the order go
 subtest 'authorizations that are valid already are used' => sub {
 	pebble(reuse => 100);
 	my $state = fresh();
-	ok(issued((order($state))[0]), 'issued');
+	ok(issued((order($state))[0]), 'a first certificate is issued');
 	my ($text) = order($state);
-	ok(issued($text), 'issued again') or diag $text;
-	unlike($text, qr/challenge/, 'without a challenge');
+	ok(issued($text), 'a second certificate is issued') or diag $text;
+	unlike($text, qr/challenge/, 'valid authorizations are not challenged again');
 	pebble_end();
 };
 
@@ -142,7 +142,7 @@ subtest 'a worker that is killed alone is a failure with a reason' => sub {
 	kill 'KILL', @workers;
 	my ($kind, undef, $reason) = failure(join '', <$out>);
 	close $out;
-	is($kind, $retry, 'worth a retry');
+	is($kind, $retry, 'the failure is one to retry');
 	like($reason, qr/killed by signal 9/, 'how it ended is said');
 	ok(issued((order($state))[0]), 'issued at the next start');
 	is(double_saw('POST /order'), 1, 'one order in all');
@@ -153,8 +153,8 @@ subtest 'the authority is down' => sub {
 	($api, $http) = (free_port, free_port);
 	$directory = "https://127.0.0.1:$api/dir";
 	my ($kind, undef, $reason) = failure((order($state))[0]);
-	is($kind, $retry, 'worth a retry');
-	like($reason, qr/\Q$directory\E: .*(connect|refused)/i, 'what and why');
+	is($kind, $retry, 'an authority that cannot be reached is one to retry');
+	like($reason, qr/\Q$directory\E: .*(connect|refused)/i, 'the failure names the directory and the reason');
 	pebble();
 	ok(issued((order($state))[0]), 'issued when it is back');
 	pebble_end();
@@ -233,9 +233,9 @@ for (@lies) {
 		my $state = fresh();
 		my ($text, $status) = order($state);
 		my ($kind, $retry_after, $reason) = failure($text);
-		is($status, 256, 'a clean end') or diag $text;
-		is($kind, $expected_kind, 'its kind');
-		like($reason, $expected_reason, 'its reason');
+		is($status, 256, 'the lie ends with exit 1') or diag $text;
+		is($kind, $expected_kind, 'the failure is of the expected kind');
+		like($reason, $expected_reason, 'the failure has the expected reason');
 		is($retry_after, $expected_retry, 'when it may be tried again');
 		unlike($text, qr/[^\x20-\x7e\n\x80-\xff]/, 'nothing that a terminal obeys');
 		is(published($state), '', 'nothing is published');
@@ -250,8 +250,8 @@ for my $lie ('honest', 'already-valid', 'no-authorizations', 'prose', 'lost-once
 		double($lie);
 		my $state = fresh();
 		my ($text) = order($state);
-		ok(issued($text), 'issued') or diag $text;
-		is(double_saw('POST /order'), 1, 'one order');
+		ok(issued($text), 'the order is issued') or diag $text;
+		is(double_saw('POST /order'), 1, 'the authority saw one order');
 		unlike(published($state), qr/set ssl|Here|\n\n/, 'what is stored is written anew');
 	};
 }
@@ -261,12 +261,12 @@ subtest 'the answer to finalize is lost: the order is found again, with its key'
 	my $state = fresh();
 	my ($kind) = failure((order($state))[0]);
 	my $key = stored_key($state);
-	is($kind, $retry, 'worth a retry');
+	is($kind, $retry, 'the failure is one to retry');
 	like($key, qr/PRIVATE KEY/, 'the key is kept');
 	my $finalized = double_saw('POST /finalize/0');
 	my ($text) = order($state);
 	ok(issued($text), 'issued at the next start') or diag $text;
-	is(double_saw('POST /order'), 1, 'one order');
+	is(double_saw('POST /order'), 1, 'the authority saw one order');
 	is(double_saw('POST /finalize/0'), $finalized, 'which is not ended again');
 	is(published_key($state), $key, 'with its own key');
 };
@@ -277,8 +277,8 @@ subtest 'an order that is processed for long is kept and asked for again' => sub
 	order($state);
 	my $key = stored_key($state);
 	my ($text) = order($state);
-	like((failure($text))[2], qr/not done/, 'still not done');
-	is(double_saw('POST /order'), 1, 'one order');
+	like((failure($text))[2], qr/not done/, 'the order is still not done');
+	is(double_saw('POST /order'), 1, 'the authority saw one order');
 	is(stored_key($state), $key, 'its key is kept');
 };
 
@@ -305,7 +305,7 @@ subtest 'a stored order that is only refused for a while is kept' => sub {
 	isnt($key, '', 'the order is stored');
 	my ($text) = order($state);
 	like((failure($text))[2], qr/userActionRequired|agree to the new terms/, 'the server wants its new terms agreed to');
-	is(stored_key($state), $key, 'the key stays');
+	is(stored_key($state), $key, 'the stored key stays');
 	is(double_saw('POST /order'), 1, 'no other order was made');
 };
 
@@ -315,7 +315,7 @@ subtest 'an order for other names is not resumed' => sub {
 	order($state);
 	local @Orders::names = qw(mail.domain.pl pop.domain.pl);
 	order($state);
-	is(double_saw('POST /order'), 2, 'a new order');
+	is(double_saw('POST /order'), 2, 'the authority saw a second order');
 	like(stored_order($state), qr/pop\.domain\.pl/, 'is the one that is kept');
 };
 
@@ -332,8 +332,8 @@ for (['no-intermediate', qr/chain: .*(issuer|hidden)/], ['expired', qr/validity:
 		my $state = fresh();
 		my ($text) = order($state, settings => ["judge=$top/ca.pem"]);
 		my ($kind, undef, $said) = failure($text);
-		is($kind, $untrusted, 'its kind');
-		like($said, $reason, 'its reason');
+		is($kind, $untrusted, 'what is not to be trusted fails as such');
+		like($said, $reason, 'the failure has the expected reason');
 		is(published($state), '', 'nothing is published');
 		like(stored_key($state), qr/PRIVATE KEY/, 'the order stays for the next try');
 	};
@@ -342,7 +342,7 @@ for (['no-intermediate', qr/chain: .*(issuer|hidden)/], ['expired', qr/validity:
 subtest 'a leaf that the root itself issued' => sub {
 	double('bare');
 	my $state = fresh();
-	ok(issued((order($state, settings => ["judge=$top/ca.pem"]))[0]), 'issued');
+	ok(issued((order($state, settings => ["judge=$top/ca.pem"]))[0]), 'a chain without an intermediate is issued');
 	is(scalar(() = published($state) =~ /BEGIN CERT/g), 1, 'and nothing with it');
 };
 
@@ -354,11 +354,11 @@ for my $step (qw(directory nonce account order authorization challenge finalize 
 		my $state = fresh();
 		my ($text) = order($state);
 		for (my $tries = 0; $tries < 2 && !issued($text); $tries++) {
-			is((failure($text))[0], $retry, 'worth a retry');
+			is((failure($text))[0], $retry, 'a connection that is cut off is one to retry');
 			($text) = order($state);
 		}
-		ok(issued($text), 'issued') or diag $text;
-		is(scalar(() = read_file("$top/double.log") =~ /^ordered/mg), 1, 'one order');
+		ok(issued($text), 'the next try is issued') or diag $text;
+		is(scalar(() = read_file("$top/double.log") =~ /^ordered/mg), 1, 'the authority saw one order');
 	};
 }
 
@@ -376,11 +376,11 @@ subtest 'a stored order that has expired is replaced' => sub {
 subtest 'profiles' => sub {
 	double('profiles');
 	my ($text) = order(fresh(), settings => ['profile=tlsserver']);
-	ok(issued($text), 'issued') or diag $text;
-	is(double_saw('ordered profile=tlsserver'), 1, 'by the profile');
+	ok(issued($text), 'an order by a profile is issued') or diag $text;
+	is(double_saw('ordered profile=tlsserver'), 1, 'the order names the profile');
 	my ($kind, undef, $reason) = failure((order(fresh(), settings => ['profile=shortlived']))[0]);
 	is($kind, $permanent, 'one that is not offered');
-	like($reason, qr/profile "shortlived": .* does not offer it, only classic, tlsserver/, 'those that are');
+	like($reason, qr/profile "shortlived": .* does not offer it, only classic, tlsserver/, 'the failure names the profiles that are offered');
 	is(scalar(() = read_file("$top/double.log") =~ /^ordered/mg), 1, 'nothing was ordered');
 	double('honest');
 	($kind, undef, $reason) = failure((order(fresh(), settings => ['profile=tlsserver']))[0]);
@@ -389,8 +389,8 @@ subtest 'profiles' => sub {
 
 subtest 'what is replaced' => sub {
 	double('honest');
-	ok(issued((order(fresh(), settings => ['replaces=AA.BB']))[0]), 'issued');
-	is(double_saw('ordered replaces=AA.BB'), 1, 'it is said');
+	ok(issued((order(fresh(), settings => ['replaces=AA.BB']))[0]), 'an order that replaces a certificate is issued');
+	is(double_saw('ordered replaces=AA.BB'), 1, 'the order names the certificate that it replaces');
 	double('already-replaced');
 	my ($text) = order(fresh(), settings => ['replaces=AA.BB']);
 	ok(issued($text), 'one that was replaced already: issued') or diag $text;
@@ -429,8 +429,8 @@ subtest 'a key that is kept, and one that is made ahead' => sub {
 	my $state = fresh();
 	order($state);
 	my $key = published_key($state);
-	ok(issued((order($state, settings => ['reuse_key=1']))[0]), 'renewed');
-	is(published_key($state), $key, 'with its key');
+	ok(issued((order($state, settings => ['reuse_key=1']))[0]), 'a renewal with reuse_key is issued');
+	is(published_key($state), $key, 'the renewal has the same key');
 	order($state, settings => ['reuse_key=1', 'new_key=1']);
 	isnt(published_key($state), $key, 'unless one is wanted that was never used');
 	my ($text) = order($state, settings => ['next_key=1']);
@@ -457,9 +457,9 @@ subtest 'two pairs, one revision' => sub {
 		order($state, kill_at => $step, settings => \@two) if $step ne 'none';
 		my ($text) = order($state, settings => \@two);
 		ok(issued($text), $step eq 'none' ? 'issued' : "issued after a kill at $step") or diag $text;
-		is(orders() - $before, 2, 'two orders');
-		is(key_type(published_key($state)), 'P-256', 'the first pair');
-		is(key_type(published_key($state, '-2')), 'rsa-2048', 'the second');
+		is(orders() - $before, 2, 'two kinds of key are two orders');
+		is(key_type(published_key($state)), 'P-256', 'the first pair is ECDSA');
+		is(key_type(published_key($state, '-2')), 'rsa-2048', 'the second pair is RSA');
 		is(scalar(() = $text =~ /^next /mg), 2, 'two keys made ahead');
 		is(stored_order($state) . read_file("$state/records/orders-2/mail.domain.pl/order.json"), '', 'no order is left');
 	}
@@ -467,8 +467,8 @@ subtest 'two pairs, one revision' => sub {
 	double('no-rsa');
 	$state = fresh();
 	my ($kind, $after, $reason) = failure((order($state, settings => \@two))[0]);
-	is($kind, $retry, 'the second fails');
-	like($reason, qr/^rsa-2048: .*not now/, 'it is named');
+	is($kind, $retry, 'the failure of the second pair is one to retry');
+	like($reason, qr/^rsa-2048: .*not now/, 'the failure names the pair');
 	is($after, 7, 'and when to try again');
 	my $key = stored_key($state);
 	($kind) = failure((order($state, settings => \@two))[0]);
@@ -495,7 +495,7 @@ subtest 'a preferred chain' => sub {
 		for my $wish ($name, "sha256:$digest") {
 			my ($text) = order(fresh(), settings => ["preferred_chain=$wish", "anchors=$top/roots.pem", "judge=$root"]);
 			ok(issued($text), $wish) or diag $text;
-			unlike($text, qr/^warning/m, 'no warning');
+			unlike($text, qr/^warning/m, 'a chain that is found is no warning');
 		}
 	}
 	my ($text) = order(fresh(), settings => ['preferred_chain=Nobody', "judge=$tops[0][2]"]);
@@ -509,14 +509,14 @@ subtest 'an account bound to one elsewhere' => sub {
 	pebble(eab => {'kid-1' => $hmac});
 	write_file("$top/eab", "$hmac\n");
 	my ($text) = order(fresh(), settings => ['eab_kid=kid-1', "eab_hmac=$top/eab"]);
-	ok(issued($text), 'issued') or diag $text;
+	ok(issued($text), 'an order of an account bound to an external one is issued') or diag $text;
 	($text) = order(fresh());
 	like((failure($text))[2], qr/set eab_kid and eab_hmac/, 'without a key: what to set');
 	write_file("$top/eab", 'd3Jvbmc');
 	isnt((failure((order(fresh(), settings => ['eab_kid=kid-1', "eab_hmac=$top/eab"]))[0]))[0], -1, 'with a wrong key: refused');
 	write_file("$top/eab", 'not base64!');
 	($text) = order(fresh(), settings => ['eab_kid=kid-1', "eab_hmac=$top/eab"]);
-	like((failure($text))[2], qr/does not hold a key in base64url/, 'with none: named');
+	like((failure($text))[2], qr/does not hold a key in base64url/, 'a secret that is none is named');
 	unlike($text, qr/not base64!/, 'and not shown');
 	pebble_end();
 };

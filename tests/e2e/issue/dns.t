@@ -156,7 +156,7 @@ $ca->start(dns => '127.0.0.3:53');
 
 subtest 'a wildcard and its base name in one certificate' => sub {
 	ok(hub('domain.pl', names => ['domain.pl', '*.domain.pl']), 'the hub runs');
-	is(issued('issued', 'domain.pl'), '*.domain.pl domain.pl', 'with both names');
+	is(issued('issued', 'domain.pl'), '*.domain.pl domain.pl', 'the certificate has both names');
 	nothing_left('domain.pl');
 	is(leftovers('domain.pl'), '', 'nor in the store');
 };
@@ -170,7 +170,7 @@ subtest 'nothing is answered before the secondary shows the record' => sub {
 	is($ca->told, $told, 'the CA has not been told of a challenge');
 	system("rndc -k $top/rndc.key -s 127.0.0.3 retransfer slow.pl") == 0 or die 'rndc';
 	issued('issued once the secondary has it', 'slow.pl');
-	is($ca->told, $told + 2, 'two challenges');
+	is($ca->told, $told + 2, 'two challenges were said to be ready');
 	nothing_left('slow.pl');
 };
 
@@ -197,7 +197,7 @@ subtest 'a server that is not authoritative is no reason to fail' => sub {
 	my $told = $ca->told;
 	hub('lame.pl', timeout => '2s');
 	like(failed(), qr/challenge lame\.pl/, 'the CA was told');
-	is($ca->told, $told + 1, 'once');
+	is($ca->told, $told + 1, 'the challenge was said to be ready once');
 	nothing_left('lame.pl');
 };
 
@@ -209,7 +209,7 @@ subtest '_acme-challenge is a CNAME into another zone' => sub {
 
 subtest 'more records than a datagram holds' => sub {
 	my $others = dig('127.0.0.2', '_acme-challenge.big.pl');
-	is(scalar @$others, 60, 'sixty of others');
+	is(scalar @$others, 60, 'sixty records of others stand there');
 	hub('big.pl');
 	# Pebble does not ask again by TCP; certsync did, for else it would not have told Pebble to look.
 	like(failed(), qr/challenge big\.pl: .*Correct value not found/, 'the whole answer was seen');
@@ -229,10 +229,10 @@ HOOK
 	hub('domain.pl', hook => "$top/own", config => "$top/own.conf");
 	issued('issued', 'domain.pl');
 	like(Story::read_file("$top/own.log"), qr/^present _acme-challenge\.domain\.pl\. (\S{43})\ncleanup _acme-challenge\.domain\.pl\. \1\n$/,
-		'its arguments');
+		'the hook gets verb, name and value as arguments');
 	my %env = map { split /=/, $_, 2 } split /\n/, Story::read_file("$top/own.env");
-	like(delete $env{CERTSYNC_DNS_VALUE}, qr/^[\w-]{43}$/, 'the value');
-	like(delete $env{PATH}, qr{^/}, 'a path');
+	like(delete $env{CERTSYNC_DNS_VALUE}, qr/^[\w-]{43}$/, "the hook's environment has the value");
+	like(delete $env{PATH}, qr{^/}, "the hook's environment has a PATH");
 	is_deeply(\%env, {CERTSYNC_CERTIFICATE => 'domain.pl', CERTSYNC_DNS_NAME => '_acme-challenge.domain.pl.',
 		CERTSYNC_DNS_TARGET => '_acme-challenge.domain.pl.', CERTSYNC_DNS_CONFIG => "$top/own.conf"}, 'and nothing else');
 };
@@ -263,12 +263,12 @@ exec $Story::bin/hooks/dns-rfc2136 "\$@"
 HOOK
 	hub('domain.pl', hook => "$top/stuck");
 	issued('issued all the same', 'domain.pl');
-	is(scalar @{dig('127.0.0.2', '_acme-challenge.domain.pl')}, 1, 'one is left');
+	is(scalar @{dig('127.0.0.2', '_acme-challenge.domain.pl')}, 1, 'a hook that is stuck leaves one record');
 	like(leftovers('domain.pl'), qr/"hook":"\Q$top\E\/stuck"/, 'the store knows of it');
 	Story::write_file("$top/loose", '');
 	# The certificate has another hook now, but what is left over is removed by the hook that wrote it.
 	hub('domain.pl', same => 1);
-	is(($story->certsync('renew', 'domain.pl'))[0], 0, 'renewed');
+	is(($story->certsync('renew', 'domain.pl'))[0], 0, 'the renewal goes through');
 	nothing_left('domain.pl');
 	is(leftovers('domain.pl'), '', 'nor in the store');
 };
@@ -288,7 +288,7 @@ subtest 'acme-dns' => sub {
 	my $account = "account = ad.pl f00d-1 11111111-2222-3333-4444-555555555555 s3cret_s3cret";
 	Story::write_file("$top/acmedns.conf", "# one account\nurl = http://127.0.0.1:8053/\n$account\n", 0600);
 	hub('ad.pl', names => ['ad.pl', '*.ad.pl'], hook => 'dns-acmedns', config => "$top/acmedns.conf");
-	is(issued('issued', 'ad.pl'), '*.ad.pl ad.pl', 'a wildcard, too');
+	is(issued('issued', 'ad.pl'), '*.ad.pl ad.pl', 'a certificate with a wildcard is issued through acme-dns');
 	for my $case (['another password', 0600, "url = http://127.0.0.1:8053\n${account}x\n", qr/401.*did not take the value for ad\.pl/],
 		['a file that others can read', 0644, "url = http://127.0.0.1:8053\n$account\n", qr/can be read by others: chmod 600/],
 		['no account for the name', 0600, "url = http://127.0.0.1:8053\n", qr/account = ad\.pl SUBDOMAIN/],
@@ -334,7 +334,7 @@ subtest 'without resolvers, those of the system are asked' => sub {
 
 subtest 'the resolver does not answer' => sub {
 	hub('domain.pl', resolvers => '"127.0.0.9:5353"');
-	like(failed(), qr/_acme-challenge\.domain\.pl\. cannot be looked up: 127\.0\.0\.9:5353: no answer: see `resolvers`/, 'it is named');
+	like(failed(), qr/_acme-challenge\.domain\.pl\. cannot be looked up: 127\.0\.0\.9:5353: no answer: see `resolvers`/, 'a resolver that does not answer is named');
 };
 
 # ---- an authority that names what it likes ----

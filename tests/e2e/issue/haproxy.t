@@ -78,29 +78,29 @@ subtest 'no account, no lines' => sub {
 	like($text, qr/cannot be reached/, 'which is said');
 	$story->hub(state => 'empty', agents => [], certificates => '');
 	($exit, $text) = printed('none', '--stateless');
-	is($exit, 2, 'no acme section');
+	is($exit, 2, 'without an acme section --stateless is exit 2');
 	like($text, qr/no acme section/, 'which is said');
 	$story->stop('hub');
 	$story->hub(state => 'idle', agents => [], certificates => $ca->section . ($ca->section =~ s/"pebble"/"other"/r));
 	($exit, $text) = printed('none', '--stateless');
-	like($text, qr/2 acme sections.*--account/, 'several');
+	like($text, qr/2 acme sections.*--account/, 'several acme sections want --account');
 	($exit, $text) = printed('none', '--stateless', '--account', 'other');
-	is($exit, 2, 'no account');
+	is($exit, 2, 'without an account --stateless is exit 2');
 	like($text, qr/no account "other" yet.*certsync renew/, 'and how it comes to be');
 	($exit, $text) = printed('none', '--account', 'other');
-	is($exit, 2, '--account alone');
+	is($exit, 2, '--account without --stateless is exit 2');
 };
 
 subtest 'by the responder' => sub {
 	hub('responder', 'one.pl');
 	my ($exit, $text) = printed('responder');
 	is_deeply(sections($text), [qw(certsync_challenge certsync_http)], 'each of its sections has a name of its own');
-	is($exit, 0, 'printed');
+	is($exit, 0, 'the section is printed');
 	ok(valid('responder'), 'HAProxy takes the file as it is');
 	# The first order came before HAProxy ran.
 	$story->until('the first order', sub { renewal()->{error} || renewal()->{step} });
 	haproxy('door', 'responder', '127.0.0.11');
-	is(($story->certsync('renew', 'one.pl'))[0], 0, 'issued') or diag($story->log('hub'));
+	is(($story->certsync('renew', 'one.pl'))[0], 0, "the order is issued by the hub's responder") or diag($story->log('hub'));
 	is((fetch("http://127.0.0.11$path/no-such-token"))[0] =~ /^404/, 1, 'another token: the responder says 404');
 	is((fetch('http://127.0.0.11/'))[0] =~ /^503/, 1, 'another path does not reach it');
 	$story->stop('door');
@@ -108,15 +108,15 @@ subtest 'by the responder' => sub {
 
 subtest 'without state, by two nodes' => sub {
 	hub('stateless', 'one.pl', 'two.pl', 'both.pl');
-	like((printed('early', '--stateless'))[1], qr/^#|no account/, 'either way');
-	ok($story->until('a failure', sub { renewal()->{error} }), 'nobody answers yet') or diag($story->log('hub'));
+	like((printed('early', '--stateless'))[1], qr/^#|no account/, '--stateless prints a section, or says that there is no account');
+	ok($story->until('a failure', sub { renewal()->{error} }), 'the first order fails, since nobody answers yet') or diag($story->log('hub'));
 	my ($exit, $text) = printed('stateless', '--stateless');
 	is($exit, 0, 'but the account is there');
 	ok(valid('stateless'), 'HAProxy takes the file as it is') or diag($text);
 	haproxy('node1', 'stateless', '127.0.0.11');
 	haproxy('node2', 'stateless', '127.0.0.12');
-	is(($story->certsync('renew', 'one.pl'))[0], 0, 'issued') or diag($story->log('hub'));
-	ok(issued('stateless', 'one.pl'), 'published');
+	is(($story->certsync('renew', 'one.pl'))[0], 0, 'the order is issued by two HAProxy nodes') or diag($story->log('hub'));
+	ok(issued('stateless', 'one.pl'), 'the certificate is published');
 	my ($thumbprint) = $text =~ /\)\]\.([\w-]{43})"/;
 	my ($status, $body) = fetch("http://127.0.0.12$path/a_token-1");
 	is("$status $body", "200 text/plain a_token-1.$thumbprint", 'the answer, to the byte');
@@ -124,7 +124,7 @@ subtest 'without state, by two nodes' => sub {
 		($status, $body) = fetch("http://127.0.0.11$path/$odd");
 		my $expected = $odd =~ /\?/ ? qr/^200 text\/plain$/ : qr/^[45]\d\d /;
 		like($status, $expected, "\"$odd\": nothing of it comes back");
-		unlike($body, qr/[<%\r\n]c?>?|script/, 'in the body') if $odd =~ /\?/;
+		unlike($body, qr/[<%\r\n]c?>?|script/, "the answer's body has nothing of the token that could be run") if $odd =~ /\?/;
 	}
 };
 

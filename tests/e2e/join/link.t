@@ -210,7 +210,7 @@ my $random = do { open my $file, '<', '/dev/urandom'; read $file, my $bytes, 10_
 	}
 	ok($back eq substr($random, 0, $sent), 'and loses nothing');
 	close $socket;
-	is((finish_link($link))[0], 0, 'it ends');
+	is((finish_link($link))[0], 0, 'the link ends with 0');
 }
 {
 	write_file("$dir/wrong", "$other\n");
@@ -232,7 +232,7 @@ my $random = do { open my $file, '<', '/dev/urandom'; read $file, my $bytes, 10_
 }
 {
 	my ($code, $said) = run_link(port => $port, key => "$dir/other");
-	is($code, 12, 'a refused key');
+	is($code, 12, 'a refused key is exit 12');
 	like($said, qr/login with the key .* was refused; .*agent add/, 'says what to do');
 	my @failed = read_file($log) =~ /Failed publickey/g;
 	cmp_ok(scalar @failed, '<=', 1, 'and was tried once');
@@ -240,7 +240,7 @@ my $random = do { open my $file, '<', '/dev/urandom'; read $file, my $bytes, 10_
 }
 {
 	my ($code, $said) = run_link(port => free_port());
-	is($code, 10, 'a dead port');
+	is($code, 10, 'a dead port is exit 10');
 	like($said, qr/^certsync-link: .*Connection refused.*\n\z/, 'one line says so');
 	my $link = start_link(port => $port, host => 'localhost');
 	is(round_trip($link->{socket}, 'x'), 'x', 'a refused ::1 falls back to 127.0.0.1');
@@ -254,8 +254,8 @@ my $random = do { open my $file, '<', '/dev/urandom'; read $file, my $bytes, 10_
 	my $start = time;
 	my ($code, $said) = run_link(port => $silent->sockport, timeout => 1);
 	is($code, 10, 'a server that says nothing');
-	like($said, qr/not connected within 1 s \(SSH key exchange\)/, 'names the step');
-	cmp_ok(time - $start, '<', 5, 'in time');
+	like($said, qr/not connected within 1 s \(SSH key exchange\)/, 'a server that says nothing is left with the step named');
+	cmp_ok(time - $start, '<', 5, 'a server that says nothing is left in time');
 	my $link = start_link(port => $silent->sockport);
 	$silent->accept;
 	close $link->{socket};

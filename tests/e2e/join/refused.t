@@ -93,7 +93,7 @@ $line = line_of('mail');
 $web = line_of('web');
 my $joined = comes('mail');
 $joined->raw(Peer::frame(5, Agent::join_request($line, 'mail', $key)));
-is(substr(($joined->hear(10) // {})->{data} // '', 0, 2), "\1\1", 'one joins');
+is(substr(($joined->hear(10) // {})->{data} // '', 0, 2), "\1\1", 'the first node joins');
 refused('a clone of it', 'web', Peer::frame(5, Agent::join_request($web, 'web', $key)), qr/agent mail has this key already/);
 my $own = "$records/agents/mail/agent.json";
 my $kept = decode_json(Story::read_file($own));

@@ -122,7 +122,7 @@ renewal(qw(here mail));
 my $old = Story::read_file("$keys/sign.key");
 is(length $old, 32, 'the hub has a signing key');
 my $first = told();
-is($first->{phase}, 'idle', 'keys shows it');
+is($first->{phase}, 'idle', 'keys shows that no rotation is under way');
 is_deeply([keys_of('here'), keys_of('mail')], [[$first->{present}], [$first->{present}]], '  and it is what agents have pinned');
 like(($s->certsync('keys'))[1], qr/^signing key  ed25519:\Q$first->{present}\E\nit was never replaced\n$/, '  in words');
 
@@ -207,7 +207,7 @@ renewal(qw(here mail));
 # ---- after a theft ----
 
 $s->stop('mail');
-is(($s->certsync(qw(keys rotate)))[0], 0, 'another one');
+is(($s->certsync(qw(keys rotate)))[0], 0, 'another rotation begins');
 missing_is('mail', '  which the agent that is there knows');
 ($code, $said) = $s->certsync(qw(keys rotate --now));
 is($code, 0, 'nobody else is waited for') or diag($said);

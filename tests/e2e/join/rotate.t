@@ -167,7 +167,7 @@ ok(hold_connection(), 'a thief of the new key, too');
 $s->stop('mail');
 $thief = thief_comes();
 $thief->hello;
-is(($thief->hear_until(qr/^welcome$/, 10))[-1]{type}, 'welcome', 'has its place');
+is(($thief->hear_until(qr/^welcome$/, 10))[-1]{type}, 'welcome', "the thief has the agent's place");
 is(($s->certsync(qw(agent remove mail)))[0], 0, 'the agent is removed');
 is(($thief->last_words(10))[-1]{type}, 'closed', 'which ends his session at once');
 $again = thief_comes();

@@ -135,7 +135,7 @@ for my $file (@programs) {
 }
 if ($x86) {
 	my @objects = map { elf_files("$bin/../obj/$_", qr/\.o$/) } qw(lib hub agent hooks);
-	cmp_ok(scalar @objects, '>', 100, 'there are objects');
+	cmp_ok(scalar @objects, '>', 100, 'this build has its objects');
 	is_deeply([grep { my $marks = marks(output('readelf', '-n', $_)); !$marks->{IBT} || !$marks->{SHSTK} } @objects], [],
 		'each of ' . @objects . ' is marked for IBT and the shadow stack');
 }

@@ -174,7 +174,7 @@ type_at mail 'doveadm reload'
 says 'certsync push'
 type_at haproxy 'certsync push'
 says '**7. Look.** `certsync status`'
-ok 'verified, everywhere' wait_until 30 'verified' all_verified || { cat "$scratch/status"; shown haproxy; shown mail; } >&2
+ok 'both nodes are verified' wait_until 30 'verified' all_verified || { cat "$scratch/status"; shown haproxy; shown mail; } >&2
 commands=$((commands + 1))
 seconds=$((($(date +%s%N) - started) / 100000000))
 [ "$tests_failed" -eq 0 ] || { cat "$scratch/status"; shown haproxy; shown mail; } | sed 's/^/# /' >&2

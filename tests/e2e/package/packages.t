@@ -111,15 +111,15 @@ is 'nothing that they link is missing' "$(on sh -c 'ldd /usr/lib/certsync/certsy
 for page in certsync.1 certsync-agent.1 certsync-hub.conf.5 certsync-agent.conf.5 certsync-protocol.7; do
 	ok "$page is there" test -s "$scratch/node/usr/share/man/man${page##*.}/$page.gz"
 done
-is "the daemons' accounts" "$(account certsync-hub) $(account certsync-agent)" \
+is "the daemons' accounts have their homes and no shell" "$(account certsync-hub) $(account certsync-agent)" \
 	'/var/lib/certsync-hub:/usr/sbin/nologin /var/lib/certsync-agent:/usr/sbin/nologin'
-is "the keys' account" "$(account certsync-keys)" '/var/lib/certsync-hub-keys:/usr/sbin/nologin'
-is "the workers' account" "$(account certsync-worker)" '/:/usr/sbin/nologin'
+is "the keys' account has its home and no shell" "$(account certsync-keys)" '/var/lib/certsync-hub-keys:/usr/sbin/nologin'
+is "the workers' account has no home and no shell" "$(account certsync-worker)" '/:/usr/sbin/nologin'
 is "the gate's login shell is the gate" "$(account certsync-gate)" '/var/lib/certsync-gate:/usr/lib/certsync/certsync-gate'
 is 'it has no password, and is not locked' "$(on getent shadow certsync-gate | cut -d: -f 2)" '*'
 is 'nobody is in certsync-admin' "$(on getent group certsync-admin | cut -d: -f 4)" ''
 while read -r path wanted; do
-	is "$path" "$(facts "$path")" "$wanted"
+	is "$path has its kind, mode, owner and group" "$(facts "$path")" "$wanted"
 done <<'FACTS'
 /etc/certsync directory 755 root:root
 /var/lib/certsync-hub directory 700 certsync-hub:certsync-hub
@@ -147,7 +147,7 @@ ok 'without a configuration a start is no failure' on systemctl start certsync-h
 is 'and starts nothing' "$(pids 2>/dev/null)" ''
 configure
 ok 'tmpfiles gives the configuration its modes' on systemd-tmpfiles --create certsync-hub.conf certsync-agent.conf
-is 'hub.conf' "$(facts /etc/certsync/hub.conf)" 'regular file 640 root:certsync-hub'
+is "hub.conf is root's, and its group's to read" "$(facts /etc/certsync/hub.conf)" 'regular file 640 root:certsync-hub'
 ok 'the hub starts' on systemctl start certsync-hub
 ok 'its agent joins' enrol
 ok 'and starts' on systemctl start certsync-agent
@@ -164,7 +164,7 @@ is 'with the revision of before' "$(on readlink -f /etc/certsync/live/mail.domai
 
 # ---- the end ----
 
-ok 'removed' apt remove certsync-hub certsync-agent
+ok 'the packages are removed' apt remove certsync-hub certsync-agent
 is 'the daemons have ended' "$(on sh -c 'cat /proc/[0-9]*/comm' 2>/dev/null | grep -c '^certsync')" 0
 ok 'the certificate stays' test -s "$scratch/node$served/combined.pem"
 ok 'and the store' test -s "$scratch/node/var/lib/certsync-hub/certificates/mail.domain.pl/current/fullchain.pem"

@@ -33,7 +33,7 @@ is 'in which words sort otherwise' "$(printf 'z\na\nt\n' | LOCPATH=$scratch/loca
 # ---- the tarball ----
 
 dist=$scratch/dist
-ok 'make dist' "$source/packaging/dist" "$dist" "$version" "$bin"
+ok 'make dist writes the tarball' "$source/packaging/dist" "$dist" "$version" "$bin"
 ok 'the sums are of what is there' sh -c "cd '$dist' && sha256sum --check --strict SHA256SUMS"
 is 'all of it has one' "$(cd "$dist" && echo *)" "SHA256SUMS certsync-$version.spdx certsync-$version.tar.gz"
 mkdir -p "$scratch/another/longer/way/to.it"
@@ -56,7 +56,7 @@ is 'the tarball and the list are the same' "$(sums "$other/build/dist" '*')" "$(
 spdx=$dist/certsync-$version.spdx
 programs=$(cd "$bin" && find . -type f -exec sh -c 'readelf -h "$1" >/dev/null 2>&1 && echo "$1"' sh {} \; | sort)
 is 'the list has every program' "$(sed -n 's/^FileName: //p' "$spdx" | sort)" "$programs"
-is 'with its sum' "$(sed -n 's/^FileChecksum: SHA256: //p' "$spdx")" \
+is 'the list has the sum of each program' "$(sed -n 's/^FileChecksum: SHA256: //p' "$spdx")" \
 	"$(sed -n "s,^FileName: ,,p" "$spdx" | while read -r file; do sha256sum "$bin/$file" | cut -d " " -f 1; done)"
 is 'and every library that it links' \
 	"$(awk '/^FileName:/ { file = $2 } /^RelationshipComment:/ { gsub(/<\/?text>/, ""); print file, $2 }' "$spdx" | sort)" \
@@ -72,6 +72,6 @@ is 'no licence is unknown' "$(grep -c '^PackageLicenseDeclared: NOASSERTION' "$s
 packages=${CERTSYNC_DEB:-$scratch/build/deb}
 [ -n "${CERTSYNC_DEB-}" ] || ok 'make deb' make -C "$source" --no-print-directory "B=$scratch/build" deb
 ok 'and there' elsewhere make --no-print-directory deb
-is 'four packages' "$(cd "$packages" && echo *.deb | wc -w)" 4
-is 'are the same' "$(sums "$other/build/deb" '*.deb')" "$(sums "$packages" '*.deb')"
+is 'four packages are built' "$(cd "$packages" && echo *.deb | wc -w)" 4
+is 'the packages are the same, bit for bit' "$(sums "$other/build/deb" '*.deb')" "$(sums "$packages" '*.deb')"
 done_testing

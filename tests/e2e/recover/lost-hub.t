@@ -174,9 +174,9 @@ all_are('unprobed');
 all_have($served, 'serves what it served, in a new epoch');
 is($pebble->orders, $orders, 'no certificate was ordered for that');
 is(($story->certsync('renew'))[0], 0, 'a renewal goes through, with the account of the backup') or diag($story->log('hub'));
-is($pebble->orders, $orders + 1, 'one order');
+is($pebble->orders, $orders + 1, 'the renewal takes one order');
 my $renewed = $story->installed('mail');
-isnt($renewed, $served, 'another certificate');
+isnt($renewed, $served, 'the renewal is another certificate');
 all_have($renewed, 'has it');
 all_are('unprobed');
 

@@ -32,7 +32,7 @@ ok($story->until_state('here', 'unprobed'), 'its agent has the first certificate
 ($exit, $text) = $story->certsync('recover');
 is($exit, 0, 'a hub that lost nothing: exit 0');
 like($text, qr/nothing was changed/, 'and it says so');
-like(($story->certsync('recover', $Story::name, '--archive', "$top/none"))[1], qr/no agent .* is ahead/, 'by name too');
+like(($story->certsync('recover', $Story::name, '--archive', "$top/none"))[1], qr/no agent .* is ahead/, 'recover of a named certificate says that no agent is ahead');
 is(reported(), '1.1', 'nothing was published');
 backup();
 is(($story->import("pair$_"))[0], 0, "revision 1.$_") for 2, 3;
@@ -41,7 +41,7 @@ my $third = $story->installed('here');
 restore();
 ok($story->until_state('here', 'ahead', 60), 'restored from revision 1.1: the agent is ahead, within a minute');
 ($exit, $text) = $story->certsync('status');
-is($exit, 3, 'nothing has converged');
+is($exit, 3, 'a hub that was restored converges with nobody');
 like($text, qr/has had revision 1\.3, this hub wants 1\.1: .* `certsync recover`/, 'status says what to do');
 is($story->installed('here'), $third, 'the agent keeps what it has');
 ($exit, $text) = $story->certsync('recover', '--archive', "$top/none");
@@ -49,12 +49,12 @@ is($exit, 1, 'without the archive: the content is nowhere');
 like($text, qr/revision 1\.3.*certsync import/s, 'it says what to do');
 is($story->installed('here'), $third, 'the agent keeps what it has');
 ($exit, $text) = $story->certsync('recover', '--archive', "$top/here/etc/archive");
-is($exit, 0, 'with the archive') or diag($text, $story->log('hub'));
-is(reported(), '2.1', 'a new epoch');
+is($exit, 0, 'recover with the archive exits with 0') or diag($text, $story->log('hub'));
+is(reported(), '2.1', 'recover begins a new epoch');
 is($story->installed('here'), $third, 'of the newest content');
 like(($story->certsync('history', $Story::name))[1], qr/2\.1.*recover.*1\.3 of the local agent's archive/, 'history says where it came from');
 is(($story->import('pair4'))[0], 0, 'it goes on from there');
-is(reported(), '2.2', 'within the epoch');
+is(reported(), '2.2', 'the next revision stays within the epoch');
 
 restore();
 ok($story->until_state('here', 'ahead', 60), 'restored from the first epoch');
@@ -65,7 +65,7 @@ SKIP: {
 	needs_root('to become somebody else', 2);
 	$text = `setpriv --reuid 65534 --regid 65534 --clear-groups $Story::bin/certsync recover -c $top/hub.conf 2>&1`;
 	is($? >> 8, 2, 'not root: exit 2');
-	like($text, qr/needs root/, 'with the reason');
+	like($text, qr/needs root/, 'recover without root says that it needs root');
 }
 $story->stop($_) for qw(here hub);
 
@@ -87,7 +87,7 @@ $story->agent('here');
 ok($story->until_state('here', 'unprobed', 60), 'its agent has the first certificate');
 backup();
 is(($story->certsync('renew'))[0], 0, 'it is renewed');
-is(reported(), '1.2', 'as 1.2');
+is(reported(), '1.2', 'the renewal is revision 1.2');
 my $second = $story->installed('here');
 restore();
 ok($story->until_state('here', 'ahead', 60), 'restored: the agent is ahead');
@@ -97,17 +97,17 @@ is($exit, 0, 'recover with the archive') or diag($text, $story->log('hub'));
 is($story->installed('here'), $second, 'the content of 1.2 as a new epoch');
 is($pebble->orders, $orders, 'no order was made');
 restore();
-ok($story->until_state('here', 'ahead', 60), 'restored again');
+ok($story->until_state('here', 'ahead', 60), 'the agent is ahead of the hub that was restored again');
 ($exit, $text) = $story->certsync('recover', '--archive', "$top/none");
-is($exit, 0, 'recover without it') or diag($text, $story->log('hub'));
+is($exit, 0, 'recover without an archive exits with 0') or diag($text, $story->log('hub'));
 is($pebble->orders, $orders + 1, 'one order, exactly');
-is(reported(), '3.1', 'a new epoch');
-isnt($story->installed('here'), $second, 'of another certificate');
+is(reported(), '3.1', 'recover without an archive begins a new epoch');
+isnt($story->installed('here'), $second, 'recover without an archive orders another certificate');
 
 # ---- killed in the middle ----
 
 restore();
-ok($story->until_state('here', 'ahead', 60), 'restored once more');
+ok($story->until_state('here', 'ahead', 60), 'the agent is ahead of the hub that was restored once more');
 my $pid = fork // die $!;
 if ($pid == 0) {
 	open STDOUT, '>', "$top/recover.log" or die $!;

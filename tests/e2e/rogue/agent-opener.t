@@ -46,18 +46,18 @@ my ($a, $b) = map { pair($_) } qw(a b);
 ok(stage($node, '1.1', $a)->{ok}, 'a bundle is staged');
 my ($opener, @more) = openers($node);
 ok($opener, 'the child that has opened it is there') or BAIL_OUT(read_file("$node->{dir}/log"));
-is("@more", '', 'one of them');
+is("@more", '', 'the root half has one opener');
 my $status = read_file("/proc/$opener/status");
 if ($< == 0) {
 	like($status, qr/^Uid:\t65532\t65532\t65532\t65532\nGid:\t65532\t65532\t65532\t65532$/m, 'a user of its own');
-	like($status, qr/^Groups:\t *$/m, 'without groups');
+	like($status, qr/^Groups:\t *$/m, 'the opener has no groups');
 	like($status, qr/^Cap$_:\t0+$/m, "no capability is $_") for qw(Inh Prm Eff Bnd Amb);
 } else {
 	note('not root: it stays who it is');
 	like($status, qr/^Cap$_:\t0+$/m, "no capability is $_") for qw(Inh Prm Eff Amb);
 }
-like($status, qr/^NoNewPrivs:\t1$/m, 'no new privileges');
-like($status, qr/^Threads:\t1$/m, 'one thread');
+like($status, qr/^NoNewPrivs:\t1$/m, 'the opener can gain no privileges');
+like($status, qr/^Threads:\t1$/m, 'the opener has one thread');
 my $limits = read_file("/proc/$opener/limits");
 # Keys come into this memory. It may be locked only as far as the limit goes, since the process has no capability, and
 # wants four times what is mapped.
@@ -73,13 +73,13 @@ SKIP: {
 	needs_root('to look into what is not to be looked into', 2);
 	opendir my $list, "/proc/$opener/fd" or die $!;
 	my @fds = grep { /^\d/ } readdir $list;
-	is("@fds", '0', 'one descriptor');
+	is("@fds", '0', 'the opener has one descriptor');
 	like(readlink "/proc/$opener/fd/0", qr/^socket:/, 'its socket to the root half');
 }
 
 # ---- what becomes of it ----
 
-ok(kill('KILL', $opener), 'it is killed');
+ok(kill('KILL', $opener), 'the opener is killed');
 ok(stage($node, '1.2', $b)->{ok}, 'and nothing is lost: another takes its place');
 my ($next) = openers($node);
 isnt($next, $opener, 'which is another process');

@@ -188,7 +188,7 @@ system("cp $top/first.key $top/watched/privkey.pem && cp $top/first.crt $top/wat
 ok($story->until('watched', sub { $story->log('hub') =~ /watched\.domain\.pl/ }), 'what comes into the watched directory is seen');
 $story->stop('hub');
 ok($story->until('told', sub { -s "$outside/told" }, 40), 'the command of alerts writes where the daemon could not') or diag($story->log('mail'));
-unlike(join('', map { $story->log($_) } qw(hub here mail)), qr/event=confine /, 'nobody lacks anything');
+unlike(join('', map { $story->log($_) } qw(hub here mail)), qr/event=confine /, 'no process says that the kernel lacks what it needs');
 
 # ---- kernels that have no Landlock ----
 

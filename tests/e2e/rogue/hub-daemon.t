@@ -75,13 +75,13 @@ for my $case (
 }
 
 ok(with(scan('other.domain.pl') . scan($Story::name), qr/started/), 'a scan of what hub.conf does not have');
-ok(heard(qr/does not say watch for certificate "other\.domain\.pl"/), 'is refused');
+ok(heard(qr/does not say watch for certificate "other\.domain\.pl"/), 'a certificate without watch is refused');
 my ($der, $secret) = (scalar `openssl x509 -in $top/pair/a.crt -outform der`, scalar `openssl pkey -in $top/pair/a.key -outform der`);
 ok(heard(qr/\Q$der\E/), 'and one of what it has is answered, with the certificate');
 my $told = Story::read_file("$top/heard");
 ok($told !~ /PRIVATE KEY/ && index($told, substr $secret, 36, 32) < 0, 'and nothing of its private key');
 ok(with(keys_of('stranger', $ed25519), qr/started/), 'a key for an agent that hub.conf does not have');
-ok(heard(qr/has no section agent "stranger"/), 'is refused');
+ok(heard(qr/has no section agent "stranger"/), 'an agent without a section is refused');
 ok(!-e "$top/gate/authorized_keys", 'and not written');
 ok(with(keys_of('here', $ed25519), qr/started/), 'one for an agent that it has');
 ok($story->until('keys', sub { Story::read_file("$top/gate/authorized_keys") =~ /^restrict,command="here:\Q@{[substr $ed25519, -32]}\E" \Q$ed25519\E certsync:here$/m }), 'is written, bound by its command')

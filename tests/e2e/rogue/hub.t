@@ -102,7 +102,7 @@ $hub->say($hub->order('activate', '1.5', 7));
 @said = $hub->hear_until(qr/^(verified|failed|error)$/, 10);
 is($said[-1]{type}, 'verified', 'and verified') or BAIL_OUT(all_of(@said));
 my $fingerprint = $story->installed('here');
-is($fingerprint, $story->fingerprint("$top/good.crt"), 'it is installed');
+is($fingerprint, $story->fingerprint("$top/good.crt"), 'the honest bundle is installed');
 my $link = readlink "$dir/etc/live/$Story::name";
 # Each file there is, with what stands in it.
 sub pinned { return join "\n", map { "$_: " . Story::read_file($_) } sort glob "$dir/etc/pins/*" }
@@ -171,7 +171,7 @@ for my $order ($hub->offer('1.6', 7), $hub->order('activate', '1.6', 7)) {
 }
 like(all_of(told($hub->order('activate', '1.6', 9))), qr/"failed"/, 'an activate of what was never offered fails');
 like(all_of(told($hub->order('activate', '1.5', 9, force => $false))), qr/"verified"/, 'an activate of what is installed runs nothing');
-is($hooks->(), $reloads, 'no hook');
+is($hooks->(), $reloads, 'none of these has a hook run');
 @said = told($hub->offer('1.6', 7), $hub->offer('1.7', 8), $hub->offer('1.6', 9), $hub->offer('1.8', 10), $hub->order('activate', '1.7', 8), $hub->order('activate', '1.6', 9));
 is_deeply([grep { !/fetch/ } map { $_->{type} } @said], [], 'rollouts that contradict each other: nothing is activated') or diag(all_of(@said));
 
@@ -306,16 +306,16 @@ $hub->say($hub->order('hold', '1.5', 5000, seconds => 0)) if $hub->{peer};
 # ---- and after all of that ----
 
 is($story->installed('here'), $fingerprint, 'what is installed is what it was');
-is(readlink "$dir/etc/live/$Story::name", $link, 'the same revision');
+is(readlink "$dir/etc/live/$Story::name", $link, 'the revision that was installed before is there at the end');
 is($hooks->(), $reloads, 'no hook was run but at first');
-is($story->child('here', qr/certsync-agent\0run/), $daemon, 'the same process');
+is($story->child('here', qr/certsync-agent\0run/), $daemon, "the agent's daemon is the process that it was before");
 unlike($story->log('here'), qr/PRIVATE KEY/, 'no key in its log');
 unlike($story->log('here'), qr/[^\n\t\x20-\x7e\x80-\xff]/, 'no control character either');
 @said = give('1.6', $hub->bundle('1.6', $other), 10);
 is($said[-1]{type}, 'staged', 'a hub that means well is served as ever') or diag(all_of(@said));
 $hub->say($hub->order('activate', '1.6', 7));
 @said = $hub->hear_until(qr/^(verified|failed|error)$/, 10);
-is($said[-1]{type}, 'verified', 'verified');
+is($said[-1]{type}, 'verified', 'a bundle after all of that is verified');
 is($story->installed('here'), $story->fingerprint("$top/other.crt"), 'and installed');
 tells_host_keys(encode_base64($hub->statement('certsync host keys 1', $list), ''));
 ok($story->until('pinned', sub { pinned() =~ m{/host_keys: .*^SHA256:A{43} # told by the hub$}ms }, 5), 'host keys that its key has signed are pinned') or diag(pinned());

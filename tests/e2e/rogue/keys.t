@@ -126,7 +126,7 @@ for my $verb (qw(test reload)) {
 }
 ok($story->until_state($_, 'unprobed'), "$_ has the renewal") for qw(here mail);
 my ($holders, $seen) = holders(@second, @first);
-is_deeply($holders, [], 'nor after it');
+is_deeply($holders, [], 'no process holds a key after the renewal');
 is($seen, $between, 'all of them were looked at');
 my %running = $story->processes;
 for my $pid (grep { $running{$_} =~ /^(certsync-keys|certsync-agent-root)$/ } keys %running) {
@@ -143,7 +143,7 @@ for my $user (qw(certsync-hub certsync-worker certsync-agent certsync-gate nobod
 		'  nor be where commands bring keys, or reach it');
 	is_deeply($story->as($user, sub { [grep { rename $_, "$_.mine" } '/run/certsync-hub-keys/keys.sock', "$top/hub-keys/leaf"] }), [], '  nor put another in its place');
 }
-is_deeply($story->as('certsync-keys', sub { [grep { open my $file, '<', $_ } @kept] }), \@kept, 'certsync-keys alone can');
+is_deeply($story->as('certsync-keys', sub { [grep { open my $file, '<', $_ } @kept] }), \@kept, 'certsync-keys can open the keys that are kept');
 is(`grep -rl 'PRIVATE KEY' $top/hub`, '', 'in the store of the daemon there is none');
 
 # ---- never readable, from birth ----

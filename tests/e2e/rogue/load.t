@@ -32,7 +32,7 @@ ok($load->until('named', sub { !(@unnamed = $load->unnamed(@later)) }, 60 * $min
 my $missing = $load->renew->{missing};
 while (time < $end) { sleep 5; $missing += $load->renew->{missing} }
 is($missing, 0, 'renewals reach the real ones all the same');
-ok($load->answer < 10, 'status answers');
+ok($load->answer < 10, 'status answers within ten seconds');
 my ($told, @kept);
 ok($load->until('cut off', sub { $told = $load->{crowd_process}->tell; !(@kept = grep { !$told->{cut}{$_} } qw(garbage huge greeter clone)) }),
 	'who breaks a rule is cut off') or diag("@kept");
@@ -45,7 +45,7 @@ my $held = $load->look;
 is($held->{$_}{fds}, $calm->{$_}{fds}, "$_: as many descriptors as before") for qw(root gate sshd);
 cmp_ok($held->{hub}{fds} - $calm->{hub}{fds}, '<=', 4 * 22, 'hub: no more than hostile connections');
 
-ok($load->all_leave, 'all leave');
+ok($load->all_leave, 'all agents leave');
 is(Load::descriptors($load->{hub_pid}), $load->{fds_at_start}, 'hub: its descriptors are those of its start');
 is(Load::descriptors($load->{started}{hub}), $load->{root_fds_at_start}, 'root half: its too');
 is($load->sessions, 0, 'no gate is left');

@@ -52,7 +52,7 @@ cat "$CERTSYNC_PRIVKEY"
 exit 1
 HOOK
 $story->import('second');
-ok($story->until('failed', sub { ($story->state_of('here')->{error} // '') =~ /exited 1/ }), 'its test fails') or diag($story->log('here'));
+ok($story->until('failed', sub { ($story->state_of('here')->{error} // '') =~ /exited 1/ }), "the hook's test fails") or diag($story->log('here'));
 my $state = $story->state_of('here');
 my $file = "$dir/root/output/$name+odd+test";
 like($state->{error}, qr/^hook odd test: exited 1: its output is in \Q$file\E, for root$/, 'the failure says where its output is');

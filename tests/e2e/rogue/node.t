@@ -453,7 +453,7 @@ Story->run("ssh-keygen -q -t ed25519 -N '' -f $top/relay/key && ssh-keygen -q -t
 		my ($exit) = traced("relay-ssh $verb, his port in the other host's place", "$top/hooks/relay-ssh", $verb);
 		isnt($exit, 0, '  and it fails');
 	}
-	like(read_file($told), qr/^SSH-2.0-/, 'he was met');
+	like(read_file($told), qr/^SSH-2.0-/, "the relay has spoken with the stranger's listener");
 	unlike(read_file($told), qr/\Q$marker\E|PRIVATE/, '  and told no key');
 	unlink $told;
 	for my $file (qw(known_hosts key)) {

@@ -95,12 +95,12 @@ for my $try (['no command: a shell'], ['cat /etc/passwd'], ['-T', '/bin/sh', '-i
 }
 ok($story->until('log', sub { (() = $story->log('hub') =~ /event=connected agent=other/g) >= 7 }), 'to the hub each was the agent of this key');
 (undef, undef, my $error) = result($hello, 'ssh', @login, '-tt', $gate);
-like($error, qr/PTY allocation request failed/, 'no pty');
+like($error, qr/PTY allocation request failed/, 'a session gets no terminal');
 my ($exit) = result("get /etc/passwd $top/stolen\n", 'sftp', @login, '-b', '-', $gate);
-ok($exit != 0 && !-e "$top/stolen", 'no sftp');
+ok($exit != 0 && !-e "$top/stolen", 'a session gets no sftp');
 $patience = 2; # the hub waits for the rest of a frame
 ($exit) = result('', 'scp', '-O', @login, "$gate:/etc/passwd", "$top/stolen");
-ok($exit != 0 && !-e "$top/stolen", 'no scp');
+ok($exit != 0 && !-e "$top/stolen", 'a session gets no scp');
 $patience = 10;
 
 # Forwarding is tried to a server behind sshd, which must see nobody.

@@ -117,7 +117,7 @@ like($text, qr/key-match: /, 'key-match is named');
 rename "$top/right.crt", "$top/second.crt";
 ($exit, $text) = $story->import('second');
 is($exit, 0, 'the right one is, and arrives') or diag($text);
-is($story->installed('here'), $second, 'it is installed');
+is($story->installed('here'), $second, 'a certificate that passes all rules is installed');
 
 # ---- hooks ----
 
@@ -166,7 +166,7 @@ my $before = $story->installed('here');
 # Both directories belong to a backup of the hub: its store and its keys.
 system("cp -a $top/hub $top/backup && cp -a $top/hub-keys $top/backup-keys") == 0 or die;
 $story->pair('later', days => 28);
-is(($story->import('later'))[0], 0, 'a later revision');
+is(($story->import('later'))[0], 0, 'a later revision is imported');
 my $later = $story->installed('here');
 $story->stop('hub');
 ok($story->hub(agents => ['here'], state => 'backup'), 'the hub is restored from a backup made before it');
@@ -193,7 +193,7 @@ ok($lonely->hub(certificates => $certificates, agents => ['here', 'twin']), 'a h
 my $shown;
 ok($lonely->until('failure', sub { $shown = ($lonely->certsync('status'))[1]; $shown =~ /renewal failed/ }),
 	'status says that the order failed') or diag($lonely->log('hub'));
-like($shown, qr/127\.0\.0\.1/, 'with the reason') or diag($shown);
+like($shown, qr/127\.0\.0\.1/, 'status names the address that does not answer') or diag($shown);
 like($shown, qr/next try \d{4}-/, 'and when it is tried again');
 ($exit, $text) = $lonely->certsync('renew');
 is($exit, 1, 'renew fails') or diag($text);

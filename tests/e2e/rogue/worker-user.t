@@ -217,7 +217,7 @@ Story::write_file("$top/hook", "#!/bin/sh\nexit 0\n", 0755); # another file: the
 is($exit, 0, 'it is asked for again, and issued') or diag($text, $story->log('hub'));
 is(scalar(() = $story->log('ca') =~ /^ordered/mg), 1, 'by the order that stood: there never was a second one');
 my ($kept) = $order =~ /(-----BEGIN.*)/s;
-is(key_of_chain("$top/hub", "$top/hub/certificates/$Story::name/current/fullchain.pem"), $kept, 'with its key');
+is(key_of_chain("$top/hub", "$top/hub/certificates/$Story::name/current/fullchain.pem"), $kept, 'the certificate has the key that was kept');
 
 # ---- the daemon is killed: the others go with it, and all is begun anew ----
 

@@ -21,47 +21,47 @@ subtest 'a placeholder where there is nothing, so that a service can start' => s
 	my $node = node();
 	is(live($node), '0.0', 'live/ points at it');
 	my $i = inventory($node);
-	is($i->{served}, '0.0', 'served');
+	is($i->{served}, '0.0', 'the placeholder is served at first');
 	is($i->{digest}, '0' x 64, 'its digest is not told');
 	like(`openssl x509 -in $node->{dir}/etc/live/$name/combined.pem -noout -subject -ext subjectAltName`,
-		qr/certsync placeholder.*DNS:\Q$name\E/s, 'subject and name');
+		qr/certsync placeholder.*DNS:\Q$name\E/s, 'the placeholder has its subject and name');
 	is((stat "$node->{dir}/own/one.pem")[2] & 07777, 0640, 'own file with its mode');
-	is((stat "$node->{dir}/etc/live/$name/privkey.pem")[2] & 07777, 0600, 'key');
+	is((stat "$node->{dir}/etc/live/$name/privkey.pem")[2] & 07777, 0600, "the placeholder's key is its owner's alone");
 	my $before = read_file("$node->{dir}/own/one.pem");
 	restart($node, 'TERM');
-	is(read_file("$node->{dir}/own/one.pem"), $before, 'made once');
+	is(read_file("$node->{dir}/own/one.pem"), $before, 'the placeholder is made once');
 	stop($node, 'TERM');
 };
 
 subtest 'stage, test, activate, reload, commit' => sub {
 	my $node = node();
 	my $reply = stage($node, '1.1', $a);
-	ok($reply->{ok}, 'staged') or diag($reply->{text});
+	ok($reply->{ok}, 'the first bundle is staged') or diag($reply->{text});
 	is("$reply->{certificate} $reply->{revision}", "$name 1.1", 'and named');
 	is(live($node), '0.0', 'live/ has not moved');
 	my $i = inventory($node);
-	is("$i->{staged} $i->{high_water} $i->{served}", '1.1 1.1 0.0', 'inventory');
-	is($i->{staged_fingerprint}, fingerprint($a), 'staged leaf');
-	ok(ask($node, 'test', '1.1')->{ok}, 'tested');
+	is("$i->{staged} $i->{high_water} $i->{served}", '1.1 1.1 0.0', 'the inventory shows the staged revision');
+	is($i->{staged_fingerprint}, fingerprint($a), 'the inventory has the staged leaf');
+	ok(ask($node, 'test', '1.1')->{ok}, "the staged set passes the hooks' test");
 	like(read_file("$node->{dir}/hooks.log"), qr{^one test 1\.1 \Q$node->{dir}\E/etc/archive/\Q$name\E/1\.1$}m, 'with the staged set');
 	ok(!ask($node, 'reload', '1.1')->{ok}, 'no reload of what is not installed');
 	hooks_run($node);
 	$reply = ask($node, 'activate', '1.1');
-	ok($reply->{ok}, 'activated') or diag($reply->{text});
+	ok($reply->{ok}, 'the staged revision is activated') or diag($reply->{text});
 	is(serves($node, $a), 'all', 'every file is the new one');
 	$i = inventory($node);
-	is("$i->{pending} $i->{served}", '1.1 0.0', 'pending');
-	cmp_ok($i->{seconds}, '>', 50, 'seconds left');
-	is($i->{fingerprint}, fingerprint($a), 'leaf of live/');
+	is("$i->{pending} $i->{served}", '1.1 0.0', 'the inventory shows the pending revision');
+	cmp_ok($i->{seconds}, '>', 50, 'the inventory has the seconds until the undo');
+	is($i->{fingerprint}, fingerprint($a), 'the inventory has the leaf of live/');
 	ok(ask($node, 'activate', '1.1')->{ok}, 'activated again is no fault');
-	ok(ask($node, 'reload', '1.1')->{ok}, 'reloaded');
-	is(hooks_run($node), 'one:running:1.1 one:reload:1.1 two:running:1.1 two:reload:1.1', 'in their order');
-	ok(ask($node, 'commit', '1.1')->{ok}, 'committed');
+	ok(ask($node, 'reload', '1.1')->{ok}, 'the services are reloaded');
+	is(hooks_run($node), 'one:running:1.1 one:reload:1.1 two:running:1.1 two:reload:1.1', 'the hooks run in the order of the configuration');
+	ok(ask($node, 'commit', '1.1')->{ok}, 'the revision is committed');
 	ok(ask($node, 'commit', '1.1')->{ok}, 'committed again is no fault');
 	$i = inventory($node);
-	is("$i->{served} $i->{pending} $i->{staged}", '1.1 0.0 0.0', 'served');
-	is(install($node, '1.2', $b), undef, 'the next one');
-	is(serves($node, $b), 'all', 'is everywhere');
+	is("$i->{served} $i->{pending} $i->{staged}", '1.1 0.0 0.0', 'the inventory shows the served revision alone');
+	is(install($node, '1.2', $b), undef, 'the next revision is installed');
+	is(serves($node, $b), 'all', 'the next revision is everywhere');
 	stop($node, 'TERM');
 };
 
@@ -69,18 +69,18 @@ subtest 'undo puts the old one back and reloads' => sub {
 	my $node = node();
 	install($node, '1.1', $a);
 	ok($_->{ok}) for stage($node, '1.2', $b), ask($node, 'activate', '1.2');
-	is(serves($node, $b), 'all', 'new');
+	is(serves($node, $b), 'all', 'the activated files are everywhere before the undo');
 	hooks_run($node);
 	my $reply = ask($node, 'undo', '1.2');
-	ok($reply->{ok} && $reply->{rolled_back}, 'undone') or diag($reply->{text});
-	is(serves($node, $a), 'all', 'old files');
+	ok($reply->{ok} && $reply->{rolled_back}, 'an activation is undone') or diag($reply->{text});
+	is(serves($node, $a), 'all', 'the undo puts the old files back everywhere');
 	is(hooks_run($node), 'one:running:1.1 one:reload:1.1 two:running:1.1 two:reload:1.1', 'reloaded with the old');
 	my $i = inventory($node);
 	is("$i->{served} $i->{pending} $i->{staged}", '1.1 0.0 1.2', 'still staged, to be tried again');
 	ok(ask($node, 'undo', '1.2')->{ok}, 'undone again is no fault');
 	ok(!ask($node, 'commit', '1.2')->{ok}, 'too late to commit');
-	ok(ask($node, 'activate', '1.2')->{ok} && ask($node, 'commit', '1.2')->{ok}, 'a second try');
-	is(serves($node, $b), 'all', 'succeeds');
+	ok(ask($node, 'activate', '1.2')->{ok} && ask($node, 'commit', '1.2')->{ok}, 'a second try is activated and committed');
+	is(serves($node, $b), 'all', "the second try's files are everywhere");
 	stop($node, 'TERM');
 };
 
@@ -89,9 +89,9 @@ subtest 'no commit by the deadline' => sub {
 	install($node, '1.1', $a);
 	stage($node, '1.2', $b);
 	ok(ask($node, 'activate', '1.2', 1)->{ok}, 'activated for one second');
-	ok(wait_for(sub { serves($node, $a) eq 'all' && inventory($node)->{pending} eq '0.0' }), 'undone by itself');
+	ok(wait_for(sub { serves($node, $a) eq 'all' && inventory($node)->{pending} eq '0.0' }), 'without a commit the activation is undone by itself');
 	like(read_file("$node->{dir}/log"), qr/event=deadline .*revision=1\.2/, 'and logged');
-	ok(ask($node, 'activate', '1.2', 1)->{ok}, 'once more');
+	ok(ask($node, 'activate', '1.2', 1)->{ok}, 'it can be activated once more');
 	stop($node, 'KILL');
 	sleep 1.5; # the deadline is on the wall clock, and must pass while nobody watches it
 	start($node);
@@ -108,7 +108,7 @@ subtest 'a daemon that asks without end does not hold up the deadline' => sub {
 	hooks_run($node);
 	my $request = pack 'C N/a* N N N', $op{running}, $name, 1, 2, 0;
 	$node->{socket}->syswrite(pack('N C a*', length($request) + 1, 4, $request) x 25);
-	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'undone');
+	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'the deadline undoes the activation all the same');
 	my $asked = () = hooks_run($node) =~ /one:running:1\.2/g;
 	cmp_ok($asked, '<', 20, "after $asked of 25 requests");
 	control($node, 'one.running');
@@ -140,7 +140,7 @@ subtest 'keys of the daemon that it has spoilt hold up nothing but itself' => su
 	sleep 1.5; # the deadline is on the wall clock, and must pass while nobody watches it
 	launch($node);
 	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'what was pending is undone');
-	ok(wait_for(sub { read_file("$node->{dir}/log") =~ /event=identity .*id_ed25519 is not/ }), 'it is said');
+	ok(wait_for(sub { read_file("$node->{dir}/log") =~ /event=identity .*id_ed25519 is not/ }), 'the log says which key is spoilt');
 	ok(!has_ended($node), 'and the root half goes on');
 	stop($node, 'TERM');
 	write_file("$node->{dir}/state/id_ed25519", $key);
@@ -154,8 +154,8 @@ subtest 'the first revision is never undone to the placeholder' => sub {
 	stage($node, '1.1', $a);
 	ask($node, 'activate', '1.1');
 	my $reply = ask($node, 'undo', '1.1');
-	ok(!$reply->{ok} && !$reply->{rolled_back}, 'not rolled back');
-	like($reply->{text}, qr/placeholder.*new files stay/, 'says so');
+	ok(!$reply->{ok} && !$reply->{rolled_back}, 'an undo does not go back to the placeholder');
+	like($reply->{text}, qr/placeholder.*new files stay/, 'the reply says that the new files stay');
 	is(serves($node, $a), 'all', 'the new files stay');
 	is(inventory($node)->{served}, '1.1', 'and are what is served');
 	stop($node, 'TERM');
@@ -167,7 +167,7 @@ subtest 'a revoked predecessor is not put back, not even after a kill' => sub {
 	ok(stage($node, '1.2', $b, flags => 4)->{ok}, 'the bundle says that the old one was revoked');
 	restart($node);
 	connect_tool($node) or die 'no socket';
-	ok(ask($node, 'activate', '1.2')->{ok}, 'activated');
+	ok(ask($node, 'activate', '1.2')->{ok}, 'the revision is activated after the kill');
 	my $reply = ask($node, 'undo', '1.2');
 	ok(!$reply->{ok} && !$reply->{rolled_back}, 'an undo does not go back');
 	like($reply->{text}, qr/revoked.*new files stay/, 'and says why');
@@ -183,7 +183,7 @@ subtest 'a hook that fails, and one that is stopped' => sub {
 	control($node, 'two.test', 'echo syntax error in line 7 >&2; exit 5');
 	my $reply = ask($node, 'test', '1.2');
 	ok(!$reply->{ok} && $reply->{rolled_back}, 'test fails, nothing was changed');
-	is("$reply->{step} $reply->{output}", "test syntax error in line 7\n", 'with its output');
+	is("$reply->{step} $reply->{output}", "test syntax error in line 7\n", "a failed test has the hook's output");
 	like($reply->{text}, qr/two.*exited 5/, 'and its name');
 	control($node, 'two.test');
 	control($node, 'one.running', 'exit 3');
@@ -197,13 +197,13 @@ subtest 'a hook that fails, and one that is stopped' => sub {
 	ok(!$reply->{ok} && !$reply->{rolled_back}, 'a failed reload waits for the undo');
 	$reply = ask($node, 'undo', '1.2');
 	ok(!$reply->{ok} && $reply->{rolled_back}, 'whose own reload fails too: the old files are back');
-	is(serves($node, $a), 'all', 'all of them');
+	is(serves($node, $a), 'all', 'the old files are back everywhere');
 	control($node, 'two.reload', 'sleep 60');
 	ask($node, 'activate', '1.2');
 	my $start = time;
 	$reply = ask($node, 'reload', '1.2');
 	like($reply->{text}, qr/killed after 5 seconds/, 'a hook that hangs');
-	cmp_ok(time - $start, '<', 10, 'is ended');
+	cmp_ok(time - $start, '<', 10, 'a hook that hangs is ended in time');
 	stop($node, 'TERM');
 };
 
@@ -217,7 +217,7 @@ subtest 'a hook runs as the user that its service names' => sub {
 		}
 		install($node, '1.1', $a);
 		is(read_file("$node->{dir}/one.user"), "root\n", 'root where none is named');
-		is(read_file("$node->{dir}/two.user"), "nobody\n", 'or that one');
+		is(read_file("$node->{dir}/two.user"), "nobody\n", 'a hook can run as another user');
 		stop($node, 'TERM');
 	}
 };
@@ -241,7 +241,7 @@ subtest 'a certificate that cannot be started is refused for the time being' => 
 	start($node);
 	for my $reply (stage($node, '1.1', $a), ask($node, 'test', '1.1')) {
 		ok(!$reply->{ok} && !$reply->{permanent}, 'refused, not for ever');
-		like($reply->{text}, qr/could not be started.*\Q$name\E\.journal/, 'with the reason');
+		like($reply->{text}, qr/could not be started.*\Q$name\E\.journal/, 'the reply has the reason');
 	}
 	rmdir $journal or die $!;
 	unlink "$node->{dir}/run/tool.sock";
@@ -271,11 +271,11 @@ subtest 'bundles that must be refused' => sub {
 	}
 	my $raw = bundle($node, '1.3', $b);
 	substr($raw, 500, 1) ^= "\x01";
-	ok(!stage($node, '1.3', $b, raw => $raw)->{ok}, 'one bit changed');
-	ok(!stage($node, '1.3', $b, raw => substr($raw, 0, 200))->{ok}, 'cut short');
+	ok(!stage($node, '1.3', $b, raw => $raw)->{ok}, 'a bundle with one bit changed is refused');
+	ok(!stage($node, '1.3', $b, raw => substr($raw, 0, 200))->{ok}, 'a bundle that is cut short is refused');
 	ok(!stage($node, '1.1', $b, certificate => 'other.domain.pl')->{ok}, 'a certificate that is not configured');
 	my $i = inventory($node);
-	is("$i->{served} $i->{high_water} $i->{staged}", '1.2 1.2 0.0', 'nothing has changed');
+	is("$i->{served} $i->{high_water} $i->{staged}", '1.2 1.2 0.0', 'the refused bundles have changed nothing');
 	is(serves($node, $a), 'all', 'the old one is served');
 	ok(stage($node, '1.3', "$top/short.pem", flags => 1)->{ok}, 'sooner when the hub says so');
 	ok(stage($node, '1.2', $a)->{ok} == 0, 'after which the older one is refused');
@@ -286,11 +286,11 @@ subtest 'bundles that must be refused' => sub {
 subtest 'two pairs' => sub {
 	my $node = node();
 	my $rsa = pair('rsa', rsa => 1);
-	is(install($node, '1.1', "$a $rsa"), undef, 'installed');
+	is(install($node, '1.1', "$a $rsa"), undef, 'a bundle with two pairs is installed');
 	my $dir = "$node->{dir}/etc/live/$name";
-	is(fingerprint("$dir/haproxy.pem.ecdsa"), fingerprint($a), 'ECDSA');
-	is(fingerprint("$dir/haproxy.pem.rsa"), fingerprint($rsa), 'RSA');
-	ok(!-e "$dir/haproxy.pem", 'no haproxy.pem');
+	is(fingerprint("$dir/haproxy.pem.ecdsa"), fingerprint($a), 'haproxy.pem.ecdsa has the ECDSA pair');
+	is(fingerprint("$dir/haproxy.pem.rsa"), fingerprint($rsa), 'haproxy.pem.rsa has the RSA pair');
+	ok(!-e "$dir/haproxy.pem", 'with two pairs there is no haproxy.pem');
 	is(() = read_file("$dir/combined-all.pem") =~ /BEGIN PRIVATE KEY/g, 2, 'both in combined-all.pem');
 	restart($node);
 	is(inventory($node)->{served}, '1.1', 'recognised after a restart');
@@ -302,28 +302,28 @@ subtest 'kill -9 after each step' => sub {
 	my $node = node();
 	install($node, '1.1', $a);
 	restart($node);
-	is(serves($node, $a), 'all', 'after commit');
+	is(serves($node, $a), 'all', 'after commit: its files are everywhere');
 	stage($node, '1.2', $b);
 	restart($node);
 	is(inventory($node)->{staged}, '1.2', 'after stage: still staged');
-	ok(ask($node, 'test', '1.2')->{ok}, 'test');
+	ok(ask($node, 'test', '1.2')->{ok}, 'after stage: can be tested');
 	restart($node);
 	ask($node, 'activate', '1.2');
 	restart($node);
 	my $i = inventory($node);
 	is("$i->{pending} $i->{served}", '1.2 1.1', 'after activate: still pending');
 	cmp_ok($i->{seconds}, '>', 40, 'with its time left');
-	is(serves($node, $b), 'all', 'new files');
+	is(serves($node, $b), 'all', 'after activate: the new files are everywhere');
 	ask($node, 'reload', '1.2');
 	restart($node);
 	ok(ask($node, 'commit', '1.2')->{ok}, 'after reload: can be committed');
 	restart($node);
-	is(inventory($node)->{served}, '1.2', 'after commit: served');
+	is(inventory($node)->{served}, '1.2', 'after commit: the new revision is served');
 	stage($node, '1.3', $c);
 	ask($node, 'activate', '1.3');
 	ask($node, 'undo', '1.3');
 	restart($node);
-	is(serves($node, $b), 'all', 'after undo');
+	is(serves($node, $b), 'all', 'after undo: the files of before are everywhere');
 	stop($node, 'TERM');
 };
 
@@ -355,7 +355,7 @@ subtest 'ended inside a hook' => sub {
 	hooks_run($node);
 	start($node);
 	is(serves($node, $a), 'all', 'an undo that was killed is completed at the start');
-	like(hooks_run($node), qr/one:reload:1\.1.*two:reload:1\.1/, 'with its reloads');
+	like(hooks_run($node), qr/one:reload:1\.1.*two:reload:1\.1/, 'the undo reloads the services');
 	is(inventory($node)->{pending}, '0.0', 'nothing is pending');
 	stop($node, 'TERM');
 };
@@ -384,7 +384,7 @@ subtest 'a damaged journal is rebuilt' => sub {
 	stop($node, 'KILL');
 	unlink $journal;
 	start($node);
-	is(inventory($node)->{served}, '1.2', 'removed: the same');
+	is(inventory($node)->{served}, '1.2', 'without its journal the same revision is served');
 	is(serves($node, $b), 'all', 'the service has not noticed');
 	stop($node, 'TERM');
 };
@@ -417,8 +417,8 @@ subtest 'a person at work is let alone' => sub {
 	install($node, '1.1', $a);
 	my $own = "$node->{dir}/own/one.pem";
 	ok(!ask($node, 'hold', '1.1', 7 * 86400 + 1)->{ok}, 'a hold of over a week is refused');
-	ok(ask($node, 'hold', '1.1', 3600)->{ok}, 'a hold');
-	is(inventory($node)->{held}, 3600, 'is known');
+	ok(ask($node, 'hold', '1.1', 3600)->{ok}, 'a hold is taken');
+	is(inventory($node)->{held}, 3600, 'the inventory shows the hold');
 	write_file($own, "mine for now\n");
 	unlink "$node->{dir}/run/tool.sock";
 	kill 'HUP', $node->{pid};
@@ -426,12 +426,12 @@ subtest 'a person at work is let alone' => sub {
 	is(inventory($node)->{held} > 3590, 1, 'and it is still known');
 	ask($node, 'running', '1.1') for 1 .. 3;
 	is(read_file($own), "mine for now\n", 'nothing is put right meanwhile');
-	ok(ask($node, 'hold', '1.1', 0)->{ok}, 'its end');
+	ok(ask($node, 'hold', '1.1', 0)->{ok}, 'the hold is ended');
 	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'what was changed is put right at once');
 	ok(ask($node, 'running', '1.1')->{repaired} > 0, 'and this is told');
-	ok(ask($node, 'hold', '1.1', 1)->{ok}, 'a short hold');
+	ok(ask($node, 'hold', '1.1', 1)->{ok}, 'a short hold is taken');
 	write_file($own, "mine again\n");
-	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'ends by itself');
+	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'when the short hold is over, the file is put right');
 	stop($node, 'TERM');
 };
 
@@ -445,7 +445,7 @@ subtest 'a file that is changed without end' => sub {
 		sleep 0.01;
 	}
 	my $repairs = () = read_file("$node->{dir}/log") =~ /event=repair /g;
-	cmp_ok($repairs, '>=', 2, 'is put right');
+	cmp_ok($repairs, '>=', 2, 'what somebody changes again and again is put right');
 	cmp_ok($repairs, '<=', 4, 'ever more rarely: a few times in four seconds') or diag($repairs);
 	my $reloads = () = read_file("$node->{dir}/hooks.log") =~ / reload /g;
 	is($reloads, 2, 'and no service is reloaded for it');
@@ -471,7 +471,7 @@ subtest 'a set of which nothing is left is sent again' => sub {
 	my $node = node();
 	install($node, '1.1', $a);
 	write_file("$node->{dir}/etc/archive/$name/1.1/$_.pem", "x\n") for qw(privkey cert fullchain haproxy combined);
-	ok(wait_for(sub { read_file("$node->{dir}/log") =~ /event=drift/ }), 'noticed');
+	ok(wait_for(sub { read_file("$node->{dir}/log") =~ /event=drift/ }), 'that nothing is left is noticed');
 	ok(stage($node, '1.1', $a)->{ok}, 'the same revision is taken as a retry');
 	is(serves($node, $a), 'all', 'and whole again');
 	stop($node, 'TERM');
@@ -487,7 +487,7 @@ subtest 'pins and restarts of the daemon' => sub {
 	like(read_file("$node->{dir}/pin.log"), qr/--replace/, 'and says how');
 	like(read_file("$node->{dir}/etc/pins/hub_keys"), qr/^\Q$mine\E$/m, 'the pin has not changed');
 	is(pin($node, 'other', '--replace'), 0, 'replaced when told to');
-	ok(stage($node, '1.1', $a, sign => "$node->{dir}/other.key")->{ok}, 'without a restart');
+	ok(stage($node, '1.1', $a, sign => "$node->{dir}/other.key")->{ok}, 'another pinned key is believed without a restart');
 	is((stat "$node->{dir}/etc/pins/hub_keys")[2] & 07777, 0644, 'readable to the daemon');
 	my $instance = ask($node, 'inventory')->{instance};
 	restart($node);
@@ -497,7 +497,7 @@ subtest 'pins and restarts of the daemon' => sub {
 	ok(wait_for(sub { connect_tool($node) && eval { inventory($node) } }), 'a daemon that talks nonsense is started again');
 	my $second = system("$node->{dir}/bin/certsync-agent-root -c $node->{dir}/agent.conf 2>$node->{dir}/second.log");
 	isnt($second, 0, 'a second root half on the same state');
-	like(read_file("$node->{dir}/second.log"), qr/another certsync-agent-root/, 'is refused');
+	like(read_file("$node->{dir}/second.log"), qr/another certsync-agent-root/, 'a second root half is refused');
 	unlike(read_file("$node->{dir}/second.log"), qr/Sanitizer/, 'and lets go of what it had');
 	stop($node, 'TERM');
 };

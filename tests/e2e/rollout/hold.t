@@ -52,7 +52,7 @@ for my $wrong ([['here'], qr/--for TIME or --end/], [['here', '--for', '8d'], qr
 ($exit, $text) = $story->certsync('hold', 'here', '--for', '1h');
 is($exit, 0, 'a hold begins');
 like($text, qr/^\Q$Story::name\E  here  held until \d{4}-/, 'and says until when');
-is($story->state_of('here')->{state}, 'held', 'its state');
+is($story->state_of('here')->{state}, 'held', "the agent's state is held");
 ($exit, $text) = $story->certsync('status');
 is($exit, 3, 'held is not converged');
 ok($story->until('told', sub { $story->log('here') =~ /event=hold .*seconds=3\d\d\d/ }), 'the root half is told');
@@ -135,7 +135,7 @@ like(next_message(), qr/"welcome".*"protocol":1/, 'an agent of protocol 1 is spo
 like(next_message(), qr/"offer"/, 'it is offered what is desired') or diag($story->log('hub'));
 ($exit, $text) = $story->certsync('hold', 'here', '--for', '1h');
 is($exit, 0, 'it may be held');
-like($text, qr/warning: the agent there is older/, 'with a warning');
+like($text, qr/warning: the agent there is older/, 'a hold at an older agent has a warning');
 $socket->syswrite(frame('{"type":"ping"}'));
 like(next_message(), qr/"pong"/, 'it is not sent what it would not know');
 close $socket;
@@ -144,7 +144,7 @@ alarm 0;
 # ---- what expires during a hold ----
 
 my $brief = Story->new;
-ok($brief->hub, 'another hub') or BAIL_OUT($brief->log('hub'));
+ok($brief->hub, 'another hub starts') or BAIL_OUT($brief->log('hub'));
 $brief->pair('brief', days => 3);
 $brief->import('brief');
 $brief->agent('here');

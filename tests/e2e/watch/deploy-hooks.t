@@ -115,7 +115,7 @@ subtest 'a hub that is down is a failure, with the command to repeat' => sub {
 	unlink "$top/pauses";
 	my ($code, $output) = hook();
 	is($code, 4, 'certbot\'s hook exits as certsync does');
-	is(Story::read_file("$top/pauses"), "10\n" x 5, 'after some patience');
+	is(Story::read_file("$top/pauses"), "10\n" x 5, 'the hook has paused five times before it gives up');
 	like($output, qr/certsync import \Q$name\E --key \S+ --chain \S+$/m, 'and says what to run');
 	($code, $output) = acme_sh($name, 'a3');
 	is($code, 1, 'so does acme.sh\'s');
@@ -130,7 +130,7 @@ subtest 'an ECDSA and an RSA pair by hand are one revision' => sub {
 	$story->openssl("x509 -req -in $top/rsa.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 3000 -extfile $top/ext",
 		"-out $top/rsa.crt");
 	my ($code, $output) = $story->import('ecdsa', '--key', "$top/rsa.key", '--chain', "$top/rsa.crt");
-	is($code, 0, 'imported') or diag $output;
+	is($code, 0, 'the certificate is imported') or diag $output;
 	my $dir = "$top/here/etc/live/$name";
 	is($story->fingerprint("$dir/haproxy.pem.$_"), $story->fingerprint("$top/$_.crt"), "the agent has the $_ one") for qw(ecdsa rsa);
 	$story->openssl("x509 -req -in $top/rsa.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 2000 -extfile $top/ext",

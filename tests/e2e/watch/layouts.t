@@ -146,7 +146,7 @@ subtest 'what each client obtains is installed on the agent' => sub {
 	clients('run');
 	for my $certificate (sort keys %written) {
 		$first{$certificate} = arrives($certificate, $written{$certificate});
-		is(revision($certificate), '1.1', 'once');
+		is(revision($certificate), '1.1', "each client's first certificate is published once");
 	}
 	like(Story::read_file("$top/here/etc/live/bare.domain.pl/chain.pem"), qr/BEGIN CERTIFICATE/,
 		'a certificate that lego wrote without its issuer was completed from .issuer.crt');
@@ -184,7 +184,7 @@ subtest 'what each client renews is installed on the agent, from a directory of 
 	for my $certificate (sort keys %written) {
 		my $now = arrives($certificate, $written{$certificate});
 		isnt($now, $first{$certificate}, 'it is another one');
-		is(revision($certificate), '1.2', 'once');
+		is(revision($certificate), '1.2', "each client's renewal is published once");
 	}
 	is(both_arrive('both.domain.pl', @both, 'of two pairs one is renewed, the other stays'), next_of($revision),
 		'as one more revision');
@@ -209,7 +209,7 @@ subtest 'the layout of acme.sh' => sub {
 	$story->pair("acmesh$_", names => 'DNS:acmesh.domain.pl', days => 20 + $_) for 1 .. 2;
 	arrives('acmesh.domain.pl', acme_sh('acmesh1', 1));
 	arrives('acmesh.domain.pl', acme_sh('acmesh2', 1));
-	is(revision('acmesh.domain.pl'), '1.2', 'each once');
+	is(revision('acmesh.domain.pl'), '1.2', "each of acme.sh's certificates is published once");
 };
 
 # ---- a person ----
@@ -226,7 +226,7 @@ subtest 'files that are named one by one, the chain in a file of its own' => sub
 	system('cp', "$top/plain2.crt", "$top/plain/.plain.crt.swp");
 	rename "$top/plain/.plain.crt.swp", "$top/plain/plain.crt";
 	arrives('plain.domain.pl', "$top/plain2.crt");
-	is(revision('plain.domain.pl'), '1.2', 'each once');
+	is(revision('plain.domain.pl'), '1.2', 'each certificate of a plain directory is published once');
 };
 
 subtest 'one combined file behind a link that is swapped' => sub {
@@ -236,7 +236,7 @@ subtest 'one combined file behind a link that is swapped' => sub {
 	symlink '2', "$top/combined/next";
 	rename "$top/combined/next", "$top/combined/current";
 	arrives('combined.domain.pl', "$top/combined2.crt");
-	is(revision('combined.domain.pl'), '1.2', 'each once');
+	is(revision('combined.domain.pl'), '1.2', 'each combined certificate is published once');
 };
 
 subtest 'what is caught half-way is waited for, what is wrong is refused, the old one goes on' => sub {

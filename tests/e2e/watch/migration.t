@@ -65,7 +65,7 @@ subtest 'then the section says acme' => sub {
 	ok($story->until_state('here', 'unprobed'), 'the agent is back');
 	my $renewal = certificate()->{renewal};
 	ok(!$renewal->{running}, 'no order is under way') or diag explain $renewal;
-	is($renewal->{failures}, 0, 'none has failed');
+	is($renewal->{failures}, 0, 'no renewal has failed');
 	cmp_ok($renewal->{due}, 'gt', '2028', 'it is due when a third of its five years is left');
 	is(certificate()->{revision}, '1.1', 'the same revision is current');
 	is($story->installed('here'), $served, 'the same certificate is served');
@@ -87,8 +87,8 @@ subtest 'certbot lets go of it' => sub {
 
 subtest 'the next one is the hub\'s own' => sub {
 	my ($code, $output) = $story->certsync('renew', $name);
-	is($code, 0, 'renewed') or diag $output . $story->log('hub');
-	is($pebble->orders, $orders + 1, 'by one order');
+	is($code, 0, 'certsync renews the certificate') or diag $output . $story->log('hub');
+	is($pebble->orders, $orders + 1, 'the renewal takes one order');
 	is_deeply([history()], ['1.1 watch', '1.2 acme'], 'as the second revision');
 	isnt($story->installed('here'), $served, 'which the agent has');
 	is(certificate()->{converged}, JSON::PP::true, 'and serves');
