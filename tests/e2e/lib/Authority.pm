@@ -1,11 +1,11 @@
-# A real Pebble in a network namespace of its own, where every port is free: 53 and 80 among them.
+# A real Pebble in a network namespace of its own, where every port is free, 53 and 80 among them.
 #
 #   Authority::own_network()            runs the story again with loopback alone, and mounts of its own
-#   my $ca = Authority->new($story)     the CA's own TLS certificate; its other files are beside the story's
-#   $ca->start(dns => '127.0.0.3:53')   Pebble at 127.0.0.1:14000, asking this name server; http-01 goes to port 80
-#   $ca->section()                      the acme section of hub.conf for it, named "pebble"
-#   $ca->told()                         how often a challenge was said to be ready
-#   $ca->names(%addresses)              a name server at 127.0.0.1:8053 that knows these names, for `dns`
+#   my $ca = Authority->new($story)     makes the CA's own TLS certificate; its other files are beside the story's
+#   $ca->start(dns => '127.0.0.3:53')   starts Pebble at 127.0.0.1:14000, asking this name server; http-01 goes to :80
+#   $ca->section()                      returns the acme section of hub.conf for it, named "pebble"
+#   $ca->told()                         returns how often a challenge was said to be ready
+#   $ca->names(%addresses)              starts a name server at 127.0.0.1:8053 that knows these names, for `dns`
 package Authority;
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ sub own_network {
 		}
 		exec @unshare, $^X, (map { "-I$_" } @INC), $0, @ARGV or die "unshare: $!";
 	}
-	# Some servers listen only at addresses that an interface has.
+	# Some servers listen only at addresses that an interface has, so the interface gets them.
 	my @commands = ('link set lo up', map { "address add 127.0.0.$_/8 dev lo" } 2, 3, 11, 12);
 	system("ip $_") == 0 or die "ip $_ failed" for @commands;
 }
@@ -48,7 +48,7 @@ sub start {
 	$story->start('pebble', 'pebble', '-config', "$top/pebble.json", '-dnsserver', $wish{dns});
 	$story->until('Pebble', sub { IO::Socket::INET->new('127.0.0.1:15000') && IO::Socket::INET->new('127.0.0.1:14000') })
 		or die 'Pebble does not come up: ' . $story->log('pebble');
-	# The story's trust anchors are Pebble's root from here on.
+	# From here on Pebble's root is the story's trust anchor.
 	system("curl -s --cacert $top/api.pem -o $top/ca.pem https://127.0.0.1:15000/roots/0") == 0 or die 'no root of Pebble';
 }
 

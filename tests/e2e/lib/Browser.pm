@@ -1,10 +1,10 @@
-# A real browser, headless, spoken to by the DevTools protocol over a pipe: a page's Content-Security-Policy does not stop the questions
-# of whoever holds the pipe, and no port is opened.
+# A real browser, headless, which is spoken to by the DevTools protocol over a pipe: a page's Content-Security-Policy
+# does not stop the questions of whoever holds the pipe, and no port is opened.
 #
 #   my $browser = Browser->new($directory);           starts chromium; its profile is kept below the directory
-#   $browser->view($url, width => 390, height => 844, scheme => 'dark')   loads it so; true when it has loaded
-#   $browser->ask('document.title')                    the value of an expression in the page
-#   $browser->complaints                               what it has put on its console, policy violations among it
+#   $browser->view($url, width => 390, height => 844, scheme => 'dark')   loads it so; returns whether it has loaded
+#   $browser->ask('document.title')                    returns the value of an expression in the page
+#   $browser->complaints                               returns what is on its console, policy violations among it
 package Browser;
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ sub new {
 	pipe my $from_read, my $from_write or die $!;
 	my $pid = fork // die $!;
 	if ($pid == 0) {
-		# Out of the way first: one of them may be 3 or 4 itself.
+		# The descriptors are moved out of the way first, since one of them may be 3 or 4 itself.
 		my ($in, $out) = (fileno $to_read, fileno $from_write);
 		POSIX::dup2($in, 103);
 		POSIX::dup2($out, 104);
@@ -53,7 +53,7 @@ sub DESTROY {
 	waitpid $self->{pid}, 0;
 }
 
-# One message of the browser, or nothing by the deadline.
+# Returns one message of the browser, or nothing when none comes by the deadline.
 sub next_message {
 	my ($self, $deadline) = @_;
 	my $end;
@@ -108,7 +108,7 @@ sub ask {
 	return $result->{result}{value};
 }
 
-# A picture of the whole page, for a person who looks at it.
+# Takes a picture of the whole page, for a person who looks at it.
 sub picture {
 	my ($self, $file) = @_;
 	my $data = $self->call('Page.captureScreenshot', {captureBeyondViewport => JSON::PP::true})->{data};

@@ -1,8 +1,8 @@
 # What stories about `doctor` need: a hub's and an agent's configuration in namespaces of their own, and what was found.
 #
-#   $s->doctor(@words), $s->agent_doctor(@words)   run here for the hub, for the agent `mail`; the exit code
-#   $s->of('disk')                                 the lines of one check in what was said last, each with its remedy
-#   $s->said                                       all of it
+#   $s->doctor(@words), $s->agent_doctor(@words)   run it for the hub, or for the agent `mail`; return the exit code
+#   $s->of('disk')                                 returns the lines of one check in what was said last, with remedies
+#   $s->said                                       returns all of it
 package Doctor;
 use strict;
 use warnings;

@@ -1,11 +1,11 @@
 # What stories of joining have in common: a hub behind a real sshd on another port, and the line's way to a node.
 #
-#   $s->sshd_at(NAME, KEY, LISTEN…)    an sshd with this host key
-#   $s->hub_begins / hub_again         with hub.conf as it is
-#   $s->change_hub(REGEX, TEXT)        in hub.conf, then read again
-#   $s->line_of(WORDS…)                what `certsync agent WORDS` prints
-#   $s->join_with(LINE, OPTIONS…)      (exit code, output) of certsync-agent join
-#   $s->key_lines(AGENT)               its lines in authorized_keys
+#   $s->sshd_at(NAME, KEY, LISTEN…)    starts an sshd with this host key
+#   $s->hub_begins / hub_again         starts the hub, with hub.conf as it is
+#   $s->change_hub(REGEX, TEXT)        changes hub.conf, and has it read again
+#   $s->line_of(WORDS…)                returns what `certsync agent WORDS` prints
+#   $s->join_with(LINE, OPTIONS…)      returns the exit code and the output of certsync-agent join
+#   $s->key_lines(AGENT)               returns the agent's lines in authorized_keys
 package Join;
 use strict;
 use warnings;

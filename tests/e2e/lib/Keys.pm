@@ -1,8 +1,8 @@
 # Where the hub's private keys are: in STATE-keys, each named by the SHA-256 of its public half.
 #
-#   key_of_chain($state, $fullchain)   the PEM of the key of the first certificate there; '' when it is not kept
-#   key_of_record($state, $record)     of the key that a record names (records/acme/NAME/account.pub, …/key.pub)
-#   key_path_of_chain, key_path_of_record   the files
+#   key_of_chain($state, $fullchain)   returns the PEM of the key of the first certificate there; '' when it is not kept
+#   key_of_record($state, $record)     returns that of the key which a record names (acme/NAME/account.pub, …/key.pub)
+#   key_path_of_chain, key_path_of_record   return the files
 package Keys;
 use strict;
 use warnings;

@@ -1,7 +1,8 @@
-# What a story cannot do without. That it is missing is no reason to pass: the story fails, and says what mends it. Whoever is not root
-# leaves out what needs root, and is told, in the list at the end of `make e2e` too (CERTSYNC_NOT_RUN).
+# What a story cannot do without. When a program is missing, that is no reason to pass: the story fails, and says what
+# mends it. Without root a story leaves out what needs root, and says so, also in the list at the end of `make e2e`
+# (CERTSYNC_NOT_RUN).
 #
-#   needs('/usr/sbin/haproxy', …)          programs that Debian packages bring
+#   needs('/usr/sbin/haproxy', …)          for programs that Debian packages bring
 #   needs_root('namespaces')               for the whole story
 #   needs_root('a second user', COUNT)     for a SKIP block with so many tests
 package Needs;

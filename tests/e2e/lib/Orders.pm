@@ -1,4 +1,5 @@
-# ACME orders for stories: order_tool (the daemon's part, alone) with `certsync-worker acme`, against Pebble or a double.
+# ACME orders for stories: order_tool, which is the daemon's part alone, runs `certsync-worker acme` against Pebble or a
+# double.
 #
 #   pebble(reject => 30, reuse => 100, …); my ($text, $status) = order(fresh(), settings => ['next_key=1']); pebble_end();
 package Orders;
@@ -18,7 +19,8 @@ our @EXPORT = qw(write_file read_file openssl free_port start stop wait_for list
 	double_saw fresh command order issued failure account_key stored_key published_key stored_order published pebble_saw pebble_get
 	$top $api $http $directory $new %started);
 our ($api, $http, $directory, $management, %started);
-our @names = qw(mail.domain.pl smtp.domain.pl imap.domain.pl); # what is ordered: localise Orders::names
+# these names are ordered: localise Orders::names for others
+our @names = qw(mail.domain.pl smtp.domain.pl imap.domain.pl);
 our $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
 our $tool = abs_path($ENV{CERTSYNC_ORDER_TOOL} // "$bin/../tests/order_tool");
 our $top = tempdir('certsync-acme.XXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -47,14 +49,14 @@ sub openssl {
 	system("openssl @words >>$top/openssl.log 2>&1") == 0 or die "openssl @words: " . read_file("$top/openssl.log");
 }
 
-# The tool looks for the worker beside itself.
+# The tool looks for the worker in its own directory.
 mkdir "$top/bin";
 for ("$bin/certsync-worker", $tool) {
 	copy($_, "$top/bin/") or die "$_: $!";
 }
 chmod 0755, "$top/bin/certsync-worker", "$top/bin/order_tool";
 
-# The authority of the servers' own TLS.
+# This authority is the one of the servers' own TLS.
 our $new = 'req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes';
 openssl("$new -x509 -days 30 -subj '/CN=test CA' -keyout $top/ca.key -out $top/ca.pem");
 openssl("$new -subj /CN=acme -keyout $top/api.key -out $top/api.csr");
@@ -84,7 +86,7 @@ sub stop {
 	waitpid $pid, 0;
 }
 
-# Asks again and again: for a server to come up.
+# Asks again and again, until a server is up.
 sub wait_for {
 	my ($what, $seconds, $condition) = @_;
 	my $deadline = time + $seconds * ($ENV{CERTSYNC_PATIENCE} // 1);
@@ -102,8 +104,8 @@ sub listens {
 
 # ---- the authorities ----
 
-# reject, reuse: percent; sleep: seconds that a validation takes at most; alternates: roots beside the first; chain: its length;
-# eab: {KID => KEY}.
+# Starts Pebble. reject and reuse are percentages; sleep is the most seconds that a validation takes; alternates are
+# roots beside the first; chain is its length; eab is {KID => KEY}.
 sub pebble {
 	my (%settings) = @_;
 	my $eab = $settings{eab} // {};
@@ -139,7 +141,7 @@ sub double {
 	$http = free_port;
 }
 
-# How many orders Pebble has made, and how often it was asked to end one.
+# The first returns how many orders Pebble has made, the second how often it was asked to end one.
 sub orders { return scalar(() = read_file("$top/pebble.log") =~ /orders in the db/g) }
 sub finalized { return scalar(() = read_file("$top/pebble.log") =~ /POST \/finalize-order/g) }
 
@@ -155,7 +157,7 @@ sub pebble_saw {
 	return scalar(() = read_file("$top/pebble.log") =~ /\Q$request\E/g);
 }
 
-# From its management interface.
+# Asks Pebble's management interface.
 sub pebble_get {
 	my ($path) = @_;
 	return scalar `curl -s --cacert $top/ca.pem https://127.0.0.1:$management/$path`;
@@ -172,7 +174,7 @@ sub command {
 	return ("$top/bin/order_tool", $state, "127.0.0.1:$http", $directory, "$top/ca.pem", $kill_at, @settings, @names);
 }
 
-# Runs it to its end; settings: "SETTING=VALUE"… Returns what it printed, and its wait status.
+# Runs the tool to its end; settings are "SETTING=VALUE"… Returns what it printed, and its wait status.
 sub order {
 	my ($state, %wish) = @_;
 	open my $out, '-|', command($state, $wish{kill_at} // '-', @{$wish{settings} // []}) or die $!;
@@ -186,7 +188,7 @@ sub issued {
 	return $text =~ /^issued (.*)$/m && join(' ', sort split ' ', $1) eq join(' ', sort @names);
 }
 
-# "failed KIND RETRY-AFTER TEXT"
+# Takes the line "failed KIND RETRY-AFTER TEXT" apart.
 sub failure {
 	my ($text) = @_;
 	return $text =~ /^failed (\d) (\d+) (.*)$/m ? ($1, $2, $3) : (-1, -1, "no failure: $text");
@@ -194,7 +196,7 @@ sub failure {
 
 sub account_key { return key_of_record($_[0], 'acme/test/account.pub') }
 sub stored_key { return key_of_record($_[0], 'orders/mail.domain.pl/key.pub') }
-# Of the first pair, or with "-2" of the second.
+# Returns the published key of the first pair, or with "-2" of the second.
 sub published_key { return key_of_chain($_[0], "$_[0]/certificates/mail.domain.pl/current/fullchain" . ($_[1] // '') . '.pem') }
 sub stored_order { return read_file("$_[0]/records/orders/mail.domain.pl/order.json") }
 sub published { return read_file("$_[0]/certificates/mail.domain.pl/current/fullchain.pem") }

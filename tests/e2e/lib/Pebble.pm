@@ -1,8 +1,9 @@
-# A Pebble that finds every challenge solved, for stories about what clients write; and the clients, each the real one from
-# Debian, driven as an administrator would. Trust: Pebble's own root is put beside the story's CA in ca.pem.
+# A Pebble that finds every challenge solved, for stories about what clients write; and the clients, each the real one
+# from Debian, driven as an administrator would. Pebble's own root is put beside the story's CA in ca.pem, so that it is
+# trusted.
 #
 #   my $pebble = Pebble->new($story);       runs until the story ends
-#   $pebble->orders                         how many orders it has made
+#   $pebble->orders                         returns how many orders it has made
 #   $pebble->certbot(LINEAGE, VERB, …)      obtains or renews, below $top/letsencrypt
 package Pebble;
 use strict;
@@ -72,7 +73,7 @@ CONF
 	$self->_uacme('new');
 }
 
-# All at once; a failure of one is a failure.
+# Runs all of them at once, and fails when one fails.
 sub all {
 	my ($self, @jobs) = @_;
 	my $failed = 0;
@@ -99,11 +100,11 @@ sub certbot {
 		map { ("--$_-dir", "$top/letsencrypt" . ($_ eq 'config' ? '' : "/$_")) } qw(config work logs));
 }
 
-# --bare: the certificate without its issuer.
+# With --bare lego writes the certificate without its issuer.
 sub lego {
 	my ($self, $path, $verb, @domains) = @_;
 	my $top = $self->{top};
-	my $port = Story::free_port(); # where nobody asks
+	my $port = Story::free_port(); # nobody asks at this port
 	my @bare = grep { $_ eq '--bare' } @domains;
 	@domains = grep { $_ ne '--bare' } @domains;
 	local $ENV{LEGO_CA_CERTIFICATES} = "$top/api-ca.pem";
@@ -118,7 +119,7 @@ sub dehydrated {
 	$self->run('dehydrated', 'dehydrated', '--cron', '--force', '--domain', $domain, '--config', $config);
 }
 
-# It has no setting for a CA file: the system's bundle is covered, in a mount namespace of its own.
+# uacme has no setting for a CA file, so the system's bundle is covered, in a mount namespace of its own.
 sub _uacme {
 	my ($self, @words) = @_;
 	my $top = $self->{top};

@@ -1,5 +1,5 @@
-# TCP ports of 127.0.0.1 for one story. Stories run side by side, so a port that was merely free a moment ago could be another's by
-# now: each has a hundred of its own, below those that the kernel gives out by itself.
+# TCP ports of 127.0.0.1 for one story. Stories run side by side, so a port that was free a moment ago could be another
+# story's by now: each has a hundred of its own, below those that the kernel gives out by itself.
 package Port;
 use strict;
 use warnings;
@@ -7,7 +7,7 @@ use Exporter qw(import);
 use IO::Socket::INET;
 
 our @EXPORT_OK = qw(free_port);
-# Who listens on the first of a hundred has them all.
+# A story that listens on the first of a hundred ports has them all.
 my $size = 100;
 my ($first, $guard);
 for (0 .. 199) {
@@ -16,7 +16,7 @@ for (0 .. 199) {
 }
 my ($given, $owner) = (0, $$);
 
-# A child that was forked takes what the kernel gives: it knows not what its siblings have taken.
+# A forked child takes a port from the kernel, since it does not know what its siblings have taken.
 sub free_port {
 	return any_port() if $$ != $owner;
 	for (2 .. $size) {
@@ -24,7 +24,7 @@ sub free_port {
 		my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1) or next;
 		return $socket->sockport;
 	}
-	return any_port(); # something else of this machine has them all
+	return any_port(); # something else on this machine has them all
 }
 
 sub any_port { return IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1)->sockport }

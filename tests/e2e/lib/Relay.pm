@@ -1,9 +1,9 @@
-# A real Postfix that takes mail for admin@example.com into a Maildir, in namespaces of the story's own: it is started as root, and its
-# directories and /etc are then the story's.
+# A real Postfix that takes mail for admin@example.com into a Maildir, in namespaces of the story's own: it is started
+# as root, and its directories and /etc belong to the story then.
 #
-#   Relay::enter()                        first of all: the story is begun again in a mount and network namespace
-#   my $relay = Relay->start($story)      with relay.crt and relay.key of the story; main => and master => add lines
-#   $relay->mails                         the texts of what has come, oldest first
+#   Relay::enter()                        comes first: the story begins again in a mount and network namespace
+#   my $relay = Relay->start($story)      starts it with the story's relay.crt, relay.key; main => and master => add lines
+#   $relay->mails                         returns the texts of what has come, oldest first
 package Relay;
 use strict;
 use warnings;

@@ -1,11 +1,12 @@
-# A hub, the agent beside it and one behind a real sshd, each half as the user that it has on a real node. In namespaces of
-# its own, where /etc, /var and /run are in memory and no process is anybody else's; needs root.
+# A hub, the agent beside it and one behind a real sshd, each half as the user that it has on a real node. They run in
+# namespaces of their own, where /etc, /var and /run are in memory and no process belongs to anybody else. It needs
+# root.
 #
-#   Separate->enter                    at the start: goes on inside
-#   my $s = Separate->new              the users, the programs where all may run them; a Story
-#   $s->up(%before)                    sshd, hub, the agents `here` and `mail`; a program's {before} goes ahead of it
-#   $s->processes                      (PID => what it is) of all that is between and around them
-#   $s->as(USER, sub {…})              what sub returns, computed by a process of that user
+#   Separate->enter                    comes first: the story goes on inside
+#   my $s = Separate->new              makes the users, and puts the programs where all may run them; it is a Story
+#   $s->up(%before)                    starts sshd, hub, the agents `here` and `mail`; {before} runs before a program
+#   $s->processes                      returns (PID => what it is) of all that is between and around them
+#   $s->as(USER, sub {…})              returns what sub returns in a process of that user
 package Separate;
 use strict;
 use warnings;
@@ -33,7 +34,7 @@ sub new {
 	return $self;
 }
 
-# hub.conf and agent.conf as Story writes them, with the users and the sockets of a real node.
+# These write hub.conf and agent.conf as Story does, with the users and the sockets of a real node.
 sub hub_conf {
 	my ($self, @wish) = @_;
 	$self->SUPER::hub_conf(@wish);
@@ -56,7 +57,7 @@ sub agent_conf {
 	return $dir;
 }
 
-# An sshd as a careless administrator may have it: everything that can be allowed is.
+# Starts an sshd as a careless administrator may have it: it allows everything that can be allowed.
 sub sshd {
 	my ($self) = @_;
 	Story::write_file($sshd_conf, <<"CONF");
@@ -94,7 +95,7 @@ sub up {
 	for my $agent (qw(here mail other)) {
 		$self->agent_conf($agent, %{$wish{$agent} // {}});
 		$self->enrol($agent) or die Story::read_file("$top/join.log");
-		next if $agent eq 'other'; # only its key is used
+		next if $agent eq 'other'; # no agent runs as this one, whose key alone is used
 		$self->start($agent, @{$before->{$agent} // []}, "$Story::bin/certsync-agent-root", '-c', "$top/$agent/agent.conf");
 	}
 	return $self->until('agents', sub { !grep { !$self->state_of($_)->{connected} } qw(here mail) });

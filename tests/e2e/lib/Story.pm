@@ -1,16 +1,17 @@
-# What stories about one hub and its agents need: a directory of their own, a test CA, the real programs on it.
+# What stories about one hub and its agents need: a directory of their own, a test CA, and the real programs on it.
 #
-#   my $story = Story->new;                      everything below its directory; gone at the end
-#   $story->pair('a', names => …, days => …)     a key and its certificate: a.key, a.crt
+#   my $story = Story->new;                      keeps everything below its directory, which goes at the end
+#   $story->pair('a', names => …, days => …)     makes a key and its certificate: a.key, a.crt
 #   $story->hub; $story->agent('mail', …)        start the real certsync-hub-root, certsync-agent-root
-#   $story->let_in('mail')                       keys for an agent that the story plays; the gate's word for it
-#   $story->certsync(@words)                     runs certsync against this hub; (exit code, output)
-#   $story->until('what', sub {…}, seconds)      waits for a condition; whether it came
-#   Story->enter(@command)                       at the start, needs root: the story goes on inside, by default in namespaces of its own
-#   Story->cover('etc', 'var')                   then: what is written there, in /run and in /mnt, is in memory
-#   Story->run('shell command')                  that has to succeed
-#   $story->served(993, starttls => …, sni => …) the fingerprint that a port of this machine, or ADDRESS:PORT, serves; '' for none
-#   $story->reload                               the hub reads its hub.conf again; whether it has taken it
+#   $story->let_in('mail')                       makes keys for an agent that the story plays; returns the gate's word
+#   $story->certsync(@words)                     runs certsync against this hub; returns (exit code, output)
+#   $story->until('what', sub {…}, seconds)      waits for a condition; returns whether it came
+#   Story->enter(@command)                       comes first, needs root: the story goes on inside of this, by default in
+#                                               namespaces of its own
+#   Story->cover('etc', 'var')                   comes then: what is written there, in /run and in /mnt, is in memory
+#   Story->run('shell command')                  runs what has to succeed
+#   $story->served(993, starttls => …, sni => …) returns the fingerprint that a port here, or ADDRESS:PORT, serves; or ''
+#   $story->reload                               has the hub read its hub.conf again; returns whether it has taken it
 package Story;
 use strict;
 use warnings;
@@ -28,7 +29,8 @@ use Test2::API qw(test2_stack);
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-# With CERTSYNC_FAILED, what failed and what was said of it is written there too: in the output of a long run it is far above the end.
+# With CERTSYNC_FAILED, what failed and what was said of it is written there, too, since in the output of a long run it
+# is far above the end.
 if (my $path = $ENV{CERTSYNC_FAILED}) {
 	my $failed = 0;
 	test2_stack()->top->listen(sub {
@@ -36,7 +38,7 @@ if (my $path = $ENV{CERTSYNC_FAILED}) {
 		my $facets = $event->facet_data;
 		$failed = !$facets->{assert}{pass} if $facets->{assert};
 		return if !$failed;
-		open my $file, '>>', $path or return; # as another user it may not
+		open my $file, '>>', $path or return; # another user may not write there
 		print $file "$0: not ok: ", $facets->{assert}{details} // '', "\n" if $facets->{assert};
 		print $file map { substr($_->{details}, 0, 2000) . "\n" } @{$facets->{info} // []};
 	});
@@ -44,7 +46,8 @@ if (my $path = $ENV{CERTSYNC_FAILED}) {
 
 our $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
 
-# Nobody but root and ourselves may be able to change what an agent runs: in a clone of somebody else's it is a copy that runs.
+# Nobody but root and ourselves may be able to change what an agent runs, so in somebody else's clone a copy is what
+# runs.
 sub is_ours {
 	my ($path) = @_;
 	for (; ; $path =~ s{/[^/]*$}{}) {
@@ -123,7 +126,8 @@ sub fingerprint {
 
 sub until {
 	my ($self, $what, $condition, $seconds) = @_;
-	my $deadline = time + ($seconds // 20) * ($ENV{CERTSYNC_PATIENCE} // 1); # of programs that run slowly, under valgrind say
+	# programs may run slowly, for example under valgrind
+	my $deadline = time + ($seconds // 20) * ($ENV{CERTSYNC_PATIENCE} // 1);
 	while (time < $deadline) {
 		return 1 if $condition->();
 		select undef, undef, undef, 0.05;
@@ -155,7 +159,7 @@ sub cover {
 	$ENV{TMPDIR} = '/mnt/tmp';
 }
 
-# What it leaves running may go on writing into the file.
+# The output goes to a file, since a process that the command leaves running may go on writing.
 sub run {
 	my ($self, $command) = @_;
 	my $said = File::Temp->new;
@@ -186,7 +190,7 @@ sub stop {
 
 sub log { read_file("$_[0]{top}/$_[1].log") }
 
-# The pid of the (one) child of a started program whose command line matches.
+# Returns the pid of the one child of a started program whose command line matches.
 sub child {
 	my ($self, $what, $pattern) = @_;
 	my @waiting = ($self->{started}{$what});
@@ -199,13 +203,14 @@ sub child {
 	return undef;
 }
 
-# By how many KiB a process may grow: what looks over its memory, AddressSanitizer or valgrind, holds back what was freed.
+# Returns by how many KiB a process may grow: AddressSanitizer and valgrind, which watch over memory, hold back what was
+# freed.
 sub growth {
 	my ($self, $pid, $kib) = @_;
 	return read_file("/proc/$pid/maps") =~ /libasan|memcheck/ ? $kib + 300_000 : $kib;
 }
 
-# Ends all and looks for what a sanitizer had to say.
+# Ends all, and checks that no sanitizer had anything to say.
 sub ends_clean {
 	my ($self) = @_;
 	my @logs = keys %{$self->{started}};
@@ -214,7 +219,7 @@ sub ends_clean {
 	is_deeply(\@findings, [], 'no sanitizer has found anything');
 }
 
-# key => 'rsa' or 'ecdsa' asks for that kind alone.
+# key => 'rsa' or 'ecdsa' asks for a certificate of that kind alone.
 sub served {
 	my ($self, $where, %wish) = @_;
 	$where = "127.0.0.1:$where" if $where !~ /:/;
@@ -283,12 +288,12 @@ sub certsync {
 
 sub import {
 	my ($self, $file, @options) = @_;
-	return if !ref $self; # `use Story`
+	return if !ref $self; # this is `use Story`
 	my $top = $self->{top};
 	return $self->certsync('import', $name, '--key', "$top/$file.key", '--chain', "$top/$file.crt", @options);
 }
 
-# What `status --json` says of an agent, as a hash; {} when the hub cannot be asked.
+# Returns what `status --json` says of an agent, as a hash, or {} when the hub cannot be asked.
 sub state_of {
 	my ($self, $agent) = @_;
 	my (undef, $text) = $self->certsync('status', '--json');
@@ -297,7 +302,8 @@ sub state_of {
 	return $found // {};
 }
 
-# Of an agent that is connected, and if it was started again, since then: what the hub says of one that is not is what it was.
+# Waits until an agent that is connected has this state. When the agent was started again it must have come since then,
+# because the hub keeps the last state of one that is gone.
 sub until_state {
 	my ($self, $agent, $state, $seconds) = @_;
 	my $last = '';
@@ -313,7 +319,7 @@ sub until_state {
 
 # ---- agents ----
 
-# Options: services (text inside the certificate's section), allow, hub (socket). A hook that does nothing by default.
+# Options: services (text inside the certificate's section), allow, hub (a socket). By default the hook does nothing.
 sub agent_conf {
 	my ($self, $agent, %wish) = @_;
 	my $top = $self->{top};
@@ -351,7 +357,7 @@ sub enrol {
 	return close($join);
 }
 
-# Keys by hand for an agent that a story plays itself; what the gate says of who comes in with them.
+# Gives keys by hand to an agent that a story plays itself. Returns what the gate says of whoever comes in with them.
 sub let_in {
 	my ($self, $agent) = @_;
 	my $ssh = 'ssh-ed25519 ' . encode_base64(pack('N/a* N/a*', 'ssh-ed25519', sha256("the key of $agent")), '');
@@ -374,7 +380,7 @@ sub start_agent {
 	return $self->start($agent, "$bin/certsync-agent-root", '-c', "$self->{top}/$agent/agent.conf");
 }
 
-# The fingerprint of what is installed on an agent.
+# Returns the fingerprint of what is installed on an agent.
 sub installed {
 	my ($self, $agent) = @_;
 	return $self->fingerprint("$self->{top}/$agent/etc/live/$name/fullchain.pem");

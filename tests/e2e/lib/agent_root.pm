@@ -1,4 +1,4 @@
-# A node with certsync-agent-root and the double of its daemon, for the stories about the root half.
+# A node with certsync-agent-root and the double of its daemon, for stories about the root half.
 package main;
 use strict;
 use warnings;
@@ -45,7 +45,7 @@ sub openssl {
 openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj '/CN=test CA'",
 	"-keyout $top/ca.key -out $top/ca.pem");
 
-# A key, its certificate and the CA in one PEM. Valid for `days`; key "rsa" or an elliptic curve.
+# Writes a key, its certificate and the CA into one PEM, valid for `days`. The key is "rsa" or an elliptic curve.
 sub pair {
 	my ($file, %wish) = @_;
 	my $key = $wish{rsa} ? '-newkey rsa:2048' : '-newkey ec -pkeyopt ec_paramgen_curve:P-256';
@@ -252,7 +252,7 @@ sub install {
 	return;
 }
 
-# What stands on the disk: live/'s revision, and whether all files are wholly this PEM's.
+# Look at the disk: live() returns live/'s revision, serves() whether all files are wholly this PEM's.
 sub live { my ($node) = @_; return (readlink("$node->{dir}/etc/live/$name") // '') =~ m{/([0-9.]+)$} ? $1 : undef }
 
 sub serves {

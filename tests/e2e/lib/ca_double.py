@@ -20,17 +20,17 @@ import threading
 LIE, CERTIFICATE, KEY, CA_CERTIFICATE, CA_KEY, SCRATCH = sys.argv[1:]
 PEM = "application/pem-certificate-chain"
 TOKEN = "DGyRejmCefe7v4NfDGDKfA"
-# What an order is not for, and the lies that want it or something else proven, by http-01 or dns-01.
+# No order is for this name. The lies below want it, or something else that was not ordered, proven by http-01 or dns-01.
 FOREIGN = "bank.example\x1b[2J"
 PROVEN = ("both-challenges", "foreign-authorization", "other-authorization", "authorization-twice", "foreign-identifier", "wildcard-not-asked", "type-ip")
 URN = "urn:ietf:params:acme:error:"
-# drop-STEP: the first two requests of that step are cut off (libcurl itself sends once more over a new connection).
+# drop-STEP cuts off the first two requests of that step, since libcurl itself sends once more over a new connection.
 DROPS = 2 if LIE.startswith("drop-") else 0
 lock = threading.Lock()
 dropped = 0
 orders = []  # each: {"status", "names", "authorized", "certificate"}
 nonces = 0
-account_key = None  # the JWK that holds the account; the double checks no signature, but believes who says what
+account_key = None  # the JWK that holds the account; the double checks no signature, but believes what a request says
 
 
 def read(path):
@@ -56,7 +56,7 @@ def sign(csr):
         names, copy = ("subjectAltName=DNS:mail.domain.pl\n", [])
     with open(extensions, "w") as file:
         file.write("authorityKeyIdentifier=keyid\nextendedKeyUsage=serverAuth\n" + names)
-    # Of an authority below the first, which is never shown.
+    # The authority that signs is one below the first, and is never shown.
     ca = [os.path.join(os.path.dirname(CA_CERTIFICATE), "hidden" + end) for end in (".pem", ".key")]
     if LIE != "no-intermediate":
         ca = [CA_CERTIFICATE, CA_KEY]
@@ -391,7 +391,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *words):
-        pass  # a client that hangs up is what most of these lies are about
+        pass  # most of these lies are about a client that hangs up
 
 
 server = Server(("127.0.0.1", 0), Handler)

@@ -28,7 +28,7 @@ report() {
 	fi
 	tests_failed=$((tests_failed + 1))
 	echo "not ok $tests_run - $2"
-	# On standard error, which prove shows whether it was asked for details or not.
+	# The word goes to standard error, which prove shows whether it was asked for details or not.
 	note "failed: $2" >&2
 }
 
@@ -82,7 +82,7 @@ topology_end() {
 	exit "$status"
 }
 
-# The programs as `make install` lays them out, from the build that is tested.
+# Lays out the programs as `make install` does, from the build that is tested.
 stage_programs() {
 	install -d "$stage/usr/lib/certsync/hooks" "$stage/usr/bin" "$stage/usr/sbin"
 	install -m 755 "$bin"/certsync* "$stage/usr/lib/certsync"

@@ -31,7 +31,7 @@ fail() {
 	exit 1
 }
 
-# What apt has been told on this machine: the first source with a release's main part.
+# Prints the archive that this machine's apt uses: the first source with a release's main part.
 mirror() {
 	apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
 		awk -v release="$1" '$1 == release && $2 == "main" { print $3; exit }'
@@ -42,7 +42,8 @@ machine_base() {
 	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 	from=$(mirror "$release")
 	[ -n "$from" ] || { echo "apt has no source for $release here"; return 1; }
-	# The files of a system on which systemd is not the first process, but which has accounts and directories made.
+	# The base has the files of a system on which systemd is not the first process, but in which accounts and
+	# directories are made.
 	debootstrap --variant=minbase --include=systemd-standalone-sysusers,systemd-standalone-tmpfiles \
 		"$release" "$base" "$from" || return
 	rm -f "$base/etc/apt/sources.list"
@@ -50,7 +51,7 @@ machine_base() {
 		[ ! -e "/etc/apt/$file" ] || cp -a "/etc/apt/$file" "$base/etc/apt/"
 	done
 	cp -L /etc/resolv.conf /etc/hosts "$base/etc/"
-	# Nothing is started by an installation, where a story does not say otherwise.
+	# An installation starts nothing, where a story does not say otherwise.
 	printf '#!/bin/sh\nexit 101\n' >"$base/usr/sbin/policy-rc.d"
 	chmod 755 "$base/usr/sbin/policy-rc.d"
 	install -m 755 "$here/systemctl_double" "$base/usr/bin/systemctl"
@@ -89,7 +90,7 @@ in_machine() {
 
 declare -A machine_pid=() machine_address=()
 
-# The first process reaps.
+# Starts a machine's first process, which collects children that have ended.
 machine_boot() {
 	local name=$1 address=$2 outer
 	unshare --net --mount --pid --fork --kill-child chroot "$scratch/$name" sh -c '
@@ -99,7 +100,7 @@ machine_boot() {
 	machine_address[$name]=$address
 	machine_network "$name" ip link set lo up
 	[ -n "${3-}" ] || return 0
-	# Made in these two networks; this machine's own has no part in it.
+	# The cable is made in these two networks, so that this machine's own has no part in it.
 	machine_network "$name" ip link add eth0 type veth peer name eth0 netns "${machine_pid[$3]}" || return
 	for name in "$name" "$3"; do
 		machine_network "$name" ip address add "${machine_address[$name]}/24" dev eth0 &&

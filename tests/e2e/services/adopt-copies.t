@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Services that cannot read what is below live/, all real: Exim and Courier with files of their own, HAProxy with a directory. adopt
-# has agent.conf write their files from now on, with owner, group and mode as they are; what fails is undone, agent.conf too.
+# Services that cannot read what is below live/, all of them real: Exim and Courier with files of their own, HAProxy
+# with a directory. adopt has agent.conf write their files from now on, with owner, group and mode as they are, and what
+# fails is undone, agent.conf included.
 use strict;
 use warnings;
 use File::Copy qw(copy);
@@ -76,7 +77,7 @@ chmod 0755, glob "$top/here/hooks/*";
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start('exim', 'exim4', '-bdf');
 $story->run("$_ start") for qw(imapd imapd-ssl pop3d pop3d-ssl);
-# Anybody can take any name: nobody's process, with a configuration and a certificate of nobody's.
+# Anybody can take any name: this process is nobody's, with a configuration and a certificate of nobody's.
 make_path("$top/nobodys/certs");
 copy('/usr/bin/tail', "$top/nobodys/haproxy") or die;
 chmod 0755, "$top/nobodys/haproxy";

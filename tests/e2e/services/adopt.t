@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# A node whose HAProxy, nginx, Apache, Dovecot and Postfix present certificates of their own files, all real, is joined: adopt shows
-# the lines that would change and changes nothing; with --apply each presents what is installed; what fails or is killed is undone.
+# A node joins whose HAProxy, nginx, Apache, Dovecot and Postfix, all real, present certificates of their own files:
+# adopt shows the lines that would change and changes nothing; with --apply each presents what is installed; and what
+# fails or is killed is undone.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -166,7 +167,7 @@ sub serves {
 	is(wrong($print{other}, @others), '', "$what: those for other names serve what they served");
 }
 
-# The files that are at stake, with owner and mode.
+# These files are at stake; they are compared with their owner and mode.
 my @files = qw(haproxy/haproxy.cfg haproxy/list nginx/nginx.conf nginx/one nginx/sites/two.conf apache2/apache2.conf dovecot/dovecot.conf
 	dovecot/conf.d/10-ssl.conf postfix/main.cf postfix/master.cf postfix/sni);
 sub state_of_files { return scalar `cd /etc && stat -c '%n %u %g %a' @files && sha256sum @files $top/here/agent.conf` }
@@ -216,7 +217,7 @@ Story::import($story, 'r0');
 $story->start_agent('here');
 ok($story->until('files', sub { $story->installed('here') eq $print{r0} }, 90), 'the first revision is installed') or diag($story->log('here'));
 isnt($story->state_of('here')->{state} // '', 'verified', 'and nobody serves it');
-# So that no hook runs but those that are looked at.
+# Without the agent no hook runs but those that are looked at.
 $story->stop('here');
 
 # ---- a first agent.conf ----
@@ -278,7 +279,7 @@ sub is_undone {
 
 Story::write_file("$top/fail.dovecot.reload", '');
 is_undone('a reload that fails', qr/dovecot reload: .*\n\s+\| dovecot will not/);
-# Processes of before may answer for a moment.
+# Processes of before may answer for a moment, so the old state is waited for.
 ok($story->until('old', sub { wrong($print{old}, @ours[0, 2, 3, 4, 7]) eq '' }, 20), 'what was served is served');
 Story::write_file("$top/idle.nginx.reload", '');
 is_undone('a reload that does nothing', qr/127.0.0.1:8445 does not serve mail.domain.pl: .*$print{old}/, qw(--service nginx));
@@ -289,7 +290,7 @@ for (['the reload', 'reload'], ['the first test', 'test']) {
 }
 ok($story->until('old', sub { wrong($print{old}, @ours[0, 2, 3, 4, 7]) eq '' }, 20), 'what was served is served after that, too');
 
-# Between the plan and the writing.
+# The file changes between the plan and the writing.
 my $one = Story::read_file('/etc/nginx/one');
 Story::write_file("$top/edit.nginx.running", '');
 ($exit, $text) = adopt(qw(--apply --service nginx));

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# HAProxy's hook where something is amiss: what it is not told, files that HAProxy does not take, a lock that is held or not to be
-# trusted, a stats socket that says no or nonsense. HAProxy is a real one; only what it would never say at its socket is said by a
-# double in its place. Whatever fails there ends in a reload, or in an error that says why.
+# HAProxy's hook where something is amiss: variables are missing, HAProxy does not accept the files, a lock is held or
+# not to be trusted, or a stats socket says no or nonsense. HAProxy is a real one; only what it would never say at its
+# socket is said by a double in its place. Whatever fails there ends in a reload, or in an error that says why.
 # Not under valgrind: it copies the hooks, and the one that is a program is not wrapped.
 use strict;
 use warnings;
@@ -33,7 +33,7 @@ sub configure {
 
 sub pem { return join '', map { Story::read_file("$top/$_") } @_ }
 
-# What an agent installs: the hook is told of it by its variables.
+# Writes what an agent would install; the hook is told of it by its variables.
 sub install {
 	my ($file) = @_;
 	my $fingerprint = $story->pair($file);
@@ -58,7 +58,7 @@ sub haproxy {
 
 my %told = (CERTSYNC_DIR => $live, CERTSYNC_FULLCHAIN => "$live/fullchain.pem", CERTSYNC_PRIVKEY => "$live/privkey.pem");
 
-# The hook with these variables changed (undef: unset); its exit code and what it says.
+# Runs the hook with these variables changed (undef: unset). Returns its exit code and what it says.
 sub hook_starts {
 	my ($verb, %changed) = @_;
 	my $pid = open(my $output, '-|') // die;
@@ -131,7 +131,7 @@ subtest 'files that it does not take' => sub {
 	system('mount --bind /mnt/none /usr/sbin/haproxy') == 0 or die;
 	says('its program is gone', 1, qr{^haproxy: cannot start /usr/sbin/haproxy: Permission denied$}, 'test');
 	system('umount /usr/sbin/haproxy') == 0 or die;
-	# A key of another certificate is not sent.
+	# A key of another certificate must not be sent.
 	$story->pair('other');
 	Story::write_file("$live/haproxy.pem", pem('first.crt', 'other.key'), 0600);
 	like((hook('reload'))[1], qr{^haproxy: \Q$live\E/haproxy.pem: .*: reloading instead$}m, 'a key of another certificate: no part of it is replaced');
@@ -149,7 +149,8 @@ subtest 'the lock' => sub {
 	chmod 0777, $directory;
 	says('others can write beside it', 0, qr/^haproxy: others can write to \Q$directory\E: reloading instead$/m, 'reload');
 	chmod 0755, $directory;
-	# It reads its files after each reload, and every hook waits for that: what it says next is of its own certificate.
+	# The hook reads its files after each reload, and every hook waits for that, so what it says next is about its
+	# own certificate.
 	my $lock = "$directory/.haproxy.lock";
 	unlink $lock;
 	symlink '/etc/planted', $lock or die;
@@ -288,7 +289,7 @@ subtest 'two of them' => sub {
 
 my %answer;
 
-# A double of the socket: to each command what %answer has for the first word that fits it, or nothing.
+# Starts a double of the socket: to each command it says what %answer has for the first word that fits it, or nothing.
 sub double {
 	%answer = @_;
 	$story->stop('double');

@@ -1,8 +1,8 @@
 #!/usr/bin/perl
-# The hooks on a node where other users have processes, too: a real HAProxy is served, what somebody else has started
-# under its name is neither parsed, nor written to, nor signalled, and none of the files that it names is opened, not even
-# where they are root's; "stopped" is said only of what surely is.
-# Everything runs in namespaces of its own (processes, mounts, network), which end with the script.
+# The hooks on a node where other users have processes, too. A real HAProxy is served; what somebody else has started
+# under its name is neither parsed, nor written to, nor signalled, and none of the files that it names is opened, not
+# even where they are root's; and "stopped" is said only of what surely is. Everything runs in namespaces of its own
+# (processes, mounts, network), which end with the script.
 # Not under valgrind: it copies the hooks, and the one that is a program is not wrapped.
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ use Time::HiRes qw(time sleep);
 needs(qw(/usr/sbin/haproxy /usr/bin/doveconf /usr/sbin/nginx /usr/sbin/postfix));
 Story->enter(qw(unshare --pid --fork --kill-child --mount --mount-proc --net --cgroup));
 
-# A place whose parents are root's alone, unlike those of a temporary directory.
+# The directories above this one are root's alone, unlike those above a temporary directory.
 my $top = '/mnt';
 my ($nobody, $stranger) = (scalar getpwnam 'nobody', scalar getpwnam 'daemon');
 system('ip link set lo up && mount -t tmpfs -o mode=755 none /mnt && mount -t tmpfs -o mode=755 none /run') == 0 or die;
@@ -65,7 +65,7 @@ sub served {
 
 # ---- who opens a file ----
 
-# inotify(7) by its system calls: IN_OPEN | IN_ACCESS of each file.
+# Watches these files for being opened. inotify(7) is used by its system calls, for IN_OPEN and IN_ACCESS.
 sub watch_opens {
 	my (@files) = @_;
 	my $fd = syscall(294, 04000);
@@ -92,7 +92,7 @@ sub as_user {
 	setuid($uid) or die "setuid: $!";
 }
 
-# Starts @words as a user and waits until it has become a process of that name.
+# Starts @words as a user, and waits until it has become a process of that name.
 sub start {
 	my ($uid, @words) = @_;
 	defined(my $pid = fork) or die;
@@ -117,7 +117,7 @@ sub stop {
 	}
 }
 
-my %more; # environment of the next hooks
+my %more; # goes into the environment of the next hooks
 
 sub hook_starts {
 	my ($service, $verb, $uid) = @_;
@@ -203,13 +203,14 @@ chown $nobody, -1, "$top/nobody/haproxy";
 my @fake = ("$top/nobody/fake.pl", "$top/nobody/fake.sock", "$top/nobody/received", '-W', '-f', "$top/nobody/evil.cfg");
 my @same = ('-e', '$SIG{USR2} = sub { open my $f, ">", "/mnt/nobody/signalled" }; sleep 1 while 1', '-W', '-f', $cfg);
 
-# Root's user with nobody's words: a setuid program that waits, as su does while it asks for a password.
+# This process has root's user and nobody's words: it is a setuid program that waits, as su does while it asks for a
+# password.
 mkdir "$top/bin/lent" or die;
 copy('/usr/bin/tail', "$top/bin/lent/haproxy") or die;
 chmod 04755, "$top/bin/lent/haproxy";
 my @lent = ("$top/bin/lent/haproxy", '-f', "$top/nobody/evil.cfg");
 
-# Root of another system, as in a container whose processes are seen here: its files have the names of ours.
+# This one is root of another system, as in a container whose processes are seen here: its files have the names of ours.
 mkdir "$top/jail" or die;
 for my $name (grep { -d } qw(/usr /bin /lib /lib64)) {
 	mkdir "$top/jail$name" or die;
@@ -227,7 +228,7 @@ sub is_untouched {
 	is_deeply([glob "$top/nobody/*lock* $top/run/*lock*"], [], "$what: no lock is made beside a socket");
 }
 
-# Files that are root's alone, and whose content is not root's to be read so: a key, and a stranger's text.
+# These files are root's alone, and root must not read them on a stranger's word: a key, and a stranger's text.
 Story::write_file("$top/secret.key", read_file("$top/live/mail/privkey.pem"), 0600);
 Story::write_file("$top/rooted.cfg", read_file("$top/nobody/evil.cfg"));
 my $pipe = "$top/pipe";
@@ -331,7 +332,8 @@ says('named, by a user who cannot reach its socket', 'haproxy', 'running', $stra
 chmod 0755, "$top/run";
 %more = ();
 
-# What systemd says of a unit: a double, since none runs here. The cgroup is a real one, which only root can put a process into.
+# A double says what systemd would say of a unit, since none runs here. The cgroup is a real one, into which only root
+# can put a process.
 my ($unit, $cgroups) = ("certsync-$$-haproxy.service", "$top/cgroups");
 Story::write_file("$top/systemctl", <<"SH", 0755);
 #!/bin/sh
@@ -390,7 +392,7 @@ rmdir "$cgroups/system.slice";
 system("umount $cgroups /usr/bin/systemctl") == 0 or die;
 $fourth = $before;
 
-# One that is named, and does not run.
+# The named instance does not run.
 %more = (CERTSYNC_INSTANCE => "-f\n$cfg");
 says('named and stopped', 'haproxy', 'running', 0, 3);
 says('is tested all the same', 'haproxy', 'test', 0, 0);
@@ -436,7 +438,7 @@ stop($master);
 
 # ---- the hooks that are scripts ----
 
-# Each is a stand-in of the right name: what is tested is whom the hook believes.
+# Each service is a stand-in of the right name, since what is tested is whom the hook believes.
 sub scripted {
 	my ($service, $process, $file) = @_;
 	my $dir = $file =~ s/\/[^\/]+$//r;
@@ -484,7 +486,7 @@ system("mount -t overlay -o lowerdir=/etc,upperdir=$top/etc,workdir=$top/etc.wor
 system('rm -rf /etc/stunnel && mkdir /etc/stunnel /run/own && chown nobody /run/own') == 0 or die;
 my $file = '/run/own/stunnel.pid';
 Story::write_file('/etc/stunnel/own.conf', "pid = $file\nsetuid = nobody\ncert = $top/live/mail/fullchain.pem\n");
-# It says whom it was signalled by: the user of the sender is the kernel's word.
+# The process writes down who has signalled it: the kernel vouches for the sender's user.
 my $says = <<'PERL';
 use POSIX;
 sigaction(SIGHUP, POSIX::SigAction->new(sub { open my $f, '>>', "/mnt/$ARGV[0]"; print $f "$_[1]{uid}\n" }, POSIX::SigSet->new, SA_SIGINFO));
@@ -532,7 +534,7 @@ says('where anybody can put a pid file', 'stunnel', 'reload', 0, 1, qr{/run/own 
 chmod 0755, '/run/own';
 chown $nobody, -1, '/run/own';
 
-# Its user changes the file all the time: whichever process is judged is the one that is signalled.
+# The service's user changes the file all the time, and whichever process is judged must be the one that is signalled.
 my $victim = perl_named('victim', 0, $says, 'told-root');
 $handles->($victim);
 my $swapper = perl_named('swapper', $nobody, 'my $i; while (1) { open my $f, ">", "$ARGV[0].x"; print $f "$ARGV[1 + $i++ % 2]\n"; close $f; rename "$ARGV[0].x", $ARGV[0] }',

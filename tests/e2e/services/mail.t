@@ -17,7 +17,7 @@ Story->enter("$FindBin::Bin/../lib/with-packages", 'exim4-daemon-light ucspi-tcp
 
 my $story = Story->new;
 my $top = $story->top;
-# The other host's root is in the memory that with-packages has at /mnt, with what is mounted there, and ends with it.
+# The other host's root lies in the memory that with-packages has at /mnt, with what is mounted there, and ends with it.
 my ($old, $relay) = ('/mnt/old', "$top/here/etc/relay");
 my ($exit, $text);
 
@@ -108,7 +108,7 @@ sub start_sshd {
 	return $story->until('sshd', sub { IO::Socket::INET->new('192.0.2.7:22') });
 }
 
-# The host key that is expected: the old host's, or another.
+# Pins the host key that is expected: the old host's, or another.
 sub pin {
 	my ($path) = @_;
 	my ($type, $key) = split ' ', Story::read_file($path // "$old/etc/ssh/host.pub");
@@ -140,7 +140,8 @@ sub all_hold {
 	is("@left", '', "$what: nothing is left over on the old host");
 }
 
-# Halted where every service is tested: told with the service's own words, and nothing has changed.
+# Checks that a renewal is halted where every service is tested, told with the service's own words, and that nothing has
+# changed.
 sub refused {
 	my ($what, $fingerprint, $like) = @_;
 	($exit, $text) = $story->certsync('push');
@@ -150,7 +151,7 @@ sub refused {
 	all_hold($fingerprint, $what);
 }
 
-# A client that comes back with its session: whether Courier resumes it.
+# Returns whether Courier resumes the session of a client that comes back with it.
 sub resumes {
 	my ($direction) = @_;
 	return `openssl s_client -tls1_2 -connect 127.0.0.1:993 -$direction $top/session </dev/null 2>/dev/null` =~ /^Reused,/m;
@@ -216,7 +217,7 @@ unlike(Story::read_file('/var/log/exim4/mainlog'), qr/SIGHUP/, 'Exim has read it
 ok(!resumes('sess_in'), 'a session from before it is not resumed');
 like(Story::read_file("$old/run/reloaded"), qr/./, 'the old host\'s reload command has run');
 
-# Each configuration broken in turn, the third certificate waiting.
+# Each configuration is broken in turn, while the third certificate waits.
 my $third = $story->pair('third', days => 22);
 exim_conf('/etc/exim4/exim.pem', 'nonsense = 1');
 is(($story->import('third'))[0], 3, 'a third comes while Exim\'s configuration is broken');
@@ -240,7 +241,7 @@ refused('the old host is down', $second, qr/192\.0\.2\.7 cannot be reached over 
 ok(start_sshd(), 'the old host is back');
 all_serve($second, 'through all of this the second');
 
-# A reload that fails over there takes everything back, there, too.
+# A reload that fails on the old host takes everything back, on the old host, too.
 old_conf(reload_command => 'test ! -e /run/broken || { rm /run/broken; exit 7; }');
 Story::write_file("$old/run/broken", '');
 ($exit, $text) = $story->certsync('push');
@@ -252,7 +253,7 @@ all_hold($second, 'rolled back');
 is($exit, 0, 'mended, push brings the third') or diag($text, $story->log('here'));
 all_serve($third, 'the third');
 
-# Stopped, and behind a symbolic link.
+# Courier is stopped, and its file lies behind a symbolic link.
 courier_down();
 $story->stop('qmail');
 $story->stop('oldmail');
@@ -272,7 +273,7 @@ is(($story->certsync('rollback', $Story::name, '1.3'))[0], 0, 'back to the third
 all_hold($third, 'back to the third, with the old host stopped');
 unlike(join('', map { Story::read_file($_) } glob "$top/*.log"), qr/PRIVATE KEY/, 'no key is in any log');
 
-# The old host's script by itself: what a key can ask of it, and what an interrupted connection leaves.
+# The old host's script is run by itself: what a key can ask of it, and what an interrupted connection leaves.
 my $place = '/mnt/place';
 make_path($place);
 my $pem = Story::read_file("$top/first.key") . Story::read_file("$top/first.crt");
@@ -304,7 +305,7 @@ is(Story::read_file("$place/key.pem") . Story::read_file("$place/chain.pem"), $p
 is(`stat -c %a $place/key.pem $place/chain.pem`, "640\n644\n", 'with their modes');
 like(Story::read_file('/etc/passwd'), qr/^root:/, 'a link in a file\'s place is replaced, not followed');
 
-# What the hook's own configuration may not be.
+# Checks what the hook says of a configuration of its own that cannot be.
 sub relay_says {
 	my ($what, $conf, $mode, $like) = @_;
 	Story::write_file("$relay/oldmail.conf", $conf, $mode);
@@ -318,7 +319,7 @@ relay_says('an unknown key', "host = 192.0.2.7\n\nProxyCommand = id\n", 0644, qr
 relay_says('an option as host', "host = -oProxyCommand=id\n", 0644, qr/is a name or an address/);
 relay_says('no host', "# none\n", 0644, qr/is a name or an address/);
 
-# A process of a user's under the name that a pid file of root's leads to.
+# This process belongs to a user, and a pid file of root's leads to its name.
 courier_down();
 copy('/usr/bin/tail', "$place/couriertcpd") or die;
 chmod 0755, "$place/couriertcpd";

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A real nginx on loopback as the service of an agent: reloads that work, one that exits 0 and changes nothing, a port that was
-# dead before, a service that is stopped, a daemon restarted on an old file.
+# A real nginx on loopback as the service of an agent: a reload works, one exits 0 and changes nothing, a port was dead
+# before, a service is stopped, and a daemon is restarted with an old file.
 use strict;
 use warnings;
 use FindBin;
@@ -14,7 +14,7 @@ my ($port, $dead) = (Story::free_port(), Story::free_port());
 my $live = "$top/here/etc/live/$Story::name";
 my ($exit, $text);
 
-# nginx reads its files at start and at a reload, like Dovecot; its hook is the administrator's own.
+# nginx reads its files at its start and at a reload, as Dovecot does; the hook is the administrator's own.
 sub nginx_conf {
 	my ($pem) = @_;
 	Story::write_file("$top/nginx.conf", <<"CONF");
@@ -64,7 +64,7 @@ is(($story->import('second'))[0], 0, 'a second one arrives');
 is_served($second, 'and is served');
 ok(!$story->state_of('here')->{stopped}, 'it is no longer stopped');
 
-# A reload that exits 0 and changes nothing: only the probe proves it.
+# This reload exits 0 and changes nothing, which only the probe proves.
 Story::write_file("$top/pretend", '');
 $story->pair('third', days => 22);
 ($exit, $text) = $story->import('third');
@@ -77,7 +77,7 @@ unlink "$top/pretend";
 is(($story->certsync('push'))[0], 0, 'mended, push brings the third');
 is_served($story->fingerprint("$top/third.crt"), 'it is served');
 
-# A daemon restarted on an old file: found by a probe, and the activation is repeated.
+# The daemon is restarted with an old file; a probe finds that, and the activation is repeated.
 Story::write_file("$top/old.pem", Story::read_file("$top/first.key") . Story::read_file("$top/first.crt"), 0600);
 $story->stop('nginx');
 nginx_conf("$top/old.pem");

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# Probes of a real Postfix and a real Dovecot, with and without the PROXY protocol, and what those two write into
-# their logs about it: nothing that fail2ban counts but what cannot be helped. The servers run in namespaces of
-# their own, with files of their own; they end with the script.
+# Probes of a real Postfix and a real Dovecot, with and without the PROXY protocol, and what those two write into their
+# logs about it: fail2ban must count nothing but what cannot be helped. The servers run in namespaces of their own, with
+# files of their own, and end with the script.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -102,7 +102,7 @@ Story->until('servers', sub { listening(25, 465, 587, 10025, 110, 143, 993, 995,
 
 # ---- the stories ----
 
-# Endpoint => what the probe said.
+# Returns for each endpoint what the probe said.
 sub probe {
 	my ($timeout, @endpoints) = @_;
 	my %said = map { /^(\S+) (.*)$/ ? ($1 => $2) : () } split /\n/, `$tool -t $timeout @endpoints 2>&1`;
@@ -124,12 +124,13 @@ unlike(Story::read_file($log), qr/lost connection|SSL_accept|timeout|pipelining|
 
 $log = '/var/log/dovecot.log';
 ok(Story->until('their end', sub { (() = Story::read_file($log) =~ /-login: .*user=/g) == @mailbox }), 'Dovecot has seen each of them go');
-# Dovecot writes "no auth attempts" even of who logs out; who hangs up would be "Connection closed" besides.
+# Dovecot writes "no auth attempts" even about a client that logs out; about one that hangs up it would write
+# "Connection closed" besides.
 my @logins = Story::read_file($log) =~ /(-login: .*)/g;
 is(scalar(grep { /Aborted login by logging out .*, TLS,/ } @logins), scalar @mailbox, 'logging out inside TLS');
 unlike(Story::read_file($log), qr/Connection closed|TLS handshaking|Error|Warning/, 'and has nothing to complain of');
 
-# What an administrator sees who has forgotten +proxy, or written it where it does not belong.
+# This is what an administrator sees who has forgotten +proxy, or written it where it does not belong.
 $said = probe(1500, qw(127.0.0.1:10025 127.0.0.1:10143 127.0.0.1:25+proxy 127.0.0.1:993+proxy 127.0.0.1:143/tls
 	127.0.0.1:993/imap));
 like($said->{'127.0.0.1:10025'}, qr/^timeout .*\(waiting for the greeting\); .*write \+proxy/, 'Postfix stalls without the header');
@@ -140,7 +141,8 @@ diag(map { "$_ $said->{$_}\n" } sort keys %$said) if $ENV{PROBE_SHOW};
 
 # ---- fail2ban ----
 
-# What its own filters make of the logs of a hundred probes, by the program that ships with it; nothing of it runs here.
+# Returns what fail2ban's own filters find in the logs of a hundred probes, by the program that ships with it. No ban
+# runs here.
 sub matches {
 	my ($file, $filter) = @_;
 	my $text = `fail2ban-regex --no-check-all $file '$filter' 2>&1`;
@@ -172,9 +174,10 @@ if (!-x '/usr/bin/fail2ban-regex') {
 		}
 	}
 	is($counted{$_}, 0, "fail2ban: $_ matches nothing") for 'postfix normal', 'postfix aggressive', 'dovecot normal';
-	# "no auth attempts" is written even of who logs out: certsync(1) says what belongs into ignoreip.
+	# "no auth attempts" is written even about a client that logs out, and certsync(1) says what belongs into
+	# ignoreip.
 	is($counted{'dovecot aggressive'}, 100, 'fail2ban: dovecot aggressive counts each, polite as it is');
-	# The filters do see what is not polite.
+	# The same filters do find what is not polite.
 	Story::write_file("$dir/rude.log", "Nov 23 02:00:00 mail postfix/smtpd[1]: lost connection after STARTTLS from unknown[192.0.2.1]\n");
 	is((matches("$dir/rude.log", 'postfix[mode=aggressive]'))[1], 1, 'and who hangs up is counted by Postfix\'s');
 }

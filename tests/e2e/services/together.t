@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# HAProxy, Dovecot and Postfix as three services of one agent, all real: an ECDSA and an RSA pair, each service serving what it is
-# configured to; tests before reloads, in the order of the configuration; a failure in the third undoes the first two; sessions go on.
+# HAProxy, Dovecot and Postfix, all real, are three services of one agent: there is an ECDSA and an RSA pair, and each
+# service serves what it is configured to. Tests come before reloads, in the order of the configuration; a failure in
+# the third service undoes the first two; and sessions go on.
 # Not under valgrind: hooks are scripts.
 use strict;
 use warnings;
@@ -82,8 +83,8 @@ sub postfix_conf {
 	$story->run("postmap -F hash:/etc/postfix/maps/one && postmap -F btree:/etc/postfix/maps/two && postfix start");
 }
 
-# The fingerprint that a client sees; `key`: ecdsa or rsa alone.
-# Every endpoint with every kind of key that it has, as [what, port, options, kind].
+# Returns the fingerprint that a client sees; `key` asks for ecdsa or rsa alone. The list has every endpoint with every
+# kind of key that it has, as [what, port, options, kind].
 my @endpoints = ((map { my $port = $_; map { ["$port $_", $port, {key => $_}, $_] } qw(ecdsa rsa) } 8443 .. 8445),
 	['8446', 8446, {}, 'ecdsa'], ['8446 imap', 8446, {sni => 'imap.domain.pl'}, 'rsa'], ['8447', 8447, {}, 'ecdsa'],
 	(map { ["smtp $_", 25, {starttls => 'smtp', key => $_}, $_] } qw(ecdsa rsa)),
@@ -95,7 +96,7 @@ sub wrong {
 	return join ', ', map { $_->[0] } grep { $story->served($_->[1], %{$_->[2]}) ne $made->{$_->[3]} } @which ? @which : @endpoints;
 }
 
-# A worker on its way out may still take a connection.
+# A worker that is on its way out may still take a connection.
 sub all_serve {
 	my ($made, $what, @which) = @_;
 	my $left = 'all';

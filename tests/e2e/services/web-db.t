@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# Apache, stunnel, MariaDB and PostgreSQL, real ones on loopback, with their hooks at one agent: a renewal is served by each, and
-# sessions with the databases are kept; what is broken is found by `test`, with nothing changed; stopped services get their
-# files; MariaDB blocks nobody who probes it.
+# Apache, stunnel, MariaDB and PostgreSQL, all real and on loopback, with their hooks at one agent: each serves a
+# renewal, and sessions with the databases are kept; `test` finds what is broken, with nothing changed; stopped services
+# get their files; and MariaDB blocks nobody who probes it.
 # Not under valgrind: hooks are scripts.
 use strict;
 use warnings;
@@ -13,7 +13,8 @@ use Story;
 use Test::More;
 use Time::HiRes qw(time);
 
-# With /etc, /run and /var/lib of its own, and no network but loopback: nothing of the machine's servers is touched.
+# The story has /etc, /run and /var/lib of its own, and no network but loopback, so that nothing of the machine's
+# servers is touched.
 Story->enter("$FindBin::Bin/../lib/with-packages", 'apache2 / stunnel4 / mariadb-server / postgresql-15');
 
 my $story = Story->new;
@@ -88,7 +89,8 @@ sub all_serve {
 	is("@wrong", '', "$what: on all " . keys(%ports) . ' ports');
 }
 
-# Halted where every service is tested: told with the service's own words, and nothing has changed.
+# Checks that a renewal is halted where every service is tested, told with the service's own words, and that nothing has
+# changed.
 sub refused {
 	my ($what, $fingerprint, $like) = @_;
 	($exit, $text) = $story->certsync('push');
@@ -97,7 +99,7 @@ sub refused {
 	is($story->installed('here'), $fingerprint, "$what: the old certificate is installed");
 }
 
-# A session with a database that stays open: what it says to a question.
+# Asks a database in a session that stays open, and returns the answer.
 sub session {
 	my (@command) = @_;
 	pipe(my $in, my $to) or die;
@@ -171,7 +173,7 @@ ok(!$story->state_of('here')->{stopped}, 'nothing is stopped');
 is(asked($_), 42, 'the session is kept') for @sessions;
 unlike($story->log('postgres'), qr/could not accept SSL|incomplete startup|invalid length/, 'PostgreSQL has nothing to say about probes');
 
-# Each configuration broken in turn, the third certificate waiting.
+# Each configuration is broken in turn, while the third certificate waits.
 my $third = $story->pair('third', days => 22);
 apache_conf('Nonsense on');
 is(($story->import('third'))[0], 3, 'a third comes while Apache\'s configuration is broken');
@@ -192,7 +194,7 @@ is($exit, 0, 'mended, push brings the third') or diag($text, $story->log('here')
 all_serve($third, 'the third');
 is(asked($_), 42, 'the session is kept') for @sessions;
 
-# From an address that MariaDB counts, unlike 127.0.0.1: far more probes than it takes errors.
+# The probes come from an address that MariaDB counts, unlike 127.0.0.1, and are far more than it takes errors.
 $story->run('mariadb --no-defaults -e "SET GLOBAL max_connect_errors=5; CREATE USER app@\'%\' IDENTIFIED BY \'secret\'"');
 my @answers = map { scalar `$Story::bin/certsync check 192.0.2.7:3306 --anchors $top/ca.pem --json 2>&1` } 1 .. 20;
 is(scalar(grep { /$third/i } @answers), 20, 'twenty looks at MariaDB see its certificate') or diag($answers[-1]);
@@ -212,7 +214,7 @@ is($exit, 0, 'a fourth with all of them stopped') or diag($text);
 ok($story->state_of('here')->{stopped}, 'which is shown as stopped');
 is($story->fingerprint($_), $fourth, "$_ is the fourth's") for '/etc/mysql/tls.pem', "$cluster[0]/tls.pem";
 
-# What the hooks' `test` finds by itself, without an agent that mends it.
+# What the hooks' `test` finds by itself is looked at without an agent that would mend it.
 $story->stop('here');
 
 sub hook_says {
@@ -235,14 +237,14 @@ hook_says('an instance of Apache that there is not', 'apache2-other', qr/apache2
 hook_says('MariaDB', 'mariadb');
 $story->run('chown root: /etc/mysql/tls.key');
 hook_says('a key that MariaDB cannot read', 'mariadb', qr/user mysql cannot read/);
-# A server is asked as root, and might ask for a file in turn.
+# The hook asks a server as root, and the server might ask for a file in turn.
 make_path("$top/client");
 Story::write_file("$top/client/mariadb", "#!/bin/sh\necho \"\$*\" >$top/client/words\n", 0755);
 $story->run('rm -f /run/mysqld/mysqld.sock');
 my $listens = IO::Socket::UNIX->new(Local => '/run/mysqld/mysqld.sock', Listen => 1) or BAIL_OUT("no socket: $!");
 is(system("env -i PATH=$top/client:$ENV{PATH} $hooks/mariadb reload"), 0, 'MariaDB\'s client is run');
 like(Story::read_file("$top/client/words"), qr/^--no-defaults --local-infile=0 /, 'and gives the server no file of this node');
-# Doubles, that only say their version: Debian 12 has no others.
+# These doubles only say their version, since Debian 12 has no others.
 make_path("$top/old");
 for (['10.3.39-MariaDB', qr/10\.4 and later, and this is 10\.3/], ['8.0.36 for Linux on x86_64', qr/this is not MariaDB/]) {
 	Story::write_file("$top/old/mariadbd", "#!/bin/sh\necho mysqld  Ver $_->[0]\n", 0755);
