@@ -1,4 +1,4 @@
-/* A directory of a test's own, made by setup and removed with all in it by teardown. */
+/* A directory of a test's own: setup makes it, and teardown removes it with all in it. */
 #ifndef CERTSYNC_TEST_SCRATCH_H
 #define CERTSYNC_TEST_SCRATCH_H
 

@@ -1,12 +1,14 @@
 #!/usr/bin/perl
-# What authorities differ in, one setting of a real Pebble (strict) after the other: nothing is lost, each certificate is one
-# order, and an order takes hardly more requests than it must. CERTSYNC_ORDERS=100 is the long run; a few otherwise.
+# Tries what authorities differ in, one setting of a real Pebble (strict) after the other: nothing is lost, each
+# certificate is one order, and an order takes hardly more requests than it must. CERTSYNC_ORDERS=100 is the long run;
+# otherwise there are a few.
 #
-# The least that RFC 8555 allows for a first order of n names: the directory, a nonce, newAccount, newOrder, then for each name
-# its authorization and the challenge that is answered, one look whether they are valid, finalize, and the certificate: 7 + 2n,
-# where the answer to finalize has the certificate's URL already; Pebble's says "processing", so one more look. With the account
-# kept it is one less; with valid authorizations the order is ready at once: directory, nonce, newOrder, finalize, look,
-# certificate. Nonces come with each answer. A refused nonce is one request more, and so is a look that came too early.
+# RFC 8555 allows no fewer requests for a first order of n names: the directory, a nonce, newAccount, newOrder, then for
+# each name its authorization and the challenge that is answered, one look whether they are valid, finalize, and the
+# certificate. These are 7 + 2n, when the answer to finalize has the certificate's URL already; Pebble's says
+# "processing", so one more look is needed. With the account kept it is one less. With valid authorizations the order is
+# ready at once: directory, nonce, newOrder, finalize, look, certificate. Nonces come with each answer. A refused nonce
+# costs one more request, and so does a look that came too early.
 use strict;
 use warnings;
 use File::Basename qw(dirname);

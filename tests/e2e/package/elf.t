@@ -1,11 +1,12 @@
 #!/usr/bin/perl
-# What the build flags promise, read from the ELF files of every program, those of this build and those of the Debian packages. Programs
-# are found by looking, so that a new one is held to the same.
+# Reads what the build flags promise from the ELF files of every program, those of this build and those of the Debian
+# packages. Programs are found by looking, so that a new one is held to the same.
 #
-#   read from the file itself   PIE, RELRO with all bound at the start, no executable stack, nothing writable and executable, no text
-#                               relocation, no RPATH; the marks of IBT and of the shadow stack; __stack_chk_fail, the fortified calls
-#   its instructions            on x86, no stack grows by more than a page without a probe of that page
-#   its debugging information   leaves no other trace: with which flags each source was compiled. That of the packages is in -dbgsym
+#   The file itself shows PIE, RELRO with all bound at the start, no executable stack, nothing writable and executable,
+#   no text relocation and no RPATH; the marks of IBT and of the shadow stack; __stack_chk_fail, and the fortified calls.
+#   Its instructions show, on x86, that no stack grows by more than a page without a probe of that page.
+#   Its debugging information shows what leaves no other trace: the flags with which each source was compiled. That of
+#   the packages is in -dbgsym.
 #
 # Under the sanitizers, valgrind and coverage programs are built without these flags, and this story is left out there.
 # The third level of _FORTIFY_SOURCE shows in a file only as more calls of the same kind: seen is that these calls are there, and of the

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Rollouts on the whole topology, watched by a client that asks every endpoint over and over: a broken service halts it
-# before anyone has changed; a service that lies is undone, alone or with all; how long answers differ in a renewal; no connection is lost.
-#   CERTSYNC_RENEWALS=20 for the long run: so many under each policy.
+# Rollouts on the whole topology, watched by a client that asks every endpoint over and over: a broken service halts the
+# rollout before anyone has changed; a service that lies is undone, alone or with all; it is measured how long answers
+# differ in a renewal, and no connection is lost.
+#   CERTSYNC_RENEWALS=20 is the long run, with so many under each policy.
 # Not under valgrind: the topology's machines know processes by name; each is valgrind there.
 set -u
 . "$(dirname "$(readlink -f "$0")")/../lib/lib.sh"

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
-# Mail servers whose hooks an agent of one node runs: a real Exim, Courier's IMAP, POP3 and SMTP servers, qmail's place behind a
-# real tcpserver (its smtpd is a double, see there), and an old host that has no agent, reached by relay-ssh over a real sshd. A
-# renewal is served on every port; what is broken is found by `test`, with nothing changed anywhere; a stopped service gets its files.
+# Mail servers whose hooks an agent of one node runs: a real Exim, Courier's IMAP, POP3 and SMTP servers, qmail's place
+# behind a real tcpserver (its smtpd is a double, qmail_smtpd_double.py), and an old host that has no agent, which
+# relay-ssh reaches over a real sshd. A renewal is served on every port; `test` finds what is broken, with nothing
+# changed anywhere; and a stopped service gets its files.
 # Not under valgrind: hooks are scripts.
 use strict;
 use warnings;

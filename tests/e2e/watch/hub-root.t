@@ -1,8 +1,8 @@
 #!/bin/bash
 # shellcheck disable=SC2154 # bin, tests_failed: lib.sh
-# certsync-hub-root and the real daemon under it, watching directories that other programs write: certbot's swap of
-# links, a replaced directory, key before chain, a half-written file, an overflow, processes killed. Everything is in one
-# temporary directory; as root the daemon runs as nobody.
+# certsync-hub-root and the real daemon under it watch directories that other programs write: certbot swaps its links, a
+# directory is replaced, the key comes before the chain, a file is half-written, events overflow, processes are killed.
+# Everything is in one temporary directory; as root the daemon runs as nobody.
 set -u
 # shellcheck source=tests/e2e/lib/lib.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../lib/lib.sh"
