@@ -206,7 +206,8 @@ haproxy: process $master has no master to reload it: start HAProxy as root with 
 	like($text, qr{fullchain.pem: \d+ bytes are more than HAProxy's runtime API takes at once: reloading instead$}m, 'a chain that is too long for its socket');
 };
 
-# What it serves for a name at 8443 after the hook has run, and again after a reload: the same, whatever else it has for that name.
+# Checks what HAProxy serves for a name at 8443 after the hook has run, and again after a reload: the same, whatever else it
+# has for that name.
 sub is_served_for_good {
 	my ($fingerprint, $what) = @_;
 	my $text = says($what, 0, qr/is loaded for (?:x|\Q$Story::name\E), too, and only a reload keeps their order: reloading instead$/m, 'reload');
