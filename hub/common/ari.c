@@ -186,9 +186,9 @@ void ari_answer(
 
 /* ---- the record: encoder and decoder ---- */
 
-int ari_encode(const struct ari_record *r, struct buf *out)
+cJSON *ari_encode(const struct ari_record *r)
 {
-	auto_json cJSON *o = cJSON_CreateObject();
+	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "leaf", r->leaf);
 	cJSON_AddStringToObject(o, "id", r->id);
 	cJSON_AddNumberToObject(o, "start", (double)r->window.start);
@@ -198,14 +198,13 @@ int ari_encode(const struct ari_record *r, struct buf *out)
 	cJSON_AddNumberToObject(o, "next", (double)r->next);
 	cJSON_AddNumberToObject(o, "failures", r->failures);
 	cJSON_AddStringToObject(o, "trouble", r->trouble);
-	return json_print(o, out);
+	return o;
 }
 
-int ari_decode(const void *text, size_t len, struct ari_record *ret, struct error *err)
+int ari_decode(const cJSON *o, struct ari_record *ret, struct error *err)
 {
 	struct ari_record r = {.id = ""};
-	auto_json cJSON *o = json_parse(text, len, err);
-	const char *leaf = o ? json_string(o, "leaf", sizeof(r.leaf) - 1, err) : NULL;
+	const char *leaf = json_string(o, "leaf", sizeof(r.leaf) - 1, err);
 	const char *id = leaf ? json_string(o, "id", ARI_ID_MAX - 1, err) : NULL;
 	const char *page = id ? json_string(o, "explanation", ARI_URL_MAX - 1, err) : NULL;
 	const char *trouble = page ? json_string(o, "trouble", ERROR_MESSAGE_MAX - 1, err) : NULL;

@@ -7,6 +7,7 @@
 #define CERTSYNC_HUB_COMMON_ARI_H
 
 #include "lib/core/buf.h"
+#include "lib/wire/json.h"
 #include "lib/core/error.h"
 
 #include <openssl/x509.h>
@@ -62,8 +63,8 @@ struct ari_record {
 					  */
 };
 
-int ari_encode(const struct ari_record *r, struct buf *out);
-int ari_decode(const void *text, size_t len, struct ari_record *ret, struct error *err);
+cJSON *ari_encode(const struct ari_record *r); /* the caller's */
+int ari_decode(const cJSON *o, struct ari_record *ret, struct error *err);
 
 /* Takes an answer. A window that has not changed keeps its moment. */
 void ari_answer(

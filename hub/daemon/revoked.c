@@ -1,6 +1,6 @@
 #include "hub/daemon/revoked.h"
 #include "lib/core/clock.h"
-#include "lib/wire/json.h"
+#include "hub/daemon/record.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
@@ -9,43 +9,43 @@
 
 enum { RECORD_MAX = 512 };
 
-static const char kind[] = "revoked";
-
-static char *file_of(const uint8_t leaf[CHAIN_SHA256_SIZE])
+/* The record borrows `file`, which the caller frees. */
+static struct record record_of(const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE], char **ret_file)
 {
 	char hex[CHAIN_HEX_MAX];
-	return mem_printf("%s.json", chain_hex(leaf, hex));
+	*ret_file = mem_printf("%s.json", chain_hex(leaf, hex));
+	return (struct record){"revoked", certificate, *ret_file, RECORD_MAX,
+		"the certificate counts as revoked all the same, and why and when is not known"};
 }
 
 int revoked_note(struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE],
 	const struct revoked *r, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
-	auto_free char *file = file_of(leaf);
+	auto_free char *file = NULL;
+	const struct record record = record_of(certificate, leaf, &file);
 	auto_json cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "reason", r->reason);
 	cJSON_AddNumberToObject(o, "at", (double)r->at);
-	if (json_print(o, &text) < 0)
-		mem_abort(__func__); /* a word and a number */
-	return store_put(store, kind, certificate, file, text.data, text.len, err);
+	return record_put(store, &record, o, err);
 }
 
 int revoked_find(
 	struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE], struct revoked *ret)
 {
 	struct error damaged;
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
-	auto_free char *file = file_of(leaf);
+	auto_free char *file = NULL;
+	const struct record record = record_of(certificate, leaf, &file);
+	auto_json cJSON *o = NULL;
 	*ret = (struct revoked){.reason = "unspecified"};
-	int found = store_get(store, kind, certificate, file, &text, &damaged);
+	int found = record_get(store, &record, &o, &damaged);
 	if (found == 0)
 		return 0;
-	auto_json cJSON *o = found > 0 ? json_parse(text.data, text.len, &damaged) : NULL;
 	const char *reason = o ? json_string(o, "reason", REVOKED_REASON_MAX - 1, &damaged) : NULL;
-	if (o && json_i64(o, "at", &ret->at, &damaged) < 0)
-		ret->at = 0; /* not known; the reason counts all the same */
 	if (reason)
 		snprintf(ret->reason, sizeof(ret->reason), "%s", reason);
+	/* Where the time is not known, the reason counts all the same. */
+	if (!reason || json_i64(o, "at", &ret->at, &damaged) < 0)
+		record_damaged(store, &record, &damaged);
 	return 1;
 }
 

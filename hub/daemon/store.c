@@ -16,7 +16,7 @@
 /* A directory whose name begins like this is a revision that was never finished. */
 #define STORE_UNFINISHED ".unfinished-"
 
-enum { MANIFEST_MAX = 64 * 1024 };
+enum { MANIFEST_MAX = 64 * 1024, DAMAGES_MAX = 64 };
 
 struct store {
 	int directory;
@@ -24,6 +24,8 @@ struct store {
 	int records;
 	int lock;
 	char trouble[ERROR_MESSAGE_MAX]; /* why the last write of a record failed; empty: it did not */
+	struct store_damage damages[DAMAGES_MAX];
+	size_t damage_count;
 };
 
 void manifest_release(struct manifest *m)
@@ -142,6 +144,13 @@ failed:
 	return NULL;
 }
 
+static void drop_damage(struct store *s, size_t at)
+{
+	free(s->damages[at].record);
+	free(s->damages[at].text);
+	memmove(&s->damages[at], &s->damages[at + 1], (--s->damage_count - at) * sizeof(s->damages[0]));
+}
+
 void store_close(struct store *s)
 {
 	if (!s)
@@ -150,6 +159,8 @@ void store_close(struct store *s)
 	for (size_t i = 0; i < COUNT(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	while (s->damage_count)
+		drop_damage(s, s->damage_count - 1);
 	free(s);
 }
 
@@ -526,6 +537,29 @@ int store_put(struct store *s, const char *kind, const char *name, const char *f
 	error_wrap(err, "store: record %s/%s", kind, name);
 	snprintf(s->trouble, sizeof(s->trouble), "%s", err->message);
 	return -1;
+}
+
+bool store_note_damage(
+	struct store *s, const char *kind, const char *name, const char *file, const char *text, int64_t at)
+{
+	auto_free char *record = mem_printf("%s/%s/%s", kind, name, file);
+	for (size_t i = s->damage_count; i-- > 0;) {
+		if (strcmp(s->damages[i].record, record) != 0)
+			continue;
+		if (at - s->damages[i].at < STORE_DAMAGE_TOLD)
+			return false;
+		drop_damage(s, i);
+	}
+	if (s->damage_count == DAMAGES_MAX)
+		drop_damage(s, 0);
+	s->damages[s->damage_count++] = (struct store_damage){steal(record), mem_strdup(text), at};
+	return true;
+}
+
+const struct store_damage *store_damages(const struct store *s, size_t *ret_count)
+{
+	*ret_count = s->damage_count;
+	return s->damages;
 }
 
 const char *store_trouble(const struct store *s)

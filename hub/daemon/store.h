@@ -85,6 +85,18 @@ int store_put(struct store *s, const char *kind, const char *name, const char *f
 int store_get(
 	struct store *s, const char *kind, const char *name, const char *file, struct buf *out, struct error *err);
 int store_drop(struct store *s, const char *kind, const char *name, struct error *err); /* the whole NAME */
+/* Notes that a record was found damaged (hub/daemon/record.h tells of it). Returns false when that was noted within
+ * STORE_DAMAGE_TOLD. */
+enum { STORE_DAMAGE_TOLD = 86400 }; /* seconds */
+bool store_note_damage(
+	struct store *s, const char *kind, const char *name, const char *file, const char *text, int64_t at);
+struct store_damage {
+	char *record; /* "KIND/NAME/FILE" */
+	char *text;   /* why, and what is done without it */
+	int64_t at;   /* wall clock: when it was found */
+};
+/* The newest of them; borrowed. */
+const struct store_damage *store_damages(const struct store *s, size_t *ret_count);
 /* Says why the last store_put failed; "" says that it did not, or that none was made. */
 const char *store_trouble(const struct store *s);
 

@@ -3,7 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "hub/daemon/rollout/progress.h"
 
-static void go_on(struct rollout *r, const struct record *record)
+static void go_on(struct rollout *r, const struct resumed *record)
 {
 	const struct rollout_content content = {.desired.revision = record->revision,
 		.old.not_before = record->old.not_before,
@@ -17,7 +17,7 @@ static void go_on(struct rollout *r, const struct record *record)
 	rollout_next(r, 1800000000);
 	record_encode(r, &text);
 	auto_json cJSON *o = json_parse(text.data, text.len, &err);
-	struct record again = {0};
+	struct resumed again = {0};
 	FUZZ_CHECK(o && record_decode(o, r, record->revision, &again, &err) == 0);
 }
 
@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct hub_certificate certificate = {
 		.name = (char[]){"a.pl"}, .stage_timeout = 600, .activate_timeout = 300, .proceed_after = 86400};
 	struct error err;
-	struct record record = {0};
+	struct resumed record = {0};
 	struct rollout r;
 	auto_json cJSON *o = json_parse(data, size, &err);
 	if (!o)

@@ -174,8 +174,8 @@ static void the_record_comes_back_as_it_was(void **state)
 		.failures = 2,
 		.trouble = "it is down"};
 	struct ari_record again = {.id = ""};
-	assert_int_equal(ari_encode(&r, &text), 0);
-	assert_int_equal(ari_decode(text.data, text.len, &again, &err), 0);
+	auto_json cJSON *o = ari_encode(&r), *empty = cJSON_CreateObject();
+	assert_int_equal(ari_decode(o, &again, &err), 0);
 	assert_memory_equal(&r.window, &again.window, sizeof(int64_t) * 2);
 	assert_string_equal(again.id, r.id);
 	assert_string_equal(again.window.explanation, r.window.explanation);
@@ -183,7 +183,7 @@ static void the_record_comes_back_as_it_was(void **state)
 	assert_int_equal(again.moment, r.moment);
 	assert_int_equal(again.next, r.next);
 	assert_int_equal(again.failures, r.failures);
-	assert_int_equal(ari_decode("{}", 2, &again, &err), -1);
+	assert_int_equal(ari_decode(empty, &again, &err), -1);
 }
 
 int main(void)

@@ -3,6 +3,7 @@
 #include "tests/unit/hub_scene.h"
 
 #include "hub/daemon/alert/collect.h"
+#include "hub/daemon/record.h"
 
 #define NOW ISSUE_NOW
 
@@ -298,6 +299,40 @@ static void the_hub_s_own_disk(void **state)
 	is_told(s, CONDITION_STORE, NAME, true, "its current revision cannot be read: ");
 }
 
+static void a_record_that_was_damaged(void **state)
+{
+	struct scene *s = *state;
+	static const struct record record = {"things", "a", "b.json", 100, "all is done anew"};
+	struct error err;
+	cJSON *o;
+	int64_t now = clock_wall();
+	assert_int_equal(record_get(s->hub->store, &record, &o, &err), 0);
+	assert_int_equal(store_put(s->hub->store, "things", "a", "b.json", "{\"x\":", 5, &err), 0);
+	assert_int_equal(record_get(s->hub->store, &record, &o, &err), -1);
+	look(s, now);
+	assert_null(find(s, CONDITION_STORE, "things/a/b.json"));
+	assert_int_equal(record_find(s->hub->store, &record, &o, &err), 0);
+	assert_null(o);
+	look(s, now);
+	is_told(s, CONDITION_STORE, "things/a/b.json", false, ": all is done anew");
+	assert_true(s->next <= now + STORE_DAMAGE_TOLD + 10);
+
+	/* That it is whole again ends nothing: a person has to know that something was lost. */
+	auto_json cJSON *whole = cJSON_CreateObject();
+	assert_true(record_keep(s->hub->store, &record, whole));
+	assert_int_equal(record_find(s->hub->store, &record, &o, &err), 1);
+	cJSON_Delete(o);
+	look(s, now + STORE_DAMAGE_TOLD - 10);
+	assert_non_null(find(s, CONDITION_STORE, "things/a/b.json"));
+	look(s, now + STORE_DAMAGE_TOLD + 10);
+	assert_null(find(s, CONDITION_STORE, "things/a/b.json"));
+
+	auto_free char *much = mem_printf("%0200d", 1);
+	cJSON_AddStringToObject(whole, "text", much);
+	assert_int_equal(record_put(s->hub->store, &record, whole, &err), -1);
+	assert_string_equal(err.message, "the record things/a/b.json is over 100 bytes");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +345,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_an_agent_says_that_cannot_be, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_an_agent_saw_by_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_clock_that_is_wrong, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_record_that_was_damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_hub_s_own_disk, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

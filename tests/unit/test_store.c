@@ -286,6 +286,29 @@ static void records_are_put_got_and_dropped(void **state)
 	store_close(s);
 }
 
+static void what_is_noted_as_damaged_is_noted_once_a_day(void **state)
+{
+	size_t count;
+	struct store *s = open_store(*state);
+	assert_true(store_note_damage(s, "things", "a", "b.json", "cut short", 1000));
+	assert_false(store_note_damage(s, "things", "a", "b.json", "cut short", 1000 + STORE_DAMAGE_TOLD - 1));
+	assert_true(store_note_damage(s, "things", "a", "c.json", "cut short", 1000));
+	assert_true(store_note_damage(s, "things", "a", "b.json", "a bit has changed", 1000 + STORE_DAMAGE_TOLD));
+	const struct store_damage *damages = store_damages(s, &count);
+	assert_int_equal(count, 2);
+	assert_string_equal(damages[0].record, "things/a/c.json");
+	assert_string_equal(damages[1].record, "things/a/b.json");
+	assert_string_equal(damages[1].text, "a bit has changed");
+	for (int i = 0; i < 100; i++) {
+		auto_free char *name = mem_printf("%d", i);
+		assert_true(store_note_damage(s, "many", name, "b.json", "cut short", 2000));
+	}
+	damages = store_damages(s, &count);
+	assert_int_equal(count, 64);
+	assert_string_equal(damages[63].record, "many/99/b.json"); /* the newest are kept */
+	store_close(s);
+}
+
 #define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -296,6 +319,7 @@ int main(void)
 		IN_PLACE(what_is_no_regular_file_is_not_read),
 		IN_PLACE(a_tree_is_removed_without_leaving_it),
 		IN_PLACE(a_second_hub_is_refused),
+		IN_PLACE(what_is_noted_as_damaged_is_noted_once_a_day),
 		IN_PLACE(what_is_published_is_loaded_and_every_revision_kept),
 		IN_PLACE(a_publish_that_was_cut_short_never_gives_its_number_out_again),
 		IN_PLACE(a_changed_file_is_noticed),

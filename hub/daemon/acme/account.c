@@ -5,6 +5,7 @@
 #include "hub/common/jws.h"
 #include "hub/daemon/events.h"
 #include "hub/daemon/revoked.h"
+#include "hub/daemon/record.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -38,19 +39,26 @@ struct account {
 
 /* ---- records ---- */
 
-static cJSON *get_json(struct hub *hub, const struct hub_acme *acme, const char *file)
+static struct record contact_record(const struct hub_acme *acme)
+{
+	return (struct record){
+		kind, acme->name, "contact.json", RECORD_MAX, "the contacts are told to the authority again"};
+}
+
+static cJSON *find(struct hub *hub, const struct record *record)
 {
 	struct error ignored;
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
-	return store_get(hub->store, kind, acme->name, file, &text, &ignored) > 0
-		? json_parse(text.data, text.len, &ignored)
-		: NULL;
+	cJSON *o;
+	record_find(hub->store, record, &o, &ignored);
+	return o;
 }
 
 /* The URL is "" where there is no account at the directory that is configured now. */
 static void account_url(struct hub *hub, const struct hub_acme *acme, char *ret, size_t size)
 {
-	auto_json cJSON *record = get_json(hub, acme, "account.json");
+	const struct record kept = {kind, acme->name, "account.json", RECORD_MAX,
+		"its URL is asked for with the account's key, which is kept"};
+	auto_json cJSON *record = find(hub, &kept);
 	bool same = record && strcmp(json_text(record, "directory"), acme->directory) == 0;
 	snprintf(ret, size, "%s", same ? json_text(record, "url") : "");
 }
@@ -72,7 +80,8 @@ static cJSON *contact_of(const struct hub_acme *acme)
 
 static bool contact_differs(struct hub *hub, const struct hub_acme *acme)
 {
-	auto_json cJSON *record = get_json(hub, acme, "contact.json");
+	const struct record kept = contact_record(acme);
+	auto_json cJSON *record = find(hub, &kept);
 	auto_json cJSON *wanted = contact_of(acme);
 	if (!record)
 		return cJSON_GetArraySize(wanted) > 0;
@@ -81,12 +90,10 @@ static bool contact_differs(struct hub *hub, const struct hub_acme *acme)
 
 static int keep_contact(struct account *a, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
+	const struct record kept = contact_record(a->acme);
 	auto_json cJSON *record = cJSON_CreateObject();
 	cJSON_AddItemToObject(record, "contact", contact_of(a->acme));
-	if (json_print(record, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "the contacts are too long");
-	return store_put(a->hub->store, kind, a->acme->name, "contact.json", text.data, text.len, err);
+	return record_put(a->hub->store, &kept, record, err);
 }
 
 /* The next key is the account's. It takes the old one's place before it is dropped from its own. */
@@ -445,7 +452,8 @@ void account_facts(struct hub *hub, const struct hub_acme *acme, struct account_
 	struct order_key stored;
 	auto_buf struct buf contact = BUF_INIT(sizeof(ret->contact) - 1);
 	auto_pkey EVP_PKEY *key = NULL;
-	auto_json cJSON *record = get_json(hub, acme, "contact.json");
+	const struct record kept = contact_record(acme);
+	auto_json cJSON *record = find(hub, &kept);
 	const cJSON *one;
 	*ret = (struct account_facts){.unsettled = has_next_key(hub, acme)};
 	account_url(hub, acme, ret->url, sizeof(ret->url));

@@ -1,6 +1,6 @@
 #include "hub/daemon/acme/limits.h"
 #include "lib/core/clock.h"
-#include "lib/wire/json.h"
+#include "hub/daemon/record.h"
 #include "lib/core/mem.h"
 #include "lib/crypto/seal.h"
 
@@ -11,8 +11,6 @@
 #include <strings.h>
 
 enum { RECORD_MAX = 1024, KEY_MAX = 128, KEY_BYTES = 16, NAMES_BYTES_MAX = 64 * 1024 };
-
-static const char kind[] = "limits";
 
 /* ---- counting ---- */
 
@@ -77,18 +75,25 @@ static void record_key(const char *prefix, const struct hub_acme *acme, char *co
 	snprintf(ret + at, KEY_MAX - (size_t)at, ".json");
 }
 
-/* What cannot be read counts as nothing, since the authority still counts for itself. */
+static struct record record_of(const struct hub_acme *acme, const char *key)
+{
+	return (struct record){"limits", acme->name, key, RECORD_MAX,
+		"earlier orders are not counted here; the authority counts for itself"};
+}
+
 static int count_get(
 	struct store *store, const struct hub_acme *acme, const char *key, struct limits_count *ret, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
+	const struct record record = record_of(acme, key);
+	struct error damaged;
+	auto_json cJSON *o = NULL;
 	*ret = (struct limits_count){.count = 0};
-	int found = store_get(store, kind, acme->name, key, &text, err);
+	int found = record_find(store, &record, &o, err);
 	if (found <= 0)
 		return found;
-	struct error damaged;
-	auto_json cJSON *o = json_parse(text.data, text.len, &damaged);
-	const cJSON *list = o ? json_array(o, "at", LIMITS_KEPT, &damaged) : NULL, *element;
+	const cJSON *list = json_array(o, "at", LIMITS_KEPT, &damaged), *element;
+	if (!list)
+		record_damaged(store, &record, &damaged);
 	cJSON_ArrayForEach (element, list) {
 		if (cJSON_IsNumber(element) && element->valuedouble >= 0 && element->valuedouble < 1e15)
 			ret->at[ret->count++] = (int64_t)element->valuedouble;
@@ -99,14 +104,12 @@ static int count_get(
 static int count_put(struct store *store, const struct hub_acme *acme, const char *key, const struct limits_count *c,
 	struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
+	const struct record record = record_of(acme, key);
 	auto_json cJSON *o = cJSON_CreateObject();
 	cJSON *list = cJSON_AddArrayToObject(o, "at");
 	for (size_t i = 0; i < c->count; i++)
 		cJSON_AddItemToArray(list, cJSON_CreateNumber((double)c->at[i]));
-	if (json_print(o, &text) < 0)
-		mem_abort(__func__); /* LIMITS_KEPT numbers */
-	return store_put(store, kind, acme->name, key, text.data, text.len, err);
+	return record_put(store, &record, o, err);
 }
 
 static int note(

@@ -9,7 +9,7 @@
 #include "hub/common/url.h"
 #include "lib/core/files.h"
 #include "lib/core/fs.h"
-#include "lib/wire/json.h"
+#include "hub/daemon/record.h"
 #include "lib/core/mem.h"
 
 #include <fcntl.h>
@@ -92,27 +92,15 @@ static int order_drop(struct store *store, struct keys *keys, size_t pair, const
 	return store_drop(store, orders[pair], certificate, err);
 }
 
-/* Reads a JSON record. Returns 1 and the record, which the caller owns, 0 when there is none or it is damaged (it is
- * then made anew), or -1. */
-static int record_get(
-	struct store *store, const char *kind, const char *name, const char *file, cJSON **ret, struct error *err)
+static struct record account_record(const struct order *o)
 {
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
-	struct error damaged;
-	int found = store_get(store, kind, name, file, &text, err);
-	if (found <= 0)
-		return found;
-	*ret = json_parse(text.data, text.len, &damaged);
-	return *ret != NULL;
+	return (struct record){accounts, o->account, "account.json", RECORD_MAX,
+		"its URL is asked for with the account's key, which is kept"};
 }
 
-static int record_put(struct store *store, const char *kind, const char *name, const char *file, const cJSON *record,
-	struct error *err)
+static struct record order_record(const struct order *o, size_t pair)
 {
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
-	if (json_print(record, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "%s: more than %d bytes", file, RECORD_MAX);
-	return store_put(store, kind, name, file, text.data, text.len, err);
+	return (struct record){orders[pair], o->certificate, "order.json", RECORD_MAX, "a new order is made"};
 }
 
 static cJSON *text_list(char *const *texts)
@@ -151,12 +139,13 @@ static bool is_for(const cJSON *stored, const cJSON *wanted)
 
 static int add_account(struct order *o, cJSON *job, struct error *err)
 {
+	const struct record kept = account_record(o);
 	auto_json cJSON *record = NULL;
 	int found = order_key_load(o->store, accounts, o->account, ACCOUNT_KEY, &o->account_key, err);
 	if (found <= 0)
 		return found;
 	if (order_key_add(&o->account_key, job, "account_key", err) < 0 ||
-		record_get(o->store, accounts, o->account, "account.json", &record, err) < 0)
+		record_find(o->store, &kept, &record, err) < 0)
 		return -1;
 	/* The configuration has another directory under the same name: the key is kept, and the account is made
 	 * there. */
@@ -169,8 +158,9 @@ static int add_account(struct order *o, cJSON *job, struct error *err)
  * order without one was being dropped. */
 static int add_order(struct order *o, size_t pair, cJSON *wish, struct error *err)
 {
+	const struct record kept = order_record(o, pair);
 	auto_json cJSON *record = NULL;
-	int found = record_get(o->store, orders[pair], o->certificate, "order.json", &record, err);
+	int found = record_find(o->store, &kept, &record, err);
 	if (found < 0)
 		return -1;
 	if (found && is_for(record, o->records[pair]) && url_is_good(json_text(record, "url")))
@@ -368,11 +358,12 @@ static int on_order(struct order *o, const cJSON *message, struct error *err)
 		return -1;
 	if (!o->key[pair].len)
 		return error_set(err, ERROR_PERMANENT, "the worker has an order without a key");
+	const struct record kept = order_record(o, pair);
 	auto_json cJSON *record = cJSON_Duplicate(o->records[pair], true);
 	cJSON_AddStringToObject(record, "url", url);
 	/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): a constant of two, of which `pair` is one */
 	if (order_key_store(o->store, orders[pair], o->certificate, ORDER_KEY, &o->key[pair], err) < 0 ||
-		record_put(o->store, orders[pair], o->certificate, "order.json", record, err) < 0)
+		record_put(o->store, &kept, record, err) < 0)
 		return -1;
 	say_kept(o);
 	return 0;
@@ -500,6 +491,7 @@ static int on_progress(struct order *o, const cJSON *message, struct error *err)
 static int on_account(struct order *o, const cJSON *message, struct error *err)
 {
 	const char *url = json_string(message, "url", URL_MAX, err);
+	const struct record kept = account_record(o);
 	auto_json cJSON *record = cJSON_CreateObject();
 	if (!url)
 		return -1;
@@ -508,7 +500,7 @@ static int on_account(struct order *o, const cJSON *message, struct error *err)
 			"the worker calls the account \"%.200s\", which is not a URL of https", url);
 	cJSON_AddStringToObject(record, "url", url);
 	cJSON_AddStringToObject(record, "directory", json_text(o->records[0], "directory"));
-	if (record_put(o->store, accounts, o->account, "account.json", record, err) < 0)
+	if (record_put(o->store, &kept, record, err) < 0)
 		return -1;
 	say_kept(o);
 	return 0;

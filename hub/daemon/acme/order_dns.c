@@ -1,27 +1,35 @@
 #include "hub/daemon/acme/order_dns.h"
 #include "hub/common/jws.h"
 #include "hub/common/worker_jobs.h"
+#include "hub/daemon/record.h"
 #include "lib/core/base64.h"
 #include "lib/core/mem.h"
 #include "lib/core/name.h"
 
 #include <string.h>
 
-static const char kind[] = "dns", file[] = "records.json";
+static const char kind[] = "dns";
 
 enum { ORDER_DNS_MAX = 60 * 1024, ORDER_DNS_COUNT_MAX = 512, DIGEST_TEXT = 43, RECORD_MEMBERS = 5 };
 
-/* Reads what is kept. Returns 1 and the record, which the caller owns, 0 when there is none or it is damaged (the next
- * one that is written replaces it), or -1. */
+static struct record record_of(const char *certificate)
+{
+	return (struct record){kind, certificate, "records.json", ORDER_DNS_MAX,
+		"DNS records of an order that was broken off may be left: look for _acme-challenge there"};
+}
+
+/* Reads what is kept. Returns 1 and the list, which the caller owns, 0 when there is none or it is damaged, or -1. */
 static int stored_records(struct store *store, const char *certificate, cJSON **ret, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(ORDER_DNS_MAX);
+	const struct record record = record_of(certificate);
 	struct error damaged;
-	int found = store_get(store, kind, certificate, file, &text, err);
+	auto_json cJSON *stored = NULL;
+	int found = record_find(store, &record, &stored, err);
 	if (found <= 0)
 		return found;
-	auto_json cJSON *stored = json_parse(text.data, text.len, &damaged);
-	const cJSON *records = stored ? json_array(stored, "records", ORDER_DNS_COUNT_MAX, &damaged) : NULL;
+	const cJSON *records = json_array(stored, "records", ORDER_DNS_COUNT_MAX, &damaged);
+	if (!records)
+		record_damaged(store, &record, &damaged);
 	*ret = records ? cJSON_Duplicate(records, true) : NULL;
 	return *ret != NULL;
 }
@@ -84,7 +92,7 @@ int order_dns_keep(struct store *store, const char *certificate, const cJSON *na
 	const cJSON *message, struct error *err)
 {
 	const cJSON *records = json_array(message, "records", ORDER_DNS_COUNT_MAX, err), *record;
-	auto_buf struct buf text = BUF_INIT(ORDER_DNS_MAX);
+	const struct record kept = record_of(certificate);
 	auto_json cJSON *stored = cJSON_CreateObject();
 	auto_json cJSON *before = NULL;
 	if (!records || stored_records(store, certificate, &before, err) < 0)
@@ -96,9 +104,7 @@ int order_dns_keep(struct store *store, const char *certificate, const cJSON *na
 			return -1;
 	}
 	cJSON_AddItemToObject(stored, "records", cJSON_Duplicate(records, true));
-	if (json_print(stored, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "dns-01: more than %d bytes of records", ORDER_DNS_MAX);
-	return store_put(store, kind, certificate, file, text.data, text.len, err);
+	return record_put(store, &kept, stored, err);
 }
 
 int order_dns_seconds(const struct hub_certificate *certificate)

@@ -11,7 +11,7 @@
 #include "hub/common/schedule.h"
 #include "lib/core/clock.h"
 #include "lib/core/files.h"
-#include "lib/wire/json.h"
+#include "hub/daemon/record.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
 
@@ -53,10 +53,15 @@ static bool is_running(const struct renewal *r)
 
 /* ---- the record: encoder and decoder ---- */
 
+static struct record record_of(const struct renewal *r)
+{
+	return (struct record){"renewals", r->certificate->name, "state.json", RENEWAL_RECORD_MAX,
+		"how often it has failed is forgotten, and it is tried anew"};
+}
+
 static void save(const struct renewal *r)
 {
-	struct error err;
-	auto_buf struct buf text = BUF_INIT(RENEWAL_RECORD_MAX);
+	const struct record record = record_of(r);
 	auto_json cJSON *o = cJSON_CreateObject();
 	cJSON_AddNumberToObject(o, "failures", r->state.failures);
 	cJSON_AddNumberToObject(o, "last_failure", (double)r->state.last_failure);
@@ -64,20 +69,12 @@ static void save(const struct renewal *r)
 	cJSON_AddStringToObject(o, "error", r->error);
 	cJSON_AddBoolToObject(o, "new_key", r->new_key);
 	cJSON_AddBoolToObject(o, "refused", r->refused);
-	if (json_print(o, &text) < 0 ||
-		store_put(r->hub->store, "renewals", r->certificate->name, "state.json", text.data, text.len, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"cannot keep the state of its renewal\"",
-			r->certificate->name);
+	record_keep(r->hub->store, &record, o);
 }
 
-static int restore(struct renewal *r, struct error *err)
+static int decode(const cJSON *o, struct renewal *r, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(RENEWAL_RECORD_MAX);
-	int got = store_get(r->hub->store, "renewals", r->certificate->name, "state.json", &text, err);
-	if (got <= 0)
-		return got;
-	auto_json cJSON *o = json_parse(text.data, text.len, err);
-	const char *reason = o ? json_string(o, "error", sizeof(r->error) - 1, err) : NULL;
+	const char *reason = json_string(o, "error", sizeof(r->error) - 1, err);
 	if (!reason || json_u32(o, "failures", &r->state.failures, err) < 0 ||
 		json_i64(o, "last_failure", &r->state.last_failure, err) < 0)
 		return -1;
@@ -85,6 +82,18 @@ static int restore(struct renewal *r, struct error *err)
 	r->new_key = json_true(o, "new_key");
 	r->refused = json_true(o, "refused");
 	return json_i64(o, "retry_after", &r->state.retry_after, err);
+}
+
+static void restore(struct renewal *r)
+{
+	struct error err;
+	const struct record record = record_of(r);
+	auto_json cJSON *o = NULL;
+	int got = record_get(r->hub->store, &record, &o, &err);
+	if (got < 0 || (got > 0 && decode(o, r, &err) < 0)) {
+		record_damaged(r->hub->store, &record, &err);
+		r->state = (struct schedule_state){0};
+	}
 }
 
 static void draw_jitter(struct renewal *r)
@@ -503,7 +512,6 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 {
-	struct error err;
 	struct renewal *r = mem_alloc(sizeof(*r));
 	r->next = hub->renewals;
 	hub->renewals = r;
@@ -512,10 +520,7 @@ static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 	r->timer = event_new(hub->base, -1, 0, on_timer, r);
 	if (!r->timer)
 		mem_abort(__func__);
-	if (restore(r, &err) < 0) {
-		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", certificate->name, err.message);
-		r->state = (struct schedule_state){0};
-	}
+	restore(r);
 	r->state.renew_before = certificate->renew_before;
 	r->advice = renewal_info_new(hub, certificate, on_advice, r);
 	draw_jitter(r);

@@ -2,6 +2,7 @@
 #include "hub/common/worker_jobs.h"
 #include "hub/daemon/job.h"
 #include "hub/common/schedule.h"
+#include "hub/daemon/record.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -45,24 +46,27 @@ static uint64_t draw(void)
 
 /* ---- the record ---- */
 
+static struct record record_of(const struct renewal_info *a)
+{
+	return (struct record){"renewals", a->certificate->name, "ari.json", ADVICE_RECORD_MAX,
+		"the authority is asked again when to renew"};
+}
+
 static void save(const struct renewal_info *a)
 {
-	struct error err;
-	auto_buf struct buf text = BUF_INIT(ADVICE_RECORD_MAX);
-	if (ari_encode(&a->record, &text) < 0 ||
-		store_put(a->advisor->hub->store, "renewals", a->certificate->name, "ari.json", text.data, text.len,
-			&err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"cannot keep its renewal information\"",
-			a->certificate->name);
+	const struct record record = record_of(a);
+	auto_json cJSON *o = ari_encode(&a->record);
+	record_keep(a->advisor->hub->store, &record, o);
 }
 
 static void restore(struct renewal_info *a)
 {
 	struct error err;
-	auto_buf struct buf text = BUF_INIT(ADVICE_RECORD_MAX);
-	int got = store_get(a->advisor->hub->store, "renewals", a->certificate->name, "ari.json", &text, &err);
-	if (got < 0 || (got > 0 && ari_decode(text.data, text.len, &a->record, &err) < 0))
-		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", a->certificate->name, err.message);
+	const struct record record = record_of(a);
+	auto_json cJSON *o = NULL;
+	int got = record_get(a->advisor->hub->store, &record, &o, &err);
+	if (got < 0 || (got > 0 && ari_decode(o, &a->record, &err) < 0))
+		record_damaged(a->advisor->hub->store, &record, &err);
 }
 
 /* ---- when to ask ---- */

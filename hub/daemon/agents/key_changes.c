@@ -5,7 +5,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
-#include "lib/wire/json.h"
+#include "hub/daemon/record.h"
 
 #include <pwd.h>
 #include <stdio.h>
@@ -77,15 +77,17 @@ static int decode(const cJSON *o, struct key_changes *ret, struct error *err)
 	return 0;
 }
 
+static const struct record record = {
+	"keys", "agents", "changes.json", RECORD_MAX, "who changed an agent's keys before is not told again"};
+
 void key_changes_open(struct hub *hub)
 {
 	struct error err;
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
+	auto_json cJSON *o = NULL;
 	struct key_changes *k = hub->key_changes = mem_alloc(sizeof(*k));
-	int got = store_get(hub->store, "keys", "agents", "changes.json", &text, &err);
-	auto_json cJSON *o = got > 0 ? json_parse(text.data, text.len, &err) : NULL;
-	if (got < 0 || (got > 0 && (!o || decode(o, k, &err) < 0)))
-		log_event(LOG_LEVEL_ERROR, "store", "record=keys/agents error=\"%s\"", err.message);
+	int got = record_get(hub->store, &record, &o, &err);
+	if (got < 0 || (got > 0 && decode(o, k, &err) < 0))
+		record_damaged(hub->store, &record, &err);
 }
 
 void key_changes_close(struct hub *hub)
@@ -98,11 +100,8 @@ void key_changes_close(struct hub *hub)
 
 static int save(struct hub *hub, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	auto_json cJSON *o = encode(hub->key_changes);
-	if (json_print(o, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "the record of the agents' keys is too long");
-	return store_put(hub->store, "keys", "agents", "changes.json", text.data, text.len, err);
+	return record_put(hub->store, &record, o, err);
 }
 
 /* ---- changes ---- */

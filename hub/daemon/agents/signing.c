@@ -12,7 +12,7 @@
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
 #include "lib/crypto/signer_list.h"
-#include "lib/wire/json.h"
+#include "hub/daemon/record.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,14 +117,14 @@ static int decode(const cJSON *o, struct signing *s, struct error *err)
 	return 0;
 }
 
+static const struct record record = {"hub", "announce", "signing.json", RECORD_MAX,
+	"how far the replacement of the signing key was is forgotten, and its record is made anew"};
+
 static int save(struct hub *hub, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
 	auto_json cJSON *o = encode(hub->signing);
 	event_del(hub->signing->save);
-	if (json_print(o, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "the record of the signing key is too long");
-	return store_put(hub->store, "hub", "announce", "signing.json", text.data, text.len, err);
+	return record_put(hub->store, &record, o, err);
 }
 
 static void save_later(struct hub *hub, int seconds)
@@ -157,16 +157,12 @@ static void on_save(evutil_socket_t fd, short what, void *context)
 static void load(struct hub *hub)
 {
 	struct error err;
-	auto_buf struct buf text = BUF_INIT(RECORD_MAX);
-	int found = store_get(hub->store, "hub", "announce", "signing.json", &text, &err);
-	if (found == 0)
-		return;
-	auto_json cJSON *o = found < 0 ? NULL : json_parse(text.data, text.len, &err);
-	if (o && decode(o, hub->signing, &err) == 0)
+	auto_json cJSON *o = NULL;
+	int found = record_get(hub->store, &record, &o, &err);
+	if (found == 0 || (found > 0 && decode(o, hub->signing, &err) == 0))
 		return;
 	/* Agents refuse a list that is older than theirs, so this one has the time of day for its serial. */
-	log_event(LOG_LEVEL_ERROR, "signing-key", "error=\"%s\" text=\"the record of its replacement is made anew\"",
-		err.message);
+	record_damaged(hub->store, &record, &err);
 	clear_missing(hub->signing);
 	free(hub->signing->missing);
 	*hub->signing =

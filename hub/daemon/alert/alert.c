@@ -1,6 +1,7 @@
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/alert/channel.h"
 #include "hub/daemon/alert/collect.h"
+#include "hub/daemon/record.h"
 #include "lib/alert/alert_text.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
@@ -110,19 +111,15 @@ static cJSON *told_encode(const struct alert *a)
 	return list;
 }
 
+static const struct record kept = {"alerts", "hub", "state.json", ALERT_RECORD_MAX, "what was told may be told again"};
+
 static void save(struct alert *a)
 {
-	struct error err;
-	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
 	auto_json cJSON *record = condition_book_encode(&a->book);
 	cJSON_AddItemToObject(record, "queue", queue_encode(a));
 	cJSON_AddItemToObject(record, "told", told_encode(a));
 	cJSON_AddItemToObject(record, "failures", failures_encode(a));
-	if (json_print(record, &text) < 0)
-		error_set(&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
-	else if (store_put(a->hub->store, "alerts", "hub", "state.json", text.data, text.len, &err) == 0)
-		return;
-	log_event(LOG_LEVEL_ERROR, "store", "error=\"%s\"", err.message);
+	record_keep(a->hub->store, &kept, record);
 }
 
 static struct channel *find_channel(struct alert *a, const char *name)
@@ -222,14 +219,12 @@ static void restore_told(struct alert *a, const cJSON *list)
 static void restore(struct alert *a)
 {
 	struct error err;
-	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
-	int got = store_get(a->hub->store, "alerts", "hub", "state.json", &text, &err);
-	auto_json cJSON *record = got > 0 ? json_parse(text.data, text.len, &err) : NULL;
+	auto_json cJSON *record = NULL;
+	int got = record_get(a->hub->store, &kept, &record, &err);
 	if (got == 0)
 		return;
-	if (!record || condition_book_decode(record, &a->book, &err) < 0) {
-		log_event(LOG_LEVEL_WARNING, "store", "record=alerts/hub error=\"%s: what was told may be told again\"",
-			err.message);
+	if (got < 0 || condition_book_decode(record, &a->book, &err) < 0) {
+		record_damaged(a->hub->store, &kept, &err);
 		return;
 	}
 	restore_failures(a, json_get(record, "failures"));

@@ -424,6 +424,15 @@ static void collect_store(struct collect *c)
 	if (store_trouble(c->hub->store)[0])
 		conditions_add(c->out, CONDITION_STORE, true, "records", "the last write failed: %s",
 			store_trouble(c->hub->store));
+	size_t count;
+	const struct store_damage *damages = store_damages(c->hub->store, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (c->now - damages[i].at >= STORE_DAMAGE_TOLD)
+			continue;
+		conditions_add(c->out, CONDITION_STORE, false, damages[i].record, "this record was damaged: %s",
+			damages[i].text);
+		look_again(c, damages[i].at + STORE_DAMAGE_TOLD);
+	}
 	if (keys_trouble(c->hub->keys)[0])
 		conditions_add(c->out, CONDITION_STORE, true, "certsync-keys", "%s", keys_trouble(c->hub->keys));
 	if (c->hub->root_error[0])

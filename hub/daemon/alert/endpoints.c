@@ -2,6 +2,7 @@
 #include "hub/daemon/events.h"
 #include "hub/common/worker_jobs.h"
 #include "hub/daemon/job.h"
+#include "hub/daemon/record.h"
 #include "lib/core/clock.h"
 #include "lib/probe/endpoint.h"
 #include "lib/core/log.h"
@@ -14,6 +15,7 @@
 
 enum {
 	STANDING_RECORD_MAX = 16 * 1024 * 1024,
+	STANDING_ROWS_MAX = 100000,
 	STANDING_FIRST = 5,  /* seconds after the start */
 	STANDING_SOON = 2,   /* and after a change */
 	STANDING_FOUND = 10, /* after a finding; twice as long each time that it is still there, up to the interval */
@@ -84,16 +86,12 @@ static cJSON *record_encode(const struct standing *s)
 	return record;
 }
 
+static const struct record checks = {"checks", "standing", "state.json", STANDING_RECORD_MAX, "all is checked anew"};
+
 static void save(struct standing *s)
 {
-	struct error err;
-	auto_buf struct buf text = BUF_INIT(STANDING_RECORD_MAX);
 	auto_json cJSON *record = record_encode(s);
-	if (json_print(record, &text) < 0)
-		error_set(&err, ERROR_PERMANENT, "the record of the checks is over %d bytes", STANDING_RECORD_MAX);
-	else if (store_put(s->hub->store, "checks", "standing", "state.json", text.data, text.len, &err) == 0)
-		return;
-	log_event(LOG_LEVEL_ERROR, "store", "error=\"%s\"", err.message);
+	record_keep(s->hub->store, &checks, record);
 }
 
 /* Takes the row over. */
@@ -140,13 +138,11 @@ static void restore_row(struct standing *s, const cJSON *o)
 static void restore(struct standing *s)
 {
 	struct error err;
-	auto_buf struct buf text = BUF_INIT(STANDING_RECORD_MAX);
-	int got = store_get(s->hub->store, "checks", "standing", "state.json", &text, &err);
-	auto_json cJSON *record = got > 0 ? json_parse(text.data, text.len, &err) : NULL;
-	const cJSON *row, *rows = record ? json_get(record, "rows") : NULL;
-	if (got < 0 || (got > 0 && !cJSON_IsArray(rows)))
-		log_event(LOG_LEVEL_WARNING, "store",
-			"record=checks/standing error=\"it cannot be read: all is checked anew\"");
+	auto_json cJSON *record = NULL;
+	int got = record_get(s->hub->store, &checks, &record, &err);
+	const cJSON *row, *rows = got > 0 ? json_array(record, "rows", STANDING_ROWS_MAX, &err) : NULL;
+	if (got < 0 || (got > 0 && !rows))
+		record_damaged(s->hub->store, &checks, &err);
 	cJSON_ArrayForEach (row, rows)
 		restore_row(s, row);
 }

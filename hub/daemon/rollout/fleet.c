@@ -4,6 +4,7 @@
 #include "hub/daemon/rollout/bundle_cache.h"
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/rollout/hold.h"
+#include "hub/daemon/record.h"
 #include "hub/daemon/revoked.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/rollout/window.h"
@@ -160,7 +161,7 @@ static void record_encode(const struct rollout *r, struct buf *out)
 			r->certificate);
 }
 
-struct record {
+struct resumed {
 	struct revision revision;
 	struct content old; /* its revision and dates */
 	int64_t started;
@@ -168,7 +169,7 @@ struct record {
 };
 
 /* Takes what the record of an older version lacks. */
-static int added_decode(const cJSON *o, struct record *ret, struct error *err)
+static int added_decode(const cJSON *o, struct resumed *ret, struct error *err)
 {
 	if (!json_get(o, "old"))
 		return 0;
@@ -182,7 +183,7 @@ static int added_decode(const cJSON *o, struct record *ret, struct error *err)
 
 /* Failures are taken over only when they are of the revision that is desired now. */
 static int record_decode(
-	const cJSON *o, struct rollout *r, struct revision desired, struct record *ret, struct error *err)
+	const cJSON *o, struct rollout *r, struct revision desired, struct resumed *ret, struct error *err)
 {
 	const char *revision = json_string(o, "revision", REVISION_TEXT_MAX, err);
 	const cJSON *agents = revision ? json_object(o, "agents", err) : NULL;
@@ -204,9 +205,16 @@ static int record_decode(
 	return json_bool(o, "proceed", &ret->proceed, err);
 }
 
+static struct record record_of(const struct rollout *r)
+{
+	return (struct record){"rollouts", r->certificate, "state.json", FLEET_RECORD_MAX,
+		"the rollout begins anew, which loses nothing"};
+}
+
 /* Writes the record if it has changed. */
 static void save(struct hub *hub, struct fleet_item *item)
 {
+	const struct record record = record_of(&item->rollout);
 	struct error err;
 	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
 	item->stale = false;
@@ -215,7 +223,7 @@ static void save(struct hub *hub, struct fleet_item *item)
 	record_encode(&item->rollout, &text);
 	if (text.len == item->saved.len && memcmp(text.data, item->saved.data, text.len) == 0)
 		return;
-	if (store_put(hub->store, "rollouts", item->rollout.certificate, "state.json", text.data, text.len, &err) < 0) {
+	if (store_put(hub->store, record.kind, record.name, record.file, text.data, text.len, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", item->rollout.certificate,
 			err.message);
 		return;
@@ -224,17 +232,17 @@ static void save(struct hub *hub, struct fleet_item *item)
 	buf_add(&item->saved, text.data, text.len);
 }
 
-/* Returns -1 only when the record exists and cannot be read; then the rollout begins anew, which loses nothing. */
-static int restore(struct hub *hub, struct rollout *r, struct revision desired, struct record *ret, struct error *err)
+/* Returns 1, or 0 when there is none that can be read. */
+static int restore(struct hub *hub, struct rollout *r, struct revision desired, struct resumed *ret)
 {
-	auto_buf struct buf text = BUF_INIT(FLEET_RECORD_MAX);
-	int got = store_get(hub->store, "rollouts", r->certificate, "state.json", &text, err);
-	if (got <= 0)
+	const struct record record = record_of(r);
+	struct error err;
+	auto_json cJSON *o = NULL;
+	int got = record_get(hub->store, &record, &o, &err);
+	if (got == 0 || (got > 0 && record_decode(o, r, desired, ret, &err) == 0))
 		return got;
-	auto_json cJSON *o = json_parse(text.data, text.len, err);
-	if (!o || record_decode(o, r, desired, ret, err) < 0)
-		return error_wrap(err, "the record of %s's rollout", r->certificate);
-	return 1;
+	record_damaged(hub->store, &record, &err);
+	return 0;
 }
 
 /* ---- what every event ends with: send, log, wake ---- */
@@ -454,15 +462,12 @@ static int resume(struct hub *hub, struct fleet_item *item, struct error *err)
 {
 	struct rollout *r = &item->rollout;
 	struct rollout_content content;
-	struct record record = {0};
-	struct error broken;
+	struct resumed record = {0};
 	int had = load_content(hub, r->certificate, &content, err);
 	if (had <= 0)
 		return had;
-	int restored = restore(hub, r, content.desired.revision, &record, &broken);
-	if (restored < 0)
-		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"%s\"", r->certificate, broken.message);
-	if (restored > 0 && revision_compare(record.revision, content.desired.revision) == 0) {
+	if (restore(hub, r, content.desired.revision, &record) > 0 &&
+		revision_compare(record.revision, content.desired.revision) == 0) {
 		content.old = record.old;
 		content.urgent = record.urgent;
 		rollout_resume(r, &content, record.started, record.open, record.proceed);

@@ -1,4 +1,5 @@
 #include "hub/daemon/rollout/history.h"
+#include "hub/daemon/record.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -132,15 +133,20 @@ struct outcomes {
 	struct history_book book;
 };
 
+static struct record record_of(const char *certificate)
+{
+	return (struct record){"outcomes", certificate, "state.json", OUTCOME_RECORD_MAX,
+		"what became of earlier revisions is forgotten"};
+}
+
 static void restore(struct hub *hub, struct outcomes *o)
 {
 	struct error err;
-	auto_buf struct buf text = BUF_INIT(OUTCOME_RECORD_MAX);
-	int got = store_get(hub->store, "outcomes", o->certificate, "state.json", &text, &err);
-	auto_json cJSON *record = got > 0 ? json_parse(text.data, text.len, &err) : NULL;
-	if (got < 0 || (got > 0 && (!record || history_decode(record, &o->book, &err) < 0)))
-		log_event(LOG_LEVEL_WARNING, "store", "certificate=%s error=\"what became of its revisions: %s\"",
-			o->certificate, err.message);
+	const struct record record = record_of(o->certificate);
+	auto_json cJSON *book = NULL;
+	int got = record_get(hub->store, &record, &book, &err);
+	if (got < 0 || (got > 0 && history_decode(book, &o->book, &err) < 0))
+		record_damaged(hub->store, &record, &err);
 }
 
 static struct outcomes *open_for(struct hub *hub, const char *certificate)
@@ -158,18 +164,12 @@ static struct outcomes *open_for(struct hub *hub, const char *certificate)
 
 void history_note(struct hub *hub, const struct rollout *r)
 {
-	struct error err;
-	auto_buf struct buf text = BUF_INIT(OUTCOME_RECORD_MAX);
 	struct outcomes *o = open_for(hub, r->certificate);
 	if (!history_update(&o->book, r, clock_wall()))
 		return;
-	auto_json cJSON *record = history_encode(&o->book);
-	if (json_print(record, &text) < 0)
-		error_set(&err, ERROR_PERMANENT, "over %d bytes", OUTCOME_RECORD_MAX);
-	else if (store_put(hub->store, "outcomes", r->certificate, "state.json", text.data, text.len, &err) == 0)
-		return;
-	log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"what became of its revisions: %s\"", r->certificate,
-		err.message);
+	const struct record record = record_of(r->certificate);
+	auto_json cJSON *book = history_encode(&o->book);
+	record_keep(hub->store, &record, book);
 }
 
 const struct history *history_of(struct hub *hub, const char *certificate, struct revision revision)

@@ -2,7 +2,7 @@
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/agents/session.h"
 #include "lib/core/clock.h"
-#include "lib/wire/json.h"
+#include "hub/daemon/record.h"
 #include "lib/core/log.h"
 
 #include <stdio.h>
@@ -12,27 +12,26 @@ enum { HOLD_RECORD_MAX = 256 * 1024 };
 
 /* ---- the record: encoder and decoder ---- */
 
+static struct record record_of(const struct rollout *r)
+{
+	return (struct record){"holds", r->certificate, "state.json", HOLD_RECORD_MAX,
+		"no agent is held: certsync hold says it again"};
+}
+
 static int save(struct hub *hub, const struct rollout *r, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(HOLD_RECORD_MAX);
+	const struct record record = record_of(r);
 	auto_json cJSON *o = cJSON_CreateObject();
 	cJSON *until = cJSON_AddObjectToObject(o, "until");
 	for (size_t i = 0; i < r->agent_count; i++)
 		if (r->agents[i].held_until)
 			cJSON_AddNumberToObject(until, r->agents[i].name, (double)r->agents[i].held_until);
-	if (json_print(o, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "the record of %s's holds is too long", r->certificate);
-	return store_put(hub->store, "holds", r->certificate, "state.json", text.data, text.len, err);
+	return record_put(hub->store, &record, o, err);
 }
 
-static int restore(struct hub *hub, struct rollout *r, struct error *err)
+static int decode(const cJSON *o, struct rollout *r, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(HOLD_RECORD_MAX);
-	int got = store_get(hub->store, "holds", r->certificate, "state.json", &text, err);
-	if (got <= 0)
-		return got;
-	auto_json cJSON *o = json_parse(text.data, text.len, err);
-	const cJSON *until = o ? json_object(o, "until", err) : NULL;
+	const cJSON *until = json_object(o, "until", err);
 	if (!until)
 		return -1;
 	int64_t now = clock_wall();
@@ -51,9 +50,11 @@ static int restore(struct hub *hub, struct rollout *r, struct error *err)
 void hold_restore(struct hub *hub, struct rollout *r)
 {
 	struct error err;
-	if (restore(hub, r, &err) < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"its holds cannot be read: %s\"",
-			r->certificate, err.message);
+	const struct record record = record_of(r);
+	auto_json cJSON *o = NULL;
+	int got = record_get(hub->store, &record, &o, &err);
+	if (got < 0 || (got > 0 && decode(o, r, &err) < 0))
+		record_damaged(hub->store, &record, &err);
 }
 
 /* ---- the agent's side ---- */

@@ -15,7 +15,7 @@
  * ERROR_USAGE is for a name that hub.conf does not have. The hold is on disk when this returns 0. */
 int hold_set(struct hub *hub, const char *agent, const char *certificate, int64_t seconds, struct error *err);
 
-/* Puts what the store has into a rollout that has just been made. A damaged record is logged, and holds nobody. */
+/* Puts what the store has into a rollout that has just been made. A damaged record is told of, and holds nobody. */
 void hold_restore(struct hub *hub, struct rollout *r);
 /* Tells the agent, if it is connected and knows of holds. */
 void hold_tell(struct hub *hub, const struct rollout *r, const struct rollout_agent *a);
