@@ -3,11 +3,10 @@
 #include "lib/alert/alert_text.h"
 #include "lib/probe/check.h"
 #include "lib/core/clock.h"
-#include "lib/core/fs.h"
+#include "lib/wire/json_file.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,29 +82,23 @@ static void save(struct alerts *a)
 {
 	struct error err;
 	auto_free char *path = record_path(a);
-	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
 	auto_json cJSON *record = condition_book_encode(&a->book);
 	cJSON_AddItemToObject(record, "queue", queue_encode(a));
 	cJSON_AddNumberToObject(record, "contact", (double)a->contact);
-	if (json_print(record, &text) < 0)
-		error_set(&err, ERROR_PERMANENT, "the record of the alerts is over %d bytes", ALERT_RECORD_MAX);
-	else if (fs_write(AT_FDCWD, path, text.data, text.len, FS_PRIVATE, &err) == 0) {
+	if (json_file_write(AT_FDCWD, path, record, ALERT_RECORD_MAX, &err) == 0)
 		a->saved_contact = a->contact;
-		return;
-	}
-	log_event(LOG_LEVEL_ERROR, "alert", "error=\"%s\"", err.message);
+	else
+		log_event(LOG_LEVEL_ERROR, "alert", "error=\"%s\"", err.message);
 }
 
 static void restore(struct alerts *a)
 {
 	struct error err;
 	auto_free char *path = record_path(a);
-	auto_buf struct buf text = BUF_INIT(ALERT_RECORD_MAX);
+	auto_json cJSON *record = NULL;
 	int64_t now = clock_wall();
-	if (access(path, F_OK) < 0 && errno == ENOENT)
+	if (json_file_read(AT_FDCWD, path, ALERT_RECORD_MAX, &record, &err) == 0)
 		return;
-	auto_json cJSON *record =
-		fs_read(AT_FDCWD, path, false, &text, &err) < 0 ? NULL : json_parse(text.data, text.len, &err);
 	if (!record || queue_decode(record, a, &err) < 0 || json_i64(record, "contact", &a->contact, &err) < 0 ||
 		condition_book_decode(record, &a->book, &err) < 0) {
 		log_event(LOG_LEVEL_WARNING, "alert", "error=\"%s: %s: what was told may be told again\"", path,

@@ -8,8 +8,9 @@
 
 #include <cmocka.h>
 
-#include "lib/wire/json.h"
+#include "lib/wire/json_file.h"
 #include "lib/core/mem.h"
+#include "tests/unit/scratch.h"
 
 static void refuse(const char *text, const char *reason)
 {
@@ -105,6 +106,29 @@ static void an_integer_is_what_it_was_when_it_comes_back(void **state)
 	assert_true(n == 999999999999999);
 }
 
+static void one_in_a_file_is_whole_or_told_of(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct stat st;
+	cJSON *found;
+	auto_json cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "a", "b");
+	assert_int_equal(json_file_read(s->fd, "x.json", 100, &found, &err), 0);
+	assert_int_equal(json_file_write(s->fd, "x.json", o, 9, &err), 0);
+	assert_int_equal(fstatat(s->fd, "x.json", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(json_file_read(s->fd, "x.json", 100, &found, &err), 1);
+	assert_true(cJSON_Compare(o, found, true));
+	cJSON_Delete(found);
+	assert_int_equal(json_file_write(s->fd, "x.json", o, 8, &err), -1);
+	assert_string_equal(err.message, "x.json would be over 8 bytes");
+	assert_int_equal(json_file_read(s->fd, "x.json", 8, &found, &err), -1); /* more than it may have */
+	scratch_write(s, "x.json", "{\"a\":", 0600);
+	assert_int_equal(json_file_read(s->fd, "x.json", 100, &found, &err), -1);
+	assert_null(found);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -113,6 +137,7 @@ int main(void)
 		cmocka_unit_test(depth_is_bounded_before_anything_recurses),
 		cmocka_unit_test(readers_name_the_member_and_the_fault),
 		cmocka_unit_test(an_integer_is_what_it_was_when_it_comes_back),
+		cmocka_unit_test_setup_teardown(one_in_a_file_is_whole_or_told_of, scratch_setup, scratch_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
+#include "lib/wire/json_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,12 +27,9 @@ bool adopt_journal_is_there(const struct agent_config *config)
 
 static int read_state(struct adopt_journal *j, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(STATE_MAX);
-	if (faccessat(j->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-		return 0;
-	if (fs_read(j->directory, name, false, &text, err) < 0)
-		return -1;
-	j->state = json_parse(text.data, text.len, err);
+	int found = json_file_read(j->directory, name, STATE_MAX, &j->state, err);
+	if (found == 0 || (found < 0 && err->kind == ERROR_RETRY))
+		return found;
 	if (!j->state || !json_array(j->state, "files", FILES_MAX, err) ||
 		!json_array(j->state, "services", FILES_MAX, err))
 		return error_wrap(err,
@@ -118,10 +116,7 @@ int adopt_journal_service(struct adopt_journal *j, const char *certificate, cons
 
 int adopt_journal_write(struct adopt_journal *j, struct error *err)
 {
-	auto_buf struct buf text = BUF_INIT(STATE_MAX);
-	if (json_print(j->state, &text) < 0)
-		return error_set(err, ERROR_PERMANENT, "the journal would be too long");
-	return fs_write(j->directory, name, text.data, text.len, FS_PRIVATE, err);
+	return json_file_write(j->directory, name, j->state, STATE_MAX, err);
 }
 
 int adopt_journal_backup(const struct adopt_journal *j, const struct edit *edit, struct error *err)
