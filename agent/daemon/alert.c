@@ -230,8 +230,8 @@ static void do_round(struct alerts *a)
 	const struct condition_policy policy = {.hold = 0, .repeat = a->site->config->alert.repeat};
 	collect_hub(a, now, &seen);
 	collect_signers(a, &seen);
-	for (size_t i = 0; i < a->site->ward_count; i++)
-		collect_certificate(a, a->site->wards[i], now, &seen);
+	for (size_t i = 0; i < a->site->certificate_count; i++)
+		collect_certificate(a, a->site->certificates[i], now, &seen);
 	bool changed = condition_round(&a->book, &seen, &policy, now, &notice);
 	if (notice.count)
 		queue_notice(a, &notice, now);

@@ -20,7 +20,7 @@ struct client {
 	struct site *site;
 	uid_t uid;
 	struct conn *conn;
-	bool *followed; /* by pull: which wards; NULL: no pull */
+	bool *followed; /* by pull: which certificates; NULL: no pull */
 	bool asked;     /* the hub has been asked … */
 	bool ponged;    /* … and has said all that it had to say to that */
 	struct event *check;
@@ -99,9 +99,9 @@ static void do_status(struct client *c)
 	bool converged = true;
 	struct site *site = c->site;
 	answer(c, hub_status(site));
-	for (size_t i = 0; i < site->ward_count; i++) {
-		answer(c, daemon_certificate_status(site->wards[i]));
-		converged = converged && daemon_certificate_converged(site->wards[i]);
+	for (size_t i = 0; i < site->certificate_count; i++) {
+		answer(c, daemon_certificate_status(site->certificates[i]));
+		converged = converged && daemon_certificate_converged(site->certificates[i]);
 	}
 	finish(c, !converged ? CLI_UNCONVERGED : session_is_ready(site->session) ? CLI_DONE : CLI_UNREACHABLE, NULL);
 }
@@ -121,9 +121,9 @@ static void progress(struct client *c, const char *certificate, const char *what
 static void ask_hub(struct client *c)
 {
 	struct site *site = c->site;
-	for (size_t i = 0; i < site->ward_count; i++)
+	for (size_t i = 0; i < site->certificate_count; i++)
 		if (c->followed[i])
-			daemon_certificate_pull(site->wards[i]);
+			daemon_certificate_pull(site->certificates[i]);
 	c->asked = true;
 	session_ping(site->session);
 }
@@ -132,12 +132,12 @@ static void finish_pull(struct client *c, const char *error)
 {
 	struct site *site = c->site;
 	bool failed = false, converged = true;
-	for (size_t i = 0; i < site->ward_count; i++) {
+	for (size_t i = 0; i < site->certificate_count; i++) {
 		if (!c->followed[i])
 			continue;
-		answer(c, daemon_certificate_status(site->wards[i]));
-		failed = failed || daemon_certificate_transaction(site->wards[i])->state == TRANSACTION_FAILED;
-		converged = converged && daemon_certificate_converged(site->wards[i]);
+		answer(c, daemon_certificate_status(site->certificates[i]));
+		failed = failed || daemon_certificate_transaction(site->certificates[i])->state == TRANSACTION_FAILED;
+		converged = converged && daemon_certificate_converged(site->certificates[i]);
 	}
 	finish(c, failed ? CLI_FAILED : converged ? CLI_DONE : CLI_UNCONVERGED, error);
 }
@@ -145,8 +145,8 @@ static void finish_pull(struct client *c, const char *error)
 static bool pull_is_over(const struct client *c)
 {
 	const struct site *site = c->site;
-	for (size_t i = 0; i < site->ward_count; i++) {
-		const struct transaction *t = daemon_certificate_transaction(site->wards[i]);
+	for (size_t i = 0; i < site->certificate_count; i++) {
+		const struct transaction *t = daemon_certificate_transaction(site->certificates[i]);
 		if (c->followed[i] && (!transaction_rests(t) || t->state == TRANSACTION_STAGED))
 			return false;
 	}
@@ -175,23 +175,24 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 			"`certsync status` on the hub)");
 }
 
-static int choose_wards(struct client *c, const cJSON *request, struct error *err)
+static int choose_certificates(struct client *c, const cJSON *request, struct error *err)
 {
 	const struct site *site = c->site;
-	const cJSON *names = json_array(request, "certificates", (int)site->ward_count + 1, err);
+	const cJSON *names = json_array(request, "certificates", (int)site->certificate_count + 1, err);
 	const cJSON *element;
 	if (!names)
 		return -1;
 	bool all = cJSON_GetArraySize(names) == 0;
-	c->followed = mem_array(site->ward_count, sizeof(bool));
-	for (size_t i = 0; all && i < site->ward_count; i++)
+	c->followed = mem_array(site->certificate_count, sizeof(bool));
+	for (size_t i = 0; all && i < site->certificate_count; i++)
 		c->followed[i] = true;
 	cJSON_ArrayForEach (element, names) {
 		const char *name = json_element(element, NAME_CERTIFICATE_MAX - 1, err);
 		size_t i = 0;
-		while (name && i < site->ward_count && strcmp(daemon_certificate_name(site->wards[i]), name) != 0)
+		while (name && i < site->certificate_count &&
+			strcmp(daemon_certificate_name(site->certificates[i]), name) != 0)
 			i++;
-		if (!name || i == site->ward_count)
+		if (!name || i == site->certificate_count)
 			return name ? error_set(err, ERROR_USAGE, "%s is not in agent.conf", name) : -1;
 		c->followed[i] = true;
 	}
@@ -204,7 +205,7 @@ static void do_pull(struct client *c, const cJSON *request)
 	uint32_t seconds;
 	char when[CLOCK_TEXT_MAX];
 	struct session_status status;
-	if (choose_wards(c, request, &err) < 0 || json_u32(request, "seconds", &seconds, &err) < 0) {
+	if (choose_certificates(c, request, &err) < 0 || json_u32(request, "seconds", &seconds, &err) < 0) {
 		finish(c, CLI_USAGE, err.message);
 		return;
 	}
@@ -350,14 +351,14 @@ void control_hub_failed(struct site *site)
 			finish(c, CLI_UNREACHABLE, s.failure);
 }
 
-void control_told(struct site *site, struct daemon_certificate *ward, const struct message *m)
+void control_told(struct site *site, struct daemon_certificate *about, const struct message *m)
 {
 	char revision[REVISION_TEXT_MAX];
 	size_t i = 0;
-	while (i < site->ward_count && site->wards[i] != ward)
+	while (i < site->certificate_count && site->certificates[i] != about)
 		i++;
 	for (struct client *c = site->control ? site->control->clients : NULL; c; c = c->next) {
-		if (!c->followed || i == site->ward_count || !c->followed[i])
+		if (!c->followed || i == site->certificate_count || !c->followed[i])
 			continue;
 		if (m->type != MESSAGE_PROBED)
 			progress(c, m->certificate, message_type_name(m->type),

@@ -24,6 +24,6 @@ void control_interrupt(struct site *site);
 void control_welcome(struct site *site);
 void control_pong(struct site *site);
 void control_hub_failed(struct site *site);
-void control_told(struct site *site, struct daemon_certificate *ward, const struct message *m);
+void control_told(struct site *site, struct daemon_certificate *about, const struct message *m);
 
 #endif

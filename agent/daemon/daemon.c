@@ -32,11 +32,11 @@ struct agent {
 	char told[CHAIN_HEX_MAX]; /* SHA-256 of the last one */
 };
 
-struct daemon_certificate *site_ward(const struct site *site, const char *certificate)
+struct daemon_certificate *site_certificate(const struct site *site, const char *certificate)
 {
-	for (size_t i = 0; i < site->ward_count; i++)
-		if (strcmp(daemon_certificate_name(site->wards[i]), certificate) == 0)
-			return site->wards[i];
+	for (size_t i = 0; i < site->certificate_count; i++)
+		if (strcmp(daemon_certificate_name(site->certificates[i]), certificate) == 0)
+			return site->certificates[i];
 	return NULL;
 }
 
@@ -55,13 +55,13 @@ static void on_greet(void *context)
 	struct message hello = {.type = MESSAGE_HELLO,
 		.protocol = MESSAGE_PROTOCOL,
 		.clock = clock_wall(),
-		.count = (uint32_t)site->ward_count};
+		.count = (uint32_t)site->certificate_count};
 	snprintf(hello.version, sizeof(hello.version), "%s", CERTSYNC_VERSION);
 	snprintf(hello.instance, sizeof(hello.instance), "%s", site->instance);
 	session_tell(site->session, &hello);
-	for (size_t i = 0; i < site->ward_count; i++) {
+	for (size_t i = 0; i < site->certificate_count; i++) {
 		struct message inventory;
-		daemon_certificate_inventory(site->wards[i], &inventory);
+		daemon_certificate_inventory(site->certificates[i], &inventory);
 		session_tell(site->session, &inventory);
 	}
 }
@@ -136,8 +136,8 @@ static void on_welcome(const struct message *m, void *context)
 {
 	struct agent *a = context;
 	tell_host_keys(a, m->host_keys);
-	for (size_t i = 0; i < a->site.ward_count; i++)
-		daemon_certificate_welcome(a->site.wards[i]);
+	for (size_t i = 0; i < a->site.certificate_count; i++)
+		daemon_certificate_welcome(a->site.certificates[i]);
 	control_welcome(&a->site);
 	agent_alert_connection(a->alert);
 }
@@ -149,9 +149,9 @@ static void on_message(const struct message *m, void *context)
 		tell_signers(a, m->signers);
 		return;
 	}
-	struct daemon_certificate *ward = site_ward(&a->site, m->certificate);
-	if (ward) {
-		daemon_certificate_message(ward, m);
+	struct daemon_certificate *known = site_certificate(&a->site, m->certificate);
+	if (known) {
+		daemon_certificate_message(known, m);
 		return;
 	}
 	struct message failed = {.type = MESSAGE_FAILED,
@@ -171,9 +171,9 @@ static void on_message(const struct message *m, void *context)
 static void on_bundle(const char *certificate, const uint8_t *data, size_t len, void *context)
 {
 	struct agent *a = context;
-	struct daemon_certificate *ward = site_ward(&a->site, certificate);
-	if (ward)
-		daemon_certificate_bundle(ward, data, len);
+	struct daemon_certificate *known = site_certificate(&a->site, certificate);
+	if (known)
+		daemon_certificate_bundle(known, data, len);
 }
 
 static void on_pong(void *context)
@@ -185,8 +185,8 @@ static void on_pong(void *context)
 static void on_lost(bool was_ready, void *context)
 {
 	struct agent *a = context;
-	for (size_t i = 0; was_ready && i < a->site.ward_count; i++)
-		daemon_certificate_lost(a->site.wards[i]);
+	for (size_t i = 0; was_ready && i < a->site.certificate_count; i++)
+		daemon_certificate_lost(a->site.certificates[i]);
 	control_hub_failed(&a->site);
 	if (was_ready)
 		agent_alert_connection(a->alert);
@@ -200,9 +200,9 @@ static void reload_soon(struct agent *a)
 		event_active(a->reload, 0, 0);
 }
 
-static void on_told(struct site *site, struct daemon_certificate *ward, const struct message *m)
+static void on_told(struct site *site, struct daemon_certificate *about, const struct message *m)
 {
-	control_told(site, ward, m);
+	control_told(site, about, m);
 	reload_soon((struct agent *)site);
 }
 
@@ -213,11 +213,11 @@ static void close_configured(struct agent *a)
 	struct site *site = &a->site;
 	agent_alert_close(a->alert);
 	a->alert = NULL;
-	for (size_t i = 0; i < site->ward_count; i++)
-		daemon_certificate_free(site->wards[i]);
-	free(site->wards);
-	site->wards = NULL;
-	site->ward_count = 0;
+	for (size_t i = 0; i < site->certificate_count; i++)
+		daemon_certificate_free(site->certificates[i]);
+	free(site->certificates);
+	site->certificates = NULL;
+	site->certificate_count = 0;
 	session_free(site->session);
 	site->session = NULL;
 }
@@ -250,17 +250,18 @@ static void on_inventory(const struct reply *reply, void *context)
 	for (size_t i = 0; i < sizeof(reply->instance); i++)
 		snprintf(site->instance + 2 * i, 3, "%02x", reply->instance[i]);
 	site->session = session_new(site->base, site->config, &session_handler, a);
-	site->wards = mem_array(site->config->certificate_count, sizeof(*site->wards));
+	site->certificates = mem_array(site->config->certificate_count, sizeof(*site->certificates));
 	for (size_t i = 0; i < site->config->certificate_count; i++) {
 		const struct agent_certificate *certificate = &site->config->certificates[i];
-		site->wards[i] = daemon_certificate_new(site, certificate, find_inventory(reply, certificate->name));
-		site->ward_count = i + 1;
+		site->certificates[i] =
+			daemon_certificate_new(site, certificate, find_inventory(reply, certificate->name));
+		site->certificate_count = i + 1;
 	}
 	arm_probes(a);
 	session_start(site->session);
 	a->alert = agent_alert_open(site);
 	log_event(LOG_LEVEL_NOTICE, "started", "version=%s certificates=%zu hubs=%zu", CERTSYNC_VERSION,
-		site->ward_count, site->config->hub_count);
+		site->certificate_count, site->config->hub_count);
 	reload_soon(a);
 }
 
@@ -272,8 +273,8 @@ static void open_configured(struct agent *a)
 
 static bool any_switched(const struct site *site)
 {
-	for (size_t i = 0; i < site->ward_count; i++)
-		if (transaction_is_switched(daemon_certificate_transaction(site->wards[i])))
+	for (size_t i = 0; i < site->certificate_count; i++)
+		if (transaction_is_switched(daemon_certificate_transaction(site->certificates[i])))
 			return true;
 	return false;
 }
@@ -341,8 +342,8 @@ static void read_again(struct agent *a)
 
 static void inspect_all(struct agent *a)
 {
-	for (size_t i = 0; i < a->site.ward_count; i++)
-		daemon_certificate_inspect(a->site.wards[i]);
+	for (size_t i = 0; i < a->site.certificate_count; i++)
+		daemon_certificate_inspect(a->site.certificates[i]);
 }
 
 static void on_probes(evutil_socket_t fd, short what, void *context)

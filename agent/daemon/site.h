@@ -21,16 +21,17 @@ struct site {
 	struct root_client *root;
 	struct session *session;
 	struct control *control;
-	struct teller *teller;             /* NULL: nobody is told */
-	struct daemon_certificate **wards; /* one for each certificate of the configuration */
-	size_t ward_count;
+	struct teller *teller;                    /* NULL: nobody is told */
+	struct daemon_certificate **certificates; /* one for each certificate of the configuration */
+	size_t certificate_count;
 	char instance[2 * REQUEST_INSTANCE_SIZE + 1];
 	char signers_refused[REQUEST_TEXT_MAX]; /* why the last list of the hub's signing keys was; empty: it was not */
 	/* A certificate has something to tell, to the hub too if it is there. This is called before the certificate
 	 * acts on it. */
-	void (*told)(struct site *site, struct daemon_certificate *ward, const struct message *m);
+	void (*told)(struct site *site, struct daemon_certificate *about, const struct message *m);
 };
 
-struct daemon_certificate *site_ward(const struct site *site, const char *certificate); /* NULL: not one of ours */
+/* Returns NULL when it is not one of ours. */
+struct daemon_certificate *site_certificate(const struct site *site, const char *certificate);
 
 #endif

@@ -8,16 +8,16 @@
 int root_certificate_open(struct root_certificate *k, const struct agent_config *config,
 	const struct agent_certificate *certificate, int root_state, int stop_fd, struct error *err)
 {
-	struct root_certificate keeper = {
+	struct root_certificate opened = {
 		.config = config,
 		.certificate = certificate,
 		.root_state = root_state,
 		.stop_fd = stop_fd,
 	};
-	if (install_open(config, certificate, &keeper.install, err) < 0)
+	if (install_open(config, certificate, &opened.install, err) < 0)
 		return error_wrap(err, "certificate %s", certificate->name);
-	memcpy(keeper.journal.certificate, certificate->name, strlen(certificate->name) + 1);
-	*k = keeper;
+	memcpy(opened.journal.certificate, certificate->name, strlen(certificate->name) + 1);
+	*k = opened;
 	return 0;
 }
 

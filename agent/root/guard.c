@@ -44,7 +44,7 @@ static void add_file(struct guard *g, const char *path)
 	add(g, directory, slash + 1);
 }
 
-static void add_keeper(struct guard *g, const struct root_certificate *k)
+static void add_certificate(struct guard *g, const struct root_certificate *k)
 {
 	char revision[REVISION_TEXT_MAX];
 	revision_text(root_certificate_wanted(k)->revision, revision);
@@ -77,7 +77,7 @@ void guard_event(struct guard *g)
 		check_within(g, g->gap_ms);
 }
 
-void guard_arm(struct guard *g, const struct root_certificate *keepers, size_t count)
+void guard_arm(struct guard *g, const struct root_certificate *certificates, size_t count)
 {
 	struct error err;
 	/* Only the watches that end now have told of what has happened up to now. */
@@ -92,8 +92,8 @@ void guard_arm(struct guard *g, const struct root_certificate *keepers, size_t c
 	}
 	watch_begin(g->watch);
 	for (size_t i = 0; i < count; i++)
-		if (keepers[i].ready)
-			add_keeper(g, &keepers[i]);
+		if (certificates[i].ready)
+			add_certificate(g, &certificates[i]);
 	watch_end(g->watch);
 }
 
@@ -119,7 +119,7 @@ static void slow_down(struct guard *g, int64_t now_ms)
 	g->repaired_at_ms = now_ms;
 }
 
-bool guard_tick(struct guard *g, struct root_certificate *keepers, size_t count)
+bool guard_tick(struct guard *g, struct root_certificate *certificates, size_t count)
 {
 	bool repaired = false;
 	int64_t now_ms = clock_monotonic_ms();
@@ -128,11 +128,11 @@ bool guard_tick(struct guard *g, struct root_certificate *keepers, size_t count)
 	if (now_ms - g->repaired_at_ms > GUARD_QUIET_MS)
 		g->gap_ms = GUARD_GAP_MIN_MS;
 	/* Watches come before the look at the files, so that what changes after the look makes an event. */
-	guard_arm(g, keepers, count);
+	guard_arm(g, certificates, count);
 	g->check_at_ms = now_ms + GUARD_INTERVAL_MS;
 	for (size_t i = 0; i < count; i++) {
 		struct error err;
-		struct root_certificate *k = &keepers[i];
+		struct root_certificate *k = &certificates[i];
 		if (!k->ready && root_certificate_start(k, &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 		int changed = k->ready ? root_certificate_repair(k) : -1;

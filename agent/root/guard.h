@@ -23,7 +23,7 @@ void guard_release(struct guard *g);
 
 /* Makes the watches those that are needed now; it is called after whatever may have changed which files are installed.
  * Events that are still unread count. */
-void guard_arm(struct guard *g, const struct root_certificate *keepers, size_t count);
+void guard_arm(struct guard *g, const struct root_certificate *certificates, size_t count);
 /* Takes the events of guard_fd, which is -1 when there is none. */
 int guard_fd(const struct guard *g);
 void guard_event(struct guard *g);
@@ -33,6 +33,6 @@ void guard_check_soon(struct guard *g);
 void guard_check_now(struct guard *g);    /* a hold has begun or ended */
 int64_t guard_due(const struct guard *g); /* milliseconds until guard_tick has something to do */
 /* Returns true when something was put right. */
-bool guard_tick(struct guard *g, struct root_certificate *keepers, size_t count);
+bool guard_tick(struct guard *g, struct root_certificate *certificates, size_t count);
 
 #endif

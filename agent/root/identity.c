@@ -105,19 +105,20 @@ static int make_ssh_key(const struct names *n, int directory, struct fs_owner ow
 	return result < 0 ? -1 : fs_write(directory, n->ssh, file.data, file.len, owner, err);
 }
 
-static int load_ssh_key(const struct names *n, const struct directories *places, struct identity *i, struct error *err)
+static int load_ssh_key(
+	const struct names *n, const struct directories *directories, struct identity *i, struct error *err)
 {
 	uint8_t public_key[SEAL_KEY_SIZE];
 	auto_buf struct buf blob = BUF_INIT(128);
 	auto_buf struct buf text = BUF_INIT(sizeof(i->ssh_public));
 	auto_buf struct buf line = BUF_INIT(256);
 	struct fs_owner owner = FS_PRIVATE;
-	if (places->has_user) {
-		owner.uid = places->user.uid;
-		owner.gid = places->user.gid;
+	if (directories->has_user) {
+		owner.uid = directories->user.uid;
+		owner.gid = directories->user.gid;
 	}
-	int found = is_missing(places->state, n->ssh) ? make_ssh_key(n, places->state, owner, public_key, err)
-						      : read_ssh_key(n, places->state, public_key, err);
+	int found = is_missing(directories->state, n->ssh) ? make_ssh_key(n, directories->state, owner, public_key, err)
+							   : read_ssh_key(n, directories->state, public_key, err);
 	if (found < 0)
 		return -1;
 	ssh_key_put_public(&blob, public_key);
@@ -125,118 +126,118 @@ static int load_ssh_key(const struct names *n, const struct directories *places,
 	memcpy(i->ssh_public, buf_text(&text), text.len + 1);
 	buf_addf(&line, "%s %s certsync-agent\n", SSH_KEY_TYPE, i->ssh_public);
 	owner.mode = 0644;
-	return keep_file(places->state, n->ssh_public, &line, owner, err);
+	return keep_file(directories->state, n->ssh_public, &line, owner, err);
 }
 
 /* Puts each name's next file in its place. The sealing key goes first, so that whoever finds the SSH key left over
  * knows that the hub has taken both. */
-static int take_next(const struct directories *places, struct error *err)
+static int take_next(const struct directories *directories, struct error *err)
 {
 	const struct {
 		int directory;
 		const char *from, *to;
 	} moves[] = {
-		{places->root_state, next.seal, present.seal},
-		{places->root_state, next.seal_public, present.seal_public},
-		{places->state, next.ssh_public, present.ssh_public},
-		{places->state, next.ssh, present.ssh},
+		{directories->root_state, next.seal, present.seal},
+		{directories->root_state, next.seal_public, present.seal_public},
+		{directories->state, next.ssh_public, present.ssh_public},
+		{directories->state, next.ssh, present.ssh},
 	};
 	for (size_t i = 0; i < COUNT(moves); i++)
 		if (renameat(moves[i].directory, moves[i].from, moves[i].directory, moves[i].to) < 0 && errno != ENOENT)
 			return error_errno(err, "cannot rename %s", moves[i].from);
-	if (fs_sync_directory(places->root_state, err) < 0)
+	if (fs_sync_directory(directories->root_state, err) < 0)
 		return -1;
-	return fs_sync_directory(places->state, err);
+	return fs_sync_directory(directories->state, err);
 }
 
-static int load(const struct names *n, const struct directories *places, struct identity *ret, struct error *err)
+static int load(const struct names *n, const struct directories *directories, struct identity *ret, struct error *err)
 {
-	if (load_seal_key(n, places->root_state, ret, err) < 0)
+	if (load_seal_key(n, directories->root_state, ret, err) < 0)
 		return -1;
-	return load_ssh_key(n, places, ret, err);
+	return load_ssh_key(n, directories, ret, err);
 }
 
 /* Goes on with a rotation that was interrupted. */
-static int finish_rotation(const struct directories *places, struct error *err)
+static int finish_rotation(const struct directories *directories, struct error *err)
 {
-	bool half_way = is_missing(places->root_state, next.seal) && !is_missing(places->state, next.ssh);
-	return half_way ? take_next(places, err) : 0;
+	bool half_way = is_missing(directories->root_state, next.seal) && !is_missing(directories->state, next.ssh);
+	return half_way ? take_next(directories, err) : 0;
 }
 
-static int load_present(const struct directories *places, struct identity *ret, struct error *err)
+static int load_present(const struct directories *directories, struct identity *ret, struct error *err)
 {
-	return finish_rotation(places, err) < 0 ? -1 : load(&present, places, ret, err);
+	return finish_rotation(directories, err) < 0 ? -1 : load(&present, directories, ret, err);
 }
 
 /* In a rotation that is half done only the SSH key is left to be renamed. That fault is told too, and does not concern
  * the sealing key. */
-static int load_serving(const struct directories *places, struct identity *ret, struct error *err)
+static int load_serving(const struct directories *directories, struct identity *ret, struct error *err)
 {
 	struct error fault;
-	if (load_seal_key(&present, places->root_state, ret, err) < 0)
+	if (load_seal_key(&present, directories->root_state, ret, err) < 0)
 		return -1;
-	if (finish_rotation(places, &fault) == 0 && load_ssh_key(&present, places, ret, &fault) == 0)
+	if (finish_rotation(directories, &fault) == 0 && load_ssh_key(&present, directories, ret, &fault) == 0)
 		return 0;
 	ret->ssh_public[0] = '\0';
 	ret->ssh_fault = fault;
 	return 0;
 }
 
-static int load_next(const struct directories *places, struct identity *ret, struct error *err)
+static int load_next(const struct directories *directories, struct identity *ret, struct error *err)
 {
-	return load(&next, places, ret, err);
+	return load(&next, directories, ret, err);
 }
 
-static int replace_present(const struct directories *places, struct identity *ret, struct error *err)
+static int replace_present(const struct directories *directories, struct identity *ret, struct error *err)
 {
-	if (is_missing(places->root_state, next.seal) || is_missing(places->state, next.ssh))
+	if (is_missing(directories->root_state, next.seal) || is_missing(directories->state, next.ssh))
 		return error_set(err, ERROR_USAGE, "there are no new keys");
-	return take_next(places, err) < 0 ? -1 : load(&present, places, ret, err);
+	return take_next(directories, err) < 0 ? -1 : load(&present, directories, ret, err);
 }
 
 /* Two processes that start at once must not each make a key. */
-static int locked(int (*run)(const struct directories *places, struct identity *ret, struct error *err),
-	const struct directories *places, struct identity *ret, struct error *err)
+static int locked(int (*run)(const struct directories *directories, struct identity *ret, struct error *err),
+	const struct directories *directories, struct identity *ret, struct error *err)
 {
 	auto_identity struct identity i = {0};
-	if (flock(places->root_state, LOCK_EX) < 0)
+	if (flock(directories->root_state, LOCK_EX) < 0)
 		return error_errno(err, "cannot lock the root half's state directory");
-	int result = run(places, &i, err);
-	flock(places->root_state, LOCK_UN);
+	int result = run(directories, &i, err);
+	flock(directories->root_state, LOCK_UN);
 	if (result < 0)
 		return error_wrap(err, "identity");
 	*ret = i;
 	return 0;
 }
 
-int identity_load(const struct directories *places, struct identity *ret, struct error *err)
+int identity_load(const struct directories *directories, struct identity *ret, struct error *err)
 {
-	return locked(load_present, places, ret, err);
+	return locked(load_present, directories, ret, err);
 }
 
-int identity_serve(const struct directories *places, struct identity *ret, struct error *err)
+int identity_serve(const struct directories *directories, struct identity *ret, struct error *err)
 {
-	return locked(load_serving, places, ret, err);
+	return locked(load_serving, directories, ret, err);
 }
 
-int identity_refresh(const struct directories *places, struct identity *i, struct error *err)
+int identity_refresh(const struct directories *directories, struct identity *i, struct error *err)
 {
 	auto_buf struct buf raw = BUF_INIT(SEAL_KEY_SIZE + 1);
 	struct error ignored;
-	if (fs_read(places->root_state, present.seal, false, &raw, &ignored) == 0 && raw.len == SEAL_KEY_SIZE &&
+	if (fs_read(directories->root_state, present.seal, false, &raw, &ignored) == 0 && raw.len == SEAL_KEY_SIZE &&
 		CRYPTO_memcmp(raw.data, i->seal_private, SEAL_KEY_SIZE) == 0)
 		return 0;
-	return identity_serve(places, i, err);
+	return identity_serve(directories, i, err);
 }
 
-int identity_next(const struct directories *places, struct identity *ret, struct error *err)
+int identity_next(const struct directories *directories, struct identity *ret, struct error *err)
 {
-	return locked(load_next, places, ret, err);
+	return locked(load_next, directories, ret, err);
 }
 
-int identity_take_next(const struct directories *places, struct identity *ret, struct error *err)
+int identity_take_next(const struct directories *directories, struct identity *ret, struct error *err)
 {
-	return locked(replace_present, places, ret, err);
+	return locked(replace_present, directories, ret, err);
 }
 
 void identity_line(const struct identity *i, struct buf *out)

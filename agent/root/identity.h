@@ -23,22 +23,22 @@ void identity_release(struct identity *i); /* wipes */
 #define auto_identity __attribute__((cleanup(identity_release)))
 
 /* Makes what is missing. A key file that exists and cannot be used is an error and is never replaced. */
-int identity_load(const struct directories *places, struct identity *ret, struct error *err);
+int identity_load(const struct directories *directories, struct identity *ret, struct error *err);
 
 /* Loads what the root half needs at work, which is the sealing key alone. The SSH key lies in a directory of the
  * agent's user: whatever he has made of it, a directory or a link, must keep nobody from starting his daemon again,
  * which then says that it cannot log in. */
-int identity_serve(const struct directories *places, struct identity *ret, struct error *err);
+int identity_serve(const struct directories *directories, struct identity *ret, struct error *err);
 
 /* Loads an identity that identity_serve has loaded again if the sealing key is another one by now. A rotation replaces
  * that key first. */
-int identity_refresh(const struct directories *places, struct identity *i, struct error *err);
+int identity_refresh(const struct directories *directories, struct identity *i, struct error *err);
 
 /* Loads, and makes if they are missing, the keys that are to replace the present ones. They lie beside them under names
  * that end in ".next", since the hub is told first. */
-int identity_next(const struct directories *places, struct identity *ret, struct error *err);
+int identity_next(const struct directories *directories, struct identity *ret, struct error *err);
 /* Puts the next keys in place. If that is interrupted, the next identity_load goes on with it. */
-int identity_take_next(const struct directories *places, struct identity *ret, struct error *err);
+int identity_take_next(const struct directories *directories, struct identity *ret, struct error *err);
 
 /* Appends "certsync-agent:1 ssh-ed25519 BASE64 x25519:BASE64\n", which `certsync agent add NAME --key -` reads. */
 void identity_line(const struct identity *i, struct buf *out);

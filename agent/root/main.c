@@ -36,13 +36,13 @@ static const char default_config[] = "/etc/certsync/agent.conf";
 struct root {
 	const char *config_path;
 	struct agent_config *config;
-	struct directories places;
+	struct directories directories;
 	struct identity identity;
 	bool identified;
 	int64_t identify_at_ms; /* monotonic; when it is tried again */
 	uint8_t instance[REQUEST_INSTANCE_SIZE];
-	struct root_certificate *keepers;
-	size_t keeper_count;
+	struct root_certificate *certificates;
+	size_t certificate_count;
 	struct guard guard;
 	struct daemon_process child;
 	bool waiting; /* there may be a request of the child's that was read already */
@@ -68,7 +68,7 @@ static int signal_fd(const int *numbers, size_t count)
 
 static int lock_state(struct root *r, struct error *err)
 {
-	r->lock = openat(r->places.root_state, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	r->lock = openat(r->directories.root_state, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (r->lock < 0)
 		return error_errno(err, "cannot open the lock in %s", r->config->root_state);
 	if (flock(r->lock, LOCK_EX | LOCK_NB) < 0)
@@ -78,41 +78,41 @@ static int lock_state(struct root *r, struct error *err)
 }
 
 /* A certificate that cannot be started now is tried again by the guard, and does not hold up the others. */
-static int open_keepers(
+static int open_certificates(
 	const struct agent_config *config, const struct root *r, struct root_certificate **ret, struct error *err)
 {
-	struct root_certificate *keepers = mem_array(config->certificate_count, sizeof(*keepers));
+	struct root_certificate *certificates = mem_array(config->certificate_count, sizeof(*certificates));
 	for (size_t i = 0; i < config->certificate_count; i++) {
-		if (root_certificate_open(
-			    &keepers[i], config, &config->certificates[i], r->places.root_state, r->stop_fd, err) == 0)
+		if (root_certificate_open(&certificates[i], config, &config->certificates[i], r->directories.root_state,
+			    r->stop_fd, err) == 0)
 			continue;
 		while (i-- > 0)
-			root_certificate_close(&keepers[i]);
-		free(keepers);
+			root_certificate_close(&certificates[i]);
+		free(certificates);
 		return -1;
 	}
-	*ret = keepers;
+	*ret = certificates;
 	return 0;
 }
 
-static void close_keepers(struct root *r)
+static void close_certificates(struct root *r)
 {
-	for (size_t i = 0; i < r->keeper_count; i++)
-		root_certificate_close(&r->keepers[i]);
-	free(r->keepers);
-	r->keepers = NULL;
-	r->keeper_count = 0;
+	for (size_t i = 0; i < r->certificate_count; i++)
+		root_certificate_close(&r->certificates[i]);
+	free(r->certificates);
+	r->certificates = NULL;
+	r->certificate_count = 0;
 }
 
-static void start_keepers(struct root *r)
+static void start_certificates(struct root *r)
 {
-	for (size_t i = 0; i < r->keeper_count; i++) {
+	for (size_t i = 0; i < r->certificate_count; i++) {
 		struct error err;
-		if (root_certificate_start(&r->keepers[i], &err) < 0)
+		if (root_certificate_start(&r->certificates[i], &err) < 0)
 			log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 	}
-	output_prune(r->config, r->places.root_state);
-	guard_arm(&r->guard, r->keepers, r->keeper_count);
+	output_prune(r->config, r->directories.root_state);
+	guard_arm(&r->guard, r->certificates, r->certificate_count);
 	guard_check_soon(&r->guard);
 }
 
@@ -121,12 +121,12 @@ static void start_keepers(struct root *r)
 static void identify(struct root *r)
 {
 	struct error err;
-	int instance = directories_instance(&r->places, r->instance, &err);
+	int instance = directories_instance(&r->directories, r->instance, &err);
 	if (instance > 0)
 		log_event(LOG_LEVEL_WARNING, "identity",
 			"error=\"%s\" text=\"the number of this run cannot be kept: after a restart the hub may take this node for another for 90 s\"",
 			err.message);
-	r->identified = instance >= 0 && identity_serve(&r->places, &r->identity, &err) == 0;
+	r->identified = instance >= 0 && identity_serve(&r->directories, &r->identity, &err) == 0;
 	if (r->identified && r->identity.ssh_fault.kind != ERROR_NONE)
 		log_event(LOG_LEVEL_ERROR, "identity",
 			"error=\"%s\" text=\"certsync-agent cannot log in at a hub by SSH until that is mended\"",
@@ -145,28 +145,28 @@ static int start(struct root *r, struct error *err)
 	r->stop_fd = signal_fd(stop, COUNT(stop));
 	r->reload_fd = signal_fd(reload, COUNT(reload));
 	signal(SIGPIPE, SIG_IGN);
-	if (directories_open(r->config, &r->places, err) < 0 || lock_state(r, err) < 0 ||
-		open_keepers(r->config, r, &r->keepers, err) < 0)
+	if (directories_open(r->config, &r->directories, err) < 0 || lock_state(r, err) < 0 ||
+		open_certificates(r->config, r, &r->certificates, err) < 0)
 		return -1;
-	r->keeper_count = r->config->certificate_count;
-	directories_sweep(&r->places);
+	r->certificate_count = r->config->certificate_count;
+	directories_sweep(&r->directories);
 	guard_init(&r->guard);
 	opener_forget(&r->identity, sizeof(r->identity));
-	daemon_process_init(&r->child, r->config_path, r->places.has_user ? &r->places.user : NULL);
+	daemon_process_init(&r->child, r->config_path, r->directories.has_user ? &r->directories.user : NULL);
 	return 0;
 }
 
-static struct root_certificate *find_keeper(struct root *r, const char *certificate)
+static struct root_certificate *find_certificate(struct root *r, const char *certificate)
 {
-	for (size_t i = 0; i < r->keeper_count; i++)
-		if (strcmp(r->keepers[i].certificate->name, certificate) == 0)
-			return &r->keepers[i];
+	for (size_t i = 0; i < r->certificate_count; i++)
+		if (strcmp(r->certificates[i].certificate->name, certificate) == 0)
+			return &r->certificates[i];
 	return NULL;
 }
 
 /* ---- SIGHUP: all or nothing ---- */
 
-static bool same_places(const struct agent_config *a, const struct agent_config *b)
+static bool same_directories(const struct agent_config *a, const struct agent_config *b)
 {
 	return strcmp(a->directory, b->directory) == 0 && strcmp(a->state, b->state) == 0 &&
 		strcmp(a->root_state, b->root_state) == 0 && strcmp(a->run, b->run) == 0 &&
@@ -174,52 +174,52 @@ static bool same_places(const struct agent_config *a, const struct agent_config 
 }
 
 /* An undo that the journal does not know of must not be forgotten. */
-static void keep_undoing(struct root *r, struct root_certificate *keepers, size_t count)
+static void keep_undoing(struct root *r, struct root_certificate *certificates, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct root_certificate *before = find_keeper(r, keepers[i].certificate->name);
-		keepers[i].undoing = before && before->undoing;
-		keepers[i].held_until_ms = before ? before->held_until_ms : 0;
-		keepers[i].repaired = before ? before->repaired : 0;
+		const struct root_certificate *before = find_certificate(r, certificates[i].certificate->name);
+		certificates[i].undoing = before && before->undoing;
+		certificates[i].held_until_ms = before ? before->held_until_ms : 0;
+		certificates[i].repaired = before ? before->repaired : 0;
 	}
 }
 
 static void resetup_load(struct root *r)
 {
 	struct error err;
-	struct root_certificate *keepers;
+	struct root_certificate *certificates;
 	struct agent_config *config = setup_load(r->config_path);
-	if (config && !same_places(config, r->config)) {
+	if (config && !same_directories(config, r->config)) {
 		log_event(LOG_LEVEL_ERROR, "reload",
 			"error=\"directories or user changed: restart certsync-agent-root\"");
 		agent_config_free(config);
 		return;
 	}
-	if (!config || open_keepers(config, r, &keepers, &err) < 0) {
+	if (!config || open_certificates(config, r, &certificates, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\" text=\"the configuration before it stays\"",
 			config ? err.message : "the configuration has faults");
 		agent_config_free(config);
 		return;
 	}
-	keep_undoing(r, keepers, config->certificate_count);
-	close_keepers(r);
+	keep_undoing(r, certificates, config->certificate_count);
+	close_certificates(r);
 	agent_config_free(r->config);
 	r->config = config;
-	r->keepers = keepers;
-	r->keeper_count = config->certificate_count;
-	start_keepers(r);
+	r->certificates = certificates;
+	r->certificate_count = config->certificate_count;
+	start_certificates(r);
 	daemon_process_signal(&r->child, SIGHUP);
-	log_event(LOG_LEVEL_NOTICE, "reload", "certificates=%zu", r->keeper_count);
+	log_event(LOG_LEVEL_NOTICE, "reload", "certificates=%zu", r->certificate_count);
 }
 
 /* ---- requests ---- */
 
 /* Returns NULL with the reason: of kind `unknown` when agent.conf has no such certificate, else of a kind that
  * passes. */
-static struct root_certificate *ready_keeper(
+static struct root_certificate *ready_certificate(
 	struct root *r, const char *certificate, enum error_kind unknown, struct error *err)
 {
-	struct root_certificate *k = find_keeper(r, certificate);
+	struct root_certificate *k = find_certificate(r, certificate);
 	if (k && k->ready)
 		return k;
 	if (k)
@@ -243,7 +243,7 @@ static void refuse(struct reply *reply, const char *step, const struct error *er
 static int check_bundle(struct root *r, const struct frame *frame, struct bundle *ret, struct error *err)
 {
 	struct bundle_keys keys = {0};
-	if (identity_refresh(&r->places, &r->identity, err) < 0)
+	if (identity_refresh(&r->directories, &r->identity, err) < 0)
 		return -1;
 	memcpy(keys.seal_public, r->identity.seal_public, sizeof(keys.seal_public));
 	if (pin_signers(r->config->directory, &keys, err) < 0)
@@ -263,7 +263,7 @@ static void stage(struct root *r, const struct frame *frame, struct reply *reply
 	}
 	memcpy(reply->certificate, checked.certificate, sizeof(reply->certificate));
 	reply->revision = checked.revision;
-	struct root_certificate *k = ready_keeper(r, checked.certificate, ERROR_UNTRUSTED, &err);
+	struct root_certificate *k = ready_certificate(r, checked.certificate, ERROR_UNTRUSTED, &err);
 	if (k)
 		operation_stage(k, &sealed, reply);
 	else
@@ -274,9 +274,9 @@ static void take_inventory(const struct root *r, struct reply *reply)
 {
 	memcpy(reply->instance, r->instance, sizeof(reply->instance));
 	reply->inventory = mem_array(REQUEST_CERTIFICATES_MAX, sizeof(*reply->inventory));
-	for (size_t i = 0; i < r->keeper_count && reply->inventory_count < REQUEST_CERTIFICATES_MAX; i++)
-		if (r->keepers[i].ready)
-			root_certificate_inventory(&r->keepers[i], &reply->inventory[reply->inventory_count++]);
+	for (size_t i = 0; i < r->certificate_count && reply->inventory_count < REQUEST_CERTIFICATES_MAX; i++)
+		if (r->certificates[i].ready)
+			root_certificate_inventory(&r->certificates[i], &reply->inventory[reply->inventory_count++]);
 	reply->ok = true;
 }
 
@@ -328,7 +328,7 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 		take_signers(r, &request, reply);
 		return 0;
 	}
-	struct root_certificate *k = ready_keeper(r, request.certificate, ERROR_PERMANENT, err);
+	struct root_certificate *k = ready_certificate(r, request.certificate, ERROR_PERMANENT, err);
 	if (k)
 		operation_request(k, &request, reply);
 	else
@@ -375,7 +375,7 @@ static int answer(struct root *r, const struct frame *frame, struct error *err)
 	if (result == 0) {
 		log_reply(reply);
 		if (may_change_files(reply->op))
-			guard_arm(&r->guard, r->keepers, r->keeper_count);
+			guard_arm(&r->guard, r->certificates, r->certificate_count);
 		result = reply_encode(reply, &out) < 0
 			? error_set(err, ERROR_PERMANENT, "a reply is too long")
 			: frame_send(r->child.stream.fd, FRAME_RECORD, out.data, out.len, err);
@@ -420,9 +420,9 @@ static int64_t start_due(const struct root *r)
 static int next_due(const struct root *r)
 {
 	int64_t due = sooner(sooner(guard_due(&r->guard), start_due(r)), opener_due());
-	for (size_t i = 0; i < r->keeper_count; i++)
-		if (r->keepers[i].ready)
-			due = sooner(root_certificate_due(&r->keepers[i]), due);
+	for (size_t i = 0; i < r->certificate_count; i++)
+		if (r->certificates[i].ready)
+			due = sooner(root_certificate_due(&r->certificates[i]), due);
 	return (int)due;
 }
 
@@ -433,14 +433,14 @@ static void tick(struct root *r)
 		identify(r);
 	if (r->identified)
 		daemon_process_tick(&r->child);
-	for (size_t i = 0; i < r->keeper_count; i++) {
-		if (!r->keepers[i].ready || root_certificate_due(&r->keepers[i]) != 0)
+	for (size_t i = 0; i < r->certificate_count; i++) {
+		if (!r->certificates[i].ready || root_certificate_due(&r->certificates[i]) != 0)
 			continue;
-		root_certificate_tick(&r->keepers[i]);
-		guard_arm(&r->guard, r->keepers, r->keeper_count);
+		root_certificate_tick(&r->certificates[i]);
+		guard_arm(&r->guard, r->certificates, r->certificate_count);
 	}
 	/* The agent then looks at its ports, and tells the hub. */
-	if (guard_tick(&r->guard, r->keepers, r->keeper_count) && r->child.heard)
+	if (guard_tick(&r->guard, r->certificates, r->certificate_count) && r->child.heard)
 		daemon_process_signal(&r->child, SIGUSR1);
 }
 
@@ -487,14 +487,14 @@ static int run(const struct cli_line *line)
 		log_event(LOG_LEVEL_ERROR, "start", "error=\"%s\"", err.message);
 		return err.kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED;
 	}
-	log_event(LOG_LEVEL_NOTICE, "start", "version=%s certificates=%zu", CERTSYNC_VERSION, r.keeper_count);
-	start_keepers(&r);
+	log_event(LOG_LEVEL_NOTICE, "start", "version=%s certificates=%zu", CERTSYNC_VERSION, r.certificate_count);
+	start_certificates(&r);
 	notify_manager("READY=1");
 	loop(&r);
 	daemon_process_stop(&r.child);
 	guard_release(&r.guard);
-	close_keepers(&r);
-	directories_close(&r.places);
+	close_certificates(&r);
+	directories_close(&r.directories);
 	identity_release(&r.identity);
 	opener_stop();
 	agent_config_free(r.config);

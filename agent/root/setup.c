@@ -19,22 +19,22 @@ struct agent_config *setup_load(const char *path)
 
 int setup_identity(const struct cli_line *line)
 {
-	struct directories places;
+	struct directories directories;
 	auto_identity struct identity identity = {0};
 	auto_buf struct buf text = BUF_INIT(512);
 	struct error err;
 	struct agent_config *config = setup_load(line->config);
 	if (!config)
 		return CLI_USAGE;
-	int result = directories_open(config, &places, &err);
+	int result = directories_open(config, &directories, &err);
 	if (result == 0) {
 		if (cli_has(line, "--take-next"))
-			result = identity_take_next(&places, &identity, &err);
+			result = identity_take_next(&directories, &identity, &err);
 		else if (cli_has(line, "--next"))
-			result = identity_next(&places, &identity, &err);
+			result = identity_next(&directories, &identity, &err);
 		else
-			result = identity_load(&places, &identity, &err);
-		directories_close(&places);
+			result = identity_load(&directories, &identity, &err);
+		directories_close(&directories);
 	}
 	agent_config_free(config);
 	if (result < 0)

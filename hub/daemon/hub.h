@@ -21,7 +21,7 @@ struct renewal;
 struct advisor;
 struct account;
 struct watched;
-struct standing;
+struct endpoint_checks;
 struct outcomes;
 struct alert;
 struct status_page;
@@ -58,19 +58,19 @@ struct hub {
 	struct renewal *renewals; /* hub/daemon/acme/renewal.h: a list, one per ACME certificate */
 	struct advisor
 		*advisors; /* hub/daemon/acme/renewal_info.h: a list, one per authority that is asked when to renew */
-	struct account *accounts;        /* hub/daemon/acme/account.h: a list, what is being done to accounts */
-	struct watched *sources;         /* hub/daemon/publish/watched.h: a list, one per watched certificate */
-	struct outcomes *outcomes;       /* hub/daemon/rollout/history.h: a list, what became of revisions */
-	struct standing *standing;       /* hub/daemon/alert/endpoints.h: what is checked from outside */
-	struct alert *alert;             /* hub/daemon/alert/alert.h: who is told of what */
-	struct status_page *page;        /* hub/daemon/view/pages.h; NULL: none */
-	int64_t started;                 /* wall clock */
-	struct client *clients;          /* hub/daemon/control/client.h: a list */
-	struct joining *joinings;        /* hub/daemon/agents/joining.h: a list, nodes that are joining now */
-	struct key_changes *key_changes; /* hub/daemon/agents/key_changes.h: who changed which agent's keys */
-	struct signing *signing;         /* hub/daemon/agents/signing.h: how the signing key is replaced */
-	struct buf host_keys;            /* hub/daemon/agents/host_keys.h: what agents are told */
-	struct event *tickets;           /* hub/daemon/agents/login_keys.h: when the next join line has to be removed */
+	struct account *accounts;                /* hub/daemon/acme/account.h: a list, what is being done to accounts */
+	struct watched *sources;                 /* hub/daemon/publish/watched.h: a list, one per watched certificate */
+	struct outcomes *outcomes;               /* hub/daemon/rollout/history.h: a list, what became of revisions */
+	struct endpoint_checks *endpoint_checks; /* hub/daemon/alert/endpoints.h: what is checked from outside */
+	struct alert *alert;                     /* hub/daemon/alert/alert.h: who is told of what */
+	struct status_page *page;                /* hub/daemon/view/pages.h; NULL: none */
+	int64_t started;                         /* wall clock */
+	struct client *clients;                  /* hub/daemon/control/client.h: a list */
+	struct joining *joinings;                /* hub/daemon/agents/joining.h: a list, nodes that are joining now */
+	struct key_changes *key_changes;         /* hub/daemon/agents/key_changes.h: who changed which agent's keys */
+	struct signing *signing;                 /* hub/daemon/agents/signing.h: how the signing key is replaced */
+	struct buf host_keys;                    /* hub/daemon/agents/host_keys.h: what agents are told */
+	struct event *join_expiry; /* hub/daemon/agents/login_keys.h: when the next join line has to be removed */
 	bool keys_owed; /* the last list that was asked for is not sent yet: hub/daemon/agents/login_keys.h */
 	uint64_t keys_asked,
 		keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */

@@ -13,7 +13,7 @@ struct job;
 
 struct job_handler {
 	void (*message)(const char *event, const cJSON *message, void *context);
-	/* The job is over: `err` says how, with kind ERROR_NONE when the worker exited 0. The errand is gone after the
+	/* The job is over: `err` says how, with kind ERROR_NONE when the worker exited 0. The job is gone after the
 	 * call. */
 	void (*ended)(const struct error *err, void *context);
 };

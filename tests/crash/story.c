@@ -233,8 +233,8 @@ struct node {
 	struct agent_certificate certificate;
 	struct agent_service service;
 	struct agent_file file;
-	struct directories places;
-	struct root_certificate keeper;
+	struct directories directories;
+	struct root_certificate root_certificate;
 	char *allow[2], *probe[1];
 	char *paths[8];
 };
@@ -263,14 +263,14 @@ static void configure(struct node *n, const char *dir)
 		.admin_group = group,
 		.certificates = &n->certificate,
 		.certificate_count = 1};
-	n->places = (struct directories){.root_state = -1, .state = -1, .run = -1, .pins = -1};
-	n->keeper.install.live = n->keeper.install.archive = -1;
+	n->directories = (struct directories){.root_state = -1, .state = -1, .run = -1, .pins = -1};
+	n->root_certificate.install.live = n->root_certificate.install.archive = -1;
 }
 
 static void close_node(struct node *n)
 {
-	root_certificate_close(&n->keeper);
-	directories_close(&n->places);
+	root_certificate_close(&n->root_certificate);
+	directories_close(&n->directories);
 	for (size_t i = 0; i < COUNT(n->paths); i++)
 		free(n->paths[i]);
 }
@@ -279,19 +279,20 @@ static void close_node(struct node *n)
 static int open_node(struct node *n, const char *dir, struct error *err)
 {
 	configure(n, dir);
-	if (directories_open(&n->config, &n->places, err) < 0)
+	if (directories_open(&n->config, &n->directories, err) < 0)
 		return -1;
-	directories_sweep(&n->places);
-	if (root_certificate_open(&n->keeper, &n->config, &n->certificate, n->places.root_state, -1, err) < 0)
+	directories_sweep(&n->directories);
+	if (root_certificate_open(
+		    &n->root_certificate, &n->config, &n->certificate, n->directories.root_state, -1, err) < 0)
 		return -1;
-	return root_certificate_start(&n->keeper, err);
+	return root_certificate_start(&n->root_certificate, err);
 }
 
 static int tell_identity(struct node *n, struct error *err)
 {
 	auto_identity struct identity i = {0};
 	char hex[CHAIN_HEX_MAX];
-	if (identity_load(&n->places, &i, err) < 0)
+	if (identity_load(&n->directories, &i, err) < 0)
 		return -1;
 	story_say("identity %s %s", chain_hex(i.seal_public, hex), i.ssh_public);
 	return 0;
@@ -323,7 +324,8 @@ static int stage_pem(struct node *n, const char *dir, struct revision revision, 
 	struct bundle_keys keys = {.signer_count = 1};
 	uint8_t sign_private[SEAL_KEY_SIZE];
 	struct bundle checked;
-	if (identity_load(&n->places, &identity, err) < 0 || sign_keypair(sign_private, keys.signers[0], err) < 0 ||
+	if (identity_load(&n->directories, &identity, err) < 0 ||
+		sign_keypair(sign_private, keys.signers[0], err) < 0 ||
 		bundle_seal(&b, identity.seal_public, sign_private, &sealed, err) < 0)
 		return -1;
 	memcpy(keys.seal_public, identity.seal_public, sizeof(keys.seal_public));
@@ -331,8 +333,8 @@ static int stage_pem(struct node *n, const char *dir, struct revision revision, 
 		return -1;
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	story_say("doing stage %s %s", revision_text(revision, text), hex);
-	operation_stage(
-		&n->keeper, &(const struct sealed){&checked, sealed.data, sealed.len, identity.seal_private}, reply);
+	operation_stage(&n->root_certificate,
+		&(const struct sealed){&checked, sealed.data, sealed.len, identity.seal_private}, reply);
 	return reply_to("staged", revision, reply, err);
 }
 
@@ -352,7 +354,7 @@ static int ask(struct node *n, enum request_op op, struct revision revision, str
 	reply->op = op;
 	reply->revision = revision;
 	story_say("doing %s %s", doing[op], revision_text(revision, text));
-	operation_request(&n->keeper, &request, reply);
+	operation_request(&n->root_certificate, &request, reply);
 	return reply_to(done[op], revision, reply, err);
 }
 
@@ -398,8 +400,8 @@ static int agent_rollback(struct node *n, const char *dir, struct error *err)
 		ask(n, REQUEST_ACTIVATE, fifth, err) < 0)
 		return -1;
 	story_say("doing undo 1.5");
-	n->keeper.undo_at_ms = 0;
-	root_certificate_tick(&n->keeper);
+	n->root_certificate.undo_at_ms = 0;
+	root_certificate_tick(&n->root_certificate);
 	story_say("undone 1.5");
 	return ask(n, REQUEST_ACTIVATE, fifth, err) < 0 || ask(n, REQUEST_RELOAD, fifth, err) < 0
 		? -1

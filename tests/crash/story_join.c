@@ -104,7 +104,7 @@ static int add(struct daemon *d, const struct join_keys *keys, struct buf *line,
 static int join(struct daemon *d, const char *key, const struct join_keys *keys, const char *line, struct error *err)
 {
 	struct join_request r = {.seal = {1}, .nonce = {2}};
-	auto_ticket struct join_line ticket = {0};
+	auto_join_line struct join_line ticket = {0};
 	auto_buf struct buf request = BUF_INIT(FRAME_JOIN_MAX);
 	uint8_t digest[JOIN_DIGEST_SIZE];
 	snprintf(r.agent, sizeof(r.agent), "%s", name);

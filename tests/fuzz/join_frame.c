@@ -35,7 +35,7 @@ static void try_answer(const uint8_t *data, size_t size)
 static void try_record(const uint8_t *data, size_t size)
 {
 	struct error err;
-	auto_ticket struct join_line t = {0}, again = {0};
+	auto_join_line struct join_line t = {0}, again = {0};
 	auto_buf struct buf record = BUF_INIT(64 * 1024), out = BUF_INIT(TICKET_RECORD_MAX);
 	if (buf_add(&record, data, size) < 0 || record_decode(&record, &t, &err) < 0)
 		return;

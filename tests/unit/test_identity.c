@@ -22,30 +22,30 @@ static struct directories places_of(const struct scratch *s)
 static void keys_are_made_once_and_kept(void **state)
 {
 	const struct scratch *s = *state;
-	struct directories places = places_of(s);
+	struct directories directories = places_of(s);
 	auto_identity struct identity first = {0};
 	auto_identity struct identity second = {0};
 	auto_buf struct buf line = BUF_INIT(512);
 	struct error err;
-	assert_int_equal(identity_load(&places, &first, &err), 0);
-	assert_int_equal(identity_load(&places, &second, &err), 0);
+	assert_int_equal(identity_load(&directories, &first, &err), 0);
+	assert_int_equal(identity_load(&directories, &second, &err), 0);
 	assert_memory_equal(&first, &second, sizeof(first));
 	assert_int_equal(scratch_mode(s, "root/seal.key"), 0600);
 	assert_int_equal(scratch_mode(s, "state/id_ed25519"), 0600);
 	identity_line(&first, &line);
 	auto_free char *expected = mem_printf("certsync-agent:1 ssh-ed25519 %s x25519:", first.ssh_public);
 	assert_memory_equal(buf_text(&line), expected, strlen(expected));
-	directories_close(&places);
+	directories_close(&directories);
 }
 
 static void ssh_itself_reads_the_key(void **state)
 {
 	const struct scratch *s = *state;
-	struct directories places = places_of(s);
+	struct directories directories = places_of(s);
 	auto_identity struct identity identity = {0};
 	struct error err;
 	char line[512] = "";
-	assert_int_equal(identity_load(&places, &identity, &err), 0);
+	assert_int_equal(identity_load(&directories, &identity, &err), 0);
 	auto_free char *command = mem_printf("ssh-keygen -y -P '' -f %s/state/id_ed25519", s->path);
 	FILE *output = popen(command, "r");
 	assert_non_null(output);
@@ -55,63 +55,63 @@ static void ssh_itself_reads_the_key(void **state)
 	assert_memory_equal(line, expected, strlen(expected));
 	auto_buf struct buf public_file = BUF_INIT(512);
 	assert_memory_equal(scratch_read(s, "state/id_ed25519.pub", &public_file), expected, strlen(expected));
-	directories_close(&places);
+	directories_close(&directories);
 }
 
 static void a_public_half_that_is_lost_or_wrong_is_written_again(void **state)
 {
 	const struct scratch *s = *state;
-	struct directories places = places_of(s);
+	struct directories directories = places_of(s);
 	auto_identity struct identity first = {0};
 	auto_identity struct identity second = {0};
 	auto_buf struct buf text = BUF_INIT(512);
 	struct error err;
-	assert_int_equal(identity_load(&places, &first, &err), 0);
+	assert_int_equal(identity_load(&directories, &first, &err), 0);
 	scratch_write(s, "state/id_ed25519.pub", "ssh-ed25519 AAAA\n", 0644);
 	assert_int_equal(unlinkat(s->fd, "root/seal.pub", 0), 0);
-	assert_int_equal(identity_load(&places, &second, &err), 0);
+	assert_int_equal(identity_load(&directories, &second, &err), 0);
 	assert_memory_equal(&first, &second, sizeof(first));
 	assert_non_null(strstr(scratch_read(s, "state/id_ed25519.pub", &text), first.ssh_public));
-	directories_close(&places);
+	directories_close(&directories);
 }
 
 static void a_private_key_that_cannot_be_used_is_never_replaced(void **state)
 {
 	const struct scratch *s = *state;
-	struct directories places = places_of(s);
+	struct directories directories = places_of(s);
 	auto_identity struct identity identity = {0};
 	auto_buf struct buf text = BUF_INIT(512);
 	struct error err;
 	scratch_write(s, "root/seal.key", "short", 0600);
-	assert_int_equal(identity_load(&places, &identity, &err), -1);
+	assert_int_equal(identity_load(&directories, &identity, &err), -1);
 	assert_non_null(strstr(err.message, "seal.key has 5 bytes"));
 	assert_string_equal(scratch_read(s, "root/seal.key", &text), "short");
 	unlinkat(s->fd, "root/seal.key", 0);
 	scratch_write(s, "state/id_ed25519", "-----BEGIN RSA PRIVATE KEY-----\n", 0600);
-	assert_int_equal(identity_load(&places, &identity, &err), -1);
+	assert_int_equal(identity_load(&directories, &identity, &err), -1);
 	assert_non_null(strstr(err.message, "id_ed25519 is not an Ed25519 key"));
-	directories_close(&places);
+	directories_close(&directories);
 }
 
 static void keys_that_were_rotated_meanwhile_are_taken(void **state)
 {
 	const struct scratch *s = *state;
-	struct directories places = places_of(s);
+	struct directories directories = places_of(s);
 	auto_identity struct identity first = {0};
 	auto_identity struct identity next = {0};
 	auto_identity struct identity now = {0};
 	struct error err;
-	assert_int_equal(identity_load(&places, &first, &err), 0);
+	assert_int_equal(identity_load(&directories, &first, &err), 0);
 	now = first;
-	assert_int_equal(identity_next(&places, &next, &err), 0);
-	assert_int_equal(identity_refresh(&places, &now, &err), 0);
+	assert_int_equal(identity_next(&directories, &next, &err), 0);
+	assert_int_equal(identity_refresh(&directories, &now, &err), 0);
 	assert_memory_equal(&now, &first, sizeof(first));
 	/* The exchange was interrupted behind its first step. */
-	assert_int_equal(renameat(places.root_state, "seal.key.next", places.root_state, "seal.key"), 0);
-	assert_int_equal(identity_refresh(&places, &now, &err), 0);
+	assert_int_equal(renameat(directories.root_state, "seal.key.next", directories.root_state, "seal.key"), 0);
+	assert_int_equal(identity_refresh(&directories, &now, &err), 0);
 	assert_memory_equal(&now, &next, sizeof(next));
-	assert_int_equal(faccessat(places.state, "id_ed25519.next", F_OK, 0), -1);
-	directories_close(&places);
+	assert_int_equal(faccessat(directories.state, "id_ed25519.next", F_OK, 0), -1);
+	directories_close(&directories);
 }
 
 static void the_hubs_line_is_read(void **state)

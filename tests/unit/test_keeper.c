@@ -16,15 +16,16 @@ struct node {
 	struct scratch *scratch;
 	struct agent_config config;
 	struct agent_certificate certificate;
-	struct root_certificate keeper;
+	struct root_certificate root_certificate;
 	int root_state;
 };
 
-static void open_keeper(struct node *n)
+static void open_root_certificate(struct node *n)
 {
 	struct error err;
-	assert_int_equal(root_certificate_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
-	assert_int_equal(root_certificate_start(&n->keeper, &err), 0);
+	assert_int_equal(
+		root_certificate_open(&n->root_certificate, &n->config, &n->certificate, n->root_state, -1, &err), 0);
+	assert_int_equal(root_certificate_start(&n->root_certificate, &err), 0);
 }
 
 static int setup(void **state)
@@ -39,7 +40,7 @@ static int setup(void **state)
 	n->certificate.name = mem_strdup(name);
 	n->config.directory = mem_strdup(n->scratch->path);
 	*state = n;
-	open_keeper(n);
+	open_root_certificate(n);
 	return 0;
 }
 
@@ -47,7 +48,7 @@ static int teardown(void **state)
 {
 	struct node *n = *state;
 	void *scratch = n->scratch;
-	root_certificate_close(&n->keeper);
+	root_certificate_close(&n->root_certificate);
 	close(n->root_state);
 	free(n->certificate.name);
 	free(n->config.directory);
@@ -57,8 +58,8 @@ static int teardown(void **state)
 
 static void restart(struct node *n)
 {
-	root_certificate_close(&n->keeper);
-	open_keeper(n);
+	root_certificate_close(&n->root_certificate);
+	open_root_certificate(n);
 }
 
 static bool ask(struct node *n, enum request_op op, uint32_t number)
@@ -67,7 +68,7 @@ static bool ask(struct node *n, enum request_op op, uint32_t number)
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	reply->op = op;
 	reply->revision = request.revision;
-	operation_request(&n->keeper, &request, reply);
+	operation_request(&n->root_certificate, &request, reply);
 	bool ok = reply->ok;
 	mem_free_cleanup(&reply);
 	return ok;
@@ -85,9 +86,9 @@ static void stage(struct node *n, uint32_t number, int days)
 	auto_set struct file_set s = {0};
 	struct error err;
 	assert_int_equal(set_of((struct revision){1, number}, &pair, 1, &s, &err), 0);
-	assert_int_equal(file_set_write(n->keeper.install.archive, &s, &err), 0);
-	n->keeper.journal.staged = n->keeper.journal.high_water = s.content;
-	assert_int_equal(root_certificate_save(&n->keeper, &err), 0);
+	assert_int_equal(file_set_write(n->root_certificate.install.archive, &s, &err), 0);
+	n->root_certificate.journal.staged = n->root_certificate.journal.high_water = s.content;
+	assert_int_equal(root_certificate_save(&n->root_certificate, &err), 0);
 	issued_release(&leaf);
 }
 
@@ -108,7 +109,7 @@ static uint32_t live(const struct node *n)
 {
 	struct revision revision;
 	struct error err;
-	assert_int_equal(install_live(&n->keeper.install, &revision, &err), 1);
+	assert_int_equal(install_live(&n->root_certificate.install, &revision, &err), 1);
 	return revision.number;
 }
 
@@ -116,10 +117,10 @@ static void check_whole(const struct node *n, uint32_t number)
 {
 	auto_set struct file_set s = {0};
 	struct error err;
-	const struct content *served = &n->keeper.journal.served;
+	const struct content *served = &n->root_certificate.journal.served;
 	assert_int_equal(served->revision.number, number);
 	assert_int_equal(live(n), number);
-	assert_int_equal(file_set_read(n->keeper.install.archive, served->revision, &s, &err), 0);
+	assert_int_equal(file_set_read(n->root_certificate.install.archive, served->revision, &s, &err), 0);
 	assert_true(content_same(&s.content, served));
 }
 
@@ -145,9 +146,9 @@ static void it_is_written_anew_while_running_too(void **state)
 	install(n, 2, 20);
 	for (size_t i = 0; i < COUNT(files); i++) {
 		damage(n, files[i]);
-		assert_int_equal(root_certificate_repair(&n->keeper), 1);
+		assert_int_equal(root_certificate_repair(&n->root_certificate), 1);
 		check_whole(n, 2);
-		assert_int_equal(root_certificate_repair(&n->keeper), 0);
+		assert_int_equal(root_certificate_repair(&n->root_certificate), 0);
 	}
 }
 
@@ -161,9 +162,11 @@ static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
 	for (size_t i = 0; i < COUNT(files); i++) {
 		auto_set struct file_set known = {0};
 		auto_set struct file_set decoded = {0};
-		assert_int_equal(root_certificate_read(&n->keeper, &n->keeper.journal.served, &known, &err),
+		assert_int_equal(
+			root_certificate_read(&n->root_certificate, &n->root_certificate.journal.served, &known, &err),
 			ROOT_CERTIFICATE_WHOLE);
-		assert_int_equal(file_set_read(n->keeper.install.archive, known.content.revision, &decoded, &err), 0);
+		assert_int_equal(
+			file_set_read(n->root_certificate.install.archive, known.content.revision, &decoded, &err), 0);
 		assert_memory_equal(&known.content, &decoded.content, sizeof(known.content));
 		assert_int_equal(known.file_count, decoded.file_count);
 		struct buf *pem = &known.files[i].pem;
@@ -176,7 +179,7 @@ static void a_set_seen_before_is_known_again_by_each_of_its_bytes(void **state)
 		auto_free char *path = mem_printf("archive/%s/1.2/%s", name, known.files[i].name);
 		auto_free char *changed = mem_strndup((const char *)pem->data, pem->len);
 		scratch_write(n->scratch, path, changed, 0600);
-		assert_int_equal(root_certificate_repair(&n->keeper), 1);
+		assert_int_equal(root_certificate_repair(&n->root_certificate), 1);
 		check_whole(n, 2);
 	}
 }
@@ -200,7 +203,7 @@ static void a_set_seen_before_has_every_content(void **state)
 		file.path = own;
 		n->certificate.services = &service;
 		n->certificate.service_count = 1;
-		assert_int_equal(root_certificate_repair(&n->keeper), 1);
+		assert_int_equal(root_certificate_repair(&n->root_certificate), 1);
 		n->certificate.service_count = 0;
 		assert_int_equal(fs_read(n->scratch->fd, path, false, &archived, &err), 0);
 		assert_int_equal(fs_read(AT_FDCWD, own, false, &installed, &err), 0);
@@ -218,21 +221,22 @@ static void nothing_is_forgotten_without_descriptors(void **state)
 	struct error err;
 	install(n, 1, 20);
 	install(n, 2, 20);
-	root_certificate_close(&n->keeper);
-	assert_int_equal(root_certificate_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
+	root_certificate_close(&n->root_certificate);
+	assert_int_equal(
+		root_certificate_open(&n->root_certificate, &n->config, &n->certificate, n->root_state, -1, &err), 0);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	none = before;
 	int next = dup(n->root_state);
 	close(next);
 	none.rlim_cur = (rlim_t)next;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	int started = root_certificate_start(&n->keeper, &err);
+	int started = root_certificate_start(&n->root_certificate, &err);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_int_equal(started, -1);
 	assert_non_null(strstr(err.message, "Too many open files"));
-	assert_int_equal(root_certificate_start(&n->keeper, &err), 0);
+	assert_int_equal(root_certificate_start(&n->root_certificate, &err), 0);
 	check_whole(n, 2);
-	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
+	assert_int_equal(n->root_certificate.journal.high_water.revision.number, 2);
 }
 
 static void a_lost_journal_beside_a_changed_file_takes_nothing_back(void **state)
@@ -244,7 +248,7 @@ static void a_lost_journal_beside_a_changed_file_takes_nothing_back(void **state
 	assert_int_equal(unlinkat(n->root_state, "mail.domain.pl.journal", 0), 0);
 	restart(n);
 	check_whole(n, 2);
-	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
+	assert_int_equal(n->root_certificate.journal.high_water.revision.number, 2);
 }
 
 static void an_expired_certificate_is_not_displaced_by_the_placeholder(void **state)
@@ -257,7 +261,7 @@ static void an_expired_certificate_is_not_displaced_by_the_placeholder(void **st
 	restart(n);
 	/* Nothing of the newest revision is left, so the one before it is restored, although it has expired. */
 	check_whole(n, 1);
-	assert_int_equal(n->keeper.journal.high_water.revision.number, 2);
+	assert_int_equal(n->root_certificate.journal.high_water.revision.number, 2);
 }
 
 /* Returns a directory that was removed, so that nothing can be written in it. */
@@ -275,21 +279,21 @@ static void an_undo_that_cannot_be_recorded_is_not_reversed(void **state)
 	install(n, 1, 20);
 	stage(n, 2, 20);
 	assert_true(ask(n, REQUEST_ACTIVATE, 2));
-	n->keeper.root_state = unwritable(n);
+	n->root_certificate.root_state = unwritable(n);
 	assert_false(ask(n, REQUEST_UNDO, 2));
 	assert_int_equal(live(n), 1);
-	assert_int_equal(root_certificate_repair(&n->keeper), 0);
+	assert_int_equal(root_certificate_repair(&n->root_certificate), 0);
 	assert_int_equal(live(n), 1);
-	assert_in_range(root_certificate_due(&n->keeper), 1, OPERATION_RETRY_MS);
-	assert_int_equal(root_certificate_wanted(&n->keeper)->revision.number, 1);
+	assert_in_range(root_certificate_due(&n->root_certificate), 1, OPERATION_RETRY_MS);
+	assert_int_equal(root_certificate_wanted(&n->root_certificate)->revision.number, 1);
 	assert_false(ask(n, REQUEST_COMMIT, 2));
 	assert_false(ask(n, REQUEST_RELOAD, 2));
-	close(n->keeper.root_state);
-	n->keeper.root_state = n->root_state;
+	close(n->root_certificate.root_state);
+	n->root_certificate.root_state = n->root_state;
 	/* The disk works again, and the next try completes the undo. */
-	n->keeper.undo_at_ms = clock_monotonic_ms();
-	root_certificate_tick(&n->keeper);
-	assert_false(n->keeper.undoing || root_certificate_is_pending(&n->keeper));
+	n->root_certificate.undo_at_ms = clock_monotonic_ms();
+	root_certificate_tick(&n->root_certificate);
+	assert_false(n->root_certificate.undoing || root_certificate_is_pending(&n->root_certificate));
 	check_whole(n, 1);
 	assert_true(ask(n, REQUEST_ACTIVATE, 2));
 	assert_true(ask(n, REQUEST_COMMIT, 2));
@@ -302,13 +306,13 @@ static void a_new_activation_ends_an_undo_that_could_not_be_recorded(void **stat
 	install(n, 1, 20);
 	stage(n, 2, 20);
 	assert_true(ask(n, REQUEST_ACTIVATE, 2));
-	n->keeper.root_state = unwritable(n);
+	n->root_certificate.root_state = unwritable(n);
 	assert_false(ask(n, REQUEST_UNDO, 2));
-	close(n->keeper.root_state);
-	n->keeper.root_state = n->root_state;
+	close(n->root_certificate.root_state);
+	n->root_certificate.root_state = n->root_state;
 	assert_true(ask(n, REQUEST_ACTIVATE, 2));
 	assert_int_equal(live(n), 2);
-	assert_int_equal(root_certificate_repair(&n->keeper), 0);
+	assert_int_equal(root_certificate_repair(&n->root_certificate), 0);
 	assert_true(ask(n, REQUEST_COMMIT, 2));
 	check_whole(n, 2);
 }
@@ -317,15 +321,15 @@ static void why_it_is_not_ready_is_kept(void **state)
 {
 	struct node *n = *state;
 	struct error err;
-	n->keeper.ready = false;
-	n->keeper.root_state = unwritable(n);
-	assert_int_equal(root_certificate_start(&n->keeper, &err), -1);
-	assert_false(n->keeper.ready);
-	assert_string_equal(n->keeper.fault.message, err.message);
-	close(n->keeper.root_state);
-	n->keeper.root_state = n->root_state;
-	assert_int_equal(root_certificate_start(&n->keeper, &err), 0);
-	assert_true(n->keeper.ready);
+	n->root_certificate.ready = false;
+	n->root_certificate.root_state = unwritable(n);
+	assert_int_equal(root_certificate_start(&n->root_certificate, &err), -1);
+	assert_false(n->root_certificate.ready);
+	assert_string_equal(n->root_certificate.fault.message, err.message);
+	close(n->root_certificate.root_state);
+	n->root_certificate.root_state = n->root_state;
+	assert_int_equal(root_certificate_start(&n->root_certificate, &err), 0);
+	assert_true(n->root_certificate.ready);
 }
 
 static void hooks_that_are_asked_for_in_a_loop_are_refused_for_a_while(void **state)
@@ -334,19 +338,20 @@ static void hooks_that_are_asked_for_in_a_loop_are_refused_for_a_while(void **st
 	struct error err;
 	int64_t now = 5000000;
 	int runs = 0;
-	while (root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now, &err) == 0 && runs < 1000)
+	while (root_certificate_may_run(&n->root_certificate, ROOT_CERTIFICATE_RELOAD, now, &err) == 0 && runs < 1000)
 		runs++;
 	assert_in_range(runs, 100, 200); /* a hundred renewals in a row must not be refused */
 	assert_int_equal(err.kind, ERROR_RETRY);
 	assert_memory_equal(err.message, "too often: reload of mail.domain.pl", 35);
 	assert_non_null(strstr(err.message, "try again in 5 s"));
 	/* Each kind of hook has a count of its own. */
-	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_TEST, now, &err), 0);
-	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 4999, &err), -1);
-	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 5000, &err), 0);
-	assert_int_equal(root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 5000, &err), -1);
+	assert_int_equal(root_certificate_may_run(&n->root_certificate, ROOT_CERTIFICATE_TEST, now, &err), 0);
+	assert_int_equal(root_certificate_may_run(&n->root_certificate, ROOT_CERTIFICATE_RELOAD, now + 4999, &err), -1);
+	assert_int_equal(root_certificate_may_run(&n->root_certificate, ROOT_CERTIFICATE_RELOAD, now + 5000, &err), 0);
+	assert_int_equal(root_certificate_may_run(&n->root_certificate, ROOT_CERTIFICATE_RELOAD, now + 5000, &err), -1);
 	int later = 0;
-	while (root_certificate_may_run(&n->keeper, ROOT_CERTIFICATE_RELOAD, now + 3600000, &err) == 0 && later < 1000)
+	while (root_certificate_may_run(&n->root_certificate, ROOT_CERTIFICATE_RELOAD, now + 3600000, &err) == 0 &&
+		later < 1000)
 		later++;
 	assert_int_equal(later, runs);
 }
@@ -360,7 +365,7 @@ static void a_request_in_a_loop_is_told_to_wait(void **state)
 	do {
 		memset(reply, 0, sizeof(*reply));
 		reply->revision = request.revision;
-		operation_request(&n->keeper, &request, reply);
+		operation_request(&n->root_certificate, &request, reply);
 	} while (reply->ok);
 	assert_false(reply->permanent);
 	assert_string_equal(reply->step, "reload");
@@ -378,14 +383,14 @@ static void what_happened_before_the_watches_are_made_anew_counts(void **state)
 	struct guard guard;
 	install(n, 1, 20);
 	guard_init(&guard);
-	guard_arm(&guard, &n->keeper, 1);
-	guard_arm(&guard, &n->keeper, 1);
+	guard_arm(&guard, &n->root_certificate, 1);
+	guard_arm(&guard, &n->root_certificate, 1);
 	assert_true(guard_due(&guard) > 60000);
-	assert_int_equal(unlinkat(n->keeper.install.live, name, 0), 0);
-	guard_arm(&guard, &n->keeper, 1);
+	assert_int_equal(unlinkat(n->root_certificate.install.live, name, 0), 0);
+	guard_arm(&guard, &n->root_certificate, 1);
 	assert_in_range(guard_due(&guard), 0, 1000);
 	guard.check_at_ms = 0;
-	guard_tick(&guard, &n->keeper, 1);
+	guard_tick(&guard, &n->root_certificate, 1);
 	assert_int_equal(live(n), 1);
 	guard_release(&guard);
 }

@@ -233,7 +233,7 @@ static void a_join_line_says_who_had_it_printed(void **state)
 {
 	struct hub *hub = &((struct hub_scene *)*state)->hub;
 	struct error err;
-	auto_ticket struct join_line t = {0};
+	auto_join_line struct join_line t = {0};
 	const struct join_keys keys = {0};
 	char who[KEY_CHANGES_WHO_MAX];
 	auto_buf struct buf line = BUF_INIT(8192), record = BUF_INIT(8192), old = BUF_INIT(8192);

@@ -33,7 +33,7 @@ struct node {
 	struct scratch *scratch;
 	struct agent_config config;
 	struct agent_certificate certificate;
-	struct root_certificate keeper;
+	struct root_certificate root_certificate;
 	int root_state;
 	struct issued ca;
 	struct bundle_keys keys;
@@ -75,8 +75,9 @@ static int setup(void **state)
 	assert_int_equal(seal_keypair(n->keys.seal_private, n->keys.seal_public, &err), 0);
 	assert_int_equal(sign_keypair(n->sign_private, n->keys.signers[0], &err), 0);
 	opener_replace(NULL, OPENER_DEADLINE_MS);
-	assert_int_equal(root_certificate_open(&n->keeper, &n->config, &n->certificate, n->root_state, -1, &err), 0);
-	assert_int_equal(root_certificate_start(&n->keeper, &err), 0);
+	assert_int_equal(
+		root_certificate_open(&n->root_certificate, &n->config, &n->certificate, n->root_state, -1, &err), 0);
+	assert_int_equal(root_certificate_start(&n->root_certificate, &err), 0);
 	*state = n;
 	return 0;
 }
@@ -86,7 +87,7 @@ static int teardown(void **state)
 	struct node *n = *state;
 	void *scratch = n->scratch;
 	opener_stop();
-	root_certificate_close(&n->keeper);
+	root_certificate_close(&n->root_certificate);
 	close(n->root_state);
 	issued_release(&n->ca);
 	free(n->allow[0]);
@@ -121,8 +122,8 @@ static bool stage(struct node *n, const struct buf *sealed, char ret[ERROR_MESSA
 	struct error err;
 	struct reply *reply = mem_alloc(sizeof(*reply));
 	assert_int_equal(bundle_check(sealed->data, sealed->len, &n->keys, &checked, &err), 0);
-	operation_stage(
-		&n->keeper, &(const struct sealed){&checked, sealed->data, sealed->len, n->keys.seal_private}, reply);
+	operation_stage(&n->root_certificate,
+		&(const struct sealed){&checked, sealed->data, sealed->len, n->keys.seal_private}, reply);
 	bool ok = reply->ok;
 	snprintf(ret, ERROR_MESSAGE_MAX, "%s", reply->text);
 	*ret_permanent = reply->permanent;
@@ -161,11 +162,12 @@ static void a_bundle_is_opened_and_staged(void **state)
 		bool permanent;
 		seal_next(n, i + 1, types[i], &sealed);
 		assert_true(stage(n, &sealed, text, &permanent));
-		assert_int_equal(n->keeper.journal.staged.revision.number, i + 1);
-		assert_int_equal(
-			file_set_read(n->keeper.install.archive, n->keeper.journal.staged.revision, &s, &err), 0);
-		assert_true(content_same(&s.content, &n->keeper.journal.staged));
-		assert_int_equal(s.content.not_after, n->keeper.journal.staged.not_after);
+		assert_int_equal(n->root_certificate.journal.staged.revision.number, i + 1);
+		assert_int_equal(file_set_read(n->root_certificate.install.archive,
+					 n->root_certificate.journal.staged.revision, &s, &err),
+			0);
+		assert_true(content_same(&s.content, &n->root_certificate.journal.staged));
+		assert_int_equal(s.content.not_after, n->root_certificate.journal.staged.not_after);
 	}
 }
 
@@ -294,7 +296,7 @@ static void it_can_open_start_reach_and_signal_nothing(void **state)
 	auto_buf struct buf answer = BUF_INIT(4096);
 	struct error err;
 	opener_replace(try_all, OPENER_DEADLINE_MS);
-	assert_string_equal(ask(n->keeper.install.archive, "", &answer, &err), "tried");
+	assert_string_equal(ask(n->root_certificate.install.archive, "", &answer, &err), "tried");
 }
 
 static void look_at_itself(const struct buf *request, struct buf *answer)
@@ -326,7 +328,7 @@ static void it_is_nobody_and_has_no_right(void **state)
 	opener_replace(look_at_itself, OPENER_DEADLINE_MS);
 	auto_free char *wanted = mem_printf("%s no_new_privs=1 dumpable=0 core=0",
 		geteuid() == 0 ? "certsync-opener uid=65532/65532 gid=65532/65532 groups=0 caps=0 bounding=0" : "");
-	assert_string_equal(ask(n->keeper.install.archive, "", &answer, &err), wanted);
+	assert_string_equal(ask(n->root_certificate.install.archive, "", &answer, &err), wanted);
 }
 
 static char secret[] = "the sealing key";
@@ -345,7 +347,7 @@ static void what_it_must_forget_is_overwritten(void **state)
 	struct error err;
 	opener_forget(secret, sizeof(secret));
 	opener_replace(tell_secret, OPENER_DEADLINE_MS);
-	assert_non_null(ask(n->keeper.install.archive, "", &answer, &err));
+	assert_non_null(ask(n->root_certificate.install.archive, "", &answer, &err));
 	assert_memory_equal(answer.data, zeros, sizeof(zeros));
 	assert_string_equal(secret, "the sealing key");
 	opener_forget(NULL, 0);
@@ -368,14 +370,14 @@ static void it_sees_one_certificate_and_is_kept_for_that(void **state)
 	auto_buf struct buf other = BUF_INIT(64);
 	opener_replace(tell_pid, OPENER_DEADLINE_MS);
 	assert_int_equal(opener_due(), -1);
-	assert_non_null(ask(n->keeper.install.archive, "", &first, &err));
-	assert_string_equal(ask(n->keeper.install.archive, "", &again, &err), buf_text(&first));
+	assert_non_null(ask(n->root_certificate.install.archive, "", &first, &err));
+	assert_string_equal(ask(n->root_certificate.install.archive, "", &again, &err), buf_text(&first));
 	assert_in_range(opener_due(), OPENER_IDLE_MS - 60000, OPENER_IDLE_MS);
 	opener_tick(); /* its time is not over yet */
-	assert_string_equal(ask(n->keeper.install.archive, "", &again, &err), buf_text(&first));
+	assert_string_equal(ask(n->root_certificate.install.archive, "", &again, &err), buf_text(&first));
 	assert_string_not_equal(ask(n->scratch->fd, "", &other, &err), buf_text(&first));
 	assert_int_equal(kill(atoi(buf_text(&first)), 0), -1);
-	assert_string_not_equal(ask(n->keeper.install.archive, "", &again, &err), buf_text(&other));
+	assert_string_not_equal(ask(n->root_certificate.install.archive, "", &again, &err), buf_text(&other));
 	opener_stop();
 	assert_int_equal(opener_due(), -1);
 	assert_int_equal(kill(atoi(buf_text(&again)), 0), -1);
@@ -388,9 +390,9 @@ static void one_that_was_ended_while_idle_costs_nothing(void **state)
 	auto_buf struct buf first = BUF_INIT(64);
 	auto_buf struct buf again = BUF_INIT(64);
 	opener_replace(tell_pid, OPENER_DEADLINE_MS);
-	assert_non_null(ask(n->keeper.install.archive, "", &first, &err));
+	assert_non_null(ask(n->root_certificate.install.archive, "", &first, &err));
 	assert_int_equal(kill(atoi(buf_text(&first)), SIGKILL), 0);
-	assert_string_not_equal(ask(n->keeper.install.archive, "", &again, &err), buf_text(&first));
+	assert_string_not_equal(ask(n->root_certificate.install.archive, "", &again, &err), buf_text(&first));
 }
 
 /* ---- one that was taken over, hangs or dies: the old one stays, and it has a name ---- */
@@ -534,7 +536,7 @@ static void a_child_that_lies_hangs_or_dies_is_named_and_the_old_one_stays(void 
 	char text[ERROR_MESSAGE_MAX];
 	auto_buf struct buf sealed = BUF_INIT(BUNDLE_MAX);
 	assert_true(stage_next(n, 1, text));
-	const struct journal before = n->keeper.journal;
+	const struct journal before = n->root_certificate.journal;
 	seal_next(n, 2, NULL, &sealed);
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		bool permanent;
@@ -543,8 +545,8 @@ static void a_child_that_lies_hangs_or_dies_is_named_and_the_old_one_stays(void 
 		assert_memory_equal(text, cases[i].text, strlen(cases[i].text));
 		assert_int_equal(permanent, cases[i].permanent);
 		assert_int_equal(opener_due(), -1); /* a child that was caught does not get another chance */
-		assert_memory_equal(&before, &n->keeper.journal, sizeof(before));
-		assert_true(faccessat(n->keeper.install.archive, "1.2", F_OK, 0) < 0);
+		assert_memory_equal(&before, &n->root_certificate.journal, sizeof(before));
+		assert_true(faccessat(n->root_certificate.install.archive, "1.2", F_OK, 0) < 0);
 	}
 	opener_replace(NULL, OPENER_DEADLINE_MS);
 	bool ignored;

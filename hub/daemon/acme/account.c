@@ -23,7 +23,7 @@ struct account {
 	struct hub *hub;
 	const struct hub_acme *acme;
 	const char *op;
-	struct job *errand;
+	struct job *job;
 	account_done *done;
 	void *context;
 	bool settled; /* the worker has said how it went */
@@ -224,14 +224,14 @@ static void on_sign(struct account *a, const cJSON *message)
 			account_key_sign(a->hub->keys, keys[i].key_class, keys[i].key->id, message, &err);
 		if (!answer)
 			break;
-		job_send(a->errand, answer);
+		job_send(a->job, answer);
 		return;
 	}
 	/* The worker then says why it could not go on. */
 	auto_json cJSON *refusal = cJSON_CreateObject();
 	cJSON_AddStringToObject(refusal, "event", "signed");
 	cJSON_AddStringToObject(refusal, "error", err.message);
-	job_send(a->errand, refusal);
+	job_send(a->job, refusal);
 }
 
 static void on_message(const char *event, const cJSON *message, void *context)
@@ -253,7 +253,7 @@ static int start_worker(struct account *a, struct error *err);
 static void on_ended(const struct error *err, void *context)
 {
 	struct account *a = context;
-	a->errand = NULL;
+	a->job = NULL;
 	if (!a->settled)
 		a->outcome = *err;
 	if (!a->settled && err->kind == ERROR_NONE)
@@ -332,8 +332,8 @@ static int start_worker(struct account *a, struct error *err)
 	if (found < 0 || load_key(a, kind_next, &a->next_key, err) < 0 || add_pair(a, &chain, &files, err) < 0 ||
 		add_keys(a, job, err) < 0)
 		return -1;
-	a->errand = job_start(a->hub->workers, WORKER_ACCOUNT, ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
-	return a->errand ? 0 : -1;
+	a->job = job_start(a->hub->workers, WORKER_ACCOUNT, ACME_ACCOUNT_SECONDS, job, &files, &handler, a, err);
+	return a->job ? 0 : -1;
 }
 
 static struct account *account_new(struct hub *hub, const struct hub_acme *acme, const char *op, account_done *done,
@@ -428,7 +428,7 @@ void account_cancel(struct account *a)
 {
 	if (!a)
 		return;
-	job_cancel(a->errand);
+	job_cancel(a->job);
 	unlink_account(a);
 	free(a);
 }
@@ -439,7 +439,7 @@ void account_close(struct hub *hub)
 	while (hub->accounts) {
 		error_set(&err, ERROR_RETRY, "interrupted: nothing is lost, ask again");
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): finish takes it off the list */
-		job_cancel(steal(hub->accounts->errand));
+		job_cancel(steal(hub->accounts->job));
 		finish(hub->accounts, &err);
 	}
 }

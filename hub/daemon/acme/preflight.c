@@ -16,7 +16,7 @@ enum { TOKEN_BYTES = 24, TOKEN_MAX = 64, TEXT_FINDINGS_MAX = 4 };
 
 struct preflight {
 	struct hub *hub;
-	struct job *errand;
+	struct job *job;
 	preflight_done *done;
 	void *context;
 	char token[TOKEN_MAX];
@@ -105,9 +105,8 @@ struct preflight *preflight_start(struct hub *hub, const struct hub_certificate 
 	auto_free char *authorization = mem_printf("%s.%s", p->token, thumbprint);
 	auto_json cJSON *job = job_new(p, certificate, authorization);
 	if (challenge_add(hub->challenge, p->token, authorization, err) == 0)
-		p->errand =
-			job_start(hub->workers, WORKER_PREFLIGHT, ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
-	if (p->errand)
+		p->job = job_start(hub->workers, WORKER_PREFLIGHT, ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
+	if (p->job)
 		return p;
 	preflight_free(p);
 	return NULL;
@@ -117,7 +116,7 @@ void preflight_cancel(struct preflight *p)
 {
 	if (!p)
 		return;
-	job_cancel(p->errand);
+	job_cancel(p->job);
 	preflight_free(p);
 }
 

@@ -32,8 +32,8 @@ struct advisor {
 	const struct hub_acme *acme;
 	struct renewal_info *list;
 	struct event *timer;
-	int64_t planned;    /* when the timer is to fire; 0: not set */
-	struct job *errand; /* NULL: nothing is being asked */
+	int64_t planned; /* when the timer is to fire; 0: not set */
+	struct job *job; /* NULL: nothing is being asked */
 };
 
 static uint64_t draw(void)
@@ -89,7 +89,7 @@ static void plan(struct advisor *v, int64_t when)
 static void wake_for(const struct renewal_info *a)
 {
 	struct advisor *v = a->advisor;
-	if (!v->errand && can_be_asked(a) && (!v->planned || a->record.next < v->planned))
+	if (!v->job && can_be_asked(a) && (!v->planned || a->record.next < v->planned))
 		plan(v, a->record.next);
 }
 
@@ -99,7 +99,7 @@ static void wake_later(struct advisor *v)
 	for (const struct renewal_info *a = v->list; a; a = a->next)
 		if (can_be_asked(a) && a->record.next < next)
 			next = a->record.next;
-	if (!v->errand)
+	if (!v->job)
 		plan(v, next);
 }
 
@@ -191,7 +191,7 @@ static void on_message(const char *event, const cJSON *message, void *context)
 static void on_ended(const struct error *err, void *context)
 {
 	struct advisor *v = context;
-	v->errand = NULL;
+	v->job = NULL;
 	for (struct renewal_info *a = v->list; a; a = a->next) {
 		if (a->asked)
 			note_trouble(
@@ -252,8 +252,8 @@ static void ask(struct advisor *v)
 		cJSON_AddStringToObject(job, "ca_file", v->acme->ca_file);
 	if (!collect(v, cJSON_AddArrayToObject(job, "ids")))
 		return;
-	v->errand = job_start(v->hub->workers, WORKER_INFO, ACME_INFO_SECONDS, job, NULL, &handler, v, &err);
-	if (!v->errand)
+	v->job = job_start(v->hub->workers, WORKER_INFO, ACME_INFO_SECONDS, job, NULL, &handler, v, &err);
+	if (!v->job)
 		on_ended(&err, v);
 }
 
@@ -263,7 +263,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	struct advisor *v = context;
 	v->planned = 0;
-	if (v->errand)
+	if (v->job)
 		return;
 	ask(v);
 	wake_later(v);
@@ -309,7 +309,7 @@ static void advisor_free(struct advisor *v)
 	while (*at != v)
 		at = &(*at)->next;
 	*at = v->next;
-	job_cancel(v->errand);
+	job_cancel(v->job);
 	event_free(v->timer);
 	free(v);
 }

@@ -32,7 +32,7 @@ static int record_encode(const struct join_line *t, struct buf *out)
 
 static int record_decode(const struct buf *record, struct join_line *ret, struct error *err)
 {
-	auto_ticket struct join_line t = {0};
+	auto_join_line struct join_line t = {0};
 	struct reader in = READER(record->data, record->len);
 	unsigned version = read_u8(&in);
 	t.expires = (int64_t)read_u64(&in);
@@ -92,7 +92,7 @@ static int render_login(const struct join_keys *keys, char ret[HUB_KEY_TEXT_MAX]
 int join_line_issue(struct hub *hub, const char *agent, enum join_line_keys which, uid_t by,
 	const struct join_keys *keys, struct buf *line, struct error *err)
 {
-	auto_ticket struct join_line t = {
+	auto_join_line struct join_line t = {
 		.expires = clock_wall() + JOIN_LINE_SECONDS, .rotates = which == JOIN_LINE_KEYS_ROTATE, .by = by};
 	if (buf_addf(line, " agent=%s expires=%lld%s", agent, (long long)t.expires,
 		    which == JOIN_LINE_KEYS_OWN ? "" : " keys=new") < 0)
@@ -141,7 +141,7 @@ static int judge(struct hub *hub, const char *agent, const uint8_t *request, siz
 int join_line_use(struct hub *hub, const char *agent, const uint8_t *request, size_t len, int64_t now,
 	struct join_line *ret, struct error *err)
 {
-	auto_ticket struct join_line t = {0}, used = {0};
+	auto_join_line struct join_line t = {0}, used = {0};
 	int found = join_line_find(hub, agent, &t, err);
 	if (found < 0)
 		return -1;
@@ -163,7 +163,7 @@ int join_line_use(struct hub *hub, const char *agent, const uint8_t *request, si
 static bool sweep_one(struct hub *hub, const char *agent, int64_t now, int64_t *due)
 {
 	struct error err;
-	auto_ticket struct join_line t = {0};
+	auto_join_line struct join_line t = {0};
 	int found = join_line_find(hub, agent, &t, &err);
 	if (found > 0 && now < t.expires + JOIN_LINE_LATE) {
 		*due = t.expires + JOIN_LINE_LATE < *due ? t.expires + JOIN_LINE_LATE : *due;

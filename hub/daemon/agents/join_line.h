@@ -34,7 +34,7 @@ struct join_line {
 };
 
 void join_line_release(struct join_line *t); /* wipes */
-#define auto_ticket __attribute__((cleanup(join_line_release)))
+#define auto_join_line __attribute__((cleanup(join_line_release)))
 
 /* Makes a line for what a secret became (the login key's public half and the MAC key; the command that asks keeps the
  * rest). `line` has the hub's line (enroll_hub_line) and gets the rest, up to the secret. The caller sends the keys to

@@ -16,9 +16,9 @@ struct joining {
 	struct conn *conn;
 	struct event *deadline;
 	char agent[NAME_AGENT_MAX];
-	bool asked;              /* its one frame has come */
-	uint64_t keys;           /* waits for this answer of the root half; 0: for none */
-	struct join_line ticket; /* as it was before it was spent */
+	bool asked;                 /* its one frame has come */
+	uint64_t keys;              /* waits for this answer of the root half; 0: for none */
+	struct join_line join_line; /* as it was before it was spent */
 	struct buf request;
 };
 
@@ -33,7 +33,7 @@ static void joining_free(struct joining *j)
 	event_free(j->deadline);
 	conn_free(j->conn);
 	buf_release(&j->request);
-	join_line_release(&j->ticket);
+	join_line_release(&j->join_line);
 	free(j);
 }
 
@@ -53,7 +53,7 @@ static void send_answer(struct joining *j, const struct join_answer *a, const ui
 {
 	struct error err;
 	auto_buf struct buf out = BUF_INIT(FRAME_JOIN_MAX);
-	if (join_answer_encode(a, mac, j->ticket.line, j->request.data, j->request.len, &out, &err) < 0) {
+	if (join_answer_encode(a, mac, j->join_line.line, j->request.data, j->request.len, &out, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "join", "agent=%s error=\"%s\"", j->agent, err.message);
 		conn_finish(j->conn);
 		return;
@@ -107,7 +107,7 @@ static void accept_node(struct joining *j)
 			free(c->names[--c->name_count]);
 	}
 	log_event(LOG_LEVEL_NOTICE, "join", "agent=%s result=done certificates=%zu", j->agent, a.certificate_count);
-	send_answer(j, &a, j->ticket.mac);
+	send_answer(j, &a, j->join_line.mac);
 }
 
 /* ---- the one frame ---- */
@@ -121,8 +121,8 @@ static int enroll(struct joining *j, struct error *err)
 		return error_set(err, ERROR_PERMANENT, "what was sent is not an SSH public key that is taken here");
 	/* Where no key is needed to come in, none has to be proven first. */
 	const struct hub_agent *agent = hub_config_agent(j->hub->config, j->agent);
-	bool rotates = j->ticket.rotates && !(agent && agent->local);
-	return enroll_keys(j->hub, j->agent, r.ssh, r.seal, rotates, j->ticket.by, err);
+	bool rotates = j->join_line.rotates && !(agent && agent->local);
+	return enroll_keys(j->hub, j->agent, r.ssh, r.seal, rotates, j->join_line.by, err);
 }
 
 static void take_request(struct joining *j, const struct frame *frame)
@@ -134,7 +134,7 @@ static void take_request(struct joining *j, const struct frame *frame)
 		refuse(j, "the request is too long");
 		return;
 	}
-	if (join_line_use(j->hub, j->agent, frame->data, frame->len, clock_wall(), &j->ticket, &err) < 0 ||
+	if (join_line_use(j->hub, j->agent, frame->data, frame->len, clock_wall(), &j->join_line, &err) < 0 ||
 		enroll(j, &err) < 0) {
 		auto_free char *reason = mem_printf("%s; %s", err.message, next);
 		refuse(j, reason);

@@ -35,7 +35,7 @@ static int collect_agent(struct hub *hub, const char *name, struct hub_key *keys
 {
 	struct error err;
 	struct enrolment e = {0};
-	auto_ticket struct join_line t = {0};
+	auto_join_line struct join_line t = {0};
 	int found = enrolment_find(hub, name, &e, &err);
 	if (judge_record(name, found, &err) < 0)
 		return -1;
@@ -63,9 +63,9 @@ static void on_due(evutil_socket_t fd, short what, void *context);
 static void wake(struct hub *hub, time_t seconds)
 {
 	const struct timeval wait = {seconds, 0};
-	if (!hub->tickets)
-		hub->tickets = event_new(hub->base, -1, 0, on_due, hub);
-	if (!hub->tickets || event_add(hub->tickets, &wait) < 0)
+	if (!hub->join_expiry)
+		hub->join_expiry = event_new(hub->base, -1, 0, on_due, hub);
+	if (!hub->join_expiry || event_add(hub->join_expiry, &wait) < 0)
 		mem_abort(__func__);
 }
 
@@ -121,7 +121,7 @@ void login_keys_send(struct hub *hub)
 
 void login_keys_close(struct hub *hub)
 {
-	if (hub->tickets)
-		event_free(hub->tickets);
-	hub->tickets = NULL;
+	if (hub->join_expiry)
+		event_free(hub->join_expiry);
+	hub->join_expiry = NULL;
 }

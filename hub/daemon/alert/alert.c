@@ -287,7 +287,7 @@ static void send_all(struct alert *a)
 	static const struct channel_handler handler = {on_sent};
 	for (size_t i = 0; i < a->channel_count; i++) {
 		struct channel *c = &a->channels[i];
-		const struct queued *q = c->errand || c->next > seconds() ? NULL : next_message(a, c);
+		const struct queued *q = c->delivery || c->next > seconds() ? NULL : next_message(a, c);
 		if (!q)
 			continue;
 		snprintf(c->sending, sizeof(c->sending), "%s", q->message.id);
@@ -420,7 +420,7 @@ static void plan(struct alert *a)
 	int64_t now = seconds(), next = a->round_due;
 	for (size_t i = 0; i < a->channel_count; i++) {
 		const struct channel *c = &a->channels[i];
-		if (!c->errand && c->next < next && next_message(a, c))
+		if (!c->delivery && c->next < next && next_message(a, c))
 			next = c->next;
 	}
 	const struct timeval delay = {next > now ? next - now : 0, 0};
@@ -529,7 +529,7 @@ static void on_tested(struct channel *c, bool ok, const char *text, void *contex
 	a->test_left--;
 	if (a->test_handler)
 		a->test_handler->answered(c->name, ok, text, a->test_context);
-	if (ok && real && real->failures && !real->errand) { /* mended: what waits goes out */
+	if (ok && real && real->failures && !real->delivery) { /* mended: what waits goes out */
 		channel_note(real, true, text, clock_wall(), seconds());
 		save(a);
 		plan(a);
@@ -545,7 +545,7 @@ static void look_at_test(evutil_socket_t fd, short what, void *context)
 		end_test(hub->alert);
 }
 
-/* The answer is passed on from a turn of the loop of its own, since an errand's handler frees the errand after it. */
+/* The answer is passed on from a turn of the loop of its own, since a job is freed behind its handler. */
 static void on_test_answer(struct channel *c, bool ok, const char *text, void *context)
 {
 	static const struct timeval now = {0, 0};

@@ -67,7 +67,7 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 void channels_free(struct channel *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		job_cancel(list[i].errand);
+		job_cancel(list[i].delivery);
 		cJSON_Delete(list[i].job);
 	}
 	free(list);
@@ -86,7 +86,7 @@ static void on_message(const char *event, const cJSON *message, void *context)
 static void on_ended(const struct error *err, void *context)
 {
 	struct channel *c = context;
-	c->errand = NULL;
+	c->delivery = NULL;
 	/* What the worker said of it counts for more than how it ended. */
 	if (!c->answer[0] && err->kind != ERROR_NONE)
 		snprintf(c->answer, sizeof(c->answer), "%s", err->message);
@@ -105,7 +105,7 @@ static int add_password(const struct channel *c, struct buf *password, struct fi
 void channel_send(struct channel *c, struct workers *workers, const struct alert_message *message,
 	const struct channel_handler *handler, void *context)
 {
-	static const struct job_handler errand_handler = {on_message, on_ended};
+	static const struct job_handler delivery_handler = {on_message, on_ended};
 	struct error err;
 	struct files files = {0};
 	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX), password = BUF_INIT(CHANNEL_PASSWORD_MAX);
@@ -117,9 +117,9 @@ void channel_send(struct channel *c, struct workers *workers, const struct alert
 	if (json_print(o, &text) < 0 || files_add(&files, "message", text.data, text.len) < 0)
 		error_set(&err, ERROR_PERMANENT, "the message is too long");
 	else if (add_password(c, &password, &files, &err) == 0)
-		c->errand =
-			job_start(workers, WORKER_ALERT, ALERT_JOB_SECONDS, c->job, &files, &errand_handler, c, &err);
-	if (!c->errand)
+		c->delivery =
+			job_start(workers, WORKER_ALERT, ALERT_JOB_SECONDS, c->job, &files, &delivery_handler, c, &err);
+	if (!c->delivery)
 		on_ended(&err, c);
 }
 

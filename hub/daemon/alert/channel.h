@@ -28,8 +28,8 @@ struct channel {
 	int64_t next;           /* monotonic seconds: not before */
 	char error[ERROR_MESSAGE_MAX];
 	/* under way */
-	struct job *errand; /* NULL: nothing */
-	char sending[40];   /* the message's id; the caller's note */
+	struct job *delivery; /* NULL: nothing */
+	char sending[40];     /* the message's id; the caller's note */
 	bool ok;
 	char answer[ERROR_MESSAGE_MAX];
 	const struct channel_handler *handler;

@@ -14,18 +14,18 @@
 #include <sys/random.h>
 
 enum {
-	STANDING_RECORD_MAX = 16 * 1024 * 1024,
-	STANDING_ROWS_MAX = 100000,
-	STANDING_FIRST = 5,  /* seconds after the start */
-	STANDING_SOON = 2,   /* and after a change */
-	STANDING_FOUND = 10, /* after a finding; twice as long each time that it is still there, up to the interval */
-	STANDING_AGAIN = 60, /* at most, after a round that failed as a whole */
-	STANDING_TIMEOUT_MS = 10000,
-	STANDING_JOB_SECONDS = 90, /* for names, probes and their second round */
-	STANDING_WAKE_MAX = 3600,
+	CHECKS_RECORD_MAX = 16 * 1024 * 1024,
+	CHECKS_ROWS_MAX = 100000,
+	CHECKS_FIRST = 5,  /* seconds after the start */
+	CHECKS_SOON = 2,   /* and after a change */
+	CHECKS_FOUND = 10, /* after a finding; twice as long each time that it is still there, up to the interval */
+	CHECKS_AGAIN = 60, /* at most, after a round that failed as a whole */
+	CHECKS_TIMEOUT_MS = 10000,
+	CHECKS_JOB_SECONDS = 90, /* for names, probes and their second round */
+	CHECKS_WAKE_MAX = 3600,
 };
 
-struct place {
+struct checked_endpoint {
 	const struct hub_endpoint *endpoint;
 	int64_t due;               /* monotonic, seconds */
 	bool asked;                /* in the round under way */
@@ -37,12 +37,12 @@ struct place {
 	size_t fresh_count;
 };
 
-struct standing {
+struct endpoint_checks {
 	struct hub *hub;
-	struct place *places;
+	struct checked_endpoint *endpoints;
 	size_t count;
 	struct event *timer;
-	struct job *errand;              /* NULL: no round is under way */
+	struct job *job;                 /* NULL: no round is under way */
 	char said[ERROR_MESSAGE_MAX];    /* by the worker of the round under way, should it fail */
 	char trouble[ERROR_MESSAGE_MAX]; /* why the last round failed as a whole; "": it did not */
 };
@@ -72,23 +72,23 @@ static void rows_free(struct endpoint_row **rows, size_t *count)
 
 /* ---- the record ---- */
 
-static const char *certificate_of(const struct place *p)
+static const char *certificate_of(const struct checked_endpoint *p)
 {
 	return p->endpoint->certificate ? p->endpoint->certificate->name : "";
 }
 
-static cJSON *record_encode(const struct standing *s)
+static cJSON *record_encode(const struct endpoint_checks *s)
 {
 	cJSON *record = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(record, "rows");
 	for (size_t i = 0; i < s->count; i++)
-		for (size_t k = 0; k < s->places[i].row_count; k++)
-			cJSON_AddItemToArray(list, endpoint_row_encode(&s->places[i].rows[k]));
+		for (size_t k = 0; k < s->endpoints[i].row_count; k++)
+			cJSON_AddItemToArray(list, endpoint_row_encode(&s->endpoints[i].rows[k]));
 	return record;
 }
 
-static const struct record checks = {"checks", "standing", "state.json", STANDING_RECORD_MAX, "all is checked anew"};
+static const struct record checks = {"checks", "standing", "state.json", CHECKS_RECORD_MAX, "all is checked anew"};
 
-static void save(struct standing *s)
+static void save(struct endpoint_checks *s)
 {
 	auto_json cJSON *record = record_encode(s);
 	record_keep(s->hub->store, &checks, record);
@@ -113,34 +113,34 @@ static bool asks_for(const struct hub_endpoint *e, const char *endpoint)
 }
 
 /* Several sections may have one name; a row belongs to the one that asks for its port. */
-static bool is_of(const struct place *p, const struct endpoint_row *row)
+static bool is_of(const struct checked_endpoint *p, const struct endpoint_row *row)
 {
 	return strcmp(p->endpoint->name, row->name) == 0 && strcmp(certificate_of(p), row->certificate) == 0 &&
 		asks_for(p->endpoint, row->found.endpoint);
 }
 
 /* What cannot be read is looked at anew. */
-static void restore_row(struct standing *s, const cJSON *o)
+static void restore_row(struct endpoint_checks *s, const cJSON *o)
 {
 	struct error ignored;
 	struct endpoint_row row;
 	if (endpoint_row_decode(o, &row, &ignored) < 0)
 		return;
 	for (size_t i = 0; i < s->count; i++) {
-		if (!is_of(&s->places[i], &row))
+		if (!is_of(&s->endpoints[i], &row))
 			continue;
-		add_row(&s->places[i].rows, &s->places[i].row_count, &row);
+		add_row(&s->endpoints[i].rows, &s->endpoints[i].row_count, &row);
 		return;
 	}
 	endpoint_row_release(&row);
 }
 
-static void restore(struct standing *s)
+static void restore(struct endpoint_checks *s)
 {
 	struct error err;
 	auto_json cJSON *record = NULL;
 	int got = record_get(s->hub->store, &checks, &record, &err);
-	const cJSON *row, *rows = got > 0 ? json_array(record, "rows", STANDING_ROWS_MAX, &err) : NULL;
+	const cJSON *row, *rows = got > 0 ? json_array(record, "rows", CHECKS_ROWS_MAX, &err) : NULL;
 	if (got < 0 || (got > 0 && !rows))
 		record_damaged(s->hub->store, &checks, &err);
 	cJSON_ArrayForEach (row, rows)
@@ -149,20 +149,20 @@ static void restore(struct standing *s)
 
 /* ---- a round ---- */
 
-static void plan(struct standing *s)
+static void plan(struct endpoint_checks *s)
 {
-	int64_t now = seconds(), next = now + STANDING_WAKE_MAX;
-	if (s->errand)
+	int64_t now = seconds(), next = now + CHECKS_WAKE_MAX;
+	if (s->job)
 		return;
 	for (size_t i = 0; i < s->count; i++)
-		next = s->places[i].due < next ? s->places[i].due : next;
+		next = s->endpoints[i].due < next ? s->endpoints[i].due : next;
 	const struct timeval delay = {next > now ? next - now : 0, 0};
 	event_add(s->timer, &delay);
 }
 
 /* Finds what was seen there before, with this kind of key. Where nothing is served there is no key, and one row stands
  * for all. */
-static const struct endpoint_row *find_row(const struct place *p, const struct endpoint_row *like)
+static const struct endpoint_row *find_row(const struct checked_endpoint *p, const struct endpoint_row *like)
 {
 	const char *key = like->found.check.facts.key_type;
 	const struct endpoint_row *found = NULL;
@@ -199,7 +199,7 @@ static void keep_before(struct endpoint_row *row, const struct endpoint_row *bef
 }
 
 /* What is new replaces what was seen before; a verdict that stays keeps the time when it began. */
-static void take_fresh(struct place *p)
+static void take_fresh(struct checked_endpoint *p)
 {
 	for (size_t i = 0; i < p->fresh_count; i++) {
 		struct endpoint_row *row = &p->fresh[i];
@@ -219,7 +219,7 @@ static void take_fresh(struct place *p)
 }
 
 /* Of an answer that cannot be read nobody knows which row is missing, so the whole round has failed. */
-static void take_row(struct standing *s, const cJSON *message)
+static void take_row(struct endpoint_checks *s, const cJSON *message)
 {
 	struct error err;
 	uint32_t id;
@@ -231,11 +231,11 @@ static void take_row(struct standing *s, const cJSON *message)
 		snprintf(s->said, sizeof(s->said), "%s", err.message);
 		return;
 	}
-	if (id >= s->count || !s->places[id].asked) {
+	if (id >= s->count || !s->endpoints[id].asked) {
 		check_found_release(&row.found);
 		return;
 	}
-	struct place *p = &s->places[id];
+	struct checked_endpoint *p = &s->endpoints[id];
 	snprintf(row.name, sizeof(row.name), "%s", p->endpoint->name);
 	snprintf(row.certificate, sizeof(row.certificate), "%s", certificate_of(p));
 	add_row(&p->fresh, &p->fresh_count, &row);
@@ -243,7 +243,7 @@ static void take_row(struct standing *s, const cJSON *message)
 
 static void on_message(const char *event, const cJSON *message, void *context)
 {
-	struct standing *s = context;
+	struct endpoint_checks *s = context;
 	if (strcmp(event, "failed") == 0)
 		snprintf(s->said, sizeof(s->said), "%s", json_text(message, "text"));
 	else
@@ -252,39 +252,39 @@ static void on_message(const char *event, const cJSON *message, void *context)
 
 /* Returns when the place is looked at next, in seconds. What was found wrong may only have been starting, as after a
  * reboot, so it is seen again before anybody is told. */
-static int64_t next_look(struct place *p)
+static int64_t next_look(struct checked_endpoint *p)
 {
 	bool good = true;
 	for (size_t i = 0; i < p->row_count; i++)
 		good = good && check_is_good(p->rows[i].found.check.verdict);
 	if (good || !p->pace)
-		p->pace = good ? 0 : STANDING_FOUND;
+		p->pace = good ? 0 : CHECKS_FOUND;
 	else if (p->pace < p->endpoint->interval)
 		p->pace *= 2;
 	if (p->again)
-		return STANDING_SOON;
+		return CHECKS_SOON;
 	return p->pace && p->pace < p->endpoint->interval ? p->pace : jittered(p->endpoint->interval);
 }
 
 static void on_ended(const struct error *err, void *context)
 {
-	struct standing *s = context;
+	struct endpoint_checks *s = context;
 	bool ok = err->kind == ERROR_NONE && !s->said[0];
-	s->errand = NULL;
+	s->job = NULL;
 	if (!ok) {
 		snprintf(s->trouble, sizeof(s->trouble), "%s", s->said[0] ? s->said : err->message);
 		log_event(LOG_LEVEL_ERROR, "check", "error=\"%s\"", s->trouble);
 	}
 	s->said[0] = '\0';
 	for (size_t i = 0; i < s->count; i++) {
-		struct place *p = &s->places[i];
+		struct checked_endpoint *p = &s->endpoints[i];
 		if (!p->asked)
 			continue;
 		if (ok)
 			take_fresh(p);
 		rows_free(&p->fresh, &p->fresh_count);
 		int64_t interval = next_look(p);
-		p->due = seconds() + (!ok && interval > STANDING_AGAIN ? STANDING_AGAIN : interval);
+		p->due = seconds() + (!ok && interval > CHECKS_AGAIN ? CHECKS_AGAIN : interval);
 		p->asked = p->again = false;
 	}
 	if (ok) {
@@ -304,7 +304,7 @@ static cJSON *strings(char *const *list)
 }
 
 /* Adds the current revision's leaves. */
-static void add_expected(const struct standing *s, const struct place *p, cJSON *o, bool *pair)
+static void add_expected(const struct endpoint_checks *s, const struct checked_endpoint *p, cJSON *o, bool *pair)
 {
 	char hex[CHAIN_HEX_MAX];
 	struct error ignored;
@@ -319,13 +319,13 @@ static void add_expected(const struct standing *s, const struct place *p, cJSON 
 	*pair = true;
 }
 
-static cJSON *job_for(struct standing *s, int64_t now)
+static cJSON *job_for(struct endpoint_checks *s, int64_t now)
 {
 	bool pair = false;
 	size_t count = 0;
 	cJSON *job = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(job, "endpoints");
 	for (size_t i = 0; i < s->count && count < CHECK_JOB_MAX; i++) {
-		struct place *p = &s->places[i];
+		struct checked_endpoint *p = &s->endpoints[i];
 		if (p->due > now)
 			continue;
 		cJSON *o = cJSON_CreateObject();
@@ -343,15 +343,15 @@ static cJSON *job_for(struct standing *s, int64_t now)
 	if (s->hub->config->anchors)
 		cJSON_AddStringToObject(job, "anchors", s->hub->config->anchors);
 	cJSON_AddNumberToObject(job, "expiring_before", (double)s->hub->config->alert.expiring);
-	cJSON_AddNumberToObject(job, "timeout_ms", STANDING_TIMEOUT_MS);
+	cJSON_AddNumberToObject(job, "timeout_ms", CHECKS_TIMEOUT_MS);
 	cJSON_AddBoolToObject(job, "both_keys", pair);
 	return job;
 }
 
-static bool is_due(const struct standing *s, int64_t now)
+static bool is_due(const struct endpoint_checks *s, int64_t now)
 {
 	for (size_t i = 0; i < s->count; i++)
-		if (s->places[i].due <= now)
+		if (s->endpoints[i].due <= now)
 			return true;
 	return false;
 }
@@ -361,29 +361,29 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	static const struct job_handler handler = {on_message, on_ended};
-	struct standing *s = context;
+	struct endpoint_checks *s = context;
 	struct error err;
 	int64_t now = seconds();
-	if (s->errand || !is_due(s, now)) {
+	if (s->job || !is_due(s, now)) {
 		plan(s);
 		return;
 	}
 	auto_json cJSON *job = job_for(s, now);
-	s->errand = job_start(s->hub->workers, WORKER_CHECK, STANDING_JOB_SECONDS, job, NULL, &handler, s, &err);
-	if (!s->errand)
+	s->job = job_start(s->hub->workers, WORKER_CHECK, CHECKS_JOB_SECONDS, job, NULL, &handler, s, &err);
+	if (!s->job)
 		on_ended(&err, s);
 }
 
 void endpoints_soon(struct hub *hub, const char *certificate)
 {
-	struct standing *s = hub->standing;
+	struct endpoint_checks *s = hub->endpoint_checks;
 	bool any = false;
 	for (size_t i = 0; s && i < s->count; i++) {
-		struct place *p = &s->places[i];
+		struct checked_endpoint *p = &s->endpoints[i];
 		if (strcmp(certificate_of(p), certificate) != 0)
 			continue;
 		p->again = p->asked;
-		p->due = p->due < seconds() + STANDING_SOON ? p->due : seconds() + STANDING_SOON;
+		p->due = p->due < seconds() + CHECKS_SOON ? p->due : seconds() + CHECKS_SOON;
 		any = true;
 	}
 	if (any)
@@ -395,16 +395,16 @@ void endpoints_soon(struct hub *hub, const char *certificate)
 size_t endpoints_count(const struct hub *hub)
 {
 	size_t count = 0;
-	for (size_t i = 0; hub->standing && i < hub->standing->count; i++)
-		count += hub->standing->places[i].row_count;
+	for (size_t i = 0; hub->endpoint_checks && i < hub->endpoint_checks->count; i++)
+		count += hub->endpoint_checks->endpoints[i].row_count;
 	return count;
 }
 
 void endpoints_rows(const struct hub *hub, const struct endpoint_row **ret)
 {
-	for (size_t i = 0; hub->standing && i < hub->standing->count; i++)
-		for (size_t k = 0; k < hub->standing->places[i].row_count; k++)
-			*ret++ = &hub->standing->places[i].rows[k];
+	for (size_t i = 0; hub->endpoint_checks && i < hub->endpoint_checks->count; i++)
+		for (size_t k = 0; k < hub->endpoint_checks->endpoints[i].row_count; k++)
+			*ret++ = &hub->endpoint_checks->endpoints[i].rows[k];
 }
 
 /* ---- what is wrong ---- */
@@ -443,12 +443,12 @@ static void tell_found(
 
 void endpoints_conditions(const struct hub *hub, struct conditions *out)
 {
-	const struct standing *s = hub->standing;
+	const struct endpoint_checks *s = hub->endpoint_checks;
 	if (s && s->trouble[0])
 		conditions_add(out, CONDITION_UNREACHABLE, true, "all endpoints",
 			"they cannot be checked: %s; what is shown of them is old", s->trouble);
 	for (size_t i = 0; s && i < s->count; i++) {
-		const struct place *p = &s->places[i];
+		const struct checked_endpoint *p = &s->endpoints[i];
 		for (size_t k = 0; k < p->row_count; k++) {
 			tell_found(hub, &p->rows[k], &p->rows[k].found, out);
 			if (p->rows[k].before)
@@ -459,17 +459,17 @@ void endpoints_conditions(const struct hub *hub, struct conditions *out)
 
 void endpoints_open(struct hub *hub)
 {
-	struct standing *s = mem_alloc(sizeof(*s));
-	hub->standing = s;
+	struct endpoint_checks *s = mem_alloc(sizeof(*s));
+	hub->endpoint_checks = s;
 	s->hub = hub;
 	s->count = hub->config->endpoint_count;
-	s->places = mem_array(s->count, sizeof(*s->places));
+	s->endpoints = mem_array(s->count, sizeof(*s->endpoints));
 	s->timer = event_new(hub->base, -1, 0, on_timer, s);
 	if (!s->timer)
 		mem_abort(__func__);
 	for (size_t i = 0; i < s->count; i++)
-		s->places[i] =
-			(struct place){.endpoint = &hub->config->endpoints[i], .due = seconds() + STANDING_FIRST};
+		s->endpoints[i] = (struct checked_endpoint){
+			.endpoint = &hub->config->endpoints[i], .due = seconds() + CHECKS_FIRST};
 	if (s->count) {
 		restore(s);
 		plan(s);
@@ -478,16 +478,16 @@ void endpoints_open(struct hub *hub)
 
 void endpoints_close(struct hub *hub)
 {
-	struct standing *s = hub->standing;
-	hub->standing = NULL;
+	struct endpoint_checks *s = hub->endpoint_checks;
+	hub->endpoint_checks = NULL;
 	if (!s)
 		return;
-	job_cancel(s->errand);
+	job_cancel(s->job);
 	for (size_t i = 0; i < s->count; i++) {
-		rows_free(&s->places[i].rows, &s->places[i].row_count);
-		rows_free(&s->places[i].fresh, &s->places[i].fresh_count);
+		rows_free(&s->endpoints[i].rows, &s->endpoints[i].row_count);
+		rows_free(&s->endpoints[i].fresh, &s->endpoints[i].fresh_count);
 	}
-	free(s->places);
+	free(s->endpoints);
 	event_free(s->timer);
 	free(s);
 }

@@ -160,7 +160,7 @@ static void add_state(
 	struct hub *hub, cJSON *o, const struct overview_agent *a, const struct error *trouble, bool enrolled)
 {
 	struct error ignored;
-	auto_ticket struct join_line t = {0};
+	auto_join_line struct join_line t = {0};
 	int found = join_line_find(hub, a->name, &t, &ignored);
 	bool open = found > 0 && !t.spent && t.expires > clock_wall();
 	cJSON_AddStringToObject(o, "state",

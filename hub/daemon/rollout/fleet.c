@@ -42,7 +42,7 @@ struct fleet_item {
 struct fleet {
 	struct fleet_item *items;
 	size_t count;
-	struct bundle_cache *parcel; /* what agents fetch now */
+	struct bundle_cache *bundles; /* what agents fetch now */
 	struct event *timer;
 	int64_t wake_at; /* when the timer is set for; 0: it is not */
 };
@@ -526,7 +526,7 @@ void fleet_open(struct hub *hub)
 	hub->fleet = fleet;
 	fleet->count = hub->config->certificate_count;
 	fleet->items = mem_array(fleet->count, sizeof(*fleet->items));
-	fleet->parcel = bundle_cache_new(hub);
+	fleet->bundles = bundle_cache_new(hub);
 	fleet->timer = event_new(hub->base, -1, 0, on_timer, hub);
 	if (!fleet->timer)
 		mem_abort(__func__);
@@ -553,7 +553,7 @@ void fleet_close(struct hub *hub)
 		event_free(fleet->items[i].roll_back);
 	}
 	free(fleet->items);
-	bundle_cache_free(fleet->parcel);
+	bundle_cache_free(fleet->bundles);
 	event_free(fleet->timer);
 	free(fleet);
 	hub->fleet = NULL;
@@ -662,7 +662,7 @@ static int seal_for(struct hub *hub, const struct rollout *r, const struct sessi
 		return error_set(err, ERROR_USAGE, "agent %s has no sealing key here: certsync agent add %s --key -",
 			agent, agent);
 	return bundle_cache_seal(
-		hub->fleet->parcel, r->certificate, r->desired.revision, more_flags, key.seal, out, err);
+		hub->fleet->bundles, r->certificate, r->desired.revision, more_flags, key.seal, out, err);
 }
 
 void fleet_fetch(struct hub *hub, struct session *session, const struct message *m)
