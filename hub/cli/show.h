@@ -2,8 +2,8 @@
 #ifndef CERTSYNC_HUB_CLI_SHOW_H
 #define CERTSYNC_HUB_CLI_SHOW_H
 
-#include "hub/common/agent_row.h"
-#include "hub/common/endpoint_row.h"
+#include "hub/common/status/agent_row.h"
+#include "hub/common/status/endpoint_row.h"
 #include "lib/wire/json.h"
 
 #include <stdbool.h>

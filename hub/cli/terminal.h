@@ -4,7 +4,7 @@
 #ifndef CERTSYNC_HUB_CLI_TERMINAL_H
 #define CERTSYNC_HUB_CLI_TERMINAL_H
 
-#include "hub/common/agent_row.h"
+#include "hub/common/status/agent_row.h"
 
 #include <stdbool.h>
 

@@ -1,5 +1,4 @@
-/* How an endpoint is judged by what it serves, and which endpoints a HOST on the command line means. */
-#include "hub/common/endpoint_row.h"
+#include "hub/common/status/endpoint_row.h"
 #include "lib/probe/check.h"
 #include "lib/probe/check_run.h"
 #include "lib/core/mem.h"

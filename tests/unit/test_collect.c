@@ -53,7 +53,17 @@ static int teardown(void **state)
 static void look(struct scene *s, int64_t now)
 {
 	conditions_release(&s->found);
-	alert_collect(s->hub, &s->book, NOW, now, &s->found, &s->next);
+	auto_situation struct situation situation;
+	situation_take(s->hub, now, false, &situation);
+	alert_collect(&situation, &s->book, NOW, &s->found, &s->next);
+}
+
+static void look_at_manifests(struct scene *s)
+{
+	auto_situation struct situation situation;
+	conditions_release(&s->found);
+	situation_take(s->hub, NOW, true, &situation);
+	alert_collect_manifests(&situation, &s->found);
 }
 
 static const struct condition *find(const struct scene *s, enum condition_kind kind, const char *subject)
@@ -291,11 +301,10 @@ static void the_hub_s_own_disk(void **state)
 	s->hub->config->state = state_directory;
 
 	auto_free char *manifest = mem_printf("state/certificates/" NAME "/1.1/manifest.json");
-	conditions_release(&s->found);
-	alert_collect_manifests(s->hub, &s->found);
+	look_at_manifests(s);
 	assert_int_equal(s->found.count, 0);
 	scratch_write(s->of.scratch, manifest, "{", 0600);
-	alert_collect_manifests(s->hub, &s->found);
+	look_at_manifests(s);
 	is_told(s, CONDITION_STORE, NAME, true, "its current revision cannot be read: ");
 }
 

@@ -138,8 +138,10 @@ static const struct condition *look(struct hub *hub, const struct condition_book
 	enum condition_kind kind, struct conditions *found)
 {
 	int64_t next;
+	auto_situation struct situation situation;
 	conditions_release(found);
-	alert_collect(hub, book, now, now, found, &next);
+	situation_take(hub, now, false, &situation);
+	alert_collect(&situation, book, now, found, &next);
 	for (size_t i = 0; i < found->count; i++)
 		if (found->list[i].kind == kind)
 			return &found->list[i];

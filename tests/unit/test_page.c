@@ -17,28 +17,27 @@ enum { OUT_MAX = 32 * 1024 * 1024, DAY = 86400, NOW = 1800000000 };
 
 #define HOSTILE "</p><script>alert(1)</script>\" onload='x' & \\ \n\x01\xff\xe2\x80\xae"
 
-static struct overview_place places[] = {{.row = {.certificate = HOSTILE,
-						  .agent = HOSTILE,
-						  .state = ROLLOUT_FAILED,
-						  .step = HOSTILE,
-						  .error = HOSTILE,
-						  .waits_for = HOSTILE,
-						  .since = NOW - 60}}};
-static struct overview_certificate certificates[] = {{
+static struct situation_place places[] = {{.row = {.certificate = HOSTILE,
+						   .agent = HOSTILE,
+						   .state = ROLLOUT_FAILED,
+						   .step = HOSTILE,
+						   .error = HOSTILE,
+						   .waits_for = HOSTILE,
+						   .since = NOW - 60}}};
+static struct situation_certificate certificates[] = {{
 	.name = HOSTILE,
-	.source = "acme",
+	.source = SOURCE_ACME,
 	.revision = {1, 7},
 	.not_before = NOW - 80 * DAY,
 	.not_after = NOW + 10 * DAY,
-	.renews = true,
-	.renewal_error = HOSTILE,
-	.renewal_held = HOSTILE,
-	.renewal_failures = 3,
+	.renewal.error = HOSTILE,
+	.renewal.held = HOSTILE,
+	.renewal.failures = 3,
 	.watch_trouble = HOSTILE,
 	.places = places,
 	.place_count = 1,
 }};
-static struct overview_agent agents[] = {
+static struct situation_agent agents[] = {
 	{.name = HOSTILE, .version = HOSTILE, .connected = true, .skew = -99, .certificates = 1}};
 #define HOSTILE_TYPE "<b>' onl=\"&\\ \n"
 static struct endpoint_row endpoints[] = {
@@ -70,8 +69,20 @@ static struct alert_channel channels[] = {{.name = HOSTILE, .error = HOSTILE, .f
 
 static struct overview hostile(void)
 {
-	return (struct overview){
-		NOW, NOW - DAY, HOSTILE, HOSTILE, certificates, 1, agents, 1, rows, 2, alerts, 1, channels, 1};
+	return (struct overview){.is = {.now = NOW,
+					 .started = NOW - DAY,
+					 .version = HOSTILE,
+					 .certificates = certificates,
+					 .certificate_count = 1,
+					 .agents = agents,
+					 .agent_count = 1,
+					 .endpoints = rows,
+					 .endpoint_count = 2},
+		.trouble = HOSTILE,
+		.alerts = alerts,
+		.alert_count = 1,
+		.channels = channels,
+		.channel_count = 1};
 }
 
 static size_t count(const char *text, const char *what)
@@ -156,7 +167,7 @@ static void each_metric_says_once_what_it_is(void **state)
 static void nothing_and_too_much(void **state)
 {
 	(void)state;
-	const struct overview empty = {.now = NOW, .started = NOW, .version = "0"}, o = hostile();
+	const struct overview empty = {.is = {.now = NOW, .started = NOW, .version = "0"}}, o = hostile();
 	auto_buf struct buf out = BUF_INIT(OUT_MAX), small = BUF_INIT(9000);
 	assert_int_equal(page_write(&empty, &out), 0);
 	assert_non_null(strstr(buf_text(&out), "All is well"));
@@ -171,15 +182,15 @@ static void nothing_and_too_much(void **state)
 static struct overview large(size_t endpoint_count, size_t certificate_count)
 {
 	struct overview o = hostile();
-	o.endpoints = mem_array(endpoint_count, sizeof(const struct endpoint_row *));
-	o.endpoint_count = endpoint_count;
+	o.is.endpoints = mem_array(endpoint_count, sizeof(const struct endpoint_row *));
+	o.is.endpoint_count = endpoint_count;
 	for (size_t i = 0; i < endpoint_count; i++)
-		o.endpoints[i] = rows[i % 2];
-	o.certificates = mem_array(certificate_count, sizeof(*o.certificates));
-	o.certificate_count = certificate_count;
+		o.is.endpoints[i] = rows[i % 2];
+	o.is.certificates = mem_array(certificate_count, sizeof(*o.is.certificates));
+	o.is.certificate_count = certificate_count;
 	for (size_t i = 0; i < certificate_count; i++) {
-		o.certificates[i] = certificates[0];
-		o.certificates[i].name = i ? "another" : HOSTILE;
+		o.is.certificates[i] = certificates[0];
+		o.is.certificates[i].name = i ? "another" : HOSTILE;
 	}
 	return o;
 }
@@ -190,7 +201,7 @@ static void a_large_hub_fits(void **state)
 	(void)state;
 	struct overview o = large(5000, 10000);
 	auto_buf struct buf page = BUF_INIT(8 * 1024 * 1024), metrics = BUF_INIT(OUT_MAX);
-	o.endpoints[4999] = &endpoints[1];
+	o.is.endpoints[4999] = &endpoints[1];
 	int64_t begun = clock_monotonic_ms();
 	assert_int_equal(page_write(&o, &page), 0);
 	int64_t middle = clock_monotonic_ms();
@@ -199,9 +210,9 @@ static void a_large_hub_fits(void **state)
 		page.len / 1024, (long long)(middle - begun), metrics.len / 1024,
 		(long long)(clock_monotonic_ms() - middle));
 	assert_non_null(strstr(buf_text(&page), "and 9500 more"));
-	assert_non_null(strstr(buf_text(&page), "and 500 more")); /* these endpoints are all of one certificate */
-	free(o.endpoints);
-	free(o.certificates);
+	assert_non_null(strstr(buf_text(&page), "and 500 more")); /* endpoints of one certificate */
+	free(o.is.endpoints);
+	free(o.is.certificates);
 }
 
 int main(void)

@@ -53,8 +53,8 @@ static void activations_begin_within_the_window(void **state)
 		begin_with_windows(&f, policies[i]);
 		stage_all(&f);
 		assert_int_equal(f.activations, 0);
-		assert_string_equal(rollout_waits_for(&f.r, f.a, f.now), "the window");
-		assert_false(rollout_busy(&f.r, f.a, f.now)); /* no push waits for the night */
+		assert_int_equal(rollout_waits_for(&f.r, f.a, f.now), BARRIER_WINDOW);
+		assert_false(rollout_busy(&f.r, f.a, f.now)); /* nobody's push waits until the night */
 		assert_int_equal(wait_for_activations(&f, 2 * DAY), 19 * 3600);
 		assert_int_equal(f.activations, 3);
 		rollout_release(&f.r);

@@ -34,7 +34,7 @@ static void expect_closed(struct fleet_of_three *f)
 	assert_false(f->r.open);
 	assert_int_equal(f->activations, 0);
 	assert_int_equal(f->a->state, ROLLOUT_STAGED);
-	assert_string_equal(rollout_waits_for(&f->r, f->a, f->now), "the others to stage");
+	assert_int_equal(rollout_waits_for(&f->r, f->a, f->now), BARRIER_OTHERS);
 	assert_int_not_equal(f->b->state, ROLLOUT_ACTIVATING);
 }
 
@@ -173,7 +173,7 @@ static void who_failed_goes_on_stopping_the_others_though_it_claims_the_revision
 	assert_int_equal(f.activations, 0);
 	claims(&f, f.c, (struct revision){1, 2}, (struct revision){1, 2}, digest_new);
 	assert_int_equal(f.activations, 0);
-	assert_string_equal(rollout_waits_for(&f.r, f.b, f.now), "an agent whose activation failed");
+	assert_int_equal(rollout_waits_for(&f.r, f.b, f.now), BARRIER_FAILED);
 	probed(&f, f.c, true, true);
 	assert_int_equal(f.activations, 1);
 	rollout_release(&f.r);

@@ -239,7 +239,7 @@ static void what_a_staged_one_waits_for_is_under_way_or_not(void **state)
 	begin(&f, ROLLOUT_TOGETHER);
 	answer(&f, f.a, MESSAGE_STAGED);
 	answer(&f, f.b, MESSAGE_STAGED);
-	assert_string_equal(rollout_waits_for(&f.r, f.a, f.now), "the others to stage");
+	assert_int_equal(rollout_waits_for(&f.r, f.a, f.now), BARRIER_OTHERS);
 	assert_true(rollout_busy(&f.r, f.a, f.now)); /* c is under way */
 	answer(&f, f.c, MESSAGE_FAILED);
 	assert_false(rollout_busy(&f.r, f.a, f.now)); /* c has failed, which opens nothing */
@@ -290,8 +290,8 @@ static void canaries_soak_and_others_wait(void **state)
 	answer(&f, f.b, MESSAGE_STAGED);
 	answer(&f, f.c, MESSAGE_STAGED);
 	assert_int_equal(f.activations, 1);
-	assert_string_equal(rollout_waits_for(&f.r, f.b, f.now), "the canaries");
-	assert_false(barrier_is_soaking(&f.r, f.b, f.now)); /* no canary was verified yet */
+	assert_int_equal(rollout_waits_for(&f.r, f.b, f.now), BARRIER_CANARIES);
+	assert_false(barrier_is_soaking(&f.r, f.b, f.now)); /* no canary is verified yet */
 	answer(&f, f.a, MESSAGE_INSTALLED);
 	answer(&f, f.a, MESSAGE_VERIFIED);
 	assert_true(barrier_is_soaking(&f.r, f.b, f.now));
@@ -313,11 +313,11 @@ static void what_needs_no_window_is_looked_at_by_itself(void **state)
 	f.r.window_count = COUNT(night);
 	f.a->served.not_after = 0; /* nothing is known of what it serves */
 	answer(&f, f.a, MESSAGE_STAGED);
-	assert_string_equal(rollout_waits_for(&f.r, f.a, f.now), "the window");
+	assert_int_equal(rollout_waits_for(&f.r, f.a, f.now), BARRIER_WINDOW);
 	assert_true(barrier_waits_for_window(&f.r, f.a, f.now));
 	f.r.immediate = true;
 	assert_false(barrier_waits_for_window(&f.r, f.a, f.now));
-	assert_null(barrier_reason(&f.r, f.a, f.now));
+	assert_int_equal(barrier_wait(&f.r, f.a, f.now), BARRIER_LETS);
 	rollout_release(&f.r);
 }
 

@@ -1,6 +1,6 @@
 /* Rows that a command shows are read back as the hub wrote them, and what cannot be such a row is named.
  */
-#include "hub/common/agent_row.h"
+#include "hub/common/status/agent_row.h"
 #include "lib/core/mem.h"
 
 #include <setjmp.h>

@@ -363,11 +363,12 @@ static void collect_channels(const struct alert *a, struct conditions *out)
 				a->channels[i].error);
 }
 
-static void collect_manifests(struct alert *a, struct conditions *out)
+/* A situation that was taken with what the store says (`with_store`) takes the place of what was read before. */
+static void collect_manifests(struct alert *a, const struct situation *s, bool with_store, struct conditions *out)
 {
-	if (seconds() >= a->manifests_due) {
+	if (with_store) {
 		conditions_release(&a->manifests);
-		alert_collect_manifests(a->hub, &a->manifests);
+		alert_collect_manifests(s, &a->manifests);
 		a->manifests_due = seconds() + ALERT_MANIFESTS;
 	}
 	for (size_t i = 0; i < a->manifests.count; i++) {
@@ -393,11 +394,14 @@ static void do_round(struct alert *a)
 	int64_t now = clock_wall(), next;
 	auto_conditions struct conditions seen = {0};
 	auto_notice struct condition_notice notice = {0};
+	auto_situation struct situation situation;
+	bool with_store = seconds() >= a->manifests_due;
 	const struct condition_policy p = policy(a);
 	a->opened =
 		a->opened > now ? now : a->opened; /* the clock was set back: nothing is kept for longer than meant */
-	alert_collect(a->hub, &a->book, a->opened, now, &seen, &next);
-	collect_manifests(a, &seen);
+	situation_take(a->hub, now, with_store, &situation);
+	alert_collect(&situation, &a->book, a->opened, &seen, &next);
+	collect_manifests(a, &situation, with_store, &seen);
 	collect_channels(a, &seen);
 	if (now - a->opened < ALERT_SETTLE)
 		keep_unseen(a, &seen);

@@ -1,25 +1,10 @@
 #include "hub/daemon/alert/collect.h"
-#include "hub/daemon/keys.h"
-#include "lib/probe/check.h"
-#include "hub/daemon/rollout/fleet.h"
-#include "hub/daemon/acme/renewal.h"
-#include "hub/daemon/agents/enroll.h"
-#include "hub/daemon/agents/key_changes.h"
-#include "hub/daemon/agents/session.h"
-#include "hub/daemon/agents/signing.h"
-#include "hub/daemon/publish/watched.h"
-#include "hub/daemon/alert/endpoints.h"
-#include "hub/daemon/agents/enrolment.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
-#include "hub/daemon/rollout/progress.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/statvfs.h>
 
 enum {
 	COLLECT_GRACE = 900,   /* seconds after a start, within which nobody is missed who was there before */
@@ -29,7 +14,7 @@ enum {
 };
 
 struct collect {
-	struct hub *hub;
+	const struct situation *s;
 	const struct condition_book *book;
 	int64_t from, now;
 	struct conditions *out;
@@ -47,7 +32,7 @@ static void look_again(struct collect *c, int64_t when)
 /* Returns the seconds that must be left. */
 static int64_t limit(const struct collect *c, int64_t not_before, int64_t not_after)
 {
-	int64_t configured = c->hub->config->alert.expiring;
+	int64_t configured = c->s->expiring;
 	return configured ? configured : check_expiring_before(not_before, not_after);
 }
 
@@ -67,38 +52,31 @@ static void collect_expiring(
 		look_again(c, not_after - needed + 1);
 }
 
-static void collect_renewal(struct collect *c, const struct rollout *r)
+static void collect_renewal(struct collect *c, const struct situation_certificate *of)
 {
-	struct renewal_status status;
-	const struct renewal *renewal = renewal_find(c->hub, r->certificate);
-	if (!renewal)
-		return;
-	renewal_status(renewal, &status);
-	bool urgent = !r->desired.not_after ||
-		r->desired.not_after - c->now < limit(c, r->desired.not_before, r->desired.not_after);
-	if (status.failures && status.error[0])
-		conditions_add(c->out, CONDITION_RENEWAL, urgent, r->certificate,
+	const struct renewal_status *status = &of->renewal;
+	bool urgent = !of->not_after || of->not_after - c->now < limit(c, of->not_before, of->not_after);
+	if (status->failures && status->error[0])
+		conditions_add(c->out, CONDITION_RENEWAL, urgent, of->name,
 			"no new certificate can be had: %s; it is tried again by "
 			"itself, certsync renew %s tries now",
-			status.error, r->certificate);
-	else if (status.held[0] && status.due <= c->now)
-		conditions_add(c->out, CONDITION_RENEWAL, urgent, r->certificate,
-			"a new certificate is due and not ordered: %s", status.held);
+			status->error, of->name);
+	else if (status->held[0] && status->due <= c->now)
+		conditions_add(c->out, CONDITION_RENEWAL, urgent, of->name,
+			"a new certificate is due and not ordered: %s", status->held);
 }
 
-static void collect_certificate(struct collect *c, const struct rollout *r)
+static void collect_certificate(struct collect *c, const struct situation_certificate *of)
 {
-	const struct watched *source = watched_find(c->hub, r->certificate);
-	if (r->desired.revision.epoch || r->desired.revision.number)
-		collect_expiring(
-			c, r->certificate, "the current revision", r->desired.not_before, r->desired.not_after);
-	collect_renewal(c, r);
-	if (source && watched_trouble(source)[0])
-		conditions_add(c->out, CONDITION_SOURCE, false, r->certificate,
-			"what stands at the watched paths is not taken: %s", watched_trouble(source));
-	if (r->no_rollback[0])
-		conditions_add(c->out, CONDITION_ROLLOUT, true, r->certificate,
-			"a failed activation was not rolled back: %s", r->no_rollback);
+	if (of->revision.epoch || of->revision.number)
+		collect_expiring(c, of->name, "the current revision", of->not_before, of->not_after);
+	collect_renewal(c, of);
+	if (of->watch_trouble[0])
+		conditions_add(c->out, CONDITION_SOURCE, false, of->name,
+			"what stands at the watched paths is not taken: %s", of->watch_trouble);
+	if (of->rollout->no_rollback[0])
+		conditions_add(c->out, CONDITION_ROLLOUT, true, of->name, "a failed activation was not rolled back: %s",
+			of->rollout->no_rollback);
 }
 
 /* ---- an agent with one of its certificates ---- */
@@ -113,14 +91,12 @@ static void collect_failed(
 }
 
 /* Returns whether the agent has had all the time that its steps may take. */
-static bool is_stuck(struct collect *c, const struct rollout *r, const struct rollout_agent *a)
+static bool is_stuck(struct collect *c, const struct rollout *r, const struct situation_place *p)
 {
-	const char *waits_for = rollout_waits_for(r, a, c->now);
+	const struct rollout_agent *a = p->agent;
 	int64_t since = a->state == ROLLOUT_STAGED || a->since < r->started ? r->started : a->since;
 	int64_t until = since + r->stage_timeout + r->activate_timeout;
-	if (!a->connected || a->held_until > c->now || !r->started || rollout_agent_converged(a))
-		return false;
-	if (waits_for && strstr(waits_for, "window"))
+	if (!a->connected || a->held_until > c->now || !r->started || p->converged || p->wait == BARRIER_WINDOW)
 		return false;
 	look_again(c, until + 1);
 	return c->now > until;
@@ -139,24 +115,25 @@ static void collect_hold(struct collect *c, const struct rollout_agent *a, const
 }
 
 static void collect_state(
-	struct collect *c, const struct rollout *r, const struct rollout_agent *a, const char *subject)
+	struct collect *c, const struct rollout *r, const struct situation_place *p, const char *subject)
 {
-	const char *waits_for = rollout_waits_for(r, a, c->now);
+	const struct rollout_agent *a = p->agent;
+	const char *waits_for = barrier_wait_text(p->wait);
 	if (a->state == ROLLOUT_AHEAD)
 		conditions_add(c->out, CONDITION_AHEAD, true, subject,
 			"it has a newer revision than this hub ever made: the hub was restored "
 			"from a backup, or the agent belongs to another one; publish again what is to be "
 			"served");
-	else if (a->failures && a->text[0] && !rollout_agent_converged(a))
+	else if (a->failures && a->text[0] && !p->converged)
 		collect_failed(c, r, a, subject);
-	else if (a->state == ROLLOUT_UNVERIFIED && is_stuck(c, r, a))
+	else if (a->state == ROLLOUT_UNVERIFIED && is_stuck(c, r, p))
 		conditions_add(c->out, CONDITION_ROLLOUT, false, subject,
 			"the new revision is installed, but not every port was seen serving it; "
 			"certsync status shows which");
-	else if (is_stuck(c, r, a))
+	else if (is_stuck(c, r, p))
 		conditions_add(c->out, CONDITION_ROLLOUT, false, subject,
 			"its rollout is stuck: it is %s%s%s; certsync push %s --proceed goes on",
-			rollout_state_name(rollout_agent_state(a)), waits_for ? " and waits for " : "",
+			rollout_state_name(p->row.state), waits_for ? " and waits for " : "",
 			waits_for ? waits_for : "", r->certificate);
 }
 
@@ -175,14 +152,15 @@ static void collect_probes(struct collect *c, const struct rollout *r, const str
 	}
 }
 
-static void collect_place(struct collect *c, const struct rollout *r, const struct rollout_agent *a)
+static void collect_place(struct collect *c, const struct rollout *r, const struct situation_place *p)
 {
+	const struct rollout_agent *a = p->agent;
 	auto_free char *subject = mem_printf("%s %s", r->certificate, a->name);
 	char when[CLOCK_TEXT_MAX];
 	if (a->served.not_after && revision_compare(a->served.revision, r->desired.revision) != 0)
 		collect_expiring(c, subject, "this agent serves an old revision, which", a->served.not_before,
 			a->served.not_after);
-	collect_state(c, r, a, subject);
+	collect_state(c, r, p, subject);
 	collect_hold(c, a, subject);
 	collect_probes(c, r, a);
 	if (a->drifted && c->now - a->drifted < COLLECT_RECENT && a->drifted <= c->now) {
@@ -202,17 +180,6 @@ static void collect_place(struct collect *c, const struct rollout *r, const stru
 
 /* ---- agents ---- */
 
-static int64_t last_seen(struct collect *c, const struct hub_agent *a)
-{
-	int64_t seen = 0;
-	for (size_t i = 0; a->certificates[i]; i++) {
-		struct rollout *r = fleet_find(c->hub, a->certificates[i]->name);
-		const struct rollout_agent *place = r ? rollout_find(r, a->name) : NULL;
-		seen = place && place->last_seen > seen ? place->last_seen : seen;
-	}
-	return seen;
-}
-
 static bool is_known(const struct collect *c, const char *agent)
 {
 	for (size_t i = 0; i < c->book->count; i++)
@@ -221,21 +188,22 @@ static bool is_known(const struct collect *c, const char *agent)
 	return false;
 }
 
-static void collect_away(struct collect *c, const struct hub_agent *a)
+static void collect_away(struct collect *c, const struct situation_agent *a)
 {
 	char when[CLOCK_TEXT_MAX], allowed[CLOCK_TEXT_MAX];
-	int64_t seen = last_seen(c, a), grace = a->away_after < COLLECT_GRACE ? a->away_after : COLLECT_GRACE;
+	int64_t seen = a->last_seen, away_after = a->configured->away_after;
+	int64_t grace = away_after < COLLECT_GRACE ? away_after : COLLECT_GRACE;
 	if (!seen) {
 		/* Nothing is known of the time before this start. */
-		if (c->now > c->from + a->away_after)
+		if (c->now > c->from + away_after)
 			conditions_add(c->out, CONDITION_AWAY, true, a->name,
 				"it has never been seen: was it joined? certsync agent add %s takes its keys", a->name);
 		else
-			look_again(c, c->from + a->away_after + 1);
+			look_again(c, c->from + away_after + 1);
 		return;
 	}
 	/* Agents are given a while to come back to a hub that was restarted, whatever it last wrote down of them. */
-	int64_t until = seen + a->away_after;
+	int64_t until = seen + away_after;
 	if (!is_known(c, a->name) && until < c->from + grace)
 		until = c->from + grace;
 	if (c->now > until)
@@ -243,60 +211,57 @@ static void collect_away(struct collect *c, const struct hub_agent *a)
 			"it was last seen %s; that is longer than its away_after of %s. Does its "
 			"machine run, and certsync-agent there? certsync-agent status says what it sees of "
 			"the hub",
-			clock_text(seen, when), clock_span(a->away_after * 1000, allowed));
+			clock_text(seen, when), clock_span(away_after * 1000, allowed));
 	else
 		look_again(c, until + 1);
 }
 
-static void collect_session(struct collect *c, const struct hub_agent *a, const struct session *s)
+static void collect_session(struct collect *c, const struct situation_agent *a)
 {
 	char when[CLOCK_TEXT_MAX];
-	int64_t rival = session_rival(s), skew = session_skew(s);
-	if (rival && c->now - rival < COLLECT_RECENT)
+	if (a->rival && c->now - a->rival < COLLECT_RECENT)
 		conditions_add(c->out, CONDITION_CLONE, true, a->name,
 			"another machine uses its key, last at %s, and is refused: was it cloned? "
 			"Give the clone a name and keys of its own",
-			clock_text(rival, when));
-	if (skew > COLLECT_SKEW || skew < -COLLECT_SKEW)
+			clock_text(a->rival, when));
+	if (a->skew > COLLECT_SKEW || a->skew < -COLLECT_SKEW)
 		conditions_add(c->out, CONDITION_CLOCK, false, a->name,
 			"its clock was %lld seconds %s the hub's when it connected: one of them is "
 			"wrong, see timedatectl on both",
-			(long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");
+			(long long)(a->skew < 0 ? -a->skew : a->skew), a->skew < 0 ? "behind" : "ahead of");
 }
 
 /* A rotation counts until it is done, since the old keys open what is sealed to the agent so long. */
-static void collect_rotation(struct collect *c, const struct hub_agent *a)
+static void collect_rotation(struct collect *c, const struct situation_agent *a)
 {
-	struct enrolment e;
-	struct error ignored;
 	char when[CLOCK_TEXT_MAX], who[KEY_CHANGES_WHO_MAX];
-	if (!key_rotates(c->hub, a->name) || enrolment_find(c->hub, a->name, &e, &ignored) <= 0 || !e.rotation)
+	if (!a->rotation)
 		return;
 	conditions_add(c->out, CONDITION_ROTATION, false, a->name,
 		"its keys are being changed since %s, as %s asked, and %s; until that is done the old ones open what is sealed to it. %s "
 		"certsync agent rotate %s prints a new line. Where somebody else may have its old keys: certsync agent remove %s ends "
 		"at once all that they opened, and certsync agent add %s lets the node in again",
-		clock_text(e.rotation, when), key_changes_who(e.rotation_by, who),
-		e.rotates ? "it has not come in with the new ones yet" : "no node has taken the line for it yet",
-		e.rotates ? "On its node, systemctl restart certsync-agent makes it come in."
-			  : "Give the line to certsync-agent join there.",
+		clock_text(a->rotation, when), key_changes_who(a->rotation_by, who),
+		a->rotates ? "it has not come in with the new ones yet" : "no node has taken the line for it yet",
+		a->rotates ? "On its node, systemctl restart certsync-agent makes it come in."
+			   : "Give the line to certsync-agent join there.",
 		a->name, a->name, a->name);
 }
 
-static void collect_stranger(struct collect *c, const struct hub_agent *a)
+static void collect_stranger(struct collect *c, const struct situation_agent *a)
 {
 	char when[CLOCK_TEXT_MAX];
-	const char *mark;
-	int64_t at = key_stranger(c->hub, a->name, &mark);
-	if (!at || c->now - at >= COLLECT_RECENT)
+	if (!a->stranger || c->now - a->stranger >= COLLECT_RECENT)
 		return;
 	conditions_add(c->out, CONDITION_OLD_KEY, true, a->name,
 		"somebody came in, last at %s, with a key that it has no more (its end is %s), and is refused: a machine that was put back from a "
 		"backup, or a thief. The log of sshd says from where; if it is the agent itself, certsync agent add %s --replace prints a "
 		"line for it",
-		clock_text(at, when), mark[0] ? mark : "not known: the line in authorized_keys is of an older version",
+		clock_text(a->stranger, when),
+		a->stranger_mark[0] ? a->stranger_mark
+				    : "not known: the line in authorized_keys is of an older version",
 		a->name);
-	look_again(c, at + COLLECT_RECENT);
+	look_again(c, a->stranger + COLLECT_RECENT);
 }
 
 /* What has been written into the book is told, however long the hub was down meanwhile. */
@@ -311,9 +276,9 @@ static bool is_untold(const struct collect *c, const char *subject)
 
 static void collect_changes(struct collect *c)
 {
-	size_t count;
 	char when[CLOCK_TEXT_MAX];
-	const struct key_change *list = key_changes(c->hub, &count);
+	size_t count = c->s->change_count;
+	const struct key_change *list = c->s->changes;
 	for (size_t i = 0; i < count; i++) {
 		const struct key_change *k = &list[i];
 		auto_free char *subject = mem_printf("%s #%u", k->agent, k->serial);
@@ -330,13 +295,12 @@ static void collect_changes(struct collect *c)
 			"more than %d changes within the hour: event=keys in the log has them all", KEY_CHANGES_MAX);
 }
 
-static void collect_agent(struct collect *c, const struct hub_agent *a)
+static void collect_agent(struct collect *c, const struct situation_agent *a)
 {
-	const struct session *s = session_find(c->hub, a->name);
 	collect_rotation(c, a);
 	collect_stranger(c, a);
-	if (s)
-		collect_session(c, a, s);
+	if (a->connected)
+		collect_session(c, a);
 	else
 		collect_away(c, a);
 }
@@ -348,7 +312,7 @@ static bool ends_with(const char *text, const char *end)
 }
 
 /* Only a connected agent tells of these, so its absence does not mean that they are over. */
-static void keep_of_absent(struct collect *c, const struct hub_agent *a)
+static void keep_of_absent(struct collect *c, const struct situation_agent *a)
 {
 	auto_free char *behind = mem_printf(" %s", a->name);
 	for (size_t i = 0; i < c->book->count; i++) {
@@ -376,17 +340,16 @@ static void name_missing(const struct signing_status *s, struct buf *out)
 /* The replacement counts until every agent has pinned the new key, and none the old one. */
 static void collect_signing(struct collect *c)
 {
-	struct signing_status s;
+	const struct signing_status *s = &c->s->signing;
 	char when[CLOCK_TEXT_MAX], who[KEY_CHANGES_WHO_MAX];
 	auto_buf struct buf names = BUF_INIT(COLLECT_NAMED * (NAME_AGENT_MAX + 32));
 	bool cut_off = false;
-	signing_status(c->hub, &s);
-	if (s.phase == SIGNING_IDLE && !s.missing_count)
+	if (s->phase == SIGNING_IDLE && !s->missing_count)
 		return;
-	for (size_t i = 0; i < s.missing_count; i++)
-		cut_off = cut_off || s.missing[i].cut_off;
-	name_missing(&s, &names);
-	if (s.phase == SIGNING_IDLE) {
+	for (size_t i = 0; i < s->missing_count; i++)
+		cut_off = cut_off || s->missing[i].cut_off;
+	name_missing(s, &names);
+	if (s->phase == SIGNING_IDLE) {
 		conditions_add(c->out, CONDITION_SIGNING, true, "hub",
 			"agents refuse the hub's signing key: %s. Was the hub restored from a backup that is older than its present key? Nothing that it "
 			"signs is taken there; `certsync keys` shows what they say, and what to do",
@@ -396,82 +359,115 @@ static void collect_signing(struct collect *c)
 	conditions_add(c->out, CONDITION_SIGNING, cut_off, "hub",
 		"the signing key is being replaced since %s, as %s asked; %s. %zu of %zu agents have not said that: %s. `certsync keys` shows why, and "
 		"what to do",
-		clock_text(s.since, when), key_changes_who(s.by, who),
-		s.phase == SIGNING_TOLD
+		clock_text(s->since, when), key_changes_who(s->by, who),
+		s->phase == SIGNING_TOLD
 			? "the next one takes over when every agent has said that it takes both"
 			: "the new one signs, and this is over when every agent has said that it has forgotten the old one",
-		s.missing_count, s.agent_count, buf_text(&names));
-}
-
-/* Returns whether less than so many per cent of the disk are free, also where it has few blocks. A file system that
- * counts no blocks is never short of them. */
-static bool has_less(const struct statvfs *disk, unsigned percent)
-{
-	return disk->f_blocks && (double)disk->f_bavail * 100 < (double)disk->f_blocks * percent;
+		s->missing_count, s->agent_count, buf_text(&names));
 }
 
 static void collect_store(struct collect *c)
 {
-	struct statvfs disk;
-	const char *state = c->hub->config->state;
-	if (statvfs(state, &disk) < 0)
-		conditions_add(c->out, CONDITION_STORE, true, state, "its disk cannot be asked: %s", strerror(errno));
-	else if (has_less(&disk, COLLECT_DISK_PERCENT))
-		conditions_add(c->out, CONDITION_STORE, has_less(&disk, 1), state,
+	const struct situation_hub *hub = &c->s->hub;
+	if (hub->disk_error[0])
+		conditions_add(
+			c->out, CONDITION_STORE, true, hub->state, "its disk cannot be asked: %s", hub->disk_error);
+	else if (hub->disk_share < COLLECT_DISK_PERCENT)
+		conditions_add(c->out, CONDITION_STORE, hub->disk_share < 1, hub->state,
 			"its disk has less than %d %% left: what cannot "
 			"be written is not published; make room",
-			has_less(&disk, 1) ? 1 : COLLECT_DISK_PERCENT);
-	if (store_trouble(c->hub->store)[0])
-		conditions_add(c->out, CONDITION_STORE, true, "records", "the last write failed: %s",
-			store_trouble(c->hub->store));
-	size_t count;
-	const struct store_damage *damages = store_damages(c->hub->store, &count);
-	for (size_t i = 0; i < count; i++) {
-		if (c->now - damages[i].at >= STORE_DAMAGE_TOLD)
+			hub->disk_share < 1 ? 1 : COLLECT_DISK_PERCENT);
+	if (hub->store_trouble[0])
+		conditions_add(
+			c->out, CONDITION_STORE, true, "records", "the last write failed: %s", hub->store_trouble);
+	for (size_t i = 0; i < hub->damage_count; i++) {
+		const struct store_damage *damage = &hub->damages[i];
+		if (c->now - damage->at >= STORE_DAMAGE_TOLD)
 			continue;
-		conditions_add(c->out, CONDITION_STORE, false, damages[i].record, "this record was damaged: %s",
-			damages[i].text);
-		look_again(c, damages[i].at + STORE_DAMAGE_TOLD);
+		conditions_add(
+			c->out, CONDITION_STORE, false, damage->record, "this record was damaged: %s", damage->text);
+		look_again(c, damage->at + STORE_DAMAGE_TOLD);
 	}
-	if (keys_trouble(c->hub->keys)[0])
-		conditions_add(c->out, CONDITION_STORE, true, "certsync-keys", "%s", keys_trouble(c->hub->keys));
-	if (c->hub->root_error[0])
-		conditions_add(c->out, CONDITION_STORE, true, c->hub->config->authorized_keys,
-			"it could not be written: %s", c->hub->root_error);
+	if (hub->keys_trouble[0])
+		conditions_add(c->out, CONDITION_STORE, true, "certsync-keys", "%s", hub->keys_trouble);
+	if (hub->root_error[0])
+		conditions_add(c->out, CONDITION_STORE, true, hub->authorized_keys, "it could not be written: %s",
+			hub->root_error);
 }
 
-void alert_collect_manifests(struct hub *hub, struct conditions *out)
+void alert_collect_manifests(const struct situation *s, struct conditions *out)
 {
-	for (size_t i = 0; i < fleet_count(hub); i++) {
-		struct error err;
-		auto_manifest struct manifest m = {0};
-		const char *name = fleet_at(hub, i)->certificate;
-		if (store_current(hub->store, name, &m, &err) < 0)
-			conditions_add(out, CONDITION_STORE, true, name,
+	for (size_t i = 0; i < s->certificate_count; i++)
+		if (s->certificates[i].store_error)
+			conditions_add(out, CONDITION_STORE, true, s->certificates[i].name,
 				"its current revision cannot be read: %s; restore it, or publish it again",
-				err.message);
+				s->certificates[i].store_error);
+}
+
+/* ---- endpoints ---- */
+
+/* The reason has the digests shortened, so they are told in full. */
+static char *digests(const struct situation_certificate *of, const struct check *check)
+{
+	char served[CHAIN_HEX_MAX], wanted[CHAIN_HEX_MAX], second[CHAIN_HEX_MAX];
+	bool pair = manifest_has_second(&of->current);
+	return mem_printf("served: SHA-256 %s; wanted: SHA-256 %s%s%s; ",
+		check->served ? chain_hex(check->facts.fingerprint, served) : "",
+		chain_hex(of->current.content.leaf, wanted), pair ? " or, for the other kind of key, " : "",
+		pair ? chain_hex(of->current.second, second) : "");
+}
+
+static void collect_found(struct collect *c, const struct endpoint_row *row, const struct check_found *found)
+{
+	static const enum condition_kind kinds[] = {
+		[CHECK_EXPIRING] = CONDITION_EXPIRING,
+		[CHECK_MISMATCH] = CONDITION_MISMATCH,
+		[CHECK_UNTRUSTED] = CONDITION_UNTRUSTED,
+		[CHECK_UNREACHABLE] = CONDITION_UNREACHABLE,
+	};
+	enum check_verdict verdict = found->check.verdict;
+	if (verdict == CHECK_OK)
+		return;
+	auto_free char *subject = mem_printf("%s %s", row->name, found->endpoint);
+	const struct situation_certificate *of =
+		verdict == CHECK_MISMATCH ? situation_certificate(c->s, row->certificate) : NULL;
+	auto_free char *both = of && of->published ? digests(of, &found->check) : NULL;
+	conditions_add(c->out, kinds[verdict], verdict != CHECK_EXPIRING, subject, "%s; %swhat to do: %s",
+		found->check.reason, both ? both : "", found->check.advice);
+}
+
+static void collect_endpoints(struct collect *c)
+{
+	if (c->s->endpoints_trouble[0])
+		conditions_add(c->out, CONDITION_UNREACHABLE, true, "all endpoints",
+			"they cannot be checked: %s; what is shown of them is old", c->s->endpoints_trouble);
+	for (size_t i = 0; i < c->s->endpoint_count; i++) {
+		const struct endpoint_row *row = c->s->endpoints[i];
+		collect_found(c, row, &row->found);
+		if (row->before)
+			collect_found(c, row, row->before);
 	}
 }
 
-void alert_collect(struct hub *hub, const struct condition_book *book, int64_t from, int64_t now,
-	struct conditions *out, int64_t *ret_next)
+void alert_collect(const struct situation *s, const struct condition_book *book, int64_t from, struct conditions *out,
+	int64_t *ret_next)
 {
-	struct collect c = {.hub = hub, .book = book, .from = from, .now = now, .out = out, .next = INT64_MAX};
-	for (size_t i = 0; i < fleet_count(hub); i++) {
-		const struct rollout *r = fleet_at(hub, i);
-		collect_certificate(&c, r);
-		for (size_t k = 0; k < r->agent_count; k++)
-			collect_place(&c, r, &r->agents[k]);
+	struct collect c = {.s = s, .book = book, .from = from, .now = s->now, .out = out, .next = INT64_MAX};
+	for (size_t i = 0; i < s->certificate_count; i++) {
+		const struct situation_certificate *of = &s->certificates[i];
+		collect_certificate(&c, of);
+		for (size_t k = 0; k < of->place_count; k++)
+			collect_place(&c, of->rollout, &of->places[k]);
 	}
-	for (size_t i = 0; i < hub->config->agent_count; i++)
-		collect_agent(&c, &hub->config->agents[i]);
+	for (size_t i = 0; i < s->agent_count; i++)
+		collect_agent(&c, &s->agents[i]);
 	collect_changes(&c);
 	collect_signing(&c);
-	endpoints_conditions(hub, out);
+	collect_endpoints(&c);
 	collect_store(&c);
-	for (size_t i = 0; i < hub->config->agent_count; i++)
-		if (!session_find(hub, hub->config->agents[i].name))
-			keep_of_absent(&c, &hub->config->agents[i]);
+	for (size_t i = 0; i < s->agent_count; i++)
+		if (!s->agents[i].connected)
+			keep_of_absent(&c, &s->agents[i]);
 	*ret_next = c.next;
 }
 

@@ -407,55 +407,12 @@ void endpoints_rows(const struct hub *hub, const struct endpoint_row **ret)
 			*ret++ = &hub->endpoint_checks->endpoints[i].rows[k];
 }
 
-/* ---- what is wrong ---- */
-
-static void say(const struct hub *hub, enum condition_kind kind, const char *subject, const char *certificate,
-	const struct check *check, struct conditions *out)
+const char *endpoints_trouble(const struct hub *hub)
 {
-	char served[CHAIN_HEX_MAX], wanted[CHAIN_HEX_MAX], second[CHAIN_HEX_MAX];
-	struct error ignored;
-	auto_manifest struct manifest m = {0};
-	auto_free char *both = NULL;
-	/* The reason has the digests shortened, so they are told in full. */
-	if (kind == CONDITION_MISMATCH && certificate[0] && store_current(hub->store, certificate, &m, &ignored) > 0)
-		both = mem_printf("served: SHA-256 %s; wanted: SHA-256 %s%s%s; ",
-			check->served ? chain_hex(check->facts.fingerprint, served) : "",
-			chain_hex(m.content.leaf, wanted),
-			manifest_has_second(&m) ? " or, for the other kind of key, " : "",
-			manifest_has_second(&m) ? chain_hex(m.second, second) : "");
-	conditions_add(out, kind, kind != CONDITION_EXPIRING, subject, "%s; %swhat to do: %s", check->reason,
-		both ? both : "", check->advice);
+	return hub->endpoint_checks ? hub->endpoint_checks->trouble : "";
 }
 
-static void tell_found(
-	const struct hub *hub, const struct endpoint_row *row, const struct check_found *found, struct conditions *out)
-{
-	static const enum condition_kind kinds[] = {
-		[CHECK_EXPIRING] = CONDITION_EXPIRING,
-		[CHECK_MISMATCH] = CONDITION_MISMATCH,
-		[CHECK_UNTRUSTED] = CONDITION_UNTRUSTED,
-		[CHECK_UNREACHABLE] = CONDITION_UNREACHABLE,
-	};
-	auto_free char *subject = mem_printf("%s %s", row->name, found->endpoint);
-	if (found->check.verdict != CHECK_OK)
-		say(hub, kinds[found->check.verdict], subject, row->certificate, &found->check, out);
-}
-
-void endpoints_conditions(const struct hub *hub, struct conditions *out)
-{
-	const struct endpoint_checks *s = hub->endpoint_checks;
-	if (s && s->trouble[0])
-		conditions_add(out, CONDITION_UNREACHABLE, true, "all endpoints",
-			"they cannot be checked: %s; what is shown of them is old", s->trouble);
-	for (size_t i = 0; s && i < s->count; i++) {
-		const struct checked_endpoint *p = &s->endpoints[i];
-		for (size_t k = 0; k < p->row_count; k++) {
-			tell_found(hub, &p->rows[k], &p->rows[k].found, out);
-			if (p->rows[k].before)
-				tell_found(hub, &p->rows[k], p->rows[k].before, out);
-		}
-	}
-}
+/* ---- life ---- */
 
 void endpoints_open(struct hub *hub)
 {

@@ -1,7 +1,7 @@
 #include "hub/daemon/control/agents.h"
 #include "hub/daemon/agents/enroll.h"
 #include "hub/daemon/alert/alert.h"
-#include "hub/daemon/view/overview.h"
+#include "hub/daemon/alert/situation.h"
 #include "hub/daemon/agents/session.h"
 #include "hub/daemon/agents/signing.h"
 #include "hub/daemon/agents/join_line.h"
@@ -157,7 +157,7 @@ static void add_keys(cJSON *o, const struct enrolment *e)
 }
 
 static void add_state(
-	struct hub *hub, cJSON *o, const struct overview_agent *a, const struct error *trouble, bool enrolled)
+	struct hub *hub, cJSON *o, const struct situation_agent *a, const struct error *trouble, bool enrolled)
 {
 	struct error ignored;
 	auto_join_line struct join_line t = {0};
@@ -175,7 +175,7 @@ static void add_state(
 		cJSON_AddStringToObject(o, "error", trouble->message);
 }
 
-static cJSON *describe(struct hub *hub, const struct overview_agent *a)
+static cJSON *describe(struct hub *hub, const struct situation_agent *a)
 {
 	struct enrolment e;
 	struct error err = {0};
@@ -200,8 +200,8 @@ static cJSON *describe(struct hub *hub, const struct overview_agent *a)
 void control_agent_list(struct client *c, const cJSON *request)
 {
 	(void)request;
-	auto_overview struct overview all;
-	overview_take(client_hub(c), &all);
+	auto_situation struct situation all;
+	situation_take(client_hub(c), clock_wall(), false, &all);
 	for (size_t i = 0; i < all.agent_count; i++)
 		client_say(c, describe(client_hub(c), &all.agents[i]));
 	client_finish(c, CLI_DONE, NULL, NULL);

@@ -1,7 +1,7 @@
 #include "hub/daemon/alert/alert.h"
 #include "hub/daemon/control/client.h"
 #include "hub/daemon/acme/renewal.h"
-#include "hub/daemon/view/overview.h"
+#include "hub/daemon/alert/situation.h"
 #include "lib/crypto/bundle.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
@@ -74,7 +74,7 @@ void client_say(struct client *c, cJSON *o)
 void client_say_agent(struct client *c, const struct rollout *r, const struct rollout_agent *a, const char *event)
 {
 	struct agent_row row;
-	overview_row(c->hub, r, a, &row);
+	situation_row(c->hub, r, a, &row);
 	client_say(c, agent_row_encode(&row, event));
 	agent_row_release(&row);
 }

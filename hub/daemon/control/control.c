@@ -15,6 +15,7 @@
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/publish/rollback.h"
 #include "hub/daemon/alert/endpoints.h"
+#include "hub/daemon/alert/situation.h"
 #include "hub/daemon/view/status.h"
 #include "hub/daemon/acme/thumbprint.h"
 #include "lib/cli/cli.h"
@@ -38,34 +39,31 @@ static bool flag(const cJSON *request, const char *key)
 	return cJSON_IsTrue(json_get(request, key));
 }
 
-/* Says what was seen from outside. Returns true when every endpoint serves what it should, even if not for long. */
-static bool say_endpoints(struct client *c)
+static void say_endpoint(struct client *c, const struct endpoint_row *row)
 {
-	bool good = true;
-	size_t count = endpoints_count(c->hub);
-	auto_free const struct endpoint_row **rows = mem_array(count, sizeof(const struct endpoint_row *));
-	endpoints_rows(c->hub, rows);
-	for (size_t i = 0; i < count; i++) {
-		cJSON *row = endpoint_row_encode(rows[i]);
-		cJSON_AddStringToObject(row, "event", "endpoint");
-		client_say(c, row);
-		good = good && check_is_good(rows[i]->found.check.verdict);
-	}
-	return good;
+	cJSON *o = endpoint_row_encode(row);
+	cJSON_AddStringToObject(o, "event", "endpoint");
+	client_say(c, o);
 }
 
-/* Returns true when everything has converged. */
+/* Returns true when everything has converged, and every endpoint serves what it should, even if not for long. */
 static bool say_status(struct client *c)
 {
-	bool converged = true;
-	for (size_t i = 0; i < fleet_count(c->hub); i++) {
-		const struct rollout *r = fleet_at(c->hub, i);
-		client_say(c, status_certificate(c->hub, r));
-		for (size_t k = 0; k < r->agent_count; k++)
-			client_say_agent(c, r, &r->agents[k], "agent");
-		converged = converged && rollout_converged(r);
+	bool good = true;
+	auto_situation struct situation s;
+	situation_take(c->hub, clock_wall(), true, &s);
+	for (size_t i = 0; i < s.certificate_count; i++) {
+		const struct situation_certificate *of = &s.certificates[i];
+		client_say(c, status_certificate(of));
+		for (size_t k = 0; k < of->place_count; k++)
+			client_say(c, agent_row_encode(&of->places[k].row, "agent"));
+		good = good && of->converged;
 	}
-	return say_endpoints(c) && converged;
+	for (size_t i = 0; i < s.endpoint_count; i++) {
+		say_endpoint(c, s.endpoints[i]);
+		good = good && check_is_good(s.endpoints[i]->found.check.verdict);
+	}
+	return good;
 }
 
 static void say_round(struct client *c)

@@ -114,24 +114,37 @@ static bool is_stopped(const struct rollout *r, const struct rollout_agent *a, i
 	return !a->failed_activation && activation_failed(r) && !must_go_on(r, now);
 }
 
-const char *barrier_reason(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+enum barrier_wait barrier_wait(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
 	if (a->held_until)
-		return "the end of its hold";
+		return BARRIER_HOLD;
 	if (r->immediate)
-		return NULL;
+		return BARRIER_LETS;
 	if (waits_for_canaries(r, a, now))
-		return "the canaries";
+		return BARRIER_CANARIES;
 	if (r->policy == ROLLOUT_TOGETHER && !r->open && !a->passed)
-		return "the others to stage";
+		return BARRIER_OTHERS;
 	if (r->policy == ROLLOUT_TOGETHER && is_stopped(r, a, now))
-		return "an agent whose activation failed";
-	return window_lets(r, a, now) ? NULL : "the window";
+		return BARRIER_FAILED;
+	return window_lets(r, a, now) ? BARRIER_LETS : BARRIER_WINDOW;
+}
+
+const char *barrier_wait_text(enum barrier_wait wait)
+{
+	static const char *const texts[] = {
+		[BARRIER_LETS] = NULL,
+		[BARRIER_HOLD] = "the end of its hold",
+		[BARRIER_CANARIES] = "the canaries",
+		[BARRIER_OTHERS] = "the others to stage",
+		[BARRIER_FAILED] = "an agent whose activation failed",
+		[BARRIER_WINDOW] = "the window",
+	};
+	return texts[wait];
 }
 
 bool barrier_may_activate(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	return !barrier_reason(r, a, now);
+	return barrier_wait(r, a, now) == BARRIER_LETS;
 }
 
 /* What has been served everywhere for long is not given up because one agent's service breaks. */

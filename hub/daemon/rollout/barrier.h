@@ -5,6 +5,15 @@
 
 #include "hub/daemon/rollout/rollout.h"
 
+enum barrier_wait {
+	BARRIER_LETS, /* nothing is in its way */
+	BARRIER_HOLD,
+	BARRIER_CANARIES,
+	BARRIER_OTHERS, /* who have not staged yet */
+	BARRIER_FAILED, /* an activation of another agent */
+	BARRIER_WINDOW,
+};
+
 /* Returns whether the desired revision is committed there. */
 bool barrier_has_passed(const struct rollout_agent *a);
 /* Returns whether the barrier waits for this agent. */
@@ -20,7 +29,8 @@ bool barrier_is_soaking(const struct rollout *r, const struct rollout_agent *a, 
 /* Returns when the staged agents have to be looked at next, in one pass over all, or INT64_MAX when only an event
  * changes anything. */
 int64_t barrier_next(const struct rollout *r, int64_t now);
-/* Returns why a staged agent does not activate, or NULL when nothing is in its way. */
-const char *barrier_reason(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+/* Returns what keeps a staged agent from activating. */
+enum barrier_wait barrier_wait(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+const char *barrier_wait_text(enum barrier_wait wait); /* as in "waits for the window"; NULL for nothing */
 
 #endif

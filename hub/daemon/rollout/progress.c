@@ -1,5 +1,4 @@
 #include "hub/daemon/rollout/progress.h"
-#include "hub/daemon/rollout/barrier.h"
 
 bool rollout_is_under_way(const struct rollout_agent *a)
 {
@@ -7,9 +6,9 @@ bool rollout_is_under_way(const struct rollout_agent *a)
 		(a->state == ROLLOUT_UNVERIFIED && a->deadline);
 }
 
-const char *rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now)
+enum barrier_wait rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now)
 {
-	return a->state == ROLLOUT_STAGED ? barrier_reason(r, a, now) : NULL;
+	return a->state == ROLLOUT_STAGED ? barrier_wait(r, a, now) : BARRIER_LETS;
 }
 
 static void sooner(int64_t *best, int64_t when)

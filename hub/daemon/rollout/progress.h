@@ -3,6 +3,7 @@
 #ifndef CERTSYNC_HUB_DAEMON_ROLLOUT_PROGRESS_H
 #define CERTSYNC_HUB_DAEMON_ROLLOUT_PROGRESS_H
 
+#include "hub/daemon/rollout/barrier.h"
 #include "hub/daemon/rollout/rollout.h"
 
 /* Returns when rollout_tick is next of use, or INT64_MAX when only an event changes anything. */
@@ -15,8 +16,7 @@ bool rollout_is_under_way(const struct rollout_agent *a);
 bool rollout_busy(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 bool rollout_agent_converged(const struct rollout_agent *a); /* verified, and not held */
 bool rollout_converged(const struct rollout *r);             /* every assigned agent is */
-/* Returns what a staged agent waits for ("the others to stage", "the window" …), or NULL when it is not staged, or
- * waits for nothing. */
-const char *rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now);
+/* Returns what a staged agent waits for. One that is not staged waits for nothing. */
+enum barrier_wait rollout_waits_for(const struct rollout *r, const struct rollout_agent *a, int64_t now);
 
 #endif

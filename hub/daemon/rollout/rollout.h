@@ -88,7 +88,7 @@
 #define CERTSYNC_HUB_DAEMON_ROLLOUT_ROLLOUT_H
 
 #include "hub/common/config.h"
-#include "hub/common/rollout_state.h"
+#include "hub/common/status/rollout_state.h"
 #include "lib/wire/message.h"
 #include "lib/crypto/content.h"
 

@@ -67,9 +67,9 @@ static void write_hub(struct metrics *m, const struct overview *o)
 {
 	static const char *const none[] = {NULL};
 	metric(m, "build_info", "gauge", "The version of this hub.");
-	SAMPLE(m, 1, "version", o->version);
+	SAMPLE(m, 1, "version", o->is.version);
 	metric(m, "hub_start_time_seconds", "gauge", "When this hub was started.");
-	sample(m, none, o->started);
+	sample(m, none, o->is.started);
 	metric(m, "hub_healthy", "gauge", "1: /healthz says that all is well with the hub itself.");
 	sample(m, none, !o->trouble[0]);
 }
@@ -79,14 +79,14 @@ static void write_hub(struct metrics *m, const struct overview *o)
 static void write_validity(struct metrics *m, const struct overview *o)
 {
 	metric(m, "certificate_not_before_timestamp_seconds", "gauge", "From when the current revision is valid.");
-	for (size_t i = 0; i < o->certificate_count; i++)
-		if (o->certificates[i].not_before)
-			SAMPLE(m, o->certificates[i].not_before, "certificate", o->certificates[i].name);
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		if (o->is.certificates[i].not_before)
+			SAMPLE(m, o->is.certificates[i].not_before, "certificate", o->is.certificates[i].name);
 	metric(m, "certificate_not_after_timestamp_seconds", "gauge",
 		"When the current revision expires; absent before the first one.");
-	for (size_t i = 0; i < o->certificate_count; i++)
-		if (o->certificates[i].not_after)
-			SAMPLE(m, o->certificates[i].not_after, "certificate", o->certificates[i].name);
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		if (o->is.certificates[i].not_after)
+			SAMPLE(m, o->is.certificates[i].not_after, "certificate", o->is.certificates[i].name);
 }
 
 static void write_certificates(struct metrics *m, const struct overview *o)
@@ -95,34 +95,34 @@ static void write_certificates(struct metrics *m, const struct overview *o)
 	write_validity(m, o);
 	metric(m, "certificate_revision_info", "gauge",
 		"The revision that every agent should serve, and where it comes from.");
-	for (size_t i = 0; i < o->certificate_count; i++) {
-		const struct overview_certificate *c = &o->certificates[i];
-		SAMPLE(m, 1, "certificate", c->name, "revision", revision_text(c->revision, text), "source", c->source);
+	for (size_t i = 0; i < o->is.certificate_count; i++) {
+		const struct situation_certificate *c = &o->is.certificates[i];
+		SAMPLE(m, 1, "certificate", c->name, "revision", revision_text(c->revision, text), "source",
+			situation_source_name(c->source));
 	}
-	metric(m, "certificate_converged", "gauge",
-		"1: every agent has it, and no port that it looks at shows another.");
-	for (size_t i = 0; i < o->certificate_count; i++)
-		SAMPLE(m, o->certificates[i].converged, "certificate", o->certificates[i].name);
+	metric(m, "certificate_converged", "gauge", "1: every agent that has it is verified.");
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		SAMPLE(m, o->is.certificates[i].converged, "certificate", o->is.certificates[i].name);
 	metric(m, "certificate_watch_ok", "gauge", "1: nothing is wrong with the watched paths that it comes from.");
-	for (size_t i = 0; i < o->certificate_count; i++)
-		if (strcmp(o->certificates[i].source, "watch") == 0)
-			SAMPLE(m, !o->certificates[i].watch_trouble[0], "certificate", o->certificates[i].name);
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		if (o->is.certificates[i].source == SOURCE_WATCH)
+			SAMPLE(m, !o->is.certificates[i].watch_trouble[0], "certificate", o->is.certificates[i].name);
 }
 
 static void write_renewals(struct metrics *m, const struct overview *o)
 {
 	metric(m, "renewal_failures", "gauge", "Renewals that have failed in a row.");
-	for (size_t i = 0; i < o->certificate_count; i++)
-		if (o->certificates[i].renews)
-			SAMPLE(m, o->certificates[i].renewal_failures, "certificate", o->certificates[i].name);
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		if (o->is.certificates[i].source == SOURCE_ACME)
+			SAMPLE(m, o->is.certificates[i].renewal.failures, "certificate", o->is.certificates[i].name);
 	metric(m, "renewal_due_timestamp_seconds", "gauge", "When the next renewal is due.");
-	for (size_t i = 0; i < o->certificate_count; i++)
-		if (o->certificates[i].renews)
-			SAMPLE(m, o->certificates[i].renewal_due, "certificate", o->certificates[i].name);
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		if (o->is.certificates[i].source == SOURCE_ACME)
+			SAMPLE(m, o->is.certificates[i].renewal.due, "certificate", o->is.certificates[i].name);
 	metric(m, "renewal_running", "gauge", "1: an order is under way.");
-	for (size_t i = 0; i < o->certificate_count; i++)
-		if (o->certificates[i].renews)
-			SAMPLE(m, o->certificates[i].renewing, "certificate", o->certificates[i].name);
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		if (o->is.certificates[i].source == SOURCE_ACME)
+			SAMPLE(m, o->is.certificates[i].renewal.running, "certificate", o->is.certificates[i].name);
 }
 
 /* ---- rollouts and agents ---- */
@@ -167,28 +167,28 @@ static void write_rollouts(struct metrics *m, const struct overview *o)
 	};
 	for (size_t n = 0; n < COUNT(metrics); n++) {
 		metric(m, metrics[n].name, metrics[n].type, metrics[n].help);
-		for (size_t i = 0; i < o->certificate_count; i++)
-			for (size_t k = 0; k < o->certificates[i].place_count; k++)
-				metrics[n].write(m, &o->certificates[i].places[k].row);
+		for (size_t i = 0; i < o->is.certificate_count; i++)
+			for (size_t k = 0; k < o->is.certificates[i].place_count; k++)
+				metrics[n].write(m, &o->is.certificates[i].places[k].row);
 	}
 }
 
 static void write_agents(struct metrics *m, const struct overview *o)
 {
 	metric(m, "agent_connected", "gauge", "1: the agent is connected.");
-	for (size_t i = 0; i < o->agent_count; i++)
-		SAMPLE(m, o->agents[i].connected, "agent", o->agents[i].name);
+	for (size_t i = 0; i < o->is.agent_count; i++)
+		SAMPLE(m, o->is.agents[i].connected, "agent", o->is.agents[i].name);
 	metric(m, "agent_overdue", "gauge", "1: it has been away for longer than away_after.");
-	for (size_t i = 0; i < o->agent_count; i++)
-		SAMPLE(m, o->agents[i].overdue, "agent", o->agents[i].name);
+	for (size_t i = 0; i < o->is.agent_count; i++)
+		SAMPLE(m, o->is.agents[i].overdue, "agent", o->is.agents[i].name);
 	metric(m, "agent_last_seen_timestamp_seconds", "gauge", "When it was last connected; absent: never.");
-	for (size_t i = 0; i < o->agent_count; i++)
-		if (o->agents[i].last_seen)
-			SAMPLE(m, o->agents[i].last_seen, "agent", o->agents[i].name);
+	for (size_t i = 0; i < o->is.agent_count; i++)
+		if (o->is.agents[i].last_seen)
+			SAMPLE(m, o->is.agents[i].last_seen, "agent", o->is.agents[i].name);
 	metric(m, "agent_clock_skew_seconds", "gauge", "Its clock minus the hub's, while it is connected.");
-	for (size_t i = 0; i < o->agent_count; i++)
-		if (o->agents[i].connected)
-			SAMPLE(m, o->agents[i].skew, "agent", o->agents[i].name);
+	for (size_t i = 0; i < o->is.agent_count; i++)
+		if (o->is.agents[i].connected)
+			SAMPLE(m, o->is.agents[i].skew, "agent", o->is.agents[i].name);
 }
 
 /* ---- endpoints ---- */
@@ -200,29 +200,29 @@ static void write_agents(struct metrics *m, const struct overview *o)
 static void write_times(struct metrics *m, const struct overview *o)
 {
 	metric(m, "endpoint_state_since_timestamp_seconds", "gauge", "When that state began.");
-	for (size_t i = 0; i < o->endpoint_count; i++)
-		SAMPLE(m, o->endpoints[i]->since, OF_ENDPOINT(o->endpoints[i]));
+	for (size_t i = 0; i < o->is.endpoint_count; i++)
+		SAMPLE(m, o->is.endpoints[i]->since, OF_ENDPOINT(o->is.endpoints[i]));
 	metric(m, "endpoint_checked_timestamp_seconds", "gauge", "When it was last looked at.");
-	for (size_t i = 0; i < o->endpoint_count; i++)
-		SAMPLE(m, o->endpoints[i]->checked, OF_ENDPOINT(o->endpoints[i]));
+	for (size_t i = 0; i < o->is.endpoint_count; i++)
+		SAMPLE(m, o->is.endpoints[i]->checked, OF_ENDPOINT(o->is.endpoints[i]));
 	metric(m, "endpoint_not_after_timestamp_seconds", "gauge",
 		"When the certificate that is served there expires; absent: none was.");
-	for (size_t i = 0; i < o->endpoint_count; i++)
-		if (o->endpoints[i]->found.check.facts.not_after)
-			SAMPLE(m, o->endpoints[i]->found.check.facts.not_after, OF_ENDPOINT(o->endpoints[i]));
+	for (size_t i = 0; i < o->is.endpoint_count; i++)
+		if (o->is.endpoints[i]->found.check.facts.not_after)
+			SAMPLE(m, o->is.endpoints[i]->found.check.facts.not_after, OF_ENDPOINT(o->is.endpoints[i]));
 }
 
 static void write_endpoints(struct metrics *m, const struct overview *o)
 {
 	metric(m, "endpoint_ok", "gauge",
 		"1: clients get the right certificate there and trust it, if perhaps not for long.");
-	for (size_t i = 0; i < o->endpoint_count; i++)
-		SAMPLE(m, check_is_good(o->endpoints[i]->found.check.verdict), OF_ENDPOINT(o->endpoints[i]));
+	for (size_t i = 0; i < o->is.endpoint_count; i++)
+		SAMPLE(m, check_is_good(o->is.endpoints[i]->found.check.verdict), OF_ENDPOINT(o->is.endpoints[i]));
 	metric(m, "endpoint_state", "gauge",
 		"1: what the last check has found: ok, expiring, mismatch, untrusted or unreachable.");
-	for (size_t i = 0; i < o->endpoint_count; i++)
-		SAMPLE(m, 1, OF_ENDPOINT(o->endpoints[i]), "state",
-			check_verdict_text(o->endpoints[i]->found.check.verdict));
+	for (size_t i = 0; i < o->is.endpoint_count; i++)
+		SAMPLE(m, 1, OF_ENDPOINT(o->is.endpoints[i]), "state",
+			check_verdict_text(o->is.endpoints[i]->found.check.verdict));
 	write_times(m, o);
 }
 

@@ -90,7 +90,7 @@ static void put_ago(struct page *p, int64_t when)
 		put(p, "<time>never</time>");
 		return;
 	}
-	int64_t seconds = p->o->now - when;
+	int64_t seconds = p->o->is.now - when;
 	clock_text(when, moment);
 	round_span(seconds < 0 ? -seconds : seconds, span);
 	if (seconds >= 0 && seconds < 5)
@@ -121,7 +121,7 @@ static struct mood mood_of_verdict(enum check_verdict verdict)
 	return moods[verdict];
 }
 
-static struct mood mood_of_place(const struct overview_place *place)
+static struct mood mood_of_place(const struct situation_place *place)
 {
 	if (place->converged)
 		return good;
@@ -133,7 +133,7 @@ static struct mood mood_of_place(const struct overview_place *place)
 }
 
 /* Renewal comes at a third of the life; under a sixth it is late. */
-static struct mood mood_of_life(const struct overview_certificate *c, int64_t now)
+static struct mood mood_of_life(const struct situation_certificate *c, int64_t now)
 {
 	int64_t life = c->not_after - c->not_before, left = c->not_after - now;
 	return left <= life / 6 ? bad : left <= life * 3 / 10 ? warning : good;
@@ -141,9 +141,9 @@ static struct mood mood_of_life(const struct overview_certificate *c, int64_t no
 
 /* ---- certificates ---- */
 
-static void put_bar(struct page *p, const struct overview_certificate *c, struct mood mood)
+static void put_bar(struct page *p, const struct situation_certificate *c, struct mood mood)
 {
-	int64_t life = c->not_after - c->not_before, left = c->not_after - p->o->now;
+	int64_t life = c->not_after - c->not_before, left = c->not_after - p->o->is.now;
 	int64_t share = life > 0 ? left * 1000 / life : 0;
 	share = share < 0 ? 0 : share > 1000 ? 1000 : share;
 	putf(p,
@@ -154,10 +154,10 @@ static void put_bar(struct page *p, const struct overview_certificate *c, struct
 		(long long)(share / 10), mood.class, (long long)share);
 }
 
-static void put_life(struct page *p, const struct overview_certificate *c)
+static void put_life(struct page *p, const struct situation_certificate *c)
 {
-	int64_t left = c->not_after - p->o->now, days = left / PAGE_DAY;
-	struct mood mood = mood_of_life(c, p->o->now);
+	int64_t left = c->not_after - p->o->is.now, days = left / PAGE_DAY;
+	struct mood mood = mood_of_life(c, p->o->is.now);
 	put_bar(p, c, mood);
 	put(p, "<p class=\"head\"><span>");
 	if (left <= 0)
@@ -172,23 +172,23 @@ static void put_life(struct page *p, const struct overview_certificate *c)
 	put(p, "</span></p>");
 }
 
-static void put_renewal(struct page *p, const struct overview_certificate *c)
+static void put_renewal(struct page *p, const struct situation_certificate *c)
 {
-	if (c->renews) {
+	if (c->source == SOURCE_ACME) {
 		put(p, "<p class=\"soft\">");
-		put(p, c->renewing ? "an order is under way" : "next order ");
-		if (!c->renewing)
-			put_ago(p, c->renewal_due);
+		put(p, c->renewal.running ? "an order is under way" : "next order ");
+		if (!c->renewal.running)
+			put_ago(p, c->renewal.due);
 		put(p, "</p>");
 	}
-	if (c->renewal_failures || c->renewal_error[0] || c->renewal_held[0]) {
+	if (c->renewal.failures || c->renewal.error[0] || c->renewal.held[0]) {
 		put(p, "<p>");
-		put_chip(p, c->renewal_failures ? bad : warning,
-			c->renewal_failures ? "renewal fails" : "renewal waits");
-		if (c->renewal_failures)
-			putf(p, " %u time%s in a row: ", c->renewal_failures, c->renewal_failures == 1 ? "" : "s");
+		put_chip(p, c->renewal.failures ? bad : warning,
+			c->renewal.failures ? "renewal fails" : "renewal waits");
+		if (c->renewal.failures)
+			putf(p, " %u time%s in a row: ", c->renewal.failures, c->renewal.failures == 1 ? "" : "s");
 		put(p, " ");
-		put_foreign(p, c->renewal_held[0] ? c->renewal_held : c->renewal_error);
+		put_foreign(p, c->renewal.held[0] ? c->renewal.held : c->renewal.error);
 		put(p, "</p>");
 	}
 	if (c->watch_trouble[0]) {
@@ -200,7 +200,7 @@ static void put_renewal(struct page *p, const struct overview_certificate *c)
 	}
 }
 
-static void put_place(struct page *p, const struct overview_certificate *c, const struct overview_place *place)
+static void put_place(struct page *p, const struct situation_certificate *c, const struct situation_place *place)
 {
 	char text[REVISION_TEXT_MAX];
 	const struct agent_row *row = &place->row;
@@ -235,7 +235,7 @@ static void put_more(struct page *p, size_t count)
 		putf(p, "<p class=\"soft\">… and %zu more: certsync status shows all.</p>", count);
 }
 
-static void put_places(struct page *p, const struct overview_certificate *c)
+static void put_places(struct page *p, const struct situation_certificate *c)
 {
 	size_t converged = 0, under_way = 0;
 	for (size_t i = 0; i < c->place_count; i++) {
@@ -295,16 +295,16 @@ static void put_matrix(struct page *p, const char *certificate)
 {
 	const struct endpoint_row *last = NULL;
 	size_t count = 0, fine = 0;
-	for (size_t i = 0; i < p->o->endpoint_count; i++) {
-		const struct endpoint_row *e = p->o->endpoints[i];
+	for (size_t i = 0; i < p->o->is.endpoint_count; i++) {
+		const struct endpoint_row *e = p->o->is.endpoints[i];
 		count += is_of(e, certificate);
 		fine += is_of(e, certificate) && check_is_good(e->found.check.verdict);
 	}
 	if (!count)
 		return;
 	putf(p, "<h4>Endpoints: %zu of %zu as they should be</h4><table class=\"matrix wide\">", fine, count);
-	for (size_t i = 0; i < p->o->endpoint_count && p->endpoints < PAGE_ENDPOINTS_MAX; i++) {
-		const struct endpoint_row *e = p->o->endpoints[i];
+	for (size_t i = 0; i < p->o->is.endpoint_count && p->endpoints < PAGE_ENDPOINTS_MAX; i++) {
+		const struct endpoint_row *e = p->o->is.endpoints[i];
 		if (!is_of(e, certificate))
 			continue;
 		p->endpoints++;
@@ -320,7 +320,7 @@ static void put_matrix(struct page *p, const char *certificate)
 	put_more(p, count);
 }
 
-static void put_certificate(struct page *p, const struct overview_certificate *c)
+static void put_certificate(struct page *p, const struct situation_certificate *c)
 {
 	char text[REVISION_TEXT_MAX];
 	put(p, "<article class=\"card\"><div class=\"head\"><h3>");
@@ -329,7 +329,8 @@ static void put_certificate(struct page *p, const struct overview_certificate *c
 	if (revision_is_placeholder(c->revision))
 		put_chip(p, idle, "nothing published yet");
 	else
-		putf(p, "revision <span class=\"n\">%s</span> · %s", revision_text(c->revision, text), c->source);
+		putf(p, "revision <span class=\"n\">%s</span> · %s", revision_text(c->revision, text),
+			situation_source_name(c->source));
 	put(p, "</span></div>");
 	if (c->not_after)
 		put_life(p, c);
@@ -339,9 +340,9 @@ static void put_certificate(struct page *p, const struct overview_certificate *c
 	put(p, "</article>\n");
 }
 
-static bool needs_attention(const struct overview_certificate *c, int64_t now)
+static bool needs_attention(const struct situation_certificate *c, int64_t now)
 {
-	return !c->converged || c->renewal_failures || c->watch_trouble[0] || !c->not_after ||
+	return !c->converged || c->renewal.failures || c->watch_trouble[0] || !c->not_after ||
 		mood_of_life(c, now).class != good.class;
 }
 
@@ -350,21 +351,21 @@ static void put_certificates(struct page *p)
 {
 	const struct overview *o = p->o;
 	size_t shown = 0;
-	bool crowded = o->certificate_count > PAGE_CERTIFICATES_MAX;
+	bool crowded = o->is.certificate_count > PAGE_CERTIFICATES_MAX;
 	put(p, "<h2>Certificates</h2>");
-	if (!o->certificate_count)
+	if (!o->is.certificate_count)
 		put(p, "<p class=\"soft\">hub.conf has no certificate.</p>");
 	put(p, "<div class=\"cards\">");
 	for (int pass = 0; pass < (crowded ? 2 : 1); pass++)
-		for (size_t i = 0; i < o->certificate_count && shown < PAGE_CERTIFICATES_MAX; i++)
-			if (!crowded || needs_attention(&o->certificates[i], o->now) == (pass == 0)) {
-				put_certificate(p, &o->certificates[i]);
+		for (size_t i = 0; i < o->is.certificate_count && shown < PAGE_CERTIFICATES_MAX; i++)
+			if (!crowded || needs_attention(&o->is.certificates[i], o->is.now) == (pass == 0)) {
+				put_certificate(p, &o->is.certificates[i]);
 				shown++;
 			}
 	put(p, "</div>");
-	put_more(p, o->certificate_count - shown);
-	for (size_t i = 0; i < o->endpoint_count; i++)
-		if (!o->endpoints[i]->certificate[0]) {
+	put_more(p, o->is.certificate_count - shown);
+	for (size_t i = 0; i < o->is.endpoint_count; i++)
+		if (!o->is.endpoints[i]->certificate[0]) {
 			put(p, "<h2>Other endpoints</h2><div class=\"card\">");
 			put_matrix(p, "");
 			put(p, "</div>");
@@ -413,24 +414,24 @@ static void end_item(struct attention *a, int64_t since, const char *text, const
 	put(p, "</li>\n");
 }
 
-static void attend_certificate(struct attention *a, const struct overview_certificate *c)
+static void attend_certificate(struct attention *a, const struct situation_certificate *c)
 {
-	if (c->not_after && mood_of_life(c, a->page->o->now).class == bad.class &&
-		begin_item(a, bad, c->not_after <= a->page->o->now ? "expired" : "expires soon")) {
+	if (c->not_after && mood_of_life(c, a->page->o->is.now).class == bad.class &&
+		begin_item(a, bad, c->not_after <= a->page->o->is.now ? "expired" : "expires soon")) {
 		put_text(a->page, c->name);
 		end_item(a, 0, "Under a sixth of its life is left, and no renewal has come.",
 			"certsync status; certsync renew");
 	}
-	if (c->renewal_failures && begin_item(a, bad, "renewal fails")) {
+	if (c->renewal.failures && begin_item(a, bad, "renewal fails")) {
 		put_text(a->page, c->name);
-		end_item(a, 0, c->renewal_error, "");
+		end_item(a, 0, c->renewal.error, "");
 	}
 	if (c->watch_trouble[0] && begin_item(a, warning, "watched path")) {
 		put_text(a->page, c->name);
 		end_item(a, 0, c->watch_trouble, "");
 	}
 	for (size_t i = 0; i < c->place_count; i++) {
-		const struct overview_place *place = &c->places[i];
+		const struct situation_place *place = &c->places[i];
 		if (mood_of_place(place).class != bad.class ||
 			!begin_item(a, bad, rollout_state_name(place->row.state)))
 			continue;
@@ -457,12 +458,12 @@ static void attend(struct attention *a)
 	const struct overview *o = a->page->o;
 	if (o->trouble[0] && begin_item(a, bad, "hub"))
 		end_item(a, 0, o->trouble, "");
-	for (size_t i = 0; i < o->certificate_count; i++)
-		attend_certificate(a, &o->certificates[i]);
-	for (size_t i = 0; i < o->agent_count; i++)
-		if (o->agents[i].overdue && begin_item(a, bad, "agent away")) {
-			put_text(a->page, o->agents[i].name);
-			end_item(a, o->agents[i].last_seen, "It has been away for longer than away_after.",
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		attend_certificate(a, &o->is.certificates[i]);
+	for (size_t i = 0; i < o->is.agent_count; i++)
+		if (o->is.agents[i].overdue && begin_item(a, bad, "agent away")) {
+			put_text(a->page, o->is.agents[i].name);
+			end_item(a, o->is.agents[i].last_seen, "It has been away for longer than away_after.",
 				"on the node: certsync-agent status");
 		}
 	for (size_t i = 0; i < o->channel_count; i++)
@@ -470,8 +471,8 @@ static void attend(struct attention *a)
 			put_foreign(a->page, o->channels[i].name);
 			end_item(a, o->channels[i].since, o->channels[i].error, "certsync alert test");
 		}
-	for (size_t i = 0; i < o->endpoint_count; i++)
-		attend_endpoint(a, o->endpoints[i]);
+	for (size_t i = 0; i < o->is.endpoint_count; i++)
+		attend_endpoint(a, o->is.endpoints[i]);
 	if (a->count > PAGE_ATTENTION_MAX)
 		putf(a->page, "<li class=\"soft\">… and %zu more: certsync status shows all.</li>",
 			a->count - PAGE_ATTENTION_MAX);
@@ -481,7 +482,7 @@ static void attend(struct attention *a)
 
 /* ---- agents, alerts, the whole ---- */
 
-static void put_agent(struct page *p, const struct overview_agent *a)
+static void put_agent(struct page *p, const struct situation_agent *a)
 {
 	put(p, "<tr><th scope=\"row\"><strong>");
 	put_text(p, a->name);
@@ -510,16 +511,16 @@ static void put_agent(struct page *p, const struct overview_agent *a)
 
 static void put_agents(struct page *p)
 {
-	if (!p->o->agent_count)
+	if (!p->o->is.agent_count)
 		return;
 	put(p,
 		"<h2>Agents</h2><div class=\"card\"><table "
 		"class=\"wide\"><thead><tr><th>Agent</th><th>State</th><th>Certificates</th>"
 		"<th>Version</th></tr></thead><tbody>");
-	for (size_t i = 0; i < p->o->agent_count && i < PAGE_AGENTS_MAX; i++)
-		put_agent(p, &p->o->agents[i]);
+	for (size_t i = 0; i < p->o->is.agent_count && i < PAGE_AGENTS_MAX; i++)
+		put_agent(p, &p->o->is.agents[i]);
 	put(p, "</tbody></table></div>");
-	put_more(p, p->o->agent_count > PAGE_AGENTS_MAX ? p->o->agent_count - PAGE_AGENTS_MAX : 0);
+	put_more(p, p->o->is.agent_count > PAGE_AGENTS_MAX ? p->o->is.agent_count - PAGE_AGENTS_MAX : 0);
 }
 
 static void put_alerts(struct page *p)
@@ -552,13 +553,13 @@ static void put_banner(struct page *p, const struct attention *a)
 {
 	const struct overview *o = p->o;
 	size_t converged = 0, connected = 0, fine = 0;
-	for (size_t i = 0; i < o->certificate_count; i++)
-		converged += o->certificates[i].converged;
-	for (size_t i = 0; i < o->agent_count; i++)
-		connected += o->agents[i].connected;
-	for (size_t i = 0; i < o->endpoint_count; i++)
-		fine += check_is_good(o->endpoints[i]->found.check.verdict);
-	bool still = converged == o->certificate_count;
+	for (size_t i = 0; i < o->is.certificate_count; i++)
+		converged += o->is.certificates[i].converged;
+	for (size_t i = 0; i < o->is.agent_count; i++)
+		connected += o->is.agents[i].connected;
+	for (size_t i = 0; i < o->is.endpoint_count; i++)
+		fine += check_is_good(o->is.endpoints[i]->found.check.verdict);
+	bool still = converged == o->is.certificate_count;
 	const struct mood mood = a->bad ? bad : a->count ? warning : still ? good : busy;
 	putf(p, "<div class=\"banner %s\" role=\"status\"><strong>%s ", mood.class, mood.sign);
 	if (a->count)
@@ -568,7 +569,7 @@ static void put_banner(struct page *p, const struct attention *a)
 	putf(p,
 		"</strong><p class=\"n\">%zu of %zu certificates everywhere · %zu of %zu agents connected · "
 		"%zu of %zu endpoints right</p></div>\n",
-		converged, o->certificate_count, connected, o->agent_count, fine, o->endpoint_count);
+		converged, o->is.certificate_count, connected, o->is.agent_count, fine, o->is.endpoint_count);
 }
 
 static void put_head(struct page *p)
@@ -584,7 +585,7 @@ static void put_head(struct page *p)
 	putf(p,
 		"</style></head>\n<body><header><h1>certsync</h1><span class=\"soft\">as of <time>%s</time>, "
 		"again every %d s</span></header>\n<main>",
-		clock_text(p->o->now, now), PAGE_REFRESH);
+		clock_text(p->o->is.now, now), PAGE_REFRESH);
 }
 
 int page_write(const struct overview *o, struct buf *out)
@@ -600,9 +601,9 @@ int page_write(const struct overview *o, struct buf *out)
 	put_agents(&page);
 	put_alerts(&page);
 	put(&page, "</main>\n<footer>certsync ");
-	put_text(&page, o->version);
+	put_text(&page, o->is.version);
 	put(&page, ", started ");
-	put_ago(&page, o->started);
+	put_ago(&page, o->is.started);
 	put(&page,
 		" · <a href=\"metrics\">metrics</a> · <a "
 		"href=\"healthz\">healthz</a></footer></body></html>\n");

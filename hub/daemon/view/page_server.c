@@ -76,7 +76,7 @@ static void too_long(struct leaf *l)
 static void make_html(const struct status_page *p, struct leaf *l)
 {
 	auto_overview struct overview o;
-	overview_take(p->hub, &o);
+	overview_take(p->hub, false, &o);
 	if (page_write(&o, &l->body) < 0)
 		too_long(l);
 }
@@ -84,18 +84,20 @@ static void make_html(const struct status_page *p, struct leaf *l)
 static void make_metrics(const struct status_page *p, struct leaf *l)
 {
 	auto_overview struct overview o;
-	overview_take(p->hub, &o);
+	overview_take(p->hub, false, &o);
 	if (metrics_write(&o, &l->body) < 0)
 		too_long(l);
 }
 
 static void make_health(const struct status_page *p, struct leaf *l)
 {
-	auto_overview struct overview o = {0};
-	overview_health(p->hub, &o);
-	if (o.trouble[0])
+	struct situation_hub is;
+	char trouble[OVERVIEW_TROUBLE_MAX];
+	situation_hub_take(p->hub, &is);
+	overview_trouble(&is, trouble);
+	if (trouble[0])
 		l->status = "503 Service Unavailable";
-	buf_addf(&l->body, "%s\n", o.trouble[0] ? o.trouble : "ok");
+	buf_addf(&l->body, "%s\n", trouble[0] ? trouble : "ok");
 }
 
 static const struct leaf *fresh(

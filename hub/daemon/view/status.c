@@ -39,17 +39,6 @@ static void add_manifest(const struct manifest *m, cJSON *o)
 		cJSON_AddItemToArray(names, cJSON_CreateString(m->names[i]));
 }
 
-static void add_current(struct hub *hub, const struct rollout *r, cJSON *o)
-{
-	struct error err;
-	auto_manifest struct manifest m = {0};
-	int had = store_current(hub->store, r->certificate, &m, &err);
-	if (had < 0)
-		cJSON_AddStringToObject(o, "store_error", err.message);
-	if (had > 0)
-		add_manifest(&m, o);
-}
-
 /* Adds what became of it, as far as it was noted. What was gone back from says so in the revision after it. */
 static void add_outcome(struct hub *hub, const char *certificate, struct revision r, cJSON *o)
 {
@@ -98,79 +87,65 @@ static void add_advice(const struct ari_record *r, cJSON *item)
 }
 
 /* Adds settings that the certificate's lifetime cannot afford. */
-static void add_warnings(struct hub *hub, const char *name, cJSON *o)
+static void add_warnings(const struct situation_certificate *c, cJSON *o)
 {
-	struct error ignored;
-	struct lint_fault faults[LINT_FAULTS_MAX];
-	auto_manifest struct manifest m = {0};
-	const struct hub_certificate *certificate = hub_config_certificate(hub->config, name);
 	cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
-	if (!certificate || store_current(hub->store, name, &m, &ignored) <= 0)
-		return;
-	size_t count = lint_lifetime(
-		certificate, hub->config->scan_interval, m.content.not_after - m.content.not_before, faults);
-	for (size_t i = 0; i < count; i++)
-		cJSON_AddItemToArray(warnings, cJSON_CreateString(faults[i].text));
+	for (size_t i = 0; i < c->warning_count; i++)
+		cJSON_AddItemToArray(warnings, cJSON_CreateString(c->warnings[i].text));
 }
 
-static void add_renewal(const struct renewal *renewal, cJSON *o)
+static void add_renewal(const struct renewal_status *status, cJSON *o)
 {
-	struct renewal_status status;
-	renewal_status(renewal, &status);
 	cJSON *item = cJSON_AddObjectToObject(o, "renewal");
-	cJSON_AddBoolToObject(item, "running", status.running);
-	cJSON_AddStringToObject(item, "step", status.running ? status.step : "");
-	cJSON_AddNumberToObject(item, "failures", status.failures);
-	cJSON_AddStringToObject(item, "error", status.error);
-	cJSON_AddStringToObject(item, "held", status.held);
-	cJSON_AddStringToObject(item, "basis", status.basis);
-	add_time(item, "due", status.due);
-	if (status.ari)
-		add_advice(status.ari, item);
-	if (status.preflight)
-		cJSON_AddItemToObject(item, "preflight", cJSON_Duplicate(status.preflight, true));
+	cJSON_AddBoolToObject(item, "running", status->running);
+	cJSON_AddStringToObject(item, "step", status->running ? status->step : "");
+	cJSON_AddNumberToObject(item, "failures", status->failures);
+	cJSON_AddStringToObject(item, "error", status->error);
+	cJSON_AddStringToObject(item, "held", status->held);
+	cJSON_AddStringToObject(item, "basis", status->basis);
+	add_time(item, "due", status->due);
+	if (status->ari)
+		add_advice(status->ari, item);
+	if (status->preflight)
+		cJSON_AddItemToObject(item, "preflight", cJSON_Duplicate(status->preflight, true));
 }
 
 /* Adds keys for TLSA records that have to exist before a key is used. */
-static void add_next_keys(struct hub *hub, const char *certificate, cJSON *o)
+static void add_next_keys(const struct situation_certificate *c, cJSON *o)
 {
-	const struct hub_certificate *c = hub_config_certificate(hub->config, certificate);
-	uint8_t digests[STORE_PAIRS_MAX][CHAIN_SHA256_SIZE];
 	char hex[CHAIN_HEX_MAX];
-	size_t count = 0;
-	struct error ignored;
-	if (!c || !c->next_key || order_next_keys(hub->store, certificate, digests, &count, &ignored) < 0)
-		return;
 	cJSON *list = cJSON_AddArrayToObject(o, "next_keys");
-	for (size_t i = 0; i < count; i++)
-		cJSON_AddItemToArray(list, cJSON_CreateString(chain_hex(digests[i], hex)));
+	for (size_t i = 0; i < c->next_key_count; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(chain_hex(c->next_keys[i], hex)));
 }
 
-static void add_source(const struct watched *source, cJSON *o)
+static void add_watch(const struct situation_certificate *c, cJSON *o)
 {
 	cJSON *item = cJSON_AddObjectToObject(o, "watch");
-	add_time(item, "read", watched_seen(source));
-	cJSON_AddStringToObject(item, "error", watched_trouble(source));
+	add_time(item, "read", c->watch_read);
+	cJSON_AddStringToObject(item, "error", c->watch_trouble);
 }
 
-cJSON *status_certificate(struct hub *hub, const struct rollout *r)
+cJSON *status_certificate(const struct situation_certificate *c)
 {
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "event", "certificate");
-	cJSON_AddStringToObject(o, "certificate", r->certificate);
-	add_revision(o, "revision", r->desired.revision);
-	cJSON_AddBoolToObject(o, "converged", rollout_converged(r));
-	cJSON_AddStringToObject(o, "rollout", r->policy == ROLLOUT_TOGETHER ? "together" : "immediate");
-	cJSON_AddBoolToObject(o, "barrier_open", r->open);
-	cJSON_AddStringToObject(o, "not_rolled_back", r->no_rollback);
-	add_current(hub, r, o);
-	const struct renewal *renewal = renewal_find(hub, r->certificate);
-	add_warnings(hub, r->certificate, o);
-	if (renewal)
-		add_renewal(renewal, o);
-	add_next_keys(hub, r->certificate, o);
-	const struct watched *source = watched_find(hub, r->certificate);
-	if (source)
-		add_source(source, o);
+	cJSON_AddStringToObject(o, "certificate", c->name);
+	add_revision(o, "revision", c->revision);
+	cJSON_AddBoolToObject(o, "converged", c->converged);
+	cJSON_AddStringToObject(o, "rollout", c->rollout->policy == ROLLOUT_TOGETHER ? "together" : "immediate");
+	cJSON_AddBoolToObject(o, "barrier_open", c->rollout->open);
+	cJSON_AddStringToObject(o, "not_rolled_back", c->rollout->no_rollback);
+	if (c->store_error)
+		cJSON_AddStringToObject(o, "store_error", c->store_error);
+	if (c->published)
+		add_manifest(&c->current, o);
+	add_warnings(c, o);
+	if (c->source == SOURCE_ACME)
+		add_renewal(&c->renewal, o);
+	if (c->has_next_keys)
+		add_next_keys(c, o);
+	if (c->watched)
+		add_watch(c, o);
 	return o;
 }

@@ -1,10 +1,10 @@
 /* An agent with one of its certificates, as `status` and the commands that wait for an agent show it. The hub fills it
  * in, the command reads it; its JSON is made and read here alone.
  */
-#ifndef CERTSYNC_HUB_COMMON_AGENT_ROW_H
-#define CERTSYNC_HUB_COMMON_AGENT_ROW_H
+#ifndef CERTSYNC_HUB_COMMON_STATUS_AGENT_ROW_H
+#define CERTSYNC_HUB_COMMON_STATUS_AGENT_ROW_H
 
-#include "hub/common/rollout_state.h"
+#include "hub/common/status/rollout_state.h"
 #include "lib/wire/json.h"
 #include "lib/wire/message.h"
 

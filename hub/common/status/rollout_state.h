@@ -1,8 +1,8 @@
 /* Where an agent stands with one of its certificates: the state machine's word (hub/daemon/rollout/rollout.h), and what
  * people are shown.
  */
-#ifndef CERTSYNC_HUB_COMMON_ROLLOUT_STATE_H
-#define CERTSYNC_HUB_COMMON_ROLLOUT_STATE_H
+#ifndef CERTSYNC_HUB_COMMON_STATUS_ROLLOUT_STATE_H
+#define CERTSYNC_HUB_COMMON_STATUS_ROLLOUT_STATE_H
 
 #include <stdbool.h>
 

@@ -1,4 +1,4 @@
-#include "hub/common/endpoint_row.h"
+#include "hub/common/status/endpoint_row.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* What standing checks have seen at one address and port of an endpoint of hub.conf: a row of `status`, of the page, of
  * the metrics and of the record on disk. The JSON of it is made and read here alone.
  */
-#ifndef CERTSYNC_HUB_COMMON_ENDPOINT_ROW_H
-#define CERTSYNC_HUB_COMMON_ENDPOINT_ROW_H
+#ifndef CERTSYNC_HUB_COMMON_STATUS_ENDPOINT_ROW_H
+#define CERTSYNC_HUB_COMMON_STATUS_ENDPOINT_ROW_H
 
 #include "lib/core/name.h"
 #include "lib/probe/check_json.h"

@@ -1,4 +1,4 @@
-#include "hub/common/agent_row.h"
+#include "hub/common/status/agent_row.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 #include "lib/wire/content_json.h"

@@ -1,4 +1,4 @@
-#include "hub/common/rollout_state.h"
+#include "hub/common/status/rollout_state.h"
 #include "lib/core/mem.h"
 
 #include <string.h>
