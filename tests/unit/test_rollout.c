@@ -276,7 +276,7 @@ static void what_nobody_has_looked_at_is_not_called_verified(void **state)
 	assert_int_equal(rollout_agent_state(f.a), ROLLOUT_VERIFIED);
 	/* Its service has been stopped since. */
 	struct rollout_actions actions = {0};
-	auto_message struct message m = {.type = MESSAGE_PROBED, .revision = f.r.desired};
+	auto_message struct message m = {.type = MESSAGE_PROBED, .content.revision = f.r.desired.revision};
 	message_add_probe(&m)->stopped = true;
 	rollout_answer(&f.r, f.a, &m, f.now, &actions);
 	rollout_actions_release(&actions);
