@@ -9,6 +9,8 @@
 #   master_runs FILE NAMES     0 it runs · 3 it surely does not · 1 that cannot be told, and why has been said
 #   master_told SIGNAL FILE NAMES     that very process has been sent HUP or USR1; else 1, and why has been said
 #   master_serves NAMES [WORDS]       as master_runs, of any process of these names that root has started, or opened the port of
+#   pair_fits CERTIFICATE KEY  whether the key is the certificate's; else says so. Also yes where that cannot be told: without
+#                              openssl(1), or where one of them cannot be read
 #   is_roots PATH [USER]       whether nobody but root, or the service's own user, can change what it names; else says so
 
 say() { echo "${0##*/}: $*" >&2; }
@@ -28,6 +30,15 @@ is_roots() { own owned "$1" "${2-}"; }
 
 # Each of these hooks knows its instance by its own configuration, or by the service's name.
 [ -z "${CERTSYNC_INSTANCE-}" ] || { say "instance in agent.conf is not for this hook: take it out"; exit 1; }
+
+pair_fits() {
+	command -v openssl >/dev/null || return 0
+	of_certificate=$(openssl x509 -in "$1" -noout -pubkey 2>/dev/null) &&
+		of_key=$(openssl pkey -in "$2" -pubout -passin pass: 2>/dev/null) || return 0
+	[ "$of_certificate" != "$of_key" ] || return 0
+	say "the key in $2 is not that of the certificate in $1"
+	return 1
+}
 
 as_user() {
 	user=$1

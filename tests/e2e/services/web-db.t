@@ -233,6 +233,19 @@ hook_says('a key that PostgreSQL cannot read', 'postgresql', qr/user postgres ca
 hook_says('one stunnel by its name', 'stunnel-web');
 Story::write_file('/etc/stunnel/web.conf', "chroot = /var/empty\n" . Story::read_file('/etc/stunnel/web.conf'));
 hook_says('a stunnel that could not read it anew', 'stunnel', qr/chroot = \/var\/empty, and a reload needs/);
+# A key of another certificate: Apache's own test passes, and its graceful reload would end it; stunnel's sections have the key that
+# stands before them all, if one does.
+apache_conf('<VirtualHost 127.0.0.1:443>', 'ServerName other', 'SSLEngine on', "SSLCertificateFile $top/first.crt", "SSLCertificateKeyFile \\", "  \"$top/second.key\"",
+	'</VirtualHost>');
+hook_says('a key that is another certificate\'s', 'apache2', qr{the key in \Q$top\E/second.key is not that of the certificate in \Q$top\E/first.crt});
+apache_conf('<VirtualHost 127.0.0.1:443>', 'ServerName other', 'SSLEngine on', "SSLCertificateFile $top/first.crt", "SSLCertificateKeyFile $top/first.key", '</VirtualHost>');
+hook_says('a key of its own', 'apache2');
+apache_conf();
+Story::write_file('/etc/stunnel/web.conf', join "\n", 'pid = /run/stunnel.pid', "cert = $top/first.crt", "key = $top/first.key", '[web]', 'accept = 127.0.0.1:8443',
+	'connect = 127.0.0.1:80', "cert = $live/combined.pem", '');
+hook_says('a section that has the common key', 'stunnel', qr{the key in \Q$top\E/first.key is not that of the certificate in \Q$live\E/combined.pem});
+Story::write_file('/etc/stunnel/web.conf', Story::read_file('/etc/stunnel/web.conf') . "key = $live/combined.pem\n");
+hook_says('a section with its own', 'stunnel');
 hook_says('an instance of Apache that there is not', 'apache2-other', qr/apache2-other\/envvars cannot be read/);
 hook_says('MariaDB', 'mariadb');
 $story->run('chown root: /etc/mysql/tls.key');
