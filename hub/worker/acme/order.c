@@ -56,13 +56,30 @@ static int ask_for_order(struct acme *a, struct error *err)
 	return acme_take_order(a, acme_post_json(&a->client, a->client.new_order, buf_text(&payload), err));
 }
 
-/* What the order replaces is advice to the server (RFC 9773 section 5). A server that refuses that, since another order
- * did it already or it knows no such certificate, takes the order without it. */
-static bool is_about_replaces(const struct acme *a)
+/* What the order replaces is advice to the server (RFC 9773 section 5), which may refuse it for many reasons: another
+ * order did it already, the certificate is another account's (403 of Pebble), it shares no name with it (500). Such a
+ * server takes the order without it. A server that has too much to do is not asked again at once. */
+static bool may_be_about_replaces(const struct acme *a)
 {
-	return a->pair->replaces &&
-		(strcmp(a->client.problem, "alreadyReplaced") == 0 || a->client.answer.status == 409 ||
-			strcmp(a->client.problem, "malformed") == 0);
+	long status = a->client.answer.status;
+	return a->pair->replaces && status >= 400 && status != 429 && status != 503 &&
+		strcmp(a->client.problem, "rateLimited") != 0;
+}
+
+static int ask_for_order_replacing(struct acme *a, struct error *err)
+{
+	int result = ask_for_order(a, err);
+	if (result == 0 || !may_be_about_replaces(a))
+		return result;
+	struct error refusal = *err;
+	const char *replaces = a->pair->replaces;
+	a->pair->replaces = NULL;
+	result = ask_for_order(a, err);
+	if (result == 0)
+		talk_warning(&a->talk, refusal.message);
+	else
+		a->pair->replaces = replaces; /* it was refused for something else */
+	return result;
 }
 
 static bool is_asked_for(const struct acme *a, const cJSON *identifier)
@@ -111,13 +128,7 @@ static int order_new(struct acme *a, struct error *err)
 	talk_progress(&a->talk, "order");
 	if (check_profile(a, err) < 0 || talk_new_key(&a->talk, a->pair_number, &a->pair->key, err) < 0)
 		return -1;
-	int result = ask_for_order(a, err);
-	if (result < 0 && is_about_replaces(a)) {
-		talk_warning(&a->talk, err->message);
-		a->pair->replaces = NULL;
-		result = ask_for_order(a, err);
-	}
-	const char *url = result == 0 ? acme_location(&a->client, err) : NULL;
+	const char *url = ask_for_order_replacing(a, err) == 0 ? acme_location(&a->client, err) : NULL;
 	if (!url)
 		return -1;
 	snprintf(a->order_url, sizeof(a->order_url), "%s", url);

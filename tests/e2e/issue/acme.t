@@ -396,6 +396,17 @@ subtest 'what is replaced' => sub {
 	ok(issued($text), 'one that was replaced already: issued') or diag $text;
 	like($text, qr/^warning .*alreadyReplaced/m, 'and told');
 	is(double_saw('ordered'), 1, 'the order was placed without');
+	for (['replaces-foreign', qr/403: unauthorized/], ['replaces-unlike', qr/500: serverInternal/]) {
+		my ($lie, $reason) = @$_;
+		double($lie);
+		($text) = order(fresh(), settings => ['replaces=AA.BB']);
+		ok(issued($text), "$lie: issued") or diag $text;
+		like($text, qr/^warning .*$reason/m, 'and told');
+		is(double_saw('ordered'), 1, 'the order was placed without');
+	}
+	double('overloaded');
+	is((failure((order(fresh(), settings => ['replaces=AA.BB']))[0]))[0], $retry, 'an authority that has too much to do');
+	is(double_saw('asked'), 1, 'is not asked again at once');
 };
 
 # ---- keys ----

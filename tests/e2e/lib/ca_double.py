@@ -322,6 +322,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                          Retry_After="1000000000000")
         elif LIE == "already-replaced" and "replaces" in payload:
             self.problem(409, "alreadyReplaced", "another order did that")
+        elif LIE == "replaces-foreign" and "replaces" in payload:
+            self.problem(403, "unauthorized", "the certificate is another account's")
+        elif LIE == "replaces-unlike" and "replaces" in payload:
+            self.problem(500, "serverInternal", "could not validate what is replaced")
+        elif LIE == "overloaded":
+            print("asked", flush=True)
+            self.problem(503, "serverInternal", "not now", Retry_After="7")
         elif LIE == "no-rsa" and orders and len(orders) < 3:
             self.problem(503, "serverInternal", "not now", Retry_After="7")
         elif LIE == "bad-signature-algorithm":
