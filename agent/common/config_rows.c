@@ -150,7 +150,7 @@ static void check_allow(struct config *c, const struct config_section *s, const 
 
 static void check_sni(struct config *c, const struct config_section *s, const char *key, const char *value)
 {
-	if (!name_is_dns(value, false))
+	if (!name_is_dns(value, false) || name_is_address(value))
 		config_fault(c, s, key, "%s: \"%s\" is not a host name", key, value);
 }
 

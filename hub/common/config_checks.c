@@ -70,7 +70,9 @@ void config_check_name(struct config *c, const struct config_section *s, const c
 
 void config_check_certificate_name(struct config *c, const struct config_section *s, const char *key, const char *title)
 {
-	if (!name_is_certificate(title))
+	if (name_is_address(title))
+		config_fault(c, s, key, "certificate \"%s\": that is an address: the name is a host name", title);
+	else if (!name_is_certificate(title))
 		config_fault(c, s, key,
 			"certificate \"%s\": the name is a host name in lower case: a-z 0-9 - _, with dots between",
 			title);
@@ -139,6 +141,8 @@ void config_check_dns_name(struct config *c, const struct config_section *s, con
 {
 	if (!name_is_dns(name, true))
 		config_fault(c, s, key, "%s: \"%s\" is not a DNS name", key, name);
+	else if (name_is_address(name))
+		config_fault(c, s, key, "%s: \"%s\" is an address and not a DNS name", key, name);
 }
 
 static void judge_challenge(struct config *c, const struct config_section *s, const struct hub_certificate *certificate)

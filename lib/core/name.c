@@ -44,6 +44,15 @@ bool name_is_dns(const char *text, bool wildcard)
 	return is_host_name(text, true);
 }
 
+bool name_is_address(const char *text)
+{
+	const char *dot = strrchr(text, '.');
+	const char *label = dot ? dot + 1 : text;
+	bool hex = label[0] == '0' && (label[1] == 'x' || label[1] == 'X');
+	label += hex ? 2 : 0;
+	return label[strspn(label, hex ? "0123456789abcdefABCDEF" : "0123456789")] == '\0';
+}
+
 bool name_is_record(const char *text)
 {
 	char host[NAME_CERTIFICATE_MAX];

@@ -16,6 +16,10 @@ bool name_is_service(const char *text);
 /* A DNS name is one as in a SAN, in any case; "*" may be the whole leftmost label when `wildcard`. */
 bool name_is_dns(const char *text, bool wildcard);
 
+/* Returns whether a name of such letters would be taken for an IPv4 address, of whatever form: its last label is a number
+ * (URL Standard, "ends in a number"), and no domain is called so. */
+bool name_is_address(const char *text);
+
 /* A record's owner, as DNS hooks get it, has letters, digits, '-', '_' and dots, and ends with a dot. */
 bool name_is_record(const char *text);
 

@@ -512,6 +512,7 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 		{ACME("") MAIL("reuse_key = true next_key = true"), "next_key: with reuse_key there is no next key"},
 		{ACME("") MAIL("must_staple = true"), "must_staple: CAs have ended OCSP"},
 		{ACME("") MAIL("names = {a.pl, A.pl}"), "names: A.pl is listed twice"},
+		{ACME("") MAIL("names = {a.pl, 192.0.2.1}"), "names: \"192.0.2.1\" is an address and not a DNS name"},
 		{ACME("") MAIL("challenge = dns-01 dns_hook = \"/nonexistent/hook\""),
 			"dns_hook: /nonexistent/hook: No such file"},
 		{ACME("") MAIL("challenge = dns-01"), "challenge: dns-01 needs dns_hook"},

@@ -32,6 +32,18 @@ static void a_certificate_name_can_be_a_directory(void **state)
 	assert_false(name_is_certificate(longest));
 }
 
+static void an_address_is_no_name(void **state)
+{
+	(void)state;
+	static const char *const addresses[] = {
+		"192.0.2.1", "3221225985", "0x7f.1", "0x7f000001", "1.2.3", "a.0X1f", "a.1"};
+	static const char *const names[] = {"mail.domain.pl", "a", "1.2.3.in-addr.arpa", "4.4.4.d4", "a.0xg", "*.a.b2"};
+	for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
+		assert_true(name_is_address(addresses[i]));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_false(name_is_address(names[i]));
+}
+
 static void an_agent_name_can_stand_in_authorized_keys(void **state)
 {
 	(void)state;
@@ -152,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_certificate_name_can_be_a_directory),
+		cmocka_unit_test(an_address_is_no_name),
 		cmocka_unit_test(an_agent_name_can_stand_in_authorized_keys),
 		cmocka_unit_test(a_star_stands_for_exactly_one_label),
 		cmocka_unit_test(a_revision_has_one_spelling),
