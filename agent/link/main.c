@@ -23,7 +23,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define KEX "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256"
+/* What a quantum computer could not undo comes first; a libssh that has not learned it passes over it. */
+#define KEX \
+	"mlkem768x25519-sha256,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256"
 /* GCM comes first because it does not depend on strict key exchange, which libssh cannot be told to insist on. */
 #define CIPHERS "aes256-gcm@openssh.com,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
 #define MACS "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com"
@@ -286,7 +288,8 @@ static int link_handshake(struct link *l)
 	return fail(l, LINK_UNREACHABLE,
 		"the SSH connection ended before the key exchange was complete (%s); the log of the hub's "
 		"sshd says "
-		"why: too many logins at once (MaxStartups), or no common algorithm",
+		"why: too many logins at once (MaxStartups), an address that it refuses for a while after refused keys "
+		"(PerSourcePenalties), or no common algorithm",
 		why_broken(l));
 }
 
@@ -416,7 +419,8 @@ static int link_login(struct link *l)
 	ssh_key_free(key);
 	if (rc == SSH_AUTH_SUCCESS)
 		return LINK_DONE;
-	if (rc == SSH_AUTH_ERROR || rc == SSH_AUTH_AGAIN)
+	/* A server that hangs up in the middle of it is told as a refusal by libssh 0.11. */
+	if (rc == SSH_AUTH_ERROR || rc == SSH_AUTH_AGAIN || is_lost(l))
 		return fail(l, LINK_UNREACHABLE, "the connection ended during the login: %s", why_broken(l));
 	if (!l->key_file)
 		return fail(l, LINK_DENIED,

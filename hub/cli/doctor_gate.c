@@ -34,10 +34,19 @@ static bool has_remote_agents(const struct hub_config *c)
 
 /* ---- what sshd says ---- */
 
+static uint16_t port_of(const char *ssh)
+{
+	const char *host = ssh ? strrchr(ssh, '@') : NULL;
+	const char *end = host ? strchr(host, ']') : NULL;
+	const char *colon = host ? strrchr(end ? end : host, ':') : NULL;
+	return colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : SSH_PORT;
+}
+
 /* Appends what `sshd -T` prints for the account. */
 static int dump_sshd(const struct hub_config *c, struct buf *out, struct error *err)
 {
-	auto_free char *who = mem_printf("user=%s,%s", c->gate_user, SSHD_ANYBODY);
+	/* Without lport= sshd refuses to tell where there is a `Match LocalPort`. */
+	auto_free char *who = mem_printf("user=%s,%s,lport=%u", c->gate_user, SSHD_ANYBODY, port_of(c->ssh));
 	const char *const argv[] = {"sshd", "-T", "-C", who, NULL};
 	return tool_run(argv, out, err);
 }
@@ -53,14 +62,6 @@ static void wish_release(struct wish *w)
 	free(w->home);
 	for (size_t i = 0; w->groups[i]; i++)
 		free(w->groups[i]);
-}
-
-static uint16_t port_of(const char *ssh)
-{
-	const char *host = ssh ? strrchr(ssh, '@') : NULL;
-	const char *end = host ? strchr(host, ']') : NULL;
-	const char *colon = host ? strrchr(end ? end : host, ':') : NULL;
-	return colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : SSH_PORT;
 }
 
 static void wish_for(const struct hub_config *c, struct wish *w)
@@ -103,7 +104,9 @@ static void look_at_password(struct doctor_findings *f, const struct hub_config 
 		return;
 	}
 	bool locked = shadow->sp_pwdp[0] == '!';
-	bool pam = dump_sshd(c, &dump, &err) == 0 && strstr(buf_text(&dump), "usepam yes") != NULL;
+	auto_free char *use_pam =
+		dump_sshd(c, &dump, &err) == 0 ? sshd_values(buf_text(&dump), "usepam") : mem_strdup("");
+	bool pam = strcasecmp(use_pam, "yes") == 0;
 	struct doctor_finding *finding =
 		doctor_add(f, locked && pam ? DOCTOR_WARNING : DOCTOR_WRONG, "%s %s", c->gate_user,
 			!shadow->sp_pwdp[0] ? "has an empty password: anybody may be it"
@@ -258,24 +261,25 @@ static void tell_faults(
 		doctor_add(f, DOCTOR_OK, "%s may come in by its key, and its command is run", c->gate_user);
 }
 
-/* Agents pin what hub.conf names; the `hostkey` lines of the dump are the private halves. */
-static bool is_host_key(const char *dump, const char *public)
+/* Agents pin what hub.conf names; `keys` are the private halves, with blanks between. */
+static bool is_host_key(const char *keys, const char *public)
 {
 	size_t len = strlen(public);
-	auto_free char *line = mem_printf("hostkey %.*s\n", (int)(len > 4 ? len - 4 : len), public);
-	const char *at = strstr(dump, line);
-	return at && (at == dump || at[-1] == '\n');
+	auto_free char *all = mem_printf(" %s ", keys);
+	auto_free char *word = mem_printf(" %.*s ", (int)(len > 4 ? len - 4 : len), public);
+	return strstr(all, word) != NULL;
 }
 
 static void look_at_host_keys(struct doctor_findings *f, const struct hub_config *c, const char *dump)
 {
 	bool good = false;
+	auto_free char *keys = sshd_values(dump, "hostkey");
 	for (size_t i = 0; c->host_keys[i]; i++)
-		good = good || is_host_key(dump, c->host_keys[i]);
-	if (!good && strstr(dump, "hostkey "))
+		good = good || is_host_key(keys, c->host_keys[i]);
+	if (!good && *keys)
 		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "agents pin the host key %s, and sshd has others",
 				      c->host_keys[0] ? c->host_keys[0] : "(none)"),
-			"in %s: host_keys = {the .pub of what `sshd -T | grep ^hostkey` shows}", c->path);
+			"in %s: host_keys = {the .pub of what `sshd -T | grep -i ^hostkey` shows}", c->path);
 }
 
 void doctor_gate_sshd(struct doctor_findings *f, const void *site)

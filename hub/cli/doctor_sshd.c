@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { OUT_MAX = 60 }; /* seconds that a good agent may be refused without a word of ours */
+
 /* ---- the dump ---- */
 
-/* Returns the values of a keyword, which may be on several lines, one after the other; the caller frees them. */
-static char *values_of(const char *dump, const char *keyword)
+char *sshd_values(const char *dump, const char *keyword)
 {
 	size_t len = strlen(keyword);
 	auto_free char *copy = mem_strdup(dump);
@@ -234,7 +235,7 @@ static int keyword_length(const char *line)
 static void judge_setting(
 	const struct setting *s, const char *dump, const struct sshd_wish *wish, struct sshd_verdict *v)
 {
-	auto_free char *values = values_of(dump, s->keyword);
+	auto_free char *values = sshd_values(dump, s->keyword);
 	if (s->good(values, wish))
 		return;
 	struct sshd_fault *fault = add_fault(v, s->worth == WRONG);
@@ -246,7 +247,7 @@ static void judge_setting(
 /* "10:30:100" refuses some connections once ten have not logged in yet. */
 static void judge_startups(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *v)
 {
-	auto_free char *values = values_of(dump, "maxstartups");
+	auto_free char *values = sshd_values(dump, "maxstartups");
 	unsigned long begin = *values ? strtoul(values, NULL, 10) : 10;
 	if (wish->agents <= begin)
 		return;
@@ -261,8 +262,8 @@ static void judge_startups(const char *dump, const struct sshd_wish *wish, struc
 static void judge_port(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *v)
 {
 	char number[8];
-	auto_free char *ports = values_of(dump, "port");
-	auto_free char *addresses = values_of(dump, "listenaddress");
+	auto_free char *ports = sshd_values(dump, "port");
+	auto_free char *addresses = sshd_values(dump, "listenaddress");
 	snprintf(number, sizeof(number), "%u", wish->port);
 	auto_free char *ending = mem_printf(":%s ", number);
 	auto_free char *ended = mem_printf("%s ", addresses);
@@ -275,6 +276,24 @@ static void judge_port(const char *dump, const struct sshd_wish *wish, struct ss
 		ports, number);
 }
 
+/* "crash:90 authfail:5 … max:600 min:15": an agent whose key was taken away tries three times in ten minutes, and others
+ * at its address are refused for as long as three failures cost. */
+static void judge_penalties(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *v)
+{
+	auto_free char *values = sshd_values(dump, "persourcepenalties");
+	auto_free char *exempt = sshd_values(dump, "persourcepenaltyexemptlist");
+	const char *failure = strstr(values, "authfail:");
+	unsigned long seconds = failure ? strtoul(failure + strlen("authfail:"), NULL, 10) : 0;
+	v->penalties = failure && (!*exempt || strcasecmp(exempt, "none") == 0);
+	if (!v->penalties || wish->agents < 2 || 3 * seconds <= OUT_MAX)
+		return;
+	struct sshd_fault *fault = add_fault(v, false);
+	snprintf(fault->text, sizeof(fault->text),
+		"PerSourcePenalties authfail:%lu: one agent whose key is refused shuts out all that come from its address, "
+		"for minutes; PerSourcePenaltyExemptList takes the addresses of agents",
+		seconds);
+}
+
 void sshd_judge(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *ret)
 {
 	*ret = (struct sshd_verdict){0};
@@ -282,7 +301,8 @@ void sshd_judge(const char *dump, const struct sshd_wish *wish, struct sshd_verd
 		judge_setting(&settings[i], dump, wish, ret);
 	judge_startups(dump, wish, ret);
 	judge_port(dump, wish, ret);
-	auto_free char *pam = values_of(dump, "usepam");
+	judge_penalties(dump, wish, ret);
+	auto_free char *pam = sshd_values(dump, "usepam");
 	ret->pam = strcasecmp(pam, "yes") == 0;
 }
 
@@ -291,7 +311,7 @@ void sshd_judge(const char *dump, const struct sshd_wish *wish, struct sshd_verd
 static bool has_keyword(const char *text, const char *line)
 {
 	auto_free char *keyword = mem_strndup(line, (size_t)keyword_length(line));
-	auto_free char *values = values_of(text, keyword);
+	auto_free char *values = sshd_values(text, keyword);
 	return *values != '\0';
 }
 
@@ -308,7 +328,7 @@ static int add_global(const struct sshd_verdict *v, const char *old, struct buf 
 	for (size_t i = 0; i < v->count; i++)
 		if (v->faults[i].global)
 			return buf_addf(out, "%s\n", v->faults[i].line);
-	auto_free char *startups = values_of(old, "MaxStartups");
+	auto_free char *startups = sshd_values(old, "MaxStartups");
 	return *startups ? buf_addf(out, "MaxStartups %s\n", startups) : 0;
 }
 
@@ -317,6 +337,13 @@ int sshd_drop_in(const struct sshd_verdict *v, const struct sshd_wish *wish, con
 	int result = buf_addf(
 		out, "# certsync: agents come in here. Each key carries restrict,command=\"…\" in authorized_keys.\n");
 	result |= add_global(v, old, out);
+	auto_free char *exempt = sshd_values(old, "PerSourcePenaltyExemptList");
+	if (*exempt)
+		result |= buf_addf(out, "PerSourcePenaltyExemptList %s\n", exempt);
+	else if (v->penalties)
+		result |= buf_addf(out,
+			"# Where agents share an address, the refused key of one shuts out the others, unless it is named here:\n"
+			"#PerSourcePenaltyExemptList 192.0.2.0/24\n");
 	result |= buf_addf(out, "Match User %s\n", wish->user);
 	for (size_t i = 0; i < COUNT(settings); i++) {
 		char line[SSHD_TEXT_MAX];

@@ -31,8 +31,13 @@ struct sshd_fault {
 struct sshd_verdict {
 	struct sshd_fault faults[SSHD_FAULTS_MAX];
 	size_t count;
-	bool pam; /* UsePAM yes: a locked password is no obstacle */
+	bool pam;       /* UsePAM yes: a locked password is no obstacle */
+	bool penalties; /* it refuses a whole address for a while after some refused keys (OpenSSH 9.8 and later) */
 };
+
+/* Returns the values of a keyword in a dump, whatever its case (from 10.6 on `sshd -T` prints HostKey and not hostkey),
+ * with a blank between those of several lines, or "". The caller frees it. */
+char *sshd_values(const char *dump, const char *keyword);
 
 /* `dump` has lines "keyword value", with keywords in any case. What is not in it is as OpenSSH's default. */
 void sshd_judge(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *ret);

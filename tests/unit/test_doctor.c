@@ -53,6 +53,11 @@ static const struct {
 	{"no sessions", "maxsessions 0\ndisableforwarding yes\n", "MaxSessions 4"},
 	{"forwarding", "disableforwarding no\n", "DisableForwarding yes"},
 	{"few at once", "maxstartups 3:30:100\ndisableforwarding yes\n", "MaxStartups 16:30:32"},
+	{"penalties as by default", DEFAULTS "PerSourcePenalties crash:90 authfail:5 noauth:1 max:600 min:15\n", NULL},
+	{"penalties that last", DEFAULTS "persourcepenalties crash:90 authfail:60 max:600\n", ""},
+	{"penalties for others", DEFAULTS "persourcepenalties authfail:60\npersourcepenaltyexemptlist 10.0.0.0/8\n",
+		NULL},
+	{"no penalties", DEFAULTS "persourcepenalties no\n", NULL},
 	{"another port", "port 2222\ndisableforwarding yes\n", ""},
 	{"a second port", "port 2222\nport 22\ndisableforwarding yes\n", NULL},
 	{"a port of one address", "port 2222\nlistenaddress 10.0.0.1:22\ndisableforwarding yes\n", NULL},
@@ -92,6 +97,20 @@ static void all_together_make_one_file(void **state)
 	assert_int_equal(sshd_drop_in(&v, &wish, buf_text(&out), &again), 0);
 	assert_non_null(strstr(buf_text(&again), "\tAllowUsers certsync-gate\n"));
 	assert_non_null(strstr(buf_text(&again), "MaxStartups 16:30:32\nMatch User"));
+	auto_buf struct buf offered = BUF_INIT(65536), kept = BUF_INIT(65536);
+	sshd_judge("PerSourcePenalties authfail:5 min:15\n", &wish, &v);
+	assert_int_equal(sshd_drop_in(&v, &wish, "", &offered), 0);
+	assert_non_null(strstr(buf_text(&offered), "\n#PerSourcePenaltyExemptList 192.0.2.0/24\nMatch User"));
+	assert_int_equal(sshd_drop_in(&v, &wish, "PerSourcePenaltyExemptList 10.0.0.0/8\n", &kept), 0);
+	assert_non_null(strstr(buf_text(&kept), "\nPerSourcePenaltyExemptList 10.0.0.0/8\nMatch User"));
+}
+
+/* 10.6 prints keywords as sshd_config(5) spells them. */
+static void a_dump_is_read_in_any_case(void **state)
+{
+	(void)state;
+	auto_free char *keys = sshd_values("Port 22\nHostKey /etc/a\nHostKeyAgent none\nhostkey /etc/b\n", "hostkey");
+	assert_string_equal(keys, "/etc/a /etc/b");
 }
 
 static void a_warning_shuts_nobody_out(void **state)
@@ -128,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_way_to_harden_is_named),
 		cmocka_unit_test(all_together_make_one_file),
+		cmocka_unit_test(a_dump_is_read_in_any_case),
 		cmocka_unit_test(a_warning_shuts_nobody_out),
 		cmocka_unit_test(fail2ban_ignores_networks),
 	};
