@@ -63,7 +63,7 @@ listening() {
 
 mail_servers_up() {
 	# Daemons that they leave must not hold our standard output.
-	node_do "$1" sh -c 'postmap -F hash:/etc/postfix/sni && postfix start && dovecot' >>"$topology_scratch/$1.log" 2>&1 || {
+	node_do "$1" sh -c 'postmap -F /etc/postfix/sni && postfix start && dovecot' >>"$topology_scratch/$1.log" 2>&1 || {
 		tail "$topology_scratch/$1.log" >&2
 		return 1
 	}

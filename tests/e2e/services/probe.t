@@ -127,7 +127,7 @@ ok(Story->until('their end', sub { (() = Story::read_file($log) =~ /-login: .*us
 # Dovecot writes "no auth attempts" even about a client that logs out; about one that hangs up it would write
 # "Connection closed" besides.
 my @logins = Story::read_file($log) =~ /(-login: .*)/g;
-is(scalar(grep { /Aborted login by logging out .*, TLS,/ } @logins), scalar @mailbox, 'logging out inside TLS');
+is(scalar(grep { /(?:Aborted login by logging out|Login aborted: Logged out) .*, TLS,/ } @logins), scalar @mailbox, 'logging out inside TLS');
 unlike(Story::read_file($log), qr/Connection closed|TLS handshaking|Error|Warning/, 'and has nothing to complain of');
 
 # This is what an administrator sees who has forgotten +proxy, or written it where it does not belong.
@@ -175,8 +175,9 @@ if (!-x '/usr/bin/fail2ban-regex') {
 	}
 	is($counted{$_}, 0, "fail2ban: $_ matches nothing") for 'postfix normal', 'postfix aggressive', 'dovecot normal';
 	# "no auth attempts" is written even about a client that logs out, and certsync(1) says what belongs into
-	# ignoreip.
-	is($counted{'dovecot aggressive'}, 100, 'fail2ban: dovecot aggressive counts each, polite as it is');
+	# ignoreip. The filter of Debian 13 does not know how Dovecot 2.4 begins such a line.
+	my $known = !Dovecot::since('2.4') || Story::read_file('/etc/fail2ban/filter.d/dovecot.conf') =~ /^mdre-aggressive.*Login aborted/m;
+	is($counted{'dovecot aggressive'}, $known ? 100 : 0, 'fail2ban: dovecot aggressive counts each, polite as it is');
 	# The same filters do find what is not polite.
 	Story::write_file("$dir/rude.log", "Nov 23 02:00:00 mail postfix/smtpd[1]: lost connection after STARTTLS from unknown[192.0.2.1]\n");
 	is((matches("$dir/rude.log", 'postfix[mode=aggressive]'))[1], 1, 'and who hangs up is counted by Postfix\'s');
