@@ -15,6 +15,7 @@
 
 #include "agent/daemon/transaction.h"
 #include "lib/core/mem.h"
+#include "tests/unit/range.h"
 
 #define NAME "mail.domain.pl"
 #define OLD ((struct revision){1, 7})
@@ -114,7 +115,7 @@ static void on_probe(const bool *wanted, void *context)
 static void on_wait(int64_t milliseconds, void *context)
 {
 	struct node *n = context;
-	assert_in_range(milliseconds, 250, 2000);
+	assert_uint_in_range(milliseconds, 250, 2000);
 	n->wait_ms = milliseconds;
 	n->waits = A_WAIT;
 }

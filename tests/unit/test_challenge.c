@@ -2,6 +2,7 @@
  * loopback. */
 #include "hub/daemon/acme/challenge.h"
 #include "lib/core/clock.h"
+#include "tests/unit/range.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -75,7 +76,7 @@ static int start(void **state)
 	return result;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
 	int status = -1;
 	(void)state;
@@ -300,7 +301,7 @@ static void a_slow_client_has_five_seconds(void **state)
 			over = clock_monotonic_ms() - began;
 	}
 	close(slow);
-	assert_in_range(over, 4000, 7000);
+	assert_uint_in_range(over, 4000, 7000);
 	assert_still_answers();
 }
 
@@ -445,5 +446,5 @@ int main(void)
 		cmocka_unit_test(only_tokens_of_base64url_are_served),
 		cmocka_unit_test(it_listens_on_loopback_alone),
 	};
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, start, finish);
 }

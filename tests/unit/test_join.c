@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-static const uint8_t mac_key[JOIN_MAC_SIZE] = "a key that both sides have, 32 b",
+static const uint8_t mac_key[JOIN_MAC_SIZE] = "a key that both sides have, 32B",
 		     line[JOIN_DIGEST_SIZE] = "digest of the line";
 
 static void to_hex(const uint8_t *bytes, size_t len, char *ret)

@@ -133,7 +133,7 @@ static void base64url_is_read_back(void **state)
 	static const char *const wrong[] = {"a", "ab=c", "a+b/", "ab cd", "abcde"};
 	for (size_t len = 0; len < 64; len++) {
 		auto_buf struct buf text = BUF_INIT(256), bytes = BUF_INIT(64);
-		uint8_t data[64];
+		uint8_t data[64] = {0};
 		for (size_t i = 0; i < len; i++)
 			data[i] = (uint8_t)(len * 37 + i * 101);
 		assert_int_equal(base64url_encode(data, len, &text), 0);

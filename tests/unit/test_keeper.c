@@ -5,6 +5,7 @@
 #include "agent/root/resume.h"
 #include "lib/core/clock.h"
 #include "tests/unit/issue.h"
+#include "tests/unit/range.h"
 #include "tests/unit/scratch.h"
 #include "tests/unit/set_of.h"
 
@@ -284,7 +285,7 @@ static void an_undo_that_cannot_be_recorded_is_not_reversed(void **state)
 	assert_int_equal(live(n), 1);
 	assert_int_equal(root_certificate_repair(&n->root_certificate), 0);
 	assert_int_equal(live(n), 1);
-	assert_in_range(root_certificate_due(&n->root_certificate), 1, OPERATION_RETRY_MS);
+	assert_uint_in_range(root_certificate_due(&n->root_certificate), 1, OPERATION_RETRY_MS);
 	assert_int_equal(root_certificate_wanted(&n->root_certificate)->revision.number, 1);
 	assert_false(ask(n, REQUEST_COMMIT, 2));
 	assert_false(ask(n, REQUEST_RELOAD, 2));
@@ -340,7 +341,7 @@ static void hooks_that_are_asked_for_in_a_loop_are_refused_for_a_while(void **st
 	int runs = 0;
 	while (root_certificate_may_run(&n->root_certificate, ROOT_CERTIFICATE_RELOAD, now, &err) == 0 && runs < 1000)
 		runs++;
-	assert_in_range(runs, 100, 200); /* a hundred renewals in a row must not be refused */
+	assert_uint_in_range(runs, 100, 200); /* a hundred renewals in a row must not be refused */
 	assert_int_equal(err.kind, ERROR_RETRY);
 	assert_memory_equal(err.message, "too often: reload of mail.domain.pl", 35);
 	assert_non_null(strstr(err.message, "try again in 5 s"));
@@ -388,7 +389,7 @@ static void what_happened_before_the_watches_are_made_anew_counts(void **state)
 	assert_true(guard_due(&guard) > 60000);
 	assert_int_equal(unlinkat(n->root_certificate.install.live, name, 0), 0);
 	guard_arm(&guard, &n->root_certificate, 1);
-	assert_in_range(guard_due(&guard), 0, 1000);
+	assert_uint_in_range(guard_due(&guard), 0, 1000);
 	guard.check_at_ms = 0;
 	guard_tick(&guard, &n->root_certificate, 1);
 	assert_int_equal(live(n), 1);

@@ -18,6 +18,7 @@
 #include "lib/wire/json.h"
 #include "lib/core/mem.h"
 #include "lib/wire/message.h"
+#include "tests/unit/range.h"
 
 #define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
@@ -197,7 +198,7 @@ static void the_largest_messages_fit_a_frame(void **state)
 	memset(m.output, '"', sizeof(m.output) - 1);
 	memset(m.text, '\\', sizeof(m.text) - 1);
 	message_encode(&m, &text);
-	assert_in_range(text.len, 2 * sizeof(m.output), FRAME_MESSAGE_MAX);
+	assert_uint_in_range(text.len, 2 * sizeof(m.output), FRAME_MESSAGE_MAX);
 	buf_reset(&text);
 	struct message_probe *p;
 	while ((p = message_add_probe(&v))) {

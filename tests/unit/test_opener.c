@@ -8,6 +8,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/confine.h"
 #include "tests/unit/issue.h"
+#include "tests/unit/range.h"
 #include "tests/unit/scratch.h"
 
 #include <errno.h>
@@ -372,7 +373,7 @@ static void it_sees_one_certificate_and_is_kept_for_that(void **state)
 	assert_int_equal(opener_due(), -1);
 	assert_non_null(ask(n->root_certificate.install.archive, "", &first, &err));
 	assert_string_equal(ask(n->root_certificate.install.archive, "", &again, &err), buf_text(&first));
-	assert_in_range(opener_due(), OPENER_IDLE_MS - 60000, OPENER_IDLE_MS);
+	assert_uint_in_range(opener_due(), OPENER_IDLE_MS - 60000, OPENER_IDLE_MS);
 	opener_tick(); /* its time is not over yet */
 	assert_string_equal(ask(n->root_certificate.install.archive, "", &again, &err), buf_text(&first));
 	assert_string_not_equal(ask(n->scratch->fd, "", &other, &err), buf_text(&first));

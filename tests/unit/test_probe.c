@@ -3,6 +3,7 @@
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 #include "tests/unit/issue.h"
+#include "tests/unit/range.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -498,7 +499,7 @@ static struct history wait_out(void (*script)(struct server *s, int fd), const c
 	server_start(&s, script, &leaf);
 	int64_t started = clock_monotonic_ms();
 	struct history o = probe_port(s.port, suffix, 300);
-	assert_in_range(clock_monotonic_ms() - started, 290, 5000);
+	assert_uint_in_range(clock_monotonic_ms() - started, 290, 5000);
 	server_join(&s);
 	return o;
 }

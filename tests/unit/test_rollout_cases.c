@@ -4,6 +4,7 @@
 
 #include "hub/daemon/rollout/window.h"
 #include "hub/daemon/rollout/progress.h"
+#include "tests/unit/range.h"
 
 static const char digest_third[] = "00000000000000000000000000000000000000000000000000000000000000cc";
 static const struct hub_window night[] = {{180, 300}}; /* 03:00-05:00 */
@@ -478,7 +479,7 @@ static void a_service_that_drifts_for_ever_is_reloaded_ever_more_rarely(void **s
 		if (f.c->state == ROLLOUT_ACTIVATING)
 			answer(&f, f.c, MESSAGE_VERIFIED);
 	}
-	assert_in_range(activations, 48, 56);
+	assert_uint_in_range(activations, 48, 56);
 	assert_int_equal(f.c->drifts, activations + 1);
 	/* After a quiet time it is reloaded quickly again. */
 	for (int i = 0; i < 8; i++) {

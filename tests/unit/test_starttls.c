@@ -2,6 +2,7 @@
 #include "lib/probe/starttls.h"
 #include "lib/probe/endpoint.h"
 #include "lib/core/mem.h"
+#include "tests/unit/range.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -340,7 +341,7 @@ static void an_endless_line_or_answer_ends(void **state)
 	begin(PROBE_SMTP);
 	for (fed = 0; talk.state == STARTTLS_MORE && fed < 100000; fed += 6)
 		starttls_feed(&talk, "220-x\n", 6, &sent);
-	assert_in_range(fed, STARTTLS_STEP_MAX, STARTTLS_STEP_MAX + 6);
+	assert_uint_in_range(fed, STARTTLS_STEP_MAX, STARTTLS_STEP_MAX + 6);
 	assert_says(STARTTLS_REFUSED, "");
 }
 

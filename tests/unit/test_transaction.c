@@ -118,7 +118,7 @@ static void a_reload_that_exits_0_and_shows_nothing_is_put_back(void **state)
 	assert_null(strstr(n->told.text, ":995"));
 	assert_string_equal(n->told.output, "dovecot: so it says\n");
 	assert_true(n->told.rolled_back);
-	assert_in_range(n->now - before, 30000, 40000);
+	assert_uint_in_range(n->now - before, 30000, 40000);
 }
 
 static struct node *staged_two_pairs(void)
@@ -500,7 +500,7 @@ static void a_resumed_switch_ends_before_the_root_half_s_deadline(void **state)
 	int64_t before = n->now;
 	transaction_start(&n->t, &n->have, n->now);
 	pump_to(n, "undo");
-	assert_in_range(n->now - before, 7000, 12000);
+	assert_uint_in_range(n->now - before, 7000, 12000);
 }
 
 static void an_order_interrupts_a_look(void **state)
