@@ -51,7 +51,7 @@ sub run {
 		open STDIN, '<', '/dev/null' or die $!;
 		open STDOUT, '>>', "$top/$what.log" or die $!;
 		open STDERR, '>&', \*STDOUT or die $!;
-		exec 'timeout', 60, @command or die "timeout: $!";
+		exec 'timeout', 300, @command or die "timeout: $!";
 	}
 	waitpid $pid, 0;
 	die "@command: status $?\n" . Story::read_file("$top/$what.log") if $? != 0;
