@@ -1,5 +1,4 @@
 #include "hub/common/lint.h"
-#include "hub/common/schedule.h"
 #include "lib/core/clock.h"
 
 #include <stdarg.h>
@@ -58,6 +57,16 @@ static int64_t longest_wait(const struct hub_certificate *c)
 	return (int64_t)longest * 60;
 }
 
+/* What was configured for 90 days must not make a certificate of 160 hours due as soon as it is issued, so a third of
+ * each life is always used. */
+int64_t lint_renew_before(int64_t lifetime, int64_t configured)
+{
+	const int64_t short_lifetime = 10 * 86400, most = lifetime - lifetime / 3;
+	if (configured > 0)
+		return configured < most ? configured : most;
+	return lifetime < short_lifetime ? lifetime / 2 : lifetime / 3;
+}
+
 static void check_renew_before(struct lint *l, const struct hub_certificate *c, int64_t lifetime)
 {
 	char span[CLOCK_TEXT_MAX], most[CLOCK_TEXT_MAX];
@@ -78,7 +87,7 @@ static void check_renew_before(struct lint *l, const struct hub_certificate *c, 
 size_t lint_lifetime(const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime,
 	struct lint_fault ret[LINT_FAULTS_MAX])
 {
-	struct lint l = {.faults = ret, .slack = schedule_renew_before(lifetime, c->renew_before)};
+	struct lint l = {.faults = ret, .slack = lint_renew_before(lifetime, c->renew_before)};
 	clock_span(lifetime * 1000, l.life);
 	clock_span(l.slack * 1000, l.left);
 	check_renew_before(&l, c, lifetime);

@@ -20,6 +20,10 @@ struct lint_fault {
 size_t lint_lifetime(const struct hub_certificate *c, int64_t scan_interval, int64_t lifetime,
 	struct lint_fault ret[LINT_FAULTS_MAX]);
 
+/* Returns how long before its end a certificate of this lifetime is renewed, where nothing else says when; `configured` is
+ * its renew_before. Both are in seconds. */
+int64_t lint_renew_before(int64_t lifetime, int64_t configured);
+
 /* Returns the lifetime that a profile is known for, or 0 when it depends on the authority. */
 int64_t lint_profile_lifetime(const char *profile);
 

@@ -21,7 +21,7 @@
 #include "hub/daemon/agents/signing.h"
 #include "hub/daemon/publish/watched.h"
 #include "hub/daemon/alert/endpoints.h"
-#include "hub/daemon/view/pages.h"
+#include "hub/daemon/view/page_server.h"
 #include "hub/daemon/keys.h"
 #include "hub/daemon/worker.h"
 #include "hub/common/child.h"
@@ -87,7 +87,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	alert_open(hub);
 	if (hub->root)
 		login_keys_send(hub);
-	return status_page_open(hub, err);
+	return page_server_open(hub, err);
 }
 
 static void close_configured(struct hub *hub)
@@ -361,7 +361,7 @@ static int open_all(struct hub *hub, struct error *err)
 static void close_all(struct hub *hub)
 {
 	close_configured(hub);
-	status_page_close(hub);
+	page_server_close(hub);
 	control_close_all(hub);
 	listener_free(hub->gate);
 	listener_free(hub->local);

@@ -24,7 +24,7 @@ struct watched;
 struct endpoint_checks;
 struct outcomes;
 struct alert;
-struct status_page;
+struct page_server;
 struct client;
 struct joining;
 struct reach;
@@ -63,7 +63,7 @@ struct hub {
 	struct outcomes *outcomes;               /* hub/daemon/rollout/history.h: a list, what became of revisions */
 	struct endpoint_checks *endpoint_checks; /* hub/daemon/alert/endpoints.h: what is checked from outside */
 	struct alert *alert;                     /* hub/daemon/alert/alert.h: who is told of what */
-	struct status_page *page;                /* hub/daemon/view/pages.h; NULL: none */
+	struct page_server *page;                /* hub/daemon/view/page_server.h; NULL: none */
 	int64_t started;                         /* wall clock */
 	struct client *clients;                  /* hub/daemon/control/client.h: a list */
 	struct joining *joinings;                /* hub/daemon/agents/joining.h: a list, nodes that are joining now */

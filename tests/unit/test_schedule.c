@@ -1,5 +1,5 @@
 /* What the schedule promises, for certificates with the lifetimes that authorities give today. */
-#include "hub/common/schedule.h"
+#include "hub/daemon/acme/schedule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -8,7 +8,7 @@
 #include "hub/daemon/acme/preflight.h"
 #include "hub/daemon/publish/publish.h"
 #include "hub/daemon/revoked.h"
-#include "hub/common/schedule.h"
+#include "hub/daemon/acme/schedule.h"
 #include "lib/core/clock.h"
 #include "lib/core/files.h"
 #include "hub/daemon/record.h"

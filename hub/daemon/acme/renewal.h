@@ -1,4 +1,4 @@
-/* Certificates that this hub obtains itself: when the schedule (hub/common/schedule.h) says so, an order (order.h) gets
+/* Certificates that this hub obtains itself: when the schedule (hub/daemon/acme/schedule.h) says so, an order (order.h) gets
  * one, and it is published.
  *
  * Before an order is made, limits.h must have room for it, account.h brings the account up to date, and preflight.h

@@ -1,7 +1,7 @@
 #include "hub/daemon/acme/renewal_info.h"
 #include "hub/common/worker_jobs.h"
 #include "hub/daemon/job.h"
-#include "hub/common/schedule.h"
+#include "hub/daemon/acme/schedule.h"
 #include "hub/daemon/record.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"

@@ -1,11 +1,11 @@
-#include "hub/common/schedule.h"
+#include "hub/daemon/acme/schedule.h"
+#include "hub/common/lint.h"
 
 #include <stdbool.h>
 
 enum {
 	HOUR = 3600,
 	DAY = 24 * HOUR,
-	SHORT_LIFETIME = 10 * DAY,
 	BACKOFF_FIRST = 60,
 	BACKOFF_LAST = 6 * HOUR,
 	RETRY_AFTER_MAX = DAY,
@@ -29,20 +29,11 @@ static int64_t spread(uint64_t jitter, int64_t span)
 	return (int64_t)(jitter % ((uint64_t)span + 1));
 }
 
-/* What was configured for 90 days must not make a certificate of 160 hours due as soon as it is issued, so a third of
- * each life is always used. */
-int64_t schedule_renew_before(int64_t lifetime, int64_t configured)
-{
-	if (configured > 0)
-		return smaller(configured, lifetime - lifetime / 3);
-	return lifetime < SHORT_LIFETIME ? lifetime / 2 : lifetime / 3;
-}
-
 /* It is due sooner by up to a twentieth, so that what was issued together is not renewed together. */
 static int64_t due_by_rule(const struct schedule_state *s)
 {
 	int64_t life = s->not_after - s->not_before;
-	int64_t before = schedule_renew_before(life, s->renew_before);
+	int64_t before = lint_renew_before(life, s->renew_before);
 	int64_t due = s->not_after - before - spread(s->jitter, before / 20);
 	if (!s->gone_back)
 		return due;

@@ -1,8 +1,8 @@
 /* When a certificate is to be renewed, and when a failed try is repeated. This does no I/O: state and clock go in, the
  * due time comes out.
  */
-#ifndef CERTSYNC_HUB_COMMON_SCHEDULE_H
-#define CERTSYNC_HUB_COMMON_SCHEDULE_H
+#ifndef CERTSYNC_HUB_DAEMON_ACME_SCHEDULE_H
+#define CERTSYNC_HUB_DAEMON_ACME_SCHEDULE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,9 +39,6 @@ int64_t schedule_due(const struct schedule_state *s, int64_t now);
 /* Returns what decides it, for `status`: "missing" (nothing is published), "backoff", "ari", "renew_before" or
  * "rule". */
 const char *schedule_basis(const struct schedule_state *s, int64_t now);
-
-/* Returns how long before its end a certificate of this lifetime is renewed by the rule. */
-int64_t schedule_renew_before(int64_t lifetime, int64_t configured);
 
 /* Returns when to ask again for something that failed `failures` times in a row, the last time at `last`: after 1 min
  * doubling to 6 h, with jitter. */

@@ -1,4 +1,4 @@
-#include "hub/daemon/view/pages.h"
+#include "hub/daemon/view/page_server.h"
 #include "hub/daemon/httpd.h"
 #include "hub/daemon/view/metrics.h"
 #include "hub/daemon/view/overview.h"
@@ -34,7 +34,7 @@ struct leaf {
 	int64_t made; /* monotonic, milliseconds; 0: never */
 };
 
-struct status_page {
+struct page_server {
 	struct hub *hub;
 	struct httpd *httpd;
 	char *address; /* owned */
@@ -73,7 +73,7 @@ static void too_long(struct leaf *l)
 	l->status = "500 Internal Server Error";
 }
 
-static void make_html(const struct status_page *p, struct leaf *l)
+static void make_html(const struct page_server *p, struct leaf *l)
 {
 	auto_overview struct overview o;
 	overview_take(p->hub, false, &o);
@@ -81,7 +81,7 @@ static void make_html(const struct status_page *p, struct leaf *l)
 		too_long(l);
 }
 
-static void make_metrics(const struct status_page *p, struct leaf *l)
+static void make_metrics(const struct page_server *p, struct leaf *l)
 {
 	auto_overview struct overview o;
 	overview_take(p->hub, false, &o);
@@ -89,7 +89,7 @@ static void make_metrics(const struct status_page *p, struct leaf *l)
 		too_long(l);
 }
 
-static void make_health(const struct status_page *p, struct leaf *l)
+static void make_health(const struct page_server *p, struct leaf *l)
 {
 	struct situation_hub is;
 	char trouble[OVERVIEW_TROUBLE_MAX];
@@ -101,7 +101,7 @@ static void make_health(const struct status_page *p, struct leaf *l)
 }
 
 static const struct leaf *fresh(
-	const struct status_page *p, struct leaf *l, void (*make)(const struct status_page *p, struct leaf *l))
+	const struct page_server *p, struct leaf *l, void (*make)(const struct page_server *p, struct leaf *l))
 {
 	int64_t now = clock_monotonic_ms();
 	if (l->made && now - l->made < STATUS_PAGE_FRESH_MS)
@@ -115,7 +115,7 @@ static const struct leaf *fresh(
 
 static void answer_page(const char *path, struct httpd_answer *answer, void *context)
 {
-	struct status_page *p = context;
+	struct page_server *p = context;
 	const struct leaf *leaf = NULL;
 	size_t len = strcspn(path, "?");
 	if (len == 1 && path[0] == '/')
@@ -131,7 +131,7 @@ static void answer_page(const char *path, struct httpd_answer *answer, void *con
 
 /* ---- life ---- */
 
-static void page_free(struct status_page *p)
+static void page_free(struct page_server *p)
 {
 	if (!p)
 		return;
@@ -143,10 +143,10 @@ static void page_free(struct status_page *p)
 	free(p);
 }
 
-static struct status_page *page_new(struct hub *hub, const char *address, struct error *err)
+static struct page_server *page_new(struct hub *hub, const char *address, struct error *err)
 {
 	char style[64];
-	struct status_page *p = mem_alloc(sizeof(*p));
+	struct page_server *p = mem_alloc(sizeof(*p));
 	p->hub = hub;
 	p->address = mem_strdup(address);
 	p->html.body = BUF_INIT(STATUS_PAGE_HTML_MAX);
@@ -163,13 +163,13 @@ static struct status_page *page_new(struct hub *hub, const char *address, struct
 	return NULL;
 }
 
-int status_page_open(struct hub *hub, struct error *err)
+int page_server_open(struct hub *hub, struct error *err)
 {
 	const char *address = hub->config->page;
-	struct status_page *old = hub->page;
+	struct page_server *old = hub->page;
 	if (old && address && strcmp(old->address, address) == 0)
 		return 0;
-	struct status_page *new = address ? page_new(hub, address, err) : NULL;
+	struct page_server *new = address ? page_new(hub, address, err) : NULL;
 	if (address && !new)
 		return error_wrap(err, "page");
 	page_free(old);
@@ -177,7 +177,7 @@ int status_page_open(struct hub *hub, struct error *err)
 	return 0;
 }
 
-void status_page_close(struct hub *hub)
+void page_server_close(struct hub *hub)
 {
 	page_free(hub->page);
 	hub->page = NULL;

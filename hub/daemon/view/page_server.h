@@ -7,14 +7,14 @@
  *
  * Each is made anew at most once a second, however many ask.
  */
-#ifndef CERTSYNC_HUB_DAEMON_VIEW_PAGES_H
-#define CERTSYNC_HUB_DAEMON_VIEW_PAGES_H
+#ifndef CERTSYNC_HUB_DAEMON_VIEW_PAGE_SERVER_H
+#define CERTSYNC_HUB_DAEMON_VIEW_PAGE_SERVER_H
 
 #include "hub/daemon/hub.h"
 
 /* Follows the configuration: it opens, moves or closes as `page` says, and keeps what is open when that is the same.
  * Returns -1 when it cannot listen there; what was open stays. */
-int status_page_open(struct hub *hub, struct error *err);
-void status_page_close(struct hub *hub);
+int page_server_open(struct hub *hub, struct error *err);
+void page_server_close(struct hub *hub);
 
 #endif

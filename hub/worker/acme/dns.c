@@ -1,5 +1,6 @@
 #include "hub/worker/acme/lookup.h"
 #include "hub/worker/acme/dns.h"
+#include "hub/worker/acme/propagation.h"
 #include "hub/worker/acme/acme.h"
 #include "hub/common/jws.h"
 #include "lib/core/base64.h"
@@ -287,7 +288,7 @@ static int present(struct acme *a, struct error *err)
 	clean(a, false);
 	if (write_all(a, err) < 0)
 		return -1;
-	return acme_shown(a, &a->dns->lookup, a->dns->records, a->dns->count, a->dns->timeout, err);
+	return propagation_wait(a, &a->dns->lookup, a->dns->records, a->dns->count, a->dns->timeout, err);
 }
 
 int acme_dns_present(struct acme *a, struct error *err)

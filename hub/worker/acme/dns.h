@@ -36,11 +36,4 @@ int acme_dns_present(struct acme *a, struct error *err);
 /* Removes every record that exists. What cannot be removed stays in the daemon's list. */
 void acme_dns_clean(struct acme *a);
 
-/* hub/worker/acme/propagation.c has this. It waits until each authoritative server shows each wanted record, as a CA
- * would see it. A server that says something else is waited for until `timeout` (seconds), and then it is the error.
- * One that says nothing usable is waited for 30 seconds, and then left out when another server of its zone shows the
- * record, since a resolver asks another one, too. ERROR_RETRY names what each server said. */
-int acme_shown(struct acme *a, const struct lookup *lookup, const struct dns_record *records, size_t count,
-	int64_t timeout, struct error *err);
-
 #endif

@@ -1,5 +1,4 @@
-#include "hub/worker/acme/lookup.h"
-#include "hub/worker/acme/dns.h"
+#include "hub/worker/acme/propagation.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 
@@ -199,7 +198,7 @@ static int watch(struct acme *a, struct shown *s, int64_t timeout, struct error 
 	}
 }
 
-int acme_shown(struct acme *a, const struct lookup *lookup, const struct dns_record *records, size_t count,
+int propagation_wait(struct acme *a, const struct lookup *lookup, const struct dns_record *records, size_t count,
 	int64_t timeout, struct error *err)
 {
 	struct shown s = {0};
