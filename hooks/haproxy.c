@@ -212,8 +212,11 @@ static int update(const struct instance *i, const struct content *content, struc
 	if (locked < 0 || runtime_files(socket_path, &listing, err) < 0)
 		return -1;
 	size_t replaced = 0;
-	if (overlap_check(socket_path, buf_text(&listing), is_content, content, err) < 0)
+	int overlaps = overlap_check(socket_path, buf_text(&listing), is_content, content, err);
+	if (overlaps < 0 || (overlaps && i->master && i->pid))
 		return -1;
+	if (overlaps)
+		printf("haproxy: %s, for which there is no master: it is replaced all the same\n", err->message);
 	char *rest = (char *)listing.data, *name;
 	while ((name = strsep(&rest, "\n"))) {
 		if (name[0] == '\0' || name[0] == '*' || !is_content(name, content))

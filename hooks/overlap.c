@@ -24,15 +24,18 @@ static void look_release(struct look *l)
 	free(l->names);
 }
 
-/* Returns -1 when a file that is not ours has a name of ours. */
+/* Returns 1 when a file that is not ours has a name of ours. */
 static int take_name(struct look *l, const char *file, bool ours, const char *name)
 {
-	for (size_t i = 0; i < l->count; i++)
-		if (strcasecmp(l->names[i], name) == 0)
-			return l->collects || ours
-				? 0
-				: error_set(l->err, ERROR_PERMANENT,
-					  "%s is loaded for %s, too, and only a reload keeps their order", file, name);
+	for (size_t i = 0; i < l->count; i++) {
+		if (strcasecmp(l->names[i], name) != 0)
+			continue;
+		if (l->collects || ours)
+			return 0;
+		error_set(l->err, ERROR_PERMANENT, "%s is loaded for %s, too, and only a reload keeps their order",
+			file, name);
+		return 1;
+	}
 	if (l->collects && ours && *name) {
 		l->names = mem_grow(l->names, l->count + 1, sizeof(*l->names));
 		l->names[l->count++] = mem_strdup(name);
@@ -47,8 +50,8 @@ static int take_marked(
 	for (const char *at = strstr(line, mark); at; at = strstr(at, mark)) {
 		at += strlen(mark);
 		auto_free char *name = mem_strndup(at, strcspn(at, ends));
-		if (take_name(l, file, ours, name) < 0)
-			return -1;
+		if (take_name(l, file, ours, name))
+			return 1;
 	}
 	return 0;
 }
@@ -60,18 +63,21 @@ static int walk_certificates(struct look *l, const char *answers)
 			  subject[] = "Subject: ";
 	auto_free char *copy = mem_strdup(answers);
 	const char *file = "", *line;
-	bool ours = false;
+	bool ours = false, judged = true;
 	char *rest = copy;
 	while ((line = strsep(&rest, "\n"))) {
 		if (strncmp(line, file_mark, strlen(file_mark)) == 0) {
 			file = line + strlen(file_mark);
 			ours = l->is_ours(file, l->context);
+			judged = strstr(file, "/../") == NULL;
+		} else if (!judged) {
+			continue;
 		} else if (strncmp(line, names_mark, strlen(names_mark)) == 0) {
-			if (take_marked(l, file, ours, line, "DNS:", ", ") < 0)
-				return -1;
+			if (take_marked(l, file, ours, line, "DNS:", ", "))
+				return 1;
 		} else if (strncmp(line, subject, strlen(subject)) == 0) {
-			if (take_marked(l, file, ours, line, "/CN=", "/") < 0)
-				return -1;
+			if (take_marked(l, file, ours, line, "/CN=", "/"))
+				return 1;
 		}
 	}
 	return 0;
@@ -88,8 +94,8 @@ static int walk_lists(struct look *l, const char *answers)
 		if (line && *line == '[')
 			line = strchr(line, ']');
 		while (line && (name = strsep(&line, " ]")))
-			if (*name && *name != '!' && take_name(l, file, ours, name) < 0)
-				return -1;
+			if (*name && *name != '!' && take_name(l, file, ours, name))
+				return 1;
 	}
 	return 0;
 }
@@ -141,8 +147,7 @@ int overlap_check(
 	plain_text(&lists);
 	for (int round = 0; round < 2 && result == 0; round++) {
 		look.collects = round == 0;
-		if (walk_certificates(&look, buf_text(&certificates)) < 0 || walk_lists(&look, buf_text(&lists)) < 0)
-			result = -1;
+		result = walk_certificates(&look, buf_text(&certificates)) || walk_lists(&look, buf_text(&lists));
 	}
 	look_release(&look);
 	return result;
