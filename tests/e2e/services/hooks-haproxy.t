@@ -234,6 +234,16 @@ subtest 'more than one certificate for a name' => sub {
 	Story::write_file($cfg, Story::read_file($cfg) =~ s/crt -/crt-list $top\/list/r);
 	$master = haproxy('-W', '-f', $cfg);
 	is_served_for_good(install('listed'), 'the first of two by the words of a crt-list');
+	# At addresses of their own the order does not matter, and nobody is there who could reload.
+	$story->stop('haproxy');
+	configure($cfg, 8443, "$live/haproxy.pem");
+	Story::write_file($cfg, Story::read_file($cfg) =~ s{\z}{\tbind 127.0.0.1:8444 ssl crt $top/beside.pem\n}r);
+	$master = haproxy('-f', $cfg);
+	my ($beside, $alone) = ($story->served(8444), install('alone'));
+	says('two at addresses of their own, without a master', 0,
+		qr/beside\.pem is loaded for \Q$Story::name\E, too, .* for which there is no master: it is replaced all the same\n.* replaced in process $master/, 'reload');
+	is_served($alone, '  what is new is served');
+	is($story->served(8444), $beside, '  and the other as before');
 };
 
 subtest 'a file that is loaded by an alias, too' => sub {
