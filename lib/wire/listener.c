@@ -2,7 +2,6 @@
 #include "lib/core/mem.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +35,7 @@ int listener_connect(const char *path, int nonblocking, struct error *err)
 	struct sockaddr_un address;
 	if (make_address(path, &address, err) < 0)
 		return -1;
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
 	if (fd < 0)
 		return error_errno(err, "cannot make a socket");
 	const struct timeval limit = {.tv_sec = LISTENER_WAIT_SECONDS};
@@ -46,8 +45,6 @@ int listener_connect(const char *path, int nonblocking, struct error *err)
 			? error_set(err, ERROR_RETRY,
 				  "cannot connect to %s: who listens there lets nobody in: it hangs", path)
 			: error_errno(err, "cannot connect to %s", path);
-	if (nonblocking && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
-		return error_errno(err, "cannot connect to %s", path);
 	return steal_fd(&fd);
 }
 

@@ -21,8 +21,9 @@ struct listener *listener_new(struct event_base *base, const char *path, mode_t 
 /* Closes the socket and removes its file. NULL is allowed. */
 void listener_free(struct listener *l);
 
-/* Connects to such a socket. Returns a descriptor, non-blocking when that is asked for, or -1: also when nobody is let in
- * for LISTENER_WAIT_SECONDS, because who listens hangs. What is sent on a blocking one does not wait longer either. */
+/* Connects to such a socket. Returns a descriptor, or -1. Where nobody is let in, since who listens hangs, a non-blocking
+ * connection fails at once, and another one after LISTENER_WAIT_SECONDS; what is sent on that does not wait longer
+ * either. */
 enum { LISTENER_WAIT_SECONDS = 20 };
 int listener_connect(const char *path, int nonblocking, struct error *err);
 
