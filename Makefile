@@ -257,7 +257,7 @@ stories:
 	: >$$CERTSYNC_NOT_RUN
 	printf '%s\n' 'par:' '  - seq:' $(TOPOLOGY_STORIES:%='    - %') '  - par: **' >$$HARNESS_RULESFILE
 	$(if $(SANITIZE),grep '^# Not with a sanitizer: ' $(ALL_STORIES) | sed 's/:# Not with a sanitizer: /: /; s/^/not run: /')
-	prove -j 4 --timer $(STORIES_RUN) || { tail -c 8000 $$CERTSYNC_FAILED; exit 1; }
+	prove -j 4 --timer --exec tests/e2e/lib/story $(STORIES_RUN) || { cat $$CERTSYNC_FAILED; exit 1; }
 	sed 's/^/not run: /' $$CERTSYNC_NOT_RUN
 # The long runs: minutes to an hour.
 .PHONY: crash fault

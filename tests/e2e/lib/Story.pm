@@ -25,24 +25,8 @@ use MIME::Base64;
 use Needs;
 use POSIX qw(:sys_wait_h);
 use Port qw(free_port);
-use Test2::API qw(test2_stack);
 use Test::More;
 use Time::HiRes qw(time sleep);
-
-# With CERTSYNC_FAILED, what failed and what was said of it is written there, too, since in the output of a long run it
-# is far above the end.
-if (my $path = $ENV{CERTSYNC_FAILED}) {
-	my $failed = 0;
-	test2_stack()->top->listen(sub {
-		my (undef, $event) = @_;
-		my $facets = $event->facet_data;
-		$failed = !$facets->{assert}{pass} if $facets->{assert};
-		return if !$failed;
-		open my $file, '>>', $path or return; # another user may not write there
-		print $file "$0: not ok: ", $facets->{assert}{details} // '', "\n" if $facets->{assert};
-		print $file map { substr($_->{details}, 0, 2000) . "\n" } @{$facets->{info} // []};
-	});
-}
 
 our $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
 
