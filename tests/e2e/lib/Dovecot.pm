@@ -3,6 +3,9 @@
 #   Dovecot::conf($text)     a whole dovecot.conf, with the first lines that 2.4 wants
 #   Dovecot::words($text)    what is included by one, or a line that a story looks for
 #   Dovecot::since('2.4')    whether it is that version or newer
+#   Dovecot::login_services('imap', …)
+#                            that their login processes serve many connections. Else one is started for each, and on a slow machine the
+#                            ports but the first are not answered.
 package Dovecot;
 use strict;
 use warnings;
@@ -38,6 +41,11 @@ sub words {
 	$text =~ s/^disable_plaintext_auth = no$/auth_allow_cleartext = yes/mg;
 	$text =~ s/^(passdb|userdb) \{\s*driver = (\S+)(?:\s+args = ([^\n]*))?\s*\}/database($1, $2, $3)/emg;
 	return $text;
+}
+
+sub login_services {
+	my $count = since('2.4') ? 'restart_request_count = unlimited' : 'service_count = 0';
+	return join "\n", map { "service $_-login {\n$count\nprocess_min_avail = 2\n}" } @_;
 }
 
 sub conf {
