@@ -212,7 +212,7 @@ static const struct config_row service_rows[] = {
 	ROW("user", config_text, user, .check = config_check_user),
 	ROW("instance", config_list, instance, .check = check_instance),
 	ROW("sni", config_text, sni, .check = check_sni),
-	ROW("timeout", config_duration, timeout, .value = "30s", RANGE(1, HOUR)),
+	ROW("timeout", config_duration, timeout, .value = "2m", RANGE(1, HOUR)),
 	{0},
 };
 static const struct config_table file_table = {.name = "file",
