@@ -8,7 +8,7 @@ set -u
 topology_begin
 
 renew() {
-	node_do haproxy timeout 180 certsync renew mail.domain.pl
+	node_do haproxy timeout 600 certsync renew mail.domain.pl
 }
 
 # Makes a mailbox on the node mail.
@@ -68,7 +68,7 @@ ok "and the one that should be" grep -q "$(tr A-F a-f <<<"$new")" <<<"$flat"
 # ---- put right ----
 
 node_do haproxy certsync hold haproxy --end >/dev/null
-node_do haproxy timeout 120 certsync push --force --agent haproxy mail.domain.pl >/dev/null
+node_do haproxy timeout 600 certsync push --force --agent haproxy mail.domain.pl >/dev/null
 ok "the hold ended, HAProxy serves the new one" wait_until 60 "the repair" on_443 "$new"
 ok "the checks see it" wait_until 60 "the checks" all_are ok
 # The hub believes only after a minute and a half that a condition is over, counted from when it last read its

@@ -42,7 +42,7 @@ ok "HAProxy has found the mail servers behind it" wait_until 60 "every port of H
 ok "a client is served it on every port of HAProxy, mail and backup1" everywhere mail.domain.pl
 is "the standby, whose servers are stopped, has it installed" "$(agent_field mail.domain.pl backup2 stopped)" true
 first=$(wanted mail.domain.pl)
-ok "certsync renew brings a new one everywhere and exits 0" node_do haproxy timeout 180 certsync renew mail.domain.pl
+ok "certsync renew brings a new one everywhere and exits 0" node_do haproxy timeout 600 certsync renew mail.domain.pl
 second=$(wanted mail.domain.pl)
 ok "it is another one" test "$first" != "$second"
 ok "a client is served the renewed one on every port" everywhere mail.domain.pl
@@ -126,7 +126,7 @@ ok "the agent's user cannot read a TLS key" keyless
 killed() {
 	local node=$1 pattern=$2 state=${3:-offered} pid before renewal
 	before=$(revision mail.domain.pl)
-	node_do haproxy timeout 180 certsync renew mail.domain.pl >/dev/null 2>&1 &
+	node_do haproxy timeout 600 certsync renew mail.domain.pl >/dev/null 2>&1 &
 	renewal=$!
 	wait_until 60 "the agent to be $state" under_way "$before" "$state" || return 1
 	for pid in $(pids "$node" "$pattern"); do

@@ -52,7 +52,7 @@ agent_field() {
 }
 
 renew() {
-	node_do haproxy timeout 180 certsync "${@:-renew}" mail.domain.pl
+	node_do haproxy timeout 600 certsync "${@:-renew}" mail.domain.pl
 }
 
 on_endpoint() {
@@ -140,7 +140,7 @@ ok "the liar's words are shown" grep -q 'the liar says that it has reloaded' <<<
 ok "what was served instead is shown" grep -qi "another certificate\|${second:0:16}" <<<"$output"
 ok "backup1 keeps the new one" on_endpoint backup1 993 "$third"
 honest
-node_do haproxy timeout 120 certsync push mail.domain.pl >/dev/null 2>&1
+node_do haproxy timeout 600 certsync push mail.domain.pl >/dev/null 2>&1
 ok "honest again, mail converges" wait_until 120 "mail" converged mail.domain.pl
 
 liar

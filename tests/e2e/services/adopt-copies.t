@@ -58,7 +58,7 @@ sub owners { return scalar `stat -c '%n %U %G %a' $conf @files` }
 
 sub adopt {
 	my (@words) = @_;
-	my $output = `timeout 60 $Story::bin/certsync-agent adopt @words -c $conf 2>&1`;
+	my $output = `timeout 300 $Story::bin/certsync-agent adopt @words -c $conf 2>&1`;
 	return ($? >> 8, $output);
 }
 

@@ -175,7 +175,7 @@ sub backups { return [split /\n/, `find /etc/haproxy /etc/nginx /etc/apache2 /et
 
 sub adopt {
 	my (@words) = @_;
-	my $output = `timeout 60 $Story::bin/certsync-agent adopt @words -c $top/here/agent.conf 2>&1`;
+	my $output = `timeout 300 $Story::bin/certsync-agent adopt @words -c $top/here/agent.conf 2>&1`;
 	return ($? >> 8, $output, $? & 127);
 }
 
