@@ -49,6 +49,12 @@ int revoked_find(
 	return 1;
 }
 
+int revoked_find_either(struct store *store, const char *certificate, const struct manifest *m, struct revoked *ret)
+{
+	return revoked_find(store, certificate, m->content.leaf, ret) ||
+		(manifest_has_second(m) && revoked_find(store, certificate, m->second, ret));
+}
+
 int revoked_check(
 	struct store *store, const char *certificate, const struct chain *pairs, size_t count, struct error *err)
 {

@@ -22,6 +22,9 @@ int revoked_note(struct store *store, const char *certificate, const uint8_t lea
 int revoked_find(
 	struct store *store, const char *certificate, const uint8_t leaf[CHAIN_SHA256_SIZE], struct revoked *ret);
 
+/* Does the same for either leaf of a revision. */
+int revoked_find_either(struct store *store, const char *certificate, const struct manifest *m, struct revoked *ret);
+
 /* Fails with ERROR_UNTRUSTED, "revoked: …", when one of these was revoked. */
 int revoked_check(
 	struct store *store, const char *certificate, const struct chain *pairs, size_t count, struct error *err);

@@ -181,6 +181,8 @@ static void manifest_encode(const struct manifest *m, struct buf *out)
 	cJSON_AddNumberToObject(o, "published", (double)m->published);
 	cJSON_AddStringToObject(o, "source", m->source);
 	cJSON_AddStringToObject(o, "reason", m->reason);
+	if (m->warning[0])
+		cJSON_AddStringToObject(o, "warning", m->warning);
 	cJSON_AddNumberToObject(o, "flags", m->flags);
 	cJSON *names = cJSON_AddArrayToObject(o, "names");
 	for (size_t i = 0; i < m->name_count; i++)
@@ -210,10 +212,12 @@ static int take_manifest(const cJSON *o, struct manifest *m, struct error *err)
 	uint32_t flags;
 	const char *source = json_string(o, "source", sizeof(m->source) - 1, err);
 	const char *reason = source ? json_string(o, "reason", sizeof(m->reason) - 1, err) : NULL;
-	if (!reason)
+	const char *warning = json_get(o, "warning") ? json_string(o, "warning", sizeof(m->warning) - 1, err) : "";
+	if (!reason || !warning)
 		return -1;
 	snprintf(m->source, sizeof(m->source), "%s", source);
 	snprintf(m->reason, sizeof(m->reason), "%s", reason);
+	snprintf(m->warning, sizeof(m->warning), "%s", warning);
 	if (content_from_json(o, &m->content, err) < 0 ||
 		(json_get(o, "second") && sha256_from_json(o, "second", m->second, err) < 0) ||
 		json_i64(o, "published", &m->published, err) < 0 || json_u32(o, "flags", &flags, err) < 0)
@@ -326,6 +330,7 @@ static int fill_manifest(const struct chain *pairs, size_t count, const struct m
 		.flags = meta->flags};
 	snprintf(ret->source, sizeof(ret->source), "%s", meta->source);
 	snprintf(ret->reason, sizeof(ret->reason), "%s", meta->reason);
+	snprintf(ret->warning, sizeof(ret->warning), "%s", meta->warning);
 	chain_digest(pairs, count, ret->content.digest);
 	memcpy(ret->content.leaf, facts.fingerprint, sizeof(ret->content.leaf));
 	ret->names = steal(facts.names);

@@ -28,7 +28,7 @@ struct store;
 struct store *store_open(const char *state, struct error *err);
 void store_close(struct store *s);
 
-enum { STORE_PAIRS_MAX = 2 };
+enum { STORE_PAIRS_MAX = 2, STORE_WARNING_MAX = 512 };
 
 struct manifest {
 	struct content content;            /* always whole */
@@ -36,6 +36,7 @@ struct manifest {
 	int64_t published;                 /* when */
 	char source[16];                   /* "acme", "watch", "import", "rollback" */
 	char reason[128];                  /* why, for `history` */
+	char warning[STORE_WARNING_MAX];   /* what strict clients refuse of it (verify_strict); "" nothing */
 	char **names;                      /* SANs of the first leaf; owned */
 	size_t name_count;
 	uint16_t flags; /* enum bundle_flag */
@@ -45,8 +46,8 @@ void manifest_release(struct manifest *m);
 bool manifest_has_second(const struct manifest *m);
 #define auto_manifest __attribute__((cleanup(manifest_release)))
 
-/* Writes the pairs as the next revision and makes it current. `meta` gives source, reason and flags; the rest of it is
- * filled in. *ret_revision is the new one. */
+/* Writes the pairs as the next revision and makes it current. `meta` gives source, reason, warning and flags; the rest of
+ * it is filled in. *ret_revision is the new one. */
 int store_publish(struct store *s, const char *certificate, const struct chain *pairs, size_t pair_count,
 	const struct manifest *meta, struct revision *ret_revision, struct error *err);
 

@@ -33,7 +33,7 @@ enum {
 };
 
 enum bundle_flag {
-	BUNDLE_MAY_EXPIRE_SOONER = 1, /* the operator said so at the hub */
+	BUNDLE_MAY_EXPIRE_SOONER = 1, /* than what an agent has: the hub has a reason, or its operator */
 	BUNDLE_ROLLBACK = 2,          /* old content as a new revision */
 	BUNDLE_NO_RETURN = 4,         /* what the agent serves was revoked: an undo must not put it back */
 };

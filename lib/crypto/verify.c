@@ -315,8 +315,21 @@ static int chain_refusal(X509_STORE_CTX *ctx, int64_t now, struct error *err)
 		rule, X509_verify_cert_error_string(code), depth, subject, issuer, clock_text(now, today));
 }
 
+static int strict_refusal(X509_STORE_CTX *ctx, struct error *err)
+{
+	int code = X509_STORE_CTX_get_error(ctx), depth = X509_STORE_CTX_get_error_depth(ctx);
+	X509 *at = X509_STORE_CTX_get_current_cert(ctx);
+	char subject[200] = "?";
+	if (at)
+		X509_NAME_oneline(X509_get_subject_name(at), subject, sizeof(subject));
+	return error_set(err, ERROR_UNTRUSTED,
+		"strict: %s at depth %d, %s: clients that hold to RFC 5280 refuse it, Python from 3.13 on is one: "
+		"have one issued without that fault",
+		X509_verify_cert_error_string(code), depth, subject);
+}
+
 static int check_builds(
-	X509 *leaf, STACK_OF(X509) * rest, const struct anchors *anchors, int64_t now, struct error *err)
+	X509 *leaf, STACK_OF(X509) * rest, const struct anchors *anchors, int64_t now, bool strict, struct error *err)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	if (!ctx || X509_STORE_CTX_init(ctx, anchors->store, leaf, rest) != 1 ||
@@ -326,7 +339,9 @@ static int check_builds(
 	X509_VERIFY_PARAM_set_time(param, (time_t)now);
 	/* Level 2 is 112 bits, which Debian's OpenSSL asks of a chain before it serves or accepts it. */
 	X509_VERIFY_PARAM_set_auth_level(param, 2);
-	int result = X509_verify_cert(ctx) == 1 ? 0 : chain_refusal(ctx, now, err);
+	if (strict)
+		X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_X509_STRICT);
+	int result = X509_verify_cert(ctx) == 1 ? 0 : strict ? strict_refusal(ctx, err) : chain_refusal(ctx, now, err);
 	X509_STORE_CTX_free(ctx);
 	ERR_clear_error();
 	return result;
@@ -384,12 +399,16 @@ static bool pattern_covers(const char *pattern, const char *name)
 	return name_covers(pattern, name);
 }
 
-static bool facts_cover(const struct chain_facts *f, const char *name)
+const char *verify_names(char *const *names, size_t count, const char *const *wanted)
 {
-	for (size_t i = 0; i < f->name_count; i++)
-		if (pattern_covers(f->names[i], name))
-			return true;
-	return false;
+	for (; wanted && *wanted; wanted++) {
+		bool covered = false;
+		for (size_t i = 0; i < count && !covered; i++)
+			covered = pattern_covers(names[i], *wanted);
+		if (!covered)
+			return *wanted;
+	}
+	return NULL;
 }
 
 static int check_names(const struct chain_facts *f, const char *const *required, struct error *err)
@@ -401,13 +420,12 @@ static int check_names(const struct chain_facts *f, const char *const *required,
 			"names: the certificate has no subject alternative name, and clients look at nothing "
 			"else: "
 			"have one issued with its names there");
-	for (size_t i = 0; required && required[i]; i++)
-		if (!facts_cover(f, required[i]))
-			return error_set(err, ERROR_UNTRUSTED,
-				"names: %s is required, the certificate is for %s: "
-				"have one issued for all names, or correct the configuration",
-				required[i], names);
-	return 0;
+	const char *missing = verify_names(f->names, f->name_count, required);
+	return !missing ? 0
+			: error_set(err, ERROR_UNTRUSTED,
+				  "names: %s is required, the certificate is for %s: "
+				  "have one issued for all names, or correct the configuration",
+				  missing, names);
 }
 
 static int allow_refusal(const char *name, const char *const *allow, struct error *err)
@@ -472,7 +490,7 @@ static int verify_facts(
 	if (check_key_type(f, p->key_types, err) < 0 || check_key_match(c, p->key_is_vouched, err) < 0 ||
 		check_validity(f, p->now, err) < 0 || check_purpose(c->leaf, err) < 0 ||
 		check_names(f, p->required, err) < 0 || check_allow(c->leaf, f, p->allow, err) < 0 ||
-		check_order(c, err) < 0 || check_builds(c->leaf, c->rest, p->anchors, p->now, err) < 0)
+		check_order(c, err) < 0 || check_builds(c->leaf, c->rest, p->anchors, p->now, false, err) < 0)
 		return -1;
 	return check_sooner(f, p, err);
 }
@@ -495,9 +513,14 @@ int verify_served(X509 *leaf, STACK_OF(X509) * rest, const char *name, const str
 	if (chain_facts(leaf, &f, err) < 0)
 		return -1;
 	int failed = check_validity(&f, now, err) < 0 || check_purpose(leaf, err) < 0 ||
-		check_names(&f, required, err) < 0 || check_builds(leaf, rest, anchors, now, err) < 0;
+		check_names(&f, required, err) < 0 || check_builds(leaf, rest, anchors, now, false, err) < 0;
 	chain_facts_release(&f);
 	return failed ? -1 : 0;
+}
+
+int verify_strict(X509 *leaf, STACK_OF(X509) * rest, const struct anchors *anchors, int64_t now, struct error *err)
+{
+	return check_builds(leaf, rest, anchors, now, true, err);
 }
 
 /* ---- forward only ---- */

@@ -55,6 +55,14 @@ int verify_chain(const struct chain *c, const struct verify_policy *policy, stru
 int verify_served(X509 *leaf, STACK_OF(X509) * rest, const char *name, const struct anchors *anchors, int64_t now,
 	struct error *err);
 
+/* Returns 0 when clients that read RFC 5280 to the letter take a chain that others take, else -1 with what they refuse,
+ * such as a leaf without an authority key identifier. Python is such a client from 3.13 on: it sets OpenSSL's
+ * X509_V_FLAG_X509_STRICT, and what that flag means is asked of OpenSSL here. */
+int verify_strict(X509 *leaf, STACK_OF(X509) * rest, const struct anchors *anchors, int64_t now, struct error *err);
+
+/* Returns the first of the wanted names (NULL-terminated; NULL: none) that none of these covers, or NULL. */
+const char *verify_names(char *const *names, size_t count, const char *const *wanted);
+
 /* Applies the rule that revisions only go forward; the names of its rules are revision and digest. */
 int verify_revision(struct revision offered, const uint8_t offered_digest[CHAIN_SHA256_SIZE],
 	struct revision high_water, const uint8_t high_water_digest[CHAIN_SHA256_SIZE], struct error *err);

@@ -241,15 +241,23 @@ static void judge_match(struct check *c, const struct check_policy *p)
 	add_fault(c, CHECK_MISMATCH, reason, advice);
 }
 
+static void add_warning(struct check *c, const char *text)
+{
+	size_t used = strlen(c->warning);
+	snprintf(c->warning + used, sizeof(c->warning) - used, "%s%s", used ? "; " : "", text);
+}
+
 /* The handshake was offered every version, so this is the best one that there is. */
 static void judge_version(struct check *c, const struct probe_result *r)
 {
+	char text[CHECK_ADVICE_MAX];
 	snprintf(c->tls, sizeof(c->tls), "%s", r->version ? r->version : "");
-	if (strcmp(c->tls, "TLSv1") == 0 || strcmp(c->tls, "TLSv1.1") == 0)
-		snprintf(c->warning, sizeof(c->warning),
-			"the best it offers is %s, which clients of today refuse: have the "
-			"service offer TLS 1.2 and 1.3",
-			c->tls);
+	if (strcmp(c->tls, "TLSv1") != 0 && strcmp(c->tls, "TLSv1.1") != 0)
+		return;
+	snprintf(text, sizeof(text),
+		"the best it offers is %s, which clients of today refuse: have the service offer TLS 1.2 and 1.3",
+		c->tls);
+	add_warning(c, text);
 }
 
 static void judge_served(struct check *c, const struct probe_result *r, const struct check_policy *p)
@@ -271,6 +279,8 @@ static void judge_served(struct check *c, const struct probe_result *r, const st
 	c->trusted = verify_served(r->leaf, r->rest, p->name, p->anchors, p->now, &err) == 0;
 	if (!c->trusted && c->verdict < CHECK_UNTRUSTED)
 		add_fault(c, CHECK_UNTRUSTED, err.message, "have another one issued");
+	if (c->trusted && verify_strict(r->leaf, r->rest, p->anchors, p->now, &err) < 0)
+		add_warning(c, err.message);
 }
 
 void check_judge(const struct probe_result *result, const struct check_policy *policy, struct check *ret)

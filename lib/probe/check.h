@@ -33,8 +33,8 @@ struct check {
 	enum check_verdict verdict;
 	char reason[CHECK_REASON_MAX]; /* "" when all is well */
 	char advice[CHECK_ADVICE_MAX];
-	char warning[CHECK_ADVICE_MAX]; /* beside the verdict and not part of it: what is served is as it
-					   should be, how is not */
+	char warning[CHECK_REASON_MAX]; /* beside the verdict and not part of it: clients take what is served,
+					   but not all of them, for what it is or for how it is served */
 	bool served;                    /* what follows is known */
 	struct chain_facts facts;       /* owned */
 	char subject[CHECK_SUBJECT_MAX];

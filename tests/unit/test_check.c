@@ -260,6 +260,34 @@ static void an_old_version_is_a_warning_beside_the_verdict(void **state)
 	}
 }
 
+static void what_strict_clients_refuse_is_a_warning_too(void **state)
+{
+	(void)state;
+	struct issued bare =
+		issue((struct wish){.subject = "x", .issuer = &middle, .san = "DNS:mail.domain.pl", .bare = true});
+	const struct issued *rest[] = {&middle};
+	auto_chain struct chain chain = issued_chain(&bare, rest, 1);
+	struct probe_result result = {.state = PROBE_SERVED, .leaf = chain.leaf, .rest = chain.rest};
+	struct check_policy p = policy();
+	struct check c;
+	check_judge(&result, &p, &c);
+	assert_true(c.trusted);
+	assert_non_null(strstr(c.warning, "strict: Missing Authority Key Identifier at depth 0"));
+	assert_verdict(c, CHECK_OK, "", "");
+	result.version = "TLSv1";
+	check_judge(&result, &p, &c);
+	assert_non_null(strstr(c.warning, "TLSv1, which"));
+	assert_non_null(strstr(c.warning, "1.3; strict: "));
+	check_release(&c);
+	/* Where everybody refuses it, that is what counts. */
+	p.name = "imap.domain.pl";
+	result.version = NULL;
+	check_judge(&result, &p, &c);
+	assert_string_equal(c.warning, "");
+	assert_verdict(c, CHECK_UNTRUSTED, "imap.domain.pl is not among", "");
+	issued_release(&bare);
+}
+
 static void one_of_a_pair_that_is_missing_is_a_mismatch(void **state)
 {
 	(void)state;
@@ -386,6 +414,7 @@ int main(void)
 		cmocka_unit_test(the_worst_fault_is_the_verdict_and_all_are_named),
 		cmocka_unit_test(what_cannot_be_judged_is_never_ok),
 		cmocka_unit_test(an_old_version_is_a_warning_beside_the_verdict),
+		cmocka_unit_test(what_strict_clients_refuse_is_a_warning_too),
 		cmocka_unit_test(one_of_a_pair_that_is_missing_is_a_mismatch),
 		cmocka_unit_test(what_to_look_at_is_a_host_and_a_port),
 		cmocka_unit_test(a_row_is_read_back_as_it_was_written),

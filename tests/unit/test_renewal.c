@@ -7,6 +7,8 @@
 #include "hub/daemon/acme/account.h"
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/acme/renewal.h"
+#include "hub/daemon/revoked.h"
+#include "lib/crypto/bundle.h"
 #include "lib/wire/json.h"
 
 struct play {
@@ -17,10 +19,12 @@ struct play {
 	struct buf script;
 };
 
+/* Valid from a day ago; `to` is what it has left, 89 days if nothing is said. */
 static struct issued from_now(struct wish w)
 {
-	w.from = clock_wall() - ISSUE_DAY;
-	w.to = w.from + 90 * ISSUE_DAY;
+	int64_t now = clock_wall();
+	w.from = now - ISSUE_DAY;
+	w.to = now + (w.to ? w.to : 89 * ISSUE_DAY);
 	return issue(w);
 }
 
@@ -97,14 +101,16 @@ static void orders(struct play *p, bool force, const char *why)
 	assert_true(why ? strstr(status(p).error, why) != NULL : !status(p).error[0]);
 }
 
-/* Scripts all that a worker says when this issuer has issued the certificate. */
-static void says_issued(struct play *p, const struct issued *issuer)
+/* Scripts all that a worker says when this certificate has been issued. */
+static void says_issued_as(struct play *p, struct wish w)
 {
 	struct error err;
 	struct order_key key;
 	auto_buf struct buf spki = BUF_INIT(KEYS_SPKI_MAX), fullchain = BUF_INIT(FILES_FILE_MAX);
 	auto_free char *keys = scratch_path(p->of.scratch, "state-keys");
-	struct issued leaf = from_now((struct wish){.subject = NAME, .issuer = issuer, .san = "DNS:" NAME});
+	w.subject = NAME;
+	w.san = "DNS:" NAME;
+	struct issued leaf = from_now(w);
 	struct chain chain = issued_chain(&leaf, NULL, 0);
 	/* The key was made ahead, so that a worker which waits for no answer finds it there. */
 	assert_int_equal(keys_put(keys, chain.key, &err), 0);
@@ -120,6 +126,126 @@ static void says_issued(struct play *p, const struct issued *issuer)
 	worker_says(&p->script, "{\"event\":\"warning\",\"text\":\"no such chain is offered\"}");
 	worker_sends(&p->script, "issued", "fullchain.pem", buf_text(&fullchain), NULL);
 	worker_says(&p->script, "{\"event\":\"done\"}");
+}
+
+static void says_issued(struct play *p, const struct issued *issuer)
+{
+	says_issued_as(p, (struct wish){.issuer = issuer});
+}
+
+static void says_issued_for(struct play *p, int64_t days)
+{
+	says_issued_as(p, (struct wish){.issuer = &p->root, .to = days * ISSUE_DAY});
+}
+
+/* The caller releases it. */
+static struct manifest current(struct play *p)
+{
+	struct error err;
+	struct manifest m;
+	assert_int_equal(store_current(p->hub->store, NAME, &m, &err), 1);
+	return m;
+}
+
+static void revoke_current(struct play *p)
+{
+	struct error err;
+	struct revoked how = {.reason = "superseded", .at = clock_wall()};
+	auto_manifest struct manifest m = current(p);
+	assert_int_equal(revoked_note(p->hub->store, NAME, m.content.leaf, &how, &err), 0);
+}
+
+static bool may_expire_sooner(struct play *p)
+{
+	auto_manifest struct manifest m = current(p);
+	return m.flags & BUNDLE_MAY_EXPIRE_SOONER;
+}
+
+/* A shorter life is a mistake, unless what it replaces is of no use any more. */
+static void a_shorter_life_replaces_what_was_revoked(void **state)
+{
+	struct play *p = *state;
+	says_issued_for(p, 89);
+	orders(p, false, NULL);
+	says_issued_for(p, 40);
+	orders(p, true, "sooner: the certificate expires at");
+	revoke_current(p);
+	says_issued_for(p, 40);
+	orders(p, true, NULL);
+	assert_true(may_expire_sooner(p));
+	/* An agent that was away has the first one still. */
+	says_issued_for(p, 60);
+	orders(p, true, NULL);
+	assert_true(may_expire_sooner(p));
+	says_issued_for(p, 50);
+	orders(p, true, "sooner: the certificate expires at");
+	says_issued_for(p, 90);
+	orders(p, true, NULL);
+	assert_false(may_expire_sooner(p));
+	says_issued_for(p, 91);
+	orders(p, true, NULL);
+	assert_false(may_expire_sooner(p));
+}
+
+static void a_shorter_life_is_what_a_profile_was_asked_for(void **state)
+{
+	struct play *p = *state;
+	says_issued_for(p, 89);
+	orders(p, false, NULL);
+	p->hub->config->certificates[0].profile = mem_strdup("shortlived");
+	says_issued_for(p, 6);
+	orders(p, true, NULL);
+	assert_true(may_expire_sooner(p));
+	free(steal(p->hub->config->certificates[0].profile));
+	says_issued_for(p, 5);
+	orders(p, true, "sooner: the certificate expires at");
+}
+
+/* What strict clients refuse is published, and stands in the manifest from then on. */
+static void what_strict_clients_refuse_is_noted(void **state)
+{
+	struct play *p = *state;
+	says_issued(p, &p->root);
+	orders(p, false, NULL);
+	struct manifest m = current(p);
+	assert_string_equal(m.warning, "");
+	manifest_release(&m);
+	says_issued_as(p, (struct wish){.issuer = &p->root, .to = 90 * ISSUE_DAY, .bare = true});
+	orders(p, true, NULL);
+	m = current(p);
+	assert_non_null(strstr(m.warning, "strict: Missing Authority Key Identifier at depth 0"));
+	manifest_release(&m);
+	says_issued_for(p, 91);
+	orders(p, true, NULL);
+	m = current(p);
+	assert_string_equal(m.warning, "");
+	manifest_release(&m);
+}
+
+/* What is published has every name that was configured then. */
+static void a_name_that_was_added_is_ordered_at_once(void **state)
+{
+	struct play *p = *state;
+	char *both[] = {NAME, "imap." NAME, NULL}, **before = p->hub->config->certificates[0].names;
+	says_issued(p, &p->root);
+	orders(p, false, NULL);
+	assert_null(status(p).lacks);
+	assert_true(status(p).due > clock_wall() + ISSUE_DAY);
+	p->hub->config->certificates[0].names = both;
+	close_all(p);
+	open_all(p);
+	assert_string_equal(status(p).lacks, "imap." NAME);
+	assert_string_equal(status(p).basis, "names");
+	assert_true(status(p).due <= clock_wall());
+	/* Where it is not had, the next try waits as it does after any failure. */
+	worker_says(&p->script, "{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"refused\",\"retry_after\":0}");
+	orders(p, false, "refused");
+	assert_true(status(p).due > clock_wall());
+	p->hub->config->certificates[0].names = before;
+	close_all(p);
+	open_all(p);
+	assert_null(status(p).lacks);
+	assert_true(status(p).due > clock_wall() + ISSUE_DAY);
 }
 
 static void a_failure_is_known_after_a_restart(void **state)
@@ -252,6 +378,10 @@ static int run(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_failure_is_known_after_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_refused_is_not_ordered_twice, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_shorter_life_replaces_what_was_revoked, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_shorter_life_is_what_a_profile_was_asked_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_strict_clients_refuse_is_noted, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_name_that_was_added_is_ordered_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_damaged_record_holds_nobody_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_store_that_refuses_stops_no_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_order_waits_for_its_account, setup, teardown),

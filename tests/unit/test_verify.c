@@ -620,6 +620,48 @@ static void being_told_so_excuses_nothing_else(void **state)
 	assert_refused(&c, &p, "validity", "expired", "now");
 }
 
+/* ---- what strict clients refuse ---- */
+
+static int strict(const struct issued *leaf_of, const struct issued *behind)
+{
+	const struct issued *rest[] = {behind};
+	auto_chain struct chain c = issued_chain(leaf_of, rest, 1);
+	struct verify_policy p = policy();
+	assert_accepted(&c, &p);
+	return verify_strict(c.leaf, c.rest, anchors, ISSUE_NOW, &err);
+}
+
+static void what_only_strict_clients_refuse_is_told_apart(void **state)
+{
+	(void)state;
+	assert_int_equal(strict(&leaf, &middle), 0);
+	struct issued bare = leaf_with((struct wish){.bare = true});
+	assert_int_equal(strict(&bare, &middle), -1);
+	assert_says(
+		"strict", "Missing Authority Key Identifier at depth 0, /CN=x", "have one issued without that fault");
+	issued_release(&bare);
+	struct issued authority =
+		issue((struct wish){.subject = "Bare", .issuer = &root, .authority = true, .bare = true});
+	struct issued below = leaf_with((struct wish){.issuer = &authority, .bare = true});
+	assert_int_equal(strict(&below, &authority), -1);
+	assert_says("strict", "Key Identifier", "refuse it");
+	issued_release(&below);
+	issued_release(&authority);
+}
+
+static void the_first_name_that_nothing_covers_is_found(void **state)
+{
+	(void)state;
+	char *const names[] = {"*.domain.pl", "domain.pl", "10.0.0.1"};
+	assert_null(verify_names(names, COUNT(names), NULL));
+	assert_null(verify_names(names, COUNT(names), (const char *const[]){"Mail.Domain.pl", "domain.pl", NULL}));
+	assert_null(verify_names(names, COUNT(names), (const char *const[]){"*.domain.pl", "10.0.0.1", NULL}));
+	assert_string_equal(
+		verify_names(names, COUNT(names), (const char *const[]){"domain.pl", "a.b.domain.pl", "c.pl", NULL}),
+		"a.b.domain.pl");
+	assert_string_equal(verify_names(names, 0, (const char *const[]){"domain.pl", NULL}), "domain.pl");
+}
+
 /* ---- what a port serves ---- */
 
 static int served(const struct issued *which, const struct issued *const *rest, size_t count, const char *name)
@@ -707,6 +749,8 @@ int main(void)
 		cmocka_unit_test(addresses_and_other_kinds_lie_outside_unless_listed),
 		cmocka_unit_test(an_empty_allow_allows_nothing),
 		cmocka_unit_test(a_certificate_that_expires_sooner_replaces_nothing_unless_told),
+		cmocka_unit_test(what_only_strict_clients_refuse_is_told_apart),
+		cmocka_unit_test(the_first_name_that_nothing_covers_is_found),
 		cmocka_unit_test(being_told_so_excuses_nothing_else),
 		cmocka_unit_test(what_a_port_serves_is_judged_as_a_client_would),
 		cmocka_unit_test(revisions_only_go_forward),

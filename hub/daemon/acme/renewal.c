@@ -10,6 +10,7 @@
 #include "hub/daemon/revoked.h"
 #include "hub/daemon/acme/schedule.h"
 #include "lib/core/clock.h"
+#include "lib/crypto/bundle.h"
 #include "lib/core/files.h"
 #include "hub/daemon/record.h"
 #include "lib/core/log.h"
@@ -37,13 +38,14 @@ struct renewal {
 	char error[ERROR_MESSAGE_MAX];
 	char held[ERROR_MESSAGE_MAX]; /* by the authority's limits, until then */
 	int64_t held_until;
-	cJSON *findings; /* owned: of the last preflight */
-	bool refused;    /* by the gate to publish, for what the certificate is: its order is kept, unless an
+	cJSON *findings;   /* owned: of the last preflight */
+	bool refused;      /* by the gate to publish, for what the certificate is: its order is kept, unless an
 			    operator orders anew */
-	bool new_key;    /* the one in use must not be used again */
-	bool resumes;    /* a stored order was broken off; it is resumed whatever the current certificate is */
-	bool revoked;    /* the current certificate was, from here */
-	bool waiting;    /* for what is being done to its account */
+	bool new_key;      /* the one in use must not be used again */
+	bool resumes;      /* a stored order was broken off; it is resumed whatever the current certificate is */
+	bool revoked;      /* the current certificate was, from here */
+	bool waiting;      /* for what is being done to its account */
+	const char *lacks; /* borrowed: a configured name that the current certificate has not; NULL: none */
 };
 
 static bool is_running(const struct renewal *r)
@@ -127,6 +129,19 @@ static bool has_stored_order(struct renewal *r)
 	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) > 0;
 }
 
+/* A name that was added has nobody wait until the renewal is due. What a person has gone back to had every name that
+ * was configured then, so a name that it lacks was added since. */
+static void look_at_names(struct renewal *r, const struct manifest *current)
+{
+	const char *before = r->lacks;
+	r->lacks = current
+		? verify_names(current->names, current->name_count, (const char *const *)(void *)r->certificate->names)
+		: NULL;
+	if (r->lacks && r->lacks != before)
+		log_event(LOG_LEVEL_NOTICE, "renewal", "certificate=%s reason=\"%s is not in it yet: it is ordered\"",
+			r->certificate->name, r->lacks);
+}
+
 /* What is published decides when the next order is due. */
 static void look_at_current(struct renewal *r)
 {
@@ -140,21 +155,20 @@ static void look_at_current(struct renewal *r)
 	r->state.not_after = had > 0 ? m.content.not_after : 0;
 	r->state.published = had > 0 ? m.published : 0;
 	r->state.gone_back = had > 0 && strcmp(m.source, "rollback") == 0;
-	r->revoked = had > 0 &&
-		(revoked_find(r->hub->store, r->certificate->name, m.content.leaf, &how) ||
-			(manifest_has_second(&m) && revoked_find(r->hub->store, r->certificate->name, m.second, &how)));
+	r->revoked = had > 0 && revoked_find_either(r->hub->store, r->certificate->name, &m, &how);
 	if (r->revoked && strcmp(how.reason, "keyCompromise") == 0)
 		demand_new_key(r);
+	look_at_names(r, had > 0 ? &m : NULL);
 	renewal_info_current(r->advice, had > 0 ? &m : NULL);
 	take_advice(r);
 }
 
-/* A revoked certificate is of no use to anybody, and an order that was begun is not left, so only a backoff is waited
- * for. */
+/* A revoked certificate is of no use to anybody, one without a name that it should have is of none to those who ask for
+ * it, and an order that was begun is not left, so only a backoff is waited for. */
 static int64_t due(const struct renewal *r, int64_t now)
 {
 	struct schedule_state s = r->state;
-	if (r->revoked || r->resumes)
+	if (r->revoked || r->resumes || r->lacks)
 		s.not_before = s.not_after = 0;
 	int64_t when = schedule_due(&s, now);
 	return r->held_until > when ? r->held_until : when;
@@ -244,7 +258,10 @@ static bool is_urgent(const struct renewal *r)
 static int on_issued(const char *certificate, const struct chain *pairs, size_t count, void *context)
 {
 	struct renewal *r = of(context, certificate);
-	struct manifest meta = {.source = "acme", .urgent = is_urgent(r)};
+	/* Who asks for a profile asks for the life that it gives. */
+	struct manifest meta = {.source = "acme",
+		.urgent = is_urgent(r),
+		.flags = r->certificate->profile ? BUNDLE_MAY_EXPIRE_SOONER : 0};
 	struct revision revision;
 	struct error err;
 	bool unchanged;
@@ -582,7 +599,9 @@ void renewal_status(const struct renewal *r, struct renewal_status *ret)
 		.held = r->held_until > now ? r->held : "",
 		.basis = r->held_until > now ? "limits"
 			: r->revoked         ? "revoked"
+			: r->lacks           ? "names"
 					     : schedule_basis(&r->state, now),
+		.lacks = r->lacks,
 		.failures = r->state.failures,
 		.due = due(r, now),
 		.ari = r->advice ? renewal_info_record(r->advice) : NULL,

@@ -41,7 +41,8 @@ struct renewal_status {
 	const char *step;             /* while running */
 	const char *error;            /* of the last failure; "" none */
 	const char *held;             /* why no order is made although it is due; "" nothing holds it */
-	const char *basis;            /* schedule_basis, or "limits" */
+	const char *basis;            /* schedule_basis, or "limits", "revoked", "names" */
+	const char *lacks;            /* a configured name that the current certificate has not; NULL: none */
 	uint32_t failures;            /* in a row */
 	int64_t due;                  /* wall clock of the next order */
 	const struct ari_record *ari; /* NULL: nobody is asked */

@@ -1,4 +1,5 @@
 #include "hub/daemon/alert/situation.h"
+#include "hub/common/lint.h"
 #include "hub/daemon/keys.h"
 #include "hub/daemon/acme/order.h"
 #include "hub/daemon/agents/enrolment.h"
@@ -150,20 +151,39 @@ static void take_current(struct hub *hub, struct situation_certificate *c)
 	c->store_error = had < 0 ? mem_strdup(err.message) : NULL;
 }
 
+static void add_warning(struct situation_certificate *c, char *text)
+{
+	c->warnings = mem_grow(c->warnings, c->warning_count + 1, sizeof(*c->warnings));
+	c->warnings[c->warning_count++] = text;
+}
+
+static void take_warnings(struct hub *hub, const struct hub_certificate *configured, struct situation_certificate *c)
+{
+	struct lint_fault faults[LINT_FAULTS_MAX];
+	size_t count = lint_lifetime(configured, hub->config->scan_interval,
+		c->current.content.not_after - c->current.content.not_before, faults);
+	const char *missing =
+		verify_names(c->current.names, c->current.name_count, (const char *const *)(void *)configured->names);
+	for (size_t i = 0; i < count; i++)
+		add_warning(c, mem_strdup(faults[i].text));
+	if (missing && c->source != SOURCE_ACME)
+		add_warning(c,
+			mem_printf("names: %s is not in the certificate, and what comes from elsewhere is not ordered "
+				   "here: have one issued for all names, or correct the configuration",
+				missing));
+	if (c->current.warning[0])
+		add_warning(c, mem_strdup(c->current.warning));
+}
+
 static void take_stored(struct hub *hub, struct situation_certificate *c)
 {
 	struct error ignored;
-	struct lint_fault faults[LINT_FAULTS_MAX];
 	const struct hub_certificate *configured = hub_config_certificate(hub->config, c->name);
 	take_current(hub, c);
 	if (!configured)
 		return;
-	if (c->published) {
-		c->warning_count = lint_lifetime(configured, hub->config->scan_interval,
-			c->current.content.not_after - c->current.content.not_before, faults);
-		c->warnings = mem_array(c->warning_count, sizeof(*c->warnings));
-		memcpy(c->warnings, faults, c->warning_count * sizeof(*c->warnings));
-	}
+	if (c->published)
+		take_warnings(hub, configured, c);
 	c->has_next_keys = configured->next_key &&
 		order_next_keys(hub->store, c->name, c->next_keys, &c->next_key_count, &ignored) == 0;
 }
@@ -311,6 +331,8 @@ static void certificate_release(struct situation_certificate *c)
 	free(c->places);
 	manifest_release(&c->current);
 	free(c->store_error);
+	while (c->warning_count > 0)
+		free(c->warnings[--c->warning_count]);
 	free(c->warnings);
 }
 

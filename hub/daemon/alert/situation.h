@@ -6,7 +6,6 @@
 
 #include "hub/common/status/agent_row.h"
 #include "hub/common/status/endpoint_row.h"
-#include "hub/common/lint.h"
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/agents/key_changes.h"
 #include "hub/daemon/agents/signing.h"
@@ -40,10 +39,12 @@ struct situation_certificate {
 	const char *watch_trouble;     /* "" when nothing is watched, or all is well there */
 	int64_t watch_read;            /* when the watched paths were last read */
 	/* What the store says, if that was asked for; of one where a mismatch was seen, the manifest at least. */
-	bool published;              /* `current` is there */
-	struct manifest current;     /* owned */
-	char *store_error;           /* owned: why it cannot be read; NULL: it can */
-	struct lint_fault *warnings; /* owned: settings that its lifetime cannot afford */
+	bool published;          /* `current` is there */
+	struct manifest current; /* owned */
+	char *store_error;       /* owned: why it cannot be read; NULL: it can */
+	/* Owned: settings that its lifetime cannot afford, a name that it lacks and that nobody here orders, what strict
+	 * clients refuse of it. */
+	char **warnings;
 	size_t warning_count;
 	bool has_next_keys; /* hub.conf asks for them, and they can be read */
 	uint8_t next_keys[STORE_PAIRS_MAX][CHAIN_SHA256_SIZE];

@@ -7,8 +7,21 @@
 #include "lib/crypto/bundle.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
+#include "lib/core/mem.h"
 
+#include <stdio.h>
 #include <string.h>
+
+/* Returns 0 when that cannot be read. */
+static int64_t end_of_leaf(const X509 *leaf)
+{
+	struct error ignored;
+	struct chain_facts facts;
+	if (chain_facts(leaf, &facts, &ignored) < 0)
+		return 0;
+	chain_facts_release(&facts);
+	return facts.not_after;
+}
 
 /* Returns when the pair of this kind ends in the revision that is to be replaced, or 0 when that has none. */
 static int64_t end_of(struct hub *hub, const char *certificate, const struct manifest *old, enum pairing_kind kind)
@@ -21,11 +34,8 @@ static int64_t end_of(struct hub *hub, const char *certificate, const struct man
 	if (!old || store_load(hub->store, certificate, old->content.revision, pairs, &count, &ignored, &err) < 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
-		struct chain_facts facts;
-		if (pairing_kind(pairs[i].leaf) == kind && chain_facts(pairs[i].leaf, &facts, &err) == 0) {
-			end = facts.not_after;
-			chain_facts_release(&facts);
-		}
+		if (pairing_kind(pairs[i].leaf) == kind)
+			end = end_of_leaf(pairs[i].leaf);
 		chain_release(&pairs[i]);
 	}
 	return end;
@@ -87,9 +97,56 @@ static int keep_keys(struct hub *hub, const struct chain *pairs, size_t count, s
 	return 0;
 }
 
-int publish(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
-	const struct manifest *meta, struct revision *ret, bool *ret_unchanged, struct error *err)
+/* What is revoked is worth nothing, however long its life would have been; and an authority that wants it replaced now
+ * gives whatever life it gives today. */
+static bool is_past_use(
+	struct hub *hub, const char *certificate, const struct manifest *old, const struct manifest *meta)
 {
+	struct revoked how;
+	return meta->urgent || revoked_find_either(hub->store, certificate, old, &how);
+}
+
+/* An agent that was away may still have what others have replaced by something that ends sooner, and must not refuse
+ * what comes after that. A revision without the flag ends no sooner than any before it, so nobody looks further back. */
+static bool skips_to_a_sooner_end(struct hub *hub, const char *certificate, const struct chain *pairs, size_t count)
+{
+	struct error ignored;
+	auto_free struct revision *revisions = NULL;
+	size_t left = 0;
+	int64_t end = INT64_MAX;
+	for (size_t i = 0; i < count; i++)
+		end = end_of_leaf(pairs[i].leaf) < end ? end_of_leaf(pairs[i].leaf) : end;
+	if (store_revisions(hub->store, certificate, &revisions, &left, &ignored) < 0)
+		return false;
+	while (left-- > 0) {
+		auto_manifest struct manifest m = {0};
+		if (store_manifest(hub->store, certificate, revisions[left], &m, &ignored) <= 0)
+			continue;
+		if (m.content.not_after > end)
+			return true;
+		if (!(m.flags & BUNDLE_MAY_EXPIRE_SOONER))
+			return false;
+	}
+	return false;
+}
+
+/* Not all clients are strict, so this is no reason to refuse, and a person is told. */
+static void look_strictly(
+	struct hub *hub, const char *certificate, const struct chain *pairs, size_t count, struct manifest *ret)
+{
+	struct error err;
+	ret->warning[0] = '\0';
+	for (size_t i = 0; i < count && !ret->warning[0]; i++)
+		if (verify_strict(pairs[i].leaf, pairs[i].rest, hub->anchors, clock_wall(), &err) < 0)
+			snprintf(ret->warning, sizeof(ret->warning), "%.*s", STORE_WARNING_MAX - 1, err.message);
+	if (ret->warning[0])
+		log_event(LOG_LEVEL_WARNING, "published", "certificate=%s warning=\"%s\"", certificate, ret->warning);
+}
+
+int publish(struct hub *hub, const struct hub_certificate *certificate, const struct chain *pairs, size_t count,
+	const struct manifest *given, struct revision *ret, bool *ret_unchanged, struct error *err)
+{
+	struct manifest meta = *given; /* it owns nothing: no names are given */
 	uint8_t digest[CHAIN_SHA256_SIZE];
 	char text[REVISION_TEXT_MAX];
 	auto_manifest struct manifest old = {0};
@@ -108,17 +165,22 @@ int publish(struct hub *hub, const struct hub_certificate *certificate, const st
 			fleet_publish(hub, certificate->name, &old, NULL);
 		return 0;
 	}
+	if (had && is_past_use(hub, certificate->name, &old, given))
+		meta.flags |= BUNDLE_MAY_EXPIRE_SOONER;
 	if (revoked_check(hub->store, certificate->name, pairs, count, err) < 0 ||
-		judge(hub, certificate, pairs, count, meta, had ? &old : NULL, err) < 0)
+		judge(hub, certificate, pairs, count, &meta, had ? &old : NULL, err) < 0)
 		return -1;
+	look_strictly(hub, certificate->name, pairs, count, &meta);
+	if (skips_to_a_sooner_end(hub, certificate->name, pairs, count))
+		meta.flags |= BUNDLE_MAY_EXPIRE_SOONER;
 	if (keep_keys(hub, pairs, count, err) < 0 ||
-		store_publish(hub->store, certificate->name, pairs, count, meta, ret, err) < 0)
+		store_publish(hub->store, certificate->name, pairs, count, &meta, ret, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_NOTICE, "published", "certificate=%s revision=%s source=%s", certificate->name,
-		revision_text(*ret, text), meta->source);
+		revision_text(*ret, text), meta.source);
 	if (store_current(hub->store, certificate->name, &now, err) < 0)
 		return -1;
-	now.urgent = meta->urgent;
+	now.urgent = meta.urgent;
 	fleet_publish(hub, certificate->name, &now, had ? &old : NULL);
 	hub->events->published(hub, certificate->name);
 	return 0;

@@ -1,7 +1,6 @@
 #include "hub/daemon/view/status.h"
 #include "hub/daemon/rollout/fleet.h"
 #include "hub/daemon/rollout/history.h"
-#include "hub/common/lint.h"
 #include "hub/daemon/acme/order.h"
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/publish/watched.h"
@@ -86,12 +85,11 @@ static void add_advice(const struct ari_record *r, cJSON *item)
 	cJSON_AddStringToObject(advice, "error", r->trouble);
 }
 
-/* Adds settings that the certificate's lifetime cannot afford. */
 static void add_warnings(const struct situation_certificate *c, cJSON *o)
 {
 	cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
 	for (size_t i = 0; i < c->warning_count; i++)
-		cJSON_AddItemToArray(warnings, cJSON_CreateString(c->warnings[i].text));
+		cJSON_AddItemToArray(warnings, cJSON_CreateString(c->warnings[i]));
 }
 
 static void add_renewal(const struct renewal_status *status, cJSON *o)
@@ -103,6 +101,7 @@ static void add_renewal(const struct renewal_status *status, cJSON *o)
 	cJSON_AddStringToObject(item, "error", status->error);
 	cJSON_AddStringToObject(item, "held", status->held);
 	cJSON_AddStringToObject(item, "basis", status->basis);
+	cJSON_AddStringToObject(item, "lacks", status->lacks ? status->lacks : "");
 	add_time(item, "due", status->due);
 	if (status->ari)
 		add_advice(status->ari, item);

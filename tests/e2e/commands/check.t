@@ -45,7 +45,7 @@ sub issue {
 	my ($file, %wish) = @_;
 	my $stamp = sub { POSIX::strftime('%Y%m%d%H%M%SZ', gmtime(time + 86400 * $_[0])) };
 	Story::write_file("$top/ext", 'subjectAltName=' . ($wish{names} // "DNS:$name") . "\n" .
-		'extendedKeyUsage=' . ($wish{usage} // 'serverAuth') . "\n");
+		'extendedKeyUsage=' . ($wish{usage} // 'serverAuth') . "\n" . ($wish{bare} ? "authorityKeyIdentifier=none\n" : ''));
 	$story->openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout $top/$file.key -out $top/$file.csr");
 	$story->openssl("ca -batch -config $top/ca.cnf -cert $top/middle.pem -keyfile $top/middle.key -in $top/$file.csr",
 		"-extfile $top/ext -startdate", $stamp->($wish{from} // -1), '-enddate', $stamp->($wish{to} // 20), "-notext -out $top/$file.crt");
@@ -94,6 +94,7 @@ issue('future', from => 2);
 issue('expiring', from => -18, to => 2);
 issue('wrong', names => 'DNS:other.domain.pl');
 issue('client', usage => 'clientAuth');
+issue('anonymous', bare => 1);
 $story->pair('self', self_signed => 1);
 serve(sound => 'sound');
 serve(expired => 'expired');
@@ -101,6 +102,7 @@ serve(future => 'future');
 serve(expiring => 'expiring');
 serve(wrong => 'wrong');
 serve(client => 'client');
+serve(anonymous => 'anonymous');
 serve(self => 'self', '');
 serve(incomplete => 'sound', '');
 play(plain => sub { print { $_[0] } "* OK Dovecot ready.\r\n"; readline $_[0] });
@@ -145,9 +147,9 @@ sub verdict {
 
 # Returns what the reference says: 0 when it would go on, and its text.
 sub reference {
-	my ($what) = @_;
+	my ($what, $more) = @_;
 	my $starttls = $what =~ /^(bare|injected|drip|flood)$/ ? '-starttls smtp' : '';
-	my $text = `timeout 3 openssl s_client -connect 127.0.0.1:$port{$what} $starttls -servername $name -verify_hostname $name -purpose sslserver -CAfile $top/ca.pem -no-CApath -no-CAstore -verify_return_error </dev/null 2>&1`;
+	my $text = `timeout 3 openssl s_client -connect 127.0.0.1:$port{$what} $starttls -servername $name -verify_hostname $name -purpose sslserver -CAfile $top/ca.pem -no-CApath -no-CAstore -verify_return_error ${\($more // '')} </dev/null 2>&1`;
 	return ($? >> 8, $text);
 }
 
@@ -215,6 +217,19 @@ my $command = "$Story::bin/certsync check $name:$port{sound} --at 127.0.0.1 -c $
 like(`TERM=xterm NO_COLOR= script -qec '$command' /dev/null`, qr/\e\[31muntrusted\e\[0m/, 'a verdict has colour on a terminal');
 unlike(`TERM=xterm NO_COLOR=1 script -qec '$command' /dev/null`, qr/\e/, 'with NO_COLOR there is none');
 
+# ---- what only strict clients refuse ----
+
+$row = verdict('anonymous');
+is($row->{verdict}, 'ok', 'a certificate that names no issuer key is one that most clients take');
+like($row->{warning}, qr/^strict: Missing Authority Key Identifier at depth 0, \/CN=x: .*Python from 3\.13 on/, 'those that do not are warned of');
+is((reference('anonymous'))[0], 0, 's_client takes it');
+like((reference('anonymous', '-x509_strict'))[1], qr/Missing Authority Key Identifier/, 'and refuses it when it is to be strict');
+is(verdict('sound')->{warning}, '', 'a sound one has no warning');
+is((reference('sound', '-x509_strict'))[0], 0, 's_client takes that strictly too');
+($exit, $text) = check("$name:$port{anonymous}", "--at 127.0.0.1 --anchors $top/ca.pem");
+is($exit, 0, 'a warning is no failure');
+like($text, qr/^\Q$name\E 127\.0\.0\.1:$port{anonymous}: strict: Missing Authority/m, 'the warning stands below the table');
+
 # ---- a pair ----
 
 Story::write_file("$top/ext", "subjectAltName=DNS:$name\nextendedKeyUsage=serverAuth\n");
@@ -236,7 +251,7 @@ is(verdict('pair', '--both-keys')->{verdict}, 'ok', 'the first of a pair is well
 
 # ---- Nagios ----
 
-for (['sound', 0, 'OK'], ['expiring', 1, 'WARNING'], ['expired', 2, 'CRITICAL'], ['dead', 2, 'CRITICAL']) {
+for (['sound', 0, 'OK'], ['anonymous', 1, 'WARNING'], ['expiring', 1, 'WARNING'], ['expired', 2, 'CRITICAL'], ['dead', 2, 'CRITICAL']) {
 	my ($what, $code, $word) = @$_;
 	($exit, $text) = check("$name:$port{$what}", "--at 127.0.0.1 --anchors $top/ca.pem --nagios");
 	is($exit, $code, "Nagios: $what is $code");

@@ -72,9 +72,10 @@ sub section {
 	my (%wish) = @_;
 	my $contact = $wish{contact} // 'mailto:old@domain.pl';
 	my $preflight = $wish{preflight} // 'require';
+	my $names = $wish{names} ? 'names = {' . join(', ', map { qq("$_") } @{$wish{names}}) . '} ' : '';
 	my $acme = $ca->section =~ s/agree_tos/contact = {"$contact"} agree_tos/r;
 	return qq(resolvers = {"127.0.0.1:8053"}\n$acme)
-		. qq(certificate "$name" { acme = "pebble" preflight = "$preflight" renew_before = "1d" )
+		. qq(certificate "$name" { acme = "pebble" preflight = "$preflight" renew_before = "1d" $names)
 		. ($wish{reuse_key} ? 'reuse_key = true ' : '') . "}\n";
 }
 
@@ -234,6 +235,28 @@ subtest 'a key that is somebody else\'s too is not used again, though the hub wa
 	reload($story, section());
 };
 
+subtest 'a name that is added is ordered at once, though the renewal is not due' => sub {
+	my $added = 'imap.domain.pl';
+	$story->stop('names');
+	$ca->names($name => ['127.0.0.11'], $added => ['127.0.0.11']);
+	my $before = certificate($story)->{revision};
+	ok(reload($story, section(names => [$added, $name])), 'the configuration is read again with one more name');
+	ok($story->until('another', sub { (certificate($story)->{revision} // $before) ne $before }, 60), 'the certificate is replaced')
+		or diag $story->log('hub');
+	is_deeply([sort @{certificate($story)->{names}}], [$added, $name], 'by one for both names');
+	like($story->log('hub'), qr/event=renewal certificate=\Q$name\E reason="\Q$added\E is not in it yet: it is ordered"/, 'the log says why');
+	is(certificate($story)->{renewal}{lacks}, '', 'it lacks nothing');
+	isnt(certificate($story)->{renewal}{basis}, 'names', 'the next one is due as ever');
+	$story->stop('names');
+	$ca->names($name => ['127.0.0.11'], 'smtp.domain.pl' => ['127.0.0.13']);
+	ok(reload($story, section(names => ['smtp.domain.pl', $name])), 'the configuration is read again with a name that cannot be proven');
+	ok($story->until('a refusal', sub { certificate($story)->{renewal}{failures} }, 30), 'the order fails') or diag $story->log('hub');
+	like(($story->certsync('status'))[1], qr/^  smtp\.domain\.pl was added to names: one that has it is ordered at once/m, 'status says what is missing');
+	ok(certificate($story)->{renewal}{due} gt date(time), 'the next try waits as after any failure');
+	ok(reload($story, section()), 'the configuration is read again without that name');
+	is(certificate($story)->{renewal}{lacks}, '', 'nothing is lacking then');
+};
+
 subtest 'an account ends' => sub {
 	my ($exit, $text) = $story->certsync('account', 'deactivate', 'pebble');
 	is($exit, 0, 'the account is deactivated') or diag $text;
@@ -307,8 +330,9 @@ subtest 'a window in the past means now, once an hour' => sub {
 	$other->stop('hub');
 	my $manifest = "$other->{top}/hub/certificates/$name/1.1/manifest.json";
 	Story::write_file($manifest, Story::read_file($manifest) =~ s/"published":\d+/'"published":' . ($published - 3700)/er);
+	Story::write_file("$scratch/days", '20');
 	ok(restart($other), 'the hub is restarted an hour later');
-	ok(until_revision($other, '1.2'), 'the certificate is replaced by advice');
+	ok(until_revision($other, '1.2'), 'the certificate is replaced by advice, and by one that ends sooner');
 	my ($id) = $other->log('double') =~ m{^GET /renewal-info/(\S+)}m;
 	like($other->log('double'), qr/^replaces \Q$id\E$/m, 'and the order says what it replaces');
 	$other->ends_clean;

@@ -1,7 +1,8 @@
 # What stories about one hub and its agents need: a directory of their own, a test CA, and the real programs on it.
 #
 #   my $story = Story->new;                      keeps everything below its directory, which goes at the end
-#   $story->pair('a', names => …, days => …)     makes a key and its certificate: a.key, a.crt
+#   $story->pair('a', names => …, days => …)     makes a key and its certificate: a.key, a.crt; bare => 1: without the
+#                                               authority's key identifier
 #   $story->hub; $story->agent('mail', …)        start the real certsync-hub-root, certsync-agent-root
 #   $story->let_in('mail')                       makes keys for an agent that the story plays; returns the gate's word
 #   $story->certsync(@words)                     runs certsync against this hub; returns (exit code, output)
@@ -71,7 +72,7 @@ sub new {
 	chmod 0755, $top;
 	my $self = bless {top => $top, user => scalar getpwuid($>), group => scalar getgrgid($)), started => {}}, $class;
 	$self->openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj '/CN=test CA'",
-		"-keyout $top/ca.key -out $top/ca.pem");
+		"-addext keyUsage=critical,keyCertSign,cRLSign", "-keyout $top/ca.key -out $top/ca.pem");
 	return $self;
 }
 
@@ -94,7 +95,8 @@ sub pair {
 	my $top = $self->{top};
 	my $names = $wish{names} // "DNS:$name";
 	my $signer = $wish{self_signed} ? "-signkey $top/$file.key" : "-CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial";
-	write_file("$top/ext", "subjectAltName=$names\nextendedKeyUsage=" . ($wish{usage} // 'serverAuth') . "\n");
+	write_file("$top/ext", "subjectAltName=$names\nextendedKeyUsage=" . ($wish{usage} // 'serverAuth') . "\n"
+		. ($wish{bare} ? "authorityKeyIdentifier=none\n" : ''));
 	$self->openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x",
 		"-keyout $top/$file.key -out $top/$file.csr");
 	$self->openssl("x509 -req -in $top/$file.csr $signer -days", $wish{days} // 20, "-extfile $top/ext",

@@ -6,6 +6,7 @@ real server does is Pebble's part of the story.
 
 Prints "ready PORT" when it listens on 127.0.0.1, then a line for each request. Every other answer is the ordinary one.
 Where SCRATCH/valid is, every name is proven already.
+Where SCRATCH/days is, a certificate lives as many days as it says.
 Where SCRATCH/ari.json is, it tells when to renew (RFC 9773): with that file's content, and the Retry-After in SCRATCH/ari.retry.
 """
 import base64
@@ -60,8 +61,10 @@ def sign(csr):
     ca = [os.path.join(os.path.dirname(CA_CERTIFICATE), "hidden" + end) for end in (".pem", ".key")]
     if LIE != "no-intermediate":
         ca = [CA_CERTIFICATE, CA_KEY]
+    days = os.path.join(SCRATCH, "days")
+    life = "-1" if LIE == "expired" else read(days).decode().strip() if os.path.exists(days) else "30"
     return openssl("x509", "-req", "-inform", "DER", "-in", request, "-CA", ca[0], "-CAkey", ca[1], "-CAcreateserial",
-                   "-days", "-1" if LIE == "expired" else "30", *copy, "-extfile", extensions)
+                   "-days", life, *copy, "-extfile", extensions)
 
 
 def foreign():

@@ -122,9 +122,34 @@ subtest 'a hub that is down is a failure, with the command to repeat' => sub {
 	like($output, qr/the hub cannot be reached: deploy again/, 'saying why');
 };
 
-subtest 'an ECDSA and an RSA pair by hand are one revision' => sub {
+subtest 'what only strict clients refuse is published, and a person is told' => sub {
 	ok($story->hub(agents => ['here']), 'the hub runs again');
 	ok($story->until_state('here', 'unprobed'), 'the agent is back');
+	$story->pair('bare', days => 3990, bare => 1);
+	my ($code, $output) = $story->import('bare');
+	is($code, 0, 'a certificate without the key identifier of its issuer is imported') or diag $output;
+	my $warning = qr/strict: Missing Authority Key Identifier at depth 0, .*Python from 3\.13 on/;
+	like($story->log('hub'), qr/event=published certificate=\Q$name\E warning="$warning/, 'the log warns');
+	like(($story->certsync('status'))[1], qr/^  warning: $warning/m, 'and so does status, as long as it is current');
+	$story->pair('whole', days => 3995);
+	($code, $output) = $story->import('whole');
+	is($code, 0, 'one that has it is imported') or diag $output;
+	unlike(($story->certsync('status'))[1], qr/strict:/, 'and there is nothing to say');
+};
+
+subtest 'a name that is added to one that comes from elsewhere is said to be missing' => sub {
+	my $conf = Story::read_file("$top/hub.conf");
+	Story::write_file("$top/hub.conf", $conf =~ s/(certificate "\Q$name\E" \{)/$1 names = {"$name", "imap.domain.pl"}/r);
+	isnt(Story::read_file("$top/hub.conf"), $conf, 'a name is added');
+	ok($story->reload, 'the configuration is read again');
+	like(($story->certsync('status'))[1], qr/^  warning: names: imap\.domain\.pl is not in the certificate, .*not ordered here/m, 'status says that it is missing');
+	Story::write_file("$top/hub.conf", $conf);
+	ok($story->reload, 'the configuration is read again as it was');
+	unlike(($story->certsync('status'))[1], qr/warning: names/, 'and nothing is missing');
+	ok($story->until_state('here', 'unprobed'), 'the agent is back');
+};
+
+subtest 'an ECDSA and an RSA pair by hand are one revision' => sub {
 	$story->pair('ecdsa', days => 4000);
 	$story->openssl("req -newkey rsa:2048 -nodes -subj /CN=x -keyout $top/rsa.key -out $top/rsa.csr");
 	$story->openssl("x509 -req -in $top/rsa.csr -CA $top/ca.pem -CAkey $top/ca.key -CAcreateserial -days 3000 -extfile $top/ext",
