@@ -3,6 +3,8 @@
 #include "agent/common/config.h"
 #include "agent/cli/services/discover.h"
 #include "agent/cli/services/listening.h"
+#include "agent/cli/services/present.h"
+#include "agent/cli/adopt/plan_copy.h"
 #include "lib/cli/doctor_system.h"
 #include "lib/probe/endpoint.h"
 #include "lib/core/mem.h"
@@ -99,6 +101,29 @@ static bool presents(const struct found_service *found, const struct agent_servi
 	return false;
 }
 
+/* Returns how many files the service presents for this certificate's name that nobody renews: they hold a copy, and
+ * agent.conf has not been told of them. */
+static size_t forgotten_copies(const struct looking *l, const struct agent_certificate *certificate,
+	const struct agent_service *s, const struct found_service *found)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < found->use_count; i++) {
+		struct error ignored;
+		auto_present struct present p = {0};
+		const struct found_use *use = &found->uses[i];
+		if (use->role != FOUND_COPY || plan_copy_is_done(l->config, use->path) ||
+			present_read(use->path, &p, &ignored) < 0 || !present_covers(&p, certificate->name))
+			continue;
+		doctor_remedy(doctor_add(l->findings, DOCTOR_WARNING,
+				      "%s: %s is presented for %s, too, and no section of agent.conf writes it",
+				      s->name, use->path, certificate->name),
+			"certsync-agent adopt %s --service %s (shows; with --apply: does it)", certificate->name,
+			s->name);
+		count++;
+	}
+	return count;
+}
+
 static bool see_files(const struct agent_certificate *certificate, const struct agent_service *s, void *context)
 {
 	const struct looking *l = context;
@@ -107,7 +132,7 @@ static bool see_files(const struct agent_certificate *certificate, const struct 
 	if (!found)
 		return false;
 	if (presents(found, s, live))
-		return true;
+		return forgotten_copies(l, certificate, s, found) == 0;
 	if (found->failed) {
 		doctor_add(l->findings, DOCTOR_UNKNOWN, "%s: %s", s->name,
 			found->note_count ? found->notes[found->note_count - 1] : "its tool failed");

@@ -1,12 +1,17 @@
 #include "agent/cli/services/find.h"
+#include "agent/cli/services/present.h"
 #include "agent/cli/services/tokens.h"
 #include "lib/core/mem.h"
+#include "lib/core/name.h"
 #include "lib/core/owned.h"
 #include "lib/core/tool.h"
 
+#include <arpa/inet.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 static const char etc[] = "/etc/courier";
@@ -88,6 +93,65 @@ static void add_ports(struct found_service *s, const char *list, const char *pro
 	}
 }
 
+static bool is_address(const char *text)
+{
+	unsigned char bytes[16];
+	return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+/* Returns whether `name` is below `domain`. */
+static bool is_below(const char *name, const char *domain)
+{
+	size_t len = strlen(name), end = strlen(domain);
+	return len > end && name[len - end - 1] == '.' && strcasecmp(name + len - end, domain) == 0;
+}
+
+/* Returns whether clients that ask for a name of this certificate are given FILE.SUFFIX before FILE: for that name, for
+ * a domain above it, or at an address of this host. What somebody has put aside as FILE.bak is none of these. */
+static bool is_asked_for(const char *suffix, const char *path)
+{
+	auto_present struct present p = {0};
+	struct error ignored;
+	if (present_read(path, &p, &ignored) < 0)
+		return false;
+	bool asked = is_address(suffix);
+	for (size_t i = 0; !asked && strchr(suffix, '.') && i < p.name_count; i++)
+		asked = name_covers(p.names[i], suffix) || is_below(p.names[i], suffix);
+	return asked;
+}
+
+/* Adds a certificate and its key, which is in the same file where it has none of its own. */
+static void add_pair(struct found_service *s, const char *certificate, const char *key)
+{
+	int group = ++s->groups;
+	bool one = !key[0] || strcmp(key, certificate) == 0;
+	find_copy(s, group, "TLS_CERTFILE", certificate, one ? "combined" : "fullchain");
+	if (!one)
+		find_copy(s, group, "TLS_PRIVATE_KEYFILE", key, "privkey");
+}
+
+/* Adds what is read before the configured file: FILE.NAME, FILE.DOMAIN and FILE.ADDRESS, and KEYFILE with the same end
+ * where it is there. Only for an address the configured key stands in for a missing one. */
+static void add_before(struct found_service *s, const char *certificate, const char *key)
+{
+	glob_t found = {0};
+	bool one = !key[0] || strcmp(key, certificate) == 0;
+	auto_free char *pattern = mem_printf("%s.*", certificate);
+	if (glob(pattern, 0, NULL, &found) != 0)
+		found.gl_pathc = 0;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		const char *path = found.gl_pathv[i], *suffix = path + strlen(certificate) + 1;
+		auto_free char *own = mem_printf("%s.%s", key, suffix);
+		if (!is_asked_for(suffix, path))
+			continue;
+		if (one || (!is_address(suffix) && access(own, F_OK) < 0))
+			add_pair(s, path, "");
+		else
+			add_pair(s, path, access(own, F_OK) == 0 ? own : key);
+	}
+	globfree(&found);
+}
+
 static void add_server(struct found_service *s, const struct server *v, const char *text)
 {
 	char *values[VALUES] = {NULL};
@@ -98,12 +162,9 @@ static void add_server(struct found_service *s, const struct server *v, const ch
 	}
 	bool tls = values[CERTIFICATE][0] && access(values[CERTIFICATE], F_OK) == 0;
 	if (is_yes(values[START]) && is_yes(values[OFFER]) && tls) {
-		int group = ++s->groups;
-		bool one = !values[KEY][0] || strcmp(values[KEY], values[CERTIFICATE]) == 0;
 		add_ports(s, values[PORT], v->protocol);
-		find_copy(s, group, "TLS_CERTFILE", values[CERTIFICATE], one ? "combined" : "fullchain");
-		if (!one)
-			find_copy(s, group, "TLS_PRIVATE_KEYFILE", values[KEY], "privkey");
+		add_pair(s, values[CERTIFICATE], values[KEY]);
+		add_before(s, values[CERTIFICATE], values[KEY]);
 	}
 	for (size_t i = 0; i < VALUES; i++)
 		free(values[i]);

@@ -20,7 +20,7 @@ my ($exit, $text);
 
 # ---- the servers, each with an old certificate ----
 
-my %print = map { $_ => $story->pair($_) } qw(old r0 r1);
+my %print = map { $_ => $story->pair($_) } qw(old r0 r1 domain address);
 my $pem = Story::read_file("$top/old.key") . Story::read_file("$top/old.crt");
 
 sub put {
@@ -38,11 +38,15 @@ Story::write_file('/etc/exim4/exim4.conf', join "\n", 'keep_environment =', 'loc
 	'hosts_require_helo =', 'begin acl', '');
 put('/etc/exim4/exim.crt', Story::read_file("$top/old.crt"), 'root:root', 0644);
 put('/etc/exim4/exim.key', Story::read_file("$top/old.key"), 'root:Debian-exim', 0640);
-put($_, $pem, 'courier:courier', 0600) for qw(/etc/courier/imapd.pem /etc/courier/pop3d.pem);
+# What Courier prefers for a name, a domain and an address; the last two are none of these.
+my @preferred = map { "/etc/courier/imapd.pem.$_" } $Story::name, 'domain.pl', '127.0.0.1';
+my @aside = map { "/etc/courier/imapd.pem.$_" } 'bak', 'other.domain.example';
+put($_, $pem, 'courier:courier', 0600) for qw(/etc/courier/imapd.pem /etc/courier/pop3d.pem), @preferred, @aside;
 put('/etc/haproxy/certs/mail.pem', $pem, 'root:root', 0600);
 Story::write_file('/etc/haproxy/haproxy.cfg', join "\n", 'defaults', "\tmode http", "\ttimeout client 5s", "\ttimeout server 5s",
 	"\ttimeout connect 5s", 'frontend f', "\tbind 127.0.0.1:8443 ssl crt /etc/haproxy/certs/", '');
 my @files = qw(/etc/exim4/exim.crt /etc/exim4/exim.key /etc/courier/imapd.pem /etc/courier/pop3d.pem /etc/haproxy/certs/mail.pem);
+push @files, @preferred, @aside;
 
 my %ports = ('25' => 'smtp', '465' => '', '143' => 'imap', '993' => '', '995' => '', '8443' => '');
 
@@ -51,6 +55,12 @@ sub serves {
 	my $left = '';
 	$story->until($what, sub { ($left = join ', ', grep { $story->served($_, starttls => $ports{$_}) ne $print{$certificate} } sort keys %ports) eq '' }, 15);
 	is($left, '', "$what: on every port") or diag($story->log('here'));
+}
+
+# Checks what Courier presents by each of the files that it prefers, and for a name that has none but that of the address.
+sub preferred {
+	my ($what, %wanted) = @_;
+	is(eval { $story->served(993, sni => $_) } // '', $print{$wanted{$_}}, "$what: for $_") for sort keys %wanted;
 }
 
 sub state_of_files { return scalar `stat -c '%n %U %G %a' $conf @files && sha256sum $conf @files` }
@@ -88,6 +98,17 @@ $story->start('nobodys', 'setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '
 ok($story->until('nobody', sub { `cat /proc/[0-9]*/comm` =~ /^haproxy$/m }), "nobody's process has taken HAProxy's name");
 $story->start('haproxy', qw(/usr/sbin/haproxy -W -f /etc/haproxy/haproxy.cfg));
 serves('at first', 'old');
+put($preferred[1], Story::read_file("$top/domain.key") . Story::read_file("$top/domain.crt"), 'courier:courier', 0600);
+put($preferred[2], Story::read_file("$top/address.key") . Story::read_file("$top/address.crt"), 'courier:courier', 0600);
+my %names = ($Story::name => 'old', 'imap.domain.pl' => 'domain', 'mail.elsewhere.example' => 'address');
+preferred('at first', %names);
+# The agent does not know of these files yet.
+$story->run("chown root: $preferred[1]");
+$text = `env -i PATH=\$PATH CERTSYNC_CERTIFICATE=$Story::name $Story::bin/hooks/courier test 2>&1`;
+is($? >> 8, 1, 'what Courier prefers and cannot read fails the test');
+like($text, qr/user courier cannot read \Q$preferred[1]\E: give it owner, group and mode in agent\.conf/, 'with the reason');
+$story->run("chown courier: $preferred[1]");
+is(system("env -i PATH=\$PATH CERTSYNC_CERTIFICATE=$Story::name $Story::bin/hooks/courier test"), 0, 'and passes when it can');
 Story::import($story, 'r0');
 $story->start_agent('here');
 ok($story->until('files', sub { $story->installed('here') eq $print{r0} }), 'the first revision is installed') or diag($story->log('here'));
@@ -105,6 +126,8 @@ my $before = state_of_files();
 is($exit, 0, 'adopt shows') or diag($text);
 like($text, qr/^\+\t\tfile "\/etc\/exim4\/exim.key" \{ content = "privkey" owner = "root" group = "Debian-exim" mode = "0640" \}$/m, 'the key of Exim');
 like($text, qr/^\+\t\tfile "\/etc\/courier\/imapd.pem" \{ content = "combined" owner = "courier" group = "courier" mode = "0600" \}$/m, 'a file of Courier');
+like($text, qr/^\+\t\tfile "\Q$_\E" \{ content = "combined" owner = "courier"/m, "$_, which Courier prefers") for @preferred;
+unlike($text, qr/\Q$_\E"/, "$_ is nothing that it reads") for @aside;
 like($text, qr/^\/etc\/haproxy\/certs\/mail.pem: written, /m, 'that a file is written');
 unlike($text, qr/PRIVATE/, 'and no key');
 unlike($text, qr/nobodys/, "nothing of nobody's is looked at");
@@ -131,6 +154,7 @@ my $owners = owners();
 is($exit, 0, 'adopt --apply') or diag($text);
 like($text, qr/certsync-agent-root reads it again/, 'the agent is told');
 serves('adopted', 'r0');
+preferred('adopted', map { $_ => 'r0' } keys %names);
 is(owners(), $owners, 'owner, group and mode are as they were');
 is(system("$Story::bin/certsync-agent config -c $conf >/dev/null"), 0, 'agent.conf loads');
 $before = state_of_files();
@@ -142,7 +166,15 @@ Story::import($story, 'r1');
 ok($story->until('verified', sub { ($story->state_of('here')->{state} // '') eq 'verified' && $story->installed('here') eq $print{r1} }, 40), 'a renewal is verified')
 	or diag(($story->certsync('status'))[1] . $story->log('here'));
 serves('the renewal', 'r1');
+preferred('the renewal', map { $_ => 'r1' } keys %names);
 is(owners(), $owners, 'owner, group and mode are as they were');
+
+# ---- one that is forgotten ----
+
+sub doctor { return scalar `$Story::bin/certsync-agent doctor -c $conf 2>&1` }
+unlike(doctor(), qr/is presented for/, 'doctor has nothing to say of files that are renewed');
+Story::write_file($conf, Story::read_file($conf) =~ s/^\s*file "\Q$preferred[0]\E".*\n//mr);
+like(doctor(), qr/courier: \Q$preferred[0]\E is presented for \Q$Story::name\E, too, and no section of agent\.conf writes it/, 'and tells of one that is not');
 
 $story->run("$_ stop") for qw(imapd imapd-ssl pop3d pop3d-ssl);
 $story->ends_clean;
