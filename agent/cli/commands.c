@@ -6,6 +6,7 @@
 #include "lib/wire/listener.h"
 #include "lib/core/mem.h"
 #include "lib/cli/progress.h"
+#include "lib/cli/reload.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -155,6 +156,12 @@ static char *control_path(const struct cli_line *line)
 	char *path = config ? mem_printf("%s/control.sock", config->run) : NULL;
 	agent_config_free(config);
 	return path;
+}
+
+int command_agent_reload(const struct cli_line *line)
+{
+	auto_free char *path = control_path(line);
+	return path ? reload(path, line->plain[0]) : CLI_USAGE;
 }
 
 /* Passes answers on to a caller that may print. */

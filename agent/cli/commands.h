@@ -8,6 +8,7 @@
 int command_agent_status(const struct cli_line *line);
 int command_agent_pull(const struct cli_line *line);
 int command_agent_config(const struct cli_line *line);
+int command_agent_reload(const struct cli_line *line);
 /* Asks the daemon and hands each answer, the final one included, to `answer`. Takes the request over and returns the
  * exit code. */
 int command_agent_ask(const struct cli_line *line, cJSON *request, ask_answer *answer, void *context);

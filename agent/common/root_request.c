@@ -37,7 +37,7 @@ static bool read_flag(struct reader *r)
 static enum request_op read_op(struct reader *r)
 {
 	uint8_t op = read_u8(r);
-	if (op < REQUEST_INVENTORY || op > REQUEST_ALIVE)
+	if (op < REQUEST_INVENTORY || op > REQUEST_READING)
 		r->failed = true;
 	return (enum request_op)op;
 }
@@ -58,7 +58,7 @@ static bool has_list(enum request_op op)
 
 static bool has_certificate(enum request_op op)
 {
-	return op != REQUEST_INVENTORY && op != REQUEST_ALIVE && !has_list(op);
+	return op != REQUEST_INVENTORY && op != REQUEST_ALIVE && op != REQUEST_READING && !has_list(op);
 }
 
 int request_encode(const struct request *r, struct buf *out)
@@ -135,6 +135,8 @@ int reply_encode(const struct reply *r, struct buf *out)
 		buf_put_u8(out, (uint8_t)r->inventory_count) == 0;
 	for (size_t i = 0; ok && i < r->inventory_count; i++)
 		ok = put_inventory(out, &r->inventory[i]);
+	if (r->op == REQUEST_READING)
+		ok = ok && buf_put_u32(out, r->reading) == 0;
 	return ok ? 0 : -1;
 }
 
@@ -179,6 +181,8 @@ int reply_decode(const uint8_t *data, size_t len, struct reply *ret, struct erro
 	reply.repaired = (int64_t)read_u64(&r);
 	read_fixed(&r, reply.instance, sizeof(reply.instance));
 	read_inventories(&r, &reply);
+	if (reply.op == REQUEST_READING)
+		reply.reading = read_u32(&r);
 	if (!read_done(&r)) {
 		reply_release(&reply);
 		return error_set(err, ERROR_PERMANENT, "reply: a record of %zu bytes is malformed", len);

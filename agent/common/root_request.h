@@ -29,6 +29,7 @@ enum request_op {
 	REQUEST_HOST_KEYS,     /* pin these SSH host keys, if the hub signed the list */
 	REQUEST_SIGNERS,       /* pin these signing keys of the hub, if one of those that are pinned signed the list */
 	REQUEST_ALIVE,         /* nothing is asked for: the daemon lives (lib/core/heartbeat.h) */
+	REQUEST_READING,       /* what became of the last reading of agent.conf (lib/wire/reading.h) */
 };
 
 struct request {
@@ -79,6 +80,7 @@ struct reply {
 	char stopped[REQUEST_SERVICES_MAX][NAME_SERVICE_MAX];
 	size_t stopped_count;
 	int64_t repaired; /* running: when files were last put right, wall clock; 0: not since its start */
+	uint32_t reading; /* reading: which one it was */
 	/* inventory */
 	uint8_t instance[REQUEST_INSTANCE_SIZE];
 	struct inventory *inventory; /* owned */

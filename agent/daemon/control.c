@@ -62,18 +62,37 @@ static void answer(struct client *c, cJSON *o)
 	cJSON_Delete(o);
 }
 
-static void finish(struct client *c, enum cli_exit exit_code, const char *error)
+static cJSON *result(enum cli_exit exit_code, const char *error)
 {
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "event", "result");
 	cJSON_AddNumberToObject(o, "exit", exit_code);
 	if (error)
 		cJSON_AddStringToObject(o, "error", error);
+	return o;
+}
+
+/* Sends the last answer, and takes it over. */
+static void finish_with(struct client *c, cJSON *o)
+{
 	answer(c, o);
 	event_del(c->deadline);
 	free(c->followed);
 	c->followed = NULL;
 	conn_finish(c->conn);
+}
+
+static void finish(struct client *c, enum cli_exit exit_code, const char *error)
+{
+	finish_with(c, result(exit_code, error));
+}
+
+/* lib/wire/ask.h and lib/wire/reading.h have who asks that. */
+static void do_alive(struct client *c)
+{
+	cJSON *o = result(CLI_DONE, NULL);
+	reading_put(&c->site->reading, o);
+	finish_with(c, o);
 }
 
 static cJSON *hub_status(const struct site *site)
@@ -241,8 +260,8 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 		finish(c, CLI_USAGE, "one request a connection");
 	else if (!c->site->session)
 		finish(c, CLI_UNREACHABLE, "the agent is starting: try again in a moment");
-	else if (strcmp(command, "alive") == 0) /* lib/wire/ask.h */
-		finish(c, CLI_DONE, NULL);
+	else if (strcmp(command, "alive") == 0)
+		do_alive(c);
 	else if (strcmp(command, "status") == 0)
 		do_status(c);
 	else if (strcmp(command, "pull") == 0)

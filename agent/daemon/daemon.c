@@ -23,7 +23,7 @@ enum { ROOT_FD = 3, FAULTS_MAX = 64 * 1024, PINNING_MAX = 8 };
 
 struct agent {
 	struct site site;          /* the first member: on_told gets from it to the rest */
-	struct agent_config *next; /* read at SIGHUP, to be put to work when no files are switched */
+	struct agent_config *next; /* read after SIGHUP, to be put to work when no files are switched */
 	struct alerts *alert;      /* NULL: none is configured */
 	struct event *probes;      /* every probe_interval */
 	struct event *reload;
@@ -262,7 +262,10 @@ static void on_inventory(const struct reply *reply, void *context)
 	a->alert = agent_alert_open(site);
 	log_event(LOG_LEVEL_NOTICE, "started", "version=%s certificates=%zu hubs=%zu", CERTSYNC_VERSION,
 		site->certificate_count, site->config->hub_count);
-	reload_soon(a);
+	if (a->next)
+		reload_soon(a);
+	else
+		reading_end(&site->reading);
 }
 
 static void open_configured(struct agent *a)
@@ -284,6 +287,13 @@ static bool is_same(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+static void refuse_reading(struct agent *a, const char *reason)
+{
+	log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"%s\"", reason);
+	reading_refuse(&a->site.reading, "%s", reason);
+	reading_end(&a->site.reading);
+}
+
 /* Returns true when the new configuration needs a new start: what this process may reach was settled when it
  * started. */
 static bool needs_start(struct agent *a)
@@ -291,8 +301,7 @@ static bool needs_start(struct agent *a)
 	const struct agent_config *next = a->next, *now = a->site.config;
 	if (!is_same(next->directory, now->directory) || !is_same(next->state, now->state) ||
 		!is_same(next->run, now->run)) {
-		log_event(LOG_LEVEL_ERROR, "reload",
-			"result=refused reason=\"directory, state and run change only at a restart of certsync-agent-root\"");
+		refuse_reading(a, "directory, state and run change only at a restart of certsync-agent-root");
 		agent_config_free(a->next);
 		a->next = NULL;
 		return true;
@@ -330,12 +339,27 @@ static void read_again(struct agent *a)
 	struct agent_config *config = agent_config_load(a->site.config_path, &faults);
 	if (!config) {
 		log_lines(LOG_LEVEL_ERROR, "configuration", "fault", buf_text(&faults));
-		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
+		refuse_reading(a, "the running configuration stays");
+		reading_refuse(&a->site.reading, "%s", buf_text(&faults));
 		return;
 	}
 	agent_config_free(a->next);
 	a->next = config;
 	reload_soon(a);
+}
+
+static void on_reading(const struct reply *reply, void *context)
+{
+	struct agent *a = context;
+	if (reading_answered(&a->site.reading, reply->reading, reply->ok ? NULL : reply->text))
+		read_again(a);
+}
+
+static void ask_reading(struct agent *a)
+{
+	const struct request request = {.op = REQUEST_READING};
+	reading_begin(&a->site.reading);
+	root_client_ask(a->site.root, &request, on_reading, a);
 }
 
 /* ---- life ---- */
@@ -360,7 +384,7 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 	(void)what;
 	struct agent *a = context;
 	if (number == SIGHUP)
-		read_again(a);
+		ask_reading(a);
 	else if (number == SIGUSR1)
 		inspect_all(a);
 	else
@@ -420,6 +444,7 @@ static void serve(struct agent *a)
 	confine_daemon(&a->site);
 	a->site.root = root_client_new(a->site.base, ROOT_FD, on_root_ended, a);
 	open_configured(a);
+	ask_reading(a);
 	event_base_dispatch(a->site.base);
 	log_event(LOG_LEVEL_NOTICE, "ended", "version=%s", CERTSYNC_VERSION);
 	close_configured(a);

@@ -8,6 +8,7 @@
 #include "agent/daemon/session.h"
 #include "agent/daemon/teller.h"
 #include "lib/wire/message.h"
+#include "lib/wire/reading.h"
 
 #include <event2/event.h>
 
@@ -21,6 +22,7 @@ struct site {
 	struct root_client *root;
 	struct session *session;
 	struct control *control;
+	struct reading reading;                   /* of agent.conf; told to whoever asks whether we live */
 	struct teller *teller;                    /* NULL: nobody is told */
 	struct daemon_certificate **certificates; /* one for each certificate of the configuration */
 	size_t certificate_count;

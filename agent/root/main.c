@@ -47,8 +47,10 @@ struct root {
 	struct daemon_process child;
 	bool waiting; /* there may be a request of the child's that was read already */
 	int lock;
-	int stop_fd;   /* SIGTERM, SIGINT: readable until the end, so that hooks see it too */
-	int reload_fd; /* SIGHUP */
+	int stop_fd;         /* SIGTERM, SIGINT: readable until the end, so that hooks see it too */
+	int reload_fd;       /* SIGHUP */
+	uint32_t reading;    /* how often agent.conf has been read; lib/wire/reading.h has the daemon's part */
+	struct error unread; /* why the last reading was refused */
 };
 
 /* ---- starting ---- */
@@ -184,22 +186,20 @@ static void keep_undoing(struct root *r, struct root_certificate *certificates, 
 	}
 }
 
-static void resetup_load(struct root *r)
+/* Returns 0, or -1 with the reason why the configuration before it stays. */
+static int read_again(struct root *r, struct error *err)
 {
-	struct error err;
 	struct root_certificate *certificates;
 	struct agent_config *config = setup_load(r->config_path);
-	if (config && !same_directories(config, r->config)) {
-		log_event(LOG_LEVEL_ERROR, "reload",
-			"error=\"directories or user changed: restart certsync-agent-root\"");
+	if (!config)
+		return error_set(err, ERROR_USAGE, "the configuration has faults");
+	if (!same_directories(config, r->config)) {
 		agent_config_free(config);
-		return;
+		return error_set(err, ERROR_USAGE, "directories or user changed: restart certsync-agent-root");
 	}
-	if (!config || open_certificates(config, r, &certificates, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\" text=\"the configuration before it stays\"",
-			config ? err.message : "the configuration has faults");
+	if (open_certificates(config, r, &certificates, err) < 0) {
 		agent_config_free(config);
-		return;
+		return -1;
 	}
 	keep_undoing(r, certificates, config->certificate_count);
 	close_certificates(r);
@@ -208,8 +208,20 @@ static void resetup_load(struct root *r)
 	r->certificates = certificates;
 	r->certificate_count = config->certificate_count;
 	start_certificates(r);
-	daemon_process_signal(&r->child, SIGHUP);
 	log_event(LOG_LEVEL_NOTICE, "reload", "certificates=%zu", r->certificate_count);
+	return 0;
+}
+
+/* The daemon, when it is signalled, asks for the outcome; a file that is wrong it does not read. */
+static void reload(struct root *r)
+{
+	struct error err = {0};
+	if (read_again(r, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\" text=\"the configuration before it stays\"",
+			err.message);
+	r->unread = err;
+	r->reading++;
+	daemon_process_signal(&r->child, SIGHUP);
 }
 
 /* ---- requests ---- */
@@ -304,6 +316,13 @@ static void take_signers(const struct root *r, const struct request *request, st
 			"text=\"the hub has told which of its keys may sign: pinned\"");
 }
 
+static void take_reading(const struct root *r, struct reply *reply)
+{
+	reply->reading = r->reading;
+	reply->ok = r->unread.kind == ERROR_NONE;
+	snprintf(reply->text, sizeof(reply->text), "%s", r->unread.message);
+}
+
 static int take_request(struct root *r, const struct frame *frame, struct reply *reply, struct error *err)
 {
 	struct request request;
@@ -318,6 +337,10 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 	}
 	if (request.op == REQUEST_ALIVE) {
 		reply->ok = true;
+		return 0;
+	}
+	if (request.op == REQUEST_READING) {
+		take_reading(r, reply);
 		return 0;
 	}
 	if (request.op == REQUEST_HOST_KEYS) {
@@ -341,11 +364,11 @@ static int take_request(struct root *r, const struct frame *frame, struct reply 
 static void log_reply(const struct reply *reply)
 {
 	static const char *const names[] = {"", "inventory", "stage", "test", "activate", "reload", "running", "commit",
-		"undo", "hold", "host-keys", "signing-keys", "alive"};
+		"undo", "hold", "host-keys", "signing-keys", "alive", "reading"};
 	char revision[REVISION_TEXT_MAX];
 	bool quiet = reply->op == REQUEST_RUNNING || reply->op == REQUEST_ALIVE || reply->op == REQUEST_HOST_KEYS ||
 		reply->op == REQUEST_SIGNERS;
-	if (reply->op == REQUEST_INVENTORY || (quiet && reply->ok))
+	if (reply->op == REQUEST_INVENTORY || reply->op == REQUEST_READING || (quiet && reply->ok))
 		return;
 	revision_text(reply->revision, revision);
 	if (reply->ok)
@@ -360,7 +383,7 @@ static void log_reply(const struct reply *reply)
 static bool may_change_files(enum request_op op)
 {
 	return op != REQUEST_INVENTORY && op != REQUEST_RUNNING && op != REQUEST_TEST && op != REQUEST_RELOAD &&
-		op != REQUEST_ALIVE;
+		op != REQUEST_ALIVE && op != REQUEST_READING;
 }
 
 static int answer(struct root *r, const struct frame *frame, struct error *err)
@@ -469,14 +492,14 @@ static void loop(struct root *r)
 			struct signalfd_siginfo info;
 			while (read(r->reload_fd, &info, sizeof(info)) > 0)
 				;
-			resetup_load(r);
+			reload(r);
 		}
 	}
 }
 
 static int run(const struct cli_line *line)
 {
-	struct root r = {.config_path = line->config, .lock = -1};
+	struct root r = {.config_path = line->config, .lock = -1, .reading = 1};
 	struct error err;
 	log_open("certsync-agent-root");
 	r.config = setup_load(line->config);

@@ -605,6 +605,7 @@ void operation_request(struct root_certificate *k, const struct request *request
 	case REQUEST_HOST_KEYS:
 	case REQUEST_SIGNERS:
 	case REQUEST_ALIVE:
+	case REQUEST_READING:
 		break; /* the caller's */
 	}
 }

@@ -8,6 +8,7 @@
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 #include "lib/cli/progress.h"
+#include "lib/cli/reload.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,6 +102,13 @@ static char *control_path(const struct cli_line *line, int *ret_exit)
 {
 	auto_free char *run = run_directory(line, ret_exit);
 	return run ? mem_printf("%s/control.sock", run) : NULL;
+}
+
+int command_reload(const struct cli_line *line)
+{
+	int exit_code;
+	auto_free char *path = control_path(line, &exit_code);
+	return path ? reload(path, line->plain[0]) : exit_code;
 }
 
 static int unreachable(const struct error *err)

@@ -12,6 +12,7 @@ int command_renew(const struct cli_line *line);
 int command_rollback(const struct cli_line *line);
 int command_history(const struct cli_line *line);
 int command_config(const struct cli_line *line);
+int command_reload(const struct cli_line *line);
 
 /* The rest is for commands of other modules. All take the request over and return the exit code. This shows the answers
  * as `push` does; `files` may be NULL. */

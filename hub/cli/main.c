@@ -108,6 +108,8 @@ static const struct cli_command commands[] = {
 	{"config haproxy", "", "print what HAProxy needs for http-01", config_haproxy_options, 0, 0, false,
 		command_config_haproxy},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},
+	{"reload", "PID", "have the hub whose root half is this process read hub.conf again, and wait until it holds",
+		NULL, 1, 1, false, command_reload},
 	{"hub", "", "run the daemon (certsync-hub-root starts it)", NULL, 0, 0, false, run_hub},
 	{"complete", "WORD…", "show what may come next, for the shells", NULL, 0, -1, true, run_complete},
 	{NULL, NULL, NULL, NULL, 0, 0, false, NULL},

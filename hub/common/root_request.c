@@ -125,7 +125,7 @@ int hub_request_encode(const struct hub_request *r, struct buf *out)
 {
 	if (buf_put_u8(out, (uint8_t)r->op) < 0)
 		return -1;
-	if (r->op == HUB_REQUEST_ALIVE)
+	if (r->op == HUB_REQUEST_ALIVE || r->op == HUB_REQUEST_READING)
 		return 0;
 	if (r->op == HUB_REQUEST_SCAN)
 		return buf_put_string(out, r->certificate);
@@ -178,7 +178,7 @@ int hub_request_decode(const uint8_t *data, size_t len, struct hub_request *ret,
 			result = error_set(err, ERROR_PERMANENT, "scan: not a certificate's name");
 	} else if (ret->op == HUB_REQUEST_KEYS) {
 		result = decode_keys(&in, ret, err);
-	} else if (ret->op != HUB_REQUEST_ALIVE) {
+	} else if (ret->op != HUB_REQUEST_ALIVE && ret->op != HUB_REQUEST_READING) {
 		result = error_set(err, ERROR_PERMANENT, "unknown request %u", (unsigned)ret->op);
 	}
 	if (result == 0 && !read_done(&in))
@@ -200,7 +200,9 @@ int hub_reply_encode(const struct hub_reply *r, struct buf *out)
 	if (buf_put_u8(out, (uint8_t)r->op) < 0 || buf_put_string(out, r->certificate) < 0 ||
 		buf_put_u8(out, r->ok) < 0)
 		return -1;
-	return buf_put_string(out, r->text);
+	if (buf_put_string(out, r->text) < 0)
+		return -1;
+	return r->op == HUB_REQUEST_READING ? buf_put_u32(out, r->number) : 0;
 }
 
 int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, struct error *err)
@@ -211,7 +213,10 @@ int hub_reply_decode(const uint8_t *data, size_t len, struct hub_reply *ret, str
 	read_string(&in, ret->certificate, sizeof(ret->certificate));
 	unsigned ok = read_u8(&in);
 	read_string(&in, ret->text, sizeof(ret->text));
-	if (!read_done(&in) || ok > 1 || (ret->op != HUB_REQUEST_SCAN && ret->op != HUB_REQUEST_KEYS))
+	bool of_reading = ret->op == HUB_REQUEST_READING;
+	if (of_reading)
+		ret->number = read_u32(&in);
+	if (!read_done(&in) || ok > 1 || (ret->op != HUB_REQUEST_SCAN && ret->op != HUB_REQUEST_KEYS && !of_reading))
 		return error_set(err, ERROR_PERMANENT,
 			"a reply of the root half is not in the form of hub/common/root_request.h");
 	ret->ok = ok;

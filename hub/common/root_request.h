@@ -2,7 +2,7 @@
  * root half does two things and believes nothing: which paths it reads comes from its own reading of hub.conf, and each
  * field of authorized_keys is checked against its alphabet.
  *
- * The daemon sends each request as FRAME_RECORD; only a keys request is answered by a reply. The root half sends
+ * The daemon sends each request as FRAME_RECORD; keys and reading are answered by a reply. The root half sends
  * FRAME_FILES with the files found at one certificate's watched paths (hub/common/scan.h), whose label is the
  * certificate's name: at the start, after each event (within 100 ms they are one), at every scan interval and when asked. When there were too many files, a FRAME_RECORD reply HUB_REQUEST_SCAN that is ok and says so comes just
  * before. For an unreadable path there is such a reply alone, which is not ok.
@@ -20,6 +20,7 @@ enum hub_request_op {
 	HUB_REQUEST_SCAN = 1, /* read this certificate's watched paths now */
 	HUB_REQUEST_KEYS,     /* write authorized_keys: one line an agent; lines of others are kept */
 	HUB_REQUEST_ALIVE,    /* nothing is asked for: the daemon lives (lib/core/heartbeat.h) */
+	HUB_REQUEST_READING,  /* what became of the last reading of hub.conf (lib/wire/reading.h) */
 };
 
 /* HUB_KEYS_PER_RECORD keys always fit into one FRAME_RECORD. */
@@ -54,6 +55,7 @@ struct hub_reply {
 	char certificate[NAME_CERTIFICATE_MAX];
 	bool ok;
 	char text[1024]; /* the reason when not ok */
+	uint32_t number; /* reading: which one it was */
 };
 
 int hub_request_encode(const struct hub_request *r, struct buf *out);

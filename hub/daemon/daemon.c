@@ -106,12 +106,23 @@ static void close_configured(struct hub *hub)
 	hub->anchors = NULL;
 }
 
-/* Where files and sockets are is decided once. */
-static bool same_places(const struct hub_config *a, const struct hub_config *b)
+/* Where files and sockets are is decided once: a configuration that says otherwise gets what holds. Returns false
+ * then. */
+static bool keep_places(struct hub_config *next, const struct hub_config *now)
 {
-	return strcmp(a->state, b->state) == 0 && strcmp(a->run, b->run) == 0 && strcmp(a->http, b->http) == 0 &&
-		strcmp(a->gate_user, b->gate_user) == 0 && strcmp(a->local_user, b->local_user) == 0 &&
-		strcmp(a->admin_group, b->admin_group) == 0;
+	char **const said[] = {
+		&next->state, &next->run, &next->http, &next->gate_user, &next->local_user, &next->admin_group};
+	const char *const holds[] = {
+		now->state, now->run, now->http, now->gate_user, now->local_user, now->admin_group};
+	bool same = true;
+	for (size_t i = 0; i < COUNT(said); i++) {
+		if (strcmp(*said[i], holds[i]) == 0)
+			continue;
+		same = false;
+		free(*said[i]);
+		*said[i] = mem_strdup(holds[i]);
+	}
+	return same;
 }
 
 /* What this process may reach was settled when it started; a configuration that needs more is for the next process. */
@@ -133,7 +144,8 @@ static bool can_reach(struct hub *hub, const struct hub_config *config)
 	return false;
 }
 
-static void reload(struct hub *hub)
+/* Returns false when this process ends, and another one takes the configuration. */
+static bool reload(struct hub *hub)
 {
 	struct error err;
 	auto_buf struct buf faults = BUF_INIT(DAEMON_FAULTS_MAX);
@@ -141,35 +153,50 @@ static void reload(struct hub *hub)
 	if (!config) {
 		log_lines(LOG_LEVEL_ERROR, "configuration", "fault", buf_text(&faults));
 		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
-		return;
+		reading_refuse(&hub->reading, "%s", buf_text(&faults));
+		return true;
 	}
-	if (!same_places(config, hub->config))
+	if (!keep_places(config, hub->config)) {
 		log_event(LOG_LEVEL_WARNING, "reload",
 			"reason=\"state, run, http, users and group change only at a restart\"");
+		reading_refuse(
+			&hub->reading, "state, run, http, users and group change only at a restart; the rest holds");
+	}
 	if (!can_reach(hub, config)) {
 		hub_config_free(config);
-		return;
+		return false;
 	}
 	struct hub_config *old = hub->config;
 	close_configured(hub);
 	hub->config = config;
 	if (open_configured(hub, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "reload", "result=refused error=\"%s\"", err.message);
+		reading_refuse(&hub->reading, "%s", err.message);
 		close_configured(hub);
 		hub->config = old;
 		hub_config_free(config);
 		if (open_configured(hub, &err) < 0) {
 			log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\"", err.message);
 			event_base_loopbreak(hub->base); /* the root half starts us again */
+			return false;
 		}
-		return;
+		return true;
 	}
 	hub_config_free(old);
 	log_event(LOG_LEVEL_NOTICE, "reload", "result=done certificates=%zu agents=%zu", config->certificate_count,
 		config->agent_count);
+	return true;
 }
 
 /* ---- the root half ---- */
+
+static void ask_root(struct hub *hub, enum hub_request_op op)
+{
+	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
+	const struct hub_request request = {.op = op};
+	if (hub_request_encode(&request, &record) == 0)
+		conn_send(hub->root, FRAME_RECORD, record.data, record.len);
+}
 
 static void take_reply(struct hub *hub, const struct frame *frame)
 {
@@ -185,6 +212,9 @@ static void take_reply(struct hub *hub, const struct frame *frame)
 		hub->keys_answered++;
 		control_keys_written(hub, reply.ok, reply.text);
 		joining_keys_written(hub, reply.ok, reply.text);
+	} else if (reply.op == HUB_REQUEST_READING) {
+		if (reading_answered(&hub->reading, reply.number, reply.ok ? NULL : reply.text) && reload(hub))
+			reading_end(&hub->reading);
 	} else if (reply.ok) {
 		watched_left_out(hub, reply.certificate, reply.text);
 	} else {
@@ -220,11 +250,7 @@ static void on_beat(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	struct hub *hub = context;
-	auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);
-	const struct hub_request request = {.op = HUB_REQUEST_ALIVE};
-	if (hub_request_encode(&request, &record) == 0)
-		conn_send(hub->root, FRAME_RECORD, record.data, record.len);
+	ask_root(context, HUB_REQUEST_ALIVE);
 }
 
 static void open_root(struct hub *hub)
@@ -355,7 +381,11 @@ static int open_all(struct hub *hub, struct error *err)
 	 * each reload. */
 	hub->reach = reach_of(hub->config);
 	reach_confine(hub->reach);
-	return open_configured(hub, err);
+	if (open_configured(hub, err) < 0)
+		return -1;
+	if (hub->root)
+		ask_root(hub, HUB_REQUEST_READING);
+	return 0;
 }
 
 static void close_all(struct hub *hub)
@@ -387,10 +417,14 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 {
 	(void)what;
 	struct hub *hub = context;
-	if (number == SIGHUP)
-		reload(hub);
-	else
+	if (number != SIGHUP) {
 		event_base_loopbreak(hub->base);
+	} else if (hub->root) {
+		reading_begin(&hub->reading);
+		ask_root(hub, HUB_REQUEST_READING);
+	} else {
+		reload(hub);
+	}
 }
 
 static int serve(struct hub *hub)

@@ -9,6 +9,7 @@
 #include "hub/daemon/store.h"
 #include "lib/wire/conn.h"
 #include "lib/wire/listener.h"
+#include "lib/wire/reading.h"
 #include "lib/crypto/seal.h"
 #include "lib/crypto/verify.h"
 
@@ -73,8 +74,9 @@ struct hub {
 	struct event *join_expiry; /* hub/daemon/agents/login_keys.h: when the next join line has to be removed */
 	bool keys_owed; /* the last list that was asked for is not sent yet: hub/daemon/agents/login_keys.h */
 	uint64_t keys_asked,
-		keys_answered; /* lists of keys sent to the root half, and its answers; they come in order */
-	char root_error[1024]; /* why the root half could not write authorized_keys; empty: it could */
+		keys_answered;  /* lists of keys sent to the root half, and its answers; they come in order */
+	struct reading reading; /* of hub.conf; told to whoever asks whether we live */
+	char root_error[1024];  /* why the root half could not write authorized_keys; empty: it could */
 };
 
 #endif

@@ -43,6 +43,8 @@ struct root {
 	struct hub_key *keys; /* of requests that said `more` */
 	size_t key_count;
 	int signals;
+	uint32_t reading; /* how often hub.conf has been read; lib/wire/reading.h has the daemon's part */
+	char *unread;     /* why the last reading was refused; NULL: it was not */
 };
 
 /* Makes a directory that the daemon needs and may not be able to make itself. */
@@ -117,8 +119,8 @@ static int take_config(struct root *r, struct hub_config *config, struct error *
 	return make_directories(r, err) < 0 ? -1 : make_keys_directories(r, err);
 }
 
-/* Takes all or nothing; the daemon is not even told of a file that is wrong. */
-static void reload(struct root *r)
+/* Returns why the configuration before it stays, which the caller frees, or NULL. */
+static char *read_again(struct root *r)
 {
 	struct error err;
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
@@ -126,13 +128,22 @@ static void reload(struct root *r)
 	if (!config) {
 		log_lines(LOG_LEVEL_ERROR, "configuration", "fault", buf_text(&faults));
 		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"the running configuration stays\"");
-		return;
+		return mem_strdup(buf_text(&faults));
 	}
 	if (take_config(r, config, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "reload", "error=\"%s\"", err.message);
-		return;
+		return mem_strdup(err.message);
 	}
 	log_event(LOG_LEVEL_NOTICE, "reload", "result=done watched=%zu", r->watched.count);
+	return NULL;
+}
+
+/* Takes all or nothing. The daemon, when it is signalled, asks for the outcome; a file that is wrong it does not read. */
+static void reload(struct root *r)
+{
+	free(r->unread);
+	r->unread = read_again(r);
+	r->reading++;
 	if (children_daemon(&r->children)->pid)
 		kill(children_daemon(&r->children)->pid, SIGHUP);
 }
@@ -179,6 +190,13 @@ static void take_keys(struct root *r, const struct hub_request *request)
 	send_reply(r, &reply);
 }
 
+static void send_reading(struct root *r)
+{
+	struct hub_reply reply = {.op = HUB_REQUEST_READING, .ok = !r->unread, .number = r->reading};
+	snprintf(reply.text, sizeof(reply.text), "%s", r->unread ? r->unread : "");
+	send_reply(r, &reply);
+}
+
 static void send_scan_reply(struct root *r, const char *certificate, bool ok, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
@@ -201,6 +219,10 @@ static void take_request(struct root *r, const struct hub_request *request)
 	r->ready = true;
 	if (request->op == HUB_REQUEST_ALIVE)
 		return;
+	if (request->op == HUB_REQUEST_READING) {
+		send_reading(r);
+		return;
+	}
 	if (request->op == HUB_REQUEST_KEYS) {
 		take_keys(r, request);
 		return;
@@ -383,7 +405,10 @@ static int run(const char *config_path)
 	struct error err;
 	auto_buf struct buf faults = BUF_INIT(FAULTS_MAX);
 	auto_free char *self = mem_printf("%s/certsync-hub-root", fs_program_directory());
-	struct root r = {.config_path = config_path, .signals = -1, .config = hub_config_load(config_path, &faults)};
+	struct root r = {.config_path = config_path,
+		.signals = -1,
+		.config = hub_config_load(config_path, &faults),
+		.reading = 1};
 	if (!r.config) {
 		fputs(buf_text(&faults), stderr);
 		return EXIT_USAGE;
@@ -402,6 +427,7 @@ static int run(const char *config_path)
 	children_release(&r.children);
 	hub_config_free(r.config);
 	free(r.keys);
+	free(r.unread);
 	close(r.signals);
 	return result;
 }

@@ -64,7 +64,7 @@ static void a_request_for_a_path_an_unknown_op_or_an_impossible_revision_is_refu
 	r = sample;
 	r.op = (enum request_op)0;
 	assert_refused(r);
-	r.op = (enum request_op)(REQUEST_ALIVE + 1);
+	r.op = (enum request_op)(REQUEST_READING + 1);
 	assert_refused(r);
 	r.op = REQUEST_STAGE; /* this one arrives as a bundle instead */
 	assert_refused(r);

@@ -286,11 +286,16 @@ static void do_thumbprint(struct client *c, const cJSON *request)
 	conn_finish(c->conn);
 }
 
-/* A command that has waited for long asks that (lib/wire/ask.h). */
+/* A command that has waited for long asks that (lib/wire/ask.h), and whoever reloads (lib/wire/reading.h). */
 static void do_alive(struct client *c, const cJSON *request)
 {
 	(void)request;
-	client_finish(c, CLI_DONE, NULL, NULL);
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "event", "result");
+	cJSON_AddNumberToObject(o, "exit", CLI_DONE);
+	reading_put(&c->hub->reading, o);
+	client_say(c, o);
+	conn_finish(c->conn);
 }
 
 static const struct {

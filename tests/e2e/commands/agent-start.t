@@ -104,6 +104,33 @@ ok(said(qr/event=reload result=done certificates=1/), 'a good one is taken');
 as_before('all of it');
 is($story->child('here', qr/certsync-agent\0run/), $process{daemon}, 'by the same daemon');
 
+# The command waits: what it has said is so, with nothing to wait for behind it.
+sub reload_waits {
+	my ($exit, $pattern, $why) = @_;
+	my $text = `$Story::bin/certsync-agent reload $process{root} -c $conf 2>&1`;
+	my $got = $? >> 8;
+	return ok($got == $exit && $text =~ $pattern, "reload waits: $why") || diag("exit $got: $text");
+}
+sub status { return `$Story::bin/certsync-agent status -c $conf 2>&1` }
+my $another = "certificate \"another.domain.pl\" {\n\tallow = {\"*.domain.pl\"}\n\tservice \"nothing\" { probe = none }\n}\n";
+unlike(status(), qr/another/, 'one certificate is there');
+Story::write_file($conf, Story::read_file($conf) . $another);
+reload_waits(0, qr/^\z/, 'another certificate');
+like(status(), qr/^another\.domain\.pl /m, '  and at once it is there');
+change(hub => '"nonsense://"');
+reload_waits(2, qr/^\Q$conf\E:\d+: hub/, 'a fault');
+change(directory => "\"$top/here/elsewhere\"");
+reload_waits(1, qr/the new configuration does not hold: directories or user changed: restart certsync-agent-root/, 'what the root half refuses');
+change();
+Story::write_file($conf, Story::read_file($conf) . "alert { command = \"/bin/true\" }\n");
+my $daemon = $story->child('here', qr/certsync-agent\0run/);
+reload_waits(0, qr/^\z/, 'what needs another daemon');
+isnt($story->child('here', qr/certsync-agent\0run/), $daemon, '  and at once there is another');
+change();
+reload_waits(0, qr/^\z/, 'all of it as before');
+unlike(status(), qr/another/, '  and at once the certificate is not there');
+as_before('reloads that were waited for');
+
 # The process that runs the command of alerts is started before the daemon confines itself, so that for another command
 # the daemon is started anew.
 Story::write_file("$top/tell", "#!/bin/sh\n", 0755);

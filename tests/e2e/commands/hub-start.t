@@ -113,6 +113,30 @@ reload();
 ok(said(qr/event=reload result=refused error=".*127\.0\.0\.1:$story->{http}/), 'so is a page at a port that is taken');
 change();
 as_before('a page that cannot be');
+# The command waits: what it has said is so, with nothing to wait for behind it.
+sub reload_waits {
+	my ($exit, $pattern, $why) = @_;
+	my ($got, $text) = $story->certsync('reload', $story->{started}{hub});
+	return ok($got == $exit && $text =~ $pattern, "reload waits: $why") || diag("exit $got: $text");
+}
+for my $agents (['here', 'there'], ['here']) {
+	$story->hub_conf(agents => $agents);
+	reload_waits(0, qr/^\z/, "@$agents");
+	my $listed = ($story->certsync('agent', 'list'))[1];
+	is_deeply([$listed =~ /^(here|there)\b/mg], $agents, '  and at once holds') or diag($listed);
+}
+change(ssh => 'nonsense {');
+reload_waits(2, qr/^\Q$conf\E:\d+: /, 'a fault');
+change(anchors => "\"$top/none.pem\"");
+reload_waits(1, qr{the new configuration does not hold: anchors: .*none\.pem}, 'what the daemon alone finds out');
+change();
+reload_waits(0, qr/^\z/, 'mended');
+change(admin_group => '"nogroup"');
+reload_waits(1, qr/the new configuration does not hold: state, run, http, users and group change only at a restart; the rest holds/, 'what needs a restart');
+change();
+reload_waits(0, qr/^\z/, 'as it is');
+is(($story->certsync('reload', '1'))[0], 2, 'a process that can be no root half is none');
+as_before('reloads that were waited for');
 # The daemon cannot go back, because its trust anchors have gone. It ends, is started again, and serves once they are
 # back.
 change();

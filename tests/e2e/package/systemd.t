@@ -106,8 +106,15 @@ ok(!writes('certsync-agent', $_), "the agent's unit writes not in $_") for qw(/u
 
 # ---- a reload ----
 
-for my $unit (['certsync-hub', 'hub.conf'], ['certsync-agent', 'agent.conf']) {
-	my ($name, $file) = @$unit;
+my @units = (
+	['certsync-hub', 'hub.conf', 'certsync agent list', 'agent "another" { certificates = {"mail.domain.pl"} }', 'http = "127.0.0.1:8499"',
+		'state, run, http, users and group change only at a restart'],
+	['certsync-agent', 'agent.conf', 'certsync-agent status',
+		'certificate "another.domain.pl" { allow = {"*.domain.pl"} service "nothing" { probe = none } }',
+		'directory = "/etc/elsewhere"', 'directories or user changed'],
+);
+for my $unit (@units) {
+	my ($name, $file, $shows, $addition, $refused, $reason) = @$unit;
 	my $pid = main_pid($name);
 	does("systemctl reload $name", "$name: a reload of a configuration without a fault is done");
 	does("cp -p /etc/certsync/$file /root/good; echo nonsense >>/etc/certsync/$file", '  a fault comes into it');
@@ -115,6 +122,14 @@ for my $unit (['certsync-hub', 'hub.conf'], ['certsync-agent', 'agent.conf']) {
 	like(said("journalctl -u $name --no-pager | tail -n 20"), qr{/etc/certsync/$file:\d+: }, '  the journal has file, line and fault');
 	is(active($name), 'active', '  what runs goes on');
 	is(main_pid($name), $pid, '  as the same process');
+	does("cp -p /root/good /etc/certsync/$file && systemctl reload $name", '  mended, it is reloaded');
+	# What systemctl has done holds: nothing waits in between.
+	does("echo '$addition' >>/etc/certsync/$file && systemctl reload $name && $shows | grep another", '  more is in it, which shows at once');
+	does("cp -p /root/good /etc/certsync/$file && systemctl reload $name && ! $shows | grep another", '  and is not in it, which shows at once');
+	does("echo '$refused' >>/etc/certsync/$file", '  what is no fault by itself, and cannot be');
+	isnt((shell("systemctl reload $name"))[0], 0, '  makes the reload fail');
+	like(said("journalctl -u $name --no-pager | tail -n 20"), qr/the new configuration does not hold: $reason/, '  with the reason in the journal');
+	is(main_pid($name), $pid, '  what runs goes on');
 	does("cp -p /root/good /etc/certsync/$file && systemctl reload $name", '  mended, it is reloaded');
 }
 
