@@ -161,7 +161,7 @@ static void on_message(const struct message *m, void *context)
 	snprintf(failed.certificate, sizeof(failed.certificate), "%s", m->certificate);
 	snprintf(failed.step, sizeof(failed.step), "verify");
 	snprintf(failed.text, sizeof(failed.text),
-		"agent.conf there has no section certificate \"%s\": add it, then SIGHUP certsync-agent-root",
+		"agent.conf there has no section certificate \"%s\": add it, then systemctl reload certsync-agent",
 		m->certificate);
 	log_event(LOG_LEVEL_WARNING, "refused", "certificate=%s reason=\"%s\"", m->certificate, failed.text);
 	if (m->type != MESSAGE_PROBE && m->type != MESSAGE_HOLD)

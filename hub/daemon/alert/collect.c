@@ -124,6 +124,9 @@ static void collect_state(
 			"it has a newer revision than this hub ever made: the hub was restored "
 			"from a backup, or the agent belongs to another one; publish again what is to be "
 			"served");
+	else if (a->no_section && p->row.connected && !revision_is_placeholder(r->desired.revision))
+		conditions_add(
+			c->out, CONDITION_ROLLOUT, false, subject, "nothing of it is installed there: %s", a->text);
 	else if (a->failures && a->text[0] && !p->converged)
 		collect_failed(c, r, a, subject);
 	else if (a->state == ROLLOUT_UNVERIFIED && is_stuck(c, r, p))

@@ -611,15 +611,14 @@ void fleet_inventory(struct hub *hub, const char *agent, const struct message *i
 void fleet_hello_done(struct hub *hub, const char *agent)
 {
 	for (size_t i = 0; i < hub->fleet->count; i++) {
-		struct rollout_agent *a = rollout_find(&hub->fleet->items[i].rollout, agent);
+		struct rollout *r = &hub->fleet->items[i].rollout;
+		struct rollout_agent *a = rollout_find(r, agent);
 		if (!a || a->connected)
 			continue;
-		a->last_seen = clock_wall();
-		snprintf(a->step, sizeof(a->step), "configuration");
-		snprintf(a->text, sizeof(a->text), "agent.conf there has no section certificate \"%s\"",
-			hub->fleet->items[i].rollout.certificate);
-		log_event(LOG_LEVEL_WARNING, "rollout", "certificate=%s agent=%s reason=\"%s\"",
-			hub->fleet->items[i].rollout.certificate, agent, a->text);
+		rollout_no_section(r, a, clock_wall());
+		log_event(LOG_LEVEL_WARNING, "rollout", "certificate=%s agent=%s reason=\"%s\"", r->certificate, agent,
+			a->text);
+		hub->events->changed(hub, r);
 	}
 }
 

@@ -388,6 +388,21 @@ static void go_ahead(const struct rollout *r, struct rollout_agent *a, struct re
 	enter(a, ROLLOUT_AHEAD, now, 0);
 }
 
+static void say_no_section(const struct rollout *r, struct rollout_agent *a)
+{
+	snprintf(a->step, sizeof(a->step), "configuration");
+	snprintf(a->text, sizeof(a->text),
+		"agent.conf there has no section certificate \"%s\": add it, then systemctl reload certsync-agent",
+		r->certificate);
+}
+
+void rollout_no_section(const struct rollout *r, struct rollout_agent *a, int64_t now)
+{
+	a->no_section = true;
+	a->last_seen = now;
+	say_no_section(r, a);
+}
+
 void rollout_publish(struct rollout *r, const struct rollout_content *content, int64_t now, struct rollout_actions *out)
 {
 	if (!keeps_old(r, now))
@@ -399,6 +414,8 @@ void rollout_publish(struct rollout *r, const struct rollout_content *content, i
 	for (size_t i = 0; i < r->agent_count; i++) {
 		struct rollout_agent *a = &r->agents[i];
 		forget_failure(a);
+		if (a->no_section)
+			say_no_section(r, a);
 		a->force = a->passed = a->told = false;
 		if (a->state == ROLLOUT_AHEAD && revision_compare(r->desired.revision, a->high_water) <= 0)
 			say_ahead(r, a);
@@ -467,6 +484,9 @@ void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct mess
 {
 	a->connected = true;
 	a->last_seen = now;
+	if (a->no_section)
+		a->step[0] = a->text[0] = '\0';
+	a->no_section = false;
 	take_inventory(a, inventory);
 	/* This includes an agent that serves the desired revision but has staged what this hub has never made. */
 	if (is_ahead(r, inventory)) {

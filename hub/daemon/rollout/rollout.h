@@ -108,7 +108,8 @@ enum {
 struct rollout_agent {
 	char name[NAME_AGENT_MAX];
 	bool canary;
-	bool connected;
+	bool connected;    /* its session is there, and it has said what it has of this certificate */
+	bool no_section;   /* it has said nothing of it: agent.conf there has no section */
 	int64_t last_seen; /* wall clock; 0 never */
 	enum rollout_state state;
 	int64_t since;    /* when `state` began */
@@ -212,6 +213,8 @@ void rollout_resume(struct rollout *r, const struct rollout_content *content, in
 /* Takes MESSAGE_INVENTORY of an agent that has just said hello. */
 void rollout_hello(struct rollout *r, struct rollout_agent *a, const struct message *inventory, int64_t now,
 	struct rollout_actions *out);
+/* The agent has said hello, and nothing of this certificate. The reason is kept over every publish, until it has. */
+void rollout_no_section(const struct rollout *r, struct rollout_agent *a, int64_t now);
 void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struct rollout_actions *out);
 /* Takes staged, installed, verified, failed and probed. Returns false when the attempt was stale, or the state unfit,
  * and nothing changed. */

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use IO::Socket::UNIX;
+use JSON::PP ();
 use Needs;
 use Story;
 use Test::More;
@@ -140,6 +141,32 @@ reload('root');
 ok(said(qr/event=reload result=restart reason="the command of alerts is another one[^\n]*\n.*event=started/s), 'another command of alerts starts the daemon again');
 as_before('another command of alerts');
 isnt($story->child('here', qr/certsync-agent\0run/), $process{daemon}, 'which is another one');
+
+# ---- a certificate that the hub assigns and agent.conf does not have ----
+
+my $other = 'another.domain.pl';
+$story->pair('other', names => "DNS:$other");
+Story::write_file("$top/hub.conf", Story::read_file("$top/hub.conf") =~ s/(certificates = \{"\Q$Story::name\E")/$1, "$other"/r . "certificate \"$other\" {}\n");
+is(($story->certsync('reload', $story->{started}{hub}))[0], 0, 'the hub assigns another certificate');
+my $why = qr/here +waiting .*configuration: agent\.conf there has no section certificate "\Q$other\E": add it, then systemctl reload certsync-agent/;
+ok($story->until('the reason', sub { ($story->certsync('status'))[1] =~ $why }), 'why nothing comes of it is shown before there is any');
+for my $time ('first', 'second') {
+	my ($exit, $text) = $story->certsync('import', $other, '--key', "$top/other.key", '--chain', "$top/other.crt");
+	is($exit, 3, "the $time revision does not get there");
+	like($text, $why, '  and whoever waits for it is told why');
+	like(($story->certsync('status'))[1], $why, '  so is who asks later');
+	($exit, $text) = $story->certsync('push', $other);
+	is($exit, 3, '  a push does not mend it');
+	like($text, $why, '  and says why');
+	my $alert = qr/another\.domain\.pl here: rollout\n +nothing of it is installed there: agent\.conf/;
+	ok($story->until('the alert', sub { ($story->certsync('alert', 'list'))[1] =~ $alert }), '  it is a condition, with its remedy') or diag(($story->certsync('alert', 'list'))[1]);
+	$story->pair('other', names => "DNS:$other");
+}
+Story::write_file($conf, Story::read_file($conf) . $another);
+reload_waits(0, qr/^\z/, 'the section is there');
+ok($story->until('it', sub { my $text = ($story->certsync('status', '--json'))[1]; $text !~ /no section/ && (grep { $_->{certificate} eq $other && $_->{state} eq 'unprobed' } @{JSON::PP::decode_json($text)->{agents}}) }), '  and the certificate comes');
+$story->hub_conf(agents => ['here']);
+is(($story->certsync('reload', $story->{started}{hub}))[0], 0, 'the hub assigns it no more');
 
 # ---- what it looks at by itself ----
 
