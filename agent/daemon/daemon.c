@@ -409,6 +409,12 @@ static void on_teller_ended(void *context)
 static int start_teller(struct agent *a, struct error *err)
 {
 	const char *command = a->site.config->alert.command;
+	if (command && teller_lacks_rights(command))
+		log_event(LOG_LEVEL_WARNING, "alert",
+			"command=%s reason=\"it calls sendmail or mail, or is itself set-user-ID or set-group-ID: such programs "
+			"do without those rights here and can queue no mail\" remedy=\"let it speak SMTP, as the example in "
+			"certsync-agent.conf(5) does\"",
+			command);
 	if (command)
 		a->site.teller = teller_start(a->site.base, command, on_teller_ended, a, err);
 	return command && !a->site.teller ? -1 : 0;

@@ -5,15 +5,74 @@
 #include "lib/service/hook.h"
 #include "lib/core/mem.h"
 #include "lib/core/proc.h"
+#include "lib/core/text.h"
 #include "lib/wire/conn.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { TELL_FD = 3, TELL_DEADLINE = 60, TELL_MESSAGE_MAX = 4 * 1024 * 1024, TELL_HOW_MAX = 2048 };
+enum {
+	TELL_FD = 3,
+	TELL_DEADLINE = 60,
+	TELL_MESSAGE_MAX = 4 * 1024 * 1024,
+	TELL_HOW_MAX = 2048,
+	TELL_SAID_MAX = 512,
+	TELL_SCRIPT_MAX = 64 * 1024
+};
+
+/* ---- what cannot work ---- */
+
+static bool is_mailer(const char *word, size_t len)
+{
+	static const char *const mailers[] = {"sendmail", "mail", "mailx"};
+	for (size_t i = 0; i < COUNT(mailers); i++)
+		if (strlen(mailers[i]) == len && memcmp(word, mailers[i], len) == 0)
+			return true;
+	return false;
+}
+
+/* A word is what a shell takes for one, without the directory; `mail` in `mail.domain.pl` is none. */
+static bool names_mailer(const char *line)
+{
+	static const char ends[] = " \t;|&()<>`\"'=";
+	while (*line) {
+		size_t len = strcspn(line, ends);
+		const char *end = line + len, *word = end;
+		while (word > line && word[-1] != '/')
+			word--;
+		if (is_mailer(word, (size_t)(end - word)))
+			return true;
+		line = end + strspn(end, ends);
+	}
+	return false;
+}
+
+bool teller_lacks_rights(const char *command)
+{
+	struct stat st;
+	struct error ignored;
+	auto_buf struct buf script = BUF_INIT(TELL_SCRIPT_MAX);
+	if (stat(command, &st) < 0)
+		return false;
+	if (st.st_mode & (S_ISUID | S_ISGID))
+		return true;
+	if (fs_read(AT_FDCWD, command, true, &script, &ignored) < 0 || script.len < 2 ||
+		memcmp(script.data, "#!", 2) != 0)
+		return false;
+	auto_free char *text = mem_strdup(buf_text(&script));
+	char *next = text;
+	for (char *line; (line = strsep(&next, "\n"));)
+		if (line[strspn(line, " \t")] != '#' && names_mailer(line))
+			return true;
+	return false;
+}
 
 /* ---- the daemon's side ---- */
 
@@ -125,6 +184,16 @@ struct telling {
 	uint32_t number; /* of what is to be run; 0: nothing */
 };
 
+/* The end of what an executable has said, for a line of the log. */
+static const char *said(struct hook_result *result)
+{
+	size_t len = strlen(result->output);
+	while (len && isspace((unsigned char)result->output[len - 1]))
+		result->output[--len] = '\0';
+	text_clean(result->output, 0);
+	return result->output + (len > TELL_SAID_MAX ? len - TELL_SAID_MAX : 0);
+}
+
 static int tell(struct telling *t, struct error *err)
 {
 	struct hook_result result;
@@ -138,10 +207,11 @@ static int tell(struct telling *t, struct error *err)
 		.input_len = t->message.len};
 	auto_buf struct buf answer = BUF_INIT(FRAME_RECORD_MAX);
 	bool exited = hook_run(&call, &result, &why) == 0;
+	const char *last = said(&result);
 	if (exited)
-		snprintf(how, sizeof(how), "exited %d", result.exit_code);
+		snprintf(how, sizeof(how), "exited %d%s%s", result.exit_code, *last ? ": " : "", last);
 	else
-		snprintf(how, sizeof(how), "%s", why.message);
+		snprintf(how, sizeof(how), "%s%s%s", why.message, *last ? ": " : "", last);
 	if (buf_put_u32(&answer, t->number) < 0 || buf_put_u8(&answer, exited && result.exit_code == 0) < 0 ||
 		buf_put_string(&answer, how) < 0)
 		return error_set(err, ERROR_PERMANENT, "an answer is too long");

@@ -17,6 +17,11 @@
 
 struct teller;
 
+/* Returns whether this executable asks for more rights than anything gets that an agent starts (no_new_privs): it is
+ * set-user-ID or set-group-ID, or a script that hands mail to this machine's own server by a program which is, or which
+ * starts one (sendmail, mail, mailx). That is a guess by its words, and good for a warning only. */
+bool teller_lacks_rights(const char *command);
+
 /* `command` is an absolute path. `ended` is called from the loop when the process is gone and nothing can be told any
  * more. */
 struct teller *teller_start(
