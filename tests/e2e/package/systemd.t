@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # The packages on a machine whose first process is a real systemd: units that become active when they are ready, what their processes may
-# write, a reload that is refused, a watchdog that acts, and a boot after which all is there, the service with the right file.
+# write, a reload that ends when the new configuration holds and fails when it does not, a watchdog that acts, a boot after which all is there,
+# the service with the right file, and a purge that leaves this service what it needs.
 use strict;
 use warnings;
 use FindBin;
@@ -133,6 +134,13 @@ for my $unit (@units) {
 	does("cp -p /root/good /etc/certsync/$file && systemctl reload $name", '  mended, it is reloaded');
 }
 
+# ---- the journal ----
+
+for my $name (qw(certsync-hub certsync-agent)) {
+	my %by = map { $_ => 1 } said("journalctl -t $name --no-pager") =~ /^.* $name\[\d+\]: program=(\S+)/mg;
+	ok($by{$name} && $by{"$name-root"}, "$name: lines of the daemon and of the root half are found by the unit's name") or diag(join ' ', keys %by);
+}
+
 # ---- a watchdog ----
 
 for my $name (qw(certsync-hub certsync-agent)) {
@@ -159,7 +167,10 @@ ok($story->until('verified', sub { (shell('certsync status'))[0] == 0 }, 120), '
 
 # ---- a purge ----
 
-does('dpkg --purge certsync-agent certsync-hub', 'the packages are purged');
+my ($purged, $told) = shell('dpkg --purge certsync-agent certsync-hub');
+is($purged, 0, 'the packages are purged') or diag($told);
+like($told, qr{certificates and keys in /etc/certsync are kept.*^/etc/nginx/nginx\.conf\n.*^Nothing renews them}ms, 'what nginx names is kept, with what to do');
+does('systemctl restart nginx', 'and it starts with it');
 is(said('systemctl list-units --all --no-legend "certsync*"'), '', 'no unit of theirs is left');
 shell('systemctl poweroff');
 ok($story->until('off', sub { !-e "$at/init" }, 60), 'the machine is switched off');
