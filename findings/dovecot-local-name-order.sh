@@ -1,9 +1,11 @@
 #!/bin/bash
-# Dovecot 2.3.19 (bookworm) and 2.4.1 (trixie): a name has a local_name block of its own beside one for the wildcard that matches it, too.
-# One would expect the block with the exact name to win wherever it stands. The order in the file decides, and decides the other way round
-# in the newer release: of two that match, 2.3 takes the first, 2.4 the last. So an upgrade can change the certificate that is served.
+# Dovecot 2.3.19 (bookworm) and 2.4.1 (trixie): a name has a local_name block of its own beside one for the wildcard
+# that matches it, too. One would expect the block with the exact name to win wherever it stands. The order in the file
+# decides, and decides the other way round in the newer release: of two that match, 2.3 takes the first, 2.4 the last.
+# So an upgrade can change the certificate that is served.
 #
-# Seen: a.example before *.example: EXACT is served by 2.3.19, WILDCARD by 2.4.1; after it: WILDCARD by 2.3.19, EXACT by 2.4.1.
+# Seen: a.example before *.example: EXACT is served by 2.3.19, WILDCARD by 2.4.1; after it: WILDCARD by 2.3.19, EXACT by
+# 2.4.1.
 # shellcheck source=findings/root.sh
 . "$(dirname "$0")/root.sh"
 on_debian bookworm dovecot-core=1:2.3.19.1+dfsg1-2.1+deb12u7 dovecot-imapd=1:2.3.19.1+dfsg1-2.1+deb12u7 openssl=3.0.22-1~deb12u2 \

@@ -1,10 +1,12 @@
 #!/bin/bash
-# Exim 4.96 (bookworm): the daemon keeps the certificate that tls_certificate names in memory. One would expect what was true for many
-# years, that each connection reads the file, and no reload is needed. It is read again, within seconds, when the file is replaced in its
-# directory. But where that directory is a symbolic link, and renewal replaces the link by one to a new directory (which is how key and
-# certificate are changed in one step), nothing is noticed, and the old certificate is served until SIGHUP.
+# Exim 4.96 (bookworm): the daemon keeps the certificate that tls_certificate names in memory. One would expect what was
+# true for many years, that each connection reads the file, and no reload is needed. It is read again, within seconds,
+# when the file is replaced in its directory. But where that directory is a symbolic link, and renewal replaces the link
+# by one to a new directory (which is how key and certificate are changed in one step), nothing is noticed, and the old
+# certificate is served until SIGHUP.
 #
-# Seen: SECOND is served after the file is replaced (5 s); FIRST for 15 s after the link is replaced; SECOND after SIGHUP.
+# Seen: SECOND is served after the file is replaced (5 s); FIRST for 15 s after the link is replaced; SECOND after
+# SIGHUP.
 # shellcheck source=findings/root.sh
 . "$(dirname "$0")/root.sh"
 on_debian bookworm exim4-daemon-light=4.96-15+deb12u11 openssl=3.0.22-1~deb12u2

@@ -1,9 +1,10 @@
 #!/bin/bash
-# HAProxy 3.0.11 (trixie): one file is named by its path on one bind line, and by its alias in a crt-store on another. One would expect one
-# certificate in memory, as with a path that stands twice. They are two: what the runtime API sets under the path leaves what is served
-# under the alias as it was, and the commit says Success.
+# HAProxy 3.0.11 (trixie): one file is named by its path on one bind line, and by its alias in a crt-store on another.
+# One would expect one certificate in memory, as with a path that stands twice. They are two: what the runtime API sets
+# under the path leaves what is served under the alias as it was, and the commit says Success.
 #
-# Seen: "/t/www.pem @store/www" in show ssl cert; after set and commit of /t/www.pem NEW is served by the path, OLD by the alias.
+# Seen: "/t/www.pem @store/www" in show ssl cert; after set and commit of /t/www.pem NEW is served by the path, OLD by
+# the alias.
 # shellcheck source=findings/root.sh
 . "$(dirname "$0")/root.sh"
 on_debian trixie haproxy=3.0.11-1+deb13u5 openssl=3.5.9-1~deb13u1

@@ -1,10 +1,11 @@
 #!/bin/bash
-# HAProxy 3.0.11 (trixie): two certificate files for the same name on one bind line; the first is served. It is
-# renewed over the runtime API (set ssl cert, commit ssl cert). One would expect that it keeps its place, as it does in the configuration.
-# But the commit puts it behind the other: the second certificate is served from then on, while `show ssl cert` tells of the new one that
-# it is in use. A reload, which reads the same files in the same order, sets it right.
+# HAProxy 3.0.11 (trixie): two certificate files for the same name on one bind line; the first is served. It is renewed
+# over the runtime API (set ssl cert, commit ssl cert). One would expect that it keeps its place, as it does in the
+# configuration. But the commit puts it behind the other: the second certificate is served from then on, while `show ssl
+# cert` tells of the new one that it is in use. A reload, which reads the same files in the same order, sets it right.
 #
-# Seen: FIRST before; RENEWED has "Status: Used" after the commit, and SECOND is served; RENEWED is served after a reload.
+# Seen: FIRST before; RENEWED has "Status: Used" after the commit, and SECOND is served; RENEWED is served after a
+# reload.
 # shellcheck source=findings/root.sh
 . "$(dirname "$0")/root.sh"
 on_debian trixie haproxy=3.0.11-1+deb13u5 openssl=3.5.9-1~deb13u1

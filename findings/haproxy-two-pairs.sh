@@ -1,8 +1,8 @@
 #!/bin/bash
 # HAProxy 3.0.11 (trixie): one PEM file holds two keys with their certificates, RSA and ECDSA, as Postfix's
-# smtpd_tls_chain_files takes them. One would expect both to be served, or the file to be refused. `haproxy -c` finds the configuration
-# valid, and the first pair alone is served: a client that wants ECDSA gets no handshake. The same two in files which end in .rsa and .ecdsa
-# are both served under the name without these endings.
+# smtpd_tls_chain_files takes them. One would expect both to be served, or the file to be refused. `haproxy -c` finds
+# the configuration valid, and the first pair alone is served: a client that wants ECDSA gets no handshake. The same two
+# in files which end in .rsa and .ecdsa are both served under the name without these endings.
 #
 # Seen: haproxy -c 0; RSA is served; none to who wants ECDSA; as two files RSA and ECDSA, each to who wants it.
 # shellcheck source=findings/root.sh

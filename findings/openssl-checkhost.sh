@@ -1,9 +1,10 @@
 #!/bin/bash
-# OpenSSL 3.0.22 (bookworm) and 3.5.9 (trixie): `openssl x509 -checkhost NAME` says whether a certificate is for that name. One would
-# expect its exit status to say so, too, as it does with -checkend. In 3.0 it is 0 either way (-checkip the same), and a script has to
-# read the words; 3.5 exits 1 where the name is not in the certificate.
+# OpenSSL 3.0.22 (bookworm) and 3.5.9 (trixie): `openssl x509 -checkhost NAME` says whether a certificate is for that
+# name. One would expect its exit status to say so, too, as it does with -checkend. In 3.0 it is 0 either way (-checkip
+# the same), and a script has to read the words; 3.5 exits 1 where the name is not in the certificate.
 #
-# Seen: "Hostname other.example does NOT match certificate" with exit status 0 (3.0.22) and 1 (3.5.9); -checkend of a day too far: 1.
+# Seen: "Hostname other.example does NOT match certificate" with exit status 0 (3.0.22) and 1 (3.5.9); -checkend of a
+# day too far: 1.
 # shellcheck source=findings/root.sh
 . "$(dirname "$0")/root.sh"
 on_debian bookworm openssl=3.0.22-1~deb12u2 -- trixie openssl=3.5.9-1~deb13u1

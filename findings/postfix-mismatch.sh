@@ -1,7 +1,8 @@
 #!/bin/bash
-# Postfix 3.7.11 (bookworm) and 3.10.13 (trixie): the file of smtpd_tls_chain_files has a key that does not belong to its certificate.
-# One would expect `postfix check` to find it, as nginx -t and haproxy -c do, or `postfix reload` to refuse and keep what was served. Both
-# exit 0 and say nothing of it, STARTTLS is offered as before, and no handshake succeeds until the pair is right.
+# Postfix 3.7.11 (bookworm) and 3.10.13 (trixie): the file of smtpd_tls_chain_files has a key that does not belong to
+# its certificate. One would expect `postfix check` to find it, as nginx -t and haproxy -c do, or `postfix reload` to
+# refuse and keep what was served. Both exit 0 and say nothing of it, STARTTLS is offered as before, and no handshake
+# succeeds until the pair is right.
 #
 # Seen: check 0, reload 0; RIGHT was served before, and "none" after, beside "250-STARTTLS".
 # shellcheck source=findings/root.sh

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Postfix 3.7.11 (bookworm) and 3.10.13 (trixie): `postmap -F` makes an indexed table of names and of the files with their keys and
-# certificates (tls_server_sni_maps). One would expect that a file which is not there fails the command. It exits 0, warns, leaves that
-# name out, and replaces the table by the one without it, so that a script which looks at the exit status has taken a name out of service.
+# Postfix 3.7.11 (bookworm) and 3.10.13 (trixie): `postmap -F` makes an indexed table of names and of the files with
+# their keys and certificates (tls_server_sni_maps). One would expect that a file which is not there fails the command.
+# It exits 0, warns, leaves that name out, and replaces the table by the one without it, so that a script which looks at
+# the exit status has taken a name out of service.
 #
-# Seen: exit status 0; "warning: /t/names, line 2: open /t/second.pem: No such file or directory: skipping this entry"; the table had
-# second.example before, and has first.example and third.example alone after.
+# Seen: exit status 0; "warning: /t/names, line 2: open /t/second.pem: No such file or directory: skipping this entry";
+# the table had second.example before, and has first.example and third.example alone after.
 # shellcheck source=findings/root.sh
 . "$(dirname "$0")/root.sh"
 on_debian bookworm postfix=3.7.11-0+deb12u1 openssl=3.0.22-1~deb12u2 \

@@ -1,11 +1,12 @@
 #!/bin/bash
-# What the findings share, to be sourced. on_debian SUITE PACKAGE=VERSION… [-- SUITE PACKAGE=VERSION…]… makes a root of that release of
-# Debian with these packages, from the archive that this machine's apt uses, and what follows the call in the finding runs in it: as root,
-# in mount, PID, network, IPC and UTS namespaces of its own with the loopback interface alone, once for each release, with SUITE telling
-# which. The root lies in memory that belongs to the mount namespace, so nothing of it is left however the finding ends.
+# What the findings share, to be sourced. on_debian SUITE PACKAGE=VERSION… [-- SUITE PACKAGE=VERSION…]… makes a root of
+# that release of Debian with these packages, from the archive that this machine's apt uses, and what follows the call
+# in the finding runs in it: as root, in mount, PID, network, IPC and UTS namespaces of its own with the loopback
+# interface alone, once for each release, with SUITE telling which. The root lies in memory that belongs to the mount
+# namespace, so nothing of it is left however the finding ends.
 #
-# BASES=DIRECTORY keeps each release's root as debootstrap has made it in DIRECTORY/SUITE.tar, and takes it from there the next time; delete
-# the file to have it made anew.
+# BASES=DIRECTORY keeps each release's root as debootstrap has made it in DIRECTORY/SUITE.tar, and takes it from there
+# the next time; delete the file to have it made anew.
 #
 # Exit status of a finding: 0, it is as its head says; 1, it has changed; 2, it could not be tried.
 set -eu
@@ -52,8 +53,8 @@ wait_for() {
 	done
 }
 
-# pair NAME FILE LABEL [KEY…]: a key and a self-signed certificate for NAME, in FILE.pem. LABEL is its common name, by which two
-# certificates for one name are told apart; KEY… what openssl req is told of the key.
+# pair NAME FILE LABEL [KEY…]: a key and a self-signed certificate for NAME, in FILE.pem. LABEL is its common name, by
+# which two certificates for one name are told apart; KEY… what openssl req is told of the key.
 pair() {
 	local name=$1 file=$2 label=$3
 	shift 3
@@ -63,7 +64,8 @@ pair() {
 	cat "$file.key" "$file.crt" >"$file.pem"
 }
 
-# served PORT NAME [OPTION…]: the label of the certificate that is served there for NAME, or "none". OPTION… are openssl s_client's.
+# served PORT NAME [OPTION…]: the label of the certificate that is served there for NAME, or "none". OPTION… are openssl
+# s_client's.
 served() {
 	local port=$1 name=$2
 	shift 2
