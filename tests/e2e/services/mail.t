@@ -274,6 +274,50 @@ is(($story->certsync('rollback', $Story::name, '1.3'))[0], 0, 'back to the third
 all_hold($third, 'back to the third, with the old host stopped');
 unlike(join('', map { Story::read_file($_) } glob "$top/*.log"), qr/PRIVATE KEY/, 'no key is in any log');
 
+# Exim that was started with -C loses its ports by a SIGHUP. Its unit's manager is a double.
+$story->stop('exim');
+copy('/etc/exim4/exim4.conf', '/etc/exim4/own.conf') or die;
+my @own = ('exim4', '-bdf', '-C', '/etc/exim4/own.conf');
+sub own_serves { return $story->until('Exim', sub { $story->served('127.0.0.1:465') ne '' }) }
+
+sub hook {
+	my ($path, $verb) = @_;
+	my $said = `env -i PATH=$path $hooks/exim4 $verb 2>&1`;
+	return ($? >> 8) . ": $said";
+}
+
+my $pid = $story->start('exim', @own);
+ok(own_serves(), 'Exim with a configuration of its own starts');
+kill 'HUP', $pid;
+ok($story->until('its loss', sub { Story::read_file('/var/log/exim4/mainlog') =~ /lost privilege for using -C.*bind\(\) to port \d+ .*Permission denied/s }),
+	'and a SIGHUP takes its ports away');
+is($story->served('127.0.0.1:465'), '', 'for it cannot have them again');
+$story->stop('exim');
+$story->start('exim', @own);
+ok(own_serves(), 'it is started again');
+like(hook($ENV{PATH}, 'test'), qr/^1: .*Exim runs with -C, so that it would not survive a SIGHUP, and none of exim4\.service/, 'where no unit can restart it the test fails');
+like(hook($ENV{PATH}, 'reload'), qr/^1: .*restart it/, 'and so does the reload');
+is($story->served('127.0.0.1:465'), $third, 'with Exim alive');
+make_path("$top/bin");
+Story::write_file("$top/bin/systemctl", <<'SH', 0755);
+#!/bin/sh
+case "$*" in
+'--quiet is-active exim4.service') ;;
+'show --property=ExecStart --value -- exim4.service exim.service')
+	echo '{ path=/usr/sbin/exim4 ; argv[]=/usr/sbin/exim4 -bdf -C /etc/exim4/own.conf ; ignore_errors=no ; start_time=[n/a] }' ;;
+'restart exim4.service') echo restarted >>/run/exim4/units ;;
+*) exit 1 ;;
+esac
+SH
+is(hook("$top/bin:$ENV{PATH}", 'test'), '0: ', 'with a unit the test passes');
+is(hook("$top/bin:$ENV{PATH}", 'running'), '0: ', 'it runs');
+is(hook("$top/bin:$ENV{PATH}", 'reload'), '0: ', 'and it can be told');
+is(Story::read_file('/run/exim4/units'), "restarted\n", 'by a restart of the unit');
+is($story->served('127.0.0.1:465'), $third, 'and by no signal');
+edit('/etc/exim4/own.conf', sub { s/^tls_certificate.*/tls_certificate = \/etc\/exim4\/none.pem/m });
+like(hook("$top/bin:$ENV{PATH}", 'test'), qr/^1: .*none\.pem is configured and not there/, "the unit's configuration is the one that is read");
+$story->stop('exim');
+
 # The old host's script is run by itself: what a key can ask of it, and what an interrupted connection leaves.
 my $place = '/mnt/place';
 make_path($place);
