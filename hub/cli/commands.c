@@ -106,7 +106,7 @@ static char *control_path(const struct cli_line *line, int *ret_exit)
 
 int command_reload(const struct cli_line *line)
 {
-	int exit_code;
+	int exit_code = CLI_FAILED;
 	auto_free char *path = control_path(line, &exit_code);
 	return path ? reload(path, line->plain[0]) : exit_code;
 }
