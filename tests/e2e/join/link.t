@@ -100,6 +100,12 @@ sub stop_sshd {
 	waitpid $keeper, 0;
 }
 
+# Which of a session's processes has its connection depends on the version of sshd.
+sub descendants {
+	my @children = map { split ' ', `ps -o pid= --ppid $_` } @_;
+	return @children ? (@children, descendants(@children)) : ();
+}
+
 # Starts the link; returns { pid, socket, errors }.
 sub start_link {
 	my (%o) = @_;
@@ -264,10 +270,9 @@ my $random = do { open my $file, '<', '/dev/urandom'; read $file, my $bytes, 10_
 {
 	my $link = start_link(port => $port);
 	round_trip($link->{socket}, 'x');
-	my @children = split ' ', `ps -o pid= --ppid $pid`;
-	kill 'KILL', @children;
+	kill 'KILL', descendants($pid);
 	my ($code, $said) = finish_link($link);
-	is($code, 10, 'a killed sshd child ends the link');
+	is($code, 10, 'a killed session of sshd ends the link');
 	like($said, qr/connection was lost/, 'and is told');
 }
 {

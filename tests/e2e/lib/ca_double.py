@@ -62,7 +62,8 @@ def sign(csr):
     if LIE != "no-intermediate":
         ca = [CA_CERTIFICATE, CA_KEY]
     days = os.path.join(SCRATCH, "days")
-    life = "-1" if LIE == "expired" else read(days).decode().strip() if os.path.exists(days) else "30"
+    # It ends in the second in which it begins, since OpenSSL 3.5 makes none that ends before it begins.
+    life = "0" if LIE == "expired" else read(days).decode().strip() if os.path.exists(days) else "30"
     return openssl("x509", "-req", "-inform", "DER", "-in", request, "-CA", ca[0], "-CAkey", ca[1], "-CAcreateserial",
                    "-days", life, *copy, "-extfile", extensions)
 

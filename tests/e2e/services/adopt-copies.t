@@ -8,6 +8,7 @@ use File::Copy qw(copy);
 use File::Path qw(make_path);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Courier;
 use Story;
 use Test::More;
 
@@ -86,7 +87,7 @@ copy($_, "$top/here/hooks/") or die for glob "$Story::bin/hooks/*";
 chmod 0755, glob "$top/here/hooks/*";
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->start('exim', 'exim4', '-bdf');
-$story->run("$_ start") for qw(imapd imapd-ssl pop3d pop3d-ssl);
+$story->run(Courier::script($_) . " start") for qw(imapd imapd-ssl pop3d pop3d-ssl);
 # Anybody can take any name: this process is nobody's, with a configuration and a certificate of nobody's.
 make_path("$top/nobodys/certs");
 copy('/usr/bin/tail', "$top/nobodys/haproxy") or die;
@@ -176,6 +177,6 @@ unlike(doctor(), qr/is presented for/, 'doctor has nothing to say of files that 
 Story::write_file($conf, Story::read_file($conf) =~ s/^\s*file "\Q$preferred[0]\E".*\n//mr);
 like(doctor(), qr/courier: \Q$preferred[0]\E is presented for \Q$Story::name\E, too, and no section of agent\.conf writes it/, 'and tells of one that is not');
 
-$story->run("$_ stop") for qw(imapd imapd-ssl pop3d pop3d-ssl);
+$story->run(Courier::script($_) . " stop") for qw(imapd imapd-ssl pop3d pop3d-ssl);
 $story->ends_clean;
 done_testing();

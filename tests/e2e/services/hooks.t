@@ -8,6 +8,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use File::Path qw(make_path);
 use File::Copy qw(copy);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
@@ -473,6 +474,7 @@ scripted('dovecot', 'dovecot', '/run/dovecot/master.pid');
 scripted('nginx', 'nginx', '/run/nginx.pid');
 my $queue = `postconf -xh queue_directory 2>/dev/null`;
 chomp $queue;
+make_path("$queue/pid"); # Postfix makes it when it is first started
 system('mount', '-t', 'tmpfs', '-o', 'mode=755', 'none', "$queue/pid") == 0 or die;
 scripted('postfix', 'master', "$queue/pid/master.pid");
 

@@ -10,6 +10,7 @@ use File::Copy qw(copy);
 use File::Path qw(make_path);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Courier;
 use Story;
 use Test::More;
 use Time::HiRes qw(time);
@@ -44,8 +45,8 @@ sub start_exim {
 
 my @courier = qw(imapd imapd-ssl pop3d pop3d-ssl esmtpd esmtpd-ssl);
 
-sub courier_up { $story->run("$_ start") for @courier }
-sub courier_down { $story->run("$_ stop") for @courier }
+sub courier_up { $story->run(Courier::script($_) . " start") for @courier }
+sub courier_down { $story->run(Courier::script($_) . " stop") for @courier }
 
 sub qmail_home {
 	my ($root) = @_;

@@ -15,7 +15,7 @@ use Time::HiRes qw(time);
 
 # The story has /etc, /run and /var/lib of its own, and no network but loopback, so that nothing of the machine's
 # servers is touched.
-Story->enter("$FindBin::Bin/../lib/with-packages", 'apache2 / stunnel4 / mariadb-server / postgresql-15');
+Story->enter("$FindBin::Bin/../lib/with-packages", 'apache2 / stunnel4 / mariadb-server / postgresql');
 
 my $story = Story->new;
 my $top = $story->top;
@@ -26,7 +26,8 @@ my ($exit, $text);
 # ---- the servers ----
 
 my %users = (postgres => '', mysql => '');
-my @cluster = ('/etc/postgresql/15/main', '/var/lib/postgresql/15/main');
+my ($postgres) = map { m{/(\d+)/} } glob '/usr/lib/postgresql/*/bin/postgres';
+my @cluster = ("/etc/postgresql/$postgres/main", "/var/lib/postgresql/$postgres/main");
 
 sub apache_conf {
 	my (@more) = @_;
@@ -64,7 +65,7 @@ sub up {
 	$story->run('rm -rf /var/lib/mysql && install -d -o mysql -g mysql /var/lib/mysql /run/mysqld && install -d -o postgres /run/postgresql');
 	$story->run('mariadb-install-db --user=mysql --auth-root-authentication-method=socket --skip-test-db');
 	$story->run("rm -rf /etc/postgresql /var/lib/postgresql && install -d -o postgres -m 700 $cluster[1] && install -d -o postgres $cluster[0]");
-	$story->run("cd / && setpriv --reuid postgres --regid postgres --clear-groups /usr/lib/postgresql/15/bin/initdb -A peer --no-sync -D $cluster[1]");
+	$story->run("cd / && setpriv --reuid postgres --regid postgres --clear-groups /usr/lib/postgresql/$postgres/bin/initdb -A peer --no-sync -D $cluster[1]");
 	apache_conf();
 	stunnel_conf("$live/combined.pem");
 	mariadb_conf();
@@ -75,7 +76,7 @@ sub start_all {
 	$story->start('apache', 'apache2ctl', '-DFOREGROUND');
 	$story->start('stunnel', 'stunnel4', '/etc/stunnel/web.conf');
 	$story->start('mariadb', 'mariadbd', '--user=mysql', '--pid-file=/run/mysqld/mysqld.pid');
-	$story->start('postgres', 'setpriv', '--reuid', 'postgres', '--regid', 'postgres', '--clear-groups', '/usr/lib/postgresql/15/bin/postgres', '-D', $cluster[0]);
+	$story->start('postgres', 'setpriv', '--reuid', 'postgres', '--regid', 'postgres', '--clear-groups', "/usr/lib/postgresql/$postgres/bin/postgres", '-D', $cluster[0]);
 }
 
 # ---- what is seen ----
@@ -224,8 +225,8 @@ sub hook_says {
 	like($said, $like, "$what: it says so") if $like;
 }
 
-hook_says('one cluster by its name', 'postgresql-15-main');
-hook_says('a cluster that there is not', 'postgresql-15-other', qr/there is no .*15\/other/);
+hook_says('one cluster by its name', "postgresql-$postgres-main");
+hook_says('a cluster that there is not', "postgresql-$postgres-other", qr/there is no .*$postgres\/other/);
 chmod 0644, "$cluster[0]/tls.key";
 hook_says('a key that PostgreSQL refuses', 'postgresql', qr/PostgreSQL refuses .*tls\.key/);
 chmod 0600, "$cluster[0]/tls.key";
