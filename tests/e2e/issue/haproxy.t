@@ -33,7 +33,7 @@ sub haproxy {
 
 sub valid {
 	my ($file) = @_;
-	my $said = `haproxy -c -f $top/$file.cfg 2>&1`;
+	my $said = `haproxy -c -V -f $top/$file.cfg 2>&1`; # 3.0 says nothing of a valid file without -V
 	return $? == 0 && $said =~ /Configuration file is valid/ && $said !~ /WARNING|ALERT/ || diag($said) && 0;
 }
 
