@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -19,8 +20,9 @@ static void a_connection_that_does_not_block_fails_at_once(void **state)
 	struct error err = {0};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fds[8], got = 0;
-	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/certsync-listener.%d", (int)getpid());
-	unlink(address.sun_path);
+	char directory[] = P_tmpdir "/certsync-test-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/sock", directory);
 	int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(listening, (const struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(listening, 0), 0);
@@ -34,6 +36,7 @@ static void a_connection_that_does_not_block_fails_at_once(void **state)
 		close(fds[--got]);
 	close(listening);
 	unlink(address.sun_path);
+	assert_int_equal(rmdir(directory), 0);
 }
 
 int main(void)

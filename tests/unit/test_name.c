@@ -10,8 +10,10 @@
 #include <cmocka.h>
 
 #include "lib/core/error.h"
+#include "lib/core/mem.h"
 #include "lib/core/name.h"
 #include "lib/crypto/revision.h"
+#include "lib/crypto/verify.h"
 
 static void a_certificate_name_can_be_a_directory(void **state)
 {
@@ -160,6 +162,19 @@ static void an_error_gains_context_and_keeps_its_kind(void **state)
 	assert_int_equal(err.kind, ERROR_UNTRUSTED);
 }
 
+static void the_first_name_that_nothing_covers_is_found(void **state)
+{
+	(void)state;
+	char *const names[] = {"*.domain.pl", "domain.pl", "10.0.0.1"};
+	assert_null(verify_names(names, COUNT(names), NULL));
+	assert_null(verify_names(names, COUNT(names), (const char *const[]){"Mail.Domain.pl", "domain.pl", NULL}));
+	assert_null(verify_names(names, COUNT(names), (const char *const[]){"*.domain.pl", "10.0.0.1", NULL}));
+	assert_string_equal(
+		verify_names(names, COUNT(names), (const char *const[]){"domain.pl", "a.b.domain.pl", "c.pl", NULL}),
+		"a.b.domain.pl");
+	assert_string_equal(verify_names(names, 0, (const char *const[]){"domain.pl", NULL}), "domain.pl");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +182,7 @@ int main(void)
 		cmocka_unit_test(an_address_is_no_name),
 		cmocka_unit_test(an_agent_name_can_stand_in_authorized_keys),
 		cmocka_unit_test(a_star_stands_for_exactly_one_label),
+		cmocka_unit_test(the_first_name_that_nothing_covers_is_found),
 		cmocka_unit_test(a_revision_has_one_spelling),
 		cmocka_unit_test(text_is_cleaned_and_utf8_kept),
 		cmocka_unit_test(what_is_hidden_or_reorders_is_no_text),

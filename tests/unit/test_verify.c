@@ -649,19 +649,6 @@ static void what_only_strict_clients_refuse_is_told_apart(void **state)
 	issued_release(&authority);
 }
 
-static void the_first_name_that_nothing_covers_is_found(void **state)
-{
-	(void)state;
-	char *const names[] = {"*.domain.pl", "domain.pl", "10.0.0.1"};
-	assert_null(verify_names(names, COUNT(names), NULL));
-	assert_null(verify_names(names, COUNT(names), (const char *const[]){"Mail.Domain.pl", "domain.pl", NULL}));
-	assert_null(verify_names(names, COUNT(names), (const char *const[]){"*.domain.pl", "10.0.0.1", NULL}));
-	assert_string_equal(
-		verify_names(names, COUNT(names), (const char *const[]){"domain.pl", "a.b.domain.pl", "c.pl", NULL}),
-		"a.b.domain.pl");
-	assert_string_equal(verify_names(names, 0, (const char *const[]){"domain.pl", NULL}), "domain.pl");
-}
-
 /* ---- what a port serves ---- */
 
 static int served(const struct issued *which, const struct issued *const *rest, size_t count, const char *name)
@@ -750,7 +737,6 @@ int main(void)
 		cmocka_unit_test(an_empty_allow_allows_nothing),
 		cmocka_unit_test(a_certificate_that_expires_sooner_replaces_nothing_unless_told),
 		cmocka_unit_test(what_only_strict_clients_refuse_is_told_apart),
-		cmocka_unit_test(the_first_name_that_nothing_covers_is_found),
 		cmocka_unit_test(being_told_so_excuses_nothing_else),
 		cmocka_unit_test(what_a_port_serves_is_judged_as_a_client_would),
 		cmocka_unit_test(revisions_only_go_forward),

@@ -35,12 +35,14 @@ sub says_running {
 	$runs ? Story::write_file("$top/runs", '') : unlink "$top/runs";
 }
 
-# What the hub's own check has seen at the port.
-sub checked {
+# What the hub's own check has seen at the port, and when.
+sub row {
 	my $all = decode_json(($story->certsync('status', '--json'))[1]);
 	my ($row) = grep { $_->{endpoint} =~ /:$port/ } @{$all->{endpoints} // []};
-	return $row ? $row->{verdict} : '';
+	return $row // {verdict => '', checked => 0};
 }
+
+sub checked { return row()->{verdict} }
 
 sub machine_goes_down {
 	$story->stop($_) for qw(here hub nginx);
@@ -86,5 +88,17 @@ for my $says (0, 1) {
 		'the agent sees it by itself') or diag($story->log('here'));
 	ok($story->until('ok', sub { checked() eq 'ok' }, 120), 'and so does the hub\'s check') or diag(grep { !/event=command/ } map { "$_\n" } split /\n/, $story->log("hub"));
 }
+
+# ---- a push has the port checked, whatever its agents say ----
+
+# Without an agent nothing but the hub's start has it checked, and after that nothing does for a day.
+$story->stop($_) for qw(here hub);
+my $before = time;
+$story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
+ok($story->until('ok', sub { my $row = eval { row() } or return 0; $row->{verdict} eq 'ok' && $row->{checked} > $before }),
+	'the port is checked at the start');
+$story->stop('nginx');
+$story->start('push', "$Story::bin/certsync", 'push', '-c', "$top/hub.conf");
+ok($story->until('unreachable', sub { checked() eq 'unreachable' }), 'a push has it checked at once');
 
 done_testing();
