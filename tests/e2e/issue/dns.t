@@ -40,12 +40,14 @@ sub name_server {
 	my ($name, $address, $zones) = @_;
 	# Pebble wants the whole chain of a CNAME in one answer.
 	my $recursion = $name eq 'secondary' ? 'yes' : 'no';
+	# Two servers of one machine must not share the lock that BIND took up to 9.18; 9.20 knows it no more.
+	my $lock = `named -v` =~ /^BIND 9\.18\./ ? 'lock-file none;' : '';
 	Story::write_file("$top/$name/named.conf", <<"CONF");
 include "$top/hook.key";
 include "$top/rndc.key";
 controls { inet $address port 953 allow { any; } keys { rndc; }; };
 options {
-	directory "$top/$name"; pid-file "$top/$name/pid"; session-keyfile none; lock-file none;
+	directory "$top/$name"; pid-file "$top/$name/pid"; session-keyfile none; $lock
 	listen-on { $address; }; listen-on-v6 { none; };
 	query-source address $address; transfer-source $address; notify-source $address;
 	recursion $recursion; dnssec-validation no; notify-delay 0; allow-transfer { any; };
