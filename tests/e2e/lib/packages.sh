@@ -4,7 +4,7 @@
 #
 #   $scratch               a directory in memory; $packages, where `make deb` has put what it built
 #   machines_begin         builds the packages, where `make e2e` has not (CERTSYNC_DEB), and makes $base by debootstrap, with the
-#                          machine's own apt sources
+#                          machine's own apt sources; where CERTSYNC_BASE names a file, whoever comes first leaves it there for the others
 #   machine_new NAME       a machine of its own over $base, at $scratch/NAME
 #   in_machine NAME COMMAND…  runs a command in it, with the network of this machine (for apt)
 #   machine_boot NAME ADDRESS [OTHER]  processes and a network of its own; a cable to OTHER, which has been booted, where ADDRESS is
@@ -38,6 +38,19 @@ mirror() {
 }
 
 machine_base() {
+	mkdir "$base"
+	if [ -z "${CERTSYNC_BASE-}" ]; then
+		machine_bootstrap
+		return
+	fi
+	(
+		flock 9
+		[ -s "$CERTSYNC_BASE" ] || { machine_bootstrap && tar -C "$base" --xattrs --numeric-owner -cf "$CERTSYNC_BASE.new" . && mv "$CERTSYNC_BASE.new" "$CERTSYNC_BASE"; }
+	) 9>>"$CERTSYNC_BASE.lock" || return
+	[ -e "$base/etc" ] || tar -C "$base" --xattrs --numeric-owner -xpf "$CERTSYNC_BASE"
+}
+
+machine_bootstrap() {
 	local release from file
 	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 	from=$(mirror "$release")
