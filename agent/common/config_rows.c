@@ -7,6 +7,7 @@
 #include "lib/core/mem.h"
 #include "lib/probe/endpoint.h"
 
+#include <arpa/inet.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,8 +145,11 @@ static void check_run(struct config *c, const struct config_section *s, const ch
 
 static void check_allow(struct config *c, const struct config_section *s, const char *key, const char *value)
 {
-	if (!name_is_dns(value, true))
-		config_fault(c, s, key, "%s: \"%s\" is neither a DNS name nor *. in front of one", key, value);
+	unsigned char address[sizeof(struct in6_addr)];
+	bool is_address = inet_pton(AF_INET, value, address) == 1 || inet_pton(AF_INET6, value, address) == 1;
+	if (!is_address && (!name_is_dns(value, true) || name_is_address(value)))
+		config_fault(c, s, key, "%s: \"%s\" is neither a DNS name, nor *. in front of one, nor an address", key,
+			value);
 }
 
 static void check_sni(struct config *c, const struct config_section *s, const char *key, const char *value)

@@ -188,7 +188,7 @@ static void manifest_encode(const struct manifest *m, struct buf *out)
 	for (size_t i = 0; i < m->name_count; i++)
 		cJSON_AddItemToArray(names, cJSON_CreateString(m->names[i]));
 	if (json_print(o, out) < 0)
-		mem_abort(__func__); /* names are bounded by CHAIN_NAMES_MAX */
+		mem_abort(__func__); /* names are bounded by CHAIN_NAMES_TEXT_MAX */
 }
 
 static int take_names(const cJSON *o, struct manifest *m, struct error *err)

@@ -326,107 +326,6 @@ int chain_take_public_key(struct chain *c, struct error *err)
 	return 0;
 }
 
-/* ---- order ---- */
-
-static const char *subject_text(const X509 *certificate, char *text, size_t size)
-{
-	X509_NAME_oneline(X509_get_subject_name(certificate), text, (int)size);
-	return text;
-}
-
-static bool is_self_signed(X509 *certificate)
-{
-	bool self_signed = X509_self_signed(certificate, 1) == 1;
-	ERR_clear_error();
-	return self_signed;
-}
-
-/* Returns whether `issuer` has issued `subject`, by name and extensions first and then by the signature, since two
- * authorities may have one name. */
-static bool has_issued(X509 *issuer, X509 *subject)
-{
-	EVP_PKEY *key = X509_get0_pubkey(issuer);
-	bool issued = X509_check_issued(issuer, subject) == X509_V_OK && key && X509_verify(subject, key) == 1;
-	ERR_clear_error();
-	return issued;
-}
-
-static void drop_duplicates(struct chain *c)
-{
-	for (int i = sk_X509_num(c->rest) - 1; i >= 0; i--) {
-		X509 *certificate = sk_X509_value(c->rest, i);
-		bool again = X509_cmp(certificate, c->leaf) == 0;
-		for (int k = 0; k < i && !again; k++)
-			again = X509_cmp(certificate, sk_X509_value(c->rest, k)) == 0;
-		if (again)
-			X509_free(sk_X509_delete(c->rest, i));
-	}
-}
-
-/* Takes out of `rest` the certificate that has issued `subject`. Of two, it takes the one that is not a root, since
- * older clients need the longer chain. */
-static X509 *take_issuer(STACK_OF(X509) * rest, X509 *subject)
-{
-	int found = -1;
-	for (int i = 0; i < sk_X509_num(rest); i++) {
-		X509 *candidate = sk_X509_value(rest, i);
-		if (!has_issued(candidate, subject))
-			continue;
-		if (!is_self_signed(candidate)) {
-			found = i;
-			break;
-		}
-		found = found < 0 ? i : found;
-	}
-	return found < 0 ? NULL : sk_X509_delete(rest, found);
-}
-
-/* Returns whether this is a root beside the cross-signed form of itself: it belongs to the chain and is not sent. */
-static bool is_root_of(X509 *root, const struct chain *c, const STACK_OF(X509) * ordered)
-{
-	bool found = is_self_signed(root) && has_issued(root, c->leaf);
-	for (int i = 0; is_self_signed(root) && !found && i < sk_X509_num(ordered); i++)
-		found = has_issued(root, sk_X509_value(ordered, i));
-	return found;
-}
-
-static int check_left_over(const struct chain *c, const STACK_OF(X509) * ordered, struct error *err)
-{
-	for (int i = 0; i < sk_X509_num(c->rest); i++) {
-		char stranger[256], last[256];
-		X509 *certificate = sk_X509_value(c->rest, i);
-		if (is_root_of(certificate, c, ordered))
-			continue;
-		int count = sk_X509_num(ordered);
-		subject_text(count ? sk_X509_value(ordered, count - 1) : c->leaf, last, sizeof(last));
-		return error_set(err, ERROR_UNTRUSTED,
-			"chain: %s issued none of the others (the chain ends with %s): give the leaf and its "
-			"own issuers",
-			subject_text(certificate, stranger, sizeof(stranger)), last);
-	}
-	return 0;
-}
-
-int chain_order(struct chain *c, struct error *err)
-{
-	STACK_OF(X509) *ordered = sk_X509_new_null();
-	if (!ordered)
-		mem_abort(__func__);
-	drop_duplicates(c);
-	X509 *last = c->leaf, *issuer;
-	while (!is_self_signed(last) && (issuer = take_issuer(c->rest, last))) {
-		if (!sk_X509_push(ordered, issuer))
-			mem_abort(__func__);
-		last = issuer;
-	}
-	if (last != c->leaf && is_self_signed(last))
-		X509_free(sk_X509_pop(ordered));
-	int result = check_left_over(c, ordered, err);
-	sk_X509_pop_free(c->rest, X509_free);
-	c->rest = ordered;
-	return result;
-}
-
 /* ---- writing ---- */
 
 static int write_key(BIO *bio, EVP_PKEY *key, struct error *err)
@@ -664,15 +563,13 @@ static int add_name(struct chain_facts *f, const GENERAL_NAME *name, struct erro
 {
 	if (name->type != GEN_DNS && name->type != GEN_IPADD)
 		return 0;
-	if (f->name_count == CHAIN_NAMES_MAX)
-		return error_set(err, ERROR_UNTRUSTED, "names: more than %d names in one certificate: divide it",
-			CHAIN_NAMES_MAX);
 	char *text = name->type == GEN_DNS ? dns_name(name->d.dNSName) : address_name(name->d.iPAddress);
 	if (!text)
 		return error_set(err, ERROR_UNTRUSTED,
 			"names: subject alternative name %zu is empty, contains a NUL or is no address: "
 			"have the certificate issued anew",
 			f->name_count + 1);
+	f->names = mem_grow(f->names, f->name_count + 1, sizeof(*f->names));
 	f->names[f->name_count++] = text;
 	return 0;
 }
@@ -681,7 +578,6 @@ static int collect_names(const X509 *leaf, struct chain_facts *f, struct error *
 {
 	int critical, result = 0;
 	GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, &critical, NULL);
-	f->names = mem_array(CHAIN_NAMES_MAX, sizeof(*f->names));
 	if (!names && critical != -1)
 		result = openssl_error(err, ERROR_UNTRUSTED,
 			"names: the subject alternative names cannot be read, or stand there twice");
@@ -705,4 +601,12 @@ int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err)
 	}
 	*ret = f;
 	return 0;
+}
+
+size_t chain_names_fitting(const struct chain_facts *f)
+{
+	size_t count = 0, left = CHAIN_NAMES_TEXT_MAX;
+	for (; count < f->name_count && count < CHAIN_NAMES_MAX && strlen(f->names[count]) <= left; count++)
+		left -= strlen(f->names[count]);
+	return count;
 }

@@ -27,7 +27,7 @@ void chain_release(struct chain *c);
 void chain_free_x509(X509 **certificate);
 #define auto_x509 __attribute__((cleanup(chain_free_x509)))
 
-/* Parses PEM: the certificates of `certificates_pem`, leaf first, and one key of `key_pem` (with NULL and 0 there is
+/* Parses PEM: the certificates of `certificates_pem`, the first as the leaf, and one key of `key_pem` (with NULL and 0 there is
  * none; both may be the same combined text). It refuses no certificate, more than CHAIN_CERTIFICATES_MAX, an encrypted
  * key, two keys, a private key among the certificates unless the same text is given as key_pem, a TRUSTED CERTIFICATE,
  * a NUL byte, and more than CHAIN_PEM_MAX. Prose between blocks is passed over, and so are certificates in a separate
@@ -48,10 +48,6 @@ int chain_read_certificates(struct reader *r, struct chain *ret, struct error *e
 /* Gives a chain without a key the public half that its leaf has. */
 int chain_take_public_key(struct chain *c, struct error *err);
 
-/* Puts `rest` into the order of issuers and drops duplicates. A certificate that does not belong to the leaf is an
- * error: the second must have issued the first, and so on. A self-signed root at the end is dropped. */
-int chain_order(struct chain *c, struct error *err);
-
 /* Writes PEM blocks anew from DER, with nothing between them, and appends them to `out`. */
 enum chain_part { CHAIN_KEY = 1, CHAIN_LEAF = 2, CHAIN_REST = 4 };
 int chain_write_pem(const struct chain *c, unsigned parts, struct buf *out, struct error *err);
@@ -71,16 +67,20 @@ const char *chain_hex(const uint8_t sha256[CHAIN_SHA256_SIZE], char text[CHAIN_H
 int chain_unhex(const char *text, uint8_t ret[CHAIN_SHA256_SIZE]);
 
 /* The public facts of a leaf, as they travel in an offer. */
-enum { CHAIN_NAMES_MAX = 100 };
 struct chain_facts {
 	uint8_t fingerprint[CHAIN_SHA256_SIZE];
 	int64_t not_before, not_after; /* wall clock, seconds */
-	char key_type[16];             /* "ecdsa-p256", "rsa-2048", …; "other" */
+	char key_type[16];             /* "ecdsa-p256", "rsa-2048", "ed25519", …; "other" */
 	char issuer[256];              /* common name or one-line form, cleaned */
 	char **names;                  /* dNSName SANs, owned, lower case; iPAddress as text */
 	size_t name_count;
 };
-int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err); /* more names than the max: error */
+int chain_facts(const X509 *leaf, struct chain_facts *ret, struct error *err); /* however many names it has */
 void chain_facts_release(struct chain_facts *f);
+
+/* What is published, stored and told has at most so many names, of so many bytes together: authorities put some
+ * hundreds into one certificate. Returns how many of the names, from the first on, are within that. */
+enum { CHAIN_NAMES_MAX = 1000, CHAIN_NAMES_TEXT_MAX = 24 * 1024 };
+size_t chain_names_fitting(const struct chain_facts *f);
 
 #endif

@@ -109,6 +109,9 @@ static void type_text(EVP_PKEY *key, char *text, size_t size)
 		snprintf(text, size, "rsa-%d", EVP_PKEY_get_bits(key));
 		return;
 	}
+	/* They are told by name so that a refusal says what was given. */
+	if (EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448"))
+		snprintf(text, size, "%s", EVP_PKEY_is_a(key, "ED448") ? "ed448" : "ed25519");
 	if (!EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) != 1)
 		return;
 	EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit_parameters);
@@ -118,6 +121,8 @@ static void type_text(EVP_PKEY *key, char *text, size_t size)
 		snprintf(text, size, "ecdsa-p256");
 	else if (strcmp(group, SN_secp384r1) == 0)
 		snprintf(text, size, "ecdsa-p384");
+	else if (strcmp(group, SN_secp521r1) == 0)
+		snprintf(text, size, "ecdsa-p521");
 }
 
 const char *chain_key_type(EVP_PKEY *key, char text[CHAIN_KEY_TYPE_MAX])

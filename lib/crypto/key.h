@@ -28,7 +28,7 @@ int chain_write_key(const EVP_PKEY *key, struct buf *out, struct error *err);
  * together. */
 bool chain_key_is_sound(EVP_PKEY *key, EVP_PKEY *public_key);
 
-/* Writes the key's type, "ecdsa-p256", "rsa-2048", … or "other", into `text` and returns it. */
+/* Writes the key's type, "ecdsa-p256", "ecdsa-p521", "rsa-2048", "ed25519", … or "other", into `text` and returns it. */
 enum { CHAIN_KEY_TYPE_MAX = 16 };
 const char *chain_key_type(EVP_PKEY *key, char text[CHAIN_KEY_TYPE_MAX]);
 /* Makes a new private key: "ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072" or "rsa-4096". Returns NULL with the

@@ -173,6 +173,18 @@ X509 *anchors_issuer(const struct anchors *a, X509 *certificate)
 	return issuer;
 }
 
+bool anchors_build(const struct anchors *a, X509 *certificate, STACK_OF(X509) * others, int64_t now)
+{
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	if (!ctx || X509_STORE_CTX_init(ctx, a->store, certificate, others) != 1)
+		mem_abort(__func__);
+	X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(ctx), (time_t)now);
+	bool built = X509_verify_cert(ctx) == 1;
+	X509_STORE_CTX_free(ctx);
+	ERR_clear_error();
+	return built;
+}
+
 void anchors_free(struct anchors *a)
 {
 	if (!a)
@@ -440,22 +452,9 @@ static int allow_refusal(const char *name, const char *const *allow, struct erro
 		name, patterns);
 }
 
-/* `allow` cannot name the kinds of names that a TLS server does not use (addresses of mail, URIs, …), so they are
- * refused. */
-static int check_kinds(X509 *leaf, const char *const *allow, struct error *err)
-{
-	GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-	int result = 0;
-	for (int i = 0; result == 0 && i < sk_GENERAL_NAME_num(names); i++) {
-		int type = sk_GENERAL_NAME_value(names, i)->type;
-		if (type != GEN_DNS && type != GEN_IPADD)
-			result = allow_refusal("a name that is neither DNS nor address", allow, err);
-	}
-	GENERAL_NAMES_free(names);
-	return result;
-}
-
-static int check_allow(X509 *leaf, const struct chain_facts *f, const char *const *allow, struct error *err)
+/* Names that no TLS client looks at (addresses of mail, URIs, otherName of a directory) give nobody anything that `allow`
+ * could keep, so they are passed over (RFC 6125 section 6.4: dNSName and iPAddress are what is matched). */
+static int check_allow(const struct chain_facts *f, const char *const *allow, struct error *err)
 {
 	if (!allow)
 		return 0;
@@ -466,7 +465,7 @@ static int check_allow(X509 *leaf, const struct chain_facts *f, const char *cons
 		if (!allowed)
 			return allow_refusal(f->names[i], allow, err);
 	}
-	return check_kinds(leaf, allow, err);
+	return 0;
 }
 
 /* ---- sooner ---- */
@@ -484,13 +483,23 @@ static int check_sooner(const struct chain_facts *f, const struct verify_policy 
 
 /* ---- all rules ---- */
 
+/* What is served elsewhere may have more names; what is published has to fit into records and messages. */
+static int check_name_count(const struct chain_facts *f, struct error *err)
+{
+	if (chain_names_fitting(f) == f->name_count)
+		return 0;
+	return error_set(err, ERROR_UNTRUSTED,
+		"names: the certificate has %zu names; up to %d names of %d bytes together are taken: divide it",
+		f->name_count, CHAIN_NAMES_MAX, CHAIN_NAMES_TEXT_MAX);
+}
+
 static int verify_facts(
 	const struct chain *c, const struct chain_facts *f, const struct verify_policy *p, struct error *err)
 {
 	if (check_key_type(f, p->key_types, err) < 0 || check_key_match(c, p->key_is_vouched, err) < 0 ||
-		check_validity(f, p->now, err) < 0 || check_purpose(c->leaf, err) < 0 ||
-		check_names(f, p->required, err) < 0 || check_allow(c->leaf, f, p->allow, err) < 0 ||
-		check_order(c, err) < 0 || check_builds(c->leaf, c->rest, p->anchors, p->now, false, err) < 0)
+		check_validity(f, p->now, err) < 0 || check_purpose(c->leaf, err) < 0 || check_name_count(f, err) < 0 ||
+		check_names(f, p->required, err) < 0 || check_allow(f, p->allow, err) < 0 || check_order(c, err) < 0 ||
+		check_builds(c->leaf, c->rest, p->anchors, p->now, false, err) < 0)
 		return -1;
 	return check_sooner(f, p, err);
 }

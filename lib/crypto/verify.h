@@ -36,6 +36,9 @@ int anchors_check_directory(const char *path, struct error *err);
 /* Returns the anchor that signed this certificate, which the caller owns, or NULL when none did. */
 X509 *anchors_issuer(const struct anchors *a, X509 *certificate);
 
+/* Returns whether a certificate leads to an anchor, perhaps by way of others, which the caller owns; time counts. */
+bool anchors_build(const struct anchors *a, X509 *certificate, STACK_OF(X509) * others, int64_t now);
+
 struct verify_policy {
 	const struct anchors *anchors;
 	int64_t now;

@@ -41,7 +41,7 @@ static void add_served(cJSON *o, const struct check *c)
 	add_time(o, "not_after", c->facts.not_after);
 	cJSON_AddNumberToObject(o, "days_left", c->days_left);
 	cJSON *names = cJSON_AddArrayToObject(o, "names");
-	for (size_t i = 0; i < c->facts.name_count; i++)
+	for (size_t i = 0, count = chain_names_fitting(&c->facts); i < count; i++)
 		cJSON_AddItemToArray(names, cJSON_CreateString(c->facts.names[i]));
 	cJSON_AddBoolToObject(o, "name_match", c->name_match);
 	cJSON_AddNumberToObject(o, "sent", c->sent);

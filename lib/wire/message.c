@@ -28,7 +28,7 @@ struct message_probe *message_add_probe(struct message *m)
 
 void message_add_name(struct message *m, const char *name)
 {
-	if (m->name_count == CHAIN_NAMES_MAX)
+	if (m->name_count == MESSAGE_NAMES_MAX)
 		return;
 	m->names = mem_grow(m->names, m->name_count + 1, sizeof(*m->names));
 	m->names[m->name_count++] = mem_strdup(name);
@@ -215,7 +215,7 @@ static int take_offer(const cJSON *o, struct message *m, struct error *err)
 	const cJSON *element;
 	if (take_content(o, m, err) < 0)
 		return -1;
-	names = json_array(o, "names", CHAIN_NAMES_MAX, err);
+	names = json_array(o, "names", MESSAGE_NAMES_MAX, err);
 	if (!names)
 		return -1;
 	cJSON_ArrayForEach (element, names) {

@@ -23,6 +23,7 @@ enum {
 	MESSAGE_PROTOCOL_SIGNERS = 3, /* the first that has `signers` and `pinned` */
 	MESSAGE_HOLD_MAX = 7 * 86400, /* seconds */
 	MESSAGE_PROBES_MAX = 64,
+	MESSAGE_NAMES_MAX = 100, /* of a certificate: an offer has the first of them */
 	MESSAGE_TEXT_MAX = 1024,
 	MESSAGE_HOST_KEYS_MAX = 3072,
 	MESSAGE_SIGNERS_MAX = 512,

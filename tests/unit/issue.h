@@ -28,8 +28,8 @@ struct wish {
 	const struct issued *issuer; /* NULL: self-signed */
 	const char *san;             /* "DNS:mail.domain.pl,IP:10.0.0.1"; NULL: none */
 	const char *usage;           /* extended key usage; NULL: serverAuth, for an authority none; "": none */
-	const char *key_type;        /* NULL: ecdsa-p256; also "rsa-1024", "rsa-4104" (public), "ed25519" */
-	EVP_PKEY *key;               /* borrowed; NULL: a new one */
+	const char *key_type; /* NULL: ecdsa-p256; also "rsa-1024", "rsa-4104" (public), "ed25519", "ecdsa-p521" */
+	EVP_PKEY *key;        /* borrowed; NULL: a new one */
 	bool authority;
 	bool bare;        /* without key identifiers: names alone tell issuers apart */
 	int64_t from, to; /* 0, 0: a day ago to 90 days ahead of ISSUE_NOW */
@@ -69,6 +69,7 @@ static inline EVP_PKEY *issue_key(const char *type)
 	EVP_PKEY *key = strcmp(type, "rsa-1024") == 0 ? EVP_RSA_gen(1024)
 		: strcmp(type, "rsa-4104") == 0       ? issue_rsa_4104()
 		: strcmp(type, "ed25519") == 0        ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")
+		: strcmp(type, "ecdsa-p521") == 0     ? EVP_EC_gen("P-521")
 						      : chain_make_key(type, &err);
 	assert_non_null(key);
 	return key;

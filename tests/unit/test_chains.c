@@ -3,6 +3,7 @@
  * and our verdict is held against OpenSSL's own for a TLS server of this name, and for a sample against `openssl
  * verify` of this machine. */
 #include "lib/core/mem.h"
+#include "lib/crypto/chain_order.h"
 #include "lib/crypto/verify.h"
 #include "tests/unit/issue.h"
 #include "tests/unit/scratch.h"
@@ -333,21 +334,20 @@ static X509 *make_leaf(const struct names *n, const struct path *p, const struct
 static struct anchors *anchors;
 static X509_STORE *store;
 static struct {
-	unsigned chains, both, neither, stricter, sampled;
+	unsigned chains, both, mended, neither, stricter, sampled;
 } seen;
 
-/* Does with the chain what the agent's root half does with what arrives: it is read from text, put in order and
- * verified. */
-static bool ours(const struct chain *c)
+/* Does with the chain what is done with one that arrives: it is read from text, put in order and verified. `ret` is what
+ * would be served. */
+static bool ours(const struct chain *c, struct chain *ret)
 {
 	static const char *const required[] = {host, NULL};
 	const struct verify_policy policy = {.anchors = anchors, .now = ISSUE_NOW, .required = required};
 	auto_buf struct buf text = BUF_INIT(CHAIN_PEM_MAX);
-	auto_chain struct chain parsed = {0};
 	if (chain_write_pem(c, CHAIN_KEY | CHAIN_LEAF | CHAIN_REST, &text, &err) < 0)
 		return false;
-	return chain_parse_pem(text.data, text.len, text.data, text.len, &parsed, &err) == 0 &&
-		chain_order(&parsed, &err) == 0 && verify_chain(&parsed, &policy, &err) == 0;
+	return chain_parse_pem(text.data, text.len, text.data, text.len, ret, &err) == 0 &&
+		chain_order(ret, anchors, policy.now, &err) == 0 && verify_chain(ret, &policy, &err) == 0;
 }
 
 static bool openssls(const struct chain *c)
@@ -411,11 +411,13 @@ static void judge(const struct names *n, const struct path *p, const struct leaf
 	}
 	snprintf(what, sizeof(what), "names %s, by %s behind %s (%zu), leaf %s", n->label,
 		p->signer ? p->signer : "itself", count ? p->presented[0] : "nothing", count, l->label);
-	bool we = ours(&c), they = openssls(&c);
-	if (we && !they)
-		fail_msg("%s: accepted, and OpenSSL refuses it", what);
+	auto_chain struct chain served = {0};
+	bool we = ours(&c, &served), they = openssls(&c);
+	if (we && !openssls(&served))
+		fail_msg("%s: accepted, and OpenSSL refuses what would be served", what);
 	seen.chains++;
-	*(we ? &seen.both : they ? &seen.stricter : &seen.neither) += 1;
+	/* OpenSSL takes the first of two issuers, we take the one that leads to the anchor. */
+	*(we ? they ? &seen.both : &seen.mended : they ? &seen.stricter : &seen.neither) += 1;
 	if (seen.chains % SAMPLE == 0)
 		sample(&c, they, what);
 	chain_release(&c);
@@ -433,9 +435,9 @@ static void none_is_accepted_that_openssl_refuses(void **state)
 			for (size_t k = 0; k < COUNT(leaves); k++)
 				if (all || !i || !j || !k)
 					judge(&names[i], &paths[j], &leaves[k]);
-	printf("%u chains: %u accepted by OpenSSL and by us, %u by OpenSSL alone, %u by neither; %u beside "
-	       "openssl verify\n",
-		seen.chains, seen.both, seen.stricter, seen.neither, seen.sampled);
+	printf("%u chains: %u accepted by OpenSSL and by us, %u by us once in order, %u by OpenSSL alone, %u by "
+	       "neither; %u beside openssl verify\n",
+		seen.chains, seen.both, seen.mended, seen.stricter, seen.neither, seen.sampled);
 	assert_true(seen.chains >= 1000 && seen.both >= 100);
 }
 

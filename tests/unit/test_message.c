@@ -409,9 +409,9 @@ static void a_list_takes_no_more_than_its_room(void **state)
 {
 	(void)state;
 	auto_message struct message m = {0};
-	for (int i = 0; i < CHAIN_NAMES_MAX + 1; i++)
+	for (int i = 0; i < MESSAGE_NAMES_MAX + 1; i++)
 		message_add_name(&m, "mail.domain.pl");
-	assert_int_equal(m.name_count, CHAIN_NAMES_MAX);
+	assert_int_equal(m.name_count, MESSAGE_NAMES_MAX);
 }
 
 static void a_type_that_is_none_has_a_name_to_show(void **state)

@@ -87,7 +87,7 @@ static void find(struct pairing *ret)
 	cut_files(vault, &files, &left, cuts);
 	for (size_t i = 0; i < left.count; i++)
 		assert_null(memmem(left.file[i].data, left.file[i].len, begin, sizeof(begin) - 1));
-	pairing_find(&left, names, ISSUE_NOW, ret);
+	pairing_find(&left, names, NULL, ISSUE_NOW, ret);
 }
 
 static void expect(const char *file, const struct issued *first, const struct issued *second)
@@ -135,6 +135,22 @@ static void a_directory_of_many_domains_gives_the_one_with_the_names(void **stat
 	put("0/www.domain.pl.crt", &foreign, CHAIN_LEAF | CHAIN_REST);
 	put("0/www.domain.pl.key", &foreign, CHAIN_KEY);
 	expect("0/mail.domain.pl.crt", &older, NULL);
+}
+
+/* The texts are joined: the issuer first, the leaf behind it. */
+static void the_leaf_may_stand_behind_its_issuer(void **state)
+{
+	(void)state;
+	put("0/bundle.pem", &leaf, CHAIN_REST);
+	struct buf *text = &texts[files.count - 1];
+	const struct issued *const rest[] = {&middle};
+	auto_chain struct chain c = issued_chain(&leaf, rest, 1);
+	struct error err;
+	assert_int_equal(chain_write_pem(&c, CHAIN_LEAF, text, &err), 0);
+	files.file[files.count - 1].data = text->data;
+	files.file[files.count - 1].len = text->len;
+	put("0/privkey.pem", &leaf, CHAIN_KEY);
+	expect("0/bundle.pem", &leaf, NULL);
 }
 
 static void the_key_may_be_elsewhere(void **state)
@@ -265,6 +281,7 @@ int main(void)
 		TEST(certbot_live),
 		TEST(an_archive_gives_what_was_issued_last),
 		TEST(a_directory_of_many_domains_gives_the_one_with_the_names),
+		TEST(the_leaf_may_stand_behind_its_issuer),
 		TEST(the_key_may_be_elsewhere),
 		TEST(all_may_be_in_one_file),
 		TEST(a_leaf_alone_gets_its_issuer_and_no_root),

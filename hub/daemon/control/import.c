@@ -4,14 +4,17 @@
 #include "hub/daemon/publish/publish.h"
 #include "hub/common/key_cut.h"
 #include "lib/core/mem.h"
+#include "lib/core/clock.h"
 #include "lib/crypto/bundle.h"
+#include "lib/crypto/chain_order.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* Reads the pair of the files "key" and "chain", records of hub/common/key_cut.h, or of those whose names end with
  * `ending`. Returns 1, 0 when they are not there, or -1. */
-static int import_pair(const struct files *files, const char *ending, struct chain *ret, struct error *err)
+static int import_pair(const struct files *files, const char *ending, const struct anchors *anchors, struct chain *ret,
+	struct error *err)
 {
 	char key_name[16], chain_name[16];
 	snprintf(key_name, sizeof(key_name), "key%s", ending);
@@ -39,15 +42,16 @@ static int import_pair(const struct files *files, const char *ending, struct cha
 	*ret = of_chain.chain;
 	ret->key = steal(of_key.key);
 	of_chain.chain = (struct chain){0};
-	return chain_order(ret, err) < 0 ? -1 : 1;
+	return chain_order(ret, anchors, clock_wall(), err) < 0 ? -1 : 1;
 }
 
-int import_pairs(const struct files *files, struct chain pairs[STORE_PAIRS_MAX], struct error *err)
+int import_pairs(const struct files *files, const struct anchors *anchors, struct chain pairs[STORE_PAIRS_MAX],
+	struct error *err)
 {
-	int first = import_pair(files, "", &pairs[0], err);
+	int first = import_pair(files, "", anchors, &pairs[0], err);
 	if (first <= 0)
 		return first < 0 ? -1 : error_set(err, ERROR_USAGE, "the request came without a key and a chain");
-	int second = import_pair(files, "-2", &pairs[1], err);
+	int second = import_pair(files, "-2", anchors, &pairs[1], err);
 	if (second <= 0)
 		return second < 0 ? error_wrap(err, "the second pair") : 1;
 	if (pairing_kind(pairs[0].leaf) == pairing_kind(pairs[1].leaf))
@@ -64,7 +68,7 @@ static int import_files(struct client *c, const struct files *files, struct erro
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
 	bool unchanged;
 	snprintf(meta.reason, sizeof(meta.reason), "by uid %u", (unsigned)c->uid);
-	int count = import_pairs(files, pairs, err);
+	int count = import_pairs(files, c->hub->anchors, pairs, err);
 	int result =
 		count < 0 ? -1 : publish(c->hub, certificate, pairs, (size_t)count, &meta, &revision, &unchanged, err);
 	for (size_t i = 0; i < STORE_PAIRS_MAX; i++)

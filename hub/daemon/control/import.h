@@ -10,6 +10,7 @@
 void control_import(struct client *c, const cJSON *request);
 
 /* Returns the number of pairs, or -1; the caller releases all of `pairs` in either case. */
-int import_pairs(const struct files *files, struct chain pairs[STORE_PAIRS_MAX], struct error *err);
+int import_pairs(const struct files *files, const struct anchors *anchors, struct chain pairs[STORE_PAIRS_MAX],
+	struct error *err);
 
 #endif

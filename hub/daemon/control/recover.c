@@ -73,7 +73,7 @@ static void release(struct chain pairs[STORE_PAIRS_MAX])
 static int publish_archive(struct client *c, const struct loss *l, const struct files *files, struct error *err)
 {
 	struct chain pairs[STORE_PAIRS_MAX] = {0};
-	int count = import_pairs(files, pairs, err);
+	int count = import_pairs(files, c->hub->anchors, pairs, err);
 	int result = count < 0
 		? -1
 		: publish_these(c, l, pairs, (size_t)count, l->archive, "the local agent's archive", err);

@@ -2,6 +2,7 @@
 #include "hub/common/key_cut.h"
 #include "lib/core/mem.h"
 #include "lib/core/name.h"
+#include "lib/crypto/chain_order.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -18,6 +19,13 @@ struct part {
 	bool key_is_used;
 	bool covers, valid;
 	int64_t not_before, not_after;
+};
+
+/* What a pair is judged by. */
+struct scope {
+	const char *const *names; /* that it must have */
+	const struct anchors *anchors;
+	int64_t now;
 };
 
 void pairing_release(struct pairing *p)
@@ -49,7 +57,7 @@ static bool covers_all(const struct chain_facts *facts, const char *const *names
 	return true;
 }
 
-static void judge_leaf(struct part *p, const char *const *names, int64_t now)
+static void judge_leaf(struct part *p, const struct scope *in)
 {
 	struct error err;
 	struct chain_facts facts;
@@ -57,8 +65,8 @@ static void judge_leaf(struct part *p, const char *const *names, int64_t now)
 		return;
 	p->not_before = facts.not_before;
 	p->not_after = facts.not_after;
-	p->valid = facts.not_before <= now && now < facts.not_after;
-	p->covers = covers_all(&facts, names);
+	p->valid = facts.not_before <= in->now && in->now < facts.not_after;
+	p->covers = covers_all(&facts, in->names);
 	chain_facts_release(&facts);
 }
 
@@ -69,8 +77,7 @@ static void note_damage(struct pairing *ret, const char *name, const char *why)
 		snprintf(ret->damage, sizeof(ret->damage), "%.255s: %.700s", slash ? slash + 1 : name, why);
 }
 
-static void read_part(
-	const struct files *files, size_t i, const char *const *names, int64_t now, struct part *p, struct pairing *ret)
+static void read_part(const struct files *files, size_t i, struct part *p, struct pairing *ret)
 {
 	struct error err;
 	auto_key_cut struct key_cut cut = {.key = NULL};
@@ -85,8 +92,6 @@ static void read_part(
 	p->key = steal(cut.key);
 	p->chain = cut.chain;
 	cut.chain = (struct chain){0};
-	if (p->chain.leaf)
-		judge_leaf(p, names, now);
 }
 
 /* ---- pairing ---- */
@@ -136,9 +141,9 @@ static void complete(const struct part *parts, size_t count, struct chain *c)
 	}
 }
 
-static void find_key(struct part *parts, size_t count, struct part *p)
+static void find_key_of(X509 *certificate, struct part *parts, size_t count, struct part *p)
 {
-	EVP_PKEY *wanted = X509_get0_pubkey(p->chain.leaf);
+	EVP_PKEY *wanted = X509_get0_pubkey(certificate);
 	for (size_t i = 0; i < count && wanted; i++) {
 		if (!parts[i].key || EVP_PKEY_eq(parts[i].key, wanted) != 1)
 			continue;
@@ -152,17 +157,29 @@ static void find_key(struct part *parts, size_t count, struct part *p)
 	ERR_clear_error();
 }
 
-static void match(struct part *parts, size_t count, struct pairing *ret)
+/* Some tools write the leaf behind its issuers. An authority's own key, which may lie there too, makes no leaf. */
+static void find_key(struct part *parts, size_t count, struct part *p)
+{
+	find_key_of(p->chain.leaf, parts, count, p);
+	for (int i = 0; i < sk_X509_num(p->chain.rest) && !p->chain.key; i++) {
+		X509 *certificate = sk_X509_value(p->chain.rest, i);
+		if (X509_check_ca(certificate) == 0)
+			find_key_of(certificate, parts, count, p);
+	}
+}
+
+static void match(struct part *parts, size_t count, const struct scope *in, struct pairing *ret)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct error err;
 		if (!parts[i].chain.leaf)
 			continue;
 		find_key(parts, count, &parts[i]);
-		if (parts[i].chain.key && chain_order(&parts[i].chain, &err) < 0) {
+		if (parts[i].chain.key && chain_order(&parts[i].chain, in->anchors, in->now, &err) < 0) {
 			note_damage(ret, parts[i].name, err.message);
 			chain_free_pkey(&parts[i].chain.key);
 		}
+		judge_leaf(&parts[i], in);
 	}
 	/* This comes once all are in order, since they lend each other issuers. */
 	for (size_t i = 0; i < count; i++)
@@ -239,13 +256,15 @@ static void note_half_way(const struct part *parts, size_t count, struct pairing
 		ret->half_way[i] = true;
 }
 
-void pairing_find(const struct files *files, const char *const *names, int64_t now, struct pairing *ret)
+void pairing_find(const struct files *files, const char *const *names, const struct anchors *anchors, int64_t now,
+	struct pairing *ret)
 {
 	struct part parts[FILES_MAX] = {0};
+	const struct scope in = {names, anchors, now};
 	*ret = (struct pairing){0};
 	for (size_t i = 0; i < files->count; i++)
-		read_part(files, i, names, now, &parts[i], ret);
-	match(parts, files->count, ret);
+		read_part(files, i, &parts[i], ret);
+	match(parts, files->count, &in, ret);
 	note_half_way(parts, files->count, ret);
 	choose(parts, files->count, ret);
 	for (size_t i = 0; i < files->count; i++) {

@@ -1,8 +1,8 @@
 /* Which of the files at a watched source belong together. This does no I/O: files and clock go in, pairs come out.
  *
  * The files are what certsync-keys has left of them when it has taken their private keys out (hub/common/key_cut.h), so
- * keys are public halves. A pair is a file that begins with a certificate, and a file (or the same one) with its
- * private key, whatever they are called and in whichever of the watched paths they lie. A certificate that stands alone
+ * keys are public halves. A pair is a file with a certificate, wherever it stands in it, and a file (or the same
+ * one) with its private key, whatever they are called and in whichever of the watched paths they lie. A certificate that stands alone
  * in its file is completed by issuers from the other files.
  *
  * Of several pairs in one path one is chosen: the one that has all names, is valid now, was issued last, expires last,
@@ -15,6 +15,7 @@
 
 #include "hub/daemon/store.h"
 #include "lib/core/files.h"
+#include "lib/crypto/verify.h"
 
 enum pairing_kind { PAIRING_ECDSA, PAIRING_RSA, PAIRING_OTHER, PAIRING_KINDS };
 
@@ -32,8 +33,10 @@ void pairing_release(struct pairing *p);
 #define auto_pairing __attribute__((cleanup(pairing_release)))
 
 /* `files` are as the root half hands them over (hub/common/root_request.h), each a record of hub/common/key_cut.h; a
- * name begins with the number of its path. `names` are those that the certificate must have, ended by NULL. */
-void pairing_find(const struct files *files, const char *const *names, int64_t now, struct pairing *ret);
+ * name begins with the number of its path. `names` are those that the certificate must have, ended by NULL; `anchors` decide
+ * between cross-signed issuers (lib/crypto/chain_order.h) and may be NULL. */
+void pairing_find(const struct files *files, const char *const *names, const struct anchors *anchors, int64_t now,
+	struct pairing *ret);
 
 enum pairing_kind pairing_kind(const X509 *leaf);
 

@@ -125,7 +125,7 @@ static void judge(struct watched *s, const struct files *files)
 	struct revision revision;
 	struct error err;
 	bool unchanged;
-	pairing_find(files, (const char *const *)s->certificate->names, clock_wall(), &p);
+	pairing_find(files, (const char *const *)s->certificate->names, s->hub->anchors, clock_wall(), &p);
 	if (is_waiting(s, files, &p))
 		return;
 	chain_digest(p.pairs, p.count, digest);

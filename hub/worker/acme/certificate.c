@@ -1,6 +1,7 @@
 #include "hub/worker/acme/flow.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
+#include "lib/crypto/chain_order.h"
 #include "lib/crypto/verify.h"
 
 #include <string.h>
@@ -27,7 +28,12 @@ static int check_certificate(struct acme *a, struct chain *chain, struct error *
 		a->gone = true; /* it will never be for this one */
 		return openssl_error(err, ERROR_UNTRUSTED, "key-match: the server's certificate is for another key");
 	}
-	if (chain_order(chain, err) < 0)
+	/* Without anchors it is the hub's gate that says what is wrong with them. */
+	struct error ignored;
+	struct anchors *anchors = anchors_load(a->job.anchors, &ignored);
+	int result = chain_order(chain, anchors, clock_wall(), err);
+	anchors_free(anchors);
+	if (result < 0)
 		return -1;
 	if (!is_stale(a, chain))
 		return 0;
