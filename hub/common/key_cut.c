@@ -11,9 +11,11 @@ void key_cut_release(struct key_cut *c)
 	chain_release(&c->chain);
 }
 
-int key_cut_encode(const char *damage, const struct buf *spki, const struct buf *certificates, struct buf *out)
+int key_cut_encode(
+	const char *damage, const char *form, const struct buf *spki, const struct buf *certificates, struct buf *out)
 {
-	if (buf_put_string(out, damage) < 0 || buf_put_bytes(out, spki->data, spki->len) < 0)
+	if (buf_put_string(out, damage) < 0 || buf_put_string(out, form) < 0 ||
+		buf_put_bytes(out, spki->data, spki->len) < 0)
 		return -1;
 	return certificates->len ? buf_add(out, certificates->data, certificates->len) : buf_put_u8(out, 0);
 }
@@ -36,6 +38,7 @@ int key_cut_decode(const uint8_t *data, size_t len, struct key_cut *ret, struct 
 	size_t spki_len = 0;
 	*ret = (struct key_cut){.key = NULL};
 	read_string(&in, ret->damage, sizeof(ret->damage));
+	read_string(&in, ret->form, sizeof(ret->form));
 	const uint8_t *spki = read_bytes(&in, KEYS_SPKI_MAX, &spki_len);
 	if (!in.failed && spki_len)
 		ret->key = chain_public_key(spki, spki_len, err);

@@ -1,7 +1,9 @@
 #include "hub/keys/cut.h"
+#include "hub/keys/form.h"
 #include "hub/common/key_bring.h"
 #include "hub/common/key_cut.h"
 #include "lib/core/mem.h"
+#include "lib/crypto/der.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,14 +31,15 @@ void cut_file(struct vault *v, const void *text, size_t len, struct buf *out)
 	int result = 0;
 	if (mentions(text, len, "PRIVATE KEY-----"))
 		result = take_key(v, text, len, &spki, &err);
-	if (result == 0 && mentions(text, len, "CERTIFICATE-----"))
+	if (result == 0 && (mentions(text, len, "CERTIFICATE-----") || der_is_certificate_3(text, len)))
 		result = chain_cut_certificates(text, len, &certificates, &err);
 	if (result < 0) {
 		buf_reset(&spki);
 		buf_reset(&certificates);
 	}
 	/* The record cannot be too long, since what was read is bounded. */
-	if (key_cut_encode(result < 0 ? err.message : "", &spki, &certificates, out) < 0)
+	const char *form = spki.len || certificates.len ? "" : form_of(text, len);
+	if (key_cut_encode(result < 0 ? err.message : "", form, &spki, &certificates, out) < 0)
 		mem_abort(__func__);
 }
 
@@ -77,6 +80,6 @@ void cut_descriptor(struct vault *v, int fd, struct buf *out)
 	auto_buf struct buf text = BUF_INIT(CHAIN_PEM_MAX);
 	if (read_sealed(fd, &text, &err) == 0)
 		cut_file(v, text.data, text.len, out);
-	else if (key_cut_encode(err.message, &none, &none, out) < 0)
+	else if (key_cut_encode(err.message, "", &none, &none, out) < 0)
 		mem_abort(__func__);
 }

@@ -1,5 +1,6 @@
 #include "lib/crypto/chain.h"
 #include "lib/core/mem.h"
+#include "lib/crypto/der.h"
 #include "lib/crypto/seal.h"
 
 #include <arpa/inet.h>
@@ -150,8 +151,8 @@ static int take_key(const struct block *b, struct chain *c, struct error *err)
 {
 	if (strcmp(b->name, PEM_STRING_PKCS8) == 0 || strstr(b->header, "ENCRYPTED"))
 		return error_set(err, ERROR_PERMANENT,
-			"the private key is encrypted: write it without a passphrase, readable by its owner "
-			"alone");
+			"the private key is encrypted: write it without a passphrase, readable by its owner alone: umask "
+			"077; openssl pkey -in FILE -out NEW");
 	if (c->key)
 		return error_set(err, ERROR_PERMANENT, "two private keys: keep the one of the first certificate");
 	c->key = key_from_der(b->name, b->data, b->len, err);
@@ -250,70 +251,35 @@ EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err)
 
 /* ---- certificates as bytes ---- */
 
-/* Reads one element of DER at the front (X.690 section 8.1, definite lengths only). Returns its tag, or -1; *content
- * and *len are what is in it. */
-static int der_next(const uint8_t **at, size_t *left, const uint8_t **content, size_t *len)
-{
-	if (*left < 2)
-		return -1;
-	const uint8_t *in = *at;
-	size_t head = 2, octets = in[1] & 0x80 ? in[1] & 0x7f : 0;
-	*len = in[1];
-	if (in[1] & 0x80) {
-		if (octets < 1 || octets > 3 || *left < 2 + octets)
-			return -1;
-		*len = 0;
-		for (size_t i = 0; i < octets; i++)
-			*len = *len << 8 | in[2 + i];
-		head += octets;
-	}
-	if (*len > *left - head)
-		return -1;
-	*content = in + head;
-	*at = *content + *len;
-	*left -= head + *len;
-	return in[0];
-}
-
-/* A certificate is a sequence of two sequences and a bit string (RFC 5280 section 4.1); no form of a private key is. */
-static bool is_certificate_frame(const uint8_t *der, size_t len)
-{
-	static const int tags[] = {0x30, 0x30, 0x03};
-	const uint8_t *inside, *ignored;
-	size_t left, ignored_len;
-	if (der_next(&der, &len, &inside, &left) != 0x30 || len)
-		return false;
-	for (size_t i = 0; i < COUNT(tags); i++)
-		if (der_next(&inside, &left, &ignored, &ignored_len) != tags[i])
-			return false;
-	return left == 0;
-}
-
 struct cut {
 	struct buf *out;
 	size_t count, at;
 };
 
-static int cut_block(const struct block *b, void *context, struct error *err)
+static int cut_certificate(struct cut *cut, const void *der, size_t len, struct error *err)
 {
-	struct cut *cut = context;
-	if (refuse_trusted(b, err) < 0)
-		return -1;
-	if (!block_is_certificate(b))
-		return 0;
 	if (cut->count == CHAIN_CERTIFICATES_MAX)
 		return refuse_many(err);
-	if (!is_certificate_frame(b->data, (size_t)b->len))
+	if (!der_is_certificate(der, len))
 		return error_set(err, ERROR_PERMANENT, "a certificate is not valid DER");
-	if ((cut->count == 0 && buf_put_u8(cut->out, 0) < 0) || buf_put_bytes(cut->out, b->data, (size_t)b->len) < 0)
+	if ((cut->count == 0 && buf_put_u8(cut->out, 0) < 0) || buf_put_bytes(cut->out, der, len) < 0)
 		return error_set(err, ERROR_PERMANENT, "the certificates do not fit into %zu bytes", cut->out->max);
 	cut->out->data[cut->at] = (uint8_t)++cut->count;
 	return 0;
 }
 
+static int cut_block(const struct block *b, void *context, struct error *err)
+{
+	if (refuse_trusted(b, err) < 0)
+		return -1;
+	return block_is_certificate(b) ? cut_certificate(context, b->data, (size_t)b->len, err) : 0;
+}
+
 int chain_cut_certificates(const void *pem, size_t len, struct buf *out, struct error *err)
 {
 	struct cut cut = {.out = out, .at = out->len};
+	if (der_is_certificate_3(pem, len))
+		return cut_certificate(&cut, pem, len, err);
 	return each_block("certificates", pem, len, cut_block, &cut, err);
 }
 

@@ -39,7 +39,7 @@ int chain_parse_pem(const void *certificates_pem, size_t certificates_len, const
 EVP_PKEY *chain_parse_key(const void *pem, size_t len, struct error *err);
 
 /* Appends the DER of each block that says CERTIFICATE, in their order, as chain_write_certificates writes them (u8
- * count, bytes certificate…), and nothing else of the text. No X.509 is read; but it is made sure that each has the
+ * count, bytes certificate…), and nothing else of the text; or the one certificate that it is, in DER without PEM. No X.509 is read; but it is made sure that each has the
  * frame of a certificate and is not a key that calls itself one. Nothing is appended when there is none. */
 int chain_cut_certificates(const void *pem, size_t len, struct buf *out, struct error *err);
 /* Does the inverse, from a reader into a chain without a key. */

@@ -35,10 +35,13 @@ static int import_pair(const struct files *files, const char *ending, const stru
 		return error_set(err, ERROR_PERMANENT,
 			"certificates: a private key among the certificates: remove it there, it belongs into "
 			"its own file");
-	if (!of_chain.chain.leaf || !of_key.key)
-		return error_set(err, ERROR_PERMANENT,
+	if (!of_chain.chain.leaf || !of_key.key) {
+		const char *form = of_key.key ? of_chain.form : of_key.form;
+		return error_set(err, ERROR_PERMANENT, "%s%s%s",
 			of_key.key ? "certificates: there is no certificate in it"
-				   : "private key: there is no private key in it");
+				   : "private key: there is no private key in it",
+			form[0] ? ": it is " : "", form);
+	}
 	*ret = of_chain.chain;
 	ret->key = steal(of_key.key);
 	of_chain.chain = (struct chain){0};

@@ -19,6 +19,7 @@ struct part {
 	bool key_is_used;
 	bool covers, valid;
 	int64_t not_before, not_after;
+	char form[sizeof(((struct key_cut *)0)->form)];
 };
 
 /* What a pair is judged by. */
@@ -70,11 +71,16 @@ static void judge_leaf(struct part *p, const struct scope *in)
 	chain_facts_release(&facts);
 }
 
-static void note_damage(struct pairing *ret, const char *name, const char *why)
+static const char *base_name(const char *name)
 {
 	const char *slash = strchr(name, '/');
+	return slash ? slash + 1 : name;
+}
+
+static void note_damage(struct pairing *ret, const char *name, const char *why)
+{
 	if (!ret->damage[0])
-		snprintf(ret->damage, sizeof(ret->damage), "%.255s: %.700s", slash ? slash + 1 : name, why);
+		snprintf(ret->damage, sizeof(ret->damage), "%.255s: %.700s", base_name(name), why);
 }
 
 static void read_part(const struct files *files, size_t i, struct part *p, struct pairing *ret)
@@ -89,6 +95,7 @@ static void read_part(const struct files *files, size_t i, struct part *p, struc
 	}
 	if (cut.damage[0])
 		note_damage(ret, p->name, cut.damage);
+	snprintf(p->form, sizeof(p->form), "%s", cut.form);
 	p->key = steal(cut.key);
 	p->chain = cut.chain;
 	cut.chain = (struct chain){0};
@@ -256,6 +263,38 @@ static void note_half_way(const struct part *parts, size_t count, struct pairing
 		ret->half_way[i] = true;
 }
 
+/* ---- what is told where nothing belongs together ---- */
+
+static void leaf_text(const struct part *p, char *text, size_t size)
+{
+	struct error ignored;
+	struct chain_facts facts = {0};
+	if (chain_facts(p->chain.leaf, &facts, &ignored) < 0 || !facts.name_count)
+		snprintf(text, size, "a certificate without names of hosts");
+	else
+		snprintf(text, size, "a certificate for %.100s%s, whose key is in none of them", facts.names[0],
+			facts.name_count > 1 ? " and others" : "");
+	chain_facts_release(&facts);
+}
+
+static void note_found(const struct part *parts, size_t count, struct pairing *ret)
+{
+	size_t used = 0;
+	for (size_t i = 0; i < count && used < sizeof(ret->found); i++) {
+		char text[256] = "";
+		const struct part *p = &parts[i];
+		if (p->chain.leaf)
+			leaf_text(p, text, sizeof(text));
+		else if (p->key && !p->key_is_used)
+			snprintf(text, sizeof(text), "a private key whose certificate is in none of them");
+		else
+			snprintf(text, sizeof(text), "%s", p->form);
+		if (text[0])
+			used += (size_t)snprintf(ret->found + used, sizeof(ret->found) - used, "%s%.100s: %s",
+				used ? "; " : "", base_name(p->name), text);
+	}
+}
+
 void pairing_find(const struct files *files, const char *const *names, const struct anchors *anchors, int64_t now,
 	struct pairing *ret)
 {
@@ -267,6 +306,8 @@ void pairing_find(const struct files *files, const char *const *names, const str
 	match(parts, files->count, &in, ret);
 	note_half_way(parts, files->count, ret);
 	choose(parts, files->count, ret);
+	if (!ret->count)
+		note_found(parts, files->count, ret);
 	for (size_t i = 0; i < files->count; i++) {
 		chain_release(&parts[i].chain);
 		chain_free_pkey(&parts[i].key);

@@ -27,6 +27,8 @@ struct pairing {
 	 * all names without a key, or a file that is cut short (of any kind). */
 	bool half_way[PAIRING_KINDS];
 	char damage[ERROR_MESSAGE_MAX]; /* of a file that cannot be read as PEM; "": none such */
+	/* Where nothing belongs together: what each file has, as far as there is room. */
+	char found[ERROR_MESSAGE_MAX];
 };
 
 void pairing_release(struct pairing *p);

@@ -12,12 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STILL_SECONDS = 60 };
+
 struct watched {
 	struct watched *next;
 	struct hub *hub;
 	const struct hub_certificate *certificate;
 	struct event *timer;             /* asks for a second reading */
 	uint8_t last[CHAIN_SHA256_SIZE]; /* of the bytes handed over last */
+	int64_t changed_at;              /* monotonic, ms: when those came */
 	bool judged;                     /* those have been settled and dealt with */
 	int64_t read_at;
 	char left_out[256]; /* of the reading that is under way */
@@ -80,22 +83,36 @@ static bool misses_a_pair(struct watched *s, const struct pairing *p)
 	return missing;
 }
 
+/* Files that are being written become whole by themselves; those that have stood still for so long wait for a person. */
+static bool stands_still(const struct watched *s)
+{
+	return clock_monotonic_ms() - s->changed_at >= STILL_SECONDS * 1000;
+}
+
 static bool is_waiting(struct watched *s, const struct files *files, const struct pairing *p)
 {
-	const char *left_out = s->left_out[0] ? "; " : "", *damage = p->damage[0] ? "; " : "";
+	const char *left_out = s->left_out[0] ? "; " : "", *damage = p->damage[0] ? "; " : "",
+		   *found = p->found[0] ? "; " : "";
+	int64_t left = s->changed_at + STILL_SECONDS * 1000 - clock_monotonic_ms();
+	const struct timeval later = {left / 1000 + 1, 0};
+	enum log_level level = stands_still(s) ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING;
+	const char *state = stands_still(s) ? "nothing to publish for a minute" : "waiting";
 	if (misses_a_pair(s, p))
-		say(s, LOG_LEVEL_WARNING,
-			"waiting: of two pairs, ECDSA and RSA, one is incomplete%s%s: when it is complete, "
-			"or gone, this goes on",
-			damage, p->damage);
+		say(s, level,
+			"%s: of two pairs, ECDSA and RSA, one is incomplete%s%s: when it is complete, or gone, this goes on",
+			state, damage, p->damage);
+	else if (files->count == 0)
+		say(s, level, "%s: no file there is called *.pem, *.key, *.crt or *.cer, which are those that are read",
+			state);
 	else if (p->count == 0)
-		say(s, LOG_LEVEL_WARNING,
-			"waiting: none of the %zu files there is a private key that matches a certificate "
-			"chain among "
-			"them%s%.300s%s%s",
-			files->count, damage, p->damage, left_out, s->left_out);
+		say(s, level,
+			"%s: none of the %zu files there is a private key that matches a certificate chain among them"
+			"%s%.300s%s%.400s%s%s",
+			state, files->count, damage, p->damage, found, p->found, left_out, s->left_out);
 	else
 		return false;
+	if (!stands_still(s))
+		event_add(s->timer, &later);
 	return true;
 }
 
@@ -166,6 +183,7 @@ static void take_files(struct watched *s, const struct files *files)
 		return;
 	}
 	memcpy(s->last, hash, sizeof(hash));
+	s->changed_at = clock_monotonic_ms();
 	s->judged = false;
 	event_add(s->timer, &second);
 }

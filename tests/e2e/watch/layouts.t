@@ -33,6 +33,7 @@ my %watch = (
 	'combined.domain.pl' => {paths => ["$top/combined/current/all in one"]},
 	'chunks.domain.pl' => {paths => ["$top/chunks"]},
 	'twice.domain.pl' => {paths => [map { "$top/twice/$_" } qw(ecdsa rsa)]},
+	'forms.domain.pl' => {paths => ["$top/forms"]},
 );
 
 sub quoted { return join ', ', map { "\"$_\"" } @_ }
@@ -130,7 +131,7 @@ my %written = (
 
 # These directories are there before; the clients make their own.
 make_path(map { "$top/$_" } qw(acme.sh/acmesh.domain.pl_ecc plain keys combined/1 combined/2 chunks
-	twice/ecdsa twice/rsa));
+	twice/ecdsa twice/rsa forms));
 symlink '1', "$top/combined/current";
 configure();
 $pebble->prepare_clients;
@@ -140,6 +141,39 @@ ok($story->until('hub', sub { ($story->certsync('status'))[0] == 3 }), 'the hub 
 configure_agent();
 $story->enrol('here') or die Story::read_file("$top/join.log");
 $story->start_agent('here');
+
+# What authorities, appliances and secret stores hand out instead of PEM. What stands still is told as such at the end.
+subtest 'what is not PEM is called by its name, with the command that makes PEM of it' => sub {
+	my ($dir, $name) = ("$top/forms", 'forms.domain.pl');
+	$story->pair('forms', names => "DNS:$name");
+	my %forms = (
+		'a.pem' => ["pkcs12 -export -passout pass:x -inkey $top/forms.key -in $top/forms.crt", 'PKCS#12 .*openssl pkcs12 -nodes'],
+		'b.crt' => ["crl2pkcs7 -nocrl -outform DER -certfile $top/forms.crt", 'PKCS#7 in DER .*openssl pkcs7 -inform DER -print_certs'],
+		'c.cer' => ["crl2pkcs7 -nocrl -certfile $top/forms.crt", 'PKCS#7: openssl pkcs7 -print_certs'],
+		'd.key' => ["pkey -outform DER -in $top/forms.key", 'a private key in DER, .*openssl pkey -inform DER'],
+		'e.key' => ["ec -outform DER -in $top/forms.key", 'a private key in DER, .*openssl pkey -inform DER'],
+		'f.key' => ["pkcs8 -topk8 -outform DER -passout pass:x -in $top/forms.key", 'an encrypted private key in DER'],
+		'g.pem' => ["req -in $top/forms.csr", 'a request for a certificate'],
+	);
+	Story::write_file("$dir/mail.pfx", 'read is what has one of four endings');
+	waits_with($name, 'waiting: no file there is called', 'a directory without such files is told with their names');
+	for my $file (sort keys %forms) {
+		$story->openssl("$forms{$file}[0] -out $top/made");
+		rename "$top/made", "$dir/$file";
+		waits_with($name, "waiting: none of the 1 files.*; \Q$file\E: $forms{$file}[1]", "$file is named");
+		unlink "$dir/$file";
+	}
+	my $pem = Story::read_file("$top/forms.crt");
+	my %texts = ('h.crt' => ["\xff\xfe" . join('', map { "$_\0" } split //, $pem), 'text in UTF-16: iconv'],
+		'i.pem' => ['{"crt": "' . $pem =~ s/\n/\\n/gr . '"}', 'PEM whose lines end with the two characters .*, as in JSON: sed'],
+		'j.pem' => [$pem =~ s/\n/ /gr, 'PEM in which something stands on the line of BEGIN or END: sed']);
+	for my $file (sort keys %texts) {
+		Story::write_file("$top/made", $texts{$file}[0]);
+		rename "$top/made", "$dir/$file";
+		waits_with($name, "waiting: none of the 1 files.*; \Q$file\E: $texts{$file}[1]", "$file is named");
+		unlink "$dir/$file" if $file ne 'j.pem';
+	}
+};
 
 my %first;
 subtest 'what each client obtains is installed on the agent' => sub {
@@ -286,6 +320,20 @@ subtest 'of two pairs, one that is being replaced is waited for' => sub {
 	waits_with($name, 'waiting: of two pairs, ECDSA and RSA, one is incomplete', 'a new RSA key without its certificate');
 	system("cp $top/twice2.key $dir/ecdsa/key.pem; cp $top/twice2.crt $dir/ecdsa/cert.pem; cp $top/rsa2.crt $dir/rsa/cert.pem");
 	is(both_arrive($name, "$top/twice2.crt", "$top/rsa2.crt", 'both are replaced'), next_of($before), 'by one more revision');
+};
+
+subtest 'what has stood still for a minute is no longer said to be under way; DER is taken, and the leaf wherever it stands' => sub {
+	my ($dir, $name) = ("$top/forms", 'forms.domain.pl');
+	ok($story->until('a minute', sub { trouble($name, 'nothing to publish for a minute: none of the 1 files.*; j\.pem: PEM in which') }, 90),
+		'what stands still is told as what a person has to mend') or diag $story->log('hub');
+	like(($story->certsync('status'))[1], qr/nothing to publish for a minute/, 'in status, too');
+	unlink "$dir/j.pem";
+	system('cp', "$top/forms.key", "$dir/forms.key");
+	$story->openssl("x509 -in $top/forms.crt -outform DER -out $dir/forms.cer");
+	arrives($name, "$top/forms.crt");
+	$story->pair('behind', names => "DNS:$name", days => 21);
+	system("{ openssl x509 -in $top/ca.pem; cat $top/behind.crt; } >$dir/chain.pem; cp $top/behind.key $dir/behind.key");
+	arrives($name, "$top/behind.crt");
 };
 
 subtest 'a path that cannot be read is a fault of the configuration' => sub {
