@@ -194,7 +194,7 @@ my $both = join ' ', sort map { fingerprint_of($_) } qw(host second);
 ok($s->until('told', sub { pinned() eq $both }, 30), 'the hub tells of one that is to come, and the agent pins it')
 	or diag(Story::read_file($pins), $s->log('mail'), $s->log('hub'));
 $s->stop('sshd');
-system('kill -TERM ' . join ' ', grep { $_ } split ' ', `pgrep -x sshd`) if `pgrep -x sshd`;
+system('kill -TERM ' . join ' ', grep { $_ } split ' ', `pgrep -x 'sshd(-session|-auth)?'`) if `pgrep -x 'sshd(-session|-auth)?'`;
 $s->sshd_at('sshd', "$top/second", $listen);
 pull();
 ok(connected(), 'sshd changes it, and the agent comes back') or diag($s->log('mail'));
@@ -203,7 +203,7 @@ ok($s->until('told', sub { pinned() eq fingerprint_of('second') }, 30), 'the old
 	or diag(Story::read_file($pins), $s->log('mail'));
 connected();
 $s->stop('sshd');
-system('kill -TERM ' . join ' ', grep { $_ } split ' ', `pgrep -x sshd`) if `pgrep -x sshd`;
+system('kill -TERM ' . join ' ', grep { $_ } split ' ', `pgrep -x 'sshd(-session|-auth)?'`) if `pgrep -x 'sshd(-session|-auth)?'`;
 $s->sshd_at('sshd', "$top/third", $listen);
 pull();
 ok($s->until('refused', sub { `$Story::bin/certsync-agent status` =~ /NOT PINNED/ }, 30), 'one that nobody told of is refused')
