@@ -21,6 +21,8 @@
 
 /* This address and name are nobody's (RFC 5737, RFC 2606), so they stand for an agent from anywhere. */
 #define SSHD_ANYBODY "host=agent.invalid,addr=192.0.2.1"
+/* The directory that Debian's ssh.service makes when it starts (RuntimeDirectory=sshd). */
+#define SSHD_DIRECTORY "/run/sshd"
 
 enum { DUMP_MAX = 256 * 1024, DROP_IN_MAX = 64 * 1024, GROUPS_MAX = 32, SSH_PORT = 22 };
 
@@ -42,13 +44,27 @@ static uint16_t port_of(const char *ssh)
 	return colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : SSH_PORT;
 }
 
+/* Runs sshd for what it says of its configuration. Where ssh.socket waits and nobody has come in yet, the directory that
+ * sshd wants even for that is not there: it is made as that unit makes it, which then takes it over. */
+static int ask_sshd(const char *const *argv, struct buf *out, struct error *err)
+{
+	if (tool_run(argv, out, err) == 0)
+		return 0;
+	if (!strstr(err->message, "Missing privilege separation directory: " SSHD_DIRECTORY))
+		return -1;
+	mode_t before = umask(022);
+	int made = mkdir(SSHD_DIRECTORY, 0755);
+	umask(before);
+	return made < 0 ? -1 : tool_run(argv, out, err);
+}
+
 /* Appends what `sshd -T` prints for the account. */
 static int dump_sshd(const struct hub_config *c, struct buf *out, struct error *err)
 {
 	/* Without lport= sshd refuses to tell where there is a `Match LocalPort`. */
 	auto_free char *who = mem_printf("user=%s,%s,lport=%u", c->gate_user, SSHD_ANYBODY, port_of(c->ssh));
 	const char *const argv[] = {"sshd", "-T", "-C", who, NULL};
-	return tool_run(argv, out, err);
+	return ask_sshd(argv, out, err);
 }
 
 struct wish {
@@ -183,7 +199,7 @@ static int try_drop_in(const struct drop_in *d, struct error *err)
 	auto_buf struct buf said = BUF_INIT(DUMP_MAX), dump = BUF_INIT(DUMP_MAX);
 	struct sshd_verdict verdict;
 	struct wish wish;
-	if (tool_run(test, &said, err) < 0 || dump_sshd(d->config, &dump, err) < 0)
+	if (ask_sshd(test, &said, err) < 0 || dump_sshd(d->config, &dump, err) < 0)
 		return -1;
 	wish_for(d->config, &wish);
 	sshd_judge(buf_text(&dump), &wish.sshd, &verdict);
@@ -220,11 +236,11 @@ static int write_drop_in(void *what, struct error *err)
 	return error_wrap(err, DOCTOR_SSHD_DROP_IN " was taken back");
 }
 
-/* Returns the command that makes a running sshd read the file. */
+/* Returns the command that makes a running sshd read the file. One that ssh.socket will start reads it then. */
 static const char *reload_command(void)
 {
-	return access("/usr/lib/systemd/system/ssh.service", F_OK) == 0 ? "systemctl reload ssh"
-									: "systemctl reload sshd";
+	return access("/usr/lib/systemd/system/ssh.service", F_OK) == 0 ? "systemctl try-reload-or-restart ssh"
+									: "systemctl try-reload-or-restart sshd";
 }
 
 static void propose_drop_in(

@@ -320,6 +320,11 @@ subtest 'sshd' => sub {
 	$story->hub_conf(agents => ['here', map { "n$_" } 1 .. 12]);
 	doctor();
 	like(of('sshd'), qr/^warning +sshd: MaxStartups 10:30:100 refuses some when the 13 agents come at once\n +to do: the line: MaxStartups 29:30:58$/m, 'a line for all of sshd');
+	# Where ssh.socket waits and nobody has come in yet.
+	$story->run('rm -rf /run/sshd');
+	doctor();
+	like(of('sshd'), qr/^warning +sshd: MaxStartups 10:30:100 refuses/m, 'no sshd has run since the boot: what it will do is found out');
+	is(`stat -c '%U %G %a' /run/sshd`, "root root 755\n", 'its directory is as its unit makes it');
 	Story::write_file($drop_in, "# by hand\n", 0644);
 	Story::write_file('/etc/ssh/sshd_config', "AllowUsers admin\nUsePAM no\nHostKey $top/host\n");
 	is(doctor('--apply'), 1, 'a drop-in that sshd does not read');

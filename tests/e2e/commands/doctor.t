@@ -149,7 +149,7 @@ for my $how (qw(AllowUsers AuthenticationMethods ForceCommand all)) {
 		like(of('sshd'), qr/^wrong +sshd: $fault .*\n.*the line, below Match User certsync-gate: $line{$fault}$/m, "$how: and the line for $fault");
 	}
 	doctor('--apply');
-	like(of('sshd'), qr/done; now: systemctl reload ssh/, "$how: it is written") or diag($text);
+	like(of('sshd'), qr/done; now: systemctl try-reload-or-restart ssh/, "$how: it is written") or diag($text);
 	reread() or BAIL_OUT($story->log('sshd'));
 	ok(comes_in(), "$how: an agent comes in") or diag(Story::read_file("$top/ssh.log"), $story->log('sshd'));
 	my $written = Story::read_file($drop_in);
