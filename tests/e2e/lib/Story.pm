@@ -205,14 +205,15 @@ sub ends_clean {
 	is_deeply(\@findings, [], 'no sanitizer has found anything');
 }
 
-# key => 'rsa' or 'ecdsa' asks for a certificate of that kind alone.
+# key => 'rsa' or 'ecdsa' asks for a certificate of that kind alone; in => 'command' is what runs the client elsewhere.
 sub served {
 	my ($self, $where, %wish) = @_;
 	$where = "127.0.0.1:$where" if $where !~ /:/;
 	my $how = $wish{starttls} ? "-starttls $wish{starttls}" : '';
 	$how .= ' -tls1_2 -cipher ' . ($wish{key} eq 'rsa' ? 'aRSA' : 'aECDSA') if $wish{key};
 	$how .= ' -servername ' . ($wish{sni} // $name);
-	my $der = `timeout 10 openssl s_client -connect $where $how </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
+	my $in = $wish{in} // '';
+	my $der = `timeout 10 $in openssl s_client -connect $where $how </dev/null 2>/dev/null | openssl x509 -outform der 2>/dev/null`;
 	return $der eq '' ? '' : sha256_hex($der);
 }
 
