@@ -285,9 +285,10 @@ static enum need phase_dialogue(struct probe *p)
 	if (need != NEED_NEXT)
 		return need;
 	p->ssl = SSL_new(shared_context());
-	if (!p->ssl || SSL_set_fd(p->ssl, p->fd) != 1 || SSL_set_tlsext_host_name(p->ssl, p->sni) != 1 ||
+	if (!p->ssl || SSL_set_fd(p->ssl, p->fd) != 1 || (p->sni && SSL_set_tlsext_host_name(p->ssl, p->sni) != 1) ||
 		!restrict_key(p->ssl, p->key)) {
-		openssl_error(&p->result.error, ERROR_PERMANENT, "cannot begin TLS with the name \"%s\"", p->sni);
+		openssl_error(&p->result.error, ERROR_PERMANENT, "cannot begin TLS with the name \"%s\"",
+			p->sni ? p->sni : "");
 		p->result.state = PROBE_PROTOCOL;
 		return NEED_NOTHING;
 	}
@@ -475,7 +476,7 @@ struct probe *probe_start_key(struct event_base *base, const struct endpoint *en
 {
 	struct probe *p = mem_alloc(sizeof(*p));
 	p->endpoint = *endpoint;
-	p->sni = mem_strdup(sni);
+	p->sni = sni ? mem_strdup(sni) : NULL;
 	p->key = key;
 	p->timeout_ms = timeout_ms;
 	p->started = clock_monotonic_ms();

@@ -35,7 +35,7 @@ struct probe;
 typedef void probe_done(void *context, const struct probe_result *result);
 
 /* Starts a probe. `done` is called exactly once, from the loop and never from inside probe_start; after it the probe is
- * gone. `sni` is always sent. The deadline is for everything, the polite end included; one that passes during the
+ * gone. `sni` is sent; with NULL none is, as old clients do. The deadline is for everything, the polite end included; one that passes during the
  * polite end does not undo PROBE_SERVED. */
 struct probe *probe_start(struct event_base *base, const struct endpoint *endpoint, const char *sni, int timeout_ms,
 	probe_done *done, void *context);

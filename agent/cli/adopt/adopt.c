@@ -1,7 +1,8 @@
 #include "agent/cli/adopt/adopt.h"
 #include "agent/cli/adopt/apply.h"
-#include "agent/cli/services/discover.h"
 #include "agent/cli/adopt/plan.h"
+#include "agent/cli/adopt/table.h"
+#include "agent/cli/services/discover.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
@@ -50,7 +51,8 @@ static int make_plan(const struct cli_line *line, const struct agent_config *con
 	const char *names[CLI_PLAIN_MAX + 1] = {NULL};
 	for (int i = 0; i < line->plain_count; i++)
 		names[i] = line->plain[i];
-	discover_service(config, cli_value(line, "--service", 0), found);
+	/* What is left alone is looked at, too, when another service changes. */
+	discover_services(config, found);
 	if (plan_make(config, names, cli_value(line, "--service", 0), found, ret, err) < 0)
 		return -1;
 	return show(ret, err);
@@ -60,6 +62,18 @@ static int fail(const struct error *err)
 {
 	fflush(stdout);
 	return cli_fail(err->kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err->message);
+}
+
+/* The table of a plan that is not carried out. */
+static int show_table(const struct agent_config *config, const struct plan *plan, struct found *found)
+{
+	struct error err;
+	auto_sight struct sight now = {0};
+	if (sight_first(config, plan, found, NULL, &now, &err) < 0)
+		return fail(&err);
+	printf("\n");
+	table_print(plan, &now, NULL);
+	return CLI_DONE;
 }
 
 static int adopt_shown(const struct cli_line *line, const struct agent_config *config)
@@ -75,7 +89,7 @@ static int adopt_shown(const struct cli_line *line, const struct agent_config *c
 	if (make_plan(line, config, &found, &plan, &err) < 0)
 		return fail(&err);
 	print_summary(&plan, false);
-	return CLI_DONE;
+	return show_table(config, &plan, &found);
 }
 
 static int adopt_applied(const struct cli_line *line, const struct agent_config *config)
@@ -92,7 +106,7 @@ static int adopt_applied(const struct cli_line *line, const struct agent_config 
 	if (make_plan(line, config, &found, &plan, &err) < 0)
 		return fail(&err);
 	print_summary(&plan, true);
-	return plan.edit.count ? adopt_apply(config, &plan, &journal) : CLI_DONE;
+	return plan.edit.count ? adopt_apply(config, &plan, &found, &journal) : show_table(config, &plan, &found);
 }
 
 int command_agent_adopt(const struct cli_line *line)

@@ -1,5 +1,6 @@
 #include "agent/cli/adopt/apply.h"
-#include "agent/cli/adopt/ports.h"
+#include "agent/cli/adopt/revive.h"
+#include "agent/cli/adopt/table.h"
 #include "agent/cli/services/running.h"
 #include "agent/common/service.h"
 #include "lib/cli/cli.h"
@@ -7,18 +8,23 @@
 #include "lib/core/mem.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 
+enum { PAUSE_MS = 250 };
+
 struct apply {
 	const struct agent_config *config;
 	const struct plan *plan;
+	struct found *found;
 	struct adopt_journal *journal;
-	bool *running; /* by target */
-	struct adopt_looks before;
+	bool *running;            /* by target */
+	struct revival *revivals; /* by target */
+	struct sight before, after;
 	bool reloaded; /* some service may have read what we have written */
 };
 
@@ -172,12 +178,62 @@ static int change(struct apply *a, struct error *err)
 		return -1;
 	a->reloaded = true;
 	if (reload_all(a, err) < 0 || check_stopped(err) < 0 ||
-		adopt_look_until(a->config, a->plan, a->running, &a->before, err) < 0)
+		sight_changed(a->config, a->plan, &a->before, &a->after, err) < 0)
 		return -1;
 	return check_stopped(err);
 }
 
-static void undo(struct apply *a)
+/* ---- undoing ---- */
+
+static void start_ended(const struct apply *a, bool *started)
+{
+	for (size_t i = 0; i < a->plan->target_count; i++) {
+		const struct revival *r = &a->revivals[i];
+		auto_free char *command = revival_text(r);
+		struct error err;
+		if (!a->running[i] || started[i] || revival_runs(r))
+			continue;
+		started[i] = true;
+		if (revival_start(r, &err) < 0)
+			printf("%s has ended and cannot be started: %s: %s\n", r->service, command, err.message);
+		else
+			printf("%s has ended: started again: %s\n", r->service, command);
+	}
+}
+
+/* A service may end a while after it was told to reload. So this looks until every port serves what it did, and starts
+ * each service that has ended once. Returns how many are down in the end. */
+static size_t bring_back(const struct apply *a)
+{
+	struct error err;
+	size_t down = 0;
+	auto_free bool *started = mem_array(a->plan->target_count + 1, sizeof(bool));
+	int64_t deadline = clock_monotonic_ms() + 2 * a->config->probe_timeout * 1000;
+	int as_before;
+	while ((as_before = sight_unchanged(a->config, &a->before, &err)) < 0 && clock_monotonic_ms() < deadline) {
+		start_ended(a, started);
+		poll(NULL, 0, PAUSE_MS);
+	}
+	if (as_before < 0)
+		printf("not everything is served as before: %s\n", err.message);
+	for (size_t i = 0; i < a->plan->target_count; i++)
+		down += a->running[i] && !revival_runs(&a->revivals[i]);
+	return down;
+}
+
+/* This is the last that is printed, since nothing else matters as much. */
+static void tell_down(const struct apply *a)
+{
+	for (size_t i = 0; i < a->plan->target_count; i++) {
+		auto_free char *command = revival_text(&a->revivals[i]);
+		if (a->running[i] && !revival_runs(&a->revivals[i]))
+			cli_fail(CLI_FAILED, "%s is DOWN: it ran before, and does not now: %s", a->revivals[i].service,
+				command);
+	}
+}
+
+/* Returns how many services that ran before are down. */
+static size_t undo(struct apply *a)
 {
 	struct error err;
 	int result = a->journal->state ? adopt_journal_put_back(a->journal, &err) : 0;
@@ -185,11 +241,13 @@ static void undo(struct apply *a)
 		printf("not everything is as it was: %s\n", err.message);
 	if (a->reloaded && reload_all(a, &err) < 0)
 		printf("with the old files, too: %s\n", err.message);
+	size_t down = a->reloaded ? bring_back(a) : 0;
 	if (result >= 0 && adopt_journal_end(a->journal, &err) < 0)
 		printf("%s\n", err.message);
 	printf(result == 0           ? "all files are as they were\n"
 			: result > 0 ? "the other files are as they were; compare what was left with its backup\n"
 				     : "");
+	return down;
 }
 
 /* From now on the agent's root half writes the copies. */
@@ -209,6 +267,16 @@ static void print_backups(const struct adopt_journal *j)
 		printf("%s: as it was in %s\n", json_text(file, "path"), json_text(file, "backup"));
 }
 
+static void prepare_revivals(struct apply *a)
+{
+	auto_listening struct listening now;
+	listening_read(&now);
+	for (size_t i = 0; i < a->plan->target_count; i++)
+		for (size_t k = 0; k < a->found->count; k++)
+			if (strcmp(a->found->services[k].name, a->plan->targets[i].service->name) == 0)
+				revival_prepare(&a->found->services[k], &now, &a->revivals[i]);
+}
+
 static int apply(struct apply *a)
 {
 	struct error err;
@@ -216,31 +284,44 @@ static int apply(struct apply *a)
 		return cli_fail(CLI_FAILED, "nothing was changed: the configuration as it is now fails already: %s",
 			err.message);
 	ask_running(a);
-	if (adopt_look(a->config, a->plan, a->running, &a->before, &err) < 0)
+	prepare_revivals(a);
+	if (sight_first(a->config, a->plan, a->found, a->running, &a->before, &err) < 0)
 		return cli_fail(CLI_FAILED, "nothing was changed: %s", err.message);
 	if (change(a, &err) < 0) {
 		printf("undone: %s\n", err.message);
-		undo(a);
+		size_t down = undo(a);
 		fflush(stdout);
-		return cli_fail(CLI_FAILED, "%s", err.message);
+		cli_fail(CLI_FAILED, "%s", err.message);
+		if (down)
+			tell_down(a);
+		return CLI_FAILED;
 	}
 	print_backups(a->journal);
 	if (adopt_journal_end(a->journal, &err) < 0)
 		return cli_fail(CLI_FAILED, "%s", err.message);
 	if (a->plan->config_changes)
 		tell_root_half(a->config);
+	table_print(a->plan, &a->before, &a->after);
 	return CLI_DONE;
 }
 
-int adopt_apply(const struct agent_config *config, const struct plan *plan, struct adopt_journal *j)
+int adopt_apply(
+	const struct agent_config *config, const struct plan *plan, struct found *found, struct adopt_journal *j)
 {
 	struct apply *a = mem_alloc(sizeof(*a));
 	a->config = config;
 	a->plan = plan;
+	a->found = found;
 	a->journal = j;
-	a->running = mem_array(plan->target_count, sizeof(bool));
+	a->running = mem_array(plan->target_count + 1, sizeof(bool));
+	a->revivals = mem_array(plan->target_count + 1, sizeof(struct revival));
 	catch_stops();
 	int result = apply(a);
+	for (size_t i = 0; i < plan->target_count; i++)
+		revival_release(&a->revivals[i]);
+	sight_release(&a->before);
+	sight_release(&a->after);
+	free(a->revivals);
 	free(a->running);
 	free(a);
 	return result;

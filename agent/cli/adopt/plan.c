@@ -21,7 +21,9 @@ void plan_release(struct plan *p)
 		certificate_release(&p->certificates[i]);
 	free(p->certificates);
 	free(p->targets);
-	free(p->lefts);
+	for (size_t i = 0; i < p->leaf_count; i++)
+		free(p->leaves[i].path);
+	free(p->leaves);
 	edit_release(&p->edit);
 	buf_release(&p->told);
 	*p = (struct plan){0};
@@ -35,13 +37,20 @@ static bool is_there(const struct plan_certificate *c, const char *file)
 	return access(path, F_OK) == 0;
 }
 
+static bool is_kind(const struct present_leaf *leaf, const char *kind)
+{
+	return strncmp(leaf->key_type, kind, strlen(kind)) == 0;
+}
+
 static int read_leaf(struct plan_certificate *c, const char *file, struct error *err)
 {
 	auto_present struct present p = {0};
 	auto_free char *path = mem_printf("%s/%s", c->directory, file);
 	if (present_read(path, &p, err) < 0)
 		return -1;
-	memcpy(c->leaves[c->leaf_count++], p.fingerprint, CHAIN_SHA256_SIZE);
+	memcpy(c->leaves[c->leaf_count++], p.leaves[0].fingerprint, CHAIN_SHA256_SIZE);
+	c->rsa = c->rsa || is_kind(&p.leaves[0], "rsa");
+	c->ecdsa = c->ecdsa || is_kind(&p.leaves[0], "ecdsa");
 	return 0;
 }
 
@@ -221,7 +230,7 @@ static char *installed_file(const struct group *g, const struct found_use *u, si
 				break;
 		}
 		file = "haproxy";
-		ending = strncmp(present.key_type, "rsa", 3) == 0 ? ".rsa" : ".ecdsa";
+		ending = is_kind(&present.leaves[0], "rsa") ? ".rsa" : ".ecdsa";
 	}
 	return mem_printf("%s/%s.pem%s", c->directory, file, ending);
 }
@@ -299,22 +308,78 @@ static struct plan_target *target_of(struct plan *p, const struct plan_certifica
 	return &p->targets[p->target_count++];
 }
 
-/* Leaves the group as it is; it goes on presenting what it presents now. */
-static void leave(struct group *g, const char *why)
+/* Returns whether the certificate has a key of this leaf's kind. */
+static bool has_kind(const struct plan_certificate *c, const struct present_leaf *leaf)
+{
+	return (c->rsa || !is_kind(leaf, "rsa")) && (c->ecdsa || !is_kind(leaf, "ecdsa"));
+}
+
+/* Keeps in mind what the group presents now, and what becomes of it. */
+static void remember(struct group *g, const struct plan_certificate *instead, bool ours)
 {
 	struct plan *p = g->plan;
-	p->left++;
-	tell(g, first_of(g), "left", why);
 	for (size_t i = 0; i < g->found->use_count; i++) {
 		const struct found_use *u = &g->found->uses[i];
 		auto_present struct present present = {0};
 		struct error ignored;
 		if (!is_of(g, u) || !found_presents(u) || present_read(u->path, &present, &ignored) < 0)
 			continue;
-		p->lefts = mem_grow(p->lefts, p->left_count + 1, sizeof(*p->lefts));
-		p->lefts[p->left_count].service = g->found->name;
-		memcpy(p->lefts[p->left_count++].leaf, present.fingerprint, CHAIN_SHA256_SIZE);
+		for (size_t k = 0; k < present.leaf_count; k++) {
+			p->leaves = mem_grow(p->leaves, p->leaf_count + 1, sizeof(*p->leaves));
+			struct plan_leaf *leaf = &p->leaves[p->leaf_count++];
+			*leaf = (struct plan_leaf){.service = g->found->name,
+				.path = mem_strdup(u->path),
+				.certificate = instead,
+				.ours = ours};
+			leaf->cut = instead && !has_kind(instead, &present.leaves[k]);
+			memcpy(leaf->fingerprint, present.leaves[k].fingerprint, CHAIN_SHA256_SIZE);
+		}
 	}
+}
+
+/* Leaves the group as it is; it goes on presenting what it presents now. */
+static void leave(struct group *g, const char *why)
+{
+	g->plan->left++;
+	tell(g, first_of(g), "left", why);
+	remember(g, NULL, false);
+}
+
+/* Which kinds of keys the group has now. */
+static void kinds_of(const struct group *g, bool *ret_rsa, bool *ret_ecdsa)
+{
+	*ret_rsa = *ret_ecdsa = false;
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		auto_present struct present present = {0};
+		struct error ignored;
+		if (!is_of(g, u) || !found_presents(u) || present_read(u->path, &present, &ignored) < 0)
+			continue;
+		for (size_t k = 0; k < present.leaf_count; k++) {
+			*ret_rsa = *ret_rsa || is_kind(&present.leaves[k], "rsa");
+			*ret_ecdsa = *ret_ecdsa || is_kind(&present.leaves[k], "ecdsa");
+		}
+	}
+}
+
+/* Clients that take one kind of key alone are served by the certificate that has it. Where both kinds stand side by
+ * side, somebody wants both; of a single one of another kind it is told who loses. */
+static int check_kinds(struct group *g, struct error *err)
+{
+	bool rsa, ecdsa;
+	const struct plan_certificate *c = g->certificate;
+	kinds_of(g, &rsa, &ecdsa);
+	const char *lacks = rsa && !c->rsa ? "RSA" : ecdsa && !c->ecdsa ? "ECDSA" : NULL;
+	if (!lacks)
+		return 0;
+	error_set(err, ERROR_USAGE,
+		"clients that take %s keys alone would be cut off, since %s has none: key = {\"ecdsa-p256\", \"rsa-2048\"} "
+		"in its section of hub.conf orders both",
+		lacks, c->certificate->name);
+	if (rsa && ecdsa)
+		return error_wrap(err, "RSA and ECDSA stand side by side, and");
+	tell(g, first_of(g), "note", err->message);
+	return 0;
 }
 
 static int plan_group(struct group *g, struct error *err)
@@ -325,9 +390,10 @@ static int plan_group(struct group *g, struct error *err)
 		return 0;
 	if (is_done(g)) {
 		g->plan->done++;
+		remember(g, NULL, true);
 		return 0;
 	}
-	if (choose_all(g, &why) < 0 || check(g, &why) < 0) {
+	if (choose_all(g, &why) < 0 || check(g, &why) < 0 || check_kinds(g, &why) < 0) {
 		leave(g, why.message);
 		return 0;
 	}
@@ -336,6 +402,7 @@ static int plan_group(struct group *g, struct error *err)
 	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): choose_all looked at `first`, too */
 	target_of(g->plan, g->certificate, section_of(g->certificate->certificate, g->found->name));
 	g->plan->changed++;
+	remember(g, g->certificate, false);
 	tell(g, first, "gets", g->certificate->certificate->name);
 	return 0;
 }

@@ -23,7 +23,8 @@ struct plan_certificate {
 	struct revision revision;
 	uint8_t leaves[PLAN_LEAVES_MAX][CHAIN_SHA256_SIZE]; /* of a pair both */
 	size_t leaf_count;
-	bool named; /* on the command line */
+	bool rsa, ecdsa; /* the kinds of their keys */
+	bool named;      /* on the command line */
 };
 
 /* A service that gets something of a certificate. */
@@ -33,10 +34,14 @@ struct plan_target {
 	bool unknown; /* of something of it nobody can tell what it presents */
 };
 
-/* A certificate that a service goes on presenting. */
-struct plan_left {
+/* A certificate that a service presents now by a file that its configuration names. */
+struct plan_leaf {
 	const char *service;
-	uint8_t leaf[CHAIN_SHA256_SIZE];
+	char *path;                                 /* the file, owned */
+	const struct plan_certificate *certificate; /* takes its place; NULL: it stays */
+	bool ours;                                  /* it stays since it is what we install */
+	bool cut; /* the new one has no such kind of key: clients that take no other are told to lose */
+	uint8_t fingerprint[CHAIN_SHA256_SIZE];
 };
 
 struct plan {
@@ -44,8 +49,8 @@ struct plan {
 	size_t certificate_count;
 	struct plan_target *targets;
 	size_t target_count;
-	struct plan_left *lefts;
-	size_t left_count;
+	struct plan_leaf *leaves;
+	size_t leaf_count;
 	struct edit edit;
 	struct buf told;            /* lines: what is left as it is, and why; what is changed, in a word */
 	size_t changed, done, left; /* settings */

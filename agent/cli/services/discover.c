@@ -1,4 +1,5 @@
 #include "agent/cli/services/discover.h"
+#include "agent/cli/services/endpoints.h"
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/listening.h"
 #include "agent/cli/services/present.h"
@@ -49,49 +50,22 @@ static void look(const struct kind *k, const struct listening *listening, const 
 	s->running = listening_runs(listening, s->program);
 }
 
-/* Looks at the service `only`, or at all with NULL. */
-static void look_at_all(
-	const struct listening *listening, const struct agent_config *config, const char *only, struct found *ret)
+static void look_at_all(const struct listening *listening, const struct agent_config *config, struct found *ret)
 {
 	*ret = (struct found){.services = mem_array(COUNT(kinds), sizeof(*ret->services))};
 	for (size_t i = 0; i < COUNT(kinds); i++)
-		if ((!only || strcmp(kinds[i].name, only) == 0) && is_installed(&kinds[i]))
+		if (is_installed(&kinds[i]))
 			look(&kinds[i], listening, config, &ret->services[ret->count++]);
-}
-
-void discover_service(const struct agent_config *config, const char *only, struct found *ret)
-{
-	auto_listening struct listening listening;
-	listening_read(&listening);
-	look_at_all(&listening, config, only, ret);
 }
 
 void discover_services(const struct agent_config *config, struct found *ret)
 {
-	discover_service(config, NULL, ret);
+	auto_listening struct listening listening;
+	listening_read(&listening);
+	look_at_all(&listening, config, ret);
 }
 
 /* ---- endpoints ---- */
-
-/* Returns whether the part after the slash says more than the port does. */
-static bool must_say(const char *plain, const char *said)
-{
-	struct endpoint a, b;
-	struct error err;
-	if (endpoint_parse(plain, &a, &err) < 0 || endpoint_parse(said, &b, &err) < 0)
-		return true;
-	return a.protocol != b.protocol || a.inner != b.inner;
-}
-
-static char *endpoint_text(const char *address, const struct found_port *p)
-{
-	const char *proxy = p->proxy ? "+proxy" : "";
-	char *plain = mem_printf("%s:%u%s", address, p->port, proxy);
-	char *said = p->protocol ? mem_printf("%s:%u/%s%s", address, p->port, p->protocol, proxy) : mem_strdup(plain);
-	bool say = must_say(plain, said);
-	free(say ? plain : said);
-	return say ? said : plain;
-}
 
 /* Returns where the port is reached from here, or NULL when the service runs and does not listen there. */
 static char *endpoint_of(const struct listening *l, const struct found_service *s, const struct found_port *p)
@@ -102,14 +76,14 @@ static char *endpoint_of(const struct listening *l, const struct found_service *
 	if (s->running) {
 		if (!listening_find(l, s->program, p->address, p->port, address))
 			return NULL;
-		return endpoint_text(address, p);
+		return found_endpoint(address, p);
 	}
 	auto_free char *configured = strchr(p->address, ':') ? mem_printf("[%s]", p->address) : mem_strdup(p->address);
-	char *text = endpoint_text(p->address[0] ? configured : "127.0.0.1", p);
+	char *text = found_endpoint(p->address[0] ? configured : "127.0.0.1", p);
 	if (endpoint_parse(text, &ignored, &err) == 0)
 		return text;
 	free(text);
-	return endpoint_text("127.0.0.1", p);
+	return found_endpoint("127.0.0.1", p);
 }
 
 struct endpoints {
@@ -263,7 +237,7 @@ int discover_config(const char *const *hubs, const char *const *certificates, co
 	if (check_names(hubs, certificates, err) < 0)
 		return -1;
 	listening_read(&listening);
-	look_at_all(&listening, NULL, NULL, &found);
+	look_at_all(&listening, NULL, &found);
 	buf_addf(&text,
 		"# certsync-agent.conf(5), made from what was found on this node: look at it.\n"
 		"# certsync-agent adopt shows how each service would use the files below live/.\n");

@@ -16,8 +16,6 @@
 /* Finds every service of the table in discover.c that is installed here. It never fails as a whole. `config` is what
  * agent.conf says already, for the instances that it names; it is borrowed, or NULL when there is none. */
 void discover_services(const struct agent_config *config, struct found *ret);
-/* Finds the service of this name, if it is in the table; with NULL it finds all. */
-void discover_service(const struct agent_config *config, const char *only, struct found *ret);
 
 /* Appends the text of a first agent.conf, which agent_config_load() takes: these hubs, and a section for each
  * certificate with what it may contain and the services that present it. Each list ends with NULL. A service belongs to

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static void use_release(struct found_use *u)
 {
@@ -23,7 +24,10 @@ void found_service_release(struct found_service *s)
 		use_release(&s->uses[i]);
 	for (size_t i = 0; i < s->note_count; i++)
 		free(s->notes[i]);
+	for (size_t i = 0; i < s->name_count; i++)
+		free(s->names[i]);
 	free(s->uses);
+	free(s->names);
 	free(s->notes);
 	free(s->ports);
 	free(s->program);
@@ -60,6 +64,22 @@ void found_note(struct found_service *s, const char *fmt, ...)
 		return;
 	s->notes = mem_grow(s->notes, s->note_count + 1, sizeof(*s->notes));
 	s->notes[s->note_count++] = mem_strdup(text);
+}
+
+void found_name(struct found_service *s, const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+	const char *below = name[0] == '*' && name[1] == '.' ? name + 1 : name;
+	auto_free char *text = mem_printf("%s%s", below[0] == '.' ? "any" : "", below);
+	size_t len = strlen(text);
+	bool number = len && text[strspn(text, "0123456789.")] == '\0';
+	if (len == 0 || len > 253 || number || strspn(text, letters) != len)
+		return;
+	for (size_t i = 0; i < s->name_count; i++)
+		if (strcasecmp(s->names[i], text) == 0)
+			return;
+	s->names = mem_grow(s->names, s->name_count + 1, sizeof(*s->names));
+	s->names[s->name_count++] = steal(text);
 }
 
 static bool same_protocol(const char *a, const char *b)

@@ -46,6 +46,8 @@ struct found_service {
 	size_t port_count;
 	struct found_use *uses;
 	size_t use_count;
+	char **names; /* that it knows clients by: server_name, local_name, a row of a map; for SNI */
+	size_t name_count;
 	char **notes; /* what could not be read or is left to a person, a line each */
 	size_t note_count;
 	int groups;    /* how many have been given out */
@@ -69,6 +71,9 @@ bool found_presents(const struct found_use *use);
 /* At most FOUND_NOTES_MAX notes are kept, each once. */
 enum { FOUND_NOTES_MAX = 64 };
 void found_note(struct found_service *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Copies a name that clients may ask for, of which "*.x" and ".x" stand for a name below x. What is no name of a host
+ * is passed over. */
+void found_name(struct found_service *s, const char *name);
 /* Copies what it is given; what is there already is not added twice. */
 void found_port(struct found_service *s, const char *address, uint16_t port, const char *protocol, bool proxy);
 /* Adds "443", "*:443", "10.0.0.1:443", "[::1]:443" or "mail:smtp". Returns false when the text names no address with a

@@ -64,8 +64,14 @@ static void read_table(struct listening *l, const char *path, bool v6)
 		add_line(l, at, v6);
 }
 
+/* A service manager that hands a socket over holds it, too, and comes first in /proc. */
+static bool is_better_known(const struct listening_socket *s)
+{
+	return s->program[0] && strcmp(s->program, "systemd") != 0;
+}
+
 /* Returns whether root opened one of the sockets. */
-static bool name_sockets(struct listening *l, int process, const char *program)
+static bool name_sockets(struct listening *l, int process, pid_t pid, const char *program)
 {
 	bool roots = false;
 	int fd = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -85,8 +91,10 @@ static bool name_sockets(struct listening *l, int process, const char *program)
 			if (l->list[i].inode != inode)
 				continue;
 			roots = roots || l->list[i].roots;
-			if (!l->list[i].program[0])
-				snprintf(l->list[i].program, sizeof(l->list[i].program), "%s", program);
+			if (is_better_known(&l->list[i]))
+				continue;
+			snprintf(l->list[i].program, sizeof(l->list[i].program), "%s", program);
+			l->list[i].pid = pid;
 		}
 	}
 	closedir(dir);
@@ -119,7 +127,8 @@ static void read_process(struct listening *l, int proc, const char *pid)
 		return;
 	char program[LISTENING_PROGRAM_MAX];
 	snprintf(program, sizeof(program), "%.*s", (int)strcspn(buf_text(&comm), "\n"), buf_text(&comm));
-	if (!name_sockets(l, process, program) && !is_believed(process, pid, program))
+	bool roots = name_sockets(l, process, (pid_t)strtol(pid, NULL, 10), program);
+	if (!roots && !is_believed(process, pid, program))
 		return;
 	l->programs = mem_grow(l->programs, l->program_count + 1, sizeof(*l->programs));
 	memcpy(l->programs[l->program_count++], program, sizeof(program));

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 enum { LISTENING_PROGRAM_MAX = 16, LISTENING_ADDRESS_MAX = 46 };
 
@@ -19,6 +20,7 @@ struct listening_socket {
 	bool v6;
 	bool roots; /* opened by root, or by whoever runs this: a stranger's process has no such one */
 	char program[LISTENING_PROGRAM_MAX]; /* as the kernel keeps it; "": cannot be told */
+	pid_t pid;                           /* of that program; 0: cannot be told */
 };
 
 struct listening {

@@ -63,9 +63,10 @@ static int add_leaf(struct present *p, X509 *leaf, bool first, struct error *err
 		add_name(p, facts.names[i]);
 	if (facts.name_count == 0)
 		add_subject(p, leaf);
-	if (first) {
-		memcpy(p->key_type, facts.key_type, sizeof(p->key_type));
-		memcpy(p->fingerprint, facts.fingerprint, sizeof(p->fingerprint));
+	if (p->leaf_count < PRESENT_LEAVES_MAX) {
+		struct present_leaf *l = &p->leaves[p->leaf_count++];
+		memcpy(l->key_type, facts.key_type, sizeof(l->key_type));
+		memcpy(l->fingerprint, facts.fingerprint, sizeof(l->fingerprint));
 	}
 	p->self_signed = (first || p->self_signed) && is_self_signed(leaf);
 	chain_facts_release(&facts);
@@ -110,6 +111,17 @@ int present_read(const char *paths, struct present *ret, struct error *err)
 	else
 		*ret = p;
 	return result;
+}
+
+void present_take(X509 *leaf, struct present *ret)
+{
+	struct error ignored;
+	*ret = (struct present){0};
+	if (add_leaf(ret, leaf, true, &ignored) == 0)
+		return;
+	ret->leaf_count = 1;
+	chain_fingerprint(leaf, ret->leaves[0].fingerprint);
+	chain_key_type(X509_get0_pubkey(leaf), ret->leaves[0].key_type);
 }
 
 char *present_names(const struct present *p)

@@ -258,6 +258,8 @@ for (
 	['what is for other names', qr/haproxy: \S+:9: crt \/etc\/old\/other.pem: left: is for www.other.pl, and mail.domain.pl does not cover/],
 	['a map for other names', qr/postfix: \/etc\/postfix\/sni:2: .* left: is for www.other.pl/],
 	['what to do', qr/nothing was changed: .*--apply/],
+	['what a port would serve', qr/^127.0.0.1:993 +imap.domain.pl +imap.domain.pl \S+ \S+ +mail.domain.pl +certsync$/m],
+	['what a port would go on serving', qr/^127.0.0.1:8443 +www.other.pl +www.other.pl \S+ \S+ +the same +left to haproxy: \/etc\/old\/other.pem$/m],
 	)
 {
 	like($text, $_->[1], "it shows $_->[0]");
@@ -332,7 +334,8 @@ Story::write_file('/etc/postfix/.certsync-main.cf.12345678', 'half of it');
 is($exit, 0, 'adopt --apply') or diag($text);
 ok(!-e '/etc/postfix/.certsync-main.cf.12345678', 'what a killed write left is gone');
 like($text, qr/was interrupted.*put back.*\/etc\/postfix\/main.cf: put back/s, 'it puts back what the killed one had changed');
-like($text, qr/127.0.0.1:10025\/smtp\+proxy serves mail.domain.pl/, 'and looks at every port');
+like($text, qr/^127.0.0.1:10025\+proxy +\(none\), mail.domain.pl +mail.domain.pl \+1 ecdsa-p256 \Q@{[substr $print{old}, 0, 8]}\E +mail.domain.pl \+1 ecdsa-p256 \Q@{[substr $print{r0}, 0, 8]}\E +certsync$/m, 'and tells of every port');
+like($text, qr/^127.0.0.1:25 +www.other.pl +www.other.pl ecdsa-p256 \S+ +the same +left to postfix: \/etc\/old\/other.key \/etc\/old\/other.crt$/m, 'and of what is left');
 serves('adopted', 'r0');
 my $adopted = state_of_files();
 ok($adopted ne $before, 'the files are changed');

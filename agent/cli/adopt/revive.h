@@ -1,0 +1,29 @@
+/* A service that ran before it was touched and does not run any more is started again: by its unit where systemd has
+ * started it, else by its own command.
+ *
+ * How it is started is found out while it runs. A unit counts when systemd names a process of that service as its main
+ * one, and a process's words only when all of its user ids are root's (lib/service/process.h).
+ */
+#ifndef CERTSYNC_AGENT_CLI_ADOPT_REVIVE_H
+#define CERTSYNC_AGENT_CLI_ADOPT_REVIVE_H
+
+#include "agent/cli/services/found.h"
+#include "agent/cli/services/listening.h"
+
+struct revival {
+	const char *service; /* borrowed */
+	char *program;       /* owned */
+	char **words;        /* the command, owned, ended by NULL; NULL: not known */
+};
+
+void revival_release(struct revival *r);
+/* Finds out how the service is started. */
+void revival_prepare(const struct found_service *s, const struct listening *l, struct revival *ret);
+/* Returns whether any process of it still listens. */
+bool revival_runs(const struct revival *r);
+/* Starts it and does not wait; what it prints goes nowhere. */
+int revival_start(const struct revival *r, struct error *err);
+/* Returns the command for a person; the caller frees it. */
+char *revival_text(const struct revival *r);
+
+#endif
