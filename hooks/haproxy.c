@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -251,7 +250,7 @@ static int reload(const struct instance *i, const struct error *reason)
 			who);
 		return -1;
 	}
-	if (pidfd_send_signal(i->proc, SIGUSR2, NULL, 0) == 0)
+	if (proc_pidfd_signal(i->proc, SIGUSR2) == 0)
 		return 0;
 	fprintf(stderr, "haproxy: cannot signal the master %d: %s\n", (int)i->pid, strerror(errno));
 	return -1;

@@ -31,7 +31,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -178,7 +177,7 @@ static int send_signal(const struct master *m, int number)
 		return say(EXIT_FAILURE,
 			"%s, which user %s can write, names process %d of user %d: it is not signalled", m->file,
 			m->user->name, (int)m->process.pid, (int)m->process.uid);
-	if ((!is_his(m) || become(m->user) == 0) && pidfd_send_signal(m->proc, number, NULL, 0) == 0)
+	if ((!is_his(m) || become(m->user) == 0) && proc_pidfd_signal(m->proc, number) == 0)
 		return 0;
 	return say(EXIT_FAILURE, "cannot signal process %d: %s", (int)m->process.pid, strerror(errno));
 }

@@ -3,12 +3,12 @@
 #include "lib/core/fs.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
+#include "lib/core/proc.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -71,7 +71,7 @@ static int start(struct daemon_process *c, struct error *err)
 		close(pair[0]);
 		return -1;
 	}
-	c->pidfd = pidfd_open(c->pid, 0);
+	c->pidfd = proc_pidfd_open(c->pid);
 	if (c->pidfd < 0)
 		mem_abort(__func__);
 	c->heard = false;

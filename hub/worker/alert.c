@@ -2,6 +2,7 @@
 #include "hub/worker/talk.h"
 #include "hub/worker/mail.h"
 #include "hub/worker/confined.h"
+#include "hub/worker/protocols.h"
 #include "lib/core/clock.h"
 #include "lib/service/hook.h"
 #include "lib/core/mem.h"
@@ -141,7 +142,7 @@ static int deliver_mail(CURL *curl, struct delivery *d, struct error *err)
 	set_common(curl, d, reason);
 	if (print_mail(d, &mail, err) < 0 || (login && set_login(curl, d, err) < 0))
 		return -1;
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+	protocols_allow(curl, CURLPROTO_SMTP | CURLPROTO_SMTPS);
 	curl_easy_setopt(curl, CURLOPT_URL, smtp);
 	curl_easy_setopt(curl, CURLOPT_MAIL_FROM, json_text(d->job, "from"));
 	curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
@@ -182,7 +183,7 @@ static int deliver_webhook(CURL *curl, struct delivery *d, struct error *err)
 	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 	headers = curl_slist_append(headers, "Expect:");
 	set_common(curl, d, reason);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	protocols_allow(curl, CURLPROTO_HTTP | CURLPROTO_HTTPS);
 	curl_easy_setopt(curl, CURLOPT_URL, json_text(d->job, "target"));
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "certsync/" CERTSYNC_VERSION);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);

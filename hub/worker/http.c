@@ -1,4 +1,5 @@
 #include "hub/worker/http.h"
+#include "hub/worker/protocols.h"
 #include "hub/common/jws.h"
 #include "lib/core/base64.h"
 #include "lib/core/clock.h"
@@ -161,7 +162,7 @@ static bool set_anchors(CURL *curl, const char *ca_file)
 
 static bool set_limits(CURL *curl)
 {
-	return curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https") == CURLE_OK &&
+	return protocols_allow(curl, CURLPROTO_HTTPS) == CURLE_OK &&
 		curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
 		curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
 		curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&

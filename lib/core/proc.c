@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -205,6 +206,16 @@ void proc_kill_orphans(const pid_t *known, size_t count)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
+}
+
+int proc_pidfd_open(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int proc_pidfd_signal(int process, int number)
+{
+	return (int)syscall(SYS_pidfd_send_signal, process, number, NULL, 0);
 }
 
 const char *proc_status_text(int wait_status)

@@ -41,6 +41,12 @@ pid_t proc_spawn(const struct proc_spec *spec, struct error *err);
  * The children of one that dies become ours before its death is told, so none is left when this returns. */
 void proc_kill_orphans(const pid_t *known, size_t count);
 
+/* A process by descriptor, close-on-exec, which is readable when it has ended. pidfd_open(2) and pidfd_send_signal(2) are called
+ * by their numbers, since glibc has functions for them only from 2.36 on. Both return -1 with errno. proc_pidfd_signal takes
+ * the process's directory in /proc, too. */
+int proc_pidfd_open(pid_t pid);
+int proc_pidfd_signal(int process, int number);
+
 /* Returns a text for messages, like "exited 3" or "was killed by signal 9 (Killed)", in static storage. */
 const char *proc_status_text(int wait_status);
 

@@ -1,6 +1,7 @@
 #include "lib/service/hook.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
+#include "lib/core/proc.h"
 #include "lib/core/redact.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -209,7 +209,7 @@ int hook_run(const struct hook_call *call, struct hook_result *ret, struct error
 	close(output[1]);
 	int result = -1;
 	if (r.pid >= 0) {
-		r.pidfd = pidfd_open(r.pid, 0);
+		r.pidfd = proc_pidfd_open(r.pid);
 		result = r.pidfd < 0 ? fail_unwatched(&r, errno, call, ret, err) : run_to_end(&r, call, ret, err);
 		if (r.pidfd >= 0)
 			close(r.pidfd);

@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,24 +21,6 @@
 __attribute__((constructor)) static void name_process(void)
 {
 	prctl(PR_SET_NAME, program_invocation_short_name);
-}
-
-long syscall(long number, ...)
-{
-	static long (*next)(long, long, long, long, long, long, long);
-	long word[6];
-	va_list args;
-	if (number >= SYS_landlock_create_ruleset && number <= SYS_landlock_restrict_self) {
-		errno = ENOSYS;
-		return -1;
-	}
-	if (!next)
-		*(void **)&next = dlsym(RTLD_NEXT, "syscall");
-	va_start(args, number);
-	for (int i = 0; i < 6; i++)
-		word[i] = va_arg(args, long);
-	va_end(args);
-	return next(number, word[0], word[1], word[2], word[3], word[4], word[5]);
 }
 
 struct awaited {
@@ -72,9 +53,8 @@ static int start(struct awaited *a)
 	return status;
 }
 
-int pidfd_open(pid_t pid, unsigned flags)
+static int pidfd_open_here(pid_t pid)
 {
-	(void)flags;
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -1;
@@ -89,4 +69,24 @@ int pidfd_open(pid_t pid, unsigned flags)
 	close(ends[1]);
 	errno = status;
 	return -1;
+}
+
+long syscall(long number, ...)
+{
+	static long (*next)(long, long, long, long, long, long, long);
+	long word[6];
+	va_list args;
+	if (number >= SYS_landlock_create_ruleset && number <= SYS_landlock_restrict_self) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "syscall");
+	va_start(args, number);
+	for (int i = 0; i < 6; i++)
+		word[i] = va_arg(args, long);
+	va_end(args);
+	if (number == SYS_pidfd_open)
+		return pidfd_open_here((pid_t)word[0]);
+	return next(number, word[0], word[1], word[2], word[3], word[4], word[5]);
 }

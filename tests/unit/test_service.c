@@ -1,12 +1,12 @@
 /* Hooks that do what hooks must not do, and what the agent makes of it. */
 #include "agent/common/service.h"
 #include "lib/core/clock.h"
+#include "lib/core/proc.h"
 #include "tests/unit/scratch.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/pidfd.h>
 
 static const struct content entry = {.revision = {1, 7}, .leaf = {0xab}};
 
@@ -138,7 +138,7 @@ static void running_tells_running_stopped_and_neither(void **state)
 
 static bool is_gone(pid_t pid)
 {
-	auto_close int fd = pidfd_open(pid, 0);
+	auto_close int fd = proc_pidfd_open(pid);
 	struct pollfd end = {.fd = fd, .events = POLLIN};
 	return fd < 0 ? errno == ESRCH : poll(&end, 1, 10000) == 1;
 }

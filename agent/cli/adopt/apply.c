@@ -6,6 +6,7 @@
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
+#include "lib/core/proc.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 
 enum { PAUSE_MS = 250 };
 
@@ -254,7 +254,7 @@ static size_t undo(struct apply *a)
 static void tell_root_half(const struct agent_config *config)
 {
 	auto_close int process = running_root_half(config->path);
-	if (process >= 0 && pidfd_send_signal(process, SIGHUP, NULL, 0) == 0)
+	if (process >= 0 && proc_pidfd_signal(process, SIGHUP) == 0)
 		printf("%s: certsync-agent-root reads it again\n", config->path);
 	else
 		printf("%s: certsync-agent-root does not run here: it reads it when it starts\n", config->path);

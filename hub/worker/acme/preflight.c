@@ -3,6 +3,7 @@
 #include "hub/worker/talk.h"
 #include "hub/common/url.h"
 #include "hub/worker/confined.h"
+#include "hub/worker/protocols.h"
 #include "lib/core/mem.h"
 
 #include <curl/curl.h>
@@ -161,7 +162,7 @@ static bool set_up(struct preflight *p, struct visit *v)
 	CURL *c = v->curl;
 	return curl_easy_setopt(c, CURLOPT_URL, url) == CURLE_OK &&
 		curl_easy_setopt(c, CURLOPT_CONNECT_TO, v->connect_to) == CURLE_OK &&
-		curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+		protocols_allow(c, CURLPROTO_HTTP | CURLPROTO_HTTPS) == CURLE_OK &&
 		curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK &&
 		curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L) == CURLE_OK &&
