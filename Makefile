@@ -314,6 +314,9 @@ install: all
 	ln -sf ../lib/certsync/certsync-hub-root $(DESTDIR)$(PREFIX)/sbin/certsync-hub-root
 	ln -sf ../lib/certsync/certsync-agent-root $(DESTDIR)$(PREFIX)/sbin/certsync-agent-root
 	for section in 1 5 7; do install -D -m 644 -t $(DESTDIR)$(MANDIR)/man$$section man/*.$$section || exit 1; done
+	install -d $(DESTDIR)$(MANDIR)/man8
+	ln -sf ../man1/certsync-agent.1 $(DESTDIR)$(MANDIR)/man8/certsync-agent-root.8
+	ln -sf ../man1/certsync.1 $(DESTDIR)$(MANDIR)/man8/certsync-hub-root.8
 	install -D -m 644 -t $(DESTDIR)$(UNITDIR) examples/systemd/*.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d examples/systemd/sysusers.d/*.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d examples/systemd/tmpfiles.d/*.conf
