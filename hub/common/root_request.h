@@ -54,7 +54,9 @@ struct hub_reply {
 	enum hub_request_op op;
 	char certificate[NAME_CERTIFICATE_MAX];
 	bool ok;
-	char text[1024]; /* the reason when not ok */
+	/* The reason when not ok. Of a reading that is ok: why the port of `page` is not to be had, or is in use, by the daemon itself
+	 * maybe; empty: it is free. The daemon cannot try another port than those with which it was confined. */
+	char text[1024];
 	uint32_t number; /* reading: which one it was */
 };
 

@@ -125,27 +125,33 @@ static bool keep_places(struct hub_config *next, const struct hub_config *now)
 	return same;
 }
 
-/* What this process may reach was settled when it started; a configuration that needs more is for the next process. */
-static bool can_reach(struct hub *hub, const struct hub_config *config)
+enum reachable { REACHABLE, UNREACHABLE, BY_ANOTHER };
+
+/* What this process may reach was settled when it started; a configuration that needs more is for the next process, which must find
+ * its port free, since there is no way back then. */
+static enum reachable can_reach(struct hub *hub, const struct hub_config *config, const char *port_fault)
 {
 	struct reach *wanted = reach_of(config);
-	bool can = reach_covers(hub->reach, wanted);
+	const bool ports = reach_covers_ports(hub->reach, wanted), files = reach_covers_files(hub->reach, wanted);
 	reach_free(wanted);
-	if (can)
-		return true;
-	if (!hub->root) {
-		log_event(LOG_LEVEL_ERROR, "reload",
-			"result=refused reason=\"it names files or a port that this process may not reach: restart it\"");
-		return false;
+	if (ports && files)
+		return REACHABLE;
+	if (!hub->root || (!ports && *port_fault)) {
+		const char *reason =
+			hub->root ? port_fault : "it names files or a port that this process may not reach: restart it";
+		log_event(LOG_LEVEL_ERROR, "reload", "result=refused reason=\"%s\"", reason);
+		reading_refuse(&hub->reading, "%s", reason);
+		return UNREACHABLE;
 	}
 	log_event(LOG_LEVEL_NOTICE, "reload",
 		"result=restart reason=\"it names files or a port that this process may not reach: certsync-hub-root starts it again\"");
 	event_base_loopbreak(hub->base);
-	return false;
+	return BY_ANOTHER;
 }
 
-/* Returns false when this process ends, and another one takes the configuration. */
-static bool reload(struct hub *hub)
+/* `port_fault` says why a port of `page` that is new cannot be had; empty: it can. Returns false when this process ends, and another one
+ * takes the configuration. */
+static bool reload(struct hub *hub, const char *port_fault)
 {
 	struct error err;
 	auto_buf struct buf faults = BUF_INIT(DAEMON_FAULTS_MAX);
@@ -162,9 +168,10 @@ static bool reload(struct hub *hub)
 		reading_refuse(
 			&hub->reading, "state, run, http, users and group change only at a restart; the rest holds");
 	}
-	if (!can_reach(hub, config)) {
+	const enum reachable reachable = can_reach(hub, config, port_fault);
+	if (reachable != REACHABLE) {
 		hub_config_free(config);
-		return false;
+		return reachable == UNREACHABLE;
 	}
 	struct hub_config *old = hub->config;
 	close_configured(hub);
@@ -213,7 +220,8 @@ static void take_reply(struct hub *hub, const struct frame *frame)
 		control_keys_written(hub, reply.ok, reply.text);
 		joining_keys_written(hub, reply.ok, reply.text);
 	} else if (reply.op == HUB_REQUEST_READING) {
-		if (reading_answered(&hub->reading, reply.number, reply.ok ? NULL : reply.text) && reload(hub))
+		if (reading_answered(&hub->reading, reply.number, reply.ok ? NULL : reply.text) &&
+			reload(hub, reply.ok ? reply.text : ""))
 			reading_end(&hub->reading);
 	} else if (reply.ok) {
 		watched_left_out(hub, reply.certificate, reply.text);
@@ -423,7 +431,7 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 		reading_begin(&hub->reading);
 		ask_root(hub, HUB_REQUEST_READING);
 	} else {
-		reload(hub);
+		reload(hub, "");
 	}
 }
 

@@ -83,11 +83,16 @@ static bool covers(const struct reach *now, const char *path)
 	return found;
 }
 
-bool reach_covers(const struct reach *now, const struct reach *wanted)
+bool reach_covers_files(const struct reach *now, const struct reach *wanted)
 {
 	for (size_t i = OWN; i < wanted->count; i++)
 		if (!covers(now, wanted->paths[i].path))
 			return false;
+	return true;
+}
+
+bool reach_covers_ports(const struct reach *now, const struct reach *wanted)
+{
 	return wanted->ports[1] == 0 || wanted->ports[1] == now->ports[0] || wanted->ports[1] == now->ports[1];
 }
 

@@ -14,9 +14,10 @@ struct reach;
 struct reach *reach_of(const struct hub_config *config);
 void reach_free(struct reach *r); /* NULL is allowed */
 
-/* Returns whether all that `wanted` has is within what `now` has. State and run are not compared, since they change
- * only with a restart. */
-bool reach_covers(const struct reach *now, const struct reach *wanted);
+/* These return whether the files, and the ports, that `wanted` has are within what `now` has. State and run are not compared, since
+ * they change only with a restart. */
+bool reach_covers_files(const struct reach *now, const struct reach *wanted);
+bool reach_covers_ports(const struct reach *now, const struct reach *wanted);
 
 /* Confines the process for good. Logs what the kernel lacks. */
 void reach_confine(const struct reach *r);

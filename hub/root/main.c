@@ -4,6 +4,7 @@
  */
 #include "hub/root/authorized_keys.h"
 #include "hub/common/config.h"
+#include "hub/common/port.h"
 #include "hub/common/root_request.h"
 #include "hub/common/scan.h"
 #include "hub/root/children.h"
@@ -192,8 +193,14 @@ static void take_keys(struct root *r, const struct hub_request *request)
 
 static void send_reading(struct root *r)
 {
+	struct error err;
 	struct hub_reply reply = {.op = HUB_REQUEST_READING, .ok = !r->unread, .number = r->reading};
-	snprintf(reply.text, sizeof(reply.text), "%s", r->unread ? r->unread : "");
+	const struct supervisor *daemon = children_daemon(&r->children);
+	if (r->unread)
+		snprintf(reply.text, sizeof(reply.text), "%s", r->unread);
+	else if (r->config->page &&
+		port_try(r->config->page, daemon->has_user ? daemon->user.uid : geteuid(), &err) < 0)
+		snprintf(reply.text, sizeof(reply.text), "page: %.1000s", err.message);
 	send_reply(r, &reply);
 }
 

@@ -113,6 +113,15 @@ reload();
 ok(said(qr/event=reload result=refused error=".*127\.0\.0\.1:$story->{http}/), 'so is a page at a port that is taken');
 change();
 as_before('a page that cannot be');
+# The process that would take a port that is new is another one, from which there is no way back.
+my $other = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', ReuseAddr => 1) or die $!;
+my $daemon = $story->child('hub', qr/certsync\0hub/);
+change(page => '"127.0.0.1:' . $other->sockport . '"');
+reload();
+ok(said(qr/event=reload result=refused (?:reason|error)="page: cannot listen at 127\.0\.0\.1:${\$other->sockport}\b.*in use/), 'and one at a port of somebody else');
+change();
+as_before('a page at a port of somebody else');
+is($story->child('hub', qr/certsync\0hub/), $daemon, 'with the daemon of before');
 # The command waits: what it has said is so, with nothing to wait for behind it.
 sub reload_waits {
 	my ($exit, $pattern, $why) = @_;
@@ -131,6 +140,14 @@ change(anchors => "\"$top/none.pem\"");
 reload_waits(1, qr{the new configuration does not hold: anchors: .*none\.pem}, 'what the daemon alone finds out');
 change();
 reload_waits(0, qr/^\z/, 'mended');
+change(page => '"127.0.0.1:' . $other->sockport . '"');
+reload_waits(1, qr/the new configuration does not hold: page: cannot listen at .*in use/, 'a port of somebody else');
+my $free = $other->sockport;
+close $other;
+reload_waits(0, qr/^\z/, 'the same port, which is free now');
+ok($story->until('the page', sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$free") }), '  and the page is there');
+change();
+reload_waits(0, qr/^\z/, 'without a page');
 change(admin_group => '"nogroup"');
 reload_waits(1, qr/the new configuration does not hold: state, run, http, users and group change only at a restart; the rest holds/, 'what needs a restart');
 change();
