@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # The packages on a machine whose first process is a real systemd: units that become active when they are ready, what their processes may
-# write, a reload that ends when the new configuration holds and fails when it does not, a watchdog that acts, a boot after which all is there,
+# write, a reload that ends when the new configuration holds and fails when it does not, watchdogs that act, a boot after which all is there,
 # the service with the right file, and a purge that leaves this service what it needs.
 use strict;
 use warnings;
@@ -129,6 +129,15 @@ for my $name (qw(certsync-hub certsync-agent)) {
 	$m->does("kill -STOP $pid", '  the root half hangs');
 	ok($story->until('restart', sub { my $now = $m->main_pid($name); $now ne $pid && $now ne '0' && $m->active($name) eq 'active' }, 180),
 		'  systemd ends it and starts another') or diag($m->said("journalctl -u $name --no-pager | tail -n 20"));
+}
+# A daemon is its root half's to watch, which waits for minutes, whatever the unit says: both at the same time, therefore.
+sub daemon_of { return $m->said("pgrep -P " . $m->main_pid($_[0]) . " -f '^/usr/lib/certsync/certsync(-agent run| hub) '") }
+my %daemon = map { ($_ => daemon_of($_)) } qw(certsync-hub certsync-agent);
+$m->does("kill -STOP $daemon{$_}", "$_: its daemon hangs") for sort keys %daemon;
+for my $name (sort keys %daemon) {
+	ok($story->until('restart', sub { my $now = daemon_of($name); $now ne '' && $now ne $daemon{$name} }, 300), "$name: its root half ends it and starts another")
+		or diag($m->said("journalctl -u $name --no-pager | tail -n 20"));
+	is($m->said("systemctl show -p NRestarts --value $name"), 1, "$name: which the unit has nothing to do with");
 }
 ok($story->until('verified', sub { ($m->shell('certsync status'))[0] == 0 }, 120), 'all is verified again') or diag($m->said('certsync status'));
 
