@@ -9,7 +9,6 @@
 set -u
 # shellcheck source=tests/e2e/lib/packages.sh
 . "$(dirname "$(readlink -f "$0")")/../lib/packages.sh"
-readme=$here/../../../README.md
 name=mail.domain.pl
 commands=0 edits=0
 
@@ -96,12 +95,11 @@ type_at() {
 }
 
 says() {
-	ok "the README says: $1" grep -qF -- "$1" "$readme"
+	ok "the README says: $1" "$here/readme" says "$1"
 }
 
-# Returns the indented block of the README that begins with this line, up to its end.
 block() {
-	awk -v first="$1" '!on && index($0, "    " first) == 1 { on = 1 } on && !/^    / && !/^$/ { exit } on { print substr($0, 5) }' "$readme"
+	"$here/readme" block "$1"
 }
 
 edited() {
