@@ -53,9 +53,9 @@ static int ask_sshd(const char *const *argv, struct buf *out, struct error *err)
 	if (!strstr(err->message, "Missing privilege separation directory: " SSHD_DIRECTORY))
 		return -1;
 	mode_t before = umask(022);
-	int made = mkdir(SSHD_DIRECTORY, 0755);
+	bool there = mkdir(SSHD_DIRECTORY, 0755) == 0 || errno == EEXIST;
 	umask(before);
-	return made < 0 ? -1 : tool_run(argv, out, err);
+	return there ? tool_run(argv, out, err) : -1;
 }
 
 /* Appends what `sshd -T` prints for the account. */
