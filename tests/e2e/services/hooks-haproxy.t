@@ -268,10 +268,12 @@ subtest 'a buffer of another size' => sub {
 		configure($cfg, 8443, "$live/haproxy.pem");
 		Story::write_file($cfg, Story::read_file($cfg) =~ s/^global$/global\n\ttune.bufsize $size/mr);
 		$master = haproxy('-W', '-f', $cfg);
+		# What no buffer of the usual size takes, and so shows whether HAProxy was asked for its own.
 		my $fingerprint = $story->pair('big', names => join ',', "DNS:$Story::name", map { "DNS:name$_.domain.pl" } 1 .. ($few ? 300 : 800));
 		Story::write_file("$live/fullchain.pem", pem('big.crt'));
 		Story::write_file("$live/privkey.pem", pem('big.key'), 0600);
 		Story::write_file("$live/haproxy.pem", pem('big.crt', 'big.key'), 0600);
+		cmp_ok(length pem('big.crt', 'big.key'), '>', $few ? 8192 : 16384, 'a file that is larger than the buffers ' . ($few ? 'here' : 'usually are'));
 		says("a chain of " . length(pem('big.crt')) . " bytes at tune.bufsize $size", 0, $like, 'reload');
 		is_served($fingerprint, 'and it is served');
 	}
