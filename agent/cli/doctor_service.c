@@ -154,7 +154,7 @@ void doctor_service_files(struct doctor_findings *f, const void *config)
 {
 	auto_found struct found found = {0};
 	struct looking l = {f, config, &found, NULL};
-	discover_services(config, &found);
+	discover_services(config, NULL, &found);
 	size_t good = each(config, see_files, &l);
 	const struct found_service *dovecot = found_of(&found, "dovecot");
 	if (dovecot && each(config, is_dovecot, NULL))
@@ -242,7 +242,7 @@ void doctor_service_ports(struct doctor_findings *f, const void *config)
 	auto_found struct found found = {0};
 	auto_listening struct listening listening;
 	struct looking l = {f, config, &found, &listening};
-	discover_services(config, &found);
+	discover_services(config, NULL, &found);
 	listening_read(&listening);
 	size_t good = each(config, see_ports, &l);
 	if (good)

@@ -86,7 +86,133 @@ static void nginx(void **state)
 	found_service_release(&found);
 }
 
+/* Each block with a certificate of its own and no key has that of the block around. */
+static void nginx_keys_from_around(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "n.conf");
+	scratch_write(s, "snippet", "ssl_certificate /old/a;\n", 0644);
+	auto_free char *text =
+		mem_printf("http {\nssl_certificate_key /old/k;\nserver { server_name a.x ~^b; include %s/snip*; }\n"
+			   "server { server_name .b.x; ssl_certificate /old/b; }\n"
+			   "server { ssl_certificate /old/c; ssl_certificate_key /old/ck; }\n}\n",
+			s->path);
+	scratch_write(s, "n.conf", text, 0644);
+	expect_ok(nginx_scan(&found, s->path, path, &err), &err);
+	found_settle(&found);
+	expect_edit(s, &found, "snippet", "ssl_certificate /live/x.pem;\n\t\tssl_certificate_key /live/x.pem;\n");
+	assert_int_equal(found.pin_count, 2);
+	assert_string_equal(found.pins[1].text, ";\n\t\tssl_certificate_key \"/old/k\"");
+	assert_int_equal(found.pins[1].group, use_of(&found, "/old/b")->group);
+	assert_int_equal(found.pins[1].on, use_of(&found, "/old/k")->group);
+	assert_int_equal(use_of(&found, "/old/c")->group, use_of(&found, "/old/ck")->group);
+	assert_int_equal(found.name_count, 2);
+	assert_string_equal(found.names[1], "any.b.x");
+	found_service_release(&found);
+}
+
+static void nginx_lua(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "n.conf");
+	scratch_write(s, "n.conf",
+		"init_by_lua_block {\n  -- it's read once }\n  --[[ \" } ]] local a = [==[ ]] }' ]==]\n  b = {'}', \"\\\"}\"}\n}\n"
+		"server { set_by_lua_block $x { return \"{\" } ssl_certificate /old/a; ssl_certificate_key /old/k; }\n"
+		"content_by_lua_blocks { it 's' ; }\nserver { ssl_certificate /old/b; }\n",
+		0644);
+	expect_ok(nginx_scan(&found, s->path, path, &err), &err);
+	assert_int_equal(found.use_count, 3);
+	assert_int_equal(use_of(&found, "/old/b")->line, 8);
+	found_service_release(&found);
+}
+
+/* What does not end is told with its line, and not taken for the rest of the file. */
+static void nginx_without_an_end(void **state)
+{
+	const struct scratch *s = *state;
+	static const char *const texts[] = {
+		"\nserver { listen 443 ssl;\n", "\nset $x 'it; }\n", "\na_by_lua_block { 'it }\n"};
+	auto_free char *path = below(s, "n.conf");
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		struct error err;
+		struct found_service found = {0};
+		scratch_write(s, "n.conf", texts[i], 0644);
+		assert_int_equal(nginx_scan(&found, s->path, path, &err), -1);
+		assert_non_null(strstr(err.message, "n.conf:2: "));
+		found_service_release(&found);
+	}
+}
+
 /* ---- Apache ---- */
+
+static void apache_reads(const struct scratch *s, const char *text, struct found_service *ret)
+{
+	struct error err;
+	auto_free char *path = below(s, "a.conf");
+	static const struct apache_facts facts = {" ssl_module (shared)\n", "E=env\nD=\n"};
+	*ret = (struct found_service){0};
+	scratch_write(s, "a.conf", text, 0644);
+	expect_ok(apache_scan(ret, &facts, s->path, path, &err), &err);
+	found_settle(ret);
+}
+
+static void apache_includes(void **state)
+{
+	const struct scratch *s = *state;
+	struct found_service found;
+	scratch_write(s, "ssl.inc", "SSLEngine on\nSSLCertificateFile ${C}/c\n", 0644);
+	apache_reads(s,
+		"Define C /old/${E}\n<IfDefine !D>\nSSLCertificateFile /never\n</IfDefine>\n"
+		"<IfModule mod_md.c>\n<IfModule x>\n</IfModule>\n"
+		"SSLCertificateFile /never\n</IfModule>\n<VirtualHost *:443>\nServerName a.x:443\nServerAlias *.b.x\n"
+		"IncludeOptional ssl.*\nInclude none*\nSSLCertificateKeyFile k\n</VirtualHost>\n",
+		&found);
+	auto_free char *key = below(s, "k");
+	assert_int_equal(found.use_count, 2);
+	assert_int_equal(use_of(&found, "/old/env/c")->group, use_of(&found, key)->group);
+	assert_int_equal(found.port_count, 1);
+	assert_string_equal(found.names[0], "a.x");
+	assert_string_equal(found.names[1], "any.b.x");
+	found_service_release(&found);
+}
+
+static void apache_macros(void **state)
+{
+	const struct scratch *s = *state;
+	struct found_service found;
+	apache_reads(s,
+		"<Macro Site $h $host>\n<VirtualHost *:443>\nServerName $host\nSSLEngine on\nSSLCertificateFile /old/$host/c\n"
+		"SSLCertificateKeyFile /$h/k\n</VirtualHost>\n</Macro>\nUse Site one a.x\nUSE site two b.x\n",
+		&found);
+	assert_int_equal(found.use_count, 4);
+	/* The same bytes are for both, so both change or none. */
+	assert_int_equal(use_of(&found, "/old/a.x/c")->group, use_of(&found, "/two/k")->group);
+	assert_int_equal(use_of(&found, "/old/b.x/c")->start, use_of(&found, "/old/a.x/c")->start);
+	assert_int_equal(use_of(&found, "/one/k")->line, 6);
+	found_service_release(&found);
+	apache_reads(s, "SSLCertificateFile /old/$host/c\n", &found);
+	assert_int_equal(found.use_count, 0);
+	assert_int_equal(found.note_count, 1);
+	found_service_release(&found);
+}
+
+/* mod_ssl puts what a virtual host names behind what the server names. */
+static void apache_server(void **state)
+{
+	const struct scratch *s = *state;
+	struct found_service found;
+	apache_reads(s,
+		"Listen 8443 https\n<VirtualHost *:443>\nSSLCertificateFile /old/c\n</VirtualHost>\n"
+		"SSLEngine on\nSSLCertificateKeyFile /old/k\n",
+		&found);
+	assert_int_equal(use_of(&found, "/old/c")->group, use_of(&found, "/old/k")->group);
+	assert_int_equal(found.port_count, 2);
+	found_service_release(&found);
+}
 
 static void apache(void **state)
 {
@@ -105,9 +231,10 @@ static void apache(void **state)
 		"  SSLCertificateChainFile \"/old/@ c\"\n"
 		"</VirtualHost>\n"
 		"<VirtualHost *:80>\n"
-		"  SSLCertificateFile ${X}/a",
+		"  SSLCertificateFile ${X}/a\n"
+		"</VirtualHost>\n",
 		0644);
-	expect_ok(apache_scan(&found, "/etc/apache2", path, &err), &err);
+	expect_ok(apache_scan(&found, &(struct apache_facts){"", ""}, "/etc/apache2", path, &err), &err);
 	assert_int_equal(found.port_count, 2);
 	assert_int_equal(found.note_count, 1);
 	assert_string_equal(found.uses[found.use_count - 1].instead, "#SSLCertificateChainFile \"/old/@ c\"");
@@ -134,7 +261,11 @@ static void dovecot(void **state)
 	expect_edit(s, &found, "dovecot.conf",
 		"ssl_cert = </old/before.crt\n!include 10-*.conf\n!include_try nothing\nssl_server_cert_file "
 		"= \"/live/x.pem\" # 2.4\n"
-		"local_name imap.x {\n\tssl_cert=< /live/x.pem\n}\nssl_alt_cert = \"</not/a/file\"");
+		"local_name imap.x {\n\tssl_cert=< /live/x.pem\n\tssl_key = </live/x.pem\n}\nssl_alt_cert = \"</not/a/file\"");
+	/* Where the block is left, it keeps the key that it has from around it. */
+	assert_int_equal(found.pin_count, 1);
+	assert_string_equal(found.pins[0].text, "\n\tssl_key = </old/a.key");
+	assert_int_equal(found.pins[0].on, use_of(&found, "/old/a.key")->group);
 	expect_edit(s, &found, "10-ssl.conf",
 		"# ssl_cert = </never\nssl_cert =  </live/x.pem  # mine\nssl_key = </live/x.pem");
 	assert_int_equal(found.note_count, 1);
@@ -261,6 +392,26 @@ static void haproxy(void **state)
 	found_service_release(&found);
 }
 
+/* What no crt-base and no directory says is not known, and nothing below "/" is taken for it. */
+static void haproxy_relative(void **state)
+{
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	auto_free char *path = below(s, "h.cfg");
+	scratch_write(s, "h.cfg",
+		"frontend a\n bind :443 ssl crt a.pem\n bind :444 ssl crt /old/b.pem\nglobal\n default-path config\nfrontend b\n"
+		" bind :445 ssl crt c.pem\n",
+		0644);
+	expect_ok(haproxy_scan(&found, path, &err), &err);
+	auto_free char *known = below(s, "c.pem");
+	assert_int_equal(found.use_count, 2);
+	use_of(&found, known);
+	assert_int_equal(found.note_count, 1);
+	assert_non_null(strstr(found.notes[0], "a.pem: a relative path without a known base"));
+	found_service_release(&found);
+}
+
 static void haproxy_stores(void **state)
 {
 	const struct scratch *s = *state;
@@ -375,10 +526,31 @@ static void postfix_chain(void **state)
 		"  -o smtpd_tls_key_file=/old/k -o x=y\nsmtps inet n - n - - smtpd -o "
 		"smtpd_tls_chain_files=/old/s\n",
 		"smtpd_tls_chain_files = /live/x.pem\nsmtpd_tls_cert_file = /old/c",
-		"submission inet n - n - - smtpd\n  -o smtpd_tls_chain_files=/live/x.pem -o "
-		"smtpd_tls_cert_file=\n"
-		"#  -o smtpd_tls_cert_file=/never\n  -o smtpd_tls_key_file= -o x=y\n"
+		/* The options have no effect beside main.cf's chain_files. */
+		"submission inet n - n - - smtpd\n  -o smtpd_tls_cert_file=/old/s\n"
+		"#  -o smtpd_tls_cert_file=/never\n  -o smtpd_tls_key_file=/old/k -o x=y\n"
 		"smtps inet n - n - - smtpd -o smtpd_tls_chain_files=/live/x.pem\n");
+}
+
+/* An entry that is left goes on with its own, and with what it has from main.cf. */
+static void postfix_pins(void **state)
+{
+	static const char *const values[] = {"smtpd_tls_cert_file", "/old/c", "smtpd_tls_key_file", "/old/k",
+		"submission/inet/smtpd_tls_cert_file", "/old/s", NULL};
+	const struct scratch *s = *state;
+	struct error err;
+	struct found_service found = {0};
+	scratch_write(s, "main.cf", "smtpd_tls_cert_file = /old/c\nsmtpd_tls_key_file = /old/k\n", 0644);
+	scratch_write(s, "master.cf",
+		"smtp inet n - n - - smtpd -o a=b\nsubmission inet n - n - - smtpd\n  -o smtpd_tls_cert_file=/old/s\n",
+		0644);
+	expect_ok(postfix_scan(&found, s->path, value_of, (void *)(uintptr_t)values, &err), &err);
+	assert_int_equal(found.pin_count, 1);
+	assert_string_equal(found.pins[0].text, "smtpd_tls_chain_files= -o smtpd_tls_key_file=/old/k -o ");
+	assert_int_equal(found.pins[0].on, use_of(&found, "/old/c")->group);
+	assert_int_equal(found.pins[0].group, use_of(&found, "/old/s")->group);
+	assert_int_equal(found.pins[0].at, use_of(&found, "/old/s")->start);
+	found_service_release(&found);
 }
 
 static void postfix_ports(void **state)
@@ -462,17 +634,25 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STORY(nginx),
+		STORY(nginx_keys_from_around),
+		STORY(nginx_lua),
+		STORY(nginx_without_an_end),
+		STORY(apache_includes),
+		STORY(apache_macros),
+		STORY(apache_server),
 		STORY(apache),
 		STORY(dovecot),
 		STORY(dovecot_as_doveconf_prints_it),
 		cmocka_unit_test(dovecot_listeners),
 		STORY(haproxy),
+		STORY(haproxy_relative),
 		STORY(haproxy_stores),
 		STORY(postfix_main),
 		STORY(postfix_client),
 		STORY(postfix_empty_chain),
 		STORY(postfix_chain),
 		STORY(postfix_tlsproxy),
+		STORY(postfix_pins),
 		STORY(postfix_ports),
 		STORY(postfix_sni),
 		cmocka_unit_test(nothing_at_all),

@@ -52,7 +52,7 @@ static int make_plan(const struct cli_line *line, const struct agent_config *con
 	for (int i = 0; i < line->plain_count; i++)
 		names[i] = line->plain[i];
 	/* What is left alone is looked at, too, when another service changes. */
-	discover_services(config, found);
+	discover_services(config, cli_value(line, "--service", 0), found);
 	if (plan_make(config, names, cli_value(line, "--service", 0), found, ret, err) < 0)
 		return -1;
 	return show(ret, err);

@@ -259,11 +259,27 @@ static int change_use(const struct group *g, const struct found_use *u, size_t n
 	return edit_replace(&g->plan->edit, u->file, u->start, u->end, text, err);
 }
 
+/* Returns whether the same bytes would have to become different ones. */
+static bool is_torn(const struct group *g, const struct found_use *u)
+{
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *other = &g->found->uses[i];
+		if (is_of(g, other) && other->role != FOUND_COPY && other->start == u->start &&
+			strcmp(other->file, u->file) == 0 && strcmp(other->instead, u->instead) != 0)
+			return true;
+	}
+	return false;
+}
+
 /* Finds what only a person can put right; then nothing of the group is changed. */
 static int check(const struct group *g, struct error *err)
 {
 	for (size_t i = 0; i < g->found->use_count; i++) {
 		const struct found_use *u = &g->found->uses[i];
+		if (is_of(g, u) && u->role != FOUND_COPY && is_torn(g, u))
+			return error_set(err, ERROR_USAGE,
+				"%s:%d is read in several places, which would need different lines there", u->file,
+				u->line);
 		if (is_of(g, u) && u->role == FOUND_COPY &&
 			plan_copy_check(g->config, g->certificate, g->found->name, u, err) < 0)
 			return -1;
@@ -382,6 +398,7 @@ static int check_kinds(struct group *g, struct error *err)
 	return 0;
 }
 
+/* Returns 1 when the group is changed, 0 when it stays as it is, or -1. */
 static int plan_group(struct group *g, struct error *err)
 {
 	const struct found_use *first = first_of(g);
@@ -404,6 +421,18 @@ static int plan_group(struct group *g, struct error *err)
 	g->plan->changed++;
 	remember(g, g->certificate, false);
 	tell(g, first, "gets", g->certificate->certificate->name);
+	return 1;
+}
+
+/* What a change of one group would do to another that stays is prevented beside that one. */
+static int pin_all(struct plan *p, const struct found_service *s, const bool *changed, struct error *err)
+{
+	for (size_t i = 0; i < s->pin_count; i++) {
+		const struct found_pin *pin = &s->pins[i];
+		if (!changed[pin->group] && changed[pin->on] &&
+			edit_replace(&p->edit, pin->file, pin->at, pin->at, pin->text, err) < 0)
+			return error_wrap(err, "%s", s->name);
+	}
 	return 0;
 }
 
@@ -423,11 +452,16 @@ static int plan_service(
 		p->left++;
 		return 0;
 	}
+	auto_free bool *changed = mem_array((size_t)s->groups + 1, sizeof(bool));
 	for (int number = 1; number <= s->groups; number++) {
 		struct group g = {.plan = p, .config = config, .found = s, .number = number};
-		if (plan_group(&g, err) < 0)
+		int result = plan_group(&g, err);
+		if (result < 0)
 			return -1;
+		changed[number] = result == 1;
 	}
+	if (pin_all(p, s, changed, err) < 0)
+		return -1;
 	if (s->note_count)
 		mark_unknown(p, s->name);
 	return 0;

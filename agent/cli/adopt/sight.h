@@ -1,8 +1,8 @@
 /* What the node serves before and after a change, and whether each difference is one that was meant.
  *
- * Every port and name is held against what it presented before: it has to present the certificate that takes the place
- * of that one, or the very same. A handshake that succeeded and fails now is wrong, and so is a certificate that changed
- * though nothing of it was to change.
+ * Every port and name is held against what it presented before: it has to present the certificate that takes the
+ * place of that one, or the very same. A handshake that succeeded and fails now is wrong, and so is a certificate that
+ * changed though nothing of it was to change.
  */
 #ifndef CERTSYNC_AGENT_CLI_ADOPT_SIGHT_H
 #define CERTSYNC_AGENT_CLI_ADOPT_SIGHT_H

@@ -3,6 +3,7 @@
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/listening.h"
 #include "agent/cli/services/present.h"
+#include "agent/cli/services/served.h"
 #include "lib/config/put.h"
 #include "lib/probe/endpoint.h"
 #include "lib/core/mem.h"
@@ -18,16 +19,16 @@
 /* A service is recognized by a program, or by a directory of its configuration. The order is the one in which an agent
  * should test and reload them. */
 static const struct kind {
-	const char *name, *tool, *other, *directory;
+	const char *name, *program, *tool, *other, *directory; /* program: of its listening process */
 	int (*find)(struct found_service *s, struct error *err);
 } kinds[] = {
-	{"haproxy", "haproxy", NULL, NULL, find_haproxy},
-	{"nginx", "nginx", NULL, NULL, find_nginx},
-	{"apache2", "apache2ctl", NULL, NULL, find_apache},
-	{"dovecot", "doveconf", NULL, NULL, find_dovecot},
-	{"postfix", "postconf", NULL, NULL, find_postfix},
-	{"exim4", "exim4", "exim", NULL, find_exim},
-	{"courier", NULL, NULL, "/etc/courier", find_courier},
+	{"haproxy", "haproxy", "haproxy", NULL, NULL, find_haproxy},
+	{"nginx", "nginx", "nginx", NULL, NULL, find_nginx},
+	{"apache2", "apache2", "apache2ctl", NULL, NULL, find_apache},
+	{"dovecot", "dovecot", "doveconf", NULL, NULL, find_dovecot},
+	{"postfix", "master", "postconf", NULL, NULL, find_postfix},
+	{"exim4", "exim4", "exim4", "exim", NULL, find_exim},
+	{"courier", "couriertcpd", NULL, NULL, "/etc/courier", find_courier},
 };
 
 static bool is_installed(const struct kind *k)
@@ -47,22 +48,27 @@ static void look(const struct kind *k, const struct listening *listening, const 
 		found_note(s, "%s", err.message);
 		s->failed = true;
 	}
+	found_settle(s);
 	s->running = listening_runs(listening, s->program);
 }
 
-static void look_at_all(const struct listening *listening, const struct agent_config *config, struct found *ret)
+/* Looks at the service `only`, and at each other one that runs; with NULL at all. */
+static void look_at_all(
+	const struct listening *listening, const struct agent_config *config, const char *only, struct found *ret)
 {
 	*ret = (struct found){.services = mem_array(COUNT(kinds), sizeof(*ret->services))};
 	for (size_t i = 0; i < COUNT(kinds); i++)
-		if (is_installed(&kinds[i]))
+		if (is_installed(&kinds[i]) &&
+			(!only || strcmp(kinds[i].name, only) == 0 || listening_runs(listening, kinds[i].program) ||
+				(kinds[i].other && listening_runs(listening, kinds[i].other))))
 			look(&kinds[i], listening, config, &ret->services[ret->count++]);
 }
 
-void discover_services(const struct agent_config *config, struct found *ret)
+void discover_services(const struct agent_config *config, const char *only, struct found *ret)
 {
 	auto_listening struct listening listening;
 	listening_read(&listening);
-	look_at_all(&listening, config, ret);
+	look_at_all(&listening, config, only, ret);
 }
 
 /* ---- endpoints ---- */
@@ -106,7 +112,7 @@ static void add_endpoint(struct endpoints *e, char *text)
 
 /* ---- agent.conf ---- */
 
-enum { TEXT_MAX = 4 * 1024 * 1024, TOLD_MAX = 8 };
+enum { TEXT_MAX = 4 * 1024 * 1024, TOLD_MAX = 8, SEEN_SECONDS = 3 };
 enum belongs { BELONGS_HERE, BELONGS_NOWHERE, BELONGS_ELSEWHERE };
 
 static void comment(struct buf *out, const char *text)
@@ -158,8 +164,71 @@ static enum belongs compare(const struct found_service *s, const char *name, str
 	return here ? BELONGS_HERE : trusted ? BELONGS_ELSEWHERE : BELONGS_NOWHERE;
 }
 
-static void put_endpoints(const struct listening *l, const struct found_service *s, struct buf *out)
+/* What listens here, and what was seen there. */
+struct here {
+	const struct listening *listening;
+	struct served seen;
+};
+
+static const struct present *seen_at(const struct served_look *look)
 {
+	for (size_t k = 0; k < SERVED_KINDS; k++)
+		if (look->by[k].served)
+			return &look->by[k].present;
+	return NULL;
+}
+
+static bool has_port(const struct endpoints *e, const char *endpoint)
+{
+	const char *colon = strrchr(endpoint, ':');
+	size_t len = strspn(colon + 1, "0123456789") + 1;
+	for (size_t i = 0; i < e->count; i++) {
+		const char *other = strrchr(e->list[i], ':');
+		if (strncmp(other, colon, len) == 0 && !(other[len] >= '0' && other[len] <= '9'))
+			return true;
+	}
+	return false;
+}
+
+/* A port that serves TLS, though its configuration was not understood to say so: the look with this name, or with none
+ * where that is not asked for. */
+static bool is_unexplained(const struct served_look *look, const char *service, const char *name)
+{
+	return !look->explained && strcmp(look->service, service) == 0 && look->name && strcmp(look->name, name) == 0 &&
+		seen_at(look);
+}
+
+/* Returns whether a port of the service that only a handshake has shown is for this name. */
+static bool is_seen(const struct here *here, const char *service, const char *name)
+{
+	for (size_t i = 0; i < here->seen.count; i++)
+		if (is_unexplained(&here->seen.list[i], service, name) &&
+			present_covers(seen_at(&here->seen.list[i]), name))
+			return true;
+	return false;
+}
+
+static void add_unexplained(
+	const struct here *here, const struct found_service *s, const char *name, struct endpoints *e, struct buf *out)
+{
+	for (size_t i = 0; i < here->seen.count; i++) {
+		const struct served_look *look = &here->seen.list[i];
+		if (!is_unexplained(look, s->name, name) || has_port(e, look->endpoint))
+			continue;
+		bool covers = present_covers(seen_at(look), name);
+		auto_free char *names = present_names(seen_at(look));
+		text_clean(names, 0);
+		buf_addf(out,
+			"\t\t# %s serves TLS, for %s: a handshake says so, its configuration was not understood\n",
+			look->endpoint, names);
+		if (covers)
+			add_endpoint(e, mem_strdup(look->endpoint));
+	}
+}
+
+static void put_endpoints(const struct here *here, const struct found_service *s, const char *name, struct buf *out)
+{
+	const struct listening *l = here->listening;
 	struct endpoints e = {.count = 0};
 	for (size_t i = 0; i < s->port_count; i++) {
 		char *text = endpoint_of(l, s, &s->ports[i]);
@@ -168,6 +237,7 @@ static void put_endpoints(const struct listening *l, const struct found_service 
 		else
 			buf_addf(out, "\t\t# nobody listens at its port %u\n", s->ports[i].port);
 	}
+	add_unexplained(here, s, name, &e, out);
 	if (!s->running && e.count)
 		buf_addf(out, "\t\t# it does not run now: these ports are those of its configuration\n");
 	if (e.count)
@@ -181,10 +251,12 @@ static void put_endpoints(const struct listening *l, const struct found_service 
 		free(e.list[i]);
 }
 
-static void put_service(const struct listening *l, const struct found_service *s, const char *name, struct buf *out)
+static void put_service(const struct here *here, const struct found_service *s, const char *name, struct buf *out)
 {
 	auto_buf struct buf told = BUF_INIT(64 * 1024);
 	enum belongs belongs = compare(s, name, &told);
+	bool seen = is_seen(here, s->name, name);
+	belongs = seen ? BELONGS_HERE : belongs;
 	buf_addf(out, "\n");
 	for (size_t i = 0; i < s->note_count; i++)
 		buf_addf(out, "\t# %s: %s\n", s->name, s->notes[i]);
@@ -199,7 +271,7 @@ static void put_service(const struct listening *l, const struct found_service *s
 	}
 	buf_add(out, told.data, told.len);
 	config_put_section(out, 1, "service", s->name);
-	put_endpoints(l, s, out);
+	put_endpoints(here, s, name, out);
 	config_put_end(out, 1);
 }
 
@@ -213,8 +285,47 @@ static int check_names(const char *const *hubs, const char *const *certificates,
 	return 0;
 }
 
-static void put_certificate(const struct listening *l, const struct found *found, const char *name,
-	const char *const *allow, struct buf *out)
+static bool is_known(const struct found *found, const char *program)
+{
+	for (size_t i = 0; i < found->count; i++)
+		if (found->services[i].program && strcmp(found->services[i].program, program) == 0)
+			return true;
+	return false;
+}
+
+/* Looks at what root's programs serve besides, whatever they are. */
+static void look_at_others(
+	const struct found *known, const struct listening *l, const char *const *names, struct buf *out)
+{
+	auto_found struct found others = {.services = mem_array(l->count + 1, sizeof(*others.services))};
+	auto_served struct served seen = {0};
+	struct error ignored;
+	for (size_t i = 0; i < l->count; i++) {
+		const char *program = l->list[i].program;
+		if (!l->list[i].roots || !program[0] || strncmp(program, "sshd", 4) == 0 || is_known(known, program) ||
+			is_known(&others, program))
+			continue;
+		others.services[others.count++] =
+			(struct found_service){.name = program, .program = mem_strdup(program)};
+	}
+	if (served_find(&others, l, names, SEEN_SECONDS, &seen, &ignored) < 0 ||
+		served_look_at(&seen, SEEN_SECONDS, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < seen.count; i++) {
+		const struct present *p = seen_at(&seen.list[i]);
+		if (!p || seen.list[i].name)
+			continue;
+		auto_free char *shown = present_names(p);
+		auto_free char *line =
+			mem_printf("# %s (%s) serves TLS, for %s: no hook of certsync's is named after it",
+				seen.list[i].endpoint, seen.list[i].service, shown);
+		text_clean(line, 0);
+		buf_addf(out, "%s\n", line);
+	}
+}
+
+static void put_certificate(
+	const struct here *here, const struct found *found, const char *name, const char *const *allow, struct buf *out)
 {
 	const char *const own[] = {name, NULL};
 	const char *const *list = allow && allow[0] ? allow : own;
@@ -222,7 +333,7 @@ static void put_certificate(const struct listening *l, const struct found *found
 	config_put_section(out, 0, "certificate", name);
 	config_put_list(out, 1, "allow", (char *const *)(uintptr_t)list);
 	for (size_t i = 0; i < found->count; i++)
-		put_service(l, &found->services[i], name, out);
+		put_service(here, &found->services[i], name, out);
 	if (found->count == 0)
 		comment(out, "no service that is known here is installed: add a section for each that uses it");
 	config_put_end(out, 0);
@@ -237,13 +348,20 @@ int discover_config(const char *const *hubs, const char *const *certificates, co
 	if (check_names(hubs, certificates, err) < 0)
 		return -1;
 	listening_read(&listening);
-	look_at_all(&listening, NULL, &found);
+	look_at_all(&listening, NULL, NULL, &found);
 	buf_addf(&text,
 		"# certsync-agent.conf(5), made from what was found on this node: look at it.\n"
 		"# certsync-agent adopt shows how each service would use the files below live/.\n");
 	config_put_list(&text, 0, "hub", (char *const *)(uintptr_t)hubs);
+	struct here here = {.listening = &listening};
+	struct error ignored;
+	/* What cannot be looked at is not seen. */
+	if (served_find(&found, &listening, certificates, SEEN_SECONDS, &here.seen, &ignored) == 0)
+		served_look_at(&here.seen, SEEN_SECONDS, &ignored);
+	look_at_others(&found, &listening, certificates, &text);
 	for (size_t i = 0; certificates[i]; i++)
-		put_certificate(&listening, &found, certificates[i], allow, &text);
+		put_certificate(&here, &found, certificates[i], allow, &text);
+	served_release(&here.seen);
 	/* Half of the room must be left over, since what did not fit was left out. */
 	if (text.len > text.max / 2 || buf_add(out, text.data, text.len) < 0)
 		return error_set(err, ERROR_PERMANENT, "agent.conf would be too long");

@@ -14,8 +14,9 @@
 #include "lib/core/error.h"
 
 /* Finds every service of the table in discover.c that is installed here. It never fails as a whole. `config` is what
- * agent.conf says already, for the instances that it names; it is borrowed, or NULL when there is none. */
-void discover_services(const struct agent_config *config, struct found *ret);
+ * agent.conf says already, for the instances that it names; it is borrowed, or NULL when there is none. With `only`
+ * that one is found, and of the others those that run. */
+void discover_services(const struct agent_config *config, const char *only, struct found *ret);
 
 /* Appends the text of a first agent.conf, which agent_config_load() takes: these hubs, and a section for each
  * certificate with what it may contain and the services that present it. Each list ends with NULL. A service belongs to

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH_MAX = 32, INCLUDES_MAX = 16, SETTING_MAX = 64 };
+enum { DEPTH_MAX = 32, INCLUDES_MAX = 16, SETTING_MAX = 64, BLOCKS_MAX = 4096 };
 
 /* These are the names of Dovecot 2.3 and of 2.4. */
 static const struct setting {
@@ -30,7 +30,9 @@ struct scan {
 	struct found_service *service;
 	int groups[DEPTH_MAX];     /* of each block around */
 	bool in_server[DEPTH_MAX]; /* whether it is a block ssl_server */
+	int begun[DEPTH_MAX];      /* in which line it begins */
 	int depth;
+	int around[BLOCKS_MAX]; /* of each group the one around it; 0: none */
 	int includes;
 	int files;
 };
@@ -135,6 +137,85 @@ static void begin_block(struct scan *s, bool server)
 	int around = s->groups[s->depth++];
 	s->in_server[s->depth] = server;
 	s->groups[s->depth] = server ? around : ++s->service->groups;
+	if (!server && s->groups[s->depth] < BLOCKS_MAX)
+		s->around[s->groups[s->depth]] = around;
+}
+
+/* ---- what a block takes from around it ---- */
+
+static struct found_use *use_in(const struct scan *s, int group, const struct setting *setting)
+{
+	for (size_t i = 0; i < s->service->use_count; i++)
+		if (s->service->uses[i].group == group && strcmp(s->service->uses[i].setting, setting->name) == 0)
+			return &s->service->uses[i];
+	return NULL;
+}
+
+/* Returns the next use of the same setting around a group. */
+static struct found_use *use_around(const struct scan *s, int group, const struct setting *setting)
+{
+	while (group < BLOCKS_MAX && s->around[group]) {
+		group = s->around[group];
+		struct found_use *u = use_in(s, group, setting);
+		if (u)
+			return u;
+	}
+	return NULL;
+}
+
+/* A certificate whose key is that of a block around gets a key of its own beside it: ours when it is changed, that one
+ * when only the block around is. Text put in is closed by the quote behind the value. */
+static void give_key(
+	struct scan *s, struct found_use *certificate, const struct setting *key, const struct found_use *inherited)
+{
+	auto_buf struct buf text = BUF_INIT(FIND_FILE_MAX);
+	struct error ignored;
+	if (find_read(certificate->file, &text, &ignored) < 0 || certificate->end > text.len)
+		return;
+	const char *all = buf_text(&text);
+	size_t start = certificate->start;
+	while (start > 0 && all[start - 1] != '\n')
+		start--;
+	int indent = (int)strspn(all + start, " \t");
+	const char *quote = strchr("\"'", all[certificate->end]) && all[certificate->end] ? all + certificate->end : "";
+	auto_free char *between = mem_printf("%.*s\n%.*s%s = %s%.*s", quote[0] ? 1 : 0, quote, indent, all + start,
+		key->name, key->marked ? "<" : "", quote[0] ? 1 : 0, quote);
+	auto_free char *pin = mem_printf("%s%s", between, inherited->path);
+	found_pin(s->service,
+		&(struct found_pin){.group = certificate->group,
+			.on = inherited->group,
+			.file = certificate->file,
+			.at = certificate->end,
+			.text = pin});
+	free(certificate->instead);
+	certificate->instead = mem_printf("@%s@", between);
+}
+
+/* The keys stand behind the certificates in the table. A key whose certificate is around changes with it. */
+static void settle_blocks(struct scan *s)
+{
+	for (size_t i = 0; i + 1 < COUNT(settings); i += 2)
+		for (int group = 1; group <= s->service->groups; group++) {
+			struct found_use *certificate = use_in(s, group, &settings[i]);
+			const struct found_use *key = use_in(s, group, &settings[i + 1]);
+			if (certificate && !key) {
+				const struct found_use *inherited = use_around(s, group, &settings[i + 1]);
+				if (inherited)
+					give_key(s, certificate, &settings[i + 1], inherited);
+			} else if (key && !certificate) {
+				const struct found_use *outer = use_around(s, group, &settings[i]);
+				if (outer)
+					found_join(s->service, outer->group, group);
+			}
+		}
+}
+
+static void add_names(struct scan *s, const char *text, size_t at, size_t end)
+{
+	auto_words struct words names = {0};
+	words_split(text, at, end, WORDS_APACHE, &names);
+	for (size_t i = 0; i < names.count; i++)
+		found_name(s->service, names.list[i].text);
 }
 
 static int read_line(struct scan *s, const char *path, const char *text, size_t at, size_t end, struct error *err)
@@ -150,9 +231,14 @@ static int read_line(struct scan *s, const char *path, const char *text, size_t 
 		auto_free char *pattern = mem_strndup(text + from, from < end ? end - from : 0);
 		return include(s, path, pattern, word != strlen("!include_try"), err);
 	}
-	if (text[end - 1] == '{' && s->depth + 1 < DEPTH_MAX)
+	if (word == strlen("local_name") && strncmp(text + at, "local_name", word) == 0)
+		add_names(s, text, at + word, end);
+	if (text[end - 1] == '{' && s->depth + 1 >= DEPTH_MAX)
+		return error_set(err, ERROR_PERMANENT, "%s:%d: too many blocks around", path, line_number(text, at));
+	if (text[end - 1] == '{') {
 		begin_block(s, word == strlen("ssl_server") && strncmp(text + at, "ssl_server", word) == 0);
-	else if (text[at] == '}' && s->depth > 0)
+		s->begun[s->depth] = line_number(text, at);
+	} else if (text[at] == '}' && s->depth > 0)
 		s->depth--;
 	size_t equals = at + word + strspn(text + at + word, " \t");
 	if (setting && equals < end && text[equals] == '=') {
@@ -166,6 +252,7 @@ static int scan_file(struct scan *s, const char *path, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(FIND_FILE_MAX);
 	struct line line = {0};
+	int depth = s->depth;
 	if (++s->files > FIND_FILES_MAX)
 		return error_set(err, ERROR_PERMANENT, "%s: more than %d files", path, FIND_FILES_MAX);
 	if (find_read(path, &text, err) < 0)
@@ -173,6 +260,9 @@ static int scan_file(struct scan *s, const char *path, struct error *err)
 	while (line_next(buf_text(&text), text.len, LINE_SINGLE, &line))
 		if (read_line(s, path, buf_text(&text), line.start, line.end, err) < 0)
 			return -1;
+	if (s->depth > depth)
+		return error_set(
+			err, ERROR_PERMANENT, "%s:%d: a block that begins here does not end", path, s->begun[s->depth]);
 	return 0;
 }
 
@@ -180,7 +270,10 @@ int dovecot_scan(struct found_service *service, const char *path, struct error *
 {
 	struct scan s = {.service = service};
 	s.groups[0] = ++service->groups;
-	return scan_file(&s, path, err);
+	if (scan_file(&s, path, err) < 0)
+		return -1;
+	settle_blocks(&s);
+	return 0;
 }
 
 /* ---- its listeners ---- */

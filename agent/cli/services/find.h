@@ -19,7 +19,7 @@ int find_apache(struct found_service *s, struct error *err);
 int find_exim(struct found_service *s, struct error *err);
 int find_courier(struct found_service *s, struct error *err);
 
-/* Returns a value of postconf, expanded, or NULL when the tool failed. */
+/* Returns a value of postconf, expanded, or NULL when there is none. The caller frees it. */
 typedef char *postfix_value(const char *parameter, void *context);
 /* Reads main.cf and master.cf by their texts; `value` says what "PARAMETER" and "SERVICE/TYPE/PARAMETER" mean. */
 int postfix_scan(
@@ -35,9 +35,17 @@ void dovecot_ports(struct found_service *s, const char *doveconf);
 /* Reads one of HAProxy's files; crt-list files and directories that it names are looked at, too. */
 int haproxy_scan(struct found_service *s, const char *path, struct error *err);
 
-/* Reads one file; relative paths begin at `base`. */
+/* Reads the main file and what it includes, each where it stands; relative paths begin at `base`. */
 int nginx_scan(struct found_service *s, const char *base, const char *path, struct error *err);
-int apache_scan(struct found_service *s, const char *base, const char *path, struct error *err);
+
+/* What Apache says of itself, a line each: the modules that it has ("ssl_module"; "": all), and the variables that
+ * stand for something ("NAME=value"). */
+struct apache_facts {
+	const char *modules, *variables;
+};
+/* Reads the main file and what it includes, each where it stands, and the macros where they are used. */
+int apache_scan(struct found_service *s, const struct apache_facts *facts, const char *base, const char *path,
+	struct error *err);
 
 /* Adds a file whose content is to be replaced, instead of the line that names it. Each path counts once. */
 void find_copy(struct found_service *s, int group, const char *setting, const char *path, const char *content);

@@ -26,6 +26,12 @@ void found_service_release(struct found_service *s)
 		free(s->notes[i]);
 	for (size_t i = 0; i < s->name_count; i++)
 		free(s->names[i]);
+	for (size_t i = 0; i < s->pin_count; i++) {
+		free(s->pins[i].file);
+		free(s->pins[i].text);
+	}
+	free(s->pins);
+	free(s->joins);
 	free(s->uses);
 	free(s->names);
 	free(s->notes);
@@ -149,7 +155,10 @@ void found_use(struct found_service *s, const struct found_use *use, bool last_w
 		bool again = strcmp(old->file, u.file) == 0 && old->start == u.start && old->role == u.role &&
 			old->role != FOUND_COPY;
 		bool later = last_wins && old->group == u.group && strcmp(old->setting, u.setting) == 0;
-		if (!again && !later)
+		if (again)
+			found_join(s, old->group, u.group);
+		/* The same bytes name another file where they are read a second time with other values. */
+		if (!later && !(again && strcmp(old->path, u.path) == 0 && strcmp(old->instead, u.instead) == 0))
 			continue;
 		use_release(old);
 		memmove(old, old + 1, (s->use_count - i - 1) * sizeof(*old));
@@ -158,4 +167,41 @@ void found_use(struct found_service *s, const struct found_use *use, bool last_w
 	}
 	s->uses = mem_grow(s->uses, s->use_count + 1, sizeof(*s->uses));
 	s->uses[s->use_count++] = u;
+}
+
+void found_pin(struct found_service *s, const struct found_pin *pin)
+{
+	char resolved[PATH_MAX];
+	struct found_pin p = *pin;
+	p.file = mem_strdup(realpath(pin->file, resolved) ? resolved : pin->file);
+	p.text = mem_strdup(pin->text);
+	s->pins = mem_grow(s->pins, s->pin_count + 1, sizeof(*s->pins));
+	s->pins[s->pin_count++] = p;
+}
+
+void found_join(struct found_service *s, int kept, int gone)
+{
+	if (kept == gone)
+		return;
+	s->joins = mem_grow(s->joins, s->join_count + 1, sizeof(*s->joins));
+	s->joins[s->join_count++] = (struct found_join){kept, gone};
+}
+
+void found_settle(struct found_service *s)
+{
+	auto_free int *group = mem_array((size_t)s->groups + 1, sizeof(*group));
+	for (int g = 0; g <= s->groups; g++)
+		group[g] = g;
+	for (size_t i = 0; i < s->join_count; i++) {
+		int kept = group[s->joins[i].kept], gone = group[s->joins[i].gone];
+		for (int g = 0; g <= s->groups; g++)
+			if (group[g] == gone)
+				group[g] = kept;
+	}
+	for (size_t i = 0; i < s->use_count; i++)
+		s->uses[i].group = group[s->uses[i].group];
+	for (size_t i = 0; i < s->pin_count; i++) {
+		s->pins[i].group = group[s->pins[i].group];
+		s->pins[i].on = group[s->pins[i].on];
+	}
 }

@@ -39,6 +39,20 @@ struct found_use {
 	int group;           /* what changes together or not at all */
 };
 
+/* What keeps a group as it is when it is left and another group, whose settings it inherits or which would outrank it,
+ * is changed: these bytes, put in at file[at]. */
+struct found_pin {
+	int group, on; /* the one that is left; the one that changes */
+	char *file;    /* absolute, without symbolic links */
+	size_t at;
+	char *text;
+};
+
+/* Two groups that turned out to be one, since they have some bytes in common. */
+struct found_join {
+	int kept, gone;
+};
+
 struct found_service {
 	const char *name;                  /* its hook's */
 	const struct agent_config *config; /* borrowed; NULL: there is none yet */
@@ -46,6 +60,10 @@ struct found_service {
 	size_t port_count;
 	struct found_use *uses;
 	size_t use_count;
+	struct found_pin *pins;
+	size_t pin_count;
+	struct found_join *joins;
+	size_t join_count;
 	char **names; /* that it knows clients by: server_name, local_name, a row of a map; for SNI */
 	size_t name_count;
 	char **notes; /* what could not be read or is left to a person, a line each */
@@ -80,7 +98,13 @@ void found_port(struct found_service *s, const char *address, uint16_t port, con
  * port. */
 bool found_listen(struct found_service *s, const char *text, const char *protocol, bool proxy);
 /* Copies the use and its texts, and resolves the file. When `last_wins`, a later use in the same group and setting
- * takes the place of the former. */
+ * takes the place of the former. Bytes that two groups have in common make one group of them. */
 void found_use(struct found_service *s, const struct found_use *use, bool last_wins);
+/* Copies it, and resolves the file. */
+void found_pin(struct found_service *s, const struct found_pin *pin);
+/* Makes one group of two. */
+void found_join(struct found_service *s, int kept, int gone);
+/* Gives all uses and pins the groups that they have in the end. It comes after everything was found. */
+void found_settle(struct found_service *s);
 
 #endif

@@ -14,10 +14,13 @@
 
 static const char usual[] = "/etc/haproxy/haproxy.cfg", defaults[] = "/etc/default/haproxy";
 
+/* The files of one instance are read one after the other, and what one sets holds in those that follow. */
 struct scan {
 	struct found_service *service;
 	const char *path, *text;
+	const char *directory;         /* in which HAProxy was started, borrowed; NULL: not known */
 	char *base;                    /* crt-base, owned; NULL: none */
+	char *origin;                  /* default-path, owned: "config", "parent", or a directory; NULL: none */
 	char *store_base, *store_keys; /* crt-base and key-base of the crt-store that is being read, owned */
 	bool store;                    /* it is in a crt-store */
 };
@@ -108,20 +111,62 @@ static bool is_plain(struct scan *s, const struct word *word)
 	return false;
 }
 
-static char *absolute(const struct scan *s, const char *path)
+/* Returns where a relative path begins that no crt-base says; the caller frees it. NULL: that is not known. */
+static char *origin(const struct scan *s)
 {
-	return path_below(s->base ? s->base : "", path);
+	if (!s->origin)
+		return s->directory ? mem_strdup(s->directory) : NULL;
+	if (s->origin[0] == '/')
+		return mem_strdup(s->origin);
+	auto_free char *parent = path_parent(s->path);
+	return strcmp(s->origin, "parent") == 0 ? path_parent(parent) : steal(parent);
+}
+
+/* Returns the file that a word names, or NULL with a note. */
+static char *absolute(struct scan *s, const char *base, const char *path)
+{
+	auto_free char *own = path[0] == '/' || (base && base[0] == '/') ? NULL : origin(s);
+	if (path[0] == '/')
+		return mem_strdup(path);
+	if (base && base[0] == '/')
+		return path_below(base, path);
+	if (own && base) {
+		auto_free char *below = path_below(own, base);
+		return path_below(below, path);
+	}
+	if (own)
+		return path_below(own, path);
+	found_note(s->service,
+		"%s: %s: a relative path without a known base: which file that is depends on where HAProxy is started",
+		s->path, path);
+	return NULL;
 }
 
 static void add_crt(struct scan *s, const struct word *word)
 {
 	if (is_alias(word->text) || !is_plain(s, word))
 		return;
-	auto_free char *path = absolute(s, word->text);
+	auto_free char *path = absolute(s, s->base, word->text);
+	if (!path)
+		return;
 	if (exists(path, "", S_IFDIR))
 		add_directory(s, path);
 	else
 		add_file(s, s->path, s->text, "crt", word, path);
+}
+
+/* The names behind a file of a crt-list, and behind its options in brackets. "!x" is one that it is not for. */
+static void add_filters(struct scan *s, const struct words *words)
+{
+	bool options = false;
+	for (size_t i = 1; i < words->count; i++) {
+		const char *text = words->list[i].text;
+		size_t len = strlen(text);
+		options = options || text[0] == '[';
+		if (!options)
+			found_name(s->service, text + (text[0] == '!'));
+		options = options && (len == 0 || text[len - 1] != ']');
+	}
 }
 
 /* A line of a crt-list has a file, options in brackets, and names. */
@@ -131,7 +176,9 @@ static int add_crt_list(struct scan *s, const struct word *word, struct error *e
 	struct line line = {0};
 	if (!is_plain(s, word))
 		return 0;
-	auto_free char *file = path_below("", word->text);
+	auto_free char *file = absolute(s, NULL, word->text);
+	if (!file)
+		return 0;
 	if (exists(file, "", S_IFDIR)) {
 		add_directory(s, file);
 		return 0;
@@ -143,8 +190,10 @@ static int add_crt_list(struct scan *s, const struct word *word, struct error *e
 		words_split(buf_text(&list), line.start, line.end, WORDS_HAPROXY, &words);
 		if (words.count == 0 || is_alias(words_at(&words, 0)))
 			continue;
-		auto_free char *path = absolute(s, words_at(&words, 0));
-		add_file(s, file, buf_text(&list), "crt-list", &words.list[0], path);
+		auto_free char *path = absolute(s, s->base, words_at(&words, 0));
+		add_filters(s, &words);
+		if (path)
+			add_file(s, file, buf_text(&list), "crt-list", &words.list[0], path);
 	}
 	return 0;
 }
@@ -171,12 +220,13 @@ static void load_line(struct scan *s, const struct words *w)
 			s->path, line_number(s->text, crt->start), crt->text);
 		return;
 	}
-	auto_free char *path = s->store_base ? path_below(s->store_base, crt->text) : absolute(s, crt->text);
-	add_file(s, s->path, s->text, "load crt", crt, path);
-	if (!key)
+	auto_free char *path = absolute(s, s->store_base ? s->store_base : s->base, crt->text);
+	auto_free char *key_path = path && key ? absolute(s, s->store_keys, key->text) : NULL;
+	if (!path || (key && !key_path))
 		return;
-	auto_free char *key_path = path_below(s->store_keys ? s->store_keys : "", key->text);
-	add_use(s, FOUND_KEY, s->path, s->text, "key", key, key_path);
+	add_file(s, s->path, s->text, "load crt", crt, path);
+	if (key)
+		add_use(s, FOUND_KEY, s->path, s->text, "key", key, key_path);
 }
 
 static void keep(char **place, const char *text)
@@ -254,44 +304,67 @@ static int bind_line(struct scan *s, const struct words *w, struct error *err)
 	return 0;
 }
 
-int haproxy_scan(struct found_service *service, const char *path, struct error *err)
+static int scan_file(struct scan *s, const char *path, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(FIND_FILE_MAX);
 	struct line line = {0};
 	int result = 0;
 	if (find_read(path, &text, err) < 0)
 		return -1;
-	struct scan s = {.service = service, .path = path, .text = buf_text(&text)};
-	while (result == 0 && line_next(s.text, text.len, LINE_SINGLE, &line)) {
+	s->path = path;
+	s->text = buf_text(&text);
+	s->store = false;
+	while (result == 0 && line_next(s->text, text.len, LINE_SINGLE, &line)) {
 		auto_words struct words words = {0};
-		words_split(s.text, line.start, line.end, WORDS_HAPROXY, &words);
+		words_split(s->text, line.start, line.end, WORDS_HAPROXY, &words);
 		const char *first = words_at(&words, 0);
-		if (store_line(&s, &words))
+		if (words.open)
+			return error_set(err, ERROR_PERMANENT, "%s:%d: a quote that begins here does not end", path,
+				line.number);
+		if (store_line(s, &words))
 			continue;
 		if (strcmp(first, "crt-base") == 0)
-			keep(&s.base, words_at(&words, 1));
+			keep(&s->base, words_at(&words, 1));
+		else if (strcmp(first, "default-path") == 0)
+			keep(&s->origin,
+				strcmp(words_at(&words, 1), "origin") == 0            ? words_at(&words, 2)
+					: strcmp(words_at(&words, 1), "current") == 0 ? NULL
+										      : words_at(&words, 1));
 		else if (strcmp(first, "bind") == 0)
-			result = bind_line(&s, &words, err);
+			result = bind_line(s, &words, err);
 	}
-	free(s.base);
-	free(s.store_base);
-	free(s.store_keys);
+	return result;
+}
+
+static void scan_release(struct scan *s)
+{
+	free(s->base);
+	free(s->origin);
+	free(s->store_base);
+	free(s->store_keys);
+}
+
+int haproxy_scan(struct found_service *service, const char *path, struct error *err)
+{
+	struct scan s = {.service = service};
+	int result = scan_file(&s, path, err);
+	scan_release(&s);
 	return result;
 }
 
 /* ---- which files ---- */
 
-static int scan_path(struct found_service *s, const char *path, struct error *err)
+static int scan_path(struct scan *s, const char *path, struct error *err)
 {
 	if (!exists(path, "", S_IFDIR))
-		return haproxy_scan(s, path, err);
+		return scan_file(s, path, err);
 	auto_free char *pattern = mem_printf("%s/*.cfg", path);
 	glob_t found;
 	int result = 0;
 	if (glob(pattern, 0, NULL, &found) != 0)
 		return 0;
 	for (size_t i = 0; result == 0 && i < found.gl_pathc; i++)
-		result = haproxy_scan(s, found.gl_pathv[i], err);
+		result = scan_file(s, found.gl_pathv[i], err);
 	globfree(&found);
 	return result;
 }
@@ -304,9 +377,12 @@ static int scan_instances(struct found_service *s, const char *named, struct err
 	int result = 0, count = 0;
 	if (instances_find(named, &all, err) < 0)
 		return -1;
-	for (size_t i = 0; i < all.count; i++)
+	for (size_t i = 0; i < all.count; i++) {
+		struct scan scan = {.service = s, .directory = all.items[i].directory};
 		for (size_t k = 0; k < all.items[i].config_count && result == 0; k++, count++)
-			result = scan_path(s, all.items[i].configs[k], err);
+			result = scan_path(&scan, all.items[i].configs[k], err);
+		scan_release(&scan);
+	}
 	if (!named && all.unsure.pid)
 		found_note(s,
 			"process %d of user %d may be HAProxy without a master: what it was started with is not known: "
@@ -369,5 +445,8 @@ int find_haproxy(struct found_service *s, struct error *err)
 	if (count)
 		return count < 0 ? -1 : 0;
 	auto_free char *path = default_path();
-	return scan_path(s, path, err);
+	struct scan scan = {.service = s};
+	int result = scan_path(&scan, path, err);
+	scan_release(&scan);
+	return result;
 }

@@ -40,8 +40,9 @@ struct scan {
 	const char *path; /* of the file that is read */
 	const char *text;
 	int group[FAMILIES];
-	bool chained[FAMILIES]; /* its chain_files takes the place of the others */
-	bool begun[FAMILIES];   /* some line of this group gets it */
+	int main_group[FAMILIES]; /* that of main.cf */
+	bool chained[FAMILIES];   /* its chain_files takes the place of the others */
+	bool begun[FAMILIES];     /* some line of this group gets it */
 };
 
 static const struct parameter *parameter_of(const char *name, size_t len)
@@ -221,15 +222,56 @@ static void entry_port(const struct scan *s, const struct words *w)
 		found_note(s->service, "%s: %s is no port that is known here", s->path, words_at(w, 0));
 }
 
+static const char *option_name(const struct word *word)
+{
+	return word->text + (strncmp(word->text, "-o", 2) == 0 ? 2 : 0);
+}
+
+/* An entry with a certificate or key of its own goes on with them, and with what it takes from main.cf besides, when
+ * main.cf gets a chain_files, which would outrank both. */
+static void pin_entry(struct scan *s, const struct words *w, enum family family)
+{
+	const struct word *first = NULL;
+	if (has_option(w, chain_files[family]) || s->chained[family])
+		return;
+	for (size_t i = 8; i < w->count && !first; i++) {
+		const struct parameter *p =
+			parameter_of(option_name(&w->list[i]), strcspn(option_name(&w->list[i]), "="));
+		if (p && p->family == family)
+			first = &w->list[i];
+	}
+	if (!first)
+		return;
+	char *text = mem_printf("%s= -o ", chain_files[family]);
+	for (size_t i = 0; i < COUNT(parameters); i++) {
+		const struct parameter *p = &parameters[i];
+		auto_free char *value = ask(s, p->name);
+		if (p->family != family || is_chain(p) || has_option(w, p->name) || !is_set(value) ||
+			strpbrk(value, " \t"))
+			continue;
+		char *longer = mem_printf("%s%s=%s -o ", text, p->name, value);
+		free(text);
+		text = longer;
+	}
+	found_pin(s->service,
+		&(struct found_pin){.group = s->group[family],
+			.on = s->main_group[family],
+			.file = (char *)(uintptr_t)s->path,
+			.at = first->start + (size_t)(option_name(first) - first->text),
+			.text = text});
+	free(text);
+}
+
 static void entry_options(struct scan *s, const struct words *w)
 {
 	for (int family = 0; family < FAMILIES; family++) {
 		s->group[family] = ++s->service->groups;
 		s->begun[family] = has_option(w, chain_files[family]);
+		pin_entry(s, w, (enum family)family);
 	}
 	for (size_t i = 8; i < w->count; i++) {
 		const struct word *word = &w->list[i];
-		const char *name = word->text + (strncmp(word->text, "-o", 2) == 0 ? 2 : 0);
+		const char *name = option_name(word);
 		const struct parameter *p = parameter_of(name, strcspn(name, "="));
 		if (word->text[0] == '{' || !p || !strchr(name, '=')) {
 			if (strncmp(word->text, "{", 1) == 0 && i + 1 < w->count &&
@@ -242,6 +284,9 @@ static void entry_options(struct scan *s, const struct words *w)
 		auto_free char *key = mem_printf("%s/%s/%s", words_at(w, 0), words_at(w, 1), p->name);
 		auto_free char *value = ask(s, key);
 		if (!is_set(value))
+			continue;
+		/* What main.cf's chain_files outranks has no effect. */
+		if (!is_chain(p) && s->chained[p->family] && !has_option(w, chain_files[p->family]))
 			continue;
 		bool first = p->role == FOUND_CERTIFICATE && !is_chain(p) && !s->begun[p->family];
 		auto_free char *instead = is_chain(p) ? mem_printf("%s=@", p->name)
@@ -298,7 +343,7 @@ int postfix_scan(
 	struct scan s = {.service = service, .value = value, .context = context};
 	for (int family = 0; family < FAMILIES; family++) {
 		auto_free char *chain = ask(&s, chain_files[family]);
-		s.group[family] = ++service->groups;
+		s.group[family] = s.main_group[family] = ++service->groups;
 		s.chained[family] = is_set(chain);
 	}
 	if (scan_file(&s, directory, "main.cf", main_scan, err) < 0)
@@ -324,6 +369,7 @@ int postfix_scan_sni(struct found_service *service, const char *path, struct err
 		size_t start = words.list[1].start, end = words.list[words.count - 1].end;
 		auto_free char *files = mem_strndup(s.text + start, end - start);
 		s.group[SMTPD] = ++service->groups;
+		found_name(service, words_at(&words, 0));
 		add(&s, &map, start, end, files, "@");
 	}
 	return 0;
@@ -357,31 +403,56 @@ static int scan_maps(struct found_service *s, const char *maps, struct error *er
 
 /* ---- by its tools ---- */
 
+/* What it says of one instance, a line each: "NAME = VALUE", and "SERVICE/TYPE/NAME = VALUE" for master.cf. */
 struct instance {
-	const char *directory;
-	struct error *err;
-	bool failed;
+	struct buf values;
 };
 
-static char *postconf(const char *name, void *context)
+static char *value_of(const char *name, void *context)
 {
 	struct instance *i = context;
-	auto_buf struct buf out = BUF_INIT(64 * 1024);
-	const char *const argv[] = {"postconf", "-c", i->directory, strchr(name, '/') ? "-xPh" : "-xh", name, NULL};
-	if (!i->failed && tool_run(argv, &out, i->err) < 0)
-		i->failed = true;
-	if (i->failed)
-		return NULL;
-	return mem_strndup(buf_text(&out), strcspn(buf_text(&out), "\n"));
+	size_t len = strlen(name);
+	for (const char *at = buf_text(&i->values); *at; at += strcspn(at, "\n"), at += *at == '\n')
+		if (strncmp(at, name, len) == 0 && strncmp(at + len, " =", 2) == 0) {
+			const char *value = at + len + 2;
+			value += *value == ' ';
+			return mem_strndup(value, strcspn(value, "\n"));
+		}
+	return NULL;
+}
+
+static int ask_all(const char *directory, struct instance *i, struct error *err)
+{
+	const char *const main[] = {"postconf", "-c", directory, "-x", NULL};
+	const char *const entries[] = {"postconf", "-c", directory, "-xP", NULL};
+	return tool_run(main, &i->values, err) < 0 ? -1 : tool_run(entries, &i->values, err);
+}
+
+/* An entry of master.cf may have maps of its own. */
+static int scan_all_maps(struct found_service *s, struct instance *i, struct error *err)
+{
+	static const char name[] = "tls_server_sni_maps = ";
+	const char *text = buf_text(&i->values);
+	struct line line = {0};
+	while (line_next(text, i->values.len, LINE_SINGLE, &line)) {
+		auto_free char *one = mem_strndup(text + line.start, line.end - line.start);
+		const char *at = strstr(one, name);
+		if (at && (at == one || at[-1] == '/') && scan_maps(s, at + strlen(name), err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static int scan_instance(struct found_service *s, const char *directory, struct error *err)
 {
-	struct instance i = {.directory = directory, .err = err};
-	if (postfix_scan(s, directory, postconf, &i, err) < 0 || i.failed)
-		return -1;
-	auto_free char *maps = postconf("tls_server_sni_maps", &i);
-	return maps ? scan_maps(s, maps, err) : -1;
+	struct instance i = {.values = BUF_INIT(TOOL_OUTPUT_MAX)};
+	int result = ask_all(directory, &i, err);
+	if (result == 0)
+		result = postfix_scan(s, directory, value_of, &i, err);
+	if (result == 0)
+		result = scan_all_maps(s, &i, err);
+	buf_release(&i.values);
+	return result;
 }
 
 int find_postfix(struct found_service *s, struct error *err)

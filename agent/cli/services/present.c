@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { PRESENT_FILE_MAX = 1024 * 1024, NAMES_SHOWN = 5 };
 
@@ -101,6 +102,11 @@ int present_read(const char *paths, struct present *ret, struct error *err)
 	char *rest = copy;
 	const char *path;
 	int leaves = 0, result = 0;
+	/* A name with a blank in it is one file. */
+	if (access(paths, F_OK) == 0) {
+		result = read_file(&p, paths, &leaves, err);
+		rest = NULL;
+	}
 	while (result == 0 && (path = strsep(&rest, " \t\n,")))
 		if (*path)
 			result = read_file(&p, path, &leaves, err);

@@ -204,11 +204,14 @@ struct way {
 
 static const char *const guesses[] = {"", "/smtp", "/imap", "/pop3", "/sieve"};
 
-static void add_looks(struct served *ret, const struct found_service *s, const char *endpoint, bool all)
+static void add_looks(struct served *ret, const struct found_service *s, const char *endpoint, bool explained, bool all)
 {
+	size_t from = ret->count;
 	append(ret, s->name, endpoint, NULL);
 	for (size_t i = 0; all && i < s->name_count; i++)
 		append(ret, s->name, endpoint, s->names[i]);
+	for (size_t i = from; i < ret->count; i++)
+		ret->list[i].explained = explained;
 }
 
 /* Adds the looks at one endpoint: where it answers with TLS, all names. One that its configuration explains counts in
@@ -218,11 +221,11 @@ static void add_endpoint(
 {
 	for (size_t i = 0; i < COUNT(guesses); i++)
 		if (ways[i].named.served || ways[i].nameless.served) {
-			add_looks(ret, s, ways[i].text, true);
+			add_looks(ret, s, ways[i].text, e->explained, true);
 			return;
 		}
 	if (e->explained)
-		add_looks(ret, s, e->text, ways[0].asks[0].state == PROBE_PROTOCOL);
+		add_looks(ret, s, e->text, true, ways[0].asks[0].state == PROBE_PROTOCOL);
 }
 
 static int find_service(struct found_service *s, const struct listening *l, const char *const *names, int64_t timeout,

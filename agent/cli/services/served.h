@@ -24,7 +24,8 @@ struct served_leaf {
 struct served_look {
 	const char *service; /* borrowed from what was found */
 	char endpoint[ENDPOINT_TEXT_MAX];
-	char *name; /* owned; NULL: the client names none */
+	char *name;     /* owned; NULL: the client names none */
+	bool explained; /* its configuration says that there is TLS */
 	struct served_leaf by[SERVED_KINDS];
 };
 

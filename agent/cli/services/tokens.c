@@ -45,7 +45,7 @@ static bool is_escape(const char *text, size_t at, size_t to, enum words_rule ru
 }
 
 /* Puts what the word at `at` means into `out`, and returns where it ends. */
-static size_t read_word(const char *text, size_t at, size_t to, enum words_rule rule, char *out)
+static size_t read_word(const char *text, size_t at, size_t to, enum words_rule rule, char *out, bool *ret_open)
 {
 	char quote = '\0';
 	size_t start = at;
@@ -72,6 +72,7 @@ static size_t read_word(const char *text, size_t at, size_t to, enum words_rule 
 		}
 	}
 	*out = '\0';
+	*ret_open = quote != '\0';
 	return at;
 }
 
@@ -91,16 +92,104 @@ static size_t skip_between(const char *text, size_t at, size_t to, enum words_ru
 	return at;
 }
 
+/* ---- Lua ---- */
+
+/* Returns the length of what opens a long bracket here, "[[" or "[=[", or 0. */
+static size_t long_bracket(const char *text, size_t at, size_t to)
+{
+	size_t end = at + 1;
+	if (at >= to || text[at] != '[')
+		return 0;
+	while (end < to && text[end] == '=')
+		end++;
+	return end < to && text[end] == '[' ? end + 1 - at : 0;
+}
+
+/* Returns the place behind the long bracket, or `to` when it does not end. */
+static size_t skip_long(const char *text, size_t at, size_t to, size_t level)
+{
+	for (at += level; at + level <= to; at++) {
+		if (text[at] != ']' || text[at + level - 1] != ']')
+			continue;
+		size_t equals = 0;
+		while (equals < level - 2 && text[at + 1 + equals] == '=')
+			equals++;
+		if (equals == level - 2)
+			return at + level;
+	}
+	return to;
+}
+
+static size_t skip_quote(const char *text, size_t at, size_t to)
+{
+	char quote = text[at++];
+	for (; at < to && text[at] != quote; at++)
+		at += text[at] == '\\';
+	return at < to ? at + 1 : to;
+}
+
+/* Returns the place of the brace that closes a block of Lua whose own begins before `at`, or `to`. */
+static size_t skip_lua(const char *text, size_t at, size_t to)
+{
+	int depth = 0;
+	while (at < to) {
+		bool comment = text[at] == '-' && at + 1 < to && text[at + 1] == '-';
+		size_t level = long_bracket(text, comment ? at + 2 : at, to);
+		if (level) {
+			at = skip_long(text, comment ? at + 2 : at, to, level);
+		} else if (comment) {
+			while (at < to && text[at] != '\n')
+				at++;
+		} else if (text[at] == '"' || text[at] == '\'') {
+			at = skip_quote(text, at, to);
+		} else {
+			if (text[at] == '}' && depth-- == 0)
+				return at;
+			depth += text[at] == '{';
+			at++;
+		}
+	}
+	return to;
+}
+
+static bool is_lua(const char *directive)
+{
+	static const char end[] = "_by_lua_block";
+	size_t len = strlen(directive);
+	return len > strlen(end) && strcmp(directive + len - strlen(end), end) == 0;
+}
+
+/* ---- words ---- */
+
+static void note_open(struct words *ret, size_t at)
+{
+	if (!ret->open)
+		ret->open_at = at;
+	ret->open = true;
+}
+
 void words_split(const char *text, size_t from, size_t to, enum words_rule rule, struct words *ret)
 {
 	size_t at = from;
+	size_t directive = ret->count; /* the first word of the one that is being read */
 	auto_free char *meaning = mem_alloc(to - from + 1);
 	while ((at = skip_between(text, at, to, rule)) < to) {
 		struct word word = {.start = at};
-		word.end = at = read_word(text, at, to, rule, meaning);
+		bool open = false;
+		word.end = at = read_word(text, at, to, rule, meaning, &open);
 		word.text = mem_strdup(meaning);
 		ret->list = mem_grow(ret->list, ret->count + 1, sizeof(*ret->list));
 		ret->list[ret->count++] = word;
+		if (open)
+			note_open(ret, word.start);
+		if (rule != WORDS_NGINX || word.end - word.start != 1 || !strchr(";{}", text[word.start]))
+			continue;
+		if (text[word.start] == '{' && directive + 1 < ret->count && is_lua(ret->list[directive].text)) {
+			at = skip_lua(text, at, to);
+			if (at == to)
+				note_open(ret, word.start);
+		}
+		directive = ret->count;
 	}
 }
 

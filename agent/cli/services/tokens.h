@@ -15,6 +15,8 @@ struct word {
 struct words {
 	struct word *list;
 	size_t count;
+	bool open; /* a quote or a block of another language begins at `open_at` and does not end */
+	size_t open_at;
 };
 
 #define auto_words __attribute__((cleanup(words_release)))
@@ -24,7 +26,8 @@ enum words_rule {
 	WORDS_PLAIN,   /* blanks are between words, nothing else means anything: master.cf */
 	WORDS_APACHE,  /* "…" and '…', a backslash before a quote; a comment is a whole line */
 	WORDS_HAPROXY, /* "…", '…', a backslash before any character, # begins a comment anywhere */
-	WORDS_NGINX,   /* the same, ; { } being words, and a # only at the start of a word; over line ends */
+	WORDS_NGINX,   /* the same, ; { } being words, and a # only at the start of a word; over line ends. What a
+			  directive *_by_lua_block has in its braces is Lua, and passed over */
 };
 
 /* Appends the words of text[from…to) in their order. */
