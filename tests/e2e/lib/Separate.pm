@@ -108,6 +108,7 @@ sub processes {
 		my @words = split /\0/, Story::read_file("/proc/$pid/cmdline");
 		next if !@words;
 		my ($program) = $words[0] =~ m{([^/\s:]+):?[^/]*$};
+		$program =~ s/^sshd-(session|auth)$/sshd/; # from OpenSSH 9.8 and 10.0 on
 		my $what = $program eq 'certsync' && ($words[1] // '') eq 'hub' ? 'hub' : $program;
 		$found{$pid} = $what if $what =~ /^(sshd|hub|certsync-(gate|link|agent|hub-root|agent-root|worker|keys))$/;
 	}

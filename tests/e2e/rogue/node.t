@@ -9,6 +9,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Dovecot;
 use File::Copy qw(copy);
 use File::Path qw(make_path);
 use IO::Socket::INET;
@@ -259,7 +260,7 @@ sub postgres_conf {
 my $queue = '/var/spool/postfix';
 my %services = (
 	dovecot => {process => 'dovecot', signal => 'HUP', file => 'master.pid',
-		conf => sub { write_file('/etc/dovecot/dovecot.conf', 'base_dir = ' . $_[0] =~ s/\/[^\/]+$//r . "\nssl = no\n") }},
+		conf => sub { write_file('/etc/dovecot/dovecot.conf', Dovecot::conf('base_dir = ' . $_[0] =~ s/\/[^\/]+$//r . "\nssl = no\n")) }},
 	nginx => {process => 'nginx', signal => 'HUP', conf => sub { write_file('/etc/nginx/nginx.conf', "pid $_[0];\nerror_log $top/good/nginx.log;\nevents {}\n") },
 		opens_it => 1},
 	apache2 => {process => 'apache2', signal => 'USR1', conf => \&apache_conf},
