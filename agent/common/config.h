@@ -67,6 +67,7 @@ struct agent_config {
 	char *hooks; /* directory of the hooks */
 	char *user, *admin_group;
 	char *anchors;          /* NULL: the system's */
+	char *helo;             /* by which mail servers are greeted; NULL: this machine's name, where it has a dot */
 	int64_t probe_timeout;  /* seconds for one probe */
 	int64_t probe_interval; /* seconds between two rounds of probes of what is served */
 	struct agent_alert alert;

@@ -265,6 +265,7 @@ static const struct config_row agent_rows[] = {
 	ROW("user", config_text, user, .value = "certsync-agent", .check = config_check_user),
 	ROW("admin_group", config_text, admin_group, .value = "certsync-admin", .check = config_check_group),
 	ROW("anchors", config_path, anchors, .check = config_check_readable),
+	ROW("helo", config_text, helo, .check = config_check_helo),
 	ROW("probe_timeout", config_duration, probe_timeout, .value = "10s", RANGE(1, 2 * MINUTE)),
 	ROW("probe_interval", config_duration, probe_interval, .value = "15m", RANGE(1, DAY)),
 	{0},

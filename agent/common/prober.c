@@ -1,4 +1,5 @@
 #include "agent/common/prober.h"
+#include "lib/core/helo.h"
 #include "lib/core/mem.h"
 #include "lib/probe/probe.h"
 
@@ -55,12 +56,14 @@ static void add_target(struct prober *p, const struct agent_certificate *certifi
 	p->count++;
 }
 
-struct prober *prober_new(struct event_base *base, const struct agent_certificate *certificate, int64_t timeout,
-	prober_done *done, void *context)
+struct prober *prober_new(struct event_base *base, const struct agent_config *config,
+	const struct agent_certificate *certificate, prober_done *done, void *context)
 {
 	struct prober *p = mem_alloc(sizeof(*p));
+	char own[HELO_MAX];
+	const char *helo = config->helo ? config->helo : helo_of_host(false, own);
 	p->base = base;
-	p->timeout_ms = (int)(timeout * 1000);
+	p->timeout_ms = (int)(config->probe_timeout * 1000);
 	p->done = done;
 	p->context = context;
 	for (size_t i = 0; i < certificate->service_count; i++) {
@@ -68,6 +71,8 @@ struct prober *prober_new(struct event_base *base, const struct agent_certificat
 		for (char **text = service->probe; text && *text; text++)
 			add_target(p, certificate, service, *text);
 	}
+	for (size_t i = 0; i < p->count; i++)
+		snprintf(p->target[i].endpoint.helo, sizeof(p->target[i].endpoint.helo), "%s", helo);
 	return p;
 }
 

@@ -14,9 +14,9 @@ struct prober;
  * is called from the loop. */
 typedef void prober_done(const struct message_probe *seen, void *context);
 
-/* `timeout` is in seconds for each probe. The configuration is borrowed. */
-struct prober *prober_new(struct event_base *base, const struct agent_certificate *certificate, int64_t timeout,
-	prober_done *done, void *context);
+/* `config`, with what all probes have in common, and `certificate` of it are borrowed. */
+struct prober *prober_new(struct event_base *base, const struct agent_config *config,
+	const struct agent_certificate *certificate, prober_done *done, void *context);
 void prober_free(struct prober *p);
 
 size_t prober_count(const struct prober *p); /* at most MESSAGE_PROBES_MAX */

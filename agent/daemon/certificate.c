@@ -173,7 +173,7 @@ struct daemon_certificate *daemon_certificate_new(
 	w->pace = LOOK_SOON;
 	if (!w->timer || !w->again)
 		mem_abort(__func__);
-	w->prober = prober_new(site->base, certificate, site->config->probe_timeout, on_probed, w);
+	w->prober = prober_new(site->base, site->config, certificate, on_probed, w);
 	transaction_init(&w->transaction, certificate->name, &io, w);
 	for (size_t i = 0; i < prober_count(w->prober); i++)
 		probed_add(&w->transaction.view, prober_endpoint(w->prober, i), prober_service(w->prober, i));

@@ -77,6 +77,7 @@ struct hub_endpoint {
 	char **at;    /* addresses instead of what DNS says; may be empty */
 	const struct hub_certificate *certificate; /* expected there; NULL: any that is good */
 	int64_t interval;                          /* seconds */
+	int64_t timeout;                           /* seconds for one probe */
 };
 
 /* How a person is told. */
@@ -106,6 +107,7 @@ struct hub_config {
 	char *user, *keys_user, *worker_user, *gate_user, *local_user, *admin_group;
 	enum hub_keys_by agent_keys;
 	char *authorized_keys;
+	char *helo;            /* by which mail servers are greeted; NULL: this machine's full name */
 	char **resolvers;      /* "address" or "address:port" that workers ask; empty: the system's */
 	char *hooks;           /* the directory of the hooks that come with certsync */
 	int64_t scan_interval; /* seconds between two readings of each watched path */

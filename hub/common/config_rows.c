@@ -232,6 +232,7 @@ static const struct config_row endpoint_rows[] = {
 	ROW("at", config_list, at, .high = 64, .check = config_check_address),
 	ROW("certificate", reference, certificate),
 	ROW("interval", config_duration, interval, .value = "15m", RANGE(10, DAY)),
+	ROW("timeout", config_duration, timeout, .value = "10s", RANGE(1, 60)),
 	{0},
 };
 #undef ROW
@@ -269,6 +270,7 @@ static const struct config_row hub_rows[] = {
 	ROW("admin_group", config_text, admin_group, .value = "certsync-admin", .check = config_check_group),
 	ROW("agent_keys", config_word, agent_keys, .value = "root", .words = keys_by),
 	ROW("authorized_keys", config_path, authorized_keys, .value = "/var/lib/certsync-gate/.ssh/authorized_keys"),
+	ROW("helo", config_text, helo, .check = config_check_helo),
 	ROW("resolvers", config_list, resolvers, .check = config_check_resolver),
 	ROW("hooks", config_path, hooks),
 	ROW("scan_interval", config_duration, scan_interval, .value = "10m", RANGE(1, DAY)),

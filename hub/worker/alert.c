@@ -4,6 +4,7 @@
 #include "hub/worker/confined.h"
 #include "hub/worker/protocols.h"
 #include "lib/core/clock.h"
+#include "lib/core/helo.h"
 #include "lib/service/hook.h"
 #include "lib/core/mem.h"
 
@@ -132,6 +133,20 @@ static CURLcode send_mail(CURL *curl, struct delivery *d, const struct buf *mail
 	return code;
 }
 
+/* libcurl greets a server by what stands behind the slash, and by the machine's bare name else, which many servers refuse when
+ * it has no dot. A machine that is called by no full name is called by the domain that the mail comes from. */
+static char *greeting_url(const struct delivery *d)
+{
+	char own[HELO_MAX], host[HELO_MAX] = "";
+	const char *smtp = json_text(d->job, "smtp"), *given = json_text(d->job, "helo");
+	const char *domain = strrchr(json_text(d->job, "from"), '@');
+	if (strchr(strstr(smtp, "://") + 3, '/'))
+		return mem_strdup(smtp);
+	const char *helo = given[0] ? given : helo_of_host(true, own);
+	gethostname(host, sizeof(host) - 1);
+	return helo[0] || !domain ? mem_printf("%s/%s", smtp, helo) : mem_printf("%s/%s.%s", smtp, host, domain + 1);
+}
+
 static int deliver_mail(CURL *curl, struct delivery *d, struct error *err)
 {
 	char reason[CURL_ERROR_SIZE];
@@ -142,8 +157,9 @@ static int deliver_mail(CURL *curl, struct delivery *d, struct error *err)
 	set_common(curl, d, reason);
 	if (print_mail(d, &mail, err) < 0 || (login && set_login(curl, d, err) < 0))
 		return -1;
+	auto_free char *url = greeting_url(d);
 	protocols_allow(curl, CURLPROTO_SMTP | CURLPROTO_SMTPS);
-	curl_easy_setopt(curl, CURLOPT_URL, smtp);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_MAIL_FROM, json_text(d->job, "from"));
 	curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
 	curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);

@@ -68,6 +68,10 @@ static int read_endpoint(struct round *r, const cJSON *o, struct error *err)
 	const char *certificate = name ? json_string(o, "certificate", sizeof(host->certificate) - 1, err) : NULL;
 	if (!certificate)
 		return -1;
+	uint32_t timeout;
+	if (json_u32(o, "timeout_ms", &timeout, err) < 0)
+		return -1;
+	host->timeout_ms = (int)timeout;
 	strcpy(host->name, name);
 	strcpy(host->certificate, certificate);
 	host->at = r->at[r->count];
@@ -84,7 +88,8 @@ static int read_job(struct round *r, struct check_run *run, struct error *err)
 	r->job = talk_receive(&r->talk, "job", err);
 	worker_confine(r->job);
 	const cJSON *element, *endpoints = r->job ? json_array(r->job, "endpoints", CHECK_JOB_MAX, err) : NULL;
-	const cJSON *anchors = r->job ? json_get(r->job, "anchors") : NULL;
+	const cJSON *anchors = r->job ? json_get(r->job, "anchors") : NULL,
+		    *helo = r->job ? json_get(r->job, "helo") : NULL;
 	if (!endpoints || json_i64(r->job, "expiring_before", &run->expiring_before, err) < 0 ||
 		json_u32(r->job, "timeout_ms", &timeout, err) < 0 ||
 		json_bool(r->job, "both_keys", &run->both_keys, err) < 0)
@@ -96,6 +101,7 @@ static int read_job(struct round *r, struct check_run *run, struct error *err)
 	r->anchors = anchors_load(anchors && cJSON_IsString(anchors) ? anchors->valuestring : NULL, err);
 	run->anchors = r->anchors;
 	run->timeout_ms = (int)timeout;
+	run->helo = helo && cJSON_IsString(helo) ? helo->valuestring : NULL;
 	run->hosts = r->hosts;
 	run->host_count = r->count;
 	return r->anchors ? 0 : -1;

@@ -1,6 +1,7 @@
 #include "lib/config/types.h"
 #include "lib/config/put.h"
 #include "lib/config/value.h"
+#include "lib/core/helo.h"
 #include "lib/core/mem.h"
 
 #include <errno.h>
@@ -205,6 +206,14 @@ void config_check_user(struct config *c, const struct config_section *s, const c
 		config_fault(c, s, key,
 			"%s: there is no user %s on this machine: create it (adduser --system), or name another", key,
 			user);
+}
+
+void config_check_helo(struct config *c, const struct config_section *s, const char *key, const char *helo)
+{
+	if (!helo_is_valid(helo))
+		config_fault(c, s, key,
+			"%s: \"%s\" is neither a name with a dot, like haproxy.domain.pl, nor an address, like [192.0.2.1]",
+			key, helo);
 }
 
 void config_check_group(struct config *c, const struct config_section *s, const char *key, const char *group)

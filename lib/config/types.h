@@ -25,6 +25,8 @@ bool config_check_words(
  * another user anyway. */
 void config_check_user(struct config *c, const struct config_section *s, const char *key, const char *user);
 void config_check_group(struct config *c, const struct config_section *s, const char *key, const char *group);
+/* What is neither a name with a dot nor an address in brackets is a fault (lib/core/helo.h). */
+void config_check_helo(struct config *c, const struct config_section *s, const char *key, const char *helo);
 /* What whoever runs this cannot read, or cannot run, is a fault. */
 void config_check_readable(struct config *c, const struct config_section *s, const char *key, const char *path);
 void config_check_executable(struct config *c, const struct config_section *s, const char *key, const char *path);

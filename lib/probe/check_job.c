@@ -1,6 +1,7 @@
 #include "lib/probe/check_job.h"
 #include "lib/probe/check_show.h"
 #include "lib/core/clock.h"
+#include "lib/core/helo.h"
 #include "lib/core/mem.h"
 #include "lib/cli/progress.h"
 
@@ -62,6 +63,11 @@ int check_job_begin(struct check_job *j, const struct cli_line *line, struct err
 		return -1;
 	for (int i = 0; i < (int)COUNT(j->at) - 1 && cli_value(line, "--at", i); i++)
 		j->at[i] = cli_value(line, "--at", i);
+	const char *helo = cli_value(line, "--helo", 0);
+	if (helo && !helo_is_valid(helo))
+		return error_set(err, ERROR_USAGE,
+			"--helo %s: give a name with a dot, like haproxy.domain.pl, or an address, like [192.0.2.1]",
+			helo);
 	j->expects = j->expect && read_fingerprint(j->expect, j->expected);
 	if (line->plain_count == 0 && j->expects)
 		return error_set(err, ERROR_USAGE, "--expect SHA-256 needs a HOST");
@@ -141,6 +147,7 @@ int check_job_run(struct check_job *j, const char *anchors)
 		.remedy = j->remedy,
 		.both_keys = cli_has(j->line, "--both-keys"),
 		.timeout_ms = (int)j->timeout * 1000,
+		.helo = cli_value(j->line, "--helo", 0),
 		.hosts = j->hosts,
 		.host_count = j->host_count,
 	};

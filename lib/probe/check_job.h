@@ -25,6 +25,7 @@ struct check_job {
 #define CHECK_JOB_OPTIONS \
 	{"--days", "N", "call expiring what has fewer days left, instead of a fifth of its life, 21 at most"}, \
 		{"--timeout", "SECONDS", "wait so long for each endpoint (10)"}, \
+		{"--helo", "NAME", "greet mail servers by this name (this machine's full one)"}, \
 		{"--both-keys", NULL, \
 			"look at the RSA and the ECDSA certificate each (a server with one logs a failed " \
 			"handshake)"}, \

@@ -1,5 +1,6 @@
 #include "lib/probe/check_run.h"
 #include "lib/core/clock.h"
+#include "lib/core/helo.h"
 #include "lib/core/mem.h"
 
 #include <arpa/inet.h>
@@ -102,6 +103,7 @@ static void add_endpoint(struct check_run *run, const struct check_host *host, s
 	uint16_t number = ((const struct sockaddr_in *)&host->ports[port].model.address)->sin_port;
 	row->port = port;
 	row->endpoint = host->ports[port].model;
+	snprintf(row->endpoint.helo, sizeof(row->endpoint.helo), "%s", run->helo);
 	memcpy(&row->endpoint.address, at->ai_addr, at->ai_addrlen);
 	row->endpoint.address_len = at->ai_addrlen;
 	if (at->ai_family == AF_INET6)
@@ -271,8 +273,9 @@ static void start_next(struct round *round)
 	struct shot *shot = mem_alloc(sizeof(*shot));
 	shot->round = round;
 	shot->row = &run->rows[round->next++];
-	probe_start_key(round->base, &shot->row->endpoint, shot->row->host->name, shot->row->key, run->timeout_ms,
-		on_probed, shot);
+	const struct check_host *host = shot->row->host;
+	probe_start_key(round->base, &shot->row->endpoint, host->name, shot->row->key,
+		host->timeout_ms ? host->timeout_ms : run->timeout_ms, on_probed, shot);
 }
 
 static void probe_all(struct check_run *run)
@@ -386,12 +389,26 @@ static void probe_other_keys(struct check_run *run)
 	run->row_count = kept;
 }
 
+/* Elsewhere than before STARTTLS of SMTP nobody says a name. */
+static bool greets(const struct check_run *run)
+{
+	for (size_t i = 0; i < run->host_count; i++)
+		for (size_t k = 0; k < run->hosts[i].port_count; k++)
+			if (run->hosts[i].ports[k].model.protocol == PROBE_SMTP)
+				return true;
+	return false;
+}
+
 int check_run(struct check_run *run, struct error *err)
 {
+	char own[HELO_MAX];
 	for (size_t i = 0; i < run->host_count; i++)
 		if (use_given(run, &run->hosts[i], err) < 0)
 			return -1;
+	const char *given = run->helo;
+	run->helo = given ? given : helo_of_host(greets(run), own);
 	ask_names(run);
+	run->helo = given; /* every row has it by now */
 	probe_all(run);
 	drop_closed(run);
 	if (run->both_keys)

@@ -29,6 +29,7 @@ struct check_host {
 	size_t expected_count;
 	char certificate[NAME_CERTIFICATE_MAX]; /* at the hub; "": unknown */
 	const char *const *at; /* borrowed, as in struct check_run, for this host alone; NULL: the run's */
+	int timeout_ms;        /* of one probe; 0: the run's */
 };
 
 /* Parses "HOST", "HOST:PORT" or "[::1]:PORT/PROTOCOL+proxy" into the host with its one port, or with the well-known
@@ -52,8 +53,9 @@ struct check_run {
 	int64_t now, expiring_before; /* as in struct check_policy */
 	const char *const *at;        /* addresses instead of what DNS says; NULL-terminated; may be empty */
 	const char *remedy;           /* as in struct check_policy */
-	bool both_keys; /* a second probe for the kind of key that was not served: a row if there is one */
-	int timeout_ms; /* of one probe, and of the asking for names */
+	bool both_keys;   /* a second probe for the kind of key that was not served: a row if there is one */
+	int timeout_ms;   /* of one probe, and of the asking for names */
+	const char *helo; /* as in struct endpoint; borrowed; NULL: this machine's full name, where it has one */
 	const struct check_host *hosts;
 	size_t host_count;
 	struct check_row *rows; /* owned: the result, in the order of hosts, addresses, ports */

@@ -19,7 +19,7 @@ enum probe_protocol {
 	PROBE_MYSQL,    /* MySQL's and MariaDB's handshake, with CLIENT_SSL */
 };
 
-enum { ENDPOINT_TEXT_MAX = 96 };
+enum { ENDPOINT_TEXT_MAX = 96, ENDPOINT_HELO_MAX = 256 };
 
 struct endpoint {
 	struct sockaddr_storage address;
@@ -27,6 +27,7 @@ struct endpoint {
 	enum probe_protocol protocol; /* up to TLS */
 	enum probe_protocol inner;    /* inside TLS: the language in which to leave politely */
 	bool proxy;                   /* send a PROXY protocol v2 LOCAL header first */
+	char helo[ENDPOINT_HELO_MAX]; /* what to say in EHLO; "": the address that one comes from */
 	char text[ENDPOINT_TEXT_MAX]; /* as written in the configuration, for tables and messages */
 };
 

@@ -38,7 +38,8 @@ struct probe {
 	enum phase phase;
 	char heard[8]; /* the first bytes behind the ClientHello */
 	size_t heard_len;
-	bool settled; /* nothing is left to be done but the callback */
+	bool wants_ours; /* the server has asked for a certificate of a client */
+	bool settled;    /* nothing is left to be done but the callback */
 	struct starttls talk;
 	struct buf send;
 	struct probe_result result;
@@ -51,6 +52,16 @@ static int accept_any(X509_STORE_CTX *store, void *context)
 	(void)store;
 	(void)context;
 	return 1;
+}
+
+/* The server has asked for a certificate of ours; there is none. */
+static int has_none(SSL *ssl, X509 **certificate, EVP_PKEY **key)
+{
+	(void)certificate;
+	(void)key;
+	struct probe *p = (struct probe *)SSL_get_app_data(ssl);
+	p->wants_ours = true;
+	return 0;
 }
 
 /* Makes a context that verifies nothing and takes any version and cipher that OpenSSL still has, so that the
@@ -72,6 +83,7 @@ static SSL_CTX *shared_context(void)
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 	/* Otherwise OpenSSL would build and verify a chain whose outcome is ignored. */
 	SSL_CTX_set_cert_verify_callback(ctx, accept_any, NULL);
+	SSL_CTX_set_client_cert_cb(ctx, has_none);
 	shared = ctx;
 	return shared;
 }
@@ -95,7 +107,7 @@ static const char *proxy_hint(const struct probe *p)
 {
 	bool silent = p->phase == PHASE_HANDSHAKE
 		? p->endpoint.protocol == PROBE_TLS && !p->heard_len && BIO_number_read(SSL_get_rbio(p->ssl)) == 0
-		: p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING;
+		: p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING && !p->talk.step_bytes;
 	if (!silent)
 		return "";
 	return p->endpoint.proxy ? "; perhaps this port does not expect the PROXY protocol (+proxy)"
@@ -226,8 +238,9 @@ static enum need phase_connect(struct probe *p)
 	if (code)
 		return fail_errno(p, code);
 	p->result.connected = true;
-	char helo[64];
-	own_literal(p, helo, sizeof(helo));
+	char literal[64];
+	own_literal(p, literal, sizeof(literal));
+	const char *helo = p->endpoint.helo[0] ? p->endpoint.helo : literal;
 	starttls_begin(&p->talk, p->endpoint.protocol, helo, &p->send);
 	p->phase = PHASE_DIALOGUE;
 	/* A new socket's buffer always has room for sixteen bytes. */
@@ -292,6 +305,7 @@ static enum need phase_dialogue(struct probe *p)
 		p->result.state = PROBE_PROTOCOL;
 		return NEED_NOTHING;
 	}
+	SSL_set_app_data(p->ssl, p);
 	BIO_set_callback_ex(SSL_get_rbio(p->ssl), on_bio);
 	BIO_set_callback_arg(SSL_get_rbio(p->ssl), (char *)p);
 	p->phase = PHASE_HANDSHAKE;
@@ -328,6 +342,26 @@ static void keep_certificates(struct probe *p)
 	}
 }
 
+static enum need note_served(struct probe *p)
+{
+	chain_fingerprint(p->result.leaf, p->result.fingerprint);
+	p->result.state = PROBE_SERVED;
+	p->result.version = SSL_get_version(p->ssl);
+	p->result.milliseconds = clock_monotonic_ms() - p->started;
+	return NEED_NOTHING;
+}
+
+/* A server that wants a certificate of its clients (TLS 1.2 and before) has shown its own, and signed for it, when it ends the
+ * handshake for want of ours. */
+static bool was_shown(struct probe *p)
+{
+	if (!p->wants_ours || !SSL_get0_peer_certificate(p->ssl))
+		return false;
+	ERR_clear_error();
+	keep_certificates(p);
+	return true;
+}
+
 static enum need phase_handshake(struct probe *p)
 {
 	char text[128];
@@ -338,15 +372,14 @@ static enum need phase_handshake(struct probe *p)
 	int code = errno;
 	if (rc != 1 && is_plain_text(p, text, sizeof(text)))
 		return fail_text(p, text);
+	if (rc != 1 && tls_outcome(p, rc, &need) == IO_WAIT)
+		return need;
 	if (rc != 1)
-		return tls_outcome(p, rc, &need) == IO_WAIT ? need : fail_handshake(p, rc, code);
+		return was_shown(p) ? note_served(p) : fail_handshake(p, rc, code);
 	keep_certificates(p);
 	if (!p->result.leaf)
 		return fail(p, PROBE_PROTOCOL, ERROR_PERMANENT, "TLS is served without a certificate");
-	chain_fingerprint(p->result.leaf, p->result.fingerprint);
-	p->result.state = PROBE_SERVED;
-	p->result.version = SSL_get_version(p->ssl);
-	p->result.milliseconds = clock_monotonic_ms() - p->started;
+	note_served(p);
 	/* ManageSieve tells its capabilities once more, unasked, once TLS is there. */
 	bool greeting = p->endpoint.protocol == PROBE_TLS || p->endpoint.inner == PROBE_SIEVE;
 	starttls_leave(&p->talk, p->endpoint.inner, greeting, &p->send);
@@ -431,6 +464,13 @@ static void on_ready(evutil_socket_t fd, short what, void *context)
 	probe_run(context);
 }
 
+/* Of a greeting of several lines the first is there. */
+static bool is_greeting(const struct probe *p)
+{
+	return p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING && p->talk.step_bytes &&
+		strncmp(p->talk.line, "220-", 4) == 0;
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
@@ -441,6 +481,11 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 		; /* the result stands */
 	else if (p->phase == PHASE_DIALOGUE && p->talk.reason.kind != ERROR_NONE)
 		fail(p, PROBE_PROTOCOL, p->talk.reason.kind, "%s", p->talk.reason.message);
+	else if (is_greeting(p))
+		fail(p, PROBE_TIMEOUT, ERROR_RETRY,
+			"still in its greeting after %s, which begins with \"%.100s\": it lets strangers wait, as postscreen does "
+			"(postscreen_greet_wait): allow more time, by timeout",
+			clock_span(p->timeout_ms, span), p->talk.line);
 	else
 		fail(p, PROBE_TIMEOUT, ERROR_RETRY, "no answer within %s (%s)%s", clock_span(p->timeout_ms, span),
 			where(p), proxy_hint(p));

@@ -39,16 +39,16 @@ struct starttls {
 	enum probe_protocol protocol;
 	enum starttls_step step;
 	enum starttls_state state;
-	bool leaving;  /* a polite end is all that is wanted */
-	bool offered;  /* STARTTLS was among the capabilities */
-	char helo[64]; /* argument of EHLO: an address literal */
+	bool leaving;   /* a polite end is all that is wanted */
+	bool offered;   /* STARTTLS was among the capabilities */
+	char helo[256]; /* argument of EHLO: a domain or an address literal */
 	char line[STARTTLS_LINE_MAX];
 	size_t line_len;
 	size_t step_bytes;
 	struct error reason; /* why TLS is not reached, kept during the farewell */
 };
 
-/* Begins the way from the connection to TLS. `helo` is like "[127.0.0.1]". The server speaks first, except with
+/* Begins the way from the connection to TLS. `helo` is like "haproxy.domain.pl" or "[127.0.0.1]". The server speaks first, except with
  * PostgreSQL. PROBE_TLS is STARTTLS_READY at once. In MySQL nothing answers the request, so it is STARTTLS_READY with
  * bytes to send first. */
 void starttls_begin(struct starttls *s, enum probe_protocol protocol, const char *helo, struct buf *send);

@@ -160,6 +160,8 @@ static void an_order_is_described(void **state)
 	struct hub_config *h =
 		load_hub(HUB_HEAD "hooks = /usr/bin\n"
 				  "resolvers = {\"127.0.0.1\", \"[::1]:5353\"}\n"
+				  "helo = \"[IPv6:2001:db8::1]\"\n"
+				  "endpoint x.pl { ports = 25 timeout = 30s }\n"
 				  "acme le { directory = https://ca.example/dir agree_tos = yes ari = no }\n"
 				  "certificate x.pl {\n"
 				  "	acme = le\n"
@@ -172,6 +174,8 @@ static void an_order_is_described(void **state)
 			&faults);
 	assert_string_equal(faults, "");
 	const struct hub_certificate *c = hub_config_certificate(h, "x.pl");
+	assert_string_equal(h->helo, "[IPv6:2001:db8::1]");
+	assert_int_equal(h->endpoints[0].timeout, 30);
 	assert_false(c->acme->ari);
 	assert_string_equal(c->key_type, "rsa-2048");
 	assert_string_equal(c->second_key_type, "ecdsa-p384");
@@ -382,6 +386,9 @@ static void single_faults_of_the_hub_are_named(void **state)
 	expect_hub_fault("certificate x.pl { window = {\"03:00-25:00\"} }", "2: window: \"03:00-25:00\" is not");
 	expect_hub_fault("certificate x.pl { on_failure = never }", "2: on_failure: \"never\" is not one of");
 	expect_hub_fault("resolvers = {\"dns.example\"}", "2: resolvers: \"dns.example\" is not an address");
+	expect_hub_fault("helo = haproxy", "2: helo: \"haproxy\" is neither a name with a dot");
+	expect_hub_fault("helo = \"[192.0.2]\"", "2: helo: \"[192.0.2]\" is neither a name with a dot");
+	expect_hub_fault("endpoint x.pl { ports = 25 timeout = 2m }", "2: timeout: ");
 	expect_hub_fault("agent a { }\nagent a { }", "3: agent \"a\" is given twice, first in line 2");
 	expect_hub_fault("acme le { agree_tos = true }", "2: acme \"le\": directory is missing");
 	expect_hub_fault("certificate x.pl {}\nagent a { certificates = {x.pl, x.pl} }",

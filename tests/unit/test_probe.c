@@ -255,6 +255,21 @@ static void smtp_is_left_with_quit_inside_tls(void **state)
 	assert_string_equal(s.heard, "EHLO [127.0.0.1]\r\nSTARTTLS\r\nQUIT\r\n");
 }
 
+static void a_server_is_greeted_by_the_name_that_is_given(void **state)
+{
+	(void)state;
+	struct server s = {0};
+	struct history o = {0};
+	server_start(&s, script_smtp, &leaf);
+	struct endpoint e = at(s.port, "/smtp");
+	snprintf(e.helo, sizeof(e.helo), "haproxy.domain.pl");
+	assert_non_null(probe_start(base, &e, "mail.domain.pl", 20000, done, &o));
+	event_base_dispatch(base);
+	server_join(&s);
+	assert_served(&o, &leaf);
+	assert_string_equal(s.heard, "EHLO haproxy.domain.pl\r\nSTARTTLS\r\nQUIT\r\n");
+}
+
 static void script_smtps(struct server *s, int fd)
 {
 	if (!upgrade(s, fd))
@@ -504,6 +519,53 @@ static struct history wait_out(void (*script)(struct server *s, int fd), const c
 	return o;
 }
 
+static void script_greeting_without_end(struct server *s, int fd)
+{
+	say(s, fd, "220-mail.domain.pl wait\r\n");
+	script_silent(s, fd);
+}
+
+/* Postfix's postscreen greets strangers with one line and keeps the next for postscreen_greet_wait. */
+static void a_greeting_that_goes_on_is_told_as_such(void **state)
+{
+	(void)state;
+	struct history o = wait_out(script_greeting_without_end, "/smtp");
+	assert_failed(
+		&o, PROBE_TIMEOUT, "still in its greeting after 0.300s, which begins with \"220-mail.domain.pl wait\"");
+	assert_non_null(strstr(o.text, "allow more time"));
+}
+
+/* It ends the handshake when the client has no certificate, in TLS 1.2 before the client is through, in 1.3 after. */
+static int refuse_client(X509_STORE_CTX *store, void *context)
+{
+	(void)store;
+	(void)context;
+	return 0;
+}
+
+static void script_wants_a_certificate(struct server *s, int fd)
+{
+	SSL_CTX_set_verify(s->tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_cert_verify_callback(s->tls, refuse_client, NULL);
+	assert_false(upgrade(s, fd));
+}
+
+static void script_wants_a_certificate_12(struct server *s, int fd)
+{
+	SSL_CTX_set_max_proto_version(s->tls, TLS1_2_VERSION);
+	script_wants_a_certificate(s, fd);
+}
+
+static void what_a_server_shows_before_it_wants_a_certificate_is_seen(void **state)
+{
+	(void)state;
+	struct server s;
+	struct history o = play(&s, script_wants_a_certificate, "", &leaf);
+	assert_served(&o, &leaf);
+	o = play(&s, script_wants_a_certificate_12, "", &leaf);
+	assert_served(&o, &leaf);
+}
+
 static void silence_ends_at_the_deadline(void **state)
 {
 	(void)state;
@@ -604,6 +666,7 @@ int main(void)
 		cmocka_unit_test(whatever_is_served_is_seen),
 		cmocka_unit_test(an_old_server_is_seen_too),
 		cmocka_unit_test(smtp_is_left_with_quit_inside_tls),
+		cmocka_unit_test(a_server_is_greeted_by_the_name_that_is_given),
 		cmocka_unit_test(tls_at_once_is_left_in_the_inner_protocol),
 		cmocka_unit_test(the_other_protocols),
 		cmocka_unit_test(the_proxy_header_comes_first),
@@ -612,6 +675,8 @@ int main(void)
 		cmocka_unit_test(text_before_the_handshake_is_an_error),
 		cmocka_unit_test(a_hundred_megabytes_are_not_listened_to),
 		cmocka_unit_test(a_broken_connection_is_told_with_its_step),
+		cmocka_unit_test(a_greeting_that_goes_on_is_told_as_such),
+		cmocka_unit_test(what_a_server_shows_before_it_wants_a_certificate_is_seen),
 		cmocka_unit_test(silence_ends_at_the_deadline),
 		cmocka_unit_test(nothing_listens),
 		cmocka_unit_test(three_hundred_at_once),

@@ -52,6 +52,7 @@ struct channel *channels_new(const struct hub_config *config, size_t *ret_count)
 		snprintf(c->name, sizeof(c->name), "email %s", *to);
 		add_text(c->job, "smtp", a->smtp);
 		add_text(c->job, "from", a->from);
+		add_text(c->job, "helo", config->helo);
 		add_text(c->job, "user", a->smtp_user);
 		c->password_file = a->smtp_password;
 	}

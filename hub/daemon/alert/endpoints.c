@@ -20,8 +20,8 @@ enum {
 	CHECKS_SOON = 2,   /* and after a change */
 	CHECKS_FOUND = 10, /* after a finding; twice as long each time that it is still there, up to the interval */
 	CHECKS_AGAIN = 60, /* at most, after a round that failed as a whole */
-	CHECKS_TIMEOUT_MS = 10000,
-	CHECKS_JOB_SECONDS = 90, /* for names, probes and their second round */
+	CHECKS_TIMEOUT_MS = 10000, /* for the asking for names */
+	CHECKS_JOB_SECONDS = 150,  /* for names, probes and their second round, each a minute at most */
 	CHECKS_WAKE_MAX = 3600,
 };
 
@@ -332,6 +332,7 @@ static cJSON *job_for(struct endpoint_checks *s, int64_t now)
 		cJSON_AddNumberToObject(o, "id", (double)i);
 		cJSON_AddStringToObject(o, "name", p->endpoint->name);
 		cJSON_AddStringToObject(o, "certificate", certificate_of(p));
+		cJSON_AddNumberToObject(o, "timeout_ms", (double)p->endpoint->timeout * 1000);
 		cJSON_AddItemToObject(o, "ports", strings(p->endpoint->ports));
 		cJSON_AddItemToObject(o, "at", strings(p->endpoint->at));
 		add_expected(s, p, o, &pair);
@@ -342,6 +343,8 @@ static cJSON *job_for(struct endpoint_checks *s, int64_t now)
 	cJSON_AddStringToObject(job, "event", "job");
 	if (s->hub->config->anchors)
 		cJSON_AddStringToObject(job, "anchors", s->hub->config->anchors);
+	if (s->hub->config->helo)
+		cJSON_AddStringToObject(job, "helo", s->hub->config->helo);
 	cJSON_AddNumberToObject(job, "expiring_before", (double)s->hub->config->alert.expiring);
 	cJSON_AddNumberToObject(job, "timeout_ms", CHECKS_TIMEOUT_MS);
 	cJSON_AddBoolToObject(job, "both_keys", pair);

@@ -48,6 +48,8 @@ smtpd_sasl_auth_enable = yes
 smtpd_tls_auth_only = yes
 smtpd_relay_restrictions = permit_sasl_authenticated, reject
 smtpd_recipient_restrictions = permit_sasl_authenticated, reject
+smtpd_helo_required = yes
+smtpd_helo_restrictions = reject_non_fqdn_helo_hostname, reject_invalid_helo_hostname
 MAIN
 submission inet  n  -  n  -     -  smtpd
 submissions inet n  -  n  -     -  smtpd -o smtpd_tls_wrappermode=yes
@@ -64,8 +66,10 @@ sub test_mail {
 sub told {
 	my (%wish) = @_;
 	my %lines = (smtp => '"smtps://localhost:465"', smtp_user => '"certsync"', smtp_password => "\"$top/secret\"", ca_file => "\"$top/ca.pem\"", %wish);
+	my $helo = delete $lines{helo};
+	$helo = defined $helo ? "helo = $helo\n" : '';
 	my $lines = join '', map { defined $lines{$_} ? "\t$_ = $lines{$_}\n" : '' } sort keys %lines;
-	$story->hub_conf(certificates => "certificate \"$Story::name\" {}\nalert {\n\temail = {\"admin\@example.com\"}\n\tfrom = \"certsync\@domain.pl\"\n$lines}\n");
+	$story->hub_conf(certificates => "${helo}certificate \"$Story::name\" {}\nalert {\n\temail = {\"admin\@example.com\"}\n\tfrom = \"certsync\@domain.pl\"\n$lines}\n");
 	my $before = length $story->log('hub');
 	$story->reload
 		or return 'not read: ' . substr($story->log('hub'), $before);
@@ -78,6 +82,13 @@ like(told(smtp => '"smtp://localhost:587"'), qr/^0 ok +email admin\@example\.com
 ok($story->until('mails', sub { $relay->mails == 2 }), 'both mails have come');
 my $log = Story::read_file('/var/log/mail.log');
 is(scalar(() = $log =~ /sasl_username=certsync/g), 2, 'both by that login');
+is(scalar(grep { /^Received: from haproxy\.domain\.pl \(/m } $relay->mails), 2,
+	'a machine without a domain is called by that of the sender, since a server may refuse a name without a dot');
+like(told(helo => '"mx.domain.pl"'), qr/^0 ok/, 'or by the name that hub.conf has');
+ok($story->until('mails', sub { $relay->mails == 3 }), 'the third mail has come');
+is(scalar(grep { /^Received: from mx\.domain\.pl \(/m } $relay->mails), 1, 'with that name');
+like(told(helo => '"[127.0.0.1]"'), qr/^0 ok/, 'or by an address');
+ok($story->until('mails', sub { $relay->mails == 4 }), 'the fourth mail has come');
 
 Story::write_file("$top/secret", 'wrong', 0600);
 like(told(), qr/^1 FAILED +email admin\@example\.com: .*(535|denied)/, 'a wrong password is refused, with the answer');
@@ -89,7 +100,7 @@ my $tried = () = Story::read_file('/var/log/mail.log') =~ /sasl_username=certsyn
 $story->pair('stranger', self_signed => 1, names => 'DNS:elsewhere.domain.pl');
 like(told(ca_file => "\"$top/stranger.crt\""), qr/^1 FAILED +email admin\@example\.com: .*certificate/, 'a relay that nobody vouches for gets no password');
 is(scalar(() = Story::read_file('/var/log/mail.log') =~ /sasl_username=certsync/g), $tried, 'nor was it tried');
-is(scalar($relay->mails), 2, 'nothing more has come');
+is(scalar($relay->mails), 4, 'nothing more has come');
 cmp_ok(length $all, '>', 200, 'all of that was kept');
 unlike($all . $story->log('hub'), qr/\Q$secret\E|@{[encode_base64($secret, '')]}/, 'the password is in no output and no log');
 $story->ends_clean;

@@ -16,13 +16,14 @@ sub run { system(@_) == 0 or die "@_" }
 
 sub enter {
 	needs('/usr/sbin/postfix');
-	Story->enter(qw(unshare --mount --net --propagation private));
+	Story->enter(qw(unshare --mount --net --uts --propagation private));
 }
 
 sub start {
 	my ($class, $story, %wish) = @_;
 	my $top = $story->top;
 	run(qw(ip link set lo up));
+	run(qw(hostname haproxy)); # as many machines are called, without a domain
 	run('cp', '-a', '/etc', "$top/etc");
 	run('mount', '--bind', "$top/etc", '/etc');
 	run(qw(mount -t tmpfs -o mode=755 tmpfs), $_) for grep { -d } qw(/var/log /var/spool/postfix /var/lib/postfix);
