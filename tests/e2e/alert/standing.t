@@ -56,7 +56,7 @@ sub becomes {
 # The far endpoint has an interval of its own, so that its row is not touched by what happens here.
 ok($story->hub(certificates => <<"CONF"), 'a hub starts') or BAIL_OUT($story->log('hub'));
 certificate "$name" {}
-endpoint "$name" { ports = {"$port/tls"}  at = {"127.0.0.1"}  certificate = "$name"  interval = "10s" }
+endpoint "$name" { ports = {"$port/tls"}  at = {"127.0.0.1"}  certificate = "$name"  interval = "10s"  timeout = "20s" }
 endpoint "nowhere.invalid" { ports = {"443"}  interval = "1h" }
 CONF
 serve('new');

@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/../lib";
 use IO::Socket::UNIX;
 use JSON::PP ();
 use Needs;
+use IO::Socket::INET;
 use Story;
 use Test::More;
 
@@ -178,5 +179,13 @@ ok($story->until_state('here', 'unverified'), 'a port that is to be looked at is
 $story->start('server', 'openssl', 's_server', '-quiet', '-accept', "127.0.0.1:$port", '-cert', "$top/first.crt", '-key', "$top/first.key");
 ok($story->until_state('here', 'verified', 10), 'that it serves is seen at the next look, which nobody asked for');
 $story->stop('server');
+# This is where a mail server would be: it only listens to how it is greeted.
+my $greeted = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', Timeout => 60) or die $!;
+$story->agent_conf('here', services => "service \"nothing\" { probe = {\"127.0.0.1:@{[$greeted->sockport]}/smtp\"} }");
+Story::write_file($conf, "helo = \"mx.domain.pl\"\nprobe_interval = \"1s\"\n" . Story::read_file($conf));
+reload('root');
+my $probe = $greeted->accept or BAIL_OUT('no probe has come');
+$probe->print("220 here\r\n");
+is($probe->getline, "EHLO mx.domain.pl\r\n", 'it greets mail servers by the name that agent.conf has');
 $story->ends_clean;
 done_testing;

@@ -277,14 +277,16 @@ is(decode_json($text)->{checks}[0]{verdict}, 'unreachable', 'a name that does no
 
 # ---- many, and slow ----
 
+# Those that answer need some time on a busy machine; those that do not are waited for together.
+my $timeout = 2 * ($ENV{CERTSYNC_PATIENCE} // 1);
 my $began = time;
 ($exit, $text) = check((map { "127.0.0.1:$port{slow}" } 1 .. 100), (map { "$name:$port{sound}" } 1 .. 100),
-	"--at 127.0.0.1 --anchors $top/ca.pem --timeout 2 --json");
+	"--at 127.0.0.1 --anchors $top/ca.pem --timeout $timeout --json");
 my $took = time - $began;
 my %count;
 $count{$_->{verdict}}++ for @{decode_json($text)->{checks}};
 is_deeply(\%count, {ok => 100, unreachable => 100}, 'two hundred, each with its own verdict');
-ok($took < 10, sprintf('at once: %.1f s, not 100 times 2', $took));
+ok($took < 5 * $timeout, sprintf('at once: %.1f s, not 100 times %d', $took, $timeout));
 
 # A server so fast that its answer comes in pieces while the handshake reads.
 {
