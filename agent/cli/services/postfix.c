@@ -232,13 +232,18 @@ static const char *option_name(const struct word *word)
 static void pin_entry(struct scan *s, const struct words *w, enum family family)
 {
 	const struct word *first = NULL;
+	size_t at = 0;
 	if (has_option(w, chain_files[family]) || s->chained[family])
 		return;
 	for (size_t i = 8; i < w->count && !first; i++) {
 		const struct parameter *p =
 			parameter_of(option_name(&w->list[i]), strcspn(option_name(&w->list[i]), "="));
-		if (p && p->family == family)
-			first = &w->list[i];
+		if (!p || p->family != family)
+			continue;
+		first = &w->list[i];
+		/* One in braces, which may have blanks in it, begins with them (master(5)). */
+		at = strcmp(words_at(w, i - 1), "{") == 0 ? w->list[i - 1].start
+							  : first->start + (size_t)(option_name(first) - first->text);
 	}
 	if (!first)
 		return;
@@ -257,7 +262,7 @@ static void pin_entry(struct scan *s, const struct words *w, enum family family)
 		&(struct found_pin){.group = s->group[family],
 			.on = s->main_group[family],
 			.file = (char *)(uintptr_t)s->path,
-			.at = first->start + (size_t)(option_name(first) - first->text),
+			.at = at,
 			.text = text});
 	free(text);
 }
