@@ -297,7 +297,7 @@ MINUTES ?= 60
 load: deps
 	$(MAKE) --no-print-directory all
 	CERTSYNC_BENCH='$(abspath $(B))/bench' CERTSYNC_BIN='$(abspath $(B))/bin' tests/load/load $(AGENTS) $(MINUTES)
-# Stories that wait for clocks: a quarter of an hour.
+# Stories that wait for clocks, or judge many configurations: half an hour.
 .PHONY: slow
 slow: export CERTSYNC_BIN := $(abspath $(B))/bin
 slow: all deps

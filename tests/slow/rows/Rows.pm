@@ -1,0 +1,17 @@
+# The configurations of adopted.t, one package for each service.
+package Rows;
+use strict;
+use warnings;
+use NginxRows;
+use ApacheRows;
+use DovecotRows;
+use PostfixRows;
+use HaproxyRows;
+
+# Each row is {service, title, files => {NAME => text, or \target of a link}, at => [expectations]} and, where it needs
+# them, run (commands before the start), configs (of HAProxy), words (of adopt), told, exit.
+sub all {
+	return (NginxRows::rows(), ApacheRows::rows(), DovecotRows::rows(), PostfixRows::rows(), HaproxyRows::rows());
+}
+
+1;
