@@ -231,21 +231,20 @@ static const char *option_name(const struct word *word)
  * main.cf gets a chain_files, which would outrank both. */
 static void pin_entry(struct scan *s, const struct words *w, enum family family)
 {
-	const struct word *first = NULL;
-	size_t at = 0;
+	size_t at = 0; /* of the first such option; never at the beginning of the file */
 	if (has_option(w, chain_files[family]) || s->chained[family])
 		return;
-	for (size_t i = 8; i < w->count && !first; i++) {
-		const struct parameter *p =
-			parameter_of(option_name(&w->list[i]), strcspn(option_name(&w->list[i]), "="));
+	for (size_t i = 8; i < w->count && !at; i++) {
+		const struct word *word = &w->list[i];
+		const char *name = option_name(word);
+		const struct parameter *p = parameter_of(name, strcspn(name, "="));
 		if (!p || p->family != family)
 			continue;
-		first = &w->list[i];
 		/* One in braces, which may have blanks in it, begins with them (master(5)). */
 		at = strcmp(words_at(w, i - 1), "{") == 0 ? w->list[i - 1].start
-							  : first->start + (size_t)(option_name(first) - first->text);
+							  : word->start + (size_t)(name - word->text);
 	}
-	if (!first)
+	if (!at)
 		return;
 	char *text = mem_printf("%s= -o ", chain_files[family]);
 	for (size_t i = 0; i < COUNT(parameters); i++) {
