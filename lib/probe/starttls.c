@@ -129,7 +129,7 @@ const char *starttls_where(const struct starttls *s)
 {
 	switch (s->step) {
 	case STARTTLS_GREETING:
-		return s->step_bytes ? "in the middle of the greeting" : "waiting for the greeting";
+		return "waiting for the greeting";
 	case STARTTLS_EHLO:
 		return "waiting for the answer to EHLO";
 	case STARTTLS_UPGRADE:

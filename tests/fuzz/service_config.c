@@ -10,7 +10,7 @@ static int scan(uint8_t kind, struct found_service *s, const char *path, struct 
 	case 0:
 		return nginx_scan(s, "/etc/nginx", path, err);
 	case 1:
-		return apache_scan(s, "/etc/apache2", path, err);
+		return apache_scan(s, &(struct apache_facts){"", "NAME=value\n"}, "/etc/apache2", path, err);
 	case 2:
 		return haproxy_scan(s, path, err);
 	default:

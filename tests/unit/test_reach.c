@@ -24,7 +24,7 @@ static struct hub_config base(void)
 static bool is_covered(const struct hub_config *now, const struct hub_config *next)
 {
 	struct reach *a = reach_of(now), *b = reach_of(next);
-	bool covered = reach_covers(a, b);
+	bool covered = reach_covers_files(a, b) && reach_covers_ports(a, b);
 	reach_free(a);
 	reach_free(b);
 	return covered;
