@@ -130,10 +130,19 @@ static bool may_follow(
 	return ours && !there.stays && covers(&now->present, &before->present);
 }
 
+/* Who takes any kind of key was asked only where nothing else was served, which may be otherwise now. */
+static const struct served_leaf *shown(const struct served_look *now, enum served_kind kind)
+{
+	for (size_t k = 0; kind == SERVED_OTHER && k < SERVED_OTHER; k++)
+		if (now->by[k].served)
+			return &now->by[k];
+	return &now->by[kind];
+}
+
 static bool is_right(
 	const struct plan *p, const struct served_look *before, const struct served_look *now, enum served_kind kind)
 {
-	const struct served_leaf *old = &before->by[kind], *new = &now->by[kind];
+	const struct served_leaf *old = &before->by[kind], *new = shown(now, kind);
 	if (!old->served)
 		return true;
 	struct meant m = meant_of(p, before->service, old);
@@ -202,7 +211,7 @@ static int tell(const struct plan *p, const struct served_look *before, const st
 	enum served_kind kind, const struct plan_certificate *wanted, struct error *err)
 {
 	char was[WRONG_MAX], is[WRONG_MAX];
-	const struct served_leaf *new = &now->by[kind];
+	const struct served_leaf *new = shown(now, kind);
 	auto_free char *asked = now->name ? mem_printf("asked for %s", now->name) : mem_strdup("asked for no name");
 	leaf_text(&before->by[kind], was);
 	leaf_text(new, is);
@@ -273,7 +282,7 @@ int sight_unchanged(const struct agent_config *config, const struct sight *befor
 	for (size_t i = 0; i < now.count; i++)
 		for (int k = 0; k < SERVED_KINDS; k++)
 			if (before->served.list[i].by[k].served &&
-				!served_same(&before->served.list[i].by[k], &now.list[i].by[k]))
+				!served_same(&before->served.list[i].by[k], shown(&now.list[i], (enum served_kind)k)))
 				return tell(
 					NULL, &before->served.list[i], &now.list[i], (enum served_kind)k, NULL, err);
 	return 0;

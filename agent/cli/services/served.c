@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* A service gives one address only so many connections at once, and a guess is not waited for long. */
-enum { AT_ONCE_MAX = 16, GUESS_SECONDS = 2 };
+/* A service gives one address only so many connections at once, Courier's POP3 four, and a guess is not waited for long. */
+enum { AT_ONCE_MAX = 3, GUESS_SECONDS = 2 };
 
 static const enum probe_key keys[SERVED_KINDS] = {PROBE_RSA_KEY, PROBE_ECDSA_KEY, PROBE_ANY_KEY};
 

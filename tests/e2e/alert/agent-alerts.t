@@ -45,6 +45,8 @@ like($raised->{text}, qr/no hub was reached since 2\S+: /, 'since when, and why'
 is($raised->{conditions}[0]{event}, 'raised', 'the message says that it is raised');
 is(Story::read_file("$top/tell.user"), "$story->{user}\n", 'the executable runs as the configured user');
 
+# Whoever ends it before it has seen its executable end is told once more.
+ok($story->until('noted', sub { $story->log('here') =~ /event=alert result=(?!failed)/ }), 'it has noted that this was told');
 $story->stop('here');
 $story->start_agent('here');
 my $connects = sub { (() = $story->log('here') =~ /event=started/g) >= 2 };
