@@ -252,12 +252,14 @@ sub mariadb_conf {
 sub postgres_conf {
 	my ($file) = @_;
 	my $data = $file =~ s/\/[^\/]+$//r;
-	Story->run("rm -rf /etc/postgresql && install -d -o postgres /etc/postgresql/15/main && install -o postgres -m 600 $top/live/mail/combined.pem /etc/postgresql/tls.pem");
-	write_file('/etc/postgresql/15/main/postgresql.conf', "data_directory = '$data'\nssl = on\nssl_cert_file = '/etc/postgresql/tls.pem'\nssl_key_file = '/etc/postgresql/tls.pem'\n");
-	chown scalar(getpwnam 'postgres'), -1, '/etc/postgresql/15/main/postgresql.conf';
+	my ($main) = map { m{^/usr/lib/postgresql/([^/]+)/} ? "/etc/postgresql/$1/main" : () } glob '/usr/lib/postgresql/*/bin/postgres';
+	Story->run("rm -rf /etc/postgresql && install -d -o postgres $main && install -o postgres -m 600 $top/live/mail/combined.pem /etc/postgresql/tls.pem");
+	write_file("$main/postgresql.conf", "data_directory = '$data'\nssl = on\nssl_cert_file = '/etc/postgresql/tls.pem'\nssl_key_file = '/etc/postgresql/tls.pem'\n");
+	chown scalar(getpwnam 'postgres'), -1, "$main/postgresql.conf";
 }
 
 my $queue = '/var/spool/postfix';
+make_path("$queue/pid"); # from 3.10 on Postfix makes it at its start
 my %services = (
 	dovecot => {process => 'dovecot', signal => 'HUP', file => 'master.pid',
 		conf => sub { write_file('/etc/dovecot/dovecot.conf', Dovecot::conf('base_dir = ' . $_[0] =~ s/\/[^\/]+$//r . "\nssl = no\n")) }},
