@@ -703,28 +703,6 @@ static void a_certificate_of_many_names_is_judged_and_one_of_some_hundreds_is_ta
 	assert_leaf_refused((struct wish){.san = text}, p, "names", "500 names", "24576 bytes");
 }
 
-/* ---- forward only ---- */
-
-static void revisions_only_go_forward(void **state)
-{
-	(void)state;
-	static const uint8_t old[CHAIN_SHA256_SIZE] = {1}, new[CHAIN_SHA256_SIZE] = {2};
-	struct revision high = {2, 7};
-	assert_int_equal(verify_revision((struct revision){2, 8}, new, high, old, &err), 0);
-	assert_int_equal(verify_revision((struct revision){3, 1}, new, high, old, &err), 0);
-	assert_int_equal(verify_revision((struct revision){2, 8}, old, high, old, &err), 0);
-	assert_int_equal(verify_revision((struct revision){2, 7}, old, high, old, &err), 0);
-	assert_int_equal(verify_revision((struct revision){2, 7}, new, high, old, &err), -1);
-	assert_says("digest", "0200000000000000", "0100000000000000");
-	assert_int_equal(verify_revision((struct revision){2, 6}, old, high, old, &err), -1);
-	assert_says("revision", "2.6", "2.7");
-	assert_int_equal(verify_revision((struct revision){1, 100}, new, high, old, &err), -1);
-	assert_says("revision", "1.100", "2.7");
-	assert_int_equal(verify_revision((struct revision){1, 1}, new, (struct revision){0, 0}, old, &err), 0);
-	assert_int_equal(verify_revision((struct revision){0, 0}, old, (struct revision){0, 0}, old, &err), -1);
-	assert_says("revision", "placeholder", "0.0");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -763,7 +741,6 @@ int main(void)
 		cmocka_unit_test(being_told_so_excuses_nothing_else),
 		cmocka_unit_test(what_a_port_serves_is_judged_as_a_client_would),
 		cmocka_unit_test(a_certificate_of_many_names_is_judged_and_one_of_some_hundreds_is_taken),
-		cmocka_unit_test(revisions_only_go_forward),
 	};
 	return cmocka_run_group_tests(tests, make_world, free_world);
 }

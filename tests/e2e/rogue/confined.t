@@ -114,6 +114,12 @@ sub catches {
 	my ($mask) = Story::read_file("/proc/$pid/status") =~ /^SigCgt:\s+([0-9a-f]{16})$/m;
 	return $mask && (hex($mask) >> ($question - 1)) & 1;
 }
+# These two are begun anew, and listen to the signal before they have confined themselves; what they wait with is made after that.
+my %waits_with = (watcher => qr/^anon_inode:inotify/, worker => qr/^anon_inode:\[eventpoll\]/);
+sub is_at_work {
+	my ($what) = @_;
+	return !$waits_with{$what} || grep { (readlink // '') =~ $waits_with{$what} } glob "/proc/$process{$what}/fd/*";
+}
 sub ask {
 	my ($what, @lines) = @_;
 	# The file is written in place, because the process has it open. A line of its own keeps an old answer from
@@ -124,7 +130,7 @@ sub ask {
 		# libinotifytools takes a signal for a reason to end, so there is another watcher each time.
 		$process{$what} = $story->child('hub', qr/--watch/) // return 0 if $what eq 'watcher';
 		$process{$what} = $story->child('hub', qr/certsync-worker\0check/) // return 0 if $what eq 'worker';
-		return 0 if !catches($process{$what});
+		return 0 if !catches($process{$what}) || !is_at_work($what);
 		kill $question, $signalled = $process{$what} if $signalled != $process{$what};
 		my $text = join '', map { Story::read_file("$_/$process{$what}.said") } $said, "$top/mail/run";
 		return 0 if $text !~ /\Asignal 0$asked .*^END\n/ms;

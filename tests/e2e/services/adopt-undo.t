@@ -92,7 +92,7 @@ sub is_undone {
 	return $text;
 }
 
-# ---- the service ends ----
+# ---- the service ends: it is waited for until its pid file is gone, for as long as a hook may take ----
 
 at_reload('apache2', 'apache2ctl stop; while [ -e /run/apache2/apache2.pid ]; do sleep 0.1; done; exit 0');
 my $text = is_undone('Apache ends and the hook says nothing', qr/127.0.0.1:8446 does not serve mail.domain.pl: it serves nothing/);
