@@ -53,11 +53,14 @@ sub becomes {
 	return seen($here);
 }
 
+# Somebody listens there and says nothing, and is waited for as long as hub.conf says.
+my $mute = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1') or die $!;
 # The far endpoint has an interval of its own, so that its row is not touched by what happens here.
 ok($story->hub(certificates => <<"CONF"), 'a hub starts') or BAIL_OUT($story->log('hub'));
 certificate "$name" {}
-endpoint "$name" { ports = {"$port/tls"}  at = {"127.0.0.1"}  certificate = "$name"  interval = "10s"  timeout = "20s" }
+endpoint "$name" { ports = {"$port/tls"}  at = {"127.0.0.1"}  certificate = "$name"  interval = "10s" }
 endpoint "nowhere.invalid" { ports = {"443"}  interval = "1h" }
+endpoint "localhost" { ports = {"@{[$mute->sockport]}/tls"}  at = {"127.0.0.1"}  interval = "1h"  timeout = "1s" }
 CONF
 serve('new');
 $story->import('new');
@@ -75,6 +78,10 @@ ok($story->until('nowhere', sub { grep { ($_->{name} // '') eq 'nowhere.invalid'
 my ($nowhere) = grep { $_->{name} eq 'nowhere.invalid' } @{decode_json(($story->certsync('status', '--json'))[1])->{endpoints}};
 is($nowhere->{verdict}, 'unreachable', 'a name without an address is unreachable');
 isnt($nowhere->{reason}, '', "because $nowhere->{reason}");
+my ($waited);
+ok($story->until('silent', sub { ($waited) = grep { $_->{name} eq 'localhost' } @{decode_json(($story->certsync('status', '--json'))[1])->{endpoints}} }, 30),
+	'what is silent is seen');
+like($waited->{reason}, qr/no answer within 1\.000s/, 'after the time that its endpoint has');
 
 # ---- an old certificate ----
 
@@ -85,7 +92,7 @@ my $since = $row->{since};
 cmp_ok(abs(time - $since), '<', 12, 'the row says that the old certificate began now');
 my ($exit, $text) = $story->certsync('status');
 is($exit, 3, 'not converged, although no agent says so');
-like($text, qr/^endpoints: 0 of 2 ok$/m, 'status counts no endpoint as right');
+like($text, qr/^endpoints: 0 of 3 ok$/m, 'status counts no endpoint as right');
 like($text, qr/^  \Q$name\E 127\.0\.0\.1:$port\/tls: mismatch since \d{4}-\S+Z: \S.*\n    what to do: \S/m, 'and says since when, why and what to do') or diag($text);
 
 # ---- it outlives the hub ----
@@ -110,7 +117,7 @@ serve('new');
 look();
 $row = becomes('ok', 'a server that is back is ok');
 ($exit, $text) = $story->certsync('status');
-like($text, qr/^endpoints: 1 of 2 ok$/m, 'status counts it');
+like($text, qr/^endpoints: 1 of 3 ok$/m, 'status counts it');
 my @changes = $story->log('hub') =~ /event=check name=\Q$name\E endpoint=\S+ state=(\w+)/g;
 is_deeply(\@changes, ['mismatch', 'unreachable', 'ok'], 'the log has a line for each change, and none for what stays') or diag($story->log('hub'));
 
