@@ -184,7 +184,7 @@ sub child {
 	my ($self, $what, $pattern) = @_;
 	my @waiting = ($self->{started}{$what});
 	while (defined(my $parent = shift @waiting)) {
-		for my $pid (split ' ', `cat /proc/$parent/task/*/children`) {
+		for my $pid (map { split ' ', read_file($_) } glob "/proc/$parent/task/*/children") {
 			return $pid if read_file("/proc/$pid/cmdline") =~ $pattern;
 			push @waiting, $pid;
 		}

@@ -127,15 +127,17 @@ sub ask {
 	Story::write_file("$beside/ask", join('', map { "$_\n" } "signal 0" . ++$asked, @lines), 0644);
 	my ($signalled, %answer) = 0;
 	$story->until($what, sub {
-		# libinotifytools takes a signal for a reason to end, so there is another watcher each time.
+		# libinotifytools takes a signal for a reason to end, so one that has answered may be gone already.
+		my $text = join '', map { Story::read_file("$_/$signalled.said") } $said, "$top/mail/run";
+		if ($text =~ /\Asignal 0$asked .*^END\n/ms) {
+			%answer = $text =~ /^(.+) (\d+)$/mg;
+			return 1;
+		}
 		$process{$what} = $story->child('hub', qr/--watch/) // return 0 if $what eq 'watcher';
 		$process{$what} = $story->child('hub', qr/certsync-worker\0check/) // return 0 if $what eq 'worker';
 		return 0 if !catches($process{$what}) || !is_at_work($what);
 		kill $question, $signalled = $process{$what} if $signalled != $process{$what};
-		my $text = join '', map { Story::read_file("$_/$process{$what}.said") } $said, "$top/mail/run";
-		return 0 if $text !~ /\Asignal 0$asked .*^END\n/ms;
-		%answer = $text =~ /^(.+) (\d+)$/mg;
-		return 1;
+		return 0;
 	}, 90) or diag("$what has not answered");
 	return map { $answer{$_} // 'no answer' } @lines;
 }
