@@ -36,7 +36,7 @@ class Hook(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Hook).serve_forever()
 PY
 sub start_web {
-	$story->start('web', 'python3', "$top/web.py", $web, "$top/web.json");
+	$story->start('web', '/usr/bin/python3', "$top/web.py", $web, "$top/web.json");
 	$story->until('web', sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $web) }) or die $story->log('web');
 }
 start_web();

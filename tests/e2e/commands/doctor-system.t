@@ -149,7 +149,7 @@ subtest 'a tool that fails' => sub {
 
 subtest 'SELinux' => sub {
 	my ($live, $archive) = map { "$top/mail/etc/$_" } qw(live archive);
-	my $label = sub { system('python3', '-c', 'import os, sys; os.setxattr(sys.argv[1], "security.selinux", sys.argv[2].encode())', @_) == 0 or die };
+	my $label = sub { system('/usr/bin/python3', '-c', 'import os, sys; os.setxattr(sys.argv[1], "security.selinux", sys.argv[2].encode())', @_) == 0 or die };
 	agent_doctor();
 	is(of('SELinux'), '', 'without it there is nothing to say');
 	mkdir '/sys/fs/selinux';
@@ -165,7 +165,7 @@ subtest 'SELinux' => sub {
 	is(agent_doctor('--apply'), 1, 'SELinux is not mended without its tools');
 	like(of('SELinux'), qr/failed: semanage is not installed/, 'it cannot be changed');
 	tool('semanage', "echo \"\$*\" >>$top/semanage");
-	tool('restorecon', "python3 -c 'import os, sys; os.setxattr(sys.argv[1], \"security.selinux\", b\"system_u:object_r:cert_t:s0\")' \"\$2\"");
+	tool('restorecon', "/usr/bin/python3 -c 'import os, sys; os.setxattr(sys.argv[1], \"security.selinux\", b\"system_u:object_r:cert_t:s0\")' \"\$2\"");
 	agent_doctor('--apply');
 	like(of('SELinux'), qr/done\nok +SELinux: SELinux enforces, and the labels are right$/m, 'with them it is') or diag(of('SELinux'));
 	is(Story::read_file("$top/semanage"), "fcontext -a -t cert_t $live(/.*)?\n", 'semanage is told of the label, so that it lasts');

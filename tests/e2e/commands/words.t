@@ -142,7 +142,7 @@ os.write(terminal, keys.encode())
 print(until(pattern))
 os.kill(pid, 9)
 };
-	return output_of('python3', '-c', $script, $shell, $setup, $keys, $pattern);
+	return output_of('/usr/bin/python3', '-c', $script, $shell, $setup, $keys, $pattern);
 }
 
 # Returns what a command shows on a terminal until the pattern is seen.

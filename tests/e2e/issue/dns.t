@@ -285,7 +285,7 @@ subtest 'a wrong TSIG key' => sub {
 };
 
 subtest 'acme-dns' => sub {
-	$story->start('acmedns', 'python3', "$doubles/acmedns_double.py", '8053', "$top/hook.key");
+	$story->start('acmedns', '/usr/bin/python3', "$doubles/acmedns_double.py", '8053', "$top/hook.key");
 	$story->until('the double', sub { $story->log('acmedns') =~ /^ready/m }) or die $story->log('acmedns');
 	my $account = "account = ad.pl f00d-1 11111111-2222-3333-4444-555555555555 s3cret_s3cret";
 	Story::write_file("$top/acmedns.conf", "# one account\nurl = http://127.0.0.1:8053/\n$account\n", 0600);
@@ -352,7 +352,7 @@ for (['foreign-authorization', qr/authorization-foreign: the server wants "bank\
 	subtest "the authority wants proven what was not asked for: $lie" => sub {
 		my @files = map { "$top/$_" } qw(api.pem api.key api.pem api.key);
 		mkdir "$top/scratch";
-		$story->start($lie, 'python3', "$doubles/ca_double.py", $lie, @files, "$top/scratch");
+		$story->start($lie, '/usr/bin/python3', "$doubles/ca_double.py", $lie, @files, "$top/scratch");
 		my $port;
 		ok($story->until('double', sub { ($port) = $story->log($lie) =~ /^ready (\d+)$/m }), 'the authority is up') or return;
 		unlink "$top/called";

@@ -278,7 +278,7 @@ sub double {
 	mkdir $scratch;
 	Story::write_file("$scratch/$_", $files{$_}) for keys %files;
 	$other->pair('api', names => 'IP:127.0.0.1');
-	$other->start('double', 'python3', "$FindBin::Bin/../lib/ca_double.py", $lie,
+	$other->start('double', '/usr/bin/python3', "$FindBin::Bin/../lib/ca_double.py", $lie,
 		map { $other->top . "/$_" } qw(api.crt api.key ca.pem ca.key scratch));
 	my $port;
 	$other->until('the double', sub { $other->log('double') =~ /^ready (\d+)$/m and $port = $1 }) or die $other->log('double');

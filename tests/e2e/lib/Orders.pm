@@ -135,7 +135,7 @@ sub double {
 	my ($lie) = @_;
 	stop('double');
 	mkdir "$top/scratch";
-	start('double', 'python3', $double, $lie, map { "$top/$_" } qw(api.pem api.key ca.pem ca.key scratch));
+	start('double', '/usr/bin/python3', $double, $lie, map { "$top/$_" } qw(api.pem api.key ca.pem ca.key scratch));
 	wait_for("the double ($lie)", 20, sub { read_file("$top/double.log") =~ /^ready (\d+)$/m && ($api = $1) });
 	$directory = "https://127.0.0.1:$api/directory";
 	$http = free_port;

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """acme-dns as far as its clients see it, since Debian has no package of it: POST /update with X-Api-User and X-Api-Key, the
 last two values of the one account kept. The record is written into a real name server by nsupdate.
 

@@ -34,7 +34,7 @@ close $dns;
 $story->openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=acme",
 	"-addext subjectAltName=IP:127.0.0.1 -keyout $top/api.key -out $top/api.pem");
 mkdir "$top/scratch";
-$story->start('ca', 'python3', "$FindBin::Bin/../lib/ca_double.py", 'both-challenges', (map { "$top/$_" } qw(api.pem api.key ca.pem ca.key scratch)));
+$story->start('ca', '/usr/bin/python3', "$FindBin::Bin/../lib/ca_double.py", 'both-challenges', (map { "$top/$_" } qw(api.pem api.key ca.pem ca.key scratch)));
 my $port;
 ok($story->until('ca', sub { ($port) = $story->log('ca') =~ /^ready (\d+)$/m }), 'the authority is up') or BAIL_OUT($story->log('ca'));
 
