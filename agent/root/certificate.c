@@ -230,11 +230,13 @@ int root_certificate_repair(struct root_certificate *k)
 		log_event(LOG_LEVEL_ERROR, "repair", "certificate=%s revision=%s error=\"%s\"", k->certificate->name,
 			revision, err.message);
 	else if (changed > 0)
-		log_event(LOG_LEVEL_NOTICE, "repair", "certificate=%s revision=%s files=%d", k->certificate->name,
-			revision, changed);
+		log_event(LOG_LEVEL_NOTICE, k->grown ? "place" : "repair", "certificate=%s revision=%s files=%d",
+			k->certificate->name, revision, changed);
 	/* A placeholder that is written for the first time was never anything else, so nothing was repaired. */
-	if ((changed > 0 || found == ROOT_CERTIFICATE_RESTORED) && !revision_is_placeholder(wanted->revision))
+	if ((changed > 0 || found == ROOT_CERTIFICATE_RESTORED) && !k->grown &&
+		!revision_is_placeholder(wanted->revision))
 		k->repaired = clock_wall();
+	k->grown = k->grown && changed < 0;
 	if (changed < 0 || found == ROOT_CERTIFICATE_BROKEN)
 		return -1;
 	return changed + (found == ROOT_CERTIFICATE_RESTORED);

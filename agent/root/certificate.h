@@ -43,6 +43,7 @@ struct root_certificate {
 	bool drifted;                             /* the archive's own set was changed beyond repair: said once */
 	int64_t held_until_ms; /* monotonic; until then nothing is put right: a person is at work; 0: not held */
 	int64_t repaired;      /* wall clock; when files were last put right; 0: not yet */
+	bool grown; /* agent.conf names files newly since it was read again: what is written first puts nothing right */
 };
 
 int root_certificate_open(struct root_certificate *k, const struct agent_config *config,

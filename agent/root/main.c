@@ -175,6 +175,24 @@ static bool same_directories(const struct agent_config *a, const struct agent_co
 		strcmp(a->user, b->user) == 0;
 }
 
+static bool has_file(const struct agent_certificate *c, const char *path)
+{
+	for (size_t i = 0; i < c->service_count; i++)
+		for (size_t k = 0; k < c->services[i].file_count; k++)
+			if (strcmp(c->services[i].files[k].path, path) == 0)
+				return true;
+	return false;
+}
+
+static bool names_a_new_file(const struct agent_certificate *c, const struct agent_certificate *before)
+{
+	for (size_t i = 0; i < c->service_count; i++)
+		for (size_t k = 0; k < c->services[i].file_count; k++)
+			if (!has_file(before, c->services[i].files[k].path))
+				return true;
+	return false;
+}
+
 /* An undo that the journal does not know of must not be forgotten. */
 static void keep_undoing(struct root *r, struct root_certificate *certificates, size_t count)
 {
@@ -183,6 +201,7 @@ static void keep_undoing(struct root *r, struct root_certificate *certificates, 
 		certificates[i].undoing = before && before->undoing;
 		certificates[i].held_until_ms = before ? before->held_until_ms : 0;
 		certificates[i].repaired = before ? before->repaired : 0;
+		certificates[i].grown = before && names_a_new_file(certificates[i].certificate, before->certificate);
 	}
 }
 

@@ -181,6 +181,15 @@ static bool is_of(const struct agent_row *row, const char *certificate)
 	return strcmp(row->certificate, certificate) == 0;
 }
 
+/* A placeholder has a fingerprint, too: without one the agent has not said yet what it serves. */
+static const char *served_text(const struct agent_row *row, char text[REVISION_TEXT_MAX])
+{
+	char hex[CHAIN_HEX_MAX];
+	return revision_is_placeholder(row->served) && !content_hex(row->leaf, hex)[0]
+		? "?"
+		: revision_text(row->served, text);
+}
+
 static void print_agents(const struct answers *a, const char *certificate)
 {
 	static const char *const header[] = {"  AGENT", "STATE", "SERVED", "SINCE", "DETAIL"};
@@ -193,7 +202,7 @@ static void print_agents(const struct answers *a, const char *certificate)
 		auto_free char *name = mem_printf("  %s", row->agent);
 		auto_free char *state =
 			mem_printf("%s%s", rollout_state_name(row->state), row->stopped ? " (stopped)" : "");
-		const char *const cells[] = {name, state, revision_text(row->served, served), when(row->since, since),
+		const char *const cells[] = {name, state, served_text(row, served), when(row->since, since),
 			agent_detail(row, detail, sizeof(detail))};
 		cli_table_row(table, cells);
 	}

@@ -104,6 +104,28 @@ static void one_that_is_whole_is_gone_on_with(void **state)
 	assert_true(s->r->open && s->r->proceed);
 	assert_int_equal(s->a->state, ROLLOUT_FAILED);
 	assert_int_equal(s->a->failures, 3);
+	assert_false(content_is_set(&s->a->served));
+	end(s);
+}
+
+#define SERVED(revision) \
+	"\"served\":{\"revision\":\"" revision \
+	"\",\"digest\":\"\",\"fingerprint\":" \
+	"\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"not_before\":4,\"not_after\":8}"
+
+static void what_was_served_before_is_known_of_another_revision_too(void **state)
+{
+	(void)state;
+	struct scene *s = begin("");
+	keep(s, "{\"revision\":\"1.0\"," REST ",\"agents\":{\"here\":{" PLACE "," SERVED("1.0") "}}}");
+	open_fleet(s);
+	assert_int_equal(s->a->state, ROLLOUT_IDLE);
+	assert_true(content_is_set(&s->a->served));
+	assert_int_equal(s->a->served.revision.epoch, 1);
+	assert_int_equal(s->a->served.revision.number, 0);
+	assert_int_equal(s->a->served.not_after, 8);
+	come(s);
+	assert_false(content_is_set(&s->a->served));
 	end(s);
 }
 
@@ -120,6 +142,8 @@ static void one_that_is_damaged_begins_the_rollout_anew(void **state)
 		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{\"last_seen\":5,\"drifts\":1}}}",
 		"{\"revision\":\"1.1\"," REST
 		",\"agents\":{\"here\":{\"last_seen\":5,\"drifts\":-1,\"drift\":\"x\",\"drifted\":1,\"repaired\":1}}}",
+		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{\"served\":1," PLACE "}}}",
+		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{" PLACE "," SERVED("none") "}}}",
 		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{\"passed\":1," PLACE "}}}",
 		"{\"revision\":\"1.1\"," REST ",\"agents\":{\"here\":{" PLACE
 		"},\"mail\":{\"last_seen\":5,\"step\":\"test\",\"text\":\"no\",\"failed\":true}}}",
@@ -252,6 +276,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_that_is_whole_is_gone_on_with),
+		cmocka_unit_test(what_was_served_before_is_known_of_another_revision_too),
 		cmocka_unit_test(one_that_is_damaged_begins_the_rollout_anew),
 		cmocka_unit_test(a_bundle_for_one_without_a_key_fails_with_the_remedy),
 		cmocka_unit_test(a_revision_that_has_gone_is_not_offered),

@@ -269,13 +269,15 @@ static void what_nobody_has_looked_at_is_not_called_verified(void **state)
 	struct fleet_of_three f;
 	begin(&f, ROLLOUT_IMMEDIATE);
 	answer(&f, f.a, MESSAGE_STAGED);
-	answer(&f, f.a, MESSAGE_VERIFIED);
+	struct rollout_actions actions = {0};
+	struct message unseen = {
+		.type = MESSAGE_VERIFIED, .content.revision = f.r.desired.revision, .attempt = f.a->attempt};
+	assert_true(rollout_answer(&f.r, f.a, &unseen, f.now, &actions));
 	assert_true(rollout_agent_converged(f.a));
 	assert_int_equal(rollout_agent_state(f.a), ROLLOUT_UNPROBED);
 	probed(&f, f.a, true, true);
 	assert_int_equal(rollout_agent_state(f.a), ROLLOUT_VERIFIED);
 	/* Its service has been stopped since. */
-	struct rollout_actions actions = {0};
 	auto_message struct message m = {.type = MESSAGE_PROBED, .content.revision = f.r.desired.revision};
 	message_add_probe(&m)->stopped = true;
 	rollout_answer(&f.r, f.a, &m, f.now, &actions);
@@ -296,8 +298,11 @@ static void a_dead_port_does_not_hide_one_that_serves_something_else(void **stat
 	for (int silent_first = 0; silent_first < 2; silent_first++) {
 		struct rollout_actions actions = {0};
 		auto_message struct message m = {.type = MESSAGE_PROBED, .content.revision = f.r.desired.revision};
-		message_add_probe(&m)->served = !silent_first;
-		message_add_probe(&m)->served = silent_first;
+		for (int i = 0; i < 2; i++) {
+			struct message_probe *seen = message_add_probe(&m);
+			strcpy(seen->endpoint, "127.0.0.1:993");
+			seen->served = i == silent_first;
+		}
 		f.a->state = ROLLOUT_VERIFIED;
 		rollout_answer(&f.r, f.a, &m, f.now, &actions);
 		rollout_actions_release(&actions);

@@ -494,6 +494,68 @@ static void a_service_that_drifts_for_ever_is_reloaded_ever_more_rarely(void **s
 	rollout_release(&f.r);
 }
 
+/* Lets an agent say that its first port is right, or not, and that there is another one, "443". */
+static void say_two(struct fleet_of_three *f, enum message_type type, bool first, bool second)
+{
+	struct rollout_actions actions = {0};
+	auto_message struct message m = {
+		.type = type, .content.revision = f->r.desired.revision, .attempt = f->c->attempt};
+	const char *const endpoints[] = {"127.0.0.1:993", "443"};
+	for (size_t i = 0; i < COUNT(endpoints); i++) {
+		struct message_probe *seen = message_add_probe(&m);
+		snprintf(seen->endpoint, sizeof(seen->endpoint), "%s", endpoints[i]);
+		seen->served = true;
+		seen->match = i ? second : first;
+	}
+	assert_true(rollout_answer(&f->r, f->c, &m, f->now, &actions));
+	count(f, &actions);
+}
+
+static void activate_again(struct fleet_of_three *f)
+{
+	tick(f, ROLLOUT_BACKOFF_MAX);
+	answer(f, f->c, MESSAGE_STAGED);
+	assert_int_equal(f->c->state, ROLLOUT_ACTIVATING);
+}
+
+static void a_port_that_is_new_and_not_right_yet_is_no_drift(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	verify_all(&f);
+	say_two(&f, MESSAGE_PROBED, true, false);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(f.c->state, ROLLOUT_FAILED);
+		assert_string_equal(f.c->step, "probe");
+		assert_non_null(strstr(f.c->text, "443"));
+		assert_true(f.c->force);
+		activate_again(&f);
+		say_two(&f, MESSAGE_VERIFIED, true, false);
+	}
+	assert_int_equal(f.c->drifts, 0);
+	activate_again(&f);
+	say_two(&f, MESSAGE_VERIFIED, true, true);
+	assert_int_equal(f.c->state, ROLLOUT_VERIFIED);
+	say_two(&f, MESSAGE_PROBED, true, false);
+	assert_int_equal(f.c->drifts, 1);
+	assert_string_equal(f.c->step, "drift");
+	rollout_release(&f.r);
+}
+
+static void of_two_ports_the_one_that_was_right_is_told(void **state)
+{
+	(void)state;
+	struct fleet_of_three f;
+	begin(&f, ROLLOUT_TOGETHER);
+	verify_all(&f);
+	say_two(&f, MESSAGE_PROBED, false, false);
+	assert_int_equal(f.c->drifts, 1);
+	assert_string_equal(f.c->step, "drift");
+	assert_non_null(strstr(f.c->text, "993"));
+	rollout_release(&f.r);
+}
+
 static void files_put_right_are_counted_once(void **state)
 {
 	(void)state;
@@ -644,6 +706,8 @@ int main(void)
 		cmocka_unit_test(a_hold_does_not_outlast_a_clock_that_is_set_back),
 		cmocka_unit_test(a_held_canary_is_waited_for),
 		cmocka_unit_test(a_service_that_drifts_for_ever_is_reloaded_ever_more_rarely),
+		cmocka_unit_test(a_port_that_is_new_and_not_right_yet_is_no_drift),
+		cmocka_unit_test(of_two_ports_the_one_that_was_right_is_told),
 		cmocka_unit_test(files_put_right_are_counted_once),
 		cmocka_unit_test(one_that_lost_its_revision_gets_it_again),
 		cmocka_unit_test(one_that_says_nothing_for_hours_is_asked),

@@ -79,8 +79,14 @@ static inline bool answer(struct fleet_of_three *f, struct rollout_agent *a, enu
 	struct message m = {.type = type, .content.revision = f->r.desired.revision, .attempt = a->attempt};
 	strcpy(m.step, "test");
 	strcpy(m.text, "it said no");
+	if (type == MESSAGE_VERIFIED) {
+		struct message_probe *seen = message_add_probe(&m);
+		strcpy(seen->endpoint, "127.0.0.1:993");
+		seen->served = seen->match = true;
+	}
 	bool taken = rollout_answer(&f->r, a, &m, f->now, &actions);
 	count(f, &actions);
+	message_release(&m);
 	return taken;
 }
 

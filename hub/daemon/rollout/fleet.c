@@ -11,6 +11,7 @@
 #include "hub/daemon/agents/enrolment.h"
 #include "lib/crypto/bundle.h"
 #include "lib/core/clock.h"
+#include "lib/wire/content_json.h"
 #include "lib/wire/json.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -21,7 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLEET_RECORD_MAX = 1024 * 1024, FLEET_WAKE_MAX = 3600 };
+/* A record holds 2,000 agents, each with a failure's text. */
+enum { FLEET_RECORD_MAX = 4 * 1024 * 1024, FLEET_WAKE_MAX = 3600 };
 
 /* A rollout with what only the daemon knows of it. */
 struct fleet_item {
@@ -101,6 +103,8 @@ static cJSON *place_encode(const struct rollout_agent *a)
 	cJSON_AddNumberToObject(o, "drifted", (double)a->drifted);
 	cJSON_AddNumberToObject(o, "repaired", (double)a->repaired);
 	cJSON_AddStringToObject(o, "drift", a->drift);
+	if (content_is_set(&a->served))
+		content_to_json(&a->served, cJSON_AddObjectToObject(o, "served"));
 	return o;
 }
 
@@ -116,10 +120,20 @@ static int drift_decode(const cJSON *o, struct rollout_agent *a, struct error *e
 	return json_i64(o, "repaired", &a->repaired, err);
 }
 
+/* What an agent served last is what is known of it until it is back. The record of an older version does not say. */
+static int served_decode(const cJSON *o, struct rollout_agent *a, struct error *err)
+{
+	if (!json_get(o, "served"))
+		return 0;
+	const cJSON *served = json_object(o, "served", err);
+	return served ? content_from_json(served, &a->served, err) : -1;
+}
+
 static int place_decode(const cJSON *o, struct rollout_agent *a, bool with_failure, struct error *err)
 {
 	bool failed = false;
-	if (json_i64(o, "last_seen", &a->last_seen, err) < 0 || drift_decode(o, a, err) < 0)
+	if (json_i64(o, "last_seen", &a->last_seen, err) < 0 || drift_decode(o, a, err) < 0 ||
+		served_decode(o, a, err) < 0)
 		return -1;
 	if (!with_failure)
 		return 0;

@@ -35,6 +35,7 @@ void rollout_release(struct rollout *r)
 	for (size_t i = 0; i < r->agent_count; i++) {
 		free(r->agents[i].output);
 		free(r->agents[i].probes);
+		free(r->agents[i].not_yet);
 	}
 	free(r->agents);
 	*r = (struct rollout){0};
@@ -516,8 +517,30 @@ void rollout_lost(struct rollout *r, struct rollout_agent *a, int64_t now, struc
 	advance(r, now, out);
 }
 
+static const struct message_probe *find_probe(const struct rollout_agent *a, const struct message_probe *like)
+{
+	for (size_t i = 0; i < a->probe_count; i++)
+		if (strcmp(a->probes[i].endpoint, like->endpoint) == 0 &&
+			strcmp(a->probes[i].service, like->service) == 0)
+			return &a->probes[i];
+	return NULL;
+}
+
+/* A port that agent.conf names newly may serve what it served before certsync came, until its service is changed. Where
+ * nothing is known of earlier ports, all are taken for old ones. */
+static bool is_not_yet_right(const struct rollout_agent *a, const struct message_probe *probe)
+{
+	const struct message_probe *before = find_probe(a, probe);
+	return a->probed && !probe->match && (!before || a->not_yet[before - a->probes]);
+}
+
 static void take_probes(struct rollout_agent *a, const struct message *m, int64_t now)
 {
+	bool *not_yet = mem_array(m->probe_count, sizeof(*not_yet));
+	for (size_t i = 0; i < m->probe_count; i++)
+		not_yet[i] = is_not_yet_right(a, &m->probes[i]);
+	free(a->not_yet);
+	a->not_yet = not_yet;
 	free(a->probes);
 	a->probes = mem_array(m->probe_count, sizeof(*a->probes));
 	if (m->probe_count)
@@ -530,15 +553,36 @@ static void take_probes(struct rollout_agent *a, const struct message *m, int64_
  * that is silent, or NULL when all that run show it. */
 static const struct message_probe *find_bad_probe(const struct rollout_agent *a)
 {
-	const struct message_probe *silent = NULL;
+	const struct message_probe *silent = NULL, *other = NULL;
 	for (size_t i = 0; i < a->probe_count; i++) {
-		if (a->probes[i].match || a->probes[i].stopped)
+		const struct message_probe *p = &a->probes[i];
+		if (p->match || p->stopped)
 			continue;
-		if (a->probes[i].served)
-			return &a->probes[i];
-		silent = silent ? silent : &a->probes[i];
+		/* Of two, the one that has changed. */
+		if (p->served && (!other || a->not_yet[other - a->probes]))
+			other = p;
+		silent = silent || p->served ? silent : p;
 	}
-	return silent;
+	return other ? other : silent;
+}
+
+/* The activation is repeated, hooks and all: that may be all that it lacks. */
+static void judge_other(struct rollout_agent *a, const struct message_probe *bad, int64_t now)
+{
+	char text[MESSAGE_TEXT_MAX];
+	if (a->not_yet[bad - a->probes]) {
+		snprintf(text, sizeof(text),
+			"%s of %s, which agent.conf names newly, serves another certificate (SHA-256 %.16s…): "
+			"\"certsync-agent adopt\" there shows where its configuration names it",
+			bad->endpoint, bad->service, bad->fingerprint);
+		fail(a, "probe", text, false, now);
+	} else {
+		count_in_row(a, now);
+		note_drift(a, now, "%s of %s serves another certificate (SHA-256 %.16s…): the activation is repeated",
+			bad->endpoint, bad->service, bad->fingerprint);
+		fail_by_drift(a, now);
+	}
+	a->force = true;
 }
 
 /* The revision is committed there, and its probes decide the state. */
@@ -553,11 +597,7 @@ static void judge_probes(struct rollout_agent *a, int64_t now)
 		return;
 	}
 	if (bad->served) {
-		count_in_row(a, now);
-		note_drift(a, now, "%s of %s serves another certificate (SHA-256 %.16s…): the activation is repeated",
-			bad->endpoint, bad->service, bad->fingerprint);
-		fail_by_drift(a, now);
-		a->force = true;
+		judge_other(a, bad, now);
 		return;
 	}
 	snprintf(a->step, sizeof(a->step), "probe");

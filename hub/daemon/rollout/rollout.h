@@ -76,7 +76,8 @@
  *   - A probe that finds another certificate served where this one was verified (a daemon with the old one in memory)
  *     is a drift and a failure: the activation is repeated, hooks and all, after the backoff. The backoff grows with
  *     drifts in a row (each within ROLLOUT_DRIFT_QUIET of the one before), so that a service that drifts for ever is
- *     reloaded no more than once in ROLLOUT_BACKOFF_MAX. A port that does not answer is only shown.
+ *     reloaded no more than once in ROLLOUT_BACKOFF_MAX. A port that does not answer is only shown. One that came to the
+ *     others since the last look, and was never right, is a failure and no drift: nobody has changed anything.
  *   - Files that an agent's root half found changed and put right are a drift that is only counted and told.
  *   - An agent that has not said for ROLLOUT_LOOK what its ports serve is asked.
  *   - A clock that is set back shortens every wait to at most its full length; one that is set forward ends waits
@@ -137,6 +138,7 @@ struct rollout_agent {
 	char *output; /* owned; NULL: none */
 	/* The last probes that were reported. */
 	struct message_probe *probes; /* owned */
+	bool *not_yet;                /* owned: of each, whether it was never right since it is known */
 	size_t probe_count;
 	int64_t probed;
 	int64_t looked; /* when it was asked last what it serves, or said so */

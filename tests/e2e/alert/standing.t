@@ -97,9 +97,11 @@ like($text, qr/^  \Q$name\E 127\.0\.0\.1:$port\/tls: mismatch since \d{4}-\S+Z: 
 
 # ---- it outlives the hub ----
 
-$story->stop('hub');
+$story->stop($_) for qw(here hub);
 $story->start('hub', "$Story::bin/certsync-hub-root", '-c', "$top/hub.conf");
 ok($story->until('hub', sub { ($story->certsync('status'))[0] != 4 }), 'the hub is started again');
+like(($story->certsync('status'))[1], qr/^  here +\S+ +1\.1 .* away since \d/m, 'and tells what an agent that is away served last');
+$story->start_agent('here');
 is(seen($here)->{verdict}, 'mismatch', 'it knows at once what it had seen');
 is(seen($here)->{since}, $since, 'and since when');
 my $checked = seen($here)->{checked};

@@ -435,6 +435,25 @@ subtest 'a person at work is let alone' => sub {
 	stop($node, 'TERM');
 };
 
+subtest 'a file that agent.conf names newly was not changed by anybody' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	my ($conf, $new) = map { "$node->{dir}/$_" } 'agent.conf', 'own/new.pem';
+	write_file($new, "what was there before certsync came\n");
+	my $text = read_file($conf);
+	$text =~ s/^(\s*)(service "two")/$1service "new" { hook = "$node->{dir}\/hooks\/one"  probe = none  file "$new" { content = "combined" } }\n$1$2/m or die $text;
+	write_file($conf, $text);
+	unlink "$node->{dir}/run/tool.sock";
+	kill 'HUP', $node->{pid};
+	ok(wait_for(sub { connect_tool($node) }), 'the configuration is read again');
+	like(read_file($new), qr/BEGIN CERTIFICATE/, 'the file is written');
+	like(read_file("$node->{dir}/log"), qr/event=place .*files=1$/m, 'which is logged');
+	is(ask($node, 'running', '1.1')->{repaired}, 0, 'and is not called a repair');
+	write_file($new, "mine\n");
+	ok(wait_for(sub { ask($node, 'running', '1.1')->{repaired} > 0 }), 'as the next change of it is');
+	stop($node, 'TERM');
+};
+
 subtest 'a file that is changed without end' => sub {
 	my $node = node();
 	install($node, '1.1', $a);
