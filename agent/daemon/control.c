@@ -245,6 +245,18 @@ static void do_pull(struct client *c, const cJSON *request)
 	finish(c, CLI_UNREACHABLE, text);
 }
 
+/* Services were changed, so what was found wrong with them may be over. */
+static void do_look(struct client *c)
+{
+	struct site *site = c->site;
+	for (size_t i = 0; i < site->certificate_count; i++) {
+		daemon_certificate_inspect(site->certificates[i]);
+		if (session_is_ready(site->session))
+			daemon_certificate_pull(site->certificates[i]);
+	}
+	finish(c, CLI_DONE, NULL);
+}
+
 /* ---- connections ---- */
 
 static void on_frame(struct conn *conn, const struct frame *frame, void *context)
@@ -266,6 +278,8 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *context
 		do_status(c);
 	else if (strcmp(command, "pull") == 0)
 		do_pull(c, request);
+	else if (strcmp(command, "look") == 0)
+		do_look(c);
 	else if (strcmp(command, "reconnect") == 0)
 		finish(c, session_reconnect(c->site->session) ? CLI_DONE : CLI_FAILED, NULL);
 	else

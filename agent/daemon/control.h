@@ -2,10 +2,12 @@
  *
  *   status                            → "hub", "certificate" …, "result"
  *   pull  certificates[], seconds     → "progress" …, "certificate" …, "result"
+ *   look                              → "result"
  *
  * `pull` connects at once if need be, asks the hub for what is due and follows it until it has ended. It exits 0 when
  * all is as it should be, 1 when something failed, 3 when it is still under way after `seconds` or waits for other
- * agents, and 4 when there is no hub.
+ * agents, and 4 when there is no hub. `look` has every port looked at, and the hub asked for what is due, and waits for
+ * neither.
  */
 #ifndef CERTSYNC_AGENT_DAEMON_CONTROL_H
 #define CERTSYNC_AGENT_DAEMON_CONTROL_H

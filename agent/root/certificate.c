@@ -1,4 +1,5 @@
 #include "agent/root/certificate.h"
+#include "agent/common/adopt_lock.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -13,6 +14,7 @@ int root_certificate_open(struct root_certificate *k, const struct agent_config 
 		.certificate = certificate,
 		.root_state = root_state,
 		.stop_fd = stop_fd,
+		.adopt_lock = -1,
 	};
 	if (install_open(config, certificate, &opened.install, err) < 0)
 		return error_wrap(err, "certificate %s", certificate->name);
@@ -24,6 +26,7 @@ int root_certificate_open(struct root_certificate *k, const struct agent_config 
 void root_certificate_close(struct root_certificate *k)
 {
 	install_close(&k->install);
+	mem_close_cleanup(&k->adopt_lock);
 }
 
 bool root_certificate_is_pending(const struct root_certificate *k)
@@ -40,7 +43,13 @@ const struct content *root_certificate_wanted(const struct root_certificate *k)
 
 int root_certificate_save(struct root_certificate *k, struct error *err)
 {
-	return journal_write(k->root_state, &k->journal, err);
+	if (journal_write(k->root_state, &k->journal, err) < 0)
+		return -1;
+	if (!root_certificate_is_pending(k)) {
+		mem_close_cleanup(&k->adopt_lock);
+		k->adopt_lock = -1;
+	}
+	return 0;
 }
 
 static size_t find_mark(const struct root_certificate *k, const struct content *entry)
@@ -208,7 +217,8 @@ int root_certificate_repair(struct root_certificate *k)
 	struct error err;
 	note_end_of_hold(k);
 	/* What an undo is about is its own business: it is due, or tried again soon. */
-	if (root_certificate_due(k) == 0 || k->undoing || root_certificate_held(k) > 0)
+	if (root_certificate_due(k) == 0 || k->undoing || root_certificate_held(k) > 0 ||
+		adopt_lock_is_taken(k->root_state))
 		return 0;
 	const struct content *wanted = root_certificate_wanted(k);
 	char revision[REVISION_TEXT_MAX];

@@ -33,6 +33,7 @@ struct root_certificate {
 	struct journal journal;
 	struct digests marks[ROOT_CERTIFICATE_MARKS]; /* of sets that were seen whole, the one used last first */
 	int64_t undo_at_ms; /* monotonic; when pending is undone; meaningless without pending */
+	int adopt_lock;     /* while something is pending (agent/common/adopt_lock.h); -1: not held */
 	bool ready;         /* root_certificate_start has succeeded */
 	/* The previous files are going back, or are back, and the journal does not say so yet: only the undo goes
 	 * on. */
@@ -59,7 +60,7 @@ void root_certificate_hold(struct root_certificate *k, uint32_t seconds);
 /* Returns the milliseconds until the hold ends, or 0. */
 int64_t root_certificate_held(const struct root_certificate *k);
 /* Rewrites what differs from the wanted revision, and logs what it did. Returns how many files were changed, or -1 when
- * something could not be put right. It does nothing during a hold. */
+ * something could not be put right. It does nothing during a hold, nor while an adopt is at work. */
 int root_certificate_repair(struct root_certificate *k);
 void root_certificate_inventory(const struct root_certificate *k, struct inventory *ret);
 

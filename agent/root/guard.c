@@ -1,4 +1,5 @@
 #include "agent/root/guard.h"
+#include "agent/common/adopt_lock.h"
 #include "agent/root/resume.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
@@ -9,7 +10,8 @@
 enum {
 	GUARD_INTERVAL_MS = 15 * 60 * 1000,
 	GUARD_RETRY_MS = 60 * 1000,
-	GUARD_GAP_MIN_MS = 200, /* a writer's several events are one */
+	GUARD_ADOPT_MS = 2 * 1000, /* whether an adopt has come to its end */
+	GUARD_GAP_MIN_MS = 200,    /* a writer's several events are one */
 	GUARD_GAP_MAX_MS = 5 * 60 * 1000,
 	GUARD_QUIET_MS = 10 * 60 * 1000,
 };
@@ -139,6 +141,8 @@ bool guard_tick(struct guard *g, struct root_certificate *certificates, size_t c
 		/* What was changed during a hold is put right as soon as it ends. */
 		if (k->ready && root_certificate_held(k) > 0)
 			check_within(g, root_certificate_held(k) + GUARD_GAP_MIN_MS);
+		if (k->ready && adopt_lock_is_taken(k->root_state))
+			check_within(g, GUARD_ADOPT_MS);
 		repaired = repaired || changed > 0;
 		if (changed > 0)
 			slow_down(g, now_ms);

@@ -1,4 +1,5 @@
 #include "agent/root/operation.h"
+#include "agent/common/adopt_lock.h"
 #include "agent/root/opener.h"
 #include "agent/root/output.h"
 #include "lib/core/clock.h"
@@ -275,6 +276,18 @@ static const struct content *find_entry(const struct journal *j, struct revision
 	return NULL;
 }
 
+/* Returns whether an adopt is at work, which is a step of its own: nothing is wrong with the revision. What is pending goes
+ * on, since adopt has not begun before it. */
+static bool must_wait(const struct root_certificate *k, struct reply *reply)
+{
+	struct error err;
+	if (root_certificate_is_pending(k) || !adopt_lock_is_taken(k->root_state))
+		return false;
+	error_set(&err, ERROR_RETRY, "certsync-agent adopt is changing services on this node: tried again soon");
+	refuse(k, reply, "adopt", &err);
+	return true;
+}
+
 static void step_test(struct root_certificate *k, struct reply *reply)
 {
 	const struct content *entry = find_entry(&k->journal, reply->revision);
@@ -285,6 +298,8 @@ static void step_test(struct root_certificate *k, struct reply *reply)
 	auto_free char *directory = archive_directory(k, entry->revision);
 	auto_free struct service_result *result = mem_alloc(sizeof(*result));
 	struct error err;
+	if (must_wait(k, reply))
+		return;
 	for (size_t i = 0; i < k->certificate->service_count; i++) {
 		const struct service_call call = call_for(k, i, entry, directory);
 		if (run_hook(k, &call, "test", result, &err) == 0)
@@ -305,6 +320,8 @@ static void step_reload(struct root_certificate *k, struct reply *reply)
 		refuse_revision(k, reply, "reload", "activated");
 		return;
 	}
+	if (must_wait(k, reply))
+		return;
 	if (reload_services(k, wanted, false, reply, &interrupted, &err) < 0)
 		refuse(k, reply, "reload", &err);
 	else
@@ -504,6 +521,8 @@ static void step_activate(struct root_certificate *k, const struct request *requ
 	struct journal *j = &k->journal;
 	struct error err;
 	bool again = is_entry(&j->pending, request->revision);
+	if (must_wait(k, reply))
+		return;
 	if (!again && !root_certificate_is_pending(k) && is_entry(&j->served, request->revision)) {
 		/* The revision is installed and committed already: what was asked for holds, and nothing is pending. */
 		if (root_certificate_place(k, &j->served, ROOT_CERTIFICATE_STRICT, &err) < 0)
@@ -517,6 +536,7 @@ static void step_activate(struct root_certificate *k, const struct request *requ
 		return;
 	}
 	const struct content entry = again ? j->pending : j->staged;
+	k->adopt_lock = k->adopt_lock < 0 ? adopt_lock_share(k->root_state) : k->adopt_lock;
 	if (journal_pending(k, &entry, request->timeout, &err) < 0)
 		refuse(k, reply, "activate", &err);
 	else if (root_certificate_place(k, &j->pending, ROOT_CERTIFICATE_STRICT, &err) < 0)

@@ -1,5 +1,6 @@
 #include "agent/root/resume.h"
 #include "agent/root/operation.h"
+#include "agent/common/adopt_lock.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
@@ -126,6 +127,7 @@ static int start(struct root_certificate *k, struct error *err)
 		return -1;
 	k->undoing = k->undoing && root_certificate_is_pending(k);
 	if (root_certificate_is_pending(k)) {
+		k->adopt_lock = k->adopt_lock < 0 ? adopt_lock_share(k->root_state) : k->adopt_lock;
 		arm(k);
 		root_certificate_tick(k);
 	}

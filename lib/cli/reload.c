@@ -1,6 +1,8 @@
 #include "lib/cli/reload.h"
 #include "lib/cli/cli.h"
 #include "lib/core/clock.h"
+#include "lib/core/mem.h"
+#include "lib/core/proc.h"
 #include "lib/wire/ask.h"
 #include "lib/wire/reading.h"
 
@@ -61,23 +63,31 @@ static int wait_for_other(struct waiting *w, uint32_t before)
 		RELOAD_SECONDS);
 }
 
-int reload(const char *socket_path, const char *pid)
+int reload_process(const char *socket_path, int process)
 {
-	char *end;
-	long process = strtol(pid, &end, 10);
 	struct waiting w = {.socket_path = socket_path, .deadline = clock_monotonic_ms() + RELOAD_SECONDS * 1000};
-	if (*end || process <= 1 || (pid_t)process != process)
-		return cli_fail(CLI_USAGE,
-			"%s is not the number of a process: that of the root half is meant, which "
-			"`systemctl show -p MainPID` prints",
-			pid);
 	int exit_code = wait_for_other(&w, 0);
 	if (exit_code != CLI_DONE)
 		return exit_code;
-	if (kill((pid_t)process, SIGHUP) < 0)
-		return cli_fail(CLI_FAILED, "cannot signal process %ld: %s", process, strerror(errno));
+	if (proc_pidfd_signal(process, SIGHUP) < 0)
+		return cli_fail(CLI_FAILED, "cannot signal the root half: %s", strerror(errno));
 	exit_code = wait_for_other(&w, w.reading.number);
 	if (exit_code == CLI_DONE && w.reading.refused[0])
 		return cli_fail(CLI_FAILED, "the new configuration does not hold: %s", w.reading.refused);
 	return exit_code;
+}
+
+int reload(const char *socket_path, const char *pid)
+{
+	char *end;
+	long number = strtol(pid, &end, 10);
+	if (*end || number <= 1 || (pid_t)number != number)
+		return cli_fail(CLI_USAGE,
+			"%s is not the number of a process: that of the root half is meant, which "
+			"`systemctl show -p MainPID` prints",
+			pid);
+	auto_close int process = proc_pidfd_open((pid_t)number);
+	if (process < 0)
+		return cli_fail(CLI_FAILED, "there is no process %ld: %s", number, strerror(errno));
+	return reload_process(socket_path, process);
 }

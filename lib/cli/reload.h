@@ -9,5 +9,7 @@
  * has said why it does not. */
 enum { RELOAD_SECONDS = 60 };
 int reload(const char *socket_path, const char *pid);
+/* Does the same with a process that proc_pidfd_signal (lib/core/proc.h) takes. */
+int reload_process(const char *socket_path, int process);
 
 #endif

@@ -340,6 +340,33 @@ static void without_dates_of_the_old_one_nobody_goes_back(void **state)
 	rollout_release(&f.r);
 }
 
+static void an_adopt_that_is_at_work_sends_nobody_back(void **state)
+{
+	(void)state;
+	const char *refusal = NULL;
+	struct fleet_of_three f;
+	struct rollout_actions actions = {0};
+	begin(&f, ROLLOUT_IMMEDIATE);
+	f.r.on_failure = ROLLOUT_ROLLBACK_ALL;
+	answer(&f, f.a, MESSAGE_STAGED);
+	assert_int_equal(f.a->state, ROLLOUT_ACTIVATING);
+	struct message m = {.type = MESSAGE_FAILED,
+		.content.revision = f.r.desired.revision,
+		.attempt = f.a->attempt,
+		.step = "adopt"};
+	assert_true(rollout_answer(&f.r, f.a, &m, f.now, &actions));
+	count(&f, &actions);
+	assert_int_equal(f.a->state, ROLLOUT_FAILED);
+	assert_true(f.a->failed_staging && !f.a->failed_activation);
+	assert_false(barrier_wants_rollback(&f.r, f.now, &refusal));
+	tick(&f, ROLLOUT_BACKOFF_MIN);
+	answer(&f, f.a, MESSAGE_STAGED);
+	answer(&f, f.a, MESSAGE_VERIFIED);
+	assert_int_equal(f.a->state, ROLLOUT_VERIFIED);
+	assert_false(f.a->failed_staging);
+	rollout_release(&f.r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +388,7 @@ int main(void)
 		cmocka_unit_test(canaries_soak_and_others_wait),
 		cmocka_unit_test(what_needs_no_window_is_looked_at_by_itself),
 		cmocka_unit_test(without_dates_of_the_old_one_nobody_goes_back),
+		cmocka_unit_test(an_adopt_that_is_at_work_sends_nobody_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,10 @@
 #include "agent/cli/services/running.h"
 #include "agent/common/service.h"
 #include "lib/cli/cli.h"
+#include "lib/cli/reload.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
-#include "lib/core/proc.h"
+#include "lib/wire/ask.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -250,14 +251,43 @@ static size_t undo(struct apply *a)
 	return down;
 }
 
-/* From now on the agent's root half writes the copies. */
-static void tell_root_half(const struct agent_config *config)
+static void on_answer(const cJSON *answer, void *context)
 {
+	struct error *err = context;
+	if (json_text(answer, "error")[0])
+		error_set(err, ERROR_RETRY, "%s", json_text(answer, "error"));
+}
+
+static void have_looked(const char *socket_path)
+{
+	struct error refused = {0}, err;
+	auto_json cJSON *request = cJSON_CreateObject();
+	cJSON_AddStringToObject(request, "command", "look");
+	int result = ask(socket_path, request, NULL, on_answer, &refused, &err);
+	if (result != CLI_DONE)
+		printf("certsync-agent was not told that its services have changed, and finds it by itself within "
+		       "probe_interval: %s\n",
+			result < 0 ? err.message : refused.message);
+}
+
+/* From now on the agent's root half writes the copies, and what was found wrong with the services may be over. Returns a
+ * cli_exit. */
+static int tell_agent(const struct agent_config *config, bool config_changes)
+{
+	int result = CLI_DONE;
+	auto_free char *socket_path = mem_printf("%s/control.sock", config->run);
 	auto_close int process = running_root_half(config->path);
-	if (process >= 0 && proc_pidfd_signal(process, SIGHUP) == 0)
-		printf("%s: certsync-agent-root reads it again\n", config->path);
-	else
+	if (process < 0 && config_changes)
 		printf("%s: certsync-agent-root does not run here: it reads it when it starts\n", config->path);
+	if (process < 0)
+		return result;
+	if (config_changes) {
+		printf("%s: certsync-agent-root reads it again\n", config->path);
+		fflush(stdout);
+		result = reload_process(socket_path, process);
+	}
+	have_looked(socket_path);
+	return result;
 }
 
 static void print_backups(const struct adopt_journal *j)
@@ -299,10 +329,11 @@ static int apply(struct apply *a)
 	print_backups(a->journal);
 	if (adopt_journal_end(a->journal, &err) < 0)
 		return cli_fail(CLI_FAILED, "%s", err.message);
-	if (a->plan->config_changes)
-		tell_root_half(a->config);
+	/* Until then the agent waits. */
+	adopt_journal_close(a->journal);
+	int told = tell_agent(a->config, a->plan->config_changes);
 	table_print(a->plan, &a->before, &a->after);
-	return CLI_DONE;
+	return told;
 }
 
 int adopt_apply(

@@ -1,4 +1,5 @@
 #include "agent/cli/adopt/journal.h"
+#include "agent/common/adopt_lock.h"
 #include "lib/core/clock.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
@@ -10,14 +11,13 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { STATE_MAX = 1024 * 1024, FILES_MAX = 1000 };
 
-static const char name[] = "adopt.json", lock_name[] = "adopt.lock";
+static const char name[] = "adopt.json";
 
 bool adopt_journal_is_there(const struct agent_config *config)
 {
@@ -46,12 +46,8 @@ int adopt_journal_open(const struct agent_config *config, struct adopt_journal *
 	ret->directory = fs_open_directory(AT_FDCWD, config->root_state, err);
 	if (ret->directory < 0)
 		return -1;
-	ret->lock = openat(ret->directory, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (ret->lock < 0)
-		return error_errno(err, "cannot open %s/%s", config->root_state, lock_name);
-	if (flock(ret->lock, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, ERROR_RETRY, "another certsync-agent adopt is at work");
-	return read_state(ret, err);
+	ret->lock = adopt_lock_take(ret->directory, err);
+	return ret->lock < 0 ? -1 : read_state(ret, err);
 }
 
 void adopt_journal_close(struct adopt_journal *j)

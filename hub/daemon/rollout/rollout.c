@@ -130,9 +130,11 @@ static int64_t backoff(uint32_t failures, bool permanent)
 
 static void fail(struct rollout_agent *a, const char *step, const char *text, bool permanent, int64_t now)
 {
-	if (a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_STAGED)
+	bool activates = a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_INSTALLED;
+	/* An adopt that is at work there let nothing begin, which says nothing of the revision. */
+	if (a->state == ROLLOUT_OFFERED || a->state == ROLLOUT_STAGED || (activates && strcmp(step, "adopt") == 0))
 		a->failed_staging = true;
-	if (a->state == ROLLOUT_ACTIVATING || a->state == ROLLOUT_INSTALLED)
+	else if (activates)
 		a->failed_activation = true;
 	a->failures++;
 	a->next_try = now + backoff(a->failures, permanent);
@@ -572,8 +574,7 @@ static void judge_other(struct rollout_agent *a, const struct message_probe *bad
 	char text[MESSAGE_TEXT_MAX];
 	if (a->not_yet[bad - a->probes]) {
 		snprintf(text, sizeof(text),
-			"%s of %s, which agent.conf names newly, serves another certificate (SHA-256 %.16s…): "
-			"\"certsync-agent adopt\" there shows where its configuration names it",
+			"%s of %s, new in agent.conf, serves another certificate (SHA-256 %.16s…): certsync-agent adopt",
 			bad->endpoint, bad->service, bad->fingerprint);
 		fail(a, "probe", text, false, now);
 	} else {

@@ -5,6 +5,7 @@
 # Not under valgrind: it copies the program beside a stand-in for the agent, which the original would not start.
 use strict;
 use warnings;
+use Fcntl qw(:flock);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Needs;
@@ -451,6 +452,40 @@ subtest 'a file that agent.conf names newly was not changed by anybody' => sub {
 	is(ask($node, 'running', '1.1')->{repaired}, 0, 'and is not called a repair');
 	write_file($new, "mine\n");
 	ok(wait_for(sub { ask($node, 'running', '1.1')->{repaired} > 0 }), 'as the next change of it is');
+	stop($node, 'TERM');
+};
+
+subtest 'an adopt that is at work is waited for' => sub {
+	my $node = node();
+	install($node, '1.1', $a);
+	my $own = "$node->{dir}/own/one.pem";
+	open my $lock, '>', "$node->{dir}/root/adopt.lock" or die $!;
+	flock $lock, LOCK_EX or die $!;
+	write_file($own, "half written\n");
+	ok(stage($node, '1.2', $b)->{ok}, 'a revision is staged');
+	my $reply = ask($node, 'test', '1.2');
+	ok(!$reply->{ok} && !$reply->{permanent}, 'and not tested for the time being');
+	like($reply->{text}, qr/adopt is changing services/, 'with the reason');
+	my $until = time + 1;
+	ask($node, 'running', '1.1') while time < $until;
+	is(read_file($own), "half written\n", 'nothing is put right meanwhile');
+	close $lock;
+	ok(ask($node, 'test', '1.2')->{ok}, 'as soon as it has ended the test passes');
+	ok(wait_for(sub { serves($node, $a) eq 'all' }), 'and what differs is put right') or diag(read_file($own));
+	open $lock, '>', "$node->{dir}/root/adopt.lock" or die $!;
+	flock $lock, LOCK_EX or die $!;
+	for my $step (qw(activate reload)) {
+		my $reply = ask($node, $step, $step eq 'reload' ? '1.1' : '1.2');
+		is("$reply->{ok} $reply->{step} $reply->{rolled_back}", '0 adopt 1', "$step is refused, too, and nothing was changed");
+	}
+	flock $lock, LOCK_UN or die $!;
+	ok(ask($node, 'activate', '1.2')->{ok}, 'then it is activated');
+	ok(!flock($lock, LOCK_EX | LOCK_NB), 'which an adopt waits for');
+	stop($node, 'KILL');
+	start($node);
+	ok(!flock($lock, LOCK_EX | LOCK_NB), 'after a restart of the root half, too');
+	ok(ask($node, 'commit', '1.2')->{ok}, 'until it is committed');
+	ok(flock($lock, LOCK_EX | LOCK_NB), 'and no longer');
 	stop($node, 'TERM');
 };
 
