@@ -2,22 +2,31 @@
 #include "hub/common/worker_jobs.h"
 #include "lib/core/clock.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum { POLL_FIRST_MS = 50, POLL_LAST_MS = 5000 };
 
+static int give_up(int64_t asked, const char *what, struct error *err)
+{
+	static const char kept[] = "the order is kept and will be looked at again";
+	if (asked)
+		return error_set(err, ERROR_RETRY,
+			"%s: the server is not done and asks to be left alone for %" PRId64 " s (Retry-After): %s",
+			what, asked, kept);
+	return error_set(
+		err, ERROR_RETRY, "%s: the server is not done after %d minutes: %s", what, ACME_JOB_SECONDS / 60, kept);
+}
+
 int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *err)
 {
-	int64_t ms = POLL_LAST_MS;
-	if (a->client.answer.retry_after)
-		ms = a->client.answer.retry_after * 1000;
+	int64_t asked = a->client.answer.retry_after, ms = POLL_LAST_MS;
+	if (asked)
+		ms = asked * 1000;
 	else if (tries < 7)
 		ms = (int64_t)POLL_FIRST_MS << tries;
 	if (clock_monotonic_ms() + ms > a->deadline)
-		return error_set(err, ERROR_RETRY,
-			"%s: the server is not done after %d minutes: the order is kept and "
-			"will be looked at again",
-			what, ACME_JOB_SECONDS / 60);
+		return give_up(asked, what, err);
 	return talk_pause(&a->talk, ms, err);
 }
 

@@ -215,7 +215,7 @@ my @lies = (
 	['dns-only', $permanent, qr/does not offer http-01 for mail\.domain\.pl, only dns-01/, 0],
 	['validation-fails', $retry, qr/challenge mail\.domain\.pl: connection: 192\.0\.2\.1: Fetching.*Connection refused/, 0],
 	['bad-csr', $permanent, qr/badCSR: not this one/, 0],
-	['processing', $retry, qr/order processing: the server is not done/, 86400],
+	['processing', $retry, qr/order processing: the server is not done and asks to be left alone for 86400 s \(Retry-After\): the order is kept/, 86400],
 	['html-certificate', $retry, qr/with text\/html instead of a certificate/, 0],
 	['foreign-key', $untrusted, qr/key-match: the server's certificate is for another key/, 0],
 	['valid-at-once', $untrusted, qr/key-match/, 0],
