@@ -117,9 +117,10 @@ sub until {
 	my ($self, $what, $condition, $seconds) = @_;
 	# programs may run slowly, for example under valgrind
 	my $deadline = time + ($seconds // 20) * ($ENV{CERTSYNC_PATIENCE} // 1);
-	while (time < $deadline) {
+	# Most conditions start a program, and what is waited for long is not kept from its work by asking.
+	for (my $pause = 0.02; time < $deadline; $pause = $pause < 0.25 ? $pause * 1.3 : 0.25) {
 		return 1 if $condition->();
-		select undef, undef, undef, 0.05;
+		select undef, undef, undef, $pause;
 	}
 	return 0;
 }

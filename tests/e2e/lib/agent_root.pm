@@ -172,7 +172,7 @@ sub connect_tool {
 
 sub wait_for {
 	my ($what) = @_;
-	for (my $until = time + 15 * ($ENV{CERTSYNC_PATIENCE} // 1); time < $until; sleep 0.002) {
+	for (my $until = time + 15 * ($ENV{CERTSYNC_PATIENCE} // 1); time < $until; sleep 0.01) {
 		my $result = $what->();
 		return $result if $result;
 	}
