@@ -7,6 +7,7 @@ use warnings;
 use File::Copy qw(copy);
 use File::Path qw(make_path);
 use FindBin;
+use IO::Socket::INET;
 use lib "$FindBin::Bin/../lib";
 use Courier;
 use Story;
@@ -114,7 +115,14 @@ Story::import($story, 'r0');
 $story->start_agent('here');
 ok($story->until('files', sub { $story->installed('here') eq $print{r0} }), 'the first revision is installed') or diag($story->log('here'));
 
+# Nothing is known of this program, and it is found by what it serves; one that listens without TLS is not named.
+my ($unknown, $plain) = (Story::free_port(), IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1'));
+$story->start('unknown', 'openssl', 's_server', '-quiet', '-accept', "127.0.0.1:$unknown", '-cert', "$top/domain.crt", '-key', "$top/domain.key");
+ok($story->until('unknown', sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$unknown") }), 'a program of which nothing is known listens');
 my $found = `$Story::bin/../tests/discover_tool $Story::name`;
+like($found, qr/^# 127\.0\.0\.1:$unknown \(openssl\) serves TLS, for \S*domain\.pl: no hook of certsync's is named after it$/m, 'its port is named') or diag($found);
+unlike($found, qr/:@{[$plain->sockport]}\b/, 'and none that has no TLS');
+$story->stop('unknown', 'KILL');
 my %probes = $found =~ /^\tservice "(\S+)" \{\n(?:\t\t#.*\n)*\t\tprobe = \{(.*)\}/mg;
 is($probes{exim4} // '', '"127.0.0.1:25", "127.0.0.1:465"', 'a first agent.conf has where Exim listens') or diag($found);
 is($probes{haproxy} // '', '"127.0.0.1:8443"', 'and HAProxy');
