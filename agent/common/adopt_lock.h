@@ -10,7 +10,8 @@
 
 #include <stdbool.h>
 
-/* Returns a descriptor that keeps all others out until it is closed, or -1, of kind ERROR_RETRY when that cannot be now. */
+/* Returns a descriptor that keeps all others out until it is closed, or -1, of kind ERROR_RETRY when that cannot be now. It
+ * waits for an activation, minutes if need be, and says so on standard error. */
 int adopt_lock_take(int root_state, struct error *err);
 /* Returns one that keeps adopt out until it is closed, or -1 when an adopt is at work or the file cannot be opened. */
 int adopt_lock_share(int root_state);

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # Configurations that administrators have, each judged by the real server: what every port and name served before
 # `adopt --apply`, after it, and after a renewal. A row is a service, a configuration, and for each port, name and kind
-# of key whether it is `new` in the end, the `same` as before, or served `nothing` at any time.
+# of key whether it is `new` in the end (`nothing-before`: it served nothing at first), the `same` as before, or served
+# `nothing` at any time.
 #
 # CERTSYNC_ROWS=REGEX runs the rows whose service and title match; without it all of them, which takes ten minutes.
 use strict;
@@ -155,7 +156,7 @@ sub judge {
 	$text = `timeout 300 $agent adopt $row->{words} --service $row->{service} --apply -c $dir/agent.conf 2>&1`;
 	is($? >> 8, $row->{exit} // 0, "$what: adopt --apply") or diag($text);
 	like($text, $row->{told}, "$what: it tells") if $row->{told};
-	my $after = sub { my ($e) = @_; $e->[3] eq 'new' ? $print{$installed} : $e->[3] eq 'same' ? $before{"@$e"} : '' };
+	my $after = sub { my ($e) = @_; $e->[3] =~ /^new|before$/ ? $print{$installed} : $e->[3] eq 'same' ? $before{"@$e"} : '' };
 	is(wrong($row, $after), '', "$what: adopted") or diag($text);
 	ok(renew(), "$what: a renewal is verified");
 	my $left = '';

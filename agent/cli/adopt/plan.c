@@ -2,6 +2,7 @@
 #include "agent/cli/adopt/plan_copy.h"
 #include "lib/core/mem.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,9 +155,10 @@ static bool covers_all(const struct plan_certificate *c, const struct present *p
 }
 
 /* Chooses the certificate that may take the place of what is presented, among those that have a section for the
- * service. Returns NULL with the reason. */
+ * service. Without `present` there is no such file, or it cannot be read: that is no permission to replace it. Returns
+ * NULL with the reason. */
 static const struct plan_certificate *choose(
-	const struct group *g, const struct present *present, const char *missing, struct error *err)
+	const struct group *g, const struct present *present, const char *why_unread, struct error *err)
 {
 	const struct plan_certificate *only = NULL;
 	size_t count = 0;
@@ -169,13 +171,16 @@ static const struct plan_certificate *choose(
 		only = c;
 		count++;
 	}
-	bool worthless = !present || present->self_signed;
+	bool worthless = present ? present->self_signed : !why_unread;
 	if (count == 1 && worthless && only->named)
 		return only;
 	auto_free char *names = present ? present_names(present) : mem_strdup("");
 	if (count == 0)
 		error_set(err, ERROR_USAGE, "no certificate that is installed has a service \"%s\" in agent.conf",
 			g->found->name);
+	else if (why_unread)
+		error_set(
+			err, ERROR_USAGE, "%s: for what it is cannot be told, so nothing takes its place", why_unread);
 	else if (!worthless)
 		error_set(err, ERROR_USAGE, "is for %s, and %s does not cover that", names,
 			count == 1 ? only->certificate->name : "no installed certificate");
@@ -183,7 +188,8 @@ static const struct plan_certificate *choose(
 		error_set(err, ERROR_USAGE,
 			"%s%s: name the certificate that is to take its place: certsync-agent adopt %s "
 			"--service %s",
-			present ? "self-signed, for " : missing, names, only->certificate->name, g->found->name);
+			present ? "self-signed, for " : "there is no such file", names, only->certificate->name,
+			g->found->name);
 	return NULL;
 }
 
@@ -197,7 +203,9 @@ static int choose_all(struct group *g, struct error *err)
 		if (!is_of(g, u) || !found_presents(u))
 			continue;
 		bool known = present_read(u->path, &present, &unread) == 0;
-		const struct plan_certificate *c = choose(g, known ? &present : NULL, known ? "" : unread.message, err);
+		bool gone = !known && !strpbrk(u->path, " \t\n,") && access(u->path, F_OK) < 0 && errno == ENOENT;
+		const struct plan_certificate *c =
+			choose(g, known ? &present : NULL, known || gone ? NULL : unread.message, err);
 		if (!c)
 			return -1;
 		if (g->certificate && g->certificate != c)

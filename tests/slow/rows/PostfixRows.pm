@@ -65,6 +65,10 @@ sub rows {
 			files => {sni => "www.other.pl /etc/old/other.key, /etc/old/other.crt\nimap.domain.pl\n  /etc/old/imap.pem\n"}, run => ['postmap -F hash:/etc/postfix/sni']),
 		row('an SNI map at one port', pair('other'), $smtp . $extra . options('tls_server_sni_maps=hash:/etc/postfix/sni'), ['2525 mail.domain.pl new', '25 mail.domain.pl same', '2525 www.third.pl same'],
 			files => {sni => "mail.domain.pl /etc/old/old.pem\nwww.third.pl /etc/old/third.pem\n"}, run => ['postmap -F hash:/etc/postfix/sni']),
+		row('a file that is no certificate, and one that is not there', pair('old'), $smtp . $extra . options('smtpd_tls_cert_file=/etc/old/broken.crt', 'smtpd_tls_key_file=/etc/old/other.key')
+				. "465 inet n - n - - smtpd\n" . options('smtpd_tls_wrappermode=yes', 'smtpd_tls_cert_file=/etc/old/gone.crt', 'smtpd_tls_key_file=/etc/old/gone.key'),
+			[$mail, '2525 mail.domain.pl nothing', '465 mail.domain.pl nothing-before'], files => {'/etc/old/broken.crt' => "no certificate\n"}, words => 'mail.domain.pl',
+			told => qr{broken\.crt: left: .* for what it is cannot be told, so nothing takes its place}),
 		row('RSA and ECDSA side by side', pair('rsa') . "smtpd_tls_eccert_file = /etc/old/old.crt\nsmtpd_tls_eckey_file = /etc/old/old.key\n", $smtp,
 			['25 mail.domain.pl rsa same', '25 mail.domain.pl ecdsa same'], told => qr/left: RSA and ECDSA stand side by side/),
 		row('the client shares the pair', pair('old') . "smtp_tls_cert_file = \$smtpd_tls_cert_file\nsmtp_tls_key_file = \$smtpd_tls_key_file\n", $smtp, [$mail]),
