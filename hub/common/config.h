@@ -52,6 +52,10 @@ struct hub_certificate {
 	char *dns_hook;      /* absolute path: dns-01 by this hook; NULL: http-01 */
 	char *dns_config;    /* handed to the hook as CERTSYNC_DNS_CONFIG; NULL: the hook's default */
 	int64_t dns_timeout; /* seconds until every authoritative server shows a record */
+	/* dns_fallback, for a zone of which no authoritative server can be asked: the resolvers are asked in their place,
+	 * or so many seconds after the record was written nobody is waited for. Neither: the order fails. */
+	bool dns_by_resolvers;
+	int64_t dns_wait; /* 0: no */
 	enum hub_preflight preflight;
 	enum rollout_policy rollout;
 	char **canary; /* agents that go first; may be empty */

@@ -155,6 +155,14 @@ static void judge_challenge(struct config *c, const struct config_section *s, co
 			"challenge: dns-01 needs dns_hook, the program that writes the record, such as \"dns-rfc2136\"");
 	if (!dns && certificate->dns_hook)
 		config_fault(c, s, "dns_hook", "dns_hook: it is for challenge = \"dns-01\", and this is http-01");
+	if (certificate->acme && !dns && (certificate->dns_by_resolvers || certificate->dns_wait))
+		config_fault(
+			c, s, "dns_fallback", "dns_fallback: it is for challenge = \"dns-01\", and this is http-01");
+	if (certificate->dns_wait > certificate->dns_timeout)
+		config_fault(c, s, "dns_fallback",
+			"dns_fallback: a fixed wait of %lld seconds is longer than dns_timeout, %lld seconds, after which "
+			"the order fails: write a longer dns_timeout",
+			(long long)certificate->dns_wait, (long long)certificate->dns_timeout);
 	for (char **name = certificate->names; certificate->acme && !certificate->dns_hook && *name; name++)
 		if (**name == '*')
 			config_fault(c, s, "names",

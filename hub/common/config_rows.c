@@ -145,6 +145,38 @@ static void windows_release(const struct config_row *row, void *object)
 
 static const struct config_type windows = {"list", true, windows_read, windows_print, windows_release};
 
+/* `dns_fallback` is a word or a span. */
+
+static const char by_nothing[] = "none", by_resolvers[] = "resolvers";
+static const char *const fallbacks[] = {by_nothing, by_resolvers, NULL};
+
+static void fallback_read(struct config *c, const struct config_section *s, const struct config_row *row,
+	char *const *values, void *object)
+{
+	const struct config_row as_duration = {.name = row->name,
+		.field = offsetof(struct hub_certificate, dns_wait),
+		.low = row->low,
+		.high = row->high};
+	struct hub_certificate *ret = object;
+	ret->dns_by_resolvers = strcmp(values[0], by_resolvers) == 0;
+	if (isdigit((unsigned char)values[0][0]))
+		config_duration.read(c, s, &as_duration, values, ret);
+	else if (!ret->dns_by_resolvers && strcmp(values[0], by_nothing) != 0)
+		config_fault(c, s, row->name, "%s: \"%s\" is neither %s nor %s nor a fixed wait like \"2m\"", row->name,
+			values[0], by_nothing, by_resolvers);
+}
+
+static void fallback_print(const struct config_row *row, const void *object, int tabs, struct buf *out)
+{
+	const struct hub_certificate *certificate = object;
+	if (certificate->dns_wait)
+		config_put_duration(out, tabs, row->name, certificate->dns_wait);
+	else
+		config_put(out, tabs, row->name, certificate->dns_by_resolvers ? by_resolvers : by_nothing);
+}
+
+static const struct config_type fallback = {"duration", false, fallback_read, fallback_print, NULL};
+
 /* `must_staple` is not taken any more, and whoever asks for it is told why. */
 
 static void must_staple_read(struct config *c, const struct config_section *s, const struct config_row *row,
@@ -201,6 +233,7 @@ static const struct config_row certificate_rows[] = {
 	ROW("dns_hook", config_text, dns_hook, .with = "acme"),
 	ROW("dns_config", config_path, dns_config, .with = "acme"),
 	ROW("dns_timeout", config_duration, dns_timeout, .value = "10m", RANGE(1, DAY), .with = "acme"),
+	ROW("dns_fallback", fallback, dns_wait, .value = "none", .words = fallbacks, RANGE(1, DAY), .with = "acme"),
 	ROW("preflight", config_word, preflight, .value = "warn", .words = preflights, .with = "acme"),
 	ROW("renew_before", config_duration, renew_before, .value = "0s", RANGE(0, 365 * DAY), .with = "acme"),
 	ROW("rollout", config_word, rollout, .value = "together", .words = rollouts),

@@ -12,12 +12,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (ldns_wire2pkt(&parsed, data, size) != LDNS_STATUS_OK)
 		return 0;
 	auto_pkt ldns_pkt *answer = parsed;
-	enum lookup_view view = lookup_judge(answer, name, VALUE, text);
-	FUZZ_CHECK(memchr(text, '\0', sizeof(text)) && text[0]);
-	FUZZ_CHECK(view == LOOKUP_SHOWN || view == LOOKUP_ABSENT || view == LOOKUP_SILENT);
-	/* An answer that is an error, or not the server's own word, must not be believed. */
-	if (view == LOOKUP_SHOWN)
-		FUZZ_CHECK(ldns_pkt_aa(answer) && ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR);
+	for (int of_resolver = 0; of_resolver < 2; of_resolver++) {
+		enum lookup_view view = lookup_judge(answer, of_resolver, name, VALUE, text);
+		FUZZ_CHECK(memchr(text, '\0', sizeof(text)) && text[0]);
+		FUZZ_CHECK(view == LOOKUP_SHOWN || view == LOOKUP_ABSENT || view == LOOKUP_SILENT);
+		/* An answer that is an error, or not the server's own word where it has to be, must not be believed. */
+		if (view == LOOKUP_SHOWN)
+			FUZZ_CHECK((of_resolver || ldns_pkt_aa(answer)) &&
+				ldns_pkt_get_rcode(answer) == LDNS_RCODE_NOERROR);
+	}
 	const ldns_rr *cname = find_rr(answer, name, LDNS_RR_TYPE_CNAME);
 	if (cname)
 		print_rdf(ldns_rr_rdf(cname, 0), target, sizeof(target));

@@ -168,6 +168,7 @@ static void an_order_is_described(void **state)
 				  "	names = {\"x.pl\", \"*.x.pl\"}\n"
 				  "	key = {\"rsa-2048\", \"ecdsa-p384\"}\n"
 				  "	challenge = dns-01 dns_hook = env dns_config = /etc/dns.conf\n"
+				  "	dns_fallback = 2m\n"
 				  "	profile = shortlived preferred_chain = \"ISRG Root X1\"\n"
 				  "	window = {\"03:00-05:00\", \"22:30-00:15\"} on_failure = rollback_all\n"
 				  "}\n",
@@ -180,6 +181,7 @@ static void an_order_is_described(void **state)
 	assert_string_equal(c->key_type, "rsa-2048");
 	assert_string_equal(c->second_key_type, "ecdsa-p384");
 	assert_string_equal(c->dns_hook, "/usr/bin/env");
+	assert_true(c->dns_wait == 120 && !c->dns_by_resolvers);
 	assert_int_equal(c->on_failure, ROLLOUT_ROLLBACK_ALL);
 	assert_int_equal(c->window_count, 2);
 	assert_int_equal(c->windows[1].from, 22 * 60 + 30);
@@ -503,6 +505,7 @@ static void faults_of_the_agent_are_named(void **state)
 static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 {
 #define MAIL(rest) "certificate m.pl { acme = ca " rest " }\n"
+#define DNS(rest) MAIL("challenge = dns-01 dns_hook = \"/bin/true\" " rest)
 #define ACME(rest) "acme ca { directory = \"https://ca.domain.pl\" agree_tos = true " rest " }\n"
 #define ALERT(rest) "alert { email = {\"a@domain.pl\"} from = \"b@domain.pl\" " rest " }\n"
 	(void)state;
@@ -525,6 +528,14 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 		{ACME("") MAIL("challenge = dns-01"), "challenge: dns-01 needs dns_hook"},
 		{ACME("") MAIL("dns_hook = \"/bin/true\""),
 			"dns_hook: it is for challenge = \"dns-01\", and this is http-01"},
+		{ACME("") MAIL("dns_fallback = resolvers"),
+			"dns_fallback: it is for challenge = \"dns-01\", and this is http-01"},
+		{ACME("") DNS("dns_fallback = nothing"), "dns_fallback: \"nothing\" is neither none nor resolvers nor"},
+		{ACME("") DNS("dns_fallback = 2x"), "dns_fallback: \"2x\" is not a duration"},
+		{ACME("") DNS("dns_fallback = 0s"), "dns_fallback: \"0s\" is outside of \"1s\" to \"1d\""},
+		{ACME("") DNS("dns_fallback = 11m"),
+			"dns_fallback: a fixed wait of 660 seconds is longer than dns_timeout"},
+		{"certificate m.pl { dns_fallback = resolvers }\n", "dns_fallback"},
 		{"certificate m.pl { watch = {\"/a/b\", \"/a/b/\"} }\n", "watch: /a/b is listed twice"},
 		{"certificate m.pl { watch = {/1, /2, /3, /4, /5, /6, /7, /8, /9, /10, /11, /12, /13, /14, /15, /16, /17} }\n",
 			"watch: 17 are listed, and at most 8 can be"},

@@ -14,8 +14,8 @@
 #define OTHER "gfj9Xq0Rg2vmTTT4nN1Lx7F4gYQvq7p0nn9cPzVfC2k"
 
 /* Judges an answer with these records, one a line of a zone file. */
-static enum lookup_view judge(
-	ldns_pkt_rcode rcode, bool authoritative, const char *const *records, char text[LOOKUP_TEXT_MAX])
+static enum lookup_view judge_of(
+	bool resolver, ldns_pkt_rcode rcode, bool authoritative, const char *const *records, char text[LOOKUP_TEXT_MAX])
 {
 	ldns_rdf *name = ldns_dname_new_frm_str(NAME);
 	ldns_pkt *answer = ldns_pkt_new();
@@ -26,10 +26,16 @@ static enum lookup_view judge(
 		assert_int_equal(ldns_rr_new_frm_str(&rr, *records, 60, NULL, NULL), LDNS_STATUS_OK);
 		assert_true(ldns_pkt_push_rr(answer, LDNS_SECTION_ANSWER, rr));
 	}
-	enum lookup_view view = lookup_judge(answer, name, VALUE, text);
+	enum lookup_view view = lookup_judge(answer, resolver, name, VALUE, text);
 	ldns_pkt_free(answer);
 	ldns_rdf_deep_free(name);
 	return view;
+}
+
+static enum lookup_view judge(
+	ldns_pkt_rcode rcode, bool authoritative, const char *const *records, char text[LOOKUP_TEXT_MAX])
+{
+	return judge_of(false, rcode, authoritative, records, text);
 }
 
 static void assert_says(enum lookup_view expected, const char *words, const char *record, const char *second)
@@ -78,6 +84,34 @@ static void an_error_is_not_an_answer(void **state)
 	assert_int_equal(judge(LDNS_RCODE_NXDOMAIN, false, nothing, text), LOOKUP_SILENT);
 }
 
+static void a_resolver_need_not_be_authoritative(void **state)
+{
+	(void)state;
+	static const char *const shown[] = {NAME " TXT " VALUE, NULL}, *const nothing[] = {NULL};
+	char text[LOOKUP_TEXT_MAX];
+	assert_int_equal(judge_of(true, LDNS_RCODE_NOERROR, false, shown, text), LOOKUP_SHOWN);
+	assert_int_equal(judge_of(true, LDNS_RCODE_NOERROR, false, nothing, text), LOOKUP_ABSENT);
+	assert_int_equal(judge_of(true, LDNS_RCODE_NXDOMAIN, false, nothing, text), LOOKUP_ABSENT);
+	assert_int_equal(judge_of(true, LDNS_RCODE_SERVFAIL, false, shown, text), LOOKUP_SILENT);
+}
+
+static void resolvers_stand_in_the_place_of_servers(void **state)
+{
+	(void)state;
+	static const char *const two[] = {"192.0.2.1", "[2001:db8::1]:5353", NULL}, *const none[] = {NULL};
+	struct lookup_zone zone = {.apex = strdup("domain.pl.")};
+	lookup_by_resolvers(&(struct lookup){none}, &zone);
+	assert_int_equal(zone.server_count, 1);
+	assert_true(zone.servers[0].is_resolver && !zone.servers[0].address[0]);
+	assert_string_equal(zone.servers[0].name, "a name server of /etc/resolv.conf");
+	lookup_by_resolvers(&(struct lookup){two}, &zone);
+	assert_int_equal(zone.server_count, 2);
+	assert_true(zone.servers[1].is_resolver);
+	assert_string_equal(zone.servers[1].address, "[2001:db8::1]:5353");
+	assert_string_equal(zone.apex, "domain.pl.");
+	lookup_zone_release(&zone);
+}
+
 static void a_long_text_is_cut_and_no_control_character_passes(void **state)
 {
 	(void)state;
@@ -108,6 +142,8 @@ int main(void)
 		cmocka_unit_test(the_value_is_found_wherever_it_stands),
 		cmocka_unit_test(anything_else_is_not_it),
 		cmocka_unit_test(an_error_is_not_an_answer),
+		cmocka_unit_test(a_resolver_need_not_be_authoritative),
+		cmocka_unit_test(resolvers_stand_in_the_place_of_servers),
 		cmocka_unit_test(a_long_text_is_cut_and_no_control_character_passes),
 		cmocka_unit_test(what_is_no_name_is_refused),
 	};

@@ -42,6 +42,8 @@ int order_dns_job(struct store *store, const struct hub_certificate *certificate
 		if (certificate->dns_config)
 			cJSON_AddStringToObject(dns, "config", certificate->dns_config);
 		cJSON_AddNumberToObject(dns, "timeout", (double)certificate->dns_timeout);
+		cJSON_AddBoolToObject(dns, "by_resolvers", certificate->dns_by_resolvers);
+		cJSON_AddNumberToObject(dns, "wait", (double)certificate->dns_wait);
 	}
 	cJSON *records;
 	int found = stored_records(store, certificate->name, &records, err);

@@ -7,8 +7,8 @@
  *
  *   > job            certificate, names[], pairs[], directory, contact[], agree_tos, next_key, and where there is
  *                    one account_key, ca_file, account_url, eab_kid, profile, preferred_chain, anchors, resolvers[],
- *                    dns (hook, config, timeout), dns_leftovers[]. Each of the one or two pairs has key_type, and where
- *                    there is one order_url with key, and replaces. Keys are public halves
+ *                    dns (hook, config, timeout, by_resolvers, wait), dns_leftovers[]. Each of the one or two pairs has
+ *                    key_type, and where there is one order_url with key, and replaces. Keys are public halves
  *   > FILES "keys"   eab.hmac with eab_kid
  *   < progress       step: a word or two for `status`
  *   < warning        text: what a person should know, though the order goes on

@@ -20,6 +20,7 @@ struct acme_dns {
 	const char *hook; /* NULL: not by dns-01 */
 	const char *config;
 	int64_t timeout; /* seconds */
+	struct propagation_fallback fallback;
 	const char *resolvers[LOOKUP_RESOLVERS_MAX + 1];
 	struct lookup lookup;
 	struct dns_record records[ACME_DNS_RECORDS_MAX]; /* that stand, or may */
@@ -111,7 +112,10 @@ static int take_settings(struct acme_dns *d, const cJSON *job, struct error *err
 	const cJSON *config = json_get(dns, "config");
 	d->config = cJSON_IsString(config) ? config->valuestring : NULL;
 	d->hook = json_string(dns, "hook", TEXT_MAX, err);
-	return d->hook ? json_i64(dns, "timeout", &d->timeout, err) : -1;
+	if (!d->hook || json_i64(dns, "timeout", &d->timeout, err) < 0 ||
+		json_bool(dns, "by_resolvers", &d->fallback.resolvers, err) < 0)
+		return -1;
+	return json_i64(dns, "wait", &d->fallback.wait, err);
 }
 
 int acme_dns_open(struct acme *a, struct error *err)
@@ -288,7 +292,12 @@ static int present(struct acme *a, struct error *err)
 	clean(a, false);
 	if (write_all(a, err) < 0)
 		return -1;
-	return propagation_wait(a, &a->dns->lookup, a->dns->records, a->dns->count, a->dns->timeout, err);
+	const struct propagation p = {.lookup = &a->dns->lookup,
+		.records = a->dns->records,
+		.count = a->dns->count,
+		.timeout = a->dns->timeout,
+		.fallback = a->dns->fallback};
+	return propagation_wait(a, &p, err);
 }
 
 int acme_dns_present(struct acme *a, struct error *err)

@@ -160,10 +160,12 @@ static ldns_pkt *try_resolver(
 	return NULL;
 }
 
+static const char system_resolvers[] = "a name server of /etc/resolv.conf";
+
 /* Returns what the first resolver says that says anything. */
 static ldns_pkt *ask(const struct lookup *l, const ldns_rdf *name, ldns_rr_type type, struct error *err)
 {
-	static const char *const of_system[] = {"a name server of /etc/resolv.conf", NULL};
+	static const char *const of_system[] = {system_resolvers, NULL};
 	const char *const *labels = l->resolvers && l->resolvers[0] ? l->resolvers : of_system;
 	auto_buf struct buf reasons = BUF_INIT(512);
 	char text[LOOKUP_NAME_MAX];
@@ -305,11 +307,29 @@ int lookup_zone(const struct lookup *l, const char *name, struct lookup_zone *re
 	return error_set(err, ERROR_RETRY, "the zone %s has no NS record", apex_text);
 }
 
-void lookup_zone_release(struct lookup_zone *z)
+static void release_servers(struct lookup_zone *z)
 {
 	for (size_t i = 0; i < z->server_count; i++)
 		free(z->servers[i].name);
 	free(z->servers);
+	z->servers = NULL;
+	z->server_count = 0;
+}
+
+void lookup_by_resolvers(const struct lookup *l, struct lookup_zone *z)
+{
+	release_servers(z);
+	for (size_t i = 0; l->resolvers && i < LOOKUP_RESOLVERS_MAX && l->resolvers[i]; i++)
+		add_server(z, "the resolver", l->resolvers[i]);
+	if (z->server_count == 0)
+		add_server(z, system_resolvers, "");
+	for (size_t i = 0; i < z->server_count; i++)
+		z->servers[i].is_resolver = true;
+}
+
+void lookup_zone_release(struct lookup_zone *z)
+{
+	release_servers(z);
 	free(z->apex);
 	*z = (struct lookup_zone){0};
 }
@@ -355,13 +375,13 @@ static enum lookup_view judge_records(
 	return LOOKUP_ABSENT;
 }
 
-enum lookup_view lookup_judge(
-	const ldns_pkt *answer, const ldns_rdf *name, const char *value, char ret_text[LOOKUP_TEXT_MAX])
+enum lookup_view lookup_judge(const ldns_pkt *answer, bool of_resolver, const ldns_rdf *name, const char *value,
+	char ret_text[LOOKUP_TEXT_MAX])
 {
 	rcode_text(answer, ret_text, LOOKUP_TEXT_MAX);
 	if (!is_usable(answer))
 		return LOOKUP_SILENT;
-	if (!ldns_pkt_aa(answer)) {
+	if (!of_resolver && !ldns_pkt_aa(answer)) {
 		snprintf(ret_text, LOOKUP_TEXT_MAX, "not authoritative for it");
 		return LOOKUP_SILENT;
 	}
@@ -385,20 +405,29 @@ static bool has_route(const char *address)
 		       is_six ? sizeof(six) : sizeof(four)) == 0;
 }
 
+static ldns_resolver *asker(const struct lookup_server *server)
+{
+	if (server->is_resolver)
+		return server->address[0] ? resolver_named(server->address) : resolver_of_system();
+	return server->address[0] ? resolver_at(server->address, LOOKUP_PORT) : NULL;
+}
+
 enum lookup_view lookup_txt(
 	const struct lookup_server *server, const char *name, const char *value, char ret_text[LOOKUP_TEXT_MAX])
 {
 	struct error err;
 	const char *why = "no address";
-	if (server->address[0] && !has_route(server->address)) {
+	if (server->address[0] && !server->is_resolver && !has_route(server->address)) {
 		snprintf(ret_text, LOOKUP_TEXT_MAX, "no route to it from here");
 		return LOOKUP_NO_WAY;
 	}
 	auto_rdf ldns_rdf *asked = parse_name(name, &err);
-	auto_resolver ldns_resolver *resolver = server->address[0] ? resolver_at(server->address, LOOKUP_PORT) : NULL;
-	auto_pkt ldns_pkt *answer = asked && resolver ? send_query(resolver, asked, LDNS_RR_TYPE_TXT, 0, &why) : NULL;
+	auto_resolver ldns_resolver *resolver = asker(server);
+	auto_pkt ldns_pkt *answer = asked && resolver
+		? send_query(resolver, asked, LDNS_RR_TYPE_TXT, server->is_resolver ? LDNS_RD : 0, &why)
+		: NULL;
 	if (answer)
-		return lookup_judge(answer, asked, value, ret_text);
+		return lookup_judge(answer, server->is_resolver, asked, value, ret_text);
 	snprintf(ret_text, LOOKUP_TEXT_MAX, "%s", why);
 	return LOOKUP_SILENT;
 }

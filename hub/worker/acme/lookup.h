@@ -21,10 +21,11 @@ enum {
 	LOOKUP_TEXT_MAX = 160,
 };
 
-/* An authoritative server: one address of one of the zone's NS names. */
+/* An authoritative server: one address of one of the zone's NS names; or a resolver that is asked in its place. */
 struct lookup_server {
 	char *name;
-	char address[LOOKUP_ADDRESS_MAX]; /* empty: the name has none */
+	char address[LOOKUP_ADDRESS_MAX]; /* empty: the name has none, or the resolver is the system's */
+	bool is_resolver;
 };
 
 struct lookup_zone {
@@ -38,7 +39,7 @@ void lookup_zone_release(struct lookup_zone *z);
 enum lookup_view {
 	LOOKUP_UNASKED,
 	LOOKUP_SHOWN,  /* it is there */
-	LOOKUP_ABSENT, /* an authoritative answer without it: this is what a CA would believe */
+	LOOKUP_ABSENT, /* an answer without it, an authority's or a resolver's: this is what a CA would believe */
 	LOOKUP_SILENT, /* nothing that a resolver could use (no answer, SERVFAIL, REFUSED, not authoritative):
 			  it asks another */
 	LOOKUP_NO_WAY, /* it cannot be asked from here: no route to it */
@@ -55,16 +56,19 @@ int lookup_target(const struct lookup *l, const char *name, char ret[LOOKUP_NAME
 /* Finds the zone that holds `name`, with every address of every server. The caller releases it. */
 int lookup_zone(const struct lookup *l, const char *name, struct lookup_zone *ret, struct error *err);
 
+/* Puts the resolvers in the place of the zone's servers. */
+void lookup_by_resolvers(const struct lookup *l, struct lookup_zone *z);
+
 /* Finds the addresses of a host, IPv4 first and at most `max` of them, by whatever CNAMEs the resolver follows. Returns
  * 0 without any when the DNS has none. */
 int lookup_addresses(const struct lookup *l, const char *name, char (*ret)[LOOKUP_ADDRESS_MAX], size_t max,
 	size_t *ret_count, struct error *err);
 
-/* Asks this server alone, without recursion. ret_text is what it said, for people. */
+/* Asks this server alone, without recursion unless it is a resolver. ret_text is what it said, for people. */
 enum lookup_view lookup_txt(
 	const struct lookup_server *server, const char *name, const char *value, char ret_text[LOOKUP_TEXT_MAX]);
-/* Judges an answer that is here already in the same way. */
-enum lookup_view lookup_judge(
-	const ldns_pkt *answer, const ldns_rdf *name, const char *value, char ret_text[LOOKUP_TEXT_MAX]);
+/* Judges an answer that is here already in the same way. A resolver's need not be authoritative. */
+enum lookup_view lookup_judge(const ldns_pkt *answer, bool of_resolver, const ldns_rdf *name, const char *value,
+	char ret_text[LOOKUP_TEXT_MAX]);
 
 #endif

@@ -6,11 +6,13 @@ use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
+use IO::Socket::INET;
 use JSON::PP;
 use lib dirname(__FILE__) . '/../lib';
 use Authority;
 use Story;
 use Test::More;
+use Time::Piece;
 
 Authority::own_network();
 my $doubles = abs_path(dirname(__FILE__) . '/../lib');
@@ -21,7 +23,8 @@ my $ca = Authority->new($story);
 # ---- name servers ----
 
 # 127.0.0.2 is the primary, which the hub asks; 127.0.0.3 is the secondary, which Pebble asks. The secondary is not told
-# when slow.pl changes, and knows nothing of lame.pl.
+# when slow.pl changes, and knows nothing of lame.pl. 127.0.0.11 is a resolver. To the world the only server of closed.pl is
+# 127.0.0.4, which swallows what it is sent, as a firewall does; in the place of taken.pl's only server, the resolver answers.
 my $sixty = join '', map { "_acme-challenge TXT \"" . 'x' x 40 . sprintf('%03d', $_) . "\"\n" } 1 .. 60;
 my %zones = (
 	'domain.pl' => "\@ NS ns3\nns3 AAAA 2001:db8::1\n",
@@ -35,11 +38,13 @@ my %zones = (
 	'big.pl' => $sixty,
 	'nowhere.pl' => '',
 );
+my %alone = ('closed.pl' => '127.0.0.4', 'taken.pl' => '127.0.0.11');
 
 sub name_server {
-	my ($name, $address, $zones) = @_;
+	my ($name, $address, $zones, $options) = @_;
+	$options //= '';
 	# Pebble wants the whole chain of a CNAME in one answer.
-	my $recursion = $name eq 'secondary' ? 'yes' : 'no';
+	my $recursion = $name eq 'primary' ? 'no' : 'yes';
 	# Two servers of one machine must not share the lock that BIND took up to 9.18; 9.20 knows it no more.
 	my $lock = `named -v` =~ /^BIND 9\.18\./ ? 'lock-file none;' : '';
 	Story::write_file("$top/$name/named.conf", <<"CONF");
@@ -51,6 +56,7 @@ options {
 	listen-on { $address; }; listen-on-v6 { none; };
 	query-source address $address; transfer-source $address; notify-source $address;
 	recursion $recursion; dnssec-validation no; notify-delay 0; allow-transfer { any; };
+	$options
 };
 $zones
 CONF
@@ -66,7 +72,7 @@ sub begin_name_servers {
 	for my $key (qw(hook wrong rndc)) {
 		system("tsig-keygen -a hmac-sha256 $key >$top/$key.key && chmod 600 $top/$key.key") == 0 or die 'tsig-keygen';
 	}
-	mkdir "$top/$_" for qw(primary secondary);
+	mkdir "$top/$_" for qw(primary secondary resolver);
 	my ($primary, $secondary) = ('', '');
 	for my $zone (sort keys %zones) {
 		Story::write_file("$top/primary/$zone", "\$TTL 60\n\@ SOA ns1 hostmaster 1 3600 3600 86400 60\n"
@@ -78,10 +84,19 @@ sub begin_name_servers {
 		$primary .= qq(zone "$zone" { type primary; file "$zone"; $update; notify $notify; };\n);
 		$secondary .= qq(zone "$zone" { type secondary; file "$zone"; primaries { 127.0.0.2; }; };\n) if $zone ne 'lame.pl';
 	}
+	for my $zone (sort keys %alone) {
+		# What was not there is remembered for a second only, so that the resolver soon sees what has been written.
+		Story::write_file("$top/primary/$zone", "\$TTL 60\n\@ SOA ns4 hostmaster 1 3600 3600 86400 1\n"
+			. "\@ NS ns4\nns4 A $alone{$zone}\n");
+		$primary .= qq(zone "$zone" { type primary; file "$zone"; allow-update { key hook; }; also-notify { 127.0.0.3; }; };\n);
+		$secondary .= qq(zone "$zone" { type secondary; file "$zone"; primaries { 127.0.0.2; }; };\n);
+	}
 	name_server('primary', '127.0.0.2', $primary);
 	$story->until('primary', sub { $story->log('primary') =~ /all zones loaded/ }) or die $story->log('primary');
 	name_server('secondary', '127.0.0.3', $secondary);
 	$story->until('secondary', sub { @{dig('127.0.0.3', '_acme-challenge.big.pl')} == 60 }) or die $story->log('secondary');
+	name_server('resolver', '127.0.0.11', '', 'forward only; forwarders { 127.0.0.2; };');
+	$story->until('resolver', sub { @{dig('127.0.0.11', '_acme-challenge.big.pl')} == 60 }) or die $story->log('resolver');
 }
 
 # ---- the hub ----
@@ -103,11 +118,12 @@ sub hub {
 	my $hook = $wish{hook} // 'dns-rfc2136';
 	my $timeout = $wish{timeout} // '20s';
 	my $resolvers = $wish{resolvers} // '"127.0.0.2"';
+	my $fallback = $wish{fallback} ? "dns_fallback = \"$wish{fallback}\"" : '';
 	$story->stop('hub');
 	$hubs++ if !$wish{same};
 	return $story->hub(state => "state-$hubs", agents => [], certificates => "resolvers = {$resolvers}\n" . $section
 		. "certificate \"$domain\" { acme = \"pebble\" names = {$names} challenge = \"dns-01\" dns_hook = \"$hook\"\n"
-		. "dns_config = \"$config\" dns_timeout = \"$timeout\" preflight = \"off\" }\n");
+		. "dns_config = \"$config\" dns_timeout = \"$timeout\" $fallback preflight = \"off\" }\n");
 }
 
 sub certificate {
@@ -217,6 +233,71 @@ subtest 'more records than a datagram holds' => sub {
 	like(failed(), qr/challenge big\.pl: .*Correct value not found/, 'the whole answer was seen');
 	nothing_left('big.pl', $others);
 };
+
+# ---- no authoritative server can be asked ----
+
+my $closed = IO::Socket::INET->new(LocalAddr => '127.0.0.4', LocalPort => 53, Proto => 'udp') or die "127.0.0.4: $!";
+
+sub fallback {
+	my ($domain, %wish) = @_;
+	my $before = length $story->log('hub');
+	my $told = $ca->told;
+	hub($domain, resolvers => '"127.0.0.11"', %wish);
+	return (sub { substr $story->log('hub'), $before }, sub { $ca->told - $told });
+}
+
+subtest 'the way to the authoritative servers is closed: the error says what to set' => sub {
+	my (undef, $told) = fallback('closed.pl', timeout => '4s');
+	like(failed(), qr/\(dns_timeout\) no authoritative server of closed\.pl\. could be asked from here for \S+ TXT "\S{43}": let this host reach port 53, or set dns_fallback in hub\.conf, to "resolvers" or a fixed wait like "2m": ns4\.closed\.pl\. \(127\.0\.0\.4\): no answer/,
+		'both ways, and what the server said');
+	is($told->(), 0, 'no challenge was spent');
+	nothing_left('closed.pl');
+};
+
+for (['closed.pl', 'a closed way', qr/ns4\.closed\.pl\. \(127\.0\.0\.4\): no answer/],
+	['taken.pl', 'another who answers', qr/ns4\.taken\.pl\. \(127\.0\.0\.11\): not authoritative for it/])
+{
+	my ($domain, $what, $why) = @$_;
+	subtest "the resolvers are asked instead: $what" => sub {
+		my ($log, $told) = fallback($domain, timeout => '20s', fallback => 'resolvers');
+		issued('issued', $domain);
+		like($log->(), qr/step="dns asks the resolvers \(dns_fallback\): no authoritative server of \Q$domain\E\. can be asked: $why"/,
+			'the log says that it is done, and why');
+		like($log->(), qr/step="dns goes on by dns_fallback: _acme-challenge\.\Q$domain\E\. is seen"/, 'and what was seen');
+		is($told->(), 1, 'the challenge was said to be ready once');
+		nothing_left($domain);
+	};
+}
+
+subtest 'the resolvers do not show it either' => sub {
+	my (undef, $told) = fallback('closed.pl', timeout => '6s', fallback => 'resolvers', hook => '/bin/true');
+	like(failed(), qr/\(dns_timeout\) _acme-challenge\.closed\.pl\. TXT "\S{43}" is not seen by the resolvers, .*\(dns_fallback\): the resolver \(127\.0\.0\.11\): NXDOMAIN/,
+		'that is said of the resolver');
+	is($told->(), 0, 'no challenge was spent');
+};
+
+subtest 'a fixed wait instead' => sub {
+	my ($log, $told) = fallback('closed.pl', names => ['closed.pl', '*.closed.pl'], timeout => '7s', fallback => '6s');
+	my $asked = $story->until('it waits', sub { $log->() =~ /step="dns waits until 6 seconds are over \(dns_fallback\): no authoritative server of closed\.pl\. can be asked: ns4/ });
+	ok($asked, 'the log says that it is done, and why') or diag($log->());
+	is(issued('issued', 'closed.pl'), '*.closed.pl closed.pl', 'with both names');
+	like($log->(), qr/step="dns goes on after 6 seconds \(dns_fallback\), and nobody has seen _acme-challenge\.closed\.pl\."/, 'and that nobody has seen it');
+	my ($began) = $log->() =~ /^(\S+) .*step="dns wait"/m;
+	my ($ended) = $log->() =~ /^(\S+) .*step="dns goes on after/m;
+	my ($from, $to) = map { Time::Piece->strptime($_, '%Y-%m-%dT%H:%M:%SZ')->epoch } $began, $ended;
+	cmp_ok($to - $from, '>=', 5, 'six seconds passed, as a clock without fractions shows them');
+	is($told->(), 2, 'both challenges were said to be ready');
+	nothing_left('closed.pl');
+};
+
+subtest 'an authoritative server that answers is never passed over' => sub {
+	for my $fallback ('resolvers', '1s') {
+		my (undef, $told) = fallback('slow.pl', timeout => '2s', fallback => $fallback);
+		like(failed(), qr/not every authoritative server of slow\.pl\. shows/, "the order fails in spite of $fallback");
+		is($told->(), 0, 'no challenge was spent');
+	}
+};
+close $closed;
 
 # ---- hooks ----
 
