@@ -182,6 +182,14 @@ static void judge_lifetime(struct config *c, const struct config_section *s, con
 		config_fault(c, s, faults[i].key, "%s", faults[i].text);
 }
 
+static void judge_names(struct config *c, const struct config_section *s, const struct hub_certificate *certificate)
+{
+	struct lint_fault fault;
+	config_check_twice(c, s, "names", certificate->names, strcasecmp);
+	if (certificate->acme && lint_names(certificate, &fault))
+		config_fault(c, s, fault.key, "%s", fault.text);
+}
+
 void config_judge_certificate(struct config *c, const struct config_section *s, const struct hub_config *h,
 	const struct hub_certificate *certificate)
 {
@@ -190,7 +198,7 @@ void config_judge_certificate(struct config *c, const struct config_section *s, 
 			certificate->name);
 	if (certificate->reuse_key && certificate->next_key)
 		config_fault(c, s, "next_key", "next_key: with reuse_key there is no next key");
-	config_check_twice(c, s, "names", certificate->names, strcasecmp);
+	judge_names(c, s, certificate);
 	judge_challenge(c, s, certificate);
 	judge_lifetime(c, s, h, certificate);
 }

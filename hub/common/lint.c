@@ -1,9 +1,12 @@
 #include "hub/common/lint.h"
+#include "hub/common/keys_request.h"
 #include "lib/core/clock.h"
+#include "lib/core/mem.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { HOUR = 3600, MINUTES_OF_DAY = 24 * 60 };
 
@@ -106,4 +109,58 @@ size_t lint_lifetime(const struct hub_certificate *c, int64_t scan_interval, int
 int64_t lint_profile_lifetime(const char *profile)
 {
 	return profile && strcmp(profile, "shortlived") == 0 ? 160 * HOUR : 0;
+}
+
+/* ---- names ---- */
+
+/* A directory tells its profiles by name alone, so what each of them takes has to be known here. Source:
+ * https://letsencrypt.org/docs/profiles/, November 2026. The first takes most, and is the default. */
+struct profile {
+	const char *name;
+	size_t names;
+};
+static const struct profile lets_encrypt[] = {{"classic", 100}, {"tlsserver", 25}, {"shortlived", 25}};
+
+static bool is_lets_encrypt(const char *directory)
+{
+	static const char *const hosts[] = {"acme-v02.api.letsencrypt.org", "acme-staging-v02.api.letsencrypt.org"};
+	const char *scheme = strstr(directory, "://"), *host = scheme ? scheme + strlen("://") : directory;
+	const size_t len = strcspn(host, ":/?#");
+	for (size_t i = 0; i < COUNT(hosts); i++)
+		if (len == strlen(hosts[i]) && strncasecmp(host, hosts[i], len) == 0)
+			return true;
+	return false;
+}
+
+/* Returns NULL where it is not known what the authority takes. */
+static const struct profile *profile_of(const struct hub_certificate *c)
+{
+	for (size_t i = 0; c->acme->limits && is_lets_encrypt(c->acme->directory) && i < COUNT(lets_encrypt); i++)
+		if (!c->profile || strcmp(c->profile, lets_encrypt[i].name) == 0)
+			return &lets_encrypt[i];
+	return NULL;
+}
+
+bool lint_names(const struct hub_certificate *c, struct lint_fault *ret)
+{
+	const struct profile *profile = profile_of(c);
+	char other[64] = "";
+	size_t count = 0;
+	while (c->names[count])
+		count++;
+	ret->key = "names";
+	if (profile && count > profile->names) {
+		if (count <= lets_encrypt[0].names)
+			snprintf(other, sizeof(other), ", or take the profile %s, which has up to %zu",
+				lets_encrypt[0].name, lets_encrypt[0].names);
+		snprintf(ret->text, sizeof(ret->text),
+			"names: %zu are listed, and Let's Encrypt takes at most %zu into a certificate of the profile %s: "
+			"divide them between certificate sections%s; limits = false in the acme section leaves it to the CA",
+			count, profile->names, profile->name, other);
+		return true;
+	}
+	snprintf(ret->text, sizeof(ret->text),
+		"names: %zu are listed, and one order has at most %d: divide them between certificate sections", count,
+		KEYS_NAMES_MAX);
+	return count > KEYS_NAMES_MAX;
 }

@@ -505,6 +505,8 @@ static void faults_of_the_agent_are_named(void **state)
 static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 {
 #define MAIL(rest) "certificate m.pl { acme = ca " rest " }\n"
+#define TEN(c) \
+	c "0.pl, " c "1.pl, " c "2.pl, " c "3.pl, " c "4.pl, " c "5.pl, " c "6.pl, " c "7.pl, " c "8.pl, " c "9.pl, "
 #define DNS(rest) MAIL("challenge = dns-01 dns_hook = \"/bin/true\" " rest)
 #define ACME(rest) "acme ca { directory = \"https://ca.domain.pl\" agree_tos = true " rest " }\n"
 #define ALERT(rest) "alert { email = {\"a@domain.pl\"} from = \"b@domain.pl\" " rest " }\n"
@@ -536,6 +538,9 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 		{ACME("") DNS("dns_fallback = 11m"),
 			"dns_fallback: a fixed wait of 660 seconds is longer than dns_timeout"},
 		{"certificate m.pl { dns_fallback = resolvers }\n", "dns_fallback"},
+		{"acme ca { directory = \"https://acme-v02.api.letsencrypt.org/directory\" agree_tos = true }\n" MAIL(
+			 "profile = tlsserver names = {" TEN("a") TEN("b") TEN("c") "}"),
+			"names: 30 are listed, and Let's Encrypt takes at most 25"},
 		{"certificate m.pl { watch = {\"/a/b\", \"/a/b/\"} }\n", "watch: /a/b is listed twice"},
 		{"certificate m.pl { watch = {/1, /2, /3, /4, /5, /6, /7, /8, /9, /10, /11, /12, /13, /14, /15, /16, /17} }\n",
 			"watch: 17 are listed, and at most 8 can be"},

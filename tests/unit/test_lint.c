@@ -1,9 +1,11 @@
 /* Settings that a certificate's lifetime leaves no time for. */
+#include "hub/common/keys_request.h"
 #include "hub/common/lint.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -96,6 +98,55 @@ static void only_the_short_profile_tells_its_lifetime(void **state)
 	assert_int_equal(lint_profile_lifetime(NULL), 0);
 }
 
+/* Makes that many names, which live as long as the test. */
+static char **names(size_t count)
+{
+	static char texts[KEYS_NAMES_MAX + 1][16];
+	static char *list[KEYS_NAMES_MAX + 2];
+	memset(list, 0, sizeof(list));
+	for (size_t i = 0; i < count; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "n%zu.domain.pl", i);
+		list[i] = texts[i];
+	}
+	return list;
+}
+
+static void more_names_than_the_authority_takes_are_told(void **state)
+{
+	static char live[] = "https://acme-v02.api.letsencrypt.org/directory",
+		    staging[] = "https://ACME-staging-v02.api.letsencrypt.org:443/directory",
+		    other[] = "https://acme-v02.api.letsencrypt.org.example/directory";
+	static char classic[] = "classic", tlsserver[] = "tlsserver", shortlived[] = "shortlived", new[] = "tlsclient2";
+	static const struct {
+		char *directory, *profile;
+		bool limits;
+		size_t good, bad; /* names */
+		const char *words;
+	} cases[] = {
+		{live, tlsserver, true, 25, 26,
+			"26 are listed, and Let's Encrypt takes at most 25 into a certificate of the profile tlsserver: "},
+		{live, tlsserver, true, 25, 100, "or take the profile classic, which has up to 100; limits = false"},
+		{live, tlsserver, true, 25, 101, "divide them between certificate sections; limits = false"},
+		{staging, shortlived, true, 25, 26, "the profile shortlived"},
+		{live, classic, true, 100, 101, "at most 100 into a certificate of the profile classic"},
+		{live, NULL, true, 100, 101, "at most 100 into a certificate of the profile classic"},
+		{live, tlsserver, false, 100, 101, "names: 101 are listed, and one order has at most 100"},
+		{live, new, true, 100, 101, "one order has at most 100"},
+		{other, tlsserver, true, 100, 101, "one order has at most 100"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct lint_fault fault;
+		const struct hub_acme acme = {.directory = cases[i].directory, .limits = cases[i].limits};
+		struct hub_certificate c = {.acme = &acme, .profile = cases[i].profile, .names = names(cases[i].good)};
+		assert_false(lint_names(&c, &fault));
+		c.names = names(cases[i].bad);
+		assert_true(lint_names(&c, &fault));
+		assert_string_equal(fault.key, "names");
+		assert_non_null(strstr(fault.text, cases[i].words));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -103,6 +154,7 @@ int main(void)
 		cmocka_unit_test(each_setting_that_is_too_long_is_named),
 		cmocka_unit_test(windows_of_the_day_are_no_longer_than_a_day_apart),
 		cmocka_unit_test(only_the_short_profile_tells_its_lifetime),
+		cmocka_unit_test(more_names_than_the_authority_takes_are_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
