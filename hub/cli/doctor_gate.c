@@ -218,20 +218,22 @@ static int write_drop_in(void *what, struct error *err)
 {
 	struct drop_in *d = what;
 	struct error ignored;
+	struct stat st;
 	auto_buf struct buf old = BUF_INIT(DROP_IN_MAX);
-	bool had = access(DOCTOR_SSHD_DROP_IN, F_OK) == 0;
+	bool had = stat(DOCTOR_SSHD_DROP_IN, &st) == 0;
 	if (had && fs_read(AT_FDCWD, DOCTOR_SSHD_DROP_IN, false, &old, err) < 0)
 		return -1;
+	const struct fs_owner owner = had ? (struct fs_owner){st.st_uid, st.st_gid, st.st_mode & 07777} : FS_PUBLIC;
 	mode_t before = umask(022);
 	int made = fs_make_directories("/etc/ssh/sshd_config.d", 0755, err);
 	umask(before);
-	if (made < 0 || fs_write(AT_FDCWD, DOCTOR_SSHD_DROP_IN, d->text.data, d->text.len, FS_PUBLIC, err) < 0)
+	if (made < 0 || fs_write(AT_FDCWD, DOCTOR_SSHD_DROP_IN, d->text.data, d->text.len, owner, err) < 0)
 		return -1;
 	if (try_drop_in(d, err) == 0)
 		return 0;
 	if (!had)
 		unlink(DOCTOR_SSHD_DROP_IN);
-	else if (fs_write(AT_FDCWD, DOCTOR_SSHD_DROP_IN, old.data, old.len, FS_PUBLIC, &ignored) < 0)
+	else if (fs_write(AT_FDCWD, DOCTOR_SSHD_DROP_IN, old.data, old.len, owner, &ignored) < 0)
 		return error_wrap(err, "%s; and " DOCTOR_SSHD_DROP_IN " could not be put back", ignored.message);
 	return error_wrap(err, DOCTOR_SSHD_DROP_IN " was taken back");
 }
@@ -251,8 +253,9 @@ static void propose_drop_in(
 	if (access(DOCTOR_SSHD_DROP_IN, R_OK) == 0 && fs_read(AT_FDCWD, DOCTOR_SSHD_DROP_IN, false, &old, &err) < 0)
 		buf_reset(&old);
 	struct drop_in *d = mem_alloc(sizeof(*d));
-	*d = (struct drop_in){.config = c, .text = BUF_INIT(DROP_IN_MAX), .faults = count_mendable(v)};
-	sshd_drop_in(v, &wish->sshd, buf_text(&old), &d->text);
+	*d = (struct drop_in){.config = c, .text = BUF_INIT(2 * DROP_IN_MAX), .faults = count_mendable(v)};
+	if (sshd_drop_in(v, &wish->sshd, buf_text(&old), &d->text) < 0)
+		mem_abort(__func__); /* the old text is half as long at most */
 	struct doctor_finding *finding = doctor_add(f, DOCTOR_WARNING, "%zu of this: one file mends it", d->faults);
 	doctor_remedy(finding, DOCTOR_SSHD_DROP_IN ", then sshd -t && %s:\n%s", reload_command(), buf_text(&d->text));
 	finding->next = mem_strdup(reload_command());

@@ -1,4 +1,5 @@
 #include "hub/cli/doctor_sshd.h"
+#include "hub/cli/drop_in.h"
 #include "lib/core/mem.h"
 
 #include <fnmatch.h>
@@ -308,13 +309,6 @@ void sshd_judge(const char *dump, const struct sshd_wish *wish, struct sshd_verd
 
 /* ---- the drop-in ---- */
 
-static bool has_keyword(const char *text, const char *line)
-{
-	auto_free char *keyword = mem_strndup(line, (size_t)keyword_length(line));
-	auto_free char *values = sshd_values(text, keyword);
-	return *values != '\0';
-}
-
 static bool is_needed(const struct sshd_verdict *v, const char *line)
 {
 	for (size_t i = 0; i < v->count; i++)
@@ -323,34 +317,36 @@ static bool is_needed(const struct sshd_verdict *v, const char *line)
 	return false;
 }
 
-static int add_global(const struct sshd_verdict *v, const char *old, struct buf *out)
+static struct drop_in_line *add_wanted(struct drop_in_wish *w, const char *text)
 {
-	for (size_t i = 0; i < v->count; i++)
-		if (v->faults[i].global)
-			return buf_addf(out, "%s\n", v->faults[i].line);
-	auto_free char *startups = sshd_values(old, "MaxStartups");
-	return *startups ? buf_addf(out, "MaxStartups %s\n", startups) : 0;
+	struct drop_in_line *line = &w->lines[w->count++];
+	snprintf(line->text, sizeof(line->text), "%s", text);
+	return line;
 }
 
 int sshd_drop_in(const struct sshd_verdict *v, const struct sshd_wish *wish, const char *old, struct buf *out)
 {
-	int result = buf_addf(
-		out, "# certsync: agents come in here. Each key carries restrict,command=\"…\" in authorized_keys.\n");
-	result |= add_global(v, old, out);
-	auto_free char *exempt = sshd_values(old, "PerSourcePenaltyExemptList");
-	if (*exempt)
-		result |= buf_addf(out, "PerSourcePenaltyExemptList %s\n", exempt);
-	else if (v->penalties)
-		result |= buf_addf(out,
+	auto_free struct drop_in_wish *wanted = mem_alloc(sizeof(*wanted));
+	wanted->user = wish->user;
+	wanted->head = "# certsync: agents come in here. Each key carries restrict,command=\"…\" in authorized_keys.\n";
+	wanted->note_keyword = "PerSourcePenaltyExemptList";
+	if (v->penalties)
+		wanted->note =
 			"# Where agents share an address, the refused key of one shuts out the others, unless it is named here:\n"
-			"#PerSourcePenaltyExemptList 192.0.2.0/24\n");
-	result |= buf_addf(out, "Match User %s\n", wish->user);
+			"#PerSourcePenaltyExemptList 192.0.2.0/24\n";
+	for (size_t i = 0; i < v->count; i++)
+		if (v->faults[i].global) {
+			struct drop_in_line *line = add_wanted(wanted, v->faults[i].line);
+			line->global = line->replaces = true;
+		}
 	for (size_t i = 0; i < COUNT(settings); i++) {
-		char line[SSHD_TEXT_MAX];
-		write_line(settings[i].line, wish, line);
-		if (settings[i].always || is_needed(v, line) || has_keyword(old, line))
-			result |= buf_addf(out, "\t%s\n", line);
+		char text[SSHD_TEXT_MAX];
+		write_line(settings[i].line, wish, text);
+		bool needed = is_needed(v, text);
+		if (settings[i].always || needed)
+			add_wanted(wanted, text)->replaces = needed;
 	}
-	result |= buf_addf(out, "\tPermitTTY no\n\tX11Forwarding no\nMatch all\n");
-	return result;
+	add_wanted(wanted, "PermitTTY no");
+	add_wanted(wanted, "X11Forwarding no");
+	return drop_in_edit(wanted, old, out);
 }

@@ -42,8 +42,8 @@ char *sshd_values(const char *dump, const char *keyword);
 /* `dump` has lines "keyword value", with keywords in any case. What is not in it is as OpenSSH's default. */
 void sshd_judge(const char *dump, const struct sshd_wish *wish, struct sshd_verdict *ret);
 
-/* Appends the drop-in: the lines of all faults, those of `old` (the drop-in that exists, or "") that it could have, and
- * what an account without a shell is better without. */
+/* Appends the drop-in: the lines of all faults, what an account without a shell is better without, and whatever else
+ * stands in `old`, the drop-in that exists, or "" (hub/cli/drop_in.h). */
 int sshd_drop_in(const struct sshd_verdict *verdict, const struct sshd_wish *wish, const char *old, struct buf *out);
 
 #endif

@@ -102,7 +102,68 @@ static void all_together_make_one_file(void **state)
 	assert_int_equal(sshd_drop_in(&v, &wish, "", &offered), 0);
 	assert_non_null(strstr(buf_text(&offered), "\n#PerSourcePenaltyExemptList 192.0.2.0/24\nMatch User"));
 	assert_int_equal(sshd_drop_in(&v, &wish, "PerSourcePenaltyExemptList 10.0.0.0/8\n", &kept), 0);
-	assert_non_null(strstr(buf_text(&kept), "\nPerSourcePenaltyExemptList 10.0.0.0/8\nMatch User"));
+	assert_ptr_equal(strstr(buf_text(&kept), "PerSourcePenaltyExemptList 10.0.0.0/8\n# certsync: "), buf_text(&kept));
+	assert_null(strstr(buf_text(&kept), "#PerSourcePenaltyExemptList"));
+}
+
+/* What a person wrote stands where it stood. */
+static void a_persons_lines_stay(void **state)
+{
+	(void)state;
+	struct sshd_verdict v;
+	auto_buf struct buf out = BUF_INIT(65536), again = BUF_INIT(65536), alone = BUF_INIT(65536);
+	static const char old[] = "# Ours since 2019, ask Ola.\n"
+				  "Banner /etc/banner\n"
+				  "maxstartups=5:30:60 # for the backup\n"
+				  "\n"
+				  "# SFTP\n"
+				  "Match Group sftp\n"
+				  "\tForceCommand internal-sftp\n"
+				  "match user \"certsync-gate\"\n"
+				  "  # it was /bin/false\n"
+				  "  ForceCommand /usr/bin/logger\n"
+				  "  LogLevel VERBOSE # for a week\n"
+				  "Match all\n"
+				  "# The end";
+	sshd_judge(
+		"forcecommand /usr/bin/logger\nmaxstartups 3:30:60\nallowusers admin\npersourcepenalties authfail:5\n",
+		&wish, &v);
+	assert_int_equal(sshd_drop_in(&v, &wish, old, &out), 0);
+	assert_string_equal(buf_text(&out),
+		"# Ours since 2019, ask Ola.\n"
+		"Banner /etc/banner\n"
+		"# certsync doctor put another in the place of: maxstartups=5:30:60 # for the backup\n"
+		"MaxStartups 16:30:32\n"
+		"\n"
+		"# Where agents share an address, the refused key of one shuts out the others, unless it is named here:\n"
+		"#PerSourcePenaltyExemptList 192.0.2.0/24\n"
+		"# SFTP\n"
+		"Match Group sftp\n"
+		"\tForceCommand internal-sftp\n"
+		"match user \"certsync-gate\"\n"
+		"\tAllowUsers certsync-gate\n"
+		"\tAuthenticationMethods publickey\n"
+		"\tDisableForwarding yes\n"
+		"\tPermitTTY no\n"
+		"\tX11Forwarding no\n"
+		"  # it was /bin/false\n"
+		"# certsync doctor put another in the place of: ForceCommand /usr/bin/logger\n"
+		"\tForceCommand none\n"
+		"  LogLevel VERBOSE # for a week\n"
+		"Match all\n"
+		"# The end\n");
+	assert_int_equal(sshd_drop_in(&v, &wish, buf_text(&out), &again), 0);
+	assert_string_equal(buf_text(&again), buf_text(&out));
+	/* Where there is no block for the account yet, it goes in front of others, whose lines would be in its way. */
+	sshd_judge("forcecommand /bin/false\n", &wish, &v);
+	assert_int_equal(sshd_drop_in(&v, &wish,
+				 "Banner none\n# All others.\nMatch User *\n\tForceCommand /bin/false\n", &alone),
+		0);
+	const char *head = strstr(buf_text(&alone), "Banner none\n# certsync: ");
+	const char *block = strstr(
+		buf_text(&alone), "Match User certsync-gate\n\tAuthenticationMethods publickey\n\tForceCommand none\n");
+	assert_ptr_equal(head, buf_text(&alone));
+	assert_true(block && strstr(block, "Match all\n# All others.\nMatch User *\n\tForceCommand /bin/false\n"));
 }
 
 /* 10.6 prints keywords as sshd_config(5) spells them. */
@@ -147,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_way_to_harden_is_named),
 		cmocka_unit_test(all_together_make_one_file),
+		cmocka_unit_test(a_persons_lines_stay),
 		cmocka_unit_test(a_dump_is_read_in_any_case),
 		cmocka_unit_test(a_warning_shuts_nobody_out),
 		cmocka_unit_test(fail2ban_ignores_networks),

@@ -140,6 +140,24 @@ my %line = (AllowUsers => 'AllowUsers certsync-gate', AuthenticationMethods => '
 
 sshd('') or BAIL_OUT($story->log('sshd'));
 ok(comes_in(), "an agent's key logs in at an sshd that nobody has hardened") or diag(Story::read_file("$top/ssh.log"), $story->log('sshd'), $story->log('hub'));
+# A file that a person has written into, and that only root may read.
+my @persons = ('# Ask Ola before you change this.', 'LogLevel VERBOSE # until the move is over', '# SFTP for the customers', 'Match Group sftp',
+	'  # it was /bin/false', '  AllowTcpForwarding no', '# The end.');
+Story::write_file($drop_in, join("\n", @persons[0 .. 3], 'Match User certsync-gate', $persons[4], '  ForceCommand /usr/bin/logger', @persons[5, 6]) . "\n", 0600);
+sshd("PubkeyAuthentication no\n") or BAIL_OUT($story->log('sshd'));
+ok(!comes_in(), "a person's file: nobody comes in");
+doctor('--apply');
+like(of('sshd'), qr/done; now: systemctl try-reload-or-restart ssh/, "a person's file: it is written") or diag($text);
+is(system('/usr/sbin/sshd -t'), 0, "a person's file: sshd takes it");
+reread() or BAIL_OUT($story->log('sshd'));
+ok(comes_in(), "a person's file: an agent comes in") or diag(Story::read_file($drop_in), Story::read_file("$top/ssh.log"), $story->log('sshd'));
+my @now = split /\n/, Story::read_file($drop_in);
+my %theirs = map { $_ => 1 } @persons;
+is_deeply([grep { $theirs{$_} } @now], \@persons, "a person's file: each of the person's lines is there, in its order");
+ok((grep { $_ eq '# certsync doctor put another in the place of: ForceCommand /usr/bin/logger' } @now), "a person's file: and the one that was in the way, as a comment");
+is(sprintf('%o', (stat $drop_in)[2] & 07777), '600', "a person's file: its mode is as it was");
+doctor('--apply');
+is_deeply([split /\n/, Story::read_file($drop_in)], \@now, "a person's file: a second time nothing is changed");
 for my $how (qw(AllowUsers AuthenticationMethods ForceCommand all)) {
 	unlink $drop_in;
 	sshd($hard{$how}) or BAIL_OUT($story->log('sshd'));
