@@ -257,7 +257,7 @@ static int explain_end(const struct join *j, struct call *c, struct error *err)
 	if (!c->pid)
 		return error_set(err, ERROR_RETRY, "the hub closed the connection without an answer: its log says why");
 	shutdown(c->stream, SHUT_RDWR);
-	read_all(c->text, &said, &ignored);
+	(void)read_all(c->text, &said, &ignored);
 	int status = await(c->pid);
 	c->pid = 0;
 	while (said.len && said.data[said.len - 1] == '\n')
@@ -283,7 +283,8 @@ static int await_answer(struct call *c, struct frame_stream *in, struct frame *r
 		int ready = left > 0 ? poll(&fd, 1, (int)left) : 0;
 		if (ready == 0)
 			return error_set(err, ERROR_RETRY, "the hub did not answer within %d s", JOIN_WAIT_MS / 1000);
-		if (ready > 0 && (got = frame_fill(in, err)) <= 0)
+		got = ready > 0 ? frame_fill(in, err) : 1;
+		if (got <= 0)
 			return got;
 	}
 }

@@ -89,7 +89,7 @@ static int read_public(const struct buf *raw, uint8_t ret[SEAL_KEY_SIZE])
 	const uint8_t *magic = read_raw(&r, sizeof(ssh_magic));
 	read_string(&r, cipher, sizeof(cipher));
 	read_string(&r, derivation, sizeof(derivation));
-	read_bytes(&r, 256, &len);
+	(void)read_bytes(&r, 256, &len);
 	uint32_t count = read_u32(&r);
 	const uint8_t *blob = read_bytes(&r, 256, &len);
 	if (r.failed || memcmp(magic, ssh_magic, sizeof(ssh_magic)) != 0 || strcmp(cipher, "none") != 0 || count != 1)

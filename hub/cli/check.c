@@ -144,8 +144,11 @@ static int add_hosts(struct job *j, struct error *err)
 {
 	const struct cli_line *line = j->check.line;
 	const cJSON *wanted = NULL, *certificate;
-	if (j->check.expect && !j->check.expects && !(wanted = find_certificate(j, j->check.expect, err)))
-		return -1;
+	if (j->check.expect && !j->check.expects) {
+		wanted = find_certificate(j, j->check.expect, err);
+		if (!wanted)
+			return -1;
+	}
 	for (int i = 0; i < line->plain_count; i++) {
 		struct check_host *host = check_job_name(&j->check, line->plain[i], err);
 		if (!host || (wanted && expect_of_hub(host, wanted, err) < 0))

@@ -48,7 +48,7 @@ static bool chain_is_whole(const uint8_t *chain, size_t len)
 	size_t certificate_len = 1;
 	uint8_t count = read_u8(&in);
 	for (uint8_t i = 0; i < count && certificate_len; i++)
-		read_bytes(&in, CHAIN_PEM_MAX, &certificate_len);
+		(void)read_bytes(&in, CHAIN_PEM_MAX, &certificate_len);
 	return count >= 1 && count <= CHAIN_CERTIFICATES_MAX && certificate_len && read_done(&in);
 }
 

@@ -67,7 +67,7 @@ bool hub_key_is_valid(const char *key)
 	const uint8_t *inner = read_bytes(&r, 64, &inner_len);
 	if (r.failed || inner_len != type_len || memcmp(inner, key, type_len) != 0)
 		return false;
-	read_bytes(&r, KEY_BLOB_MAX, &value_len);
+	(void)read_bytes(&r, KEY_BLOB_MAX, &value_len);
 	bool ed25519 = type_len == strlen(key_types[0]) && memcmp(key, key_types[0], type_len) == 0;
 	return !r.failed && (!ed25519 || (r.left == 0 && value_len == 32));
 }

@@ -27,7 +27,7 @@ static void on_answer(const cJSON *answer, void *context)
 	if (json_text(answer, "error")[0])
 		error_set(&w->err, ERROR_RETRY, "%s", json_text(answer, "error"));
 	else
-		reading_get(answer, &w->reading, &w->err);
+		(void)reading_get(answer, &w->reading, &w->err);
 }
 
 /* A daemon that takes a configuration, or is started again because of one, may not answer for a moment. */

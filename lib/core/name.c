@@ -26,8 +26,9 @@ static bool is_host_name(const char *text, bool upper)
 			label = 0;
 			continue;
 		}
-		if (!is_label_char(*p, upper) || (label == 0 && *p == '-') || ++label > 63)
+		if (!is_label_char(*p, upper) || (label == 0 && *p == '-') || label == 63)
 			return false;
+		label++;
 	}
 	return label > 0 && text[total - 1] != '-';
 }

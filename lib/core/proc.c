@@ -133,7 +133,7 @@ static pid_t start_child(const struct start *s)
 	sigset_t all, before;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
-	/* NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork): signals are blocked, and child() writes to nothing of its parent's */
+	/* NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork,bugprone-unsafe-functions,cert-msc24-c,cert-msc33-c): signals are blocked, and child() writes to nothing of its parent's */
 	pid_t pid = s->user ? fork() : vfork();
 	if (pid == 0)
 		child(s);

@@ -403,7 +403,8 @@ int chain_read_der(struct reader *r, struct chain *ret, struct error *err)
 	const uint8_t *der = read_bytes(r, CHAIN_PEM_MAX, &len);
 	if (!der)
 		return error_set(err, ERROR_PERMANENT, "the private key is cut short");
-	if (len && !(c.key = key_from_der(PEM_STRING_PKCS8INF, der, (long)len, err)))
+	c.key = len ? key_from_der(PEM_STRING_PKCS8INF, der, (long)len, err) : NULL;
+	if (len && !c.key)
 		return -1;
 	if (take_certificates(r, &c, err) < 0)
 		return -1;

@@ -91,7 +91,7 @@ enum process_answer process_list(const char *name, struct process **ret_list, si
 	bool hidden = !proc || !is_complete();
 	const struct dirent *entry;
 	while (proc && (entry = readdir(proc))) {
-		struct process found;
+		struct process found = {0};
 		int pid = isdigit((unsigned char)entry->d_name[0]) ? (int)strtol(entry->d_name, NULL, 10) : 0;
 		if (pid <= 0)
 			continue;

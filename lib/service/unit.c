@@ -40,7 +40,8 @@ static int read_words(const char *name, const char *command, struct unit *ret, s
 {
 	auto_free char *words = field(command, "; argv[]=", " ; ignore_errors=");
 	ret->program = field(command, "{ path=", " ; argv[]=");
-	if (!words || !ret->program || strstr(strstr(command, "; argv[]="), "{ path="))
+	const char *argv = strstr(command, "; argv[]=");
+	if (!argv || !words || !ret->program || strstr(argv, "{ path="))
 		return error_set(err, ERROR_PERMANENT, "%s has not one ExecStart", name);
 	/* The manager replaces variables, and what is quoted or escaped cannot be read back in one way. */
 	if (strpbrk(words, "$\"'\\"))

@@ -67,6 +67,23 @@ $m->does('systemctl start certsync-agent nginx', 'the agent starts, and nginx wi
 $m->does('certsync import mail.domain.pl --key /etc/first.key --chain /etc/first.crt', 'a certificate is imported and verified')
 	or diag($m->said('certsync status; journalctl -u certsync-agent --no-pager | tail -n 20'));
 
+# ---- an adopt that fails and takes the service with it ----
+
+my $nginx_conf = $m->said('cat /etc/nginx/nginx.conf') . "\n";
+$m->put('/etc/nginx/nginx.conf', $nginx_conf =~ s{\n\}\n\z}{\n\tserver { listen 127.0.0.1:8444 ssl; ssl_certificate /etc/first.crt; ssl_certificate_key /etc/first.key; }\n}\n}r);
+$m->put('/usr/local/sbin/ends-nginx', qq{#!/bin/sh\n[ "\$1" != reload ] || { systemctl stop nginx; exit 1; }\nexec /usr/lib/certsync/hooks/nginx "\$@"\n});
+$m->does('chmod 755 /usr/local/sbin/ends-nginx && systemctl reload nginx && cp -p /etc/certsync/agent.conf /root/good', 'nginx has a port with a certificate of its own');
+$m->does(q(sed -i 's|service "nginx" {|& hook = "/usr/local/sbin/ends-nginx"|' /etc/certsync/agent.conf), '  and a hook that stops it');
+my ($failed, $said) = $m->shell('certsync-agent adopt --apply 2>&1');
+is($failed, 1, '  adopt fails');
+like($said, qr/^nginx has ended: started again: systemctl start nginx\.service$/m, '  and has its unit started again') or diag($said);
+unlike($said, qr/is DOWN/, '  with success');
+is($m->active('nginx'), 'active', '  so that it is active');
+$m->does('openssl s_client -connect 127.0.0.1:8444 </dev/null | grep "BEGIN CERTIFICATE"', '  and serves what it served');
+$m->does('cp -p /root/good /etc/certsync/agent.conf && ! grep 8444.*live /etc/nginx/nginx.conf', '  by its old configuration');
+$m->put('/etc/nginx/nginx.conf', $nginx_conf);
+$m->does('systemctl reload nginx', '  which is as at first');
+
 # ---- what its processes may write, seen from inside ----
 
 # The exit of `touch` in the file system as the unit's main process has it, as root.
