@@ -27,8 +27,8 @@ int64_t lint_renew_before(int64_t lifetime, int64_t configured);
 /* Returns the lifetime that a profile is known for, or 0 when it depends on the authority. */
 int64_t lint_profile_lifetime(const char *profile);
 
-/* Returns whether the certificate, which has `acme`, has more names than can be ordered in one: than certsync orders, or
- * than its authority is known to take by its profile, where `limits` of the acme section does not leave that to the
+/* Returns whether the certificate, which has `acme`, has more names than can be ordered in one: than certsync orders,
+ * or than its authority is known to take by its profile, where `limits` of the acme section does not leave that to the
  * authority. An authority that is not known here has no such limit. */
 bool lint_names(const struct hub_certificate *c, struct lint_fault *ret);
 

@@ -159,7 +159,7 @@ static int decode_keys(struct reader *in, struct hub_request *ret, struct error 
 				"keys: what the key of %.63s is good for, and until when, makes no sense", key->agent);
 		if (!name_is_agent(key->agent))
 			return error_set(err, ERROR_PERMANENT, "keys: \"%s\" is not an agent's name", key->agent);
-		if (!hub_key_is_valid(key->key))
+		if (hub_key_is_kept(key->use) ? key->key[0] != '\0' : !hub_key_is_valid(key->key))
 			return error_set(err, ERROR_PERMANENT, "keys: what is given for %s is not one SSH public key",
 				key->agent);
 	}

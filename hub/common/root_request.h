@@ -32,8 +32,16 @@ enum { HUB_KEYS_MAX = 3 * 4096, HUB_KEY_TEXT_MAX = 800, HUB_KEYS_PER_RECORD = 64
 enum hub_key_use {
 	HUB_KEY_AGENT, /* a session of the agent */
 	HUB_KEY_JOIN,  /* one frame of a node that has the hub's line; always with an expiry time */
+	/* The daemon cannot read now which keys these are, so the agent's lines of that use stay as the file has them. Key
+	 * and expiry time are empty. */
+	HUB_KEY_AGENT_KEPT,
+	HUB_KEY_JOIN_KEPT,
 	HUB_KEY_USES,
 };
+static inline bool hub_key_is_kept(enum hub_key_use use)
+{
+	return use == HUB_KEY_AGENT_KEPT || use == HUB_KEY_JOIN_KEPT;
+}
 
 struct hub_key {
 	char agent[NAME_AGENT_MAX];

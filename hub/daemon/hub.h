@@ -72,7 +72,7 @@ struct hub {
 	struct signing *signing;                 /* hub/daemon/agents/signing.h: how the signing key is replaced */
 	struct buf host_keys;                    /* hub/daemon/agents/host_keys.h: what agents are told */
 	struct event *join_expiry; /* hub/daemon/agents/login_keys.h: when the next join line has to be removed */
-	bool keys_owed; /* the last list that was asked for is not sent yet: hub/daemon/agents/login_keys.h */
+	size_t keys_unread; /* records that could not be read for the last list: hub/daemon/agents/login_keys.h */
 	uint64_t keys_asked,
 		keys_answered;  /* lists of keys sent to the root half, and its answers; they come in order */
 	struct reading reading; /* of hub.conf; told to whoever asks whether we live */

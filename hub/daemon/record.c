@@ -46,6 +46,13 @@ int record_find(struct store *s, const struct record *r, cJSON **ret, struct err
 	return *ret != NULL;
 }
 
+void record_mended(struct store *s, const struct record *r)
+{
+	if (store_drop_damage(s, r->kind, r->name, r->file))
+		log_event(LOG_LEVEL_NOTICE, "store", "record=%s/%s/%s text=\"it can be read again, or is gone\"",
+			r->kind, r->name, r->file);
+}
+
 void record_damaged(struct store *s, const struct record *r, const struct error *why)
 {
 	auto_free char *text = mem_printf("%s: %s", why->message, r->without);

@@ -28,5 +28,7 @@ int record_get(struct store *s, const struct record *r, cJSON **ret, struct erro
 int record_find(struct store *s, const struct record *r, cJSON **ret, struct error *err);
 /* Tells of a record that record_get or the module's decoder has refused; of one that is read again and again once. */
 void record_damaged(struct store *s, const struct record *r, const struct error *why);
+/* Takes that back, for a record that could be read again or is gone; of one that was never told of nothing happens. */
+void record_mended(struct store *s, const struct record *r);
 
 #endif

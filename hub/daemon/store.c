@@ -561,6 +561,18 @@ bool store_note_damage(
 	return true;
 }
 
+bool store_drop_damage(struct store *s, const char *kind, const char *name, const char *file)
+{
+	auto_free char *record = mem_printf("%s/%s/%s", kind, name, file);
+	for (size_t i = 0; i < s->damage_count; i++) {
+		if (strcmp(s->damages[i].record, record) != 0)
+			continue;
+		drop_damage(s, i);
+		return true;
+	}
+	return false;
+}
+
 const struct store_damage *store_damages(const struct store *s, size_t *ret_count)
 {
 	*ret_count = s->damage_count;

@@ -91,6 +91,8 @@ int store_drop(struct store *s, const char *kind, const char *name, struct error
 enum { STORE_DAMAGE_TOLD = 86400 }; /* seconds */
 bool store_note_damage(
 	struct store *s, const char *kind, const char *name, const char *file, const char *text, int64_t at);
+/* Takes such a note back. Returns false when there is none. */
+bool store_drop_damage(struct store *s, const char *kind, const char *name, const char *file);
 struct store_damage {
 	char *record; /* "KIND/NAME/FILE" */
 	char *text;   /* why, and what is done without it */

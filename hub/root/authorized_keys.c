@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,15 +13,27 @@
 
 static const char mark[] = "certsync:";
 
+struct word {
+	const char *at;
+	size_t len;
+};
+
+/* Takes the last word off a line, of which *len is left. */
+static struct word take_last(const char *line, size_t *len)
+{
+	while (*len && (line[*len - 1] == ' ' || line[*len - 1] == '\t' || line[*len - 1] == '\r'))
+		(*len)--;
+	size_t end = *len;
+	while (*len && line[*len - 1] != ' ' && line[*len - 1] != '\t')
+		(*len)--;
+	return (struct word){line + *len, end - *len};
+}
+
 /* Returns whether the line's last word says that we wrote it. A comment belongs to somebody else whatever it says. */
 static bool is_ours(const char *line, size_t len)
 {
-	while (len && (line[len - 1] == ' ' || line[len - 1] == '\t' || line[len - 1] == '\r'))
-		len--;
-	size_t word = len;
-	while (word && line[word - 1] != ' ' && line[word - 1] != '\t')
-		word--;
-	return word > 0 && line[0] != '#' && len - word > strlen(mark) && memcmp(line + word, mark, strlen(mark)) == 0;
+	const struct word last = take_last(line, &len);
+	return len > 0 && line[0] != '#' && last.len > strlen(mark) && memcmp(last.at, mark, strlen(mark)) == 0;
 }
 
 static int keep_foreign(const char *old, struct buf *out)
@@ -33,6 +46,60 @@ static int keep_foreign(const char *old, struct buf *out)
 	}
 	return 0;
 }
+
+/* ---- lines of ours that stay ---- */
+
+/* A line as the file has it, and what it is; the key is empty when the line has none. */
+struct kept {
+	struct word line;
+	struct hub_key is;
+};
+
+static bool is_asked_for(const struct hub_key *keys, size_t count, const struct hub_key *is)
+{
+	enum hub_key_use use = is->use == HUB_KEY_JOIN ? HUB_KEY_JOIN_KEPT : HUB_KEY_AGENT_KEPT;
+	for (size_t i = 0; i < count; i++)
+		if (keys[i].use == use && strcmp(keys[i].agent, is->agent) == 0)
+			return true;
+	return false;
+}
+
+static void read_line(const char *line, size_t len, struct kept *ret)
+{
+	static const char joins[] = "command=\"join:";
+	size_t left = len;
+	const struct word name = take_last(line, &left), base64 = take_last(line, &left), type = take_last(line, &left);
+	*ret = (struct kept){.line = {line, (size_t)(name.at - line) + name.len}};
+	snprintf(ret->is.agent, sizeof(ret->is.agent), "%.*s", (int)(name.len - strlen(mark)), name.at + strlen(mark));
+	snprintf(ret->is.key, sizeof(ret->is.key), "%.*s %.*s", (int)type.len, type.at, (int)base64.len, base64.at);
+	if (!hub_key_is_valid(ret->is.key))
+		ret->is.key[0] = '\0';
+	ret->is.use = memmem(line, left, joins, strlen(joins)) ? HUB_KEY_JOIN : HUB_KEY_AGENT;
+}
+
+/* Finds the lines that are to stay. The caller frees the array; they borrow from `old`. */
+static struct kept *find_kept(const char *old, const struct hub_key *keys, size_t count, size_t *ret_count)
+{
+	struct kept *list = NULL;
+	bool any = false;
+	*ret_count = 0;
+	for (size_t i = 0; i < count; i++)
+		any = any || hub_key_is_kept(keys[i].use);
+	for (size_t len; any && *old; old += len + (old[len] == '\n')) {
+		struct kept line;
+		len = strcspn(old, "\n");
+		if (!is_ours(old, len))
+			continue;
+		read_line(old, len, &line);
+		if (!is_asked_for(keys, count, &line.is))
+			continue;
+		list = mem_grow(list, *ret_count + 1, sizeof(*list));
+		list[(*ret_count)++] = line;
+	}
+	return list;
+}
+
+/* ---- the new file ---- */
 
 static int by_key(const void *left, const void *right)
 {
@@ -52,12 +119,11 @@ static int check_unique(const struct hub_key **keys, size_t count, struct error 
 {
 	qsort(keys, count, sizeof(*keys), by_key);
 	for (size_t i = 1; i < count; i++)
-		if (by_key(&keys[i - 1], &keys[i]) == 0)
+		if (keys[i]->key[0] && by_key(&keys[i - 1], &keys[i]) == 0)
 			return error_set(err, ERROR_PERMANENT,
 				"the agents %s and %s have the same SSH key: sshd could not tell "
 				"them apart; make a new one on the node that was cloned",
 				keys[i - 1]->agent, keys[i]->agent);
-	qsort(keys, count, sizeof(*keys), by_agent);
 	return 0;
 }
 
@@ -78,14 +144,24 @@ static int add_line(const struct hub_key *key, struct buf *out)
 int authorized_keys_render(
 	const char *old, const struct hub_key *keys, size_t count, struct buf *out, struct error *err)
 {
-	auto_free const struct hub_key **sorted = mem_array(count, sizeof(*sorted));
+	size_t kept_count, new_count = 0;
+	auto_free struct kept *kept = find_kept(old, keys, count, &kept_count);
+	auto_free const struct hub_key **new = mem_array(count, sizeof(*new));
+	auto_free const struct hub_key **all = mem_array(count + kept_count, sizeof(*all));
 	for (size_t i = 0; i < count; i++)
-		sorted[i] = &keys[i];
-	if (check_unique(sorted, count, err) < 0)
+		if (!hub_key_is_kept(keys[i].use))
+			new[new_count++] = &keys[i];
+	memcpy(all, new, new_count * sizeof(*all));
+	for (size_t i = 0; i < kept_count; i++)
+		all[new_count + i] = &kept[i].is;
+	if (check_unique(all, new_count + kept_count, err) < 0)
 		return -1;
+	qsort(new, new_count, sizeof(*new), by_agent);
 	int result = keep_foreign(old, out);
-	for (size_t i = 0; i < count && result == 0; i++)
-		result = add_line(sorted[i], out);
+	for (size_t i = 0; i < kept_count && result == 0; i++)
+		result = buf_addf(out, "%.*s\n", (int)kept[i].line.len, kept[i].line.at);
+	for (size_t i = 0; i < new_count && result == 0; i++)
+		result = add_line(new[i], out);
 	if (result < 0)
 		return error_set(err, ERROR_PERMANENT, "authorized_keys would be longer than %zu bytes", out->max);
 	return 0;

@@ -7,7 +7,8 @@
  *
  *     restrict,expiry-time="YYYYMMDDHHMMSS",command="join:NAME" TYPE BASE64 certsync:NAME
  *
- * All lines of others stay as they are, in front. A line is ours when its last word begins with "certsync:".
+ * All lines of others stay as they are, in front. A line is ours when its last word begins with "certsync:". Behind them
+ * stand those lines of ours that are kept as they are (HUB_KEY_AGENT_KEPT, HUB_KEY_JOIN_KEPT).
  */
 #ifndef CERTSYNC_HUB_ROOT_AUTHORIZED_KEYS_H
 #define CERTSYNC_HUB_ROOT_AUTHORIZED_KEYS_H

@@ -82,6 +82,40 @@ static void a_key_that_joins_ends_by_itself_and_stands_beside_others(void **stat
 	tzset();
 }
 
+/* The daemon cannot read what it has of `mail`. */
+static void lines_that_are_kept_stay_as_they_are(void **state)
+{
+	(void)state;
+	struct error err;
+	auto_buf struct buf out = BUF_INIT(8192), again = BUF_INIT(8192), none = BUF_INIT(8192);
+	static const char old[] =
+		"# certsync:mail\n"
+		"restrict,command=\"backup1:" MARK_B "\" " KEY_B " certsync:backup1\n"
+		"restrict,command=\"mail:" MARK_A "\" " KEY_A " certsync:mail\n"
+		"restrict,command=\"mail:x\" certsync:mail\n"
+		"restrict,expiry-time=\"20231114231320\",command=\"join:mail\" " KEY_C " certsync:mail\n"
+		"restrict,command=\"mailing:x\" ssh-rsa AAAA certsync:mailing\n";
+	static const char kept[] = "# certsync:mail\n"
+				   "restrict,command=\"mail:" MARK_A "\" " KEY_A " certsync:mail\n"
+				   "restrict,command=\"mail:x\" certsync:mail\n"
+				   "restrict,command=\"backup1:" MARK_C "\" " KEY_C " certsync:backup1\n";
+	const struct hub_key keys[] = {{"mail", "", HUB_KEY_AGENT_KEPT, 0}, {"backup1", KEY_C, HUB_KEY_AGENT, 0}};
+	assert_int_equal(authorized_keys_render(old, keys, 2, &out, &err), 0);
+	assert_string_equal(buf_text(&out), kept);
+	assert_int_equal(authorized_keys_render(kept, keys, 2, &again, &err), 0);
+	assert_string_equal(buf_text(&again), kept);
+	/* Of what is kept, too, nobody else may have the key. */
+	const struct hub_key cloned[] = {{"mail", "", HUB_KEY_AGENT_KEPT, 0}, {"backup1", KEY_A, HUB_KEY_AGENT, 0}};
+	assert_int_equal(authorized_keys_render(old, cloned, 2, &none, &err), -1);
+	assert_non_null(strstr(err.message, "have the same SSH key"));
+	buf_reset(&none);
+	const struct hub_key joins[] = {{"mail", "", HUB_KEY_JOIN_KEPT, 0}};
+	assert_int_equal(authorized_keys_render(old, joins, 1, &none, &err), 0);
+	assert_string_equal(buf_text(&none),
+		"# certsync:mail\n"
+		"restrict,expiry-time=\"20231114231320\",command=\"join:mail\" " KEY_C " certsync:mail\n");
+}
+
 static void file_and_directories_are_made_as_sshd_wants_them(void **state)
 {
 	(void)state;
@@ -173,6 +207,7 @@ int main(void)
 		cmocka_unit_test(lines_of_others_stay_in_front_of_ours),
 		cmocka_unit_test(one_key_for_two_agents_is_refused),
 		cmocka_unit_test(a_key_that_joins_ends_by_itself_and_stands_beside_others),
+		cmocka_unit_test(lines_that_are_kept_stay_as_they_are),
 		cmocka_unit_test(file_and_directories_are_made_as_sshd_wants_them),
 		cmocka_unit_test(an_unchanged_file_is_not_written_again),
 		cmocka_unit_test(a_file_with_a_nul_byte_is_left),

@@ -77,13 +77,16 @@ static void names_and_keys_outside_their_alphabets_are_refused(void **state)
 	const struct hub_key senseless[] = {
 		{"mail", ED25519, HUB_KEY_JOIN, 0}, /* a key that is for joining must expire */
 		{"mail", ED25519, HUB_KEY_AGENT, 1700000000}, {"mail", ED25519, HUB_KEY_USES, 0},
-		{"mail", ED25519, HUB_KEY_JOIN, -1},
+		{"mail", ED25519, HUB_KEY_JOIN, -1}, {"mail", "", HUB_KEY_AGENT_KEPT, 1700000000},
 		{"mail", ED25519, HUB_KEY_JOIN, HUB_KEY_EXPIRES_MAX + 1}, /* this year would have five digits */
 	};
 	for (size_t i = 0; i < COUNT(senseless); i++) {
 		key = senseless[i];
 		expect_refused(&keys, "keys: what the key of mail is good for, and until when, makes no sense");
 	}
+	/* Lines that are kept are the file's own: nobody says what is in them. */
+	key = (struct hub_key){"mail", ED25519, HUB_KEY_AGENT_KEPT, 0};
+	expect_refused(&keys, "keys: what is given for mail is not one SSH public key");
 	const struct hub_request scan = {.op = HUB_REQUEST_SCAN, .certificate = "../../etc"};
 	expect_refused(&scan, "scan: not a certificate's name");
 }

@@ -211,15 +211,18 @@ int enroll_remove(struct hub *hub, const char *agent, uid_t by, struct error *er
 	char who[KEY_CHANGES_WHO_MAX], what[KEY_CHANGES_WHAT_MAX];
 	auto_buf struct buf text = BUF_INIT(ENROLMENT_RECORD_MAX);
 	int found = name_is_agent(agent) ? store_get(hub->store, "agents", agent, "agent.json", &text, err) : 0;
-	if (found < 0)
+	const bool unreadable = found < 0;
+	if (unreadable && err->kind == ERROR_RETRY)
 		return -1;
 	if (found == 0 && !hub_config_agent(hub->config, agent))
 		return error_set(err, ERROR_USAGE, "there is no agent \"%s\": certsync agent list shows them", agent);
 	snprintf(what, sizeof(what), "its keys were removed by %s", key_changes_who(by, who));
-	bool sound = found && enrolment_decode(&text, &e, &ignored) == 0;
+	/* What is no file is removed, too, since its key stands in authorized_keys. */
+	bool sound = found > 0 && enrolment_decode(&text, &e, &ignored) == 0;
 	if (found && key_changes_note(hub, agent, what, sound ? &e : NULL, NULL, err) < 0)
 		return -1;
-	if (found && store_put(hub->store, "removed-agents", agent, "agent.json", text.data, text.len, err) < 0)
+	if (found && !unreadable &&
+		store_put(hub->store, "removed-agents", agent, "agent.json", text.data, text.len, err) < 0)
 		return -1;
 	if ((found && store_drop(hub->store, "agents", agent, err) < 0) || join_line_drop(hub, agent, err) < 0)
 		return -1;

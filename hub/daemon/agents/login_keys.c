@@ -3,13 +3,20 @@
 #include "hub/daemon/agents/enrolment.h"
 #include "hub/daemon/agents/join_line.h"
 #include "hub/daemon/agents/key_changes.h"
+#include "hub/daemon/record.h"
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
 
-enum { KEYS_EACH = 3, AGAIN_SECONDS = 5 };
+enum { KEYS_EACH = 3, AGAIN_SECONDS = 5, LOOK_SECONDS = 60, UNREAD_TOLD_MAX = 32 };
+
+/* Records that cannot be read. */
+struct unread {
+	size_t count;
+	time_t again; /* when to look again, in seconds; 0: there are none */
+};
 
 static void add_key(
 	struct hub_key *keys, size_t *count, const char *agent, const char *key, enum hub_key_use use, int64_t expires)
@@ -21,41 +28,71 @@ static void add_key(
 	k->expires = expires;
 }
 
-/* An agent whose record is damaged is not in the list, since the hub does not know it. Returns -1 when nobody can say
- * now whether the record is good. */
-static int judge_record(const char *name, int found, const struct error *err)
+/* A wait in seconds; 0 is none. */
+static void shorten(time_t *wait, time_t seconds)
 {
-	if (found < 0)
-		log_event(LOG_LEVEL_ERROR, "store", "agent=%s error=\"%s\"", name, err->message);
-	return found < 0 && err->kind == ERROR_RETRY ? -1 : 0;
+	*wait = *wait && *wait < seconds ? *wait : seconds;
+}
+
+/* Tells of a record that cannot be read, or that it can be again. */
+static void judge_record(
+	struct hub *hub, const struct record *record, int found, const struct error *err, struct unread *unread)
+{
+	if (found >= 0) {
+		record_mended(hub->store, record);
+		return;
+	}
+	/* When it is not one but all of them, each of them told again and again would be a flood. */
+	if (unread->count++ < UNREAD_TOLD_MAX)
+		record_damaged(hub->store, record, err);
+	/* What may be over in a moment is looked at soon; what is damaged somebody has to mend. */
+	shorten(&unread->again, err->kind == ERROR_RETRY ? AGAIN_SECONDS : LOOK_SECONDS);
+}
+
+static int find_enrolment(struct hub *hub, const char *name, struct enrolment *e, struct unread *unread)
+{
+	struct error err;
+	auto_free char *without =
+		mem_printf("until it can be read, its key stays in authorized_keys as it is, and the hub "
+			   "lets it do nothing: put the record back, or give it new keys (certsync agent "
+			   "remove %s, then agent add %s)",
+			name, name);
+	const struct record record = {"agents", name, "agent.json", ENROLMENT_RECORD_MAX, without};
+	int found = enrolment_find(hub, name, e, &err);
+	judge_record(hub, &record, found, &err, unread);
+	return found;
+}
+
+static int find_join_line(struct hub *hub, const char *name, struct join_line *t, struct unread *unread)
+{
+	struct error err;
+	auto_free char *without =
+		mem_printf("nobody can join as %s by the line that is open: certsync agent add %s", name, name);
+	const struct record record = {"joins", name, "line", ENROLMENT_RECORD_MAX, without};
+	int found = join_line_find(hub, name, t, &err);
+	judge_record(hub, &record, found, &err, unread);
+	return found;
 }
 
 /* Adds at most KEYS_EACH. */
-static int collect_agent(struct hub *hub, const char *name, struct hub_key *keys, size_t *count)
+static void collect_agent(struct hub *hub, const char *name, struct hub_key *keys, size_t *count, struct unread *unread)
 {
-	struct error err;
 	struct enrolment e = {0};
 	auto_join_line struct join_line t = {0};
-	int found = enrolment_find(hub, name, &e, &err);
-	if (judge_record(name, found, &err) < 0)
-		return -1;
-	key_rotation_note(hub, name, found > 0 && e.rotation);
+	int found = find_enrolment(hub, name, &e, unread);
+	if (found < 0)
+		add_key(keys, count, name, "", HUB_KEY_AGENT_KEPT, 0);
+	else
+		key_rotation_note(hub, name, found > 0 && e.rotation);
 	if (found > 0)
 		add_key(keys, count, name, e.ssh, HUB_KEY_AGENT, 0);
 	if (found > 0 && e.rotates)
 		add_key(keys, count, name, e.next_ssh, HUB_KEY_AGENT, 0);
-	found = join_line_find(hub, name, &t, &err);
+	found = find_join_line(hub, name, &t, unread);
 	if (found > 0)
 		add_key(keys, count, name, t.login, HUB_KEY_JOIN, t.expires + JOIN_LINE_LATE);
-	return judge_record(name, found, &err);
-}
-
-static int collect_keys(struct hub *hub, struct hub_key *keys, size_t *ret_count)
-{
-	for (size_t i = 0; i < hub->config->agent_count; i++)
-		if (collect_agent(hub, hub->config->agents[i].name, keys, ret_count) < 0)
-			return -1;
-	return 0;
+	if (found < 0)
+		add_key(keys, count, name, "", HUB_KEY_JOIN_KEPT, 0);
 }
 
 static void on_due(evutil_socket_t fd, short what, void *context);
@@ -69,13 +106,14 @@ static void wake(struct hub *hub, time_t seconds)
 		mem_abort(__func__);
 }
 
-/* Removes join lines whose time is over. Returns true when there was one. */
-static bool sweep(struct hub *hub)
+/* Removes join lines whose time is over. Returns true when there was one. *ret_wait is when to look again. */
+static bool sweep(struct hub *hub, time_t *ret_wait)
 {
 	int64_t now = clock_wall(), due;
 	bool removed = join_line_sweep(hub, now, &due);
+	*ret_wait = 0;
 	if (due != INT64_MAX) /* a minute at most: the wall clock may be set */
-		wake(hub, due - now < 60 ? (time_t)(due - now) : 60);
+		*ret_wait = due - now < 1 ? 1 : due - now < 60 ? (time_t)(due - now) : 60;
 	return removed;
 }
 
@@ -84,8 +122,11 @@ static void on_due(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	struct hub *hub = context;
-	if (sweep(hub) || hub->keys_owed)
+	time_t wait;
+	if (sweep(hub, &wait) || hub->keys_unread)
 		login_keys_send(hub);
+	else if (wait)
+		wake(hub, wait);
 }
 
 void login_keys_send(struct hub *hub)
@@ -95,17 +136,21 @@ void login_keys_send(struct hub *hub)
 			"error=\"started without certsync-hub-root: authorized_keys is not written\"");
 		return;
 	}
-	sweep(hub);
+	time_t wait;
+	struct unread unread = {0};
+	sweep(hub, &wait);
 	auto_free struct hub_key *keys = mem_array(hub->config->agent_count, KEYS_EACH * sizeof(*keys));
 	size_t count = 0, sent = 0;
-	hub->keys_asked += !hub->keys_owed;
-	hub->keys_owed = collect_keys(hub, keys, &count) < 0;
-	if (hub->keys_owed) {
-		log_event(LOG_LEVEL_ERROR, "enroll",
-			"error=\"authorized_keys stays as it is until that can be read\" again_s=%d", AGAIN_SECONDS);
-		wake(hub, AGAIN_SECONDS);
-		return;
-	}
+	for (size_t i = 0; i < hub->config->agent_count; i++)
+		collect_agent(hub, hub->config->agents[i].name, keys, &count, &unread);
+	if (unread.count > UNREAD_TOLD_MAX && unread.count != hub->keys_unread)
+		log_event(LOG_LEVEL_ERROR, "enroll", "error=\"%zu records of agents cannot be read\"", unread.count);
+	hub->keys_unread = unread.count;
+	if (unread.again)
+		shorten(&wait, unread.again);
+	if (wait)
+		wake(hub, wait);
+	hub->keys_asked++;
 	do {
 		struct hub_request request = {.op = HUB_REQUEST_KEYS, .keys = keys + sent, .key_count = count - sent};
 		auto_buf struct buf record = BUF_INIT(FRAME_RECORD_MAX);

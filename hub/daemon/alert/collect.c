@@ -387,8 +387,8 @@ static void collect_store(struct collect *c)
 		const struct store_damage *damage = &hub->damages[i];
 		if (c->now - damage->at >= STORE_DAMAGE_TOLD)
 			continue;
-		conditions_add(
-			c->out, CONDITION_STORE, false, damage->record, "this record was damaged: %s", damage->text);
+		conditions_add(c->out, CONDITION_STORE, false, damage->record, "this record could not be read: %s",
+			damage->text);
 		look_again(c, damage->at + STORE_DAMAGE_TOLD);
 	}
 	if (hub->keys_trouble[0])
