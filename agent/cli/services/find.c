@@ -30,9 +30,15 @@ void find_copy(struct found_service *s, int group, const char *setting, const ch
 		found_note(s, "%s: %s is not there", setting, path);
 		return;
 	}
-	for (size_t i = 0; i < s->use_count; i++)
-		if (s->uses[i].role == FOUND_COPY && strcmp(s->uses[i].path, path) == 0)
-			return;
+	for (size_t i = 0; i < s->use_count; i++) {
+		struct found_use *u = &s->uses[i];
+		if (u->role != FOUND_COPY || strcmp(u->path, path) != 0)
+			continue;
+		found_join(s, u->group, group);
+		if (strcmp(u->content, content) != 0)
+			u->content = "combined"; /* which has both */
+		return;
+	}
 	const struct found_use use = {.role = FOUND_COPY,
 		.file = (char *)(uintptr_t)path,
 		.setting = (char *)(uintptr_t)setting,

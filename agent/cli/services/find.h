@@ -47,7 +47,8 @@ struct apache_facts {
 int apache_scan(struct found_service *s, const struct apache_facts *facts, const char *base, const char *path,
 	struct error *err);
 
-/* Adds a file whose content is to be replaced, instead of the line that names it. Each path counts once. */
+/* Adds a file whose content is to be replaced, instead of the line that names it. Each path counts once: groups that
+ * have one in common become one. */
 void find_copy(struct found_service *s, int group, const char *setting, const char *path, const char *content);
 /* Reads a configuration file. */
 int find_read(const char *path, struct buf *out, struct error *err);

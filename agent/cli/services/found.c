@@ -108,8 +108,7 @@ void found_port(struct found_service *s, const char *address, uint16_t port, con
 	s->ports[s->port_count++] = p;
 }
 
-/* Returns a number or the number of a name of /etc/services, or 0 when it is neither. */
-static uint16_t port_number(const char *text)
+uint16_t found_port_number(const char *text)
 {
 	char *end;
 	unsigned long value = strtoul(text, &end, 10);
@@ -125,7 +124,7 @@ bool found_listen(struct found_service *s, const char *text, const char *protoco
 {
 	const char *colon = strrchr(text, ':');
 	auto_free char *host = colon ? mem_strndup(text, (size_t)(colon - text)) : mem_strdup("");
-	uint16_t port = port_number(colon ? colon + 1 : text);
+	uint16_t port = found_port_number(colon ? colon + 1 : text);
 	char *address = host;
 	size_t len = strlen(host);
 	if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {

@@ -97,6 +97,8 @@ void found_port(struct found_service *s, const char *address, uint16_t port, con
 /* Adds "443", "*:443", "10.0.0.1:443", "[::1]:443" or "mail:smtp". Returns false when the text names no address with a
  * port. */
 bool found_listen(struct found_service *s, const char *text, const char *protocol, bool proxy);
+/* Returns a number or the number of a name of /etc/services, or 0 when it is neither. */
+uint16_t found_port_number(const char *text);
 /* Copies the use and its texts, and resolves the file. When `last_wins`, a later use in the same group and setting
  * takes the place of the former. Bytes that two groups have in common make one group of them. */
 void found_use(struct found_service *s, const struct found_use *use, bool last_wins);
