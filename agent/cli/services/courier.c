@@ -1,4 +1,5 @@
 #include "agent/cli/services/find.h"
+#include "agent/cli/services/listening.h"
 #include "agent/cli/services/present.h"
 #include "agent/cli/services/tokens.h"
 #include "lib/core/mem.h"
@@ -14,7 +15,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-static const char etc[] = "/etc/courier";
+static const char etc[] = "/etc/courier", program[] = "couriertcpd";
 
 /* Each server's files are read one after the other, as its start script does. */
 static const struct server {
@@ -51,7 +52,8 @@ static bool is_roots(const struct server *v)
  * they are run as that user. */
 static int read_server(const struct server *v, struct buf *out, struct error *err)
 {
-	static const char script[] = "set -e; cd \"$1\"; . \"./$2\"; [ -z \"$3\" ] || . \"./$3\"\n"
+	static const char script[] = "cd \"$1\" || exit; prefix=/usr exec_prefix=/usr bindir=/usr/bin\n"
+				     ". \"./$2\"; [ -z \"$3\" ] || . \"./$3\"\n"
 				     "for name in \"$4\" \"$5\" ${6:+\"$6\"}; do eval \"printf '%s\\n' "
 				     "\\\"\\${$name-}\\\"\"; done\n"
 				     "[ -n \"$6\" ] || echo YES\n"
@@ -106,17 +108,27 @@ static bool is_below(const char *name, const char *domain)
 	return len > end && name[len - end - 1] == '.' && strcasecmp(name + len - end, domain) == 0;
 }
 
-/* Returns whether clients that ask for a name of this certificate are given FILE.SUFFIX before FILE: for that name, for
- * a domain above it, or at an address of this host. What somebody has put aside as FILE.bak is none of these. */
-static bool is_asked_for(const char *suffix, const char *path)
+/* Returns whether a client that asks for this name, or for one below it, is given what has this suffix. */
+static bool is_name_of(const char *name, const char *suffix)
 {
-	auto_present struct present p = {0};
+	return name_covers(name, suffix) || is_below(name, suffix);
+}
+
+/* Returns whether clients are given FILE.SUFFIX before FILE: at an address of this host, or when they ask for a name of
+ * either certificate or of agent.conf. What somebody has put aside as FILE.bak is none of these. */
+static bool is_asked_for(const struct found_service *s, const char *suffix, const char *file, const char *path)
+{
 	struct error ignored;
-	if (present_read(path, &p, &ignored) < 0)
-		return false;
+	const char *const files[] = {path, file};
 	bool asked = is_address(suffix);
-	for (size_t i = 0; !asked && strchr(suffix, '.') && i < p.name_count; i++)
-		asked = name_covers(p.names[i], suffix) || is_below(p.names[i], suffix);
+	for (size_t i = 0; strchr(suffix, '.') && i < COUNT(files); i++) {
+		auto_present struct present p = {0};
+		bool known = present_read(files[i], &p, &ignored) == 0;
+		for (size_t k = 0; known && k < p.name_count; k++)
+			asked = asked || is_name_of(p.names[k], suffix);
+	}
+	for (size_t i = 0; s->config && strchr(suffix, '.') && i < s->config->certificate_count; i++)
+		asked = asked || is_name_of(s->config->certificates[i].name, suffix);
 	return asked;
 }
 
@@ -142,8 +154,9 @@ static void add_before(struct found_service *s, const char *certificate, const c
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		const char *path = found.gl_pathv[i], *suffix = path + strlen(certificate) + 1;
 		auto_free char *own = mem_printf("%s.%s", key, suffix);
-		if (!is_asked_for(suffix, path))
+		if (!is_asked_for(s, suffix, certificate, path))
 			continue;
+		found_name(s, suffix);
 		if (one || (!is_address(suffix) && access(own, F_OK) < 0))
 			add_pair(s, path, "");
 		else
@@ -152,35 +165,64 @@ static void add_before(struct found_service *s, const char *certificate, const c
 	globfree(&found);
 }
 
-static void add_server(struct found_service *s, const struct server *v, const char *text)
+/* Returns whether a server listens at one of these ports: it may have been started by its unit, which asks no file. */
+static bool is_listening(const struct listening *l, const char *list)
 {
-	char *values[VALUES] = {NULL};
+	auto_free char *copy = mem_strdup(list);
+	char *rest = copy, address[LISTENING_ADDRESS_MAX + 2];
+	const char *item;
+	bool listens = false;
+	while ((item = strsep(&rest, ", \t"))) {
+		const char *dot = strrchr(item, '.');
+		uint16_t port = found_port_number(dot ? dot + 1 : item);
+		listens = listens || (port && listening_find(l, program, "", port, address));
+	}
+	return listens;
+}
+
+static void add_server(
+	struct found_service *s, const struct listening *l, const struct server *v, char *const values[VALUES])
+{
+	bool started = is_yes(values[START]) || is_listening(l, values[PORT]);
+	const char *certificate = values[CERTIFICATE];
+	if (!started || !is_yes(values[OFFER]) || !certificate[0])
+		return;
+	if (certificate[0] != '/' || access(certificate, F_OK) < 0) {
+		found_note(s, "%s: TLS_CERTFILE = %s is %s, so that it offers no TLS", v->name, certificate,
+			certificate[0] == '/' ? "not there" : "no absolute path");
+		return;
+	}
+	add_ports(s, values[PORT], v->protocol);
+	add_pair(s, certificate, values[KEY]);
+	add_before(s, certificate, values[KEY]);
+}
+
+static void read_values(char *values[VALUES], const char *text)
+{
 	for (size_t i = 0; i < VALUES; i++) {
 		size_t len = strcspn(text, "\n");
 		values[i] = mem_strndup(text, len);
 		text += len + (text[len] == '\n');
 	}
-	bool tls = values[CERTIFICATE][0] && access(values[CERTIFICATE], F_OK) == 0;
-	if (is_yes(values[START]) && is_yes(values[OFFER]) && tls) {
-		add_ports(s, values[PORT], v->protocol);
-		add_pair(s, values[CERTIFICATE], values[KEY]);
-		add_before(s, values[CERTIFICATE], values[KEY]);
-	}
-	for (size_t i = 0; i < VALUES; i++)
-		free(values[i]);
 }
 
 /* couriertls reads its file as user courier, so it needs copies. */
 int find_courier(struct found_service *s, struct error *err)
 {
-	s->program = mem_strdup("couriertcpd");
+	auto_listening struct listening listening;
+	listening_read(&listening);
+	s->program = mem_strdup(program);
 	for (size_t i = 0; i < COUNT(servers); i++) {
 		auto_buf struct buf out = BUF_INIT(64 * 1024);
+		char *values[VALUES];
 		if (!is_there(servers[i].name) || !is_there(servers[i].first) || !is_there(servers[i].second))
 			continue;
 		if (read_server(&servers[i], &out, err) < 0)
 			return error_wrap(err, "%s/%s", etc, servers[i].name);
-		add_server(s, &servers[i], buf_text(&out));
+		read_values(values, buf_text(&out));
+		add_server(s, &listening, &servers[i], values);
+		for (size_t k = 0; k < VALUES; k++)
+			free(values[k]);
 	}
 	return 0;
 }
