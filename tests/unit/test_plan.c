@@ -311,6 +311,68 @@ static void copies(void **state)
 	agent_config_free(config);
 }
 
+/* A copy would take the key away from a certificate that another service has, and that stays. */
+static void copies_shared(void **state)
+{
+	const struct scratch *s = *state;
+	auto_found struct found found = {.services = mem_array(2, sizeof(struct found_service)), .count = 2};
+	auto_plan struct plan plan = {0}, again = {0};
+	auto_free char *certificate = mem_printf("%s/exim.pem", s->path);
+	auto_free char *key = mem_printf("%s/exim.key", s->path);
+	auto_free char *shop = mem_printf("%s/shop.pem", s->path);
+	install(s, "mail.domain.pl", "DNS:mail.domain.pl", 1, false);
+	put_pem(s, "exim.pem", "DNS:mail.domain.pl", "ecdsa-p256", false);
+	put_pem(s, "shop.pem", "DNS:www.shop.pl", "ecdsa-p256", false);
+	scratch_write(s, "exim.key", "old", 0640);
+	struct agent_config *config = configure(s,
+		"certificate \"mail.domain.pl\" { allow = {\"*.domain.pl\"}\n\tservice \"exim4\" { probe = none } }\n");
+	struct found_service *exim = &found.services[0], *other = &found.services[1];
+	exim->name = "exim4";
+	other->name = "courier";
+	exim->groups = other->groups = 1;
+	find_copy(exim, 1, "tls_certificate", certificate, "fullchain");
+	find_copy(exim, 1, "tls_privatekey", key, "privkey");
+	find_copy(other, 1, "TLS_CERTFILE", certificate, "fullchain");
+	find_copy(other, 1, "TLS_PRIVATE_KEYFILE", key, "privkey");
+	make(config, nobody, &found, &plan);
+	assert_int_equal(plan.changed, 1);
+	find_copy(other, 1, "TLS_CERTFILE", shop, "fullchain");
+	make(config, nobody, &found, &again);
+	assert_int_equal(again.edit.count, 0);
+	assert_true(tells(&again, "exim.pem: left: courier has"));
+	assert_true(tells(&again, "shop.pem: give each a file of its own"));
+	agent_config_free(config);
+}
+
+/* What is copied is one of a pair, so that clients of the other kind are told to lose, or keep what they have. */
+static void copies_of_a_pair(void **state)
+{
+	const struct scratch *s = *state;
+	auto_found struct found found = {.services = mem_array(1, sizeof(struct found_service)), .count = 1};
+	auto_plan struct plan plan = {0}, again = {0};
+	auto_free char *ecdsa = mem_printf("%s/ecdsa.pem", s->path);
+	auto_free char *rsa = mem_printf("%s/rsa.pem", s->path);
+	install(s, "mail.domain.pl", "DNS:mail.domain.pl", 1, true);
+	put_pem(s, "ecdsa.pem", "DNS:mail.domain.pl", "ecdsa-p256", false);
+	put_pem(s, "rsa.pem", "DNS:mail.domain.pl", "rsa-2048", false);
+	struct agent_config *config = configure(s,
+		"certificate \"mail.domain.pl\" { allow = {\"*.domain.pl\"}\n\tservice \"exim4\" { probe = none } }\n");
+	struct found_service *exim = &found.services[0];
+	exim->name = "exim4";
+	exim->groups = 2;
+	find_copy(exim, 1, "tls_certificate", ecdsa, "combined");
+	find_copy(exim, 2, "tls_certificate", rsa, "combined");
+	make(config, nobody, &found, &plan);
+	assert_true(tells(
+		&plan, "keys alone would be cut off, since what is copied has the first key of mail.domain.pl alone"));
+	found_join(exim, 1, 2);
+	found_settle(exim);
+	make(config, nobody, &found, &again);
+	assert_int_equal(again.edit.count, 0);
+	assert_true(tells(&again, "left: RSA and ECDSA stand side by side"));
+	agent_config_free(config);
+}
+
 #define STORY(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -323,6 +385,8 @@ int main(void)
 		STORY(each_its_own),
 		STORY(pairs),
 		STORY(copies),
+		STORY(copies_shared),
+		STORY(copies_of_a_pair),
 	};
 	return cmocka_run_group_tests(tests, make_authority, free_authority);
 }

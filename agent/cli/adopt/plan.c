@@ -110,6 +110,7 @@ static int add_certificates(
 struct group {
 	struct plan *plan;
 	const struct agent_config *config;
+	const struct found *all;
 	const struct found_service *found;
 	int number;
 	const struct plan_certificate *certificate; /* what it gets */
@@ -279,6 +280,45 @@ static bool is_torn(const struct group *g, const struct found_use *u)
 	return false;
 }
 
+static bool is_same_file(const char *a, const char *b)
+{
+	char x[PATH_MAX], y[PATH_MAX];
+	return strcmp(a, b) == 0 || (realpath(a, x) && realpath(b, y) && strcmp(x, y) == 0);
+}
+
+/* Returns whether the group writes this file. */
+static bool writes(const struct group *g, const char *path)
+{
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		if (is_of(g, u) && u->role == FOUND_COPY && is_same_file(u->path, path))
+			return true;
+	}
+	return false;
+}
+
+/* A service that names a file which is written here, and beside it one that is not, would have a key that is not its
+ * certificate's from its next reload on. */
+static int check_others(const struct group *g, struct error *err)
+{
+	for (size_t i = 0; i < g->all->count; i++) {
+		const struct found_service *s = &g->all->services[i];
+		for (size_t k = 0; k < s->use_count; k++) {
+			const struct found_use *u = &s->uses[k];
+			if ((s == g->found && is_of(g, u)) || u->role == FOUND_REST || !writes(g, u->path))
+				continue;
+			for (size_t n = 0; n < s->use_count; n++) {
+				const struct found_use *other = &s->uses[n];
+				if (other->group == u->group && other->role != FOUND_REST && !writes(g, other->path))
+					return error_set(err, ERROR_USAGE,
+						"%s has %s, too, together with %s: give each a file of its own",
+						s->name, u->path, other->path);
+			}
+		}
+	}
+	return 0;
+}
+
 /* Finds what only a person can put right; then nothing of the group is changed. */
 static int check(const struct group *g, struct error *err)
 {
@@ -292,7 +332,7 @@ static int check(const struct group *g, struct error *err)
 			plan_copy_check(g->config, g->certificate, g->found->name, u, err) < 0)
 			return -1;
 	}
-	return 0;
+	return check_others(g, err);
 }
 
 static int change(const struct group *g, struct error *err)
@@ -332,10 +372,26 @@ static struct plan_target *target_of(struct plan *p, const struct plan_certifica
 	return &p->targets[p->target_count++];
 }
 
-/* Returns whether the certificate has a key of this leaf's kind. */
-static bool has_kind(const struct plan_certificate *c, const struct present_leaf *leaf)
+static bool is_copied(const struct group *g)
 {
-	return (c->rsa || !is_kind(leaf, "rsa")) && (c->ecdsa || !is_kind(leaf, "ecdsa"));
+	for (size_t i = 0; i < g->found->use_count; i++)
+		if (is_of(g, &g->found->uses[i]) && g->found->uses[i].role == FOUND_COPY)
+			return true;
+	return false;
+}
+
+/* Returns whether the group will have a key of this kind. What is copied is the first of a pair alone. */
+static bool gets_kind(const struct group *g, const struct plan_certificate *c, const char *kind)
+{
+	if (is_copied(g))
+		return is_kind(&c->present.leaves[0], kind);
+	return strcmp(kind, "rsa") == 0 ? c->rsa : c->ecdsa;
+}
+
+static bool is_cut(const struct group *g, const struct plan_certificate *c, const struct present_leaf *leaf)
+{
+	return (is_kind(leaf, "rsa") && !gets_kind(g, c, "rsa")) ||
+		(is_kind(leaf, "ecdsa") && !gets_kind(g, c, "ecdsa"));
 }
 
 /* Keeps in mind what the group presents now, and what becomes of it. */
@@ -355,7 +411,7 @@ static void remember(struct group *g, const struct plan_certificate *instead, bo
 				.path = mem_strdup(u->path),
 				.certificate = instead,
 				.ours = ours};
-			leaf->cut = instead && !has_kind(instead, &present.leaves[k]);
+			leaf->cut = instead && is_cut(g, instead, &present.leaves[k]);
 			memcpy(leaf->fingerprint, present.leaves[k].fingerprint, CHAIN_SHA256_SIZE);
 		}
 	}
@@ -393,13 +449,20 @@ static int check_kinds(struct group *g, struct error *err)
 	bool rsa, ecdsa;
 	const struct plan_certificate *c = g->certificate;
 	kinds_of(g, &rsa, &ecdsa);
-	const char *lacks = rsa && !c->rsa ? "RSA" : ecdsa && !c->ecdsa ? "ECDSA" : NULL;
+	const char *lacks = rsa && !gets_kind(g, c, "rsa") ? "RSA"
+		: ecdsa && !gets_kind(g, c, "ecdsa")       ? "ECDSA"
+							   : NULL;
 	if (!lacks)
 		return 0;
-	error_set(err, ERROR_USAGE,
-		"clients that take %s keys alone would be cut off, since %s has none: key = {\"ecdsa-p256\", \"rsa-2048\"} "
-		"in its section of hub.conf orders both",
-		lacks, c->certificate->name);
+	if (is_copied(g) && c->leaf_count == PLAN_LEAVES_MAX)
+		error_set(err, ERROR_USAGE,
+			"clients that take %s keys alone would be cut off, since what is copied has the first key of %s alone",
+			lacks, c->certificate->name);
+	else
+		error_set(err, ERROR_USAGE,
+			"clients that take %s keys alone would be cut off, since %s has none: key = {\"ecdsa-p256\", "
+			"\"rsa-2048\"} in its section of hub.conf orders both",
+			lacks, c->certificate->name);
 	if (rsa && ecdsa)
 		return error_wrap(err, "RSA and ECDSA stand side by side, and");
 	tell(g, first_of(g), "note", err->message);
@@ -451,8 +514,8 @@ static void mark_unknown(struct plan *p, const char *service)
 			p->targets[i].unknown = true;
 }
 
-static int plan_service(
-	struct plan *p, const struct agent_config *config, const struct found_service *s, struct error *err)
+static int plan_service(struct plan *p, const struct agent_config *config, const struct found *all,
+	const struct found_service *s, struct error *err)
 {
 	for (size_t i = 0; i < s->note_count; i++)
 		buf_addf(&p->told, "%s: %s%s\n", s->name, s->notes[i], s->failed ? ": left as it is" : "");
@@ -462,7 +525,7 @@ static int plan_service(
 	}
 	auto_free bool *changed = mem_array((size_t)s->groups + 1, sizeof(bool));
 	for (int number = 1; number <= s->groups; number++) {
-		struct group g = {.plan = p, .config = config, .found = s, .number = number};
+		struct group g = {.plan = p, .config = config, .all = all, .found = s, .number = number};
 		int result = plan_group(&g, err);
 		if (result < 0)
 			return -1;
@@ -486,7 +549,7 @@ int plan_make(const struct agent_config *config, const char *const *names, const
 		if (service && strcmp(found->services[i].name, service) != 0)
 			continue;
 		any = true;
-		if (plan_service(ret, config, &found->services[i], err) < 0)
+		if (plan_service(ret, config, found, &found->services[i], err) < 0)
 			return -1;
 	}
 	if (service && !any)
