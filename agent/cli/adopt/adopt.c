@@ -3,6 +3,7 @@
 #include "agent/cli/adopt/plan.h"
 #include "agent/cli/adopt/table.h"
 #include "agent/cli/services/discover.h"
+#include "agent/cli/services/others.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
@@ -64,6 +65,38 @@ static int fail(const struct error *err)
 	return cli_fail(err->kind == ERROR_USAGE ? CLI_USAGE : CLI_FAILED, "%s", err->message);
 }
 
+static bool is_installed(const struct plan *plan, const struct present *present)
+{
+	for (size_t i = 0; i < plan->certificate_count; i++)
+		for (size_t k = 0; k < plan->certificates[i].leaf_count; k++)
+			if (memcmp(plan->certificates[i].leaves[k], present->leaves[0].fingerprint,
+				    CHAIN_SHA256_SIZE) == 0)
+				return true;
+	return false;
+}
+
+/* Tells what serves TLS here and is no service that adopt knows, unless it serves what is installed. */
+static void print_others(const struct plan *plan, const struct found *found)
+{
+	auto_listening struct listening listening;
+	auto_others struct others others;
+	auto_free const char **names = mem_array(plan->certificate_count + 1, sizeof(*names));
+	for (size_t i = 0; i < plan->certificate_count; i++)
+		names[i] = plan->certificates[i].certificate->name;
+	listening_read(&listening);
+	others_look(found, &listening, names, &others);
+	for (size_t i = 0; i < others.served.count; i++) {
+		const struct served_look *look = &others.served.list[i];
+		const struct present *present = look->name ? NULL : others_present(look);
+		if (!present || is_installed(plan, present))
+			continue;
+		auto_free char *line = others_line(look);
+		printf("%s\n", line);
+	}
+	if (others.left_out)
+		printf("%zu more programs listen, and were not looked at\n", others.left_out);
+}
+
 /* The table of a plan that is not carried out. */
 static int show_table(const struct agent_config *config, const struct plan *plan, struct found *found)
 {
@@ -73,6 +106,7 @@ static int show_table(const struct agent_config *config, const struct plan *plan
 		return fail(&err);
 	printf("\n");
 	table_print(plan, &now, NULL);
+	print_others(plan, found);
 	return CLI_DONE;
 }
 
@@ -106,7 +140,12 @@ static int adopt_applied(const struct cli_line *line, const struct agent_config 
 	if (make_plan(line, config, &found, &plan, &err) < 0)
 		return fail(&err);
 	print_summary(&plan, true);
-	return plan.edit.count ? adopt_apply(config, &plan, &found, &journal) : show_table(config, &plan, &found);
+	if (plan.edit.count == 0)
+		return show_table(config, &plan, &found);
+	result = adopt_apply(config, &plan, &found, &journal);
+	if (result == CLI_DONE)
+		print_others(&plan, &found);
+	return result;
 }
 
 int command_agent_adopt(const struct cli_line *line)

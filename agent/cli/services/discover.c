@@ -2,6 +2,7 @@
 #include "agent/cli/services/endpoints.h"
 #include "agent/cli/services/find.h"
 #include "agent/cli/services/listening.h"
+#include "agent/cli/services/others.h"
 #include "agent/cli/services/present.h"
 #include "agent/cli/services/served.h"
 #include "lib/config/put.h"
@@ -170,14 +171,6 @@ struct here {
 	struct served seen;
 };
 
-static const struct present *seen_at(const struct served_look *look)
-{
-	for (size_t k = 0; k < SERVED_KINDS; k++)
-		if (look->by[k].served)
-			return &look->by[k].present;
-	return NULL;
-}
-
 static bool has_port(const struct endpoints *e, const char *endpoint)
 {
 	const char *colon = strrchr(endpoint, ':');
@@ -195,7 +188,7 @@ static bool has_port(const struct endpoints *e, const char *endpoint)
 static bool is_unexplained(const struct served_look *look, const char *service, const char *name)
 {
 	return !look->explained && strcmp(look->service, service) == 0 && look->name && strcmp(look->name, name) == 0 &&
-		seen_at(look);
+		others_present(look);
 }
 
 /* Returns whether a port of the service that only a handshake has shown is for this name. */
@@ -203,7 +196,7 @@ static bool is_seen(const struct here *here, const char *service, const char *na
 {
 	for (size_t i = 0; i < here->seen.count; i++)
 		if (is_unexplained(&here->seen.list[i], service, name) &&
-			present_covers(seen_at(&here->seen.list[i]), name))
+			present_covers(others_present(&here->seen.list[i]), name))
 			return true;
 	return false;
 }
@@ -215,8 +208,8 @@ static void add_unexplained(
 		const struct served_look *look = &here->seen.list[i];
 		if (!is_unexplained(look, s->name, name) || has_port(e, look->endpoint))
 			continue;
-		bool covers = present_covers(seen_at(look), name);
-		auto_free char *names = present_names(seen_at(look));
+		bool covers = present_covers(others_present(look), name);
+		auto_free char *names = present_names(others_present(look));
 		text_clean(names, 0);
 		buf_addf(out,
 			"\t\t# %s serves TLS, for %s: a handshake says so, its configuration was not understood\n",
@@ -285,43 +278,18 @@ static int check_names(const char *const *hubs, const char *const *certificates,
 	return 0;
 }
 
-static bool is_known(const struct found *found, const char *program)
+static void put_others(const struct found *known, const struct listening *l, const char *const *names, struct buf *out)
 {
-	for (size_t i = 0; i < found->count; i++)
-		if (found->services[i].program && strcmp(found->services[i].program, program) == 0)
-			return true;
-	return false;
-}
-
-/* Looks at what root's programs serve besides, whatever they are. */
-static void look_at_others(
-	const struct found *known, const struct listening *l, const char *const *names, struct buf *out)
-{
-	auto_found struct found others = {.services = mem_array(l->count + 1, sizeof(*others.services))};
-	auto_served struct served seen = {0};
-	struct error ignored;
-	for (size_t i = 0; i < l->count; i++) {
-		const char *program = l->list[i].program;
-		if (!l->list[i].roots || !program[0] || strncmp(program, "sshd", 4) == 0 || is_known(known, program) ||
-			is_known(&others, program))
-			continue;
-		others.services[others.count++] =
-			(struct found_service){.name = program, .program = mem_strdup(program)};
+	auto_others struct others others;
+	others_look(known, l, names, &others);
+	for (size_t i = 0; i < others.served.count; i++) {
+		const struct served_look *look = &others.served.list[i];
+		auto_free char *line = !look->name && others_present(look) ? others_line(look) : NULL;
+		if (line)
+			buf_addf(out, "# %s\n", line);
 	}
-	if (served_find(&others, l, names, SEEN_SECONDS, &seen, &ignored) < 0 ||
-		served_look_at(&seen, SEEN_SECONDS, &ignored) < 0)
-		return;
-	for (size_t i = 0; i < seen.count; i++) {
-		const struct present *p = seen_at(&seen.list[i]);
-		if (!p || seen.list[i].name)
-			continue;
-		auto_free char *shown = present_names(p);
-		auto_free char *line =
-			mem_printf("# %s (%s) serves TLS, for %s: no hook of certsync's is named after it",
-				seen.list[i].endpoint, seen.list[i].service, shown);
-		text_clean(line, 0);
-		buf_addf(out, "%s\n", line);
-	}
+	if (others.left_out)
+		buf_addf(out, "# %zu more programs listen, and were not looked at\n", others.left_out);
 }
 
 static void put_certificate(
@@ -358,7 +326,7 @@ int discover_config(const char *const *hubs, const char *const *certificates, co
 	/* What cannot be looked at is not seen. */
 	if (served_find(&found, &listening, certificates, SEEN_SECONDS, &here.seen, &ignored) == 0)
 		served_look_at(&here.seen, SEEN_SECONDS, &ignored);
-	look_at_others(&found, &listening, certificates, &text);
+	put_others(&found, &listening, certificates, &text);
 	for (size_t i = 0; certificates[i]; i++)
 		put_certificate(&here, &found, certificates[i], allow, &text);
 	served_release(&here.seen);

@@ -150,7 +150,9 @@ void endpoints_find(const struct found_service *s, const struct listening *l, st
 	*ret = (struct endpoints_found){0};
 	for (size_t i = 0; i < l->count; i++) {
 		const struct listening_socket *socket = &l->list[i];
-		if (socket->roots && (!socket->program[0] || (s->program && strcmp(socket->program, s->program) == 0)))
+		if ((socket->roots || s->anybodys) &&
+			((!socket->program[0] && !s->anybodys) ||
+				(s->program && strcmp(socket->program, s->program) == 0)))
 			add_socket(s, l, socket, ret);
 	}
 }

@@ -70,6 +70,7 @@ struct found_service {
 	size_t note_count;
 	int groups;    /* how many have been given out */
 	bool failed;   /* its tool failed: the last note says why */
+	bool anybodys; /* whoever opened its ports, which are looked at and no more */
 	int running;   /* 1, 0, -1 cannot be told */
 	char *program; /* of its listening process, as the kernel keeps it: "master" */
 };
