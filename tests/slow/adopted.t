@@ -4,22 +4,26 @@
 # of key whether it is `new` in the end (`nothing-before`: it served nothing at first), the `same` as before, or served
 # `nothing` at any time.
 #
-# CERTSYNC_ROWS=REGEX runs the rows whose service and title match; without it all of them, which takes ten minutes.
+# CERTSYNC_ROWS=REGEX runs the rows whose service and title match; without it all of them, which takes twenty minutes.
 use strict;
 use warnings;
 use File::Copy qw(copy);
 use File::Path qw(make_path remove_tree);
 use FindBin;
 use lib "$FindBin::Bin/../e2e/lib", "$FindBin::Bin/rows";
-use Dovecot;
 use Rows;
+use Servers;
 use Story;
 use Test::More;
 
 my $which = $ENV{CERTSYNC_ROWS} // '.';
-my @rows = grep { "$_->{service} $_->{title}" =~ /$which/ } Rows::all();
-Story->enter;
-Story->cover(qw(etc var));
+my @all = Rows::all();
+my @rows = grep { "$_->{service} $_->{title}" =~ /$which/ } @all;
+# Exim and Courier conflict with Postfix and Dovecot, so what is missing is unpacked beside them.
+Story->enter("$FindBin::Bin/../e2e/lib/with-packages", 'exim4-daemon-heavy / courier-imap courier-pop courier-mta / stunnel4 / mariadb-server / postgresql');
+mkdir '/mnt/tmp', 0777 or die;
+chmod 01777, '/mnt/tmp';
+$ENV{TMPDIR} = '/mnt/tmp';
 my $story = Story->new;
 my $top = $story->top;
 my $agent = "$Story::bin/certsync-agent";
@@ -47,48 +51,33 @@ for (qw(old imap other third shop rsa)) {
 
 # ---- the node ----
 
-note(scalar(@rows) . ' of ' . scalar(Rows::all()) . ' configurations');
+note(scalar(@rows) . ' of ' . @all . ' configurations');
 ok($story->hub, 'a hub starts') or BAIL_OUT($story->log('hub'));
 my $dir = $story->agent_conf('here');
 copy($_, "$dir/hooks/") or die for glob "$Story::bin/hooks/*";
 chmod 0755, glob "$dir/hooks/*";
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
 $story->run("ip addr add $_/32 dev lo") for qw(192.0.2.10 192.0.2.11);
-make_path('/run/lock', '/run/apache2', '/var/log/apache2');
-# What each directory has at first, so that no row leaves anything to the next.
-my %place = (nginx => '/etc/nginx', apache2 => '/etc/apache2', dovecot => '/etc/dovecot', postfix => '/etc/postfix', haproxy => '/etc/haproxy');
-$story->run("cp -a $place{$_} /mnt/$_.first") for sort keys %place;
+Servers::prepare($story);
+Servers::prepare_data($story, map { $_->{service} } @rows);
 
-my %start = (nginx => 'nginx', apache2 => 'apache2ctl start', dovecot => 'dovecot', postfix => 'postfix start', haproxy => undef);
-my %stop = (nginx => 'nginx -s stop', apache2 => 'apache2ctl stop', dovecot => 'doveadm stop', postfix => 'postfix stop');
-my %pid = (nginx => '/run/nginx.pid', apache2 => '/run/apache2/apache2.pid', dovecot => '/run/dovecot/master.pid');
-
-sub start_server {
+sub put_files {
 	my ($row) = @_;
 	my $service = $row->{service};
-	system("rm -rf $place{$service} && cp -a /mnt/$service.first $place{$service}") == 0 or die;
+	Servers::clean($service);
 	for (sort keys %{$row->{files}}) {
 		my ($name, $text) = ($_, $row->{files}{$_});
-		my $path = $name =~ m{^/} ? $name : "$place{$service}/$name";
+		my $path = $name =~ m{^/} ? $name : Servers::place($service) . "/$name";
 		make_path($path =~ s{/[^/]*$}{}r);
 		unlink $path;
 		if (ref $text) { symlink $$text, $path or die "$path: $!" } else { Story::write_file($path, $text, $name =~ /sni/ ? 0600 : 0644) }
 	}
 	$story->run($_) for @{$row->{run} // []};
-	if ($start{$service}) { $story->run($row->{start} // $start{$service}) }
-	else { $story->start($service, '/usr/sbin/haproxy', '-W', map { ('-f', $_) } @{$row->{configs} // ['/etc/haproxy/haproxy.cfg']}) }
-}
-
-sub stop_server {
-	my ($service) = @_;
-	return $story->stop($service) if !$start{$service};
-	$story->run($stop{$service});
-	$story->until('end', sub { !-e ($pid{$service} // '/nonexistent') });
 }
 
 # ---- what is seen; an expectation is like "8445 www.other.pl rsa same" ----
 
-my %talk = (25 => 'smtp', 587 => 'smtp', 2525 => 'smtp', 143 => 'imap', 110 => 'pop3');
+my %talk = (25 => 'smtp', 587 => 'smtp', 2525 => 'smtp', 143 => 'imap', 110 => 'pop3', 3306 => 'mysql', 3307 => 'mysql', 5432 => 'postgres', 5433 => 'postgres');
 
 sub look {
 	my ($expected) = @_;
@@ -123,37 +112,51 @@ sub renew {
 		|| do { diag($text, ($story->certsync('status'))[1], $story->log('here') =~ s/.*(?=(?:.*\n){12}\z)//sr); 0 };
 }
 
-# Each service has an agent.conf of its own, so that a renewal runs its hook alone.
+# Each service has an agent.conf of its own, so that a renewal runs its hook alone, and what adopt added to it for one
+# row is not there for the next.
 my ($known, $written) = ('', '');
 
-# What adopt added to agent.conf for one row is not there for the next.
-sub tell_agent {
-	my ($service) = @_;
-	return if $known eq $service && Story::read_file("$dir/agent.conf") eq $written;
+# The agent keeps what adopt has told it of the row before, until it has ended.
+sub stop_agent {
+	my ($row) = @_;
+	my $wanted = $row->{services} // "service \"$row->{service}\" { probe = none }";
+	return if $known eq $wanted && Story::read_file("$dir/agent.conf") eq $written && !$row->{services};
 	$story->stop('here') if $known;
-	$story->agent_conf('here', services => "service \"$service\" { probe = none }");
+	$known = '';
+}
+
+sub start_agent {
+	my ($row) = @_;
+	my $wanted = $row->{services} // "service \"$row->{service}\" { probe = none }";
+	return if $known;
+	$story->agent_conf('here', services => $wanted);
 	# This machine may be busy.
 	Story::write_file("$dir/agent.conf", Story::read_file("$dir/agent.conf") =~ s/probe_timeout = "5s"/probe_timeout = "60s"/r);
 	$written = Story::read_file("$dir/agent.conf");
 	$story->start_agent('here');
 	$story->until('files', sub { $story->installed('here') eq $print{$installed} }, 90) or BAIL_OUT($story->log('here'));
-	$known = $service;
+	$story->until('settled', sub { my $s = $story->state_of('here'); ($s->{state} // '') eq 'unprobed' || ($s->{stopped} // 0) }, 90) or BAIL_OUT($story->log('here'));
+	my @files = $wanted =~ /file "([^"]+)"/g;
+	$story->until('copies', sub { !grep { !-s } @files }, 60) or BAIL_OUT($story->log('here'));
+	$known = $wanted;
 }
 
 sub judge {
 	my ($row) = @_;
 	my $what = "$row->{service}: $row->{title}";
 	my (%before, $text);
-	start_server($row);
-	tell_agent($row->{service});
+	stop_agent($row);
+	put_files($row);
+	start_agent($row);
+	Servers::start($story, $row);
 	my $all = sub { return !grep { my $e = $_; $e->[3] =~ /^nothing/ ? 0 : ($before{"@$e"} = look($e)) eq '' } expectations($row) };
 	if (!$story->until('served', $all, 40)) {
 		fail("$what: the server runs");
 		diag(join "\n", map { "@$_: " . ($before{"@$_"} // '') } expectations($row));
-		diag(Story::read_file($_)) for glob("$top/haproxy.log /var/log/nginx/error.log /var/log/apache2/error.log /var/log/dovecot.log");
+		diag(Story::read_file($_)) for glob("$top/$row->{service}*.log /var/log/nginx/error.log /var/log/apache2/error.log /var/log/dovecot.log /var/log/exim4/*log");
 		return;
 	}
-	$text = `timeout 300 $agent adopt $row->{words} --service $row->{service} --apply -c $dir/agent.conf 2>&1`;
+	$text = `timeout 300 $agent adopt $row->{words} --apply -c $dir/agent.conf 2>&1`;
 	is($? >> 8, $row->{exit} // 0, "$what: adopt --apply") or diag($text);
 	like($text, $row->{told}, "$what: it tells") if $row->{told};
 	my $after = sub { my ($e) = @_; $e->[3] =~ /^new|before$/ ? $print{$installed} : $e->[3] eq 'same' ? $before{"@$e"} : '' };
@@ -165,9 +168,9 @@ sub judge {
 }
 
 for my $row (@rows) {
-	$row->{words} //= '';
+	$row->{words} //= "--service $row->{service}";
 	judge($row);
-	stop_server($row->{service});
+	Servers::stop($story, $row);
 }
 $story->ends_clean;
 done_testing();
