@@ -70,8 +70,13 @@ $m->does('certsync import mail.domain.pl --key /etc/first.key --chain /etc/first
 # ---- an adopt that fails and takes the service with it ----
 
 my $nginx_conf = $m->said('cat /etc/nginx/nginx.conf') . "\n";
-$m->put('/etc/nginx/nginx.conf', $nginx_conf =~ s{\n\}\n\z}{\n\tserver { listen 127.0.0.1:8444 ssl; ssl_certificate /etc/first.crt; ssl_certificate_key /etc/first.key; }\n}\n}r);
-$m->put('/usr/local/sbin/ends-nginx', qq{#!/bin/sh\n[ "\$1" != reload ] || { systemctl stop nginx; exit 1; }\nexec /usr/lib/certsync/hooks/nginx "\$@"\n});
+my $more = 'server { listen 127.0.0.1:8444 ssl; ssl_certificate /etc/first.crt; ssl_certificate_key /etc/first.key; }';
+$m->put('/etc/nginx/nginx.conf', $nginx_conf =~ s|\}\n\z|\t$more\n}\n|r);
+$m->put('/usr/local/sbin/ends-nginx', <<'HOOK');
+#!/bin/sh
+[ "$1" != reload ] || { systemctl stop nginx; exit 1; }
+exec /usr/lib/certsync/hooks/nginx "$@"
+HOOK
 $m->does('chmod 755 /usr/local/sbin/ends-nginx && systemctl reload nginx && cp -p /etc/certsync/agent.conf /root/good', 'nginx has a port with a certificate of its own');
 $m->does(q(sed -i 's|service "nginx" {|& hook = "/usr/local/sbin/ends-nginx"|' /etc/certsync/agent.conf), '  and a hook that stops it');
 my ($failed, $said) = $m->shell('certsync-agent adopt --apply 2>&1');
