@@ -227,6 +227,31 @@ static void each_its_own(void **state)
 	agent_config_free(config);
 }
 
+/* What stands in one place changes together, and each that stays is told for its own reason. */
+static void in_one_place(void **state)
+{
+	const struct scratch *s = *state;
+	auto_found struct found found = {0};
+	auto_plan struct plan plan = {0};
+	install(s, "mail.domain.pl", "DNS:mail.domain.pl", 1, false);
+	put_pem(s, "mail.pem", "DNS:mail.domain.pl", "ecdsa-p256", false);
+	put_pem(s, "www.pem", "DNS:www.domain.pl", "ecdsa-p256", false);
+	put_pem(s, "shop.pem", "DNS:shop.domain.pl", "ecdsa-p256", false);
+	struct agent_config *config = configure(s, SECTION("mail.domain.pl", "nginx"));
+	nginx_of(s, "mail www shop", true, &found);
+	make(config, nobody, &found, &plan);
+	assert_int_equal(plan.changed, 0);
+	assert_int_equal(plan.edit.count, 0);
+	auto_free char *joint =
+		mem_printf("mail.pem: left: changes only together with %s/www.pem, which is left: is for "
+			   "www.domain.pl, and mail.domain.pl does not cover that",
+			s->path);
+	assert_true(tells(&plan, joint));
+	assert_true(tells(&plan, "www.pem: left: is for www.domain.pl, and"));
+	assert_true(tells(&plan, "shop.pem: left: is for shop.domain.pl, and"));
+	agent_config_free(config);
+}
+
 /* When two kinds of key stand in one place, each gets the file of its kind, in whatever order; one alone gets the
  * first. */
 static void pairs(void **state)
@@ -383,6 +408,7 @@ int main(void)
 		STORY(nothing_installed),
 		STORY(no_section),
 		STORY(each_its_own),
+		STORY(in_one_place),
 		STORY(pairs),
 		STORY(copies),
 		STORY(copies_shared),

@@ -115,6 +115,7 @@ struct group {
 	int number;
 	const struct plan_certificate *certificate; /* what it gets */
 	size_t presents;                            /* how many certificates it names */
+	const struct found_use *stuck;              /* the certificate for which it gets none */
 };
 
 static const struct agent_service *section_of(const struct agent_certificate *c, const char *service)
@@ -194,19 +195,24 @@ static const struct plan_certificate *choose(
 	return NULL;
 }
 
+static const struct plan_certificate *choose_for(const struct group *g, const struct found_use *u, struct error *err)
+{
+	auto_present struct present present = {0};
+	struct error unread;
+	bool known = present_read(u->path, &present, &unread) == 0;
+	bool gone = !known && !strpbrk(u->path, " \t\n,") && access(u->path, F_OK) < 0 && errno == ENOENT;
+	return choose(g, known ? &present : NULL, known || gone ? NULL : unread.message, err);
+}
+
 /* Chooses what each certificate of the group may be replaced by; it has to be the same one for all. */
 static int choose_all(struct group *g, struct error *err)
 {
 	for (size_t i = 0; i < g->found->use_count; i++) {
 		const struct found_use *u = &g->found->uses[i];
-		auto_present struct present present = {0};
-		struct error unread;
 		if (!is_of(g, u) || !found_presents(u))
 			continue;
-		bool known = present_read(u->path, &present, &unread) == 0;
-		bool gone = !known && !strpbrk(u->path, " \t\n,") && access(u->path, F_OK) < 0 && errno == ENOENT;
-		const struct plan_certificate *c =
-			choose(g, known ? &present : NULL, known || gone ? NULL : unread.message, err);
+		g->stuck = u;
+		const struct plan_certificate *c = choose_for(g, u, err);
 		if (!c)
 			return -1;
 		if (g->certificate && g->certificate != c)
@@ -215,6 +221,7 @@ static int choose_all(struct group *g, struct error *err)
 		g->certificate = c;
 		g->presents++;
 	}
+	g->stuck = NULL;
 	return 0;
 }
 
@@ -417,11 +424,32 @@ static void remember(struct group *g, const struct plan_certificate *instead, bo
 	}
 }
 
+/* Says for each certificate of a group why it stays: for itself, or for another one that is named by the same lines. */
+static void tell_left(struct group *g, const char *why)
+{
+	for (size_t i = 0; i < g->found->use_count; i++) {
+		const struct found_use *u = &g->found->uses[i];
+		struct error own;
+		if (!is_of(g, u) || !found_presents(u))
+			continue;
+		if (u == g->stuck || !choose_for(g, u, &own)) {
+			tell(g, u, "left", u == g->stuck ? why : own.message);
+			continue;
+		}
+		auto_free char *joint =
+			mem_printf("changes only together with %s, which is left: %s", g->stuck->path, why);
+		tell(g, u, "left", joint);
+	}
+}
+
 /* Leaves the group as it is; it goes on presenting what it presents now. */
 static void leave(struct group *g, const char *why)
 {
 	g->plan->left++;
-	tell(g, first_of(g), "left", why);
+	if (g->stuck)
+		tell_left(g, why);
+	else
+		tell(g, first_of(g), "left", why);
 	remember(g, NULL, false);
 }
 
