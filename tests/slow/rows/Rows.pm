@@ -10,12 +10,13 @@ use HaproxyRows;
 use EximRows;
 use CourierRows;
 use FileRows;
+use ForeignRows;
 
 # Each row is {service, title, files => {NAME => text, or \target of a link}, at => [expectations]} and, where it needs
 # them, run (commands before the start), configs (of HAProxy), words (of adopt), services (of
 # agent.conf), servers (of Courier), told, exit.
 sub all {
-	return (NginxRows::rows(), ApacheRows::rows(), DovecotRows::rows(), PostfixRows::rows(), HaproxyRows::rows(), EximRows::rows(), CourierRows::rows(), FileRows::rows());
+	return (NginxRows::rows(), ApacheRows::rows(), DovecotRows::rows(), PostfixRows::rows(), HaproxyRows::rows(), EximRows::rows(), CourierRows::rows(), FileRows::rows(), ForeignRows::rows());
 }
 
 1;
