@@ -141,7 +141,7 @@ static void by_names(void **state)
 	assert_int_equal(kept(&plan), 2);
 	assert_true(tells(&plan, "is for mail.domain.pl, www.domain.pl, and mail.domain.pl does not cover that"));
 	assert_true(tells(&plan, "self-signed, for debian: name the certificate"));
-	assert_true(tells(&plan, "missing.pem: No such file"));
+	assert_true(tells(&plan, "missing.pem: left: there is no such file"));
 	auto_free char *line = mem_printf("server {ssl_certificate %s/etc/live/mail.domain.pl/combined.pem; "
 					  "ssl_certificate_key %s/etc/live/mail.domain.pl/combined.pem;\n}\nserver "
 					  "{ssl_certificate %s/more.pem;",
