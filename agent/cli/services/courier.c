@@ -183,13 +183,15 @@ static bool is_listening(const struct listening *l, const char *list)
 static void add_server(
 	struct found_service *s, const struct listening *l, const struct server *v, char *const values[VALUES])
 {
-	bool started = is_yes(values[START]) || is_listening(l, values[PORT]);
+	bool listens = is_listening(l, values[PORT]), started = listens || is_yes(values[START]);
 	const char *certificate = values[CERTIFICATE];
 	if (!started || !is_yes(values[OFFER]) || !certificate[0])
 		return;
 	if (certificate[0] != '/' || access(certificate, F_OK) < 0) {
-		found_note(s, "%s: TLS_CERTFILE = %s is %s, so that it offers no TLS", v->name, certificate,
-			certificate[0] == '/' ? "not there" : "no absolute path");
+		/* Of one that does not run there is nothing to say. */
+		if (listens)
+			found_note(s, "%s: TLS_CERTFILE = %s is %s, so that it offers no TLS", v->name, certificate,
+				certificate[0] == '/' ? "not there" : "no absolute path");
 		return;
 	}
 	add_ports(s, values[PORT], v->protocol);
