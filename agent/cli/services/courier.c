@@ -108,15 +108,18 @@ static bool is_below(const char *name, const char *domain)
 	return len > end && name[len - end - 1] == '.' && strcasecmp(name + len - end, domain) == 0;
 }
 
-/* Returns whether a client that asks for this name, or for one below it, is given what has this suffix. */
-static bool is_name_of(const char *name, const char *suffix)
+/* Says whether a client that asks for this name, or for one below it, is given what has this suffix. Only the suffix
+ * itself is asked for, since a server of Courier's takes few connections at once. */
+static void ask_for(struct found_service *s, const char *name, const char *suffix, bool *asked)
 {
-	return name_covers(name, suffix) || is_below(name, suffix);
+	if (name_covers(name, suffix))
+		found_name(s, suffix);
+	*asked = *asked || name_covers(name, suffix) || is_below(name, suffix);
 }
 
 /* Returns whether clients are given FILE.SUFFIX before FILE: at an address of this host, or when they ask for a name of
  * either certificate or of agent.conf. What somebody has put aside as FILE.bak is none of these. */
-static bool is_asked_for(const struct found_service *s, const char *suffix, const char *file, const char *path)
+static bool is_asked_for(struct found_service *s, const char *suffix, const char *file, const char *path)
 {
 	struct error ignored;
 	const char *const files[] = {path, file};
@@ -125,10 +128,10 @@ static bool is_asked_for(const struct found_service *s, const char *suffix, cons
 		auto_present struct present p = {0};
 		bool known = present_read(files[i], &p, &ignored) == 0;
 		for (size_t k = 0; known && k < p.name_count; k++)
-			asked = asked || is_name_of(p.names[k], suffix);
+			ask_for(s, p.names[k], suffix, &asked);
 	}
 	for (size_t i = 0; s->config && strchr(suffix, '.') && i < s->config->certificate_count; i++)
-		asked = asked || is_name_of(s->config->certificates[i].name, suffix);
+		ask_for(s, s->config->certificates[i].name, suffix, &asked);
 	return asked;
 }
 
@@ -156,7 +159,6 @@ static void add_before(struct found_service *s, const char *certificate, const c
 		auto_free char *own = mem_printf("%s.%s", key, suffix);
 		if (!is_asked_for(s, suffix, certificate, path))
 			continue;
-		found_name(s, suffix);
 		if (one || (!is_address(suffix) && access(own, F_OK) < 0))
 			add_pair(s, path, "");
 		else
