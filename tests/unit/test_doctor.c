@@ -102,7 +102,8 @@ static void all_together_make_one_file(void **state)
 	assert_int_equal(sshd_drop_in(&v, &wish, "", &offered), 0);
 	assert_non_null(strstr(buf_text(&offered), "\n#PerSourcePenaltyExemptList 192.0.2.0/24\nMatch User"));
 	assert_int_equal(sshd_drop_in(&v, &wish, "PerSourcePenaltyExemptList 10.0.0.0/8\n", &kept), 0);
-	assert_ptr_equal(strstr(buf_text(&kept), "PerSourcePenaltyExemptList 10.0.0.0/8\n# certsync: "), buf_text(&kept));
+	assert_ptr_equal(
+		strstr(buf_text(&kept), "PerSourcePenaltyExemptList 10.0.0.0/8\n# certsync: "), buf_text(&kept));
 	assert_null(strstr(buf_text(&kept), "#PerSourcePenaltyExemptList"));
 }
 

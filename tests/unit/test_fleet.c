@@ -109,8 +109,7 @@ static void one_that_is_whole_is_gone_on_with(void **state)
 }
 
 #define SERVED(revision) \
-	"\"served\":{\"revision\":\"" revision \
-	"\",\"digest\":\"\",\"fingerprint\":" \
+	"\"served\":{\"revision\":\"" revision "\",\"digest\":\"\",\"fingerprint\":" \
 	"\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"not_before\":4,\"not_after\":8}"
 
 static void what_was_served_before_is_known_of_another_revision_too(void **state)
