@@ -537,6 +537,9 @@ static void step_activate(struct root_certificate *k, const struct request *requ
 	}
 	const struct content entry = again ? j->pending : j->staged;
 	k->adopt_lock = k->adopt_lock < 0 ? adopt_lock_share(k->root_state) : k->adopt_lock;
+	/* One may have begun just now. */
+	if (k->adopt_lock < 0 && must_wait(k, reply))
+		return;
 	if (journal_pending(k, &entry, request->timeout, &err) < 0)
 		refuse(k, reply, "activate", &err);
 	else if (root_certificate_place(k, &j->pending, ROOT_CERTIFICATE_STRICT, &err) < 0)

@@ -93,6 +93,7 @@ static void print_others(const struct plan *plan, const struct found *found)
 		auto_free char *line = others_line(look);
 		printf("%s\n", line);
 	}
+	fputs(buf_text(&others.unasked), stdout);
 	if (others.left_out)
 		printf("%zu more programs listen, and were not looked at\n", others.left_out);
 }

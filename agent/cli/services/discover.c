@@ -288,6 +288,8 @@ static void put_others(const struct found *known, const struct listening *l, con
 		if (line)
 			buf_addf(out, "# %s\n", line);
 	}
+	for (const char *at = buf_text(&others.unasked), *end; (end = strchr(at, '\n')); at = end + 1)
+		buf_addf(out, "# %.*s\n", (int)(end - at), at);
 	if (others.left_out)
 		buf_addf(out, "# %zu more programs listen, and were not looked at\n", others.left_out);
 }

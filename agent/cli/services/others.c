@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Programs for which there is a hook, though their configuration is not read here. */
 static const struct hooked {
@@ -27,6 +28,7 @@ static const struct hooked *hook_of(const char *program)
 void others_release(struct others *o)
 {
 	served_release(&o->served);
+	buf_release(&o->unasked);
 	found_release(&o->programs);
 }
 
@@ -48,16 +50,34 @@ static void add_program(struct others *o, const struct listening *l, const char 
 {
 	const struct hooked *h = hook_of(program);
 	struct found_service *s = &o->programs.services[o->programs.count++];
-	*s = (struct found_service){.name = program, .program = mem_strdup(program), .anybodys = true};
+	/* Root, who may have keys in memory, speaks to nobody but root's own programs. */
+	*s = (struct found_service){.name = program, .program = mem_strdup(program), .anybodys = geteuid() != 0};
 	for (size_t i = 0; h && h->protocol && i < l->count; i++)
 		if (strcmp(l->list[i].program, program) == 0)
 			found_port(s, "", l->list[i].port, h->protocol, false);
 }
 
+/* Adds a line for a port of somebody else's program for which there is a hook. */
+static void tell_unasked(struct buf *out, const struct listening *l, size_t i)
+{
+	const struct listening_socket *socket = &l->list[i];
+	const struct hooked *h = socket->roots ? NULL : hook_of(socket->program);
+	for (size_t k = 0; h && k < i; k++)
+		if (strcmp(l->list[k].program, socket->program) == 0 && l->list[k].port == socket->port)
+			return;
+	if (h)
+		buf_addf(out,
+			"port %u (%s) is not root's, so root does not ask what it serves (certsync-agent check does): if it "
+			"is TLS, service \"%s\" in agent.conf has a hook, and writes with `file` what it reads "
+			"(certsync-agent.conf(5), HOOKS)\n",
+			socket->port, socket->program, h->hook);
+}
+
 void others_look(const struct found *known, const struct listening *l, const char *const *names, struct others *ret)
 {
 	struct error ignored;
-	*ret = (struct others){.programs.services = mem_array(OTHERS_MAX, sizeof(struct found_service))};
+	*ret = (struct others){.unasked = BUF_INIT(64 * 1024),
+		.programs.services = mem_array(OTHERS_MAX, sizeof(struct found_service))};
 	for (size_t i = 0; i < l->count; i++) {
 		const char *program = l->list[i].program;
 		if (is_passed_over(program) || is_known(known, program) || is_known(&ret->programs, program))
@@ -67,6 +87,8 @@ void others_look(const struct found *known, const struct listening *l, const cha
 		else
 			add_program(ret, l, program);
 	}
+	for (size_t i = 0; geteuid() == 0 && i < l->count; i++)
+		tell_unasked(&ret->unasked, l, i);
 	if (served_find(&ret->programs, l, names, OTHERS_SECONDS, &ret->served, &ignored) == 0)
 		served_look_at(&ret->served, OTHERS_SECONDS, &ignored);
 }

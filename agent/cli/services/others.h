@@ -10,7 +10,8 @@
 struct others {
 	struct found programs;
 	struct served served;
-	size_t left_out; /* more programs than OTHERS_MAX */
+	struct buf unasked; /* lines about ports of others than root, whom root does not ask */
+	size_t left_out;    /* more programs than OTHERS_MAX */
 };
 
 enum { OTHERS_MAX = 64, OTHERS_SECONDS = 3 };

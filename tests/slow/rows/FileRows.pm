@@ -49,13 +49,13 @@ sub rows {
 				'mariadb.conf.d/99-tls.cnf' => "# ours\n[mysqld]\nloose_ssl_cert = \"$tls{mariadb}/mail.crt\"  # here\n\tloose-ssl-key=$tls{mariadb}/mail.key\n[client]\nssl-cert = /never\n"}, ['3306 mail.domain.pl new']),
 		row('mariadb', 'a directory of its own', {'mariadb.conf.d/99-more.cnf' => "!includedir /etc/mysql/more.d\n", 'more.d/tls.cnf' => "[mariadb]\n$maria"}, ['3306 mail.domain.pl new']),
 		row('mariadb', 'nothing of it is written', {'mariadb.conf.d/99-tls.cnf' => "[mysqld]\n" . options("ssl-cert = $tls{mariadb}/old.crt\nssl-key = $tls{mariadb}/old.key")}, ['3306 mail.domain.pl same'],
-			told => qr/127\.0\.0\.1:3306 \((mariadbd|mysqld)\) serves TLS, for mail\.domain\.pl, imap\.domain\.pl: adopt does not read its configuration: service "mariadb"/),
+			told => qr/^port 3306 \((mariadbd|mysqld)\) is not root's, so root does not ask what it serves .*: if it is TLS, service "mariadb" in agent\.conf has a hook/m),
 		row('postgresql', 'one pair', cluster($pair), ['5432 mail.domain.pl new']),
 		row('postgresql', 'an included file, and what is not there', cluster("ssl_cert_file = '/never'\ninclude = 'tls.inc'\ninclude_if_exists 'none.inc'\n", 'tls.inc' => $pair), ['5432 mail.domain.pl new']),
 		row('postgresql', 'a directory, comments, no quotes', cluster("include_dir 'conf.d'\n", 'conf.d/10-tls.conf' => "# ssl = off\nSSL true # it's on\nssl_cert_file '$tls{postgresql}/mail.crt'\nssl_key_file = '$tls{postgresql}/mail.key' # '\n"),
 			['5432 mail.domain.pl new']),
 		row('postgresql', 'nothing of it is written', cluster("ssl = on\nssl_cert_file = '$tls{postgresql}/old.crt'\nssl_key_file = '$tls{postgresql}/old.key'\n"), ['5432 mail.domain.pl same'],
-			told => qr/127\.0\.0\.1:5432 \(postgres\) serves TLS, for mail\.domain\.pl, imap\.domain\.pl: adopt does not read its configuration: service "postgresql"/),
+			told => qr/^port 5432 \(postgres\) is not root's, so root does not ask what it serves .*: if it is TLS, service "postgresql" in agent\.conf has a hook/m),
 	);
 }
 
