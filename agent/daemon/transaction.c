@@ -496,7 +496,7 @@ void transaction_fetched(struct transaction *t, const uint8_t *bundle, size_t le
 
 static void take_stopped(struct transaction *t, const struct reply *r)
 {
-	const char *stopped[REQUEST_SERVICES_MAX];
+	const char *stopped[REQUEST_SERVICES_MAX] = {NULL};
 	for (size_t i = 0; i < r->stopped_count; i++)
 		stopped[i] = r->stopped[i];
 	t->stopped = r->stopped_count > 0;

@@ -33,7 +33,7 @@ static int do_find(struct operations *o, const struct keys_request *r, struct bu
 
 static int do_csr(struct operations *o, const struct keys_request *r, struct buf *out, struct error *err)
 {
-	const char *names[KEYS_NAMES_MAX];
+	const char *names[KEYS_NAMES_MAX] = {NULL};
 	const struct vault_key *k = vault_find(o->vault, KEYS_LEAF, r->id, err);
 	for (size_t i = 0; i < r->name_count; i++)
 		names[i] = r->names[i];

@@ -80,7 +80,7 @@ int buf_addf(struct buf *b, const char *fmt, ...)
 
 static int put_big_endian(struct buf *b, uint64_t value, size_t size)
 {
-	uint8_t bytes[8];
+	uint8_t bytes[8] = {0};
 	for (size_t i = 0; i < size; i++)
 		bytes[i] = (uint8_t)(value >> (8 * (size - 1 - i)));
 	return buf_add(b, bytes, size);
