@@ -1,6 +1,7 @@
 /* Configuration files of services, whose kind the first byte gives: every place that is found lies in its file, and is
  * found again when the file is read again. */
 #include "agent/cli/services/find.h"
+#include "agent/cli/services/mariadb.h"
 #include "agent/cli/services/tokens.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -46,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	auto_buf struct buf text = BUF_INIT(1024 * 1024);
 	if (buf_add(&text, data + 1, size - 1) == 0)
 		dovecot_ports(&first, buf_text(&text));
+	auto_mariadb struct mariadb options = {0};
+	mariadb_scan(buf_text(&text), false, &options);
 	found_service_release(&first);
 	return 0;
 }

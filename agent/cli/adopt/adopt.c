@@ -14,7 +14,8 @@
 enum { FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option adopt_options[] = {
-	{"--service", "SERVICE", "look at this one alone: haproxy nginx apache2 dovecot postfix exim4 courier"},
+	{"--service", "SERVICE",
+		"look at this one alone: haproxy nginx apache2 dovecot postfix exim4 courier mariadb postgresql"},
 	{"--apply", NULL, "change it: back up, test, reload, look at the ports; put all back when anything fails"},
 	{NULL, NULL, NULL},
 };
@@ -83,7 +84,7 @@ static void print_others(const struct plan *plan, const struct found *found)
 	auto_free const char **names = mem_array(plan->certificate_count + 1, sizeof(*names));
 	for (size_t i = 0; i < plan->certificate_count; i++)
 		names[i] = plan->certificates[i].certificate->name;
-	listening_read(&listening);
+	found_listening(found, &listening);
 	others_look(found, &listening, names, &others);
 	for (size_t i = 0; i < others.served.count; i++) {
 		const struct served_look *look = &others.served.list[i];

@@ -300,7 +300,7 @@ static void print_backups(const struct adopt_journal *j)
 static void prepare_revivals(struct apply *a)
 {
 	auto_listening struct listening now;
-	listening_read(&now);
+	found_listening(a->found, &now);
 	for (size_t i = 0; i < a->plan->target_count; i++)
 		for (size_t k = 0; k < a->found->count; k++)
 			if (strcmp(a->found->services[k].name, a->plan->targets[i].service->name) == 0)

@@ -212,6 +212,8 @@ static int choose_all(struct group *g, struct error *err)
 		if (!is_of(g, u) || !found_presents(u))
 			continue;
 		g->stuck = u;
+		if (u->role == FOUND_COPY && plan_copy_check_place(g->found->name, u, err) < 0)
+			return -1;
 		const struct plan_certificate *c = choose_for(g, u, err);
 		if (!c)
 			return -1;
@@ -583,8 +585,8 @@ int plan_make(const struct agent_config *config, const char *const *names, const
 	if (service && !any)
 		return error_set(err, ERROR_USAGE,
 			"--service %s: no such service is installed here: haproxy, nginx, apache2, dovecot, "
-			"postfix, exim4 "
-			"and courier are known",
+			"postfix, exim4, "
+			"courier, mariadb and postgresql are known",
 			service);
 	return edit_finish(&ret->edit, err);
 }

@@ -1,4 +1,5 @@
 #include "agent/cli/adopt/plan_copy.h"
+#include "agent/cli/services/find.h"
 #include "lib/config/syntax.h"
 #include "lib/core/mem.h"
 
@@ -111,10 +112,22 @@ static int make_section(const struct agent_config *config, const char *certifica
 	return 0;
 }
 
+int plan_copy_check_place(const char *service, const struct found_use *use, struct error *err)
+{
+	if (!find_is_shared(use->path))
+		return 0;
+	return error_set(err, ERROR_USAGE,
+		"belongs to Debian's package ssl-cert, and other programs name it, too: point the service at files of its "
+		"own, and write those by `file` in service \"%s\" of agent.conf (certsync-agent.conf(5), HOOKS)",
+		service);
+}
+
 int plan_copy_check(const struct agent_config *config, const struct plan_certificate *certificate, const char *service,
 	const struct found_use *use, struct error *err)
 {
 	struct section section = {0};
+	if (plan_copy_check_place(service, use, err) < 0)
+		return -1;
 	int result = make_section(config, certificate->certificate->name, service, use, &section, err);
 	free(section.text);
 	return result;

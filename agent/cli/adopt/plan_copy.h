@@ -8,6 +8,8 @@
 
 /* Returns whether agent.conf has a section for the file. */
 bool plan_copy_is_done(const struct agent_config *config, const char *path);
+/* Refuses a file that packages share, whatever is to be written there. */
+int plan_copy_check_place(const char *service, const struct found_use *use, struct error *err);
 /* Returns 0 when this can be done, and plans nothing. */
 int plan_copy_check(const struct agent_config *config, const struct plan_certificate *certificate, const char *service,
 	const struct found_use *use, struct error *err);

@@ -107,9 +107,10 @@ static void from_process(struct revival *r, int process, pid_t pid)
 void revival_prepare(const struct found_service *s, const struct listening *l, struct revival *ret)
 {
 	pid_t pid = 0;
-	*ret = (struct revival){.service = s->name, .program = mem_strdup(s->program ? s->program : "")};
+	*ret = (struct revival){
+		.service = s->name, .program = mem_strdup(s->program ? s->program : ""), .user = s->user};
 	for (size_t i = 0; i < l->count && pid == 0; i++)
-		if (l->list[i].roots && strcmp(l->list[i].program, ret->program) == 0)
+		if (l->list[i].believed && strcmp(l->list[i].program, ret->program) == 0)
 			pid = l->list[i].pid;
 	auto_close int process = pid ? process_open(pid) : -1;
 	auto_free char *unit = process >= 0 ? unit_of(process, ret->program) : NULL;
@@ -126,8 +127,9 @@ bool revival_runs(const struct revival *r)
 {
 	auto_listening struct listening now;
 	listening_read(&now);
+	(void)listening_believe(&now, r->program, r->user);
 	for (size_t i = 0; i < now.count; i++)
-		if (now.list[i].roots && strcmp(now.list[i].program, r->program) == 0)
+		if (now.list[i].believed && strcmp(now.list[i].program, r->program) == 0)
 			return true;
 	return false;
 }

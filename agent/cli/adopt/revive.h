@@ -13,6 +13,7 @@
 struct revival {
 	const char *service; /* borrowed */
 	char *program;       /* owned */
+	uid_t user;          /* of the found service */
 	char **words;        /* the command, owned, ended by NULL; NULL: not known */
 };
 

@@ -57,7 +57,7 @@ int sight_first(const struct agent_config *config, const struct plan *plan, stru
 	auto_free const char **names = names_of(plan);
 	auto_progress struct progress *progress = progress_new("looking at what is served");
 	*ret = (struct sight){0};
-	listening_read(&listening);
+	found_listening(found, &listening);
 	if (served_find(found, &listening, names, config->probe_timeout, &ret->served, err) < 0)
 		return -1;
 	ret->promised = mem_array(ret->served.count + 1, sizeof(struct plan_target *));

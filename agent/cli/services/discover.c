@@ -22,14 +22,17 @@
 static const struct kind {
 	const char *name, *program, *tool, *other, *directory; /* program: of its listening process */
 	int (*find)(struct found_service *s, struct error *err);
+	bool own_user; /* opens its ports: that it runs is known only when it has been looked at */
 } kinds[] = {
-	{"haproxy", "haproxy", "haproxy", NULL, NULL, find_haproxy},
-	{"nginx", "nginx", "nginx", NULL, NULL, find_nginx},
-	{"apache2", "apache2", "apache2ctl", NULL, NULL, find_apache},
-	{"dovecot", "dovecot", "doveconf", NULL, NULL, find_dovecot},
-	{"postfix", "master", "postconf", NULL, NULL, find_postfix},
-	{"exim4", "exim4", "exim4", "exim", NULL, find_exim},
-	{"courier", "couriertcpd", NULL, NULL, "/etc/courier", find_courier},
+	{"haproxy", "haproxy", "haproxy", NULL, NULL, find_haproxy, false},
+	{"nginx", "nginx", "nginx", NULL, NULL, find_nginx, false},
+	{"apache2", "apache2", "apache2ctl", NULL, NULL, find_apache, false},
+	{"dovecot", "dovecot", "doveconf", NULL, NULL, find_dovecot, false},
+	{"postfix", "master", "postconf", NULL, NULL, find_postfix, false},
+	{"exim4", "exim4", "exim4", "exim", NULL, find_exim, false},
+	{"courier", "couriertcpd", NULL, NULL, "/etc/courier", find_courier, false},
+	{"mariadb", "mariadbd", "mariadbd", NULL, NULL, find_mariadb, true},
+	{"postgresql", "postgres", NULL, NULL, "/etc/postgresql", find_postgresql, true},
 };
 
 static bool is_installed(const struct kind *k)
@@ -39,8 +42,8 @@ static bool is_installed(const struct kind *k)
 	return tool_exists(k->tool) || (k->other && tool_exists(k->other));
 }
 
-static void look(const struct kind *k, const struct listening *listening, const struct agent_config *config,
-	struct found_service *s)
+static void look(
+	const struct kind *k, struct listening *listening, const struct agent_config *config, struct found_service *s)
 {
 	struct error err;
 	s->name = k->name;
@@ -50,18 +53,26 @@ static void look(const struct kind *k, const struct listening *listening, const 
 		s->failed = true;
 	}
 	found_settle(s);
-	s->running = listening_runs(listening, s->program);
+	bool told = !s->user || listening_believe(listening, s->program, s->user);
+	if (!told)
+		found_note(s, "it runs as user %u, which may be a person's, so nobody is asked what it serves",
+			(unsigned)s->user);
+	s->running = listening_runs(listening, s->program) ? 1 : told ? 0 : -1;
 }
 
-/* Looks at the service `only`, and at each other one that runs; with NULL at all. */
+static bool is_wanted(const struct kind *k, const struct listening *listening, const char *only)
+{
+	return !only || strcmp(k->name, only) == 0 || k->own_user || listening_runs(listening, k->program) ||
+		(k->other && listening_runs(listening, k->other));
+}
+
+/* Looks at the service `only`, and at each other one that runs or could; with NULL at all. */
 static void look_at_all(
-	const struct listening *listening, const struct agent_config *config, const char *only, struct found *ret)
+	struct listening *listening, const struct agent_config *config, const char *only, struct found *ret)
 {
 	*ret = (struct found){.services = mem_array(COUNT(kinds), sizeof(*ret->services))};
 	for (size_t i = 0; i < COUNT(kinds); i++)
-		if (is_installed(&kinds[i]) &&
-			(!only || strcmp(kinds[i].name, only) == 0 || listening_runs(listening, kinds[i].program) ||
-				(kinds[i].other && listening_runs(listening, kinds[i].other))))
+		if (is_installed(&kinds[i]) && is_wanted(&kinds[i], listening, only))
 			look(&kinds[i], listening, config, &ret->services[ret->count++]);
 }
 
@@ -80,7 +91,7 @@ static char *endpoint_of(const struct listening *l, const struct found_service *
 	char address[LISTENING_ADDRESS_MAX + 2];
 	struct endpoint ignored;
 	struct error err;
-	if (s->running) {
+	if (s->running > 0) {
 		if (!listening_find(l, s->program, p->address, p->port, address))
 			return NULL;
 		return found_endpoint(address, p);

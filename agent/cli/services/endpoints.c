@@ -31,6 +31,14 @@ char *found_endpoint(const char *address, const struct found_port *p)
 	return say ? said : plain;
 }
 
+void found_listening(const struct found *f, struct listening *ret)
+{
+	listening_read(ret);
+	for (size_t i = 0; i < f->count; i++)
+		if (f->services[i].user)
+			(void)listening_believe(ret, f->services[i].program, f->services[i].user);
+}
+
 /* ---- the addresses of this node ---- */
 
 struct locals {
@@ -133,6 +141,10 @@ static void add_socket(const struct found_service *s, const struct listening *l,
 {
 	struct locals at;
 	addresses_of(l, socket, &at);
+	/* A database has one certificate for all addresses, and MariaDB blocks one, but not loopback, where handshakes
+	 * fail: those of clients that take the other kind of key. */
+	if (s->user && at.count)
+		at.count = 1;
 	for (size_t i = 0; i < at.count; i++) {
 		const struct found_port *p = port_at(s, at.list[i], socket->port);
 		const struct found_port unknown = {.port = socket->port};
@@ -150,7 +162,7 @@ void endpoints_find(const struct found_service *s, const struct listening *l, st
 	*ret = (struct endpoints_found){0};
 	for (size_t i = 0; i < l->count; i++) {
 		const struct listening_socket *socket = &l->list[i];
-		if ((socket->roots || s->anybodys) &&
+		if ((socket->believed || s->anybodys) &&
 			((!socket->program[0] && !s->anybodys) ||
 				(s->program && strcmp(socket->program, s->program) == 0)))
 			add_socket(s, l, socket, ret);

@@ -11,6 +11,9 @@
 /* Returns an endpoint as in agent.conf, with the protocol only where the port does not say it. The caller frees it. */
 char *found_endpoint(const char *address, const struct found_port *p);
 
+/* Reads who listens, and believes each service's own user. */
+void found_listening(const struct found *f, struct listening *ret);
+
 struct endpoint_found {
 	char text[ENDPOINT_TEXT_MAX];
 	bool explained; /* by its configuration */

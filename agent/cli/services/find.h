@@ -7,6 +7,7 @@
 #include "agent/cli/services/found.h"
 #include "lib/core/buf.h"
 #include "lib/core/error.h"
+#include "lib/core/proc.h"
 
 enum { FIND_FILE_MAX = 4 * 1024 * 1024, FIND_FILES_MAX = 4096 };
 
@@ -18,6 +19,8 @@ int find_nginx(struct found_service *s, struct error *err);
 int find_apache(struct found_service *s, struct error *err);
 int find_exim(struct found_service *s, struct error *err);
 int find_courier(struct found_service *s, struct error *err);
+int find_mariadb(struct found_service *s, struct error *err);
+int find_postgresql(struct found_service *s, struct error *err);
 
 /* Returns a value of postconf, expanded, or NULL when there is none. The caller frees it. */
 typedef char *postfix_value(const char *parameter, void *context);
@@ -50,6 +53,23 @@ int apache_scan(struct found_service *s, const struct apache_facts *facts, const
 /* Adds a file whose content is to be replaced, instead of the line that names it. Each path counts once: groups that
  * have one in common become one. */
 void find_copy(struct found_service *s, int group, const char *setting, const char *path, const char *content);
+/* A certificate and its key, which may be one file. Paths that are not absolute begin at `base`. */
+struct find_pair {
+	const char *certificate_setting, *certificate, *key_setting, *key, *base;
+	const struct proc_user *his; /* whose word names them; NULL: root's own */
+	const char *below;           /* the directory of his service's configuration */
+};
+/* Adds them as copies, in a group of their own. What a user other than root names counts only where nobody but he and
+ * root can change it, and where root, by writing it, does nothing that he could not do himself: in a directory of his,
+ * or below `below` where the file is his or root's with his group. Anything else is neither read nor written, but
+ * named. */
+void find_pair(struct found_service *s, const struct find_pair *pair);
+/* Returns whether it is the certificate or key of Debian's package ssl-cert, which any package may name. */
+bool find_is_shared(const char *path);
+/* Adds a port at each address of a list with commas: "*" and "0.0.0.0" stand for all, names are as they are. */
+void find_addresses(struct found_service *s, const char *list, uint16_t port, const char *protocol);
+/* Runs a tool as tool_run does, with this user's rights where we are root; NULL: as we are. */
+int find_run_as(const struct proc_user *user, const char *const *argv, struct buf *out, struct error *err);
 /* Reads a configuration file. */
 int find_read(const char *path, struct buf *out, struct error *err);
 

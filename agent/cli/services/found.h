@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* A port of its configuration. */
 struct found_port {
@@ -73,6 +74,7 @@ struct found_service {
 	bool anybodys; /* whoever opened its ports, which are looked at and no more */
 	int running;   /* 1, 0, -1 cannot be told */
 	char *program; /* of its listening process, as the kernel keeps it: "master" */
+	uid_t user;    /* who opens its ports, by what root knows (listening_believe); 0: root */
 };
 
 struct found {

@@ -46,7 +46,8 @@ static void add_line(struct listening *l, const char *line, bool v6)
 	if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %u %*s %lu", address, &port, &state, &uid,
 		    &s.inode) != 5)
 		return;
-	s.roots = uid == 0 || uid == geteuid();
+	s.uid = uid;
+	s.believed = uid == 0 || uid == geteuid();
 	if (state != STATE_LISTEN || strlen(address) != (v6 ? 32 : 8) || !read_address(address, v6, s.address))
 		return;
 	s.port = (uint16_t)port;
@@ -90,7 +91,7 @@ static bool name_sockets(struct listening *l, int process, pid_t pid, const char
 		for (size_t i = 0; i < l->count; i++) {
 			if (l->list[i].inode != inode)
 				continue;
-			roots = roots || l->list[i].roots;
+			roots = roots || l->list[i].believed;
 			if (is_better_known(&l->list[i]))
 				continue;
 			snprintf(l->list[i].program, sizeof(l->list[i].program), "%s", program);
@@ -118,6 +119,12 @@ static bool is_here(int process)
 	return a <= 0 || b <= 0 || (a == b && memcmp(own, other, (size_t)a) == 0);
 }
 
+static void add_program(struct listening *l, const char *program)
+{
+	l->programs = mem_grow(l->programs, l->program_count + 1, sizeof(*l->programs));
+	snprintf(l->programs[l->program_count++], LISTENING_PROGRAM_MAX, "%s", program);
+}
+
 static void read_process(struct listening *l, int proc, const char *pid)
 {
 	struct error ignored;
@@ -130,8 +137,7 @@ static void read_process(struct listening *l, int proc, const char *pid)
 	bool roots = name_sockets(l, process, (pid_t)strtol(pid, NULL, 10), program);
 	if (!roots && !is_believed(process, pid, program))
 		return;
-	l->programs = mem_grow(l->programs, l->program_count + 1, sizeof(*l->programs));
-	memcpy(l->programs[l->program_count++], program, sizeof(program));
+	add_program(l, program);
 }
 
 void listening_read(struct listening *ret)
@@ -146,6 +152,37 @@ void listening_read(struct listening *ret)
 			read_process(ret, dirfd(proc), entry->d_name);
 	if (proc)
 		closedir(proc);
+}
+
+/* One that has no port runs nevertheless. */
+static bool has_process(const char *program, uid_t user)
+{
+	struct process *list;
+	size_t count;
+	bool found = false;
+	process_list(program, &list, &count);
+	for (size_t i = 0; i < count && !found; i++) {
+		auto_close int process = list[i].one_user && list[i].uid == user ? process_open(list[i].pid) : -1;
+		found = process >= 0 && is_here(process) && process_is_ours(process) != PROCESS_NO;
+	}
+	free(list);
+	return found;
+}
+
+bool listening_believe(struct listening *l, const char *program, uid_t user)
+{
+	bool runs = false;
+	if (user == 0 || user >= LISTENING_PERSON)
+		return false;
+	for (size_t i = 0; i < l->count; i++) {
+		struct listening_socket *s = &l->list[i];
+		/* Who is not root sees no program. */
+		if (s->uid == user && (!s->program[0] || strcmp(s->program, program) == 0))
+			s->believed = runs = true;
+	}
+	if (runs || has_process(program, user))
+		add_program(l, program);
+	return true;
 }
 
 bool listening_runs(const struct listening *l, const char *program)
@@ -174,7 +211,7 @@ static const struct listening_socket *best(
 	const struct listening_socket *result = NULL;
 	for (size_t i = 0; i < l->count; i++) {
 		const struct listening_socket *s = &l->list[i];
-		if (s->port != port || !s->roots || (s->program[0] && strcmp(s->program, program) != 0))
+		if (s->port != port || !s->believed || (s->program[0] && strcmp(s->program, program) != 0))
 			continue;
 		if (address[0] && strcmp(s->address, address) == 0)
 			return s;

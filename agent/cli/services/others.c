@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Programs for which there is a hook, though their configuration is not read here. */
+/* Programs for which there is a hook, though their configuration is not read here, or not that of this process. */
 static const struct hooked {
 	const char *program, *hook;
 	const char *protocol; /* NULL: TLS at once, or what a guess shows */
@@ -61,7 +61,7 @@ static void add_program(struct others *o, const struct listening *l, const char 
 static void tell_unasked(struct buf *out, const struct listening *l, size_t i)
 {
 	const struct listening_socket *socket = &l->list[i];
-	const struct hooked *h = socket->roots ? NULL : hook_of(socket->program);
+	const struct hooked *h = socket->believed ? NULL : hook_of(socket->program);
 	for (size_t k = 0; h && k < i; k++)
 		if (strcmp(l->list[k].program, socket->program) == 0 && l->list[k].port == socket->port)
 			return;

@@ -10,13 +10,15 @@ use HaproxyRows;
 use EximRows;
 use CourierRows;
 use FileRows;
+use MariadbRows;
+use PostgresqlRows;
 use ForeignRows;
 
 # Each row is {service, title, files => {NAME => text, or \target of a link}, at => [expectations]} and, where it needs
 # them, run (commands before the start), configs (of HAProxy), words (of adopt), services (of
-# agent.conf), servers (of Courier), told, exit.
+# agent.conf), servers (of Courier), clusters (of PostgreSQL), told, exit.
 sub all {
-	return (NginxRows::rows(), ApacheRows::rows(), DovecotRows::rows(), PostfixRows::rows(), HaproxyRows::rows(), EximRows::rows(), CourierRows::rows(), FileRows::rows(), ForeignRows::rows());
+	return (NginxRows::rows(), ApacheRows::rows(), DovecotRows::rows(), PostfixRows::rows(), HaproxyRows::rows(), EximRows::rows(), CourierRows::rows(), FileRows::rows(), MariadbRows::rows(), PostgresqlRows::rows(), ForeignRows::rows());
 }
 
 1;

@@ -27,9 +27,14 @@ my %command = (
 	haproxy => sub { my ($row) = @_; return ('/usr/sbin/haproxy', '-W', map { ('-f', $_) } @{$row->{configs} // ['/etc/haproxy/haproxy.cfg']}) },
 	exim4 => sub { return qw(exim4 -bdf) },
 	stunnel => sub { return qw(stunnel4 /etc/stunnel/web.conf) },
-	mariadb => sub { return qw(mariadbd --user=mysql --pid-file=/run/mysqld/mysqld.pid) },
-	postgresql => sub { return ('setpriv', '--reuid=postgres', '--regid=postgres', '--clear-groups', "/usr/lib/postgresql/$postgres/bin/postgres", '-D', $cluster) },
+	# Who comes from an address for which it has no user at all gets no greeting.
+	mariadb => sub { return qw(mariadbd --user=mysql --pid-file=/run/mysqld/mysqld.pid --init-file=/etc/old/users.sql) },
 );
+
+sub cluster {
+	my ($name) = @_;
+	return ('setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', "/usr/lib/postgresql/$postgres/bin/postgres", '-D', "/etc/postgresql/$postgres/$name");
+}
 
 sub place { return $place{$_[0]} }
 
@@ -52,23 +57,27 @@ sub prepare {
 sub prepare_data {
 	my ($story, @services) = @_;
 	my %wanted = map { $_ => 1 } @services;
+	Story::write_file('/etc/old/users.sql', "CREATE USER IF NOT EXISTS app\@'192.0.2.%';\n", 0644) if $wanted{mariadb};
 	$story->run('rm -rf /var/lib/mysql && install -d -o mysql -g mysql /var/lib/mysql && mariadb-install-db --user=mysql --auth-root-authentication-method=socket --skip-test-db')
 		if $wanted{mariadb};
-	$story->run("cd / && setpriv --reuid postgres --regid postgres --clear-groups /usr/lib/postgresql/$postgres/bin/initdb -A peer --no-sync -D /var/lib/postgresql/rows")
+	$story->run("cd / && setpriv --reuid postgres --regid postgres --clear-groups /usr/lib/postgresql/$postgres/bin/initdb -A peer --no-sync -D /var/lib/postgresql/rows && cp -a /var/lib/postgresql/rows /var/lib/postgresql/rows2")
 		if $wanted{postgresql};
 }
 
 sub clean {
 	my ($service) = @_;
+	unlink map { "/var/lib/postgresql/rows/$_" } qw(postgresql.auto.conf server.crt server.key old_pem);
 	system("rm -rf $place{$service} && cp -a /mnt/$service.first $place{$service}") == 0 or die;
 }
 
 sub servers { my ($row) = @_; return @{$row->{servers} // [qw(imapd-ssl)]} }
+sub clusters { my ($row) = @_; return @{$row->{clusters} // [qw(main)]} }
 
 sub start {
 	my ($story, $row) = @_;
 	my $service = $row->{service};
 	if ($service eq 'courier') { $story->run(Courier::script($_) . ' start') for servers($row) }
+	elsif ($service eq 'postgresql') { $story->start("postgresql-$_", cluster($_)) for clusters($row) }
 	elsif ($command{$service}) { $story->start($service, $command{$service}->($row)) }
 	else { $story->run($row->{start} // $start{$service}) }
 }
@@ -77,6 +86,7 @@ sub stop {
 	my ($story, $row) = @_;
 	my $service = $row->{service};
 	if ($service eq 'courier') { $story->run(Courier::script($_) . ' stop') for servers($row) }
+	elsif ($service eq 'postgresql') { $story->stop("postgresql-$_") for clusters($row) }
 	elsif ($command{$service}) { $story->stop($service) }
 	else {
 		$story->run($stop{$service});
