@@ -247,6 +247,21 @@ Story::write_file('/etc/stunnel/web.conf', join "\n", 'pid = /run/stunnel.pid', 
 hook_says('a section that has the common key', 'stunnel', qr{the key in \Q$top\E/first.key is not that of the certificate in \Q$live\E/combined.pem});
 Story::write_file('/etc/stunnel/web.conf', Story::read_file('/etc/stunnel/web.conf') . "key = $live/combined.pem\n");
 hook_says('a section with its own', 'stunnel');
+# A reload reads everything as the user that it has become, and opens its ports as him.
+make_path('/etc/stunnel/conf.d');
+sub stunnel_includes { my ($port, $pem) = @_; Story::write_file('/etc/stunnel/conf.d/10-web', join "\n", '[web]', "accept = 127.0.0.1:$port", 'connect = 127.0.0.1:80', "cert = $pem", '') }
+Story::write_file('/etc/stunnel/web.conf', "setuid = nobody\nInclude = /etc/stunnel/conf.d\n");
+Story::write_file('/etc/stunnel/conf.d/00-pid', "pid = /run/stunnel.pid\n");
+Story::write_file('/etc/stunnel/own.pem', Story::read_file("$top/first.key") . Story::read_file("$top/first.crt"), 0644);
+stunnel_includes(8443, '/etc/stunnel/own.pem');
+hook_says('a stunnel that gives up root and includes a directory', 'stunnel');
+stunnel_includes('https', '/etc/stunnel/own.pem');
+hook_says('one that could not open its port again', 'stunnel', qr/opens accept = 127\.0\.0\.1:https again, which only root can/);
+stunnel_includes(8443, "$top/absent.pem");
+hook_says('an included file that names what is not there', 'stunnel', qr/absent\.pem, which cannot be read/);
+stunnel_includes(8443, '/etc/stunnel/own.pem');
+chmod 0600, '/etc/stunnel/own.pem';
+hook_says('a user who cannot read its key', 'stunnel', qr{setuid = nobody, who cannot read /etc/stunnel/own\.pem});
 hook_says('an instance of Apache that there is not', 'apache2-other', qr/apache2-other\/envvars cannot be read/);
 hook_says('MariaDB', 'mariadb');
 $story->run('chown root: /etc/mysql/tls.key');
