@@ -28,6 +28,8 @@ void revival_release(struct revival *r)
 		free(r->words[i]);
 	free(r->words);
 	free(r->program);
+	if (r->seen)
+		close(r->process);
 	*r = (struct revival){0};
 }
 
@@ -112,7 +114,10 @@ void revival_prepare(const struct found_service *s, const struct listening *l, s
 	for (size_t i = 0; i < l->count && pid == 0; i++)
 		if (l->list[i].believed && strcmp(l->list[i].program, ret->program) == 0)
 			pid = l->list[i].pid;
-	auto_close int process = pid ? process_open(pid) : -1;
+	int process = pid ? process_open(pid) : -1;
+	ret->seen = process >= 0;
+	ret->process = process;
+	ret->pid = pid;
 	auto_free char *unit = process >= 0 ? unit_of(process, ret->program) : NULL;
 	if (unit) {
 		add_word(ret, "systemctl");
@@ -125,7 +130,12 @@ void revival_prepare(const struct found_service *s, const struct listening *l, s
 
 bool revival_runs(const struct revival *r)
 {
+	struct process p;
 	auto_listening struct listening now;
+	/* One that closes its ports for a moment is not started a second time, nor one that opens them as somebody
+	 * else since it has given up root's rights. */
+	if (!r->seen || process_read(r->process, r->pid, r->program, &p) == PROCESS_YES)
+		return true;
 	listening_read(&now);
 	(void)listening_believe(&now, r->program, r->user);
 	for (size_t i = 0; i < now.count; i++)

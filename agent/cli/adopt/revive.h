@@ -15,12 +15,15 @@ struct revival {
 	char *program;       /* owned */
 	uid_t user;          /* of the found service */
 	char **words;        /* the command, owned, ended by NULL; NULL: not known */
+	bool seen;           /* it had a port that root opened; of another nothing can be told */
+	int process;         /* of the process that listened, if seen; owned (lib/service/process.h) */
+	pid_t pid;
 };
 
 void revival_release(struct revival *r);
 /* Finds out how the service is started. */
 void revival_prepare(const struct found_service *s, const struct listening *l, struct revival *ret);
-/* Returns whether any process of it still listens. */
+/* Returns whether the process that was seen still lives, or any of it listens, as far as can be told. */
 bool revival_runs(const struct revival *r);
 /* Starts it and does not wait; what it prints goes nowhere. */
 int revival_start(const struct revival *r, struct error *err);
