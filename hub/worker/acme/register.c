@@ -24,7 +24,8 @@ static int may_register(const struct acme *a, struct error *err)
 	return 0;
 }
 
-/* Reads the key as the file has it: one line of base64url. */
+/* Reads the key as the file has it: one line of base64url, which RFC 8555 knows, or of base64, which some authorities
+ * hand out. */
 static int read_hmac(const struct acme *a, struct buf *out, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(HMAC_FILE_MAX);
@@ -33,11 +34,13 @@ static int read_hmac(const struct acme *a, struct buf *out, struct error *err)
 		size_t len = strlen(line);
 		while (len > 0 && strchr(" \t\r\n", line[len - 1]))
 			line[--len] = '\0';
+		for (size_t i = 0; i < len; i++)
+			line[i] = line[i] == '+' ? '-' : line[i] == '/' ? '_' : line[i];
 		if (base64url_decode(line, out) == 0 && out->len > 0)
 			return 0;
 	}
 	return error_set(err, ERROR_PERMANENT,
-		"eab_hmac: the file does not hold a key in base64url, one line as the authority gave it");
+		"eab_hmac: the file does not hold a key in base64url or base64, one line as the authority gave it");
 }
 
 /* Adds the authority's own account, to which this one is bound. */
