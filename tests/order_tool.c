@@ -105,10 +105,12 @@ static int on_issued(const char *certificate, const struct chain *pairs, size_t 
 	return 0;
 }
 
-static void on_failed(const char *certificate, const struct error *err, int64_t retry_after, void *context)
+static void on_failed(const char *certificate, const struct error *err, int64_t retry_after,
+	enum authority_trouble trouble, void *context)
 {
 	struct tool *t = context;
 	(void)certificate;
+	printf("trouble %s\n", authority_word(trouble));
 	printf("failed %d %lld %s\n", (int)err->kind, (long long)retry_after, err->message);
 	event_base_loopbreak(t->base);
 }

@@ -32,6 +32,8 @@ void show_renewal(const cJSON *renewal)
 	if (json_text(renewal, "lacks")[0])
 		printf("  %s was added to names: one that has it is ordered at once, and not when the renewal is due\n",
 			json_text(renewal, "lacks"));
+	if (json_text(renewal, "instead")[0])
+		printf("  since %s %s\n", json_text(renewal, "instead_since"), json_text(renewal, "instead"));
 	if (json_text(renewal, "held")[0])
 		printf("  held: %s\n", json_text(renewal, "held"));
 	show_advice(json_get(renewal, "advice"));

@@ -50,13 +50,31 @@ static const struct hub_acme *find_acme(const struct hub_config *h, const char *
 	return NULL;
 }
 
+/* Finds the authorities of a certificate, in their order. */
+static void find_authorities(struct config *c, const struct config_section *s, const struct hub_config *h,
+	struct hub_certificate *certificate)
+{
+	size_t count;
+	auto_free char **names = config_values(s, "acme", &count);
+	if (count > HUB_AUTHORITIES_MAX)
+		config_fault(c, s, "acme", "acme: %zu authorities, and %d are enough", count, HUB_AUTHORITIES_MAX);
+	for (size_t i = 0; i < count && i < HUB_AUTHORITIES_MAX; i++) {
+		const struct hub_acme *acme = find_acme(h, names[i]);
+		if (!acme)
+			config_fault(c, s, "acme", "acme: there is no section acme \"%s\"", names[i]);
+		for (size_t k = 0; acme && k < certificate->acme_count; k++)
+			if (certificate->acmes[k] == acme)
+				config_fault(c, s, "acme", "acme: %s is listed twice", names[i]);
+		if (acme)
+			certificate->acmes[certificate->acme_count++] = acme;
+	}
+	certificate->acme = certificate->acmes[0];
+}
+
 static void finish_certificate(struct config *c, const struct config_section *s, const struct hub_config *h,
 	struct hub_certificate *certificate)
 {
-	const char *acme = named(s, "acme");
-	certificate->acme = acme ? find_acme(h, acme) : NULL;
-	if (acme && !certificate->acme)
-		config_fault(c, s, "acme", "acme: there is no section acme \"%s\"", acme);
+	find_authorities(c, s, h, certificate);
 	if (!certificate->names[0]) {
 		config_list_free(certificate->names);
 		certificate->names = mem_array(2, sizeof(*certificate->names));
@@ -207,6 +225,17 @@ const struct hub_certificate *hub_config_certificate(const struct hub_config *c,
 const struct hub_agent *hub_config_agent(const struct hub_config *c, const char *name)
 {
 	return bsearch(&name, c->agents, c->agent_count, sizeof(*c->agents), name_compare);
+}
+
+struct hub_certificate hub_certificate_at(const struct hub_certificate *c, size_t at)
+{
+	struct hub_certificate result = *c;
+	result.acme = c->acmes[at];
+	if (at > 0 || !c->profile)
+		result.profile = result.acme->profile;
+	if (at > 0 || !c->preferred_chain)
+		result.preferred_chain = result.acme->preferred_chain;
+	return result;
 }
 
 bool hub_agent_has(const struct hub_agent *a, const char *certificate)

@@ -25,12 +25,17 @@ struct hub_acme {
 	char *directory; /* https URL */
 	char **contact;
 	bool agree_tos;
-	char *ca_file;  /* trust anchors for the directory's own TLS; NULL: the system's */
-	char *eab_kid;  /* external account binding (RFC 8555 section 7.3.4): the key's identifier; NULL: none */
-	char *eab_hmac; /* the path of the file with the key itself, base64url; NULL: none */
-	bool ari;       /* ask when to renew (RFC 9773) where the server says that it can tell */
-	bool limits;    /* stop before the limits that public authorities have (hub/daemon/acme/limits.h) */
+	char *ca_file;         /* trust anchors for the directory's own TLS; NULL: the system's */
+	char *eab_kid;         /* external account binding (RFC 8555 section 7.3.4): the key's identifier; NULL: none */
+	char *eab_hmac;        /* the path of the file with the key itself, base64url; NULL: none */
+	bool ari;              /* ask when to renew (RFC 9773) where the server says that it can tell */
+	bool limits;           /* stop before the limits that public authorities have (hub/daemon/acme/limits.h) */
+	char *profile;         /* for its orders where the certificate does not say; NULL: the CA's default */
+	char *preferred_chain; /* likewise; as in struct hub_certificate */
 };
+
+/* More are of no use, and a certificate's record has room for these. */
+enum { HUB_AUTHORITIES_MAX = 4 };
 
 /* When activations may begin: minutes after midnight, local time; `to` before `from` crosses midnight. */
 struct hub_window {
@@ -39,7 +44,10 @@ struct hub_window {
 
 struct hub_certificate {
 	char *name;
-	const struct hub_acme *acme; /* at most one of acme and watch */
+	const struct hub_acme *acme; /* the one that is asked; at most one of acme and watch */
+	/* All that may be asked, the first before the others (hub/daemon/acme/authority.h); owned. */
+	const struct hub_acme *acmes[HUB_AUTHORITIES_MAX];
+	size_t acme_count;
 	char **watch;          /* directories and files (hub/common/scan.h), NULL-terminated; empty: not watched */
 	char **names;          /* required SANs; the name itself when none are given */
 	char *key_type;        /* "ecdsa-p256" … for ACME */
@@ -135,6 +143,9 @@ void hub_config_print(const struct hub_config *c, struct buf *out);
 
 const struct hub_certificate *hub_config_certificate(const struct hub_config *c, const char *name);
 const struct hub_agent *hub_config_agent(const struct hub_config *c, const char *name);
+/* Returns the certificate as its authority number `at` is asked for it: `acme` is that one, and profile and
+ * preferred_chain are the certificate's own at the first, the acme section's at any other. All of it is borrowed. */
+struct hub_certificate hub_certificate_at(const struct hub_certificate *c, size_t at);
 bool hub_agent_has(const struct hub_agent *a, const char *certificate);
 
 #endif

@@ -176,7 +176,9 @@ static void judge_lifetime(struct config *c, const struct config_section *s, con
 	const struct hub_certificate *certificate)
 {
 	struct lint_fault faults[LINT_FAULTS_MAX];
-	int64_t lifetime = lint_profile_lifetime(certificate->profile);
+	int64_t lifetime = 0;
+	for (size_t i = 0; i < certificate->acme_count && !lifetime; i++)
+		lifetime = lint_profile_lifetime(hub_certificate_at(certificate, i).profile);
 	size_t count = lifetime ? lint_lifetime(certificate, h->scan_interval, lifetime, faults) : 0;
 	for (size_t i = 0; i < count; i++)
 		config_fault(c, s, faults[i].key, "%s", faults[i].text);
@@ -186,8 +188,13 @@ static void judge_names(struct config *c, const struct config_section *s, const 
 {
 	struct lint_fault fault;
 	config_check_twice(c, s, "names", certificate->names, strcasecmp);
-	if (certificate->acme && lint_names(certificate, &fault))
-		config_fault(c, s, fault.key, "%s", fault.text);
+	for (size_t i = 0; i < certificate->acme_count; i++) {
+		const struct hub_certificate there = hub_certificate_at(certificate, i);
+		if (lint_names(&there, &fault)) {
+			config_fault(c, s, fault.key, "%s", fault.text);
+			return;
+		}
+	}
 }
 
 void config_judge_certificate(struct config *c, const struct config_section *s, const struct hub_config *h,

@@ -43,6 +43,20 @@ static void reference_print(const struct config_row *row, const void *object, in
 
 static const struct config_type reference = {"reference", false, NULL, reference_print, NULL};
 
+static void authorities_print(const struct config_row *row, const void *object, int tabs, struct buf *out)
+{
+	const struct hub_certificate *c = object;
+	char *names[HUB_AUTHORITIES_MAX + 1] = {NULL};
+	for (size_t i = 0; i < c->acme_count; i++)
+		names[i] = c->acmes[i]->name;
+	if (c->acme_count)
+		config_put_list(out, tabs, row->name, names);
+	else
+		config_put(out, tabs, row->name, NULL);
+}
+
+static const struct config_type authorities = {"references", true, NULL, authorities_print, NULL};
+
 static void granted_print(const struct config_row *row, const void *object, int tabs, struct buf *out)
 {
 	const struct hub_agent *a = object;
@@ -214,13 +228,15 @@ static const struct config_row acme_rows[] = {
 	ROW("eab_hmac", config_path, eab_hmac, .check = config_check_readable),
 	ROW("ari", config_bool, ari, .value = "true"),
 	ROW("limits", config_bool, limits, .value = "true"),
+	ROW("profile", config_text, profile),
+	ROW("preferred_chain", config_text, preferred_chain),
 	{0},
 };
 #undef ROW
 
 #define ROW(key, kind, member, ...) CONFIG_ROW(struct hub_certificate, key, kind, member, __VA_ARGS__)
 static const struct config_row certificate_rows[] = {
-	ROW("acme", reference, acme),
+	ROW("acme", authorities, acmes),
 	ROW("watch", config_paths, watch, .high = SCAN_PATHS_MAX, .check = config_check_watched),
 	ROW("names", config_list, names, .check = config_check_dns_name),
 	ROW("key", keys, key_type, .value = "ecdsa-p256", .words = key_types, .with = "acme"),

@@ -345,7 +345,7 @@ int talk_done(struct talk *t, struct error *err)
 	return send_message(t, message, err);
 }
 
-void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after)
+void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after, const char *trouble)
 {
 	static const char *const kinds[] = {
 		[ERROR_NONE] = "retry",
@@ -359,6 +359,7 @@ void talk_failed(struct talk *t, const struct error *failure, int64_t retry_afte
 	cJSON_AddStringToObject(message, "kind", kinds[failure->kind]);
 	cJSON_AddStringToObject(message, "text", failure->message);
 	cJSON_AddNumberToObject(message, "retry_after", (double)retry_after);
+	cJSON_AddStringToObject(message, "trouble", trouble);
 	send_message(t, message, &ignored);
 }
 

@@ -89,7 +89,7 @@ int talk_send(struct talk *t, const cJSON *message, struct error *err);
 
 /* The last word is one of these. */
 int talk_done(struct talk *t, struct error *err);
-void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after);
+void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after, const char *trouble);
 
 /* Waits, and notices meanwhile when the daemon is gone. */
 int talk_pause(struct talk *t, int64_t milliseconds, struct error *err);

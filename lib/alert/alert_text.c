@@ -13,6 +13,7 @@ static const struct {
 } words[CONDITION_KINDS] = {
 	[CONDITION_EXPIRING] = {"expiring", "certificate", "certificates"},
 	[CONDITION_RENEWAL] = {"renewal fails", "certificate", "certificates"},
+	[CONDITION_AUTHORITY] = {"other authority", "certificate", "certificates"},
 	[CONDITION_SOURCE] = {"watched path", "certificate", "certificates"},
 	[CONDITION_ROLLOUT] = {"rollout", "agent", "agents"},
 	[CONDITION_AWAY] = {"away", "agent", "agents"},

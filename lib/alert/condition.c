@@ -10,6 +10,7 @@
 static const char *const names[CONDITION_KINDS] = {
 	[CONDITION_EXPIRING] = "expiring",
 	[CONDITION_RENEWAL] = "renewal",
+	[CONDITION_AUTHORITY] = "authority",
 	[CONDITION_SOURCE] = "source",
 	[CONDITION_ROLLOUT] = "rollout",
 	[CONDITION_AWAY] = "away",

@@ -20,6 +20,7 @@
 enum condition_kind {
 	CONDITION_EXPIRING,      /* subject: certificate */
 	CONDITION_RENEWAL,       /* it fails; certificate */
+	CONDITION_AUTHORITY,     /* another than the first one is asked; certificate */
 	CONDITION_SOURCE,        /* a watched path cannot be read, or what is there is refused; certificate */
 	CONDITION_ROLLOUT,       /* stuck or failed; "certificate agent" */
 	CONDITION_AWAY,          /* agent; at an agent: the hub */

@@ -241,10 +241,12 @@ int talk_issued(struct talk *t, size_t pair, const struct chain *chain, struct e
 	return 0;
 }
 
-void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after)
+void talk_failed(struct talk *t, const struct error *failure, int64_t retry_after, const char *trouble)
 {
 	(void)t;
 	failed++;
+	FUZZ_CHECK(strcmp(trouble, "failed") == 0 || strcmp(trouble, "down") == 0 || strcmp(trouble, "limits") == 0 ||
+		strcmp(trouble, "refuses") == 0);
 	failure_said = *failure;
 	FUZZ_CHECK(failure->kind != ERROR_NONE && failure->message[0]);
 	for (const char *c = failure->message; *c; c++)

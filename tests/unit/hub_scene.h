@@ -45,6 +45,7 @@ static inline bool hub_scene_begin(struct hub_scene *s, const char *settings)
 		"ssh = \"gate@haproxy.domain.pl\"\nhost_keys = {\"%s/hub.conf\"}\nstate = \"%s/state\"\n"
 		"run = \"%s/run\"\nuser = \"%s\"\nkeys_user = \"%s\"\nworker_user = \"%s\"\ngate_user = \"%s\"\nlocal_user = \"%s\"\nadmin_group = \"%s\"\n"
 		"acme \"ca\" { directory = \"https://ca.domain.pl/dir\" agree_tos = true contact = {\"mailto:a@domain.pl\"} }\n"
+		"acme \"other\" { directory = \"https://other.example/dir\" agree_tos = true }\n"
 		"certificate \"" NAME "\" { stage_timeout = \"10m\" activate_timeout = \"5m\" %s }\n"
 		"agent \"here\" { certificates = {\"" NAME "\"} away_after = \"1h\" local = true }\n"
 		"agent \"mail\" { certificates = {\"" NAME "\"} away_after = \"1h\" }\n",

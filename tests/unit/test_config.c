@@ -264,6 +264,46 @@ static void what_is_printed_reads_back_the_same(void **state)
 	assert_string_equal(buf_text(&first), buf_text(&second));
 }
 
+#define NAMED_ACME(name, more) "acme " name " { directory = https://" name ".example/dir agree_tos = yes " more " }\n"
+
+static void several_authorities_are_asked_each_in_its_own_way(void **state)
+{
+	(void)state;
+	auto_free char *faults = NULL, *again = NULL;
+	auto_buf struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
+	struct hub_config *h = load_hub(
+		HUB_HEAD NAMED_ACME("one", "profile = shortlived") NAMED_ACME("two", "preferred_chain = R2") NAMED_ACME(
+			"three",
+			"profile = classic") "certificate x.pl { acme = {one, two, three} profile = tlsserver }\n"
+					     "certificate y.pl { acme = {one, two} }\n",
+		&faults);
+	assert_string_equal(faults, "");
+	const struct hub_certificate *x = hub_config_certificate(h, "x.pl"), *y = hub_config_certificate(h, "y.pl");
+	static const char *const profiles[] = {"tlsserver", NULL, "classic"};
+	assert_int_equal(x->acme_count, COUNT(profiles));
+	assert_ptr_equal(x->acme, x->acmes[0]);
+	for (size_t i = 0; i < COUNT(profiles); i++) {
+		const struct hub_certificate there = hub_certificate_at(x, i);
+		assert_ptr_equal(there.acme, x->acmes[i]);
+		assert_string_equal(there.profile ? there.profile : "none", profiles[i] ? profiles[i] : "none");
+		assert_string_equal(there.preferred_chain ? there.preferred_chain : "none", i == 1 ? "R2" : "none");
+	}
+	assert_string_equal(hub_certificate_at(y, 0).profile, "shortlived");
+	hub_config_print(h, &first);
+	hub_config_free(h);
+	h = load_hub(buf_text(&first), &again);
+	assert_string_equal(again, "");
+	hub_config_print(h, &second);
+	hub_config_free(h);
+	assert_string_equal(buf_text(&first), buf_text(&second));
+	expect_hub_fault(NAMED_ACME("one", "") "certificate x.pl { acme = {one, two} }",
+		"3: acme: there is no section acme \"two\"");
+	expect_hub_fault(NAMED_ACME("one", "") "certificate x.pl { acme = {one, one} }", "3: acme: one is listed twice");
+	expect_hub_fault(NAMED_ACME("a", "") NAMED_ACME("b", "") NAMED_ACME("c", "") NAMED_ACME("d", "")
+				 NAMED_ACME("e", "") "certificate x.pl { acme = {a, b, c, d, e} }",
+		"7: acme: 5 authorities, and 4 are enough");
+}
+
 static void agent_example_is_read_and_printed(void **state)
 {
 	(void)state;
@@ -682,6 +722,7 @@ int main(void)
 		cmocka_unit_test(an_order_is_described),
 		cmocka_unit_test(checks_and_alerts_are_described),
 		cmocka_unit_test(what_is_printed_reads_back_the_same),
+		cmocka_unit_test(several_authorities_are_asked_each_in_its_own_way),
 		cmocka_unit_test(agent_example_is_read_and_printed),
 		cmocka_unit_test(every_fault_of_meaning_comes_in_one_run_with_its_line),
 		cmocka_unit_test(single_faults_of_the_hub_are_named),

@@ -24,6 +24,7 @@ struct play {
 	struct buf script;
 	struct error error;
 	int64_t retry_after;
+	enum authority_trouble trouble;
 	struct order_key account, order;
 	char heard[256]; /* the words that were handed on */
 	int result;      /* what `issued` returns */
@@ -75,12 +76,14 @@ static int on_issued(const char *certificate, const struct chain *pairs, size_t 
 	return p->result;
 }
 
-static void on_failed(const char *certificate, const struct error *err, int64_t retry_after, void *context)
+static void on_failed(const char *certificate, const struct error *err, int64_t retry_after,
+	enum authority_trouble trouble, void *context)
 {
 	struct play *p = context;
 	assert_string_equal(certificate, NAME);
 	p->error = *err;
 	p->retry_after = retry_after;
+	p->trouble = trouble;
 	event_base_loopbreak(p->base);
 }
 
@@ -471,12 +474,15 @@ static void a_failure_is_of_the_kind_that_was_said_or_of_none(void **state)
 		{"retry", ERROR_RETRY}, {"whim", ERROR_RETRY}};
 	struct play *p = *state;
 	for (size_t i = 0; i < COUNT(kinds); i++) {
-		auto_free char *text = mem_printf(
-			"{\"event\":\"failed\",\"kind\":\"%s\",\"text\":\"refused\",\"retry_after\":7}", kinds[i].says);
+		auto_free char *text =
+			mem_printf("{\"event\":\"failed\",\"kind\":\"%s\",\"text\":\"refused\",\"retry_after\":7,"
+				   "\"trouble\":\"limits\"}",
+				kinds[i].says);
 		worker_says(&p->script, text);
 		play(p, "refused");
 		assert_int_equal(p->error.kind, kinds[i].kind);
 		assert_int_equal(p->retry_after, 7);
+		assert_int_equal(p->trouble, AUTHORITY_LIMITS);
 	}
 }
 

@@ -6,6 +6,7 @@
 
 #include "hub/daemon/acme/account.h"
 #include "hub/daemon/acme/account_key.h"
+#include "hub/daemon/acme/authority.h"
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/revoked.h"
 #include "lib/crypto/bundle.h"
@@ -47,7 +48,7 @@ static int setup(void **state)
 {
 	struct play *p = mem_alloc(sizeof(*p));
 	struct error err;
-	if (!hub_scene_begin(&p->of, "acme = \"ca\" preflight = off"))
+	if (!hub_scene_begin(&p->of, "acme = {\"ca\", \"other\"} preflight = off next_key = true"))
 		return -1;
 	p->hub = &p->of.hub;
 	if (spawner_begin(p->hub->workers, &err) < 0)
@@ -117,7 +118,6 @@ static void says_issued_as(struct play *p, struct wish w)
 	assert_int_equal(chain_write_spki(chain.key, &spki, &err), 0);
 	assert_int_equal(order_key_take(&key, &spki, &err), 0);
 	assert_int_equal(order_key_store(p->hub->store, ORDER_NEXT_KEYS, NAME, "key.pub", &key, &err), 0);
-	p->hub->config->certificates[0].next_key = true;
 	assert_int_equal(chain_write_pem(&chain, CHAIN_LEAF, &fullchain, &err), 0);
 	chain_release(&chain);
 	issued_release(&leaf);
@@ -193,10 +193,14 @@ static void a_shorter_life_is_what_a_profile_was_asked_for(void **state)
 	says_issued_for(p, 89);
 	orders(p, false, NULL);
 	p->hub->config->certificates[0].profile = mem_strdup("shortlived");
+	close_all(p);
+	open_all(p);
 	says_issued_for(p, 6);
 	orders(p, true, NULL);
 	assert_true(may_expire_sooner(p));
 	free(steal(p->hub->config->certificates[0].profile));
+	close_all(p);
+	open_all(p);
 	says_issued_for(p, 5);
 	orders(p, true, "sooner: the certificate expires at");
 }
@@ -246,6 +250,69 @@ static void a_name_that_was_added_is_ordered_at_once(void **state)
 	open_all(p);
 	assert_null(status(p).lacks);
 	assert_true(status(p).due > clock_wall() + ISSUE_DAY);
+}
+
+static void fails(struct play *p, const char *trouble)
+{
+	auto_free char *text = mem_printf("{\"event\":\"failed\",\"kind\":\"retry\",\"text\":\"not now\","
+					  "\"retry_after\":0,\"trouble\":\"%s\"}",
+		trouble);
+	worker_says(&p->script, text);
+	orders(p, false, "not now");
+}
+
+/* The next authority is asked at once, a restart forgets neither which nor why, and what it issues says whose it is. */
+static void another_authority_issues_when_the_first_is_down(void **state)
+{
+	struct play *p = *state;
+	says_issued(p, &p->root);
+	orders(p, false, NULL);
+	for (unsigned i = 1; i <= AUTHORITY_DOWN_TRIES; i++) {
+		assert_string_equal(status(p).authority, "ca");
+		assert_true(status(p).at_first && !status(p).instead[0]);
+		fails(p, "down");
+		assert_int_equal(status(p).failures, i);
+	}
+	close_all(p);
+	open_all(p);
+	assert_string_equal(status(p).authority, "other");
+	assert_string_equal(status(p).instead, "other is asked in place of ca: not now");
+	assert_true(!status(p).at_first && status(p).instead_since > 0);
+	assert_int_equal(status(p).failures, AUTHORITY_DOWN_TRIES);
+	says_issued(p, &p->root);
+	orders(p, false, NULL);
+	auto_manifest struct manifest m = current(p);
+	assert_string_equal(m.reason, "other");
+	/* The first one is asked again from here on. */
+	assert_string_equal(status(p).authority, "ca");
+	assert_true(status(p).at_first && status(p).instead[0] && status(p).failures == 0);
+	says_issued_for(p, 91);
+	orders(p, true, NULL);
+	assert_string_equal(status(p).instead, "");
+	assert_int_equal(status(p).instead_since, 0);
+}
+
+static void both_are_asked_in_turn_when_neither_issues(void **state)
+{
+	struct play *p = *state;
+	fails(p, "refuses");
+	assert_string_equal(status(p).authority, "other");
+	assert_true(status(p).due <= clock_wall());
+	fails(p, "refuses");
+	assert_string_equal(status(p).authority, "ca");
+	assert_true(status(p).due > clock_wall());
+	assert_int_equal(status(p).failures, 2);
+}
+
+/* What another would meet, too, does not cost its limits. */
+static void a_fault_of_ours_stays_with_the_first(void **state)
+{
+	struct play *p = *state;
+	for (int i = 0; i < 5; i++) {
+		fails(p, "failed");
+		assert_string_equal(status(p).authority, "ca");
+	}
+	assert_string_equal(status(p).instead, "");
 }
 
 static void a_failure_is_known_after_a_restart(void **state)
@@ -377,6 +444,9 @@ static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_failure_is_known_after_a_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_authority_issues_when_the_first_is_down, setup, teardown),
+		cmocka_unit_test_setup_teardown(both_are_asked_in_turn_when_neither_issues, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_fault_of_ours_stays_with_the_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_refused_is_not_ordered_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shorter_life_replaces_what_was_revoked, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shorter_life_is_what_a_profile_was_asked_for, setup, teardown),

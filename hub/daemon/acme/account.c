@@ -412,10 +412,24 @@ struct account *account_deactivate(
 	return begin(account_new(hub, acme, "deactivate", done, context, err), err);
 }
 
+/* Returns the authority that has issued a revision: only that one revokes it. */
+static const struct hub_acme *issuer_of(
+	struct hub *hub, const struct hub_certificate *certificate, struct revision revision)
+{
+	struct error ignored;
+	auto_manifest struct manifest m = {0};
+	if (store_manifest(hub->store, certificate->name, revision, &m, &ignored) <= 0 || strcmp(m.source, "acme") != 0)
+		return certificate->acme;
+	for (size_t i = 0; i < certificate->acme_count; i++)
+		if (strcmp(certificate->acmes[i]->name, m.reason) == 0)
+			return certificate->acmes[i];
+	return certificate->acme;
+}
+
 struct account *account_revoke(struct hub *hub, const struct hub_certificate *certificate, struct revision revision,
 	const char *reason, account_done *done, void *context, struct error *err)
 {
-	struct account *a = account_new(hub, certificate->acme, "revoke", done, context, err);
+	struct account *a = account_new(hub, issuer_of(hub, certificate, revision), "revoke", done, context, err);
 	if (!a)
 		return NULL;
 	a->certificate = certificate;

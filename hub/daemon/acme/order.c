@@ -71,11 +71,11 @@ static void order_free(struct order *o)
 	free(o);
 }
 
-static void order_fail(struct order *o, const struct error *err, int64_t retry_after)
+static void order_fail(struct order *o, const struct error *err, int64_t retry_after, enum authority_trouble trouble)
 {
 	struct error copy = *err;
 	worker_free(steal(o->worker));
-	o->handler->failed(o->certificate, &copy, retry_after, o->context);
+	o->handler->failed(o->certificate, &copy, retry_after, trouble, o->context);
 	order_free(o);
 }
 
@@ -325,7 +325,7 @@ static void on_made(const struct buf *spki, const struct error *err, void *conte
 	struct error why = *err;
 	o->making = NULL;
 	if (!spki || keep_made(o, spki, &why) < 0)
-		order_fail(o, &why, 0);
+		order_fail(o, &why, 0, AUTHORITY_FAILED);
 }
 
 static int make_key(struct order *o, size_t pair, bool next, struct error *err)
@@ -604,7 +604,8 @@ static int on_failed(struct order *o, const cJSON *message, struct error *err)
 		if (strcmp(kind, kinds[i].name) == 0)
 			failure.kind = kinds[i].kind;
 	error_set(&failure, failure.kind, "%s", text);
-	order_fail(o, &failure, retry_after);
+	enum authority_trouble trouble = authority_trouble(json_text(message, "trouble"));
+	order_fail(o, &failure, retry_after, trouble == AUTHORITY_WELL ? AUTHORITY_FAILED : trouble);
 	return 0;
 }
 
@@ -648,7 +649,7 @@ static void on_frame(struct worker *w, const struct frame *frame, void *context)
 	struct error err;
 	int result = frame->type == FRAME_FILES ? on_files(o, frame, &err) : on_message(o, frame, &err);
 	if (result < 0)
-		order_fail(o, &err, 0);
+		order_fail(o, &err, 0, AUTHORITY_FAILED);
 }
 
 static void on_ended(struct worker *w, const struct error *err, void *context)
@@ -656,7 +657,8 @@ static void on_ended(struct worker *w, const struct error *err, void *context)
 	(void)w;
 	struct error silent;
 	error_set(&silent, ERROR_RETRY, "the worker ended without a word");
-	order_fail(context, err->kind == ERROR_NONE ? &silent : err, 0);
+	/* An authority that gives its answers byte by byte keeps a worker until its time is over. */
+	order_fail(context, err->kind == ERROR_NONE ? &silent : err, 0, AUTHORITY_DOWN);
 }
 
 /* ---- life ---- */

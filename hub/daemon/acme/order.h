@@ -11,6 +11,7 @@
 #ifndef CERTSYNC_HUB_DAEMON_ACME_ORDER_H
 #define CERTSYNC_HUB_DAEMON_ACME_ORDER_H
 
+#include "hub/daemon/acme/authority.h"
 #include "hub/daemon/acme/challenge.h"
 #include "hub/common/config.h"
 #include "hub/daemon/keys.h"
@@ -29,8 +30,9 @@ struct order_handler {
 	 * call. */
 	int (*issued)(const char *certificate, const struct chain *pairs, size_t count, void *context);
 	/* It gave up. retry_after are the seconds that the server asked for, clamped to 1 s … 1 day, or 0 when it did
-	 * not say. The order is gone after the call. */
-	void (*failed)(const char *certificate, const struct error *err, int64_t retry_after, void *context);
+	 * not say; `trouble` is what the failure says of the authority. The order is gone after the call. */
+	void (*failed)(const char *certificate, const struct error *err, int64_t retry_after,
+		enum authority_trouble trouble, void *context);
 	/* There is something that a person should know, though the order goes on. With NULL nobody is told. */
 	void (*warning)(const char *certificate, const char *text, void *context);
 	/* The authorization of a name has failed, which authorities count; `failed` follows. With NULL nobody is

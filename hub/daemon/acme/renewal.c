@@ -1,5 +1,6 @@
 #include "hub/daemon/acme/renewal.h"
 #include "hub/daemon/acme/account.h"
+#include "hub/daemon/acme/authorities.h"
 #include "hub/daemon/acme/renewal_info.h"
 #include "hub/daemon/events.h"
 #include "hub/daemon/rollout/fleet.h"
@@ -21,24 +22,25 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { RENEWAL_WAKE_MAX = 3600, RENEWAL_RECORD_MAX = 8192 };
+enum { RENEWAL_WAKE_MAX = 3600, RENEWAL_RECORD_MAX = 16384 };
 
 struct renewal {
 	struct renewal *next;
 	struct hub *hub;
-	const struct hub_certificate *certificate;
+	struct authorities authorities;
+	const struct hub_certificate *certificate; /* as the chosen authority is asked for it; in `authorities` */
 	/* At most one of these runs. */
 	struct account *account;
 	struct preflight *preflight;
 	struct order *order;
 	struct event *timer;
-	struct renewal_info *advice; /* NULL: nobody is asked */
+	struct renewal_info *advice; /* of the authority that has issued what is current; NULL: nobody is asked */
+	size_t advises;              /* its number */
 	struct schedule_state state;
 	char step[128];
 	char error[ERROR_MESSAGE_MAX];
-	char held[ERROR_MESSAGE_MAX]; /* by the authority's limits, until then */
-	int64_t held_until;
-	cJSON *findings;   /* owned: of the last preflight */
+	char held[ERROR_MESSAGE_MAX]; /* by the authorities' limits */
+	cJSON *findings;              /* owned: of the last preflight */
 	bool refused;      /* by the gate to publish, for what the certificate is: its order is kept, unless an
 			    operator orders anew */
 	bool new_key;      /* the one in use must not be used again */
@@ -71,6 +73,7 @@ static void save(const struct renewal *r)
 	cJSON_AddStringToObject(o, "error", r->error);
 	cJSON_AddBoolToObject(o, "new_key", r->new_key);
 	cJSON_AddBoolToObject(o, "refused", r->refused);
+	authorities_encode(&r->authorities, o);
 	record_keep(r->hub->store, &record, o);
 }
 
@@ -83,7 +86,15 @@ static int decode(const cJSON *o, struct renewal *r, struct error *err)
 	snprintf(r->error, sizeof(r->error), "%s", reason);
 	r->new_key = json_true(o, "new_key");
 	r->refused = json_true(o, "refused");
-	return json_i64(o, "retry_after", &r->state.retry_after, err);
+	if (json_i64(o, "retry_after", &r->state.retry_after, err) < 0)
+		return -1;
+	if (json_get(o, "authorities"))
+		return authorities_decode(&r->authorities, o, err);
+	/* A hub that knew of one authority only has written it. */
+	if (r->state.failures)
+		authorities_failed(&r->authorities, AUTHORITY_FAILED, r->state.retry_after, r->state.last_failure);
+	r->authorities.list[0].failures = r->state.failures;
+	return 0;
 }
 
 static void restore(struct renewal *r)
@@ -95,7 +106,46 @@ static void restore(struct renewal *r)
 	if (got < 0 || (got > 0 && decode(o, r, &err) < 0)) {
 		record_damaged(r->hub->store, &record, &err);
 		r->state = (struct schedule_state){0};
+		authorities_init(&r->authorities, hub_config_certificate(r->hub->config, r->certificate->name));
 	}
+}
+
+/* ---- whose turn it is ---- */
+
+/* Returns the number of the authority that has an order under way, or that of none. */
+static size_t begun(const struct renewal *r)
+{
+	struct error ignored;
+	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
+	if (store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) <= 0)
+		return r->authorities.count;
+	auto_json cJSON *record = json_parse(text.data, text.len, &ignored);
+	return authorities_find(&r->authorities, json_text(record, "account"));
+}
+
+/* The schedule goes by the tries at the authority whose turn it is. */
+static void take_turn(struct renewal *r)
+{
+	const struct authority *chosen = &r->authorities.list[r->authorities.chosen];
+	r->certificate = &r->authorities.at[r->authorities.chosen];
+	r->state.failures = chosen->failures;
+	r->state.last_failure = chosen->last_failure;
+	r->state.retry_after = chosen->retry_after;
+}
+
+/* Chooses who is asked next; `why` is what has just been learnt. Nothing runs meanwhile. */
+static bool choose(struct renewal *r, const char *why)
+{
+	int64_t now = clock_wall();
+	bool life_is_short = r->revoked || authority_life_is_short(r->state.not_before, r->state.not_after, now);
+	const char *before = r->certificate->acme->name;
+	if (!authorities_choose(&r->authorities, begun(r), life_is_short, now, why))
+		return false;
+	take_turn(r);
+	log_event(LOG_LEVEL_WARNING, "authority", "certificate=%s authority=%s before=%s reason=\"%s\"",
+		r->certificate->name, r->certificate->acme->name, before, why);
+	save(r);
+	return true;
 }
 
 static void draw_jitter(struct renewal *r)
@@ -122,11 +172,10 @@ static void demand_new_key(struct renewal *r)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
 }
 
-static bool has_stored_order(struct renewal *r)
+/* Returns whether the chosen authority has an order under way. */
+static bool has_stored_order(const struct renewal *r)
 {
-	struct error ignored;
-	auto_buf struct buf text = BUF_INIT(FILES_FILE_MAX);
-	return store_get(r->hub->store, "orders", r->certificate->name, "order.json", &text, &ignored) > 0;
+	return begun(r) == r->authorities.chosen;
 }
 
 /* A name that was added has nobody wait until the renewal is due. What a person has gone back to had every name that
@@ -140,6 +189,18 @@ static void look_at_names(struct renewal *r, const struct manifest *current)
 	if (r->lacks && r->lacks != before)
 		log_event(LOG_LEVEL_NOTICE, "renewal", "certificate=%s reason=\"%s is not in it yet: it is ordered\"",
 			r->certificate->name, r->lacks);
+}
+
+static void on_advice(void *context);
+
+/* Only the authority that has issued a certificate knows when it should be renewed. */
+static void have_advised(struct renewal *r, size_t by)
+{
+	if (by == r->authorities.count || by == r->advises)
+		return;
+	renewal_info_free(r->advice);
+	r->advises = by;
+	r->advice = renewal_info_new(r->hub, &r->authorities.at[by], on_advice, r);
 }
 
 /* What is published decides when the next order is due. */
@@ -159,6 +220,8 @@ static void look_at_current(struct renewal *r)
 	if (r->revoked && strcmp(how.reason, "keyCompromise") == 0)
 		demand_new_key(r);
 	look_at_names(r, had > 0 ? &m : NULL);
+	if (had > 0 && strcmp(m.source, "acme") == 0)
+		have_advised(r, authorities_find(&r->authorities, m.reason));
 	renewal_info_current(r->advice, had > 0 ? &m : NULL);
 	take_advice(r);
 }
@@ -170,8 +233,8 @@ static int64_t due(const struct renewal *r, int64_t now)
 	struct schedule_state s = r->state;
 	if (r->revoked || r->resumes || r->lacks)
 		s.not_before = s.not_after = 0;
-	int64_t when = schedule_due(&s, now);
-	return r->held_until > when ? r->held_until : when;
+	int64_t when = schedule_due(&s, now), held_until = r->authorities.list[r->authorities.chosen].held_until;
+	return held_until > when ? held_until : when;
 }
 
 static void wake_later(struct renewal *r)
@@ -186,8 +249,8 @@ static void wake_later(struct renewal *r)
 
 static void succeed(struct renewal *r)
 {
-	r->state.failures = 0;
-	r->state.last_failure = r->state.retry_after = 0;
+	authorities_issued(&r->authorities);
+	take_turn(r);
 	r->error[0] = '\0';
 	r->new_key = r->resumes = false;
 	draw_jitter(r);
@@ -196,18 +259,18 @@ static void succeed(struct renewal *r)
 	wake_later(r);
 }
 
-static void fail(struct renewal *r, const struct error *err, int64_t retry_after)
+static void fail(struct renewal *r, const struct error *err, int64_t retry_after, enum authority_trouble trouble)
 {
 	char when[CLOCK_TEXT_MAX];
-	r->state.failures++;
-	r->state.last_failure = clock_wall();
-	r->state.retry_after = retry_after;
-	r->resumes = !r->refused && has_stored_order(r);
+	authorities_failed(&r->authorities, trouble, retry_after, clock_wall());
+	take_turn(r);
 	snprintf(r->error, sizeof(r->error), "%s", err->message);
+	choose(r, err->message);
+	r->resumes = !r->refused && has_stored_order(r);
 	save(r);
 	wake_later(r);
 	log_event(LOG_LEVEL_ERROR, "renewal", "certificate=%s failures=%u next=%s error=\"%s\"", r->certificate->name,
-		r->state.failures, clock_text(due(r, clock_wall()), when), err->message);
+		authorities_failures(&r->authorities), clock_text(due(r, clock_wall()), when), err->message);
 }
 
 static void changed(struct renewal *r)
@@ -258,10 +321,10 @@ static bool is_urgent(const struct renewal *r)
 static int on_issued(const char *certificate, const struct chain *pairs, size_t count, void *context)
 {
 	struct renewal *r = of(context, certificate);
-	/* Who asks for a profile asks for the life that it gives. */
+	/* Who asks for a profile asks for the life that it gives, and who names another authority for what that gives. */
 	struct manifest meta = {.source = "acme",
 		.urgent = is_urgent(r),
-		.flags = r->certificate->profile ? BUNDLE_MAY_EXPIRE_SOONER : 0};
+		.flags = r->certificate->profile || r->authorities.chosen > 0 ? BUNDLE_MAY_EXPIRE_SOONER : 0};
 	struct revision revision;
 	struct error err;
 	bool unchanged;
@@ -273,7 +336,7 @@ static int on_issued(const char *certificate, const struct chain *pairs, size_t 
 	r->refused = result < 0 && err.kind == ERROR_UNTRUSTED;
 	if (result < 0) {
 		error_wrap(&err, "issued, but not published");
-		fail(r, &err, 0);
+		fail(r, &err, 0, AUTHORITY_FAILED);
 	} else {
 		succeed(r);
 	}
@@ -283,11 +346,12 @@ static int on_issued(const char *certificate, const struct chain *pairs, size_t 
 	return result;
 }
 
-static void on_failed(const char *certificate, const struct error *err, int64_t retry_after, void *context)
+static void on_failed(const char *certificate, const struct error *err, int64_t retry_after,
+	enum authority_trouble trouble, void *context)
 {
 	struct renewal *r = of(context, certificate);
 	r->order = NULL;
-	fail(r, err, retry_after);
+	fail(r, err, retry_after, trouble);
 	changed(r);
 }
 
@@ -345,7 +409,7 @@ static void start_order(struct renewal *r)
 	r->order = order_start(r->hub->workers, r->hub->store, r->hub->keys, r->hub->challenge, r->certificate,
 		&options, &order_handler, r->hub, &err);
 	if (!r->order)
-		fail(r, &err, 0);
+		fail(r, &err, 0, AUTHORITY_FAILED);
 }
 
 static void on_preflight(cJSON *findings, size_t bad, const struct error *why, void *context)
@@ -365,7 +429,7 @@ static void on_preflight(cJSON *findings, size_t bad, const struct error *why, v
 		start_order(r);
 	} else if (required) {
 		error_wrap(&err, "no order was made");
-		fail(r, &err, 0);
+		fail(r, &err, 0, AUTHORITY_FAILED);
 	} else {
 		log_event(LOG_LEVEL_WARNING, "preflight", "certificate=%s reason=\"%s\"", r->certificate->name,
 			err.message);
@@ -403,7 +467,7 @@ static void start(struct renewal *r)
 	struct error err;
 	static const struct timeval soon = {1, 0};
 	r->held[0] = '\0';
-	r->held_until = 0;
+	r->authorities.list[r->authorities.chosen].held_until = 0;
 	r->waiting = account_is_busy(r->hub, r->certificate->acme);
 	if (r->waiting) {
 		progress(r, "waits for its account");
@@ -422,9 +486,9 @@ static void start(struct renewal *r)
 
 /* ---- what may hold it ---- */
 
-/* Returns true when the authority would refuse it; then `held` says so, and until when. `anew` says that a stored order
- * is not continued. */
-static bool is_held(struct renewal *r, bool anew)
+/* Returns true when the chosen authority would refuse it; then `held` says so, and until when. `anew` says that a stored
+ * order is not continued. */
+static bool is_held_there(struct renewal *r, bool anew)
 {
 	struct error err;
 	int64_t until;
@@ -437,9 +501,21 @@ static bool is_held(struct renewal *r, bool anew)
 		log_event(LOG_LEVEL_ERROR, "store", "certificate=%s error=\"%s\"", r->certificate->name, err.message);
 		return false;
 	}
-	r->held_until = until;
+	authorities_held(&r->authorities, until);
 	snprintf(r->held, sizeof(r->held), "%s", err.message);
 	log_event(LOG_LEVEL_ERROR, "limits", "certificate=%s reason=\"%s\"", r->certificate->name, err.message);
+	return true;
+}
+
+/* Returns true when every authority would refuse it; else one that would not is chosen. */
+static bool is_held(struct renewal *r, bool anew)
+{
+	for (size_t i = 0; i < r->authorities.count; i++) {
+		if (!is_held_there(r, anew))
+			return false;
+		if (!choose(r, r->held))
+			return true;
+	}
 	return true;
 }
 
@@ -461,6 +537,7 @@ int renewal_now(struct renewal *r, bool force, struct error *err)
 	struct error ignored;
 	if (is_running(r))
 		return 0;
+	choose(r, r->error);
 	if (!force && check_retry_after(r, err) < 0)
 		return -1;
 	if (!force && is_held(r, r->refused)) {
@@ -520,6 +597,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (is_running(r))
 		return;
+	choose(r, r->error);
 	/* A revoked certificate is of no use, so no limit of ours is worth serving it. */
 	if (due(r, clock_wall()) > clock_wall() || (!r->revoked && is_held(r, false)))
 		wake_later(r);
@@ -533,13 +611,16 @@ static void open_one(struct hub *hub, const struct hub_certificate *certificate)
 	r->next = hub->renewals;
 	hub->renewals = r;
 	r->hub = hub;
-	r->certificate = certificate;
+	authorities_init(&r->authorities, certificate);
+	r->certificate = r->authorities.at;
+	r->advises = r->authorities.count;
 	r->timer = event_new(hub->base, -1, 0, on_timer, r);
 	if (!r->timer)
 		mem_abort(__func__);
 	restore(r);
 	r->state.renew_before = certificate->renew_before;
-	r->advice = renewal_info_new(hub, certificate, on_advice, r);
+	take_turn(r);
+	have_advised(r, 0);
 	draw_jitter(r);
 	r->resumes = has_stored_order(r);
 	look_at_current(r);
@@ -591,18 +672,22 @@ int renewal_check_idle(const struct hub *hub, const struct hub_acme *acme, struc
 
 void renewal_status(const struct renewal *r, struct renewal_status *ret)
 {
-	int64_t now = clock_wall();
+	int64_t now = clock_wall(), held_until = r->authorities.list[r->authorities.chosen].held_until;
 	*ret = (struct renewal_status){
 		.running = is_running(r),
 		.step = r->step,
 		.error = r->error,
-		.held = r->held_until > now ? r->held : "",
-		.basis = r->held_until > now ? "limits"
-			: r->revoked         ? "revoked"
-			: r->lacks           ? "names"
-					     : schedule_basis(&r->state, now),
+		.held = held_until > now ? r->held : "",
+		.basis = held_until > now ? "limits"
+			: r->revoked      ? "revoked"
+			: r->lacks        ? "names"
+					  : schedule_basis(&r->state, now),
 		.lacks = r->lacks,
-		.failures = r->state.failures,
+		.authority = r->certificate->acme->name,
+		.instead = r->authorities.reason,
+		.instead_since = r->authorities.left,
+		.at_first = r->authorities.chosen == 0,
+		.failures = authorities_failures(&r->authorities),
 		.due = due(r, now),
 		.ari = r->advice ? renewal_info_record(r->advice) : NULL,
 		.preflight = r->findings,

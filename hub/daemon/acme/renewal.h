@@ -5,8 +5,8 @@
  * looks whether the names lead here. A stored order is only resumed.
  *
  * The record in the store is of kind "renewals" in the certificate's NAME: state.json has failures, when they were,
- * what the server asked for, why, and whether the next key must be new, so that a restart neither forgets a backoff nor
- * its reason; ari.json is hub/common/ari.h's.
+ * what the server asked for, why, the same for each authority (authorities.h), and whether the next key must be new, so
+ * that a restart neither forgets a backoff nor its reason; ari.json is hub/common/ari.h's.
  */
 #ifndef CERTSYNC_HUB_DAEMON_ACME_RENEWAL_H
 #define CERTSYNC_HUB_DAEMON_ACME_RENEWAL_H
@@ -42,8 +42,12 @@ struct renewal_status {
 	const char *error;            /* of the last failure; "" none */
 	const char *held;             /* why no order is made although it is due; "" nothing holds it */
 	const char *basis;            /* schedule_basis, or "limits", "revoked", "names" */
+	const char *authority;        /* the one that is asked now, or next */
+	const char *instead;          /* which authority was asked last in place of which, and why; "" none was */
+	int64_t instead_since;        /* 0: none was */
+	bool at_first;                /* `authority` is the first one */
 	const char *lacks;            /* a configured name that the current certificate has not; NULL: none */
-	uint32_t failures;            /* in a row */
+	uint32_t failures;            /* since the last certificate, at all authorities */
 	int64_t due;                  /* wall clock of the next order */
 	const struct ari_record *ari; /* NULL: nobody is asked */
 	const cJSON *preflight;       /* findings of the last one (hub/daemon/acme/preflight.h); NULL: none was made */

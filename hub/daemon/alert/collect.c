@@ -7,8 +7,9 @@
 #include <strings.h>
 
 enum {
-	COLLECT_GRACE = 900,   /* seconds after a start, within which nobody is missed who was there before */
-	COLLECT_RECENT = 3600, /* seconds for which what happened once counts as a condition */
+	COLLECT_GRACE = 900,       /* seconds after a start, within which nobody is missed who was there before */
+	COLLECT_RECENT = 3600,     /* seconds for which what happened once counts as a condition */
+	COLLECT_AUTHORITY = 86400, /* seconds for which it is told that another authority has issued */
 	COLLECT_SKEW = 60,
 	COLLECT_DISK_PERCENT = 5,
 };
@@ -66,11 +67,25 @@ static void collect_renewal(struct collect *c, const struct situation_certificat
 			"a new certificate is due and not ordered: %s", status->held);
 }
 
+/* What another authority has issued is as good, so that this is told once, for a day: somebody should look what is wrong
+ * with the first one. */
+static void collect_authority(struct collect *c, const struct situation_certificate *of)
+{
+	const struct renewal_status *status = &of->renewal;
+	int64_t end = status->instead_since + COLLECT_AUTHORITY;
+	if (!status->instead_since || (status->at_first && end <= c->now))
+		return;
+	look_again(c, end);
+	conditions_add(c->out, CONDITION_AUTHORITY, false, of->name,
+		"%s; the first one is asked again at the next renewal", status->instead);
+}
+
 static void collect_certificate(struct collect *c, const struct situation_certificate *of)
 {
 	if (of->revision.epoch || of->revision.number)
 		collect_expiring(c, of->name, "the current revision", of->not_before, of->not_after);
 	collect_renewal(c, of);
+	collect_authority(c, of);
 	if (of->watch_trouble[0])
 		conditions_add(c->out, CONDITION_SOURCE, false, of->name,
 			"what stands at the watched paths is not taken: %s", of->watch_trouble);

@@ -136,7 +136,8 @@ static void take_source(struct hub *hub, struct situation_certificate *c)
 	c->watched = source;
 	c->watch_trouble = source ? watched_trouble(source) : "";
 	c->watch_read = source ? watched_seen(source) : 0;
-	c->renewal = (struct renewal_status){.step = "", .error = "", .held = "", .basis = ""};
+	c->renewal = (struct renewal_status){
+		.step = "", .error = "", .held = "", .basis = "", .authority = "", .instead = ""};
 	if (renewal)
 		renewal_status(renewal, &c->renewal);
 }

@@ -181,6 +181,11 @@ static void put_renewal(struct page *p, const struct situation_certificate *c)
 			put_ago(p, c->renewal.due);
 		put(p, "</p>");
 	}
+	if (c->renewal.instead[0]) {
+		put(p, "<p class=\"soft\">");
+		put_foreign(p, c->renewal.instead);
+		put(p, "</p>");
+	}
 	if (c->renewal.failures || c->renewal.error[0] || c->renewal.held[0]) {
 		put(p, "<p>");
 		put_chip(p, c->renewal.failures ? bad : warning,

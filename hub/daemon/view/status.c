@@ -99,6 +99,9 @@ static void add_renewal(const struct renewal_status *status, cJSON *o)
 	cJSON_AddStringToObject(item, "step", status->running ? status->step : "");
 	cJSON_AddNumberToObject(item, "failures", status->failures);
 	cJSON_AddStringToObject(item, "error", status->error);
+	cJSON_AddStringToObject(item, "authority", status->authority);
+	cJSON_AddStringToObject(item, "instead", status->instead);
+	add_time(item, "instead_since", status->instead_since);
 	cJSON_AddStringToObject(item, "held", status->held);
 	cJSON_AddStringToObject(item, "basis", status->basis);
 	cJSON_AddStringToObject(item, "lacks", status->lacks ? status->lacks : "");

@@ -36,7 +36,8 @@
  *   < FILES "issued"  fullchain.pem; for the second pair "issued-2"
  *     > kept         until the end: the order stays, so that a later one finds the certificate again
  *   < done           every pair has been issued, or
- *   < failed         kind (retry, permanent, untrusted, usage), text, retry_after (seconds, 0: not said)
+ *   < failed         kind (retry, permanent, untrusted, usage), text, retry_after (seconds, 0: not said), trouble: what
+ *                    it says of the authority (acme_trouble)
  *
  * A daemon that cannot do its part kills the worker. A worker that is killed loses nothing: what it cannot make again
  * is in the store, and the next one goes on from the order's state at the server.
@@ -79,12 +80,22 @@ static int run(struct acme *a, struct error *err)
 	return acme_account(a, err) < 0 ? -1 : order_all(a, err);
 }
 
+/* What failed before anything was asked says nothing of the authority. */
+static const char *trouble(const struct acme *a, const struct error *err)
+{
+	if (!a->client.requests)
+		return "failed";
+	if (a->overdue)
+		return "down";
+	return acme_trouble(a->problem[0] ? a->problem : a->client.problem, a->client.answer.status, err);
+}
+
 static void last_word(struct acme *a, int result, struct error *err)
 {
 	if (a->client.requests)
 		talk_progress(&a->talk, "requests=%u", a->client.requests);
 	if (result < 0)
-		talk_failed(&a->talk, err, a->client.answer.retry_after);
+		talk_failed(&a->talk, err, a->client.answer.retry_after, trouble(a, err));
 	else
 		talk_done(&a->talk, err);
 }

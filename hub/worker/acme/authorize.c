@@ -127,7 +127,7 @@ static int fail(struct acme *a, const struct pending *p, const char *status, str
 		talk_invalid(&a->talk, p->name);
 	if (problem) {
 		auto_free char *where = mem_printf("challenge %s", p->name);
-		return acme_problem(problem, where, NULL, err);
+		return acme_problem(problem, where, a->problem, err);
 	}
 	return error_set(err, ERROR_RETRY, "the authorization of %s is %s", p->name, status);
 }

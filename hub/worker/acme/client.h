@@ -63,4 +63,9 @@ const char *acme_location(const struct acme_client *c, struct error *err);
  * -1. */
 int acme_problem(const cJSON *problem, const char *where, char *ret_type, struct error *err);
 
+/* Returns what a failure says of the authority, a word of hub/daemon/acme/authority.h: "refuses" for what it would
+ * refuse again, "limits", "down" for no answer or a fault of its own, else "failed". `type` is that of its problem, ""
+ * without one, and `status` that of its last answer, 0 when there was no whole one. */
+const char *acme_trouble(const char *type, long status, const struct error *failure);
+
 #endif

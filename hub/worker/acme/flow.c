@@ -7,9 +7,10 @@
 
 enum { POLL_FIRST_MS = 50, POLL_LAST_MS = 5000 };
 
-static int give_up(int64_t asked, const char *what, struct error *err)
+static int give_up(struct acme *a, int64_t asked, const char *what, struct error *err)
 {
 	static const char kept[] = "the order is kept and will be looked at again";
+	a->overdue = true;
 	if (asked)
 		return error_set(err, ERROR_RETRY,
 			"%s: the server is not done and asks to be left alone for %" PRId64 " s (Retry-After): %s",
@@ -26,7 +27,7 @@ int acme_wait(struct acme *a, unsigned tries, const char *what, struct error *er
 	else if (tries < 7)
 		ms = (int64_t)POLL_FIRST_MS << tries;
 	if (clock_monotonic_ms() + ms > a->deadline)
-		return give_up(asked, what, err);
+		return give_up(a, asked, what, err);
 	return talk_pause(&a->talk, ms, err);
 }
 

@@ -11,12 +11,14 @@ struct acme {
 	struct acme_client client;
 	struct acme_pair *pair; /* the one that is being ordered */
 	size_t pair_number;
-	char order_url[URL_MAX]; /* empty: there is no order */
-	cJSON *order;            /* owned: the order as it was last seen */
-	int64_t deadline;        /* monotonic, milliseconds */
-	bool resumed;            /* the order is from an earlier run */
-	struct acme_dns *dns;    /* owned; see hub/worker/acme/dns.h */
-	bool gone;               /* set with an error: this order will not come to a certificate any more */
+	char order_url[URL_MAX];        /* empty: there is no order */
+	cJSON *order;                   /* owned: the order as it was last seen */
+	int64_t deadline;               /* monotonic, milliseconds */
+	bool resumed;                   /* the order is from an earlier run */
+	struct acme_dns *dns;           /* owned; see hub/worker/acme/dns.h */
+	char problem[ACME_PROBLEM_MAX]; /* the type of what an order or authorization ended with; empty: none */
+	bool overdue;                   /* set with an error: the server is not done in time */
+	bool gone;                      /* set with an error: this order will not come to a certificate any more */
 };
 
 /* Waits before asking again: as long as the last answer said, or else a moment that grows with `tries`. ERROR_RETRY

@@ -123,7 +123,8 @@ static int check_identifiers(struct acme *a, struct error *err)
 /* The key comes first: an order must never exist at the server without the key to end it with. */
 static int order_new(struct acme *a, struct error *err)
 {
-	a->resumed = a->gone = false;
+	a->resumed = a->gone = a->overdue = false;
+	a->problem[0] = '\0';
 	a->order_url[0] = '\0';
 	talk_progress(&a->talk, "order");
 	if (check_profile(a, err) < 0 || talk_new_key(&a->talk, a->pair_number, &a->pair->key, err) < 0)
@@ -215,7 +216,7 @@ static int finalize(struct acme *a, struct error *err)
 static int on_invalid(struct acme *a, struct error *err)
 {
 	a->gone = true;
-	return acme_problem(json_get(a->order, "error"), "the order became invalid", NULL, err);
+	return acme_problem(json_get(a->order, "error"), "the order became invalid", a->problem, err);
 }
 
 /* Goes step by step through RFC 8555 section 7.1.6; a resumed order begins wherever it is. */

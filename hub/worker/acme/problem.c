@@ -36,6 +36,24 @@ static enum error_kind kind_of(const char *type)
 	return ERROR_RETRY;
 }
 
+/* Of these the one that says no is meant, too, though a change in DNS may help. */
+static bool is_refusal(const char *type)
+{
+	return strcmp(type, "caa") == 0 || kind_of(type) == ERROR_PERMANENT;
+}
+
+const char *acme_trouble(const char *type, long status, const struct error *failure)
+{
+	if (strcmp(type, "rateLimited") == 0 || status == 429)
+		return "limits";
+	if (is_refusal(type) || failure->kind == ERROR_PERMANENT || failure->kind == ERROR_UNTRUSTED)
+		return "refuses";
+	return strcmp(type, "serverInternal") == 0 || strcmp(type, "badNonce") == 0 || status == 0 || status >= 500 ||
+			(status >= 300 && !type[0])
+		? "down"
+		: "failed";
+}
+
 static const char *what_next(const char *type)
 {
 	if (strcmp(type, "userActionRequired") == 0)

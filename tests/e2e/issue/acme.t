@@ -226,6 +226,10 @@ my @lies = (
 	['ten-megabytes', $retry, qr/longer than 256 KiB/, 0],
 );
 
+# What says something of the authority and not of us; what it would refuse again says so in any case.
+my %trouble = ('rate-limited' => 'limits', map { $_ => 'down' } qw(processing bad-nonce html-503 retry-date retry-past redirect-http
+	redirect-file redirect-https endless-body endless-headers slow ten-megabytes));
+
 for (@lies) {
 	my ($lie, $expected_kind, $expected_reason, $expected_retry) = @$_;
 	subtest "the authority lies: $lie" => sub {
@@ -237,6 +241,8 @@ for (@lies) {
 		is($kind, $expected_kind, 'the failure is of the expected kind');
 		like($reason, $expected_reason, 'the failure has the expected reason');
 		is($retry_after, $expected_retry, 'when it may be tried again');
+		my ($trouble) = $text =~ /^trouble (\w+)$/m;
+		is($trouble, $trouble{$lie} // ($expected_kind == $retry ? 'failed' : 'refuses'), 'what that says of the authority');
 		unlike($text, qr/[^\x20-\x7e\n\x80-\xff]/, 'nothing that a terminal obeys');
 		is(published($state), '', 'nothing is published');
 	};
