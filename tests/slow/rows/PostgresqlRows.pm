@@ -59,7 +59,8 @@ sub rows {
 		row('another name', pair('other'), ['5432 www.other.pl same'], told => qr/other\.crt: left: is for www\.other\.pl/),
 		row('self-signed, and named', pair('self'), [$mail], run => [$signed], words => 'mail.domain.pl --service postgresql'),
 		row('self-signed, and not named', pair('self'), [$same], run => [$signed], told => qr/self\.crt: left: self-signed, for db: name the certificate/),
-		row('TLS turned off', pair('old') . "ssl = off\n", ['5432 mail.domain.pl nothing']),
+		# The hook's test refuses a cluster without TLS, so nothing of agent.conf is about it.
+		row('TLS turned off', pair('old') . "ssl = off\n", ['5432 mail.domain.pl nothing'], services => 'service "none" { hook = "/bin/true" probe = none }'),
 		row('RSA', pair('rsa'), [$mail], told => qr/clients that take RSA keys alone would be cut off/),
 		row('a key with a passphrase, and parameters', "ssl = on\nssl_cert_file = '$tls/old.crt'\nssl_key_file = '$tls/locked.key'\nssl_passphrase_command = 'echo secret'\nssl_min_protocol_version = 'TLSv1.3'\nssl_ecdh_curve = 'prime256v1'\n",
 			[$mail], run => [$locked]),
