@@ -7,15 +7,17 @@
 
 static int scan(uint8_t kind, struct found_service *s, const char *path, struct error *err)
 {
-	switch (kind % 4) {
+	switch (kind % 5) {
 	case 0:
 		return nginx_scan(s, "/etc/nginx", path, err);
 	case 1:
 		return apache_scan(s, &(struct apache_facts){"", "NAME=value\n"}, "/etc/apache2", path, err);
 	case 2:
 		return haproxy_scan(s, path, err);
-	default:
+	case 3:
 		return postfix_scan_sni(s, path, err);
+	default:
+		return stunnel_scan(s, path, err);
 	}
 }
 

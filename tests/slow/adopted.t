@@ -161,6 +161,7 @@ sub judge {
 	like($text, $row->{told}, "$what: it tells") if $row->{told};
 	my $after = sub { my ($e) = @_; $e->[3] =~ /^new|before$/ ? $print{$installed} : $e->[3] eq 'same' ? $before{"@$e"} : '' };
 	is(wrong($row, $after), '', "$what: adopted") or diag($text);
+	return like(`$dir/hooks/$row->{service} test 2>&1`, $row->{refused}, "$what: the hook refuses it") if $row->{refused};
 	ok(renew(), "$what: a renewal is verified");
 	my $left = '';
 	$story->until('renewed', sub { ($left = wrong($row, $after)) eq '' }, 10);
@@ -171,6 +172,7 @@ for my $row (@rows) {
 	$row->{words} //= "--service $row->{service}";
 	judge($row);
 	Servers::stop($story, $row);
+	$story->run($_) for @{$row->{after} // []};
 }
 $story->ends_clean;
 done_testing();

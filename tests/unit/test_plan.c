@@ -151,6 +151,29 @@ static void by_names(void **state)
 	agent_config_free(config);
 }
 
+/* A group that nobody could reload stays, and what has become one with it. */
+static void kept_for_a_reason(void **state)
+{
+	const struct scratch *s = *state;
+	auto_found struct found found = {0};
+	auto_plan struct plan plan = {0};
+	install(s, "mail.domain.pl", "DNS:mail.domain.pl", 7, false);
+	put_pem(s, "a.pem", "DNS:mail.domain.pl", "ecdsa-p256", false);
+	put_pem(s, "b.pem", "DNS:mail.domain.pl", "ecdsa-p256", false);
+	put_pem(s, "c.pem", "DNS:mail.domain.pl", "ecdsa-p256", false);
+	struct agent_config *config = configure(s, SECTION("mail.domain.pl", "nginx"));
+	nginx_of(s, "a b c", false, &found);
+	found_keep(&found.services[0], 1, "it has\na %s", "reason");
+	found_join(&found.services[0], 2, 1);
+	found_settle(&found.services[0]);
+	make(config, nobody, &found, &plan);
+	assert_int_equal(plan.changed, 1);
+	assert_int_equal(plan.left, 1);
+	assert_int_equal(kept(&plan), 2);
+	assert_true(tells(&plan, "a.pem: left: it has a reason"));
+	agent_config_free(config);
+}
+
 /* A certificate that nobody trusts, or that is not there, is replaced by the one that the administrator names. */
 static void by_asking(void **state)
 {
@@ -404,6 +427,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STORY(by_names),
+		STORY(kept_for_a_reason),
 		STORY(by_asking),
 		STORY(nothing_installed),
 		STORY(no_section),

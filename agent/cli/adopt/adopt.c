@@ -15,7 +15,8 @@ enum { FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option adopt_options[] = {
 	{"--service", "SERVICE",
-		"look at this one alone: haproxy nginx apache2 dovecot postfix exim4 courier mariadb postgresql"},
+		"look at this one alone: haproxy nginx apache2 dovecot postfix exim4 courier mariadb postgresql "
+		"stunnel"},
 	{"--apply", NULL, "change it: back up, test, reload, look at the ports; put all back when anything fails"},
 	{NULL, NULL, NULL},
 };

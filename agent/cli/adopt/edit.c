@@ -19,6 +19,7 @@ static void file_release(struct edit_file *f)
 		free(f->changes[i].text);
 	free(f->changes);
 	free(f->path);
+	free(f->backup);
 	buf_release(&f->before);
 	buf_release(&f->after);
 }
@@ -46,7 +47,9 @@ static struct edit_file *file_of(struct edit *e, const char *path, struct error 
 		return NULL;
 	}
 	f.owner = (struct fs_owner){st.st_uid, st.st_gid, st.st_mode & 07777};
+	const char *slash = strrchr(path, '/');
 	f.path = mem_strdup(path);
+	f.backup = mem_printf("%.*s.%s", (int)(slash + 1 - path), path, slash + 1);
 	e->files = mem_grow(e->files, e->count + 1, sizeof(*e->files));
 	e->files[e->count] = f;
 	return &e->files[e->count++];
@@ -82,6 +85,20 @@ int edit_whole(struct edit *e, const char *path, const struct buf *content, bool
 	if (key)
 		f->owner.mode &= 0770;
 	return buf_add(&f->after, content->data, content->len);
+}
+
+void edit_spare(struct edit *e, const char *directory)
+{
+	size_t len = strlen(directory);
+	const char *above = strrchr(directory, '/');
+	for (size_t i = 0; above && i < e->count; i++) {
+		char *old = e->files[i].backup;
+		if (strncmp(old, directory, len) != 0 || old[len] != '/' || strchr(old + len + 1, '/'))
+			continue;
+		e->files[i].backup = mem_printf(
+			"%.*s.%s+%s", (int)(above + 1 - directory), directory, above + 1, old + len + strlen("/."));
+		free(old);
+	}
 }
 
 static int finish_file(struct edit_file *f, struct error *err)

@@ -17,6 +17,7 @@ struct edit_change {
 
 struct edit_file {
 	char *path;
+	char *backup;             /* the path of its backup, to which the time is added: DIRECTORY/.NAME */
 	struct buf before, after; /* after: filled in by edit_finish */
 	struct fs_owner owner;    /* as it is now */
 	bool secret;              /* holds a key: never shown */
@@ -37,6 +38,8 @@ int edit_replace(struct edit *e, const char *path, size_t start, size_t end, con
 /* Replaces the whole file, which is secret. With a `key` in it, others lose what rights they had to it. Nothing is
  * taken over. */
 int edit_whole(struct edit *e, const char *path, const struct buf *content, bool key, struct error *err);
+/* Has no backup lie in this directory, but beside it. */
+void edit_spare(struct edit *e, const char *directory);
 /* Makes `after` of each file, and drops files that stay as they are. ERROR_PERMANENT says that two changes overlap. */
 int edit_finish(struct edit *e, struct error *err);
 

@@ -68,15 +68,14 @@ static void digest(const struct buf *b, char ret[CHAIN_HEX_MAX])
 }
 
 /* Returns a path like DIRECTORY/.NAME.certsync-20261123T053200Z. */
-static char *backup_path(const char *path, int64_t now)
+static char *backup_path(const struct edit_file *f, int64_t now)
 {
 	char date[32];
 	struct tm tm;
 	time_t at = (time_t)now;
 	gmtime_r(&at, &tm);
 	strftime(date, sizeof(date), "%Y%m%dT%H%M%SZ", &tm);
-	const char *slash = strrchr(path, '/');
-	return mem_printf("%.*s.%s.certsync-%s", (int)(slash + 1 - path), path, slash + 1, date);
+	return mem_printf("%s.certsync-%s", f->backup, date);
 }
 
 int adopt_journal_begin(struct adopt_journal *j, const struct edit *edit, int64_t now, struct error *err)
@@ -91,7 +90,7 @@ int adopt_journal_begin(struct adopt_journal *j, const struct edit *edit, int64_
 	cJSON_AddArrayToObject(j->state, "services");
 	for (size_t i = 0; i < edit->count; i++) {
 		char sha256[CHAIN_HEX_MAX];
-		auto_free char *backup = backup_path(edit->files[i].path, now);
+		auto_free char *backup = backup_path(&edit->files[i], now);
 		cJSON *file = cJSON_CreateObject();
 		digest(&edit->files[i].after, sha256);
 		cJSON_AddStringToObject(file, "path", edit->files[i].path);

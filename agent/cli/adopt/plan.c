@@ -331,6 +331,9 @@ static int check_others(const struct group *g, struct error *err)
 /* Finds what only a person can put right; then nothing of the group is changed. */
 static int check(const struct group *g, struct error *err)
 {
+	for (size_t i = 0; i < g->found->keep_count; i++)
+		if (g->found->keeps[i].group == g->number)
+			return error_set(err, ERROR_USAGE, "%s", g->found->keeps[i].why);
 	for (size_t i = 0; i < g->found->use_count; i++) {
 		const struct found_use *u = &g->found->uses[i];
 		if (is_of(g, u) && u->role != FOUND_COPY && is_torn(g, u))
@@ -563,6 +566,9 @@ static int plan_service(struct plan *p, const struct agent_config *config, const
 	}
 	if (pin_all(p, s, changed, err) < 0)
 		return -1;
+	/* Of two, one inside of the other, the outer one comes last. */
+	for (size_t i = s->whole_count; i > 0; i--)
+		edit_spare(&p->edit, s->wholes[i - 1]);
 	if (s->note_count)
 		mark_unknown(p, s->name);
 	return 0;
@@ -586,7 +592,7 @@ int plan_make(const struct agent_config *config, const char *const *names, const
 		return error_set(err, ERROR_USAGE,
 			"--service %s: no such service is installed here: haproxy, nginx, apache2, dovecot, "
 			"postfix, exim4, "
-			"courier, mariadb and postgresql are known",
+			"courier, mariadb, postgresql and stunnel are known",
 			service);
 	return edit_finish(&ret->edit, err);
 }

@@ -33,6 +33,7 @@ static const struct kind {
 	{"courier", "couriertcpd", NULL, NULL, "/etc/courier", find_courier, false},
 	{"mariadb", "mariadbd", "mariadbd", NULL, NULL, find_mariadb, true},
 	{"postgresql", "postgres", NULL, NULL, "/etc/postgresql", find_postgresql, true},
+	{"stunnel", "stunnel4", "stunnel4", "stunnel", NULL, find_stunnel, true},
 };
 
 static bool is_installed(const struct kind *k)

@@ -21,6 +21,7 @@ int find_exim(struct found_service *s, struct error *err);
 int find_courier(struct found_service *s, struct error *err);
 int find_mariadb(struct found_service *s, struct error *err);
 int find_postgresql(struct found_service *s, struct error *err);
+int find_stunnel(struct found_service *s, struct error *err);
 
 /* Returns a value of postconf, expanded, or NULL when there is none. The caller frees it. */
 typedef char *postfix_value(const char *parameter, void *context);
@@ -49,6 +50,9 @@ struct apache_facts {
 /* Reads the main file and what it includes, each where it stands, and the macros where they are used. */
 int apache_scan(struct found_service *s, const struct apache_facts *facts, const char *base, const char *path,
 	struct error *err);
+
+/* Reads the configuration of one stunnel and what it includes. */
+int stunnel_scan(struct found_service *s, const char *path, struct error *err);
 
 /* Adds a file whose content is to be replaced, instead of the line that names it. Each path counts once: groups that
  * have one in common become one. */

@@ -30,6 +30,12 @@ void found_service_release(struct found_service *s)
 		free(s->pins[i].file);
 		free(s->pins[i].text);
 	}
+	for (size_t i = 0; i < s->keep_count; i++)
+		free(s->keeps[i].why);
+	for (size_t i = 0; i < s->whole_count; i++)
+		free(s->wholes[i]);
+	free(s->keeps);
+	free(s->wholes);
 	free(s->pins);
 	free(s->joins);
 	free(s->uses);
@@ -178,6 +184,25 @@ void found_pin(struct found_service *s, const struct found_pin *pin)
 	s->pins[s->pin_count++] = p;
 }
 
+void found_keep(struct found_service *s, int group, const char *fmt, ...)
+{
+	char text[ERROR_MESSAGE_MAX];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	text_clean(text, 0);
+	s->keeps = mem_grow(s->keeps, s->keep_count + 1, sizeof(*s->keeps));
+	s->keeps[s->keep_count++] = (struct found_keep){group, mem_strdup(text)};
+}
+
+void found_whole(struct found_service *s, const char *directory)
+{
+	char resolved[PATH_MAX];
+	s->wholes = mem_grow(s->wholes, s->whole_count + 1, sizeof(*s->wholes));
+	s->wholes[s->whole_count++] = mem_strdup(realpath(directory, resolved) ? resolved : directory);
+}
+
 void found_join(struct found_service *s, int kept, int gone)
 {
 	if (kept == gone)
@@ -199,6 +224,8 @@ void found_settle(struct found_service *s)
 	}
 	for (size_t i = 0; i < s->use_count; i++)
 		s->uses[i].group = group[s->uses[i].group];
+	for (size_t i = 0; i < s->keep_count; i++)
+		s->keeps[i].group = group[s->keeps[i].group];
 	for (size_t i = 0; i < s->pin_count; i++) {
 		s->pins[i].group = group[s->pins[i].group];
 		s->pins[i].on = group[s->pins[i].on];

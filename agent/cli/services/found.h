@@ -49,6 +49,12 @@ struct found_pin {
 	char *text;
 };
 
+/* A group that is not changed, and why, whatever it presents. */
+struct found_keep {
+	int group;
+	char *why;
+};
+
 /* Two groups that turned out to be one, since they have some bytes in common. */
 struct found_join {
 	int kept, gone;
@@ -63,10 +69,14 @@ struct found_service {
 	size_t use_count;
 	struct found_pin *pins;
 	size_t pin_count;
+	struct found_keep *keeps;
+	size_t keep_count;
 	struct found_join *joins;
 	size_t join_count;
 	char **names; /* that it knows clients by: server_name, local_name, a row of a map; for SNI */
 	size_t name_count;
+	char **wholes; /* directories of which each file is read, whatever its name: no backup may lie there */
+	size_t whole_count;
 	char **notes; /* what could not be read or is left to a person, a line each */
 	size_t note_count;
 	int groups;    /* how many have been given out */
@@ -107,9 +117,12 @@ uint16_t found_port_number(const char *text);
 void found_use(struct found_service *s, const struct found_use *use, bool last_wins);
 /* Copies it, and resolves the file. */
 void found_pin(struct found_service *s, const struct found_pin *pin);
+/* Has the group, and what becomes one with it, stay as it is. */
+void found_keep(struct found_service *s, int group, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void found_whole(struct found_service *s, const char *directory);
 /* Makes one group of two. */
 void found_join(struct found_service *s, int kept, int gone);
-/* Gives all uses and pins the groups that they have in the end. It comes after everything was found. */
+/* Gives all uses, pins and keeps the groups that they have in the end. It comes after everything was found. */
 void found_settle(struct found_service *s);
 
 #endif

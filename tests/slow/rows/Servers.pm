@@ -17,7 +17,7 @@ my %place = (nginx => '/etc/nginx', apache2 => '/etc/apache2', dovecot => '/etc/
 my ($postgres) = map { m{/(\d+)/} } glob '/usr/lib/postgresql/*/bin/postgres';
 my $cluster = "/etc/postgresql/$postgres/main";
 # What runs as a user of its own reads no key of root's, so it has copies in tls/, with these rights.
-my %reader = (exim4 => ['root:Debian-exim', '0640', '/etc/exim4/tls'], courier => ['courier:courier', '0600', '/etc/courier/tls'], stunnel => ['root:root', '0600', '/etc/stunnel/tls'],
+my %reader = (exim4 => ['root:Debian-exim', '0640', '/etc/exim4/tls'], courier => ['courier:courier', '0600', '/etc/courier/tls'], stunnel => ['stunnel4:stunnel4', '0600', '/etc/stunnel/tls'],
 	mariadb => ['mysql:mysql', '0600', '/etc/mysql/tls'], postgresql => ['postgres:postgres', '0600', "$cluster/tls"]);
 my %start = (nginx => 'nginx', apache2 => 'apache2ctl start', dovecot => 'dovecot', postfix => 'postfix start');
 my %stop = (nginx => 'nginx -s stop', apache2 => 'apache2ctl stop', dovecot => 'doveadm stop', postfix => 'postfix stop');
@@ -26,7 +26,6 @@ my %pid = (nginx => '/run/nginx.pid', apache2 => '/run/apache2/apache2.pid', dov
 my %command = (
 	haproxy => sub { my ($row) = @_; return ('/usr/sbin/haproxy', '-W', map { ('-f', $_) } @{$row->{configs} // ['/etc/haproxy/haproxy.cfg']}) },
 	exim4 => sub { return qw(exim4 -bdf) },
-	stunnel => sub { return qw(stunnel4 /etc/stunnel/web.conf) },
 	# Who comes from an address for which it has no user at all gets no greeting.
 	mariadb => sub { return qw(mariadbd --user=mysql --pid-file=/run/mysqld/mysqld.pid --init-file=/etc/old/users.sql) },
 );
@@ -40,12 +39,12 @@ sub place { return $place{$_[0]} }
 
 sub prepare {
 	my ($story) = @_;
-	$story->run("getent passwd $_ || useradd --system --user-group --no-create-home $_") for qw(Debian-exim courier mysql postgres);
+	$story->run("getent passwd $_ || useradd --system --user-group --no-create-home $_") for qw(Debian-exim courier mysql postgres stunnel4);
 	make_path(qw(/run/lock /run/apache2 /var/log/apache2 /run/exim4 /var/spool/exim4 /var/log/exim4 /run/courier/authdaemon));
 	$story->run('chown Debian-exim: /run/exim4 /var/spool/exim4 /var/log/exim4 && chown -R courier: /var/lib/courier /etc/courier /run/courier');
 	$story->run('[ -e /usr/bin/makedat ] || ln -s makedat.courier /usr/bin/makedat');
 	$story->run('rm -rf /etc/postgresql /var/lib/postgresql && install -d -o postgres /run/postgresql /var/lib/postgresql && install -d -o mysql /run/mysqld');
-	$story->run("install -d -o postgres $cluster && rm -f /etc/stunnel/*.conf");
+	$story->run("install -d -o postgres $cluster && rm -f /etc/stunnel/*.conf && install -d -o stunnel4 /run/stunnel4");
 	for my $service (sort keys %reader) {
 		my ($owner, $mode, $tls) = @{$reader{$service}};
 		$story->run("mkdir -p $tls && cp /etc/old/* $tls/ && chown -R $owner $tls && chmod $mode $tls/*");
@@ -70,6 +69,9 @@ sub clean {
 	system("rm -rf $place{$service} && cp -a /mnt/$service.first $place{$service}") == 0 or die;
 }
 
+# Each configuration of stunnel is a process.
+sub tunnels { my ($row) = @_; return map { [s/\.conf$//r, "/etc/stunnel/$_"] } @{$row->{configs} // ['web.conf']} }
+
 sub servers { my ($row) = @_; return @{$row->{servers} // [qw(imapd-ssl)]} }
 sub clusters { my ($row) = @_; return @{$row->{clusters} // [qw(main)]} }
 
@@ -78,6 +80,7 @@ sub start {
 	my $service = $row->{service};
 	if ($service eq 'courier') { $story->run(Courier::script($_) . ' start') for servers($row) }
 	elsif ($service eq 'postgresql') { $story->start("postgresql-$_", cluster($_)) for clusters($row) }
+	elsif ($service eq 'stunnel') { $story->start("stunnel-$_->[0]", 'stunnel4', $_->[1]) for tunnels($row) }
 	elsif ($command{$service}) { $story->start($service, $command{$service}->($row)) }
 	else { $story->run($row->{start} // $start{$service}) }
 }
@@ -87,6 +90,7 @@ sub stop {
 	my $service = $row->{service};
 	if ($service eq 'courier') { $story->run(Courier::script($_) . ' stop') for servers($row) }
 	elsif ($service eq 'postgresql') { $story->stop("postgresql-$_") for clusters($row) }
+	elsif ($service eq 'stunnel') { $story->stop("stunnel-$_->[0]") for tunnels($row) }
 	elsif ($command{$service}) { $story->stop($service) }
 	else {
 		$story->run($stop{$service});
