@@ -226,6 +226,13 @@ sub hook_says {
 }
 
 hook_says('one cluster by its name', "postgresql-$postgres-main");
+my $plain = "/etc/postgresql/$postgres/plain";
+make_path($plain);
+Story::write_file("$plain/postgresql.conf", "data_directory = '$cluster[1]'\nssl = off\n");
+$story->run("chown -R postgres: $plain");
+hook_says('a cluster without TLS beside it', 'postgresql');
+hook_says('one without TLS by its name', "postgresql-$postgres-plain", qr/plain\/postgresql\.conf has ssl = off/);
+$story->run("rm -r $plain");
 hook_says('a cluster that there is not', "postgresql-$postgres-other", qr/there is no .*$postgres\/other/);
 chmod 0644, "$cluster[0]/tls.key";
 hook_says('a key that PostgreSQL refuses', 'postgresql', qr/PostgreSQL refuses .*tls\.key/);
