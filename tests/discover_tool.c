@@ -1,5 +1,5 @@
 /* discover_tool CERTIFICATE… prints the first agent.conf that this node would get. */
-#include "agent/cli/services/discover.h"
+#include "agent/cli/discover/discover.h"
 #include "lib/core/proc.h"
 
 #include <stdio.h>

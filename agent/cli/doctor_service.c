@@ -1,7 +1,7 @@
 #include "agent/cli/doctor_service.h"
 #include "agent/cli/doctor_dovecot.h"
 #include "agent/common/config.h"
-#include "agent/cli/services/discover.h"
+#include "agent/cli/discover/discover.h"
 #include "agent/cli/services/listening.h"
 #include "agent/cli/services/present.h"
 #include "agent/cli/adopt/plan_copy.h"

@@ -1,5 +1,5 @@
 #include "agent/cli/join.h"
-#include "agent/cli/services/discover.h"
+#include "agent/cli/discover/discover.h"
 #include "agent/common/link.h"
 #include "agent/common/ssh_key.h"
 #include "lib/core/base64.h"

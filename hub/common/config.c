@@ -227,17 +227,6 @@ const struct hub_agent *hub_config_agent(const struct hub_config *c, const char 
 	return bsearch(&name, c->agents, c->agent_count, sizeof(*c->agents), name_compare);
 }
 
-struct hub_certificate hub_certificate_at(const struct hub_certificate *c, size_t at)
-{
-	struct hub_certificate result = *c;
-	result.acme = c->acmes[at];
-	if (at > 0 || !c->profile)
-		result.profile = result.acme->profile;
-	if (at > 0 || !c->preferred_chain)
-		result.preferred_chain = result.acme->preferred_chain;
-	return result;
-}
-
 bool hub_agent_has(const struct hub_agent *a, const char *certificate)
 {
 	for (size_t i = 0; a->certificates[i]; i++)

@@ -143,9 +143,6 @@ void hub_config_print(const struct hub_config *c, struct buf *out);
 
 const struct hub_certificate *hub_config_certificate(const struct hub_config *c, const char *name);
 const struct hub_agent *hub_config_agent(const struct hub_config *c, const char *name);
-/* Returns the certificate as its authority number `at` is asked for it: `acme` is that one, and profile and
- * preferred_chain are the certificate's own at the first, the acme section's at any other. All of it is borrowed. */
-struct hub_certificate hub_certificate_at(const struct hub_certificate *c, size_t at);
 bool hub_agent_has(const struct hub_agent *a, const char *certificate);
 
 #endif

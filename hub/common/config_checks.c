@@ -1,4 +1,5 @@
 #include "hub/common/config_checks.h"
+#include "hub/common/certificate_at.h"
 #include "hub/common/lint.h"
 #include "hub/common/scan.h"
 #include "lib/config/value.h"
@@ -178,7 +179,7 @@ static void judge_lifetime(struct config *c, const struct config_section *s, con
 	struct lint_fault faults[LINT_FAULTS_MAX];
 	int64_t lifetime = 0;
 	for (size_t i = 0; i < certificate->acme_count && !lifetime; i++)
-		lifetime = lint_profile_lifetime(hub_certificate_at(certificate, i).profile);
+		lifetime = lint_profile_lifetime(certificate_at(certificate, i).profile);
 	size_t count = lifetime ? lint_lifetime(certificate, h->scan_interval, lifetime, faults) : 0;
 	for (size_t i = 0; i < count; i++)
 		config_fault(c, s, faults[i].key, "%s", faults[i].text);
@@ -189,7 +190,7 @@ static void judge_names(struct config *c, const struct config_section *s, const 
 	struct lint_fault fault;
 	config_check_twice(c, s, "names", certificate->names, strcasecmp);
 	for (size_t i = 0; i < certificate->acme_count; i++) {
-		const struct hub_certificate there = hub_certificate_at(certificate, i);
+		const struct hub_certificate there = certificate_at(certificate, i);
 		if (lint_names(&there, &fault)) {
 			config_fault(c, s, fault.key, "%s", fault.text);
 			return;

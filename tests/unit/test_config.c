@@ -1,5 +1,6 @@
 /* What an administrator writes into hub.conf and agent.conf, and what they are told about it. */
 #include "agent/common/config.h"
+#include "hub/common/certificate_at.h"
 #include "hub/common/config.h"
 #include "lib/config/value.h"
 #include "lib/core/fs.h"
@@ -283,12 +284,12 @@ static void several_authorities_are_asked_each_in_its_own_way(void **state)
 	assert_int_equal(x->acme_count, COUNT(profiles));
 	assert_ptr_equal(x->acme, x->acmes[0]);
 	for (size_t i = 0; i < COUNT(profiles); i++) {
-		const struct hub_certificate there = hub_certificate_at(x, i);
+		const struct hub_certificate there = certificate_at(x, i);
 		assert_ptr_equal(there.acme, x->acmes[i]);
 		assert_string_equal(there.profile ? there.profile : "none", profiles[i] ? profiles[i] : "none");
 		assert_string_equal(there.preferred_chain ? there.preferred_chain : "none", i == 1 ? "R2" : "none");
 	}
-	assert_string_equal(hub_certificate_at(y, 0).profile, "shortlived");
+	assert_string_equal(certificate_at(y, 0).profile, "shortlived");
 	hub_config_print(h, &first);
 	hub_config_free(h);
 	h = load_hub(buf_text(&first), &again);
@@ -298,7 +299,8 @@ static void several_authorities_are_asked_each_in_its_own_way(void **state)
 	assert_string_equal(buf_text(&first), buf_text(&second));
 	expect_hub_fault(NAMED_ACME("one", "") "certificate x.pl { acme = {one, two} }",
 		"3: acme: there is no section acme \"two\"");
-	expect_hub_fault(NAMED_ACME("one", "") "certificate x.pl { acme = {one, one} }", "3: acme: one is listed twice");
+	expect_hub_fault(
+		NAMED_ACME("one", "") "certificate x.pl { acme = {one, one} }", "3: acme: one is listed twice");
 	expect_hub_fault(NAMED_ACME("a", "") NAMED_ACME("b", "") NAMED_ACME("c", "") NAMED_ACME("d", "")
 				 NAMED_ACME("e", "") "certificate x.pl { acme = {a, b, c, d, e} }",
 		"7: acme: 5 authorities, and 4 are enough");

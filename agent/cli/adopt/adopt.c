@@ -2,8 +2,8 @@
 #include "agent/cli/adopt/apply.h"
 #include "agent/cli/adopt/plan.h"
 #include "agent/cli/adopt/table.h"
-#include "agent/cli/services/discover.h"
-#include "agent/cli/services/others.h"
+#include "agent/cli/discover/discover.h"
+#include "agent/cli/discover/others.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>

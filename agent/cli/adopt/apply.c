@@ -1,7 +1,7 @@
 #include "agent/cli/adopt/apply.h"
 #include "agent/cli/adopt/revive.h"
 #include "agent/cli/adopt/table.h"
-#include "agent/cli/services/running.h"
+#include "agent/cli/discover/running.h"
 #include "agent/common/service.h"
 #include "lib/cli/cli.h"
 #include "lib/cli/reload.h"

@@ -8,7 +8,7 @@
 #define CERTSYNC_AGENT_CLI_ADOPT_SIGHT_H
 
 #include "agent/cli/adopt/plan.h"
-#include "agent/cli/services/served.h"
+#include "agent/cli/discover/served.h"
 
 struct sight {
 	struct served served;

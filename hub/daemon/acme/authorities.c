@@ -1,4 +1,5 @@
 #include "hub/daemon/acme/authorities.h"
+#include "hub/common/certificate_at.h"
 
 #include "lib/core/mem.h"
 
@@ -9,7 +10,7 @@ void authorities_init(struct authorities *a, const struct hub_certificate *certi
 {
 	*a = (struct authorities){.count = certificate->acme_count};
 	for (size_t i = 0; i < a->count; i++)
-		a->at[i] = hub_certificate_at(certificate, i);
+		a->at[i] = certificate_at(certificate, i);
 }
 
 const struct hub_acme *authorities_chosen(const struct authorities *a)

@@ -5,10 +5,10 @@
  * The configuration says which names to ask for and which protocol a port speaks; what is served is only ever what a
  * handshake has shown.
  */
-#ifndef CERTSYNC_AGENT_CLI_SERVICES_SERVED_H
-#define CERTSYNC_AGENT_CLI_SERVICES_SERVED_H
+#ifndef CERTSYNC_AGENT_CLI_DISCOVER_SERVED_H
+#define CERTSYNC_AGENT_CLI_DISCOVER_SERVED_H
 
-#include "agent/cli/services/endpoints.h"
+#include "agent/cli/discover/endpoints.h"
 #include "agent/cli/services/present.h"
 
 enum served_kind { SERVED_RSA, SERVED_ECDSA, SERVED_OTHER, SERVED_KINDS };

@@ -1,8 +1,8 @@
 /* Where a service that runs is reached: each of its listening sockets, at each address of this node on which it
  * answers. A socket that the configuration explains has the protocol that it says; of any other only the port is known.
  */
-#ifndef CERTSYNC_AGENT_CLI_SERVICES_ENDPOINTS_H
-#define CERTSYNC_AGENT_CLI_SERVICES_ENDPOINTS_H
+#ifndef CERTSYNC_AGENT_CLI_DISCOVER_ENDPOINTS_H
+#define CERTSYNC_AGENT_CLI_DISCOVER_ENDPOINTS_H
 
 #include "agent/cli/services/found.h"
 #include "agent/cli/services/listening.h"

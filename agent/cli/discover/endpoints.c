@@ -1,4 +1,4 @@
-#include "agent/cli/services/endpoints.h"
+#include "agent/cli/discover/endpoints.h"
 #include "lib/core/mem.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-#include "agent/cli/services/served.h"
+#include "agent/cli/discover/served.h"
 #include "lib/core/mem.h"
 #include "lib/probe/probe.h"
 

@@ -1,4 +1,4 @@
-#include "agent/cli/services/running.h"
+#include "agent/cli/discover/running.h"
 #include "lib/core/buf.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"

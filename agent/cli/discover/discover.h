@@ -5,8 +5,8 @@
  * probed only where its own process really listens, or would listen while it is stopped. Root sees some of it that
  * others do not. It takes as long as the tools do, each at most TOOL_SECONDS.
  */
-#ifndef CERTSYNC_AGENT_CLI_SERVICES_DISCOVER_H
-#define CERTSYNC_AGENT_CLI_SERVICES_DISCOVER_H
+#ifndef CERTSYNC_AGENT_CLI_DISCOVER_DISCOVER_H
+#define CERTSYNC_AGENT_CLI_DISCOVER_DISCOVER_H
 
 #include "agent/cli/services/found.h"
 #include "agent/common/config.h"

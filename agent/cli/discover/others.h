@@ -1,10 +1,10 @@
 /* What serves TLS on this node and is none of the services that discovery knows, so that no port is passed over in
  * silence: whatever program it is, and whoever's. Nothing that is said of it is more than a line for a person.
  */
-#ifndef CERTSYNC_AGENT_CLI_SERVICES_OTHERS_H
-#define CERTSYNC_AGENT_CLI_SERVICES_OTHERS_H
+#ifndef CERTSYNC_AGENT_CLI_DISCOVER_OTHERS_H
+#define CERTSYNC_AGENT_CLI_DISCOVER_OTHERS_H
 
-#include "agent/cli/services/served.h"
+#include "agent/cli/discover/served.h"
 
 /* The programs, and one look at each of their ports that serves TLS. `served` borrows from `programs`. */
 struct others {

@@ -1,4 +1,4 @@
-#include "agent/cli/services/others.h"
+#include "agent/cli/discover/others.h"
 #include "lib/core/mem.h"
 
 #include <stdlib.h>
