@@ -179,6 +179,11 @@ static void add_ports(struct found_service *s, const struct mariadb *m)
 	}
 }
 
+static bool has_file(const struct mariadb *m)
+{
+	return (m->certificate && m->certificate[0]) || (m->key && m->key[0]);
+}
+
 /* A path that is not absolute begins at the data's directory. One of the two stands for both. */
 static void add_files(struct found_service *s, const struct mariadb *m, const struct proc_user *his)
 {
@@ -189,10 +194,6 @@ static void add_files(struct found_service *s, const struct mariadb *m, const st
 		found_note(s,
 			"%s is not known here: write it out, and what ssl-cert and ssl-key name is left till then",
 			m->unknown);
-	else if (!certificate || !certificate[0])
-		found_note(s,
-			"ssl-cert is not set, so that clients get a certificate of MariaDB's own, if any: point it and "
-			"ssl-key at files (certsync-agent.conf(5), HOOKS)");
 	else
 		find_pair(s, &(struct find_pair){"ssl-cert", certificate, "ssl-key", key, base, his, etc});
 }
@@ -227,7 +228,12 @@ int find_mariadb(struct found_service *s, struct error *err)
 	if (proc_user_find(name, &user, err) < 0)
 		return error_wrap(err, "user = %s", name);
 	s->user = user.uid;
-	if (m.tls) {
+	if (m.tls && !m.unknown && !has_file(&m)) {
+		/* From 11.4 on it makes a certificate of its own then. Nobody else's can be seen at its ports. */
+		found_note(s,
+			"ssl-cert is not set, so that clients get a certificate of MariaDB's own, if any: point it and "
+			"ssl-key at files (certsync-agent.conf(5), HOOKS)");
+	} else if (m.tls) {
 		add_ports(s, &m);
 		add_files(s, &m, roots ? NULL : &user);
 	} else if (m.certificate) {
