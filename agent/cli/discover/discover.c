@@ -256,6 +256,19 @@ static void put_endpoints(const struct here *here, const struct found_service *s
 		free(e.list[i]);
 }
 
+/* Debian's stock PostgreSQL presents what its packages share. That is not written over, so that nobody could see a
+ * certificate of ours at its port. */
+static bool is_stock(const struct found_service *s)
+{
+	size_t shared = 0, presented = 0;
+	for (size_t i = 0; i < s->use_count; i++) {
+		presented += found_presents(&s->uses[i]);
+		shared +=
+			found_presents(&s->uses[i]) && s->uses[i].role == FOUND_COPY && find_is_shared(s->uses[i].path);
+	}
+	return presented && shared == presented;
+}
+
 static void put_service(const struct here *here, const struct found_service *s, const char *name, struct buf *out)
 {
 	auto_buf struct buf told = BUF_INIT(64 * 1024);
@@ -265,10 +278,13 @@ static void put_service(const struct here *here, const struct found_service *s, 
 	buf_addf(out, "\n");
 	for (size_t i = 0; i < s->note_count; i++)
 		buf_addf(out, "\t# %s: %s\n", s->name, s->notes[i]);
-	if (s->failed || belongs == BELONGS_ELSEWHERE || (belongs == BELONGS_NOWHERE && s->port_count == 0)) {
+	bool stock = belongs == BELONGS_NOWHERE && is_stock(s);
+	if (s->failed || belongs == BELONGS_ELSEWHERE || stock || (belongs == BELONGS_NOWHERE && s->port_count == 0)) {
 		const char *why = s->failed            ? "what it serves cannot be told"
 			: belongs == BELONGS_ELSEWHERE ? "it presents certificates for other names"
-						       : "it offers no TLS";
+			: stock ? "it presents what Debian's packages share: give it files of its own "
+				  "(certsync-agent.conf(5), HOOKS)"
+				: "it offers no TLS";
 		auto_free char *text = mem_printf("service \"%s\" is here, and left out: %s", s->name, why);
 		comment(out, text);
 		buf_add(out, told.data, told.len);
