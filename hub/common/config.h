@@ -45,7 +45,7 @@ struct hub_window {
 struct hub_certificate {
 	char *name;
 	const struct hub_acme *acme; /* the one that is asked; at most one of acme and watch */
-	/* All that may be asked, the first before the others (hub/daemon/acme/authority.h); owned. */
+	/* All that may be asked, the first before the others (hub/daemon/acme/authority.h). */
 	const struct hub_acme *acmes[HUB_AUTHORITIES_MAX];
 	size_t acme_count;
 	char **watch;          /* directories and files (hub/common/scan.h), NULL-terminated; empty: not watched */

@@ -87,7 +87,6 @@ void authorities_encode(const struct authorities *a, cJSON *record)
 		cJSON_AddNumberToObject(o, "failures", one->failures);
 		cJSON_AddNumberToObject(o, "last_failure", (double)one->last_failure);
 		cJSON_AddNumberToObject(o, "retry_after", (double)one->retry_after);
-		cJSON_AddNumberToObject(o, "held_until", (double)one->held_until);
 		cJSON_AddBoolToObject(o, "chosen", i == a->chosen);
 		cJSON_AddItemToArray(list, o);
 	}
@@ -101,8 +100,7 @@ static int decode_one(struct authorities *a, const cJSON *o, struct error *err)
 	bool chosen;
 	if (!trouble || json_u32(o, "failures", &one.failures, err) < 0 ||
 		json_i64(o, "last_failure", &one.last_failure, err) < 0 ||
-		json_i64(o, "retry_after", &one.retry_after, err) < 0 ||
-		json_i64(o, "held_until", &one.held_until, err) < 0 || json_bool(o, "chosen", &chosen, err) < 0)
+		json_i64(o, "retry_after", &one.retry_after, err) < 0 || json_bool(o, "chosen", &chosen, err) < 0)
 		return -1;
 	size_t at = authorities_find(a, name);
 	if (at == a->count)

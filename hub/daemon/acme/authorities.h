@@ -36,7 +36,8 @@ bool authorities_choose(struct authorities *a, size_t begun, bool life_is_short,
 uint32_t authorities_failures(const struct authorities *a); /* of all */
 
 /* Adds "authorities", "left" and "left_why" to a record, and reads them. What a record has of an authority that is no
- * longer named is passed over. */
+ * longer named is passed over. How long limits hold one is not kept: they are asked after each start, by what hub.conf
+ * says of them then. */
 void authorities_encode(const struct authorities *a, cJSON *record);
 int authorities_decode(struct authorities *a, const cJSON *record, struct error *err);
 

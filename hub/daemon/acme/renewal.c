@@ -142,6 +142,7 @@ static bool choose(struct renewal *r, const char *why)
 	if (!authorities_choose(&r->authorities, begun(r), life_is_short, now, why))
 		return false;
 	take_turn(r);
+	r->refused = false; /* what this one issues is another certificate */
 	log_event(LOG_LEVEL_WARNING, "authority", "certificate=%s authority=%s before=%s reason=\"%s\"",
 		r->certificate->name, r->certificate->acme->name, before, why);
 	save(r);

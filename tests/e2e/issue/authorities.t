@@ -125,7 +125,12 @@ is_deeply([renews(1)], ['one', 1, 2, 0], 'it is asked again, which takes a secon
 front('limits');
 is_deeply([renews(2)], ['two', 2, 0, 1], 'the first has enough of us: one try, then the second');
 front('well');
-is_deeply([renews(1)], ['one', 1, 1, 0], 'and the first again');
+my $of_two = revision();
+my ($revoked, $text) = $story->certsync('revoke', $name, '--reason', 'superseded');
+is($revoked, 0, 'what the second has issued is revoked') or diag($text);
+is(scalar(() = $story->log($_->[0]) =~ m{POST /revoke-cert}g), $_->[1], "by $_->[0]: $_->[1] requests") for ['one', 0], ['two', 1];
+ok($story->until('another', sub { revision() > $of_two }, 60), 'and replaced at once');
+is(certificate()->{reason}, 'one', 'by the first again');
 
 front('refuses');
 my @before = ($two->orders, revision());
