@@ -14,9 +14,10 @@ my $top = $story->top;
 ok($story->hub, 'a hub starts') or BAIL_OUT($story->log('hub'));
 $story->agent_conf('here');
 $story->enrol('here') or BAIL_OUT(Story::read_file("$top/join.log"));
-$story->start_agent('here');
 my $leaf = $story->pair('first');
-is(($story->import('first'))[0], 0, 'a certificate is verified');
+$story->import('first');
+$story->start_agent('here');
+ok($story->until_state('here', 'unprobed'), 'an agent has its certificate') or BAIL_OUT($story->log('here'));
 
 my %daemon = (hub => $story->child('hub', qr/certsync\0hub/), here => $story->child('here', qr/certsync-agent\0run/));
 ok($daemon{$_}, "the daemon of $_ runs") or BAIL_OUT($story->log($_)) for sort keys %daemon;
