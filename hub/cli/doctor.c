@@ -220,6 +220,7 @@ static const struct doctor_check checks[] = {
 	{"sshd", doctor_gate_sshd, NULL},
 	{"hub", look_at_daemon, NULL},
 	{"http-01", doctor_web_responder, NULL},
+	{"tls-alpn-01", doctor_web_tls_alpn, NULL},
 	{"HAProxy", doctor_web_haproxy, NULL},
 	{"HAProxy socket", doctor_haproxy_socket, NULL},
 	{"DNS", doctor_web_dns, NULL},

@@ -17,15 +17,16 @@
 
 enum { HTTP_MS = 3000, HEADER_MAX = 4096, DNS_MS = 10000 };
 
-static bool by_http(const struct hub_certificate *c)
+static bool is_by(const struct hub_certificate *c, enum hub_challenge challenge)
 {
-	return c->acme && !c->dns_hook;
+	return c->acme && c->challenge == challenge;
 }
 
-static const char *first_http_name(const struct hub_config *c)
+/* Returns NULL when no certificate is ordered by this challenge. */
+static const char *first_name(const struct hub_config *c, enum hub_challenge challenge)
 {
 	for (size_t i = 0; i < c->certificate_count; i++)
-		if (by_http(&c->certificates[i]))
+		if (is_by(&c->certificates[i], challenge))
 			return c->certificates[i].names[0];
 	return NULL;
 }
@@ -101,7 +102,7 @@ void doctor_web_responder(struct doctor_findings *f, const void *site)
 	const struct hub_config *c = site;
 	struct error err;
 	bool ours = false;
-	if (!first_http_name(c))
+	if (!first_name(c, HUB_CHALLENGE_HTTP))
 		return;
 	int status = ask_challenge(c->http, "localhost", &ours, &err);
 	if (ours)
@@ -132,7 +133,7 @@ static bool is_stateless(const char *line, const void *context)
 static void look_at_port_80(struct doctor_findings *f, const struct hub_config *c)
 {
 	struct error err;
-	const char *name = first_http_name(c);
+	const char *name = first_name(c, HUB_CHALLENGE_HTTP);
 	bool ours = false;
 	int status = ask_challenge(HTTP_PORT_80, name, &ours, &err);
 	/* With 200 HAProxy answers by itself, for every token. */
@@ -154,7 +155,7 @@ void doctor_web_haproxy(struct doctor_findings *f, const void *site)
 	const struct hub_config *c = site;
 	auto_buf struct buf conf = BUF_INIT(HAPROXY_CONF_MAX);
 	bool hidden;
-	if (!first_http_name(c))
+	if (!first_name(c, HUB_CHALLENGE_HTTP))
 		return;
 	if (haproxy_read(&conf, &hidden) < 0) {
 		if (hidden)
@@ -169,6 +170,41 @@ void doctor_web_haproxy(struct doctor_findings *f, const void *site)
 		doctor_add(f, DOCTOR_OK, HAPROXY_CONF " passes challenges to the hub");
 	}
 	look_at_port_80(f, c);
+}
+
+/* ---- tls-alpn-01 ---- */
+
+static void look_at_passing(struct doctor_findings *f, const struct hub_config *c)
+{
+	auto_buf struct buf conf = BUF_INIT(HAPROXY_CONF_MAX);
+	bool hidden;
+	if (haproxy_read(&conf, &hidden) < 0) {
+		if (hidden)
+			doctor_add(f, DOCTOR_UNKNOWN, HAPROXY_CONF " cannot be read by this user: run doctor as root");
+	} else if (haproxy_any_line(&conf, is_responder, c->tls_alpn)) {
+		doctor_add(f, DOCTOR_OK, HAPROXY_CONF " passes acme-tls/1 to the hub");
+	} else {
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, HAPROXY_CONF " does not pass acme-tls/1 to the hub at %s",
+				      c->tls_alpn),
+			"what `certsync config haproxy --tls-alpn` prints, into " HAPROXY_CONF
+			", and the bind of port 443 that is there changed as it says; then "
+			"haproxy -c -f " HAPROXY_CONF " && systemctl reload haproxy");
+	}
+}
+
+void doctor_web_tls_alpn(struct doctor_findings *f, const void *site)
+{
+	const struct hub_config *c = site;
+	struct error err;
+	if (!first_name(c, HUB_CHALLENGE_ALPN))
+		return;
+	auto_close int fd = connect_to(c->tls_alpn, clock_monotonic_ms() + HTTP_MS, &err);
+	if (fd >= 0)
+		doctor_add(f, DOCTOR_OK, "somebody listens at %s", c->tls_alpn);
+	else
+		doctor_remedy(doctor_add(f, DOCTOR_WRONG, "the hub does not answer: %s", err.message),
+			"systemctl enable --now certsync-hub; if it runs, event=responder in its log says why");
+	look_at_passing(f, c);
 }
 
 /* ---- DNS ---- */
@@ -210,7 +246,7 @@ void doctor_web_dns(struct doctor_findings *f, const void *site)
 	size_t good = 0, left = 0;
 	for (size_t i = 0; i < c->certificate_count; i++) {
 		char *const *names = c->certificates[i].names;
-		for (; by_http(&c->certificates[i]) && *names; names++) {
+		for (; is_by(&c->certificates[i], HUB_CHALLENGE_HTTP) && *names; names++) {
 			if (clock_monotonic_ms() > deadline)
 				left++;
 			else

@@ -1,4 +1,4 @@
-/* The checks (lib/cli/doctor.h) of the way by which authorities come in: DNS, port 80, HAProxy. `site` is the hub's
+/* The checks (lib/cli/doctor.h) of the way by which authorities come in: DNS, ports 80 and 443, HAProxy. `site` is the hub's
  * configuration.
  */
 #ifndef CERTSYNC_HUB_CLI_DOCTOR_WEB_H
@@ -7,6 +7,7 @@
 #include "lib/cli/doctor.h"
 
 void doctor_web_responder(struct doctor_findings *f, const void *site);
+void doctor_web_tls_alpn(struct doctor_findings *f, const void *site);
 void doctor_web_haproxy(struct doctor_findings *f, const void *site);
 void doctor_web_dns(struct doctor_findings *f, const void *site);
 

@@ -15,6 +15,7 @@ enum { FAULTS_MAX = 64 * 1024 };
 
 const struct cli_option config_haproxy_options[] = {
 	{"--stateless", NULL, "let HAProxy answer by itself, as any number of nodes can"},
+	{"--tls-alpn", NULL, "print what tls-alpn-01 needs instead"},
 	{"--account", "NAME", "answer for the account of this acme section, with --stateless"},
 	{NULL, NULL, NULL},
 };
@@ -85,6 +86,41 @@ static void print_stateless(const char *account, const char *thumbprint)
 		thumbprint);
 }
 
+/* A content rule has to stand there: without one HAProxy decides about the backend before it has read the hello. */
+static void print_tls_alpn(const char *address)
+{
+	printf("# tls-alpn-01 by certsync: this frontend takes port 443, ends no TLS, and passes what offers acme-tls/1 to the "
+	       "hub on this\n"
+	       "# node. All else goes on to the frontend that ends TLS, whose bind on port 443 becomes:\n"
+	       "#\tbind 127.0.0.1:8443 accept-proxy ssl crt ...\n"
+	       "# Where nothing else is served on port 443, leave out default_backend and the last backend.\n"
+	       "\n"
+	       "frontend certsync_tls\n"
+	       "\tmode tcp\n"
+	       "\ttimeout client 1h\n"
+	       "\tbind :443\n"
+	       "\t# Where the names have IPv6 addresses, too:\n"
+	       "\t#bind [::]:443 v6only\n"
+	       "\ttcp-request inspect-delay 5s\n"
+	       "\ttcp-request content accept if { req.ssl_hello_type 1 }\n"
+	       "\ttcp-request content reject\n"
+	       "\tuse_backend certsync_tls_alpn if { req.ssl_alpn acme-tls/1 }\n"
+	       "\tdefault_backend certsync_https\n"
+	       "\n"
+	       "backend certsync_tls_alpn\n"
+	       "\tmode tcp\n"
+	       "\ttimeout connect 5s\n"
+	       "\ttimeout server 15s\n"
+	       "\tserver hub %s\n"
+	       "\n"
+	       "backend certsync_https\n"
+	       "\tmode tcp\n"
+	       "\ttimeout connect 5s\n"
+	       "\ttimeout server 1h\n"
+	       "\tserver https 127.0.0.1:8443 send-proxy-v2\n",
+		address);
+}
+
 static void keep_result(const cJSON *answer, void *context)
 {
 	cJSON **result = context;
@@ -130,6 +166,9 @@ int command_config_haproxy(const struct cli_line *line)
 {
 	bool stateless = cli_has(line, "--stateless");
 	const char *account = cli_value(line, "--account", 0);
+	bool tls_alpn = cli_has(line, "--tls-alpn");
+	if (stateless && tls_alpn)
+		return cli_fail(CLI_USAGE, "--stateless is for http-01, and --tls-alpn for tls-alpn-01: one of them");
 	if (account && !stateless)
 		return cli_fail(CLI_USAGE, "--account goes with --stateless");
 	if (stateless && cli_config_is_hidden(line))
@@ -143,9 +182,11 @@ int command_config_haproxy(const struct cli_line *line)
 	int exit_code = CLI_DONE;
 	if (stateless)
 		exit_code = ask_thumbprint(config->run, account);
+	else if (tls_alpn)
+		print_tls_alpn(config->tls_alpn);
 	else
 		print_responder(config->http);
-	if (config->page)
+	if (config->page && !tls_alpn)
 		print_page(config->page);
 	hub_config_free(config);
 	return exit_code;

@@ -1,4 +1,4 @@
-/* The command `certsync config haproxy`: what HAProxy needs for http-01, as a file that it takes as it is. */
+/* The command `certsync config haproxy`: what HAProxy needs for http-01 or tls-alpn-01, as a file that it takes as it is. */
 #ifndef CERTSYNC_HUB_CLI_HAPROXY_H
 #define CERTSYNC_HUB_CLI_HAPROXY_H
 

@@ -105,7 +105,7 @@ static const struct cli_command commands[] = {
 		0, false, command_keys_rotate},
 	{"doctor", "", "look over the hub's node, and say what mends each fault, or mend it", doctor_options, 0, 0,
 		false, command_doctor},
-	{"config haproxy", "", "print what HAProxy needs for http-01", config_haproxy_options, 0, 0, false,
+	{"config haproxy", "", "print what HAProxy needs for challenges", config_haproxy_options, 0, 0, false,
 		command_config_haproxy},
 	{"config", "", "print the effective configuration, or its faults", NULL, 0, 0, false, command_config},
 	{"reload", "PID", "have the hub whose root half is this process read hub.conf again, and wait until it holds",

@@ -18,7 +18,7 @@ enum { HUB_ACTIVATE_TIMEOUT_MIN = 45 };
 enum rollout_policy { ROLLOUT_TOGETHER, ROLLOUT_IMMEDIATE };
 enum rollout_on_failure { ROLLOUT_STOP, ROLLOUT_ROLLBACK_ALL };
 enum hub_preflight { HUB_PREFLIGHT_WARN, HUB_PREFLIGHT_REQUIRE, HUB_PREFLIGHT_OFF };
-enum hub_challenge { HUB_CHALLENGE_HTTP, HUB_CHALLENGE_DNS };
+enum hub_challenge { HUB_CHALLENGE_HTTP, HUB_CHALLENGE_DNS, HUB_CHALLENGE_ALPN };
 
 struct hub_acme {
 	char *name;
@@ -115,6 +115,7 @@ struct hub_config {
 	char **host_keys;  /* public key files of sshd whose fingerprints `agent add` prints */
 	char *state, *run; /* directories */
 	char *http;        /* "127.0.0.1:8402": the http-01 responder; a loopback address */
+	char *tls_alpn;    /* "127.0.0.1:8404": the tls-alpn-01 responder; a loopback address */
 	char *anchors;     /* trust anchors for what is published; NULL: the system's */
 	char *user, *keys_user, *worker_user, *gate_user, *local_user, *admin_group;
 	enum hub_keys_by agent_keys;

@@ -146,6 +146,11 @@ void config_check_dns_name(struct config *c, const struct config_section *s, con
 		config_fault(c, s, key, "%s: \"%s\" is an address and not a DNS name", key, name);
 }
 
+static const char *challenge_word(const struct hub_certificate *certificate)
+{
+	return certificate->challenge == HUB_CHALLENGE_ALPN ? "tls-alpn-01" : "http-01";
+}
+
 static void judge_challenge(struct config *c, const struct config_section *s, const struct hub_certificate *certificate)
 {
 	const bool dns = certificate->challenge == HUB_CHALLENGE_DNS;
@@ -155,21 +160,22 @@ static void judge_challenge(struct config *c, const struct config_section *s, co
 		config_fault(c, s, "challenge",
 			"challenge: dns-01 needs dns_hook, the program that writes the record, such as \"dns-rfc2136\"");
 	if (!dns && certificate->dns_hook)
-		config_fault(c, s, "dns_hook", "dns_hook: it is for challenge = \"dns-01\", and this is http-01");
+		config_fault(c, s, "dns_hook", "dns_hook: it is for challenge = \"dns-01\", and this is %s",
+			challenge_word(certificate));
 	if (certificate->acme && !dns && (certificate->dns_by_resolvers || certificate->dns_wait))
-		config_fault(
-			c, s, "dns_fallback", "dns_fallback: it is for challenge = \"dns-01\", and this is http-01");
+		config_fault(c, s, "dns_fallback", "dns_fallback: it is for challenge = \"dns-01\", and this is %s",
+			challenge_word(certificate));
 	if (certificate->dns_wait > certificate->dns_timeout)
 		config_fault(c, s, "dns_fallback",
 			"dns_fallback: a fixed wait of %lld seconds is longer than dns_timeout, %lld seconds, after which "
 			"the order fails: write a longer dns_timeout",
 			(long long)certificate->dns_wait, (long long)certificate->dns_timeout);
-	for (char **name = certificate->names; certificate->acme && !certificate->dns_hook && *name; name++)
+	for (char **name = certificate->names; certificate->acme && !dns && *name; name++)
 		if (**name == '*')
 			config_fault(c, s, "names",
-				"names: %s: a CA does not issue wildcards by http-01: list the names, or write "
+				"names: %s: a CA does not issue wildcards by %s: list the names, or write "
 				"challenge = \"dns-01\" and a dns_hook",
-				*name);
+				*name, challenge_word(certificate));
 }
 
 /* What a profile's lifetime cannot afford; of other lifetimes `status` tells once they are known. */

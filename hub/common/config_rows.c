@@ -29,7 +29,8 @@ static const char *const rollouts[] = {[ROLLOUT_TOGETHER] = "together", [ROLLOUT
 static const char *const failures[] = {[ROLLOUT_STOP] = "stop", [ROLLOUT_ROLLBACK_ALL] = "rollback_all", NULL};
 static const char *const preflights[] = {
 	[HUB_PREFLIGHT_WARN] = "warn", [HUB_PREFLIGHT_REQUIRE] = "require", [HUB_PREFLIGHT_OFF] = "off", NULL};
-static const char *const challenges[] = {[HUB_CHALLENGE_HTTP] = "http-01", [HUB_CHALLENGE_DNS] = "dns-01", NULL};
+static const char *const challenges[] = {
+	[HUB_CHALLENGE_HTTP] = "http-01", [HUB_CHALLENGE_DNS] = "dns-01", [HUB_CHALLENGE_ALPN] = "tls-alpn-01", NULL};
 static const char *const keys_by[] = {[HUB_KEYS_ROOT] = "root", [HUB_KEYS_GROUP] = "group", NULL};
 
 /* A reference is the title of another section, which hub/common/config.c finds; its struct begins with the title. */
@@ -310,6 +311,7 @@ static const struct config_row hub_rows[] = {
 	ROW("state", config_path, state, .value = "/var/lib/certsync-hub"),
 	ROW("run", config_path, run, .value = HUB_RUN_DEFAULT, .check = config_check_run),
 	ROW("http", config_text, http, .value = "127.0.0.1:8402", .check = config_check_loopback),
+	ROW("tls_alpn", config_text, tls_alpn, .value = "127.0.0.1:8404", .check = config_check_loopback),
 	ROW("anchors", config_path, anchors, .check = config_check_readable),
 	ROW("user", config_text, user, .value = "certsync-hub", .check = config_check_user),
 	ROW("keys_user", config_text, keys_user, .value = "certsync-keys", .check = config_check_user),

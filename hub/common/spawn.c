@@ -13,6 +13,7 @@ const char *worker_kind_name(enum worker_kind kind)
 		[WORKER_ACCOUNT] = "account",
 		[WORKER_CHECK] = "check",
 		[WORKER_ALERT] = "alert",
+		[WORKER_RESPONDER] = "responder",
 	};
 	return names[kind];
 }

@@ -5,6 +5,7 @@
 #include "hub/daemon/control/client.h"
 #include "hub/daemon/control/control.h"
 #include "hub/daemon/acme/challenge.h"
+#include "hub/daemon/acme/responder.h"
 #include "hub/daemon/events.h"
 #include "hub/daemon/publish/rollback.h"
 #include "hub/daemon/agents/enroll.h"
@@ -81,6 +82,7 @@ static int open_configured(struct hub *hub, struct error *err)
 	host_keys_open(hub);
 	signing_settle(hub);
 	fleet_open(hub);
+	responder_open(hub);
 	renewal_open(hub);
 	watched_open(hub);
 	endpoints_open(hub);
@@ -100,6 +102,7 @@ static void close_configured(struct hub *hub)
 	endpoints_close(hub);
 	watched_close(hub);
 	renewal_close(hub);
+	responder_close(hub);
 	fleet_close(hub);
 	history_close(hub);
 	anchors_free(hub->anchors);

@@ -16,6 +16,7 @@
 #include <event2/event.h>
 
 struct challenge;
+struct responder;
 struct fleet;
 struct session;
 struct renewal;
@@ -42,11 +43,12 @@ struct hub {
 	struct store *store;
 	struct anchors *anchors;
 	struct challenge *challenge;
-	struct workers *workers; /* hub/daemon/worker.h */
-	struct event *ends;      /* where the root half gives us sockets to its other children */
-	struct reach *reach;     /* hub/daemon/reach.h: what this process may reach, for good */
-	struct event *beat;      /* tells the root half that we live */
-	struct conn *root;       /* to certsync-hub-root; NULL when started without one */
+	struct responder *responder; /* hub/daemon/acme/responder.h; NULL: nothing is proven by tls-alpn-01 */
+	struct workers *workers;     /* hub/daemon/worker.h */
+	struct event *ends;          /* where the root half gives us sockets to its other children */
+	struct reach *reach;         /* hub/daemon/reach.h: what this process may reach, for good */
+	struct event *beat;          /* tells the root half that we live */
+	struct conn *root;           /* to certsync-hub-root; NULL when started without one */
 	struct listener *gate, *local, *control;
 	uid_t gate_uid, local_uid;
 	uid_t owner;       /* who runs the root half: root, but in tests */

@@ -224,7 +224,7 @@ struct worker *worker_start(struct workers *all, enum worker_kind kind, int time
 	w->its_end = pair[1];
 	w->conn = conn_new(all->base, pair[0], FRAMES_LOCAL, &conn_handler, w);
 	w->deadline = evtimer_new(all->base, on_deadline, w);
-	if (!w->deadline || evtimer_add(w->deadline, &deadline) < 0)
+	if (!w->deadline || (timeout_s != WORKER_FOREVER && evtimer_add(w->deadline, &deadline) < 0))
 		mem_abort(__func__);
 	w->next = all->first;
 	all->first = w;

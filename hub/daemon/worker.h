@@ -29,7 +29,9 @@ struct worker_handler {
 	void (*ended)(struct worker *w, const struct error *err, void *context);
 };
 
-/* The time runs from now on, also while there is no spawner. */
+enum { WORKER_FOREVER = 0 };
+
+/* The time runs from now on, also while there is no spawner. With WORKER_FOREVER there is no deadline. */
 struct worker *worker_start(struct workers *all, enum worker_kind kind, int timeout_s,
 	const struct worker_handler *handler, void *context, struct error *err);
 void worker_send(struct worker *w, enum frame_type type, const void *data, size_t len);

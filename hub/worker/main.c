@@ -6,6 +6,7 @@
 #include "hub/worker/acme/account.h"
 #include "hub/worker/acme/renewal_info.h"
 #include "hub/worker/acme/preflight.h"
+#include "hub/worker/acme/responder.h"
 #include "hub/worker/alert.h"
 #include "hub/worker/check.h"
 #include "hub/worker/spawner.h"
@@ -25,6 +26,7 @@ static int (*const bodies[WORKER_KINDS])(void) = {
 	[WORKER_ACCOUNT] = acme_account_worker,
 	[WORKER_CHECK] = check_worker,
 	[WORKER_ALERT] = alert_worker,
+	[WORKER_RESPONDER] = acme_responder_worker,
 };
 
 /* A job may run anybody's hook, so no file is kept from it that its user may have. But it and all that it starts can

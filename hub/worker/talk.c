@@ -131,8 +131,8 @@ static int take_job(struct acme_job *j, struct error *err)
 	j->certificate = json_string(m, "certificate", 253, err);
 	j->directory = j->certificate ? json_string(m, "directory", 2000, err) : NULL;
 	if (!j->directory || json_bool(m, "agree_tos", &j->agree_tos, err) < 0 ||
-		json_bool(m, "next_key", &j->next_key, err) < 0 || take_pairs(j, err) < 0 ||
-		take_list(m, "names", j->names, ACME_NAMES_MAX, &j->name_count, err) < 0 ||
+		json_bool(m, "next_key", &j->next_key, err) < 0 || json_bool(m, "tls_alpn", &j->tls_alpn, err) < 0 ||
+		take_pairs(j, err) < 0 || take_list(m, "names", j->names, ACME_NAMES_MAX, &j->name_count, err) < 0 ||
 		take_list(m, "contact", j->contact, ACME_CONTACTS_MAX, &j->contact_count, err) < 0)
 		return -1;
 	j->ca_file = optional(m, "ca_file");
@@ -285,9 +285,10 @@ int talk_gone(struct talk *t, size_t pair, const char *reason, struct error *err
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);
 }
 
-int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err)
+int talk_challenge(struct talk *t, const char *name, const char *token, const char *authorization, struct error *err)
 {
 	auto_json cJSON *message = event_new_message("challenge");
+	cJSON_AddStringToObject(message, "name", name);
 	cJSON_AddStringToObject(message, "token", token);
 	cJSON_AddStringToObject(message, "authorization", authorization);
 	return send_message(t, message, err) < 0 ? -1 : wait_kept(t, err);

@@ -39,6 +39,7 @@ struct acme_job {
 	const char *contact[ACME_CONTACTS_MAX];
 	size_t contact_count;
 	bool agree_tos;
+	bool tls_alpn;         /* names are proven by tls-alpn-01 */
 	EVP_PKEY *account_key; /* the public half; owned; NULL: there is none yet */
 };
 
@@ -67,7 +68,7 @@ int talk_order(struct talk *t, size_t pair, const char *url, struct error *err);
 int talk_gone(struct talk *t, size_t pair, const char *reason, struct error *err);
 int talk_next_key(struct talk *t, size_t pair, struct error *err);
 int talk_issued(struct talk *t, size_t pair, const struct chain *chain, struct error *err);
-int talk_challenge(struct talk *t, const char *token, const char *authorization, struct error *err);
+int talk_challenge(struct talk *t, const char *name, const char *token, const char *authorization, struct error *err);
 /* Tells that the authorization of this name has failed, since authorities count that. No answer is waited for. */
 void talk_invalid(struct talk *t, const char *name);
 /* Tells which records of dns-01 exist, or may, from now on; the array stays the caller's. */

@@ -420,6 +420,10 @@ static void single_faults_of_the_hub_are_named(void **state)
 	expect_hub_fault("acme le { directory = https://ca/dir agree_tos = true }\n"
 			 "certificate x.pl { acme = le names = {\"*.x.pl\"} }",
 		"3: names: *.x.pl: a CA does not issue wildcards by http-01");
+	expect_hub_fault("acme le { directory = https://ca/dir agree_tos = true }\n"
+			 "certificate x.pl { acme = le challenge = tls-alpn-01 names = {\"*.x.pl\"} }",
+		"3: names: *.x.pl: a CA does not issue wildcards by tls-alpn-01");
+	expect_hub_fault("tls_alpn = \"192.0.2.1:443\"", "2: tls_alpn: \"192.0.2.1:443\" is not a loopback address");
 	expect_hub_fault("acme le { directory = https://ca.example/dir agree_tos = yes eab_kid = k }",
 		"2: acme \"le\": eab_kid and eab_hmac");
 	expect_hub_fault("acme le { directory = https://ca.example/dir agree_tos = yes }\n"
@@ -572,6 +576,8 @@ static void each_thing_that_cannot_be_is_told_by_itself(void **state)
 		{ACME("") MAIL("challenge = dns-01"), "challenge: dns-01 needs dns_hook"},
 		{ACME("") MAIL("dns_hook = \"/bin/true\""),
 			"dns_hook: it is for challenge = \"dns-01\", and this is http-01"},
+		{ACME("") MAIL("challenge = tls-alpn-01 dns_hook = \"/bin/true\""),
+			"dns_hook: it is for challenge = \"dns-01\", and this is tls-alpn-01"},
 		{ACME("") MAIL("dns_fallback = resolvers"),
 			"dns_fallback: it is for challenge = \"dns-01\", and this is http-01"},
 		{ACME("") DNS("dns_fallback = nothing"), "dns_fallback: \"nothing\" is neither none nor resolvers nor"},

@@ -245,8 +245,10 @@ static void words_that_are_none(void **state)
 		{"{\"event\":\"invalid\"}", "name"},
 		{"{\"event\":\"invalid\",\"name\":\"other.domain.pl\"}", "which is no name of this order"},
 		{"{\"event\":\"account\",\"url\":\"file:///etc/passwd\"}", "which is not a URL of https"},
-		{"{\"event\":\"challenge\"}", "token"},
-		{"{\"event\":\"challenge\",\"token\":\"abc\"}", "authorization"},
+		{"{\"event\":\"challenge\"}", "name"},
+		{"{\"event\":\"challenge\",\"name\":\"other.domain.pl\"}", "which is no name of this order"},
+		{"{\"event\":\"challenge\",\"name\":\"" NAME "\"}", "token"},
+		{"{\"event\":\"challenge\",\"name\":\"" NAME "\",\"token\":\"abc\"}", "authorization"},
 		{"{\"event\":\"dns\"}", "records"},
 		{"{\"event\":\"failed\"}", "kind"},
 		{"{\"event\":\"failed\",\"kind\":\"retry\"}", "text"},
@@ -366,8 +368,9 @@ static void make_account(struct play *p, char thumbprint[JWS_THUMBPRINT_MAX])
 
 static void ask_challenge(struct play *p, const char *token, const char *thumbprint)
 {
-	auto_free char *text = mem_printf(
-		"{\"event\":\"challenge\",\"token\":\"%s\",\"authorization\":\"%s.%s\"}", token, token, thumbprint);
+	auto_free char *text = mem_printf("{\"event\":\"challenge\",\"name\":\"" NAME
+					  "\",\"token\":\"%s\",\"authorization\":\"%s.%s\"}",
+		token, token, thumbprint);
 	worker_says(&p->script, text);
 }
 
@@ -400,14 +403,14 @@ static void only_the_own_account_is_answered_for(void **state)
 	ask_challenge(p, "abc", thumbprint);
 	play(p, "the worker ended without a word");
 	ask_challenge(p, "../abc", thumbprint);
-	play(p, "the token \"../abc\" answered for another account");
+	play(p, "the challenge's token \"../abc\" is not base64url");
 	ask_challenge(p, "abc", other);
 	play(p, "the token \"abc\" answered for another account");
 	ask_challenge(p, "abc", "");
 	play(p, "the token \"abc\" answered for another account");
 	p->certificate.dns_hook = (char[]){"/hook"};
 	ask_challenge(p, "abc", thumbprint);
-	play(p, "the token \"abc\" answered for another account");
+	play(p, "and the order is by dns-01");
 	p->certificate.dns_hook = NULL;
 }
 

@@ -1,10 +1,9 @@
 #include "hub/daemon/acme/order.h"
-#include "hub/daemon/acme/challenge.h"
 #include "hub/common/worker_jobs.h"
+#include "hub/daemon/acme/order_answers.h"
 #include "hub/daemon/acme/order_dns.h"
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/acme/order_key.h"
-#include "hub/daemon/acme/thumbprint.h"
 #include "lib/core/base64.h"
 #include "hub/common/url.h"
 #include "lib/core/files.h"
@@ -20,12 +19,11 @@
 static const char accounts[] = "acme";
 static const char *const orders[ACME_PAIRS_MAX] = {"orders", "orders-2"};
 
-enum { RECORD_MAX = 64 * 1024, TOKENS_MAX = 256 };
+enum { RECORD_MAX = 64 * 1024 };
 
 struct order {
 	struct store *store;
 	struct keys *keys;
-	struct challenge *challenge;
 	const struct order_handler *handler;
 	void *context;
 	struct worker *worker;
@@ -44,8 +42,7 @@ struct order {
 	bool making_next;             /* for the order after this one */
 	struct order_key account_key; /* nothing: there is none yet */
 	size_t pair_count, issued_count;
-	char *tokens[TOKENS_MAX]; /* being served */
-	size_t token_count;
+	struct order_answers answers;
 };
 
 static void order_free(struct order *o)
@@ -54,10 +51,7 @@ static void order_free(struct order *o)
 		return;
 	worker_free(o->worker);
 	keys_make_cancel(o->making);
-	for (size_t i = 0; i < o->token_count; i++) {
-		challenge_remove(o->challenge, o->tokens[i]);
-		free(o->tokens[i]);
-	}
+	order_answers_release(&o->answers);
 	for (size_t i = 0; i < ACME_PAIRS_MAX; i++) {
 		cJSON_Delete(o->records[i]);
 		chain_release(&o->issued[i]);
@@ -195,6 +189,7 @@ static cJSON *job_new(const struct hub_certificate *c)
 	add_text(job, "eab_kid", c->acme->eab_kid);
 	add_text(job, "profile", c->profile);
 	add_text(job, "preferred_chain", c->preferred_chain);
+	cJSON_AddBoolToObject(job, "tls_alpn", c->challenge == HUB_CHALLENGE_ALPN);
 	return job;
 }
 
@@ -544,35 +539,29 @@ static int on_invalid(struct order *o, const cJSON *message, struct error *err)
 	return 0;
 }
 
-/* What proves a name to an authority is the account's own thumbprint behind the token. With another one, a name of ours
- * would be proven to somebody else. */
-static int check_answer(struct order *o, const char *token, const char *authorization, struct error *err)
+static void on_answered(const struct error *err, void *context)
 {
-	char own[JWS_THUMBPRINT_MAX];
-	const char *dot = strchr(authorization, '.');
-	int found = o->dns ? 0 : thumbprint_get(o->store, o->account, own, err);
-	if (found < 0)
-		return -1;
-	if (!found || !dot || strcmp(dot + 1, own) != 0)
-		return error_set(err, ERROR_PERMANENT,
-			"the worker wants the token \"%.80s\" answered for another account than this order's", token);
-	return 0;
+	struct order *o = context;
+	if (err->kind == ERROR_NONE)
+		say_kept(o);
+	else
+		order_fail(o, err, 0, AUTHORITY_FAILED);
 }
 
 static int on_challenge(struct order *o, const cJSON *message, struct error *err)
 {
-	const char *token = json_string(message, "token", 512, err);
-	const char *authorization = token ? json_string(message, "authorization", 1024, err) : NULL;
-	if (!authorization)
+	const char *name = json_string(message, "name", 253, err);
+	if (!name)
 		return -1;
-	if (o->token_count == TOKENS_MAX)
-		return error_set(err, ERROR_PERMANENT, "the server wants more than %d challenges answered", TOKENS_MAX);
-	if (check_answer(o, token, authorization, err) < 0 ||
-		challenge_add(o->challenge, token, authorization, err) < 0)
-		return -1;
-	o->tokens[o->token_count++] = mem_strdup(token);
-	say_kept(o);
-	return 0;
+	if (!is_name(o, name))
+		return error_set(err, ERROR_PERMANENT,
+			"the worker wants \"%.253s\" proven, which is no name of this order", name);
+	if (o->dns)
+		return error_set(err, ERROR_PERMANENT, "the worker wants an answer served, and the order is by dns-01");
+	int given = order_answers_give(&o->answers, o->store, o->account, message, on_answered, o, err);
+	if (given > 0)
+		say_kept(o);
+	return given < 0 ? -1 : 0;
 }
 
 static int on_dns(struct order *o, const cJSON *message, struct error *err)
@@ -680,7 +669,7 @@ static struct order *order_new(struct store *store, struct keys *keys, struct ch
 	struct order *o = mem_alloc(sizeof(*o));
 	o->store = store;
 	o->keys = keys;
-	o->challenge = challenge;
+	o->answers.challenge = challenge;
 	o->handler = handler;
 	o->context = context;
 	o->certificate = mem_strdup(certificate->name);
@@ -710,6 +699,7 @@ struct order *order_start(struct workers *workers, struct store *store, struct k
 			(int)o->pair_count * (ACME_JOB_SECONDS + order_dns_seconds(certificate)), &worker_handler, o,
 			err);
 	o->dns = cJSON_Duplicate(json_get(job, "dns"), true);
+	o->answers.responder = certificate->challenge == HUB_CHALLENGE_ALPN && options ? options->responder : NULL;
 	if (o->worker && send_job(o, job, &files, err) == 0)
 		return o;
 	error_wrap(err, "order of %s", certificate->name);

@@ -40,12 +40,13 @@ struct order_handler {
 	void (*invalid)(const char *certificate, const char *name, void *context);
 };
 
-/* What one order needs beside the configuration. All of it is borrowed, for the call alone. */
+/* What one order needs beside the configuration. All of it is borrowed, for the call alone but for the responder. */
 struct order_options {
 	char *const *resolvers; /* as in struct hub_config; NULL: none */
 	const char *anchors;    /* as in struct hub_config: among them the root of a preferred chain is looked for */
 	const char *replaces[STORE_PAIRS_MAX]; /* the identifier of what each pair replaces (ari_id); NULL: not said */
 	bool new_key;                          /* a key that was never used, whatever reuse_key says */
+	struct responder *responder;           /* with challenge = "tls-alpn-01"; it stays until the order has ended */
 };
 
 /* Starts at once; the handler is only called from the loop. Returns NULL with the reason when it cannot even start. */

@@ -1,5 +1,6 @@
 #include "hub/daemon/acme/preflight.h"
 #include "hub/daemon/acme/challenge.h"
+#include "hub/daemon/acme/responder.h"
 #include "hub/common/worker_jobs.h"
 #include "hub/daemon/acme/account_key.h"
 #include "hub/daemon/job.h"
@@ -20,13 +21,21 @@ struct preflight {
 	preflight_done *done;
 	void *context;
 	char token[TOKEN_MAX];
+	cJSON *wish; /* the worker's job; owned */
+	bool tls_alpn;
+	size_t added, ready; /* names that the tls-alpn-01 responder has been given, and that it answers for */
 	cJSON *findings;
 	size_t bad;
 };
 
 static void preflight_free(struct preflight *p)
 {
-	challenge_remove(p->hub->challenge, p->token);
+	const cJSON *names = json_get(p->wish, "names");
+	if (!p->tls_alpn)
+		challenge_remove(p->hub->challenge, p->token);
+	while (p->added > 0)
+		responder_remove(p->hub->responder, cJSON_GetArrayItem(names, (int)--p->added)->valuestring);
+	cJSON_Delete(p->wish);
 	cJSON_Delete(p->findings);
 	free(p);
 }
@@ -82,6 +91,7 @@ static cJSON *job_new(const struct preflight *p, const struct hub_certificate *c
 	cJSON_AddStringToObject(job, "event", "job");
 	cJSON_AddStringToObject(job, "token", p->token);
 	cJSON_AddStringToObject(job, "authorization", authorization);
+	cJSON_AddBoolToObject(job, "tls_alpn", p->tls_alpn);
 	cJSON *names = cJSON_AddArrayToObject(job, "names"), *resolvers = cJSON_AddArrayToObject(job, "resolvers");
 	for (char *const *name = certificate->names; *name; name++)
 		cJSON_AddItemToArray(names, cJSON_CreateString(*name));
@@ -90,23 +100,50 @@ static cJSON *job_new(const struct preflight *p, const struct hub_certificate *c
 	return job;
 }
 
+static int start_job(struct preflight *p, struct error *err)
+{
+	static const struct job_handler handler = {.message = on_message, .ended = on_ended};
+	p->job = job_start(p->hub->workers, WORKER_PREFLIGHT, ACME_PREFLIGHT_SECONDS, p->wish, NULL, &handler, p, err);
+	return p->job ? 0 : -1;
+}
+
+static void on_ready(const struct error *why, void *context)
+{
+	struct preflight *p = context;
+	struct error err = *why;
+	if (err.kind == ERROR_NONE && (++p->ready < p->added || start_job(p, &err) == 0))
+		return;
+	p->done(NULL, 0, &err, p->context);
+	preflight_free(p);
+}
+
+static int add_names(struct preflight *p, const char *authorization, struct error *err)
+{
+	const cJSON *name;
+	cJSON_ArrayForEach (name, json_get(p->wish, "names")) {
+		if (responder_add(p->hub->responder, name->valuestring, authorization, on_ready, p, err) < 0)
+			return -1;
+		p->added++;
+	}
+	return 0;
+}
+
 struct preflight *preflight_start(struct hub *hub, const struct hub_certificate *certificate, preflight_done *done,
 	void *context, struct error *err)
 {
-	static const struct job_handler handler = {.message = on_message, .ended = on_ended};
 	char thumbprint[TOKEN_MAX];
 	struct preflight *p = mem_alloc(sizeof(*p));
 	p->hub = hub;
 	p->done = done;
 	p->context = context;
+	p->tls_alpn = certificate->challenge == HUB_CHALLENGE_ALPN;
 	p->findings = cJSON_CreateArray();
 	random_text(p->token);
 	find_thumbprint(p, certificate->acme->name, thumbprint);
 	auto_free char *authorization = mem_printf("%s.%s", p->token, thumbprint);
-	auto_json cJSON *job = job_new(p, certificate, authorization);
-	if (challenge_add(hub->challenge, p->token, authorization, err) == 0)
-		p->job = job_start(hub->workers, WORKER_PREFLIGHT, ACME_PREFLIGHT_SECONDS, job, NULL, &handler, p, err);
-	if (p->job)
+	p->wish = job_new(p, certificate, authorization);
+	if (p->tls_alpn ? add_names(p, authorization, err) == 0
+			: challenge_add(hub->challenge, p->token, authorization, err) == 0 && start_job(p, err) == 0)
 		return p;
 	preflight_free(p);
 	return NULL;

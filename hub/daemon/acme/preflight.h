@@ -1,5 +1,6 @@
-/* Before an order is spent, this looks whether every address of every name leads to this hub's http-01 responder: a
- * token of the daemon's own is served, and a worker (hub/worker/acme/preflight.h) asks for it as the authority would.
+/* Before an order is spent, this looks whether every address of every name leads to this hub's responder, that of http-01 or
+ * of tls-alpn-01: an answer of the daemon's own is served, and a worker (hub/worker/acme/preflight.h) asks for it as the
+ * authority would.
  *
  * A node that cannot reach its own public address (NAT without hairpin) fails such a test and is sound all the same, so
  * the configuration says what comes of it.

@@ -401,8 +401,10 @@ static void start_order(struct renewal *r)
 {
 	struct error err;
 	char ids[STORE_PAIRS_MAX][ARI_ID_MAX];
-	struct order_options options = {
-		.resolvers = r->hub->config->resolvers, .anchors = r->hub->config->anchors, .new_key = r->new_key};
+	struct order_options options = {.resolvers = r->hub->config->resolvers,
+		.anchors = r->hub->config->anchors,
+		.new_key = r->new_key,
+		.responder = r->hub->responder};
 	size_t count = find_replaced(r, ids);
 	for (size_t i = 0; i < count; i++)
 		options.replaces[i] = ids[i];
@@ -442,7 +444,8 @@ static void on_preflight(cJSON *findings, size_t bad, const struct error *why, v
 static void start_preflight(struct renewal *r)
 {
 	struct error err;
-	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->dns_hook || has_stored_order(r)) {
+	if (r->certificate->preflight == HUB_PREFLIGHT_OFF || r->certificate->challenge == HUB_CHALLENGE_DNS ||
+		has_stored_order(r)) {
 		start_order(r);
 		return;
 	}

@@ -5,7 +5,7 @@
  * daemon says, `<` what the worker says. Where an answer follows, the worker goes no further without it: the daemon
  * gives it when what it was handed is on disk and its directory synced.
  *
- *   > job            certificate, names[], pairs[], directory, contact[], agree_tos, next_key, and where there is
+ *   > job            certificate, names[], pairs[], directory, contact[], agree_tos, next_key, tls_alpn, and where there is
  *                    one account_key, ca_file, account_url, eab_kid, profile, preferred_chain, anchors, resolvers[],
  *                    dns (hook, config, timeout, by_resolvers, wait), dns_leftovers[]. Each of the one or two pairs has
  *                    key_type, and where there is one order_url with key, and replaces. Keys are public halves
@@ -27,7 +27,7 @@
  *   < csr            pair
  *     > csr          csr: for the order's key and the job's names
  *   < invalid        name: its authorization has failed
- *   < challenge      token, authorization
+ *   < challenge      name, token, authorization
  *     > kept         it is being served
  *   < dns            records[]: name, value, target, hook, config: these may exist from now on, others are removed
  *     > kept

@@ -94,13 +94,13 @@ static int prepare(struct acme *a, const struct pending *p, const cJSON *challen
 		return error_set(err, ERROR_PERMANENT, "the server's token \"%s\" is not base64url", token);
 	auto_free char *answer = mem_printf("%s.%s", token, thumbprint);
 	if (!acme_dns_is_on(a))
-		return talk_challenge(&a->talk, token, answer, err);
+		return talk_challenge(&a->talk, p->name, token, answer, err);
 	return acme_dns_add(a, p->name, answer, err);
 }
 
 static int begin(struct acme *a, struct pending *p, struct error *err)
 {
-	const char *type = acme_dns_is_on(a) ? "dns-01" : "http-01";
+	const char *type = acme_dns_is_on(a) ? "dns-01" : a->job.tls_alpn ? "tls-alpn-01" : "http-01";
 	const cJSON *challenge = find_challenge(p, type, err);
 	const char *url = challenge ? acme_url(challenge, "url", err) : NULL;
 	const char *status = url ? json_string(challenge, "status", STATUS_MAX, err) : NULL;

@@ -311,9 +311,21 @@ subtest 'the web' => sub {
 	like(of('HAProxy'), qr/^cannot tell +HAProxy: whether challenges pass port 80: .*refused\n +to do: from outside: curl -i http:\/\/here.domain.pl/m, 'and does not run');
 	as_user('certsync-hub', "$Story::bin/certsync doctor -c $top/hub.conf");
 	like(of('HAProxy'), qr/^cannot tell .*haproxy.cfg cannot be read by this user: run doctor as root$/m, 'a user who may not read it');
+	my $port = Story::free_port();
+	$story->hub_conf(agents => ['here'], certificates => "tls_alpn = \"127.0.0.1:$port\"\n" . $acme . "certificate \"here.domain.pl\" { acme = \"none\" challenge = \"tls-alpn-01\" }\n");
+	doctor();
+	like(of('tls-alpn-01'), qr/^wrong +tls-alpn-01: the hub does not answer: 127\.0\.0\.1:$port: .*refused\n +to do: .*event=responder/m, 'nobody at the port of tls-alpn-01');
+	like(of('tls-alpn-01'), qr/^wrong .*haproxy.cfg does not pass acme-tls\/1 to the hub at 127\.0\.0\.1:$port\n +to do: what `certsync config haproxy --tls-alpn` prints/m, 'and HAProxy passes nothing there');
+	Story::write_file('/etc/haproxy/haproxy.cfg', "backend b\n\tserver hub 127.0.0.1:$port\n", 0600);
+	says_at($port, '');
+	doctor();
+	like(of('tls-alpn-01'), qr/^ok +tls-alpn-01: somebody listens at 127\.0\.0\.1:$port$/m, 'somebody at that port');
+	like(of('tls-alpn-01'), qr/^ok .*haproxy.cfg passes acme-tls\/1 to the hub$/m, 'and HAProxy passes it there');
+	is(of('http-01'), '', 'http-01 is not looked at then');
+	$story->stop('port');
 	$story->hub_conf(agents => ['here'], certificates => "certificate \"$Story::name\" {}\n");
 	doctor();
-	is(of($_), '', "$_: nothing where no certificate is ordered by http-01, and no agent is remote") for 'http-01', 'HAProxy', 'DNS', 'gate account', 'gate files', 'sshd';
+	is(of($_), '', "$_: nothing where no certificate is ordered by http-01, and no agent is remote") for 'http-01', 'tls-alpn-01', 'HAProxy', 'DNS', 'gate account', 'gate files', 'sshd';
 };
 
 subtest 'sshd' => sub {

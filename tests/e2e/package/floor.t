@@ -139,7 +139,7 @@ sub directives {
 	my %found;
 	for (@_) {
 		my ($first, $second) = /^\s*#?\s*([a-z][a-z0-9_-]+)(?:\s+([^\s"\\]+))?/ or next;
-		$found{$first =~ /^(?:http-request|option|timeout|stats|tcp-check)$/ ? "$first $second" : $first} = 1;
+		$found{$first =~ /^(?:http-request|option|timeout|stats|tcp-check|tcp-request)$/ ? "$first $second" : $first} = 1;
 	}
 	return keys %found;
 }
@@ -180,7 +180,7 @@ RestartPreventExitStatus, RestartSec, RestrictAddressFamilies, RestrictNamespace
 StartLimitIntervalSec, SyslogIdentifier, SystemCallArchitectures, SystemCallErrorNumber, SystemCallFilter, TimeoutStopSec, Type,
 UMask, WantedBy, WatchdogSec
 haproxy: acl, backend, bind, chroot, default_backend, default-server, defaults, frontend, global, group, http-request auth,
-http-request del-header, http-request redirect, http-request return, listen, mode, option smtpchk, option tcp-check, server,
+http-request del-header, http-request redirect, http-request return, listen, mode, option smtpchk, option tcp-check, server, tcp-request content, tcp-request inspect-delay,
 ssl-default-bind-options, stats socket, stats timeout, tcp-check expect, timeout check, timeout client, timeout connect,
 timeout server, use_backend, user
 commands: abort ssl cert, commit ssl cert, set ssl cert, show pools, show ssl cert, show ssl crt-list
