@@ -13,8 +13,17 @@
 
 static void finish_file(struct config *c, const struct config_section *s, const struct agent_file *file)
 {
-	const bool holds_key =
-		file->content && (strcmp(file->content, "privkey") == 0 || strcmp(file->content, "combined") == 0);
+	static const char *const of_key[] = {"privkey", "combined", "pkcs12", "privkey-der"};
+	bool holds_key = false, encrypted = file->content && strcmp(file->content, "pkcs12") == 0;
+	for (size_t i = 0; file->content && i < COUNT(of_key); i++)
+		holds_key = holds_key || strcmp(file->content, of_key[i]) == 0;
+	if (encrypted && !config_has(s, "password_file"))
+		config_fault(c, s, "content",
+			"content: \"pkcs12\" needs password_file = \"/path\" beside it: a file of root's, mode 0600, with the "
+			"password on one line");
+	if (file->content && !encrypted && config_has(s, "password_file"))
+		config_fault(c, s, "password_file", "password_file: it is for content \"pkcs12\", and this is \"%s\"",
+			file->content);
 	if (holds_key && (file->mode & 0007))
 		config_fault(c, s, "mode",
 			"mode: \"%s\" would give the private key in %s to every user: take \"0640\" and a group",

@@ -16,8 +16,9 @@
 /* A copy that a service needs elsewhere. */
 struct agent_file {
 	char *path;          /* absolute */
-	char *content;       /* "privkey", "cert", "chain", "fullchain", "combined" */
+	char *content;       /* one of the words in agent/common/config_rows.c */
 	char *owner, *group; /* NULL: root's, or as created when not root */
+	char *password_file; /* absolute; of content "pkcs12", else NULL (agent/common/password.h) */
 	mode_t mode;
 };
 

@@ -14,7 +14,8 @@
 
 enum { MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR, SSH_PORT = 22 };
 
-static const char *const contents[] = {"privkey", "cert", "chain", "fullchain", "combined", NULL};
+static const char *const contents[] = {
+	"privkey", "cert", "chain", "fullchain", "combined", "pkcs12", "cert-der", "privkey-der", NULL};
 
 _Static_assert(offsetof(struct agent_certificate, name) == 0 && offsetof(struct agent_service, name) == 0 &&
 		offsetof(struct agent_file, path) == 0,
@@ -199,10 +200,11 @@ static void check_file(struct config *c, const struct config_section *s, const c
 #define ROW(key, kind, member, ...) CONFIG_ROW(struct agent_file, key, kind, member, __VA_ARGS__)
 static const struct config_row file_rows[] = {
 	ROW("content", config_text, content, .words = contents,
-		.missing = "one of privkey, cert, chain, fullchain, combined"),
+		.missing = "one of privkey, cert, chain, fullchain, combined, pkcs12, cert-der, privkey-der"),
 	ROW("owner", config_text, owner, .check = config_check_user),
 	ROW("group", config_text, group, .check = config_check_group),
 	ROW("mode", mode, mode, .value = "0600"),
+	ROW("password_file", config_path, password_file),
 	{0},
 };
 #undef ROW

@@ -53,8 +53,8 @@ bool file_set_may_have_second(int directory, struct revision revision);
 int file_set_recover(int directory, const struct content *entry, struct file_set *ret, struct error *err);
 int file_set_agreed(int directory, struct revision revision, struct file_set *ret, struct error *err);
 
-/* Returns the file for `content` of agent.conf ("privkey", "cert", "chain", "fullchain", "combined", or "combined-all",
- * which is combined when there is one pair), or NULL when there is no such content. */
+/* Returns the file for `content` ("privkey", "cert", "chain", "fullchain", "combined", or "combined-all", which is
+ * combined when there is one pair), or NULL when there is no such file. */
 const struct file_set_file *file_set_content(const struct file_set *s, const char *content);
 
 #endif

@@ -57,8 +57,12 @@ static void add_certificate(struct guard *g, const struct root_certificate *k)
 	add(g, archive, revision);
 	add(g, set, NULL);
 	for (size_t i = 0; i < k->certificate->service_count; i++)
-		for (size_t n = 0; n < k->certificate->services[i].file_count; n++)
-			add_file(g, k->certificate->services[i].files[n].path);
+		for (size_t n = 0; n < k->certificate->services[i].file_count; n++) {
+			const struct agent_file *f = &k->certificate->services[i].files[n];
+			add_file(g, f->path);
+			if (f->password_file)
+				add_file(g, f->password_file);
+		}
 }
 
 int guard_fd(const struct guard *g)

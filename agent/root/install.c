@@ -1,6 +1,8 @@
 #include "agent/root/install.h"
+#include "agent/common/password.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
+#include "lib/crypto/pkcs12.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -131,34 +133,86 @@ static bool stat_matches(int directory, const char *name, const struct fs_owner 
 		(owner->gid == (gid_t)-1 || st.st_gid == owner->gid);
 }
 
-static bool content_matches(int directory, const char *name, const struct buf *pem)
+static bool content_matches(int directory, const char *name, const struct buf *wanted)
 {
 	auto_buf struct buf found = BUF_INIT(INSTALL_FILE_MAX);
 	struct error ignored;
-	return fs_read(directory, name, false, &found, &ignored) == 0 && found.len == pem->len &&
+	return fs_read(directory, name, false, &found, &ignored) == 0 && found.len == wanted->len &&
 		(!found.len ||
-			memcmp(found.data, pem->data, found.len) == 0); /* LCOV_EXCL_BR_LINE: a set has no empty file */
+			memcmp(found.data, wanted->data, found.len) ==
+				0); /* LCOV_EXCL_BR_LINE: a set has no empty file */
+}
+
+/* ---- what is in an own file ---- */
+
+static int put_block(
+	const struct file_set *s, const char *content, const char *label, struct buf *ret, struct error *err)
+{
+	const struct buf *pem = &file_set_content(s, content)->pem;
+	struct reader r = READER(pem->data, pem->len);
+	return parts_block(&r, label, ret, err);
+}
+
+static int put_pkcs12(
+	const struct agent_file *f, const char *name, const struct file_set *s, struct buf *ret, struct error *err)
+{
+	const struct buf *pem = &file_set_content(s, "fullchain")->pem;
+	struct reader r = READER(pem->data, pem->len);
+	struct buf certificates[CHAIN_CERTIFICATES_MAX] = {{0}};
+	auto_buf struct buf key = BUF_INIT(CHAIN_PEM_MAX), password = BUF_INIT(PASSWORD_MAX);
+	struct pkcs12 p = {.key = &key, .certificates = certificates, .name = name, .password = &password};
+	int result = password_read(f->password_file, &password, err);
+	if (result == 0)
+		result = put_block(s, "privkey", "PRIVATE KEY", &key, err);
+	while (result == 0 && r.left && p.certificate_count < COUNT(certificates)) {
+		struct buf *next = &certificates[p.certificate_count++];
+		next->max = CHAIN_PEM_MAX;
+		result = parts_block(&r, "CERTIFICATE", next, err);
+	}
+	if (result == 0)
+		result = pkcs12_write(&p, ret, err);
+	while (p.certificate_count > 0)
+		buf_release(&certificates[--p.certificate_count]);
+	return result;
+}
+
+/* Fills `ret` with what has to be in the file. */
+static int make_content(
+	const struct agent_file *f, const char *name, const struct file_set *s, struct buf *ret, struct error *err)
+{
+	if (strcmp(f->content, "pkcs12") == 0)
+		return put_pkcs12(f, name, s, ret, err);
+	if (strcmp(f->content, "cert-der") == 0)
+		return put_block(s, "cert", "CERTIFICATE", ret, err);
+	if (strcmp(f->content, "privkey-der") == 0)
+		return put_block(s, "privkey", "PRIVATE KEY", ret, err);
+	const struct file_set_file *found = file_set_content(s, f->content);
+	if (!found)
+		return error_set(err, ERROR_USAGE, "there is no content \"%s\"", f->content);
+	return buf_add(ret, found->pem.data, found->pem.len);
 }
 
 /* Returns 1 when the file differed (and was written, unless it was only looked at), or 0 when it was right already. */
-static int install_file(
-	const struct agent_file *f, const struct file_set *s, enum install_which which, struct error *err)
+static int install_file(const struct agent_file *f, const char *certificate, const struct file_set *s,
+	enum install_which which, struct error *err)
 {
-	const struct file_set_file *content = file_set_content(s, f->content);
+	auto_buf struct buf wanted = BUF_INIT(INSTALL_FILE_MAX);
 	const char *name;
 	struct fs_owner owner;
 	bool exists;
-	if (!content)
-		return error_set(err, ERROR_USAGE, "%s: there is no content \"%s\"", f->path, f->content);
 	auto_close int directory = fs_open_parent(f->path, &name, err);
 	if (directory < 0 || file_owner(f, &owner, err) < 0)
 		return -1;
-	bool right = stat_matches(directory, name, &owner, &exists) && content_matches(directory, name, &content->pem);
-	if (right || (exists && which == INSTALL_MISSING))
+	bool matches = stat_matches(directory, name, &owner, &exists);
+	if (exists && which == INSTALL_MISSING)
+		return 0;
+	if (make_content(f, certificate, s, &wanted, err) < 0)
+		return error_wrap(err, "%s", f->path);
+	if (matches && content_matches(directory, name, &wanted))
 		return 0;
 	if (which == INSTALL_LOOK)
 		return 1;
-	if (fs_write(directory, name, content->pem.data, content->pem.len, owner, err) < 0)
+	if (fs_write(directory, name, wanted.data, wanted.len, owner, err) < 0)
 		return error_wrap(err, "%s", f->path);
 	return 1;
 }
@@ -171,7 +225,8 @@ int install_files(const struct install *i, const struct file_set *s, enum instal
 	for (size_t k = 0; k < i->certificate->service_count; k++) {
 		const struct agent_service *service = &i->certificate->services[k];
 		for (size_t n = 0; n < service->file_count; n++) {
-			int done = install_file(&service->files[n], s, which, failed ? &later : err);
+			int done =
+				install_file(&service->files[n], i->certificate->name, s, which, failed ? &later : err);
 			failed = failed || done < 0;
 			count += done > 0;
 		}

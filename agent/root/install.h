@@ -1,4 +1,6 @@
-/* Where a set is put: the symlink live/NAME, and the copies that services need elsewhere (`file` in agent.conf).
+/* Where a set is put: the symlink live/NAME, and the copies that services need elsewhere (`file` in agent.conf). A copy
+ * is a file of the set, or what its first pair is in another form: DER, or PKCS#12, which is the same file each time it
+ * is made of the same pair, name and password (lib/crypto/pkcs12.h), so that a look tells whether it is right.
  *
  * Every call changes only what differs from what it should be, so each can be repeated after a crash, and is used for
  * repairs as well as for installing.

@@ -60,8 +60,7 @@ static int take_lines(struct reader *r, const char *label, struct buf *text, str
 	return 0;
 }
 
-/* Takes one block and appends what it stands for to `ret`. */
-static int take_block(struct reader *r, const char *label, struct buf *ret, struct error *err)
+int parts_block(struct reader *r, const char *label, struct buf *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT(CHAIN_PEM_MAX);
 	struct error ignored; /* what is wrong in a key is not told */
@@ -84,7 +83,7 @@ static int check_blocks(const struct buf *pem, const char *label, int least, int
 		auto_buf struct buf der = BUF_INIT(CHAIN_PEM_MAX);
 		if (count++ == most)
 			return refuse(err, label, "too many");
-		if (take_block(&r, label, &der, err) < 0)
+		if (parts_block(&r, label, &der, err) < 0)
 			return -1;
 	}
 	return count < least ? refuse(err, label, "is missing") : 0;
@@ -122,7 +121,7 @@ static int add_blocks(const struct buf *pem, EVP_MD_CTX *ctx, struct error *err)
 	while (r.left) {
 		auto_buf struct buf der = BUF_INIT(CHAIN_PEM_MAX);
 		auto_buf struct buf len = BUF_INIT(sizeof(uint32_t));
-		if (take_block(&r, "CERTIFICATE", &der, err) < 0)
+		if (parts_block(&r, "CERTIFICATE", &der, err) < 0)
 			return -1;
 		if (buf_put_u32(&len, (uint32_t)der.len) < 0 || EVP_DigestUpdate(ctx, len.data, len.len) != 1 ||
 			EVP_DigestUpdate(ctx, der.data, der.len) != 1)
@@ -152,7 +151,7 @@ int parts_fingerprint(const struct parts *p, uint8_t ret[CHAIN_SHA256_SIZE], str
 {
 	struct reader r = READER(p->leaf.data, p->leaf.len);
 	auto_buf struct buf der = BUF_INIT(CHAIN_PEM_MAX);
-	if (take_block(&r, "CERTIFICATE", &der, err) < 0)
+	if (parts_block(&r, "CERTIFICATE", &der, err) < 0)
 		return -1;
 	return sha256(der.data, der.len, ret) == 0 ? 0 : error_set(err, ERROR_RETRY, "SHA-256 failed");
 }

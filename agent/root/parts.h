@@ -29,6 +29,9 @@ int parts_put(const struct parts *p, struct buf *out);
  * ERROR_UNTRUSTED, and `ret` is empty. */
 int parts_read(struct reader *r, struct parts *ret, struct error *err);
 
+/* Takes one block of this label from the front of such PEM, and appends the DER that its base64 stands for to `ret`. */
+int parts_block(struct reader *r, const char *label, struct buf *ret, struct error *err);
+
 /* These do what chain_digest and chain_fingerprint do, on the bytes that the base64 of the parts stands for. */
 int parts_digest(const struct parts *pairs, size_t count, uint8_t ret[CHAIN_SHA256_SIZE], struct error *err);
 int parts_fingerprint(const struct parts *p, uint8_t ret[CHAIN_SHA256_SIZE], struct error *err);

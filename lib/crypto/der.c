@@ -1,6 +1,8 @@
 #include "lib/crypto/der.h"
 #include "lib/core/mem.h"
 
+#include <string.h>
+
 int der_next(const uint8_t **at, size_t *left, const uint8_t **content, size_t *len)
 {
 	if (*left < 2)
@@ -49,4 +51,55 @@ bool der_is_certificate_3(const void *der, size_t len)
 	return der_is_certificate(der, len) && der_next(&at, &left, &inside, &inside_len) == DER_SEQUENCE &&
 		der_next(&inside, &inside_len, &to_be_signed, &signed_len) == DER_SEQUENCE &&
 		der_next(&to_be_signed, &signed_len, &ignored, &ignored_len) == DER_CONTEXT;
+}
+
+void der_put_encoded(struct der_writer *w, const void *elements, size_t len)
+{
+	w->failed = w->failed || buf_add(w->out, elements, len) < 0;
+}
+
+size_t der_begin(struct der_writer *w, int tag)
+{
+	const uint8_t first = (uint8_t)tag;
+	der_put_encoded(w, &first, 1);
+	return w->out->len;
+}
+
+/* The length is known now, and what was put behind its place moves on by as many bytes as it takes. */
+void der_end(struct der_writer *w, size_t begun)
+{
+	uint8_t head[5];
+	size_t octets = 0, len = w->out->len - begun;
+	while (len >> 8 * octets)
+		octets++;
+	size_t head_len = len < 0x80 ? 1 : 1 + octets;
+	head[0] = (uint8_t)(len < 0x80 ? len : 0x80 | octets);
+	for (size_t i = 1; i < head_len; i++)
+		head[i] = (uint8_t)(len >> 8 * (octets - i));
+	if (w->failed || !buf_reserve(w->out, head_len)) {
+		w->failed = true;
+		return;
+	}
+	uint8_t *at = w->out->data + begun;
+	memmove(at + head_len, at, len);
+	memcpy(at, head, head_len);
+	buf_added(w->out, head_len);
+}
+
+void der_put(struct der_writer *w, int tag, const void *content, size_t len)
+{
+	size_t begun = der_begin(w, tag);
+	der_put_encoded(w, content, len);
+	der_end(w, begun);
+}
+
+/* An integer is signed, so one whose highest bit is set begins with a byte of zeros. */
+void der_put_number(struct der_writer *w, uint32_t value)
+{
+	const uint8_t bytes[5] = {
+		0, (uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8), (uint8_t)value};
+	size_t skip = 0;
+	while (skip < 4 && bytes[skip] == 0 && !(bytes[skip + 1] & 0x80))
+		skip++;
+	der_put(w, DER_INTEGER, bytes + skip, sizeof(bytes) - skip);
 }

@@ -322,6 +322,7 @@ static void agent_example_is_read_and_printed(void **state)
 		"		hook = /usr/local/bin/reload\n"
 		"		file \"/etc/courier/imapd.pem\" { content = \"combined\" group = root mode = "
 		"\"0640\" }\n"
+		"		file \"/etc/own.p12\" { content = pkcs12 password_file = /etc/own.password }\n"
 		"	}\n"
 		"}\n",
 		&faults);
@@ -516,6 +517,14 @@ static void faults_of_the_agent_are_named(void **state)
 			    "	}\n"
 			    "	service \"nginx\" { probe = none file \"/etc/y.pem\" { content = cert mode = "
 			    "\"rw\" } }\n"
+			    "	service \"tomcat\" { probe = none\n"
+			    "		file \"/etc/a.p12\" { content = pkcs12 }\n"
+			    "		file \"/etc/b.p12\" { content = pkcs12 password_file = \"b\" mode = "
+			    "\"0644\" }\n"
+			    "		file \"/etc/c.der\" { content = privkey-der mode = \"0604\" }\n"
+			    "		file \"/etc/d.der\" { content = cert-der mode = \"0644\" password_file = "
+			    "/etc/d }\n"
+			    "	}\n"
 			    "}\n",
 		"1: hub is missing: say where the hub is, as `certsync agent add` prints it: "
 		"hub = {\"ssh://certsync-gate@haproxy.domain.pl:22\"}\n"
@@ -540,11 +549,20 @@ static void faults_of_the_agent_are_named(void **state)
 		"like "
 		"{\"127.0.0.1:993\"}, or write probe = none\n"
 		"6: file \"etc/x.pem\": not the absolute path of a file, without \"//\", \".\" and \"..\"\n"
-		"6: content: \"key\" is not one of privkey, cert, chain, fullchain, combined\n"
+		"6: content: \"key\" is not one of privkey, cert, chain, fullchain, combined, "
+		"pkcs12, cert-der, privkey-der\n"
 		"7: mode: \"0644\" would give the private key in /etc/y.pem to every user: take \"0640\" and "
 		"a group\n"
 		"9: mode: \"rw\" is not an octal mode like \"0640\"\n"
-		"9: file \"/etc/y.pem\" is written by another section too, in line 7\n");
+		"9: file \"/etc/y.pem\" is written by another section too, in line 7\n"
+		"11: content: \"pkcs12\" needs password_file = \"/path\" beside it: a file of root's, mode 0600, "
+		"with the password on one line\n"
+		"12: password_file: b is not an absolute path without \"//\", \".\" and \"..\"\n"
+		"12: mode: \"0644\" would give the private key in /etc/b.p12 to every user: take \"0640\" and "
+		"a group\n"
+		"13: mode: \"0604\" would give the private key in /etc/c.der to every user: take \"0640\" and "
+		"a group\n"
+		"14: password_file: it is for content \"pkcs12\", and this is \"cert-der\"\n");
 }
 
 /* Each line stands alone in a file that is otherwise sound. */

@@ -5,6 +5,8 @@
 #include "tests/unit/scratch.h"
 #include "tests/unit/set_of.h"
 
+#include <openssl/pkcs12.h>
+
 static const char name[] = "mail.domain.pl";
 
 struct node {
@@ -322,6 +324,79 @@ static void a_content_that_a_set_does_not_have_is_named(void **state)
 	assert_non_null(strstr(err.message, "there is no content \"nothing\""));
 }
 
+/* Puts the one file's content there, and returns what is written. */
+static const char *install_content(const struct node *n, const struct file_set *s, const char *content, struct buf *ret)
+{
+	struct error err;
+	free(n->service.files->content);
+	n->service.files->content = mem_strdup(content);
+	assert_int_equal(install_files(&n->install, s, INSTALL_DIFFERING, &err), 1);
+	assert_int_equal(install_files(&n->install, s, INSTALL_DIFFERING, &err), 0);
+	buf_reset(ret);
+	return scratch_read(n->scratch, "own/imapd.pem", ret);
+}
+
+static void the_first_pair_is_written_in_der(void **state)
+{
+	const struct node *n = *state;
+	auto_set struct file_set s = make_set(1, "rsa-2048");
+	auto_buf struct buf der = BUF_INIT(CHAIN_PEM_MAX);
+	uint8_t sum[CHAIN_SHA256_SIZE];
+	install_content(n, &s, "cert-der", &der);
+	assert_int_equal(sha256(der.data, der.len, sum), 0);
+	assert_memory_equal(sum, s.content.leaf, sizeof(sum));
+	install_content(n, &s, "privkey-der", &der);
+	const unsigned char *at = der.data;
+	EVP_PKEY *key = d2i_AutoPrivateKey(NULL, &at, (long)der.len);
+	assert_ptr_equal(at, der.data + der.len);
+	const struct buf *combined = &file_set_content(&s, "combined")->pem;
+	struct chain pair;
+	struct error err;
+	assert_int_equal(chain_parse_pem(combined->data, combined->len, combined->data, combined->len, &pair, &err), 0);
+	assert_int_equal(EVP_PKEY_eq(key, pair.key), 1);
+	EVP_PKEY_free(key);
+	chain_release(&pair);
+}
+
+static void pkcs12_is_written_once_and_anew_for_another_password(void **state)
+{
+	struct node *n = *state;
+	auto_set struct file_set s = make_set(1, "rsa-2048"), next = make_set(2, NULL);
+	auto_buf struct buf file = BUF_INIT(CHAIN_PEM_MAX);
+	struct error err;
+	n->file.password_file = scratch_path(n->scratch, "password");
+	scratch_write(n->scratch, "password", "correct horse\n", 0600);
+	install_content(n, &s, "pkcs12", &file);
+	const unsigned char *at = file.data;
+	PKCS12 *p12 = d2i_PKCS12(NULL, &at, (long)file.len);
+	EVP_PKEY *key = NULL;
+	X509 *leaf = NULL;
+	assert_int_equal(PKCS12_parse(p12, "correct horse", &key, &leaf, NULL), 1);
+	uint8_t sum[CHAIN_SHA256_SIZE];
+	chain_fingerprint(leaf, sum);
+	assert_memory_equal(sum, s.content.leaf, sizeof(sum));
+	EVP_PKEY_free(key);
+	X509_free(leaf);
+	PKCS12_free(p12);
+	/* Damage and another password are seen; a password that cannot be read leaves the file as it is. */
+	scratch_write(n->scratch, "own/imapd.pem", "damaged", 0640);
+	assert_int_equal(install_files(&n->install, &s, INSTALL_DIFFERING, &err), 1);
+	scratch_write(n->scratch, "password", "another horse\n", 0600);
+	assert_int_equal(install_files(&n->install, &s, INSTALL_DIFFERING, &err), 1);
+	assert_int_equal(install_files(&n->install, &s, INSTALL_DIFFERING, &err), 0);
+	scratch_write(n->scratch, "password", "another horse\n", 0640);
+	auto_buf struct buf before = BUF_INIT(CHAIN_PEM_MAX), after = BUF_INIT(CHAIN_PEM_MAX);
+	scratch_read(n->scratch, "own/imapd.pem", &before);
+	assert_int_equal(install_files(&n->install, &next, INSTALL_DIFFERING, &err), -1);
+	assert_non_null(strstr(err.message, "own/imapd.pem: password_file "));
+	assert_non_null(strstr(err.message, "is open to others than its owner: chmod 600 "));
+	scratch_read(n->scratch, "own/imapd.pem", &after);
+	assert_true(before.len == after.len && memcmp(before.data, after.data, before.len) == 0);
+	/* Nothing of the password is asked for where a placeholder has nothing to do. */
+	assert_int_equal(install_files(&n->install, &next, INSTALL_MISSING, &err), 0);
+	free(n->file.password_file);
+}
+
 static void a_placeholder_never_displaces_a_file(void **state)
 {
 	const struct node *n = *state;
@@ -450,6 +525,8 @@ int main(void)
 		STORY(what_is_in_the_place_of_the_link_is_named),
 		STORY(an_own_file_gets_its_owner_and_group),
 		STORY(a_content_that_a_set_does_not_have_is_named),
+		STORY(the_first_pair_is_written_in_der),
+		STORY(pkcs12_is_written_once_and_anew_for_another_password),
 		STORY(a_placeholder_never_displaces_a_file),
 		STORY(links_fifos_and_hard_links_are_replaced_and_not_followed),
 		STORY(no_directory_on_the_way_may_be_a_link),
