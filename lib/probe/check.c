@@ -272,6 +272,9 @@ static void judge_served(struct check *c, const struct probe_result *r, const st
 	}
 	c->served = true;
 	judge_version(c, r);
+	c->knows_scts = sct_read(r->leaf, &c->scts, &err) == 0;
+	if (!c->knows_scts)
+		add_warning(c, err.message);
 	judge_time(c, p);
 	judge_names(c, r, p);
 	judge_chain(c, r, p);

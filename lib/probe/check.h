@@ -5,6 +5,7 @@
 #define CERTSYNC_LIB_PROBE_CHECK_H
 
 #include "lib/probe/probe.h"
+#include "lib/crypto/sct.h"
 #include "lib/crypto/verify.h"
 
 /* Verdicts go from good to bad: the worst of several faults is the verdict, and the reason names them all. */
@@ -44,6 +45,8 @@ struct check {
 	bool name_match, trusted; /* trusted: lib/verify has no objection at all */
 	bool chain_complete;      /* as sent, up to an anchor or to a root of its own */
 	bool expects, match;      /* match: it is the expected one */
+	bool knows_scts;          /* its list of SCTs could be read, or there is none; else the warning says so */
+	struct sct_list scts;     /* only a certificate of a public authority needs them, so none is no fault */
 	int64_t milliseconds;
 };
 

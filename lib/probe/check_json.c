@@ -1,8 +1,10 @@
 #include "lib/probe/check_json.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { CHECK_NAME_MAX = 64 * 1024 /* of a certificate: a message is no longer */ };
 
@@ -29,6 +31,19 @@ static void add_time(cJSON *o, const char *key, int64_t when)
 	cJSON_AddStringToObject(o, key, clock_text(when, text));
 }
 
+static void add_scts(cJSON *o, const struct sct_list *list)
+{
+	cJSON *all = cJSON_AddArrayToObject(o, "scts");
+	for (size_t i = 0; i < list->count; i++) {
+		auto_buf struct buf log = BUF_INIT(2 * SCT_LOG_SIZE);
+		cJSON *one = cJSON_CreateObject();
+		base64_encode(list->items[i].log, SCT_LOG_SIZE, &log);
+		cJSON_AddStringToObject(one, "log", buf_text(&log));
+		add_time(one, "timestamp", list->items[i].when);
+		cJSON_AddItemToArray(all, one);
+	}
+}
+
 static void add_served(cJSON *o, const struct check *c)
 {
 	char hex[CHAIN_HEX_MAX];
@@ -49,6 +64,8 @@ static void add_served(cJSON *o, const struct check *c)
 	cJSON_AddBoolToObject(o, "trusted", c->trusted);
 	if (c->expects)
 		cJSON_AddBoolToObject(o, "match", c->match);
+	if (c->knows_scts)
+		add_scts(o, &c->scts);
 	cJSON_AddNumberToObject(o, "milliseconds", (double)c->milliseconds);
 }
 
@@ -113,12 +130,31 @@ static int take_names(const cJSON *o, struct chain_facts *ret, struct error *err
 	return 0;
 }
 
+static int take_scts(const cJSON *o, struct sct_list *ret, struct error *err)
+{
+	const cJSON *element, *all = json_array(o, "scts", SCT_MAX, err);
+	if (!all)
+		return -1;
+	cJSON_ArrayForEach (element, all) {
+		struct sct *sct = &ret->items[ret->count++];
+		auto_buf struct buf log = BUF_INIT(SCT_LOG_SIZE);
+		const char *text = json_string(element, "log", 2 * SCT_LOG_SIZE, err);
+		if (!text || base64_decode(text, &log, err) < 0 || take_time(element, "timestamp", &sct->when, err) < 0)
+			return error_wrap(err, "scts");
+		if (log.len != SCT_LOG_SIZE)
+			return error_set(err, ERROR_PERMANENT, "scts: log: is not the SHA-256 of a key");
+		memcpy(sct->log, log.data, SCT_LOG_SIZE);
+	}
+	return 0;
+}
+
 static int take_served(const cJSON *o, struct check *c, struct error *err)
 {
 	const char *hex = json_string(o, "fingerprint", CHAIN_HEX_MAX - 1, err);
 	if (hex && chain_unhex(hex, c->facts.fingerprint) < 0)
 		return error_set(err, ERROR_PERMANENT, "fingerprint: is not a SHA-256");
 	c->expects = json_get(o, "match") != NULL;
+	c->knows_scts = json_get(o, "scts") != NULL; /* nor does what an older program has written have them */
 	if (!hex || TAKE_TEXT(o, "subject", c->subject, err) < 0 || TAKE_TEXT(o, "issuer", c->facts.issuer, err) < 0 ||
 		TAKE_TEXT(o, "key_type", c->facts.key_type, err) < 0 || TAKE_TEXT(o, "tls", c->tls, err) < 0 ||
 		take_time(o, "not_before", &c->facts.not_before, err) < 0 ||
@@ -127,7 +163,8 @@ static int take_served(const cJSON *o, struct check *c, struct error *err)
 		json_bool(o, "name_match", &c->name_match, err) < 0 || take_int(o, "sent", &c->sent, err) < 0 ||
 		json_bool(o, "chain_complete", &c->chain_complete, err) < 0 ||
 		json_bool(o, "trusted", &c->trusted, err) < 0 ||
-		(c->expects && json_bool(o, "match", &c->match, err) < 0))
+		(c->expects && json_bool(o, "match", &c->match, err) < 0) ||
+		(c->knows_scts && take_scts(o, &c->scts, err) < 0))
 		return -1;
 	return json_i64(o, "milliseconds", &c->milliseconds, err);
 }

@@ -1,6 +1,7 @@
 #include "lib/probe/check_show.h"
 #include "lib/probe/check_json.h"
 #include "lib/cli/cli.h"
+#include "lib/core/base64.h"
 #include "lib/core/clock.h"
 #include "lib/wire/json.h"
 #include "lib/core/mem.h"
@@ -64,6 +65,35 @@ static void print_fault(const struct check_row *row, const char *const *paint)
 		printf("\n%s %s: %s\n", row->host->name, where, c->warning);
 }
 
+static bool is_shown_above(const struct check_run *run, size_t row)
+{
+	for (size_t i = 0; i < row; i++)
+		if (run->rows[i].check.served &&
+			memcmp(run->rows[i].check.facts.fingerprint, run->rows[row].check.facts.fingerprint,
+				CHAIN_SHA256_SIZE) == 0)
+			return true;
+	return false;
+}
+
+/* Says it once of each certificate, however many endpoints serve it. What is wrong with a list is in the warning. */
+static void print_scts(const struct check_run *run, size_t row)
+{
+	const struct check *c = &run->rows[row].check;
+	char hex[CHAIN_HEX_MAX], when[CLOCK_TEXT_MAX];
+	if (!c->served || !c->knows_scts || is_shown_above(run, row))
+		return;
+	printf("\n%.*s ", HEX_SHORT, chain_hex(c->facts.fingerprint, hex));
+	if (c->scts.count)
+		printf("is in Certificate Transparency: %zu SCTs\n", c->scts.count);
+	else
+		puts("has no SCTs (Certificate Transparency): only that of a public authority needs them");
+	for (size_t i = 0; i < c->scts.count; i++) {
+		auto_buf struct buf log = BUF_INIT(2 * SCT_LOG_SIZE);
+		base64_encode(c->scts.items[i].log, SCT_LOG_SIZE, &log);
+		printf("  %s  log %s\n", clock_text(c->scts.items[i].when, when), buf_text(&log));
+	}
+}
+
 void check_show_table(const struct check_run *run, bool colour)
 {
 	const char *const *paint = colour ? colours : plain;
@@ -76,6 +106,8 @@ void check_show_table(const struct check_run *run, bool colour)
 	cli_table_print(table);
 	for (size_t i = 0; i < run->row_count; i++)
 		print_fault(&run->rows[i], paint);
+	for (size_t i = 0; i < run->row_count; i++)
+		print_scts(run, i);
 }
 
 /* ---- for programs ---- */

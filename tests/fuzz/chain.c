@@ -1,7 +1,8 @@
-/* PEM from outside: it is parsed, put into order, written anew, verified with itself as trust anchors, and judged as a
- * probe does. */
+/* PEM from outside: it is parsed, its SCTs are read, it is put into order, written anew, verified with itself as trust
+ * anchors, and judged as a probe does. */
 #include "lib/crypto/chain.h"
 #include "lib/crypto/chain_order.h"
+#include "lib/crypto/sct.h"
 #include "lib/crypto/verify.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/plain_heap.h"
@@ -48,11 +49,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct error err;
 	struct chain_facts facts;
+	struct sct_list scts;
 	auto_chain struct chain c = {0};
 	if (chain_parse_pem(data, size, data, size, &c, &err) < 0 && chain_parse_pem(data, size, NULL, 0, &c, &err) < 0)
 		return 0;
 	if (chain_facts(c.leaf, &facts, &err) == 0)
 		chain_facts_release(&facts);
+	FUZZ_CHECK(sct_read(c.leaf, &scts, &err) == 0 ? scts.count <= SCT_MAX : scts.count == 0);
 	if (chain_order(&c, NULL, 0, &err) < 0)
 		return 0;
 	again(&c);

@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use IO::Socket::INET;
+use MIME::Base64 ();
 use Needs;
 use JSON::PP;
 use POSIX ();
@@ -45,10 +46,18 @@ sub issue {
 	my ($file, %wish) = @_;
 	my $stamp = sub { POSIX::strftime('%Y%m%d%H%M%SZ', gmtime(time + 86400 * $_[0])) };
 	Story::write_file("$top/ext", 'subjectAltName=' . ($wish{names} // "DNS:$name") . "\n" .
-		'extendedKeyUsage=' . ($wish{usage} // 'serverAuth') . "\n" . ($wish{bare} ? "authorityKeyIdentifier=none\n" : ''));
+		'extendedKeyUsage=' . ($wish{usage} // 'serverAuth') . "\n" . ($wish{bare} ? "authorityKeyIdentifier=none\n" : '') .
+		($wish{scts} ? '1.3.6.1.4.1.11129.2.4.2=DER:' . unpack('H*', $wish{scts}) . "\n" : ''));
 	$story->openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout $top/$file.key -out $top/$file.csr");
 	$story->openssl("ca -batch -config $top/ca.cnf -cert $top/middle.pem -keyfile $top/middle.key -in $top/$file.csr",
 		"-extfile $top/ext -startdate", $stamp->($wish{from} // -1), '-enddate', $stamp->($wish{to} // 20), "-notext -out $top/$file.crt");
+}
+
+# Returns a list of SCTs (RFC 6962 section 3.3) in DER: of each the log's identifier and the milliseconds.
+sub scts {
+	my (@all) = @_;
+	my $list = join '', map { pack 'n/a*', pack 'C a32 Q> n CC n/a*', 0, @$_, 0, 4, 3, "\x30\x06\x02\x01\x01\x02\x01\x01" } @all;
+	return pack 'C C/a*', 4, pack 'n/a*', $list;
 }
 
 my %port;
@@ -95,6 +104,8 @@ issue('expiring', from => -18, to => 2);
 issue('wrong', names => 'DNS:other.domain.pl');
 issue('client', usage => 'clientAuth');
 issue('anonymous', bare => 1);
+issue('logged', scts => scts(['a' x 32, 1700000000123], ['b' x 32, 1700000060456]));
+issue('garbled', scts => substr scts(['a' x 32, 1700000000123]), 0, -1);
 $story->pair('self', self_signed => 1);
 serve(sound => 'sound');
 serve(expired => 'expired');
@@ -103,6 +114,8 @@ serve(expiring => 'expiring');
 serve(wrong => 'wrong');
 serve(client => 'client');
 serve(anonymous => 'anonymous');
+serve(logged => 'logged');
+serve(garbled => 'garbled');
 serve(self => 'self', '');
 serve(incomplete => 'sound', '');
 play(plain => sub { print { $_[0] } "* OK Dovecot ready.\r\n"; readline $_[0] });
@@ -202,6 +215,29 @@ ok(!verdict('incomplete')->{chain_complete}, 'a chain without its middle is not 
 ok(verdict('expired')->{chain_complete}, 'that of an expired one is');
 is(verdict('sound', '--days 30')->{verdict}, 'expiring', '--days says from when on');
 
+# ---- Certificate Transparency ----
+
+my ($exit, $text);
+is_deeply($row->{scts}, [], 'it has no SCTs');
+my $logged = verdict('logged');
+my $printed = `openssl x509 -in $top/logged.crt -noout -text`;
+is_deeply([map { unpack 'H*', MIME::Base64::decode_base64($_->{log}) } @{$logged->{scts}}],
+	[map { lc s/[^0-9A-F]//gr } $printed =~ /Log ID *: ((?:[0-9A-F]{2}[:\s]*){32})/g], 'the logs are those that openssl sees');
+is_deeply([map { $_->{timestamp} } @{$logged->{scts}}], ['2023-11-14T22:13:20Z', '2023-11-14T22:14:20Z'], 'and when');
+like($printed, qr/Timestamp : Nov 14 22:13:20\.123 2023 GMT/, 'which openssl sees, too');
+my $garbled = verdict('garbled');
+is($garbled->{verdict}, 'ok', 'a list that cannot be read is no fault of what is served');
+is($garbled->{warning}, 'its list of SCTs is not a string of DER', 'but a warning');
+ok(!exists $garbled->{scts}, 'and there are no SCTs then');
+for (['sound', 'has no SCTs \(Certificate Transparency\): only that of a public authority needs them\n'],
+	['logged', 'is in Certificate Transparency: 2 SCTs\n  2023-11-14T22:13:20Z  log YWFh\w+=\n  2023-11-14T22:14:20Z  log YmJi\w+=\n']) {
+	($exit, $text) = check("$name:$port{$_->[0]} $name:$port{$_->[0]}/tls", '--at 127.0.0.1', "--anchors $top/ca.pem");
+	is($exit, 0, "$_->[0]: the table's exit code");
+	like($text, qr/\n[0-9a-f]{16} $_->[1]\z/, "$_->[0]: below the table it is said once of the certificate, whoever serves it");
+}
+($exit, $text) = check("$name:$port{sound}", '--at 127.0.0.1', "--anchors $top/ca.pem --nagios");
+like($text, qr/^CERTSYNC OK /, 'Nagios is told nothing of it');
+
 my $wanted = join ':', uc($row->{fingerprint}) =~ /../g;
 ok(verdict('sound', "--expect $wanted")->{match}, 'the expected SHA-256, as browsers write it');
 my $other = $story->fingerprint("$top/wrong.crt");
@@ -209,7 +245,7 @@ $row = verdict('sound', "--expect $other");
 is($row->{verdict}, 'mismatch', 'another is a mismatch');
 like($row->{reason}, qr/serves [0-9a-f]{16}, wanted is @{[substr $other, 0, 16]}/, 'a mismatch names the certificate that is served and the one that is wanted');
 
-my ($exit, $text) = check("$name:$port{sound}", '--at 127.0.0.1');
+($exit, $text) = check("$name:$port{sound}", '--at 127.0.0.1');
 is($exit, 3, 'without --anchors the system decides');
 like($text, qr/^HOST .*\n\Q$name\E +127\.0\.0\.1:$port{sound} +untrusted +19 +[0-9a-f]{16} +middle CA +ecdsa-p256 +yes /, 'the table has a row for an endpoint');
 unlike($text, qr/\e/, 'no colour where there is no terminal');
