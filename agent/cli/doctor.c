@@ -2,6 +2,7 @@
 #include "agent/common/pin.h"
 #include "agent/cli/adopt/journal.h"
 #include "agent/common/config.h"
+#include "agent/common/password.h"
 #include "agent/cli/doctor_service.h"
 #include "lib/wire/ask.h"
 #include "lib/cli/doctor.h"
@@ -70,6 +71,31 @@ static bool look_at_keys(struct doctor_findings *f, const struct agent_config *c
 	return good;
 }
 
+static bool look_at_password(struct doctor_findings *f, const char *path)
+{
+	auto_buf struct buf password = BUF_INIT(PASSWORD_MAX);
+	struct error err;
+	if (password_read(path, &password, &err) == 0)
+		return true;
+	doctor_remedy(doctor_add(f, DOCTOR_WRONG, "%s", err.message),
+		"%s: a file of root's, mode 0600, with one line of %d to %d printable ASCII characters", path,
+		PASSWORD_MIN, PASSWORD_MAX);
+	return false;
+}
+
+/* Only root can read them, so nobody else is told of them. */
+static bool look_at_passwords(struct doctor_findings *f, const struct agent_config *c)
+{
+	bool good = true;
+	for (size_t i = 0; geteuid() == 0 && i < c->certificate_count; i++)
+		for (size_t k = 0; k < c->certificates[i].service_count; k++)
+			for (size_t n = 0; n < c->certificates[i].services[k].file_count; n++) {
+				const char *path = c->certificates[i].services[k].files[n].password_file;
+				good = (!path || look_at_password(f, path)) && good;
+			}
+	return good;
+}
+
 static void look_at_files(struct doctor_findings *f, const void *config)
 {
 	const struct agent_config *c = config;
@@ -92,6 +118,7 @@ static void look_at_files(struct doctor_findings *f, const void *config)
 	bool good = true;
 	for (size_t i = 0; i < COUNT(places); i++)
 		good = doctor_place(f, &places[i]) && good;
+	good = look_at_passwords(f, c) && good;
 	if (look_at_keys(f, c, root) && good)
 		doctor_add(f, DOCTOR_OK, "configuration, state and keys have their owners and modes");
 }

@@ -1,5 +1,5 @@
-/* The password of a PKCS#12 file, from the file that agent.conf names. Only the root half reads it, each time it looks
- * at the PKCS#12 file, and keeps it no longer than that.
+/* The password of a PKCS#12 file, from the file that agent.conf names. The root half reads it each time it looks at
+ * the PKCS#12 file, and keeps it no longer than that; the doctor looks whether it could.
  */
 #ifndef CERTSYNC_AGENT_COMMON_PASSWORD_H
 #define CERTSYNC_AGENT_COMMON_PASSWORD_H

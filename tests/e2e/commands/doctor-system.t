@@ -392,6 +392,15 @@ subtest 'services' => sub {
 	agent_doctor();
 	like(of('services'), qr{^ok +services: 1 service presents}m, 'a service that has a copy') or diag($story->said);
 	like(of('HAProxy socket'), qr/^warning/, 'HAProxy is looked at where it is served');
+	services('service "nginx" { probe = none file "/etc/nginx/own.p12" { content = "pkcs12" password_file = "/etc/nginx/password" } }');
+	Story::write_file('/etc/nginx/password', "a secret of ours\n", 0640);
+	agent_doctor();
+	like(of('files'), qr{^wrong +files: password_file /etc/nginx/password is open to others than its owner: chmod 600 /etc/nginx/password\n +to do: /etc/nginx/password: a file of root's}m,
+		'the file of a password that others can read') or diag($story->said);
+	unlike($story->said, qr/a secret of ours/, 'whose password is not told');
+	chmod 0600, '/etc/nginx/password';
+	agent_doctor();
+	unlike(of('files'), qr/password/, 'root\'s alone it is as it should be');
 	services('service "lent" { user = "nobody-here" probe = none }');
 	as_user('certsync-agent', "$Story::bin/certsync-agent doctor -c $conf");
 	like(of('hooks'), qr/^wrong +hooks: service "lent": there is no user nobody-here, as which its hook is to run$/m, 'a hook whose user does not exist is named');
