@@ -1,7 +1,7 @@
 #include "lib/probe/probe.h"
 #include "lib/core/clock.h"
 #include "lib/core/mem.h"
-#include "lib/probe/starttls.h"
+#include "lib/probe/starttls_end.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

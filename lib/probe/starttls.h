@@ -61,9 +61,5 @@ void starttls_leave(struct starttls *s, enum probe_protocol protocol, bool greet
 enum starttls_state starttls_feed(struct starttls *s, const void *data, size_t len, struct buf *send);
 /* Says that the server closed: STARTTLS_OVER while leaving, else STARTTLS_REFUSED. */
 enum starttls_state starttls_closed(struct starttls *s);
-/* Returns what a deadline interrupted, like "waiting for the greeting". */
-const char *starttls_where(const struct starttls *s);
-/* Returns a name like "SMTP". */
-const char *starttls_protocol_name(enum probe_protocol protocol);
 
 #endif

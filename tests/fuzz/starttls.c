@@ -1,6 +1,6 @@
 /* What a mail server or a database says before TLS and when the connection ends. The first byte has the protocol,
  * whether we are leaving, and the size of the pieces in which the text arrives. */
-#include "lib/probe/starttls.h"
+#include "lib/probe/starttls_end.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

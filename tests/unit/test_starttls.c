@@ -1,5 +1,5 @@
 /* The words before and behind TLS in each protocol: conversations without a socket, and the endpoints that name one. */
-#include "lib/probe/starttls.h"
+#include "lib/probe/starttls_end.h"
 #include "lib/probe/endpoint.h"
 #include "lib/core/mem.h"
 #include "tests/unit/range.h"
