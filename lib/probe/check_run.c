@@ -389,12 +389,13 @@ static void probe_other_keys(struct check_run *run)
 	run->row_count = kept;
 }
 
-/* Elsewhere than before STARTTLS of SMTP nobody says a name. */
+/* Elsewhere than before STARTTLS of SMTP and LMTP nobody says a name. */
 static bool greets(const struct check_run *run)
 {
 	for (size_t i = 0; i < run->host_count; i++)
 		for (size_t k = 0; k < run->hosts[i].port_count; k++)
-			if (run->hosts[i].ports[k].model.protocol == PROBE_SMTP)
+			if (run->hosts[i].ports[k].model.protocol == PROBE_SMTP ||
+				run->hosts[i].ports[k].model.protocol == PROBE_LMTP)
 				return true;
 	return false;
 }

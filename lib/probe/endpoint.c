@@ -21,9 +21,19 @@ static const struct language languages[] = {
 	{"sieve", PROBE_SIEVE, PROBE_SIEVE, {4190}},
 	{"postgres", PROBE_POSTGRES, PROBE_POSTGRES, {5432}},
 	{"mysql", PROBE_MYSQL, PROBE_MYSQL, {3306}},
+	{"ldap", PROBE_LDAP, PROBE_LDAP, {389}},
+	{"xmpp", PROBE_XMPP, PROBE_XMPP, {5222}},
+	{"xmpp-server", PROBE_XMPP_SERVER, PROBE_XMPP_SERVER, {5269}},
+	{"ftp", PROBE_FTP, PROBE_FTP, {21}},
+	{"nntp", PROBE_NNTP, PROBE_NNTP, {119}},
+	{"lmtp", PROBE_LMTP, PROBE_LMTP, {24}},
 	{"smtps", PROBE_TLS, PROBE_SMTP, {465}},
 	{"imaps", PROBE_TLS, PROBE_IMAP, {993}},
 	{"pop3s", PROBE_TLS, PROBE_POP3, {995}},
+	{"ldaps", PROBE_TLS, PROBE_LDAP, {636}},
+	{"xmpps", PROBE_TLS, PROBE_XMPP, {5223}},
+	{"ftps", PROBE_TLS, PROBE_FTP, {990}},
+	{"nntps", PROBE_TLS, PROBE_NNTP, {563}},
 	{"tls", PROBE_TLS, PROBE_TLS, {443}},
 };
 
@@ -131,9 +141,8 @@ int endpoint_parse(const char *text, struct endpoint *ret, struct error *err)
 	const struct language *language = slash ? language_of_name(slash + 1) : language_of_port(port);
 	if (!language)
 		return error_set(err, ERROR_USAGE,
-			"endpoint \"%s\": protocol \"%s\" is not known; known are smtp imap pop3 sieve "
-			"postgres mysql (STARTTLS), "
-			"smtps imaps pop3s tls (TLS at once)",
+			"endpoint \"%s\": protocol \"%s\" is not known; known are smtp lmtp imap pop3 sieve ftp nntp ldap xmpp "
+			"xmpp-server postgres mysql (STARTTLS), smtps imaps pop3s ftps nntps ldaps xmpps tls (TLS at once)",
 			text, slash + 1);
 	e.protocol = language->protocol;
 	e.inner = language->inner;

@@ -241,7 +241,7 @@ static enum need phase_connect(struct probe *p)
 	char literal[64];
 	own_literal(p, literal, sizeof(literal));
 	const char *helo = p->endpoint.helo[0] ? p->endpoint.helo : literal;
-	starttls_begin(&p->talk, p->endpoint.protocol, helo, &p->send);
+	starttls_begin(&p->talk, p->endpoint.protocol, helo, p->sni, &p->send);
 	p->phase = PHASE_DIALOGUE;
 	/* A new socket's buffer always has room for sixteen bytes. */
 	if (p->endpoint.proxy && send(p->fd, proxy_local, sizeof(proxy_local), MSG_NOSIGNAL) != sizeof(proxy_local))
@@ -382,7 +382,7 @@ static enum need phase_handshake(struct probe *p)
 	note_served(p);
 	/* ManageSieve tells its capabilities once more, unasked, once TLS is there. */
 	bool greeting = p->endpoint.protocol == PROBE_TLS || p->endpoint.inner == PROBE_SIEVE;
-	starttls_leave(&p->talk, p->endpoint.inner, greeting, &p->send);
+	starttls_leave(&p->talk, p->endpoint.inner, p->sni, greeting, &p->send);
 	p->phase = PHASE_FAREWELL;
 	return NEED_NEXT;
 }
@@ -464,11 +464,11 @@ static void on_ready(evutil_socket_t fd, short what, void *context)
 	probe_run(context);
 }
 
-/* Of a greeting of several lines the first is there. */
+/* Of a greeting of several lines of SMTP's the first is there. */
 static bool is_greeting(const struct probe *p)
 {
-	return p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING && p->talk.step_bytes &&
-		strncmp(p->talk.line, "220-", 4) == 0;
+	return p->phase == PHASE_DIALOGUE && p->talk.step == STARTTLS_GREETING && p->talk.protocol == PROBE_SMTP &&
+		p->talk.step_bytes && strncmp(p->talk.line, "220-", 4) == 0;
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *context)

@@ -10,6 +10,12 @@ static const struct {
 	[PROBE_SIEVE] = {"ManageSieve", "waiting for the answer to STARTTLS", "waiting for the answer to LOGOUT"},
 	[PROBE_POSTGRES] = {"PostgreSQL", "waiting for the answer to SSLRequest", ""},
 	[PROBE_MYSQL] = {"MySQL", "", "waiting for the answer to the login"},
+	[PROBE_LDAP] = {"LDAP", "waiting for the answer to StartTLS", "waiting for the end after the unbind"},
+	[PROBE_XMPP] = {"XMPP", "waiting for the answer to starttls", "waiting for the end of the stream"},
+	[PROBE_XMPP_SERVER] = {"XMPP", "waiting for the answer to starttls", "waiting for the end of the stream"},
+	[PROBE_FTP] = {"FTP", "waiting for the answer to AUTH TLS", "waiting for the answer to QUIT"},
+	[PROBE_NNTP] = {"NNTP", "waiting for the answer to STARTTLS", "waiting for the answer to QUIT"},
+	[PROBE_LMTP] = {"LMTP", "waiting for the answer to STARTTLS", "waiting for the answer to QUIT"},
 };
 
 const char *starttls_protocol_name(enum probe_protocol protocol)
@@ -21,9 +27,11 @@ const char *starttls_where(const struct starttls *s)
 {
 	switch (s->step) {
 	case STARTTLS_GREETING:
-		return "waiting for the greeting";
+		return s->protocol == PROBE_XMPP || s->protocol == PROBE_XMPP_SERVER
+			? "waiting for the features of the stream"
+			: "waiting for the greeting";
 	case STARTTLS_EHLO:
-		return "waiting for the answer to EHLO";
+		return s->protocol == PROBE_LMTP ? "waiting for the answer to LHLO" : "waiting for the answer to EHLO";
 	case STARTTLS_UPGRADE:
 		return words[s->protocol].upgrade;
 	case STARTTLS_FAREWELL:
@@ -34,9 +42,10 @@ const char *starttls_where(const struct starttls *s)
 	return "at the end of the dialogue";
 }
 
-void starttls_refuse(struct starttls *s, const char *what)
+void starttls_refuse(struct starttls *s)
 {
-	error_set(&s->reason, ERROR_PERMANENT, "%s", what);
+	error_set(&s->reason, ERROR_PERMANENT, "%s answers, but does not offer STARTTLS",
+		starttls_protocol_name(s->protocol));
 }
 
 void starttls_finish(struct starttls *s, enum starttls_state state)
@@ -63,4 +72,19 @@ void starttls_told(struct starttls *s, const char *text, size_t len)
 	error_set(&s->reason, ERROR_PERMANENT, "%s refuses: \"%.*s\" (%s)", starttls_protocol_name(s->protocol),
 		(int)(len < 200 ? len : 200), text, starttls_where(s));
 	starttls_over(s);
+}
+
+bool starttls_talks_on(struct starttls *s)
+{
+	if (++s->step_bytes <= STARTTLS_STEP_MAX && s->line_len < sizeof(s->line) - 1)
+		return false;
+	s->line[s->line_len] = '\0';
+	starttls_give_up(s, "was expected, but what answers does not stop talking:", s->line);
+	return true;
+}
+
+void starttls_alien(struct starttls *s)
+{
+	s->line[s->line_len] = '\0';
+	starttls_give_up(s, "is not what answers:", s->line);
 }

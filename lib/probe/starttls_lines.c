@@ -16,7 +16,7 @@ enum verdict {
 
 struct language {
 	enum verdict (*judge)(struct starttls *s, const char *line);
-	const char *upgrade, *farewell;
+	const char *hello, *upgrade, *farewell; /* `hello` only where it asks what is offered */
 };
 
 #define TAG "certsync"
@@ -33,10 +33,17 @@ static bool has_word(const char *line, const char *word)
 	return has_prefix(line, word) && (line[len] == '\0' || line[len] == ' ');
 }
 
+/* Returns whether the line begins with a code of three digits. */
+static bool is_reply(const char *line)
+{
+	return isdigit((unsigned char)line[0]) && isdigit((unsigned char)line[1]) && isdigit((unsigned char)line[2]) &&
+		(!line[3] || line[3] == ' ' || line[3] == '-');
+}
+
+/* SMTP and LMTP. */
 static enum verdict judge_smtp(struct starttls *s, const char *line)
 {
-	if (!isdigit((unsigned char)line[0]) || !isdigit((unsigned char)line[1]) || !isdigit((unsigned char)line[2]) ||
-		(line[3] && line[3] != ' ' && line[3] != '-'))
+	if (!is_reply(line))
 		return LINE_ALIEN;
 	if (s->step == STARTTLS_EHLO && line[3] && has_word(line + 4, "STARTTLS"))
 		s->offered = true;
@@ -47,7 +54,7 @@ static enum verdict judge_smtp(struct starttls *s, const char *line)
 	if (!has_prefix(line, s->step == STARTTLS_EHLO ? "250" : s->step == STARTTLS_FAREWELL ? "221" : "220"))
 		return LINE_NO;
 	if (s->step == STARTTLS_EHLO && !s->offered) {
-		starttls_refuse(s, "SMTP answers, but does not offer STARTTLS");
+		starttls_refuse(s);
 		return LINE_NO;
 	}
 	return LINE_DONE;
@@ -97,17 +104,57 @@ static enum verdict judge_sieve(struct starttls *s, const char *line)
 	if (!has_word(line, "OK"))
 		return LINE_ALIEN;
 	if (s->step == STARTTLS_GREETING && !s->leaving && !s->offered) {
-		starttls_refuse(s, "ManageSieve answers, but does not offer STARTTLS");
+		starttls_refuse(s);
 		return LINE_NO;
 	}
 	return LINE_DONE;
 }
 
+/* A reply of several lines begins with its code and a hyphen and ends with its code and a blank; in between anything may
+ * stand (RFC 959 section 4.2). */
+static enum verdict judge_ftp(struct starttls *s, const char *line)
+{
+	if (s->code[0] && (!is_reply(line) || line[3] == '-' || !has_prefix(line, s->code)))
+		return LINE_MORE;
+	if (!is_reply(line))
+		return LINE_ALIEN;
+	if (line[3] == '-') {
+		memcpy(s->code, line, 3);
+		return LINE_MORE;
+	}
+	s->code[0] = '\0';
+	if (has_prefix(line, "421"))
+		return LINE_BYE;
+	if (s->step == STARTTLS_GREETING && has_prefix(line, "120")) /* it will be ready in some minutes */
+		return LINE_MORE;
+	return has_prefix(line,
+		       s->step == STARTTLS_GREETING          ? "220"
+			       : s->step == STARTTLS_UPGRADE ? "234"
+							     : "221")
+		? LINE_DONE
+		: LINE_NO;
+}
+
+static enum verdict judge_nntp(struct starttls *s, const char *line)
+{
+	bool greeting = s->step == STARTTLS_GREETING;
+	if (!is_reply(line) || line[3] == '-')
+		return LINE_ALIEN;
+	if (has_prefix(line, "400") || (greeting && has_prefix(line, "502")))
+		return LINE_BYE;
+	if (greeting) /* whether one may post */
+		return has_prefix(line, "200") || has_prefix(line, "201") ? LINE_DONE : LINE_NO;
+	return has_prefix(line, s->step == STARTTLS_UPGRADE ? "382" : "205") ? LINE_DONE : LINE_NO;
+}
+
 static const struct language languages[] = {
-	[PROBE_SMTP] = {judge_smtp, "STARTTLS\r\n", "QUIT\r\n"},
-	[PROBE_IMAP] = {judge_imap, TAG " STARTTLS\r\n", TAG " LOGOUT\r\n"},
-	[PROBE_POP3] = {judge_pop3, "STLS\r\n", "QUIT\r\n"},
-	[PROBE_SIEVE] = {judge_sieve, "STARTTLS\r\n", "LOGOUT\r\n"},
+	[PROBE_SMTP] = {judge_smtp, "EHLO", "STARTTLS\r\n", "QUIT\r\n"},
+	[PROBE_LMTP] = {judge_smtp, "LHLO", "STARTTLS\r\n", "QUIT\r\n"},
+	[PROBE_IMAP] = {judge_imap, NULL, TAG " STARTTLS\r\n", TAG " LOGOUT\r\n"},
+	[PROBE_POP3] = {judge_pop3, NULL, "STLS\r\n", "QUIT\r\n"},
+	[PROBE_SIEVE] = {judge_sieve, NULL, "STARTTLS\r\n", "LOGOUT\r\n"},
+	[PROBE_FTP] = {judge_ftp, NULL, "AUTH TLS\r\n", "QUIT\r\n"},
+	[PROBE_NNTP] = {judge_nntp, NULL, "STARTTLS\r\n", "QUIT\r\n"},
 };
 
 /* A command never outgrows `send`, since STARTTLS_SEND_MAX holds all that one dialogue says. */
@@ -117,7 +164,7 @@ static void enter(struct starttls *s, enum starttls_step step, struct buf *send)
 	s->step = step;
 	s->step_bytes = 0;
 	if (step == STARTTLS_EHLO)
-		buf_addf(send, "EHLO %s\r\n", s->helo);
+		buf_addf(send, "%s %s\r\n", language->hello, s->helo);
 	else if (step == STARTTLS_UPGRADE)
 		buf_addf(send, "%s", language->upgrade);
 	else if (step == STARTTLS_FAREWELL)
@@ -131,7 +178,7 @@ static void advance(struct starttls *s, struct buf *send)
 		if (s->leaving)
 			enter(s, STARTTLS_FAREWELL, send);
 		else
-			enter(s, s->protocol == PROBE_SMTP ? STARTTLS_EHLO : STARTTLS_UPGRADE, send);
+			enter(s, languages[s->protocol].hello ? STARTTLS_EHLO : STARTTLS_UPGRADE, send);
 		break;
 	case STARTTLS_EHLO:
 		enter(s, STARTTLS_UPGRADE, send);
@@ -181,11 +228,8 @@ void starttls_lines_leave(struct starttls *s, bool greeting, struct buf *send)
 /* A line ends with LF, and a CR before that is dropped. */
 void starttls_lines_take(struct starttls *s, char byte, struct buf *send)
 {
-	if (++s->step_bytes > STARTTLS_STEP_MAX || (byte != '\n' && s->line_len == sizeof(s->line) - 1)) {
-		s->line[s->line_len] = '\0';
-		starttls_give_up(s, "was expected, but what answers does not stop talking:", s->line);
+	if (starttls_talks_on(s))
 		return;
-	}
 	if (byte != '\n') {
 		s->line[s->line_len++] = byte;
 		return;

@@ -1,4 +1,4 @@
-/* The protocols whose words are lines: SMTP, IMAP, POP3 and ManageSieve. The server greets first. */
+/* The protocols whose words are lines: SMTP, LMTP, IMAP, POP3, ManageSieve, FTP and NNTP. The server greets first. */
 #ifndef CERTSYNC_LIB_PROBE_STARTTLS_LINES_H
 #define CERTSYNC_LIB_PROBE_STARTTLS_LINES_H
 

@@ -1,4 +1,4 @@
-/* The protocols whose words are packets: PostgreSQL and MySQL. What has come of a packet is kept in `line`. */
+/* The protocols whose words are packets: PostgreSQL, MySQL and LDAP. What has come of a packet is kept in `line`. */
 #ifndef CERTSYNC_LIB_PROBE_STARTTLS_PACKETS_H
 #define CERTSYNC_LIB_PROBE_STARTTLS_PACKETS_H
 

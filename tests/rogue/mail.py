@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Mail servers and databases that mean ill, one way on each port: mail.py CERTIFICATE KEY. Prints "port NAME PROTOCOL NUMBER" for each,
+"""Mail servers, databases and others that mean ill, one way on each port: mail.py CERTIFICATE KEY. Prints "port NAME PROTOCOL NUMBER" for each,
 then "ready". A way is a list of steps: bytes are sent, LINE reads one line of the client's, the rest are functions of the connection."""
 import os
 import socket
@@ -56,14 +56,18 @@ def tls(minimum=None, maximum=None, ciphers=None, then=None, bare=False):
     return act
 
 
+def until(peer, end):
+    data = b""
+    while not data.endswith(end):
+        got = peer.recv(1)
+        if not got:
+            raise OSError("gone")
+        data += got
+
+
 def do(peer, step):
     if step is LINE:
-        data = b""
-        while not data.endswith(b"\n"):
-            got = peer.recv(1)
-            if not got:
-                raise OSError("gone")
-            data += got
+        until(peer, b"\n")
     elif callable(step):
         step(peer)
     else:
@@ -153,6 +157,67 @@ way("sieve-not-offered", "sieve", b"\"SIEVE\" \"fileinto\"\r\nOK\r\n", LINE, b"O
 way("sieve-bye", "sieve", b"BYE " + RED + b"\r\n")
 way("sieve-injected", "sieve", b"\"STARTTLS\"\r\nOK\r\n", LINE, b"OK go\r\nOK evil\r\n", stall)
 way("sieve-capabilities-without-end", "sieve", flood(b"\"STARTTLS\"\r\n"))
+
+# These are the ways of FTP, NNTP and LMTP.
+way("ftp-silent", "ftp", stall)
+way("ftp-greeting-without-end", "ftp", flood(b"220-hello\r\nhello\r\n"))
+way("ftp-drip", "ftp", drip(b"220-slowly, slowly, one byte after the other\r\n"))
+way("ftp-end-of-another-code", "ftp", b"220-hello\r\n230 you are in\r\n", stall)
+way("ftp-530", "ftp", b"220-a\r\n530 no\r\n220 b\r\n", LINE, b"530-" + RED + b"\r\n234 go\r\n530 " + RED + b"\r\n", LINE, b"221 bye\r\n")
+way("ftp-421", "ftp", b"421 " + RED + b"\r\n")
+way("ftp-injected", "ftp", b"220 a\r\n", LINE, b"234 go\r\n230 evil\r\n", stall)
+way("ftp-answer-before-question", "ftp", b"220 a\r\n234 go\r\n", stall)
+way("ftp-quit-unanswered", "ftp", b"220 a\r\n", LINE, b"234-go\r\nnow\r\n234 go\r\n", tls(then=(LINE, stall)))
+way("nntp-502", "nntp", b"502 " + RED + b"\r\n")
+way("nntp-580", "nntp", b"200 a\r\n", LINE, b"580 " + RED + b"\r\n", LINE, b"205 bye\r\n")
+way("nntp-injected", "nntp", b"201 a\r\n", LINE, b"382 go\r\n200 evil\r\n", stall)
+way("nntp-line-without-end", "nntp", b"200 ", flood(b"x" * 1000))
+way("nntp-is-ftp", "nntp", b"220 a\r\n", LINE, b"500 what\r\n")
+way("lmtp-not-offered", "lmtp", HI, LINE, b"250-mail\r\n250 PIPELINING\r\n", LINE, b"221 bye\r\n")
+way("lmtp-injected", "lmtp", *OFFERED, GO + b"250 evil\r\n", stall)
+way("lmtp-knows-no-lhlo", "lmtp", *GREETED, b"500 " + RED + b"\r\n", LINE, b"221 bye\r\n")
+
+# These are the ways of LDAP.
+ASK, YES = lambda p: p.recv(31), b"0\x0c\2\1\1x\7\n\1\0\4\0\4\0"
+way("ldap-silent", "ldap", ASK, stall)
+way("ldap-drip", "ldap", ASK, drip(YES[:-1]), stall)
+way("ldap-no", "ldap", ASK, b"0\x17\2\1\1x\x12\n\1\x34\4\0\4\x0b" + RED[:11], stall)
+way("ldap-goodbye", "ldap", ASK, b"0\x14\2\1\0x\x0f\n\1\x02\4\0\4\x08" + RED[:8])
+way("ldap-injected", "ldap", ASK, YES + b"0\x0c\2\1\2a\7\n\1\0\4\0\4\0", stall)
+way("ldap-twice", "ldap", ASK, YES + YES, stall)
+way("ldap-without-length", "ldap", ASK, b"0\x80", flood(b"x" * 1000))
+way("ldap-4-gib", "ldap", ASK, b"0\x84\xff\xff\xff\xff", flood(b"x" * 1000))
+way("ldap-length-of-126-bytes", "ldap", ASK, b"0\xfe" + b"\0" * 126, stall)
+way("ldap-longer-inside", "ldap", ASK, b"0\x0c\2\1\1x\x7f\n\1\0\4\0\4\0", stall)
+way("ldap-anothers-answer", "ldap", ASK, b"0\x0c\2\1\7x\7\n\1\0\4\0\4\0", stall)
+way("ldap-is-smtp", "ldap", HI, stall)
+way("ldap-unbind-ignored", "ldap", ASK, YES, tls(then=(stall,)))
+
+# These are the ways of XMPP.
+OPENED, STREAM = lambda p: until(p, b"version='1.0'>"), b"<?xml version='1.0'?><stream:stream version='1.0'>"
+OFFER, PROCEED, END = b"<stream:features><starttls/></stream:features>", b"<proceed/>", b"</stream:stream>"
+ASKED = lambda p: until(p, b"/>")
+way("xmpp-silent", "xmpp", OPENED, stall)
+way("xmpp-stream-then-nothing", "xmpp", OPENED, STREAM, stall)
+way("xmpp-features-without-end", "xmpp", OPENED, STREAM + b"<stream:features>", flood(b"<starttls/>"))
+way("xmpp-tag-without-end", "xmpp", OPENED, STREAM + b"<stream:features a='", flood(b">" * 1000))
+way("xmpp-text-without-end", "xmpp", OPENED, STREAM, flood(b" " * 1000))
+way("xmpp-deep", "xmpp", OPENED, STREAM, flood(b"<a>" * 100))
+way("xmpp-drip", "xmpp", OPENED, drip(STREAM))
+way("xmpp-not-offered", "xmpp", OPENED, STREAM + b"<starttls/><stream:features><a b='<starttls/>'>starttls</a></stream:features>", stall)
+way("xmpp-failure", "xmpp", OPENED, STREAM + OFFER, ASKED, b"<failure/>" + END)
+way("xmpp-host-unknown", "xmpp", OPENED, STREAM + b"<stream:error><host-unknown/><text>" + RED + b"</text></stream:error>" + END)
+way("xmpp-error-of-16-kib", "xmpp", OPENED, STREAM + b"<stream:error><a/><text>" + b"x" * 9000 + b"</text></stream:error>" + END)
+way("xmpp-end", "xmpp", OPENED, STREAM + END)
+way("xmpp-entities", "xmpp", OPENED, b"<!DOCTYPE a [<!ENTITY b '" + b"c" * 1000 + b"'>]>" + STREAM, stall)
+way("xmpp-injected", "xmpp", OPENED, STREAM + OFFER, ASKED, PROCEED + b"<message/>", stall)
+way("xmpp-answer-before-question", "xmpp", OPENED, STREAM + OFFER + PROCEED, stall)
+way("xmpp-proceeds-unasked", "xmpp", OPENED, STREAM + PROCEED, stall)
+way("xmpp-is-http", "xmpp", OPENED, b"HTTP/1.1 400 " + RED + b"\r\n\r\n", stall)
+way("xmpp-in-pieces", "xmpp", OPENED, *(STREAM[i:i + 1] for i in range(len(STREAM))), OFFER[:20], lambda p: time.sleep(0.1), OFFER[20:], ASKED,
+    PROCEED, tls(then=(OPENED, STREAM + b"<features/>", lambda p: until(p, END), END)))
+way("xmpp-inside-silent", "xmpp", OPENED, STREAM + OFFER, ASKED, PROCEED, tls(then=(stall,)))
+way("xmpp-server-host-unknown", "xmpp-server", OPENED, STREAM + b"<stream:error><host-unknown/></stream:error>" + END)
 
 # These are the ways of databases.
 EIGHT = lambda p: p.recv(8)

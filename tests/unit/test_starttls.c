@@ -22,14 +22,14 @@ static void begin(enum probe_protocol protocol)
 {
 	buf_release(&sent);
 	sent = BUF_INIT(STARTTLS_SEND_MAX);
-	starttls_begin(&talk, protocol, "[127.0.0.1]", &sent);
+	starttls_begin(&talk, protocol, "[127.0.0.1]", "mail.domain.pl", &sent);
 }
 
 static void leave(enum probe_protocol protocol, bool greeting)
 {
 	buf_release(&sent);
 	sent = BUF_INIT(STARTTLS_SEND_MAX);
-	starttls_leave(&talk, protocol, greeting, &sent);
+	starttls_leave(&talk, protocol, "mail.domain.pl", greeting, &sent);
 }
 
 static void assert_says(enum starttls_state state, const char *answer)
@@ -285,6 +285,274 @@ static void what_is_no_greeting_of_mysql_is_refused(void **state)
 	}
 }
 
+static void lmtp_is_greeted_with_lhlo(void **state)
+{
+	(void)state;
+	begin(PROBE_LMTP);
+	drip("220 mail LMTP\r\n", STARTTLS_MORE, "LHLO [127.0.0.1]\r\n");
+	assert_string_equal(starttls_where(&talk), "waiting for the answer to LHLO");
+	drip("250-mail\r\n250-STARTTLS\r\n250 PIPELINING\r\n", STARTTLS_MORE, "STARTTLS\r\n");
+	drip("220 go\r\n", STARTTLS_READY, "");
+	begin(PROBE_LMTP);
+	hear("220 mail\r\n", STARTTLS_MORE, "LHLO [127.0.0.1]\r\n");
+	hear("250 PIPELINING\r\n", STARTTLS_MORE, "QUIT\r\n");
+	assert_reason("LMTP answers, but does not offer STARTTLS");
+}
+
+static void ftp_reaches_tls(void **state)
+{
+	(void)state;
+	begin(PROBE_FTP);
+	drip("120 in a minute\r\n220-hello\r\n200 you\r\n 220 there\r\nfree text\r\n220-still\r\n", STARTTLS_MORE, "");
+	drip("220 ready\r\n", STARTTLS_MORE, "AUTH TLS\r\n");
+	drip("234 AUTH TLS OK\r\n", STARTTLS_READY, "");
+	begin(PROBE_FTP);
+	hear("220\r\n", STARTTLS_MORE, "AUTH TLS\r\n");
+	hear("500-What?\r\n234 no\r\n500 AUTH is not known\r\n", STARTTLS_MORE, "QUIT\r\n");
+	hear("221 bye\r\n", STARTTLS_REFUSED, "");
+	assert_reason("FTP refuses: \"500 AUTH is not known\" (waiting for the answer to AUTH TLS)");
+	begin(PROBE_FTP);
+	hear("220-a\r\n421 b\r\n220 c\r\n", STARTTLS_MORE, "AUTH TLS\r\n");
+	hear("421 too many\r\n", STARTTLS_REFUSED, "");
+	assert_reason("says goodbye: \"421 too many\"");
+	begin(PROBE_FTP);
+	hear("220 x\r\n", STARTTLS_MORE, "AUTH TLS\r\n");
+	hear("234-go\r\n234 now\r\n331 evil\r\n", STARTTLS_REFUSED, "");
+	assert_reason("text before the handshake: 10 bytes");
+}
+
+static void nntp_reaches_tls(void **state)
+{
+	(void)state;
+	static const char *const greetings[] = {"200 post\r\n", "201 read\r\n"};
+	for (size_t i = 0; i < COUNT(greetings); i++) {
+		begin(PROBE_NNTP);
+		drip(greetings[i], STARTTLS_MORE, "STARTTLS\r\n");
+		drip("382 go\r\n", STARTTLS_READY, "");
+	}
+	begin(PROBE_NNTP);
+	hear("200 x\r\n", STARTTLS_MORE, "STARTTLS\r\n");
+	hear("580 no TLS\r\n", STARTTLS_MORE, "QUIT\r\n");
+	hear("205 bye\r\n", STARTTLS_REFUSED, "");
+	assert_reason("NNTP refuses: \"580 no TLS\"");
+	begin(PROBE_NNTP);
+	hear("502 not you\r\n", STARTTLS_REFUSED, "");
+	assert_reason("says goodbye: \"502 not you\"");
+	begin(PROBE_NNTP);
+	hear("400 later\r\n", STARTTLS_REFUSED, "");
+	begin(PROBE_NNTP);
+	hear("200-x\r\n", STARTTLS_REFUSED, "");
+	assert_reason("is not what answers");
+}
+
+#define LDAP_REQUEST \
+	"0\x1d\2\1\1w\x18\x80\x16" \
+	"1.3.6.1.4.1.1466.20037"
+#define LDAP_UNBIND "0\5\2\1\2B\0"
+#define HEAR(bytes, state) hear_bytes(bytes, sizeof(bytes) - 1, state)
+
+static void assert_unbound(void)
+{
+	assert_int_equal(sent.len, sizeof(LDAP_UNBIND) - 1);
+	assert_memory_equal(sent.data, LDAP_UNBIND, sent.len);
+}
+
+static void ldap_reaches_tls(void **state)
+{
+	(void)state;
+	/* Lengths as short as they can be, as Active Directory writes them, and with a name, a referral and controls. */
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} yes[] = {
+		{"0\x0c\2\1\1x\7\n\1\0\4\0\4\0", 14},
+		{"0\x84\0\0\0\x13\2\1\1x\x84\0\0\0\n\n\1\0\4\0\4\x82\0\1!", 25},
+		{"0\x14\2\1\1x\x0b\n\1\0\4\0\4\0\xa3\0\x8a\0\xa0\2"
+		 "0\0",
+			22},
+	};
+	for (size_t i = 0; i < COUNT(yes); i++) {
+		begin(PROBE_LDAP);
+		assert_int_equal(sent.len, sizeof(LDAP_REQUEST) - 1);
+		assert_memory_equal(sent.data, LDAP_REQUEST, sent.len);
+		for (size_t k = 0; k < yes[i].len; k++)
+			hear_bytes(yes[i].bytes + k, 1, k + 1 < yes[i].len ? STARTTLS_MORE : STARTTLS_READY);
+		assert_int_equal(sent.len, 0);
+	}
+	leave(PROBE_LDAP, true);
+	assert_int_equal(talk.state, STARTTLS_MORE);
+	assert_unbound();
+	assert_int_equal(starttls_closed(&talk), STARTTLS_OVER);
+	begin(PROBE_LDAP);
+	HEAR("0\x0c\2\1\1x\7\n\1\0\4\0\4\0"
+	     "0",
+		STARTTLS_REFUSED);
+	assert_reason("text before the handshake: 1 bytes");
+}
+
+static void ldap_that_refuses_is_told_with_its_code(void **state)
+{
+	(void)state;
+	begin(PROBE_LDAP);
+	HEAR("0\x12\2\1\1x\r\n\1\2\4\0\4\6no \x1b"
+	     "op",
+		STARTTLS_MORE);
+	assert_unbound();
+	assert_reason("LDAP refuses: resultCode 2 (protocolError), \"no ?op\" (waiting for the answer to StartTLS)");
+	assert_int_equal(starttls_closed(&talk), STARTTLS_REFUSED);
+	begin(PROBE_LDAP);
+	HEAR("0\x0d\2\1\1x\x08\n\2\x10\0\4\0\4\0", STARTTLS_MORE);
+	assert_reason("resultCode 4096, \"\"");
+	/* It talks on all the same. */
+	for (size_t i = 0; i < STARTTLS_STEP_MAX && talk.state == STARTTLS_MORE; i++)
+		hear_bytes("x", 1, STARTTLS_MORE);
+	HEAR("x", STARTTLS_REFUSED);
+	begin(PROBE_LDAP);
+	HEAR("0\x0f\2\1\0x\n\n\1\x34\4\0\4\3"
+	     "bye",
+		STARTTLS_REFUSED);
+	assert_reason("LDAP says goodbye: resultCode 52 (unavailable), \"bye\"");
+	assert_int_equal(sent.len, 0);
+}
+
+static void what_is_no_answer_of_ldap_is_refused(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} wrong[] = {
+		{"S", 1},                                     /* no sequence */
+		{"0\x80", 2},                                 /* of no length */
+		{"0\x85", 2},                                 /* a length of five bytes */
+		{"0\x84\xff\xff\xff\xff", 6},                 /* of 4 GiB */
+		{"0\x82\x10\0", 4},                           /* longer than a line may be */
+		{"0\0", 2},                                   /* nothing in it */
+		{"0\x0c\2\1\2x\7\n\1\0\4\0\4\0", 14},         /* to another question */
+		{"0\x0c\2\1\xffx\7\n\1\0\4\0\4\0", 14},       /* below zero */
+		{"0\x10\2\5\0\0\0\0\1x\7\n\1\0\4\0\4\0", 18}, /* too long a number */
+		{"0\x0c\2\1\1a\7\n\1\0\4\0\4\0", 14},         /* the answer to a bind */
+		{"0\x0c\2\1\1x\x7f\n\1\0\4\0\4\0", 14},       /* longer inside than outside */
+		{"0\x0c\2\1\1x\7\n\1\0\4\0\4\1", 14},         /* a text that is not there */
+		{"0\x0c\2\1\1x\7\n\0\4\0\4\0\0", 14},         /* no code */
+		{"0\x0e\2\1\1x\7\n\1\0\4\0\4\0\4\0", 16},     /* something behind it */
+	};
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		begin(PROBE_LDAP);
+		buf_reset(&sent);
+		if (starttls_feed(&talk, wrong[i].bytes, wrong[i].len, &sent) != STARTTLS_REFUSED)
+			fail_msg("wrong answer %zu is taken", i);
+		assert_reason("LDAP is not what answers");
+	}
+}
+
+#define STREAM(kind) \
+	"<?xml version='1.0'?><stream:stream xmlns='jabber:" kind \
+	"' xmlns:stream='http://etherx.jabber.org/streams' to='mail.domain.pl' version='1.0'>"
+#define STARTTLS "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+#define STREAM_END "</stream:stream>"
+
+static void xmpp_reaches_tls(void **state)
+{
+	(void)state;
+	static const char *const streams[] = {
+		"<?xml version='1.0'?><stream:stream id='1' from='mail.domain.pl' version='1.0' xmlns='jabber:client' "
+		"xmlns:stream='http://etherx.jabber.org/streams'><stream:features><starttls "
+		"xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>",
+		/* Other prefixes, quotes, white space, and signs in values and in texts that mean something elsewhere. */
+		"\n <s:stream\n\tversion = \"1.0\"\r\n xmlns:s=\"http://etherx.jabber.org/streams\" note='a > \"b\" </s:stream>' >\n"
+		" <s:features\t><m:mechanisms xmlns:m='x'><m:starttls/>it's 5 > 4<m:a b=\"'>\"/></m:mechanisms > "
+		"<t:starttls\nxmlns:t = 'urn:ietf:params:xml:ns:xmpp-tls' /> </s:features\n>",
+		"<stream xmlns='http://etherx.jabber.org/streams'><features><a/><starttls/><z/></features>",
+	};
+	for (size_t i = 0; i < COUNT(streams); i++)
+		for (int bytewise = 0; bytewise < 2; bytewise++) {
+			void (*say)(const char *, enum starttls_state, const char *) = bytewise ? drip : hear;
+			begin(PROBE_XMPP);
+			assert_says(STARTTLS_MORE, STREAM("client"));
+			say(streams[i], STARTTLS_MORE, STARTTLS);
+			say(i ? "<t:proceed\n></t:proceed >" : "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+				STARTTLS_READY, "");
+		}
+	begin(PROBE_XMPP_SERVER);
+	assert_says(STARTTLS_MORE, STREAM("server"));
+	hear(streams[0], STARTTLS_MORE, STARTTLS);
+	hear("<proceed/> ", STARTTLS_REFUSED, "");
+	assert_reason("text before the handshake: 1 bytes");
+	begin(PROBE_XMPP);
+	assert_says(STARTTLS_MORE, STREAM("client"));
+	hear("<stream><features><starttls/></features><proceed/>", STARTTLS_REFUSED, STARTTLS);
+	assert_reason("text before the handshake");
+}
+
+static void xmpp_asks_for_the_name_of_the_handshake(void **state)
+{
+	(void)state;
+	static const char *const none[] = {NULL, "a'/><b"};
+	for (size_t i = 0; i < COUNT(none); i++) {
+		buf_reset(&sent);
+		starttls_begin(&talk, PROBE_XMPP, "[127.0.0.1]", none[i], &sent);
+		assert_says(STARTTLS_MORE,
+			"<?xml version='1.0'?><stream:stream xmlns='jabber:client' "
+			"xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>");
+	}
+}
+
+static void xmpp_that_has_no_tls_says_so(void **state)
+{
+	(void)state;
+	/* An offer that stands elsewhere than among the features is none. */
+	begin(PROBE_XMPP);
+	assert_says(STARTTLS_MORE, STREAM("client"));
+	hear("<stream><starttls/><features><a><starttls/></a></features>", STARTTLS_MORE, STREAM_END);
+	hear(STREAM_END, STARTTLS_REFUSED, "");
+	assert_reason("XMPP answers, but does not offer STARTTLS");
+	begin(PROBE_XMPP);
+	assert_says(STARTTLS_MORE, STREAM("client"));
+	hear("<stream><features><starttls/></features>", STARTTLS_MORE, STARTTLS);
+	hear("<failure/>", STARTTLS_MORE, STREAM_END);
+	assert_int_equal(starttls_closed(&talk), STARTTLS_REFUSED);
+	assert_reason("XMPP refuses: \"failure\" (waiting for the answer to starttls)");
+	begin(PROBE_XMPP);
+	assert_says(STARTTLS_MORE, STREAM("client"));
+	hear("<stream><stream:error><host-unknown xmlns='x'/><text xml:lang='en'>not \033 here</text><z/></stream:error>",
+		STARTTLS_REFUSED, "");
+	assert_reason(
+		"XMPP refuses a stream to \"mail.domain.pl\": \"host-unknown: not ? here\" (waiting for the features");
+	begin(PROBE_XMPP);
+	assert_says(STARTTLS_MORE, STREAM("client"));
+	hear("<stream></stream>", STARTTLS_REFUSED, "");
+	assert_reason("XMPP says goodbye: \"</stream>\"");
+}
+
+static void what_is_no_stream_is_refused(void **state)
+{
+	(void)state;
+	static const char *const wrong[] = {"SSH-2.0-OpenSSH\r\n", "HTTP/1.1 400 Bad Request\r\n", "<html>",
+		"<stream/>", "</stream>", "<!DOCTYPE a [<!ENTITY b 'c'>", "<stream><!-- x -->", "<stream><?x y?>", "<>",
+		"< stream>", "<stream><proceed/>", "\1"};
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		begin(PROBE_XMPP);
+		if (starttls_feed(&talk, wrong[i], strlen(wrong[i]), &sent) != STARTTLS_REFUSED)
+			fail_msg("\"%s\" is taken", wrong[i]);
+		assert_reason("XMPP is not what answers");
+	}
+	begin(PROBE_XMPP);
+	hear("", STARTTLS_MORE, STREAM("client"));
+	for (int i = 0; i < 2000 && talk.state == STARTTLS_MORE; i++)
+		starttls_feed(&talk, i ? "<a>" : "<stream>", i ? 3 : 8, &sent);
+	assert_int_equal(talk.state, STARTTLS_MORE); /* as deep as one step may be long */
+	while (talk.state == STARTTLS_MORE)
+		starttls_feed(&talk, "<a>", 3, &sent);
+	assert_reason("does not stop talking");
+	begin(PROBE_XMPP);
+	starttls_feed(&talk, "<stream a='", 11, &sent);
+	size_t fed = 11;
+	while (talk.state == STARTTLS_MORE)
+		fed++, starttls_feed(&talk, ">", 1, &sent);
+	assert_int_equal(fed, STARTTLS_LINE_MAX);
+}
+
 static void tls_at_once_needs_no_words(void **state)
 {
 	(void)state;
@@ -315,7 +583,8 @@ static void text_behind_the_answer_is_refused(void **state)
 static void another_protocol_is_named_and_gets_no_answer(void **state)
 {
 	(void)state;
-	static const enum probe_protocol protocols[] = {PROBE_SMTP, PROBE_IMAP, PROBE_POP3, PROBE_SIEVE};
+	static const enum probe_protocol protocols[] = {
+		PROBE_SMTP, PROBE_IMAP, PROBE_POP3, PROBE_SIEVE, PROBE_FTP, PROBE_NNTP, PROBE_LMTP};
 	for (size_t i = 0; i < COUNT(protocols); i++) {
 		begin(protocols[i]);
 		hear("SSH-2.0-OpenSSH_9.2\r\n", STARTTLS_REFUSED, "");
@@ -385,6 +654,22 @@ static void leaving_inside_tls(void **state)
 	assert_int_equal(starttls_closed(&talk), STARTTLS_OVER);
 	leave(PROBE_TLS, true);
 	assert_says(STARTTLS_OVER, "");
+	leave(PROBE_FTP, true);
+	hear("220-a\r\n220 b\r\n", STARTTLS_MORE, "QUIT\r\n");
+	hear("221-a\r\nb\r\n221 c\r\n", STARTTLS_OVER, "");
+	leave(PROBE_NNTP, false);
+	assert_says(STARTTLS_MORE, "QUIT\r\n");
+	hear("205 bye\r\n", STARTTLS_OVER, "");
+	leave(PROBE_LMTP, false);
+	assert_says(STARTTLS_MORE, "QUIT\r\n");
+	hear("221 bye\r\n", STARTTLS_OVER, "");
+	leave(PROBE_XMPP, true);
+	assert_says(STARTTLS_MORE, STREAM("client"));
+	hear("<stream><features><mechanisms/></features>", STARTTLS_MORE, STREAM_END);
+	hear("<features/> " STREAM_END, STARTTLS_OVER, "");
+	leave(PROBE_XMPP_SERVER, false);
+	assert_says(STARTTLS_MORE, STREAM("server"));
+	hear("<stream><stream:error><a/></stream:error>" STREAM_END, STARTTLS_OVER, "");
 	leave(PROBE_POP3, true);
 	hear("garbage\r\n", STARTTLS_OVER, "");
 }
@@ -415,6 +700,27 @@ static void the_protocol_follows_from_the_port(void **state)
 		{"127.0.0.1:4190", PROBE_SIEVE, PROBE_SIEVE, false},
 		{"127.0.0.1:5432", PROBE_POSTGRES, PROBE_POSTGRES, false},
 		{"127.0.0.1:3306", PROBE_MYSQL, PROBE_MYSQL, false},
+		{"127.0.0.1:389", PROBE_LDAP, PROBE_LDAP, false},
+		{"127.0.0.1:636", PROBE_TLS, PROBE_LDAP, false},
+		{"127.0.0.1:5222", PROBE_XMPP, PROBE_XMPP, false},
+		{"127.0.0.1:5269", PROBE_XMPP_SERVER, PROBE_XMPP_SERVER, false},
+		{"127.0.0.1:5223", PROBE_TLS, PROBE_XMPP, false},
+		{"127.0.0.1:21", PROBE_FTP, PROBE_FTP, false},
+		{"127.0.0.1:990", PROBE_TLS, PROBE_FTP, false},
+		{"127.0.0.1:119", PROBE_NNTP, PROBE_NNTP, false},
+		{"127.0.0.1:563", PROBE_TLS, PROBE_NNTP, false},
+		{"127.0.0.1:24", PROBE_LMTP, PROBE_LMTP, false},
+		{"127.0.0.1:15222+proxy", PROBE_XMPP, PROBE_XMPP, true},
+		{"127.0.0.1:1/ldap", PROBE_LDAP, PROBE_LDAP, false},
+		{"127.0.0.1:1/ldaps", PROBE_TLS, PROBE_LDAP, false},
+		{"127.0.0.1:1/xmpp", PROBE_XMPP, PROBE_XMPP, false},
+		{"127.0.0.1:1/xmpps", PROBE_TLS, PROBE_XMPP, false},
+		{"127.0.0.1:1/xmpp-server+proxy", PROBE_XMPP_SERVER, PROBE_XMPP_SERVER, true},
+		{"127.0.0.1:1/ftp", PROBE_FTP, PROBE_FTP, false},
+		{"127.0.0.1:1/ftps", PROBE_TLS, PROBE_FTP, false},
+		{"127.0.0.1:1/nntp", PROBE_NNTP, PROBE_NNTP, false},
+		{"127.0.0.1:1/nntps", PROBE_TLS, PROBE_NNTP, false},
+		{"127.0.0.1:1/lmtp", PROBE_LMTP, PROBE_LMTP, false},
 		{"[::1]:993", PROBE_TLS, PROBE_IMAP, false},
 		{"127.0.0.1:995", PROBE_TLS, PROBE_POP3, false},
 		{"127.0.0.1:465", PROBE_TLS, PROBE_SMTP, false},
@@ -474,7 +780,7 @@ static void a_wrong_endpoint_is_named(void **state)
 		{"localhost:25", "names are not resolved here"},
 		{"127.1:25", "not an IP address"},
 		{"[fe80::g]:25", "not an IP address"},
-		{"127.0.0.1:25/ftp", "\"ftp\" is not known"},
+		{"127.0.0.1:25/irc", "\"irc\" is not known"},
 		{"127.0.0.1:25/", "\"\" is not known"},
 		{"127.0.0.1:25+prox", "only +proxy is"},
 		{"127.0.0.1:25+proxy+proxy", "only +proxy is"},
@@ -518,6 +824,16 @@ int main(void)
 		cmocka_unit_test(mysql_reaches_tls),
 		cmocka_unit_test(mysql_that_has_no_tls_says_so),
 		cmocka_unit_test(what_is_no_greeting_of_mysql_is_refused),
+		cmocka_unit_test(lmtp_is_greeted_with_lhlo),
+		cmocka_unit_test(ftp_reaches_tls),
+		cmocka_unit_test(nntp_reaches_tls),
+		cmocka_unit_test(ldap_reaches_tls),
+		cmocka_unit_test(ldap_that_refuses_is_told_with_its_code),
+		cmocka_unit_test(what_is_no_answer_of_ldap_is_refused),
+		cmocka_unit_test(xmpp_reaches_tls),
+		cmocka_unit_test(xmpp_asks_for_the_name_of_the_handshake),
+		cmocka_unit_test(xmpp_that_has_no_tls_says_so),
+		cmocka_unit_test(what_is_no_stream_is_refused),
 		cmocka_unit_test(tls_at_once_needs_no_words),
 		cmocka_unit_test(text_behind_the_answer_is_refused),
 		cmocka_unit_test(another_protocol_is_named_and_gets_no_answer),
