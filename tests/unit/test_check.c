@@ -310,7 +310,7 @@ static void what_to_look_at_is_a_host_and_a_port(void **state)
 		{"[::1]993", "write [ADDRESS]:PORT"}, {"[]:993", "write HOST"},
 		{"a b", "is neither a host name nor an address"},
 		{"https://mail.domain.pl", "the port must be a number"}, {"mail.domain.pl:", "port"},
-		{"mail.domain.pl:99999", "port"}, {"mail.domain.pl:25/ftp", "protocol \"ftp\" is not known"},
+		{"mail.domain.pl:99999", "port"}, {"mail.domain.pl:25/gopher", "protocol \"gopher\" is not known"},
 		{"mail.domain.pl:11111111111111111111111111111111111111111111111111111111111111111111111111111111",
 			"is no port"}};
 	struct check_host h;
