@@ -12,10 +12,14 @@
 package Authority;
 use strict;
 use warnings;
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
 use IO::Socket::INET;
 use Needs;
 use Story;
 use Test::More;
+
+my $here = abs_path(dirname(__FILE__));
 
 sub own_network {
 	if (!$ENV{CERTSYNC_OWN_NETWORK}) {
@@ -70,8 +74,8 @@ sub section {
 sub names {
 	my ($self, %addresses) = @_;
 	my $story = $self->{story};
-	$story->start('names', 'pebble-challtestsrv', '-http01', '', '-https01', '', '-tlsalpn01', '', '-dns01', '127.0.0.1:8053',
-		'-management', '127.0.0.1:8055', '-defaultIPv4', '', '-defaultIPv6', '');
+	$story->start('names', "$here/../../../examples/demo/challtestsrv", '127.0.0.1:8053', '-management', '127.0.0.1:8055',
+		'-defaultIPv4', '', '-defaultIPv6', '');
 	$story->until('names', sub { IO::Socket::INET->new('127.0.0.1:8055') }) or die $story->log('names');
 	for my $name (keys %addresses) {
 		my $list = join ', ', map { "\"$_\"" } @{$addresses{$name}};

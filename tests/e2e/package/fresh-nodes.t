@@ -60,8 +60,8 @@ authority() {
 	self_signed acme.domain.pl "$scratch/api"
 	sed -e "s,/etc/pebble/,$scratch/," -e 's/api\.pem/api.crt/' \
 		"$here/../../../examples/nodes/ca/etc/pebble/pebble.json" >"$scratch/pebble.json"
-	"${network[@]}" pebble-challtestsrv -defaultIPv4 192.0.2.1 -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 '' \
-		-dns01 127.0.0.1:8053 >"$scratch/dns.log" 2>&1 &
+	"${network[@]}" "$here/../../../examples/demo/challtestsrv" 127.0.0.1:8053 -defaultIPv4 192.0.2.1 -defaultIPv6 '' \
+		>"$scratch/dns.log" 2>&1 &
 	"${network[@]}" env PEBBLE_VA_NOSLEEP=1 pebble -strict -config "$scratch/pebble.json" -dnsserver 127.0.0.1:8053 \
 		>"$scratch/pebble.log" 2>&1 &
 	wait_until 20 Pebble "${network[@]}" curl -sfk -o "$scratch/root.crt" https://127.0.0.1:15000/roots/0 || return
