@@ -224,8 +224,7 @@ int talk_dns(struct talk *t, const cJSON *records, struct error *err)
 	return 0;
 }
 
-int talk_challenge(
-	struct talk *t, const char *name, const char *token, const char *authorization, struct error *err)
+int talk_challenge(struct talk *t, const char *name, const char *token, const char *authorization, struct error *err)
 {
 	(void)t, (void)err;
 	FUZZ_CHECK(name[0]);

@@ -29,8 +29,10 @@ sub serve {
 
 # ---- where a program's words for syslog go ----
 
-$story->run('mkdir /mnt/dev /mnt/dev.work && mount -t overlay -o lowerdir=/dev,upperdir=/mnt/dev,workdir=/mnt/dev.work none /dev');
-unlink '/dev/log';
+# A directory of its own has what servers need of /dev: some of that may be mounted there one by one.
+$story->run('mkdir /mnt/dev && mount -t tmpfs -o mode=755 none /mnt/dev && cd /mnt/dev'
+	. ' && for i in null zero full random urandom tty; do : >$i && mount --bind /dev/$i $i || exit; done'
+	. ' && mkdir pts shm && mount --bind /dev/pts pts && mount --bind /dev/shm shm && ln -s /proc/self/fd fd && mount --rbind /mnt/dev /dev');
 my $syslog = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => '/dev/log') or die "/dev/log: $!";
 chmod 0666, '/dev/log';
 # It is read all the time, since who writes there waits when nobody reads.
@@ -47,6 +49,8 @@ listen=YES
 listen_address=127.0.0.1
 listen_port=$port
 background=NO
+ftp_username=nobody
+nopriv_user=nobody
 xferlog_enable=YES
 log_ftp_protocol=YES
 vsftpd_log_file=$top/ftp.log
@@ -156,13 +160,17 @@ dovecot('dovecot-plain', 10000, 'no');
 my @ports = qw(389 636 5222 5223 5269 21 990 119 563 24 4190);
 my @plain = qw(10389 15222 15269 10021 10119 10024 14190);
 
-sub listening {
-	my %wanted = map { sprintf('%04X', $_) => 1 } @_;
+# Returns those at which nobody listens.
+sub silent {
+	my %wanted = map { sprintf('%04X', $_) => $_ } @_;
 	delete $wanted{$_} for Story::read_file('/proc/net/tcp') =~ /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A /mg;
-	return !%wanted;
+	my @silent = sort { $a <=> $b } values %wanted;
+	return @silent;
 }
-ok($story->until('servers', sub { listening(@ports, @plain) }), 'all servers listen')
-	or BAIL_OUT(join "\n", map { "$_: " . Story::read_file($_) } glob("$top/*.log"), "$top/prosody/log");
+if (!ok($story->until('servers', sub { !silent(@ports, @plain) }), 'all servers listen')) {
+	diag("nobody listens at: @{[silent(@ports, @plain)]}", map { "\n$_: " . Story::read_file($_) } glob("$top/*.log"), glob("$top/prosody*/log"));
+	BAIL_OUT('servers that do not start');
+}
 
 # ---- the stories ----
 
