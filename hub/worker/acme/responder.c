@@ -142,7 +142,9 @@ static int on_job(struct responder *r, const cJSON *message, struct error *err)
 	const char *address = json_string(message, "address", 128, err);
 	if (!address)
 		return -1;
-	if (r->alpn || evutil_parse_sockaddr_port(address, (struct sockaddr *)&where, &len) < 0)
+	if (r->alpn)
+		return error_set(err, ERROR_PERMANENT, "the daemon sent a second job");
+	if (evutil_parse_sockaddr_port(address, (struct sockaddr *)&where, &len) < 0)
 		return error_set(err, ERROR_PERMANENT, "%s: not an address with a port", address);
 	r->alpn = alpn_new(err);
 	if (!r->alpn)

@@ -76,7 +76,7 @@ like(worker('nonsense')->{error}, qr/^usage: certsync-worker KIND, by certsync h
 openssl("$new -x509 -days 30 -subj /CN=mail.domain.pl -keyout $top/leaf.key -out $top/leaf.pem");
 openssl("pkey -in $top/leaf.key -pubout -outform der -out $top/leaf.pub");
 my $public = encode_base64(read_file("$top/leaf.pub"), '') =~ tr{+/=}{-_}dr;
-my %job = (event => 'job', account_key => $public, certificate => 'mail.domain.pl', directory => 'https://127.0.0.1:1/dir', agree_tos => \1, next_key => \0,
+my %job = (event => 'job', account_key => $public, certificate => 'mail.domain.pl', directory => 'https://127.0.0.1:1/dir', agree_tos => \1, next_key => \0, tls_alpn => \0,
 	pairs => [{key_type => 'ecdsa-p256'}], names => ['mail.domain.pl'], contact => []);
 for my $kind (qw(acme account info preflight check alert)) {
 	failed("$kind: no job", qr/the daemon has gone/, $kind);
@@ -86,7 +86,7 @@ for my $kind (qw(acme account info preflight check alert)) {
 }
 for my $case (
 	['no certificate', qr/certificate/, {certificate => undef}], ['no directory', qr/directory/, {directory => 7}],
-	['no agreement', qr/agree_tos/, {agree_tos => 'yes'}], ['no pairs', qr/pairs: there is none/, {pairs => []}],
+	['no agreement', qr/agree_tos/, {agree_tos => 'yes'}], ['another challenge', qr/tls_alpn/, {tls_alpn => 'yes'}], ['no pairs', qr/pairs: there is none/, {pairs => []}],
 	['pairs that are none', qr/pairs/, {pairs => 'one'}], ['a pair without a type', qr/pairs: key_type/, {pairs => [{}]}],
 	['three pairs', qr/pairs/, {pairs => [({key_type => 'ecdsa-p256'}) x 3]}], ['a name that is none', qr/names/, {names => [7]}],
 	['contacts that are none', qr/contact/, {contact => 'me'}],
@@ -111,6 +111,19 @@ my %preflight = (event => 'job', token => 'abc', authorization => 'abc.def', nam
 failed("preflight: no $_", qr/$_/, 'preflight', message({%preflight, $_ => undef})) for qw(token authorization names resolvers);
 failed('preflight: a resolver that is none', qr/resolvers/, 'preflight', message({%preflight, resolvers => [7]}));
 failed('preflight: a name that is none', qr/names/, 'preflight', message({%preflight, names => [7]}));
+my %responder = (event => 'job', address => '127.0.0.1:' . Port::free_port());
+my %add = (event => 'add', name => 'mail.domain.pl', digest => 'ab' x 32);
+failed('responder: another word', qr/the daemon said "dance"/, 'responder', message({event => 'dance'}));
+failed('responder: a job that is no JSON', qr/JSON/, 'responder', message('{'));
+failed("responder: $_ is no address", qr/address|not an address with a port/, 'responder', message({%responder, address => $_})) for '', 'localhost';
+failed('responder: an address that is not here', qr/cannot listen at 192\.0\.2\.1:1 for tls-alpn-01: /, 'responder', message({%responder, address => '192.0.2.1:1'}));
+failed('responder: two jobs', qr/the daemon sent a second job/, 'responder', message(\%responder), message(\%responder));
+failed('responder: a name before the job', qr/is not a SHA-256/, 'responder', message(\%add));
+failed('responder: no name', qr/name/, 'responder', message(\%responder), message({%add, name => undef}));
+failed('responder: a digest that is none', qr/is not a SHA-256/, 'responder', message(\%responder), message({%add, digest => 'xy' x 32}));
+my $answering = worker('responder', message(\%responder), message(\%add), message({event => 'remove', name => 'mail.domain.pl'}));
+is_deeply([map { $_->{event} } @{$answering->{said}}], ['listening', 'added'], 'responder: it listens, answers for a name, and no more');
+is($answering->{end}, 0, '  and ends with the daemon');
 
 # ---- what an authority does not offer ----
 
