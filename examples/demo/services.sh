@@ -21,7 +21,7 @@ ca_up() {
 		printf "subjectAltName=DNS:acme.domain.pl\n" >api.ext
 		openssl x509 -req -in api.csr -CA api-ca.pem -CAkey api-ca.key -CAcreateserial -days 30 -extfile api.ext -out api.pem
 		' >"$topology_scratch/ca.log" 2>&1 || { cat "$topology_scratch/ca.log" >&2; return 1; }
-	node_start ca challtestsrv "$TOPOLOGY_SOURCE/challtestsrv" 127.0.0.1:8053 -defaultIPv4 "${TOPOLOGY_ADDRESS[haproxy]}" \
+	node_start ca challtestsrv /usr/local/lib/node/challtestsrv 127.0.0.1:8053 -defaultIPv4 "${TOPOLOGY_ADDRESS[haproxy]}" \
 		-defaultIPv6 ""
 	node_start ca pebble env PEBBLE_VA_NOSLEEP=1 pebble -strict -config /etc/pebble/pebble.json -dnsserver 127.0.0.1:8053
 	wait_until 20 "Pebble" ca_answers

@@ -74,7 +74,7 @@ sub section {
 sub names {
 	my ($self, %addresses) = @_;
 	my $story = $self->{story};
-	$story->start('names', "$here/../../../examples/demo/challtestsrv", '127.0.0.1:8053', '-management', '127.0.0.1:8055',
+	$story->start('names', "$here/../../../examples/demo/node/challtestsrv", '127.0.0.1:8053', '-management', '127.0.0.1:8055',
 		'-defaultIPv4', '', '-defaultIPv6', '');
 	$story->until('names', sub { IO::Socket::INET->new('127.0.0.1:8055') }) or die $story->log('names');
 	for my $name (keys %addresses) {

@@ -118,7 +118,7 @@ sub pebble {
 		"managementListenAddress": "127.0.0.1:$management", "certificate": "$top/api.pem",
 		"privateKey": "$top/api.key", "httpPort": $http, "tlsPort": $tls, "ocspResponderURL": "",
 		"externalAccountBindingRequired": $required, "externalAccountMACKeys": {$keys}}}));
-	start('dns', abs_path(dirname(__FILE__)) . '/../../../examples/demo/challtestsrv', "127.0.0.1:$dns", '-management', "127.0.0.1:$dns_management",
+	start('dns', abs_path(dirname(__FILE__)) . '/../../../examples/demo/node/challtestsrv', "127.0.0.1:$dns", '-management', "127.0.0.1:$dns_management",
 		'-defaultIPv6', '');
 	local @ENV{qw(PEBBLE_VA_NOSLEEP PEBBLE_VA_SLEEPTIME PEBBLE_WFE_NONCEREJECT PEBBLE_AUTHZREUSE PEBBLE_ALTERNATE_ROOTS
 		PEBBLE_CHAIN_LENGTH)} = ($settings{sleep} ? 0 : 1, $settings{sleep} // 0, $settings{reject} // 0, $settings{reuse} // 0,

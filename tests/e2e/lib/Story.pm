@@ -174,8 +174,12 @@ sub start {
 sub stop {
 	my ($self, $what, $signal) = @_;
 	my $pid = delete $self->{started}{$what} or return;
-	kill $signal // 'TERM', $pid;
-	waitpid $pid, 0;
+	# HAProxy 3.0 loses a signal that comes while its master runs itself anew, so a program that stays is told again.
+	my $told = 0;
+	while (waitpid($pid, WNOHANG) == 0) {
+		kill $signal // 'TERM', $pid and $told = time if time >= $told + 10;
+		sleep 0.02;
+	}
 }
 
 sub log { read_file("$_[0]{top}/$_[1].log") }

@@ -60,7 +60,7 @@ authority() {
 	self_signed acme.domain.pl "$scratch/api"
 	sed -e "s,/etc/pebble/,$scratch/," -e 's/api\.pem/api.crt/' \
 		"$here/../../../examples/nodes/ca/etc/pebble/pebble.json" >"$scratch/pebble.json"
-	"${network[@]}" "$here/../../../examples/demo/challtestsrv" 127.0.0.1:8053 -defaultIPv4 192.0.2.1 -defaultIPv6 '' \
+	"${network[@]}" "$here/../../../examples/demo/node/challtestsrv" 127.0.0.1:8053 -defaultIPv4 192.0.2.1 -defaultIPv6 '' \
 		>"$scratch/dns.log" 2>&1 &
 	"${network[@]}" env PEBBLE_VA_NOSLEEP=1 pebble -strict -config "$scratch/pebble.json" -dnsserver 127.0.0.1:8053 \
 		>"$scratch/pebble.log" 2>&1 &
