@@ -27,7 +27,7 @@ use Needs;
 use POSIX qw(:sys_wait_h);
 use Port qw(free_port);
 use Test::More;
-use Time::HiRes qw(time sleep);
+use Time::HiRes qw(time sleep setitimer ITIMER_REAL);
 
 our $bin = abs_path($ENV{CERTSYNC_BIN} // 'build/bin');
 
@@ -175,11 +175,10 @@ sub stop {
 	my ($self, $what, $signal) = @_;
 	my $pid = delete $self->{started}{$what} or return;
 	# HAProxy 3.0 loses a signal that comes while its master runs itself anew, so a program that stays is told again.
-	my $told = 0;
-	while (waitpid($pid, WNOHANG) == 0) {
-		kill $signal // 'TERM', $pid and $told = time if time >= $told + 10;
-		sleep 0.02;
-	}
+	local $SIG{ALRM} = sub { kill $signal // 'TERM', $pid };
+	setitimer(ITIMER_REAL, 0.001, 10);
+	1 while waitpid($pid, 0) < 0 && $!{EINTR};
+	setitimer(ITIMER_REAL, 0);
 }
 
 sub log { read_file("$_[0]{top}/$_[1].log") }
