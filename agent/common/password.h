@@ -7,7 +7,7 @@
 #include "lib/core/buf.h"
 #include "lib/core/error.h"
 
-enum { PASSWORD_MIN = 6, PASSWORD_MAX = 128 }; /* keytool takes no shorter one */
+enum { PASSWORD_MIN = 6, PASSWORD_MAX = 128 }; /* keytool reads shorter ones, and makes none */
 
 /* Appends the password, without the end of its line, to `ret`, whose maximum is PASSWORD_MAX. The file has to be a
  * regular one, no link, that belongs to root or whoever runs this, with no right for its group or others, and nobody

@@ -2,7 +2,6 @@
 #include "agent/common/config.h"
 #include "hub/common/certificate_at.h"
 #include "hub/common/config.h"
-#include "lib/config/value.h"
 #include "lib/core/fs.h"
 #include "lib/core/mem.h"
 
@@ -727,21 +726,6 @@ static void a_missing_file_is_named(void **state)
 	assert_string_equal(buf_text(&faults), "cannot open /nonexistent/hub.conf: No such file or directory\n");
 }
 
-static void durations_have_one_unit(void **state)
-{
-	(void)state;
-	int64_t seconds = -1;
-	assert_true(duration_parse("0s", &seconds));
-	assert_int_equal(seconds, 0);
-	assert_true(duration_parse("15m", &seconds));
-	assert_int_equal(seconds, 900);
-	assert_true(duration_parse("7d", &seconds));
-	assert_int_equal(seconds, 604800);
-	static const char *const wrong[] = {"", "s", "10", "1h30m", "-1s", "1 s", "1S", "1000000000s", "1w"};
-	for (size_t i = 0; i < COUNT(wrong); i++)
-		assert_false(duration_parse(wrong[i], &seconds));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -761,7 +745,6 @@ int main(void)
 		cmocka_unit_test(all_faults_of_syntax_come_in_one_run),
 		cmocka_unit_test(what_was_taken_once_is_taken),
 		cmocka_unit_test(a_missing_file_is_named),
-		cmocka_unit_test(durations_have_one_unit),
 	};
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
