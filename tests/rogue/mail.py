@@ -214,7 +214,7 @@ way("xmpp-injected", "xmpp", OPENED, STREAM + OFFER, ASKED, PROCEED + b"<message
 way("xmpp-answer-before-question", "xmpp", OPENED, STREAM + OFFER + PROCEED, stall)
 way("xmpp-proceeds-unasked", "xmpp", OPENED, STREAM + PROCEED, stall)
 way("xmpp-is-http", "xmpp", OPENED, b"HTTP/1.1 400 " + RED + b"\r\n\r\n", stall)
-way("xmpp-in-pieces", "xmpp", OPENED, *(STREAM[i:i + 1] for i in range(len(STREAM))), OFFER[:20], lambda p: time.sleep(0.1), OFFER[20:], ASKED,
+way("xmpp-in-pieces", "xmpp", OPENED, *(STREAM[i:i + 1] for i in range(len(STREAM))), OFFER[:20], OFFER[20:], ASKED,
     PROCEED, tls(then=(OPENED, STREAM + b"<features/>", lambda p: until(p, END), END)))
 way("xmpp-inside-silent", "xmpp", OPENED, STREAM + OFFER, ASKED, PROCEED, tls(then=(stall,)))
 way("xmpp-server-host-unknown", "xmpp-server", OPENED, STREAM + b"<stream:error><host-unknown/></stream:error>" + END)
